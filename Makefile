@@ -1,0 +1,51 @@
+# Two commands do everything on a fresh machine with Python 3.10 or newer: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+THREADS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
+
+.PHONY: demo test check format bench model pictures clean
+
+demo: $(VENV)/demo.stamp
+	$(BIN)/layerscope demo -o demo-out
+
+test: $(VENV)/test.stamp check-style
+	$(THREADS) $(BIN)/python -m pytest tests src $(PYTEST)
+
+# What runs before each commit, in under two minutes: format, lint, types, fast tests.
+check: $(VENV)/test.stamp check-style
+	$(THREADS) $(BIN)/python -m pytest tests src -q -m "not slow and not frameworks" $(PYTEST)
+
+.PHONY: check-style
+check-style: $(VENV)/test.stamp
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(VENV)/test.stamp
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/test.stamp
+	$(THREADS) $(BIN)/python -m bench $(BENCH)
+
+model: $(VENV)/test.stamp
+	$(BIN)/python scripts/build_demo_model.py
+
+pictures: $(VENV)/test.stamp
+	$(BIN)/python scripts/draw_pictures.py
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/demo.stamp: pyproject.toml | $(VENV)/bin/python
+	$(PIP) install -e '.[demo]'
+	touch $@
+
+$(VENV)/test.stamp: pyproject.toml constraints.txt requirements-test.txt | $(VENV)/bin/python
+	$(PIP) install -c constraints.txt -r requirements-test.txt -e '.[all]'
+	touch $@ $(VENV)/demo.stamp
+
+clean:
+	rm -rf $(VENV) demo-out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

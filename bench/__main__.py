@@ -1,0 +1,43 @@
+"""`python -m bench [drawing|capture|starting|combining]... [--save] [--markdown]`."""
+
+from __future__ import annotations
+
+import argparse
+from importlib import import_module
+
+from .measure import HERE, machine, markdown, saved, shown
+
+GROUPS = ("drawing", "capture", "starting", "combining")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="layerscope against its peers, one thread")
+    parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"any of {', '.join(GROUPS)} (default: all)")
+    parser.add_argument("--save", action="store_true", help="also write bench/results.json")
+    parser.add_argument(
+        "--markdown", action="store_true", help="print the tables again as Markdown, for bench/README.md"
+    )
+    given = parser.parse_args()
+    if unknown := set(given.groups) - set(GROUPS):
+        parser.error(f"no group {', '.join(sorted(unknown))}: use {', '.join(GROUPS)}")
+    print(", ".join(f"{name} {value}" for name, value in machine().items()))
+    found, titles = {}, {}
+    for name in given.groups or GROUPS:
+        group = import_module(f".{name}", __package__)
+        titles[name] = group.TITLE
+        found[name] = shown(group.TITLE, group.rows())
+    missed = [row for rows in found.values() for row in rows if row.reached is False]
+    for row in missed:
+        print(
+            f"missed: {row.what} against {row.against or 'the clock'}: {row.ratio or row.ours}, target {row.target_text}"
+        )
+    if not missed:
+        print("every target reached")
+    if given.save:
+        print(f"written: {saved(found, HERE / 'results.json')}")
+    if given.markdown:
+        print("\n\n".join(markdown(titles[name], rows) for name, rows in found.items()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,201 @@
+"""What watching a layer costs beyond computing it, and whether memory stays flat."""
+
+from __future__ import annotations
+
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+import layerscope as ls
+
+from .measure import Measured, Row, Target, child, parts_of, side_by_side
+
+TITLE = "Capturing one layer"
+WITHIN = Target("within", 1.05)
+BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
+ROUNDS_OF_MEMORY = 200
+FLAT = """
+import json, os, bench, gc
+from bench.capture import torch_vgg16, batch_first
+import layerscope as ls
+def used():
+    gc.collect()
+    return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+scope = ls.open(torch_vgg16(), preprocess=None)
+for _ in range(10):
+    scope.capture(batch_first(), "features.block1_conv2")
+before = used()
+for _ in range({rounds}):
+    scope.capture(batch_first(), "features.block1_conv2")
+print(json.dumps([before, used()]))
+"""
+
+
+def rows() -> Iterator[Row]:
+    for of in (_torch, _onnx, _keras):
+        try:
+            yield from of()
+        except Exception:
+            # One framework missing or one backend in the making leaves the others to be measured; said, not hidden.
+            print(f"{of.__name__[1:]} could not be measured:")
+            traceback.print_exc(limit=-3)
+    yield from _flat()
+
+
+def batch_first() -> Any:
+    """A batch of one image as torch takes it."""
+    import torch
+
+    return torch.from_numpy(_image().transpose(0, 3, 1, 2).copy())
+
+
+def _image() -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(1, 224, 224, 3)).astype(np.float32)
+
+
+def torch_vgg16() -> Any:
+    """VGG16 with random weights and torchvision's layout, its layers named as in Keras."""
+    from collections import OrderedDict
+
+    import torch
+    from torch import nn
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    before = 3
+    for block, (count, channels) in enumerate(BLOCKS, 1):
+        for at in range(1, count + 1):
+            layers[f"block{block}_conv{at}"] = nn.Conv2d(before, channels, 3, padding=1)
+            layers[f"block{block}_relu{at}"] = nn.ReLU(inplace=True)
+            before = channels
+        layers[f"block{block}_pool"] = nn.MaxPool2d(2)
+    head = nn.Sequential(
+        nn.Flatten(), nn.Linear(25088, 4096), nn.ReLU(True), nn.Linear(4096, 4096), nn.ReLU(True), nn.Linear(4096, 1000)
+    )
+    return nn.Sequential(OrderedDict(features=nn.Sequential(layers), head=head)).eval()
+
+
+def _compared(
+    what: str, against: str, ours: Callable[[], Any], bare: Callable[[], Any]
+) -> tuple[Row, Callable[[], Any]]:
+    found = side_by_side({"ours": ours, "bare": bare}, seconds=4)
+    return Row(what, found["ours"], against, found["bare"], WITHIN), ours
+
+
+def _torch() -> Iterator[Row]:
+    import torch
+
+    from layerscope.backends import torch as backend
+    from layerscope.backends import torch_run
+
+    model, image = torch_vgg16(), batch_first()
+    scope = ls.open(model, preprocess=None)
+    for name in ("block1_conv2", "block3_conv3"):
+        part = model.features[: list(model.features._modules).index(name) + 1]
+
+        def bare(part: Any = part) -> Any:
+            with torch.no_grad():
+                return part(image)
+
+        row, ours = _compared(
+            f"torch VGG16 {name}",
+            "the model cut there, no_grad",
+            lambda name=name: scope.capture(image, f"features.{name}"),
+            bare,
+        )
+        yield row
+        inside = parts_of(
+            ours,
+            {
+                "facts, digest": (backend.TorchBackend, "facts"),
+                "the forward pass": (backend, "fed"),
+            },
+        )
+        # The copy is made in a hook inside the forward pass, so it is timed apart.
+        (captured,) = scope.capture(image, f"features.{name}").values()
+        tensor = torch.from_numpy(np.ascontiguousarray(captured.values))
+        copy = side_by_side({"copy": lambda tensor=tensor: torch_run.as_captured(tensor)}, seconds=0.3)["copy"]
+        for each in ("facts, digest", "the forward pass", "rest"):
+            yield Row(f"torch VGG16 {name}: {each}", inside[each], "the whole capture", inside["whole"], part=True)
+        yield Row(f"torch VGG16 {name}: the copy in it", copy, "the whole capture", inside["whole"], part=True)
+
+
+def _onnx() -> Iterator[Row]:
+    import onnx
+    import onnxruntime
+    from onnx.utils import Extractor
+
+    file = ls.demo_model()
+    scope = ls.open(file, preprocess=None)
+    model = onnx.load(file)
+    (first,) = [each for each in model.graph.input if each.name not in {w.name for w in model.graph.initializer}]
+    size = [each.dim_value or 1 for each in first.type.tensor_type.shape.dim]
+    image = np.random.default_rng(0).normal(size=size).astype(np.float32)
+    layers = [each for each in scope.layers(image) if each.shape and len(each.shape) == 4]
+    for layer in (layers[len(layers) // 8], layers[len(layers) // 2]):
+        tensor = _tensor(model, layer)
+        cut = Extractor(model).extract_model([first.name], [tensor])
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        session = onnxruntime.InferenceSession(cut.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        row, _ = _compared(
+            f"ONNX EfficientNet-Lite0 {layer.path} {list(layer.shape)}",
+            "an InferenceSession cut there",
+            lambda layer=layer: scope.capture(image, layer.path),
+            lambda session=session: session.run(None, {first.name: image}),
+        )
+        yield row
+
+
+def _tensor(model: Any, layer: Any) -> str:
+    """The tensor that a layer's path, or one of its other names, stands for."""
+    made = {name for node in model.graph.node for name in node.output}
+    by_node = {node.name: node.output[0] for node in model.graph.node}
+    names = (layer.path, *layer.aliases)
+    return next((name for name in names if name in made), None) or next(
+        by_node[name] for name in names if name in by_node
+    )
+
+
+def _keras() -> Iterator[Row]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import keras
+        import tensorflow
+
+        tensorflow.config.threading.set_inter_op_parallelism_threads(1)
+        tensorflow.config.threading.set_intra_op_parallelism_threads(1)
+        model = keras.applications.VGG16(weights=None)
+    image = tensorflow.constant(_image())
+    scope = ls.open(model, preprocess=None)
+    from layerscope.backends import keras as backend
+
+    for name in ("block1_conv2", "block3_conv3"):
+        part = keras.Model(model.inputs, model.get_layer(name).output)
+        row, ours = _compared(
+            f"Keras VGG16 {name}, TensorFlow",
+            "a sub-model called eagerly",
+            lambda name=name: scope.capture(image, name),
+            lambda part=part: part(image, training=False),
+        )
+        yield row
+        parts = {"facts, digest": (backend.KerasBackend, "facts"), "the forward pass": (backend, "forward")}
+        inside = parts_of(ours, parts)
+        for each in (*parts, "rest"):
+            yield Row(f"Keras VGG16 {name}: {each}", inside[each], "the whole capture", inside["whole"], part=True)
+
+
+def _flat() -> Iterator[Row]:
+    before, after = child(FLAT.format(rounds=ROUNDS_OF_MEMORY))
+    print(f"{ROUNDS_OF_MEMORY} captures in a row: {before:,.0f} MB resident before, {after:,.0f} MB after")
+    yield Row(
+        f"resident memory after {ROUNDS_OF_MEMORY} captures",
+        Measured((after,), "MB"),
+        "after 10 captures",
+        Measured((before,), "MB"),
+        Target("over", 20),
+    )

@@ -1,0 +1,94 @@
+"""From an array to a PNG file, and what of that the machine makes unavoidable."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+import layerscope as ls
+from layerscope import png, scale, sheets
+
+from .arrays import channels_first_in_memory, name, noise, photo_map
+from .measure import Row, Target, parts_of, side_by_side
+from .peers import make_grid, matplotlib_loop, palette_mosaic
+
+TITLE = "Drawing: one layer as a sheet"
+SUBPLOTS = {64: (8, 8), 512: (22, 24)}
+FASTER = {64: 100, 512: 5000}
+
+
+def rows() -> Iterator[Row]:
+    with tempfile.TemporaryDirectory() as folder:
+        for channels in (64, 512):
+            yield from _files(channels, Path(folder))
+    for channels in (64, 512, 2048):
+        yield from _mosaics(channels)
+    with tempfile.TemporaryDirectory() as folder:
+        for channels in (64, 512, 2048):
+            yield from _parts(channels, Path(folder))
+
+
+def _files(channels: int, folder: Path) -> Iterator[Row]:
+    values = photo_map(channels)
+    cases = {
+        "NHWC memory": values,
+        "NCHW memory": channels_first_in_memory(values),
+        "noise, NHWC memory": noise(channels),
+    }
+    columns = sheets.even_columns(channels, 1)
+    matplotlib_loop(values[0, ..., :1], 1, 1, folder / "warm.png")
+    loop = None
+    for case, array in cases.items():
+        found = side_by_side(
+            {
+                "ours": lambda array=array: ls.sheet(array).save(folder / "ours.png"),
+                "loop": lambda array=array: matplotlib_loop(array[0], *SUBPLOTS[channels], folder / "loop.png"),
+                "make_grid": lambda array=array: make_grid(array[0], columns, folder / "grid.png"),
+                "palette": lambda array=array: palette_mosaic(array[0], columns, folder / "palette.png"),
+            },
+            # Once for all cases: what it draws doesn't change its time.
+            slow={"loop": 0 if loop else 1, "make_grid": 3},
+        )
+        loop = loop or found["loop"]
+        what = f"{name(channels)} → PNG file, {case}"
+        yield Row(what, found["ours"], f"{channels} matplotlib subplots", loop, Target("faster", FASTER[channels]))
+        yield Row(what, found["ours"], "make_grid + Pillow's default PNG", found["make_grid"])
+        yield Row(what, found["ours"], "numpy mosaic + Pillow palette, level 1", found["palette"])
+
+
+def _mosaics(channels: int) -> Iterator[Row]:
+    values = photo_map(channels)
+    for memory, array in (("NHWC", values), ("NCHW", channels_first_in_memory(values))):
+        columns = sheets.even_columns(channels, 1)
+        out = np.empty((-(-channels // columns), columns, *array.shape[1:3]), np.uint8)
+        exact = np.zeros(channels, bool)
+
+        def ours(array: np.ndarray = array, out: np.ndarray = out, exact: np.ndarray = exact) -> None:
+            scale.encode(array[0], scale.raw_extent(array)[0], None, exact, out)
+
+        found = side_by_side({"ours": ours, "read": lambda array=array: array.sum()}, seconds=1)
+        # On small maps the fixed cost of a few numpy calls is all there is, so only the large one has a target.
+        target = Target("within", 4) if channels == 64 else None
+        yield Row(
+            f"{name(channels)} mosaic alone, {memory} memory", found["ours"], "array.sum()", found["read"], target
+        )
+
+
+def _parts(channels: int, folder: Path) -> Iterator[Row]:
+    parts = {
+        "extent": (sheets, "raw_extent"),
+        "encode": (sheets, "encode"),
+        "labels": (sheets, "_write_labels"),
+        "canvas, caption": (sheets, "frame"),
+        "PNG filter": (png, "_filtered"),
+        "PNG deflate": (png, "_packed"),
+        "file": (Path, "write_bytes"),
+    }
+    values = photo_map(channels)
+    for memory, array in (("NHWC", values), ("NCHW", channels_first_in_memory(values))):
+        found = parts_of(lambda array=array: ls.sheet(array).save(folder / "ours.png"), parts)
+        for part in (*parts, "rest"):
+            yield Row(f"{name(channels)}, {memory}: {part}", found[part], "the whole sheet", found["whole"], part=True)

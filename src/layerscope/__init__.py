@@ -1,0 +1,140 @@
+"""layerscope shows what any layer of a trained vision model produces.
+
+```python
+import layerscope as ls
+
+ls.show(model, "cat.jpg", "block1_conv2")          # all 64 channels as numbered tiles
+fm = ls.open(model).capture("cat.jpg", "block1_conv2")["block1_conv2"]
+ls.heatmap(ls.mean(fm))                            # the channels combined, with a colour bar
+```
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from ._version import __version__
+
+if TYPE_CHECKING:
+    from .combine import Basis, deviation, maximum, mean, norm, pca, pca_basis, total, weighted
+    from .drawing import show
+    from .errors import (
+        BackendMissing,
+        BadChannels,
+        BadLayout,
+        BadOption,
+        BadScale,
+        BadWeights,
+        GradientsUnavailable,
+        ImageNotReadable,
+        ImagesSkipped,
+        ImageTooLarge,
+        LayerNotCalled,
+        LayerNotFound,
+        LayerscopeError,
+        LayerscopeWarning,
+        LayoutWarning,
+        ModelNotReadable,
+        PreprocessUnknown,
+        PreprocessWarning,
+        RandomWeights,
+        TrustRequired,
+    )
+    from .featuremap import FeatureMap, load
+    from .heatmaps import heatmap, overlay
+    from .layer import Layer, LayerTable
+    from .opening import demo_model, demo_photo, open
+    from .picture import Bar, Cell, Picture
+    from .placement import Placement
+    from .recipe import Recipe
+    from .scale import Scale
+    from .scope import Maps, Scope
+    from .sheets import sheet
+    from .strips import strip
+
+_HOMES = {
+    "combine": "Basis deviation maximum mean norm pca pca_basis total weighted",
+    "errors": "BackendMissing BadChannels BadLayout BadOption BadScale BadWeights GradientsUnavailable ImageNotReadable"
+    " ImageTooLarge ImagesSkipped LayerNotCalled LayerNotFound LayerscopeError LayerscopeWarning LayoutWarning"
+    " ModelNotReadable PreprocessUnknown PreprocessWarning RandomWeights TrustRequired",
+    "featuremap": "FeatureMap load",
+    "heatmaps": "heatmap overlay",
+    "layer": "Layer LayerTable",
+    "opening": "demo_model demo_photo open",
+    "picture": "Bar Cell Picture",
+    "placement": "Placement",
+    "recipe": "Recipe",
+    "scale": "Scale",
+    "scope": "Maps Scope",
+    "sheets": "sheet",
+    "drawing": "show",
+    "strips": "strip",
+}
+_WHERE = {name: module for module, names in _HOMES.items() for name in names.split()}
+
+__all__ = [
+    "BackendMissing",
+    "BadChannels",
+    "BadLayout",
+    "BadOption",
+    "BadScale",
+    "BadWeights",
+    "Bar",
+    "Basis",
+    "Cell",
+    "FeatureMap",
+    "GradientsUnavailable",
+    "ImageNotReadable",
+    "ImageTooLarge",
+    "ImagesSkipped",
+    "Layer",
+    "LayerNotCalled",
+    "LayerNotFound",
+    "LayerTable",
+    "LayerscopeError",
+    "LayerscopeWarning",
+    "LayoutWarning",
+    "Maps",
+    "ModelNotReadable",
+    "Picture",
+    "Placement",
+    "PreprocessUnknown",
+    "PreprocessWarning",
+    "RandomWeights",
+    "Recipe",
+    "Scale",
+    "Scope",
+    "TrustRequired",
+    "__version__",
+    "demo_model",
+    "demo_photo",
+    "deviation",
+    "heatmap",
+    "load",
+    "maximum",
+    "mean",
+    "norm",
+    "open",
+    "overlay",
+    "pca",
+    "pca_basis",
+    "sheet",
+    "show",
+    "strip",
+    "total",
+    "weighted",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Public names are imported when they are first used, so that `import layerscope` costs next to nothing."""
+    if name not in _WHERE:
+        raise AttributeError(f"module 'layerscope' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{_WHERE[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

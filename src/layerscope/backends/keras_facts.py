@@ -1,0 +1,125 @@
+"""What can be said of a Keras model without running it: its inputs, a digest of its weights, its preprocessing."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from . import Facts, Input
+from .keras_axes import input_axes
+from .keras_engines import Engine
+from .keras_names import FUSING, Place, walk
+
+SAMPLES = 64
+
+
+class Family(NamedTuple):
+    """Models of keras.applications that want the same pixels: how their name begins, layers that give them away."""
+
+    name: str
+    prefixes: tuple[str, ...]
+    layers: frozenset[str]
+    recipe: str
+
+
+def _family(name: str, prefixes: str, layers: str, recipe: str) -> Family:
+    return Family(name, tuple(prefixes.split()), frozenset(layers.split()), recipe)
+
+
+# `recipe` is what the network wants once its own rescaling layers are left out (`include_preprocessing=False`)
+FAMILIES = (
+    _family("vgg", "vgg16 vgg19", "block1_conv1 block1_conv2 block1_pool", "caffe"),
+    _family("resnet v2", "resnet50v2 resnet101v2 resnet152v2", "conv1_conv conv2_block1_preact_bn", "tf"),
+    _family("resnet", "resnet50 resnet101 resnet152", "conv1_conv conv1_bn conv2_block1_1_conv pool1_pool", "caffe"),
+    _family("densenet", "densenet", "conv1_conv conv1_bn conv2_block1_concat", "torch"),
+    _family("mobilenet v2", "mobilenetv2", "Conv1 bn_Conv1 expanded_conv_depthwise", "tf"),
+    _family("mobilenet v3", "MobileNetV3", "conv conv_bn expanded_conv_depthwise expanded_conv_project", "tf"),
+    _family("mobilenet", "mobilenet_", "conv1 conv1_bn conv_dw_1", "tf"),
+    _family("inception resnet v2", "inception_resnet_v2", "mixed_5b block35_1_conv", "tf"),
+    _family("inception v3", "inception_v3", "mixed0 mixed1", "tf"),
+    _family("xception", "xception", "block1_conv1 block1_conv1_bn block2_sepconv1", "tf"),
+    _family("nasnet", "NASNet nasnet", "stem_conv1 stem_bn1", "tf"),
+    _family("efficientnet", "efficientnetb", "stem_conv block1a_dwconv", "torch"),
+    _family("efficientnet v2", "efficientnetv2", "stem_conv stem_bn block1a_project_conv block1a_project_bn", "tf"),
+    _family("convnext", "convnext", "", "torch"),
+)
+# operations of `preprocess_input` when it is part of the graph
+ARITHMETIC = {"GetItem", "Add", "Subtract", "Multiply", "Divide", "TrueDivide"}
+
+
+def facts(model: Any, on: Engine) -> Facts:
+    """Name, inputs, digest, framework and preprocessing of `model`."""
+    recipe, source = preprocessing(model)
+    framework = f"keras {keras.__version__} on {on.module} {on.version}"
+    return Facts(str(model.name), inputs(model), digest(model, on), framework, recipe, source)
+
+
+def inputs(model: Any) -> tuple[Input, ...]:
+    """The inputs of a model that knows them; `()` for a subclassed one and a Sequential that was never built."""
+    known = model._functional if isinstance(model, keras.Sequential) else model
+    return tuple(_input(model, each) for each in getattr(known, "inputs", None) or ())
+
+
+def _input(model: Any, tensor: Any) -> Input:
+    dtype = str(tensor.dtype)
+    rank = len(tensor.shape)
+    # whole numbers in two axes are the tokens of a text, not channels
+    axes = "bn" if rank == 2 and "int" in dtype else input_axes(model, rank)
+    return Input(str(tensor.name), axes, tuple(tensor.shape), dtype)
+
+
+def digest(model: Any, on: Engine) -> str:
+    """A hash over each variable's path, shape, type and 64 of its values; `""` for a model without variables."""
+    if not model.variables:
+        return ""
+    found = hashlib.sha256()
+    for variable in model.variables:
+        values = on.view(on.raw(variable)).reshape(-1)
+        places = np.linspace(0, max(values.size - 1, 0), min(SAMPLES, values.size)).astype(np.intp)
+        found.update(f"{variable.path} {tuple(variable.shape)} {variable._dtype}".encode())
+        found.update(np.ascontiguousarray(values[places]).tobytes())
+    return f"sampled-sha256:{found.hexdigest()}"
+
+
+def preprocessing(model: Any) -> tuple[str | None, str]:
+    """The recipe that fits the model and where that was found, `(None, "")` where nothing tells."""
+    layers = list(walk(model))
+    family, name = _known_family(model, layers)
+    label = f"keras.applications family {name}" if family else ""
+    own = _own_scaling(layers)
+    if own:
+        return "raw", f"the model's own {own} before its first convolution" + (f" ({label})" if label else "")
+    return (family.recipe, label) if family else (None, "")
+
+
+def _known_family(model: Any, layers: list[tuple[Place, Any]]) -> tuple[Family | None, str]:
+    models = [model, *(layer for _, layer in layers if isinstance(layer, keras.Model))]
+    for each in models:
+        for family in FAMILIES:
+            if each.name.startswith(family.prefixes):
+                return family, each.name
+    names = {layer.name for _, layer in layers}
+    for family in FAMILIES:
+        if family.layers and family.layers <= names:
+            return family, f"{family.name} (by the names of its layers)"
+    return None, ""
+
+
+def _own_scaling(layers: list[tuple[Place, Any]]) -> str:
+    """The layer that rescales the pixels before the first layer with weights, `""` where there is none."""
+    for place, layer in layers:
+        if isinstance(layer, keras.layers.Rescaling | keras.layers.Normalization):
+            return f"{type(layer).__name__} layer {place.path!r}"
+        if not isinstance(layer, keras.Layer) and type(layer).__name__ in ARITHMETIC:
+            return f"arithmetic {place.path!r}"
+        if not isinstance(layer, keras.Model) and _learns(layer):
+            return ""
+    return ""
+
+
+def _learns(layer: Any) -> bool:
+    """Whether a layer has weights, or will have once it is built."""
+    return bool(getattr(layer, "weights", ())) or isinstance(layer, FUSING)

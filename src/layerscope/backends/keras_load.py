@@ -1,0 +1,159 @@
+"""Opening Keras models: from a file, or from `keras.applications` by name. Never from the network."""
+
+from __future__ import annotations
+
+import json
+import re
+import warnings
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+
+# keras.applications asks this module for its weights; nothing public says where the file would be
+from keras.src.utils import file_utils
+
+from ..errors import ModelNotReadable, RandomWeights, TrustRequired, near
+
+# Keras 2 wrote these under modules that Keras 3 doesn't have
+OF_KERAS_2 = ("Functional", "Sequential", "Model", "TFOpLambda", "SlicingOpLambda")
+
+
+def load(source: Path, weights: Path | None, trust: bool) -> Any:
+    """The model in a `.keras` or `.h5` file, not compiled, with `weights` read into it where they are given.
+
+    Raises `TrustRequired` where the file holds code, `ModelNotReadable` with the way out for all else.
+    """
+    if not source.exists():
+        raise ModelNotReadable(f"{source}: there is no such file")
+    _refuse_weights_only(source)
+    try:
+        with warnings.catch_warnings():
+            # no capture needs the optimizer
+            warnings.filterwarnings("ignore", "Skipping variable loading for optimizer", UserWarning)
+            model = keras.saving.load_model(source, compile=False, safe_mode=not trust)
+    except Exception as error:
+        raise _reason(source, error) from error
+    return model if weights is None else read_weights(model, weights)
+
+
+def read_weights(model: Any, weights: Path) -> Any:
+    """The model with the weights of a file read into it."""
+    if not weights.exists():
+        raise ModelNotReadable(f"{weights}: there is no such file of weights")
+    try:
+        model.load_weights(weights)
+    except Exception as error:
+        raise ModelNotReadable(
+            f"{weights.name} doesn't fit {model.name!r}: {_first_line(error)}. Give the weights of this"
+            " architecture, with the same number of classes"
+        ) from error
+    return model
+
+
+def from_reference(name: str, weights: Path | None = None) -> Any:
+    """The model `keras.applications.NAME`, with the weights of a file, else those in Keras's folder, else random.
+
+    Random weights are said with a `RandomWeights` warning. Raises `ModelNotReadable` with near names.
+    """
+    builders = _builders()
+    if name not in builders:
+        raise ModelNotReadable(
+            f"keras.applications has no {name!r}.{near(name, builders)} There are {', '.join(builders)}"
+        )
+    if weights is not None:
+        return read_weights(builders[name](weights=None), weights)
+    try:
+        return _with_cached_weights(builders[name])
+    except _NotCached as missing:
+        warnings.warn(
+            f"keras:{name} has random weights: {missing} isn't there, and nothing is downloaded to show a picture. Give"
+            f" weights=, or fetch them once with keras.applications.{name}()",
+            RandomWeights,
+            stacklevel=2,
+        )
+        return builders[name](weights=None)
+
+
+class _NotCached(BaseException):
+    """The weights aren't on this machine. Keras must not wrap it."""
+
+
+def _builders() -> dict[str, Callable[..., Any]]:
+    return {
+        name: getattr(keras.applications, name)
+        for name in dir(keras.applications)
+        if name[0].isupper() and callable(getattr(keras.applications, name))
+    }
+
+
+def _with_cached_weights(build: Callable[..., Any]) -> Any:
+    def cached(name: str, *_: Any, cache_subdir: str = "datasets", **__: Any) -> str:
+        path = Path(file_utils.config.keras_home(), cache_subdir, name)
+        if not path.exists():
+            raise _NotCached(path)
+        return str(path)
+
+    original = file_utils.get_file
+    file_utils.get_file = cached
+    try:
+        return build(weights="imagenet")
+    finally:
+        file_utils.get_file = original
+
+
+def _refuse_weights_only(source: Path) -> None:
+    advice = "build the model in Python and give this file as its weights: weights="
+    if source.name.endswith((".weights.h5", ".weights.json")):
+        raise ModelNotReadable(f"{source.name} holds weights only, no model: {advice}")
+    if source.suffix == ".keras":
+        if not zipfile.is_zipfile(source):
+            raise ModelNotReadable(f"{source.name} is not a Keras model file (no zip archive)")
+        with zipfile.ZipFile(source) as archive:
+            if "config.json" not in archive.namelist():
+                raise ModelNotReadable(f"{source.name} is not a Keras model file: it has no config.json")
+        return
+    if not h5py.is_hdf5(source):
+        raise ModelNotReadable(f"{source.name} is not a Keras model file (no HDF5)")
+    with h5py.File(source, "r") as file:
+        if "model_config" not in file.attrs:
+            raise ModelNotReadable(f"{source.name} holds weights only, no model: {advice}")
+
+
+def _reason(source: Path, error: Exception) -> ModelNotReadable:
+    said = str(error)
+    unknown = re.search(r"(?:Could not locate \w+|Unknown \w+:?|Could not deserialize \w+) '([^']+)'", said)
+    if not unknown and re.search("lambda", said, re.IGNORECASE):
+        return TrustRequired(
+            f"{source.name} holds a Lambda layer, whose code would run: open it with trust=True (--trust) if you"
+            " know where the file comes from"
+        )
+    if unknown and unknown[1] not in OF_KERAS_2 and not hasattr(keras.layers, unknown[1]):
+        return ModelNotReadable(
+            f"{source.name} needs the custom object {unknown[1]!r}: decorate it with"
+            " keras.saving.register_keras_serializable() and import its module before opening the file, or build the"
+            " model in Python and pass it"
+        )
+    if unknown or _writer(source).startswith("2"):
+        return ModelNotReadable(
+            f"{source.name} can't be read by Keras {keras.__version__}: {_first_line(error)}. A file that tf.keras 2"
+            " wrote is read by tf_keras (pip install tf_keras): tf_keras.models.load_model(file)"
+        )
+    return ModelNotReadable(f"{source.name} can't be read: {_first_line(error)}")
+
+
+def _writer(source: Path) -> str:
+    """The version of Keras that wrote the file, `"2"` for an HDF5 file that doesn't say, which only old ones do."""
+    if source.suffix == ".keras":
+        with zipfile.ZipFile(source) as archive:
+            names = archive.namelist()
+            return str(json.loads(archive.read("metadata.json"))["keras_version"]) if "metadata.json" in names else ""
+    with h5py.File(source, "r") as file:
+        return str(file.attrs.get("keras_version", "2"))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

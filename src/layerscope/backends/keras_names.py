@@ -1,0 +1,136 @@
+"""What the layers of a Keras model are called: `vgg16/block1_conv2`, `blocks/0`, `mha/query`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import keras
+
+# no public name tells a Functional model from a subclassed one
+from keras.src.models.functional import Functional
+
+FUSING = (
+    *(keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D),
+    *(keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose),
+    *(keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D),
+    *(keras.layers.SeparableConv1D, keras.layers.SeparableConv2D),
+    *(keras.layers.Dense, keras.layers.EinsumDense),
+)
+
+
+class Child(NamedTuple):
+    """A layer inside another one: `name` there, and its own `layer.name` as another way to say it."""
+
+    name: str
+    named: str
+    layer: Any
+
+
+class Place(NamedTuple):
+    """Where a layer is in the model: its path, and the path in which every layer goes by its own name."""
+
+    path: str
+    named: str
+
+    def inner(self, child: Child) -> Place:
+        return Place(join(self.path, child.name), join(self.named, child.named))
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        return (self.named,) if self.named != self.path else ()
+
+
+ROOT = Place("", "")
+
+
+def join(path: str, name: str) -> str:
+    return f"{path}/{name}" if path else name
+
+
+def kind(layer: Any) -> str:
+    """The class, and the activation that is computed with it: `Conv2D+relu`."""
+    name = type(layer).__name__
+    activation = getattr(layer, "activation", None)
+    if not isinstance(layer, FUSING) or activation is None or activation is keras.activations.linear:
+        return name
+    label = getattr(activation, "__name__", type(activation).__name__).strip("<>").lower()
+    return f"{name}+{label}"
+
+
+def is_graph(layer: Any) -> bool:
+    """Whether the layer is a Functional or Sequential model, whose parts go by their own names."""
+    return isinstance(layer, Functional | keras.Sequential)
+
+
+def children(layer: Any) -> list[Child]:
+    """The layers right inside `layer`, each once, in the order in which they were put there."""
+    found: dict[int, Child] = {}
+    if is_graph(layer):
+        for each in layer.layers if isinstance(layer, keras.Sequential) else layer.operations:
+            found.setdefault(id(each), Child(each.name, each.name, each))
+    held = dict(vars(layer))
+    # on torch a layer is a torch.nn.Module, which keeps its modules there
+    held.update(held.get("_modules") or {})
+    for attribute, value in held.items():
+        if not attribute.startswith("_"):
+            for name, each in _layers_in(value, attribute):
+                found.setdefault(id(each), Child(name, each.name, each))
+    # what else a subclassed layer tracks is held by private attributes; a Sequential tracks its own Functional too
+    for each in () if is_graph(layer) else getattr(layer, "_layers", ()):
+        found.setdefault(id(each), Child(each.name, each.name, each))
+    return list(found.values())
+
+
+def _layers_in(value: Any, name: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, keras.Layer):
+        yield name, value
+    elif isinstance(value, Mapping):
+        for key, each in value.items():
+            yield from _layers_in(each, f"{name}/{key}")
+    elif isinstance(value, list | tuple):
+        for at, each in enumerate(value):
+            yield from _layers_in(each, f"{name}/{at}")
+
+
+def walk(layer: Any, place: Place = ROOT, around: tuple[int, ...] = ()) -> Iterator[tuple[Place, Any]]:
+    """Every layer inside `layer` with its place, each before what is inside it."""
+    around = (*around, id(layer))
+    for child in children(layer):
+        if id(child.layer) not in around:
+            inner = place.inner(child)
+            yield inner, child.layer
+            if isinstance(child.layer, keras.Layer):
+                yield from walk(child.layer, inner, around)
+
+
+class Names:
+    """The places of the layers of one run. Two layers never share a place."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, dict[int, Child]] = {}
+        self._owner: dict[str, int] = {}
+
+    def place(self, parent: Any, at: Place, layer: Any) -> Place:
+        """Where `layer` is when `parent`, itself at `at`, calls it."""
+        known = self._known.get(id(parent), {})
+        if id(layer) not in known:
+            known = self._known[id(parent)] = self._inside(parent)
+        child = known.setdefault(id(layer), Child(layer.name, layer.name, layer))
+        return self.claim(at.inner(child), layer)
+
+    def claim(self, place: Place, layer: Any) -> Place:
+        """The place, or the next free one (`dense_2`) where another layer has it."""
+        number = 1
+        free = place
+        while self._owner.setdefault(free.path, id(layer)) != id(layer):
+            number += 1
+            free = Place(f"{place.path}_{number}", f"{place.named}_{number}")
+        return free
+
+    def _inside(self, parent: Any) -> dict[int, Child]:
+        known = self._known.get(id(parent), {})
+        found = {id(each.layer): each for each in children(parent)}
+        for place, layer in walk(parent):
+            found.setdefault(id(layer), Child(place.path, place.named, layer))
+        return {**found, **known}

@@ -1,0 +1,237 @@
+"""One run of a Keras model with every call of a layer seen, and everything put back afterwards.
+
+`Layer.__call__` and `Operation.__call__` are watched on the class while the model runs eagerly: that reaches layers at
+any depth and in every kind of model, on every framework under Keras, where a sub-model reaches only flat ones.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+
+# a layer that infers its shapes calls its children with tensors that are no results; no public name says so
+from keras.src.backend.common.symbolic_scope import in_symbolic_scope
+
+from .keras_engines import Engine
+from .keras_names import ROOT, Names, Place
+
+
+class Stop(BaseException):
+    """Ends a run early. Keras wraps each `Exception` on its way out, so this is none."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a layer that ended: where, its number there (from 0), on what, and what it returned."""
+
+    layer: Any
+    parent: Any
+    place: Place
+    number: int
+    arguments: Any
+    output: Any
+
+
+@dataclass(frozen=True)
+class Frame:
+    layer: Any
+    place: Place
+
+
+@dataclass
+class Watch:
+    """What is known during one run. `ended` gets each `Call` when it ends."""
+
+    model: Any
+    engine: Engine
+    ended: Callable[[Call], None]
+    counts: Counter[str] = field(default_factory=Counter)
+    traced: set[str] = field(default_factory=set)
+    names: Names = field(default_factory=Names)
+    written: dict[int, tuple[Any, Any]] = field(default_factory=dict)
+    stack: list[Frame] = field(default_factory=list)
+    thread: int = field(default_factory=threading.get_ident)
+
+    def through(self, layer: Any, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """What `original(*args, **kwargs)` returns, noted as a call of `layer`."""
+        if self.thread != threading.get_ident() or in_symbolic_scope():
+            return original(*args, **kwargs)
+        parent = self.stack[-1] if self.stack else Frame(self.model, ROOT)
+        root = layer is self.model and not self.stack
+        place = ROOT if root else self.names.place(parent.layer, parent.place, layer)
+        self.stack.append(Frame(layer, place))
+        try:
+            with self.inner_call(layer):
+                output = original(*args, **kwargs)
+        finally:
+            self.stack.pop()
+        if self.is_result(output, place):
+            number = self.counts[place.path]
+            self.counts[place.path] += 1
+            self.ended(Call(layer, parent.layer, place, number, (args, kwargs), output))
+        return output
+
+    def is_result(self, output: Any, place: Place) -> bool:
+        """Whether an output holds numbers, or something that isn't a tensor of a graph or a compiled loop."""
+        for each in keras.tree.flatten(output):
+            if isinstance(each, keras.KerasTensor):
+                return False
+            if isinstance(each, self.engine.tensor) and not self.engine.concrete(each):
+                self.traced.add(place.path)
+                return False
+        return True
+
+    @contextlib.contextmanager
+    def inner_call(self, layer: Any) -> Iterator[None]:
+        """Wrappers such as TimeDistributed run `inner.call` without calling the inner layer: watched as well."""
+        inner = layer.layer if isinstance(layer, keras.layers.Wrapper) else None
+        if not isinstance(inner, keras.Layer) or "call" in vars(inner):
+            yield
+            return
+        original = inner.call
+
+        @functools.wraps(original)
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            if self.stack and self.stack[-1].layer is inner:
+                return original(*args, **kwargs)
+            return self.through(inner, original, args, kwargs)
+
+        vars(inner)["call"] = watched
+        try:
+            yield
+        finally:
+            vars(inner).pop("call", None)
+
+    def keep(self, variable: Any) -> None:
+        """Note what a variable holds before it is written to for the first time."""
+        if self.thread == threading.get_ident() and id(variable) not in self.written:
+            self.written[id(variable)] = (variable, self.engine.frozen(variable))
+
+
+_watch: ContextVar[Watch | None] = ContextVar("layerscope_keras_watch", default=None)
+_lock = threading.Lock()
+_originals: dict[tuple[type, str], Any] = {}
+_users = 0
+
+
+def _layer_call(original: Any) -> Any:
+    @functools.wraps(original)
+    def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:
+        watch = _watch.get()
+        if watch is None:
+            return original(self, *args, **kwargs)
+        return watch.through(self, functools.partial(original, self), args, kwargs)
+
+    return __call__
+
+
+def _operation_call(original: Any) -> Any:
+    @functools.wraps(original)
+    def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:
+        watch = _watch.get()
+        # a layer comes here from its own `__call__`
+        if watch is None or isinstance(self, keras.Layer):
+            return original(self, *args, **kwargs)
+        return watch.through(self, functools.partial(original, self), args, kwargs)
+
+    return __call__
+
+
+def _assign(original: Any) -> Any:
+    @functools.wraps(original)
+    def assign(self: Any, value: Any) -> Any:
+        watch = _watch.get()
+        if watch is not None:
+            watch.keep(self)
+        return original(self, value)
+
+    return assign
+
+
+def _patches() -> list[tuple[type, str, Callable[[Any], Any]]]:
+    variable = next(each for each in keras.Variable.__mro__ if "assign" in vars(each))
+    return [
+        (keras.Layer, "__call__", _layer_call),
+        (keras.Operation, "__call__", _operation_call),
+        (variable, "assign", _assign),
+    ]
+
+
+@contextlib.contextmanager
+def _patched() -> Iterator[None]:
+    """The watched methods on the classes while at least one run lasts, in any thread."""
+    global _users
+    with _lock:
+        _users += 1
+        if _users == 1:
+            for owner, name, watched in _patches():
+                _originals[owner, name] = vars(owner)[name]
+                setattr(owner, name, watched(vars(owner)[name]))
+    try:
+        yield
+    finally:
+        with _lock:
+            _users -= 1
+            if _users == 0:
+                for (owner, name), original in _originals.items():
+                    setattr(owner, name, original)
+                _originals.clear()
+
+
+def run(model: Any, engine: Engine, forward: Callable[[], Any], ended: Callable[[Call], None]) -> Watch:
+    """Run `forward`, give each call to `ended`, put back what the run changed, and return the `Watch`."""
+    watch = Watch(model, engine, ended)
+    with _patched(), _watching(watch), _as_found(model, watch), contextlib.suppress(Stop):
+        forward()
+    return watch
+
+
+@contextlib.contextmanager
+def _watching(watch: Watch) -> Iterator[None]:
+    token = _watch.set(watch)
+    try:
+        yield
+    finally:
+        _watch.reset(token)
+
+
+@contextlib.contextmanager
+def _as_found(model: Any, watch: Watch) -> Iterator[None]:
+    """Variables, losses, modes of torch modules and random state as they were, whatever happens inside."""
+    before = {id(each) for each in model.variables}
+    layers = model._flatten_layers()
+    losses = [(each, list(each._losses), set(each._loss_ids)) for each in layers]
+    modes = [
+        (module, module.training)
+        for each, _, _ in losses
+        if isinstance(each, keras.layers.TorchModuleWrapper)
+        for module in each.modules()
+    ]
+    python, legacy = random.getstate(), np.random.get_state()
+    try:
+        with watch.engine.inference():
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(legacy)
+        for module, training in modes:
+            module.training = training
+        for each, kept, ids in losses:
+            each._losses[:] = kept
+            each._loss_ids.clear()
+            each._loss_ids.update(ids)
+        # what the run itself built has no state to go back to
+        built = {id(each) for each in model.variables} - before
+        for variable, content in watch.written.values():
+            if id(variable) not in built:
+                variable.assign(content)

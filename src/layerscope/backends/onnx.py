@@ -1,0 +1,201 @@
+"""ONNX models, run by ONNX Runtime on an in-memory cut of the graph that ends at the layers asked for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import onnx
+import onnxruntime
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # its types are a package of their own
+
+from ..errors import GradientsUnavailable, LayerNotCalled, LayerNotFound, ModelNotReadable, near
+from ..layer import Layer, split_call
+from . import Captured, Facts, Input, Target
+from .onnx_axes import AxesFlow
+from .onnx_graph import cut
+from .onnx_layers import indexed, inferred_shapes, layer_of, together
+from .onnx_model import OnnxModel, Output
+from .onnx_run import Feeds, Session, Sessions, feeds_of, first_image, singles, sizes
+
+RECIPE = "layerscope.preprocess"
+LABELS = "layerscope.labels"
+
+
+class OnnxBackend:
+    """Layers of ONNX graphs. `threads` is the number of threads inside an operator, `None` for the runtime's choice."""
+
+    name = "onnx"
+    gradients = False
+
+    def __init__(self, threads: int | None = None) -> None:
+        self.threads = threads
+        self._sessions = Sessions()
+
+    def owns(self, model: Any) -> bool:
+        return isinstance(model, onnx.ModelProto | OnnxModel)
+
+    def load(self, source: Path, weights: Path | None = None, trust: bool = False) -> OnnxModel:
+        """The model in an `.onnx` file. Opening one runs no code from it, so `trust` makes no difference."""
+        path = Path(source)
+        if weights is not None:
+            raise ModelNotReadable(
+                f"weights={str(weights)!r}: an ONNX file holds its own weights, so leave weights out"
+            )
+        try:
+            proto = onnx.load(path, load_external_data=False)
+        except FileNotFoundError as error:
+            raise ModelNotReadable(f"there is no file {path}") from error
+        except (OSError, DecodeError) as error:
+            raise ModelNotReadable(f"{path.name} is no ONNX model, or a damaged one: {error}") from error
+        if not proto.graph.node:
+            raise ModelNotReadable(f"{path.name} is no ONNX model, or a damaged one: it has no nodes")
+        return OnnxModel(proto, path.resolve())
+
+    def layers(self, model: Any, batch: Any) -> list[Layer]:
+        held = _held(model)
+        feeds = first_image(held.graph, feeds_of(held.graph, batch))
+        shapes = self._shapes(held, feeds)
+        flow = AxesFlow(held.graph, shapes)
+        rows: dict[str, list[Layer]] = {}
+        for each in held.outputs:
+            rows.setdefault(each.address.path, []).append(layer_of(held.graph, each, shapes, flow))
+        listed = [together(path, calls) for path, calls in rows.items()]
+        if held.final:
+            last = layer_of(held.graph, held.final, shapes, flow)
+            listed.append(replace(last, path="", kind="Model", aliases=(held.final.tensor,), grid=None))
+        return [indexed(each, index) for index, each in enumerate(listed)]
+
+    def capture(
+        self, model: Any, batch: Any, paths: Sequence[str], target: Target | None = None
+    ) -> dict[str, Captured]:
+        if target is not None:
+            raise GradientsUnavailable(
+                "ONNX Runtime computes no gradients: leave target out and use a combination without them (eigen_cam,"
+                " score_cam, ablation_cam), or open the PyTorch or Keras model that the file was exported from"
+            )
+        held = _held(model)
+        wanted = _wanted(held, paths)
+        tensors = tuple(dict.fromkeys(each.tensor for each in wanted.values()))
+        if not tensors:
+            return {}
+        feeds = feeds_of(held.graph, batch)
+        session = self._session(held, tensors)
+        apart = singles(held.graph, feeds)
+        values = session.run(feeds) if apart is None else self._one_by_one(held, session, apart)
+        found = {
+            tensor: Captured(value, dtype=dtype)
+            for tensor, value, dtype in zip(tensors, values, session.dtypes, strict=True)
+        }
+        return {name: found[each.tensor] for name, each in wanted.items()}
+
+    def facts(self, model: Any) -> Facts:
+        """What the file says about itself: inputs, checksum, and preprocessing and class names where it has them."""
+        held = _held(model)
+        graph, said = held.graph, {each.key: each.value for each in held.proto.metadata_props}
+        known = {each.name: sizes(each) for each in graph.inputs}
+        flow = AxesFlow(graph, {name: tuple(size or 1 for size in shape) for name, shape in known.items() if shape})
+        recipe = _read(said, RECIPE)
+        return Facts(
+            name=graph.model.graph.name or (held.path.stem if held.path else "model"),
+            inputs=tuple(
+                Input(each.name, flow.axes[each.name], known[each.name] or (), _dtype(each)) for each in graph.inputs
+            ),
+            digest=held.digest,
+            framework=f"onnxruntime {onnxruntime.__version__}",
+            recipe=recipe,
+            source="the model's metadata" if recipe is not None else "",
+            labels=_labels(said),
+        )
+
+    def _session(self, held: OnnxModel, tensors: tuple[str, ...]) -> Session:
+        if held.path:
+            return held.sessions.get(
+                (tensors, self.threads), lambda: Session(held.graph, tensors, held.folder, self.threads)
+            )
+        # a ModelProto can be changed by whoever holds it, so its sessions are found by content
+        part = cut(held.graph, tensors, None)
+        key = (part.digest, tensors, self.threads)
+        return self._sessions.get(key, lambda: Session(held.graph, tensors, None, self.threads, part))
+
+    def _one_by_one(self, held: OnnxModel, session: Session, images: Sequence[Feeds]) -> list[np.ndarray]:
+        flow = AxesFlow(held.graph, self._shapes(held, images[0]))
+        for tensor in session.tensors:
+            if "b" not in flow.axes[tensor] or not flow.certain(tensor):
+                raise ModelNotReadable(
+                    f"the model takes one image at a time, and {tensor!r} has no known batch axis to join"
+                    f" {len(images)} images on: give one image"
+                )
+        results = [session.run(each) for each in images]
+        return [
+            np.concatenate(parts, axis=flow.axes[tensor].index("b"))
+            for tensor, parts in zip(session.tensors, zip(*results, strict=True), strict=True)
+        ]
+
+    def _shapes(self, held: OnnxModel, feeds: Feeds) -> dict[str, tuple[int, ...] | None]:
+        """The shape of every layer for these inputs: inferred, and by one run where that isn't enough."""
+        shapes = {name: value.shape for name, value in feeds.items()}
+        shapes |= inferred_shapes(held.graph, feeds)
+        missing = tuple(each.tensor for each in held.outputs if each.tensor not in shapes)
+        if missing:
+            values = self._session(held, missing).run(feeds)
+            shapes |= {name: value.shape for name, value in zip(missing, values, strict=True)}
+        return shapes
+
+
+def _held(model: Any) -> OnnxModel:
+    return model if isinstance(model, OnnxModel) else OnnxModel(model)
+
+
+def _wanted(held: OnnxModel, paths: Iterable[str]) -> dict[str, Output]:
+    """The outputs that the paths name, each under the name it is given back by, in execution order."""
+    found: dict[str, Output] = {}
+    for path in paths:
+        outputs = held.names.get(path)
+        base, call = split_call(path)
+        if outputs is None and call is not None and base in held.names:
+            outputs = held.names[base]
+            if call or len(outputs) > 1:
+                raise LayerNotFound(
+                    f"layer {base!r} ran {len(outputs)} times, so it has calls :0 to :{len(outputs) - 1}, not :{call}"
+                )
+        if outputs is None:
+            _refuse(held, path)
+        for each in outputs:
+            found[path if len(outputs) == 1 else each.address.full] = each
+    order = {each.tensor: at for at, each in enumerate(held.outputs)}
+    return dict(sorted(found.items(), key=lambda item: (order[item[1].tensor], item[0] == "")))
+
+
+def _refuse(held: OnnxModel, path: str) -> NoReturn:
+    graph = held.graph
+    if path in graph.initializers or path in graph.made_by or any(each.name == path for each in graph.nodes):
+        raise LayerNotCalled(f"{path!r} has no output to show: it is a weight, a constant or arithmetic on sizes")
+    if any(each.name == path for each in graph.inputs):
+        raise LayerNotCalled(f"{path!r} is the model's input, not a layer: the batch itself is its value")
+    raise LayerNotFound(f"no layer {path!r}.{near(path, held.names)} `layers()` lists them all")
+
+
+def _dtype(value: onnx.ValueInfoProto) -> str:
+    return str(onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type))
+
+
+def _read(said: Mapping[str, str], key: str) -> Any:
+    if key not in said:
+        return None
+    try:
+        return json.loads(said[key])
+    except ValueError as error:
+        raise ModelNotReadable(f"the metadata {key!r} of the model is no JSON: {error}") from error
+
+
+def _labels(said: Mapping[str, str]) -> tuple[str, ...] | None:
+    text = said.get(LABELS)
+    if text is None:
+        return None
+    names = _read(said, LABELS) if text.lstrip().startswith("[") else text.splitlines()
+    return tuple(str(each) for each in names)

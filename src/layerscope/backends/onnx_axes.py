@@ -1,0 +1,275 @@
+"""What the axes of each tensor of an ONNX graph are, found by following the data from operator to operator.
+
+Operators such as `Conv` are channels-first by the standard; others move or drop axes in a way that they state; the rest
+pass them on. Where none of that says anything, the operators that read the tensor are asked, and at last the rank
+decides, which is then noted. The sizes of a tensor never say what an axis is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import onnx
+
+from ..axes import CHANNELS_FIRST
+from .onnx_graph import Graph, attributes
+from .onnx_regroup import UNUSED, regrouped, without
+
+Shapes = Mapping[str, tuple[int, ...] | None]
+
+STATED = {
+    **{rank: axes for rank, axes in CHANNELS_FIRST.items() if rank > 3},
+    2: "bc",
+    3: "bcn",
+}
+ASSUMED = {1: "c", 2: "bc", 3: "bnc", 4: "bchw", 5: "bcdhw"}
+CONVOLUTIONS = {"Conv", "ConvTranspose", "ConvInteger", "QLinearConv", "FusedConv", "DeformConv"}
+FIRST = CONVOLUTIONS | {
+    *(
+        "MaxPool",
+        "AveragePool",
+        "LpPool",
+        "GlobalAveragePool",
+        "GlobalMaxPool",
+        "GlobalLpPool",
+        "MaxUnpool",
+        "MaxRoiPool",
+    ),
+    *("BatchNormalization", "InstanceNormalization", "GroupNormalization", "LRN", "DepthToSpace", "SpaceToDepth"),
+    *("RoiAlign", "GridSample", "ReorderOutput", "QLinearAveragePool", "QLinearGlobalAveragePool", "Upsample"),
+}
+BLOCKED = "com.microsoft.nchwc"
+REDUCTIONS = ("Reduce", "ArgMax", "ArgMin")
+NOT_PASSED_ON = {
+    "Einsum",
+    "LSTM",
+    "GRU",
+    "RNN",
+    "If",
+    "Loop",
+    "Scan",
+    "NonZero",
+    "TopK",
+    "NonMaxSuppression",
+    "Compress",
+}
+
+
+class AxesFlow:
+    """The axes of every tensor with data, and the token grids met on the way to it.
+
+    `assumed` are the tensors whose axes only the rank says, `derived` those that take theirs from such. `blocked` are
+    in the layout that ONNX Runtime gives convolutions in files that it has optimised, which nobody else can read.
+    """
+
+    def __init__(self, graph: Graph, shapes: Shapes) -> None:
+        self.graph = graph
+        self.shapes = shapes
+        self.axes: dict[str, str] = {}
+        self.assumed: set[str] = set()
+        self.derived: set[str] = set()
+        self.blocked: set[str] = set()
+        self.grids: dict[str, list[tuple[int, int]]] = {}
+        self._met: list[tuple[int, int]] = []
+        for each in graph.inputs:
+            self._settle(each.name, None)
+        for node in graph.nodes:
+            if outputs := [name for name in node.output if name in graph.data]:
+                self._follow(node, outputs)
+
+    def certain(self, name: str) -> bool:
+        """Whether the operators say what the axes of a tensor are."""
+        return name not in self.assumed and name not in self.derived and bool(self.axes[name])
+
+    def _follow(self, node: onnx.NodeProto, outputs: list[str]) -> None:
+        inputs = [name for name in node.input if name in self.axes]
+        reordered = node.op_type == "ReorderOutput"
+        if not reordered and (node.domain == BLOCKED or any(name in self.blocked for name in inputs)):
+            self.blocked.update(outputs)
+            self.axes.update(dict.fromkeys(outputs, ""))
+            return
+        stated = stated_first(node, self.rank(node.output[0]))
+        found = self._output(node, stated)
+        if stated is None and inputs and not any(self.certain(name) for name in inputs):
+            self.derived.update(outputs)
+        for name in outputs:
+            self._settle(name, found)
+            self.grids[name] = list(self._met)
+
+    def rank(self, name: str) -> int | None:
+        shape = self.shapes.get(name)
+        return None if shape is None else len(shape)
+
+    def _settle(self, name: str, found: str | None) -> None:
+        rank = self.rank(name)
+        if rank is None:
+            self.axes[name] = ""
+            return
+        if found is None or len(found) != rank:
+            found = asked(self.graph, name, rank)
+        if found is None:
+            found = ASSUMED.get(rank, "")
+            self.assumed.add(name)
+        self.axes[name] = found
+
+    def _output(self, node: onnx.NodeProto, stated: str | None) -> str | None:
+        if stated is not None:
+            if node.op_type in CONVOLUTIONS:
+                self._meet_patches(node)
+            return stated
+        rule = RULES.get(node.op_type)
+        if node.op_type.startswith(REDUCTIONS):
+            rule = AxesFlow._reduced
+        if rule is not None:
+            return rule(self, node)
+        return None if node.op_type in NOT_PASSED_ON or self.graph.is_function(node) else self._inherited(node)
+
+    def _first(self, node: onnx.NodeProto) -> str | None:
+        return self.axes.get(node.input[0]) or None if node.input else None
+
+    def _inherited(self, node: onnx.NodeProto) -> str | None:
+        """The axes of an input with the output's rank; one whose axes are known for sure goes first."""
+        rank = self.rank(node.output[0])
+        same = [name for name in node.input if self.axes.get(name) and len(self.axes[name]) == rank]
+        same.sort(key=lambda name: not self.certain(name))
+        return self.axes[same[0]] if same else None
+
+    def _meet_patches(self, node: onnx.NodeProto) -> None:
+        """Remember the grid of a patch embedding: a convolution whose windows lie side by side."""
+        said = attributes(node)
+        strides: Any = said.get("strides") or ()
+        shape = self.shapes.get(node.output[0])
+        weight = self.graph.initializers.get(self.graph.weight_name(node.input[1])) if len(node.input) > 1 else None
+        kernel: Any = said.get("kernel_shape") or (tuple(weight.dims[2:]) if weight is not None else ())
+        if shape and len(shape) == 4 and strides and list(kernel) == list(strides) and min(kernel) > 1:
+            self._met.append((shape[2], shape[3]))
+
+    def _transposed(self, node: onnx.NodeProto) -> str | None:
+        axes = self._first(node)
+        if axes is None:
+            return None
+        order: Any = attributes(node).get("perm") or range(len(axes) - 1, -1, -1)
+        return "".join(axes[each] for each in order)
+
+    def _reshaped(self, node: onnx.NodeProto) -> str | None:
+        before, after = self.shapes.get(node.input[0]), self.shapes.get(node.output[0])
+        axes = self._first(node)
+        if axes is None or before is None or after is None:
+            return None
+        found = regrouped(axes, before, after)
+        if found and "h" in axes and "w" in axes and "n" in found and "n" not in axes:
+            self._met.append((before[axes.index("h")], before[axes.index("w")]))
+        return found
+
+    def _flat(self, node: onnx.NodeProto) -> str | None:
+        return "bc"
+
+    def _listed(self, node: onnx.NodeProto) -> list[int] | None:
+        """The axes that a node names, as an attribute (older opsets) or a constant input."""
+        said: Any = attributes(node).get("axes")
+        if said is None and len(node.input) > 1:
+            value = self.graph.constant(node.input[1])
+            said = None if value is None else value.ravel().tolist()
+        return None if said is None else [int(each) for each in said]
+
+    def _reduced(self, node: onnx.NodeProto) -> str | None:
+        axes, said = self._first(node), attributes(node)
+        if axes is None:
+            return None
+        if said.get("keepdims", 1):
+            return axes
+        single: Any = said.get("axis", 0)
+        listed = [single] if node.op_type.startswith("Arg") else self._listed(node)
+        return None if listed is None else without(axes, listed)
+
+    def _squeezed(self, node: onnx.NodeProto) -> str | None:
+        axes, listed = self._first(node), self._listed(node)
+        return None if axes is None or listed is None else without(axes, listed)
+
+    def _unsqueezed(self, node: onnx.NodeProto) -> str | None:
+        axes, listed = self._first(node), self._listed(node)
+        if axes is None or listed is None:
+            return None
+        rank = len(axes) + len(listed)
+        added = {each % rank for each in listed}
+        spare = [each for each in UNUSED if each not in axes]
+        if "b" not in axes and 0 in added:
+            spare.insert(0, "b")
+        if len(spare) < len(added):
+            return None
+        old, new = iter(axes), iter(spare)
+        return "".join(next(new) if at in added else next(old) for at in range(rank))
+
+    def _gathered(self, node: onnx.NodeProto) -> str | None:
+        data, index = node.input[:2]
+        axis = int(str(attributes(node).get("axis", 0)))
+        if data not in self.graph.data:
+            inner = self.axes.get(index)
+            return inner.replace("c", "n") + "c" if inner and axis == 0 else None
+        axes, rank = self._first(node), self.rank(node.output[0])
+        if axes is None or rank is None:
+            return None
+        return axes if rank == len(axes) else without(axes, [axis]) if rank == len(axes) - 1 else None
+
+    def _multiplied(self, node: onnx.NodeProto) -> str | None:
+        left, right = self.axes.get(node.input[0]), self.axes.get(node.input[1])
+        if not left or not right:
+            return left or right or None
+        if len(left) != len(right) or len(left) < 3:
+            return left if len(left) > len(right) else None
+        if left[-1] == "c" and right[-2] == "c":  # attention: query × key, a picture for each head
+            return {3: "bhw", 4: "bchw"}.get(len(left))
+        return right if right[-1] == "c" else None
+
+    def _dense(self, node: onnx.NodeProto) -> str | None:
+        return "bc"
+
+
+RULES = {
+    "Transpose": AxesFlow._transposed,
+    "Reshape": AxesFlow._reshaped,
+    "Flatten": AxesFlow._flat,
+    "Squeeze": AxesFlow._squeezed,
+    "Unsqueeze": AxesFlow._unsqueezed,
+    "Gather": AxesFlow._gathered,
+    "MatMul": AxesFlow._multiplied,
+    "MatMulInteger": AxesFlow._multiplied,
+    "FusedMatMul": AxesFlow._multiplied,
+    "Gemm": AxesFlow._dense,
+    "FusedGemm": AxesFlow._dense,
+}
+
+
+def stated_first(node: onnx.NodeProto, rank: int | None) -> str | None:
+    """The axes of what goes into and comes out of an operator that fixes them, `None` for all others."""
+    if rank is None or (node.domain == BLOCKED and node.op_type != "ReorderOutput"):
+        return None
+    if node.op_type.startswith("Nhwc") or (node.op_type in FIRST and attributes(node).get("channels_last")):
+        return "bhwc" if rank == 4 else None
+    return STATED.get(rank) if node.op_type in FIRST else None
+
+
+def asked(graph: Graph, name: str, rank: int) -> str | None:
+    """The axes of a tensor as its readers need them, looked for through transposes and pointwise steps."""
+    waiting: list[tuple[str, tuple[int, ...]]] = [(name, tuple(range(rank)))]
+    seen = {name}
+    for each, order in waiting:
+        for at in graph.taken_by.get(each, ()):
+            node = graph.nodes[at]
+            if node.input[:1] != [each] and node.op_type in (*FIRST, "Transpose"):
+                continue
+            stated = stated_first(node, len(order))
+            if stated is not None:
+                return "".join(stated[order.index(axis)] for axis in range(rank))
+            following = order
+            if node.op_type == "Transpose":
+                turned: Any = attributes(node).get("perm") or range(rank - 1, -1, -1)
+                following = tuple(order[axis] for axis in turned)
+            elif node.op_type in RULES or node.op_type in NOT_PASSED_ON or node.op_type.startswith(REDUCTIONS):
+                continue
+            for output in node.output:
+                if output and output not in seen:
+                    seen.add(output)
+                    waiting.append((output, following))
+    return None

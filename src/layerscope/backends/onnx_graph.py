@@ -1,0 +1,282 @@
+"""Reading an ONNX graph, and cutting it down to what some of its tensors need."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import external_data_helper, numpy_helper
+
+from ..errors import ModelNotReadable
+
+PROTOBUF_LIMIT = 2**31 - 1
+SHAPE_BOOKKEEPING = {"Shape", "Size"}
+SMALL = 1024
+LARGE = 1 << 20
+NUMPY_TYPES = {
+    *(onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE),
+    *(onnx.TensorProto.INT8, onnx.TensorProto.UINT8, onnx.TensorProto.INT32, onnx.TensorProto.INT64),
+}
+
+
+class Graph:
+    """Who makes and who takes each tensor of a model. The `ModelProto` is only read, never changed."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self.model = model
+        self.nodes: Sequence[onnx.NodeProto] = list(model.graph.node)
+        self.initializers = {each.name: each for each in model.graph.initializer}
+        self.sparse = {each.values.name: each for each in model.graph.sparse_initializer}
+        self.inputs = [each for each in model.graph.input if each.name not in self.initializers]
+        self.outputs = [each.name for each in model.graph.output]
+        self.made_by = {name: at for at, node in enumerate(self.nodes) for name in node.output if name}
+        self.functions = {(each.domain, each.name) for each in model.functions}
+
+    @cached_property
+    def taken_by(self) -> dict[str, list[int]]:
+        """The nodes that read each tensor, also from inside the body of an `If` or `Loop`."""
+        taken: dict[str, list[int]] = {}
+        for at, node in enumerate(self.nodes):
+            for name in dict.fromkeys(needs(node)):
+                taken.setdefault(name, []).append(at)
+        return taken
+
+    @cached_property
+    def data(self) -> set[str]:
+        """The tensors that depend on what is in the inputs, not only on their sizes."""
+        found = {each.name for each in self.inputs}
+        for node in self.nodes:
+            if node.op_type not in SHAPE_BOOKKEEPING and any(name in found for name in needs(node)):
+                found.update(name for name in node.output if name)
+        return found
+
+    @cached_property
+    def quantised(self) -> bool:
+        """Whether data goes through codes of a few bits on its way."""
+        return any(node.op_type == "DequantizeLinear" and node.input[0] in self.data for node in self.nodes)
+
+    def is_function(self, node: onnx.NodeProto) -> bool:
+        return (node.domain, node.op_type) in self.functions
+
+    def constant(self, name: str) -> np.ndarray | None:
+        """The value of a small constant tensor, `None` where it isn't one or isn't stored in the model itself."""
+        tensor = self.initializers.get(name)
+        if tensor is None and (at := self.made_by.get(name)) is not None and self.nodes[at].op_type == "Constant":
+            for each in self.nodes[at].attribute:
+                if each.name == "value":
+                    tensor = each.t
+                elif each.name in ("value_int", "value_ints"):
+                    return np.asarray(onnx.helper.get_attribute_value(each))
+        if tensor is None or _is_outside(tensor) or prod(tensor.dims) > SMALL:
+            return None
+        return numpy_helper.to_array(tensor)
+
+    def weight_name(self, name: str) -> str:
+        """The stored tensor behind a weight that is cast or dequantised in the graph."""
+        while name not in self.initializers and name in self.made_by and name not in self.data:
+            node = self.nodes[self.made_by[name]]
+            if not node.input:
+                break
+            name = node.input[0]
+        return name
+
+    def ancestors(self, tensors: Iterable[str]) -> list[int]:
+        """The nodes that must run to make `tensors`, in the graph's order."""
+        found: set[int] = set()
+        open_ = [self.made_by[name] for name in tensors if name in self.made_by]
+        while open_:
+            at = open_.pop()
+            if at not in found:
+                found.add(at)
+                open_.extend(self.made_by[name] for name in needs(self.nodes[at]) if name in self.made_by)
+        return sorted(found)
+
+
+def needs(node: onnx.NodeProto) -> Iterator[str]:
+    """Every tensor that a node reads from its own graph, those that its bodies read from outside included."""
+    yield from (name for name in node.input if name)
+    for body in bodies(node):
+        made = {each.name for each in (*body.input, *body.initializer)}
+        for inner in body.node:
+            yield from (name for name in needs(inner) if name not in made)
+            made.update(inner.output)
+        yield from (each.name for each in body.output if each.name not in made)
+
+
+def bodies(node: onnx.NodeProto) -> list[onnx.GraphProto]:
+    """The graphs inside a node: the branches of an `If`, the body of a `Loop` or `Scan`."""
+    found = []
+    for each in node.attribute:
+        if each.type == onnx.AttributeProto.GRAPH:
+            found.append(each.g)
+        elif each.type == onnx.AttributeProto.GRAPHS:
+            found.extend(each.graphs)
+    return found
+
+
+def attributes(node: onnx.NodeProto) -> dict[str, object]:
+    """The attributes of a node by name."""
+    return {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute if not each.ref_attr_name}
+
+
+def empty_like(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A model with the same versions and functions, and nothing in its graph but a name."""
+    made = onnx.ModelProto(ir_version=model.ir_version, producer_name=model.producer_name)
+    made.opset_import.extend(model.opset_import)
+    made.functions.extend(model.functions)
+    made.graph.name = model.graph.name or "graph"
+    return made
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A part of a model: its serialised graph, and its large weights, which are given to the runtime beside it."""
+
+    content: bytes
+    weights: Mapping[str, np.ndarray]
+
+    @cached_property
+    def digest(self) -> bytes:
+        digest = hashlib.sha256(self.content)
+        for each in self.weights.values():
+            digest.update(np.ascontiguousarray(each).data)
+        return digest.digest()
+
+
+def cut(graph: Graph, tensors: Sequence[str], folder: Path | None, cast: Sequence[str] = ()) -> Cut:
+    """The part of a model that gives `tensors`: only the nodes and weights that they need.
+
+    The tensors in `cast` come out as float32, as `<tensor>:float32`. `folder` is where weights in side files lie.
+    Weights of more than 1 MB aren't serialised, so protobuf's limit of 2 GB doesn't hold for them; raises
+    `ModelNotReadable` where the rest is over it.
+    """
+    made = empty_like(graph.model)
+    nodes = [graph.nodes[at] for at in graph.ancestors(tensors)]
+    needed = {name for node in nodes for name in needs(node)} | set(tensors)
+    made.graph.input.extend(graph.inputs)
+    made.graph.node.extend(nodes)
+    weights = {}
+    for name in graph.initializers:
+        if name in needed:
+            tensor = graph.initializers[name]
+            if beside(tensor):
+                weights[name] = numpy_helper.to_array(loaded(tensor, folder))
+                made.graph.initializer.append(placeholder(tensor))
+            else:
+                made.graph.initializer.append(loaded(tensor, folder))
+    made.graph.sparse_initializer.extend(graph.sparse[name] for name in graph.sparse if name in needed)
+    for name in tensors:
+        if name in cast:
+            wide = f"{name}:float32"
+            made.graph.node.append(onnx.helper.make_node("Cast", [name], [wide], to=onnx.TensorProto.FLOAT))
+            made.graph.output.add(name=wide)
+        else:
+            made.graph.output.add(name=name)
+    _check_size(made, tensors)
+    return Cut(bytes(made.SerializeToString()), weights)
+
+
+def beside(tensor: onnx.TensorProto) -> bool:
+    """Whether a weight is large enough, and of a type that numpy has, to be given beside the graph."""
+    return tensor.data_type in NUMPY_TYPES and stored(tensor) > LARGE
+
+
+def placeholder(tensor: onnx.TensorProto) -> onnx.TensorProto:
+    """A weight without its numbers, marked as lying elsewhere."""
+    made = onnx.TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
+    made.data_location = onnx.TensorProto.EXTERNAL
+    made.external_data.add(key="location", value="given")
+    return made
+
+
+def skeleton(graph: Graph) -> onnx.ModelProto:
+    """The model without its large weights, which become inputs of the same shape: enough to infer shapes from."""
+    made = empty_like(graph.model)
+    made.graph.input.extend(graph.inputs)
+    for each in graph.initializers.values():
+        if prod(each.dims) > SMALL or _is_outside(each):
+            made.graph.input.append(onnx.helper.make_tensor_value_info(each.name, each.data_type, list(each.dims)))
+        else:
+            made.graph.initializer.append(each)
+    for each in graph.sparse.values():
+        made.graph.input.append(
+            onnx.helper.make_tensor_value_info(each.values.name, each.values.data_type, list(each.dims))
+        )
+    for node in graph.nodes:
+        large = next((a.t for a in node.attribute if a.name == "value" and prod(a.t.dims) > SMALL), None)
+        if node.op_type == "Constant" and large is not None:
+            made.graph.input.append(
+                onnx.helper.make_tensor_value_info(node.output[0], large.data_type, list(large.dims))
+            )
+        else:
+            made.graph.node.append(node)
+    return made
+
+
+def side_files(model: onnx.ModelProto) -> list[str]:
+    """The names of the files that hold weights outside the model file, as the model writes them."""
+    return sorted({_location(each) for each in model.graph.initializer if _is_outside(each)})
+
+
+def loaded(tensor: onnx.TensorProto, folder: Path | None) -> onnx.TensorProto:
+    """The tensor with its numbers, read from its side file in `folder` where it has one."""
+    if not _is_outside(tensor):
+        return tensor
+    name = _location(tensor)
+    if folder is None:
+        raise ModelNotReadable(
+            f"the weights of this onnx.ModelProto lie in a side file ({name}) and were not loaded: give the path of the"
+            " .onnx file instead, or call onnx.load without load_external_data=False"
+        )
+    made = onnx.TensorProto()
+    made.CopyFrom(tensor)
+    try:
+        external_data_helper.load_external_data_for_tensor(made, str(folder))
+    except (OSError, ValueError, onnx.checker.ValidationError) as error:
+        raise ModelNotReadable(
+            f"the weights {tensor.name!r} can't be read from the side file {name} in {folder}: {error}."
+            " It must lie where the .onnx file is"
+        ) from error
+    made.data_location = onnx.TensorProto.DEFAULT
+    del made.external_data[:]
+    return made
+
+
+def file_digest(path: Path, model: onnx.ModelProto) -> str:
+    """`sha256:…` of a model file and, where there are any, of its side files."""
+    digest = hashlib.sha256()
+    for each in (path, *(path.parent / name for name in side_files(model))):
+        with each.open("rb") as opened:
+            while block := opened.read(1 << 20):
+                digest.update(block)
+    return f"sha256:{digest.hexdigest()}"
+
+
+def stored(tensor: onnx.TensorProto) -> int:
+    """The number of bytes that a tensor takes, here or in its side file."""
+    width: int = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+    return width * int(prod(tensor.dims))
+
+
+def _is_outside(tensor: onnx.TensorProto) -> bool:
+    return bool(tensor.data_location == onnx.TensorProto.EXTERNAL)
+
+
+def _location(tensor: onnx.TensorProto) -> str:
+    return next((str(each.value) for each in tensor.external_data if each.key == "location"), "")
+
+
+def _check_size(made: onnx.ModelProto, tensors: Sequence[str]) -> None:
+    size = sum(stored(each) for each in made.graph.initializer if not _is_outside(each))
+    if size > PROTOBUF_LIMIT:
+        raise ModelNotReadable(
+            f"the part of the model that leads to {', '.join(map(repr, tensors[:3]))} holds {size / 1e9:.1f} GB of"
+            f" small or unusual weights, and protobuf can't carry more than {PROTOBUF_LIMIT / 1e9:.1f} GB at once:"
+            " ask for earlier layers"
+        )

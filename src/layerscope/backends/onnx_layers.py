@@ -1,0 +1,92 @@
+"""Rows of the table of layers for an ONNX graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import onnx
+
+from ..axes import token_grid
+from ..layer import Layer
+from .onnx_axes import AxesFlow
+from .onnx_graph import Graph, attributes, bodies, skeleton
+from .onnx_model import Output
+from .onnx_run import Feeds, sizes
+
+FUSED = {"FusedConv": "Conv", "NhwcFusedConv": "Conv", "FusedGemm": "Gemm"}
+CODES = ("QuantizeLinear", "QLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger")
+
+
+def inferred_shapes(graph: Graph, feeds: Feeds) -> dict[str, tuple[int, ...] | None]:
+    """Shapes from ONNX's own inference; `None` for what is no tensor, left out where it isn't known."""
+    bare = skeleton(graph)
+    for each in bare.graph.input:
+        if each.name in feeds:
+            each.type.tensor_type.shape.Clear()
+            for size in feeds[each.name].shape:
+                each.type.tensor_type.shape.dim.add(dim_value=size)
+    try:
+        inferred = onnx.shape_inference.infer_shapes(bare, data_prop=True)
+    except onnx.shape_inference.InferenceError:  # a graph that ONNX can't follow may still run: ask the runtime
+        return {}
+    found: dict[str, tuple[int, ...] | None] = {}
+    for each in inferred.graph.value_info:
+        if each.type.WhichOneof("value") not in ("tensor_type", None):
+            found[each.name] = None
+            continue
+        shape = sizes(each)
+        if shape is not None and None not in shape:
+            found[each.name] = tuple(size for size in shape if size is not None)
+    return found
+
+
+def layer_of(graph: Graph, output: Output, shapes: Mapping[str, tuple[int, ...] | None], flow: AxesFlow) -> Layer:
+    node, tensor = output.node, output.tensor
+    shape, axes = shapes[tensor], flow.axes.get(tensor, "")
+    notes = [output.address.note]
+    if bodies(node) or graph.is_function(node):
+        notes.append("its body can't be looked into")
+    if node.op_type.startswith(CODES):
+        notes.append("quantised codes, not values")
+    if shape is None:
+        notes.append("no tensor but a sequence or an optional")
+    elif not shape:
+        notes.append("a single number")
+    elif tensor in flow.blocked:
+        notes.append("channels in blocks of ONNX Runtime's own: open the file from before it was optimised")
+    elif not axes:
+        notes.append(f"{len(shape)} axes, more than a picture can show")
+    elif tensor in flow.assumed:
+        notes.append("axes assumed from the rank")
+    grid = None
+    if shape is not None and flow.certain(tensor) and "n" in axes and "c" in axes and len(axes) == 3:
+        grid = token_grid(shape[axes.index("n")], flow.grids.get(tensor, ()))
+    return Layer(
+        path=output.address.full,
+        kind=_kind(node),
+        axes=axes,
+        shape=shape,
+        calls=1,
+        note="; ".join(each for each in notes if each),
+        grid=grid,
+        aliases=output.address.aliases,
+    )
+
+
+def _kind(node: onnx.NodeProto) -> str:
+    """The operator, and after a plus sign the activation that ONNX Runtime's fused operators hold as well."""
+    activation = attributes(node).get("activation")
+    if node.op_type in FUSED and isinstance(activation, bytes):
+        return f"{FUSED[node.op_type]}+{activation.decode()}"
+    return node.op_type
+
+
+def together(path: str, calls: Sequence[Layer]) -> Layer:
+    if len(calls) == 1 and calls[0].path == path:
+        return calls[0]
+    return replace(calls[0], path=path, calls=len(calls), aliases=(), per_call=tuple(calls))
+
+
+def indexed(layer: Layer, index: int) -> Layer:
+    return replace(layer, index=index, per_call=tuple(replace(each, index=index) for each in layer.per_call))

@@ -1,0 +1,88 @@
+"""An ONNX model as layerscope holds it: its graph, the tensors that are layers, and the names that find them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import onnx
+
+from .onnx_graph import Graph, file_digest
+from .onnx_names import Address, addresses
+from .onnx_run import Sessions
+
+
+@dataclass(frozen=True)
+class Output:
+    """One tensor of the graph as a layer: where it is made, and its address."""
+
+    tensor: str
+    node: onnx.NodeProto
+    address: Address
+
+
+class OnnxModel:
+    """A model file: its graph and, once used, its sessions. The weights in side files stay on the disk until needed."""
+
+    def __init__(self, proto: onnx.ModelProto, path: Path | None = None) -> None:
+        self.proto = proto
+        self.path = path
+        self.graph = Graph(proto)
+        self.sessions = Sessions()
+
+    def __repr__(self) -> str:
+        return f"OnnxModel({str(self.path)!r})" if self.path else f"OnnxModel({self.proto.graph.name!r})"
+
+    @property
+    def folder(self) -> Path | None:
+        return self.path.parent if self.path else None
+
+    @cached_property
+    def digest(self) -> str:
+        if self.path:
+            return file_digest(self.path, self.proto)
+        return f"sha256:{hashlib.sha256(self.proto.SerializeToString(deterministic=True)).hexdigest()}"
+
+    @cached_property
+    def outputs(self) -> list[Output]:
+        """Every tensor that is a layer, in the order in which they are made."""
+        graph = self.graph
+        steps = [at for at, node in enumerate(graph.nodes) if any(name in graph.data for name in node.output)]
+        found = []
+        for at, address in addresses(graph, steps).items():
+            node = graph.nodes[at]
+            named = [name for name in node.output if name]
+            for part, tensor in enumerate(named):
+                found.append(Output(tensor, node, _part(address, part, tensor)))
+        return found
+
+    @cached_property
+    def final(self) -> Output | None:
+        """The tensor that the model gives first, where a layer makes it."""
+        by_tensor = {each.tensor: each for each in self.outputs}
+        return next((by_tensor[name] for name in self.graph.outputs if name in by_tensor), None)
+
+    @cached_property
+    def names(self) -> dict[str, list[Output]]:
+        """What each name stands for; exact paths win over other names, and those over `path:0` for a single call."""
+        found: dict[str, list[Output]] = {}
+        for each in self.outputs:
+            found.setdefault(each.address.path, []).append(each)
+        for each in self.outputs:
+            if each.address.call is not None:
+                found.setdefault(each.address.full, [each])
+        for each in self.outputs:
+            for alias in each.address.aliases:
+                found.setdefault(alias, [each])
+        if self.final:
+            found[""] = [self.final]
+        return found
+
+
+def _part(address: Address, part: int, tensor: str) -> Address:
+    """The address of a node's first output is the node's own, of a further one `path[1]`."""
+    if not part:
+        return address
+    return replace(address, path=f"{address.path}[{part}]", aliases=(tensor,))

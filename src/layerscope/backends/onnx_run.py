@@ -1,0 +1,163 @@
+"""Running a cut ONNX graph: its inputs, its sessions, and what comes out."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+
+from ..errors import LayerNotCalled, ModelNotReadable
+from .onnx_graph import Cut, Graph, cut
+
+MOST_SESSIONS = 3
+THREADS = "LAYERSCOPE_ONNX_THREADS"
+NOT_IN_NUMPY = ("bfloat16", "float8", "int4", "float4")
+Feeds = dict[str, Any]
+
+
+class Sessions:
+    """The last few sessions, by what they were made from."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[Any, Session] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def get(self, key: Any, make: Callable[[], Session]) -> Session:
+        if key not in self._kept:
+            while len(self._kept) >= MOST_SESSIONS:  # before the new one is made, so that only so many are alive
+                self._kept.popitem(last=False)
+            self._kept[key] = make()
+        self._kept.move_to_end(key)
+        return self._kept[key]
+
+
+class Session:
+    """A cut of a model, ready to run. `dtypes` names the type of each tensor where numpy has no such type."""
+
+    def __init__(
+        self, graph: Graph, tensors: Sequence[str], folder: Path | None, threads: int | None, part: Cut | None = None
+    ) -> None:
+        self.tensors = tuple(tensors)
+        part = part or cut(graph, tensors, folder)
+        self._weights = part.weights  # the runtime reads them where they are
+        self.session = opened(part, threads, graph.quantised)
+        types = [each.type for each in self.session.get_outputs()]
+        for name, type_ in zip(tensors, types, strict=True):
+            if not type_.startswith("tensor("):
+                raise LayerNotCalled(f"{name!r} is no tensor but {type_}, and only a tensor has a picture")
+        inner = [each.removeprefix("tensor(").removesuffix(")") for each in types]
+        self.dtypes = [each if each.startswith(NOT_IN_NUMPY) else "" for each in inner]
+        wide = [name for name, dtype in zip(tensors, self.dtypes, strict=True) if dtype]
+        if wide:
+            self.session = opened(cut(graph, tensors, folder, cast=wide), threads, graph.quantised)
+
+    def run(self, feeds: Feeds) -> list[np.ndarray]:
+        wanted = {each.name for each in self.session.get_inputs()}
+        try:
+            found = self.session.run(None, {name: value for name, value in feeds.items() if name in wanted})
+        except Exception as error:  # ONNX Runtime's errors have no common parent but Exception
+            raise ModelNotReadable(f"ONNX Runtime could not run the model on this batch: {error}") from error
+        return [np.asarray(each) for each in found]
+
+
+def opened(part: Cut, threads: int | None, quantised: bool) -> onnxruntime.InferenceSession:
+    """A session on the CPU that logs errors only.
+
+    Optimisation stays on, because a tensor that is asked for is never fused away and the rest moves values by 1e-6 at
+    most. Not so in a quantised graph: there fusing rounds differently, and a layer would depend on what else
+    is asked for.
+    """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    if quantised:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    number = threads if threads is not None else int(os.environ.get(THREADS, "0"))
+    if number:
+        options.intra_op_num_threads = number
+    if part.weights:
+        values = [onnxruntime.OrtValue.ortvalue_from_numpy(each) for each in part.weights.values()]
+        options.add_external_initializers(list(part.weights), values)
+    try:
+        return onnxruntime.InferenceSession(part.content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's errors have no common parent but Exception
+        raise ModelNotReadable(f"ONNX Runtime {onnxruntime.__version__} does not accept the model: {error}") from error
+
+
+def feeds_of(graph: Graph, batch: Any) -> Feeds:
+    """The arrays of a batch by input name, in the model's own types. Only one kind of float is turned into another."""
+    names = [each.name for each in graph.inputs]
+    if isinstance(batch, Mapping):
+        given = dict(batch)
+    elif isinstance(batch, tuple | list):
+        given = dict(zip(names, batch, strict=False)) if len(batch) == len(names) else {}
+    else:
+        given = {names[0]: batch} if len(names) == 1 else {}
+    if set(given) != set(names):
+        wanted = ", ".join(f"{each.name!r} {_wanted(each)}" for each in graph.inputs)
+        raise ModelNotReadable(
+            f"the model has {len(names)} inputs: {wanted}. Give an array for each, as a tuple or a dict by name"
+        )
+    return {each.name: _cast(each, given[each.name]) for each in graph.inputs}
+
+
+def _cast(wanted: onnx.ValueInfoProto, value: Any) -> np.ndarray:
+    array = np.asarray(value.numpy() if isinstance(value, onnxruntime.OrtValue) else value)
+    shape = sizes(wanted)
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(wanted.type.tensor_type.elem_type)
+    fits = shape is None or (
+        len(shape) == array.ndim and all(a in (b, None) for a, b in zip(shape[1:], array.shape[1:], strict=True))
+    )
+    floats = array.dtype.kind == "f" and dtype.kind == "f"
+    if not fits or not (array.dtype == dtype or floats):
+        raise ModelNotReadable(
+            f"input {wanted.name!r} takes {_wanted(wanted)}; the batch is {array.dtype}{list(array.shape)}"
+        )
+    return array.astype(dtype, copy=False)
+
+
+def sizes(value: onnx.ValueInfoProto) -> tuple[int | None, ...] | None:
+    """The sizes of a tensor, `None` for free ones; `None` where even the rank is free."""
+    if not value.type.tensor_type.HasField("shape"):
+        return None
+    dims = value.type.tensor_type.shape.dim
+    return tuple(each.dim_value if each.HasField("dim_value") and each.dim_value > 0 else None for each in dims)
+
+
+def _wanted(value: onnx.ValueInfoProto) -> str:
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+    shape = sizes(value)
+    return f"{dtype}" + (
+        "" if shape is None else f"[{', '.join('any' if each is None else str(each) for each in shape)}]"
+    )
+
+
+def singles(graph: Graph, feeds: Feeds) -> list[Feeds] | None:
+    """The batch one image at a time where the model takes only one, `None` where it takes the batch as it is."""
+    fixed = {each.name: shape[0] for each in graph.inputs if (shape := sizes(each)) and shape[0] is not None}
+    wrong = {name for name, size in fixed.items() if len(feeds[name]) != size}
+    if not wrong:
+        return None
+    images = len(feeds[min(wrong)])
+    apart = {name for name, value in feeds.items() if name in wrong or (name not in fixed and value.ndim)}
+    if any(fixed[name] != 1 for name in wrong) or any(len(feeds[name]) != images for name in apart):
+        raise ModelNotReadable(
+            f"the model takes exactly {fixed[min(wrong)]} images at a time, the batch has {images}:"
+            " give that many, or export the model with a free batch axis"
+        )
+    return [
+        {name: value[at : at + 1] if name in apart else value for name, value in feeds.items()} for at in range(images)
+    ]
+
+
+def first_image(graph: Graph, feeds: Feeds) -> Feeds:
+    """One image of a batch; inputs whose first size the model fixes stay as they are."""
+    fixed = {each.name for each in graph.inputs if (shape := sizes(each)) and (shape[0] or 1) > 1}
+    return {name: value[:1] if name not in fixed and value.ndim else value for name, value in feeds.items()}

@@ -1,0 +1,243 @@
+"""PyTorch: forward hooks that copy what passes, in one run that stops as soon as it can."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..errors import GradientsUnavailable, LayerNotCalled, LayerNotFound, ModelNotReadable, near
+from ..layer import Layer, split_call
+from . import Captured, Facts, Target
+from .torch_axes import TorchAxes
+from .torch_facts import facts
+from .torch_load import load, load_weights
+from .torch_run import Stop, as_captured, fed, first_image, left_as_found, main_part, parts_of, unwrapped
+
+
+class TorchBackend:
+    """Reads a `torch.nn.Module`, compiled, parallel or exported (`torch.export`)."""
+
+    name = "torch"
+    gradients = False
+
+    def owns(self, model: Any) -> bool:
+        return isinstance(model, torch.nn.Module | torch.export.ExportedProgram)
+
+    def facts(self, model: Any) -> Facts:
+        return facts(_readable(model))
+
+    def load(self, source: Path, weights: Path | None = None, trust: bool = False) -> Any:
+        return load(source, weights, trust)
+
+    def load_weights(self, model: Any, path: Path) -> None:
+        load_weights(model, path)
+
+    def layers(self, model: Any, batch: Any) -> list[Layer]:
+        model = _readable(model)
+        record = _Record()
+        with left_as_found(model) as added:
+            for name, module in model.named_modules():
+                added.append(module.register_forward_hook(record.hook(name, module)))
+            fed(model, first_image(batch))
+        return record.table(model)
+
+    def capture(
+        self, model: Any, batch: Any, paths: Sequence[str], target: Target | None = None
+    ) -> dict[str, Captured]:
+        if target is not None:
+            raise GradientsUnavailable(
+                "gradients of PyTorch layers are not available in this version: capture without target="
+            )
+        model = _readable(model)
+        wanted = [_Wanted.find(model, path) for path in paths]
+        taker = _Taker(wanted)
+        with left_as_found(model) as added:
+            for module in dict.fromkeys(each.module for each in wanted):
+                added.append(module.register_forward_hook(taker.hook))
+            try:
+                fed(model, batch)
+            except Stop as stop:
+                if stop.of is not taker:
+                    raise
+        return taker.results()
+
+
+def _readable(model: Any) -> torch.nn.Module:
+    model = unwrapped(model)
+    if isinstance(model, torch.jit.ScriptModule):
+        raise ModelNotReadable(
+            "this is a TorchScript module, whose layers can't be watched: give the original nn.Module, or export it anew"
+            " with torch.export.save (.pt2)"
+        )
+    return model
+
+
+class _Record:
+    """The dry run: which module ran when, with outputs of which shape and axes."""
+
+    def __init__(self) -> None:
+        self.axes = TorchAxes()
+        self.calls: dict[str, list[list[tuple[str, Layer]]]] = {}
+        self.mains: dict[str, str] = {}
+        self.order: list[str] = []
+
+    def hook(self, name: str, module: torch.nn.Module) -> Callable[..., None]:
+        def seen(_: Any, inputs: tuple[Any, ...], output: Any) -> None:
+            parts = parts_of(output)
+            main = main_part(parts)
+            found = []
+            for part, tensor in parts.items():
+                axes, grid = self.axes.of(name, module, inputs, part, tensor)
+                note = "" if axes else f"a {tensor.ndim}-dimensional {tensor.dtype} has no picture"
+                layer = Layer(name + part, kind_of(module), axes, tuple(tensor.shape), calls=1, note=note, grid=grid)
+                found.append((part, layer))
+            if name not in self.calls:
+                self.order.append(name)
+                self.mains[name] = main
+            self.calls.setdefault(name, []).append(found)
+
+        return seen
+
+    def table(self, model: torch.nn.Module) -> list[Layer]:
+        """The rows: those that ran in the order in which their first call ended, then the others with the reason."""
+        names = _all_names(model)
+        rows: list[Layer] = []
+        for name in self.order:
+            rows += self._rows(name, names[model.get_submodule(name) if name else model])
+        for name, module in model.named_modules():
+            if name not in self.calls:
+                rows.append(Layer(name, kind_of(module), note=_why_not(model, name, module, self.calls)))
+        return [_numbered(row, at) for at, row in enumerate(rows)]
+
+    def _rows(self, name: str, names: Sequence[str]) -> list[Layer]:
+        calls, main = self.calls[name], self.mains[name]
+        parts = dict.fromkeys([main, *(part for call in calls for part, _ in call)])
+        if not any(calls):
+            return [Layer(name, "", calls=0, note="its output holds no tensor", aliases=tuple(names[1:]))]
+        rows = []
+        for part in parts:
+            runs = [layer for call in calls for found, layer in call if found == part]
+            is_main = part == main
+            note = runs[0].note
+            if is_main and len(parts) > 1:
+                others = ", ".join(repr(name + each) for each in parts if each != main)
+                note = "; ".join(filter(None, (f"{part} of its output; also {others}", note)))
+            path = name if is_main else name + part
+            aliases = tuple(each + part for each in names if is_main and part) + (tuple(names[1:]) if is_main else ())
+            rows.append(_merged(path, runs, note, aliases))
+        return rows
+
+
+def _merged(path: str, runs: Sequence[Layer], note: str, aliases: tuple[str, ...]) -> Layer:
+    first = runs[0]
+    calls: tuple[Layer, ...] = ()
+    if len(runs) > 1:
+        calls = tuple(
+            Layer(f"{path}:{at}", each.kind, each.axes, each.shape, calls=1, note=each.note, grid=each.grid)
+            for at, each in enumerate(runs)
+        )
+        if len({each.shape for each in runs}) > 1:
+            note = "; ".join(filter(None, (note, "shapes differ between calls")))
+    return Layer(path, first.kind, first.axes, first.shape, -1, len(runs), note, first.grid, aliases, calls)
+
+
+def _numbered(row: Layer, at: int) -> Layer:
+    from dataclasses import replace
+
+    return replace(row, index=at, per_call=tuple(replace(each, index=at) for each in row.per_call))
+
+
+class _Wanted:
+    """One requested path: the module, the part of its output, the call (`None`: all)."""
+
+    def __init__(self, path: str, base: str, module: torch.nn.Module, part: str | None, call: int | None) -> None:
+        self.path, self.base, self.module, self.part, self.call = path, base, module, part, call
+
+    @classmethod
+    def find(cls, model: torch.nn.Module, path: str) -> _Wanted:
+        modules = dict(model.named_modules(remove_duplicate=False))
+        base, call = split_call(path)
+        if path in modules or base in modules:
+            base, call = (path, None) if path in modules else (base, call)
+            return cls(path, base, modules[base], None, call)
+        # A part of an output: `mha[1]`, `.logits`; the longest module name in front of it wins.
+        for found in reversed(list(re.finditer(r"[.\[]", base))):
+            name = base[: found.start()]
+            if name in modules:
+                return cls(path, base, modules[name], base[found.start() :], call)
+        raise LayerNotFound(f"no layer {path!r}.{near(path, modules)} layers() lists them all")
+
+
+class _Taker:
+    """The hook that copies what was asked for and stops the run when it has everything."""
+
+    def __init__(self, wanted: Sequence[_Wanted]) -> None:
+        self.wanted = wanted
+        self.seen: dict[torch.nn.Module, int] = {}
+        self.taken: list[tuple[_Wanted, int, Captured]] = []
+        self.missing = {(each.module, each.call) for each in wanted}
+        self.endless = any(each.call is None for each in wanted)
+
+    def hook(self, module: torch.nn.Module, _: Any, output: Any) -> None:
+        call = self.seen.get(module, 0)
+        self.seen[module] = call + 1
+        parts = parts_of(output)
+        for each in self.wanted:
+            if each.module is module and each.call in (None, call):
+                part = main_part(parts) if each.part is None else each.part
+                if part in parts:
+                    self.taken.append((each, call, as_captured(parts[part])))
+        self.missing.discard((module, call))
+        if not self.endless and not self.missing:
+            raise Stop(self)
+
+    def results(self) -> dict[str, Captured]:
+        results = {}
+        for each, call, captured in self.taken:
+            again = each.call is None and sum(other is each for other, _, _ in self.taken) > 1
+            results[f"{each.path}:{call}" if again else each.path] = captured
+        for each in self.wanted:
+            if not any(other is each for other, _, _ in self.taken):
+                raise LayerNotCalled(f"layer {each.path!r} has no output: {self._why(each)}")
+        return results
+
+    def _why(self, wanted: _Wanted) -> str:
+        ran = self.seen.get(wanted.module, 0)
+        if not ran:
+            return "it did not run in this forward pass"
+        if wanted.call is not None and wanted.call >= ran:
+            return f"it ran {ran} times in this forward pass"
+        return f"its output has no tensor {wanted.part or ''}".rstrip()
+
+
+def kind_of(module: torch.nn.Module) -> str:
+    """The module's class name, its original one where `torch.export` kept it."""
+    name = type(module).__name__
+    original = getattr(module, "type_name", None) if callable(getattr(module, "type_name", None)) else None
+    kept = original() if original else None
+    return kept.rpartition(".")[2] if isinstance(kept, str) and kept else name
+
+
+def _all_names(model: torch.nn.Module) -> dict[torch.nn.Module, list[str]]:
+    names: dict[torch.nn.Module, list[str]] = {}
+    for name, module in model.named_modules(remove_duplicate=False):
+        names.setdefault(module, []).append(name)
+    return names
+
+
+def _why_not(model: torch.nn.Module, name: str, module: torch.nn.Module, ran: dict[str, Any]) -> str:
+    """The reason why a module has no output, as far as it can be known."""
+    if isinstance(module, torch.nn.ModuleList | torch.nn.ModuleDict | torch.nn.ParameterList | torch.nn.ParameterDict):
+        return "a container: its members run, it never does itself"
+    parent = model.get_submodule(name.rpartition(".")[0]) if name else model
+    if isinstance(parent, torch.nn.MultiheadAttention):
+        return "bypassed: MultiheadAttention uses its weights directly"
+    if isinstance(parent, torch.nn.TransformerEncoderLayer | torch.nn.TransformerEncoder):
+        return "bypassed: the encoder layer around it runs fused in evaluation mode"
+    if any(each.startswith(name + ".") for each in ran):
+        return "a container: its members were called one by one"
+    return "did not run in this forward pass (unused, bypassed, or called through .forward())"

@@ -1,0 +1,137 @@
+"""Which axes the output of a PyTorch module has: stated by its class, else inherited along the data."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..axes import AxesTrace, permuted_view, token_grid
+from .torch_run import parts_of
+
+FIRST = {1: "b", 2: "bc", 3: "bcn", 4: "bchw", 5: "bcdhw"}
+LAST = {1: "b", 2: "bc", 3: "bnc", 4: "bhwc", 5: "bdhwc"}
+# Where nothing else is known: images are channels-first in PyTorch, sequences of vectors channels-last.
+CONVENTION = {2: "bc", 3: "bnc", 4: "bchw", 5: "bcdhw"}
+
+CHANNELS_FIRST = (
+    nn.modules.conv._ConvNd,
+    nn.modules.batchnorm._NormBase,
+    nn.GroupNorm,
+    nn.LocalResponseNorm,
+    nn.modules.pooling._MaxPoolNd,
+    nn.modules.pooling._AvgPoolNd,
+    nn.modules.pooling._AdaptiveAvgPoolNd,
+    nn.modules.pooling._AdaptiveMaxPoolNd,
+    nn.modules.pooling._LPPoolNd,
+    nn.modules.pooling._MaxUnpoolNd,
+    nn.FractionalMaxPool2d,
+    nn.Upsample,
+    nn.PixelShuffle,
+    nn.PixelUnshuffle,
+    nn.ChannelShuffle,
+    nn.modules.padding._ReflectionPadNd,
+    nn.modules.padding._ReplicationPadNd,
+)
+CHANNELS_LAST = (nn.Linear, nn.Bilinear, nn.Embedding)
+
+
+class TorchAxes:
+    """The axes of the tensors of one dry run."""
+
+    def __init__(self) -> None:
+        self._trace = AxesTrace()
+        self._shapes: dict[tuple[int, ...], str] = {}
+        self._children: dict[str, tuple[str, int]] = {}
+        self._grids: list[tuple[int, int]] = []
+
+    def of(
+        self, name: str, module: nn.Module, inputs: tuple[Any, ...], part: str, tensor: torch.Tensor
+    ) -> tuple[str, tuple[int, int] | None]:
+        """(axes, token grid) of a tensor that came out of a module; `""` for what has no picture."""
+        if tensor.ndim == 0 or tensor.ndim > 5:
+            return "", None
+        axes = self._stated(module, part, tensor, inputs) or self._inherited(name, inputs, tensor)
+        if axes is None or len(axes) != tensor.ndim or axes == "b":
+            axes = CONVENTION.get(tensor.ndim, "")
+        self._trace.set(tensor, axes)
+        self._shapes[tuple(tensor.shape)] = axes
+        self._children[name.rpartition(".")[0] if "." in name else ""] = (axes, tensor.ndim)
+        if isinstance(module, nn.Conv2d) and tuple(module.kernel_size) == tuple(module.stride) != (1, 1):
+            self._grids.append((tensor.shape[-2], tensor.shape[-1]))
+        grid = token_grid(tensor.shape[axes.index("n")], self._grids) if "n" in axes else None
+        return axes, grid
+
+    def _stated(self, module: nn.Module, part: str, tensor: torch.Tensor, inputs: tuple[Any, ...]) -> str | None:
+        rank = tensor.ndim
+        if isinstance(module, nn.MultiheadAttention):
+            return _attention(module, part, rank)
+        if isinstance(module, nn.RNNBase):
+            return ("bnc" if module.batch_first else "nbc") if part == "[0]" and rank == 3 else None
+        if isinstance(module, nn.TransformerEncoderLayer | nn.TransformerDecoderLayer) and rank == 3:
+            return "bnc" if module.self_attn.batch_first else "nbc"
+        if isinstance(module, CHANNELS_FIRST):
+            return _channels_first(module, rank)
+        if isinstance(module, CHANNELS_LAST):
+            return LAST[rank]
+        if isinstance(module, nn.LayerNorm | getattr(nn, "RMSNorm", nn.LayerNorm)):
+            return self._layer_norm(module, inputs, rank)
+        if isinstance(module, nn.Flatten):
+            return "bcn" if module.start_dim == 2 and rank == 3 else "bc" if rank == 2 else None
+        return None
+
+    def _layer_norm(self, module: nn.Module, inputs: tuple[Any, ...], rank: int) -> str | None:
+        if len(module.normalized_shape) != 1:  # type: ignore[arg-type] # a tuple on every LayerNorm
+            return None
+        # Subclasses such as LayerNorm2d move the channels to the end and back: those keep their input's axes.
+        known = self._known(inputs) if type(module) not in (nn.LayerNorm, getattr(nn, "RMSNorm", None)) else None
+        if known is not None and len(known) == rank:
+            return known
+        return FIRST[rank] if type(module).__name__.endswith("2d") else LAST[rank]
+
+    def _inherited(self, name: str, inputs: tuple[Any, ...], tensor: torch.Tensor) -> str | None:
+        """From the tensor itself, the view it is, the input it resembles, the last child, or the last of its shape."""
+        same = self._trace.get(tensor)
+        if same is not None:
+            return same
+        tensors = [each for given in inputs for each in parts_of(given).values()]
+        for each in tensors:
+            axes = self._trace.get(each)
+            if axes is not None and each.ndim == tensor.ndim and each.data_ptr() == tensor.data_ptr():
+                found = permuted_view(axes, each.stride(), tensor.stride())
+                if found is not None and math.prod(each.shape) == math.prod(tensor.shape):
+                    return found
+        child, rank = self._children.get(name, (None, 0))
+        if child is not None and rank == tensor.ndim:
+            return child
+        for each in tensors:
+            axes = self._trace.get(each)
+            if axes is not None and each.ndim == tensor.ndim:
+                return axes
+        return self._shapes.get(tuple(tensor.shape))
+
+    def _known(self, inputs: tuple[Any, ...]) -> str | None:
+        for given in inputs:
+            for each in parts_of(given).values():
+                axes = self._trace.get(each)
+                if axes is not None:
+                    return axes
+        return None
+
+
+def _channels_first(module: nn.Module, rank: int) -> str | None:
+    """`bchw` and its like; without `b` where a module of known dimensions got a single image."""
+    dimensions = next((int(each) for each in "123" if f"{each}d" in type(module).__name__), rank - 2)
+    axes = FIRST.get(dimensions + 2)
+    if axes is not None and rank == dimensions + 1 and rank > 2:
+        return axes[1:]
+    return FIRST[rank]
+
+
+def _attention(module: nn.MultiheadAttention, part: str, rank: int) -> str | None:
+    """Tokens, or the weights as pictures: a row for each query, a column for each key, a channel for each head."""
+    if part == "[1]":
+        return {3: "bhw", 4: "bchw"}.get(rank)
+    return ("bnc" if module.batch_first else "nbc") if rank == 3 else None

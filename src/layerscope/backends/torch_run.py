@@ -1,0 +1,170 @@
+"""One forward pass of a PyTorch model that leaves no trace, and what comes out of a module."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..errors import ModelNotReadable
+from . import Captured
+
+MAIN_NAMES = ("logits", "last_hidden_state", "out", "output")
+
+
+class Stop(BaseException):
+    """Ends a run that has given all that was asked for. Not an `Exception`, which models catch."""
+
+    def __init__(self, of: object) -> None:
+        self.of = of
+
+
+def unwrapped(model: Any) -> Any:
+    """The module itself, without `torch.compile`, DataParallel or DistributedDataParallel around it."""
+    if isinstance(model, torch.export.ExportedProgram):
+        return torch.export.unflatten(model)
+    while True:
+        if isinstance(model, torch.nn.Module) and isinstance(getattr(model, "_orig_mod", None), torch.nn.Module):
+            model = model._orig_mod
+        elif isinstance(model, torch.nn.DataParallel | torch.nn.parallel.DistributedDataParallel):
+            model = model.module
+        else:
+            return model
+
+
+@contextmanager
+def left_as_found(model: torch.nn.Module) -> Iterator[list[Any]]:
+    """Evaluation mode without gradients; on the way out everything is put back, also when the model raises.
+
+    Yields a list for the handles of hooks, which are removed. Restored are the training flag of every module, buffers that
+    the run changed, and the random state of the CPU and of the model's CUDA devices.
+    """
+    flags = [(module, module.training) for module in model.modules()]
+    buffers = [
+        (module, name, buffer, buffer._version if not buffer.is_inference() else 0, buffer.detach().clone())
+        for module in model.modules()
+        for name, buffer in module._buffers.items()
+        if buffer is not None
+    ]
+    devices = sorted({each.device.index for each in model.parameters() if each.device.type == "cuda"})
+    handles: list[Any] = []
+    with ExitStack() as stack:
+        stack.enter_context(torch.random.fork_rng(devices=devices))
+        stack.enter_context(torch.no_grad())
+        stack.enter_context(_uncompiled())
+        try:
+            for module, _ in flags:
+                # Set, not model.eval(): a model may override train() with effects of its own, or forbid it.
+                module.training = False
+            yield handles
+        finally:
+            for handle in handles:
+                handle.remove()
+            for module, training in flags:
+                module.training = training
+            for module, name, buffer, version, kept in buffers:
+                if module._buffers.get(name) is not buffer:
+                    module._buffers[name] = buffer
+                if buffer.is_inference() or buffer._version != version:
+                    _put_back(buffer, kept)
+
+
+def _put_back(buffer: torch.Tensor, kept: torch.Tensor) -> None:
+    if buffer.is_inference():
+        with torch.inference_mode():
+            buffer.copy_(kept)
+    else:
+        buffer.data.copy_(kept)
+
+
+@contextmanager
+def _uncompiled() -> Iterator[None]:
+    """Compiled parts inside the model run eagerly: a compiled region that has run once calls no hooks."""
+    stance = getattr(torch.compiler, "set_stance", None)
+    if stance is None:
+        yield
+        return
+    with stance("force_eager"):
+        yield
+
+
+def fed(model: torch.nn.Module, batch: Any) -> Any:
+    """The model's output for a batch: an array, a tuple of arrays, or a dict of them by name."""
+    if isinstance(batch, Mapping):
+        return model(**{name: _tensor(model, each) for name, each in batch.items()})
+    if isinstance(batch, tuple | list):
+        return model(*(_tensor(model, each) for each in batch))
+    return model(_tensor(model, batch))
+
+
+def first_image(batch: Any) -> Any:
+    """The batch cut to its first image."""
+    if isinstance(batch, Mapping):
+        return {name: first_image(each) for name, each in batch.items()}
+    if isinstance(batch, tuple | list):
+        return tuple(first_image(each) for each in batch)
+    return batch[:1] if getattr(batch, "ndim", 0) else batch
+
+
+def _tensor(model: torch.nn.Module, value: Any) -> Any:
+    """On the model's device, in its floating type; a copy, so that a model may write into its input."""
+    held = itertools.chain(model.parameters(), model.buffers())
+    like = next((each for each in held if each.is_floating_point()), torch.zeros(0))
+    if isinstance(value, np.ndarray):
+        value = torch.from_numpy(np.ascontiguousarray(value).copy())
+    elif isinstance(value, torch.Tensor):
+        value = value.detach().clone()
+    else:
+        return value
+    if like.device.type == "meta":
+        raise ModelNotReadable("the model's weights are on the meta device, so it can't compute: load them first")
+    kind = like.dtype if value.is_floating_point() and like.element_size() > 1 else value.dtype
+    return value.to(like.device, kind)
+
+
+def parts_of(output: Any, name: str = "", depth: int = 0) -> dict[str, torch.Tensor]:
+    """Every tensor in a module's output by its place: `""`, `"[0]"`, `".logits"`, `".hidden_states[2]"`."""
+    if isinstance(output, torch.Tensor):
+        return {name: output}
+    if depth > 4:
+        return {}
+    members: list[tuple[str, Any]] = []
+    if isinstance(output, Mapping):
+        members = [(f".{key}", each) for key, each in output.items()]
+    elif dataclasses.is_dataclass(output) and not isinstance(output, type):
+        members = [(f".{each.name}", getattr(output, each.name)) for each in dataclasses.fields(output)]
+    elif isinstance(output, tuple) and hasattr(output, "_fields"):
+        members = [(f".{key}", each) for key, each in zip(output._fields, output, strict=True)]
+    elif isinstance(output, tuple | list):
+        members = [(f"[{at}]", each) for at, each in enumerate(output)]
+    found: dict[str, torch.Tensor] = {}
+    for suffix, each in members:
+        found.update(parts_of(each, name + suffix, depth + 1))
+    return found
+
+
+def main_part(parts: Mapping[str, torch.Tensor]) -> str:
+    """The part that a plain path means: `.logits` and its like where there is one, else the first floating tensor."""
+    for known in MAIN_NAMES:
+        if f".{known}" in parts:
+            return f".{known}"
+    floating = [part for part, tensor in parts.items() if tensor.is_floating_point()]
+    return next(iter(floating or parts), "")
+
+
+def as_captured(tensor: torch.Tensor) -> Captured:
+    """A copy on the host, taken before the next module can write into the tensor."""
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    if tensor.is_quantized:
+        tensor = tensor.dequantize()
+    if tensor.layout != torch.strided:
+        tensor = tensor.to_dense()
+    if tensor.dtype == torch.bfloat16 or (tensor.is_floating_point() and tensor.element_size() == 1):
+        tensor = tensor.float()
+    copied = tensor.detach().to("cpu", copy=True).resolve_conj().resolve_neg()
+    return Captured(copied.numpy(), dtype=dtype)

@@ -1,0 +1,287 @@
+"""The command line. Everything heavy is imported inside the commands, so that `--help` is quick."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ._version import __version__
+
+if TYPE_CHECKING:
+    from .layer import LayerTable
+    from .scope import Scope
+
+DONE, FAILED, USAGE, SKIPPED, INTERRUPTED = 0, 1, 2, 3, 130
+EPILOG = """\
+MODEL is a file (.onnx, .keras, .h5, .pt2; .pt only with --trust), keras:VGG16, package.module:factory
+(a function that builds the model; --weights fills it), or demo, the embedded network.
+
+exit codes: 0 done, 1 an error, 2 wrong usage, 3 done but some images were skipped
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    options = parser().parse_args(arguments)
+    _utf8()
+    try:
+        with _spoken_warnings():
+            code: int = options.run(options)
+        return code
+    except KeyboardInterrupt:
+        _say("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # `layerscope layers … | head` closes the pipe; Python would complain again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except Exception as error:
+        from .errors import LayerscopeError
+
+        if options.debug or not isinstance(error, LayerscopeError):
+            raise
+        _say(f"error: {' '.join(str(error).split())}")
+        return FAILED
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole grammar of the command line."""
+    top = argparse.ArgumentParser(
+        prog="layerscope",
+        description="See what any layer of a trained vision model produces.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"layerscope {__version__}")
+    commands = top.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
+    _add_demo(commands)
+    _add_layers(commands)
+    _add_show(commands)
+    return top
+
+
+def _add_demo(commands: Any) -> None:
+    demo = _command(commands, "demo", "the embedded model on the embedded photo: sheets and heat maps", run_demo)
+    demo.add_argument("-o", "--output", metavar="DIR", default="demo-out", type=Path, help="folder (default: demo-out)")
+    demo.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+
+def _add_layers(commands: Any) -> None:
+    layers = _command(commands, "layers", "the table of a model's layers", run_layers)
+    layers.add_argument("model", metavar="MODEL")
+    layers.add_argument("image", metavar="IMAGE", nargs="?", help="an image for the dry run (default: a blank one)")
+    layers.add_argument("--json", action="store_true", help="as JSON, one object a layer")
+    _add_common(layers)
+
+
+def _add_show(commands: Any) -> None:
+    show = _command(commands, "show", "layers of a model for images, as pictures", run_show)
+    show.add_argument("model", metavar="MODEL")
+    show.add_argument("images", metavar="IMAGE", nargs="+", help="files, folders or globs")
+    show.add_argument(
+        "-l",
+        "--layer",
+        action="append",
+        metavar="LAYER",
+        help="path, its end, a glob, kind:Conv2D, last, stages, output or an index; may be repeated (default: last)",
+    )
+    show.add_argument(
+        "--combine", metavar="RULE", help="mean, total, max, norm, deviation, pca or weights:FILE (.npy, .csv)"
+    )
+    show.add_argument("--overlay", action="store_true", help="lay the combined map on the photo (default rule: mean)")
+    show.add_argument("--channels", type=_channels, metavar="0:16,40", help="only these channels")
+    show.add_argument("--columns", type=_positive, metavar="N", help="tiles in a row")
+    show.add_argument("--scale", type=_scale, metavar="RULE", help="channel (default), layer, images or LOW:HIGH")
+    show.add_argument("--colors", metavar="NAME", help="a colour map of the cmap catalogue, such as magma")
+    show.add_argument("--sort", default="index", choices=("index", "mean", "max", "energy"), help="order of the tiles")
+    show.add_argument("-o", "--output", metavar="OUT", type=Path, help="OUT.png for one picture, else a folder")
+    show.add_argument("--values", metavar="OUT.npz", type=Path, help="write the numbers as well")
+    _add_common(show)
+
+
+def _command(commands: Any, name: str, text: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
+    added: argparse.ArgumentParser = commands.add_parser(
+        name, help=text, description=text, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    added.set_defaults(run=run)
+    return added
+
+
+def _add_common(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--weights", metavar="FILE", help="weights for a model that is built")
+    command.add_argument(
+        "--preprocess", metavar="NAME", default="auto", help="a recipe: unit, raw, tf, imagenet, caffe …"
+    )
+    command.add_argument("--size", type=_size, metavar="HxW", help="the model's input size, where it leaves it free")
+    command.add_argument("--labels", metavar="FILE", help="class names, one a line")
+    command.add_argument("--trust", action="store_true", help="let the model file run code while it is loaded")
+    command.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+
+def run_demo(options: argparse.Namespace) -> int:
+    """`layerscope demo`."""
+    from .demo import run
+
+    run(options.output, print)
+    return DONE
+
+
+def run_layers(options: argparse.Namespace) -> int:
+    """`layerscope layers`."""
+    table = _opened(options).layers(options.image)
+    if options.json:
+        print(table.json())
+    elif sys.stdout.isatty():
+        _print_rich(table)
+    else:
+        print(table)
+    return DONE
+
+
+def run_show(options: argparse.Namespace) -> int:
+    """`layerscope show`."""
+    from .saving import Job
+
+    if options.overlay and options.combine is None:
+        options.combine = "mean"
+    scope = _opened(options)
+    job = Job(
+        scope,
+        options.layer or ["last"],
+        images=options.images if len(options.images) > 1 else options.images[0],
+        combine=options.combine,
+        on_photo=options.overlay,
+        channels=options.channels,
+        columns=options.columns,
+        scale=options.scale,
+        colors=options.colors,
+        sort=options.sort,
+        output=options.output,
+        values=options.values,
+    )
+    with _progress(job.count(), "pictures of") as step:
+        for path in job.run(step):
+            print(path)
+    for id, reason in job.skipped:
+        _say(f"skipped {id}: {reason}")
+    return SKIPPED if job.skipped else DONE
+
+
+def _opened(options: argparse.Namespace) -> Scope:
+    from .opening import open as open_scope
+
+    scope = open_scope(
+        options.model,
+        weights=options.weights,
+        preprocess=options.preprocess,
+        size=options.size,
+        labels=options.labels,
+        trust=options.trust,
+    )
+    _say(f"preprocessing: {scope.preprocess.describe()} ({scope.plan.note})")
+    return scope
+
+
+def _print_rich(table: LayerTable) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from .layer import HEADER, RIGHT
+
+    shown = Table(title=Text(table.title), header_style="bold", box=None, pad_edge=False)
+    for at, name in enumerate(HEADER):
+        shown.add_column(name, justify="right" if at in RIGHT else "left", overflow="fold")
+    for layer, row in zip(table, table.rows(), strict=True):
+        shown.add_row(*map(Text, row), style="" if layer.showable else "dim")
+    Console().print(shown)
+
+
+@contextmanager
+def _progress(count: int | None, text: str) -> Iterator[Callable[[str], None]]:
+    """A bar on stderr while there is more than one image and someone to see it."""
+    if count == 1 or not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(text, total=count)
+        yield lambda name: bar.update(task, advance=1, description=f"{text} {name}")
+
+
+@contextmanager
+def _spoken_warnings() -> Iterator[None]:
+    """layerscope's own warnings as one line on stderr; what frameworks warn of stays quiet."""
+    from .errors import ImagesSkipped, LayerscopeWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", LayerscopeWarning)
+        # Skipped images are listed one by one at the end.
+        warnings.simplefilter("ignore", ImagesSkipped)
+        warnings.showwarning = lambda message, *_, **__: _say(f"warning: {' '.join(str(message).split())}")
+        yield
+
+
+def _say(text: str) -> None:
+    print(f"layerscope: {text}", file=sys.stderr)
+
+
+def _utf8() -> None:
+    """A terminal or pipe without UTF-8 gets `?` for `×` rather than an error."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="replace")
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
+    return int(text)
+
+
+def _size(text: str) -> tuple[int, int]:
+    parts = text.lower().replace("×", "x").split("x")
+    if len(parts) not in (1, 2) or not all(each.isdecimal() and int(each) for each in parts):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size: give HEIGHTxWIDTH, such as 224x224")
+    return int(parts[0]), int(parts[-1])
+
+
+def _scale(text: str) -> Any:
+    if text in ("channel", "layer", "images"):
+        return text
+    low, colon, high = text.partition(":")
+    try:
+        limits = float(low), float(high)
+    except ValueError:
+        limits = (0.0, 0.0)
+    if not colon or not limits[0] < limits[1]:
+        raise argparse.ArgumentTypeError(f"{text!r}: use channel, layer, images or LOW:HIGH, such as -1:1")
+    return limits
+
+
+def _channels(text: str) -> list[int]:
+    """`0:4,40` as `[0, 1, 2, 3, 40]`; the end of a run isn't included, as in Python."""
+    numbers: list[int] = []
+    for part in text.split(","):
+        start, colon, stop = part.partition(":")
+        if not start.isdecimal() or (colon and not stop.isdecimal()):
+            raise argparse.ArgumentTypeError(f"{part!r}: give channels as 0:16,40")
+        numbers += range(int(start), int(stop)) if colon else [int(start)]
+    if not numbers:
+        raise argparse.ArgumentTypeError(f"{text!r} names no channels")
+    return list(dict.fromkeys(numbers))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+"""The main job on the embedded model and photo: what `layerscope demo` and `make demo` do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from .combine import mean, pca, weighted
+from .featuremap import FeatureMap
+from .heatmaps import heatmap, overlay
+from .opening import demo_model, demo_photo
+from .opening import open as open_scope
+from .picture import Picture
+from .sheets import sheet
+
+EARLY, MIDDLE, LATE = "_blocks.0._swish", "_blocks.4._swish:1", "_swish:1"
+
+
+def run(folder: Path, say: Callable[[str], None]) -> list[Path]:
+    """Write the demo's pictures into `folder`, telling of each what it shows. Returns their paths."""
+    scope = open_scope(demo_model())
+    photo = demo_photo()
+    say(f"model  EfficientNet-Lite0 (ImageNet, embedded), {scope.facts.framework}")
+    say(f"photo  {photo.name} (embedded)")
+    say(f"input  {scope.preprocess.describe()}")
+    (classes,) = scope.predict(photo)
+    say("the model's own five likeliest classes:")
+    for each in classes:
+        say(f"  {each.probability:6.1%}  {each.label}")
+    maps = scope.capture(photo, [EARLY, MIDDLE, LATE])
+    folder.mkdir(parents=True, exist_ok=True)
+    say(f"pictures in {folder}:")
+    written = []
+    for name, picture, sentence in _pictures(maps[EARLY], maps[MIDDLE], maps[LATE], classes[0].index, classes[0].label):
+        written.append(picture.save(folder / name))
+        say(f"  {name:24}  {sentence}")
+    return written
+
+
+def _pictures(
+    early: FeatureMap, middle: FeatureMap, late: FeatureMap, target: int, label: str
+) -> Iterator[tuple[str, Picture, str]]:
+    evidence = weighted(late, classifier_weights(target))
+    yield "1-early-sheet.png", sheet(early), f"all {early.of} channels of an early layer, {EARLY}, {_size(early)} each"
+    yield "2-middle-sheet.png", sheet(middle), f"all {middle.of} channels of a middle layer, {MIDDLE}, {_size(middle)}"
+    yield (
+        "3-late-sheet.png",
+        sheet(late),
+        f"all {late.of} channels of the last layer with pixels, {LATE}, {_size(late)}",
+    )
+    yield "4-mean.png", heatmap(mean(early)), f"the mean of the {early.of} channels of {EARLY}, with a colour bar"
+    yield "5-weighted.png", heatmap(evidence), f"{LATE}: its channels weighted by the classifier's row for '{label}'"
+    yield "6-pca.png", heatmap(pca(middle)), f"{MIDDLE}: three principal components as red, green, blue"
+    yield (
+        "7-overlay.png",
+        overlay(evidence, smooth=True),
+        f"the weighted sum on the photo: where the model sees '{label}'",
+    )
+
+
+def _size(fm: FeatureMap) -> str:
+    return "×".join(map(str, fm.spatial))
+
+
+def classifier_weights(target: int) -> np.ndarray:
+    """The 1,280 weights that the embedded network's classifier gives the channels of its last layer for one class.
+
+    With them the weighted sum is a class activation map (Zhou et al. 2016, equation 2).
+    """
+    import onnx
+    from onnx import numpy_helper
+
+    graph = onnx.load(str(demo_model())).graph
+    rows = next(numpy_helper.to_array(each) for each in graph.initializer if each.name == "_fc.weight")
+    return rows[target].astype(np.float32)

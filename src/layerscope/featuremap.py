@@ -1,0 +1,288 @@
+"""`FeatureMap`: what a layer produced for some images, with everything needed to draw it and to say what it is."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import axes as _axes
+from .errors import BadChannels, BadLayout, BadOption, LayoutWarning, caller_level
+from .layer import Layer
+from .placement import Placement
+
+if TYPE_CHECKING:
+    import xarray
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureMap:
+    """What a layer produced: `values` is float32 `[image, *spatial, channel]`, read-only.
+
+    `layer` names it, `ids` the images, `channels` the true channel numbers. `photos` are the originals (uint8
+    `[height, width, 3]`) and `placement` where the model's input lies on them; both `None` where unknown. `gradient` has
+    the shape of `values`. `rule` says what was done to the channels (`""`: nothing), `of` how many the layer has.
+    `tokens` are the prefix tokens of a transformer, float32 `[image, token, channel]`. `dtype` is the type the model
+    itself computed in. `notes` is what a caption must say, `provenance` what a file must remember.
+    """
+
+    values: np.ndarray
+    layer: Layer
+    ids: tuple[str, ...]
+    channels: tuple[int, ...]
+    photos: tuple[np.ndarray, ...] | None = None
+    placement: tuple[Placement, ...] | None = None
+    gradient: np.ndarray | None = None
+    rule: str = ""
+    of: int = 0
+    tokens: np.ndarray | None = None
+    dtype: str = "float32"
+    notes: tuple[str, ...] = ()
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.values.ndim < 2 or self.values.dtype != np.float32:
+            raise BadLayout(
+                f"a feature map is float32 [image, *spatial, channel]; this is {self.values.dtype} {self.values.shape}"
+            )
+        if len(self.ids) != self.values.shape[0] or len(self.channels) != self.values.shape[-1]:
+            raise BadLayout(
+                f"{len(self.ids)} ids and {len(self.channels)} channel numbers for values of shape {self.values.shape}"
+            )
+        view = self.values.view()
+        view.flags.writeable = False
+        object.__setattr__(self, "values", view)
+        if not self.of:
+            object.__setattr__(self, "of", len(self.channels))
+
+    @classmethod
+    def of_array(cls, array: Any, layout: str | None = None) -> FeatureMap:
+        """A bare array as a feature map.
+
+        Read by its library's convention (numpy, TensorFlow, JAX: channels last; torch: channels first) or by `layout`,
+        one letter an axis: `"bchw"`, `"hwc"`, `"bnc"`. Gives a `LayoutWarning` where the sizes speak for the other
+        convention. Raises `BadLayout`.
+        """
+        library = type(array).__module__.partition(".")[0]
+        library = "numpy" if library == "builtins" else library
+        values = as_numpy(array)
+        first = library == "torch"
+        if layout is None:
+            known = _axes.CHANNELS_FIRST if first else _axes.CHANNELS_LAST
+            if values.ndim not in known:
+                raise BadLayout(f"an array of rank {values.ndim}, shape {values.shape}: give one of rank 1 to 5")
+            layout = known[values.ndim]
+            said = f"read as {layout} by the convention of {library}"
+            other = _axes.sizes_speak_against(layout, values.shape)
+            if other:
+                warnings.warn(
+                    f"shape {values.shape} was {said}, but its sizes look like {other}: pass layout={other!r} if so",
+                    LayoutWarning,
+                    stacklevel=caller_level(),
+                )
+        else:
+            said = f"read as {layout} as asked"
+        if 0 in values.shape:
+            raise BadLayout(f"the array is empty: shape {values.shape}")
+        shape, dtype = values.shape, str(values.dtype)
+        values, notes = as_float32(_axes.channels_last(values, layout))
+        images = values.shape[0]
+        return cls(
+            values,
+            Layer("array", f"{library} array", layout, tuple(shape), 0, 1),
+            tuple(f"image {each}" for each in range(images)),
+            tuple(range(values.shape[-1])),
+            dtype=dtype,
+            notes=(said, *notes),
+        )
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of `values`."""
+        return self.values.shape
+
+    @property
+    def spatial(self) -> tuple[int, ...]:
+        """The sizes of the spatial axes."""
+        return self.values.shape[1:-1]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.values, dtype=dtype, copy=copy) if copy is not None else np.asarray(self.values, dtype)
+
+    def __repr__(self) -> str:
+        rule = f", {self.rule}" if self.rule else ""
+        return f"<FeatureMap {self.layer.path or 'output'} ({self.layer.kind}) {list(self.shape)}{rule}>"
+
+    def select(self, channels: Sequence[int] | slice | None) -> FeatureMap:
+        """The same map with these channels (true numbers) only, in the order given. Raises `BadChannels`."""
+        if channels is None:
+            return self
+        if isinstance(channels, slice):
+            channels = range(max(self.channels) + 1)[channels]
+        where = {channel: at for at, channel in enumerate(self.channels)}
+        missing = [each for each in channels if each not in where]
+        if missing or not len(channels):
+            held = (
+                f"0 to {self.channels[-1]}" if self.channels == tuple(range(len(self.channels))) else str(self.channels)
+            )
+            raise BadChannels(
+                f"channels {list(missing)} are not in {self.layer.path!r}, which holds {held}"
+                if missing
+                else f"channels={list(channels)!r} names none; {self.layer.path!r} holds {held}"
+            )
+        at = [where[each] for each in channels]
+        return replace(
+            self,
+            values=self.values[..., at],
+            channels=tuple(int(each) for each in channels),
+            gradient=None if self.gradient is None else self.gradient[..., at],
+            tokens=None if self.tokens is None else self.tokens[..., at],
+        )
+
+    def image(self, at: int) -> FeatureMap:
+        """The same map for one of its images only."""
+        if not -len(self.ids) <= at < len(self.ids):
+            raise BadOption(f"image={at}: this map holds {len(self.ids)}, 0 to {len(self.ids) - 1}")
+        keep = slice(at, at + 1 or None)
+        return replace(
+            self,
+            values=self.values[keep],
+            ids=self.ids[keep],
+            photos=self.photos and self.photos[keep],
+            placement=self.placement and self.placement[keep],
+            gradient=None if self.gradient is None else self.gradient[keep],
+            tokens=None if self.tokens is None else self.tokens[keep],
+        )
+
+    def combined(self, values: np.ndarray, rule: str, notes: Sequence[str] = ()) -> FeatureMap:
+        """A map made from this one by a rule over its channels; its channels are numbered anew."""
+        return replace(
+            self,
+            values=np.ascontiguousarray(values, np.float32),
+            channels=tuple(range(values.shape[-1])),
+            gradient=None,
+            tokens=None,
+            rule=rule if not self.rule else f"{rule} of {self.rule}",
+            of=self.of,
+            notes=(*self.notes, *notes),
+        )
+
+    def prefix(self) -> FeatureMap | None:
+        """The prefix tokens (class, registers) as a sequence of their own, or `None`."""
+        if self.tokens is None or not self.tokens.shape[1]:
+            return None
+        return replace(self, values=self.tokens, tokens=None, gradient=None, placement=None, notes=("prefix tokens",))
+
+    def to_xarray(self) -> xarray.DataArray:
+        """An `xarray.DataArray` with the dimensions image, d, h, w (or n), channel."""
+        import xarray
+
+        names = {0: (), 1: ("n",), 2: ("h", "w"), 3: ("d", "h", "w")}[len(self.spatial)]
+        return xarray.DataArray(
+            self.values,
+            dims=("image", *names, "channel"),
+            coords={"image": list(self.ids), "channel": list(self.channels)},
+            name=self.layer.path or "output",
+            attrs={"kind": self.layer.kind, "rule": self.rule, **self.provenance},
+        )
+
+    def save(self, path: str | Path) -> Path:
+        """Write values and what describes them as an `.npz` without pickles; `load` reads it. Photos aren't kept."""
+        path = Path(path)
+        if path.suffix != ".npz":
+            raise BadOption(f"{path.name!r}: values are saved as .npz")
+        about = {
+            "format": FORMAT,
+            "layer": asdict(self.layer),
+            "ids": self.ids,
+            "channels": self.channels,
+            "placement": self.placement and [asdict(each) for each in self.placement],
+            "rule": self.rule,
+            "of": self.of,
+            "dtype": self.dtype,
+            "notes": self.notes,
+            "provenance": dict(self.provenance),
+        }
+        arrays = {"values": self.values}
+        for name in ("gradient", "tokens"):
+            if getattr(self, name) is not None:
+                arrays[name] = getattr(self, name)
+        np.savez(path, about=np.array(json.dumps(about)), **arrays)  # type: ignore[arg-type] # a keyword of numpy's stub
+        return path
+
+
+def load(path: str | Path) -> FeatureMap:
+    """The feature map that `FeatureMap.save` wrote. Raises `BadOption` where the file is not one."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            about = json.loads(str(file["about"]))
+            arrays = {name: file[name] for name in ("values", "gradient", "tokens") if name in file}
+        if about["format"] != FORMAT:
+            raise BadOption(f"{path} has the format {about['format']}, this version of layerscope reads {FORMAT}")
+        return FeatureMap(
+            layer=_layer(about["layer"]),
+            ids=tuple(about["ids"]),
+            channels=tuple(about["channels"]),
+            placement=about["placement"] and tuple(_placement(each) for each in about["placement"]),
+            rule=about["rule"],
+            of=about["of"],
+            dtype=about["dtype"],
+            notes=tuple(about["notes"]),
+            provenance=about["provenance"],
+            **arrays,
+        )
+    except (KeyError, ValueError, OSError) as error:
+        if isinstance(error, BadOption):
+            raise
+        raise BadOption(f"{path} is not a feature map saved by layerscope: {error}") from error
+
+
+def as_map(values: Any, layout: str | None = None) -> FeatureMap:
+    """A feature map as it is, a bare array by its convention."""
+    return values if isinstance(values, FeatureMap) else FeatureMap.of_array(values, layout)
+
+
+def as_numpy(array: Any) -> np.ndarray:
+    """Any framework's array on the host; bfloat16 of torch becomes float32, as numpy has no such type."""
+    if hasattr(array, "detach"):
+        array = array.detach().cpu()
+        if str(array.dtype) == "torch.bfloat16":
+            array = array.float()
+        return np.asarray(array.numpy())
+    values = np.asarray(array)
+    if values.dtype == object or values.dtype.kind in "SUMm":
+        raise BadLayout(f"an array of numbers is needed, not {values.dtype} from a {type(array).__name__}")
+    return values
+
+
+def as_float32(values: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    """`values` as float32, with a note where that loses something. No copy where they are float32 already."""
+    if values.dtype == np.float32:
+        return values, ()
+    if values.dtype.kind == "c":
+        return np.abs(values).astype(np.float32), (f"magnitude of {values.dtype} values",)
+    with np.errstate(over="ignore"):
+        converted = values.astype(np.float32)
+    if values.dtype == np.float64 and np.isinf(converted).sum() > np.isinf(values).sum():
+        return converted, ("values beyond float32 became ±inf",)
+    return converted, ()
+
+
+def _layer(fields: Mapping[str, Any]) -> Layer:
+    fields = dict(fields)
+    for name in ("shape", "grid", "aliases"):
+        fields[name] = fields[name] and tuple(fields[name])
+    fields["aliases"] = fields["aliases"] or ()
+    fields["per_call"] = tuple(_layer(each) for each in fields["per_call"])
+    return Layer(**fields)
+
+
+def _placement(fields: Mapping[str, Any]) -> Placement:
+    return Placement(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})

@@ -1,0 +1,186 @@
+"""`Picture`: pixels, where each cell lies in them, and where they come from."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from . import png
+from .errors import BadOption
+from .scale import Scale, number, palette
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from PIL.Image import Image
+
+
+class Cell(NamedTuple):
+    """One tile of a picture: its box in pixels, which image and channel it shows, its range of colours, what is special.
+
+    A named tuple because a sheet of 2,048 channels makes 2,048 of them, and a frozen dataclass takes ten times as long.
+    """
+
+    x: int
+    y: int
+    width: int
+    height: int
+    image: int
+    channel: int
+    low: float
+    high: float
+    note: str = ""
+
+
+class Bar(NamedTuple):
+    """The colour bar's box in pixels, with the values at its lower and its upper end."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A finished picture. `pixels` is uint8: `[height, width]` codes of `scale`, or RGB `[height, width, 3]`.
+
+    `cells` says where each tile lies, `bar` where the colour bar does (`None`: there is none). `lines` is the caption,
+    `provenance` what the file remembers. `page` of `pages` where a sheet is too large for one. In a notebook it shows
+    itself.
+    """
+
+    pixels: np.ndarray
+    cells: tuple[Cell, ...]
+    scale: Scale | None
+    title: str
+    lines: tuple[str, ...] = ()
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    bar: Bar | None = None
+    page: int = 0
+    pages: int = 1
+    zoom: int = 1
+
+    def __post_init__(self) -> None:
+        self.pixels.flags.writeable = False
+
+    @property
+    def width(self) -> int:
+        return self.pixels.shape[1]
+
+    @property
+    def height(self) -> int:
+        return self.pixels.shape[0]
+
+    @property
+    def indexed(self) -> bool:
+        """Whether the pixels are codes that can be read back as values."""
+        return self.pixels.ndim == 2
+
+    def palette(self) -> np.ndarray:
+        """uint8 `[256, 3]`: the colour of each code."""
+        return palette(self.scale.colors if self.scale else None)
+
+    def rgb(self) -> np.ndarray:
+        """uint8 `[height, width, 3]`."""
+        return np.take(self.palette(), self.pixels, axis=0) if self.indexed else self.pixels
+
+    def codes(self, cell: Cell) -> np.ndarray:
+        """The codes of one cell at the map's own resolution, uint8 `[height, width]`."""
+        if not self.indexed:
+            raise BadOption("this picture is RGB: only pictures of one scale hold codes")
+        box = self.pixels[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width]
+        return box[:: self.zoom, :: self.zoom]
+
+    def decode(self, cell: Cell) -> np.ndarray:
+        """The values that one cell shows, float64 `[height, width]`, to half a step of its range."""
+        if self.scale is None:
+            raise BadOption("this picture has no scale, so its colours stand for no values")
+        tile = Scale((cell.low, cell.high), self.scale.colors, self.scale.center)
+        return tile.decode(self.codes(cell))
+
+    def png(self) -> bytes:
+        """The PNG file."""
+        return png.encode(self.pixels, self.palette() if self.indexed else None, self._text())
+
+    def save(self, path: str | Path) -> Path:
+        """Write the picture; the suffix is the format (`.png`, and what Pillow writes). Returns the path."""
+        path = Path(path)
+        if path.suffix.lower() == ".png":
+            data = self.png()
+            try:
+                path.write_bytes(data)
+            except OSError as error:
+                raise BadOption(f"can't write {path}: {error.strerror or error}") from error
+            return path
+        try:
+            self.to_pil().convert("RGB").save(path)
+        except (ValueError, OSError) as error:
+            raise BadOption(f"can't write {path}: {error}. Use .png, which keeps every value") from error
+        return path
+
+    def to_pil(self) -> Image:
+        """A `PIL.Image`, mode `P` or `RGB`."""
+        from PIL import Image
+
+        if not self.indexed:
+            return Image.fromarray(self.pixels)
+        image = Image.fromarray(self.pixels)
+        image.putpalette(self.palette().tobytes())
+        return image
+
+    def to_matplotlib(self, dpi: float = 100) -> Figure:
+        """A `matplotlib.figure.Figure` with the picture at one pixel a dot. The backend in force isn't touched."""
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(self.width / dpi, self.height / dpi), dpi=dpi)
+        axes = figure.add_axes((0, 0, 1, 1))
+        axes.imshow(self.rgb(), interpolation="nearest", aspect="auto")
+        axes.set_axis_off()
+        return figure
+
+    def alt(self) -> str:
+        """What the picture shows, in words."""
+        return " · ".join((self.title, *self.lines))
+
+    def _text(self) -> dict[str, str]:
+        about = {
+            **self.provenance,
+            "title": self.title,
+            "caption": list(self.lines),
+            "scale": self.scale.describe() if self.scale else None,
+            "page": [self.page, self.pages],
+            "zoom": self.zoom,
+        }
+        if self.scale is not None and self.scale.single:
+            about["limits"] = list(self.scale.limits)
+        return {
+            "Title": self.title,
+            "Description": self.alt(),
+            "Software": "layerscope",
+            "layerscope": json.dumps(about, ensure_ascii=False, default=str),
+        }
+
+    def _repr_png_(self) -> bytes:
+        return self.png()
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        return {"image/png": self.png(), "text/plain": repr(self)}
+
+    def _repr_html_(self) -> str:
+        from base64 import b64encode
+
+        return f'<img alt="{html.escape(self.alt())}" src="data:image/png;base64,{b64encode(self.png()).decode()}">'
+
+    def __repr__(self) -> str:
+        limits = ""
+        if self.scale is not None and self.scale.single:
+            limits = f", {number(self.scale.limits[0])}…{number(self.scale.limits[1])}"
+        return f"<Picture {self.width}×{self.height}, {len(self.cells)} cells{limits}: {self.title}>"

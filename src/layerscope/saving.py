@@ -1,0 +1,121 @@
+"""Pictures of many images and layers into files, a batch at a time where the rule allows it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from .drawing import combined, draw
+from .errors import BadOption
+from .featuremap import FeatureMap
+from .images import collect
+from .scope import Maps, Scope
+
+TOGETHER = 16
+
+
+class Job:
+    """Layers of a model for images, as files. `skipped` fills up with (id, reason) while it runs.
+
+    `output` is a `.png` for one picture, or a folder; `None` writes into the current folder. `values` is an `.npz` for
+    one layer; with several layers each gets its own, `OUT-<layer>.npz`.
+    """
+
+    def __init__(
+        self,
+        scope: Scope,
+        layers: Sequence[str],
+        *,
+        images: Any,
+        combine: str | None = None,
+        on_photo: bool = False,
+        channels: Sequence[int] | None = None,
+        columns: int | None = None,
+        scale: Any = None,
+        colors: str | None = None,
+        sort: str = "index",
+        output: Path | None = None,
+        values: Path | None = None,
+    ) -> None:
+        if values is not None and values.suffix != ".npz":
+            raise BadOption(f"--values {values}: values are saved as .npz")
+        self.scope, self.layers, self.images, self.channels = scope, layers, images, channels
+        self.combine, self.values, self.output = combine, values, output
+        self.drawing = {"on_photo": on_photo, "columns": columns, "scale": scale, "colors": colors, "sort": sort}
+        self.skipped: list[tuple[str, str]] = []
+        # What needs all images at once: one range, one PCA basis, one file of values.
+        self.together = scale == "images" or combine == "pca" or values is not None
+
+    def count(self) -> int:
+        """How many images there are."""
+        return len(collect(self.images))
+
+    def run(self, step: Callable[[str], None]) -> Iterator[Path]:
+        """Write everything, yielding each path as it is written; `step` hears the id of each image done."""
+        single = self.output is not None and self.output.suffix.lower() == ".png"
+        if single and self.count() > 1:
+            raise BadOption(f"-o {self.output}: several images make several pictures, so give a folder")
+        for maps in self._maps():
+            self.skipped += maps.skipped
+            if single and len(maps) > 1:
+                raise BadOption(f"-o {self.output}: {len(maps)} layers make several pictures, so give a folder")
+            if self.values is not None:
+                yield from self._write_values(maps)
+            made = {path: combined(fm, self.combine) for path, fm in maps.items()}
+            for at in range(max((len(fm.ids) for fm in made.values()), default=0)):
+                for path, fm in made.items():
+                    yield from self._write(path, fm, at)
+                step(next(iter(made.values())).ids[at])
+
+    def _maps(self) -> Iterator[Maps]:
+        if self.together:
+            yield self.scope.capture(self.images, self.layers, channels=self.channels)
+        else:
+            yield from self.scope.stream(self.images, self.layers, channels=self.channels, batch=TOGETHER)
+
+    def _write(self, path: str, fm: FeatureMap, at: int) -> Iterator[Path]:
+        combine = None if self.combine is None else _already
+        picture = draw(fm, image=at, combine=combine, **self.drawing)
+        for page in range(picture.pages):
+            if page:
+                picture = draw(fm, image=at, combine=combine, page=page, **self.drawing)
+            yield picture.save(self._place(path, fm.ids[at], page, picture.pages))
+        prefix = fm.prefix()
+        if prefix is not None:
+            target = self._place(path, fm.ids[at], 0, 1)
+            yield draw(prefix, image=at).save(target.with_name(f"{target.stem}-tokens.png"))
+
+    def _place(self, path: str, id: str, page: int, pages: int) -> Path:
+        output = self.output
+        suffix = f"-p{page + 1}" if pages > 1 else ""
+        if output is not None and output.suffix.lower() == ".png":
+            output.parent.mkdir(parents=True, exist_ok=True)
+            return output.with_name(f"{output.stem}{suffix}.png")
+        folder = output or Path()
+        folder.mkdir(parents=True, exist_ok=True)
+        rule = f"-{_safe(self.combine.partition(':')[0])}" if self.combine else ""
+        rule += "-overlay" if self.drawing["on_photo"] else ""
+        return folder / f"{_safe(Path(id).stem)}-{_safe(path or 'output')}{rule}{suffix}.png"
+
+    def _write_values(self, maps: Maps) -> Iterator[Path]:
+        assert self.values is not None
+        self.values.parent.mkdir(parents=True, exist_ok=True)
+        for path, fm in maps.items():
+            name = self.values if len(maps) == 1 else self.values.with_name(f"{self.values.stem}-{_safe(path)}.npz")
+            yield fm.save(name)
+
+
+def _already(fm: FeatureMap) -> FeatureMap:
+    """The map has been combined, over all images at once."""
+    return fm
+
+
+def _safe(text: str) -> str:
+    """A part of a file name: what is special on any system becomes `_`.
+
+    >>> _safe("vgg16/block1_conv2:1")
+    'vgg16_block1_conv2_1'
+    """
+    return re.sub(r"[^\w.\-]+", "_", text).strip("._") or "image"

@@ -1,0 +1,442 @@
+"""`Scope`: a model with everything needed to look into it. Here the backends meet the core."""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from . import images as _images
+from . import preprocess as _preprocess
+from .axes import channels_last, split_tokens
+from .backends import Backend, Captured, Facts, Target
+from .errors import (
+    BadChannels,
+    BadOption,
+    GradientsUnavailable,
+    LayerNotFound,
+    LayerscopeError,
+    ModelNotReadable,
+    PreprocessWarning,
+    caller_level,
+    near,
+)
+from .featuremap import FeatureMap, as_float32
+from .layer import Layer, LayerTable
+from .photo import Photo
+from .placement import Placement
+from .preprocess import InputPlan
+from .recipe import Recipe
+
+log = logging.getLogger("layerscope")
+TOGETHER = 16
+ANNOUNCE_BYTES = 2 << 30
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One class that the model sees: its label, its index, its probability."""
+
+    label: str
+    index: int
+    probability: float
+
+
+class Maps(Mapping[str, FeatureMap]):
+    """The feature maps of one capture, path -> `FeatureMap`, in execution order.
+
+    A path may be shortened to its unique end, as everywhere. `skipped` lists (id, reason) of images that could not be
+    read.
+    """
+
+    def __init__(self, maps: Mapping[str, FeatureMap], skipped: Sequence[tuple[str, str]] = ()) -> None:
+        self._maps = dict(maps)
+        self.skipped = tuple(skipped)
+
+    def __getitem__(self, path: str) -> FeatureMap:
+        if path in self._maps:
+            return self._maps[path]
+        table = LayerTable(each.layer for each in self._maps.values())
+        chosen = table.choose(path)
+        if len(chosen) == 1:
+            return self._maps[chosen[0].path]
+        raise LayerNotFound(f"{path!r} names {len(chosen)} of the maps captured: {', '.join(self._maps)}")
+
+    def __contains__(self, path: object) -> bool:
+        return path in self._maps
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._maps)
+
+    def __len__(self) -> int:
+        return len(self._maps)
+
+    def __repr__(self) -> str:
+        return "\n".join(f"{path or 'output'}: {fm!r}" for path, fm in self.items()) or "<no maps>"
+
+
+@dataclass(frozen=True)
+class Fed:
+    """One batch on its way: the array for the model, and for each image its id, photo and placement.
+
+    `filled` counts copies of the last image at its end, where the model takes a fixed number of images.
+    """
+
+    array: Any
+    ids: tuple[str, ...]
+    photos: tuple[Photo, ...] | None = None
+    placement: tuple[Placement, ...] | None = None
+    filled: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Scope:
+    """A model to look into: `model` and its `backend`, the `preprocess`ing, the class `labels`. Made by `open`."""
+
+    model: Any
+    backend: Backend
+    preprocess: Recipe
+    labels: tuple[str, ...] | None = None
+    plan: InputPlan = field(default_factory=InputPlan)
+    facts: Facts = field(default_factory=lambda: Facts(""))
+    name: str = ""
+    _tables: dict[Any, LayerTable] = field(default_factory=dict, repr=False)
+
+    def layers(self, images: Any = None) -> LayerTable:
+        """The table of the model's layers, with the shapes for the first of `images` (default: a blank image)."""
+        fed = self._blank() if images is None else next(self._fed(images, 1, []))
+        return self._table(fed)
+
+    def capture(
+        self,
+        images: Any,
+        layers: Any = "last",
+        *,
+        target: Any = None,
+        channels: Sequence[int] | slice | None = None,
+        batch: int | None = None,
+    ) -> Maps:
+        """The feature maps of `layers` for `images`, path -> `FeatureMap` in execution order.
+
+        One forward pass a batch, which stops after the last layer it needs. `images`: path(s), a folder, a glob, PIL
+        image(s), array(s), bytes; or, with `preprocess=None`, a batch that is ready for the model (a tuple or dict of
+        them for several inputs). `layers`: see `LayerTable.choose`. `channels` keeps only these (true numbers). `batch`:
+        how many images at a time. Everything stays in memory; `stream` gives a batch at a time instead.
+
+        Raises `LayerNotFound`, `LayerNotCalled`, `ImageNotReadable`, `GradientsUnavailable`, `ModelNotReadable`.
+        """
+        skipped: list[tuple[str, str]] = []
+        parts = list(self._runs(images, layers, target, channels, batch, skipped, announce=True))
+        return Maps(_joined(parts), skipped)
+
+    def stream(
+        self,
+        images: Any,
+        layers: Any = "last",
+        *,
+        target: Any = None,
+        channels: Sequence[int] | slice | None = None,
+        batch: int = 32,
+    ) -> Iterator[Maps]:
+        """As `capture`, but yields the `Maps` of a batch at a time and keeps none: memory stays flat."""
+        skipped: list[tuple[str, str]] = []
+        told = 0
+        for part in self._runs(images, layers, target, channels, batch, skipped):
+            yield Maps(_joined([part]), skipped[told:])
+            told = len(skipped)
+        if told < len(skipped):
+            yield Maps({}, skipped[told:])
+
+    def predict(self, images: Any, top: int = 5) -> list[list[Prediction]]:
+        """The model's own `top` classes for each image, the likeliest first.
+
+        Scores that aren't probabilities yet (not all from 0 to 1 with the sum 1) go through a softmax.
+        """
+        (output,) = self.capture(images, "output").values()
+        if output.values.ndim != 2:
+            raise BadOption(f"the model's output has the shape {output.shape}, which is not a list of class scores")
+        scores = output.values.astype(np.float64)
+        if not ((scores >= 0).all() and np.allclose(scores.sum(1), 1, atol=1e-3)):
+            scores = np.exp(scores - scores.max(1, keepdims=True))
+            scores /= scores.sum(1, keepdims=True)
+        ranks = np.argsort(-scores, axis=1, kind="stable")[:, :top]
+        return [
+            [Prediction(self.label(index), int(index), float(row[index])) for index in rank]
+            for row, rank in zip(scores, ranks, strict=True)
+        ]
+
+    def label(self, index: int) -> str:
+        """The label of a class, or its number where there are no labels for it."""
+        if self.labels is not None and index < len(self.labels):
+            return self.labels[index]
+        return f"class {index}"
+
+    def __repr__(self) -> str:
+        return f"<Scope {self.name} ({self.facts.framework or self.backend.name}), {self.preprocess.describe()}>"
+
+    def _runs(
+        self,
+        images: Any,
+        layers: Any,
+        target: Any,
+        channels: Sequence[int] | slice | None,
+        batch: int | None,
+        skipped: list[tuple[str, str]],
+        announce: bool = False,
+    ) -> Iterator[_Run]:
+        if batch is not None and (not isinstance(batch, int) or batch < 1):
+            raise BadOption(f"batch={batch!r}: use a whole number from 1")
+        aim = self._target(target)
+        kept, told = 0, not announce
+        for fed in self._fed(images, batch, skipped):
+            chosen = self._table(fed).choose(layers)
+            run = _Run(self, fed, chosen, channels)
+            kept += run.bytes()
+            if not told and kept > ANNOUNCE_BYTES:
+                log.warning("capture keeps %.1f GB so far in memory; stream() gives a batch at a time", kept / 1e9)
+                told = True
+            run.captured = self._captured(run, aim)
+            yield run
+
+    def _captured(self, run: _Run, target: Target | None) -> dict[str, Captured]:
+        several = {call.path for layer in self._table(run.fed) for call in layer.per_call}
+        # `path:0` rather than `path`: only single calls let the pass stop early.
+        asked = {path if path in several or not path else f"{path}:0": path for path in run.chosen}
+        with self._running(run.fed.array):
+            found = self.backend.capture(self.model, run.fed.array, list(asked), target)
+        return {asked[path]: run.kept(asked[path], each) for path, each in found.items()}
+
+    def _table(self, fed: Fed) -> LayerTable:
+        key = _signature(fed.array)
+        if key not in self._tables:
+            with self._running(fed.array):
+                rows = self.backend.layers(self.model, fed.array)
+            self._tables[key] = LayerTable(rows, f"{self.name} · {self.facts.framework or self.backend.name}")
+        return self._tables[key]
+
+    @contextmanager
+    def _running(self, array: Any) -> Iterator[None]:
+        """Around a forward pass: random state kept, the model's own errors said with what was fed."""
+        python, legacy = random.getstate(), np.random.get_state()
+        try:
+            yield
+        except (LayerscopeError, MemoryError):
+            raise
+        except Exception as error:
+            # Whatever a framework or the user's model raises; the cause is chained.
+            first = str(error).strip().partition("\n")[0] or type(error).__name__
+            raise ModelNotReadable(
+                f"{self.name}: the forward pass failed on an input of {_described(array)}: {type(error).__name__}: {first}."
+                " If the size or type is wrong, size= and preprocess= change it"
+            ) from error
+        finally:
+            random.setstate(python)
+            np.random.set_state(legacy)
+
+    def _blank(self) -> Fed:
+        if self.preprocess == _preprocess.READY:
+            raise BadOption("layers() needs a batch of yours to run the model, since preprocess=None: layers(batch)")
+        height, width = self.plan.size or (224, 224)
+        photo = Photo("blank", np.full((height, width, 3), 127, np.uint8))
+        array, placement = _preprocess.batch([photo], self.preprocess, self.plan)
+        if self.plan.batch is not None:
+            array = np.repeat(array, self.plan.batch, axis=self.plan.axes.index("b"))
+        return Fed(array, ("blank",), (photo,), placement)
+
+    def _fed(self, images: Any, batch: int | None, skipped: list[tuple[str, str]]) -> Iterator[Fed]:
+        if self.preprocess == _preprocess.READY:
+            yield from _ready(images, batch)
+            return
+        if not self.plan.known:
+            warnings.warn(f"{self.name}: {self.plan.note}", PreprocessWarning, stacklevel=caller_level())
+        together = batch or TOGETHER
+        if self.plan.batch is not None:
+            together = self.plan.batch
+        for photos in _images.stream(images, together, skipped=skipped):
+            array, placement = _preprocess.batch(photos, self.preprocess, self.plan)
+            fill = max(0, (self.plan.batch or 0) - len(photos))
+            if fill:
+                axis = self.plan.axes.index("b")
+                last = np.take(array, [-1], axis)
+                array = np.concatenate([array, np.repeat(last, fill, axis)], axis)
+            yield Fed(array, tuple(each.id for each in photos), tuple(photos), placement, fill)
+
+    def _target(self, target: Any) -> Target | None:
+        if target is None:
+            return None
+        if not self.backend.gradients:
+            raise GradientsUnavailable(f"the {self.backend.name} backend gives no gradients: capture without target=")
+        if isinstance(target, str):
+            if self.labels is None or target not in self.labels:
+                raise BadOption(f"no class {target!r}.{near(target, self.labels or ())} Use a class index")
+            return self.labels.index(target)
+        return target
+
+    def provenance(self) -> dict[str, Any]:
+        """What a picture must remember of model and preprocessing."""
+        facts = self.backend.facts(self.model) if hasattr(self.backend, "facts") else self.facts
+        return {
+            "model": self.name,
+            "model_digest": facts.digest,
+            "framework": facts.framework or self.backend.name,
+            "preprocess": self.preprocess.describe(),
+            "preprocess_source": self.plan.note,
+        }
+
+
+class _Run:
+    """One forward pass: what was fed, which layers were chosen, what came out."""
+
+    def __init__(self, scope: Scope, fed: Fed, chosen: Sequence[Layer], channels: Sequence[int] | slice | None) -> None:
+        self.fed = fed
+        self.chosen = {each.path: each for each in chosen}
+        self.numbers = {each.path: _channel_numbers(each, channels) for each in chosen}
+        self.captured: dict[str, Captured] = {}
+        self.provenance = scope.provenance()
+
+    def bytes(self) -> int:
+        """What the maps of this batch take, by the shapes of the dry run."""
+        one = 0
+        for path, layer in self.chosen.items():
+            share = len(self.numbers[path]) / (layer.channels or 1)
+            one += int(math.prod(layer.shape or ()) * share)
+        return 4 * one * max(1, len(self.fed.ids))
+
+    def kept(self, path: str, captured: Captured) -> Captured:
+        """Without the channels that weren't asked for, and without the images that only filled a fixed batch."""
+        layer, numbers = self.chosen[path], self.numbers[path]
+        return Captured(
+            self._cut(captured.values, layer, numbers),
+            None if captured.gradient is None else self._cut(captured.gradient, layer, numbers),
+            captured.dtype or str(captured.values.dtype),
+        )
+
+    def _cut(self, values: np.ndarray, layer: Layer, numbers: Sequence[int]) -> np.ndarray:
+        if self.fed.filled and "b" in layer.axes:
+            values = np.take(
+                values, range(values.shape[layer.axes.index("b")] - self.fed.filled), layer.axes.index("b")
+            )
+        if ("c" in layer.axes and len(numbers) < (layer.channels or 0)) or list(numbers) != list(range(len(numbers))):
+            values = np.take(values, numbers, layer.axes.index("c"))
+        return values
+
+
+def _joined(parts: Sequence[_Run]) -> dict[str, FeatureMap]:
+    """The maps of all passes, in the execution order of the first."""
+    if not parts:
+        return {}
+    return {path: _feature_map(path, parts) for path in parts[0].captured}
+
+
+def _feature_map(path: str, parts: Sequence[_Run]) -> FeatureMap:
+    layer = parts[0].chosen[path]
+    raw = [each.captured[path] for each in parts]
+    values, notes = _values([each.values for each in raw], layer, path)
+    gradient = None
+    if raw[0].gradient is not None:
+        gradient = _values([each.gradient for each in raw if each.gradient is not None], layer, path)[0]
+    tokens = None
+    if layer.grid and "n" in layer.axes:
+        values, tokens = split_tokens(values, layer.grid)
+        if gradient is not None:
+            gradient, _ = split_tokens(gradient, layer.grid)
+    ids = tuple(id for each in parts for id in each.fed.ids)
+    if len(ids) != values.shape[0]:
+        # A layer whose rows are not images (detection boxes, windows): its rows are numbered, photos can't belong to them.
+        ids, photos, placement = tuple(f"row {at}" for at in range(values.shape[0])), None, None
+    else:
+        photos, placement = _photos(parts)
+    return FeatureMap(
+        values,
+        layer,
+        ids,
+        tuple(parts[0].numbers[path]),
+        photos,
+        placement,
+        gradient,
+        of=layer.channels or 1,
+        tokens=tokens,
+        dtype=raw[0].dtype,
+        notes=notes,
+        provenance=parts[0].provenance,
+    )
+
+
+def _values(arrays: Sequence[np.ndarray], layer: Layer, path: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    # Joined in the framework's own order: joining channels-last views would transpose them all.
+    if len(arrays) > 1 and "b" not in layer.axes:
+        raise BadOption(
+            f"{path!r} has no batch axis ({layer.axes}), so its images can't be joined: capture one at a time"
+        )
+    raw = arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=layer.axes.index("b"))
+    return as_float32(channels_last(raw, layer.axes))
+
+
+def _photos(parts: Sequence[_Run]) -> tuple[tuple[np.ndarray, ...] | None, tuple[Placement, ...] | None]:
+    if any(each.fed.photos is None or each.fed.placement is None for each in parts):
+        return None, None
+    return (
+        tuple(photo.pixels for each in parts for photo in each.fed.photos or ()),
+        tuple(place for each in parts for place in each.fed.placement or ()),
+    )
+
+
+def _channel_numbers(layer: Layer, channels: Sequence[int] | slice | None) -> list[int]:
+    count = layer.channels or 1
+    if channels is None:
+        return list(range(count))
+    numbers = list(range(count))[channels] if isinstance(channels, slice) else [int(each) for each in channels]
+    if not numbers or any(not 0 <= each < count for each in numbers):
+        raise BadChannels(f"channels={channels!r}: {layer.path!r} has the channels 0 to {count - 1}")
+    return numbers
+
+
+def _ready(batch: Any, together: int | None) -> Iterator[Fed]:
+    """A batch that is ready for the model, as it is or cut into smaller ones."""
+    first = batch
+    while isinstance(first, Mapping | tuple | list):
+        if not first:
+            raise BadOption("the batch is empty")
+        first = next(iter(first.values())) if isinstance(first, Mapping) else first[0]
+    if not hasattr(first, "shape") or not len(first.shape):
+        raise BadOption(
+            f"preprocess=None takes an array (or a tuple or dict of arrays) ready for the model, not a {type(first).__name__}"
+        )
+    count = int(first.shape[0])
+    if not count:
+        raise BadOption(f"the batch is empty: shape {tuple(first.shape)}")
+    step = together or count
+    for start in range(0, count, step):
+        part = batch if step >= count else _cut(batch, start, start + step)
+        yield Fed(part, tuple(f"image {at}" for at in range(start, min(count, start + step))))
+
+
+def _cut(batch: Any, start: int, stop: int) -> Any:
+    if isinstance(batch, Mapping):
+        return {name: _cut(each, start, stop) for name, each in batch.items()}
+    if isinstance(batch, tuple | list):
+        return tuple(_cut(each, start, stop) for each in batch)
+    return batch[start:stop]
+
+
+def _signature(array: Any) -> Any:
+    if isinstance(array, Mapping):
+        return tuple((name, _signature(each)) for name, each in sorted(array.items()))
+    if isinstance(array, tuple | list):
+        return tuple(_signature(each) for each in array)
+    return tuple(getattr(array, "shape", ()))[1:], str(getattr(array, "dtype", type(array).__name__))
+
+
+def _described(array: Any) -> str:
+    if isinstance(array, Mapping):
+        return ", ".join(f"{name} {_described(each)}" for name, each in array.items())
+    if isinstance(array, tuple | list):
+        return ", ".join(_described(each) for each in array)
+    return f"{'×'.join(map(str, getattr(array, 'shape', ())))} {getattr(array, 'dtype', '')}".strip()

@@ -1,0 +1,126 @@
+"""`strip`: dense layers as rows of cells, sequences as one row a channel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import ceil
+from typing import Any
+
+import numpy as np
+
+from .canvas import frame, write
+from .errors import BadLayout
+from .featuremap import FeatureMap, as_map
+from .picture import Cell, Picture
+from .ruling import make_scale
+from .scale import ABOVE, BELOW, CONSTANT, NAN, NEG_INF, POS_INF, Scale, extent_of
+from .text import SMALL, font
+from .words import about, caption, title_of
+
+WIDE = 768
+
+
+def strip(
+    fm: Any,
+    *,
+    image: int = 0,
+    channels: Sequence[int] | slice | None = None,
+    scale: Any = "layer",
+    colors: str | None = None,
+    layout: str | None = None,
+) -> Picture:
+    """A dense layer or a sequence of one image as a strip.
+
+    A dense layer (no spatial extent) is drawn as one cell a channel, in rows read like text; a sequence `[n, channel]` as
+    one row a channel. One range holds for the whole, with a colour bar; for a sequence `scale="channel"` gives each row
+    its own. Every channel is drawn, 25,088 too. Raises `BadLayout` for pictures, which are a `sheet`.
+    """
+    whole = as_map(fm, layout)
+    if len(whole.spatial) >= 2 and max(whole.spatial) > 1:
+        raise BadLayout(f"{whole.layer.path!r} has pictures of {whole.spatial}: draw it with sheet()")
+    one = whole.image(image)
+    dense = max(whole.spatial, default=1) == 1
+    said = ""
+    if dense and isinstance(scale, str) and scale == "channel":
+        scale, said = "layer", "one number a channel, so one range for all"
+    rule = make_scale(whole, one, scale, colors, extent_of(one.values))
+    shown = one.select(channels)
+    at = {channel: place for place, channel in enumerate(one.channels)}
+    places = [at[channel] for channel in shown.channels]
+    table = shown.values[0].reshape(-1, len(places)).T
+    text = f"{len(places)} of {one.of} channels"
+    text += "" if not dense else ", left to right and top to bottom"
+    lines = caption(one, rule, text) + ((said,) if said else ())
+    codes = _codes(table, rule, places)
+    draw = _dense if dense else _sequence
+    return draw(one, codes, rule, places, lines, image)
+
+
+def _codes(table: np.ndarray, rule: Scale, places: Sequence[int]) -> np.ndarray:
+    if rule.single:
+        return rule.codes(table)
+    return np.stack([rule.codes(row, 0, place) for row, place in zip(table, places, strict=True)])
+
+
+def _marks(codes: np.ndarray) -> set[int]:
+    return {mark for mark in (NAN, POS_INF, NEG_INF, CONSTANT, BELOW, ABOVE) if (codes == mark).any()}
+
+
+def _dense(
+    one: FeatureMap, codes: np.ndarray, rule: Scale, places: Sequence[int], lines: tuple[str, ...], image: int
+) -> Picture:
+    """Cells in rows, each row headed by the number of its first channel."""
+    count = len(places)
+    columns = min(count, 64 if count <= 1024 else 128 if count <= 4096 else 256)
+    zoom = max(3, min(24, WIDE // columns))
+    rows = ceil(count / columns)
+    letters = font(SMALL)
+    left = (len(str(max(one.channels))) + 1) * letters.width
+    pitch = zoom + 1 if zoom >= 6 else zoom
+    tall = max(pitch, letters.height) if rows <= 16 else pitch
+    canvas = frame(
+        rows * tall,
+        left + columns * pitch,
+        title_of(one),
+        lines,
+        bar=rule if rule.single else None,
+        marks=_marks(codes),
+    )
+    numbers = [one.channels[place] for place in places]
+    _row_numbers(canvas.body, [numbers[row * columns] for row in range(rows)], tall)
+    cells = []
+    for at, code in enumerate(codes[:, 0].tolist()):
+        y, x = at // columns * tall, left + at % columns * pitch
+        canvas.body[y : y + zoom, x : x + zoom] = code
+        low, high = rule.range(0, places[at])
+        cells.append(Cell(canvas.x + x, canvas.y + y, zoom, zoom, image, numbers[at], low, high))
+    return Picture(canvas.codes, tuple(cells), rule, title_of(one), lines, about(one, rule), canvas.bar, zoom=zoom)
+
+
+def _sequence(
+    one: FeatureMap, codes: np.ndarray, rule: Scale, places: Sequence[int], lines: tuple[str, ...], image: int
+) -> Picture:
+    """One row a channel, position to the right."""
+    channels, positions = codes.shape
+    zoom = max(1, min(16, WIDE // positions, 2048 // channels))
+    letters = font(SMALL)
+    left = (len(str(max(one.channels))) + 1) * letters.width
+    size = channels * zoom, left + positions * zoom
+    canvas = frame(*size, title_of(one), lines, bar=rule if rule.single else None, marks=_marks(codes))
+    numbers = [one.channels[place] for place in places]
+    _row_numbers(canvas.body, numbers, zoom)
+    canvas.body[: size[0], left : size[1]] = codes.repeat(zoom, 0).repeat(zoom, 1)
+    cells = tuple(
+        Cell(canvas.x + left, canvas.y + row * zoom, positions * zoom, zoom, image, number, *rule.range(0, place))
+        for row, (number, place) in enumerate(zip(numbers, places, strict=True))
+    )
+    return Picture(canvas.codes, cells, rule, title_of(one), lines, about(one, rule), canvas.bar, zoom=zoom)
+
+
+def _row_numbers(body: np.ndarray, numbers: Sequence[int], pitch: int) -> None:
+    """The channel number in front of a row, as often as there is room for one."""
+    letters = font(SMALL)
+    every = ceil(letters.height / pitch)
+    for row in range(0, len(numbers), every):
+        y = row * pitch + max(0, (pitch - letters.height) // 2)
+        write(body, 0, min(y, max(0, body.shape[0] - letters.height)), letters.line(str(numbers[row])))

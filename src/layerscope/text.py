@@ -1,0 +1,87 @@
+"""Text as strengths of ink: one monospaced font, drawn once for each size and character, then copied."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from functools import lru_cache
+from importlib import resources
+
+import numpy as np
+
+SMALL, LARGE = 11, 16
+
+
+class Font:
+    """Characters of one size as uint8 cells `[height, width]` with 0 (paper) to 3 (full ink)."""
+
+    def __init__(self, size: int) -> None:
+        from PIL import ImageFont
+
+        data = resources.files("layerscope").joinpath("assets", "DejaVuSansMono.ttf").read_bytes()
+        self._font = ImageFont.truetype(io.BytesIO(data), size)
+        ascent, descent = self._font.getmetrics()
+        self.width = round(self._font.getlength("0"))
+        self.height = ascent + descent
+        self._at: dict[str, int] = {}
+        self._stack = np.empty((0, self.height, self.width), np.uint8)
+
+    def line(self, text: str) -> np.ndarray:
+        """One line of text, `[height, width * len(text)]`."""
+        return self.lines([text], len(text))[0]
+
+    def lines(self, texts: Sequence[str], length: int, right: bool = False) -> np.ndarray:
+        """Many lines cut or padded to `length` characters, `[line, height, width * length]`."""
+        padded = "".join(each[:length].rjust(length) if right else each[:length].ljust(length) for each in texts)
+        for character in set(padded) - self._at.keys():
+            self._add(character)
+        at = np.fromiter(map(self._at.__getitem__, padded), np.intp, len(padded))
+        cells = self._stack[at].reshape(len(texts), length, self.height, self.width)
+        return cells.transpose(0, 2, 1, 3).reshape(len(texts), self.height, length * self.width)
+
+    def _add(self, character: str) -> None:
+        from PIL import Image, ImageDraw
+
+        image = Image.new("L", (self.width, self.height))
+        ImageDraw.Draw(image).text((0, 0), character, fill=255, font=self._font)
+        strengths = (np.asarray(image).astype(np.uint16) * 3 + 127) // 255
+        self._at[character] = len(self._at)
+        self._stack = np.concatenate([self._stack, strengths[None].astype(np.uint8)])
+
+
+@lru_cache(maxsize=8)
+def font(size: int) -> Font:
+    """The font of that size in pixels."""
+    return Font(size)
+
+
+def wrap(text: str, length: int) -> list[str]:
+    """`text` in lines of at most `length` characters, broken at ` · ` first, then at spaces, then anywhere.
+
+    >>> wrap("one · two three · four", 10)
+    ['one', 'two three', 'four']
+    """
+    lines: list[str] = []
+    for part in text.split(" · "):
+        if lines and len(lines[-1]) + 3 + len(part) <= length:
+            lines[-1] += " · " + part
+        elif len(part) <= length:
+            lines.append(part)
+        else:
+            lines.extend(_words(part, length))
+    return lines
+
+
+def _words(text: str, length: int) -> list[str]:
+    lines = [""]
+    for word in text.split(" "):
+        while len(word) > length:
+            lines.append(word[:length])
+            word = word[length:]
+        if not lines[-1]:
+            lines[-1] = word
+        elif len(lines[-1]) + 1 + len(word) <= length:
+            lines[-1] += " " + word
+        else:
+            lines.append(word)
+    return [each for each in lines if each]

@@ -1,0 +1,59 @@
+"""What is written on a picture and in its file: title, caption, provenance."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ._version import __version__
+from .featuremap import FeatureMap
+from .scale import Scale
+
+
+def title_of(fm: FeatureMap) -> str:
+    """What the picture shows, e.g. `mean of 64 channels · block1_conv2 · Conv2D+relu`."""
+    return " · ".join(each for each in (fm.rule, fm.layer.path or "output", fm.layer.kind) if each)
+
+
+def caption(fm: FeatureMap, scale: Scale | None, shown: str) -> tuple[str, ...]:
+    """The lines below the title: model, image, shape, channels shown; the rule of the scale; what else must be said."""
+    shape = "×".join(map(str, fm.layer.shape or fm.shape))
+    model = fm.provenance.get("model")
+    first = [
+        f"model {model}" if model else "",
+        fm.ids[0] if len(fm.ids) == 1 else f"{len(fm.ids)} images",
+        f"output {shape} ({fm.layer.axes})",
+        shown,
+        fm.dtype if fm.dtype != "float32" else "",
+    ]
+    notes = [*fm.notes]
+    if fm.layer.note:
+        notes.append(fm.layer.note)
+    if fm.tokens is not None and fm.tokens.shape[1]:
+        notes.append(f"{fm.tokens.shape[1]} prefix tokens apart (.prefix())")
+    lines = [" · ".join(filter(None, first))]
+    if scale is not None:
+        lines.append(scale.describe())
+    if notes:
+        lines.append(" · ".join(notes))
+    return tuple(lines)
+
+
+def about(fm: FeatureMap, scale: Scale | None, **more: Any) -> dict[str, Any]:
+    """The provenance of a picture: everything needed to say which model, layer, image and rule it shows."""
+    return {
+        **fm.provenance,
+        "layer": fm.layer.path,
+        "kind": fm.layer.kind,
+        "output": list(fm.layer.shape or fm.shape),
+        "axes": fm.layer.axes,
+        "dtype": fm.dtype,
+        "images": list(fm.ids),
+        "channels": f"{len(fm.channels)} of {fm.of}",
+        "combination": fm.rule or None,
+        "notes": list(fm.notes),
+        "layerscope": __version__,
+        "numpy": np.__version__,
+        **more,
+    }

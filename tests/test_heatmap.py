@@ -137,7 +137,7 @@ def test_what_the_model_did_not_see_stays_bare():
     shown = picture.rgb()[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width]
     assert shown.shape == photo.shape
     same = (shown == photo).all((0, 2))
-    top, left, high, wide = fm.placement[0].box
+    _, left, _, wide = fm.placement[0].box
     assert same[: int(left)].all()
     assert same[int(left + wide) + 1 :].all()
     assert not same[int(left) + 1 : int(left + wide) - 1].any()

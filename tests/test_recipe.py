@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from layerscope.errors import PreprocessUnknown
-from layerscope.preprocess import choose
 from layerscope.recipe import RECIPES, Recipe, from_fields, named
 
 
@@ -60,7 +59,7 @@ def test_bad_fields_are_refused(given: dict[str, Any], message: str) -> None:
 
 
 def test_describe_says_every_step() -> None:
-    recipe, _ = choose("imagenet", facts())
+    recipe = replace(RECIPES["imagenet"], size=(224, 224))
     assert recipe.describe() == (
         "imagenet: RGB, shorter side to 256 (bilinear), centre crop 224 × 224, /255,"
         " mean (0.485, 0.456, 0.406), std (0.229, 0.224, 0.225)"

@@ -12,9 +12,6 @@ from typing import Any, overload
 
 from .errors import LayerNotCalled, LayerNotFound, near
 
-Choice = "str | int | Layer | Callable[[Layer], bool] | Iterable[str | int | Layer | Callable[[Layer], bool]]"
-
-
 @dataclass(frozen=True, slots=True)
 class Layer:
     """One named step of a model that produces an output.
@@ -142,7 +139,8 @@ class LayerTable(Sequence[Layer]):
 
         Raises `LayerNotFound` with near names, or `LayerNotCalled` with the reason.
         """
-        wanted = [layers] if isinstance(layers, str | int | Layer) or callable(layers) else list(layers)
+        single = isinstance(layers, str | int | Layer) or callable(layers) or not isinstance(layers, Iterable)
+        wanted = [layers] if single else list(layers)
         if not wanted:
             raise LayerNotFound("no layers asked for: layers=[] names none")
         chosen: dict[str, Layer] = {}

@@ -118,4 +118,4 @@ def _safe(text: str) -> str:
     >>> _safe("vgg16/block1_conv2:1")
     'vgg16_block1_conv2_1'
     """
-    return re.sub(r"[^\w.\-]+", "_", text).strip("._") or "image"
+    return re.sub(r"[^\w.\-]+", "_", text).strip(".") or "image"

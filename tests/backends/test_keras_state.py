@@ -99,10 +99,13 @@ def test_torch_state_is_left_as_found():
 def test_the_callers_array_is_untouched():
     x = images(2, 8, 8, 3)
     kept = x.copy()
-    # torch shares an array's memory, so this writes into what it is given
+    # a tensor of torch can be written to, so this writes into what it is given
     writes = K.Lambda(lambda given: given.add_(1) if ON == "torch" else given + 1, name="writes")
     same(values(keras.Sequential([writes]), x, "writes")["writes"], kept + 1)
     np.testing.assert_array_equal(x, kept)
+    tensor = keras.ops.convert_to_tensor(kept)
+    same(values(keras.Sequential([writes]), tensor, "writes")["writes"], kept + 1)
+    np.testing.assert_array_equal(to_numpy(tensor), kept)
     x.flags.writeable = False
     same(values(keras.Sequential([writes]), x, "writes")["writes"], kept + 1)
 

@@ -39,7 +39,7 @@ class KerasBackend:
         """Every layer, in the order in which its first call ended; those that never ran last."""
         on = engine()
         tabulator = Tabulator(model, on)
-        watch = run(model, on, lambda: forward(model, one_image(batch)), tabulator.ended)
+        watch = run(model, on, lambda: forward(model, one_image(batch), on), tabulator.ended)
         return tabulator.table(watch)
 
     def capture(
@@ -52,7 +52,7 @@ class KerasBackend:
             return {}
         on = engine()
         recorder = Recorder(paths, on)
-        run(model, on, lambda: forward(model, batch), recorder.ended)
+        run(model, on, lambda: forward(model, batch, on), recorder.ended)
         missing = recorder.missing()
         if missing:
             explain(missing[0], self.layers(model, batch))
@@ -135,9 +135,9 @@ def one_image(batch: Any) -> Any:
     return _each_array(batch, lambda array: array[:1] if getattr(array, "ndim", 0) else array)
 
 
-def forward(model: Any, batch: Any) -> Any:
-    """The model's output for `batch`, run eagerly. Its arrays are copies: torch would share and could change them."""
-    batch = _each_array(batch, lambda array: np.array(array) if isinstance(array, np.ndarray) else array)
+def forward(model: Any, batch: Any, on: Engine) -> Any:
+    """The model's output for `batch`, run eagerly on tensors of its own."""
+    batch = _each_array(batch, on.own)
     spread = () if is_graph(model) else _parameters(model)
     if isinstance(getattr(model, "_inputs_struct", None), list) and isinstance(batch, np.ndarray):
         # Keras takes a tensor for a list of one input, but warns of an array

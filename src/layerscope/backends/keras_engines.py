@@ -50,6 +50,10 @@ class Engine:
         """The variable's content, safe from what is written to it later."""
         return np.array(self.raw(variable))
 
+    def own(self, given: Any) -> Any:
+        """An input that the model can't change for its owner. Keras itself copies arrays, and tensors can't change."""
+        return given
+
     @contextlib.contextmanager
     def inference(self) -> Iterator[None]:
         """No gradients recorded, and the framework's own random state as it was."""
@@ -96,6 +100,10 @@ class TorchEngine(Engine):
 
     def frozen(self, variable: Any) -> Any:
         return self.raw(variable).detach().clone()
+
+    def own(self, given: Any) -> Any:
+        # torch's tensors, unlike the others, can be written to
+        return given.clone() if isinstance(given, self.tensor) else given
 
     @contextlib.contextmanager
     def inference(self) -> Iterator[None]:

@@ -1,0 +1,237 @@
+"""The command line, run as a user runs it."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import layerscope as ls
+from layerscope import cli
+
+
+def run(capsys, *arguments):
+    """(exit code, stdout, stderr) of one command, in this process."""
+    try:
+        code = cli.main([str(each) for each in arguments])
+    except SystemExit as stop:
+        code = stop.code
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+@pytest.fixture
+def photo():
+    return ls.demo_photo()
+
+
+def test_layers_prints_a_table_that_grep_can_read(capsys):
+    code, out, _ = run(capsys, "layers", "demo")
+    assert code == 0
+    line = next(each for each in out.splitlines() if " _blocks.4._swish " in each)
+    assert line.split()[:7] == ["19", "_blocks.4._swish", "Clip", "1×240×28×28", "bchw", "240", "2"]
+
+
+def test_layers_as_json(capsys, photo):
+    code, out, _ = run(capsys, "layers", "demo", photo, "--json")
+    rows = {each["path"]: each for each in json.loads(out)}
+    assert code == 0
+    assert rows["_conv_stem"]["shape"] == [1, 32, 112, 112]
+    assert rows["_swish"]["call_shapes"] == [[1, 32, 112, 112], [1, 1280, 7, 7]]
+
+
+def test_the_rich_table_marks_names_that_look_like_markup(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    cli._print_rich(ls.LayerTable([ls.Layer("[red]x", "Conv", "bchw", (1, 2, 3, 4), 0, 1)], "m [b]"))
+    assert "[red]x" in capsys.readouterr().out
+
+
+def test_show_writes_a_sheet_and_prints_its_path(capsys, photo, tmp_path):
+    out_file = tmp_path / "new" / "stem.png"
+    code, out, err = run(capsys, "show", "demo", photo, "-l", "_conv_stem", "-o", out_file)
+    assert (code, out.strip()) == (0, str(out_file))
+    assert "preprocessing: efficientnet-lite" in err
+    with Image.open(out_file) as image:
+        about = json.loads(image.text["layerscope"])
+    assert about["layer"] == "_conv_stem"
+    assert about["model_digest"].startswith("sha256:")
+    assert about["images"] == ["chelsea.png"]
+
+
+def test_show_takes_every_option(capsys, photo, tmp_path):
+    np.save(tmp_path / "w.npy", np.linspace(-1, 1, 32))
+    layer = ("show", "demo", photo, "-l", "_conv_stem")
+    for name, options in {
+        "mean": ["--combine", "mean"],
+        "total": ["--combine", "total"],
+        "max": ["--combine", "max"],
+        "norm": ["--combine", "norm"],
+        "pca": ["--combine", "pca"],
+        "weights": ["--combine", f"weights:{tmp_path / 'w.npy'}"],
+        "overlay": ["--overlay"],
+        "tiles": ["--columns", "4", "--channels", "0:3,7", "--scale", "layer", "--colors", "magma", "--sort", "mean"],
+        "limits": ["--scale=-1:1"],
+    }.items():
+        target = tmp_path / f"{name}.png"
+        code, _, err = run(capsys, *layer, *options, "-o", target)
+        assert code == 0, err
+        with Image.open(target) as image:
+            caption = " ".join(json.loads(image.text["layerscope"])["caption"])
+            title = image.text["Title"]
+        expected = {
+            "tiles": ("4 of 32 channels sorted by mean", caption),
+            "limits": ("fixed range −1…1", caption),
+            "overlay": ("on the photo", caption),
+            "weights": ("weighted sum of 32 of 32 channels", title),
+            "pca": ("PCA of 32", title),
+        }.get(
+            name, (f"{name if name not in ('max', 'total') else {'max': 'maximum', 'total': 'sum'}[name]} of 32", title)
+        )
+        assert expected[0] in expected[1]
+
+
+def test_values_are_written_as_the_numbers_themselves(capsys, photo, tmp_path):
+    code, out, _ = run(
+        capsys, "show", "demo", photo, "-l", "_conv_stem", "-o", tmp_path / "a.png", "--values", tmp_path / "v.npz"
+    )
+    assert code == 0
+    assert str(tmp_path / "v.npz") in out
+    wanted = ls.open("demo").capture(photo, "_conv_stem")["_conv_stem"]
+    assert np.array_equal(ls.load(tmp_path / "v.npz").values, wanted.values)
+
+
+def test_without_o_it_writes_into_the_current_folder(capsys, photo, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = run(capsys, "show", "demo", photo, "-l", "_swish", "-l", "_conv_stem", "--combine", "mean")
+    assert code == 0
+    assert out.split() == [
+        "chelsea-_conv_stem-mean.png",
+        "chelsea-_swish_0-mean.png",
+        "chelsea-_swish_1-mean.png",
+    ]
+    assert all((tmp_path / each).is_file() for each in out.split())
+
+
+def test_a_bad_image_is_skipped_listed_and_told_by_the_exit_code(capsys, photo, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / "good.png").write_bytes(photo.read_bytes())
+    (folder / "truncated.png").write_bytes(photo.read_bytes()[:5000])
+    code, out, err = run(
+        capsys, "show", "demo", folder, "-l", "_conv_stem", "--combine", "mean", "-o", tmp_path / "out"
+    )
+    assert code == 3
+    assert "skipped truncated.png: " in err
+    assert len(out.split()) == 1
+    code, _, err = run(capsys, "show", "demo", folder / "truncated.png", "-o", tmp_path / "b.png")
+    assert code == 1
+    assert err.count("\n") == 2, "the preprocessing and one line of error"
+
+
+def test_one_range_and_one_basis_for_all_images(capsys, photo, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for at, turn in enumerate((0, 180)):
+        with Image.open(photo) as image:
+            image.rotate(turn).save(folder / f"{at}.png")
+    for options in (["--scale", "images"], ["--combine", "pca"]):
+        code, out, _ = run(capsys, "show", "demo", folder, "-l", "_conv_stem", *options, "-o", tmp_path / options[1])
+        assert code == 0
+        limits = set()
+        for path in out.split():
+            with Image.open(path) as image:
+                about = json.loads(image.text["layerscope"])
+                limits.add(str(about.get("limits") or [each for each in about["notes"] if "basis" in each]))
+        assert len(limits) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        (["show", "demo", "{photo}", "-l", "_conv_stm"], "Did you mean '_conv_stem'"),
+        (["show", "nowhere.onnx", "{photo}"], "no file 'nowhere.onnx'"),
+        (["show", "demo", "nowhere.jpg"], "nowhere.jpg"),
+        (["show", "demo", "{photo}", "--combine", "meen"], "Did you mean 'mean'"),
+        (["show", "demo", "{photo}", "--colors", "virids"], "Did you mean 'viridis'"),
+        (["show", "demo", "{photo}", "-l", "_conv_stem", "--channels", "99"], "channels 0 to 31"),
+        (["show", "demo", "{photo}", "--preprocess", "imagnet"], "imagenet"),
+        (["show", "demo", "{photo}", "-l", "stages", "-o", "{tmp}/a.png"], "give a folder"),
+        (["show", "demo", "{photo}", "--values", "v.txt"], ".npz"),
+        (["layers", "demo", "nowhere.jpg"], "nowhere.jpg"),
+        (["show", "demo", "{photo}", "--combine", "weights:no.npy"], "no file no.npy"),
+    ],
+)
+def test_errors_are_one_line_and_exit_1(capsys, photo, tmp_path, monkeypatch, arguments, match):
+    monkeypatch.chdir(tmp_path)
+    arguments = [each.format(photo=photo, tmp=tmp_path) for each in arguments]
+    code, _, err = run(capsys, *arguments)
+    assert code == 1
+    last = err.strip().splitlines()[-1]
+    assert last.startswith("layerscope: error: ")
+    assert match in last
+    assert "Traceback" not in err
+    with pytest.raises(ls.LayerscopeError):
+        cli.main([*arguments, "--debug"])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["shw"],
+        ["show", "demo"],
+        ["show", "demo", "a.jpg", "--scale", "5:1"],
+        ["show", "demo", "a.jpg", "--channels", "x"],
+        ["show", "demo", "a.jpg", "--columns", "0"],
+        ["show", "demo", "a.jpg", "--size", "axb"],
+        ["show", "demo", "a.jpg", "--sort", "size"],
+    ],
+)
+def test_wrong_usage_exits_2(capsys, arguments):
+    assert run(capsys, *arguments)[0] == 2
+
+
+def test_help_and_version_load_nothing_heavy():
+    script = (
+        "import sys, layerscope.cli as cli\n"
+        "try: cli.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print([m for m in ('numpy', 'PIL', 'rich', 'torch', 'keras', 'onnx') if m in sys.modules], file=sys.stderr)\n"
+    )
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert found.stderr.strip() == "[]"
+    assert "exit codes" in found.stdout
+
+
+def test_a_pipe_that_closes_early_is_no_error():
+    found = subprocess.run(
+        f"{sys.executable} -m layerscope.cli layers demo | head -1",
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "Traceback" not in found.stderr
+    assert "BrokenPipe" not in found.stderr
+
+
+def test_weights_and_factories_work_from_the_command_line(capsys, photo, tmp_path, monkeypatch):
+    torch = pytest.importorskip("torch", reason="the factory builds a torch model")
+    (tmp_path / "cli_net.py").write_text(
+        "from torch import nn\ndef build():\n    return nn.Sequential(nn.Conv2d(3, 4, 3))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3))
+    torch.save(model.state_dict(), tmp_path / "w.pth")
+    code, _, err = run(
+        capsys, "show", "cli_net:build", photo, "--weights", "w.pth", "-l", "0", "--size", "32x48",
+        "--values", "v.npz", "-o", "a.png",
+    )  # fmt: skip
+    assert code == 0, err
+    assert "0–1 assumed" in err
+    fm = ls.load(tmp_path / "v.npz")
+    assert fm.shape == (1, 30, 46, 4)
+    wanted = ls.open(model, preprocess="unit", size=(32, 48)).capture(photo, "0")["0"]
+    assert np.array_equal(fm.values, wanted.values)

@@ -1,0 +1,141 @@
+"""Choosing layers."""
+
+import json
+
+import pytest
+
+import layerscope as ls
+
+
+def layer(path, index, shape=(1, 8, 8, 4), kind="Conv2D", calls=1, axes="bhwc", **more):
+    if calls == 0:
+        return ls.Layer(path, kind, index=index, note=more.pop("note", ""), **more)
+    return ls.Layer(path, kind, axes if len(shape) == 4 else "bc", shape, index, calls, **more)
+
+
+RELU = tuple(layer(f"act/relu:{at}", 4, (1, size, size, 4), "ReLU") for at, size in enumerate((8, 4)))
+TABLE = ls.LayerTable(
+    [
+        layer("vgg16/block1_conv1", 0, (1, 16, 16, 4), "Conv2D+relu"),
+        layer("vgg16/block1_conv2", 1, (1, 16, 16, 4), "Conv2D+relu"),
+        layer("vgg16/block1_pool", 2, (1, 8, 8, 4), "MaxPooling2D"),
+        layer("mobilenetv2_1.00_224/Conv1", 3, (1, 8, 8, 4)),
+        layer("act/relu", 4, (1, 8, 8, 4), "ReLU", calls=2, per_call=RELU),
+        layer("features.0", 5, (1, 4, 4, 4), aliases=("conv", "getitem_6")),
+        layer("features.10", 6, (1, 4, 4, 4)),
+        layer("logits_conv", 7, (1, 1, 1, 10)),
+        layer("head/pool", 8, (1, 4), "Pool"),
+        layer("", 9, (1, 10), "Model"),
+        layer("spare", 10, calls=0, note="a container: its members run, it never does itself"),
+    ]
+)
+
+
+def paths(choice):
+    return [each.path for each in TABLE.choose(choice)]
+
+
+@pytest.mark.parametrize(
+    ("choice", "found"),
+    [
+        ("vgg16/block1_conv2", ["vgg16/block1_conv2"]),
+        ("block1_conv2", ["vgg16/block1_conv2"]),
+        ("mobilenetv2_1.00_224/Conv1", ["mobilenetv2_1.00_224/Conv1"]),
+        ("Conv1", ["mobilenetv2_1.00_224/Conv1"]),
+        ("0", ["features.0"]),
+        ("getitem_6", ["features.0"]),
+        ("block1_*", ["vgg16/block1_conv1", "vgg16/block1_conv2", "vgg16/block1_pool"]),
+        ("vgg16/*_conv?", ["vgg16/block1_conv1", "vgg16/block1_conv2"]),
+        ("kind:MaxPooling2D", ["vgg16/block1_pool"]),
+        ("kind:Conv2D+relu", ["vgg16/block1_conv1", "vgg16/block1_conv2"]),
+        ("last", ["features.10"]),
+        ("stages", ["vgg16/block1_conv2", "act/relu:0", "act/relu:1", "features.10"]),
+        ("output", [""]),
+        (1, ["vgg16/block1_conv2"]),
+        (-2, None),
+        ("relu", ["act/relu:0", "act/relu:1"]),
+        ("relu:1", ["act/relu:1"]),
+        ("block1_conv2:0", ["vgg16/block1_conv2"]),
+        (["last", "block1_conv1", "block1_conv1"], ["vgg16/block1_conv1", "features.10"]),
+        (lambda each: each.channels == 10, ["logits_conv", ""]),
+        (TABLE[2], ["vgg16/block1_pool"]),
+    ],
+)
+def test_a_layer_is_found(choice, found):
+    if found is None:
+        assert len(TABLE.choose(choice)) == 1
+    else:
+        assert paths(choice) == found
+
+
+@pytest.mark.parametrize(
+    ("choice", "error", "match"),
+    [
+        ("block1_con2", ls.LayerNotFound, r"Did you mean '(vgg16/)?block1_conv2'"),
+        ("BLOCK1_CONV2", ls.LayerNotFound, "block1_conv2"),
+        ("relu:2", ls.LayerNotFound, None),
+        ("act/relu:7", ls.LayerNotFound, r"calls :0 to :1, not :7"),
+        ("kind:Dense", ls.LayerNotFound, "kinds here: .*Conv2D"),
+        ("zzz*", ls.LayerNotFound, "no layer"),
+        (99, ls.LayerNotFound, "layers 0 to 10"),
+        (True, ls.LayerNotFound, "True"),
+        ([], ls.LayerNotFound, "names none"),
+        (1.5, ls.LayerNotFound, "chosen by a float"),
+        ([1.5], ls.LayerNotFound, "chosen by a float"),
+        (lambda each: False, ls.LayerNotFound, "said yes to none"),
+        ("spare", ls.LayerNotCalled, "a container"),
+        ("spar*", ls.LayerNotCalled, "none of which produced"),
+    ],
+)
+def test_what_is_not_found_says_why(choice, error, match):
+    with pytest.raises(error, match=match):
+        TABLE.choose(choice)
+
+
+def test_last_is_the_last_with_more_than_one_pixel():
+    """MobileNetV3 ends in a 1 × 1 convolution, which is not what anybody wants to look at."""
+    assert paths("last") == ["features.10"]
+    flat = ls.LayerTable([layer("a", 0, (1, 1, 1, 4)), layer("b", 1, (1, 4))])
+    with pytest.raises(ls.LayerNotFound, match="more than one pixel"):
+        flat.choose("last")
+
+
+def test_an_ambiguous_end_names_the_candidates():
+    table = ls.LayerTable([layer("a/conv", 0), layer("b/conv", 1)])
+    with pytest.raises(ls.LayerNotFound, match="'a/conv', 'b/conv'"):
+        table.choose("conv")
+
+
+def test_names_with_a_colon_of_their_own_win():
+    table = ls.LayerTable([layer("conv/Relu:0", 0), layer("conv/Relu", 1)])
+    assert [each.path for each in table.choose("conv/Relu:0")] == ["conv/Relu:0"]
+    assert table.choose("conv/Relu:0")[0].index == 0
+
+
+def test_the_table_prints_and_is_stable_json():
+    text = repr(TABLE)
+    assert "vgg16/block1_conv2" in text
+    assert "1×16×16×4" in text
+    assert "(output)" in text
+    assert "<td>vgg16/block1_conv2</td>" in TABLE._repr_html_()
+    rows = json.loads(TABLE.json())
+    assert rows[4] == {
+        "path": "act/relu",
+        "kind": "ReLU",
+        "axes": "bhwc",
+        "shape": [1, 8, 8, 4],
+        "index": 4,
+        "channels": 4,
+        "spatial": [8, 8],
+        "calls": 2,
+        "call_shapes": [[1, 8, 8, 4], [1, 4, 4, 4]],
+        "note": "",
+    }
+    assert rows[10]["shape"] is None
+    assert len(TABLE[2:4]) == 2
+
+
+def test_names_from_a_model_are_no_html():
+    table = ls.LayerTable([layer("<script>", 0)], title="<b>")
+    assert "<script>" not in table._repr_html_()
+    assert "<b>" not in table._repr_html_()

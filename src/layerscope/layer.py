@@ -12,6 +12,7 @@ from typing import Any, overload
 
 from .errors import LayerNotCalled, LayerNotFound, near
 
+
 @dataclass(frozen=True, slots=True)
 class Layer:
     """One named step of a model that produces an output.

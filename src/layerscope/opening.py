@@ -81,12 +81,9 @@ def _from_reference(given: str, weights: Path | None, reader: Any, trust: bool) 
         reader = reader or for_file(path).backend()
         return reader.load(path, weights, trust), reader, path.stem
     if given.startswith("keras:"):
-        from_reference = (
-            importlib.import_module("layerscope.backends.keras_load").from_reference if _has("keras") else None
-        )
         reader = reader or named("keras").backend()
-        assert from_reference is not None
-        return from_reference(given.removeprefix("keras:"), weights), reader, given.removeprefix("keras:")
+        name = given.removeprefix("keras:")
+        return reader.from_reference(name, weights), reader, name
     if REFERENCE.fullmatch(given):
         built = _built(given)
         reader = reader or for_model(built)
@@ -97,10 +94,6 @@ def _from_reference(given: str, weights: Path | None, reader: Any, trust: bool) 
     raise ModelNotReadable(
         f"no file {given!r}; a model is the path of a file ({known}), 'keras:VGG16', 'package.module:factory', or 'demo'"
     )
-
-
-def _has(module: str) -> bool:
-    return importlib.util.find_spec(module) is not None
 
 
 def _built(reference: str) -> Any:

@@ -16,7 +16,7 @@ from ..layer import Layer, called, split_call
 from . import Captured, Facts, Target
 from .keras_engines import Engine, engine, host
 from .keras_facts import facts
-from .keras_load import from_reference, load
+from .keras_load import from_reference, load, read_weights
 from .keras_names import is_graph
 from .keras_outputs import parts
 from .keras_table import Tabulator
@@ -65,6 +65,14 @@ class KerasBackend:
     def load(self, source: Path, weights: Path | None, trust: bool) -> Any:
         """The model in a `.keras` or `.h5` file."""
         return load(source, weights, trust)
+
+    def load_weights(self, model: Any, path: Path) -> None:
+        """Read a file of weights into a model that was built."""
+        read_weights(model, path)
+
+    def from_reference(self, name: str, weights: Path | None = None) -> Any:
+        """The model `keras.applications.NAME`."""
+        return from_reference(name, weights)
 
 
 class Recorder:

@@ -13,17 +13,15 @@ from .measure import Measured, Row, Target, child, side_by_side
 
 TITLE = "Combining"
 PEAK = """
-import json, resource, bench
+import json, bench
 import numpy as np
 from bench.arrays import photo_map, channels_first_in_memory
+from bench.measure import peak_beyond
 import layerscope as ls
 values = {values}
 flat = values.reshape(-1, 64)
 {before}
-used = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-start = used()
-{run}
-print(json.dumps(used() - start))
+print(json.dumps(peak_beyond(lambda: {run})))
 """
 
 

@@ -67,7 +67,7 @@ def _mosaics(channels: int) -> Iterator[Row]:
         exact = np.zeros(channels, bool)
 
         def ours(array: np.ndarray = array, out: np.ndarray = out, exact: np.ndarray = exact) -> None:
-            scale.encode(array[0], scale.raw_extent(array)[0], None, exact, out)
+            scale.encode(array[0], limits := scale.raw_extent(array)[0], None, exact, out, limits)
 
         found = side_by_side({"ours": ours, "read": lambda array=array: array.sum()}, seconds=1)
         # On small maps the fixed cost of a few numpy calls is all there is, so only the large one has a target.

@@ -75,7 +75,7 @@ def test_the_fast_way_and_the_exact_way_agree_in_both_memory_orders(values, orde
     exact = limits[:, 0] == limits[:, 1]
     rows = -(-7 // columns)
     out = np.empty((rows, columns, 5, 6), np.uint8)
-    encode(values[1], limits, None, exact, out)
+    encode(values[1], limits, None, exact, out, limits)
     for channel in range(7):
         wanted = ls.Scale(tuple(limits[channel])).codes(values[1, ..., channel])
         got = out[channel // columns, channel % columns].astype(int)

@@ -218,7 +218,7 @@ class LayerTable(Sequence[Layer]):
         return None
 
     def _by_word(self, name: str) -> list[Layer] | None:
-        pictures = [each for each in self if each.showable and len(each.spatial) >= 2]
+        pictures = [each for each in self if each.path and each.showable and len(each.spatial) >= 2]
         if name == "output":
             root = [each for each in self if each.path == "" and each.showable]
             ran = [each for each in self if each.showable]

@@ -15,8 +15,7 @@ from .backends import Facts, Input
 from .errors import PreprocessUnknown
 from .photo import Photo, as_array
 from .placement import Placement, Size
-from .recipe import READY as READY  # scope asks here whether batches are ready
-from .recipe import RECIPES, Recipe, as_recipe, callable_name, shown
+from .recipe import READY, RECIPES, Recipe, as_recipe, callable_name, shown
 from .resizing import geometry, resampled, window
 
 READY_WAY = "give batches that are ready for the model, with preprocess=None"

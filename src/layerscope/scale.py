@@ -239,11 +239,19 @@ def raw_extent(values: np.ndarray) -> np.ndarray:
     return result
 
 
-def encode(values: np.ndarray, limits: np.ndarray, center: float | None, exact: np.ndarray, out: np.ndarray) -> None:
+def encode(
+    values: np.ndarray,
+    limits: np.ndarray,
+    center: float | None,
+    exact: np.ndarray,
+    out: np.ndarray,
+    extent: np.ndarray,
+) -> None:
     """Write the codes of `values` `[height, width, channel]` into `out` `[row, column, height, width]`, channel after channel.
 
     `limits` is `[channel, 2]`. `exact` marks the channels that need every value looked at: with NaN, inf, values outside
-    the limits, no range at all, or a range that float32 can't resolve. All others take a multiply and an add.
+    the limits, no range at all, or a range that float32 can't resolve. All others take a multiply and an add. `extent` is the
+    channels' own minimum and maximum, NaN and inf included (`raw_extent`), `[channel, 2]`.
 
     The memory order decides the way, as a transpose of float32 would cost more than all the rest: planes one by one where
     they lie together, blocks of rows where the channels do.
@@ -263,8 +271,12 @@ def encode(values: np.ndarray, limits: np.ndarray, center: float | None, exact: 
                 _encode_rows(values, factor, offset, out)
             else:
                 _encode_planes(values, factor, offset, out)
-    for channel in np.flatnonzero(~plain):
-        out[channel // columns, channel % columns] = _marked(
+    rows, places = np.divmod(np.arange(channels), columns)
+    flat = exact & (limits[:, 0] == limits[:, 1]) & (extent == limits).all(1)
+    if flat.any():
+        out[rows[flat], places[flat]] = CONSTANT
+    for channel in np.flatnonzero(~plain & ~flat):
+        out[rows[channel], places[channel]] = _marked(
             values[..., channel], float(limits[channel, 0]), float(limits[channel, 1]), center
         )
     for spare in range(channels, out.shape[0] * columns):
@@ -274,8 +286,11 @@ def encode(values: np.ndarray, limits: np.ndarray, center: float | None, exact: 
 def _encode_planes(values: np.ndarray, factor: np.ndarray, offset: np.ndarray, out: np.ndarray) -> None:
     height, width, channels = values.shape
     planes = values.transpose(2, 0, 1)
-    for row, start, stop in _runs(channels, out.shape[1], max(1, BLOCK // max(1, height * width))):
-        scratch = planes[start:stop] * factor[start:stop, None, None]
+    most = max(1, BLOCK // max(1, height * width))
+    space = np.empty((min(most, channels, out.shape[1]), height, width), np.float32)
+    for row, start, stop in _runs(channels, out.shape[1], most):
+        scratch = space[: stop - start]
+        np.multiply(planes[start:stop], factor[start:stop, None, None], out=scratch)
         scratch += offset[start:stop, None, None]
         column = start - row * out.shape[1]
         np.copyto(out[row, column : column + stop - start], scratch, casting="unsafe")
@@ -285,14 +300,19 @@ def _encode_rows(values: np.ndarray, factor: np.ndarray, offset: np.ndarray, out
     height, width, channels = values.shape
     columns = out.shape[1]
     factors, offsets = np.tile(factor, width), np.tile(offset, width)
-    block = max(1, 2 * BLOCK // max(1, width * channels))
+    block = min(height, max(1, BLOCK // max(1, width * channels)))
+    # Taken once: fresh memory for every block would cost as much as the arithmetic.
+    space, bytes_ = np.empty((block, width * channels), np.float32), np.empty((block, width, channels), np.uint8)
     for top in range(0, height, block):
-        rows = values[top : top + block].reshape(-1, width * channels) * factors
-        rows += offsets
-        codes = rows.astype(np.uint8).reshape(-1, width, channels).transpose(2, 0, 1)
+        count = min(block, height - top)
+        scratch, codes = space[:count], bytes_[:count]
+        np.multiply(values[top : top + count].reshape(count, -1), factors, out=scratch)
+        scratch += offsets
+        np.copyto(codes.reshape(count, -1), scratch, casting="unsafe")
+        planes = codes.transpose(2, 0, 1)
         for row in range(out.shape[0]):
-            part = codes[row * columns : (row + 1) * columns]
-            out[row, : len(part), top : top + block] = part
+            part = planes[row * columns : (row + 1) * columns]
+            out[row, : len(part), top : top + count] = part
 
 
 def _runs(channels: int, columns: int, most: int) -> Iterator[tuple[int, int, int]]:

@@ -33,7 +33,7 @@ from .layer import Layer, LayerTable
 from .photo import Photo
 from .placement import Placement
 from .preprocess import InputPlan
-from .recipe import Recipe
+from .recipe import READY, Recipe
 
 log = logging.getLogger("layerscope")
 TOGETHER = 16
@@ -241,7 +241,7 @@ class Scope:
             np.random.set_state(legacy)
 
     def _blank(self) -> Fed:
-        if self.preprocess == _preprocess.READY:
+        if self.preprocess == READY:
             raise BadOption("layers() needs a batch of yours to run the model, since preprocess=None: layers(batch)")
         height, width = self.plan.size or (224, 224)
         photo = Photo("blank", np.full((height, width, 3), 127, np.uint8))
@@ -251,7 +251,7 @@ class Scope:
         return Fed(array, ("blank",), (photo,), placement)
 
     def _fed(self, images: Any, batch: int | None, skipped: list[tuple[str, str]]) -> Iterator[Fed]:
-        if self.preprocess == _preprocess.READY:
+        if self.preprocess == READY:
             yield from _ready(images, batch)
             return
         if not self.plan.known:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import ceil, sqrt
 from typing import Any
 
@@ -14,7 +15,7 @@ from .errors import BadOption, near
 from .featuremap import FeatureMap, as_map
 from .picture import Cell, Picture
 from .ruling import make_scale
-from .scale import ABOVE, BELOW, CONSTANT, NAN, NEG_INF, POS_INF, Scale, encode, extent_of, number, raw_extent
+from .scale import ABOVE, BELOW, CONSTANT, MARKS, NAN, NEG_INF, POS_INF, Scale, encode, extent_of, number, raw_extent
 from .strips import strip
 from .text import SMALL, font
 from .words import about, caption, title_of
@@ -22,7 +23,7 @@ from .words import about, caption, title_of
 SORTS = ("index", "mean", "max", "energy")
 PAGE_PIXELS = 16_000_000
 # Tiles of a few channels are made large enough to read, those of hundreds only large enough to see.
-FEW, SMALLEST_OF_FEW, SMALLEST = 256, 72, 40
+FEW, SMALLEST_OF_FEW, SMALLEST = 256, 72, 28
 COMFORTABLE_WIDTH, LARGEST_TILE = 800, 256
 
 
@@ -63,13 +64,10 @@ def sheet(
         raise BadOption(f"sort={sort!r}: use {', '.join(map(repr, SORTS))}.{near(str(sort), SORTS)}")
     _whole_number("columns", columns)
     _whole_number("zoom", zoom)
-    chosen = one.select(channels)
+    order = _order(one, channels, sort)
     raw = raw_extent(one.values)
     extent = raw if np.isfinite(raw).all() else extent_of(one.values)
     rule = make_scale(whole, one, scale, colors, extent)
-    at = {channel: place for place, channel in enumerate(one.channels)}
-    order = np.array([at[channel] for channel in chosen.channels])
-    order = order[_sorted(chosen.values[0], sort)]
     grid = Grid.fitting(_planes(one.values[0]).shape[:2], len(order), columns, zoom, one.channels)
     pages = ceil(len(order) / grid.most)
     if not 0 <= page < pages:
@@ -137,6 +135,7 @@ class Tiles:
     channels: tuple[int, ...]
     limits: np.ndarray
     extent: np.ndarray
+    raw: np.ndarray
     exact: np.ndarray
     words: tuple[str, ...]
     marks: frozenset[int]
@@ -155,12 +154,21 @@ class Tiles:
         marks |= {ABOVE} if above.any() else set()
         marks |= {CONSTANT} if (flat & ~np.isnan(extent[:, 0])).any() else set()
         words = [""] * len(shown)
-        for at in np.flatnonzero((extent[:, 0] == extent[:, 1]) | ~finite):
-            words[at], found = _special(values[..., at], extent[at])
+        for at in np.flatnonzero((extent[:, 0] == extent[:, 1]) & finite):
+            words[at] = "dead" if extent[at, 0] == 0 else f"const {number(extent[at, 0])}"
+        for at in np.flatnonzero(~finite):
+            words[at], found = _not_finite(values[..., at])
             marks |= found
         numbers = tuple(one.channels[at] for at in shown)
         return cls(
-            _planes(values), numbers, limits, extent, ~finite | below | above | flat, tuple(words), frozenset(marks)
+            _planes(values),
+            numbers,
+            limits,
+            extent,
+            raw,
+            ~finite | below | above | flat,
+            tuple(words),
+            frozenset(marks),
         )
 
     def texts(self, own_range: bool, digits: int) -> tuple[str, ...]:
@@ -200,7 +208,9 @@ class Labels:
         letters = font(SMALL)
         numbers = tuple(map(str, tiles.channels))
         room = (grid.pitch - grid.space) // letters.width
-        if room < 4 or not (own_range or any(tiles.words)):
+        # Among hundreds of small tiles a second line of numbers is more noise than help.
+        crowded = len(numbers) > FEW and room < 12
+        if room < 4 or crowded or not (own_range or any(tiles.words)):
             return cls(numbers, None, 1, len(numbers) if own_range else 0)
         words = tiles.texts(own_range, 3)
         if grid.digits + 1 + max(map(len, words)) <= room:
@@ -246,10 +256,10 @@ def _compose(
     )
     places = spaced[:, :, labels.height : labels.height + grid.tile_height, : grid.tile_width]
     if grid.zoom == 1:
-        encode(tiles.values, tiles.limits, rule.center, tiles.exact, places)
+        encode(tiles.values, tiles.limits, rule.center, tiles.exact, places, tiles.raw)
     else:
         codes = np.empty((rows, grid.columns, grid.height, grid.width), np.uint8)
-        encode(tiles.values, tiles.limits, rule.center, tiles.exact, codes)
+        encode(tiles.values, tiles.limits, rule.center, tiles.exact, codes, tiles.raw)
         wide = codes.repeat(grid.zoom, axis=3)
         for line in range(grid.zoom):
             places[:, :, line :: grid.zoom] = wide
@@ -287,16 +297,22 @@ def _compose(
 def _write_labels(spaced: np.ndarray, labels: Labels, grid: Grid, count: int) -> None:
     letters = font(SMALL)
     right = grid.pitch - grid.space
-    spare = ("",) * (spaced.shape[0] * grid.columns - count)
-    ink = letters.lines((*labels.numbers, *spare), grid.digits)
-    spaced[:, :, : letters.height, : ink.shape[-1]] = STRENGTHS[ink].reshape(*spaced.shape[:2], letters.height, -1)
+    places = spaced.shape[0] * grid.columns
+    drawn = _numbers_drawn(labels.numbers, grid.digits, places)
+    spaced[:, :, : letters.height, : drawn.shape[-1]] = drawn.reshape(*spaced.shape[:2], letters.height, -1)
     if labels.words is not None:
         length = max(map(len, labels.words))
-        ink = letters.lines((*labels.words, *spare), length, right=labels.lines == 1)
+        ink = letters.lines((*labels.words, *("",) * (places - count)), length, right=labels.lines == 1)
         start = right - ink.shape[-1] if labels.lines == 1 else 0
         top = (labels.lines - 1) * letters.height
         box = spaced[:, :, top : top + letters.height, start : start + ink.shape[-1]]
         box[:] = MUTED[ink].reshape(*spaced.shape[:2], letters.height, -1)
+
+
+@lru_cache(maxsize=16)
+def _numbers_drawn(numbers: tuple[str, ...], digits: int, places: int) -> np.ndarray:
+    """The channel numbers as codes, `[place, y, x]`. Kept, since one sheet after another has the same."""
+    return STRENGTHS[font(SMALL).lines((*numbers, *("",) * (places - len(numbers))), digits)]
 
 
 def even_columns(count: int, aspect: float) -> int:
@@ -320,6 +336,15 @@ def _planes(values: np.ndarray) -> np.ndarray:
     return values.transpose(1, 0, 2, 3).reshape(height, depth * width, channels)
 
 
+def _order(one: FeatureMap, channels: Sequence[int] | slice | None, sort: str) -> np.ndarray:
+    """The positions of the channels asked for, in the order of the sort."""
+    if channels is None:
+        return _sorted(one.values[0], sort)
+    chosen = one.select(channels)
+    at = {channel: place for place, channel in enumerate(one.channels)}
+    return np.array([at[channel] for channel in chosen.channels])[_sorted(chosen.values[0], sort)]
+
+
 def _sorted(values: np.ndarray, sort: str) -> np.ndarray:
     """Positions in the order of the sort, the largest first; equal ones and NaN keep the order of their index."""
     if sort == "index":
@@ -329,18 +354,15 @@ def _sorted(values: np.ndarray, sort: str) -> np.ndarray:
     return np.argsort(-key, kind="stable")
 
 
-def _special(values: np.ndarray, extent: np.ndarray) -> tuple[str, set[int]]:
-    """A word for a channel that is dead, constant or not finite, and the marks it uses."""
+def _not_finite(values: np.ndarray) -> tuple[str, set[int]]:
+    """How many values of a channel are NaN or infinite, in words, and the marks they use."""
     counts = {
         NAN: int(np.isnan(values).sum()),
         POS_INF: int((values == np.inf).sum()),
         NEG_INF: int((values == -np.inf).sum()),
     }
-    marks = {mark for mark, count in counts.items() if count}
-    if marks:
-        names = {NAN: "NaN", POS_INF: "+inf", NEG_INF: "−inf"}
-        return " ".join(f"{counts[mark]} {names[mark]}" for mark in sorted(marks)), marks
-    return ("dead" if extent[0] == 0 else f"const {number(extent[0])}"), marks
+    found = [mark for mark, count in counts.items() if count]
+    return " ".join(f"{counts[mark]} {MARKS[mark][0]}" for mark in found), set(found)
 
 
 def _listed(one: FeatureMap, where: np.ndarray, most: int = 12) -> str:

@@ -10,6 +10,7 @@ from importlib import resources
 import numpy as np
 
 SMALL, LARGE = 11, 16
+BASIC_PLANE = 1 << 16
 
 
 class Font:
@@ -23,7 +24,7 @@ class Font:
         ascent, descent = self._font.getmetrics()
         self.width = round(self._font.getlength("0"))
         self.height = ascent + descent
-        self._at: dict[str, int] = {}
+        self._at = np.full(BASIC_PLANE, -1, np.int32)
         self._stack = np.empty((0, self.height, self.width), np.uint8)
 
     def line(self, text: str) -> np.ndarray:
@@ -33,20 +34,25 @@ class Font:
     def lines(self, texts: Sequence[str], length: int, right: bool = False) -> np.ndarray:
         """Many lines cut or padded to `length` characters, `[line, height, width * length]`."""
         padded = "".join(each[:length].rjust(length) if right else each[:length].ljust(length) for each in texts)
-        for character in set(padded) - self._at.keys():
-            self._add(character)
-        at = np.fromiter(map(self._at.__getitem__, padded), np.intp, len(padded))
+        points = np.frombuffer(padded.encode("utf-32-le", "replace"), np.uint32)
+        # The font draws nothing beyond the basic plane (emoji, rare scripts).
+        points = np.where(points < BASIC_PLANE, points, ord("?"))
+        at = self._at[points]
+        if (at < 0).any():
+            for point in np.unique(points[at < 0]):
+                self._add(int(point))
+            at = self._at[points]
         cells = self._stack[at].reshape(len(texts), length, self.height, self.width)
         return cells.transpose(0, 2, 1, 3).reshape(len(texts), self.height, length * self.width)
 
-    def _add(self, character: str) -> None:
+    def _add(self, point: int) -> None:
         from PIL import Image, ImageDraw
 
         image = Image.new("L", (self.width, self.height))
-        ImageDraw.Draw(image).text((0, 0), character, fill=255, font=self._font)
+        ImageDraw.Draw(image).text((0, 0), chr(point), fill=255, font=self._font)
         strengths = (np.asarray(image).astype(np.uint16) * 3 + 127) // 255
-        self._at[character] = len(self._at)
         self._stack = np.concatenate([self._stack, strengths[None].astype(np.uint8)])
+        self._at[point] = len(self._stack) - 1
 
 
 @lru_cache(maxsize=8)

@@ -321,6 +321,7 @@ def test_tokens_lie_on_the_patch_grid():
     assert (layers["head"].axes, layers["head"].grid) == ("bc", None)
 
 
+@pytest.mark.frameworks
 @pytest.mark.parametrize("on", ["torch", "jax"])
 @pytest.mark.skipif(INNER in os.environ, reason="these tests already run in the process of another one")
 def test_other_keras_backends(on):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -37,10 +38,8 @@ FAILING = [
 
 def network(parameters: Mapping[str, np.ndarray], fail: bool, shape: list[Any], axes: str = "bchw") -> onnx.ModelProto:
     """The suite's network with the modules of its nodes in their metadata, as `torch.onnx.export` writes them."""
-    perm = [axes.index(each) for each in "bchw"]
-    steps = [("", make_node("Transpose" if axes != "bchw" else "Identity", ["x"], ["first"])), *NETWORK]
-    if axes != "bchw":
-        steps[0][1].attribute.append(onnx.helper.make_attribute("perm", perm))
+    turn = make_node("Transpose", ["x"], ["first"], perm=[axes.index(each) for each in "bchw"])
+    steps = [("", turn), *NETWORK]
     weights = dict(parameters)
     if fail:
         steps[3:3] = FAILING
@@ -51,6 +50,11 @@ def network(parameters: Mapping[str, np.ndarray], fail: bool, shape: list[Any], 
         if fail and "c" in node.output:
             node.input[0] = "broken"
     return model
+
+
+def scopes(node: onnx.NodeProto) -> list[str]:
+    """What `network` wrote: the model itself, a module or nothing, and the node's own name."""
+    return list(ast.literal_eval(node.metadata_props[0].value))
 
 
 class TestOnnx(BackendTests):
@@ -71,7 +75,8 @@ class TestNamesOfTheOlderExporter(TestOnnx):
         model = super().build(parameters, fail)
         seen: dict[str, int] = {}
         for node in model.graph.node:
-            *_, scope, _ = ["", *[each for each in eval(node.metadata_props.pop().value) if each]]
+            *_, scope, _ = scopes(node)
+            del node.metadata_props[:]
             name = f"/{scope}/{node.op_type}" if scope else f"/{node.op_type}"
             number = seen[name] = seen.get(name, -1) + 1
             node.name = node.name or (f"{name}_{number}" if number else name)
@@ -82,11 +87,13 @@ class TestNodesWithoutModules(TestOnnx):
     """Every node stands for itself, so no layer has two calls."""
 
     shared = False
-    paths = {"conv1": "a", "act": "b|d", "conv2": "c", "head": "y"}
+    paths = {"conv1": "conv1", "act": "act|act_2", "conv2": "conv2", "head": "head"}
 
     def build(self, parameters: Mapping[str, np.ndarray], fail: bool = False) -> Any:
         model = super().build(parameters, fail)
         for node in model.graph.node:
+            *_, scope, _ = scopes(node)
+            node.name = node.name or ("act_2" if "d" in node.output else scope)
             del node.metadata_props[:]
         return model
 

@@ -44,6 +44,18 @@ def test_weights_in_a_side_file_of_another_folder(tmp_path: Path, monkeypatch: p
         BACKEND.capture(BACKEND.load(path), batch, ["fc"])
 
 
+@pytest.mark.parametrize("name", ["gone.bin", "", "../secret.bin", "/etc/hostname"])
+def test_facts_read_side_files_from_the_models_folder_only(name: str, tmp_path: Path) -> None:
+    path = save_with_side_file(tmp_path / "there")
+    (tmp_path / "secret.bin").write_bytes(bytes(10_000))
+    proto = onnx.load(path, load_external_data=False)
+    for each in proto.graph.initializer:
+        next(said for said in each.external_data if said.key == "location").value = name
+    path.write_bytes(proto.SerializeToString())
+    with pytest.raises(ModelNotReadable, match=rf"side file '{name}': it must lie where the \.onnx file is"):
+        BACKEND.facts(BACKEND.load(path))
+
+
 def test_a_proto_whose_side_files_were_not_loaded(tmp_path: Path) -> None:
     path = save_with_side_file(tmp_path / "there")
     with pytest.raises(ModelNotReadable, match=r"weights\.bin.*give the path"):

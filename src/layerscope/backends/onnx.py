@@ -123,7 +123,7 @@ class OnnxBackend:
         return self._sessions.get(key, lambda: Session(held.graph, tensors, None, self.threads, part))
 
     def _one_by_one(self, held: OnnxModel, session: Session, images: Sequence[Feeds]) -> list[np.ndarray]:
-        flow = AxesFlow(held.graph, self._shapes(held, images[0]))
+        flow = AxesFlow(held.graph, self._shapes(held, images[0], session.tensors))
         for tensor in session.tensors:
             if "b" not in flow.axes[tensor] or not flow.certain(tensor):
                 raise ModelNotReadable(
@@ -136,11 +136,17 @@ class OnnxBackend:
             for tensor, parts in zip(session.tensors, zip(*results, strict=True), strict=True)
         ]
 
-    def _shapes(self, held: OnnxModel, feeds: Feeds) -> dict[str, tuple[int, ...] | None]:
-        """The shape of every layer for these inputs: inferred, and by one run where that isn't enough."""
+    def _shapes(
+        self, held: OnnxModel, feeds: Feeds, wanted: Sequence[str] | None = None
+    ) -> dict[str, tuple[int, ...] | None]:
+        """The shape of every layer, or of those on the way to `wanted`: inferred, and by one run where that isn't enough."""
+        outputs = held.outputs
+        if wanted is not None:
+            steps = set(held.graph.ancestors(wanted))
+            outputs = [each for each in outputs if held.graph.made_by[each.tensor] in steps]
         shapes = {name: value.shape for name, value in feeds.items()}
         shapes |= inferred_shapes(held.graph, feeds)
-        missing = tuple(each.tensor for each in held.outputs if each.tensor not in shapes)
+        missing = tuple(each.tensor for each in outputs if each.tensor not in shapes)
         if missing:
             values = self._session(held, missing).run(feeds)
             shapes |= {name: value.shape for name, value in zip(missing, values, strict=True)}

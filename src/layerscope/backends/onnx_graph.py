@@ -251,11 +251,21 @@ def loaded(tensor: onnx.TensorProto, folder: Path | None) -> onnx.TensorProto:
 def file_digest(path: Path, model: onnx.ModelProto) -> str:
     """`sha256:…` of a model file and, where there are any, of its side files."""
     digest = hashlib.sha256()
-    for each in (path, *(path.parent / name for name in side_files(model))):
+    for each in (path, *(_beside(path.parent, name) for name in side_files(model))):
         with each.open("rb") as opened:
             while block := opened.read(1 << 20):
                 digest.update(block)
     return f"sha256:{digest.hexdigest()}"
+
+
+def _beside(folder: Path, name: str) -> Path:
+    """The side file that a model in `folder` names, which lies there or below: a model can't have other files read."""
+    file = folder / name
+    if not file.resolve().is_relative_to(folder.resolve()) or not file.is_file():
+        raise ModelNotReadable(
+            f"the weights can't be read from the side file {name!r}: it must lie where the .onnx file is, in {folder}"
+        )
+    return file
 
 
 def stored(tensor: onnx.TensorProto) -> int:

@@ -25,6 +25,9 @@ class TorchBackend:
     gradients = False
 
     def owns(self, model: Any) -> bool:
+        # On Keras's torch backend every Keras layer is a module as well, and Keras knows it better.
+        if any(each.__module__.partition(".")[0] in ("keras", "tf_keras") for each in type(model).__mro__):
+            return False
         return isinstance(model, torch.nn.Module | torch.export.ExportedProgram)
 
     def facts(self, model: Any) -> Facts:

@@ -24,12 +24,14 @@ def photo_map(channels: int) -> np.ndarray:
     first = _convolved(random, min(channels, 64))
     size = SIZES[channels]
     if size == 224:
-        return first[None]
+        return first.reshape(1, size, size, channels)
     step = 224 // size
     pooled = first.reshape(size, step, size, step, -1).max((1, 3))
     mixed = pooled @ random.normal(size=(pooled.shape[-1], channels)).astype(np.float32)
     mixed = (mixed - mixed.mean((0, 1))) / mixed.std((0, 1))
-    return np.maximum(mixed - random.normal(1.2, 0.7, channels).astype(np.float32), 0)[None]
+    rectified = np.maximum(mixed - random.normal(1.2, 0.7, channels).astype(np.float32), 0)
+    # reshape, as [None] would give the batch axis a stride of 0, which no framework's array has
+    return rectified.reshape(1, size, size, channels)
 
 
 def noise(channels: int) -> np.ndarray:

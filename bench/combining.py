@@ -28,18 +28,21 @@ print(json.dumps(peak_beyond(lambda: {run})))
 def rows() -> Iterator[Row]:
     for channels in (64, 2048):
         values = photo_map(channels)
-        memories = {"NHWC": values, "NCHW": channels_first_in_memory(values)} if channels == 64 else {"NHWC": values}
-        for memory, array in memories.items():
-            yield from _combinations(f"{name(channels)}, {memory}", array)
+        memories = {"NHWC": values, "[h, w, c]": values[0], "NCHW": channels_first_in_memory(values)}
+        for memory in memories if channels == 64 else ("NHWC", "[h, w, c]"):
+            yield from _combinations(f"{name(channels)}, {memory}", memories[memory])
     yield from _pca()
 
 
 def _combinations(what: str, values: np.ndarray) -> Iterator[Row]:
+    # A dead channel's weight in a principal component, or a channel left out of {channel: weight}, is exactly 0.
     weights = np.random.default_rng(2).normal(size=values.shape[-1]).astype(np.float32)
+    without = np.where(np.arange(len(weights)) == 5, 0, weights).astype(np.float32)
     plain: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
         "mean": (lambda: ls.mean(values), lambda: values.mean(-1)),
         "total": (lambda: ls.total(values), lambda: values.sum(-1)),
         "weighted": (lambda: ls.weighted(values, weights), lambda: np.sum(values * weights, axis=-1)),
+        "weighted, one weight 0,": (lambda: ls.weighted(values, without), lambda: np.sum(values * without, axis=-1)),
         "maximum": (lambda: ls.maximum(values), lambda: values.max(-1)),
         "norm": (lambda: ls.norm(values), lambda: np.linalg.norm(values, axis=-1)),
         "deviation": (lambda: ls.deviation(values), lambda: values.std(-1)),

@@ -59,15 +59,24 @@ def _files(channels: int, folder: Path) -> Iterator[Row]:
         yield Row(what, found["ours"], "numpy mosaic + Pillow palette, level 1", found["palette"])
 
 
+def _places(rows: int, columns: int, height: int, width: int) -> np.ndarray:
+    """The tiles' places in a mosaic with gaps and room for labels, as a sheet has them: `[row, column, y, x]`."""
+    tall, wide = height + 21, width + 8
+    mosaic = np.full((rows * tall, columns * wide), scale.GAP, np.uint8)
+    steps = (tall * mosaic.strides[0], wide, mosaic.strides[0], 1)
+    return np.lib.stride_tricks.as_strided(mosaic, (rows, columns, height, width), steps)
+
+
 def _mosaics(channels: int) -> Iterator[Row]:
     values = photo_map(channels)
     for memory, array in (("NHWC", values), ("NCHW", channels_first_in_memory(values))):
         columns = sheets.even_columns(channels, 1)
-        out = np.empty((-(-channels // columns), columns, *array.shape[1:3]), np.uint8)
+        out = _places(-(-channels // columns), columns, *array.shape[1:3])
         exact = np.zeros(channels, bool)
 
         def ours(array: np.ndarray = array, out: np.ndarray = out, exact: np.ndarray = exact) -> None:
-            scale.encode(array[0], limits := scale.raw_extent(array)[0], None, exact, out, limits)
+            extent = scale.raw_extent(array)[0]
+            scale.encode(array[0], extent, None, exact, out, extent)
 
         found = side_by_side({"ours": ours, "read": lambda array=array: array.sum()}, seconds=1)
         # On small maps the fixed cost of a few numpy calls is all there is, so only the large one has a target.

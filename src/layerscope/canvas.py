@@ -74,8 +74,9 @@ class _Caption:
             write(codes, MARGIN, y, self.large.line(line))
             y += self.large.height + 1
         y += 2
-        for line in self.lines:
-            write(codes, MARGIN, y, self.small.line(line))
+        # All lines in one go: a call for each would take longer than the letters.
+        for ink in self.small.lines(self.lines, max(map(len, self.lines), default=0)):
+            write(codes, MARGIN, y, ink)
             y += self.small.height + 2
         x = MARGIN
         for mark in self.marks:

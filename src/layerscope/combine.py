@@ -6,7 +6,7 @@ Each takes a `FeatureMap` or a bare array and gives a `FeatureMap` with one chan
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,10 @@ import numpy as np
 
 from .errors import BadOption, BadWeights
 from .featuremap import FeatureMap, as_map, as_numpy
+from .scale import raw_extent
 
 # Values in one step of a reduction: what a core's cache holds.
-BLOCK = 1 << 18
+BLOCK = 1 << 16
 
 
 def mean(fm: Any) -> FeatureMap:
@@ -67,19 +68,24 @@ def maximum(fm: Any) -> FeatureMap:
 def norm(fm: Any) -> FeatureMap:
     """The Euclidean length of the channel vector at each place, float32 `[image, *spatial, 1]`."""
     fm = as_map(fm)
-    count = fm.values.shape[-1]
-    # Divided by the largest first, so that squares can't overflow float32.
-    largest = float(np.abs(fm.values, where=np.isfinite(fm.values), out=np.zeros_like(fm.values)).max())
-    unit = largest if largest > 1e18 or 0 < largest < 1e-18 else 1.0
-    squares = _reduced(fm.values, lambda part: np.square(part / np.float32(unit)), np.ones(count))
-    return fm.combined((np.sqrt(squares) * unit)[..., None], f"norm of {count} channels")
+    values = fm.values
+    # Divided by the largest first where squares would leave the range of float32.
+    extent = np.abs(raw_extent(values))
+    largest = float(extent[np.isfinite(extent)].max(initial=0))
+    unit = np.float32(largest if largest > 1e18 or 0 < largest < 1e-18 else 1)
+    with np.errstate(invalid="ignore", over="ignore"):
+        squares = _squares(values if unit == 1 else values / unit, None)
+    return fm.combined((np.sqrt(squares) * unit)[..., None], f"norm of {values.shape[-1]} channels")
 
 
 def deviation(fm: Any) -> FeatureMap:
     """The standard deviation over the channels at each place (divided by their number), float32 `[image, *spatial, 1]`."""
     fm = as_map(fm)
-    values = fm.values.std(axis=-1, keepdims=True, dtype=np.float64)
-    return fm.combined(values, f"standard deviation of {fm.values.shape[-1]} channels")
+    count = fm.values.shape[-1]
+    with np.errstate(invalid="ignore", over="ignore"):
+        middle = _weighted_sum(fm.values, np.full(count, 1 / count))
+        spread = np.sqrt(_squares(fm.values, middle) / count)
+    return fm.combined(spread[..., None], f"standard deviation of {count} channels")
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,37 +244,55 @@ def read_weights(path: Path) -> Any:
 
 
 def _weighted_sum(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """`sum(values * weights, -1)` in float32, read once, in the order in which the values lie in memory."""
-    return _reduced(values, None, weights)
+    """`sum(values * weights, -1)` in float32, read once in the order in which the values lie in memory.
 
-
-def _reduced(values: np.ndarray, before: Any, weights: np.ndarray) -> np.ndarray:
-    """`sum(before(values) * weights, -1)` with no temporary of the size of `values`. Zero weights don't look at a value,
-    so that NaN in a channel that isn't asked for stays out."""
+    A weight of 0 looks at no value, so that NaN in a channel that isn't asked for stays out.
+    """
     weights = weights.astype(np.float32)
     used = np.flatnonzero(weights)
+    whole = len(used) == len(weights)
     out = np.zeros(values.shape[:-1], np.float32)
-    if (
-        abs(values.strides[-1]) <= min(map(abs, values.strides))
-        and len(used) == len(weights)
-        and values.flags.c_contiguous
-    ):
+    with np.errstate(invalid="ignore", over="ignore"):
+        if whole and values.flags.c_contiguous:
+            np.matmul(values.reshape(-1, len(weights)), weights, out=out.reshape(-1))
+            return out
+        for image, planes in enumerate(_channel_planes(values)):
+            if whole and planes.flags.c_contiguous:
+                out[image] = (weights @ planes.reshape(len(weights), -1)).reshape(out.shape[1:])
+                continue
+            for channel in used:
+                out[image] += planes[channel] * weights[channel]
+    return out
+
+
+def _squares(values: np.ndarray, middle: np.ndarray | None) -> np.ndarray:
+    """`sum((values - middle)², -1)` in float32, without a temporary of the size of `values`."""
+    out = np.zeros(values.shape[:-1], np.float32)
+    if values.flags.c_contiguous:
         flat, to = values.reshape(-1, values.shape[-1]), out.reshape(-1)
         step = max(1, BLOCK // values.shape[-1])
         for start in range(0, len(flat), step):
             part = flat[start : start + step]
-            to[start : start + step] = (before(part) if before else part) @ weights
+            if middle is not None:
+                part = part - middle.reshape(-1)[start : start + step, None]
+            np.einsum("nc,nc->n", part, part, out=to[start : start + step])
         return out
-    for image in range(values.shape[0]):
-        planes = np.moveaxis(values[image], -1, 0)
-        with np.errstate(invalid="ignore", over="ignore"):
-            if before is None and planes.flags.c_contiguous and len(used) == len(weights):
-                out[image] = (weights @ planes.reshape(len(weights), -1)).reshape(out.shape[1:])
-                continue
-            for channel in used:
-                plane = before(planes[channel]) if before else planes[channel]
-                out[image] += plane * weights[channel]
+    scratch = np.empty(values.shape[1:-1], np.float32)
+    for image, planes in enumerate(_channel_planes(values)):
+        for plane in planes:
+            if middle is not None:
+                np.subtract(plane, middle[image], out=scratch)
+                np.multiply(scratch, scratch, out=scratch)
+            else:
+                np.multiply(plane, plane, out=scratch)
+            out[image] += scratch
     return out
+
+
+def _channel_planes(values: np.ndarray) -> Iterator[np.ndarray]:
+    """`[channel, *spatial]` of each image."""
+    for each in values:
+        yield np.moveaxis(each, -1, 0)
 
 
 def _rows(values: np.ndarray) -> list[np.ndarray]:
@@ -277,7 +301,7 @@ def _rows(values: np.ndarray) -> list[np.ndarray]:
     for each in values:
         if each.ndim == 1:
             each = each[None]
-        step = max(1, 8 * BLOCK // max(1, each[0].size))
+        step = max(1, 32 * BLOCK // max(1, each[0].size))
         parts += [each[start : start + step] for start in range(0, each.shape[0], step)]
     return parts
 

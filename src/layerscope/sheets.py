@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import repeat
 from math import ceil, sqrt
 from typing import Any
 
@@ -153,13 +154,14 @@ class Tiles:
         marks = {BELOW} if below.any() else set()
         marks |= {ABOVE} if above.any() else set()
         marks |= {CONSTANT} if (flat & ~np.isnan(extent[:, 0])).any() else set()
-        words = [""] * len(shown)
-        for at in np.flatnonzero((extent[:, 0] == extent[:, 1]) & finite):
-            words[at] = "dead" if extent[at, 0] == 0 else f"const {number(extent[at, 0])}"
-        for at in np.flatnonzero(~finite):
+        dead = finite & (extent == 0).all(1)
+        words: list[str] = np.where(dead, "dead", "").tolist()
+        for at in np.flatnonzero((extent[:, 0] == extent[:, 1]) & finite & ~dead).tolist():
+            words[at] = f"const {number(extent[at, 0])}"
+        for at in np.flatnonzero(~finite).tolist():
             words[at], found = _not_finite(values[..., at])
             marks |= found
-        numbers = tuple(one.channels[at] for at in shown)
+        numbers = tuple(map(one.channels.__getitem__, shown.tolist()))
         return cls(
             _planes(values),
             numbers,
@@ -266,20 +268,20 @@ def _compose(
     _write_labels(spaced, labels, grid, count)
     xs = canvas.x + np.arange(count) % grid.columns * grid.pitch
     ys = canvas.y + np.arange(count) // grid.columns * pitch_y + labels.height
-    cells = tuple(
-        map(
-            Cell,
-            xs.tolist(),
-            ys.tolist(),
-            (grid.tile_width,) * count,
-            (grid.tile_height,) * count,
-            (image,) * count,
-            tiles.channels,
-            tiles.limits[:, 0].tolist(),
-            tiles.limits[:, 1].tolist(),
-            tiles.words,
-        )
+    boxes = zip(
+        xs.tolist(),
+        ys.tolist(),
+        repeat(grid.tile_width),
+        repeat(grid.tile_height),
+        repeat(image),
+        tiles.channels,
+        tiles.limits[:, 0].tolist(),
+        tiles.limits[:, 1].tolist(),
+        tiles.words,
+        strict=False,
     )
+    # As Cell(*each), without a call into Python for each of 2,048.
+    cells = tuple(map(partial(tuple.__new__, Cell), boxes))
     return Picture(
         canvas.codes,
         cells,

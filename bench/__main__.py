@@ -1,11 +1,11 @@
-"""`python -m bench [drawing|capture|starting|combining]... [--save] [--markdown]`."""
+"""`python -m bench [drawing|capture|starting|combining]... [--save] [--readme]`."""
 
 from __future__ import annotations
 
 import argparse
 from importlib import import_module
 
-from .measure import HERE, machine, markdown, saved, shown
+from .measure import HERE, machine, saved, shown, written_down
 
 GROUPS = ("drawing", "capture", "starting", "combining")
 
@@ -14,9 +14,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description="layerscope against its peers, one thread")
     parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"any of {', '.join(GROUPS)} (default: all)")
     parser.add_argument("--save", action="store_true", help="also write bench/results.json")
-    parser.add_argument(
-        "--markdown", action="store_true", help="print the tables again as Markdown, for bench/README.md"
-    )
+    parser.add_argument("--readme", action="store_true", help="also put the tables into bench/README.md")
     given = parser.parse_args()
     if unknown := set(given.groups) - set(GROUPS):
         parser.error(f"no group {', '.join(sorted(unknown))}: use {', '.join(GROUPS)}")
@@ -35,8 +33,8 @@ def main() -> None:
         print("every target reached")
     if given.save:
         print(f"written: {saved(found, HERE / 'results.json')}")
-    if given.markdown:
-        print("\n\n".join(markdown(titles[name], rows) for name, rows in found.items()))
+    if given.readme:
+        print(f"written: {written_down({titles[name]: rows for name, rows in found.items()}, HERE / 'README.md')}")
 
 
 if __name__ == "__main__":

@@ -102,18 +102,13 @@ def _torch() -> Iterator[Row]:
             with torch.no_grad():
                 return part(image)
 
-        yield from _compared(
-            f"torch VGG16 {name}",
-            "the model cut there, no_grad",
-            lambda name=name: scope.capture(image, f"features.{name}"),
-            bare,
-        )
+        def ours(name: str = name) -> Any:
+            return scope.capture(image, f"features.{name}")
+
+        yield from _compared(f"torch VGG16 {name}", "the model cut there, no_grad", ours, bare)
         inside = parts_of(
             ours,
-            {
-                "facts, digest": (backend.TorchBackend, "facts"),
-                "the forward pass": (backend, "fed"),
-            },
+            {"facts, digest": (backend.TorchBackend, "facts"), "the forward pass": (backend, "fed")},
         )
         # The copy is made in a hook inside the forward pass, so it is timed apart.
         (captured,) = scope.capture(image, f"features.{name}").values()
@@ -134,33 +129,39 @@ def _onnx() -> Iterator[Row]:
     (first,) = [each for each in model.graph.input if each.name not in {w.name for w in model.graph.initializer}]
     size = [each.dim_value or 1 for each in first.type.tensor_type.shape.dim]
     image = np.random.default_rng(0).normal(size=size).astype(np.float32)
-    layers = [each for each in scope.layers(image) if each.shape and len(each.shape) == 4]
-    for layer in (layers[len(layers) // 8], layers[len(layers) // 2]):
-        tensor = _tensor(model, layer)
-        cut = onnx.ModelProto()
-        cut.CopyFrom(model)
-        # The runtime itself leaves out what no output needs.
-        cut.graph.ClearField("output")
-        cut.graph.output.append(onnx.helper.make_tensor_value_info(tensor, onnx.TensorProto.FLOAT, None))
+    made = {node.name: node.output[0] for node in model.graph.node}
+    for name in ("_blocks.0._project_conv", "_blocks.8._project_conv"):
+        tensor = made[name]
+        cut = _cut(model, tensor)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         session = onnxruntime.InferenceSession(cut.SerializeToString(), options, providers=["CPUExecutionProvider"])
         yield from _compared(
-            f"ONNX EfficientNet-Lite0 {layer.path} {list(layer.shape)}",
+            f"ONNX EfficientNet-Lite0 {name}",
             "an InferenceSession cut there",
-            lambda layer=layer: scope.capture(image, layer.path),
+            lambda name=name: scope.capture(image, name),
             lambda session=session: session.run(None, {first.name: image}),
         )
 
 
-def _tensor(model: Any, layer: Any) -> str:
-    """The tensor that a layer's path, or one of its other names, stands for."""
-    made = {name for node in model.graph.node for name in node.output}
-    by_node = {node.name: node.output[0] for node in model.graph.node}
-    names = (layer.path, *layer.aliases)
-    return next((name for name in names if name in made), None) or next(
-        by_node[name] for name in names if name in by_node
-    )
+def _cut(model: Any, tensor: str) -> Any:
+    """The model with the nodes that `tensor` needs and no others: the runtime wouldn't leave them out by itself."""
+    import onnx
+
+    cut = onnx.ModelProto()
+    cut.CopyFrom(model)
+    needed, kept = {tensor}, []
+    for node in reversed(model.graph.node):
+        if needed & set(node.output):
+            needed |= set(node.input)
+            kept.insert(0, node)
+    weights = [each for each in model.graph.initializer if each.name in needed]
+    for field, values in (("node", kept), ("initializer", weights)):
+        cut.graph.ClearField(field)
+        getattr(cut.graph, field).extend(values)
+    cut.graph.ClearField("output")
+    cut.graph.output.append(onnx.helper.make_tensor_value_info(tensor, onnx.TensorProto.FLOAT, None))
+    return cut
 
 
 def _keras() -> Iterator[Row]:
@@ -178,12 +179,14 @@ def _keras() -> Iterator[Row]:
 
     for name in ("block1_conv2", "block3_conv3"):
         part = keras.Model(model.inputs, model.get_layer(name).output)
-        yield from _compared(
-            f"Keras VGG16 {name}, TensorFlow",
-            "a sub-model called eagerly",
-            lambda name=name: scope.capture(image, name),
-            lambda part=part: part(image, training=False),
-        )
+
+        def ours(name: str = name) -> Any:
+            return scope.capture(image, name)
+
+        def bare(part: Any = part) -> Any:
+            return part(image, training=False)
+
+        yield from _compared(f"Keras VGG16 {name}, TensorFlow", "a sub-model called eagerly", ours, bare)
         parts = {"facts, digest": (backend.KerasBackend, "facts"), "the forward pass": (backend, "forward")}
         inside = parts_of(ours, parts)
         for each in (*parts, "rest"):

@@ -13,15 +13,18 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 HERE = Path(__file__).parent
+MARK = "<!-- written by python -m bench --readme -->"
 
 
 @dataclass(frozen=True)
@@ -223,7 +226,7 @@ def shown(title: str, rows: Iterable[Row]) -> list[Row]:
     for name, side in zip(COLUMNS, ("left", "right", "left", "right", "right", "right", "left"), strict=True):
         table.add_column(name, justify=side, overflow="fold")
     for row in rows:
-        table.add_row(*_texts(row), style="bold red" if row.reached is False else None)
+        table.add_row(*map(escape, _texts(row)), style="bold red" if row.reached is False else None)
     Console(width=None if sys.stdout.isatty() else 160, highlight=False).print(table)
     return rows
 
@@ -236,10 +239,16 @@ def _texts(row: Row) -> tuple[str, ...]:
     return row.what, str(row.ours), row.against, str(row.other or ""), row.ratio, row.target_text, reached
 
 
-def markdown(title: str, rows: Sequence[Row]) -> str:
-    """The same table for `README.md`."""
-    lines = [f"### {title}", "", "| " + " | ".join(COLUMNS) + " |", "|---|--:|---|--:|--:|--:|---|"]
-    return "\n".join([*lines, *("| " + " | ".join(_texts(row)) + " |" for row in rows)])
+def written_down(groups: Mapping[str, Sequence[Row]], path: Path) -> Path:
+    """Replace what follows the mark in `README.md` by the tables of this run."""
+    kept = path.read_text().partition(MARK)[0]
+    about = ", ".join(f"{name} {value}" for name, value in machine().items())
+    parts = [f"{MARK}\n\n{date.today()}, one thread: {about}"]
+    for title, rows in groups.items():
+        lines = [f"### {title}", "", "| " + " | ".join(COLUMNS) + " |", "|---|--:|---|--:|--:|--:|---|"]
+        parts.append("\n".join([*lines, *("| " + " | ".join(_texts(row)) + " |" for row in rows)]))
+    path.write_text(kept + "\n\n".join(parts) + "\n")
+    return path
 
 
 def saved(groups: Mapping[str, Collection[Row]], path: Path) -> Path:

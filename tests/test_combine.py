@@ -112,6 +112,19 @@ def test_bad_weight_files_are_named(tmp_path):
             ls.weighted(noise(1, 4, 4, 3), tmp_path / name)
 
 
+def test_a_sum_without_a_positive_value_says_so_and_keeps_its_signs():
+    values = np.abs(noise(1, 4, 4, 3))
+    found = ls.weighted(values, [-1, -2, 0])
+    assert found.notes[-1] == "no positive evidence: every value is 0 or below"
+    np.testing.assert_allclose(found.values[..., 0], values @ [-1, -2, 0], rtol=1e-5)
+    picture = ls.heatmap(found)
+    assert "no positive evidence" in picture.alt()
+    assert picture.bar.high < 0, "neither zeroed nor stretched to look like evidence"
+    assert "no positive" not in " ".join(ls.weighted(values, [1, -1, 0]).notes)
+    dark = ls.heatmap(ls.weighted(values, [0.0, 0.0, 1e-30]))
+    assert dark.bar is not None
+
+
 def test_combinations_chain_and_draw():
     fm = ls.FeatureMap.of_array(noise(1, 8, 8, 6))
     assert ls.mean(ls.norm(fm)).rule == "mean of 1 channels of norm of 6 channels"

@@ -73,6 +73,19 @@ def test_batches_give_what_one_run_gives(tmp_path):
         opened.capture(tmp_path, "conv1", batch=0)
 
 
+def test_one_truncated_jpeg_in_a_thousand_costs_no_other(tmp_path):
+    for at in range(1000):
+        Image.fromarray(photo(at, 8, 8)).save(tmp_path / f"{at}.jpg")
+    broken = tmp_path / "500.jpg"
+    broken.write_bytes(broken.read_bytes()[:300])
+    with pytest.warns(ls.ImagesSkipped, match="1 image was skipped of 1000"):
+        parts = list(scope().stream(tmp_path, "head", batch=64))
+    ids = [id for part in parts if part for id in part["head"].ids]
+    assert len(ids) == 999
+    assert "500.jpg" not in ids
+    assert [id for part in parts for id, _ in part.skipped] == ["500.jpg"]
+
+
 def test_a_bad_image_in_a_folder_is_skipped_and_listed(tmp_path):
     for at in range(5):
         Image.fromarray(photo(at)).save(tmp_path / f"{at}.png")

@@ -55,7 +55,10 @@ def weighted(fm: Any, weights: Any) -> FeatureMap:
     fm = as_map(fm)
     vector = _weights(fm, weights)
     used = int(np.count_nonzero(vector))
-    return fm.combined(_weighted_sum(fm.values, vector)[..., None], f"weighted sum of {used} of {len(vector)} channels")
+    values = _weighted_sum(fm.values, vector)[..., None]
+    # A map of negative values alone looks like any other once it has colours, so it is said in words.
+    notes = () if (values > 0).any() else ("no positive evidence: every value is 0 or below",)
+    return fm.combined(values, f"weighted sum of {used} of {len(vector)} channels", notes)
 
 
 def maximum(fm: Any) -> FeatureMap:

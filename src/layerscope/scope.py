@@ -281,11 +281,12 @@ class Scope:
 
     def provenance(self) -> dict[str, Any]:
         """What a picture must remember of model and preprocessing."""
-        facts = self.backend.facts(self.model) if hasattr(self.backend, "facts") else self.facts
+        # Taken anew at each capture: weights may have been trained since the last one.
+        digest = self.backend.digest(self.model) if hasattr(self.backend, "digest") else self.facts.digest
         return {
             "model": self.name,
-            "model_digest": facts.digest,
-            "framework": facts.framework or self.backend.name,
+            "model_digest": digest,
+            "framework": self.facts.framework or self.backend.name,
             "preprocess": self.preprocess.describe(),
             "preprocess_source": self.plan.note,
         }

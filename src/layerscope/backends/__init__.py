@@ -84,7 +84,8 @@ class Input:
 class Facts:
     """What can be said of a model without running it. A backend may offer it as `facts(model)`.
 
-    `digest` tells two states of the weights apart; `recipe` is preprocessing that the model itself names (a recipe's
+    `digest` tells two states of the weights apart; a backend whose models can be trained on offers it alone as well, as
+    `digest(model)`, since it is taken at every capture; `recipe` is preprocessing that the model itself names (a recipe's
     name or its fields), with `source` saying where it was found.
     """
 

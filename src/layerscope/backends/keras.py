@@ -15,7 +15,7 @@ from ..errors import GradientsUnavailable, LayerNotCalled, LayerNotFound, near
 from ..layer import Layer, called, split_call
 from . import Captured, Facts, Target
 from .keras_engines import Engine, engine, host
-from .keras_facts import facts
+from .keras_facts import digest, facts
 from .keras_load import from_reference, load, read_weights
 from .keras_names import is_graph
 from .keras_outputs import parts
@@ -61,6 +61,10 @@ class KerasBackend:
     def facts(self, model: Any) -> Facts:
         """What can be said of the model without running it."""
         return facts(model, engine())
+
+    def digest(self, model: Any) -> str:
+        """A digest of the weights as they are now."""
+        return digest(model, engine())
 
     def load(self, source: Path, weights: Path | None, trust: bool) -> Any:
         """The model in a `.keras` or `.h5` file."""

@@ -93,6 +93,10 @@ class OnnxBackend:
         }
         return {name: found[each.tensor] for name, each in wanted.items()}
 
+    def digest(self, model: Any) -> str:
+        """The checksum of the file, or of the proto as it is now."""
+        return _held(model).digest
+
     def facts(self, model: Any) -> Facts:
         """What the file says about itself: inputs, checksum, and preprocessing and class names where it has them."""
         held = _held(model)

@@ -13,7 +13,7 @@ from ..errors import GradientsUnavailable, LayerNotCalled, LayerNotFound, ModelN
 from ..layer import Layer, split_call
 from . import Captured, Facts, Target
 from .torch_axes import TorchAxes
-from .torch_facts import facts
+from .torch_facts import digest, facts
 from .torch_load import load, load_weights
 from .torch_run import Stop, as_captured, fed, first_image, left_as_found, main_part, parts_of, unwrapped
 
@@ -32,6 +32,9 @@ class TorchBackend:
 
     def facts(self, model: Any) -> Facts:
         return facts(_readable(model))
+
+    def digest(self, model: Any) -> str:
+        return digest(_readable(model))
 
     def load(self, source: Path, weights: Path | None = None, trust: bool = False) -> Any:
         return load(source, weights, trust)

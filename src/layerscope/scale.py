@@ -28,7 +28,7 @@ MARKS = {
     NEG_INF: ("−inf", (0, 190, 255)),
     CONSTANT: ("dead or constant", (176, 163, 187)),
     BELOW: ("below the limits", (92, 64, 51)),
-    ABOVE: ("above the limits", (120, 255, 120)),
+    ABOVE: ("above the limits", (140, 196, 140)),
 }
 PAPER, PEN = (241, 243, 245), (28, 32, 38)
 SEQUENTIAL, DIVERGING = "viridis", "vik"

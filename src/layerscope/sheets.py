@@ -75,7 +75,7 @@ def sheet(
         raise BadOption(f"page={page}: this sheet has {pages}, 0 to {pages - 1}")
     shown = order[page * grid.most : (page + 1) * grid.most]
     tiles = Tiles.of(one, shown, rule, raw[0, shown], extent[0, shown])
-    lines = caption(one, rule, _shown(one, len(order), sort, page, pages, grid.most, len(shown)))
+    lines = caption(one, rule, _slices(one) + _shown(one, len(order), sort, page, pages, grid.most, len(shown)))
     lines += tiles.notes(one, extent[0], raw[0])
     labels = Labels.fitting(tiles, grid, own_range=rule.per == "channel" and not rule.single)
     if labels.missing:
@@ -105,7 +105,7 @@ class Grid:
         least = SMALLEST_OF_FEW if count <= FEW else SMALLEST
         zoom = zoom or max(1, ceil(least / max(size)), larger)
         digits = len(str(max(channels)))
-        wide = max(width * zoom, digits * font(SMALL).width) + 4
+        wide = max(width * zoom, digits * font(SMALL).width) + 5
         cell = (height * zoom + 2 * font(SMALL).height + 4) * wide
         rows = max(1, PAGE_PIXELS // (cell * columns))
         return cls(height, width, zoom, columns, rows * columns, digits)
@@ -125,7 +125,7 @@ class Grid:
 
     @property
     def pitch(self) -> int:
-        return max(self.tile_width, self.digits * font(SMALL).width) + self.space
+        return max(self.tile_width + self.space, self.digits * font(SMALL).width + 5)
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,7 @@ class Labels:
     def fitting(cls, tiles: Tiles, grid: Grid, own_range: bool) -> Labels:
         letters = font(SMALL)
         numbers = tuple(map(str, tiles.channels))
-        room = (grid.pitch - grid.space) // letters.width
+        room = grid.tile_width // letters.width
         # Among hundreds of small tiles a second line of numbers is more noise than help.
         crowded = len(numbers) > FEW and room < 12
         if room < 4 or crowded or not (own_range or any(tiles.words)):
@@ -298,7 +298,7 @@ def _compose(
 
 def _write_labels(spaced: np.ndarray, labels: Labels, grid: Grid, count: int) -> None:
     letters = font(SMALL)
-    right = grid.pitch - grid.space
+    right = grid.tile_width
     places = spaced.shape[0] * grid.columns
     drawn = _numbers_drawn(labels.numbers, grid.digits, places)
     spaced[:, :, : letters.height, : drawn.shape[-1]] = drawn.reshape(*spaced.shape[:2], letters.height, -1)
@@ -379,6 +379,10 @@ def _shown(one: FeatureMap, count: int, sort: str, page: int, pages: int, most: 
     if pages > 1:
         text += f", page {page + 1} of {pages} (tiles {page * most + 1} to {page * most + here})"
     return text
+
+
+def _slices(one: FeatureMap) -> str:
+    return f"{one.spatial[0]} slices side by side · " if len(one.spatial) == 3 else ""
 
 
 def _whole_number(name: str, value: int | None) -> None:

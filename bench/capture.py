@@ -108,13 +108,13 @@ def _torch() -> Iterator[Row]:
         yield from _compared(f"torch VGG16 {name}", "the model cut there, no_grad", ours, bare)
         inside = parts_of(
             ours,
-            {"facts, digest": (backend.TorchBackend, "facts"), "the forward pass": (backend, "fed")},
+            {"weights digest": (backend.TorchBackend, "digest"), "the forward pass": (backend, "fed")},
         )
         # The copy is made in a hook inside the forward pass, so it is timed apart.
         (captured,) = scope.capture(image, f"features.{name}").values()
         tensor = torch.from_numpy(np.ascontiguousarray(captured.values))
         copy = side_by_side({"copy": lambda tensor=tensor: torch_run.as_captured(tensor)}, seconds=0.3)["copy"]
-        for each in ("facts, digest", "the forward pass", "rest"):
+        for each in ("weights digest", "the forward pass", "rest"):
             yield Row(f"torch VGG16 {name}: {each}", inside[each], "the whole capture", inside["whole"], part=True)
         yield Row(f"torch VGG16 {name}: the copy in it", copy, "the whole capture", inside["whole"], part=True)
 
@@ -187,7 +187,7 @@ def _keras() -> Iterator[Row]:
             return part(image, training=False)
 
         yield from _compared(f"Keras VGG16 {name}, TensorFlow", "a sub-model called eagerly", ours, bare)
-        parts = {"facts, digest": (backend.KerasBackend, "facts"), "the forward pass": (backend, "forward")}
+        parts = {"weights digest": (backend.KerasBackend, "digest"), "the forward pass": (backend, "forward")}
         inside = parts_of(ours, parts)
         for each in (*parts, "rest"):
             yield Row(f"Keras VGG16 {name}: {each}", inside[each], "the whole capture", inside["whole"], part=True)

@@ -45,7 +45,7 @@ class Measured:
     def __str__(self) -> str:
         if self.unit == "MB":
             return f"{self.median:,.0f} MB"
-        scale, unit = (1, "s") if self.median >= 1 else (1e3, "ms")
+        scale, unit = (1, "s") if self.median >= 1 else (1e3, "ms") if self.median >= 1e-4 else (1e6, "µs")
         if len(self.rounds) == 1:
             return f"{_short(self.median * scale)} {unit}"
         return f"{_short(self.median * scale)} ({_short(self.least * scale)}) {unit}"

@@ -256,9 +256,12 @@ def _weighted_sum(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     whole = len(used) == len(weights)
     out = np.zeros(values.shape[:-1], np.float32)
     with np.errstate(invalid="ignore", over="ignore"):
-        if whole and values.flags.c_contiguous:
+        if values.flags.c_contiguous:
             np.matmul(values.reshape(-1, len(weights)), weights, out=out.reshape(-1))
-            return out
+            # 0 times a finite value is 0: only where something isn't finite must the unused channels really stay out.
+            if whole or np.isfinite(out).all():
+                return out
+            out[:] = 0
         for image, planes in enumerate(_channel_planes(values)):
             if whole and planes.flags.c_contiguous:
                 out[image] = (weights @ planes.reshape(len(weights), -1)).reshape(out.shape[1:])

@@ -300,7 +300,7 @@ def _encode_rows(values: np.ndarray, factor: np.ndarray, offset: np.ndarray, out
     height, width, channels = values.shape
     columns = out.shape[1]
     factors, offsets = np.tile(factor, width), np.tile(offset, width)
-    block = min(height, max(1, BLOCK // max(1, width * channels)))
+    block = min(height, max(1, BLOCK // 2 // max(1, width * channels)))
     # Taken once: fresh memory for every block would cost as much as the arithmetic.
     space, bytes_ = np.empty((block, width * channels), np.float32), np.empty((block, width, channels), np.uint8)
     for top in range(0, height, block):
@@ -310,9 +310,12 @@ def _encode_rows(values: np.ndarray, factor: np.ndarray, offset: np.ndarray, out
         scratch += offsets
         np.copyto(codes.reshape(count, -1), scratch, casting="unsafe")
         planes = codes.transpose(2, 0, 1)
-        for row in range(out.shape[0]):
-            part = planes[row * columns : (row + 1) * columns]
-            out[row, : len(part), top : top + count] = part
+        # All full rows of the sheet in one copy, then the last one.
+        full = channels // columns
+        place = out[:full, :, top : top + count]
+        place[:] = planes[: full * columns].reshape(full, columns, count, width)
+        if full * columns < channels:
+            out[full, : channels - full * columns, top : top + count] = planes[full * columns :]
 
 
 def _runs(channels: int, columns: int, most: int) -> Iterator[tuple[int, int, int]]:

@@ -49,7 +49,7 @@ def paths(choice):
         ("kind:MaxPooling2D", ["vgg16/block1_pool"]),
         ("kind:Conv2D+relu", ["vgg16/block1_conv1", "vgg16/block1_conv2"]),
         ("last", ["features.10"]),
-        ("stages", ["vgg16/block1_conv2", "act/relu:0", "act/relu:1", "features.10"]),
+        ("stages", ["vgg16/block1_conv2", "act/relu:0", "features.10"]),
         ("output", [""]),
         (1, ["vgg16/block1_conv2"]),
         (-2, None),
@@ -98,6 +98,16 @@ def test_last_is_the_last_with_more_than_one_pixel():
     flat = ls.LayerTable([layer("a", 0, (1, 1, 1, 4)), layer("b", 1, (1, 4))])
     with pytest.raises(ls.LayerNotFound, match="more than one pixel"):
         flat.choose("last")
+
+
+def test_a_shared_layer_that_runs_again_at_the_end_is_the_last():
+    """EfficientNet calls one activation after the first convolution and after the last."""
+    calls = tuple(layer(f"act:{at}", 0, (1, size, size, 4), step=step) for at, size, step in ((0, 8, 1), (1, 2, 3)))
+    shared = layer("act", 0, (1, 8, 8, 4), calls=2, per_call=calls, step=1)
+    table = ls.LayerTable([layer("stem", 1, step=0), shared, layer("head", 2, (1, 2, 2, 4), step=2)])
+    assert table.choose("last")[0].path == "act:1"
+    assert [each.path for each in table.choose("stages")] == ["act:0", "act:1"]
+    assert [each.path for each in table.choose(["head", "act", "stem"])] == ["stem", "act:0", "head", "act:1"]
 
 
 def test_an_ambiguous_end_names_the_candidates():

@@ -21,7 +21,8 @@ class Layer:
     `axes` names the axes of `shape`, the output of a dry run with one image, both in the framework's own order; `""`
     and `None` where nothing came out. `calls` is how often it ran, `note` what there is to say of it. A layer that ran
     more than once has one `Layer` a call in `per_call`, at `path:0`, `path:1`, … `grid` is the (height, width) of
-    image tokens. `aliases` are other names that find it.
+    image tokens. `aliases` are other names that find it. `step` is the place of its (first) call among all calls of the
+    run, -1 where the backend doesn't say.
     """
 
     path: str
@@ -34,6 +35,7 @@ class Layer:
     grid: tuple[int, int] | None = None
     aliases: tuple[str, ...] = field(default=(), repr=False)
     per_call: tuple[Layer, ...] = field(default=(), repr=False)
+    step: int = field(default=-1, repr=False)
 
     @property
     def channels(self) -> int | None:
@@ -149,16 +151,16 @@ class LayerTable(Sequence[Layer]):
             for layer in self._one(each):
                 for call in layer.per_call or (layer,):
                     chosen.setdefault(call.path, call)
-        return sorted(chosen.values(), key=lambda layer: self._order[layer.path])
+        order = {layer.path: at for at, layer in enumerate(self._calls())}
+        return sorted(chosen.values(), key=lambda layer: order[layer.path])
 
-    @property
-    def _order(self) -> dict[str, tuple[int, int]]:
-        order: dict[str, tuple[int, int]] = {}
-        for row, layer in enumerate(self):
-            order.setdefault(layer.path, (row, 0))
-            for at, call in enumerate(layer.per_call):
-                order[call.path] = (row, at)
-        return order
+    def _calls(self) -> list[Layer]:
+        """Every call in execution order."""
+        calls = [call for layer in self for call in layer.per_call or (layer,)]
+        steps = [call.step for call in calls if call.showable]
+        if -1 in steps:
+            return calls
+        return sorted(calls, key=lambda call: (not call.showable, call.step))
 
     def _one(self, wanted: Any) -> list[Layer]:
         if isinstance(wanted, Layer):
@@ -218,7 +220,7 @@ class LayerTable(Sequence[Layer]):
         return None
 
     def _by_word(self, name: str) -> list[Layer] | None:
-        pictures = [each for each in self if each.path and each.showable and len(each.spatial) >= 2]
+        pictures = [each for each in self._calls() if each.path and each.showable and len(each.spatial) >= 2]
         if name == "output":
             root = [each for each in self if each.path == "" and each.showable]
             ran = [each for each in self if each.showable]

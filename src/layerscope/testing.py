@@ -76,7 +76,8 @@ class TinyBackend:
         for step in model.steps:
             value = step.run(value)
             calls = runs.setdefault(step.path, [])
-            calls.append(Layer(f"{step.path}:{len(calls)}", step.kind, step.axes, value.shape, calls=1))
+            ran = sum(map(len, runs.values()))
+            calls.append(Layer(f"{step.path}:{len(calls)}", step.kind, step.axes, value.shape, calls=1, step=ran))
         rows: list[Layer] = []
         for path, calls in runs.items():
             row = replace(calls[0], path=path, calls=len(calls), index=len(rows))
@@ -272,6 +273,12 @@ class BackendTests:
         assert len(set(paths)) == len(paths)
         ran = [bool(each.calls) for each in rows]
         assert ran == sorted(ran, reverse=True), "layers that never ran come last"
+
+    def test_calls_know_their_order(self) -> None:
+        table, calls = self.table(self.build(tiny_parameters())), self.calls()
+        steps = [table[calls[name]].step for name in ("conv1", "act:0", "conv2", "act:1", "head")]
+        assert -1 not in steps
+        assert steps == sorted(set(steps))
 
     def test_shapes_and_axes_are_those_of_one_image(self) -> None:
         table = self.table(self.build(tiny_parameters()))

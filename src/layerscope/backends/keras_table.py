@@ -28,6 +28,7 @@ class Tabulator:
         self._grids: list[tuple[int, int]] = []
         self._rows: dict[str, dict[str, list[Layer]]] = {}
         self._where: dict[int, str] = {}
+        self._steps = 0
 
     def ended(self, call: Call) -> None:
         """Note one call: its output's shapes and axes."""
@@ -41,8 +42,10 @@ class Tabulator:
             row.setdefault("", []).append(_silent(call))
         for part in found:
             axes = self._axes_out(call, part, given)
-            layer = self._layer(call, part, axes, len(found))
+            layer = replace(self._layer(call, part, axes, len(found)), step=self._steps)
             row.setdefault(part.suffix, []).append(layer)
+
+        self._steps += 1
 
     def table(self, watch: Watch) -> list[Layer]:
         """All layers, those that ran in the order in which their first call ended."""

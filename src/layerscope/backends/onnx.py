@@ -62,12 +62,14 @@ class OnnxBackend:
         shapes = self._shapes(held, feeds)
         flow = AxesFlow(held.graph, shapes)
         rows: dict[str, list[Layer]] = {}
-        for each in held.outputs:
-            rows.setdefault(each.address.path, []).append(layer_of(held.graph, each, shapes, flow))
+        for step, each in enumerate(held.outputs):
+            layer = replace(layer_of(held.graph, each, shapes, flow), step=step)
+            rows.setdefault(each.address.path, []).append(layer)
         listed = [together(path, calls) for path, calls in rows.items()]
         if held.final:
             last = layer_of(held.graph, held.final, shapes, flow)
-            listed.append(replace(last, path="", kind="Model", aliases=(held.final.tensor,), grid=None))
+            last = replace(last, path="", kind="Model", aliases=(held.final.tensor,), grid=None)
+            listed.append(replace(last, step=len(held.outputs)))
         return [indexed(each, index) for index, each in enumerate(listed)]
 
     def capture(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,7 @@ class _Record:
         self.calls: dict[str, list[list[tuple[str, Layer]]]] = {}
         self.mains: dict[str, str] = {}
         self.order: list[str] = []
+        self.steps = 0
 
     def hook(self, name: str, module: torch.nn.Module) -> Callable[..., None]:
         def seen(_: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -99,8 +101,10 @@ class _Record:
             for part, tensor in parts.items():
                 axes, grid = self.axes.of(name, module, inputs, part, tensor)
                 note = "" if axes else f"a {tensor.ndim}-dimensional {tensor.dtype} has no picture"
-                layer = Layer(name + part, kind_of(module), axes, tuple(tensor.shape), calls=1, note=note, grid=grid)
+                shape = tuple(tensor.shape)
+                layer = Layer(name + part, kind_of(module), axes, shape, calls=1, note=note, grid=grid, step=self.steps)
                 found.append((part, layer))
+            self.steps += 1
             if name not in self.calls:
                 self.order.append(name)
                 self.mains[name] = main
@@ -142,18 +146,13 @@ def _merged(path: str, runs: Sequence[Layer], note: str, aliases: tuple[str, ...
     first = runs[0]
     calls: tuple[Layer, ...] = ()
     if len(runs) > 1:
-        calls = tuple(
-            Layer(f"{path}:{at}", each.kind, each.axes, each.shape, calls=1, note=each.note, grid=each.grid)
-            for at, each in enumerate(runs)
-        )
+        calls = tuple(replace(each, path=f"{path}:{at}") for at, each in enumerate(runs))
         if len({each.shape for each in runs}) > 1:
             note = "; ".join(filter(None, (note, "shapes differ between calls")))
-    return Layer(path, first.kind, first.axes, first.shape, -1, len(runs), note, first.grid, aliases, calls)
+    return replace(first, path=path, calls=len(runs), note=note, aliases=aliases, per_call=calls)
 
 
 def _numbered(row: Layer, at: int) -> Layer:
-    from dataclasses import replace
-
     return replace(row, index=at, per_call=tuple(replace(each, index=at) for each in row.per_call))
 
 

@@ -110,6 +110,17 @@ def test_a_shared_layer_that_runs_again_at_the_end_is_the_last():
     assert [each.path for each in table.choose(["head", "act", "stem"])] == ["stem", "act:0", "head", "act:1"]
 
 
+def test_padding_is_no_stage():
+    table = ls.LayerTable(
+        [
+            layer("pad", 0, (1, 9, 9, 4), "ZeroPad2d"),
+            layer("conv", 1, (1, 4, 4, 4)),
+            layer("pad2", 2, (1, 5, 5, 4), "Pad"),
+        ]
+    )
+    assert [each.path for each in table.choose("stages")] == ["conv"]
+
+
 def test_an_ambiguous_end_names_the_candidates():
     table = ls.LayerTable([layer("a/conv", 0), layer("b/conv", 1)])
     with pytest.raises(ls.LayerNotFound, match="'a/conv', 'b/conv'"):

@@ -233,7 +233,8 @@ class LayerTable(Sequence[Layer]):
         if name == "stages":
             last: dict[tuple[int, ...], Layer] = {}
             for each in pictures:
-                if max(each.spatial) > 1:
+                # Padding before a strided convolution makes sizes of its own that are no stage.
+                if max(each.spatial) > 1 and "pad" not in bare_kind(each).lower():
                     last.pop(each.spatial, None)
                     last[each.spatial] = each
             if not last:

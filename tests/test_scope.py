@@ -228,7 +228,7 @@ def test_show_is_the_whole_thing_in_one_call():
     assert len(picture.cells) == 4
     assert picture.cells[2].y > picture.cells[1].y
     assert ls.show(model, photo(), "conv1", combine="mean", **options).bar is not None
-    assert ls.show(model, photo(), "conv1", combine=ls.norm, on_photo=True, **options).pixels.ndim == 3
+    assert ls.show(model, photo(), "conv1", combine=ls.norm, overlay=True, **options).pixels.ndim == 3
     assert ls.show(scope(), photo(), "conv1", channels=[2]).cells[0].channel == 2
     with pytest.raises(ls.BadOption, match=r"act:0, act:1.*capture\(\) gives all"):
         ls.show(model, photo(), "act", **options)

@@ -156,7 +156,7 @@ def run_show(options: argparse.Namespace) -> int:
         options.layer or ["last"],
         images=options.images if len(options.images) > 1 else options.images[0],
         combine=options.combine,
-        on_photo=options.overlay,
+        overlay=options.overlay,
         channels=options.channels,
         columns=options.columns,
         scale=options.scale,

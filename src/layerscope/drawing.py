@@ -8,7 +8,8 @@ from typing import Any
 from . import combine as _combine
 from .errors import BadOption, near
 from .featuremap import FeatureMap
-from .heatmaps import heatmap, overlay
+from .heatmaps import heatmap
+from .heatmaps import overlay as laid_on
 from .opening import open as open_scope
 from .picture import Picture
 from .scope import Scope
@@ -30,7 +31,7 @@ def show(
     layer: Any = "last",
     *,
     combine: Any = None,
-    on_photo: bool = False,
+    overlay: bool = False,
     channels: Sequence[int] | slice | None = None,
     columns: int | None = None,
     sort: str = "index",
@@ -42,7 +43,7 @@ def show(
     """One layer of a model for one image as a picture: a numbered tile for each channel, or the channels combined.
 
     `combine`: `"mean"`, `"total"`, `"max"`, `"norm"`, `"deviation"`, `"pca"`, `"weights:FILE"`, or any combination as a
-    function. `on_photo=True` lays the result over the photo. The other options are those of `sheet` and `open`. A
+    function. `overlay=True` lays the result over the photo. The other options are those of `sheet` and `open`. A
     notebook displays the `Picture`; `Picture.save("out.png")` writes it.
     """
     scope = model if isinstance(model, Scope) else open_scope(model, **opening)
@@ -54,9 +55,7 @@ def show(
     (fm,) = maps.values()
     if len(fm.ids) != 1 and fm.photos is not None:
         raise BadOption(f"show() draws one image, these are {len(fm.ids)}: capture() takes them all")
-    return draw(
-        fm, combine=combine, on_photo=on_photo, columns=columns, sort=sort, scale=scale, colors=colors, page=page
-    )
+    return draw(fm, combine=combine, overlay=overlay, columns=columns, sort=sort, scale=scale, colors=colors, page=page)
 
 
 def combined(fm: FeatureMap, rule: Any) -> FeatureMap:
@@ -78,7 +77,7 @@ def draw(
     *,
     image: int = 0,
     combine: Any = None,
-    on_photo: bool = False,
+    overlay: bool = False,
     columns: int | None = None,
     sort: str = "index",
     scale: Any = None,
@@ -87,8 +86,8 @@ def draw(
 ) -> Picture:
     """The picture that a feature map and a rule of combination ask for: overlay, heat map or sheet."""
     whole = combined(fm, combine)
-    if on_photo:
-        return overlay(whole, image=image, scale=scale or "layer", colors=colors)
+    if overlay:
+        return laid_on(whole, image=image, scale=scale or "layer", colors=colors)
     if combine is not None:
         return heatmap(whole, image=image, scale=scale or "layer", colors=colors)
     return sheet(whole, image=image, columns=columns, sort=sort, scale=scale or "channel", colors=colors, page=page)

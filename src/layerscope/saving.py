@@ -30,7 +30,7 @@ class Job:
         *,
         images: Any,
         combine: str | None = None,
-        on_photo: bool = False,
+        overlay: bool = False,
         channels: Sequence[int] | None = None,
         columns: int | None = None,
         scale: Any = None,
@@ -43,7 +43,7 @@ class Job:
             raise BadOption(f"--values {values}: values are saved as .npz")
         self.scope, self.layers, self.images, self.channels = scope, layers, images, channels
         self.combine, self.values, self.output = combine, values, output
-        self.drawing = {"on_photo": on_photo, "columns": columns, "scale": scale, "colors": colors, "sort": sort}
+        self.drawing = {"overlay": overlay, "columns": columns, "scale": scale, "colors": colors, "sort": sort}
         self.skipped: list[tuple[str, str]] = []
         # What needs all images at once: one range, one PCA basis, one file of values.
         self.together = scale == "images" or combine == "pca" or values is not None
@@ -96,7 +96,7 @@ class Job:
         folder = output or Path()
         folder.mkdir(parents=True, exist_ok=True)
         rule = f"-{_safe(self.combine.partition(':')[0])}" if self.combine else ""
-        rule += "-overlay" if self.drawing["on_photo"] else ""
+        rule += "-overlay" if self.drawing["overlay"] else ""
         return folder / f"{_safe(Path(id).stem)}-{_safe(path or 'output')}{rule}{suffix}.png"
 
     def _write_values(self, maps: Maps) -> Iterator[Path]:

@@ -365,6 +365,12 @@ def test_a_saved_sheet_is_the_picture_pixel_for_pixel(tmp_path):
         assert image.size == (picture.width, picture.height)
 
 
+def test_a_smaller_picture_leaves_nothing_of_the_larger_one_it_replaces(tmp_path):
+    small, large = ls.sheet(noise(1, 8, 8, 4)), ls.sheet(noise(1, 64, 64, 64))
+    path = large.save(tmp_path / "a.png")
+    assert small.save(path).read_bytes() == small.png()
+
+
 def test_ink_is_readable_on_paper():
     colors = ls.sheet(noise(1, 8, 8, 4)).palette().astype(float)
 

@@ -89,7 +89,7 @@ class _Caption:
 def write(codes: np.ndarray, x: int, y: int, ink: np.ndarray, inks: np.ndarray = STRENGTHS) -> None:
     """Draw a line of text, cut at the edge of the picture."""
     box = codes[y : y + ink.shape[0], x : x + ink.shape[1]]
-    box[:] = inks[ink[: box.shape[0], : box.shape[1]]]
+    box[:] = inks.take(ink[: box.shape[0], : box.shape[1]])
 
 
 def draw_bar(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,6 +47,15 @@ class Bar(NamedTuple):
     height: int
     low: float
     high: float
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write over what is there and cut it to length: emptying an old file first costs more than writing the new one."""
+    flags = os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0)
+    with open(os.open(path, flags, 0o666), "wb") as file:
+        file.write(data)
+        if file.seekable():
+            file.truncate()
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +126,7 @@ class Picture:
         if path.suffix.lower() == ".png":
             data = self.png()
             try:
-                path.write_bytes(data)
+                _write(path, data)
             except OSError as error:
                 raise BadOption(f"can't write {path}: {error.strerror or error}") from error
             return path

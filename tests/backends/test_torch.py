@@ -524,3 +524,108 @@ def test_a_timm_configuration_is_the_recipe():
         "bicubic",
     )
     assert "timm" in scope.plan.note
+
+
+def cam_model(frozen=False):
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(4, 5, 3),
+        nn.ReLU(inplace=True),
+        nn.Flatten(),
+        nn.Linear(80, 6),
+    )
+    return model.requires_grad_(not frozen).eval()
+
+
+def by_hand(model, x, target):
+    """The gradient of each step's output, by autograd over a chain without in-place operations."""
+    value, steps = torch.from_numpy(x).requires_grad_(), []
+    for module in model:
+        value = F.relu(value) if isinstance(module, nn.ReLU) else module(value)
+        steps.append(value)
+    found = torch.autograd.grad(value[:, target].sum(), steps)
+    return [each.numpy() for each in found]
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("around", [torch.enable_grad, torch.no_grad, torch.inference_mode])
+def test_gradients_need_nothing_from_the_caller(frozen, around):
+    x, wanted = images(2), by_hand(cam_model(), images(2), 3)
+    model = cam_model(frozen)
+    with around():
+        found = BACKEND.capture(model, x, ["0", "1", "2", "4", "5"], 3)
+    for path, captured in found.items():
+        np.testing.assert_allclose(captured.gradient, wanted[int(path)], atol=1e-6, err_msg=path)
+    assert found["0"].values.min() < 0, "the in-place ReLU reached neither value nor gradient"
+    assert all(each.requires_grad is not frozen and each.grad is None for each in model.parameters())
+
+
+def test_gradients_through_the_scope_make_a_grad_cam():
+    model, x = cam_model(), images(2)
+    fm = ls.open(model, preprocess=None, labels=list("abcdef")).capture(x, "2", target="d")["2"]
+    assert fm.gradient.shape == fm.values.shape
+    one = fm.image(0)
+    cam = ls.weighted(one, one.gradient.mean((0, 1, 2)))
+    wanted = (one.gradient.mean((1, 2), keepdims=True) * one.values).sum(-1)
+    np.testing.assert_allclose(cam.values[..., 0], wanted, rtol=1e-5, atol=1e-6)
+    some = ls.open(model, preprocess=None).capture(x, "2", target=3, channels=[4, 1])["2"]
+    np.testing.assert_allclose(some.gradient, fm.gradient[..., [4, 1]], atol=1e-7)
+
+
+def test_targets_are_classes_or_functions_and_wrong_ones_are_named():
+    model, x = cam_model(), images(2)
+    number = BACKEND.capture(model, x, ["2"], 3)["2"].gradient
+    function = BACKEND.capture(model, x, ["2"], lambda output: output[:, 3])["2"].gradient
+    assert np.array_equal(number, function)
+    scope = ls.open(model, preprocess=None, labels=["cat", "dog"])
+    with pytest.raises(ls.BadOption, match="6 classes, 0 to 5"):
+        scope.capture(x, "2", target=6)
+    with pytest.raises(ls.BadOption, match="Did you mean 'cat'"):
+        scope.capture(x, "2", target="cut")
+    with pytest.raises(ls.GradientsUnavailable, match="must give a tensor"):
+        scope.capture(x, "2", target=lambda output: 3.0)
+    with pytest.raises(ls.GradientsUnavailable, match="doesn't depend"):
+        scope.capture(x, "2", target=lambda output: torch.zeros(1))
+
+
+def test_a_layer_that_the_target_does_not_see_has_a_gradient_of_zero():
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.seen, self.aside = nn.Conv2d(3, 2, 8), nn.Conv2d(3, 2, 8)
+
+        def forward(self, x):
+            self.aside(x)
+            return self.seen(x).flatten(1)
+
+    found = BACKEND.capture(Two(), images(), ["seen", "aside"], 1)
+    assert (found["aside"].gradient == 0).all()
+    assert found["seen"].gradient.ravel().tolist() == [0, 1]
+
+
+def test_an_error_while_differentiating_leaves_the_model_as_it_was():
+    class Broken(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, gradient):
+            raise RuntimeError("no way back")
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 2, 8)
+
+        def forward(self, x):
+            return Broken.apply(self.conv(x)).flatten(1)
+
+    model = Model().train()
+    with pytest.raises(ls.GradientsUnavailable, match="no way back"):
+        BACKEND.capture(model, images(), ["conv"], 0)
+    assert model.training
+    assert not model.conv._forward_hooks
+    assert all(each.grad is None for each in model.parameters())

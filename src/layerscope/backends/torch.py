@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from ..errors import GradientsUnavailable, LayerNotCalled, LayerNotFound, ModelNotReadable, near
@@ -16,14 +17,14 @@ from . import Captured, Facts, Target
 from .torch_axes import TorchAxes
 from .torch_facts import digest, facts
 from .torch_load import load, load_weights
-from .torch_run import Stop, as_captured, fed, first_image, left_as_found, main_part, parts_of, unwrapped
+from .torch_run import Stop, aim_at, as_captured, fed, first_image, left_as_found, main_part, parts_of, unwrapped
 
 
 class TorchBackend:
     """Reads a `torch.nn.Module`, compiled, parallel or exported (`torch.export`)."""
 
     name = "torch"
-    gradients = False
+    gradients = True
 
     def owns(self, model: Any) -> bool:
         # On Keras's torch backend every Keras layer is a module as well, and Keras knows it better.
@@ -55,18 +56,17 @@ class TorchBackend:
     def capture(
         self, model: Any, batch: Any, paths: Sequence[str], target: Target | None = None
     ) -> dict[str, Captured]:
-        if target is not None:
-            raise GradientsUnavailable(
-                "gradients of PyTorch layers are not available in this version: capture without target="
-            )
         model = _readable(model)
         wanted = [_Wanted.find(model, path) for path in paths]
-        taker = _Taker(wanted)
-        with left_as_found(model) as added:
+        taker = _Taker(wanted) if target is None else GradientTaker(wanted)
+        with left_as_found(model, gradients=target is not None) as added:
             for module in dict.fromkeys(each.module for each in wanted):
                 added.append(module.register_forward_hook(taker.hook))
             try:
-                fed(model, batch)
+                output = fed(model, batch)
+                if isinstance(taker, GradientTaker):
+                    assert target is not None
+                    taker.differentiate(output, target)
             except Stop as stop:
                 if stop.of is not taker:
                     raise
@@ -195,10 +195,13 @@ class _Taker:
             if each.module is module and each.call in (None, call):
                 part = main_part(parts) if each.part is None else each.part
                 if part in parts:
-                    self.taken.append((each, call, as_captured(parts[part])))
+                    self.take(each, call, parts[part])
         self.missing.discard((module, call))
         if not self.endless and not self.missing:
             raise Stop(self)
+
+    def take(self, wanted: _Wanted, call: int, tensor: torch.Tensor) -> None:
+        self.taken.append((wanted, call, as_captured(tensor)))
 
     def results(self) -> dict[str, Captured]:
         results = {}
@@ -217,6 +220,55 @@ class _Taker:
         if wanted.call is not None and wanted.call >= ran:
             return f"it ran {ran} times in this forward pass"
         return f"its output has no tensor {wanted.part or ''}".rstrip()
+
+
+class GradientTaker(_Taker):
+    """Takes values as nodes of the graph, lets the model run on with copies of them, and differentiates in the end.
+
+    The copies keep an in-place operation of the next layer away from the node; where nothing before it asks for gradients (a
+    frozen model), the node starts the graph itself, so no parameter's `requires_grad` has to be touched.
+    """
+
+    def __init__(self, wanted: Sequence[_Wanted]) -> None:
+        super().__init__(wanted)
+        self.nodes: list[torch.Tensor | None] = []
+        self.endless = True
+
+    def hook(self, module: torch.nn.Module, given: Any, output: Any) -> Any:
+        if not isinstance(output, torch.Tensor) or not output.is_floating_point():
+            super().hook(module, given, output)
+            return None
+        node = output if output.requires_grad else output.detach().requires_grad_()
+        super().hook(module, given, node)
+        return node.clone()
+
+    def take(self, wanted: _Wanted, call: int, tensor: torch.Tensor) -> None:
+        super().take(wanted, call, tensor)
+        self.nodes.append(tensor if tensor.requires_grad else None)
+
+    def differentiate(self, output: Any, target: Target) -> None:
+        """Give every captured value its gradient: zeros where the target doesn't depend on it."""
+        aim = aim_at(output, target)
+        nodes = [each for each in self.nodes if each is not None]
+        if not nodes or not aim.requires_grad:
+            raise GradientsUnavailable(
+                "the target doesn't depend on any of the layers asked for, so they have no gradient"
+            )
+        try:
+            found = torch.autograd.grad(aim, nodes, allow_unused=True)
+        except RuntimeError as error:
+            raise GradientsUnavailable(f"the model can't be differentiated to these layers: {error}") from error
+        gradients = iter(found)
+        taken = []
+        for (wanted, call, captured), node in zip(self.taken, self.nodes, strict=True):
+            if node is None:
+                raise GradientsUnavailable(
+                    f"layer {wanted.path!r} has no gradient: its output is no floating tensor of the graph"
+                )
+            gradient = next(gradients)
+            values = np.zeros_like(captured.values) if gradient is None else as_captured(gradient).values
+            taken.append((wanted, call, replace(captured, gradient=values)))
+        self.taken = taken
 
 
 def kind_of(module: torch.nn.Module) -> str:

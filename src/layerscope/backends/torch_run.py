@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..errors import ModelNotReadable
-from . import Captured
+from ..errors import BadOption, GradientsUnavailable, ModelNotReadable
+from . import Captured, Target
 
 MAIN_NAMES = ("logits", "last_hidden_state", "out", "output")
 
@@ -38,10 +38,10 @@ def unwrapped(model: Any) -> Any:
 
 
 @contextmanager
-def left_as_found(model: torch.nn.Module) -> Iterator[list[Any]]:
-    """Evaluation mode without gradients; on the way out everything is put back, also when the model raises.
+def left_as_found(model: torch.nn.Module, gradients: bool = False) -> Iterator[list[Any]]:
+    """Evaluation mode, with gradients only if asked for; on the way out everything is put back, also when the model raises.
 
-    Yields a list for the handles of hooks, which are removed. Restored are the training flag of every module, buffers that
+    Gradients work inside the caller's `no_grad` and `inference_mode` too. Yields a list for the handles of hooks, which are removed. Restored are the training flag of every module, buffers that
     the run changed, and the random state of the CPU and of the model's CUDA devices.
     """
     flags = [(module, module.training) for module in model.modules()]
@@ -55,7 +55,9 @@ def left_as_found(model: torch.nn.Module) -> Iterator[list[Any]]:
     handles: list[Any] = []
     with ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng(devices=devices))
-        stack.enter_context(torch.no_grad())
+        if gradients:
+            stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.set_grad_enabled(gradients))
         stack.enter_context(_uncompiled())
         try:
             for module, _ in flags:
@@ -155,6 +157,27 @@ def main_part(parts: Mapping[str, torch.Tensor]) -> str:
             return f".{known}"
     floating = [part for part, tensor in parts.items() if tensor.is_floating_point()]
     return next(iter(floating or parts), "")
+
+
+def aim_at(output: Any, target: Target) -> torch.Tensor:
+    """The number to differentiate: class scores of the main output summed over the images, or what a function gives."""
+    if callable(target):
+        aim = target(output)
+        if not isinstance(aim, torch.Tensor):
+            raise GradientsUnavailable(
+                f"the target function gave a {type(aim).__name__}; it must give a tensor of the output"
+            )
+        return aim.sum()
+    parts = parts_of(output)
+    main = parts.get(main_part(parts))
+    if main is None or main.ndim < 2:
+        raise GradientsUnavailable(
+            "the model's output has no classes to aim at: give target= as a function of the output"
+        )
+    if not -main.shape[1] <= target < main.shape[1]:
+        raise BadOption(f"target={target}: the model's output has {main.shape[1]} classes, 0 to {main.shape[1] - 1}")
+    # In evaluation mode an image's score doesn't depend on the other images, so one sum gives each its own gradient.
+    return main[:, target].sum()
 
 
 def as_captured(tensor: torch.Tensor) -> Captured:

@@ -11,11 +11,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from ..errors import GradientsUnavailable, LayerNotCalled, LayerNotFound, near
+from ..errors import LayerNotCalled, LayerNotFound, near
 from ..layer import Layer, called, split_call
 from . import Captured, Facts, Target
 from .keras_engines import Engine, engine, host
 from .keras_facts import digest, facts
+from .keras_gradients import with_gradients
 from .keras_load import from_reference, load, read_weights
 from .keras_names import is_graph
 from .keras_outputs import parts
@@ -29,7 +30,7 @@ class KerasBackend:
     """Watches the layers of a Keras 3 model in one eager run."""
 
     name = "keras"
-    gradients = False
+    gradients = True
 
     def owns(self, model: Any) -> bool:
         """Whether `model` is a Keras 3 model or layer."""
@@ -46,17 +47,19 @@ class KerasBackend:
         self, model: Any, batch: Any, paths: Sequence[str], target: Target | None = None
     ) -> dict[str, Captured]:
         """What the named layers produce for `batch`, in execution order."""
-        if target is not None:
-            raise GradientsUnavailable("gradients of Keras layers are not available yet: capture without a target")
         if not paths:
             return {}
         on = engine()
+        # The plain run comes first: it says which layers ran, and its values are what the gradients belong to.
         recorder = Recorder(paths, on)
         run(model, on, lambda: forward(model, batch, on), recorder.ended)
         missing = recorder.missing()
         if missing:
             explain(missing[0], self.layers(model, batch))
-        return recorder.captured()
+        captured = recorder.captured()
+        if target is None:
+            return captured
+        return with_gradients(model, lambda: forward(model, batch, on), on, captured, target)
 
     def facts(self, model: Any) -> Facts:
         """What can be said of the model without running it."""

@@ -21,6 +21,7 @@ class Engine:
     """The numpy engine of Keras, and what the others share."""
 
     module = "numpy"
+    gradients = False
 
     def __init__(self) -> None:
         self.lib: Any = importlib.import_module(self.module)
@@ -107,7 +108,11 @@ class TorchEngine(Engine):
 
     @contextlib.contextmanager
     def inference(self) -> Iterator[None]:
-        with self.lib.random.fork_rng(), self.lib.no_grad():
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self.lib.random.fork_rng())
+            if self.gradients:
+                stack.enter_context(self.lib.inference_mode(False))
+            stack.enter_context(self.lib.set_grad_enabled(self.gradients))
             yield
 
 
@@ -119,7 +124,8 @@ class JaxEngine(Engine):
         return self.lib.Array
 
     def concrete(self, value: Any) -> bool:
-        return isinstance(value, self.tensor) and not isinstance(value, self.lib.core.Tracer)
+        # While it differentiates, JAX runs the model on tracers that stand for the numbers.
+        return isinstance(value, self.tensor) and (self.gradients or not isinstance(value, self.lib.core.Tracer))
 
     def frozen(self, variable: Any) -> Any:
         return self.raw(variable)

@@ -54,7 +54,7 @@ class Watch:
 
     model: Any
     engine: Engine
-    ended: Callable[[Call], None]
+    ended: Callable[[Call], Any]
     counts: Counter[str] = field(default_factory=Counter)
     traced: set[str] = field(default_factory=set)
     names: Names = field(default_factory=Names)
@@ -78,7 +78,9 @@ class Watch:
         if self.is_result(output, place):
             number = self.counts[place.path]
             self.counts[place.path] += 1
-            self.ended(Call(layer, parent.layer, place, number, (args, kwargs), output))
+            replaced = self.ended(Call(layer, parent.layer, place, number, (args, kwargs), output))
+            if replaced is not None:
+                output = replaced
         return output
 
     def is_result(self, output: Any, place: Place) -> bool:
@@ -188,7 +190,7 @@ def _patched() -> Iterator[None]:
                 _originals.clear()
 
 
-def run(model: Any, engine: Engine, forward: Callable[[], Any], ended: Callable[[Call], None]) -> Watch:
+def run(model: Any, engine: Engine, forward: Callable[[], Any], ended: Callable[[Call], Any]) -> Watch:
     """Run `forward`, give each call to `ended`, put back what the run changed, and return the `Watch`."""
     watch = Watch(model, engine, ended)
     with _patched(), _watching(watch), _as_found(model, watch), contextlib.suppress(Stop):

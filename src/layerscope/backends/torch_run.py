@@ -41,7 +41,8 @@ def unwrapped(model: Any) -> Any:
 def left_as_found(model: torch.nn.Module, gradients: bool = False) -> Iterator[list[Any]]:
     """Evaluation mode, with gradients only if asked for; on the way out everything is put back, also when the model raises.
 
-    Gradients work inside the caller's `no_grad` and `inference_mode` too. Yields a list for the handles of hooks, which are removed. Restored are the training flag of every module, buffers that
+    Gradients work inside the caller's `no_grad` and `inference_mode` too. Yields a list for the handles of hooks, which
+    are removed. Restored are the training flag of every module, buffers that
     the run changed, and the random state of the CPU and of the model's CUDA devices.
     """
     flags = [(module, module.training) for module in model.modules()]

@@ -1,0 +1,160 @@
+"""Gradients of a target with respect to what Keras layers return, on TensorFlow, torch and JAX.
+
+Each framework records in its own way, but the run is the same watched one: when a wanted layer returns, its tensor becomes a
+node of the record, and the model runs on with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import keras
+import numpy as np
+
+from ..errors import BadOption, GradientsUnavailable, LayerscopeError
+from ..layer import split_call
+from . import Captured, Target
+from .keras_engines import Engine, host
+from .keras_outputs import parts
+from .keras_watch import Call, run
+
+Key = tuple[str, int]
+
+
+class Nodes:
+    """The tensors of the wanted calls, in execution order; `enter` makes a node of a tensor and says what runs on."""
+
+    def __init__(self, wanted: Sequence[str], on: Engine, enter: Callable[[Key, Any], tuple[Any, Any]]) -> None:
+        self._wanted, self._on, self._enter = frozenset(wanted), on, enter
+        self.found: dict[Key, Any] = {}
+
+    def ended(self, call: Call) -> Any:
+        """The output that the model goes on with, `None` where nothing of it is wanted."""
+        entered = {}
+        for part in parts(call.output, self._on.concrete):
+            name = call.place.path + part.suffix
+            if part.numeric and {name, f"{name}:{call.number}"} & self._wanted:
+                node, after = self._enter((name, call.number), part.tensor)
+                self.found[name, call.number] = node
+                entered[id(part.tensor)] = after
+        if not entered:
+            return None
+        flat = [entered.get(id(each), each) for each in keras.tree.flatten(call.output)]
+        return keras.tree.pack_sequence_as(call.output, flat)
+
+
+def with_gradients(
+    model: Any, forward: Callable[[], Any], on: Engine, captured: Mapping[str, Captured], target: Target
+) -> dict[str, Captured]:
+    """The captured values with the target's gradient for each. `forward` runs the model."""
+    on.gradients = True
+    differentiate = {"tensorflow": _tensorflow, "torch": _torch, "jax": _jax}.get(on.module)
+    if differentiate is None:
+        raise GradientsUnavailable(
+            f"Keras on {on.module} has no gradients: set KERAS_BACKEND to tensorflow, torch or jax"
+        )
+    for path, each in captured.items():
+        if each.values.dtype.kind != "f":
+            raise GradientsUnavailable(f"layer {path!r} returns {each.values.dtype} values, which have no gradient")
+
+    def aimed() -> Any:
+        return aim_at(forward(), target, on)
+
+    try:
+        found = differentiate(model, aimed, on, captured)
+    except (LayerscopeError, MemoryError):
+        raise
+    except Exception as error:
+        # The forward pass alone went well a moment ago, so whatever it is comes from differentiating.
+        raise GradientsUnavailable(f"the model can't be differentiated: {type(error).__name__}: {error}") from error
+    return {path: replace(each, gradient=_gradient(path, each, found, on)) for path, each in captured.items()}
+
+
+def aim_at(output: Any, target: Target, on: Engine) -> Any:
+    """The number to differentiate: one class's score of the main output summed over the images, or what a function gives."""
+    if callable(target):
+        return keras.ops.sum(keras.ops.convert_to_tensor(target(output)))
+    found = parts(output, on.concrete)
+    main = next((each.tensor for each in found if not each.suffix), None)
+    if main is None or len(main.shape) < 2:
+        raise GradientsUnavailable(
+            "the model's output has no classes to aim at: give target= as a function of the output"
+        )
+    axis = 1 if keras.config.image_data_format() == "channels_first" and len(main.shape) > 2 else -1
+    count = main.shape[axis]
+    if not -count <= target < count:
+        raise BadOption(f"target={target}: the model's output has {count} classes, 0 to {count - 1}")
+    return keras.ops.sum(keras.ops.take(main, target % count, axis=axis))
+
+
+def _tensorflow(model: Any, aimed: Callable[[], Any], on: Engine, captured: Mapping[str, Captured]) -> dict[Key, Any]:
+    with on.lib.GradientTape(watch_accessed_variables=False) as tape:
+
+        def enter(_: Key, tensor: Any) -> tuple[Any, Any]:
+            tape.watch(tensor)
+            return tensor, tensor
+
+        nodes, aim = _watched(model, aimed, on, captured, enter)
+    found = tape.gradient(aim, list(nodes.values()), unconnected_gradients="zero")
+    return dict(zip(nodes, found, strict=True))
+
+
+def _torch(model: Any, aimed: Callable[[], Any], on: Engine, captured: Mapping[str, Captured]) -> dict[Key, Any]:
+    def enter(_: Key, tensor: Any) -> tuple[Any, Any]:
+        # A frozen model records nothing before the layer, so the node starts the record itself.
+        node = tensor if tensor.requires_grad else tensor.detach().requires_grad_()
+        return node, node.clone()
+
+    nodes, aim = _watched(model, aimed, on, captured, enter)
+    if not aim.requires_grad:
+        return {}
+    found = on.lib.autograd.grad(aim, list(nodes.values()), allow_unused=True)
+    return {key: each for key, each in zip(nodes, found, strict=True) if each is not None}
+
+
+def _jax(model: Any, aimed: Callable[[], Any], on: Engine, captured: Mapping[str, Captured]) -> dict[Key, Any]:
+    """JAX differentiates functions, so the aim is made one of zeros that are added to what the layers return."""
+    shapes: dict[Key, Any] = {}
+
+    def measure(key: Key, tensor: Any) -> tuple[Any, Any]:
+        shapes[key] = on.lib.numpy.zeros(tensor.shape, tensor.dtype)
+        return tensor, tensor
+
+    _watched(model, aimed, on, captured, measure)
+
+    def shifted(zeros: dict[Key, Any]) -> Any:
+        def enter(key: Key, tensor: Any) -> tuple[Any, Any]:
+            return tensor, tensor + zeros[key]
+
+        return _watched(model, aimed, on, captured, enter)[1]
+
+    keys = list(shapes)
+    found = on.lib.grad(lambda *zeros: shifted(dict(zip(keys, zeros, strict=True))), tuple(range(len(keys))))(
+        *shapes.values()
+    )
+    return dict(zip(keys, found, strict=True))
+
+
+def _watched(
+    model: Any,
+    aimed: Callable[[], Any],
+    on: Engine,
+    captured: Mapping[str, Captured],
+    enter: Callable[[Key, Any], tuple[Any, Any]],
+) -> tuple[dict[Key, Any], Any]:
+    """One watched run: the nodes of the wanted calls, and the number that the target gives."""
+    nodes = Nodes(list(captured), on, enter)
+    given: list[Any] = []
+    run(model, on, lambda: given.append(aimed()), nodes.ended)
+    return nodes.found, given[0]
+
+
+def _gradient(path: str, captured: Captured, found: Mapping[Key, Any], on: Engine) -> np.ndarray:
+    """The gradient of one path; zeros where the target doesn't depend on it."""
+    base, call = split_call(path)
+    for key in ((path, 0), (base, call or 0)):
+        if key in found:
+            return host(on.view, found[key])[0]
+    return np.zeros_like(captured.values)

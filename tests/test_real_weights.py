@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import layerscope as ls
+from layerscope.demo import classifier_weights
 
 # Largest difference, as a share of the layer's largest value: the ONNX file keeps its large weights in half precision.
 TOLERANCE = 6e-3
@@ -54,3 +55,12 @@ def test_sixteen_activations_run_twice_and_every_call_is_addressable(in_torch):
     assert len(maps) == 32
     assert table.choose("last")[0].path == "_swish:1"
     assert [each.spatial for each in table.choose("stages")] == [(112, 112), (56, 56), (28, 28), (14, 14), (7, 7)]
+
+
+def test_at_the_last_layer_the_gradients_are_the_classifiers_weights(in_torch):
+    """Grad-CAM generalises CAM (Selvaraju et al. 2017, section 3.1): where a global average leads to the classifier, the
+    mean gradient of a channel is its weight, divided by the number of places. The weights here come from the ONNX file."""
+    (fm,) = in_torch.capture(ls.demo_photo(), "last", target="tiger cat").values()
+    weights = classifier_weights(282)
+    np.testing.assert_allclose(fm.gradient.mean((0, 1, 2)) * 49, weights, atol=2e-3 * np.abs(weights).max())
+    assert fm.provenance["target"] == "class 282, tiger cat"

@@ -197,7 +197,7 @@ class Scope:
         kept, told = 0, not announce
         for fed in self._fed(images, batch, skipped):
             chosen = self._table(fed).choose(layers)
-            run = _Run(self, fed, chosen, channels)
+            run = _Run(self, fed, chosen, channels, self._said(aim))
             kept += run.bytes()
             if not told and kept > ANNOUNCE_BYTES:
                 log.warning("capture keeps %.1f GB so far in memory; stream() gives a batch at a time", kept / 1e9)
@@ -279,6 +279,14 @@ class Scope:
             return self.labels.index(target)
         return target
 
+    def _said(self, aim: Target | None) -> str:
+        """The target in words, as it stands on pictures."""
+        if aim is None:
+            return ""
+        if callable(aim):
+            return str(getattr(aim, "__name__", type(aim).__name__)).strip("<>")
+        return self.label(aim) if self.labels is None else f"class {aim}, {self.label(aim)}"
+
     def provenance(self) -> dict[str, Any]:
         """What a picture must remember of model and preprocessing."""
         # Taken anew at each capture: weights may have been trained since the last one.
@@ -295,12 +303,20 @@ class Scope:
 class _Run:
     """One forward pass: what was fed, which layers were chosen, what came out."""
 
-    def __init__(self, scope: Scope, fed: Fed, chosen: Sequence[Layer], channels: Sequence[int] | slice | None) -> None:
+    def __init__(
+        self,
+        scope: Scope,
+        fed: Fed,
+        chosen: Sequence[Layer],
+        channels: Sequence[int] | slice | None,
+        target: str,
+    ) -> None:
         self.fed = fed
         self.chosen = {each.path: each for each in chosen}
         self.numbers = {each.path: _channel_numbers(each, channels) for each in chosen}
         self.captured: dict[str, Captured] = {}
-        self.provenance = scope.provenance()
+        self.provenance = {**scope.provenance(), **({"target": target} if target else {})}
+        self.notes = (f"gradients of {target}",) if target else ()
 
     def bytes(self) -> int:
         """What the maps of this batch take, by the shapes of the dry run."""
@@ -365,7 +381,7 @@ def _feature_map(path: str, parts: Sequence[_Run]) -> FeatureMap:
         of=layer.channels or 1,
         tokens=tokens,
         dtype=raw[0].dtype,
-        notes=notes,
+        notes=(*notes, *parts[0].notes),
         provenance=parts[0].provenance,
     )
 

@@ -566,10 +566,12 @@ def test_gradients_through_the_scope_make_a_grad_cam():
     model, x = cam_model(), images(2)
     fm = ls.open(model, preprocess=None, labels=list("abcdef")).capture(x, "2", target="d")["2"]
     assert fm.gradient.shape == fm.values.shape
+    assert fm.provenance["target"] == "class 3, d"
     one = fm.image(0)
     cam = ls.weighted(one, one.gradient.mean((0, 1, 2)))
     wanted = (one.gradient.mean((1, 2), keepdims=True) * one.values).sum(-1)
     np.testing.assert_allclose(cam.values[..., 0], wanted, rtol=1e-5, atol=1e-6)
+    assert "gradients of class 3, d" in ls.heatmap(cam).alt()
     some = ls.open(model, preprocess=None).capture(x, "2", target=3, channels=[4, 1])["2"]
     np.testing.assert_allclose(some.gradient, fm.gradient[..., [4, 1]], atol=1e-7)
 

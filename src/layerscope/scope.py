@@ -133,7 +133,7 @@ class Scope:
         Raises `LayerNotFound`, `LayerNotCalled`, `ImageNotReadable`, `GradientsUnavailable`, `ModelNotReadable`.
         """
         skipped: list[tuple[str, str]] = []
-        parts = list(self._runs(images, layers, target, channels, batch, skipped, announce=True))
+        parts = list(self._runs(images, layers, target, channels, batch, skipped, keeping=True))
         return Maps(_joined(parts), skipped)
 
     def stream(
@@ -189,19 +189,18 @@ class Scope:
         channels: Sequence[int] | slice | None,
         batch: int | None,
         skipped: list[tuple[str, str]],
-        announce: bool = False,
+        keeping: bool = False,
     ) -> Iterator[_Run]:
         if batch is not None and (not isinstance(batch, int) or batch < 1):
             raise BadOption(f"batch={batch!r}: use a whole number from 1")
         aim = self._target(target)
-        kept, told = 0, not announce
+        count = self._count(images) if keeping else None
         for fed in self._fed(images, batch, skipped):
             chosen = self._table(fed).choose(layers)
             run = _Run(self, fed, chosen, channels, self._said(aim))
-            kept += run.bytes()
-            if not told and kept > ANNOUNCE_BYTES:
-                log.warning("capture keeps %.1f GB so far in memory; stream() gives a batch at a time", kept / 1e9)
-                told = True
+            if count is not None:
+                _announce(run, count)
+                count = None
             run.captured = self._captured(run, aim)
             yield run
 
@@ -267,6 +266,12 @@ class Scope:
                 last = np.take(array, [-1], axis)
                 array = np.concatenate([array, np.repeat(last, fill, axis)], axis)
             yield Fed(array, tuple(each.id for each in photos), tuple(photos), placement, fill)
+
+    def _count(self, images: Any) -> int:
+        """How many images there are; 1 for a generator, which can't tell."""
+        if self.preprocess == READY:
+            return sum(len(fed.ids) for fed in _ready(images, None))
+        return 1 if isinstance(images, Iterator) else len(_images.collect(images))
 
     def _target(self, target: Any) -> Target | None:
         if target is None:
@@ -343,6 +348,18 @@ class _Run:
         if ("c" in layer.axes and len(numbers) < (layer.channels or 0)) or list(numbers) != list(range(len(numbers))):
             values = np.take(values, numbers, layer.axes.index("c"))
         return values
+
+
+def _announce(run: _Run, count: int) -> None:
+    """Say how much memory a large capture will take, before its first forward pass."""
+    one = run.bytes() / len(run.fed.ids) + sum(each.pixels.nbytes for each in run.fed.photos or ()) / len(run.fed.ids)
+    if one * count > ANNOUNCE_BYTES:
+        log.warning(
+            "this capture will keep about %.1f GB in memory (%d images of %.1f MB); stream() gives a batch at a time",
+            one * count / 1e9,
+            count,
+            one / 1e6,
+        )
 
 
 def _joined(parts: Sequence[_Run]) -> dict[str, FeatureMap]:

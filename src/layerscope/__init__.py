@@ -44,12 +44,13 @@ if TYPE_CHECKING:
     from .featuremap import FeatureMap, load
     from .heatmaps import heatmap, overlay
     from .layer import Layer, LayerTable
+    from .maps import Maps
     from .opening import demo_model, demo_photo, open
     from .picture import Bar, Cell, Picture
     from .placement import Placement
     from .recipe import Recipe
     from .scale import Scale
-    from .scope import Maps, Scope
+    from .scope import Scope
     from .sheets import sheet
     from .strips import strip
 
@@ -66,7 +67,8 @@ _HOMES = {
     "placement": "Placement",
     "recipe": "Recipe",
     "scale": "Scale",
-    "scope": "Maps Scope",
+    "maps": "Maps",
+    "scope": "Scope",
     "sheets": "sheet",
     "drawing": "show",
     "strips": "strip",

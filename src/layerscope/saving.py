@@ -11,7 +11,8 @@ from .drawing import combined, draw
 from .errors import BadOption
 from .featuremap import FeatureMap
 from .images import collect
-from .scope import Maps, Scope
+from .maps import Maps
+from .scope import Scope
 
 TOGETHER = 16
 

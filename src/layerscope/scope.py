@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import math
 import random
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,29 +13,23 @@ import numpy as np
 
 from . import images as _images
 from . import preprocess as _preprocess
-from .axes import channels_last, split_tokens
 from .backends import Backend, Captured, Facts, Target
 from .errors import (
-    BadChannels,
     BadOption,
     GradientsUnavailable,
-    LayerNotFound,
     LayerscopeError,
     ModelNotReadable,
     PreprocessWarning,
     caller_level,
     near,
 )
-from .featuremap import FeatureMap, as_float32
-from .layer import Layer, LayerTable
+from .layer import LayerTable
+from .maps import Fed, Maps, Run, announce, joined
 from .photo import Photo
-from .placement import Placement
 from .preprocess import InputPlan
 from .recipe import READY, Recipe
 
-log = logging.getLogger("layerscope")
 TOGETHER = 16
-ANNOUNCE_BYTES = 2 << 30
 
 
 @dataclass(frozen=True)
@@ -47,53 +39,6 @@ class Prediction:
     label: str
     index: int
     probability: float
-
-
-class Maps(Mapping[str, FeatureMap]):
-    """The feature maps of one capture, path -> `FeatureMap`, in execution order.
-
-    A path may be shortened to its unique end, as everywhere. `skipped` lists (id, reason) of images that could not be
-    read.
-    """
-
-    def __init__(self, maps: Mapping[str, FeatureMap], skipped: Sequence[tuple[str, str]] = ()) -> None:
-        self._maps = dict(maps)
-        self.skipped = tuple(skipped)
-
-    def __getitem__(self, path: str) -> FeatureMap:
-        if path in self._maps:
-            return self._maps[path]
-        table = LayerTable(each.layer for each in self._maps.values())
-        chosen = table.choose(path)
-        if len(chosen) == 1:
-            return self._maps[chosen[0].path]
-        raise LayerNotFound(f"{path!r} names {len(chosen)} of the maps captured: {', '.join(self._maps)}")
-
-    def __contains__(self, path: object) -> bool:
-        return path in self._maps
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._maps)
-
-    def __len__(self) -> int:
-        return len(self._maps)
-
-    def __repr__(self) -> str:
-        return "\n".join(f"{path or 'output'}: {fm!r}" for path, fm in self.items()) or "<no maps>"
-
-
-@dataclass(frozen=True)
-class Fed:
-    """One batch on its way: the array for the model, and for each image its id, photo and placement.
-
-    `filled` counts copies of the last image at its end, where the model takes a fixed number of images.
-    """
-
-    array: Any
-    ids: tuple[str, ...]
-    photos: tuple[Photo, ...] | None = None
-    placement: tuple[Placement, ...] | None = None
-    filled: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +79,7 @@ class Scope:
         """
         skipped: list[tuple[str, str]] = []
         parts = list(self._runs(images, layers, target, channels, batch, skipped, keeping=True))
-        return Maps(_joined(parts), skipped)
+        return Maps(joined(parts), skipped)
 
     def stream(
         self,
@@ -149,7 +94,7 @@ class Scope:
         skipped: list[tuple[str, str]] = []
         told = 0
         for part in self._runs(images, layers, target, channels, batch, skipped):
-            yield Maps(_joined([part]), skipped[told:])
+            yield Maps(joined([part]), skipped[told:])
             told = len(skipped)
         if told < len(skipped):
             yield Maps({}, skipped[told:])
@@ -190,21 +135,21 @@ class Scope:
         batch: int | None,
         skipped: list[tuple[str, str]],
         keeping: bool = False,
-    ) -> Iterator[_Run]:
+    ) -> Iterator[Run]:
         if batch is not None and (not isinstance(batch, int) or batch < 1):
             raise BadOption(f"batch={batch!r}: use a whole number from 1")
         aim = self._target(target)
         count = self._count(images) if keeping else None
         for fed in self._fed(images, batch, skipped):
             chosen = self._table(fed).choose(layers)
-            run = _Run(self, fed, chosen, channels, self._said(aim))
+            run = Run(self.provenance(), fed, chosen, channels, self._said(aim))
             if count is not None:
-                _announce(run, count)
+                announce(run, count)
                 count = None
             run.captured = self._captured(run, aim)
             yield run
 
-    def _captured(self, run: _Run, target: Target | None) -> dict[str, Captured]:
+    def _captured(self, run: Run, target: Target | None) -> dict[str, Captured]:
         several = {call.path for layer in self._table(run.fed) for call in layer.per_call}
         # `path:0` rather than `path`: only single calls let the pass stop early.
         asked = {path if path in several or not path else f"{path}:0": path for path in run.chosen}
@@ -303,133 +248,6 @@ class Scope:
             "preprocess": self.preprocess.describe(),
             "preprocess_source": self.plan.note,
         }
-
-
-class _Run:
-    """One forward pass: what was fed, which layers were chosen, what came out."""
-
-    def __init__(
-        self,
-        scope: Scope,
-        fed: Fed,
-        chosen: Sequence[Layer],
-        channels: Sequence[int] | slice | None,
-        target: str,
-    ) -> None:
-        self.fed = fed
-        self.chosen = {each.path: each for each in chosen}
-        self.numbers = {each.path: _channel_numbers(each, channels) for each in chosen}
-        self.captured: dict[str, Captured] = {}
-        self.provenance = {**scope.provenance(), **({"target": target} if target else {})}
-        self.notes = (f"gradients of {target}",) if target else ()
-
-    def bytes(self) -> int:
-        """What the maps of this batch take, by the shapes of the dry run."""
-        one = 0
-        for path, layer in self.chosen.items():
-            share = len(self.numbers[path]) / (layer.channels or 1)
-            one += int(math.prod(layer.shape or ()) * share)
-        return 4 * one * max(1, len(self.fed.ids))
-
-    def kept(self, path: str, captured: Captured) -> Captured:
-        """Without the channels that weren't asked for, and without the images that only filled a fixed batch."""
-        layer, numbers = self.chosen[path], self.numbers[path]
-        return Captured(
-            self._cut(captured.values, layer, numbers),
-            None if captured.gradient is None else self._cut(captured.gradient, layer, numbers),
-            captured.dtype or str(captured.values.dtype),
-        )
-
-    def _cut(self, values: np.ndarray, layer: Layer, numbers: Sequence[int]) -> np.ndarray:
-        if self.fed.filled and "b" in layer.axes:
-            values = np.take(
-                values, range(values.shape[layer.axes.index("b")] - self.fed.filled), layer.axes.index("b")
-            )
-        if ("c" in layer.axes and len(numbers) < (layer.channels or 0)) or list(numbers) != list(range(len(numbers))):
-            values = np.take(values, numbers, layer.axes.index("c"))
-        return values
-
-
-def _announce(run: _Run, count: int) -> None:
-    """Say how much memory a large capture will take, before its first forward pass."""
-    one = run.bytes() / len(run.fed.ids) + sum(each.pixels.nbytes for each in run.fed.photos or ()) / len(run.fed.ids)
-    if one * count > ANNOUNCE_BYTES:
-        log.warning(
-            "this capture will keep about %.1f GB in memory (%d images of %.1f MB); stream() gives a batch at a time",
-            one * count / 1e9,
-            count,
-            one / 1e6,
-        )
-
-
-def _joined(parts: Sequence[_Run]) -> dict[str, FeatureMap]:
-    """The maps of all passes, in the execution order of the first."""
-    if not parts:
-        return {}
-    return {path: _feature_map(path, parts) for path in parts[0].captured}
-
-
-def _feature_map(path: str, parts: Sequence[_Run]) -> FeatureMap:
-    layer = parts[0].chosen[path]
-    raw = [each.captured[path] for each in parts]
-    values, notes = _values([each.values for each in raw], layer, path)
-    gradient = None
-    if raw[0].gradient is not None:
-        gradient = _values([each.gradient for each in raw if each.gradient is not None], layer, path)[0]
-    tokens = None
-    if layer.grid and "n" in layer.axes:
-        values, tokens = split_tokens(values, layer.grid)
-        if gradient is not None:
-            gradient, _ = split_tokens(gradient, layer.grid)
-    ids = tuple(id for each in parts for id in each.fed.ids)
-    if len(ids) != values.shape[0]:
-        # A layer whose rows are not images (detection boxes, windows): its rows are numbered, photos can't belong to them.
-        ids, photos, placement = tuple(f"row {at}" for at in range(values.shape[0])), None, None
-    else:
-        photos, placement = _photos(parts)
-    return FeatureMap(
-        values,
-        layer,
-        ids,
-        tuple(parts[0].numbers[path]),
-        photos,
-        placement,
-        gradient,
-        of=layer.channels or 1,
-        tokens=tokens,
-        dtype=raw[0].dtype,
-        notes=(*notes, *parts[0].notes),
-        provenance=parts[0].provenance,
-    )
-
-
-def _values(arrays: Sequence[np.ndarray], layer: Layer, path: str) -> tuple[np.ndarray, tuple[str, ...]]:
-    # Joined in the framework's own order: joining channels-last views would transpose them all.
-    if len(arrays) > 1 and "b" not in layer.axes:
-        raise BadOption(
-            f"{path!r} has no batch axis ({layer.axes}), so its images can't be joined: capture one at a time"
-        )
-    raw = arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=layer.axes.index("b"))
-    return as_float32(channels_last(raw, layer.axes))
-
-
-def _photos(parts: Sequence[_Run]) -> tuple[tuple[np.ndarray, ...] | None, tuple[Placement, ...] | None]:
-    if any(each.fed.photos is None or each.fed.placement is None for each in parts):
-        return None, None
-    return (
-        tuple(photo.pixels for each in parts for photo in each.fed.photos or ()),
-        tuple(place for each in parts for place in each.fed.placement or ()),
-    )
-
-
-def _channel_numbers(layer: Layer, channels: Sequence[int] | slice | None) -> list[int]:
-    count = layer.channels or 1
-    if channels is None:
-        return list(range(count))
-    numbers = list(range(count))[channels] if isinstance(channels, slice) else [int(each) for each in channels]
-    if not numbers or any(not 0 <= each < count for each in numbers):
-        raise BadChannels(f"channels={channels!r}: {layer.path!r} has the channels 0 to {count - 1}")
-    return numbers
 
 
 def _ready(batch: Any, together: int | None) -> Iterator[Fed]:

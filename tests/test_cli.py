@@ -130,6 +130,18 @@ def test_a_bad_image_is_skipped_listed_and_told_by_the_exit_code(capsys, photo, 
     assert err.count("\n") == 2, "the preprocessing and one line of error"
 
 
+def test_images_of_one_name_do_not_overwrite_each_other(capsys, photo, tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "cat.png").write_bytes(photo.read_bytes())
+    with Image.open(photo) as image:
+        image.convert("RGB").save(tmp_path / "a" / "cat.jpg")
+    given = [tmp_path / "a" / "cat.png", tmp_path / "b" / "cat.png", tmp_path / "a" / "cat.jpg"]
+    code, out, _ = run(capsys, "show", "demo", *given, "-l", "_conv_stem", "--combine", "mean", "-o", tmp_path / "out")
+    assert code == 0
+    assert len(set(out.split())) == len(list((tmp_path / "out").iterdir())) == 3
+
+
 def test_one_range_and_one_basis_for_all_images(capsys, photo, tmp_path):
     folder = tmp_path / "photos"
     folder.mkdir()

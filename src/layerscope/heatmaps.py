@@ -11,7 +11,7 @@ from .errors import BadLayout, BadOption
 from .featuremap import FeatureMap, as_map
 from .picture import Cell, Picture
 from .ruling import make_scale
-from .scale import ABOVE, BELOW, CONSTANT, NAN, NEG_INF, POS_INF, Scale, extent_of, palette
+from .scale import NAN, Scale, extent_of, marks_of, palette
 from .strips import strip
 from .words import about, caption, title_of
 
@@ -115,11 +115,6 @@ def overlay(
 def is_rgb(fm: FeatureMap) -> bool:
     """Whether the three channels are colours: those of a combination are, three channels of a layer aren't."""
     return bool(fm.rule) and fm.shape[-1] == 3
-
-
-def marks_of(codes: np.ndarray) -> set[int]:
-    """The special codes that occur."""
-    return {mark for mark in (NAN, POS_INF, NEG_INF, CONSTANT, BELOW, ABOVE) if (codes == mark).any()}
 
 
 def _one_range(scale: Any) -> Any:

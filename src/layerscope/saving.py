@@ -46,6 +46,7 @@ class Job:
         self.combine, self.values, self.output = combine, values, output
         self.drawing = {"overlay": overlay, "columns": columns, "scale": scale, "colors": colors, "sort": sort}
         self.skipped: list[tuple[str, str]] = []
+        self._names: dict[str, str] = {}
         # What needs all images at once: one range, one PCA basis, one file of values.
         self.together = scale == "images" or combine == "pca" or values is not None
 
@@ -67,7 +68,9 @@ class Job:
             made = {path: combined(fm, self.combine) for path, fm in maps.items()}
             for at in range(max((len(fm.ids) for fm in made.values()), default=0)):
                 for path, fm in made.items():
-                    yield from self._write(path, fm, at)
+                    # A layer whose rows are not images may have fewer of them.
+                    if at < len(fm.ids):
+                        yield from self._write(path, fm, at)
                 step(next(iter(made.values())).ids[at])
 
     def _maps(self) -> Iterator[Maps]:
@@ -98,7 +101,12 @@ class Job:
         folder.mkdir(parents=True, exist_ok=True)
         rule = f"-{_safe(self.combine.partition(':')[0])}" if self.combine else ""
         rule += "-overlay" if self.drawing["overlay"] else ""
-        return folder / f"{_safe(Path(id).stem)}-{_safe(path or 'output')}{rule}{suffix}.png"
+        return folder / f"{self._name(id)}-{_safe(path or 'output')}{rule}{suffix}.png"
+
+    def _name(self, id: str) -> str:
+        """A file name for an image: without its suffix, unless another image has that name already."""
+        short = _safe(str(Path(id).with_suffix("")))
+        return short if self._names.setdefault(short, id) == id else _safe(id)
 
     def _write_values(self, maps: Maps) -> Iterator[Path]:
         assert self.values is not None

@@ -211,6 +211,11 @@ def palette(colors: str | None) -> np.ndarray:
     return table
 
 
+def marks_of(codes: np.ndarray) -> set[int]:
+    """The special codes that occur, for the legend."""
+    return {mark for mark in MARKS if (codes == mark).any()}
+
+
 def extent_of(values: np.ndarray) -> np.ndarray:
     """float64 `[image, channel, 2]`: minimum and maximum of each channel over its finite values (NaN, NaN if none)."""
     result = raw_extent(values)

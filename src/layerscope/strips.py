@@ -13,7 +13,7 @@ from .errors import BadLayout
 from .featuremap import FeatureMap, as_map
 from .picture import Cell, Picture
 from .ruling import make_scale
-from .scale import ABOVE, BELOW, CONSTANT, NAN, NEG_INF, POS_INF, Scale, extent_of
+from .scale import Scale, extent_of, marks_of
 from .text import SMALL, font
 from .words import about, caption, title_of
 
@@ -62,10 +62,6 @@ def _codes(table: np.ndarray, rule: Scale, places: Sequence[int]) -> np.ndarray:
     return np.stack([rule.codes(row, 0, place) for row, place in zip(table, places, strict=True)])
 
 
-def _marks(codes: np.ndarray) -> set[int]:
-    return {mark for mark in (NAN, POS_INF, NEG_INF, CONSTANT, BELOW, ABOVE) if (codes == mark).any()}
-
-
 def _dense(
     one: FeatureMap, codes: np.ndarray, rule: Scale, places: Sequence[int], lines: tuple[str, ...], image: int
 ) -> Picture:
@@ -84,7 +80,7 @@ def _dense(
         title_of(one),
         lines,
         bar=rule if rule.single else None,
-        marks=_marks(codes),
+        marks=marks_of(codes),
     )
     numbers = [one.channels[place] for place in places]
     _row_numbers(canvas.body, [numbers[row * columns] for row in range(rows)], tall)
@@ -106,7 +102,7 @@ def _sequence(
     letters = font(SMALL)
     left = (len(str(max(one.channels))) + 1) * letters.width
     size = channels * zoom, left + positions * zoom
-    canvas = frame(*size, title_of(one), lines, bar=rule if rule.single else None, marks=_marks(codes))
+    canvas = frame(*size, title_of(one), lines, bar=rule if rule.single else None, marks=marks_of(codes))
     numbers = [one.channels[place] for place in places]
     _row_numbers(canvas.body, numbers, zoom)
     canvas.body[: size[0], left : size[1]] = codes.repeat(zoom, 0).repeat(zoom, 1)

@@ -177,7 +177,7 @@ def _in_folder(folder: Path) -> list[Path]:
     below: list[Path] = []
     for parent, names, files in os.walk(folder):
         names[:] = [name for name in names if not name.startswith(".")]
-        below += [Path(parent, name) for name in files if _is_image(name)]
+        below += [Path(parent, name) for name in files if is_image(name)]
         if below and parent == str(folder):
             break
     if not below:
@@ -187,7 +187,8 @@ def _in_folder(folder: Path) -> list[Path]:
     return sorted(below, key=_natural)
 
 
-def _is_image(name: str) -> bool:
+def is_image(name: str) -> bool:
+    """Whether a file of that name counts as an image in a folder."""
     return name.lower().endswith(SUFFIXES) and not name.startswith(".")
 
 

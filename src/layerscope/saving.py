@@ -10,7 +10,7 @@ from typing import Any
 from .drawing import combined, draw
 from .errors import BadOption
 from .featuremap import FeatureMap
-from .images import collect
+from .images import collect, is_image
 from .maps import Maps
 from .scope import Scope
 
@@ -101,18 +101,25 @@ class Job:
         folder.mkdir(parents=True, exist_ok=True)
         rule = f"-{_safe(self.combine.partition(':')[0])}" if self.combine else ""
         rule += "-overlay" if self.drawing["overlay"] else ""
-        return folder / f"{self._name(id)}-{_safe(path or 'output')}{rule}{suffix}.png"
+        return folder / f"{self._name(id)}-{self._name(path or 'output')}{rule}{suffix}.png"
 
-    def _name(self, id: str) -> str:
-        """A file name for an image: without its suffix, unless another image has that name already."""
-        short = _safe(str(Path(id).with_suffix("")))
-        return short if self._names.setdefault(short, id) == id else _safe(id)
+    def _name(self, given: str) -> str:
+        """A part of a file name for an image or a layer; numbered where another one has that name already."""
+        short = _safe(str(Path(given).with_suffix("")) if is_image(given) else given)
+        name, number = short, 2
+        while self._names.setdefault(name, given) != given:
+            name, number = f"{short}-{number}", number + 1
+        return name
 
     def _write_values(self, maps: Maps) -> Iterator[Path]:
         assert self.values is not None
         self.values.parent.mkdir(parents=True, exist_ok=True)
         for path, fm in maps.items():
-            name = self.values if len(maps) == 1 else self.values.with_name(f"{self.values.stem}-{_safe(path)}.npz")
+            name = (
+                self.values
+                if len(maps) == 1
+                else self.values.with_name(f"{self.values.stem}-{self._name(path or 'output')}.npz")
+            )
             yield fm.save(name)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 import layerscope as ls
-from layerscope import png, scale, sheets
+from layerscope import encoding, png, sheets
 
 from .arrays import channels_first_in_memory, name, noise, photo_map
 from .measure import Row, Target, parts_of, side_by_side
@@ -62,7 +62,7 @@ def _files(channels: int, folder: Path) -> Iterator[Row]:
 def _places(rows: int, columns: int, height: int, width: int) -> np.ndarray:
     """The tiles' places in a mosaic with gaps and room for labels, as a sheet has them: `[row, column, y, x]`."""
     tall, wide = height + 21, width + 8
-    mosaic = np.full((rows * tall, columns * wide), scale.GAP, np.uint8)
+    mosaic = np.full((rows * tall, columns * wide), encoding.GAP, np.uint8)
     steps = (tall * mosaic.strides[0], wide, mosaic.strides[0], 1)
     return np.lib.stride_tricks.as_strided(mosaic, (rows, columns, height, width), steps)
 
@@ -75,8 +75,8 @@ def _mosaics(channels: int) -> Iterator[Row]:
         exact = np.zeros(channels, bool)
 
         def ours(array: np.ndarray = array, out: np.ndarray = out, exact: np.ndarray = exact) -> None:
-            extent = scale.raw_extent(array)[0]
-            scale.encode(array[0], extent, None, exact, out, extent)
+            extent = encoding.raw_extent(array)[0]
+            encoding.encode(array[0], extent, None, exact, out, extent)
 
         found = side_by_side({"ours": ours, "read": lambda array=array: array.sum()}, seconds=1)
         # On small maps the fixed cost of a few numpy calls is all there is, so only the large one has a target.

@@ -8,8 +8,8 @@ from PIL import Image
 
 import layerscope as ls
 from layerscope.canvas import bar_ticks, round_numbers
+from layerscope.encoding import TOP
 from layerscope.preprocess import Recipe
-from layerscope.scale import TOP
 from layerscope.testing import TinyBackend, TinyModel, tiny_model
 
 

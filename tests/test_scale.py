@@ -7,21 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import layerscope as ls
-from layerscope.scale import (
-    ABOVE,
-    BELOW,
-    CONSTANT,
-    NAN,
-    NEG_INF,
-    POS_INF,
-    TOP,
-    encode,
-    extent_of,
-    lut,
-    number,
-    palette,
-    raw_extent,
-)
+from layerscope.encoding import ABOVE, BELOW, CONSTANT, NAN, NEG_INF, POS_INF, TOP, encode, extent_of, raw_extent
+from layerscope.scale import lut, number, palette
 
 FINITE = st.floats(-1e6, 1e6, width=32)
 

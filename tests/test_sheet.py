@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import layerscope as ls
-from layerscope.scale import ABOVE, BELOW, CONSTANT, GAP, INK, NAN, POS_INF, TOP
+from layerscope.encoding import ABOVE, BELOW, CONSTANT, GAP, INK, NAN, POS_INF, TOP
 from layerscope.sheets import PAGE_PIXELS, even_columns
 
 

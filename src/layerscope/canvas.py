@@ -8,8 +8,9 @@ from math import ceil, floor, log10
 
 import numpy as np
 
+from .encoding import ABOVE, BELOW, GAP, INK, INK_LIGHT, INK_MIDDLE
 from .picture import Bar
-from .scale import ABOVE, BELOW, GAP, INK, INK_LIGHT, INK_MIDDLE, MARKS, Scale, number
+from .scale import MARKS, Scale, number
 from .text import LARGE, SMALL, font, wrap
 
 MARGIN = 10

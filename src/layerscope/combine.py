@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from .encoding import raw_extent
 from .errors import BadOption, BadWeights
 from .featuremap import FeatureMap, as_map, as_numpy
-from .scale import raw_extent
 
 # Values in one step of a reduction: what a core's cache holds.
 BLOCK = 1 << 16

@@ -55,7 +55,8 @@ def show(
     (fm,) = maps.values()
     if len(fm.ids) != 1 and fm.photos is not None:
         raise BadOption(f"show() draws one image, these are {len(fm.ids)}: capture() takes them all")
-    return draw(fm, combine=combine, overlay=overlay, columns=columns, sort=sort, scale=scale, colors=colors, page=page)
+    whole = combined(fm, combine)
+    return draw(whole, overlay=overlay, columns=columns, sort=sort, scale=scale, colors=colors, page=page)
 
 
 def combined(fm: FeatureMap, rule: Any) -> FeatureMap:
@@ -76,7 +77,6 @@ def draw(
     fm: FeatureMap,
     *,
     image: int = 0,
-    combine: Any = None,
     overlay: bool = False,
     columns: int | None = None,
     sort: str = "index",
@@ -84,10 +84,9 @@ def draw(
     colors: str | None = None,
     page: int = 0,
 ) -> Picture:
-    """The picture that a feature map and a rule of combination ask for: overlay, heat map or sheet."""
-    whole = combined(fm, combine)
+    """The picture that a feature map asks for: an overlay, a heat map where it is a combination, else a sheet."""
     if overlay:
-        return laid_on(whole, image=image, scale=scale or "layer", colors=colors)
-    if combine is not None:
-        return heatmap(whole, image=image, scale=scale or "layer", colors=colors)
-    return sheet(whole, image=image, columns=columns, sort=sort, scale=scale or "channel", colors=colors, page=page)
+        return laid_on(fm, image=image, scale=scale or "layer", colors=colors)
+    if fm.rule:
+        return heatmap(fm, image=image, scale=scale or "layer", colors=colors)
+    return sheet(fm, image=image, columns=columns, sort=sort, scale=scale or "channel", colors=colors, page=page)

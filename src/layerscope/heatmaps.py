@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from .canvas import Canvas, frame
+from .encoding import NAN, extent_of
 from .errors import BadLayout, BadOption
 from .featuremap import FeatureMap, as_map
 from .picture import Cell, Picture
 from .ruling import make_scale
-from .scale import NAN, Scale, extent_of, marks_of, palette
+from .scale import Scale, marks_of, palette
 from .strips import strip
 from .words import about, caption, title_of
 

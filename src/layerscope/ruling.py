@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from .encoding import extent_of
 from .errors import BadScale
 from .featuremap import FeatureMap
-from .scale import DIVERGING, RULES, SEQUENTIAL, Scale, extent_of
+from .scale import DIVERGING, RULES, SEQUENTIAL, Scale
 
 
 def make_scale(whole: FeatureMap, one: FeatureMap, scale: Any, colors: str | None, extent: np.ndarray) -> Scale:

@@ -80,11 +80,10 @@ class Job:
             yield from self.scope.stream(self.images, self.layers, channels=self.channels, batch=TOGETHER)
 
     def _write(self, path: str, fm: FeatureMap, at: int) -> Iterator[Path]:
-        combine = None if self.combine is None else _already
-        picture = draw(fm, image=at, combine=combine, **self.drawing)
+        picture = draw(fm, image=at, **self.drawing)
         for page in range(picture.pages):
             if page:
-                picture = draw(fm, image=at, combine=combine, page=page, **self.drawing)
+                picture = draw(fm, image=at, page=page, **self.drawing)
             yield picture.save(self._place(path, fm.ids[at], page, picture.pages))
         prefix = fm.prefix()
         if prefix is not None:
@@ -121,11 +120,6 @@ class Job:
                 else self.values.with_name(f"{self.values.stem}-{self._name(path or 'output')}.npz")
             )
             yield fm.save(name)
-
-
-def _already(fm: FeatureMap) -> FeatureMap:
-    """The map has been combined, over all images at once."""
-    return fm
 
 
 def _safe(text: str) -> str:

@@ -11,17 +11,30 @@ bar beside it, so the two can't disagree.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
+from .encoding import (
+    ABOVE,
+    BELOW,
+    CONSTANT,
+    GAP,
+    INK,
+    INK_LIGHT,
+    INK_MIDDLE,
+    NAN,
+    NEG_INF,
+    POS_INF,
+    TOP,
+    ends,
+    extent_of,
+    marked,
+)
 from .errors import BadScale, near
 
-TOP = 240
-GAP, NAN, POS_INF, NEG_INF, CONSTANT, BELOW, ABOVE, INK_LIGHT, INK_MIDDLE, INK = range(241, 251)
 MARKS = {
     NAN: ("NaN", (255, 0, 255)),
     POS_INF: ("+inf", (255, 140, 0)),
@@ -33,7 +46,6 @@ MARKS = {
 PAPER, PEN = (241, 243, 245), (28, 32, 38)
 SEQUENTIAL, DIVERGING = "viridis", "vik"
 RULES = ("channel", "layer", "images")
-BLOCK = 1 << 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +126,7 @@ class Scale:
     def codes(self, values: Any, image: int = 0, channel: int = 0) -> np.ndarray:
         """The codes of `values` (any shape), uint8; `image` and `channel` choose among ranges per tile."""
         low, high = self.range(image, channel)
-        return _marked(np.asarray(values), low, high, self.center)
+        return marked(np.asarray(values), low, high, self.center)
 
     def decode(self, codes: Any, image: int = 0, channel: int = 0) -> np.ndarray:
         """The values that `codes` stand for, float64: the middle of the step, ±inf, NaN for every other mark.
@@ -151,14 +163,6 @@ class Scale:
         if self.center is not None:
             rule += f", centred on {number(self.center)}"
         return f"{rule} · colours {self.colors}"
-
-
-def ends(low: Any, high: Any, center: float | None) -> tuple[Any, Any]:
-    """The values of code 0 and code 240: the limits, or evenly around the centre far enough to reach both."""
-    if center is None:
-        return low, high
-    reach = np.maximum(np.abs(low - center), np.abs(high - center))
-    return center - reach, center + reach
 
 
 def number(value: float, digits: int = 3) -> str:
@@ -214,158 +218,6 @@ def palette(colors: str | None) -> np.ndarray:
 def marks_of(codes: np.ndarray) -> set[int]:
     """The special codes that occur, for the legend."""
     return {mark for mark in MARKS if (codes == mark).any()}
-
-
-def extent_of(values: np.ndarray) -> np.ndarray:
-    """float64 `[image, channel, 2]`: minimum and maximum of each channel over its finite values (NaN, NaN if none)."""
-    result = raw_extent(values)
-    for image, channel in np.argwhere(~np.isfinite(result).all(-1)):
-        plane = values[image, ..., channel]
-        plane = plane[np.isfinite(plane)]
-        result[image, channel] = (plane.min(), plane.max()) if plane.size else (np.nan, np.nan)
-    return result
-
-
-def raw_extent(values: np.ndarray) -> np.ndarray:
-    """float64 `[image, channel, 2]`: minimum and maximum of each channel; NaN and inf show in them."""
-    images, channels = values.shape[0], values.shape[-1]
-    result = np.empty((images, channels, 2))
-    if values[0, ..., 0].size == 0:
-        result[:] = np.nan
-        return result
-    for image in range(images):
-        flat = _flat(values[image])
-        if flat.flags.c_contiguous:
-            result[image, :, 0] = _down(np.minimum, flat)
-            result[image, :, 1] = _down(np.maximum, flat)
-        else:
-            result[image, :, 0] = flat.min(0)
-            result[image, :, 1] = flat.max(0)
-    return result
-
-
-def encode(
-    values: np.ndarray,
-    limits: np.ndarray,
-    center: float | None,
-    exact: np.ndarray,
-    out: np.ndarray,
-    extent: np.ndarray,
-) -> None:
-    """Write the codes of `values` `[height, width, channel]` into `out` `[row, column, height, width]`, channel after channel.
-
-    `limits` is `[channel, 2]`. `exact` marks the channels that need every value looked at: with NaN, inf, values outside
-    the limits, no range at all, or a range that float32 can't resolve. All others take a multiply and an add. `extent` is the
-    channels' own minimum and maximum, NaN and inf included (`raw_extent`), `[channel, 2]`.
-
-    The memory order decides the way, as a transpose of float32 would cost more than all the rest: planes one by one where
-    they lie together, blocks of rows where the channels do.
-    """
-    channels = values.shape[-1]
-    columns = out.shape[1]
-    low, high = ends(limits[:, 0], limits[:, 1], center)
-    with np.errstate(all="ignore"):
-        step = TOP / (high - low)
-        shift = 0.5 - low * step
-    plain = ~exact & (np.abs(shift) < 1 << 14) & (step < 1e30) & (step > 1e-30)
-    if plain.any():
-        factor = np.where(plain, step, 0).astype(np.float32)
-        offset = np.where(plain, shift, 0).astype(np.float32)
-        with np.errstate(all="ignore"):
-            if abs(values.strides[-1]) <= abs(values.strides[1]):
-                _encode_rows(values, factor, offset, out)
-            else:
-                _encode_planes(values, factor, offset, out)
-    rows, places = np.divmod(np.arange(channels), columns)
-    flat = exact & (limits[:, 0] == limits[:, 1]) & (extent == limits).all(1)
-    if flat.any():
-        out[rows[flat], places[flat]] = CONSTANT
-    for channel in np.flatnonzero(~plain & ~flat):
-        out[rows[channel], places[channel]] = _marked(
-            values[..., channel], float(limits[channel, 0]), float(limits[channel, 1]), center
-        )
-    for spare in range(channels, out.shape[0] * columns):
-        out[spare // columns, spare % columns] = GAP
-
-
-def _encode_planes(values: np.ndarray, factor: np.ndarray, offset: np.ndarray, out: np.ndarray) -> None:
-    height, width, channels = values.shape
-    planes = values.transpose(2, 0, 1)
-    most = max(1, BLOCK // max(1, height * width))
-    space = np.empty((min(most, channels, out.shape[1]), height, width), np.float32)
-    for row, start, stop in _runs(channels, out.shape[1], most):
-        scratch = space[: stop - start]
-        np.multiply(planes[start:stop], factor[start:stop, None, None], out=scratch)
-        scratch += offset[start:stop, None, None]
-        column = start - row * out.shape[1]
-        np.copyto(out[row, column : column + stop - start], scratch, casting="unsafe")
-
-
-def _encode_rows(values: np.ndarray, factor: np.ndarray, offset: np.ndarray, out: np.ndarray) -> None:
-    height, width, channels = values.shape
-    columns = out.shape[1]
-    factors, offsets = np.tile(factor, width), np.tile(offset, width)
-    block = min(height, max(1, BLOCK // 2 // max(1, width * channels)))
-    # Taken once: fresh memory for every block would cost as much as the arithmetic.
-    space, bytes_ = np.empty((block, width * channels), np.float32), np.empty((block, width, channels), np.uint8)
-    for top in range(0, height, block):
-        count = min(block, height - top)
-        scratch, codes = space[:count], bytes_[:count]
-        np.multiply(values[top : top + count].reshape(count, -1), factors, out=scratch)
-        scratch += offsets
-        np.copyto(codes.reshape(count, -1), scratch, casting="unsafe")
-        planes = codes.transpose(2, 0, 1)
-        # All full rows of the sheet in one copy, then the last one.
-        full = channels // columns
-        place = out[:full, :, top : top + count]
-        place[:] = planes[: full * columns].reshape(full, columns, count, width)
-        if full * columns < channels:
-            out[full, : channels - full * columns, top : top + count] = planes[full * columns :]
-
-
-def _runs(channels: int, columns: int, most: int) -> Iterator[tuple[int, int, int]]:
-    """(row, first channel, end) of runs of at most `most` channels that stay within a row of the sheet."""
-    for row in range(-(-channels // columns)):
-        stop = min(channels, (row + 1) * columns)
-        for start in range(row * columns, stop, most):
-            yield row, start, min(stop, start + most)
-
-
-def _marked(values: np.ndarray, low: float, high: float, center: float | None) -> np.ndarray:
-    """Codes with every special value marked, in float64."""
-    values = values.astype(np.float64)
-    finite = np.isfinite(values)
-    if low == high or np.isnan(low):
-        codes = np.full(values.shape, CONSTANT, np.uint8)
-    else:
-        start, end = ends(low, high, center)
-        inside = np.where(finite, np.clip(values, low, high), low)
-        # Divided before it is multiplied, and halved, because the range itself may overflow.
-        share = (inside / 2 - start / 2) / (end / 2 - start / 2)
-        codes = np.floor(share * TOP + 0.5).astype(np.uint8)
-    codes[values < low] = BELOW
-    codes[values > high] = ABOVE
-    codes[np.isnan(values)] = NAN
-    codes[values == np.inf] = POS_INF
-    codes[values == -np.inf] = NEG_INF
-    return codes
-
-
-def _flat(values: np.ndarray) -> np.ndarray:
-    """`[*spatial, channel]` as `[position, channel]`, a view where memory allows it."""
-    return values.reshape(-1, values.shape[-1])
-
-
-def _down(reduce: np.ufunc, flat: np.ndarray) -> np.ndarray:
-    """`reduce` over the positions of a contiguous `[position, channel]`, many positions a step: three times the plain speed."""
-    positions, channels = flat.shape
-    together = max(1, min(positions, 2048 // max(1, channels)))
-    whole = positions - positions % together
-    wide = reduce.reduce(flat[:whole].reshape(-1, together * channels), axis=0).reshape(together, channels)
-    result = reduce.reduce(wide, axis=0)
-    if whole < positions:
-        result = reduce(result, reduce.reduce(flat[whole:], axis=0))
-    return result
 
 
 def _union(limits: np.ndarray) -> np.ndarray:

@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from .canvas import MUTED, STRENGTHS, frame
+from .canvas import MUTED, STRENGTHS, Canvas, frame
+from .encoding import ABOVE, BELOW, CONSTANT, NAN, NEG_INF, POS_INF, encode, extent_of, raw_extent
 from .errors import BadOption, near
 from .featuremap import FeatureMap, as_map
 from .picture import Cell, Picture
 from .ruling import make_scale
-from .scale import ABOVE, BELOW, CONSTANT, MARKS, NAN, NEG_INF, POS_INF, Scale, encode, extent_of, number, raw_extent
+from .scale import MARKS, Scale, number
 from .strips import strip
 from .text import SMALL, font
 from .words import about, caption, title_of
@@ -266,8 +267,25 @@ def _compose(
         for line in range(grid.zoom):
             places[:, :, line :: grid.zoom] = wide
     _write_labels(spaced, labels, grid, count)
+    cells = _cells(canvas, grid, tiles, pitch_y, labels.height, image)
+    return Picture(
+        canvas.codes,
+        cells,
+        rule,
+        title_of(one),
+        lines,
+        about(one, rule),
+        canvas.bar,
+        page,
+        pages,
+        grid.zoom,
+    )
+
+
+def _cells(canvas: Canvas, grid: Grid, tiles: Tiles, pitch_y: int, above: int, image: int) -> tuple[Cell, ...]:
+    count = len(tiles.channels)
     xs = canvas.x + np.arange(count) % grid.columns * grid.pitch
-    ys = canvas.y + np.arange(count) // grid.columns * pitch_y + labels.height
+    ys = canvas.y + np.arange(count) // grid.columns * pitch_y + above
     boxes = zip(
         xs.tolist(),
         ys.tolist(),
@@ -281,19 +299,7 @@ def _compose(
         strict=False,
     )
     # As Cell(*each), without a call into Python for each of 2,048.
-    cells = tuple(map(partial(tuple.__new__, Cell), boxes))
-    return Picture(
-        canvas.codes,
-        cells,
-        rule,
-        title_of(one),
-        lines,
-        about(one, rule),
-        canvas.bar,
-        page,
-        pages,
-        grid.zoom,
-    )
+    return tuple(map(partial(tuple.__new__, Cell), boxes))
 
 
 def _write_labels(spaced: np.ndarray, labels: Labels, grid: Grid, count: int) -> None:

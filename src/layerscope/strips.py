@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from .canvas import frame, write
+from .encoding import extent_of
 from .errors import BadLayout
 from .featuremap import FeatureMap, as_map
 from .picture import Cell, Picture
 from .ruling import make_scale
-from .scale import Scale, extent_of, marks_of
+from .scale import Scale, marks_of
 from .text import SMALL, font
 from .words import about, caption, title_of
 

@@ -136,10 +136,12 @@ def test_images_of_one_name_do_not_overwrite_each_other(capsys, photo, tmp_path)
         (tmp_path / folder / "cat.png").write_bytes(photo.read_bytes())
     with Image.open(photo) as image:
         image.convert("RGB").save(tmp_path / "a" / "cat.jpg")
-    given = [tmp_path / "a" / "cat.png", tmp_path / "b" / "cat.png", tmp_path / "a" / "cat.jpg"]
-    code, out, _ = run(capsys, "show", "demo", *given, "-l", "_conv_stem", "--combine", "mean", "-o", tmp_path / "out")
-    assert code == 0
-    assert len(set(out.split())) == len(list((tmp_path / "out").iterdir())) == 3
+    png, jpg, other = tmp_path / "a" / "cat.png", tmp_path / "a" / "cat.jpg", tmp_path / "b" / "cat.png"
+    for name, given in {"suffixes": (png, jpg), "folders": (png, other)}.items():
+        to = tmp_path / name
+        code, out, _ = run(capsys, "show", "demo", *given, "-l", "_conv_stem", "--combine", "mean", "-o", to)
+        assert code == 0
+        assert len(set(out.split())) == len(list(to.iterdir())) == 2
 
 
 def test_one_range_and_one_basis_for_all_images(capsys, photo, tmp_path):

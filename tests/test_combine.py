@@ -84,6 +84,14 @@ def test_a_dict_names_true_channels_and_leaves_the_others_out():
     assert found.rule == "weighted sum of 1 of 3 channels"
 
 
+@pytest.mark.parametrize("order", [np.ascontiguousarray, planes_first], ids=["nhwc", "nchw"])
+def test_a_weight_of_zero_looks_at_no_value(order):
+    values = noise(1, 4, 4, 3)
+    values[..., 1] = np.nan
+    found = ls.weighted(order(values), [1.0, 0.0, 2.0])
+    np.testing.assert_allclose(found.values[..., 0], values[..., 0] + 2 * values[..., 2], rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("weights", "match"),
     [

@@ -45,6 +45,8 @@ $(VENV)/demo.stamp: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/test.stamp: pyproject.toml constraints.txt requirements-test.txt | $(VENV)/bin/python
 	$(PIP) install -c constraints.txt -r requirements-test.txt -e '.[all]'
+	# Without what it depends on: it names the `tensorflow` package, and tensorflow-cpu is the same module.
+	$(PIP) install -c constraints.txt --no-deps tf_keras
 	touch $@ $(VENV)/demo.stamp
 
 clean:

@@ -13,6 +13,10 @@ demo: $(VENV)/demo.stamp
 test: $(VENV)/test.stamp check-style
 	$(THREADS) $(BIN)/python -m pytest tests src $(PYTEST)
 
+# The tests of one backend as if no other framework were installed: `make test-torch`, `test-keras`, `test-onnx` …
+test-%: $(VENV)/test.stamp
+	$(THREADS) $(BIN)/python -m pytest --only $* $(sort $(wildcard tests/backends/test_$*.py tests/backends/test_$*_*.py)) $(PYTEST)
+
 # What runs before each commit, in under two minutes: format, lint, types, fast tests.
 check: $(VENV)/test.stamp check-style
 	$(THREADS) $(BIN)/python -m pytest tests src -q -m "not slow and not frameworks" $(PYTEST)

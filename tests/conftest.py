@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import sys
 
 import pytest
 
@@ -44,9 +45,44 @@ NEEDED = (
     "build",
 )
 
+# What `--only NAME` leaves importable of the frameworks: what the tests of one backend need, those of converters included.
+FRAMEWORKS = {
+    "ai_edge_litert", "equinox", "flax", "jax", "keras", "onnx", "onnxruntime", "tensorflow", "tf_keras", "torch",
+}  # fmt: skip
+ONLY = {
+    "torch": {"torch"},
+    "keras": {"keras", "tensorflow", "jax", "torch"},
+    "tf_keras": {"tf_keras", "tensorflow", "keras"},
+    "onnx": {"onnx", "onnxruntime", "torch"},
+    "tflite": {"ai_edge_litert", "tensorflow", "keras"},
+    "jax": {"jax", "flax", "equinox"},
+}
+
+
+class Without:
+    """One of the interpreter's finders, for which some packages aren't installed."""
+
+    def __init__(self, finder, names):
+        self.finder, self.names = finder, names
+
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+
+    def find_spec(self, name, path=None, target=None):
+        return None if name.partition(".")[0] in self.names else self.finder.find_spec(name, path, target)
+
+
+def pytest_addoption(parser):
+    parser.addoption("--only", choices=sorted(ONLY), help="the tests run as if no other framework were installed")
+
+
+def pytest_configure(config):
+    if only := config.getoption("--only"):
+        sys.meta_path[:] = [Without(finder, FRAMEWORKS - ONLY[only]) for finder in sys.meta_path]
+
 
 def pytest_sessionstart(session):
     """In CI a missing library is a failure; elsewhere the tests that need it are skipped and say so."""
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-    if os.environ.get("CI") and missing:
+    if os.environ.get("CI") and missing and not session.config.getoption("--only"):
         pytest.exit(f"CI lacks what the tests need: {', '.join(missing)}", returncode=3)

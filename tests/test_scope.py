@@ -28,7 +28,7 @@ def test_maps_come_in_execution_order_with_all_that_describes_them():
     assert fm.ids == ("array-0",)
     assert np.array_equal(fm.photos[0], photo())
     assert fm.placement[0].photo == (20, 30)
-    assert fm.provenance["model_digest"] == "sha256:tiny"
+    assert fm.provenance["model_digest"] == tiny_model().facts.digest
     assert "unit" in fm.provenance["preprocess"]
     assert maps["act:1"].shape == (1, 3, 3, 5)
     assert "conv1" in repr(maps)

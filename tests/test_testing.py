@@ -1,5 +1,8 @@
 """The conformance suite on the backend without a framework, and proof that it notices a wrong one."""
 
+import time
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -50,6 +53,55 @@ class Writing(TinyBackend):
         return super().capture(model, batch, paths, target)
 
 
+class Forgetful(TinyBackend):
+    """Numbers its rows by how often it was asked."""
+
+    asked = 0
+
+    def layers(self, model, batch):
+        Forgetful.asked += 1
+        return [replace(each, note=f"dry run {self.asked}") for each in super().layers(model, batch)]
+
+
+class Batched(TinyBackend):
+    """Shapes of the whole batch, not of one image."""
+
+    def layers(self, model, batch):
+        return [
+            replace(each, shape=each.shape and (len(batch), *each.shape[1:])) for each in super().layers(model, batch)
+        ]
+
+
+class OneRun(TinyBackend):
+    """Keeps what runs in one place for the whole process."""
+
+    running = None
+
+    def capture(self, model, batch, paths, target=None):
+        OneRun.running = model
+        time.sleep(0.01)
+        return super().capture(OneRun.running, batch, paths, target)
+
+
+class Constant(TinyBackend):
+    def digest(self, model):
+        return "sha256:constant"
+
+
+class Double(TinyBackend):
+    def capture(self, model, batch, paths, target=None):
+        found = super().capture(model, batch, paths, target)
+        return {path: Captured(each.values.astype(float)) for path, each in found.items()}
+
+
+class Leaking(TinyBackend):
+    def capture(self, model, batch, paths, target=None):
+        model.steps = [*model.steps, model.steps[-1]]
+        found = super().capture(model, batch, paths, target)
+        model.steps = model.steps[:-1]
+        return found
+
+
 @pytest.mark.parametrize(
     ("wrong", "test"),
     [
@@ -57,6 +109,13 @@ class Writing(TinyBackend):
         (Swapped, "test_images_do_not_mix"),
         (Unordered, "test_results_come_in_execution_order"),
         (Writing, "test_the_batch_is_not_written_to"),
+        (Forgetful, "test_the_table_is_the_same_each_time"),
+        (Batched, "test_the_table_does_not_depend_on_the_number_of_images"),
+        (Batched, "test_every_layer_that_can_be_shown_gives_what_the_table_says"),
+        (OneRun, "test_two_threads_do_not_mix"),
+        (Constant, "test_the_digest_tells_states_of_the_weights_apart"),
+        (Double, "test_values_are_real_arrays_of_the_host"),
+        (Leaking, "test_an_unknown_layer_costs_the_model_nothing"),
     ],
 )
 def test_the_suite_notices_a_wrong_backend(wrong, test):

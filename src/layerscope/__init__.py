@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .drawing import show
     from .errors import (
         BackendMissing,
+        BackendSkipped,
         BadChannels,
         BadLayout,
         BadOption,
@@ -56,8 +57,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "combine": "Basis deviation maximum mean norm pca pca_basis total weighted",
-    "errors": "BackendMissing BadChannels BadLayout BadOption BadScale BadWeights GradientsUnavailable ImageNotReadable"
-    " ImageTooLarge ImagesSkipped LayerNotCalled LayerNotFound LayerscopeError LayerscopeWarning LayoutWarning"
+    "errors": "BackendMissing BackendSkipped BadChannels BadLayout BadOption BadScale BadWeights GradientsUnavailable"
+    " ImageNotReadable ImageTooLarge ImagesSkipped LayerNotCalled LayerNotFound LayerscopeError LayerscopeWarning LayoutWarning"
     " ModelNotReadable PreprocessUnknown PreprocessWarning RandomWeights TrustRequired",
     "featuremap": "FeatureMap load",
     "heatmaps": "heatmap overlay",
@@ -77,6 +78,7 @@ _WHERE = {name: module for module, names in _HOMES.items() for name in names.spl
 
 __all__ = [
     "BackendMissing",
+    "BackendSkipped",
     "BadChannels",
     "BadLayout",
     "BadOption",

@@ -21,7 +21,8 @@ LayerscopeWarning
 ├── LayoutWarning             an array's sizes speak against its library's convention
 ├── ImagesSkipped             images of a collection that could not be read
 ├── PreprocessWarning         the preprocessing is not known, or looks wrong
-└── RandomWeights             the model was built without trained weights
+├── RandomWeights             the model was built without trained weights
+└── BackendSkipped            an installed package's backend can't be used
 ```
 
 A message says what was given, what is allowed, and what to do next.
@@ -112,6 +113,10 @@ class PreprocessWarning(LayerscopeWarning):
 
 class RandomWeights(LayerscopeWarning):
     """The model has random weights, so its maps mean nothing yet."""
+
+
+class BackendSkipped(LayerscopeWarning):
+    """A backend that an installed package offers can't be used, and was left out."""
 
 
 def near(name: str, known: Iterable[str], count: int = 3) -> str:

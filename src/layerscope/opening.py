@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from . import preprocess as _preprocess
-from .backends import SPECS, Facts, for_file, for_model, named
+from .backends import Facts, for_file, for_model, named, specs, suffixes
 from .errors import BadOption, LayerscopeError, ModelNotReadable
 from .scope import Scope
 
@@ -90,9 +90,8 @@ def _from_reference(given: str, weights: Path | None, reader: Any, trust: bool) 
         if weights is not None:
             _put_weights(built, reader, weights)
         return built, reader, given.rpartition(":")[2]
-    known = ", ".join(suffix for spec in SPECS for suffix in spec.suffixes)
     raise ModelNotReadable(
-        f"no file {given!r}; a model is the path of a file ({known}), 'keras:VGG16', 'package.module:factory', or 'demo'"
+        f"no file {given!r}; a model is the path of a file ({suffixes()}), 'keras:VGG16', 'package.module:factory', or 'demo'"
     )
 
 
@@ -121,7 +120,7 @@ def _built(reference: str) -> Any:
 def _is_model(found: Any) -> bool:
     if isinstance(found, type):
         return False
-    return any(spec.module in sys.modules and spec.backend().owns(found) for spec in SPECS)
+    return any(spec.module in sys.modules and spec.backend().owns(found) for spec in specs())
 
 
 def _put_weights(model: Any, reader: Any, weights: Path) -> None:

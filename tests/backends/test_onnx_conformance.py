@@ -122,7 +122,8 @@ class TestFile(TestOnnx):
         self.folder = tmp_path
 
     def build(self, parameters: Mapping[str, np.ndarray], fail: bool = False) -> Any:
-        path = self.folder / f"{'bad' if fail else 'good'}.onnx"
+        weights = hashlib.sha256(b"".join(each.tobytes() for each in parameters.values())).hexdigest()[:8]
+        path = self.folder / f"{'bad' if fail else 'good'}-{weights}.onnx"
         beside = {"save_as_external_data": True, "location": f"{path.stem}.bin", "size_threshold": 0}
         path.with_suffix(".bin").unlink(missing_ok=True)  # onnx appends to it
         onnx.save(super().build(parameters, fail), path, **(beside if self.beside else {}))

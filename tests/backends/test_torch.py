@@ -50,6 +50,8 @@ class TestTorch(BackendTests):
         model = Suite(fail)
         for name, value in parameters.items():
             model.get_parameter(name).data = torch.from_numpy(value.copy())
+        nn.init.zeros_(model.spare.weight)
+        nn.init.zeros_(model.spare.bias)
         return model
 
     def state(self, model):

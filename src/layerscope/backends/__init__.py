@@ -7,19 +7,23 @@ layers name; `layerscope.testing.BackendTests` is the suite that holds it to thi
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import importlib.util
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from ..errors import BackendMissing, ModelNotReadable
+from ..errors import BackendMissing, BackendSkipped, ModelNotReadable, caller_level
 from ..layer import Layer
 
 Target = int | Callable[[Any], Any]
+GROUP = "layerscope.backends"
 
 
 @dataclass(frozen=True)
@@ -100,27 +104,35 @@ class Facts:
 
 @dataclass(frozen=True)
 class Spec:
-    """One row of the table: which framework, which module must be imported for an object to be its model, which files."""
+    """One row of the table: which framework, which module must be imported for an object to be its model, which files.
+
+    `entry` is `"package.module:Class"` of the backend, imported when a model is its own. `install` is the pip line where
+    the backend isn't layerscope's own (else it is made from `extra`).
+    """
 
     name: str
     module: str
     suffixes: tuple[str, ...]
     extra: str
     entry: str
+    install: str = ""
 
     def backend(self) -> Any:
         """The backend itself; raises `BackendMissing` where the framework isn't installed."""
         if importlib.util.find_spec(self.module) is None:
-            raise BackendMissing(
-                f"this model needs {self.module}, which isn't installed: pip install 'layerscope[{self.extra}]' {self.hint}"
-            )
+            raise BackendMissing(f"this model needs {self.module}, which isn't installed: {self.line}")
         module, _, name = self.entry.partition(":")
         try:
             return getattr(importlib.import_module(module), name)()
         except ImportError as error:
-            raise BackendMissing(
-                f"{self.module} is installed but can't be imported ({error}): pip install 'layerscope[{self.extra}]'"
-            ) from error
+            raise BackendMissing(f"{self.module} is installed but can't be imported ({error}): {self.line}") from error
+
+    @property
+    def line(self) -> str:
+        """The pip line that installs what the backend needs."""
+        if self.install:
+            return self.install
+        return f"pip install 'layerscope[{self.extra}]' {self.hint}".rstrip()
 
     @property
     def hint(self) -> str:
@@ -135,28 +147,61 @@ SPECS = (
 )
 
 
+@cache
+def specs() -> tuple[Spec, ...]:
+    """Every row: those of installed packages (entry points of the group `layerscope.backends`) before layerscope's own.
+
+    A package's backend is asked first, as it reads something more special than a framework's models do. One that can't be
+    used is left out with a `BackendSkipped` warning.
+    """
+    rows: list[Spec] = []
+    for point in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda each: each.name):
+        try:
+            spec = point.load()
+        except Exception as error:
+            # Code of another package: whatever it raises must not take layerscope down with it.
+            _skip(point, f"{type(error).__name__}: {error}")
+            continue
+        if not isinstance(spec, Spec):
+            _skip(point, f"{point.value} is a {type(spec).__name__}, not a layerscope.backends.Spec")
+        elif spec.name in {each.name for each in (*rows, *SPECS)}:
+            _skip(point, f"there is a backend {spec.name!r} already")
+        else:
+            rows.append(spec)
+    return (*rows, *SPECS)
+
+
+def _skip(point: importlib.metadata.EntryPoint, why: str) -> None:
+    of = f" of {point.dist.name}" if point.dist else ""
+    warnings.warn(f"the backend {point.name!r}{of} is left out: {why}", BackendSkipped, stacklevel=caller_level())
+
+
+def suffixes() -> str:
+    """The suffixes of all files that a backend reads, as a list to print."""
+    return ", ".join(suffix for spec in specs() for suffix in spec.suffixes)
+
+
 def named(name: str) -> Spec:
     """The row of that name."""
-    for spec in SPECS:
+    for spec in specs():
         if spec.name == name:
             return spec
-    raise BackendMissing(f"no backend {name!r}; there are {', '.join(each.name for each in SPECS)}")
+    raise BackendMissing(f"no backend {name!r}; there are {', '.join(each.name for each in specs())}")
 
 
 def for_file(path: Path) -> Spec:
     """The row that reads files of this suffix."""
-    for spec in SPECS:
+    for spec in specs():
         if path.suffix.lower() in spec.suffixes:
             return spec
-    known = ", ".join(suffix for spec in SPECS for suffix in spec.suffixes)
     raise ModelNotReadable(
-        f"{path.name}: no backend reads {path.suffix or 'files without a suffix'}; known are {known}"
+        f"{path.name}: no backend reads {path.suffix or 'files without a suffix'}; known are {suffixes()}"
     )
 
 
 def for_model(model: Any) -> Any:
     """The backend that owns a model object. Only frameworks that are already imported are asked."""
-    for spec in SPECS:
+    for spec in specs():
         if spec.module in sys.modules:
             backend = spec.backend()
             if backend.owns(model):

@@ -75,7 +75,12 @@ def with_gradients(
 def aim_at(output: Any, target: Target, on: Engine) -> Any:
     """The number to differentiate: one class's score of the main output summed over the images, or what a function gives."""
     if callable(target):
-        return keras.ops.sum(keras.ops.convert_to_tensor(target(output)))
+        aim = keras.ops.convert_to_tensor(target(output))
+        if len(aim.shape) > 1:
+            raise BadOption(
+                f"the target function gave numbers of shape {tuple(aim.shape)}; it must give one number, or one for each image"
+            )
+        return keras.ops.sum(aim)
     found = parts(output, on.concrete)
     main = next((each.tensor for each in found if not each.suffix), None)
     if main is None or len(main.shape) < 2:

@@ -168,6 +168,10 @@ def aim_at(output: Any, target: Target) -> torch.Tensor:
             raise GradientsUnavailable(
                 f"the target function gave a {type(aim).__name__}; it must give a tensor of the output"
             )
+        if aim.ndim > 1:
+            raise BadOption(
+                f"the target function gave numbers of shape {tuple(aim.shape)}; it must give one number, or one for each image"
+            )
         return aim.sum()
     parts = parts_of(output)
     main = parts.get(main_part(parts))

@@ -1,0 +1,117 @@
+"""Gradients of each layer with respect to a target, or a named refusal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..axes import channels_last
+from ..errors import GradientsUnavailable, LayerscopeError
+from ..tiny import tiny_parameters
+from .network import Network
+
+
+class GradientTests(Network):
+    """Gradients of each layer with respect to a target, or a named refusal."""
+
+    def test_gradients_are_those_of_the_network(self) -> None:
+        if not self.backend().gradients:
+            return
+        model, calls = self.network(), self.calls()
+        table = self.table(model)
+        before = self.state(model)
+        found = self.backend().capture(model, self.batch(), list(calls.values()), 2)
+        assert self.state(model) == before
+        values, wanted = self.expected(), self.gradients(2)
+        for name, path in calls.items():
+            gradient = found[path].gradient
+            assert gradient is not None
+            self.same(channels_last(found[path].values, table[path].axes), values[name])
+            self.same(channels_last(gradient, table[path].axes), wanted[name])
+
+    def gradients(self, target: int) -> dict[str, np.ndarray]:
+        """The derivative of one class score with respect to each call's output, by the chain rule in numpy."""
+        given, values = tiny_parameters(), self.expected()
+        head = np.zeros_like(values["head"])
+        head[:, target] = 1
+        last = np.broadcast_to(given["head.weight"][target] / values["act:1"][0, ..., 0].size, values["act:1"].shape)
+        conv2 = last * (values["conv2"] > 0)
+        act = np.zeros_like(values["act:0"])
+        for y, x in np.ndindex(3, 3):
+            rows, columns = conv2.shape[1], conv2.shape[2]
+            act[:, y : y + 2 * rows : 2, x : x + 2 * columns : 2] += conv2 @ given["conv2.weight"][:, :, y, x]
+        return {"head": head, "act:1": last, "conv2": conv2, "act:0": act, "conv1": act * (values["conv1"] > 0)}
+
+    def test_gradients_are_given_or_refused(self) -> None:
+        if self.backend().gradients:
+            return
+        try:
+            self.backend().capture(self.network(), self.batch(), [self.paths["conv1"]], 0)
+        except GradientsUnavailable:
+            return
+        raise AssertionError("a target was ignored")
+
+    def test_a_function_as_target_equals_the_class_it_picks(self) -> None:
+        if not self.backend().gradients:
+            return
+        model, path = self.network(), self.paths["conv1"]
+        by_class = self.backend().capture(model, self.batch(), [path], 2)[path].gradient
+        # One number, written so that every framework's tensors take it.
+        both = self.backend().capture(model, self.batch(), [path], lambda out: out[0, 2] + out[1, 2])
+        by_function = both[path].gradient
+        assert by_class is not None and by_function is not None
+        self.same(by_function, by_class)
+
+    def test_a_function_may_give_one_number_for_each_image(self) -> None:
+        if not self.backend().gradients:
+            return
+        model, path = self.network(), self.paths["conv1"]
+        by_class = self.backend().capture(model, self.batch(), [path], 2)[path].gradient
+        by_function = self.backend().capture(model, self.batch(), [path], lambda out: out[:, 2])[path].gradient
+        assert by_class is not None and by_function is not None
+        self.same(by_function, by_class)
+
+    def test_a_target_that_does_not_exist_is_a_named_error(self) -> None:
+        if not self.backend().gradients:
+            return
+        model = self.network()
+        self.backend().layers(model, self.batch())
+        before = self.state(model)
+        for target in (6, -7, 1000):
+            try:
+                self.backend().capture(model, self.batch(), [self.paths["conv1"]], target)
+            except LayerscopeError as error:
+                assert str(target) in str(error)
+            else:
+                raise AssertionError(f"class {target} of 6 was accepted")
+        assert self.state(model) == before
+
+    def test_a_target_that_raises_leaves_the_model_as_it_was(self) -> None:
+        if not self.backend().gradients:
+            return
+        model, path = self.network(), self.paths["conv1"]
+        self.backend().layers(model, self.batch())
+        before, wanted = self.state(model), self.backend().capture(model, self.batch(), [path])[path].values
+
+        def wrong(out: Any) -> Any:
+            raise RuntimeError("the target failed")
+
+        try:
+            self.backend().capture(model, self.batch(), [path], wrong)
+        except Exception as error:
+            # Any class: a framework may wrap what the target raises.
+            assert "the target failed" in str(error)
+        else:
+            raise AssertionError("the target's own error was swallowed")
+        assert self.state(model) == before
+        self.same(self.backend().capture(model, self.batch(), [path])[path].values, wanted)
+
+    def test_a_target_that_is_no_number_is_a_named_error(self) -> None:
+        if not self.backend().gradients:
+            return
+        try:
+            self.backend().capture(self.network(), self.batch(), [self.paths["conv1"]], lambda out: out)
+        except LayerscopeError:
+            return
+        raise AssertionError("a target with many numbers was accepted")

@@ -1,0 +1,86 @@
+"""The network of the suite: how a backend's test class builds it, and its values worked out in numpy."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..axes import channels_last
+from ..backends import Captured
+from ..layer import Layer
+from ..tiny import tiny_model, tiny_parameters
+
+
+class Network:
+    """What a backend's test class says of itself, and what the tests compare with.
+
+    `paths` gives the backend's own path for each layer of the network (`"spare"`: one that never runs, where the
+    framework can hold such a layer; `"act"`: `"first|second"` where it can't hold a layer that is called twice, with
+    `shared = False`). `axes` are the model's input axes. `can_fail` says whether `build(fail=True)` gives a model that
+    raises "failed in the middle" between `conv1` and `conv2`. `tolerance` is relative and absolute, against numpy's sums.
+    """
+
+    paths: ClassVar[Mapping[str, str]] = {"conv1": "conv1", "act": "act", "conv2": "conv2", "head": "head"}
+    axes: ClassVar[str] = "bchw"
+    can_fail: ClassVar[bool] = True
+    shared: ClassVar[bool] = True
+    tolerance: ClassVar[float] = 2e-5
+
+    def backend(self) -> Any:
+        """The backend under test."""
+        raise NotImplementedError
+
+    def build(self, parameters: Mapping[str, np.ndarray], fail: bool = False) -> Any:
+        """The network with these weights; with `fail`, one that raises an error between `conv1` and `conv2`."""
+        raise NotImplementedError
+
+    def state(self, model: Any) -> bytes:
+        """Everything that must be the same after a capture: weights, flags, statistics."""
+        raise NotImplementedError
+
+    def ran(self, model: Any) -> Sequence[str] | None:
+        """The names of the layers that have run so far, where the model can tell, else `None`."""
+        return None
+
+    def images(self, count: int = 2) -> np.ndarray:
+        return np.random.default_rng(7).standard_normal((count, 3, 8, 8)).astype(np.float32)
+
+    def batch(self, count: int = 2) -> np.ndarray:
+        return np.ascontiguousarray(self.images(count).transpose(["bchw".index(each) for each in self.axes]))
+
+    def expected(self, count: int = 2) -> dict[str, np.ndarray]:
+        """Each call's output in numpy, as `[image, *spatial, channel]`."""
+        value, named = self.images(count), {}
+        for name, step in zip(("conv1", "act:0", "conv2", "act:1", "head"), tiny_model().steps, strict=True):
+            value = step.run(value.copy())
+            named[name] = channels_last(value, step.axes)
+        return named
+
+    def calls(self) -> dict[str, str]:
+        """The suite's name of each call -> the path that asks for it."""
+        act = self.paths["act"]
+        first, second = (f"{act}:0", f"{act}:1") if self.shared else act.split("|")
+        return {**{name: self.paths[name] for name in ("conv1", "conv2", "head")}, "act:0": first, "act:1": second}
+
+    def table(self, model: Any) -> dict[str, Layer]:
+        rows = self.backend().layers(model, self.batch())
+        return {each.path: each for row in rows for each in (row, *row.per_call)}
+
+    def read(self, captured: Mapping[str, Captured], table: Mapping[str, Layer]) -> dict[str, np.ndarray]:
+        return {path: channels_last(each.values, table[path].axes) for path, each in captured.items()}
+
+    def same(self, found: np.ndarray, wanted: np.ndarray) -> None:
+        np.testing.assert_allclose(found, wanted, rtol=self.tolerance, atol=self.tolerance)
+
+    def network(self) -> Any:
+        """The network with the suite's own weights."""
+        return self.build(tiny_parameters())
+
+
+def random_state() -> str:
+    """Python's and numpy's random state, as a digest."""
+    return hashlib.sha256(repr((random.getstate(), np.random.get_state())).encode()).hexdigest()

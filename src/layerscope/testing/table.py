@@ -1,0 +1,75 @@
+"""What the table of layers says, before anything is captured."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..axes import channels_last
+from ..backends import Backend
+from .network import Network
+
+
+class TableTests(Network):
+    """What the table of layers says, before anything is captured."""
+
+    def test_it_is_a_backend(self) -> None:
+        assert isinstance(self.backend(), Backend)
+
+    def test_it_owns_its_models_only(self) -> None:
+        assert self.backend().owns(self.network())
+        for other in (None, np.zeros(3), "model", object()):
+            assert not self.backend().owns(other)
+
+    def test_rows_are_numbered_and_in_execution_order(self) -> None:
+        rows = self.backend().layers(self.network(), self.batch())
+        assert [each.index for each in rows] == list(range(len(rows)))
+        paths = [each.path for each in rows]
+        order = [paths.index(self.paths[name]) for name in ("conv1", "conv2", "head")]
+        assert order == sorted(order)
+        assert len(set(paths)) == len(paths)
+        ran = [bool(each.calls) for each in rows]
+        assert ran == sorted(ran, reverse=True), "layers that never ran come last"
+
+    def test_calls_know_their_order(self) -> None:
+        table, calls = self.table(self.network()), self.calls()
+        steps = [table[calls[name]].step for name in ("conv1", "act:0", "conv2", "act:1", "head")]
+        assert -1 not in steps
+        assert steps == sorted(set(steps))
+
+    def test_shapes_and_axes_are_those_of_one_image(self) -> None:
+        table = self.table(self.network())
+        for name, path in self.calls().items():
+            layer = table[path]
+            wanted = self.expected(1)[name].shape
+            assert layer.shape is not None
+            assert channels_last(np.zeros(layer.shape), layer.axes).shape == wanted
+            assert layer.channels == wanted[-1]
+
+    def test_a_shared_layer_has_calls(self) -> None:
+        if not self.shared:
+            return
+        act = self.table(self.network())[self.paths["act"]]
+        assert act.calls == 2
+        assert [each.path for each in act.per_call] == [f"{self.paths['act']}:0", f"{self.paths['act']}:1"]
+
+    def test_the_table_is_the_same_each_time(self) -> None:
+        model = self.network()
+        assert self.backend().layers(model, self.batch()) == self.backend().layers(model, self.batch())
+
+    def test_the_table_does_not_depend_on_the_number_of_images(self) -> None:
+        model = self.network()
+        one, three = (self.backend().layers(model, self.batch(count)) for count in (1, 3))
+        assert [(each.path, each.shape) for each in one] == [(each.path, each.shape) for each in three]
+
+    def test_every_layer_that_can_be_shown_gives_what_the_table_says(self) -> None:
+        model = self.network()
+        calls = [call for row in self.backend().layers(model, self.batch()) for call in row.per_call or (row,)]
+        shown = {each.path: each for each in calls if each.showable}
+        assert shown
+        found = self.backend().capture(model, self.batch(2), list(shown))
+        assert set(found) == set(shown)
+        for path, layer in shown.items():
+            assert layer.shape is not None
+            assert len(layer.axes) == len(layer.shape) == found[path].values.ndim, path
+            wanted = [2 * size if axis == "b" else size for axis, size in zip(layer.axes, layer.shape, strict=True)]
+            assert list(found[path].values.shape) == wanted, path

@@ -1,0 +1,90 @@
+"""Backends of other packages: found through the entry point group, asked first, left out with a warning when wrong."""
+
+import sys
+import types
+from importlib.metadata import EntryPoint
+
+import numpy as np
+import pytest
+
+import layerscope as ls
+from layerscope import backends
+from layerscope.backends import SPECS, Spec
+from layerscope.testing import TinyBackend, tiny_model
+
+ACME = Spec("acme", "acme", (".acme",), "", "acme.reader:AcmeBackend", "pip install acme-layerscope")
+
+
+class AcmeBackend(TinyBackend):
+    name = "acme"
+
+    def load(self, path, weights=None, trust=False):
+        return tiny_model()
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """Makes importlib.metadata find these entry points: name -> what it loads; `missing` ones load nothing."""
+    package = types.ModuleType("acme")
+    reader = types.ModuleType("acme.reader")
+    reader.AcmeBackend, package.__spec__ = AcmeBackend, types.SimpleNamespace(name="acme")
+
+    def install(*missing, **points):
+        for name, value in points.items():
+            setattr(package, name, value)
+        found = [EntryPoint(name, f"acme:{name}", backends.GROUP) for name in (*points, *missing)]
+        monkeypatch.setattr(backends.importlib.metadata, "entry_points", lambda group: found if group else [])
+        backends.specs.cache_clear()
+
+    monkeypatch.setitem(sys.modules, "acme", package)
+    monkeypatch.setitem(sys.modules, "acme.reader", reader)
+    yield install
+    backends.specs.cache_clear()
+
+
+def test_its_models_and_files_are_opened(installed, tmp_path):
+    installed(ACME=ACME)
+    assert backends.specs() == (ACME, *SPECS)
+    scope = ls.open(tiny_model(), preprocess=None)
+    assert scope.backend.name == "acme"
+    assert scope.capture(np.zeros((1, 3, 8, 8), np.float32), "conv1")["conv1"].values.shape == (1, 8, 8, 4)
+    file = tmp_path / "net.acme"
+    file.touch()
+    assert ls.open(file, preprocess=None).backend.name == "acme"
+    assert ls.open(tiny_model(), backend="acme", preprocess=None).backend.name == "acme"
+
+
+def test_its_files_are_listed_among_those_that_can_be_read(installed, tmp_path):
+    installed(ACME=ACME)
+    file = tmp_path / "net.unknown"
+    file.touch()
+    with pytest.raises(ls.ModelNotReadable, match=r"known are \.acme, "):
+        ls.open(file)
+
+
+def test_what_it_needs_is_said_in_its_own_words(installed, tmp_path, monkeypatch):
+    installed(ACME=ACME)
+    monkeypatch.setattr(backends.importlib.util, "find_spec", lambda name: None)
+    file = tmp_path / "net.acme"
+    file.touch()
+    with pytest.raises(ls.BackendMissing, match="needs acme, which isn't installed: pip install acme-layerscope"):
+        ls.open(file)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        (AcmeBackend, "acme:ACME is a type, not a layerscope.backends.Spec"),
+        (Spec("torch", "acme", (), "", "acme.reader:AcmeBackend"), "there is a backend 'torch' already"),
+    ],
+)
+def test_a_wrong_one_is_left_out_and_named(installed, wrong, why):
+    installed(ACME=wrong)
+    with pytest.warns(ls.BackendSkipped, match=why):
+        assert backends.specs() == SPECS
+
+
+def test_one_that_can_not_be_imported_is_left_out_and_named(installed):
+    installed("broken", ACME=ACME)
+    with pytest.warns(ls.BackendSkipped, match="'broken' is left out: AttributeError"):
+        assert backends.specs()[0] == ACME

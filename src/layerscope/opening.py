@@ -16,8 +16,10 @@ from . import preprocess as _preprocess
 from .backends import Facts, for_file, for_model, named, specs, suffixes
 from .errors import BadOption, LayerscopeError, ModelNotReadable
 from .scope import Scope
+from .transforms import categories
 
 REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+TORCHVISION = "torchvision:"
 DEMO, DEMO_PHOTO = "efficientnet-lite0.onnx", "chelsea.png"
 
 
@@ -34,17 +36,23 @@ def open(
     """A `Scope` on a model.
 
     `model`: a model object (Keras, PyTorch, ONNX); the path of a file (`.keras`, `.h5`, `.onnx`, `.pt2`, `.pt`);
-    `"keras:VGG16"`; `"package.module:factory"`, a function that builds the model; or `"demo"`, the embedded network.
-    `weights` is a file for a model that is built, not loaded. `preprocess`: `"auto"` (what the model itself says), the
-    name of a recipe, a `Recipe`, a function, or `None` for batches that are ready. `size`: the model's input size,
-    `(height, width)`, where the model leaves it free. `labels`: class names, or a file with one a line. `backend`: the
-    name of one, or an object with its verbs. `trust=True` lets a file run code while it is loaded.
+    `"keras:VGG16"` or `"torchvision:vgg16"`; `"package.module:factory"`, a function that builds the model; or `"demo"`,
+    the embedded network. `weights` is a file for a model that is built, not loaded. `preprocess`: `"auto"` (what the model
+    itself says), the name of a recipe, a `Recipe`, a transform or a weights entry of torchvision (whose class names become
+    the labels), a function, or `None` for batches that are ready. `size`: the model's input size, `(height, width)`, where
+    the model leaves it free. `labels`: class names, or a file with one a line. `backend`: the name of one, or an object
+    with its verbs. `trust=True` lets a file run code while it is loaded.
 
     Raises `ModelNotReadable` and its children `BackendMissing` and `TrustRequired`, `PreprocessUnknown`, `BadOption`.
     """
     path = None if weights is None else Path(weights)
     reader = named(backend).backend() if isinstance(backend, str) else backend
-    if isinstance(model, str | os.PathLike):
+    entry = None
+    if isinstance(model, str) and model.startswith(TORCHVISION) and not Path(model).exists():
+        reader = reader or named("torch").backend()
+        name = model.removeprefix(TORCHVISION)
+        model, entry = reader.from_torchvision(name, path)
+    elif isinstance(model, str | os.PathLike):
         model, reader, name = _from_reference(os.fspath(model), path, reader, trust)
     else:
         if path is not None:
@@ -54,8 +62,11 @@ def open(
             raise ModelNotReadable(f"the backend {reader.name!r} doesn't read a {type(model).__qualname__}")
         name = ""
     facts = reader.facts(model) if hasattr(reader, "facts") else Facts(type(model).__name__)
+    if preprocess == "auto" and entry is not None:
+        preprocess = entry
     recipe, plan = _preprocess.choose(preprocess, facts, size)
-    return Scope(model, reader, recipe, _labels(labels, facts), plan, facts, name or facts.name)
+    named_by = categories(preprocess) if labels is None else None
+    return Scope(model, reader, recipe, named_by or _labels(labels, facts), plan, facts, name or facts.name)
 
 
 def demo_model() -> Path:
@@ -91,7 +102,8 @@ def _from_reference(given: str, weights: Path | None, reader: Any, trust: bool) 
             _put_weights(built, reader, weights)
         return built, reader, given.rpartition(":")[2]
     raise ModelNotReadable(
-        f"no file {given!r}; a model is the path of a file ({suffixes()}), 'keras:VGG16', 'package.module:factory', or 'demo'"
+        f"no file {given!r}; a model is the path of a file ({suffixes()}), 'keras:VGG16', 'torchvision:vgg16',"
+        " 'package.module:factory', or 'demo'"
     )
 
 

@@ -17,6 +17,7 @@ from .photo import Photo, as_array
 from .placement import Placement, Size
 from .recipe import READY, RECIPES, Recipe, as_recipe, callable_name, shown
 from .resizing import geometry, resampled, window
+from .transforms import from_transform
 
 READY_WAY = "give batches that are ready for the model, with preprocess=None"
 
@@ -44,8 +45,9 @@ class InputPlan:
 def choose(wanted: Any, facts: Facts, size: int | Sequence[int] | None = None) -> tuple[Recipe, InputPlan]:
     """The recipe for a model, with its size filled in, and the plan of the model's input.
 
-    `wanted` is "auto", a recipe's name, a `Recipe`, a mapping of its fields, a function of the RGB pixels, or `None`
-    (batches are ready). Size: what is given, else what the model fixes, else the recipe's, else 224 × 224.
+    `wanted` is "auto", a recipe's name, a `Recipe`, a mapping of its fields, a transform or a weights entry of torchvision
+    or timm, a function of the RGB pixels, or `None` (batches are ready). Size: what is given, else what the model fixes,
+    else the recipe's, else 224 × 224.
     Raises `PreprocessUnknown` where the model's input isn't one image batch of 1 or 3 channels.
 
     >>> vgg = Facts("vgg", (Input("x", "bhwc", (None, 224, 224, 3)),), recipe="caffe", source="keras.applications")
@@ -96,6 +98,9 @@ def _recipe(wanted: Any, facts: Facts, feed: Input) -> tuple[Recipe, bool, str]:
         if _dtype(feed) == "uint8":
             return RECIPES["raw"], True, "the model's input is uint8, so it takes 0–255"
         return RECIPES["unit"], False, "the model doesn't say how to preprocess: 0–1 assumed, preprocess= changes it"
+    transform = from_transform(wanted)
+    if transform is not None:
+        return transform, True, f"preprocessing from the given {type(wanted).__module__.partition('.')[0]} transform"
     return as_recipe(wanted), True, "preprocessing as given"
 
 

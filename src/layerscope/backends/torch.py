@@ -17,6 +17,7 @@ from . import Captured, Facts, Target
 from .torch_axes import TorchAxes
 from .torch_facts import digest, facts
 from .torch_load import load, load_weights
+from .torch_models import from_torchvision
 from .torch_run import Stop, aim_at, as_captured, fed, first_image, left_as_found, main_part, parts_of, unwrapped
 
 
@@ -43,6 +44,10 @@ class TorchBackend:
 
     def load_weights(self, model: Any, path: Path) -> None:
         load_weights(model, path)
+
+    def from_torchvision(self, name: str, weights: Path | None = None) -> tuple[Any, Any]:
+        """The model `torchvision.models.NAME`, and the entry of its default weights."""
+        return from_torchvision(name, weights)
 
     def layers(self, model: Any, batch: Any) -> list[Layer]:
         model = _readable(model)

@@ -14,7 +14,7 @@ SOURCE = Path(ls.__file__).parent
 ROWS = {
     "_version": 0, "errors": 0, "layer": 0, "axes": 0, "placement": 0,
     "encoding": 1, "scale": 1, "png": 1, "text": 1, "picture": 1, "featuremap": 1,
-    "words": 2, "canvas": 2, "ruling": 2, "strips": 2, "sheets": 2, "heatmaps": 2, "combine": 2, "backends": 2,
+    "words": 2, "canvas": 2, "ruling": 2, "strips": 2, "sheets": 2, "heatmaps": 2, "combine": 2, "attending": 2, "backends": 2,
     "backends.*": 3, "tiny": 3, "testing": 3,
     "transforms": 4,
     "recipe": 4, "resizing": 4, "planes": 4, "photo": 4, "images": 4, "preprocess": 4, "maps": 4, "scope": 4,

@@ -215,7 +215,8 @@ def test_tokens_are_laid_on_their_grid_with_the_prefix_apart():
     assert fm.tokens.shape == (1, 2, 5)
     assert fm.prefix().shape == (1, 2, 5)
     assert "2 prefix tokens apart" in ls.sheet(fm).alt()
-    assert len(ls.sheet(fm.prefix()).cells) == 5
+    assert len(ls.sheet(fm.prefix()).cells) == 2 * 5
+    assert fm.layer.prefix == ("prefix1", "prefix2")
 
 
 def test_rows_that_are_not_images_get_no_photos():

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
+    from .attending import attention, attention_rollout
     from .combine import Basis, deviation, maximum, mean, norm, pca, pca_basis, total, weighted
     from .drawing import show
     from .errors import (
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from .strips import strip
 
 _HOMES = {
+    "attending": "attention attention_rollout",
     "combine": "Basis deviation maximum mean norm pca pca_basis total weighted",
     "errors": "BackendMissing BackendSkipped BadChannels BadLayout BadOption BadScale BadWeights GradientsUnavailable"
     " ImageNotReadable ImageTooLarge ImagesSkipped LayerNotCalled LayerNotFound LayerscopeError LayerscopeWarning LayoutWarning"
@@ -111,6 +113,8 @@ __all__ = [
     "Scope",
     "TrustRequired",
     "__version__",
+    "attention",
+    "attention_rollout",
     "demo_model",
     "demo_photo",
     "deviation",

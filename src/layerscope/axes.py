@@ -2,9 +2,10 @@
 
 Axes are one letter each, in the array's own order:
 
-    b batch   c channel   d depth   h height   w width   n sequence or tokens
+    b batch   c channel   d depth   h height   w width   n sequence or tokens   q query token   k key token
 
-so `"bchw"` is PyTorch's image layout and `"bhwc"` TensorFlow's. They are stated by whoever knows the layer. Sizes never
+so `"bchw"` is PyTorch's image layout and `"bhwc"` TensorFlow's, and `"bcqk"` the weights of an attention with the heads as
+its channels. They are stated by whoever knows the layer. Sizes never
 decide how an array is read: a map three pixels wide is not a colour picture.
 """
 
@@ -18,7 +19,7 @@ import numpy as np
 
 from .errors import BadLayout
 
-SPATIAL = "dhwn"
+SPATIAL = "dhwnqk"
 LETTERS = "bc" + SPATIAL
 CHANNELS_LAST = {1: "c", 2: "hw", 3: "hwc", 4: "bhwc", 5: "bdhwc"}
 CHANNELS_FIRST = {1: "c", 2: "hw", 3: "chw", 4: "bchw", 5: "bcdhw"}
@@ -29,7 +30,8 @@ def check(axes: str, shape: Sequence[int]) -> None:
     """Raise `BadLayout` unless `axes` names each axis of `shape` once."""
     if len(set(axes)) != len(axes) or not set(axes) <= set(LETTERS):
         raise BadLayout(
-            f"layout={axes!r}: use each of the letters b (batch), c (channel), d, h, w (space), n (sequence) at most once"
+            f"layout={axes!r}: use each of the letters b (batch), c (channel), d, h, w (space), n (sequence),"
+            " q, k (query and key tokens) at most once"
         )
     if len(axes) != len(shape):
         raise BadLayout(f"layout={axes!r} names {len(axes)} axes, the array has {len(shape)}: shape {tuple(shape)}")
@@ -78,11 +80,12 @@ def sizes_speak_against(axes: str, shape: Sequence[int]) -> str | None:
     return other if square or colour else None
 
 
-def token_grid(tokens: int, grids: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
+def token_grid(tokens: int, grids: Sequence[tuple[int, int]], prefix: int | None = None) -> tuple[int, int] | None:
     """The (height, width) of the patch grid that `tokens` tokens lie on, or `None`.
 
-    `grids` are the sizes of the patch embeddings that ran before, newest last. Up to 16 more tokens than the grid has
-    places are prefix tokens (class, distillation, registers). A grid halved by patch merging counts too.
+    `grids` are the sizes of the patch embeddings that ran before, newest last. More tokens than the grid has places are
+    prefix tokens (class, distillation, registers): `prefix` of them where the model says how many, else up to 16. A grid
+    halved by patch merging counts too.
 
     >>> token_grid(14 * 10 + 5, [(14, 10)])
     (14, 10)
@@ -90,10 +93,13 @@ def token_grid(tokens: int, grids: Sequence[tuple[int, int]]) -> tuple[int, int]
     (7, 5)
     >>> token_grid(100, [(14, 10)]) is None
     True
+    >>> token_grid(14 * 10 + 4, [(14, 10)], prefix=5) is None
+    True
     """
     for height, width in reversed(grids):
         while height > 1 and width > 1:
-            if 0 <= tokens - height * width <= MOST_PREFIX_TOKENS:
+            left = tokens - height * width
+            if left in (0, prefix) if prefix is not None else 0 <= left <= MOST_PREFIX_TOKENS:
                 return height, width
             if height % 2 or width % 2:
                 break
@@ -118,6 +124,15 @@ def split_tokens(values: np.ndarray, grid: tuple[int, int], prefix: int | None =
             + ": give the grid = (height, width) of the patch embedding and the number of prefix tokens"
         )
     return values[:, found:].reshape(images, height, width, channels), values[:, :found]
+
+
+def prefix_names(count: int, known: Sequence[str] = ()) -> tuple[str, ...]:
+    """Names of `count` prefix tokens: those that are known, else `prefix1`, `prefix2` …
+
+    >>> prefix_names(2, ("cls", "dist")), prefix_names(2)
+    (('cls', 'dist'), ('prefix1', 'prefix2'))
+    """
+    return tuple(known) if len(known) == count else tuple(f"prefix{at + 1}" for at in range(count))
 
 
 def permuted_view(axes: str, before: Sequence[int], after: Sequence[int]) -> str | None:

@@ -162,33 +162,55 @@ class FeatureMap:
         )
 
     def combined(self, values: np.ndarray, rule: str, notes: Sequence[str] = ()) -> FeatureMap:
-        """A map made from this one by a rule over its channels; its channels are numbered anew."""
+        """A map made from this one by a rule over its channels; its channels are numbered anew.
+
+        Prefix tokens have no place on a map, so they stay behind, and a note says so; `prefix()` before combining has them.
+        """
+        left_out = () if self.prefix() is None else ("prefix tokens left out: " + ", ".join(self.layer.prefix),)
         return replace(
             self,
             values=np.ascontiguousarray(values, np.float32),
             channels=tuple(range(values.shape[-1])),
             gradient=None,
             tokens=None,
+            layer=replace(self.layer, prefix=()) if self.tokens is not None else self.layer,
             rule=rule if not self.rule else f"{rule} of {self.rule}",
             of=self.of,
-            notes=(*self.notes, *notes),
+            notes=(*self.notes, *notes, *left_out),
         )
 
     def prefix(self) -> FeatureMap | None:
-        """The prefix tokens (class, registers) as a sequence of their own, or `None`."""
+        """The prefix tokens (class, distillation, registers) `[image, token, channel]`, or `None` where there are none.
+
+        Their names are `layer.prefix`; `strip` draws a labelled row of channels for each.
+        """
         if self.tokens is None or not self.tokens.shape[1]:
             return None
-        return replace(self, values=self.tokens, tokens=None, gradient=None, placement=None, notes=("prefix tokens",))
+        count = self.tokens.shape[1]
+        layer = replace(
+            self.layer,
+            axes="bnc",
+            shape=(1, count, self.of),
+            grid=None,
+            prefix=_axes.prefix_names(count, self.layer.prefix),
+        )
+        notes = (*self.notes, "prefix tokens")
+        return replace(self, values=self.tokens, layer=layer, tokens=None, gradient=None, placement=None, notes=notes)
 
     def to_xarray(self) -> xarray.DataArray:
-        """An `xarray.DataArray` with the dimensions image, d, h, w (or n), channel."""
+        """An `xarray.DataArray` with the dimensions image, d, h, w (or n; q, k for attention weights), channel.
+
+        Prefix tokens have no place on the grid: `fm.prefix().to_xarray()` has them, with their names along n.
+        """
         import xarray
 
         names = {0: (), 1: ("n",), 2: ("h", "w"), 3: ("d", "h", "w")}[len(self.spatial)]
+        names = ("q", "k") if self.layer.attention else names
+        named = {"n": list(self.layer.prefix)} if names == ("n",) and len(self.layer.prefix) == self.shape[1] else {}
         return xarray.DataArray(
             self.values,
             dims=("image", *names, "channel"),
-            coords={"image": list(self.ids), "channel": list(self.channels)},
+            coords={"image": list(self.ids), "channel": list(self.channels), **named},
             name=self.layer.path or "output",
             attrs={"kind": self.layer.kind, "rule": self.rule, **self.provenance},
         )
@@ -277,9 +299,10 @@ def as_float32(values: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
 
 def _layer(fields: Mapping[str, Any]) -> Layer:
     fields = dict(fields)
-    for name in ("shape", "grid", "aliases"):
+    for name in ("shape", "grid"):
         fields[name] = fields[name] and tuple(fields[name])
-    fields["aliases"] = fields["aliases"] or ()
+    for name in ("aliases", "prefix"):
+        fields[name] = tuple(fields.get(name) or ())
     fields["per_call"] = tuple(_layer(each) for each in fields["per_call"])
     return Layer(**fields)
 

@@ -86,6 +86,11 @@ def overlay(
     one = whole.image(image)
     if one.photos is None or one.placement is None:
         raise BadOption("this map has no photo to lie on: overlay() needs a map from capture() of an image")
+    if one.layer.attention:
+        raise BadLayout(
+            f"{one.layer.path!r} holds attention weights, whose rows are query tokens and whose columns are key tokens, so it"
+            " has no place on the photo: ls.attention(fm) gives where a token looks"
+        )
     if not 0 <= alpha <= 1:
         raise BadOption(f"alpha={alpha!r}: use a share from 0 (photo alone) to 1 (map alone)")
     colored = is_rgb(whole)

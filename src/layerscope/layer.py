@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
 
+from .axes import SPATIAL
 from .errors import LayerNotCalled, LayerNotFound, near
 
 
@@ -21,7 +22,8 @@ class Layer:
     `axes` names the axes of `shape`, the output of a dry run with one image, both in the framework's own order; `""`
     and `None` where nothing came out. `calls` is how often it ran, `note` what there is to say of it. A layer that ran
     more than once has one `Layer` a call in `per_call`, at `path:0`, `path:1`, … `grid` is the (height, width) of
-    image tokens. `aliases` are other names that find it. `step` is the place of its (first) call among all calls of the
+    image tokens (of the key tokens where the axes are `q` and `k`), `prefix` the names of the tokens in front of them:
+    `("cls", "reg1")`. `aliases` are other names that find it. `step` is the place of its (first) call among all calls of the
     run, -1 where the backend doesn't say.
     """
 
@@ -36,6 +38,7 @@ class Layer:
     aliases: tuple[str, ...] = field(default=(), repr=False)
     per_call: tuple[Layer, ...] = field(default=(), repr=False)
     step: int = field(default=-1, repr=False)
+    prefix: tuple[str, ...] = field(default=(), kw_only=True)
 
     @property
     def channels(self) -> int | None:
@@ -47,11 +50,16 @@ class Layer:
     @property
     def spatial(self) -> tuple[int, ...]:
         """The sizes of the spatial axes, e.g. `(224, 224)`; `()` for a dense layer."""
-        if self.grid:
+        if self.grid and "n" in self.axes:
             return self.grid
         if not self.shape:
             return ()
-        return tuple(self.shape[self.axes.index(each)] for each in "dhwn" if each in self.axes)
+        return tuple(self.shape[self.axes.index(each)] for each in SPATIAL if each in self.axes)
+
+    @property
+    def attention(self) -> bool:
+        """Whether it is attention weights: a row for each query token, a column for each key token, a channel a head."""
+        return "q" in self.axes and "k" in self.axes
 
     @property
     def showable(self) -> bool:
@@ -220,7 +228,11 @@ class LayerTable(Sequence[Layer]):
         return None
 
     def _by_word(self, name: str) -> list[Layer] | None:
-        pictures = [each for each in self._calls() if each.path and each.showable and len(each.spatial) >= 2]
+        pictures = [
+            each
+            for each in self._calls()
+            if each.path and each.showable and len(each.spatial) >= 2 and not each.attention
+        ]
         if name == "output":
             root = [each for each in self if each.path == "" and each.showable]
             ran = [each for each in self if each.showable]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from .axes import channels_last, split_tokens
+from .axes import channels_last, prefix_names, split_tokens
 from .backends import Captured
 from .errors import BadChannels, BadOption, LayerNotFound
 from .featuremap import FeatureMap, as_float32
@@ -141,10 +141,12 @@ def _feature_map(path: str, parts: Sequence[Run]) -> FeatureMap:
     if raw[0].gradient is not None:
         gradient = _values([each.gradient for each in raw if each.gradient is not None], layer, path)[0]
     tokens = None
-    if layer.grid and "n" in layer.axes:
-        values, tokens = split_tokens(values, layer.grid)
+    grid = layer.grid if "n" in layer.axes else None
+    if grid is not None:
+        values, tokens = split_tokens(values, grid)
+        layer = replace(layer, prefix=prefix_names(tokens.shape[1], layer.prefix))
         if gradient is not None:
-            gradient, _ = split_tokens(gradient, layer.grid)
+            gradient, _ = split_tokens(gradient, grid)
     ids = tuple(id for each in parts for id in each.fed.ids)
     if len(ids) != values.shape[0]:
         # A layer whose rows are not images (detection boxes, windows): its rows are numbered, photos can't belong to them.

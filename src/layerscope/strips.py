@@ -33,8 +33,9 @@ def strip(
     """A dense layer or a sequence of one image as a strip.
 
     A dense layer (no spatial extent) is drawn as one cell a channel, in rows read like text; a sequence `[n, channel]` as
-    one row a channel. One range holds for the whole, with a colour bar; for a sequence `scale="channel"` gives each row
-    its own. Every channel is drawn, 25,088 too. Raises `BadLayout` for pictures, which are a `sheet`.
+    one row a channel. Prefix tokens (`FeatureMap.prefix`) are drawn as a dense layer each, under their names. One range
+    holds for the whole, with a colour bar; for a sequence `scale="channel"` gives each row its own. Every channel is drawn,
+    25,088 too. Raises `BadLayout` for pictures, which are a `sheet`.
     """
     whole = as_map(fm, layout)
     if len(whole.spatial) >= 2 and max(whole.spatial) > 1:
@@ -42,18 +43,20 @@ def strip(
     one = whole.image(image)
     dense = max(whole.spatial, default=1) == 1
     said = ""
-    if dense and isinstance(scale, str) and scale == "channel":
-        scale, said = "layer", "one number a channel, so one range for all"
+    named = len(whole.spatial) == 1 and len(whole.layer.prefix) == whole.spatial[0]
+    if (dense or named) and isinstance(scale, str) and scale == "channel":
+        scale = "layer"
+        said = "one number a channel, so one range for all"
     rule = make_scale(whole, one, scale, colors, extent_of(one.values))
     shown = one.select(channels)
     at = {channel: place for place, channel in enumerate(one.channels)}
     places = [at[channel] for channel in shown.channels]
     table = shown.values[0].reshape(-1, len(places)).T
     text = f"{len(places)} of {one.of} channels"
-    text += "" if not dense else ", left to right and top to bottom"
+    text += ", left to right and top to bottom" if dense or named else ""
     lines = caption(one, rule, text) + ((said,) if said else ())
     codes = _codes(table, rule, places)
-    draw = _dense if dense else _sequence
+    draw = _tokens if named else _dense if dense else _sequence
     return draw(one, codes, rule, places, lines, image)
 
 
@@ -91,6 +94,36 @@ def _dense(
         canvas.body[y : y + zoom, x : x + zoom] = code
         low, high = rule.range(0, places[at])
         cells.append(Cell(canvas.x + x, canvas.y + y, zoom, zoom, image, numbers[at], low, high))
+    return Picture(canvas.codes, tuple(cells), rule, title_of(one), lines, about(one, rule), canvas.bar, zoom=zoom)
+
+
+def _tokens(
+    one: FeatureMap, codes: np.ndarray, rule: Scale, places: Sequence[int], lines: tuple[str, ...], image: int
+) -> Picture:
+    """For each prefix token its name, and below it its channels as cells in rows."""
+    count, names = len(places), one.layer.prefix
+    columns = min(count, 64 if count <= 1024 else 128)
+    zoom = max(3, min(24, WIDE // columns))
+    pitch = zoom + 1 if zoom >= 6 else zoom
+    letters, rows = font(SMALL), ceil(count / columns)
+    tall = max(pitch, letters.height) if rows <= 16 else pitch
+    block = letters.height + rows * tall + 6
+    left = (len(str(max(one.channels))) + 1) * letters.width
+    wide = max(columns * pitch, max(map(len, names)) * letters.width)
+    bar, marks = rule if rule.single else None, marks_of(codes)
+    canvas = frame(len(names) * block - 6, left + wide, title_of(one), lines, bar=bar, marks=marks)
+    numbers = [one.channels[place] for place in places]
+    cells = []
+    for token, name in enumerate(names):
+        body = canvas.body[token * block : (token + 1) * block]
+        write(body, left, 0, letters.line(name))
+        _row_numbers(body[letters.height :], numbers[::columns], tall)
+        for at, code in enumerate(codes[:, token].tolist()):
+            y, x = letters.height + at // columns * tall, left + at % columns * pitch
+            body[y : y + zoom, x : x + zoom] = code
+            low, high = rule.range(0, places[at])
+            top = canvas.y + token * block + y
+            cells.append(Cell(canvas.x + x, top, zoom, zoom, image, numbers[at], low, high, name))
     return Picture(canvas.codes, tuple(cells), rule, title_of(one), lines, about(one, rule), canvas.bar, zoom=zoom)
 
 

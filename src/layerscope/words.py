@@ -13,7 +13,10 @@ from .scale import Scale
 
 def title_of(fm: FeatureMap) -> str:
     """What the picture shows, e.g. `mean of 64 channels · block1_conv2 · Conv2D+relu`."""
-    return " · ".join(each for each in (fm.rule, fm.layer.path or "output", fm.layer.kind) if each)
+    path = fm.layer.path or "output"
+    if len(fm.spatial) == 1 and len(fm.layer.prefix) == fm.spatial[0]:
+        path += f", prefix tokens {', '.join(fm.layer.prefix)}"
+    return " · ".join(each for each in (fm.rule, path, fm.layer.kind) if each)
 
 
 def caption(fm: FeatureMap, scale: Scale | None, shown: str) -> tuple[str, ...]:
@@ -31,13 +34,27 @@ def caption(fm: FeatureMap, scale: Scale | None, shown: str) -> tuple[str, ...]:
     if fm.layer.note:
         notes.append(fm.layer.note)
     if fm.tokens is not None and fm.tokens.shape[1]:
-        notes.append(f"{fm.tokens.shape[1]} prefix tokens apart (.prefix())")
+        names = ", ".join(fm.layer.prefix)
+        notes.append(f"{fm.tokens.shape[1]} prefix tokens apart ({names}): strip(fm.prefix()) shows them")
+    if fm.layer.attention and len(fm.spatial) == 2:
+        notes.append(_attention(fm))
     lines = [" · ".join(filter(None, first))]
     if scale is not None:
         lines.append(scale.describe())
     if notes:
         lines.append(" · ".join(notes))
     return tuple(lines)
+
+
+def _attention(fm: FeatureMap) -> str:
+    """What the rows and columns of attention weights are."""
+    queries, keys = fm.spatial
+    grid, prefix = fm.layer.grid, fm.layer.prefix
+    said = f"rows: {queries} query tokens · columns: {keys} key tokens"
+    if grid is None:
+        return said
+    front = f"{', '.join(prefix)}, then " if prefix else ""
+    return f"{said} ({front}{grid[0]}×{grid[1]} patches row by row)"
 
 
 def about(fm: FeatureMap, scale: Scale | None, **more: Any) -> dict[str, Any]:

@@ -1,0 +1,146 @@
+"""Attention weights: one token's map, rollout, and what neither takes."""
+
+import numpy as np
+import pytest
+
+import layerscope as ls
+
+
+def weights(seed, grid=(2, 3), prefix=("cls",), heads=2, images=2, axes="bcqk"):
+    count = grid[0] * grid[1] + len(prefix)
+    raw = np.random.default_rng(seed).random((images, count, count, heads)).astype(np.float32)
+    raw /= raw.sum(2, keepdims=True)
+    layer = ls.Layer(f"block{seed}", "AttentionMap", axes, (1, heads, count, count), calls=1, grid=grid, prefix=prefix)
+    return ls.FeatureMap(raw, layer, tuple(f"image {at}" for at in range(images)), tuple(range(heads)))
+
+
+def test_a_row_of_the_matrix_lies_on_the_grid():
+    fm = weights(0, prefix=("cls", "reg1"))
+    found = ls.attention(fm)
+    assert found.shape == (2, 2, 3, 2)
+    assert (found.values[1, 1, 0] == fm.values[1, 0, 2 + 3]).all()
+    assert (found.tokens == fm.values[:, 0, :2]).all()
+    assert found.layer.prefix == ("cls", "reg1")
+    assert found.channels == (0, 1)
+    assert (ls.attention(fm, "reg1").values[0, 0, 0] == fm.values[0, 1, 2]).all()
+    assert (ls.attention(fm, (1, 2)).values[0, 0, 1] == fm.values[0, 2 + 5, 3]).all()
+    assert (ls.attention(fm, 4).values[0, 0, 1] == fm.values[0, 4, 3]).all()
+    by_hand = sum(fm.values[:, at] for at in range(2, 8)) / 6
+    np.testing.assert_allclose(ls.attention(fm, "mean").values.reshape(2, 6, 2), by_hand[:, 2:], rtol=1e-6)
+
+
+def test_the_picture_says_from_which_token():
+    found = ls.attention(weights(0), (1, 2))
+    assert "from patch (1, 2)" in ls.sheet(found).alt()
+    assert len(ls.sheet(found).cells) == 2
+
+
+def test_a_sheet_shows_every_head_as_a_matrix_of_queries_and_keys():
+    fm = weights(0)
+    picture = ls.sheet(fm, zoom=4)
+    assert [(each.width, each.height) for each in picture.cells] == [(28, 28)] * 2
+    assert "rows: 7 query tokens · columns: 7 key tokens (cls, then 2×3 patches row by row)" in picture.alt()
+    with pytest.raises(ls.BadOption, match="no photo"):
+        ls.overlay(ls.mean(fm))
+
+
+def test_rollout_is_the_product_of_the_layers():
+    first, second = weights(1), weights(2)
+    one, two = (0.5 * each.values.mean(-1) + 0.5 * np.eye(7) for each in (first, second))
+    by_hand = np.stack([two[image] @ one[image] for image in range(2)])
+    found = ls.attention_rollout([first, second])
+    assert found.shape == (2, 2, 3, 1)
+    np.testing.assert_allclose(found.values.reshape(2, 6), by_hand[:, 0, 1:], rtol=1e-5)
+    assert "attention rollout from cls" in ls.heatmap(found).alt()
+    # Without a class token: the mean over the patches.
+    first, second = weights(1, prefix=()), weights(2, prefix=())
+    bare = second.values.max(-1) @ first.values.max(-1)
+    rows = [each.values.max(-1) / each.values.max(-1).sum(-1, keepdims=True) for each in (first, second)]
+    found = ls.attention_rollout({"a": first, "b": second}, head="max", residual=False)
+    np.testing.assert_allclose(found.values.reshape(2, 6), (rows[1] @ rows[0]).mean(1), rtol=1e-5)
+    assert not np.allclose(found.values.reshape(2, 6), bare.mean(1))
+
+
+def test_identity_attention_rolls_out_to_itself_and_rows_stay_shares():
+    eye = weights(0, prefix=())
+    layer = eye.layer
+    fm = ls.FeatureMap(np.eye(6, dtype=np.float32)[None, ..., None], layer, ("a",), (0,))
+    assert (ls.attention_rollout([fm] * 5, query=(1, 1)).values.ravel() == [0, 0, 0, 0, 1, 0]).all()
+    rolled = ls.attention_rollout([weights(1, prefix=()), weights(2, prefix=())])
+    np.testing.assert_allclose(rolled.values.sum((1, 2, 3)), 1, rtol=1e-5)
+
+
+def test_discard_takes_the_smallest_weights():
+    fm = weights(3, prefix=(), heads=1, images=1)
+    raw = fm.values[0, ..., 0].copy()
+    raw[raw < np.sort(raw, axis=None)[18]] = 0
+    raw /= raw.sum(1, keepdims=True)
+    found = ls.attention_rollout([fm], discard=0.5, residual=False, query=2)
+    np.testing.assert_allclose(found.values.ravel(), raw[2], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("dist", "query='dist'.*use 'cls', 'mean'.*0 to 6"),
+        ((2, 0), "no place of the 2 × 3 grid"),
+        (7, "has 7 query tokens"),
+        (None, "query=None"),
+    ],
+)
+def test_an_unknown_query_says_what_there_is(query, said):
+    with pytest.raises(ls.BadOption, match=said):
+        ls.attention(weights(0), query)
+
+
+def test_windows_and_other_maps_are_refused():
+    window = weights(0)
+    window = ls.FeatureMap(
+        window.values, ls.Layer("w", "AttentionMap", "bcqk", (4, 2, 7, 7), note="windows"), window.ids, (0, 1)
+    )
+    with pytest.raises(ls.BadLayout, match=r"no grid of the whole image \(windows\)"):
+        ls.attention(window)
+    with pytest.raises(ls.BadLayout, match="axes bcqk"):
+        ls.attention(ls.FeatureMap.of_array(np.zeros((1, 4, 4, 2))))
+    with pytest.raises(ls.BadLayout, match="7 queries × 7 keys, 'block1' has 5 × 5"):
+        ls.attention_rollout([weights(0), weights(1, grid=(2, 2))])
+    for wrong in ({"head": "sum"}, {"discard": 1.0}):
+        with pytest.raises(ls.BadOption, match=next(iter(wrong))):
+            ls.attention_rollout([weights(0)], **wrong)
+    with pytest.raises(ls.BadOption, match="at least one layer"):
+        ls.attention_rollout([])
+
+
+def test_it_is_no_picture_of_the_photo():
+    fm = weights(0)
+    photos = tuple(np.zeros((20, 30, 3), np.uint8) for _ in fm.ids)
+    place = tuple(ls.Placement.whole((20, 30), (16, 16)) for _ in fm.ids)
+    placed = ls.FeatureMap(fm.values, fm.layer, fm.ids, fm.channels, photos, place)
+    with pytest.raises(ls.BadLayout, match="no place on the photo"):
+        ls.overlay(ls.mean(placed))
+    assert ls.overlay(ls.mean(ls.attention(placed))).cells[0].width == 30
+    table = ls.LayerTable([ls.Layer("conv", "Conv", "bchw", (1, 2, 8, 8), 0, 1), placed.layer])
+    assert [each.path for each in table.choose("last")] == ["conv"]
+    assert [each.path for each in table.choose("kind:AttentionMap")] == ["block0"]
+
+
+def test_it_is_saved_and_exported_with_its_tokens(tmp_path):
+    fm = ls.attention(weights(0))
+    back = ls.load(fm.save(tmp_path / "a.npz"))
+    assert back.layer == fm.layer
+    assert (back.tokens == fm.tokens).all()
+    assert back.prefix().layer.prefix == ("cls",)
+    xarray = pytest.importorskip("xarray")
+    assert isinstance(fm.to_xarray(), xarray.DataArray)
+    assert weights(0).to_xarray().dims == ("image", "q", "k", "channel")
+    assert fm.prefix().to_xarray().n.values.tolist() == ["cls"]
+    assert "prefix tokens left out: cls" in ls.mean(fm).notes
+
+
+def test_prefix_tokens_stand_under_their_names():
+    fm = ls.attention(weights(0, prefix=("cls", "reg1")))
+    picture = ls.strip(fm.prefix())
+    assert [(each.note, each.channel) for each in picture.cells] == [("cls", 0), ("cls", 1), ("reg1", 0), ("reg1", 1)]
+    assert "prefix tokens cls, reg1" in picture.title
+    codes = [picture.pixels[each.y + 1, each.x + 1] for each in picture.cells]
+    assert codes == picture.scale.codes(fm.tokens[0].ravel()).tolist()

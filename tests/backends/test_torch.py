@@ -206,7 +206,7 @@ def test_attention_gives_tokens_and_weights_as_a_picture():
 
     x = np.random.default_rng(0).standard_normal((1, 5, 8)).astype(np.float32)
     table = rows(Model().eval(), x)
-    assert (table["mha"].axes, table["mha[1]"].axes) == ("bnc", "bhw")
+    assert (table["mha"].axes, table["mha[1]"].axes) == ("bnc", "bqk")
     assert "MultiheadAttention uses its weights directly" in table["mha.out_proj"].note
     scope = ls.open(Model(), preprocess=None)
     with pytest.raises(ls.LayerNotCalled, match=r"bypassed.*nearest layer around it that ran is 'mha'"):

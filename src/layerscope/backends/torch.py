@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import torch
 from ..errors import GradientsUnavailable, LayerNotCalled, LayerNotFound, ModelNotReadable, near
 from ..layer import Layer, split_call
 from . import Captured, Facts, Target
+from . import torch_attention as attention
 from .torch_axes import TorchAxes
 from .torch_facts import digest, facts
 from .torch_load import load, load_weights
@@ -51,10 +53,13 @@ class TorchBackend:
 
     def layers(self, model: Any, batch: Any) -> list[Layer]:
         model = _readable(model)
-        record = _Record()
-        with left_as_found(model) as added:
+        record = _Record(model)
+        watch = attention.AttentionWatch(record.attended)
+        with left_as_found(model) as added, watch:
             for name, module in model.named_modules():
+                added.append(module.register_forward_pre_hook(record.before(name)))
                 added.append(module.register_forward_hook(record.hook(name, module)))
+            added += watch.hooked(model)
             fed(model, first_image(batch))
         return record.table(model)
 
@@ -64,9 +69,12 @@ class TorchBackend:
         model = _readable(model)
         wanted = [_Wanted.find(model, path) for path in paths]
         taker = _Taker(wanted) if target is None else GradientTaker(wanted)
-        with left_as_found(model, gradients=target is not None) as added:
-            for module in dict.fromkeys(each.module for each in wanted):
+        attending = {each.module for each in wanted if each.attention}
+        watch = attention.AttentionWatch(taker.attended, attending.__contains__)
+        with left_as_found(model, gradients=target is not None) as added, watch if attending else nullcontext():
+            for module in dict.fromkeys(each.module for each in wanted if not each.attention):
                 added.append(module.register_forward_hook(taker.hook))
+            added += watch.hooked(model) if attending else []
             try:
                 output = fed(model, batch)
                 if isinstance(taker, GradientTaker):
@@ -91,12 +99,29 @@ def _readable(model: Any) -> torch.nn.Module:
 class _Record:
     """The dry run: which module ran when, with outputs of which shape and axes."""
 
-    def __init__(self) -> None:
-        self.axes = TorchAxes()
+    def __init__(self, model: torch.nn.Module) -> None:
+        self.axes = TorchAxes(model)
         self.calls: dict[str, list[list[tuple[str, Layer]]]] = {}
         self.mains: dict[str, str] = {}
         self.order: list[str] = []
         self.steps = 0
+
+    def before(self, name: str) -> Callable[..., None]:
+        def entered(module: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
+            self.axes.entered(name, module, inputs)
+
+        return entered
+
+    def attended(self, name: str, module: torch.nn.Module, weights: torch.Tensor, found: str) -> None:
+        """A row for attention weights, before that of the module they are computed in."""
+        path = f"{name}.{attention.NAME}".lstrip(".")
+        layer = replace(self.axes.attention(name, weights), path=path, kind=attention.KIND, calls=1, step=self.steps)
+        layer = replace(layer, note="; ".join(filter(None, (found, layer.note))))
+        if path not in self.calls:
+            self.order.append(path)
+            self.mains[path] = ""
+        self.steps += 1
+        self.calls.setdefault(path, []).append([("", layer)])
 
     def hook(self, name: str, module: torch.nn.Module) -> Callable[..., None]:
         def seen(_: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -104,11 +129,8 @@ class _Record:
             main = main_part(parts)
             found = []
             for part, tensor in parts.items():
-                axes, grid = self.axes.of(name, module, inputs, part, tensor)
-                note = "" if axes else f"a {tensor.ndim}-dimensional {tensor.dtype} has no picture"
-                shape = tuple(tensor.shape)
-                layer = Layer(name + part, kind_of(module), axes, shape, calls=1, note=note, grid=grid, step=self.steps)
-                found.append((part, layer))
+                layer = self.axes.layer(name, module, inputs, part, tensor)
+                found.append((part, replace(layer, kind=kind_of(module), calls=1, step=self.steps)))
             self.steps += 1
             if name not in self.calls:
                 self.order.append(name)
@@ -119,10 +141,11 @@ class _Record:
 
     def table(self, model: torch.nn.Module) -> list[Layer]:
         """The rows: those that ran in the order in which their first call ended, then the others with the reason."""
-        names = _all_names(model)
+        names, modules = _all_names(model), dict(model.named_modules())
         rows: list[Layer] = []
         for name in self.order:
-            rows += self._rows(name, names[model.get_submodule(name) if name else model])
+            weights = name.rpartition(".")[2] == attention.NAME and name not in modules
+            rows += self._rows(name, [name] if weights else names[modules[name]])
         for name, module in model.named_modules():
             if name not in self.calls:
                 rows.append(Layer(name, kind_of(module), note=_why_not(model, name, module, self.calls)))
@@ -166,6 +189,8 @@ class _Wanted:
 
     def __init__(self, path: str, base: str, module: torch.nn.Module, part: str | None, call: int | None) -> None:
         self.path, self.base, self.module, self.part, self.call = path, base, module, part, call
+        self.attention = part == f".{attention.NAME}"
+        self.source = (module, part) if self.attention else module
 
     @classmethod
     def find(cls, model: torch.nn.Module, path: str) -> _Wanted:
@@ -174,6 +199,8 @@ class _Wanted:
         if path in modules or base in modules:
             base, call = (path, None) if path in modules else (base, call)
             return cls(path, base, modules[base], None, call)
+        if base == attention.NAME:
+            return cls(path, base, model, f".{attention.NAME}", call)
         # A part of an output: `mha[1]`, `.logits`; the longest module name in front of it wins.
         for found in reversed(list(re.finditer(r"[.\[]", base))):
             name = base[: found.start()]
@@ -187,9 +214,9 @@ class _Taker:
 
     def __init__(self, wanted: Sequence[_Wanted]) -> None:
         self.wanted = wanted
-        self.seen: dict[torch.nn.Module, int] = {}
+        self.seen: dict[Any, int] = {}
         self.taken: list[tuple[_Wanted, int, Captured]] = []
-        self.missing = {(each.module, each.call) for each in wanted}
+        self.missing = {(each.source, each.call) for each in wanted}
         self.endless = any(each.call is None for each in wanted)
 
     def hook(self, module: torch.nn.Module, _: Any, output: Any) -> None:
@@ -197,11 +224,26 @@ class _Taker:
         self.seen[module] = call + 1
         parts = parts_of(output)
         for each in self.wanted:
-            if each.module is module and each.call in (None, call):
+            if each.source is module and each.call in (None, call):
                 part = main_part(parts) if each.part is None else each.part
                 if part in parts:
                     self.take(each, call, parts[part])
-        self.missing.discard((module, call))
+        self.done(module, call)
+
+    def attended(self, name: str, module: torch.nn.Module, weights: torch.Tensor, found: str) -> torch.Tensor | None:
+        """Attention weights as they come by; what the model goes on with, `None` for its own."""
+        source = (module, f".{attention.NAME}")
+        call = self.seen.get(source, 0)
+        self.seen[source] = call + 1
+        for each in self.wanted:
+            if each.source == source and each.call in (None, call):
+                self.take(each, call, weights)
+        self.done(source, call)
+        return None
+
+    def done(self, source: Any, call: int) -> None:
+        """Stop the run where this call was the last that was missing."""
+        self.missing.discard((source, call))
         if not self.endless and not self.missing:
             raise Stop(self)
 
@@ -219,7 +261,7 @@ class _Taker:
         return results
 
     def _why(self, wanted: _Wanted) -> str:
-        ran = self.seen.get(wanted.module, 0)
+        ran = self.seen.get(wanted.source, 0)
         if not ran:
             return "it did not run in this forward pass"
         if wanted.call is not None and wanted.call >= ran:
@@ -245,6 +287,16 @@ class GradientTaker(_Taker):
             return None
         node = output if output.requires_grad else output.detach().requires_grad_()
         super().hook(module, given, node)
+        return node.clone()
+
+    def attended(self, name: str, module: torch.nn.Module, weights: torch.Tensor, found: str) -> torch.Tensor | None:
+        if found == attention.RETURNED:
+            raise GradientsUnavailable(
+                f"{name + '.' + attention.NAME!r}: MultiheadAttention doesn't compute its output from the weights it returns,"
+                " so they have no gradient; capture it without target="
+            )
+        node = weights if weights.requires_grad else weights.detach().requires_grad_()
+        super().attended(name, module, node, found)
         return node.clone()
 
     def take(self, wanted: _Wanted, call: int, tensor: torch.Tensor) -> None:

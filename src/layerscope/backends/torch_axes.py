@@ -8,8 +8,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..axes import AxesTrace, permuted_view, token_grid
+from ..axes import AxesTrace, permuted_view
+from ..layer import Layer
+from .torch_attention import attends, map_axes
 from .torch_run import parts_of
+from .torch_tokens import TokenGrids, windows
 
 FIRST = {1: "b", 2: "bc", 3: "bcn", 4: "bchw", 5: "bcdhw"}
 LAST = {1: "b", 2: "bc", 3: "bnc", 4: "bhwc", 5: "bdhwc"}
@@ -41,31 +44,72 @@ CHANNELS_LAST = (nn.Linear, nn.Bilinear, nn.Embedding)
 class TorchAxes:
     """The axes of the tensors of one dry run."""
 
-    def __init__(self) -> None:
+    def __init__(self, model: nn.Module | None = None) -> None:
+        self._tokens = TokenGrids(model)
+        self._heads: set[str] = set()
         self._trace = AxesTrace()
         self._shapes: dict[tuple[int, ...], str] = {}
         self._children: dict[str, tuple[str, int]] = {}
-        self._grids: list[tuple[int, int]] = []
 
-    def of(
-        self, name: str, module: nn.Module, inputs: tuple[Any, ...], part: str, tensor: torch.Tensor
-    ) -> tuple[str, tuple[int, int] | None]:
-        """(axes, token grid) of a tensor that came out of a module; `""` for what has no picture."""
+    def entered(self, name: str, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        """A module begins to run."""
+        if attends(name, module, inputs):
+            self._heads.add(name)
+
+    def layer(self, name: str, module: nn.Module, inputs: tuple[Any, ...], part: str, tensor: torch.Tensor) -> Layer:
+        """A tensor that came out of a module, with its axes, its token grid, and what there is to say of them."""
+        shape = tuple(tensor.shape)
+        axes = self.of(name, module, inputs, part, tensor)
+        if axes is None:
+            return Layer(name + part, "", "", shape, note="heads × tokens × features inside an attention: no picture")
+        if not axes:
+            return Layer(name + part, "", "", shape, note=f"a {tensor.ndim}-dimensional {tensor.dtype} has no picture")
+        return self._placed(name, part, axes, shape)
+
+    def attention(self, name: str, weights: torch.Tensor) -> Layer:
+        """Attention weights that were computed inside the module `name`."""
+        shape = tuple(weights.shape)
+        axes = map_axes(shape)
+        if not axes:
+            return Layer(name, "", "", shape, note=f"attention weights of rank {weights.ndim} have no picture")
+        self._trace.set(weights, axes)
+        return self._placed(name, "", axes, shape)
+
+    def _placed(self, name: str, part: str, axes: str, shape: tuple[int, ...]) -> Layer:
+        rows = shape[axes.index("b")] if "b" in axes else 1
+        tokens = shape[axes.index("n" if "n" in axes else "k")] if "n" in axes or "k" in axes else None
+        if tokens is None:
+            note = windows(rows) if rows > 1 else ""
+            return Layer(name + part, "", axes, shape, note=note)
+        grid, prefix, note = self._tokens.of(name, tokens, rows)
+        return Layer(name + part, "", axes, shape, note=note, grid=grid, prefix=prefix)
+
+    def of(self, name: str, module: nn.Module, inputs: tuple[Any, ...], part: str, tensor: torch.Tensor) -> str | None:
+        """The axes of a tensor that came out of a module; `""` for what has no picture, `None` for heads of tokens."""
         if tensor.ndim == 0 or tensor.ndim > 5:
-            return "", None
-        axes = self._stated(module, part, tensor, inputs) or self._inherited(name, inputs, tensor)
+            return ""
+        stated = self._stated(module, part, tensor, inputs)
+        inside = name.rpartition(".")[0] in self._heads
+        if (
+            inside
+            and tensor.ndim > 3
+            and not isinstance(module, CHANNELS_FIRST)
+            and self._known((*inputs, tensor)) is None
+        ):
+            return None
+        axes = stated or self._inherited(name, inputs, tensor)
         if axes is None or len(axes) != tensor.ndim or axes == "b":
             axes = CONVENTION.get(tensor.ndim, "")
         self._trace.set(tensor, axes)
         self._shapes[tuple(tensor.shape)] = axes
         self._children[name.rpartition(".")[0] if "." in name else ""] = (axes, tensor.ndim)
-        if isinstance(module, nn.Conv2d) and tuple(module.kernel_size) == tuple(module.stride) != (1, 1):
-            self._grids.append((tensor.shape[-2], tensor.shape[-1]))
-        grid = token_grid(tensor.shape[axes.index("n")], self._grids) if "n" in axes else None
-        return axes, grid
+        self._tokens.saw(name, module, tensor)
+        return axes
 
     def _stated(self, module: nn.Module, part: str, tensor: torch.Tensor, inputs: tuple[Any, ...]) -> str | None:
         rank = tensor.ndim
+        if rank == 4 and (".attentions[" in part or (part == "[1]" and "attention" in type(module).__name__.lower())):
+            return "bcqk"
         if isinstance(module, nn.MultiheadAttention):
             return _attention(module, part, rank)
         if isinstance(module, nn.RNNBase):
@@ -133,5 +177,5 @@ def _channels_first(module: nn.Module, rank: int) -> str | None:
 def _attention(module: nn.MultiheadAttention, part: str, rank: int) -> str | None:
     """Tokens, or the weights as pictures: a row for each query, a column for each key, a channel for each head."""
     if part == "[1]":
-        return {3: "bhw", 4: "bchw"}.get(rank)
+        return {3: "bqk", 4: "bcqk"}.get(rank)
     return ("bnc" if module.batch_first else "nbc") if rank == 3 else None

@@ -1,0 +1,88 @@
+"""Where the tokens of a PyTorch transformer lie: the grid of its patches, and the tokens in front of them by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..axes import prefix_names, token_grid
+
+# Parameters of timm, transformers, torchvision and the DINO repositories, in the order in which all of them put the tokens.
+PREFIX = {
+    "cls_token": "cls",
+    "class_token": "cls",
+    "class_embedding": "cls",
+    "dist_token": "dist",
+    "distillation_token": "dist",
+    "reg_token": "reg",
+    "register_tokens": "reg",
+    "storage_tokens": "reg",
+}
+SHUFFLED = "a masked autoencoder's encoder shuffles its patches, so they lie on no grid"
+
+
+class TokenGrids:
+    """The patch grids seen so far in one dry run, and what the model says of its prefix tokens."""
+
+    def __init__(self, model: nn.Module | None = None) -> None:
+        self.prefix = stated_prefix(model) if model is not None else None
+        self._shuffled = getattr(getattr(model, "config", None), "mask_ratio", None) is not None
+        self._grids: list[tuple[int, int]] = []
+        self._exact: list[tuple[int, int]] = []
+
+    def saw(self, name: str, module: nn.Module, tensor: torch.Tensor) -> None:
+        """Remember the size of a patch embedding: a convolution whose kernel is its stride, or that is named so."""
+        if not isinstance(module, nn.Conv2d) or tuple(module.stride) == (1, 1) or tensor.ndim < 3:
+            return
+        size = tensor.shape[-2], tensor.shape[-1]
+        if tuple(module.kernel_size) == tuple(module.stride):
+            self._grids.append(size)
+        elif "embed" in name or "patch" in name:
+            self._exact.append(size)
+
+    def of(self, name: str, tokens: int, rows: int) -> tuple[tuple[int, int] | None, tuple[str, ...], str]:
+        """(grid, names of the prefix tokens, note) of `tokens` tokens with `rows` rows for the one image of a dry run."""
+        if rows != 1:
+            return None, (), windows(rows)
+        if self._shuffled and not name.startswith("decoder"):
+            return None, (), SHUFFLED
+        count = None if self.prefix is None else len(self.prefix)
+        grid = token_grid(tokens, self._grids, count)
+        # Merging halves a grid only where nothing stands in front of it: else a part of the tokens was dropped.
+        if grid is not None and count and tokens - grid[0] * grid[1] and grid not in self._grids:
+            grid = None
+        if grid is None:
+            grid = next((each for each in reversed(self._exact) if each[0] * each[1] == tokens), None)
+        if grid is None:
+            return None, (), ""
+        front = tokens - grid[0] * grid[1]
+        return grid, prefix_names(front, self.prefix or ()), ""
+
+
+def windows(rows: int) -> str:
+    """The note of a layer with several rows for one image."""
+    return f"{rows} rows an image, such as windows: no grid of the whole image"
+
+
+def stated_prefix(model: nn.Module) -> tuple[str, ...] | None:
+    """The names of the prefix tokens by the model's own parameters and `num_prefix_tokens`, `None` where it says nothing."""
+    for module in model.modules():
+        names = [each for attribute, name in PREFIX.items() for each in _tokens(module, attribute, name)]
+        count: Any = getattr(module, "num_prefix_tokens", None)
+        if isinstance(count, int) and not isinstance(count, bool):
+            return prefix_names(count, names)
+        if names:
+            return tuple(names)
+    return None
+
+
+def _tokens(module: nn.Module, attribute: str, name: str) -> list[str]:
+    tensor: torch.Tensor | None = module._parameters.get(attribute)
+    if tensor is None:
+        tensor = module._buffers.get(attribute)
+    if tensor is None:
+        return []
+    count = tensor.shape[-2] if tensor.ndim >= 2 else 1
+    return [name] if count == 1 and name != "reg" else [f"{name}{at + 1}" for at in range(count)]

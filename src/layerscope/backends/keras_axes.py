@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import keras
+from .keras_names import is_a, is_layer, walk
 
-from .keras_names import walk
-
-K = keras.layers
 LAST = {2: "bc", 3: "bnc", 4: "bhwc", 5: "bdhwc"}
 FIRST = {2: "bc", 3: "bcn", 4: "bchw", 5: "bcdhw"}
-CHANNEL_LAST = (K.Dense, K.EinsumDense, K.Embedding, K.RNN, K.LSTM, K.GRU, K.SimpleRNN, K.Bidirectional, K.RepeatVector)
-ATTENTION = (K.MultiHeadAttention, K.GroupQueryAttention)
-NORMALIZATION = (K.BatchNormalization, K.LayerNormalization, K.GroupNormalization, K.UnitNormalization)
+CHANNEL_LAST = ("Dense", "EinsumDense", "Embedding", "RNN", "LSTM", "GRU", "SimpleRNN", "Bidirectional", "RepeatVector")
+ATTENTION = ("MultiHeadAttention", "GroupedQueryAttention")
+NORMALIZATION = ("BatchNormalization", "LayerNormalization", "GroupNormalization", "UnitNormalization")
 # operations that name the axes they remove (or keep with size one)
 REDUCTIONS = {"Mean", "Max", "Min", "Sum", "Amax", "Amin", "Average", "Var", "Std", "Prod", "Median", "Logsumexp"}
 
@@ -36,20 +33,20 @@ def fallback(rank: int, data_format: str) -> str:
     return LAST[3] if rank == 3 else by_format(rank, data_format)
 
 
-def model_format(model: Any) -> str:
-    """The data format of the model's first layer that has one, else Keras's own setting."""
+def model_format(model: Any, default: str) -> str:
+    """The data format of the model's first layer that has one, else `default`, Keras's own setting."""
     for _, layer in walk(model):
         if _is_spatial(layer):
             return str(layer.data_format)
-    return str(keras.config.image_data_format())
+    return default
 
 
-def input_axes(model: Any, rank: int) -> str:
+def input_axes(model: Any, rank: int, default: str) -> str:
     """The axes of the model's input: what its first layer with a data format wants, before any `Permute` on the way."""
     permutes: list[Sequence[int]] = []
-    axes = fallback(rank, str(keras.config.image_data_format()))
+    axes = fallback(rank, default)
     for _, layer in walk(model):
-        if isinstance(layer, K.Permute) and len(layer.dims) + 1 == rank:
+        if is_a(layer, "Permute") and len(layer.dims) + 1 == rank:
             permutes.append(layer.dims)
         elif _is_spatial(layer):
             axes = by_format(rank, layer.data_format) if rank > 3 or not permutes else axes
@@ -74,16 +71,16 @@ def output_axes(layer: Any, parent: Any, shape: tuple[int, ...], given: Sequence
 
 def axes_note(layer: Any, parent: Any, axes: str) -> str:
     """What is meant by axes that don't say it themselves."""
-    if isinstance(layer if isinstance(layer, ATTENTION) else parent, ATTENTION) and axes == "bchw":
+    if is_a(layer if is_a(layer, *ATTENTION) else parent, *ATTENTION) and axes == "bchw":
         return "attention: channel = head, height = query, width = key"
-    if isinstance(parent, ATTENTION) and axes == "bndc":
+    if is_a(parent, *ATTENTION) and axes == "bndc":
         return "d = attention head"
     return ""
 
 
 def patch_grid(layer: Any, shape: tuple[int, ...], axes: str) -> tuple[int, int] | None:
     """The (height, width) of the patches where `layer` cuts an image into patches, else `None`."""
-    if isinstance(layer, K.Conv2D) and "h" in axes and "w" in axes:
+    if is_a(layer, "Conv2D") and not is_a(layer, "Conv2DTranspose") and "h" in axes and "w" in axes:
         kernel, strides = tuple(layer.kernel_size), tuple(layer.strides)
         if kernel == strides and max(kernel) > 1:
             return shape[axes.index("h")], shape[axes.index("w")]
@@ -93,34 +90,32 @@ def patch_grid(layer: Any, shape: tuple[int, ...], axes: str) -> tuple[int, int]
 
 
 def _is_spatial(layer: Any) -> bool:
-    return getattr(layer, "data_format", None) in ("channels_first", "channels_last") and not isinstance(
-        layer, K.Flatten
-    )
+    return getattr(layer, "data_format", None) in ("channels_first", "channels_last") and not is_a(layer, "Flatten")
 
 
 def _stated(layer: Any, parent: Any, shape: tuple[int, ...], given: Sequence[Given], data_format: str) -> str | None:
     rank = len(shape)
     source = given[0] if given else Given((), None)
-    if isinstance(layer, K.Permute):
+    if is_a(layer, "Permute"):
         axes = source.axes or fallback(rank, data_format)
         return "b" + "".join(axes[at] for at in layer.dims) if len(axes) == rank else None
-    if isinstance(layer, K.Flatten):
+    if is_a(layer, "Flatten"):
         return "bc"
-    if isinstance(layer, K.ConvLSTM1D | K.ConvLSTM2D | K.ConvLSTM3D):
+    if is_a(layer, "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"):
         return _with_time(layer, rank)
-    if isinstance(layer, K.TimeDistributed):
+    if is_a(layer, "TimeDistributed"):
         return _each_step(layer, parent, shape, given, data_format)
     if _is_spatial(layer):
         return by_format(rank, layer.data_format)
-    if isinstance(parent, ATTENTION) and rank == 4:
+    if is_a(parent, *ATTENTION) and rank == 4:
         # heads have an axis of their own; weights are one picture of queries by keys for each head
-        return "bndc" if isinstance(layer, K.EinsumDense) else "bchw"
-    if isinstance(layer, ATTENTION) and rank == 4 and source.axes != "bhwc":
+        return "bndc" if is_a(layer, "EinsumDense") else "bchw"
+    if is_a(layer, *ATTENTION) and rank == 4 and source.axes != "bhwc":
         return "bchw"
-    if isinstance(layer, CHANNEL_LAST):
+    if is_a(layer, *CHANNEL_LAST):
         same = source.axes if source.axes and len(source.axes) == rank and source.axes.endswith("c") else None
         return same or LAST[rank]
-    if isinstance(layer, K.Reshape) or type(layer).__name__ == "Reshape":
+    if is_a(layer, "Reshape") or type(layer).__name__ == "Reshape":
         return _reshaped(shape, source, data_format)
     return _of_operation(layer, source)
 
@@ -133,7 +128,7 @@ def _inherited(shape: tuple[int, ...], given: Sequence[Given]) -> str | None:
 
 def _normalized(layer: Any, rank: int) -> str | None:
     """Where a normalisation names one axis, that is the channel."""
-    axis = getattr(layer, "axis", None) if isinstance(layer, NORMALIZATION) else None
+    axis = getattr(layer, "axis", None) if is_a(layer, *NORMALIZATION) else None
     axis = axis[0] if isinstance(axis, list | tuple) and len(axis) == 1 else axis
     if not isinstance(axis, int):
         return None
@@ -173,7 +168,7 @@ def _reshaped(shape: tuple[int, ...], source: Given, data_format: str) -> str | 
 def _of_operation(layer: Any, source: Given) -> str | None:
     """The operations that move or remove axes: transpose, reductions, squeeze."""
     name, axes = type(layer).__name__, source.axes
-    if axes is None or isinstance(layer, keras.Layer):
+    if axes is None or is_layer(layer):
         return None
     rank = len(axes)
     if name == "Transpose":

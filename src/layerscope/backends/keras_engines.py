@@ -1,67 +1,69 @@
-"""What differs between the frameworks that Keras runs on: TensorFlow, torch, JAX, numpy.
-
-An engine says which tensors hold numbers now (a tracer or a graph tensor doesn't), copies them to the host, and keeps
-the framework's random state.
-"""
+"""The engines of Keras 3: TensorFlow, torch, JAX, numpy."""
 
 from __future__ import annotations
 
 import contextlib
-import importlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 import numpy as np
 
+# a layer that infers its shapes calls its children with tensors that are no results; no public name says so
+from keras.src.backend.common.symbolic_scope import in_symbolic_scope
+
 from ..errors import ModelNotReadable
+from .keras_engine import Engine, Watched
 
 
-class Engine:
-    """The numpy engine of Keras, and what the others share."""
-
-    module = "numpy"
-    gradients = False
-
-    def __init__(self) -> None:
-        self.lib: Any = importlib.import_module(self.module)
+class Keras3Engine(Engine):
+    """What Keras 3 itself answers, on every framework."""
 
     @property
-    def version(self) -> str:
-        return str(self.lib.__version__)
+    def data_format(self) -> str:
+        return str(keras.config.image_data_format())
 
-    @property
-    def tensor(self) -> Any:
-        """The class of the framework's dense tensors, concrete or not."""
-        return np.ndarray
+    def watched(self) -> list[Watched]:
+        variable = next(each for each in keras.Variable.__mro__ if "assign" in vars(each))
+        return [
+            (keras.Layer, "__call__", "layer"),
+            (keras.Operation, "__call__", "operation"),
+            (variable, "assign", "write"),
+        ]
 
-    def concrete(self, value: Any) -> bool:
-        """Whether `value` is a tensor that holds numbers now."""
-        return isinstance(value, self.tensor)
+    def symbolic(self) -> bool:
+        return bool(in_symbolic_scope())
 
-    def view(self, tensor: Any) -> np.ndarray:
-        """The tensor as numpy, without a copy where that can be had."""
-        return np.asarray(tensor)
+    def placeholder(self, value: Any) -> bool:
+        return isinstance(value, keras.KerasTensor)
 
-    def raw(self, variable: Any) -> Any:
-        """A variable's tensor in its own type. Its public `value` is cast where mixed precision is in force."""
-        return variable._value
+    def flatten(self, structure: Any) -> list[Any]:
+        return list(keras.tree.flatten(structure))
 
-    def frozen(self, variable: Any) -> Any:
-        """The variable's content, safe from what is written to it later."""
-        return np.array(self.raw(variable))
+    def packed(self, structure: Any, flat: list[Any]) -> Any:
+        return keras.tree.pack_sequence_as(structure, flat)
 
-    def own(self, given: Any) -> Any:
-        """An input that the model can't change for its owner. Keras itself copies arrays, and tensors can't change."""
-        return given
+    def total(self, tensor: Any) -> Any:
+        return keras.ops.sum(keras.ops.convert_to_tensor(tensor))
 
-    @contextlib.contextmanager
-    def inference(self) -> Iterator[None]:
-        """No gradients recorded, and the framework's own random state as it was."""
-        yield
+    def slice_of(self, tensor: Any, index: int, axis: int) -> Any:
+        return keras.ops.take(tensor, index, axis=axis)
+
+    def kept(self, layer: Any) -> Callable[[], None]:
+        losses, ids = list(layer._losses), set(layer._loss_ids)
+
+        def put_back() -> None:
+            layer._losses[:] = losses
+            layer._loss_ids.clear()
+            layer._loss_ids.update(ids)
+
+        return put_back
+
+    def named(self, variable: Any) -> str:
+        return f"{variable.path} {tuple(variable.shape)} {variable._dtype}"
 
 
-class TensorflowEngine(Engine):
+class TensorflowEngine(Keras3Engine):
     module = "tensorflow"
 
     @property
@@ -81,7 +83,7 @@ class TensorflowEngine(Engine):
             return super().frozen(variable)
 
 
-class TorchEngine(Engine):
+class TorchEngine(Keras3Engine):
     module = "torch"
 
     @property
@@ -116,7 +118,7 @@ class TorchEngine(Engine):
             yield
 
 
-class JaxEngine(Engine):
+class JaxEngine(Keras3Engine):
     module = "jax"
 
     @property
@@ -131,11 +133,11 @@ class JaxEngine(Engine):
         return self.raw(variable)
 
 
-ENGINES: dict[str, type[Engine]] = {
+ENGINES: dict[str, type[Keras3Engine]] = {
     "tensorflow": TensorflowEngine,
     "torch": TorchEngine,
     "jax": JaxEngine,
-    "numpy": Engine,
+    "numpy": Keras3Engine,
 }
 
 
@@ -147,12 +149,3 @@ def engine() -> Engine:
             f"Keras runs on {name} here, where layers can't be watched: set KERAS_BACKEND to {' or '.join(ENGINES)}"
         )
     return ENGINES[name]()
-
-
-def host(view: Callable[[Any], np.ndarray], tensor: Any) -> tuple[np.ndarray, str]:
-    """The tensor as a copy in numpy, and its own type where numpy can't say it (`"bfloat16"`), else `""`."""
-    dtype = str(keras.backend.standardize_dtype(tensor.dtype))
-    values = np.array(view(tensor))
-    if values.dtype.isbuiltin == 1:
-        return values, dtype if dtype != values.dtype.name else ""
-    return values.astype(np.float32), dtype

@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 from typing import Any, NamedTuple
 
-import keras
 import numpy as np
 
 from . import Facts, Input
 from .keras_axes import input_axes
-from .keras_engines import Engine
-from .keras_names import FUSING, Place, walk
+from .keras_engine import Engine, dtype_name
+from .keras_names import FUSING, Place, is_a, is_layer, walk
 
 SAMPLES = 64
 
@@ -53,21 +52,20 @@ ARITHMETIC = {"GetItem", "Add", "Subtract", "Multiply", "Divide", "TrueDivide"}
 def facts(model: Any, on: Engine) -> Facts:
     """Name, inputs, digest, framework and preprocessing of `model`."""
     recipe, source = preprocessing(model)
-    framework = f"keras {keras.__version__} on {on.module} {on.version}"
-    return Facts(str(model.name), inputs(model), digest(model, on), framework, recipe, source)
+    return Facts(str(model.name), inputs(model, on), digest(model, on), on.framework, recipe, source)
 
 
-def inputs(model: Any) -> tuple[Input, ...]:
+def inputs(model: Any, on: Engine) -> tuple[Input, ...]:
     """The inputs of a model that knows them; `()` for a subclassed one and a Sequential that was never built."""
-    known = model._functional if isinstance(model, keras.Sequential) else model
-    return tuple(_input(model, each) for each in getattr(known, "inputs", None) or ())
+    known = getattr(model, "_functional", model) if is_a(model, "Sequential") else model
+    return tuple(_input(model, each, on) for each in getattr(known, "inputs", None) or ())
 
 
-def _input(model: Any, tensor: Any) -> Input:
-    dtype = str(tensor.dtype)
+def _input(model: Any, tensor: Any, on: Engine) -> Input:
+    dtype = dtype_name(tensor.dtype)
     rank = len(tensor.shape)
     # whole numbers in two axes are the tokens of a text, not channels
-    axes = "bn" if rank == 2 and "int" in dtype else input_axes(model, rank)
+    axes = "bn" if rank == 2 and "int" in dtype else input_axes(model, rank, on.data_format)
     return Input(str(tensor.name), axes, tuple(tensor.shape), dtype)
 
 
@@ -78,7 +76,7 @@ def digest(model: Any, on: Engine) -> str:
     found = hashlib.sha256()
     for variable in model.variables:
         values = on.view(on.raw(variable)).reshape(-1)
-        found.update(f"{variable.path} {tuple(variable.shape)} {variable._dtype}".encode())
+        found.update(on.named(variable).encode())
         found.update(np.ascontiguousarray(values[:: max(1, values.size // SAMPLES)][:SAMPLES]).tobytes())
     return f"sampled-sha256:{found.hexdigest()}"
 
@@ -95,7 +93,7 @@ def preprocessing(model: Any) -> tuple[str | None, str]:
 
 
 def _known_family(model: Any, layers: list[tuple[Place, Any]]) -> tuple[Family | None, str]:
-    models = [model, *(layer for _, layer in layers if isinstance(layer, keras.Model))]
+    models = [model, *(layer for _, layer in layers if is_a(layer, "Model"))]
     for each in models:
         for family in FAMILIES:
             if each.name.startswith(family.prefixes):
@@ -110,15 +108,21 @@ def _known_family(model: Any, layers: list[tuple[Place, Any]]) -> tuple[Family |
 def _own_scaling(layers: list[tuple[Place, Any]]) -> str:
     """The layer that rescales the pixels before the first layer with weights, `""` where there is none."""
     for place, layer in layers:
-        if isinstance(layer, keras.layers.Rescaling | keras.layers.Normalization):
+        if is_a(layer, "Rescaling", "Normalization"):
             return f"{type(layer).__name__} layer {place.path!r}"
-        if not isinstance(layer, keras.Layer) and type(layer).__name__ in ARITHMETIC:
+        if (not is_layer(layer) or is_a(layer, "TFOpLambda", "SlicingOpLambda")) and _operation(layer) in ARITHMETIC:
             return f"arithmetic {place.path!r}"
-        if not isinstance(layer, keras.Model) and _learns(layer):
+        if not is_a(layer, "Model") and _learns(layer):
             return ""
     return ""
 
 
+def _operation(layer: Any) -> str:
+    """The class of an operation; tf_keras has layers that hold a function of TensorFlow."""
+    function = getattr(layer, "function", None)
+    return getattr(function, "__name__", "").title().replace("_", "") if function else type(layer).__name__
+
+
 def _learns(layer: Any) -> bool:
     """Whether a layer has weights, or will have once it is built."""
-    return bool(getattr(layer, "weights", ())) or isinstance(layer, FUSING)
+    return bool(getattr(layer, "weights", ())) or is_a(layer, *FUSING)

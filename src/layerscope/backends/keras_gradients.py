@@ -10,13 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import keras
 import numpy as np
 
 from ..errors import BadOption, GradientsUnavailable, LayerscopeError
 from ..layer import split_call
 from . import Captured, Target
-from .keras_engines import Engine, host
+from .keras_engine import Engine, host
 from .keras_outputs import parts
 from .keras_watch import Call, run
 
@@ -41,8 +40,8 @@ class Nodes:
                 entered[id(part.tensor)] = after
         if not entered:
             return None
-        flat = [entered.get(id(each), each) for each in keras.tree.flatten(call.output)]
-        return keras.tree.pack_sequence_as(call.output, flat)
+        flat = [entered.get(id(each), each) for each in self._on.flatten(call.output)]
+        return self._on.packed(call.output, flat)
 
 
 def with_gradients(
@@ -75,23 +74,23 @@ def with_gradients(
 def aim_at(output: Any, target: Target, on: Engine) -> Any:
     """The number to differentiate: one class's score of the main output summed over the images, or what a function gives."""
     if callable(target):
-        aim = keras.ops.convert_to_tensor(target(output))
-        if len(aim.shape) > 1:
+        aim = target(output)
+        if len(getattr(aim, "shape", ())) > 1:
             raise BadOption(
                 f"the target function gave numbers of shape {tuple(aim.shape)}; it must give one number, or one for each image"
             )
-        return keras.ops.sum(aim)
+        return on.total(aim)
     found = parts(output, on.concrete)
     main = next((each.tensor for each in found if not each.suffix), None)
     if main is None or len(main.shape) < 2:
         raise GradientsUnavailable(
             "the model's output has no classes to aim at: give target= as a function of the output"
         )
-    axis = 1 if keras.config.image_data_format() == "channels_first" and len(main.shape) > 2 else -1
+    axis = 1 if on.data_format == "channels_first" and len(main.shape) > 2 else -1
     count = main.shape[axis]
     if not -count <= target < count:
         raise BadOption(f"target={target}: the model's output has {count} classes, 0 to {count - 1}")
-    return keras.ops.sum(keras.ops.take(main, target % count, axis=axis))
+    return on.total(on.slice_of(main, target % count, axis))
 
 
 def _tensorflow(model: Any, aimed: Callable[[], Any], on: Engine, captured: Mapping[str, Captured]) -> dict[Key, Any]:

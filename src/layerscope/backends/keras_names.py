@@ -1,22 +1,36 @@
-"""What the layers of a Keras model are called: `vgg16/block1_conv2`, `blocks/0`, `mha/query`."""
+"""What the layers of a Keras model are called: `vgg16/block1_conv2`, `blocks/0`, `mha/query`.
+
+Keras 3 and tf_keras have the same layers under the same names, so a layer is known by the names of its library's
+classes, and neither library is imported here.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
-import keras
-
-# no public name tells a Functional model from a subclassed one
-from keras.src.models.functional import Functional
-
+LIBRARIES = ("keras", "tf_keras")
 FUSING = (
-    *(keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D),
-    *(keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose),
-    *(keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D),
-    *(keras.layers.SeparableConv1D, keras.layers.SeparableConv2D),
-    *(keras.layers.Dense, keras.layers.EinsumDense),
+    *("Conv1D", "Conv2D", "Conv3D", "Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose"),
+    *("DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D", "Dense", "EinsumDense"),
 )
+_classes: WeakKeyDictionary[type, frozenset[str]] = WeakKeyDictionary()
+
+
+def is_a(layer: Any, *names: str) -> bool:
+    """Whether `layer` is a Keras layer of one of these classes, or of a class made from one of them."""
+    kind = type(layer)
+    known = _classes.get(kind)
+    if known is None:
+        own = {each.__name__ for each in kind.__mro__ if each.__module__.partition(".")[0] in LIBRARIES}
+        known = _classes[kind] = frozenset(own) if "Layer" in own else frozenset()
+    return not known.isdisjoint(names)
+
+
+def is_layer(value: Any) -> bool:
+    """Whether `value` is a layer, no bare operation."""
+    return is_a(value, "Layer")
 
 
 class Child(NamedTuple):
@@ -52,22 +66,23 @@ def kind(layer: Any) -> str:
     """The class, and the activation that is computed with it: `Conv2D+relu`."""
     name = type(layer).__name__
     activation = getattr(layer, "activation", None)
-    if not isinstance(layer, FUSING) or activation is None or activation is keras.activations.linear:
+    if not is_a(layer, *FUSING) or activation is None:
         return name
     label = getattr(activation, "__name__", type(activation).__name__).strip("<>").lower()
-    return f"{name}+{label}"
+    return name if label == "linear" else f"{name}+{label}"
 
 
 def is_graph(layer: Any) -> bool:
     """Whether the layer is a Functional or Sequential model, whose parts go by their own names."""
-    return isinstance(layer, Functional | keras.Sequential)
+    return is_a(layer, "Functional", "Sequential")
 
 
 def children(layer: Any) -> list[Child]:
     """The layers right inside `layer`, each once, in the order in which they were put there."""
     found: dict[int, Child] = {}
     if is_graph(layer):
-        for each in layer.layers if isinstance(layer, keras.Sequential) else layer.operations:
+        parts = getattr(layer, "operations", None)
+        for each in layer.layers if parts is None or is_a(layer, "Sequential") else parts:
             found.setdefault(id(each), Child(each.name, each.name, each))
     held = dict(vars(layer))
     # on torch a layer is a torch.nn.Module, which keeps its modules there
@@ -77,13 +92,20 @@ def children(layer: Any) -> list[Child]:
             for name, each in _layers_in(value, attribute):
                 found.setdefault(id(each), Child(name, each.name, each))
     # what else a subclassed layer tracks is held by private attributes; a Sequential tracks its own Functional too
-    for each in () if is_graph(layer) else getattr(layer, "_layers", ()):
+    for each in () if is_graph(layer) else tracked(layer):
         found.setdefault(id(each), Child(each.name, each.name, each))
     return list(found.values())
 
 
+def tracked(layer: Any) -> list[Any]:
+    """The layers right inside `layer` that Keras itself knows of."""
+    if hasattr(layer, "_self_tracked_trackables"):  # tf_keras
+        return list(layer._flatten_layers(include_self=False, recursive=False))
+    return list(getattr(layer, "_layers", ()))
+
+
 def _layers_in(value: Any, name: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, keras.Layer):
+    if is_layer(value):
         yield name, value
     elif isinstance(value, Mapping):
         for key, each in value.items():
@@ -100,7 +122,7 @@ def walk(layer: Any, place: Place = ROOT, around: tuple[int, ...] = ()) -> Itera
         if id(child.layer) not in around:
             inner = place.inner(child)
             yield inner, child.layer
-            if isinstance(child.layer, keras.Layer):
+            if is_layer(child.layer):
                 yield from walk(child.layer, inner, around)
 
 

@@ -6,13 +6,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-import keras
-
 from ..axes import AxesTrace, token_grid
 from ..layer import Layer
 from .keras_axes import Given, axes_note, input_axes, model_format, output_axes, patch_grid
-from .keras_engines import Engine
-from .keras_names import ROOT, Place, join, kind, walk
+from .keras_engine import Engine
+from .keras_names import ROOT, Place, is_a, join, kind, walk
 from .keras_outputs import Part, parts, tensors
 from .keras_watch import Call, Watch
 
@@ -23,7 +21,7 @@ class Tabulator:
     def __init__(self, model: Any, engine: Engine) -> None:
         self._model = model
         self._engine = engine
-        self._format = model_format(model)
+        self._format = model_format(model, engine.data_format)
         self._trace = AxesTrace()
         self._grids: list[tuple[int, int]] = []
         self._rows: dict[str, dict[str, list[Layer]]] = {}
@@ -57,7 +55,7 @@ class Tabulator:
         known = self._trace.get(tensor)
         if known is None and not self._rows and len(tensor.shape) > 2:
             # nothing has run yet, so this is the model's input
-            known = input_axes(self._model, len(tensor.shape)) or None
+            known = input_axes(self._model, len(tensor.shape), self._engine.data_format) or None
             if known:
                 self._trace.set(tensor, known)
         return known
@@ -105,7 +103,7 @@ class Tabulator:
                 yield Layer(place.path, kind(layer), note=self._reason(place, layer, watch), aliases=place.aliases)
 
     def _reason(self, place: Place, layer: Any, watch: Watch) -> str:
-        if isinstance(layer, keras.layers.InputLayer):
+        if is_a(layer, "InputLayer"):
             return "Input: nothing runs"
         if place.path in watch.traced:
             return "runs inside a compiled loop, where its values can't be seen"
@@ -118,7 +116,7 @@ class Tabulator:
 
 def _passes_on(layer: Any) -> bool:
     """Whether a tensor that comes out unchanged has the same axes as before: all but layers that rename them."""
-    return not isinstance(layer, keras.layers.Flatten | keras.layers.Reshape | keras.layers.Permute)
+    return not is_a(layer, "Flatten", "Reshape", "Permute")
 
 
 def _silent(call: Call) -> Layer:
@@ -129,7 +127,7 @@ def _note(layer: Any, part: Part, axes: str, shape: tuple[int, ...], count: int)
     notes = []
     if count > 1 and not part.suffix:
         notes.append(f"main output {part.where} of {count}")
-    if isinstance(layer, keras.layers.Activation):
+    if is_a(layer, "Activation"):
         notes.append(getattr(layer.activation, "__name__", type(layer.activation).__name__))
     if not part.numeric:
         notes.append("not numbers")

@@ -16,14 +16,10 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
-import keras
 import numpy as np
 
-# a layer that infers its shapes calls its children with tensors that are no results; no public name says so
-from keras.src.backend.common.symbolic_scope import in_symbolic_scope
-
-from .keras_engines import Engine
-from .keras_names import ROOT, Names, Place
+from .keras_engine import Engine, Watched
+from .keras_names import ROOT, Names, Place, is_a, is_layer
 
 
 class Stop(BaseException):
@@ -64,7 +60,7 @@ class Watch:
 
     def through(self, layer: Any, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """What `original(*args, **kwargs)` returns, noted as a call of `layer`."""
-        if self.thread != threading.get_ident() or in_symbolic_scope():
+        if self.thread != threading.get_ident() or self.engine.symbolic():
             return original(*args, **kwargs)
         parent = self.stack[-1] if self.stack else Frame(self.model, ROOT)
         root = layer is self.model and not self.stack
@@ -85,8 +81,8 @@ class Watch:
 
     def is_result(self, output: Any, place: Place) -> bool:
         """Whether an output holds numbers, or something that isn't a tensor of a graph or a compiled loop."""
-        for each in keras.tree.flatten(output):
-            if isinstance(each, keras.KerasTensor):
+        for each in self.engine.flatten(output):
+            if self.engine.placeholder(each):
                 return False
             if isinstance(each, self.engine.tensor) and not self.engine.concrete(each):
                 self.traced.add(place.path)
@@ -96,8 +92,8 @@ class Watch:
     @contextlib.contextmanager
     def inner_call(self, layer: Any) -> Iterator[None]:
         """Wrappers such as TimeDistributed run `inner.call` without calling the inner layer: watched as well."""
-        inner = layer.layer if isinstance(layer, keras.layers.Wrapper) else None
-        if not isinstance(inner, keras.Layer) or "call" in vars(inner):
+        inner: Any = layer.layer if is_a(layer, "Wrapper") else None
+        if not is_layer(inner) or "call" in vars(inner):
             yield
             return
         original = inner.call
@@ -123,7 +119,7 @@ class Watch:
 _watch: ContextVar[Watch | None] = ContextVar("layerscope_keras_watch", default=None)
 _lock = threading.Lock()
 _originals: dict[tuple[type, str], Any] = {}
-_users = 0
+_users: Counter[tuple[type, str]] = Counter()
 
 
 def _layer_call(original: Any) -> Any:
@@ -142,58 +138,50 @@ def _operation_call(original: Any) -> Any:
     def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:
         watch = _watch.get()
         # a layer comes here from its own `__call__`
-        if watch is None or isinstance(self, keras.Layer):
+        if watch is None or is_layer(self):
             return original(self, *args, **kwargs)
         return watch.through(self, functools.partial(original, self), args, kwargs)
 
     return __call__
 
 
-def _assign(original: Any) -> Any:
+def _write(original: Any) -> Any:
     @functools.wraps(original)
-    def assign(self: Any, value: Any) -> Any:
+    def write(self: Any, *args: Any, **kwargs: Any) -> Any:
         watch = _watch.get()
         if watch is not None:
             watch.keep(self)
-        return original(self, value)
+        return original(self, *args, **kwargs)
 
-    return assign
+    return write
 
 
-def _patches() -> list[tuple[type, str, Callable[[Any], Any]]]:
-    variable = next(each for each in keras.Variable.__mro__ if "assign" in vars(each))
-    return [
-        (keras.Layer, "__call__", _layer_call),
-        (keras.Operation, "__call__", _operation_call),
-        (variable, "assign", _assign),
-    ]
+WATCHES: dict[str, Callable[[Any], Any]] = {"layer": _layer_call, "operation": _operation_call, "write": _write}
 
 
 @contextlib.contextmanager
-def _patched() -> Iterator[None]:
+def _patched(watched: list[Watched]) -> Iterator[None]:
     """The watched methods on the classes while at least one run lasts, in any thread."""
-    global _users
     with _lock:
-        _users += 1
-        if _users == 1:
-            for owner, name, watched in _patches():
+        for owner, name, sort in watched:
+            if not _users[owner, name]:
                 _originals[owner, name] = vars(owner)[name]
-                setattr(owner, name, watched(vars(owner)[name]))
+                setattr(owner, name, WATCHES[sort](vars(owner)[name]))
+            _users[owner, name] += 1
     try:
         yield
     finally:
         with _lock:
-            _users -= 1
-            if _users == 0:
-                for (owner, name), original in _originals.items():
-                    setattr(owner, name, original)
-                _originals.clear()
+            for owner, name, _ in watched:
+                _users[owner, name] -= 1
+                if not _users[owner, name]:
+                    setattr(owner, name, _originals.pop((owner, name)))
 
 
 def run(model: Any, engine: Engine, forward: Callable[[], Any], ended: Callable[[Call], Any]) -> Watch:
     """Run `forward`, give each call to `ended`, put back what the run changed, and return the `Watch`."""
     watch = Watch(model, engine, ended)
-    with _patched(), _watching(watch), _as_found(model, watch), contextlib.suppress(Stop):
+    with _patched(engine.watched()), _watching(watch), _as_found(model, watch), contextlib.suppress(Stop):
         forward()
     return watch
 
@@ -211,13 +199,10 @@ def _watching(watch: Watch) -> Iterator[None]:
 def _as_found(model: Any, watch: Watch) -> Iterator[None]:
     """Variables, losses, modes of torch modules and random state as they were, whatever happens inside."""
     before = {id(each) for each in model.variables}
-    layers = model._flatten_layers()
-    losses = [(each, list(each._losses), set(each._loss_ids)) for each in layers]
+    layers = list(model._flatten_layers())
+    losses = [watch.engine.kept(each) for each in layers]
     modes = [
-        (module, module.training)
-        for each, _, _ in losses
-        if isinstance(each, keras.layers.TorchModuleWrapper)
-        for module in each.modules()
+        (module, module.training) for each in layers if is_a(each, "TorchModuleWrapper") for module in each.modules()
     ]
     python, legacy = random.getstate(), np.random.get_state()
     try:
@@ -228,10 +213,8 @@ def _as_found(model: Any, watch: Watch) -> Iterator[None]:
         np.random.set_state(legacy)
         for module, training in modes:
             module.training = training
-        for each, kept, ids in losses:
-            each._losses[:] = kept
-            each._loss_ids.clear()
-            each._loss_ids.update(ids)
+        for put_back in losses:
+            put_back()
         # what the run itself built has no state to go back to
         built = {id(each) for each in model.variables} - before
         for variable, content in watch.written.values():

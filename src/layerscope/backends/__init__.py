@@ -142,6 +142,11 @@ class Spec:
 SPECS = (
     # Before torch: on Keras's torch backend, every Keras layer is a torch.nn.Module as well.
     Spec("keras", "keras", (".keras", ".h5", ".hdf5"), "keras", "layerscope.backends.keras:KerasBackend"),
+    # After keras, which reads most of the old files as well; SavedModel folders come here at once.
+    Spec(
+        *("tf_keras", "tf_keras", (".keras", ".h5", ".hdf5"), "", "layerscope.backends.tf_keras:TfKerasBackend"),
+        install="pip install tf_keras",
+    ),
     Spec("torch", "torch", (".pt2", ".pt", ".pth"), "torch", "layerscope.backends.torch:TorchBackend"),
     Spec("onnx", "onnx", (".onnx",), "onnx", "layerscope.backends.onnx:OnnxBackend"),
 )

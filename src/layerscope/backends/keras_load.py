@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import re
 import warnings
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import h5py
 import keras
 
 # keras.applications asks this module for its weights; nothing public says where the file would be
 from keras.src.utils import file_utils
 
 from ..errors import ModelNotReadable, RandomWeights, TrustRequired, near
+from .keras_files import first_line, refuse_weights_only, writer
 
 # Keras 2 wrote these under modules that Keras 3 doesn't have
 OF_KERAS_2 = ("Functional", "Sequential", "Model", "TFOpLambda", "SlicingOpLambda")
@@ -29,7 +27,7 @@ def load(source: Path, weights: Path | None, trust: bool) -> Any:
     """
     if not source.exists():
         raise ModelNotReadable(f"{source}: there is no such file")
-    _refuse_weights_only(source)
+    refuse_weights_only(source)
     try:
         with warnings.catch_warnings():
             # no capture needs the optimizer
@@ -48,7 +46,7 @@ def read_weights(model: Any, weights: Path) -> Any:
         model.load_weights(weights)
     except Exception as error:
         raise ModelNotReadable(
-            f"{weights.name} doesn't fit {model.name!r}: {_first_line(error)}. Give the weights of this"
+            f"{weights.name} doesn't fit {model.name!r}: {first_line(error)}. Give the weights of this"
             " architecture, with the same number of classes"
         ) from error
     return model
@@ -105,24 +103,6 @@ def _with_cached_weights(build: Callable[..., Any]) -> Any:
         file_utils.get_file = original
 
 
-def _refuse_weights_only(source: Path) -> None:
-    advice = "build the model in Python and give this file as its weights: weights="
-    if source.name.endswith((".weights.h5", ".weights.json")):
-        raise ModelNotReadable(f"{source.name} holds weights only, no model: {advice}")
-    if source.suffix == ".keras":
-        if not zipfile.is_zipfile(source):
-            raise ModelNotReadable(f"{source.name} is not a Keras model file (no zip archive)")
-        with zipfile.ZipFile(source) as archive:
-            if "config.json" not in archive.namelist():
-                raise ModelNotReadable(f"{source.name} is not a Keras model file: it has no config.json")
-        return
-    if not h5py.is_hdf5(source):
-        raise ModelNotReadable(f"{source.name} is not a Keras model file (no HDF5)")
-    with h5py.File(source, "r") as file:
-        if "model_config" not in file.attrs:
-            raise ModelNotReadable(f"{source.name} holds weights only, no model: {advice}")
-
-
 def _reason(source: Path, error: Exception) -> ModelNotReadable:
     said = str(error)
     unknown = re.search(r"(?:Could not locate \w+|Unknown \w+:?|Could not deserialize \w+) '([^']+)'", said)
@@ -137,23 +117,9 @@ def _reason(source: Path, error: Exception) -> ModelNotReadable:
             " keras.saving.register_keras_serializable() and import its module before opening the file, or build the"
             " model in Python and pass it"
         )
-    if unknown or _writer(source).startswith("2"):
+    if unknown or writer(source).startswith("2"):
         return ModelNotReadable(
-            f"{source.name} can't be read by Keras {keras.__version__}: {_first_line(error)}. A file that tf.keras 2"
+            f"{source.name} can't be read by Keras {keras.__version__}: {first_line(error)}. A file that tf.keras 2"
             " wrote is read by tf_keras (pip install tf_keras): tf_keras.models.load_model(file)"
         )
-    return ModelNotReadable(f"{source.name} can't be read: {_first_line(error)}")
-
-
-def _writer(source: Path) -> str:
-    """The version of Keras that wrote the file, `"2"` for an HDF5 file that doesn't say, which only old ones do."""
-    if source.suffix == ".keras":
-        with zipfile.ZipFile(source) as archive:
-            names = archive.namelist()
-            return str(json.loads(archive.read("metadata.json"))["keras_version"]) if "metadata.json" in names else ""
-    with h5py.File(source, "r") as file:
-        return str(file.attrs.get("keras_version", "2"))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+    return ModelNotReadable(f"{source.name} can't be read: {first_line(error)}")

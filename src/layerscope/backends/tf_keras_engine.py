@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
 
-# no public name says whether a call only infers shapes, or what eager calls of layers gave as losses
+# what every variable of eager TensorFlow is written by; no public name says so
+from tensorflow.python.ops.resource_variable_ops import BaseResourceVariable
+
+# no public name says whether a call only infers shapes, or which tensors have no numbers
 from tf_keras.src.engine.base_layer_utils import call_context
+from tf_keras.src.engine.keras_tensor import KerasTensor
 
 from .keras_engine import Engine, Watched
 
@@ -35,16 +38,17 @@ class TfKerasEngine(Engine):
         return str(tf_keras.backend.image_data_format())
 
     def watched(self) -> list[Watched]:
-        layer = tf_keras.layers.Layer
-        variable = next(each for each in _variable_classes() if "assign" in vars(each))
-        writes = [name for name in ("assign", "assign_add", "assign_sub") if name in vars(variable)]
-        return [(layer, "__call__", "layer"), *((variable, name, "write") for name in writes)]
+        writes = ("assign", "assign_add", "assign_sub")
+        return [
+            (tf_keras.layers.Layer, "__call__", "layer"),
+            *((BaseResourceVariable, name, "write") for name in writes),
+        ]
 
     def symbolic(self) -> bool:
         return bool(call_context().in_keras_graph)
 
     def placeholder(self, value: Any) -> bool:
-        return bool(tf.keras_tensor(value)) if False else _is_placeholder(value)
+        return isinstance(value, KerasTensor)
 
     def flatten(self, structure: Any) -> list[Any]:
         return list(tf.nest.flatten(structure))
@@ -80,12 +84,3 @@ class TfKerasEngine(Engine):
             layer._eager_losses = eager
 
         return put_back
-
-    @contextlib.contextmanager
-    def inference(self) -> Iterator[None]:
-        """TensorFlow's own seeds as they were: an eager random operation draws the next one from the global seed."""
-        yield
-
-
-def _variable_classes() -> tuple[type, ...]:
-    return type(tf.Variable(0.0)).__mro__

@@ -22,9 +22,15 @@ ROWS = {
     "demo": 6,
     "cli": 7,
 }  # fmt: skip
-FRAMEWORKS = ("torch", "keras", "tensorflow", "jax", "onnx", "onnxruntime", "tflite", "ai_edge_litert")
+FRAMEWORKS = ("torch", "keras", "tf_keras", "tensorflow", "jax", "onnx", "onnxruntime", "tflite", "ai_edge_litert")
 # What a backend may take from the package, besides its own files.
 BACKEND_MAY = {"backends", "layer", "axes", "errors"}
+
+BROUGHT_ALONG = {"onnx": {"onnxruntime"}, "tf_keras": {"tensorflow"}}
+# Shared by the two Keras backends, so neither library is imported there.
+KNOWS_BOTH_KERAS = {f"backends.keras_{name}" for name in (
+    "axes", "engine", "facts", "files", "gradients", "names", "outputs", "run", "table", "watch",
+)}  # fmt: skip
 
 
 def modules():
@@ -93,17 +99,26 @@ def test_there_is_no_cycle():
         visit(name, [])
 
 
-@pytest.mark.parametrize("framework", ["torch", "keras", "onnx"])
+@pytest.mark.parametrize("framework", ["torch", "keras", "tf_keras", "onnx"])
 def test_a_backend_knows_only_its_own_framework_and_the_core_it_needs(framework):
-    others = set(FRAMEWORKS) - {framework, "onnxruntime" if framework == "onnx" else ""}
+    others = set(FRAMEWORKS) - {framework, *BROUGHT_ALONG.get(framework, ())}
     for name, path in modules():
         if not name.startswith(f"backends.{framework}"):
             continue
         for kind, target, _ in imports(name, path):
             if kind == "own":
-                assert target in BACKEND_MAY or target.startswith(f"backends.{framework}"), (name, target)
+                shared = framework == "tf_keras" and target in KNOWS_BOTH_KERAS
+                assert target in BACKEND_MAY or target.startswith(f"backends.{framework}") or shared, (name, target)
             else:
                 assert target.split(".")[0] not in others, (name, target)
+
+
+def test_what_both_keras_backends_share_imports_neither():
+    for name, path in modules():
+        if name in KNOWS_BOTH_KERAS:
+            for kind, target, _ in imports(name, path):
+                assert kind == "own" or target.split(".")[0] not in FRAMEWORKS, (name, target)
+                assert kind == "other" or target in KNOWS_BOTH_KERAS | BACKEND_MAY, (name, target)
 
 
 def test_the_core_knows_no_framework():

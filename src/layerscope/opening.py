@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from . import preprocess as _preprocess
-from .backends import Facts, for_file, for_model, named, specs, suffixes
+from .backends import Facts, for_model, load_file, named, specs, suffixes
 from .errors import BadOption, LayerscopeError, ModelNotReadable
 from .scope import Scope
 from .transforms import categories
@@ -89,8 +89,9 @@ def _from_reference(given: str, weights: Path | None, reader: Any, trust: bool) 
         given = str(demo_model())
     path = Path(given)
     if path.exists():
-        reader = reader or for_file(path).backend()
-        return reader.load(path, weights, trust), reader, path.stem
+        if reader is not None:
+            return reader.load(path, weights, trust), reader, path.stem
+        return *load_file(path, weights, trust), path.stem
     if given.startswith("keras:"):
         reader = reader or named("keras").backend()
         name = given.removeprefix("keras:")

@@ -19,7 +19,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from ..errors import BackendMissing, BackendSkipped, ModelNotReadable, caller_level
+from ..errors import BackendMissing, BackendSkipped, ModelNotReadable, TrustRequired, caller_level
 from ..layer import Layer
 
 Target = int | Callable[[Any], Any]
@@ -183,7 +183,7 @@ def _skip(point: importlib.metadata.EntryPoint, why: str) -> None:
 
 def suffixes() -> str:
     """The suffixes of all files that a backend reads, as a list to print."""
-    return ", ".join(suffix for spec in specs() for suffix in spec.suffixes)
+    return ", ".join(dict.fromkeys(suffix for spec in specs() for suffix in spec.suffixes))
 
 
 def named(name: str) -> Spec:
@@ -194,14 +194,36 @@ def named(name: str) -> Spec:
     raise BackendMissing(f"no backend {name!r}; there are {', '.join(each.name for each in specs())}")
 
 
-def for_file(path: Path) -> Spec:
-    """The row that reads files of this suffix."""
-    for spec in specs():
-        if path.suffix.lower() in spec.suffixes:
-            return spec
-    raise ModelNotReadable(
-        f"{path.name}: no backend reads {path.suffix or 'files without a suffix'}; known are {suffixes()}"
-    )
+def for_file(path: Path) -> list[Spec]:
+    """The rows that read this file or folder, the first to be asked first."""
+    if (path / "saved_model.pb").exists():
+        return [named("tf_keras")]
+    found = [spec for spec in specs() if path.suffix.lower() in spec.suffixes]
+    if not found:
+        raise ModelNotReadable(
+            f"{path.name}: no backend reads {path.suffix or 'files without a suffix'}; known are {suffixes()}"
+        )
+    return found
+
+
+def load_file(path: Path, weights: Path | None, trust: bool) -> tuple[Any, Any]:
+    """(model, backend) of a file. Where several backends read its suffix, the next is asked when one can't.
+
+    If none can, the error is the first one's; what is refused for want of trust is not tried elsewhere.
+    """
+    first: ModelNotReadable | None = None
+    for spec in for_file(path):
+        try:
+            backend = spec.backend()
+            return backend.load(path, weights, trust), backend
+        except TrustRequired:
+            raise
+        except ModelNotReadable as error:
+            # A missing framework says less than one that looked into the file.
+            if first is None or (isinstance(first, BackendMissing) and not isinstance(error, BackendMissing)):
+                first = error
+    assert first is not None
+    raise first
 
 
 def for_model(model: Any) -> Any:

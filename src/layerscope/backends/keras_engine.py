@@ -74,6 +74,10 @@ class Engine:
         """What puts a layer's own record of its losses back."""
         raise NotImplementedError
 
+    def variables(self, model: Any) -> list[Any]:
+        """The model's variables, as far as it is built."""
+        return list(model.variables)
+
     def named(self, variable: Any) -> str:
         """The variable's path and type."""
         raise NotImplementedError

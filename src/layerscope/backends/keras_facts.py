@@ -71,10 +71,11 @@ def _input(model: Any, tensor: Any, on: Engine) -> Input:
 
 def digest(model: Any, on: Engine) -> str:
     """A hash over each variable's path, shape, type and 64 of its values; `""` for a model without variables."""
-    if not model.variables:
+    variables = on.variables(model)
+    if not variables:
         return ""
     found = hashlib.sha256()
-    for variable in model.variables:
+    for variable in variables:
         values = on.view(on.raw(variable)).reshape(-1)
         found.update(on.named(variable).encode())
         found.update(np.ascontiguousarray(values[:: max(1, values.size // SAMPLES)][:SAMPLES]).tobytes())

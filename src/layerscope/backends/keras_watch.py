@@ -198,7 +198,7 @@ def _watching(watch: Watch) -> Iterator[None]:
 @contextlib.contextmanager
 def _as_found(model: Any, watch: Watch) -> Iterator[None]:
     """Variables, losses, modes of torch modules and random state as they were, whatever happens inside."""
-    before = {id(each) for each in model.variables}
+    before = {id(each) for each in watch.engine.variables(model)}
     layers = list(model._flatten_layers())
     losses = [watch.engine.kept(each) for each in layers]
     modes = [
@@ -216,7 +216,7 @@ def _as_found(model: Any, watch: Watch) -> Iterator[None]:
         for put_back in losses:
             put_back()
         # what the run itself built has no state to go back to
-        built = {id(each) for each in model.variables} - before
+        built = {id(each) for each in watch.engine.variables(model)} - before
         for variable, content in watch.written.values():
             if id(variable) not in built:
                 variable.assign(content)

@@ -10,7 +10,7 @@ import tensorflow as tf
 import tf_keras
 
 # what every variable of eager TensorFlow is written by; no public name says so
-from tensorflow.python.ops.resource_variable_ops import BaseResourceVariable
+from tensorflow.python.ops.resource_variable_ops import ResourceVariable
 
 # no public name says whether a call only infers shapes, or which tensors have no numbers
 from tf_keras.src.engine.base_layer_utils import call_context
@@ -41,7 +41,7 @@ class TfKerasEngine(Engine):
         writes = ("assign", "assign_add", "assign_sub")
         return [
             (tf_keras.layers.Layer, "__call__", "layer"),
-            *((BaseResourceVariable, name, "write") for name in writes),
+            *((_owner(ResourceVariable, name), name, "write") for name in writes),
         ]
 
     def symbolic(self) -> bool:
@@ -84,3 +84,15 @@ class TfKerasEngine(Engine):
             layer._eager_losses = eager
 
         return put_back
+
+    def variables(self, model: Any) -> list[Any]:
+        """Those of the layers that were built: `model.variables` is an error before the first call."""
+        found: dict[int, Any] = {}
+        for layer in model._flatten_layers():
+            for each in (*layer._trainable_weights, *layer._non_trainable_weights):
+                found.setdefault(id(each), each)
+        return list(found.values())
+
+
+def _owner(kind: type, name: str) -> type:
+    return next(each for each in kind.__mro__ if name in vars(each))

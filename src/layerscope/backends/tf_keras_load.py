@@ -12,7 +12,7 @@ import h5py
 import tf_keras
 
 # the metadata that says which Keras layers a SavedModel holds; nothing public reads it
-from tf_keras.src.protobuf import saved_metadata_pb2
+from tf_keras.protobuf import saved_metadata_pb2
 
 from ..errors import ModelNotReadable, TrustRequired
 from .keras_files import first_line, holds_code, refuse_weights_only
@@ -32,7 +32,8 @@ def load(source: Path, weights: Path | None, trust: bool) -> Any:
         refuse_weights_only(source)
     try:
         code = any(holds_code(each) for each in _configurations(source))
-    except (ValueError, KeyError, OSError) as error:
+    except Exception as error:
+        # a damaged file of JSON, zip, HDF5 or protobuf: each raises its own
         raise ModelNotReadable(f"{source.name} can't be read: {first_line(error)}") from error
     if code and not trust:
         raise TrustRequired(

@@ -259,7 +259,7 @@ def test_what_cannot_be_opened_is_named(tmp_path, monkeypatch):
     ):
         with pytest.raises(ls.ModelNotReadable, match=match):
             ls.open(given)
-    with pytest.raises(ls.BackendMissing, match="there are keras, torch, onnx"):
+    with pytest.raises(ls.BackendMissing, match="there are keras, tf_keras, torch, onnx"):
         ls.open(object(), backend="caffe")
     with pytest.raises(ls.BadOption, match="a model object has its weights already"):
         ls.open(tiny_model(), backend=TinyBackend(), weights="w.npz")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .axes import channels_last, prefix_names, split_tokens
-from .backends import Captured
+from .backends import Captured, Pick
 from .errors import BadChannels, BadOption, LayerNotFound
 from .featuremap import FeatureMap, as_float32
 from .layer import Layer, LayerTable
@@ -95,21 +95,30 @@ class Run:
             one += int(math.prod(layer.shape or ()) * share)
         return 4 * one * max(1, len(self.fed.ids))
 
-    def kept(self, path: str, captured: Captured) -> Captured:
-        """Without the channels that weren't asked for, and without the images that only filled a fixed batch."""
-        layer, numbers = self.chosen[path], self.numbers[path]
+    def picks(self) -> dict[str, Pick]:
+        """For each layer of which not every channel is wanted, which ones are."""
+        return {
+            path: Pick(layer.axes.index("c"), tuple(self.numbers[path]))
+            for path, layer in self.chosen.items()
+            if "c" in layer.axes and self.numbers[path] != list(range(layer.channels or 0))
+        }
+
+    def kept(self, path: str, captured: Captured, picked: bool = False) -> Captured:
+        """Without the channels that weren't asked for (unless they are `picked` already), and without the images that only
+        filled a fixed batch."""
+        layer, numbers = self.chosen[path], None if picked else self.numbers[path]
         return Captured(
             self._cut(captured.values, layer, numbers),
             None if captured.gradient is None else self._cut(captured.gradient, layer, numbers),
             captured.dtype or str(captured.values.dtype),
         )
 
-    def _cut(self, values: np.ndarray, layer: Layer, numbers: Sequence[int]) -> np.ndarray:
+    def _cut(self, values: np.ndarray, layer: Layer, numbers: Sequence[int] | None) -> np.ndarray:
         if self.fed.filled and "b" in layer.axes:
             values = np.take(
                 values, range(values.shape[layer.axes.index("b")] - self.fed.filled), layer.axes.index("b")
             )
-        if ("c" in layer.axes and len(numbers) < (layer.channels or 0)) or list(numbers) != list(range(len(numbers))):
+        if numbers is not None and "c" in layer.axes and list(numbers) != list(range(layer.channels or 0)):
             values = np.take(values, numbers, layer.axes.index("c"))
         return values
 

@@ -153,9 +153,11 @@ class Scope:
         several = {call.path for layer in self._table(run.fed) for call in layer.per_call}
         # `path:0` rather than `path`: only single calls let the pass stop early.
         asked = {path if path in several or not path else f"{path}:0": path for path in run.chosen}
+        picks = run.picks() if getattr(self.backend, "picks", False) else {}
+        options = {"picks": {ask: picks[path] for ask, path in asked.items() if path in picks}} if picks else {}
         with self._running(run.fed.array):
-            found = self.backend.capture(self.model, run.fed.array, list(asked), target)
-        return {asked[path]: run.kept(asked[path], each) for path, each in found.items()}
+            found = self.backend.capture(self.model, run.fed.array, list(asked), target, **options)
+        return {asked[path]: run.kept(asked[path], each, asked[path] in picks) for path, each in found.items()}
 
     def _table(self, fed: Fed) -> LayerTable:
         key = _signature(fed.array)

@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import layerscope as ls
+from layerscope.backends import torch as torch_module
 from layerscope.backends.torch import TorchBackend
 from layerscope.testing import BackendTests
 
@@ -633,3 +634,28 @@ def test_an_error_while_differentiating_leaves_the_model_as_it_was():
     assert model.training
     assert not model.conv._forward_hooks
     assert all(each.grad is None for each in model.parameters())
+
+
+@pytest.mark.parametrize("channels", [[1, 2], [3, 0], [2], range(0, 4, 2)])
+@pytest.mark.parametrize("target", [None, 2])
+def test_channels_are_chosen_before_the_copy_and_equal_those_of_the_whole(channels, target, monkeypatch):
+    model = Suite()
+    scope = ls.open(model, preprocess=None)
+    whole = scope.capture(images(2), ["conv1", "act", "head"], target=target)
+    copied = []
+    kept = torch_module.as_captured
+
+    def counted(tensor, pick=None):
+        captured = kept(tensor, pick)
+        copied.append(captured.values.size)
+        return captured
+
+    monkeypatch.setattr(torch_module, "as_captured", counted)
+    some = scope.capture(images(2), ["conv1", "act", "head"], target=target, channels=channels)
+    for path, fm in some.items():
+        assert fm.channels == tuple(channels)
+        assert np.array_equal(fm.values, whole[path].values[..., list(channels)])
+        if target is not None:
+            assert np.array_equal(fm.gradient, whole[path].gradient[..., list(channels)])
+    places = [fm.values[0, ..., 0].size for fm in some.values()]
+    assert sorted(copied) == sorted([2 * each * len(channels) for each in places] * (1 if target is None else 2))

@@ -39,12 +39,21 @@ class Captured:
     dtype: str = ""
 
 
+@dataclass(frozen=True)
+class Pick:
+    """Which channels of a layer are wanted: `numbers` along `axis` of its output."""
+
+    axis: int
+    numbers: tuple[int, ...]
+
+
 @runtime_checkable
 class Backend(Protocol):
     """What the core asks of a framework. `gradients` says whether `capture` takes a target.
 
     `batch` is an array in the model's own input axes, a tuple of such arrays (several inputs) or a dict (inputs by
-    name); the framework's own tensors are taken as they are.
+    name); the framework's own tensors are taken as they are. A backend with `picks = True` takes one more argument,
+    `capture(..., picks={path: Pick})`, and leaves out other channels before it copies; the rest are cut afterwards.
     """
 
     name: str

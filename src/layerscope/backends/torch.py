@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import torch
 
 from ..errors import GradientsUnavailable, LayerNotCalled, LayerNotFound, ModelNotReadable, near
 from ..layer import Layer, split_call
-from . import Captured, Facts, Target
+from . import Captured, Facts, Pick, Target
 from . import torch_attention as attention
 from .torch_axes import TorchAxes
 from .torch_facts import digest, facts
@@ -28,6 +28,7 @@ class TorchBackend:
 
     name = "torch"
     gradients = True
+    picks = True
 
     def owns(self, model: Any) -> bool:
         # On Keras's torch backend every Keras layer is a module as well, and Keras knows it better.
@@ -64,10 +65,15 @@ class TorchBackend:
         return record.table(model)
 
     def capture(
-        self, model: Any, batch: Any, paths: Sequence[str], target: Target | None = None
+        self,
+        model: Any,
+        batch: Any,
+        paths: Sequence[str],
+        target: Target | None = None,
+        picks: Mapping[str, Pick] | None = None,
     ) -> dict[str, Captured]:
         model = _readable(model)
-        wanted = [_Wanted.find(model, path) for path in paths]
+        wanted = [_Wanted.find(model, path, (picks or {}).get(path)) for path in paths]
         taker = _Taker(wanted) if target is None else GradientTaker(wanted)
         attending = {each.module for each in wanted if each.attention}
         watch = attention.AttentionWatch(taker.attended, attending.__contains__)
@@ -184,28 +190,41 @@ def _numbered(row: Layer, at: int) -> Layer:
     return replace(row, index=at, per_call=tuple(replace(each, index=at) for each in row.per_call))
 
 
+@dataclass(frozen=True, eq=False)
 class _Wanted:
-    """One requested path: the module, the part of its output, the call (`None`: all)."""
+    """One requested path: the module, the part of its output, the call (`None`: all), the channels (`None`: all)."""
 
-    def __init__(self, path: str, base: str, module: torch.nn.Module, part: str | None, call: int | None) -> None:
-        self.path, self.base, self.module, self.part, self.call = path, base, module, part, call
-        self.attention = part == f".{attention.NAME}"
-        self.source = (module, part) if self.attention else module
+    path: str
+    base: str
+    module: torch.nn.Module
+    part: str | None
+    call: int | None
+    pick: Pick | None
+
+    @property
+    def attention(self) -> bool:
+        """Whether the attention weights computed inside the module are meant."""
+        return self.part == f".{attention.NAME}"
+
+    @property
+    def source(self) -> Any:
+        """What the calls are counted of."""
+        return (self.module, self.part) if self.attention else self.module
 
     @classmethod
-    def find(cls, model: torch.nn.Module, path: str) -> _Wanted:
+    def find(cls, model: torch.nn.Module, path: str, pick: Pick | None = None) -> _Wanted:
         modules = dict(model.named_modules(remove_duplicate=False))
         base, call = split_call(path)
         if path in modules or base in modules:
             base, call = (path, None) if path in modules else (base, call)
-            return cls(path, base, modules[base], None, call)
+            return cls(path, base, modules[base], None, call, pick)
         if base == attention.NAME:
-            return cls(path, base, model, f".{attention.NAME}", call)
+            return cls(path, base, model, f".{attention.NAME}", call, pick)
         # A part of an output: `mha[1]`, `.logits`; the longest module name in front of it wins.
         for found in reversed(list(re.finditer(r"[.\[]", base))):
             name = base[: found.start()]
             if name in modules:
-                return cls(path, base, modules[name], base[found.start() :], call)
+                return cls(path, base, modules[name], base[found.start() :], call, pick)
         raise LayerNotFound(f"no layer {path!r}.{near(path, modules)} layers() lists them all")
 
 
@@ -248,7 +267,7 @@ class _Taker:
             raise Stop(self)
 
     def take(self, wanted: _Wanted, call: int, tensor: torch.Tensor) -> None:
-        self.taken.append((wanted, call, as_captured(tensor)))
+        self.taken.append((wanted, call, as_captured(tensor, wanted.pick)))
 
     def results(self) -> dict[str, Captured]:
         results = {}
@@ -323,7 +342,7 @@ class GradientTaker(_Taker):
                     f"layer {wanted.path!r} has no gradient: its output is no floating tensor of the graph"
                 )
             gradient = next(gradients)
-            values = np.zeros_like(captured.values) if gradient is None else as_captured(gradient).values
+            values = np.zeros_like(captured.values) if gradient is None else as_captured(gradient, wanted.pick).values
             taken.append((wanted, call, replace(captured, gradient=values)))
         self.taken = taken
 

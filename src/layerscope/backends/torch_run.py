@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from ..errors import BadOption, GradientsUnavailable, ModelNotReadable
-from . import Captured, Target
+from . import Captured, Pick, Target
 
 MAIN_NAMES = ("logits", "last_hidden_state", "out", "output")
 
@@ -185,9 +185,11 @@ def aim_at(output: Any, target: Target) -> torch.Tensor:
     return main[:, target].sum()
 
 
-def as_captured(tensor: torch.Tensor) -> Captured:
-    """A copy on the host, taken before the next module can write into the tensor."""
+def as_captured(tensor: torch.Tensor, pick: Pick | None = None) -> Captured:
+    """A copy on the host, taken before the next module can write into the tensor; of the channels of `pick` alone."""
     dtype = str(tensor.dtype).removeprefix("torch.")
+    if pick is not None:
+        tensor = _picked(tensor, pick)
     if tensor.is_quantized:
         tensor = tensor.dequantize()
     if tensor.layout != torch.strided:
@@ -196,3 +198,10 @@ def as_captured(tensor: torch.Tensor) -> Captured:
         tensor = tensor.float()
     copied = tensor.detach().to("cpu", copy=True).resolve_conj().resolve_neg()
     return Captured(copied.numpy(), dtype=dtype)
+
+
+def _picked(tensor: torch.Tensor, pick: Pick) -> torch.Tensor:
+    first, count = pick.numbers[0], len(pick.numbers)
+    if pick.numbers == tuple(range(first, first + count)):
+        return tensor.narrow(pick.axis, first, count)
+    return tensor.index_select(pick.axis, torch.tensor(pick.numbers, device=tensor.device))

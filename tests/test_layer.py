@@ -160,3 +160,11 @@ def test_names_from_a_model_are_no_html():
     table = ls.LayerTable([layer("<script>", 0)], title="<b>")
     assert "<script>" not in table._repr_html_()
     assert "<b>" not in table._repr_html_()
+
+
+def test_a_container_does_not_hide_a_word():
+    conv = ls.Layer("encoder.conv", "Conv", "bchw", (1, 2, 8, 8), 0, 1)
+    table = ls.LayerTable([conv, ls.Layer("encoder.stages", "ModuleList", note="a container")])
+    assert table.choose("stages") == [conv]
+    table = ls.LayerTable([conv, ls.Layer("stages", "Sequential", "bchw", (1, 2, 4, 4), 1, 1)])
+    assert [each.path for each in table.choose("stages")] == ["stages"]

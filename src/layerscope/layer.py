@@ -144,9 +144,9 @@ class LayerTable(Sequence[Layer]):
         """The layers that `layers` names, one entry a call, in execution order.
 
         A name is taken as the first of these that fits: an exact path (or another name of the layer), one call
-        `path:1`, a part of a path that ends it and ends only one (`block1_conv2`), a glob (`block5_*`), `kind:Conv2D`,
-        `last` (the last layer whose picture has more than one pixel), `stages` (the last layer of each resolution),
-        `output`. An int is an index, a function keeps what it says yes to, a list adds its entries up.
+        `path:1`, one of the words `last` (the last layer whose picture has more than one pixel), `stages` (the last layer
+        of each resolution) and `output`, a part of a path that ends it and ends only one (`block1_conv2`), `kind:Conv2D`,
+        a glob (`block5_*`). An int is an index, a function keeps what it says yes to, a list adds its entries up.
 
         Raises `LayerNotFound` with near names, or `LayerNotCalled` with the reason.
         """
@@ -190,8 +190,13 @@ class LayerTable(Sequence[Layer]):
 
     def _named(self, name: str) -> list[Layer]:
         exact = self._exact(name)
-        if exact is not None:
+        if exact is not None and (exact.showable or name not in WORDS):
             return [called(exact, self)]
+        # A container of that name (`encoder.stages`) must not hide the word.
+        if name in WORDS:
+            meant = self._by_word(name)
+            if meant is not None:
+                return meant
         ends = [each for each in self if _ends_with(each, name)]
         if not ends and (split := split_call(name))[1] is not None:
             base = [each for each in self if _ends_with(each, split[0])]
@@ -202,7 +207,7 @@ class LayerTable(Sequence[Layer]):
             raise LayerNotFound(
                 f"{name!r} ends {len(ends)} paths: {_some(ends)}. Give more of the path, or the glob {'*' + name!r} for all"
             )
-        for rule in (self._by_word, self._by_kind, self._by_glob):
+        for rule in (self._by_kind, self._by_glob):
             several = rule(name)
             if several is not None:
                 return several
@@ -291,6 +296,7 @@ class LayerTable(Sequence[Layer]):
 
 HEADER = ("index", "path", "kind", "output", "axes", "channels", "calls", "note")
 RIGHT = {0, 3, 5, 6}
+WORDS = ("last", "stages", "output")
 
 
 def bare_kind(layer: Layer) -> str:

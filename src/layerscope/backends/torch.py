@@ -55,7 +55,7 @@ class TorchBackend:
     def layers(self, model: Any, batch: Any) -> list[Layer]:
         model = _readable(model)
         record = _Record(model)
-        watch = attention.AttentionWatch(record.attended)
+        watch = attention.AttentionWatch(record.attended, follow=record.axes.flow.follow)
         with left_as_found(model) as added, watch:
             for name, module in model.named_modules():
                 added.append(module.register_forward_pre_hook(record.before(name)))

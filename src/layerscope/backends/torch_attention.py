@@ -28,9 +28,14 @@ Told = Callable[[str, nn.Module, torch.Tensor, str], torch.Tensor | None]
 class AttentionWatch(TorchFunctionMode):
     """Tells of every attention that is computed while it is active, and in which module."""
 
-    def __init__(self, told: Told, wanted: Callable[[nn.Module], bool] = lambda _: True) -> None:
+    def __init__(
+        self,
+        told: Told,
+        wanted: Callable[[nn.Module], bool] = lambda _: True,
+        follow: Callable[[Any, Any, Any, Any], None] | None = None,
+    ) -> None:
         super().__init__()
-        self._told, self._wanted = told, wanted
+        self._told, self._wanted, self._follow = told, wanted, follow
         self._running: list[tuple[str, nn.Module]] = []
 
     def hooked(self, model: nn.Module) -> list[Any]:
@@ -49,7 +54,12 @@ class AttentionWatch(TorchFunctionMode):
         return handles
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
+        out = self._called(func, args, kwargs or {})
+        if self._follow is not None:
+            self._follow(func, args, kwargs or {}, out)
+        return out
+
+    def _called(self, func: Any, args: Any, kwargs: Any) -> Any:
         seen = func is functional.scaled_dot_product_attention or func is functional.multi_head_attention_forward
         if not (seen or func in SOFTMAX) or not self._running:
             return func(*args, **kwargs)

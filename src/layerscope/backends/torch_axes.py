@@ -11,6 +11,7 @@ from torch import nn
 from ..axes import AxesTrace, permuted_view
 from ..layer import Layer
 from .torch_attention import attends, map_axes
+from .torch_flow import Flow
 from .torch_run import parts_of
 from .torch_tokens import TokenGrids, windows
 
@@ -48,6 +49,7 @@ class TorchAxes:
         self._tokens = TokenGrids(model)
         self._heads: set[str] = set()
         self._trace = AxesTrace()
+        self.flow = Flow(self._trace)
         self._shapes: dict[tuple[int, ...], str] = {}
         self._children: dict[str, tuple[str, int]] = {}
 
@@ -61,10 +63,16 @@ class TorchAxes:
         shape = tuple(tensor.shape)
         axes = self.of(name, module, inputs, part, tensor)
         if axes is None:
-            return Layer(name + part, "", "", shape, note="heads × tokens × features inside an attention: no picture")
+            return Layer(
+                name + part,
+                "",
+                "",
+                shape,
+                note="heads × tokens × features, or positions, inside an attention: no picture",
+            )
         if not axes:
             return Layer(name + part, "", "", shape, note=f"a {tensor.ndim}-dimensional {tensor.dtype} has no picture")
-        return self._placed(name, part, axes, shape)
+        return self._placed(name, part, axes, shape, tensor)
 
     def attention(self, name: str, weights: torch.Tensor) -> Layer:
         """Attention weights that were computed inside the module `name`."""
@@ -73,15 +81,18 @@ class TorchAxes:
         if not axes:
             return Layer(name, "", "", shape, note=f"attention weights of rank {weights.ndim} have no picture")
         self._trace.set(weights, axes)
-        return self._placed(name, "", axes, shape)
+        return self._placed(name, "", axes, shape, None)
 
-    def _placed(self, name: str, part: str, axes: str, shape: tuple[int, ...]) -> Layer:
+    def _placed(self, name: str, part: str, axes: str, shape: tuple[int, ...], tensor: torch.Tensor | None) -> Layer:
         rows = shape[axes.index("b")] if "b" in axes else 1
         tokens = shape[axes.index("n" if "n" in axes else "k")] if "n" in axes or "k" in axes else None
         if tokens is None:
             note = windows(rows) if rows > 1 else ""
             return Layer(name + part, "", axes, shape, note=note)
-        grid, prefix, note = self._tokens.of(name, tokens, rows)
+        seen = None if tensor is None else self.flow.grid(tensor)
+        grid, prefix, note = self._tokens.of(name, tokens, rows, seen)
+        if tensor is not None:
+            self.flow.keep(tensor, grid)
         return Layer(name + part, "", axes, shape, note=note, grid=grid, prefix=prefix)
 
     def of(self, name: str, module: nn.Module, inputs: tuple[Any, ...], part: str, tensor: torch.Tensor) -> str | None:
@@ -89,7 +100,7 @@ class TorchAxes:
         if tensor.ndim == 0 or tensor.ndim > 5:
             return ""
         stated = self._stated(module, part, tensor, inputs)
-        inside = name.rpartition(".")[0] in self._heads
+        inside = any(name.startswith(each + ".") for each in self._heads)
         if (
             inside
             and tensor.ndim > 3

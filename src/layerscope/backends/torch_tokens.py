@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..axes import prefix_names, token_grid
+from ..axes import MOST_PREFIX_TOKENS, prefix_names, token_grid
+from .torch_flow import Grid
 
 # Parameters of timm, transformers, torchvision and the DINO repositories, in the order in which all of them put the tokens.
 PREFIX = {
@@ -29,36 +30,54 @@ class TokenGrids:
     def __init__(self, model: nn.Module | None = None) -> None:
         self.prefix = stated_prefix(model) if model is not None else None
         self._shuffled = getattr(getattr(model, "config", None), "mask_ratio", None) is not None
-        self._grids: list[tuple[int, int]] = []
-        self._exact: list[tuple[int, int]] = []
+        self._grids: list[Grid] = []
+        self._exact: list[Grid] = []
 
     def saw(self, name: str, module: nn.Module, tensor: torch.Tensor) -> None:
         """Remember the size of a patch embedding: a convolution whose kernel is its stride, or that is named so."""
         if not isinstance(module, nn.Conv2d) or tuple(module.stride) == (1, 1) or tensor.ndim < 3:
             return
         size = tensor.shape[-2], tensor.shape[-1]
-        if tuple(module.kernel_size) == tuple(module.stride):
+        # Inside an attention a convolution like that pools the keys; what it makes are tokens, with nothing in front.
+        pooling = "attn" in name.lower() or "attention" in name.lower()
+        if tuple(module.kernel_size) == tuple(module.stride) and not pooling:
             self._grids.append(size)
-        elif "embed" in name or "patch" in name:
+        elif pooling or "embed" in name or "patch" in name:
             self._exact.append(size)
 
-    def of(self, name: str, tokens: int, rows: int) -> tuple[tuple[int, int] | None, tuple[str, ...], str]:
-        """(grid, names of the prefix tokens, note) of `tokens` tokens with `rows` rows for the one image of a dry run."""
+    def of(
+        self, name: str, tokens: int, rows: int, seen: Grid | None = None
+    ) -> tuple[Grid | None, tuple[str, ...], str]:
+        """(grid, names of the prefix tokens, note) of `tokens` tokens with `rows` rows for the one image of a dry run.
+
+        `seen` is the grid that they were flattened from, where that was watched.
+        """
         if rows != 1:
             return None, (), windows(rows)
         if self._shuffled and not name.startswith("decoder"):
             return None, (), SHUFFLED
-        count = None if self.prefix is None else len(self.prefix)
-        grid = token_grid(tokens, self._grids, count)
-        # Merging halves a grid only where nothing stands in front of it: else a part of the tokens was dropped.
-        if grid is not None and count and tokens - grid[0] * grid[1] and grid not in self._grids:
-            grid = None
-        if grid is None:
-            grid = next((each for each in reversed(self._exact) if each[0] * each[1] == tokens), None)
+        grid = self._seen(tokens, seen) or self._counted(tokens)
         if grid is None:
             return None, (), ""
+        if grid not in self._exact:
+            self._exact.append(grid)
         front = tokens - grid[0] * grid[1]
         return grid, prefix_names(front, self.prefix or ()), ""
+
+    def _seen(self, tokens: int, grid: Grid | None) -> Grid | None:
+        """A grid that was seen being flattened, if the tokens that were put in front of it can be so many."""
+        left = tokens - grid[0] * grid[1] if grid else -1
+        fits = 0 <= left <= MOST_PREFIX_TOKENS if self.prefix is None else left in (0, len(self.prefix))
+        return grid if fits else None
+
+    def _counted(self, tokens: int) -> Grid | None:
+        """A grid by the patch embeddings that ran before."""
+        # Merging halves a grid, but only where nothing stands in front of it: else a part of the tokens was dropped.
+        halved = next((each for each in reversed(self._exact) if each[0] * each[1] == tokens), None)
+        whole = token_grid(tokens, self._grids, None if self.prefix is None else len(self.prefix))
+        if whole is not None and tokens != whole[0] * whole[1] and whole not in self._grids:
+            whole = None
+        return halved or whole
 
 
 def windows(rows: int) -> str:

@@ -1,4 +1,9 @@
-"""The same trained network in PyTorch and as ONNX: every stage must show the same, through layerscope alone."""
+"""The same trained network in PyTorch, in Keras and as ONNX: every stage must show the same, through layerscope alone."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +13,23 @@ from layerscope.demo import classifier_weights
 
 # Largest difference, as a share of the layer's largest value: the ONNX file keeps its large weights in half precision.
 TOLERANCE = 6e-3
+# The same float32 weights; what differs is the order of the sums.
+ROUNDING = 2e-4
+# Set in the process that runs these tests on another framework under Keras.
+INNER = "LAYERSCOPE_KERAS_TESTS"
+
+
+@pytest.fixture(scope="module")
+def in_keras(in_torch):
+    pytest.importorskip("keras", reason="the network is ported to Keras")
+    from efficientnet_keras import port
+
+    return ls.open(port(in_torch.model), preprocess="efficientnet-lite", labels=ls.open("demo").labels)
+
+
+@pytest.fixture(scope="module")
+def coffee():
+    return pytest.importorskip("skimage.data", reason="brings the photo").coffee()
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +86,56 @@ def test_at_the_last_layer_the_gradients_are_the_classifiers_weights(in_torch):
     weights = classifier_weights(282)
     np.testing.assert_allclose(fm.gradient.mean((0, 1, 2)) * 49, weights, atol=2e-3 * np.abs(weights).max())
     assert fm.provenance["target"] == "class 282, tiger cat"
+
+
+@pytest.mark.parametrize(("photo", "label"), [("chelsea", "tiger cat"), ("coffee", "espresso")])
+def test_all_three_name_the_photo(in_torch, in_keras, coffee, photo, label):
+    given = ls.demo_photo() if photo == "chelsea" else coffee
+    for scope in (in_torch, in_keras, ls.open("demo")):
+        assert scope.predict(given)[0][0].label == label, scope.facts.framework
+
+
+def test_every_call_in_keras_is_that_of_torch(in_torch, in_keras):
+    """Every layer with pixels that both have, the 16 shared activations twice, on the photo of the cat."""
+    ours, theirs = in_torch.layers(), {each.path for each in in_keras.layers() if each.calls and each.path}
+    shared = [each.path for each in ours if each.path in theirs and len(each.shape) == 4 and "pool" not in each.path]
+    assert {"_conv_stem", "_blocks.2", "_blocks.9._depthwise_conv", "_blocks.15._swish", "_bn1"} <= set(shared)
+    one, two = (scope.capture(ls.demo_photo(), shared) for scope in (in_torch, in_keras))
+    assert set(one) == set(two)
+    assert len([path for path in one if path.endswith(":1")]) == 16
+    for path, fm in one.items():
+        difference = np.abs(fm.values - two[path].values).max() / np.abs(fm.values).max()
+        assert difference < ROUNDING, (path, difference)
+
+
+def test_keras_and_onnx_agree(in_keras):
+    stages = ["_swish:0", "_blocks.0._swish", "_blocks.2", "_blocks.4", "_blocks.10", "_blocks.14", "_swish:1"]
+    one, two = in_keras.capture(ls.demo_photo(), stages), ls.open("demo").capture(ls.demo_photo(), stages)
+    for path in stages:
+        difference = np.abs(one[path].values - two[path].values).max() / np.abs(one[path].values).max()
+        assert difference < TOLERANCE, (path, difference)
+
+
+def test_all_134_calls_in_torch_are_addressable(in_torch):
+    """49 convolutions and as many BatchNorms, 33 activations of 17 layers, pooling, dropout and the classifier."""
+    kinds = {"Conv2dStaticSamePadding", "BatchNorm2d", "ReLU6", "AdaptiveAvgPool2d", "Dropout", "Linear"}
+    steps = [call for layer in in_torch.layers() for call in layer.per_call or (layer,) if layer.kind in kinds]
+    assert len(steps) == 134
+    maps = in_torch.capture(ls.demo_photo(), [each.path for each in steps])
+    assert {path: fm.shape[-1] for path, fm in maps.items()} == {each.path: each.channels for each in steps}
+
+
+@pytest.mark.frameworks
+@pytest.mark.parametrize("on", ["torch", "jax"])
+@pytest.mark.skipif(INNER in os.environ, reason="this test already runs in the process of another one")
+def test_on_other_frameworks_under_keras(on):
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", "keras or three"]
+    done = subprocess.run(
+        command,
+        env={**os.environ, "KERAS_BACKEND": on, INNER: "1"},
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]

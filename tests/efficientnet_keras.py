@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 in Keras 3, with the trained weights of the torch package: the same layers under the same names."""
+"""EfficientNet-Lite0 in Keras 3, with the trained weights of the torch package: the same layers, `_blocks-2` for `_blocks.2`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ K = keras.layers
 EPSILON = 1e-3
 
 
+def keras_name(path: str) -> str:
+    """The layer's name in Keras: on torch it must hold no dot."""
+    return path.replace(".", "-")
+
+
 class Port:
     """Builds the network layer by layer; `weights` is the torch module's `state_dict`, as numpy."""
 
@@ -22,7 +27,7 @@ class Port:
     def conv(self, x: Any, name: str, stride: int = 1) -> Any:
         """The package pads as TensorFlow's "same" does: one pixel more at the end where the stride is 2."""
         weight = self.weights[f"{name}.weight"]
-        options = {"strides": stride, "padding": "same", "use_bias": False, "name": name}
+        options = {"strides": stride, "padding": "same", "use_bias": False, "name": keras_name(name)}
         if "_depthwise" in name:
             layer = K.DepthwiseConv2D(weight.shape[2], **options)
             kernel = weight.transpose(2, 3, 0, 1)
@@ -33,20 +38,20 @@ class Port:
         return layer(x)
 
     def norm(self, x: Any, name: str) -> Any:
-        layer = K.BatchNormalization(epsilon=EPSILON, name=name)
+        layer = K.BatchNormalization(epsilon=EPSILON, name=keras_name(name))
         parts = ("weight", "bias", "running_mean", "running_var")
         self.todo.append((layer, [self.weights[f"{name}.{part}"] for part in parts]))
         return layer(x)
 
     def block(self, x: Any, name: str, stride: int) -> Any:
         """An inverted bottleneck, whose one activation layer runs after the expansion and after the depthwise step."""
-        act = K.ReLU(6.0, name=f"{name}._swish")
+        act = K.ReLU(6.0, name=keras_name(f"{name}._swish"))
         out = x
         if f"{name}._expand_conv.weight" in self.weights:
             out = act(self.norm(self.conv(out, f"{name}._expand_conv"), f"{name}._bn0"))
         out = act(self.norm(self.conv(out, f"{name}._depthwise_conv", stride), f"{name}._bn1"))
         out = self.norm(self.conv(out, f"{name}._project_conv"), f"{name}._bn2")
-        return K.Add(name=name)([out, x]) if stride == 1 and out.shape == x.shape else out
+        return K.Add(name=keras_name(name))([out, x]) if stride == 1 and out.shape == x.shape else out
 
 
 def port(module: Any) -> Any:

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-# owner of a method, its name, and what kind of call it is: "layer", "operation" or "write" (to a variable)
+# owner of a method, its name, and what kind of call it is: "layer", "operation", "write" (to a variable) or "function" (a
+# compiled one, which is run by its Python code instead)
 Watched = tuple[type, str, str]
 
 
@@ -23,6 +24,9 @@ class Engine:
     module = "numpy"
     library = "keras"
     gradients = False
+    # Where compiled functions can be run step by step at a price, `unrolled` asks for it.
+    can_unroll = False
+    unrolled = False
 
     def __init__(self) -> None:
         self.lib: Any = importlib.import_module(self.module)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -77,6 +78,9 @@ class TensorflowEngine(Keras3Engine):
     def raw(self, variable: Any) -> Any:
         return variable._value.read_value()
 
+    def watched(self) -> list[Watched]:
+        return [*super().watched(), (type(self.lib.function(len)), "__call__", "function")]
+
     def frozen(self, variable: Any) -> Any:
         # a layer with a tf.function may write while its graph is under construction
         with self.lib.init_scope():
@@ -112,6 +116,9 @@ class TorchEngine(Keras3Engine):
     def inference(self) -> Iterator[None]:
         with contextlib.ExitStack() as stack:
             stack.enter_context(self.lib.random.fork_rng())
+            if "torch._dynamo" in sys.modules:
+                # Something may be compiled: it runs by its Python code, since a graph shows nothing of its layers.
+                stack.enter_context(self.lib.compiler.set_stance("force_eager"))
             if self.gradients:
                 stack.enter_context(self.lib.inference_mode(False))
             stack.enter_context(self.lib.set_grad_enabled(self.gradients))
@@ -120,6 +127,7 @@ class TorchEngine(Keras3Engine):
 
 class JaxEngine(Keras3Engine):
     module = "jax"
+    can_unroll = True
 
     @property
     def tensor(self) -> Any:
@@ -131,6 +139,12 @@ class JaxEngine(Keras3Engine):
 
     def frozen(self, variable: Any) -> Any:
         return self.raw(variable)
+
+    @contextlib.contextmanager
+    def inference(self) -> Iterator[None]:
+        # Every primitive by itself: too slow to be the rule, so it is for layers that a compiled function hides.
+        with self.lib.disable_jit() if self.unrolled else contextlib.nullcontext():
+            yield
 
 
 ENGINES: dict[str, type[Keras3Engine]] = {

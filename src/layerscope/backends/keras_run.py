@@ -33,6 +33,15 @@ class WatchingBackend:
     def layers(self, model: Any, batch: Any) -> list[Layer]:
         """Every layer, in the order in which its first call ended; those that never ran last."""
         on = self.engine()
+        table = self._table(model, batch, on)
+        if on.can_unroll and any(hidden(each) for each in table):
+            on.unrolled = True
+            unrolled = self._table(model, batch, on)
+            if sum(map(hidden, unrolled)) < sum(map(hidden, table)):
+                return unrolled
+        return table
+
+    def _table(self, model: Any, batch: Any, on: Engine) -> list[Layer]:
         tabulator = Tabulator(model, on)
         watch = run(model, on, lambda: forward(model, one_image(batch), on), tabulator.ended)
         return tabulator.table(watch)
@@ -47,6 +56,10 @@ class WatchingBackend:
         # The plain run comes first: it says which layers ran, and its values are what the gradients belong to.
         recorder = Recorder(paths, on)
         run(model, on, lambda: forward(model, batch, on), recorder.ended)
+        if recorder.missing() and on.can_unroll:
+            on.unrolled = True
+            recorder = Recorder(paths, on)
+            run(model, on, lambda: forward(model, batch, on), recorder.ended)
         missing = recorder.missing()
         if missing:
             explain(missing[0], self.layers(model, batch))
@@ -62,6 +75,11 @@ class WatchingBackend:
     def digest(self, model: Any) -> str:
         """A digest of the weights as they are now."""
         return digest(model, self.engine())
+
+
+def hidden(layer: Layer) -> bool:
+    """Whether a layer gave nothing, and a compiled function may be why."""
+    return layer.calls == 0 and not layer.note.startswith(("Input", "container", "runs as"))
 
 
 class Recorder:

@@ -9,7 +9,7 @@ from typing import Any
 from ..axes import AxesTrace, token_grid
 from ..layer import Layer
 from .keras_axes import Given, axes_note, input_axes, model_format, output_axes, patch_grid
-from .keras_engine import Engine
+from .keras_engine import Engine, dtype_name
 from .keras_names import ROOT, Place, is_a, join, kind, walk
 from .keras_outputs import Part, parts, tensors
 from .keras_watch import Call, Watch
@@ -129,6 +129,9 @@ def _note(layer: Any, part: Part, axes: str, shape: tuple[int, ...], count: int)
         notes.append(f"main output {part.where} of {count}")
     if is_a(layer, "Activation"):
         notes.append(getattr(layer.activation, "__name__", type(layer.activation).__name__))
+    mode = getattr(layer, "quantization_mode", None)
+    if mode:
+        notes.append(f"computed in {mode}, values in {dtype_name(part.tensor.dtype)}")
     if not part.numeric:
         notes.append("not numbers")
     elif not axes:

@@ -156,7 +156,21 @@ def _write(original: Any) -> Any:
     return write
 
 
-WATCHES: dict[str, Callable[[Any], Any]] = {"layer": _layer_call, "operation": _operation_call, "write": _write}
+def _function_call(original: Any) -> Any:
+    @functools.wraps(original)
+    def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:
+        watch = _watch.get()
+        if watch is None or watch.thread != threading.get_ident() or watch.engine.symbolic():
+            return original(self, *args, **kwargs)
+        # a compiled graph shows nothing of the layers in it
+        return self.python_function(*args, **kwargs)
+
+    return __call__
+
+
+WATCHES: dict[str, Callable[[Any], Any]] = {
+    "layer": _layer_call, "operation": _operation_call, "write": _write, "function": _function_call
+}  # fmt: skip
 
 
 @contextlib.contextmanager

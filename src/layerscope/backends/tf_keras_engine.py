@@ -41,6 +41,7 @@ class TfKerasEngine(Engine):
         writes = ("assign", "assign_add", "assign_sub")
         return [
             (tf_keras.layers.Layer, "__call__", "layer"),
+            (_owner(type(tf.function(len)), "__call__"), "__call__", "function"),
             *((_owner(ResourceVariable, name), name, "write") for name in writes),
         ]
 

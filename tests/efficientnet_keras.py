@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 in Keras 3, with the trained weights of the torch package: the same layers, `_blocks-2` for `_blocks.2`."""
+"""EfficientNet-Lite0 in Keras 3 with the trained weights of the torch package; `_blocks-2` is its `_blocks.2`."""
 
 from __future__ import annotations
 

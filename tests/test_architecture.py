@@ -16,7 +16,7 @@ ROWS = {
     "encoding": 1, "scale": 1, "png": 1, "text": 1, "picture": 1, "featuremap": 1,
     "words": 2, "canvas": 2, "ruling": 2, "strips": 2, "sheets": 2, "heatmaps": 2, "combine": 2, "attending": 2, "backends": 2,
     "backends.*": 3, "tiny": 3, "testing": 3,
-    "transforms": 4,
+    "transforms": 4, "evidence": 4,
     "recipe": 4, "resizing": 4, "planes": 4, "photo": 4, "images": 4, "preprocess": 4, "maps": 4, "scope": 4,
     "opening": 5, "drawing": 5, "saving": 5,
     "demo": 6,
@@ -24,12 +24,12 @@ ROWS = {
 }  # fmt: skip
 FRAMEWORKS = ("torch", "keras", "tf_keras", "tensorflow", "jax", "onnx", "onnxruntime", "tflite", "ai_edge_litert")
 # What a backend may take from the package, besides its own files.
-BACKEND_MAY = {"backends", "layer", "axes", "errors"}
+BACKEND_MAY = {"backends", "backends.affine", "layer", "axes", "errors"}
 
 BROUGHT_ALONG = {"onnx": {"onnxruntime"}, "tf_keras": {"tensorflow"}}
 # Shared by the two Keras backends, so neither library is imported there.
 KNOWS_BOTH_KERAS = {f"backends.keras_{name}" for name in (
-    "axes", "engine", "facts", "files", "gradients", "names", "outputs", "run", "table", "watch",
+    "axes", "engine", "evidence", "facts", "files", "gradients", "names", "outputs", "run", "table", "watch",
 )}  # fmt: skip
 
 

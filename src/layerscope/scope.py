@@ -6,14 +6,14 @@ import random
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from . import images as _images
 from . import preprocess as _preprocess
-from .backends import Backend, Captured, Facts, Target
+from .backends import Backend, Captured, Evidence, Facts, Target
 from .errors import (
     BadOption,
     GradientsUnavailable,
@@ -23,11 +23,12 @@ from .errors import (
     caller_level,
     near,
 )
+from .evidence import doubt
 from .layer import LayerTable
 from .maps import Fed, Maps, Run, announce, joined
-from .photo import Photo
+from .photo import Photo, as_array
 from .preprocess import InputPlan
-from .recipe import READY, Recipe
+from .recipe import READY, Recipe, as_recipe
 
 TOGETHER = 16
 
@@ -43,7 +44,10 @@ class Prediction:
 
 @dataclass(frozen=True, eq=False)
 class Scope:
-    """A model to look into: `model` and its `backend`, the `preprocess`ing, the class `labels`. Made by `open`."""
+    """A model to look into: `model` and its `backend`, the `preprocess`ing, the class `labels`. Made by `open`.
+
+    With `check_input`, the first images are checked once for preprocessing that doesn't fit the model.
+    """
 
     model: Any
     backend: Backend
@@ -52,7 +56,9 @@ class Scope:
     plan: InputPlan = field(default_factory=InputPlan)
     facts: Facts = field(default_factory=lambda: Facts(""))
     name: str = ""
+    check_input: bool = True
     _tables: dict[Any, LayerTable] = field(default_factory=dict, repr=False)
+    _checked: list[str] = field(default_factory=list, repr=False)
 
     def layers(self, images: Any = None) -> LayerTable:
         """The table of the model's layers, with the shapes for the first of `images` (default: a blank image)."""
@@ -142,12 +148,46 @@ class Scope:
         count = self._count(images) if keeping else None
         for fed in self._fed(images, batch, skipped):
             chosen = self._table(fed).choose(layers)
+            self._check(fed)
             run = Run(self.provenance(), fed, chosen, channels, self._said(aim))
             if count is not None:
                 announce(run, count)
                 count = None
             run.captured = self._captured(run, aim)
             yield run
+
+    def _check(self, fed: Fed) -> None:
+        """Warn once if the values fed look wrong for the model."""
+        if not self.check_input or self._checked:
+            return
+        single = not isinstance(fed.array, Mapping | tuple | list)
+        said = ""
+        if single and self.plan.dtype in ("float16", "float32", "float64"):
+            unsaid = self.facts.recipe is None or self.facts.assumed
+            stated = None if unsaid else as_recipe(self.facts.recipe)
+            said = doubt(as_array(fed.array), self.plan.axes, self.preprocess, stated, self._evidence)
+        self._checked.append(said)
+        if said:
+            warnings.warn(f"{self.name}: {said}", PreprocessWarning, stacklevel=caller_level())
+
+    def _evidence(self, images: np.ndarray) -> Evidence | None:
+        """What the backend finds at the first BatchNorm for these images."""
+        if not hasattr(self.backend, "evidence"):
+            return None
+        axis, count = self.plan.axes.index("b"), images.shape[self.plan.axes.index("b")]
+        step = self.plan.batch or count
+        parts = []
+        for start in range(0, count, step):
+            # A model that takes a fixed number of images gets as many, from the first again after the last.
+            numbers = np.arange(start, start + step) % count
+            given = np.take(images, numbers, axis).astype(self.plan.dtype)
+            with self._running(given):
+                found = self.backend.evidence(self.model, given)
+            if found is None:
+                return None
+            parts.append(found)
+        mean, variance = (np.concatenate([getattr(each, of) for each in parts])[:count] for of in ("mean", "variance"))
+        return replace(parts[0], mean=mean, variance=variance)
 
     def _captured(self, run: Run, target: Target | None) -> dict[str, Captured]:
         several = {call.path for layer in self._table(run.fed) for call in layer.per_call}

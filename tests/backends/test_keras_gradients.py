@@ -55,7 +55,7 @@ def test_a_nested_base_frozen_or_not(trainable):
 
 
 def test_targets_are_classes_or_functions_and_wrong_ones_are_named():
-    model, x = nested(), images(2, 12, 12, 3)
+    model, x = nested(), 100 * images(2, 12, 12, 3)
     number = BACKEND.capture(model, x, ["base/deep"], 2)["base/deep"].gradient
     function = BACKEND.capture(model, x, ["base/deep"], lambda output: output[:, 2])["base/deep"].gradient
     np.testing.assert_allclose(number, function, atol=1e-7)

@@ -47,6 +47,27 @@ class Pick:
     numbers: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class Evidence:
+    """What the first BatchNorm of a model (`layer`) was given in training and is given for a batch, for each channel.
+
+    `trained_mean` and `trained_variance` are its running statistics `[channel]`; `mean` and `variance` those of what reaches
+    it, over the pixels of each image, `[image, channel]`. A backend may offer it as `evidence(model, batch)`, `None` where
+    there is no such layer near the input, or an untrained one; the run stops there.
+    """
+
+    layer: str
+    trained_mean: np.ndarray
+    trained_variance: np.ndarray
+    mean: np.ndarray
+    variance: np.ndarray
+
+
+def trained(mean: np.ndarray, variance: np.ndarray) -> bool:
+    """Whether running statistics have left the values they start with, 0 and 1."""
+    return bool(np.isfinite(mean).all() and np.isfinite(variance).all() and (mean.any() or (variance != 1).any()))
+
+
 @runtime_checkable
 class Backend(Protocol):
     """What the core asks of a framework. `gradients` says whether `capture` takes a target.
@@ -99,7 +120,8 @@ class Facts:
 
     `digest` tells two states of the weights apart; a backend whose models can be trained on offers it alone as well, as
     `digest(model)`, since it is taken at every capture; `recipe` is preprocessing that the model itself names (a recipe's
-    name or its fields), with `source` saying where it was found.
+    name or its fields), with `source` saying where it was found; `assumed` where that is the architecture alone, whose
+    weights may have been trained on other values.
     """
 
     name: str
@@ -109,6 +131,7 @@ class Facts:
     recipe: str | Mapping[str, Any] | None = None
     source: str = ""
     labels: tuple[str, ...] | None = None
+    assumed: bool = False
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import Facts, Input
+from .affine import takes
 from .keras_axes import input_axes
 from .keras_engine import Engine, dtype_name
 from .keras_names import FUSING, Place, is_a, is_layer, walk
@@ -42,6 +43,8 @@ FAMILIES = (
     _family("xception", "xception", "block1_conv1 block1_conv1_bn block2_sepconv1", "tf"),
     _family("nasnet", "NASNet nasnet", "stem_conv1 stem_bn1", "tf"),
     _family("efficientnet", "efficientnetb", "stem_conv block1a_dwconv", "torch"),
+    # B0 to B3 were trained on other numbers than S to L; the names of their layers are the same
+    _family("efficientnet v2 b", "efficientnetv2-b", "", "torch"),
     _family("efficientnet v2", "efficientnetv2", "stem_conv stem_bn block1a_project_conv block1a_project_bn", "tf"),
     _family("convnext", "convnext", "", "torch"),
 )
@@ -51,8 +54,8 @@ ARITHMETIC = {"GetItem", "Add", "Subtract", "Multiply", "Divide", "TrueDivide"}
 
 def facts(model: Any, on: Engine) -> Facts:
     """Name, inputs, digest, framework and preprocessing of `model`."""
-    recipe, source = preprocessing(model)
-    return Facts(str(model.name), inputs(model, on), digest(model, on), on.framework, recipe, source)
+    recipe, source, assumed = preprocessing(model, on)
+    return Facts(str(model.name), inputs(model, on), digest(model, on), on.framework, recipe, source, assumed=assumed)
 
 
 def inputs(model: Any, on: Engine) -> tuple[Input, ...]:
@@ -82,15 +85,19 @@ def digest(model: Any, on: Engine) -> str:
     return f"sampled-sha256:{found.hexdigest()}"
 
 
-def preprocessing(model: Any) -> tuple[str | None, str]:
-    """The recipe that fits the model and where that was found, `(None, "")` where nothing tells."""
+def preprocessing(model: Any, on: Engine) -> tuple[str | None, str, bool]:
+    """The recipe that fits the model, where that was found, and whether it is only what the architecture suggests.
+
+    `(None, "", False)` where nothing tells.
+    """
     layers = list(walk(model))
     family, name = _known_family(model, layers)
     label = f"keras.applications family {name}" if family else ""
-    own = _own_scaling(layers)
+    own, recipe = _own_scaling(layers, on)
     if own:
-        return "raw", f"the model's own {own} before its first convolution" + (f" ({label})" if label else "")
-    return (family.recipe, label) if family else (None, "")
+        source = f"the model's own {own} before its first convolution" + (f" ({label})" if label else "")
+        return recipe, source, False
+    return (family.recipe, label, True) if family else (None, "", False)
 
 
 def _known_family(model: Any, layers: list[tuple[Place, Any]]) -> tuple[Family | None, str]:
@@ -106,16 +113,32 @@ def _known_family(model: Any, layers: list[tuple[Place, Any]]) -> tuple[Family |
     return None, ""
 
 
-def _own_scaling(layers: list[tuple[Place, Any]]) -> str:
-    """The layer that rescales the pixels before the first layer with weights, `""` where there is none."""
+def _own_scaling(layers: list[tuple[Place, Any]], on: Engine) -> tuple[str, str]:
+    """The layer that rescales the pixels before the first layer with weights, and the recipe of the pixels that it takes.
+
+    `("", "")` where there is none. Where its numbers don't tell, it takes 0–255, as those of keras.applications do.
+    """
     for place, layer in layers:
         if is_a(layer, "Rescaling", "Normalization"):
-            return f"{type(layer).__name__} layer {place.path!r}"
+            return f"{type(layer).__name__} layer {place.path!r}", _taken(layer, on) or "raw"
         if (not is_layer(layer) or is_a(layer, "TFOpLambda", "SlicingOpLambda")) and _operation(layer) in ARITHMETIC:
-            return f"arithmetic {place.path!r}"
+            return f"arithmetic {place.path!r}", "raw"
         if not is_a(layer, "Model") and _learns(layer):
-            return ""
-    return ""
+            return "", ""
+    return "", ""
+
+
+def _taken(layer: Any, on: Engine) -> str | None:
+    """Which pixels a Rescaling or an adapted Normalization takes."""
+    if is_a(layer, "Rescaling"):
+        return takes(layer.scale, layer.offset)
+    held = getattr(layer, "mean", None), getattr(layer, "variance", None)
+    if held[0] is None or held[1] is None or layer.invert:
+        return None
+    mean, variance = (np.asarray(on.view(each) if on.concrete(each) else each, np.float64) for each in held)
+    # as the layer itself does: no division by zero
+    deviation = np.maximum(np.sqrt(variance), 1e-7)
+    return takes(1 / deviation, -mean / deviation)
 
 
 def _operation(layer: Any) -> str:

@@ -11,8 +11,9 @@ import numpy as np
 
 from ..errors import LayerNotCalled, LayerNotFound, near
 from ..layer import Layer, called, split_call
-from . import Captured, Facts, Target
+from . import Captured, Evidence, Facts, Target
 from .keras_engine import Engine, host
+from .keras_evidence import evidence
 from .keras_facts import digest, facts
 from .keras_gradients import with_gradients
 from .keras_names import is_graph
@@ -67,6 +68,11 @@ class WatchingBackend:
         if target is None:
             return captured
         return with_gradients(model, lambda: forward(model, batch, on), on, captured, target)
+
+    def evidence(self, model: Any, batch: Any) -> Evidence | None:
+        """What reaches the first BatchNormalization, against what it has seen in training."""
+        on = self.engine()
+        return evidence(model, on, lambda: forward(model, batch, on))
 
     def facts(self, model: Any) -> Facts:
         """What can be said of the model without running it."""

@@ -15,8 +15,9 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped] 
 
 from ..errors import GradientsUnavailable, LayerNotCalled, LayerNotFound, ModelNotReadable, near
 from ..layer import Layer, split_call
-from . import Captured, Facts, Input, Target
+from . import Captured, Evidence, Facts, Input, Target
 from .onnx_axes import AxesFlow
+from .onnx_evidence import first_norm, own_scaling
 from .onnx_graph import cut
 from .onnx_layers import indexed, inferred_shapes, layer_of, together
 from .onnx_model import OnnxModel, Output
@@ -105,7 +106,9 @@ class OnnxBackend:
         graph, said = held.graph, {each.key: each.value for each in held.proto.metadata_props}
         known = {each.name: sizes(each) for each in graph.inputs}
         flow = AxesFlow(graph, {name: tuple(size or 1 for size in shape) for name, shape in known.items() if shape})
-        recipe = _read(said, RECIPE)
+        recipe, source = _read(said, RECIPE), "the model's metadata"
+        if recipe is None:
+            recipe, source = own_scaling(graph)
         return Facts(
             name=graph.model.graph.name or (held.path.stem if held.path else "model"),
             inputs=tuple(
@@ -114,9 +117,27 @@ class OnnxBackend:
             digest=held.digest,
             framework=f"onnxruntime {onnxruntime.__version__}",
             recipe=recipe,
-            source="the model's metadata" if recipe is not None else "",
+            source=source,
             labels=_labels(said),
         )
+
+    def evidence(self, model: Any, batch: Any) -> Evidence | None:
+        """What reaches the first BatchNormalization, against what it has seen in training; exporters fold most of them."""
+        held = _held(model)
+        first = first_norm(held.graph)
+        if first is None:
+            return None
+        feeds = feeds_of(held.graph, batch)
+        apart = [feeds] if first.tensor in feeds else singles(held.graph, feeds) or [feeds]
+        if first.tensor in feeds:
+            parts = [feeds[first.tensor]]
+        else:
+            session = self._session(held, (first.tensor,))
+            parts = [session.run(each)[0] for each in apart]
+        values = np.concatenate(parts).astype(np.float32, copy=False)
+        if values.ndim != 4 or values.shape[1] != first.mean.size:
+            return None
+        return Evidence(first.name, first.mean, first.variance, values.mean((2, 3)), values.var((2, 3)))
 
     def _session(self, held: OnnxModel, tensors: tuple[str, ...]) -> Session:
         if held.path:

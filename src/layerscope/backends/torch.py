@@ -14,9 +14,10 @@ import torch
 
 from ..errors import GradientsUnavailable, LayerNotCalled, LayerNotFound, ModelNotReadable, near
 from ..layer import Layer, split_call
-from . import Captured, Facts, Pick, Target
+from . import Captured, Evidence, Facts, Pick, Target
 from . import torch_attention as attention
 from .torch_axes import TorchAxes
+from .torch_evidence import evidence
 from .torch_facts import digest, facts
 from .torch_load import load, load_weights
 from .torch_models import from_torchvision
@@ -41,6 +42,9 @@ class TorchBackend:
 
     def digest(self, model: Any) -> str:
         return digest(_readable(model))
+
+    def evidence(self, model: Any, batch: Any) -> Evidence | None:
+        return evidence(_readable(model), batch)
 
     def load(self, source: Path, weights: Path | None = None, trust: bool = False) -> Any:
         return load(source, weights, trust)

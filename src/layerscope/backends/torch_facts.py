@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from . import Facts, Input
+from .torch_evidence import own_scaling
 from .torch_run import as_captured
 
 SAMPLES = 64
@@ -20,13 +21,14 @@ SAMPLES = 64
 def facts(model: nn.Module) -> Facts:
     """Name, input, weights digest, and the preprocessing that a timm model carries with it."""
     recipe = _timm_recipe(model)
+    own, module = own_scaling(model) if recipe is None else (None, "")
     return Facts(
         type(model).__name__,
         _inputs(model, recipe),
         digest(model),
         f"torch {torch.__version__}",
-        recipe,
-        "the model's timm configuration" if recipe else "",
+        recipe or own,
+        "the model's timm configuration" if recipe else module,
     )
 
 

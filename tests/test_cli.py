@@ -53,9 +53,14 @@ def test_show_writes_a_sheet_and_prints_its_path(capsys, photo, tmp_path):
     code, out, err = run(capsys, "show", "demo", photo, "-l", "_conv_stem", "-o", out_file)
     assert (code, out.strip()) == (0, str(out_file))
     assert "preprocessing: efficientnet-lite" in err
+    assert "(preprocessing from the model's metadata; " in err
     with Image.open(out_file) as image:
         about = json.loads(image.text["layerscope"])
     assert about["layer"] == "_conv_stem"
+    scope = ls.open("demo")
+    assert about["preprocess"] == scope.preprocess.describe()
+    assert about["preprocess_source"] == scope.plan.note
+    assert f"{scope.preprocess.describe()} ({scope.plan.note})" in repr(scope)
     assert about["model_digest"].startswith("sha256:")
     assert about["images"] == ["chelsea.png"]
 

@@ -130,7 +130,10 @@ class Scope:
         return f"class {index}"
 
     def __repr__(self) -> str:
-        return f"<Scope {self.name} ({self.facts.framework or self.backend.name}), {self.preprocess.describe()}>"
+        source = f" ({self.plan.note})" if self.plan.note else ""
+        return (
+            f"<Scope {self.name} ({self.facts.framework or self.backend.name}), {self.preprocess.describe()}{source}>"
+        )
 
     def _runs(
         self,

@@ -130,7 +130,7 @@ class Scope:
         return f"class {index}"
 
     def __repr__(self) -> str:
-        source = f" ({self.plan.note})" if self.plan.note else ""
+        source = f" ({self.plan.note})" if self.plan.note and self.preprocess != READY else ""
         return (
             f"<Scope {self.name} ({self.facts.framework or self.backend.name}), {self.preprocess.describe()}{source}>"
         )

@@ -29,7 +29,7 @@ BACKEND_MAY = {"backends", "backends.affine", "layer", "axes", "errors"}
 BROUGHT_ALONG = {"onnx": {"onnxruntime"}, "tf_keras": {"tensorflow"}}
 # Shared by the two Keras backends, so neither library is imported there.
 KNOWS_BOTH_KERAS = {f"backends.keras_{name}" for name in (
-    "axes", "engine", "evidence", "facts", "files", "gradients", "names", "outputs", "run", "table", "watch",
+    "attention", "axes", "engine", "evidence", "facts", "files", "gradients", "names", "outputs", "run", "table", "watch",
 )}  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from .keras_attention import AttentionMap
 from .keras_names import is_a, is_layer, walk
 
 LAST = {2: "bc", 3: "bnc", 4: "bhwc", 5: "bdhwc"}
@@ -71,8 +72,8 @@ def output_axes(layer: Any, parent: Any, shape: tuple[int, ...], given: Sequence
 
 def axes_note(layer: Any, parent: Any, axes: str) -> str:
     """What is meant by axes that don't say it themselves."""
-    if is_a(layer if is_a(layer, *ATTENTION) else parent, *ATTENTION) and axes == "bchw":
-        return "attention: channel = head, height = query, width = key"
+    if isinstance(layer, AttentionMap):
+        return layer.note
     if is_a(parent, *ATTENTION) and axes == "bndc":
         return "d = attention head"
     return ""
@@ -96,6 +97,8 @@ def _is_spatial(layer: Any) -> bool:
 def _stated(layer: Any, parent: Any, shape: tuple[int, ...], given: Sequence[Given], data_format: str) -> str | None:
     rank = len(shape)
     source = given[0] if given else Given((), None)
+    if isinstance(layer, AttentionMap):
+        return "bcqk"
     if is_a(layer, "Permute"):
         axes = source.axes or fallback(rank, data_format)
         return "b" + "".join(axes[at] for at in layer.dims) if len(axes) == rank else None
@@ -109,9 +112,9 @@ def _stated(layer: Any, parent: Any, shape: tuple[int, ...], given: Sequence[Giv
         return by_format(rank, layer.data_format)
     if is_a(parent, *ATTENTION) and rank == 4:
         # heads have an axis of their own; weights are one picture of queries by keys for each head
-        return "bndc" if is_a(layer, "EinsumDense") else "bchw"
+        return "bndc" if is_a(layer, "EinsumDense") else "bcqk"
     if is_a(layer, *ATTENTION) and rank == 4 and source.axes != "bhwc":
-        return "bchw"
+        return "bcqk"
     if is_a(layer, *CHANNEL_LAST):
         same = source.axes if source.axes and len(source.axes) == rank and source.axes.endswith("c") else None
         return same or LAST[rank]

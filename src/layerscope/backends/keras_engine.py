@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-# owner of a method, its name, and what kind of call it is: "layer", "operation", "write" (to a variable) or "function" (a
-# compiled one, which is run by its Python code instead)
+# owner of a method, its name, and what kind of call it is: "layer", "operation", "write" (to a variable), "attention" (the
+# inside of one), or "function" (a compiled one, which is run by its Python code instead)
 Watched = tuple[type, str, str]
 
 
@@ -64,6 +64,10 @@ class Engine:
 
     def packed(self, structure: Any, flat: list[Any]) -> Any:
         """The structure with other leaves."""
+        raise NotImplementedError
+
+    def einsum(self, equation: str, *tensors: Any) -> Any:
+        """The library's own einsum."""
         raise NotImplementedError
 
     def total(self, tensor: Any) -> Any:

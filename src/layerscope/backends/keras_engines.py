@@ -29,6 +29,7 @@ class Keras3Engine(Engine):
         return [
             (keras.Layer, "__call__", "layer"),
             (keras.Operation, "__call__", "operation"),
+            (keras.layers.MultiHeadAttention, "_compute_attention", "attention"),
             (variable, "assign", "write"),
         ]
 
@@ -43,6 +44,9 @@ class Keras3Engine(Engine):
 
     def packed(self, structure: Any, flat: list[Any]) -> Any:
         return keras.tree.pack_sequence_as(structure, flat)
+
+    def einsum(self, equation: str, *tensors: Any) -> Any:
+        return keras.ops.einsum(equation, *tensors)
 
     def total(self, tensor: Any) -> Any:
         return keras.ops.sum(keras.ops.convert_to_tensor(tensor))

@@ -29,6 +29,10 @@ class Nodes:
         self._wanted, self._on, self._enter = frozenset(wanted), on, enter
         self.found: dict[Key, Any] = {}
 
+    def wants(self, path: str) -> bool:
+        """Whether any call of this path is wanted."""
+        return any(each == path or split_call(each)[0] == path for each in self._wanted)
+
     def ended(self, call: Call) -> Any:
         """The output that the model goes on with, `None` where nothing of it is wanted."""
         entered = {}
@@ -151,7 +155,7 @@ def _watched(
     """One watched run: the nodes of the wanted calls, and the number that the target gives."""
     nodes = Nodes(list(captured), on, enter)
     given: list[Any] = []
-    run(model, on, lambda: given.append(aimed()), nodes.ended)
+    run(model, on, lambda: given.append(aimed()), nodes.ended, nodes.wants)
     return nodes.found, given[0]
 
 

@@ -111,6 +111,11 @@ def _reason(source: Path, error: Exception) -> ModelNotReadable:
             f"{source.name} holds a Lambda layer, whose code would run: open it with trust=True (--trust) if you"
             " know where the file comes from"
         )
+    if _newer(writer(source)):
+        return ModelNotReadable(
+            f"{source.name} was written by Keras {writer(source)} and this is {keras.__version__}, which can't read it:"
+            f" {first_line(error)}. Upgrade Keras (pip install -U keras), or save the model with this version"
+        )
     if unknown and unknown[1] not in OF_KERAS_2 and not hasattr(keras.layers, unknown[1]):
         return ModelNotReadable(
             f"{source.name} needs the custom object {unknown[1]!r}: decorate it with"
@@ -123,3 +128,9 @@ def _reason(source: Path, error: Exception) -> ModelNotReadable:
             " wrote is read by tf_keras (pip install tf_keras): tf_keras.models.load_model(file)"
         )
     return ModelNotReadable(f"{source.name} can't be read: {first_line(error)}")
+
+
+def _newer(version: str) -> bool:
+    """Whether a version of Keras is above the one that runs, by its first two numbers."""
+    ours, theirs = ([int(each) for each in re.findall(r"\d+", text)[:2]] for text in (keras.__version__, version))
+    return theirs > ours

@@ -56,11 +56,11 @@ class WatchingBackend:
         on = self.engine()
         # The plain run comes first: it says which layers ran, and its values are what the gradients belong to.
         recorder = Recorder(paths, on)
-        run(model, on, lambda: forward(model, batch, on), recorder.ended)
+        run(model, on, lambda: forward(model, batch, on), recorder.ended, recorder.wants)
         if recorder.missing() and on.can_unroll:
             on.unrolled = True
             recorder = Recorder(paths, on)
-            run(model, on, lambda: forward(model, batch, on), recorder.ended)
+            run(model, on, lambda: forward(model, batch, on), recorder.ended, recorder.wants)
         missing = recorder.missing()
         if missing:
             explain(missing[0], self.layers(model, batch))
@@ -85,7 +85,7 @@ class WatchingBackend:
 
 def hidden(layer: Layer) -> bool:
     """Whether a layer gave nothing, and a compiled function may be why."""
-    return layer.calls == 0 and not layer.note.startswith(("Input", "container", "runs as"))
+    return layer.calls == 0 and not layer.note.startswith(("Input", "container", "runs as", "unused"))
 
 
 class Recorder:
@@ -109,6 +109,10 @@ class Recorder:
                     self._waiting -= {one}
         if self._waiting is not None and not self._waiting:
             raise Stop
+
+    def wants(self, path: str) -> bool:
+        """Whether any call of this path is wanted."""
+        return any(split_call(each)[0] == path or each == path for each in self._wanted)
 
     def missing(self) -> list[str]:
         """The wanted paths for which nothing came, in the order of their names."""

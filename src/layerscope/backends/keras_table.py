@@ -6,13 +6,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from ..axes import AxesTrace, token_grid
+from ..axes import AxesTrace, prefix_names, token_grid
 from ..layer import Layer
+from .keras_attention import NAME
 from .keras_axes import Given, axes_note, input_axes, model_format, output_axes, patch_grid
 from .keras_engine import Engine, dtype_name
 from .keras_names import ROOT, Place, is_a, join, kind, walk
 from .keras_outputs import Part, parts, tensors
 from .keras_watch import Call, Watch
+
+# layers that run somebody else's graph: TensorFlow Hub's, and an exported SavedModel
+BLACK_BOXES = ("KerasLayer", "TFSMLayer")
 
 
 class Tabulator:
@@ -75,6 +79,8 @@ class Tabulator:
         patches = patch_grid(call.layer, shape, axes)
         if patches:
             self._grids.append(patches)
+        tokens = shape[axes.index("k" if "k" in axes else "n")] if axes in ("bnc", "bcqk") else 0
+        grid = token_grid(tokens, self._grids) if tokens else None
         notes = [_note(call.layer, part, axes, shape, count), axes_note(call.layer, call.parent, axes)]
         path = call.place.path
         aliases = [each + part.suffix for each in call.place.aliases]
@@ -87,7 +93,8 @@ class Tabulator:
             shape=shape,
             calls=1,
             note="; ".join(each for each in notes if each),
-            grid=token_grid(shape[1], self._grids) if axes == "bnc" else None,
+            grid=grid,
+            prefix=prefix_names(tokens - grid[0] * grid[1]) if grid else (),
             aliases=tuple(aliases),
         )
 
@@ -109,6 +116,8 @@ class Tabulator:
             return "runs inside a compiled loop, where its values can't be seen"
         if id(layer) in self._where:
             return f"runs as {self._where[id(layer)]!r}"
+        if join(place.path.rpartition("/")[0], NAME) in self._rows:
+            return "unused: the attention around it runs fused"
         if any(each.startswith(join(place.path, "")) for each in self._rows):
             return "container: the layers inside it run one by one"
         return "did not run in this forward pass"
@@ -129,6 +138,8 @@ def _note(layer: Any, part: Part, axes: str, shape: tuple[int, ...], count: int)
         notes.append(f"main output {part.where} of {count}")
     if is_a(layer, "Activation"):
         notes.append(getattr(layer.activation, "__name__", type(layer.activation).__name__))
+    if type(layer).__name__ in BLACK_BOXES:
+        notes.append("a black box: its inside can't be seen, the layers before and after it can")
     mode = getattr(layer, "quantization_mode", None)
     if mode:
         notes.append(f"computed in {mode}, values in {dtype_name(part.tensor.dtype)}")

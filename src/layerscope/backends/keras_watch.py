@@ -18,8 +18,9 @@ from typing import Any
 
 import numpy as np
 
+from .keras_attention import NAME, AttentionMap, attended
 from .keras_engine import Engine, Watched
-from .keras_names import ROOT, Names, Place, is_a, is_layer
+from .keras_names import ROOT, Child, Names, Place, is_a, is_layer
 
 
 class Stop(BaseException):
@@ -57,6 +58,9 @@ class Watch:
     written: dict[int, tuple[Any, Any]] = field(default_factory=dict)
     stack: list[Frame] = field(default_factory=list)
     thread: int = field(default_factory=threading.get_ident)
+    # Attention weights can cost as much as the layer, so they are computed for whom they are wanted.
+    attention: Callable[[str], bool] = field(default=lambda path: True)
+    maps: dict[int, AttentionMap] = field(default_factory=dict)
 
     def through(self, layer: Any, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """What `original(*args, **kwargs)` returns, noted as a call of `layer`."""
@@ -71,13 +75,37 @@ class Watch:
                 output = original(*args, **kwargs)
         finally:
             self.stack.pop()
+        return self.told(layer, parent.layer, place, (args, kwargs), output)
+
+    def told(self, layer: Any, parent: Any, place: Place, arguments: Any, output: Any) -> Any:
+        """What the model goes on with, after `ended` has heard of the call."""
         if self.is_result(output, place):
             number = self.counts[place.path]
             self.counts[place.path] += 1
-            replaced = self.ended(Call(layer, parent.layer, place, number, (args, kwargs), output))
+            replaced = self.ended(Call(layer, parent, place, number, arguments, output))
             if replaced is not None:
                 output = replaced
         return output
+
+    def attend(self, layer: Any, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """What the inside of an attention returns, with its weights noted as a call of `attention_map`."""
+        output, weights = original(layer, *args, **kwargs)
+        frame = self.stack[-1] if self.stack else Frame(self.model, ROOT)
+        place = frame.place.inner(Child(NAME, NAME, layer))
+        inside = frame.layer is layer and self.is_result(output, place)
+        if not inside or not self.attention(place.path):
+            return output, weights
+        # What runs again to find the weights is not a call of the model's.
+        with _watching(None):
+            found = attended(layer, original, args, kwargs, output, weights)
+        if len(found.weights.shape) != 4:
+            return output, weights
+        map_ = self.maps.setdefault(id(layer), AttentionMap())
+        map_.note = found.note
+        after = self.told(map_, layer, place, (found.given, {}), found.weights)
+        if self.engine.gradients or after is not found.weights:
+            return self.engine.einsum(layer._combine_equation, after, found.value), weights
+        return output, weights
 
     def is_result(self, output: Any, place: Place) -> bool:
         """Whether an output holds numbers, or something that isn't a tensor of a graph or a compiled loop."""
@@ -156,6 +184,17 @@ def _write(original: Any) -> Any:
     return write
 
 
+def _attention_call(original: Any) -> Any:
+    @functools.wraps(original)
+    def _compute_attention(self: Any, *args: Any, **kwargs: Any) -> Any:
+        watch = _watch.get()
+        if watch is None or watch.thread != threading.get_ident() or watch.engine.symbolic():
+            return original(self, *args, **kwargs)
+        return watch.attend(self, original, args, kwargs)
+
+    return _compute_attention
+
+
 def _function_call(original: Any) -> Any:
     @functools.wraps(original)
     def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -169,7 +208,8 @@ def _function_call(original: Any) -> Any:
 
 
 WATCHES: dict[str, Callable[[Any], Any]] = {
-    "layer": _layer_call, "operation": _operation_call, "write": _write, "function": _function_call
+    "layer": _layer_call, "operation": _operation_call, "write": _write, "function": _function_call,
+    "attention": _attention_call,
 }  # fmt: skip
 
 
@@ -192,16 +232,25 @@ def _patched(watched: list[Watched]) -> Iterator[None]:
                     setattr(owner, name, _originals.pop((owner, name)))
 
 
-def run(model: Any, engine: Engine, forward: Callable[[], Any], ended: Callable[[Call], Any]) -> Watch:
-    """Run `forward`, give each call to `ended`, put back what the run changed, and return the `Watch`."""
-    watch = Watch(model, engine, ended)
+def run(
+    model: Any,
+    engine: Engine,
+    forward: Callable[[], Any],
+    ended: Callable[[Call], Any],
+    wanted: Callable[[str], bool] = lambda path: True,
+) -> Watch:
+    """Run `forward`, give each call to `ended`, put back what the run changed, and return the `Watch`.
+
+    `wanted` says of which paths attention weights are needed.
+    """
+    watch = Watch(model, engine, ended, attention=wanted)
     with _patched(engine.watched()), _watching(watch), _as_found(model, watch), contextlib.suppress(Stop):
         forward()
     return watch
 
 
 @contextlib.contextmanager
-def _watching(watch: Watch) -> Iterator[None]:
+def _watching(watch: Watch | None) -> Iterator[None]:
     token = _watch.set(watch)
     try:
         yield

@@ -41,6 +41,7 @@ class TfKerasEngine(Engine):
         writes = ("assign", "assign_add", "assign_sub")
         return [
             (tf_keras.layers.Layer, "__call__", "layer"),
+            (tf_keras.layers.MultiHeadAttention, "_compute_attention", "attention"),
             (_owner(type(tf.function(len)), "__call__"), "__call__", "function"),
             *((_owner(ResourceVariable, name), name, "write") for name in writes),
         ]
@@ -56,6 +57,9 @@ class TfKerasEngine(Engine):
 
     def packed(self, structure: Any, flat: list[Any]) -> Any:
         return tf.nest.pack_sequence_as(structure, flat)
+
+    def einsum(self, equation: str, *tensors: Any) -> Any:
+        return tf.einsum(equation, *tensors)
 
     def total(self, tensor: Any) -> Any:
         return tf.reduce_sum(tensor)

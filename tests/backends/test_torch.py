@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import layerscope as ls
-from layerscope.backends import torch as torch_module
+from layerscope.backends import torch_take
 from layerscope.backends.torch import TorchBackend
 from layerscope.testing import BackendTests
 
@@ -643,14 +643,14 @@ def test_channels_are_chosen_before_the_copy_and_equal_those_of_the_whole(channe
     scope = ls.open(model, preprocess=None)
     whole = scope.capture(images(2), ["conv1", "act", "head"], target=target)
     copied = []
-    kept = torch_module.as_captured
+    kept = torch_take.as_captured
 
     def counted(tensor, pick=None):
         captured = kept(tensor, pick)
         copied.append(captured.values.size)
         return captured
 
-    monkeypatch.setattr(torch_module, "as_captured", counted)
+    monkeypatch.setattr(torch_take, "as_captured", counted)
     some = scope.capture(images(2), ["conv1", "act", "head"], target=target, channels=channels)
     for path, fm in some.items():
         assert fm.channels == tuple(channels)

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 
 from .torch_run import parts_of
+from .torch_watch import ModuleWatch
 
 KIND = "AttentionMap"
 NAME = "attention_map"
@@ -25,7 +25,7 @@ SOFTMAX = (functional.softmax, torch.softmax, torch.Tensor.softmax)
 Told = Callable[[str, nn.Module, torch.Tensor, str], torch.Tensor | None]
 
 
-class AttentionWatch(TorchFunctionMode):
+class AttentionWatch(ModuleWatch):
     """Tells of every attention that is computed while it is active, and in which module."""
 
     def __init__(
@@ -36,22 +36,6 @@ class AttentionWatch(TorchFunctionMode):
     ) -> None:
         super().__init__()
         self._told, self._wanted, self._follow = told, wanted, follow
-        self._running: list[tuple[str, nn.Module]] = []
-
-    def hooked(self, model: nn.Module) -> list[Any]:
-        """Handles of the hooks by which it knows the module that is running."""
-        handles: list[Any] = []
-        for name, module in model.named_modules():
-
-            def enter(module: nn.Module, _: Any, name: str = name) -> None:
-                self._running.append((name, module))
-
-            def leave(*_: Any) -> None:
-                self._running.pop()
-
-            handles.append(module.register_forward_pre_hook(enter, prepend=True))
-            handles.append(module.register_forward_hook(leave, always_call=True))
-        return handles
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = self._called(func, args, kwargs or {})
@@ -61,7 +45,7 @@ class AttentionWatch(TorchFunctionMode):
 
     def _called(self, func: Any, args: Any, kwargs: Any) -> Any:
         seen = func is functional.scaled_dot_product_attention or func is functional.multi_head_attention_forward
-        if not (seen or func in SOFTMAX) or not self._running:
+        if not (seen or func in SOFTMAX) or not self.running:
             return func(*args, **kwargs)
         name, module = self._inside()
         if not self._wanted(module):
@@ -79,8 +63,8 @@ class AttentionWatch(TorchFunctionMode):
 
     def _inside(self) -> tuple[str, nn.Module]:
         """The module that attends: the innermost that runs, or the one around it where that is a softmax of its own."""
-        at = -2 if isinstance(self._running[-1][1], nn.Softmax) and len(self._running) > 1 else -1
-        return self._running[at]
+        at = -2 if isinstance(self.running[-1][1], nn.Softmax) and len(self.running) > 1 else -1
+        return self.running[at][:2]
 
     def _fused(self, name: str, module: nn.Module, func: Any, args: Any, kwargs: Any) -> Any:
         given = self._told(name, module, weights_of(*args, **kwargs), RECOMPUTED)

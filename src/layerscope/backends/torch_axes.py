@@ -83,6 +83,13 @@ class TorchAxes:
         self._trace.set(weights, axes)
         return self._placed(name, "", axes, shape, None)
 
+    def function(self, name: str, tensor: torch.Tensor) -> Layer | None:
+        """What a function gave inside the module `name`, `None` where its axes couldn't be followed."""
+        axes = self._trace.get(tensor)
+        if not axes or len(axes) != tensor.ndim:
+            return None
+        return self._placed(name, "", axes, tuple(tensor.shape), tensor)
+
     def _placed(self, name: str, part: str, axes: str, shape: tuple[int, ...], tensor: torch.Tensor | None) -> Layer:
         rows = shape[axes.index("b")] if "b" in axes else 1
         tokens = shape[axes.index("n" if "n" in axes else "k")] if "n" in axes or "k" in axes else None

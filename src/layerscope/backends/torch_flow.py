@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -17,6 +18,13 @@ MOVES = {"permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis"}
 RESHAPES = {"reshape", "view", "flatten", "unflatten", "reshape_as", "view_as"}
 # The result has the axes of the first tensor, though not its sizes.
 KEEPS = {"cat", "concat", "concatenate", "pad", "roll", "linear", "interpolate", "chunk", "split", "tensor_split"}
+# Channels-first by what they are, like the layers of their names.
+FIRST = {3: "bcn", 4: "bchw", 5: "bcdhw"}
+LAYERS = re.compile(
+    r"conv(_transpose|_tbc)?[123]d|(fractional_)?(max|avg|lp)_(un)?pool[123]d\w*|adaptive_\w+_pool[123]d\w*"
+    r"|(batch|instance|group)_norm|local_response_norm|pixel_(un)?shuffle|channel_shuffle|upsample\w*|interpolate|grid_sample"
+)
+REDUCES = {"mean", "sum", "amax", "amin", "std", "var", "norm", "logsumexp", "prod"}
 # A result that happens to have the size of an argument says nothing here.
 OPAQUE = {
     "einsum",
@@ -51,6 +59,11 @@ class Flow:
 
     def follow(self, func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], out: Any) -> None:
         name = getattr(func, "__name__", "")
+        if LAYERS.fullmatch(name):
+            for result in _tensors((out,)):
+                if result.ndim in FIRST:
+                    self._trace.set(result, FIRST[result.ndim])
+            return
         sources = [(each, axes) for each in _tensors((*args, *kwargs.values())) if (axes := self._trace.get(each))]
         if not sources or name in OPAQUE:
             return
@@ -77,6 +90,10 @@ class Flow:
             return (_moved(func, args, kwargs, axes), grid) if args and args[0] is source else (None, None)
         if name in RESHAPES:
             return reshaped(axes, source.shape, result.shape, grid)
+        if name in REDUCES:
+            if not args or args[0] is not source:
+                return None, None
+            return (axes if result.ndim == source.ndim else _moved(func, args, kwargs, axes)), grid
         if name == "__getitem__":
             return _sliced(axes, args[1]), grid
         if name in KEEPS:
@@ -96,9 +113,13 @@ def reshaped(
     ('bhwc', None)
     >>> reshaped("bhwc", (1, 14, 14, 64), (1, 2, 7, 2, 7, 64))
     (None, None)
+    >>> reshaped("bchw", (1, 512, 7, 7), (1, 25088))
+    ('bc', None)
     """
     found, at, to = "", 0, 0
     old, new = tuple(old), tuple(new)
+    if axes.startswith("b") and len(old) > 2 and new == (old[0], math.prod(old[1:])):
+        return "bc", None
     while at < len(old) and to < len(new):
         if old[at] == new[to]:
             found, at, to = found + axes[at], at + 1, to + 1
@@ -114,7 +135,7 @@ def reshaped(
 
 
 def _moved(func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], axes: str) -> str:
-    """The axes after a permutation, by what it does to a tensor without data whose sizes are all different."""
+    """The axes after a permutation or a reduction, by what it does to a tensor without data whose sizes are all different."""
     probe = torch.empty(tuple(range(2, 2 + len(axes))), device="meta")
     return "".join(axes[size - 2] for size in func(probe, *args[1:], **kwargs).shape)
 

@@ -1,0 +1,169 @@
+"""The table of a PyTorch model's layers, from one dry run."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from ..layer import Layer
+from . import torch_attention as attention
+from .torch_axes import TorchAxes
+from .torch_run import main_part, parts_of
+from .torch_watch import FUNCTION, kind_of_function
+
+
+class Record:
+    """The dry run: which module ran when, with outputs of which shape and axes."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self.axes = TorchAxes(model)
+        self.calls: dict[str, list[list[tuple[str, Layer]]]] = {}
+        self.mains: dict[str, str] = {}
+        self.order: list[str] = []
+        self.steps = 0
+        self._made: dict[str, tuple[str, Any]] = {}
+
+    def before(self, name: str) -> Callable[..., None]:
+        def entered(module: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
+            self.axes.entered(name, module, inputs)
+
+        return entered
+
+    def attended(self, name: str, module: torch.nn.Module, weights: torch.Tensor, found: str) -> None:
+        """A row for attention weights, before that of the module they are computed in."""
+        path = f"{name}.{attention.NAME}".lstrip(".")
+        layer = replace(self.axes.attention(name, weights), path=path, kind=attention.KIND, calls=1, step=self.steps)
+        layer = replace(layer, note="; ".join(filter(None, (found, layer.note))))
+        if path not in self.calls:
+            self.order.append(path)
+            self.mains[path] = ""
+        self.steps += 1
+        self.calls.setdefault(path, []).append([("", layer)])
+
+    def operated(
+        self, name: str, module: torch.nn.Module, address: str, function: str, out: torch.Tensor, in_place: bool
+    ) -> None:
+        """A row for what a function gave, where its axes could be followed."""
+        axes = self.axes.function(name, out)
+        if axes is None:
+            return
+        path = f"{name}.{address}".lstrip(".")
+        layer = replace(axes, path=path, kind=kind_of_function(function), calls=1, step=self.steps)
+        if path not in self.calls:
+            self.order.append(path)
+            self.mains[path] = ""
+        self.steps += 1
+        self.calls.setdefault(path, []).append([("", layer)])
+        self._made[name] = path, weakref.ref(out)
+
+    def _forget_what_is_the_output(self, name: str, output: Any) -> None:
+        """The last function of a module without children made its output: one row, the module's, is enough."""
+        path, made = self._made.pop(name, ("", lambda: None))
+        if made() is output and output is not None:
+            self.calls[path].pop()
+            if not self.calls[path]:
+                del self.calls[path]
+                self.order.remove(path)
+
+    def hook(self, name: str, module: torch.nn.Module) -> Callable[..., None]:
+        def seen(_: Any, inputs: tuple[Any, ...], output: Any) -> None:
+            if not list(module.children()):
+                self._forget_what_is_the_output(name, output)
+            parts = parts_of(output)
+            main = main_part(parts)
+            found = []
+            for part, tensor in parts.items():
+                layer = self.axes.layer(name, module, inputs, part, tensor)
+                found.append((part, replace(layer, kind=kind_of(module), calls=1, step=self.steps)))
+            self.steps += 1
+            if name not in self.calls:
+                self.order.append(name)
+                self.mains[name] = main
+            self.calls.setdefault(name, []).append(found)
+
+        return seen
+
+    def table(self, model: torch.nn.Module) -> list[Layer]:
+        """The rows: those that ran in the order in which their first call ended, then the others with the reason."""
+        names, modules = _all_names(model), dict(model.named_modules())
+        rows: list[Layer] = []
+        for name in self.order:
+            rows += self._rows(name, names[modules[name]] if name in modules else _inner_names(name, names, modules))
+        for name, module in model.named_modules():
+            if name not in self.calls:
+                rows.append(Layer(name, kind_of(module), note=_why_not(model, name, module, self.calls)))
+        return [_numbered(row, at) for at, row in enumerate(rows)]
+
+    def _rows(self, name: str, names: Sequence[str]) -> list[Layer]:
+        calls, main = self.calls[name], self.mains[name]
+        parts = dict.fromkeys([main, *(part for call in calls for part, _ in call)])
+        if not any(calls):
+            return [Layer(name, "", calls=0, note="its output holds no tensor", aliases=tuple(names[1:]))]
+        rows = []
+        for part in parts:
+            runs = [layer for call in calls for found, layer in call if found == part]
+            is_main = part == main
+            note = runs[0].note
+            if is_main and len(parts) > 1:
+                others = ", ".join(repr(name + each) for each in parts if each != main)
+                note = "; ".join(filter(None, (f"{part} of its output; also {others}", note)))
+            path = name if is_main else name + part
+            aliases = tuple(each + part for each in names if is_main and part) + (tuple(names[1:]) if is_main else ())
+            rows.append(_merged(path, runs, note, aliases))
+        return rows
+
+
+def _merged(path: str, runs: Sequence[Layer], note: str, aliases: tuple[str, ...]) -> Layer:
+    first = runs[0]
+    calls: tuple[Layer, ...] = ()
+    if len(runs) > 1:
+        calls = tuple(replace(each, path=f"{path}:{at}") for at, each in enumerate(runs))
+        if len({each.shape for each in runs}) > 1:
+            note = "; ".join(filter(None, (note, "shapes differ between calls")))
+    return replace(first, path=path, calls=len(runs), note=note, aliases=aliases, per_call=calls)
+
+
+def _numbered(row: Layer, at: int) -> Layer:
+    return replace(row, index=at, per_call=tuple(replace(each, index=at) for each in row.per_call))
+
+
+def _inner_names(path: str, names: dict[Any, list[str]], modules: dict[str, Any]) -> list[str]:
+    """Names of what is made inside a module: `block.add()` is found as `block.add` too, unless that is a module."""
+    found = FUNCTION.fullmatch(path)
+    if found is None:
+        return [path]
+    short = path.removesuffix("()")
+    return [path] if short in modules else [path, short]
+
+
+def kind_of(module: torch.nn.Module) -> str:
+    """The module's class name, its original one where `torch.export` kept it."""
+    name = type(module).__name__
+    original = getattr(module, "type_name", None) if callable(getattr(module, "type_name", None)) else None
+    kept = original() if original else None
+    return kept.rpartition(".")[2] if isinstance(kept, str) and kept else name
+
+
+def _all_names(model: torch.nn.Module) -> dict[torch.nn.Module, list[str]]:
+    names: dict[torch.nn.Module, list[str]] = {}
+    for name, module in model.named_modules(remove_duplicate=False):
+        names.setdefault(module, []).append(name)
+    return names
+
+
+def _why_not(model: torch.nn.Module, name: str, module: torch.nn.Module, ran: dict[str, Any]) -> str:
+    """The reason why a module has no output, as far as it can be known."""
+    if isinstance(module, torch.nn.ModuleList | torch.nn.ModuleDict | torch.nn.ParameterList | torch.nn.ParameterDict):
+        return "a container: its members run, it never does itself"
+    parent = model.get_submodule(name.rpartition(".")[0]) if name else model
+    if isinstance(parent, torch.nn.MultiheadAttention):
+        return "bypassed: MultiheadAttention uses its weights directly"
+    if isinstance(parent, torch.nn.TransformerEncoderLayer | torch.nn.TransformerEncoder):
+        return "bypassed: the encoder layer around it runs fused in evaluation mode"
+    if any(each.startswith(name + ".") for each in ran):
+        return "a container: its members were called one by one"
+    return "did not run in this forward pass (unused, bypassed, or called through .forward())"

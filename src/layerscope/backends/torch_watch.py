@@ -1,0 +1,127 @@
+"""Watching torch's functions during a run, with the module that is running known."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode, resolve_name
+
+# They make, move or describe tensors; what a person would look at comes out of other functions.
+PLAIN = {
+    "clone", "contiguous", "copy", "cpu", "cuda", "dequantize", "detach", "double", "empty_like", "expand",
+    "expand_as", "fill", "flatten", "flip", "float", "full_like", "gather", "get", "getitem", "half",
+    "index_select", "masked_fill", "moveaxis", "movedim", "narrow", "new_empty", "new_full", "new_ones",
+    "new_tensor", "new_zeros", "numpy", "ones_like", "pad", "permute", "rand_like", "randn_like", "repeat",
+    "repeat_interleave", "requires_grad", "reshape", "reshape_as", "resolve_conj", "resolve_neg", "roll", "select",
+    "set", "setitem", "squeeze", "swapaxes", "swapdims", "t", "to", "to_dense", "transpose", "type", "type_as",
+    "unflatten", "unsqueeze", "view", "view_as", "zero", "zeros_like",
+}  # fmt: skip
+FUNCTION = re.compile(r"(?:(.*)\.)?(\w+)\(\)")
+
+
+class ModuleWatch(TorchFunctionMode):
+    """A watch that knows which module is running: its name, the module, and how often it used each function so far."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.running: list[tuple[str, nn.Module, dict[str, int]]] = []
+
+    def hooked(self, model: nn.Module) -> list[Any]:
+        """Handles of the hooks by which it knows the module that is running."""
+        handles: list[Any] = []
+        for name, module in model.named_modules():
+
+            def enter(module: nn.Module, _: Any, name: str = name) -> None:
+                self.running.append((name, module, {}))
+
+            def leave(*_: Any) -> None:
+                self.running.pop()
+
+            handles.append(module.register_forward_pre_hook(enter, prepend=True))
+            handles.append(module.register_forward_hook(leave, always_call=True))
+        return handles
+
+
+# (name of the module, the module, `add_1()`, the function's own name, what it gave, whether in place) -> what the model
+# goes on with, or `None` for the function's own result
+Operated = Callable[[str, nn.Module, str, str, torch.Tensor, bool], torch.Tensor | None]
+
+
+class FunctionWatch(ModuleWatch):
+    """Tells of every function that computes something in the forward of a module that isn't one of torch's own."""
+
+    def __init__(self, told: Operated) -> None:
+        super().__init__()
+        self._told = told
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if not self.running or not isinstance(out, torch.Tensor) or out.ndim < 2 or not computes(out):
+            return out
+        name, module, used = self.running[-1]
+        base, in_place = plain_name(func)
+        if base in PLAIN or not base or _of_torch(module):
+            return out
+        given = [each for each in _flat((*args, *(kwargs or {}).values())) if isinstance(each, torch.Tensor)]
+        if not given or (not in_place and any(each.data_ptr() == out.data_ptr() for each in given)):
+            return out  # made from nothing, or a view
+        address = self._address(module, used, base)
+        instead = self._told(name, module, address, resolve_name(func) or base, out, in_place)
+        return out if instead is None else instead
+
+    def _address(self, module: nn.Module, used: dict[str, int], base: str) -> str:
+        count = used[base] = used.get(base, -1) + 1
+        return f"{base}_{count}()" if count else f"{base}()"
+
+
+def computes(out: torch.Tensor) -> bool:
+    """Whether a tensor holds numbers that can be looked at: no indices, no masks."""
+    return out.is_floating_point() or out.is_complex() or out.is_quantized
+
+
+def plain_name(func: Any) -> tuple[str, bool]:
+    """A function's name without what marks operators and in-place variants, and whether it writes into its argument.
+
+    >>> plain_name(torch.Tensor.__radd__), plain_name(torch.Tensor.add_), plain_name(torch.cat)
+    (('add', False), ('add', True), ('cat', False))
+    """
+    name = str(getattr(func, "__name__", ""))
+    operator = re.fullmatch(r"__(\w+?)__", name)
+    if operator:
+        bare = operator[1]
+        written = bare.removeprefix("i") if bare.startswith("i") and hasattr(torch.Tensor, f"__{bare[1:]}__") else ""
+        turned = bare.removeprefix("r") if bare.startswith("r") and hasattr(torch.Tensor, f"__{bare[1:]}__") else ""
+        return written or turned or bare, bool(written)
+    if name.endswith("_") and not name.startswith("_"):
+        return name.rstrip("_"), True
+    return name.strip("_"), False
+
+
+def _of_torch(module: nn.Module) -> bool:
+    """A layer of torch itself: what its forward calls is the layer."""
+    return type(module).__module__.startswith("torch.nn.") and not list(module.children())
+
+
+def _flat(values: Any) -> Any:
+    for each in values:
+        if isinstance(each, tuple | list):
+            yield from _flat(each)
+        else:
+            yield each
+
+
+def kind_of_function(name: str) -> str:
+    """`torch.nn.functional.relu` as `F.relu`, `torch.Tensor.add` as `torch.add`.
+
+    >>> kind_of_function("torch.nn.functional.interpolate"), kind_of_function("torch.Tensor.__add__")
+    ('F.interpolate', 'torch.add')
+    """
+    last = name.rpartition(".")[2]
+    bare = last.strip("_")
+    if name.startswith("torch.nn.functional."):
+        return f"F.{bare}"
+    return f"torch.{re.sub(r'^[ir](?=add|sub|mul|div|truediv|pow|matmul)', '', bare)}"

@@ -176,7 +176,9 @@ def _keras() -> Iterator[Row]:
     image = tensorflow.constant(_image())
     scope = ls.open(model, preprocess=None)
     from layerscope.backends import keras as backend
+    from layerscope.backends import keras_run
 
+    yield from _keras_all(model, scope, image)
     for name in ("block1_conv2", "block3_conv3"):
         part = keras.Model(model.inputs, model.get_layer(name).output)
 
@@ -187,10 +189,29 @@ def _keras() -> Iterator[Row]:
             return part(image, training=False)
 
         yield from _compared(f"Keras VGG16 {name}, TensorFlow", "a sub-model called eagerly", ours, bare)
-        parts = {"weights digest": (backend.KerasBackend, "digest"), "the forward pass": (backend, "forward")}
+        parts = {"weights digest": (backend.KerasBackend, "digest"), "the forward pass": (keras_run, "forward")}
         inside = parts_of(ours, parts)
         for each in (*parts, "rest"):
             yield Row(f"Keras VGG16 {name}: {each}", inside[each], "the whole capture", inside["whole"], part=True)
+
+
+def _keras_all(model: Any, scope: ls.Scope, image: Any) -> Iterator[Row]:
+    """Every layer at once, against a forward pass without captures and against keract's way: one model with all outputs."""
+    import keras
+
+    names = [layer.name for layer in model.layers[1:]]
+    every = keras.Model(model.inputs, [layer.output for layer in model.layers[1:]])
+    found = side_by_side(
+        {
+            "ours": lambda: scope.capture(image, names),
+            "bare": lambda: model(image, training=False),
+            "keract": lambda: every.predict(image, verbose=0),
+        },
+        seconds=4,
+    )
+    what = f"Keras VGG16, all {len(names)} layers, TensorFlow"
+    yield Row(what, found["ours"], "an eager forward pass", found["bare"], Target("within", 1.2))
+    yield Row(what, found["ours"], "keract's way: predict() of a model with all outputs", found["keract"])
 
 
 def _flat() -> Iterator[Row]:

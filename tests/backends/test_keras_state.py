@@ -133,6 +133,42 @@ def test_other_threads_are_not_seen():
     assert ran(outer, x) == ["spawns", "relu", ""]
 
 
+def test_threads_that_capture_at_once_and_one_that_fails():
+    """The classes stay watched until the last run ends, and then hold the very methods that they held before."""
+    before = vars(keras.Layer)["__call__"]
+    x, wanted, errors = images(1, 8, 8, 3), [], []
+    small = [models.small_cnn() for _ in range(2)]
+    for each in small:
+        each(x)
+        wanted.append(to_numpy(each.layers[0](x)))
+    failing = models.Restless()
+    failing(x)
+    failing.broken = True
+    start = threading.Barrier(3)
+
+    def captures(at: int) -> None:
+        start.wait()
+        for _ in range(5):
+            try:
+                same(values(small[at], x, "conv_a")["conv_a"], wanted[at])
+            except AssertionError as error:
+                errors.append(error)
+
+    def fails() -> None:
+        start.wait()
+        for _ in range(5):
+            with pytest.raises(RuntimeError, match="broken on purpose"):
+                values(failing, x, "bn")
+
+    threads = [threading.Thread(target=captures, args=(at,)) for at in range(2)] + [threading.Thread(target=fails)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    assert vars(keras.Layer)["__call__"] is before
+
+
 def test_capture_inside_a_capture():
     inner, x, seen = models.small_cnn(), images(1, 8, 8, 3), []
     inner(x)

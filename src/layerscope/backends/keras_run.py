@@ -44,7 +44,7 @@ class WatchingBackend:
 
     def _table(self, model: Any, batch: Any, on: Engine) -> list[Layer]:
         tabulator = Tabulator(model, on)
-        watch = run(model, on, lambda: forward(model, one_image(batch), on), tabulator.ended)
+        watch = run(model, on, lambda: forward(model, one_image(batch), on), tabulator.ended, lambda path: True)
         return tabulator.table(watch)
 
     def capture(

@@ -237,7 +237,7 @@ def run(
     engine: Engine,
     forward: Callable[[], Any],
     ended: Callable[[Call], Any],
-    wanted: Callable[[str], bool] = lambda path: True,
+    wanted: Callable[[str], bool] = lambda path: False,
 ) -> Watch:
     """Run `forward`, give each call to `ended`, put back what the run changed, and return the `Watch`.
 

@@ -36,7 +36,7 @@ print(json.dumps([before, used()]))
 
 def rows() -> Iterator[Row]:
     keep_freed_memory()
-    for of in (_torch, _onnx, _keras):
+    for of in (_torch, _onnx, _tflite, _keras):
         try:
             yield from of()
         except Exception:
@@ -162,6 +162,32 @@ def _cut(model: Any, tensor: str) -> Any:
     cut.graph.ClearField("output")
     cut.graph.output.append(onnx.helper.make_tensor_value_info(tensor, onnx.TensorProto.FLOAT, None))
     return cut
+
+
+def _tflite() -> Iterator[Row]:
+    import keras
+    import tensorflow as tf
+    from ai_edge_litert.interpreter import Interpreter
+
+    keras.utils.set_random_seed(0)
+    content = tf.lite.TFLiteConverter.from_keras_model(keras.applications.MobileNetV2(weights=None)).convert()
+    scope, image = ls.open(content, preprocess=None), _image()
+    interpreter = Interpreter(model_content=content, num_threads=1)
+    interpreter.allocate_tensors()
+    first, last = (each[0]["index"] for each in (interpreter.get_input_details(), interpreter.get_output_details()))
+
+    def invoked() -> Any:
+        interpreter.set_tensor(first, image)
+        interpreter.invoke()
+        return interpreter.get_tensor(last)
+
+    for name in ("block_6_project", "output"):
+        yield from _compared(
+            f"TFLite MobileNetV2 {name}",
+            "the Interpreter's whole invoke",
+            lambda name=name: scope.capture(image, name),
+            invoked,
+        )
 
 
 def _keras() -> Iterator[Row]:

@@ -24,7 +24,7 @@ ROWS = {
 }  # fmt: skip
 FRAMEWORKS = ("torch", "keras", "tf_keras", "tensorflow", "jax", "onnx", "onnxruntime", "tflite", "ai_edge_litert")
 # What a backend may take from the package, besides its own files.
-BACKEND_MAY = {"backends", "backends.affine", "layer", "axes", "errors"}
+BACKEND_MAY = {"backends", "backends.affine", "backends.regrouping", "layer", "axes", "errors"}
 
 BROUGHT_ALONG = {"onnx": {"onnxruntime"}, "tf_keras": {"tensorflow"}}
 # Shared by the two Keras backends, so neither library is imported there.
@@ -99,7 +99,7 @@ def test_there_is_no_cycle():
         visit(name, [])
 
 
-@pytest.mark.parametrize("framework", ["torch", "keras", "tf_keras", "onnx"])
+@pytest.mark.parametrize("framework", ["torch", "keras", "tf_keras", "onnx", "tflite"])
 def test_a_backend_knows_only_its_own_framework_and_the_core_it_needs(framework):
     others = set(FRAMEWORKS) - {framework, *BROUGHT_ALONG.get(framework, ())}
     for name, path in modules():

@@ -35,7 +35,8 @@ def open(
 ) -> Scope:
     """A `Scope` on a model.
 
-    `model`: a model object (Keras, PyTorch, ONNX); the path of a file (`.keras`, `.h5`, `.onnx`, `.pt2`, `.pt`);
+    `model`: a model object (Keras, PyTorch, ONNX, the bytes of a TFLite file); the path of a file (`.keras`, `.h5`,
+    `.onnx`, `.tflite`, `.pt2`, `.pt`);
     `"keras:VGG16"` or `"torchvision:vgg16"`; `"package.module:factory"`, a function that builds the model; or `"demo"`,
     the embedded network. `weights` is a file for a model that is built, not loaded. `preprocess`: `"auto"` (what the model
     itself says), the name of a recipe, a `Recipe`, a transform or a weights entry of torchvision (whose class names become
@@ -133,7 +134,7 @@ def _built(reference: str) -> Any:
 def _is_model(found: Any) -> bool:
     if isinstance(found, type):
         return False
-    return any(spec.module in sys.modules and spec.backend().owns(found) for spec in specs())
+    return any(spec.imported and spec.backend().owns(found) for spec in specs())
 
 
 def _put_weights(model: Any, reader: Any, weights: Path) -> None:

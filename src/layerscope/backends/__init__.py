@@ -139,7 +139,7 @@ class Spec:
     """One row of the table: which framework, which module must be imported for an object to be its model, which files.
 
     `entry` is `"package.module:Class"` of the backend, imported when a model is its own. `install` is the pip line where
-    the backend isn't layerscope's own (else it is made from `extra`).
+    the backend isn't layerscope's own (else it is made from `extra`). `instead` are modules that do as well as `module`.
     """
 
     name: str
@@ -148,10 +148,21 @@ class Spec:
     extra: str
     entry: str
     install: str = ""
+    instead: tuple[str, ...] = ()
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """The modules any of which is the framework."""
+        return (self.module, *self.instead)
+
+    @property
+    def imported(self) -> bool:
+        """Whether the framework has been imported, so that an object may be a model of it."""
+        return any(each in sys.modules for each in self.modules)
 
     def backend(self) -> Any:
         """The backend itself; raises `BackendMissing` where the framework isn't installed."""
-        if importlib.util.find_spec(self.module) is None:
+        if all(importlib.util.find_spec(each) is None for each in self.modules):
             raise BackendMissing(f"this model needs {self.module}, which isn't installed: {self.line}")
         module, _, name = self.entry.partition(":")
         try:
@@ -181,6 +192,14 @@ SPECS = (
     ),
     Spec("torch", "torch", (".pt2", ".pt", ".pth"), "torch", "layerscope.backends.torch:TorchBackend"),
     Spec("onnx", "onnx", (".onnx",), "onnx", "layerscope.backends.onnx:OnnxBackend"),
+    Spec(
+        "tflite",
+        "ai_edge_litert",
+        (".tflite",),
+        "tflite",
+        "layerscope.backends.tflite:TfliteBackend",
+        instead=("tflite_runtime", "tensorflow"),
+    ),
 )
 
 
@@ -261,7 +280,7 @@ def load_file(path: Path, weights: Path | None, trust: bool) -> tuple[Any, Any]:
 def for_model(model: Any) -> Any:
     """The backend that owns a model object. Only frameworks that are already imported are asked."""
     for spec in specs():
-        if spec.module in sys.modules:
+        if spec.imported:
             backend = spec.backend()
             if backend.owns(model):
                 return backend

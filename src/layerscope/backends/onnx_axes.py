@@ -14,7 +14,7 @@ import onnx
 
 from ..axes import CHANNELS_FIRST
 from .onnx_graph import Graph, attributes
-from .onnx_regroup import UNUSED, regrouped, without
+from .regrouping import UNUSED, regrouped, without
 
 Shapes = Mapping[str, tuple[int, ...] | None]
 

@@ -1,0 +1,246 @@
+"""TFLite (LiteRT) models, run by the interpreter on an in-memory cut of the file that ends at the layers asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from ..axes import token_grid
+from ..errors import GradientsUnavailable, LayerNotCalled, LayerNotFound, ModelNotReadable, near
+from ..layer import Layer, split_call
+from . import Captured, Facts, Input, Target
+from .tflite_axes import AxesFlow
+from .tflite_graph import IDENTIFIER, Graph, Tensor
+from .tflite_model import Output, TfliteModel
+from .tflite_run import Feeds, Session, dequantised, feeds_of, first_image, runtime, singles
+from .tflite_schema import BODIES
+
+INTERPRETERS = ("ai_edge_litert.interpreter", "tflite_runtime.interpreter", "tensorflow.lite.python.interpreter")
+MOST_HELD = 2
+
+
+class TfliteBackend:
+    """Layers of TFLite files. `threads` is the number of threads inside an operator, `None` for one."""
+
+    name = "tflite"
+    gradients = False
+
+    def __init__(self, threads: int | None = None) -> None:
+        self.threads = threads
+        self._models: list[tuple[bytes, TfliteModel]] = []
+
+    def owns(self, model: Any) -> bool:
+        if isinstance(model, bytes):
+            return model[4:8] == IDENTIFIER
+        return isinstance(model, TfliteModel) or _is_interpreter(model)
+
+    def load(self, source: Path, weights: Path | None = None, trust: bool = False) -> TfliteModel:
+        """The model in a `.tflite` file. Opening one runs no code from it, so `trust` makes no difference."""
+        if weights is not None:
+            raise ModelNotReadable(
+                f"weights={str(weights)!r}: a TFLite file holds its own weights, so leave weights out"
+            )
+        return TfliteModel.from_file(Path(source))
+
+    def layers(self, model: Any, batch: Any) -> list[Layer]:
+        held = self._held(model)
+        graph = held.graph
+        shapes = self._shapes(held, first_image(graph, feeds_of(graph, held.inputs, batch)))
+        flow = AxesFlow(graph, shapes)
+        found = [_layer(held, each, shapes, flow, at) for at, each in enumerate(held.layers)]
+        if held.final:
+            last = _layer(held, held.final, shapes, flow, len(found))
+            others = f"of the signature {held.key!r}; the layers of {', '.join(held.others)} are not listed"
+            note = "; ".join(each for each in (last.note, others if held.others else "") if each)
+            named = (held.final.tensor.name,)
+            found.append(replace(last, path="", kind="Model", note=note, grid=None, aliases=named))
+        found.sort(key=lambda layer: not layer.calls)
+        return [replace(each, index=at) for at, each in enumerate(found)]
+
+    def capture(
+        self, model: Any, batch: Any, paths: Sequence[str], target: Target | None = None
+    ) -> dict[str, Captured]:
+        if target is not None:
+            raise GradientsUnavailable(
+                "the TFLite interpreter computes no gradients: leave target out and use a combination without them"
+                " (eigen_cam, score_cam, ablation_cam), or open the Keras or PyTorch model that the file was made from"
+            )
+        held = self._held(model)
+        wanted = _wanted(held, paths)
+        tensors = list({each.tensor.index: each.tensor for each in wanted.values()}.values())
+        if not tensors:
+            return {}
+        feeds = feeds_of(held.graph, held.inputs, batch)
+        values = self._run(held, tensors, feeds)
+        found = {
+            tensor.index: Captured(dequantised(tensor, value), dtype=tensor.type if tensor.quantised else "")
+            for tensor, value in zip(tensors, values, strict=True)
+        }
+        return {name: found[each.tensor.index] for name, each in wanted.items()}
+
+    def digest(self, model: Any) -> str:
+        """The checksum of the file."""
+        return self._held(model).digest
+
+    def facts(self, model: Any) -> Facts:
+        """What the file says about itself: inputs, checksum, and preprocessing and class names where it has them."""
+        held = self._held(model)
+        graph, said = held.graph, held.said
+        flow = AxesFlow(graph, _file_shapes(graph))
+        called = {index: name for name, index in held.inputs.items()}
+        return Facts(
+            name=said.name or (held.path.stem if held.path else "model"),
+            inputs=tuple(
+                Input(called.get(index, each.name), flow.axes[index], each.shape, _fed(each))
+                for index in graph.inputs
+                for each in (graph.tensors[index],)
+            ),
+            digest=held.digest,
+            framework=runtime()[0],
+            recipe=said.recipe,
+            source=said.source,
+            labels=said.labels,
+        )
+
+    def _held(self, model: Any) -> TfliteModel:
+        if isinstance(model, TfliteModel):
+            return model
+        content = model if isinstance(model, bytes) else _content(model)
+        for known, held in self._models:
+            if known is content:
+                return held
+        self._models = [*self._models[1 - MOST_HELD :], (content, TfliteModel(content))]
+        return self._models[-1][1]
+
+    def _session(self, held: TfliteModel, tensors: Sequence[int]) -> Session:
+        key = (tuple(tensors), self.threads)
+        return held.sessions.get(key, lambda: Session(held.graph, tensors, self.threads))
+
+    def _run(self, held: TfliteModel, tensors: Sequence[Tensor], feeds: Feeds) -> list[np.ndarray]:
+        """The tensors for a batch, one image at a time where the model takes only one."""
+        session = self._session(held, [each.index for each in tensors])
+        apart = singles(held.graph, feeds)
+        if apart is None:
+            return session.run(feeds)
+        results = [session.run(each) for each in apart]
+        shapes = {each.index: value.shape for each, value in zip(tensors, results[0], strict=True)}
+        flow = AxesFlow(held.graph, {**_file_shapes(held.graph), **shapes})
+        for each in tensors:
+            if "b" not in flow.axes[each.index] or not flow.certain(each.index):
+                raise ModelNotReadable(
+                    f"the model takes one image at a time, and {each.name!r} has no known batch axis to join"
+                    f" {len(apart)} images on: give one image"
+                )
+        return [
+            np.concatenate(parts, axis=flow.axes[each.index].index("b"))
+            for each, parts in zip(tensors, zip(*results, strict=True), strict=True)
+        ]
+
+    def _shapes(self, held: TfliteModel, feeds: Feeds) -> dict[int, tuple[int, ...]]:
+        """The shape of every input, and of every layer that can be run, by one run."""
+        graph = held.graph
+        tensors = [each.tensor.index for each in held.layers if each.tensor.numeric]
+        try:
+            found = self._run_once(graph, tensors, feeds)
+        except ModelNotReadable:
+            before = [index for index in tensors if index not in graph.after_custom]
+            if len(before) in (0, len(tensors)):
+                raise
+            found = self._run_once(graph, before, feeds)
+        return {**{index: value.shape for index, value in feeds.items()}, **found}
+
+    def _run_once(self, graph: Graph, tensors: Sequence[int], feeds: Feeds) -> dict[int, tuple[int, ...]]:
+        """The shapes by an interpreter that isn't kept, since it holds every layer's memory."""
+        values = Session(graph, tensors, self.threads).run(feeds)
+        return {index: value.shape for index, value in zip(tensors, values, strict=True)}
+
+
+def _layer(held: TfliteModel, output: Output, shapes: dict[int, tuple[int, ...]], flow: AxesFlow, at: int) -> Layer:
+    tensor, operator = output.tensor, output.operator
+    shape, axes = shapes.get(tensor.index), flow.axes.get(tensor.index, "")
+    ran = shape is not None or not tensor.numeric
+    notes = [output.address.note]
+    if operator.name in BODIES:
+        notes.append("its body can't be looked into")
+    if operator.custom:
+        notes.append("a custom operator")
+    if tensor.quantised:
+        notes.append(f"dequantised from {tensor.type}")
+    if tensor.index in flow.spread:
+        notes.append("pixels in the batch axis: take the layer that puts them back")
+        axes = ""
+    elif not ran:
+        notes.append(
+            f"needs the operator {held.graph.after_custom.get(tensor.index)!r}, which the interpreter doesn't have"
+        )
+    elif shape is None:
+        notes.append(f"no numbers but {tensor.type}")
+    elif not shape:
+        notes.append("a single number")
+    elif not axes:
+        notes.append(f"{len(shape)} axes, more than a picture can show")
+    elif tensor.index in flow.assumed:
+        notes.append("axes assumed from the rank")
+    grid = None
+    if shape is not None and axes and flow.certain(tensor.index) and "n" in axes and "c" in axes and len(axes) == 3:
+        grid = token_grid(shape[axes.index("n")], flow.grids.get(tensor.index, ()))
+    return Layer(
+        path=output.address.path,
+        kind=operator.kind,
+        axes=axes,
+        shape=shape,
+        index=at,
+        calls=int(ran),
+        note="; ".join(each for each in notes if each),
+        grid=grid,
+        aliases=output.address.aliases,
+        step=at if ran else -1,
+    )
+
+
+def _file_shapes(graph: Graph) -> dict[int, tuple[int, ...]]:
+    """The shapes as the file states them, free sizes as 1: enough to follow axes by."""
+    return {each.index: tuple(size or 1 for size in each.shape) for each in graph.tensors if each.shape}
+
+
+def _fed(tensor: Tensor) -> str:
+    """The type that an input takes: quantised ones take floats, which are quantised; uint8 takes pixels as they are."""
+    return "float32" if tensor.quantised and tensor.type != "uint8" else tensor.type
+
+
+def _is_interpreter(model: Any) -> bool:
+    return any(each.__module__ in INTERPRETERS and each.__name__ == "Interpreter" for each in type(model).__mro__)
+
+
+def _content(interpreter: Any) -> bytes:
+    """The bytes that an interpreter was made from; it keeps them only where it was given bytes."""
+    content = getattr(interpreter, "_model_content", None)
+    if not isinstance(content, bytes):
+        raise ModelNotReadable(
+            "this Interpreter was opened from a file and doesn't say which: give the path of the .tflite file instead"
+        )
+    return content
+
+
+def _wanted(held: TfliteModel, paths: Iterable[str]) -> dict[str, Output]:
+    """The outputs that the paths name, each under the name it is given back by, in execution order."""
+    found = {path: held.names[path] if path in held.names else _refuse(held, path) for path in paths}
+    order = {each.tensor.index: at for at, each in enumerate(held.layers)}
+    return dict(sorted(found.items(), key=lambda item: (order[item[1].tensor.index], item[0] == "")))
+
+
+def _refuse(held: TfliteModel, path: str) -> NoReturn:
+    graph = held.graph
+    base, call = split_call(path)
+    if call is not None and base in held.names:
+        raise LayerNotFound(f"layer {base!r} ran once, so it has the call :0, not :{call}")
+    names = {each.name: each.index for each in graph.tensors} | held.inputs
+    if names.get(path) in graph.inputs:
+        raise LayerNotCalled(f"{path!r} is the model's input, not a layer: the batch itself is its value")
+    if path in names:
+        raise LayerNotCalled(f"{path!r} has no output to show: it is a weight, a constant or arithmetic on sizes")
+    raise LayerNotFound(f"no layer {path!r}.{near(path, held.names)} `layers()` lists them all")

@@ -1,0 +1,221 @@
+"""Running a cut TFLite file: its inputs, its interpreters, and what comes out."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import re
+import threading
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import BackendMissing, ModelNotReadable
+from .tflite_cut import cut
+from .tflite_graph import Graph, Tensor
+
+MOST_SESSIONS = 3
+THREADS = "LAYERSCOPE_TFLITE_THREADS"
+# The packages that hold an interpreter, the first one installed is taken: (package, module with the class).
+RUNTIMES = (
+    ("ai_edge_litert", "ai_edge_litert.interpreter"),
+    ("tflite_runtime", "tflite_runtime.interpreter"),
+    ("tensorflow", "tensorflow.lite"),
+)
+FAILED = re.compile(r"Node number (\d+) \(\w+\)")
+Feeds = dict[int, np.ndarray]
+
+
+def runtime() -> tuple[str, Any]:
+    """(package and version, its `Interpreter` class)."""
+    for package, module in RUNTIMES:
+        if importlib.util.find_spec(package) is not None:
+            found = importlib.import_module(package)
+            holder = found.lite if package == "tensorflow" else importlib.import_module(module)
+            return f"{package} {getattr(found, '__version__', '')}".strip(), holder.Interpreter
+    raise BackendMissing("a TFLite file needs ai_edge_litert, which isn't installed: pip install 'layerscope[tflite]'")
+
+
+class Sessions:
+    """The last few sessions, by what they were made from."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[Any, Session] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def get(self, key: Any, make: Callable[[], Session]) -> Session:
+        if key not in self._kept:
+            while len(self._kept) >= MOST_SESSIONS:  # before the new one is made, so that only so many are alive
+                self._kept.popitem(last=False)
+            self._kept[key] = make()
+        self._kept.move_to_end(key)
+        return self._kept[key]
+
+
+class Session:
+    """An interpreter on a cut of a model. Several threads may ask it; one at a time runs."""
+
+    def __init__(self, graph: Graph, tensors: Sequence[int], threads: int | None) -> None:
+        self.graph = graph
+        self.tensors = tuple(tensors)
+        content, self.operators = cut(graph, self.tensors)
+        number = threads if threads is not None else int(os.environ.get(THREADS, "1"))
+        _, interpreter = runtime()
+        with self._named_errors("does not accept the model"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # tf.lite.Interpreter says that it will move to another package
+            self.interpreter = interpreter(model_content=content, num_threads=number)
+        self._lock = threading.Lock()
+        self._sizes: dict[int, tuple[int, ...]] | None = None
+
+    def run(self, feeds: Feeds) -> list[np.ndarray]:
+        """The tensors for one feed, each in the file's own type."""
+        sizes = {index: value.shape for index, value in feeds.items()}
+        with self._lock, self._named_errors("could not run the model on this batch"):
+            if self._sizes != sizes:
+                now = {each["index"]: tuple(each["shape"]) for each in self.interpreter.get_input_details()}
+                for index, shape in sizes.items():
+                    if now[index] != shape:
+                        self.interpreter.resize_tensor_input(index, shape)
+                self.interpreter.allocate_tensors()
+                self._sizes = sizes
+            for index, value in feeds.items():
+                self.interpreter.set_tensor(index, value)
+            self.interpreter.invoke()
+            return [np.array(self.interpreter.get_tensor(each)) for each in self.tensors]
+
+    def _named_errors(self, what: str) -> _Named:
+        return _Named(self.graph, self.operators, what)
+
+
+class _Named:
+    """Turns what an interpreter raises into a `ModelNotReadable` that names the operator and a way out."""
+
+    def __init__(self, graph: Graph, operators: Sequence[int], what: str) -> None:
+        self.graph, self.operators, self.what = graph, operators, what
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if not isinstance(error, RuntimeError | ValueError):
+            return
+        name, _ = runtime()
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise ModelNotReadable(f"{name} {self.what}: {self._custom()}{self._where(said)}{said}") from error
+
+    def _custom(self) -> str:
+        """The operators that need more than the interpreter itself, and where they come from."""
+        custom = sorted({each for at in self.operators if (each := self.graph.operators[at].custom)})
+        if not custom:
+            return ""
+        listed = ", ".join(map(repr, custom))
+        if any(each.startswith("Flex") for each in custom):
+            return (
+                f"it needs the operators {listed} of TensorFlow itself (Select TF ops): convert the model with"
+                " TFLITE_BUILTINS alone, or ask for layers before them. "
+            )
+        return f"it needs the custom operators {listed}, which are in no file: ask for layers before them. "
+
+    def _where(self, said: str) -> str:
+        found = FAILED.search(said)
+        if found is None or int(found[1]) >= len(self.operators):
+            return ""
+        operator = self.graph.operators[self.operators[int(found[1])]]
+        return f"the {operator.name} that makes {self.graph.tensors[operator.outputs[0]].name!r} failed: "
+
+
+def feeds_of(graph: Graph, names: Mapping[str, int], batch: Any) -> Feeds:
+    """The arrays of a batch by input, in the model's own types; float pixels of a quantised input become its codes."""
+    by_name = {graph.tensors[index].name: index for index in graph.inputs} | dict(names)
+    if isinstance(batch, Mapping):
+        given = {by_name.get(str(name), -1): value for name, value in batch.items()}
+        given = given if len(given) == len(batch) else {}
+    elif isinstance(batch, tuple | list):
+        given = dict(zip(graph.inputs, batch, strict=False)) if len(batch) == len(graph.inputs) else {}
+    else:
+        given = {graph.inputs[0]: batch} if len(graph.inputs) == 1 else {}
+    if set(given) != set(graph.inputs):
+        called = {index: name for name, index in names.items()}
+        wanted = ", ".join(
+            f"{called.get(index, graph.tensors[index].name)!r} {_wanted(graph.tensors[index])}"
+            for index in graph.inputs
+        )
+        raise ModelNotReadable(
+            f"the model has {len(graph.inputs)} inputs: {wanted}. Give an array for each, as a tuple or a dict by name"
+        )
+    return {index: _cast(graph.tensors[index], given[index]) for index in graph.inputs}
+
+
+def _cast(wanted: Tensor, value: Any) -> np.ndarray:
+    array = np.asarray(value)
+    fits = len(wanted.shape) == array.ndim and all(
+        a in (b, None) for a, b in zip(wanted.shape[1:], array.shape[1:], strict=True)
+    )
+    floats = array.dtype.kind == "f"
+    if fits and wanted.quantised and floats:
+        return quantised(wanted, array)
+    if not fits or not (array.dtype == wanted.type or (floats and wanted.type.startswith("float"))):
+        raise ModelNotReadable(
+            f"input {wanted.name!r} takes {_wanted(wanted)}; the batch is {array.dtype}{list(array.shape)}"
+        )
+    return np.ascontiguousarray(array, wanted.type)
+
+
+def _wanted(tensor: Tensor) -> str:
+    either = " or float32 to be quantised" if tensor.quantised else ""
+    return f"{tensor.type}[{', '.join('any' if each is None else str(each) for each in tensor.shape)}]{either}"
+
+
+def quantised(tensor: Tensor, values: np.ndarray) -> np.ndarray:
+    """The codes nearest to `values`: `round(value / scale) + zero`, kept in the range of the type."""
+    limits = np.iinfo(tensor.type)
+    scale, zero = _along(tensor, values.ndim)
+    codes = np.rint(values.astype(np.float32) / scale) + zero
+    return np.clip(codes, limits.min, limits.max).astype(tensor.type)
+
+
+def dequantised(tensor: Tensor, values: np.ndarray) -> np.ndarray:
+    """What the codes stand for, `(code - zero) * scale`, in float32; values that are no codes as they are."""
+    if not tensor.quantised:
+        return values
+    scale, zero = _along(tensor, values.ndim)
+    return ((values.astype(np.float64) - zero) * scale).astype(np.float32)
+
+
+def _along(tensor: Tensor, rank: int) -> tuple[np.ndarray, np.ndarray]:
+    """Scale and zero point, shaped to go along the axis that they differ on."""
+    shape = [1] * rank
+    if tensor.scale.size > 1:
+        shape[tensor.axis % rank] = tensor.scale.size
+    return tensor.scale.reshape(shape), tensor.zero.reshape(shape)
+
+
+def singles(graph: Graph, feeds: Feeds) -> list[Feeds] | None:
+    """The batch one image at a time where the model takes only one, `None` where it takes the batch as it is."""
+    fixed = {index: shape[0] for index in feeds if (shape := graph.tensors[index].shape) and shape[0] is not None}
+    wrong = {index for index, size in fixed.items() if len(feeds[index]) != size}
+    if not wrong:
+        return None
+    images = len(feeds[min(wrong)])
+    apart = {index for index, value in feeds.items() if index in wrong or (index not in fixed and value.ndim)}
+    if any(fixed[index] != 1 for index in wrong) or any(len(feeds[index]) != images for index in apart):
+        raise ModelNotReadable(
+            f"the model takes exactly {fixed[min(wrong)]} images at a time, the batch has {images}:"
+            " give that many, or convert the model with a free batch axis"
+        )
+    return [
+        {index: value[at : at + 1] if index in apart else value for index, value in feeds.items()}
+        for at in range(images)
+    ]
+
+
+def first_image(graph: Graph, feeds: Feeds) -> Feeds:
+    """One image of a batch; inputs whose first size the model fixes stay as they are."""
+    fixed = {index for index in feeds if (shape := graph.tensors[index].shape) and (shape[0] or 1) > 1}
+    return {index: value[:1] if index not in fixed and value.ndim else value for index, value in feeds.items()}

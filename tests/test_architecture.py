@@ -12,7 +12,8 @@ import layerscope as ls
 SOURCE = Path(ls.__file__).parent
 # Each row may import its own row's and lower rows' modules; the order within a row is checked by the search for cycles.
 ROWS = {
-    "_version": 0, "errors": 0, "layer": 0, "axes": 0, "placement": 0,
+    "_version": 0, "errors": 0, "axes": 0, "placement": 0, "receptive": 0, "places": 0,
+    "layer": 0, "choosing": 0, "listing": 0, "layertable": 0,
     "encoding": 1, "scale": 1, "png": 1, "text": 1, "picture": 1, "featuremap": 1,
     "words": 2, "canvas": 2, "ruling": 2, "strips": 2, "sheets": 2, "heatmaps": 2, "combine": 2, "attending": 2, "backends": 2,
     "backends.*": 3, "tiny": 3, "testing": 3,
@@ -24,12 +25,15 @@ ROWS = {
 }  # fmt: skip
 FRAMEWORKS = ("torch", "keras", "tf_keras", "tensorflow", "jax", "onnx", "onnxruntime", "tflite", "ai_edge_litert")
 # What a backend may take from the package, besides its own files.
-BACKEND_MAY = {"backends", "backends.affine", "backends.regrouping", "layer", "axes", "errors"}
+BACKEND_MAY = {
+    "backends", "backends.affine", "backends.regrouping", "layer", "axes", "errors", "receptive", "places",
+}  # fmt: skip
 
 BROUGHT_ALONG = {"onnx": {"onnxruntime"}, "tf_keras": {"tensorflow"}}
 # Shared by the two Keras backends, so neither library is imported there.
 KNOWS_BOTH_KERAS = {f"backends.keras_{name}" for name in (
-    "attention", "axes", "engine", "evidence", "facts", "files", "gradients", "names", "outputs", "run", "table", "watch",
+    "attention", "axes", "engine", "evidence", "facts", "field", "files", "gradients", "names", "outputs", "run", "table",
+    "watch",
 )}  # fmt: skip
 
 

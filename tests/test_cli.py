@@ -1,5 +1,6 @@
 """The command line, run as a user runs it."""
 
+import io
 import json
 import subprocess
 import sys
@@ -46,6 +47,52 @@ def test_the_rich_table_marks_names_that_look_like_markup(capsys, monkeypatch):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     cli._print_rich(ls.LayerTable([ls.Layer("[red]x", "Conv", "bchw", (1, 2, 3, 4), 0, 1)], "m [b]"))
     assert "[red]x" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_a_terminal_gets_a_tree_that_cuts_nothing(capsys, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    table = ls.open(ls.demo_model()).layers()
+    cli._print_rich(table)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= width
+    line = next(each for each in lines if each.lstrip().startswith("0 "))
+    assert {"1×32×112×112", "896", "3×3", "/2", "@1", "▦"} <= set(line.split())
+    assert "BatchNorm folded: values are after '_bn0'" in " ".join(" ".join(lines).split())
+    assert "…" not in "".join(lines)
+
+
+def test_an_output_without_such_signs_gets_plain_ones(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    assert cli._signs("▦ 3×3 –") == "# 3x3 -"
+
+
+def test_the_json_of_the_embedded_model_is_what_it_was(capsys):
+    """The contract of `layers --json`: keys in this order, and the same text each time."""
+    text = [run(capsys, "layers", "demo", "--json")[1] for _ in range(2)]
+    assert text[0] == text[1]
+    rows = json.loads(text[0])
+    keys = "path kind axes shape index channels spatial calls call_shapes note aliases mark parameters receptive"
+    assert {" ".join(each) for each in rows} == {keys}
+    axis = {"size": 3, "stride": 2.0, "offset": 1.0, "whole": False, "unknown": ""}
+    assert rows[0] == {
+        "path": "_conv_stem",
+        "kind": "Conv",
+        "axes": "bchw",
+        "shape": [1, 32, 112, 112],
+        "index": 0,
+        "channels": 32,
+        "spatial": [112, 112],
+        "calls": 1,
+        "call_shapes": [],
+        "note": "BatchNorm folded: values are after '_bn0'",
+        "aliases": rows[0]["aliases"],
+        "mark": "picture",
+        "parameters": 896,
+        "receptive": [axis, axis],
+    }
+    whole = {"size": None, "stride": None, "offset": None, "whole": True, "unknown": ""}
+    assert (rows[-1]["mark"], rows[-1]["receptive"]) == ("scalar", [whole, whole])
 
 
 def test_show_writes_a_sheet_and_prints_its_path(capsys, photo, tmp_path):

@@ -51,6 +51,12 @@ def paths(choice):
         ("last", ["features.10"]),
         ("stages", ["vgg16/block1_conv2", "act/relu:0", "features.10"]),
         ("output", [""]),
+        ("#1", ["vgg16/block1_conv2"]),
+        ("1", ["vgg16/block1_conv2"]),
+        ("-3", ["head/pool"]),
+        ("kind:maxpooling2d", ["vgg16/block1_pool"]),
+        ("kind:*pool*", ["vgg16/block1_pool", "head/pool"]),
+        ("**/block1_conv1", ["vgg16/block1_conv1"]),
         (1, ["vgg16/block1_conv2"]),
         (-2, None),
         ("relu", ["act/relu:0", "act/relu:1"]),
@@ -78,6 +84,7 @@ def test_a_layer_is_found(choice, found):
         ("kind:Dense", ls.LayerNotFound, "kinds here: .*Conv2D"),
         ("zzz*", ls.LayerNotFound, "no layer"),
         (99, ls.LayerNotFound, "layers 0 to 10"),
+        ("#99", ls.LayerNotFound, "layers 0 to 10"),
         (True, ls.LayerNotFound, "True"),
         ([], ls.LayerNotFound, "names none"),
         (1.5, ls.LayerNotFound, "chosen by a float"),
@@ -121,6 +128,21 @@ def test_padding_is_no_stage():
     assert [each.path for each in table.choose("stages")] == ["conv"]
 
 
+def test_the_way_up_again_has_stages_of_its_own():
+    """A U-Net gives the last layer of each resolution on its way down, and again on its way up."""
+    sizes = [16, 16, 8, 4, 4, 8, 16, 16]
+    table = ls.LayerTable([layer(f"l{at}", at, (1, size, size, 4)) for at, size in enumerate(sizes)])
+    assert [each.path for each in table.choose("stages")] == ["l1", "l2", "l4", "l5", "l7"]
+
+
+def test_last_says_what_it_is_and_what_else_there_is():
+    said = TABLE.explained("last")
+    assert said.startswith(
+        "last is 'features.10' (Conv2D, 4×4); the later 'logits_conv' has one pixel; stages would add "
+    )
+    assert "'vgg16/block1_conv2'" in said
+
+
 def test_an_ambiguous_end_names_the_candidates():
     table = ls.LayerTable([layer("a/conv", 0), layer("b/conv", 1)])
     with pytest.raises(ls.LayerNotFound, match="'a/conv', 'b/conv'"):
@@ -135,10 +157,13 @@ def test_names_with_a_colon_of_their_own_win():
 
 def test_the_table_prints_and_is_stable_json():
     text = repr(TABLE)
-    assert "vgg16/block1_conv2" in text
+    assert "\n       vgg16\n" in text, "a name that only groups layers has no index"
+    assert "\n    1    block1_conv2 " in text
+    assert "\n         :1 " in text
+    assert " vgg16/block1_conv2 " in TABLE.plain()
     assert "1×16×16×4" in text
     assert "(output)" in text
-    assert "<td>vgg16/block1_conv2</td>" in TABLE._repr_html_()
+    assert 'title="vgg16/block1_conv2">block1_conv2</td>' in TABLE._repr_html_()
     rows = json.loads(TABLE.json())
     assert rows[4] == {
         "path": "act/relu",
@@ -151,6 +176,10 @@ def test_the_table_prints_and_is_stable_json():
         "calls": 2,
         "call_shapes": [[1, 8, 8, 4], [1, 4, 4, 4]],
         "note": "",
+        "aliases": [],
+        "mark": "picture",
+        "parameters": None,
+        "receptive": None,
     }
     assert rows[10]["shape"] is None
     assert len(TABLE[2:4]) == 2

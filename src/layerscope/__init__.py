@@ -45,7 +45,8 @@ if TYPE_CHECKING:
     )
     from .featuremap import FeatureMap, load
     from .heatmaps import heatmap, overlay
-    from .layer import Layer, LayerTable
+    from .layer import Layer
+    from .layertable import LayerTable
     from .maps import Maps
     from .opening import demo_model, demo_photo, open
     from .picture import Bar, Cell, Picture
@@ -64,7 +65,8 @@ _HOMES = {
     " ModelNotReadable PreprocessUnknown PreprocessWarning RandomWeights TrustRequired",
     "featuremap": "FeatureMap load",
     "heatmaps": "heatmap overlay",
-    "layer": "Layer LayerTable",
+    "layer": "Layer",
+    "layertable": "LayerTable",
     "opening": "demo_model demo_photo open",
     "picture": "Bar Cell Picture",
     "placement": "Placement",

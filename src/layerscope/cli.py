@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from .layer import LayerTable
+    from .layertable import LayerTable
     from .scope import Scope
 
+NARROW = 120
 DONE, FAILED, USAGE, SKIPPED, INTERRUPTED = 0, 1, 2, 3, 130
 EPILOG = """\
 MODEL is a file (.onnx, .keras, .h5, .pt2; .pt only with --trust), keras:VGG16, package.module:factory
@@ -140,7 +141,7 @@ def run_layers(options: argparse.Namespace) -> int:
     elif sys.stdout.isatty():
         _print_rich(table)
     else:
-        print(table)
+        print(_signs(table.plain()))
     return DONE
 
 
@@ -168,6 +169,8 @@ def run_show(options: argparse.Namespace) -> int:
     with _progress(job.count(), "pictures of") as step:
         for path in job.run(step):
             print(path)
+    if "last" in (options.layer or ["last"]):
+        _say(scope.layers().explained("last"))
     for id, reason in job.skipped:
         _say(f"skipped {id}: {reason}")
     return SKIPPED if job.skipped else DONE
@@ -189,18 +192,44 @@ def _opened(options: argparse.Namespace) -> Scope:
 
 
 def _print_rich(table: LayerTable) -> None:
+    """The tree, for a terminal; a narrow one goes without the columns that the shape holds as well."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    from .layer import HEADER, RIGHT
+    from .listing import HEADER, RIGHT, footer, tree_rows
 
-    shown = Table(title=Text(table.title), header_style="bold", box=None, pad_edge=False)
-    for at, name in enumerate(HEADER):
-        shown.add_column(name, justify="right" if at in RIGHT else "left", overflow="fold")
-    for layer, row in zip(table, table.rows(), strict=True):
-        shown.add_row(*map(Text, row), style="" if layer.showable else "dim")
-    Console().print(shown)
+    console = Console()
+    narrow = console.width < NARROW
+    left_out = ("axes", "channels", "calls", "note") if narrow else ()
+    gap = 1 if narrow else 2
+    shown = Table(title=Text(table.title), header_style="bold", box=None, pad_edge=False, padding=(0, gap, 0, 0))
+    kept = [at for at, name in enumerate(HEADER) if name not in left_out]
+    for at in kept:
+        name = "params" if narrow and HEADER[at] == "parameters" else HEADER[at]
+        folds = HEADER[at] in ("path", "kind", "note")
+        shown.add_column(name, justify="right" if at in RIGHT else "left", overflow="fold", no_wrap=not folds)
+    for cells, layer in tree_rows(table):
+        texts = [Text(_signs(cells[at])) for at in kept]
+        shown.add_row(*texts, style="" if layer is None or layer.showable else "dim")
+    console.print(shown)
+    lines = footer(table)
+    if narrow:
+        lines = [*(f"note on {each.index}: {each.note}" for each in table if each.note), *lines]
+        lines.append(f"left out at this width: {', '.join(left_out[:3])}; a wider terminal, a pipe or --json has them")
+    for line in lines:
+        console.print(Text(_signs(line)), style="dim")
+
+
+def _signs(text: str) -> str:
+    """Text in signs that the output can write: `x` for `×` where there is only ASCII."""
+    from .listing import PLAIN_SIGNS
+
+    try:
+        "▦▧▤·×–…".encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return text.translate(PLAIN_SIGNS)
+    return text
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from . import axes as _axes
 from .errors import BadChannels, BadLayout, BadOption, LayoutWarning, caller_level
 from .layer import Layer
 from .placement import Placement
+from .receptive import Field
 
 if TYPE_CHECKING:
     import xarray
@@ -304,6 +305,11 @@ def _layer(fields: Mapping[str, Any]) -> Layer:
     for name in ("aliases", "prefix"):
         fields[name] = tuple(fields.get(name) or ())
     fields["per_call"] = tuple(_layer(each) for each in fields["per_call"])
+    if fields.get("receptive"):
+        fields["receptive"] = tuple(
+            Field(**{**each, "starts": tuple(each["starts"]), "ends": tuple(each["ends"])})
+            for each in fields["receptive"]
+        )
     return Layer(**fields)
 
 

@@ -14,7 +14,8 @@ from .axes import channels_last, prefix_names, split_tokens
 from .backends import Captured, Pick
 from .errors import BadChannels, BadOption, LayerNotFound
 from .featuremap import FeatureMap, as_float32
-from .layer import Layer, LayerTable
+from .layer import Layer
+from .layertable import LayerTable
 from .photo import Photo
 from .placement import Placement
 

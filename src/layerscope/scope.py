@@ -24,7 +24,7 @@ from .errors import (
     near,
 )
 from .evidence import doubt
-from .layer import LayerTable
+from .layertable import LayerTable
 from .maps import Fed, Maps, Run, announce, joined
 from .photo import Photo, as_array
 from .preprocess import InputPlan

@@ -13,7 +13,7 @@ from onnx.helper import make_node, make_opsetid
 from onnx_models import BACKEND, FLOAT, assert_all_equal, cnn, model_of, random, reference, table
 
 from layerscope.errors import GradientsUnavailable, LayerNotCalled, LayerNotFound
-from layerscope.layer import LayerTable
+from layerscope.layertable import LayerTable
 
 # -- names
 

@@ -11,7 +11,8 @@ from ..layer import Layer
 from .keras_attention import NAME
 from .keras_axes import Given, axes_note, input_axes, model_format, output_axes, patch_grid
 from .keras_engine import Engine, dtype_name
-from .keras_names import ROOT, Place, is_a, join, kind, walk
+from .keras_field import FieldTrace
+from .keras_names import ROOT, Place, is_a, is_layer, join, kind, walk
 from .keras_outputs import Part, parts, tensors
 from .keras_watch import Call, Watch
 
@@ -27,6 +28,7 @@ class Tabulator:
         self._engine = engine
         self._format = model_format(model, engine.data_format)
         self._trace = AxesTrace()
+        self._fields = FieldTrace()
         self._grids: list[tuple[int, int]] = []
         self._rows: dict[str, dict[str, list[Layer]]] = {}
         self._where: dict[int, str] = {}
@@ -34,9 +36,8 @@ class Tabulator:
 
     def ended(self, call: Call) -> None:
         """Note one call: its output's shapes and axes."""
-        given = [
-            Given(tuple(each.shape), self._axes_in(each)) for each in tensors(call.arguments, self._engine.concrete)
-        ]
+        inputs = tensors(call.arguments, self._engine.concrete)
+        given = [Given(tuple(each.shape), self._axes_in(each)) for each in inputs]
         found = parts(call.output, self._engine.concrete)
         row = self._rows.setdefault(call.place.path, {})
         self._where.setdefault(id(call.layer), call.place.path)
@@ -44,7 +45,8 @@ class Tabulator:
             row.setdefault("", []).append(_silent(call))
         for part in found:
             axes = self._axes_out(call, part, given)
-            layer = replace(self._layer(call, part, axes, len(found)), step=self._steps)
+            seen = self._fields.follow(call.layer, inputs, part.tensor) if part.numeric else None
+            layer = replace(self._layer(call, part, axes, len(found)), step=self._steps, receptive=seen)
             row.setdefault(part.suffix, []).append(layer)
 
         self._steps += 1
@@ -62,6 +64,7 @@ class Tabulator:
             known = input_axes(self._model, len(tensor.shape), self._engine.data_format) or None
             if known:
                 self._trace.set(tensor, known)
+                self._fields.start(tensor, known)
         return known
 
     def _axes_out(self, call: Call, part: Part, given: list[Given]) -> str:
@@ -96,6 +99,7 @@ class Tabulator:
             grid=grid,
             prefix=prefix_names(tokens - grid[0] * grid[1]) if grid else (),
             aliases=tuple(aliases),
+            parameters=_parameters(call.layer),
         )
 
     def _silent_ones(self, watch: Watch) -> Iterator[Layer]:
@@ -107,7 +111,13 @@ class Tabulator:
                 continue
             place = watch.names.claim(place, layer)
             if place.path not in self._rows:
-                yield Layer(place.path, kind(layer), note=self._reason(place, layer, watch), aliases=place.aliases)
+                yield Layer(
+                    place.path,
+                    kind(layer),
+                    note=self._reason(place, layer, watch),
+                    aliases=place.aliases,
+                    parameters=_parameters(layer),
+                )
 
     def _reason(self, place: Place, layer: Any, watch: Watch) -> str:
         if is_a(layer, "InputLayer"):
@@ -121,6 +131,13 @@ class Tabulator:
         if any(each.startswith(join(place.path, "")) for each in self._rows):
             return "container: the layers inside it run one by one"
         return "did not run in this forward pass"
+
+
+def _parameters(layer: Any) -> int | None:
+    """The number of weights as Keras counts them, statistics included; `None` before they are built."""
+    if not is_layer(layer):
+        return 0
+    return int(layer.count_params()) if layer.built else None
 
 
 def _passes_on(layer: Any) -> bool:

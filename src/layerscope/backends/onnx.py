@@ -18,6 +18,7 @@ from ..layer import Layer, split_call
 from . import Captured, Evidence, Facts, Input, Target
 from .onnx_axes import AxesFlow
 from .onnx_evidence import first_norm, own_scaling
+from .onnx_field import FieldFlow, weights_of
 from .onnx_graph import cut
 from .onnx_layers import indexed, inferred_shapes, layer_of, together
 from .onnx_model import OnnxModel, Output
@@ -62,14 +63,16 @@ class OnnxBackend:
         feeds = first_image(held.graph, feeds_of(held.graph, batch))
         shapes = self._shapes(held, feeds)
         flow = AxesFlow(held.graph, shapes)
+        fields = FieldFlow(held.graph, flow)
         rows: dict[str, list[Layer]] = {}
         for step, each in enumerate(held.outputs):
-            layer = replace(layer_of(held.graph, each, shapes, flow), step=step)
+            layer = replace(layer_of(held.graph, each, shapes, flow), step=step, receptive=fields.of(each.tensor))
             rows.setdefault(each.address.path, []).append(layer)
         listed = [together(path, calls) for path, calls in rows.items()]
         if held.final:
             last = layer_of(held.graph, held.final, shapes, flow)
             last = replace(last, path="", kind="Model", aliases=(held.final.tensor,), grid=None)
+            last = replace(last, receptive=fields.of(held.final.tensor), parameters=_parameters(held))
             listed.append(replace(last, step=len(held.outputs)))
         return [indexed(each, index) for index, each in enumerate(listed)]
 
@@ -178,6 +181,15 @@ class OnnxBackend:
             values = self._session(held, missing).run(feeds)
             shapes |= {name: value.shape for name, value in zip(missing, values, strict=True)}
         return shapes
+
+
+def _parameters(held: OnnxModel) -> int:
+    """The number of weights that the layers of the model read, shared ones once."""
+    weights: dict[str, int] = {}
+    for each in held.graph.nodes:
+        if any(name in held.graph.data for name in each.output):
+            weights |= weights_of(held.graph, each)
+    return sum(weights.values())
 
 
 def _held(model: Any) -> OnnxModel:

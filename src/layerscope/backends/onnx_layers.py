@@ -10,6 +10,7 @@ import onnx
 from ..axes import token_grid
 from ..layer import Layer
 from .onnx_axes import AxesFlow
+from .onnx_field import weights_of
 from .onnx_graph import Graph, attributes, bodies, skeleton
 from .onnx_model import Output
 from .onnx_run import Feeds, sizes
@@ -71,6 +72,7 @@ def layer_of(graph: Graph, output: Output, shapes: Mapping[str, tuple[int, ...] 
         note="; ".join(each for each in notes if each),
         grid=grid,
         aliases=output.address.aliases,
+        parameters=sum(weights_of(graph, node).values()),
     )
 
 

@@ -62,11 +62,13 @@ class TorchBackend:
         functions = FunctionWatch(record.operated)
         # The watch entered last is asked first, and hears of a function when the axes of its result are known.
         with left_as_found(model) as added, watch, functions:
+            added.append(model.register_forward_pre_hook(record.start, with_kwargs=True))
             for name, module in model.named_modules():
                 added.append(module.register_forward_pre_hook(record.before(name)))
                 added.append(module.register_forward_hook(record.hook(name, module)))
             added += [*watch.hooked(model), *functions.hooked(model)]
-            fed(model, first_image(batch))
+            with record.fields:
+                fed(model, first_image(batch))
         return record.table(model)
 
     def capture(

@@ -12,6 +12,7 @@ import torch
 from ..layer import Layer
 from . import torch_attention as attention
 from .torch_axes import TorchAxes
+from .torch_field import FieldTrace
 from .torch_run import main_part, parts_of
 from .torch_watch import FUNCTION, kind_of_function
 
@@ -21,11 +22,16 @@ class Record:
 
     def __init__(self, model: torch.nn.Module) -> None:
         self.axes = TorchAxes(model)
+        self.fields = FieldTrace()
         self.calls: dict[str, list[list[tuple[str, Layer]]]] = {}
         self.mains: dict[str, str] = {}
         self.order: list[str] = []
         self.steps = 0
         self._made: dict[str, tuple[str, Any]] = {}
+
+    def start(self, model: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if not self.steps:
+            self.fields.start(model, (args, kwargs))
 
     def before(self, name: str) -> Callable[..., None]:
         def entered(module: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
@@ -37,7 +43,7 @@ class Record:
         """A row for attention weights, before that of the module they are computed in."""
         path = f"{name}.{attention.NAME}".lstrip(".")
         layer = replace(self.axes.attention(name, weights), path=path, kind=attention.KIND, calls=1, step=self.steps)
-        layer = replace(layer, note="; ".join(filter(None, (found, layer.note))))
+        layer = replace(layer, receptive=self.fields.of(weights), note="; ".join(filter(None, (found, layer.note))))
         if path not in self.calls:
             self.order.append(path)
             self.mains[path] = ""
@@ -53,6 +59,7 @@ class Record:
             return
         path = f"{name}.{address}".lstrip(".")
         layer = replace(axes, path=path, kind=kind_of_function(function), calls=1, step=self.steps)
+        layer = replace(layer, receptive=self.fields.of(out))
         if path not in self.calls:
             self.order.append(path)
             self.mains[path] = ""
@@ -78,6 +85,7 @@ class Record:
             found = []
             for part, tensor in parts.items():
                 layer = self.axes.layer(name, module, inputs, part, tensor)
+                layer = replace(layer, receptive=self.fields.of(tensor), parameters=_parameters(module))
                 found.append((part, replace(layer, kind=kind_of(module), calls=1, step=self.steps)))
             self.steps += 1
             if name not in self.calls:
@@ -95,7 +103,8 @@ class Record:
             rows += self._rows(name, names[modules[name]] if name in modules else _inner_names(name, names, modules))
         for name, module in model.named_modules():
             if name not in self.calls:
-                rows.append(Layer(name, kind_of(module), note=_why_not(model, name, module, self.calls)))
+                note = _why_not(model, name, module, self.calls)
+                rows.append(Layer(name, kind_of(module), note=note, parameters=_parameters(module)))
         return [_numbered(row, at) for at, row in enumerate(rows)]
 
     def _rows(self, name: str, names: Sequence[str]) -> list[Layer]:
@@ -115,6 +124,14 @@ class Record:
             aliases = tuple(each + part for each in names if is_main and part) + (tuple(names[1:]) if is_main else ())
             rows.append(_merged(path, runs, note, aliases))
         return rows
+
+
+def _parameters(module: torch.nn.Module) -> int | None:
+    """The number of weights of a module and all inside it, each once; `None` while a lazy one has no shape yet."""
+    held = list(module.parameters())
+    if any(torch.nn.parameter.is_lazy(each) for each in held):
+        return None
+    return sum(each.numel() for each in held)
 
 
 def _merged(path: str, runs: Sequence[Layer], note: str, aliases: tuple[str, ...]) -> Layer:

@@ -1,0 +1,63 @@
+"""`LayerTable`: the layers of a model, as a table to read and to choose from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, overload
+
+from . import choosing, listing
+from .layer import Layer
+
+
+class LayerTable(Sequence[Layer]):
+    """The layers of a model in execution order; prints as a tree, in a terminal and in a notebook."""
+
+    def __init__(self, layers: Iterable[Layer], title: str = "") -> None:
+        self._layers = tuple(layers)
+        self.title = title
+
+    @overload
+    def __getitem__(self, at: int) -> Layer: ...
+    @overload
+    def __getitem__(self, at: slice) -> LayerTable: ...
+    def __getitem__(self, at: int | slice) -> Layer | LayerTable:
+        if isinstance(at, slice):
+            return LayerTable(self._layers[at], self.title)
+        return self._layers[at]
+
+    def __len__(self) -> int:
+        return len(self._layers)
+
+    def __iter__(self) -> Iterator[Layer]:
+        return iter(self._layers)
+
+    def __repr__(self) -> str:
+        return listing.tree_text(self._layers, self.title)
+
+    def _repr_html_(self) -> str:
+        return listing.html_table(self._layers, self.title)
+
+    def plain(self) -> str:
+        """One line a layer with its full path, in columns for `grep` and `awk`."""
+        return listing.plain_text(self._layers, self.title)
+
+    def json(self) -> str:
+        """The table as a JSON list with one object a layer; docs/layers.md says what its keys mean."""
+        return listing.as_json(self._layers)
+
+    def choose(self, layers: Any) -> list[Layer]:
+        """The layers that `layers` names, one entry a call, in execution order.
+
+        A name is taken as the first of these that fits: an exact path (or another name of the layer), one call
+        `path:1`, one of the words `last` (the last layer whose picture has more than one pixel), `stages` (the last layer
+        of each resolution) and `output`, a part of a path that ends it and ends only one (`block1_conv2`), `kind:Conv2D`,
+        an index as text (`19`, `#19`), a glob (`block5_*`). An int is an index, a function keeps what it says yes to, a
+        list adds its entries up.
+
+        Raises `LayerNotFound` with near names, or `LayerNotCalled` with the reason.
+        """
+        return choosing.choose(self._layers, layers)
+
+    def explained(self, word: str) -> str:
+        """Which layer `last` is here, and what else could be looked at."""
+        return choosing.explained(self._layers, word)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.nn.parameter import UninitializedParameter
 
 from ..errors import ModelNotReadable
 from ..layer import Layer
@@ -20,7 +21,7 @@ from .torch_models import from_torchvision
 from .torch_run import Stop, fed, first_image, left_as_found, unwrapped
 from .torch_table import Record
 from .torch_take import GradientTaker, Taker, Wanted
-from .torch_watch import FunctionWatch
+from .torch_watch import FunctionWatch, makes_weights
 
 
 class TorchBackend:
@@ -64,6 +65,8 @@ class TorchBackend:
         with left_as_found(model) as added, watch, functions:
             added.append(model.register_forward_pre_hook(record.start, with_kwargs=True))
             for name, module in model.named_modules():
+                if makes_weights(name):
+                    continue
                 added.append(module.register_forward_pre_hook(record.before(name)))
                 added.append(module.register_forward_hook(record.hook(name, module)))
             added += [*watch.hooked(model), *functions.hooked(model)]
@@ -105,5 +108,10 @@ def _readable(model: Any) -> torch.nn.Module:
         raise ModelNotReadable(
             "this is a TorchScript module, whose layers can't be watched: give the original nn.Module, or export it anew"
             " with torch.export.save (.pt2)"
+        )
+    lazy = [name for name, each in model.named_parameters() if isinstance(each, UninitializedParameter)]
+    if lazy:
+        raise ModelNotReadable(
+            f"{', '.join(lazy[:3])}: weights of lazy modules have no size yet; run the model once on a batch of yours"
         )
     return model

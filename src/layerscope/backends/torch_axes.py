@@ -14,6 +14,7 @@ from .torch_attention import attends, map_axes
 from .torch_flow import Flow
 from .torch_run import parts_of
 from .torch_tokens import TokenGrids, windows
+from .torch_watch import same_memory
 
 FIRST = {1: "b", 2: "bc", 3: "bcn", 4: "bchw", 5: "bcdhw"}
 LAST = {1: "b", 2: "bc", 3: "bnc", 4: "bhwc", 5: "bdhwc"}
@@ -161,7 +162,7 @@ class TorchAxes:
         tensors = [each for given in inputs for each in parts_of(given).values()]
         for each in tensors:
             axes = self._trace.get(each)
-            if axes is not None and each.ndim == tensor.ndim and each.data_ptr() == tensor.data_ptr():
+            if axes is not None and each.ndim == tensor.ndim and same_memory(each, tensor):
                 found = permuted_view(axes, each.stride(), tensor.stride())
                 if found is not None and math.prod(each.shape) == math.prod(tensor.shape):
                     return found

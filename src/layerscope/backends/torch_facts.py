@@ -40,6 +40,13 @@ def digest(model: nn.Module) -> str:
         if tensor.device.type != "meta" and tensor.numel() and tensor.layout == torch.strided:
             flat = tensor.detach().reshape(-1)
             hashed.update(_sample(flat, max(1, flat.numel() // SAMPLES)))
+    for name, module in model.named_modules():
+        # Quantised layers keep their weights in a package of the engine's own, and give them by a method.
+        if type(module).__module__.startswith("torch.ao.nn.quantized") and callable(getattr(module, "weight", None)):
+            weight = module.weight()
+            hashed.update(f"{name} {tuple(weight.shape)} {weight.dtype}".encode())
+            flat = weight.detach().dequantize().reshape(-1)
+            hashed.update(_sample(flat, max(1, flat.numel() // SAMPLES)))
     return f"sampled-sha256:{hashed.hexdigest()}"
 
 

@@ -14,7 +14,7 @@ from . import torch_attention as attention
 from .torch_axes import TorchAxes
 from .torch_field import FieldTrace
 from .torch_run import main_part, parts_of
-from .torch_watch import FUNCTION, kind_of_function
+from .torch_watch import FUNCTION, alone, kind_of_function, makes_weights
 
 
 class Record:
@@ -78,7 +78,7 @@ class Record:
 
     def hook(self, name: str, module: torch.nn.Module) -> Callable[..., None]:
         def seen(_: Any, inputs: tuple[Any, ...], output: Any) -> None:
-            if not list(module.children()):
+            if alone(module):
                 self._forget_what_is_the_output(name, output)
             parts = parts_of(output)
             main = main_part(parts)
@@ -174,13 +174,13 @@ def _all_names(model: torch.nn.Module) -> dict[torch.nn.Module, list[str]]:
 
 def _why_not(model: torch.nn.Module, name: str, module: torch.nn.Module, ran: dict[str, Any]) -> str:
     """The reason why a module has no output, as far as it can be known."""
+    if makes_weights(name):
+        return "a parametrization: it makes a weight of the module around it, no feature map"
     if isinstance(module, torch.nn.ModuleList | torch.nn.ModuleDict | torch.nn.ParameterList | torch.nn.ParameterDict):
         return "a container: its members run, it never does itself"
     parent = model.get_submodule(name.rpartition(".")[0]) if name else model
     if isinstance(parent, torch.nn.MultiheadAttention):
         return "bypassed: MultiheadAttention uses its weights directly"
-    if isinstance(parent, torch.nn.TransformerEncoderLayer | torch.nn.TransformerEncoder):
-        return "bypassed: the encoder layer around it runs fused in evaluation mode"
     if any(each.startswith(name + ".") for each in ran):
         return "a container: its members were called one by one"
     return "did not run in this forward pass (unused, bypassed, or called through .forward())"

@@ -157,6 +157,7 @@ class GradientTaker(Taker):
         super().__init__(wanted)
         self.nodes: list[torch.Tensor | None] = []
         self.endless = True
+        self.differentiating = False
 
     def hook(self, module: torch.nn.Module, given: Any, output: Any) -> Any:
         if not isinstance(output, torch.Tensor) or not output.is_floating_point():
@@ -192,6 +193,13 @@ class GradientTaker(Taker):
         return out.copy_(node)
 
     def take(self, wanted: Wanted, call: int, tensor: torch.Tensor) -> None:
+        if self.differentiating:
+            return  # a checkpointed part runs again during the backward pass
+        if not torch.is_grad_enabled():
+            raise GradientsUnavailable(
+                f"layer {wanted.path!r} has no gradient: the model runs it with gradients switched off (torch.no_grad, or"
+                " checkpoint(use_reentrant=True))"
+            )
         super().take(wanted, call, tensor)
         self.nodes.append(tensor if tensor.requires_grad else None)
 
@@ -203,6 +211,7 @@ class GradientTaker(Taker):
             raise GradientsUnavailable(
                 "the target doesn't depend on any of the layers asked for, so they have no gradient"
             )
+        self.differentiating = True
         try:
             found = torch.autograd.grad(aim, nodes, allow_unused=True)
         except RuntimeError as error:

@@ -67,7 +67,7 @@ class FunctionWatch(ModuleWatch):
         if base in PLAIN or not base or _of_torch(module):
             return out
         given = [each for each in _flat((*args, *(kwargs or {}).values())) if isinstance(each, torch.Tensor)]
-        if not given or (not in_place and any(each.data_ptr() == out.data_ptr() for each in given)):
+        if not given or (not in_place and any(same_memory(each, out) for each in given)):
             return out  # made from nothing, or a view
         address = self._address(module, used, base)
         instead = self._told(name, module, address, resolve_name(func) or base, out, in_place)
@@ -103,7 +103,24 @@ def plain_name(func: Any) -> tuple[str, bool]:
 
 def _of_torch(module: nn.Module) -> bool:
     """A layer of torch itself: what its forward calls is the layer."""
-    return type(module).__module__.startswith("torch.nn.") and not list(module.children())
+    return type(module).__module__.startswith(("torch.nn.", "torch.ao.nn.")) and alone(module)
+
+
+def alone(module: nn.Module) -> bool:
+    """Whether a module has no modules inside, but for those that make its own weights (`torch.nn.utils.parametrize`)."""
+    return all(name == "parametrizations" for name, _ in module.named_children())
+
+
+def makes_weights(name: str) -> bool:
+    """Whether the module of that name makes the weights of another: it runs on weights, not on images."""
+    return "parametrizations" in name.split(".")
+
+
+def same_memory(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether two tensors begin at the same place; sparse and nested ones have no one place."""
+    if one.layout != torch.strided or other.layout != torch.strided or one.is_nested or other.is_nested:
+        return one is other
+    return one.data_ptr() == other.data_ptr()
 
 
 def _flat(values: Any) -> Any:

@@ -77,7 +77,9 @@ def attention_rollout(
     chosen = query if query is not None else "cls" if "cls" in prefix else "mean"
     rows, said = _rows(last, chosen, grid, prefix)
     values, _ = _on_grid(product[..., None].astype(np.float32), rows, grid)
-    layer = replace(last.layer, path="", kind=f"{len(layers)} layers", axes="bhwc", shape=(1, *grid, 1), grid=None)
+    layer = replace(
+        last.layer, path=f"{len(layers)} layers", kind=last.layer.kind, axes="bhwc", shape=(1, *grid, 1), grid=None
+    )
     layer = replace(layer, prefix=())
     notes = [f"{head} over heads", "0.5 A + 0.5 I" if residual else "without the residual connection"]
     notes += [f"smallest {discard:.0%} of the weights discarded"] if discard else []

@@ -20,6 +20,7 @@ from .transforms import categories
 
 REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 TORCHVISION = "torchvision:"
+LIBRARIES = ("timm", "hf")
 DEMO, DEMO_PHOTO = "efficientnet-lite0.onnx", "chelsea.png"
 
 
@@ -37,8 +38,9 @@ def open(
 
     `model`: a model object (Keras, PyTorch, ONNX, the bytes of a TFLite file); the path of a file (`.keras`, `.h5`,
     `.onnx`, `.tflite`, `.pt2`, `.pt`);
-    `"keras:VGG16"` or `"torchvision:vgg16"`; `"package.module:factory"`, a function that builds the model; or `"demo"`,
-    the embedded network. `weights` is a file for a model that is built, not loaded. `preprocess`: `"auto"` (what the model
+    `"keras:VGG16"`, `"torchvision:vgg16"`, `"timm:resnet18"` or `"hf:FOLDER_OR_NAME"`; `"package.module:factory"`, a
+    function that builds the model; or `"demo"`, the embedded network.
+    `weights` is a file for a model that is built, not loaded. `preprocess`: `"auto"` (what the model
     itself says), the name of a recipe, a `Recipe`, a transform or a weights entry of torchvision (whose class names become
     the labels), a function, or `None` for batches that are ready. `size`: the model's input size, `(height, width)`, where
     the model leaves it free. `labels`: class names, or a file with one a line. `backend`: the name of one, or an object
@@ -97,6 +99,11 @@ def _from_reference(given: str, weights: Path | None, reader: Any, trust: bool) 
         reader = reader or named("keras").backend()
         name = given.removeprefix("keras:")
         return reader.from_reference(name, weights), reader, name
+    for library in LIBRARIES:
+        if given.startswith(library + ":"):
+            reader = reader or named("torch").backend()
+            name = given.removeprefix(library + ":")
+            return reader.from_library(library, name, weights), reader, name
     if REFERENCE.fullmatch(given):
         built = _built(given)
         reader = reader or for_model(built)
@@ -105,6 +112,7 @@ def _from_reference(given: str, weights: Path | None, reader: Any, trust: bool) 
         return built, reader, given.rpartition(":")[2]
     raise ModelNotReadable(
         f"no file {given!r}; a model is the path of a file ({suffixes()}), 'keras:VGG16', 'torchvision:vgg16',"
+        " 'timm:resnet18', 'hf:NAME',"
         " 'package.module:factory', or 'demo'"
     )
 

@@ -50,7 +50,8 @@ class Recipe:
     `mean` and `std` are in the order of the channels as fed, applied after `divide`; one number stands for all of them.
     `resize` is "squash" (exactly to `size`), "shorter" (shorter side to `short`, then centre crop to `size`; `short` of
     `None` is size × 256/224), "letterbox" (fits inside `size`, padded with `fill`) or "none" (the photo's own size,
-    centre-cropped to whole multiples of `multiple`). `size` is (height, width), `fill` an RGB colour 0–255. `function`
+    centre-cropped to whole multiples of `multiple`). `centre` says where a centre crop lies that can't be even: "round" as in
+    torchvision, "floor" as in transformers. `size` is (height, width), `fill` an RGB colour 0–255. `function`
     replaces all of this: it takes the uint8 RGB pixels and returns what the model is fed for one image.
 
     >>> Recipe("mine", divide=255, mean=(0.5,), size=(96, 128)).describe()
@@ -66,6 +67,7 @@ class Recipe:
     short: int | None = None
     size: Size | None = None
     interpolation: str = "bilinear"
+    centre: str = "round"
     fill: tuple[int, int, int] = (0, 0, 0)
     multiple: int = 1
     function: Callable[[np.ndarray], Any] | None = None
@@ -74,7 +76,12 @@ class Recipe:
         def refuse(field: str, allowed: str) -> None:
             raise PreprocessUnknown(f"preprocessing {self.name!r}: {field}={getattr(self, field)!r}; give {allowed}")
 
-        for field, allowed in (("order", ("rgb", "bgr")), ("resize", RESIZES), ("interpolation", tuple(FILTERS))):
+        for field, allowed in (
+            ("order", ("rgb", "bgr")),
+            ("resize", RESIZES),
+            ("interpolation", tuple(FILTERS)),
+            ("centre", ("round", "floor")),
+        ):
             if getattr(self, field) not in allowed:
                 refuse(field, " or ".join(repr(each) for each in allowed))
         for field in ("mean", "std"):

@@ -34,7 +34,7 @@ def geometry(recipe: Recipe, photo: Photo, size: Size | None) -> tuple[Size, Siz
         return fitted, _centred(fitted, size), size
     least = (recipe.short, recipe.short) if recipe.short else (larger(size[0]), larger(size[1]))
     covered = _covering(photo.size, least)
-    return covered, _centred(covered, size), size
+    return covered, _centred(covered, size, floor=recipe.centre == "floor"), size
 
 
 def resampled(photo: Photo, size: Size, interpolation: str, channels: int) -> np.ndarray:
@@ -84,10 +84,10 @@ def _covering(photo: Size, least: Size) -> Size:
     return least[1] * height // width, least[1]
 
 
-def _centred(outer: Size, inner: Size) -> Size:
+def _centred(outer: Size, inner: Size, floor: bool = False) -> Size:
     """(top, left) of `inner` in the middle of `outer`, as torchvision's `center_crop` has it; below 0 for padding."""
     top, left = (
-        round((big - small) / 2) if big >= small else -((small - big) // 2)
+        ((big - small) // 2 if floor else round((big - small) / 2)) if big >= small else -((small - big) // 2)
         for big, small in zip(outer, inner, strict=True)
     )
     return top, left

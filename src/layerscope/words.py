@@ -35,7 +35,8 @@ def caption(fm: FeatureMap, scale: Scale | None, shown: str) -> tuple[str, ...]:
         notes.append(fm.layer.note)
     if fm.tokens is not None and fm.tokens.shape[1]:
         names = ", ".join(fm.layer.prefix)
-        notes.append(f"{fm.tokens.shape[1]} prefix tokens apart ({names}): strip(fm.prefix()) shows them")
+        count = fm.tokens.shape[1]
+        notes.append(f"{count} prefix token{'s' if count > 1 else ''} apart ({names}): strip(fm.prefix()) shows them")
     if fm.layer.attention and len(fm.spatial) == 2:
         notes.append(_attention(fm))
     lines = [" · ".join(filter(None, first))]

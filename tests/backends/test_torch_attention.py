@@ -249,3 +249,23 @@ def test_what_attention_makes_of_heads_is_no_picture():
         row = table[f"blocks.0.attn.{name}"]
         assert not row.axes
         assert "heads × tokens × features" in row.note
+
+
+def test_torchvision_asks_for_no_weights_and_they_are_there():
+    torchvision = pytest.importorskip("torchvision")
+    torch.manual_seed(0)
+    model = torchvision.models.VisionTransformer(64, 16, 2, 2, 16, 32).eval()
+    x, inputs = pixels(64, 64), []
+    handles = [
+        block.self_attention.register_forward_pre_hook(lambda module, args: inputs.append((module, args)))
+        for block in model.encoder.layers
+    ]
+    with torch.no_grad():
+        model(torch.from_numpy(x))
+        for handle in handles:
+            handle.remove()
+        own = [module(*args, need_weights=True, average_attn_weights=False)[1] for module, args in inputs]
+    found = ls.open(model, preprocess=None).capture(x, WEIGHTS)
+    for fm, weights in zip(found.values(), own, strict=True):
+        np.testing.assert_allclose(fm.values, channels_last(weights), atol=1e-6)
+        assert (fm.layer.grid, fm.layer.prefix) == ((4, 4), ("cls",))

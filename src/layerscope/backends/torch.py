@@ -16,8 +16,9 @@ from . import Captured, Evidence, Facts, Pick, Target
 from . import torch_attention as attention
 from .torch_evidence import evidence
 from .torch_facts import digest, facts
+from .torch_hf import from_hf
 from .torch_load import load, load_weights
-from .torch_models import from_torchvision
+from .torch_models import from_timm, from_torchvision
 from .torch_run import Stop, fed, first_image, left_as_found, unwrapped
 from .torch_table import Record
 from .torch_take import GradientTaker, Taker, Wanted
@@ -55,6 +56,10 @@ class TorchBackend:
     def from_torchvision(self, name: str, weights: Path | None = None) -> tuple[Any, Any]:
         """The model `torchvision.models.NAME`, and the entry of its default weights."""
         return from_torchvision(name, weights)
+
+    def from_library(self, library: str, name: str, weights: Path | None = None) -> Any:
+        """The model of that name of `timm`, or of Hugging Face transformers (`hf`)."""
+        return from_timm(name, weights) if library == "timm" else from_hf(name, weights)
 
     def layers(self, model: Any, batch: Any) -> list[Layer]:
         model = _readable(model)

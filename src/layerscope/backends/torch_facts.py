@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from . import Facts, Input
+from . import Facts, Input, torch_hf
 from .torch_evidence import own_scaling
 from .torch_run import as_captured
 
@@ -20,15 +20,19 @@ SAMPLES = 64
 
 def facts(model: nn.Module) -> Facts:
     """Name, input, weights digest, and the preprocessing that a timm model carries with it."""
-    recipe = _timm_recipe(model)
+    hf = torch_hf.is_hf(model)
+    recipe = torch_hf.recipe(model) if hf else _timm_recipe(model)
+    size = (torch_hf.image_size(model) if hf else _built_size(model)) or (recipe["size"] if recipe else None)
+    source = "the model's image processor" if hf else "the model's timm configuration"
     own, module = own_scaling(model) if recipe is None else (None, "")
     return Facts(
         type(model).__name__,
-        _inputs(model, recipe),
+        _inputs(model, size),
         digest(model),
         f"torch {torch.__version__}",
         recipe or own,
-        "the model's timm configuration" if recipe else module,
+        source if recipe else module,
+        torch_hf.labels(model) if hf else None,
     )
 
 
@@ -57,9 +61,9 @@ def _sample(flat: torch.Tensor, step: int) -> bytes:
     return np.ascontiguousarray(as_captured(flat[::step][:SAMPLES]).values).tobytes()
 
 
-def _inputs(model: nn.Module, recipe: Mapping[str, Any] | None) -> tuple[Input, ...]:
+def _inputs(model: nn.Module, size: Sequence[int] | None) -> tuple[Input, ...]:
     """The input that the first convolution (or the first linear layer) takes; sizes are free unless the model says so."""
-    height, width = recipe["size"] if recipe else (None, None)
+    height, width = size or (None, None)
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             return (Input("input", "bchw", (None, module.in_channels, height, width)),)
@@ -72,20 +76,31 @@ def _inputs(model: nn.Module, recipe: Mapping[str, Any] | None) -> tuple[Input, 
     return ()
 
 
+def _built_size(model: nn.Module) -> tuple[int, int] | None:
+    """The input size that a timm transformer was built for (`img_size=`), which its configuration doesn't know."""
+    embed = getattr(model, "patch_embed", None)
+    size = getattr(embed, "img_size", None)
+    if not getattr(embed, "strict_img_size", False) or not isinstance(size, tuple | list):
+        return None
+    return int(size[0]), int(size[1])
+
+
 def _timm_recipe(model: nn.Module) -> dict[str, Any] | None:
     found = getattr(model, "pretrained_cfg", None) or getattr(model, "default_cfg", None)
     if not isinstance(found, Mapping) or not {"mean", "std", "input_size"} <= found.keys():
         return None
     _, height, width = found["input_size"]
     crop = found.get("crop_pct") or 0.875
+    # A squashed image is cropped only where crop_pct is below 1, which no recipe has and no model of timm asks for.
+    squashed = found.get("crop_mode") == "squash" and crop == 1
+    fit = {"resize": "squash"} if squashed else {"resize": "shorter", "short": int(min(height, width) / crop)}
     return {
+        **fit,
         "name": "timm",
         "order": "rgb",
         "divide": 255.0,
         "mean": list(found["mean"]),
         "std": list(found["std"]),
-        "resize": "shorter",
-        "short": int(min(height, width) / crop),
         "size": [height, width],
         "interpolation": found.get("interpolation") or "bicubic",
     }

@@ -26,11 +26,7 @@ def load(source: Path, weights: Path | None = None, trust: bool = False) -> Any:
 
 def load_weights(model: Any, path: Path) -> None:
     """Put a safetensors file or a state dict (`weights_only`) into a model; every key must fit."""
-    if not path.is_file():
-        raise ModelNotReadable(f"no weights file {path}")
-    state = _safetensors(path) if path.suffix == ".safetensors" else _state_dict(path)
-    if state and all(each.startswith("module.") for each in state):
-        state = {name.removeprefix("module."): each for name, each in state.items()}
+    state = read_state(path)
     own = model.state_dict()
     missing, extra = [each for each in own if each not in state], [each for each in state if each not in own]
     wrong = [each for each in own if each in state and own[each].shape != state[each].shape]
@@ -42,6 +38,16 @@ def load_weights(model: Any, path: Path) -> None:
         ]
         raise ModelNotReadable(f"the weights in {path.name} don't fit {type(model).__name__}: {'; '.join(said)}")
     model.load_state_dict(state)
+
+
+def read_state(path: Path) -> dict[str, torch.Tensor]:
+    """The state dict in a file, without the `module.` of a parallel wrapper."""
+    if not path.is_file():
+        raise ModelNotReadable(f"no weights file {path}")
+    state = _safetensors(path) if path.suffix == ".safetensors" else _state_dict(path)
+    if state and all(each.startswith("module.") for each in state):
+        state = {name.removeprefix("module."): each for name, each in state.items()}
+    return state
 
 
 def _safetensors(path: Path) -> dict[str, torch.Tensor]:

@@ -1,4 +1,4 @@
-"""Models of torchvision by name, with what their default weights say of themselves. Nothing is downloaded."""
+"""Models of torchvision and timm by name, with what their default weights say of themselves. Nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -51,3 +51,43 @@ def _cached(entry: Any) -> Path | None:
         return None
     path = Path(torch.hub.get_dir(), "checkpoints", entry.url.rpartition("/")[2])
     return path if path.is_file() else None
+
+
+def from_timm(name: str, weights: Path | None = None) -> torch.nn.Module:
+    """The model `timm.create_model(NAME)` in evaluation mode.
+
+    `weights` is a state dict file; without it, weights that the Hugging Face cache has on this machine are read, else they
+    are random, said with a `RandomWeights` warning. Raises `ModelNotReadable` with near names.
+    """
+    try:
+        import timm
+    except ImportError as error:
+        raise BackendMissing(f"timm:{name} needs timm ({error}): pip install timm") from error
+    known = timm.list_models()
+    if name.partition(".")[0] not in known:
+        raise ModelNotReadable(f"timm has no {name!r}.{near(name, known)} timm.list_models() lists all {len(known)}")
+    model: torch.nn.Module = timm.create_model(name, pretrained=False).eval()
+    place = (getattr(model, "pretrained_cfg", None) or {}).get("hf_hub_id") or ""
+    weights = weights or _in_hub(place)
+    if weights is not None:
+        load_weights(model, weights)
+        return model
+    warnings.warn(
+        f"timm:{name} has random weights: {place or 'none'} isn't on this machine, and nothing is downloaded to show a"
+        f" picture. Give weights=, or fetch them once with timm.create_model({name!r}, pretrained=True)",
+        RandomWeights,
+        stacklevel=caller_level(),
+    )
+    return model
+
+
+def _in_hub(place: str) -> Path | None:
+    """The weights of that repository in the local cache of huggingface_hub."""
+    if not place:
+        return None
+    try:
+        from huggingface_hub import try_to_load_from_cache
+    except ImportError:
+        return None
+    found = (try_to_load_from_cache(place, each) for each in ("model.safetensors", "pytorch_model.bin"))
+    return next((Path(each) for each in found if isinstance(each, str)), None)

@@ -102,6 +102,10 @@ def fed(model: torch.nn.Module, batch: Any) -> Any:
         return model(**{name: _tensor(model, each) for name, each in batch.items()})
     if isinstance(batch, tuple | list):
         return model(*(_tensor(model, each) for each in batch))
+    # Models of transformers say by which name they take images; the forward of some takes it by name only.
+    name = getattr(model, "main_input_name", None)
+    if name == "pixel_values":
+        return model(pixel_values=_tensor(model, batch))
     return model(_tensor(model, batch))
 
 

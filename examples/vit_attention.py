@@ -1,0 +1,17 @@
+"""A vision transformer: its tokens on the patch grid, the class token apart, and where it looks."""
+
+import timm
+import torch
+
+import layerscope as ls
+
+torch.manual_seed(0)
+model = timm.create_model("vit_tiny_patch16_224", depth=3)
+maps = ls.open(model).capture(ls.demo_photo(), ["blocks.2", "kind:AttentionMap"])
+tokens, weights = maps["blocks.2"], maps["blocks.2.attn.attention_map"]
+ls.sheet(tokens, channels=range(16)).save("tokens.png")
+ls.strip(tokens.prefix()).save("class-token.png")
+ls.sheet(weights).save("attention.png")
+ls.sheet(ls.attention(weights, "cls")).save("class-token-looks.png")
+attended = [fm for path, fm in maps.items() if path.endswith("attention_map")]
+ls.overlay(ls.attention_rollout(attended)).save("rollout.png")

@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx_models import BACKEND, cnn, random, reference, table
+from onnx.helper import make_graph, make_node
+from onnx_models import BACKEND, cnn, model_of, random, reference, table
 
 from layerscope.backends import onnx_graph as graph_module
-from layerscope.backends.onnx_graph import Graph, cut
+from layerscope.backends.onnx_files import SideFiles
+from layerscope.backends.onnx_graph import Graph, cut, side_files
 from layerscope.errors import ModelNotReadable
 
 # -- side files and large weights
@@ -54,6 +56,98 @@ def test_facts_read_side_files_from_the_models_folder_only(name: str, tmp_path: 
     path.write_bytes(proto.SerializeToString())
     with pytest.raises(ModelNotReadable, match=rf"side file '{name}': it must lie where the \.onnx file is"):
         BACKEND.facts(BACKEND.load(path))
+
+
+def in_a_cache(folder: Path) -> Path:
+    """A model in the layout of Hugging Face's cache: links to files whose names are checksums."""
+    save_with_side_file(folder / "made")
+    (folder / "blobs").mkdir()
+    (folder / "snapshots" / "x" / "onnx").mkdir(parents=True)
+    for name, blob in (("model.onnx", "abc"), ("weights.bin", "def")):
+        (folder / "made" / name).rename(folder / "blobs" / blob)
+        (folder / "snapshots" / "x" / "onnx" / name).symlink_to(Path("../../../blobs") / blob)
+    return folder / "snapshots" / "x" / "onnx" / "model.onnx"
+
+
+def test_links_of_a_download_cache_are_followed(tmp_path: Path) -> None:
+    path, batch = in_a_cache(tmp_path), random(2, 3, 8, 6)
+    (tmp_path / "snapshots" / "main").symlink_to("x")
+    for each in (path, tmp_path / "snapshots" / "main" / "onnx" / "model.onnx"):
+        model = BACKEND.load(each)
+        values = BACKEND.capture(model, batch, ["fc"])["fc"].values
+        np.testing.assert_allclose(values, reference(cnn(), {"x": batch})["logits"], rtol=1e-5, atol=1e-5)
+        assert BACKEND.facts(model).digest == BACKEND.facts(BACKEND.load(path)).digest
+
+
+def test_a_link_out_of_the_models_folders_is_refused(tmp_path: Path) -> None:
+    path = in_a_cache(tmp_path)
+    (tmp_path / "blobs" / "def").rename(tmp_path / "secret")
+    (path.parent / "weights.bin").unlink()
+    (path.parent / "weights.bin").symlink_to(tmp_path / "secret")
+    for ask in (BACKEND.facts, lambda model: BACKEND.capture(model, random(1, 3, 8, 6), ["fc"])):
+        with pytest.raises(ModelNotReadable, match=r"'weights\.bin': it must lie where .* this one leads to .*secret"):
+            ask(BACKEND.load(path))
+
+
+def test_a_side_file_that_is_cut_short_or_says_nonsense(tmp_path: Path) -> None:
+    path, batch = save_with_side_file(tmp_path / "there"), random(1, 3, 8, 6)
+    beside = tmp_path / "there" / "weights.bin"
+    beside.write_bytes(beside.read_bytes()[:1000])
+    assert BACKEND.capture(BACKEND.load(path), batch, ["conv1"])["conv1"].values.shape == (1, 8, 8, 6)
+    with pytest.raises(ModelNotReadable, match=r"side file 'weights\.bin' is cut short: .* and it has 1,000"):
+        BACKEND.capture(BACKEND.load(path), batch, ["fc"])
+    for key, value, said in (("length", "12", "holds 12 of them"), ("offset", "-4", "offset .* is no number: '-4'")):
+        proto = onnx.load(path, load_external_data=False)
+        place = proto.graph.initializer[0].external_data
+        del place[:]
+        place.add(key="location", value="weights.bin")
+        place.add(key=key, value=value)
+        bad = tmp_path / "there" / "bad.onnx"
+        bad.write_bytes(proto.SerializeToString())
+        with pytest.raises(ModelNotReadable, match=said):
+            BACKEND.capture(BACKEND.load(bad), batch, ["conv1"])
+
+
+def test_an_early_layer_reads_no_later_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, read = save_with_side_file(tmp_path / "there"), []
+    real = SideFiles.read
+    monkeypatch.setattr(SideFiles, "read", lambda self, tensor: read.append(tensor.name) or real(self, tensor))
+    model = BACKEND.load(path)
+    BACKEND.layers(model, random(1, 3, 8, 6))
+    assert read == []
+    BACKEND.capture(model, random(1, 3, 8, 6), ["conv1"])
+    assert read == ["w1"]
+
+
+def test_constants_inside_nodes_and_bodies_may_lie_in_side_files(tmp_path: Path) -> None:
+    shift = onnx.numpy_helper.from_array(random(300, seed=3), "shift")
+    inner = make_graph(
+        [make_node("Add", ["x", "inner"], ["z"])],
+        *("branch", [], [onnx.ValueInfoProto(name="z")]),
+        [onnx.numpy_helper.from_array(random(300, seed=4), "inner")],
+    )
+    nodes = [
+        make_node("Constant", [], ["shift"], "constant", value=shift),
+        make_node("Add", ["x", "shift"], ["y"], "added"),
+        make_node("ReduceSum", ["y"], ["sum"], "sum", keepdims=0),
+        make_node("Greater", ["sum", "sum"], ["never"], "never"),
+        make_node("If", ["never"], ["chosen"], "choice", then_branch=inner, else_branch=inner),
+    ]
+    model, batch = model_of(nodes, [2, 300], ["chosen"]), random(2, 300)
+    wanted = reference(model, {"x": batch})
+    path = tmp_path / "model.onnx"
+    onnx.save(
+        *(model, path),
+        save_as_external_data=True,
+        location="weights.bin",
+        size_threshold=0,
+        convert_attribute=True,
+    )
+    held = BACKEND.load(path)
+    assert side_files(held.proto) == ["weights.bin"]
+    found = BACKEND.capture(held, batch, ["added", "choice"])
+    np.testing.assert_array_equal(found["added"].values, wanted["y"])
+    np.testing.assert_array_equal(found["choice"].values, wanted["chosen"])
 
 
 def test_a_proto_whose_side_files_were_not_loaded(tmp_path: Path) -> None:

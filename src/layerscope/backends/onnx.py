@@ -56,7 +56,7 @@ class OnnxBackend:
             raise ModelNotReadable(f"{path.name} is no ONNX model, or a damaged one: {error}") from error
         if not proto.graph.node:
             raise ModelNotReadable(f"{path.name} is no ONNX model, or a damaged one: it has no nodes")
-        return OnnxModel(proto, path.resolve())
+        return OnnxModel(proto, path.absolute())
 
     def layers(self, model: Any, batch: Any) -> list[Layer]:
         held = _held(model)
@@ -145,7 +145,7 @@ class OnnxBackend:
     def _session(self, held: OnnxModel, tensors: tuple[str, ...]) -> Session:
         if held.path:
             return held.sessions.get(
-                (tensors, self.threads), lambda: Session(held.graph, tensors, held.folder, self.threads)
+                (tensors, self.threads), lambda: Session(held.graph, tensors, held.files, self.threads)
             )
         # a ModelProto can be changed by whoever holds it, so its sessions are found by content
         part = cut(held.graph, tensors, None)

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
-from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import external_data_helper, numpy_helper
+from onnx import numpy_helper
 
 from ..errors import ModelNotReadable
+from .onnx_files import SideFiles, is_outside, loaded, location, stored, tensors_inside, values, with_inside_loaded
 
 PROTOBUF_LIMIT = 2**31 - 1
 SHAPE_BOOKKEEPING = {"Shape", "Size"}
@@ -73,7 +73,7 @@ class Graph:
                     tensor = each.t
                 elif each.name in ("value_int", "value_ints"):
                     return np.asarray(onnx.helper.get_attribute_value(each))
-        if tensor is None or _is_outside(tensor) or prod(tensor.dims) > SMALL:
+        if tensor is None or is_outside(tensor) or prod(tensor.dims) > SMALL:
             return None
         return numpy_helper.to_array(tensor)
 
@@ -149,10 +149,10 @@ class Cut:
         return digest.digest()
 
 
-def cut(graph: Graph, tensors: Sequence[str], folder: Path | None, cast: Sequence[str] = ()) -> Cut:
+def cut(graph: Graph, tensors: Sequence[str], files: SideFiles | None, cast: Sequence[str] = ()) -> Cut:
     """The part of a model that gives `tensors`: only the nodes and weights that they need.
 
-    The tensors in `cast` come out as float32, as `<tensor>:float32`. `folder` is where weights in side files lie.
+    The tensors in `cast` come out as float32, as `<tensor>:float32`. `files` are the side files with its weights.
     Weights of more than 1 MB aren't serialised, so protobuf's limit of 2 GB doesn't hold for them; raises
     `ModelNotReadable` where the rest is over it.
     """
@@ -160,16 +160,16 @@ def cut(graph: Graph, tensors: Sequence[str], folder: Path | None, cast: Sequenc
     nodes = [graph.nodes[at] for at in graph.ancestors(tensors)]
     needed = {name for node in nodes for name in needs(node)} | set(tensors)
     made.graph.input.extend(graph.inputs)
-    made.graph.node.extend(nodes)
+    made.graph.node.extend(with_inside_loaded(each, files) for each in nodes)
     weights = {}
     for name in graph.initializers:
         if name in needed:
             tensor = graph.initializers[name]
             if beside(tensor):
-                weights[name] = numpy_helper.to_array(loaded(tensor, folder))
+                weights[name] = values(tensor, files)
                 made.graph.initializer.append(placeholder(tensor))
             else:
-                made.graph.initializer.append(loaded(tensor, folder))
+                made.graph.initializer.append(loaded(tensor, files))
     made.graph.sparse_initializer.extend(graph.sparse[name] for name in graph.sparse if name in needed)
     for name in tensors:
         if name in cast:
@@ -200,7 +200,7 @@ def skeleton(graph: Graph) -> onnx.ModelProto:
     made = empty_like(graph.model)
     made.graph.input.extend(graph.inputs)
     for each in graph.initializers.values():
-        if prod(each.dims) > SMALL or _is_outside(each):
+        if prod(each.dims) > SMALL or is_outside(each):
             made.graph.input.append(onnx.helper.make_tensor_value_info(each.name, each.data_type, list(each.dims)))
         else:
             made.graph.initializer.append(each)
@@ -221,69 +221,12 @@ def skeleton(graph: Graph) -> onnx.ModelProto:
 
 def side_files(model: onnx.ModelProto) -> list[str]:
     """The names of the files that hold weights outside the model file, as the model writes them."""
-    return sorted({_location(each) for each in model.graph.initializer if _is_outside(each)})
-
-
-def loaded(tensor: onnx.TensorProto, folder: Path | None) -> onnx.TensorProto:
-    """The tensor with its numbers, read from its side file in `folder` where it has one."""
-    if not _is_outside(tensor):
-        return tensor
-    name = _location(tensor)
-    if folder is None:
-        raise ModelNotReadable(
-            f"the weights of this onnx.ModelProto lie in a side file ({name}) and were not loaded: give the path of the"
-            " .onnx file instead, or call onnx.load without load_external_data=False"
-        )
-    made = onnx.TensorProto()
-    made.CopyFrom(tensor)
-    try:
-        external_data_helper.load_external_data_for_tensor(made, str(folder))
-    except (OSError, ValueError, onnx.checker.ValidationError) as error:
-        raise ModelNotReadable(
-            f"the weights {tensor.name!r} can't be read from the side file {name} in {folder}: {error}."
-            " It must lie where the .onnx file is"
-        ) from error
-    made.data_location = onnx.TensorProto.DEFAULT
-    del made.external_data[:]
-    return made
-
-
-def file_digest(path: Path, model: onnx.ModelProto) -> str:
-    """`sha256:…` of a model file and, where there are any, of its side files."""
-    digest = hashlib.sha256()
-    for each in (path, *(_beside(path.parent, name) for name in side_files(model))):
-        with each.open("rb") as opened:
-            while block := opened.read(1 << 20):
-                digest.update(block)
-    return f"sha256:{digest.hexdigest()}"
-
-
-def _beside(folder: Path, name: str) -> Path:
-    """The side file that a model in `folder` names, which lies there or below: a model can't have other files read."""
-    file = folder / name
-    if not file.resolve().is_relative_to(folder.resolve()) or not file.is_file():
-        raise ModelNotReadable(
-            f"the weights can't be read from the side file {name!r}: it must lie where the .onnx file is, in {folder}"
-        )
-    return file
-
-
-def stored(tensor: onnx.TensorProto) -> int:
-    """The number of bytes that a tensor takes, here or in its side file."""
-    width: int = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
-    return width * int(prod(tensor.dims))
-
-
-def _is_outside(tensor: onnx.TensorProto) -> bool:
-    return bool(tensor.data_location == onnx.TensorProto.EXTERNAL)
-
-
-def _location(tensor: onnx.TensorProto) -> str:
-    return next((str(each.value) for each in tensor.external_data if each.key == "location"), "")
+    inside = (tensor for node in model.graph.node for tensor in tensors_inside(node))
+    return sorted({location(each) for each in (*model.graph.initializer, *inside) if is_outside(each)})
 
 
 def _check_size(made: onnx.ModelProto, tensors: Sequence[str]) -> None:
-    size = sum(stored(each) for each in made.graph.initializer if not _is_outside(each))
+    size = sum(stored(each) for each in made.graph.initializer if not is_outside(each))
     if size > PROTOBUF_LIMIT:
         raise ModelNotReadable(
             f"the part of the model that leads to {', '.join(map(repr, tensors[:3]))} holds {size / 1e9:.1f} GB of"

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import onnx
 
-from .onnx_graph import Graph, file_digest
+from . import onnx_files
+from .onnx_graph import Graph, side_files
 from .onnx_names import Address, addresses
 from .onnx_run import Sessions
 
@@ -36,13 +37,13 @@ class OnnxModel:
         return f"OnnxModel({str(self.path)!r})" if self.path else f"OnnxModel({self.proto.graph.name!r})"
 
     @property
-    def folder(self) -> Path | None:
-        return self.path.parent if self.path else None
+    def files(self) -> onnx_files.SideFiles | None:
+        return onnx_files.SideFiles(self.path) if self.path else None
 
     @cached_property
     def digest(self) -> str:
         if self.path:
-            return file_digest(self.path, self.proto)
+            return onnx_files.digest(self.path, side_files(self.proto))
         return f"sha256:{hashlib.sha256(self.proto.SerializeToString(deterministic=True)).hexdigest()}"
 
     @cached_property

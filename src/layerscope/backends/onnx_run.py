@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import onnx
 import onnxruntime
 
 from ..errors import LayerNotCalled, ModelNotReadable
+from .onnx_files import SideFiles
 from .onnx_graph import Cut, Graph, cut
 
 MOST_SESSIONS = 3
@@ -43,10 +43,15 @@ class Session:
     """A cut of a model, ready to run. `dtypes` names the type of each tensor where numpy has no such type."""
 
     def __init__(
-        self, graph: Graph, tensors: Sequence[str], folder: Path | None, threads: int | None, part: Cut | None = None
+        self,
+        graph: Graph,
+        tensors: Sequence[str],
+        files: SideFiles | None,
+        threads: int | None,
+        part: Cut | None = None,
     ) -> None:
         self.tensors = tuple(tensors)
-        part = part or cut(graph, tensors, folder)
+        part = part or cut(graph, tensors, files)
         self._weights = part.weights  # the runtime reads them where they are
         self.session = opened(part, threads, graph.quantised)
         types = [each.type for each in self.session.get_outputs()]
@@ -57,7 +62,7 @@ class Session:
         self.dtypes = [each if each.startswith(NOT_IN_NUMPY) else "" for each in inner]
         wide = [name for name, dtype in zip(tensors, self.dtypes, strict=True) if dtype]
         if wide:
-            self.session = opened(cut(graph, tensors, folder, cast=wide), threads, graph.quantised)
+            self.session = opened(cut(graph, tensors, files, cast=wide), threads, graph.quantised)
 
     def run(self, feeds: Feeds) -> list[np.ndarray]:
         wanted = {each.name for each in self.session.get_inputs()}

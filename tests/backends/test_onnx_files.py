@@ -69,7 +69,9 @@ def in_a_cache(folder: Path) -> Path:
     return folder / "snapshots" / "x" / "onnx" / "model.onnx"
 
 
-def test_links_of_a_download_cache_are_followed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("large", [100, graph_module.LARGE])
+def test_links_of_a_download_cache_are_followed(large: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graph_module, "LARGE", large)
     path, batch = in_a_cache(tmp_path), random(2, 3, 8, 6)
     (tmp_path / "snapshots" / "main").symlink_to("x")
     for each in (path, tmp_path / "snapshots" / "main" / "onnx" / "model.onnx"):
@@ -106,6 +108,20 @@ def test_a_side_file_that_is_cut_short_or_says_nonsense(tmp_path: Path) -> None:
         bad.write_bytes(proto.SerializeToString())
         with pytest.raises(ModelNotReadable, match=said):
             BACKEND.capture(BACKEND.load(bad), batch, ["conv1"])
+
+
+def test_large_weights_in_side_files_are_left_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graph_module, "LARGE", 100)
+    path, batch = save_with_side_file(tmp_path / "there"), random(1, 3, 8, 6)
+    held = BACKEND.load(path)
+    part = cut(held.graph, ["logits"], held.files)
+    assert (part.weights, part.root) == ({}, (tmp_path / "there").resolve())
+    assert len(part.content) < 2500
+    beside = tmp_path / "there" / "weights.bin"
+    beside.write_bytes(beside.read_bytes()[:1000])
+    assert BACKEND.capture(held, batch, ["conv1"])["conv1"].values.shape == (1, 8, 8, 6)
+    with pytest.raises(ModelNotReadable, match=r"side file 'weights\.bin' is cut short"):
+        BACKEND.capture(held, batch, ["conv2"])
 
 
 def test_an_early_layer_reads_no_later_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

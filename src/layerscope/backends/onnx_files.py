@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from math import prod
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import NamedTuple
 
-import numpy as np
 import onnx
 
 from ..errors import ModelNotReadable
+
+
+class Place(NamedTuple):
+    """Where the numbers of a tensor lie: the true path of the file, and the bytes in it."""
+
+    file: Path
+    start: int
+    length: int
 
 
 class SideFiles:
@@ -44,29 +53,35 @@ class SideFiles:
             )
         return true
 
-    def read(self, tensor: onnx.TensorProto) -> np.ndarray:
-        """The stored bytes of a tensor, `uint8`, and no others of its file."""
+    def place(self, tensor: onnx.TensorProto) -> Place:
+        """Where the numbers of a tensor lie; raises `ModelNotReadable` where they can't be there."""
         said = {each.key: each.value for each in tensor.external_data}
         name = said.get("location", "")
         file = self.file(name)
         size, start = file.stat().st_size, _number(said, "offset", 0, tensor)
-        wanted = _number(said, "length", stored(tensor), tensor)
-        whole = bits(tensor)
-        if wanted * 8 < whole or wanted * 8 >= whole + 8:
+        wanted, takes = _number(said, "length", stored(tensor), tensor), stored(tensor)
+        if wanted != takes:
             raise ModelNotReadable(
-                f"the weights {tensor.name!r} {list(tensor.dims)} take {stored(tensor):,} bytes, and the model says that"
-                f" the side file {name!r} holds {wanted:,} of them: the file is damaged, or written wrong"
+                f"the weights {tensor.name!r} {list(tensor.dims)} take {takes:,} bytes, and the model says that the side"
+                f" file {name!r} holds {wanted:,} of them: the file is damaged, or written wrong"
             )
         if start + wanted > size:
             raise ModelNotReadable(
                 f"the side file {name!r} is cut short: the weights {tensor.name!r} end at byte {start + wanted:,}, and"
                 f" it has {size:,}. Fetch or export {file.name} again"
             )
+        return Place(file, start, wanted)
+
+    def read(self, tensor: onnx.TensorProto) -> bytes:
+        """The stored bytes of a tensor, and no others of its file."""
+        place = self.place(tensor)
         try:
-            return np.fromfile(file, np.uint8, wanted, offset=start)
+            with place.file.open("rb") as opened:
+                opened.seek(place.start)
+                return opened.read(place.length)
         except OSError as error:
             raise ModelNotReadable(
-                f"the weights {tensor.name!r} can't be read from the side file {name!r}: {error}"
+                f"the weights {tensor.name!r} can't be read from the side file {location(tensor)!r}: {error}"
             ) from error
 
 
@@ -95,17 +110,25 @@ def loaded(tensor: onnx.TensorProto, files: SideFiles | None) -> onnx.TensorProt
     if not is_outside(tensor):
         return tensor
     made = onnx.TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
-    made.raw_data = _of(files, tensor).read(tensor).tobytes()
+    made.raw_data = _of(files, tensor).read(tensor)
     return made
 
 
-def values(tensor: onnx.TensorProto, files: SideFiles | None) -> np.ndarray:
-    """The numbers of a tensor of a type that numpy has. Nothing is held twice on the way."""
-    if not is_outside(tensor):
-        return onnx.numpy_helper.to_array(tensor)
-    dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
-    raw = _of(files, tensor).read(tensor).view(dtype.newbyteorder("<")).reshape(tuple(tensor.dims))
-    return raw.astype(dtype, copy=False)
+def pointed(tensors: Iterable[onnx.TensorProto], files: SideFiles) -> tuple[list[onnx.TensorProto], Path | None]:
+    """(the tensors, still outside, by the true places of their files, the folder that these places are told from)."""
+    places = [(each, files.place(each)) for each in tensors]
+    if not places:
+        return [], None
+    root = Path(os.path.commonpath([place.file.parent for _, place in places]))
+    found = []
+    for tensor, place in places:
+        made = onnx.TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
+        made.data_location = onnx.TensorProto.EXTERNAL
+        made.external_data.add(key="location", value=place.file.relative_to(root).as_posix())
+        made.external_data.add(key="offset", value=str(place.start))
+        made.external_data.add(key="length", value=str(place.length))
+        found.append(made)
+    return found, root
 
 
 def digest(path: Path, names: list[str]) -> str:

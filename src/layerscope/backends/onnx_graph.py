@@ -7,13 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
+from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import numpy_helper
 
 from ..errors import ModelNotReadable
-from .onnx_files import SideFiles, is_outside, loaded, location, stored, tensors_inside, values, with_inside_loaded
+from .onnx_files import SideFiles, is_outside, loaded, location, pointed, stored, tensors_inside, with_inside_loaded
 
 PROTOBUF_LIMIT = 2**31 - 1
 SHAPE_BOOKKEEPING = {"Shape", "Size"}
@@ -136,10 +137,15 @@ def empty_like(model: onnx.ModelProto) -> onnx.ModelProto:
 
 @dataclass(frozen=True)
 class Cut:
-    """A part of a model: its serialised graph, and its large weights, which are given to the runtime beside it."""
+    """A part of a model: its serialised graph, and its large weights, which are given to the runtime beside it.
+
+    Large weights in side files are left there: the runtime reads them itself, from the places that the graph tells from
+    the folder `root`.
+    """
 
     content: bytes
     weights: Mapping[str, np.ndarray]
+    root: Path | None = None
 
     @cached_property
     def digest(self) -> bytes:
@@ -161,15 +167,19 @@ def cut(graph: Graph, tensors: Sequence[str], files: SideFiles | None, cast: Seq
     needed = {name for node in nodes for name in needs(node)} | set(tensors)
     made.graph.input.extend(graph.inputs)
     made.graph.node.extend(with_inside_loaded(each, files) for each in nodes)
-    weights = {}
+    weights, outside = {}, []
     for name in graph.initializers:
         if name in needed:
             tensor = graph.initializers[name]
-            if beside(tensor):
-                weights[name] = values(tensor, files)
+            if files is not None and is_outside(tensor) and stored(tensor) > LARGE:
+                outside.append(tensor)
+            elif beside(tensor):
+                weights[name] = numpy_helper.to_array(loaded(tensor, files))
                 made.graph.initializer.append(placeholder(tensor))
             else:
                 made.graph.initializer.append(loaded(tensor, files))
+    left, root = pointed(outside, files) if files is not None else ([], None)
+    made.graph.initializer.extend(left)
     made.graph.sparse_initializer.extend(graph.sparse[name] for name in graph.sparse if name in needed)
     for name in tensors:
         if name in cast:
@@ -179,7 +189,7 @@ def cut(graph: Graph, tensors: Sequence[str], files: SideFiles | None, cast: Seq
         else:
             made.graph.output.add(name=name)
     _check_size(made, tensors)
-    return Cut(bytes(made.SerializeToString()), weights)
+    return Cut(bytes(made.SerializeToString()), weights, root)
 
 
 def beside(tensor: onnx.TensorProto) -> bool:

@@ -87,6 +87,8 @@ def opened(part: Cut, threads: int | None, quantised: bool) -> onnxruntime.Infer
     number = threads if threads is not None else int(os.environ.get(THREADS, "0"))
     if number:
         options.intra_op_num_threads = number
+    if part.root:
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(part.root))
     if part.weights:
         values = [onnxruntime.OrtValue.ortvalue_from_numpy(each) for each in part.weights.values()]
         options.add_external_initializers(list(part.weights), values)

@@ -25,6 +25,8 @@ def choose(table: Sequence[Layer], layers: Any) -> list[Layer]:
         for layer in _one(table, each):
             for call in layer.per_call or (layer,):
                 chosen.setdefault(call.path, call)
+    if len(chosen) == 1:
+        return list(chosen.values())
     order = {layer.path: at for at, layer in enumerate(in_order(table))}
     return sorted(chosen.values(), key=lambda layer: order[layer.path])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from typing import Any, overload
 
 from . import choosing, listing
@@ -15,6 +16,11 @@ class LayerTable(Sequence[Layer]):
     def __init__(self, layers: Iterable[Layer], title: str = "") -> None:
         self._layers = tuple(layers)
         self.title = title
+
+    @cached_property
+    def several(self) -> frozenset[str]:
+        """The paths of the calls of layers that ran more than once."""
+        return frozenset(call.path for layer in self for call in layer.per_call)
 
     @overload
     def __getitem__(self, at: int) -> Layer: ...

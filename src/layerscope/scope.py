@@ -193,7 +193,7 @@ class Scope:
         return replace(parts[0], mean=mean, variance=variance)
 
     def _captured(self, run: Run, target: Target | None) -> dict[str, Captured]:
-        several = {call.path for layer in self._table(run.fed) for call in layer.per_call}
+        several = self._table(run.fed).several
         # `path:0` rather than `path`: only single calls let the pass stop early.
         asked = {path if path in several or not path else f"{path}:0": path for path in run.chosen}
         picks = run.picks() if getattr(self.backend, "picks", False) else {}
@@ -213,7 +213,7 @@ class Scope:
     @contextmanager
     def _running(self, array: Any) -> Iterator[None]:
         """Around a forward pass: random state kept, the model's own errors said with what was fed."""
-        python, legacy = random.getstate(), np.random.get_state()
+        states = (random.getstate(), np.random.get_state()) if getattr(self.backend, "random", True) else None
         try:
             yield
         except (LayerscopeError, MemoryError):
@@ -226,8 +226,9 @@ class Scope:
                 " If the size or type is wrong, size= and preprocess= change it"
             ) from error
         finally:
-            random.setstate(python)
-            np.random.set_state(legacy)
+            if states is not None:
+                random.setstate(states[0])
+                np.random.set_state(states[1])
 
     def _blank(self) -> Fed:
         if self.preprocess == READY:

@@ -75,6 +75,8 @@ class Backend(Protocol):
     `batch` is an array in the model's own input axes, a tuple of such arrays (several inputs) or a dict (inputs by
     name); the framework's own tensors are taken as they are. A backend with `picks = True` takes one more argument,
     `capture(..., picks={path: Pick})`, and leaves out other channels before it copies; the rest are cut afterwards.
+    One with `random = False` runs nothing that draws from Python's or numpy's random numbers: nobody needs to keep their
+    state around it, which takes 0.1 ms.
     """
 
     name: str

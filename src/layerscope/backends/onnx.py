@@ -33,6 +33,7 @@ class OnnxBackend:
 
     name = "onnx"
     gradients = False
+    random = False
 
     def __init__(self, threads: int | None = None) -> None:
         self.threads = threads
@@ -212,6 +213,8 @@ def _wanted(held: OnnxModel, paths: Iterable[str]) -> dict[str, Output]:
             _refuse(held, path)
         for each in outputs:
             found[path if len(outputs) == 1 else each.address.full] = each
+    if len(found) == 1:
+        return found
     order = {each.tensor: at for at, each in enumerate(held.outputs)}
     return dict(sorted(found.items(), key=lambda item: (order[item[1].tensor], item[0] == "")))
 

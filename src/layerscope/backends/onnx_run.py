@@ -63,11 +63,11 @@ class Session:
         wide = [name for name, dtype in zip(tensors, self.dtypes, strict=True) if dtype]
         if wide:
             self.session = opened(cut(graph, tensors, files, cast=wide), threads, graph.quantised)
+        self._needed = [each.name for each in self.session.get_inputs()]
 
     def run(self, feeds: Feeds) -> list[np.ndarray]:
-        wanted = {each.name for each in self.session.get_inputs()}
         try:
-            found = self.session.run(None, {name: value for name, value in feeds.items() if name in wanted})
+            found = self.session.run(None, {name: feeds[name] for name in self._needed})
         except Exception as error:  # ONNX Runtime's errors have no common parent but Exception
             raise ModelNotReadable(f"ONNX Runtime could not run the model on this batch: {error}") from error
         return [np.asarray(each) for each in found]

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         BadOption,
         BadScale,
         BadWeights,
+        CaptureTooLarge,
         GradientsUnavailable,
         ImageNotReadable,
         ImagesSkipped,
@@ -60,8 +61,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "attending": "attention attention_rollout",
     "combine": "Basis deviation maximum mean norm pca pca_basis total weighted",
-    "errors": "BackendMissing BackendSkipped BadChannels BadLayout BadOption BadScale BadWeights GradientsUnavailable"
-    " ImageNotReadable ImageTooLarge ImagesSkipped LayerNotCalled LayerNotFound LayerscopeError LayerscopeWarning LayoutWarning"
+    "errors": "BackendMissing BackendSkipped BadChannels BadLayout BadOption BadScale BadWeights CaptureTooLarge"
+    " GradientsUnavailable ImageNotReadable ImageTooLarge ImagesSkipped LayerNotCalled LayerNotFound LayerscopeError LayerscopeWarning LayoutWarning"
     " ModelNotReadable PreprocessUnknown PreprocessWarning RandomWeights TrustRequired",
     "featuremap": "FeatureMap load",
     "heatmaps": "heatmap overlay",
@@ -90,6 +91,7 @@ __all__ = [
     "BadWeights",
     "Bar",
     "Basis",
+    "CaptureTooLarge",
     "Cell",
     "FeatureMap",
     "GradientsUnavailable",

@@ -11,6 +11,7 @@ LayerscopeError
 │   └── ImageTooLarge         more pixels than the limit
 ├── PreprocessUnknown         no recipe of that name, or none for this input
 ├── GradientsUnavailable      this backend or layer has no gradients
+├── CaptureTooLarge           the maps don't fit into memory
 ├── BadLayout                 axes that don't fit the array
 ├── BadWeights                channel weights that don't fit the feature map
 ├── BadChannels               channel numbers that don't exist
@@ -73,6 +74,10 @@ class PreprocessUnknown(LayerscopeError, ValueError):
 
 class GradientsUnavailable(LayerscopeError):
     """Gradients were asked for where there are none."""
+
+
+class CaptureTooLarge(LayerscopeError, MemoryError):
+    """The maps asked for don't fit into memory, by the estimate before the run or in the run itself."""
 
 
 class BadLayout(LayerscopeError, ValueError):

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from . import memory
 from .axes import channels_last, prefix_names, split_tokens
 from .backends import Captured, Pick
-from .errors import BadChannels, BadOption, LayerNotFound
+from .errors import BadChannels, BadOption, CaptureTooLarge, LayerNotFound
 from .featuremap import FeatureMap, as_float32
 from .layer import Layer
 from .layertable import LayerTable
@@ -86,6 +87,7 @@ class Run:
         self.numbers = {each.path: _channel_numbers(each, channels) for each in chosen}
         self.captured: dict[str, Captured] = {}
         self.provenance = {**provenance, **({"target": target} if target else {})}
+        self._each = 8 if target else 4  # a value, and its gradient
         self.notes = (f"gradients of {target}",) if target else ()
 
     def bytes(self) -> int:
@@ -94,7 +96,7 @@ class Run:
         for path, layer in self.chosen.items():
             share = len(self.numbers[path]) / (layer.channels or 1)
             one += int(math.prod(layer.shape or ()) * share)
-        return 4 * one * max(1, len(self.fed.ids))
+        return self._each * one * max(1, len(self.fed.ids))
 
     def picks(self) -> dict[str, Pick]:
         """For each layer of which not every channel is wanted, which ones are."""
@@ -124,10 +126,22 @@ class Run:
         return values
 
 
-def announce(run: Run, count: int) -> None:
-    """Say how much memory a large capture will take, before its first forward pass."""
-    one = run.bytes() / len(run.fed.ids) + sum(each.pixels.nbytes for each in run.fed.photos or ()) / len(run.fed.ids)
-    if one * count > ANNOUNCE_BYTES:
+def announce(run: Run, count: int, kept: bool) -> None:
+    """Say how much memory a large capture will take, or refuse one that can't fit, before its first forward pass.
+
+    `count` images are kept at once; `kept` says whether they are all there are.
+    """
+    photos = sum(each.pixels.nbytes for each in run.fed.photos or ()) / len(run.fed.ids)
+    one = run.bytes() / len(run.fed.ids) + photos
+    most = memory.limit()
+    if most is not None and one * count > most:
+        instead = "stream(), which keeps a batch at a time" if kept and count > 1 else "a smaller batch="
+        raise CaptureTooLarge(
+            f"this capture would keep {memory.amount(one * count)} in memory ({count} images of {memory.amount(one)}), and"
+            f" {memory.amount(most)} can be had: ask for fewer layers, for some channels=, or use {instead}."
+            f" {memory.LIMIT}={math.ceil(one * count / 1e9)}GB lets it try all the same"
+        )
+    if kept and one * count > ANNOUNCE_BYTES:
         log.warning(
             "this capture will keep about %.1f GB in memory (%d images of %.1f MB); stream() gives a batch at a time",
             one * count / 1e9,
@@ -140,7 +154,12 @@ def joined(parts: Sequence[Run]) -> dict[str, FeatureMap]:
     """The maps of all passes, in the execution order of the first."""
     if not parts:
         return {}
-    return {path: _feature_map(path, parts) for path in parts[0].captured}
+    found = {}
+    for path in list(parts[0].captured):
+        found[path] = _feature_map(path, parts)
+        for each in parts:
+            del each.captured[path]  # joined now: a second copy of everything would double the memory
+    return found
 
 
 def _feature_map(path: str, parts: Sequence[Run]) -> FeatureMap:

@@ -16,6 +16,7 @@ from . import preprocess as _preprocess
 from .backends import Backend, Captured, Evidence, Facts, Target
 from .errors import (
     BadOption,
+    CaptureTooLarge,
     GradientsUnavailable,
     LayerscopeError,
     ModelNotReadable,
@@ -26,6 +27,7 @@ from .errors import (
 from .evidence import doubt
 from .layertable import LayerTable
 from .maps import Fed, Maps, Run, announce, joined
+from .memory import short_of_memory
 from .photo import Photo, as_array
 from .preprocess import InputPlan
 from .recipe import READY, Recipe, as_recipe
@@ -148,14 +150,14 @@ class Scope:
         if batch is not None and (not isinstance(batch, int) or batch < 1):
             raise BadOption(f"batch={batch!r}: use a whole number from 1")
         aim = self._target(target)
-        count = self._count(images) if keeping else None
+        count, told = self._count(images) if keeping else None, False
         for fed in self._fed(images, batch, skipped):
             chosen = self._table(fed).choose(layers)
             self._check(fed)
             run = Run(self.provenance(), fed, chosen, channels, self._said(aim))
-            if count is not None:
-                announce(run, count)
-                count = None
+            if not told:
+                announce(run, len(fed.ids) if count is None else count, kept=count is not None)
+                told = True
             run.captured = self._captured(run, aim)
             yield run
 
@@ -216,9 +218,14 @@ class Scope:
         states = (random.getstate(), np.random.get_state()) if getattr(self.backend, "random", True) else None
         try:
             yield
-        except (LayerscopeError, MemoryError):
+        except LayerscopeError:
             raise
         except Exception as error:
+            if short_of_memory(error):
+                raise CaptureTooLarge(
+                    f"{self.name}: memory ran out in the forward pass on {_described(array)}: {type(error).__name__}: {error}."
+                    " Use a smaller batch=, fewer layers or some channels="
+                ) from error
             # Whatever a framework or the user's model raises; the cause is chained.
             first = str(error).strip().partition("\n")[0] or type(error).__name__
             raise ModelNotReadable(

@@ -255,6 +255,21 @@ def test_tokens_lie_on_the_grid_of_their_patches() -> None:
     np.testing.assert_allclose(found, np.asarray(keras.Model(given, x)(images)), rtol=1e-4, atol=1e-5)
 
 
+def test_attention_weights_have_queries_keys_and_heads() -> None:
+    given = keras.Input((12, 8, 3))
+    x = K.Reshape((6, 6), name="tokens")(K.Conv2D(6, 4, strides=4, name="patches")(given))
+    mixed, weights = K.MultiHeadAttention(2, 3, name="mixer")(x, x, return_attention_scores=True)
+    model = keras.Model(given, K.GlobalAveragePooling1D(name="mean")(K.Add(name="sum")([x, mixed])), name="vit")
+    content, images = converted(model), np.random.default_rng(2).random((2, 12, 8, 3)).astype(np.float32)
+    (row,) = (each for each in rows(content, images).values() if each.kind == "Softmax")
+    assert (row.axes, row.grid, row.attention) == ("bcqk", (3, 2), True)
+    fm = ls.open(content, preprocess=None).capture(images, row.path)[row.path]
+    wanted = np.asarray(keras.Model(given, weights)(images))
+    np.testing.assert_allclose(fm.values, wanted.transpose(0, 2, 3, 1), rtol=1e-4, atol=1e-6)
+    looked = ls.attention(fm, query="mean").values
+    np.testing.assert_allclose(looked, wanted.mean(2).transpose(0, 2, 1).reshape(2, 3, 2, 2), rtol=1e-4, atol=1e-6)
+
+
 def test_free_sizes_are_taken_from_the_batch() -> None:
     given = keras.Input((None, None, 3))
     out = K.Conv2D(4, 3, strides=2, name="conv", bias_initializer="random_normal")(given)

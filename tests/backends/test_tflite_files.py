@@ -381,6 +381,21 @@ def test_layers_are_found_by_the_names_of_what_runs_in_them() -> None:
     assert [each.path for each in table.choose("kind:Conv2D")] == ["net/act", "net/last"]
 
 
+def test_names_of_other_layers_that_share_a_constant_are_not_taken_for_fused_ones() -> None:
+    """As older converters write them where the biases of two layers are the same zeros."""
+    shared = "tiny/conv1/BiasAdd;tiny/conv2/Conv2D;tiny/norm/FusedBatchNormV3;tiny/conv1/Conv2D;tiny/conv1/resource"
+
+    def change(model: Any) -> None:
+        graph = model.subgraphs[0]
+        first = next(each for each in graph.operators if graph.tensors[each.outputs[0]].name == b"tiny/conv1/Conv2D")
+        graph.tensors[first.outputs[0]].name = shared
+        graph.tensors[first.inputs[1]].name = "tiny/conv1/Conv2D_dequantize"
+
+    row = rows(changed(tiny(), change), IMAGES)["tiny/conv1"]
+    assert row.note == ""
+    assert row.aliases == (shared,)
+
+
 def test_names_without_a_layer_stay_and_repeated_ones_are_numbered() -> None:
     def change(model: Any) -> None:
         for each in model.subgraphs[0].operators:

@@ -185,9 +185,15 @@ def _layer(held: TfliteModel, output: Output, shapes: dict[int, tuple[int, ...]]
         notes.append(f"{len(shape)} axes, more than a picture can show")
     elif tensor.index in flow.assumed:
         notes.append("axes assumed from the rank")
-    grid = None
-    if shape is not None and axes and flow.certain(tensor.index) and "n" in axes and "c" in axes and len(axes) == 3:
-        grid = token_grid(shape[axes.index("n")], flow.grids.get(tensor.index, ()))
+    grid, tokens = None, "k" if "k" in axes else "n"
+    if (
+        shape is not None
+        and flow.certain(tensor.index)
+        and tokens in axes
+        and "c" in axes
+        and len(axes) == 3 + (tokens == "k")
+    ):
+        grid = token_grid(shape[axes.index(tokens)], flow.grids.get(tensor.index, ()))
     return Layer(
         path=output.address.path,
         kind=operator.kind,

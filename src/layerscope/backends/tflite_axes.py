@@ -221,7 +221,7 @@ class AxesFlow:
         return axes if rank == len(axes) else without(axes, [axis]) if rank == len(axes) - 1 else None
 
     def _multiplied(self, operator: Operator) -> str | None:
-        """A product with weights keeps the axes; one of queries and keys is a picture for each head."""
+        """A product with weights keeps the axes; one of queries and keys is a picture for each head, which is a channel."""
         left, right = (self.axes.get(index) for index in operator.inputs[:2])
         if not left or not right:
             return left or right or None
@@ -232,8 +232,26 @@ class AxesFlow:
         if operator.setting(1):
             right = right[:-2] + right[:-3:-1]
         if left[-1] == "c" and right[-2] == "c":
-            return {3: "bhw", 4: "bchw"}.get(len(left))
+            rank = len(left)
+            keys = self._softmaxed(operator.outputs[0], rank) if left[-2] == right[-1] == "n" else None
+            pair = {rank - 1: "qk", rank - 2: "kq"}.get(-1 if keys is None else keys, "hw")
+            return {3: "b" + pair, 4: "bc" + pair}.get(rank)
         return right if right[-1] == "c" else None
+
+    def _softmaxed(self, index: int, rank: int) -> int | None:
+        """The axis of a tensor that a softmax further on goes along: that of the keys. `None` where there is none."""
+        waiting = [(index, tuple(range(rank)))]
+        for each, order in waiting:
+            for at in self.graph.taken_by.get(each, ()):
+                operator = self.graph.operators[at]
+                output = operator.outputs[0]
+                if operator.name == "SOFTMAX":
+                    return order[-1]
+                if operator.name == "TRANSPOSE" and (turned := self._listed(operator)) is not None:
+                    waiting.append((output, tuple(order[axis] for axis in turned)))
+                elif operator.name in {*POINTWISE, "RESHAPE"} and self.shapes.get(output) == self.shapes.get(each):
+                    waiting.append((output, order))
+        return None
 
 
 RULES = {

@@ -20,7 +20,7 @@ NAMELESS = re.compile(
     r"(?:(?:Stateful)?PartitionedCall|Identity)(?:_\d+)?(?::\d+)?|arith\.constant\d*|pseudo_qconst\d*|"
 )
 NORMS = re.compile(r"/(?:batchnorm/|FusedBatchNorm)")
-PRODUCT = re.compile(r".+/(?:MatMul|convolution|Conv2D|depthwise|Tensordot)\d*")
+PRODUCT = re.compile(r"(.+)/(?:MatMul|convolution|Conv2D|depthwise|DepthwiseConv2D|Tensordot)\d*(?:_dequantize)?")
 WEIGHTED = {"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "CONV_3D", "FULLY_CONNECTED"}
 TRACED = re.compile(r"(?<=[^/])_1(?=/|$)")
 
@@ -48,7 +48,7 @@ def addresses(graph: Graph, tensors: Sequence[int], named: dict[str, int]) -> di
     """A distinct address for each of `tensors` (in execution order); `named` are the names of outputs."""
     given = [graph.tensors[each] for each in tensors]
     traced = _traced(graph, given)
-    origins = {each.index: origin for each in given if (origin := _origin(_named(graph, each), traced)) is not None}
+    origins = {each.index: origin for each in given if (origin := _origin(graph, each, traced)) is not None}
     exits = _exits(graph, tensors, origins)
     taken: set[str] = set()
     found: dict[int, Address] = {}
@@ -73,18 +73,33 @@ def _named(graph: Graph, tensor: Tensor) -> str:
     A dense layer on a picture ends in a reshape, which then stands for it.
     """
     operator = graph.operators[graph.made_by[tensor.index]]
-    if operator.name == "RESHAPE" and NAMELESS.fullmatch(tensor.name) and operator.inputs[0] in graph.made_by:
-        return _named(graph, graph.tensors[operator.inputs[0]])
-    if not NAMELESS.fullmatch(tensor.name) or operator.name not in WEIGHTED or len(operator.inputs) < 2:
+    if not NAMELESS.fullmatch(tensor.name):
         return tensor.name
-    parts = graph.tensors[operator.inputs[1]].name.split(";")
+    if operator.name == "RESHAPE" and operator.inputs[0] in graph.made_by:
+        return _named(graph, graph.tensors[operator.inputs[0]])
+    parts = _weight_name(graph, tensor).split(";")
     return next((each for each in parts if PRODUCT.fullmatch(each)), tensor.name)
 
 
-def _origin(name: str, traced: bool) -> Origin | None:
-    parts = [each for each in name.split(";") if "/" in each]
+def _weight_name(graph: Graph, tensor: Tensor) -> str:
+    operator = graph.operators[graph.made_by[tensor.index]]
+    weighted = operator.name in WEIGHTED and len(operator.inputs) > 1
+    return graph.tensors[operator.inputs[1]].name if weighted else ""
+
+
+def _origin(graph: Graph, tensor: Tensor, traced: bool) -> Origin | None:
+    """What a tensor's name says, as far as it is about this tensor.
+
+    Where layers share a constant, such as a bias of zeros, the converter puts the names of all of them into each one's:
+    a product by other weights than the operator's own shows it, and then only the first name counts.
+    """
+    parts = [each for each in _named(graph, tensor).split(";") if "/" in each]
     if not parts:
         return None
+    products = {found[1] for each in parts if (found := PRODUCT.fullmatch(each))}
+    weights = {found[1] for each in _weight_name(graph, tensor).split(";") if (found := PRODUCT.fullmatch(each))}
+    if len(products) > 1 and products - weights:
+        parts = [parts[0], *(each for each in parts[1:] if (found := PRODUCT.fullmatch(each)) and found[1] in weights)]
     scopes = [_scope(each, traced) for each in parts]
     own, inner = scopes[0]
     fused = dict.fromkeys(scope for scope, _ in scopes[1:] if not f"{scope}/".startswith(f"{own}/"))

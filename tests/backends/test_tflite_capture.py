@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -209,6 +210,24 @@ def test_threads_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("LAYERSCOPE_TFLITE_THREADS", "2")
     TfliteBackend().capture(file(), IMAGES, ["net/pool"])
     assert seen == [1, 2]
+    for wrong in ("0", "many", ""):
+        monkeypatch.setenv("LAYERSCOPE_TFLITE_THREADS", wrong)
+        with pytest.raises(ls.BadOption, match="use a whole number from 1"):
+            TfliteBackend().capture(file(), IMAGES, ["net/pool"])
+
+
+def test_threads_that_share_a_model_do_not_mix() -> None:
+    """An interpreter holds one batch at a time, so they take turns."""
+    backend, draw = TfliteBackend(), np.random.default_rng(4)
+    batches = [draw.random((at % 3 + 1, 12, 10, 3)).astype(np.float32) for at in range(24)]
+    paths = [("net/pool", "net/narrow", "net/scores", "net/depthwise")[at % 4] for at in range(24)]
+    wanted = [BACKEND.capture(file(), batch, [path])[path].values for batch, path in zip(batches, paths, strict=True)]
+    with ThreadPoolExecutor(4) as threads:
+        found = list(
+            threads.map(lambda batch, path: backend.capture(file(), batch, [path])[path].values, batches, paths)
+        )
+    for one, other in zip(found, wanted, strict=True):
+        assert np.array_equal(one, other)
 
 
 def test_gradients_are_refused_with_the_way_out() -> None:

@@ -68,8 +68,11 @@ def test_a_file_its_bytes_and_an_interpreter_on_them_are_the_same_model(tmp_path
 def test_an_interpreter_on_a_file_is_refused_with_the_way_out(tmp_path: Path) -> None:
     path = tmp_path / "tiny.tflite"
     path.write_bytes(tiny())
-    with pytest.raises(ls.ModelNotReadable, match=r"give the path of the \.tflite file"):
-        ls.open(Interpreter(model_path=str(path)))
+    with pytest.warns(UserWarning, match="deprecated"):
+        older = tf.lite.Interpreter(model_path=str(path))
+    for interpreter in (Interpreter(model_path=str(path)), older):
+        with pytest.raises(ls.ModelNotReadable, match=r"give the path of the \.tflite file"):
+            ls.open(interpreter)
 
 
 @pytest.mark.parametrize("keep", [0, 4, 8, 40, 0.3, 0.6, 0.95], ids=str)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import BackendMissing, ModelNotReadable
+from ..errors import BackendMissing, BadOption, ModelNotReadable
 from .tflite_cut import cut
 from .tflite_graph import Graph, Tensor
 
@@ -40,22 +40,31 @@ def runtime() -> tuple[str, Any]:
     raise BackendMissing("a TFLite file needs ai_edge_litert, which isn't installed: pip install 'layerscope[tflite]'")
 
 
+def _threads() -> int:
+    said = os.environ.get(THREADS, "1")
+    if not said.isdecimal() or not int(said):
+        raise BadOption(f"{THREADS}={said!r}: use a whole number from 1")
+    return int(said)
+
+
 class Sessions:
     """The last few sessions, by what they were made from."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[Any, Session] = OrderedDict()
+        self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._kept)
 
     def get(self, key: Any, make: Callable[[], Session]) -> Session:
-        if key not in self._kept:
-            while len(self._kept) >= MOST_SESSIONS:  # before the new one is made, so that only so many are alive
-                self._kept.popitem(last=False)
-            self._kept[key] = make()
-        self._kept.move_to_end(key)
-        return self._kept[key]
+        with self._lock:
+            if key not in self._kept:
+                while len(self._kept) >= MOST_SESSIONS:  # before the new one is made, so that only so many are alive
+                    self._kept.popitem(last=False)
+                self._kept[key] = make()
+            self._kept.move_to_end(key)
+            return self._kept[key]
 
 
 class Session:
@@ -65,7 +74,7 @@ class Session:
         self.graph = graph
         self.tensors = tuple(tensors)
         content, self.operators = cut(graph, self.tensors)
-        number = threads if threads is not None else int(os.environ.get(THREADS, "1"))
+        number = threads if threads is not None else _threads()
         _, interpreter = runtime()
         with self._named_errors("does not accept the model"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # tf.lite.Interpreter says that it will move to another package

@@ -347,6 +347,16 @@ def test_channels_first_inputs_are_found_through_the_transpose() -> None:
     assert BACKEND.facts(content).inputs[0].axes == "bchw"
 
 
+def test_axes_that_no_operator_states_are_assumed_and_said() -> None:
+    content = of_function(lambda x: tf.nn.relu(x) * 2.0 + 1.0, tf.TensorSpec([1, 4, 5, 7], tf.float32))
+    assert BACKEND.facts(content).inputs[0].axes == "bhwc"
+    table = list(rows(content, np.ones((1, 4, 5, 7), np.float32)).values())
+    assert {each.axes for each in table} == {"bhwc"}
+    mixed = of_function(lambda x: tf.reshape(x, [1, 70, 2]), tf.TensorSpec([1, 4, 5, 7], tf.float32))
+    last = rows(mixed, np.ones((1, 4, 5, 7), np.float32))[""]
+    assert (last.axes, last.note) == ("bnc", "axes assumed from the rank")
+
+
 # ---- names -----------------------------------------------------------------------------------------------------------
 
 

@@ -62,8 +62,8 @@ _HOMES = {
     "attending": "attention attention_rollout",
     "combine": "Basis deviation maximum mean norm pca pca_basis total weighted",
     "errors": "BackendMissing BackendSkipped BadChannels BadLayout BadOption BadScale BadWeights CaptureTooLarge"
-    " GradientsUnavailable ImageNotReadable ImageTooLarge ImagesSkipped LayerNotCalled LayerNotFound LayerscopeError LayerscopeWarning LayoutWarning"
-    " ModelNotReadable PreprocessUnknown PreprocessWarning RandomWeights TrustRequired",
+    " GradientsUnavailable ImageNotReadable ImageTooLarge ImagesSkipped LayerNotCalled LayerNotFound LayerscopeError"
+    " LayerscopeWarning LayoutWarning ModelNotReadable PreprocessUnknown PreprocessWarning RandomWeights TrustRequired",
     "featuremap": "FeatureMap load",
     "heatmaps": "heatmap overlay",
     "layer": "Layer",

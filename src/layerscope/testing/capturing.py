@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..backends import Pick
 from ..errors import LayerNotCalled, LayerNotFound
 from ..tiny import tiny_parameters
 from .network import Network
@@ -138,3 +139,16 @@ class CaptureTests(Network):
             for found, values in zip(threads.map(repeated, models), wanted, strict=True):
                 for each in found:
                     self.same(each, values)
+
+    def test_picked_channels_are_those_of_the_whole(self) -> None:
+        if not getattr(self.backend(), "picks", False):
+            return
+        model, calls = self.network(), self.calls()
+        table = self.table(model)
+        whole = self.backend().capture(model, self.batch(), list(calls.values()))
+        for numbers in ((1, 2), (3, 0), (2,)):
+            picks = {path: Pick(table[path].axes.index("c"), numbers) for path in calls.values()}
+            found = self.backend().capture(model, self.batch(), list(calls.values()), None, picks=picks)
+            for path, each in found.items():
+                wanted = np.take(whole[path].values, numbers, picks[path].axis)
+                assert np.array_equal(each.values, wanted), (path, numbers)

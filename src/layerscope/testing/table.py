@@ -73,3 +73,20 @@ class TableTests(Network):
             assert len(layer.axes) == len(layer.shape) == found[path].values.ndim, path
             wanted = [2 * size if axis == "b" else size for axis, size in zip(layer.axes, layer.shape, strict=True)]
             assert list(found[path].values.shape) == wanted, path
+
+    def test_parameters_are_counted_where_they_are_given(self) -> None:
+        table, calls = self.table(self.network()), self.calls()
+        wanted = {"conv1": 3 * 4 * 9 + 4, "act:0": 0, "conv2": 4 * 5 * 9 + 5, "act:1": 0, "head": 5 * 6 + 6}
+        for name, count in wanted.items():
+            assert table[calls[name]].parameters in (None, count), name
+
+    def test_receptive_fields_are_those_of_the_windows_where_they_are_given(self) -> None:
+        """conv1 sees 3 × 3 pixels around its own; conv2 goes on from it in steps of 2, from the pixel at (1, 1)."""
+        table, calls = self.table(self.network()), self.calls()
+        wanted = {"conv1": (3, 1, 0), "act:0": (3, 1, 0), "conv2": (5, 2, 1), "act:1": (5, 2, 1)}
+        for name, field in wanted.items():
+            found = table[calls[name]].receptive
+            if found is not None and not any(each.unknown for each in found):
+                assert [(each.size, each.stride, each.offset) for each in found] == [field] * 2, name
+        head = table[calls["head"]].receptive
+        assert head is None or all(each.whole or each.unknown for each in head), "the mean sees the whole image"

@@ -48,7 +48,7 @@ def test_the_field_is_what_moves_a_unit():
             return
         if min(values.shape) and 1 not in values.shape[2:]:
             last = next(each for each in KerasBackend().layers(model, pictures) if each.path == "")
-            compared.append(bumps.check(values, last.receptive))
+            compared.append(bumps.check(values, last.receptive, network))
 
     holds()
     assert sum(compared) > 100

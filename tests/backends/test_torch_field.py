@@ -55,7 +55,7 @@ def test_the_field_is_what_moves_a_unit():
         except RuntimeError:  # the image has become smaller than the next kernel
             return
         if 1 not in values.shape[2:]:
-            compared.append(bumps.check(values, TorchBackend().layers(model, pictures)[-1].receptive))
+            compared.append(bumps.check(values, TorchBackend().layers(model, pictures)[-1].receptive, network))
 
     holds()
     assert sum(compared) > 300

@@ -14,6 +14,7 @@ from ..errors import GradientsUnavailable, LayerNotCalled, LayerNotFound, ModelN
 from ..layer import Layer, split_call
 from . import Captured, Facts, Input, Target
 from .tflite_axes import AxesFlow
+from .tflite_field import FieldFlow, weights_of
 from .tflite_graph import IDENTIFIER, Graph, Tensor
 from .tflite_model import Output, TfliteModel
 from .tflite_run import Feeds, Session, dequantised, feeds_of, first_image, runtime, singles
@@ -51,13 +52,19 @@ class TfliteBackend:
         graph = held.graph
         shapes = self._shapes(held, first_image(graph, feeds_of(graph, held.inputs, batch)))
         flow = AxesFlow(graph, shapes)
-        found = [_layer(held, each, shapes, flow, at) for at, each in enumerate(held.layers)]
+        fields = FieldFlow(graph, flow)
+        found = [
+            replace(_layer(held, each, shapes, flow, at), receptive=fields.of(each.tensor.index))
+            for at, each in enumerate(held.layers)
+        ]
         if held.final:
             last = _layer(held, held.final, shapes, flow, len(found))
             others = f"of the signature {held.key!r}; the layers of {', '.join(held.others)} are not listed"
             note = "; ".join(each for each in (last.note, others if held.others else "") if each)
             named = (held.final.tensor.name,)
-            found.append(replace(last, path="", kind="Model", note=note, grid=None, aliases=named))
+            last = replace(last, path="", kind="Model", note=note, grid=None, aliases=named)
+            seen = fields.of(held.final.tensor.index)
+            found.append(replace(last, parameters=_parameters(held), receptive=seen))
         found.sort(key=lambda layer: not layer.calls)
         return [replace(each, index=at) for at, each in enumerate(found)]
 
@@ -205,7 +212,16 @@ def _layer(held: TfliteModel, output: Output, shapes: dict[int, tuple[int, ...]]
         grid=grid,
         aliases=output.address.aliases,
         step=at if ran else -1,
+        parameters=sum(weights_of(held.graph, operator).values()),
     )
+
+
+def _parameters(held: TfliteModel) -> int:
+    """The number of weights that the layers of the model read, shared ones once."""
+    weights: dict[int, int] = {}
+    for each in held.layers:
+        weights |= weights_of(held.graph, each.operator)
+    return sum(weights.values())
 
 
 def _file_shapes(graph: Graph) -> dict[int, tuple[int, ...]]:

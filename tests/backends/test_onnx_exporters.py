@@ -158,5 +158,5 @@ def test_tokens_of_a_vision_transformer_lie_on_their_grid(dynamo: bool, tmp_path
     assert (found["patch"].axes, found["patch"].spatial) == ("bchw", (3, 4))
     assert found["head"].axes == "bc"
     attention = next(each for each in found.values() if each.kind == "Softmax")
-    assert (attention.axes, attention.shape) == ("bchw", (1, 4, 13, 13))
+    assert (attention.axes, attention.shape) == ("bcqk", (1, 4, 13, 13))
     assert not any("assumed" in each.note for each in found.values())

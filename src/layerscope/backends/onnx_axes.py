@@ -13,6 +13,7 @@ from typing import Any
 import onnx
 
 from ..axes import CHANNELS_FIRST
+from .onnx_attending import SCORES, attending, channels_last, prefix_names
 from .onnx_graph import Graph, attributes
 from .regrouping import UNUSED, regrouped, without
 
@@ -24,6 +25,7 @@ STATED = {
     3: "bcn",
 }
 ASSUMED = {1: "c", 2: "bc", 3: "bnc", 4: "bchw", 5: "bcdhw"}
+LAST = {2: "bc", 3: "bnc", 4: "bhwc", 5: "bdhwc"}
 CONVOLUTIONS = {"Conv", "ConvTranspose", "ConvInteger", "QLinearConv", "FusedConv", "DeformConv"}
 FIRST = CONVOLUTIONS | {
     *(
@@ -70,6 +72,7 @@ class AxesFlow:
         self.assumed: set[str] = set()
         self.derived: set[str] = set()
         self.blocked: set[str] = set()
+        self.prefix: tuple[str, ...] = ()
         self.grids: dict[str, list[tuple[int, int]]] = {}
         self._met: list[tuple[int, int]] = []
         for each in graph.inputs:
@@ -89,13 +92,31 @@ class AxesFlow:
             self.blocked.update(outputs)
             self.axes.update(dict.fromkeys(outputs, ""))
             return
-        stated = stated_first(node, self.rank(node.output[0]))
-        found = self._output(node, stated)
-        if stated is None and inputs and not any(self.certain(name) for name in inputs):
+        rank = self.rank(node.output[0])
+        stated = stated_first(node, rank) or attending(self.graph, node, rank)
+        last = self._stated_last(node) if stated is None else None
+        found = last or self._output(node, stated)
+        if node.op_type == "Concat":
+            self.prefix = prefix_names(self.graph, node) or self.prefix
+        unsure = last is None and stated is None and inputs and not any(self.certain(name) for name in inputs)
+        if unsure or (last and not self.images(node.output[0])):
             self.derived.update(outputs)
         for name in outputs:
             self._settle(name, found)
             self.grids[name] = list(self._met)
+
+    def _stated_last(self, node: onnx.NodeProto) -> str | None:
+        """The axes after an operator that works on channels last, where nothing before it is sure of other ones."""
+        sure = bool(node.input) and node.input[0] in self.axes and self.certain(node.input[0])
+        if sure or not channels_last(self.graph, node):
+            return None
+        return LAST.get(self.rank(node.output[0]) or 0)
+
+    def images(self, name: str) -> bool:
+        """Whether the rows of a tensor can be the images: windows are more of them than images went in."""
+        counts = {shape[0] for each in self.graph.inputs if (shape := self.shapes.get(each.name))}
+        shape = self.shapes.get(name)
+        return shape is not None and shape[:1] in {(each,) for each in counts}
 
     def rank(self, name: str) -> int | None:
         shape = self.shapes.get(name)
@@ -218,8 +239,8 @@ class AxesFlow:
             return left or right or None
         if len(left) != len(right) or len(left) < 3:
             return left if len(left) > len(right) else None
-        if left[-1] == "c" and right[-2] == "c":  # attention: query × key, a picture for each head
-            return {3: "bhw", 4: "bchw"}.get(len(left))
+        if left[-1] == "c" and right[-2] == "c":  # attention: query × key, a channel for each head
+            return SCORES.get(len(left))
         return right if right[-1] == "c" else None
 
     def _dense(self, node: onnx.NodeProto) -> str | None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import onnx
 
-from ..axes import token_grid
+from ..axes import prefix_names, token_grid
 from ..layer import Layer
 from .onnx_axes import AxesFlow
 from .onnx_field import weights_of
@@ -60,9 +60,8 @@ def layer_of(graph: Graph, output: Output, shapes: Mapping[str, tuple[int, ...] 
         notes.append(f"{len(shape)} axes, more than a picture can show")
     elif tensor in flow.assumed:
         notes.append("axes assumed from the rank")
-    grid = None
-    if shape is not None and flow.certain(tensor) and "n" in axes and "c" in axes and len(axes) == 3:
-        grid = token_grid(shape[axes.index("n")], flow.grids.get(tensor, ()))
+    grid = _grid(tensor, shape, axes, flow)
+    front = 0 if grid is None or shape is None else shape[axes.index("k" if "k" in axes else "n")] - grid[0] * grid[1]
     return Layer(
         path=output.address.full,
         kind=_kind(node),
@@ -72,8 +71,17 @@ def layer_of(graph: Graph, output: Output, shapes: Mapping[str, tuple[int, ...] 
         note="; ".join(each for each in notes if each),
         grid=grid,
         aliases=output.address.aliases,
+        prefix=prefix_names(front, flow.prefix) if front else (),
         parameters=sum(weights_of(graph, node).values()),
     )
+
+
+def _grid(tensor: str, shape: tuple[int, ...] | None, axes: str, flow: AxesFlow) -> tuple[int, int] | None:
+    """The grid of the tokens of a layer (of the key tokens of attention weights), if its rows are images."""
+    letter = "n" if len(axes) == 3 and "n" in axes and "c" in axes else "k" if axes == "bcqk" else ""
+    if shape is None or not letter or not flow.certain(tensor) or not flow.images(tensor):
+        return None
+    return token_grid(shape[axes.index(letter)], flow.grids.get(tensor, ()))
 
 
 def _kind(node: onnx.NodeProto) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -26,6 +27,7 @@ from .onnx_run import Feeds, Session, Sessions, feeds_of, first_image, singles, 
 
 RECIPE = "layerscope.preprocess"
 LABELS = "layerscope.labels"
+LONGEST_TEXT = 1 << 20
 
 
 class OnnxBackend:
@@ -116,7 +118,13 @@ class OnnxBackend:
         return Facts(
             name=graph.model.graph.name or (held.path.stem if held.path else "model"),
             inputs=tuple(
-                Input(each.name, flow.axes[each.name], known[each.name] or (), _dtype(each)) for each in graph.inputs
+                Input(
+                    each.name,
+                    flow.axes[each.name],
+                    _stated_sizes(said, flow.axes[each.name], known[each.name] or ()),
+                    _dtype(each),
+                )
+                for each in graph.inputs
             ),
             digest=held.digest,
             framework=f"onnxruntime {onnxruntime.__version__}",
@@ -175,8 +183,9 @@ class OnnxBackend:
         if wanted is not None:
             steps = set(held.graph.ancestors(wanted))
             outputs = [each for each in outputs if held.graph.made_by[each.tensor] in steps]
-        shapes = {name: value.shape for name, value in feeds.items()}
+        shapes: dict[str, tuple[int, ...] | None] = {name: value.shape for name, value in feeds.items()}
         shapes |= inferred_shapes(held.graph, feeds)
+        shapes |= {each.tensor: None for each in outputs if each.tensor in held.graph.foreign}
         missing = tuple(each.tensor for each in outputs if each.tensor not in shapes)
         if missing:
             values = self._session(held, missing).run(feeds)
@@ -242,8 +251,37 @@ def _read(said: Mapping[str, str], key: str) -> Any:
 
 
 def _labels(said: Mapping[str, str]) -> tuple[str, ...] | None:
-    text = said.get(LABELS)
-    if text is None:
+    """The class names: layerscope's own entry, `names` of Ultralytics (a dict as text), `labels` or `classes` as JSON."""
+    if LABELS in said:
+        text = said[LABELS]
+        names = _read(said, LABELS) if text.lstrip().startswith("[") else text.splitlines()
+        return tuple(str(each) for each in names)
+    for key in ("names", "labels", "classes"):
+        found = _literal(said.get(key, ""))
+        if isinstance(found, dict) and set(found) == set(range(len(found))):
+            found = [found[at] for at in range(len(found))]
+        if isinstance(found, list) and found and all(isinstance(each, str) for each in found):
+            return tuple(found)
+    return None
+
+
+def _literal(text: str) -> Any:
+    """What a text of JSON or of Python's literals says, `None` where it is neither or too long. Nothing in it is run."""
+    if not 0 < len(text) <= LONGEST_TEXT:
         return None
-    names = _read(said, LABELS) if text.lstrip().startswith("[") else text.splitlines()
-    return tuple(str(each) for each in names)
+    for read in (json.loads, ast.literal_eval):
+        try:
+            return read(text)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):  # someone else's entry under the same key
+            continue
+    return None
+
+
+def _stated_sizes(said: Mapping[str, str], axes: str, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    """The shape with height and width of `imgsz` (Ultralytics) where the model leaves both free."""
+    found = _literal(said.get("imgsz", ""))
+    sides = [found, found] if isinstance(found, int) else found
+    whole = isinstance(sides, list) and len(sides) == 2 and all(type(each) is int and each > 0 for each in sides)
+    if not whole or axes != "bchw" or shape[2:] != (None, None):
+        return shape
+    return (*shape[:2], *sides)

@@ -14,12 +14,14 @@ import onnx
 from onnx import numpy_helper
 
 from ..errors import ModelNotReadable
+from .onnx_codes import Coding, codings
 from .onnx_files import SideFiles, is_outside, loaded, location, pointed, stored, tensors_inside, with_inside_loaded
 
 PROTOBUF_LIMIT = 2**31 - 1
 SHAPE_BOOKKEEPING = {"Shape", "Size"}
 SMALL = 1024
 LARGE = 1 << 20
+DOMAINS = ("ai.onnx", "com.microsoft", "com.ms.internal")
 NUMPY_TYPES = {
     *(onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE),
     *(onnx.TensorProto.INT8, onnx.TensorProto.UINT8, onnx.TensorProto.INT32, onnx.TensorProto.INT64),
@@ -61,6 +63,22 @@ class Graph:
     def quantised(self) -> bool:
         """Whether data goes through codes of a few bits on its way."""
         return any(node.op_type == "DequantizeLinear" and node.input[0] in self.data for node in self.nodes)
+
+    @cached_property
+    def codings(self) -> dict[str, Coding]:
+        """What turns the codes that quantised operators make into values."""
+        return codings(self.nodes, self.constant)
+
+    @cached_property
+    def foreign(self) -> dict[str, str]:
+        """The tensors that lead through an operator that isn't ONNX's or ONNX Runtime's, and the first such operator."""
+        found: dict[str, str] = {}
+        for node in self.nodes:
+            own = node.domain.startswith(DOMAINS) or not node.domain or self.is_function(node)
+            said = next((found[name] for name in needs(node) if name in found), "")
+            if said or not own:
+                found.update({name: said or f"{node.domain}:{node.op_type}" for name in node.output if name})
+        return found
 
     def is_function(self, node: onnx.NodeProto) -> bool:
         return (node.domain, node.op_type) in self.functions
@@ -155,15 +173,19 @@ class Cut:
         return digest.digest()
 
 
-def cut(graph: Graph, tensors: Sequence[str], files: SideFiles | None, cast: Sequence[str] = ()) -> Cut:
+def cut(
+    graph: Graph, tensors: Sequence[str], files: SideFiles | None, cast: Mapping[str, Sequence[str]] | None = None
+) -> Cut:
     """The part of a model that gives `tensors`: only the nodes and weights that they need.
 
-    The tensors in `cast` come out as float32, as `<tensor>:float32`. `files` are the side files with its weights.
+    The tensors in `cast` come out as float32, as `<tensor>:float32`: cast, or, where it names a scale and a zero point for
+    them, dequantised. `files` are the side files with its weights.
     Weights of more than 1 MB aren't serialised, so protobuf's limit of 2 GB doesn't hold for them; raises
     `ModelNotReadable` where the rest is over it.
     """
     made = empty_like(graph.model)
     nodes = [graph.nodes[at] for at in graph.ancestors(tensors)]
+    cast = cast or {}
     needed = {name for node in nodes for name in needs(node)} | set(tensors)
     made.graph.input.extend(graph.inputs)
     made.graph.node.extend(with_inside_loaded(each, files) for each in nodes)
@@ -184,7 +206,10 @@ def cut(graph: Graph, tensors: Sequence[str], files: SideFiles | None, cast: Seq
     for name in tensors:
         if name in cast:
             wide = f"{name}:float32"
-            made.graph.node.append(onnx.helper.make_node("Cast", [name], [wide], to=onnx.TensorProto.FLOAT))
+            if cast[name]:
+                made.graph.node.append(onnx.helper.make_node("DequantizeLinear", [name, *cast[name]], [wide]))
+            else:
+                made.graph.node.append(onnx.helper.make_node("Cast", [name], [wide], to=onnx.TensorProto.FLOAT))
             made.graph.output.add(name=wide)
         else:
             made.graph.output.add(name=name)

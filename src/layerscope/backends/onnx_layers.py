@@ -48,9 +48,13 @@ def layer_of(graph: Graph, output: Output, shapes: Mapping[str, tuple[int, ...] 
     notes = [output.address.note]
     if bodies(node) or graph.is_function(node):
         notes.append("its body can't be looked into")
-    if node.op_type.startswith(CODES):
+    if tensor in graph.codings:
+        notes.append("quantised: its codes are shown as the values they stand for")
+    elif node.op_type.startswith(CODES):
         notes.append("quantised codes, not values")
-    if shape is None:
+    if shape is None and tensor in graph.foreign:
+        notes.append(f"behind {graph.foreign[tensor]}, an operator that ONNX Runtime doesn't have")
+    elif shape is None:
         notes.append("no tensor but a sequence or an optional")
     elif not shape:
         notes.append("a single number")

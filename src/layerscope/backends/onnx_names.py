@@ -203,7 +203,12 @@ def _free(path: str, taken: set[str]) -> str:
     return free
 
 
+def _unquantised(node: onnx.NodeProto) -> str:
+    """The name before onnxruntime.quantization put another operator in the node's place."""
+    return node.name.removesuffix("_quant") if node.op_type.startswith(("QLinear", "QGemm")) else ""
+
+
 def _with_own_names(node: onnx.NodeProto, address: Address) -> Address:
-    names = dict.fromkeys(name for name in (*address.aliases, node.name, main_output(node)) if name)
+    names = dict.fromkeys(name for name in (*address.aliases, node.name, _unquantised(node), main_output(node)) if name)
     names.pop(address.full, None)
     return replace(address, aliases=tuple(names))

@@ -59,8 +59,12 @@ class Session:
             if not type_.startswith("tensor("):
                 raise LayerNotCalled(f"{name!r} is no tensor but {type_}, and only a tensor has a picture")
         inner = [each.removeprefix("tensor(").removesuffix(")") for each in types]
-        self.dtypes = [each if each.startswith(NOT_IN_NUMPY) else "" for each in inner]
-        wide = [name for name, dtype in zip(tensors, self.dtypes, strict=True) if dtype]
+        coded = graph.codings
+        self.dtypes = [
+            each if each.startswith(NOT_IN_NUMPY) or name in coded else ""
+            for name, each in zip(tensors, inner, strict=True)
+        ]
+        wide = {name: coded.get(name, ()) for name, dtype in zip(tensors, self.dtypes, strict=True) if dtype}
         if wide:
             self.session = opened(cut(graph, tensors, files, cast=wide), threads, graph.quantised)
         self._needed = [each.name for each in self.session.get_inputs()]

@@ -23,13 +23,13 @@ ROWS = {
     "demo": 6,
     "cli": 7,
 }  # fmt: skip
-FRAMEWORKS = ("torch", "keras", "tf_keras", "tensorflow", "jax", "onnx", "onnxruntime", "tflite", "ai_edge_litert")
+FRAMEWORKS = ("torch", "keras", "tf_keras", "tensorflow", "jax", "flax", "equinox", "onnx", "onnxruntime", "tflite", "ai_edge_litert")
 # What a backend may take from the package, besides its own files.
 BACKEND_MAY = {
     "backends", "backends.affine", "backends.regrouping", "layer", "axes", "errors", "receptive", "places",
 }  # fmt: skip
 
-BROUGHT_ALONG = {"onnx": {"onnxruntime"}, "tf_keras": {"tensorflow"}}
+BROUGHT_ALONG = {"jax": {"flax", "equinox"}, "onnx": {"onnxruntime"}, "tf_keras": {"tensorflow"}}
 # Shared by the two Keras backends, so neither library is imported there.
 KNOWS_BOTH_KERAS = {f"backends.keras_{name}" for name in (
     "attention", "axes", "engine", "evidence", "facts", "field", "files", "gradients", "names", "outputs", "run", "table",
@@ -103,7 +103,7 @@ def test_there_is_no_cycle():
         visit(name, [])
 
 
-@pytest.mark.parametrize("framework", ["torch", "keras", "tf_keras", "onnx", "tflite"])
+@pytest.mark.parametrize("framework", ["torch", "keras", "tf_keras", "jax", "onnx", "tflite"])
 def test_a_backend_knows_only_its_own_framework_and_the_core_it_needs(framework):
     others = set(FRAMEWORKS) - {framework, *BROUGHT_ALONG.get(framework, ())}
     for name, path in modules():

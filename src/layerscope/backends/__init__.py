@@ -181,7 +181,7 @@ class Spec:
 
     @property
     def hint(self) -> str:
-        return {"torch": "torch", "keras": "keras tensorflow"}.get(self.name, "")
+        return {"torch": "torch", "keras": "keras tensorflow", "jax": "jax flax"}.get(self.name, "")
 
 
 SPECS = (
@@ -193,6 +193,8 @@ SPECS = (
         install="pip install tf_keras",
     ),
     Spec("torch", "torch", (".pt2", ".pt", ".pth"), "torch", "layerscope.backends.torch:TorchBackend"),
+    # After keras, whose models on JAX are Keras's own.
+    Spec("jax", "jax", (), "jax", "layerscope.backends.jax:JaxBackend"),
     Spec("onnx", "onnx", (".onnx",), "onnx", "layerscope.backends.onnx:OnnxBackend"),
     Spec(
         "tflite",
@@ -289,5 +291,5 @@ def for_model(model: Any) -> Any:
     kind = f"{type(model).__module__}.{type(model).__qualname__}"
     raise ModelNotReadable(
         f"a {kind} is not a model that layerscope reads: give a keras.Model, a torch.nn.Module, an onnx.ModelProto,"
-        " or the path of a model file"
+        " a model of Flax or Equinox, or the path of a model file"
     )

@@ -1,0 +1,98 @@
+"""JAX: models of Flax (NNX and linen) and Equinox, each read in its library's own way."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ..errors import ModelNotReadable
+from ..layer import Layer
+from . import Captured, Facts, Target
+from .jax_facts import digest, facts
+from .jax_gradients import gradients
+from .jax_model import JaxModel
+from .jax_outputs import first_image
+from .jax_recorder import Recorder
+from .jax_table import Tabulator
+from .jax_watch import Stop, Watch
+
+
+class JaxBackend:
+    """Reads `nnx.Module`, linen modules with their variables, `TrainState`, and `eqx.Module`."""
+
+    name = "jax"
+    gradients = True
+
+    def owns(self, model: Any) -> bool:
+        try:
+            return _read(model) is not None
+        except ModelNotReadable:
+            # Ours, but something is missing: `facts` and the verbs say what.
+            return True
+
+    def facts(self, model: Any) -> Facts:
+        return facts(_opened(model))
+
+    def digest(self, model: Any) -> str:
+        return digest(_opened(model))
+
+    def layers(self, model: Any, batch: Any) -> list[Layer]:
+        opened = _opened(model)
+        tabulator = Tabulator(opened)
+        watch = Watch(tabulator.ended)
+        opened.run(first_image(batch), watch)
+        return tabulator.table(watch)
+
+    def capture(
+        self, model: Any, batch: Any, paths: Sequence[str], target: Target | None = None
+    ) -> dict[str, Captured]:
+        opened = _opened(model)
+        names = {other: path for path, others in opened.aliases().items() for other in others}
+        recorder = Recorder(paths, names)
+        watch = Watch(recorder.ended)
+        try:
+            opened.run(batch, watch)
+        except Stop as stop:
+            if stop.of is not recorder:
+                raise
+        results = recorder.results(opened, watch)
+        captured = {name: recorder.captured[key] for name, key in results.items()}
+        if target is None or not results:
+            return captured
+        found = gradients(opened, batch, recorder.captured, dict.fromkeys(results.values()), target)
+        return {name: replace(captured[name], gradient=found[key]) for name, key in results.items()}
+
+
+def _readers() -> list[Callable[[Any], JaxModel | None]]:
+    """Those of the libraries that are imported in this process; no other is."""
+    found: list[Callable[[Any], JaxModel | None]] = []
+    if "flax.nnx" in sys.modules:
+        from .jax_nnx import NnxModel
+
+        found.append(NnxModel.read)
+    if "flax.linen" in sys.modules:
+        from .jax_linen import LinenModel
+
+        found.append(LinenModel.read)
+    if "equinox" in sys.modules:
+        from .jax_equinox import EquinoxModel
+
+        found.append(EquinoxModel.read)
+    return found
+
+
+def _read(model: Any) -> JaxModel | None:
+    opened = (read(model) for read in _readers())
+    return next((each for each in opened if each is not None), None)
+
+
+def _opened(model: Any) -> JaxModel:
+    opened = _read(model)
+    if opened is None:
+        raise ModelNotReadable(
+            f"the JAX backend doesn't read a {type(model).__qualname__}: give an nnx.Module, (linen module, variables), a"
+            " TrainState or an eqx.Module; a plain function has no layers with names"
+        )
+    return opened

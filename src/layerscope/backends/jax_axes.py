@@ -1,0 +1,156 @@
+"""Which axes the output of a module of Flax or Equinox has: stated by its class, else inherited along the data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..axes import AxesTrace, prefix_names, token_grid
+from ..layer import Layer
+from .jax_outputs import parts_of
+from .jax_watch import Call
+
+LAST = {2: "bc", 3: "bnc", 4: "bhwc", 5: "bdhwc"}
+FIRST = {2: "bc", 3: "bcn", 4: "bchw", 5: "bcdhw"}
+# Where nothing else is known: Equinox has images channels-first and sequences of vectors channels-last.
+EQUINOX = {2: "bc", 3: "bnc", 4: "bchw", 5: "bcdhw"}
+
+SPATIAL = ("Conv", "ConvLocal", "ConvTranspose", "Pool", "AdaptivePool")
+CHANNEL_LAST = (
+    *("Dense", "Linear", "Einsum", "Embed", "Embedding", "MLP", "LoRALinear"),
+    *("MultiHeadDotProductAttention", "MultiHeadAttention", "MultiheadAttention", "RNN", "Bidirectional"),
+)
+HEADS = ("DenseGeneral", "LinearGeneral")
+# Names that models give to the parameters of tokens in front of those of the patches.
+PREFIX = {
+    "cls": "cls", "cls_token": "cls", "class_token": "cls", "class_embedding": "cls", "dist_token": "dist",
+    "reg": "reg", "reg_token": "reg", "reg_tokens": "reg", "register_tokens": "reg", "registers": "reg",
+}  # fmt: skip
+
+
+class JaxAxes:
+    """The axes of the arrays of one dry run."""
+
+    def __init__(self, channels_first: bool, prefix: Sequence[str]) -> None:
+        self._default = EQUINOX if channels_first else LAST
+        self._channels_first = channels_first
+        self._prefix = tuple(prefix)
+        self._trace = AxesTrace()
+        self._shapes: dict[tuple[int, ...], str] = {}
+        self._children: dict[str, str] = {}
+        self._grids: list[tuple[int, int]] = []
+
+    def layer(self, call: Call, place: str, path: str) -> Layer:
+        """One array of an output, with its axes, its grid of tokens and what there is to say of them."""
+        value = call.values[place]
+        shape = tuple(value.shape)
+        axes = self._of(call, place, shape)
+        if not axes:
+            return Layer(path, "", "", shape, note=f"a {len(shape)}-dimensional {value.dtype} has no picture")
+        self._keep(call, place, axes, shape)
+        self._saw(call.module, axes, shape)
+        note = "d = attention head" if axes == "bndc" else ""
+        if call.mapped > self._own_vmaps and not self._channels_first:
+            note = "inside vmap: the mapped axis stands first"
+        rows = shape[axes.index("b")]
+        if rows != 1:
+            return Layer(path, "", axes, shape, note=note or f"{rows} rows an image, such as windows")
+        grid, prefix = self._tokens(axes, shape)
+        return Layer(path, "", axes, shape, note=note, grid=grid, prefix=prefix)
+
+    @property
+    def _own_vmaps(self) -> int:
+        return 1 if self._channels_first else 0
+
+    def _of(self, call: Call, place: str, shape: tuple[int, ...]) -> str:
+        rank = len(shape)
+        if not 1 < rank < 6:
+            return ""
+        stated = _stated(call.module, rank, self._channels_first)
+        return stated or self._inherited(call, place, shape) or self._default[rank]
+
+    def _inherited(self, call: Call, place: str, shape: tuple[int, ...]) -> str | None:
+        """From the array itself, an input of its shape, the last child, the last array of its shape, any input."""
+        array, rank = call.parts[place], len(shape)
+        given = [each for argument in (*call.arguments[0], call.arguments[1]) for each in parts_of(argument).values()]
+        alike = [each for each in given if each.shape == array.shape]
+        child = self._children.get(call.path)
+        found = [
+            self._trace.get(array),
+            *(self._trace.get(each) for each in alike),
+            child,
+            self._shapes.get(shape),
+            *(self._trace.get(each) for each in given),
+        ]
+        return next((each for each in found if each is not None and len(each) == rank), None)
+
+    def _keep(self, call: Call, place: str, axes: str, shape: tuple[int, ...]) -> None:
+        self._trace.set(call.parts[place], axes)
+        self._shapes[shape] = axes
+        steps = call.path.replace("/", ".").rpartition(".")[0]
+        for separator in (".", "/"):
+            self._children[steps.replace(".", separator)] = axes
+
+    def _saw(self, module: Any, axes: str, shape: tuple[int, ...]) -> None:
+        """Remember the grid of a patch embedding: a convolution whose kernel is its stride."""
+        if not is_a(module, "Conv") or not {"h", "w"} <= set(axes):
+            return
+        kernel = tuple(module.kernel_size) if not isinstance(module.kernel_size, int) else (module.kernel_size,) * 2
+        stride = getattr(module, "strides", None) or getattr(module, "stride", None) or 1
+        stride = (stride,) * len(kernel) if isinstance(stride, int) else tuple(stride)
+        if kernel == stride and max(kernel) > 1:
+            self._grids.append((shape[axes.index("h")], shape[axes.index("w")]))
+
+    def _tokens(self, axes: str, shape: tuple[int, ...]) -> tuple[tuple[int, int] | None, tuple[str, ...]]:
+        if "n" not in axes or axes == "bndc":
+            return None, ()
+        tokens = shape[axes.index("n")]
+        grid = token_grid(tokens, self._grids, len(self._prefix) if self._prefix else None)
+        if grid is None:
+            return None, ()
+        return grid, prefix_names(tokens - grid[0] * grid[1], self._prefix)
+
+
+def is_a(module: Any, *names: str) -> bool:
+    """Whether a module is of a class of Flax or Equinox with one of these names, or of a child of one."""
+    for kind in type(module).__mro__:
+        if kind.__name__ in names and kind.__module__.partition(".")[0] in ("flax", "equinox"):
+            return True
+    return False
+
+
+def stated_prefix(leaves: Any) -> tuple[str, ...]:
+    """The names of the prefix tokens by the names of the model's own parameters, in the order of `PREFIX`."""
+    found: dict[str, list[str]] = {}
+    for name, leaf in leaves:
+        last = name.replace("/", ".").rpartition(".")[2]
+        if last in PREFIX and getattr(leaf, "ndim", 0):
+            count = leaf.shape[-2] if leaf.ndim > 1 else 1
+            word = PREFIX[last]
+            found[last] = [word] if count == 1 and word != "reg" else [f"{word}{at + 1}" for at in range(count)]
+    return tuple(each for name in PREFIX for each in found.get(name, ()))
+
+
+def _stated(module: Any, rank: int, channels_first: bool) -> str | None:
+    if is_a(module, *SPATIAL):
+        return _spatial(module, rank, channels_first)
+    if is_a(module, *HEADS):
+        features = module.out_features if hasattr(module, "out_features") else module.features
+        several = not isinstance(features, int) and len(features) == 2
+        return "bndc" if several and rank == 4 else LAST.get(rank)
+    if is_a(module, *CHANNEL_LAST):
+        return LAST.get(rank)
+    return None
+
+
+def _spatial(module: Any, rank: int, channels_first: bool) -> str | None:
+    """A convolution or pooling: its own axes, with those that were mapped or added in front of them."""
+    kernel = getattr(module, "kernel_size", None)
+    own = getattr(module, "num_spatial_dims", None) or (1 if isinstance(kernel, int) else len(kernel or ()))
+    axes = (FIRST if channels_first else LAST).get(own + 2)
+    if axes is None:
+        return None
+    if rank == own + 1:
+        return axes[1:]
+    more = [each for each in "dn" if each not in axes][: rank - own - 2]
+    return f"b{''.join(more)}{axes[1:]}" if rank == len(axes) + len(more) else None

@@ -1,0 +1,50 @@
+"""Gradients of a target with respect to what modules return.
+
+JAX differentiates functions, so the aim is made one of zeros that are added to the outputs asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ..errors import GradientsUnavailable, LayerscopeError
+from . import Captured, Target
+from .jax_model import JaxModel
+from .jax_outputs import aim_at, as_captured
+from .jax_recorder import Key
+from .jax_watch import Call, Watch
+
+
+def gradients(
+    model: JaxModel, batch: Any, captured: Mapping[Key, Captured], wanted: Iterable[Key], target: Target
+) -> dict[Key, Any]:
+    """The gradient of each key, an array on the host of the shape of its value."""
+    zeros = {}
+    for key in wanted:
+        each = captured[key]
+        if not jnp.issubdtype(jnp.dtype(each.dtype), jnp.floating):
+            raise GradientsUnavailable(f"layer {key[0]!r} returns {each.dtype} values, which have no gradient")
+        zeros[key] = jnp.zeros(each.values.shape, each.dtype)
+    keys = list(zeros)
+
+    def aimed(*shifts: Any) -> Any:
+        by_key = dict(zip(keys, shifts, strict=True))
+
+        def ended(call: Call) -> dict[str, Any] | None:
+            found = {place: (call.path, call.number, place) for place in call.values}
+            return {place: call.values[place] + by_key[key] for place, key in found.items() if key in by_key} or None
+
+        return aim_at(model.run(batch, Watch(ended)), target)
+
+    try:
+        found = jax.grad(aimed, tuple(range(len(keys))))(*zeros.values())
+    except (LayerscopeError, MemoryError):
+        raise
+    except Exception as error:
+        # The forward pass alone went well a moment ago, so whatever it is comes from differentiating or the target.
+        raise GradientsUnavailable(f"the model can't be differentiated: {type(error).__name__}: {error}") from error
+    return {key: as_captured(each).values for key, each in zip(keys, found, strict=True)}

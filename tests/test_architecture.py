@@ -23,7 +23,19 @@ ROWS = {
     "demo": 6,
     "cli": 7,
 }  # fmt: skip
-FRAMEWORKS = ("torch", "keras", "tf_keras", "tensorflow", "jax", "flax", "equinox", "onnx", "onnxruntime", "tflite", "ai_edge_litert")
+FRAMEWORKS = (
+    "torch",
+    "keras",
+    "tf_keras",
+    "tensorflow",
+    "jax",
+    "flax",
+    "equinox",
+    "onnx",
+    "onnxruntime",
+    "tflite",
+    "ai_edge_litert",
+)
 # What a backend may take from the package, besides its own files.
 BACKEND_MAY = {
     "backends", "backends.affine", "backends.regrouping", "layer", "axes", "errors", "receptive", "places",

@@ -14,9 +14,10 @@ from flax import nnx
 RAN: list[str] = []
 
 
-def noted(name: str, value: Any) -> Any:
+def noted(name: str, layer: Any) -> Any:
+    """The layer, which is about to run."""
     RAN.append(name)
-    return value
+    return layer
 
 
 def broken(fail: bool) -> None:
@@ -41,10 +42,10 @@ class NnxNetwork(nnx.Module):
         self.fail = fail
 
     def __call__(self, x):
-        x = self.drop(noted("act", self.act(noted("conv1", self.conv1(x)))))
+        x = self.drop(noted("act", self.act)(noted("conv1", self.conv1)(x)))
         broken(self.fail)
-        x = noted("act", self.act(noted("conv2", self.conv2(x))))
-        return noted("head", self.head(x.mean((1, 2))))
+        x = noted("act", self.act)(noted("conv2", self.conv2)(x))
+        return noted("head", self.head)(x.mean((1, 2)))
 
 
 def nnx_network(parameters, fail=False):
@@ -74,10 +75,10 @@ class LinenNetwork(nn.Module):
         self.drop = nn.Dropout(0.5)
 
     def __call__(self, x, *, train: bool):
-        x = self.drop(noted("act", self.act(noted("conv1", self.conv1(x)))), deterministic=not train)
+        x = self.drop(noted("act", self.act)(noted("conv1", self.conv1)(x)), deterministic=not train)
         broken(self.fail)
-        x = noted("act", self.act(noted("conv2", self.conv2(x))))
-        return noted("head", self.head(x.mean((1, 2))))
+        x = noted("act", self.act)(noted("conv2", self.conv2)(x))
+        return noted("head", self.head)(x.mean((1, 2)))
 
 
 def linen_network(parameters, fail=False):
@@ -109,10 +110,10 @@ class EquinoxNetwork(eqx.Module):
         self.fail = fail
 
     def __call__(self, x, *, key=None):
-        x = self.drop(noted("act", self.act(noted("conv1", self.conv1(x)))), key=key)
+        x = self.drop(noted("act", self.act)(noted("conv1", self.conv1)(x)), key=key)
         broken(self.fail)
-        x = noted("act", self.act(noted("conv2", self.conv2(x))))
-        return noted("head", self.head(x.mean((1, 2))))
+        x = noted("act", self.act)(noted("conv2", self.conv2)(x))
+        return noted("head", self.head)(x.mean((1, 2)))
 
 
 def equinox_network(parameters, fail=False):
@@ -137,7 +138,11 @@ def as_bytes(tree: Any) -> bytes:
 def nnx_state(model: Any) -> bytes:
     """Variables (with counts of random streams), flags, attributes and classes of every module."""
     kinds = [
-        (path, type(each), sorted((name, repr(value)) for name, value in vars(each).items() if not name.startswith("_")))
+        (
+            path,
+            type(each),
+            sorted((name, repr(value)) for name, value in vars(each).items() if not name.startswith("_")),
+        )
         for path, each in nnx.iter_modules(model)
     ]
     return repr(kinds).encode() + as_bytes(nnx.to_pure_dict(nnx.state(model)))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from ..axes import AxesTrace, prefix_names, token_grid
 from ..layer import Layer
 from .jax_outputs import parts_of
@@ -124,7 +126,7 @@ def stated_prefix(leaves: Any) -> tuple[str, ...]:
     found: dict[str, list[str]] = {}
     for name, leaf in leaves:
         last = name.replace("/", ".").rpartition(".")[2]
-        if last in PREFIX and getattr(leaf, "ndim", 0):
+        if last in PREFIX and np.ndim(leaf):
             count = leaf.shape[-2] if leaf.ndim > 1 else 1
             word = PREFIX[last]
             found[last] = [word] if count == 1 and word != "reg" else [f"{word}{at + 1}" for at in range(count)]

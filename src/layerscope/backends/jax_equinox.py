@@ -139,7 +139,8 @@ def _tagged(module: Any, paths: dict[int, str]) -> Any:
 
     fields = {name: jax.tree.map(inner, value, is_leaf=_is_module) for name, value in _fields(module)}
     path = paths.get(id(module))
-    copy: Any = object.__new__(type(module) if path is None else _reporting(type(module)))
+    kind: Any = type(module)
+    copy: Any = object.__new__(kind if path is None else _reporting(kind))
     for name, value in {**vars(module), **fields}.items():
         object.__setattr__(copy, name, value)
     if path is not None:

@@ -7,6 +7,7 @@ import importlib.metadata
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from . import Facts, Input
@@ -33,7 +34,7 @@ def digest(model: JaxModel) -> str:
 
 
 def _sample(leaf: Any) -> bytes:
-    if isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+    if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         leaf = jax.random.key_data(leaf)
     flat = np.asarray(leaf).reshape(-1)
     return np.ascontiguousarray(flat[:: max(1, flat.size // SAMPLES)][:SAMPLES]).tobytes()

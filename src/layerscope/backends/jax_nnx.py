@@ -38,8 +38,8 @@ class NnxModel:
         # Whatever a run changes (statistics, streams of random numbers, attributes), it changes in the copy.
         copy = nnx.clone(self.given.module)
         copy.eval()
-        for _, (steps, *_) in self._places.values():
-            _tag(_at(copy, steps), ".".join(map(str, steps)))
+        for _, ways in self._places.values():
+            _tag(_at(copy, ways[0]), ".".join(map(str, ways[0])))
         function = getattr(copy, self.given.method)
         args, kwargs = fed(batch, floating_leaf(nnx.state(copy, nnx.Param)))
         args, kwargs = (*self.given.args, *args), {**self.given.keywords, **kwargs}
@@ -50,7 +50,7 @@ class NnxModel:
             return function(*args, **kwargs)
 
     def modules(self) -> dict[str, Any]:
-        return {".".join(map(str, steps)): module for module, (steps, *_) in self._places.values()}
+        return {".".join(map(str, ways[0])): module for module, ways in self._places.values()}
 
     def aliases(self) -> dict[str, tuple[str, ...]]:
         found = {}
@@ -59,7 +59,7 @@ class NnxModel:
         return found
 
     def leaves(self) -> Iterator[tuple[str, Any]]:
-        _, state, _ = nnx.split(self.given.module, nnx.Not(nnx.RngState), ...)
+        state = nnx.state(self.given.module, nnx.Not(nnx.RngState))
         for steps, variable in nnx.to_flat_state(state):
             yield ".".join(map(str, steps)), variable[...]
 
@@ -96,12 +96,13 @@ def _at(node: Any, steps: Steps) -> Any:
 def _tag(module: Any, path: str) -> None:
     """A module of the copy, from now on one that reports its calls."""
     object.__setattr__(module, TAG, path)
-    if hasattr(type(module), "__call__"):
-        object.__setattr__(module, "__class__", _reporting(type(module)))
+    kind: Any = type(module)
+    if callable(module):
+        object.__setattr__(module, "__class__", _reporting(kind))
 
 
 @functools.lru_cache(maxsize=1024)
-def _reporting(kind: type) -> type:
+def _reporting(kind: Any) -> Any:
     """A class like `kind` whose calls are seen. The user's own class stays as it is, for other threads too."""
     call = noted(lambda module: vars(module).get(TAG), _as_function(kind))
     names = {"__call__": call, "__module__": kind.__module__, "__qualname__": kind.__qualname__}

@@ -115,7 +115,7 @@ def _unmapped(
     def passed(*given: Any) -> tuple[Any, ...]:
         return given
 
-    @passed.def_vmap  # type: ignore[untyped-decorator] # jax.custom_batching says nothing of its types
+    @passed.def_vmap
     def rule(size: int, batched: Sequence[bool], *given: Any) -> tuple[tuple[Any, ...], tuple[bool, ...]]:
         first, *rest = given
         whole = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,8 @@ PREFIX = {
 class JaxAxes:
     """The axes of the arrays of one dry run."""
 
-    def __init__(self, channels_first: bool, prefix: Sequence[str]) -> None:
+    def __init__(self, channels_first: bool, prefix: Sequence[str], modules: Mapping[str, Any]) -> None:
+        self._modules = modules
         self._default = EQUINOX if channels_first else LAST
         self._channels_first = channels_first
         self._prefix = tuple(prefix)
@@ -68,6 +69,10 @@ class JaxAxes:
         rank = len(shape)
         if not 1 < rank < 6:
             return ""
+        parent = self._modules.get(call.path.rpartition(".")[0])
+        if is_a(parent, "MultiheadAttention") and is_a(call.module, "Dropout") and rank == 4:
+            # Equinox's attention drops a part of its weights: queries by keys for each head.
+            return "bcqk"
         stated = _stated(call.module, rank, self._channels_first)
         return stated or self._inherited(call, place, shape) or self._default[rank]
 

@@ -19,7 +19,7 @@ class Tabulator:
 
     def __init__(self, model: JaxModel) -> None:
         self._model = model
-        self._axes = JaxAxes(model.channels_first, stated_prefix(model.leaves()))
+        self._axes = JaxAxes(model.channels_first, stated_prefix(model.leaves()), model.modules())
         self._calls: dict[str, list[dict[str, Layer]]] = {}
         self._mains: dict[str, str] = {}
         self._steps = 0
@@ -68,7 +68,9 @@ class Tabulator:
 
     def _why_not(self, path: str, kind: str, watch: Watch) -> str:
         if path in watch.traced:
-            return "runs inside a function that JAX only traces (jax.checkpoint and its like), where it has no values"
+            return (
+                "runs inside a function that JAX traces and never computed as it is (a transformed or a shape-only one)"
+            )
         if kind in CONTAINERS or any(each.startswith((path + ".", path + "/")) for each in self._calls):
             return "a container: its members were called one by one"
         return "did not run in this forward pass (unused, called through another method, or its weights used directly)"

@@ -52,26 +52,42 @@ class Watch:
     """What is known during one run. `ended` gets each `Call`; what it returns by place, the model goes on with.
 
     `marker` is set while a batch runs example by example under one vmap: a value that has the batch's axis for sure.
-    `started` hears of each call before it runs.
+    `started` hears of each call before it runs. While `differentiating`, what `ended` returns must become part of what JAX
+    traces; else the values of a traced function (`jax.checkpoint`) are waited for.
     """
 
     ended: Ended
     started: Callable[[str, Any], None] = lambda path, module: None
     marker: Any = None
+    differentiating: bool = False
+    late: Stop | None = None
     counts: Counter[str] = field(default_factory=Counter)
     traced: set[str] = field(default_factory=set)
 
     def through(self, path: str, module: Any, call: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """What `call(*args, **kwargs)` returns, noted as a call of `module`."""
+        if self.late is not None:
+            raise self.late
         self.started(path, module)
         output = call(*args, **kwargs)
         parts = parts_of(output)
         leaves = list(parts.values())
 
         def take(values: Sequence[Any], mapped: int) -> Sequence[Any]:
-            if any(isinstance(each, tracers().staged) for each in values):
+            if not self.differentiating and any(isinstance(each, tracers().staged) for each in values):
                 self.traced.add(path)
+                jax.debug.callback(functools.partial(later, mapped), *values)
                 return values
+            return told(values, mapped)
+
+        def later(mapped: int, *values: Any) -> None:
+            try:
+                told(values, mapped)
+            except Stop as stop:
+                # JAX would print what comes out of a callback.
+                self.late = stop
+
+        def told(values: Sequence[Any], mapped: int) -> Sequence[Any]:
             number = self.counts[path]
             self.counts[path] += 1
             by_place = dict(zip(parts, values, strict=True))

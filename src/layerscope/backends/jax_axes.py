@@ -73,6 +73,9 @@ class JaxAxes:
         if is_a(parent, "MultiheadAttention") and is_a(call.module, "Dropout") and rank == 4:
             # Equinox's attention drops a part of its weights: queries by keys for each head.
             return "bcqk"
+        if self._channels_first and rank - call.mapped == 1 and rank > 2:
+            # Mapped over places, it sees one vector of channels at a time.
+            return LAST[rank]
         stated = _stated(call.module, rank, self._channels_first)
         return stated or self._inherited(call, place, shape) or self._default[rank]
 

@@ -11,6 +11,7 @@ from ..errors import ModelNotReadable
 from ..layer import Layer
 from . import Captured, Facts, Target
 from .jax_facts import digest, facts
+from .jax_field import fields
 from .jax_gradients import gradients
 from .jax_model import JaxModel
 from .jax_outputs import first_image
@@ -40,9 +41,10 @@ class JaxBackend:
 
     def layers(self, model: Any, batch: Any) -> list[Layer]:
         opened = _opened(model)
-        tabulator = Tabulator(opened)
+        image = first_image(batch)
+        tabulator = Tabulator(opened, fields(opened, image))
         watch = Watch(tabulator.ended)
-        opened.run(first_image(batch), watch)
+        opened.run(image, watch)
         return tabulator.table(watch)
 
     def capture(

@@ -88,6 +88,13 @@ class EquinoxModel:
             if eqx.is_array_like(leaf):
                 yield jax.tree_util.keystr(steps), leaf
 
+    def parameters(self, path: str) -> int | None:
+        module = self.modules().get(path)
+        if module is None:
+            return None
+        held = {id(each): each.size for each in jax.tree.leaves(eqx.filter(module, eqx.is_inexact_array))}
+        return sum(held.values())
+
     def first(self) -> tuple[str, Any, tuple[int, ...]] | None:
         for path, module in self.modules().items():
             if isinstance(module, eqx.nn.Conv | eqx.nn.Linear) and module.weight is not None:

@@ -20,7 +20,7 @@ SAMPLES = 64
 def facts(model: JaxModel) -> Facts:
     """Name, input, digest of the weights, and versions."""
     versions = f"{model.library} {importlib.metadata.version(model.library)} on jax {jax.__version__}"
-    return Facts(model.name, _inputs(model), digest(model), versions)
+    return Facts(model.name, inputs(model), digest(model), versions)
 
 
 def digest(model: JaxModel) -> str:
@@ -40,7 +40,7 @@ def _sample(leaf: Any) -> bytes:
     return np.ascontiguousarray(flat[:: max(1, flat.size // SAMPLES)][:SAMPLES]).tobytes()
 
 
-def _inputs(model: JaxModel) -> tuple[Input, ...]:
+def inputs(model: JaxModel) -> tuple[Input, ...]:
     """The input that the first convolution (or the first dense layer) takes; its sizes are free."""
     found = model.first()
     if found is None:

@@ -105,6 +105,12 @@ class LinenModel:
         for steps, leaf in jax.tree_util.tree_leaves_with_path(dict(self.variables)):
             yield jax.tree_util.keystr(steps, simple=True, separator="/"), leaf
 
+    def parameters(self, path: str) -> int | None:
+        node: Any = self.variables.get("params", {})
+        for step in path.split("/") if path else ():
+            node = node.get(step, {}) if isinstance(node, Mapping) else {}
+        return sum(each.size for each in jax.tree.leaves(node))
+
     def first(self) -> tuple[str, Any, tuple[int, ...]] | None:
         """Found by tracing the model, without computing, as far as its first layer."""
         found: list[tuple[str, Any, tuple[int, ...]]] = []

@@ -45,6 +45,10 @@ class JaxModel(Protocol):
         """Name and array of everything that was trained."""
         ...
 
+    def parameters(self, path: str) -> int | None:
+        """The number of weights of the module at `path` and of all inside it, shared ones once."""
+        ...
+
     def first(self) -> tuple[str, Any, tuple[int, ...]] | None:
         """Path, module and kernel or weight shape of the first layer that takes the input, where that can be told."""
         ...

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import jax
 from flax import nnx
 
 from .jax_model import Given, at_rest, taken_apart
@@ -62,6 +63,12 @@ class NnxModel:
         state = nnx.state(self.given.module, nnx.Not(nnx.RngState))
         for steps, variable in nnx.to_flat_state(state):
             yield ".".join(map(str, steps)), variable[...]
+
+    def parameters(self, path: str) -> int | None:
+        module = self.modules().get(path)
+        if module is None:
+            return None
+        return sum(each.size for each in jax.tree.leaves(nnx.state(module, nnx.Param)))
 
     def first(self) -> tuple[str, Any, tuple[int, ...]] | None:
         for path, module in self.modules().items():

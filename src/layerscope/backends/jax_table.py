@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ..layer import Layer
+from ..receptive import Field
 from .jax_axes import JaxAxes, stated_prefix
+from .jax_field import Key
 from .jax_model import JaxModel
 from .jax_outputs import main_part
 from .jax_watch import Call, Watch
@@ -17,8 +19,8 @@ CONTAINERS = ("List", "Dict", "Sequence")
 class Tabulator:
     """Hears of every call of a dry run and makes rows of them."""
 
-    def __init__(self, model: JaxModel) -> None:
-        self._model = model
+    def __init__(self, model: JaxModel, fields: Mapping[Key, tuple[Field, ...] | None]) -> None:
+        self._model, self._fields = model, fields
         self._axes = JaxAxes(model.channels_first, stated_prefix(model.leaves()), model.modules())
         self._calls: dict[str, list[dict[str, Layer]]] = {}
         self._mains: dict[str, str] = {}
@@ -30,7 +32,14 @@ class Tabulator:
         for place in call.values:
             path = call.path if place == self._mains[call.path] else call.path + place
             layer = self._axes.layer(call, place, path)
-            found[place] = replace(layer, kind=type(call.module).__name__, calls=1, step=self._steps)
+            found[place] = replace(
+                layer,
+                kind=type(call.module).__name__,
+                calls=1,
+                step=self._steps,
+                parameters=self._model.parameters(call.path),
+                receptive=self._fields.get((call.path, call.number, place)),
+            )
         self._steps += 1
         self._calls.setdefault(call.path, []).append(found)
 
@@ -43,7 +52,8 @@ class Tabulator:
         for path, module in self._model.modules().items():
             if path not in self._calls:
                 kind = "" if module is None else type(module).__name__
-                rows.append(Layer(path, kind, note=self._why_not(path, kind, watch), aliases=aliases.get(path, ())))
+                row = Layer(path, kind, note=self._why_not(path, kind, watch), aliases=aliases.get(path, ()))
+                rows.append(replace(row, parameters=self._model.parameters(path)))
         return [
             replace(row, index=at, per_call=tuple(replace(each, index=at) for each in row.per_call))
             for at, row in enumerate(rows)

@@ -22,6 +22,7 @@ CHANNEL_LAST = (
     *("Dense", "Linear", "Einsum", "Embed", "Embedding", "MLP", "LoRALinear"),
     *("MultiHeadDotProductAttention", "MultiHeadAttention", "MultiheadAttention", "RNN", "Bidirectional"),
 )
+NOTES = {"bndc": "d = attention head", "bcqk": "attention weights"}
 HEADS = ("DenseGeneral", "LinearGeneral")
 # Names that models give to the parameters of tokens in front of those of the patches.
 PREFIX = {
@@ -52,7 +53,7 @@ class JaxAxes:
             return Layer(path, "", "", shape, note=f"a {len(shape)}-dimensional {value.dtype} has no picture")
         self._keep(call, place, axes, shape)
         self._saw(call.module, axes, shape)
-        note = "d = attention head" if axes == "bndc" else ""
+        note = NOTES.get(axes, "")
         if call.mapped > self._own_vmaps and not self._channels_first:
             note = "inside vmap: the mapped axis stands first"
         rows = shape[axes.index("b")]
@@ -73,11 +74,20 @@ class JaxAxes:
         if is_a(parent, "MultiheadAttention") and is_a(call.module, "Dropout") and rank == 4:
             # Equinox's attention drops a part of its weights: queries by keys for each head.
             return "bcqk"
-        if self._channels_first and rank - call.mapped == 1 and rank > 2:
-            # Mapped over places, it sees one vector of channels at a time.
-            return LAST[rank]
+        more = call.mapped - self._own_vmaps
+        if more > 0:
+            return self._mapped(call, rank, more)
         stated = _stated(call.module, rank, self._channels_first)
         return stated or self._inherited(call, place, shape) or self._default[rank]
+
+    def _mapped(self, call: Call, rank: int, more: int) -> str:
+        """Inside vmaps of the model's own: the axes that the module sees, and the mapped ones where JAX puts them."""
+        inner = _stated(call.module, rank - more, self._channels_first) or self._default.get(rank - more, "")
+        free = "" if set("dhwn") & set(inner) else {1: "n", 2: "hw", 3: "dhw"}.get(more, "")
+        letters = free or ("d" if more == 1 and "d" not in inner else "")
+        if not inner or not letters:
+            return ""
+        return f"b{letters}{inner[1:]}" if self._channels_first else letters + inner
 
     def _inherited(self, call: Call, place: str, shape: tuple[int, ...]) -> str | None:
         """From the array itself, an input of its shape, the last child, the last array of its shape, any input."""

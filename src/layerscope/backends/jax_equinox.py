@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from ..errors import ModelNotReadable
 from .jax_model import Given, at_rest, taken_apart
 from .jax_outputs import fed, floating_leaf
 from .jax_watch import Watch, noted, watching
@@ -44,7 +45,8 @@ class EquinoxModel:
         paths = {id(module): names[0] for module, names in self._places.values()}
         model = eqx.nn.inference_mode(_tagged(self.given.module, paths))
         function = getattr(model, self.given.method)
-        args, named = fed(batch, floating_leaf(model))
+        # Equinox leaves types as they are, and JAX has no convolution of one type with another.
+        args, named = jax.tree.map(_typed(floating_leaf(model)), fed(batch, floating_leaf(model)))
         count = jax.tree.leaves((args, named))[0].shape[0]
 
         def one(marker: Any, args: Any, named: Any) -> Any:
@@ -55,6 +57,10 @@ class EquinoxModel:
                 inputs = (*inputs, self.state)
             kwargs |= at_rest(model, function, inputs, kwargs)
             kwargs |= _key(function, inputs, kwargs)
+            if self.state is None and "state" in _lacking(function, inputs, kwargs):
+                raise ModelNotReadable(
+                    f"{self.name} is called with a state: give (model, state), as eqx.nn.make_with_state returns them"
+                )
             if self.given.method != "__call__":
                 return self._output(watch.through("", model, function, inputs, kwargs))
             return self._output(function(*inputs, **kwargs))
@@ -102,14 +108,26 @@ class EquinoxModel:
         return None
 
 
+def _typed(like: Any) -> Callable[[Any], Any]:
+    """Casts floating arrays to the type of the model's own, where that is one to compute in."""
+
+    def cast(value: Any) -> Any:
+        floats = jnp.issubdtype(value.dtype, jnp.floating)
+        return value.astype(like.dtype) if floats and like is not None and like.dtype.itemsize > 1 else value
+
+    return cast
+
+
+def _lacking(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> set[str]:
+    """The arguments that a call can't do without and that aren't given."""
+    signature = inspect.signature(function)
+    given = signature.bind_partial(*args, **kwargs).arguments
+    return {name for name, each in signature.parameters.items() if each.default is each.empty and name not in given}
+
+
 def _key(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     """A random key, where the call can't do without one; in inference mode it decides nothing."""
-    signature = inspect.signature(function)
-    parameter = signature.parameters.get("key")
-    if parameter is None or parameter.default is not parameter.empty:
-        return {}
-    given = signature.bind_partial(*args, **kwargs).arguments
-    return {} if "key" in given else {"key": jax.random.PRNGKey(0)}
+    return {"key": jax.random.PRNGKey(0)} if "key" in _lacking(function, args, kwargs) else {}
 
 
 def _joined(path: str, steps: Any) -> str:

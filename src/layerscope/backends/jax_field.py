@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import jax
-import jax.extend
 
 from ..places import Factor, Places, constant, followed, plain, seen
 from ..receptive import Field, merged, transposed, window
@@ -57,7 +56,8 @@ def _through(jaxpr: Any, constants: Sequence[Places], given: Sequence[Places]) -
     held: dict[Any, Places] = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*constants, *given], strict=True))
 
     def of(atom: Any) -> Places:
-        return constant(atom.aval.shape) if isinstance(atom, jax.extend.core.Literal) else held[atom]
+        # A literal holds its value, and can be no key.
+        return constant(atom.aval.shape) if hasattr(atom, "val") else held[atom]
 
     for step in jaxpr.eqns:
         for out, places in zip(step.outvars, _after(step, [of(each) for each in step.invars]), strict=True):

@@ -38,7 +38,7 @@ def gradients(
             found = {place: (call.path, call.number, place) for place in call.values}
             return {place: call.values[place] + by_key[key] for place, key in found.items() if key in by_key} or None
 
-        return aim_at(model.run(batch, Watch(ended, differentiating=True)), target)
+        return aim_at(model.run(batch, Watch(ended, differentiating=True)), target, model.channels_first)
 
     try:
         found = jax.grad(aimed, tuple(range(len(keys))))(*zeros.values())

@@ -158,7 +158,7 @@ def _is_train_state(model: Any) -> bool:
 
 
 def _checked(variables: Mapping[str, Any]) -> Mapping[str, Any]:
-    if "params" not in variables and variables and not any(isinstance(each, Mapping) for each in variables.values()):
+    if variables and not {"params", "batch_stats", "cache", "constants"} & set(variables):
         raise ModelNotReadable(
             f"these variables have no collection 'params' but {', '.join(map(str, list(variables)[:5]))}: give what module.init"
             " returned, {'params': ...} with the other collections"

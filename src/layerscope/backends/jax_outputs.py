@@ -105,7 +105,7 @@ def floating_leaf(tree: Any) -> Any:
     return next((each for each in leaves if hasattr(each, "dtype") and jnp.issubdtype(each.dtype, jnp.floating)), None)
 
 
-def aim_at(output: Any, target: Target) -> Any:
+def aim_at(output: Any, target: Target, channels_first: bool = False) -> Any:
     """The number to differentiate: one class's score of the main output summed over the images, or what a function gives."""
     if callable(target):
         aim = target(output)
@@ -124,7 +124,8 @@ def aim_at(output: Any, target: Target) -> Any:
         raise GradientsUnavailable(
             "the model's output has no classes to aim at: give target= as a function of the output"
         )
-    count = main.shape[-1]
+    axis = 1 if channels_first and main.ndim > 3 else main.ndim - 1
+    count = main.shape[axis]
     if not -count <= target < count:
         raise BadOption(f"target={target}: the model's output has {count} classes, 0 to {count - 1}")
-    return main[..., target].sum()
+    return jnp.take(main, target % count, axis=axis).sum()

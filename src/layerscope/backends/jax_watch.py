@@ -74,6 +74,9 @@ class Watch:
         leaves = list(parts.values())
 
         def take(values: Sequence[Any], mapped: int) -> Sequence[Any]:
+            if any(type(each).__name__ == "JaxprTracer" for each in values):
+                # linen's scan traces its body once more, to see what doesn't change
+                return values
             if not self.differentiating and any(isinstance(each, tracers().staged) for each in values):
                 self.traced.add(path)
                 jax.debug.callback(functools.partial(later, mapped), *values)

@@ -193,8 +193,6 @@ SPECS = (
         install="pip install tf_keras",
     ),
     Spec("torch", "torch", (".pt2", ".pt", ".pth"), "torch", "layerscope.backends.torch:TorchBackend"),
-    # After keras, whose models on JAX are Keras's own.
-    Spec("jax", "jax", (), "jax", "layerscope.backends.jax:JaxBackend"),
     Spec("onnx", "onnx", (".onnx",), "onnx", "layerscope.backends.onnx:OnnxBackend"),
     Spec(
         "tflite",
@@ -204,6 +202,8 @@ SPECS = (
         "layerscope.backends.tflite:TfliteBackend",
         instead=("tflite_runtime", "tensorflow"),
     ),
+    # After keras, whose models on JAX are Keras's own.
+    Spec("jax", "jax", (), "jax", "layerscope.backends.jax:JaxBackend"),
 )
 
 

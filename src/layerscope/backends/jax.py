@@ -9,7 +9,8 @@ from typing import Any
 
 from ..errors import ModelNotReadable
 from ..layer import Layer
-from . import Captured, Facts, Target
+from . import Captured, Evidence, Facts, Target
+from .jax_evidence import evidence
 from .jax_facts import digest, facts
 from .jax_field import fields
 from .jax_gradients import gradients
@@ -38,6 +39,9 @@ class JaxBackend:
 
     def digest(self, model: Any) -> str:
         return digest(_opened(model))
+
+    def evidence(self, model: Any, batch: Any) -> Evidence | None:
+        return evidence(_opened(model), batch)
 
     def layers(self, model: Any, batch: Any) -> list[Layer]:
         opened = _opened(model)

@@ -64,7 +64,6 @@ def test_a_trained_network_shows_what_it_has_learned(digits: Any, tmp_path: Any)
     assert not model.dropout.deterministic, "and is left in training"
     picture = ls.sheet(found["conv1"], columns=4)
     assert picture.save(tmp_path / "digits.png").exists()
-    picture.save("/tmp/jaxmine/digits.png")
     assert len([cell for cell in picture.cells if cell.channel is not None]) == 8
     own = int(numbers[1500])
     fm = scope.capture(images[1500:1501], "conv2", target=own)["conv2"]

@@ -112,6 +112,15 @@ def test_show_writes_a_sheet_and_prints_its_path(capsys, photo, tmp_path):
     assert about["images"] == ["chelsea.png"]
 
 
+def test_last_is_explained_without_another_run(capsys, photo, tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(ls.Scope, "layers", lambda *_: shown.append(1))
+    code, _, err = run(capsys, "show", "demo", photo, "-o", tmp_path / "a.png")
+    assert code == 0
+    assert "last is '_swish:1'" in err
+    assert not shown
+
+
 def test_show_takes_every_option(capsys, photo, tmp_path):
     np.save(tmp_path / "w.npy", np.linspace(-1, 1, 32))
     layer = ("show", "demo", photo, "-l", "_conv_stem")
@@ -217,6 +226,7 @@ def test_one_range_and_one_basis_for_all_images(capsys, photo, tmp_path):
     ("arguments", "match"),
     [
         (["show", "demo", "{photo}", "-l", "_conv_stm"], "Did you mean '_conv_stem'"),
+        (["show", "demo", "{photo}", "-l", "_conv_stem,last"], "an -l for each"),
         (["show", "nowhere.onnx", "{photo}"], "no file 'nowhere.onnx'"),
         (["show", "demo", "nowhere.jpg"], "nowhere.jpg"),
         (["show", "demo", "{photo}", "--combine", "meen"], "Did you mean 'mean'"),

@@ -5,6 +5,7 @@ import json
 import pytest
 
 import layerscope as ls
+from layerscope.receptive import Field
 
 
 def layer(path, index, shape=(1, 8, 8, 4), kind="Conv2D", calls=1, axes="bhwc", **more):
@@ -143,6 +144,28 @@ def test_last_says_what_it_is_and_what_else_there_is():
     assert "'vgg16/block1_conv2'" in said
 
 
+def test_last_says_one_pixel_only_of_what_has_one():
+    conv = ls.Layer("conv", "Conv", "bchw", (1, 2, 8, 8), 0, 1)
+    weights = ls.Layer("attention_map", "AttentionMap", "bcqk", (1, 2, 4, 4), 1, 1)
+    table = ls.LayerTable([conv, weights, ls.Layer("", "Model", "bchw", (1, 2, 8, 8), 2, 1)])
+    assert table.explained("last") == "last is 'conv' (Conv, 8×8)"
+
+
+def test_a_table_of_positions_is_no_picture_of_the_image():
+    conv = ls.Layer("conv", "Conv", "bchw", (1, 2, 8, 8), 0, 1, receptive=(Field(), Field()))
+    positions = ls.Layer("positions", "Resize", "bchw", (1, 2, 117, 768), 1, 1)
+    tokens = ls.Layer("tokens", "Linear", "bnc", (1, 117, 8), 2, 1, receptive=(Field(), Field()))
+    table = ls.LayerTable([conv, positions, tokens])
+    assert table.choose("last") == table.choose("stages") == [conv]
+    # Behind a detour through numpy nothing has a field any more, and yet all is made from the image.
+    assert ls.LayerTable([conv, positions]).choose("last") == [positions]
+
+
+def test_a_name_with_a_comma_says_how_to_give_several():
+    with pytest.raises(ls.LayerNotFound, match="an -l for each"):
+        TABLE.choose("block1_conv1,last")
+
+
 def test_an_ambiguous_end_names_the_candidates():
     table = ls.LayerTable([layer("a/conv", 0), layer("b/conv", 1)])
     with pytest.raises(ls.LayerNotFound, match="'a/conv', 'b/conv'"):
@@ -197,3 +220,6 @@ def test_a_container_does_not_hide_a_word():
     assert table.choose("stages") == [conv]
     table = ls.LayerTable([conv, ls.Layer("stages", "Sequential", "bchw", (1, 2, 4, 4), 1, 1)])
     assert [each.path for each in table.choose("stages")] == ["stages"]
+    inner = ls.Layer("stages.0", "Conv", "bchw", (1, 2, 4, 4), 1, 1)
+    table = ls.LayerTable([conv, inner, ls.Layer("stages", "Sequential", "bchw", (1, 2, 4, 4), 2, 1)])
+    assert [each.path for each in table.choose("stages")] == ["encoder.conv", "stages"]

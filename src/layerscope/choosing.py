@@ -50,7 +50,8 @@ def explained(table: Sequence[Layer], word: str) -> str:
     last = _one(table, word)[-1]
     parts = [f"{word} is {last.path!r} ({last.kind}, {'×'.join(map(str, last.spatial))})"]
     calls = in_order(table)
-    flat = [each for each in calls[calls.index(last) + 1 :] if each.showable and len(each.spatial) > 1]
+    later = [each for each in calls[calls.index(last) + 1 :] if each.path and each.showable and not each.attention]
+    flat = [each for each in later if len(each.spatial) > 1 and max(each.spatial) == 1]
     if flat:
         parts.append(f"the later {some(flat, 2)} {'has' if len(flat) == 1 else 'have'} one pixel")
     others = [each for each in _stages(table) if each.path != last.path]
@@ -84,9 +85,9 @@ def _at(table: Sequence[Layer], index: int) -> list[Layer]:
 
 def _named(table: Sequence[Layer], name: str) -> list[Layer]:
     exact = _exact(table, name)
-    if exact is not None and (exact.showable or name not in WORDS):
+    # A container of that name (`stages` in many models of timm) must not hide the word; what it gives, its last member does.
+    if exact is not None and (name not in WORDS or (exact.showable and not _has_inner(table, exact))):
         return [called(exact, table)]
-    # A container of that name (`encoder.stages`) must not hide the word.
     meant = _by_word(table, name) if name in WORDS else None
     if meant is not None:
         return meant
@@ -149,7 +150,10 @@ def _by_word(table: Sequence[Layer], name: str) -> list[Layer] | None:
 
 def _pictures(table: Sequence[Layer]) -> list[Layer]:
     """The calls that give pictures of more than one pixel; attention weights are no pictures of the image."""
-    shown = [each for each in in_order(table) if each.path and each.showable and not each.attention]
+    ran = [each for each in in_order(table) if each.path and each.showable]
+    # What has no receptive field although a later layer has one wasn't made from the image: a table of positions.
+    followed = max((at for at, each in enumerate(ran) if each.receptive), default=-1)
+    shown = [each for at, each in enumerate(ran) if (each.receptive or at > followed) and not each.attention]
     return [each for each in shown if len(each.spatial) >= 2 and max(each.spatial) > 1]
 
 
@@ -210,10 +214,17 @@ def _by_glob(table: Sequence[Layer], name: str) -> list[Layer] | None:
 def _unknown(table: Sequence[Layer], name: str) -> str:
     names = [known for each in table for known in (each.path, *each.aliases, *ends(each.path))]
     hint = near(name, names)
+    parts = [each.strip() for each in name.split(",")]
+    if len(parts) > 1 and any(each in names or each in WORDS for each in parts):
+        hint = f" A name is one layer: give several as a list, {parts}, or with an -l for each."
     if not hint:
         shown = [each for each in table if each.showable]
         hint = f" The model has {len(table)} layers: {some(shown or list(table))}."
     return f"no layer {name!r}.{hint} `layers()` lists them all"
+
+
+def _has_inner(table: Sequence[Layer], layer: Layer) -> bool:
+    return any(each.path.startswith((layer.path + ".", layer.path + "/")) for each in table)
 
 
 def _ends_with(layer: Layer, name: str) -> bool:

@@ -170,7 +170,9 @@ def run_show(options: argparse.Namespace) -> int:
         for path in job.run(step):
             print(path)
     if "last" in (options.layer or ["last"]):
-        _say(scope.layers().explained("last"))
+        said = scope.explained("last")
+        if said:
+            _say(said)
     for id, reason in job.skipped:
         _say(f"skipped {id}: {reason}")
     return SKIPPED if job.skipped else DONE

@@ -67,6 +67,11 @@ class Scope:
         fed = self._blank() if images is None else next(self._fed(images, 1, []))
         return self._table(fed)
 
+    def explained(self, word: str) -> str:
+        """Which layer `last` was in the latest table; `""` before any was made. Runs nothing."""
+        table = next(reversed(self._tables.values()), None)
+        return table.explained(word) if table is not None else ""
+
     def capture(
         self,
         images: Any,

@@ -128,6 +128,20 @@ def test_the_field_goes_through_tokens_gates_and_slices():
         assert "roll" in reasons["rolled"]
 
 
+def test_a_norm_over_places_sees_the_whole_image_and_one_over_channels_its_own():
+    class Norms(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.places, self.channels = nn.Identity(), nn.Identity()
+
+        def forward(self, x):
+            return self.channels(x.norm(dim=1, keepdim=True)) + self.places(x.norm(2, (2, 3), keepdim=True))
+
+    rows = {each.path: each for each in TorchBackend().layers(Norms(), np.zeros((1, 3, 8, 8), np.float32))}
+    assert describe(rows["places"].receptive) == "whole image"
+    assert describe(rows["channels"].receptive) == "1×1 /1 @0"
+
+
 def test_what_is_written_through_a_view_is_not_claimed():
     class Writes(nn.Module):
         def __init__(self):

@@ -93,6 +93,14 @@ MODELS = {
     "timm convnext": (from_timm("convnext_atto"), (64, 96), "stem", "stages.1", (8, 12), ()),
     "timm pvt": (from_timm("pvt_v2_b0"), (64, 96), "patch_embed", "stages.1", (8, 12), ()),
     "timm mobilevit": (from_timm("mobilevit_xxs"), (64, 96), "stem", "stages.2", (8, 12), ()),
+    "timm maxvit": (
+        from_timm("maxvit_rmlp_pico_rw_256"),
+        (256, 256), "stem", "stages.0.blocks.0.conv", (64, 64), (),
+    ),
+    "timm coatnet": (
+        from_timm("coatnet_nano_rw_224"),
+        (224, 224), "stem", "stages.1", (28, 28), (),
+    ),
     "torchvision vit": (torchvision_vit, (64, 64), "conv_proj", "encoder", (4, 4), CLS),
     "torchvision swin": (torchvision_swin, (64, 96), "features.0", "features.3", (8, 12), ()),
     "torchvision convnext": (torchvision_convnext, (64, 96), "features.0", "features.3", (8, 12), ()),
@@ -224,6 +232,50 @@ def test_a_masked_autoencoder_has_no_grid_and_says_why():
     for layer in tokens:
         assert layer.grid is None
         assert "shuffles its patches" in layer.note
+
+
+def test_unrolled_tokens_have_no_grid_and_say_why():
+    model = timm.create_model("hiera_tiny_224", embed_dim=16, num_heads=1, stages=(1, 1, 1, 1))
+    table = ls.open(model, preprocess=None).layers(dark(224, 224))
+    assert {each.grid for each in table} == {None}
+    assert "window by window" in next(each for each in table if each.path == "blocks.1.attn.qkv").note
+
+
+def test_a_linear_layer_keeps_the_axes_that_it_does_not_touch():
+    """CaiT mixes the heads of its attention weights by linear layers: they stay attention weights."""
+    model = timm.create_model("cait_xxs24_224", img_size=64, depth=1, embed_dim=16, num_heads=2)
+    rows = {each.path: each for each in ls.open(model, preprocess=None).layers(dark(64, 64))}
+    assert rows["blocks.0.attn.proj_w"].axes == "bqkc"
+    assert rows["blocks.0.attn.attn_drop"].axes == "bcqk"
+
+    class SequenceFirst(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.norm, self.linear = nn.Conv2d(3, 8, 4, 4), nn.LayerNorm(8), nn.Linear(8, 5)
+
+        def forward(self, x):
+            return self.linear(self.norm(self.conv(x).flatten(2).permute(2, 0, 1)))
+
+    scope = ls.open(SequenceFirst(), preprocess=None)
+    assert [each.axes for each in scope.layers(dark(8, 12))] == ["bchw", "nbc", "nbc", "nbc"]
+    assert scope.capture(np.zeros((2, 3, 8, 12), np.float32), "linear")["linear"].values.shape == (2, 2, 3, 5)
+
+
+@pytest.mark.parametrize(
+    ("build", "last", "stages"),
+    [
+        (lambda: torchvision.models.resnet18(), "layer4", [32, 16, 8, 4, 2]),
+        (torchvision_vit, "encoder", [4]),
+        # Its classifier has a 1 × 1 picture, which is not what anybody wants to look at.
+        (lambda: torchvision.models.mobilenet_v3_small(), "features", [32, 16, 8, 4, 2]),
+        # `stages` is a module there, and the word all the same.
+        (from_timm("convnext_atto"), "norm_pre", [16, 8, 4, 2]),
+    ],
+)
+def test_last_and_stages_of_real_models(build, last, stages):
+    table = ls.open(build(), preprocess=None).layers(dark(64, 64))
+    assert [each.path for each in table.choose("last")] == [last]
+    assert [each.spatial for each in table.choose("stages")] == [(each, each) for each in stages]
 
 
 def test_a_count_that_does_not_factor_is_a_sequence():

@@ -138,7 +138,7 @@ class TorchAxes:
         if isinstance(module, CHANNELS_FIRST):
             return _channels_first(module, rank)
         if isinstance(module, CHANNELS_LAST):
-            return LAST[rank]
+            return self._channels_last(inputs, rank)
         if isinstance(module, nn.LayerNorm | getattr(nn, "RMSNorm", nn.LayerNorm)):
             return self._layer_norm(module, inputs, rank)
         if isinstance(module, nn.Flatten):
@@ -152,7 +152,12 @@ class TorchAxes:
         known = self._known(inputs) if type(module) not in (nn.LayerNorm, getattr(nn, "RMSNorm", None)) else None
         if known is not None and len(known) == rank:
             return known
-        return FIRST[rank] if type(module).__name__.endswith("2d") else LAST[rank]
+        return FIRST[rank] if type(module).__name__.endswith("2d") else self._channels_last(inputs, rank)
+
+    def _channels_last(self, inputs: tuple[Any, ...], rank: int) -> str | None:
+        """For what works along the last axis: the others stay what they were (`nbc`, `bqkc`), where that is known."""
+        known = self._known(inputs) or ""
+        return known if len(known) == rank and known.endswith("c") else LAST[rank]
 
     def _inherited(self, name: str, inputs: tuple[Any, ...], tensor: torch.Tensor) -> str | None:
         """From the tensor itself, the view it is, the input it resembles, the last child, or the last of its shape."""

@@ -12,7 +12,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..places import Places, followed, seen
 from ..receptive import Field
-from .torch_field_rules import RULES, Step, tensors_in
+from .torch_field_rules import RULES
+from .torch_field_step import Step, tensors_in
 from .torch_run import parts_of
 
 INPUT_AXES = {4: "bchw", 5: "bcdhw"}

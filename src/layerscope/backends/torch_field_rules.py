@@ -2,72 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from functools import partial
-from typing import Any
-
-import torch
 
 from ..places import Factor, Places, constant
-from ..receptive import Field, adapted, resized, transposed, window
-
-
-class Step:
-    """One operation: its arguments, the places of those that have any, and the shape of one tensor that came out."""
-
-    def __init__(
-        self,
-        args: Sequence[Any],
-        kwargs: Mapping[str, Any],
-        known: Mapping[int, Places],
-        shape: tuple[int, ...],
-        at: int,
-    ) -> None:
-        self.args, self.kwargs, self.known, self.shape, self.at = args, kwargs, known, shape, at
-
-    def arg(self, at: int, default: Any = None) -> Any:
-        return self.args[at] if len(self.args) > at else default
-
-    def places(self, tensor: torch.Tensor) -> Places:
-        return self.known.get(id(tensor)) or constant(tuple(tensor.shape))
-
-    @property
-    def source(self) -> Places:
-        return self.places(self.args[0])
-
-    def pointwise(self) -> Places:
-        every = [self.places(each) for each in tensors_in([*self.args, *self.kwargs.values()])]
-        return every[0].over(every[1:])
-
-    def windows(self, rule: Callable[..., Field], *options: Any) -> Places:
-        """Along the spatial dimensions, the last ones, with the i-th of each option."""
-        source = self.source
-        rank = len(source.dims)
-        count = rank - 2 if rank > 2 else 1
-        rules = {
-            rank - count + at: partial(
-                lambda field, values: rule(field, *values), values=[_at(each, at) for each in options]
-            )
-            for at in range(count)
-        }
-        return source.windowed(rules, self.shape)
-
-
-def tensors_in(values: Sequence[Any]) -> list[torch.Tensor]:
-    """The tensors among arguments, also those in lists of them."""
-    found: list[torch.Tensor] = []
-    for each in values:
-        if isinstance(each, torch.Tensor):
-            found.append(each)
-        elif isinstance(each, list | tuple):
-            found += tensors_in(each)
-    return found
-
-
-def _at(option: Any, at: int) -> Any:
-    if isinstance(option, list | tuple):
-        return option[at] if len(option) > 1 else option[0]
-    return option
+from ..receptive import adapted, resized, transposed, window
+from .torch_field_step import Step
 
 
 def _convolution(step: Step) -> Places:
@@ -125,6 +65,13 @@ def _slice(step: Step) -> Places:
 
 def _reduce(step: Step) -> Places:
     dims = step.arg(1)
+    dims = [dims] if isinstance(dims, int) else dims
+    return step.source.reduced(dims or None, keep=len(step.shape) == len(step.source.dims))
+
+
+def _reduce_norm(step: Step) -> Places:
+    """(input, order, dims, keepdim), unlike the other reductions."""
+    dims = step.arg(2)
     dims = [dims] if isinstance(dims, int) else dims
     return step.source.reduced(dims or None, keep=len(step.shape) == len(step.source.dims))
 
@@ -269,7 +216,8 @@ def _rules() -> dict[str, Callable[[Step], Places]]:
         _pad: "constant_pad_nd reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d"
         " replication_pad3d",
         _slice: "slice",
-        _reduce: "all any mean sum amax amin max min logsumexp norm linalg_vector_norm prod",
+        _reduce: "all any mean sum amax amin max min logsumexp prod",
+        _reduce_norm: "norm linalg_vector_norm",
         _reduce_var: "var std",
         _softmax: "_softmax _log_softmax softmax log_softmax cumsum",
         _layer_norm: "native_layer_norm",

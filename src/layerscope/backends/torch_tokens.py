@@ -22,6 +22,7 @@ PREFIX = {
     "storage_tokens": "reg",
 }
 SHUFFLED = "a masked autoencoder's encoder shuffles its patches, so they lie on no grid"
+UNROLLED = "Hiera keeps its tokens window by window, so they lie in no order of rows"
 
 
 class TokenGrids:
@@ -30,6 +31,7 @@ class TokenGrids:
     def __init__(self, model: nn.Module | None = None) -> None:
         self.prefix = stated_prefix(model) if model is not None else None
         self._shuffled = getattr(getattr(model, "config", None), "mask_ratio", None) is not None
+        self._unrolled = model is not None and any(type(each).__name__ == "Unroll" for each in model.modules())
         self._grids: list[Grid] = []
         self._exact: list[Grid] = []
 
@@ -56,6 +58,8 @@ class TokenGrids:
             return None, (), windows(rows)
         if self._shuffled and not name.startswith("decoder"):
             return None, (), SHUFFLED
+        if self._unrolled:
+            return None, (), UNROLLED
         grid = self._seen(tokens, seen) or self._counted(tokens)
         if grid is None:
             return None, (), ""

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from .torch_run import parts_of
+from .torch_run import kind_of, parts_of
 from .torch_watch import ModuleWatch
 
 KIND = "AttentionMap"
@@ -19,7 +19,9 @@ NAME = "attention_map"
 RECOMPUTED = "recomputed from q and k: softmax(q·kᵀ·scale + mask)"
 COMPUTED = "as computed by the model's softmax"
 RETURNED = "as MultiheadAttention returns them with need_weights=True"
-SOFTMAX = (functional.softmax, torch.softmax, torch.Tensor.softmax)
+# The operators are what exported models call.
+SOFTMAX = (functional.softmax, torch.softmax, torch.Tensor.softmax, torch.ops.aten.softmax.int)
+FUSED = (functional.scaled_dot_product_attention, torch.ops.aten.scaled_dot_product_attention.default)
 
 # (name of the module, the module, the weights, how they were found) -> what the model goes on with, or `None`
 Told = Callable[[str, nn.Module, torch.Tensor, str], torch.Tensor | None]
@@ -44,13 +46,13 @@ class AttentionWatch(ModuleWatch):
         return out
 
     def _called(self, func: Any, args: Any, kwargs: Any) -> Any:
-        seen = func is functional.scaled_dot_product_attention or func is functional.multi_head_attention_forward
+        seen = func in FUSED or func is functional.multi_head_attention_forward
         if not (seen or func in SOFTMAX) or not self.running:
             return func(*args, **kwargs)
         name, module = self._inside()
         if not self._wanted(module):
             return func(*args, **kwargs)
-        if func is functional.scaled_dot_product_attention:
+        if func in FUSED:
             return self._fused(name, module, func, args, kwargs)
         if func is functional.multi_head_attention_forward:
             self._told(name, module, _returned(func, args, kwargs), RETURNED)
@@ -63,7 +65,7 @@ class AttentionWatch(ModuleWatch):
 
     def _inside(self) -> tuple[str, nn.Module]:
         """The module that attends: the innermost that runs, or the one around it where that is a softmax of its own."""
-        at = -2 if isinstance(self.running[-1][1], nn.Softmax) and len(self.running) > 1 else -1
+        at = -2 if kind_of(self.running[-1][1]) == "Softmax" and len(self.running) > 1 else -1
         return self.running[at][:2]
 
     def _fused(self, name: str, module: nn.Module, func: Any, args: Any, kwargs: Any) -> Any:

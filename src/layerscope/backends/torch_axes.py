@@ -12,7 +12,7 @@ from ..axes import AxesTrace, permuted_view
 from ..layer import Layer
 from .torch_attention import attends, map_axes
 from .torch_flow import Flow
-from .torch_run import parts_of
+from .torch_run import kind_of, parts_of
 from .torch_tokens import TokenGrids, windows
 from .torch_watch import same_memory
 
@@ -143,6 +143,8 @@ class TorchAxes:
             return self._layer_norm(module, inputs, rank)
         if isinstance(module, nn.Flatten):
             return "bcn" if module.start_dim == 2 and rank == 3 else "bc" if rank == 2 else None
+        if kind_of(module) in ("Linear", "LayerNorm", "RMSNorm") and _one_weight(module):
+            return self._channels_last(inputs, rank)
         return None
 
     def _layer_norm(self, module: nn.Module, inputs: tuple[Any, ...], rank: int) -> str | None:
@@ -187,6 +189,12 @@ class TorchAxes:
                 if axes is not None:
                     return axes
         return None
+
+
+def _one_weight(module: nn.Module) -> bool:
+    """Whether a layer of an exported model, which keeps its class's name alone, works along the last axis alone."""
+    weight = module._parameters.get("weight")
+    return weight is not None and weight.ndim == (2 if kind_of(module) == "Linear" else 1)
 
 
 def _channels_first(module: nn.Module, rank: int) -> str | None:

@@ -11,13 +11,26 @@ import torch
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from ..axes import AxesTrace
+from .torch_watch import base_name
 
 Grid = tuple[int, int]
 
 MOVES = {"permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis"}
 RESHAPES = {"reshape", "view", "flatten", "unflatten", "reshape_as", "view_as"}
 # The result has the axes of the first tensor, though not its sizes.
-KEEPS = {"cat", "concat", "concatenate", "pad", "roll", "linear", "interpolate", "chunk", "split", "tensor_split"}
+KEEPS = {
+    "cat",
+    "concat",
+    "concatenate",
+    "pad",
+    "roll",
+    "linear",
+    "interpolate",
+    "chunk",
+    "split",
+    "tensor_split",
+    "slice",
+}
 # Channels-first by what they are, like the layers of their names.
 FIRST = {3: "bcn", 4: "bchw", 5: "bcdhw"}
 LAYERS = re.compile(
@@ -58,7 +71,7 @@ class Flow:
             self._grids[tensor] = grid
 
     def follow(self, func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], out: Any) -> None:
-        name = getattr(func, "__name__", "")
+        name = base_name(func)
         if LAYERS.fullmatch(name):
             for result in _tensors((out,)):
                 if result.ndim in FIRST:
@@ -96,6 +109,8 @@ class Flow:
             return (axes if result.ndim == source.ndim else _moved(func, args, kwargs, axes)), grid
         if name == "__getitem__":
             return _sliced(axes, args[1]), grid
+        if name == "select" and args and args[0] is source:
+            return axes[: args[1] % len(axes)] + axes[args[1] % len(axes) + 1 :], grid
         if name in KEEPS:
             return (axes if source.ndim == result.ndim else None), grid
         same = [known for each, known in sources if each.shape == result.shape]

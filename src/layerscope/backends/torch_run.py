@@ -134,6 +134,14 @@ def _tensor(model: torch.nn.Module, value: Any) -> Any:
     return value.to(like.device, kind)
 
 
+def kind_of(module: torch.nn.Module) -> str:
+    """The module's class name, its original one where `torch.export` kept it."""
+    name = type(module).__name__
+    original = getattr(module, "type_name", None) if callable(getattr(module, "type_name", None)) else None
+    kept = original() if original else None
+    return kept.rpartition(".")[2] if isinstance(kept, str) and kept else name
+
+
 def parts_of(output: Any, name: str = "", depth: int = 0) -> dict[str, torch.Tensor]:
     """Every tensor in a module's output by its place: `""`, `"[0]"`, `".logits"`, `".hidden_states[2]"`."""
     if isinstance(output, torch.Tensor):

@@ -13,7 +13,7 @@ from ..layer import Layer
 from . import torch_attention as attention
 from .torch_axes import TorchAxes
 from .torch_field import FieldTrace
-from .torch_run import main_part, parts_of
+from .torch_run import kind_of, main_part, parts_of
 from .torch_watch import FUNCTION, alone, kind_of_function, makes_weights
 
 
@@ -155,14 +155,6 @@ def _inner_names(path: str, names: dict[Any, list[str]], modules: dict[str, Any]
         return [path]
     short = path.removesuffix("()")
     return [path] if short in modules else [path, short]
-
-
-def kind_of(module: torch.nn.Module) -> str:
-    """The module's class name, its original one where `torch.export` kept it."""
-    name = type(module).__name__
-    original = getattr(module, "type_name", None) if callable(getattr(module, "type_name", None)) else None
-    kept = original() if original else None
-    return kept.rpartition(".")[2] if isinstance(kept, str) and kept else name
 
 
 def _all_names(model: torch.nn.Module) -> dict[torch.nn.Module, list[str]]:

@@ -17,7 +17,7 @@ PLAIN = {
     "index_select", "masked_fill", "moveaxis", "movedim", "narrow", "new_empty", "new_full", "new_ones",
     "new_tensor", "new_zeros", "numpy", "ones_like", "pad", "permute", "rand_like", "randn_like", "repeat",
     "repeat_interleave", "requires_grad", "reshape", "reshape_as", "resolve_conj", "resolve_neg", "roll", "select",
-    "set", "setitem", "squeeze", "swapaxes", "swapdims", "t", "to", "to_dense", "transpose", "type", "type_as",
+    "set", "setitem", "slice", "squeeze", "swapaxes", "swapdims", "t", "to", "to_dense", "transpose", "type", "type_as",
     "unflatten", "unsqueeze", "view", "view_as", "zero", "zeros_like",
 }  # fmt: skip
 FUNCTION = re.compile(r"(?:(.*)\.)?(\w+)\(\)")
@@ -70,7 +70,7 @@ class FunctionWatch(ModuleWatch):
         if not given or (not in_place and any(same_memory(each, out) for each in given)):
             return out  # made from nothing, or a view
         address = self._address(module, used, base)
-        instead = self._told(name, module, address, resolve_name(func) or base, out, in_place)
+        instead = self._told(name, module, address, _resolved(func) or base, out, in_place)
         return out if instead is None else instead
 
     def _address(self, module: nn.Module, used: dict[str, int], base: str) -> str:
@@ -83,13 +83,18 @@ def computes(out: torch.Tensor) -> bool:
     return out.is_floating_point() or out.is_complex() or out.is_quantized
 
 
+def base_name(func: Any) -> str:
+    """A function's name; exported models call operators, whose names go on with the overload: `add.Tensor`."""
+    return str(getattr(func, "__name__", "")).partition(".")[0]
+
+
 def plain_name(func: Any) -> tuple[str, bool]:
     """A function's name without what marks operators and in-place variants, and whether it writes into its argument.
 
-    >>> plain_name(torch.Tensor.__radd__), plain_name(torch.Tensor.add_), plain_name(torch.cat)
+    >>> plain_name(torch.Tensor.__radd__), plain_name(torch.Tensor.add_), plain_name(torch.ops.aten.cat.default)
     (('add', False), ('add', True), ('cat', False))
     """
-    name = str(getattr(func, "__name__", ""))
+    name = base_name(func)
     operator = re.fullmatch(r"__(\w+?)__", name)
     if operator:
         bare = operator[1]
@@ -99,6 +104,10 @@ def plain_name(func: Any) -> tuple[str, bool]:
     if name.endswith("_") and not name.startswith("_"):
         return name.rstrip("_"), True
     return name.strip("_"), False
+
+
+def _resolved(func: Any) -> str:
+    return f"torch.{base_name(func)}" if isinstance(func, torch._ops.OpOverload) else resolve_name(func) or ""
 
 
 def _of_torch(module: nn.Module) -> bool:

@@ -63,13 +63,22 @@ def quantised() -> onnx.ModelProto:
     return model_of(nodes, ["n", 3, 6, 6], ["out"], weights, opset=19)
 
 
-def test_int8_codes_and_what_they_stand_for() -> None:
+def test_an_operator_and_the_codes_of_its_output_are_one_layer() -> None:
     batch = random(2, 3, 6, 6)
     found = table(quantised(), batch)
-    assert list(found) == ["quantise", "dequantise", "conv", "relu", "quantise2", "dequantise2", ""]
-    assert "codes" in found["quantise"].note
+    assert list(found) == ["quantise", "conv", "relu", ""]
+    assert [each.note for each in found.values()] == [
+        "quantised to int8, shown dequantised",
+        "",
+        *["quantised to int8, shown dequantised"] * 2,
+    ]
     assert_all_equal(quantised(), batch)
-    assert BACKEND.capture(quantised(), batch, ["quantise2"])["quantise2"].values.dtype == np.int8
+    expected = reference(quantised(), {"x": batch})
+    for name in ("relu", "quantise2", "q2", "dequantise2", "out", ""):
+        captured = BACKEND.capture(quantised(), batch, [name])[name]
+        assert captured.dtype == "int8"
+        np.testing.assert_allclose(captured.values, expected["out"], rtol=1e-6)
+    assert BACKEND.capture(quantised(), batch, ["conv"])["conv"].dtype == ""
 
 
 @pytest.mark.parametrize("seed", range(10))

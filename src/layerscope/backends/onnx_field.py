@@ -20,15 +20,22 @@ CODES = {onnx.TensorProto.INT8, onnx.TensorProto.UINT8, onnx.TensorProto.INT4, o
 # Their constants are options, no weights.
 NO_WEIGHTS = {"Resize", "Upsample", "Clip", "Pad", "Dropout", "QuantizeLinear", "DequantizeLinear", "TopK", "Range"}
 
+# Where the weights are among the inputs of operators on codes; the others are scales and zero points.
+STORED = {"QLinearConv": (3, 8), "QLinearMatMul": (3,), "QGemm": (3, 6), "ConvInteger": (1,), "MatMulInteger": (1,)}
+
 
 def weights_of(graph: Graph, node: onnx.NodeProto) -> dict[str, int]:
     """The stored weights that a node reads, also through casts and dequantisation, and how many numbers each has."""
     found: dict[str, int] = {}
     if node.op_type in NO_WEIGHTS:
         return found
-    for name in node.input:
+    inputs, kinds = list(node.input), FLOATS | CODES
+    if node.op_type in STORED:
+        inputs = [inputs[at] for at in STORED[node.op_type] if at < len(inputs)]
+        kinds |= {onnx.TensorProto.INT32}  # biases of convolutions on codes
+    for name in inputs:
         tensor = graph.initializers.get(graph.weight_name(name)) if name and name not in graph.data else None
-        if tensor is not None and len(tensor.dims) and tensor.data_type in FLOATS | CODES:
+        if tensor is not None and len(tensor.dims) and tensor.data_type in kinds:
             found[tensor.name] = prod(tensor.dims)
     return found
 
@@ -216,6 +223,20 @@ def _gemm(step: Step) -> Places:
     return one.times(two, step.shape)
 
 
+def _joined_codes(step: Step) -> Places:
+    """Concat of codes: scale and zero point of the result, then three inputs for each part."""
+    every = [step.input(at) for at in range(2, len(step.node.input), 3)]
+    return every[0].joined(every[1:], int(step.said["axis"]))
+
+
+def _quantised_product(step: Step) -> Places:
+    one, two = step.input(0), step.input(3)
+    if step.node.op_type == "QGemm":
+        one = one.permuted([1, 0]) if step.said.get("transA") else one
+        two = two.permuted([1, 0]) if step.said.get("transB") else two
+    return one.times(two, step.shape)
+
+
 def _gathered(step: Step) -> Places:
     source, axis = step.source, int(step.said.get("axis", 0))
     if not source.fields:
@@ -328,9 +349,12 @@ def _rules() -> dict[str, Callable[[Step], Places]]:
         (_expanded, "Expand"),
         (_regrouped, "DepthToSpace SpaceToDepth"),
         (_merge, "Add Sub Mul Div Pow Min Max Sum Mean PRelu Where Mod And Or Xor Equal Less Greater LessOrEqual"),
-        (_merge, "GreaterOrEqual BiasGelu"),
+        (_merge, "GreaterOrEqual BiasGelu QLinearAdd QLinearMul"),
+        (_joined_codes, "QLinearConcat"),
+        (_quantised_product, "QLinearMatMul QGemm"),
         (_same, "BatchNormalization LRN Dropout Cast Identity Clip Relu LeakyRelu Elu Selu Celu Sigmoid HardSigmoid"),
         (_same, "HardSwish Tanh Softplus Softsign Gelu FastGelu QuickGelu Swish Mish ThresholdedRelu Erf Exp Log Sqrt"),
+        (_same, "QLinearSigmoid QLinearLeakyRelu"),
         (_same, "Reciprocal Abs Neg Floor Ceil Round Sign Not Sin Cos QuantizeLinear DequantizeLinear IsNaN"),
     )
     return {name: rule for rule, names in table for name in names.split()}

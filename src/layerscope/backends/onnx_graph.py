@@ -14,8 +14,8 @@ import onnx
 from onnx import numpy_helper
 
 from ..errors import ModelNotReadable
-from .onnx_codes import Coding, codings
 from .onnx_files import SideFiles, is_outside, loaded, location, pointed, stored, tensors_inside, with_inside_loaded
+from .onnx_quantised import Codes, codes_of
 
 PROTOBUF_LIMIT = 2**31 - 1
 SHAPE_BOOKKEEPING = {"Shape", "Size"}
@@ -60,14 +60,21 @@ class Graph:
         return found
 
     @cached_property
+    def codes(self) -> dict[str, Codes]:
+        """The tensors with data that hold codes of a few bits, and what the codes stand for."""
+        return codes_of(self.nodes, self.data)
+
+    @property
     def quantised(self) -> bool:
         """Whether data goes through codes of a few bits on its way."""
-        return any(node.op_type == "DequantizeLinear" and node.input[0] in self.data for node in self.nodes)
+        return bool(self.codes)
 
-    @cached_property
-    def codings(self) -> dict[str, Coding]:
-        """What turns the codes that quantised operators make into values."""
-        return codings(self.nodes, self.constant)
+    def code_type(self, tensor: str) -> str:
+        """The type of a tensor's codes, by that of their zero point: `uint8` where it has none."""
+        zero = self.initializers.get(self.codes[tensor].zero)
+        if zero is None:
+            return "uint8"
+        return str(onnx.TensorProto.DataType.Name(zero.data_type)).lower()
 
     @cached_property
     def foreign(self) -> dict[str, str]:
@@ -173,20 +180,17 @@ class Cut:
         return digest.digest()
 
 
-def cut(
-    graph: Graph, tensors: Sequence[str], files: SideFiles | None, cast: Mapping[str, Sequence[str]] | None = None
-) -> Cut:
+def cut(graph: Graph, tensors: Sequence[str], files: SideFiles | None, cast: Sequence[str] = ()) -> Cut:
     """The part of a model that gives `tensors`: only the nodes and weights that they need.
 
-    The tensors in `cast` come out as float32, as `<tensor>:float32`: cast, or, where it names a scale and a zero point for
-    them, dequantised. `files` are the side files with its weights.
+    Codes come out as the values they stand for, the tensors in `cast` as float32. `files` are the side files with its weights.
     Weights of more than 1 MB aren't serialised, so protobuf's limit of 2 GB doesn't hold for them; raises
     `ModelNotReadable` where the rest is over it.
     """
     made = empty_like(graph.model)
-    nodes = [graph.nodes[at] for at in graph.ancestors(tensors)]
-    cast = cast or {}
-    needed = {name for node in nodes for name in needs(node)} | set(tensors)
+    decoding = {name for each in tensors if each in graph.codes for name in graph.codes[each].names}
+    nodes = [graph.nodes[at] for at in graph.ancestors((*tensors, *decoding))]
+    needed = {name for node in nodes for name in needs(node)} | set(tensors) | decoding
     made.graph.input.extend(graph.inputs)
     made.graph.node.extend(with_inside_loaded(each, files) for each in nodes)
     weights, outside = {}, []
@@ -206,11 +210,11 @@ def cut(
     for name in tensors:
         if name in cast:
             wide = f"{name}:float32"
-            if cast[name]:
-                made.graph.node.append(onnx.helper.make_node("DequantizeLinear", [name, *cast[name]], [wide]))
-            else:
-                made.graph.node.append(onnx.helper.make_node("Cast", [name], [wide], to=onnx.TensorProto.FLOAT))
+            made.graph.node.append(onnx.helper.make_node("Cast", [name], [wide], to=onnx.TensorProto.FLOAT))
             made.graph.output.add(name=wide)
+        elif name in graph.codes:
+            made.graph.node.append(graph.codes[name].decoded(name, f"{name}:decoded"))
+            made.graph.output.add(name=f"{name}:decoded")
         else:
             made.graph.output.add(name=name)
     _check_size(made, tensors)

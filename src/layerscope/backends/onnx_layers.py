@@ -16,7 +16,7 @@ from .onnx_model import Output
 from .onnx_run import Feeds, sizes
 
 FUSED = {"FusedConv": "Conv", "NhwcFusedConv": "Conv", "FusedGemm": "Gemm"}
-CODES = ("QuantizeLinear", "QLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger")
+SUMS = {"ConvInteger", "MatMulInteger"}
 
 
 def inferred_shapes(graph: Graph, feeds: Feeds) -> dict[str, tuple[int, ...] | None]:
@@ -48,10 +48,10 @@ def layer_of(graph: Graph, output: Output, shapes: Mapping[str, tuple[int, ...] 
     notes = [output.address.note]
     if bodies(node) or graph.is_function(node):
         notes.append("its body can't be looked into")
-    if tensor in graph.codings:
-        notes.append("quantised: its codes are shown as the values they stand for")
-    elif node.op_type.startswith(CODES):
-        notes.append("quantised codes, not values")
+    if tensor in graph.codes:
+        notes.append(f"quantised to {graph.code_type(tensor)}, shown dequantised")
+    elif node.op_type in SUMS:
+        notes.append("sums of codes, scaled later")
     if shape is None and tensor in graph.foreign:
         notes.append(f"behind {graph.foreign[tensor]}, an operator that ONNX Runtime doesn't have")
     elif shape is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,11 +18,12 @@ from .onnx_run import Sessions
 
 @dataclass(frozen=True)
 class Output:
-    """One tensor of the graph as a layer: where it is made, and its address."""
+    """One tensor of the graph as a layer: where it is made, its address, and the tensors that it is shown for as well."""
 
     tensor: str
     node: onnx.NodeProto
     address: Address
+    also: tuple[str, ...] = ()
 
 
 class OnnxModel:
@@ -57,12 +59,12 @@ class OnnxModel:
             named = [name for name in node.output if name]
             for part, tensor in enumerate(named):
                 found.append(Output(tensor, node, _part(address, part, tensor)))
-        return found
+        return merged(graph, found) if graph.codes else found
 
     @cached_property
     def final(self) -> Output | None:
         """The tensor that the model gives first, where a layer makes it."""
-        by_tensor = {each.tensor: each for each in self.outputs}
+        by_tensor = {tensor: each for each in self.outputs for tensor in (each.tensor, *each.also)}
         return next((by_tensor[name] for name in self.graph.outputs if name in by_tensor), None)
 
     @cached_property
@@ -87,3 +89,40 @@ def _part(address: Address, part: int, tensor: str) -> Address:
     if not part:
         return address
     return replace(address, path=f"{address.path}[{part}]", aliases=(tensor,))
+
+
+def merged(graph: Graph, outputs: Sequence[Output]) -> list[Output]:
+    """The layers of a quantised graph: an operator, the QuantizeLinear that alone reads it, and the DequantizeLinear after
+    that are one, shown as the values that go on from it. Their names all find it."""
+    by_tensor = {each.tensor: each for each in outputs}
+    found, gone = [], set()
+    for each in outputs:
+        if each.tensor in gone:
+            continue
+        tensor, others = each.tensor, []
+        quantised = _only_quantised(graph, tensor)
+        if quantised in by_tensor:
+            tensor = quantised
+            others.append(by_tensor[quantised])
+        for at in graph.taken_by.get(tensor, ()) if tensor in graph.codes else ():
+            node = graph.nodes[at]
+            if node.op_type == "DequantizeLinear" and node.input[0] == tensor and node.output[0] in by_tensor:
+                others.append(by_tensor[node.output[0]])
+        gone |= {other.tensor for other in others}
+        names = [
+            name for other in reversed(others) for name in (other.tensor, other.address.full, *other.address.aliases)
+        ]
+        own = [name for name in each.address.aliases if tensor == each.tensor or name != each.tensor]
+        address = replace(each.address, aliases=tuple(dict.fromkeys([*names, *own])))
+        also = tuple(dict.fromkeys(other.tensor for other in others if other.tensor != tensor))
+        found.append(replace(each, tensor=tensor, address=address, also=also))
+    return found
+
+
+def _only_quantised(graph: Graph, tensor: str) -> str:
+    """The codes of a tensor that nothing but one QuantizeLinear reads, else `""`."""
+    readers = graph.taken_by.get(tensor, ())
+    if tensor in graph.codes or tensor in graph.outputs or len(readers) != 1:
+        return ""
+    node = graph.nodes[readers[0]]
+    return node.output[0] if node.op_type == "QuantizeLinear" and node.output[0] in graph.codes else ""

@@ -40,7 +40,8 @@ class Sessions:
 
 
 class Session:
-    """A cut of a model, ready to run. `dtypes` names the type of each tensor where numpy has no such type."""
+    """A cut of a model, ready to run. `dtypes` names the type of each tensor where its values come in another: codes, and
+    types that numpy doesn't have."""
 
     def __init__(
         self,
@@ -59,12 +60,11 @@ class Session:
             if not type_.startswith("tensor("):
                 raise LayerNotCalled(f"{name!r} is no tensor but {type_}, and only a tensor has a picture")
         inner = [each.removeprefix("tensor(").removesuffix(")") for each in types]
-        coded = graph.codings
-        self.dtypes = [
-            each if each.startswith(NOT_IN_NUMPY) or name in coded else ""
-            for name, each in zip(tensors, inner, strict=True)
-        ]
-        wide = {name: coded.get(name, ()) for name, dtype in zip(tensors, self.dtypes, strict=True) if dtype}
+        self.dtypes = [each if each.startswith(NOT_IN_NUMPY) else "" for each in inner]
+        wide = [name for name, dtype in zip(tensors, self.dtypes, strict=True) if dtype]
+        for at, name in enumerate(tensors):
+            if name in graph.codes:
+                self.dtypes[at] = graph.code_type(name)
         if wide:
             self.session = opened(cut(graph, tensors, files, cast=wide), threads, graph.quantised)
         self._needed = [each.name for each in self.session.get_inputs()]

@@ -30,7 +30,7 @@ from tflite_models import (
 
 import layerscope as ls
 from layerscope import backends
-from layerscope.backends import tflite_run, tflite_schema
+from layerscope.backends import tflite_cut, tflite_run, tflite_schema
 from layerscope.backends.tflite import TfliteBackend
 from layerscope.tiny import tiny_parameters
 
@@ -290,6 +290,12 @@ def test_a_uint8_input_takes_pixels_as_they_are() -> None:
     np.testing.assert_allclose(
         found.values, (interpreter.get_tensor(last["index"]).astype(float) - zero) * scale, rtol=1e-5
     )
+
+
+def test_files_over_the_limit_of_the_format_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tflite_cut, "LIMIT", len(tiny()) // 2)
+    with pytest.raises(ls.ModelNotReadable, match="over 2 GB"):
+        captured(tiny(), IMAGES, "tiny/conv1")
 
 
 # ---- inputs ----------------------------------------------------------------------------------------------------------

@@ -315,3 +315,35 @@ def test_an_error_in_the_second_run_of_gradients():
     with pytest.raises(KeyboardInterrupt, match="second run"):
         BACKEND.capture(model, x, ["first"], 0)
     assert [vars(owner)["__call__"] for owner in (keras.Layer, keras.Operation)] == before
+
+
+class MadeInCall(keras.Model):
+    """Operations and layers that are made anew in each call, as many people write them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = K.Conv2D(4, 3)
+
+    def call(self, x: Any) -> Any:
+        around = [[0, 0], [1, 1], [1, 1], [0, 0]]
+        x = K.ReLU()(self.conv(keras.ops.pad(x, around)))
+        return K.ReLU()(keras.ops.pad(x, around) - 1)
+
+
+def test_what_is_made_in_the_call_has_the_same_name_in_every_run():
+    model, x = MadeInCall(), images(1, 6, 6, 3)
+    first = list(table(model, x))
+    assert first == ["pad", "conv", "re_lu", "pad_2", "re_lu_2", ""]
+    K.ReLU()  # Keras counts on
+    assert list(table(model, x)) == first
+    found = values(model, x, "pad", "re_lu", "pad_2", "re_lu_2")
+    same(found["pad"], np.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)]))
+    same(found["re_lu"], np.maximum(to_numpy(model.conv(found["pad"])), 0))
+    same(found["re_lu_2"], np.maximum(found["pad_2"] - 1, 0))
+
+
+def test_how_a_layer_of_keras_computes_is_no_layer():
+    model = keras.Sequential([K.ZeroPadding2D(1, name="around"), K.Conv2D(2, 3, name="conv")])
+    x = images(1, 6, 6, 3)
+    assert list(table(model, x)) == ["around", "conv", ""]
+    same(values(model, x, "around")["around"], np.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)]))

@@ -13,6 +13,7 @@ import tf_keras
 
 import layerscope as ls
 from layerscope.backends.tf_keras import TfKerasBackend
+from layerscope.errors import LayerNotCalled
 
 K = tf_keras.layers
 BACKEND = TfKerasBackend()
@@ -281,3 +282,28 @@ def test_the_message_without_tf_keras(tmp_path, monkeypatch):
         ls.open(file)
     with pytest.raises(ls.BackendMissing, match=r"pip install tf_keras"):
         ls.open(folder)
+
+
+class Unregistered(tf_keras.Model):
+    """A class without a configuration: a SavedModel of it comes back as the graph of its call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.drop, self.head = K.Conv2D(4, 3), K.Dropout(0.5), K.Dense(3)
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        return self.head(tf.reduce_mean(self.drop(tf.nn.relu(self.conv(x)), training=training), (1, 2)))
+
+
+def test_a_restored_subclassed_model_runs_and_says_why_its_layers_dont(tmp_path):
+    model, x = Unregistered(), images(2, 8, 8, 3)
+    wanted = model.predict(x, verbose=0)
+    model.save(tmp_path / "saved")
+    scope = ls.open(tmp_path / "saved", preprocess=None)
+    assert type(scope.model) is not Unregistered
+    assert [(each.path, bool(each.calls)) for each in scope.layers(x)] == [
+        ("", True), ("conv", False), ("drop", False), ("head", False)
+    ]  # fmt: skip
+    same(scope.capture(x, "output")[""].values, wanted)
+    with pytest.raises(LayerNotCalled, match=r"inside the graph of a SavedModel.*register"):
+        scope.capture(x, "conv")

@@ -86,6 +86,10 @@ class Engine:
         """The model's variables, as far as it is built."""
         return list(model.variables)
 
+    def numbers(self) -> dict[str, int]:
+        """How often the library has given each automatic name so far: 2 for `pad` after `pad` and `pad_1`."""
+        raise NotImplementedError
+
     def named(self, variable: Any) -> str:
         """The variable's path and type."""
         raise NotImplementedError

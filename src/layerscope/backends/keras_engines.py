@@ -10,6 +10,9 @@ from typing import Any
 import keras
 import numpy as np
 
+# no public name says how often automatic names were given
+from keras.src.backend.common.global_state import get_global_attribute
+
 # a layer that infers its shapes calls its children with tensors that are no results; no public name says so
 from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 
@@ -63,6 +66,9 @@ class Keras3Engine(Engine):
             layer._loss_ids.update(ids)
 
         return put_back
+
+    def numbers(self) -> dict[str, int]:
+        return dict(get_global_attribute("object_name_uids") or {})
 
     def named(self, variable: Any) -> str:
         return f"{variable.path} {tuple(variable.shape)} {variable._dtype}"

@@ -6,6 +6,7 @@ classes, and neither library is imported here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -15,6 +16,7 @@ FUSING = (
     *("Conv1D", "Conv2D", "Conv3D", "Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose"),
     *("DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D", "Dense", "EinsumDense"),
 )
+AUTOMATIC = re.compile(r"(.*?)(?:_(\d+))?", re.DOTALL)
 _classes: WeakKeyDictionary[type, frozenset[str]] = WeakKeyDictionary()
 
 
@@ -31,6 +33,11 @@ def is_a(layer: Any, *names: str) -> bool:
 def is_layer(value: Any) -> bool:
     """Whether `value` is a layer, no bare operation."""
     return is_a(value, "Layer")
+
+
+def of_library(layer: Any) -> bool:
+    """Whether the layer's own class is one of the library's, not somebody's child of it."""
+    return type(layer).__module__.partition(".")[0] in LIBRARIES
 
 
 class Child(NamedTuple):
@@ -127,9 +134,13 @@ def walk(layer: Any, place: Place = ROOT, around: tuple[int, ...] = ()) -> Itera
 
 
 class Names:
-    """The places of the layers of one run. Two layers never share a place."""
+    """The places of the layers of one run. Two layers never share a place.
 
-    def __init__(self) -> None:
+    `numbers` says how often the library had given each automatic name before the run.
+    """
+
+    def __init__(self, numbers: Mapping[str, int] | None = None) -> None:
+        self._numbers = numbers or {}
         self._known: dict[int, dict[int, Child]] = {}
         self._owner: dict[str, int] = {}
 
@@ -138,8 +149,15 @@ class Names:
         known = self._known.get(id(parent), {})
         if id(layer) not in known:
             known = self._known[id(parent)] = self._inside(parent)
-        child = known.setdefault(id(layer), Child(layer.name, layer.name, layer))
+        if id(layer) not in known:
+            known[id(layer)] = Child(self._lasting(layer.name), layer.name, layer)
+        child = known[id(layer)]
         return self.claim(at.inner(child), layer)
+
+    def _lasting(self, name: str) -> str:
+        """The name, without the library's count where that began with this run: `pad_7` would be `pad_8` in the next one."""
+        stem, number = AUTOMATIC.fullmatch(name).groups()  # type: ignore[union-attr]  # it matches every name
+        return stem if int(number or 0) >= self._numbers.get(stem, 0) else name
 
     def claim(self, place: Place, layer: Any) -> Place:
         """The place, or the next free one (`dense_2`) where another layer has it."""

@@ -124,6 +124,11 @@ class Tabulator:
             return "Input: nothing runs"
         if place.path in watch.traced:
             return "runs inside a compiled loop, where its values can't be seen"
+        if any(not each or place.path.startswith(join(each, "")) for each in watch.restored):
+            return (
+                "runs inside the graph of a SavedModel, where its values can't be seen: register the model's class"
+                " (tf_keras.saving.register_keras_serializable) and import it before opening the folder, or pass the model"
+            )
         if id(layer) in self._where:
             return f"runs as {self._where[id(layer)]!r}"
         if join(place.path.rpartition("/")[0], NAME) in self._rows:

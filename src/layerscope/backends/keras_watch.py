@@ -20,7 +20,7 @@ import numpy as np
 
 from .keras_attention import NAME, AttentionMap, attended
 from .keras_engine import Engine, Watched
-from .keras_names import ROOT, Child, Names, Place, is_a, is_layer
+from .keras_names import ROOT, Child, Names, Place, is_a, is_graph, is_layer, of_library
 
 
 class Stop(BaseException):
@@ -54,6 +54,7 @@ class Watch:
     ended: Callable[[Call], Any]
     counts: Counter[str] = field(default_factory=Counter)
     traced: set[str] = field(default_factory=set)
+    restored: set[str] = field(default_factory=set)
     names: Names = field(default_factory=Names)
     written: dict[int, tuple[Any, Any]] = field(default_factory=dict)
     stack: list[Frame] = field(default_factory=list)
@@ -67,6 +68,9 @@ class Watch:
         if self.thread != threading.get_ident() or self.engine.symbolic():
             return original(*args, **kwargs)
         parent = self.stack[-1] if self.stack else Frame(self.model, ROOT)
+        if not is_layer(layer) and of_library(parent.layer) and not is_graph(parent.layer):
+            # how a layer of the library computes, such as the padding in a ZeroPadding2D
+            return original(*args, **kwargs)
         root = layer is self.model and not self.stack
         place = ROOT if root else self.names.place(parent.layer, parent.place, layer)
         self.stack.append(Frame(layer, place))
@@ -201,7 +205,10 @@ def _function_call(original: Any) -> Any:
         watch = _watch.get()
         if watch is None or watch.thread != threading.get_ident() or watch.engine.symbolic():
             return original(self, *args, **kwargs)
-        # a compiled graph shows nothing of the layers in it
+        # a compiled graph shows nothing of the layers in it; of one that was read from a SavedModel there is no code
+        if type(self).__name__ == "RestoredFunction":
+            watch.restored.add((watch.stack[-1].place if watch.stack else ROOT).path)
+            return original(self, *args, **kwargs)
         return self.python_function(*args, **kwargs)
 
     return __call__
@@ -243,7 +250,7 @@ def run(
 
     `wanted` says of which paths attention weights are needed.
     """
-    watch = Watch(model, engine, ended, attention=wanted)
+    watch = Watch(model, engine, ended, attention=wanted, names=Names(engine.numbers()))
     with _patched(engine.watched()), _watching(watch), _as_found(model, watch), contextlib.suppress(Stop):
         forward()
     return watch

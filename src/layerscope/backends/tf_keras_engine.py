@@ -12,7 +12,8 @@ import tf_keras
 # what every variable of eager TensorFlow is written by; no public name says so
 from tensorflow.python.ops.resource_variable_ops import ResourceVariable
 
-# no public name says whether a call only infers shapes, or which tensors have no numbers
+# no public name says how often automatic names were given, whether a call only infers shapes, which tensors have no numbers
+from tf_keras.src.backend import get_default_graph_uid_map
 from tf_keras.src.engine.base_layer_utils import call_context
 from tf_keras.src.engine.keras_tensor import KerasTensor
 
@@ -76,6 +77,9 @@ class TfKerasEngine(Engine):
         # a layer with a tf.function may write while its graph is under construction
         with tf.init_scope():
             return np.array(self.raw(variable))
+
+    def numbers(self) -> dict[str, int]:
+        return {name: count for (_, name), count in get_default_graph_uid_map().items()}
 
     def named(self, variable: Any) -> str:
         kept = getattr(variable, "_variable", variable)

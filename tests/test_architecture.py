@@ -48,6 +48,9 @@ KNOWS_BOTH_KERAS = {f"backends.keras_{name}" for name in (
     "watch",
 )}  # fmt: skip
 
+# Shared as well, and imported only where TensorFlow runs.
+ON_TENSORFLOW = "backends.tensorflow_random"
+
 
 def modules():
     for path in sorted(SOURCE.rglob("*.py")):
@@ -124,6 +127,7 @@ def test_a_backend_knows_only_its_own_framework_and_the_core_it_needs(framework)
         for kind, target, _ in imports(name, path):
             if kind == "own":
                 shared = framework == "tf_keras" and target in KNOWS_BOTH_KERAS
+                shared = shared or ("keras" in framework and target == ON_TENSORFLOW)
                 assert target in BACKEND_MAY or target.startswith(f"backends.{framework}") or shared, (name, target)
             else:
                 assert target.split(".")[0] not in others, (name, target)

@@ -203,3 +203,19 @@ def test_nothing_is_left_behind():
         BACKEND.layers(model, x)
     gc.collect()
     assert len(gc.get_objects()) - before < 500
+
+
+@pytest.mark.skipif(ON != "tensorflow", reason="only Keras on TensorFlow draws from TensorFlow")
+def test_tensorflows_random_state_is_left_as_found():
+    import tensorflow as tf
+
+    model = keras.Sequential([K.Lambda(lambda x: x + tf.random.normal(tf.shape(x)), name="draws"), K.ReLU(name="last")])
+    drawn = []
+    for look in (True, False):
+        tf.random.set_seed(3)
+        drawn.append([np.array(tf.random.normal((2,)))])
+        if look:
+            BACKEND.layers(model, images(2, 3))
+            BACKEND.capture(model, images(2, 3), ["last"], 0)
+        drawn[-1] += [np.array(tf.random.normal((2,))) for _ in range(2)]
+    np.testing.assert_array_equal(*drawn)

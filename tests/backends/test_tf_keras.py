@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from pathlib import Path
 from typing import Any
@@ -307,3 +308,37 @@ def test_a_restored_subclassed_model_runs_and_says_why_its_layers_dont(tmp_path)
     same(scope.capture(x, "output")[""].values, wanted)
     with pytest.raises(LayerNotCalled, match=r"inside the graph of a SavedModel.*register"):
         scope.capture(x, "conv")
+
+
+class Draws(K.Layer):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.broken = False
+
+    def call(self, x: Any) -> Any:
+        x = x + tf.random.normal(tf.shape(x)) + tf.random.get_global_generator().normal(tf.shape(x))
+        if self.broken:
+            raise RuntimeError("broken on purpose")
+        return x
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_tensorflows_random_state_is_left_as_found(broken):
+    model, x = tf_keras.Sequential([Draws(name="draws"), K.Conv2D(2, 3)]), images(1, 6, 6, 3)
+    model(x)
+    model.layers[0].broken = broken
+
+    def drawn(between: Any) -> list[np.ndarray]:
+        tf.random.set_seed(3)
+        tf.random.get_global_generator().reset_from_seed(4)
+        first = tf.random.normal((2,))
+        between()
+        after = tf.random.normal((2,)), tf.random.normal((2,)), tf.random.get_global_generator().normal((2,))
+        return [np.array(each) for each in (first, *after)]
+
+    def captured() -> None:
+        with pytest.raises(RuntimeError, match="broken on purpose") if broken else contextlib.nullcontext():
+            BACKEND.capture(model, x, ["draws"])
+
+    for found, wanted in zip(drawn(captured), drawn(lambda: None), strict=True):
+        np.testing.assert_array_equal(found, wanted)

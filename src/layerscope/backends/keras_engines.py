@@ -96,6 +96,13 @@ class TensorflowEngine(Keras3Engine):
         with self.lib.init_scope():
             return super().frozen(variable)
 
+    @contextlib.contextmanager
+    def inference(self) -> Iterator[None]:
+        from .tensorflow_random import random_as_found
+
+        with random_as_found():
+            yield
+
 
 class TorchEngine(Keras3Engine):
     module = "torch"

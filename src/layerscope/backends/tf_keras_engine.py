@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from tf_keras.src.engine.base_layer_utils import call_context
 from tf_keras.src.engine.keras_tensor import KerasTensor
 
 from .keras_engine import Engine, Watched
+from .tensorflow_random import random_as_found
 
 
 class TfKerasEngine(Engine):
@@ -84,6 +86,11 @@ class TfKerasEngine(Engine):
     def named(self, variable: Any) -> str:
         kept = getattr(variable, "_variable", variable)
         return f"{variable.name} {tuple(variable.shape)} {kept.dtype.name}"
+
+    @contextlib.contextmanager
+    def inference(self) -> Iterator[None]:
+        with random_as_found():
+            yield
 
     def kept(self, layer: Any) -> Callable[[], None]:
         losses, eager = list(layer._losses), list(layer._eager_losses)

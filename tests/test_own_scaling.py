@@ -130,3 +130,21 @@ def test_arithmetic_in_front_of_an_onnx_model(steps, recipe, source):
 def test_arithmetic_that_tells_nothing(steps):
     pytest.importorskip("onnxruntime", reason="runs ONNX models")
     assert not ls.open(onnx_model(steps)).plan.known
+
+
+@pytest.mark.parametrize("library", ["keras", "tf_keras"])
+@pytest.mark.parametrize(
+    ("arithmetic", "recipe"),
+    [
+        (lambda x: x * 2.0 - 1.0, "unit"),
+        (lambda x: (x - 0.5) / 0.5, "unit"),
+        (lambda x: x / 255.0, "raw"),
+        (lambda x: x / 127.5 - 1.0, "raw"),
+        (lambda x: 1.0 - x, "raw"),  # its numbers don't tell
+    ],
+)
+def test_arithmetic_in_front_of_a_keras_model(library, arithmetic, recipe):
+    lib = pytest.importorskip(library)
+    given = lib.Input((16, 16, 3))
+    scope = ls.open(lib.Model(given, lib.layers.Conv2D(2, 3)(arithmetic(given))))
+    assert (scope.preprocess.name, "own arithmetic" in scope.plan.note) == (recipe, True)

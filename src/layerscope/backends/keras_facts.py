@@ -49,7 +49,7 @@ FAMILIES = (
     _family("convnext", "convnext", "", "torch"),
 )
 # operations of `preprocess_input` when it is part of the graph
-ARITHMETIC = {"GetItem", "Add", "Subtract", "Multiply", "Divide", "TrueDivide"}
+ARITHMETIC = {"GetItem", "Add", "Subtract", "Multiply", "Divide", "TrueDivide", "Truediv"}
 
 
 def facts(model: Any, on: Engine) -> Facts:
@@ -122,7 +122,7 @@ def _own_scaling(layers: list[tuple[Place, Any]], on: Engine) -> tuple[str, str]
         if is_a(layer, "Rescaling", "Normalization"):
             return f"{type(layer).__name__} layer {place.path!r}", _taken(layer, on) or "raw"
         if (not is_layer(layer) or is_a(layer, "TFOpLambda", "SlicingOpLambda")) and _operation(layer) in ARITHMETIC:
-            return f"arithmetic {place.path!r}", "raw"
+            return f"arithmetic {place.path!r}", _computed(layers) or "raw"
         if not is_a(layer, "Model") and _learns(layer):
             return "", ""
     return "", ""
@@ -139,6 +139,34 @@ def _taken(layer: Any, on: Engine) -> str | None:
     # as the layer itself does: no division by zero
     deviation = np.maximum(np.sqrt(variance), 1e-7)
     return takes(1 / deviation, -mean / deviation)
+
+
+def _computed(layers: list[tuple[Place, Any]]) -> str | None:
+    """Which pixels the arithmetic with plain numbers in front takes, as `x * 2 - 1` takes 0–1."""
+    scale, offset = 1.0, 0.0
+    for _, layer in layers:
+        if is_a(layer, "InputLayer"):
+            continue
+        name = _operation(layer)
+        number = _number(layer)
+        if name not in ARITHMETIC or number is None or (name not in ("Add", "Subtract", "Multiply") and not number):
+            break
+        if name in ("Add", "Subtract"):
+            offset += number if name == "Add" else -number
+        else:
+            factor = number if name == "Multiply" else 1 / number
+            scale, offset = scale * factor, offset * factor
+    return None if (scale, offset) == (1.0, 0.0) else takes(scale, offset)
+
+
+def _number(layer: Any) -> float | None:
+    """The plain number that an operation of the graph takes after its tensor; `None` where it takes anything else."""
+    (node, *more) = layer._inbound_nodes
+    known = getattr(node, "arguments", None)
+    args, options = (known.args, known.kwargs) if known is not None else (node.call_args, node.call_kwargs)
+    second = args[1] if len(args) > 1 else options.get("x2", options.get("y"))
+    plain = isinstance(second, int | float) and not isinstance(second, bool)
+    return float(second) if plain and not more and not isinstance(args[0], int | float) else None
 
 
 def _operation(layer: Any) -> str:

@@ -223,3 +223,8 @@ def test_a_container_does_not_hide_a_word():
     inner = ls.Layer("stages.0", "Conv", "bchw", (1, 2, 4, 4), 1, 1)
     table = ls.LayerTable([conv, inner, ls.Layer("stages", "Sequential", "bchw", (1, 2, 4, 4), 2, 1)])
     assert [each.path for each in table.choose("stages")] == ["encoder.conv", "stages"]
+    conv = ls.Layer("stages.0", "Conv", "bchw", (1, 2, 8, 8), 0, 1)
+    container = ls.Layer("stages", "Sequential", "bchw", (1, 2, 4, 4), 1, 1)
+    table = ls.LayerTable([conv, container, ls.Layer("norm", "Norm", "bchw", (1, 2, 4, 4), 2, 1)])
+    assert [each.path for each in table.choose("stages")] == ["stages.0", "norm"]
+    assert table.choose(container) == table.choose("#1") == [container], "a layer itself is never a word"

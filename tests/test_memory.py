@@ -11,6 +11,11 @@ from layerscope.testing import TinyBackend, tiny_model
 ONE = 4 * 8 * 8 * 4
 
 
+@pytest.fixture(autouse=True)
+def _ask_for_small_captures_too(monkeypatch):
+    monkeypatch.setattr("layerscope.maps.UNASKED_BYTES", 0)
+
+
 def scope(backend=None):
     return ls.open(tiny_model(), backend=backend or TinyBackend(), preprocess=None)
 

@@ -62,7 +62,8 @@ def explained(table: Sequence[Layer], word: str) -> str:
 
 def _one(table: Sequence[Layer], wanted: Any) -> list[Layer]:
     if isinstance(wanted, Layer):
-        return _named(table, wanted.path)
+        exact = _exact(table, wanted.path)
+        return [called(exact, table)] if exact is not None else _named(table, wanted.path)
     if isinstance(wanted, bool):
         raise LayerNotFound(f"a layer can't be {wanted!r}: use a path, an index or a function")
     if isinstance(wanted, int):

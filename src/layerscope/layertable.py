@@ -58,7 +58,8 @@ class LayerTable(Sequence[Layer]):
         `path:1`, one of the words `last` (the last layer whose picture has more than one pixel), `stages` (the last layer
         of each resolution) and `output`, a part of a path that ends it and ends only one (`block1_conv2`), `kind:Conv2D`,
         an index as text (`19`, `#19`), a glob (`block5_*`). An int is an index, a function keeps what it says yes to, a
-        list adds its entries up.
+        list adds its entries up. A module that holds others and is called as one of the words is found by its index or as a
+        `Layer`.
 
         Raises `LayerNotFound` with near names, or `LayerNotCalled` with the reason.
         """

@@ -22,6 +22,7 @@ from .placement import Placement
 
 log = logging.getLogger("layerscope")
 ANNOUNCE_BYTES = 2 << 30
+UNASKED_BYTES = 64 << 20  # less fits anywhere, and asking how much is free takes as long as a small layer
 
 
 class Maps(Mapping[str, FeatureMap]):
@@ -133,7 +134,7 @@ def announce(run: Run, count: int, kept: bool) -> None:
     """
     photos = sum(each.pixels.nbytes for each in run.fed.photos or ()) / len(run.fed.ids)
     one = run.bytes() / len(run.fed.ids) + photos
-    most = memory.limit()
+    most = memory.limit() if one * count > UNASKED_BYTES else None
     if most is not None and one * count > most:
         instead = "stream(), which keeps a batch at a time" if kept and count > 1 else "a smaller batch="
         raise CaptureTooLarge(

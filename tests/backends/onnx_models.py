@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 from onnx import TensorProto, numpy_helper
 from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
 from onnx.reference import ReferenceEvaluator
@@ -47,6 +48,19 @@ def table(model: Any, batch: Any) -> dict[str, Layer]:
 def reference(model: onnx.ModelProto, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Every tensor of a graph, by ONNX's own reference implementation."""
     return ReferenceEvaluator(model).run(None, feeds, intermediate=True)
+
+
+def unoptimised(proto: onnx.ModelProto, batch: np.ndarray) -> dict[str, np.ndarray]:
+    """Every tensor of a file by ONNX Runtime with all optimisations off."""
+    model = onnx.ModelProto()
+    model.CopyFrom(proto)
+    names = [name for node in model.graph.node for name in node.output]
+    del model.graph.output[:]
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return dict(zip(names, session.run(None, {"x": batch}), strict=True))
 
 
 def assert_all_equal(

@@ -8,8 +8,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx.helper import make_node
-from onnx_models import BACKEND, model_of, random, table
-from test_onnx_quantised import unoptimised
+from onnx_models import BACKEND, model_of, random, table, unoptimised
 
 OPSETS = [7, 8, 9, 10, 11, 13, 15, 18, 21, 22, 24]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import os
 from pathlib import Path
 from typing import Any
@@ -153,9 +154,9 @@ def test_a_hundred_captures_keep_sessions_and_memory_flat(tmp_path: Path) -> Non
 
     if not Path("/proc/self/statm").exists():
         pytest.skip("resident memory is read from /proc")
-    run()
-    before = run()
-    assert run() - before < 4e6
+    # A leak grows in every round; what the rest of a large process does, only in some.
+    marks = [run() for _ in range(5)]
+    assert min(after - before for before, after in itertools.pairwise(marks)) < 4e6
     assert len(model.sessions) <= 3
     assert len(backend._sessions) == 1
 

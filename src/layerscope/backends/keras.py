@@ -9,7 +9,8 @@ import keras
 
 from .keras_engine import Engine
 from .keras_engines import engine
-from .keras_load import from_reference, load, read_weights
+from .keras_files import read_weights
+from .keras_load import from_reference, load
 from .keras_run import WatchingBackend
 
 __all__ = ["KerasBackend", "from_reference"]

@@ -51,3 +51,17 @@ def holds_code(config: Any) -> bool:
             return True
         return any(holds_code(each) for each in config.values())
     return isinstance(config, list) and any(holds_code(each) for each in config)
+
+
+def read_weights(model: Any, weights: Path) -> Any:
+    """The model with the weights of a file read into it."""
+    if not weights.exists():
+        raise ModelNotReadable(f"{weights}: there is no such file of weights")
+    try:
+        model.load_weights(weights)
+    except Exception as error:
+        raise ModelNotReadable(
+            f"{weights.name} doesn't fit {model.name!r}: {first_line(error)}. Give the weights of this"
+            " architecture, with the same number of classes"
+        ) from error
+    return model

@@ -14,7 +14,7 @@ import keras
 from keras.src.utils import file_utils
 
 from ..errors import ModelNotReadable, RandomWeights, TrustRequired, near
-from .keras_files import first_line, refuse_weights_only, writer
+from .keras_files import first_line, read_weights, refuse_weights_only, writer
 
 # Keras 2 wrote these under modules that Keras 3 doesn't have
 OF_KERAS_2 = ("Functional", "Sequential", "Model", "TFOpLambda", "SlicingOpLambda")
@@ -36,20 +36,6 @@ def load(source: Path, weights: Path | None, trust: bool) -> Any:
     except Exception as error:
         raise _reason(source, error) from error
     return model if weights is None else read_weights(model, weights)
-
-
-def read_weights(model: Any, weights: Path) -> Any:
-    """The model with the weights of a file read into it."""
-    if not weights.exists():
-        raise ModelNotReadable(f"{weights}: there is no such file of weights")
-    try:
-        model.load_weights(weights)
-    except Exception as error:
-        raise ModelNotReadable(
-            f"{weights.name} doesn't fit {model.name!r}: {first_line(error)}. Give the weights of this"
-            " architecture, with the same number of classes"
-        ) from error
-    return model
 
 
 def from_reference(name: str, weights: Path | None = None) -> Any:

@@ -8,9 +8,10 @@ from typing import Any
 import tf_keras
 
 from .keras_engine import Engine
+from .keras_files import read_weights
 from .keras_run import WatchingBackend
 from .tf_keras_engine import TfKerasEngine
-from .tf_keras_load import load, read_weights
+from .tf_keras_load import load
 
 
 class TfKerasBackend(WatchingBackend):

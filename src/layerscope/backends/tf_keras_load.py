@@ -15,7 +15,7 @@ import tf_keras
 from tf_keras.protobuf import saved_metadata_pb2
 
 from ..errors import ModelNotReadable, TrustRequired
-from .keras_files import first_line, holds_code, refuse_weights_only
+from .keras_files import first_line, holds_code, read_weights, refuse_weights_only
 
 
 def load(source: Path, weights: Path | None, trust: bool) -> Any:
@@ -47,20 +47,6 @@ def load(source: Path, weights: Path | None, trust: bool) -> Any:
             f"{source.name} can't be read by tf_keras {tf_keras.__version__}: {first_line(error)}"
         ) from error
     return model if weights is None else read_weights(model, weights)
-
-
-def read_weights(model: Any, weights: Path) -> Any:
-    """The model with the weights of a file read into it."""
-    if not weights.exists():
-        raise ModelNotReadable(f"{weights}: there is no such file of weights")
-    try:
-        model.load_weights(weights)
-    except Exception as error:
-        raise ModelNotReadable(
-            f"{weights.name} doesn't fit {model.name!r}: {first_line(error)}. Give the weights of this"
-            " architecture, with the same number of classes"
-        ) from error
-    return model
 
 
 def _refuse_serving_only(source: Path) -> None:

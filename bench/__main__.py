@@ -19,6 +19,8 @@ def main() -> None:
     given = parser.parse_args()
     if unknown := set(given.groups) - set(GROUPS):
         parser.error(f"no group {', '.join(sorted(unknown))}: use {', '.join(GROUPS)}")
+    if given.readme and given.groups:
+        parser.error("--readme writes the tables of one whole run: name no groups")
     print(", ".join(f"{name} {value}" for name, value in machine().items()))
     found, titles = {}, {}
     for name in given.groups or GROUPS:

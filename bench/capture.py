@@ -36,7 +36,7 @@ print(json.dumps([before, used()]))
 
 def rows() -> Iterator[Row]:
     keep_freed_memory()
-    for of in (_torch, _onnx, _tflite, _keras):
+    for of in (_torch, _onnx, _tflite, _jax, _keras):
         try:
             yield from of()
         except Exception:
@@ -190,14 +190,48 @@ def _tflite() -> Iterator[Row]:
         )
 
 
+def _jax() -> Iterator[Row]:
+    import jax.numpy as jnp
+    from flax import nnx
+
+    class VGG16(nnx.Module):
+        """The convolutions of VGG16; `until` cuts it as a script would."""
+
+        def __init__(self, rngs: nnx.Rngs) -> None:
+            before, self.names = 3, []
+            for block, (count, channels) in enumerate(BLOCKS, 1):
+                for at in range(1, count + 1):
+                    self.names.append(f"block{block}_conv{at}")
+                    setattr(self, self.names[-1], nnx.Conv(before, channels, (3, 3), rngs=rngs))
+                    before = channels
+
+        def __call__(self, x: Any, until: str = "") -> Any:
+            for name in self.names:
+                x = getattr(self, name)(x)
+                if name == until:
+                    return x
+                x = nnx.relu(x)
+                if name in ("block1_conv2", "block2_conv2", "block3_conv3", "block4_conv3", "block5_conv3"):
+                    x = nnx.max_pool(x, (2, 2), strides=(2, 2))
+            return x
+
+    model, image = VGG16(nnx.Rngs(0)), jnp.asarray(_image())
+    scope = ls.open(model, preprocess=None)
+    for name in ("block1_conv2", "block3_conv3"):
+        yield from _compared(
+            f"Flax NNX VGG16 {name}",
+            "the model's own call, cut there",
+            lambda name=name: scope.capture(image, name),
+            lambda name=name: model(image, until=name).block_until_ready(),
+        )
+
+
 def _keras() -> Iterator[Row]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import keras
         import tensorflow
 
-        tensorflow.config.threading.set_inter_op_parallelism_threads(1)
-        tensorflow.config.threading.set_intra_op_parallelism_threads(1)
         model = keras.applications.VGG16(weights=None)
     image = tensorflow.constant(_image())
     scope = ls.open(model, preprocess=None)

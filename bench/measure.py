@@ -291,6 +291,8 @@ def machine() -> dict[str, Any]:
         "onnxruntime",
         "keras",
         "tensorflow-cpu",
+        "jax",
+        "flax",
         "scikit-learn",
     ):
         try:

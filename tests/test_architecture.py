@@ -48,6 +48,9 @@ KNOWS_BOTH_KERAS = {f"backends.keras_{name}" for name in (
     "watch",
 )}  # fmt: skip
 
+# Shared by the two backends of graph files.
+GRAPHS = {f"backends.graph_{name}" for name in ("axes", "field", "names", "runs", "walk")}
+
 # Shared as well, and imported only where TensorFlow runs.
 ON_TENSORFLOW = "backends.tensorflow_random"
 
@@ -128,17 +131,20 @@ def test_a_backend_knows_only_its_own_framework_and_the_core_it_needs(framework)
             if kind == "own":
                 shared = framework == "tf_keras" and target in KNOWS_BOTH_KERAS
                 shared = shared or ("keras" in framework and target == ON_TENSORFLOW)
+                shared = shared or (framework in ("onnx", "tflite") and target in GRAPHS)
                 assert target in BACKEND_MAY or target.startswith(f"backends.{framework}") or shared, (name, target)
             else:
                 assert target.split(".")[0] not in others, (name, target)
 
 
-def test_what_both_keras_backends_share_imports_neither():
-    for name, path in modules():
-        if name in KNOWS_BOTH_KERAS:
-            for kind, target, _ in imports(name, path):
-                assert kind == "own" or target.split(".")[0] not in FRAMEWORKS, (name, target)
-                assert kind == "other" or target in KNOWS_BOTH_KERAS | BACKEND_MAY, (name, target)
+@pytest.mark.parametrize("several", [KNOWS_BOTH_KERAS, GRAPHS], ids=["keras", "graphs"])
+def test_what_backends_share_imports_no_framework(several):
+    found = {name: path for name, path in modules() if name in several}
+    assert set(found) == several
+    for name, path in found.items():
+        for kind, target, _ in imports(name, path):
+            assert kind == "own" or target.split(".")[0] not in FRAMEWORKS, (name, target)
+            assert kind == "other" or target in several | BACKEND_MAY, (name, target)
 
 
 def test_the_core_knows_no_framework():

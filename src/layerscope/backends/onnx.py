@@ -17,17 +17,20 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped] 
 from ..errors import GradientsUnavailable, LayerNotCalled, LayerNotFound, ModelNotReadable, near
 from ..layer import Layer, split_call
 from . import Captured, Evidence, Facts, Input, Target
+from .graph_runs import Sessions, first_image, joined, singles
 from .onnx_axes import AxesFlow
 from .onnx_evidence import first_norm, own_scaling
-from .onnx_field import FieldFlow, weights_of
+from .onnx_field import FieldFlow
 from .onnx_graph import cut
 from .onnx_layers import indexed, inferred_shapes, layer_of, together
 from .onnx_model import OnnxModel, Output
-from .onnx_run import Feeds, Session, Sessions, feeds_of, first_image, singles, sizes
+from .onnx_run import Feeds, Session, feeds_of, fixed, sizes
+from .onnx_weights import weights_of
 
 RECIPE = "layerscope.preprocess"
 LABELS = "layerscope.labels"
 LONGEST_TEXT = 1 << 20
+WAY = "export the model with a free batch axis"
 
 
 class OnnxBackend:
@@ -39,7 +42,7 @@ class OnnxBackend:
 
     def __init__(self, threads: int | None = None) -> None:
         self.threads = threads
-        self._sessions = Sessions()
+        self._sessions: Sessions[Session] = Sessions()
 
     def owns(self, model: Any) -> bool:
         return isinstance(model, onnx.ModelProto | OnnxModel)
@@ -63,7 +66,7 @@ class OnnxBackend:
 
     def layers(self, model: Any, batch: Any) -> list[Layer]:
         held = _held(model)
-        feeds = first_image(held.graph, feeds_of(held.graph, batch))
+        feeds = first_image(fixed(held.graph), feeds_of(held.graph, batch))
         shapes = self._shapes(held, feeds)
         flow = AxesFlow(held.graph, shapes)
         fields = FieldFlow(held.graph, flow)
@@ -94,7 +97,7 @@ class OnnxBackend:
             return {}
         feeds = feeds_of(held.graph, batch)
         session = self._session(held, tensors)
-        apart = singles(held.graph, feeds)
+        apart = singles(fixed(held.graph), feeds, WAY)
         values = session.run(feeds) if apart is None else self._one_by_one(held, session, apart)
         found = {
             tensor: Captured(value, dtype=dtype)
@@ -140,7 +143,7 @@ class OnnxBackend:
         if first is None:
             return None
         feeds = feeds_of(held.graph, batch)
-        apart = [feeds] if first.tensor in feeds else singles(held.graph, feeds) or [feeds]
+        apart = [feeds] if first.tensor in feeds else singles(fixed(held.graph), feeds, WAY) or [feeds]
         if first.tensor in feeds:
             parts = [feeds[first.tensor]]
         else:
@@ -163,17 +166,7 @@ class OnnxBackend:
 
     def _one_by_one(self, held: OnnxModel, session: Session, images: Sequence[Feeds]) -> list[np.ndarray]:
         flow = AxesFlow(held.graph, self._shapes(held, images[0], session.tensors))
-        for tensor in session.tensors:
-            if "b" not in flow.axes[tensor] or not flow.certain(tensor):
-                raise ModelNotReadable(
-                    f"the model takes one image at a time, and {tensor!r} has no known batch axis to join"
-                    f" {len(images)} images on: give one image"
-                )
-        results = [session.run(each) for each in images]
-        return [
-            np.concatenate(parts, axis=flow.axes[tensor].index("b"))
-            for tensor, parts in zip(session.tensors, zip(*results, strict=True), strict=True)
-        ]
+        return joined([session.run(each) for each in images], session.tensors, flow, str)
 
     def _shapes(
         self, held: OnnxModel, feeds: Feeds, wanted: Sequence[str] | None = None

@@ -13,9 +13,11 @@ from typing import Any
 import onnx
 
 from ..axes import CHANNELS_FIRST
+from .graph_axes import KnownAxes
+from .graph_walk import Order, readers_say
 from .onnx_attending import SCORES, attending, channels_last, prefix_names
 from .onnx_graph import Graph, attributes
-from .regrouping import UNUSED, regrouped, without
+from .regrouping import regrouped, widened, without
 
 Shapes = Mapping[str, tuple[int, ...] | None]
 
@@ -58,32 +60,27 @@ NOT_PASSED_ON = {
 }
 
 
-class AxesFlow:
+class AxesFlow(KnownAxes[str]):
     """The axes of every tensor with data, and the token grids met on the way to it.
 
-    `assumed` are the tensors whose axes only the rank says, `derived` those that take theirs from such. `blocked` are
-    in the layout that ONNX Runtime gives convolutions in files that it has optimised, which nobody else can read.
+    `blocked` are in the layout that ONNX Runtime gives convolutions in files that it has optimised, which nobody else can read.
     """
 
+    by_rank = ASSUMED
+
     def __init__(self, graph: Graph, shapes: Shapes) -> None:
+        super().__init__(graph.data, shapes)
         self.graph = graph
-        self.shapes = shapes
-        self.axes: dict[str, str] = {}
-        self.assumed: set[str] = set()
-        self.derived: set[str] = set()
         self.blocked: set[str] = set()
         self.prefix: tuple[str, ...] = ()
-        self.grids: dict[str, list[tuple[int, int]]] = {}
-        self._met: list[tuple[int, int]] = []
         for each in graph.inputs:
-            self._settle(each.name, None)
+            self.settle(each.name, None)
         for node in graph.nodes:
             if outputs := [name for name in node.output if name in graph.data]:
                 self._follow(node, outputs)
 
-    def certain(self, name: str) -> bool:
-        """Whether the operators say what the axes of a tensor are."""
-        return name not in self.assumed and name not in self.derived and bool(self.axes[name])
+    def asked(self, name: str, rank: int) -> str | None:
+        return asked(self.graph, name, rank)
 
     def _follow(self, node: onnx.NodeProto, outputs: list[str]) -> None:
         inputs = [name for name in node.input if name in self.axes]
@@ -98,12 +95,9 @@ class AxesFlow:
         found = last or self._output(node, stated)
         if node.op_type == "Concat":
             self.prefix = prefix_names(self.graph, node) or self.prefix
-        unsure = last is None and stated is None and inputs and not any(self.certain(name) for name in inputs)
-        if unsure or (last and not self.images(node.output[0])):
+        if (last is None and stated is None and self.unsure(inputs)) or (last and not self.images(node.output[0])):
             self.derived.update(outputs)
-        for name in outputs:
-            self._settle(name, found)
-            self.grids[name] = list(self._met)
+        self.settle_all(outputs, found)
 
     def _stated_last(self, node: onnx.NodeProto) -> str | None:
         """The axes after an operator that works on channels last, where nothing before it is sure of other ones."""
@@ -118,22 +112,6 @@ class AxesFlow:
         shape = self.shapes.get(name)
         return shape is not None and shape[:1] in {(each,) for each in counts}
 
-    def rank(self, name: str) -> int | None:
-        shape = self.shapes.get(name)
-        return None if shape is None else len(shape)
-
-    def _settle(self, name: str, found: str | None) -> None:
-        rank = self.rank(name)
-        if rank is None:
-            self.axes[name] = ""
-            return
-        if found is None or len(found) != rank:
-            found = asked(self.graph, name, rank)
-        if found is None:
-            found = ASSUMED.get(rank, "")
-            self.assumed.add(name)
-        self.axes[name] = found
-
     def _output(self, node: onnx.NodeProto, stated: str | None) -> str | None:
         if stated is not None:
             if node.op_type in CONVOLUTIONS:
@@ -144,17 +122,14 @@ class AxesFlow:
             rule = AxesFlow._reduced
         if rule is not None:
             return rule(self, node)
-        return None if node.op_type in NOT_PASSED_ON or self.graph.is_function(node) else self._inherited(node)
+        return (
+            None
+            if node.op_type in NOT_PASSED_ON or self.graph.is_function(node)
+            else self.inherited(node.input, node.output[0])
+        )
 
     def _first(self, node: onnx.NodeProto) -> str | None:
         return self.axes.get(node.input[0]) or None if node.input else None
-
-    def _inherited(self, node: onnx.NodeProto) -> str | None:
-        """The axes of an input with the output's rank; one whose axes are known for sure goes first."""
-        rank = self.rank(node.output[0])
-        same = [name for name in node.input if self.axes.get(name) and len(self.axes[name]) == rank]
-        same.sort(key=lambda name: not self.certain(name))
-        return self.axes[same[0]] if same else None
 
     def _meet_patches(self, node: onnx.NodeProto) -> None:
         """Remember the grid of a patch embedding: a convolution whose windows lie side by side."""
@@ -179,8 +154,7 @@ class AxesFlow:
         if axes is None or before is None or after is None:
             return None
         found = regrouped(axes, before, after)
-        if found and "h" in axes and "w" in axes and "n" in found and "n" not in axes:
-            self._met.append((before[axes.index("h")], before[axes.index("w")]))
+        self.meet_grid(axes, before, found)
         return found
 
     def _flat(self, node: onnx.NodeProto) -> str | None:
@@ -212,26 +186,11 @@ class AxesFlow:
         axes, listed = self._first(node), self._listed(node)
         if axes is None or listed is None:
             return None
-        rank = len(axes) + len(listed)
-        added = {each % rank for each in listed}
-        spare = [each for each in UNUSED if each not in axes]
-        if "b" not in axes and 0 in added:
-            spare.insert(0, "b")
-        if len(spare) < len(added):
-            return None
-        old, new = iter(axes), iter(spare)
-        return "".join(next(new) if at in added else next(old) for at in range(rank))
+        return widened(axes, listed)
 
     def _gathered(self, node: onnx.NodeProto) -> str | None:
-        data, index = node.input[:2]
         axis = int(str(attributes(node).get("axis", 0)))
-        if data not in self.graph.data:
-            inner = self.axes.get(index)
-            return inner.replace("c", "n") + "c" if inner and axis == 0 else None
-        axes, rank = self._first(node), self.rank(node.output[0])
-        if axes is None or rank is None:
-            return None
-        return axes if rank == len(axes) else without(axes, [axis]) if rank == len(axes) - 1 else None
+        return self.gathered(node.input[0], node.input[1], node.output[0], axis)
 
     def _multiplied(self, node: onnx.NodeProto) -> str | None:
         left, right = self.axes.get(node.input[0]), self.axes.get(node.input[1])
@@ -273,24 +232,18 @@ def stated_first(node: onnx.NodeProto, rank: int | None) -> str | None:
 
 def asked(graph: Graph, name: str, rank: int) -> str | None:
     """The axes of a tensor as its readers need them, looked for through transposes and pointwise steps."""
-    waiting: list[tuple[str, tuple[int, ...]]] = [(name, tuple(range(rank)))]
-    seen = {name}
-    for each, order in waiting:
-        for at in graph.taken_by.get(each, ()):
-            node = graph.nodes[at]
-            if node.input[:1] != [each] and node.op_type in (*FIRST, "Transpose"):
-                continue
-            stated = stated_first(node, len(order))
-            if stated is not None:
-                return "".join(stated[order.index(axis)] for axis in range(rank))
-            following = order
-            if node.op_type == "Transpose":
-                turned: Any = attributes(node).get("perm") or range(rank - 1, -1, -1)
-                following = tuple(order[axis] for axis in turned)
-            elif node.op_type in RULES or node.op_type in NOT_PASSED_ON or node.op_type.startswith(REDUCTIONS):
-                continue
-            for output in node.output:
-                if output and output not in seen:
-                    seen.add(output)
-                    waiting.append((output, following))
-    return None
+
+    def read(at: int, each: str, order: Order) -> str | Order | None:
+        node = graph.nodes[at]
+        if node.input[:1] != [each] and node.op_type in (*FIRST, "Transpose"):
+            return None
+        stated = stated_first(node, len(order))
+        if stated is not None:
+            return stated
+        if node.op_type == "Transpose":
+            turned: Any = attributes(node).get("perm") or range(rank - 1, -1, -1)
+            return tuple(order[axis] for axis in turned)
+        passes = node.op_type not in RULES and node.op_type not in NOT_PASSED_ON
+        return order if passes and not node.op_type.startswith(REDUCTIONS) else None
+
+    return readers_say(name, rank, graph.taken_by, read, lambda at: [each for each in graph.nodes[at].output if each])

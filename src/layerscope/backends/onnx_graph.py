@@ -14,6 +14,7 @@ import onnx
 from onnx import numpy_helper
 
 from ..errors import ModelNotReadable
+from .graph_walk import ancestors
 from .onnx_files import SideFiles, is_outside, loaded, location, pointed, stored, tensors_inside, with_inside_loaded
 from .onnx_quantised import Codes, codes_of
 
@@ -114,14 +115,7 @@ class Graph:
 
     def ancestors(self, tensors: Iterable[str]) -> list[int]:
         """The nodes that must run to make `tensors`, in the graph's order."""
-        found: set[int] = set()
-        open_ = [self.made_by[name] for name in tensors if name in self.made_by]
-        while open_:
-            at = open_.pop()
-            if at not in found:
-                found.add(at)
-                open_.extend(self.made_by[name] for name in needs(self.nodes[at]) if name in self.made_by)
-        return sorted(found)
+        return ancestors(tensors, self.made_by, lambda at: needs(self.nodes[at]))
 
 
 def needs(node: onnx.NodeProto) -> Iterator[str]:

@@ -11,9 +11,10 @@ from pathlib import Path
 import onnx
 
 from . import onnx_files
+from .graph_runs import Sessions
 from .onnx_graph import Graph, side_files
 from .onnx_names import Address, addresses
-from .onnx_run import Sessions
+from .onnx_run import Session
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class OnnxModel:
         self.proto = proto
         self.path = path
         self.graph = Graph(proto)
-        self.sessions = Sessions()
+        self.sessions: Sessions[Session] = Sessions()
 
     def __repr__(self) -> str:
         return f"OnnxModel({str(self.path)!r})" if self.path else f"OnnxModel({self.proto.graph.name!r})"

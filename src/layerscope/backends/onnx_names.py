@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 import onnx
 
+from .graph_names import free
 from .onnx_graph import Graph
 
 SCOPES = "pkg.torch.onnx.name_scopes"
@@ -59,7 +60,7 @@ def addresses(graph: Graph, steps: Sequence[int]) -> dict[int, Address]:
     for at in steps:
         if at not in found:
             node = graph.nodes[at]
-            path = _free(node.name or main_output(node), taken)
+            path = free(node.name or main_output(node), taken)
             found[at] = Address(path)
     return {at: _with_own_names(graph.nodes[at], found[at]) for at in steps}
 
@@ -137,7 +138,7 @@ def _module_addresses(graph: Graph, origins: dict[int, Origin]) -> dict[int, Add
             number = call if len(runs) > 1 else None
             ending = _exit(graph, run) if module else None
             for at, name in _own(run, origins, module, ending):
-                path = _free(name, taken) if number is None else name
+                path = free(name, taken) if number is None else name
                 taken.add(path)
                 found[at] = Address(path, number, note=origins[at].note)
             if ending is not None and origins[ending].scope != module:
@@ -191,16 +192,6 @@ def _own(run: Sequence[int], origins: dict[int, Origin], module: str, ending: in
         inner = name if not seen[name] else f"{name}_{seen[name]}"
         seen[name] += 1
         yield at, f"{module}/{inner}" if module else inner
-
-
-def _free(path: str, taken: set[str]) -> str:
-    """`path`, or `path_2`, `path_3` … where it is taken; the result counts as taken."""
-    number, free = 1, path
-    while free in taken:
-        number += 1
-        free = f"{path}_{number}"
-    taken.add(free)
-    return free
 
 
 def _unquantised(node: onnx.NodeProto) -> str:

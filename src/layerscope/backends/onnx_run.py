@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,31 +11,13 @@ import onnx
 import onnxruntime
 
 from ..errors import LayerNotCalled, ModelNotReadable
+from .graph_runs import given
 from .onnx_files import SideFiles
 from .onnx_graph import Cut, Graph, cut
 
-MOST_SESSIONS = 3
 THREADS = "LAYERSCOPE_ONNX_THREADS"
 NOT_IN_NUMPY = ("bfloat16", "float8", "int4", "float4")
 Feeds = dict[str, Any]
-
-
-class Sessions:
-    """The last few sessions, by what they were made from."""
-
-    def __init__(self) -> None:
-        self._kept: OrderedDict[Any, Session] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._kept)
-
-    def get(self, key: Any, make: Callable[[], Session]) -> Session:
-        if key not in self._kept:
-            while len(self._kept) >= MOST_SESSIONS:  # before the new one is made, so that only so many are alive
-                self._kept.popitem(last=False)
-            self._kept[key] = make()
-        self._kept.move_to_end(key)
-        return self._kept[key]
 
 
 class Session:
@@ -104,19 +85,11 @@ def opened(part: Cut, threads: int | None, quantised: bool) -> onnxruntime.Infer
 
 def feeds_of(graph: Graph, batch: Any) -> Feeds:
     """The arrays of a batch by input name, in the model's own types. Only one kind of float is turned into another."""
-    names = [each.name for each in graph.inputs]
-    if isinstance(batch, Mapping):
-        given = dict(batch)
-    elif isinstance(batch, tuple | list):
-        given = dict(zip(names, batch, strict=False)) if len(batch) == len(names) else {}
-    else:
-        given = {names[0]: batch} if len(names) == 1 else {}
-    if set(given) != set(names):
-        wanted = ", ".join(f"{each.name!r} {_wanted(each)}" for each in graph.inputs)
-        raise ModelNotReadable(
-            f"the model has {len(names)} inputs: {wanted}. Give an array for each, as a tuple or a dict by name"
-        )
-    return {each.name: _cast(each, given[each.name]) for each in graph.inputs}
+    inputs = {each.name: each for each in graph.inputs}
+    found = given(
+        batch, list(inputs), {name: name for name in inputs}, lambda name: f"{name!r} {_wanted(inputs[name])}"
+    )
+    return {each.name: _cast(each, found[each.name]) for each in graph.inputs}
 
 
 def _cast(wanted: onnx.ValueInfoProto, value: Any) -> np.ndarray:
@@ -150,25 +123,7 @@ def _wanted(value: onnx.ValueInfoProto) -> str:
     )
 
 
-def singles(graph: Graph, feeds: Feeds) -> list[Feeds] | None:
-    """The batch one image at a time where the model takes only one, `None` where it takes the batch as it is."""
-    fixed = {each.name: shape[0] for each in graph.inputs if (shape := sizes(each)) and shape[0] is not None}
-    wrong = {name for name, size in fixed.items() if len(feeds[name]) != size}
-    if not wrong:
-        return None
-    images = len(feeds[min(wrong)])
-    apart = {name for name, value in feeds.items() if name in wrong or (name not in fixed and value.ndim)}
-    if any(fixed[name] != 1 for name in wrong) or any(len(feeds[name]) != images for name in apart):
-        raise ModelNotReadable(
-            f"the model takes exactly {fixed[min(wrong)]} images at a time, the batch has {images}:"
-            " give that many, or export the model with a free batch axis"
-        )
-    return [
-        {name: value[at : at + 1] if name in apart else value for name, value in feeds.items()} for at in range(images)
-    ]
-
-
-def first_image(graph: Graph, feeds: Feeds) -> Feeds:
-    """One image of a batch; inputs whose first size the model fixes stay as they are."""
-    fixed = {each.name for each in graph.inputs if (shape := sizes(each)) and (shape[0] or 1) > 1}
-    return {name: value[:1] if name not in fixed and value.ndim else value for name, value in feeds.items()}
+def fixed(graph: Graph) -> dict[str, int]:
+    """The first sizes of the inputs for which the model fixes them."""
+    first = {each.name: shape[0] for each in graph.inputs if (shape := sizes(each))}
+    return {name: size for name, size in first.items() if size is not None}

@@ -62,3 +62,20 @@ def _renamed(old: str, count: int, used: str) -> str | None:
 def without(axes: str, positions: Sequence[int]) -> str:
     dropped = {each % len(axes) for each in positions}
     return "".join(letter for at, letter in enumerate(axes) if at not in dropped)
+
+
+def widened(axes: str, positions: Sequence[int]) -> str | None:
+    """The axes with new ones of size one at `positions` of the result.
+
+    >>> widened("bc", [1]), widened("chw", [0])
+    ('bhc', 'bchw')
+    """
+    rank = len(axes) + len(positions)
+    added = {each % rank for each in positions}
+    spare = [each for each in UNUSED if each not in axes]
+    if "b" not in axes and 0 in added:
+        spare.insert(0, "b")
+    if len(spare) < len(added):
+        return None
+    old, new = iter(axes), iter(spare)
+    return "".join(next(new) if at in added else next(old) for at in range(rank))

@@ -13,15 +13,17 @@ from ..axes import token_grid
 from ..errors import GradientsUnavailable, LayerNotCalled, LayerNotFound, ModelNotReadable, near
 from ..layer import Layer, split_call
 from . import Captured, Facts, Input, Target
+from .graph_runs import first_image, joined, singles
 from .tflite_axes import AxesFlow
 from .tflite_field import FieldFlow, weights_of
 from .tflite_graph import IDENTIFIER, Graph, Tensor
 from .tflite_model import Output, TfliteModel
-from .tflite_run import Feeds, Session, dequantised, feeds_of, first_image, runtime, singles
+from .tflite_run import Feeds, Session, dequantised, feeds_of, fixed, runtime
 from .tflite_schema import BODIES
 
 INTERPRETERS = ("ai_edge_litert.interpreter", "tflite_runtime.interpreter", "tensorflow.lite.python.interpreter")
 MOST_HELD = 2
+WAY = "convert the model with a free batch axis"
 
 
 class TfliteBackend:
@@ -50,7 +52,7 @@ class TfliteBackend:
     def layers(self, model: Any, batch: Any) -> list[Layer]:
         held = self._held(model)
         graph = held.graph
-        shapes = self._shapes(held, first_image(graph, feeds_of(graph, held.inputs, batch)))
+        shapes = self._shapes(held, first_image(fixed(graph), feeds_of(graph, held.inputs, batch)))
         flow = AxesFlow(graph, shapes)
         fields = FieldFlow(graph, flow)
         found = [
@@ -130,22 +132,13 @@ class TfliteBackend:
     def _run(self, held: TfliteModel, tensors: Sequence[Tensor], feeds: Feeds) -> list[np.ndarray]:
         """The tensors for a batch, one image at a time where the model takes only one."""
         session = self._session(held, [each.index for each in tensors])
-        apart = singles(held.graph, feeds)
+        apart = singles(fixed(held.graph), feeds, WAY)
         if apart is None:
             return session.run(feeds)
         results = [session.run(each) for each in apart]
         shapes = {each.index: value.shape for each, value in zip(tensors, results[0], strict=True)}
         flow = AxesFlow(held.graph, {**_file_shapes(held.graph), **shapes})
-        for each in tensors:
-            if "b" not in flow.axes[each.index] or not flow.certain(each.index):
-                raise ModelNotReadable(
-                    f"the model takes one image at a time, and {each.name!r} has no known batch axis to join"
-                    f" {len(apart)} images on: give one image"
-                )
-        return [
-            np.concatenate(parts, axis=flow.axes[each.index].index("b"))
-            for each, parts in zip(tensors, zip(*results, strict=True), strict=True)
-        ]
+        return joined(results, [each.index for each in tensors], flow, lambda index: held.graph.tensors[index].name)
 
     def _shapes(self, held: TfliteModel, feeds: Feeds) -> dict[int, tuple[int, ...]]:
         """The shape of every input, and of every layer that can be run, by one run."""

@@ -12,7 +12,9 @@ from math import prod
 
 import numpy as np
 
-from .regrouping import UNUSED, regrouped, without
+from .graph_axes import KnownAxes
+from .graph_walk import Order, readers_say
+from .regrouping import regrouped, widened, without
 from .tflite_graph import Graph, Operator
 
 Shapes = Mapping[int, tuple[int, ...]]
@@ -40,63 +42,41 @@ NOT_PASSED_ON = {
 }
 
 
-class AxesFlow:
+class AxesFlow(KnownAxes[int]):
     """The axes of every tensor with data, and the token grids met on the way to it.
 
-    `assumed` are the tensors whose axes only the rank says, `derived` those that take theirs from such. `spread` have
+    `spread` have
     pixels in the batch axis, as dilated convolutions and dense layers on pictures are computed: for these, which axes of
     which sizes lie in it, where a reshape can take them out again.
     """
 
+    by_rank = ASSUMED
+
     def __init__(self, graph: Graph, shapes: Shapes) -> None:
+        super().__init__(graph.data, shapes)
         self.graph = graph
-        self.shapes = shapes
-        self.axes: dict[int, str] = {}
-        self.assumed: set[int] = set()
-        self.derived: set[int] = set()
         self.spread: dict[int, tuple[str, tuple[int, ...]]] = {}
-        self.grids: dict[int, list[tuple[int, int]]] = {}
-        self._met: list[tuple[int, int]] = []
         for index in graph.inputs:
-            self._settle(index, None)
+            self.settle(index, None)
         for each in graph.operators:
             if outputs := [index for index in each.outputs if index in graph.data]:
                 self._follow(each, outputs)
 
-    def certain(self, index: int) -> bool:
-        """Whether the operators say what the axes of a tensor are."""
-        return index not in self.assumed and index not in self.derived and bool(self.axes.get(index))
-
-    def rank(self, index: int) -> int | None:
-        shape = self.shapes.get(index)
-        return None if shape is None else len(shape)
+    def asked(self, name: int, rank: int) -> str | None:
+        return asked(self.graph, name, rank)
 
     def _follow(self, operator: Operator, outputs: Sequence[int]) -> None:
         inputs = [index for index in operator.inputs if index in self.axes]
         stated = stated_last(operator, self.rank(outputs[0]))
         found = self._output(operator, stated)
-        if stated is None and inputs and not any(self.certain(index) for index in inputs):
+        if stated is None and self.unsure(inputs):
             self.derived.update(outputs)
         if operator.name == "SPACE_TO_BATCH_ND":
             self.spread.update(dict.fromkeys(outputs, ("", ())))
         elif operator.name not in ("BATCH_TO_SPACE_ND", "RESHAPE"):
             held = [self.spread[index] for index in inputs if index in self.spread]
             self.spread.update(dict.fromkeys(outputs, held[0]) if held else {})
-        for index in outputs:
-            self._settle(index, found)
-            self.grids[index] = list(self._met)
-
-    def _settle(self, index: int, found: str | None) -> None:
-        rank = self.rank(index)
-        if rank is None:
-            self.axes[index] = ""
-            return
-        if found is None or len(found) != rank:
-            found = asked(self.graph, index, rank)
-        if found is None:
-            found = ASSUMED.get(rank, "")
-            self.assumed.add(index)
-        self.axes[index] = found
+        self.settle_all(outputs, found)
 
     def _output(self, operator: Operator, stated: str | None) -> str | None:
         if stated is not None:
@@ -106,7 +86,7 @@ class AxesFlow:
         rule = AxesFlow._reduced if operator.name in REDUCTIONS else RULES.get(operator.name)
         if rule is not None:
             return rule(self, operator)
-        return None if operator.name in NOT_PASSED_ON else self._inherited(operator)
+        return None if operator.name in NOT_PASSED_ON else self.inherited(operator.inputs, operator.outputs[0])
 
     def _first(self, operator: Operator) -> str | None:
         return self.axes.get(operator.inputs[0]) or None if operator.inputs else None
@@ -114,13 +94,6 @@ class AxesFlow:
     def _listed(self, operator: Operator, place: int = 1) -> list[int] | None:
         """The whole numbers of a constant input."""
         return self.graph.numbers(operator.inputs[place]) if len(operator.inputs) > place else None
-
-    def _inherited(self, operator: Operator) -> str | None:
-        """The axes of an input with the output's rank; one whose axes are known for sure goes first."""
-        rank = self.rank(operator.outputs[0])
-        same = [index for index in operator.inputs if self.axes.get(index) and len(self.axes[index]) == rank]
-        same.sort(key=lambda index: not self.certain(index))
-        return self.axes[same[0]] if same else None
 
     def _meet_patches(self, operator: Operator) -> None:
         """Remember the grid of a patch embedding: a convolution whose windows lie side by side."""
@@ -149,8 +122,7 @@ class AxesFlow:
             self.spread[operator.outputs[0]] = ("", ())
         elif merged and axes[0] == "b" and before[0] != after[0]:
             self.spread[operator.outputs[0]] = (axes[: merged[0]], before[: merged[0]])
-        if found and "h" in axes and "w" in axes and "n" in found and "n" not in axes:
-            self._met.append((before[axes.index("h")], before[axes.index("w")]))
+        self.meet_grid(axes, before, found)
         return found
 
     def _dense(self, operator: Operator) -> str | None:
@@ -180,17 +152,7 @@ class AxesFlow:
 
     def _widened(self, operator: Operator, places: list[int] | None) -> str | None:
         axes = self._first(operator)
-        if axes is None or places is None:
-            return None
-        rank = len(axes) + len(places)
-        added = {each % rank for each in places}
-        spare = [each for each in UNUSED if each not in axes]
-        if "b" not in axes and 0 in added:
-            spare.insert(0, "b")
-        if len(spare) < len(added):
-            return None
-        old, new = iter(axes), iter(spare)
-        return "".join(next(new) if at in added else next(old) for at in range(rank))
+        return None if axes is None or places is None else widened(axes, places)
 
     def _expanded(self, operator: Operator) -> str | None:
         return self._widened(operator, self._listed(operator))
@@ -212,13 +174,8 @@ class AxesFlow:
         return without(axes, listed) if listed else axes
 
     def _gathered(self, operator: Operator) -> str | None:
-        axes, rank, axis = self._first(operator), self.rank(operator.outputs[0]), operator.setting(0, "i")
-        if operator.inputs[0] not in self.graph.data:
-            inner = self.axes.get(operator.inputs[1])
-            return inner.replace("c", "n") + "c" if inner and axis == 0 else None
-        if axes is None or rank is None:
-            return None
-        return axes if rank == len(axes) else without(axes, [axis]) if rank == len(axes) - 1 else None
+        axis = operator.setting(0, "i")
+        return self.gathered(operator.inputs[0], operator.inputs[1], operator.outputs[0], axis)
 
     def _multiplied(self, operator: Operator) -> str | None:
         """A product with weights keeps the axes; one of queries and keys is a picture for each head, which is a channel."""
@@ -279,25 +236,17 @@ def stated_last(operator: Operator, rank: int | None) -> str | None:
 
 def asked(graph: Graph, index: int, rank: int) -> str | None:
     """The axes of a tensor as its readers need them, looked for through transposes and pointwise steps."""
-    waiting: list[tuple[int, tuple[int, ...]]] = [(index, tuple(range(rank)))]
-    seen = {index}
-    for each, order in waiting:
-        for at in graph.taken_by.get(each, ()):
-            operator = graph.operators[at]
-            reads = operator.inputs[READS.get(operator.name, 0) :][:1] == (each,)
-            stated = stated_last(operator, len(order))
-            if stated is not None and reads:
-                return "".join(stated[order.index(axis)] for axis in range(rank))
-            following = order
-            if operator.name == "TRANSPOSE" and reads:
-                turned = graph.numbers(operator.inputs[1])
-                if turned is None or sorted(turned) != list(range(len(order))):
-                    continue
-                following = tuple(order[axis] for axis in turned)
-            elif operator.name not in POINTWISE:
-                continue
-            for output in operator.outputs:
-                if output not in seen:
-                    seen.add(output)
-                    waiting.append((output, following))
-    return None
+
+    def read(at: int, each: int, order: Order) -> str | Order | None:
+        operator = graph.operators[at]
+        reads = operator.inputs[READS.get(operator.name, 0) :][:1] == (each,)
+        stated = stated_last(operator, len(order))
+        if stated is not None and reads:
+            return stated
+        if operator.name == "TRANSPOSE" and reads:
+            turned = graph.numbers(operator.inputs[1])
+            known = turned is not None and sorted(turned) == list(range(len(order)))
+            return tuple(order[axis] for axis in turned or ()) if known else None
+        return order if operator.name in POINTWISE else None
+
+    return readers_say(index, rank, graph.taken_by, read, lambda at: graph.operators[at].outputs)

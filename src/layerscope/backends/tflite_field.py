@@ -7,8 +7,9 @@ from dataclasses import replace
 from functools import partial
 from math import prod
 
-from ..places import Places, constant, followed, plain, seen
+from ..places import Places, constant, followed, plain
 from ..receptive import Field, resized, transposed, window
+from .graph_field import KnownFields, padding_same, regrouped
 from .tflite_axes import POINTWISE, REDUCTIONS, AxesFlow
 from .tflite_graph import Graph, Operator
 
@@ -40,28 +41,16 @@ def weights_of(graph: Graph, operator: Operator) -> dict[int, int]:
     return found
 
 
-class FieldFlow:
+class FieldFlow(KnownFields[int]):
     """What every tensor of the graph sees of the model's one image."""
 
     def __init__(self, graph: Graph, flow: AxesFlow) -> None:
+        super().__init__(graph.inputs, flow)
         self.graph, self.flow = graph, flow
-        self.places: dict[int, Places] = {}
-        images = [index for index in graph.inputs if len(flow.shapes.get(index) or ()) > 2]
-        if len(images) != 1:
-            return
-        (image,) = images
-        shape, axes = flow.shapes[image], flow.axes[image]
-        if len(axes) == len(shape):
-            self.places[image] = seen(axes, shape)
         for each in graph.operators:
             for index in each.outputs:
                 if index in graph.data:
                     self._follow(each, index)
-
-    def of(self, index: int) -> tuple[Field, ...] | None:
-        """The fields of a tensor, one for each axis of the image."""
-        places = self.places.get(index)
-        return None if places is None else places.receptive()
 
     def _follow(self, operator: Operator, output: int) -> None:
         first = next((self.places[index] for index in operator.inputs if index in self.places), None)
@@ -131,7 +120,7 @@ def _windows(step: Step) -> Places:
         dilation = operator.setting(dilations[at], "i", 1) if dilations else 1
         before, after = source.shape[at + 1], step.shape[at + 1]
         small, large = (before, after) if turned else (after, before)
-        total = max((small - 1) * stride + (kernel[at] - 1) * dilation + 1 - large, 0)
+        total = padding_same(large, small, (kernel[at] - 1) * dilation + 1, stride)
         pad = total // 2 if operator.setting(0) == SAME else 0
         rules[at + 1] = partial(
             transposed if turned else window, kernel=kernel[at], stride=stride, dilation=dilation, padding=pad
@@ -198,12 +187,8 @@ def _resized(step: Step) -> Places:
 
 
 def _regrouped(step: Step) -> Places:
-    size = step.operator.setting(0, "i")
-    if step.operator.name == "SPACE_TO_DEPTH":
-        rules: dict[int, Callable[[Field], Field]] = {dim: partial(window, kernel=size, stride=size) for dim in (1, 2)}
-    else:
-        rules = {dim: partial(resized, before=1 << 10, after=size << 10) for dim in (1, 2)}
-    return step.source.windowed(rules, step.shape)
+    deeper = step.operator.name == "SPACE_TO_DEPTH"
+    return regrouped(step.source, step.shape, (1, 2), step.operator.setting(0, "i"), deeper)
 
 
 def _rules() -> dict[str, Callable[[Step], Places]]:

@@ -9,6 +9,7 @@ from math import prod
 
 import numpy as np
 
+from .graph_walk import ancestors
 from .tflite_buffer import Bytes, Damaged, Table, view
 from .tflite_schema import ACTIVATIONS, FUSED, OPERATORS, SHAPE_BOOKKEEPING, STATEFUL, TYPES, kind
 
@@ -148,17 +149,11 @@ class Graph:
 
     def needed(self, tensors: Iterable[int]) -> list[int]:
         """The operators that must run to make `tensors`, in order: all up to the last one where some have a state."""
-        found: set[int] = set()
-        waiting = [self.made_by[index] for index in tensors if index in self.made_by]
-        while waiting:
-            at = waiting.pop()
-            if at not in found:
-                found.add(at)
-                waiting.extend(self.made_by[index] for index in self.operators[at].inputs if index in self.made_by)
+        found = ancestors(tensors, self.made_by, lambda at: self.operators[at].inputs)
         last = max(found, default=-1)
         if any(each.name in STATEFUL for each in self.operators[: last + 1]):
             return list(range(last + 1))
-        return sorted(found)
+        return found
 
     def stored(self, tensor: Tensor) -> np.ndarray | None:
         """The bytes of a constant tensor, `None` where the file has none for it."""

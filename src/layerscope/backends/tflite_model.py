@@ -9,11 +9,12 @@ from functools import cached_property
 from pathlib import Path
 
 from ..errors import ModelNotReadable
+from .graph_runs import Sessions
 from .tflite_buffer import Bytes, Damaged
 from .tflite_graph import IDENTIFIER, Graph, Operator, Tensor, signature
 from .tflite_metadata import Said, said
 from .tflite_names import Address, addresses
-from .tflite_run import Sessions
+from .tflite_run import Session
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class TfliteModel:
 
     def __init__(self, content: Bytes, path: Path | None = None) -> None:
         self.path = path
-        self.sessions = Sessions()
+        self.sessions: Sessions[Session] = Sessions()
         called = path.name if path else "these bytes"
         if bytes(content[4:8]) != IDENTIFIER:
             raise ModelNotReadable(f"{called} is no TFLite model: the identifier TFL3 is missing")

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from .graph_names import free
 from .tflite_graph import Graph, Tensor
 
 CALL = re.compile(r"(?:Stateful)?PartitionedCall(_\d+)?(?::\d+)?(?:_\d+)?")
@@ -56,7 +57,7 @@ def addresses(graph: Graph, tensors: Sequence[int], named: dict[str, int]) -> di
         if index not in found:
             result = [scope for scope, last in exits.items() if last == index]
             path = _path(graph, index, origins.get(index), result, named)
-            found[index] = Address(_free(path, taken), note=_note(graph, index, origins.get(index)))
+            found[index] = Address(free(path, taken), note=_note(graph, index, origins.get(index)))
     return _with_aliases(graph, {index: found[index] for index in tensors}, origins, exits, named)
 
 
@@ -205,13 +206,3 @@ def _with_aliases(
 
 def _short(scopes: Iterable[str]) -> list[str]:
     return [each.rpartition("/")[2] for each in scopes if "/" in each]
-
-
-def _free(path: str, taken: set[str]) -> str:
-    """`path`, or `path_2`, `path_3` … where it is taken; the result counts as taken."""
-    number, free = 1, path
-    while free in taken:
-        number += 1
-        free = f"{path}_{number}"
-    taken.add(free)
-    return free

@@ -8,17 +8,16 @@ import os
 import re
 import threading
 import warnings
-from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..errors import BackendMissing, BadOption, ModelNotReadable
+from .graph_runs import given
 from .tflite_cut import cut
 from .tflite_graph import Graph, Tensor
 
-MOST_SESSIONS = 3
 THREADS = "LAYERSCOPE_TFLITE_THREADS"
 # The packages that hold an interpreter, the first one installed is taken: (package, module with the class).
 RUNTIMES = (
@@ -45,26 +44,6 @@ def _threads() -> int:
     if not said.isdecimal() or not int(said):
         raise BadOption(f"{THREADS}={said!r}: use a whole number from 1")
     return int(said)
-
-
-class Sessions:
-    """The last few sessions, by what they were made from."""
-
-    def __init__(self) -> None:
-        self._kept: OrderedDict[Any, Session] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def __len__(self) -> int:
-        return len(self._kept)
-
-    def get(self, key: Any, make: Callable[[], Session]) -> Session:
-        with self._lock:
-            if key not in self._kept:
-                while len(self._kept) >= MOST_SESSIONS:  # before the new one is made, so that only so many are alive
-                    self._kept.popitem(last=False)
-                self._kept[key] = make()
-            self._kept.move_to_end(key)
-            return self._kept[key]
 
 
 class Session:
@@ -142,23 +121,13 @@ class _Named:
 def feeds_of(graph: Graph, names: Mapping[str, int], batch: Any) -> Feeds:
     """The arrays of a batch by input, in the model's own types; float pixels of a quantised input become its codes."""
     by_name = {graph.tensors[index].name: index for index in graph.inputs} | dict(names)
-    if isinstance(batch, Mapping):
-        given = {by_name.get(str(name), -1): value for name, value in batch.items()}
-        given = given if len(given) == len(batch) else {}
-    elif isinstance(batch, tuple | list):
-        given = dict(zip(graph.inputs, batch, strict=False)) if len(batch) == len(graph.inputs) else {}
-    else:
-        given = {graph.inputs[0]: batch} if len(graph.inputs) == 1 else {}
-    if set(given) != set(graph.inputs):
-        called = {index: name for name, index in names.items()}
-        wanted = ", ".join(
-            f"{called.get(index, graph.tensors[index].name)!r} {_wanted(graph.tensors[index])}"
-            for index in graph.inputs
-        )
-        raise ModelNotReadable(
-            f"the model has {len(graph.inputs)} inputs: {wanted}. Give an array for each, as a tuple or a dict by name"
-        )
-    return {index: _cast(graph.tensors[index], given[index]) for index in graph.inputs}
+    called = {index: name for name, index in names.items()}
+
+    def wanted(index: int) -> str:
+        return f"{called.get(index, graph.tensors[index].name)!r} {_wanted(graph.tensors[index])}"
+
+    found = given(batch, graph.inputs, by_name, wanted)
+    return {index: _cast(graph.tensors[index], found[index]) for index in graph.inputs}
 
 
 def _cast(wanted: Tensor, value: Any) -> np.ndarray:
@@ -205,26 +174,7 @@ def _along(tensor: Tensor, rank: int) -> tuple[np.ndarray, np.ndarray]:
     return tensor.scale.reshape(shape), tensor.zero.reshape(shape)
 
 
-def singles(graph: Graph, feeds: Feeds) -> list[Feeds] | None:
-    """The batch one image at a time where the model takes only one, `None` where it takes the batch as it is."""
-    fixed = {index: shape[0] for index in feeds if (shape := graph.tensors[index].shape) and shape[0] is not None}
-    wrong = {index for index, size in fixed.items() if len(feeds[index]) != size}
-    if not wrong:
-        return None
-    images = len(feeds[min(wrong)])
-    apart = {index for index, value in feeds.items() if index in wrong or (index not in fixed and value.ndim)}
-    if any(fixed[index] != 1 for index in wrong) or any(len(feeds[index]) != images for index in apart):
-        raise ModelNotReadable(
-            f"the model takes exactly {fixed[min(wrong)]} images at a time, the batch has {images}:"
-            " give that many, or convert the model with a free batch axis"
-        )
-    return [
-        {index: value[at : at + 1] if index in apart else value for index, value in feeds.items()}
-        for at in range(images)
-    ]
-
-
-def first_image(graph: Graph, feeds: Feeds) -> Feeds:
-    """One image of a batch; inputs whose first size the model fixes stay as they are."""
-    fixed = {index for index in feeds if (shape := graph.tensors[index].shape) and (shape[0] or 1) > 1}
-    return {index: value[:1] if index not in fixed and value.ndim else value for index, value in feeds.items()}
+def fixed(graph: Graph) -> dict[int, int]:
+    """The first sizes of the inputs for which the model fixes them."""
+    first = {index: shape[0] for index in graph.inputs if (shape := graph.tensors[index].shape)}
+    return {index: size for index, size in first.items() if size is not None}

@@ -17,7 +17,8 @@ from onnx_models import BACKEND, assert_all_equal, cnn, fails_late, model_of, ra
 
 from layerscope.backends import Backend
 from layerscope.backends.onnx import OnnxBackend
-from layerscope.backends.onnx_graph import Graph, cut
+from layerscope.backends.onnx_cut import cut
+from layerscope.backends.onnx_graph import Graph
 from layerscope.errors import ModelNotReadable
 
 # -- values

@@ -11,9 +11,10 @@ import pytest
 from onnx.helper import make_graph, make_node
 from onnx_models import BACKEND, cnn, model_of, random, reference, table
 
-from layerscope.backends import onnx_graph as graph_module
+from layerscope.backends import onnx_cut as cut_module
+from layerscope.backends.onnx_cut import cut
 from layerscope.backends.onnx_files import SideFiles
-from layerscope.backends.onnx_graph import Graph, cut, side_files
+from layerscope.backends.onnx_graph import Graph, side_files
 from layerscope.errors import ModelNotReadable
 
 # -- side files and large weights
@@ -69,9 +70,9 @@ def in_a_cache(folder: Path) -> Path:
     return folder / "snapshots" / "x" / "onnx" / "model.onnx"
 
 
-@pytest.mark.parametrize("large", [100, graph_module.LARGE])
+@pytest.mark.parametrize("large", [100, cut_module.LARGE])
 def test_links_of_a_download_cache_are_followed(large: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graph_module, "LARGE", large)
+    monkeypatch.setattr(cut_module, "LARGE", large)
     path, batch = in_a_cache(tmp_path), random(2, 3, 8, 6)
     (tmp_path / "snapshots" / "main").symlink_to("x")
     for each in (path, tmp_path / "snapshots" / "main" / "onnx" / "model.onnx"):
@@ -111,7 +112,7 @@ def test_a_side_file_that_is_cut_short_or_says_nonsense(tmp_path: Path) -> None:
 
 
 def test_large_weights_in_side_files_are_left_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graph_module, "LARGE", 100)
+    monkeypatch.setattr(cut_module, "LARGE", 100)
     path, batch = save_with_side_file(tmp_path / "there"), random(1, 3, 8, 6)
     held = BACKEND.load(path)
     part = cut(held.graph, ["logits"], held.files)
@@ -173,7 +174,7 @@ def test_a_proto_whose_side_files_were_not_loaded(tmp_path: Path) -> None:
 
 
 def test_the_two_gigabyte_limit_counts_only_the_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graph_module, "PROTOBUF_LIMIT", 2000)
+    monkeypatch.setattr(cut_module, "PROTOBUF_LIMIT", 2000)
     batch = random(1, 3, 8, 6)
     assert BACKEND.capture(cnn(), batch, ["conv1"])["conv1"].values.shape == (1, 8, 8, 6)
     with pytest.raises(ModelNotReadable, match="ask for earlier layers"):
@@ -182,8 +183,8 @@ def test_the_two_gigabyte_limit_counts_only_the_cut(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("saved", [False, True])
 def test_large_weights_are_given_beside_the_graph(saved: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graph_module, "PROTOBUF_LIMIT", 200)
-    monkeypatch.setattr(graph_module, "LARGE", 100)
+    monkeypatch.setattr(cut_module, "PROTOBUF_LIMIT", 200)
+    monkeypatch.setattr(cut_module, "LARGE", 100)
     model = BACKEND.load(save_with_side_file(tmp_path / "there")) if saved else cnn()
     part = cut(Graph(cnn()), ["logits"], None)
     assert set(part.weights) == {"w1", "w2", "w3"}

@@ -19,12 +19,12 @@ from ..layer import Layer, split_call
 from . import Captured, Evidence, Facts, Input, Target
 from .graph_runs import Sessions, first_image, joined, singles
 from .onnx_axes import AxesFlow
+from .onnx_cut import cut
 from .onnx_evidence import first_norm, own_scaling
 from .onnx_field import FieldFlow
-from .onnx_graph import cut
 from .onnx_layers import indexed, inferred_shapes, layer_of, together
 from .onnx_model import OnnxModel, Output
-from .onnx_run import Feeds, Session, feeds_of, fixed, sizes
+from .onnx_run import Feeds, Session, feeds_of
 from .onnx_weights import weights_of
 
 RECIPE = "layerscope.preprocess"
@@ -66,7 +66,7 @@ class OnnxBackend:
 
     def layers(self, model: Any, batch: Any) -> list[Layer]:
         held = _held(model)
-        feeds = first_image(fixed(held.graph), feeds_of(held.graph, batch))
+        feeds = first_image(held.graph.fixed, feeds_of(held.graph, batch))
         shapes = self._shapes(held, feeds)
         flow = AxesFlow(held.graph, shapes)
         fields = FieldFlow(held.graph, flow)
@@ -97,7 +97,7 @@ class OnnxBackend:
             return {}
         feeds = feeds_of(held.graph, batch)
         session = self._session(held, tensors)
-        apart = singles(fixed(held.graph), feeds, WAY)
+        apart = singles(held.graph.fixed, feeds, WAY)
         values = session.run(feeds) if apart is None else self._one_by_one(held, session, apart)
         found = {
             tensor: Captured(value, dtype=dtype)
@@ -113,7 +113,7 @@ class OnnxBackend:
         """What the file says about itself: inputs, checksum, and preprocessing and class names where it has them."""
         held = _held(model)
         graph, said = held.graph, {each.key: each.value for each in held.proto.metadata_props}
-        known = {each.name: sizes(each) for each in graph.inputs}
+        known = {each.name: each.shape for each in graph.takes.values()}
         flow = AxesFlow(graph, {name: tuple(size or 1 for size in shape) for name, shape in known.items() if shape})
         recipe, source = _read(said, RECIPE), "the model's metadata"
         if recipe is None:
@@ -125,9 +125,9 @@ class OnnxBackend:
                     each.name,
                     flow.axes[each.name],
                     _stated_sizes(said, flow.axes[each.name], known[each.name] or ()),
-                    _dtype(each),
+                    str(each.dtype),
                 )
-                for each in graph.inputs
+                for each in graph.takes.values()
             ),
             digest=held.digest,
             framework=f"onnxruntime {onnxruntime.__version__}",
@@ -143,7 +143,7 @@ class OnnxBackend:
         if first is None:
             return None
         feeds = feeds_of(held.graph, batch)
-        apart = [feeds] if first.tensor in feeds else singles(fixed(held.graph), feeds, WAY) or [feeds]
+        apart = [feeds] if first.tensor in feeds else singles(held.graph.fixed, feeds, WAY) or [feeds]
         if first.tensor in feeds:
             parts = [feeds[first.tensor]]
         else:
@@ -228,10 +228,6 @@ def _refuse(held: OnnxModel, path: str) -> NoReturn:
     if any(each.name == path for each in graph.inputs):
         raise LayerNotCalled(f"{path!r} is the model's input, not a layer: the batch itself is its value")
     raise LayerNotFound(f"no layer {path!r}.{near(path, held.names)} `layers()` lists them all")
-
-
-def _dtype(value: onnx.ValueInfoProto) -> str:
-    return str(onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type))
 
 
 def _read(said: Mapping[str, str], key: str) -> Any:

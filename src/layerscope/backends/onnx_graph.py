@@ -1,32 +1,46 @@
-"""Reading an ONNX graph, and cutting it down to what some of its tensors need."""
+"""Reading an ONNX graph: who makes and who takes each tensor."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from ..errors import ModelNotReadable
 from .graph_walk import ancestors
-from .onnx_files import SideFiles, is_outside, loaded, location, pointed, stored, tensors_inside, with_inside_loaded
+from .onnx_files import is_outside, location, tensors_inside
 from .onnx_quantised import Codes, codes_of
 
-PROTOBUF_LIMIT = 2**31 - 1
 SHAPE_BOOKKEEPING = {"Shape", "Size"}
 SMALL = 1024
-LARGE = 1 << 20
 DOMAINS = ("ai.onnx", "com.microsoft", "com.ms.internal")
-NUMPY_TYPES = {
-    *(onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE),
-    *(onnx.TensorProto.INT8, onnx.TensorProto.UINT8, onnx.TensorProto.INT32, onnx.TensorProto.INT64),
-}
+
+
+@dataclass(frozen=True)
+class Taken:
+    """An input of a graph: its sizes (`None` for free ones, or altogether where even the rank is free) and its type."""
+
+    name: str
+    shape: tuple[int | None, ...] | None
+    dtype: np.dtype[Any]
+
+    def __str__(self) -> str:
+        if self.shape is None:
+            return f"{self.dtype}"
+        return f"{self.dtype}[{', '.join('any' if each is None else str(each) for each in self.shape)}]"
+
+    def fits(self, shape: Sequence[int]) -> bool:
+        """Whether an array of that shape can go in, whatever its number of images."""
+        if self.shape is None:
+            return True
+        return len(shape) == len(self.shape) and all(
+            a in (b, None) for a, b in zip(self.shape[1:], shape[1:], strict=True)
+        )
 
 
 class Graph:
@@ -41,6 +55,24 @@ class Graph:
         self.outputs = [each.name for each in model.graph.output]
         self.made_by = {name: at for at, node in enumerate(self.nodes) for name in node.output if name}
         self.functions = {(each.domain, each.name) for each in model.functions}
+
+    @cached_property
+    def takes(self) -> dict[str, Taken]:
+        """The inputs by name."""
+        dtype = onnx.helper.tensor_dtype_to_np_dtype
+        return {
+            each.name: Taken(each.name, sizes(each), dtype(each.type.tensor_type.elem_type)) for each in self.inputs
+        }
+
+    @cached_property
+    def names(self) -> dict[str, str]:
+        """What each name in a batch stands for: the inputs have no other names than their own."""
+        return {name: name for name in self.takes}
+
+    @cached_property
+    def fixed(self) -> dict[str, int]:
+        """The first sizes of the inputs for which the model fixes them."""
+        return {name: each.shape[0] for name, each in self.takes.items() if each.shape and each.shape[0] is not None}
 
     @cached_property
     def taken_by(self) -> dict[str, list[int]]:
@@ -140,129 +172,20 @@ def bodies(node: onnx.NodeProto) -> list[onnx.GraphProto]:
     return found
 
 
+def sizes(value: onnx.ValueInfoProto) -> tuple[int | None, ...] | None:
+    """The sizes of a tensor, `None` for free ones; `None` where even the rank is free."""
+    if not value.type.tensor_type.HasField("shape"):
+        return None
+    dims = value.type.tensor_type.shape.dim
+    return tuple(each.dim_value if each.HasField("dim_value") and each.dim_value > 0 else None for each in dims)
+
+
 def attributes(node: onnx.NodeProto) -> dict[str, object]:
     """The attributes of a node by name."""
     return {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute if not each.ref_attr_name}
-
-
-def empty_like(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A model with the same versions and functions, and nothing in its graph but a name."""
-    made = onnx.ModelProto(ir_version=model.ir_version, producer_name=model.producer_name)
-    made.opset_import.extend(model.opset_import)
-    made.functions.extend(model.functions)
-    made.graph.name = model.graph.name or "graph"
-    return made
-
-
-@dataclass(frozen=True)
-class Cut:
-    """A part of a model: its serialised graph, and its large weights, which are given to the runtime beside it.
-
-    Large weights in side files are left there: the runtime reads them itself, from the places that the graph tells from
-    the folder `root`.
-    """
-
-    content: bytes
-    weights: Mapping[str, np.ndarray]
-    root: Path | None = None
-
-    @cached_property
-    def digest(self) -> bytes:
-        digest = hashlib.sha256(self.content)
-        for each in self.weights.values():
-            digest.update(np.ascontiguousarray(each).data)
-        return digest.digest()
-
-
-def cut(graph: Graph, tensors: Sequence[str], files: SideFiles | None, cast: Sequence[str] = ()) -> Cut:
-    """The part of a model that gives `tensors`: only the nodes and weights that they need.
-
-    Codes come out as the values they stand for, the tensors in `cast` as float32. `files` are the side files with its weights.
-    Weights of more than 1 MB aren't serialised, so protobuf's limit of 2 GB doesn't hold for them; raises
-    `ModelNotReadable` where the rest is over it.
-    """
-    made = empty_like(graph.model)
-    decoding = {name for each in tensors if each in graph.codes for name in graph.codes[each].names}
-    nodes = [graph.nodes[at] for at in graph.ancestors((*tensors, *decoding))]
-    needed = {name for node in nodes for name in needs(node)} | set(tensors) | decoding
-    made.graph.input.extend(graph.inputs)
-    made.graph.node.extend(with_inside_loaded(each, files) for each in nodes)
-    weights, outside = {}, []
-    for name in graph.initializers:
-        if name in needed:
-            tensor = graph.initializers[name]
-            if files is not None and is_outside(tensor) and stored(tensor) > LARGE:
-                outside.append(tensor)
-            elif beside(tensor):
-                weights[name] = numpy_helper.to_array(loaded(tensor, files))
-                made.graph.initializer.append(placeholder(tensor))
-            else:
-                made.graph.initializer.append(loaded(tensor, files))
-    left, root = pointed(outside, files) if files is not None else ([], None)
-    made.graph.initializer.extend(left)
-    made.graph.sparse_initializer.extend(graph.sparse[name] for name in graph.sparse if name in needed)
-    for name in tensors:
-        if name in cast:
-            wide = f"{name}:float32"
-            made.graph.node.append(onnx.helper.make_node("Cast", [name], [wide], to=onnx.TensorProto.FLOAT))
-            made.graph.output.add(name=wide)
-        elif name in graph.codes:
-            made.graph.node.append(graph.codes[name].decoded(name, f"{name}:decoded"))
-            made.graph.output.add(name=f"{name}:decoded")
-        else:
-            made.graph.output.add(name=name)
-    _check_size(made, tensors)
-    return Cut(bytes(made.SerializeToString()), weights, root)
-
-
-def beside(tensor: onnx.TensorProto) -> bool:
-    """Whether a weight is large enough, and of a type that numpy has, to be given beside the graph."""
-    return tensor.data_type in NUMPY_TYPES and stored(tensor) > LARGE
-
-
-def placeholder(tensor: onnx.TensorProto) -> onnx.TensorProto:
-    """A weight without its numbers, marked as lying elsewhere."""
-    made = onnx.TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
-    made.data_location = onnx.TensorProto.EXTERNAL
-    made.external_data.add(key="location", value="given")
-    return made
-
-
-def skeleton(graph: Graph) -> onnx.ModelProto:
-    """The model without its large weights, which become inputs of the same shape: enough to infer shapes from."""
-    made = empty_like(graph.model)
-    made.graph.input.extend(graph.inputs)
-    for each in graph.initializers.values():
-        if prod(each.dims) > SMALL or is_outside(each):
-            made.graph.input.append(onnx.helper.make_tensor_value_info(each.name, each.data_type, list(each.dims)))
-        else:
-            made.graph.initializer.append(each)
-    for each in graph.sparse.values():
-        made.graph.input.append(
-            onnx.helper.make_tensor_value_info(each.values.name, each.values.data_type, list(each.dims))
-        )
-    for node in graph.nodes:
-        large = next((a.t for a in node.attribute if a.name == "value" and prod(a.t.dims) > SMALL), None)
-        if node.op_type == "Constant" and large is not None:
-            made.graph.input.append(
-                onnx.helper.make_tensor_value_info(node.output[0], large.data_type, list(large.dims))
-            )
-        else:
-            made.graph.node.append(node)
-    return made
 
 
 def side_files(model: onnx.ModelProto) -> list[str]:
     """The names of the files that hold weights outside the model file, as the model writes them."""
     inside = (tensor for node in model.graph.node for tensor in tensors_inside(node))
     return sorted({location(each) for each in (*model.graph.initializer, *inside) if is_outside(each)})
-
-
-def _check_size(made: onnx.ModelProto, tensors: Sequence[str]) -> None:
-    size = sum(stored(each) for each in made.graph.initializer if not is_outside(each))
-    if size > PROTOBUF_LIMIT:
-        raise ModelNotReadable(
-            f"the part of the model that leads to {', '.join(map(repr, tensors[:3]))} holds {size / 1e9:.1f} GB of"
-            f" small or unusual weights, and protobuf can't carry more than {PROTOBUF_LIMIT / 1e9:.1f} GB at once:"
-            " ask for earlier layers"
-        )

@@ -10,9 +10,10 @@ import onnx
 from ..axes import prefix_names, token_grid
 from ..layer import Layer
 from .onnx_axes import AxesFlow
-from .onnx_graph import Graph, attributes, bodies, skeleton
+from .onnx_cut import skeleton
+from .onnx_graph import Graph, attributes, bodies, sizes
 from .onnx_model import Output
-from .onnx_run import Feeds, sizes
+from .onnx_run import Feeds
 from .onnx_weights import weights_of
 
 FUSED = {"FusedConv": "Conv", "NhwcFusedConv": "Conv", "FusedGemm": "Gemm"}

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import onnx
 import onnxruntime
 
 from ..errors import LayerNotCalled, ModelNotReadable
 from .graph_runs import given
+from .onnx_cut import Cut, cut
 from .onnx_files import SideFiles
-from .onnx_graph import Cut, Graph, cut
+from .onnx_graph import Graph, Taken
 
 THREADS = "LAYERSCOPE_ONNX_THREADS"
 NOT_IN_NUMPY = ("bfloat16", "float8", "int4", "float4")
@@ -85,45 +85,13 @@ def opened(part: Cut, threads: int | None, quantised: bool) -> onnxruntime.Infer
 
 def feeds_of(graph: Graph, batch: Any) -> Feeds:
     """The arrays of a batch by input name, in the model's own types. Only one kind of float is turned into another."""
-    inputs = {each.name: each for each in graph.inputs}
-    found = given(
-        batch, list(inputs), {name: name for name in inputs}, lambda name: f"{name!r} {_wanted(inputs[name])}"
-    )
-    return {each.name: _cast(each, found[each.name]) for each in graph.inputs}
+    found = given(batch, list(graph.takes), graph.names, lambda name: f"{name!r} {graph.takes[name]}")
+    return {name: _cast(each, found[name]) for name, each in graph.takes.items()}
 
 
-def _cast(wanted: onnx.ValueInfoProto, value: Any) -> np.ndarray:
+def _cast(wanted: Taken, value: Any) -> np.ndarray:
     array = np.asarray(value.numpy() if isinstance(value, onnxruntime.OrtValue) else value)
-    shape = sizes(wanted)
-    dtype = onnx.helper.tensor_dtype_to_np_dtype(wanted.type.tensor_type.elem_type)
-    fits = shape is None or (
-        len(shape) == array.ndim and all(a in (b, None) for a, b in zip(shape[1:], array.shape[1:], strict=True))
-    )
-    floats = array.dtype.kind == "f" and dtype.kind == "f"
-    if not fits or not (array.dtype == dtype or floats):
-        raise ModelNotReadable(
-            f"input {wanted.name!r} takes {_wanted(wanted)}; the batch is {array.dtype}{list(array.shape)}"
-        )
-    return array.astype(dtype, copy=False)
-
-
-def sizes(value: onnx.ValueInfoProto) -> tuple[int | None, ...] | None:
-    """The sizes of a tensor, `None` for free ones; `None` where even the rank is free."""
-    if not value.type.tensor_type.HasField("shape"):
-        return None
-    dims = value.type.tensor_type.shape.dim
-    return tuple(each.dim_value if each.HasField("dim_value") and each.dim_value > 0 else None for each in dims)
-
-
-def _wanted(value: onnx.ValueInfoProto) -> str:
-    dtype = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
-    shape = sizes(value)
-    return f"{dtype}" + (
-        "" if shape is None else f"[{', '.join('any' if each is None else str(each) for each in shape)}]"
-    )
-
-
-def fixed(graph: Graph) -> dict[str, int]:
-    """The first sizes of the inputs for which the model fixes them."""
-    first = {each.name: shape[0] for each in graph.inputs if (shape := sizes(each))}
-    return {name: size for name, size in first.items() if size is not None}
+    floats = array.dtype.kind == "f" and wanted.dtype.kind == "f"
+    if not wanted.fits(array.shape) or not (array.dtype == wanted.dtype or floats):
+        raise ModelNotReadable(f"input {wanted.name!r} takes {wanted}; the batch is {array.dtype}{list(array.shape)}")
+    return array if array.dtype == wanted.dtype else array.astype(wanted.dtype)

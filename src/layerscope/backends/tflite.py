@@ -18,7 +18,7 @@ from .tflite_axes import AxesFlow
 from .tflite_field import FieldFlow, weights_of
 from .tflite_graph import IDENTIFIER, Graph, Tensor
 from .tflite_model import Output, TfliteModel
-from .tflite_run import Feeds, Session, dequantised, feeds_of, fixed, runtime
+from .tflite_run import Feeds, Session, dequantised, feeds_of, runtime
 from .tflite_schema import BODIES
 
 INTERPRETERS = ("ai_edge_litert.interpreter", "tflite_runtime.interpreter", "tensorflow.lite.python.interpreter")
@@ -52,7 +52,7 @@ class TfliteBackend:
     def layers(self, model: Any, batch: Any) -> list[Layer]:
         held = self._held(model)
         graph = held.graph
-        shapes = self._shapes(held, first_image(fixed(graph), feeds_of(graph, held.inputs, batch)))
+        shapes = self._shapes(held, first_image(graph.fixed, feeds_of(graph, held.inputs, batch)))
         flow = AxesFlow(graph, shapes)
         fields = FieldFlow(graph, flow)
         found = [
@@ -132,7 +132,7 @@ class TfliteBackend:
     def _run(self, held: TfliteModel, tensors: Sequence[Tensor], feeds: Feeds) -> list[np.ndarray]:
         """The tensors for a batch, one image at a time where the model takes only one."""
         session = self._session(held, [each.index for each in tensors])
-        apart = singles(fixed(held.graph), feeds, WAY)
+        apart = singles(held.graph.fixed, feeds, WAY)
         if apart is None:
             return session.run(feeds)
         results = [session.run(each) for each in apart]

@@ -121,6 +121,12 @@ class Graph:
         return Operator(at, name, self._indices(table, 1), self._indices(table, 2), options, custom)
 
     @cached_property
+    def fixed(self) -> dict[int, int]:
+        """The first sizes of the inputs for which the file fixes them."""
+        first = {index: shape[0] for index in self.inputs if (shape := self.tensors[index].shape)}
+        return {index: size for index, size in first.items() if size is not None}
+
+    @cached_property
     def taken_by(self) -> dict[int, list[int]]:
         taken: dict[int, list[int]] = {}
         for each in self.operators:

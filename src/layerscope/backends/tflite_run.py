@@ -172,9 +172,3 @@ def _along(tensor: Tensor, rank: int) -> tuple[np.ndarray, np.ndarray]:
     if tensor.scale.size > 1:
         shape[tensor.axis % rank] = tensor.scale.size
     return tensor.scale.reshape(shape), tensor.zero.reshape(shape)
-
-
-def fixed(graph: Graph) -> dict[int, int]:
-    """The first sizes of the inputs for which the model fixes them."""
-    first = {index: shape[0] for index in graph.inputs if (shape := graph.tensors[index].shape)}
-    return {index: size for index, size in first.items() if size is not None}

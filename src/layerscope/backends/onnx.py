@@ -22,7 +22,7 @@ from .onnx_axes import AxesFlow
 from .onnx_cut import cut
 from .onnx_evidence import first_norm, own_scaling
 from .onnx_field import FieldFlow
-from .onnx_layers import indexed, inferred_shapes, layer_of, together
+from .onnx_layers import indexed, inferred_shapes, layer_of, map_shapes, together
 from .onnx_model import OnnxModel, Output
 from .onnx_run import Feeds, Session, feeds_of
 from .onnx_weights import weights_of
@@ -179,10 +179,15 @@ class OnnxBackend:
         shapes: dict[str, tuple[int, ...] | None] = {name: value.shape for name, value in feeds.items()}
         shapes |= inferred_shapes(held.graph, feeds)
         shapes |= {each.tensor: None for each in outputs if each.tensor in held.graph.foreign}
-        missing = tuple(each.tensor for each in outputs if each.tensor not in shapes)
-        if missing:
-            values = self._session(held, missing).run(feeds)
-            shapes |= {name: value.shape for name, value in zip(missing, values, strict=True)}
+        maps = held.graph.attention_maps
+        for late in (False, True):
+            # Attention weights after the tensors that they are made of, whose shapes may be enough.
+            shapes |= map_shapes(held.graph, shapes) if late else {}
+            names = [each.tensor for each in outputs if each.tensor not in shapes]
+            missing = tuple(name for name in names if late or name not in maps)
+            if missing:
+                values = self._session(held, missing).run(feeds)
+                shapes |= {name: value.shape for name, value in zip(missing, values, strict=True)}
         return shapes
 
 

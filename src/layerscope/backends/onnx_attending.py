@@ -9,13 +9,18 @@ import onnx
 from .onnx_graph import Graph, attributes
 
 SCORES = {3: "bqk", 4: "bcqk"}
+# Norms that may be over the channels of each token alone, and the place of their scale.
+NORMS = {
+    **dict.fromkeys(("LayerNormalization", "SimplifiedLayerNormalization", "RMSNormalization"), 1),
+    **dict.fromkeys(("SkipLayerNormalization", "SkipSimplifiedLayerNormalization"), 2),
+}
 FRONT = {"cls": "cls", "class": "cls", "dist": "dist", "reg": "reg", "register": "reg"}
 
 
 def channels_last(graph: Graph, node: onnx.NodeProto) -> bool:
     """Whether an operator works on the last axis as channels: a norm over it alone, a product with a matrix of weights."""
-    if node.op_type == "LayerNormalization":
-        scale = graph.initializers.get(graph.weight_name(node.input[1]))
+    if node.op_type in NORMS and len(node.input) > NORMS[node.op_type]:
+        scale = graph.initializers.get(graph.weight_name(node.input[NORMS[node.op_type]]))
         return attributes(node).get("axis", -1) == -1 and scale is not None and len(scale.dims) == 1
     if node.op_type != "MatMul" or node.input[1] in graph.data:
         return False

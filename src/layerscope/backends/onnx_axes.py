@@ -16,6 +16,7 @@ from ..axes import CHANNELS_FIRST
 from .graph_axes import KnownAxes
 from .graph_walk import Order, readers_say
 from .onnx_attending import SCORES, attending, channels_last, prefix_names
+from .onnx_attention import axes_of, is_attention
 from .onnx_graph import Graph, attributes
 from .regrouping import regrouped, widened, without
 
@@ -89,6 +90,9 @@ class AxesFlow(KnownAxes[str]):
             self.blocked.update(outputs)
             self.axes.update(dict.fromkeys(outputs, ""))
             return
+        if is_attention(node):
+            self._attend(node, outputs)
+            return
         rank = self.rank(node.output[0])
         stated = stated_first(node, rank) or attending(self.graph, node, rank)
         last = self._stated_last(node) if stated is None else None
@@ -98,6 +102,14 @@ class AxesFlow(KnownAxes[str]):
         if (last is None and stated is None and self.unsure(inputs)) or (last and not self.images(node.output[0])):
             self.derived.update(outputs)
         self.settle_all(outputs, found)
+
+    def _attend(self, node: onnx.NodeProto, outputs: list[str]) -> None:
+        """The axes of what a whole attention gives, each of its outputs its own."""
+        if not self.images(outputs[0]):
+            self.derived.update(outputs)
+        for place, name in enumerate(node.output):
+            if name in outputs:
+                self.settle_all([name], axes_of(place, self.rank(name)))
 
     def _stated_last(self, node: onnx.NodeProto) -> str | None:
         """The axes after an operator that works on channels last, where nothing before it is sure of other ones."""
@@ -240,6 +252,8 @@ def asked(graph: Graph, name: str, rank: int) -> str | None:
         stated = stated_first(node, len(order))
         if stated is not None:
             return stated
+        if is_attention(node):
+            return "bnc" if len(order) == 3 and each in node.input[:3] else None
         if node.op_type == "Transpose":
             turned: Any = attributes(node).get("perm") or range(rank - 1, -1, -1)
             return tuple(order[axis] for axis in turned)

@@ -14,6 +14,7 @@ import onnx
 from onnx import numpy_helper
 
 from ..errors import ModelNotReadable
+from .onnx_attention import way
 from .onnx_files import SideFiles, is_outside, loaded, pointed, stored, with_inside_loaded
 from .onnx_graph import SMALL, Graph, needs
 
@@ -63,7 +64,9 @@ def cut(graph: Graph, tensors: Sequence[str], files: SideFiles | None, cast: Seq
     """
     made = empty_like(graph.model)
     decoding = {name for each in tensors if each in graph.codes for name in graph.codes[each].names}
-    nodes = [graph.nodes[at] for at in graph.ancestors((*tensors, *decoding))]
+    returned = {graph.attention_maps[each] for each in tensors if each in graph.attention_maps}
+    steps = graph.ancestors((*tensors, *decoding))
+    nodes = [graph.nodes[at] if at in returned else graph.own[at] for at in steps]
     needed = {name for node in nodes for name in needs(node)} | set(tensors) | decoding
     made.graph.input.extend(graph.inputs)
     made.graph.node.extend(with_inside_loaded(each, files) for each in nodes)
@@ -86,6 +89,8 @@ def cut(graph: Graph, tensors: Sequence[str], files: SideFiles | None, cast: Seq
             wide = f"{name}:float32"
             made.graph.node.append(onnx.helper.make_node("Cast", [name], [wide], to=onnx.TensorProto.FLOAT))
             made.graph.output.add(name=wide)
+        elif name in graph.attention_maps:
+            _add_weights(made, name, graph.nodes[graph.attention_maps[name]])
         elif name in graph.codes:
             made.graph.node.append(graph.codes[name].decoded(name, f"{name}:decoded"))
             made.graph.output.add(name=f"{name}:decoded")
@@ -93,6 +98,18 @@ def cut(graph: Graph, tensors: Sequence[str], files: SideFiles | None, cast: Seq
             made.graph.output.add(name=name)
     _check_size(made, tensors)
     return Cut(bytes(made.SerializeToString()), weights, root)
+
+
+def _add_weights(made: onnx.ModelProto, name: str, node: onnx.NodeProto) -> None:
+    """The attention weights `name` as an output: what the node returns, behind a softmax where that is scores."""
+    found = way(node)
+    if found is None or not found.scores:
+        made.graph.output.add(name=name)
+        return
+    # The runtime can't infer the type of scores, which may be another than that of the tokens; on a CPU it is this one.
+    made.graph.value_info.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
+    made.graph.node.append(onnx.helper.make_node("Softmax", [name], [f"{name}:softmax"], axis=-1))
+    made.graph.output.add(name=f"{name}:softmax")
 
 
 def beside(tensor: onnx.TensorProto) -> bool:

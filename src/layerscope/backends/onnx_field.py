@@ -8,6 +8,7 @@ import onnx
 
 from ..places import followed
 from .graph_field import KnownFields
+from .onnx_attention import is_attention
 from .onnx_axes import AxesFlow
 from .onnx_field_rules import rule_of
 from .onnx_field_step import Step
@@ -34,7 +35,8 @@ class FieldFlow(KnownFields[str]):
             self.places[output] = first.lost("no tensor of one shape", ())
             return
         lost = [name for name in node.input if name in self.graph.data and name not in self.places]
-        rule = None if self.graph.is_function(node) else rule_of(node)
+        aside = is_attention(node) and output != node.output[0]  # keys, values and weights
+        rule = None if self.graph.is_function(node) or aside else rule_of(node)
         if lost:
             made = first.lost(f"{lost[0]!r} comes from another input", shape)
         elif rule is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import onnx
@@ -10,6 +11,7 @@ import onnx
 from ..places import Factor, Places, constant, plain
 from ..receptive import Field, resized, transposed, window
 from .graph_field import padding_same, regrouped
+from .onnx_attention import ATTENTIONS
 from .onnx_field_step import Step
 
 
@@ -76,6 +78,20 @@ def _over_axis(step: Step) -> Places:
     axis = int(step.said.get("axis", -1)) % rank
     single = step.node.op_type in ("Softmax", "LogSoftmax", "Hardmax")
     return Places(source.dims, source.mixed([axis] if single else range(axis, rank)).fields)
+
+
+def _skipped(step: Step) -> Places:
+    """A sum with what went past a block, and a norm over the channels of each token."""
+    return step.input(0).over([step.input(1)]).mixed([-1])
+
+
+def _attended(step: Step) -> Places:
+    """Every token may depend on all tokens."""
+    source = step.source
+    if not source.fields:
+        return step.lost("queries that come from no image")
+    mixed = source.mixed([at for at in range(len(source.dims)) if source.along(at)])
+    return replace(mixed, dims=(*mixed.dims[:-1], plain(step.shape)[-1]))
 
 
 def _over_places(step: Step) -> Places:
@@ -225,6 +241,8 @@ def _rules() -> dict[str, Callable[[Step], Places]]:
         ),
         (_global, "GlobalAveragePool GlobalMaxPool GlobalLpPool QLinearGlobalAveragePool"),
         (_over_axis, "Softmax LogSoftmax Hardmax LayerNormalization SimplifiedLayerNormalization RMSNormalization"),
+        (_skipped, "SkipLayerNormalization SkipSimplifiedLayerNormalization"),
+        (_attended, " ".join(sorted(ATTENTIONS))),
         (_over_places, "InstanceNormalization GroupNormalization MeanVarianceNormalization"),
         (_viewed, "Reshape Flatten Squeeze Unsqueeze"),
         (_permuted, "Transpose"),

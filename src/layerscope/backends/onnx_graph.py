@@ -13,6 +13,7 @@ import onnx
 from onnx import numpy_helper
 
 from .graph_walk import ancestors
+from .onnx_attention import PLACE, is_attention, returning
 from .onnx_files import is_outside, location, tensors_inside
 from .onnx_quantised import Codes, codes_of
 
@@ -48,13 +49,24 @@ class Graph:
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.model = model
-        self.nodes: Sequence[onnx.NodeProto] = list(model.graph.node)
+        self.own: Sequence[onnx.NodeProto] = list(model.graph.node)
+        self.nodes: Sequence[onnx.NodeProto] = [self._returning(each) for each in self.own]
         self.initializers = {each.name: each for each in model.graph.initializer}
         self.sparse = {each.values.name: each for each in model.graph.sparse_initializer}
         self.inputs = [each for each in model.graph.input if each.name not in self.initializers]
         self.outputs = [each.name for each in model.graph.output]
         self.made_by = {name: at for at, node in enumerate(self.nodes) for name in node.output if name}
         self.functions = {(each.domain, each.name) for each in model.functions}
+
+    def _returning(self, node: onnx.NodeProto) -> onnx.NodeProto:
+        """The node, an attention as it is when asked for its weights as well; `own` has it as it is in the file."""
+        return (is_attention(node) and returning(node)) or node
+
+    @cached_property
+    def attention_maps(self) -> dict[str, int]:
+        """The weights that attentions are made to return, and the node that each comes from."""
+        changed = [at for at, node in enumerate(self.nodes) if node is not self.own[at]]
+        return {self.nodes[at].output[PLACE]: at for at in changed}
 
     @cached_property
     def takes(self) -> dict[str, Taken]:

@@ -9,6 +9,7 @@ import onnx
 
 from ..axes import prefix_names, token_grid
 from ..layer import Layer
+from .onnx_attention import KIND, is_attention, shape_of, way
 from .onnx_axes import AxesFlow
 from .onnx_cut import skeleton
 from .onnx_graph import Graph, attributes, bodies, sizes
@@ -43,12 +44,20 @@ def inferred_shapes(graph: Graph, feeds: Feeds) -> dict[str, tuple[int, ...] | N
     return found
 
 
+def map_shapes(graph: Graph, shapes: Mapping[str, tuple[int, ...] | None]) -> dict[str, tuple[int, ...] | None]:
+    """The shapes of attention weights that follow from queries and keys: they are too large to be made for their shape."""
+    found = {name: shape_of(graph.nodes[at], shapes) for name, at in graph.attention_maps.items() if name not in shapes}
+    return {name: shape for name, shape in found.items() if shape is not None}
+
+
 def layer_of(graph: Graph, output: Output, shapes: Mapping[str, tuple[int, ...] | None], flow: AxesFlow) -> Layer:
     node, tensor = output.node, output.tensor
     shape, axes = shapes[tensor], flow.axes.get(tensor, "")
     notes = [output.address.note]
     if bodies(node) or graph.is_function(node):
         notes.append("its body can't be looked into")
+    if is_attention(node) and way(node) is None:
+        notes.append("its attention weights stay inside the operator")
     if tensor in graph.codes:
         notes.append(f"quantised to {graph.code_type(tensor)}, shown dequantised")
     elif node.op_type in SUMS:
@@ -69,7 +78,7 @@ def layer_of(graph: Graph, output: Output, shapes: Mapping[str, tuple[int, ...] 
     front = 0 if grid is None or shape is None else shape[axes.index("k" if "k" in axes else "n")] - grid[0] * grid[1]
     return Layer(
         path=output.address.full,
-        kind=_kind(node),
+        kind=KIND if tensor in graph.attention_maps else _kind(node),
         axes=axes,
         shape=shape,
         calls=1,
@@ -77,7 +86,7 @@ def layer_of(graph: Graph, output: Output, shapes: Mapping[str, tuple[int, ...] 
         grid=grid,
         aliases=output.address.aliases,
         prefix=prefix_names(front, flow.prefix) if front else (),
-        parameters=sum(weights_of(graph, node).values()),
+        parameters=0 if tensor in graph.attention_maps else sum(weights_of(graph, node).values()),
     )
 
 

@@ -12,6 +12,7 @@ import onnx
 
 from . import onnx_files
 from .graph_runs import Sessions
+from .onnx_attention import NAME
 from .onnx_graph import Graph, side_files
 from .onnx_names import Address, addresses
 from .onnx_run import Session
@@ -57,9 +58,12 @@ class OnnxModel:
         found = []
         for at, address in addresses(graph, steps).items():
             node = graph.nodes[at]
-            named = [name for name in node.output if name]
+            named = [name for name in node.output if name and name not in graph.attention_maps]
             for part, tensor in enumerate(named):
                 found.append(Output(tensor, node, _part(address, part, tensor)))
+            if graph.attention_maps.get(node.output[-1]) == at:
+                inside = replace(address, path=f"{address.path}/{NAME}", aliases=(node.output[-1],), note="")
+                found.append(Output(node.output[-1], node, inside))
         return merged(graph, found) if graph.codes else found
 
     @cached_property

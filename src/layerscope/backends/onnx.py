@@ -24,7 +24,7 @@ from .onnx_evidence import first_norm, own_scaling
 from .onnx_field import FieldFlow
 from .onnx_layers import indexed, inferred_shapes, layer_of, map_shapes, together
 from .onnx_model import OnnxModel, Output
-from .onnx_run import Feeds, Session, feeds_of
+from .onnx_run import TEXT, Feeds, Session, feeds_of
 from .onnx_weights import weights_of
 
 RECIPE = "layerscope.preprocess"
@@ -97,6 +97,7 @@ class OnnxBackend:
             return {}
         feeds = feeds_of(held.graph, batch)
         session = self._session(held, tensors)
+        session.check()
         apart = singles(held.graph.fixed, feeds, WAY)
         values = session.run(feeds) if apart is None else self._one_by_one(held, session, apart)
         found = {
@@ -125,7 +126,7 @@ class OnnxBackend:
                     each.name,
                     flow.axes[each.name],
                     _stated_sizes(said, flow.axes[each.name], known[each.name] or ()),
-                    str(each.dtype),
+                    each.type,
                 )
                 for each in graph.takes.values()
             ),
@@ -186,8 +187,12 @@ class OnnxBackend:
             names = [each.tensor for each in outputs if each.tensor not in shapes]
             missing = tuple(name for name in names if late or name not in maps)
             if missing:
-                values = self._session(held, missing).run(feeds)
-                shapes |= {name: value.shape for name, value in zip(missing, values, strict=True)}
+                session = self._session(held, missing)
+                held.graph.text.update(name for name, said in session.unshown.items() if said == TEXT)
+                shapes |= {
+                    name: None if name in session.unshown else value.shape
+                    for name, value in zip(missing, session.run(feeds), strict=True)
+                }
         return shapes
 
 

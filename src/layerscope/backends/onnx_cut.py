@@ -26,12 +26,12 @@ NUMPY_TYPES = {
 }
 
 
-def empty_like(model: onnx.ModelProto) -> onnx.ModelProto:
+def empty_like(graph: Graph) -> onnx.ModelProto:
     """A model with the same versions and functions, and nothing in its graph but a name."""
-    made = onnx.ModelProto(ir_version=model.ir_version, producer_name=model.producer_name)
-    made.opset_import.extend(model.opset_import)
-    made.functions.extend(model.functions)
-    made.graph.name = model.graph.name or "graph"
+    made = onnx.ModelProto(ir_version=graph.model.ir_version, producer_name=graph.model.producer_name)
+    made.opset_import.extend(graph.inlined.opset_import)
+    made.functions.extend(graph.inlined.functions)
+    made.graph.name = graph.model.graph.name or "graph"
     return made
 
 
@@ -62,7 +62,7 @@ def cut(graph: Graph, tensors: Sequence[str], files: SideFiles | None, cast: Seq
     Weights of more than 1 MB aren't serialised, so protobuf's limit of 2 GB doesn't hold for them; raises
     `ModelNotReadable` where the rest is over it.
     """
-    made = empty_like(graph.model)
+    made = empty_like(graph)
     decoding = {name for each in tensors if each in graph.codes for name in graph.codes[each].names}
     returned = {graph.attention_maps[each] for each in tensors if each in graph.attention_maps}
     steps = graph.ancestors((*tensors, *decoding))
@@ -127,7 +127,7 @@ def placeholder(tensor: onnx.TensorProto) -> onnx.TensorProto:
 
 def skeleton(graph: Graph) -> onnx.ModelProto:
     """The model without its large weights, which become inputs of the same shape: enough to infer shapes from."""
-    made = empty_like(graph.model)
+    made = empty_like(graph)
     made.graph.input.extend(graph.inputs)
     for each in graph.initializers.values():
         if prod(each.dims) > SMALL or is_outside(each):

@@ -12,9 +12,11 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from ..errors import ModelNotReadable
 from .graph_walk import ancestors
 from .onnx_attention import PLACE, is_attention, returning
 from .onnx_files import is_outside, location, tensors_inside
+from .onnx_inline import inlined
 from .onnx_quantised import Codes, codes_of
 
 SHAPE_BOOKKEEPING = {"Shape", "Size"}
@@ -30,10 +32,15 @@ class Taken:
     shape: tuple[int | None, ...] | None
     dtype: np.dtype[Any]
 
+    @property
+    def type(self) -> str:
+        """The type in words: text is of numpy's type for any object."""
+        return "string" if self.dtype.kind == "O" else str(self.dtype)
+
     def __str__(self) -> str:
         if self.shape is None:
-            return f"{self.dtype}"
-        return f"{self.dtype}[{', '.join('any' if each is None else str(each) for each in self.shape)}]"
+            return self.type
+        return f"{self.type}[{', '.join('any' if each is None else str(each) for each in self.shape)}]"
 
     def fits(self, shape: Sequence[int]) -> bool:
         """Whether an array of that shape can go in, whatever its number of images."""
@@ -49,14 +56,16 @@ class Graph:
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.model = model
-        self.own: Sequence[onnx.NodeProto] = list(model.graph.node)
+        self.inlined = inlined(model)
+        self.text: set[str] = set()  # tensors that were found to hold text, by inference or in a run
+        self.own: Sequence[onnx.NodeProto] = list(self.inlined.graph.node)
         self.nodes: Sequence[onnx.NodeProto] = [self._returning(each) for each in self.own]
         self.initializers = {each.name: each for each in model.graph.initializer}
         self.sparse = {each.values.name: each for each in model.graph.sparse_initializer}
         self.inputs = [each for each in model.graph.input if each.name not in self.initializers]
         self.outputs = [each.name for each in model.graph.output]
         self.made_by = {name: at for at, node in enumerate(self.nodes) for name in node.output if name}
-        self.functions = {(each.domain, each.name) for each in model.functions}
+        self.functions = {(each.domain, each.name) for each in self.inlined.functions}
 
     def _returning(self, node: onnx.NodeProto) -> onnx.NodeProto:
         """The node, an attention as it is when asked for its weights as well; `own` has it as it is in the file."""
@@ -71,6 +80,9 @@ class Graph:
     @cached_property
     def takes(self) -> dict[str, Taken]:
         """The inputs by name."""
+        odd = [each.name for each in self.inputs if not each.type.tensor_type.elem_type]
+        if odd:
+            raise ModelNotReadable(f"the model's input {odd[0]!r} is no tensor but a sequence or an optional")
         dtype = onnx.helper.tensor_dtype_to_np_dtype
         return {
             each.name: Taken(each.name, sizes(each), dtype(each.type.tensor_type.elem_type)) for each in self.inputs

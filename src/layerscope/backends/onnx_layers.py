@@ -14,7 +14,7 @@ from .onnx_axes import AxesFlow
 from .onnx_cut import skeleton
 from .onnx_graph import Graph, attributes, bodies, sizes
 from .onnx_model import Output
-from .onnx_run import Feeds
+from .onnx_run import ODD, TEXT, Feeds
 from .onnx_weights import weights_of
 
 FUSED = {"FusedConv": "Conv", "NhwcFusedConv": "Conv", "FusedGemm": "Gemm"}
@@ -36,6 +36,10 @@ def inferred_shapes(graph: Graph, feeds: Feeds) -> dict[str, tuple[int, ...] | N
     found: dict[str, tuple[int, ...] | None] = {}
     for each in inferred.graph.value_info:
         if each.type.WhichOneof("value") not in ("tensor_type", None):
+            found[each.name] = None
+            continue
+        if each.type.tensor_type.elem_type == onnx.TensorProto.STRING:
+            graph.text.add(each.name)
             found[each.name] = None
             continue
         shape = sizes(each)
@@ -65,7 +69,7 @@ def layer_of(graph: Graph, output: Output, shapes: Mapping[str, tuple[int, ...] 
     if shape is None and tensor in graph.foreign:
         notes.append(f"behind {graph.foreign[tensor]}, an operator that ONNX Runtime doesn't have")
     elif shape is None:
-        notes.append("no tensor but a sequence or an optional")
+        notes.append(TEXT if tensor in graph.text else ODD)
     elif not shape:
         notes.append("a single number")
     elif tensor in flow.blocked:

@@ -16,6 +16,7 @@ import onnx
 
 from .graph_names import free
 from .onnx_graph import Graph
+from .onnx_inline import scope_of
 
 SCOPES = "pkg.torch.onnx.name_scopes"
 CLASSES = "pkg.torch.onnx.class_hierarchy"
@@ -71,6 +72,9 @@ def main_output(node: onnx.NodeProto) -> str:
 
 
 def _origin(node: onnx.NodeProto) -> Origin | None:
+    called = scope_of(node)
+    if called is not None:
+        return Origin(*called)
     recorded = {each.key: each.value for each in node.metadata_props}
     if SCOPES in recorded:
         *modules, name = _string_list(recorded[SCOPES]) or [""]

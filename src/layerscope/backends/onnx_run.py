@@ -17,6 +17,8 @@ from .onnx_graph import Graph, Taken
 
 THREADS = "LAYERSCOPE_ONNX_THREADS"
 NOT_IN_NUMPY = ("bfloat16", "float8", "int4", "float4")
+ODD = "no tensor but a sequence or an optional"
+TEXT = "no numbers but text"
 Feeds = dict[str, Any]
 
 
@@ -37,9 +39,7 @@ class Session:
         self._weights = part.weights  # the runtime reads them where they are
         self.session = opened(part, threads, graph.quantised)
         types = [each.type for each in self.session.get_outputs()]
-        for name, type_ in zip(tensors, types, strict=True):
-            if not type_.startswith("tensor("):
-                raise LayerNotCalled(f"{name!r} is no tensor but {type_}, and only a tensor has a picture")
+        self.unshown = {name: said for name, type_ in zip(tensors, types, strict=True) if (said := _unshown(type_))}
         inner = [each.removeprefix("tensor(").removesuffix(")") for each in types]
         self.dtypes = [each if each.startswith(NOT_IN_NUMPY) else "" for each in inner]
         wide = [name for name, dtype in zip(tensors, self.dtypes, strict=True) if dtype]
@@ -55,7 +55,21 @@ class Session:
             found = self.session.run(None, {name: feeds[name] for name in self._needed})
         except Exception as error:  # ONNX Runtime's errors have no common parent but Exception
             raise ModelNotReadable(f"ONNX Runtime could not run the model on this batch: {error}") from error
-        return [np.asarray(each) for each in found]
+        return [
+            each if name in self.unshown else np.asarray(each) for name, each in zip(self.tensors, found, strict=True)
+        ]
+
+    def check(self) -> None:
+        """Raise `LayerNotCalled` where a tensor has no picture."""
+        for name, said in self.unshown.items():
+            raise LayerNotCalled(f"{name!r} has no output to show: {said}")
+
+
+def _unshown(type_: str) -> str:
+    """Why what ONNX Runtime calls so has no picture, `""` for numbers."""
+    if not type_.startswith("tensor("):
+        return ODD
+    return TEXT if type_ == "tensor(string)" else ""
 
 
 def opened(part: Cut, threads: int | None, quantised: bool) -> onnxruntime.InferenceSession:
@@ -92,6 +106,9 @@ def feeds_of(graph: Graph, batch: Any) -> Feeds:
 def _cast(wanted: Taken, value: Any) -> np.ndarray:
     array = np.asarray(value.numpy() if isinstance(value, onnxruntime.OrtValue) else value)
     floats = array.dtype.kind == "f" and wanted.dtype.kind == "f"
-    if not wanted.fits(array.shape) or not (array.dtype == wanted.dtype or floats):
+    text = array.dtype.kind in "OUT" and wanted.dtype.kind == "O"
+    if not wanted.fits(array.shape) or not (array.dtype == wanted.dtype or floats or text):
         raise ModelNotReadable(f"input {wanted.name!r} takes {wanted}; the batch is {array.dtype}{list(array.shape)}")
+    if text:
+        return array.astype(object)
     return array if array.dtype == wanted.dtype else array.astype(wanted.dtype)

@@ -199,3 +199,34 @@ def test_the_digest_tells_statistics_apart():
     other = {**variables, "batch_stats": jax.tree.map(lambda each: each + 1, variables["batch_stats"])}
     digests = {BACKEND.digest(each) for each in ((model, variables), (model, variables), (model, other))}
     assert len(digests) == 2
+
+
+class Quantised(nn.Module):
+    """What takes the place of a matrix product in a Dense, as libraries for quantisation do."""
+
+    @nn.compact
+    def __call__(self, *args, **kwargs):
+        return nn.jit(nn.Dense)(3, name="inner")(jax.lax.dot_general(*args, **kwargs))
+
+
+def test_compiled_functions_stay_so_only_in_layers_without_modules():
+    seen = []
+
+    class Plain(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            def kernel(*args):
+                seen.append(jax.config.jax_disable_jit)
+                return nn.initializers.ones(*args)
+
+            x = nn.Dense(3, kernel_init=kernel)(x)
+            return nn.Dense(3, dot_general_cls=Quantised, use_bias=False, kernel_init=kernel)(x)
+
+    model, batch = Plain(), np.ones((2, 4), np.float32)
+    variables = model.init(jax.random.key(0), batch)
+    seen.clear()
+    found = values((model, variables), ["Dense_0", "Dense_1/Quantised_0/inner", ""], batch)
+    assert seen == [False, True]
+    close(found[""], model.apply(variables, batch))
+    close(found["Dense_1/Quantised_0/inner"], found[""])
+    assert jax.config.jax_disable_jit is False

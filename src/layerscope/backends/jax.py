@@ -57,7 +57,7 @@ class JaxBackend:
         opened = _opened(model)
         names = {other: path for path, others in opened.aliases().items() for other in others}
         recorder = Recorder(paths, names)
-        watch = Watch(recorder.ended)
+        watch = Watch(recorder.ended, wants=recorder.wants)
         try:
             opened.run(batch, watch)
         except Stop as stop:

@@ -29,9 +29,14 @@ class EquinoxModel:
     def __init__(self, given: Given, state: Any = None) -> None:
         self.given, self.state = given, state
         self.name = type(given.module).__name__
-        self._places: dict[int, tuple[Any, list[str]]] = {}
-        for path, module in _walk(given.module, ""):
-            self._places.setdefault(id(module), (module, []))[1].append(path)
+
+    @functools.cached_property
+    def _places(self) -> dict[int, tuple[Any, list[str]]]:
+        """Each callable module with its paths."""
+        found: dict[int, tuple[Any, list[str]]] = {}
+        for path, module in _walk(self.given.module, ""):
+            found.setdefault(id(module), (module, []))[1].append(path)
+        return found
 
     @classmethod
     def read(cls, model: Any) -> EquinoxModel | None:
@@ -151,6 +156,8 @@ def _walk(module: Any, path: str) -> Iterator[tuple[str, Any]]:
     if callable(module) and not isinstance(module, jax.tree_util.Partial):
         yield path, module
     for name, value in _fields(module):
+        if value is None or isinstance(value, jax.Array | str | int | float):
+            continue
         for steps, each in jax.tree_util.tree_leaves_with_path(value, is_leaf=_is_module):
             if _is_module(each):
                 yield from _walk(each, _joined(_joined(path, ()) + "." + name, steps).strip("."))

@@ -29,7 +29,7 @@ def gradients(
         if not jnp.issubdtype(jnp.dtype(each.dtype), jnp.floating):
             raise GradientsUnavailable(f"layer {key[0]!r} returns {each.dtype} values, which have no gradient")
         zeros[key] = jnp.zeros(each.values.shape, each.dtype)
-    keys = list(zeros)
+    keys, paths = list(zeros), {path for path, _, _ in zeros}
 
     def aimed(*shifts: Any) -> Any:
         by_key = dict(zip(keys, shifts, strict=True))
@@ -38,7 +38,8 @@ def gradients(
             found = {place: (call.path, call.number, place) for place in call.values}
             return {place: call.values[place] + by_key[key] for place, key in found.items() if key in by_key} or None
 
-        return aim_at(model.run(batch, Watch(ended, differentiating=True)), target, model.channels_first)
+        watch = Watch(ended, wants=lambda path: path in paths, differentiating=True)
+        return aim_at(model.run(batch, watch), target, model.channels_first)
 
     try:
         found = jax.grad(aimed, tuple(range(len(keys))))(*zeros.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -16,6 +17,13 @@ from .jax_watch import Watch, watching
 
 WAYS = (
     "give (module, variables), module.bind(variables), functools.partial(module.apply, variables, ...), or a TrainState"
+)
+
+# Layers that call no other module. Compiled functions in them may run compiled: undone, each would trace anew, at each
+# call, how its parameters are initialised.
+CLOSED = (
+    *(nn.Dense, nn.DenseGeneral, nn.Conv, nn.ConvLocal, nn.ConvTranspose, nn.Embed),
+    *(nn.BatchNorm, nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.InstanceNorm),
 )
 
 
@@ -81,6 +89,8 @@ class LinenModel:
 
         def seen(call: Callable[..., Any], args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
             path = "/".join(context.module.path)
+            if type(context.module) in CLOSED and getattr(context.module, "dot_general_cls", None) is None:
+                call = functools.partial(_compiled, call)
             if context.method_name == "__call__" or (not path and context.method_name == name):
                 return watch.through(path, context.module, call, args, kwargs)
             return call(*args, **kwargs)
@@ -141,6 +151,11 @@ class LinenModel:
         for step in path.split("/") if path else ():
             node = node.get(step, {})
         return node.get("kernel") if isinstance(node, Mapping) else None
+
+
+def _compiled(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    with jax.disable_jit(False):
+        return call(*args, **kwargs)
 
 
 def _unbound(given: Given) -> Given:

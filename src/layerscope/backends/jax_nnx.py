@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import jax
 from flax import nnx
 
 from .jax_model import Given, at_rest, taken_apart
+from .jax_nnx_tree import Tree, at, values
 from .jax_outputs import fed, floating_leaf
 from .jax_watch import Watch, noted, watching
 
 TAG = "_layerscope_path"
-Steps = tuple[Any, ...]
+# What `nnx.Module.eval` sets on every module that has them.
+RESTING = {"deterministic": True, "use_running_average": True}
 
 
 class NnxModel:
@@ -26,9 +28,8 @@ class NnxModel:
     def __init__(self, given: Given) -> None:
         self.given = given
         self.name = type(given.module).__name__
-        self._places: dict[int, tuple[Any, list[Steps]]] = {}
-        for steps, module in _walk(given.module, (), []):
-            self._places.setdefault(id(module), (module, []))[1].append(steps)
+        self._tree = Tree(given.module)
+        self._places = self._tree.places
 
     @classmethod
     def read(cls, model: Any) -> NnxModel | None:
@@ -37,18 +38,41 @@ class NnxModel:
 
     def run(self, batch: Any, watch: Watch) -> Any:
         # Whatever a run changes (statistics, streams of random numbers, attributes), it changes in the copy.
-        copy = nnx.clone(self.given.module)
-        copy.eval()
-        for _, ways in self._places.values():
-            _tag(_at(copy, ways[0]), ".".join(map(str, ways[0])))
+        copy = self._resting()
         function = getattr(copy, self.given.method)
-        args, kwargs = fed(batch, floating_leaf(nnx.state(copy, nnx.Param)))
+        args, kwargs = fed(batch, self._floating())
         args, kwargs = (*self.given.args, *args), {**self.given.keywords, **kwargs}
         kwargs |= at_rest(copy, function, args, kwargs)
         with watching(watch):
             if self.given.method != "__call__":
                 return watch.through("", copy, function, args, kwargs)
             return function(*args, **kwargs)
+
+    def _resting(self) -> Any:
+        """The copy in evaluation mode, its modules tagged."""
+        original = self.given.module
+        copy = self._tree.copied()
+        own = any(getattr(type(original), each) is not getattr(nnx.Module, each) for each in ("eval", "set_attributes"))
+        if own or self._tree.beyond:
+            copy.eval()
+        for module, ways in self._places.values():
+            copied = at(copy, ways[0])
+            if copied is module:
+                # NNX shares what it takes for static.
+                continue
+            for name, value in () if own else RESTING.items():
+                if hasattr(copied, name):
+                    setattr(copied, name, value)
+            _tag(copied, ".".join(map(str, ways[0])))
+        return copy
+
+    def _floating(self) -> Any:
+        """A floating array of the parameters."""
+        for _, variable in self._tree.variables():
+            found = floating_leaf([leaf for _, leaf in values(variable)]) if isinstance(variable, nnx.Param) else None
+            if found is not None:
+                return found
+        return None
 
     def modules(self) -> dict[str, Any]:
         return {".".join(map(str, ways[0])): module for module, ways in self._places.values()}
@@ -60,9 +84,10 @@ class NnxModel:
         return found
 
     def leaves(self) -> Iterator[tuple[str, Any]]:
-        state = nnx.state(self.given.module, nnx.Not(nnx.RngState))
-        for steps, variable in nnx.to_flat_state(state):
-            yield ".".join(map(str, steps)), variable[...]
+        for steps, variable in self._tree.variables():
+            if not isinstance(variable, nnx.RngState):
+                for name, leaf in values(variable):
+                    yield ".".join(map(str, steps)) + name, leaf
 
     def parameters(self, path: str) -> int | None:
         module = self.modules().get(path)
@@ -76,28 +101,6 @@ class NnxModel:
             if isinstance(module, nnx.Conv | nnx.Linear) and kernel is not None:
                 return path, module, tuple(kernel.shape)
         return None
-
-
-def _walk(node: Any, steps: Steps, way: list[int]) -> Iterator[tuple[Steps, Any]]:
-    """Every module with each way to it, in the order of the attributes; rings are walked once."""
-    if id(node) in way:
-        return
-    members: Any = ()
-    if isinstance(node, nnx.Module):
-        yield steps, node
-        members = ((name, each) for name, each in vars(node).items() if not name.startswith("_"))
-    elif isinstance(node, Mapping):
-        members = node.items()
-    elif isinstance(node, list | tuple):
-        members = enumerate(node)
-    for name, each in members:
-        yield from _walk(each, (*steps, name), [*way, id(node)])
-
-
-def _at(node: Any, steps: Steps) -> Any:
-    for step in steps:
-        node = vars(node)[step] if isinstance(node, nnx.Module) else node[step]
-    return node
 
 
 def _tag(module: Any, path: str) -> None:

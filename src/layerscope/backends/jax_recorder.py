@@ -23,9 +23,14 @@ class Recorder:
     def __init__(self, paths: Sequence[str], aliases: dict[str, str]) -> None:
         self._names = {_plain(path, aliases): path for path in paths}
         self._endless = any(split_call(path)[1] is None for path in paths)
+        self._leading = {name[:at] for name in self._names for at in (*_ends(name), len(name))}
         self._places: set[str] = set()
         self.taken: dict[str, list[Key]] = {}
         self.captured: dict[Key, Captured] = {}
+
+    def wants(self, path: str) -> bool:
+        """Whether an array asked for may come from the module at `path`."""
+        return path in self._leading
 
     def wanted(self, call: Call) -> Iterator[tuple[str, str]]:
         """The paths asked for that mean this call, each with the place of the array in the output."""
@@ -61,7 +66,7 @@ class Recorder:
 
     def _missing(self, path: str, model: JaxModel, watch: Watch) -> Exception:
         base, call = split_call(path)
-        known = {*model.modules(), *self._places}
+        known = {*model.modules(), *watch.ran, *self._places}
         if base not in known and path not in known:
             return LayerNotFound(f"no layer {path!r}.{near(path, known)} layers() lists them all")
         ran = watch.counts[base]
@@ -72,6 +77,11 @@ class Recorder:
         else:
             why = "it did not run in this forward pass" if not ran else "its output holds no array"
         return LayerNotCalled(f"layer {path!r} has no output: {why}")
+
+
+def _ends(name: str) -> Iterator[int]:
+    """Where the path of a module may end in the name of an array: before a call, a place, or a child."""
+    return (at for at, each in enumerate(name) if each in ":[./")
 
 
 def _plain(path: str, aliases: dict[str, str]) -> str:

@@ -52,17 +52,20 @@ class Watch:
     """What is known during one run. `ended` gets each `Call`; what it returns by place, the model goes on with.
 
     `marker` is set while a batch runs example by example under one vmap: a value that has the batch's axis for sure.
-    `started` hears of each call before it runs. While `differentiating`, what `ended` returns must become part of what JAX
-    traces; else the values of a traced function (`jax.checkpoint`) are waited for.
+    `started` hears of each call before it runs, `ended` of those of the paths that `wants` names; `ran` are all that
+    did. While `differentiating`, what `ended` returns must become part of what JAX traces; else the values of a traced
+    function (`jax.checkpoint`) are waited for.
     """
 
     ended: Ended
     started: Callable[[str, Any], None] = lambda path, module: None
+    wants: Callable[[str], bool] = lambda path: True
     marker: Any = None
     differentiating: bool = False
     late: Stop | None = None
     counts: Counter[str] = field(default_factory=Counter)
     traced: set[str] = field(default_factory=set)
+    ran: set[str] = field(default_factory=set)
 
     def through(self, path: str, module: Any, call: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """What `call(*args, **kwargs)` returns, noted as a call of `module`."""
@@ -70,6 +73,9 @@ class Watch:
             raise self.late
         self.started(path, module)
         output = call(*args, **kwargs)
+        self.ran.add(path)
+        if not self.wants(path):
+            return output
         parts = parts_of(output)
         leaves = list(parts.values())
 

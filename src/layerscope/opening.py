@@ -147,7 +147,10 @@ def _is_model(found: Any) -> bool:
 
 def _put_weights(model: Any, reader: Any, weights: Path) -> None:
     if not hasattr(reader, "load_weights"):
-        raise BadOption(f"the {reader.name} backend takes no separate weights")
+        raise BadOption(
+            f"the {reader.name} backend reads no files of weights, {weights.name} neither: leave weights= out (--weights)"
+            " and load them in the factory, before it returns the model"
+        )
     reader.load_weights(model, weights)
 
 

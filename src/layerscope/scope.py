@@ -280,7 +280,10 @@ class Scope:
         if target is None:
             return None
         if not self.backend.gradients:
-            raise GradientsUnavailable(f"the {self.backend.name} backend gives no gradients: capture without target=")
+            raise GradientsUnavailable(
+                f"the {self.backend.name} backend gives no gradients: capture without target=, or open the model that"
+                " the file was made from, in the framework that trained it"
+            )
         if isinstance(target, str):
             if self.labels is None or target not in self.labels:
                 raise BadOption(f"no class {target!r}.{near(target, self.labels or ())} Use a class index")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -94,7 +95,15 @@ def opened(part: Cut, threads: int | None, quantised: bool) -> onnxruntime.Infer
     try:
         return onnxruntime.InferenceSession(part.content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's errors have no common parent but Exception
-        raise ModelNotReadable(f"ONNX Runtime {onnxruntime.__version__} does not accept the model: {error}") from error
+        raise ModelNotReadable(
+            f"ONNX Runtime {onnxruntime.__version__} does not accept the model: {str(error).strip()}{_way_out(error)}"
+        ) from error
+
+
+def _way_out(error: Exception) -> str:
+    """What to do about a model that is newer than the runtime, which its messages don't say."""
+    newer = re.search("support for domain .* is till opset|max supported IR version", str(error))
+    return ": upgrade onnxruntime, or export the model for an older opset" if newer else ""
 
 
 def feeds_of(graph: Graph, batch: Any) -> Feeds:

@@ -184,7 +184,7 @@ def test_a_bad_image_is_skipped_listed_and_told_by_the_exit_code(capsys, photo, 
         capsys, "show", "demo", folder, "-l", "_conv_stem", "--combine", "mean", "-o", tmp_path / "out"
     )
     assert code == 3
-    assert "skipped truncated.png: " in err
+    assert "skipped truncated.png: the file is cut off" in err
     assert len(out.split()) == 1
     code, _, err = run(capsys, "show", "demo", folder / "truncated.png", "-o", tmp_path / "b.png")
     assert code == 1

@@ -161,13 +161,15 @@ def test_of_an_animation_the_first_frame_is_read(format: str) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("empty.jpg", b"", r"^empty\.jpg: the file is empty \(0 bytes\)$"),
-        ("text.png", b"hello, this is text", r"^text\.png: not in an image format .*b'hello, t'"),
+        ("empty.jpg", b"", r"^empty\.jpg: the file is empty \(0 bytes\): download or copy it again$"),
+        ("text.png", b"hello, this is text", r"^text\.png: not in an image format .*b'hello, t'\): save it as JPEG"),
         ("phone.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", r"^phone\.heic: .*pip install pillow-heif"),
         ("phone.jpg", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", r"^phone\.jpg: .*pip install pillow-heif"),
-        ("cut.jpg", truncated(), r"^cut\.jpg: .*truncated"),
-        ("cut.png", encoded(Image.fromarray(data.coffee()))[:5000], r"^cut\.png: .*truncated"),
-        ("head.png", encoded(Image.fromarray(RAMP))[:20], r"^head\.png: "),
+        ("cut.jpg", truncated(), r"^cut\.jpg: the file is cut off.*truncated.*download .* again, or .* save it anew$"),
+        ("cut.png", encoded(Image.fromarray(data.coffee()))[:5000], r"^cut\.png: .*truncated.*save it anew$"),
+        ("early.jpg", truncated()[:40], r"^early\.jpg: .*cut off.*\(Truncated File Read\): download .* save it anew$"),
+        ("head.png", encoded(Image.fromarray(RAMP))[:20], r"^head\.png: .*\(Truncated File Read\): download"),
+        ("start.png", encoded(Image.fromarray(RAMP))[:40], r"^start\.png: .*\(it begins as PNG, .*\): download"),
         ("print.eps", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", r"^print\.eps: not in an image format"),
     ],
 )
@@ -187,8 +189,21 @@ def test_a_missing_file_gets_near_names(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_no_single_image(tmp_path: Path) -> None:
-    with pytest.raises(ImageNotReadable, match="is a folder, not an image"):
+    with pytest.raises(ImageNotReadable, match="is a folder, not an image: give the path of a file in it"):
         read(tmp_path)
+
+
+def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "locked.png").write_bytes(encoded(Image.fromarray(RAMP)))
+
+    def denied(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", denied)
+    with pytest.raises(
+        ImageNotReadable, match=r"^locked\.png: Permission denied; give the path of a file that you may"
+    ):
+        read(tmp_path / "locked.png")
 
 
 def test_a_file_open_as_text() -> None:

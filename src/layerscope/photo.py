@@ -33,6 +33,9 @@ from .errors import BadOption, ImageNotReadable, ImageTooLarge, LayerscopeError,
 DEFAULT_LIMIT = 100_000_000
 LIMIT_VARIABLE = "LAYERSCOPE_MAX_PIXELS"
 PLUGINS = {".heic": "pillow-heif", ".heif": "pillow-heif", ".jxl": "pillow-jxl-plugin"}
+ARRAY = f"give an array that is {planes.ARRAYS}"
+DAMAGED = "the file is cut off, damaged or of a rare kind"
+ANEW = "download or copy it again, or open it in an image program and save it anew"
 UNSAFE = {"EPS"}  # Pillow starts Ghostscript to draw these
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -104,7 +107,7 @@ def read(source: Any, *, id: str | None = None, limit: int | None = None) -> Pho
         return source if id is None else replace(source, id=id)
     limit = pixel_limit(limit)
     name = label_of(source) if id is None else id
-    with _reason(name):
+    with _reason(name, DAMAGED, ANEW) if kind_of(source) != "array" else _reason(name, "can't be read", ARRAY):
         if isinstance(source, (str, os.PathLike)):
             return _from_file(Path(source), name, limit)
         if isinstance(source, Image.Image):
@@ -166,8 +169,8 @@ def kind_of(source: Any) -> str:
 
 
 @contextmanager
-def _reason(name: str) -> Iterator[None]:
-    """Turns whatever a decoder raises into one line with the name of the image."""
+def _reason(name: str, wrong: str, advice: str) -> Iterator[None]:
+    """Turns whatever a decoder raises into one line: the name of the image, what is wrong with it, and what to do."""
     try:
         yield
     except LayerscopeError:
@@ -178,13 +181,15 @@ def _reason(name: str) -> Iterator[None]:
             " PNG, or smaller"
         ) from error
     except Exception as error:  # on damaged data decoders raise nearly anything: ValueError, KeyError, struct.error …
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
-        raise ImageNotReadable(f"{name}: {reason}") from error
+        if denied := getattr(error, "strerror", None):
+            raise ImageNotReadable(f"{name}: {denied}; give the path of a file that you may read") from error
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ImageNotReadable(f"{name}: {wrong} ({reason}): {advice}") from error
 
 
 def _from_file(path: Path, name: str, limit: int) -> Photo:
     if path.is_dir():
-        raise ImageNotReadable(f"{name}: is a folder, not an image")
+        raise ImageNotReadable(f"{name}: is a folder, not an image: give the path of a file in it")
     try:
         stream = path.open("rb")
     except FileNotFoundError as error:
@@ -197,7 +202,7 @@ def _from_file(path: Path, name: str, limit: int) -> Photo:
 
 def _from_stream(stream: BinaryIO, name: str, limit: int) -> Photo:
     if not stream.read(1):
-        raise ImageNotReadable(f"{name}: the file is empty (0 bytes)")
+        raise ImageNotReadable(f"{name}: the file is empty (0 bytes): download or copy it again")
     image = _identified(stream)
     if image is None:
         raise ImageNotReadable(f"{name}: {_unknown(stream, name)}")
@@ -237,7 +242,16 @@ def _unknown(stream: BinaryIO, name: str) -> str:
         suffix = ".heic"
     if suffix in PLUGINS:
         return f"Pillow needs a plugin to read {suffix} files: pip install {PLUGINS[suffix]}, and register it"
-    return f"not in an image format that Pillow reads (it begins with {start[:8]!r})"
+    if known := next((each for each in Image.ID if each not in UNSAFE and _begins(each, start)), None):
+        return f"{DAMAGED} (it begins as {known}, and the rest of its header can't be read): {ANEW}"
+    return (
+        f"not in an image format that Pillow reads (it begins with {start[:8]!r}): save it as JPEG, PNG, WebP or TIFF"
+    )
+
+
+def _begins(format: str, start: bytes) -> bool:
+    accept = Image.OPEN[format][1]
+    return accept is not None and accept(start) is True
 
 
 def _check_size(name: str, size: tuple[int, int], limit: int) -> None:

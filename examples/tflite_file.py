@@ -17,7 +17,7 @@ import layerscope as ls
 edge = np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]], np.float32) / 8
 filters = np.stack([edge, -edge, edge.T, -edge.T], -1)[:, :, None].repeat(3, 2)
 photo = keras.Input((150, 226, 3), name="photo")
-edges = keras.layers.Conv2D(4, 3, padding="same", activation="relu", name="edges")(photo)
+edges = keras.layers.Conv2D(4, 3, activation="relu", name="edges")(photo)
 model = keras.Model(photo, keras.layers.MaxPooling2D(name="coarse")(edges), name="sobel")
 model.get_layer("edges").set_weights([filters, np.zeros(4, np.float32)])
 

@@ -1,15 +1,21 @@
 """What the documents promise is so: examples run, links lead somewhere, names exist."""
 
+import ast
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
+from torch import nn
 
 import layerscope as ls
 
 ROOT = Path(__file__).parents[1]
+MODELS = ROOT / "docs" / "models.md"
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
@@ -34,9 +40,78 @@ def test_links_lead_somewhere(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_links_to_a_heading_find_it(page):
+    for target, heading in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", page.read_text("utf-8")):
+        text = (page.parent / target if target else page).read_text("utf-8")
+        assert heading in [slug(each) for each in re.findall(r"^#+ (.+)$", text, re.MULTILINE)], f"{target}#{heading}"
+
+
+def slug(heading):
+    """What GitHub makes of a heading in an address."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
+def sections():
+    """The page on models by heading."""
+    parts = re.split(r"^## (.+)$", MODELS.read_text("utf-8"), flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def families():
+    table = MODELS.read_text("utf-8").split("\n## ")[0]
+    return re.findall(r"^\| \[([^\]]+)\]", table, re.MULTILINE)
+
+
+@pytest.mark.parametrize("family", families())
+def test_every_family_of_models_has_the_same_form(family):
+    text = sections()[family]
+    marks = ["```python", "**Layers:** `", "**Preprocessing:** ", "\n- ", "**Script:** [", "**Limits:** [limits.md]"]
+    places = [text.find(each) for each in marks]
+    assert -1 not in places and places == sorted(places), dict(zip(marks, places, strict=True))
+    (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert 3 <= len(block.splitlines()) <= 6
+    assert 2 <= text.count("\n- ") <= 4
+
+
+@pytest.mark.parametrize("section", [name for name, text in sections().items() if "```" in text])
+def test_code_on_models_is_that_of_a_script_which_runs(section):
+    """Every statement of a block stands in the section's script, in that order; `test_an_example_runs` runs the script."""
+    text = sections()[section]
+    scripts = [MODELS.parent / each for each in re.findall(r"\((\.\./examples/\w+\.py)\)", text)]
+    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        wanted = [ast.dump(each) for each in ast.parse(block).body]
+        held = [iter([ast.dump(each) for each in ast.parse(path.read_text("utf-8")).body]) for path in scripts]
+        assert any(all(each in script for each in wanted) for script in held), block
+
+
+def test_every_example_is_the_script_of_a_family():
+    named = set(re.findall(r"\.\./examples/(\w+)\.py", MODELS.read_text("utf-8")))
+    assert {path.stem for path in (ROOT / "examples").glob("*.py")} - named == {"bare_array"}  # no model in it
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_every_name_in_the_documents_exists(page):
     for name in re.findall(r"\bls\.(\w+)", page.read_text("utf-8")):
         assert name in ls.__all__, name
+
+
+@pytest.mark.filterwarnings("ignore::layerscope.PreprocessWarning")  # the small model doesn't say what it is fed
+def test_the_code_of_the_readme_runs(tmp_path, monkeypatch):
+    """On a small model that has its layers' names, and on photos under its files' names."""
+    layers = {"block1_conv2": nn.Conv2d(3, 64, 3, padding=1), "layer4": nn.Conv2d(64, 8, 3, 4), "pool": nn.Flatten()}
+    model = nn.Sequential()
+    for name, layer in {**layers, "fc": nn.LazyLinear(1000)}.items():
+        model.add_module(name, layer)
+    monkeypatch.chdir(tmp_path)
+    for name in ("coffee.jpg", "cat.jpg"):
+        Image.open(ls.demo_photo()).convert("RGB").resize((32, 24)).save(name)
+    held = {"ls": ls, "weights": np.linspace(-1, 1, 64), "activations": np.ones((1, 224, 224, 64), np.float32)}
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    assert len(blocks) == 4
+    model(torch.zeros(1, 3, 224, 224))
+    for block in blocks:
+        exec(block, {**held, "model": model})
+    assert Path("block1_conv2.png").exists()
 
 
 def test_the_readme_quotes_both_wordings_of_the_error():

@@ -170,12 +170,16 @@ class Unmarked(nn.Module):
 
 
 @row("attention that isn't torch's own")
+@pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")  # torch's unflatten trips over its own deprecation
 def test_attention_by_hand(said):
     model = nn.Sequential(nn.Conv2d(3, 4, 2, 2), Unmarked())
     assert not [each for each in rows(model, FIRST).values() if each.kind == "AttentionMap"]
     own = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True).eval()
-    (listed,) = (each for each in rows(own, np.ones((1, 5, 4), np.float32)).values() if each.kind == "AttentionMap")
-    assert listed.path.endswith("attention_map")
+    exported = torch.export.export(own, (torch.ones(1, 5, 4),))
+    for given in (own, exported):
+        found = rows(given, np.ones((1, 5, 4), np.float32)).values()
+        (listed,) = (each for each in found if each.kind == "AttentionMap")
+        assert listed.path.endswith("attention_map")
     said.shows("attention_map")
 
 

@@ -35,7 +35,7 @@ class Places:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return tuple(math.prod(each.size for each in dim) for dim in self.dims)
+        return tuple([dim[0].size if len(dim) == 1 else math.prod([each.size for each in dim]) for dim in self.dims])
 
     def receptive(self) -> tuple[Field, ...] | None:
         """The field of each axis of the image, `None` for what depends on no image."""
@@ -43,7 +43,8 @@ class Places:
 
     def along(self, dim: int) -> str:
         """The axes of the image that a dimension walks along."""
-        return "".join(each.axes for each in self.dims[dim])
+        factors = self.dims[dim]
+        return factors[0].axes if len(factors) == 1 else "".join([each.axes for each in factors])
 
     def lost(self, reason: str, shape: Sequence[int] | None = None) -> Places:
         """After a step that can't be followed; an earlier reason stays."""
@@ -52,13 +53,13 @@ class Places:
 
     def windowed(self, rules: Mapping[int, Callable[[Field], Field]], shape: Sequence[int]) -> Places:
         """After a step that reads windows along some dimensions, with a rule for each, to a tensor of `shape`."""
-        fields, dims = dict(self.fields), list(plain(shape))
+        fields, dims, before = dict(self.fields), list(plain(shape)), self.shape
         for dim, factors in enumerate(self.dims):
             axes = self.along(dim)
             if not axes:
                 continue
             if dim not in rules:
-                dims[dim] = factors if self.shape[dim] == shape[dim] else dims[dim]
+                dims[dim] = factors if before[dim] == shape[dim] else dims[dim]
             elif len(axes) > 1 or axes not in fields:
                 return self.lost("windows over places in a row", shape)
             else:
@@ -113,15 +114,18 @@ class Places:
 
     def over(self, others: Sequence[Places]) -> Places:
         """After arithmetic with others, broadcast as numpy does: every unit depends on what its operands see."""
+        if not others and all(len(dim) == 1 for dim in self.dims):
+            return self
         every = (self, *others)
         rank = max(len(each.dims) for each in every)
+        shapes = [each.shape for each in every]
         fields = _fields(every)
         if fields is None:
             return _first(every).lost("inputs of different kinds meet")
         dims = []
         for at in range(-rank, 0):
             found = {each.dims[at] for each in every if len(each.dims) >= -at and each.along(at)}
-            sizes = [each.shape[at] for each in every if len(each.dims) >= -at]
+            sizes = [each[at] for each in shapes if len(each) >= -at]
             if len(found) > 1:
                 return _first(every).lost("places in different orders meet", _broadcast(every, rank))
             dims.append(found.pop() if found else (Factor("", max(sizes)),))
@@ -184,7 +188,7 @@ def followed(rule: Callable[[], Places], first: Places, name: str, shape: Sequen
 
 def plain(shape: Sequence[int]) -> tuple[tuple[Factor, ...], ...]:
     """Dimensions that walk along no axis of the image."""
-    return tuple((Factor("", int(each)),) for each in shape)
+    return tuple([(Factor("", int(each)),) for each in shape])
 
 
 def constant(shape: Sequence[int]) -> Places:

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 import torch
-import torchvision.models
 from torch import nn
 from torch.nn import functional as F
 
 import layerscope as ls
-import torchvision_ops  # noqa: F401 # before torchvision
+import torchvision_ops  # noqa: F401  # before torchvision, whose operators it stands in for
 from layerscope.backends.torch import TorchBackend
 
+torchvision = pytest.importorskip("torchvision")
 torch.set_num_threads(1)
 BACKEND = TorchBackend()
 

@@ -13,16 +13,15 @@ from torch.nn.parameter import UninitializedParameter
 from ..errors import ModelNotReadable
 from ..layer import Layer
 from . import Captured, Evidence, Facts, Pick, Target
-from . import torch_attention as attention
 from .torch_evidence import evidence
 from .torch_facts import digest, facts
 from .torch_hf import from_hf
 from .torch_load import load, load_weights
 from .torch_models import from_timm, from_torchvision
 from .torch_run import Stop, fed, first_image, left_as_found, unwrapped
-from .torch_table import Record
+from .torch_table import DryRunWatch, Record
 from .torch_take import GradientTaker, Taker, Wanted
-from .torch_watch import FunctionWatch, makes_weights
+from .torch_watch import makes_weights
 
 
 class TorchBackend:
@@ -64,17 +63,13 @@ class TorchBackend:
     def layers(self, model: Any, batch: Any) -> list[Layer]:
         model = _readable(model)
         record = Record(model)
-        watch = attention.AttentionWatch(record.attended, follow=record.axes.flow.follow)
-        functions = FunctionWatch(record.operated)
-        # The watch entered last is asked first, and hears of a function when the axes of its result are known.
-        with left_as_found(model) as added, watch, functions:
+        watch = DryRunWatch(record)
+        with left_as_found(model) as added, watch:
             added.append(model.register_forward_pre_hook(record.start, with_kwargs=True))
             for name, module in model.named_modules():
-                if makes_weights(name):
-                    continue
-                added.append(module.register_forward_pre_hook(record.before(name)))
-                added.append(module.register_forward_hook(record.hook(name, module)))
-            added += [*watch.hooked(model), *functions.hooked(model)]
+                if not makes_weights(name):
+                    added.append(module.register_forward_hook(record.hook(name, module)))
+            added += watch.hooked(model, record.entered)
             with record.fields:
                 fed(model, first_image(batch))
         return record.table(model)

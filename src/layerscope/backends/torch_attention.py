@@ -30,22 +30,15 @@ Told = Callable[[str, nn.Module, torch.Tensor, str], torch.Tensor | None]
 class AttentionWatch(ModuleWatch):
     """Tells of every attention that is computed while it is active, and in which module."""
 
-    def __init__(
-        self,
-        told: Told,
-        wanted: Callable[[nn.Module], bool] = lambda _: True,
-        follow: Callable[[Any, Any, Any, Any], None] | None = None,
-    ) -> None:
+    def __init__(self, told: Told, wanted: Callable[[nn.Module], bool] = lambda _: True) -> None:
         super().__init__()
-        self._told, self._wanted, self._follow = told, wanted, follow
+        self._told, self._wanted = told, wanted
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = self._called(func, args, kwargs or {})
-        if self._follow is not None:
-            self._follow(func, args, kwargs or {}, out)
-        return out
+        return self.called(func, args, kwargs or {})
 
-    def _called(self, func: Any, args: Any, kwargs: Any) -> Any:
+    def called(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """What the model goes on with after it calls a function of torch."""
         seen = func in FUSED or func is functional.multi_head_attention_forward
         if not (seen or func in SOFTMAX) or not self.running:
             return func(*args, **kwargs)
@@ -93,7 +86,9 @@ def weights_of(
     if enable_gqa:
         key = key.repeat_interleave(query.shape[-3] // key.shape[-3], -3)
     factor = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
-    scores = query.to(kind) @ key.to(kind).transpose(-2, -1) * factor
+    scores = (query.to(kind) * factor) @ key.to(kind).transpose(-2, -1)
+    if not is_causal and attn_mask is None:
+        return scores.softmax(-1)
     if is_causal:
         allowed = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
         scores = scores.masked_fill(~allowed, -math.inf)

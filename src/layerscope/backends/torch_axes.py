@@ -21,6 +21,9 @@ LAST = {1: "b", 2: "bc", 3: "bnc", 4: "bhwc", 5: "bdhwc"}
 # Where nothing else is known: images are channels-first in PyTorch, sequences of vectors channels-last.
 CONVENTION = {2: "bc", 3: "bnc", 4: "bchw", 5: "bcdhw"}
 
+CUT_UP = "windows × places in a window × features: the picture is cut up here, so it has none"
+OVER_CHANNELS = "attention between channels (a row and a column for each channel of a head), not between places"
+
 CHANNELS_FIRST = (
     nn.modules.conv._ConvNd,
     nn.modules.batchnorm._NormBase,
@@ -62,6 +65,8 @@ class TorchAxes:
     def layer(self, name: str, module: nn.Module, inputs: tuple[Any, ...], part: str, tensor: torch.Tensor) -> Layer:
         """A tensor that came out of a module, with its axes, its token grid, and what there is to say of them."""
         shape = tuple(tensor.shape)
+        if self.flow.factors.windows(tensor):
+            return Layer(name + part, "", "", shape, note=CUT_UP)
         axes = self.of(name, module, inputs, part, tensor)
         if axes is None:
             return Layer(
@@ -75,9 +80,11 @@ class TorchAxes:
             return Layer(name + part, "", "", shape, note=f"a {tensor.ndim}-dimensional {tensor.dtype} has no picture")
         return self._placed(name, part, axes, shape, tensor)
 
-    def attention(self, name: str, weights: torch.Tensor) -> Layer:
-        """Attention weights that were computed inside the module `name`."""
+    def attention(self, name: str, weights: torch.Tensor, scores: torch.Tensor | None) -> Layer:
+        """Attention weights that were computed inside the module `name`, from `scores` where a softmax was seen."""
         shape = tuple(weights.shape)
+        if scores is not None and self.flow.factors.channels(scores):
+            return Layer(name, "", "", shape, note=OVER_CHANNELS)
         axes = map_axes(shape)
         if not axes:
             return Layer(name, "", "", shape, note=f"attention weights of rank {weights.ndim} have no picture")

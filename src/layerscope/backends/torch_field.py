@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping, Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
+from typing import Any, NamedTuple
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -15,6 +15,16 @@ from ..receptive import Field
 from .torch_field_rules import RULES
 from .torch_field_step import Step, tensors_in
 from .torch_run import parts_of
+
+
+class Operator(NamedTuple):
+    """What can be said of an operator before it runs: what it does to receptive fields, whether it is made of others."""
+
+    name: str
+    rule: Callable[[Step], Places] | None
+    composite: bool
+    view: bool
+
 
 INPUT_AXES = {4: "bchw", 5: "bcdhw"}
 
@@ -61,7 +71,8 @@ class FieldTrace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if getattr(func, "_can_decompose", None) and func._can_decompose():
+        operator = _operator(func)
+        if operator.composite:
             # Inside inference_mode, composite operators come here whole.
             with self:
                 parts = func.decompose(*args, **kwargs)
@@ -71,16 +82,18 @@ class FieldTrace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
         known = {id(each): places for each in tensors_in([*args, *kwargs.values()]) if (places := self.get(each))}
         output = func(*args, **kwargs)
         if any(each.fields for each in known.values()):
-            self._follow(func, args, kwargs, known, output)
+            self._follow(operator, args, kwargs, known, output)
         return output
 
     def _follow(
-        self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], known: Mapping[int, Places], output: Any
+        self,
+        operator: Operator,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        known: Mapping[int, Places],
+        output: Any,
     ) -> None:
-        name = str(func).removeprefix("aten.").partition(".")[0]
-        rule = RULES.get(name, RULES.get(name.rstrip("_")))
-        if rule is None and torch.Tag.pointwise in getattr(func, "tags", ()):
-            rule = Step.pointwise
+        name, rule = operator.name, operator.rule
         first = next(each for each in known.values() if each.fields)
         for at, tensor in enumerate(tensors_in([output])):
             shape = tuple(tensor.shape)
@@ -90,12 +103,22 @@ class FieldTrace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
                 made = followed(partial(rule, Step(args, kwargs, known, shape, at)), first, name, shape)
             # torch counts what was written, and has a view share its tensor's count, only after this.
             written = any(tensor is each for each in args)
-            shares = args[0] if getattr(func, "is_view", False) else tensor
+            shares = args[0] if operator.view else tensor
             self.set(tensor, made, _version(shares) + int(written and not tensor.is_inference()))
             base = tensor._base
             if written and base is not None and id(base) not in self._held:
                 # An array made by the model (zeros) into which parts are written.
                 self.set(base, first.lost("written to part by part", tuple(base.shape)))
+
+
+@cache
+def _operator(func: Any) -> Operator:
+    name = str(func).removeprefix("aten.").partition(".")[0]
+    rule = RULES.get(name, RULES.get(name.rstrip("_")))
+    if rule is None and torch.Tag.pointwise in getattr(func, "tags", ()):
+        rule = Step.pointwise
+    composite = bool(getattr(func, "_can_decompose", None) and func._can_decompose())
+    return Operator(name, rule, composite, bool(getattr(func, "is_view", False)))
 
 
 def _version(tensor: torch.Tensor) -> int:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
 from typing import Any
 
 import torch
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from ..axes import AxesTrace
+from .torch_factors import Factors
 from .torch_watch import base_name
 
 Grid = tuple[int, int]
@@ -59,6 +61,7 @@ class Flow:
     def __init__(self, trace: AxesTrace) -> None:
         self._trace = trace
         self._grids: Any = WeakTensorKeyDictionary()
+        self.factors = Factors()
 
     def grid(self, tensor: torch.Tensor) -> Grid | None:
         """The (height, width) that the tokens of `tensor` were made from by flattening, where that was seen."""
@@ -72,11 +75,13 @@ class Flow:
 
     def follow(self, func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], out: Any) -> None:
         name = base_name(func)
-        if LAYERS.fullmatch(name):
+        if _is_layer(name):
             for result in _tensors((out,)):
                 if result.ndim in FIRST:
                     self._trace.set(result, FIRST[result.ndim])
             return
+        if self.factors:
+            self._follow_factors(name, func, args, kwargs, out)
         sources = [(each, axes) for each in _tensors((*args, *kwargs.values())) if (axes := self._trace.get(each))]
         if not sources or name in OPAQUE:
             return
@@ -87,6 +92,22 @@ class Flow:
             if axes and len(axes) == result.ndim:
                 self._trace.set(result, axes)
                 self.keep(result, grid if "n" in axes else None)
+            elif axes is None and name in RESHAPES:
+                self.factors.split(sources[0][1], sources[0][0], result)
+
+    def _follow_factors(
+        self, name: str, func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], out: Any
+    ) -> None:
+        moves: Callable[[str], str | None] | None = partial(_moved, func, args, kwargs) if name in MOVES else None
+        if name == "__getitem__":
+            moves = partial(_sliced, index=args[1])
+        for result in _tensors((out,)):
+            if any(result is each for each in args):
+                continue
+            self.factors.follow(name, moves, args, result)
+            axes = self.factors.axes(result) if name in RESHAPES or name in MOVES else None
+            if axes:
+                self._trace.set(result, axes)
 
     def _found(
         self,
@@ -115,6 +136,11 @@ class Flow:
             return (axes if source.ndim == result.ndim else None), grid
         same = [known for each, known in sources if each.shape == result.shape]
         return (same[0] if same else None), grid
+
+
+@cache
+def _is_layer(name: str) -> bool:
+    return LAYERS.fullmatch(name) is not None
 
 
 def reshaped(

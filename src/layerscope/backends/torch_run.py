@@ -45,10 +45,11 @@ def left_as_found(model: torch.nn.Module, gradients: bool = False) -> Iterator[l
     are removed. Restored are the training flag of every module, buffers that
     the run changed, and the random state of the CPU and of the model's CUDA devices.
     """
-    flags = [(module, module.training) for module in model.modules()]
+    modules = list(model.modules())
+    flags = [(module, module.training) for module in modules]
     buffers = [
         (module, name, buffer, buffer._version if not buffer.is_inference() else 0, buffer.detach().clone())
-        for module in model.modules()
+        for module in modules
         for name, buffer in module._buffers.items()
         if buffer is not None
     ]

@@ -14,7 +14,34 @@ from . import torch_attention as attention
 from .torch_axes import TorchAxes
 from .torch_field import FieldTrace
 from .torch_run import kind_of, main_part, parts_of
-from .torch_watch import FUNCTION, alone, kind_of_function, makes_weights
+from .torch_watch import FUNCTION, FunctionWatch, alone, kind_of_function, makes_weights, unheard
+
+
+class DryRunWatch(attention.AttentionWatch):
+    """Follows the axes through every function and tells of attention weights and functions; one watch, as each is asked anew
+    for every call.
+    """
+
+    def __init__(self, record: Record) -> None:
+        super().__init__(record.attended)
+        self._record = record
+        self._follow = record.axes.flow.follow
+        self._functions = FunctionWatch(record.operated)
+        self._functions.running = self.running
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func in attention.SOFTMAX:
+            self._record.scores = args[0] if args else None
+        out = self.called(func, args, kwargs)
+        self._record.scores = None
+        if not isinstance(out, torch.Tensor | tuple | list) or isinstance(out, torch.Size):
+            return out  # a size, a type: asked for far more often than anything is computed
+        with unheard():
+            self._follow(func, args, kwargs, out)
+            if self.running and isinstance(out, torch.Tensor):
+                return self._functions.heard(func, args, kwargs, out)
+            return out
 
 
 class Record:
@@ -28,21 +55,24 @@ class Record:
         self.order: list[str] = []
         self.steps = 0
         self._made: dict[str, tuple[str, Any]] = {}
+        self.scores: torch.Tensor | None = None
+        self._weights: dict[torch.nn.Module, dict[int, int | None]] = {}
 
     def start(self, model: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if not self.steps:
             self.fields.start(model, (args, kwargs))
 
-    def before(self, name: str) -> Callable[..., None]:
-        def entered(module: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
+    def entered(self, name: str, module: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
+        with unheard():
             self.axes.entered(name, module, inputs)
-
-        return entered
 
     def attended(self, name: str, module: torch.nn.Module, weights: torch.Tensor, found: str) -> None:
         """A row for attention weights, before that of the module they are computed in."""
         path = f"{name}.{attention.NAME}".lstrip(".")
-        layer = replace(self.axes.attention(name, weights), path=path, kind=attention.KIND, calls=1, step=self.steps)
+        scores = self.scores if found == attention.COMPUTED else None
+        layer = replace(
+            self.axes.attention(name, weights, scores), path=path, kind=attention.KIND, calls=1, step=self.steps
+        )
         layer = replace(layer, receptive=self.fields.of(weights), note="; ".join(filter(None, (found, layer.note))))
         if path not in self.calls:
             self.order.append(path)
@@ -78,42 +108,72 @@ class Record:
 
     def hook(self, name: str, module: torch.nn.Module) -> Callable[..., None]:
         def seen(_: Any, inputs: tuple[Any, ...], output: Any) -> None:
-            if alone(module):
-                self._forget_what_is_the_output(name, output)
-            parts = parts_of(output)
-            main = main_part(parts)
-            found = []
-            for part, tensor in parts.items():
-                layer = self.axes.layer(name, module, inputs, part, tensor)
-                layer = replace(layer, receptive=self.fields.of(tensor), parameters=_parameters(module))
-                found.append((part, replace(layer, kind=kind_of(module), calls=1, step=self.steps)))
-            self.steps += 1
-            if name not in self.calls:
-                self.order.append(name)
-                self.mains[name] = main
-            self.calls.setdefault(name, []).append(found)
+            with unheard():
+                self._ended(name, module, inputs, output)
 
         return seen
+
+    def _ended(self, name: str, module: torch.nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        if alone(module):
+            self._forget_what_is_the_output(name, output)
+        parts = parts_of(output)
+        found = []
+        for part, tensor in parts.items():
+            layer = self.axes.layer(name, module, inputs, part, tensor)
+            layer = replace(
+                layer,
+                kind=kind_of(module),
+                calls=1,
+                step=self.steps,
+                parameters=self._parameters(module),
+                receptive=self.fields.of(tensor),
+            )
+            found.append((part, layer))
+        self.steps += 1
+        if name not in self.calls:
+            self.order.append(name)
+            self.mains[name] = main_part(parts)
+        self.calls.setdefault(name, []).append(found)
+
+    def _parameters(self, module: torch.nn.Module) -> int | None:
+        """The number of weights of a module and all inside it, each once; `None` while a lazy one has no shape yet."""
+        counts = self._held(module).values()
+        return None if None in counts else sum(each for each in counts if each is not None)
+
+    def _held(self, module: torch.nn.Module) -> dict[int, int | None]:
+        """The size of each tensor of weights in a module, by its identity; found once for each module."""
+        if module not in self._weights:
+            own = [each for each in module._parameters.values() if each is not None]
+            found: dict[int, int | None] = {
+                id(each): None if torch.nn.parameter.is_lazy(each) else each.numel() for each in own
+            }
+            for child in module.children():
+                found |= self._held(child)
+            self._weights[module] = found
+        return self._weights[module]
 
     def table(self, model: torch.nn.Module) -> list[Layer]:
         """The rows: those that ran in the order in which their first call ended, then the others with the reason."""
         names, modules = _all_names(model), dict(model.named_modules())
         rows: list[Layer] = []
         for name in self.order:
-            rows += self._rows(name, names[modules[name]] if name in modules else _inner_names(name, names, modules))
-        for name, module in model.named_modules():
+            found = names[modules[name]] if name in modules else _inner_names(name, names, modules)
+            rows += self._rows(name, found, len(rows))
+        for name, module in modules.items():
             if name not in self.calls:
                 note = _why_not(model, name, module, self.calls)
-                rows.append(Layer(name, kind_of(module), note=note, parameters=_parameters(module)))
-        return [_numbered(row, at) for at, row in enumerate(rows)]
+                rows.append(
+                    Layer(name, kind_of(module), index=len(rows), note=note, parameters=self._parameters(module))
+                )
+        return rows
 
-    def _rows(self, name: str, names: Sequence[str]) -> list[Layer]:
+    def _rows(self, name: str, names: Sequence[str], index: int) -> list[Layer]:
         calls, main = self.calls[name], self.mains[name]
         parts = dict.fromkeys([main, *(part for call in calls for part, _ in call)])
         if not any(calls):
-            return [Layer(name, "", calls=0, note="its output holds no tensor", aliases=tuple(names[1:]))]
+            return [Layer(name, "", index=index, note="its output holds no tensor", aliases=tuple(names[1:]))]
         rows = []
-        for part in parts:
+        for at, part in enumerate(parts):
             runs = [layer for call in calls for found, layer in call if found == part]
             is_main = part == main
             note = runs[0].note
@@ -122,30 +182,18 @@ class Record:
                 note = "; ".join(filter(None, (f"{part} of its output; also {others}", note)))
             path = name if is_main else name + part
             aliases = tuple(each + part for each in names if is_main and part) + (tuple(names[1:]) if is_main else ())
-            rows.append(_merged(path, runs, note, aliases))
+            rows.append(_merged(path, index + at, runs, note, aliases))
         return rows
 
 
-def _parameters(module: torch.nn.Module) -> int | None:
-    """The number of weights of a module and all inside it, each once; `None` while a lazy one has no shape yet."""
-    held = list(module.parameters())
-    if any(torch.nn.parameter.is_lazy(each) for each in held):
-        return None
-    return sum(each.numel() for each in held)
-
-
-def _merged(path: str, runs: Sequence[Layer], note: str, aliases: tuple[str, ...]) -> Layer:
+def _merged(path: str, index: int, runs: Sequence[Layer], note: str, aliases: tuple[str, ...]) -> Layer:
     first = runs[0]
     calls: tuple[Layer, ...] = ()
     if len(runs) > 1:
-        calls = tuple(replace(each, path=f"{path}:{at}") for at, each in enumerate(runs))
+        calls = tuple(replace(each, path=f"{path}:{at}", index=index) for at, each in enumerate(runs))
         if len({each.shape for each in runs}) > 1:
             note = "; ".join(filter(None, (note, "shapes differ between calls")))
-    return replace(first, path=path, calls=len(runs), note=note, aliases=aliases, per_call=calls)
-
-
-def _numbered(row: Layer, at: int) -> Layer:
-    return replace(row, index=at, per_call=tuple(replace(each, index=at) for each in row.per_call))
+    return replace(first, path=path, index=index, calls=len(runs), note=note, aliases=aliases, per_call=calls)
 
 
 def _inner_names(path: str, names: dict[Any, list[str]], modules: dict[str, Any]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -29,9 +30,10 @@ class TokenGrids:
     """The patch grids seen so far in one dry run, and what the model says of its prefix tokens."""
 
     def __init__(self, model: nn.Module | None = None) -> None:
-        self.prefix = stated_prefix(model) if model is not None else None
+        modules = [] if model is None else list(model.modules())
+        self.prefix = stated_prefix(modules)
         self._shuffled = getattr(getattr(model, "config", None), "mask_ratio", None) is not None
-        self._unrolled = model is not None and any(type(each).__name__ == "Unroll" for each in model.modules())
+        self._unrolled = any(type(each).__name__ == "Unroll" for each in modules)
         self._grids: list[Grid] = []
         self._exact: list[Grid] = []
 
@@ -89,9 +91,9 @@ def windows(rows: int) -> str:
     return f"{rows} rows an image, such as windows: no grid of the whole image"
 
 
-def stated_prefix(model: nn.Module) -> tuple[str, ...] | None:
-    """The names of the prefix tokens by the model's own parameters and `num_prefix_tokens`, `None` where it says nothing."""
-    for module in model.modules():
+def stated_prefix(modules: Iterable[nn.Module]) -> tuple[str, ...] | None:
+    """The names of the prefix tokens by a model's own parameters and `num_prefix_tokens`, `None` where it says nothing."""
+    for module in modules:
         names = [each for attribute, name in PREFIX.items() for each in _tokens(module, attribute, name)]
         count: Any = getattr(module, "num_prefix_tokens", None)
         if isinstance(count, int) and not isinstance(count, bool):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -23,6 +24,11 @@ PLAIN = {
 FUNCTION = re.compile(r"(?:(.*)\.)?(\w+)\(\)")
 
 
+def unheard() -> Any:
+    """No watch hears of what is called inside: layerscope's own looks at a tensor, which far outnumber the model's calls."""
+    return torch._C.DisableTorchFunction()
+
+
 class ModuleWatch(TorchFunctionMode):
     """A watch that knows which module is running: its name, the module, and how often it used each function so far."""
 
@@ -30,13 +36,15 @@ class ModuleWatch(TorchFunctionMode):
         super().__init__()
         self.running: list[tuple[str, nn.Module, dict[str, int]]] = []
 
-    def hooked(self, model: nn.Module) -> list[Any]:
-        """Handles of the hooks by which it knows the module that is running."""
+    def hooked(self, model: nn.Module, entered: Callable[[str, nn.Module, Any], None] | None = None) -> list[Any]:
+        """Handles of the hooks by which it knows the module that is running; `entered` is told of each that begins."""
         handles: list[Any] = []
         for name, module in model.named_modules():
 
-            def enter(module: nn.Module, _: Any, name: str = name) -> None:
+            def enter(module: nn.Module, inputs: Any, name: str = name) -> None:
                 self.running.append((name, module, {}))
+                if entered is not None:
+                    entered(name, module, inputs)
 
             def leave(*_: Any) -> None:
                 self.running.pop()
@@ -60,15 +68,20 @@ class FunctionWatch(ModuleWatch):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        if not self.running or not isinstance(out, torch.Tensor) or out.ndim < 2 or not computes(out):
-            return out
+        return self.heard(func, args, kwargs or {}, out) if self.running and isinstance(out, torch.Tensor) else out
+
+    def heard(self, func: Any, args: Any, kwargs: Any, out: torch.Tensor) -> torch.Tensor:
+        """What the model goes on with after a function gave `out`."""
         name, module, used = self.running[-1]
-        base, in_place = plain_name(func)
+        base, in_place = plain_name(base_name(func))
         if base in PLAIN or not base or _of_torch(module):
             return out
-        given = [each for each in _flat((*args, *(kwargs or {}).values())) if isinstance(each, torch.Tensor)]
-        if not given or (not in_place and any(same_memory(each, out) for each in given)):
-            return out  # made from nothing, or a view
+        with unheard():
+            if out.ndim < 2 or not computes(out):
+                return out
+            given = [each for each in _flat((*args, *kwargs.values())) if isinstance(each, torch.Tensor)]
+            if not given or (not in_place and any(same_memory(each, out) for each in given)):
+                return out  # made from nothing, or a view
         address = self._address(module, used, base)
         instead = self._told(name, module, address, _resolved(func) or base, out, in_place)
         return out if instead is None else instead
@@ -88,13 +101,13 @@ def base_name(func: Any) -> str:
     return str(getattr(func, "__name__", "")).partition(".")[0]
 
 
-def plain_name(func: Any) -> tuple[str, bool]:
+@cache
+def plain_name(name: str) -> tuple[str, bool]:
     """A function's name without what marks operators and in-place variants, and whether it writes into its argument.
 
-    >>> plain_name(torch.Tensor.__radd__), plain_name(torch.Tensor.add_), plain_name(torch.ops.aten.cat.default)
+    >>> plain_name("__radd__"), plain_name("add_"), plain_name(base_name(torch.ops.aten.cat.default))
     (('add', False), ('add', True), ('cat', False))
     """
-    name = base_name(func)
     operator = re.fullmatch(r"__(\w+?)__", name)
     if operator:
         bare = operator[1]
@@ -117,7 +130,7 @@ def _of_torch(module: nn.Module) -> bool:
 
 def alone(module: nn.Module) -> bool:
     """Whether a module has no modules inside, but for those that make its own weights (`torch.nn.utils.parametrize`)."""
-    return all(name == "parametrizations" for name, _ in module.named_children())
+    return all(name == "parametrizations" or child is None for name, child in module._modules.items())
 
 
 def makes_weights(name: str) -> bool:

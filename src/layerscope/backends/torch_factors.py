@@ -1,0 +1,166 @@
+"""Axes that a reshape has split, followed in their parts until they are whole again: windows of a picture, heads of tokens."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch.utils.weak import WeakTensorKeyDictionary
+
+
+class Part(NamedTuple):
+    """A part of an axis: `size` places along it that lie `stride` apart."""
+
+    letter: str
+    stride: int
+    size: int
+
+
+Dims = tuple[tuple[Part, ...], ...]
+
+
+class Factors:
+    """The dimensions of tensors in one dry run as products of parts of axes, from the first reshape that splits one on."""
+
+    def __init__(self) -> None:
+        self._dims: Any = WeakTensorKeyDictionary()
+
+    def __bool__(self) -> bool:
+        return bool(self._dims)
+
+    def get(self, tensor: torch.Tensor) -> Dims | None:
+        found: Dims | None = self._dims.get(tensor)
+        return found
+
+    def split(self, axes: str, source: torch.Tensor, result: torch.Tensor) -> None:
+        """Begin to follow a tensor that was reshaped from one with known axes."""
+        whole = tuple((Part(letter, 1, int(size)),) for letter, size in zip(axes, source.shape, strict=True))
+        made = viewed(whole, tuple(result.shape))
+        if made is not None:
+            self._dims[result] = made
+
+    def follow(
+        self, name: str, move: Callable[[str], str | None] | None, args: Sequence[Any], result: torch.Tensor
+    ) -> None:
+        """Note the parts of what a function gave; `move` says how it orders the dimensions of its first argument."""
+        given = [each for each in args if isinstance(each, torch.Tensor)]
+        made = self._made(name, move, args, given, result) if given else None
+        if made is not None and tuple(math.prod(part.size for part in dim) for dim in made) == tuple(result.shape):
+            self._dims[result] = made
+
+    def _made(
+        self,
+        name: str,
+        move: Callable[[str], str | None] | None,
+        args: Sequence[Any],
+        given: Sequence[torch.Tensor],
+        result: torch.Tensor,
+    ) -> Dims | None:
+        first = self.get(given[0])
+        if name == "einsum":
+            return self._einsum(str(args[0]), [self.get(each) for each in given])
+        if name in ("matmul", "__matmul__", "bmm"):
+            second = self.get(given[1])
+            return (*first[:-1], second[-1]) if first and second and given[0].ndim == given[1].ndim else None
+        if name == "scaled_dot_product_attention":
+            value = self.get(given[2])
+            return (*first[:-1], value[-1]) if first and value else None
+        if first is None:
+            return next((found for each in given if each.shape == result.shape and (found := self.get(each))), None)
+        if move is not None:
+            letters = "".join(map(chr, range(len(first))))
+            order = move(letters)
+            return None if order is None else tuple(first[letters.index(each)] for each in order)
+        if name in ("reshape", "view", "flatten", "unflatten"):
+            return viewed(first, tuple(result.shape))
+        if name == "linear":
+            return (*first[:-1], (Part("c", 1, int(result.shape[-1])),))
+        if name == "unbind":
+            dim = (args[1] if len(args) > 1 else 0) % len(first)
+            return first[:dim] + first[dim + 1 :]
+        if name in ("chunk", "split", "tensor_split"):
+            return tuple(_cut(dim, int(size)) for dim, size in zip(first, result.shape, strict=True))
+        return first if given[0].shape == result.shape else None
+
+    @staticmethod
+    def _einsum(equation: str, given: Sequence[Dims | None]) -> Dims | None:
+        left, _, right = equation.replace(" ", "").partition("->")
+        known = {
+            letter: dim
+            for labels, dims in zip(left.split(","), given, strict=False)
+            if dims is not None and len(labels) == len(dims)
+            for letter, dim in zip(labels, dims, strict=True)
+        }
+        return tuple(known[each] for each in right) if right and set(right) <= set(known) else None
+
+    def windows(self, tensor: torch.Tensor) -> bool:
+        """Whether a dimension that isn't the first counts windows of a picture, or places in a window."""
+        dims = self.get(tensor)
+        if dims is None or len(dims) < 4:
+            return False
+        letters = [{part.letter for part in dim} for dim in dims[1:]]
+        return any({"h", "w"} <= each and "c" not in each for each in letters)
+
+    def channels(self, tensor: torch.Tensor) -> bool:
+        """Whether the last dimension walks along channels alone."""
+        dims = self.get(tensor)
+        return dims is not None and {part.letter for part in dims[-1]} == {"c"}
+
+    def axes(self, tensor: torch.Tensor) -> str | None:
+        """The axes of a tensor whose dimensions are a picture's, a channel axis and the batch again."""
+        dims = self.get(tensor)
+        if dims is None or len(dims) < 4 or any(len(dim) > 1 for dim in dims):
+            return None
+        found = "".join(dim[0].letter if dim else "b" for dim in dims)
+        return found if found in ("bchw", "bhwc") else None
+
+
+def viewed(dims: Dims, shape: Sequence[int]) -> Dims | None:
+    """The parts after a reshape to `shape`; `None` where it cuts through them.
+
+    >>> windows = viewed(((Part("h", 1, 14),), (Part("w", 1, 14),)), (2, 7, 2, 7))
+    >>> windows[0], windows[1]
+    ((Part(letter='h', stride=7, size=2),), (Part(letter='h', stride=1, size=7),))
+    >>> viewed(windows, (14, 14))
+    ((Part(letter='h', stride=1, size=14),), (Part(letter='w', stride=1, size=14),))
+    """
+    left = [part for dim in dims for part in dim if part.size != 1]
+    made = []
+    for size in shape:
+        parts: list[Part] = []
+        wanted = int(size)
+        while wanted > 1:
+            if not left:
+                return None
+            letter, stride, count = left.pop(0)
+            if wanted % count == 0:
+                parts.append(Part(letter, stride, count))
+                wanted //= count
+            elif count % wanted == 0:
+                parts.append(Part(letter, stride * (count // wanted), wanted))
+                left.insert(0, Part(letter, stride, count // wanted))
+                wanted = 1
+            else:
+                return None
+        made.append(_joined(parts))
+    return tuple(made)
+
+
+def _joined(parts: Sequence[Part]) -> tuple[Part, ...]:
+    """Neighbouring parts of one axis as one."""
+    made: list[Part] = []
+    for part in parts:
+        if made and made[-1].letter == part.letter and made[-1].stride == part.stride * part.size:
+            made[-1] = Part(part.letter, part.stride, made[-1].size * part.size)
+        else:
+            made.append(part)
+    return tuple(made)
+
+
+def _cut(dim: tuple[Part, ...], size: int) -> tuple[Part, ...]:
+    """A dimension of which only some places are left, where that can be said of its parts."""
+    if len(dim) == 1 and dim[0].size != size:
+        return (Part(dim[0].letter, dim[0].stride, size),)
+    return dim

@@ -228,3 +228,15 @@ def test_a_container_does_not_hide_a_word():
     table = ls.LayerTable([conv, container, ls.Layer("norm", "Norm", "bchw", (1, 2, 4, 4), 2, 1)])
     assert [each.path for each in table.choose("stages")] == ["stages.0", "norm"]
     assert table.choose(container) == table.choose("#1") == [container], "a layer itself is never a word"
+
+
+def test_what_was_chosen_once_is_kept_and_a_caller_may_change_his_list():
+    table = ls.LayerTable([ls.Layer("a", "Conv", "bc", (1, 2), calls=1), ls.Layer("b", "Conv", "bc", (1, 2), calls=1)])
+    for words in ("kind:Conv", ["b", "a"], ("a", "b")):
+        first = table.choose(words)
+        assert [each.path for each in first] == ["a", "b"]
+        first.clear()
+        assert [each.path for each in table.choose(words)] == ["a", "b"]
+    assert [each.path for each in table.choose("b")] == ["b"]
+    with pytest.raises(ls.LayerNotFound):
+        table.choose(["a", "missing"])

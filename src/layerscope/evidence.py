@@ -100,6 +100,23 @@ def doubt(
     return _verdict(found.layer, len(found.trained_mean), recipe, given, present, others)
 
 
+def in_parts(
+    images: np.ndarray, axis: int, most: int | None, seen: Callable[[np.ndarray], Evidence | None]
+) -> Evidence | None:
+    """What `seen` finds for images along `axis`, for a model that takes exactly `most` at a time where that isn't `None`."""
+    count = images.shape[axis]
+    step = most or count
+    parts = []
+    for start in range(0, count, step):
+        # A model that takes a fixed number of images gets as many, from the first again after the last.
+        found = seen(np.take(images, np.arange(start, start + step) % count, axis))
+        if found is None:
+            return None
+        parts.append(found)
+    mean, variance = (np.concatenate([getattr(each, of) for each in parts])[:count] for of in ("mean", "variance"))
+    return replace(parts[0], mean=mean, variance=variance)
+
+
 def _verdict(layer: str, channels: int, recipe: Recipe, given: Recipe, present: Fit, others: dict[str, Fit]) -> str:
     if not others:
         return ""

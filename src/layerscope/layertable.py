@@ -16,6 +16,7 @@ class LayerTable(Sequence[Layer]):
     def __init__(self, layers: Iterable[Layer], title: str = "") -> None:
         self._layers = tuple(layers)
         self.title = title
+        self._chosen: dict[Any, tuple[Layer, ...]] = {}
 
     @cached_property
     def several(self) -> frozenset[str]:
@@ -63,7 +64,12 @@ class LayerTable(Sequence[Layer]):
 
         Raises `LayerNotFound` with near names, or `LayerNotCalled` with the reason.
         """
-        return choosing.choose(self._layers, layers)
+        key = tuple(layers) if isinstance(layers, list) else layers
+        if not isinstance(key, str) and not (isinstance(key, tuple) and all(isinstance(each, str) for each in key)):
+            return choosing.choose(self._layers, layers)
+        if key not in self._chosen:  # the same words for every batch of a stream
+            self._chosen[key] = tuple(choosing.choose(self._layers, layers))
+        return list(self._chosen[key])
 
     def explained(self, word: str) -> str:
         """Which layer `last` is here, and what else could be looked at."""

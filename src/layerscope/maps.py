@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,9 @@ from .axes import channels_last, prefix_names, split_tokens
 from .backends import Captured, Pick
 from .errors import BadChannels, BadOption, CaptureTooLarge, LayerNotFound
 from .featuremap import FeatureMap, as_float32
+from .feeding import Fed, name_of
 from .layer import Layer
 from .layertable import LayerTable
-from .photo import Photo
 from .placement import Placement
 
 log = logging.getLogger("layerscope")
@@ -58,20 +59,6 @@ class Maps(Mapping[str, FeatureMap]):
         return "\n".join(f"{path or 'output'}: {fm!r}" for path, fm in self.items()) or "<no maps>"
 
 
-@dataclass(frozen=True)
-class Fed:
-    """One batch on its way: the array for the model, and for each image its id, photo and placement.
-
-    `filled` counts copies of the last image at its end, where the model takes a fixed number of images.
-    """
-
-    array: Any
-    ids: tuple[str, ...]
-    photos: tuple[Photo, ...] | None = None
-    placement: tuple[Placement, ...] | None = None
-    filled: int = 0
-
-
 class Run:
     """One forward pass: what was fed, which layers were chosen, what came out."""
 
@@ -102,9 +89,9 @@ class Run:
     def picks(self) -> dict[str, Pick]:
         """For each layer of which not every channel is wanted, which ones are."""
         return {
-            path: Pick(layer.axes.index("c"), tuple(self.numbers[path]))
+            path: Pick(layer.axes.index("c"), self.numbers[path])
             for path, layer in self.chosen.items()
-            if "c" in layer.axes and self.numbers[path] != list(range(layer.channels or 0))
+            if "c" in layer.axes and self.numbers[path] != _all(layer.channels or 0)
         }
 
     def kept(self, path: str, captured: Captured, picked: bool = False) -> Captured:
@@ -114,15 +101,15 @@ class Run:
         return Captured(
             self._cut(captured.values, layer, numbers),
             None if captured.gradient is None else self._cut(captured.gradient, layer, numbers),
-            captured.dtype or str(captured.values.dtype),
+            captured.dtype or name_of(captured.values.dtype),
         )
 
-    def _cut(self, values: np.ndarray, layer: Layer, numbers: Sequence[int] | None) -> np.ndarray:
+    def _cut(self, values: np.ndarray, layer: Layer, numbers: tuple[int, ...] | None) -> np.ndarray:
         if self.fed.filled and "b" in layer.axes:
             values = np.take(
                 values, range(values.shape[layer.axes.index("b")] - self.fed.filled), layer.axes.index("b")
             )
-        if numbers is not None and "c" in layer.axes and list(numbers) != list(range(layer.channels or 0)):
+        if numbers is not None and "c" in layer.axes and numbers != _all(layer.channels or 0):
             values = np.take(values, numbers, layer.axes.index("c"))
         return values
 
@@ -187,7 +174,7 @@ def _feature_map(path: str, parts: Sequence[Run]) -> FeatureMap:
         values,
         layer,
         ids,
-        tuple(parts[0].numbers[path]),
+        parts[0].numbers[path],
         photos,
         placement,
         gradient,
@@ -218,11 +205,17 @@ def _photos(parts: Sequence[Run]) -> tuple[tuple[np.ndarray, ...] | None, tuple[
     )
 
 
-def _channel_numbers(layer: Layer, channels: Sequence[int] | slice | None) -> list[int]:
+@cache
+def _all(count: int) -> tuple[int, ...]:
+    """The numbers of all channels: one tuple for all maps, and equal to itself at a glance."""
+    return tuple(range(count))
+
+
+def _channel_numbers(layer: Layer, channels: Sequence[int] | slice | None) -> tuple[int, ...]:
     count = layer.channels or 1
     if channels is None:
-        return list(range(count))
-    numbers = list(range(count))[channels] if isinstance(channels, slice) else [int(each) for each in channels]
+        return _all(count)
+    numbers = _all(count)[channels] if isinstance(channels, slice) else tuple(int(each) for each in channels)
     if not numbers or any(not 0 <= each < count for each in numbers):
         raise BadChannels(f"channels={channels!r}: {layer.path!r} has the channels 0 to {count - 1}")
     return numbers

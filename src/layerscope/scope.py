@@ -6,13 +6,12 @@ import random
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from . import images as _images
-from . import preprocess as _preprocess
+from . import feeding
 from .backends import Backend, Captured, Evidence, Facts, Target
 from .errors import (
     BadOption,
@@ -24,15 +23,14 @@ from .errors import (
     caller_level,
     near,
 )
-from .evidence import doubt
+from .evidence import doubt, in_parts
+from .feeding import Fed, described
 from .layertable import LayerTable
-from .maps import Fed, Maps, Run, announce, joined
+from .maps import Maps, Run, announce, joined
 from .memory import short_of_memory
-from .photo import Photo, as_array
+from .photo import as_array
 from .preprocess import InputPlan
 from .recipe import READY, Recipe, as_recipe
-
-TOGETHER = 16
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ class Scope:
 
     def layers(self, images: Any = None) -> LayerTable:
         """The table of the model's layers, with the shapes for the first of `images` (default: a blank image)."""
-        fed = self._blank() if images is None else next(self._fed(images, 1, []))
+        fed = feeding.blank(self.preprocess, self.plan) if images is None else next(self._fed(images, 1, []))
         return self._table(fed)
 
     def explained(self, word: str) -> str:
@@ -155,15 +153,16 @@ class Scope:
         if batch is not None and (not isinstance(batch, int) or batch < 1):
             raise BadOption(f"batch={batch!r}: use a whole number from 1")
         aim = self._target(target)
-        count, told = self._count(images) if keeping else None, False
+        count, told = feeding.count(images, self.preprocess) if keeping else None, False
         for fed in self._fed(images, batch, skipped):
-            chosen = self._table(fed).choose(layers)
+            table = self._table(fed)
+            chosen = table.choose(layers)
             self._check(fed)
             run = Run(self.provenance(), fed, chosen, channels, self._said(aim))
             if not told:
                 announce(run, len(fed.ids) if count is None else count, kept=count is not None)
                 told = True
-            run.captured = self._captured(run, aim)
+            run.captured = self._captured(run, table, aim)
             yield run
 
     def _check(self, fed: Fed) -> None:
@@ -184,23 +183,16 @@ class Scope:
         """What the backend finds at the first BatchNorm for these images."""
         if not hasattr(self.backend, "evidence"):
             return None
-        axis, count = self.plan.axes.index("b"), images.shape[self.plan.axes.index("b")]
-        step = self.plan.batch or count
-        parts = []
-        for start in range(0, count, step):
-            # A model that takes a fixed number of images gets as many, from the first again after the last.
-            numbers = np.arange(start, start + step) % count
-            given = np.take(images, numbers, axis).astype(self.plan.dtype)
-            with self._running(given):
-                found = self.backend.evidence(self.model, given)
-            if found is None:
-                return None
-            parts.append(found)
-        mean, variance = (np.concatenate([getattr(each, of) for each in parts])[:count] for of in ("mean", "variance"))
-        return replace(parts[0], mean=mean, variance=variance)
 
-    def _captured(self, run: Run, target: Target | None) -> dict[str, Captured]:
-        several = self._table(run.fed).several
+        def seen(given: np.ndarray) -> Evidence | None:
+            with self._running(given):
+                found: Evidence | None = self.backend.evidence(self.model, given)  # type: ignore[attr-defined] # optional
+            return found
+
+        return in_parts(images.astype(self.plan.dtype), self.plan.axes.index("b"), self.plan.batch, seen)
+
+    def _captured(self, run: Run, table: LayerTable, target: Target | None) -> dict[str, Captured]:
+        several = table.several
         # `path:0` rather than `path`: only single calls let the pass stop early.
         asked = {path if path in several or not path else f"{path}:0": path for path in run.chosen}
         picks = run.picks() if getattr(self.backend, "picks", False) else {}
@@ -210,7 +202,7 @@ class Scope:
         return {asked[path]: run.kept(asked[path], each, asked[path] in picks) for path, each in found.items()}
 
     def _table(self, fed: Fed) -> LayerTable:
-        key = _signature(fed.array)
+        key = feeding.signature(fed.array)
         if key not in self._tables:
             with self._running(fed.array):
                 rows = self.backend.layers(self.model, fed.array)
@@ -228,13 +220,13 @@ class Scope:
         except Exception as error:
             if short_of_memory(error):
                 raise CaptureTooLarge(
-                    f"{self.name}: memory ran out in the forward pass on {_described(array)}: {type(error).__name__}: {error}."
+                    f"{self.name}: memory ran out in the forward pass on {described(array)}: {type(error).__name__}: {error}."
                     " Use a smaller batch=, fewer layers or some channels="
                 ) from error
             # Whatever a framework or the user's model raises; the cause is chained.
             first = str(error).strip().partition("\n")[0] or type(error).__name__
             raise ModelNotReadable(
-                f"{self.name}: the forward pass failed on an input of {_described(array)}: {type(error).__name__}: {first}."
+                f"{self.name}: the forward pass failed on an input of {described(array)}: {type(error).__name__}: {first}."
                 " If the size or type is wrong, size= and preprocess= change it"
             ) from error
         finally:
@@ -242,39 +234,10 @@ class Scope:
                 random.setstate(states[0])
                 np.random.set_state(states[1])
 
-    def _blank(self) -> Fed:
-        if self.preprocess == READY:
-            raise BadOption("layers() needs a batch of yours to run the model, since preprocess=None: layers(batch)")
-        height, width = self.plan.size or (224, 224)
-        photo = Photo("blank", np.full((height, width, 3), 127, np.uint8))
-        array, placement = _preprocess.batch([photo], self.preprocess, self.plan)
-        if self.plan.batch is not None:
-            array = np.repeat(array, self.plan.batch, axis=self.plan.axes.index("b"))
-        return Fed(array, ("blank",), (photo,), placement)
-
     def _fed(self, images: Any, batch: int | None, skipped: list[tuple[str, str]]) -> Iterator[Fed]:
-        if self.preprocess == READY:
-            yield from _ready(images, batch)
-            return
-        if not self.plan.known:
+        if self.preprocess != READY and not self.plan.known:
             warnings.warn(f"{self.name}: {self.plan.note}", PreprocessWarning, stacklevel=caller_level())
-        together = batch or TOGETHER
-        if self.plan.batch is not None:
-            together = self.plan.batch
-        for photos in _images.stream(images, together, skipped=skipped):
-            array, placement = _preprocess.batch(photos, self.preprocess, self.plan)
-            fill = max(0, (self.plan.batch or 0) - len(photos))
-            if fill:
-                axis = self.plan.axes.index("b")
-                last = np.take(array, [-1], axis)
-                array = np.concatenate([array, np.repeat(last, fill, axis)], axis)
-            yield Fed(array, tuple(each.id for each in photos), tuple(photos), placement, fill)
-
-    def _count(self, images: Any) -> int:
-        """How many images there are; 1 for a generator, which can't tell."""
-        if self.preprocess == READY:
-            return sum(len(fed.ids) for fed in _ready(images, None))
-        return 1 if isinstance(images, Iterator) else len(_images.collect(images))
+        yield from feeding.batches(images, batch, skipped, self.preprocess, self.plan)
 
     def _target(self, target: Any) -> Target | None:
         if target is None:
@@ -309,47 +272,3 @@ class Scope:
             "preprocess": self.preprocess.describe(),
             "preprocess_source": self.plan.note,
         }
-
-
-def _ready(batch: Any, together: int | None) -> Iterator[Fed]:
-    """A batch that is ready for the model, as it is or cut into smaller ones."""
-    first = batch
-    while isinstance(first, Mapping | tuple | list):
-        if not first:
-            raise BadOption("the batch is empty")
-        first = next(iter(first.values())) if isinstance(first, Mapping) else first[0]
-    if not hasattr(first, "shape") or not len(first.shape):
-        raise BadOption(
-            f"preprocess=None takes an array (or a tuple or dict of arrays) ready for the model, not a {type(first).__name__}"
-        )
-    count = int(first.shape[0])
-    if not count:
-        raise BadOption(f"the batch is empty: shape {tuple(first.shape)}")
-    step = together or count
-    for start in range(0, count, step):
-        part = batch if step >= count else _cut(batch, start, start + step)
-        yield Fed(part, tuple(f"image {at}" for at in range(start, min(count, start + step))))
-
-
-def _cut(batch: Any, start: int, stop: int) -> Any:
-    if isinstance(batch, Mapping):
-        return {name: _cut(each, start, stop) for name, each in batch.items()}
-    if isinstance(batch, tuple | list):
-        return tuple(_cut(each, start, stop) for each in batch)
-    return batch[start:stop]
-
-
-def _signature(array: Any) -> Any:
-    if isinstance(array, Mapping):
-        return tuple((name, _signature(each)) for name, each in sorted(array.items()))
-    if isinstance(array, tuple | list):
-        return tuple(_signature(each) for each in array)
-    return tuple(getattr(array, "shape", ()))[1:], str(getattr(array, "dtype", type(array).__name__))
-
-
-def _described(array: Any) -> str:
-    if isinstance(array, Mapping):
-        return ", ".join(f"{name} {_described(each)}" for name, each in array.items())
-    if isinstance(array, tuple | list):
-        return ", ".join(_described(each) for each in array)
-    return f"{'×'.join(map(str, getattr(array, 'shape', ())))} {getattr(array, 'dtype', '')}".strip()

@@ -38,7 +38,7 @@ FRAMEWORKS = (
 )
 # What a backend may take from the package, besides its own files.
 BACKEND_MAY = {
-    "backends", "backends.affine", "backends.regrouping", "layer", "axes", "errors", "receptive", "places",
+    "backends", "backends.affine", "backends.outputs", "backends.regrouping", "layer", "axes", "errors", "receptive", "places",
 }  # fmt: skip
 
 BROUGHT_ALONG = {"jax": {"flax", "equinox"}, "onnx": {"onnxruntime"}, "tf_keras": {"tensorflow"}}

@@ -64,6 +64,8 @@ def test_targets_are_classes_or_functions_and_wrong_ones_are_named():
     np.testing.assert_allclose(fm.gradient, number, atol=1e-7)
     with pytest.raises(ls.BadOption, match="3 classes, 0 to 2"):
         scope.capture(x, "base/deep", target=3)
+    with pytest.raises(ls.GradientsUnavailable, match="gave a float; it must give a tensor computed from the output"):
+        scope.capture(x, "base/deep", target=lambda output: 1.0)
     with pytest.raises(ls.GradientsUnavailable, match="can't be differentiated"):
         scope.capture(x, "base/deep", target=lambda output: output.nothing)
 

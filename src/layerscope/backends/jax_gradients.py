@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from ..errors import GradientsUnavailable, LayerscopeError
 from . import Captured, Target
 from .jax_model import JaxModel
-from .jax_outputs import aim_at, as_captured
+from .jax_outputs import aim, as_captured
 from .jax_recorder import Key
 from .jax_watch import Call, Watch
 
@@ -39,7 +39,7 @@ def gradients(
             return {place: call.values[place] + by_key[key] for place, key in found.items() if key in by_key} or None
 
         watch = Watch(ended, wants=lambda path: path in paths, differentiating=True)
-        return aim_at(model.run(batch, watch), target, model.channels_first)
+        return aim(model.channels_first).at(model.run(batch, watch), target)
 
     try:
         found = jax.grad(aimed, tuple(range(len(keys))))(*zeros.values())

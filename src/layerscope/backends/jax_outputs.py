@@ -10,31 +10,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..errors import BadOption, GradientsUnavailable
-from . import Captured, Target
-
-MAIN_NAMES = ("logits", "last_hidden_state", "out", "output")
+from . import Captured
+from .outputs import Aim, is_record, main_place, places
 
 
-def parts_of(output: Any, name: str = "", depth: int = 0) -> dict[str, Any]:
+def parts_of(output: Any) -> dict[str, Any]:
     """Every array in an output by its place: `""`, `"[0]"`, `".logits"`, `".stages[2]"`."""
-    if isinstance(output, jax.Array):
-        return {} if jnp.issubdtype(output.dtype, jax.dtypes.extended) else {name: output}
-    if depth > 4:
-        return {}
-    members: list[tuple[str, Any]] = []
-    if isinstance(output, Mapping):
-        members = [(f".{key}", each) for key, each in output.items()]
-    elif isinstance(output, tuple) and hasattr(output, "_fields"):
-        members = [(f".{key}", each) for key, each in zip(output._fields, output, strict=True)]
-    elif isinstance(output, tuple | list):
-        members = [(f"[{at}]", each) for at, each in enumerate(output)]
-    elif _is_dataclass(output):
-        members = [(f".{each.name}", getattr(output, each.name)) for each in dataclasses.fields(output)]
-    found: dict[str, Any] = {}
-    for suffix, each in members:
-        found.update(parts_of(each, name + suffix, depth + 1))
-    return found
+    found = places(output, lambda each: isinstance(each, jax.Array))
+    return {place: each for place, each in found if not jnp.issubdtype(each.dtype, jax.dtypes.extended)}
 
 
 def packed(output: Any, replaced: Mapping[int, Any]) -> Any:
@@ -43,7 +26,7 @@ def packed(output: Any, replaced: Mapping[int, Any]) -> Any:
     def put(leaf: Any) -> Any:
         if id(leaf) in replaced:
             return replaced[id(leaf)]
-        if _is_dataclass(leaf):
+        if is_record(leaf):
             fields = {each.name: packed(getattr(leaf, each.name), replaced) for each in dataclasses.fields(leaf)}
             return dataclasses.replace(leaf, **fields)
         return leaf
@@ -51,17 +34,9 @@ def packed(output: Any, replaced: Mapping[int, Any]) -> Any:
     return jax.tree.map(put, output)
 
 
-def _is_dataclass(value: Any) -> bool:
-    return dataclasses.is_dataclass(value) and not isinstance(value, type) and not hasattr(value, "shape")
-
-
 def main_part(parts: Mapping[str, Any]) -> str:
-    """The part that a plain path means: `.logits` and its like where there is one, else the first floating array."""
-    for known in MAIN_NAMES:
-        if f".{known}" in parts:
-            return f".{known}"
-    floating = [part for part, each in parts.items() if jnp.issubdtype(each.dtype, jnp.floating)]
-    return next(iter(floating or parts), "")
+    """The part that a plain path means."""
+    return main_place(parts, lambda each: jnp.issubdtype(each.dtype, jnp.floating))
 
 
 def as_captured(value: Any) -> Captured:
@@ -105,27 +80,17 @@ def floating_leaf(tree: Any) -> Any:
     return next((each for each in leaves if hasattr(each, "dtype") and jnp.issubdtype(each.dtype, jnp.floating)), None)
 
 
-def aim_at(output: Any, target: Target, channels_first: bool = False) -> Any:
-    """The number to differentiate: one class's score of the main output summed over the images, or what a function gives."""
-    if callable(target):
-        aim = target(output)
-        if not isinstance(aim, jax.Array):
-            raise GradientsUnavailable(
-                f"the target function gave a {type(aim).__name__}; it must give an array computed from the output"
-            )
-        if aim.ndim > 1:
-            raise BadOption(
-                f"the target function gave numbers of shape {tuple(aim.shape)}; it must give one number, or one for each image"
-            )
-        return aim.sum()
-    parts = parts_of(output)
-    main = parts.get(main_part(parts))
-    if main is None or main.ndim < 2:
-        raise GradientsUnavailable(
-            "the model's output has no classes to aim at: give target= as a function of the output"
-        )
-    axis = 1 if channels_first and main.ndim > 3 else main.ndim - 1
-    count = main.shape[axis]
-    if not -count <= target < count:
-        raise BadOption(f"target={target}: the model's output has {count} classes, 0 to {count - 1}")
-    return jnp.take(main, target % count, axis=axis).sum()
+def aim(channels_first: bool) -> Aim:
+    """What a target means: classes are the last axis, in Equinox the channels of a map."""
+
+    def main(output: Any) -> Any:
+        parts = parts_of(output)
+        return parts.get(main_part(parts))
+
+    return Aim(
+        is_array=lambda each: isinstance(each, jax.Array),
+        main=main,
+        classes=lambda each: 1 if channels_first and each.ndim > 3 else each.ndim - 1,
+        take=lambda each, index, axis: jnp.take(each, index, axis=axis),
+        total=jnp.sum,
+    )

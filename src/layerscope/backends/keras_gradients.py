@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import BadOption, GradientsUnavailable, LayerscopeError
+from ..errors import GradientsUnavailable, LayerscopeError
 from ..layer import split_call
 from . import Captured, Target
 from .keras_engine import Engine, host
 from .keras_outputs import parts
 from .keras_watch import Call, run
+from .outputs import Aim
 
 Key = tuple[str, int]
 
@@ -63,7 +64,7 @@ def with_gradients(
             raise GradientsUnavailable(f"layer {path!r} returns {each.values.dtype} values, which have no gradient")
 
     def aimed() -> Any:
-        return aim_at(forward(), target, on)
+        return aim(on).at(forward(), target)
 
     try:
         found = differentiate(model, aimed, on, captured)
@@ -75,26 +76,16 @@ def with_gradients(
     return {path: replace(each, gradient=_gradient(path, each, found, on)) for path, each in captured.items()}
 
 
-def aim_at(output: Any, target: Target, on: Engine) -> Any:
-    """The number to differentiate: one class's score of the main output summed over the images, or what a function gives."""
-    if callable(target):
-        aim = target(output)
-        if len(getattr(aim, "shape", ())) > 1:
-            raise BadOption(
-                f"the target function gave numbers of shape {tuple(aim.shape)}; it must give one number, or one for each image"
-            )
-        return on.total(aim)
-    found = parts(output, on.concrete)
-    main = next((each.tensor for each in found if not each.suffix), None)
-    if main is None or len(main.shape) < 2:
-        raise GradientsUnavailable(
-            "the model's output has no classes to aim at: give target= as a function of the output"
-        )
-    axis = 1 if on.data_format == "channels_first" and len(main.shape) > 2 else -1
-    count = main.shape[axis]
-    if not -count <= target < count:
-        raise BadOption(f"target={target}: the model's output has {count} classes, 0 to {count - 1}")
-    return on.total(on.slice_of(main, target % count, axis))
+def aim(on: Engine) -> Aim:
+    """What a target means: the classes are the channels."""
+
+    def main(output: Any) -> Any:
+        return next((each.tensor for each in parts(output, on.concrete) if not each.suffix), None)
+
+    def classes(tensor: Any) -> int:
+        return 1 if on.data_format == "channels_first" and len(tensor.shape) > 2 else -1
+
+    return Aim(on.concrete, main, classes, on.slice_of, on.total)
 
 
 def _tensorflow(model: Any, aimed: Callable[[], Any], on: Engine, captured: Mapping[str, Captured]) -> dict[Key, Any]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
+
+from .outputs import main_place, places
 
 
 class Part(NamedTuple):
@@ -19,21 +20,17 @@ class Part(NamedTuple):
 def parts(output: Any, concrete: Callable[[Any], bool]) -> list[Part]:
     """The tensors of `output`, the main one first.
 
-    The main one is the first with numbers and an axis besides the batch, else the first of all.
+    Which is the main one, `main_place` says.
     """
-    found = [(where, tensor) for where, tensor in _walk(output, "") if concrete(tensor)]
-    if not found:
-        return []
-    main = next((at for at, (_, tensor) in enumerate(found) if _is_main(tensor)), 0)
-    ordered = [found[main], *found[:main], *found[main + 1 :]]
-    return [
-        Part("" if at == 0 else where, where, tensor, numeric(tensor)) for at, (where, tensor) in enumerate(ordered)
-    ]
+    found = dict(places(output, concrete))
+    main = main_place(found, _floating)
+    ordered = sorted(found.items(), key=lambda each: each[0] != main)
+    return [Part("" if where == main else where, where, tensor, numeric(tensor)) for where, tensor in ordered]
 
 
 def tensors(structure: Any, concrete: Callable[[Any], bool]) -> list[Any]:
     """All tensors in the arguments of a call, in order."""
-    return [tensor for _, tensor in _walk(structure, "") if concrete(tensor)]
+    return [tensor for _, tensor in places(structure, concrete)]
 
 
 def numeric(tensor: Any) -> bool:
@@ -41,22 +38,5 @@ def numeric(tensor: Any) -> bool:
     return "string" not in str(tensor.dtype) and "variant" not in str(tensor.dtype)
 
 
-def _is_main(tensor: Any) -> bool:
-    return numeric(tensor) and len(tensor.shape) > 1
-
-
-def _walk(value: Any, where: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping):
-        for key, each in value.items():
-            yield from _walk(each, f"{where}.{key}")
-    elif isinstance(value, tuple) and hasattr(value, "_fields"):
-        for key in value._fields:
-            yield from _walk(getattr(value, key), f"{where}.{key}")
-    elif isinstance(value, list | tuple):
-        for at, each in enumerate(value):
-            yield from _walk(each, f"{where}[{at}]")
-    elif dataclasses.is_dataclass(value) and not isinstance(value, type) and not hasattr(value, "shape"):
-        for field in dataclasses.fields(value):
-            yield from _walk(getattr(value, field.name), f"{where}.{field.name}")
-    else:
-        yield where, value
+def _floating(tensor: Any) -> bool:
+    return "float" in str(tensor.dtype)

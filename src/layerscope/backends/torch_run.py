@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -11,10 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..errors import BadOption, GradientsUnavailable, ModelNotReadable
+from ..errors import ModelNotReadable
 from . import Captured, Pick, Target
-
-MAIN_NAMES = ("logits", "last_hidden_state", "out", "output")
+from .outputs import Aim, main_place, places
 
 
 class Stop(BaseException):
@@ -143,59 +141,38 @@ def kind_of(module: torch.nn.Module) -> str:
     return kept.rpartition(".")[2] if isinstance(kept, str) and kept else name
 
 
-def parts_of(output: Any, name: str = "", depth: int = 0) -> dict[str, torch.Tensor]:
+def parts_of(output: Any) -> dict[str, torch.Tensor]:
     """Every tensor in a module's output by its place: `""`, `"[0]"`, `".logits"`, `".hidden_states[2]"`."""
-    if isinstance(output, torch.Tensor):
-        return {name: output}
-    if depth > 4:
-        return {}
-    members: list[tuple[str, Any]] = []
-    if isinstance(output, Mapping):
-        members = [(f".{key}", each) for key, each in output.items()]
-    elif dataclasses.is_dataclass(output) and not isinstance(output, type):
-        members = [(f".{each.name}", getattr(output, each.name)) for each in dataclasses.fields(output)]
-    elif isinstance(output, tuple) and hasattr(output, "_fields"):
-        members = [(f".{key}", each) for key, each in zip(output._fields, output, strict=True)]
-    elif isinstance(output, tuple | list):
-        members = [(f"[{at}]", each) for at, each in enumerate(output)]
-    found: dict[str, torch.Tensor] = {}
-    for suffix, each in members:
-        found.update(parts_of(each, name + suffix, depth + 1))
-    return found
+    return dict(places(output, _is_tensor))
 
 
 def main_part(parts: Mapping[str, torch.Tensor]) -> str:
-    """The part that a plain path means: `.logits` and its like where there is one, else the first floating tensor."""
-    for known in MAIN_NAMES:
-        if f".{known}" in parts:
-            return f".{known}"
-    floating = [part for part, tensor in parts.items() if tensor.is_floating_point()]
-    return next(iter(floating or parts), "")
+    """The part that a plain path means."""
+    return main_place(parts, torch.Tensor.is_floating_point)
 
 
 def aim_at(output: Any, target: Target) -> torch.Tensor:
-    """The number to differentiate: class scores of the main output summed over the images, or what a function gives."""
-    if callable(target):
-        aim = target(output)
-        if not isinstance(aim, torch.Tensor):
-            raise GradientsUnavailable(
-                f"the target function gave a {type(aim).__name__}; it must give a tensor of the output"
-            )
-        if aim.ndim > 1:
-            raise BadOption(
-                f"the target function gave numbers of shape {tuple(aim.shape)}; it must give one number, or one for each image"
-            )
-        return aim.sum()
+    """The number to differentiate."""
+    aim: torch.Tensor = AIM.at(output, target)
+    return aim
+
+
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, torch.Tensor)
+
+
+def _main(output: Any) -> Any:
     parts = parts_of(output)
-    main = parts.get(main_part(parts))
-    if main is None or main.ndim < 2:
-        raise GradientsUnavailable(
-            "the model's output has no classes to aim at: give target= as a function of the output"
-        )
-    if not -main.shape[1] <= target < main.shape[1]:
-        raise BadOption(f"target={target}: the model's output has {main.shape[1]} classes, 0 to {main.shape[1] - 1}")
-    # In evaluation mode an image's score doesn't depend on the other images, so one sum gives each its own gradient.
-    return main[:, target].sum()
+    return parts.get(main_part(parts))
+
+
+AIM = Aim(
+    is_array=_is_tensor,
+    main=_main,
+    classes=lambda tensor: 1,
+    take=lambda tensor, index, axis: tensor.select(axis, index),
+    total=torch.sum,
+)
 
 
 def as_captured(tensor: torch.Tensor, pick: Pick | None = None) -> Captured:

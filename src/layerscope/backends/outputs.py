@@ -1,0 +1,109 @@
+"""What a model's output means, the same in every framework with gradients: its arrays, the main one, the target in it."""
+
+from __future__ import annotations
+
+import dataclasses
+import operator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import BadOption, GradientsUnavailable
+from . import Target
+
+MAIN_NAMES = ("logits", "last_hidden_state", "out", "output")
+DEEPEST = 8
+
+
+def places(output: Any, is_array: Callable[[Any], bool], place: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
+    """Every array in an output with its place: `""`, `"[0]"`, `".logits"`, `".hidden_states[2]"`.
+
+    >>> list(places({"logits": 1.5, "maps": (2, [3.5])}, lambda each: isinstance(each, float)))
+    [('.logits', 1.5), ('.maps[1][0]', 3.5)]
+    """
+    if is_array(output):
+        yield place, output
+        return
+    if depth > DEEPEST:
+        return
+    for step, each in _members(output):
+        yield from places(each, is_array, place + step, depth + 1)
+
+
+def _members(value: Any) -> list[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        return [(f".{key}", each) for key, each in value.items()]
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return [(f".{key}", each) for key, each in zip(value._fields, value, strict=True)]
+    if isinstance(value, tuple | list):
+        return [(f"[{at}]", each) for at, each in enumerate(value)]
+    if is_record(value):
+        return [(f".{each.name}", getattr(value, each.name)) for each in dataclasses.fields(value)]
+    return []
+
+
+def is_record(value: Any) -> bool:
+    """Whether a value is a dataclass that holds outputs, none that is an array itself."""
+    return dataclasses.is_dataclass(value) and not isinstance(value, type) and not hasattr(value, "shape")
+
+
+def main_place(arrays: Mapping[str, Any], floating: Callable[[Any], bool]) -> str:
+    """The place that a plain path means: `.logits` and its like where there is one, else the first floating array.
+
+    One with an axis besides the batch comes before a single number, such as a loss.
+    """
+    for known in MAIN_NAMES:
+        if f".{known}" in arrays:
+            return f".{known}"
+    found = [place for place, each in arrays.items() if floating(each)] or list(arrays)
+    return next((place for place in found if len(arrays[place].shape) > 1), next(iter(found), ""))
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What a target is made of in one framework.
+
+    `main` gives an output's main array or `None`, `classes` the axis of its classes, `take` one index of one axis.
+    """
+
+    is_array: Callable[[Any], bool]
+    main: Callable[[Any], Any]
+    classes: Callable[[Any], int]
+    take: Callable[[Any, int, int], Any]
+    total: Callable[[Any], Any]
+
+    def at(self, output: Any, target: Target) -> Any:
+        """The number to differentiate: one class's score of the main array summed over the images, or what a function gives.
+
+        At rest an image's score doesn't depend on the other images, so one sum gives each its own gradient.
+        """
+        if callable(target):
+            return self.total(self._given(target(output)))
+        main = self.main(output)
+        if main is None or len(main.shape) < 2:
+            raise GradientsUnavailable(
+                "the model's output has no classes to aim at: give target= as a function of the output"
+            )
+        axis = self.classes(main)
+        return self.total(self.take(main, _index(target, main.shape[axis]), axis))
+
+    def _given(self, aim: Any) -> Any:
+        if not self.is_array(aim):
+            raise GradientsUnavailable(
+                f"the target function gave a {type(aim).__name__}; it must give a tensor computed from the output"
+            )
+        if len(aim.shape) > 1:
+            raise BadOption(
+                f"the target function gave numbers of shape {tuple(aim.shape)}; it must give one number, or one for each image"
+            )
+        return aim
+
+
+def _index(target: Any, count: int) -> int:
+    try:
+        index = operator.index(target)
+    except TypeError:
+        raise BadOption(f"target={target!r}: give a class index, a label, or a function of the output") from None
+    if not -count <= index < count:
+        raise BadOption(f"target={index}: the model's output has {count} classes, 0 to {count - 1}")
+    return index % count

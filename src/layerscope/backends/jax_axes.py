@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from ..axes import AxesTrace, prefix_names, token_grid
@@ -23,6 +26,8 @@ CHANNEL_LAST = (
     *("MultiHeadDotProductAttention", "MultiHeadAttention", "MultiheadAttention", "RNN", "Bidirectional"),
 )
 NOTES = {"bndc": "d = attention head", "bcqk": "attention weights"}
+MIXED = "works along the tokens of each channel"
+UNSURE = "axes not certain: arrays of two kinds have this shape"
 HEADS = ("DenseGeneral", "LinearGeneral")
 # Names that models give to the parameters of tokens in front of those of the patches.
 PREFIX = {
@@ -41,6 +46,9 @@ class JaxAxes:
         self._prefix = tuple(prefix)
         self._trace = AxesTrace()
         self._shapes: dict[tuple[int, ...], str] = {}
+        self._twofold: set[tuple[int, ...]] = set()
+        # Tokens that a model transposes between two modules are known again by their values.
+        self._latest: deque[tuple[Any, str]] = deque(maxlen=3)
         self._children: dict[str, str] = {}
         self._grids: list[tuple[int, int]] = []
 
@@ -53,13 +61,16 @@ class JaxAxes:
             return Layer(path, "", "", shape, note=f"a {len(shape)}-dimensional {value.dtype} has no picture")
         self._keep(call, place, axes, shape)
         self._saw(call.module, axes, shape)
-        note = NOTES.get(axes, "")
+        mixed = is_a(call.module, *CHANNEL_LAST) and axes == "bcn"
+        note = MIXED if mixed else NOTES.get(axes, "")
+        if shape in self._twofold and not mixed and _stated(call.module, len(shape), self._channels_first) is None:
+            note = note or UNSURE
         if call.mapped > self._own_vmaps and not self._channels_first:
             note = "inside vmap: the mapped axis stands first"
         rows = shape[axes.index("b")]
         if rows != 1:
             return Layer(path, "", axes, shape, note=note or f"{rows} rows an image, such as windows")
-        grid, prefix = self._tokens(axes, shape)
+        grid, prefix = self._tokens(axes, shape, mixed)
         return Layer(path, "", axes, shape, note=note, grid=grid, prefix=prefix)
 
     @property
@@ -78,7 +89,27 @@ class JaxAxes:
         if more > 0:
             return self._mapped(call, rank, more)
         stated = _stated(call.module, rank, self._channels_first)
+        if is_a(call.module, *CHANNEL_LAST) and stated == LAST.get(rank):
+            return self._along_last(call, rank) or stated
         return stated or self._inherited(call, place, shape) or self._default[rank]
+
+    def _along_last(self, call: Call, rank: int) -> str | None:
+        """For what works along the last axis: the others stay what they were, also where the model transposed them."""
+        given = next((each for each in _given(call) if each.ndim == rank), None)
+        if given is None:
+            return None
+        axes = self._known(given)
+        if axes is None and given.shape not in self._twofold:
+            axes = self._shapes.get(given.shape)
+        return axes if axes is not None and sorted(axes) == sorted(LAST[rank]) else None
+
+    def _known(self, array: Any) -> str | None:
+        """The axes of an array that came out of a module, or of one that is such an array transposed."""
+        known = self._trace.get(array)
+        if known is not None:
+            return known
+        swapped = (_swapped(each, axes, array) for each, axes in reversed(self._latest))
+        return next((each for each in swapped if each is not None), None)
 
     def _mapped(self, call: Call, rank: int, more: int) -> str:
         """Inside vmaps of the model's own: the axes that the module sees, and the mapped ones where JAX puts them."""
@@ -92,21 +123,25 @@ class JaxAxes:
     def _inherited(self, call: Call, place: str, shape: tuple[int, ...]) -> str | None:
         """From the array itself, an input of its shape, the last child, the last array of its shape, any input."""
         array, rank = call.parts[place], len(shape)
-        given = [each for argument in (*call.arguments[0], call.arguments[1]) for each in parts_of(argument).values()]
+        given = _given(call)
         alike = [each for each in given if each.shape == array.shape]
         child = self._children.get(call.path)
         found = [
             self._trace.get(array),
-            *(self._trace.get(each) for each in alike),
+            *(self._known(each) for each in alike),
             child,
-            self._shapes.get(shape),
+            None if shape in self._twofold else self._shapes.get(shape),
             *(self._trace.get(each) for each in given),
         ]
         return next((each for each in found if each is not None and len(each) == rank), None)
 
     def _keep(self, call: Call, place: str, axes: str, shape: tuple[int, ...]) -> None:
-        self._trace.set(call.parts[place], axes)
-        self._shapes[shape] = axes
+        array = call.parts[place]
+        self._trace.set(array, axes)
+        if self._shapes.setdefault(shape, axes) != axes:
+            self._twofold.add(shape)
+        if array.ndim == len(axes) == 3 and not isinstance(array, jax.core.Tracer):
+            self._latest.append((array, axes))
         steps = call.path.replace("/", ".").rpartition(".")[0]
         for separator in (".", "/"):
             self._children[steps.replace(".", separator)] = axes
@@ -121,14 +156,31 @@ class JaxAxes:
         if kernel == stride and max(kernel) > 1:
             self._grids.append((shape[axes.index("h")], shape[axes.index("w")]))
 
-    def _tokens(self, axes: str, shape: tuple[int, ...]) -> tuple[tuple[int, int] | None, tuple[str, ...]]:
+    def _tokens(self, axes: str, shape: tuple[int, ...], mixed: bool) -> tuple[tuple[int, int] | None, tuple[str, ...]]:
         if "n" not in axes or axes == "bndc":
             return None, ()
         tokens = shape[axes.index("n")]
+        if mixed and (not self._grids or tokens != math.prod(self._grids[-1])):
+            # Between the two layers of a mixer are sums over places, which are no places.
+            return None, ()
         grid = token_grid(tokens, self._grids, len(self._prefix) if self._prefix else None)
         if grid is None:
             return None, ()
         return grid, prefix_names(tokens - grid[0] * grid[1], self._prefix)
+
+
+def _given(call: Call) -> list[Any]:
+    """The arrays among the arguments of a call."""
+    return [each for argument in (*call.arguments[0], call.arguments[1]) for each in parts_of(argument).values()]
+
+
+def _swapped(array: Any, axes: str, other: Any) -> str | None:
+    """The axes of `other` if it holds the numbers of `array`, as they are or with tokens and channels in each other's place."""
+    if isinstance(other, jax.core.Tracer) or sorted(array.shape) != sorted(other.shape):
+        return None
+    if np.array_equal(array, other):
+        return axes
+    return axes[0] + axes[2] + axes[1] if np.array_equal(np.swapaxes(array, 1, 2), other) else None
 
 
 def is_a(module: Any, *names: str) -> bool:

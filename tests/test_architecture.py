@@ -49,7 +49,7 @@ KNOWS_BOTH_KERAS = {f"backends.keras_{name}" for name in (
 )}  # fmt: skip
 
 # Shared by the two backends of graph files.
-GRAPHS = {f"backends.graph_{name}" for name in ("axes", "field", "names", "runs", "walk")}
+GRAPHS = {f"backends.graph_{name}" for name in ("axes", "codes", "field", "names", "runs", "walk")}
 
 # Shared as well, and imported only where TensorFlow runs.
 ON_TENSORFLOW = "backends.tensorflow_random"

@@ -64,8 +64,12 @@ def choose(wanted: Any, facts: Facts, size: int | Sequence[int] | None = None) -
     sizes = dict(zip(feed.axes, feed.shape, strict=True))
     channels = sizes["c"] or 3
     _check_fit(recipe, feed, channels)
-    note = "; ".join(each for each in (note, size_note) if each)
-    return recipe, InputPlan(feed.axes, recipe.size, channels, _dtype(feed), sizes["b"], known, note)
+    dtype = _dtype(feed)
+    coded = ""
+    if feed.codes and (dtype != "uint8" or not _whole(recipe)):
+        dtype, coded = "float32", f"then quantised into the model's input ({feed.codes})"
+    note = "; ".join(each for each in (note, size_note, coded) if each)
+    return recipe, InputPlan(feed.axes, recipe.size, channels, dtype, sizes["b"], known, note)
 
 
 def _image_input(facts: Facts) -> Input:
@@ -121,12 +125,16 @@ def _with_size(recipe: Recipe, feed: Input, size: int | Sequence[int] | None) ->
 
 def _check_fit(recipe: Recipe, feed: Input, channels: int) -> None:
     _per_channel(recipe, channels)
-    whole = (recipe.divide, set(recipe.mean), set(recipe.std)) == (1, {0}, {1})
-    if _dtype(feed) == "uint8" and not whole:
+    if _dtype(feed) == "uint8" and not _whole(recipe) and not feed.codes:
         raise PreprocessUnknown(
             f"the model's input {feed.name!r} is uint8, so it takes 0–255, and preprocessing {recipe.name!r} gives"
             " fractions: use 'raw'"
         )
+
+
+def _whole(recipe: Recipe) -> bool:
+    """Whether a recipe leaves pixels the whole numbers that they are."""
+    return (recipe.divide, set(recipe.mean), set(recipe.std)) == (1, {0}, {1})
 
 
 def _dtype(feed: Input) -> str:

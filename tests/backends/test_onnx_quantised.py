@@ -256,3 +256,74 @@ def _batch(scope: Any) -> np.ndarray:
 
     replace(scope, backend=Seen()).capture(ls.demo_photo(), "_conv_stem")
     return np.asarray(taken[-1])
+
+
+def fed_codes(reader: str, kind: str, scale: float, zero: int, second: float | None = None) -> onnx.ModelProto:
+    """A model that takes codes; what reads them says what they stand for. `second`: another reader, of that scale."""
+    type_ = TensorProto.INT8 if kind == "int8" else TensorProto.UINT8
+    weights = {
+        "scale": np.float32(scale), "zero": np.array(zero, kind), "wscale": np.float32(0.01), "wzero": np.array(0, np.int8),
+        "w": np.random.default_rng(0).integers(-127, 128, (4, 3, 2, 2), np.int8), "oscale": np.float32(0.1),
+        "ozero": np.array(3, kind), "other": np.float32(second or 1),
+    }  # fmt: skip
+    weights = {name: np.asarray(value) for name, value in weights.items()}
+    if reader == "DequantizeLinear":
+        nodes = [make_node(reader, ["x", "scale", "zero"], ["y"], name="first")]
+    else:
+        inputs = ["x", "scale", "zero", "w", "wscale", "wzero", "oscale", "ozero"]
+        nodes = [make_node(reader, inputs, ["y"], name="first")]
+    outputs = ["y"]
+    if second is not None:
+        nodes.append(make_node("DequantizeLinear", ["x", "other", "zero"], ["z"], name="again"))
+        outputs.append("z")
+    return model_of(nodes, [1, 3, 8, 6], outputs, weights, opset=13, kind=type_)
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint8"])
+@pytest.mark.parametrize("reader", ["DequantizeLinear", "QLinearConv"])
+def test_a_photo_is_quantised_into_an_input_of_codes(reader: str, kind: str) -> None:
+    scale, zero = 0.02, 5 if kind == "int8" else 117
+    model = fed_codes(reader, kind, scale, zero)
+    scope = ls.open(model, preprocess={"divide": 255, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]})
+    assert f"then quantised into the model's input ({kind}, scale 0.02, zero point {zero})" in scope.plan.note
+    photo = np.random.default_rng(1).integers(0, 256, (8, 6, 3), np.uint8)
+    fed = ((photo / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]).transpose(2, 0, 1)[None]
+    limits = np.iinfo(kind)
+    codes = np.clip(np.round(fed / np.float32(scale)) + zero, limits.min, limits.max).astype(kind)
+    (wanted,) = onnxruntime.InferenceSession(model.SerializeToString()).run(["y"], {"x": codes})
+    if reader == "QLinearConv":
+        wanted = (wanted.astype(np.float32) - 3) * np.float32(0.1)
+    assert len(np.unique(wanted)) > 20
+    found = scope.capture(photo, "first")["first"].values
+    np.testing.assert_allclose(found, wanted.transpose(0, 2, 3, 1), rtol=1e-6)
+    ready = ls.open(model, preprocess=None).capture(codes, "first")["first"].values
+    np.testing.assert_array_equal(found, ready)
+
+
+@pytest.mark.parametrize(
+    ("scale", "zero", "recipe"),
+    [(1 / 255, -128, "unit"), (2 / 255, 0, "tf"), (1.0, -128, "raw"), (0.02, 5, None)],
+)
+def test_the_range_of_an_input_of_codes_shows_what_it_takes(scale: float, zero: int, recipe: str | None) -> None:
+    facts = BACKEND.facts(fed_codes("DequantizeLinear", "int8", scale, zero))
+    assert (facts.recipe, bool(facts.source), facts.inputs[0].dtype) == (recipe, bool(recipe), "float32")
+
+
+def test_pixels_go_into_an_input_of_uint8_as_they_are() -> None:
+    scope = ls.open(fed_codes("DequantizeLinear", "uint8", 0.02, 117))
+    assert (scope.preprocess.name, scope.plan.dtype) == ("raw", "uint8")
+    photo = np.random.default_rng(1).integers(0, 256, (8, 6, 3), np.uint8)
+    found = scope.capture(photo, "first")["first"].values
+    np.testing.assert_allclose(found[0], (photo.astype(np.float32) - 117) * np.float32(0.02), rtol=1e-6)
+
+
+def test_codes_that_nothing_explains_are_refused() -> None:
+    plain = model_of(
+        [make_node("Cast", ["x"], ["y"], to=TensorProto.FLOAT)], [1, 3, 8, 6], ["y"], kind=TensorProto.INT8
+    )
+    for model in (plain, fed_codes("DequantizeLinear", "int8", 0.02, 5, second=0.5)):
+        assert BACKEND.facts(model).inputs[0].codes == ""
+        with pytest.raises(ls.PreprocessUnknown, match="is int8, which no recipe gives"):
+            ls.open(model)
+        with pytest.raises(ls.ModelNotReadable, match=r"takes int8\[1, 3, 8, 6\]; the batch is float32"):
+            BACKEND.capture(model, random(1, 3, 8, 6), ["y"])

@@ -278,7 +278,8 @@ def test_a_uint8_input_takes_pixels_as_they_are() -> None:
     content = quantised_net(0, 1, "uint8")
     scope = ls.open(content)
     photo = np.random.default_rng(1).integers(0, 256, (8, 8, 3), np.uint8)
-    assert scope.facts.inputs[0].dtype == "uint8"
+    assert scope.facts.inputs[0].dtype == scope.plan.dtype == "uint8"
+    assert "quantised" not in scope.plan.note
     path = scope.layers()[-1].path
     found = scope.capture(photo, "output")["output"] if not path else scope.capture(photo, path)[path]
     interpreter = Interpreter(model_content=content)
@@ -290,6 +291,33 @@ def test_a_uint8_input_takes_pixels_as_they_are() -> None:
     np.testing.assert_allclose(
         found.values, (interpreter.get_tensor(last["index"]).astype(float) - zero) * scale, rtol=1e-5
     )
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint8"])
+@pytest.mark.parametrize(
+    "preprocess", ["tf", {"divide": 255, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}]
+)
+def test_a_photo_is_quantised_into_the_input_of_the_file(kind: str, preprocess: Any) -> None:
+    content = quantised_net(-2.1, 2.6, kind)
+    scope = ls.open(content, preprocess=preprocess)
+    photo = np.random.default_rng(1).integers(0, 256, (8, 8, 3), np.uint8)
+    interpreter = Interpreter(model_content=content)
+    interpreter.allocate_tensors()
+    first, last = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+    scale, zero = first["quantization"]
+    said = f"then quantised into the model's input ({kind}, scale {scale:g}, zero point {zero})"
+    assert said in scope.plan.note and said in repr(scope)
+    assert scope.plan.dtype == "float32"
+    fed = photo / 127.5 - 1 if preprocess == "tf" else (photo / 255 - preprocess["mean"]) / preprocess["std"]
+    limits = np.iinfo(kind)
+    codes = np.clip(np.round(fed / scale) + zero, limits.min, limits.max).astype(kind)
+    interpreter.set_tensor(first["index"], codes[None])
+    interpreter.invoke()
+    (found,) = scope.capture(photo, "output").values()
+    scale, zero = last["quantization"]
+    wanted = (interpreter.get_tensor(last["index"]).astype(float) - zero) * scale
+    assert len(np.unique(wanted)) > 20
+    np.testing.assert_allclose(found.values, wanted, rtol=1e-5, atol=1e-6)
 
 
 def test_files_over_the_limit_of_the_format_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

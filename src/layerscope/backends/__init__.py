@@ -108,12 +108,16 @@ class Backend(Protocol):
 
 @dataclass(frozen=True)
 class Input:
-    """One input of a model: its name, axes, sizes (`None` where free) and type."""
+    """One input of a model: its name, axes, sizes (`None` where free) and type.
+
+    `codes` describes a quantised input that takes floats as well, which the backend turns into its codes.
+    """
 
     name: str
     axes: str
     shape: tuple[int | None, ...]
     dtype: str = "float32"
+    codes: str = ""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped] 
 from ..errors import GradientsUnavailable, LayerNotCalled, LayerNotFound, ModelNotReadable, near
 from ..layer import Layer, split_call
 from . import Captured, Evidence, Facts, Input, Target
+from .graph_codes import described, recipe_of_range
 from .graph_runs import Sessions, first_image, joined, singles
 from .onnx_axes import AxesFlow
 from .onnx_cut import cut
@@ -119,6 +120,9 @@ class OnnxBackend:
         recipe, source = _read(said, RECIPE), "the model's metadata"
         if recipe is None:
             recipe, source = own_scaling(graph)
+        first = next(iter(graph.takes.values()), None)
+        if recipe is None and first is not None and first.codes:
+            recipe, source = recipe_of_range(*first.codes, str(first.dtype)) or (None, "")
         return Facts(
             name=graph.model.graph.name or (held.path.stem if held.path else "model"),
             inputs=tuple(
@@ -126,7 +130,8 @@ class OnnxBackend:
                     each.name,
                     flow.axes[each.name],
                     _stated_sizes(said, flow.axes[each.name], known[each.name] or ()),
-                    each.type,
+                    "float32" if each.codes and each.dtype == np.int8 else each.own,
+                    described(*each.codes, str(each.dtype)) if each.codes else "",
                 )
                 for each in graph.takes.values()
             ),

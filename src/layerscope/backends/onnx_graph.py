@@ -17,7 +17,7 @@ from .graph_walk import ancestors
 from .onnx_attention import PLACE, is_attention, returning
 from .onnx_files import is_outside, location, tensors_inside
 from .onnx_inline import inlined
-from .onnx_quantised import Codes, codes_of
+from .onnx_quantised import Codes, codes_of, read_by
 
 SHAPE_BOOKKEEPING = {"Shape", "Size"}
 SMALL = 1024
@@ -26,16 +26,25 @@ DOMAINS = ("ai.onnx", "com.microsoft", "com.ms.internal")
 
 @dataclass(frozen=True)
 class Taken:
-    """An input of a graph: its sizes (`None` for free ones, or altogether where even the rank is free) and its type."""
+    """An input of a graph: its sizes (`None` for free ones, or altogether where even the rank is free) and its type.
+
+    `codes` are scale and zero point of a quantised input, by which floats become its codes.
+    """
 
     name: str
     shape: tuple[int | None, ...] | None
     dtype: np.dtype[Any]
+    codes: tuple[float, int] | None = None
+
+    @property
+    def own(self) -> str:
+        """The type by name: text is of numpy's type for any object."""
+        return "string" if self.dtype.kind == "O" else str(self.dtype)
 
     @property
     def type(self) -> str:
-        """The type in words: text is of numpy's type for any object."""
-        return "string" if self.dtype.kind == "O" else str(self.dtype)
+        """The type in words."""
+        return f"{self.own} or float32 to be quantised" if self.codes else self.own
 
     def __str__(self) -> str:
         if self.shape is None:
@@ -83,10 +92,24 @@ class Graph:
         odd = [each.name for each in self.inputs if not each.type.tensor_type.elem_type]
         if odd:
             raise ModelNotReadable(f"the model's input {odd[0]!r} is no tensor but a sequence or an optional")
-        dtype = onnx.helper.tensor_dtype_to_np_dtype
-        return {
-            each.name: Taken(each.name, sizes(each), dtype(each.type.tensor_type.elem_type)) for each in self.inputs
-        }
+        found = {}
+        for each in self.inputs:
+            dtype = onnx.helper.tensor_dtype_to_np_dtype(each.type.tensor_type.elem_type)
+            codes = self._codes_in(each.name) if str(dtype) in ("int8", "uint8") else None
+            found[each.name] = Taken(each.name, sizes(each), dtype, codes)
+        return found
+
+    def _codes_in(self, name: str) -> tuple[float, int] | None:
+        """Scale and zero point of an input, where all that read it say the same ones."""
+        said = set()
+        for at in self.taken_by.get(name, ()):
+            stated = read_by(self.nodes[at], name)
+            values = [self.constant(each) if each else np.zeros(1) for each in stated]
+            if not values or any(each is None or each.size != 1 for each in values):
+                return None
+            scale, zero = (float(np.ravel(each)[0]) for each in values if each is not None)
+            said.add((scale, int(zero)))
+        return said.pop() if len(said) == 1 else None
 
     @cached_property
     def names(self) -> dict[str, str]:

@@ -30,6 +30,12 @@ STATED = {
         (3, 4),
     ),
 }
+# The places of the codes among an operator's inputs; scale and zero point follow each.
+READ = {
+    **dict.fromkeys(("DequantizeLinear", "QLinearConv", "QLinearLeakyRelu", "QLinearSigmoid", "QGemm"), (0,)),
+    **dict.fromkeys(("QLinearAveragePool", "QLinearGlobalAveragePool"), (0,)),
+    **dict.fromkeys(("QLinearMatMul", "QLinearAdd", "QLinearMul"), (0, 3)),
+}
 # They move codes about or choose among them, and leave alone what a code stands for.
 MOVES = {
     *("MaxPool", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Identity", "Expand", "Gather"),
@@ -71,6 +77,16 @@ def codes_of(nodes: Sequence[onnx.NodeProto], data: set[str]) -> dict[str, Codes
         elif node.op_type in MOVES and node.input[0] in found and _per_tensor(found[node.input[0]], nodes):
             found.update(dict.fromkeys(node.output, found[node.input[0]]))
     return found
+
+
+def read_by(node: onnx.NodeProto, name: str) -> list[str]:
+    """The tensors with scale and zero point (`""`: 0) by which a node reads the codes `name`, empty where it doesn't say."""
+    if name not in node.input or node.op_type not in READ:
+        return []
+    at = list(node.input).index(name)
+    if at not in READ[node.op_type]:
+        return []
+    return [*node.input[at + 1 : at + 3], ""][:2]
 
 
 def _stated(node: onnx.NodeProto) -> Codes | None:

@@ -11,6 +11,7 @@ import numpy as np
 import onnxruntime
 
 from ..errors import LayerNotCalled, ModelNotReadable
+from .graph_codes import encoded
 from .graph_runs import given
 from .onnx_cut import Cut, cut
 from .onnx_files import SideFiles
@@ -114,6 +115,8 @@ def feeds_of(graph: Graph, batch: Any) -> Feeds:
 
 def _cast(wanted: Taken, value: Any) -> np.ndarray:
     array = np.asarray(value.numpy() if isinstance(value, onnxruntime.OrtValue) else value)
+    if wanted.codes and array.dtype.kind == "f" and wanted.fits(array.shape):
+        return encoded(array, *wanted.codes, str(wanted.dtype))
     floats = array.dtype.kind == "f" and wanted.dtype.kind == "f"
     text = array.dtype.kind in "OUT" and wanted.dtype.kind == "O"
     if not wanted.fits(array.shape) or not (array.dtype == wanted.dtype or floats or text):

@@ -13,6 +13,7 @@ from ..axes import token_grid
 from ..errors import GradientsUnavailable, LayerNotCalled, LayerNotFound, ModelNotReadable, near
 from ..layer import Layer, split_call
 from . import Captured, Facts, Input, Target
+from .graph_codes import described
 from .graph_runs import first_image, joined, singles
 from .tflite_axes import AxesFlow
 from .tflite_field import FieldFlow, weights_of
@@ -104,7 +105,7 @@ class TfliteBackend:
         return Facts(
             name=said.name or (held.path.stem if held.path else "model"),
             inputs=tuple(
-                Input(called.get(index, each.name), flow.axes[index], each.shape, _fed(each))
+                Input(called.get(index, each.name), flow.axes[index], each.shape, _fed(each), _codes(each))
                 for index in graph.inputs
                 for each in (graph.tensors[index],)
             ),
@@ -225,6 +226,12 @@ def _file_shapes(graph: Graph) -> dict[int, tuple[int, ...]]:
 def _fed(tensor: Tensor) -> str:
     """The type that an input takes: quantised ones take floats, which are quantised; uint8 takes pixels as they are."""
     return "float32" if tensor.quantised and tensor.type != "uint8" else tensor.type
+
+
+def _codes(tensor: Tensor) -> str:
+    """What the codes of an input are, where one scale says it."""
+    single = tensor.quantised and tensor.scale.size == 1
+    return described(float(tensor.scale[0]), int(tensor.zero[0]), tensor.type) if single else ""
 
 
 def _is_interpreter(model: Any) -> bool:

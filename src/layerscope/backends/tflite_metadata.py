@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from .graph_codes import recipe_of_range
 from .tflite_buffer import Damaged, Table
 from .tflite_graph import Graph, Tensor
 
@@ -20,8 +21,6 @@ BUFFER = "TFLITE_METADATA"
 NORMALIZATION = 1
 LABEL_TYPES = (2, 3)  # TENSOR_AXIS_LABELS, TENSOR_VALUE_LABELS
 MOST_BYTES = 16 << 20
-# What the range of a quantised input stands for, where it is exactly one of these: (low, high) -> recipe.
-RANGES = {(0.0, 1.0): "unit", (-1.0, 1.0): "tf", (0.0, 255.0): "raw"}
 
 
 @dataclass(frozen=True)
@@ -108,12 +107,4 @@ def _zipped(graph: Graph, name: str) -> tuple[str, ...] | None:
 
 
 def _of_range(tensor: Tensor) -> tuple[str, str] | None:
-    """The recipe whose values fill the range of a quantised input to within one step."""
-    if tensor.scale.size != 1 or tensor.type not in ("int8", "int16"):
-        return None
-    limits, scale, zero = np.iinfo(tensor.type), float(tensor.scale[0]), int(tensor.zero[0])
-    low, high = (limits.min - zero) * scale, (limits.max - zero) * scale
-    for (least, most), recipe in RANGES.items():
-        if tensor.type == "int8" and abs(low - least) <= scale and abs(high - most) <= scale:
-            return recipe, f"the range of the quantised input, {least:g} to {most:g}"
-    return None
+    return recipe_of_range(float(tensor.scale[0]), int(tensor.zero[0]), tensor.type) if tensor.scale.size == 1 else None

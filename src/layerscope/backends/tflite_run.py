@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import BackendMissing, BadOption, ModelNotReadable
+from .graph_codes import encoded
 from .graph_runs import given
 from .tflite_cut import cut
 from .tflite_graph import Graph, Tensor
@@ -151,11 +152,8 @@ def _wanted(tensor: Tensor) -> str:
 
 
 def quantised(tensor: Tensor, values: np.ndarray) -> np.ndarray:
-    """The codes nearest to `values`: `round(value / scale) + zero`, kept in the range of the type."""
-    limits = np.iinfo(tensor.type)
-    scale, zero = _along(tensor, values.ndim)
-    codes = np.rint(values.astype(np.float32) / scale) + zero
-    return np.clip(codes, limits.min, limits.max).astype(tensor.type)
+    """The codes nearest to `values`."""
+    return encoded(values, *_along(tensor, values.ndim), tensor.type)
 
 
 def dequantised(tensor: Tensor, values: np.ndarray) -> np.ndarray:

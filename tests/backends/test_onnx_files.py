@@ -13,7 +13,7 @@ from onnx_models import BACKEND, cnn, model_of, random, reference, table
 
 from layerscope.backends import onnx_cut as cut_module
 from layerscope.backends.onnx_cut import cut
-from layerscope.backends.onnx_files import SideFiles
+from layerscope.backends.onnx_files import SideFiles, stored
 from layerscope.backends.onnx_graph import Graph, side_files
 from layerscope.errors import ModelNotReadable
 
@@ -59,6 +59,77 @@ def test_facts_read_side_files_from_the_models_folder_only(name: str, tmp_path: 
         BACKEND.facts(BACKEND.load(path))
 
 
+@pytest.mark.parametrize("name", ["{folder}/weights.bin", "sub/../weights.bin", "C:weights.bin"])
+def test_a_side_file_is_named_by_a_way_down_from_the_model_alone(name: str, tmp_path: Path) -> None:
+    """Also where the other way leads to the right file: on another machine, it would lead to another one."""
+    path = save_with_side_file(tmp_path / "there")
+    (tmp_path / "there" / "sub").mkdir()
+    (tmp_path / "there" / "C:weights.bin").write_bytes((tmp_path / "there" / "weights.bin").read_bytes())
+    proto = onnx.load(path, load_external_data=False)
+    for each in proto.graph.initializer:
+        next(said for said in each.external_data if said.key == "location").value = name.format(
+            folder=tmp_path / "there"
+        )
+    path.write_bytes(proto.SerializeToString())
+    with pytest.raises(ModelNotReadable, match=r"it must lie where the \.onnx file is.*; this one leads to"):
+        BACKEND.capture(BACKEND.load(path), random(1, 3, 8, 6), ["conv1"])
+
+
+def test_a_link_to_a_model_may_have_its_weights_beside_the_link(tmp_path: Path) -> None:
+    path = save_with_side_file(tmp_path / "there")
+    (tmp_path / "elsewhere").mkdir()
+    path.rename(tmp_path / "elsewhere" / "abc")
+    path.symlink_to(tmp_path / "elsewhere" / "abc")
+    batch = random(1, 3, 8, 6)
+    values = BACKEND.capture(BACKEND.load(path), batch, ["fc"])["fc"].values
+    np.testing.assert_allclose(values, reference(cnn(), {"x": batch})["logits"], rtol=1e-5, atol=1e-5)
+
+
+def test_large_weights_in_several_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cut_module, "LARGE", 0)
+    path, batch = save_with_side_file(tmp_path / "there"), random(1, 3, 8, 6)
+    (tmp_path / "there" / "more").mkdir()
+    (tmp_path / "there" / "more" / "first.bin").write_bytes((tmp_path / "there" / "weights.bin").read_bytes())
+    proto = onnx.load(path, load_external_data=False)
+    first = next(each for each in proto.graph.initializer if each.name == "w1")
+    next(said for said in first.external_data if said.key == "location").value = "more/first.bin"
+    path.write_bytes(proto.SerializeToString())
+    values = BACKEND.capture(BACKEND.load(path), batch, ["fc"])["fc"].values
+    np.testing.assert_allclose(values, reference(cnn(), {"x": batch})["logits"], rtol=1e-5, atol=1e-5)
+
+
+def test_a_side_file_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = BACKEND.load(save_with_side_file(tmp_path / "there"))
+
+    def refuses(*_: object) -> None:
+        raise PermissionError("not yours")
+
+    monkeypatch.setattr(Path, "open", refuses)
+    with pytest.raises(ModelNotReadable, match=r"can't be read from the side file 'weights\.bin': not yours"):
+        BACKEND.capture(held, random(1, 3, 8, 6), ["conv1"])
+
+
+def test_numbers_of_four_bits_share_a_byte() -> None:
+    for kind, numbers, size in (
+        ("INT4", 3, 2),
+        ("UINT4", 4, 2),
+        ("FLOAT16", 3, 6),
+        ("INT64", 3, 24),
+        ("FLOAT4E2M1", 5, 3),
+    ):
+        tensor = onnx.TensorProto(data_type=onnx.TensorProto.DataType.Value(kind), dims=[numbers])
+        assert stored(tensor) == size, kind
+
+
+def test_side_files_of_several_tensors_in_one_attribute() -> None:
+    tensors = [onnx.TensorProto(name=name, data_type=1, dims=[2]) for name in "ab"]
+    for each in tensors:
+        each.data_location = onnx.TensorProto.EXTERNAL
+        each.external_data.add(key="location", value=f"{each.name}.bin")
+    model = model_of([make_node("Several", ["x"], ["y"], tensors=tensors)], [1], ["y"])
+    assert side_files(model) == ["a.bin", "b.bin"]
+
+
 def in_a_cache(folder: Path) -> Path:
     """A model in the layout of Hugging Face's cache: links to files whose names are checksums."""
     save_with_side_file(folder / "made")
@@ -99,7 +170,11 @@ def test_a_side_file_that_is_cut_short_or_says_nonsense(tmp_path: Path) -> None:
     assert BACKEND.capture(BACKEND.load(path), batch, ["conv1"])["conv1"].values.shape == (1, 8, 8, 6)
     with pytest.raises(ModelNotReadable, match=r"side file 'weights\.bin' is cut short: .* and it has 1,000"):
         BACKEND.capture(BACKEND.load(path), batch, ["fc"])
-    for key, value, said in (("length", "12", "holds 12 of them"), ("offset", "-4", "offset .* is no number: '-4'")):
+    for key, value, said in (
+        ("length", "12", "holds 12 of them"),
+        ("offset", "-4", "offset .* is no number: '-4'"),
+        ("offset", "1" * 5000, "offset .* is no number: '1{40}'$"),
+    ):
         proto = onnx.load(path, load_external_data=False)
         place = proto.graph.initializer[0].external_data
         del place[:]

@@ -52,7 +52,12 @@ def test_a_version_that_is_too_new_is_told_with_the_newest_that_runs() -> None:
         ("names", "{0: 'cat', 2: 'dog'}", None),
         ("names", "__import__('os').abort()", None),
         ("names", "(" * 100_000, None),
-        ("names", "'" + "a" * (1 << 20) + "'", None),
+        ("names", "[" * 100_000, None),  # too deep for JSON
+        ("names", "['" + "a" * (1 << 20) + "']", None),
+        ("names", "{1: 'dog', 0: 'cat'}", ("cat", "dog")),
+        ("labels", '["cat\\/dog"]', ("cat/dog",)),  # an escape of JSON's alone
+        ("classes", "[1, 2]", None),
+        ("layerscope.labels", '["cat", "dog"]', ("cat", "dog")),
     ],
 )
 def test_class_names_of_other_exporters(key: str, text: str, labels: Any) -> None:
@@ -70,6 +75,10 @@ def test_the_size_of_ultralytics_where_the_model_leaves_it_free(text: str, size:
     model = model_of([conv], ["n", 3, "h", "w"], ["y"], {"w": random(4, 3, 1, 1)})
     model.metadata_props.add(key="imgsz", value=text)
     assert BACKEND.facts(model).inputs[0].shape == (None, 3, *size)
+    turned = make_node("Transpose", ["x"], ["t"], perm=[0, 3, 1, 2])
+    last = model_of([turned, make_node("Conv", ["t", "w"], ["y"])], [*"nhwc"], ["y"], {"w": random(4, 3, 1, 1)})
+    last.metadata_props.add(key="imgsz", value=text)
+    assert (BACKEND.facts(last).inputs[0].axes, BACKEND.facts(last).inputs[0].shape) == ("bhwc", (None,) * 4)
     fixed = cnn()
     fixed.metadata_props.add(key="imgsz", value=text)
     assert BACKEND.facts(fixed).inputs[0].shape == (None, 3, 8, 6)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
@@ -9,6 +11,8 @@ from onnx import TensorProto
 from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
 from onnx_models import BACKEND, FLOAT, assert_all_equal, cnn, model_of, random, reference, table
 
+from layerscope.backends.onnx_graph import Graph, needs
+from layerscope.backends.onnx_run import Session
 from layerscope.errors import LayerNotCalled, ModelNotReadable
 
 
@@ -81,6 +85,24 @@ def test_an_operator_and_the_codes_of_its_output_are_one_layer() -> None:
     assert BACKEND.capture(quantised(), batch, ["conv"])["conv"].dtype == ""
 
 
+def test_an_operator_whose_own_output_the_model_gives_keeps_its_values() -> None:
+    model = quantised()
+    model.graph.output.append(onnx.ValueInfoProto(name="r"))
+    batch = random(2, 3, 6, 6)
+    assert list(table(model, batch)) == ["quantise", "conv", "relu", "quantise2", ""]
+    found = BACKEND.capture(model, batch, ["relu", "quantise2"])
+    expected = reference(model, {"x": batch})
+    np.testing.assert_allclose(found["relu"].values, expected["r"], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found["quantise2"].values, expected["out"], rtol=1e-6)
+    assert np.abs(expected["r"] - expected["out"]).max() > 0.01
+
+
+def test_a_quantised_graph_runs_without_fusions_and_a_float_one_with_them() -> None:
+    for model, name, level in ((quantised(), "out", "ORT_ENABLE_BASIC"), (cnn(), "logits", "ORT_ENABLE_ALL")):
+        session = Session(Graph(model), [name], None, 1).session
+        assert session.get_session_options().graph_optimization_level.name == level
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_fusing_does_not_move_the_codes_of_a_quantised_graph(seed: int) -> None:
     """With all optimisations on, the last of these layers is off by up to two codes."""
@@ -115,9 +137,42 @@ def test_a_model_for_one_image_gets_three() -> None:
 
 
 def test_three_images_need_a_batch_axis_to_join_on() -> None:
-    model = model_of([make_node("Squeeze", ["x", "zero"], ["y"], "squeeze")], [1, 4, 5], ["y"], {"zero": np.array([0])})
-    with pytest.raises(ModelNotReadable, match="no known batch axis"):
-        BACKEND.capture(model, random(3, 4, 5), ["squeeze"])
+    squeeze = make_node("Squeeze", ["y", "zero"], ["z"], "squeeze")
+    weights = {"zero": np.array([0]), "w": random(2, 3, 1, 1)}
+    sure = model_of([make_node("Conv", ["x", "w"], ["y"]), squeeze], [1, 3, 4, 5], ["z"], weights)
+    assert table(sure, random(1, 3, 4, 5))["squeeze"].axes == "chw"  # known, and without a batch axis
+    guessed = model_of([make_node("Relu", ["x"], ["y"], "relu")], [1, 4, 5], ["y"])
+    assert table(guessed, random(1, 4, 5))["relu"].axes == "bnc"  # by its rank alone
+    for model, batch, path in ((sure, random(3, 3, 4, 5), "squeeze"), (guessed, random(3, 4, 5), "relu")):
+        with pytest.raises(ModelNotReadable, match=r"no known batch axis to join 3 images on"):
+            BACKEND.capture(model, batch, [path])
+
+
+def two(left: Any, right: Any) -> onnx.ModelProto:
+    """The sum of two images, for so many of each."""
+    graph = make_graph(
+        [make_node("Conv", ["left", "w"], ["seen"], "conv"), make_node("Add", ["seen", "right"], ["sum"], "add")],
+        "two",
+        [make_tensor_value_info(name, FLOAT, [n, 3, 2, 2]) for name, n in (("left", left), ("right", right))],
+        [make_tensor_value_info("sum", FLOAT, None)],
+        [onnx.numpy_helper.from_array(np.eye(3, dtype=np.float32).reshape(3, 3, 1, 1), "w")],
+    )
+    return make_model(graph, opset_imports=[make_opsetid("", 17)], ir_version=8)
+
+
+def test_one_image_at_a_time_takes_the_other_inputs_along() -> None:
+    left, right = random(3, 3, 2, 2, seed=1), random(3, 3, 2, 2, seed=2)
+    for model in (two(1, 1), two(1, "n"), two("n", 1)):
+        found = BACKEND.capture(model, (left, right), ["add"])["add"].values
+        np.testing.assert_allclose(found, left + right, rtol=1e-6)
+    with pytest.raises(ModelNotReadable, match="exactly 1 images at a time, the batch has 3"):
+        BACKEND.capture(two(1, "n"), (left, right[:2]), ["add"])
+
+
+def test_the_table_of_a_model_for_two_images_is_of_two() -> None:
+    found = table(two(2, 2), (random(2, 3, 2, 2), random(2, 3, 2, 2)))
+    assert found["add"].shape == (2, 3, 2, 2)
+    assert table(two("n", "n"), (random(2, 3, 2, 2), random(2, 3, 2, 2)))["add"].shape == (1, 3, 2, 2)
 
 
 def test_several_inputs_by_order_and_by_name() -> None:
@@ -131,7 +186,7 @@ def test_several_inputs_by_order_and_by_name() -> None:
     left, right = random(2, 4, seed=1), random(2, 4, seed=2)
     for batch in ((left, right), {"right": right, "left": left}):
         np.testing.assert_array_equal(BACKEND.capture(model, batch, ["add"])["add"].values, left + right)
-    for wrong in (left, (left,), {"left": left, "rigth": right}):
+    for wrong in (left, (left,), {"left": left, "rigth": right}, {"left": left, "right": right, "rigth": right}):
         with pytest.raises(ModelNotReadable, match="2 inputs: 'left'"):
             BACKEND.capture(model, wrong, ["add"])
 
@@ -162,6 +217,14 @@ def test_bodies_of_control_flow_are_run_but_not_looked_into() -> None:
     for sign, wanted in ((1, -(batch**2)), (-1, batch)):
         values = BACKEND.capture(model, sign * batch, ["choice"])["choice"].values
         np.testing.assert_allclose(values, wanted, rtol=1e-6)
+
+
+def test_a_body_needs_what_it_hands_on_from_outside() -> None:
+    """A branch without nodes, that gives a tensor of the graph around it."""
+    given = make_graph([], "given", [], [onnx.ValueInfoProto(name="a")])
+    made = make_graph([make_node("Neg", ["b"], ["c"])], "made", [], [onnx.ValueInfoProto(name="c")])
+    node = make_node("If", ["large"], ["y"], "choice", then_branch=given, else_branch=made)
+    assert sorted(needs(node)) == ["a", "b", "large"]
 
 
 def test_a_sequence_is_no_layer_with_a_picture() -> None:

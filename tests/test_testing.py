@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from layerscope.testing import BackendTests, Captured, TinyBackend, tiny_model
+from layerscope.backends import Evidence, trained
+from layerscope.testing import BackendTests, Captured, Step, TinyBackend, tiny_model
 
 
 class TestTiny(BackendTests):
@@ -23,6 +24,49 @@ class TestTiny(BackendTests):
 
     def ran(self, model):
         return model.ran
+
+
+class Norm:
+    """A BatchNorm in numpy that keeps its statistics where a backend finds them."""
+
+    def __init__(self, mean, variance):
+        self.mean, self.variance = mean, variance
+
+    def __call__(self, x):
+        return (x - self.mean[:, None, None]) / np.sqrt(self.variance[:, None, None] + 1e-5)
+
+
+class Telling(TinyBackend):
+    """A backend that tells of the first BatchNorm."""
+
+    over = (2, 3)
+
+    def evidence(self, model, batch):
+        before, norm = model.steps[0], model.steps[1].run
+        if not isinstance(norm, Norm) or not trained(norm.mean, norm.variance):
+            return None
+        given = before.run(batch)
+        return Evidence("norm", norm.mean, norm.variance, given.mean(self.over), given.var(self.over))
+
+
+class Averaging(Telling):
+    """The images of a batch together."""
+
+    over = (0, 2, 3)
+
+
+class Untrained(Telling):
+    def evidence(self, model, batch):
+        return super().evidence(model, batch) or Evidence("norm", *[np.ones(4)] * 4)
+
+
+class TestTelling(TestTiny):
+    def backend(self):
+        return Telling()
+
+    def normed(self, parameters, mean, variance):
+        model = tiny_model(parameters)
+        return replace(model, steps=[model.steps[0], Step("norm", "BatchNorm", "bchw", Norm(mean, variance))])
 
 
 class Views(TinyBackend):
@@ -116,10 +160,12 @@ class Leaking(TinyBackend):
         (Constant, "test_the_digest_tells_states_of_the_weights_apart"),
         (Double, "test_values_are_real_arrays_of_the_host"),
         (Leaking, "test_an_unknown_layer_costs_the_model_nothing"),
+        (Averaging, "test_evidence_is_what_reaches_the_first_batch_norm"),
+        (Untrained, "test_where_nothing_was_trained_there_is_no_evidence"),
     ],
 )
 def test_the_suite_notices_a_wrong_backend(wrong, test):
-    suite = TestTiny()
+    suite = TestTelling()
     suite.backend = wrong
     with pytest.raises(AssertionError):
         getattr(suite, test)()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from keras_models import BACKEND, K, by_sub_model, images, keras, ran, same, table, to_numpy, values
 
-from layerscope.backends import Backend
+from layerscope.backends import Backend, Pick
 from layerscope.errors import LayerNotCalled, LayerNotFound
 
 INNER = "LAYERSCOPE_KERAS_TESTS"
@@ -329,3 +330,21 @@ def test_other_keras_backends(on):
         command, env={**os.environ, "KERAS_BACKEND": on, INNER: "1"}, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+
+
+def test_chosen_channels_are_gathered_before_anything_is_copied(monkeypatch):
+    model = keras.Sequential([keras.Input((4, 4, 3)), K.Conv2D(8, 1, name="conv")])
+    batch = np.ones((1, 4, 4, 3), np.float32)
+    whole = BACKEND.capture(model, batch, ["conv"])["conv"].values
+    copied = []
+    on = BACKEND.engine()
+    view = type(on).view
+
+    def seen(self, tensor):
+        copied.append(tuple(tensor.shape))
+        return view(self, tensor)
+
+    monkeypatch.setattr(type(on), "view", seen)
+    found = BACKEND.capture(model, batch, ["conv"], picks={"conv": Pick(3, (5, 2))})["conv"].values
+    assert (copied[-1], max(math.prod(each) for each in copied)) == ((1, 4, 4, 2), 32)
+    np.testing.assert_array_equal(found, whole[..., [5, 2]])

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pytest
-from keras_models import BACKEND, K, keras, to_numpy
-
-from layerscope.testing import BackendTests
+from keras_models import BACKEND, keras, to_numpy
+from keras_suite import FunctionalSuite, Library, SubclassedSuite
 
 pytestmark = [
     # Keras's own Variable, when Keras on TensorFlow turns it into an array
@@ -27,84 +24,12 @@ class Fails(keras.Layer):
         return keras.KerasTensor(x.shape, x.dtype)
 
 
-class Network(keras.Model):
-    """The network of the suite as a subclass; `ran` lists what has run."""
-
-    def __init__(self, fail: bool) -> None:
-        super().__init__()
-        self.conv1, self.conv2, self.head = layers()
-        self.act, self.spare = K.ReLU(), K.Dense(2)
-        self.between = Fails() if fail else K.Identity()
-        self.ran: list[str] = []
-
-    def call(self, x: Any) -> Any:
-        for name in ("conv1", "act", "between", "conv2", "act"):
-            self.ran.append(name)
-            x = getattr(self, name)(x)
-        self.ran.append("head")
-        return self.head(keras.ops.mean(x, axis=(1, 2)))
+LIBRARY = Library(keras, Fails, lambda x: keras.ops.mean(x, axis=(1, 2)), to_numpy, BACKEND)
 
 
-def layers() -> tuple[Any, Any, Any]:
-    conv1 = K.Conv2D(4, 3, padding="same", name="conv1")
-    return conv1, K.Conv2D(5, 3, strides=2, name="conv2"), K.Dense(6, name="head")
+class TestFunctional(FunctionalSuite):
+    library = LIBRARY
 
 
-def functional(fail: bool) -> Any:
-    conv1, conv2, head = layers()
-    given, act = keras.Input((8, 8, 3)), K.ReLU(name="act")
-    out = act(conv1(given))
-    out = act(conv2(Fails()(out) if fail else out))
-    return keras.Model(given, head(K.GlobalAveragePooling2D()(out)))
-
-
-class Suite(BackendTests):
-    axes = "bhwc"
-
-    def backend(self) -> Any:
-        return BACKEND
-
-    def make(self, fail: bool) -> Any:
-        raise NotImplementedError
-
-    def part(self, model: Any, name: str) -> Any:
-        raise NotImplementedError
-
-    def build(self, parameters: Mapping[str, np.ndarray], fail: bool = False) -> Any:
-        model = self.make(fail)
-        for name in ("conv1", "conv2", "head"):
-            weight, layer = parameters[f"{name}.weight"], self.part(model, name)
-            if not layer.built:
-                layer.build((None, 8, 8, weight.shape[1]) if weight.ndim == 4 else (None, weight.shape[1]))
-            layer.set_weights(
-                [weight.transpose(2, 3, 1, 0) if weight.ndim == 4 else weight.T, parameters[f"{name}.bias"]]
-            )
-        if not fail:
-            # builds what is left to build, so that `ran` holds runs alone
-            model(self.batch())
-        return model
-
-    def state(self, model: Any) -> bytes:
-        flags = str([(layer.name, layer.trainable) for layer in model._flatten_layers()])
-        return flags.encode() + b"".join(to_numpy(each).tobytes() for each in model.variables)
-
-
-class TestFunctional(Suite):
-    def make(self, fail: bool) -> Any:
-        return functional(fail)
-
-    def part(self, model: Any, name: str) -> Any:
-        return model.get_layer(name)
-
-
-class TestSubclassed(Suite):
-    paths = {**BackendTests.paths, "spare": "spare"}
-
-    def make(self, fail: bool) -> Any:
-        return Network(fail)
-
-    def part(self, model: Any, name: str) -> Any:
-        return getattr(model, name)
-
-    def ran(self, model: Any) -> list[str]:
-        return model.ran
+class TestSubclassed(SubclassedSuite):
+    library = LIBRARY

@@ -57,12 +57,25 @@ def scopes(node: onnx.NodeProto) -> list[str]:
     return list(ast.literal_eval(node.metadata_props[0].value))
 
 
+def with_norm(model: onnx.ModelProto, mean: np.ndarray, variance: np.ndarray) -> onnx.ModelProto:
+    """The network with a BatchNormalization behind its first convolution."""
+    kept = {"one": np.ones_like(mean), "zero": np.zeros_like(mean), "mean": mean, "variance": variance}
+    model.graph.initializer.extend(onnx.numpy_helper.from_array(each, name) for name, each in kept.items())
+    at = next(at for at, node in enumerate(model.graph.node) if "a" in node.input)
+    model.graph.node[at].input[0] = "normed"
+    model.graph.node.insert(at, make_node("BatchNormalization", ["a", *kept], ["normed"], "norm"))
+    return model
+
+
 class TestOnnx(BackendTests):
     def backend(self) -> OnnxBackend:
         return OnnxBackend(threads=1)
 
     def build(self, parameters: Mapping[str, np.ndarray], fail: bool = False) -> Any:
         return network(parameters, fail, ["n", 3, 8, 8])
+
+    def normed(self, parameters: Mapping[str, np.ndarray], mean: np.ndarray, variance: np.ndarray) -> Any:
+        return with_norm(self.build(parameters), mean, variance)
 
     def state(self, model: Any) -> bytes:
         return hashlib.sha256(model.SerializeToString(deterministic=True)).digest()
@@ -123,10 +136,16 @@ class TestFile(TestOnnx):
 
     def build(self, parameters: Mapping[str, np.ndarray], fail: bool = False) -> Any:
         weights = hashlib.sha256(b"".join(each.tobytes() for each in parameters.values())).hexdigest()[:8]
-        path = self.folder / f"{'bad' if fail else 'good'}-{weights}.onnx"
+        return self.saved(super().build(parameters, fail), f"{'bad' if fail else 'good'}-{weights}")
+
+    def normed(self, parameters: Mapping[str, np.ndarray], mean: np.ndarray, variance: np.ndarray) -> Any:
+        return self.saved(with_norm(super().build(parameters), mean, variance), "normed")
+
+    def saved(self, model: onnx.ModelProto, name: str) -> Any:
+        path = self.folder / f"{name}.onnx"
         beside = {"save_as_external_data": True, "location": f"{path.stem}.bin", "size_threshold": 0}
         path.with_suffix(".bin").unlink(missing_ok=True)  # onnx appends to it
-        onnx.save(super().build(parameters, fail), path, **(beside if self.beside else {}))
+        onnx.save(model, path, **(beside if self.beside else {}))
         return self.backend().load(path)
 
     def state(self, model: Any) -> bytes:
@@ -135,3 +154,6 @@ class TestFile(TestOnnx):
 
 class TestFileWithWeightsBesideIt(TestFile):
     beside = True
+
+    def normed(self, parameters: Mapping[str, np.ndarray], mean: np.ndarray, variance: np.ndarray) -> Any:
+        return None  # statistics that lie in a file of their own aren't read

@@ -64,6 +64,12 @@ class TestTorch(BackendTests):
     def ran(self, model):
         return model.seen
 
+    def normed(self, parameters, mean, variance):
+        model = self.build(parameters)
+        norm = nn.BatchNorm2d(4)
+        norm.running_mean, norm.running_var = torch.from_numpy(mean), torch.from_numpy(variance)
+        return nn.Sequential(model.conv1, norm, model.act, model.conv2)
+
 
 def capture(model, batch, *paths):
     return BACKEND.capture(model, batch, list(paths))

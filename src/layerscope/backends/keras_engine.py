@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+
+from . import Pick
 
 # owner of a method, its name, and what kind of call it is: "layer", "operation", "write" (to a variable), "attention" (the
 # inside of one), or "function" (a compiled one, which is run by its Python code instead)
@@ -78,6 +80,10 @@ class Engine:
         """One index of one axis."""
         raise NotImplementedError
 
+    def picked(self, tensor: Any, numbers: Sequence[int], axis: int) -> Any:
+        """Some indices of one axis, in their order."""
+        raise NotImplementedError
+
     def kept(self, layer: Any) -> Callable[[], None]:
         """What puts a layer's own record of its losses back."""
         raise NotImplementedError
@@ -125,10 +131,12 @@ class Engine:
         yield
 
 
-def host(view: Callable[[Any], np.ndarray], tensor: Any) -> tuple[np.ndarray, str]:
-    """The tensor as a copy in numpy, and its own type where numpy can't say it (`"bfloat16"`), else `""`."""
+def host(on: Engine, tensor: Any, pick: Pick | None = None) -> tuple[np.ndarray, str]:
+    """The tensor, or what `pick` takes of it, as a copy in numpy, and its own type where numpy can't say it (`"bfloat16"`),
+    else `""`.
+    """
     dtype = dtype_name(tensor.dtype)
-    values = np.array(view(tensor))
+    values = np.array(on.view(tensor if pick is None else on.picked(tensor, pick.numbers, pick.axis)))
     if values.dtype.isbuiltin == 1:
         return values, dtype if dtype != values.dtype.name else ""
     return values.astype(np.float32), dtype

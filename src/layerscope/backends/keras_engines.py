@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -56,6 +56,9 @@ class Keras3Engine(Engine):
 
     def slice_of(self, tensor: Any, index: int, axis: int) -> Any:
         return keras.ops.take(tensor, index, axis=axis)
+
+    def picked(self, tensor: Any, numbers: Sequence[int], axis: int) -> Any:
+        return keras.ops.take(tensor, np.asarray(numbers, np.int32), axis=axis)
 
     def kept(self, layer: Any) -> Callable[[], None]:
         losses, ids = list(layer._losses), set(layer._loss_ids)

@@ -38,7 +38,7 @@ class _Watch:
         given = next((each for each in self.on.flatten(call.arguments) if self.on.concrete(each)), None)
         if given is None:
             return None
-        values = host(self.on.view, given)[0].astype(np.float32, copy=False)
+        values = host(self.on, given)[0].astype(np.float32, copy=False)
         layer = call.layer
         mean, variance = (
             np.array(self.on.view(self.on.raw(each)), np.float64) for each in (layer.moving_mean, layer.moving_variance)

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import GradientsUnavailable, LayerscopeError
 from ..layer import split_call
-from . import Captured, Target
+from . import Captured, Pick, Target
 from .keras_engine import Engine, host
 from .keras_outputs import parts
 from .keras_watch import Call, run
@@ -50,9 +50,16 @@ class Nodes:
 
 
 def with_gradients(
-    model: Any, forward: Callable[[], Any], on: Engine, captured: Mapping[str, Captured], target: Target
+    model: Any,
+    forward: Callable[[], Any],
+    on: Engine,
+    captured: Mapping[str, Captured],
+    target: Target,
+    pick: Callable[[str], Pick | None],
 ) -> dict[str, Captured]:
-    """The captured values with the target's gradient for each. `forward` runs the model."""
+    """The captured values with the target's gradient for each. `forward` runs the model; `pick` says which channels
+    were captured.
+    """
     on.gradients = True
     differentiate = {"tensorflow": _tensorflow, "torch": _torch, "jax": _jax}.get(on.module)
     if differentiate is None:
@@ -73,7 +80,9 @@ def with_gradients(
     except Exception as error:
         # The forward pass alone went well a moment ago, so whatever it is comes from differentiating.
         raise GradientsUnavailable(f"the model can't be differentiated: {type(error).__name__}: {error}") from error
-    return {path: replace(each, gradient=_gradient(path, each, found, on)) for path, each in captured.items()}
+    return {
+        path: replace(each, gradient=_gradient(path, each, found, on, pick(path))) for path, each in captured.items()
+    }
 
 
 def aim(on: Engine) -> Aim:
@@ -150,10 +159,10 @@ def _watched(
     return nodes.found, given[0]
 
 
-def _gradient(path: str, captured: Captured, found: Mapping[Key, Any], on: Engine) -> np.ndarray:
+def _gradient(path: str, captured: Captured, found: Mapping[Key, Any], on: Engine, pick: Pick | None) -> np.ndarray:
     """The gradient of one path; zeros where the target doesn't depend on it."""
     base, call = split_call(path)
     for key in ((path, 0), (base, call or 0)):
         if key in found:
-            return host(on.view, found[key])[0]
+            return host(on, found[key], pick)[0]
     return np.zeros_like(captured.values)

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import LayerNotCalled, LayerNotFound, near
 from ..layer import Layer, called, split_call
-from . import Captured, Evidence, Facts, Target
+from . import Captured, Evidence, Facts, Pick, Target
 from .keras_engine import Engine, host
 from .keras_evidence import evidence
 from .keras_facts import digest, facts
@@ -26,6 +26,7 @@ class WatchingBackend:
     """Watches the layers of a model in one eager run. A child says with which engine."""
 
     gradients = True
+    picks = True
 
     def engine(self) -> Engine:
         """The engine of the library in this process."""
@@ -48,18 +49,23 @@ class WatchingBackend:
         return tabulator.table(watch)
 
     def capture(
-        self, model: Any, batch: Any, paths: Sequence[str], target: Target | None = None
+        self,
+        model: Any,
+        batch: Any,
+        paths: Sequence[str],
+        target: Target | None = None,
+        picks: Mapping[str, Pick] | None = None,
     ) -> dict[str, Captured]:
         """What the named layers produce for `batch`, in execution order."""
         if not paths:
             return {}
-        on = self.engine()
+        on, picks = self.engine(), picks or {}
         # The plain run comes first: it says which layers ran, and its values are what the gradients belong to.
-        recorder = Recorder(paths, on)
+        recorder = Recorder(paths, on, picks)
         run(model, on, lambda: forward(model, batch, on), recorder.ended, recorder.wants)
         if recorder.missing() and on.can_unroll:
             on.unrolled = True
-            recorder = Recorder(paths, on)
+            recorder = Recorder(paths, on, picks)
             run(model, on, lambda: forward(model, batch, on), recorder.ended, recorder.wants)
         missing = recorder.missing()
         if missing:
@@ -67,7 +73,7 @@ class WatchingBackend:
         captured = recorder.captured()
         if target is None:
             return captured
-        return with_gradients(model, lambda: forward(model, batch, on), on, captured, target)
+        return with_gradients(model, lambda: forward(model, batch, on), on, captured, target, recorder.pick)
 
     def evidence(self, model: Any, batch: Any) -> Evidence | None:
         """What reaches the first BatchNormalization, against what it has seen in training."""
@@ -91,10 +97,10 @@ def hidden(layer: Layer) -> bool:
 class Recorder:
     """Keeps what the wanted layers return, and stops the run once nothing is left to wait for."""
 
-    def __init__(self, paths: Iterable[str], on: Engine) -> None:
-        self._wanted = frozenset(paths)
+    def __init__(self, paths: Iterable[str], on: Engine, picks: Mapping[str, Pick]) -> None:
+        self._wanted, self._picks = frozenset(paths), picks
         self._on = on
-        self._found: dict[tuple[str, int], Captured] = {}
+        self._found: dict[tuple[str, int], dict[str, Captured]] = {}
         single = all(split_call(each)[1] is not None for each in self._wanted)
         self._waiting: set[str] | None = set(self._wanted) if single else None
 
@@ -103,8 +109,9 @@ class Recorder:
         for part in parts(call.output, self._on.concrete):
             name = call.place.path + part.suffix
             one = f"{name}:{call.number}"
-            if part.numeric and (name in self._wanted or one in self._wanted):
-                self._found[name, call.number] = Captured(*self._copied(part.tensor))
+            asked = [each for each in (name, one) if each in self._wanted]
+            if part.numeric and asked:
+                self._found[name, call.number] = {each: self._copied(each, part.tensor) for each in asked}
                 if self._waiting is not None:
                     self._waiting -= {one}
         if self._waiting is not None and not self._waiting:
@@ -126,14 +133,18 @@ class Recorder:
         for (name, number), captured in self._found.items():
             one = f"{name}:{number}"
             if name in self._wanted:
-                result[one if calls[name] > 1 else name] = captured
+                result[one if calls[name] > 1 else name] = captured[name]
             if one in self._wanted:
-                result[one] = captured
+                result[one] = captured[one]
         return result
 
-    def _copied(self, tensor: Any) -> tuple[np.ndarray, None, str]:
-        values, dtype = host(self._on.view, tensor)
-        return values, None, dtype
+    def pick(self, path: str) -> Pick | None:
+        """The channels that are kept of a path that was captured."""
+        return self._picks.get(path if path in self._wanted else split_call(path)[0])
+
+    def _copied(self, asked: str, tensor: Any) -> Captured:
+        values, dtype = host(self._on, tensor, self._picks.get(asked))
+        return Captured(values, None, dtype)
 
 
 def explain(path: str, layers: list[Layer]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -69,6 +69,9 @@ class TfKerasEngine(Engine):
 
     def slice_of(self, tensor: Any, index: int, axis: int) -> Any:
         return tf.gather(tensor, index, axis=axis)
+
+    def picked(self, tensor: Any, numbers: Sequence[int], axis: int) -> Any:
+        return tf.gather(tensor, list(numbers), axis=axis)
 
     def raw(self, variable: Any) -> Any:
         # mixed precision shows a cast of what is kept

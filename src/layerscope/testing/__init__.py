@@ -25,6 +25,7 @@ from __future__ import annotations
 from ..backends import Captured
 from ..tiny import Step, TinyBackend, TinyModel, convolution, tiny_model, tiny_parameters
 from .capturing import CaptureTests
+from .evidence import EvidenceTests
 from .facts import FactsTests
 from .gradients import GradientTests
 from .leaving import LeavingTests
@@ -42,9 +43,9 @@ __all__ = [
 ]
 
 
-class BackendTests(TableTests, CaptureTests, LeavingTests, GradientTests, FactsTests):
+class BackendTests(TableTests, CaptureTests, LeavingTests, GradientTests, FactsTests, EvidenceTests):
     """The behaviour that every backend owes the core; subclass it in a pytest module, and say how to build the network.
 
     What a subclass gives is written at `Network`: `backend()`, `build()`, `state()`, `paths`, and where needed `ran()`,
-    `axes`, `shared`, `can_fail`, `tolerance`. It runs without pytest's help, so other test runners take it as well.
+    `normed()`, `axes`, `shared`, `can_fail`, `tolerance`. It runs without pytest's help, so other test runners take it as well.
     """

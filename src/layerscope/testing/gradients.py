@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..axes import channels_last
+from ..backends import Pick
 from ..errors import GradientsUnavailable, LayerscopeError
 from ..tiny import tiny_parameters
 from .network import Network
@@ -42,6 +43,18 @@ class GradientTests(Network):
             rows, columns = conv2.shape[1], conv2.shape[2]
             act[:, y : y + 2 * rows : 2, x : x + 2 * columns : 2] += conv2 @ given["conv2.weight"][:, :, y, x]
         return {"head": head, "act:1": last, "conv2": conv2, "act:0": act, "conv1": act * (values["conv1"] > 0)}
+
+    def test_gradients_of_picked_channels_are_those_of_the_whole(self) -> None:
+        if not self.backend().gradients or not getattr(self.backend(), "picks", False):
+            return
+        model, path = self.network(), self.paths["conv2"]
+        pick = Pick(self.table(model)[path].axes.index("c"), (3, 0))
+        whole = self.backend().capture(model, self.batch(), [path], 2)[path]
+        found = self.backend().capture(model, self.batch(), [path], 2, picks={path: pick})[path]
+        for part, of in ((found.values, whole.values), (found.gradient, whole.gradient)):
+            assert part is not None
+            assert of is not None
+            self.same(part, np.take(of, pick.numbers, pick.axis))
 
     def test_gradients_are_given_or_refused(self) -> None:
         if self.backend().gradients:

@@ -42,6 +42,13 @@ class Network:
         """Everything that must be the same after a capture: weights, flags, statistics."""
         raise NotImplementedError
 
+    def normed(self, parameters: Mapping[str, np.ndarray], mean: np.ndarray, variance: np.ndarray) -> Any:
+        """The network with a BatchNorm of these running statistics behind `conv1`; what follows that is free.
+
+        Asked only of a backend with `evidence`, and `None` where that says nothing of such models.
+        """
+        raise NotImplementedError
+
     def ran(self, model: Any) -> Sequence[str] | None:
         """The names of the layers that have run so far, where the model can tell, else `None`."""
         return None

@@ -89,7 +89,7 @@ class JaxAxes:
         if more > 0:
             return self._mapped(call, rank, more)
         stated = _stated(call.module, rank, self._channels_first)
-        if is_a(call.module, *CHANNEL_LAST) and stated == LAST.get(rank):
+        if stated and is_a(call.module, *CHANNEL_LAST) and stated == LAST.get(rank):
             return self._along_last(call, rank) or stated
         return stated or self._inherited(call, place, shape) or self._default[rank]
 

@@ -89,8 +89,8 @@ class JaxAxes:
         if more > 0:
             return self._mapped(call, rank, more)
         stated = _stated(call.module, rank, self._channels_first)
-        if stated and is_a(call.module, *CHANNEL_LAST) and stated == LAST.get(rank):
-            return self._along_last(call, rank) or stated
+        if is_a(call.module, *CHANNEL_LAST) and stated == LAST.get(rank):
+            return self._along_last(call, rank) or LAST[rank]
         return stated or self._inherited(call, place, shape) or self._default[rank]
 
     def _along_last(self, call: Call, rank: int) -> str | None:

@@ -13,8 +13,8 @@ RANGES = {(0.0, 1.0): "unit", (-1.0, 1.0): "tf", (0.0, 255.0): "raw"}
 def encoded(values: np.ndarray, scale: Any, zero: Any, dtype: str) -> np.ndarray:
     """The codes nearest to `values`: `round(value / scale) + zero`, kept in the range of the type.
 
-    >>> encoded(np.array([0.0, 0.5, 1.0, 9.0]), 1 / 255, -128, "int8").tolist()
-    [-128, 0, 127, 127]
+    >>> encoded(np.array([0.0, 0.2, 1.0, 9.0]), 1 / 255, -128, "int8").tolist()
+    [-128, -77, 127, 127]
     """
     limits = np.iinfo(dtype)
     codes = np.rint(values.astype(np.float32) / scale) + zero

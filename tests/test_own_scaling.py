@@ -67,6 +67,30 @@ def test_keras_layers_in_front():
             assert not scope.facts.assumed
 
 
+BGR_MEANS = np.array([103.939, 116.779, 123.68], np.float32)
+WRITTEN = {
+    "VGG16's preprocess_input": ("raw", lambda x, keras: keras.applications.vgg16.preprocess_input(x)),
+    "as a Lambda": ("raw", lambda x, keras: keras.layers.Lambda(keras.applications.vgg16.preprocess_input)(x)),
+    "reversed, less the means": ("raw", lambda x, keras: x[..., ::-1] - BGR_MEANS),
+    "DenseNet's preprocess_input": ("raw", lambda x, keras: keras.applications.densenet.preprocess_input(x)),
+    "mean and deviation of 0-1": ("unit", lambda x, keras: (x - MEAN) / STD),
+    "nothing": ("caffe", lambda x, keras: x),
+}
+
+
+@pytest.mark.parametrize("library", ["keras", "tf_keras"])
+@pytest.mark.parametrize("written", WRITTEN)
+def test_preprocessing_written_into_a_keras_graph_is_not_done_twice(library, written):
+    keras = pytest.importorskip(library, reason="builds its models")
+    recipe, front = WRITTEN[written]
+    given = keras.Input((32, 32, 3))
+    front = front(given, keras)
+    base = keras.applications.VGG16(weights=None, include_top=False, input_shape=(32, 32, front.shape[-1]))
+    scope = ls.open(keras.Model(given, base(front)))
+    assert scope.preprocess.name == recipe, scope.plan.note
+    assert scope.facts.assumed == (recipe == "caffe")
+
+
 @pytest.mark.parametrize(("scale", "recipe"), [(1, "unit"), (255, "raw")])
 def test_a_normalize_module_of_torch(scale, recipe):
     torch = pytest.importorskip("torch", reason="builds torch modules")

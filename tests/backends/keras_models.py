@@ -134,12 +134,12 @@ class Restless(keras.Model):
 class AddTokens(keras.Layer):
     """Puts `count` learned tokens before the patches, and adds a position embedding."""
 
-    def __init__(self, count: int, **kwargs: Any) -> None:
+    def __init__(self, count: int, weight: str = "tokens", **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.count = count
+        self.count, self.weight = count, weight
 
     def build(self, shape: Any) -> None:
-        self.tokens = self.add_weight(shape=(1, self.count, shape[-1]), name="tokens")
+        self.tokens = self.add_weight(shape=(1, self.count, shape[-1]), name=self.weight)
         self.position = self.add_weight(shape=(1, shape[1] + self.count, shape[-1]), name="position")
 
     def call(self, x: Any) -> Any:
@@ -147,14 +147,14 @@ class AddTokens(keras.Layer):
         return keras.ops.concatenate([tokens, x], axis=1) + self.position
 
 
-def vit(height: int = 224, width: int = 160, prefix: int = 5) -> Any:
+def vit(height: int = 224, width: int = 160, prefix: int = 5, weight: str = "tokens", layer: str = "prefix") -> Any:
     given = keras.Input((height, width, 3))
     patches = K.Conv2D(8, 16, strides=16, name="patches")(given)
     tokens = K.Reshape((-1, 8), name="tokens")(patches)
-    tokens = AddTokens(prefix, name="prefix")(tokens)
+    tokens = AddTokens(prefix, weight, name=layer)(tokens)
     mixed = K.MultiHeadAttention(2, 4, name="mha")(tokens, tokens)
     tokens = K.LayerNormalization(name="norm")(K.Add(name="add")([tokens, mixed]))
-    return keras.Model(given, K.Dense(2, name="head")(tokens[:, 0]))
+    return keras.Model(given, K.Dense(2, name="cls" if weight == "unnamed" else "head")(tokens[:, 0]))
 
 
 def table(model: Any, batch: Any) -> dict[str, Any]:

@@ -99,3 +99,22 @@ def test_tf_keras_has_the_same():
         "bcqk",
         "as computed by the layer's softmax",
     )
+
+
+@pytest.mark.parametrize(
+    ("count", "weight", "layer", "names"),
+    [
+        (1, "class_token", "prefix", ("cls",)),
+        (1, "tokens", "class_token", ("cls",)),
+        (1, "w", "ClassToken_1", ("cls",)),
+        (4, "register_tokens", "prefix", ("reg1", "reg2", "reg3", "reg4")),
+        (2, "class_token", "prefix", ("cls1", "cls2")),
+        (1, "unnamed", "prefix", ("prefix1",)),  # its head is called `cls`
+    ],
+)
+def test_prefix_tokens_have_the_names_of_their_weights(count, weight, layer, names):
+    model = vit(64, 32, count, weight, layer)
+    found = table(model, np.zeros((1, 64, 32, 3), np.float32))
+    assert found["mha"].grid == (4, 2)
+    for path in ("mha", "norm", "mha/attention_map"):
+        assert found[path].prefix == names, path

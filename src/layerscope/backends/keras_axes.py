@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from .keras_attention import AttentionMap
+from .keras_engine import Engine
 from .keras_names import is_a, is_layer, walk
 
 LAST = {2: "bc", 3: "bnc", 4: "bhwc", 5: "bdhwc"}
@@ -15,6 +17,14 @@ ATTENTION = ("MultiHeadAttention", "GroupedQueryAttention")
 NORMALIZATION = ("BatchNormalization", "LayerNormalization", "GroupNormalization", "UnitNormalization")
 # operations that name the axes they remove (or keep with size one)
 REDUCTIONS = {"Mean", "Max", "Min", "Sum", "Amax", "Amin", "Average", "Var", "Std", "Prod", "Median", "Logsumexp"}
+
+
+# Names that models give to the weights, or to the layers, that hold tokens in front of those of the patches.
+PREFIX = {
+    "cls": "cls", "cls_token": "cls", "class_token": "cls", "class_embedding": "cls", "cls_embedding": "cls",
+    "dist_token": "dist", "distillation_token": "dist", "reg_token": "reg", "register_tokens": "reg", "registers": "reg",
+}  # fmt: skip
+WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
 class Given(NamedTuple):
@@ -77,6 +87,26 @@ def axes_note(layer: Any, parent: Any, axes: str) -> str:
     if is_a(parent, *ATTENTION) and axes == "bndc":
         return "d = attention head"
     return ""
+
+
+def stated_prefix(model: Any, on: Engine, most: int) -> tuple[str, ...]:
+    """The names of at most `most` prefix tokens by the names of the model's own weights, and of the layers that hold them."""
+    found: dict[str, list[str]] = {}
+    for variable in on.variables(model):
+        path, shape = on.named(variable).partition(" (")[0], tuple(variable.shape)
+        parts = [_plain(each) for each in reversed(path.partition(":")[0].split("/"))]
+        # A layer may be a head of that name, or hold the positions as well: only its tokens [1, number, channel] count.
+        tokens = len(shape) == 3 and shape[0] == 1 and shape[1] <= most
+        name = next((each for each in parts[: 2 if tokens else 1] if each in PREFIX), None)
+        if name is not None and (tokens or len(shape) in (1, 2)):
+            count, word = shape[-2] if len(shape) > 1 else 1, PREFIX[name]
+            found[word] = [word] if count == 1 and word != "reg" else [f"{word}{at + 1}" for at in range(count)]
+    return tuple(each for word in ("cls", "dist", "reg") for each in found.get(word, ()))
+
+
+def _plain(name: str) -> str:
+    """`ClassToken` and `class_token_1` as `class_token`."""
+    return re.sub(r"_\d+$", "", WORD.sub("_", name)).lower()
 
 
 def patch_grid(layer: Any, shape: tuple[int, ...], axes: str) -> tuple[int, int] | None:

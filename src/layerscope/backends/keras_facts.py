@@ -14,6 +14,7 @@ from .keras_engine import Engine, dtype_name
 from .keras_names import FUSING, Place, is_a, is_layer, walk
 
 SAMPLES = 64
+SECOND = ("x2", "y", "bias", "value")  # names of an operation's second argument
 
 
 class Family(NamedTuple):
@@ -48,8 +49,10 @@ FAMILIES = (
     _family("efficientnet v2", "efficientnetv2", "stem_conv stem_bn block1a_project_conv block1a_project_bn", "tf"),
     _family("convnext", "convnext", "", "torch"),
 )
-# operations of `preprocess_input` when it is part of the graph
-ARITHMETIC = {"GetItem", "Add", "Subtract", "Multiply", "Divide", "TrueDivide", "Truediv"}
+# operations of `preprocess_input` when it is part of the graph; `tf_keras` adds its means as a bias
+NUMBERS = {"Add", "BiasAdd", "Subtract", "Multiply", "Divide", "TrueDivide", "Truediv"}
+# what turns RGB into BGR
+MOVES = {"GetItem", "Flip", "Take", "Stack", "Split", "Concat", "Concatenate", "Reverse", "Gather"}
 
 
 def facts(model: Any, on: Engine) -> Facts:
@@ -121,8 +124,12 @@ def _own_scaling(layers: list[tuple[Place, Any]], on: Engine) -> tuple[str, str]
     for place, layer in layers:
         if is_a(layer, "Rescaling", "Normalization"):
             return f"{type(layer).__name__} layer {place.path!r}", _taken(layer, on) or "raw"
-        if (not is_layer(layer) or is_a(layer, "TFOpLambda", "SlicingOpLambda")) and _operation(layer) in ARITHMETIC:
-            return f"arithmetic {place.path!r}", _computed(layers) or "raw"
+        if is_a(layer, "Lambda") and getattr(layer.function, "__name__", "") == "preprocess_input":
+            return f"Lambda layer {place.path!r} (preprocess_input)", "raw"
+        if (not is_layer(layer) or is_a(layer, "TFOpLambda", "SlicingOpLambda")) and _operation(layer) in NUMBERS | {
+            "GetItem"
+        }:
+            return f"arithmetic {place.path!r}", _computed(layers, on) or "raw"
         if not is_a(layer, "Model") and _learns(layer):
             return "", ""
     return "", ""
@@ -141,36 +148,40 @@ def _taken(layer: Any, on: Engine) -> str | None:
     return takes(1 / deviation, -mean / deviation)
 
 
-def _computed(layers: list[tuple[Place, Any]]) -> str | None:
-    """Which pixels the arithmetic with plain numbers in front takes, as `x * 2 - 1` takes 0–1."""
-    scale, offset = 1.0, 0.0
+def _computed(layers: list[tuple[Place, Any]], on: Engine) -> str | None:
+    """Which pixels the arithmetic in front takes, as `x * 2 - 1` takes 0–1; the order of the channels says nothing of that."""
+    scale, offset = np.ones(1), np.zeros(1)
     for _, layer in layers:
-        if is_a(layer, "InputLayer"):
-            continue
         name = _operation(layer)
-        number = _number(layer)
-        if name not in ARITHMETIC or number is None or (name not in ("Add", "Subtract", "Multiply") and not number):
+        if is_a(layer, "InputLayer") or name in MOVES:
+            continue
+        number = _number(layer, on) if name in NUMBERS else None
+        if number is None or ("Div" in name.title() and not number.all()):
             break
-        if name in ("Add", "Subtract"):
-            offset += number if name == "Add" else -number
+        if name in ("Add", "BiasAdd", "Subtract"):
+            offset = offset + (-number if name == "Subtract" else number)
         else:
             factor = number if name == "Multiply" else 1 / number
             scale, offset = scale * factor, offset * factor
-    return None if (scale, offset) == (1.0, 0.0) else takes(scale, offset)
+    return None if (scale == 1).all() and not offset.any() else takes(scale, offset)
 
 
-def _number(layer: Any) -> float | None:
-    """The plain number that an operation of the graph takes after its tensor; `None` where it takes anything else."""
+def _number(layer: Any, on: Engine) -> np.ndarray | None:
+    """The number, or the one for each colour, that an operation of the graph takes after its tensor; else `None`."""
     (node, *more) = layer._inbound_nodes
     known = getattr(node, "arguments", None)
     args, options = (known.args, known.kwargs) if known is not None else (node.call_args, node.call_kwargs)
-    second = args[1] if len(args) > 1 else options.get("x2", options.get("y"))
-    plain = isinstance(second, int | float) and not isinstance(second, bool)
-    return float(second) if plain and not more and not isinstance(args[0], int | float) else None
+    second = args[1] if len(args) > 1 else next((options[name] for name in SECOND if name in options), None)
+    if more or second is None or not args or not on.placeholder(args[0]) or on.placeholder(second):
+        return None
+    values = np.asarray(on.view(second) if on.concrete(second) else second)
+    return values.astype(np.float64).reshape(-1) if values.dtype.kind in "iuf" and values.size in (1, 3) else None
 
 
 def _operation(layer: Any) -> str:
     """The class of an operation; tf_keras has layers that hold a function of TensorFlow."""
+    if is_a(layer, "SlicingOpLambda"):
+        return "GetItem"
     function = getattr(layer, "function", None)
     return getattr(function, "__name__", "").title().replace("_", "") if function else type(layer).__name__
 

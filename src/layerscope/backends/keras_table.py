@@ -9,7 +9,7 @@ from typing import Any
 from ..axes import AxesTrace, prefix_names, token_grid
 from ..layer import Layer
 from .keras_attention import NAME
-from .keras_axes import Given, axes_note, input_axes, model_format, output_axes, patch_grid
+from .keras_axes import Given, axes_note, input_axes, model_format, output_axes, patch_grid, stated_prefix
 from .keras_engine import Engine, dtype_name
 from .keras_field import FieldTrace
 from .keras_names import ROOT, Place, is_a, is_layer, join, kind, walk
@@ -97,10 +97,14 @@ class Tabulator:
             calls=1,
             note="; ".join(each for each in notes if each),
             grid=grid,
-            prefix=prefix_names(tokens - grid[0] * grid[1]) if grid else (),
+            prefix=self._prefix(tokens - grid[0] * grid[1]) if grid else (),
             aliases=tuple(aliases),
             parameters=_parameters(call.layer),
         )
+
+    def _prefix(self, count: int) -> tuple[str, ...]:
+        """The names of the tokens in front; the weights that hold them are built by now, as they have run."""
+        return prefix_names(count, stated_prefix(self._model, self._engine, count)) if count else ()
 
     def _silent_ones(self, watch: Watch) -> Iterator[Layer]:
         """The layers of the model that gave nothing in this run, with the reason."""

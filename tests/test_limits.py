@@ -20,6 +20,7 @@ import onnxruntime
 import pytest
 import tensorflow as tf
 import test_keras_refusals
+import test_onnx_attention
 import test_onnx_files
 import test_onnx_inputs
 import test_tf_keras
@@ -226,6 +227,20 @@ def test_runtimes_without_gradients(said):
     for model, batch in ((onnx_models.cnn(), onnx_models.random(1, 3, 8, 6)), (test_tflite_files.tiny(), LAST)):
         with said.raises("gives no gradients", "open the model that the file was made from"):
             ls.open(model, preprocess=None).capture(batch, "conv1", target=1)
+
+
+@row("attention weights inside ONNX Runtime's own `Attention`")
+def test_attention_inside_an_operator(said):
+    own = test_onnx_attention.vit(*test_onnx_attention.packed())
+    listed = onnx_models.table(own, test_onnx_attention.IMAGE)
+    said.notes(listed["attn"], "its attention weights stay inside the operator")
+    assert not [each for each in listed.values() if each.kind == "AttentionMap"]
+    for operator in ("standard", "MultiHeadAttention", "GroupQueryAttention"):
+        model, _ = test_onnx_attention.CASES[operator]
+        path = "attn/attention_map"
+        assert path in test_onnx_attention.BACKEND.capture(model, test_onnx_attention.IMAGE, [path])
+    for word in ("attention_map", "Attention", "MultiHeadAttention", "GroupQueryAttention"):
+        said.shows(word)
 
 
 @row("layers inside `If`, `Loop` and `Scan` of ONNX")
@@ -532,7 +547,7 @@ class EquinoxMixed(eqx.Module):
         return jax.vmap(self.mix)(x.reshape(3, 64))
 
 
-@row("an Equinox or NNX module that is mapped over channels")
+@row("an Equinox or NNX module that `vmap` maps over channels")
 def test_modules_that_are_mapped(said):
     model = LinenMixed()
     for given in (Mixed(), (model, model.init(jax.random.key(0), LAST))):

@@ -18,7 +18,8 @@ from ._version import __version__
 
 if TYPE_CHECKING:
     from .attending import attention, attention_rollout
-    from .combine import Basis, deviation, maximum, mean, norm, pca, pca_basis, total, weighted
+    from .combine import deviation, maximum, mean, norm, total, weighted
+    from .components import Basis, pca, pca_basis
     from .drawing import show
     from .errors import (
         BackendMissing,
@@ -60,7 +61,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "attending": "attention attention_rollout",
-    "combine": "Basis deviation maximum mean norm pca pca_basis total weighted",
+    "combine": "deviation maximum mean norm total weighted",
+    "components": "Basis pca pca_basis",
     "errors": "BackendMissing BackendSkipped BadChannels BadLayout BadOption BadScale BadWeights CaptureTooLarge"
     " GradientsUnavailable ImageNotReadable ImageTooLarge ImagesSkipped LayerNotCalled LayerNotFound LayerscopeError"
     " LayerscopeWarning LayoutWarning ModelNotReadable PreprocessUnknown PreprocessWarning RandomWeights TrustRequired",

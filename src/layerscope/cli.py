@@ -95,6 +95,11 @@ def _add_show(commands: Any) -> None:
     show.add_argument(
         "--combine", metavar="RULE", help="mean, total, max, norm, deviation, pca or weights:FILE (.npy, .csv)"
     )
+    show.add_argument(
+        "--target",
+        metavar="CLASS",
+        help="class index or label for combinations by gradients (default: the first class)",
+    )
     show.add_argument("--overlay", action="store_true", help="lay the combined map on the photo (default rule: mean)")
     show.add_argument("--channels", type=_channels, metavar="0:16,40", help="only these channels")
     show.add_argument("--columns", type=_positive, metavar="N", help="tiles in a row")
@@ -157,6 +162,7 @@ def run_show(options: argparse.Namespace) -> int:
         options.layer or ["last"],
         images=options.images if len(options.images) > 1 else options.images[0],
         combine=options.combine,
+        target=int(options.target) if (options.target or "").isdecimal() else options.target,
         overlay=options.overlay,
         channels=options.channels,
         columns=options.columns,

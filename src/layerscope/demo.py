@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .combine import mean, pca, weighted
+from .combine import mean, weighted
+from .components import pca
 from .featuremap import FeatureMap
 from .heatmaps import heatmap, overlay
 from .opening import demo_model, demo_photo

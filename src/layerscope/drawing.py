@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from . import combine as _combine
-from .errors import BadOption, near
+from .errors import BadOption
 from .featuremap import FeatureMap
 from .heatmaps import heatmap
 from .heatmaps import overlay as laid_on
 from .opening import open as open_scope
 from .picture import Picture
+from .rules import combined, rule_named
 from .scope import Scope
 from .sheets import sheet
-
-COMBINATIONS: dict[str, Callable[[FeatureMap], FeatureMap]] = {
-    "mean": _combine.mean,
-    "total": _combine.total,
-    "max": _combine.maximum,
-    "norm": _combine.norm,
-    "deviation": _combine.deviation,
-    "pca": _combine.pca,
-}
 
 
 def show(
@@ -31,6 +22,7 @@ def show(
     layer: Any = "last",
     *,
     combine: Any = None,
+    target: Any = None,
     overlay: bool = False,
     channels: Sequence[int] | slice | None = None,
     columns: int | None = None,
@@ -42,12 +34,16 @@ def show(
 ) -> Picture:
     """One layer of a model for one image as a picture: a numbered tile for each channel, or the channels combined.
 
-    `combine`: `"mean"`, `"total"`, `"max"`, `"norm"`, `"deviation"`, `"pca"`, `"weights:FILE"`, or any combination as a
-    function. `overlay=True` lays the result over the photo. The other options are those of `sheet` and `open`. A
-    notebook displays the `Picture`; `Picture.save("out.png")` writes it.
+    `combine`: the name of a combination, as on the command line (`"mean"`, `"pca"`, `"weights:w.npy"`, `"grad-cam"` …), or
+    any combination as a function. `target` is a class index, a label or a function of the output, for combinations by
+    gradients; where they need one and none is given, it is the model's own first class. `overlay=True` lays the result
+    over the photo. The other options are those of `sheet` and `open`. A notebook displays the `Picture`;
+    `Picture.save("out.png")` writes it.
     """
     scope = model if isinstance(model, Scope) else open_scope(model, **opening)
-    maps = scope.capture(image, layer, channels=channels)
+    if target is None and needs_target(combine):
+        target = first_class(scope, image)
+    maps = scope.capture(image, layer, channels=channels, target=target)
     if len(maps) != 1:
         raise BadOption(
             f"{layer!r} names {len(maps)} feature maps ({', '.join(maps)}): show() draws one, capture() gives all"
@@ -59,18 +55,17 @@ def show(
     return draw(whole, overlay=overlay, columns=columns, sort=sort, scale=scale, colors=colors, page=page)
 
 
-def combined(fm: FeatureMap, rule: Any) -> FeatureMap:
-    """`fm` combined by a rule: a name of `COMBINATIONS`, `"weights:FILE"`, a function, or `None` for not at all."""
-    if rule is None:
-        return fm
-    if callable(rule):
-        return rule(fm)
-    if isinstance(rule, str) and rule.startswith("weights:"):
-        return _combine.weighted(fm, rule.removeprefix("weights:"))
-    if rule not in COMBINATIONS:
-        names = (*COMBINATIONS, "weights:FILE")
-        raise BadOption(f"combine={rule!r}: use {', '.join(names)}.{near(str(rule), names)}")
-    return COMBINATIONS[rule](fm)
+def needs_target(combine: Any) -> bool:
+    """Whether a combination by name needs a target in the capture."""
+    return isinstance(combine, str) and rule_named(combine).target
+
+
+def first_class(scope: Scope, image: Any) -> int:
+    """The class that the model itself finds likeliest in the one image. Raises `BadOption` for several with different ones."""
+    found = {each[0].index for each in scope.predict(image, top=1)}
+    if len(found) != 1:
+        raise BadOption(f"the images have different first classes ({sorted(found)}): give target=")
+    return found.pop()
 
 
 def draw(

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from .drawing import combined, draw
+from .drawing import draw, first_class, needs_target
 from .errors import BadOption
 from .featuremap import FeatureMap
-from .images import collect, is_image
+from .images import collect, is_image, stream
 from .maps import Maps
+from .rules import combined, rule_named
 from .scope import Scope
 
 TOGETHER = 16
@@ -31,6 +32,7 @@ class Job:
         *,
         images: Any,
         combine: str | None = None,
+        target: Any = None,
         overlay: bool = False,
         channels: Sequence[int] | None = None,
         columns: int | None = None,
@@ -43,12 +45,16 @@ class Job:
         if values is not None and values.suffix != ".npz":
             raise BadOption(f"--values {values}: values are saved as .npz")
         self.scope, self.layers, self.images, self.channels = scope, layers, images, channels
-        self.combine, self.values, self.output = combine, values, output
+        self.combine, self.values, self.output, self.target = combine, values, output, target
         self.drawing = {"overlay": overlay, "columns": columns, "scale": scale, "colors": colors, "sort": sort}
         self.skipped: list[tuple[str, str]] = []
         self._names: dict[str, str] = {}
         # What needs all images at once: one range, one PCA basis, one file of values.
-        self.together = scale == "images" or combine == "pca" or values is not None
+        self.together = (
+            scale == "images" or values is not None or (combine is not None and rule_named(combine).together)
+        )
+        # No target given: each image is looked at for the model's own first class in it, so one by one.
+        self.own_class = target is None and needs_target(combine)
 
     def count(self) -> int:
         """How many images there are."""
@@ -74,10 +80,16 @@ class Job:
                 step(next(iter(made.values())).ids[at])
 
     def _maps(self) -> Iterator[Maps]:
-        if self.together:
-            yield self.scope.capture(self.images, self.layers, channels=self.channels)
+        options = {"channels": self.channels, "target": self.target}
+        if self.own_class:
+            for photos in stream(self.images, TOGETHER, skipped=self.skipped):
+                for photo in photos:
+                    options["target"] = first_class(self.scope, photo)
+                    yield self.scope.capture(photo, self.layers, **options)
+        elif self.together:
+            yield self.scope.capture(self.images, self.layers, **options)
         else:
-            yield from self.scope.stream(self.images, self.layers, channels=self.channels, batch=TOGETHER)
+            yield from self.scope.stream(self.images, self.layers, batch=TOGETHER, **options)
 
     def _write(self, path: str, fm: FeatureMap, at: int) -> Iterator[Path]:
         picture = draw(fm, image=at, **self.drawing)

@@ -1,0 +1,72 @@
+"""Combinations by name, with what each needs of the capture: what `show` and the command line choose from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from . import combine, components
+from .errors import BadOption, near
+from .featuremap import FeatureMap
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One combination by name.
+
+    `target`: the capture must have a target. `together`: one basis or range is made over all images, so they are wanted at
+    once. `argument` reads what may stand behind a colon (`weights:w.npy`) into the function's second argument; `takes` says
+    what that is, as in a list of what is allowed, in brackets where it may be left out.
+    """
+
+    name: str
+    function: Callable[..., FeatureMap]
+    target: bool = False
+    together: bool = False
+    argument: Callable[[str], Any] | None = None
+    takes: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name}{self.takes}"
+
+
+RULES = (
+    Rule("mean", combine.mean),
+    Rule("total", combine.total),
+    Rule("max", combine.maximum),
+    Rule("norm", combine.norm),
+    Rule("deviation", combine.deviation),
+    Rule("weights", combine.weighted, argument=str, takes=":FILE"),
+    Rule("pca", components.pca, together=True),
+)
+
+
+def rule_named(text: str) -> Rule:
+    """The row for a name such as `"mean"` or `"weights:w.npy"`. Raises `BadOption` with near names."""
+    name, colon, given = text.partition(":")
+    for rule in RULES:
+        if rule.name == name:
+            if (colon and rule.argument is None) or (not given and rule.takes.startswith(":")):
+                break
+            return rule
+    names = tuple(map(str, RULES))
+    raise BadOption(f"combine={text!r}: use {', '.join(names)}.{near(text, names)}")
+
+
+def combined(fm: FeatureMap, rule: Any) -> FeatureMap:
+    """`fm` combined by a rule: a name of `RULES`, a function, or `None` for not at all."""
+    if rule is None:
+        return fm
+    if callable(rule):
+        return rule(fm)
+    if not isinstance(rule, str):
+        raise BadOption(f"combine={rule!r}: use the name of a combination, or a function of a feature map")
+    row, given = rule_named(rule), rule.partition(":")[2]
+    if row.argument is None or not given:
+        return row.function(fm)
+    try:
+        argument = row.argument(given)
+    except ValueError as error:
+        raise BadOption(f"combine={rule!r}: {row.name} takes {row.takes}; {error}") from error
+    return row.function(fm, argument)

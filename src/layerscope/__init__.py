@@ -18,6 +18,7 @@ from ._version import __version__
 
 if TYPE_CHECKING:
     from .attending import attention, attention_rollout
+    from .cam import eigen_cam, grad_cam, grad_cam_pp, hires_cam, layer_cam, xgrad_cam
     from .combine import deviation, maximum, mean, norm, total, weighted
     from .components import Basis, pca, pca_basis
     from .drawing import show
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "attending": "attention attention_rollout",
+    "cam": "eigen_cam grad_cam grad_cam_pp hires_cam layer_cam xgrad_cam",
     "combine": "deviation maximum mean norm total weighted",
     "components": "Basis pca pca_basis",
     "errors": "BackendMissing BackendSkipped BadChannels BadLayout BadOption BadScale BadWeights CaptureTooLarge"
@@ -124,7 +126,12 @@ __all__ = [
     "demo_model",
     "demo_photo",
     "deviation",
+    "eigen_cam",
+    "grad_cam",
+    "grad_cam_pp",
     "heatmap",
+    "hires_cam",
+    "layer_cam",
     "load",
     "maximum",
     "mean",
@@ -138,6 +145,7 @@ __all__ = [
     "strip",
     "total",
     "weighted",
+    "xgrad_cam",
 ]
 
 

@@ -93,7 +93,10 @@ def _add_show(commands: Any) -> None:
         help="path, its end, a glob, kind:Conv2D, last, stages, output or an index; may be repeated (default: last)",
     )
     show.add_argument(
-        "--combine", metavar="RULE", help="mean, total, max, norm, deviation, pca or weights:FILE (.npy, .csv)"
+        "--combine",
+        metavar="RULE",
+        help="mean, total, max, norm, deviation, weights:FILE (.npy, .csv), pca, eigen-cam; by gradients grad-cam,"
+        " grad-cam++, xgrad-cam, hires-cam, layer-cam",
     )
     show.add_argument(
         "--target",

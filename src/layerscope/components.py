@@ -52,23 +52,11 @@ def pca_basis(fm: Any, components: int = 3) -> Basis:
     if not components >= 1:
         raise BadOption(f"components={components}: use a whole number from 1")
     rows = place_rows(fm.values)
-    center, count = center_of(rows)
-    wide = count < channels
-    if wide:
-        points = np.concatenate(list(finite_rows(rows))).astype(np.float64) - center
-        square = points @ points.T
-    else:
-        square = np.zeros((channels, channels))
-        for part in finite_rows(rows):
-            # Centred in float64 and multiplied in float32 would lose small components of layers with a large mean.
-            part = part.astype(np.float64) - center
-            square += part.T @ part
-    values, vectors = np.linalg.eigh(square)
-    values, vectors = np.maximum(values[::-1], 0), vectors[:, ::-1]
-    kept = min(components, len(values))
-    found = (points.T @ vectors[:, :kept]).T if wide else vectors[:, :kept].T
+    center, _ = center_of(rows)
+    values, found, size = _directions(rows, center, components)
+    kept = len(found)
     basis = np.zeros((components, channels))
-    threshold = values[0] * max(square.shape) * np.finfo(np.float32).eps ** 2 if len(values) else 0
+    threshold = values[0] * size * np.finfo(np.float32).eps ** 2 if len(values) else 0
     for at in range(kept):
         length = np.linalg.norm(found[at])
         if values[at] > threshold and length > 0:
@@ -107,3 +95,39 @@ def pca(fm: Any, *, basis: Basis | None = None) -> FeatureMap:
     images = fm.values.shape[0]
     source = "a basis given" if given else f"one basis over {images} images" if images > 1 else "a basis of this image"
     return fm.combined(np.stack(planes, -1), f"PCA of {channels} channels", (f"variance explained: {said}", source))
+
+
+def _directions(rows: list[np.ndarray], center: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray, int]:
+    """(all eigenvalues, the largest first; the first `most` directions `[k, channel]`, of any length; the matrix's size)."""
+    channels = len(center)
+    wide = sum(each[..., 0].size for each in rows) < channels
+    if wide:
+        points = np.concatenate(list(finite_rows(rows))).astype(np.float64) - center
+        square = points @ points.T
+    else:
+        square = np.zeros((channels, channels))
+        for part in finite_rows(rows):
+            # Centred in float64 and multiplied in float32 would lose small components of layers with a large mean.
+            part = part.astype(np.float64) - center
+            square += part.T @ part
+    values, vectors = np.linalg.eigh(square)
+    values, vectors = np.maximum(values[::-1], 0), vectors[:, ::-1]
+    kept = min(most, len(values))
+    return values, (points.T @ vectors[:, :kept]).T if wide else vectors[:, :kept].T, len(square)
+
+
+def projected(values: np.ndarray, center: bool) -> np.ndarray:
+    """`[*spatial]`: one image `[*spatial, channel]` on its first principal direction, with the sign of the channels' sum."""
+    rows = place_rows(values[None])
+    middle = center_of(rows)[0] if center else np.zeros(values.shape[-1])
+    _, found, _ = _directions(rows, middle, 1)
+    length = np.linalg.norm(found[0]) if len(found) else 0.0
+    if not length:
+        return weighted_sum(values[None], middle * 0)[0]
+    direction = found[0] / length
+    along = sum(
+        ((part.astype(np.float64) - middle).sum(1) @ (part @ direction - middle @ direction))
+        for part in finite_rows(rows)
+    )
+    direction = direction if along >= 0 else -direction
+    return weighted_sum(values[None], direction)[0] - np.float32(direction @ middle)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from . import combine, components
+from . import cam, combine, components
 from .errors import BadOption, near
 from .featuremap import FeatureMap
 
@@ -39,6 +39,12 @@ RULES = (
     Rule("deviation", combine.deviation),
     Rule("weights", combine.weighted, argument=str, takes=":FILE"),
     Rule("pca", components.pca, together=True),
+    Rule("grad-cam", cam.grad_cam, target=True),
+    Rule("grad-cam++", cam.grad_cam_pp, target=True),
+    Rule("xgrad-cam", cam.xgrad_cam, target=True),
+    Rule("hires-cam", cam.hires_cam, target=True),
+    Rule("layer-cam", cam.layer_cam, target=True),
+    Rule("eigen-cam", cam.eigen_cam),
 )
 
 

@@ -94,7 +94,8 @@ def pca(fm: Any, *, basis: Basis | None = None) -> FeatureMap:
     said = ", ".join(f"PC{at + 1} {share:.1%}" for at, share in enumerate(basis.variance))
     images = fm.values.shape[0]
     source = "a basis given" if given else f"one basis over {images} images" if images > 1 else "a basis of this image"
-    return fm.combined(np.stack(planes, -1), f"PCA of {channels} channels", (f"variance explained: {said}", source))
+    notes = (f"variance explained: {said}", source)
+    return fm.combined(np.stack(planes, -1), f"PCA of {channels} channels", notes, role="rgb")
 
 
 def _directions(rows: list[np.ndarray], center: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray, int]:

@@ -31,7 +31,9 @@ class FeatureMap:
     `[height, width, 3]`) and `placement` where the model's input lies on them; both `None` where unknown. `gradient` has
     the shape of `values`. `rule` says what was done to the channels (`""`: nothing), `of` how many the layer has.
     `tokens` are the prefix tokens of a transformer, float32 `[image, token, channel]`. `dtype` is the type the model
-    itself computed in. `notes` is what a caption must say, `provenance` what a file must remember.
+    itself computed in. `role` says what the channels of a combination are to a picture: `""` (numbers with a scale), `"rgb"`
+    (three colours), `"factors"` (non-negative parts, each with a colour of its own) or `"labels"` (whole numbers of groups).
+    `notes` is what a caption must say, `provenance` what a file must remember.
     """
 
     values: np.ndarray
@@ -45,6 +47,7 @@ class FeatureMap:
     of: int = 0
     tokens: np.ndarray | None = None
     dtype: str = "float32"
+    role: str = ""
     notes: tuple[str, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
@@ -145,6 +148,7 @@ class FeatureMap:
             channels=tuple(int(each) for each in channels),
             gradient=None if self.gradient is None else self.gradient[..., at],
             tokens=None if self.tokens is None else self.tokens[..., at],
+            role="" if self.role == "rgb" and len(at) != 3 else self.role,
         )
 
     def image(self, at: int) -> FeatureMap:
@@ -162,7 +166,7 @@ class FeatureMap:
             tokens=None if self.tokens is None else self.tokens[keep],
         )
 
-    def combined(self, values: np.ndarray, rule: str, notes: Sequence[str] = ()) -> FeatureMap:
+    def combined(self, values: np.ndarray, rule: str, notes: Sequence[str] = (), role: str = "") -> FeatureMap:
         """A map made from this one by a rule over its channels; its channels are numbered anew.
 
         Prefix tokens have no place on a map, so they stay behind, and a note says so; `prefix()` before combining has them.
@@ -176,6 +180,7 @@ class FeatureMap:
             tokens=None,
             layer=replace(self.layer, prefix=()) if self.tokens is not None else self.layer,
             rule=rule if not self.rule else f"{rule} of {self.rule}",
+            role=role,
             of=self.of,
             notes=(*self.notes, *notes, *left_out),
         )
@@ -228,6 +233,7 @@ class FeatureMap:
             "channels": self.channels,
             "placement": self.placement and [asdict(each) for each in self.placement],
             "rule": self.rule,
+            "role": self.role,
             "of": self.of,
             "dtype": self.dtype,
             "notes": self.notes,
@@ -255,6 +261,7 @@ def load(path: str | Path) -> FeatureMap:
             channels=tuple(about["channels"]),
             placement=about["placement"] and tuple(_placement(each) for each in about["placement"]),
             rule=about["rule"],
+            role=about.get("role", ""),
             of=about["of"],
             dtype=about["dtype"],
             notes=tuple(about["notes"]),

@@ -120,7 +120,7 @@ def overlay(
 
 def is_rgb(fm: FeatureMap) -> bool:
     """Whether the three channels are colours: those of a combination are, three channels of a layer aren't."""
-    return bool(fm.rule) and fm.shape[-1] == 3
+    return fm.role == "rgb"
 
 
 def _one_range(scale: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Class activation maps, number by number against torch-cam, pytorch-grad-cam and Captum, and by hand where no peer has them."""
+"""Class activation maps: number by number against torch-cam, pytorch-grad-cam and Captum, and by hand where none has them."""
 
 from dataclasses import replace
 
@@ -64,7 +64,7 @@ def steep(model, images):
 
 @pytest.mark.parametrize("layer", ["4", "5", "8"])
 @pytest.mark.parametrize(
-    "ours, theirs", [(ls.grad_cam, "GradCAM"), (ls.layer_cam, "LayerCAM"), (ls.xgrad_cam, "XGradCAM")]
+    ("ours", "theirs"), [(ls.grad_cam, "GradCAM"), (ls.layer_cam, "LayerCAM"), (ls.xgrad_cam, "XGradCAM")]
 )
 def test_as_torch_cam(model, images, captured, layer, ours, theirs):
     methods = pytest.importorskip("torchcam.methods", reason="torch-cam is the peer")
@@ -78,7 +78,7 @@ def test_as_torch_cam(model, images, captured, layer, ours, theirs):
 
 @pytest.mark.parametrize("layer", ["4", "5", "8"])
 @pytest.mark.parametrize(
-    "ours, theirs",
+    ("ours", "theirs"),
     [
         (ls.grad_cam, "GradCAM"),
         (ls.grad_cam_pp, "GradCAMPlusPlus"),

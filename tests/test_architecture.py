@@ -16,7 +16,7 @@ ROWS = {
     "choosing": 0, "listing": 0, "layertable": 0,
     "encoding": 1, "scale": 1, "png": 1, "text": 1, "picture": 1, "featuremap": 1,
     "words": 2, "canvas": 2, "ruling": 2, "strips": 2, "sheets": 2, "heatmaps": 2, "reducing": 2, "weights": 2,
-    "combine": 2, "components": 2, "attending": 2, "backends": 2, "cam": 2,
+    "combine": 2, "components": 2, "attending": 2, "backends": 2, "cam": 2, "averaging": 2, "scoring": 2,
     "backends.*": 3, "tiny": 3, "testing": 3,
     "transforms": 4, "evidence": 4, "recipe": 4, "resizing": 4, "planes": 4, "photo": 4, "images": 4,
     "preprocess": 4, "feeding": 4, "maps": 4, "scope": 4,

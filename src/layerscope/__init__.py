@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from .recipe import Recipe
     from .scale import Scale
     from .scope import Scope
+    from .scoring import ablation_cam, score_cam
     from .sheets import sheet
     from .strips import strip
 
@@ -79,6 +80,7 @@ _HOMES = {
     "scale": "Scale",
     "maps": "Maps",
     "scope": "Scope",
+    "scoring": "ablation_cam score_cam",
     "sheets": "sheet",
     "drawing": "show",
     "strips": "strip",
@@ -121,6 +123,7 @@ __all__ = [
     "Scope",
     "TrustRequired",
     "__version__",
+    "ablation_cam",
     "attention",
     "attention_rollout",
     "demo_model",
@@ -140,6 +143,7 @@ __all__ = [
     "overlay",
     "pca",
     "pca_basis",
+    "score_cam",
     "sheet",
     "show",
     "strip",

@@ -4,6 +4,9 @@ Each takes a `FeatureMap` that was captured with a target and gives one with a s
 The values keep their sign and their size, where the papers cut them off at 0 (ReLU) and most libraries stretch them to 0…1: a
 place that speaks against the target isn't the same as one that says nothing. `positive=True` cuts them off.
 
+All take four more options, by which they are averaged over noisy inputs (`smooth`, `noise`, `seed`) and over the mirrored one
+(`flip`): see `averaging`.
+
 In the formulas A is the feature map, G the gradient of the target with respect to it, c a channel, p and q places.
 """
 
@@ -13,12 +16,14 @@ from typing import Any
 
 import numpy as np
 
+from .averaging import averaging
 from .components import projected
 from .errors import GradientsUnavailable
 from .featuremap import FeatureMap, as_map
 from .reducing import weighted_sum
 
 
+@averaging
 def grad_cam(fm: FeatureMap, *, positive: bool = False) -> FeatureMap:
     """Grad-CAM: the channels weighted by their mean gradient, `sum_c mean_p(G) A`.
 
@@ -33,9 +38,10 @@ def grad_cam(fm: FeatureMap, *, positive: bool = False) -> FeatureMap:
     and 2. Raises `GradientsUnavailable` where the map was captured without a target.
     """
     values, gradient = _pair(fm)
-    return _made(fm, _by_weights(values, _flat(gradient).mean(1, dtype=np.float64)), "Grad-CAM", positive)
+    return made(fm, _by_weights(values, _flat(gradient).mean(1, dtype=np.float64)), "Grad-CAM", positive)
 
 
+@averaging
 def grad_cam_pp(fm: FeatureMap, *, positive: bool = False) -> FeatureMap:
     """Grad-CAM++: as Grad-CAM, with each place's gradient counted by how much it adds.
 
@@ -49,9 +55,10 @@ def grad_cam_pp(fm: FeatureMap, *, positive: bool = False) -> FeatureMap:
     below = 2 * square + square * flat * _flat(values).sum(1, dtype=np.float64)[:, None]
     share = np.divide(square, below, out=np.zeros_like(square), where=below != 0)
     weights = (share * np.maximum(flat, 0)).sum(1)
-    return _made(fm, _by_weights(values, weights), "Grad-CAM++", positive)
+    return made(fm, _by_weights(values, weights), "Grad-CAM++", positive)
 
 
+@averaging
 def xgrad_cam(fm: FeatureMap, *, positive: bool = False) -> FeatureMap:
     """XGrad-CAM: the channels weighted by their gradient averaged over the places in proportion to the map.
 
@@ -63,9 +70,10 @@ def xgrad_cam(fm: FeatureMap, *, positive: bool = False) -> FeatureMap:
     above = np.einsum("ipc,ipc->ic", flat, _flat(gradient), dtype=np.float64)
     below = flat.sum(1, dtype=np.float64)
     weights = np.divide(above, below, out=np.zeros_like(above), where=below != 0)
-    return _made(fm, _by_weights(values, weights), "XGrad-CAM", positive)
+    return made(fm, _by_weights(values, weights), "XGrad-CAM", positive)
 
 
+@averaging
 def hires_cam(fm: FeatureMap, *, positive: bool = False) -> FeatureMap:
     """HiRes-CAM: each unit times its own gradient, summed over the channels, `sum_c G A`.
 
@@ -73,18 +81,20 @@ def hires_cam(fm: FeatureMap, *, positive: bool = False) -> FeatureMap:
     and Carin 2020, "Use HiResCAM instead of Grad-CAM for faithful explanations of convolutional neural networks", equation 3.
     """
     values, gradient = _pair(fm)
-    return _made(fm, np.einsum("ipc,ipc->ip", _flat(values), _flat(gradient)), "HiRes-CAM", positive)
+    return made(fm, np.einsum("ipc,ipc->ip", _flat(values), _flat(gradient)), "HiRes-CAM", positive)
 
 
+@averaging
 def layer_cam(fm: FeatureMap, *, positive: bool = False) -> FeatureMap:
     """Layer-CAM: each unit times the positive part of its gradient, summed over the channels, `sum_c max(G, 0) A`.
 
     Jiang et al. 2021, "LayerCAM: Exploring Hierarchical Class Activation Maps for Localization", equations 4 and 5.
     """
     values, gradient = _pair(fm)
-    return _made(fm, np.einsum("ipc,ipc->ip", _flat(values), np.maximum(_flat(gradient), 0)), "Layer-CAM", positive)
+    return made(fm, np.einsum("ipc,ipc->ip", _flat(values), np.maximum(_flat(gradient), 0)), "Layer-CAM", positive)
 
 
+@averaging
 def eigen_cam(fm: Any, *, center: bool = False) -> FeatureMap:
     """Eigen-CAM: the map projected on its first principal direction, `A v` of each image. Needs no gradients and no target.
 
@@ -122,9 +132,9 @@ def _by_weights(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return np.stack([weighted_sum(each[None], row)[0] for each, row in zip(values, weights, strict=True)])
 
 
-def _made(fm: FeatureMap, values: np.ndarray, name: str, positive: bool) -> FeatureMap:
-    """The combination, with what must be said of it."""
-    target = str(fm.provenance.get("target", "the target"))
+def made(fm: FeatureMap, values: np.ndarray, name: str, positive: bool, target: str = "") -> FeatureMap:
+    """The combination, with what must be said of it; `target` in words, by default that of the capture."""
+    target = target or str(fm.provenance.get("target", "the target"))
     values = values.reshape(*fm.values.shape[:-1], 1).astype(np.float32, copy=False)
     silent = [id for id, each in zip(fm.ids, values, strict=True) if not (each > 0).any()]
     notes = []

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -23,6 +23,40 @@ if TYPE_CHECKING:
 FORMAT = 1
 
 
+class Origin(Protocol):
+    """The model and the inputs that a map came from, for combinations that ask the model again.
+
+    `inputs` is what the model was fed, one row an image, with the axes `axes` (`"bchw"` …).
+    """
+
+    @property
+    def inputs(self) -> np.ndarray: ...
+
+    @property
+    def axes(self) -> str: ...
+
+    def image(self, at: int) -> Origin:
+        """The same for one of the images."""
+        ...
+
+    def captured(self, inputs: np.ndarray) -> FeatureMap:
+        """The map of the same layer, with gradients of the same target, for other inputs."""
+        ...
+
+    def aimed(self, target: Any) -> tuple[Any, str]:
+        """What `scores` takes as its target, and its words; for `None` that of the capture, or the model's own first class."""
+        ...
+
+    def scores(
+        self, inputs: np.ndarray, target: Any, change: Callable[[np.ndarray], np.ndarray] | None = None
+    ) -> np.ndarray:
+        """float64 `[image]`: the target's number for each input.
+
+        `change` is given what the layer returns, in its own axes (`layer.axes`), and says what the model goes on with.
+        """
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class FeatureMap:
     """What a layer produced: `values` is float32 `[image, *spatial, channel]`, read-only.
@@ -33,7 +67,8 @@ class FeatureMap:
     `tokens` are the prefix tokens of a transformer, float32 `[image, token, channel]`. `dtype` is the type the model
     itself computed in. `role` says what the channels of a combination are to a picture: `""` (numbers with a scale), `"rgb"`
     (three colours), `"factors"` (non-negative parts, each with a colour of its own) or `"labels"` (whole numbers of groups).
-    `notes` is what a caption must say, `provenance` what a file must remember.
+    `notes` is what a caption must say, `provenance` what a file must remember. `origin` can run the model again; a map of a
+    file, of `Scope.stream` or of a bare array has none.
     """
 
     values: np.ndarray
@@ -50,6 +85,7 @@ class FeatureMap:
     role: str = ""
     notes: tuple[str, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    origin: Origin | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.values.ndim < 2 or self.values.dtype != np.float32:
@@ -120,6 +156,10 @@ class FeatureMap:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.values, dtype=dtype, copy=copy) if copy is not None else np.asarray(self.values, dtype)
 
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy for another process is the numbers, not the model they came from.
+        return {**vars(self), "origin": None}
+
     def __repr__(self) -> str:
         rule = f", {self.rule}" if self.rule else ""
         return f"<FeatureMap {self.layer.path or 'output'} ({self.layer.kind}) {list(self.shape)}{rule}>"
@@ -164,6 +204,7 @@ class FeatureMap:
             placement=self.placement and self.placement[keep],
             gradient=None if self.gradient is None else self.gradient[keep],
             tokens=None if self.tokens is None else self.tokens[keep],
+            origin=self.origin and self.origin.image(at),
         )
 
     def combined(self, values: np.ndarray, rule: str, notes: Sequence[str] = (), role: str = "") -> FeatureMap:

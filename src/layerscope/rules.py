@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from . import cam, combine, components
+from . import cam, combine, components, scoring
 from .errors import BadOption, near
 from .featuremap import FeatureMap
 
@@ -15,14 +15,16 @@ from .featuremap import FeatureMap
 class Rule:
     """One combination by name.
 
-    `target`: the capture must have a target. `together`: one basis or range is made over all images, so they are wanted at
-    once. `argument` reads what may stand behind a colon (`weights:w.npy`) into the function's second argument; `takes` says
-    what that is, as in a list of what is allowed, in brackets where it may be left out.
+    `target`: the capture must have a target. `model`: the map must know its model, and takes the target itself. `together`:
+    one basis or range is made over all images, so they are wanted at once. `argument` reads what may stand behind a colon
+    (`weights:w.npy`) into the function's second argument; `takes` says what that is, as in a list of what is allowed, in
+    brackets where it may be left out.
     """
 
     name: str
     function: Callable[..., FeatureMap]
     target: bool = False
+    model: bool = False
     together: bool = False
     argument: Callable[[str], Any] | None = None
     takes: str = ""
@@ -45,6 +47,8 @@ RULES = (
     Rule("hires-cam", cam.hires_cam, target=True),
     Rule("layer-cam", cam.layer_cam, target=True),
     Rule("eigen-cam", cam.eigen_cam),
+    Rule("score-cam", scoring.score_cam, model=True),
+    Rule("ablation-cam", scoring.ablation_cam, model=True),
 )
 
 

@@ -11,7 +11,7 @@ from .heatmaps import heatmap
 from .heatmaps import overlay as laid_on
 from .opening import open as open_scope
 from .picture import Picture
-from .rules import combined, rule_named
+from .rules import combined, rule_named, target_of_capture
 from .scope import Scope
 from .sheets import sheet
 
@@ -43,7 +43,7 @@ def show(
     scope = model if isinstance(model, Scope) else open_scope(model, **opening)
     if target is None and needs_target(combine):
         target = first_class(scope, image)
-    maps = scope.capture(image, layer, channels=channels, target=target)
+    maps = scope.capture(image, layer, channels=channels, target=target_of_capture(combine, target))
     if len(maps) != 1:
         raise BadOption(
             f"{layer!r} names {len(maps)} feature maps ({', '.join(maps)}): show() draws one, capture() gives all"
@@ -51,7 +51,7 @@ def show(
     (fm,) = maps.values()
     if len(fm.ids) != 1 and fm.photos is not None:
         raise BadOption(f"show() draws one image, these are {len(fm.ids)}: capture() takes them all")
-    whole = combined(fm, combine)
+    whole = combined(fm, combine, target)
     return draw(whole, overlay=overlay, columns=columns, sort=sort, scale=scale, colors=colors, page=page)
 
 

@@ -64,8 +64,11 @@ def rule_named(text: str) -> Rule:
     raise BadOption(f"combine={text!r}: use {', '.join(names)}.{near(text, names)}")
 
 
-def combined(fm: FeatureMap, rule: Any) -> FeatureMap:
-    """`fm` combined by a rule: a name of `RULES`, a function, or `None` for not at all."""
+def combined(fm: FeatureMap, rule: Any, target: Any = None) -> FeatureMap:
+    """`fm` combined by a rule: a name of `RULES`, a function, or `None` for not at all.
+
+    `target` is for rules that ask the model themselves; those by gradients have that of the capture.
+    """
     if rule is None:
         return fm
     if callable(rule):
@@ -73,6 +76,8 @@ def combined(fm: FeatureMap, rule: Any) -> FeatureMap:
     if not isinstance(rule, str):
         raise BadOption(f"combine={rule!r}: use the name of a combination, or a function of a feature map")
     row, given = rule_named(rule), rule.partition(":")[2]
+    if row.model:
+        return row.function(fm, target)
     if row.argument is None or not given:
         return row.function(fm)
     try:
@@ -80,3 +85,8 @@ def combined(fm: FeatureMap, rule: Any) -> FeatureMap:
     except ValueError as error:
         raise BadOption(f"combine={rule!r}: {row.name} takes {row.takes}; {error}") from error
     return row.function(fm, argument)
+
+
+def target_of_capture(rule: Any, target: Any) -> Any:
+    """The target that the capture itself must have: none for rules that ask the model themselves."""
+    return None if isinstance(rule, str) and rule_named(rule).model else target

@@ -12,7 +12,7 @@ from .errors import BadOption
 from .featuremap import FeatureMap
 from .images import collect, is_image, stream
 from .maps import Maps
-from .rules import combined, rule_named
+from .rules import combined, rule_named, target_of_capture
 from .scope import Scope
 
 TOGETHER = 16
@@ -55,6 +55,8 @@ class Job:
         )
         # No target given: each image is looked at for the model's own first class in it, so one by one.
         self.own_class = target is None and needs_target(combine)
+        # Maps of a stream don't know their model.
+        self.one_by_one = self.own_class or (combine is not None and rule_named(combine).model)
 
     def count(self) -> int:
         """How many images there are."""
@@ -71,7 +73,7 @@ class Job:
                 raise BadOption(f"-o {self.output}: {len(maps)} layers make several pictures, so give a folder")
             if self.values is not None:
                 yield from self._write_values(maps)
-            made = {path: combined(fm, self.combine) for path, fm in maps.items()}
+            made = {path: combined(fm, self.combine, self.target) for path, fm in maps.items()}
             for at in range(max((len(fm.ids) for fm in made.values()), default=0)):
                 for path, fm in made.items():
                     # A layer whose rows are not images may have fewer of them.
@@ -80,11 +82,12 @@ class Job:
                 step(next(iter(made.values())).ids[at])
 
     def _maps(self) -> Iterator[Maps]:
-        options = {"channels": self.channels, "target": self.target}
-        if self.own_class:
+        options = {"channels": self.channels, "target": target_of_capture(self.combine, self.target)}
+        if self.one_by_one:
             for photos in stream(self.images, TOGETHER, skipped=self.skipped):
                 for photo in photos:
-                    options["target"] = first_class(self.scope, photo)
+                    if self.own_class:
+                        options["target"] = first_class(self.scope, photo)
                     yield self.scope.capture(photo, self.layers, **options)
         elif self.together:
             yield self.scope.capture(self.images, self.layers, **options)

@@ -51,6 +51,17 @@ def batches(
         yield Fed(array, tuple(each.id for each in photos), tuple(photos), placement, fill)
 
 
+def whole_batches(array: np.ndarray, plan: InputPlan) -> Iterator[Fed]:
+    """An array as the model takes it, all at once, or as many images at a time as the model always takes."""
+    axis = plan.axes.index("b")
+    rows = array.shape[axis]
+    step = plan.batch or rows
+    for start in range(0, rows, step):
+        numbers = np.arange(start, start + step)
+        part = array if step == rows else array.take(numbers.clip(max=rows - 1), axis)
+        yield Fed(part, tuple([f"image {at}" for at in numbers if at < rows]), filled=int((numbers >= rows).sum()))
+
+
 def blank(recipe: Recipe, plan: InputPlan) -> Fed:
     """A grey image, for a dry run without one of the user's."""
     if recipe == READY:

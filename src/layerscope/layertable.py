@@ -23,6 +23,10 @@ class LayerTable(Sequence[Layer]):
         """The paths of the calls of layers that ran more than once."""
         return frozenset(call.path for layer in self for call in layer.per_call)
 
+    def single(self, path: str) -> str:
+        """The address of a layer's only call: a backend that is asked for `path:0` can stop the run after it."""
+        return path if path in self.several or not path else f"{path}:0"
+
     @overload
     def __getitem__(self, at: int) -> Layer: ...
     @overload

@@ -31,6 +31,7 @@ from .memory import short_of_memory
 from .photo import as_array
 from .preprocess import InputPlan
 from .recipe import READY, Recipe, as_recipe
+from .rerun import Rerun
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Scope:
     def layers(self, images: Any = None) -> LayerTable:
         """The table of the model's layers, with the shapes for the first of `images` (default: a blank image)."""
         fed = feeding.blank(self.preprocess, self.plan) if images is None else next(self._fed(images, 1, []))
-        return self._table(fed)
+        return self.table_for(fed)
 
     def explained(self, word: str) -> str:
         """Which layer `last` was in the latest table; `""` before any was made. Runs nothing."""
@@ -90,7 +91,9 @@ class Scope:
         """
         skipped: list[tuple[str, str]] = []
         parts = list(self._runs(images, layers, target, channels, batch, skipped, keeping=True))
-        return Maps(joined(parts), skipped)
+        origin = Rerun.of(self, parts, self.plan.axes, self._target(target))
+        maps = joined(parts)
+        return Maps({path: origin.attached(fm, path) for path, fm in maps.items()} if origin else maps, skipped)
 
     def stream(
         self,
@@ -155,14 +158,14 @@ class Scope:
         aim = self._target(target)
         count, told = feeding.count(images, self.preprocess) if keeping else None, False
         for fed in self._fed(images, batch, skipped):
-            table = self._table(fed)
+            table = self.table_for(fed)
             chosen = table.choose(layers)
             self._check(fed)
-            run = Run(self.provenance(), fed, chosen, channels, self._said(aim))
+            run = Run(self.provenance(), fed, chosen, channels, self.said(aim))
             if not told:
                 announce(run, len(fed.ids) if count is None else count, kept=count is not None)
                 told = True
-            run.captured = self._captured(run, table, aim)
+            run.captured = self.ran(run, table, aim)
             yield run
 
     def _check(self, fed: Fed) -> None:
@@ -185,32 +188,32 @@ class Scope:
             return None
 
         def seen(given: np.ndarray) -> Evidence | None:
-            with self._running(given):
+            with self.running(given):
                 found: Evidence | None = self.backend.evidence(self.model, given)  # type: ignore[attr-defined] # optional
             return found
 
         return in_parts(images.astype(self.plan.dtype), self.plan.axes.index("b"), self.plan.batch, seen)
 
-    def _captured(self, run: Run, table: LayerTable, target: Target | None) -> dict[str, Captured]:
-        several = table.several
-        # `path:0` rather than `path`: only single calls let the pass stop early.
-        asked = {path if path in several or not path else f"{path}:0": path for path in run.chosen}
+    def ran(self, run: Run, table: LayerTable, target: Target | None) -> dict[str, Captured]:
+        """What the layers of one run gave, path -> `Captured`."""
+        asked = {table.single(path): path for path in run.chosen}
         picks = run.picks() if getattr(self.backend, "picks", False) else {}
         options = {"picks": {ask: picks[path] for ask, path in asked.items() if path in picks}} if picks else {}
-        with self._running(run.fed.array):
+        with self.running(run.fed.array):
             found = self.backend.capture(self.model, run.fed.array, list(asked), target, **options)
         return {asked[path]: run.kept(asked[path], each, asked[path] in picks) for path, each in found.items()}
 
-    def _table(self, fed: Fed) -> LayerTable:
+    def table_for(self, fed: Fed) -> LayerTable:
+        """The table of layers for a batch; made once for each size and type of input."""
         key = feeding.signature(fed.array)
         if key not in self._tables:
-            with self._running(fed.array):
+            with self.running(fed.array):
                 rows = self.backend.layers(self.model, fed.array)
             self._tables[key] = LayerTable(rows, f"{self.name} · {self.facts.framework or self.backend.name}")
         return self._tables[key]
 
     @contextmanager
-    def _running(self, array: Any) -> Iterator[None]:
+    def running(self, array: Any) -> Iterator[None]:
         """Around a forward pass: random state kept, the model's own errors said with what was fed."""
         states = (random.getstate(), np.random.get_state()) if getattr(self.backend, "random", True) else None
         try:
@@ -240,20 +243,22 @@ class Scope:
         yield from feeding.batches(images, batch, skipped, self.preprocess, self.plan)
 
     def _target(self, target: Any) -> Target | None:
-        if target is None:
-            return None
-        if not self.backend.gradients:
+        if target is not None and not self.backend.gradients:
             raise GradientsUnavailable(
                 f"the {self.backend.name} backend gives no gradients: capture without target=, or open the model that"
                 " the file was made from, in the framework that trained it"
             )
+        return self.aim(target)
+
+    def aim(self, target: Any) -> Target | None:
+        """A label as its class index; a class index or a function as it is. Raises `BadOption` with near labels."""
         if isinstance(target, str):
             if self.labels is None or target not in self.labels:
                 raise BadOption(f"no class {target!r}.{near(target, self.labels or ())} Use a class index")
             return self.labels.index(target)
         return target
 
-    def _said(self, aim: Target | None) -> str:
+    def said(self, aim: Target | None) -> str:
         """The target in words, as it stands on pictures."""
         if aim is None:
             return ""

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from .backends import Captured
+from .backends.outputs import scored
 from .errors import BadOption
 from .featuremap import FeatureMap
 from .feeding import Fed, whole_batches
@@ -98,7 +99,8 @@ class Rerun:
         raise IndexError(at)
 
     def captured(self, inputs: np.ndarray) -> FeatureMap:
-        return self._captured(inputs, self.path, self.channels, self.target)
+        found = self._captured(inputs, self.path, self.channels, self.target)
+        return replace(found, origin=replace(self, batches=(inputs,)))
 
     def aimed(self, target: Any) -> tuple[Any, str]:
         aim = self.target if target is None else self.scope.aim(target)
@@ -139,28 +141,3 @@ class Rerun:
             runs.append(run)
         (found,) = joined(runs).values()
         return found
-
-
-def scored(output: np.ndarray, target: Any, axes: str) -> np.ndarray:
-    """float64 `[image]`: one class's score of an output, over all its places, or what a function of the output gives.
-
-    The function is given the output of one image at a time, as numpy with its own axes.
-    """
-    if "b" not in axes:
-        raise BadOption(f"the model's output has the axes {axes}, so it holds no score for each image")
-    rows = np.moveaxis(output, axes.index("b"), 0)
-    if callable(target):
-        return np.array([float(np.sum(target(output.take([at], axes.index("b"))))) for at in range(len(rows))])
-    if "c" not in axes:
-        raise BadOption(
-            f"the model's output has the axes {axes}, so it has no classes to aim at: give target= as a function"
-        )
-    classes = np.moveaxis(output, (axes.index("b"), axes.index("c")), (0, -1)).reshape(
-        len(rows), -1, output.shape[axes.index("c")]
-    )
-    if not -classes.shape[-1] <= target < classes.shape[-1]:
-        raise BadOption(
-            f"target={target}: the model's output has {classes.shape[-1]} classes, 0 to {classes.shape[-1] - 1}"
-        )
-    found: np.ndarray = classes[..., target].sum(1, dtype=np.float64)
-    return found

@@ -23,6 +23,7 @@ from ..errors import BackendMissing, BackendSkipped, ModelNotReadable, TrustRequ
 from ..layer import Layer
 
 Target = int | Callable[[Any], Any]
+Change = Callable[[np.ndarray], np.ndarray]
 GROUP = "layerscope.backends"
 
 
@@ -75,6 +76,8 @@ class Backend(Protocol):
     `batch` is an array in the model's own input axes, a tuple of such arrays (several inputs) or a dict (inputs by
     name); the framework's own tensors are taken as they are. A backend with `picks = True` takes one more argument,
     `capture(..., picks={path: Pick})`, and leaves out other channels before it copies; the rest are cut afterwards.
+    `scores(model, batch, target, changes)`, optional, gives a target's number for each image, float64 `[image]`, where
+    `changes` (path -> `Change`) is given what a layer returns, in its own axes, and says what the model goes on with.
     One with `random = False` runs nothing that draws from Python's or numpy's random numbers: nobody needs to keep their
     state around it, which takes 0.1 ms.
     """

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from ..errors import ModelNotReadable
 from ..layer import Layer
-from . import Captured, Evidence, Facts, Target
+from . import Captured, Change, Evidence, Facts, Target
 from .jax_evidence import evidence
 from .jax_facts import digest, facts
 from .jax_field import fields
@@ -17,8 +17,10 @@ from .jax_gradients import gradients
 from .jax_model import JaxModel
 from .jax_outputs import first_image
 from .jax_recorder import Recorder
+from .jax_scores import scores
 from .jax_table import Tabulator
 from .jax_watch import Stop, Watch
+from .outputs import first_input
 
 
 class JaxBackend:
@@ -55,8 +57,7 @@ class JaxBackend:
         self, model: Any, batch: Any, paths: Sequence[str], target: Target | None = None
     ) -> dict[str, Captured]:
         opened = _opened(model)
-        names = {other: path for path, others in opened.aliases().items() for other in others}
-        recorder = Recorder(paths, names)
+        recorder = Recorder(paths, _names(opened))
         watch = Watch(recorder.ended, wants=recorder.wants)
         try:
             opened.run(batch, watch)
@@ -69,6 +70,16 @@ class JaxBackend:
             return captured
         found = gradients(opened, batch, recorder.captured, dict.fromkeys(results.values()), target)
         return {name: replace(captured[name], gradient=found[key]) for name, key in results.items()}
+
+    def scores(self, model: Any, batch: Any, target: Target, changes: Mapping[str, Change]) -> list[float]:
+        """The target's number for each image, with other values in the place of what some layers return."""
+        opened = _opened(model)
+        return scores(opened, batch, target, changes, _names(opened), len(first_input(batch)))
+
+
+def _names(model: JaxModel) -> dict[str, str]:
+    """The path of each module by its other paths."""
+    return {other: path for path, others in model.aliases().items() for other in others}
 
 
 def _readers() -> list[Callable[[Any], JaxModel | None]]:

@@ -84,6 +84,10 @@ class Engine:
         """Some indices of one axis, in their order."""
         raise NotImplementedError
 
+    def like(self, values: np.ndarray, tensor: Any) -> Any:
+        """Numbers as a tensor of the framework, of the type and on the device of another."""
+        return values.astype(tensor.dtype)
+
     def kept(self, layer: Any) -> Callable[[], None]:
         """What puts a layer's own record of its losses back."""
         raise NotImplementedError

@@ -88,6 +88,9 @@ class TensorflowEngine(Keras3Engine):
         # a tensor of a graph under construction has no `numpy`
         return isinstance(value, self.tensor) and hasattr(value, "numpy")
 
+    def like(self, values: np.ndarray, tensor: Any) -> Any:
+        return self.lib.cast(self.lib.convert_to_tensor(values), tensor.dtype)
+
     def raw(self, variable: Any) -> Any:
         return variable._value.read_value()
 
@@ -125,6 +128,9 @@ class TorchEngine(Keras3Engine):
             tensor = tensor.float()
         return np.asarray(tensor.numpy())
 
+    def like(self, values: np.ndarray, tensor: Any) -> Any:
+        return self.lib.from_numpy(np.ascontiguousarray(values)).to(tensor.device, tensor.dtype)
+
     def frozen(self, variable: Any) -> Any:
         return self.raw(variable).detach().clone()
 
@@ -156,6 +162,9 @@ class JaxEngine(Keras3Engine):
     def concrete(self, value: Any) -> bool:
         # While it differentiates, JAX runs the model on tracers that stand for the numbers.
         return isinstance(value, self.tensor) and (self.gradients or not isinstance(value, self.lib.core.Tracer))
+
+    def like(self, values: np.ndarray, tensor: Any) -> Any:
+        return self.lib.numpy.asarray(values, tensor.dtype)
 
     def frozen(self, variable: Any) -> Any:
         return self.raw(variable)

@@ -11,15 +11,17 @@ import numpy as np
 
 from ..errors import LayerNotCalled, LayerNotFound, near
 from ..layer import Layer, called, split_call
-from . import Captured, Evidence, Facts, Pick, Target
+from . import Captured, Change, Evidence, Facts, Pick, Target
 from .keras_engine import Engine, host
 from .keras_evidence import evidence
 from .keras_facts import digest, facts
 from .keras_gradients import with_gradients
 from .keras_names import is_graph
 from .keras_outputs import parts
+from .keras_scores import scores
 from .keras_table import Tabulator
 from .keras_watch import Call, Stop, run
+from .outputs import first_input
 
 
 class WatchingBackend:
@@ -74,6 +76,11 @@ class WatchingBackend:
         if target is None:
             return captured
         return with_gradients(model, lambda: forward(model, batch, on), on, captured, target, recorder.pick)
+
+    def scores(self, model: Any, batch: Any, target: Target, changes: Mapping[str, Change]) -> list[float]:
+        """The target's number for each image, with other values in the place of what some layers return."""
+        on = self.engine()
+        return scores(model, lambda: forward(model, batch, on), on, target, changes, len(first_input(batch)))
 
     def evidence(self, model: Any, batch: Any) -> Evidence | None:
         """What reaches the first BatchNormalization, against what it has seen in training."""

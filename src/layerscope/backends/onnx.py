@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +12,9 @@ import onnx
 import onnxruntime
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # its types are a package of their own
 
-from ..errors import GradientsUnavailable, LayerNotCalled, LayerNotFound, ModelNotReadable, near
+from ..errors import BadOption, GradientsUnavailable, LayerNotCalled, LayerNotFound, ModelNotReadable, near
 from ..layer import Layer, split_call
-from . import Captured, Evidence, Facts, Input, Target
+from . import Captured, Change, Evidence, Facts, Input, Target
 from .graph_codes import described, recipe_of_range
 from .graph_runs import Sessions, first_image, joined, singles
 from .onnx_axes import AxesFlow
@@ -24,13 +22,12 @@ from .onnx_cut import cut
 from .onnx_evidence import first_norm, own_scaling
 from .onnx_field import FieldFlow
 from .onnx_layers import indexed, inferred_shapes, layer_of, map_shapes, together
+from .onnx_metadata import RECIPE, labels, read, stated_sizes
 from .onnx_model import OnnxModel, Output
 from .onnx_run import TEXT, Feeds, Session, feeds_of
 from .onnx_weights import weights_of
+from .outputs import scored
 
-RECIPE = "layerscope.preprocess"
-LABELS = "layerscope.labels"
-LONGEST_TEXT = 1 << 20
 WAY = "export the model with a free batch axis"
 
 
@@ -44,6 +41,7 @@ class OnnxBackend:
     def __init__(self, threads: int | None = None) -> None:
         self.threads = threads
         self._sessions: Sessions[Session] = Sessions()
+        self._outputs: dict[str, str] = {}
 
     def owns(self, model: Any) -> bool:
         return isinstance(model, onnx.ModelProto | OnnxModel)
@@ -107,6 +105,55 @@ class OnnxBackend:
         }
         return {name: found[each.tensor] for name, each in wanted.items()}
 
+    def scores(self, model: Any, batch: Any, target: Target, changes: Mapping[str, Change]) -> np.ndarray:
+        """The target's number for each image, with other values in the place of what a layer returns.
+
+        With a change the graph runs to the layer, and from it to the end. A function as target is given the output of one image
+        as numpy.
+        """
+        held = _held(model)
+        if held.final is None:
+            raise BadOption("the model has no output to aim at")
+        feeds, final = feeds_of(held.graph, batch), held.final.tensor
+        axes = self._final_axes(held, feeds)
+        if not changes:
+            return scored(self.capture(model, batch, [""])[""].values, target, axes)
+        ((path, change),) = changes.items()
+        (place,) = _wanted(held, [path]).values()
+        if place.tensor in held.graph.codes or place.tensor in held.graph.attention_maps:
+            raise BadOption(f"{path!r} is shown as other values than the graph goes on with, so they can't be changed")
+        (before,) = self.capture(model, batch, [path]).values()
+        after = np.asarray(change(before.values), before.values.dtype)
+        return scored(after if place.tensor == final else self._rest(held, feeds, place.tensor, after), target, axes)
+
+    def _final_axes(self, held: OnnxModel, feeds: Feeds) -> str:
+        """The axes of the model's output; found once for each model, as a combination asks for many scores."""
+        assert held.final is not None
+        final, key = held.final.tensor, held.digest
+        if key not in self._outputs:
+            shapes = self._shapes(held, first_image(held.graph.fixed, feeds), (final,))
+            self._outputs = {key: AxesFlow(held.graph, shapes).axes[final]}
+        return self._outputs[key]
+
+    def _rest(self, held: OnnxModel, feeds: Feeds, tensor: str, values: np.ndarray) -> np.ndarray:
+        """The model's output where `tensor` holds these values."""
+        assert held.final is not None
+        final, kind = held.final.tensor, onnx.helper.np_dtype_to_tensor_dtype(values.dtype)
+        given = onnx.helper.make_tensor_value_info(tensor, kind, [None] * values.ndim)
+
+        def made() -> Session:
+            rest = cut(held.graph, (final,), held.files, given=given)
+            return Session(held.graph, (final,), held.files, self.threads, rest)
+
+        session = held.sessions.get(("from", tensor, final, self.threads), made) if held.path else made()
+        apart = singles(held.graph.fixed, feeds, WAY)
+        if apart is None:
+            return session.run({**feeds, tensor: values})[0]
+        flow = AxesFlow(held.graph, self._shapes(held, apart[0], (tensor, final)))
+        axis = flow.axes[tensor].index("b")
+        found = [session.run({**each, tensor: values.take([at], axis)}) for at, each in enumerate(apart)]
+        return joined(found, (final,), flow, str)[0]
+
     def digest(self, model: Any) -> str:
         """The checksum of the file, or of the proto as it is now."""
         return _held(model).digest
@@ -117,7 +164,7 @@ class OnnxBackend:
         graph, said = held.graph, {each.key: each.value for each in held.proto.metadata_props}
         known = {each.name: each.shape for each in graph.takes.values()}
         flow = AxesFlow(graph, {name: tuple(size or 1 for size in shape) for name, shape in known.items() if shape})
-        recipe, source = _read(said, RECIPE), "the model's metadata"
+        recipe, source = read(said, RECIPE), "the model's metadata"
         if recipe is None:
             recipe, source = own_scaling(graph)
         first = next(iter(graph.takes.values()), None)
@@ -129,7 +176,7 @@ class OnnxBackend:
                 Input(
                     each.name,
                     flow.axes[each.name],
-                    _stated_sizes(said, flow.axes[each.name], known[each.name] or ()),
+                    stated_sizes(said, flow.axes[each.name], known[each.name] or ()),
                     "float32" if each.codes and each.dtype == np.int8 else each.own,
                     described(*each.codes, str(each.dtype)) if each.codes else "",
                 )
@@ -139,7 +186,7 @@ class OnnxBackend:
             framework=f"onnxruntime {onnxruntime.__version__}",
             recipe=recipe,
             source=source,
-            labels=_labels(said),
+            labels=labels(said),
         )
 
     def evidence(self, model: Any, batch: Any) -> Evidence | None:
@@ -243,49 +290,3 @@ def _refuse(held: OnnxModel, path: str) -> NoReturn:
     if any(each.name == path for each in graph.inputs):
         raise LayerNotCalled(f"{path!r} is the model's input, not a layer: the batch itself is its value")
     raise LayerNotFound(f"no layer {path!r}.{near(path, held.names)} `layers()` lists them all")
-
-
-def _read(said: Mapping[str, str], key: str) -> Any:
-    if key not in said:
-        return None
-    try:
-        return json.loads(said[key])
-    except ValueError as error:
-        raise ModelNotReadable(f"the metadata {key!r} of the model is no JSON: {error}") from error
-
-
-def _labels(said: Mapping[str, str]) -> tuple[str, ...] | None:
-    """The class names: layerscope's own entry, `names` of Ultralytics (a dict as text), `labels` or `classes` as JSON."""
-    if LABELS in said:
-        text = said[LABELS]
-        names = _read(said, LABELS) if text.lstrip().startswith("[") else text.splitlines()
-        return tuple(str(each) for each in names)
-    for key in ("names", "labels", "classes"):
-        found = _literal(said.get(key, ""))
-        if isinstance(found, dict) and set(found) == set(range(len(found))):
-            found = [found[at] for at in range(len(found))]
-        if isinstance(found, list) and found and all(isinstance(each, str) for each in found):
-            return tuple(found)
-    return None
-
-
-def _literal(text: str) -> Any:
-    """What a text of JSON or of Python's literals says, `None` where it is neither or too long. Nothing in it is run."""
-    if not 0 < len(text) <= LONGEST_TEXT:
-        return None
-    for read in (json.loads, ast.literal_eval):
-        try:
-            return read(text)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):  # someone else's entry under the same key
-            continue
-    return None
-
-
-def _stated_sizes(said: Mapping[str, str], axes: str, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-    """The shape with height and width of `imgsz` (Ultralytics) where the model leaves both free."""
-    found = _literal(said.get("imgsz", ""))
-    sides = [found, found] if isinstance(found, int) else found
-    whole = isinstance(sides, list) and len(sides) == 2 and all(type(each) is int and each > 0 for each in sides)
-    if not whole or axes != "bchw" or shape[2:] != (None, None):
-        return shape
-    return (*shape[:2], *sides)

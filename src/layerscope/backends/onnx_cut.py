@@ -55,9 +55,16 @@ class Cut:
         return digest.digest()
 
 
-def cut(graph: Graph, tensors: Sequence[str], files: SideFiles | None, cast: Sequence[str] = ()) -> Cut:
+def cut(
+    graph: Graph,
+    tensors: Sequence[str],
+    files: SideFiles | None,
+    cast: Sequence[str] = (),
+    given: onnx.ValueInfoProto | None = None,
+) -> Cut:
     """The part of a model that gives `tensors`: only the nodes and weights that they need.
 
+    `given` is a tensor of the graph that becomes an input: what makes it is left out.
     Codes come out as the values they stand for, the tensors in `cast` as float32. `files` are the side files with its weights.
     Weights of more than 1 MB aren't serialised, so protobuf's limit of 2 GB doesn't hold for them; raises
     `ModelNotReadable` where the rest is over it.
@@ -65,10 +72,12 @@ def cut(graph: Graph, tensors: Sequence[str], files: SideFiles | None, cast: Seq
     made = empty_like(graph)
     decoding = {name for each in tensors if each in graph.codes for name in graph.codes[each].names}
     returned = {graph.attention_maps[each] for each in tensors if each in graph.attention_maps}
-    steps = graph.ancestors((*tensors, *decoding))
+    steps = graph.ancestors((*tensors, *decoding), given.name if given else "")
     nodes = [graph.nodes[at] if at in returned else graph.own[at] for at in steps]
     needed = {name for node in nodes for name in needs(node)} | set(tensors) | decoding
     made.graph.input.extend(graph.inputs)
+    if given:
+        made.graph.input.append(given)
     made.graph.node.extend(with_inside_loaded(each, files) for each in nodes)
     weights, outside = {}, []
     for name in graph.initializers:

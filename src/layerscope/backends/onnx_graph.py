@@ -192,9 +192,10 @@ class Graph:
             name = node.input[0]
         return name
 
-    def ancestors(self, tensors: Iterable[str]) -> list[int]:
-        """The nodes that must run to make `tensors`, in the graph's order."""
-        return ancestors(tensors, self.made_by, lambda at: needs(self.nodes[at]))
+    def ancestors(self, tensors: Iterable[str], given: str = "") -> list[int]:
+        """The nodes that must run to make `tensors`, in the graph's order; those that make `given` needn't."""
+        made_by = {name: at for name, at in self.made_by.items() if name != given} if given else self.made_by
+        return ancestors(tensors, made_by, lambda at: needs(self.nodes[at]))
 
 
 def needs(node: onnx.NodeProto) -> Iterator[str]:

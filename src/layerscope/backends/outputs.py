@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ..errors import BadOption, GradientsUnavailable
 from . import Target
 
@@ -87,6 +89,41 @@ class Aim:
         axis = self.classes(main)
         return self.total(self.take(main, _index(target, main.shape[axis]), axis))
 
+    def of_images(self, output: Any, target: Target, count: int) -> list[float]:
+        """The target's number for each of `count` images; a function that gives one for all is asked image by image."""
+        if callable(target):
+            found = self._given(target(output))
+            if tuple(found.shape) == (count,):
+                return [float(each) for each in found]
+            if count == 1:
+                return [float(self.total(found))]
+            parts = (self._cut(output, at, count) for at in range(count))
+            return [float(self.total(self._given(target(part)))) for part in parts]
+        main = self.main(output)
+        if main is None or len(main.shape) < 2 or main.shape[0] != count:
+            raise BadOption(
+                "the model's output has no class scores for each image: give target= as a function of the output"
+            )
+        axis = self.classes(main)
+        taken = self.take(main, _index(target, main.shape[axis]), axis)
+        return [float(self.total(taken[at])) for at in range(count)]
+
+    def _cut(self, output: Any, at: int, count: int) -> Any:
+        """The output for one image, of the same structure."""
+        if self.is_array(output):
+            return output[at : at + 1] if len(output.shape) and output.shape[0] == count else output
+        # Outputs of transformers are both a mapping and a dataclass, and only as that keep their fields' names.
+        if is_record(output):
+            fields = {each.name: getattr(output, each.name) for each in dataclasses.fields(output)}
+            return dataclasses.replace(output, **{name: self._cut(each, at, count) for name, each in fields.items()})
+        if isinstance(output, Mapping):
+            return {name: self._cut(each, at, count) for name, each in output.items()}
+        if isinstance(output, tuple) and hasattr(output, "_fields"):
+            return type(output)(*(self._cut(each, at, count) for each in output))
+        if isinstance(output, tuple | list):
+            return type(output)(self._cut(each, at, count) for each in output)
+        return output
+
     def _given(self, aim: Any) -> Any:
         if not self.is_array(aim):
             raise GradientsUnavailable(
@@ -107,3 +144,35 @@ def _index(target: Any, count: int) -> int:
     if not -count <= index < count:
         raise BadOption(f"target={index}: the model's output has {count} classes, 0 to {count - 1}")
     return index % count
+
+
+def first_input(batch: Any) -> Any:
+    """The first array of a batch, whose rows are the images."""
+    while isinstance(batch, Mapping | tuple | list):
+        batch = next(iter(batch.values())) if isinstance(batch, Mapping) else batch[0]
+    return batch
+
+
+def scored(output: np.ndarray, target: Any, axes: str) -> np.ndarray:
+    """float64 `[image]`: one class's score of an output, over all its places, or what a function of the output gives.
+
+    The function is given the output of one image at a time, as numpy with its own axes.
+    """
+    if "b" not in axes:
+        raise BadOption(f"the model's output has the axes {axes}, so it holds no score for each image")
+    rows = np.moveaxis(output, axes.index("b"), 0)
+    if callable(target):
+        return np.array([float(np.sum(target(output.take([at], axes.index("b"))))) for at in range(len(rows))])
+    if "c" not in axes:
+        raise BadOption(
+            f"the model's output has the axes {axes}, so it has no classes to aim at: give target= as a function"
+        )
+    classes = np.moveaxis(output, (axes.index("b"), axes.index("c")), (0, -1)).reshape(
+        len(rows), -1, output.shape[axes.index("c")]
+    )
+    if not -classes.shape[-1] <= target < classes.shape[-1]:
+        raise BadOption(
+            f"target={target}: the model's output has {classes.shape[-1]} classes, 0 to {classes.shape[-1] - 1}"
+        )
+    found: np.ndarray = classes[..., target].sum(1, dtype=np.float64)
+    return found

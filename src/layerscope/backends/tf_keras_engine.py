@@ -73,6 +73,9 @@ class TfKerasEngine(Engine):
     def picked(self, tensor: Any, numbers: Sequence[int], axis: int) -> Any:
         return tf.gather(tensor, list(numbers), axis=axis)
 
+    def like(self, values: np.ndarray, tensor: Any) -> Any:
+        return tf.cast(tf.convert_to_tensor(values), tensor.dtype)
+
     def raw(self, variable: Any) -> Any:
         # mixed precision shows a cast of what is kept
         kept = getattr(variable, "_variable", variable)

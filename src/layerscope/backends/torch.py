@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,16 @@ from torch.nn.parameter import UninitializedParameter
 
 from ..errors import ModelNotReadable
 from ..layer import Layer
-from . import Captured, Evidence, Facts, Pick, Target
+from . import Captured, Change, Evidence, Facts, Pick, Target
+from .outputs import first_input
 from .torch_evidence import evidence
 from .torch_facts import digest, facts
 from .torch_hf import from_hf
 from .torch_load import load, load_weights
 from .torch_models import from_timm, from_torchvision
-from .torch_run import Stop, fed, first_image, left_as_found, unwrapped
+from .torch_run import AIM, Stop, fed, first_image, left_as_found, unwrapped
 from .torch_table import DryRunWatch, Record
-from .torch_take import GradientTaker, Taker, Wanted
+from .torch_take import Changer, GradientTaker, Taker, Wanted
 from .torch_watch import makes_weights
 
 
@@ -85,21 +86,37 @@ class TorchBackend:
         model = _readable(model)
         wanted = [Wanted.find(model, path, (picks or {}).get(path)) for path in paths]
         taker = Taker(wanted) if target is None else GradientTaker(wanted)
-        with left_as_found(model, gradients=target is not None) as added, ExitStack() as watching:
-            for module in dict.fromkeys(each.source for each in wanted if isinstance(each.source, torch.nn.Module)):
-                added.append(module.register_forward_hook(taker.hook))
-            for watch in taker.watches():
-                added += watch.hooked(model)
-                watching.enter_context(watch)
-            try:
-                output = fed(model, batch)
-                if isinstance(taker, GradientTaker):
-                    assert target is not None
-                    taker.differentiate(output, target)
-            except Stop as stop:
-                if stop.of is not taker:
-                    raise
+        with _watched(model, taker, gradients=target is not None):
+            output = fed(model, batch)
+            if isinstance(taker, GradientTaker):
+                assert target is not None
+                taker.differentiate(output, target)
         return taker.results()
+
+    def scores(self, model: Any, batch: Any, target: Target, changes: Mapping[str, Change]) -> list[float]:
+        """The target's number for each image, with other values in the place of what some layers return."""
+        model = _readable(model)
+        changer = Changer([Wanted.find(model, path) for path in changes], changes)
+        with _watched(model, changer):
+            found = AIM.of_images(fed(model, batch), target, len(first_input(batch)))
+        changer.results()
+        return found
+
+
+@contextmanager
+def _watched(model: torch.nn.Module, taker: Taker, gradients: bool = False) -> Iterator[None]:
+    """Around a run in which `taker` sees what it wants, which it may end early; nothing is left behind."""
+    with left_as_found(model, gradients) as added, ExitStack() as watching:
+        for module in dict.fromkeys(each.source for each in taker.wanted if isinstance(each.source, torch.nn.Module)):
+            added.append(module.register_forward_hook(taker.hook))
+        for watch in taker.watches():
+            added += watch.hooked(model)
+            watching.enter_context(watch)
+        try:
+            yield
+        except Stop as stop:
+            if stop.of is not taker:
+                raise
 
 
 def _readable(model: Any) -> torch.nn.Module:

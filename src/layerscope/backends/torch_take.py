@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from ..errors import GradientsUnavailable, LayerNotCalled, LayerNotFound, near
+from ..errors import BadOption, GradientsUnavailable, LayerNotCalled, LayerNotFound, near
 from ..layer import split_call
-from . import Captured, Pick, Target
+from . import Captured, Change, Pick, Target
 from . import torch_attention as attention
 from .torch_run import Stop, aim_at, as_captured, main_part, parts_of
 from .torch_watch import FUNCTION, FunctionWatch, ModuleWatch
@@ -227,3 +227,37 @@ class GradientTaker(Taker):
             values = np.zeros_like(captured.values) if gradient is None else as_captured(gradient, wanted.pick).values
             taken.append((wanted, call, replace(captured, gradient=values)))
         self.taken = taken
+
+
+class Changer(Taker):
+    """Puts other values in the place of what layers return."""
+
+    def __init__(self, wanted: Sequence[Wanted], changes: Mapping[str, Change]) -> None:
+        super().__init__(wanted)
+        self.changes = changes
+        self.endless = True
+        self.changed: torch.Tensor | None = None
+
+    def hook(self, module: torch.nn.Module, given: Any, output: Any) -> Any:
+        self.changed = None
+        super().hook(module, given, output)
+        if self.changed is not None and not isinstance(output, torch.Tensor):
+            raise BadOption(f"a {type(module).__name__} returns several tensors, so what it returns can't be changed")
+        return self.changed
+
+    def attended(self, name: str, module: torch.nn.Module, weights: torch.Tensor, found: str) -> torch.Tensor | None:
+        self.changed = None
+        super().attended(name, module, weights, found)
+        return self.changed
+
+    def operated(
+        self, name: str, module: torch.nn.Module, address: str, function: str, out: torch.Tensor, in_place: bool
+    ) -> torch.Tensor | None:
+        self.changed = None
+        super().operated(name, module, address, function, out, in_place)
+        return out.copy_(self.changed) if in_place and self.changed is not None else self.changed
+
+    def take(self, wanted: Wanted, call: int, tensor: torch.Tensor) -> None:
+        values = self.changes[wanted.path](as_captured(tensor).values)
+        self.changed = torch.from_numpy(np.ascontiguousarray(values)).to(tensor.device, tensor.dtype)
+        self.taken.append((wanted, call, Captured(values)))

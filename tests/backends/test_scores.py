@@ -1,0 +1,200 @@
+"""Scores with other values in the place of what a layer returns, on every backend that has them, against the model by hand."""
+
+import numpy as np
+import pytest
+
+import layerscope as ls
+
+
+def weights():
+    random = np.random.default_rng(4)
+    return (
+        random.normal(size=(5, 3, 3, 3)).astype(np.float32),
+        random.normal(size=5).astype(np.float32),
+        random.normal(size=(4, 5)).astype(np.float32),
+    )
+
+
+def expected(images, without=None):
+    """`[image, class]` in numpy; `without` names the channel of each image that is set to 0."""
+    kernel, bias, head = weights()
+    windows = np.lib.stride_tricks.sliding_window_view(images, (3, 3), (2, 3))
+    maps = np.maximum(np.einsum("bchwyx,ocyx->bohw", windows, kernel) + bias[:, None, None], 0)
+    if without is not None:
+        maps[np.arange(len(images)), without] = 0
+    return maps.mean((2, 3)) @ head.T
+
+
+def in_torch():
+    torch = pytest.importorskip("torch", reason="this backend's framework")
+    from torch import nn
+
+    kernel, bias, head = map(torch.from_numpy, weights())
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.relu, self.head = nn.Conv2d(3, 5, 3), nn.ReLU(), nn.Linear(5, 4, bias=False)
+            self.conv.weight.data, self.conv.bias.data, self.head.weight.data = kernel, bias, head
+
+        def forward(self, x):
+            return self.head(self.relu(self.conv(x)).mean((2, 3)))
+
+    return ls.open(Net().eval(), preprocess=None), lambda images: images
+
+
+def in_keras():
+    keras = pytest.importorskip("keras", reason="this backend's framework")
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            layers.Conv2D(5, 3, name="conv"),
+            layers.ReLU(name="relu"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(4, use_bias=False, name="head"),
+        ]
+    )
+    model.build((None, 8, 8, 3))
+    kernel, bias, head = weights()
+    model.set_weights([kernel.transpose(2, 3, 1, 0), bias, head.T])
+    return ls.open(model, preprocess=None), lambda images: images.transpose(0, 2, 3, 1)
+
+
+def in_jax():
+    pytest.importorskip("flax", reason="this backend's framework")
+    from flax import nnx
+
+    kernel, bias, head = weights()
+
+    class Relu(nnx.Module):
+        def __call__(self, x):
+            return nnx.relu(x)
+
+    class Net(nnx.Module):
+        def __init__(self, rngs):
+            self.conv, self.relu = nnx.Conv(3, 5, (3, 3), padding="VALID", rngs=rngs), Relu()
+            self.head = nnx.Linear(5, 4, use_bias=False, rngs=rngs)
+            self.conv.kernel[...] = kernel.transpose(2, 3, 1, 0)
+            self.conv.bias[...] = bias
+            self.head.kernel[...] = head.T
+
+        def __call__(self, x):
+            return self.head(self.relu(self.conv(x)).mean((1, 2)))
+
+    return ls.open(Net(nnx.Rngs(0)), preprocess=None), lambda images: images.transpose(0, 2, 3, 1)
+
+
+def in_onnx():
+    onnx = pytest.importorskip("onnx", reason="this backend's framework")
+    kernel, bias, head = weights()
+    make = onnx.helper.make_node
+    graph = onnx.helper.make_graph(
+        [
+            make("Conv", ["x", "kernel", "bias"], ["conv"], name="conv"),
+            make("Relu", ["conv"], ["relu"], name="relu"),
+            make("GlobalAveragePool", ["relu"], ["pool"], name="pool"),
+            make("Flatten", ["pool"], ["flat"], name="flat"),
+            make("Gemm", ["flat", "head"], ["scores"], name="head", transB=1),
+        ],
+        "net",
+        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["n", 3, 8, 8])],
+        [onnx.helper.make_tensor_value_info("scores", onnx.TensorProto.FLOAT, ["n", 4])],
+        [
+            onnx.numpy_helper.from_array(each, name)
+            for name, each in (("kernel", kernel), ("bias", bias), ("head", head))
+        ],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    return ls.open(model, preprocess=None), lambda images: images
+
+
+MAKERS = {"torch": in_torch, "keras": in_keras, "jax": in_jax, "onnx": in_onnx}
+
+
+@pytest.fixture(scope="module", params=sorted(MAKERS))
+def made(request):
+    return MAKERS[request.param]()
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(0).normal(size=(3, 3, 8, 8)).astype(np.float32)
+
+
+def test_scores_of_a_class(made, images):
+    scope, own = made
+    found = scope.backend.scores(scope.model, own(images), 2, {})
+    np.testing.assert_allclose(found, expected(images)[:, 2], rtol=1e-4)
+
+
+def test_scores_of_a_function_for_all_images_and_for_one(made, images):
+    scope, own = made
+    for target in (
+        lambda out: out[:, 1] * 2,
+        lambda out: (out[:, 1] * 2).sum() if hasattr(out, "sum") else 2 * out[0, 1],
+    ):
+        found = scope.backend.scores(scope.model, own(images), target, {})
+        np.testing.assert_allclose(found, expected(images)[:, 1] * 2, rtol=1e-4)
+
+
+def test_a_channel_of_each_image_is_taken_away(made, images):
+    scope, own = made
+    fm = scope.capture(own(images), "relu")["relu"]
+    axis = fm.layer.axes.index("c")
+    seen = []
+
+    def change(values):
+        seen.append(values.copy())
+        changed = np.moveaxis(values.copy(), axis, 1)
+        changed[np.arange(3), [4, 0, 2]] = 0
+        return np.moveaxis(changed, 1, axis)
+
+    found = scope.backend.scores(scope.model, own(images), 3, {"relu": change})
+    np.testing.assert_allclose(found, expected(images, [4, 0, 2])[:, 3], rtol=1e-4)
+    np.testing.assert_allclose(np.moveaxis(seen[0], axis, -1), fm.values, rtol=1e-6)
+    # Nothing of it is left.
+    np.testing.assert_allclose(scope.backend.scores(scope.model, own(images), 3, {}), expected(images)[:, 3], rtol=1e-4)
+
+
+def test_the_model_is_as_before_when_the_change_fails(made, images):
+    scope, own = made
+
+    def change(values):
+        raise ZeroDivisionError("in the middle")
+
+    with pytest.raises(Exception, match="in the middle"):
+        scope.backend.scores(scope.model, own(images), 3, {"relu": change})
+    np.testing.assert_allclose(scope.backend.scores(scope.model, own(images), 3, {}), expected(images)[:, 3], rtol=1e-4)
+
+
+def test_a_layer_that_does_not_exist(made, images):
+    scope, own = made
+    with pytest.raises((ls.LayerNotFound, ls.LayerNotCalled), match="relo"):
+        scope.backend.scores(scope.model, own(images), 3, {"relo": lambda values: values})
+
+
+def test_both_maps_by_scores_are_the_same_everywhere(made, images):
+    scope, own = made
+    fm = scope.capture(own(images), "relu")["relu"]
+    loss = expected(images)[:, 3, None] - np.stack([expected(images, [at] * 3)[:, 3] for at in range(5)], 1)
+    weights = loss / np.abs(expected(images)[:, 3, None])
+    by_hand = np.einsum("bhwc,bc->bhw", fm.values, weights)
+    np.testing.assert_allclose(ls.ablation_cam(fm, 3).values[..., 0], by_hand, rtol=1e-3, atol=1e-5)
+    assert np.isfinite(ls.score_cam(fm, 3).values).all()
+
+
+def test_tflite_has_scores_by_its_output_and_refuses_changes(images):
+    tensorflow = pytest.importorskip("tensorflow", reason="makes the file")
+    pytest.importorskip("ai_edge_litert", reason="this backend's framework")
+    keras = pytest.importorskip("keras", reason="the model is one of Keras")
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("the converter takes Keras models on TensorFlow")
+    scope, own = in_keras()
+    content = tensorflow.lite.TFLiteConverter.from_keras_model(scope.model).convert()
+    lite = ls.open(content, preprocess=None)
+    path = next(each.path for each in lite.layers(own(images)[:1]) if each.channels == 5)
+    fm = lite.capture(own(images)[:1], path)[path]
+    same = scope.capture(own(images)[:1], "relu")["relu"]
+    np.testing.assert_allclose(ls.score_cam(fm, 3).values, ls.score_cam(same, 3).values, rtol=1e-3, atol=1e-5)
+    with pytest.raises(ls.BadOption, match=r"tflite backend can't change.*score_cam"):
+        ls.ablation_cam(fm, 3)

@@ -81,7 +81,10 @@ def attention_rollout(
         last.layer, path=f"{len(layers)} layers", kind=last.layer.kind, axes="bhwc", shape=(1, *grid, 1), grid=None
     )
     layer = replace(layer, prefix=())
-    notes = [f"{head} over heads", "0.5 A + 0.5 I" if residual else "without the residual connection"]
+    notes = [
+        f"{head} over heads",
+        "half of each layer its weights, half the skip connection" if residual else "without the residual connection",
+    ]
     notes += [f"smallest {discard:.0%} of the weights discarded"] if discard else []
     notes.append(f"layers {layers[0].layer.path} to {last.layer.path}")
     whole = replace(last, values=values, layer=layer, channels=(0,), gradient=None, tokens=None, of=1)
@@ -175,4 +178,4 @@ def _step(values: np.ndarray, head: str, discard: float, residual: bool) -> np.n
 
 
 def _shared_notes(fm: FeatureMap) -> tuple[str, ...]:
-    return tuple(each for each in fm.notes if each.startswith("gradients of"))
+    return tuple(each for each in fm.notes if each.startswith("captured with gradients of"))

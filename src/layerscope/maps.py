@@ -76,7 +76,7 @@ class Run:
         self.captured: dict[str, Captured] = {}
         self.provenance = {**provenance, **({"target": target} if target else {})}
         self._each = 8 if target else 4  # a value, and its gradient
-        self.notes = (f"gradients of {target}",) if target else ()
+        self.notes = (f"captured with gradients of {target}",) if target else ()
 
     def bytes(self) -> int:
         """What the maps of this batch take, by the shapes of the dry run."""

@@ -36,7 +36,8 @@ def caption(fm: FeatureMap, scale: Scale | None, shown: str) -> tuple[str, ...]:
     if fm.tokens is not None and fm.tokens.shape[1]:
         names = ", ".join(fm.layer.prefix)
         count = fm.tokens.shape[1]
-        notes.append(f"{count} prefix token{'s' if count > 1 else ''} apart ({names}): strip(fm.prefix()) shows them")
+        tokens, them = ("tokens", "them") if count > 1 else ("token", "it")
+        notes.append(f"{count} prefix {tokens} apart ({names}): strip(fm.prefix()) shows {them}")
     if fm.layer.attention and len(fm.spatial) == 2:
         notes.append(_attention(fm))
     lines = [" · ".join(filter(None, first))]

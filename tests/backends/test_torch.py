@@ -580,7 +580,7 @@ def test_gradients_through_the_scope_make_a_grad_cam():
     cam = ls.weighted(one, one.gradient.mean((0, 1, 2)))
     wanted = (one.gradient.mean((1, 2), keepdims=True) * one.values).sum(-1)
     np.testing.assert_allclose(cam.values[..., 0], wanted, rtol=1e-5, atol=1e-6)
-    assert "gradients of class 3, d" in ls.heatmap(cam).alt()
+    assert "captured with gradients of class 3, d" in ls.heatmap(cam).alt()
     some = ls.open(model, preprocess=None).capture(x, "2", target=3, channels=[4, 1])["2"]
     np.testing.assert_allclose(some.gradient, fm.gradient[..., [4, 1]], atol=1e-7)
 

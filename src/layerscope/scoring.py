@@ -95,7 +95,7 @@ def _masked(values: np.ndarray, one: Origin, step: int) -> Iterator[np.ndarray]:
     for channels in _groups(range(values.shape[-1]), step):
         at = list(channels)
         masks = np.moveaxis((values[..., at] - low[at]) / span[at], -1, 0)
-        large = (rows @ masks @ columns.T).astype(np.float32)
+        large = rows @ masks.astype(np.float32) @ columns.T
         if axes.index("h") > axes.index("w"):
             large = large.swapaxes(1, 2)
         shape[axes.index("b")] = len(at)
@@ -107,7 +107,7 @@ def _linear(cells: int, size: int) -> np.ndarray:
     place = ((np.arange(size) + 0.5) * cells / size - 0.5).clip(0, cells - 1)
     low = np.floor(place).astype(int)
     share = place - low
-    found = np.zeros((size, cells))
+    found = np.zeros((size, cells), np.float32)
     found[np.arange(size), low] = 1 - share
     found[np.arange(size), np.minimum(low + 1, cells - 1)] += share
     return found

@@ -1,4 +1,4 @@
-"""`python -m bench [drawing|combining|starting|capture|every_layer]... [--save] [--readme]`."""
+"""`python -m bench [drawing|combining|comparing|starting|activation|capture|every_layer]... [--save] [--readme]`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from importlib import import_module
 from .measure import HERE, machine, saved, shown, written_down
 
 # Capturing last, as it changes how the process keeps memory.
-GROUPS = ("drawing", "combining", "starting", "activation", "capture", "every_layer")
+GROUPS = ("drawing", "combining", "comparing", "starting", "activation", "capture", "every_layer")
 
 
 def main() -> None:

@@ -252,6 +252,13 @@ def test_errors_are_one_line_and_exit_1(capsys, photo, tmp_path, monkeypatch, ar
         cli.main([*arguments, "--debug"])
 
 
+def test_the_scale_can_be_cut_at_percentiles(capsys, photo, tmp_path):
+    to = tmp_path / "a.png"
+    code, _, _ = run(capsys, "show", "demo", photo, "-l", "_swish:1", "--combine", "mean", "--clip", "5:90", "-o", to)
+    assert code == 0
+    assert "cut at the percentiles 5 and 90" in Image.open(to).text["Description"]
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -259,6 +266,8 @@ def test_errors_are_one_line_and_exit_1(capsys, photo, tmp_path, monkeypatch, ar
         ["shw"],
         ["show", "demo"],
         ["show", "demo", "a.jpg", "--scale", "5:1"],
+        ["show", "demo", "a.jpg", "--clip", "99:1"],
+        ["show", "demo", "a.jpg", "--clip", "5"],
         ["show", "demo", "a.jpg", "--channels", "x"],
         ["show", "demo", "a.jpg", "--columns", "0"],
         ["show", "demo", "a.jpg", "--size", "axb"],

@@ -1,16 +1,16 @@
-"""Heat maps, their bars, and overlays that lie on the right pixels."""
+"""Heat maps and their bars."""
+
+import itertools
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 
 import layerscope as ls
+from layerscope import canvas
 from layerscope.canvas import bar_ticks, round_numbers
-from layerscope.encoding import TOP
-from layerscope.preprocess import Recipe
-from layerscope.testing import TinyBackend, TinyModel, tiny_model
+from layerscope.encoding import ABOVE, BELOW, TOP
 
 
 def noise(*shape, seed=0):
@@ -39,7 +39,56 @@ def test_the_bar_has_the_limits_and_round_numbers():
     assert picture.scale.center == 0
     assert round_numbers(-0.3, 1.7) == [0.0, 0.5, 1.0, 1.5]
     assert round_numbers(0, 1e6) == [0, 2e5, 4e5, 6e5, 8e5, 1e6]
-    assert [text for _, text in bar_ticks(ls.Scale((1.0, 1.0 + 1e-9)))] == ["1"]
+    assert [text for _, text in bar_ticks(ls.Scale((1.0, 1.0 + 1e-9)))] == [
+        "1.000000001",
+        "1",
+        "1.0000000002",
+        "1.0000000004",
+        "1.0000000006",
+        "1.0000000008",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("limits", "texts"),
+    [
+        ((0.9998, 1.0002), ["1.0002", "0.9998", "0.9999", "1", "1.0001"]),
+        ((0.005083, 0.0051212), ["0.0051212", "0.005083", "0.00509", "0.0051", "0.00511", "0.00512"]),
+        ((97, 1603), ["1603", "97", "500", "1000", "1500"]),
+        ((0, 123456), ["1.23e5", "0", "5e4", "1e5"]),
+        ((1e-9, 4e-9), ["4e−9", "1e−9", "2e−9", "3e−9"]),
+        ((-3e30, 2e30), ["2e30", "−3e30", "0", "−2e30", "−1e30", "1e30"]),
+        ((-0.25, 1.0), ["1", "−0.25", "0", "0.5"]),
+        ((5e-324, 1e-320), ["1e−320", "4.94e−324"]),
+        ((3.0, 3.0), ["3"]),
+    ],
+)
+def test_ticks_have_the_digits_that_their_range_needs(limits, texts):
+    center = 0.0 if limits[0] < 0 < limits[1] else None
+    assert [text for _, text in bar_ticks(ls.Scale(limits, center=center))] == texts
+
+
+@given(st.floats(-1e9, 1e9), st.floats(-12, 9), st.integers(64, 448), st.sampled_from([(), (ABOVE,), (BELOW, ABOVE)]))
+def test_ticks_are_true_and_their_labels_never_overlap(low, exponent, height, marks):
+    high = low + 10.0**exponent
+    if not low < high:
+        return
+    scale = ls.Scale((low, high))
+    boxes = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            canvas, "write", lambda codes, x, y, ink, inks=None: boxes.append((y, y + ink.shape[0], ink.shape[1]))
+        )
+        bar = canvas.draw_bar(np.zeros((height, 300), np.uint8), 5, 0, height, scale, marks, (low - 1, high + 1))
+    assert bar.height > 0
+    boxes.sort()
+    assert all(before[1] <= after[0] for before, after in itertools.pairwise(boxes))
+    assert boxes[0][0] >= 0
+    assert boxes[-1][1] <= height
+    assert max(each[2] for each in boxes) <= canvas.bar_width(scale, marks, (low - 1, high + 1))
+    assert len(boxes) >= 2 + len(marks), "both limits and every cap have their label"
+    for value, text in bar_ticks(scale):
+        assert float(text.replace("−", "-")) == pytest.approx(value, abs=(high - low) * 0.006)
 
 
 @given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6))
@@ -79,85 +128,6 @@ def test_pca_colours_mark_what_is_not_finite():
     zoom = cell.width // 6
     assert picture.rgb()[cell.y + 2 * zoom, cell.x + 3 * zoom].tolist() == [255, 0, 255]
     assert "variance explained: PC1" in picture.alt()
-
-
-class Brightness(TinyBackend):
-    """A network of one layer that averages blocks of 8 × 8 pixels: where it is bright, the photo was."""
-
-
-def brightness_model():
-    def pooled(x):
-        images, channels, height, width = x.shape
-        return x.reshape(images, channels, height // 8, 8, width // 8, 8).mean((3, 5))
-
-    from layerscope.backends import Facts, Input
-    from layerscope.testing import Step
-
-    return TinyModel(
-        (Step("pool", "Pool", "bchw", pooled),),
-        facts=Facts("brightness", (Input("image", "bchw", (None, 3, None, None)),)),
-    )
-
-
-@pytest.mark.parametrize("recipe", ["shorter", "squash", "letterbox"])
-@pytest.mark.parametrize("turn", [1, 3, 6, 8])
-@pytest.mark.parametrize("smooth", [False, True])
-def test_a_planted_bright_square_comes_back_at_its_place(recipe, turn, smooth, tmp_path):
-    """A bright square of the upright photo must be where the overlay is brightest, through crop, squash, letterbox, EXIF."""
-    height, width, y, x, side = 200, 280, 84, 150, 20
-    upright = np.zeros((height, width, 3), np.uint8)
-    upright[y : y + side, x : x + side] = 255
-    undo = {1: lambda p: p, 3: lambda p: np.rot90(p, 2), 6: lambda p: np.rot90(p, 1), 8: lambda p: np.rot90(p, -1)}
-    exif = Image.Exif()
-    exif[0x0112] = turn
-    Image.fromarray(np.ascontiguousarray(undo[turn](upright))).save(tmp_path / "a.png", exif=exif)
-    steps = Recipe("test", divide=255.0, resize=recipe, size=(64, 96), short=80 if recipe == "shorter" else None)
-    scope = ls.open(brightness_model(), backend=Brightness(), preprocess=steps)
-    fm = ls.mean(scope.capture(tmp_path / "a.png", "pool")["pool"])
-    assert np.array_equal(fm.photos[0], upright)
-    picture = ls.overlay(fm, alpha=1.0, smooth=smooth, colors="gray")
-    cell = picture.cells[0]
-    shown = picture.rgb()[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width].astype(float).sum(-1)
-    bright = np.argwhere(shown >= shown.max() * 0.98)
-    center = (bright.min(0) + bright.max(0)) / 2
-    unit = max(fm.placement[0].box[2] / fm.spatial[0], fm.placement[0].box[3] / fm.spatial[1])
-    assert np.abs(center - [y + side / 2, x + side / 2]).max() <= unit, "within one unit of the map"
-
-
-def test_what_the_model_did_not_see_stays_bare():
-    scope = ls.open(
-        brightness_model(),
-        backend=Brightness(),
-        preprocess=Recipe("crop", divide=255.0, resize="shorter", size=(64, 64)),
-    )
-    photo = np.random.default_rng(0).integers(0, 255, (100, 300, 3), dtype=np.uint8)
-    fm = ls.mean(scope.capture(photo, "pool")["pool"])
-    picture = ls.overlay(fm, alpha=1.0)
-    cell = picture.cells[0]
-    shown = picture.rgb()[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width]
-    assert shown.shape == photo.shape
-    same = (shown == photo).all((0, 2))
-    _, left, _, wide = fm.placement[0].box
-    assert same[: int(left)].all()
-    assert same[int(left + wide) + 1 :].all()
-    assert not same[int(left) + 1 : int(left + wide) - 1].any()
-    bare = ls.overlay(fm, alpha=0.0)
-    assert np.array_equal(bare.rgb()[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width], photo)
-
-
-def test_overlays_need_a_photo_and_one_map():
-    with pytest.raises(ls.BadOption, match="no photo"):
-        ls.overlay(ls.mean(noise(1, 4, 4, 3)))
-    scope = ls.open(tiny_model(), backend=TinyBackend(), preprocess="unit")
-    photo = np.random.default_rng(0).integers(0, 255, (20, 30, 3), dtype=np.uint8)
-    maps = scope.capture(photo, ["conv1", "head"])
-    with pytest.raises(ls.BadLayout, match="combine the channels first"):
-        ls.overlay(maps["conv1"])
-    with pytest.raises(ls.BadLayout, match="one map of pixels"):
-        ls.overlay(ls.mean(maps["head"]))
-    with pytest.raises(ls.BadOption, match="share from 0"):
-        ls.overlay(ls.mean(maps["conv1"]), alpha=2)
-    assert ls.overlay(ls.pca(maps["conv1"])).pixels.ndim == 3
 
 
 def test_to_matplotlib_leaves_the_backend_alone():

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .attending import attention, attention_rollout
     from .cam import eigen_cam, grad_cam, grad_cam_pp, hires_cam, layer_cam, xgrad_cam
     from .combine import deviation, maximum, mean, norm, total, weighted
+    from .comparing import compare
     from .components import Basis, pca, pca_basis
     from .drawing import show
     from .errors import (
@@ -47,14 +48,16 @@ if TYPE_CHECKING:
         TrustRequired,
     )
     from .featuremap import FeatureMap, load
-    from .heatmaps import heatmap, overlay
+    from .heatmaps import heatmap
     from .layer import Layer
     from .layertable import LayerTable
     from .maps import Maps
     from .opening import demo_model, demo_photo, open
+    from .overlays import beside, overlay
     from .picture import Bar, Cell, Picture
     from .placement import Placement
     from .recipe import Recipe
+    from .ruling import shared_scale
     from .scale import Scale
     from .scope import Scope
     from .scoring import ablation_cam, score_cam
@@ -65,18 +68,21 @@ _HOMES = {
     "attending": "attention attention_rollout",
     "cam": "eigen_cam grad_cam grad_cam_pp hires_cam layer_cam xgrad_cam",
     "combine": "deviation maximum mean norm total weighted",
+    "comparing": "compare",
     "components": "Basis pca pca_basis",
     "errors": "BackendMissing BackendSkipped BadChannels BadLayout BadOption BadScale BadWeights CaptureTooLarge"
     " GradientsUnavailable ImageNotReadable ImageTooLarge ImagesSkipped LayerNotCalled LayerNotFound LayerscopeError"
     " LayerscopeWarning LayoutWarning ModelNotReadable PreprocessUnknown PreprocessWarning RandomWeights TrustRequired",
     "featuremap": "FeatureMap load",
-    "heatmaps": "heatmap overlay",
+    "heatmaps": "heatmap",
     "layer": "Layer",
     "layertable": "LayerTable",
     "opening": "demo_model demo_photo open",
+    "overlays": "beside overlay",
     "picture": "Bar Cell Picture",
     "placement": "Placement",
     "recipe": "Recipe",
+    "ruling": "shared_scale",
     "scale": "Scale",
     "maps": "Maps",
     "scope": "Scope",
@@ -126,6 +132,8 @@ __all__ = [
     "ablation_cam",
     "attention",
     "attention_rollout",
+    "beside",
+    "compare",
     "demo_model",
     "demo_photo",
     "deviation",
@@ -144,6 +152,7 @@ __all__ = [
     "pca",
     "pca_basis",
     "score_cam",
+    "shared_scale",
     "sheet",
     "show",
     "strip",

@@ -10,7 +10,7 @@ import numpy as np
 
 from .encoding import ABOVE, BELOW, GAP, INK, INK_LIGHT, INK_MIDDLE
 from .picture import Bar
-from .scale import MARKS, Scale, number
+from .scale import MARKS, Scale, beyond_text, digits_for, reading
 from .text import LARGE, SMALL, font, wrap
 
 MARGIN = 10
@@ -44,11 +44,13 @@ def frame(
     *,
     bar: Scale | None = None,
     marks: Collection[int] = (),
+    reach: tuple[float, float] | None = None,
 ) -> Canvas:
-    """A canvas for a map of `height` × `width` pixels, with its caption, its bar and the legend of `marks` drawn."""
-    ticks = bar_ticks(bar) if bar else []
-    labels = max((len(text) for _, text in ticks), default=0)
-    beside = BAR_GAP + BAR_WIDTH + 6 + labels * font(SMALL).width if bar else 0
+    """A canvas for a map of `height` × `width` pixels, with its caption, its bar and the legend of `marks` drawn.
+
+    `reach` is how far the values themselves go; it stands at the ends of the bar where values lie beyond it.
+    """
+    beside = bar_width(bar, marks, reach) if bar else 0
     whole = max(width + beside, NARROWEST)
     top = _Caption(title, lines, marks, whole)
     tall = min(max(height, 120), BAR_TALLEST) if bar else 0
@@ -56,7 +58,7 @@ def frame(
     top.draw(codes)
     place = None
     if bar:
-        place = draw_bar(codes, MARGIN + width + BAR_GAP, MARGIN + top.height, tall, bar, marks, ticks)
+        place = draw_bar(codes, MARGIN + width + BAR_GAP, MARGIN + top.height, tall, bar, marks, reach)
     return Canvas(codes, MARGIN, MARGIN + top.height, width, height, place)
 
 
@@ -93,30 +95,45 @@ def write(codes: np.ndarray, x: int, y: int, ink: np.ndarray, inks: np.ndarray =
     box[:] = inks.take(ink[: box.shape[0], : box.shape[1]])
 
 
+def bar_width(scale: Scale, marks: Collection[int] = (), reach: tuple[float, float] | None = None) -> int:
+    """The pixels that a bar takes beside a map, with its gap and its labels."""
+    texts = [text for _, text in bar_ticks(scale)]
+    texts += [text for text in _far(scale, reach, marks) if text]
+    return BAR_GAP + BAR_WIDTH + 6 + max(map(len, texts)) * font(SMALL).width
+
+
 def draw_bar(
     codes: np.ndarray,
     x: int,
     y: int,
     height: int,
     scale: Scale,
-    marks: Collection[int],
-    ticks: Sequence[tuple[float, str]],
+    marks: Collection[int] = (),
+    reach: tuple[float, float] | None = None,
 ) -> Bar:
-    """Draw the bar of `scale` with its ticks. Its rows go through the same `codes` as the map."""
-    cap = 10
+    """Draw the bar of `scale` with its ticks. Its rows go through the same `codes` as the map.
+
+    Where values lie beyond the limits (`ABOVE` or `BELOW` in `marks`) there is a cap in the colour that they have: a block
+    for limits that were given, a point for limits that are cut at percentiles.
+    """
+    letters = font(SMALL)
+    highest, lowest = _far(scale, reach, marks)
+    cap = letters.height + 2
     if ABOVE in marks:
-        codes[y : y + cap, x : x + BAR_WIDTH] = ABOVE
+        draw_cap(codes[y : y + cap - 2, x : x + BAR_WIDTH], ABOVE, scale.clip is not None)
+        write(codes, x + BAR_WIDTH + 6, y, letters.line(highest), MUTED)
         y, height = y + cap, height - cap
     if BELOW in marks:
-        codes[y + height - cap : y + height, x : x + BAR_WIDTH] = BELOW
+        under = y + height - cap + 2
+        draw_cap(codes[under : under + cap - 2, x : x + BAR_WIDTH][::-1], BELOW, scale.clip is not None)
+        write(codes, x + BAR_WIDTH + 6, under, letters.line(lowest), MUTED)
         height -= cap
     low, high = scale.limits
     # From the two ends inwards, so that the ends stay right where `high - low` overflows.
     share = (np.arange(height) + 0.5) / height
     codes[y : y + height, x : x + BAR_WIDTH] = scale.codes(high * (1 - share) + low * share)[:, None]
-    letters = font(SMALL)
     taken: list[int] = []
-    for value, text in ticks:
+    for value, text in bar_ticks(scale):
         share_down = 0.0 if high == low else (high / 2 - value / 2) / (high / 2 - low / 2)
         at = y + min(height - 1, max(0, round(share_down * height - 0.5)))
         top = min(max(y, at - letters.height // 2), y + height - letters.height)
@@ -128,18 +145,35 @@ def draw_bar(
     return Bar(x, y, BAR_WIDTH, height, low, high)
 
 
-def bar_ticks(scale: Scale) -> list[tuple[float, str]]:
-    """(value, label) for a bar: both limits first, then round numbers between them."""
+def draw_cap(box: np.ndarray, mark: int, pointed: bool) -> None:
+    """A block, or a point whose tip is the first row: what lies beyond the end of a bar."""
+    height, width = box.shape
+    for row in range(height):
+        side = (height - 1 - row) * width // (2 * height) if pointed else 0
+        box[row, side : width - side] = mark
+
+
+def _far(scale: Scale, reach: tuple[float, float] | None, marks: Collection[int]) -> tuple[str, str]:
+    """How far the values go above and below, as it stands at the bar's caps."""
+    if reach is None or not np.isfinite(reach).all():
+        return "above" if ABOVE in marks else "", "below" if BELOW in marks else ""
+    least, most = reach
     low, high = scale.limits
-    if low == high:
-        return [(low, number(low))]
+    return (
+        f"max {beyond_text(most, high, low, high)}" if ABOVE in marks else "",
+        f"min {beyond_text(least, low, low, high)}" if BELOW in marks else "",
+    )
+
+
+def bar_ticks(scale: Scale) -> list[tuple[float, str]]:
+    """(value, label) for a bar: both limits first, then round numbers between them, with the digits that the range needs."""
+    low, high = scale.limits
     inner = [each for each in round_numbers(low, high) if low < each < high]
     if scale.center is not None and low < scale.center < high:
         inner.insert(0, scale.center)
     ticks: dict[str, float] = {}
     for each in (high, low, *inner):
-        # Numbers that read the same would only repeat each other on a narrow range.
-        ticks.setdefault(number(each), each)
+        ticks.setdefault(reading(each, low, high), each)
     return [(value, text) for text, value in ticks.items()]
 
 
@@ -157,4 +191,5 @@ def round_numbers(low: float, high: float, about: int = 5) -> list[float]:
     first, last = ceil(low / step - 1e-9), floor(high / step + 1e-9)
     if last - first > 4 * about:
         return []
-    return [float(f"{each * step:.12g}") for each in range(first, last + 1)]
+    digits = min(17, max(12, digits_for(low, high) + 1))
+    return [float(f"{each * step:.{digits}g}") for each in range(first, last + 1)]

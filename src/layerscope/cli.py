@@ -107,6 +107,7 @@ def _add_show(commands: Any) -> None:
     show.add_argument("--channels", type=_channels, metavar="0:16,40", help="only these channels")
     show.add_argument("--columns", type=_positive, metavar="N", help="tiles in a row")
     show.add_argument("--scale", type=_scale, metavar="RULE", help="channel (default), layer, images or LOW:HIGH")
+    show.add_argument("--clip", type=_clip, metavar="LOW:HIGH", help="cut the scale at these percentiles, such as 1:99")
     show.add_argument("--colors", metavar="NAME", help="a colour map of the cmap catalogue, such as magma")
     show.add_argument("--sort", default="index", choices=("index", "mean", "max", "energy"), help="order of the tiles")
     show.add_argument("-o", "--output", metavar="OUT", type=Path, help="OUT.png for one picture, else a folder")
@@ -171,6 +172,7 @@ def run_show(options: argparse.Namespace) -> int:
         columns=options.columns,
         scale=options.scale,
         colors=options.colors,
+        clip=options.clip,
         sort=options.sort,
         output=options.output,
         values=options.values,
@@ -308,6 +310,17 @@ def _scale(text: str) -> Any:
     if not colon or not limits[0] < limits[1]:
         raise argparse.ArgumentTypeError(f"{text!r}: use channel, layer, images or LOW:HIGH, such as -1:1")
     return limits
+
+
+def _clip(text: str) -> tuple[float, float]:
+    low, _, high = text.partition(":")
+    try:
+        found = float(low), float(high)
+    except ValueError:
+        found = (0.0, 0.0)
+    if not 0 <= found[0] < found[1] <= 100:
+        raise argparse.ArgumentTypeError(f"{text!r}: give two percentiles from 0 to 100 as LOW:HIGH, such as 1:99")
+    return found
 
 
 def _channels(text: str) -> list[int]:

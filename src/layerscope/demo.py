@@ -10,9 +10,10 @@ import numpy as np
 from .combine import mean, weighted
 from .components import pca
 from .featuremap import FeatureMap
-from .heatmaps import heatmap, overlay
+from .heatmaps import heatmap
 from .opening import demo_model, demo_photo
 from .opening import open as open_scope
+from .overlays import overlay
 from .picture import Picture
 from .sheets import sheet
 

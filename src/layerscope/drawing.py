@@ -8,8 +8,8 @@ from typing import Any
 from .errors import BadOption
 from .featuremap import FeatureMap
 from .heatmaps import heatmap
-from .heatmaps import overlay as laid_on
 from .opening import open as open_scope
+from .overlays import overlay as laid_on
 from .picture import Picture
 from .rules import combined, rule_named, target_of_capture
 from .scope import Scope
@@ -29,6 +29,7 @@ def show(
     sort: str = "index",
     scale: Any = None,
     colors: str | None = None,
+    clip: tuple[float, float] | None = None,
     page: int = 0,
     **opening: Any,
 ) -> Picture:
@@ -52,7 +53,7 @@ def show(
     if len(fm.ids) != 1 and fm.photos is not None:
         raise BadOption(f"show() draws one image, these are {len(fm.ids)}: capture() takes them all")
     whole = combined(fm, combine, target)
-    return draw(whole, overlay=overlay, columns=columns, sort=sort, scale=scale, colors=colors, page=page)
+    return draw(whole, overlay=overlay, columns=columns, sort=sort, scale=scale, colors=colors, clip=clip, page=page)
 
 
 def needs_target(combine: Any) -> bool:
@@ -77,11 +78,14 @@ def draw(
     sort: str = "index",
     scale: Any = None,
     colors: str | None = None,
+    clip: tuple[float, float] | None = None,
     page: int = 0,
 ) -> Picture:
     """The picture that a feature map asks for: an overlay, a heat map where it is a combination, else a sheet."""
     if overlay:
-        return laid_on(fm, image=image, scale=scale or "layer", colors=colors)
+        return laid_on(fm, image=image, scale=scale or "layer", colors=colors, clip=clip)
     if fm.rule:
-        return heatmap(fm, image=image, scale=scale or "layer", colors=colors)
-    return sheet(fm, image=image, columns=columns, sort=sort, scale=scale or "channel", colors=colors, page=page)
+        return heatmap(fm, image=image, scale=scale or "layer", colors=colors, clip=clip)
+    return sheet(
+        fm, image=image, columns=columns, sort=sort, scale=scale or "channel", colors=colors, clip=clip, page=page
+    )

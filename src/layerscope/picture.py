@@ -14,7 +14,7 @@ import numpy as np
 
 from . import png
 from .errors import BadOption
-from .scale import Scale, number, palette
+from .scale import Scale, palette, span_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -64,7 +64,7 @@ class Picture:
 
     `cells` says where each tile lies, `bar` where the colour bar does (`None`: there is none). `lines` is the caption,
     `provenance` what the file remembers. `page` of `pages` where a sheet is too large for one. In a notebook it shows
-    itself.
+    itself. `zoom` is how many pixels a unit has on either side, `zooms` for each cell where they differ.
     """
 
     pixels: np.ndarray
@@ -77,6 +77,7 @@ class Picture:
     page: int = 0
     pages: int = 1
     zoom: int = 1
+    zooms: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         self.pixels.flags.writeable = False
@@ -96,7 +97,7 @@ class Picture:
 
     def palette(self) -> np.ndarray:
         """uint8 `[256, 3]`: the colour of each code."""
-        return palette(self.scale.colors if self.scale else None)
+        return self.scale.palette() if self.scale else palette(None)
 
     def rgb(self) -> np.ndarray:
         """uint8 `[height, width, 3]`."""
@@ -107,7 +108,8 @@ class Picture:
         if not self.indexed:
             raise BadOption("this picture is RGB: only pictures of one scale hold codes")
         box = self.pixels[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width]
-        return box[:: self.zoom, :: self.zoom]
+        zoom = self.zooms[self.cells.index(cell)] if self.zooms else self.zoom
+        return box[::zoom, ::zoom]
 
     def decode(self, cell: Cell) -> np.ndarray:
         """The values that one cell shows, float64 `[height, width]`, to half a step of its range."""
@@ -192,5 +194,5 @@ class Picture:
     def __repr__(self) -> str:
         limits = ""
         if self.scale is not None and self.scale.single:
-            limits = f", {number(self.scale.limits[0])}…{number(self.scale.limits[1])}"
+            limits = f", {span_text(*self.scale.limits)}"
         return f"<Picture {self.width}×{self.height}, {len(self.cells)} cells{limits}: {self.title}>"

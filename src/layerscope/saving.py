@@ -38,6 +38,7 @@ class Job:
         columns: int | None = None,
         scale: Any = None,
         colors: str | None = None,
+        clip: tuple[float, float] | None = None,
         sort: str = "index",
         output: Path | None = None,
         values: Path | None = None,
@@ -46,7 +47,14 @@ class Job:
             raise BadOption(f"--values {values}: values are saved as .npz")
         self.scope, self.layers, self.images, self.channels = scope, layers, images, channels
         self.combine, self.values, self.output, self.target = combine, values, output, target
-        self.drawing = {"overlay": overlay, "columns": columns, "scale": scale, "colors": colors, "sort": sort}
+        self.drawing = {
+            "overlay": overlay,
+            "columns": columns,
+            "scale": scale,
+            "colors": colors,
+            "clip": clip,
+            "sort": sort,
+        }
         self.skipped: list[tuple[str, str]] = []
         self._names: dict[str, str] = {}
         # What needs all images at once: one range, one PCA basis, one file of values.

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from math import ceil, floor, log10
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,18 @@ MARKS = {
 PAPER, PEN = (241, 243, 245), (28, 32, 38)
 SEQUENTIAL, DIVERGING = "viridis", "vik"
 RULES = ("channel", "layer", "images")
+# What `describe` says of where the limits came from.
+WORDS = {
+    "channel": "each channel has its own range",
+    "layer": "one range for the layer in this image",
+    "images": "one range for all images",
+    "fixed": "fixed range",
+    "shared": "one range shared by several maps",
+    "all": "one range for all cells",
+    "row": "one range for each row",
+    "column": "one range for each column",
+    "cell": "each cell has its own range",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,9 +66,11 @@ class Scale:
     """The rule from numbers to colours.
 
     `limits` is one `(low, high)` for all, or an array `[image, channel, 2]` with a range for each tile. `colors` names a
-    colour map of the cmap catalogue. With `center`, that value has the middle colour and both sides the same step, so
-    the limits need not lie evenly around it. `per` says where the limits came from: `channel`, `layer`, `images` or
-    `fixed`; `clip` holds the percentiles if they were cut.
+    colour map of the cmap catalogue; without a name it is viridis, or vik where there is a centre. With `center`, that value
+    has the middle colour and both sides the same step, so the limits need not lie evenly around it. `per` says where the
+    limits came from: `channel`, `layer`, `images`, `shared`, `fixed`, or in a comparison `all`, `row`, `column`, `cell`.
+    `clip` holds the percentiles if the limits are cut there: what lies beyond keeps the codes BELOW and ABOVE, whose colours
+    are then the two ends of the colour map.
 
     >>> scale = Scale((0.0, 2.0))
     >>> scale.codes(np.array([0.0, 1.0, 2.0, 3.0, np.nan])).tolist()
@@ -65,7 +80,7 @@ class Scale:
     """
 
     limits: Any
-    colors: str = SEQUENTIAL
+    colors: str = ""
     center: float | None = None
     per: str = "fixed"
     clip: tuple[float, float] | None = None
@@ -83,6 +98,12 @@ class Scale:
             object.__setattr__(self, "limits", limits)
         if self.center is not None and not np.isfinite(self.center):
             raise BadScale(f"center={self.center!r}: use a finite number or None")
+        if self.per not in WORDS:
+            raise BadScale(f"per={self.per!r}: use {', '.join(map(repr, WORDS))}.{near(str(self.per), WORDS)}")
+        if self.clip is not None:
+            object.__setattr__(self, "clip", checked_clip(self.clip))
+        if not self.colors:
+            object.__setattr__(self, "colors", SEQUENTIAL if self.center is None else DIVERGING)
         lut(self.colors)
 
     @classmethod
@@ -93,23 +114,42 @@ class Scale:
         clip: tuple[float, float] | None = None,
         colors: str | None = None,
         extent: np.ndarray | None = None,
+        center: float | None = None,
     ) -> Scale:
         """The scale that fits `values` `[image, *spatial, channel]`.
 
         `per`: a range for each `"channel"` of each image, or one for the whole (`"layer"`, `"images"`). `clip`: two
-        percentiles, such as `(1, 99)`, in place of minimum and maximum. Where values have both signs the colours
-        diverge from 0. NaN and ±inf don't count. `extent` is `extent_of(values)` if it is known already.
+        percentiles, such as `(1, 99)`, in place of minimum and maximum, except where both are the same number and so no
+        range would be left. Where values have both signs the colours diverge from 0, or from `center` if one is given. NaN
+        and ±inf don't count. `extent` is `extent_of(values)` if it is known already.
         """
         if per not in RULES:
-            raise BadScale(f"scale={per!r}: use 'channel', 'layer', 'images', (low, high) or a Scale")
+            raise BadScale(
+                f"scale={per!r}: use 'channel', 'layer', 'images', (low, high) or a Scale.{near(per, RULES)}"
+            )
+        limits = extent_of(values) if extent is None else extent
+        if per != "channel":
+            limits = _union(limits)
         if clip is not None:
-            limits = _percentiles(values, clip, per == "channel")
-        else:
-            limits = extent_of(values) if extent is None else extent
-            if per != "channel":
-                limits = _union(limits)
+            cut = percentiles(values, clip, per == "channel")
+            kept = cut[..., 0] < cut[..., 1]
+            limits = np.where(kept[..., None], cut, limits)
+            clip = checked_clip(clip) if kept.any() else None
+        return cls.within(limits, colors, center, per, clip)
+
+    @classmethod
+    def within(
+        cls,
+        limits: Any,
+        colors: str | None = None,
+        center: float | None = None,
+        per: str = "fixed",
+        clip: tuple[float, float] | None = None,
+    ) -> Scale:
+        """The scale of these limits: centred on `center`, or on 0 where they have both signs."""
+        limits = np.asarray(limits, np.float64)
         signed = bool((limits[..., 0] < 0).any() and (limits[..., 1] > 0).any())
-        return cls(limits, colors or (DIVERGING if signed else SEQUENTIAL), 0.0 if signed else None, per, clip)
+        return cls(limits, colors or "", 0.0 if signed and center is None else center, per, clip)
 
     @property
     def single(self) -> bool:
@@ -144,22 +184,23 @@ class Scale:
 
     def palette(self) -> np.ndarray:
         """uint8 `[256, 3]`: the colour of each code."""
-        return palette(self.colors)
+        table = palette(self.colors)
+        if self.clip is None:
+            return table
+        # Cut at percentiles, the peaks of a map lie beyond: they keep their place in the order of the colours.
+        table = table.copy()
+        table[BELOW], table[ABOVE] = table[0], table[TOP]
+        table.flags.writeable = False
+        return table
 
     def describe(self) -> str:
         """The rule in words, as it stands on every picture."""
-        if self.per == "channel":
-            rule = "scale: each channel has its own range"
-        elif self.per == "layer":
-            rule = "scale: one range for the layer in this image"
-        elif self.per == "images":
-            rule = "scale: one range for all images"
-        else:
-            rule = "scale: fixed range"
+        rule = f"scale: {WORDS[self.per]}"
         if self.single:
-            rule += f" {number(self.limits[0])}…{number(self.limits[1])}"
+            rule += f" {span_text(*self.limits)}"
         if self.clip:
             rule += f", cut at the percentiles {self.clip[0]:g} and {self.clip[1]:g}"
+            rule += "" if self.single else " where that leaves a range"
         if self.center is not None:
             rule += f", centred on {number(self.center)}"
         return f"{rule} · colours {self.colors}"
@@ -179,9 +220,61 @@ def number(value: float, digits: int = 3) -> str:
     if "e" in text:
         mantissa, _, exponent = text.partition("e")
         text = f"{mantissa}e{int(exponent)}"
-    elif abs(value) >= 1000:
-        text = f"{value:.0f}"
     return text.replace("-", "−")
+
+
+def digits_for(low: float, high: float) -> int:
+    """The significant digits that tell numbers of a range apart to a hundredth of it; at least three.
+
+    >>> digits_for(0, 1), digits_for(0.9998, 1.0002)
+    (3, 7)
+    """
+    span, largest = high - low, max(abs(low), abs(high))
+    if not 0 < span < np.inf:
+        return 3
+    return min(17, max(3, ceil(floor(log10(largest)) + 3 - log10(span))))
+
+
+def reading(value: float, low: float, high: float) -> str:
+    """A number as it stands beside a bar from `low` to `high`: with the digits that this range needs, and in plain decimals
+    unless the range is huge or tiny.
+
+    >>> reading(1500, 0, 2000), reading(0.99985, 0.9998, 1.0002), reading(2e7, 0, 1e8)
+    ('1500', '0.99985', '2e7')
+    """
+    digits, largest = digits_for(low, high), max(abs(low), abs(high))
+    if value == 0 or not 1e-3 <= largest < 1e5 or abs(value) < 1e-6:
+        return number(value, digits)
+    text = f"{value:.{max(0, digits - 1 - floor(log10(abs(value))))}f}"
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return text.replace("-", "−")
+
+
+def span_text(low: float, high: float) -> str:
+    """`low…high` in words, with as many digits as tell the two apart."""
+    return f"{reading(low, low, high)}…{reading(high, low, high)}"
+
+
+def beyond_text(value: float, limit: float, low: float, high: float) -> str:
+    """A number beyond a limit of `low` to `high`, in so many digits that it doesn't read as the limit itself."""
+    text, digits = reading(value, low, high), digits_for(low, high)
+    while text == reading(limit, low, high) and value != limit and digits < 17:
+        digits += 1
+        text = number(value, digits)
+    return text
+
+
+def short_span(low: float, high: float, digits: int = 3) -> str:
+    """`low…high` in as few significant digits as can be, from `digits` on, so that two numbers never read the same.
+
+    >>> short_span(0.9998, 1.0002), short_span(0, 0.5)
+    ('0.9998…1', '0…0.5')
+    """
+    first, last = number(low, digits), number(high, digits)
+    while first == last and low != high and digits < 17:
+        digits += 1
+        first, last = number(low, digits), number(high, digits)
+    return f"{first}…{last}"
 
 
 @lru_cache(maxsize=64)
@@ -228,14 +321,30 @@ def _union(limits: np.ndarray) -> np.ndarray:
     return np.array([np.nanmin(low), np.nanmax(high)])
 
 
-def _percentiles(values: np.ndarray, clip: tuple[float, float], each: bool) -> np.ndarray:
-    if not 0 <= clip[0] < clip[1] <= 100:
-        raise BadScale(f"clip={clip!r}: use two percentiles, such as (1, 99)")
-    finite: np.ndarray = np.where(np.isfinite(values), values, np.nan)
-    if each:
-        finite = finite.reshape(finite.shape[0], -1, finite.shape[-1])
-        empty: np.ndarray = np.asarray(np.isnan(finite).all(1))
-        finite[np.broadcast_to(empty[:, None], finite.shape)] = 0
-        return np.moveaxis(np.nanpercentile(finite, clip, axis=1), 0, -1)
-    known = finite[~np.isnan(finite)]
-    return np.percentile(known, clip) if known.size else np.zeros(2)
+def checked_clip(clip: Any) -> tuple[float, float]:
+    """Two percentiles in order. Raises `BadScale`."""
+    try:
+        low, high = (float(each) for each in clip)
+    except (TypeError, ValueError) as error:
+        raise BadScale(f"clip={clip!r}: use two percentiles, such as (1, 99)") from error
+    if not 0 <= low < high <= 100:
+        raise BadScale(f"clip={clip!r}: use two percentiles from 0 to 100, the lower one first, such as (1, 99)")
+    return low, high
+
+
+def percentiles(values: np.ndarray, clip: tuple[float, float], each: bool = False) -> np.ndarray:
+    """float64 `[2]`: the percentiles of all finite values (0, 0 without any), or `[image, channel, 2]` of each channel."""
+    clip = checked_clip(clip)
+    if not each:
+        known = values[np.isfinite(values)]
+        return np.percentile(known, clip).astype(np.float64) if known.size else np.zeros(2)
+    flat = values.reshape(values.shape[0], -1, values.shape[-1])
+    finite = np.isfinite(flat)
+    if finite.all():
+        return np.moveaxis(np.percentile(flat, clip, axis=1), 0, -1).astype(np.float64)
+    result = np.full((flat.shape[0], flat.shape[-1], 2), np.nan)
+    for image, channel in np.ndindex(result.shape[:2]):
+        known = flat[image, finite[image, :, channel], channel]
+        if known.size:
+            result[image, channel] = np.percentile(known, clip)
+    return result

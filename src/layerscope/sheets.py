@@ -16,8 +16,8 @@ from .encoding import ABOVE, BELOW, CONSTANT, NAN, NEG_INF, POS_INF, encode, ext
 from .errors import BadOption, near
 from .featuremap import FeatureMap, as_map
 from .picture import Cell, Picture
-from .ruling import make_scale
-from .scale import MARKS, Scale, number
+from .ruling import Beyond, make_scale
+from .scale import MARKS, Scale, number, short_span
 from .strips import strip
 from .text import SMALL, font
 from .words import about, caption, title_of
@@ -38,6 +38,7 @@ def sheet(
     sort: str = "index",
     scale: Any = "channel",
     colors: str | None = None,
+    clip: tuple[float, float] | None = None,
     page: int = 0,
     zoom: int | None = None,
     layout: str | None = None,
@@ -46,7 +47,8 @@ def sheet(
 
     `fm` is a `FeatureMap` or a bare array of rank 1 to 5 (`layout` names its axes where its library's convention is not
     meant). `scale`: `"channel"` gives each tile its own range, printed on the tile where there is room; `"layer"` one
-    range for this image, `"images"` one for all images; or `(low, high)`, or a `Scale`. `sort`: `"index"`, or `"mean"`,
+    range for this image, `"images"` one for all images; or `(low, high)`, or a `Scale`. `clip=(1, 99)` cuts the range at
+    these percentiles of its values. `sort`: `"index"`, or `"mean"`,
     `"max"`, `"energy"` with the largest first; a tile always carries its true channel number. Above 16 megapixels a
     sheet has several pages; `page` picks one, `Picture.pages` counts them. `zoom` is a whole number of picture pixels for
     a unit. A dense layer or a sequence becomes a `strip`; the slices of a volume stand side by side.
@@ -61,7 +63,7 @@ def sheet(
     whole = as_map(fm, layout)
     one = whole.image(image)
     if len(whole.spatial) < 2 or max(whole.spatial) == 1:
-        return strip(whole, image=image, channels=channels, scale=scale, colors=colors)
+        return strip(whole, image=image, channels=channels, scale=scale, colors=colors, clip=clip)
     if sort not in SORTS:
         raise BadOption(f"sort={sort!r}: use {', '.join(map(repr, SORTS))}.{near(str(sort), SORTS)}")
     _whole_number("columns", columns)
@@ -69,7 +71,7 @@ def sheet(
     order = _order(one, channels, sort)
     raw = raw_extent(one.values)
     extent = raw if np.isfinite(raw).all() else extent_of(one.values)
-    rule = make_scale(whole, one, scale, colors, extent)
+    rule = make_scale(whole, one, scale, colors, extent, clip)
     grid = Grid.fitting(_planes(one.values[0]).shape[:2], len(order), columns, zoom, one.channels)
     pages = ceil(len(order) / grid.most)
     if not 0 <= page < pages:
@@ -78,6 +80,7 @@ def sheet(
     tiles = Tiles.of(one, shown, rule, raw[0, shown], extent[0, shown])
     lines = caption(one, rule, _slices(one) + _shown(one, len(order), sort, page, pages, grid.most, len(shown)))
     lines += tiles.notes(one, extent[0], raw[0])
+    lines += tiles.beyond().words(rule, clip)
     labels = Labels.fitting(tiles, grid, own_range=rule.per == "channel" and not rule.single)
     if labels.missing:
         which = "the ranges" if labels.words is None else f"{labels.missing} ranges"
@@ -174,10 +177,14 @@ class Tiles:
             frozenset(marks),
         )
 
+    def beyond(self) -> Beyond:
+        """How many of the values shown lie outside the limits."""
+        return Beyond.of(self.values, self.limits) if self.marks & {BELOW, ABOVE} else Beyond()
+
     def texts(self, own_range: bool, digits: int) -> tuple[str, ...]:
         """What is special about each tile, else its range."""
         return tuple(
-            word or (f"{number(low, digits)}…{number(high, digits)}" if own_range else "")
+            word or (short_span(low, high, digits) if own_range else "")
             for word, (low, high) in zip(self.words, self.limits.tolist(), strict=True)
         )
 
@@ -249,7 +256,8 @@ def _compose(
     rows = ceil(count / grid.columns)
     pitch_y = labels.height + grid.tile_height + grid.space
     size = rows * pitch_y, grid.columns * grid.pitch
-    canvas = frame(*size, title_of(one), lines, bar=rule if rule.single else None, marks=tiles.marks)
+    reach = (float(tiles.extent[:, 0].min()), float(tiles.extent[:, 1].max()))
+    canvas = frame(*size, title_of(one), lines, bar=rule if rule.single else None, marks=tiles.marks, reach=reach)
     body = canvas.body
     # A view [row, column, y, x] of the tiles' places: everything is written straight into the picture.
     spaced = np.lib.stride_tricks.as_strided(

@@ -13,7 +13,7 @@ from .encoding import extent_of
 from .errors import BadLayout
 from .featuremap import FeatureMap, as_map
 from .picture import Cell, Picture
-from .ruling import make_scale
+from .ruling import Beyond, make_scale
 from .scale import Scale, marks_of
 from .text import SMALL, font
 from .words import about, caption, title_of
@@ -28,6 +28,7 @@ def strip(
     channels: Sequence[int] | slice | None = None,
     scale: Any = "layer",
     colors: str | None = None,
+    clip: tuple[float, float] | None = None,
     layout: str | None = None,
 ) -> Picture:
     """A dense layer or a sequence of one image as a strip.
@@ -47,7 +48,7 @@ def strip(
     if (dense or named) and isinstance(scale, str) and scale == "channel":
         scale = "layer"
         said = "one number a channel, so one range for all"
-    rule = make_scale(whole, one, scale, colors, extent_of(one.values))
+    rule = make_scale(whole, one, scale, colors, extent_of(one.values), clip)
     shown = one.select(channels)
     at = {channel: place for place, channel in enumerate(one.channels)}
     places = [at[channel] for channel in shown.channels]
@@ -55,6 +56,8 @@ def strip(
     text = f"{len(places)} of {one.of} channels"
     text += ", left to right and top to bottom" if dense or named else ""
     lines = caption(one, rule, text) + ((said,) if said else ())
+    limits = rule.limits if rule.single else rule.limits[0, places][:, None]
+    lines += Beyond.of(table, limits).words(rule, clip)
     codes = _codes(table, rule, places)
     draw = _tokens if named else _dense if dense else _sequence
     return draw(one, codes, rule, places, lines, image)
@@ -85,6 +88,7 @@ def _dense(
         lines,
         bar=rule if rule.single else None,
         marks=marks_of(codes),
+        reach=_reach(one),
     )
     numbers = [one.channels[place] for place in places]
     _row_numbers(canvas.body, [numbers[row * columns] for row in range(rows)], tall)
@@ -111,7 +115,7 @@ def _tokens(
     left = (len(str(max(one.channels))) + 1) * letters.width
     wide = max(columns * pitch, max(map(len, names)) * letters.width)
     bar, marks = rule if rule.single else None, marks_of(codes)
-    canvas = frame(len(names) * block - 6, left + wide, title_of(one), lines, bar=bar, marks=marks)
+    canvas = frame(len(names) * block - 6, left + wide, title_of(one), lines, bar=bar, marks=marks, reach=_reach(one))
     numbers = [one.channels[place] for place in places]
     cells = []
     for token, name in enumerate(names):
@@ -136,7 +140,9 @@ def _sequence(
     letters = font(SMALL)
     left = (len(str(max(one.channels))) + 1) * letters.width
     size = channels * zoom, left + positions * zoom
-    canvas = frame(*size, title_of(one), lines, bar=rule if rule.single else None, marks=marks_of(codes))
+    canvas = frame(
+        *size, title_of(one), lines, bar=rule if rule.single else None, marks=marks_of(codes), reach=_reach(one)
+    )
     numbers = [one.channels[place] for place in places]
     _row_numbers(canvas.body, numbers, zoom)
     canvas.body[: size[0], left : size[1]] = codes.repeat(zoom, 0).repeat(zoom, 1)
@@ -145,6 +151,13 @@ def _sequence(
         for row, (number, place) in enumerate(zip(numbers, places, strict=True))
     )
     return Picture(canvas.codes, cells, rule, title_of(one), lines, about(one, rule), canvas.bar, zoom=zoom)
+
+
+def _reach(one: FeatureMap) -> tuple[float, float]:
+    """How far the finite values of all channels go."""
+    finite = np.isfinite(one.values)
+    least = one.values.min(where=finite, initial=np.inf)
+    return float(least), float(one.values.max(where=finite, initial=-np.inf))
 
 
 def _row_numbers(body: np.ndarray, numbers: Sequence[int], pitch: int) -> None:

@@ -48,8 +48,10 @@ class Font:
     def _add(self, point: int) -> None:
         from PIL import Image, ImageDraw
 
+        # Pillow's layout fails on control characters, which names of layers and files may hold.
+        shown = chr(point) if chr(point).isprintable() else " " if chr(point).isspace() else "?"
         image = Image.new("L", (self.width, self.height))
-        ImageDraw.Draw(image).text((0, 0), chr(point), fill=255, font=self._font)
+        ImageDraw.Draw(image).text((0, 0), shown, fill=255, font=self._font)
         strengths = (np.asarray(image).astype(np.uint16) * 3 + 127) // 255
         self._stack = np.concatenate([self._stack, strengths[None].astype(np.uint8)])
         self._at[point] = len(self._stack) - 1
@@ -76,6 +78,21 @@ def wrap(text: str, length: int) -> list[str]:
         else:
             lines.extend(_words(part, length))
     return lines
+
+
+def cut_text(text: str, length: int, lines: int) -> list[str]:
+    """`text` in at most so many lines of that length; its middle gives way to `…` where it is too long.
+
+    >>> cut_text("vgg16/block5_conv3", 8, 2), cut_text("block5", 8, 2)
+    (['vgg16/bl', '…5_conv3'], ['block5'])
+    """
+    length, lines = max(3, length), max(1, lines)
+    parts = wrap(text, length)
+    if len(parts) <= lines:
+        return parts
+    room = length * lines - 1
+    cut = f"{text[: room - room // 2]}…{text[len(text) - room // 2 :]}"
+    return [cut[at : at + length] for at in range(0, len(cut), length)]
 
 
 def _words(text: str, length: int) -> list[str]:

@@ -1,15 +1,21 @@
-"""Channels into one map: against numpy's plain expression, against one read of the array, and the memory of PCA."""
+"""Channels into one map: against numpy's plain expression, against one read of the array, and the memory of PCA.
+
+Factors, clusters, similarity and difference: against scikit-learn called directly, pytorch-grad-cam, SciPy and numpy.
+"""
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Callable, Iterator
+from importlib import import_module
 
 import numpy as np
 
 import layerscope as ls
 
 from .arrays import channels_first_in_memory, name, photo_map
-from .measure import Measured, Row, Target, child, side_by_side
+from .measure import HERE, Measured, Row, Target, child, side_by_side
 
 TITLE = "Combining"
 PEAK = """
@@ -19,7 +25,7 @@ from bench.arrays import photo_map, channels_first_in_memory
 from bench.measure import peak_beyond
 import layerscope as ls
 values = {values}
-flat = values.reshape(-1, 64)
+flat = values.reshape(-1, values.shape[-1])
 {before}
 print(json.dumps(peak_beyond(lambda: {run})))
 """
@@ -34,6 +40,10 @@ def rows() -> Iterator[Row]:
             target = Target("within", 1.5) if channels == 64 else None
             yield from _combinations(f"{name(channels)}, {memory}", memories[memory], target)
     yield from _pca()
+    for channels in (64, 2048):
+        yield from _learned(channels)
+        yield from _compared(channels)
+    yield from _learned_memory()
 
 
 def _combinations(what: str, values: np.ndarray, target: Target | None) -> Iterator[Row]:
@@ -75,6 +85,105 @@ def _pca() -> Iterator[Row]:
         yield Row(what, found["ours"], "np.linalg.svd, thin", found["svd"])
     yield from _pca_memory()
     print("np.linalg.svd with its default full_matrices=True is left out: U alone, 50,176², takes 10 GB in float32.")
+
+
+def _learned(channels: int) -> Iterator[Row]:
+    from sklearn.cluster import KMeans
+    from sklearn.decomposition import NMF
+
+    values = photo_map(channels)
+    flat = values.reshape(-1, channels)
+    nmf = {
+        "ours": lambda: ls.nmf(values),
+        "sklearn NMF(6), called directly": lambda: NMF(6, init="nndsvda", random_state=0, max_iter=400).fit_transform(
+            flat
+        ),
+    }
+    dff = _dff()
+    if dff is not None:
+        # It writes into what it is given where that has NaN, and takes channels first.
+        nmf["pytorch-grad-cam dff(6)"] = lambda: dff(values.transpose(0, 3, 1, 2), 6)
+    clusters = {
+        "ours": lambda: ls.clusters(values),
+        "sklearn KMeans(6), called directly": lambda: KMeans(6, n_init=4, random_state=0).fit(flat),
+    }
+    for rule, contestants in (("nmf", nmf), ("clusters", clusters)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # "not settled after 400 rounds", which the caption says
+            found = side_by_side(contestants, seconds=3)
+        for other in list(contestants)[1:]:
+            target = Target("within", 1.5) if channels == 64 and "directly" in other else None
+            yield Row(f"{rule} of {name(channels)}", found["ours"], other, found[other], target)
+
+
+def _compared(channels: int) -> Iterator[Row]:
+    from scipy.spatial.distance import cdist
+
+    values = photo_map(channels)
+    other = values * np.float32(0.9) + np.float32(0.01)
+    flat = values.reshape(-1, channels)
+    query = values[0, 3, 3]
+
+    def cosine() -> object:
+        return values @ query / (np.linalg.norm(values, axis=-1) * np.linalg.norm(query))
+
+    def changed() -> object:
+        change = values - other
+        return change, np.sqrt(np.square(change).mean((0, 1, 2))), np.sqrt(np.square(other).mean((0, 1, 2)))
+
+    similarity = {
+        "ours": lambda: ls.similarity(values, (3, 3)),
+        "numpy's expression": cosine,
+        'scipy cdist("cosine")': lambda: cdist(flat, query[None], "cosine"),
+        "one read, array.sum()": lambda: values.sum(),
+    }
+    difference = {
+        "ours": lambda: ls.difference(values, other),
+        "numpy: a - b, rms of each channel in both": changed,
+        "numpy: a - b alone": lambda: values - other,
+    }
+    for rule, contestants in (("similarity", similarity), ("difference", difference)):
+        found = side_by_side(contestants, seconds=1)
+        for each in list(contestants)[1:]:
+            target = Target("within", 1.5) if channels == 64 and each == list(contestants)[1] else None
+            yield Row(f"{rule} of {name(channels)}", found["ours"], each, found[each], target)
+
+
+def _learned_memory() -> Iterator[Row]:
+    """The peak of each beyond the array that it is given."""
+    sklearn = "from sklearn.decomposition import NMF; from sklearn.cluster import KMeans; NMF(2).fit(flat[:9])"
+    small = (
+        "v = np.abs(values[:, :4, :4]); ls.nmf(v, 2); ls.clusters(v, 2); ls.similarity(v, (0, 0)); ls.difference(v, v)"
+    )
+    peers = {
+        "nmf": ("ls.nmf(values)", 'NMF(6, init="nndsvda", random_state=0, max_iter=400).fit_transform(flat)'),
+        "clusters": ("ls.clusters(values)", "KMeans(6, n_init=4, random_state=0).fit(flat)"),
+        "similarity": (
+            "ls.similarity(values, (3, 3))",
+            "flat @ flat[9] / (np.linalg.norm(flat, axis=-1) * np.linalg.norm(flat[9]))",
+        ),
+        "difference": ("ls.difference(values, values[:, ::-1])", "values - values[:, ::-1]"),
+    }
+    quiet = "import warnings; warnings.simplefilter('ignore')"
+    for rule, (ours, theirs) in peers.items():
+        first, second = _peak(ours, f"{sklearn}\n{small}\n{quiet}"), _peak(theirs, f"{sklearn}\n{small}\n{quiet}")
+        what = f"{rule} of {name(64)}: peak beyond the array"
+        other = "sklearn, called directly" if rule in ("nmf", "clusters") else "numpy's expression"
+        yield Row(what, first, other, second, Target("below", 1000))
+
+
+def _dff() -> Callable[[np.ndarray, int], object] | None:
+    """pytorch-grad-cam's Deep Feature Factorization; it imports torchvision, whose operators may not fit this torch."""
+    sys.path.append(str(HERE.parent / "tests"))
+    try:
+        import_module("torchvision_ops")
+        found = import_module("pytorch_grad_cam.feature_factorization.deep_feature_factorization")
+    except ImportError as error:
+        print(f"pytorch-grad-cam is left out: {error}")
+        return None
+    finally:
+        sys.path.pop()
+    return found.dff
 
 
 def _pca_memory() -> Iterator[Row]:

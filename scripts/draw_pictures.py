@@ -19,7 +19,7 @@ def main() -> None:
     ls.sheet(maps[demo.EARLY]).save(OUT / "sheet.png")
     ls.heatmap(ls.mean(maps[demo.EARLY])).save(OUT / "mean.png")
     ls.heatmap(ls.pca(maps["_blocks.10"])).save(OUT / "pca.png")
-    evidence = ls.weighted(maps[demo.LATE], demo.classifier_weights(classes[0].index))
+    evidence = ls.weighted(maps[demo.LATE], ls.head_weights(scope, classes[0].index))
     ls.overlay(evidence, smooth=True).save(OUT / "overlay.png")
 
 

@@ -16,14 +16,14 @@ ROWS = {
     "choosing": 0, "listing": 0, "layertable": 0,
     "encoding": 1, "scale": 1, "png": 1, "text": 1, "picture": 1, "featuremap": 1,
     "words": 2, "canvas": 2, "ruling": 2, "strips": 2, "sheets": 2, "heatmaps": 2, "overlays": 2, "contours": 2,
-    "crosstable": 2, "contactsheet": 2,
-    "reducing": 2, "weights": 2, "combine": 2, "components": 2, "attending": 2, "backends": 2, "cam": 2, "averaging": 2,
-    "scoring": 2,
+    "crosstable": 2, "contactsheet": 2, "reducing": 2, "weights": 2, "combine": 2, "components": 2, "attending": 2,
+    "backends": 2, "cam": 2, "averaging": 2, "scoring": 2, "bases": 2, "learning": 2, "factors": 2, "grouping": 2,
+    "likeness": 2, "changes": 2, "grouped": 2, "marking": 2,
     "backends.*": 3, "tiny": 3, "testing": 3,
     "transforms": 4, "evidence": 4, "recipe": 4, "resizing": 4, "planes": 4, "photo": 4, "images": 4,
     "preprocess": 4, "feeding": 4, "rerun": 4, "maps": 4, "scope": 4,
     "opening": 5, "comparing": 5, "drawing": 5, "saving": 5, "rules": 5,
-    "demo": 6,
+    "heads": 6, "demo": 6,
     "cli": 7,
 }  # fmt: skip
 FRAMEWORKS = (
@@ -47,8 +47,8 @@ BACKEND_MAY = {
 BROUGHT_ALONG = {"jax": {"flax", "equinox"}, "onnx": {"onnxruntime"}, "tf_keras": {"tensorflow"}}
 # Shared by the two Keras backends, so neither library is imported there.
 KNOWS_BOTH_KERAS = {f"backends.keras_{name}" for name in (
-    "attention", "axes", "engine", "evidence", "facts", "field", "files", "gradients", "names", "outputs", "run", "scores",
-    "table", "watch",
+    "attention", "axes", "engine", "evidence", "facts", "field", "files", "gradients", "head", "names", "outputs", "run",
+    "scores", "table", "watch",
 )}  # fmt: skip
 
 # Shared by the two backends of graph files.

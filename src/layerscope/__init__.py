@@ -19,6 +19,7 @@ from ._version import __version__
 if TYPE_CHECKING:
     from .attending import attention, attention_rollout
     from .cam import eigen_cam, grad_cam, grad_cam_pp, hires_cam, layer_cam, xgrad_cam
+    from .changes import difference
     from .combine import deviation, maximum, mean, norm, total, weighted
     from .comparing import compare
     from .components import Basis, pca, pca_basis
@@ -41,16 +42,21 @@ if TYPE_CHECKING:
         LayerscopeError,
         LayerscopeWarning,
         LayoutWarning,
+        LibraryMissing,
         ModelNotReadable,
         PreprocessUnknown,
         PreprocessWarning,
         RandomWeights,
         TrustRequired,
     )
+    from .factors import FactorBasis, nmf, nmf_basis
     from .featuremap import FeatureMap, load
+    from .grouping import ClusterBasis, cluster_basis, clusters
+    from .heads import head_weights
     from .heatmaps import heatmap
     from .layer import Layer
     from .layertable import LayerTable
+    from .likeness import similarity
     from .maps import Maps
     from .opening import demo_model, demo_photo, open
     from .overlays import beside, overlay
@@ -67,16 +73,22 @@ if TYPE_CHECKING:
 _HOMES = {
     "attending": "attention attention_rollout",
     "cam": "eigen_cam grad_cam grad_cam_pp hires_cam layer_cam xgrad_cam",
+    "changes": "difference",
     "combine": "deviation maximum mean norm total weighted",
     "comparing": "compare",
     "components": "Basis pca pca_basis",
     "errors": "BackendMissing BackendSkipped BadChannels BadLayout BadOption BadScale BadWeights CaptureTooLarge"
     " GradientsUnavailable ImageNotReadable ImageTooLarge ImagesSkipped LayerNotCalled LayerNotFound LayerscopeError"
-    " LayerscopeWarning LayoutWarning ModelNotReadable PreprocessUnknown PreprocessWarning RandomWeights TrustRequired",
+    " LayerscopeWarning LayoutWarning LibraryMissing ModelNotReadable PreprocessUnknown PreprocessWarning RandomWeights"
+    " TrustRequired",
+    "factors": "FactorBasis nmf nmf_basis",
     "featuremap": "FeatureMap load",
+    "grouping": "ClusterBasis cluster_basis clusters",
+    "heads": "head_weights",
     "heatmaps": "heatmap",
     "layer": "Layer",
     "layertable": "LayerTable",
+    "likeness": "similarity",
     "opening": "demo_model demo_photo open",
     "overlays": "beside overlay",
     "picture": "Bar Cell Picture",
@@ -105,6 +117,8 @@ __all__ = [
     "Basis",
     "CaptureTooLarge",
     "Cell",
+    "ClusterBasis",
+    "FactorBasis",
     "FeatureMap",
     "GradientsUnavailable",
     "ImageNotReadable",
@@ -117,6 +131,7 @@ __all__ = [
     "LayerscopeError",
     "LayerscopeWarning",
     "LayoutWarning",
+    "LibraryMissing",
     "Maps",
     "ModelNotReadable",
     "Picture",
@@ -133,19 +148,25 @@ __all__ = [
     "attention",
     "attention_rollout",
     "beside",
+    "cluster_basis",
+    "clusters",
     "compare",
     "demo_model",
     "demo_photo",
     "deviation",
+    "difference",
     "eigen_cam",
     "grad_cam",
     "grad_cam_pp",
+    "head_weights",
     "heatmap",
     "hires_cam",
     "layer_cam",
     "load",
     "maximum",
     "mean",
+    "nmf",
+    "nmf_basis",
     "norm",
     "open",
     "overlay",
@@ -155,6 +176,7 @@ __all__ = [
     "shared_scale",
     "sheet",
     "show",
+    "similarity",
     "strip",
     "total",
     "weighted",

@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from .encoding import raw_extent
 from .featuremap import FeatureMap, as_map
-from .reducing import squares, weighted_sum
+from .reducing import lengths, squares, weighted_sum
 from .weights import weight_vector
 
 
@@ -66,14 +65,7 @@ def maximum(fm: Any) -> FeatureMap:
 def norm(fm: Any) -> FeatureMap:
     """The Euclidean length of the channel vector at each place, float32 `[image, *spatial, 1]`."""
     fm = as_map(fm)
-    values = fm.values
-    # Divided by the largest first where squares would leave the range of float32.
-    extent = np.abs(raw_extent(values))
-    largest = float(extent[np.isfinite(extent)].max(initial=0))
-    unit = np.float32(largest if largest > 1e18 or 0 < largest < 1e-18 else 1)
-    with np.errstate(invalid="ignore", over="ignore"):
-        summed = squares(values if unit == 1 else values / unit, None)
-    return fm.combined((np.sqrt(summed) * unit)[..., None], f"norm of {values.shape[-1]} channels")
+    return fm.combined(lengths(fm.values)[..., None], f"norm of {fm.values.shape[-1]} channels")
 
 
 def deviation(fm: Any) -> FeatureMap:

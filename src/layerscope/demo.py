@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
-
 from .combine import mean, weighted
 from .components import pca
 from .featuremap import FeatureMap
+from .heads import head_weights
 from .heatmaps import heatmap
 from .opening import demo_model, demo_photo
 from .opening import open as open_scope
@@ -35,16 +34,16 @@ def run(folder: Path, say: Callable[[str], None]) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     say(f"pictures in {folder}:")
     written = []
-    for name, picture, sentence in _pictures(maps[EARLY], maps[MIDDLE], maps[LATE], classes[0].index, classes[0].label):
+    evidence = weighted(maps[LATE], head_weights(scope, classes[0].index, LATE))
+    for name, picture, sentence in _pictures(maps[EARLY], maps[MIDDLE], maps[LATE], evidence, classes[0].label):
         written.append(picture.save(folder / name))
         say(f"  {name:24}  {sentence}")
     return written
 
 
 def _pictures(
-    early: FeatureMap, middle: FeatureMap, late: FeatureMap, target: int, label: str
+    early: FeatureMap, middle: FeatureMap, late: FeatureMap, evidence: FeatureMap, label: str
 ) -> Iterator[tuple[str, Picture, str]]:
-    evidence = weighted(late, classifier_weights(target))
     yield "1-early-sheet.png", sheet(early), f"all {early.of} channels of an early layer, {EARLY}, {_size(early)} each"
     yield "2-middle-sheet.png", sheet(middle), f"all {middle.of} channels of a middle layer, {MIDDLE}, {_size(middle)}"
     yield (
@@ -64,16 +63,3 @@ def _pictures(
 
 def _size(fm: FeatureMap) -> str:
     return "×".join(map(str, fm.spatial))
-
-
-def classifier_weights(target: int) -> np.ndarray:
-    """The 1,280 weights that the embedded network's classifier gives the channels of its last layer for one class.
-
-    With them the weighted sum is a class activation map (Zhou et al. 2016, equation 2).
-    """
-    import onnx
-    from onnx import numpy_helper
-
-    graph = onnx.load(str(demo_model())).graph
-    rows = next(numpy_helper.to_array(each) for each in graph.initializer if each.name == "_fc.weight")
-    return rows[target].astype(np.float32)

@@ -84,7 +84,7 @@ def draw(
     """The picture that a feature map asks for: an overlay, a heat map where it is a combination, else a sheet."""
     if overlay:
         return laid_on(fm, image=image, scale=scale or "layer", colors=colors, clip=clip)
-    if fm.rule:
+    if fm.rule and (fm.role or fm.shape[-1] == 1):
         return heatmap(fm, image=image, scale=scale or "layer", colors=colors, clip=clip)
     return sheet(
         fm, image=image, columns=columns, sort=sort, scale=scale or "channel", colors=colors, clip=clip, page=page

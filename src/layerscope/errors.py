@@ -12,6 +12,7 @@ LayerscopeError
 ├── PreprocessUnknown         no recipe of that name, or none for this input
 ├── GradientsUnavailable      this backend or layer has no gradients
 ├── CaptureTooLarge           the maps don't fit into memory
+├── LibraryMissing            a library that this function needs isn't installed
 ├── BadLayout                 axes that don't fit the array
 ├── BadWeights                channel weights that don't fit the feature map
 ├── BadChannels               channel numbers that don't exist
@@ -78,6 +79,10 @@ class GradientsUnavailable(LayerscopeError):
 
 class CaptureTooLarge(LayerscopeError, MemoryError):
     """The maps asked for don't fit into memory, by the estimate before the run or in the run itself."""
+
+
+class LibraryMissing(LayerscopeError, ImportError):
+    """A library that a function needs beyond layerscope's own isn't installed."""
 
 
 class BadLayout(LayerscopeError, ValueError):

@@ -7,9 +7,12 @@ from typing import Any
 import numpy as np
 
 from .canvas import Canvas, frame
-from .encoding import BLOCK, NAN, extent_of
+from .components import BACKGROUND
+from .encoding import BLOCK, GAP, INK, NAN, extent_of
 from .errors import BadLayout
 from .featuremap import FeatureMap, as_map
+from .grouped import GROUPED, grouped_map, is_grouped
+from .marking import outline, query_place
 from .picture import Cell, Picture
 from .ruling import Beyond, make_scale
 from .scale import checked_clip, marks_of, palette
@@ -46,6 +49,11 @@ def heatmap(
     """
     whole = as_map(fm, layout)
     one = whole.image(image)
+    if whole.role in GROUPED and len(whole.spatial) < 2:
+        return strip(whole, image=image, scale=scale, colors=colors)
+    if is_grouped(whole):
+        size = zoom or max(1, MAP_SIZE // max(whole.spatial))
+        return grouped_map(whole, one, image, size, scale, colors)
     colored = is_rgb(whole)
     if not colored and whole.shape[-1] != 1:
         raise BadLayout(
@@ -67,6 +75,8 @@ def heatmap(
     reach = (float(extent[0, 0, 0]), float(extent[0, 0, 1]))
     canvas = frame(height * zoom, width * zoom, title_of(one), lines, bar=rule, marks=marks_of(codes), reach=reach)
     canvas.body[:] = codes.repeat(zoom, 0).repeat(zoom, 1)
+    if (place := query_place(one)) is not None:
+        outline(canvas.body, place[0] * zoom, place[1] * zoom, zoom, zoom, INK, GAP)
     cell = Cell(canvas.x, canvas.y, width * zoom, height * zoom, image, 0, *rule.range())
     return Picture(canvas.codes, (cell,), rule, title_of(one), lines, about(one, rule), canvas.bar, zoom=zoom)
 
@@ -98,7 +108,8 @@ def rgb_colors(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndar
     finite = np.isfinite(values).all(-1, keepdims=True)
     shares = np.where(high > low, (np.where(finite, values, 0) - low) / span, 0.5)
     colors = np.round(shares.clip(0, 1) * 255).astype(np.uint8)
-    return np.where(finite, colors, palette(None)[NAN])
+    background = (values == BACKGROUND).all(-1, keepdims=True)
+    return np.where(finite, colors, np.where(background, palette(None)[GAP], palette(None)[NAN]))
 
 
 def colored(table: np.ndarray, codes: np.ndarray) -> np.ndarray:
@@ -134,7 +145,8 @@ def _rgb_map(whole: FeatureMap, one: FeatureMap, image: int, zoom: int, clip: tu
     low, high = rgb_limits(whole, clip)
     colors = rgb_colors(one.values[0], low, high).repeat(zoom, 0).repeat(zoom, 1)
     lines = (*caption(one, None, ""), rgb_said(clip))
-    canvas = frame(height * zoom, width * zoom, title_of(one), lines)
+    marks = {NAN} if np.isnan(one.values).any() else set()
+    canvas = frame(height * zoom, width * zoom, title_of(one), lines, marks=marks)
     cell = Cell(canvas.x, canvas.y, width * zoom, height * zoom, image, 0, float(low[0]), float(high[0]))
     pixels = paper(canvas, palette(None))
     pixels[canvas.y : canvas.y + canvas.height, canvas.x : canvas.x + canvas.width] = colors

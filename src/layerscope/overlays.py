@@ -9,15 +9,18 @@ from typing import Any
 import numpy as np
 
 from .canvas import MUTED, Canvas, frame, write
+from .components import BACKGROUND
 from .contours import contour_levels, draw_contour, levels_said
 from .encoding import NAN, NEG_INF, POS_INF, encode, extent_of, raw_extent
 from .errors import BadLayout, BadOption
 from .featuremap import FeatureMap, as_map
+from .grouped import grouped_overlay, is_grouped
 from .heatmaps import colored, is_rgb, one_range, paper, rgb_colors, rgb_limits, rgb_said
+from .marking import outline, query_place
 from .picture import Cell, Picture
 from .placement import Placement
 from .ruling import Beyond, make_scale
-from .scale import Scale, marks_of, palette, reading
+from .scale import PAPER, PEN, Scale, marks_of, palette, reading
 from .text import SMALL, font
 from .words import about, caption, title_of
 
@@ -53,7 +56,16 @@ def overlay(
     ls.overlay(ls.mean(scope.capture("cat.jpg", "layer4")["layer4"]), contours=3)
     ```
     """
-    laid = _Laid.of(fm, image, scale, colors, clip, smooth, alpha, contours, top)
+    whole = as_map(fm)
+    if is_grouped(whole):
+        one = whole.image(image)
+        _check(one, True, alpha)
+        if contours is not None or top is not None or clip is not None:
+            raise BadOption(
+                "contours, top and clip need one number at each place; this map holds groups with colours of their own"
+            )
+        return grouped_overlay(whole, one, image, alpha, scale, colors)
+    laid = _Laid.of(whole, image, scale, colors, clip, smooth, alpha, contours, top)
     height, width = laid.photo.shape[:2]
     canvas = laid.frame(height, width)
     pixels = paper(canvas, laid.table, hollow=True)
@@ -136,6 +148,10 @@ class _Laid:
         top: float | None,
     ) -> _Laid:
         whole = as_map(fm)
+        if is_grouped(whole):
+            raise BadLayout(
+                "beside() draws one number a place, this map holds groups: overlay() and heatmap() draw those"
+            )
         one = whole.image(image)
         colored = is_rgb(whole)
         _check(one, colored, alpha)
@@ -183,7 +199,8 @@ class _Laid:
 
     def frame(self, height: int, width: int) -> Canvas:
         if self.rule is None:
-            return frame(height, width, title_of(self.one), self.lines)
+            broken = {NAN} if np.isnan(self.one.values).any() else set()
+            return frame(height, width, title_of(self.one), self.lines, marks=broken)
         values = self.one.values
         # Only the units that lie on the photo have a colour there: those on the padding of a letterbox don't.
         seen = values[0, ..., 0][
@@ -228,6 +245,10 @@ class _Laid:
                 values[at] = placed
             for level in self.levels:
                 draw_contour(part, values, level, 2 if min(box.shape[:2]) > LARGE_PHOTO else 1)
+        if (query := query_place(self.one)) is not None:
+            size = (self.one.spatial[0], self.one.spatial[1])
+            y, x, high, wide = map(round, self.place.cell_box(*query, size))
+            outline(box, y, x, high, wide, PEN, PAPER)
 
     def _blocks(self) -> Iterator[tuple[slice, np.ndarray, np.ndarray | None]]:
         """(rows, colours `[rows or 1, width, 3]`, where the photo stays bare) of the part that the model saw."""
@@ -236,6 +257,8 @@ class _Laid:
             # Without blending there is one colour a unit: a whole row of units is painted at once.
             for at, placed in self._placed(values):
                 hidden = None if self.least is None else ~(placed[..., 0] >= self.least)
+                if self.rule is None:
+                    hidden = (placed == BACKGROUND).all(-1)
                 yield at, self._painted(placed), hidden
             return
         table = self.table

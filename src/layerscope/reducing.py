@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
+from .encoding import raw_extent
+
 # Values in one step of a reduction: what a core's cache holds.
 BLOCK = 1 << 16
+# Below it, some squares may have vanished.
+SMALL_SQUARE = 1e-30
 
 
 def weighted_sum(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -66,29 +69,108 @@ def channel_planes(values: np.ndarray) -> Iterator[np.ndarray]:
         yield np.moveaxis(each, -1, 0)
 
 
-def place_rows(values: np.ndarray) -> list[np.ndarray]:
-    """Views of at most some megabytes as `[place, channel]`."""
-    parts = []
-    for each in values:
-        if each.ndim == 1:
-            each = each[None]
-        step = max(1, 32 * BLOCK // max(1, each[0].size))
-        parts += [each[start : start + step] for start in range(0, each.shape[0], step)]
-    return parts
+def lengths(values: np.ndarray) -> np.ndarray:
+    """The Euclidean length of the channel vector at each place, float32, also where its square would leave float32."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        found = squares(values, None)
+        most = found.max(initial=0)
+        if SMALL_SQUARE < most < np.inf:
+            return np.asarray(np.sqrt(found, out=found))
+    extent = np.abs(raw_extent(values))
+    largest = float(extent[np.isfinite(extent)].max(initial=0))
+    # Divided by the largest first where squares leave the range of float32.
+    unit = np.float32(largest if largest > 1e18 or 0 < largest < 1e-18 else 1)
+    with np.errstate(invalid="ignore", over="ignore"):
+        return np.asarray(np.sqrt(found if unit == 1 else squares(values / unit, None)) * unit)
 
 
-def finite_rows(parts: list[np.ndarray]) -> Any:
-    for part in parts:
-        flat = part.reshape(-1, part.shape[-1])
-        keep = np.isfinite(flat).all(1)
-        yield flat if keep.all() else flat[keep]
+def finite_places(values: np.ndarray) -> np.ndarray:
+    """bool `[image, *spatial]`: the places where every channel is finite."""
+    found = np.empty(values.shape[:-1], bool)
+    for image, planes in enumerate(channel_planes(values)):
+        if values[image].flags.c_contiguous:
+            found[image] = np.isfinite(values[image]).all(-1)
+            continue
+        found[image] = True
+        for plane in planes:
+            found[image] &= np.isfinite(plane)
+    return found
 
 
-def center_of(parts: list[np.ndarray]) -> tuple[np.ndarray, int]:
-    total_, count = 0.0, 0
-    for flat in finite_rows(parts):
-        total_ = total_ + flat.sum(0, dtype=np.float64)
-        count += len(flat)
-    if not count:
-        return np.zeros(parts[0].shape[-1]), 0
-    return np.asarray(total_) / count, count
+class Rows:
+    """The channel vectors `[place, channel]` at the finite places of a map, in blocks of some megabytes.
+
+    `keep`, bool `[image, *spatial]`, leaves out other places.
+    """
+
+    def __init__(self, values: np.ndarray, keep: np.ndarray | None = None) -> None:
+        self.channels = values.shape[-1]
+        self._blocks: list[tuple[np.ndarray, np.ndarray | None]] = []
+        for image, each in enumerate(values):
+            whole = each[None] if each.ndim == 1 else each
+            kept = None if keep is None else keep[image].reshape(whole.shape[:-1])
+            step = max(1, 32 * BLOCK // max(1, whole[0].size))
+            for start in range(0, len(whole), step):
+                at = slice(start, start + step)
+                self._blocks.append((whole[at], None if kept is None else kept[at]))
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        for block, kept in self._blocks:
+            flat = block.reshape(-1, self.channels)
+            sound = np.isfinite(flat).all(1)
+            if kept is not None:
+                sound &= kept.reshape(-1)
+            yield flat if sound.all() else flat[sound]
+
+    def center(self) -> tuple[np.ndarray, int]:
+        """The mean vector in float64 (zeros where there is no place), and how many places there are."""
+        summed, count = np.zeros(self.channels), 0
+        for flat in self:
+            summed += flat.sum(0, dtype=np.float64)
+            count += len(flat)
+        return summed / max(1, count), count
+
+    def matrix(self) -> np.ndarray:
+        """All of them as one float32 array `[place, channel]` of its own."""
+        return np.concatenate(list(self))
+
+
+def distances(values: np.ndarray, vector: np.ndarray) -> np.ndarray:
+    """The Euclidean distance of the channel vector at each place from one vector, float32 `[image, *spatial]`."""
+    extent = np.abs(raw_extent(values))
+    largest = max(float(extent[np.isfinite(extent)].max(initial=0)), float(np.abs(vector).max(initial=0)))
+    unit = np.float32(largest if largest > 1e18 or 0 < largest < 1e-18 else 1)
+    middle = (vector / unit).astype(np.float32)
+    out = np.zeros(values.shape[:-1], np.float32)
+    with np.errstate(invalid="ignore", over="ignore"):
+        if values.flags.c_contiguous:
+            flat, to = values.reshape(-1, len(middle)), out.reshape(-1)
+            step = max(1, BLOCK // len(middle))
+            for start in range(0, len(flat), step):
+                part = flat[start : start + step] / unit if unit != 1 else flat[start : start + step]
+                part = part - middle
+                np.einsum("nc,nc->n", part, part, out=to[start : start + step])
+        else:
+            scratch = np.empty(values.shape[1:-1], np.float32)
+            for image, planes in enumerate(channel_planes(values)):
+                for plane, less in zip(planes, middle, strict=True):
+                    np.subtract(plane if unit == 1 else plane / unit, less, out=scratch)
+                    np.multiply(scratch, scratch, out=scratch)
+                    out[image] += scratch
+        return np.asarray(np.sqrt(out) * unit)
+
+
+def channel_squares(values: np.ndarray) -> np.ndarray:
+    """The sum of the squares of each channel over all images and places, float64 `[channel]`."""
+    summed = np.zeros(values.shape[-1])
+    with np.errstate(invalid="ignore", over="ignore"):
+        if values.flags.c_contiguous:
+            flat = values.reshape(-1, values.shape[-1])
+            step = max(1, BLOCK // values.shape[-1])
+            for start in range(0, len(flat), step):
+                part = flat[start : start + step]
+                summed += np.einsum("pc,pc->c", part, part)
+            return summed
+        for planes in channel_planes(values):
+            summed += [float(np.einsum("p,p->", each, each)) for each in planes.reshape(len(planes), -1)]
+    return summed

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from . import cam, combine, components, scoring
+from . import cam, combine, components, factors, grouping, likeness, scoring
 from .errors import BadOption, near
 from .featuremap import FeatureMap
 
@@ -33,6 +33,10 @@ class Rule:
         return f"{self.name}{self.takes}"
 
 
+def _place(text: str) -> tuple[int, ...]:
+    return tuple(int(each) for each in text.split(","))
+
+
 RULES = (
     Rule("mean", combine.mean),
     Rule("total", combine.total),
@@ -41,6 +45,9 @@ RULES = (
     Rule("deviation", combine.deviation),
     Rule("weights", combine.weighted, argument=str, takes=":FILE"),
     Rule("pca", components.pca, together=True),
+    Rule("nmf", factors.nmf, together=True, argument=int, takes="[:FACTORS]"),
+    Rule("clusters", grouping.clusters, together=True, argument=int, takes="[:COUNT]"),
+    Rule("similarity", likeness.similarity, together=True, argument=_place, takes=":ROW,COLUMN"),
     Rule("grad-cam", cam.grad_cam, target=True),
     Rule("grad-cam++", cam.grad_cam_pp, target=True),
     Rule("xgrad-cam", cam.xgrad_cam, target=True),

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import feeding
-from .backends import Backend, Captured, Evidence, Facts, Target
+from .backends import Backend, Captured, Evidence, Facts, Head, Target
 from .errors import (
     BadOption,
     CaptureTooLarge,
@@ -130,6 +130,18 @@ class Scope:
             [Prediction(self.label(index), int(index), float(row[index])) for index in rank]
             for row, rank in zip(scores, ranks, strict=True)
         ]
+
+    def head(self, images: Any = None) -> Head | None:
+        """The dense layer that runs last, with its weights `[class, channel]` and bias; `None` where there is none.
+
+        `images` (default: a blank one) are what the model is run on; the first of them is enough.
+        """
+        if not hasattr(self.backend, "head"):
+            return None
+        fed = feeding.blank(self.preprocess, self.plan) if images is None else next(self._fed(images, 1, []))
+        with self.running(fed.array):
+            found: Head | None = self.backend.head(self.model, fed.array)
+        return found
 
     def label(self, index: int) -> str:
         """The label of a class, or its number where there are no labels for it."""

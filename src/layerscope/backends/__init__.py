@@ -64,6 +64,20 @@ class Evidence:
     variance: np.ndarray
 
 
+@dataclass(frozen=True)
+class Head:
+    """The dense layer of a model that runs last: `weights` float32 `[class, channel]`, `bias` float32 `[class]`.
+
+    `activation` is what the layer itself does to its scores (`"softmax"`), `""` for nothing. A backend may offer it as
+    `head(model, batch)`, after one dry run, `None` where there is no such layer or its weights aren't to be had.
+    """
+
+    path: str
+    weights: np.ndarray
+    bias: np.ndarray | None = None
+    activation: str = ""
+
+
 def trained(mean: np.ndarray, variance: np.ndarray) -> bool:
     """Whether running statistics have left the values they start with, 0 and 1."""
     return bool(np.isfinite(mean).all() and np.isfinite(variance).all() and (mean.any() or (variance != 1).any()))

@@ -9,11 +9,12 @@ from typing import Any
 
 from ..errors import ModelNotReadable
 from ..layer import Layer
-from . import Captured, Change, Evidence, Facts, Target
+from . import Captured, Change, Evidence, Facts, Head, Target
 from .jax_evidence import evidence
 from .jax_facts import digest, facts
 from .jax_field import fields
 from .jax_gradients import gradients
+from .jax_head import head
 from .jax_model import JaxModel
 from .jax_outputs import first_image
 from .jax_recorder import Recorder
@@ -44,6 +45,9 @@ class JaxBackend:
 
     def evidence(self, model: Any, batch: Any) -> Evidence | None:
         return evidence(_opened(model), batch)
+
+    def head(self, model: Any, batch: Any) -> Head | None:
+        return head(_opened(model), first_image(batch))
 
     def layers(self, model: Any, batch: Any) -> list[Layer]:
         opened = _opened(model)

@@ -11,11 +11,12 @@ import numpy as np
 
 from ..errors import LayerNotCalled, LayerNotFound, near
 from ..layer import Layer, called, split_call
-from . import Captured, Change, Evidence, Facts, Pick, Target
+from . import Captured, Change, Evidence, Facts, Head, Pick, Target
 from .keras_engine import Engine, host
 from .keras_evidence import evidence
 from .keras_facts import digest, facts
 from .keras_gradients import with_gradients
+from .keras_head import head
 from .keras_names import is_graph
 from .keras_outputs import parts
 from .keras_scores import scores
@@ -86,6 +87,11 @@ class WatchingBackend:
         """What reaches the first BatchNormalization, against what it has seen in training."""
         on = self.engine()
         return evidence(model, on, lambda: forward(model, batch, on))
+
+    def head(self, model: Any, batch: Any) -> Head | None:
+        """The dense layer that runs last."""
+        on = self.engine()
+        return head(model, on, lambda: forward(model, one_image(batch), on))
 
     def facts(self, model: Any) -> Facts:
         """What can be said of the model without running it."""

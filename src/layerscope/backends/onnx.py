@@ -14,13 +14,14 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped] 
 
 from ..errors import BadOption, GradientsUnavailable, LayerNotCalled, LayerNotFound, ModelNotReadable, near
 from ..layer import Layer, split_call
-from . import Captured, Change, Evidence, Facts, Input, Target
+from . import Captured, Change, Evidence, Facts, Head, Input, Target
 from .graph_codes import described, recipe_of_range
 from .graph_runs import Sessions, first_image, joined, singles
 from .onnx_axes import AxesFlow
 from .onnx_cut import cut
 from .onnx_evidence import first_norm, own_scaling
 from .onnx_field import FieldFlow
+from .onnx_head import head
 from .onnx_layers import indexed, inferred_shapes, layer_of, map_shapes, together
 from .onnx_metadata import RECIPE, labels, read, stated_sizes
 from .onnx_model import OnnxModel, Output
@@ -153,6 +154,10 @@ class OnnxBackend:
         axis = flow.axes[tensor].index("b")
         found = [session.run({**each, tensor: values.take([at], axis)}) for at, each in enumerate(apart)]
         return joined(found, (final,), flow, str)[0]
+
+    def head(self, model: Any, batch: Any) -> Head | None:
+        """The last dense layer of the graph; nothing is run."""
+        return head(_held(model))
 
     def digest(self, model: Any) -> str:
         """The checksum of the file, or of the proto as it is now."""

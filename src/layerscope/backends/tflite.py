@@ -12,12 +12,13 @@ import numpy as np
 from ..axes import token_grid
 from ..errors import GradientsUnavailable, LayerNotCalled, LayerNotFound, ModelNotReadable, near
 from ..layer import Layer, split_call
-from . import Captured, Facts, Input, Target
+from . import Captured, Facts, Head, Input, Target
 from .graph_codes import described
 from .graph_runs import first_image, joined, singles
 from .tflite_axes import AxesFlow
 from .tflite_field import FieldFlow, weights_of
 from .tflite_graph import IDENTIFIER, Graph, Tensor
+from .tflite_head import head
 from .tflite_model import Output, TfliteModel
 from .tflite_run import Feeds, Session, dequantised, feeds_of, runtime
 from .tflite_schema import BODIES
@@ -91,6 +92,10 @@ class TfliteBackend:
             for tensor, value in zip(tensors, values, strict=True)
         }
         return {name: found[each.tensor.index] for name, each in wanted.items()}
+
+    def head(self, model: Any, batch: Any) -> Head | None:
+        """The last dense layer of the file; nothing is run."""
+        return head(self._held(model))
 
     def digest(self, model: Any) -> str:
         """The checksum of the file."""

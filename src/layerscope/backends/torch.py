@@ -12,10 +12,11 @@ from torch.nn.parameter import UninitializedParameter
 
 from ..errors import ModelNotReadable
 from ..layer import Layer
-from . import Captured, Change, Evidence, Facts, Pick, Target
+from . import Captured, Change, Evidence, Facts, Head, Pick, Target
 from .outputs import first_input
 from .torch_evidence import evidence
 from .torch_facts import digest, facts
+from .torch_head import head
 from .torch_hf import from_hf
 from .torch_load import load, load_weights
 from .torch_models import from_timm, from_torchvision
@@ -46,6 +47,9 @@ class TorchBackend:
 
     def evidence(self, model: Any, batch: Any) -> Evidence | None:
         return evidence(_readable(model), batch)
+
+    def head(self, model: Any, batch: Any) -> Head | None:
+        return head(_readable(model), batch)
 
     def load(self, source: Path, weights: Path | None = None, trust: bool = False) -> Any:
         return load(source, weights, trust)

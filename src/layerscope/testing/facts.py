@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backends import Facts
+from ..backends import Facts, Head
 from ..tiny import tiny_parameters
 from .network import Network
 
@@ -39,6 +39,21 @@ class FactsTests(Network):
         self.backend().layers(model, self.batch())
         before = self.state(model)
         assert self.digest_of(model) == self.digest_of(model)
+        assert self.state(model) == before
+
+    def test_the_head_is_the_dense_layer_that_runs_last(self) -> None:
+        if not hasattr(self.backend(), "head"):
+            return
+        model, parameters = self.network(), tiny_parameters()
+        before = self.state(model)
+        head = self.backend().head(model, self.batch())
+        assert isinstance(head, Head)
+        assert head.path == self.paths["head"]
+        values = self.expected()["act:1"].mean((1, 2), dtype=np.float64)
+        bias = 0 if head.bias is None else head.bias
+        self.same(values @ head.weights.T.astype(np.float64) + bias, self.expected()["head"])
+        assert head.weights.dtype == np.float32
+        assert head.weights.shape == (6, 5), parameters.keys()
         assert self.state(model) == before
 
     def digest(self, parameters: Mapping[str, np.ndarray]) -> str:

@@ -1,0 +1,130 @@
+"""What has changed between two maps, against numpy."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+import layerscope as ls
+
+
+def noise(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def planes_first(values):
+    return np.moveaxis(np.ascontiguousarray(np.moveaxis(values, -1, 1)), 1, -1)
+
+
+FINITE = st.floats(-1e3, 1e3, width=32)
+
+
+@settings(deadline=None)
+@given(
+    hnp.arrays(np.float32, (2, 3, 4, 5), elements=FINITE),
+    hnp.arrays(np.float32, (2, 3, 4, 5), elements=FINITE),
+    st.booleans(),
+)
+def test_it_is_a_minus_b(a, b, first):
+    order = planes_first if first else np.ascontiguousarray
+    found = ls.difference(ls.FeatureMap.of_array(order(a), "bhwc"), ls.FeatureMap.of_array(order(b), "bhwc"))
+    np.testing.assert_array_equal(found.values, a - b)
+    back = ls.difference(ls.FeatureMap.of_array(b, "bhwc"), ls.FeatureMap.of_array(a, "bhwc"))
+    np.testing.assert_array_equal(found.values, -back.values)
+    assert found.rule == "difference of 5 channels" and found.channels == (0, 1, 2, 3, 4)
+
+
+@pytest.mark.parametrize("order", [np.ascontiguousarray, planes_first], ids=["nhwc", "nchw"])
+def test_the_notes_name_what_changed_most_and_how_much_in_all(order):
+    b = noise(1, 20, 20, 12)
+    a = b + noise(1, 20, 20, 12, seed=1) * np.array([0, 5, 0.1, 0, 3, 0, 0, 0, 1, 0, 0, 0], np.float32)
+    found = ls.difference(order(a), order(b))
+    rms = np.sqrt(np.square(a.astype(float) - b).mean((0, 1, 2)))
+    assert (
+        f"most changed channels (rms): 1 ({rms[1]:.3g}), 4 ({rms[4]:.3g}), 8 ({rms[8]:.3g}), 2 ({rms[2]:.3g})"
+        in found.notes
+    )
+    share = np.linalg.norm((a - b).ravel()) / np.linalg.norm(b.ravel())
+    assert f"overall |a − b| / |b|: {share:.3g} of the size of b" in found.notes
+    cells = ls.sheet(found, sort="energy").cells
+    assert [each.channel for each in cells[:4]] == [1, 4, 8, 2]
+    assert ls.sheet(found, scale="layer").scale.center == 0
+
+
+def test_relative_divides_each_channel_by_its_size_in_b():
+    a, b = noise(2, 5, 4, 3), noise(2, 5, 4, 3, seed=1)
+    b[..., 1] = 0
+    a[..., 1] = 0
+    a[0, 0, 0, 1] = 2
+    found = ls.difference(a, b, relative=True)
+    wanted = (a - b)[..., 0] / np.sqrt(np.square(b[..., 0]).mean())
+    np.testing.assert_allclose(found.values[..., 0], wanted, rtol=1e-5)
+    assert found.values[0, 0, 0, 1] == np.inf
+    assert (found.values[..., 1] == 0).sum() == 39
+    assert found.rule == "relative difference of 3 channels"
+
+
+def test_two_images_of_one_map_are_the_pair():
+    values = noise(2, 4, 4, 3)
+    found = ls.difference(values)
+    np.testing.assert_array_equal(found.values[0], values[0] - values[1])
+    assert found.ids == ("image 0 − image 1",)
+    assert found.photos is None
+    assert "a is image 0" in found.notes and "b is image 1" in found.notes
+    with pytest.raises(ls.BadOption, match="exactly two images; this one has 3"):
+        ls.difference(noise(3, 4, 4, 3))
+
+
+def test_which_is_which_is_said_by_what_differs():
+    fm = ls.FeatureMap.of_array(noise(1, 4, 4, 3))
+    about = {"model": "net", "model_digest": "sha256:0123456789abcdef"}
+    a = replace(fm, provenance=about)
+    b = replace(fm, provenance={**about, "model_digest": "sha256:fedcba9876543210"}, dtype="int8")
+    notes = ls.difference(a, b).notes
+    assert "a is sha256:01234567, float32" in notes
+    assert "b is sha256:fedcba98, int8" in notes
+    same = ls.difference(a, a)
+    assert "a and b: the same model, layer and images by name" in same.notes
+    assert "no difference" in same.notes and "no channel has changed" in same.notes
+    assert ls.difference(a, b).provenance["minus"]["model_digest"] == "sha256:fedcba9876543210"
+
+
+def test_a_quantised_network_can_be_compared_with_itself_in_float():
+    """Captured from one model twice: the photo stays, so an overlay has its place."""
+    scope = ls.open("demo")
+    fm = scope.capture(ls.demo_photo(), "_blocks.0._swish")["_blocks.0._swish"]
+    found = ls.difference(fm, replace(fm, values=fm.values * np.float32(0.5)))
+    assert found.photos is not None and "0.5" not in found.ids[0]
+    assert "overall |a − b| / |b|: 1 of the size of b" in found.notes
+    ls.overlay(ls.norm(found))
+
+
+def test_units_that_are_not_finite_do_not_count():
+    a, b = noise(1, 4, 4, 3), noise(1, 4, 4, 3, seed=1)
+    a[0, 0, 0, 0] = b[0, 0, 0, 0] = np.inf
+    b[0, 1, 1, 1] = np.nan
+    found = ls.difference(a, b)
+    assert np.isnan(found.values).sum() == 2
+    assert "2 of 48 units have no difference (NaN or inf)" in found.notes
+    a[0, 0, 0, 0] = np.nan
+    kept = np.isfinite(a - b)
+    rms = np.sqrt(np.square((a - b)[..., 0][kept[..., 0]]).mean())
+    assert f"0 ({rms:.3g})" in " ".join(found.notes)
+
+
+@pytest.mark.parametrize(
+    ("other", "match"),
+    [
+        (noise(1, 5, 4, 3), r"a is \[1, 4, 4, 3\], b is \[1, 5, 4, 3\].*differ in height \(4 and 5\);"),
+        (noise(2, 4, 4, 6), r"differ in images \(1 and 2\), channels \(3 and 6\)"),
+        (ls.FeatureMap.of_array(noise(1, 4, 3), "bnc"), "one has more axes"),
+        (ls.FeatureMap.of_array(noise(1, 4, 4, 5)).select([0, 1, 4]), r"only one of the two holds \[2, 4\]"),
+        (ls.FeatureMap.of_array(noise(1, 4, 4, 3)).select([0, 2, 1]), "same channels in the same order"),
+    ],
+)
+def test_maps_that_do_not_fit_are_named(other, match):
+    with pytest.raises(ls.BadLayout, match=match):
+        ls.difference(noise(1, 4, 4, 3), other)

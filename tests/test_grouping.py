@@ -1,0 +1,126 @@
+"""Clusters against scikit-learn's k-means run by hand."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.distance import cdist
+from sklearn.cluster import KMeans
+from sklearn.metrics import adjusted_rand_score
+
+import layerscope as ls
+
+
+def blobs(images=2, size=8, channels=6, kinds=3, seed=0):
+    """Places around a few centres, more of the first than of the last."""
+    random = np.random.default_rng(seed)
+    kind = random.choice(kinds, (images, size, size), p=np.arange(kinds, 0, -1) / (kinds * (kinds + 1) / 2))
+    centers = random.normal(size=(kinds, channels)) * 5
+    return (centers[kind] + random.normal(size=(*kind.shape, channels))).astype(np.float32), kind
+
+
+def planes_first(values):
+    return np.moveaxis(np.ascontiguousarray(np.moveaxis(values, -1, 1)), 1, -1)
+
+
+@pytest.mark.parametrize("order", [np.ascontiguousarray, planes_first], ids=["nhwc", "nchw"])
+def test_clusters_are_scikit_learns_numbered_by_size(order):
+    values, _ = blobs(kinds=4)
+    wanted = KMeans(4, n_init=4, random_state=0).fit(values.reshape(-1, 6))
+    found, basis = ls.clusters(order(values), 4), ls.cluster_basis(order(values), 4)
+    labels = found.values.ravel().astype(int)
+    assert found.role == "labels" and found.shape == (2, 8, 8, 1)
+    assert adjusted_rand_score(wanted.labels_, labels) == 1
+    sizes = np.bincount(labels)
+    assert (np.diff(sizes) <= 0).all()
+    np.testing.assert_allclose(basis.share, sizes / sizes.sum())
+    match = cdist(basis.centers, wanted.cluster_centers_).argmin(1)
+    np.testing.assert_allclose(basis.centers, wanted.cluster_centers_[match], atol=1e-4)
+    flat = values.reshape(-1, 6).astype(np.float64)
+    between = 1 - wanted.inertia_ / np.square(flat - flat.mean(0)).sum()
+    assert f"{between:.1%} of the variance lies between the clusters" in found.notes
+
+
+def test_by_cosine_a_place_goes_with_its_direction():
+    values, kind = blobs()
+    values *= np.random.default_rng(1).uniform(0.01, 100, (*kind.shape, 1)).astype(np.float32)
+    unit = values / np.linalg.norm(values, axis=-1, keepdims=True)
+    wanted = KMeans(3, n_init=4, random_state=0).fit(unit.reshape(-1, 6))
+    found = ls.clusters(values, 3, metric="cosine")
+    assert adjusted_rand_score(wanted.labels_, found.values.ravel()) == 1
+    values[0, 0, 0] = 0
+    found = ls.clusters(values, 3, metric="cosine")
+    assert np.isnan(found.values[0, 0, 0, 0]) and np.isfinite(found.values).sum() == 127
+    assert "1 places with a vector of length 0 have no direction" in found.notes
+    with pytest.raises(ls.BadOption, match="every vector has the length 0"):
+        ls.clusters(np.zeros((1, 3, 3, 2)), 2, metric="cosine")
+
+
+def test_saved_centres_sort_other_images(tmp_path):
+    values, _ = blobs(3)
+    for metric in ("euclidean", "cosine"):
+        together = ls.clusters(values, 3, metric=metric)
+        basis = ls.cluster_basis(values, 3, metric=metric)
+        path = basis.save(tmp_path / f"{metric}.npz")
+        for given_ in (basis, path, ls.ClusterBasis.load(path)):
+            again = ls.clusters(values[1:2], basis=given_)
+            np.testing.assert_array_equal(again.values, together.values[1:2])
+            assert "a basis given" in again.notes
+        assert ls.ClusterBasis.load(path).metric == metric
+        wanted = cdist(values[1].reshape(-1, 6), basis.centers, metric).argmin(1)
+        np.testing.assert_array_equal(again.values.ravel(), wanted)
+    with pytest.raises(ls.BadOption, match="the basis is of 6 channels, this map has 2"):
+        ls.clusters(values[..., :2], basis=basis)
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.integers(1, 9), st.integers(0, 50))
+def test_every_place_has_one_of_k_numbers(k, seed):
+    found = ls.clusters(blobs(1, 5, seed=seed)[0], k)
+    assert set(np.unique(found.values)) == set(range(k))
+    assert sum(each["share"] for each in found.provenance["groups"]) == pytest.approx(1)
+
+
+def test_broken_places_are_left_out_and_marked():
+    values, _ = blobs()
+    values[0, 1, 2, 3], values[1, 0, 0] = np.nan, np.inf
+    found = ls.clusters(values, 3)
+    assert np.isnan(found.values).sum() == 2 and np.isnan(found.values[0, 1, 2, 0])
+    assert "2 of 128 places left out (NaN or inf)" in found.notes
+
+
+def test_fewer_different_vectors_than_clusters_is_said():
+    values = np.zeros((1, 4, 4, 3), np.float32)
+    values[0, :2] = 1
+    values[0, 0, 0] = 2
+    found = ls.clusters(values, 5)
+    assert sorted(np.bincount(found.values.ravel().astype(int)).tolist()) == [1, 7, 8]
+    assert "3 clusters instead of 5: there are no more different vectors" in found.notes
+    assert found.rule.startswith("3 clusters")
+    assert (ls.clusters(np.zeros((1, 4, 4, 3))).values == 0).all()
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e30])
+def test_the_size_of_the_values_changes_nothing(size):
+    values, _ = blobs()
+    np.testing.assert_array_equal(ls.clusters(values * np.float32(size), 3).values, ls.clusters(values, 3).values)
+
+
+@pytest.mark.parametrize(
+    ("values", "k", "match"),
+    [
+        (blobs()[0], 0, "whole number from 1"),
+        (blobs()[0], True, "whole number from 1"),
+        (blobs(1, 2)[0], 5, "4 places that can be clustered; use at most as many"),
+        (blobs(1, 1)[0], 6, "has 1 places"),
+        (np.full((1, 3, 3, 4), np.inf, np.float32), 2, "no place to learn from"),
+    ],
+)
+def test_what_can_not_be_is_named(values, k, match):
+    with pytest.raises(ls.BadOption, match=match):
+        ls.clusters(values, k)
+
+
+def test_a_metric_by_another_name_is_named():
+    with pytest.raises(ls.BadOption, match="Did you mean 'cosine'"):
+        ls.clusters(blobs()[0], 2, metric="cosin")

@@ -1,0 +1,183 @@
+"""The weights of a classifier: the class activation map adds up to the model's own score, or is refused."""
+
+import numpy as np
+import pytest
+
+import layerscope as ls
+
+
+def adds_up(scope, image, target, layer="last", output="output", reach=1e-3):
+    """The mean over the places of the weighted map, plus the bias, is the score that the model itself gave."""
+    (fm,) = scope.capture(image, layer).values()
+    weights = ls.head_weights(scope, target, layer, images=image)
+    assert weights.dtype == np.float32 and weights.shape == (fm.shape[-1],)
+    (scores,) = scope.capture(image, output).values()
+    found = ls.weighted(fm, weights).values.mean(dtype=np.float64) + scope.head(image).bias[target]
+    assert found == pytest.approx(float(scores.values.reshape(-1)[target]), abs=reach, rel=1e-4)
+
+
+def test_the_onnx_demo_adds_up_to_its_logit():
+    scope = ls.open("demo")
+    adds_up(scope, ls.demo_photo(), 282)
+    weights = ls.head_weights(scope, 282)
+    onnx = pytest.importorskip("onnx")
+    graph = onnx.load(str(ls.demo_model())).graph
+    stored = next(onnx.numpy_helper.to_array(each) for each in graph.initializer if each.name == "_fc.weight")
+    np.testing.assert_array_equal(weights, stored[282].astype(np.float32))
+    np.testing.assert_array_equal(ls.head_weights(scope, "tiger cat"), weights)
+    with pytest.raises(ls.BadOption, match="Did you mean 'tiger cat'"):
+        ls.head_weights(scope, "tiger ca")
+    for bad in (1000, -1, True, 1.5):
+        with pytest.raises(ls.BadOption, match="classes 0 to 999"):
+            ls.head_weights(scope, bad)
+
+
+def test_another_layer_than_the_one_before_the_average_is_refused():
+    scope = ls.open("demo")
+    with pytest.raises(ls.BadWeights, match=r"weighs 1280 numbers, and '_blocks\.4\._swish:1' has 240 channels"):
+        ls.head_weights(scope, 282, "_blocks.4._swish:1")
+    with pytest.raises(ls.BadOption, match="weights are for one"):
+        ls.head_weights(scope, 282, "stages")
+
+
+@pytest.mark.parametrize("kind", ["gemm", "gemm turned", "matmul", "cast", "codes"])
+def test_a_dense_layer_of_onnx_is_read_however_it_is_written(kind):
+    onnx = pytest.importorskip("onnx")
+    from onnx import helper, numpy_helper
+
+    random = np.random.default_rng(0)
+    weights, bias = random.normal(size=(6, 4)).astype(np.float32), random.normal(size=4).astype(np.float32)
+    stored = {"w": weights.T if kind == "gemm turned" else weights, "b": bias}
+    nodes = [
+        helper.make_node("Relu", ["x"], ["map"]),
+        helper.make_node("GlobalAveragePool", ["map"], ["pooled"]),
+        helper.make_node("Flatten", ["pooled"], ["flat"]),
+    ]
+    if kind.startswith("gemm"):
+        settings = {"transB": int(kind == "gemm turned"), "alpha": 0.5, "beta": 2.0}
+        nodes.append(helper.make_node("Gemm", ["flat", "w", "b"], ["y"], **settings))
+        weights, bias = weights * 0.5, bias * 2
+    elif kind == "cast":
+        stored["w"] = weights = weights.astype(np.float16)
+        nodes.append(helper.make_node("Cast", ["w"], ["wide"], to=onnx.TensorProto.FLOAT))
+        nodes.append(helper.make_node("Gemm", ["flat", "wide", "b"], ["y"]))
+    elif kind == "codes":
+        stored["w"] = random.integers(-90, 90, (6, 4)).astype(np.int8)
+        stored |= {"scale": np.array([0.1, 0.2, 0.3, 0.4], np.float32), "zero": np.array([1, 2, 3, 4], np.int8)}
+        weights = (stored["w"].astype(np.float32) - stored["zero"]) * stored["scale"]
+        nodes.append(helper.make_node("DequantizeLinear", ["w", "scale", "zero"], ["wide"], axis=1))
+        nodes.append(helper.make_node("Gemm", ["flat", "wide", "b"], ["y"]))
+    else:
+        nodes.append(helper.make_node("MatMul", ["flat", "w"], ["product"]))
+        nodes.append(helper.make_node("Add", ["product", "b"], ["y"]))
+    graph = helper.make_graph(
+        nodes,
+        "small",
+        [helper.make_tensor_value_info("x", 1, [1, 6, 5, 5])],
+        [helper.make_tensor_value_info("y", 1, [1, 4])],
+        [numpy_helper.from_array(np.ascontiguousarray(value), name) for name, value in stored.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    batch = random.normal(size=(1, 6, 5, 5)).astype(np.float32)
+    scope = ls.open(model, preprocess=None)
+    np.testing.assert_allclose(ls.head_weights(scope, 3, "map", images=batch), weights[:, 3], rtol=1e-6)
+    np.testing.assert_allclose(scope.head(batch).bias, bias, rtol=1e-6)
+    # ONNX Runtime multiplies codes by codes, with a rounding of its own.
+    adds_up(scope, batch, 3, "map", reach=0.05 if kind == "codes" else 1e-4)
+
+
+torch = pytest.importorskip("torch")
+from torch import nn  # noqa: E402 # behind the check that it is there
+
+
+class Small(nn.Module):
+    """A few convolutions, a pooling and a classifier; `last` is what stands before the pooling."""
+
+    def __init__(self, pool, between=None, head=None):
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(3, 8, 3, 2), nn.ReLU(), nn.Conv2d(8, 6, 3), nn.ReLU())
+        self.pool, self.between = pool, between or nn.Identity()
+        self.head = head if head is not None else nn.Linear(6, 4)
+
+    def forward(self, x):
+        return self.head(self.between(self.pool(self.features(x)).flatten(1)))
+
+
+def mean_pool(x):
+    return x.mean((2, 3))
+
+
+@pytest.fixture
+def batch():
+    return torch.randn(2, 3, 20, 20, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)
+
+
+def opened(model):
+    return ls.open(model.eval(), preprocess=None)
+
+
+@pytest.mark.parametrize("pool", [nn.AdaptiveAvgPool2d(1), mean_pool], ids=["module", "function"])
+def test_a_torch_model_adds_up_to_its_logit(pool, batch):
+    model = Small(pool)
+    scope = opened(model)
+    adds_up(scope, batch[:1], 3, "features.3")
+    np.testing.assert_array_equal(
+        ls.head_weights(scope, 1, "features.3", images=batch), model.head.weight.detach().numpy()[1]
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "match"),
+    [
+        (lambda: Small(nn.AdaptiveMaxPool2d(1)), "doesn't see the average of 'features.3'.*differs from its output"),
+        (lambda: Small(nn.AdaptiveAvgPool2d(1), nn.LayerNorm(6)), "Something else lies between"),
+        (lambda: Small(nn.AdaptiveAvgPool2d(2), head=nn.Linear(24, 4)), "weighs 24 numbers, and 'features.3' has 6"),
+        (lambda: Small(nn.Conv2d(6, 4, 1), head=nn.Identity()), "has no dense layer"),
+    ],
+    ids=["max", "norm", "flattened", "convolution"],
+)
+def test_where_it_would_not_hold_it_is_refused(model, match, batch):
+    with pytest.raises(ls.BadWeights, match=match):
+        ls.head_weights(opened(model()), 1, "features.3", images=batch)
+
+
+def test_a_ready_batch_is_asked_for(batch):
+    with pytest.raises(ls.BadOption, match="give images=, a batch ready for it"):
+        ls.head_weights(opened(Small(mean_pool)), 1)
+
+
+def test_the_model_is_left_as_it_was_also_when_it_raises(batch):
+    model = Small(nn.AdaptiveAvgPool2d(1)).train()
+    ls.open(model, preprocess=None).head(batch)
+    assert model.training and not model.head._forward_hooks
+
+    class Failing(nn.Module):
+        def forward(self, x):
+            raise RuntimeError("failed in the middle")
+
+    model.between = Failing()
+    with pytest.raises(ls.ModelNotReadable, match="failed in the middle"):
+        ls.open(model, preprocess=None).head(batch)
+    assert model.training and not model.head._forward_hooks
+
+
+@pytest.mark.parametrize("activation", [None, "softmax", "sigmoid"])
+def test_a_keras_model_adds_up_to_its_logit(activation):
+    keras = pytest.importorskip("keras")
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((20, 20, 3))
+    x = keras.layers.Conv2D(6, 3, activation="relu", name="conv")(inputs)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(inputs, keras.layers.Dense(4, activation=activation, name="head")(x))
+    batch = np.random.default_rng(0).random((1, 20, 20, 3), dtype=np.float32)
+    scope = ls.open(model, preprocess=None)
+    weights = ls.head_weights(scope, 2, "conv", images=batch)
+    np.testing.assert_array_equal(weights, np.asarray(model.get_layer("head").kernel)[:, 2])
+    assert scope.head(batch).activation == (activation or "")
+    if activation is None:
+        adds_up(scope, batch, 2, "conv")

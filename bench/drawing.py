@@ -5,11 +5,12 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import layerscope as ls
-from layerscope import encoding, png, sheets
+from layerscope import encoding, png, sheets, tiles
 
 from .arrays import channels_first_in_memory, name, noise, photo_map
 from .measure import Row, Target, parts_of, side_by_side
@@ -27,6 +28,9 @@ def rows() -> Iterator[Row]:
     for channels in (64, 512, 2048):
         yield from _mosaics(channels)
     with tempfile.TemporaryDirectory() as folder:
+        yield from _written(Path(folder))
+    yield from _statistics()
+    with tempfile.TemporaryDirectory() as folder:
         for channels in (64, 512, 2048):
             yield from _parts(channels, Path(folder))
 
@@ -38,7 +42,7 @@ def _files(channels: int, folder: Path) -> Iterator[Row]:
         "NCHW memory": channels_first_in_memory(values),
         "noise, NHWC memory": noise(channels),
     }
-    columns = sheets.even_columns(channels, 1)
+    columns = tiles.even_columns(channels, 1)
     matplotlib_loop(values[0, ..., :1], 1, 1, folder / "warm.png")
     loop = None
     for case, array in cases.items():
@@ -70,7 +74,7 @@ def _places(rows: int, columns: int, height: int, width: int) -> np.ndarray:
 def _mosaics(channels: int) -> Iterator[Row]:
     values = photo_map(channels)
     for memory, array in (("NHWC", values), ("NCHW", channels_first_in_memory(values))):
-        columns = sheets.even_columns(channels, 1)
+        columns = tiles.even_columns(channels, 1)
         out = _places(-(-channels // columns), columns, *array.shape[1:3])
         exact = np.zeros(channels, bool)
 
@@ -86,11 +90,68 @@ def _mosaics(channels: int) -> Iterator[Row]:
         )
 
 
+def _written(folder: Path) -> Iterator[Row]:
+    """2,048 channels with all that can be written on them, and in the order that takes longest to find."""
+    values = photo_map(2048)
+    cases: dict[str, dict[str, Any]] = {
+        "numbers": {},
+        "numbers and figures": {"statistics": True, "zoom": 4},
+        "numbers, sorted by mean": {"sort": "mean"},
+        "numbers, sorted by similarity": {"sort": "similarity"},
+    }
+    for case, options in cases.items():
+        found = side_by_side(
+            {
+                "ours": lambda options=options: ls.sheet(values, **options).save(folder / "ours.png"),
+                "plain": lambda: ls.sheet(values).save(folder / "ours.png"),
+            }
+        )
+        target = Target("below", 0.3 if options.get("sort") == "similarity" else 0.05)
+        yield Row(f"{name(2048)} → PNG file, {case}", found["ours"], "the plain sheet", found["plain"], target)
+
+
+def _statistics() -> Iterator[Row]:
+    for channels in (64, 512, 2048):
+        values = photo_map(channels)
+        for memory, array in (("NHWC", values), ("NCHW", channels_first_in_memory(values))):
+            places = tuple(range(array.ndim - 1))
+            found = side_by_side(
+                {
+                    "ours": lambda array=array: ls.statistics(array),
+                    "read": lambda array=array, places=places: array.sum(places, dtype=np.float64),
+                    "numpy": lambda array=array, places=places: _by_numpy(array, places),
+                },
+                seconds=1,
+            )
+            what = f"statistics of {name(channels)}, {memory} memory"
+            # Of small maps the fixed cost of some fifty numpy calls is nearly all there is.
+            target = Target("within", 4) if channels == 64 else None
+            yield Row(what, found["ours"], "one read: array.sum in float64", found["read"], target)
+            yield Row(what, found["ours"], "the same figures by numpy, one by one", found["numpy"])
+
+
+def _by_numpy(array: np.ndarray, places: tuple[int, ...]) -> list[np.ndarray]:
+    wide = array.astype(np.float64)
+    flat = array.reshape(-1, array.shape[-1])
+    return [
+        array.min(places),
+        array.max(places),
+        wide.mean(places),
+        wide.std(places),
+        np.square(wide).sum(places),
+        (array == 0).mean(places),
+        (array > 0).mean(places),
+        np.isnan(array).sum(places),
+        np.isinf(array).sum(places),
+        flat.argmax(0),
+    ]
+
+
 def _parts(channels: int, folder: Path) -> Iterator[Row]:
     parts = {
         "extent": (sheets, "raw_extent"),
         "encode": (sheets, "encode"),
-        "labels": (sheets, "_write_labels"),
+        "labels": (tiles.Labels, "draw"),
         "canvas, caption": (sheets, "frame"),
         "PNG filter": (png, "_filtered"),
         "PNG deflate": (png, "_packed"),

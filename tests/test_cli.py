@@ -142,7 +142,7 @@ def test_show_takes_every_option(capsys, photo, tmp_path):
             caption = " ".join(json.loads(image.text["layerscope"])["caption"])
             title = image.text["Title"]
         expected = {
-            "tiles": ("4 of 32 channels sorted by mean", caption),
+            "tiles": ("4 of 32 channels, sorted by mean", caption),
             "limits": ("fixed range −1…1", caption),
             "overlay": ("on the photo", caption),
             "weights": ("weighted sum of 32 of 32 channels", title),
@@ -151,6 +151,28 @@ def test_show_takes_every_option(capsys, photo, tmp_path):
             name, (f"{name if name not in ('max', 'total') else {'max': 'maximum', 'total': 'sum'}[name]} of 32", title)
         )
         assert expected[0] in expected[1]
+
+
+def test_show_finds_channels_and_draws_them_in_pages_for_print(capsys, photo, tmp_path):
+    options = ["--channels", "mean > 0.1 and not dead", "--sort", "similarity", "--per-page", "8", "--statistics"]
+    options += ["--text", "2", "--dpi", "300", "--theme", "dark"]
+    code, out, err = run(capsys, "show", "demo", photo, "-l", "_conv_stem", *options, "-o", tmp_path / "a.png")
+    assert code == 0, err
+    fm = ls.open("demo").capture(photo, "_conv_stem")["_conv_stem"]
+    found = ls.find_channels(fm, "mean > 0.1 and not dead")
+    files = out.split()
+    assert len(files) == -(-len(found) // 8) > 1
+    for at, file in enumerate(files):
+        options = {"channels": "mean > 0.1 and not dead", "sort": "similarity", "statistics": True, "text": 2}
+        wanted = ls.sheet(fm, **options, per_page=8, page=at)
+        with Image.open(file) as image:
+            assert image.info["dpi"] == pytest.approx((300, 300), abs=0.01)
+            assert np.array_equal(np.asarray(image), wanted.pixels)
+            about = json.loads(image.text["layerscope"])
+        assert about["theme"] == "dark"
+        assert f"{len(found)} of 32 channels where mean > 0.1 and not dead, sorted by similarity" in about["caption"][0]
+    code, _, err = run(capsys, "show", "demo", photo, "--channels", "dead", "--combine", "mean")
+    assert (code, "give channel numbers" in err) == (1, True)
 
 
 def test_values_are_written_as_the_numbers_themselves(capsys, photo, tmp_path):

@@ -10,9 +10,9 @@ from scipy.spatial import cKDTree
 from skimage.measure import find_contours
 
 import layerscope as ls
-from layerscope.encoding import ABOVE, BELOW
+from layerscope.encoding import ABOVE, BELOW, GAP
 from layerscope.preprocess import Recipe
-from layerscope.scale import PAPER
+from layerscope.scale import palette
 from layerscope.testing import TinyBackend, TinyModel, tiny_model
 
 
@@ -238,8 +238,8 @@ def test_beside_shows_photo_map_and_overlay_in_the_same_size(size):
     assert np.array_equal(shown(picture, last), shown(ls.overlay(fm, alpha=0.4, contours=[0.0], top=50)))
     alone = shown(picture, middle)
     assert np.array_equal(alone[10:-10, 5:-5], shown(ls.overlay(fm, alpha=1.0))[10:-10, 5:-5])
-    assert (alone[:10] == PAPER).all()
-    assert (alone[:, -5:] == PAPER).all()
+    assert (alone[:10] == palette(None)[GAP]).all()
+    assert (alone[:, -5:] == palette(None)[GAP]).all()
     taken = np.zeros(picture.pixels.shape[:2], int)
     for cell in picture.cells:
         taken[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width] += 1

@@ -11,7 +11,7 @@ from PIL import Image
 
 import layerscope as ls
 from layerscope.encoding import ABOVE, BELOW, CONSTANT, GAP, INK, NAN, POS_INF, TOP
-from layerscope.sheets import PAGE_PIXELS, even_columns
+from layerscope.tiles import PAGE_PIXELS, even_columns
 
 
 def noise(*shape, seed=0):
@@ -228,7 +228,7 @@ def test_sorted_and_chosen_tiles_keep_their_true_numbers():
     picture = ls.sheet(values, channels=[4, 1, 3], sort="mean")
     assert [cell.channel for cell in picture.cells] == [1, 3, 4]
     assert_tiles_are_true(picture, values[0])
-    assert "3 of 5 channels sorted by mean" in picture.alt()
+    assert "3 of 5 channels, sorted by mean" in picture.alt()
     fm = ls.FeatureMap.of_array(values).select([3, 4])
     assert [cell.channel for cell in ls.sheet(fm).cells] == [3, 4]
     with pytest.raises(ls.BadChannels, match=r"\[5\].*0 to 4"):

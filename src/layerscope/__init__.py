@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .attending import attention, attention_rollout
     from .cam import eigen_cam, grad_cam, grad_cam_pp, hires_cam, layer_cam, xgrad_cam
     from .changes import difference
+    from .channelstats import ChannelRow, ChannelStatistics, statistics
     from .combine import deviation, maximum, mean, norm, total, weighted
     from .comparing import compare
     from .components import Basis, pca, pca_basis
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from .likeness import similarity
     from .maps import Maps
     from .opening import demo_model, demo_photo, open
+    from .ordering import find_channels
     from .overlays import beside, overlay
     from .picture import Bar, Cell, Picture
     from .placement import Placement
@@ -67,13 +69,14 @@ if TYPE_CHECKING:
     from .scale import Scale
     from .scope import Scope
     from .scoring import ablation_cam, score_cam
-    from .sheets import sheet
+    from .sheets import pages, sheet
     from .strips import strip
 
 _HOMES = {
     "attending": "attention attention_rollout",
     "cam": "eigen_cam grad_cam grad_cam_pp hires_cam layer_cam xgrad_cam",
     "changes": "difference",
+    "channelstats": "ChannelRow ChannelStatistics statistics",
     "combine": "deviation maximum mean norm total weighted",
     "comparing": "compare",
     "components": "Basis pca pca_basis",
@@ -91,6 +94,7 @@ _HOMES = {
     "likeness": "similarity",
     "opening": "demo_model demo_photo open",
     "overlays": "beside overlay",
+    "ordering": "find_channels",
     "picture": "Bar Cell Picture",
     "placement": "Placement",
     "recipe": "Recipe",
@@ -99,7 +103,7 @@ _HOMES = {
     "maps": "Maps",
     "scope": "Scope",
     "scoring": "ablation_cam score_cam",
-    "sheets": "sheet",
+    "sheets": "pages sheet",
     "drawing": "show",
     "strips": "strip",
 }
@@ -117,6 +121,8 @@ __all__ = [
     "Basis",
     "CaptureTooLarge",
     "Cell",
+    "ChannelRow",
+    "ChannelStatistics",
     "ClusterBasis",
     "FactorBasis",
     "FeatureMap",
@@ -156,6 +162,7 @@ __all__ = [
     "deviation",
     "difference",
     "eigen_cam",
+    "find_channels",
     "grad_cam",
     "grad_cam_pp",
     "head_weights",
@@ -170,6 +177,7 @@ __all__ = [
     "norm",
     "open",
     "overlay",
+    "pages",
     "pca",
     "pca_basis",
     "score_cam",
@@ -177,6 +185,7 @@ __all__ = [
     "sheet",
     "show",
     "similarity",
+    "statistics",
     "strip",
     "total",
     "weighted",

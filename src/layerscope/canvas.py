@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from math import ceil, floor, log10
+from typing import Any
 
 import numpy as np
 
-from .encoding import ABOVE, BELOW, GAP, INK, INK_LIGHT, INK_MIDDLE
+from .encoding import ABOVE, BELOW, GAP, INK, INK_LIGHT, INK_MIDDLE, OWN
+from .errors import BadOption
 from .picture import Bar
 from .scale import MARKS, Scale, beyond_text, digits_for, reading
 from .text import LARGE, SMALL, font, wrap
 
 MARGIN = 10
 NARROWEST = 440
-BAR_WIDTH, BAR_GAP, BAR_TALLEST = 16, 14, 448
+BAR_WIDTH, BAR_GAP, BAR_TICK, BAR_TALLEST = 16, 14, 6, 448
+CAPTION_GAP = 8
 STRENGTHS = np.array([GAP, INK_LIGHT, INK_MIDDLE, INK], np.uint8)
 MUTED = np.array([GAP, INK_LIGHT, INK_MIDDLE, INK_MIDDLE], np.uint8)
 
@@ -31,6 +34,10 @@ class Canvas:
     height: int
     bar: Bar | None
 
+    def own(self, x: int, y: int, width: int, height: int) -> None:
+        """Mark a box that is painted in colours of its own, which no theme changes."""
+        self.codes[y : y + height, x : x + width] = OWN
+
     @property
     def body(self) -> np.ndarray:
         return self.codes[self.y : self.y + self.height, self.x : self.x + self.width]
@@ -45,48 +52,73 @@ def frame(
     bar: Scale | None = None,
     marks: Collection[int] = (),
     reach: tuple[float, float] | None = None,
+    text: int = 1,
 ) -> Canvas:
     """A canvas for a map of `height` × `width` pixels, with its caption, its bar and the legend of `marks` drawn.
 
-    `reach` is how far the values themselves go; it stands at the ends of the bar where values lie beyond it.
+    `reach` is how far the values themselves go; it stands at the ends of the bar where values lie beyond it. Letters, gaps and
+    the bar are `text` times as large as on a screen (1 to 4), drawn at that size.
     """
-    beside = bar_width(bar, marks, reach) if bar else 0
-    whole = max(width + beside, NARROWEST)
-    top = _Caption(title, lines, marks, whole)
-    tall = min(max(height, 120), BAR_TALLEST) if bar else 0
-    codes = np.full((MARGIN + top.height + max(height, tall) + MARGIN, whole + 2 * MARGIN), GAP, np.uint8)
+    beside = bar_width(bar, marks, reach, text) if bar else 0
+    margin = MARGIN * text
+    whole = max(width + beside, NARROWEST * text)
+    top = _Caption(title, lines, marks, whole, text)
+    tall = min(max(height, 120 * text), BAR_TALLEST * text) if bar else 0
+    codes = np.full((margin + top.height + max(height, tall) + margin, whole + 2 * margin), GAP, np.uint8)
     top.draw(codes)
     place = None
     if bar:
-        place = draw_bar(codes, MARGIN + width + BAR_GAP, MARGIN + top.height, tall, bar, marks, reach)
-    return Canvas(codes, MARGIN, MARGIN + top.height, width, height, place)
+        place = draw_bar(codes, margin + width + BAR_GAP * text, margin + top.height, tall, bar, marks, reach, text)
+    return Canvas(codes, margin, margin + top.height, width, height, place)
+
+
+def check_text(text: Any) -> None:
+    """Raises `BadOption` for a size of text that isn't offered."""
+    if isinstance(text, bool) or text not in (1, 2, 3, 4):
+        raise BadOption(f"text={text!r}: use 1 (for a screen), 2, 3 (for print at 300 dpi) or 4")
 
 
 class _Caption:
-    def __init__(self, title: str, lines: Sequence[str], marks: Collection[int], width: int) -> None:
-        self.large, self.small = font(LARGE), font(SMALL)
+    def __init__(self, title: str, lines: Sequence[str], marks: Collection[int], width: int, text: int) -> None:
+        self.large, self.small, self.text = font(LARGE * text), font(SMALL * text), text
         self.title = wrap(title, width // self.large.width)
         self.lines = [part for line in lines for part in wrap(line, width // self.small.width)]
-        self.marks = sorted(marks)
-        rows = len(self.lines) + bool(self.marks)
-        self.height = len(self.title) * (self.large.height + 1) + rows * (self.small.height + 2) + 8
+        self.marks = self._rows(sorted(marks), width)
+        rows = len(self.lines) + len(self.marks)
+        self.height = (
+            len(self.title) * (self.large.height + text) + rows * (self.small.height + 2 * text) + CAPTION_GAP * text
+        )
+
+    def _rows(self, marks: Sequence[int], width: int) -> list[list[tuple[int, int]]]:
+        """The legend as rows of (x, mark) that fit the width."""
+        rows: list[list[tuple[int, int]]] = []
+        x = 0
+        for mark in marks:
+            wide = self.small.height + len(MARKS[mark][0]) * self.small.width
+            if not rows or x + wide > width:
+                rows.append([])
+                x = 0
+            rows[-1].append((x, mark))
+            x += wide + 2 * self.small.width
+        return rows
 
     def draw(self, codes: np.ndarray) -> None:
-        y = MARGIN
+        margin, text = MARGIN * self.text, self.text
+        y = margin
         for line in self.title:
-            write(codes, MARGIN, y, self.large.line(line))
-            y += self.large.height + 1
-        y += 2
+            write(codes, margin, y, self.large.line(line))
+            y += self.large.height + text
+        y += 2 * text
         # All lines in one go: a call for each would take longer than the letters.
         for ink in self.small.lines(self.lines, max(map(len, self.lines), default=0)):
-            write(codes, MARGIN, y, ink)
-            y += self.small.height + 2
-        x = MARGIN
-        for mark in self.marks:
-            codes[y + 2 : y + self.small.height - 2, x : x + self.small.height - 4] = mark
-            x += self.small.height
-            write(codes, x, y, self.small.line(MARKS[mark][0]))
-            x += (len(MARKS[mark][0]) + 2) * self.small.width
+            write(codes, margin, y, ink)
+            y += self.small.height + 2 * text
+        side = self.small.height - 4 * text
+        for row in self.marks:
+            for x, mark in row:
+                codes[y + 2 * text : y + 2 * text + side, margin + x : margin + x + side] = mark
+                write(codes, margin + x + self.small.height, y, self.small.line(MARKS[mark][0]))
+            y += self.small.height + 2 * text
 
 
 def write(codes: np.ndarray, x: int, y: int, ink: np.ndarray, inks: np.ndarray = STRENGTHS) -> None:
@@ -95,11 +127,13 @@ def write(codes: np.ndarray, x: int, y: int, ink: np.ndarray, inks: np.ndarray =
     box[:] = inks.take(ink[: box.shape[0], : box.shape[1]])
 
 
-def bar_width(scale: Scale, marks: Collection[int] = (), reach: tuple[float, float] | None = None) -> int:
+def bar_width(
+    scale: Scale, marks: Collection[int] = (), reach: tuple[float, float] | None = None, text: int = 1
+) -> int:
     """The pixels that a bar takes beside a map, with its gap and its labels."""
-    texts = [text for _, text in bar_ticks(scale)]
-    texts += [text for text in _far(scale, reach, marks) if text]
-    return BAR_GAP + BAR_WIDTH + 6 + max(map(len, texts)) * font(SMALL).width
+    texts = [each for _, each in bar_ticks(scale)]
+    texts += [each for each in _far(scale, reach, marks) if each]
+    return text * (BAR_GAP + BAR_WIDTH + BAR_TICK) + max(map(len, texts)) * font(SMALL * text).width
 
 
 def draw_bar(
@@ -110,39 +144,41 @@ def draw_bar(
     scale: Scale,
     marks: Collection[int] = (),
     reach: tuple[float, float] | None = None,
+    text: int = 1,
 ) -> Bar:
     """Draw the bar of `scale` with its ticks. Its rows go through the same `codes` as the map.
 
     Where values lie beyond the limits (`ABOVE` or `BELOW` in `marks`) there is a cap in the colour that they have: a block
-    for limits that were given, a point for limits that are cut at percentiles.
+    for limits that were given, a point for limits that are cut at percentiles. All is drawn `text` times as large.
     """
-    letters = font(SMALL)
+    letters, wide = font(SMALL * text), BAR_WIDTH * text
     highest, lowest = _far(scale, reach, marks)
-    cap = letters.height + 2
+    space = 2 * text
+    cap = letters.height + space
     if ABOVE in marks:
-        draw_cap(codes[y : y + cap - 2, x : x + BAR_WIDTH], ABOVE, scale.clip is not None)
-        write(codes, x + BAR_WIDTH + 6, y, letters.line(highest), MUTED)
+        draw_cap(codes[y : y + cap - space, x : x + wide], ABOVE, scale.clip is not None)
+        write(codes, x + wide + BAR_TICK * text, y, letters.line(highest), MUTED)
         y, height = y + cap, height - cap
     if BELOW in marks:
-        under = y + height - cap + 2
-        draw_cap(codes[under : under + cap - 2, x : x + BAR_WIDTH][::-1], BELOW, scale.clip is not None)
-        write(codes, x + BAR_WIDTH + 6, under, letters.line(lowest), MUTED)
+        under = y + height - cap + space
+        draw_cap(codes[under : under + cap - space, x : x + wide][::-1], BELOW, scale.clip is not None)
+        write(codes, x + wide + BAR_TICK * text, under, letters.line(lowest), MUTED)
         height -= cap
     low, high = scale.limits
     # From the two ends inwards, so that the ends stay right where `high - low` overflows.
     share = (np.arange(height) + 0.5) / height
-    codes[y : y + height, x : x + BAR_WIDTH] = scale.codes(high * (1 - share) + low * share)[:, None]
+    codes[y : y + height, x : x + wide] = scale.codes(high * (1 - share) + low * share)[:, None]
     taken: list[int] = []
-    for value, text in bar_ticks(scale):
+    for value, label in bar_ticks(scale):
         share_down = 0.0 if high == low else (high / 2 - value / 2) / (high / 2 - low / 2)
         at = y + min(height - 1, max(0, round(share_down * height - 0.5)))
         top = min(max(y, at - letters.height // 2), y + height - letters.height)
         if any(abs(top - other) < letters.height for other in taken):
             continue
         taken.append(top)
-        codes[at, x + BAR_WIDTH : x + BAR_WIDTH + 4] = INK
-        write(codes, x + BAR_WIDTH + 6, top, letters.line(text))
-    return Bar(x, y, BAR_WIDTH, height, low, high)
+        codes[at : min(at + text, y + height), x + wide : x + wide + 4 * text] = INK
+        write(codes, x + wide + BAR_TICK * text, top, letters.line(label))
+    return Bar(x, y, wide, height, low, high)
 
 
 def draw_cap(box: np.ndarray, mark: int, pointed: bool) -> None:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 NARROW = 120
 DONE, FAILED, USAGE, SKIPPED, INTERRUPTED = 0, 1, 2, 3, 130
+SORTS = ("index", "mean", "max", "energy", "sparsity", "deviation", "similarity")
+ORDERS = f"{', '.join(SORTS)} (neighbours alike), or similarity:17 (to one channel)"
+CHANNELS = "only these channels; or a condition, such as 'mean > 0.1 and sparsity < 50%% and not dead'"
 EPILOG = """\
 MODEL is a file (.onnx, .keras, .h5, .pt2; .pt only with --trust), keras:VGG16, package.module:factory
 (a function that builds the model; --weights fills it), or demo, the embedded network.
@@ -105,12 +108,19 @@ def _add_show(commands: Any) -> None:
         help="class index or label for combinations by gradients (default: the first class)",
     )
     show.add_argument("--overlay", action="store_true", help="lay the combined map on the photo (default rule: mean)")
-    show.add_argument("--channels", type=_channels, metavar="0:16,40", help="only these channels")
+    show.add_argument("--channels", type=_channels, metavar="0:16,40", help=CHANNELS)
     show.add_argument("--columns", type=_positive, metavar="N", help="tiles in a row")
     show.add_argument("--scale", type=_scale, metavar="RULE", help="channel (default), layer, images or LOW:HIGH")
     show.add_argument("--clip", type=_clip, metavar="LOW:HIGH", help="cut the scale at these percentiles, such as 1:99")
     show.add_argument("--colors", metavar="NAME", help="a colour map of the cmap catalogue, such as magma")
-    show.add_argument("--sort", default="index", choices=("index", "mean", "max", "energy"), help="order of the tiles")
+    show.add_argument("--sort", type=_sort, default="index", metavar="ORDER", help=f"order of the tiles: {ORDERS}")
+    show.add_argument("--per-page", type=_positive, metavar="N", help="tiles on a page (default: as many as fit)")
+    show.add_argument("--statistics", action="store_true", help="mean and share of zeros below each tile")
+    show.add_argument(
+        "--text", type=int, choices=(1, 2, 3, 4), default=1, help="size of a sheet's letters; 3 for print"
+    )
+    show.add_argument("--dpi", type=_positive, metavar="N", help="pixels to the inch for printing, such as 300")
+    show.add_argument("--theme", choices=("light", "dark"), default="light", help="paper and ink (default: light)")
     show.add_argument("-o", "--output", metavar="OUT", type=Path, help="OUT.png for one picture, else a folder")
     show.add_argument("--values", metavar="OUT.npz", type=Path, help="write the numbers as well")
     _add_common(show)
@@ -175,6 +185,9 @@ def run_show(options: argparse.Namespace) -> int:
         colors=options.colors,
         clip=options.clip,
         sort=options.sort,
+        theme=options.theme,
+        dpi=options.dpi,
+        tiles={"per_page": options.per_page, "statistics": options.statistics, "text": options.text},
         output=options.output,
         values=options.values,
     )
@@ -324,8 +337,26 @@ def _clip(text: str) -> tuple[float, float]:
     return found
 
 
-def _channels(text: str) -> list[int]:
-    """`0:4,40` as `[0, 1, 2, 3, 40]`; the end of a run isn't included, as in Python."""
+def _sort(text: str) -> str:
+    name, colon, number = text.partition(":")
+    if text not in SORTS and not (colon and name == "similarity" and number.isdecimal()):
+        from .errors import near
+
+        raise argparse.ArgumentTypeError(f"{text!r}: use {ORDERS}.{near(text, SORTS)}")
+    return text
+
+
+def _channels(text: str) -> list[int] | str:
+    """`0:4,40` as `[0, 1, 2, 3, 40]`; the end of a run isn't included, as in Python. A condition stays as it is."""
+    if any(sign.isalpha() for sign in text):
+        from .errors import BadOption
+        from .ordering import read
+
+        try:
+            read(text)
+        except BadOption as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+        return text
     numbers: list[int] = []
     for part in text.split(","):
         start, colon, stop = part.partition(":")

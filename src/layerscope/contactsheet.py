@@ -129,8 +129,11 @@ def draw_table(
             zoom = cell.width // entry.plane.shape[1]
             shown = rgb_colors(entry.plane, entry.low, entry.high).repeat(zoom, 0).repeat(zoom, 1)
             pixels[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width] = shown
-    cells = [*_draw_photos(canvas, pixels, grid), *cells]
-    return Picture(pixels, tuple(cells), rule, title, lines, about, canvas.bar)
+            canvas.own(*cell[:4])
+    photos = _draw_photos(canvas, pixels, grid)
+    for cell in (each for each in photos if each.note == "photo"):
+        canvas.own(*cell[:4])
+    return Picture(pixels, (*photos, *cells), rule, title, lines, about, canvas.bar, frame=canvas.codes)
 
 
 def _encoded(table: Table, rule: Scale | None) -> tuple[dict[tuple[int, int], np.ndarray], set[int]]:

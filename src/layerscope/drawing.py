@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from .errors import BadOption
 from .featuremap import FeatureMap
 from .heatmaps import heatmap
 from .opening import open as open_scope
+from .ordering import find_channels
 from .overlays import overlay as laid_on
 from .picture import Picture
 from .rules import combined, rule_named, target_of_capture
@@ -24,13 +25,17 @@ def show(
     combine: Any = None,
     target: Any = None,
     overlay: bool = False,
-    channels: Sequence[int] | slice | None = None,
+    channels: Any = None,
     columns: int | None = None,
     sort: str = "index",
     scale: Any = None,
     colors: str | None = None,
     clip: tuple[float, float] | None = None,
     page: int = 0,
+    per_page: int | None = None,
+    statistics: bool = False,
+    text: int = 1,
+    theme: str = "light",
     **opening: Any,
 ) -> Picture:
     """One layer of a model for one image as a picture: a numbered tile for each channel, or the channels combined.
@@ -38,13 +43,16 @@ def show(
     `combine`: the name of a combination, as on the command line (`"mean"`, `"pca"`, `"weights:w.npy"`, `"grad-cam"` …), or
     any combination as a function. `target` is a class index, a label or a function of the output, for combinations by
     gradients; where they need one and none is given, it is the model's own first class. `overlay=True` lays the result
-    over the photo. The other options are those of `sheet` and `open`. A notebook displays the `Picture`;
+    over the photo. `channels`: true numbers, a slice, or a condition as in `find_channels`; these are what is drawn or
+    combined. The other options are those of `sheet` and `open`. A notebook displays the `Picture`;
     `Picture.save("out.png")` writes it.
     """
     scope = model if isinstance(model, Scope) else open_scope(model, **opening)
     if target is None and needs_target(combine):
         target = first_class(scope, image)
-    maps = scope.capture(image, layer, channels=channels, target=target_of_capture(combine, target))
+    condition = channels if isinstance(channels, str) or callable(channels) else None
+    wanted = None if condition else channels
+    maps = scope.capture(image, layer, channels=wanted, target=target_of_capture(combine, target))
     if len(maps) != 1:
         raise BadOption(
             f"{layer!r} names {len(maps)} feature maps ({', '.join(maps)}): show() draws one, capture() gives all"
@@ -52,8 +60,15 @@ def show(
     (fm,) = maps.values()
     if len(fm.ids) != 1 and fm.photos is not None:
         raise BadOption(f"show() draws one image, these are {len(fm.ids)}: capture() takes them all")
+    if condition:
+        said = (f"channels where {condition}",) if isinstance(condition, str) else ()
+        fm = replace(fm.select(find_channels(fm, condition)), notes=(*fm.notes, *said))
     whole = combined(fm, combine, target)
-    return draw(whole, overlay=overlay, columns=columns, sort=sort, scale=scale, colors=colors, clip=clip, page=page)
+    tiles: dict[str, Any] = {"per_page": per_page, "statistics": statistics, "text": text}
+    picture = draw(
+        whole, overlay=overlay, columns=columns, sort=sort, scale=scale, colors=colors, clip=clip, page=page, **tiles
+    )
+    return picture.themed(theme)
 
 
 def needs_target(combine: Any) -> bool:
@@ -80,12 +95,15 @@ def draw(
     colors: str | None = None,
     clip: tuple[float, float] | None = None,
     page: int = 0,
+    **tiles: Any,
 ) -> Picture:
-    """The picture that a feature map asks for: an overlay, a heat map where it is a combination, else a sheet."""
+    """The picture that a feature map asks for: an overlay, a heat map where it is a combination, else a sheet.
+
+    `tiles` are options that only a `sheet` has.
+    """
     if overlay:
         return laid_on(fm, image=image, scale=scale or "layer", colors=colors, clip=clip)
     if fm.rule and (fm.role or fm.shape[-1] == 1):
         return heatmap(fm, image=image, scale=scale or "layer", colors=colors, clip=clip)
-    return sheet(
-        fm, image=image, columns=columns, sort=sort, scale=scale or "channel", colors=colors, clip=clip, page=page
-    )
+    options: dict[str, Any] = {"scale": scale or "channel", "colors": colors, "clip": clip, **tiles}
+    return sheet(fm, image=image, columns=columns, sort=sort, page=page, **options)

@@ -265,7 +265,10 @@ def _composed(
     cells = [Cell(canvas.x, canvas.y, width, height, image, 0, 0.0, max((r[1] for r in groups.ranges), default=0.0))]
     for at, (x, y) in enumerate(boxes):
         cells.append(_entry(pixels, groups, legend, at, x, y, image))
-    return Picture(pixels, tuple(cells), None, title_of(one), lines, about(one, None), zoom=zoom)
+        canvas.own(x, y + (font(SMALL).height - SWATCH) // 2, SWATCH, SWATCH)
+    for cell in cells:
+        canvas.own(*cell[:4])
+    return Picture(pixels, tuple(cells), None, title_of(one), lines, about(one, None), zoom=zoom, frame=canvas.codes)
 
 
 def _write_legend(canvas: Canvas, groups: Groups, legend: Legend, boxes: Sequence[tuple[int, int]]) -> None:

@@ -150,4 +150,5 @@ def _rgb_map(whole: FeatureMap, one: FeatureMap, image: int, zoom: int, clip: tu
     cell = Cell(canvas.x, canvas.y, width * zoom, height * zoom, image, 0, float(low[0]), float(high[0]))
     pixels = paper(canvas, palette(None))
     pixels[canvas.y : canvas.y + canvas.height, canvas.x : canvas.x + canvas.width] = colors
-    return Picture(pixels, (cell,), None, title_of(one), lines, about(one, None))
+    canvas.own(*cell[:4])
+    return Picture(pixels, (cell,), None, title_of(one), lines, about(one, None), frame=canvas.codes)

@@ -11,7 +11,7 @@ import numpy as np
 from .canvas import MUTED, Canvas, frame, write
 from .components import BACKGROUND
 from .contours import contour_levels, draw_contour, levels_said
-from .encoding import NAN, NEG_INF, POS_INF, encode, extent_of, raw_extent
+from .encoding import GAP, INK, NAN, NEG_INF, POS_INF, encode, extent_of, raw_extent
 from .errors import BadLayout, BadOption
 from .featuremap import FeatureMap, as_map
 from .grouped import grouped_overlay, is_grouped
@@ -20,7 +20,7 @@ from .marking import outline, query_place
 from .picture import Cell, Picture
 from .placement import Placement
 from .ruling import Beyond, make_scale
-from .scale import PAPER, PEN, Scale, marks_of, palette, reading
+from .scale import Scale, marks_of, palette, reading
 from .text import SMALL, font
 from .words import about, caption, title_of
 
@@ -219,8 +219,17 @@ class _Laid:
         return Cell(x, y, width, height, image, -1 if note == "photo" else 0, low, high, note)
 
     def picture(self, canvas: Canvas, pixels: np.ndarray, cells: tuple[Cell, ...]) -> Picture:
-        title = title_of(self.one)
-        return Picture(pixels, cells, self.rule, title, self.lines, about(self.one, self.rule), canvas.bar)
+        rows, columns = np.flatnonzero(self.rows >= 0), np.flatnonzero(self.columns >= 0)
+        for cell in cells:
+            if cell.note == "map":  # bare where the model saw nothing of the photo
+                y, x = cell.y + int(rows[0]), cell.x + int(columns[0])
+                canvas.own(x, y, int(columns[-1] - columns[0]) + 1, int(rows[-1] - rows[0]) + 1)
+            else:
+                canvas.own(*cell[:4])
+        provenance = about(self.one, self.rule)
+        return Picture(
+            pixels, cells, self.rule, title_of(self.one), self.lines, provenance, canvas.bar, frame=canvas.codes
+        )
 
     def paint(self, box: np.ndarray, photo: np.ndarray | None) -> None:
         """Write the overlay into `box` `[height, width, 3]`; without a photo the part that the model didn't see stays."""
@@ -248,7 +257,7 @@ class _Laid:
         if (query := query_place(self.one)) is not None:
             size = (self.one.spatial[0], self.one.spatial[1])
             y, x, high, wide = map(round, self.place.cell_box(*query, size))
-            outline(box, y, x, high, wide, PEN, PAPER)
+            outline(box, y, x, high, wide, palette(None)[INK], palette(None)[GAP])
 
     def _blocks(self) -> Iterator[tuple[slice, np.ndarray, np.ndarray | None]]:
         """(rows, colours `[rows or 1, width, 3]`, where the photo stays bare) of the part that the model saw."""

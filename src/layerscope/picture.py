@@ -6,15 +6,16 @@ import html
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from . import png
+from .encoding import OWN
 from .errors import BadOption
-from .scale import Scale, palette, span_text
+from .scale import Scale, check_theme, palette, span_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -58,13 +59,21 @@ def _write(path: Path, data: bytes) -> None:
             file.truncate()
 
 
+def _dpi(dpi: Any) -> float:
+    if isinstance(dpi, bool) or not isinstance(dpi, int | float) or not 1 <= dpi <= 100_000:
+        raise BadOption(f"dpi={dpi!r}: use the number of pixels in an inch, such as 300")
+    return dpi
+
+
 @dataclass(frozen=True, eq=False)
 class Picture:
     """A finished picture. `pixels` is uint8: `[height, width]` codes of `scale`, or RGB `[height, width, 3]`.
 
     `cells` says where each tile lies, `bar` where the colour bar does (`None`: there is none). `lines` is the caption,
-    `provenance` what the file remembers. `page` of `pages` where a sheet is too large for one. In a notebook it shows
-    itself. `zoom` is how many pixels a unit has on either side, `zooms` for each cell where they differ.
+    `notes` the part of it that warns of what is easily misread, `provenance` what the file remembers. `page` of `pages`
+    where a sheet has several. `zoom` is how many pixels a unit has on either side, `zooms` for each cell where they differ.
+    `theme` is `"light"` or `"dark"`; `frame` holds the codes around the map of an RGB picture, with `OWN` where the colours are
+    its own, so that it can change its theme. In a notebook it shows itself.
     """
 
     pixels: np.ndarray
@@ -78,9 +87,14 @@ class Picture:
     pages: int = 1
     zoom: int = 1
     zooms: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
+    theme: str = "light"
+    frame: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         self.pixels.flags.writeable = False
+        if self.frame is not None:
+            self.frame.flags.writeable = False
 
     @property
     def width(self) -> int:
@@ -97,7 +111,30 @@ class Picture:
 
     def palette(self) -> np.ndarray:
         """uint8 `[256, 3]`: the colour of each code."""
-        return self.scale.palette() if self.scale else palette(None)
+        return self._colors(self.theme)
+
+    def _colors(self, theme: str) -> np.ndarray:
+        return self.scale.palette(theme) if self.scale else palette(None, theme)
+
+    def dark(self) -> Picture:
+        """The same picture with light ink on dark paper; the map's colours and what they decode to stay as they are."""
+        return self.themed("dark")
+
+    def light(self) -> Picture:
+        """The same picture with dark ink on light paper."""
+        return self.themed("light")
+
+    def themed(self, theme: str) -> Picture:
+        """The same picture in the theme of that name. Raises `BadOption` with near names."""
+        check_theme(theme)
+        if self.indexed or theme == self.theme:
+            return replace(self, theme=theme)
+        if self.frame is None:
+            raise BadOption("this RGB picture holds no frame, so its paper and ink can't be told from its colours")
+        around = np.take(self._colors(theme), self.frame, axis=0)
+        own = self.frame == OWN
+        around[own] = self.pixels[own]
+        return replace(self, pixels=around, theme=theme)
 
     def rgb(self) -> np.ndarray:
         """uint8 `[height, width, 3]`."""
@@ -118,22 +155,27 @@ class Picture:
         tile = Scale((cell.low, cell.high), self.scale.colors, self.scale.center)
         return tile.decode(self.codes(cell))
 
-    def png(self) -> bytes:
-        """The PNG file."""
-        return png.encode(self.pixels, self.palette() if self.indexed else None, self._text())
+    def png(self, dpi: float | None = None) -> bytes:
+        """The PNG file. `dpi` says how many of its pixels make an inch on paper; it changes no pixel."""
+        colors = self.palette() if self.indexed else None
+        return png.encode(self.pixels, colors, self._text(), None if dpi is None else _dpi(dpi))
 
-    def save(self, path: str | Path) -> Path:
-        """Write the picture; the suffix is the format (`.png`, and what Pillow writes). Returns the path."""
+    def save(self, path: str | Path, dpi: float | None = None) -> Path:
+        """Write the picture; the suffix is the format (`.png`, and what Pillow writes). Returns the path.
+
+        `dpi` is written into the file and says how large it prints: 300 for a sheet with `text=3`.
+        """
         path = Path(path)
         if path.suffix.lower() == ".png":
-            data = self.png()
+            data = self.png(dpi)
             try:
                 _write(path, data)
             except OSError as error:
                 raise BadOption(f"can't write {path}: {error.strerror or error}") from error
             return path
+        size: dict[str, Any] = {} if dpi is None else {"dpi": (_dpi(dpi), _dpi(dpi))}
         try:
-            self.to_pil().convert("RGB").save(path)
+            self.to_pil().convert("RGB").save(path, **size)
         except (ValueError, OSError) as error:
             raise BadOption(f"can't write {path}: {error}. Use .png, which keeps every value") from error
         return path
@@ -171,6 +213,8 @@ class Picture:
             "page": [self.page, self.pages],
             "zoom": self.zoom,
         }
+        if self.theme != "light":
+            about["theme"] = self.theme
         if self.scale is not None and self.scale.single:
             about["limits"] = list(self.scale.limits)
         return {

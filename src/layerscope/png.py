@@ -18,10 +18,16 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GREYSCALE, RGB, PALETTE = 0, 2, 3
 
 
-def encode(pixels: np.ndarray, palette: np.ndarray | None, text: Mapping[str, str] | None = None) -> bytes:
+def encode(
+    pixels: np.ndarray,
+    palette: np.ndarray | None,
+    text: Mapping[str, str] | None = None,
+    dpi: float | None = None,
+) -> bytes:
     """The PNG file of uint8 pixels: `[height, width]` codes with a `[256, 3]` palette, or RGB `[height, width, 3]`.
 
-    `text` becomes iTXt chunks (UTF-8), which survive what copies a PNG without re-encoding it.
+    `text` becomes iTXt chunks (UTF-8), which survive what copies a PNG without re-encoding it; `dpi` a pHYs chunk, which
+    programs that print look at.
     """
     height, width = pixels.shape[:2]
     kind = PALETTE if pixels.ndim == 2 else RGB
@@ -29,6 +35,9 @@ def encode(pixels: np.ndarray, palette: np.ndarray | None, text: Mapping[str, st
     if kind == PALETTE:
         assert palette is not None
         parts.append(_chunk(b"PLTE", palette.astype(np.uint8).tobytes()))
+    if dpi is not None:
+        metre = round(dpi / 0.0254)
+        parts.append(_chunk(b"pHYs", struct.pack(">IIB", metre, metre, 1)))
     for keyword, value in (text or {}).items():
         parts.append(_chunk(b"iTXt", keyword.encode("latin-1") + b"\0\0\0\0\0" + value.encode("utf-8")))
     parts.append(_chunk(b"IDAT", _packed(_filtered(pixels))))

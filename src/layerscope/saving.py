@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,8 @@ class Job:
     """Layers of a model for images, as files. `skipped` fills up with (id, reason) while it runs.
 
     `output` is a `.png` for one picture, or a folder; `None` writes into the current folder. `values` is an `.npz` for
-    one layer; with several layers each gets its own, `OUT-<layer>.npz`.
+    one layer; with several layers each gets its own, `OUT-<layer>.npz`. `channels` is a list of numbers, or a condition by
+    which each sheet chooses its tiles. `tiles` are options that only a sheet has.
     """
 
     def __init__(
@@ -34,18 +35,26 @@ class Job:
         combine: str | None = None,
         target: Any = None,
         overlay: bool = False,
-        channels: Sequence[int] | None = None,
+        channels: Sequence[int] | str | None = None,
         columns: int | None = None,
         scale: Any = None,
         colors: str | None = None,
         clip: tuple[float, float] | None = None,
         sort: str = "index",
+        theme: str = "light",
+        dpi: float | None = None,
+        tiles: Mapping[str, Any] | None = None,
         output: Path | None = None,
         values: Path | None = None,
     ) -> None:
         if values is not None and values.suffix != ".npz":
             raise BadOption(f"--values {values}: values are saved as .npz")
-        self.scope, self.layers, self.images, self.channels = scope, layers, images, channels
+        condition = isinstance(channels, str)
+        if condition and combine is not None:
+            raise BadOption(
+                f"--channels {channels!r} chooses tiles of each sheet: with --combine, give channel numbers"
+            )
+        self.scope, self.layers, self.images, self.channels = scope, layers, images, None if condition else channels
         self.combine, self.values, self.output, self.target = combine, values, output, target
         self.drawing = {
             "overlay": overlay,
@@ -55,6 +64,8 @@ class Job:
             "clip": clip,
             "sort": sort,
         }
+        self.tiles = {**(tiles or {}), **({"channels": channels} if condition else {})}
+        self.theme, self.dpi = theme, dpi
         self.skipped: list[tuple[str, str]] = []
         self._names: dict[str, str] = {}
         # What needs all images at once: one range, one PCA basis, one file of values.
@@ -103,15 +114,16 @@ class Job:
             yield from self.scope.stream(self.images, self.layers, batch=TOGETHER, **options)
 
     def _write(self, path: str, fm: FeatureMap, at: int) -> Iterator[Path]:
-        picture = draw(fm, image=at, **self.drawing)
+        picture = draw(fm, image=at, **self.drawing, **self.tiles)
         for page in range(picture.pages):
             if page:
-                picture = draw(fm, image=at, page=page, **self.drawing)
-            yield picture.save(self._place(path, fm.ids[at], page, picture.pages))
+                picture = draw(fm, image=at, page=page, **self.drawing, **self.tiles)
+            yield picture.themed(self.theme).save(self._place(path, fm.ids[at], page, picture.pages), self.dpi)
         prefix = fm.prefix()
         if prefix is not None:
             target = self._place(path, fm.ids[at], 0, 1)
-            yield draw(prefix, image=at).save(target.with_name(f"{target.stem}-tokens.png"))
+            picture = draw(prefix, image=at).themed(self.theme)
+            yield picture.save(target.with_name(f"{target.stem}-tokens.png"), self.dpi)
 
     def _place(self, path: str, id: str, page: int, pages: int) -> Path:
         output = self.output

@@ -34,7 +34,7 @@ from .encoding import (
     extent_of,
     marked,
 )
-from .errors import BadScale, near
+from .errors import BadOption, BadScale, near
 
 MARKS = {
     NAN: ("NaN", (255, 0, 255)),
@@ -44,7 +44,9 @@ MARKS = {
     BELOW: ("below the limits", (92, 64, 51)),
     ABOVE: ("above the limits", (140, 196, 140)),
 }
-PAPER, PEN = (241, 243, 245), (28, 32, 38)
+# Paper and pen. The marks lie among the colours of the map, which are the same in every theme, so they are as well.
+THEMES = {"light": ((241, 243, 245), (28, 32, 38)), "dark": ((22, 24, 28), (232, 234, 237))}
+STRENGTHS_OF_INK = ((INK_LIGHT, 0.33), (INK_MIDDLE, 0.66), (INK, 1.0))
 SEQUENTIAL, DIVERGING = "viridis", "vik"
 RULES = ("channel", "layer", "images")
 # What `describe` says of where the limits came from.
@@ -182,9 +184,9 @@ class Scale:
         values = np.where(codes == NEG_INF, -np.inf, values)
         return np.where(codes == CONSTANT, low, values)
 
-    def palette(self) -> np.ndarray:
+    def palette(self, theme: str = "light") -> np.ndarray:
         """uint8 `[256, 3]`: the colour of each code."""
-        table = palette(self.colors)
+        table = palette(self.colors, theme)
         if self.clip is None:
             return table
         # Cut at percentiles, the peaks of a map lie beyond: they keep their place in the order of the colours.
@@ -292,17 +294,23 @@ def lut(colors: str) -> np.ndarray:
     return result
 
 
+def check_theme(theme: Any) -> None:
+    """Raises `BadOption` with near names for a theme that doesn't exist."""
+    if theme not in tuple(THEMES):
+        raise BadOption(f"theme={theme!r}: use {', '.join(map(repr, THEMES))}.{near(str(theme), THEMES)}")
+
+
 @lru_cache(maxsize=64)
-def palette(colors: str | None) -> np.ndarray:
-    """uint8 `[256, 3]`: a colour map, the marks and the text colours. `None` leaves the map black."""
+def palette(colors: str | None, theme: str = "light") -> np.ndarray:
+    """uint8 `[256, 3]`: a colour map, the marks, and the paper and ink of a theme. `None` leaves the map black."""
     table = np.zeros((256, 3), np.uint8)
     if colors is not None:
         table[: TOP + 1] = lut(colors)
-    table[GAP] = PAPER
+    paper, pen = (np.array(each, float) for each in THEMES[theme])
+    table[GAP] = paper
     for code, (_, color) in MARKS.items():
         table[code] = color
-    paper, pen = np.array(PAPER, float), np.array(PEN, float)
-    for code, strength in ((INK_LIGHT, 0.33), (INK_MIDDLE, 0.62), (INK, 1.0)):
+    for code, strength in STRENGTHS_OF_INK:
         table[code] = np.round(paper + (pen - paper) * strength)
     table.flags.writeable = False
     return table

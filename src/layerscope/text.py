@@ -20,7 +20,8 @@ class Font:
         from PIL import ImageFont
 
         data = resources.files("layerscope").joinpath("assets", "DejaVuSansMono.ttf").read_bytes()
-        self._font = ImageFont.truetype(io.BytesIO(data), size)
+        # One letter at a time needs no shaping, and the engine for it fails on control characters.
+        self._font = ImageFont.truetype(io.BytesIO(data), size, layout_engine=ImageFont.Layout.BASIC)
         ascent, descent = self._font.getmetrics()
         self.width = round(self._font.getlength("0"))
         self.height = ascent + descent
@@ -39,22 +40,22 @@ class Font:
         points = np.where(points < BASIC_PLANE, points, ord("?"))
         at = self._at[points]
         if (at < 0).any():
-            for point in np.unique(points[at < 0]):
-                self._add(int(point))
+            self._add(np.unique(points[at < 0]))
             at = self._at[points]
         cells = self._stack[at].reshape(len(texts), length, self.height, self.width)
         return cells.transpose(0, 2, 1, 3).reshape(len(texts), self.height, length * self.width)
 
-    def _add(self, point: int) -> None:
+    def _add(self, points: np.ndarray) -> None:
         from PIL import Image, ImageDraw
 
-        # Pillow's layout fails on control characters, which names of layers and files may hold.
-        shown = chr(point) if chr(point).isprintable() else " " if chr(point).isspace() else "?"
-        image = Image.new("L", (self.width, self.height))
-        ImageDraw.Draw(image).text((0, 0), shown, fill=255, font=self._font)
-        strengths = (np.asarray(image).astype(np.uint16) * 3 + 127) // 255
-        self._stack = np.concatenate([self._stack, strengths[None].astype(np.uint8)])
-        self._at[point] = len(self._stack) - 1
+        drawn = []
+        for sign in map(chr, points.tolist()):
+            image = Image.new("L", (self.width, self.height))
+            # What can't be printed (line ends, controls in the name of a file) is drawn as what it is: unreadable.
+            ImageDraw.Draw(image).text((0, 0), sign if sign.isprintable() else "?", fill=255, font=self._font)
+            drawn.append((np.asarray(image).astype(np.uint16) * 3 + 127) // 255)
+        self._at[points] = len(self._stack) + np.arange(len(points))
+        self._stack = np.concatenate([self._stack, np.array(drawn, np.uint8)])
 
 
 @lru_cache(maxsize=8)

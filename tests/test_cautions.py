@@ -77,3 +77,12 @@ def test_maps_without_a_finite_value_are_drawn_without_a_word_of_ranges():
         assert notes(values, scale=scale) == ""
     values[..., 0] = 1
     assert "one unit" not in notes(values, scale="layer")
+
+
+def test_a_heat_map_warns_of_one_unit_that_takes_its_range():
+    values = np.random.default_rng(0).random((1, 12, 12, 1)).astype(np.float32)
+    assert ls.heatmap(values).notes == ()
+    values[0, 3, 4, 0] = 90
+    (said,) = ls.heatmap(values).notes
+    assert "one unit" in said and "y 3, x 4" in said
+    assert any(said in line for line in ls.heatmap(values).lines)

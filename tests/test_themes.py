@@ -107,6 +107,31 @@ def test_an_overlay_has_a_dark_frame_around_the_same_photo():
     assert np.array_equal(dark.light().rgb(), light.rgb())
 
 
+def test_every_picture_in_colours_of_its_own_has_a_dark_frame():
+    pytest.importorskip("sklearn", reason="factors and clusters")
+    scope = ls.open(tiny_model(), backend=TinyBackend(), preprocess=Recipe("unit", divide=255.0, size=(32, 32)))
+    photos = list(np.random.default_rng(0).integers(0, 256, (2, 60, 80, 3), dtype=np.uint8))
+    maps = scope.capture(photos, ["act:0", "conv2"])
+    fm = maps["act:0"]
+    pictures = [
+        ls.beside(ls.mean(fm)),
+        ls.compare(maps, photos=True),
+        ls.compare(maps, combine="pca"),
+        ls.heatmap(ls.nmf(fm, 3)),
+        ls.overlay(ls.nmf(fm, 3)),
+        ls.heatmap(ls.clusters(fm, 3)),
+    ]
+    for light in pictures:
+        dark = light.dark()
+        assert tuple(dark.rgb()[0, 0]) == THEMES["dark"][0], light.title
+        assert np.array_equal(dark.light().rgb(), light.rgb()), light.title
+        for cell in light.cells:
+            place = np.s_[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width]
+            same = (dark.rgb()[place] == light.rgb()[place]).all(-1)
+            bare = (light.rgb()[place] == THEMES["light"][0]).all(-1)
+            assert cell.note == "no photo" or (same | bare).all(), (light.title, cell)
+
+
 def test_strips_and_heat_maps_have_themes():
     assert ls.sheet(noise(64), theme="dark").theme == "dark"
     assert tuple(ls.heatmap(noise(8, 8)).dark().rgb()[0, 0]) == THEMES["dark"][0]

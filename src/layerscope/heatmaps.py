@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from .canvas import Canvas, frame
+from .cautions import outlier
 from .components import BACKGROUND
 from .encoding import BLOCK, GAP, INK, NAN, extent_of
 from .errors import BadLayout
@@ -71,14 +73,16 @@ def heatmap(
     extent = extent_of(one.values)
     rule = make_scale(whole, one, one_range(scale), colors, extent, clip)
     codes = rule.codes(one.values[0, ..., 0])
-    lines = caption(one, rule, "") + Beyond.of(one.values, rule.limits).words(rule, clip)
+    notes = tuple(filter(None, (outlier(one, rule, extent[0]),)))
+    lines = caption(one, rule, "") + Beyond.of(one.values, rule.limits).words(rule, clip) + notes
     reach = (float(extent[0, 0, 0]), float(extent[0, 0, 1]))
     canvas = frame(height * zoom, width * zoom, title_of(one), lines, bar=rule, marks=marks_of(codes), reach=reach)
     canvas.body[:] = codes.repeat(zoom, 0).repeat(zoom, 1)
     if (place := query_place(one)) is not None:
         outline(canvas.body, place[0] * zoom, place[1] * zoom, zoom, zoom, INK, GAP)
     cell = Cell(canvas.x, canvas.y, width * zoom, height * zoom, image, 0, *rule.range())
-    return Picture(canvas.codes, (cell,), rule, title_of(one), lines, about(one, rule), canvas.bar, zoom=zoom)
+    picture = Picture(canvas.codes, (cell,), rule, title_of(one), lines, about(one, rule), canvas.bar, zoom=zoom)
+    return replace(picture, notes=notes)
 
 
 def is_rgb(fm: FeatureMap) -> bool:

@@ -181,3 +181,30 @@ def test_a_keras_model_adds_up_to_its_logit(activation):
     assert scope.head(batch).activation == (activation or "")
     if activation is None:
         adds_up(scope, batch, 2, "conv")
+
+
+def test_the_class_activation_map_is_the_sum_with_those_weights():
+    scope = ls.open("demo")
+    fm = scope.capture(ls.demo_photo(), "last")["_swish:1"]
+    expected = ls.weighted(fm, ls.head_weights(scope, "tiger cat")).values
+    for target in (282, "tiger cat", None):
+        found = ls.class_cam(fm, target)
+        np.testing.assert_array_equal(found.values, expected)
+        assert found.rule == "Class activation map for class 282, tiger cat"
+    assert ls.class_cam(fm, "espresso").values.max() < expected.max()
+    assert (ls.class_cam(fm, "espresso", positive=True).values >= 0).all()
+    with pytest.raises(ls.BadOption, match="Did you mean 'tiger cat'"):
+        ls.class_cam(fm, "tigercat")
+    with pytest.raises(ls.BadOption, match="classes 0 to 999"):
+        ls.class_cam(fm, 1000)
+    with pytest.raises(ls.BadOption, match="has no row of weights"):
+        ls.class_cam(fm, lambda output: output[0, 282])
+
+
+def test_a_class_activation_map_needs_its_model_and_the_layer_before_the_average():
+    scope = ls.open("demo")
+    with pytest.raises(ls.BadOption, match=r"Scope\.capture"):
+        ls.class_cam(np.ones((1, 7, 7, 1280), np.float32))
+    (middle,) = scope.capture(ls.demo_photo(), "_blocks.4._swish:1").values()
+    with pytest.raises(ls.BadWeights, match="weighs 1280 numbers"):
+        ls.class_cam(middle, 282)

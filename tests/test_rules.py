@@ -21,7 +21,6 @@ def scope():
     model = nn.Sequential(
         nn.Conv2d(3, CHANNELS, 3, padding=1),
         nn.ReLU(),
-        nn.MaxPool2d(2),
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
         nn.Linear(CHANNELS, 4),

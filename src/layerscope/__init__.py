@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from .factors import FactorBasis, nmf, nmf_basis
     from .featuremap import FeatureMap, load
     from .grouping import ClusterBasis, cluster_basis, clusters
-    from .heads import head_weights
+    from .heads import class_cam, head_weights
     from .heatmaps import heatmap
     from .layer import Layer
     from .layertable import LayerTable
@@ -87,7 +87,7 @@ _HOMES = {
     "factors": "FactorBasis nmf nmf_basis",
     "featuremap": "FeatureMap load",
     "grouping": "ClusterBasis cluster_basis clusters",
-    "heads": "head_weights",
+    "heads": "class_cam head_weights",
     "heatmaps": "heatmap",
     "layer": "Layer",
     "layertable": "LayerTable",
@@ -154,6 +154,7 @@ __all__ = [
     "attention",
     "attention_rollout",
     "beside",
+    "class_cam",
     "cluster_basis",
     "clusters",
     "compare",

@@ -99,7 +99,7 @@ def _add_show(commands: Any) -> None:
         "--combine",
         metavar="RULE",
         help="mean, total, max, norm, deviation, weights:FILE (.npy, .csv), pca, nmf[:FACTORS], clusters[:COUNT],"
-        " similarity:ROW,COLUMN, eigen-cam, score-cam, ablation-cam; by gradients grad-cam, grad-cam++, xgrad-cam,"
+        " similarity:ROW,COLUMN, cam, eigen-cam, score-cam, ablation-cam; by gradients grad-cam, grad-cam++, xgrad-cam,"
         " hires-cam, layer-cam",
     )
     show.add_argument(

@@ -6,12 +6,17 @@ from typing import Any
 
 import numpy as np
 
+from .averaging import averaging, needed_origin
 from .backends import Head
+from .cam import made
 from .errors import BadOption, BadWeights, near
 from .featuremap import FeatureMap
 from .opening import demo_photo
 from .recipe import READY
+from .reducing import weighted_sum
+from .rerun import Rerun
 from .scope import Scope
+from .scoring import words_of
 
 SOFT, EXACT = 5e-2, 2e-3
 
@@ -47,6 +52,45 @@ def head_weights(scope: Scope, target: Any, layer: Any = "last", *, images: Any 
     (output, *_) = scope.capture(images, head.path).values()
     _check(fm.image(0), output.image(0), head)
     return head.weights[index]
+
+
+@averaging
+def class_cam(fm: FeatureMap, target: Any = None, *, positive: bool = False) -> FeatureMap:
+    """The class activation map: the channels weighted by the classifier's own row for a class, float32 `[image, *spatial, 1]`.
+
+    ```python
+    fm = scope.capture("cat.jpg", "last")["last"]
+    ls.overlay(ls.class_cam(fm, "tiger cat"))
+    ```
+
+    Zhou et al. 2016, "Learning Deep Features for Discriminative Localization", equation 2. Its mean over the places, plus
+    the classifier's bias, is the class's score before softmax. `target` is a class index or a label, by default that of the
+    capture or each image's own first class. Holds, and is refused, as `head_weights` says; it needs no gradients, so ONNX
+    and TFLite files have it too. Raises `BadWeights`; `BadOption` for a map that doesn't know its model.
+    """
+    origin = needed_origin(fm, "class_cam")
+    if not isinstance(origin, Rerun) or not hasattr(origin.scope.backend, "head"):
+        raise BadWeights(
+            "the classifier's weights can't be read from this model: use grad_cam, or weighted() with yours"
+        )
+    first = origin.image(0)
+    with origin.scope.running(first.inputs):
+        head: Head | None = origin.scope.backend.head(origin.scope.model, first.inputs)
+    if head is None:
+        raise BadWeights(
+            "this model has no dense layer with weights of its own: use grad_cam, or weighted() with yours"
+        )
+    _check(fm.image(0), first.layer(head.path), head)
+    found, said = [], []
+    for at, values in enumerate(fm.values):
+        aim, words = origin.image(at).aimed(target)
+        if callable(aim):
+            raise BadOption("class_cam takes a class index or a label: a function of the output has no row of weights")
+        if not 0 <= aim < len(head.weights):
+            raise BadOption(f"target={aim}: the classifier has the classes 0 to {len(head.weights) - 1}")
+        said.append(words)
+        found.append(weighted_sum(values[None], head.weights[aim])[0])
+    return made(fm, np.stack(found), "Class activation map", positive, words_of(said))
 
 
 def _images(scope: Scope, images: Any) -> Any:

@@ -102,6 +102,10 @@ class Rerun:
         found = self._captured(inputs, self.path, self.channels, self.target)
         return replace(found, origin=replace(self, batches=(inputs,)))
 
+    def layer(self, path: str) -> FeatureMap:
+        """The map of another layer for the same inputs."""
+        return self._captured(self.inputs, path, None, None)
+
     def aimed(self, target: Any) -> tuple[Any, str]:
         aim = self.target if target is None else self.scope.aim(target)
         if aim is None:

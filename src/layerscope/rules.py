@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from . import cam, combine, components, factors, grouping, likeness, scoring
+from . import cam, combine, components, factors, grouping, heads, likeness, scoring
 from .errors import BadOption, near
 from .featuremap import FeatureMap
 
@@ -48,6 +48,7 @@ RULES = (
     Rule("nmf", factors.nmf, together=True, argument=int, takes="[:FACTORS]"),
     Rule("clusters", grouping.clusters, together=True, argument=int, takes="[:COUNT]"),
     Rule("similarity", likeness.similarity, together=True, argument=_place, takes=":ROW,COLUMN"),
+    Rule("cam", heads.class_cam, model=True),
     Rule("grad-cam", cam.grad_cam, target=True),
     Rule("grad-cam++", cam.grad_cam_pp, target=True),
     Rule("xgrad-cam", cam.xgrad_cam, target=True),

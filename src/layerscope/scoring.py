@@ -42,7 +42,7 @@ def score_cam(fm: FeatureMap, target: Any = None, *, positive: bool = False, bat
         scores = np.concatenate([one.scores(part, aim) for part in _masked(values, one, _step(batch))])
         shifted = np.exp(scores - scores.max())
         found.append(weighted_sum(values[None], shifted / shifted.sum())[0])
-    return made(fm, np.stack(found), "Score-CAM", positive, _words(said))
+    return made(fm, np.stack(found), "Score-CAM", positive, words_of(said))
 
 
 @averaging
@@ -65,7 +65,7 @@ def ablation_cam(fm: FeatureMap, target: Any = None, *, positive: bool = False, 
         without = np.concatenate([_without(one, part, fm, aim) for part in _groups(fm.channels, _step(batch))])
         weights = (whole - without) / abs(whole) if whole else whole - without
         found.append(weighted_sum(values[None], weights)[0])
-    return made(fm, np.stack(found), "Ablation-CAM", positive, _words(said))
+    return made(fm, np.stack(found), "Ablation-CAM", positive, words_of(said))
 
 
 def _without(one: Origin, channels: tuple[int, ...], fm: FeatureMap, aim: Any) -> np.ndarray:
@@ -132,7 +132,7 @@ def _step(batch: int) -> int:
     return int(batch)
 
 
-def _words(said: list[str]) -> str:
+def words_of(said: list[str]) -> str:
     """One target, or that each image has its own."""
     different = list(dict.fromkeys(said))
     return different[0] if len(different) == 1 else f"each image's own first class ({', '.join(different[:4])})"

@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image
 from torch import nn
 
 import layerscope as ls
+from layerscope.rules import RULES
 
 ROOT = Path(__file__).parents[1]
 MODELS = ROOT / "docs" / "models.md"
@@ -86,7 +88,10 @@ def test_code_on_models_is_that_of_a_script_which_runs(section):
 
 def test_every_example_is_the_script_of_a_family():
     named = set(re.findall(r"\.\./examples/(\w+)\.py", MODELS.read_text("utf-8")))
-    assert {path.stem for path in (ROOT / "examples").glob("*.py")} - named == {"bare_array"}  # no model in it
+    assert {path.stem for path in (ROOT / "examples").glob("*.py")} - named == {
+        "bare_array",  # no model in it
+        "grad_cam",  # of any family
+    }
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
@@ -107,7 +112,10 @@ def test_the_code_of_the_readme_runs(tmp_path, monkeypatch):
         Image.open(ls.demo_photo()).convert("RGB").resize((32, 24)).save(name)
     held = {"ls": ls, "weights": np.linspace(-1, 1, 64), "activations": np.ones((1, 224, 224, 64), np.float32)}
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
-    assert len(blocks) == 4
+    assert len(blocks) == 5
+    small = nn.Sequential(OrderedDict(conv=nn.Conv2d(3, 8, 3, 4), relu=nn.ReLU()))
+    maps = ls.open(small, preprocess="unit", size=64).capture(ls.demo_photo(), ["conv", "relu"])
+    held |= {"maps": maps, "fm": maps["relu"], "before": maps["conv"], "after": maps["relu"]}
     model(torch.zeros(1, 3, 224, 224))
     for block in blocks:
         exec(block, {**held, "model": model})
@@ -118,3 +126,12 @@ def test_the_readme_quotes_both_wordings_of_the_error():
     text = (ROOT / "README.md").read_text("utf-8")
     assert "Invalid dimensions for image data" in text
     assert "Invalid shape (1, 224, 224, 64) for image data" in text
+
+
+def test_the_guide_shows_every_combination():
+    text = (ROOT / "docs" / "guide.md").read_text("utf-8")
+    functions = {rule.function.__name__ for rule in RULES} | {"difference"}
+    missing = [name for name in sorted(functions) if f"ls.{name}(" not in text]
+    assert not missing
+    pictures = {path.name for path in (ROOT / "docs" / "images" / "guide").iterdir()}
+    assert pictures == set(re.findall(r"images/guide/([\w.-]+)\)", text))

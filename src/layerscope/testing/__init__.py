@@ -29,6 +29,7 @@ from .evidence import EvidenceTests
 from .facts import FactsTests
 from .gradients import GradientTests
 from .leaving import LeavingTests
+from .scores import ScoreTests
 from .table import TableTests
 
 __all__ = [
@@ -43,7 +44,7 @@ __all__ = [
 ]
 
 
-class BackendTests(TableTests, CaptureTests, LeavingTests, GradientTests, FactsTests, EvidenceTests):
+class BackendTests(TableTests, CaptureTests, LeavingTests, GradientTests, FactsTests, EvidenceTests, ScoreTests):
     """The behaviour that every backend owes the core; subclass it in a pytest module, and say how to build the network.
 
     What a subclass gives is written at `Network`: `backend()`, `build()`, `state()`, `paths`, and where needed `ran()`,

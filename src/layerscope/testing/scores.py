@@ -1,0 +1,76 @@
+"""A target's number for each image, with other values in the place of what a layer returns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..tiny import tiny_model
+from .network import Network
+
+
+class ScoreTests(Network):
+    """Asked only of a backend with `scores`."""
+
+    def test_scores_are_those_of_the_output(self) -> None:
+        if not hasattr(self.backend(), "scores"):
+            return
+        model = self.network()
+        before = self.state(model)
+        found = self.backend().scores(model, self.batch(), 3, {})
+        self.same(np.asarray(found), self.expected()["head"][:, 3])
+        assert self.state(model) == before
+
+    def test_a_layer_returns_what_the_change_says(self) -> None:
+        if not hasattr(self.backend(), "scores"):
+            return
+        model = self.network()
+        path = self.calls()["conv2"]
+        axes = self.table(model)[path].axes
+        before, seen = self.state(model), []
+
+        def change(values: np.ndarray) -> np.ndarray:
+            seen.append(values.copy())
+            changed = np.moveaxis(values.copy(), axes.index("c"), 0)
+            changed[2] = 0
+            return np.moveaxis(changed, 0, axes.index("c"))
+
+        found = self.backend().scores(model, self.batch(), 1, {f"{path}:0": change})
+        self.same(np.asarray(found), self._without(2)[:, 1])
+        assert len(seen) == 1, "a change is asked once for each call"
+        self.same(np.moveaxis(seen[0], axes.index("c"), -1).reshape(-1), self._flat(axes))
+        assert self.state(model) == before
+        self.same(np.asarray(self.backend().scores(model, self.batch(), 1, {})), self.expected()["head"][:, 1])
+
+    def test_a_change_that_raises_leaves_the_model_as_it_was(self) -> None:
+        if not hasattr(self.backend(), "scores"):
+            return
+        model = self.network()
+        self.backend().layers(model, self.batch())
+        before = self.state(model)
+
+        def change(values: np.ndarray) -> Any:
+            raise ZeroDivisionError("raised by the suite")
+
+        try:
+            self.backend().scores(model, self.batch(), 1, {f"{self.calls()['conv2']}:0": change})
+        except Exception as error:
+            assert "raised by the suite" in f"{error} {error.__cause__}"
+        else:
+            raise AssertionError("the change's own error got lost")
+        assert self.state(model) == before
+
+    def _without(self, channel: int) -> np.ndarray:
+        """The head's output with one channel of `conv2` set to 0."""
+        value = self.images()
+        for name, step in zip(("conv1", "act:0", "conv2", "act:1", "head"), tiny_model().steps, strict=True):
+            value = step.run(value.copy())
+            if name == "conv2":
+                value[:, channel] = 0
+        return value
+
+    def _flat(self, axes: str) -> np.ndarray:
+        """What `conv2` gives, in the order of the layer's axes with the channels last."""
+        values = self.expected()["conv2"]
+        return values.transpose(["bhwc".index(each) for each in axes if each != "c"] + [3]).reshape(-1)

@@ -234,3 +234,19 @@ def test_an_average_needs_the_model():
     fm = replace(FeatureMap.of_array(gradient), gradient=gradient)
     with pytest.raises(ls.BadOption, match=r"runs the model again"):
         ls.grad_cam(fm, smooth=2)
+
+
+def test_a_selection_is_averaged_over_its_own_channels(scope, images, fm):
+    some = fm.select([6, 2])
+    random = np.random.default_rng(0)
+    noisy = images.numpy()[:1]
+    noisy = (noisy + random.normal(0, 0.1 * (noisy.max() - noisy.min()), noisy.shape)).astype(np.float32)
+    expected = ls.hires_cam(scope.capture(noisy, "4", target=CLASS)["4"].select([6, 2]))
+    np.testing.assert_allclose(ls.hires_cam(some.image(0), smooth=1).values, expected.values, rtol=1e-4, atol=1e-6)
+    assert ls.ablation_cam(some).shape == (*fm.shape[:-1], 1)
+
+
+def test_what_was_made_of_a_layer_does_not_run_the_model_again(fm):
+    """It would give the layer itself."""
+    with pytest.raises(ls.BadOption, match=r"Scope\.capture"):
+        ls.eigen_cam(ls.mean(fm), smooth=2)

@@ -37,7 +37,7 @@ def attention(fm: FeatureMap, query: str | int | Sequence[int] = "cls") -> Featu
     gradient = None if fm.gradient is None else _on_grid(fm.gradient, rows, grid)[0]
     shape = (1, *grid, fm.of)
     layer = replace(fm.layer, kind=f"{fm.layer.kind} from {said}", axes="bhwc", shape=shape, grid=None, prefix=prefix)
-    return replace(fm, values=values[0], tokens=values[1], gradient=gradient, layer=layer)
+    return replace(fm, values=values[0], tokens=values[1], gradient=gradient, layer=layer, origin=None)
 
 
 def attention_rollout(
@@ -87,7 +87,7 @@ def attention_rollout(
     ]
     notes += [f"smallest {discard:.0%} of the weights discarded"] if discard else []
     notes.append(f"layers {layers[0].layer.path} to {last.layer.path}")
-    whole = replace(last, values=values, layer=layer, channels=(0,), gradient=None, tokens=None, of=1)
+    whole = replace(last, values=values, layer=layer, channels=(0,), gradient=None, tokens=None, of=1, origin=None)
     return replace(whole, rule=f"attention rollout from {said}", notes=(*_shared_notes(last), *notes))
 
 

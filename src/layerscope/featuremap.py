@@ -39,6 +39,10 @@ class Origin(Protocol):
         """The same for one of the images."""
         ...
 
+    def select(self, channels: tuple[int, ...]) -> Origin:
+        """The same for some of the channels."""
+        ...
+
     def captured(self, inputs: np.ndarray) -> FeatureMap:
         """The map of the same layer, with gradients of the same target, for other inputs."""
         ...
@@ -189,6 +193,7 @@ class FeatureMap:
             gradient=None if self.gradient is None else self.gradient[..., at],
             tokens=None if self.tokens is None else self.tokens[..., at],
             role="" if self.role == "rgb" and len(at) != 3 else self.role,
+            origin=self.origin and self.origin.select(tuple(int(each) for each in channels)),
         )
 
     def image(self, at: int) -> FeatureMap:
@@ -220,6 +225,8 @@ class FeatureMap:
             gradient=None,
             tokens=None,
             layer=replace(self.layer, prefix=()) if self.tokens is not None else self.layer,
+            # Running the model again would give the layer, not what was made of it.
+            origin=None,
             rule=rule if not self.rule else f"{rule} of {self.rule}",
             role=role,
             of=self.of,
@@ -242,7 +249,9 @@ class FeatureMap:
             prefix=_axes.prefix_names(count, self.layer.prefix),
         )
         notes = (*self.notes, "prefix tokens")
-        return replace(self, values=self.tokens, layer=layer, tokens=None, gradient=None, placement=None, notes=notes)
+        return replace(
+            self, values=self.tokens, layer=layer, tokens=None, gradient=None, placement=None, notes=notes, origin=None
+        )
 
     def to_xarray(self) -> xarray.DataArray:
         """An `xarray.DataArray` with the dimensions image, d, h, w (or n; q, k for attention weights), channel.

@@ -98,6 +98,9 @@ class Rerun:
             at -= each.shape[axis]
         raise IndexError(at)
 
+    def select(self, channels: tuple[int, ...]) -> Rerun:
+        return replace(self, channels=channels)
+
     def captured(self, inputs: np.ndarray) -> FeatureMap:
         found = self._captured(inputs, self.path, self.channels, self.target)
         return replace(found, origin=replace(self, batches=(inputs,)))

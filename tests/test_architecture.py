@@ -19,11 +19,11 @@ ROWS = {
     "crosstable": 2, "contactsheet": 2, "reducing": 2, "weights": 2, "combine": 2, "components": 2, "attending": 2,
     "backends": 2, "cam": 2, "averaging": 2, "scoring": 2, "bases": 2, "learning": 2, "factors": 2, "grouping": 2,
     "likeness": 2, "changes": 2, "grouped": 2, "marking": 2, "channelstats": 2, "ordering": 2, "cautions": 2,
-    "tiles": 2,
+    "tiles": 2, "mosaic": 2, "slicing": 2, "sequences": 2, "ranking": 2, "animation": 2, "filters": 2,
     "backends.*": 3, "tiny": 3, "testing": 3,
     "transforms": 4, "evidence": 4, "recipe": 4, "resizing": 4, "planes": 4, "photo": 4, "images": 4,
     "preprocess": 4, "feeding": 4, "rerun": 4, "maps": 4, "scope": 4,
-    "opening": 5, "comparing": 5, "drawing": 5, "saving": 5, "rules": 5, "heads": 5,
+    "opening": 5, "comparing": 5, "convolutions": 5, "drawing": 5, "saving": 5, "rules": 5, "heads": 5,
     "demo": 6,
     "cli": 7,
 }  # fmt: skip

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
+    from .animation import animate
     from .attending import attention, attention_rollout
     from .cam import eigen_cam, grad_cam, grad_cam_pp, hires_cam, layer_cam, xgrad_cam
     from .changes import difference
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from .combine import deviation, maximum, mean, norm, total, weighted
     from .comparing import compare
     from .components import Basis, pca, pca_basis
+    from .convolutions import kernels
     from .drawing import show
     from .errors import (
         BackendMissing,
@@ -64,15 +66,18 @@ if TYPE_CHECKING:
     from .overlays import beside, overlay
     from .picture import Bar, Cell, Picture
     from .placement import Placement
+    from .ranking import bars
     from .recipe import Recipe
     from .ruling import shared_scale
     from .scale import Scale
     from .scope import Scope
     from .scoring import ablation_cam, score_cam
     from .sheets import pages, sheet
+    from .slicing import montage
     from .strips import strip
 
 _HOMES = {
+    "animation": "animate",
     "attending": "attention attention_rollout",
     "cam": "eigen_cam grad_cam grad_cam_pp hires_cam layer_cam xgrad_cam",
     "changes": "difference",
@@ -80,6 +85,7 @@ _HOMES = {
     "combine": "deviation maximum mean norm total weighted",
     "comparing": "compare",
     "components": "Basis pca pca_basis",
+    "convolutions": "kernels",
     "errors": "BackendMissing BackendSkipped BadChannels BadLayout BadOption BadScale BadWeights CaptureTooLarge"
     " GradientsUnavailable ImageNotReadable ImageTooLarge ImagesSkipped LayerNotCalled LayerNotFound LayerscopeError"
     " LayerscopeWarning LayoutWarning LibraryMissing ModelNotReadable PreprocessUnknown PreprocessWarning RandomWeights"
@@ -97,6 +103,7 @@ _HOMES = {
     "ordering": "find_channels",
     "picture": "Bar Cell Picture",
     "placement": "Placement",
+    "ranking": "bars",
     "recipe": "Recipe",
     "ruling": "shared_scale",
     "scale": "Scale",
@@ -104,6 +111,7 @@ _HOMES = {
     "scope": "Scope",
     "scoring": "ablation_cam score_cam",
     "sheets": "pages sheet",
+    "slicing": "montage",
     "drawing": "show",
     "strips": "strip",
 }
@@ -151,8 +159,10 @@ __all__ = [
     "TrustRequired",
     "__version__",
     "ablation_cam",
+    "animate",
     "attention",
     "attention_rollout",
+    "bars",
     "beside",
     "class_cam",
     "cluster_basis",
@@ -169,10 +179,12 @@ __all__ = [
     "head_weights",
     "heatmap",
     "hires_cam",
+    "kernels",
     "layer_cam",
     "load",
     "maximum",
     "mean",
+    "montage",
     "nmf",
     "nmf_basis",
     "norm",

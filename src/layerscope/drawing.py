@@ -12,9 +12,12 @@ from .opening import open as open_scope
 from .ordering import find_channels
 from .overlays import overlay as laid_on
 from .picture import Picture
+from .ranking import bars, is_named
 from .rules import combined, rule_named, target_of_capture
 from .scope import Scope
 from .sheets import sheet
+from .slicing import montage
+from .strips import strip
 
 
 def show(
@@ -99,10 +102,17 @@ def draw(
 ) -> Picture:
     """The picture that a feature map asks for: an overlay, a heat map where it is a combination, else a sheet.
 
-    `tiles` are options that only a `sheet` has.
+    Of the model's output, where its channels have names, the ten largest become bars; a volume becomes a montage, a sequence
+    a strip. `tiles` are options that only a `sheet` has.
     """
     if overlay:
         return laid_on(fm, image=image, scale=scale or "layer", colors=colors, clip=clip)
+    if is_named(fm) and not fm.rule and clip is None:
+        return bars(fm, image=image, scale=scale or "layer", colors=colors)
+    if fm.rule and len(fm.spatial) == 3 and fm.shape[-1] == 1:
+        return montage(fm, image=image, scale=scale or "channel", colors=colors, clip=clip, page=page)
+    if fm.rule and not fm.role and len(fm.spatial) == 1:
+        return strip(fm, image=image, scale=scale or "layer", colors=colors, clip=clip, page=page)
     if fm.rule and (fm.role or fm.shape[-1] == 1):
         return heatmap(fm, image=image, scale=scale or "layer", colors=colors, clip=clip)
     options: dict[str, Any] = {"scale": scale or "channel", "colors": colors, "clip": clip, **tiles}

@@ -70,9 +70,11 @@ class FeatureMap:
     the shape of `values`. `rule` says what was done to the channels (`""`: nothing), `of` how many the layer has.
     `tokens` are the prefix tokens of a transformer, float32 `[image, token, channel]`. `dtype` is the type the model
     itself computed in. `role` says what the channels of a combination are to a picture: `""` (numbers with a scale), `"rgb"`
-    (three colours), `"factors"` (non-negative parts, each with a colour of its own) or `"labels"` (whole numbers of groups).
+    (three colours), `"factors"` (non-negative parts, each with a colour of its own) `"labels"` (whole numbers of groups) or
+    `"weights"` (no output, but a layer's own weights; each channel a filter).
     `notes` is what a caption must say, `provenance` what a file must remember. `origin` can run the model again; a map of a
-    file, of `Scope.stream` or of a bare array has none.
+    file, of `Scope.stream` or of a bare array has none. `names` are the names of the channels where they have some, as the
+    classes of a model's output do; else empty.
     """
 
     values: np.ndarray
@@ -90,6 +92,7 @@ class FeatureMap:
     notes: tuple[str, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
     origin: Origin | None = field(default=None, repr=False)
+    names: tuple[str, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         if self.values.ndim < 2 or self.values.dtype != np.float32:
@@ -100,6 +103,8 @@ class FeatureMap:
             raise BadLayout(
                 f"{len(self.ids)} ids and {len(self.channels)} channel numbers for values of shape {self.values.shape}"
             )
+        if self.names and len(self.names) != self.values.shape[-1]:
+            raise BadLayout(f"{len(self.names)} names for {self.values.shape[-1]} channels")
         view = self.values.view()
         view.flags.writeable = False
         object.__setattr__(self, "values", view)
@@ -194,6 +199,7 @@ class FeatureMap:
             tokens=None if self.tokens is None else self.tokens[..., at],
             role="" if self.role == "rgb" and len(at) != 3 else self.role,
             origin=self.origin and self.origin.select(tuple(int(each) for each in channels)),
+            names=tuple(self.names[each] for each in at) if self.names else (),
         )
 
     def image(self, at: int) -> FeatureMap:
@@ -223,6 +229,7 @@ class FeatureMap:
             values=np.ascontiguousarray(values, np.float32),
             channels=tuple(range(values.shape[-1])),
             gradient=None,
+            names=(),
             tokens=None,
             layer=replace(self.layer, prefix=()) if self.tokens is not None else self.layer,
             # Running the model again would give the layer, not what was made of it.
@@ -284,6 +291,7 @@ class FeatureMap:
             "placement": self.placement and [asdict(each) for each in self.placement],
             "rule": self.rule,
             "role": self.role,
+            "names": self.names,
             "of": self.of,
             "dtype": self.dtype,
             "notes": self.notes,
@@ -312,6 +320,7 @@ def load(path: str | Path) -> FeatureMap:
             placement=about["placement"] and tuple(_placement(each) for each in about["placement"]),
             rule=about["rule"],
             role=about.get("role", ""),
+            names=tuple(about.get("names", ())),
             of=about["of"],
             dtype=about["dtype"],
             notes=tuple(about["notes"]),

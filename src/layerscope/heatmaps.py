@@ -65,7 +65,7 @@ def heatmap(
     if len(whole.spatial) < 2:
         return strip(whole, image=image, scale=scale, colors=colors, clip=clip)
     if len(whole.spatial) == 3:
-        raise BadLayout("a heat map is two-dimensional; the slices of a volume are drawn by sheet()")
+        raise BadLayout("a heat map is two-dimensional; the slices of a volume are drawn by montage()")
     height, width = whole.spatial
     zoom = zoom or max(1, MAP_SIZE // max(height, width))
     if colored:

@@ -74,6 +74,7 @@ class Run:
         self.chosen = {each.path: each for each in chosen}
         self.numbers = {each.path: _channel_numbers(each, channels) for each in chosen}
         self.captured: dict[str, Captured] = {}
+        self.labels: dict[str, tuple[str, ...]] = {}
         self.provenance = {**provenance, **({"target": target} if target else {})}
         self._each = 8 if target else 4  # a value, and its gradient
         self.notes = (f"captured with gradients of {target}",) if target else ()
@@ -170,6 +171,7 @@ def _feature_map(path: str, parts: Sequence[Run]) -> FeatureMap:
         ids, photos, placement = tuple(f"row {at}" for at in range(values.shape[0])), None, None
     else:
         photos, placement = _photos(parts)
+    labels = parts[0].labels.get(path, ())
     return FeatureMap(
         values,
         layer,
@@ -183,6 +185,7 @@ def _feature_map(path: str, parts: Sequence[Run]) -> FeatureMap:
         dtype=raw[0].dtype,
         notes=(*notes, *parts[0].notes),
         provenance=parts[0].provenance,
+        names=tuple(labels[at] for at in parts[0].numbers[path]) if labels else (),
     )
 
 

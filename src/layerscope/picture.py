@@ -71,9 +71,10 @@ class Picture:
 
     `cells` says where each tile lies, `bar` where the colour bar does (`None`: there is none). `lines` is the caption,
     `notes` the part of it that warns of what is easily misread, `provenance` what the file remembers. `page` of `pages`
-    where a sheet has several. `zoom` is how many pixels a unit has on either side, `zooms` for each cell where they differ.
-    `theme` is `"light"` or `"dark"`; `frame` holds the codes around the map of an RGB picture, with `OWN` where the colours are
-    its own, so that it can change its theme. In a notebook it shows itself.
+    where a sheet has several. `zoom` is how many pixels a unit has on either side, `zooms` for each cell where they differ;
+    `tall` how many it has in height where that is another number than in width. `theme` is `"light"` or `"dark"`; `frame`
+    holds the codes around the map of an RGB picture, with `OWN` where the colours are its own, so that it can change its
+    theme. In a notebook it shows itself.
     """
 
     pixels: np.ndarray
@@ -90,6 +91,7 @@ class Picture:
     notes: tuple[str, ...] = ()
     theme: str = "light"
     frame: np.ndarray | None = None
+    tall: int = 0
 
     def __post_init__(self) -> None:
         self.pixels.flags.writeable = False
@@ -146,7 +148,7 @@ class Picture:
             raise BadOption("this picture is RGB: only pictures of one scale hold codes")
         box = self.pixels[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width]
         zoom = self.zooms[self.cells.index(cell)] if self.zooms else self.zoom
-        return box[::zoom, ::zoom]
+        return box[:: self.tall or zoom, ::zoom]
 
     def decode(self, cell: Cell) -> np.ndarray:
         """The values that one cell shows, float64 `[height, width]`, to half a step of its range."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import feeding
-from .backends import Backend, Captured, Evidence, Facts, Head, Target
+from .backends import Backend, Captured, Evidence, Facts, Head, Kernel, Target
 from .errors import (
     BadOption,
     CaptureTooLarge,
@@ -25,6 +25,7 @@ from .errors import (
 )
 from .evidence import doubt, in_parts
 from .feeding import Fed, described
+from .layer import Layer, some
 from .layertable import LayerTable
 from .maps import Maps, Run, announce, joined
 from .memory import short_of_memory
@@ -143,6 +144,29 @@ class Scope:
             found: Head | None = self.backend.head(self.model, fed.array)
         return found
 
+    def kernel(self, layer: Any, images: Any = None) -> Kernel:
+        """The weights of a convolution as they are now, with the letters of their axes; `ls.kernels` draws them.
+
+        `images` (default: a blank one) are for models whose input isn't known. Raises `BadOption` for layers that aren't
+        convolutions with weights of their own, with the names of those that are.
+        """
+        fed = feeding.blank(self.preprocess, self.plan) if images is None else next(self._fed(images, 1, []))
+        table = self.table_for(fed)
+        chosen = table.choose(layer)
+        if len(chosen) != 1:
+            raise BadOption(f"{layer!r} names {len(chosen)} layers ({some(chosen)}): weights are those of one")
+        found: Kernel | None = None
+        if hasattr(self.backend, "kernel"):
+            with self.running(fed.array):
+                found = self.backend.kernel(self.model, chosen[0].path, fed.array)
+        if found is None:
+            convolutions = [each for each in table if each.calls and "conv" in each.kind.lower()]
+            have = f"convolutions here: {some(convolutions)}" if convolutions else "no layer here is a convolution"
+            if not hasattr(self.backend, "kernel"):
+                have = f"the {self.backend.name} backend gives no weights"
+            raise BadOption(f"{chosen[0].path!r} ({chosen[0].kind}) has no weights of a convolution to show; {have}")
+        return found
+
     def label(self, index: int) -> str:
         """The label of a class, or its number where there are no labels for it."""
         if self.labels is not None and index < len(self.labels):
@@ -174,11 +198,22 @@ class Scope:
             chosen = table.choose(layers)
             self._check(fed)
             run = Run(self.provenance(), fed, chosen, channels, self.said(aim))
+            run.labels = self._labelled(table, chosen)
             if not told:
                 announce(run, len(fed.ids) if count is None else count, kept=count is not None)
                 told = True
             run.captured = self.ran(run, table, aim)
             yield run
+
+    def _labelled(self, table: LayerTable, chosen: Sequence[Layer]) -> dict[str, tuple[str, ...]]:
+        """The names of the channels of the model's output, where there is a label for each of them."""
+        if not self.labels:
+            return {}
+        fitting = [each for each in chosen if each.channels == len(self.labels) and max(each.spatial, default=1) == 1]
+        if not fitting:
+            return {}
+        outputs = {each.path for each in table.choose("output")}
+        return {each.path: self.labels for each in fitting if each.path in outputs}
 
     def _check(self, fed: Fed) -> None:
         """Warn once if the values fed look wrong for the model."""

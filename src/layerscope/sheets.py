@@ -23,7 +23,7 @@ from .ruling import make_scale
 from .scale import Scale, check_theme
 from .strips import strip
 from .tiles import Below, Grid, Labels, Tiles, planes
-from .words import about, caption, title_of
+from .words import about, caption, channel_word, title_of
 
 
 def sheet(
@@ -71,9 +71,9 @@ def sheet(
     _check(columns, zoom, per_page, sort, text, theme)
     chosen = positions(one, channels)
     if len(whole.spatial) < 2 or max(whole.spatial) == 1:
-        _page_of(1, page)
         numbers = None if channels is None else [one.channels[at] for at in chosen]
-        return strip(whole, image=image, channels=numbers, scale=scale, colors=colors, clip=clip).themed(theme)
+        options: dict[str, Any] = {"scale": scale, "colors": colors, "clip": clip, "page": page}
+        return strip(whole, image=image, channels=numbers, **options).themed(theme)
     order = ordered(one, chosen, sort)
     raw = raw_extent(one.values)
     extent = raw if np.isfinite(raw).all() else extent_of(one.values)
@@ -242,7 +242,8 @@ def _dead_everywhere(whole: FeatureMap, dead: np.ndarray) -> str:
 
 def _count(one: FeatureMap, count: int, channels: Any) -> str:
     """How many channels are shown, and by which condition."""
-    text = f"{count} of {one.of} channels" if not one.rule else f"{count} channels"
+    word = channel_word(one)
+    text = f"{count} of {one.of} {word}" if not one.rule or one.role == "weights" else f"{count} {word}"
     return text + (f" where {channels}" if isinstance(channels, str) else "")
 
 

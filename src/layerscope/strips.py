@@ -15,10 +15,9 @@ from .featuremap import FeatureMap, as_map
 from .picture import Cell, Picture
 from .ruling import Beyond, make_scale
 from .scale import Scale, marks_of
+from .sequences import WIDE, Ruler, Window, drawn, no_pages, reach_of, row_numbers
 from .text import SMALL, font
-from .words import about, caption, title_of
-
-WIDE = 768
+from .words import about, caption, channel_word, title_of
 
 
 def strip(
@@ -29,18 +28,30 @@ def strip(
     scale: Any = "layer",
     colors: str | None = None,
     clip: tuple[float, float] | None = None,
+    axis: str = "position",
+    step: float = 1,
+    flip: bool = False,
+    pool: str | None = None,
+    page: int = 0,
     layout: str | None = None,
 ) -> Picture:
     """A dense layer or a sequence of one image as a strip.
 
     A dense layer (no spatial extent) is drawn as one cell a channel, in rows read like text; a sequence `[n, channel]` as
-    one row a channel. Prefix tokens (`FeatureMap.prefix`) are drawn as a dense layer each, under their names. One range
-    holds for the whole, with a colour bar; for a sequence `scale="channel"` gives each row its own. Every channel is drawn,
-    25,088 too. Raises `BadLayout` for pictures, which are a `sheet`.
+    one row a channel, with round numbers of the axis below: `axis` names it, and one position is `step` of it (0.01 for a
+    spectrogram with ten milliseconds a column and `axis="seconds"`). `flip=True` has channel 0 at the bottom, as spectrograms
+    have their low frequencies. No position is left out: a sequence of more than 4,096 has several pages (`page`,
+    `Picture.pages`), or becomes one picture by `pool="max"` or `"min"`, where each column is the largest or the smallest of
+    a whole number of positions, which the caption says. Prefix tokens (`FeatureMap.prefix`) are drawn as a dense layer
+    each, under their names. One range holds for the whole, with a colour bar; for a sequence `scale="channel"` gives each
+    row its own. Every channel is drawn, 25,088 too.
+
+    Raises `BadLayout` for pictures, which are a `sheet`; `BadOption`, `BadChannels`, `BadScale`.
     """
     whole = as_map(fm, layout)
     if len(whole.spatial) >= 2 and max(whole.spatial) > 1:
-        raise BadLayout(f"{whole.layer.path!r} has pictures of {whole.spatial}: draw it with sheet()")
+        raise BadLayout(f"{whole.layer.path!r} has {_way(whole)}")
+    ruler = Ruler(axis, step)
     one = whole.image(image)
     dense = max(whole.spatial, default=1) == 1
     said = ""
@@ -53,14 +64,18 @@ def strip(
     at = {channel: place for place, channel in enumerate(one.channels)}
     places = [at[channel] for channel in shown.channels]
     table = shown.values[0].reshape(-1, len(places)).T
-    text = f"{len(places)} of {one.of} channels"
+    text = f"{len(places)} of {one.of} {channel_word(one)}"
     text += ", left to right and top to bottom" if dense or named else ""
     lines = caption(one, rule, text) + ((said,) if said else ())
     limits = rule.limits if rule.single else rule.limits[0, places][:, None]
     lines += Beyond.of(table, limits).words(rule, clip)
-    codes = _codes(table, rule, places)
-    draw = _tokens if named else _dense if dense else _sequence
-    return draw(one, codes, rule, places, lines, image)
+    if dense or named:
+        no_pages(page)
+        codes = _codes(table, rule, places)
+        return (_tokens if named else _dense)(one, codes, rule, places, lines, image)
+    window = Window.of_table(table, page, pool)
+    lines += (window.said(ruler) + (", the first channel at the bottom" if flip else ""),)
+    return drawn(one, window, ruler, rule, places, lines, image, flip)
 
 
 def _codes(table: np.ndarray, rule: Scale, places: Sequence[int]) -> np.ndarray:
@@ -88,10 +103,10 @@ def _dense(
         lines,
         bar=rule if rule.single else None,
         marks=marks_of(codes),
-        reach=_reach(one),
+        reach=reach_of(one.values),
     )
     numbers = [one.channels[place] for place in places]
-    _row_numbers(canvas.body, [numbers[row * columns] for row in range(rows)], tall)
+    row_numbers(canvas.body, [numbers[row * columns] for row in range(rows)], tall)
     cells = []
     for at, code in enumerate(codes[:, 0].tolist()):
         y, x = at // columns * tall, left + at % columns * pitch
@@ -115,13 +130,15 @@ def _tokens(
     left = (len(str(max(one.channels))) + 1) * letters.width
     wide = max(columns * pitch, max(map(len, names)) * letters.width)
     bar, marks = rule if rule.single else None, marks_of(codes)
-    canvas = frame(len(names) * block - 6, left + wide, title_of(one), lines, bar=bar, marks=marks, reach=_reach(one))
+    canvas = frame(
+        len(names) * block - 6, left + wide, title_of(one), lines, bar=bar, marks=marks, reach=reach_of(one.values)
+    )
     numbers = [one.channels[place] for place in places]
     cells = []
     for token, name in enumerate(names):
         body = canvas.body[token * block : (token + 1) * block]
         write(body, left, 0, letters.line(name))
-        _row_numbers(body[letters.height :], numbers[::columns], tall)
+        row_numbers(body[letters.height :], numbers[::columns], tall)
         for at, code in enumerate(codes[:, token].tolist()):
             y, x = letters.height + at // columns * tall, left + at % columns * pitch
             body[y : y + zoom, x : x + zoom] = code
@@ -131,39 +148,8 @@ def _tokens(
     return Picture(canvas.codes, tuple(cells), rule, title_of(one), lines, about(one, rule), canvas.bar, zoom=zoom)
 
 
-def _sequence(
-    one: FeatureMap, codes: np.ndarray, rule: Scale, places: Sequence[int], lines: tuple[str, ...], image: int
-) -> Picture:
-    """One row a channel, position to the right."""
-    channels, positions = codes.shape
-    zoom = max(1, min(16, WIDE // positions, 2048 // channels))
-    letters = font(SMALL)
-    left = (len(str(max(one.channels))) + 1) * letters.width
-    size = channels * zoom, left + positions * zoom
-    canvas = frame(
-        *size, title_of(one), lines, bar=rule if rule.single else None, marks=marks_of(codes), reach=_reach(one)
-    )
-    numbers = [one.channels[place] for place in places]
-    _row_numbers(canvas.body, numbers, zoom)
-    canvas.body[: size[0], left : size[1]] = codes.repeat(zoom, 0).repeat(zoom, 1)
-    cells = tuple(
-        Cell(canvas.x + left, canvas.y + row * zoom, positions * zoom, zoom, image, number, *rule.range(0, place))
-        for row, (number, place) in enumerate(zip(numbers, places, strict=True))
-    )
-    return Picture(canvas.codes, cells, rule, title_of(one), lines, about(one, rule), canvas.bar, zoom=zoom)
-
-
-def _reach(one: FeatureMap) -> tuple[float, float]:
-    """How far the finite values of all channels go."""
-    finite = np.isfinite(one.values)
-    least = one.values.min(where=finite, initial=np.inf)
-    return float(least), float(one.values.max(where=finite, initial=-np.inf))
-
-
-def _row_numbers(body: np.ndarray, numbers: Sequence[int], pitch: int) -> None:
-    """The channel number in front of a row, as often as there is room for one."""
-    letters = font(SMALL)
-    every = ceil(letters.height / pitch)
-    for row in range(0, len(numbers), every):
-        y = row * pitch + max(0, (pitch - letters.height) // 2)
-        write(body, 0, min(y, max(0, body.shape[0] - letters.height)), letters.line(str(numbers[row])))
+def _way(whole: FeatureMap) -> str:
+    """What a map has that is no strip, and which function draws it."""
+    if len(whole.spatial) == 2:
+        return f"pictures of {whole.spatial}: draw it with sheet(), one map with heatmap()"
+    return f"volumes of {whole.spatial}: draw one channel with montage(), all of them with sheet()"

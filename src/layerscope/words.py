@@ -19,6 +19,11 @@ def title_of(fm: FeatureMap) -> str:
     return " · ".join(each for each in (fm.rule, path, fm.layer.kind) if each)
 
 
+def channel_word(fm: FeatureMap) -> str:
+    """What the channels are called: those of attention weights are heads, those of a convolution's weights filters."""
+    return "heads" if fm.layer.attention else "filters" if fm.role == "weights" else "channels"
+
+
 def caption(fm: FeatureMap, scale: Scale | None, shown: str) -> tuple[str, ...]:
     """The lines below the title: model, image, shape, channels shown; the rule of the scale; what else must be said."""
     shape = "×".join(map(str, fm.layer.shape or fm.shape))
@@ -26,7 +31,7 @@ def caption(fm: FeatureMap, scale: Scale | None, shown: str) -> tuple[str, ...]:
     first = [
         f"model {model}" if model else "",
         fm.ids[0] if len(fm.ids) == 1 else f"{len(fm.ids)} images",
-        f"output {shape} ({fm.layer.axes})",
+        f"{'weights' if fm.role == 'weights' else 'output'} {shape} ({fm.layer.axes})",
         shown,
         fm.dtype if fm.dtype != "float32" else "",
     ]

@@ -78,6 +78,28 @@ class Head:
     activation: str = ""
 
 
+@dataclass(frozen=True)
+class Kernel:
+    """The weights of a convolution, float32, with one letter an axis in the framework's own order.
+
+    `o` filters, `i` input channels of a filter (those of its own group), `d h w` space, or `n` for one dimension; `m` instead
+    of `o` where the weights hold that many filters for each input channel (depthwise). With `groups`, filters and inputs are
+    cut into as many equal runs, and a filter reads the inputs of its own run. `note` says what these weights are not.
+    """
+
+    values: np.ndarray
+    axes: str
+    groups: int = 1
+    note: str = ""
+
+
+def turned(values: np.ndarray, groups: int) -> np.ndarray:
+    """Weights of a transposed convolution, `[all inputs, filters of a group, …]`, as `[all filters, inputs of a group, …]`."""
+    inputs, filters, *space = values.shape
+    grouped = values.reshape(groups, inputs // groups, filters, *space).swapaxes(1, 2)
+    return grouped.reshape(groups * filters, inputs // groups, *space)
+
+
 def trained(mean: np.ndarray, variance: np.ndarray) -> bool:
     """Whether running statistics have left the values they start with, 0 and 1."""
     return bool(np.isfinite(mean).all() and np.isfinite(variance).all() and (mean.any() or (variance != 1).any()))
@@ -92,6 +114,7 @@ class Backend(Protocol):
     `capture(..., picks={path: Pick})`, and leaves out other channels before it copies; the rest are cut afterwards.
     `scores(model, batch, target, changes)`, optional, gives a target's number for each image, float64 `[image]`, where
     `changes` (path -> `Change`) is given what a layer returns, in its own axes, and says what the model goes on with.
+    `kernel(model, path, batch)`, optional, gives the weights of a convolution, a `Kernel`, `None` for any other layer.
     One with `random = False` runs nothing that draws from Python's or numpy's random numbers: nobody needs to keep their
     state around it, which takes 0.1 ms.
     """

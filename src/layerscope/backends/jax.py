@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from ..errors import ModelNotReadable
-from ..layer import Layer
-from . import Captured, Change, Evidence, Facts, Head, Target
+from ..layer import Layer, split_call
+from . import Captured, Change, Evidence, Facts, Head, Kernel, Target
 from .jax_evidence import evidence
 from .jax_facts import digest, facts
 from .jax_field import fields
@@ -48,6 +48,12 @@ class JaxBackend:
 
     def head(self, model: Any, batch: Any) -> Head | None:
         return head(_opened(model), first_image(batch))
+
+    def kernel(self, model: Any, path: str, batch: Any) -> Kernel | None:
+        """The weights of the convolution at `path`; linen is traced as far as that layer."""
+        opened = _opened(model)
+        base = split_call(path)[0]
+        return opened.kernel(_names(opened).get(base, base), first_image(batch))
 
     def layers(self, model: Any, batch: Any) -> list[Layer]:
         opened = _opened(model)

@@ -11,9 +11,11 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ..errors import ModelNotReadable
-from .jax_model import Given, at_rest, taken_apart
+from . import Kernel
+from .jax_model import SPACE, Given, at_rest, taken_apart
 from .jax_outputs import fed, floating_leaf
 from .jax_watch import Watch, noted, watching
 
@@ -105,6 +107,13 @@ class EquinoxModel:
             return None
         held = {id(each): each.size for each in jax.tree.leaves(eqx.filter(module, eqx.is_inexact_array))}
         return sum(held.values())
+
+    def kernel(self, path: str, image: Any) -> Kernel | None:
+        module = self.modules().get(path)
+        if not isinstance(module, eqx.nn.Conv | eqx.nn.ConvTranspose):
+            return None
+        values = np.asarray(module.weight).astype(np.float32)
+        return Kernel(values, "oi" + SPACE[values.ndim - 2], module.groups)
 
     def first(self) -> tuple[str, Any, tuple[int, ...]] | None:
         for path, module in self.modules().items():

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from ..errors import ModelNotReadable
-from .jax_model import Given, at_rest, taken_apart
+from . import Kernel
+from .jax_model import Given, at_rest, flax_kernel, taken_apart
 from .jax_outputs import fed, floating_leaf
 from .jax_watch import Watch, watching
 
@@ -121,6 +122,31 @@ class LinenModel:
             node = node.get(step, {}) if isinstance(node, Mapping) else {}
         return sum(each.size for each in jax.tree.leaves(node))
 
+    def kernel(self, path: str, image: Any) -> Kernel | None:
+        found = self._kernel(path)
+        module = self._traced(path, image) if found is not None else None
+        if not isinstance(module, nn.Conv | nn.ConvTranspose):
+            return None
+        return flax_kernel(module, found, isinstance(module, nn.ConvTranspose))
+
+    def _traced(self, path: str, image: Any) -> Any:
+        """The module at `path`, met by tracing the model without computing; `None` where none is."""
+        found: list[Any] = []
+
+        class Found(BaseException):
+            pass
+
+        def started(name: str, module: Any) -> None:
+            if name == path:
+                found.append(module)
+                raise Found
+
+        try:
+            jax.eval_shape(lambda images: self.run(images, Watch(lambda call: None, started)), image)
+        except Found:
+            return found[0]
+        return None
+
     def first(self) -> tuple[str, Any, tuple[int, ...]] | None:
         """Found by tracing the model, without computing, as far as its first layer."""
         found: list[tuple[str, Any, tuple[int, ...]]] = []
@@ -149,7 +175,7 @@ class LinenModel:
     def _kernel(self, path: str) -> Any:
         node: Any = self.variables.get("params", {})
         for step in path.split("/") if path else ():
-            node = node.get(step, {})
+            node = node.get(step, {}) if isinstance(node, Mapping) else {}
         return node.get("kernel") if isinstance(node, Mapping) else None
 
 

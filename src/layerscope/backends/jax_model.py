@@ -9,6 +9,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
+
+from . import Kernel
 from .jax_watch import Watch
 
 # Arguments by which models are told to rest, with the value that means rest.
@@ -49,6 +52,10 @@ class JaxModel(Protocol):
         """The number of weights of the module at `path` and of all inside it, shared ones once."""
         ...
 
+    def kernel(self, path: str, image: Any) -> Kernel | None:
+        """The weights of the convolution at `path`, `None` where something else stands there."""
+        ...
+
     def first(self) -> tuple[str, Any, tuple[int, ...]] | None:
         """Path, module and kernel or weight shape of the first layer that takes the input, where that can be told."""
         ...
@@ -77,6 +84,17 @@ def taken_apart(model: Any) -> Given:
     if isinstance(model, types.MethodType):
         return Given(model.__self__, model.__name__, args, kwargs)
     return Given(model, "__call__", args, kwargs)
+
+
+SPACE = {1: "n", 2: "hw", 3: "dhw"}
+
+
+def flax_kernel(module: Any, values: Any, turned: bool) -> Kernel:
+    """The weights `[*space, input, filter]` of a convolution of Flax; those of a transposed one may be the other way round."""
+    found = np.asarray(values).astype(np.float32)
+    ends = "oi" if turned and module.transpose_kernel else "io"
+    note = "multiplied by a mask when it runs" if getattr(module, "mask", None) is not None else ""
+    return Kernel(found, SPACE[found.ndim - 2] + ends, 1 if turned else module.feature_group_count, note)
 
 
 def at_rest(module: Any, function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:

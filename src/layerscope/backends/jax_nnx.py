@@ -9,7 +9,8 @@ from typing import Any
 import jax
 from flax import nnx
 
-from .jax_model import Given, at_rest, taken_apart
+from . import Kernel
+from .jax_model import Given, at_rest, flax_kernel, taken_apart
 from .jax_nnx_tree import Tree, at, values
 from .jax_outputs import fed, floating_leaf
 from .jax_watch import Watch, noted, watching
@@ -94,6 +95,12 @@ class NnxModel:
         if module is None:
             return None
         return sum(each.size for each in jax.tree.leaves(nnx.state(module, nnx.Param)))
+
+    def kernel(self, path: str, image: Any) -> Kernel | None:
+        module = self.modules().get(path)
+        if not isinstance(module, nnx.Conv | nnx.ConvTranspose):
+            return None
+        return flax_kernel(module, module.kernel[...], isinstance(module, nnx.ConvTranspose))
 
     def first(self) -> tuple[str, Any, tuple[int, ...]] | None:
         for path, module in self.modules().items():

@@ -11,12 +11,13 @@ import numpy as np
 
 from ..errors import LayerNotCalled, LayerNotFound, near
 from ..layer import Layer, called, split_call
-from . import Captured, Change, Evidence, Facts, Head, Pick, Target
+from . import Captured, Change, Evidence, Facts, Head, Kernel, Pick, Target
 from .keras_engine import Engine, host
 from .keras_evidence import evidence
 from .keras_facts import digest, facts
 from .keras_gradients import with_gradients
 from .keras_head import head
+from .keras_kernel import kernel
 from .keras_names import is_graph
 from .keras_outputs import parts
 from .keras_scores import scores
@@ -92,6 +93,11 @@ class WatchingBackend:
         """The dense layer that runs last."""
         on = self.engine()
         return head(model, on, lambda: forward(model, one_image(batch), on))
+
+    def kernel(self, model: Any, path: str, batch: Any) -> Kernel | None:
+        """The weights of the convolution at `path`, found in a run that stops there."""
+        on = self.engine()
+        return kernel(model, on, lambda: forward(model, one_image(batch), on), path)
 
     def facts(self, model: Any) -> Facts:
         """What can be said of the model without running it."""

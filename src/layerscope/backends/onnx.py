@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped] 
 
 from ..errors import BadOption, GradientsUnavailable, LayerNotCalled, LayerNotFound, ModelNotReadable, near
 from ..layer import Layer, split_call
-from . import Captured, Change, Evidence, Facts, Head, Input, Target
+from . import Captured, Change, Evidence, Facts, Head, Input, Kernel, Target
 from .graph_codes import described, recipe_of_range
 from .graph_runs import Sessions, first_image, joined, singles
 from .onnx_axes import AxesFlow
@@ -22,6 +22,7 @@ from .onnx_cut import cut
 from .onnx_evidence import first_norm, own_scaling
 from .onnx_field import FieldFlow
 from .onnx_head import head
+from .onnx_kernel import kernel
 from .onnx_layers import indexed, inferred_shapes, layer_of, map_shapes, together
 from .onnx_metadata import RECIPE, labels, read, stated_sizes
 from .onnx_model import OnnxModel, Output
@@ -211,6 +212,11 @@ class OnnxBackend:
         if values.ndim != 4 or values.shape[1] != first.mean.size:
             return None
         return Evidence(first.name, first.mean, first.variance, values.mean((2, 3)), values.var((2, 3)))
+
+    def kernel(self, model: Any, path: str, batch: Any) -> Kernel | None:
+        """The weights of the convolution at `path`, read from the graph."""
+        held = _held(model)
+        return kernel(held, next(iter(_wanted(held, [path]).values())))
 
     def _session(self, held: OnnxModel, tensors: tuple[str, ...]) -> Session:
         if held.path:

@@ -12,13 +12,14 @@ import numpy as np
 from ..axes import token_grid
 from ..errors import GradientsUnavailable, LayerNotCalled, LayerNotFound, ModelNotReadable, near
 from ..layer import Layer, split_call
-from . import Captured, Facts, Head, Input, Target
+from . import Captured, Facts, Head, Input, Kernel, Target
 from .graph_codes import described
 from .graph_runs import first_image, joined, singles
 from .tflite_axes import AxesFlow
 from .tflite_field import FieldFlow, weights_of
 from .tflite_graph import IDENTIFIER, Graph, Tensor
 from .tflite_head import head
+from .tflite_kernel import kernel
 from .tflite_model import Output, TfliteModel
 from .tflite_run import Feeds, Session, dequantised, feeds_of, runtime
 from .tflite_schema import BODIES
@@ -96,6 +97,12 @@ class TfliteBackend:
     def head(self, model: Any, batch: Any) -> Head | None:
         """The last dense layer of the file; nothing is run."""
         return head(self._held(model))
+
+    def kernel(self, model: Any, path: str, batch: Any) -> Kernel | None:
+        """The weights of the convolution at `path`, read from the file."""
+        held = self._held(model)
+        (found,) = _wanted(held, [path]).values()
+        return kernel(held.graph, found.operator)
 
     def digest(self, model: Any) -> str:
         """The checksum of the file."""

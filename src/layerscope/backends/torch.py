@@ -12,12 +12,13 @@ from torch.nn.parameter import UninitializedParameter
 
 from ..errors import ModelNotReadable
 from ..layer import Layer
-from . import Captured, Change, Evidence, Facts, Head, Pick, Target
+from . import Captured, Change, Evidence, Facts, Head, Kernel, Pick, Target
 from .outputs import first_input
 from .torch_evidence import evidence
 from .torch_facts import digest, facts
 from .torch_head import head
 from .torch_hf import from_hf
+from .torch_kernel import kernel
 from .torch_load import load, load_weights
 from .torch_models import from_timm, from_torchvision
 from .torch_run import AIM, Stop, fed, first_image, left_as_found, unwrapped
@@ -50,6 +51,10 @@ class TorchBackend:
 
     def head(self, model: Any, batch: Any) -> Head | None:
         return head(_readable(model), batch)
+
+    def kernel(self, model: Any, path: str, batch: Any) -> Kernel | None:
+        """The weights of the convolution at `path`; nothing has to run for them."""
+        return kernel(_readable(model), path)
 
     def load(self, source: Path, weights: Path | None = None, trust: bool = False) -> Any:
         return load(source, weights, trust)

@@ -1,0 +1,194 @@
+"""`montage`: one channel of a volume or a clip, slice by slice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from .encoding import extent_of
+from .errors import BadChannels, BadLayout, BadOption, near
+from .featuremap import FeatureMap, as_map
+from .mosaic import Mosaic, Tile
+from .picture import Picture
+from .ruling import Beyond, make_scale
+from .scale import Scale
+from .sequences import reach_of
+from .words import about, caption, title_of
+
+AXES = {"d": ("slice", "d"), "h": ("slice", "h"), "w": ("slice", "w"), "t": ("frame", "d")}
+SIDES = {"d": ("h", "w"), "h": ("d", "w"), "w": ("d", "h")}
+
+
+def montage(
+    fm: Any,
+    *,
+    image: int = 0,
+    channel: int | None = None,
+    axis: str = "d",
+    slices: Sequence[int] | slice | None = None,
+    columns: int | None = None,
+    zoom: int | None = None,
+    scale: Any = "channel",
+    colors: str | None = None,
+    clip: tuple[float, float] | None = None,
+    page: int = 0,
+    layout: str | None = None,
+) -> Picture:
+    """The slices of one channel of a volume as numbered tiles, with one range and one colour bar for all.
+
+    `fm` is `[image, d, h, w, channel]`; `channel` may be left out where there is only one, as after a combination. `axis`
+    is what the slices lie along, `"d"`, `"h"` or `"w"`; with `"t"` they lie along the first axis and are called frames, for
+    a clip. `slices` picks some, by number. `scale`: `"channel"` (the range of this channel over all its slices, those that
+    aren't shown included), `"layer"` (over all channels), `"images"`, `(low, high)` or a `Scale`;
+    `clip=(1, 99)` cuts the range at these percentiles. Above 16 megapixels there
+    are several pages. Raises `BadLayout` for maps that aren't volumes, `BadChannels`, `BadOption`, `BadScale`.
+
+    >>> import numpy as np
+    >>> picture = montage(np.arange(240.0).reshape(1, 5, 6, 8, 1), slices=[0, 4])
+    >>> [cell.note for cell in picture.cells], picture.bar.high
+    (['slice 0', 'slice 4'], 239.0)
+    """
+    stack = Stack.of(fm, image, channel, axis, layout)
+    numbers = stack.chosen(slices)
+    rule = stack.scale(scale, colors, clip)
+    last = str(stack.count - 1)
+    grid = Mosaic.fitting(stack.size, len(numbers), len(last), columns, zoom)
+    pages = grid.pages(len(numbers), page)
+    shown = numbers[page * grid.most : (page + 1) * grid.most]
+    tiles = [Tile(str(number), image, stack.channel, f"{stack.word} {number}") for number in shown]
+    beyond = Beyond.of(stack.planes, rule.limits)
+    lines = caption(stack.one, rule, stack.said(len(numbers), shown, page, pages)) + stack.special()
+    lines += beyond.words(rule, clip)
+    codes = rule.codes(stack.planes[list(shown)])
+    facts = about(stack.one, rule, axis=stack.axis, slices=list(shown))
+    picture = grid.picture(codes, tiles, rule, title_of(stack.one), lines, facts, reach=stack.reach)
+    return replace(picture, page=int(page), pages=pages)
+
+
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """The planes `[slice, height, width]` of one channel of one image, and what their axis is called."""
+
+    whole: FeatureMap
+    one: FeatureMap
+    planes: np.ndarray
+    channel: int
+    axis: str
+    word: str
+
+    @classmethod
+    def of(cls, fm: Any, image: int, channel: int | None, axis: str, layout: str | None = None) -> Stack:
+        whole = as_map(fm, layout)
+        if len(whole.spatial) != 3:
+            raise BadLayout(
+                f"{whole.layer.path!r} is no volume but {whole.spatial or 'one number a channel'}: {_way(whole)}"
+            )
+        if axis not in AXES:
+            raise BadOption(
+                f"axis={axis!r}: use 'd', 'h' or 'w', or 't' for the frames of a clip.{near(str(axis), AXES)}"
+            )
+        one = whole.image(image)
+        number = one_channel(whole, channel)
+        word, letter = AXES[axis]
+        values = one.select([number]).values[0, ..., 0]
+        return cls(whole, one, np.moveaxis(values, "dhw".index(letter), 0), number, letter, word)
+
+    @property
+    def count(self) -> int:
+        return len(self.planes)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        height, width = self.planes.shape[1:]
+        return height, width
+
+    def chosen(self, slices: Sequence[int] | slice | None) -> tuple[int, ...]:
+        """The numbers of the slices asked for."""
+        every = range(self.count)
+        if slices is None:
+            return tuple(every)
+        if isinstance(slices, slice):
+            numbers = tuple(every[slices])
+        else:
+            given = [slices] if isinstance(slices, int | np.integer) else list(slices)
+            wrong = [each for each in given if not isinstance(each, int | np.integer) or each not in every]
+            if wrong:
+                raise BadOption(f"slices={wrong!r}: there are {self.count} along {self.axis}, 0 to {self.count - 1}")
+            numbers = tuple(map(int, given))
+        if not numbers:
+            raise BadOption(
+                f"slices={slices!r} names none; there are {self.count} along {self.axis}, 0 to {self.count - 1}"
+            )
+        return numbers
+
+    @property
+    def reach(self) -> tuple[float, float]:
+        """How far the finite values go."""
+        return reach_of(self.planes)
+
+    def scale(self, scale: Any, colors: str | None, clip: tuple[float, float] | None = None) -> Scale:
+        return channel_scale(self.whole, self.one, self.channel, scale, colors, clip)
+
+    def said(self, count: int, shown: Sequence[int], page: int, pages: int) -> str:
+        """What is shown, in words."""
+        rows, columns = SIDES[self.axis]
+        text = f"channel {self.channel} of {self.one.of}, " if not self.one.rule or self.one.shape[-1] > 1 else ""
+        text += f"{count} of {self.count} {self.word}s along {'time' if self.word == 'frame' else self.axis}"
+        text += f", {rows} down and {columns} to the right"
+        if pages > 1:
+            text += f", page {page + 1} of {pages} ({self.word}s {shown[0]} to {shown[-1]})"
+        return text
+
+    def special(self) -> tuple[str, ...]:
+        """What must be said of values that have no colour of their own."""
+        return special(self.planes, f"channel {self.channel}")
+
+
+def one_channel(whole: FeatureMap, channel: int | None) -> int:
+    """The channel to draw: the one asked for, or the only one. Raises `BadChannels`."""
+    if channel is None:
+        if whole.shape[-1] != 1:
+            raise BadChannels(
+                f"{whole.layer.path!r} has {whole.shape[-1]} channels and this picture shows one: give channel=, or combine"
+                " them first (mean, norm, weighted …)"
+            )
+        return whole.channels[0]
+    if not isinstance(channel, int | np.integer) or isinstance(channel, bool):
+        raise BadChannels(f"channel={channel!r}: use the number of one channel")
+    return whole.select([int(channel)]).channels[0]
+
+
+def channel_scale(
+    whole: FeatureMap,
+    one: FeatureMap,
+    channel: int,
+    scale: Any,
+    colors: str | None,
+    clip: tuple[float, float] | None = None,
+) -> Scale:
+    """One scale for all of one channel; by the rule `"channel"` it is the channel's own range."""
+    if isinstance(scale, str) and scale == "channel":
+        fitted = Scale.fit(one.select([channel]).values, "layer", clip, colors)
+        return replace(fitted, per="channel") if whole.shape[-1] > 1 else fitted
+    return make_scale(whole, one, scale, colors, extent_of(one.values), clip)
+
+
+def special(values: np.ndarray, name: str) -> tuple[str, ...]:
+    """A line for the caption where values are dead, constant, NaN or infinite."""
+    finite = np.isfinite(values)
+    counts = (("NaN", np.isnan(values)), ("+inf", values == np.inf), ("−inf", values == -np.inf))
+    said = [f"{where.sum():,} {word}" for word, where in counts if where.any()]
+    if said:
+        return (f"{name} holds {', '.join(said)}" + ("" if finite.any() else ", no finite value"),)
+    if values.size and (values == values.flat[0]).all():
+        return (f"{name} is {'dead (all 0)' if values.flat[0] == 0 else 'constant'}",)
+    return ()
+
+
+def _way(whole: FeatureMap) -> str:
+    if len(whole.spatial) == 2:
+        return "a layer with pictures is drawn by sheet(), one map by heatmap()"
+    return "a sequence is drawn by strip()" if whole.spatial else "a dense layer is drawn by bars() or strip()"

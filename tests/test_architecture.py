@@ -48,8 +48,8 @@ BACKEND_MAY = {
 BROUGHT_ALONG = {"jax": {"flax", "equinox"}, "onnx": {"onnxruntime"}, "tf_keras": {"tensorflow"}}
 # Shared by the two Keras backends, so neither library is imported there.
 KNOWS_BOTH_KERAS = {f"backends.keras_{name}" for name in (
-    "attention", "axes", "engine", "evidence", "facts", "field", "files", "gradients", "head", "names", "outputs", "run",
-    "scores", "table", "watch",
+    "attention", "axes", "engine", "evidence", "facts", "field", "files", "gradients", "head", "kernel", "names", "outputs",
+    "run", "scores", "table", "watch",
 )}  # fmt: skip
 
 # Shared by the two backends of graph files.

@@ -141,7 +141,9 @@ def drawn(
     )
     facts = about(one, rule, positions=[window.first, window.last], pool=window.pool or None)
     title = title_of(one)
-    return Picture(canvas.codes, cells, rule, title, lines, facts, canvas.bar, window.page, window.pages, zoom, tall)
+    return Picture(
+        canvas.codes, cells, rule, title, lines, facts, canvas.bar, window.page, window.pages, zoom, tall=tall
+    )
 
 
 def _ticks(window: Window, ruler: Ruler, zoom: int) -> list[tuple[int, str]]:

@@ -28,6 +28,7 @@ from .capturing import CaptureTests
 from .evidence import EvidenceTests
 from .facts import FactsTests
 from .gradients import GradientTests
+from .kernels import KernelTests
 from .leaving import LeavingTests
 from .scores import ScoreTests
 from .table import TableTests
@@ -44,7 +45,9 @@ __all__ = [
 ]
 
 
-class BackendTests(TableTests, CaptureTests, LeavingTests, GradientTests, FactsTests, EvidenceTests, ScoreTests):
+class BackendTests(
+    TableTests, CaptureTests, LeavingTests, GradientTests, FactsTests, EvidenceTests, ScoreTests, KernelTests
+):
     """The behaviour that every backend owes the core; subclass it in a pytest module, and say how to build the network.
 
     What a subclass gives is written at `Network`: `backend()`, `build()`, `state()`, `paths`, and where needed `ran()`,

@@ -1,0 +1,36 @@
+"""The weights of convolutions, where a backend gives them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..backends import Kernel
+from ..tiny import tiny_parameters
+from .network import Network
+
+
+class KernelTests(Network):
+    """The weights of convolutions, where a backend gives them."""
+
+    def test_a_kernel_is_the_weights_of_the_convolution(self) -> None:
+        if not hasattr(self.backend(), "kernel"):
+            return
+        model, given = self.network(), tiny_parameters()
+        self.backend().layers(model, self.batch())
+        before = self.state(model)
+        for name in ("conv1", "conv2"):
+            found = self.backend().kernel(model, self.paths[name], self.batch())
+            assert isinstance(found, Kernel)
+            assert sorted(found.axes) == sorted("oihw")
+            assert len(found.axes) == found.values.ndim
+            assert found.groups == 1
+            assert found.values.dtype == np.float32
+            self.same(found.values.transpose([found.axes.index(each) for each in "oihw"]), given[f"{name}.weight"])
+        assert self.state(model) == before
+
+    def test_other_layers_have_no_kernel(self) -> None:
+        if not hasattr(self.backend(), "kernel"):
+            return
+        model = self.network()
+        for path in (self.calls()["act:0"], self.paths["head"]):
+            assert self.backend().kernel(model, path, self.batch()) is None

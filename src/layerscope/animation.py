@@ -191,6 +191,8 @@ def _write(pictures: list[Picture], path: Path, suffix: str, fps: float, loop: b
     options: dict[str, Any] = {"save_all": True, "append_images": images[1:]}
     if suffix == ".gif":
         options |= {"duration": max(2, round(100 / fps)) * 10, "optimize": False, "disposal": 1}
+        # Given, it is written once for all frames; else Pillow gives each its own.
+        options["palette"] = pictures[0].palette().tobytes()
         options["comment"] = pictures[0].title.encode()
         if loop:
             options["loop"] = 0

@@ -20,7 +20,8 @@ from .text import SMALL, font
 from .words import about, caption, title_of
 
 ORDERS = ("value", "magnitude", "index")
-LENGTH, THICK, PITCH, GAP, LONGEST = 360, 14, 20, 8, 48
+# An odd length has a middle, so that both signs have the same room.
+LENGTH, THICK, PITCH, GAP, LONGEST = 361, 14, 20, 8, 48
 
 
 def bars(

@@ -94,7 +94,7 @@ def keras_layers():
 
 
 @pytest.mark.parametrize(
-    "kind, axes", [("plain", "hwio"), ("grouped", "hwio"), ("depthwise", "hwim"), ("transposed", "hwoi")]
+    ("kind", "axes"), [("plain", "hwio"), ("grouped", "hwio"), ("depthwise", "hwim"), ("transposed", "hwoi")]
 )
 def test_keras(kind, axes):
     keras, layers = keras_layers()
@@ -201,7 +201,7 @@ def test_onnx_weights_behind_codes_have_one_scale_a_filter():
     check(Case(onnx_model("Conv", 1, 6, quantised=True), last=False), 1e-5)
 
 
-@pytest.mark.parametrize("kind, axes", [("plain", "ohwi"), ("depthwise", "hwim"), ("transposed", "ohwi")])
+@pytest.mark.parametrize(("kind", "axes"), [("plain", "ohwi"), ("depthwise", "hwim"), ("transposed", "ohwi")])
 def test_tflite(kind, axes):
     models = pytest.importorskip("tflite_models", reason="made with TensorFlow's converter")
     keras, layers = keras_layers()

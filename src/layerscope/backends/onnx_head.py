@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from onnx import NodeProto, TensorProto, numpy_helper
+from onnx import NodeProto
 
 from . import Head
-from .onnx_files import loaded
 from .onnx_graph import attributes
 from .onnx_model import OnnxModel
-
-PASSED = ("Cast", "Identity", "Transpose", "DequantizeLinear")
+from .onnx_stored import stored
 
 
 def head(held: OnnxModel) -> Head | None:
@@ -21,7 +19,7 @@ def head(held: OnnxModel) -> Head | None:
         node = output.node
         if node.op_type not in ("Gemm", "MatMul") or node.domain not in ("", "ai.onnx"):
             continue
-        weights = _stored(held, node.input[1])
+        weights = stored(held, node.input[1])
         if weights is None or weights.ndim != 2:
             continue
         if node.op_type == "MatMul":
@@ -37,7 +35,7 @@ def _gemm(held: OnnxModel, node: NodeProto, path: str, weights: np.ndarray) -> H
     if given.get("transA"):
         return None
     weights = weights if given.get("transB") else weights.T
-    bias = _stored(held, node.input[2]) if len(node.input) > 2 and node.input[2] else None
+    bias = stored(held, node.input[2]) if len(node.input) > 2 and node.input[2] else None
     if bias is not None:
         bias = np.broadcast_to(bias.reshape(-1) * np.float32(given.get("beta", 1.0)), len(weights))
     alpha = np.float32(given.get("alpha", 1.0))
@@ -50,50 +48,11 @@ def _added(held: OnnxModel, tensor: str) -> tuple[np.ndarray | None, str]:
     if len(readers) == 1:
         node = held.graph.nodes[readers[0]]
         others = [name for name in node.input if name != tensor]
-        bias = _stored(held, others[0]) if node.op_type == "Add" and len(others) == 1 else None
+        bias = stored(held, others[0]) if node.op_type == "Add" and len(others) == 1 else None
         if bias is not None and bias.size == max(bias.shape, default=0):
             return bias.reshape(-1), node.output[0]
     return None, tensor
 
 
-def _stored(held: OnnxModel, name: str) -> np.ndarray | None:
-    """The numbers of a stored tensor in float32, through casts, transposes and codes; `None` for what the model computes."""
-    tensor = held.graph.initializers.get(name)
-    if tensor is not None:
-        return _floats(numpy_helper.to_array(loaded(tensor, held.files)))
-    at = held.graph.made_by.get(name)
-    if at is None or name in held.graph.data:
-        return None
-    node = held.graph.nodes[at]
-    if node.op_type == "Constant":
-        value = _settings(node).get("value")
-        return _floats(numpy_helper.to_array(value)) if isinstance(value, TensorProto) else None
-    values = _stored(held, node.input[0]) if node.op_type in PASSED else None
-    if values is None:
-        return None
-    if node.op_type == "Transpose":
-        return values.transpose(_settings(node).get("perm"))
-    if node.op_type == "DequantizeLinear":
-        return _dequantised(held, node, values)
-    return values
-
-
 def _settings(node: NodeProto) -> dict[str, Any]:
     return dict(attributes(node))
-
-
-def _floats(values: np.ndarray) -> np.ndarray | None:
-    return values.astype(np.float32) if values.dtype.kind in "fiu" else None
-
-
-def _dequantised(held: OnnxModel, node: NodeProto, codes: np.ndarray) -> np.ndarray | None:
-    """`(codes - zero) * scale`, with one scale or one along an axis."""
-    scale = _stored(held, node.input[1])
-    zero = _stored(held, node.input[2]) if len(node.input) > 2 and node.input[2] else None
-    if scale is None or scale.ndim > 1 or _settings(node).get("block_size"):
-        return None
-    shape = [1] * codes.ndim
-    if scale.size > 1:
-        shape[int(_settings(node).get("axis", 1))] = scale.size
-    less = 0 if zero is None else zero.reshape(shape)
-    return np.asarray((codes - less) * scale.reshape(shape), np.float32)

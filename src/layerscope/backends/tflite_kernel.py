@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from math import prod
-
 import numpy as np
 
 from . import Kernel
-from .tflite_graph import NUMPY, Graph, Operator
-from .tflite_run import dequantised
+from .tflite_graph import Graph, Operator
+from .tflite_stored import stored
 
 AXES = {"CONV_2D": "ohwi", "TRANSPOSE_CONV": "ohwi", "CONV_3D": "dhwio", "DEPTHWISE_CONV_2D": "hwim"}
-# Only these hold on to what the codes stand for.
-PASSED = ("DEQUANTIZE",)
 
 
 def kernel(graph: Graph, operator: Operator) -> Kernel | None:
     """The weights of a convolution, dequantised; `None` for other operators, computed weights and codes of four bits."""
     if operator.name not in AXES or len(operator.inputs) < 2:
         return None
-    values = _stored(graph, operator.inputs[1])
+    values = stored(graph, operator.inputs[1])
     axes = AXES[operator.name]
     if operator.name == "DEPTHWISE_CONV_2D" and values is not None:
         if values.shape[0] != 1:
@@ -35,20 +31,3 @@ def kernel(graph: Graph, operator: Operator) -> Kernel | None:
     inputs = values.shape[axes.index("i")]
     groups = (given[-1] or inputs) // inputs if operator.name == "CONV_2D" and given else 1
     return Kernel(values, axes, max(1, groups))
-
-
-def _stored(graph: Graph, index: int) -> np.ndarray | None:
-    """A stored tensor in float32, also behind a DEQUANTIZE (weights in float16)."""
-    while index in graph.made_by:
-        before = graph.operators[graph.made_by[index]]
-        if before.name not in PASSED or index in graph.data:
-            return None
-        index = before.inputs[0]
-    tensor = graph.tensors[index]
-    raw = graph.stored(tensor)
-    if raw is None or tensor.type not in NUMPY:
-        return None
-    dtype, shape = np.dtype(tensor.type), [size or 1 for size in tensor.shape]
-    if raw.size != prod(shape) * dtype.itemsize:
-        return None
-    return dequantised(tensor, raw.view(dtype).reshape(shape)).astype(np.float32)

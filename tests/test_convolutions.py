@@ -7,6 +7,7 @@ import layerscope as ls
 from layerscope.backends import Kernel, turned
 from layerscope.encoding import TOP
 from layerscope.filters import arranged
+from layerscope.recipe import READY
 from layerscope.tiny import Step, TinyBackend, TinyModel, convolution
 
 RANDOM = np.random.default_rng(2)
@@ -111,6 +112,7 @@ def test_inputs_are_folded_into_one_tile_a_filter(scope, name, inputs, fold):
     assert [cell.channel for cell in picture.cells] == [4, 0, 2]
     whole = np.stack(list(wanted.values()))
     assert picture.bar.high == pytest.approx(whole.max()), "one range for all filters, also those not shown"
+    assert picture.bar.low == pytest.approx(min(0, whole.min())), "norms from 0"
     for cell in picture.cells:
         np.testing.assert_allclose(picture.decode(cell), wanted[cell.channel], atol=np.abs(whole).max() / TOP * 1.01)
 
@@ -177,6 +179,13 @@ def test_a_backend_without_the_verb_says_so(scope):
 
     with pytest.raises(ls.BadOption, match="the tiny backend gives no weights"):
         ls.kernels(replace(scope, backend=TinyBackend()), "first")
+
+
+def test_a_model_whose_input_is_not_known_needs_a_batch(scope):
+    ready = ls.Scope(scope.model, scope.backend, READY, plan=scope.plan, facts=scope.facts, check_input=False)
+    with pytest.raises(ls.BadOption, match="give images="):
+        ls.kernels(ready, "first")
+    assert ls.kernels(ready, "first", images=np.zeros((1, 3, 8, 8), np.float32)).cells
 
 
 def test_weights_of_transposed_convolutions_are_turned_within_their_groups():

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from layerscope.backends import Evidence, trained
-from layerscope.testing import BackendTests, Captured, Step, TinyBackend, tiny_model
+from layerscope.backends import Evidence, Kernel, trained
+from layerscope.testing import BackendTests, Captured, Step, TinyBackend, tiny_model, tiny_parameters
 
 
 class TestTiny(BackendTests):
@@ -167,5 +167,47 @@ class Leaking(TinyBackend):
 def test_the_suite_notices_a_wrong_backend(wrong, test):
     suite = TestTelling()
     suite.backend = wrong
+    with pytest.raises(AssertionError):
+        getattr(suite, test)()
+
+
+class Weighing(TinyBackend):
+    """A backend that gives the weights of its convolutions."""
+
+    order = (2, 3, 1, 0)
+
+    def kernel(self, model, path, batch):
+        weight = tiny_parameters().get(f"{path}.weight")
+        if weight is None or weight.ndim != 4:
+            return None
+        return Kernel(weight.transpose(self.order), "hwio")
+
+
+class Turned(Weighing):
+    """The kernels lie on their side."""
+
+    order = (3, 2, 1, 0)
+
+
+class Everywhere(Weighing):
+    def kernel(self, model, path, batch):
+        return super().kernel(model, path, batch) or Kernel(np.ones((1, 1, 1, 1), np.float32), "oihw")
+
+
+class TestWeighing(TestTiny):
+    def backend(self):
+        return Weighing()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "test"),
+    [
+        (Turned, "test_a_kernel_is_the_weights_of_the_convolution"),
+        (Everywhere, "test_other_layers_have_no_kernel"),
+    ],
+)
+def test_the_suite_notices_wrong_weights(wrong, test, monkeypatch):
+    suite = TestWeighing()
+    monkeypatch.setattr(suite, "backend", wrong)
     with pytest.raises(AssertionError):
         getattr(suite, test)()

@@ -108,7 +108,9 @@ def _takes_colours(scope: Scope) -> bool:
 def _ruled(fm: FeatureMap, scale: Any, colors: str | None) -> Any:
     """The scale: over all filters by default. The words of `"layer"` speak of an image, and there is none."""
     if scale is None or (isinstance(scale, str) and scale in ("layer", "images")):
-        return replace(Scale.fit(fm.values, "layer", colors=colors), per="fixed")
+        found = replace(Scale.fit(fm.values, "layer", colors=colors), per="fixed")
+        # Norms are seen against 0, not against the least of them.
+        return replace(found, limits=(0.0, found.limits[1])) if "norm" in fm.rule else found
     if isinstance(scale, str) and scale == "channel":
         return scale
     return make_scale(fm, fm, scale, colors, extent_of(fm.values))

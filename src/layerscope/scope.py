@@ -150,6 +150,10 @@ class Scope:
         `images` (default: a blank one) are for models whose input isn't known. Raises `BadOption` for layers that aren't
         convolutions with weights of their own, with the names of those that are.
         """
+        if images is None and self.preprocess == READY:
+            raise BadOption(
+                "the layers are found by a run, and preprocess=None: give images=, a batch ready for the model"
+            )
         fed = feeding.blank(self.preprocess, self.plan) if images is None else next(self._fed(images, 1, []))
         table = self.table_for(fed)
         chosen = table.choose(layer)

@@ -135,7 +135,7 @@ class Stack:
     def said(self, count: int, shown: Sequence[int], page: int, pages: int) -> str:
         """What is shown, in words."""
         rows, columns = SIDES[self.axis]
-        text = f"channel {self.channel} of {self.one.of}, " if not self.one.rule or self.one.shape[-1] > 1 else ""
+        text = f"channel {self.channel} (of {self.one.of}), " if not self.one.rule or self.one.shape[-1] > 1 else ""
         text += f"{count} of {self.count} {self.word}s along {'time' if self.word == 'frame' else self.axis}"
         text += f", {rows} down and {columns} to the right"
         if pages > 1:

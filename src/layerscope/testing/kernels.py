@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 
 from ..backends import Kernel
 from ..tiny import tiny_parameters
-from .network import Network
+from .network import Network, random_state
 
 
 class KernelTests(Network):
@@ -34,3 +36,14 @@ class KernelTests(Network):
         model = self.network()
         for path in (self.calls()["act:0"], self.paths["head"]):
             assert self.backend().kernel(model, path, self.batch()) is None
+
+    def test_asking_for_a_kernel_leaves_a_model_that_fails_as_it_was(self) -> None:
+        if not hasattr(self.backend(), "kernel") or not self.can_fail:
+            return
+        model = self.build(tiny_parameters(), fail=True)
+        before, drawn = self.state(model), random_state()
+        # A backend that has to run the model gets as far as the failure.
+        with contextlib.suppress(Exception):
+            self.backend().kernel(model, self.paths["head"], self.batch())
+        assert self.state(model) == before
+        assert random_state() == drawn

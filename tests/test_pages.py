@@ -93,7 +93,7 @@ def test_what_is_out_of_range_is_named(options, match):
 
 
 def test_a_strip_has_one_page():
-    with pytest.raises(ls.BadOption, match="page=1: this sheet has 1"):
+    with pytest.raises(ls.BadOption, match="page=1: this strip has 1"):
         ls.sheet(noise(64), page=1)
 
 

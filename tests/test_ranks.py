@@ -117,6 +117,21 @@ def test_bars_of_both_signs_begin_at_the_same_zero():
     assert picture.scale.center == 0
 
 
+def test_bars_of_several_images_may_share_their_scale():
+    fm = ls.FeatureMap.of_array(np.array([[1.0, 2.0], [8.0, 4.0]], np.float32), "bc")
+    first, second = ls.bars(fm, scale="images"), ls.bars(fm, image=1, scale="images")
+    widths = {(cell.image, cell.channel): cell.width for each in (first, second) for cell in each.cells}
+    assert widths[1, 0] == pytest.approx(4 * widths[0, 1], abs=4)
+    assert first.scale.limits == second.scale.limits == (0, 8)
+    assert ls.bars(fm).cells[0].width == widths[1, 0], "by itself a picture is filled"
+
+
+def test_negative_bars_end_at_zero():
+    picture = ls.bars([-1.0, -4.0])
+    assert {cell.x + cell.width for cell in picture.cells} == {picture.cells[0].x + picture.cells[0].width}
+    assert picture.cells[1].width > 3 * picture.cells[0].width
+
+
 def test_bars_say_what_the_numbers_are_and_change_none():
     names = [f"class {at}" for at in range(4)]
     shares = np.array([0.1, 0.6, 0.25, 0.05])
@@ -314,8 +329,40 @@ def test_a_large_volume_has_pages():
 def test_show_makes_a_montage_of_a_combined_volume():
     from layerscope.drawing import draw
 
-    picture = draw(ls.mean(map_of(3)))
-    assert [cell.note for cell in picture.cells] == [f"slice {at}" for at in range(4)]
+    for combined in (ls.mean(map_of(3)), ls.pca(map_of(3))):
+        assert [cell.note for cell in draw(combined).cells] == [f"slice {at}" for at in range(4)]
+    assert len(draw(ls.nmf(ls.FeatureMap.of_array(np.abs(noise(*SHAPES[3])), "bdhwc"), 2)).cells) == 2
+
+
+def test_a_volume_of_three_colours_has_slices_in_colours():
+    fm = ls.pca(map_of(3))
+    picture = ls.montage(fm, axis="h")
+    assert [cell.note for cell in picture.cells] == [f"slice {at}" for at in range(7)]
+    low, high = np.percentile(fm.values.reshape(-1, 3), (1, 99), axis=0)
+    for at, cell in enumerate(picture.cells):
+        box = picture.rgb()[cell.y : cell.y + cell.height : picture.zoom, cell.x : cell.x + cell.width : picture.zoom]
+        wanted = np.clip((fm.values[0, :, at] - low) / (high - low), 0, 1) * 255
+        np.testing.assert_allclose(box, wanted, atol=0.51)
+    assert "7 of 7 slices along h, d down and w to the right" in picture.alt()
+    # Its frame can change its theme, its tiles don't.
+    dark, cell = picture.dark().rgb(), picture.cells[0]
+    here = slice(cell.y, cell.y + cell.height), slice(cell.x, cell.x + cell.width)
+    assert (dark[here] == picture.rgb()[here]).all()
+    assert (dark[0, 0] != picture.rgb()[0, 0]).any()
+    assert ls.montage(fm, channel=1).bar is not None
+
+
+def test_a_montage_of_clusters_says_that_they_are_numbers():
+    assert "a larger one is not more" in ls.montage(ls.clusters(map_of(3), 2)).alt()
+
+
+def test_every_page_of_a_long_sequence_is_drawn():
+    from layerscope.drawing import draw
+
+    fm = ls.FeatureMap.of_array(noise(1, 5000, 3), "bnc")
+    for each in (fm, ls.mean(fm)):
+        pages = [draw(each, page=page) for page in range(draw(each).pages)]
+        assert [page.provenance["positions"] for page in pages] == [[0, 4095], [4096, 4999]]
 
 
 @pytest.mark.parametrize(

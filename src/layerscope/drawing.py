@@ -109,11 +109,11 @@ def draw(
         return laid_on(fm, image=image, scale=scale or "layer", colors=colors, clip=clip)
     if is_named(fm) and not fm.rule and clip is None:
         return bars(fm, image=image, scale=scale or "layer", colors=colors)
-    if fm.rule and len(fm.spatial) == 3 and fm.shape[-1] == 1:
+    if fm.rule and len(fm.spatial) == 3 and (fm.shape[-1] == 1 or fm.role == "rgb"):
         return montage(fm, image=image, scale=scale or "channel", colors=colors, clip=clip, page=page)
     if fm.rule and not fm.role and len(fm.spatial) == 1:
         return strip(fm, image=image, scale=scale or "layer", colors=colors, clip=clip, page=page)
-    if fm.rule and (fm.role or fm.shape[-1] == 1):
+    if fm.rule and (fm.role or fm.shape[-1] == 1) and len(fm.spatial) < 3:
         return heatmap(fm, image=image, scale=scale or "layer", colors=colors, clip=clip)
     options: dict[str, Any] = {"scale": scale or "channel", "colors": colors, "clip": clip, **tiles}
     return sheet(fm, image=image, columns=columns, sort=sort, page=page, **options)

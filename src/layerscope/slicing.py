@@ -11,6 +11,7 @@ import numpy as np
 from .encoding import extent_of
 from .errors import BadChannels, BadLayout, BadOption, near
 from .featuremap import FeatureMap, as_map
+from .heatmaps import is_rgb, rgb_colors, rgb_limits, rgb_said
 from .mosaic import Mosaic, Tile
 from .picture import Picture
 from .ruling import Beyond, make_scale
@@ -39,7 +40,8 @@ def montage(
 ) -> Picture:
     """The slices of one channel of a volume as numbered tiles, with one range and one colour bar for all.
 
-    `fm` is `[image, d, h, w, channel]`; `channel` may be left out where there is only one, as after a combination. `axis`
+    `fm` is `[image, d, h, w, channel]`; `channel` may be left out where there is only one, as after a combination, and
+    where the three of `pca` are colours. `axis`
     is what the slices lie along, `"d"`, `"h"` or `"w"`; with `"t"` they lie along the first axis and are called frames, for
     a clip. `slices` picks some, by number. `scale`: `"channel"` (the range of this channel over all its slices, those that
     aren't shown included), `"layer"` (over all channels), `"images"`, `(low, high)` or a `Scale`;
@@ -51,7 +53,10 @@ def montage(
     >>> [cell.note for cell in picture.cells], picture.bar.high
     (['slice 0', 'slice 4'], 239.0)
     """
-    stack = Stack.of(fm, image, channel, axis, layout)
+    whole = as_map(fm, layout)
+    if channel is None and is_rgb(whole) and len(whole.spatial) == 3:
+        return _in_colours(whole, image, axis, slices, columns, zoom, clip, page)
+    stack = Stack.of(whole, image, channel, axis)
     numbers = stack.chosen(slices)
     rule = stack.scale(scale, colors, clip)
     last = str(stack.count - 1)
@@ -65,6 +70,33 @@ def montage(
     codes = rule.codes(stack.planes[list(shown)])
     facts = about(stack.one, rule, axis=stack.axis, slices=list(shown))
     picture = grid.picture(codes, tiles, rule, title_of(stack.one), lines, facts, reach=stack.reach)
+    return replace(picture, page=int(page), pages=pages)
+
+
+def _in_colours(
+    whole: FeatureMap,
+    image: int,
+    axis: str,
+    slices: Sequence[int] | slice | None,
+    columns: int | None,
+    zoom: int | None,
+    clip: tuple[float, float] | None,
+    page: int,
+) -> Picture:
+    """The slices of a combination whose three channels are red, green and blue."""
+    # What is said of slices and their numbers is that of one of the channels.
+    stack = Stack.of(whole, image, whole.channels[0], axis)
+    numbers = stack.chosen(slices)
+    grid = Mosaic.fitting(stack.size, len(numbers), len(str(stack.count - 1)), columns, zoom)
+    pages = grid.pages(len(numbers), page)
+    shown = numbers[page * grid.most : (page + 1) * grid.most]
+    volume = np.moveaxis(stack.one.values[0], "dhw".index(stack.axis), 0)
+    colours = rgb_colors(volume[list(shown)], *rgb_limits(whole, clip))
+    tiles = [Tile(str(number), image, 0, f"{stack.word} {number}") for number in shown]
+    said = stack.said(len(numbers), shown, page, pages).partition("), ")[2]
+    lines = (*caption(stack.one, None, said), rgb_said(clip))
+    facts = about(stack.one, None, axis=stack.axis, slices=list(shown))
+    picture = grid.picture(colours, tiles, None, title_of(stack.one), lines, facts)
     return replace(picture, page=int(page), pages=pages)
 
 
@@ -143,8 +175,9 @@ class Stack:
         return text
 
     def special(self) -> tuple[str, ...]:
-        """What must be said of values that have no colour of their own."""
-        return special(self.planes, f"channel {self.channel}")
+        """What must be said of values that have no colour of their own, and of numbers that are no amounts."""
+        groups = ("numbers of groups: a larger one is not more",) if self.one.role == "labels" else ()
+        return groups + special(self.planes, f"channel {self.channel}")
 
 
 def one_channel(whole: FeatureMap, channel: int | None) -> int:

@@ -193,11 +193,15 @@ def _drawn(
 
 
 def _texts(values: np.ndarray) -> list[str]:
-    """The values in three significant digits, or in as many as tell different ones apart, up to six."""
-    for digits in (3, 4, 5, 6):
-        texts = [number(each, digits) for each in values]
-        if len(set(texts)) == len(np.unique(values)):
-            break
+    """The values in three significant digits; those that would read like another, different one in up to six."""
+    texts = [number(each, 3) for each in values]
+    for digits in (4, 5, 6):
+        read: dict[str, set[float]] = {}
+        for text, each in zip(texts, values.tolist(), strict=True):
+            read.setdefault(text, set()).add(each)
+        texts = [
+            number(each, digits) if len(read[text]) > 1 else text for text, each in zip(texts, values, strict=True)
+        ]
     return texts
 
 

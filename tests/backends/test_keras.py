@@ -324,7 +324,8 @@ def test_tokens_lie_on_the_patch_grid():
 @pytest.mark.parametrize("on", ["torch", "jax"])
 @pytest.mark.skipif(INNER in os.environ, reason="these tests already run in the process of another one")
 def test_other_keras_backends(on):
-    files = [str(each) for each in sorted(Path(__file__).parent.glob("test_keras*.py"))]
+    here = Path(__file__).parent
+    files = [str(each) for each in (*sorted(here.glob("test_keras*.py")), here / "test_scores.py")]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files]
     done = subprocess.run(
         command, env={**os.environ, "KERAS_BACKEND": on, INNER: "1"}, capture_output=True, text=True, check=False

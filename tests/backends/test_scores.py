@@ -1,5 +1,7 @@
 """Scores with other values in the place of what a layer returns, on every backend that has them, against the model by hand."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -111,7 +113,11 @@ def in_onnx():
 MAKERS = {"torch": in_torch, "keras": in_keras, "jax": in_jax, "onnx": in_onnx}
 
 
-@pytest.fixture(scope="module", params=sorted(MAKERS))
+# In the process that runs Keras's tests on another of its frameworks, only those are of interest.
+WANTED = ["keras"] if "LAYERSCOPE_KERAS_TESTS" in os.environ else sorted(MAKERS)
+
+
+@pytest.fixture(scope="module", params=WANTED)
 def made(request):
     return MAKERS[request.param]()
 
@@ -198,3 +204,19 @@ def test_tflite_has_scores_by_its_output_and_refuses_changes(images):
     np.testing.assert_allclose(ls.score_cam(fm, 3).values, ls.score_cam(same, 3).values, rtol=1e-3, atol=1e-5)
     with pytest.raises(ls.BadOption, match=r"tflite backend can't change.*score_cam"):
         ls.ablation_cam(fm, 3)
+
+
+def test_maps_by_gradients_are_the_same_everywhere(made, images):
+    scope, own = made
+    if not scope.backend.gradients:
+        with pytest.raises(ls.GradientsUnavailable):
+            scope.capture(own(images), "relu", target=3)
+        return
+    fm = scope.capture(own(images), "relu", target=3)["relu"]
+    # Behind the layer come an average over 36 places and a dense layer, so the gradient is its weight at every place.
+    by_hand = fm.values @ (weights()[2][3] / 36)
+    for method in (ls.grad_cam, ls.hires_cam, ls.xgrad_cam):
+        np.testing.assert_allclose(method(fm).values[..., 0], by_hand, rtol=1e-4, atol=1e-6)
+    positive = fm.values @ (np.maximum(weights()[2][3], 0) / 36)
+    np.testing.assert_allclose(ls.layer_cam(fm).values[..., 0], positive, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(ls.class_cam(fm).values[..., 0], by_hand * 36, rtol=1e-4, atol=1e-5)

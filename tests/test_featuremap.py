@@ -119,3 +119,37 @@ def test_numpy_reads_a_map_as_an_array():
     fm = full()
     assert np.array_equal(np.asarray(fm), fm.values)
     assert np.asarray(fm, np.float64).dtype == np.float64
+
+
+def test_values_come_out_in_any_order_of_axes():
+    fm = full()
+    copy = fm.to_numpy("bchw")
+    assert copy.shape == (2, 6, 4, 5) and copy.dtype == np.float32 and copy.flags.c_contiguous
+    assert copy[1, 2, 3, 4] == fm.values[1, 3, 4, 2]
+    copy[:] = 0
+    assert fm.values.any()
+    assert np.array_equal(fm.to_numpy(), fm.values) and fm.to_numpy().flags.writeable
+    dense, sequence = ls.FeatureMap.of_array(noise(3, 7), "bc"), ls.FeatureMap.of_array(noise(2, 6, 4), "bnc")
+    assert dense.to_numpy("cb").shape == (7, 3)
+    assert np.array_equal(sequence.to_numpy("ncb"), np.einsum("bnc->ncb", sequence.values))
+    assert ls.FeatureMap.of_array(noise(1, 2, 3, 4, 5)).to_numpy("bcdhw").shape == (1, 5, 2, 3, 4)
+    for layout in ("bhw", "bchx", "bbhw", "bnc", 3):
+        with pytest.raises(ls.BadLayout, match="this map has the axes b, h, w, c; name each once, such as 'bhwc'"):
+            fm.to_numpy(layout)
+
+
+def test_to_torch_gives_a_tensor_of_ones_own(monkeypatch):
+    torch = pytest.importorskip("torch", reason="the tensor is torch's")
+    fm = full()
+    tensor = fm.to_torch()
+    assert isinstance(tensor, torch.Tensor) and tensor.dtype == torch.float32
+    assert torch.equal(tensor, torch.tensor(fm.values).permute(0, 3, 1, 2))
+    tensor.zero_()
+    assert fm.values.any()
+    assert fm.to_torch("bhwc").shape == fm.shape
+    assert ls.FeatureMap.of_array(noise(1, 2, 3, 4, 5)).to_torch().shape == (1, 5, 2, 3, 4)
+    with pytest.raises(ls.BadLayout):
+        fm.to_torch("hwc")
+    monkeypatch.setitem(__import__("sys").modules, "torch", None)
+    with pytest.raises(ls.BackendMissing, match="pip install torch"):
+        fm.to_torch()

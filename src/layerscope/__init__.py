@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         BadScale,
         BadWeights,
         CaptureTooLarge,
+        DrawingFailed,
         GradientsUnavailable,
         ImageNotReadable,
         ImagesSkipped,
@@ -75,6 +76,7 @@ if TYPE_CHECKING:
     from .sheets import pages, sheet
     from .slicing import montage
     from .strips import strip
+    from .tensorboard import to_tensorboard
 
 _HOMES = {
     "animation": "animate",
@@ -87,9 +89,9 @@ _HOMES = {
     "components": "Basis pca pca_basis",
     "convolutions": "kernels",
     "errors": "BackendMissing BackendSkipped BadChannels BadLayout BadOption BadScale BadWeights CaptureTooLarge"
-    " GradientsUnavailable ImageNotReadable ImageTooLarge ImagesSkipped LayerNotCalled LayerNotFound LayerscopeError"
-    " LayerscopeWarning LayoutWarning LibraryMissing ModelNotReadable PreprocessUnknown PreprocessWarning RandomWeights"
-    " TrustRequired",
+    " DrawingFailed GradientsUnavailable ImageNotReadable ImageTooLarge ImagesSkipped LayerNotCalled LayerNotFound"
+    " LayerscopeError LayerscopeWarning LayoutWarning LibraryMissing ModelNotReadable PreprocessUnknown PreprocessWarning"
+    " RandomWeights TrustRequired",
     "factors": "FactorBasis nmf nmf_basis",
     "featuremap": "FeatureMap load",
     "grouping": "ClusterBasis cluster_basis clusters",
@@ -114,7 +116,10 @@ _HOMES = {
     "slicing": "montage",
     "drawing": "show",
     "strips": "strip",
+    "tensorboard": "to_tensorboard",
 }
+# Modules that are used by their own name: `ls.callbacks.KerasCallback`, `ls.terminal.draw`.
+_MODULES = ("callbacks", "terminal")
 _WHERE = {name: module for module, names in _HOMES.items() for name in names.split()}
 
 __all__ = [
@@ -132,6 +137,7 @@ __all__ = [
     "ChannelRow",
     "ChannelStatistics",
     "ClusterBasis",
+    "DrawingFailed",
     "FactorBasis",
     "FeatureMap",
     "GradientsUnavailable",
@@ -200,6 +206,7 @@ __all__ = [
     "similarity",
     "statistics",
     "strip",
+    "to_tensorboard",
     "total",
     "weighted",
     "xgrad_cam",
@@ -208,6 +215,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Public names are imported when they are first used, so that `import layerscope` costs next to nothing."""
+    if name in _MODULES:
+        return importlib.import_module(f".{name}", __name__)
     if name not in _WHERE:
         raise AttributeError(f"module 'layerscope' has no attribute {name!r}")
     value = getattr(importlib.import_module(f".{_WHERE[name]}", __name__), name)

@@ -55,6 +55,17 @@ def channels_last(values: np.ndarray, axes: str) -> np.ndarray:
     return values
 
 
+def order(own: str, layout: str) -> tuple[int, ...]:
+    """The places in `own` of the axes of `layout`, for a transpose.
+
+    >>> order("bhwc", "bchw")
+    (0, 3, 1, 2)
+    """
+    if not isinstance(layout, str) or sorted(layout) != sorted(own):
+        raise BadLayout(f"layout={layout!r}: this map has the axes {', '.join(own)}; name each once, such as {own!r}")
+    return tuple(own.index(each) for each in layout)
+
+
 def sizes_speak_against(axes: str, shape: Sequence[int]) -> str | None:
     """The other convention's layout where the sizes of an image array fit it much better, else `None`.
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil, floor, log10
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from .cells import Bar
 from .encoding import ABOVE, BELOW, GAP, INK, INK_LIGHT, INK_MIDDLE, OWN
 from .errors import BadOption
-from .picture import Bar
 from .scale import MARKS, Scale, beyond_text, digits_for, reading
 from .text import LARGE, SMALL, font, wrap
 
@@ -62,7 +62,7 @@ def frame(
     beside = bar_width(bar, marks, reach, text) if bar else 0
     margin = MARGIN * text
     whole = max(width + beside, NARROWEST * text)
-    top = _Caption(title, lines, marks, whole, text)
+    top = Caption(title, lines, marks, whole, text)
     tall = min(max(height, 120 * text), BAR_TALLEST * text) if bar else 0
     codes = np.full((margin + top.height + max(height, tall) + margin, whole + 2 * margin), GAP, np.uint8)
     top.draw(codes)
@@ -78,16 +78,38 @@ def check_text(text: Any) -> None:
         raise BadOption(f"text={text!r}: use 1 (for a screen), 2, 3 (for print at 300 dpi) or 4")
 
 
-class _Caption:
-    def __init__(self, title: str, lines: Sequence[str], marks: Collection[int], width: int, text: int) -> None:
+class Text(NamedTuple):
+    """A line of text: its upper left corner and its size in pixels."""
+
+    x: int
+    y: int
+    text: str
+    size: int
+
+
+class Swatch(NamedTuple):
+    """A box of one code: a mark in the legend."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+    code: int
+
+
+class Caption:
+    """Title, lines and legend of marks as they stand at the top of a picture, wrapped to `width` pixels."""
+
+    def __init__(self, title: str, lines: Sequence[str], marks: Collection[int], width: int, text: int = 1) -> None:
         self.large, self.small, self.text = font(LARGE * text), font(SMALL * text), text
         self.title = wrap(title, width // self.large.width)
         self.lines = [part for line in lines for part in wrap(line, width // self.small.width)]
         self.marks = self._rows(sorted(marks), width)
+        self.step = self.small.height + 2 * text
+        self.legend = MARGIN * text + len(self.title) * (self.large.height + text) + 2 * text
+        self.legend += len(self.lines) * self.step
         rows = len(self.lines) + len(self.marks)
-        self.height = (
-            len(self.title) * (self.large.height + text) + rows * (self.small.height + 2 * text) + CAPTION_GAP * text
-        )
+        self.height = len(self.title) * (self.large.height + text) + rows * self.step + CAPTION_GAP * text
 
     def _rows(self, marks: Sequence[int], width: int) -> list[list[tuple[int, int]]]:
         """The legend as rows of (x, mark) that fit the width."""
@@ -102,23 +124,40 @@ class _Caption:
             x += wide + 2 * self.small.width
         return rows
 
-    def draw(self, codes: np.ndarray) -> None:
-        margin, text = MARGIN * self.text, self.text
-        y = margin
+    def texts(self) -> Iterator[Text]:
+        """Every line of text, from top to bottom and from left to right."""
+        x = y = MARGIN * self.text
         for line in self.title:
-            write(codes, margin, y, self.large.line(line))
-            y += self.large.height + text
-        y += 2 * text
-        # All lines in one go: a call for each would take longer than the letters.
-        for ink in self.small.lines(self.lines, max(map(len, self.lines), default=0)):
-            write(codes, margin, y, ink)
-            y += self.small.height + 2 * text
-        side = self.small.height - 4 * text
-        for row in self.marks:
+            yield Text(x, y, line, LARGE * self.text)
+            y += self.large.height + self.text
+        y += 2 * self.text
+        for line in self.lines:
+            yield Text(x, y, line, SMALL * self.text)
+            y += self.step
+        for swatch in self.swatches():
+            top = swatch.y - 2 * self.text
+            yield Text(swatch.x + self.small.height, top, MARKS[swatch.code][0], SMALL * self.text)
+
+    def swatches(self) -> Iterator[Swatch]:
+        """The box of each mark in the legend."""
+        side = self.small.height - 4 * self.text
+        for at, row in enumerate(self.marks):
+            y = self.legend + at * self.step + 2 * self.text
             for x, mark in row:
-                codes[y + 2 * text : y + 2 * text + side, margin + x : margin + x + side] = mark
-                write(codes, margin + x + self.small.height, y, self.small.line(MARKS[mark][0]))
-            y += self.small.height + 2 * text
+                yield Swatch(MARGIN * self.text + x, y, side, side, mark)
+
+    def draw(self, codes: np.ndarray) -> None:
+        placed = list(self.texts())
+        below = placed[len(self.title) :]
+        for each in placed[: len(self.title)]:
+            write(codes, each.x, each.y, self.large.line(each.text))
+        # All lines in one go: a call for each would take longer than the letters.
+        texts = [each.text for each in below]
+        for each, ink in zip(below, self.small.lines(texts, max(map(len, texts), default=0)), strict=True):
+            write(codes, each.x, each.y, ink)
+        # After the names, whose blanks reach over the boxes.
+        for x, y, width, height, mark in self.swatches():
+            codes[y : y + height, x : x + width] = mark
 
 
 def write(codes: np.ndarray, x: int, y: int, ink: np.ndarray, inks: np.ndarray = STRENGTHS) -> None:
@@ -168,17 +207,25 @@ def draw_bar(
     # From the two ends inwards, so that the ends stay right where `high - low` overflows.
     share = (np.arange(height) + 0.5) / height
     codes[y : y + height, x : x + wide] = scale.codes(high * (1 - share) + low * share)[:, None]
+    bar = Bar(x, y, wide, height, low, high)
+    for at, each in placed_ticks(bar, bar_ticks(scale), text):
+        codes[at : min(at + text, y + height), x + wide : x + wide + 4 * text] = INK
+        write(codes, each.x, each.y, letters.line(each.text))
+    return bar
+
+
+def placed_ticks(bar: Bar, ticks: Sequence[tuple[float, str]], text: int = 1) -> Iterator[tuple[int, Text]]:
+    """The row of each tick and its label, without those that would touch an earlier one."""
+    letters = font(SMALL * text)
     taken: list[int] = []
-    for value, label in bar_ticks(scale):
-        share_down = 0.0 if high == low else (high / 2 - value / 2) / (high / 2 - low / 2)
-        at = y + min(height - 1, max(0, round(share_down * height - 0.5)))
-        top = min(max(y, at - letters.height // 2), y + height - letters.height)
+    for value, label in ticks:
+        share_down = 0.0 if bar.high == bar.low else (bar.high / 2 - value / 2) / (bar.high / 2 - bar.low / 2)
+        at = bar.y + min(bar.height - 1, max(0, round(share_down * bar.height - 0.5)))
+        top = min(max(bar.y, at - letters.height // 2), bar.y + bar.height - letters.height)
         if any(abs(top - other) < letters.height for other in taken):
             continue
         taken.append(top)
-        codes[at : min(at + text, y + height), x + wide : x + wide + 4 * text] = INK
-        write(codes, x + wide + BAR_TICK * text, top, letters.line(label))
-    return Bar(x, y, wide, height, low, high)
+        yield at, Text(bar.x + bar.width + BAR_TICK * text, top, label, SMALL * text)
 
 
 def draw_cap(box: np.ndarray, mark: int, pointed: bool) -> None:

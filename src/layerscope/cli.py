@@ -122,6 +122,11 @@ def _add_show(commands: Any) -> None:
     show.add_argument("--dpi", type=_positive, metavar="N", help="pixels to the inch for printing, such as 300")
     show.add_argument("--theme", choices=("light", "dark"), default="light", help="paper and ink (default: light)")
     show.add_argument("-o", "--output", metavar="OUT", type=Path, help="OUT.png for one picture, else a folder")
+    show.add_argument(
+        "--terminal",
+        choices=("auto", "kitty", "iterm", "sixel", "blocks", "none"),
+        help="how to draw in the terminal (default without -o: auto, what it can; none: write files)",
+    )
     show.add_argument("--values", metavar="OUT.npz", type=Path, help="write the numbers as well")
     _add_common(show)
 
@@ -171,6 +176,7 @@ def run_show(options: argparse.Namespace) -> int:
 
     if options.overlay and options.combine is None:
         options.combine = "mean"
+    screen = _screen(options.terminal, options.output)
     scope = _opened(options)
     job = Job(
         scope,
@@ -190,8 +196,9 @@ def run_show(options: argparse.Namespace) -> int:
         tiles={"per_page": options.per_page, "statistics": options.statistics, "text": options.text},
         output=options.output,
         values=options.values,
+        screen=screen,
     )
-    with _progress(job.count(), "pictures of") as step:
+    with _progress(1 if screen else job.count(), "pictures of") as step:
         for path in job.run(step):
             print(path)
     if "last" in (options.layer or ["last"]):
@@ -201,6 +208,18 @@ def run_show(options: argparse.Namespace) -> int:
     for id, reason in job.skipped:
         _say(f"skipped {id}: {reason}")
     return SKIPPED if job.skipped else DONE
+
+
+def _screen(protocol: str | None, output: Path | None) -> Callable[[Any], object] | None:
+    """What draws in the terminal; `None` where pictures only become files: with -o, with none, and where it can't draw."""
+    if protocol == "none" or (protocol is None and output is not None):
+        return None
+    if protocol in (None, "auto") and not sys.stdout.isatty():
+        return None
+    from .terminal import draw, drawn_by
+
+    chosen = drawn_by(sys.stdout) if protocol in (None, "auto") else protocol
+    return None if chosen == "none" else lambda picture: draw(picture, sys.stdout, chosen)
 
 
 def _opened(options: argparse.Namespace) -> Scope:

@@ -24,7 +24,8 @@ LayerscopeWarning
 ├── ImagesSkipped             images of a collection that could not be read
 ├── PreprocessWarning         the preprocessing is not known, or looks wrong
 ├── RandomWeights             the model was built without trained weights
-└── BackendSkipped            an installed package's backend can't be used
+├── BackendSkipped            an installed package's backend can't be used
+└── DrawingFailed             a step of a training was not drawn; the training goes on
 ```
 
 A message says what was given, what is allowed, and what to do next.
@@ -127,6 +128,10 @@ class RandomWeights(LayerscopeWarning):
 
 class BackendSkipped(LayerscopeWarning):
     """A backend that an installed package offers can't be used, and was left out."""
+
+
+class DrawingFailed(LayerscopeWarning):
+    """A step of a training could not be drawn, and was left out."""
 
 
 def near(name: str, known: Iterable[str], count: int = 3) -> str:

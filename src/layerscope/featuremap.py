@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from . import axes as _axes
-from .errors import BadChannels, BadLayout, BadOption, LayoutWarning, caller_level
+from .errors import BackendMissing, BadChannels, BadLayout, BadOption, LayoutWarning, caller_level
 from .layer import Layer
 from .placement import Placement
 from .receptive import Field
 
 if TYPE_CHECKING:
+    import torch
     import xarray
 
 FORMAT = 1
@@ -267,8 +268,7 @@ class FeatureMap:
         """
         import xarray
 
-        names = {0: (), 1: ("n",), 2: ("h", "w"), 3: ("d", "h", "w")}[len(self.spatial)]
-        names = ("q", "k") if self.layer.attention else names
+        names = tuple(self._letters()[1:-1])
         named = {"n": list(self.layer.prefix)} if names == ("n",) and len(self.layer.prefix) == self.shape[1] else {}
         return xarray.DataArray(
             self.values,
@@ -277,6 +277,35 @@ class FeatureMap:
             name=self.layer.path or "output",
             attrs={"kind": self.layer.kind, "rule": self.rule, **self.provenance},
         )
+
+    def _letters(self) -> str:
+        """The axes of `values`, one letter each."""
+        spatial = "qk" if self.layer.attention and len(self.spatial) == 2 else ("", "n", "hw", "dhw")[len(self.spatial)]
+        return f"b{spatial}c"
+
+    def to_numpy(self, layout: str | None = None) -> np.ndarray:
+        """A copy of the values as float32 in `layout`, such as `"bchw"`; `None`: channels last, as in `values`.
+
+        `layout` has one letter an axis: `b` and `c`, and for space `n`, `hw` or `dhw`, each once. Raises `BadLayout`.
+
+        >>> FeatureMap.of_array(np.zeros((1, 5, 6, 3))).to_numpy("bchw").shape
+        (1, 3, 5, 6)
+        """
+        own = self._letters()
+        return self.values.transpose(_axes.order(own, layout or own)).copy("C")
+
+    def to_torch(self, layout: str | None = None) -> torch.Tensor:
+        """A copy of the values as a float32 `torch.Tensor` on the CPU in `layout`; `None`: channels first, as torch has them.
+
+        The tensor is yours to change: `values` are read-only. Raises `BadLayout`, and `BackendMissing` without torch.
+        """
+        own = self._letters()
+        order = _axes.order(own, layout or f"bc{own[1:-1]}")
+        try:
+            import torch
+        except ImportError as error:
+            raise BackendMissing(f"to_torch() needs torch ({error}): pip install torch") from error
+        return torch.from_numpy(self.values.transpose(order).copy("C"))
 
     def save(self, path: str | Path) -> Path:
         """Write values and what describes them as an `.npz` without pickles; `load` reads it. Photos aren't kept."""

@@ -5,49 +5,24 @@ from __future__ import annotations
 import html
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import png
+from .cells import Bar as Bar
+from .cells import Cell as Cell
 from .encoding import OWN
 from .errors import BadOption
 from .scale import Scale, check_theme, palette, span_text
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from PIL.Image import Image
-
-
-class Cell(NamedTuple):
-    """One tile of a picture: its box in pixels, which image and channel it shows, its range of colours, what is special.
-
-    A named tuple because a sheet of 2,048 channels makes 2,048 of them, and a frozen dataclass takes ten times as long.
-    """
-
-    x: int
-    y: int
-    width: int
-    height: int
-    image: int
-    channel: int
-    low: float
-    high: float
-    note: str = ""
-
-
-class Bar(NamedTuple):
-    """The colour bar's box in pixels, with the values at its lower and its upper end."""
-
-    x: int
-    y: int
-    width: int
-    height: int
-    low: float
-    high: float
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -154,7 +129,8 @@ class Picture:
         """The values that one cell shows, float64 `[height, width]`, to half a step of its range."""
         if self.scale is None:
             raise BadOption("this picture has no scale, so its colours stand for no values")
-        tile = Scale((cell.low, cell.high), self.scale.colors, self.scale.center)
+        known = np.isfinite(cell.low) and np.isfinite(cell.high)
+        tile = Scale((cell.low, cell.high) if known else (0.0, 0.0), self.scale.colors, self.scale.center)
         return tile.decode(self.codes(cell))
 
     def png(self, dpi: float | None = None) -> bytes:
@@ -162,14 +138,28 @@ class Picture:
         colors = self.palette() if self.indexed else None
         return png.encode(self.pixels, colors, self._text(), None if dpi is None else _dpi(dpi))
 
-    def save(self, path: str | Path, dpi: float | None = None) -> Path:
-        """Write the picture; the suffix is the format (`.png`, and what Pillow writes). Returns the path.
+    def svg(self) -> str:
+        """The SVG file as text: tiles as pixels that stay sharp, text that can be searched, a bar of boxes."""
+        from .exits.svg import svg
 
-        `dpi` is written into the file and says how large it prints: 300 for a sheet with `text=3`.
+        return svg(self)
+
+    def pdf(self) -> bytes:
+        """The PDF file, drawn by matplotlib: text as text, the tiles' own pixels. Raises `BackendMissing` without it."""
+        from .exits.figure import pdf
+
+        return pdf(self)
+
+    def save(self, path: str | Path, dpi: float | None = None) -> Path:
+        """Write the picture; the suffix is the format: `.png`, `.svg`, `.pdf`, or what Pillow writes. Returns the path.
+
+        `dpi` is written into the file and says how large it prints: 300 for a sheet with `text=3`. Raises `BadOption` where the
+        format isn't known or the file can't be written.
         """
         path = Path(path)
-        if path.suffix.lower() == ".png":
-            data = self.png(dpi)
+        suffix = path.suffix.lower()
+        if suffix in FORMATS:
+            data = self.png(dpi) if suffix == ".png" else FORMATS[suffix](self)
             try:
                 _write(path, data)
             except OSError as error:
@@ -179,7 +169,9 @@ class Picture:
         try:
             self.to_pil().convert("RGB").save(path, **size)
         except (ValueError, OSError) as error:
-            raise BadOption(f"can't write {path}: {error}. Use .png, which keeps every value") from error
+            raise BadOption(
+                f"can't write {path}: {error}. Use .png, which keeps every value, .svg, .pdf, or a suffix of Pillow's"
+            ) from error
         return path
 
     def to_pil(self) -> Image:
@@ -192,21 +184,26 @@ class Picture:
         image.putpalette(self.palette().tobytes())
         return image
 
-    def to_matplotlib(self, dpi: float = 100) -> Figure:
-        """A `matplotlib.figure.Figure` with the picture at one pixel a dot. The backend in force isn't touched."""
-        from matplotlib.figure import Figure
+    def to_matplotlib(self, dpi: float = 100, ax: Axes | None = None) -> Figure:
+        """A `matplotlib.figure.Figure` with an axes for each tile and, where there is one range, a true colour bar.
 
-        figure = Figure(figsize=(self.width / dpi, self.height / dpi), dpi=dpi)
-        axes = figure.add_axes((0, 0, 1, 1))
-        axes.imshow(self.rgb(), interpolation="nearest", aspect="auto")
-        axes.set_axis_off()
-        return figure
+        At `dpi` a dot of the figure is a pixel of the picture. An axes shows the tile's values (to half a step of its range,
+        as `decode` gives them) with their own norm and colours, its title is the channel number. Above 256 tiles one axes
+        holds them all as an image, with the numbers as text. `ax`: an axes of yours for a picture of one tile. pyplot isn't
+        imported, the backend in force isn't touched. Raises `BackendMissing` without matplotlib, `BadOption`.
+        """
+        from .exits.figure import figure_of, onto
+
+        if not dpi > 0:
+            raise BadOption(f"dpi={dpi!r}: use a number above 0")
+        return figure_of(self, dpi) if ax is None else onto(self, ax)
 
     def alt(self) -> str:
         """What the picture shows, in words."""
         return " · ".join((self.title, *self.lines))
 
-    def _text(self) -> dict[str, str]:
+    def about(self) -> dict[str, Any]:
+        """What the file remembers: provenance, title, caption, scale, page and limits."""
         about = {
             **self.provenance,
             "title": self.title,
@@ -219,11 +216,14 @@ class Picture:
             about["theme"] = self.theme
         if self.scale is not None and self.scale.single:
             about["limits"] = list(self.scale.limits)
+        return about
+
+    def _text(self) -> dict[str, str]:
         return {
             "Title": self.title,
             "Description": self.alt(),
             "Software": "layerscope",
-            "layerscope": json.dumps(about, ensure_ascii=False, default=str),
+            "layerscope": json.dumps(self.about(), ensure_ascii=False, default=str),
         }
 
     def _repr_png_(self) -> bytes:
@@ -242,3 +242,10 @@ class Picture:
         if self.scale is not None and self.scale.single:
             limits = f", {span_text(*self.scale.limits)}"
         return f"<Picture {self.width}×{self.height}, {len(self.cells)} cells{limits}: {self.title}>"
+
+
+FORMATS: Mapping[str, Callable[[Picture], bytes]] = {
+    ".png": Picture.png,
+    ".svg": lambda picture: picture.svg().encode(),
+    ".pdf": Picture.pdf,
+}

@@ -12,6 +12,7 @@ from .errors import BadOption
 from .featuremap import FeatureMap
 from .images import collect, is_image, stream
 from .maps import Maps
+from .picture import Picture
 from .rules import combined, rule_named, target_of_capture
 from .scope import Scope
 
@@ -23,7 +24,8 @@ class Job:
 
     `output` is a `.png` for one picture, or a folder; `None` writes into the current folder. `values` is an `.npz` for
     one layer; with several layers each gets its own, `OUT-<layer>.npz`. `channels` is a list of numbers, or a condition by
-    which each sheet chooses its tiles. `tiles` are options that only a sheet has.
+    which each sheet chooses its tiles. `tiles` are options that only a sheet has. `screen` is shown each picture; then only
+    an `output` that is given is written.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Job:
         tiles: Mapping[str, Any] | None = None,
         output: Path | None = None,
         values: Path | None = None,
+        screen: Callable[[Picture], object] | None = None,
     ) -> None:
         if values is not None and values.suffix != ".npz":
             raise BadOption(f"--values {values}: values are saved as .npz")
@@ -65,7 +68,7 @@ class Job:
             "sort": sort,
         }
         self.tiles = {**(tiles or {}), **({"channels": channels} if condition else {})}
-        self.theme, self.dpi = theme, dpi
+        self.theme, self.dpi, self.screen = theme, dpi, screen
         self.skipped: list[tuple[str, str]] = []
         self._names: dict[str, str] = {}
         # What needs all images at once: one range, one PCA basis, one file of values.
@@ -118,12 +121,20 @@ class Job:
         for page in range(picture.pages):
             if page:
                 picture = draw(fm, image=at, page=page, **self.drawing, **self.tiles)
-            yield picture.themed(self.theme).save(self._place(path, fm.ids[at], page, picture.pages), self.dpi)
+            yield from self._out(picture, path, fm.ids[at], page)
         prefix = fm.prefix()
         if prefix is not None:
-            target = self._place(path, fm.ids[at], 0, 1)
-            picture = draw(prefix, image=at).themed(self.theme)
-            yield picture.save(target.with_name(f"{target.stem}-tokens.png"), self.dpi)
+            yield from self._out(draw(prefix, image=at), path, fm.ids[at], 0, "-tokens")
+
+    def _out(self, picture: Picture, path: str, id: str, page: int, more: str = "") -> Iterator[Path]:
+        """Onto the screen, into a file, or both."""
+        picture = picture.themed(self.theme)
+        if self.screen is not None:
+            self.screen(picture)
+            if self.output is None:
+                return
+        target = self._place(path, id, page, picture.pages)
+        yield picture.save(target.with_name(f"{target.stem}{more}{target.suffix}"), self.dpi)
 
     def _place(self, path: str, id: str, page: int, pages: int) -> Path:
         output = self.output
@@ -133,13 +144,13 @@ class Job:
             return output.with_name(f"{output.stem}{suffix}.png")
         folder = output or Path()
         folder.mkdir(parents=True, exist_ok=True)
-        rule = f"-{_safe(self.combine.partition(':')[0])}" if self.combine else ""
+        rule = f"-{safe(self.combine.partition(':')[0])}" if self.combine else ""
         rule += "-overlay" if self.drawing["overlay"] else ""
         return folder / f"{self._name(id)}-{self._name(path or 'output')}{rule}{suffix}.png"
 
     def _name(self, given: str) -> str:
         """A part of a file name for an image or a layer; numbered where another one has that name already."""
-        short = _safe(str(Path(given).with_suffix("")) if is_image(given) else given)
+        short = safe(str(Path(given).with_suffix("")) if is_image(given) else given)
         name, number = short, 2
         while self._names.setdefault(name, given) != given:
             name, number = f"{short}-{number}", number + 1
@@ -157,10 +168,10 @@ class Job:
             yield fm.save(name)
 
 
-def _safe(text: str) -> str:
+def safe(text: str) -> str:
     """A part of a file name: what is special on any system becomes `_`.
 
-    >>> _safe("vgg16/block1_conv2:1")
+    >>> safe("vgg16/block1_conv2:1")
     'vgg16_block1_conv2_1'
     """
     return re.sub(r"[^\w.\-]+", "_", text).strip(".") or "image"

@@ -24,6 +24,7 @@ class Font:
         self._font = ImageFont.truetype(io.BytesIO(data), size, layout_engine=ImageFont.Layout.BASIC)
         ascent, descent = self._font.getmetrics()
         self.width = round(self._font.getlength("0"))
+        self.ascent = ascent
         self.height = ascent + descent
         self._at = np.full(BASIC_PLANE, -1, np.int32)
         self._stack = np.empty((0, self.height, self.width), np.uint8)
@@ -36,8 +37,9 @@ class Font:
         """Many lines cut or padded to `length` characters, `[line, height, width * length]`."""
         padded = "".join(each[:length].rjust(length) if right else each[:length].ljust(length) for each in texts)
         points = np.frombuffer(padded.encode("utf-32-le", "replace"), np.uint32)
-        # The font draws nothing beyond the basic plane (emoji, rare scripts).
-        points = np.where(points < BASIC_PLANE, points, ord("?"))
+        # The font draws nothing beyond the basic plane (emoji, rare scripts), and no line breaks or control characters.
+        drawn = (points < BASIC_PLANE) & (points >= 32) & ((points < 127) | (points > 159))
+        points = np.where(drawn & (points != 0x2028) & (points != 0x2029), points, ord("?"))
         at = self._at[points]
         if (at < 0).any():
             self._add(np.unique(points[at < 0]))

@@ -24,7 +24,7 @@ from .errors import BackendMissing, BadOption, DrawingFailed, caller_level
 from .featuremap import FeatureMap
 from .opening import open as open_scope
 from .picture import Picture
-from .rules import combined, rule_named
+from .rules import combined, rule_named, target_of_capture
 from .saving import safe
 from .scope import Scope
 from .tensorboard import to_tensorboard
@@ -96,8 +96,9 @@ class Recorder:
         if target is None and needs_target(self.combine):
             target = first_class(self.scope, self.images)
         found: dict[tuple[str, ...], Picture] = {}
-        for path, fm in self.scope.capture(self.images, self.layers, target=target).items():
-            whole = combined(fm, self.combine)
+        asked = target_of_capture(self.combine, target)
+        for path, fm in self.scope.capture(self.images, self.layers, target=asked).items():
+            whole = combined(fm, self.combine, target)
             for at, id in enumerate(whole.ids):
                 one = whole.image(at) if len(whole.ids) > 1 else whole
                 key = (path or "output", id) if len(whole.ids) > 1 else (path or "output",)

@@ -134,6 +134,7 @@ def test_show_takes_every_option(capsys, photo, tmp_path):
         "overlay": ["--overlay"],
         "tiles": ["--columns", "4", "--channels", "0:3,7", "--scale", "layer", "--colors", "magma", "--sort", "mean"],
         "limits": ["--scale=-1:1"],
+        "signed": ["--scale", "-.5:1"],
     }.items():
         target = tmp_path / f"{name}.png"
         code, _, err = run(capsys, *layer, *options, "-o", target)
@@ -144,6 +145,7 @@ def test_show_takes_every_option(capsys, photo, tmp_path):
         expected = {
             "tiles": ("4 of 32 channels, sorted by mean", caption),
             "limits": ("fixed range −1…1", caption),
+            "signed": ("fixed range −0.5…1", caption),
             "overlay": ("on the photo", caption),
             "weights": ("weighted sum of 32 of 32 channels", title),
             "pca": ("PCA of 32", title),

@@ -1,5 +1,7 @@
 """Combinations by name: what each needs of a capture, in `show`, in a job of many files, on the command line."""
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -96,8 +98,115 @@ def test_a_target_that_does_not_exist_is_named(scope, photos):
         ls.show(scope, photos / "0.png", "1", combine="grad-cam", target=4)
 
 
+@pytest.mark.parametrize("target", [1.5, [1, 2], True, np.array([1, 2])])
+@pytest.mark.parametrize("name", ["grad-cam", "score-cam", "cam"])
+def test_a_target_that_is_no_class_is_named(scope, photos, name, target):
+    with pytest.raises(ls.BadOption, match="give a class index, a label, or a function"):
+        ls.show(scope, photos / "0.png", "1", combine=name, target=target)
+
+
+def test_a_whole_number_of_another_library_is_a_class(scope, photos):
+    import torch
+
+    for target in (np.int64(2), torch.tensor(2)):
+        assert "class 2, cat" in ls.show(scope, photos / "0.png", "1", combine="grad-cam", target=target).title
+
+
+def test_a_rule_that_knows_no_class_says_so_and_asks_for_no_gradients(photos):
+    for rule in ("mean", "eigen-cam", ls.eigen_cam):
+        picture = ls.show("demo", photos / "0.png", "_conv_stem", combine=rule, target=282)
+        assert "the same for every class" in " ".join(picture.lines), rule
+        assert "gradients" not in " ".join(picture.lines)
+    assert "for every class" not in " ".join(ls.show("demo", photos / "0.png", "_conv_stem", combine="mean").lines)
+
+
+def test_the_functions_of_the_table_are_as_good_as_their_names(scope, photos):
+    image = photos / "1.png"
+    for function, name in ((ls.grad_cam, "grad-cam"), (ls.score_cam, "score-cam"), (ls.mean, "mean")):
+        ours, named = ls.show(scope, image, "1", combine=function), ls.show(scope, image, "1", combine=name)
+        assert ours.title == named.title
+        assert np.array_equal(ours.pixels, named.pixels)
+    assert "class 282" in ls.show("demo", image, "_blocks.10", channels=[0], combine=ls.score_cam, target=282).title
+
+
+def test_a_segmentation_has_a_first_class_and_boxes_have_none(photos):
+    torch = pytest.importorskip("torch", reason="a model with gradients")
+    from torch import nn
+
+    class Boxes(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.boxes = nn.Conv2d(3, 4, 3), nn.Linear(4, 5 * 4)
+
+        def forward(self, x):
+            return self.boxes(self.conv(x).mean((2, 3))).view(-1, 4)
+
+    masks = ls.open(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 3, 1)).eval(), preprocess="unit", size=16)
+    image = photos / "0.png"
+    with torch.no_grad():
+        sums = masks.model(torch.from_numpy(masks.capture(image, "0")["0"].origin.inputs)).sum((0, 2, 3))
+    for name in ("grad-cam", "score-cam"):
+        assert ls.show(masks, image, "0", combine=name).title.startswith(
+            f"{'Grad' if name == 'grad-cam' else 'Score'}-CAM for class {int(sums.argmax())} "
+        )
+    boxes = ls.open(Boxes().eval(), preprocess="unit", size=16)
+    for name in ("grad-cam", "score-cam"):
+        with pytest.raises(ls.BadOption, match="no list of class scores for each image: give target="):
+            ls.show(boxes, image, "conv", combine=name)
+    with pytest.raises(ls.BadOption, match="not a list of class scores"):
+        boxes.predict(image)
+
+
+@pytest.mark.parametrize("name", ["grad-cam", "score-cam"])
+def test_values_of_images_with_classes_of_their_own_have_files_of_their_own(scope, photos, tmp_path, name):
+    job = Job(scope, ["1"], images=str(photos), combine=name, output=tmp_path / "out", values=tmp_path / "v.npz")
+    files = list(job.run(lambda id: None))
+    # An image named as a layer is (here "1") keeps its name.
+    assert {path.name for path in files if path.suffix == ".png"} == {f"{at}-1-{name}.png" for at in range(3)}
+    written = {path.name for path in files if path.suffix == ".npz"}
+    assert written == {"v-0.npz", "v-1.npz", "v-2.npz"}
+    for at in range(3):
+        saved = ls.load(tmp_path / f"v-{at}.npz")
+        assert np.array_equal(saved.values, scope.capture(photos / f"{at}.png", "1")["1"].values)
+    job = Job(
+        scope, ["1"], images=str(photos), combine=name, target=1, output=tmp_path / "out", values=tmp_path / "w.npz"
+    )
+    assert [path.name for path in job.run(lambda id: None) if path.suffix == ".npz"] == ["w.npz"]
+    assert ls.load(tmp_path / "w.npz").shape[0] == 3
+
+
+@pytest.mark.parametrize("target", [None, 1])
+@pytest.mark.parametrize("name", ["grad-cam", "cam"])
+def test_one_range_for_all_images_is_of_all_images(scope, photos, tmp_path, name, target):
+    job = Job(scope, ["1"], images=str(photos), combine=name, target=target, output=tmp_path / "out", scale="images")
+    abouts = []
+    for path in job.run(lambda id: None):
+        with Image.open(path) as image:
+            abouts.append(json.loads(image.text["layerscope"]))
+    maps = []
+    for at in range(3):
+        image = photos / f"{at}.png"
+        aim = scope.predict(image, top=1)[0][0].index if target is None else target
+        maps.append(combined(scope.capture(image, "1", target=aim)["1"], name, aim).values)
+    low, high = float(np.min(maps)), float(np.max(maps))
+    assert len(abouts) == 3
+    for about in abouts:
+        assert about["limits"] == pytest.approx([low, high], rel=1e-5)
+        assert "one range for all images" in " ".join(about["caption"])
+
+
+@pytest.mark.parametrize("suffix", [".svg", ".jpg"])
+def test_one_picture_goes_to_the_file_that_is_named(scope, photos, tmp_path, suffix):
+    out = tmp_path / "new" / f"out{suffix}"
+    job = Job(scope, ["1"], images=str(photos / "0.png"), combine="mean", output=out)
+    assert list(job.run(lambda id: None)) == [out]
+    assert out.is_file()
+    with pytest.raises(ls.BadOption, match="give a folder"):
+        list(Job(scope, ["1"], images=str(photos), combine="mean", output=out).run(lambda id: None))
+
+
 def test_gradients_that_a_runtime_lacks_are_refused_with_the_way_out():
-    with pytest.raises(ls.GradientsUnavailable, match="gradients"):
+    with pytest.raises(ls.GradientsUnavailable, match=r"no gradients.*score-cam"):
         ls.show("demo", ls.demo_photo(), "last", combine="grad-cam", target=282)
 
 

@@ -13,6 +13,8 @@ import numpy as np
 from .errors import BadOption
 from .featuremap import FeatureMap, Origin
 
+# How notes begin that hold for one map, and not for a mean of maps.
+NO_EVIDENCE, GRADIENT_0, NEARLY_MEAN = "no positive evidence", "the gradient is 0", "nearly the plain mean"
 OPTIONS = inspect.signature(lambda *, smooth=0, noise=0.1, flip=False, seed=0: None).parameters.values()
 
 
@@ -58,8 +60,8 @@ def needed_origin(fm: Any, name: str) -> Origin:
     origin = fm.origin if isinstance(fm, FeatureMap) else None
     if origin is None:
         raise BadOption(
-            f"{name} runs the model again, and this map doesn't know its model: use a map that Scope.capture gave,"
-            " not one of a file, a stream or a bare array"
+            f"{name} runs the model again, and this map doesn't know its model: use a map that Scope.capture gave of a model"
+            " with one input, not one of a file, a stream, a copy, a combination or a bare array"
         )
     return origin
 
@@ -97,8 +99,8 @@ def _mirrored(inputs: np.ndarray, axes: str) -> np.ndarray:
 
 
 def _still_true(whole: FeatureMap, values: np.ndarray) -> tuple[str, ...]:
-    """The notes of the plain map, but for the one on evidence, which the mean must earn itself."""
-    kept = tuple(each for each in whole.notes if not each.startswith("no positive evidence"))
+    """The notes of the plain map, but for those that the mean must earn itself."""
+    kept = tuple(each for each in whole.notes if not each.startswith((NO_EVIDENCE, GRADIENT_0, NEARLY_MEAN)))
     if (values > 0).any(tuple(range(1, values.ndim))).all():
         return kept
-    return (*kept, "no positive evidence: every value is 0 or below")
+    return (*kept, f"{NO_EVIDENCE}: every value is 0 or below")

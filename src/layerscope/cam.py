@@ -12,11 +12,12 @@ In the formulas A is the feature map, G the gradient of the target with respect 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from .averaging import averaging
+from .averaging import GRADIENT_0, NO_EVIDENCE, averaging
 from .components import projected
 from .errors import GradientsUnavailable
 from .featuremap import FeatureMap, as_map
@@ -111,15 +112,18 @@ def eigen_cam(fm: Any, *, center: bool = False) -> FeatureMap:
 
 def _pair(fm: FeatureMap) -> tuple[np.ndarray, np.ndarray]:
     """Values and gradient of a map that has both."""
-    if not isinstance(fm, FeatureMap) or fm.gradient is None:
-        what = (
-            f"{fm.layer.path!r} was captured without a target" if isinstance(fm, FeatureMap) else "this is a bare array"
-        )
-        raise GradientsUnavailable(
-            f"a class activation map by gradients needs them, and {what}: capture(image, layer, target=CLASS) with a class"
-            " index, a label or a function of the output; eigen_cam needs no gradients"
-        )
-    return fm.values, fm.gradient
+    if isinstance(fm, FeatureMap) and fm.gradient is not None:
+        return fm.values, fm.gradient
+    if not isinstance(fm, FeatureMap):
+        what = "this is a bare array"
+    elif fm.rule:
+        what = f"this is a combination already ({fm.rule}), which has none: take the map that capture gave"
+    else:
+        what = f"{fm.layer.path or 'output'!r} was captured without a target"
+    raise GradientsUnavailable(
+        f"a class activation map by gradients needs them, and {what}: capture(image, layer, target=CLASS) with a class"
+        " index, a label or a function of the output; class_cam, score_cam, ablation_cam and eigen_cam need no gradients"
+    )
 
 
 def _flat(values: np.ndarray) -> np.ndarray:
@@ -132,15 +136,32 @@ def _by_weights(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return np.stack([weighted_sum(each[None], row)[0] for each, row in zip(values, weights, strict=True)])
 
 
+def said_in(fm: FeatureMap, images: Sequence[int]) -> str:
+    """`" in a.jpg, b.jpg"`; nothing where there is one image only."""
+    names = [fm.ids[at] for at in images]
+    return f" in {', '.join(names[:3])}{' …' if len(names) > 3 else ''}" if len(fm.ids) > 1 else ""
+
+
 def made(fm: FeatureMap, values: np.ndarray, name: str, positive: bool, target: str = "") -> FeatureMap:
     """The combination, with what must be said of it; `target` in words, by default that of the capture."""
     target = target or str(fm.provenance.get("target", "the target"))
     values = values.reshape(*fm.values.shape[:-1], 1).astype(np.float32, copy=False)
-    silent = [id for id, each in zip(fm.ids, values, strict=True) if not (each > 0).any()]
+    unseen = (
+        []
+        if fm.gradient is None
+        else [at for at, each in enumerate(fm.gradient) if not (each.any() or values[at].any())]
+    )
+    silent = [at for at, each in enumerate(values) if not (each > 0).any() and at not in unseen]
     notes = []
+    if unseen:
+        tokens = fm.prefix()
+        tokens_alone = "" if tokens is None else f" (the model may go on with {', '.join(tokens.layer.prefix)} alone)"
+        notes.append(
+            f"{GRADIENT_0} at every place{said_in(fm, unseen)}: {target} doesn't depend on them{tokens_alone}, so choose an"
+            " earlier layer"
+        )
     if silent:
-        where = f" in {', '.join(silent[:3])}{' …' if len(silent) > 3 else ''}" if len(fm.ids) > 1 else ""
-        notes.append(f"no positive evidence for {target}{where}: every value is 0 or below")
+        notes.append(f"{NO_EVIDENCE} for {target}{said_in(fm, silent)}: every value is 0 or below")
     if len(fm.channels) < fm.of:
         notes.append(f"of {len(fm.channels)} of the {fm.of} channels alone")
     if positive:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -32,7 +33,7 @@ exit codes: 0 done, 1 an error, 2 wrong usage, 3 done but some images were skipp
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    options = parser().parse_args(arguments)
+    options = parser().parse_args(_signed(sys.argv[1:] if arguments is None else arguments))
     _utf8()
     try:
         with _spoken_warnings():
@@ -52,6 +53,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         _say(f"error: {' '.join(str(error).split())}")
         return FAILED
+
+
+def _signed(arguments: Sequence[str]) -> list[str]:
+    """`--scale -1:1` as `--scale=-1:1`: argparse takes what begins with a minus for another option."""
+    found: list[str] = []
+    for each in arguments:
+        if found and found[-1] == "--scale" and re.match(r"-[\d.]", each):
+            found[-1] = f"--scale={each}"
+        else:
+            found.append(each)
+    return found
 
 
 def parser() -> argparse.ArgumentParser:
@@ -121,7 +133,9 @@ def _add_show(commands: Any) -> None:
     )
     show.add_argument("--dpi", type=_positive, metavar="N", help="pixels to the inch for printing, such as 300")
     show.add_argument("--theme", choices=("light", "dark"), default="light", help="paper and ink (default: light)")
-    show.add_argument("-o", "--output", metavar="OUT", type=Path, help="OUT.png for one picture, else a folder")
+    show.add_argument(
+        "-o", "--output", metavar="OUT", type=Path, help="OUT.png (.svg, .pdf …) for one picture, else a folder"
+    )
     show.add_argument(
         "--terminal",
         choices=("auto", "kitty", "iterm", "sixel", "blocks", "none"),

@@ -13,7 +13,8 @@ from .ordering import find_channels
 from .overlays import overlay as laid_on
 from .picture import Picture
 from .ranking import bars, is_named
-from .rules import combined, rule_named, target_of_capture
+from .rerun import first_classes
+from .rules import combined, row_of, target_of_capture
 from .scope import Scope
 from .sheets import sheet
 from .slicing import montage
@@ -75,13 +76,15 @@ def show(
 
 
 def needs_target(combine: Any) -> bool:
-    """Whether a combination by name needs a target in the capture."""
-    return isinstance(combine, str) and rule_named(combine).target
+    """Whether a combination needs a target in the capture."""
+    row = row_of(combine)
+    return row is not None and row.target
 
 
 def first_class(scope: Scope, image: Any) -> int:
     """The class that the model itself finds likeliest in the one image. Raises `BadOption` for several with different ones."""
-    found = {each[0].index for each in scope.predict(image, top=1)}
+    (output,) = scope.capture(image, "output").values()
+    found = set(first_classes(output))
     if len(found) != 1:
         raise BadOption(f"the images have different first classes ({sorted(found)}): give target=")
     return found.pop()

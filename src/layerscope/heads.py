@@ -80,7 +80,12 @@ def class_cam(fm: FeatureMap, target: Any = None, *, positive: bool = False) -> 
         raise BadWeights(
             "this model has no dense layer with weights of its own: use grad_cam, or weighted() with yours"
         )
-    _check(fm.image(0), first.layer(head.path), head)
+    given = first.layer(head.path)
+    # The average through the classifier needs every channel, also where some were chosen.
+    _check(fm.image(0) if fm.channels == tuple(range(fm.of)) else first.layer(origin.path), given, head)
+    if target is None and origin.target is None:
+        _check_output(first.layer("output"), given, head)
+    rows = head.weights[:, list(fm.channels)]
     found, said = [], []
     for at, values in enumerate(fm.values):
         aim, words = origin.image(at).aimed(target)
@@ -89,7 +94,7 @@ def class_cam(fm: FeatureMap, target: Any = None, *, positive: bool = False) -> 
         if not 0 <= aim < len(head.weights):
             raise BadOption(f"target={aim}: the classifier has the classes 0 to {len(head.weights) - 1}")
         said.append(words)
-        found.append(weighted_sum(values[None], head.weights[aim])[0])
+        found.append(weighted_sum(values[None], rows[aim])[0])
     return made(fm, np.stack(found), "Class activation map", positive, words_of(said))
 
 
@@ -114,7 +119,7 @@ def _index(scope: Scope, target: Any, classes: int) -> int:
 def _check(fm: FeatureMap, output: FeatureMap, head: Head) -> None:
     """Raises `BadWeights` unless the average of the map, through the classifier, is what the classifier gave."""
     channels = head.weights.shape[1]
-    path, name = fm.layer.path, head.path
+    path, name = fm.layer.path or "output", head.path
     if fm.shape[-1] != channels:
         raise BadWeights(
             f"the last dense layer, {name!r}, weighs {channels} numbers, and {path!r} has {fm.shape[-1]} channels: it doesn't"
@@ -135,6 +140,20 @@ def _check(fm: FeatureMap, output: FeatureMap, head: Head) -> None:
     raise BadWeights(
         f"the last dense layer, {name!r}, doesn't see the average of {path!r}: {reason}. Something else lies between (an"
         " activation, a norm, another pooling, a token that is picked): choose the layer with layer=, or use grad_cam"
+    )
+
+
+def _check_output(output: FeatureMap, given: FeatureMap, head: Head) -> None:
+    """Raises `BadOption` unless the model's own classes are the classifier's: its scores in the same order."""
+    shown, scores = output.values.reshape(-1), given.values.reshape(-1)
+    if shown.shape == scores.shape:
+        # Softmax and its like keep the order; what they round to the same number may stand either way.
+        falls = -np.diff(shown[np.argsort(scores, kind="stable")].astype(np.float64))
+        if not (falls > EXACT * float(np.abs(shown).max())).any():
+            return
+    raise BadOption(
+        f"the model's output, of shape {output.shape}, isn't what its last dense layer, {head.path!r}, gives, so its first"
+        f" class is none of that layer's: give target=, 0 to {len(head.weights) - 1} for a row of {head.path!r}"
     )
 
 

@@ -120,8 +120,7 @@ def announce(run: Run, count: int, kept: bool) -> None:
 
     `count` images are kept at once; `kept` says whether they are all there are.
     """
-    photos = sum(each.pixels.nbytes for each in run.fed.photos or ()) / len(run.fed.ids)
-    one = run.bytes() / len(run.fed.ids) + photos
+    one = (run.bytes() + _kept_beside(run.fed, kept)) / len(run.fed.ids)
     most = memory.limit() if one * count > UNASKED_BYTES else None
     if most is not None and one * count > most:
         instead = "stream(), which keeps a batch at a time" if kept and count > 1 else "a smaller batch="
@@ -137,6 +136,14 @@ def announce(run: Run, count: int, kept: bool) -> None:
             count,
             one / 1e6,
         )
+
+
+def _kept_beside(fed: Fed, kept: bool) -> int:
+    """Bytes of the photos, and of the input that a capture's maps keep to run the model again; a ready batch is the user's."""
+    if fed.photos is None:
+        return 0
+    inputs = fed.array.nbytes if kept and isinstance(fed.array, np.ndarray) else 0
+    return sum(each.pixels.nbytes for each in fed.photos) + inputs
 
 
 def joined(parts: Sequence[Run]) -> dict[str, FeatureMap]:
@@ -187,6 +194,11 @@ def _feature_map(path: str, parts: Sequence[Run]) -> FeatureMap:
         provenance=parts[0].provenance,
         names=tuple(labels[at] for at in parts[0].numbers[path]) if labels else (),
     )
+
+
+def of_rows(fm: FeatureMap) -> bool:
+    """Whether the rows of a captured map are something else than the images."""
+    return fm.ids[:1] == ("row 0",)
 
 
 def _values(arrays: Sequence[np.ndarray], layer: Layer, path: str) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -142,6 +142,8 @@ def as_array(source: Any) -> np.ndarray:
     """`source` as a numpy array: anything with `__array__`; torch tensors are detached and copied to the host."""
     if hasattr(source, "detach") and hasattr(source, "cpu"):
         source = source.detach().cpu()
+        # numpy has no such type; every value of it is one of float32.
+        source = source.float() if str(source.dtype) == "torch.bfloat16" else source
     if not hasattr(source, "__array__"):
         raise ImageNotReadable(
             f"{label_of(source)}: not an image; give a path, bytes, a PIL image, or an array ({planes.ARRAYS})"

@@ -15,7 +15,7 @@ from .errors import BadOption
 from .featuremap import FeatureMap
 from .feeding import Fed, whole_batches
 from .layertable import LayerTable
-from .maps import Run, joined
+from .maps import Run, joined, of_rows
 from .photo import as_array
 from .preprocess import InputPlan
 
@@ -47,6 +47,16 @@ class Runner(Protocol):
     def said(self, aim: Any) -> str: ...
 
 
+def first_classes(output: FeatureMap) -> list[int]:
+    """The class with the largest score in a model's output for each image, summed over the places where it has some."""
+    if of_rows(output):
+        raise BadOption(
+            f"the model's output has the shape {output.shape}, which is no list of class scores for each image: give target="
+        )
+    scores = output.values.reshape(len(output.ids), -1, output.shape[-1]).sum(1, dtype=np.float64)
+    return [int(each) for each in scores.argmax(-1)]
+
+
 @dataclass(frozen=True, eq=False)
 class Rerun:
     """The `featuremap.Origin` of a capture's maps. `batches` are what the model was fed, `target` the capture's own."""
@@ -74,7 +84,7 @@ class Rerun:
 
     def attached(self, fm: FeatureMap, path: str) -> FeatureMap:
         """The map with this origin, where its rows are the images."""
-        if self.count != len(fm.ids) or fm.ids[0] == "row 0":
+        if self.count != len(fm.ids) or of_rows(fm):
             return fm
         return replace(fm, origin=replace(self, path=path, channels=fm.channels))
 
@@ -112,10 +122,7 @@ class Rerun:
     def aimed(self, target: Any) -> tuple[Any, str]:
         aim = self.target if target is None else self.scope.aim(target)
         if aim is None:
-            output = self._captured(self.inputs, "output", None, None)
-            if len(output.ids) != self.count:
-                raise BadOption("the model's output is no list of class scores for each image: give target=")
-            aim = int(output.values.reshape(self.count, -1, output.shape[-1]).sum((0, 1)).argmax())
+            (aim,) = set(first_classes(self._captured(self.inputs, "output", None, None)))
         return aim, self.scope.said(aim)
 
     def scores(self, inputs: np.ndarray, target: Any, change: Change | None = None) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from . import cam, combine, components, factors, grouping, heads, likeness, scoring
@@ -72,29 +72,46 @@ def rule_named(text: str) -> Rule:
     raise BadOption(f"combine={text!r}: use {', '.join(names)}.{near(text, names)}")
 
 
+def row_of(rule: Any) -> Rule | None:
+    """The row of a rule that is given by its name or as its function; `None` for a function of the user's, or no rule."""
+    if isinstance(rule, str):
+        return rule_named(rule)
+    return next((row for row in RULES if row.function is rule), None)
+
+
 def combined(fm: FeatureMap, rule: Any, target: Any = None) -> FeatureMap:
     """`fm` combined by a rule: a name of `RULES`, a function, or `None` for not at all.
 
-    `target` is for rules that ask the model themselves; those by gradients have that of the capture.
+    `target` is for rules that ask the model themselves; those by gradients have that of the capture. A rule of the table
+    that knows no class says so where a target is given.
     """
     if rule is None:
         return fm
-    if callable(rule):
-        return rule(fm)
-    if not isinstance(rule, str):
+    row = row_of(rule)
+    if row is None:
+        if callable(rule):
+            return rule(fm)
         raise BadOption(f"combine={rule!r}: use the name of a combination, or a function of a feature map")
-    row, given = rule_named(rule), rule.partition(":")[2]
     if row.model:
         return row.function(fm, target)
+    made = row.function(fm, *_argument(row, rule))
+    if target is None or row.target:
+        return made
+    return replace(made, notes=(*made.notes, f"the same for every class: {row.name} uses no target"))
+
+
+def _argument(row: Rule, rule: Any) -> tuple[Any, ...]:
+    """What stands behind the colon, read; empty where nothing does."""
+    given = rule.partition(":")[2] if isinstance(rule, str) else ""
     if row.argument is None or not given:
-        return row.function(fm)
+        return ()
     try:
-        argument = row.argument(given)
-    except ValueError as error:
-        raise BadOption(f"combine={rule!r}: {row.name} takes {row.takes}; {error}") from error
-    return row.function(fm, argument)
+        return (row.argument(given),)
+    except ValueError:
+        raise BadOption(f"combine={rule!r}: {row} takes whole numbers") from None
 
 
 def target_of_capture(rule: Any, target: Any) -> Any:
-    """The target that the capture itself must have: none for rules that ask the model themselves."""
-    return None if isinstance(rule, str) and rule_named(rule).model else target
+    """The target that the capture itself must have: none for rules that ask the model themselves, or that know no class."""
+    row = row_of(rule)
+    return target if row is None or row.target else None

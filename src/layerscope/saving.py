@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,19 @@ from .images import collect, is_image, stream
 from .maps import Maps
 from .picture import Picture
 from .rules import combined, rule_named, target_of_capture
+from .ruling import shared_scale
 from .scope import Scope
 
 TOGETHER = 16
+FILES = (".png", ".svg", ".pdf", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 
 
 class Job:
     """Layers of a model for images, as files. `skipped` fills up with (id, reason) while it runs.
 
-    `output` is a `.png` for one picture, or a folder; `None` writes into the current folder. `values` is an `.npz` for
-    one layer; with several layers each gets its own, `OUT-<layer>.npz`. `channels` is a list of numbers, or a condition by
+    `output` is a file (`.png`, `.svg`, `.pdf`, `.jpg` …) for one picture, or a folder; `None` writes into the current folder.
+    `values` is an `.npz` for one layer; with several layers each gets its own, `OUT-<layer>.npz`, and so does each image
+    where they aren't captured together, `OUT-<image>.npz`. `channels` is a list of numbers, or a condition by
     which each sheet chooses its tiles. `tiles` are options that only a sheet has. `screen` is shown each picture; then only
     an `output` that is given is written.
     """
@@ -70,15 +74,17 @@ class Job:
         self.tiles = {**(tiles or {}), **({"channels": channels} if condition else {})}
         self.theme, self.dpi, self.screen = theme, dpi, screen
         self.skipped: list[tuple[str, str]] = []
-        self._names: dict[str, str] = {}
+        self._images: dict[str, str] = {}
+        self._layers: dict[str, str] = {}
         # What needs all images at once: one range, one PCA basis, one file of values.
         self.together = (
             scale == "images" or values is not None or (combine is not None and rule_named(combine).together)
         )
+        asks_model = combine is not None and rule_named(combine).model
         # No target given: each image is looked at for the model's own first class in it, so one by one.
         self.own_class = target is None and needs_target(combine)
         # Maps of a stream don't know their model.
-        self.one_by_one = self.own_class or (combine is not None and rule_named(combine).model)
+        self.one_by_one = self.own_class or (asks_model and (target is None or not self.together))
 
     def count(self) -> int:
         """How many images there are."""
@@ -86,22 +92,46 @@ class Job:
 
     def run(self, step: Callable[[str], None]) -> Iterator[Path]:
         """Write everything, yielding each path as it is written; `step` hears the id of each image done."""
-        single = self.output is not None and self.output.suffix.lower() == ".png"
-        if single and self.count() > 1:
+        single, several = self._is_file(), self.count() > 1
+        if single and several:
             raise BadOption(f"-o {self.output}: several images make several pictures, so give a folder")
+        waiting: list[dict[str, FeatureMap]] = []
         for maps in self._maps():
             self.skipped += maps.skipped
             if single and len(maps) > 1:
                 raise BadOption(f"-o {self.output}: {len(maps)} layers make several pictures, so give a folder")
             if self.values is not None:
-                yield from self._write_values(maps)
+                yield from self._write_values(maps, several and self.one_by_one)
             made = {path: combined(fm, self.combine, self.target) for path, fm in maps.items()}
-            for at in range(max((len(fm.ids) for fm in made.values()), default=0)):
-                for path, fm in made.items():
-                    # A layer whose rows are not images may have fewer of them.
-                    if at < len(fm.ids):
-                        yield from self._write(path, fm, at)
-                step(next(iter(made.values())).ids[at])
+            if self.one_by_one and self.drawing["scale"] == "images":
+                waiting.append(made)
+            else:
+                yield from self._write_all(made, step)
+        shared = self._shared(waiting)
+        for made in waiting:
+            yield from self._write_all(made, step, shared)
+
+    def _shared(self, waiting: Sequence[Mapping[str, FeatureMap]]) -> dict[str, dict[str, Any]]:
+        """For each layer the drawing with one range over images that were captured one by one."""
+        clip, colors = self.drawing["clip"], self.drawing["colors"]
+        found = {}
+        for path in waiting[0] if waiting else ():
+            scale = replace(shared_scale(*(made[path] for made in waiting), clip=clip, colors=colors), per="images")
+            found[path] = {"scale": scale, "clip": None, "colors": None}
+        return found
+
+    def _write_all(
+        self,
+        made: Mapping[str, FeatureMap],
+        step: Callable[[str], None],
+        drawing: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> Iterator[Path]:
+        for at in range(max((len(fm.ids) for fm in made.values()), default=0)):
+            for path, fm in made.items():
+                # A layer whose rows are not images may have fewer of them.
+                if at < len(fm.ids):
+                    yield from self._write(path, fm, at, (drawing or {}).get(path, {}))
+            step(next(iter(made.values())).ids[at])
 
     def _maps(self) -> Iterator[Maps]:
         options = {"channels": self.channels, "target": target_of_capture(self.combine, self.target)}
@@ -116,11 +146,12 @@ class Job:
         else:
             yield from self.scope.stream(self.images, self.layers, batch=TOGETHER, **options)
 
-    def _write(self, path: str, fm: FeatureMap, at: int) -> Iterator[Path]:
-        picture = draw(fm, image=at, **self.drawing, **self.tiles)
+    def _write(self, path: str, fm: FeatureMap, at: int, drawing: Mapping[str, Any]) -> Iterator[Path]:
+        options = {**self.drawing, **self.tiles, **drawing}
+        picture = draw(fm, image=at, **options)
         for page in range(picture.pages):
             if page:
-                picture = draw(fm, image=at, page=page, **self.drawing, **self.tiles)
+                picture = draw(fm, image=at, page=page, **options)
             yield from self._out(picture, path, fm.ids[at], page)
         prefix = fm.prefix()
         if prefix is not None:
@@ -136,36 +167,44 @@ class Job:
         target = self._place(path, id, page, picture.pages)
         yield picture.save(target.with_name(f"{target.stem}{more}{target.suffix}"), self.dpi)
 
+    def _is_file(self) -> bool:
+        """Whether `output` is the one picture, not a folder."""
+        return self.output is not None and self.output.suffix.lower() in FILES and not self.output.is_dir()
+
     def _place(self, path: str, id: str, page: int, pages: int) -> Path:
         output = self.output
         suffix = f"-p{page + 1}" if pages > 1 else ""
-        if output is not None and output.suffix.lower() == ".png":
+        if output is not None and self._is_file():
             output.parent.mkdir(parents=True, exist_ok=True)
-            return output.with_name(f"{output.stem}{suffix}.png")
+            return output.with_name(f"{output.stem}{suffix}{output.suffix}")
         folder = output or Path()
         folder.mkdir(parents=True, exist_ok=True)
         rule = f"-{safe(self.combine.partition(':')[0])}" if self.combine else ""
         rule += "-overlay" if self.drawing["overlay"] else ""
-        return folder / f"{self._name(id)}-{self._name(path or 'output')}{rule}{suffix}.png"
+        return folder / f"{self._image(id)}-{self._layer(path)}{rule}{suffix}.png"
 
-    def _name(self, given: str) -> str:
-        """A part of a file name for an image or a layer; numbered where another one has that name already."""
-        short = safe(str(Path(given).with_suffix("")) if is_image(given) else given)
-        name, number = short, 2
-        while self._names.setdefault(name, given) != given:
-            name, number = f"{short}-{number}", number + 1
-        return name
+    def _image(self, id: str) -> str:
+        return _named(self._images, str(Path(id).with_suffix("")) if is_image(id) else id, id)
 
-    def _write_values(self, maps: Maps) -> Iterator[Path]:
+    def _layer(self, path: str) -> str:
+        return _named(self._layers, path or "output", path)
+
+    def _write_values(self, maps: Maps, each_image: bool) -> Iterator[Path]:
         assert self.values is not None
         self.values.parent.mkdir(parents=True, exist_ok=True)
         for path, fm in maps.items():
-            name = (
-                self.values
-                if len(maps) == 1
-                else self.values.with_name(f"{self.values.stem}-{self._name(path or 'output')}.npz")
-            )
-            yield fm.save(name)
+            parts = [self._image(fm.ids[0])] if each_image else []
+            parts += [self._layer(path)] if len(maps) > 1 else []
+            yield fm.save(self.values.with_name("-".join((self.values.stem, *parts)) + ".npz"))
+
+
+def _named(taken: dict[str, str], text: str, given: str) -> str:
+    """A part of a file name; numbered where another image (or another layer) has that name already."""
+    short = safe(text)
+    name, number = short, 2
+    while taken.setdefault(name, given) != given:
+        name, number = f"{short}-{number}", number + 1
+    return name
 
 
 def safe(text: str) -> str:

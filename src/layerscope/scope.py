@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import random
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +28,7 @@ from .evidence import doubt, in_parts
 from .feeding import Fed, described
 from .layer import Layer, some
 from .layertable import LayerTable
-from .maps import Maps, Run, announce, joined
+from .maps import Maps, Run, announce, joined, of_rows
 from .memory import short_of_memory
 from .photo import as_array
 from .preprocess import InputPlan
@@ -120,7 +121,7 @@ class Scope:
         Scores that aren't probabilities yet (not all from 0 to 1 with the sum 1) go through a softmax.
         """
         (output,) = self.capture(images, "output").values()
-        if output.values.ndim != 2:
+        if output.values.ndim != 2 or of_rows(output):
             raise BadOption(f"the model's output has the shape {output.shape}, which is not a list of class scores")
         scores = output.values.astype(np.float64)
         if not ((scores >= 0).all() and np.allclose(scores.sum(1), 1, atol=1e-3)):
@@ -296,18 +297,26 @@ class Scope:
     def _target(self, target: Any) -> Target | None:
         if target is not None and not self.backend.gradients:
             raise GradientsUnavailable(
-                f"the {self.backend.name} backend gives no gradients: capture without target=, or open the model that"
-                " the file was made from, in the framework that trained it"
+                f"the {self.backend.name} backend gives no gradients: capture without target= (the combinations cam, score-cam,"
+                " ablation-cam and eigen-cam need none), or open the model that the file was made from, in the framework"
+                " that trained it"
             )
         return self.aim(target)
 
     def aim(self, target: Any) -> Target | None:
-        """A label as its class index; a class index or a function as it is. Raises `BadOption` with near labels."""
+        """A label or a whole number as a class index; a function as it is. Raises `BadOption` with near labels."""
         if isinstance(target, str):
             if self.labels is None or target not in self.labels:
                 raise BadOption(f"no class {target!r}.{near(target, self.labels or ())} Use a class index")
             return self.labels.index(target)
-        return target
+        if target is None or callable(target):
+            return target
+        try:
+            if isinstance(target, bool):
+                raise TypeError
+            return operator.index(target)
+        except TypeError:
+            raise BadOption(f"target={target!r}: give a class index, a label, or a function of the output") from None
 
     def said(self, aim: Target | None) -> str:
         """The target in words, as it stands on pictures."""

@@ -5,18 +5,19 @@ They need the model, so the map must come from `Scope.capture`. Each channel is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from .averaging import averaging, needed_origin
-from .cam import made
+from .averaging import NEARLY_MEAN, averaging, needed_origin
+from .cam import made, said_in
 from .errors import BadLayout, BadOption
 from .featuremap import FeatureMap, Origin
 from .reducing import weighted_sum
 
-TOGETHER = 16
+TOGETHER, NEAR = 16, 0.1
 
 
 @averaging
@@ -25,8 +26,9 @@ def score_cam(fm: FeatureMap, target: Any = None, *, positive: bool = False, bat
 
     The mask of a channel is its map, stretched to 0…1 and enlarged to the input by linear interpolation; the input times
     the mask is what the model sees. The weights are the softmax over the channels of the scores, so all are above 0 and the
-    map's sign is the channels' own. A channel with one value everywhere is a mask of zeros. Wang et al. 2020, "Score-CAM:
-    Score-Weighted Visual Explanations for Convolutional Neural Networks", algorithm 1.
+    map's sign is the channels' own. A channel with one value everywhere is a mask of zeros. Scores that hardly differ, as
+    probabilities do, make nearly equal weights; the notes say where that leaves nearly the plain mean. Wang et al. 2020,
+    "Score-CAM: Score-Weighted Visual Explanations for Convolutional Neural Networks", algorithm 1.
 
     `target` is a class index, a label or a function of the output; by default that of the capture, or else each image's own
     first class. `batch` images run at a time. Float32 `[image, *spatial, 1]`. Raises `BadOption` for a map without its
@@ -34,7 +36,7 @@ def score_cam(fm: FeatureMap, target: Any = None, *, positive: bool = False, bat
     """
     origin = needed_origin(fm, "score_cam")
     _pictures(fm, origin, "score_cam")
-    found, said = [], []
+    found, said, spans = [], [], []
     for at, values in enumerate(fm.values):
         one = origin.image(at)
         aim, words = one.aimed(target)
@@ -42,7 +44,9 @@ def score_cam(fm: FeatureMap, target: Any = None, *, positive: bool = False, bat
         scores = np.concatenate([one.scores(part, aim) for part in _masked(values, one, _step(batch))])
         shifted = np.exp(scores - scores.max())
         found.append(weighted_sum(values[None], shifted / shifted.sum())[0])
-    return made(fm, np.stack(found), "Score-CAM", positive, words_of(said))
+        spans.append(float(np.ptp(scores)))
+    result = made(fm, np.stack(found), "Score-CAM", positive, words_of(said))
+    return replace(result, notes=(*result.notes, *_nearly_mean(fm, found, spans)))
 
 
 @averaging
@@ -66,6 +70,21 @@ def ablation_cam(fm: FeatureMap, target: Any = None, *, positive: bool = False, 
         weights = (whole - without) / abs(whole) if whole else whole - without
         found.append(weighted_sum(values[None], weights)[0])
     return made(fm, np.stack(found), "Ablation-CAM", positive, words_of(said))
+
+
+def _nearly_mean(fm: FeatureMap, found: Sequence[np.ndarray], spans: Sequence[float]) -> list[str]:
+    """The note on images whose map is the plain mean to a tenth: there the target had next to no say."""
+    if fm.shape[-1] == 1:
+        return []
+    near = []
+    for at, (values, each) in enumerate(zip(fm.values, found, strict=True)):
+        mean = values.mean(-1, dtype=np.float64).ravel()
+        if mean.any() and np.linalg.norm(each.ravel() - mean) < NEAR * np.linalg.norm(mean):
+            near.append(at)
+    if not near:
+        return []
+    most = max(spans[at] for at in near)
+    return [f"{NEARLY_MEAN} of the channels{said_in(fm, near)}: their scores differ by {most:.2g} at most"]
 
 
 def _without(one: Origin, channels: tuple[int, ...], fm: FeatureMap, aim: Any) -> np.ndarray:
@@ -119,10 +138,10 @@ def _groups(channels: Any, step: int) -> Iterator[tuple[int, ...]]:
 
 
 def _pictures(fm: FeatureMap, origin: Origin, name: str) -> None:
-    if len(fm.spatial) != 2 or not {"h", "w"} <= set(origin.axes):
+    if len(fm.spatial) != 2 or fm.layer.attention or not {"h", "w"} <= set(origin.axes):
         raise BadLayout(
-            f"{name} lays each channel over the image as a mask, and {fm.layer.path!r} has the shape {fm.shape} for an input"
-            f" with the axes {origin.axes}: use a layer with height and width"
+            f"{name} lays each channel over the image as a mask, and {fm.layer.path or 'output'!r} ({fm.layer.kind}) has the"
+            f" shape {fm.shape} for an input with the axes {origin.axes}: use a layer with height and width"
         )
 
 

@@ -201,6 +201,39 @@ def test_the_class_activation_map_is_the_sum_with_those_weights():
         ls.class_cam(fm, lambda output: output[0, 282])
 
 
+def test_a_class_activation_map_of_some_channels_is_their_part(batch):
+    scope = opened(Small(nn.AdaptiveAvgPool2d(1)))
+    whole = scope.capture(batch, "features.3")["features.3"]
+    weights = scope.head(batch).weights
+    for fm in (
+        scope.capture(batch, "features.3", channels=[4, 1])["features.3"],
+        whole.select([4, 1]),
+        whole.select([5, 4, 3, 2, 1, 0]),
+    ):
+        expected = np.stack([fm.values[..., at] * weights[2, channel] for at, channel in enumerate(fm.channels)]).sum(0)
+        found = ls.class_cam(fm, 2)
+        np.testing.assert_allclose(found.values[..., 0], expected, rtol=1e-5, atol=1e-6)
+        assert ("of 2 of the 6 channels alone" in found.notes) == (len(fm.channels) == 2)
+
+
+def test_the_first_class_of_another_output_is_no_row_of_the_classifier(batch):
+    class TwoHeads(Small):
+        def __init__(self, count):
+            super().__init__(mean_pool)
+            torch.manual_seed(4)
+            self.other = nn.Linear(6, count)
+
+        def forward(self, x):
+            scores = self.head(self.pool(self.features(x)).flatten(1))
+            return scores, self.other(self.pool(self.features(x)).flatten(1))
+
+    for count in (7, 4):
+        fm = opened(TwoHeads(count)).capture(batch, "features.3:1")["features.3:1"]
+        with pytest.raises(ls.BadOption, match=f"'other', gives.*give target=, 0 to {count - 1} for a row of 'other'"):
+            ls.class_cam(fm)
+        assert ls.class_cam(fm, 1).rule == "Class activation map for class 1"
+
+
 def test_a_class_activation_map_needs_its_model_and_the_layer_before_the_average():
     scope = ls.open("demo")
     with pytest.raises(ls.BadOption, match=r"Scope\.capture"):

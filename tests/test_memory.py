@@ -51,6 +51,20 @@ def test_the_error_names_the_ways_out_and_they_work(monkeypatch):
     assert scope().capture(images(32), "conv1")["conv1"].shape[0] == 32
 
 
+def test_what_a_capture_keeps_to_run_the_model_again_is_counted(monkeypatch):
+    monkeypatch.setattr(memory, "available", lambda: 0)
+    opened = ls.open(tiny_model(), backend=TinyBackend(), preprocess="unit", size=(8, 8))
+    photos = [np.zeros((20, 30, 3), np.uint8)] * 5
+    beside, fed = 20 * 30 * 3, 3 * 8 * 8 * 4
+    with pytest.raises(ls.CaptureTooLarge) as kept:
+        opened.capture(photos, "conv1")
+    assert f"5 images of {memory.amount(ONE + beside + fed)}" in str(kept.value)
+    # A stream lets go of it.
+    with pytest.raises(ls.CaptureTooLarge) as passed:
+        next(opened.stream(photos, "conv1"))
+    assert f"5 images of {memory.amount(ONE + beside)}" in str(passed.value)
+
+
 def test_where_the_system_does_not_say_nothing_is_refused(monkeypatch):
     monkeypatch.setattr(memory, "available", lambda: None)
     assert scope().capture(images(64), "conv1")

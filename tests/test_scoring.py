@@ -77,6 +77,45 @@ def test_score_cam_by_hand(torch, model, images, fm):
     np.testing.assert_allclose(ls.score_cam(fm).values[1, ..., 0], expected.numpy(), rtol=1e-4, atol=1e-6)
 
 
+def test_scores_that_hardly_differ_are_said_to_give_the_mean(torch, model, images, fm):
+    from torch import nn
+
+    assert "plain mean" not in " ".join(ls.score_cam(fm).notes)
+    soft = nn.Sequential(*model, nn.Softmax(-1))
+    flat = ls.open(soft, preprocess=None).capture(images, "4", target=CLASS)["4"]
+    found = ls.score_cam(flat, lambda output: output[:, CLASS] * 0.02)
+    mean = flat.values.mean(-1, keepdims=True)
+    np.testing.assert_allclose(found.values, mean, rtol=0.05, atol=0.05 * mean.max())
+    (said,) = [each for each in found.notes if "plain mean" in each]
+    assert said.startswith("nearly the plain mean of the channels in image 0, image 1: their scores differ by 0.0")
+    assert "plain mean" not in " ".join(ls.score_cam(flat.select([2]), CLASS).notes)
+
+
+def test_attention_weights_are_no_mask(torch):
+    pytest.importorskip("torchvision_ops", reason="torchvision, which timm imports, is imported with its help")
+    timm = pytest.importorskip("timm", reason="a vision transformer")
+    model = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=1, embed_dim=12, num_heads=2, num_classes=5)
+    maps = ls.open(model.eval(), preprocess=None).capture(torch.randn(1, 3, 32, 32), "kind:AttentionMap")
+    with pytest.raises(ls.BadLayout, match=r"AttentionMap.*use a layer with height and width"):
+        ls.score_cam(next(iter(maps.values())), 1)
+
+
+def test_a_bfloat16_batch_is_run_again_as_it_was(torch):
+    from torch import nn
+
+    torch.manual_seed(1)
+    layers = nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)
+    model = nn.Sequential(*layers).eval().to(torch.bfloat16)
+    batch = torch.randn(2, 3, 16, 16).to(torch.bfloat16)
+    fm = ls.open(model, preprocess=None).capture(batch, "1")["1"]
+    with torch.no_grad():
+        expected = [int(each) for each in model(batch).argmax(-1)]
+    assert [fm.origin.image(at).aimed(None)[0] for at in range(2)] == expected
+    np.testing.assert_array_equal(fm.origin.inputs, batch.float().numpy())
+    np.testing.assert_array_equal(fm.origin.captured(fm.origin.inputs).values, fm.values)
+    assert np.isfinite(ls.score_cam(fm).values).all()
+
+
 def test_ablation_cam_as_pytorch_grad_cam(model, images, fm):
     pytest.importorskip("torchvision_ops", reason="torchvision, which the peer imports, is imported with its help")
     peer = pytest.importorskip("pytorch_grad_cam", reason="pytorch-grad-cam is the peer")

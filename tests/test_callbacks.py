@@ -293,6 +293,23 @@ def test_a_rule_by_gradients_finds_its_own_class(tmp_path):
         assert "Grad-CAM" in image.text["Title"]
 
 
+@pytest.mark.parametrize("rule", ["grad-cam", "score-cam", "cam", ls.grad_cam])
+def test_each_image_has_its_own_first_class(rule, tmp_path):
+    torch, model = torch_model()
+    images = torch.tensor(IMAGES[:4]).permute(0, 3, 1, 2)
+    with torch.no_grad():
+        # Between the scores, so that the images differ in their first class.
+        scores = model.eval()(images)
+        model[3][3].bias[0] -= (scores[:, 0] - scores[:, 1]).median()
+        classes = model(images).argmax(1).tolist()
+    assert set(classes) == {0, 1}
+    recorder = ls.callbacks.Recorder(model, images, "2", tmp_path, combine=rule, preprocess=None)
+    titles = {id: picture.title for (_, id), picture in recorder.pictures().items()}
+    assert len(titles) == len(recorder.step(1)) == 4
+    for at, each in enumerate(classes):
+        assert f"for class {each} " in titles[f"image {at}"], titles
+
+
 def test_what_is_wrong_in_itself_is_said_at_once(tmp_path):
     for options, match in (
         ({}, "give folder=, writer= or both"),

@@ -13,18 +13,18 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from .drawing import draw as usual
-from .drawing import first_class, needs_target
 from .errors import BackendMissing, BadOption, DrawingFailed, caller_level
 from .featuremap import FeatureMap
 from .opening import open as open_scope
 from .picture import Picture
-from .rules import combined, rule_named, target_of_capture
+from .rerun import first_classes
+from .rules import combined, row_of, rule_named, target_of_capture
 from .saving import safe
 from .scope import Scope
 from .tensorboard import to_tensorboard
@@ -35,8 +35,9 @@ class Recorder:
 
     `model`: a model or a `Scope`. `images` and `layers` as for `Scope.capture`. `folder` gets a file for each layer and image,
     `epoch-0003-conv1.png`; `writer` (a `SummaryWriter` or a folder) the same as image summaries. `every`: draw each so many
-    steps. `combine`: a combination by name or a function, `target` its class, as for `show`. `draw`: a function from
-    `FeatureMap` (of one image) to `Picture`, such as `ls.sheet`, in place of the usual one. Other options are `open`'s.
+    steps. `combine`: a combination by name or a function, `target` its class, as for `show`; by default each image has the
+    first class that the model finds in it then. `draw`: a function from `FeatureMap` (of one image) to `Picture`, such as
+    `ls.sheet`, in place of the usual one. Other options are `open`'s.
 
     A layer that doesn't exist raises `LayerNotFound` here, at once. A drawing that fails later gives a `DrawingFailed` warning.
 
@@ -92,18 +93,34 @@ class Recorder:
 
     def pictures(self) -> dict[tuple[str, ...], Picture]:
         """The pictures of now: (layer,) -> picture, or (layer, image) where there are several images."""
-        target = self.target
-        if target is None and needs_target(self.combine):
-            target = first_class(self.scope, self.images)
         found: dict[tuple[str, ...], Picture] = {}
-        asked = target_of_capture(self.combine, target)
-        for path, fm in self.scope.capture(self.images, self.layers, target=asked).items():
-            whole = combined(fm, self.combine, target)
-            for at, id in enumerate(whole.ids):
-                one = whole.image(at) if len(whole.ids) > 1 else whole
-                key = (path or "output", id) if len(whole.ids) > 1 else (path or "output",)
-                found[key] = usual(one) if self.draw is None else self.draw(one)
+        for target, mine in self._targets():
+            asked = target_of_capture(self.combine, target)
+            for path, fm in self.scope.capture(self.images, self.layers, target=asked).items():
+                for one in self._combined(fm, target, mine):
+                    key = (path or "output", *one.ids) if len(fm.ids) > 1 else (path or "output",)
+                    found[key] = usual(one) if self.draw is None else self.draw(one)
         return found
+
+    def _targets(self) -> list[tuple[Any, list[int] | None]]:
+        """Each target with the numbers of the images it is for, `None` for all: where none is given, each one's first class."""
+        row = row_of(self.combine)
+        if self.target is not None or row is None or not (row.target or row.model):
+            return [(self.target, None)]
+        (output,) = self.scope.capture(self.images, "output").values()
+        classes = first_classes(output)
+        return [(aim, [at for at, each in enumerate(classes) if each == aim]) for aim in dict.fromkeys(classes)]
+
+    def _combined(self, fm: FeatureMap, target: Any, mine: list[int] | None) -> Iterator[FeatureMap]:
+        """The combination, an image at a time."""
+        if mine is None:
+            whole = combined(fm, self.combine, target)
+            yield from (whole.image(at) for at in range(len(whole.ids)))
+            return
+        for at in mine:
+            # A layer whose rows are not images may have fewer of them.
+            if at < len(fm.ids):
+                yield combined(fm.image(at), self.combine, target)
 
     def _save(self, pictures: Mapping[tuple[str, ...], Picture], number: int) -> tuple[Path, ...]:
         assert self.folder is not None

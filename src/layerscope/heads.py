@@ -31,8 +31,8 @@ def head_weights(scope: Scope, target: Any, layer: Any = "last", *, images: Any 
 
     With them `weighted` is a class activation map (Zhou et al. 2016, equation 2): its mean over the places, plus the bias
     (`scope.head().bias`), is the class's score. That holds where nothing but an average over all places lies between
-    `layer` and the last dense layer, so it is tried: the model runs once (on `images`, by default an embedded photo; a
-    model with `preprocess=None` needs a batch of yours), and both sides are compared. `target` is a class index or a label.
+    `layer` and the last dense layer, so it is tried: the model is run (on `images`, by default an embedded photo; a model
+    with `preprocess=None` needs a batch of yours), and both sides are compared. `target` is a class index or a label.
 
     Raises `BadWeights` where the last layer isn't dense, where its width doesn't fit the layer, or where something else
     lies between them: gradients (`grad_cam`) need none of that. Raises `BadOption` for classes that don't exist.

@@ -297,8 +297,8 @@ class Scope:
     def _target(self, target: Any) -> Target | None:
         if target is not None and not self.backend.gradients:
             raise GradientsUnavailable(
-                f"the {self.backend.name} backend gives no gradients: capture without target= (the combinations cam, score-cam,"
-                " ablation-cam and eigen-cam need none), or open the model that the file was made from, in the framework"
+                f"the {self.backend.name} backend gives no gradients: capture without target= (the combinations cam, score-cam"
+                " and eigen-cam need none), or open the model that the file was made from, in the framework"
                 " that trained it"
             )
         return self.aim(target)

@@ -193,6 +193,15 @@ def test_a_map_without_gradients_is_refused_with_the_way_out(captured):
             ls.grad_cam(given)
 
 
+@pytest.mark.parametrize("method", [ls.grad_cam, ls.hires_cam, ls.layer_cam])
+def test_nan_is_not_said_to_be_no_evidence(method):
+    gradient = np.ones((1, 2, 2, 3))
+    gradient[:] = np.nan
+    found = method(pair(np.ones((1, 2, 2, 3)), gradient))
+    assert np.isnan(found.values).all()
+    assert "evidence" not in " ".join(found.notes)
+
+
 def test_a_combination_is_not_said_to_lack_a_target(captured):
     with pytest.raises(ls.GradientsUnavailable, match=r"a combination already \(mean of 12 channels\)"):
         ls.grad_cam(ls.mean(captured["5"]))

@@ -216,6 +216,18 @@ def test_a_class_activation_map_of_some_channels_is_their_part(batch):
         assert ("of 2 of the 6 channels alone" in found.notes) == (len(fm.channels) == 2)
 
 
+def test_nan_is_named_as_the_reason(batch):
+    scope = opened(Small(nn.AdaptiveAvgPool2d(1)))
+    broken = batch.clone()
+    broken[0, 0, 3, 3] = float("nan")
+    fm = scope.capture(broken, "features.3")["features.3"]
+    with pytest.raises(ls.BadWeights, match="holds NaN or infinite values for this image"):
+        ls.class_cam(fm, 2)
+    for method in (ls.score_cam, ls.ablation_cam):
+        with pytest.raises(ls.BadOption, match="output holds NaN, so no class is its first: give target="):
+            method(fm)
+
+
 def test_the_first_class_of_another_output_is_no_row_of_the_classifier(batch):
     class TwoHeads(Small):
         def __init__(self, count):

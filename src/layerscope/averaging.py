@@ -101,6 +101,6 @@ def _mirrored(inputs: np.ndarray, axes: str) -> np.ndarray:
 def _still_true(whole: FeatureMap, values: np.ndarray) -> tuple[str, ...]:
     """The notes of the plain map, but for those that the mean must earn itself."""
     kept = tuple(each for each in whole.notes if not each.startswith((NO_EVIDENCE, GRADIENT_0, NEARLY_MEAN)))
-    if (values > 0).any(tuple(range(1, values.ndim))).all():
+    if not (values <= 0).all(tuple(range(1, values.ndim))).any():
         return kept
     return (*kept, f"{NO_EVIDENCE}: every value is 0 or below")

@@ -151,7 +151,8 @@ def made(fm: FeatureMap, values: np.ndarray, name: str, positive: bool, target: 
         if fm.gradient is None
         else [at for at, each in enumerate(fm.gradient) if not (each.any() or values[at].any())]
     )
-    silent = [at for at, each in enumerate(values) if not (each > 0).any() and at not in unseen]
+    # NaN is no evidence against anything.
+    silent = [at for at, each in enumerate(values) if (each <= 0).all() and at not in unseen]
     notes = []
     if unseen:
         tokens = fm.prefix()

@@ -128,6 +128,11 @@ def _check(fm: FeatureMap, output: FeatureMap, head: Head) -> None:
     mean = fm.values.reshape(-1, channels).mean(0, dtype=np.float64)
     wanted = _activated(head.weights @ mean + (0 if head.bias is None else head.bias), head.activation)
     found = output.values.reshape(-1).astype(np.float64)
+    if not (np.isfinite(mean).all() and np.isfinite(found).all()):
+        raise BadWeights(
+            f"{path!r} or the output of {name!r} holds NaN or infinite values for this image, so it can't be tried whether"
+            " one is the average of the other: give an image without"
+        )
     if wanted is not None and found.shape == wanted.shape:
         soft = any(each.dtype not in ("float32", "float64") for each in (fm, output))
         reach = (SOFT if soft else EXACT) * max(float(np.abs(found).max()), 1e-6)

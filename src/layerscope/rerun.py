@@ -54,6 +54,8 @@ def first_classes(output: FeatureMap) -> list[int]:
             f"the model's output has the shape {output.shape}, which is no list of class scores for each image: give target="
         )
     scores = output.values.reshape(len(output.ids), -1, output.shape[-1]).sum(1, dtype=np.float64)
+    if np.isnan(scores).any():
+        raise BadOption("the model's output holds NaN, so no class is its first: give target=")
     return [int(each) for each in scores.argmax(-1)]
 
 

@@ -231,6 +231,39 @@ def test_a_smooth_map_is_the_mean_over_noisy_inputs(scope, images, fm):
     np.testing.assert_array_equal(found.values, ls.grad_cam(fm, smooth=3, noise=0.2, seed=5).values)
 
 
+def test_changed_pixels_of_whole_numbers_do_not_wrap_round(torch):
+    from torch import nn
+
+    class Pixels(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.seen = nn.Conv2d(3, 2, 3), []
+
+        def forward(self, x):
+            self.seen.append(x.clone())
+            return self.conv(x.float() / 255).mean((2, 3))
+
+    model = Pixels().eval()
+    pixels = torch.zeros(1, 3, 16, 16, dtype=torch.uint8)
+    pixels[..., 8:] = 255
+    fm = ls.open(model, preprocess=None).capture(pixels, "conv", target=1)["conv"]
+    model.seen.clear()
+    ls.grad_cam(fm, smooth=3)
+    changed = [each for each in model.seen if not torch.equal(each, pixels)]
+    assert len(changed) >= 3
+    for each in changed:
+        assert each.dtype == torch.uint8
+        # Ten standard deviations of the noise are 255.
+        assert each[..., :8].max() < 128 < each[..., 8:].min()
+    model.seen.clear()
+    ls.score_cam(fm, 1)
+    masked = max(model.seen, key=len).numpy()
+    low, high = fm.values[0].min((0, 1)), fm.values[0].max((0, 1))
+    # The corner sees the first unit alone.
+    share = (fm.values[0, 0, -1] - low) / (high - low)
+    np.testing.assert_array_equal(masked[:, 0, 0, -1], np.rint(share * 255))
+
+
 def test_a_flipped_map_is_the_mean_with_the_mirrored_image(scope, images, fm):
     found = ls.eigen_cam(fm, flip=True)
     mirrored = scope.capture(images.flip(3), "4", target=CLASS)["4"]

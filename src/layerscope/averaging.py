@@ -89,7 +89,14 @@ def _changed(inputs: np.ndarray, smooth: int, noise: float, seed: int) -> Iterat
     random = np.random.default_rng(seed)
     deviation = noise * (float(inputs.max()) - float(inputs.min()))
     for _ in range(smooth):
-        yield (inputs + random.normal(0, deviation, inputs.shape)).astype(inputs.dtype)
+        yield as_fed(inputs + random.normal(0, deviation, inputs.shape), inputs.dtype)
+
+
+def as_fed(values: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
+    """Changed inputs in the type that the model takes; whole numbers are rounded and stay in its range, and don't wrap."""
+    if dtype.kind in "iu":
+        values = np.rint(values).clip(np.iinfo(dtype).min, np.iinfo(dtype).max)
+    return values.astype(dtype)
 
 
 def _mirrored(inputs: np.ndarray, axes: str) -> np.ndarray:

@@ -130,8 +130,8 @@ def _check(fm: FeatureMap, output: FeatureMap, head: Head) -> None:
     found = output.values.reshape(-1).astype(np.float64)
     if not (np.isfinite(mean).all() and np.isfinite(found).all()):
         raise BadWeights(
-            f"{path!r} or the output of {name!r} holds NaN or infinite values for this image, so it can't be tried whether"
-            " one is the average of the other: give an image without"
+            f"{path!r} or the output of {name!r} holds NaN or infinite values for this image, so the classifier"
+            " can't be tried on it: give an image without"
         )
     if wanted is not None and found.shape == wanted.shape:
         soft = any(each.dtype not in ("float32", "float64") for each in (fm, output))

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .averaging import NEARLY_MEAN, averaging, needed_origin
+from .averaging import NEARLY_MEAN, as_fed, averaging, needed_origin
 from .cam import made, said_in
 from .errors import BadLayout, BadOption
 from .featuremap import FeatureMap, Origin
@@ -118,7 +118,7 @@ def _masked(values: np.ndarray, one: Origin, step: int) -> Iterator[np.ndarray]:
         if axes.index("h") > axes.index("w"):
             large = large.swapaxes(1, 2)
         shape[axes.index("b")] = len(at)
-        yield (inputs * large.reshape(shape)).astype(inputs.dtype)
+        yield as_fed(inputs * large.reshape(shape), inputs.dtype)
 
 
 def _linear(cells: int, size: int) -> np.ndarray:

@@ -55,6 +55,34 @@ def test_a_target_that_is_not_given_is_the_first_class(scope, photos):
         assert f"class {first.index}, {first.label}" in ls.show(scope, image, "1", combine=name).title
 
 
+@pytest.mark.parametrize("name", ["mean", "grad-cam", "score-cam"])
+def test_a_folder_is_refused_and_of_a_ready_batch_the_first_is_drawn(scope, photos, name):
+    with pytest.raises(ls.BadOption, match=r"show\(\) draws one image, these are 3"):
+        ls.show(scope, photos, "1", combine=name)
+    ready = ls.open(scope.model, preprocess=None)
+    colors = 9 * np.random.default_rng(3).standard_normal((60, 3, 1, 1)).astype(np.float32)
+    many = np.broadcast_to(colors, (60, 3, 16, 16)).copy()
+    (output,) = ready.capture(many, "output").values()
+    first = output.values.argmax(-1)
+    batch = many[[0, int(np.flatnonzero(first != first[0])[0])]]
+    both = ls.show(ready, batch, "1", combine=name)
+    if name != "mean":
+        assert f"for class {first[0]} " in both.title
+    alone = ls.show(ready, batch[:1], "1", combine=name)
+    assert both.title == alone.title
+    assert np.array_equal(both.codes(both.cells[0]), alone.codes(alone.cells[0]))
+
+
+def test_the_command_line_names_every_rule(capsys):
+    from layerscope.cli import main
+
+    with pytest.raises(SystemExit):
+        main(["show", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    for rule in RULES:
+        assert f" {rule}" in shown or f" {rule.name}" in shown, rule
+
+
 def test_names_are_found_with_near_ones():
     with pytest.raises(ls.BadOption, match=r"combine='grad_cam'.*'grad-cam'"):
         rule_named("grad_cam")

@@ -117,7 +117,7 @@ def _add_show(commands: Any) -> None:
     show.add_argument(
         "--target",
         metavar="CLASS",
-        help="class index or label for combinations by gradients (default: the first class)",
+        help="class index or label for cam, score-cam, ablation-cam and those by gradients (default: each image's first)",
     )
     show.add_argument("--overlay", action="store_true", help="lay the combined map on the photo (default rule: mean)")
     show.add_argument("--channels", type=_channels, metavar="0:16,40", help=CHANNELS)

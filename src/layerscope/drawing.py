@@ -45,11 +45,11 @@ def show(
     """One layer of a model for one image as a picture: a numbered tile for each channel, or the channels combined.
 
     `combine`: the name of a combination, as on the command line (`"mean"`, `"pca"`, `"weights:w.npy"`, `"grad-cam"` …), or
-    any combination as a function. `target` is a class index, a label or a function of the output, for combinations by
-    gradients; where they need one and none is given, it is the model's own first class. `overlay=True` lays the result
+    any combination as a function. `target` is a class index, a label or a function of the output, for combinations for
+    a class; where they need one and none is given, it is the model's own first class. `overlay=True` lays the result
     over the photo. `channels`: true numbers, a slice, or a condition as in `find_channels`; these are what is drawn or
     combined. The other options are those of `sheet` and `open`. A notebook displays the `Picture`;
-    `Picture.save("out.png")` writes it.
+    `Picture.save("out.png")` writes it. Of a ready batch (`preprocess=None`) the first image is drawn.
     """
     scope = model if isinstance(model, Scope) else open_scope(model, **opening)
     if target is None and needs_target(combine):
@@ -62,8 +62,9 @@ def show(
             f"{layer!r} names {len(maps)} feature maps ({', '.join(maps)}): show() draws one, capture() gives all"
         )
     (fm,) = maps.values()
-    if len(fm.ids) != 1 and fm.photos is not None:
-        raise BadOption(f"show() draws one image, these are {len(fm.ids)}: capture() takes them all")
+    _one(fm)
+    if asks_model(combine):
+        fm = fm.image(0)
     if condition:
         said = (f"channels where {condition}",) if isinstance(condition, str) else ()
         fm = replace(fm.select(find_channels(fm, condition)), notes=(*fm.notes, *said))
@@ -81,13 +82,22 @@ def needs_target(combine: Any) -> bool:
     return row is not None and row.target
 
 
+def asks_model(combine: Any) -> bool:
+    """Whether a combination runs the model itself, once and more for each image."""
+    row = row_of(combine)
+    return row is not None and row.model
+
+
 def first_class(scope: Scope, image: Any) -> int:
-    """The class that the model itself finds likeliest in the one image. Raises `BadOption` for several with different ones."""
+    """The class that the model itself finds likeliest in the one image, or in the first of a ready batch."""
     (output,) = scope.capture(image, "output").values()
-    found = set(first_classes(output))
-    if len(found) != 1:
-        raise BadOption(f"the images have different first classes ({sorted(found)}): give target=")
-    return found.pop()
+    _one(output)
+    return first_classes(output)[0]
+
+
+def _one(fm: FeatureMap) -> None:
+    if len(fm.ids) != 1 and fm.photos is not None:
+        raise BadOption(f"show() draws one image, these are {len(fm.ids)}: capture() takes them all")
 
 
 def draw(

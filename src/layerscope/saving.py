@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .drawing import draw, first_class, needs_target
+from .drawing import asks_model, draw, first_class, needs_target
 from .errors import BadOption
 from .featuremap import FeatureMap
 from .images import collect, is_image, stream
@@ -80,11 +80,10 @@ class Job:
         self.together = (
             scale == "images" or values is not None or (combine is not None and rule_named(combine).together)
         )
-        asks_model = combine is not None and rule_named(combine).model
         # No target given: each image is looked at for the model's own first class in it, so one by one.
         self.own_class = target is None and needs_target(combine)
         # Maps of a stream don't know their model.
-        self.one_by_one = self.own_class or (asks_model and (target is None or not self.together))
+        self.one_by_one = self.own_class or (asks_model(combine) and (target is None or not self.together))
 
     def count(self) -> int:
         """How many images there are."""

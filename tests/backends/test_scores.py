@@ -1,6 +1,7 @@
 """Scores with other values in the place of what a layer returns, on every backend that has them, against the model by hand."""
 
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -110,7 +111,16 @@ def in_onnx():
     return ls.open(model, preprocess=None), lambda images: images
 
 
-MAKERS = {"torch": in_torch, "keras": in_keras, "jax": in_jax, "onnx": in_onnx}
+def in_tflite():
+    tensorflow = pytest.importorskip("tensorflow", reason="makes the file")
+    pytest.importorskip("ai_edge_litert", reason="this backend's framework")
+    scope, own = in_keras()
+    if sys.modules["keras"].backend.backend() != "tensorflow":
+        pytest.skip("the converter takes Keras models on TensorFlow")
+    return ls.open(tensorflow.lite.TFLiteConverter.from_keras_model(scope.model).convert(), preprocess=None), own
+
+
+MAKERS = {"torch": in_torch, "keras": in_keras, "jax": in_jax, "onnx": in_onnx, "tflite": in_tflite}
 
 
 # In the process that runs Keras's tests on another of its frameworks, only those are of interest.
@@ -155,7 +165,7 @@ def test_a_channel_of_each_image_is_taken_away(made, images):
         changed[np.arange(3), [4, 0, 2]] = 0
         return np.moveaxis(changed, 1, axis)
 
-    found = scope.backend.scores(scope.model, own(images), 3, {"relu": change})
+    found = scope.backend.scores(scope.model, own(images), 3, {fm.layer.path: change})
     np.testing.assert_allclose(found, expected(images, [4, 0, 2])[:, 3], rtol=1e-4)
     np.testing.assert_allclose(np.moveaxis(seen[0], axis, -1), fm.values, rtol=1e-6)
     # Nothing of it is left.
@@ -168,8 +178,13 @@ def test_the_model_is_as_before_when_the_change_fails(made, images):
     def change(values):
         raise ZeroDivisionError("in the middle")
 
+    path = scope.capture(own(images), "relu")["relu"].layer.path
     with pytest.raises(Exception, match="in the middle"):
-        scope.backend.scores(scope.model, own(images), 3, {"relu": change})
+        scope.backend.scores(scope.model, own(images), 3, {path: change})
+    with pytest.raises(
+        ls.BadOption, match=r"layer '.*relu.*' gave an array of shape \(2,\): it must give one of \(3, "
+    ):
+        scope.backend.scores(scope.model, own(images), 3, {path: lambda values: np.zeros(2)})
     np.testing.assert_allclose(scope.backend.scores(scope.model, own(images), 3, {}), expected(images)[:, 3], rtol=1e-4)
 
 
@@ -187,23 +202,6 @@ def test_both_maps_by_scores_are_the_same_everywhere(made, images):
     by_hand = np.einsum("bhwc,bc->bhw", fm.values, weights)
     np.testing.assert_allclose(ls.ablation_cam(fm, 3).values[..., 0], by_hand, rtol=1e-3, atol=1e-5)
     assert np.isfinite(ls.score_cam(fm, 3).values).all()
-
-
-def test_tflite_has_scores_by_its_output_and_refuses_changes(images):
-    tensorflow = pytest.importorskip("tensorflow", reason="makes the file")
-    pytest.importorskip("ai_edge_litert", reason="this backend's framework")
-    keras = pytest.importorskip("keras", reason="the model is one of Keras")
-    if keras.backend.backend() != "tensorflow":
-        pytest.skip("the converter takes Keras models on TensorFlow")
-    scope, own = in_keras()
-    content = tensorflow.lite.TFLiteConverter.from_keras_model(scope.model).convert()
-    lite = ls.open(content, preprocess=None)
-    path = next(each.path for each in lite.layers(own(images)[:1]) if each.channels == 5)
-    fm = lite.capture(own(images)[:1], path)[path]
-    same = scope.capture(own(images)[:1], "relu")["relu"]
-    np.testing.assert_allclose(ls.score_cam(fm, 3).values, ls.score_cam(same, 3).values, rtol=1e-3, atol=1e-5)
-    with pytest.raises(ls.BadOption, match=r"tflite backend can't change.*score_cam"):
-        ls.ablation_cam(fm, 3)
 
 
 def test_maps_by_gradients_are_the_same_everywhere(made, images):

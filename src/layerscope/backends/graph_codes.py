@@ -9,6 +9,9 @@ import numpy as np
 # What the range of a quantised input stands for, where it is exactly one of these: (low, high) -> recipe.
 RANGES = {(0.0, 1.0): "unit", (-1.0, 1.0): "tf", (0.0, 255.0): "raw"}
 
+# The types whose every code is a number that float32 holds exactly.
+CODES = ("int8", "uint8", "int16", "uint16")
+
 
 def encoded(values: np.ndarray, scale: Any, zero: Any, dtype: str) -> np.ndarray:
     """The codes nearest to `values`: `round(value / scale) + zero`, kept in the range of the type.

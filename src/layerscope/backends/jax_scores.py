@@ -13,6 +13,7 @@ from .jax_model import JaxModel
 from .jax_outputs import aim, as_captured
 from .jax_recorder import Recorder
 from .jax_watch import Call, Watch
+from .outputs import changed
 
 
 def scores(
@@ -20,18 +21,18 @@ def scores(
 ) -> list[float]:
     """What the target gives, with the output of a layer replaced by its change."""
     recorder = Recorder(list(changes), aliases)
-    changed: set[str] = set()
+    done: set[str] = set()
 
     def ended(call: Call) -> dict[str, Any] | None:
         after = {}
         for path, place in recorder.wanted(call):
             given = call.values[place]
-            after[place] = jnp.asarray(changes[path](as_captured(given).values), given.dtype)
-            changed.add(path)
+            after[place] = jnp.asarray(changed(path, changes[path], as_captured(given).values), given.dtype)
+            done.add(path)
         return after or None
 
     output = model.run(batch, Watch(ended, wants=recorder.wants))
-    missing = sorted(set(changes) - changed)
+    missing = sorted(set(changes) - done)
     if missing:
         raise LayerNotCalled(f"layer {missing[0]!r} returned nothing that could be changed in this run")
     return aim(model.channels_first).of_images(output, target, images)

@@ -10,25 +10,26 @@ from . import Change, Target
 from .keras_engine import Engine, host
 from .keras_gradients import Key, Nodes, aim
 from .keras_watch import run
+from .outputs import changed
 
 
 def scores(
     model: Any, forward: Callable[[], Any], on: Engine, target: Target, changes: Mapping[str, Change], images: int
 ) -> list[float]:
     """The target's number for each image, with other values in the place of what some layers return."""
-    changed: set[str] = set()
+    done: set[str] = set()
 
     def enter(key: Key, tensor: Any) -> tuple[Any, Any]:
         for path in (key[0], f"{key[0]}:{key[1]}"):
             if path in changes:
-                changed.add(path)
-                tensor = on.like(changes[path](host(on, tensor)[0]), tensor)
+                done.add(path)
+                tensor = on.like(changed(path, changes[path], host(on, tensor)[0]), tensor)
         return tensor, tensor
 
     nodes = Nodes(list(changes), on, enter)
     given: list[list[float]] = []
     run(model, on, lambda: given.append(aim(on).of_images(forward(), target, images)), nodes.ended, nodes.wants)
-    missing = sorted(set(changes) - changed)
+    missing = sorted(set(changes) - done)
     if missing:
         raise LayerNotCalled(f"layer {missing[0]!r} returned nothing that could be changed in this run")
     return given[0]

@@ -18,7 +18,7 @@ from . import Captured, Change, Evidence, Facts, Head, Input, Kernel, Target
 from .graph_codes import described, recipe_of_range
 from .graph_runs import Sessions, first_image, joined, singles
 from .onnx_axes import AxesFlow
-from .onnx_cut import cut
+from .onnx_cut import Given, cut
 from .onnx_evidence import first_norm, own_scaling
 from .onnx_field import FieldFlow
 from .onnx_head import head
@@ -28,7 +28,7 @@ from .onnx_metadata import RECIPE, labels, read, stated_sizes
 from .onnx_model import OnnxModel, Output
 from .onnx_run import TEXT, Feeds, Session, feeds_of
 from .onnx_weights import weights_of
-from .outputs import scored
+from .outputs import changed, scored
 
 WAY = "export the model with a free batch axis"
 
@@ -43,7 +43,7 @@ class OnnxBackend:
     def __init__(self, threads: int | None = None) -> None:
         self.threads = threads
         self._sessions: Sessions[Session] = Sessions()
-        self._outputs: dict[str, str] = {}
+        self._flows: dict[str, tuple[frozenset[str], AxesFlow]] = {}
 
     def owns(self, model: Any) -> bool:
         return isinstance(model, onnx.ModelProto | OnnxModel)
@@ -97,10 +97,7 @@ class OnnxBackend:
         if not tensors:
             return {}
         feeds = feeds_of(held.graph, batch)
-        session = self._session(held, tensors)
-        session.check()
-        apart = singles(held.graph.fixed, feeds, WAY)
-        values = session.run(feeds) if apart is None else self._one_by_one(held, session, apart)
+        session, values = self._run(held, tensors, feeds, {})
         found = {
             tensor: Captured(value, dtype=dtype)
             for tensor, value, dtype in zip(tensors, values, session.dtypes, strict=True)
@@ -117,44 +114,61 @@ class OnnxBackend:
         if held.final is None:
             raise BadOption("the model has no output to aim at")
         feeds, final = feeds_of(held.graph, batch), held.final.tensor
-        axes = self._final_axes(held, feeds)
-        if not changes:
-            return scored(self.capture(model, batch, [""])[""].values, target, axes)
-        ((path, change),) = changes.items()
-        (place,) = _wanted(held, [path]).values()
-        if place.tensor in held.graph.codes or place.tensor in held.graph.attention_maps:
+        places = {path: each.tensor for name in changes for path, each in _wanted(held, [name]).items()}
+        asked = {path: changes.get(path) or changes[split_call(path)[0]] for path in places}
+        order = {each.tensor: at for at, each in enumerate(held.outputs)}
+        fixed: dict[Given, np.ndarray] = {}
+        for path in sorted(places, key=lambda each: order[places[each]]):
+            values, given = self._given(held, feeds, path, places[path], fixed)
+            fixed = {each: value for each, value in fixed.items() if each.tensor != given.tensor}
+            fixed[given] = changed(path, asked[path], values)
+            if given.tensor in held.graph.codes and not np.isfinite(fixed[given]).all():
+                raise BadOption(
+                    f"the change for layer {path!r} gave NaN or infinity, for which its codes have no place"
+                )
+        axes = self._flow(held, feeds, [final]).axes[final]
+        return scored(self._run(held, (final,), feeds, fixed)[1][0], target, axes)
+
+    def _given(
+        self, held: OnnxModel, feeds: Feeds, path: str, tensor: str, fixed: Mapping[Given, np.ndarray]
+    ) -> tuple[np.ndarray, Given]:
+        """What a layer returns, and how other values are given in its place."""
+        if tensor in held.graph.attention_maps:
             raise BadOption(f"{path!r} is shown as other values than the graph goes on with, so they can't be changed")
-        (before,) = self.capture(model, batch, [path]).values()
-        after = np.asarray(change(before.values), before.values.dtype)
-        return scored(after if place.tensor == final else self._rest(held, feeds, place.tensor, after), target, axes)
+        session, (values,) = self._run(held, (tensor,), feeds, fixed)
+        cast = "" if tensor in held.graph.codes else session.dtypes[0]
+        return values, Given(tensor, onnx.helper.np_dtype_to_tensor_dtype(values.dtype), values.ndim, cast)
 
-    def _final_axes(self, held: OnnxModel, feeds: Feeds) -> str:
-        """The axes of the model's output; found once for each model, as a combination asks for many scores."""
-        assert held.final is not None
-        final, key = held.final.tensor, held.digest
-        if key not in self._outputs:
-            shapes = self._shapes(held, first_image(held.graph.fixed, feeds), (final,))
-            self._outputs = {key: AxesFlow(held.graph, shapes).axes[final]}
-        return self._outputs[key]
-
-    def _rest(self, held: OnnxModel, feeds: Feeds, tensor: str, values: np.ndarray) -> np.ndarray:
-        """The model's output where `tensor` holds these values."""
-        assert held.final is not None
-        final, kind = held.final.tensor, onnx.helper.np_dtype_to_tensor_dtype(values.dtype)
-        given = onnx.helper.make_tensor_value_info(tensor, kind, [None] * values.ndim)
-
-        def made() -> Session:
-            rest = cut(held.graph, (final,), held.files, given=given)
-            return Session(held.graph, (final,), held.files, self.threads, rest)
-
-        session = held.sessions.get(("from", tensor, final, self.threads), made) if held.path else made()
+    def _run(
+        self, held: OnnxModel, tensors: tuple[str, ...], feeds: Feeds, fixed: Mapping[Given, np.ndarray]
+    ) -> tuple[Session, list[np.ndarray]]:
+        """The tensors for a batch, one image at a time where the model takes only one. `fixed` are values of tensors on the
+        way."""
+        session = self._session(held, tensors, tuple(fixed))
+        session.check()
         apart = singles(held.graph.fixed, feeds, WAY)
         if apart is None:
-            return session.run({**feeds, tensor: values})[0]
-        flow = AxesFlow(held.graph, self._shapes(held, apart[0], (tensor, final)))
-        axis = flow.axes[tensor].index("b")
-        found = [session.run({**each, tensor: values.take([at], axis)}) for at, each in enumerate(apart)]
-        return joined(found, (final,), flow, str)[0]
+            return session, session.run({**feeds, **{each.name: value for each, value in fixed.items()}})
+        flow = self._flow(held, feeds, [*tensors, *(each.tensor for each in fixed)])
+        for each, value in fixed.items():
+            if "b" not in flow.axes[each.tensor]:
+                raise BadOption(
+                    f"the model takes one image at a time, and {each.tensor!r} has no batch axis: change one image at a time"
+                )
+            rows = np.split(value, len(apart), flow.axes[each.tensor].index("b"))
+            for one, row in zip(apart, rows, strict=True):
+                one[each.name] = row
+        return session, joined([session.run(each) for each in apart], tensors, flow, str)
+
+    def _flow(self, held: OnnxModel, feeds: Feeds, tensors: Sequence[str]) -> AxesFlow:
+        """The axes of tensors and of what leads to them; kept for a model, as a combination asks for many scores."""
+        covered, flow = self._flows.get(held.digest, (frozenset(), None))
+        if flow is None or not covered.issuperset(tensors):
+            covered |= frozenset(tensors)
+            shapes = self._shapes(held, first_image(held.graph.fixed, feeds), sorted(covered))
+            flow = AxesFlow(held.graph, shapes)
+            self._flows = {held.digest: (covered, flow)}
+        return flow
 
     def head(self, model: Any, batch: Any) -> Head | None:
         """The last dense layer of the graph; nothing is run."""
@@ -218,19 +232,16 @@ class OnnxBackend:
         held = _held(model)
         return kernel(held, next(iter(_wanted(held, [path]).values())))
 
-    def _session(self, held: OnnxModel, tensors: tuple[str, ...]) -> Session:
+    def _session(self, held: OnnxModel, tensors: tuple[str, ...], given: tuple[Given, ...] = ()) -> Session:
         if held.path:
             return held.sessions.get(
-                (tensors, self.threads), lambda: Session(held.graph, tensors, held.files, self.threads)
+                (tensors, given, self.threads),
+                lambda: Session(held.graph, tensors, held.files, self.threads, given=given),
             )
         # a ModelProto can be changed by whoever holds it, so its sessions are found by content
-        part = cut(held.graph, tensors, None)
+        part = cut(held.graph, tensors, None, given=given)
         key = (part.digest, tensors, self.threads)
-        return self._sessions.get(key, lambda: Session(held.graph, tensors, None, self.threads, part))
-
-    def _one_by_one(self, held: OnnxModel, session: Session, images: Sequence[Feeds]) -> list[np.ndarray]:
-        flow = AxesFlow(held.graph, self._shapes(held, images[0], session.tensors))
-        return joined([session.run(each) for each in images], session.tensors, flow, str)
+        return self._sessions.get(key, lambda: Session(held.graph, tensors, None, self.threads, part, given))
 
     def _shapes(
         self, held: OnnxModel, feeds: Feeds, wanted: Sequence[str] | None = None

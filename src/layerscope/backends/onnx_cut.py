@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from bisect import bisect
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -36,6 +37,35 @@ def empty_like(graph: Graph) -> onnx.ModelProto:
 
 
 @dataclass(frozen=True)
+class Given:
+    """A tensor whose values come from outside: of which type (`TensorProto.DataType`), in how many axes, and of which type it
+    is in the graph where numpy doesn't have that (`"bfloat16"`). Codes are given as what they stand for."""
+
+    tensor: str
+    type: int
+    rank: int
+    cast: str = ""
+
+    @property
+    def name(self) -> str:
+        """What the input is called."""
+        return f"{self.tensor}:given"
+
+    @property
+    def taken(self) -> onnx.ValueInfoProto:
+        return onnx.helper.make_tensor_value_info(self.name, self.type, [None] * self.rank)
+
+    def entering(self, graph: Graph) -> onnx.NodeProto:
+        """The node that makes the tensor of what is given."""
+        if self.tensor in graph.codes:
+            return graph.codes[self.tensor].encoded(self.name, self.tensor)
+        if self.cast:
+            kind = onnx.TensorProto.DataType.Value(self.cast.upper())
+            return onnx.helper.make_node("Cast", [self.name], [self.tensor], to=kind)
+        return onnx.helper.make_node("Identity", [self.name], [self.tensor])
+
+
+@dataclass(frozen=True)
 class Cut:
     """A part of a model: its serialised graph, and its large weights, which are given to the runtime beside it.
 
@@ -60,24 +90,28 @@ def cut(
     tensors: Sequence[str],
     files: SideFiles | None,
     cast: Sequence[str] = (),
-    given: onnx.ValueInfoProto | None = None,
+    given: Sequence[Given] = (),
 ) -> Cut:
     """The part of a model that gives `tensors`: only the nodes and weights that they need.
 
-    `given` is a tensor of the graph that becomes an input: what makes it is left out.
+    `given` are tensors of the graph that become inputs: what makes nothing else is left out.
     Codes come out as the values they stand for, the tensors in `cast` as float32. `files` are the side files with its weights.
     Weights of more than 1 MB aren't serialised, so protobuf's limit of 2 GB doesn't hold for them; raises
     `ModelNotReadable` where the rest is over it.
     """
     made = empty_like(graph)
-    decoding = {name for each in tensors if each in graph.codes for name in graph.codes[each].names}
+    named = {each.tensor: each for each in given}
+    decoding = {name for each in (*tensors, *named) if each in graph.codes for name in graph.codes[each].names}
     returned = {graph.attention_maps[each] for each in tensors if each in graph.attention_maps}
-    steps = graph.ancestors((*tensors, *decoding), given.name if given else "")
-    nodes = [graph.nodes[at] if at in returned else graph.own[at] for at in steps]
+    steps = graph.ancestors((*tensors, *decoding), named)
+    nodes = [_but(graph.nodes[at] if at in returned else graph.own[at], named) for at in steps]
+    # Where the tensors were made: their scales are there by then, and what reads them comes after.
+    places = [bisect(steps, graph.made_by[each]) for each in named]
+    for at, one in sorted(zip(places, given, strict=True), key=lambda each: each[0], reverse=True):
+        nodes.insert(at, one.entering(graph))
     needed = {name for node in nodes for name in needs(node)} | set(tensors) | decoding
     made.graph.input.extend(graph.inputs)
-    if given:
-        made.graph.input.append(given)
+    made.graph.input.extend(each.taken for each in given)
     made.graph.node.extend(with_inside_loaded(each, files) for each in nodes)
     weights, outside = {}, []
     for name in graph.initializers:
@@ -107,6 +141,16 @@ def cut(
             made.graph.output.add(name=name)
     _check_size(made, tensors)
     return Cut(bytes(made.SerializeToString()), weights, root)
+
+
+def _but(node: onnx.NodeProto, given: Collection[str]) -> onnx.NodeProto:
+    """The node with other names for those of its outputs that are given, where it runs for the rest."""
+    if not any(name in given for name in node.output):
+        return node
+    made = onnx.NodeProto()
+    made.CopyFrom(node)
+    made.output[:] = [f"{name}:made" if name in given else name for name in node.output]
+    return made
 
 
 def _add_weights(made: onnx.ModelProto, name: str, node: onnx.NodeProto) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -192,9 +192,9 @@ class Graph:
             name = node.input[0]
         return name
 
-    def ancestors(self, tensors: Iterable[str], given: str = "") -> list[int]:
-        """The nodes that must run to make `tensors`, in the graph's order; those that make `given` needn't."""
-        made_by = {name: at for name, at in self.made_by.items() if name != given} if given else self.made_by
+    def ancestors(self, tensors: Iterable[str], given: Collection[str] = ()) -> list[int]:
+        """The nodes that must run to make `tensors`, in the graph's order; those that make only `given` ones needn't."""
+        made_by = {name: at for name, at in self.made_by.items() if name not in given} if given else self.made_by
         return ancestors(tensors, made_by, lambda at: needs(self.nodes[at]))
 
 

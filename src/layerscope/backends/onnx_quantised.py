@@ -61,6 +61,12 @@ class Codes:
         inputs = [tensor, self.scale, *([self.zero] if self.zero else [])]
         return onnx.helper.make_node("DequantizeLinear", inputs, [into], axis=self.axis)
 
+    def encoded(self, values: str, into: str) -> onnx.NodeProto:
+        """The node that turns values into codes; those beyond the range of the codes become its ends."""
+        return onnx.helper.make_node(
+            "QuantizeLinear", [values, *self.decoded("", "").input[1:]], [into], axis=self.axis
+        )
+
 
 def codes_of(nodes: Sequence[onnx.NodeProto], data: set[str]) -> dict[str, Codes]:
     """Every tensor with data that holds codes, and what they stand for."""

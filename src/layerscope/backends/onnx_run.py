@@ -13,7 +13,7 @@ import onnxruntime
 from ..errors import LayerNotCalled, ModelNotReadable
 from .graph_codes import encoded
 from .graph_runs import given
-from .onnx_cut import Cut, cut
+from .onnx_cut import Cut, Given, cut
 from .onnx_files import SideFiles
 from .onnx_graph import Graph, Taken
 
@@ -35,9 +35,10 @@ class Session:
         files: SideFiles | None,
         threads: int | None,
         part: Cut | None = None,
+        given: Sequence[Given] = (),
     ) -> None:
         self.tensors = tuple(tensors)
-        part = part or cut(graph, tensors, files)
+        part = part or cut(graph, tensors, files, given=given)
         self._weights = part.weights  # the runtime reads them where they are
         self.session = opened(part, threads, graph.quantised)
         types = [each.type for each in self.session.get_outputs()]
@@ -49,7 +50,7 @@ class Session:
             if name in graph.codes:
                 self.dtypes[at] = graph.code_type(name)
         if wide:
-            self.session = opened(cut(graph, tensors, files, cast=wide), threads, graph.quantised)
+            self.session = opened(cut(graph, tensors, files, wide, given), threads, graph.quantised)
         self._needed = [each.name for each in self.session.get_inputs()]
 
     def run(self, feeds: Feeds) -> list[np.ndarray]:

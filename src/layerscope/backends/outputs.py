@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import BadOption, GradientsUnavailable
-from . import Target
+from . import Change, Target
 
 MAIN_NAMES = ("logits", "last_hidden_state", "out", "output")
 DEEPEST = 8
@@ -151,6 +151,17 @@ def first_input(batch: Any) -> Any:
     while isinstance(batch, Mapping | tuple | list):
         batch = next(iter(batch.values())) if isinstance(batch, Mapping) else batch[0]
     return batch
+
+
+def changed(path: str, change: Change, values: np.ndarray) -> np.ndarray:
+    """What a layer is said to return instead of `values`, in the same type. Raises `BadOption` for another shape."""
+    after = np.asarray(change(values.copy()))
+    if after.shape != values.shape:
+        raise BadOption(
+            f"the change for layer {path!r} gave an array of shape {after.shape}: it must give one of {values.shape}, as it"
+            " was given"
+        )
+    return after.astype(values.dtype, copy=False)
 
 
 def scored(output: np.ndarray, target: Any, axes: str) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -10,11 +10,12 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ..axes import token_grid
-from ..errors import GradientsUnavailable, LayerNotCalled, LayerNotFound, ModelNotReadable, near
+from ..errors import BadOption, GradientsUnavailable, LayerNotCalled, LayerNotFound, ModelNotReadable, near
 from ..layer import Layer, split_call
-from . import Captured, Facts, Head, Input, Kernel, Target
+from . import Captured, Change, Facts, Head, Input, Kernel, Target
 from .graph_codes import described
 from .graph_runs import first_image, joined, singles
+from .outputs import scored
 from .tflite_axes import AxesFlow
 from .tflite_field import FieldFlow, weights_of
 from .tflite_graph import IDENTIFIER, Graph, Tensor
@@ -23,6 +24,7 @@ from .tflite_kernel import kernel
 from .tflite_model import Output, TfliteModel
 from .tflite_run import Feeds, Session, dequantised, feeds_of, runtime
 from .tflite_schema import BODIES
+from .tflite_scores import one_of, replaced
 
 INTERPRETERS = ("ai_edge_litert.interpreter", "tflite_runtime.interpreter", "tensorflow.lite.python.interpreter")
 MOST_HELD = 2
@@ -38,6 +40,7 @@ class TfliteBackend:
     def __init__(self, threads: int | None = None) -> None:
         self.threads = threads
         self._models: list[tuple[bytes, TfliteModel]] = []
+        self._flows: dict[str, AxesFlow] = {}
 
     def owns(self, model: Any) -> bool:
         if isinstance(model, bytes):
@@ -94,6 +97,33 @@ class TfliteBackend:
         }
         return {name: found[each.tensor.index] for name, each in wanted.items()}
 
+    def scores(self, model: Any, batch: Any, target: Target, changes: Mapping[str, Change]) -> np.ndarray:
+        """The target's number for each image, with other values in the place of what some layers return.
+
+        The file runs to each changed layer, and from there on. A function as target is given the output of one image as numpy.
+        """
+        held = self._held(model)
+        if held.final is None:
+            raise BadOption("the model has no output to aim at")
+        feeds, final = feeds_of(held.graph, held.inputs, batch), held.final.tensor
+        wanted = [(path, each.tensor) for path, each in _wanted(held, changes).items()]
+        fixed = replaced(
+            held.graph,
+            [(path, tensor, changes[path]) for path, tensor in wanted],
+            lambda tensors, given: self._run(held, tensors, feeds, given),
+        )
+        if final.index not in fixed:
+            fixed |= {final.index: self._run(held, [final], feeds, fixed)[0]}
+        axes = self._flow(held, feeds).axes[final.index]
+        return scored(dequantised(final, fixed[final.index]), target, axes)
+
+    def _flow(self, held: TfliteModel, feeds: Feeds) -> AxesFlow:
+        """The axes of every tensor; found once for each model, as a combination asks for many scores."""
+        if held.digest not in self._flows:
+            shapes = self._shapes(held, first_image(held.graph.fixed, feeds))
+            self._flows = {held.digest: AxesFlow(held.graph, shapes)}
+        return self._flows[held.digest]
+
     def head(self, model: Any, batch: Any) -> Head | None:
         """The last dense layer of the file; nothing is run."""
         return head(self._held(model))
@@ -138,20 +168,27 @@ class TfliteBackend:
         self._models = [*self._models[1 - MOST_HELD :], (content, TfliteModel(content))]
         return self._models[-1][1]
 
-    def _session(self, held: TfliteModel, tensors: Sequence[int]) -> Session:
-        key = (tuple(tensors), self.threads)
-        return held.sessions.get(key, lambda: Session(held.graph, tensors, self.threads))
+    def _session(self, held: TfliteModel, tensors: Sequence[int], given: Sequence[int] = ()) -> Session:
+        key = (tuple(tensors), tuple(given), self.threads)
+        return held.sessions.get(key, lambda: Session(held.graph, tensors, self.threads, given))
 
-    def _run(self, held: TfliteModel, tensors: Sequence[Tensor], feeds: Feeds) -> list[np.ndarray]:
-        """The tensors for a batch, one image at a time where the model takes only one."""
-        session = self._session(held, [each.index for each in tensors])
+    def _run(
+        self, held: TfliteModel, tensors: Sequence[Tensor], feeds: Feeds, fixed: Mapping[int, np.ndarray] | None = None
+    ) -> list[np.ndarray]:
+        """The tensors for a batch, one image at a time where the model takes only one. `fixed` are values of tensors on the
+        way, in the file's own types."""
+        fixed, indices = fixed or {}, [each.index for each in tensors]
+        session = self._session(held, indices, list(fixed))
         apart = singles(held.graph.fixed, feeds, WAY)
         if apart is None:
-            return session.run(feeds)
+            return session.run({**feeds, **fixed})
+        flow = self._flow(held, feeds) if fixed else None
+        if flow:
+            apart = [each | one_of(fixed, at, flow) for at, each in enumerate(apart)]
         results = [session.run(each) for each in apart]
-        shapes = {each.index: value.shape for each, value in zip(tensors, results[0], strict=True)}
-        flow = AxesFlow(held.graph, {**_file_shapes(held.graph), **shapes})
-        return joined(results, [each.index for each in tensors], flow, lambda index: held.graph.tensors[index].name)
+        shapes = {index: value.shape for index, value in zip(indices, results[0], strict=True)}
+        flow = flow or AxesFlow(held.graph, {**_file_shapes(held.graph), **shapes})
+        return joined(results, indices, flow, lambda index: held.graph.tensors[index].name)
 
     def _shapes(self, held: TfliteModel, feeds: Feeds) -> dict[int, tuple[int, ...]]:
         """The shape of every input, and of every layer that can be run, by one run."""

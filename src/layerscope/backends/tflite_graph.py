@@ -153,12 +153,16 @@ class Graph:
                 found.update(dict.fromkeys(each.outputs, custom))
         return found
 
-    def needed(self, tensors: Iterable[int]) -> list[int]:
-        """The operators that must run to make `tensors`, in order: all up to the last one where some have a state."""
-        found = ancestors(tensors, self.made_by, lambda at: self.operators[at].inputs)
-        last = max(found, default=-1)
-        if any(each.name in STATEFUL for each in self.operators[: last + 1]):
-            return list(range(last + 1))
+    def needed(self, tensors: Iterable[int], given: Sequence[int] = ()) -> list[int]:
+        """The operators that must run to make `tensors`, in order: all up to the last one where some have a state.
+
+        Those that make only `given` tensors, whose values are there already, need not run.
+        """
+        made_by = {index: at for index, at in self.made_by.items() if index not in given}
+        found = ancestors(tensors, made_by, lambda at: self.operators[at].inputs)
+        before = self.operators[: max(found, default=-1) + 1]
+        if any(each.name in STATEFUL for each in before):
+            return [each.index for each in before if not each.outputs or any(at in made_by for at in each.outputs)]
         return found
 
     def stored(self, tensor: Tensor) -> np.ndarray | None:

@@ -48,12 +48,13 @@ def _threads() -> int:
 
 
 class Session:
-    """An interpreter on a cut of a model. Several threads may ask it; one at a time runs."""
+    """An interpreter on a cut of a model, which takes the tensors `given` as well. Several threads may ask it; one at a
+    time runs."""
 
-    def __init__(self, graph: Graph, tensors: Sequence[int], threads: int | None) -> None:
+    def __init__(self, graph: Graph, tensors: Sequence[int], threads: int | None, given: Sequence[int] = ()) -> None:
         self.graph = graph
         self.tensors = tuple(tensors)
-        content, self.operators = cut(graph, self.tensors)
+        content, self.operators = cut(graph, self.tensors, given)
         number = threads if threads is not None else _threads()
         _, interpreter = runtime()
         with self._named_errors("does not accept the model"), warnings.catch_warnings():

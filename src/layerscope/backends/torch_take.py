@@ -14,6 +14,7 @@ from ..errors import BadOption, GradientsUnavailable, LayerNotCalled, LayerNotFo
 from ..layer import split_call
 from . import Captured, Change, Pick, Target
 from . import torch_attention as attention
+from .outputs import changed
 from .torch_run import Stop, aim_at, as_captured, main_part, parts_of
 from .torch_watch import FUNCTION, FunctionWatch, ModuleWatch
 
@@ -258,6 +259,6 @@ class Changer(Taker):
         return out.copy_(self.changed) if in_place and self.changed is not None else self.changed
 
     def take(self, wanted: Wanted, call: int, tensor: torch.Tensor) -> None:
-        values = self.changes[wanted.path](as_captured(tensor).values)
+        values = changed(wanted.path, self.changes[wanted.path], as_captured(tensor).values)
         self.changed = torch.from_numpy(np.ascontiguousarray(values)).to(tensor.device, tensor.dtype)
         self.taken.append((wanted, call, Captured(values)))

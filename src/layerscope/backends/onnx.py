@@ -122,10 +122,8 @@ class OnnxBackend:
             values, given = self._given(held, feeds, path, places[path], fixed)
             fixed = {each: value for each, value in fixed.items() if each.tensor != given.tensor}
             fixed[given] = changed(path, asked[path], values)
-            if given.tensor in held.graph.codes and not np.isfinite(fixed[given]).all():
-                raise BadOption(
-                    f"the change for layer {path!r} gave NaN or infinity, for which its codes have no place"
-                )
+            if given.tensor in held.graph.codes and np.isnan(fixed[given]).any():
+                raise BadOption(f"the change for layer {path!r} gave NaN, for which its codes have no place")
         axes = self._flow(held, feeds, [final]).axes[final]
         return scored(self._run(held, (final,), feeds, fixed)[1][0], target, axes)
 

@@ -60,8 +60,6 @@ def _check(path: str, tensor: Tensor, made: Sequence[Tensor]) -> None:
 
 def _codes(path: str, tensor: Tensor, values: np.ndarray) -> np.ndarray:
     """The codes nearest to other values; those beyond the range of the codes become its ends, as in the model itself."""
-    if not np.isfinite(values).all():
-        raise BadOption(
-            f"the change for layer {path!r} gave NaN or infinity, for which its {tensor.type} codes have no place"
-        )
+    if np.isnan(values).any():
+        raise BadOption(f"the change for layer {path!r} gave NaN, for which its {tensor.type} codes have no place")
     return quantised(tensor, values)

@@ -25,6 +25,8 @@ def head(model: JaxModel, batch: Any) -> Head | None:
     if not ran:
         return None
     weights, bias = _parameters(ran[-1].module)
+    if weights.ndim != 2:  # one of several in a vmap
+        return None
     return Head(ran[-1].path, weights, bias)
 
 

@@ -55,7 +55,7 @@ class Recorder:
         """Name -> key, in the order of the run; raises where something asked for isn't there."""
         for path in self._names.values():
             if path not in self.taken:
-                raise self._missing(path, model, watch)
+                raise self.missing(path, model, watch)
         found: list[tuple[int, str, Key]] = []
         order = list(self.captured)
         for path, keys in self.taken.items():
@@ -64,7 +64,8 @@ class Recorder:
                 found.append((order.index(key), f"{path}:{key[1]}" if several else path, key))
         return {name: key for _, name, key in sorted(found, key=lambda each: each[0])}
 
-    def _missing(self, path: str, model: JaxModel, watch: Watch) -> Exception:
+    def missing(self, path: str, model: JaxModel, watch: Watch) -> Exception:
+        """The error that says why nothing came of a path."""
         base, call = split_call(path)
         known = {*model.modules(), *watch.ran, *self._places}
         if base not in known and path not in known:

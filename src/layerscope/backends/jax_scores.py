@@ -7,7 +7,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from ..errors import LayerNotCalled
+from ..errors import BadOption
 from . import Change, Target
 from .jax_model import JaxModel
 from .jax_outputs import aim, as_captured
@@ -22,17 +22,27 @@ def scores(
     """What the target gives, with the output of a layer replaced by its change."""
     recorder = Recorder(list(changes), aliases)
     done: set[str] = set()
+    hidden: set[str] = set()
 
     def ended(call: Call) -> dict[str, Any] | None:
         after = {}
         for path, place in recorder.wanted(call):
+            if call.path in watch.traced:
+                hidden.add(path)
+                continue
             given = call.values[place]
             after[place] = jnp.asarray(changed(path, changes[path], as_captured(given).values), given.dtype)
             done.add(path)
         return after or None
 
-    output = model.run(batch, Watch(ended, wants=recorder.wants))
-    missing = sorted(set(changes) - done)
-    if missing:
-        raise LayerNotCalled(f"layer {missing[0]!r} returned nothing that could be changed in this run")
+    watch = Watch(ended, wants=recorder.wants)
+    output = model.run(batch, watch)
+    if hidden:
+        raise BadOption(
+            f"layer {min(hidden)!r} runs inside a function that JAX traces (jax.checkpoint, remat), so what it returns can't be"
+            " changed: build the model without it"
+        )
+    for path in changes:
+        if path not in done:
+            raise recorder.missing(path, model, watch)
     return aim(model.channels_first).of_images(output, target, images)

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from . import Head
-from .keras_engine import Engine, host
+from .keras_engine import Engine
+from .keras_kernel import stored
 from .keras_names import is_a
 from .keras_watch import Call, run
 
@@ -25,14 +26,10 @@ def head(model: Any, on: Engine, forward: Callable[[], Any]) -> Head | None:
     if not ran:
         return None
     layer = ran[-1].layer
-    kernel = _numbers(layer.kernel, on)
+    kernel = stored(layer.kernel, on)
     if kernel.dtype.kind not in "fV":
         return None
-    bias = None if getattr(layer, "bias", None) is None else _numbers(layer.bias, on).astype(np.float32)
+    bias = None if getattr(layer, "bias", None) is None else stored(layer.bias, on).astype(np.float32)
     name = getattr(layer.activation, "__name__", "")
     weights = np.ascontiguousarray(kernel.astype(np.float32).T)
     return Head(ran[-1].place.path, weights, bias, "" if name == "linear" else name)
-
-
-def _numbers(variable: Any, on: Engine) -> np.ndarray:
-    return host(on, on.raw(variable))[0]

@@ -48,7 +48,10 @@ def _read(layer: Any, on: Engine) -> Kernel | None:
     return None
 
 
+def stored(weight: Any, on: Engine) -> np.ndarray:
+    """What a variable holds, or the tensor that a layer makes of several of them (LoRA)."""
+    return host(on, on.raw(weight) if hasattr(weight, "assign") else weight)[0]
+
+
 def _values(weight: Any, on: Engine) -> np.ndarray:
-    """A variable, or the tensor that a layer makes of several of them (LoRA)."""
-    tensor = on.raw(weight) if hasattr(weight, "assign") else weight
-    return host(on, tensor)[0].astype(np.float32, copy=False)
+    return stored(weight, on).astype(np.float32, copy=False)

@@ -81,8 +81,14 @@ class WatchingBackend:
 
     def scores(self, model: Any, batch: Any, target: Target, changes: Mapping[str, Change]) -> list[float]:
         """The target's number for each image, with other values in the place of what some layers return."""
-        on = self.engine()
-        return scores(model, lambda: forward(model, batch, on), on, target, changes, len(first_input(batch)))
+        on, images = self.engine(), len(first_input(batch))
+        found, missing = scores(model, lambda: forward(model, batch, on), on, target, changes, images)
+        if missing and on.can_unroll:
+            on.unrolled = True
+            found, missing = scores(model, lambda: forward(model, batch, on), on, target, changes, images)
+        if missing:
+            explain(missing[0], self.layers(model, batch))
+        return found
 
     def evidence(self, model: Any, batch: Any) -> Evidence | None:
         """What reaches the first BatchNormalization, against what it has seen in training."""

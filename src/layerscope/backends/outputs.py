@@ -49,6 +49,43 @@ def is_record(value: Any) -> bool:
     return dataclasses.is_dataclass(value) and not isinstance(value, type) and not hasattr(value, "shape")
 
 
+def rebuilt(
+    output: Any, is_array: Callable[[Any], bool], new: Callable[[str, Any], Any], place: str = "", depth: int = 0
+) -> Any:
+    """The same structure with other arrays: `new(place, array)` gives each.
+
+    >>> rebuilt({"logits": 1.5, "maps": (2, [3.5])}, lambda each: isinstance(each, float), lambda place, each: -each)
+    {'logits': -1.5, 'maps': (2, [-3.5])}
+    """
+    if is_array(output):
+        return new(place, output)
+    members = [] if depth > DEEPEST else _members(output)
+    if not members:
+        return output
+    made = [rebuilt(each, is_array, new, place + step, depth + 1) for step, each in members]
+    # Outputs of transformers are both a mapping and a dataclass, and only as that keep their fields' names.
+    if is_record(output):
+        return dataclasses.replace(output, **{step[1:]: value for (step, _), value in zip(members, made, strict=True)})
+    if isinstance(output, Mapping):
+        return dict(zip(output, made, strict=True))
+    return type(output)(*made) if hasattr(output, "_fields") else type(output)(made)
+
+
+def plain_numbers(given: Any) -> list[float]:
+    """What a target function gave, as a list of floats. Raises `BadOption` where that is no number and no row of them."""
+    try:
+        values = np.asarray(given, np.float64)
+    except (TypeError, ValueError):
+        raise BadOption(
+            f"the target function gave a {type(given).__name__}: it must give one number, or one for each image"
+        ) from None
+    if values.ndim > 1:
+        raise BadOption(
+            f"the target function gave numbers of shape {values.shape}; it must give one number, or one for each image"
+        )
+    return [float(each) for each in values.reshape(-1)]
+
+
 def main_place(arrays: Mapping[str, Any], floating: Callable[[Any], bool]) -> str:
     """The place that a plain path means: `.logits` and its like where there is one, else the first floating array.
 
@@ -92,13 +129,12 @@ class Aim:
     def of_images(self, output: Any, target: Target, count: int) -> list[float]:
         """The target's number for each of `count` images; a function that gives one for all is asked image by image."""
         if callable(target):
-            found = self._given(target(output))
-            if tuple(found.shape) == (count,):
-                return [float(each) for each in found]
+            found = self._numbers(target(output))
+            if len(found) == count:
+                return found
             if count == 1:
-                return [float(self.total(found))]
-            parts = (self._cut(output, at, count) for at in range(count))
-            return [float(self.total(self._given(target(part)))) for part in parts]
+                return [sum(found)]
+            return [sum(self._numbers(target(self._cut(output, at, count)))) for at in range(count)]
         main = self.main(output)
         if main is None or len(main.shape) < 2 or main.shape[0] != count:
             raise BadOption(
@@ -108,21 +144,22 @@ class Aim:
         taken = self.take(main, _index(target, main.shape[axis]), axis)
         return [float(self.total(taken[at])) for at in range(count)]
 
+    def _numbers(self, given: Any) -> list[float]:
+        """What a function of the output gives: one number or several, which needn't be the framework's own."""
+        if self.is_array(given):
+            values = self._given(given)
+            return [float(each) for each in values] if len(values.shape) else [float(values)]
+        return plain_numbers(given)
+
     def _cut(self, output: Any, at: int, count: int) -> Any:
-        """The output for one image, of the same structure."""
-        if self.is_array(output):
-            return output[at : at + 1] if len(output.shape) and output.shape[0] == count else output
-        # Outputs of transformers are both a mapping and a dataclass, and only as that keep their fields' names.
-        if is_record(output):
-            fields = {each.name: getattr(output, each.name) for each in dataclasses.fields(output)}
-            return dataclasses.replace(output, **{name: self._cut(each, at, count) for name, each in fields.items()})
-        if isinstance(output, Mapping):
-            return {name: self._cut(each, at, count) for name, each in output.items()}
-        if isinstance(output, tuple) and hasattr(output, "_fields"):
-            return type(output)(*(self._cut(each, at, count) for each in output))
-        if isinstance(output, tuple | list):
-            return type(output)(self._cut(each, at, count) for each in output)
-        return output
+        """The output for one image, of the same structure; of a list with a dictionary for each image (detections) its own."""
+        if isinstance(output, list) and len(output) == count and all(isinstance(each, Mapping) for each in output):
+            return output[at : at + 1]
+
+        def image(array: Any) -> Any:
+            return array[at : at + 1] if len(array.shape) and array.shape[0] == count else array
+
+        return rebuilt(output, self.is_array, lambda _, array: image(array))
 
     def _given(self, aim: Any) -> Any:
         if not self.is_array(aim):
@@ -173,7 +210,7 @@ def scored(output: np.ndarray, target: Any, axes: str) -> np.ndarray:
         raise BadOption(f"the model's output has the axes {axes}, so it holds no score for each image")
     rows = np.moveaxis(output, axes.index("b"), 0)
     if callable(target):
-        return np.array([float(np.sum(target(output.take([at], axes.index("b"))))) for at in range(len(rows))])
+        return np.array([sum(plain_numbers(target(output.take([at], axes.index("b"))))) for at in range(len(rows))])
     if "c" not in axes:
         raise BadOption(
             f"the model's output has the axes {axes}, so it has no classes to aim at: give target= as a function"
@@ -181,9 +218,5 @@ def scored(output: np.ndarray, target: Any, axes: str) -> np.ndarray:
     classes = np.moveaxis(output, (axes.index("b"), axes.index("c")), (0, -1)).reshape(
         len(rows), -1, output.shape[axes.index("c")]
     )
-    if not -classes.shape[-1] <= target < classes.shape[-1]:
-        raise BadOption(
-            f"target={target}: the model's output has {classes.shape[-1]} classes, 0 to {classes.shape[-1] - 1}"
-        )
-    found: np.ndarray = classes[..., target].sum(1, dtype=np.float64)
+    found: np.ndarray = classes[..., _index(target, classes.shape[-1])].sum(1, dtype=np.float64)
     return found

@@ -16,6 +16,7 @@ from .torch_evidence import own_scaling
 from .torch_run import as_captured
 
 SAMPLES = 64
+AXES_BY_RANK = {2: "bc", 3: "bcn", 4: "bchw", 5: "bcdhw"}
 
 
 def facts(model: nn.Module) -> Facts:
@@ -27,13 +28,30 @@ def facts(model: nn.Module) -> Facts:
     own, module = own_scaling(model) if recipe is None else (None, "")
     return Facts(
         type(model).__name__,
-        _inputs(model, size),
+        _exported_inputs(model) or _inputs(model, size),
         digest(model),
         f"torch {torch.__version__}",
         recipe or own,
         source if recipe else module,
         torch_hf.labels(model) if hf else None,
     )
+
+
+def _exported_inputs(model: nn.Module) -> tuple[Input, ...]:
+    """The inputs of an exported program with the sizes that it was exported for; `None` for those that may change.
+
+    Pictures are channels-first, as torch's convolutions take them.
+    """
+    if not isinstance(model, torch.export.UnflattenedModule):
+        return ()
+    taken = model.graph_signature.user_inputs
+    found = []
+    for node in model.graph.nodes:
+        value = node.meta.get("val")
+        if node.op == "placeholder" and node.name in taken and isinstance(value, torch.Tensor):
+            sizes = tuple(each if isinstance(each, int) else None for each in value.shape)
+            found.append(Input(node.name, AXES_BY_RANK.get(len(sizes), ""), sizes))
+    return tuple(found) if all(each.axes for each in found) else ()
 
 
 def digest(model: nn.Module) -> str:

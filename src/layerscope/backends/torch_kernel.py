@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from . import Kernel, turned
-from .torch_run import as_captured
+from .torch_run import as_captured, left_as_found
 from .torch_take import Wanted
 
 SPACE = {1: "n", 2: "hw", 3: "dhw"}
@@ -21,7 +21,8 @@ def kernel(model: torch.nn.Module, path: str) -> Kernel | None:
     module = wanted.module
     if wanted.part is not None or not isinstance(module, torch.nn.modules.conv._ConvNd):
         return None
-    with torch.no_grad():
+    # A parametrised weight is computed, and a spectral norm in training would take a step of its own.
+    with left_as_found(module):
         weight = module.weight
     if not isinstance(weight, torch.Tensor):
         return None  # a quantised convolution keeps packed codes, behind a method of that name

@@ -14,7 +14,7 @@ from ..errors import BadOption, GradientsUnavailable, LayerNotCalled, LayerNotFo
 from ..layer import split_call
 from . import Captured, Change, Pick, Target
 from . import torch_attention as attention
-from .outputs import changed
+from .outputs import changed, rebuilt
 from .torch_run import Stop, aim_at, as_captured, main_part, parts_of
 from .torch_watch import FUNCTION, FunctionWatch, ModuleWatch
 
@@ -238,15 +238,29 @@ class Changer(Taker):
         self.changes = changes
         self.endless = True
         self.changed: torch.Tensor | None = None
+        self.instead: dict[int, torch.Tensor] = {}
 
     def hook(self, module: torch.nn.Module, given: Any, output: Any) -> Any:
-        self.changed = None
+        self.instead = {}
         super().hook(module, given, output)
-        if self.changed is not None and not isinstance(output, torch.Tensor):
-            raise BadOption(f"a {type(module).__name__} returns several tensors, so what it returns can't be changed")
-        return self.changed
+        if not self.instead:
+            return None
+
+        def new(_: str, tensor: torch.Tensor) -> torch.Tensor:
+            changed = self.instead.get(id(tensor))
+            if changed is None:
+                return tensor
+            # What was written in place may be read where it stands, not where it was returned.
+            return tensor.copy_(changed) if any(tensor is each for each in given) else changed
+
+        return rebuilt(output, lambda each: isinstance(each, torch.Tensor), new)
 
     def attended(self, name: str, module: torch.nn.Module, weights: torch.Tensor, found: str) -> torch.Tensor | None:
+        if found == attention.RETURNED:
+            raise BadOption(
+                f"{name + '.' + attention.NAME!r}: MultiheadAttention doesn't compute its output from the weights it returns,"
+                " so changing them would change nothing"
+            )
         self.changed = None
         super().attended(name, module, weights, found)
         return self.changed
@@ -260,5 +274,15 @@ class Changer(Taker):
 
     def take(self, wanted: Wanted, call: int, tensor: torch.Tensor) -> None:
         values = changed(wanted.path, self.changes[wanted.path], as_captured(tensor).values)
-        self.changed = torch.from_numpy(np.ascontiguousarray(values)).to(tensor.device, tensor.dtype)
+        self.changed = self.instead[id(tensor)] = tensor_like(values, tensor, wanted.path)
         self.taken.append((wanted, call, Captured(values)))
+
+
+def tensor_like(values: np.ndarray, tensor: torch.Tensor, path: str) -> torch.Tensor:
+    """Numbers as a tensor of the type and on the device of another; in its codes where that is quantised."""
+    made = torch.from_numpy(np.ascontiguousarray(values)).to(tensor.device)
+    if not tensor.is_quantized:
+        return made.to(tensor.dtype)
+    if tensor.qscheme() != torch.per_tensor_affine:
+        raise BadOption(f"{path!r} can't be changed: its codes have a scale for each channel")
+    return torch.quantize_per_tensor(made, tensor.q_scale(), tensor.q_zero_point(), tensor.dtype)

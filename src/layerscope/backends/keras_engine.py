@@ -88,6 +88,12 @@ class Engine:
         """Numbers as a tensor of the framework, of the type and on the device of another."""
         return values.astype(tensor.dtype)
 
+    def mask_as(self, tensor: Any, other: Any) -> None:
+        """Give a tensor the mask that is kept at another: layers behind it look for it there."""
+        mask = getattr(other, "_keras_mask", None)
+        if mask is not None:
+            tensor._keras_mask = mask
+
     def kept(self, layer: Any) -> Callable[[], None]:
         """What puts a layer's own record of its losses back."""
         raise NotImplementedError

@@ -48,6 +48,15 @@ class Keras3Engine(Engine):
     def packed(self, structure: Any, flat: list[Any]) -> Any:
         return keras.tree.pack_sequence_as(structure, flat)
 
+    def mask_as(self, tensor: Any, other: Any) -> None:
+        # Tensors that take no attributes, such as JAX's tracers, have their mask elsewhere; no public name says where, and
+        # older versions keep all at the tensor.
+        known = sys.modules.get("keras.src.backend.common.masking")
+        if known is None:
+            super().mask_as(tensor, other)
+        elif (mask := known.get_keras_mask(other)) is not None:
+            known.set_keras_mask(tensor, mask)
+
     def einsum(self, equation: str, *tensors: Any) -> Any:
         return keras.ops.einsum(equation, *tensors)
 

@@ -42,19 +42,13 @@ class Nodes:
             if part.numeric and {name, f"{name}:{call.number}"} & self._wanted:
                 node, after = self._enter((name, call.number), part.tensor)
                 self.found[name, call.number] = node
-                entered[id(part.tensor)] = _masked(after, part.tensor)
+                if after is not part.tensor:
+                    self._on.mask_as(after, part.tensor)
+                entered[id(part.tensor)] = after
         if not entered:
             return None
         flat = [entered.get(id(each), each) for each in self._on.flatten(call.output)]
         return self._on.packed(call.output, flat)
-
-
-def _masked(after: Any, before: Any) -> Any:
-    """A tensor with the mask that Keras keeps at another, which layers behind it look for."""
-    mask = getattr(before, "_keras_mask", None)
-    if mask is not None and after is not before:
-        after._keras_mask = mask
-    return after
 
 
 def with_gradients(

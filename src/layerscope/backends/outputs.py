@@ -74,7 +74,7 @@ def rebuilt(
 def plain_numbers(given: Any) -> list[float]:
     """What a target function gave, as a list of floats. Raises `BadOption` where that is no number and no row of them."""
     try:
-        values = np.asarray(given, np.float64)
+        values = np.asarray("" if given is None else given, np.float64)  # numpy takes None for NaN
     except (TypeError, ValueError):
         raise BadOption(
             f"the target function gave a {type(given).__name__}: it must give one number, or one for each image"

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from layerscope.backends import Evidence, Kernel, trained
+from layerscope.backends import Evidence, Head, Kernel, trained
 from layerscope.testing import BackendTests, Captured, Step, TinyBackend, tiny_model, tiny_parameters
 
 
@@ -197,6 +197,112 @@ class Everywhere(Weighing):
 class TestWeighing(TestTiny):
     def backend(self):
         return Weighing()
+
+
+class Summed(TinyBackend):
+    """One number for the whole batch."""
+
+    def scores(self, model, batch, target, changes):
+        return np.full(len(batch), super().scores(model, batch, target, changes).sum())
+
+
+class FirstCall(TinyBackend):
+    """Takes each path for that of its first call."""
+
+    def scores(self, model, batch, target, changes):
+        return super().scores(
+            model, batch, target, {f"{path.partition(':')[0]}:0": each for path, each in changes.items()}
+        )
+
+
+class Ignoring(TinyBackend):
+    """Asks the change and goes on with the layer's own values, as where a hook's result is dropped."""
+
+    def scores(self, model, batch, target, changes):
+        def asked(change):
+            return lambda values: [change(values.copy()), values][1]
+
+        return super().scores(model, batch, target, {path: asked(each) for path, each in changes.items()})
+
+
+class Twice(TinyBackend):
+    """Runs the changed part once to see and once to change."""
+
+    def scores(self, model, batch, target, changes):
+        super().scores(model, batch, target, changes)
+        return super().scores(model, batch, target, changes)
+
+
+class Sticky(TinyBackend):
+    """A change that raises stays behind, as a hook that isn't removed."""
+
+    def scores(self, model, batch, target, changes):
+        before = model.steps
+        if changes:
+            model.steps = [*before, before[-1]]
+        found = super().scores(replace(model, steps=before), batch, target, changes)
+        model.steps = before
+        return found
+
+
+class Forgiving(TinyBackend):
+    """Leaves out the changes of layers that aren't there."""
+
+    def scores(self, model, batch, target, changes):
+        known = {each.path for each in model.steps}
+        changes = {path: each for path, each in changes.items() if path.partition(":")[0] in known}
+        return super().scores(model, batch, target, changes)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "test"),
+    [
+        (Summed, "test_scores_are_those_of_the_output"),
+        (Summed, "test_a_function_as_target_gives_each_image_its_number"),
+        (FirstCall, "test_one_call_is_changed_and_the_plain_path_means_all"),
+        (Ignoring, "test_a_layer_returns_what_the_change_says"),
+        (Twice, "test_a_layer_returns_what_the_change_says"),
+        (Sticky, "test_a_change_that_raises_leaves_the_model_as_it_was"),
+        (Forgiving, "test_what_can_not_be_changed_is_named"),
+    ],
+)
+def test_the_suite_notices_wrong_scores(wrong, test, monkeypatch):
+    suite = TestTiny()
+    monkeypatch.setattr(suite, "backend", wrong)
+    with pytest.raises(AssertionError):
+        getattr(suite, test)()
+
+
+class Heading(TinyBackend):
+    """A backend that gives the last dense layer."""
+
+    def head(self, model, batch):
+        given = tiny_parameters()
+        return Head("head", given["head.weight"], given["head.bias"])
+
+
+class Sideways(Heading):
+    def head(self, model, batch):
+        found = super().head(model, batch)
+        return replace(found, weights=np.ascontiguousarray(found.weights[::-1]))
+
+
+class Elsewhere(Heading):
+    def head(self, model, batch):
+        return replace(super().head(model, batch), path="act:1")
+
+
+class TestHeading(TestTiny):
+    def backend(self):
+        return Heading()
+
+
+@pytest.mark.parametrize("wrong", [Sideways, Elsewhere])
+def test_the_suite_notices_a_wrong_head(wrong, monkeypatch):
+    suite = TestHeading()
+    monkeypatch.setattr(suite, "backend", wrong)
+    with pytest.raises(AssertionError):
+        suite.test_the_head_is_the_dense_layer_that_runs_last()
 
 
 @pytest.mark.parametrize(

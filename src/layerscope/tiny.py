@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from .backends import Captured, Facts, Input, Target
+from .backends import Captured, Change, Facts, Input, Target
+from .backends.outputs import changed, scored
 from .errors import GradientsUnavailable, LayerNotCalled, LayerNotFound, near
 from .layer import Layer, split_call
 
@@ -91,6 +92,27 @@ class TinyBackend:
             if not endless and not waiting:
                 break
         return self._named(paths, wanted, taken, counts)
+
+    def scores(self, model: TinyModel, batch: Any, target: Target, changes: Mapping[str, Change]) -> np.ndarray:
+        """The target's number for each image, where steps give what `changes` makes of their values."""
+        wanted = {self._wanted(model, path): (path, change) for path, change in changes.items()}
+        counts: dict[str, int] = {}
+        done: set[str] = set()
+        value = batch
+        for step in model.steps:
+            value = step.run(value.copy())
+            call = counts.get(step.path, 0)
+            counts[step.path] = call + 1
+            for each in {(step.path, None), (step.path, call)} & wanted.keys():
+                path, change = wanted[each]
+                value = changed(path, change, value)
+                done.add(path)
+        for path in changes:
+            if path not in done:
+                raise LayerNotCalled(
+                    f"layer {path!r} has no output: it ran {counts.get(path, 0)} times in this forward pass"
+                )
+        return scored(value, target, model.steps[-1].axes)
 
     def _wanted(self, model: TinyModel, path: str) -> tuple[str, int | None]:
         known = [each.path for each in (*model.steps, *model.unused)]

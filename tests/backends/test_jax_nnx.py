@@ -138,6 +138,39 @@ def test_checkpointed_modules_have_values_and_gradients():
     assert np.abs(found["stem"].gradient).max() > 0
 
 
+def test_what_a_checkpointed_module_returns_cannot_be_changed_and_says_so():
+    model, half = Checkpointed(), lambda given: given / 2
+    plain, stem = BACKEND.scores(Nested(), PHOTOS, 1, {}), BACKEND.scores(Nested(), PHOTOS, 1, {"stem": half})
+    close(BACKEND.scores(model, PHOTOS, 1, {}), plain)
+    close(BACKEND.scores(model, PHOTOS, 1, {"stem:0": half}), stem)
+    assert np.abs(np.subtract(plain, stem)).max() > 1e-3
+    with pytest.raises(ls.BadOption, match=r"'tail' runs inside a function that JAX traces .* can't be changed"):
+        BACKEND.scores(model, PHOTOS, 1, {"tail": half, "stem": half})
+    with pytest.raises(ls.LayerNotFound, match=r"no layer 'stam'.*'stem'"):
+        BACKEND.scores(model, PHOTOS, 1, {"stam": half})
+    with pytest.raises(ls.LayerNotCalled, match="'stem:1' has no output: it ran 1 times"):
+        BACKEND.scores(model, PHOTOS, 1, {"stem:1": half})
+
+
+def test_one_part_and_one_call_of_what_modules_return_are_changed():
+    class Two(nnx.Module):
+        def __call__(self, x):
+            return {"left": x, "right": 2 * x}
+
+    class Model(nnx.Module):
+        def __init__(self):
+            self.two = Two()
+
+        def __call__(self, x):
+            first = self.two(x)
+            again = self.two(first["left"])
+            return (again["left"] + 10 * first["right"]).mean((1, 2))
+
+    plain = 21 * PHOTOS.mean((1, 2))[:, 1]
+    for path, more in (("two.right", 10), ("two.left:1", 1), ("two.left", 2), ("two.right:1", 0)):
+        close(BACKEND.scores(Model(), PHOTOS, 1, {path: lambda given: given + 1}), plain + more)
+
+
 def test_a_checkpointed_model_stops_early_and_quietly(caplog):
     before = len(RAN)
     assert list(values(Checkpointed(), ["blocks.0.norm:0"])) == ["blocks.0.norm:0"]

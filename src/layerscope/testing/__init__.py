@@ -28,6 +28,7 @@ from .capturing import CaptureTests
 from .evidence import EvidenceTests
 from .facts import FactsTests
 from .gradients import GradientTests
+from .heads import HeadTests
 from .kernels import KernelTests
 from .leaving import LeavingTests
 from .scores import ScoreTests
@@ -46,7 +47,7 @@ __all__ = [
 
 
 class BackendTests(
-    TableTests, CaptureTests, LeavingTests, GradientTests, FactsTests, EvidenceTests, ScoreTests, KernelTests
+    TableTests, CaptureTests, LeavingTests, GradientTests, FactsTests, EvidenceTests, ScoreTests, KernelTests, HeadTests
 ):
     """The behaviour that every backend owes the core; subclass it in a pytest module, and say how to build the network.
 

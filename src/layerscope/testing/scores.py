@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import LayerscopeError
 from ..tiny import tiny_model
 from .network import Network
 
@@ -37,11 +38,73 @@ class ScoreTests(Network):
             return np.moveaxis(changed, 0, axes.index("c"))
 
         found = self.backend().scores(model, self.batch(), 1, {f"{path}:0": change})
-        self.same(np.asarray(found), self._without(2)[:, 1])
+        self.same(np.asarray(found), self._without(2, "conv2")[:, 1])
         assert len(seen) == 1, "a change is asked once for each call"
         self.same(np.moveaxis(seen[0], axes.index("c"), -1).reshape(-1), self._flat(axes))
         assert self.state(model) == before
         self.same(np.asarray(self.backend().scores(model, self.batch(), 1, {})), self.expected()["head"][:, 1])
+
+    def test_one_call_is_changed_and_the_plain_path_means_all(self) -> None:
+        if not hasattr(self.backend(), "scores"):
+            return
+        model, calls = self.network(), self.calls()
+        table = self.table(model)
+
+        def change(values: np.ndarray, path: str) -> np.ndarray:
+            changed = np.moveaxis(values.copy(), table[path].axes.index("c"), 0)
+            changed[1] = 0
+            return np.moveaxis(changed, 0, table[path].axes.index("c"))
+
+        first, second = calls["act:0"], calls["act:1"]
+        asked: list[tuple[dict[str, Any], tuple[str, ...]]] = [
+            ({first: lambda values: change(values, first)}, ("act:0",)),
+            ({second: lambda values: change(values, second)}, ("act:1",)),
+            # In the order of the run, whatever the order here.
+            (
+                {second: lambda values: change(values, second), first: lambda values: change(values, first)},
+                ("act:0", "act:1"),
+            ),
+        ]
+        if self.shared:
+            plain = self.paths["act"]
+            asked.append(({plain: lambda values: change(values, first)}, ("act:0", "act:1")))
+        for changes, names in asked:
+            found = self.backend().scores(model, self.batch(), 1, changes)
+            self.same(np.asarray(found), self._without(1, *names)[:, 1])
+
+    def test_a_function_as_target_gives_each_image_its_number(self) -> None:
+        if not hasattr(self.backend(), "scores"):
+            return
+        model = self.network()
+        asked: list[tuple[Any, int]] = [
+            (lambda out: out[:, 3] * 2, 2),
+            (lambda out: out[0, 3] * 2, 2),
+            # A number of Python's own, where there is one image.
+            (lambda out: float(out[0, 3]) * 2, 1),
+        ]
+        for target, images in asked:
+            found = self.backend().scores(model, self.batch(images), target, {})
+            self.same(np.asarray(found), self.expected(images)["head"][:, 3] * 2)
+
+    def test_what_can_not_be_changed_is_named(self) -> None:
+        if not hasattr(self.backend(), "scores"):
+            return
+        model, path = self.network(), self.calls()["conv2"]
+        self.backend().layers(model, self.batch())
+        before = self.state(model)
+        for changes, target, said in (
+            ({"no_such_layer": np.copy}, 1, "no_such_layer"),
+            ({f"{path}:7": np.copy}, 1, path),
+            ({path: lambda values: values[:1, :1]}, 1, path),
+            ({}, 1000, "1000"),
+        ):
+            try:
+                self.backend().scores(model, self.batch(), target, changes)
+            except LayerscopeError as error:
+                assert said in str(error)
+            else:
+                raise AssertionError(f"{said} was accepted")
+        assert self.state(model) == before
 
     def test_a_change_that_raises_leaves_the_model_as_it_was(self) -> None:
         if not hasattr(self.backend(), "scores"):
@@ -61,12 +124,12 @@ class ScoreTests(Network):
             raise AssertionError("the change's own error got lost")
         assert self.state(model) == before
 
-    def _without(self, channel: int) -> np.ndarray:
-        """The head's output with one channel of `conv2` set to 0."""
+    def _without(self, channel: int, *names: str) -> np.ndarray:
+        """The head's output with one channel of these calls set to 0."""
         value = self.images()
         for name, step in zip(("conv1", "act:0", "conv2", "act:1", "head"), tiny_model().steps, strict=True):
             value = step.run(value.copy())
-            if name == "conv2":
+            if name in names:
                 value[:, channel] = 0
         return value
 

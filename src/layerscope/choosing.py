@@ -133,8 +133,13 @@ def _exact(table: Sequence[Layer], name: str) -> Layer | None:
 
 def _by_word(table: Sequence[Layer], name: str) -> list[Layer] | None:
     if name == "output":
-        root = [each for each in table if each.path == "" and each.showable]
+        root = [each for each in table if each.path == ""]
         ran = [each for each in table if each.showable]
+        if root and not root[-1].showable and ran:
+            raise LayerNotCalled(
+                f"'output' is what the model gives, and that has no picture: {root[-1].note or 'it did not run'}. The last"
+                f" layer that has one is {in_order(ran)[-1].path!r}"
+            )
         return (root or ran)[-1:] or None
     if name == "last":
         found = _pictures(table)[-1:]

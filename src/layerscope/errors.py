@@ -151,6 +151,16 @@ def near(name: str, known: Iterable[str], count: int = 3) -> str:
     return f" Did you mean {' or '.join(repr(folded[each]) for each in close)}?"
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, without a full stop at its end; its kind where it says nothing.
+
+    >>> first_line(ValueError("no such layer.\n\nMore about it"))
+    'no such layer'
+    """
+    said = str(error).strip().partition("\n")[0].strip()
+    return (said.removesuffix(".") if not said.endswith("..") else said) or type(error).__name__
+
+
 def caller_level() -> int:
     """The stack level of the first caller outside this package, so that a warning points at the user's own line."""
     level, frame = 1, sys._getframe(1)

@@ -16,7 +16,7 @@ from . import png
 from .cells import Bar as Bar
 from .cells import Cell as Cell
 from .encoding import OWN
-from .errors import BadOption
+from .errors import BadOption, first_line
 from .scale import Scale, check_theme, palette, span_text
 
 if TYPE_CHECKING:
@@ -170,7 +170,8 @@ class Picture:
             self.to_pil().convert("RGB").save(path, **size)
         except (ValueError, OSError) as error:
             raise BadOption(
-                f"can't write {path}: {error}. Use .png, which keeps every value, .svg, .pdf, or a suffix of Pillow's"
+                f"can't write {path}: {first_line(error)}. Use .png, which keeps every value, .svg, .pdf, or a suffix of"
+                " Pillow's"
             ) from error
         return path
 

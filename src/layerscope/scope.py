@@ -22,6 +22,7 @@ from .errors import (
     ModelNotReadable,
     PreprocessWarning,
     caller_level,
+    first_line,
     near,
 )
 from .evidence import doubt, in_parts
@@ -275,11 +276,12 @@ class Scope:
         except Exception as error:
             if short_of_memory(error):
                 raise CaptureTooLarge(
-                    f"{self.name}: memory ran out in the forward pass on {described(array)}: {type(error).__name__}: {error}."
+                    f"{self.name}: memory ran out in the forward pass on {described(array)}: {type(error).__name__}:"
+                    f" {first_line(error)}."
                     " Use a smaller batch=, fewer layers or some channels="
                 ) from error
             # Whatever a framework or the user's model raises; the cause is chained.
-            first = str(error).strip().partition("\n")[0] or type(error).__name__
+            first = first_line(error)
             raise ModelNotReadable(
                 f"{self.name}: the forward pass failed on an input of {described(array)}: {type(error).__name__}: {first}."
                 " If the size or type is wrong, size= and preprocess= change it"

@@ -108,3 +108,12 @@ def test_an_input_that_is_a_sequence_is_a_named_error() -> None:
     given = make_model(graph, opset_imports=[make_opsetid("", 18)], ir_version=9)
     with pytest.raises(ls.ModelNotReadable, match="input 'x' is no tensor but a sequence"):
         ls.open(given, preprocess=None)
+
+
+def test_the_output_as_text_is_refused_by_name_and_no_other_layer_is_taken_for_it() -> None:
+    scope = ls.open(classifier(), preprocess=None)
+    with pytest.raises(ls.LayerNotCalled, match=r"'output' is what the model gives.*no numbers but text.*'number'"):
+        scope.capture(ROWS, "output")
+    fm = scope.capture(ROWS, "scores")["scores"]
+    with pytest.raises(ls.LayerNotCalled, match="no numbers but text"):
+        ls.ablation_cam(fm)

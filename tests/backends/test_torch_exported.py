@@ -45,3 +45,20 @@ def test_an_exported_model_is_read_as_the_original(name):
     wanted, found = original.capture(IMAGES, inside), exported.capture(IMAGES, inside)
     for path, fm in wanted.items():
         np.testing.assert_allclose(found[path].values, fm.values, atol=1e-6)
+
+
+# torch's unflatten trips over its own deprecation
+@pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
+@pytest.mark.parametrize("kind", ["object", "file"])
+def test_the_input_of_an_exported_model_has_the_size_that_it_was_exported_for(kind, tmp_path):
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU()).eval()
+    free = {0: torch.export.Dim("images")}
+    for dynamic, first in ((None, 1), ((free,), None)):
+        count = 1 if dynamic is None else 2
+        program = torch.export.export(model, (torch.zeros(count, 3, 96, 64),), dynamic_shapes=dynamic)
+        if kind == "file":
+            torch.export.save(program, tmp_path / "small.pt2")
+        scope = ls.open(program if kind == "object" else tmp_path / "small.pt2", preprocess="unit")
+        (given,) = scope.facts.inputs
+        assert (given.axes, given.shape) == ("bchw", (first, 3, 96, 64))
+        assert scope.capture([ls.demo_photo()] * 2, "1")["1"].shape == (2, 94, 62, 4)

@@ -9,7 +9,7 @@ from typing import Any
 
 import h5py
 
-from ..errors import ModelNotReadable
+from ..errors import ModelNotReadable, first_line
 
 
 def refuse_weights_only(source: Path) -> None:
@@ -40,10 +40,6 @@ def writer(source: Path) -> str:
         return str(file.attrs.get("keras_version", "2"))
 
 
-def first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
-
-
 def holds_code(config: Any) -> bool:
     """Whether a model's configuration holds a Lambda layer, or Python code as an argument of another one."""
     if isinstance(config, dict):
@@ -61,7 +57,7 @@ def read_weights(model: Any, weights: Path) -> Any:
         model.load_weights(weights)
     except Exception as error:
         raise ModelNotReadable(
-            f"{weights.name} doesn't fit {model.name!r}: {first_line(error)}. Give the weights of this"
+            f"{weights.name} doesn't fit {model.name!r}: {first_line(error)[:300]}. Give the weights of this"
             " architecture, with the same number of classes"
         ) from error
     return model

@@ -13,8 +13,8 @@ import keras
 # keras.applications asks this module for its weights; nothing public says where the file would be
 from keras.src.utils import file_utils
 
-from ..errors import ModelNotReadable, RandomWeights, TrustRequired, near
-from .keras_files import first_line, read_weights, refuse_weights_only, writer
+from ..errors import ModelNotReadable, RandomWeights, TrustRequired, first_line, near
+from .keras_files import read_weights, refuse_weights_only, writer
 
 # Keras 2 wrote these under modules that Keras 3 doesn't have
 OF_KERAS_2 = ("Functional", "Sequential", "Model", "TFOpLambda", "SlicingOpLambda")
@@ -100,7 +100,7 @@ def _reason(source: Path, error: Exception) -> ModelNotReadable:
     if _newer(writer(source)):
         return ModelNotReadable(
             f"{source.name} was written by Keras {writer(source)} and this is {keras.__version__}, which can't read it:"
-            f" {first_line(error)}. Upgrade Keras (pip install -U keras), or save the model with this version"
+            f" {first_line(error)[:300]}. Upgrade Keras (pip install -U keras), or save the model with this version"
         )
     if unknown and unknown[1] not in OF_KERAS_2 and not hasattr(keras.layers, unknown[1]):
         return ModelNotReadable(
@@ -110,10 +110,10 @@ def _reason(source: Path, error: Exception) -> ModelNotReadable:
         )
     if unknown or writer(source).startswith("2"):
         return ModelNotReadable(
-            f"{source.name} can't be read by Keras {keras.__version__}: {first_line(error)}. A file that tf.keras 2"
+            f"{source.name} can't be read by Keras {keras.__version__}: {first_line(error)[:300]}. A file that tf.keras 2"
             " wrote is read by tf_keras (pip install tf_keras): tf_keras.models.load_model(file)"
         )
-    return ModelNotReadable(f"{source.name} can't be read: {first_line(error)}")
+    return ModelNotReadable(f"{source.name} can't be read: {first_line(error)[:300]}")
 
 
 def _newer(version: str) -> bool:

@@ -14,8 +14,8 @@ import tf_keras
 # the metadata that says which Keras layers a SavedModel holds; nothing public reads it
 from tf_keras.protobuf import saved_metadata_pb2
 
-from ..errors import ModelNotReadable, TrustRequired
-from .keras_files import first_line, holds_code, read_weights, refuse_weights_only
+from ..errors import ModelNotReadable, TrustRequired, first_line
+from .keras_files import holds_code, read_weights, refuse_weights_only
 
 
 def load(source: Path, weights: Path | None, trust: bool) -> Any:
@@ -34,7 +34,7 @@ def load(source: Path, weights: Path | None, trust: bool) -> Any:
         code = any(holds_code(each) for each in _configurations(source))
     except Exception as error:
         # a damaged file of JSON, zip, HDF5 or protobuf: each raises its own
-        raise ModelNotReadable(f"{source.name} can't be read: {first_line(error)}") from error
+        raise ModelNotReadable(f"{source.name} can't be read: {first_line(error)[:300]}") from error
     if code and not trust:
         raise TrustRequired(
             f"{source.name} holds a Lambda layer, whose code would run: open it with trust=True (--trust) if you"
@@ -44,7 +44,7 @@ def load(source: Path, weights: Path | None, trust: bool) -> Any:
         model = tf_keras.models.load_model(source, compile=False, safe_mode=not trust)
     except Exception as error:
         raise ModelNotReadable(
-            f"{source.name} can't be read by tf_keras {tf_keras.__version__}: {first_line(error)}"
+            f"{source.name} can't be read by tf_keras {tf_keras.__version__}: {first_line(error)[:300]}"
         ) from error
     return model if weights is None else read_weights(model, weights)
 

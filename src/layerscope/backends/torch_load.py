@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ..errors import BackendMissing, ModelNotReadable, TrustRequired
+from ..errors import BackendMissing, ModelNotReadable, TrustRequired, first_line
 
 FACTORY = (
     "give the code that builds the model, as MODEL package.module:factory with --weights FILE (ls.open(..., weights=))"
@@ -65,7 +65,7 @@ def _state_dict(path: Path) -> dict[str, torch.Tensor]:
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise ModelNotReadable(f"{path.name} is not a file of weights alone: {_first_line(error)}") from error
+        raise ModelNotReadable(f"{path.name} is not a file of weights alone: {first_line(error)}") from error
     for key in ("state_dict", "model_state_dict", "model"):
         if isinstance(found, dict) and isinstance(found.get(key), dict):
             found = found[key]
@@ -79,7 +79,7 @@ def _exported(source: Path) -> Any:
         program = torch.export.load(source)
     except Exception as error:
         # torch.export.load raises whatever its reader meets, from zipfile's errors to assertions.
-        raise ModelNotReadable(f"{source.name} is not a torch.export program: {_first_line(error)}") from error
+        raise ModelNotReadable(f"{source.name} is not a torch.export program: {first_line(error)}") from error
     return torch.export.unflatten(program)
 
 
@@ -97,12 +97,12 @@ def _pickled(source: Path, trust: bool) -> Any:
                 f"{source.name} holds a pickled module, and unpickling runs code from the file: pass --trust (trust=True)"
                 f" if you trust its source, or {FACTORY}"
             ) from error
-        raise ModelNotReadable(f"{source.name} is not a PyTorch file: {_first_line(error)}") from error
+        raise ModelNotReadable(f"{source.name} is not a PyTorch file: {first_line(error)}") from error
     except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        raise ModelNotReadable(f"{source.name} is not a PyTorch file: {_first_line(error)}") from error
+        raise ModelNotReadable(f"{source.name} is not a PyTorch file: {first_line(error)}") from error
     except (AttributeError, ImportError) as error:
         raise ModelNotReadable(
-            f"{source.name} needs a class that can't be imported here ({_first_line(error)}): put its package on the path"
+            f"{source.name} needs a class that can't be imported here ({first_line(error)}): put its package on the path"
         ) from error
     if isinstance(found, torch.nn.Module):
         return found
@@ -115,7 +115,3 @@ def _is_script(source: Path) -> bool:
         return False
     with zipfile.ZipFile(source) as archive:
         return any("/code/" in name for name in archive.namelist())
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__

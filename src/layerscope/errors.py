@@ -154,7 +154,7 @@ def near(name: str, known: Iterable[str], count: int = 3) -> str:
 def first_line(error: BaseException) -> str:
     """The first line of what an error says, without a full stop at its end; its kind where it says nothing.
 
-    >>> first_line(ValueError("no such layer.\n\nMore about it"))
+    >>> first_line(ValueError("no such layer.\\n\\nMore about it"))
     'no such layer'
     """
     said = str(error).strip().partition("\n")[0].strip()

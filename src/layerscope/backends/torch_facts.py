@@ -44,14 +44,14 @@ def _exported_inputs(model: nn.Module) -> tuple[Input, ...]:
     """
     if not isinstance(model, torch.export.UnflattenedModule):
         return ()
-    taken = model.graph_signature.user_inputs
-    found = []
-    for node in model.graph.nodes:
-        value = node.meta.get("val")
-        if node.op == "placeholder" and node.name in taken and isinstance(value, torch.Tensor):
-            sizes = tuple(each if isinstance(each, int) else None for each in value.shape)
-            found.append(Input(node.name, AXES_BY_RANK.get(len(sizes), ""), sizes))
-    return tuple(found) if all(each.axes for each in found) else ()
+    names = [str(each) for each in model.graph_signature.user_inputs]
+    values = [each.meta.get("val") for each in model.graph.nodes if each.op == "placeholder"]
+    if len(names) != len(values) or not all(isinstance(each, torch.Tensor) for each in values):
+        return ()
+    shapes = [tuple(size if isinstance(size, int) else None for size in each.shape) for each in values]
+    if not all(len(each) in AXES_BY_RANK for each in shapes):
+        return ()
+    return tuple(Input(name, AXES_BY_RANK[len(shape)], shape) for name, shape in zip(names, shapes, strict=True))
 
 
 def digest(model: nn.Module) -> str:

@@ -143,7 +143,7 @@ def as_array(source: Any) -> np.ndarray:
     if hasattr(source, "detach") and hasattr(source, "cpu"):
         source = source.detach().cpu()
         # numpy has no such type; every value of it is one of float32.
-        source = source.float() if str(source.dtype) == "torch.bfloat16" else source
+        source = source.float() if str(getattr(source, "dtype", "")) == "torch.bfloat16" else source
     if not hasattr(source, "__array__"):
         raise ImageNotReadable(
             f"{label_of(source)}: not an image; give a path, bytes, a PIL image, or an array ({planes.ARRAYS})"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import layerscope as ls
-from layerscope.backends.outputs import Aim, main_place, places
+from layerscope.backends.outputs import Aim, main_place, places, scored
 
 Pair = namedtuple("Pair", "hidden logits")
 
@@ -128,3 +128,16 @@ def test_a_target_that_can_not_be_is_said_in_the_same_words(aimed: Any, target: 
 def test_an_output_without_classes(output: Any) -> None:
     with pytest.raises(ls.GradientsUnavailable, match="no classes to aim at: give target= as a function"):
         by_hand(output, 0)
+
+
+def test_a_function_of_numpy_outputs_gives_a_number_for_each_image_as_in_the_frameworks() -> None:
+    output = np.arange(6.0).reshape(2, 3)
+    assert scored(output, lambda given: given[:, 1], "bc").tolist() == [1, 4]
+    assert scored(output, lambda given: given.sum(), "bc").tolist() == [3, 12]
+    with pytest.raises(
+        ls.BadOption, match=r"gave numbers of shape \(1, 3\); it must give one number, or one for each image"
+    ):
+        scored(output, lambda given: given, "bc")
+    for wrong in ("x", None):
+        with pytest.raises(ls.BadOption, match=r"the target function gave a .* it must give"):
+            scored(output, lambda given, wrong=wrong: wrong, "bc")

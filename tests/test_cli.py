@@ -259,12 +259,22 @@ def test_one_range_and_one_basis_for_all_images(capsys, photo, tmp_path):
         (["show", "demo", "{photo}", "--preprocess", "imagnet"], "imagenet"),
         (["show", "demo", "{photo}", "-l", "stages", "-o", "{tmp}/a.png"], "give a folder"),
         (["show", "demo", "{photo}", "--values", "v.txt"], ".npz"),
+        (["show", "demo", "{photo}", "-l", "0", "--combine", "mean", "-o", "{photo}/a.png"], "can't make the folder"),
+        (
+            ["show", "demo", "{tmp}/cat.png", "-l", "0", "--combine", "mean", "-o", "{tmp}/cat.png"],
+            "is the image itself",
+        ),
+        (["show", "demo", "{photo}", "-l", "0", "--combine", "mean", "-o", "{photo}/a"], "can't make the folder"),
+        (["show", "demo", "{photo}", "-l", "0", "--values", "{photo}/v.npz", "-o", "{tmp}"], "can't make the folder"),
+        (["show", "demo", "{photo}", "-l", "0", "--values", "{tmp}/is.npz", "-o", "{tmp}"], "can't write"),
         (["layers", "demo", "nowhere.jpg"], "nowhere.jpg"),
         (["show", "demo", "{photo}", "--combine", "weights:no.npy"], "no file no.npy"),
     ],
 )
 def test_errors_are_one_line_and_exit_1(capsys, photo, tmp_path, monkeypatch, arguments, match):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "is.npz").mkdir()
+    (tmp_path / "cat.png").write_bytes(photo.read_bytes())
     arguments = [each.format(photo=photo, tmp=tmp_path) for each in arguments]
     code, _, err = run(capsys, *arguments)
     assert code == 1
@@ -274,6 +284,7 @@ def test_errors_are_one_line_and_exit_1(capsys, photo, tmp_path, monkeypatch, ar
     assert "Traceback" not in err
     with pytest.raises(ls.LayerscopeError):
         cli.main([*arguments, "--debug"])
+    assert (tmp_path / "cat.png").read_bytes() == photo.read_bytes()
 
 
 def test_the_scale_can_be_cut_at_percentiles(capsys, photo, tmp_path):

@@ -330,7 +330,10 @@ class FeatureMap:
         for name in ("gradient", "tokens"):
             if getattr(self, name) is not None:
                 arrays[name] = getattr(self, name)
-        np.savez(path, about=np.array(json.dumps(about)), **arrays)  # type: ignore[arg-type] # a keyword of numpy's stub
+        try:
+            np.savez(path, about=np.array(json.dumps(about)), **arrays)  # type: ignore[arg-type] # a keyword of numpy's stub
+        except OSError as error:
+            raise BadOption(f"can't write {path}: {error.strerror or error}") from error
         return path
 
 

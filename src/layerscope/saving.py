@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -94,6 +95,8 @@ class Job:
         single, several = self._is_file(), self.count() > 1
         if single and several:
             raise BadOption(f"-o {self.output}: several images make several pictures, so give a folder")
+        if single and self._overwrites():
+            raise BadOption(f"-o {self.output}: that is the image itself, which would be lost: give another name")
         waiting: list[dict[str, FeatureMap]] = []
         for maps in self._maps():
             self.skipped += maps.skipped
@@ -170,14 +173,21 @@ class Job:
         """Whether `output` is the one picture, not a folder."""
         return self.output is not None and self.output.suffix.lower() in FILES and not self.output.is_dir()
 
+    def _overwrites(self) -> bool:
+        """Whether `output` is the file of an image."""
+        output = self.output
+        if output is None or not output.exists():
+            return False
+        paths = (Path(each.item) for each in collect(self.images) if isinstance(each.item, str | os.PathLike))
+        return any(each.exists() and output.samefile(each) for each in paths)
+
     def _place(self, path: str, id: str, page: int, pages: int) -> Path:
         output = self.output
         suffix = f"-p{page + 1}" if pages > 1 else ""
         if output is not None and self._is_file():
-            output.parent.mkdir(parents=True, exist_ok=True)
+            _made(output.parent)
             return output.with_name(f"{output.stem}{suffix}{output.suffix}")
-        folder = output or Path()
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = _made(output or Path())
         rule = f"-{safe(self.combine.partition(':')[0])}" if self.combine else ""
         rule += "-overlay" if self.drawing["overlay"] else ""
         return folder / f"{self._image(id)}-{self._layer(path)}{rule}{suffix}.png"
@@ -190,11 +200,19 @@ class Job:
 
     def _write_values(self, maps: Maps, each_image: bool) -> Iterator[Path]:
         assert self.values is not None
-        self.values.parent.mkdir(parents=True, exist_ok=True)
+        _made(self.values.parent)
         for path, fm in maps.items():
             parts = [self._image(fm.ids[0])] if each_image else []
             parts += [self._layer(path)] if len(maps) > 1 else []
             yield fm.save(self.values.with_name("-".join((self.values.stem, *parts)) + ".npz"))
+
+
+def _made(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadOption(f"can't make the folder {folder}: {error.strerror or error}") from error
+    return folder
 
 
 def _named(taken: dict[str, str], text: str, given: str) -> str:

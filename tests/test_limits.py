@@ -26,6 +26,7 @@ import test_onnx_inputs
 import test_tf_keras
 import test_tflite_capture
 import test_tflite_files
+import test_tflite_scores
 import test_torch_attention
 import test_torch_hf
 import test_torch_tokens
@@ -217,6 +218,37 @@ def test_gradients_of_torchs_attention(said):
     scope = ls.open(test_torch_attention.Encoder().eval(), preprocess=None)
     with said.raises("MultiheadAttention"):
         scope.capture(test_torch_attention.pixels(), "kind:AttentionMap", target=lambda out: out.sum())
+
+
+@row("other values (`ablation_cam`)")
+def test_values_that_cannot_be_changed(said):
+    class Multihead(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.mha = nn.MultiheadAttention(4, 2, batch_first=True)
+
+        def forward(self, x):
+            return self.mha(x, x, x)[0].mean(1)
+
+    class Traced(nnx.Module):
+        def __init__(self):
+            self.inner = nnx.Linear(4, 4, rngs=nnx.Rngs(0))
+
+        def __call__(self, x):
+            return jax.checkpoint(lambda x: self.inner(x))(x)
+
+    tokens = np.ones((1, 3, 4), np.float32)
+    attending = test_onnx_attention.vit(test_onnx_attention.standard())
+    codes = tflite_models.changed(test_tflite_scores.file("int8"), test_tflite_scores.spread)
+    for model, batch, path, reason in (
+        (Multihead().eval(), tokens, "mha.attention_map", "change the module itself"),
+        (attending, test_onnx_attention.IMAGE, "attn/attention_map", "change the operator itself"),
+        (Traced(), tokens[0], "inner", "change the module around it"),
+        (codes, test_tflite_scores.IMAGES[:1], "net/middle", "change the layer before it or behind it"),
+    ):
+        scope = ls.open(model, preprocess=None)
+        with said.raises(path, "change", reason):
+            scope.backend.scores(scope.model, batch, lambda out: 1.0, {path: np.copy})
 
 
 # ---- ONNX ------------------------------------------------------------------------------------------------------------

@@ -99,13 +99,15 @@ def test_codes_are_changed_as_what_they_stand_for(kind: str) -> None:
         BACKEND.scores(content, IMAGES, 2, {path: lambda values: values * np.nan})
 
 
-def test_a_scale_for_each_channel_is_refused() -> None:
-    def spread(model: Any) -> None:
-        tensor = next(each for each in model.subgraphs[0].tensors if list(each.shape) == [1, 12, 10, 8])
-        tensor.quantization.scale = [tensor.quantization.scale[0]] * 8
-        tensor.quantization.zeroPoint = [tensor.quantization.zeroPoint[0]] * 8
-        tensor.quantization.quantizedDimension = 3
+def spread(model: Any) -> None:
+    """A scale for each channel of the layer in the middle."""
+    tensor = next(each for each in model.subgraphs[0].tensors if list(each.shape) == [1, 12, 10, 8])
+    tensor.quantization.scale = [tensor.quantization.scale[0]] * 8
+    tensor.quantization.zeroPoint = [tensor.quantization.zeroPoint[0]] * 8
+    tensor.quantization.quantizedDimension = 3
 
+
+def test_a_scale_for_each_channel_is_refused() -> None:
     with pytest.raises(ls.BadOption, match=r"'net/middle' can't be changed: .* a scale for each channel"):
         BACKEND.scores(changed(file("int8"), spread), IMAGES[:1], 2, {"net/middle": lambda values: values})
 

@@ -40,7 +40,7 @@ def scores(
     if hidden:
         raise BadOption(
             f"layer {min(hidden)!r} runs inside a function that JAX traces (jax.checkpoint, remat), so what it returns can't be"
-            " changed: build the model without it"
+            " changed: build the model without it, or change the module around it"
         )
     for path in changes:
         if path not in done:

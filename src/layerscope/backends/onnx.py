@@ -132,7 +132,10 @@ class OnnxBackend:
     ) -> tuple[np.ndarray, Given]:
         """What a layer returns, and how other values are given in its place."""
         if tensor in held.graph.attention_maps:
-            raise BadOption(f"{path!r} is shown as other values than the graph goes on with, so they can't be changed")
+            raise BadOption(
+                f"{path!r} is shown as other values than the graph goes on with, so they can't be changed:"
+                " change the operator itself"
+            )
         session, (values,) = self._run(held, (tensor,), feeds, fixed)
         cast = "" if tensor in held.graph.codes else session.dtypes[0]
         return values, Given(tensor, onnx.helper.np_dtype_to_tensor_dtype(values.dtype), values.ndim, cast)

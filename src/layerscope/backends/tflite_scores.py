@@ -54,7 +54,8 @@ def _check(path: str, tensor: Tensor, made: Sequence[Tensor]) -> None:
     if tensor.quantised and (tensor.scale.size > 1 or tensor.type not in CODES):
         many = "a scale for each channel" if tensor.scale.size > 1 else f"{tensor.type} codes"
         raise BadOption(
-            f"{path!r} can't be changed: its values are kept in {many}, which other values can't be put into"
+            f"{path!r} can't be changed: its values are kept in {many}, which other values can't be put into: change the layer"
+            " before it or behind it"
         )
 
 

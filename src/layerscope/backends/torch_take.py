@@ -259,7 +259,7 @@ class Changer(Taker):
         if found == attention.RETURNED:
             raise BadOption(
                 f"{name + '.' + attention.NAME!r}: MultiheadAttention doesn't compute its output from the weights it returns,"
-                " so changing them would change nothing"
+                " so changing them would change nothing: change the module itself"
             )
         self.changed = None
         super().attended(name, module, weights, found)

@@ -8,9 +8,10 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 import layerscope as ls
+from layerscope import encoding
 from layerscope.encoding import ABOVE, BELOW, CONSTANT, NAN, NEG_INF, POS_INF, TOP, encode, extent_of, raw_extent
 from layerscope.ruling import Beyond
-from layerscope.scale import beyond_text, lut, number, palette, short_span, span_text
+from layerscope.scale import beyond_text, lut, number, palette, percentiles, short_span, span_text
 
 FINITE = st.floats(-1e6, 1e6, width=32)
 
@@ -70,6 +71,63 @@ def test_the_fast_way_and_the_exact_way_agree_in_both_memory_orders(values, orde
         got = out[channel // columns, channel % columns].astype(int)
         assert np.abs(got - wanted.astype(int)).max() <= 1, "rounding at the border of two steps may differ"
         assert got.max() <= TOP or exact[channel]
+
+
+LIMIT = st.floats(-1e3, 1e3, allow_subnormal=False) | st.sampled_from([0.0, 0.1, -0.3, 1.0])
+
+
+@given(
+    hnp.arrays(np.float32, (5, 6, 7), elements=st.floats(-1e3, 1e3, width=32) | st.sampled_from([0, 1.0, -1.0])),
+    st.lists(st.tuples(LIMIT, LIMIT), min_size=7, max_size=7),
+    st.sampled_from([None, 0.0]),
+    st.sampled_from(["nhwc", "nchw"]),
+    st.integers(1, 7),
+)
+def test_what_lies_beyond_limits_has_its_mark_to_the_last_bit_on_the_fast_way_too(
+    values, limits, center, order, columns
+):
+    values[0, 0] = np.float32([low for low, _ in limits])  # right at a limit, or one step of float32 beside it
+    limits = np.sort(np.array(limits), axis=1)
+    limits[limits[:, 0] == limits[:, 1], 1] += 1
+    if order == "nchw":
+        values = np.ascontiguousarray(values.transpose(2, 0, 1)).transpose(1, 2, 0)
+    out = np.empty((-(-7 // columns), columns, 5, 6), np.uint8)
+    encode(values, limits, center, np.zeros(7, bool), out, raw_extent(values[None])[0])
+    for channel, (low, high) in enumerate(limits):
+        one = values[..., channel].astype(np.float64)
+        got = out[channel // columns, channel % columns].astype(int)
+        np.testing.assert_array_equal(got == BELOW, one < low)
+        np.testing.assert_array_equal(got == ABOVE, one > high)
+        inside = (one >= low) & (one <= high)
+        wanted = ls.Scale((low, high), center=center).codes(one).astype(int)
+        assert np.abs(got - wanted)[inside].max(initial=0) <= 1
+
+
+def test_a_sheet_cut_at_percentiles_takes_the_fast_way(monkeypatch):
+    """Each value looked at by itself would take thirty times as long."""
+    values = np.random.default_rng(0).standard_normal((1, 8, 8, 4)).astype(np.float32)
+    monkeypatch.setattr(encoding, "marked", lambda *_: pytest.fail("a channel was encoded value by value"))
+    for options in ({"clip": (5, 95)}, {"clip": (5, 95), "scale": "layer"}, {"scale": (-1, 1)}):
+        picture = ls.sheet(values, **options)
+        assert (picture.pixels == BELOW).any() and (picture.pixels == ABOVE).any()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
+@pytest.mark.parametrize("clip", [(0, 100), (1, 99), (33.3, 50), (0, 0.1)])
+@pytest.mark.parametrize("size", [(1, 1), (2, 1), (9, 7), (50, 41)])
+def test_percentiles_are_those_of_numpy(dtype, clip, size):
+    values = np.random.default_rng(0).standard_normal((2, *size, 3)).astype(dtype)
+    values[1, ..., 2] = np.maximum(values[1, ..., 2], 0)  # many equal numbers
+    exact = values.astype(np.float64)
+    np.testing.assert_allclose(percentiles(values, clip), np.percentile(exact, clip), rtol=1e-12, atol=1e-15)
+    for each in (values, np.ascontiguousarray(values.transpose(0, 3, 1, 2)).transpose(0, 2, 3, 1)):
+        wanted = np.moveaxis(np.percentile(exact, clip, axis=(1, 2)), 0, -1)
+        np.testing.assert_allclose(percentiles(each, clip, True), wanted, rtol=1e-12, atol=1e-15)
+    values[0, 0, 0] = np.nan
+    values[1, 0, 0] = -np.inf
+    known = exact[np.isfinite(values)]
+    wanted = np.percentile(known, clip) if known.size else np.zeros(2)
+    np.testing.assert_allclose(percentiles(values, clip), wanted, rtol=1e-12, atol=1e-15)
 
 
 def test_extents_ignore_what_is_not_finite():

@@ -60,9 +60,10 @@ def encode(
 ) -> None:
     """Write the codes of `values` `[height, width, channel]` into `out` `[row, column, height, width]`, channel after channel.
 
-    `limits` is `[channel, 2]`. `exact` marks the channels that need every value looked at: with NaN, inf, values outside
-    the limits, no range at all, or a range that float32 can't resolve. All others take a multiply and an add. `extent` is the
-    channels' own minimum and maximum, NaN and inf included (`raw_extent`), `[channel, 2]`.
+    `limits` is `[channel, 2]`. `exact` marks the channels that need every value looked at: with NaN, inf, or no range at all;
+    those whose range float32 can't resolve join them. All others take a multiply and an add, and where values lie outside
+    the limits of some, two comparisons. `extent` is the channels' own minimum and maximum, NaN and inf included
+    (`raw_extent`), `[channel, 2]`.
 
     The memory order decides the way, as a transpose of float32 would cost more than all the rest: planes one by one where
     they lie together, blocks of rows where the channels do.
@@ -78,10 +79,12 @@ def encode(
         factor = np.where(plain, step, 0).astype(np.float32)
         offset = np.where(plain, shift, 0).astype(np.float32)
         with np.errstate(all="ignore"):
+            beyond = plain & ((extent[:, 0] < limits[:, 0]) | (extent[:, 1] > limits[:, 1]))
+            bounds = within_float32(limits) if beyond.any() else None
             if abs(values.strides[-1]) <= abs(values.strides[1]):
-                _encode_rows(values, factor, offset, out)
+                _encode_rows(values, factor, offset, bounds, out)
             else:
-                _encode_planes(values, factor, offset, out)
+                _encode_planes(values, factor, offset, bounds, out)
     rows, places = np.divmod(np.arange(channels), columns)
     flat = exact & (limits[:, 0] == limits[:, 1]) & (extent == limits).all(1)
     if flat.any():
@@ -94,32 +97,47 @@ def encode(
         out[spare // columns, spare % columns] = GAP
 
 
-def _encode_planes(values: np.ndarray, factor: np.ndarray, offset: np.ndarray, out: np.ndarray) -> None:
+def _encode_planes(
+    values: np.ndarray, factor: np.ndarray, offset: np.ndarray, bounds: np.ndarray | None, out: np.ndarray
+) -> None:
     height, width, channels = values.shape
     planes = values.transpose(2, 0, 1)
     most = max(1, BLOCK // max(1, height * width))
     space = np.empty((min(most, channels, out.shape[1]), height, width), np.float32)
+    marks = None if bounds is None else _Marks(space.shape)
     for row, start, stop in _runs(channels, out.shape[1], most):
         scratch = space[: stop - start]
         np.multiply(planes[start:stop], factor[start:stop, None, None], out=scratch)
         scratch += offset[start:stop, None, None]
         column = start - row * out.shape[1]
-        np.copyto(out[row, column : column + stop - start], scratch, casting="unsafe")
+        place = out[row, column : column + stop - start]
+        if marks is None or bounds is None:
+            np.copyto(place, scratch, casting="unsafe")
+        else:
+            place[:] = marks.codes(planes[start:stop], scratch, bounds[start:stop].T[..., None, None])
 
 
-def _encode_rows(values: np.ndarray, factor: np.ndarray, offset: np.ndarray, out: np.ndarray) -> None:
+def _encode_rows(
+    values: np.ndarray, factor: np.ndarray, offset: np.ndarray, bounds: np.ndarray | None, out: np.ndarray
+) -> None:
     height, width, channels = values.shape
     columns = out.shape[1]
     factors, offsets = np.tile(factor, width), np.tile(offset, width)
     block = min(height, max(1, BLOCK // 2 // max(1, width * channels)))
     # Taken once: fresh memory for every block would cost as much as the arithmetic.
     space, bytes_ = np.empty((block, width * channels), np.float32), np.empty((block, width, channels), np.uint8)
+    marks = None if bounds is None else _Marks(space.shape)
+    ends = None if bounds is None else np.tile(bounds.T, width)
     for top in range(0, height, block):
         count = min(block, height - top)
         scratch, codes = space[:count], bytes_[:count]
-        np.multiply(values[top : top + count].reshape(count, -1), factors, out=scratch)
+        part = values[top : top + count].reshape(count, -1)
+        np.multiply(part, factors, out=scratch)
         scratch += offsets
-        np.copyto(codes.reshape(count, -1), scratch, casting="unsafe")
+        if marks is None or ends is None:
+            np.copyto(codes.reshape(count, -1), scratch, casting="unsafe")
+        else:
+            codes.reshape(count, -1)[:] = marks.codes(part, scratch, ends)
         planes = codes.transpose(2, 0, 1)
         # All full rows of the sheet in one copy, then the last one.
         full = channels // columns
@@ -127,6 +145,40 @@ def _encode_rows(values: np.ndarray, factor: np.ndarray, offset: np.ndarray, out
         place[:] = planes[: full * columns].reshape(full, columns, count, width)
         if full * columns < channels:
             out[full, : channels - full * columns, top : top + count] = planes[full * columns :]
+
+
+class _Marks:
+    """Space for the codes of a block in which some values lie outside their limits."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self._codes, self._outside = np.empty(shape, np.uint8), np.empty(shape, bool)
+
+    def codes(self, values: np.ndarray, scaled: np.ndarray, bounds: np.ndarray) -> np.ndarray:
+        """uint8: `scaled` in whole steps, BELOW and ABOVE where `values` lie outside `bounds`; `scaled` is written over."""
+        codes, outside = self._codes[: len(scaled)], self._outside[: len(scaled)]
+        np.maximum(scaled, 0, out=scaled)
+        np.minimum(scaled, TOP + 0.5, out=scaled)
+        np.copyto(codes, scaled, casting="unsafe")
+        # The two marks are larger than the codes of all values; a mask as a factor is faster than one that selects.
+        mark = outside.view(np.uint8)
+        for compare, bound, code in ((np.less, bounds[0], BELOW), (np.greater, bounds[1], ABOVE)):
+            compare(values, bound, out=outside)
+            mark *= np.uint8(code)
+            np.maximum(codes, mark, out=codes)
+        return codes
+
+
+def within_float32(limits: np.ndarray) -> np.ndarray:
+    """float32 `[…, 2]`: the least and the largest number of float32 within each `[low, high]`.
+
+    Comparing float32 with these gives what comparing with the limits themselves would, without going through float64.
+    """
+    with np.errstate(over="ignore"):
+        found = limits.astype(np.float32)
+    low, high = found[..., 0], found[..., 1]
+    np.copyto(low, np.nextafter(low, np.float32(np.inf)), where=low < limits[..., 0])
+    np.copyto(high, np.nextafter(high, np.float32(-np.inf)), where=high > limits[..., 1])
+    return found
 
 
 def _runs(channels: int, columns: int, most: int) -> Iterator[tuple[int, int, int]]:

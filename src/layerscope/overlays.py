@@ -284,8 +284,7 @@ class _Laid:
         assert self.rule is not None
         raw = raw_extent(self.one.values)[0]
         limits = np.array([self.rule.limits])
-        exact = ~np.isfinite(raw).all(1) | (raw[:, 0] < limits[:, 0]) | (raw[:, 1] > limits[:, 1])
-        exact |= limits[:, 0] == limits[:, 1]
+        exact = ~np.isfinite(raw).all(1) | (limits[:, 0] == limits[:, 1])
         out = np.empty((1, 1, *placed.shape), np.uint8)
         encode(placed[..., None], limits, self.rule.center, exact, out, raw)
         return out[0, 0]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .encoding import extent_of
+from .encoding import extent_of, within_float32
 from .errors import BadScale, near
 from .featuremap import FeatureMap, as_map
 from .scale import RULES, Scale, beyond_text, percentiles, reading
@@ -97,8 +97,13 @@ class Beyond:
     @classmethod
     def of(cls, values: np.ndarray, limits: Any) -> Beyond:
         """`limits` is `(low, high)`, or an array `[channel, 2]` for the last axis. ±inf and NaN have marks of their own."""
-        limits = np.asarray(limits)
+        limits = np.asarray(limits, np.float64)
+        # The same comparison without going through float64.
+        limits = within_float32(limits) if values.dtype == np.float32 else limits
         low, high = limits[..., 0], limits[..., 1]
+        least, most = values.min(initial=np.inf), values.max(initial=-np.inf)
+        if np.isfinite(least) and np.isfinite(most):
+            return cls(int((values < low).sum()), int((values > high).sum()), float(least), float(most))
         finite = np.isfinite(values)
         if not finite.any():
             return cls()

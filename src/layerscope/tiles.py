@@ -153,7 +153,7 @@ class Tiles:
             limits,
             extent,
             raw,
-            ~finite | below | above | flat,
+            ~finite | flat,
             tuple(words),
             frozenset(marks),
         )

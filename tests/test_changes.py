@@ -67,6 +67,18 @@ def test_relative_divides_each_channel_by_its_size_in_b():
     assert found.rule == "relative difference of 3 channels"
 
 
+def test_the_most_changed_channels_of_a_relative_difference_are_the_first_of_its_sheet():
+    b = noise(1, 6, 6, 4) * np.float32([100, 1, 10, 1])
+    a = b + noise(1, 6, 6, 4, seed=1) * np.float32([10, 2, 3, 0])
+    found = ls.difference(a, b, relative=True)
+    rms = np.sqrt(np.square((a - b).astype(float)).mean((0, 1, 2)) / np.square(b.astype(float)).mean((0, 1, 2)))
+    assert rms.argsort().tolist() == [3, 0, 2, 1]
+    assert f"most changed channels (rms): 1 ({rms[1]:.3g}), 2 ({rms[2]:.3g}), 0 ({rms[0]:.3g})" in found.notes
+    assert [each.channel for each in ls.sheet(found, sort="energy").cells] == [1, 2, 0, 3]
+    b[..., 3], a[..., 3] = 0, 1
+    assert "most changed channels (rms): 3 (inf), 1" in " ".join(ls.difference(a, b, relative=True).notes)
+
+
 def test_two_images_of_one_map_are_the_pair():
     values = noise(2, 4, 4, 3)
     found = ls.difference(values)

@@ -90,7 +90,7 @@ def test_robust_does_not_take_an_object_for_outliers():
 
 def test_robust_of_vectors_of_one_length_leaves_out_nothing():
     values = np.repeat(np.eye(4, dtype=np.float32), 4, 0).reshape(1, 4, 4, 4)
-    assert any("without 0 of 16" in each for each in ls.pca(values, robust=True).notes)
+    assert any(each == "robust: no place is left out" for each in ls.pca(values, robust=True).notes)
 
 
 def test_background_is_paper_on_a_map_and_bare_on_a_photo():

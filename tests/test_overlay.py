@@ -193,6 +193,8 @@ def test_a_number_of_contours_is_spread_between_the_limits_and_what_is_not_cross
     assert "no contour at 9: the map doesn't cross it" in ls.overlay(fm, contours=[9]).alt()
     flat = ls.overlay(on_photo(np.ones((4, 4)), grey_photo(40, 40)), alpha=0.0, contours=[1.0])
     assert np.array_equal(shown(flat), grey_photo(40, 40))
+    counted = ls.overlay(on_photo(np.ones((4, 4)), grey_photo(40, 40)), contours=3)
+    assert "no contour at 1: the map doesn't cross it" in counted.alt(), "a flat map has one level, said once"
 
 
 def test_nan_has_no_contour():
@@ -221,7 +223,9 @@ def test_only_the_highest_units_are_coloured():
     assert np.array_equal(changed, wanted)
     assert "the highest 20 % of the units" in picture.alt()
     tied = ls.overlay(on_photo(np.zeros((4, 4)), photo), top=10)
-    assert "the highest 100 % of the units, from 0 up" in tied.alt(), "equal units are all drawn, and it is said"
+    said = "the highest 100 % of the units (asked for: 10 %; equal units are all coloured), from 0 up"
+    assert said in tied.alt(), "equal units are all drawn, and it is said"
+    assert "asked for" not in picture.alt()
     smooth = ls.overlay(on_photo(values, photo), top=20, smooth=True)
     assert 0 < (shown(smooth) != photo).any(-1).mean() < 0.5
 
@@ -286,11 +290,15 @@ def test_marks_and_clipped_units_show_on_an_overlay(smooth):
         ({"contours": []}, "at least one level"),
         ({"contours": [np.nan]}, "finite"),
         ({"contours": "abc"}, "list of levels"),
+        ({"contours": "12"}, "list of levels"),
+        ({"contours": 101}, "from 1 to 100"),
         ({"contours": True}, "list of levels"),
         ({"top": 0}, "per cent"),
         ({"top": 101}, "per cent"),
         ({"top": "20"}, "per cent"),
         ({"alpha": -0.1}, "share from 0"),
+        ({"alpha": "half"}, "share from 0"),
+        ({"alpha": None}, "share from 0"),
         ({"clip": (99, 1)}, "the lower one first"),
         ({"clip": 5}, "two percentiles"),
         ({"clip": (1, 99), "scale": (0, 1)}, "leave it out"),

@@ -12,6 +12,7 @@ from .featuremap import FeatureMap, as_map
 from .reducing import channel_squares
 
 MOST_CHANGED = 8
+SOME = 0.01  # less may be rounding
 AXES = {1: ("n",), 2: ("height", "width"), 3: ("depth", "height", "width")}
 
 
@@ -24,9 +25,10 @@ def difference(a: Any, b: Any = None, *, relative: bool = False) -> FeatureMap:
 
     `a` and `b` are maps of one shape: two images, two models, two checkpoints, a network and its quantised twin; or `a` alone
     with exactly two images, whose first minus second is taken. `relative` divides each channel by the root mean square
-    of `b` in it (±inf where a dead channel came to life). The notes name the channels that changed most, by their root mean
-    square change, and the change of the whole, `|a - b| / |b|`. `sheet(difference(a, b), sort="energy")` draws the most
-    changed first. Units with NaN or inf in one of the two don't count. Raises `BadLayout` where the two don't fit.
+    of `b` in it (±inf where a dead channel came to life). The notes name the channels that changed most, by the root mean
+    square of what is given, and the change of the whole, `|a - b| / |b|`; and where one of two models has values below 0 and
+    the other none, that an activation may lie between the two. `sheet(difference(a, b), sort="energy")` draws the most changed
+    first. Units with NaN or inf in one of the two don't count. Raises `BadLayout` where the two don't fit.
     """
     a = as_map(a)
     if b is None:
@@ -41,14 +43,16 @@ def difference(a: Any, b: Any = None, *, relative: bool = False) -> FeatureMap:
     with np.errstate(invalid="ignore", over="ignore"):
         values = np.subtract(a.values, b.values)
     change, size = _rms(values), _rms(b.values)
-    notes = [*_which(a, b), _whole(change, size), _most_changed(a, change)]
+    notes = [*_which(a, b), *_one_signed(a, b), _whole(change, size)]
     broken = int(values.size - np.isfinite(values).sum())
     if broken:
         notes.append(f"{broken:,} of {values.size:,} units have no difference (NaN or inf)")
     if relative:
         with np.errstate(invalid="ignore", divide="ignore"):
             values = np.where(values == 0, values, values / size.astype(np.float32))
+            change = np.where(change == 0, 0, change / size)
         notes.append("each channel divided by the root mean square of b in it")
+    notes.append(_most_changed(a, change))
     ids = tuple(one if one == other else f"{one} − {other}" for one, other in zip(a.ids, b.ids, strict=True))
     base = a if a.ids == b.ids and a.placement == b.placement else replace(a, photos=None, placement=None)
     # Two runs of a model can't be asked again as one.
@@ -102,6 +106,23 @@ def _which(a: FeatureMap, b: FeatureMap) -> tuple[str, ...]:
     if not differ:
         return ("a and b: the same model, layer and images by name",)
     return tuple(f"{name} is {', '.join(pair[at] or '–' for pair in differ)}" for at, name in enumerate("ab"))
+
+
+def _one_signed(a: FeatureMap, b: FeatureMap) -> tuple[str, ...]:
+    """What is said where one of the two has no value below 0 and the other many, as before and after an activation.
+
+    Quantised models often hold no activation of their own: the range of the layer before it begins at 0.
+    """
+    if (_digest(a), a.layer.path) == (_digest(b), b.layer.path) and _digest(a):
+        return ()
+    below = [0.0 if fm.values.min() >= 0 else float((fm.values < 0).mean()) for fm in (a, b)]
+    if min(below) > 0 or max(below) < SOME:
+        return ()
+    signed, other = ("a", "b") if below[0] else ("b", "a")
+    return (
+        f"{max(below):.0%} of {signed} is below 0 and nothing of {other}: {other} may come after an activation and {signed}"
+        " before it (quantised models fold it into the layer); then compare the layer after it",
+    )
 
 
 def _digest(fm: FeatureMap) -> str:

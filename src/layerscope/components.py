@@ -181,6 +181,8 @@ def _inliers(values: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     # More than half of the places alike: their spread is 0, and says nothing of the rest.
     keep = sound & (np.abs(long - middle) <= reach) if reach > 0 else sound
     out, count = int(sound.sum() - keep.sum()), int(sound.sum())
+    if not out:
+        return sound, ("robust: no place is left out",)
     beyond = f"whose length is beyond {max(0, middle - reach):.3g}…{middle + reach:.3g}"
     if out > MOST_OUTLIERS * count:
         return sound, (

@@ -10,6 +10,8 @@ from .encoding import extent_of
 from .errors import BadOption
 from .scale import Scale, reading
 
+MOST_LEVELS = 100
+ALLOWED = f"use how many, from 1 to {MOST_LEVELS}, or a list of levels"
 ABOVE_LINE, BELOW_LINE = np.array([[255], [0]], np.uint8)
 
 
@@ -18,14 +20,17 @@ def contour_levels(contours: Any, rule: Scale) -> tuple[float, ...]:
     if contours is None:
         return ()
     if isinstance(contours, int | np.integer) and not isinstance(contours, bool):
-        if contours < 1:
-            raise BadOption(f"contours={contours}: use how many, from 1, or a list of levels")
+        if not 1 <= contours <= MOST_LEVELS:
+            raise BadOption(f"contours={contours}: {ALLOWED}")
         low, high = rule.limits
-        return tuple(low + (high - low) * at / (int(contours) + 1) for at in range(1, int(contours) + 1))
+        levels = [low + (high - low) * at / (int(contours) + 1) for at in range(1, int(contours) + 1)]
+        return tuple(sorted(set(levels)))  # one where the map is flat
+    if isinstance(contours, str):
+        raise BadOption(f"contours={contours!r}: {ALLOWED}")
     try:
         levels = sorted({float(each) for each in contours})
     except (TypeError, ValueError) as error:
-        raise BadOption(f"contours={contours!r}: use how many, from 1, or a list of levels") from error
+        raise BadOption(f"contours={contours!r}: {ALLOWED}") from error
     if not levels or not np.isfinite(levels).all():
         raise BadOption(f"contours={contours!r}: use at least one level, all of them finite numbers")
     return tuple(levels)

@@ -172,7 +172,7 @@ class _Laid:
             lines += Beyond.of(one.values, rule.limits).words(rule, clip)
             lines += levels_said(levels, one.values, rule)
             if least is not None:
-                lines += (f"coloured: the highest {kept:.3g} % of the units, from {reading(least, *rule.limits)} up",)
+                lines += (_top_said(top, kept, one.values) + f", from {reading(least, *rule.limits)} up",)
         ends = rgb_limits(whole, clip) if colored else (np.zeros(3), np.zeros(3))
         return cls(one, photo, one.placement[0], rule, ends, alpha, smooth, levels, least, lines)
 
@@ -318,7 +318,7 @@ def _check(one: FeatureMap, colored: bool, alpha: float) -> None:
             f"{one.layer.path!r} holds attention weights, whose rows are query tokens and whose columns are key tokens, so it"
             " has no place on the photo: ls.attention(fm) gives where a token looks"
         )
-    if not 0 <= alpha <= 1:
+    if not isinstance(alpha, int | float | np.number) or not 0 <= alpha <= 1:
         raise BadOption(f"alpha={alpha!r}: use a share from 0 (photo alone) to 1 (map alone)")
     if len(one.spatial) != 2 or (one.shape[-1] != 1 and not colored):
         raise BadLayout(
@@ -337,6 +337,13 @@ def _threshold(values: np.ndarray, top: float | None) -> tuple[float | None, flo
         raise BadOption(f"top={top:g}: no unit of this map is finite, so none is the highest")
     least = float(np.percentile(finite, 100 - top, method="higher"))
     return least, 100.0 * np.count_nonzero(finite >= least) / values.size
+
+
+def _top_said(top: float | None, kept: float, values: np.ndarray) -> str:
+    """What is coloured; and why it is more than was asked for, where it is more than the one unit that rounding adds."""
+    said = f"coloured: the highest {kept:.3g} % of the units"
+    more = top is not None and kept > top + 100 / values.size
+    return said + (f" (asked for: {top:.3g} %; equal units are all coloured)" if more else "")
 
 
 def _linear(values: np.ndarray, at: np.ndarray, axis: int) -> np.ndarray:

@@ -14,6 +14,8 @@ from onnx import TensorProto, numpy_helper
 from onnx.helper import make_node, make_opsetid
 from onnx_models import BACKEND, cnn, model_of, random, reference, table
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
+from PIL import Image
 
 import layerscope as ls
 
@@ -327,3 +329,49 @@ def test_codes_that_nothing_explains_are_refused() -> None:
             ls.open(model)
         with pytest.raises(ls.ModelNotReadable, match=r"takes int8\[1, 3, 8, 6\]; the batch is float32"):
             BACKEND.capture(model, random(1, 3, 8, 6), ["y"])
+
+
+@pytest.fixture(scope="module")
+def twin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The embedded network quantised by ONNX Runtime's own steps, calibrated with the embedded photo."""
+    folder = tmp_path_factory.mktemp("twin")
+    photo = np.asarray(Image.open(ls.demo_photo()).convert("RGB").resize((224, 224)), np.float32)
+    batch = ((photo - 127) / 128).transpose(2, 0, 1)[None]
+    quant_pre_process(ls.demo_model(), folder / "folded.onnx", skip_symbolic_shape=True)
+    quantised(onnx.load(folder / "folded.onnx"), folder, [batch], "qdq", True, "int8")
+    return folder / "codes.onnx"
+
+
+def test_a_network_and_its_quantised_twin_differ_by_what_quantising_changed(twin: Path) -> None:
+    layer = "_blocks.0._project_conv"
+    a = ls.open("demo").capture(ls.demo_photo(), layer)[layer]
+    b = ls.open(twin).capture(ls.demo_photo(), layer)[layer]
+    change = ls.difference(a, b)
+    np.testing.assert_array_equal(change.values, a.values - b.values)
+    assert len(np.unique(b.values)) <= 256 < len(np.unique(a.values))
+    notes = " · ".join(change.notes)
+    assert "a is efficientnet-lite0, sha256:" in notes and "b is codes, sha256:" in notes and ", int8" in notes
+    share = np.linalg.norm(change.values.ravel()) / np.linalg.norm(b.values.ravel())
+    assert f"overall |a − b| / |b|: {share:.3g} of the size of b" in notes and 0.001 < share < 0.2
+    rms = np.sqrt(np.square(change.values, dtype=np.float64).mean((0, 1, 2)))
+    assert f"most changed channels (rms): {rms.argmax()} ({rms.max():.3g})," in notes
+    assert "is below 0" not in notes, "both have both signs"
+    picture = ls.sheet(change, sort="energy")
+    assert [each.channel for each in picture.cells] == np.argsort(-rms, kind="stable").tolist()
+    assert "int8" in picture.alt()
+    ls.overlay(ls.norm(change), contours=2)  # one photo, one place on it
+
+
+def test_a_quantised_layer_that_holds_its_activation_is_not_taken_for_the_one_before_it(twin: Path) -> None:
+    """The quantiser drops Clip: the range of the convolution begins at 0, under the convolution's own name."""
+    a = ls.open("demo").capture(ls.demo_photo(), ["_conv_stem", "_swish:0"])
+    b = ls.open(twin).capture(ls.demo_photo(), "_conv_stem")["_conv_stem"]
+    before, after = ls.difference(a["_conv_stem"], b), ls.difference(a["_swish:0"], b)
+    below = float((a["_conv_stem"].values < 0).mean())
+    assert any(
+        each.startswith(f"{below:.0%} of a is below 0 and nothing of b: b may come after") for each in before.notes
+    )
+    assert any("nothing of a: a may come after" in each for each in ls.difference(b, a["_conv_stem"]).notes)
+    assert not any("is below 0" in each for each in after.notes)
+    size = np.linalg.norm(b.values)
+    assert np.linalg.norm(after.values) / size < 0.1 < np.linalg.norm(before.values) / size

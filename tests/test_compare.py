@@ -245,6 +245,28 @@ def test_a_function_a_name_and_a_map_that_is_combined_already():
     assert several.cells[0].note.endswith("3 channels after the combination")
 
 
+def test_a_layer_that_the_combination_does_not_suit_is_blank_and_the_others_are_drawn():
+    maps = {"seven": noise(2, 4, 4, 7), "five": noise(2, 6, 6, 5), "fc": dense(2, 9)}
+    picture = ls.compare(maps, combine=lambda fm: ls.weighted(fm, np.arange(5)))
+    seven, five, fc = grid(picture, 2)
+    assert [each.channel for each in (*seven, *five, *fc)] == [-1, -1, 0, 0, -1, -1]
+    assert all("'array' has 7 channels and needs 7 weights" in each.note for each in seven)
+    assert "blank: 4 of 6 cells (2 × 'array' has 7 channels" in picture.alt()
+    assert_true(picture, five[1], np.sum(maps["five"][1] * np.arange(5), axis=-1))
+
+
+def test_one_factor_of_several_has_a_scale():
+    values = np.abs(noise(2, 4, 4, 6))
+    picture = ls.compare({"a": values}, combine=lambda fm: ls.nmf(fm, 3).select([1]))
+    assert_true(picture, picture.cells[1], ls.nmf(values, 3).values[1, ..., 1])
+
+
+def test_colours_say_where_they_can_be_compared():
+    assert "in its map: colours compare within a row" in ls.compare(layers(), combine="pca").alt()
+    models = {"one": layers(), "two": layers()}
+    assert "in its map: colours of two cells don't compare" in ls.compare(models, combine="pca").alt()
+
+
 def test_colours_and_photos_make_an_rgb_picture():
     photos = tuple(np.full((30, 60, 3), each, np.uint8) for each in (50, 200))
     fm = replace(ls.FeatureMap.of_array(noise(2, 8, 8, 6)), photos=photos)
@@ -323,6 +345,25 @@ def test_the_file_remembers_what_was_compared(tmp_path):
         (noise(1, 1, 1, 1), {}, ls.BadLayout, "one pixel"),
         (layers(), {"images": []}, ls.BadOption, "names none"),
         (layers(), {"images": [3]}, ls.BadOption, "has 3: there are 3, 0 to 2"),
+        (layers(), {"images": [0.5]}, ls.BadOption, "the numbers of images"),
+        (layers(), {"images": "0"}, ls.BadOption, "the numbers of images"),
+        (
+            layers(),
+            {"combine": lambda fm: fm.values.mean(-1)},
+            ls.BadOption,
+            "gave a ndarray: a combination gives a feature map",
+        ),
+        (layers(), {"combine": "mean", "target": 3}, ls.BadOption, "'mean' knows no class"),
+        (layers(), {"combine": "grad-cam", "target": 3}, ls.BadOption, "takes the target of the capture"),
+        (layers(), {"combine": "grad-cam"}, ls.GradientsUnavailable, "captured without a target"),
+        (
+            {**layers(), "fc": dense(3, 9)},
+            {"combine": "grad-cam"},
+            ls.GradientsUnavailable,
+            "captured without a target",
+        ),
+        (layers(), {"combine": "nmf"}, ls.BadOption, "nmf needs values of 0 and above"),
+        ({"a": np.abs(noise(1, 4, 4, 9))}, {"combine": "nmf"}, ls.BadLayout, "factors, which have no scale.*heatmap"),
         (layers(), {"channels": [0]}, ls.BadOption, "of one layer, these are 3"),
         ({"m": layers()}, {"channels": [0]}, ls.BadOption, r"fm.select\(channels\)"),
         ({"m": layers()}, {"images": [0, 1]}, ls.BadOption, "shows one image"),

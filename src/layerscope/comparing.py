@@ -9,14 +9,15 @@ import numpy as np
 
 from .contactsheet import draw_table
 from .crosstable import Entry, Table, fitted_scale
-from .errors import BadChannels, BadLayout, BadOption
+from .errors import BadChannels, BadLayout, BadOption, LayerscopeError
 from .featuremap import FeatureMap, as_map
 from .heatmaps import is_rgb, rgb_limits, rgb_said
 from .picture import Picture
 from .rules import combined, rule_named
 from .words import about
 
-NOTES = 3
+NOTES, REASONS = 3, 6
+GROUPED_SAID = "which have no scale"
 
 
 def compare(
@@ -46,8 +47,9 @@ def compare(
     range for each, written below it; or `(low, high)`, or a `Scale` such as `shared_scale` gives. `clip=(1, 99)` cuts the
     ranges at these percentiles. `photos` adds the photos.
 
-    A cell without a map is blank and says why. With `same_size` that holds for models whose layer has another size than in the
-    first model. `Picture.cells` has every cell with its image, channel, range and name.
+    A cell without a map is blank and says why, also where the combination asked for doesn't fit a layer. With `same_size` that
+    holds for models whose layer has another size than in the first model. `Picture.cells` has every cell with its image,
+    channel, range and name.
     Raises `BadLayout` where no cell could be filled, `BadOption`, `BadScale`, `BadChannels`.
 
     >>> import numpy as np
@@ -60,16 +62,25 @@ def compare(
     found = [entry for row in table.entries for entry in row]
     blank = [entry.reason for entry in found if entry.plane is None]
     if len(blank) == len(found):
-        raise BadLayout(f"no cell has a map: {'; '.join(dict.fromkeys(blank))}. compare() shows maps of pixels")
+        hint = (
+            "; heatmap() draws factors and clusters, with a legend"
+            if any(GROUPED_SAID in each for each in blank)
+            else ""
+        )
+        raise BadLayout(f"no cell has a map: {'; '.join(dict.fromkeys(blank))}. compare() shows maps of pixels{hint}")
     rule = fitted_scale(table, scale, colors, clip)
     first = shown[0]
     model = {each.provenance.get("model") for each in shown}
     lines = [" · ".join(filter(None, [f"model {model.pop()}" if len(model) == 1 and None not in model else "", said]))]
     lines += [rule.describe()] if rule is not None else []
-    lines += [rgb_said(clip)] if any(entry.colored for entry in found) else []
+    if any(entry.colored for entry in found):
+        within = "colours of two cells don't compare" if table.photos_down else "colours compare within a row"
+        lines += [f"{rgb_said(clip)} in its map: {within}"]
     lines += _notes(shown)
     if blank:
-        reasons = "; ".join(f"{blank.count(each)} × {each}" for each in dict.fromkeys(blank))
+        kinds = [*dict.fromkeys(blank)]
+        reasons = "; ".join(f"{blank.count(each)} × {each}" for each in kinds[:REASONS])
+        reasons += f"; and {len(kinds) - REASONS} more" if len(kinds) > REASONS else ""
         hint = ", drawn with same_size=False" if any(" against " in each for each in blank) else ""
         lines += [f"blank: {len(blank)} of {len(found)} cells ({reasons}{hint})"]
     more = {"layer": [each.layer.path for each in shown], "rows": list(table.rows), "columns": list(table.columns)}
@@ -82,7 +93,12 @@ def _with_target(combine: Any, target: Any) -> Any:
         if target is not None:
             raise BadOption(f"target={target!r} is for a combination by name that asks the model, not for {combine!r}")
         return combine
-    rule_named(combine)
+    row = rule_named(combine)
+    if target is not None and not row.model:
+        own = "takes the target of the capture" if row.target else "knows no class"
+        raise BadOption(
+            f"target={target!r} is for combinations that ask the model themselves, such as score-cam: {combine!r} {own}"
+        )
 
     def rule(fm: FeatureMap) -> FeatureMap:
         return combined(fm, combine, target)
@@ -96,7 +112,7 @@ def _notes(shown: Sequence[FeatureMap]) -> list[str]:
     common = [note for note in shown[0].notes if all(note in each.notes for each in shown)]
     own = [f"{each.layer.path}: {note}" for each in shown for note in each.notes if note not in common]
     own = [*dict.fromkeys(own)]
-    more = [f"and {len(own) - NOTES} more notes"] if len(own) > NOTES else []
+    more = [f"and {len(own) - NOTES} more"] if len(own) > NOTES else []
     return [" · ".join([*common, *own[:NOTES], *more])]
 
 
@@ -162,7 +178,7 @@ def _layers(maps: dict[str, FeatureMap], images: Sequence[int] | slice | None, c
     if not same:
         ids = tuple(dict.fromkeys(id for each in every for id in each.ids))
     chosen = _chosen(images, len(ids))
-    made = {name: _ready(each, combine) for name, each in maps.items()}
+    made = _all_ready(maps, combine)
     rows = []
     for name, fm in maps.items():
         entries = []
@@ -198,16 +214,16 @@ def _models(
         raise BadOption(f"images={images!r}: a comparison of models shows one image, such as images=[{image}]")
     paths = tuple(dict.fromkeys(path for layers in maps.values() for path in layers))
     sizes: dict[str, tuple[int, ...]] = {}
-    made: list[FeatureMap | str] = []
+    given = {(model, path): fm for model, layers in maps.items() for path, fm in layers.items()}
+    made = _all_ready(given, combine)
     rows = []
-    for layers in maps.values():
+    for model, layers in maps.items():
         entries = []
         for path in paths:
             if path not in layers:
                 entries.append(Entry(None, image, reason="no layer of this name"))
                 continue
-            ready = _ready(layers[path], combine)
-            made.append(ready)
+            ready = made[model, path]
             wanted = sizes.setdefault(path, layers[path].spatial)
             if same_size and layers[path].spatial != wanted:
                 ready = f"{_pixels(layers[path].spatial)} against {_pixels(wanted)}"
@@ -216,7 +232,7 @@ def _models(
     ids = [*dict.fromkeys(each.ids[image] for each in every)]
     pictures = tuple(_photo([*layers.values()], None, image) for layers in maps.values()) if photos else None
     table = Table(tuple(maps), tuple(path or "output" for path in paths), tuple(rows), pictures, photos_down=True)
-    rule, said = _combination(every, made, combine)
+    rule, said = _combination(every, made.values(), combine)
     title = f"{_count(len(maps), 'model')} × {_count(len(paths), 'layer')}{rule}"
     seen = ids[0] if len(ids) == 1 else f"the models saw different images: {', '.join(ids)}"
     seen += f" (image {image} of {count})" if count > 1 else ""
@@ -224,7 +240,7 @@ def _models(
         table,
         title,
         " · ".join(filter(None, [seen, said])),
-        [each for each in made if isinstance(each, FeatureMap)] or every,
+        [each for each in made.values() if isinstance(each, FeatureMap)] or every,
     )
 
 
@@ -258,15 +274,32 @@ def _channels(
     return table, title, f"{len(rows)} of {fm.of} channels, {_pixels(fm.spatial)}", [part]
 
 
+def _all_ready(maps: Mapping[Any, FeatureMap], combine: Any) -> dict[Any, FeatureMap | str]:
+    """Each map as `_ready` gives it. A combination that suits none of them raises what it says of the first."""
+    made: dict[Any, FeatureMap | str] = {}
+    failed: list[LayerscopeError] = []
+    for name, fm in maps.items():
+        try:
+            made[name] = _ready(fm, combine)
+        except LayerscopeError as error:
+            failed.append(error)
+            made[name] = str(error).partition(": ")[0]
+    if failed and not any(isinstance(each, FeatureMap) for each in made.values()):
+        raise failed[0]
+    return made
+
+
 def _ready(fm: FeatureMap, combine: Any) -> FeatureMap | str:
     """The map combined to what a cell can show, or why it can't."""
     reason = _unfit(fm)
     if reason:
         return reason
     made = combined(fm, combine if combine is not None else _default(fm))
+    if reason := _unfit(made):
+        return reason
     if made.shape[-1] != 1 and not is_rgb(made):
         return f"{made.shape[-1]} channels after {made.rule or 'the combination'}"
-    return _unfit(made) or made
+    return made
 
 
 def _default(fm: FeatureMap) -> str | None:
@@ -284,7 +317,8 @@ def _unfit(fm: FeatureMap) -> str:
         return f"sequence of {fm.spatial[0]}"
     if len(fm.spatial) == 3:
         return f"volume: {_pixels(fm.spatial)}"
-    return f"{fm.role}, which have no scale" if fm.role in ("labels", "factors") else ""
+    grouped = fm.role == "labels" or (fm.role == "factors" and fm.shape[-1] > 1)
+    return f"{fm.role}, {GROUPED_SAID}" if grouped else ""
 
 
 def _entry(made: FeatureMap | str, at: int, column: int) -> Entry:
@@ -301,7 +335,10 @@ def _chosen(images: Sequence[int] | slice | None, count: int) -> list[int]:
     if isinstance(images, slice) or images is None:
         found = [*range(count)][images or slice(None)]
     else:
-        found = [int(each) for each in ([images] if isinstance(images, int) else images)]
+        found = [images] if isinstance(images, int | np.integer) else [*images]
+        if not all(isinstance(each, int | np.integer) and not isinstance(each, bool) for each in found):
+            raise BadOption(f"images={images!r}: give the numbers of images, such as [0, 2], or a slice")
+        found = [int(each) for each in found]
     wrong = [each for each in found if not -count <= each < count]
     if wrong or not found:
         raise BadOption(

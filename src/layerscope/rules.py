@@ -90,7 +90,13 @@ def combined(fm: FeatureMap, rule: Any, target: Any = None) -> FeatureMap:
     row = row_of(rule)
     if row is None:
         if callable(rule):
-            return rule(fm)
+            made = rule(fm)
+            if not isinstance(made, FeatureMap):
+                name = getattr(rule, "__name__", "the function")
+                raise BadOption(
+                    f"combine={name} gave a {type(made).__name__}: a combination gives a feature map, as ls.mean does"
+                )
+            return made
         raise BadOption(f"combine={rule!r}: use the name of a combination, or a function of a feature map")
     if row.model:
         return row.function(fm, target)

@@ -5,17 +5,16 @@ Factors, clusters, similarity and difference: against scikit-learn called direct
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Callable, Iterator
-from importlib import import_module
 
 import numpy as np
 
 import layerscope as ls
 
 from .arrays import channels_first_in_memory, name, photo_map
-from .measure import HERE, Measured, Row, Target, child, side_by_side
+from .measure import Measured, Row, Target, child, side_by_side
+from .peers import beside_torchvision, low_rank_colors, min_max_colors
 
 TITLE = "Combining"
 PEAK = """
@@ -39,7 +38,10 @@ def rows() -> Iterator[Row]:
             # Of a small map the fixed cost of a few calls is all there is to see.
             target = Target("within", 1.5) if channels == 64 else None
             yield from _combinations(f"{name(channels)}, {memory}", memories[memory], target)
+    yield from _plain_memory()
     yield from _pca()
+    for channels in (64, 2048):
+        yield from _colors(channels)
     for channels in (64, 2048):
         yield from _learned(channels)
         yield from _compared(channels)
@@ -85,6 +87,43 @@ def _pca() -> Iterator[Row]:
         yield Row(what, found["ours"], "np.linalg.svd, thin", found["svd"])
     yield from _pca_memory()
     print("np.linalg.svd with its default full_matrices=True is left out: U alone, 50,176², takes 10 GB in float32.")
+
+
+def _colors(channels: int) -> Iterator[Row]:
+    """From a layer to a picture of its first three components."""
+    import torch
+
+    values = photo_map(channels)
+    size = values.shape[1:3]
+    tokens = values.reshape(-1, channels)
+    tensor = torch.from_numpy(tokens)
+    found = side_by_side(
+        {
+            "ours": lambda: ls.heatmap(ls.pca(values)),
+            "FeatLens's steps, no text": lambda: low_rank_colors(tensor, size, (448, 448)),
+            "sklearn PCA(3), min to max, Pillow, no text": lambda: min_max_colors(tokens, size, (448, 448)),
+        },
+        seconds=2,
+    )
+    for other in [*found][1:]:
+        yield Row(f"PCA of {name(channels)} as a picture", found["ours"], other, found[other])
+
+
+def _plain_memory() -> Iterator[Row]:
+    """The peak of each beyond the array that it is given."""
+    peers = {
+        "mean": ("ls.mean(values)", "values.mean(-1)"),
+        "total": ("ls.total(values)", "values.sum(-1)"),
+        "weighted": ("ls.weighted(values, weights)", "np.sum(values * weights, axis=-1)"),
+        "maximum": ("ls.maximum(values)", "values.max(-1)"),
+        "norm": ("ls.norm(values)", "np.linalg.norm(values, axis=-1)"),
+        "deviation": ("ls.deviation(values)", "values.std(-1)"),
+    }
+    first = "v = values[:, :4, :4]; ls.mean(v); ls.norm(v); ls.deviation(v); ls.maximum(v); np.linalg.norm(v, axis=-1)"
+    before = f"weights = np.random.default_rng(0).normal(size=64).astype('f4')\n{first}"
+    for rule, (ours, theirs) in peers.items():
+        what = f"{rule} of {name(64)}: peak beyond the array"
+        yield Row(what, _peak(ours, before), "numpy's expression", _peak(theirs, before), Target("below", 20))
 
 
 def _learned(channels: int) -> Iterator[Row]:
@@ -173,17 +212,9 @@ def _learned_memory() -> Iterator[Row]:
 
 
 def _dff() -> Callable[[np.ndarray, int], object] | None:
-    """pytorch-grad-cam's Deep Feature Factorization; it imports torchvision, whose operators may not fit this torch."""
-    sys.path.append(str(HERE.parent / "tests"))
-    try:
-        import_module("torchvision_ops")
-        found = import_module("pytorch_grad_cam.feature_factorization.deep_feature_factorization")
-    except ImportError as error:
-        print(f"pytorch-grad-cam is left out: {error}")
-        return None
-    finally:
-        sys.path.pop()
-    return found.dff
+    """pytorch-grad-cam's Deep Feature Factorization."""
+    found = beside_torchvision("pytorch_grad_cam.feature_factorization.deep_feature_factorization")
+    return None if found is None else found.dff
 
 
 def _pca_memory() -> Iterator[Row]:

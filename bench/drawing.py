@@ -11,10 +11,18 @@ import numpy as np
 
 import layerscope as ls
 from layerscope import encoding, png, sheets, tiles
+from layerscope.scale import lut
 
 from .arrays import channels_first_in_memory, name, noise, photo_map
 from .measure import Row, Target, parts_of, side_by_side
-from .peers import make_grid, matplotlib_loop, palette_mosaic
+from .peers import (
+    beside_torchvision,
+    make_grid,
+    matplotlib_loop,
+    palette_mosaic,
+    signed_palette,
+    torchvision_grid,
+)
 
 TITLE = "Drawing: one layer as a sheet"
 SUBPLOTS = {64: (8, 8), 512: (22, 24)}
@@ -28,7 +36,10 @@ def rows() -> Iterator[Row]:
     for channels in (64, 512, 2048):
         yield from _mosaics(channels)
     with tempfile.TemporaryDirectory() as folder:
+        yield from _thousands(Path(folder))
         yield from _written(Path(folder))
+        yield from _cut(Path(folder))
+        yield from _signed(Path(folder))
     yield from _statistics()
     with tempfile.TemporaryDirectory() as folder:
         for channels in (64, 512, 2048):
@@ -87,6 +98,60 @@ def _mosaics(channels: int) -> Iterator[Row]:
         target = Target("within", 4) if channels == 64 else None
         yield Row(
             f"{name(channels)} mosaic alone, {memory} memory", found["ours"], "array.sum()", found["read"], target
+        )
+
+
+def _thousands(folder: Path) -> Iterator[Row]:
+    """2,048 channels by torchvision itself."""
+    utils = beside_torchvision("torchvision.utils")
+    if utils is None:
+        return
+    import torch
+
+    values = photo_map(2048)
+    planes = torch.from_numpy(np.ascontiguousarray(values[0].transpose(2, 0, 1)))[:, None]
+    found = side_by_side(
+        {
+            "ours": lambda: ls.sheet(values).save(folder / "ours.png"),
+            "torchvision": lambda: torchvision_grid(utils, planes, 64, folder / "grid.png"),
+        },
+        slow={"torchvision": 7},
+    )
+    yield Row(f"{name(2048)} → PNG file", found["ours"], "torchvision's make_grid, save_image", found["torchvision"])
+
+
+def _cut(folder: Path) -> Iterator[Row]:
+    """Limits at percentiles: they must be found, and what lies beyond has a mark."""
+    values = photo_map(64)
+    for memory, array in (("NHWC", values), ("NCHW", channels_first_in_memory(values))):
+        for case, options in {"each tile": {}, "the layer": {"scale": "layer"}}.items():
+            found = side_by_side(
+                {
+                    "ours": lambda array=array, options=options: ls.sheet(array, clip=(1, 99), **options).save(
+                        folder / "ours.png"
+                    ),
+                    "plain": lambda array=array, options=options: ls.sheet(array, **options).save(folder / "ours.png"),
+                },
+                seconds=1,
+            )
+            what = f"{name(64)} → PNG file, {case} cut at percentiles, {memory} memory"
+            yield Row(what, found["ours"], "the same without a cut", found["plain"], Target("within", 3))
+
+
+def _signed(folder: Path) -> Iterator[Row]:
+    """One map with both signs."""
+    plane = photo_map(64)[0] @ np.random.default_rng(3).normal(size=64).astype(np.float32)
+    table = lut("vik")[np.linspace(0, encoding.TOP, 256).astype(int)]
+    for size, shown in (("224 × 224", plane), ("7 × 7", plane[::32, ::32])):
+        found = side_by_side(
+            {
+                "ours": lambda shown=shown: ls.heatmap(shown).save(folder / "ours.png"),
+                "zennit": lambda shown=shown: signed_palette(shown, table, folder / "theirs.png"),
+            },
+            seconds=0.6,
+        )
+        yield Row(
+            f"a signed map of {size} → PNG file", found["ours"], "zennit's steps, no text, no bar", found["zennit"]
         )
 
 

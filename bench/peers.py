@@ -1,12 +1,30 @@
-"""The other ways from an array `[height, width, channel]` to a PNG file."""
+"""The other ways from an array `[height, width, channel]` to a PNG file, and the libraries that have them."""
 
 from __future__ import annotations
 
+import sys
+from importlib import import_module
 from math import ceil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
+
+from .measure import HERE
+
+
+def beside_torchvision(module: str) -> Any:
+    """A module that imports torchvision, whose operators may not fit this torch; `None`, and said, where it is missing."""
+    sys.path.append(str(HERE.parent / "tests"))
+    try:
+        import_module("torchvision_ops")
+        return import_module(module)
+    except ImportError as error:
+        print(f"{module} is left out: {error}")
+        return None
+    finally:
+        sys.path.pop()
 
 
 def matplotlib_loop(values: np.ndarray, rows: int, columns: int, path: Path) -> None:
@@ -37,6 +55,43 @@ def make_grid(values: np.ndarray, columns: int, path: Path) -> None:
         grid[:, y : y + height, x : x + width] = tile
     pixels = (grid * 255 + 0.5).clip(0, 255).transpose(1, 2, 0).astype(np.uint8)
     Image.fromarray(pixels).save(path)
+
+
+def torchvision_grid(utils: Any, planes: Any, columns: int, path: Path) -> None:
+    """torchvision itself, tile by tile, of a tensor `[channel, 1, height, width]`."""
+    utils.save_image(utils.make_grid(planes, nrow=columns, normalize=True, scale_each=True), path)
+
+
+def signed_palette(plane: np.ndarray, table: np.ndarray, path: Path) -> None:
+    """What zennit's imsave does with a map and symmetric=True: a range around 0, whole numbers, a palette, Pillow's PNG."""
+    most = np.abs(plane).max()
+    codes = ((plane + most) / (2 * most) * 255).clip(0, 255).astype(np.uint8)
+    image = Image.fromarray(codes)
+    image.putpalette(table.tobytes())
+    image.save(path)
+
+
+def low_rank_colors(tokens: Any, size: tuple[int, int], enlarged: tuple[int, int]) -> Image.Image:
+    """What FeatLens does with tokens `[place, channel]` of torch: a low-rank PCA, the range of what lies within twice the
+    median deviation, colours, enlarged."""
+    import torch
+
+    colors = tokens @ torch.pca_lowrank(tokens, q=3, niter=20)[2]
+    away = (colors - colors.median(0).values).abs()
+    inside = away / (away.median(0).values + 1e-8) < 2
+    low = torch.stack([colors[inside[:, at], at].min() for at in range(3)])
+    high = torch.stack([colors[inside[:, at], at].max() for at in range(3)])
+    shares = ((colors - low) / (high - low + 1e-8)).clamp(0, 1).numpy().reshape(*size, 3)
+    return Image.fromarray((shares * 255).astype(np.uint8)).resize(enlarged, Image.Resampling.NEAREST)
+
+
+def min_max_colors(tokens: np.ndarray, size: tuple[int, int], enlarged: tuple[int, int]) -> Image.Image:
+    """The same as most scripts write it: scikit-learn's PCA, each component from its minimum to its maximum."""
+    from sklearn.decomposition import PCA
+
+    colors = PCA(3).fit_transform(tokens)
+    shares = (colors - colors.min(0)) / np.ptp(colors, 0)
+    return Image.fromarray((shares.reshape(*size, 3) * 255).astype(np.uint8)).resize(enlarged, Image.Resampling.NEAREST)
 
 
 def palette_mosaic(values: np.ndarray, columns: int, path: Path) -> None:

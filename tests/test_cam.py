@@ -140,6 +140,15 @@ def test_eigen_cam_with_fewer_places_than_channels():
     np.testing.assert_allclose(found, expected * np.sign(expected @ flat.sum(1)), rtol=1e-4, atol=1e-5)
 
 
+def test_eigen_cam_of_broken_places_is_nan():
+    values = np.random.default_rng(0).random((2, 4, 4, 3)).astype(np.float32)
+    values[..., 1] = 0  # a dead channel has the weight 0, which looks at no value
+    values[0, 1, 2, 1], values[1] = np.inf, np.nan
+    found = ls.eigen_cam(values).values
+    assert np.isnan(found[0, 1, 2]).all() and np.isfinite(found[0]).sum() == 15
+    assert np.isnan(found[1]).all(), "not zeros, as of a dead layer"
+
+
 def test_eigen_cam_of_a_dead_layer_is_zero():
     assert not ls.eigen_cam(np.zeros((1, 4, 4, 3))).values.any()
 

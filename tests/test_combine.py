@@ -147,6 +147,14 @@ def test_norms_neither_overflow_nor_vanish():
     assert (ls.norm(np.zeros((1, 2, 2, 4), np.float32)).values == 0).all()
 
 
+@pytest.mark.parametrize("size", [1e30, 1e-30])
+def test_deviations_neither_overflow_nor_vanish(size):
+    values = np.random.default_rng(0).random((2, 3, 4, 5)) * size
+    for order in (values, np.ascontiguousarray(values.transpose(0, 3, 1, 2)).transpose(0, 2, 3, 1)):
+        found = ls.deviation(order.astype(np.float32)).values[..., 0]
+        np.testing.assert_allclose(found, values.std(-1), rtol=1e-5)
+
+
 def test_pca_agrees_with_scikit_learn():
     values = noise(2, 12, 10, 16) @ noise(16, 16, seed=1)
     basis = ls.pca_basis(values)
@@ -198,7 +206,7 @@ def test_images_share_one_basis_and_a_saved_one_goes_on(tmp_path):
     with pytest.raises(ls.BadOption, match="this map needs 3 of 4"):
         ls.pca(noise(1, 4, 4, 4), basis=basis)
     (tmp_path / "no.npz").write_bytes(b"no")
-    with pytest.raises(ls.BadOption, match="not a basis"):
+    with pytest.raises(ls.BadOption, match="not a Basis"):
         ls.Basis.load(tmp_path / "no.npz")
 
 

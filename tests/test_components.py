@@ -132,7 +132,8 @@ def test_places_that_are_not_finite_become_nan_in_every_component():
         ({"foreground": np.full((10, 10), 0.5)}, "give a bool array"),
         ({"foreground": np.zeros((10, 10), bool)}, "every place is background"),
         ({"basis": 3}, "give a Basis, or the path"),
-        ({"basis": "nowhere.npz"}, "not a basis saved by layerscope"),
+        ({"basis": np.eye(3, 12)}, "basis= is a ndarray: give a Basis"),
+        ({"basis": "nowhere.npz"}, "no file nowhere.npz with a Basis"),
     ],
 )
 def test_bad_options_are_named(options, match):
@@ -152,3 +153,31 @@ def test_a_basis_is_of_one_kind(tmp_path):
     for bad in (0, -1, 2.5, True):
         with pytest.raises(ls.BadOption, match="whole number from 1"):
             ls.pca_basis(values, bad)
+
+
+def test_files_that_hold_something_else_are_named(tmp_path):
+    values = np.abs(noise(1, 4, 4, 6))
+    path = tmp_path / "made.npz"
+    three, whole = np.zeros(3), {"mean": np.zeros(6), "components": np.eye(3, 6), "variance": np.zeros(3)}
+    for given, match in (
+        ({"a": three}, "is not a Basis that its save"),
+        ({**whole, "components": np.array("abc")}, r"made\.npz: Basis\.components is an array of numbers with 2 axes"),
+        ({**whole, "components": np.eye(3, 6) * np.nan}, r"Basis\.components holds NaN or inf"),
+        ({**whole, "mean": np.zeros(7)}, r"Basis\.components has the shape \(3, 6\), where other arrays have 7"),
+        ({**whole, "split": np.zeros((2, 2))}, r"Basis\.split is an array of numbers with 1 axes"),
+    ):
+        np.savez(path, **given)
+        with pytest.raises(ls.BadOption, match=match):
+            ls.pca(values, basis=path)
+    np.savez(path, kind=np.array("FactorBasis"), components=-np.ones((2, 6)), energy=np.zeros(2))
+    with pytest.raises(ls.BadOption, match="factors with negative numbers"):
+        ls.nmf(values, basis=path)
+    np.savez(path, kind=np.array("ClusterBasis"), centers=np.ones(6), share=np.zeros(2))
+    with pytest.raises(ls.BadOption, match=r"ClusterBasis\.centers is an array of numbers with 2 axes"):
+        ls.clusters(values, basis=path)
+    good = ls.pca_basis(values).save(path).read_bytes()
+    for bytes_ in (good[: len(good) // 2], good.replace(b"\x93NUMPY", b"\x93NUMPI"), b"PK and no more", b"text", b""):
+        path.write_bytes(bytes_)
+        with pytest.raises(ls.BadOption, match="is not a Basis that its save") as caught:
+            ls.pca(values, basis=path)
+        assert "allow_pickle" not in str(caught.value), "no advice to load it unsafely"

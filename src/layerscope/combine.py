@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .featuremap import FeatureMap, as_map
-from .reducing import lengths, squares, weighted_sum
+from .reducing import lengths, weighted_sum
 from .weights import weight_vector
 
 
@@ -72,7 +72,6 @@ def deviation(fm: Any) -> FeatureMap:
     """The standard deviation over the channels at each place (divided by their number), float32 `[image, *spatial, 1]`."""
     fm = as_map(fm)
     count = fm.values.shape[-1]
-    with np.errstate(invalid="ignore", over="ignore"):
-        middle = weighted_sum(fm.values, np.full(count, 1 / count))
-        spread = np.sqrt(squares(fm.values, middle) / count)
+    middle = weighted_sum(fm.values, np.full(count, 1 / count))
+    spread = lengths(fm.values, middle) / np.float32(np.sqrt(count))
     return fm.combined(spread[..., None], f"standard deviation of {count} channels")

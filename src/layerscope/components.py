@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -27,6 +27,8 @@ class Basis(Stored):
     `split`, float64 `[channel + 1]`, tells foreground from background where one was asked for: a place belongs to it where
     `values @ split[:-1] + split[-1] > 0`. `notes` is what a caption must say of how the basis was made.
     """
+
+    AXES: ClassVar[dict[str, str]] = {"mean": "c", "components": "kc", "variance": "k", "split": "s"}
 
     mean: np.ndarray
     components: np.ndarray
@@ -162,12 +164,13 @@ def projected(values: np.ndarray, center: bool) -> np.ndarray:
     middle = middle if center else middle * 0
     _, found, _ = _directions(rows, middle, count, 1)
     length = np.linalg.norm(found[0]) if len(found) else 0.0
-    if not length:
-        return weighted_sum(values[None], middle * 0)[0]
-    direction = found[0] / length
+    direction = found[0] / length if length else middle * 0
     along = sum(((part.astype(np.float64) - middle).sum(1) @ (part @ direction - middle @ direction)) for part in rows)
     direction = direction if along >= 0 else -direction
-    return weighted_sum(values[None], direction)[0] - np.float32(direction @ middle)
+    made = weighted_sum(values[None], direction) - np.float32(direction @ middle)
+    # A weight of 0 looks at no value.
+    made[~finite_places(values[None])] = np.nan
+    return np.asarray(made[0])
 
 
 def _inliers(values: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:

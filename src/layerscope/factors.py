@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -23,6 +23,8 @@ PARTS = 16  # so that no array in float64 of the size of the layer is made
 class FactorBasis(Stored):
     """Non-negative factors: `components` float64 `[k, channel]` (unit rows), `energy` `[k]` the share of the energy of the
     values that each explains, the largest first. `save` and `load` keep it, so that later images get the same factors."""
+
+    AXES: ClassVar[dict[str, str]] = {"components": "kc", "energy": "k"}
 
     components: np.ndarray
     energy: np.ndarray
@@ -63,6 +65,8 @@ def nmf(fm: Any, factors: int = 6, *, seed: int = 0, basis: Any = None, negative
         found = FactorBasis.of(basis)
         if found.components.shape[1] != matrix.shape[1]:
             raise BadOption(f"the basis is of {found.components.shape[1]} channels, this map has {matrix.shape[1]}")
+        if (found.components < 0).any():
+            raise BadOption("the basis has factors with negative numbers, which no sum of parts has")
         strengths, energy = _solved(matrix, found.components)
         found = replace(found, energy=energy, notes=notes)
         source = "a basis given"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -24,6 +24,8 @@ class ClusterBasis(Stored):
 
     `metric` is how near is meant; `between` the share of the variance that lies between the centres. `save` and `load` keep
     it, so that later images get the same clusters."""
+
+    AXES: ClassVar[dict[str, str]] = {"centers": "kc", "share": "k"}
 
     centers: np.ndarray
     share: np.ndarray

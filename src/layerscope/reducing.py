@@ -69,10 +69,13 @@ def channel_planes(values: np.ndarray) -> Iterator[np.ndarray]:
         yield np.moveaxis(each, -1, 0)
 
 
-def lengths(values: np.ndarray) -> np.ndarray:
-    """The Euclidean length of the channel vector at each place, float32, also where its square would leave float32."""
+def lengths(values: np.ndarray, middle: np.ndarray | None = None) -> np.ndarray:
+    """The Euclidean length of the channel vector at each place, float32, also where its square would leave float32.
+
+    `middle`, a number a place, is taken off every channel before.
+    """
     with np.errstate(invalid="ignore", over="ignore"):
-        found = squares(values, None)
+        found = squares(values, middle)
         most = found.max(initial=0)
         if SMALL_SQUARE < most < np.inf:
             return np.asarray(np.sqrt(found, out=found))
@@ -81,7 +84,9 @@ def lengths(values: np.ndarray) -> np.ndarray:
     # Divided by the largest first where squares leave the range of float32.
     unit = np.float32(largest if largest > 1e18 or 0 < largest < 1e-18 else 1)
     with np.errstate(invalid="ignore", over="ignore"):
-        return np.asarray(np.sqrt(found if unit == 1 else squares(values / unit, None)) * unit)
+        if unit != 1:
+            found = squares(values / unit, None if middle is None else middle / unit)
+        return np.asarray(np.sqrt(found) * unit)
 
 
 def finite_places(values: np.ndarray) -> np.ndarray:
@@ -109,7 +114,7 @@ class Rows:
         for image, each in enumerate(values):
             whole = each[None] if each.ndim == 1 else each
             kept = None if keep is None else keep[image].reshape(whole.shape[:-1])
-            step = max(1, 32 * BLOCK // max(1, whole[0].size))
+            step = max(1, 8 * BLOCK // max(1, whole[0].size))
             for start in range(0, len(whole), step):
                 at = slice(start, start + step)
                 self._blocks.append((whole[at], None if kept is None else kept[at]))

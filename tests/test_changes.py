@@ -140,3 +140,8 @@ def test_units_that_are_not_finite_do_not_count():
 def test_maps_that_do_not_fit_are_named(other, match):
     with pytest.raises(ls.BadLayout, match=match):
         ls.difference(noise(1, 4, 4, 3), other)
+
+
+def test_the_numbers_of_clusters_have_no_difference():
+    with pytest.raises(ls.BadLayout, match="numbers of clusters are names"):
+        ls.difference(ls.clusters(noise(2, 4, 4, 3), 3))

@@ -104,6 +104,7 @@ def test_a_weight_of_zero_looks_at_no_value(order):
         ("nowhere.npy", "no file"),
         ("abc", "no file"),
         (["a", "b", "c"], "numbers"),
+        ([1, 2j, 3], "a complex number is no weight"),
     ],
 )
 def test_bad_weights_are_named(weights, match):

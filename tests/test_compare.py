@@ -363,7 +363,7 @@ def test_the_file_remembers_what_was_compared(tmp_path):
             "captured without a target",
         ),
         (layers(), {"combine": "nmf"}, ls.BadOption, "nmf needs values of 0 and above"),
-        ({"a": np.abs(noise(1, 4, 4, 9))}, {"combine": "nmf"}, ls.BadLayout, "factors, which have no scale.*heatmap"),
+        ({"a": np.abs(noise(1, 4, 4, 9))}, {"combine": "nmf"}, ls.BadLayout, r"factors, which have no scale.*heatmap"),
         (layers(), {"channels": [0]}, ls.BadOption, "of one layer, these are 3"),
         ({"m": layers()}, {"channels": [0]}, ls.BadOption, r"fm.select\(channels\)"),
         ({"m": layers()}, {"images": [0, 1]}, ls.BadOption, "shows one image"),

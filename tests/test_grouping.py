@@ -124,3 +124,16 @@ def test_what_can_not_be_is_named(values, k, match):
 def test_a_metric_by_another_name_is_named():
     with pytest.raises(ls.BadOption, match="Did you mean 'cosine'"):
         ls.clusters(blobs()[0], 2, metric="cosin")
+
+
+@pytest.mark.parametrize("seed", [-1, "x", 2.0, True, None])
+def test_a_seed_is_a_whole_number(seed):
+    values = np.abs(np.random.default_rng(0).standard_normal((1, 4, 4, 3)))
+    for rule in (ls.clusters, ls.nmf):
+        with pytest.raises(ls.BadOption, match=r"seed=.*a whole number from 0"):
+            rule(values, 2, seed=seed)
+
+
+def test_a_heat_map_of_groups_has_no_range_to_cut():
+    with pytest.raises(ls.BadOption, match="clip needs one number"):
+        ls.heatmap(ls.clusters(np.random.default_rng(0).random((1, 4, 4, 3)), 2), clip=(1, 99))

@@ -301,6 +301,7 @@ def test_a_shared_scale_spans_layers_images_and_models():
     first, second = np.array([[0.0, 1.0]]), np.array([[2.0, 5.0], [3.0, 4.0]])
     assert ls.shared_scale(first, second).limits == (0, 5)
     assert ls.shared_scale({"a": first, "b": {"c": second}}).limits == (0, 5)
+    assert ls.shared_scale([ls.FeatureMap.of_array(each) for each in (first, second)]).limits == (0, 5)
     signed = ls.shared_scale(first, -second)
     assert (signed.limits, signed.center, signed.colors) == ((-5, 1), 0.0, "vik")
     assert "one range shared by several maps −5…1" in signed.describe()
@@ -347,6 +348,7 @@ def test_a_centre_without_a_colour_map_diverges():
         (lambda: ls.shared_scale(np.full((2, 2), np.nan)), "no value in these maps is finite"),
         (lambda: ls.shared_scale(ls.pca(np.random.default_rng(0).random((4, 4, 5)))), "colours"),
         (lambda: ls.shared_scale(np.zeros((2, 2)), clip=(9, 9)), "the lower one first"),
+        (lambda: ls.shared_scale(np.eye(2), center="x"), "center='x': use a finite number"),
         (lambda: ls.shared_scale(np.zeros((2, 2)), colors="viridiss"), "Did you mean 'viridis'"),
     ],
 )

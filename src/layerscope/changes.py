@@ -137,6 +137,10 @@ def _provenance(a: FeatureMap, b: FeatureMap) -> dict[str, Any]:
 
 def _check_fit(a: FeatureMap, b: FeatureMap) -> None:
     """Raises `BadLayout` that says how the two differ."""
+    if "labels" in (a.role, b.role):
+        raise BadLayout(
+            "the numbers of clusters are names, and names have no difference: take that of the layer itself"
+        )
     if not a.values.size:
         raise BadLayout(f"difference: the map is empty, its shape is {a.shape}")
     if a.shape == b.shape and a.channels == b.channels:

@@ -11,7 +11,7 @@ import numpy as np
 from .bases import Stored
 from .errors import BadOption
 from .featuremap import FeatureMap, as_map
-from .learning import left_out, one_thread, places_of, scikit_learn, spread, whole_number
+from .learning import left_out, one_thread, places_of, scikit_learn, seed_number, spread, whole_number
 from .reducing import channel_squares
 
 MOST_ROUNDS = 400
@@ -122,7 +122,7 @@ def _learned(
             f" {min(places, channels)} factors"
         )
     model = scikit_learn("decomposition", "nmf").NMF(
-        factors, init="nndsvda", solver="cd", random_state=seed, max_iter=MOST_ROUNDS
+        factors, init="nndsvda", solver="cd", random_state=seed_number(seed), max_iter=MOST_ROUNDS
     )
     matrix, unit = _of_size_one(matrix)
     if not unit:

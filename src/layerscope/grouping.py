@@ -11,7 +11,7 @@ import numpy as np
 from .bases import Stored
 from .errors import BadOption, near
 from .featuremap import FeatureMap, as_map
-from .learning import left_out, one_thread, places_of, scikit_learn, spread, whole_number
+from .learning import left_out, one_thread, places_of, scikit_learn, seed_number, spread, whole_number
 
 METRICS = ("euclidean", "cosine")
 STARTS, MOST_ROUNDS = 4, 300
@@ -115,7 +115,7 @@ def _learned(vectors: np.ndarray, k: int, seed: int, metric: str, fm: FeatureMap
             f"k={k}: {fm.layer.path!r} has {len(vectors)} places that can be clustered; use at most as many"
         )
     model = scikit_learn("cluster", "clusters").KMeans(
-        k, n_init=STARTS, random_state=seed, algorithm="lloyd", max_iter=MOST_ROUNDS
+        k, n_init=STARTS, random_state=seed_number(seed), algorithm="lloyd", max_iter=MOST_ROUNDS
     )
     largest = float(np.abs(vectors).max()) or 1.0
     # Squares of distances must stay within float32; a power of two changes no digit.

@@ -11,7 +11,7 @@ from .canvas import Canvas, frame
 from .cautions import outlier
 from .components import BACKGROUND
 from .encoding import BLOCK, GAP, INK, NAN, extent_of
-from .errors import BadLayout
+from .errors import BadLayout, BadOption
 from .featuremap import FeatureMap, as_map
 from .grouped import GROUPED, grouped_map, is_grouped
 from .marking import outline, query_place
@@ -51,6 +51,8 @@ def heatmap(
     """
     whole = as_map(fm, layout)
     one = whole.image(image)
+    if whole.role in GROUPED and clip is not None:
+        raise BadOption("clip needs one number at each place; this map holds groups with colours of their own")
     if whole.role in GROUPED and len(whole.spatial) < 2:
         return strip(whole, image=image, scale=scale, colors=colors)
     if is_grouped(whole):

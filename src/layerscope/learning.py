@@ -40,6 +40,13 @@ def whole_number(name: str, given: Any) -> int:
     return int(given)
 
 
+def seed_number(given: Any) -> int:
+    """`given` as scikit-learn takes a seed; raises `BadOption`."""
+    if not isinstance(given, int | np.integer) or isinstance(given, bool) or not 0 <= given < 2**32:
+        raise BadOption(f"seed={given!r}: use a whole number from 0 to {2**32 - 1}")
+    return int(given)
+
+
 def places_of(fm: FeatureMap, what: str) -> tuple[np.ndarray, np.ndarray]:
     """(float32 `[place, channel]`, which must not be written to; bool `[image, *spatial]`, the places that it has)."""
     sound = finite_places(fm.values)

@@ -50,9 +50,9 @@ def given_scale(scale: Any, colors: str | None = None, clip: Any = None) -> Scal
 def shared_scale(*maps: Any, clip: Any = None, colors: str | None = None, center: float | None = None) -> Scale:
     """One `Scale` over all the values of several maps, for `scale=` of every picture of them.
 
-    `maps` are feature maps, arrays, or mappings of them such as what `capture` gives; of layers, images or models alike, but
-    combined first where combinations are to be drawn. `clip`: two percentiles of all the values together, in place of
-    minimum and maximum. Values of both signs get diverging colours centred on 0, or on `center`. Raises `BadScale` where no
+    `maps` are feature maps, arrays, or lists and mappings of them such as what `capture` gives; of layers, images or models
+    alike, but combined first where combinations are to be drawn. `clip`: two percentiles of all the values together, in place
+    of minimum and maximum. Values of both signs get diverging colours centred on 0, or on `center`. Raises `BadScale` where no
     value is finite, or where a map's channels are colours.
 
     >>> import numpy as np
@@ -81,6 +81,8 @@ def _each(maps: Any) -> Iterator[FeatureMap]:
     for each in maps:
         if isinstance(each, Mapping):
             yield from _each(each.values())
+        elif isinstance(each, list | tuple) and any(isinstance(one, FeatureMap) for one in each):
+            yield from _each(each)
         else:
             yield as_map(each)
 

@@ -98,7 +98,8 @@ class Scale:
         else:
             limits.flags.writeable = False
             object.__setattr__(self, "limits", limits)
-        if self.center is not None and not np.isfinite(self.center):
+        number_given = isinstance(self.center, int | float | np.number)
+        if self.center is not None and not (number_given and np.isfinite(self.center)):
             raise BadScale(f"center={self.center!r}: use a finite number or None")
         if self.per not in WORDS:
             raise BadScale(f"per={self.per!r}: use {', '.join(map(repr, WORDS))}.{near(str(self.per), WORDS)}")

@@ -31,7 +31,10 @@ def weight_vector(fm: FeatureMap, weights: Any) -> np.ndarray:
             vector[at[channel]] = _number(weight)
     else:
         try:
-            vector = np.asarray(as_numpy(weights), np.float64)
+            given = as_numpy(weights)
+            if given.dtype.kind == "c":
+                raise TypeError("a complex number is no weight")
+            vector = np.asarray(given, np.float64)
         except (TypeError, ValueError) as error:
             raise BadWeights(f"weights are numbers, one a channel; got {type(weights).__name__}: {error}") from error
         if vector.ndim > 1 and vector.size == max(vector.shape):

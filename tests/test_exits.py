@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from base64 import b64decode
+from functools import cache
 from xml.etree import ElementTree as xml
 
 import numpy as np
@@ -16,6 +17,7 @@ from pypdf import PdfReader
 import layerscope as ls
 from layerscope.exits.parts import parts_of
 from layerscope.scale import palette
+from layerscope.text import font
 
 SVG, XLINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}"
 
@@ -31,9 +33,22 @@ def special():
     return values
 
 
+@cache
+def late():
+    return ls.open(ls.demo_model()).capture(ls.demo_photo(), "_blocks.4._swish:1")["_blocks.4._swish:1"]
+
+
 def on_a_photo():
-    fm = ls.open(ls.demo_model()).capture(ls.demo_photo(), "_blocks.4._swish:1")["_blocks.4._swish:1"]
-    return ls.overlay(ls.mean(fm))
+    return ls.overlay(ls.mean(late()))
+
+
+def of_maps():
+    random = np.random.default_rng(5)
+    return ls.compare({"a": random.random((2, 8, 8, 4)), "b": random.random((2, 4, 4, 6))}, scale="row")
+
+
+def bars():
+    return ls.bars(np.array([0.1, -2, 12, 0.5]), labels=["cat", "a  dog", "fox", "ü"], text=2)
 
 
 PICTURES = {
@@ -49,12 +64,29 @@ PICTURES = {
     "dense": lambda: ls.strip(np.arange(40.0)[None], layout="bc"),
     "sequence": lambda: ls.strip(np.random.default_rng(3).normal(size=(1, 20, 5)), layout="bnc", scale="channel"),
     "overlay": on_a_photo,
+    "print": lambda: ls.sheet(special(), statistics=True, text=3),
+    "print, one range": lambda: ls.sheet(special(), scale=(-1, 1), text=2, theme="dark"),
+    "clipped": lambda: ls.heatmap(special()[..., :1], clip=(10, 90), text=4),
+    "long": lambda: ls.strip(np.random.default_rng(3).normal(size=(1, 20, 5)), layout="bnc", axis="seconds", text=3),
+    "cells": lambda: ls.strip(np.arange(40.0)[None], layout="bc", text=3),
+    "bars": bars,
+    "slices": lambda: ls.montage(special()[..., None], layout="bdhwc", text=2, zoom=12),
+    "beside": lambda: ls.beside(ls.mean(late()), text=2),
+    "clusters": lambda: ls.heatmap(ls.clusters(late(), 4), text=3),
+    "comparison": of_maps,
 }
+# What is neither text nor tile: a ruler's ticks, lines behind bars, points at a bar's ends, the bars of a comparison's rows.
+WITH_LINES = {"sequence", "long", "bars", "clipped", "comparison"}
 
 
 @pytest.fixture(params=PICTURES, scope="module")
-def picture(request):
-    return PICTURES[request.param]()
+def named(request):
+    return request.param, PICTURES[request.param]()
+
+
+@pytest.fixture
+def picture(named):
+    return named[1]
 
 
 def drawn(figure):
@@ -75,12 +107,63 @@ def test_matplotlib_shows_each_tile_pixel_by_pixel(picture):
     assert 0.6 < ink[0].sum() / ink[1].sum() < 1.5
 
 
-def test_nothing_of_a_picture_is_left_as_unknown_pixels(picture):
+def test_nothing_of_a_picture_is_left_as_unknown_pixels(named):
+    name, picture = named
     left = parts_of(picture).rest(picture.cells)
-    if left is not None:
-        # The ruler of a sequence is lines as well as numbers, and stays as pixels.
-        assert len({cell.height for cell in picture.cells}) == 1 and picture.tall
-        assert left[1] >= max(cell.y + cell.height for cell in picture.cells)
+    if name in ("sequence", "long", "bars"):
+        # Letters have three strengths of ink, lines one.
+        ink = left[2] if left[2].ndim == 2 else None
+        assert len(set(np.unique(ink[ink != 241])) - {*range(241)}) == 1
+    elif name not in WITH_LINES:
+        assert left is None
+
+
+def test_every_text_of_a_picture_is_there_once(named):
+    _, picture = named
+    labels = [label.text for label in parts_of(picture).labels]
+    assert {each for each in picture.texts if each.text} <= set(labels)
+    covered = np.zeros((picture.height, picture.width), int)
+    for x, y, text, size in labels:
+        covered[y : y + font(size).height, x : x + len(text) * font(size).width] += 1
+    if picture.indexed:
+        assert (parts_of(picture).bare[covered > 0] == 241).all()
+    assert len(set(labels)) == len(labels)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    {
+        "bars": ["1", "fox (2)", "a", "dog (1)", "12", "−2", "10"],
+        "long": ["0", "10", "seconds", "4"],
+        "print": ["mean 0", "zeros 100%", "8"],
+        "slices": ["0", "5"],
+        "beside": ["photo", "map", "overlay"],
+        "comparison": ["a · 8×8", "b · 4×4", "image 1"],
+        "print, one range": ["above the limits", "−1", "dead"],
+        "clipped": ["below the limits"],
+    }.items(),
+)
+def test_what_is_written_around_tiles_is_text_too(name, words):
+    picture = PICTURES[name]()
+    found = [each.text for each in xml.fromstring(picture.svg().encode()).findall(f".//{SVG}text")]
+    assert set(words) <= set(found)
+    pages = " ".join(PdfReader(io.BytesIO(picture.pdf())).pages[0].extract_text().split())
+    assert all(word in pages for word in words)
+
+
+def test_the_names_of_groups_are_text():
+    groups = PICTURES["clusters"]()
+    found = [each.text for each in xml.fromstring(groups.svg().encode()).findall(f".//{SVG}text")]
+    assert {part for cell in groups.cells[1:] for part in cell.note.replace("·", " ").split()} <= set(found)
+
+
+def test_a_blank_cell_of_a_comparison_has_no_colour_of_nan():
+    blank = ls.compare(
+        {"a": np.random.default_rng(0).random((1, 8, 8, 4)), "b": ls.featuremap.as_map(np.ones((1, 8)), "bc")}
+    )
+    axes = blank.to_matplotlib().axes
+    shown = [each.images[0].get_array() for each in axes if each.images and each.get_label() == "channel -1"]
+    assert len(shown) == 1 and shown[0].ndim == 3
 
 
 def test_an_axes_holds_the_values_with_their_own_norm():
@@ -180,8 +263,11 @@ def test_the_svg_is_valid_and_holds_the_tiles_themselves(picture):
         box = slice(y, y + height), slice(x, x + width)
         same = (np.asarray(tile) == wanted[box]).all(-1)
         covered[box] = True
-        if len(picture.cells) <= 256:
+        if image.find(f"{SVG}title") is not None:
             assert same.all()
+        else:
+            # Text and boxes were taken out of what is left, and nothing was put in.
+            assert (same | (np.asarray(tile) == picture.palette()[241]).all(-1)).all()
     for cell in picture.cells:
         assert covered[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width].all()
 

@@ -148,8 +148,12 @@ def test_the_bar_and_the_whole_legend_are_read_back(text):
     canvas = frame(10, 10, "t", ["line"], marks=MARKS, text=text)
     for mark, (name, _) in MARKS.items():
         ys, xs = np.nonzero(canvas.codes == mark)
-        x, y = xs.min() + font(small).height, ys.min() - 2 * text
+        x, y = xs.min() - text + font(small).height, ys.min() - 3 * text
         assert read(canvas.codes, x, y, small, len(name)) == same_letters(name, small)
+        # A line around it, since pale green on light paper and brown on dark are hardly seen.
+        around = canvas.codes[ys.min() - text : ys.max() + text + 1, xs.min() - text : xs.max() + text + 1].copy()
+        around[text:-text, text:-text] = INK_MIDDLE
+        assert (around == INK_MIDDLE).all()
 
 
 def test_larger_letters_make_larger_tiles_and_gaps():
@@ -161,3 +165,50 @@ def test_larger_letters_make_larger_tiles_and_gaps():
     for wrong in (0, 5, 1.5, True, "2"):
         with pytest.raises(ls.BadOption, match="use 1"):
             ls.sheet(values, text=wrong)
+
+
+KINDS = {
+    "heat map": lambda text: ls.heatmap(np.arange(12.0).reshape(3, 4), text=text),
+    "colours": lambda text: ls.heatmap(ls.pca(np.random.default_rng(2).random((5, 5, 4))), text=text),
+    "sequence": lambda text: ls.strip(np.arange(60.0).reshape(1, 20, 3), layout="bnc", axis="seconds", text=text),
+    "dense": lambda text: ls.strip(np.arange(40.0)[None], layout="bc", text=text),
+    "dense sheet": lambda text: ls.sheet(np.arange(40.0)[None], layout="bc", text=text),
+    "bars": lambda text: ls.bars(np.array([0.1, -2, 12]), labels=["cat", "dog", "fox"], text=text),
+    "slices": lambda text: ls.montage(np.arange(240.0).reshape(1, 5, 6, 8, 1), text=text),
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_kind_of_picture_has_larger_letters(name):
+    one, three = KINDS[name](1), KINDS[name](3)
+    assert (one.text, three.text) == (1, 3)
+    assert three.cells[0].width >= 2.9 * one.cells[0].width
+    if three.indexed:
+        assert_caption_is_whole(three, 3)
+        assert_no_ink_in_tiles(three)
+        assert np.array_equal(one.codes(one.cells[0])[0], three.codes(three.cells[0])[0]) or name == "bars"
+    assert [each.text for each in one.texts] == [each.text for each in three.texts]
+    for x, y, words, size in three.texts:
+        assert size == 3 * SMALL
+        drawn = [read(three.pixels, x, y, size, len(words), muted) for muted in (False, True)]
+        assert same_letters(words, size) in drawn or same_letters(words, size, True) in drawn
+    with pytest.raises(ls.BadOption, match="use 1"):
+        KINDS[name](5)
+
+
+def test_larger_letters_leave_a_photo_as_it_is():
+    scope = ls.open(ls.demo_model())
+    (fm,) = scope.capture(ls.demo_photo(), "_blocks.4._swish:1").values()
+    for draw in (ls.overlay, ls.beside):
+        one, three = draw(ls.mean(fm)), draw(ls.mean(fm), text=3)
+        assert one.cells[0][2:4] == three.cells[0][2:4]
+        boxes = [
+            np.s_[each.y : each.y + each.height, each.x : each.x + each.width]
+            for each in (one.cells[-1], three.cells[-1])
+        ]
+        assert np.array_equal(one.rgb()[boxes[0]], three.rgb()[boxes[1]])
+    assert ls.show(scope, ls.demo_photo(), "_blocks.4._swish:1", combine="mean", text=2).text == 2
+    assert ls.show(scope, ls.demo_photo(), "output", text=2).text == 2
+    assert ls.show(scope, ls.demo_photo(), "_blocks.4._swish:1", combine="mean", overlay=True, text=2).text == 2
+    with pytest.raises(ls.BadOption, match="use 1"):
+        ls.overlay(ls.mean(fm), text=9)

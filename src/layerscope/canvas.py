@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil, floor, log10
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .cells import Bar
+from .cells import Bar, Text
 from .encoding import ABOVE, BELOW, GAP, INK, INK_LIGHT, INK_MIDDLE, OWN
 from .errors import BadOption
 from .scale import MARKS, Scale, beyond_text, digits_for, reading
-from .text import LARGE, SMALL, font, wrap
+from .text import LARGE, SMALL, Font, font, wrap
 
 MARGIN = 10
 NARROWEST = 440
@@ -25,7 +25,10 @@ MUTED = np.array([GAP, INK_LIGHT, INK_MIDDLE, INK_MIDDLE], np.uint8)
 
 @dataclass(frozen=True)
 class Canvas:
-    """A picture in the making: all codes, and the part of them that the map goes into."""
+    """A picture in the making: all codes, and the part of them that the map goes into.
+
+    `text` is the size of its letters, `texts` what was written besides the caption and the bar.
+    """
 
     codes: np.ndarray
     x: int
@@ -33,6 +36,18 @@ class Canvas:
     width: int
     height: int
     bar: Bar | None
+    text: int = 1
+    texts: list[Text] = field(default_factory=list)
+
+    @property
+    def letters(self) -> Font:
+        return font(SMALL * self.text)
+
+    def write(self, x: int, y: int, text: str, muted: bool = False) -> None:
+        """Write a line from `x`, `y` of the body on, and remember it for files that hold text as text."""
+        x, y = self.x + x, self.y + y
+        write(self.codes, x, y, self.letters.line(text), MUTED if muted else STRENGTHS)
+        self.texts.append(Text(x, y, text, SMALL * self.text))
 
     def own(self, x: int, y: int, width: int, height: int) -> None:
         """Mark a box that is painted in colours of its own, which no theme changes."""
@@ -69,7 +84,7 @@ def frame(
     place = None
     if bar:
         place = draw_bar(codes, margin + width + BAR_GAP * text, margin + top.height, tall, bar, marks, reach, text)
-    return Canvas(codes, margin, margin + top.height, width, height, place)
+    return Canvas(codes, margin, margin + top.height, width, height, place, text)
 
 
 def check_text(text: Any) -> None:
@@ -78,17 +93,8 @@ def check_text(text: Any) -> None:
         raise BadOption(f"text={text!r}: use 1 (for a screen), 2, 3 (for print at 300 dpi) or 4")
 
 
-class Text(NamedTuple):
-    """A line of text: its upper left corner and its size in pixels."""
-
-    x: int
-    y: int
-    text: str
-    size: int
-
-
 class Swatch(NamedTuple):
-    """A box of one code: a mark in the legend."""
+    """A box of one code: a part of a legend or of a bar."""
 
     x: int
     y: int
@@ -134,17 +140,24 @@ class Caption:
         for line in self.lines:
             yield Text(x, y, line, SMALL * self.text)
             y += self.step
-        for swatch in self.swatches():
-            top = swatch.y - 2 * self.text
-            yield Text(swatch.x + self.small.height, top, MARKS[swatch.code][0], SMALL * self.text)
+        for x, y, mark in self._places():
+            yield Text(x + self.small.height, y - 2 * self.text, MARKS[mark][0], SMALL * self.text)
 
     def swatches(self) -> Iterator[Swatch]:
-        """The box of each mark in the legend."""
-        side = self.small.height - 4 * self.text
+        """The boxes of the legend: a square for each mark with a line around, as marks may be as light as paper."""
+        side, line = self.small.height - 4 * self.text, self.text
+        for x, y, mark in self._places():
+            yield Swatch(x, y, side, line, INK_MIDDLE)
+            yield Swatch(x, y + side - line, side, line, INK_MIDDLE)
+            yield Swatch(x, y + line, line, side - 2 * line, INK_MIDDLE)
+            yield Swatch(x + side - line, y + line, line, side - 2 * line, INK_MIDDLE)
+            yield Swatch(x + line, y + line, side - 2 * line, side - 2 * line, mark)
+
+    def _places(self) -> Iterator[tuple[int, int, int]]:
+        """Upper left corner and mark of each square in the legend."""
         for at, row in enumerate(self.marks):
-            y = self.legend + at * self.step + 2 * self.text
             for x, mark in row:
-                yield Swatch(MARGIN * self.text + x, y, side, side, mark)
+                yield MARGIN * self.text + x, self.legend + at * self.step + 2 * self.text, mark
 
     def draw(self, codes: np.ndarray) -> None:
         placed = list(self.texts())

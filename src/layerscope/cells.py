@@ -1,4 +1,4 @@
-"""`Cell` and `Bar`: where the tiles and the colour bar of a picture lie in its pixels."""
+"""`Cell`, `Bar` and `Text`: where the tiles, the colour bar and what is written lie in a picture's pixels."""
 
 from __future__ import annotations
 
@@ -31,3 +31,12 @@ class Bar(NamedTuple):
     height: int
     low: float
     high: float
+
+
+class Text(NamedTuple):
+    """A line of text: its upper left corner and its size in pixels."""
+
+    x: int
+    y: int
+    text: str
+    size: int

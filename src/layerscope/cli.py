@@ -128,9 +128,7 @@ def _add_show(commands: Any) -> None:
     show.add_argument("--sort", type=_sort, default="index", metavar="ORDER", help=f"order of the tiles: {ORDERS}")
     show.add_argument("--per-page", type=_positive, metavar="N", help="tiles on a page (default: as many as fit)")
     show.add_argument("--statistics", action="store_true", help="mean and share of zeros below each tile")
-    show.add_argument(
-        "--text", type=int, choices=(1, 2, 3, 4), default=1, help="size of a sheet's letters; 3 for print"
-    )
+    show.add_argument("--text", type=int, choices=(1, 2, 3, 4), default=1, help="size of the letters; 3 for print")
     show.add_argument("--dpi", type=_positive, metavar="N", help="pixels to the inch for printing, such as 300")
     show.add_argument("--theme", choices=("light", "dark"), default="light", help="paper and ink (default: light)")
     show.add_argument(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -117,7 +117,8 @@ def draw_table(
     if rule is not None:
         _draw_bars(canvas, grid, rule)
     if table.photos is None and not any(entry.colored for row in table.entries for entry in row):
-        return Picture(canvas.codes, tuple(cells), rule, title, lines, about, canvas.bar, zooms=tuple(zooms))
+        found = Picture(canvas.codes, tuple(cells), rule, title, lines, about, canvas.bar, zooms=tuple(zooms))
+        return replace(found, texts=tuple(canvas.texts))
     for at, photo in enumerate(table.photos or ()):
         if photo is None:
             y, x = grid.photo_place(at)
@@ -133,7 +134,8 @@ def draw_table(
     photos = _draw_photos(canvas, pixels, grid)
     for cell in (each for each in photos if each.note == "photo"):
         canvas.own(*cell[:4])
-    return Picture(pixels, (*photos, *cells), rule, title, lines, about, canvas.bar, frame=canvas.codes)
+    found = Picture(pixels, (*photos, *cells), rule, title, lines, about, canvas.bar, frame=canvas.codes)
+    return replace(found, texts=tuple(canvas.texts))
 
 
 def _encoded(table: Table, rule: Scale | None) -> tuple[dict[tuple[int, int], np.ndarray], set[int]]:
@@ -163,7 +165,7 @@ def _draw_cell(
     if codes is not None:
         canvas.body[top : top + height * zoom, left : left + width * zoom] = codes.repeat(zoom, 0).repeat(zoom, 1)
     for at, line in enumerate(grid.under[place[0]][place[1]] if grid.under else ()):
-        write(canvas.body, x, y + grid.high + at * grid.letters.height, grid.letters.line(line), MUTED)
+        canvas.write(x, y + grid.high + at * grid.letters.height, line, muted=True)
     low, high = (0.0, 0.0) if entry.colored or grid.rule is None else grid.rule.range(*place)
     box = canvas.x + left, canvas.y + top, width * zoom, height * zoom
     return Cell(*box, entry.image, entry.channel, low, high, note), zoom
@@ -184,14 +186,14 @@ def _write_names(canvas: Canvas, grid: _Grid) -> None:
     for column, lines in enumerate(grid.heads):
         for at, line in enumerate(reversed(lines)):
             _, x = grid.place(0, column)
-            write(canvas.body, x, grid.over - 2 - (at + 1) * letters.height, letters.line(line))
+            canvas.write(x, grid.over - 2 - (at + 1) * letters.height, line)
     for row, lines in enumerate(grid.names):
         y, _ = grid.place(row, 0)
         for at, line in enumerate(lines):
-            write(canvas.body, 0, y + at * letters.height, letters.line(line))
+            canvas.write(0, y + at * letters.height, line)
     if grid.table.photos is not None:
         y, x = (grid.over - 2 - letters.height, grid.left) if grid.table.photos_down else (grid.over, 0)
-        write(canvas.body, x, y, letters.line("photo"), MUTED)
+        canvas.write(x, y, "photo", muted=True)
 
 
 def _draw_photos(canvas: Canvas, pixels: np.ndarray, grid: _Grid) -> list[Cell]:
@@ -231,7 +233,7 @@ def _draw_bars(canvas: Canvas, grid: _Grid, rule: Scale) -> None:
             _draw_bar_across(canvas.body[y : y + BAR_HEIGHT, x : x + grid.wide], scale, marks)
             for at, line in enumerate(grid.below[column]):
                 top = y + BAR_HEIGHT + 2 + at * grid.letters.height
-                write(canvas.body, x, top, grid.letters.line(line), MUTED)
+                canvas.write(x, top, line, muted=True)
 
 
 def _with_values(table: Table, rule: str) -> list[int]:

@@ -35,6 +35,7 @@ def kernels(
     scale: Any = None,
     colors: str | None = None,
     page: int = 0,
+    text: int = 1,
     images: Any = None,
 ) -> Picture:
     """The filters of a convolution as numbered tiles, by its weights, not by what it gives for an image.
@@ -55,7 +56,8 @@ def kernels(
     By default the first layer is drawn in colours, a filter with one input (depthwise) as it is, all others by their norm. A
     1×1 convolution becomes one table, a row a filter, a column an input. `scale`: `"layer"` (one range for all filters, the
     default but for colours), `"channel"` (each filter its own), `(low, high)` or a `Scale`. `scope.kernel(layer)` gives the
-    numbers themselves. `images` is for models whose input isn't known.
+    numbers themselves. `text` (1 to 4) draws letters and tiles so many times as large. `images` is for models whose
+    input isn't known.
 
     Raises `BadOption` for layers without such weights, for filters and inputs that don't exist, and for frameworks whose
     backend gives no weights.
@@ -71,6 +73,7 @@ def kernels(
         one = weights.values.shape[1] == 1
         inputs = "rgb" if three and row.path == first and _takes_colours(scope) else slice(None) if one else "norm"
         inputs = slice(None) if weights.pointwise and inputs == "norm" else inputs
+    tiles: dict[str, Any] = {"columns": columns, "zoom": zoom, "page": page, "text": text}
     if isinstance(inputs, str):
         if inputs not in WAYS:
             raise BadOption(
@@ -86,14 +89,14 @@ def kernels(
                 raise BadOption(
                     f"scale={scale!r}: filters in colours are stretched each by itself ('channel') or all alike ('layer')"
                 )
-            return in_colours(weights, chosen, scale == "layer", scope.preprocess.order, columns, zoom, page)
-        return _folded(weights, chosen, inputs, scale, colors, {"columns": columns, "zoom": zoom, "page": page})
+            return in_colours(weights, chosen, scale == "layer", scope.preprocess.order, columns, zoom, page, text)
+        return _folded(weights, chosen, inputs, scale, colors, tiles)
     numbers = numbered("inputs", inputs, weights.values.shape[1])
     if weights.values.shape[1] == 1:
-        return _folded(weights, chosen, "only", scale, colors, {"columns": columns, "zoom": zoom, "page": page})
+        return _folded(weights, chosen, "only", scale, colors, tiles)
     if weights.pointwise:
-        return _table(weights, chosen, numbers, scale, colors, page)
-    return _grid(weights, chosen, numbers, scale, colors, zoom, page)
+        return _table(weights, chosen, numbers, scale, colors, tiles)
+    return _grid(weights, chosen, numbers, scale, colors, tiles)
 
 
 def _takes_colours(scope: Scope) -> bool:
@@ -131,12 +134,17 @@ def _folded(
     fm = weights.map(np.moveaxis(folded, 0, -1)[None], rule)
     ruled = _ruled(fm, scale, colors)
     if len(fm.spatial) == 1 or max(fm.spatial) == 1:
-        return strip(fm, channels=chosen, scale=ruled, colors=colors, page=tiles["page"])
+        return strip(fm, channels=chosen, scale=ruled, colors=colors, page=tiles["page"], text=tiles["text"])
     return sheet(fm, channels=chosen, scale=ruled, colors=colors, **tiles)
 
 
 def _table(
-    weights: Weights, chosen: Sequence[int], numbers: Sequence[int], scale: Any, colors: str | None, page: int
+    weights: Weights,
+    chosen: Sequence[int],
+    numbers: Sequence[int],
+    scale: Any,
+    colors: str | None,
+    tiles: dict[str, Any],
 ) -> Picture:
     """A 1×1 convolution: a row a filter, a column an input."""
     flat = weights.values.reshape(*weights.values.shape[:2])
@@ -145,7 +153,7 @@ def _table(
     axis = "input of its group" if weights.groups > 1 else "input"
     if tuple(numbers) != tuple(range(numbers[0], numbers[0] + len(numbers))) or numbers[0]:
         axis += f" (place among the {len(numbers)} chosen)"
-    return strip(fm, channels=chosen, scale=ruled, colors=colors, axis=axis, page=page)
+    return strip(fm, channels=chosen, scale=ruled, colors=colors, axis=axis, page=tiles["page"], text=tiles["text"])
 
 
 def _grid(
@@ -154,8 +162,7 @@ def _grid(
     numbers: Sequence[int],
     scale: Any,
     colors: str | None,
-    zoom: int | None,
-    page: int,
+    options: dict[str, Any],
 ) -> Picture:
     """A row a filter, a tile for each of its inputs."""
     if weights.values.ndim != 4:
@@ -174,7 +181,10 @@ def _grid(
     ]
     codes = rule.codes(weights.values[np.ix_(chosen, numbers)].reshape(-1, *weights.values.shape[2:]))
     size = weights.values.shape[2], weights.values.shape[3]
-    grid = Mosaic.fitting(size, len(tiles), max(len(each.label) for each in tiles), len(numbers), zoom)
+    grid = Mosaic.fitting(
+        size, len(tiles), max(len(each.label) for each in tiles), len(numbers), options["zoom"], options["text"]
+    )
+    page = options["page"]
     pages = grid.pages(len(tiles), page)
     here = slice(page * grid.most, (page + 1) * grid.most)
     filters, inputs = weights.values.shape[:2]

@@ -111,6 +111,7 @@ def draw(
     colors: str | None = None,
     clip: tuple[float, float] | None = None,
     page: int = 0,
+    text: int = 1,
     **tiles: Any,
 ) -> Picture:
     """The picture that a feature map asks for: an overlay, a heat map where it is a combination, else a sheet.
@@ -119,14 +120,14 @@ def draw(
     a strip. `tiles` are options that only a `sheet` has.
     """
     if overlay:
-        return laid_on(fm, image=image, scale=scale or "layer", colors=colors, clip=clip)
+        return laid_on(fm, image=image, scale=scale or "layer", colors=colors, clip=clip, text=text)
     if is_named(fm) and not fm.rule and clip is None:
-        return bars(fm, image=image, scale=scale or "layer", colors=colors)
+        return bars(fm, image=image, scale=scale or "layer", colors=colors, text=text)
     if fm.rule and len(fm.spatial) == 3 and (fm.shape[-1] == 1 or fm.role == "rgb"):
-        return montage(fm, image=image, scale=scale or "channel", colors=colors, clip=clip, page=page)
+        return montage(fm, image=image, scale=scale or "channel", colors=colors, clip=clip, page=page, text=text)
     if fm.rule and not fm.role and len(fm.spatial) == 1:
-        return strip(fm, image=image, scale=scale or "layer", colors=colors, clip=clip, page=page)
+        return strip(fm, image=image, scale=scale or "layer", colors=colors, clip=clip, page=page, text=text)
     if fm.rule and (fm.role or fm.shape[-1] == 1) and len(fm.spatial) < 3:
-        return heatmap(fm, image=image, scale=scale or "layer", colors=colors, clip=clip)
-    options: dict[str, Any] = {"scale": scale or "channel", "colors": colors, "clip": clip, **tiles}
+        return heatmap(fm, image=image, scale=scale or "layer", colors=colors, clip=clip, text=text)
+    options: dict[str, Any] = {"scale": scale or "channel", "colors": colors, "clip": clip, "text": text, **tiles}
     return sheet(fm, image=image, columns=columns, sort=sort, page=page, **options)

@@ -139,12 +139,19 @@ class Colours:
 
 
 def in_colours(
-    weights: Weights, chosen: Sequence[int], alike: bool, order: str, columns: int | None, zoom: int | None, page: int
+    weights: Weights,
+    chosen: Sequence[int],
+    alike: bool,
+    order: str,
+    columns: int | None,
+    zoom: int | None,
+    page: int,
+    text: int,
 ) -> Picture:
     """Filters of three inputs as tiles in colours."""
     made = Colours.of(weights, chosen, alike, order)
     size = made.colours.shape[1], made.colours.shape[2]
-    grid = Mosaic.fitting(size, len(made.tiles), max(len(each.label) for each in made.tiles), columns, zoom)
+    grid = Mosaic.fitting(size, len(made.tiles), max(len(each.label) for each in made.tiles), columns, zoom, text)
     pages = grid.pages(len(made.tiles), page)
     here = slice(page * grid.most, (page + 1) * grid.most)
     fm = weights.map(weights.values.mean(1).transpose(1, 2, 0)[None], "kernels")

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from .canvas import NARROWEST, STRENGTHS, Canvas, frame
+from .canvas import NARROWEST, Canvas, frame
 from .encoding import NAN, extent_of
 from .errors import BadScale
 from .factors import said_of
 from .featuremap import FeatureMap
 from .picture import Cell, Picture
 from .scale import MARKS, number, palette
-from .text import SMALL, font
+from .text import SMALL, Font, font
 from .words import about, caption, title_of
 
 GROUPED = ("factors", "labels")
@@ -57,15 +57,17 @@ class Groups:
         return self.winner < 0
 
 
-def grouped_map(whole: FeatureMap, one: FeatureMap, image: int, zoom: int, scale: Any, colors: str | None) -> Picture:
+def grouped_map(
+    whole: FeatureMap, one: FeatureMap, image: int, zoom: int, scale: Any, colors: str | None, text: int = 1
+) -> Picture:
     """The heat map of factors or clusters: all in one, and below it the legend."""
     groups = _groups(whole, one, scale, colors)
     body = _painted(groups).repeat(zoom, 0).repeat(zoom, 1)
-    return _composed(one, image, groups, body, zoom, ())
+    return _composed(one, image, groups, body, zoom, (), text)
 
 
 def grouped_overlay(
-    whole: FeatureMap, one: FeatureMap, image: int, alpha: float, scale: Any, colors: str | None
+    whole: FeatureMap, one: FeatureMap, image: int, alpha: float, scale: Any, colors: str | None, text: int = 1
 ) -> Picture:
     """Factors or clusters on the photo: the stronger, the more of its colour covers it; and below it the legend."""
     assert one.photos is not None and one.placement is not None
@@ -78,7 +80,7 @@ def grouped_overlay(
     body = photo.copy()
     body[seen] = np.round(photo[seen] * (1 - cover) + _full(groups)[at] * cover).astype(np.uint8)
     said = f"on the photo, {photo.shape[0]}×{photo.shape[1]} · colour {alpha:.0%} where it is strongest · one flat area a unit"
-    return _composed(one, image, groups, body, 1, (said,))
+    return _composed(one, image, groups, body, 1, (said,), text)
 
 
 def _groups(whole: FeatureMap, one: FeatureMap, scale: Any, colors: str | None) -> Groups:
@@ -218,45 +220,47 @@ class Legend:
     height: int
     tile: tuple[int, int]
     step: int
+    swatch: int
 
     @classmethod
-    def fitting(cls, groups: Groups, size: tuple[int, int], room: int) -> Legend:
-        letters = font(SMALL)
+    def fitting(cls, groups: Groups, size: tuple[int, int], room: int, text: int) -> Legend:
+        letters, swatch = font(SMALL * text), SWATCH * text
         count = max(1, len(groups.numbers))
         high, wide = size
         if not groups.tiles:
-            width = SWATCH + 6 + max((len(" ".join(each)) for each in groups.words), default=0) * letters.width + GAP_X
+            words = max((len(" ".join(each)) for each in groups.words), default=0)
+            width = swatch + (6 + GAP_X) * text + words * letters.width
             columns = max(1, min(count, room // width))
             rows = ceil(count / columns)
-            return cls(columns, rows, width, letters.height + 4, (SWATCH, SWATCH), 1)
+            return cls(columns, rows, width, letters.height + 4 * text, (swatch, swatch), 1, swatch)
         step = max(1, max(size) // TILE)
-        zoom = max(1, TILE // max(size))
+        zoom = text * max(1, TILE // max(size))
         tile = (ceil(high / step) * zoom, ceil(wide / step) * zoom)
-        text = max(SWATCH + 6 + len(each[0]) * letters.width for each in groups.words)
-        text = max(text, *(len(line) * letters.width for each in groups.words for line in each[1:]), 0)
-        width = max(tile[1], text) + GAP_X
+        words = max(swatch + 6 * text + len(each[0]) * letters.width for each in groups.words)
+        words = max(words, *(len(line) * letters.width for each in groups.words for line in each[1:]), 0)
+        width = max(tile[1], words) + GAP_X * text
         columns = max(1, min(count, room // width))
         rows = ceil(count / columns)
         columns = ceil(count / rows)  # even rows
         lines = max(map(len, groups.words))
-        return cls(columns, rows, width, tile[0] + lines * letters.height + GAP_Y, tile, step)
+        return cls(columns, rows, width, tile[0] + lines * letters.height + GAP_Y * text, tile, step, swatch)
 
 
 def _composed(
-    one: FeatureMap, image: int, groups: Groups, body: np.ndarray, zoom: int, more: tuple[str, ...]
+    one: FeatureMap, image: int, groups: Groups, body: np.ndarray, zoom: int, more: tuple[str, ...], text: int
 ) -> Picture:
     """The map, the legend below it, the caption above."""
     height, width = body.shape[:2]
-    legend = Legend.fitting(groups, groups.winner.shape, max(width, NARROWEST))
-    below = legend.rows * legend.height + 12
+    legend = Legend.fitting(groups, groups.winner.shape, max(width, NARROWEST * text), text)
+    below = legend.rows * legend.height + 12 * text
     drawn = {said_of(each) for each in one.provenance.get("groups", ()) if "channels" in each}
     lines = caption(replace(one, notes=tuple(each for each in one.notes if each not in drawn)), None, "")
     lines += (groups.line, *more)
     marks = {NAN} if groups.broken.any() else set()
-    size = height + below, max(width, legend.columns * legend.width - GAP_X)
-    canvas = frame(*size, title_of(one), lines, marks=marks)
+    size = height + below, max(width, legend.columns * legend.width - GAP_X * text)
+    canvas = frame(*size, title_of(one), lines, marks=marks, text=text)
     boxes = [
-        (canvas.x + at % legend.columns * legend.width, canvas.y + height + 12 + at // legend.columns * legend.height)
+        (at % legend.columns * legend.width, height + 12 * text + at // legend.columns * legend.height)
         for at in range(len(groups.numbers))
     ]
     _write_legend(canvas, groups, legend, boxes)
@@ -264,33 +268,34 @@ def _composed(
     pixels[canvas.y : canvas.y + height, canvas.x : canvas.x + width] = body
     cells = [Cell(canvas.x, canvas.y, width, height, image, 0, 0.0, max((r[1] for r in groups.ranges), default=0.0))]
     for at, (x, y) in enumerate(boxes):
-        cells.append(_entry(pixels, groups, legend, at, x, y, image))
-        canvas.own(x, y + (font(SMALL).height - SWATCH) // 2, SWATCH, SWATCH)
+        cells.append(_entry(pixels, groups, legend, at, canvas.x + x, canvas.y + y, image, canvas.letters))
+        swatch = canvas.y + y + (canvas.letters.height - legend.swatch) // 2
+        canvas.own(canvas.x + x, swatch, legend.swatch, legend.swatch)
     for cell in cells:
         canvas.own(*cell[:4])
-    return Picture(pixels, tuple(cells), None, title_of(one), lines, about(one, None), zoom=zoom, frame=canvas.codes)
+    picture = Picture(pixels, tuple(cells), None, title_of(one), lines, about(one, None), zoom=zoom)
+    return replace(picture, frame=canvas.codes, text=text, texts=tuple(canvas.texts))
 
 
 def _write_legend(canvas: Canvas, groups: Groups, legend: Legend, boxes: Sequence[tuple[int, int]]) -> None:
-    letters = font(SMALL)
     for words, (x, y) in zip(groups.words, boxes, strict=True):
         lines = words if groups.tiles else (" ".join(words),)
         for row, line in enumerate(lines):
-            ink = STRENGTHS[letters.line(line)]
-            left = x + (SWATCH + 6 if row == 0 else 0)
-            box = canvas.codes[y + row * letters.height : y + (row + 1) * letters.height, left : left + ink.shape[1]]
-            box[:] = ink[: box.shape[0], : box.shape[1]]
+            left = x + (legend.swatch + 6 * canvas.text if row == 0 else 0)
+            canvas.write(left, y + row * canvas.letters.height, line)
 
 
-def _entry(pixels: np.ndarray, groups: Groups, legend: Legend, at: int, x: int, y: int, image: int) -> Cell:
+def _entry(
+    pixels: np.ndarray, groups: Groups, legend: Legend, at: int, x: int, y: int, image: int, letters: Font
+) -> Cell:
     """Paint the swatch and the tile of one entry; its cell."""
-    letters = font(SMALL)
-    top = y + (letters.height - SWATCH) // 2
-    pixels[top : top + SWATCH, x : x + SWATCH] = groups.colors[at]
+    swatch = legend.swatch
+    top = y + (letters.height - swatch) // 2
+    pixels[top : top + swatch, x : x + swatch] = groups.colors[at]
     note = " · ".join(groups.words[at])
     low, high = groups.ranges[at]
     if not groups.tiles:
-        return Cell(x, top, SWATCH, SWATCH, image, groups.numbers[at], low, high, note)
+        return Cell(x, top, swatch, swatch, image, groups.numbers[at], low, high, note)
     tile = _alone(groups, at)[:: legend.step, :: legend.step]
     zoom = legend.tile[0] // tile.shape[0]
     tile = tile.repeat(zoom, 0).repeat(zoom, 1)

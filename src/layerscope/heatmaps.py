@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .canvas import Canvas, frame
+from .canvas import Canvas, check_text, frame
 from .cautions import outlier
 from .components import BACKGROUND
 from .encoding import BLOCK, GAP, INK, NAN, extent_of
@@ -34,6 +34,7 @@ def heatmap(
     colors: str | None = None,
     clip: tuple[float, float] | None = None,
     zoom: int | None = None,
+    text: int = 1,
     layout: str | None = None,
 ) -> Picture:
     """One map of one image, enlarged by a whole number, with its colour bar.
@@ -42,7 +43,8 @@ def heatmap(
     `scale`: `"layer"`, `"images"` (one range for all the images of `fm`), `(low, high)` or a `Scale`. Values with both
     signs get diverging colours centred on 0. `clip=(1, 99)` cuts the range at these percentiles of the values; what lies
     beyond has the last colour of that side, and the bar and the caption say so. A map of a dense layer or a sequence becomes a
-    `strip`. Raises `BadLayout` where several channels wait to be combined.
+    `strip`. `text` (1 to 4) draws letters and map so many times as large. Raises `BadLayout` where several channels wait
+    to be combined.
 
     >>> import numpy as np
     >>> picture = heatmap(np.array([[0.0, 1.0], [2.0, 4.0]]))
@@ -50,14 +52,15 @@ def heatmap(
     (0.0, 4.0)
     """
     whole = as_map(fm, layout)
+    check_text(text)
     one = whole.image(image)
     if whole.role in GROUPED and clip is not None:
         raise BadOption("clip needs one number at each place; this map holds groups with colours of their own")
     if whole.role in GROUPED and len(whole.spatial) < 2:
-        return strip(whole, image=image, scale=scale, colors=colors)
+        return strip(whole, image=image, scale=scale, colors=colors, text=text)
+    size = zoom or text * max(1, MAP_SIZE // max(whole.spatial, default=1))
     if is_grouped(whole):
-        size = zoom or max(1, MAP_SIZE // max(whole.spatial))
-        return grouped_map(whole, one, image, size, scale, colors)
+        return grouped_map(whole, one, image, size, scale, colors, text)
     colored = is_rgb(whole)
     if not colored and whole.shape[-1] != 1:
         raise BadLayout(
@@ -65,26 +68,26 @@ def heatmap(
             " or draw them all with sheet()"
         )
     if len(whole.spatial) < 2:
-        return strip(whole, image=image, scale=scale, colors=colors, clip=clip)
+        return strip(whole, image=image, scale=scale, colors=colors, clip=clip, text=text)
     if len(whole.spatial) == 3:
         raise BadLayout("a heat map is two-dimensional; the slices of a volume are drawn by montage()")
     height, width = whole.spatial
-    zoom = zoom or max(1, MAP_SIZE // max(height, width))
     if colored:
-        return _rgb_map(whole, one, image, zoom, clip)
+        return _rgb_map(whole, one, image, size, clip, text)
     extent = extent_of(one.values)
     rule = make_scale(whole, one, one_range(scale), colors, extent, clip)
     codes = rule.codes(one.values[0, ..., 0])
     notes = tuple(filter(None, (outlier(one, rule, extent[0]),)))
     lines = caption(one, rule, "") + Beyond.of(one.values, rule.limits).words(rule, clip) + notes
     reach = (float(extent[0, 0, 0]), float(extent[0, 0, 1]))
-    canvas = frame(height * zoom, width * zoom, title_of(one), lines, bar=rule, marks=marks_of(codes), reach=reach)
-    canvas.body[:] = codes.repeat(zoom, 0).repeat(zoom, 1)
+    options: dict[str, Any] = {"bar": rule, "marks": marks_of(codes), "reach": reach, "text": text}
+    canvas = frame(height * size, width * size, title_of(one), lines, **options)
+    canvas.body[:] = codes.repeat(size, 0).repeat(size, 1)
     if (place := query_place(one)) is not None:
-        outline(canvas.body, place[0] * zoom, place[1] * zoom, zoom, zoom, INK, GAP)
-    cell = Cell(canvas.x, canvas.y, width * zoom, height * zoom, image, 0, *rule.range())
-    picture = Picture(canvas.codes, (cell,), rule, title_of(one), lines, about(one, rule), canvas.bar, zoom=zoom)
-    return replace(picture, notes=notes)
+        outline(canvas.body, place[0] * size, place[1] * size, size, size, INK, GAP)
+    cell = Cell(canvas.x, canvas.y, width * size, height * size, image, 0, *rule.range())
+    picture = Picture(canvas.codes, (cell,), rule, title_of(one), lines, about(one, rule), canvas.bar, zoom=size)
+    return replace(picture, notes=notes, text=text)
 
 
 def is_rgb(fm: FeatureMap) -> bool:
@@ -146,15 +149,17 @@ def rgb_said(clip: tuple[float, float] | None) -> str:
     return f"components as red, green, blue, each between its percentiles {low:g} and {high:g}"
 
 
-def _rgb_map(whole: FeatureMap, one: FeatureMap, image: int, zoom: int, clip: tuple[float, float] | None) -> Picture:
+def _rgb_map(
+    whole: FeatureMap, one: FeatureMap, image: int, zoom: int, clip: tuple[float, float] | None, text: int
+) -> Picture:
     height, width = one.spatial
     low, high = rgb_limits(whole, clip)
     colors = rgb_colors(one.values[0], low, high).repeat(zoom, 0).repeat(zoom, 1)
     lines = (*caption(one, None, ""), rgb_said(clip))
     marks = {NAN} if np.isnan(one.values).any() else set()
-    canvas = frame(height * zoom, width * zoom, title_of(one), lines, marks=marks)
+    canvas = frame(height * zoom, width * zoom, title_of(one), lines, marks=marks, text=text)
     cell = Cell(canvas.x, canvas.y, width * zoom, height * zoom, image, 0, float(low[0]), float(high[0]))
     pixels = paper(canvas, palette(None))
     pixels[canvas.y : canvas.y + canvas.height, canvas.x : canvas.x + canvas.width] = colors
     canvas.own(*cell[:4])
-    return Picture(pixels, (cell,), None, title_of(one), lines, about(one, None), frame=canvas.codes)
+    return Picture(pixels, (cell,), None, title_of(one), lines, about(one, None), frame=canvas.codes, text=text)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .canvas import Canvas, frame, write
+from .canvas import Canvas, check_text, frame
 from .encoding import OWN
 from .errors import BadOption
 from .picture import Cell, Picture
@@ -32,7 +32,10 @@ class Tile(NamedTuple):
 
 @dataclass(frozen=True)
 class Mosaic:
-    """How tiles of `height` × `width` units lie: `zoom` pixels a unit, `columns` in a row, at most `most` on a page."""
+    """How tiles of `height` × `width` units lie: `zoom` pixels a unit, `columns` in a row, at most `most` on a page.
+
+    All is `text` times as large as on a screen.
+    """
 
     height: int
     width: int
@@ -40,37 +43,45 @@ class Mosaic:
     columns: int
     letters: int
     most: int
+    text: int = 1
 
     @classmethod
     def fitting(
-        cls, size: tuple[int, int], count: int, letters: int, columns: int | None = None, zoom: int | None = None
+        cls,
+        size: tuple[int, int],
+        count: int,
+        letters: int,
+        columns: int | None = None,
+        zoom: int | None = None,
+        text: int = 1,
     ) -> Mosaic:
         """As large as fits a comfortable page, but never smaller than can be read; `letters` is the longest label."""
         whole_number("columns", columns)
         whole_number("zoom", zoom)
+        check_text(text)
         height, width = size
-        least = max(1, ceil(SMALLEST / max(size)))
-        tried = range(max(least, LARGEST // max(size)), least - 1, -1) if zoom is None else (zoom,)
+        least = max(1, ceil(SMALLEST * text / max(size)))
+        tried = range(max(least, LARGEST * text // max(size)), least - 1, -1) if zoom is None else (zoom,)
         for each in tried:
-            found = cls(height, width, each, columns or 1, letters, 1)
-            across = columns or max(1, min(count, (COMFORTABLE + found.space) // found.pitch_x))
-            if ceil(count / across) * found.pitch_y <= COMFORTABLE:
+            found = cls(height, width, each, columns or 1, letters, 1, text)
+            across = columns or max(1, min(count, (COMFORTABLE * text + found.space) // found.pitch_x))
+            if ceil(count / across) * found.pitch_y <= COMFORTABLE * text:
                 break
         rows = max(1, PAGE_PIXELS // (found.pitch_y * found.pitch_x * across))
-        return cls(height, width, each, min(across, count), letters, rows * across)
+        return cls(height, width, each, min(across, count), letters, rows * across, text)
 
     @property
     def space(self) -> int:
-        return max(2, min(8, self.width * self.zoom // 16))
+        return max(2 * self.text, min(8 * self.text, self.width * self.zoom // 16))
 
     @property
     def above(self) -> int:
         """The rows of pixels that labels take."""
-        return font(SMALL).height if self.letters else 0
+        return font(SMALL * self.text).height if self.letters else 0
 
     @property
     def pitch_x(self) -> int:
-        return max(self.width * self.zoom + self.space, (self.letters + 1) * font(SMALL).width)
+        return max(self.width * self.zoom + self.space, (self.letters + 1) * font(SMALL * self.text).width)
 
     @property
     def pitch_y(self) -> int:
@@ -103,18 +114,20 @@ class Mosaic:
         if marks is None:
             marks = marks_of(tiles) if coded else ()
         wide = self.columns * self.pitch_x - (self.pitch_x - self.width * self.zoom if self.columns == 1 else 0)
-        wide = max(wide, self.letters * font(SMALL).width)
-        canvas = frame(rows * self.pitch_y, wide, title, lines, bar=rule, marks=marks, reach=reach)
+        wide = max(wide, self.letters * font(SMALL * self.text).width)
+        options: dict[str, Any] = {"bar": rule, "marks": marks, "reach": reach, "text": self.text}
+        canvas = frame(rows * self.pitch_y, wide, title, lines, **options)
         boxes = [self._box(canvas, at) for at in range(len(tiles))]
         cells = []
         for tile, label, (x, y, across, high) in zip(tiles, labels, boxes, strict=True):
             if self.above:
-                write(canvas.codes, x, y - self.above, font(SMALL).line(label.label))
+                canvas.write(x - canvas.x, y - canvas.y - self.above, label.label)
             shown = tile.repeat(self.zoom, 0).repeat(self.zoom, 1) if coded else OWN
             canvas.codes[y : y + high, x : x + across] = shown
             limits = label.limits or (rule.range() if rule else (0.0, 0.0))
             cells.append(Cell(x, y, across, high, label.image, label.channel, *limits, label.note))
         found = Picture(canvas.codes, tuple(cells), rule, title, lines, about, canvas.bar, zoom=self.zoom)
+        found = replace(found, text=self.text, texts=tuple(canvas.texts))
         return found if coded else self._coloured(found, tiles)
 
     def _box(self, canvas: Canvas, at: int) -> tuple[int, int, int, int]:

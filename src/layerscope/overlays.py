@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from .canvas import MUTED, Canvas, frame, write
+from .canvas import Canvas, check_text, frame
 from .components import BACKGROUND
 from .contours import contour_levels, draw_contour, levels_said
 from .encoding import GAP, INK, NAN, NEG_INF, POS_INF, encode, extent_of, raw_extent
@@ -41,6 +41,7 @@ def overlay(
     smooth: bool = False,
     contours: int | Sequence[float] | None = None,
     top: float | None = None,
+    text: int = 1,
 ) -> Picture:
     """The map laid on the original photo, at the photo's own size, with its colour bar.
 
@@ -50,6 +51,7 @@ def overlay(
 
     `contours` draws lines between the places below and above some levels, given as numbers or as how many (evenly between
     the limits): white on the higher side, black on the lower. `top=20` colours the highest 20 % of the units alone.
+    `text` (1 to 4) draws letters and bar so many times as large; the photo keeps its size.
     Raises `BadOption` where there is no photo, `BadLayout` where channels wait to be combined.
 
     ```python
@@ -57,6 +59,7 @@ def overlay(
     ```
     """
     whole = as_map(fm)
+    check_text(text)
     if is_grouped(whole):
         one = whole.image(image)
         _check(one, True, alpha)
@@ -64,10 +67,10 @@ def overlay(
             raise BadOption(
                 "contours, top and clip need one number at each place; this map holds groups with colours of their own"
             )
-        return grouped_overlay(whole, one, image, alpha, scale, colors)
+        return grouped_overlay(whole, one, image, alpha, scale, colors, text)
     laid = _Laid.of(whole, image, scale, colors, clip, smooth, alpha, contours, top)
     height, width = laid.photo.shape[:2]
-    canvas = laid.frame(height, width)
+    canvas = laid.frame(height, width, text)
     pixels = paper(canvas, laid.table, hollow=True)
     laid.paint(pixels[canvas.y : canvas.y + height, canvas.x : canvas.x + width], laid.photo)
     return laid.picture(canvas, pixels, (laid.cell(canvas.x, canvas.y, image),))
@@ -84,6 +87,7 @@ def beside(
     smooth: bool = False,
     contours: int | Sequence[float] | None = None,
     top: float | None = None,
+    text: int = 1,
 ) -> Picture:
     """The photo, the map alone and the overlay in one picture, each at the photo's own size and in its geometry.
 
@@ -94,17 +98,17 @@ def beside(
     ls.beside(ls.grad_cam(scope.capture("cat.jpg", "layer4", target=281)["layer4"])).save("cat.png")
     ```
     """
+    check_text(text)
     laid = _Laid.of(fm, image, scale, colors, clip, smooth, alpha, contours, top)
     height, width = laid.photo.shape[:2]
-    letters = font(SMALL)
+    letters = font(SMALL * text)
     # A panorama reads better in rows.
     down, across = (height + letters.height + GAP_BETWEEN, 0) if width > 2 * height else (0, width + GAP_BETWEEN)
-    canvas = laid.frame(2 * down + height + letters.height, 2 * across + width)
+    canvas = laid.frame(2 * down + height + letters.height, 2 * across + width, text)
     places = []
     for at, name in enumerate(("photo", "map", "overlay")):
-        y, x = canvas.y + at * down, canvas.x + at * across
-        write(canvas.codes, x, y, letters.line(name)[:, :width], MUTED)
-        places.append((y + letters.height, x, name))
+        canvas.write(at * across, at * down, name[: width // letters.width], muted=True)
+        places.append((canvas.y + at * down + letters.height, canvas.x + at * across, name))
     pixels = paper(canvas, laid.table)
     cells = []
     for y, x, name in places:
@@ -197,10 +201,10 @@ class _Laid:
         """Rows of the photo in a block."""
         return max(1, BLOCK_PIXELS // self.photo.shape[1])
 
-    def frame(self, height: int, width: int) -> Canvas:
+    def frame(self, height: int, width: int, text: int) -> Canvas:
         if self.rule is None:
             broken = {NAN} if np.isnan(self.one.values).any() else set()
-            return frame(height, width, title_of(self.one), self.lines, marks=broken)
+            return frame(height, width, title_of(self.one), self.lines, marks=broken, text=text)
         values = self.one.values
         # Only the units that lie on the photo have a colour there: those on the padding of a letterbox don't.
         seen = values[0, ..., 0][
@@ -211,7 +215,8 @@ class _Laid:
             marks.add(NAN)  # between the two
         extent = extent_of(values)[0, 0]
         reach = float(extent[0]), float(extent[1])
-        return frame(height, width, title_of(self.one), self.lines, bar=self.rule, marks=marks, reach=reach)
+        options: dict[str, Any] = {"bar": self.rule, "marks": marks, "reach": reach, "text": text}
+        return frame(height, width, title_of(self.one), self.lines, **options)
 
     def cell(self, x: int, y: int, image: int, note: str = "") -> Cell:
         height, width = self.photo.shape[:2]
@@ -227,9 +232,8 @@ class _Laid:
             else:
                 canvas.own(*cell[:4])
         provenance = about(self.one, self.rule)
-        return Picture(
-            pixels, cells, self.rule, title_of(self.one), self.lines, provenance, canvas.bar, frame=canvas.codes
-        )
+        picture = Picture(pixels, cells, self.rule, title_of(self.one), self.lines, provenance, canvas.bar)
+        return replace(picture, frame=canvas.codes, text=canvas.text, texts=tuple(canvas.texts))
 
     def paint(self, box: np.ndarray, photo: np.ndarray | None) -> None:
         """Write the overlay into `box` `[height, width, 3]`; without a photo the part that the model didn't see stays."""

@@ -15,6 +15,7 @@ import numpy as np
 from . import png
 from .cells import Bar as Bar
 from .cells import Cell as Cell
+from .cells import Text
 from .encoding import OWN
 from .errors import BadOption, first_line
 from .scale import Scale, check_theme, palette, span_text
@@ -49,7 +50,8 @@ class Picture:
     where a sheet has several. `zoom` is how many pixels a unit has on either side, `zooms` for each cell where they differ;
     `tall` how many it has in height where that is another number than in width. `theme` is `"light"` or `"dark"`; `frame`
     holds the codes around the map of an RGB picture, with `OWN` where the colours are its own, so that it can change its
-    theme. In a notebook it shows itself.
+    theme. `text` is the size of its letters, `texts` what is written on it besides caption, bar and the numbers of tiles, for
+    files that hold text as text. In a notebook it shows itself.
     """
 
     pixels: np.ndarray
@@ -67,6 +69,8 @@ class Picture:
     theme: str = "light"
     frame: np.ndarray | None = None
     tall: int = 0
+    text: int = 1
+    texts: tuple[Text, ...] = ()
 
     def __post_init__(self) -> None:
         self.pixels.flags.writeable = False
@@ -153,7 +157,7 @@ class Picture:
     def save(self, path: str | Path, dpi: float | None = None) -> Path:
         """Write the picture; the suffix is the format: `.png`, `.svg`, `.pdf`, or what Pillow writes. Returns the path.
 
-        `dpi` is written into the file and says how large it prints: 300 for a sheet with `text=3`. Raises `BadOption` where the
+        `dpi` is written into the file and says how large it prints: 300 for a picture with `text=3`. Raises `BadOption` where the
         format isn't known or the file can't be written.
         """
         path = Path(path)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .canvas import MUTED, Canvas, frame, round_numbers, write
+from .canvas import Canvas, check_text, frame, round_numbers
 from .encoding import ABOVE, BELOW, INK_LIGHT, NAN, NEG_INF, POS_INF, extent_of
 from .errors import BadLayout, BadOption, near
 from .featuremap import FeatureMap, as_map
@@ -20,8 +20,7 @@ from .text import SMALL, font
 from .words import about, caption, title_of
 
 ORDERS = ("value", "magnitude", "index")
-# An odd length has a middle, so that both signs have the same room.
-LENGTH, THICK, PITCH, GAP, LONGEST = 361, 14, 20, 8, 48
+LENGTH, THICK, PITCH, GAP, LONGEST = 360, 14, 20, 8, 48
 
 
 def bars(
@@ -34,6 +33,7 @@ def bars(
     by: str = "value",
     scale: Any = "layer",
     colors: str | None = None,
+    text: int = 1,
     layout: str | None = None,
 ) -> Picture:
     """The `top` channels of a dense layer as labelled bars from 0, the largest first.
@@ -49,6 +49,7 @@ def bars(
     name all channels of the layer and default to `fm.names`, which the model's output has where the model has labels.
     The numbers are drawn as they are: logits don't become probabilities, and the caption says whether they sum to 1. `scale`:
     `"layer"` (the bars fill the picture), `"images"` (as long in every image), `(low, high)` or a `Scale`. NaN ranks last.
+    `text` (1 to 4) draws letters and bars so many times as large.
 
     Raises `BadLayout` for maps with pixels or positions, `BadOption`, `BadChannels`, `BadScale`.
 
@@ -67,6 +68,7 @@ def bars(
         raise BadOption(f"by={by!r}: use {', '.join(map(repr, ORDERS))}.{near(str(by), ORDERS)}")
     if top is not None and (not isinstance(top, int | np.integer) or isinstance(top, bool) or top < 1):
         raise BadOption(f"top={top!r}: use a whole number from 1, or None for all channels")
+    check_text(text)
     one = whole.image(image)
     names = _names(one, labels)
     shown = one.select(channels)
@@ -75,7 +77,7 @@ def bars(
     ranked = [places[at] for at in _order(values[places], by)][:top]
     rule = _scale(whole, one, scale, colors, values[ranked])
     lines = (*caption(one, None, _said(one, len(ranked), len(places), by)), *_rules(rule, one, values))
-    return _drawn(one, values, ranked, names, rule, lines, image)
+    return _drawn(one, values, ranked, names, rule, lines, image, text)
 
 
 def _names(one: FeatureMap, labels: Sequence[str] | None) -> tuple[str, ...]:
@@ -142,18 +144,24 @@ def _odd(values: np.ndarray) -> list[tuple[str, np.ndarray]]:
 
 @dataclass(frozen=True)
 class _Axis:
-    """Where numbers lie from left to right: `zero` and the ends, in pixels of the body."""
+    """Where numbers lie from left to right, in pixels of the body; `text` times as large as on a screen."""
 
     left: int
     low: float
     high: float
+    text: int
+
+    @property
+    def right(self) -> int:
+        """Behind the last pixel. An odd length has a middle, so that both signs have the same room."""
+        return self.left + LENGTH * self.text + 1
 
     def at(self, value: float) -> int:
         if self.low == self.high:
             return self.left
         # Halved, as the range itself may overflow.
         share = (value / 2 - self.low / 2) / (self.high / 2 - self.low / 2)
-        return self.left + round(share * (LENGTH - 1))
+        return self.left + round(share * LENGTH * self.text)
 
 
 def _drawn(
@@ -164,32 +172,34 @@ def _drawn(
     rule: Scale,
     lines: tuple[str, ...],
     image: int,
+    text: int,
 ) -> Picture:
-    letters = font(SMALL)
+    letters = font(SMALL * text)
     heads = [_head(rank, one.channels[at], names[at] if names else "") for rank, at in enumerate(ranked, 1)]
     texts = _texts(values[ranked])
-    left = (max(map(len, heads)) + 1) * letters.width
-    axis = _Axis(left, *rule.limits)
+    low, high = rule.range()
+    axis = _Axis((max(map(len, heads)) + 1) * letters.width, low, high, text)
     codes = [int(rule.codes(values[[at]])[0]) for at in ranked]
     marks = {
         each for each in codes if each in MARKS and (rule.limits[0] < rule.limits[1] or each in (NAN, POS_INF, NEG_INF))
     }
-    width = left + LENGTH + GAP + max(map(len, texts)) * letters.width
-    canvas = frame(letters.height + 4 + len(ranked) * PITCH, width, title_of(one), lines, marks=marks)
-    _ticks(canvas, axis, len(ranked))
+    beside, first, thick, pitch = axis.right + GAP * text, letters.height + 4 * text, THICK * text, PITCH * text
+    size = first + len(ranked) * pitch, beside + max(map(len, texts)) * letters.width
+    canvas = frame(*size, title_of(one), lines, marks=marks, text=text)
+    _ticks(canvas, axis, first + len(ranked) * pitch - (pitch - thick))
     cells = []
-    for row, (at, code, head, text) in enumerate(zip(ranked, codes, heads, texts, strict=True)):
-        top = letters.height + 4 + row * PITCH
-        line = top + (THICK - letters.height) // 2
-        write(canvas.body, 0, line, letters.line(head))
+    for row, (at, code, head, label) in enumerate(zip(ranked, codes, heads, texts, strict=True)):
+        top = first + row * pitch
+        line = top + (thick - letters.height) // 2
+        canvas.write(0, line, head)
         start, stop = _ends(axis, float(values[at]), code)
-        canvas.body[top : top + THICK, start:stop] = code
-        write(canvas.body, left + LENGTH + GAP, line, letters.line(text))
-        note = f"{names[at]}: {text}" if names else text
-        low, high = rule.range()
-        x, y = canvas.x + start, canvas.y + top
-        cells.append(Cell(x, y, stop - start, THICK, image, one.channels[at], low, high, note))
-    return Picture(canvas.codes, tuple(cells), rule, title_of(one), lines, about(one, rule))
+        canvas.body[top : top + thick, start:stop] = code
+        canvas.write(beside, line, label)
+        note = f"{names[at]}: {label}" if names else label
+        box = canvas.x + start, canvas.y + top, stop - start, thick
+        cells.append(Cell(*box, image, one.channels[at], low, high, note))
+    written = tuple(canvas.texts)
+    return Picture(canvas.codes, tuple(cells), rule, title_of(one), lines, about(one, rule), text=text, texts=written)
 
 
 def _texts(values: np.ndarray) -> list[str]:
@@ -214,31 +224,31 @@ def _ends(axis: _Axis, value: float, code: int) -> tuple[int, int]:
     """The first and the last pixel of a bar, one pixel at least; what has no length fills a square at 0."""
     zero = axis.at(0.0)
     if np.isnan(value) or (axis.low == axis.high and not isfinite(value)):
-        return zero, zero + THICK
+        return zero, zero + THICK * axis.text
     if code in (POS_INF, ABOVE):
-        return zero, axis.left + LENGTH
+        return zero, axis.right
     if code in (NEG_INF, BELOW):
         return axis.left, zero + 1
     end = axis.at(value)
     return min(zero, end), max(zero, end) + 1
 
 
-def _ticks(canvas: Canvas, axis: _Axis, rows: int) -> None:
+def _ticks(canvas: Canvas, axis: _Axis, bottom: int) -> None:
     """Round numbers above the bars, each with a thin line down."""
-    letters = font(SMALL)
+    letters, wide = canvas.letters, canvas.letters.width
     if axis.low == axis.high:
         return
-    body, taken = canvas.body, -1
+    taken = -1
     for value in sorted({0.0, *round_numbers(axis.low, axis.high)}):
         x = axis.at(value)
         if not axis.low <= value <= axis.high:
             continue
-        body[letters.height + 1 : letters.height + 4 + rows * PITCH - (PITCH - THICK), x] = INK_LIGHT
-        text = number(value)
-        start = max(0, min(x - len(text) * letters.width // 2, body.shape[1] - len(text) * letters.width))
+        canvas.body[letters.height + axis.text : bottom, x : x + axis.text] = INK_LIGHT
+        label = number(value)
+        start = max(0, min(x - len(label) * wide // 2, canvas.width - len(label) * wide))
         if start > taken:
-            write(body, start, 0, letters.line(text), MUTED)
-            taken = start + len(text) * letters.width
+            canvas.write(start, 0, label, muted=True)
+            taken = start + len(label) * wide
 
 
 def is_named(fm: FeatureMap) -> bool:

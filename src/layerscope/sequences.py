@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, isfinite
 from typing import Any
 
 import numpy as np
 
-from .canvas import MUTED, frame, round_numbers, write
+from .canvas import Canvas, frame, round_numbers
 from .encoding import INK_MIDDLE
 from .errors import BadOption, near
 from .featuremap import FeatureMap
@@ -99,60 +99,63 @@ def drawn(
     lines: tuple[str, ...],
     image: int,
     flip: bool,
+    text: int = 1,
 ) -> Picture:
     """One row a channel, position to the right; `flip` has the first channel at the bottom."""
     rows = list(enumerate(places))[:: -1 if flip else 1]
     codes = np.stack([rule.codes(window.values[at], 0, place) for at, place in rows])
     channels, columns = codes.shape
-    zoom = max(1, min(16, WIDE // columns, TALL // channels))
-    tall = max(zoom, min(ROW, TALL // channels))
-    letters = font(SMALL)
+    zoom = text * max(1, min(16, WIDE // columns, TALL // channels))
+    tall = max(zoom, text * min(ROW, TALL // channels))
+    letters = font(SMALL * text)
     left = (len(str(max(one.channels))) + 1) * letters.width
-    ticks = _ticks(window, ruler, zoom)
+    ticks = _ticks(window, ruler, zoom, text)
     reach = max(
         [
             columns * zoom,
             len(ruler.axis) * letters.width,
-            *(x + (len(text) + 1) // 2 * letters.width for x, text in ticks),
+            *(x + (len(label) + 1) // 2 * letters.width for x, label in ticks),
         ]
     )
     height = channels * tall
     bar, marks = rule if rule.single else None, marks_of(codes)
     canvas = frame(
-        height + 6 + 2 * letters.height,
+        height + 6 * text + 2 * letters.height,
         left + reach,
         title_of(one),
         lines,
         bar=bar,
         marks=marks,
         reach=reach_of(one.values),
+        text=text,
     )
     numbers = [one.channels[place] for _, place in rows]
-    row_numbers(canvas.body[:height], numbers, tall)
+    row_numbers(canvas, numbers, tall, 0, height)
     canvas.body[:height, left : left + columns * zoom] = codes.repeat(tall, 0).repeat(zoom, 1)
-    for x, text in ticks:
-        canvas.body[height : height + 5, left + x] = INK_MIDDLE
-        start = max(0, left + x - len(text) * letters.width // 2)
-        write(canvas.body[height + 5 :], start, 0, letters.line(text), MUTED)
-    write(canvas.body[height + 5 + letters.height :], left, 0, letters.line(ruler.axis), MUTED)
+    below = height + 5 * text
+    for x, label in ticks:
+        canvas.body[height:below, left + x : left + x + text] = INK_MIDDLE
+        canvas.write(max(0, left + x - len(label) * letters.width // 2), below, label, muted=True)
+    canvas.write(left, below + letters.height, ruler.axis, muted=True)
     cells = tuple(
         Cell(canvas.x + left, canvas.y + row * tall, columns * zoom, tall, image, channel, *rule.range(0, place))
         for row, (channel, (_, place)) in enumerate(zip(numbers, rows, strict=True))
     )
     facts = about(one, rule, positions=[window.first, window.last], pool=window.pool or None)
-    title = title_of(one)
-    return Picture(
-        canvas.codes, cells, rule, title, lines, facts, canvas.bar, window.page, window.pages, zoom, tall=tall
+    picture = Picture(
+        canvas.codes, cells, rule, title_of(one), lines, facts, canvas.bar, window.page, window.pages, zoom
     )
+    return replace(picture, tall=tall, text=text, texts=tuple(canvas.texts))
 
 
-def _ticks(window: Window, ruler: Ruler, zoom: int) -> list[tuple[int, str]]:
+def _ticks(window: Window, ruler: Ruler, zoom: int, size: int) -> list[tuple[int, str]]:
     """(x, text) of round numbers that lie on positions, at the middle of their column, none touching another."""
     low, high = window.first * ruler.step, window.last * ruler.step
     wide = window.values.shape[1] * zoom
     found: list[tuple[int, str]] = []
-    taken = -font(SMALL).width
-    values = round_numbers(low, high, max(2, min(10, wide // 80))) if high > low else [low]
+    letters = font(SMALL * size)
+    taken = -letters.width
+    values = round_numbers(low, high, max(2, min(10, wide // (80 * size)))) if high > low else [low]
     for value in values:
         position = round(value / ruler.step)
         # A round number between two positions would stand at neither.
@@ -160,7 +163,7 @@ def _ticks(window: Window, ruler: Ruler, zoom: int) -> list[tuple[int, str]]:
             continue
         text = number(value, 6)
         x = (position - window.first) // window.each * zoom + zoom // 2
-        half = (len(text) + 1) * font(SMALL).width // 2
+        half = (len(text) + 1) * letters.width // 2
         if x - half >= taken:
             found.append((x, text))
             taken = x + half
@@ -173,13 +176,12 @@ def reach_of(values: np.ndarray) -> tuple[float, float]:
     return float(values.min(where=finite, initial=np.inf)), float(values.max(where=finite, initial=-np.inf))
 
 
-def row_numbers(body: np.ndarray, numbers: Sequence[int], pitch: int) -> None:
-    """The channel number in front of a row, as often as there is room for one."""
-    letters = font(SMALL)
-    every = ceil(letters.height / pitch)
-    for row in range(0, len(numbers), every):
-        y = row * pitch + max(0, (pitch - letters.height) // 2)
-        write(body, 0, min(y, max(0, body.shape[0] - letters.height)), letters.line(str(numbers[row])))
+def row_numbers(canvas: Canvas, numbers: Sequence[int], pitch: int, top: int, height: int) -> None:
+    """The channel number in front of a row, as often as there is room for one; the rows are `height` pixels from `top` on."""
+    high = canvas.letters.height
+    for row in range(0, len(numbers), ceil(high / pitch)):
+        y = min(row * pitch + max(0, (pitch - high) // 2), max(0, height - high))
+        canvas.write(0, top + y, str(numbers[row]))
 
 
 def no_pages(page: Any) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from .canvas import Canvas, check_text, frame
 from .cautions import cautions
+from .cells import Text
 from .channelstats import figures, listed
 from .encoding import encode, extent_of, raw_extent
 from .errors import BadOption
@@ -72,7 +73,7 @@ def sheet(
     chosen = positions(one, channels)
     if len(whole.spatial) < 2 or max(whole.spatial) == 1:
         numbers = None if channels is None else [one.channels[at] for at in chosen]
-        options: dict[str, Any] = {"scale": scale, "colors": colors, "clip": clip, "page": page}
+        options: dict[str, Any] = {"scale": scale, "colors": colors, "clip": clip, "page": page, "text": text}
         return strip(whole, image=image, channels=numbers, **options).themed(theme)
     order = ordered(one, chosen, sort)
     raw = raw_extent(one.values)
@@ -183,10 +184,13 @@ def _compose(
         for line in range(grid.zoom):
             places[:, :, line :: grid.zoom] = wide
     labels.draw(spaced, grid)
+    cells = _cells(canvas, grid, tiles, pitch_y, above, image)
+    written: tuple[Text, ...] = ()
     if below is not None:
         below.draw(spaced, bottom, grid)
-    cells = _cells(canvas, grid, tiles, pitch_y, above, image)
-    return Picture(canvas.codes, cells, rule, title_of(one), lines, about(one, rule), canvas.bar, zoom=grid.zoom)
+        written = below.texts(cells, grid)
+    picture = Picture(canvas.codes, cells, rule, title_of(one), lines, about(one, rule), canvas.bar, zoom=grid.zoom)
+    return replace(picture, text=grid.text, texts=written)
 
 
 def _cells(canvas: Canvas, grid: Grid, tiles: Tiles, pitch_y: int, above: int, image: int) -> tuple[Cell, ...]:

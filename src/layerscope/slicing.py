@@ -36,17 +36,19 @@ def montage(
     colors: str | None = None,
     clip: tuple[float, float] | None = None,
     page: int = 0,
+    text: int = 1,
     layout: str | None = None,
 ) -> Picture:
     """The slices of one channel of a volume as numbered tiles, with one range and one colour bar for all.
 
     `fm` is `[image, d, h, w, channel]`; `channel` may be left out where there is only one, as after a combination, and
-    where the three of `pca` are colours. `axis`
-    is what the slices lie along, `"d"`, `"h"` or `"w"`; with `"t"` they lie along the first axis and are called frames, for
-    a clip. `slices` picks some, by number. `scale`: `"channel"` (the range of this channel over all its slices, those that
-    aren't shown included), `"layer"` (over all channels), `"images"`, `(low, high)` or a `Scale`;
-    `clip=(1, 99)` cuts the range at these percentiles. Above 16 megapixels there
-    are several pages. Raises `BadLayout` for maps that aren't volumes, `BadChannels`, `BadOption`, `BadScale`.
+    where the three of `pca` are colours. `axis` is what the slices lie along, `"d"`, `"h"` or `"w"`; with `"t"` they lie along
+    the first axis and are called frames, for a clip. `slices` picks some, by number. `scale`: `"channel"` (the range of this
+    channel over all its slices, those that aren't shown included), `"layer"` (over all channels), `"images"`, `(low, high)` or
+    a `Scale`; `clip=(1, 99)` cuts the range at these percentiles. Above 16 megapixels there are several pages. `text` (1 to 4)
+    draws letters and tiles so many times as large.
+
+    Raises `BadLayout` for maps that aren't volumes, `BadChannels`, `BadOption`, `BadScale`.
 
     >>> import numpy as np
     >>> picture = montage(np.arange(240.0).reshape(1, 5, 6, 8, 1), slices=[0, 4])
@@ -55,12 +57,12 @@ def montage(
     """
     whole = as_map(fm, layout)
     if channel is None and is_rgb(whole) and len(whole.spatial) == 3:
-        return _in_colours(whole, image, axis, slices, columns, zoom, clip, page)
+        return _in_colours(whole, image, axis, slices, columns, zoom, clip, page, text)
     stack = Stack.of(whole, image, channel, axis)
     numbers = stack.chosen(slices)
     rule = stack.scale(scale, colors, clip)
     last = str(stack.count - 1)
-    grid = Mosaic.fitting(stack.size, len(numbers), len(last), columns, zoom)
+    grid = Mosaic.fitting(stack.size, len(numbers), len(last), columns, zoom, text)
     pages = grid.pages(len(numbers), page)
     shown = numbers[page * grid.most : (page + 1) * grid.most]
     tiles = [Tile(str(number), image, stack.channel, f"{stack.word} {number}") for number in shown]
@@ -82,12 +84,13 @@ def _in_colours(
     zoom: int | None,
     clip: tuple[float, float] | None,
     page: int,
+    text: int,
 ) -> Picture:
     """The slices of a combination whose three channels are red, green and blue."""
     # What is said of slices and their numbers is that of one of the channels.
     stack = Stack.of(whole, image, whole.channels[0], axis)
     numbers = stack.chosen(slices)
-    grid = Mosaic.fitting(stack.size, len(numbers), len(str(stack.count - 1)), columns, zoom)
+    grid = Mosaic.fitting(stack.size, len(numbers), len(str(stack.count - 1)), columns, zoom, text)
     pages = grid.pages(len(numbers), page)
     shown = numbers[page * grid.most : (page + 1) * grid.most]
     volume = np.moveaxis(stack.one.values[0], "dhw".index(stack.axis), 0)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .canvas import frame, write
+from .canvas import check_text, frame
 from .encoding import extent_of
 from .errors import BadLayout
 from .featuremap import FeatureMap, as_map
@@ -33,6 +33,7 @@ def strip(
     flip: bool = False,
     pool: str | None = None,
     page: int = 0,
+    text: int = 1,
     layout: str | None = None,
 ) -> Picture:
     """A dense layer or a sequence of one image as a strip.
@@ -44,7 +45,7 @@ def strip(
     `Picture.pages`), or becomes one picture by `pool="max"` or `"min"`, where each column is the largest or the smallest of
     a whole number of positions, which the caption says. Prefix tokens (`FeatureMap.prefix`) are drawn as a dense layer
     each, under their names. One range holds for the whole, with a colour bar; for a sequence `scale="channel"` gives each
-    row its own. Every channel is drawn, 25,088 too.
+    row its own. Every channel is drawn, 25,088 too. `text` (1 to 4) draws letters, cells and rows so many times as large.
 
     Raises `BadLayout` for pictures, which are a `sheet`; `BadOption`, `BadChannels`, `BadScale`.
     """
@@ -52,6 +53,7 @@ def strip(
     if len(whole.spatial) >= 2 and max(whole.spatial) > 1:
         raise BadLayout(f"{whole.layer.path!r} has {_way(whole)}")
     ruler = Ruler(axis, step)
+    check_text(text)
     one = whole.image(image)
     dense = max(whole.spatial, default=1) == 1
     said = ""
@@ -64,18 +66,18 @@ def strip(
     at = {channel: place for place, channel in enumerate(one.channels)}
     places = [at[channel] for channel in shown.channels]
     table = shown.values[0].reshape(-1, len(places)).T
-    text = f"{len(places)} of {one.of} {channel_word(one)}"
-    text += ", left to right and top to bottom" if dense or named else ""
-    lines = caption(one, rule, text) + ((said,) if said else ())
+    what = f"{len(places)} of {one.of} {channel_word(one)}"
+    what += ", left to right and top to bottom" if dense or named else ""
+    lines = caption(one, rule, what) + ((said,) if said else ())
     limits = rule.limits if rule.single else rule.limits[0, places][:, None]
     lines += Beyond.of(table, limits).words(rule, clip)
     if dense or named:
         no_pages(page)
         codes = _codes(table, rule, places)
-        return (_tokens if named else _dense)(one, codes, rule, places, lines, image)
+        return _cells(one, codes, rule, places, lines, image, one.layer.prefix if named else (), text)
     window = Window.of_table(table, page, pool)
     lines += (window.said(ruler) + (", the first channel at the bottom" if flip else ""),)
-    return drawn(one, window, ruler, rule, places, lines, image, flip)
+    return drawn(one, window, ruler, rule, places, lines, image, flip, text)
 
 
 def _codes(table: np.ndarray, rule: Scale, places: Sequence[int]) -> np.ndarray:
@@ -84,68 +86,46 @@ def _codes(table: np.ndarray, rule: Scale, places: Sequence[int]) -> np.ndarray:
     return np.stack([rule.codes(row, 0, place) for row, place in zip(table, places, strict=True)])
 
 
-def _dense(
-    one: FeatureMap, codes: np.ndarray, rule: Scale, places: Sequence[int], lines: tuple[str, ...], image: int
+def _cells(
+    one: FeatureMap,
+    codes: np.ndarray,
+    rule: Scale,
+    places: Sequence[int],
+    lines: tuple[str, ...],
+    image: int,
+    names: Sequence[str],
+    text: int,
 ) -> Picture:
-    """Cells in rows, each row headed by the number of its first channel."""
-    count = len(places)
+    """Cells in rows, each headed by the number of its first channel; for prefix tokens a block each, below its name."""
+    count, letters = len(places), font(SMALL * text)
     columns = min(count, 64 if count <= 1024 else 128 if count <= 4096 else 256)
-    zoom = max(3, min(24, WIDE // columns))
+    zoom = text * max(3, min(24, WIDE // columns))
+    pitch = zoom + text if zoom >= 6 * text else zoom
     rows = ceil(count / columns)
-    letters = font(SMALL)
-    left = (len(str(max(one.channels))) + 1) * letters.width
-    pitch = zoom + 1 if zoom >= 6 else zoom
     tall = max(pitch, letters.height) if rows <= 16 else pitch
-    canvas = frame(
-        rows * tall,
-        left + columns * pitch,
-        title_of(one),
-        lines,
-        bar=rule if rule.single else None,
-        marks=marks_of(codes),
-        reach=reach_of(one.values),
-    )
-    numbers = [one.channels[place] for place in places]
-    row_numbers(canvas.body, [numbers[row * columns] for row in range(rows)], tall)
-    cells = []
-    for at, code in enumerate(codes[:, 0].tolist()):
-        y, x = at // columns * tall, left + at % columns * pitch
-        canvas.body[y : y + zoom, x : x + zoom] = code
-        low, high = rule.range(0, places[at])
-        cells.append(Cell(canvas.x + x, canvas.y + y, zoom, zoom, image, numbers[at], low, high))
-    return Picture(canvas.codes, tuple(cells), rule, title_of(one), lines, about(one, rule), canvas.bar, zoom=zoom)
-
-
-def _tokens(
-    one: FeatureMap, codes: np.ndarray, rule: Scale, places: Sequence[int], lines: tuple[str, ...], image: int
-) -> Picture:
-    """For each prefix token its name, and below it its channels as cells in rows."""
-    count, names = len(places), one.layer.prefix
-    columns = min(count, 64 if count <= 1024 else 128)
-    zoom = max(3, min(24, WIDE // columns))
-    pitch = zoom + 1 if zoom >= 6 else zoom
-    letters, rows = font(SMALL), ceil(count / columns)
-    tall = max(pitch, letters.height) if rows <= 16 else pitch
-    block = letters.height + rows * tall + 6
+    above, between = letters.height if names else 0, 6 * text
+    block = above + rows * tall + between
     left = (len(str(max(one.channels))) + 1) * letters.width
-    wide = max(columns * pitch, max(map(len, names)) * letters.width)
-    bar, marks = rule if rule.single else None, marks_of(codes)
-    canvas = frame(
-        len(names) * block - 6, left + wide, title_of(one), lines, bar=bar, marks=marks, reach=reach_of(one.values)
-    )
+    wide = max(columns * pitch, max(map(len, names), default=0) * letters.width)
+    size = codes.shape[1] * block - between, left + wide
+    bar, reach = rule if rule.single else None, reach_of(one.values)
+    canvas = frame(*size, title_of(one), lines, bar=bar, marks=marks_of(codes), reach=reach, text=text)
     numbers = [one.channels[place] for place in places]
     cells = []
-    for token, name in enumerate(names):
-        body = canvas.body[token * block : (token + 1) * block]
-        write(body, left, 0, letters.line(name))
-        row_numbers(body[letters.height :], numbers[::columns], tall)
-        for at, code in enumerate(codes[:, token].tolist()):
-            y, x = letters.height + at // columns * tall, left + at % columns * pitch
-            body[y : y + zoom, x : x + zoom] = code
-            low, high = rule.range(0, places[at])
-            top = canvas.y + token * block + y
-            cells.append(Cell(canvas.x + x, top, zoom, zoom, image, numbers[at], low, high, name))
-    return Picture(canvas.codes, tuple(cells), rule, title_of(one), lines, about(one, rule), canvas.bar, zoom=zoom)
+    for at, column in enumerate(codes.T.tolist()):
+        name, top = names[at] if names else "", at * block + above
+        canvas.write(left, top - above, name)
+        row_numbers(canvas, numbers[::columns], tall, top, rows * tall)
+        for cell, code in enumerate(column):
+            y, x = top + cell // columns * tall, left + cell % columns * pitch
+            canvas.body[y : y + zoom, x : x + zoom] = code
+            limits = rule.range(0, places[cell])
+            cells.append(Cell(canvas.x + x, canvas.y + y, zoom, zoom, image, numbers[cell], *limits, name))
+    title, written = title_of(one), tuple(canvas.texts)
+    facts = about(one, rule)
+    return Picture(
+        canvas.codes, tuple(cells), rule, title, lines, facts, canvas.bar, zoom=zoom, text=text, texts=written
+    )
 
 
 def _way(whole: FeatureMap) -> str:

@@ -10,6 +10,7 @@ from math import ceil, sqrt
 import numpy as np
 
 from .canvas import MUTED, STRENGTHS
+from .cells import Cell, Text
 from .channelstats import percent
 from .encoding import ABOVE, BELOW, CONSTANT, NAN, NEG_INF, POS_INF
 from .featuremap import FeatureMap
@@ -48,6 +49,15 @@ class Below:
         """Write them into `[row, column, y, x]`, from `top` on."""
         for at, words in enumerate(self.lines):
             _write_lines(spaced, words, top + at * grid.letters.height, grid)
+
+    def texts(self, cells: Sequence[Cell], grid: Grid) -> tuple[Text, ...]:
+        """The same as text, with its places in the picture."""
+        size, high = SMALL * grid.text, grid.letters.height
+        return tuple(
+            Text(cell.x, cell.y + cell.height + at * high, word, size)
+            for at, words in enumerate(self.lines)
+            for cell, word in zip(cells, words, strict=True)
+        )
 
 
 @dataclass(frozen=True)

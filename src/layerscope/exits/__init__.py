@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..cells import Bar, Cell
+from ..cells import Bar, Cell, Text
 from ..scale import Scale
 
 # Above this many tiles one image holds them all: an axes takes matplotlib 10 ms, and an image a kilobyte of SVG.
@@ -33,6 +33,10 @@ class Drawn(Protocol):
     def zoom(self) -> int: ...
     @property
     def frame(self) -> np.ndarray | None: ...
+    @property
+    def text(self) -> int: ...
+    @property
+    def texts(self) -> Sequence[Text]: ...
     @property
     def width(self) -> int: ...
     @property

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..canvas import bar_ticks, placed_ticks
 from ..cells import Cell
-from ..encoding import ABOVE, BELOW, GAP, INK, INK_MIDDLE, NAN, TOP, ends
+from ..encoding import ABOVE, BELOW, GAP, INK, INK_LIGHT, INK_MIDDLE, NAN, TOP, ends
 from ..errors import BackendMissing, BadOption
 from ..scale import Scale, lut
 from ..text import SMALL, font
@@ -121,7 +121,11 @@ class _Page:
             return
         x, y, pixels = rest
         colors = pixels if pixels.ndim == 3 else self.picture.palette()[pixels]
-        axes = self.axes(x, y, pixels.shape[1], pixels.shape[0], zorder=-1 if behind else 0, label="all tiles")
+        # A row of paper all around: some readers of PDF round the last row and column of an image away.
+        colors = np.pad(colors, ((1, 1), (1, 1), (0, 0)), constant_values=0)
+        colors[[0, -1]] = self.picture.palette()[GAP]
+        colors[:, [0, -1]] = self.picture.palette()[GAP]
+        axes = self.axes(x - 1, y - 1, colors.shape[1], colors.shape[0], zorder=-1 if behind else 0, label="all tiles")
         axes.imshow(colors, interpolation="none", aspect="auto")
         axes.set_axis_off()
 
@@ -157,13 +161,17 @@ class _Page:
         assert place is not None
         axes = self.axes(place.x, place.y, place.width, place.height, label="colour bar")
         bar = self.figure.colorbar(_mappable(scale), cax=axes)
-        ticks = dict(bar_ticks(scale))
-        shown = {text.text for _, text in placed_ticks(place, bar_ticks(scale))}
+        ticks, text = dict(bar_ticks(scale)), self.picture.text
+        shown = {each.text for _, each in placed_ticks(place, bar_ticks(scale), text)}
         _limited(bar, scale, {value: text for value, text in ticks.items() if text in shown})
-        bar.ax.tick_params(length=4 * self.point, pad=4 * self.point, labelsize=SMALL * self.point, width=self.point)
-        for text in bar.ax.get_yticklabels():
-            text.set_fontfamily(MONOSPACED)
-            text.set_color(_color(self.picture, INK))
+        point = text * self.point
+        bar.ax.tick_params(length=4 * point, pad=2 * point, labelsize=SMALL * point, width=point)
+        for label in bar.ax.get_yticklabels():
+            label.set_fontfamily(MONOSPACED)
+            label.set_color(_color(self.picture, INK))
+            # As in the picture: those at the ends stay beside the bar.
+            value = label.get_position()[1]
+            label.set_verticalalignment({scale.limits[0]: "bottom", scale.limits[1]: "top"}.get(value, "center"))
 
 
 def _shown(axes: Axes, picture: Drawn, cell: Cell) -> AxesImage:
@@ -173,6 +181,9 @@ def _shown(axes: Axes, picture: Drawn, cell: Cell) -> AxesImage:
         pixels = picture.pixels[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width]
         return axes.imshow(pixels, interpolation="none", aspect="auto")
     codes = picture.codes(cell)
+    if np.isin(codes, (GAP, INK_LIGHT, INK_MIDDLE, INK)).all():
+        # A blank cell: nothing of it is a value.
+        return axes.imshow(picture.palette()[codes], interpolation="none", aspect="auto")
     finite = bool(np.isfinite(cell.low) and np.isfinite(cell.high))
     own = Scale((cell.low, cell.high) if finite else (0.0, 0.0), scale.colors, scale.center)
     norm, colors = _norm(own), _colormap(own)

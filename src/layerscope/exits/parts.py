@@ -1,8 +1,8 @@
 """The parts of a picture: its text as text, its bar and its marks as boxes, and the pixels that are left.
 
 Text is drawn from a font of fixed cells, so a line that should stand somewhere can be checked pixel by pixel. What is found
-as expected becomes a `Text`; what isn't (other people's labels, other layouts) stays in `bare` as pixels. So nothing
-that a picture shows can be missing in what is made from its parts.
+as expected becomes a `Text`; what isn't (drawn over, or by other code) stays in `bare` as pixels. So nothing that a picture
+shows can be missing in what is made from its parts.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from ..canvas import BAR_TICK, MARGIN, MUTED, STRENGTHS, Caption, Swatch, Text, bar_ticks, placed_ticks
-from ..cells import Cell
+from ..canvas import BAR_TICK, MARGIN, MUTED, STRENGTHS, Caption, Swatch, bar_ticks, placed_ticks
+from ..cells import Cell, Text
 from ..encoding import ABOVE, BELOW, GAP, INK, INK_LIGHT, OWN
 from ..scale import MARKS, short_span
-from ..text import SMALL, font
+from ..text import SMALL, Font, font
 from . import Drawn
 
 UNKNOWN = 255
@@ -66,7 +66,10 @@ def parts_of(picture: Drawn) -> Parts:
     for label in (*_caption(picture, finder.codes), *_ticks(picture), *_caps(picture, finder)):
         finder.take(label)
     for at, cell in enumerate(picture.cells):
-        _tile_labels(finder, at, cell)
+        _tile_labels(finder, at, cell, SMALL * picture.text)
+    for text in picture.texts:
+        if not finder.taken(text):
+            finder.take(Label(text)) or finder.take(Label(text, muted=True))
     boxes = [each for each in (*_legend(picture, finder.codes), *_marks_beside(picture)) if finder.holds(each)]
     bar = _bar(picture, finder.codes)
     for each in (*boxes, *bar):
@@ -82,9 +85,7 @@ class _Finder:
         self.codes = _as_codes(picture)
         self.covered = np.zeros(self.codes.shape, bool)
         self.labels: list[Label] = []
-        self.letters = font(SMALL)
-        # In which rows a strip's numbers stand before the cells.
-        self.rows: set[int] = set()
+        self.letters = font(SMALL * picture.text)
 
     def take(self, label: Label) -> bool:
         """Whether the label stands there, pixel by pixel. If so it's kept, and its place is covered."""
@@ -99,9 +100,15 @@ class _Finder:
         self.cover(x, y, ink.shape[1], ink.shape[0])
         return True
 
+    def taken(self, text: Text) -> bool:
+        """Whether the place of a text is covered already: by itself, as the number of a tile."""
+        x, y, line, size = text
+        letters = font(size)
+        return bool(self.covered[y : y + letters.height, x : x + len(line) * letters.width].all())
+
     def read(self, x: int, y: int) -> str:
         """The grey text that begins there, letter by letter up to the first place that holds none."""
-        known, found = _letters(), ""
+        known, found = _letters(self.letters), ""
         wide, high = self.letters.width, self.letters.height
         while x + wide <= self.codes.shape[1]:
             box = self.codes[y : y + high, x : x + wide]
@@ -141,7 +148,7 @@ def _head(picture: Drawn, codes: np.ndarray) -> Caption:
     """The caption, with the marks whose boxes stand above the first tile."""
     top = min((cell.y for cell in picture.cells), default=picture.height)
     marks = set(np.unique(codes[:top]).tolist()) & set(MARKS)
-    return Caption(picture.title, picture.lines, marks, picture.width - 2 * MARGIN)
+    return Caption(picture.title, picture.lines, marks, picture.width - 2 * MARGIN * picture.text, picture.text)
 
 
 def _caption(picture: Drawn, codes: np.ndarray) -> Iterator[Label]:
@@ -155,14 +162,13 @@ def _legend(picture: Drawn, codes: np.ndarray) -> Iterator[Swatch]:
 
 def _ticks(picture: Drawn) -> Iterator[Label]:
     if picture.bar is not None and picture.scale is not None and picture.scale.single:
-        for _, text in placed_ticks(picture.bar, bar_ticks(picture.scale)):
+        for _, text in placed_ticks(picture.bar, bar_ticks(picture.scale), picture.text):
             yield Label(text, tile=BAR)
 
 
-@lru_cache(maxsize=1)
-def _letters() -> dict[bytes, str]:
+@lru_cache(maxsize=4)
+def _letters(letters: Font) -> dict[bytes, str]:
     """Each letter that may stand beside a bar by its pixels."""
-    letters = font(SMALL)
     signs = string.ascii_letters + string.digits + " .+-−…"
     return {np.ascontiguousarray(MUTED.take(letters.line(each))).tobytes(): each for each in signs}
 
@@ -172,8 +178,8 @@ def _cap(picture: Drawn) -> tuple[int, int, int] | None:
     bar = picture.bar
     if bar is None or picture.scale is None or not picture.scale.single:
         return None
-    tall = font(SMALL).height
-    return bar.y - tall - 2, bar.y + bar.height + 2, tall
+    tall, space = font(SMALL * picture.text).height, 2 * picture.text
+    return bar.y - tall - space, bar.y + bar.height + space, tall
 
 
 def _caps(picture: Drawn, finder: _Finder) -> Iterator[Label]:
@@ -182,10 +188,10 @@ def _caps(picture: Drawn, finder: _Finder) -> Iterator[Label]:
     if rows is None or picture.bar is None:
         return
     for y in rows[:2]:
-        x = picture.bar.x + picture.bar.width + BAR_TICK
+        x = picture.bar.x + picture.bar.width + BAR_TICK * picture.text
         text = finder.read(x, y) if y >= 0 else ""
         if text.startswith(("max", "min", "above", "below")):
-            yield Label(Text(x, y, text, SMALL), muted=True)
+            yield Label(Text(x, y, text, SMALL * picture.text), muted=True)
 
 
 def _marks_beside(picture: Drawn) -> Iterator[Swatch]:
@@ -193,8 +199,9 @@ def _marks_beside(picture: Drawn) -> Iterator[Swatch]:
     bar = picture.bar
     if bar is None or picture.scale is None or not picture.scale.single:
         return
-    for at, _ in placed_ticks(bar, bar_ticks(picture.scale)):
-        yield Swatch(bar.x + bar.width, at, 4, 1, INK)
+    text = picture.text
+    for at, _ in placed_ticks(bar, bar_ticks(picture.scale), text):
+        yield Swatch(bar.x + bar.width, at, 4 * text, min(text, bar.y + bar.height - at), INK)
     over, under, tall = _cap(picture) or (0, 0, 0)
     yield Swatch(bar.x, over, bar.width, tall, ABOVE)
     yield Swatch(bar.x, under, bar.width, tall, BELOW)
@@ -219,35 +226,24 @@ def _bar(picture: Drawn, codes: np.ndarray) -> tuple[Swatch, ...]:
     )
 
 
-def _tile_labels(finder: _Finder, at: int, cell: Cell) -> None:
+def _tile_labels(finder: _Finder, at: int, cell: Cell, size: int) -> None:
     """The number above a tile, and its range or what is special: on the same line, or on one of its own."""
     letters = finder.letters
     above = finder.codes[max(0, cell.y - 2 * letters.height) : cell.y, cell.x : cell.x + max(cell.width, letters.width)]
     if ((above >= INK_LIGHT) & (above <= INK)).any():
         name = str(cell.channel)
         for lines in (1, 2):
-            if finder.take(Label(Text(cell.x, cell.y - lines * letters.height, name, SMALL), False, at)):
+            if finder.take(Label(Text(cell.x, cell.y - lines * letters.height, name, size), False, at)):
                 break
         for text in filter(None, _words(cell)):
             wide = len(text) * letters.width
             y = cell.y - letters.height
             places = ((cell.x + cell.width - wide, True), (cell.x, True), (cell.x, False))
-            if any(finder.take(Label(Text(x, y, text, SMALL), muted, at)) for x, muted in places):
+            if any(finder.take(Label(Text(x, y, text, size), muted, at)) for x, muted in places):
                 return
-    if cell.x > MARGIN and cell.y not in finder.rows:
-        finder.rows.add(cell.y)
-        _row_number(finder, at, cell)
 
 
 def _words(cell: Cell) -> tuple[str, ...]:
     if isnan(cell.low):
         return (cell.note,)
     return (cell.note, *(short_span(cell.low, cell.high, digits) for digits in (3, 2)))
-
-
-def _row_number(finder: _Finder, at: int, cell: Cell) -> None:
-    """The number in front of a row of a strip."""
-    tall = finder.letters.height
-    for y in range(max(0, cell.y - tall), cell.y + max(cell.height, tall)):
-        if finder.take(Label(Text(MARGIN, y, str(cell.channel), SMALL), False, at)):
-            return

@@ -109,12 +109,15 @@ def _box(parent: xml.Element, swatch: Swatch, colors: np.ndarray) -> None:
 def _texts(root: xml.Element, labels: tuple[Label, ...], colors: np.ndarray) -> None:
     group = _add(root, "g", {"font-family": FONTS, "xml:space": "preserve", "style": "white-space:pre"})
     for label in labels:
-        x, y, text, size = label.text
+        x, y, line, size = label.text
         letters = font(size)
-        place = {"x": str(x), "y": str(y + letters.ascent), "font-size": str(size)}
-        # Another font must not run into the next tile.
-        fitted = {"textLength": str(len(text) * letters.width), "lengthAdjust": "spacingAndGlyphs"}
-        _add(group, "text", {**place, **fitted, "fill": _hex(colors[INK_MIDDLE if label.muted else INK])}, text)
+        # Browsers collapse spaces, so words further apart than one space are placed by themselves.
+        for words in re.finditer(r"\S+(?: \S+)*", line):
+            left, text = x + words.start() * letters.width, words[0]
+            place = {"x": str(left), "y": str(y + letters.ascent), "font-size": str(size)}
+            # Another font must not run into the next tile.
+            fitted = {"textLength": str(len(text) * letters.width), "lengthAdjust": "spacingAndGlyphs"}
+            _add(group, "text", {**place, **fitted, "fill": _hex(colors[INK_MIDDLE if label.muted else INK])}, text)
 
 
 def _hex(color: np.ndarray) -> str:

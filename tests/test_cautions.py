@@ -22,14 +22,16 @@ def test_stretched_tiles_are_counted():
     values[..., 2] *= 1e-4
     values[..., 5] *= 1e-6
     values[..., 6] = 0
-    assert "2 tiles show less than 0.1% of the layer's range: scale='layer' shows them as they are" in notes(values)
-    assert "1 tile shows" in notes(values, channels=[1, 2])
+    line = "2 tiles (2, 5) show less than 0.1% of the layer's range: scale='layer' shows them as they are"
+    assert line in notes(values)
+    assert line in notes(values, channels=[5, 2, 0])
+    assert "1 tile (2) shows" in notes(values, channels=[1, 2])
     assert "0.1%" not in notes(values, channels=[0, 1, 6]), (
         "those that are shown count, and dead ones are named as such"
     )
     assert "0.1%" not in notes(values, scale="layer")
     values[..., (2, 5)] *= 1e3
-    assert "1 tile shows" in notes(values)
+    assert "1 tile (5) shows" in notes(values)
     assert "0.1%" not in notes(noise(1, 20, 20, 8))
 
 

@@ -157,6 +157,12 @@ def test_the_names_of_groups_are_text():
     assert {part for cell in groups.cells[1:] for part in cell.note.replace("·", " ").split()} <= set(found)
 
 
+def test_labels_at_the_ends_of_a_bar_stay_beside_it():
+    bar = next(each for each in PICTURES["limits"]().to_matplotlib().axes if each.get_label() == "colour bar")
+    found = {text.get_text(): text.get_verticalalignment() for text in bar.get_yticklabels()}
+    assert found == {"−1": "bottom", "1": "top", "0": "center", "0.5": "center", "−0.5": "center"}
+
+
 def test_a_blank_cell_of_a_comparison_has_no_colour_of_nan():
     blank = ls.compare(
         {"a": np.random.default_rng(0).random((1, 8, 8, 4)), "b": ls.featuremap.as_map(np.ones((1, 8)), "bc")}

@@ -160,3 +160,22 @@ def test_a_path_that_cannot_be_written_is_named(tmp_path):
         ls.heatmap(noise(8, 8)).save(tmp_path / "nowhere" / "a.png")
     with pytest.raises(ls.BadOption, match=r"can't write.*\.png"):
         ls.heatmap(noise(8, 8)).save(tmp_path / "a.xyz")
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ([[np.nan, 1.0], [np.inf, np.inf]], "the map holds 1 NaN, 2 +inf"),
+        ([[np.nan, np.nan]], "the map holds 2 NaN, no finite value"),
+        ([[0.0, 0.0]], "the map is dead (all 0)"),
+        ([[3.0, 3.0]], "the map is constant"),
+    ],
+)
+def test_values_without_a_colour_of_their_own_are_said(values, said):
+    assert said in ls.heatmap(np.array(values)).lines
+
+
+@pytest.mark.parametrize("zoom", [0, -1, 2.5, True, "2"])
+def test_a_zoom_that_is_no_whole_number_is_a_named_error(zoom):
+    with pytest.raises(ls.BadOption, match=r"zoom=.*: use a whole number from 1"):
+        ls.heatmap(np.ones((2, 2)), zoom=zoom)

@@ -215,3 +215,7 @@ def test_a_sheet_writes_mean_and_zeros_below_its_tiles():
     assert [cell.channel for cell in more.cells] == list(range(10))
     paged = ls.sheet(values, statistics=True, per_page=4, page=2)
     assert [cell.channel for cell in paged.cells] == [8, 9]
+
+
+def test_one_channel_is_no_channels():
+    assert repr(ls.statistics(np.ones((4, 4)))).splitlines()[2].startswith("1 channel of array")

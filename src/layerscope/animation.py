@@ -15,8 +15,8 @@ from .picture import Picture
 from .ruling import Beyond
 from .scale import Scale, marks_of, number
 from .sequences import reach_of
-from .slicing import AXES, Stack, channel_scale, one_channel, special
-from .words import about, caption, title_of
+from .slicing import AXES, Stack, channel_scale, one_channel
+from .words import about, caption, special, title_of
 
 SUFFIXES = (".gif", ".webp")
 OVER = (*AXES, "images", "channels")

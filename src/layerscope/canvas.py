@@ -93,6 +93,13 @@ def check_text(text: Any) -> None:
         raise BadOption(f"text={text!r}: use 1 (for a screen), 2, 3 (for print at 300 dpi) or 4")
 
 
+def check_whole(**options: Any) -> None:
+    """Raises `BadOption` for what is neither `None` nor a whole number from 1."""
+    for name, value in options.items():
+        if value is not None and (not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1):
+            raise BadOption(f"{name}={value!r}: use a whole number from 1")
+
+
 class Swatch(NamedTuple):
     """A box of one code: a part of a legend or of a bar."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .channelstats import AXES
+from .channelstats import AXES, listed
 from .featuremap import FeatureMap
 from .scale import Scale, number
 
@@ -18,19 +18,25 @@ BLOCKS, COARSE = 4, 16
 
 def cautions(one: FeatureMap, rule: Scale, extent: np.ndarray, shown: np.ndarray, zoom: int) -> tuple[str, ...]:
     """The warnings for a sheet of one image. `extent` `[channel, 2]` is the whole layer's, `shown` are the positions drawn."""
-    found = (faint(extent, shown) if rule.per == "channel" else outlier(one, rule, extent), blocks(one.spatial, zoom))
+    found = (
+        faint(one, extent, shown) if rule.per == "channel" else outlier(one, rule, extent),
+        blocks(one.spatial, zoom),
+    )
     return tuple(each for each in found if each)
 
 
-def faint(extent: np.ndarray, shown: np.ndarray) -> str:
+def faint(one: FeatureMap, extent: np.ndarray, shown: np.ndarray) -> str:
     """Whether tiles in their own ranges show hardly anything of what the layer has."""
     with np.errstate(invalid="ignore"):
         span = extent[:, 1] - extent[:, 0]
         whole = np.nanmax(extent[:, 1]) - np.nanmin(extent[:, 0]) if np.isfinite(extent).any() else 0
-        count = int(((span[shown] > 0) & (span[shown] < FAINT * whole)).sum())
-    if not count:
+        found = shown[(span[shown] > 0) & (span[shown] < FAINT * whole)]
+    if not len(found):
         return ""
-    tiles, them = ("1 tile shows", "it as it is") if count == 1 else (f"{count} tiles show", "them as they are")
+    which = f"({listed([one.channels[at] for at in sorted(found.tolist())])})"
+    tiles, them = (f"1 tile {which} shows", "it as it is")
+    if len(found) > 1:
+        tiles, them = f"{len(found)} tiles {which} show", "them as they are"
     return f"{tiles} less than 0.1% of the layer's range: scale='layer' shows {them}"
 
 

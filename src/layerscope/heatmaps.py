@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .canvas import Canvas, check_text, frame
+from .canvas import Canvas, check_text, check_whole, frame
 from .cautions import outlier
 from .components import BACKGROUND
 from .encoding import BLOCK, GAP, INK, NAN, extent_of
@@ -19,7 +19,7 @@ from .picture import Cell, Picture
 from .ruling import Beyond, make_scale
 from .scale import checked_clip, marks_of, palette
 from .strips import strip
-from .words import about, caption, title_of
+from .words import about, caption, special, title_of
 
 MAP_SIZE = 448
 # DINO's habit of stretching to minimum and maximum lets one bright pixel darken all others.
@@ -53,6 +53,7 @@ def heatmap(
     """
     whole = as_map(fm, layout)
     check_text(text)
+    check_whole(zoom=zoom)
     one = whole.image(image)
     if whole.role in GROUPED and clip is not None:
         raise BadOption("clip needs one number at each place; this map holds groups with colours of their own")
@@ -78,7 +79,12 @@ def heatmap(
     rule = make_scale(whole, one, one_range(scale), colors, extent, clip)
     codes = rule.codes(one.values[0, ..., 0])
     notes = tuple(filter(None, (outlier(one, rule, extent[0]),)))
-    lines = caption(one, rule, "") + Beyond.of(one.values, rule.limits).words(rule, clip) + notes
+    lines = (
+        caption(one, rule, "")
+        + special(one.values, "the map")
+        + Beyond.of(one.values, rule.limits).words(rule, clip)
+        + notes
+    )
     reach = (float(extent[0, 0, 0]), float(extent[0, 0, 1]))
     options: dict[str, Any] = {"bar": rule, "marks": marks_of(codes), "reach": reach, "text": text}
     canvas = frame(height * size, width * size, title_of(one), lines, **options)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .canvas import Canvas, check_text, frame
+from .canvas import Canvas, check_text, check_whole, frame
 from .encoding import OWN
 from .errors import BadOption
 from .picture import Cell, Picture
@@ -56,8 +56,7 @@ class Mosaic:
         text: int = 1,
     ) -> Mosaic:
         """As large as fits a comfortable page, but never smaller than can be read; `letters` is the longest label."""
-        whole_number("columns", columns)
-        whole_number("zoom", zoom)
+        check_whole(columns=columns, zoom=zoom)
         check_text(text)
         height, width = size
         least = max(1, ceil(SMALLEST * text / max(size)))
@@ -143,9 +142,3 @@ class Mosaic:
             shown = tile.repeat(self.zoom, 0).repeat(self.zoom, 1)
             pixels[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width] = shown
         return replace(framed, pixels=pixels, frame=framed.pixels)
-
-
-def whole_number(name: str, value: Any) -> None:
-    """Raises `BadOption` for what is neither `None` nor a whole number from 1."""
-    if value is not None and (not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1):
-        raise BadOption(f"{name}={value!r}: use a whole number from 1")

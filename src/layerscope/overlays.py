@@ -22,7 +22,7 @@ from .placement import Placement
 from .ruling import Beyond, make_scale
 from .scale import Scale, marks_of, palette, reading
 from .text import SMALL, font
-from .words import about, caption, title_of
+from .words import about, caption, special, title_of
 
 BLOCK_PIXELS = 1 << 16
 GAP_BETWEEN = 10
@@ -173,7 +173,7 @@ class _Laid:
         if rule is None:
             lines += (rgb_said(clip),)
         else:
-            lines += Beyond.of(one.values, rule.limits).words(rule, clip)
+            lines += special(one.values, "the map") + Beyond.of(one.values, rule.limits).words(rule, clip)
             lines += levels_said(levels, one.values, rule)
             if least is not None:
                 lines += (_top_said(top, kept, one.values) + f", from {reading(least, *rule.limits)} up",)

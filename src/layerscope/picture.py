@@ -157,8 +157,8 @@ class Picture:
     def save(self, path: str | Path, dpi: float | None = None) -> Path:
         """Write the picture; the suffix is the format: `.png`, `.svg`, `.pdf`, or what Pillow writes. Returns the path.
 
-        `dpi` is written into the file and says how large it prints: 300 for a picture with `text=3`. Raises `BadOption` where the
-        format isn't known or the file can't be written.
+        `dpi` is written into the file and says how large it prints: 300 for a picture with `text=3`. Raises `BadOption` where
+        the format isn't known or the file can't be written.
         """
         path = Path(path)
         suffix = path.suffix.lower()

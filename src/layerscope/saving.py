@@ -157,7 +157,7 @@ class Job:
             yield from self._out(picture, path, fm.ids[at], page)
         prefix = fm.prefix()
         if prefix is not None:
-            yield from self._out(draw(prefix, image=at), path, fm.ids[at], 0, "-tokens")
+            yield from self._out(draw(prefix, image=at, text=self.tiles.get("text", 1)), path, fm.ids[at], 0, "-tokens")
 
     def _out(self, picture: Picture, path: str, id: str, page: int, more: str = "") -> Iterator[Path]:
         """Onto the screen, into a file, or both."""

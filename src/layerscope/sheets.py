@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .canvas import Canvas, check_text, frame
+from .canvas import Canvas, check_text, check_whole, frame
 from .cautions import cautions
 from .cells import Text
 from .channelstats import figures, listed
@@ -93,8 +93,9 @@ def sheet(
     lines += tiles.beyond().words(rule, clip)
     notes = cautions(one, rule, extent[0], order, grid.zoom)
     if labels.missing:
-        which = "the ranges" if labels.words is None else f"{labels.missing} ranges"
-        notes += (f"no room on the tiles for {which}; zoom= makes them larger",)
+        count = f"{labels.missing} range{'s' if labels.missing > 1 else ''}"
+        which = "the ranges" if labels.words is None else count
+        notes += (f"no room on the tiles for {which}: zoom= makes larger tiles",)
     lines += (" · ".join(notes),) if notes else ()
     if below is not None:
         lines += ("below each tile: its mean and the share of its values that are exactly 0",)
@@ -117,9 +118,7 @@ def pages(fm: Any, **options: Any) -> Iterator[Picture]:
 
 
 def _check(columns: Any, zoom: Any, per_page: Any, sort: Any, text: Any, theme: Any) -> None:
-    for name, value in (("columns", columns), ("zoom", zoom), ("per_page", per_page)):
-        if value is not None and (not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1):
-            raise BadOption(f"{name}={value!r}: use a whole number from 1")
+    check_whole(columns=columns, zoom=zoom, per_page=per_page)
     check_sort(sort)
     check_text(text)
     check_theme(theme)

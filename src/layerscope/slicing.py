@@ -17,7 +17,7 @@ from .picture import Picture
 from .ruling import Beyond, make_scale
 from .scale import Scale
 from .sequences import reach_of
-from .words import about, caption, title_of
+from .words import about, caption, special, title_of
 
 AXES = {"d": ("slice", "d"), "h": ("slice", "h"), "w": ("slice", "w"), "t": ("frame", "d")}
 SIDES = {"d": ("h", "w"), "h": ("d", "w"), "w": ("d", "h")}
@@ -210,18 +210,6 @@ def channel_scale(
         fitted = Scale.fit(one.select([channel]).values, "layer", clip, colors)
         return replace(fitted, per="channel") if whole.shape[-1] > 1 else fitted
     return make_scale(whole, one, scale, colors, extent_of(one.values), clip)
-
-
-def special(values: np.ndarray, name: str) -> tuple[str, ...]:
-    """A line for the caption where values are dead, constant, NaN or infinite."""
-    finite = np.isfinite(values)
-    counts = (("NaN", np.isnan(values)), ("+inf", values == np.inf), ("−inf", values == -np.inf))
-    said = [f"{where.sum():,} {word}" for word, where in counts if where.any()]
-    if said:
-        return (f"{name} holds {', '.join(said)}" + ("" if finite.any() else ", no finite value"),)
-    if values.size and (values == values.flat[0]).all():
-        return (f"{name} is {'dead (all 0)' if values.flat[0] == 0 else 'constant'}",)
-    return ()
 
 
 def _way(whole: FeatureMap) -> str:

@@ -81,3 +81,15 @@ def about(fm: FeatureMap, scale: Scale | None, **more: Any) -> dict[str, Any]:
         "numpy": np.__version__,
         **more,
     }
+
+
+def special(values: np.ndarray, name: str) -> tuple[str, ...]:
+    """A line for the caption where values are dead, constant, NaN or infinite."""
+    finite = np.isfinite(values)
+    counts = (("NaN", np.isnan(values)), ("+inf", values == np.inf), ("−inf", values == -np.inf))
+    said = [f"{where.sum():,} {word}" for word, where in counts if where.any()]
+    if said:
+        return (f"{name} holds {', '.join(said)}" + ("" if finite.any() else ", no finite value"),)
+    if values.size and (values == values.flat[0]).all():
+        return (f"{name} is {'dead (all 0)' if values.flat[0] == 0 else 'constant'}",)
+    return ()

@@ -171,7 +171,9 @@ class _Page:
             label.set_color(_color(self.picture, INK))
             # As in the picture: those at the ends stay beside the bar.
             value = label.get_position()[1]
-            label.set_verticalalignment({scale.limits[0]: "bottom", scale.limits[1]: "top"}.get(value, "center"))
+            label.set_verticalalignment(
+                "bottom" if value == scale.limits[0] else "top" if value == scale.limits[1] else "center"
+            )
 
 
 def _shown(axes: Axes, picture: Drawn, cell: Cell) -> AxesImage:

@@ -391,3 +391,23 @@ def test_sheets_raise_no_warnings_on_bad_values():
     values[..., 4] = 1e-45
     for scale in ("channel", "layer", "images", (0, 1)):
         assert len(ls.sheet(values, scale=scale).cells) == 6
+
+
+def test_an_image_counted_from_the_end_has_its_own_number():
+    values = np.random.default_rng(0).random((3, 4, 4, 2))
+    one = ls.mean(ls.FeatureMap.of_array(values))
+    pictures = [ls.sheet(values, image=-1), ls.heatmap(one, image=-1), ls.strip(values[:, 0], layout="bnc", image=-1)]
+    pictures += [
+        ls.bars(values[:, 0, 0], layout="bc", image=-1),
+        ls.montage(values[..., None], layout="bdhwc", image=-1),
+    ]
+    assert {cell.image for picture in pictures for cell in picture.cells} == {2}
+    for wrong in ("1", 1.0, 3, -4):
+        with pytest.raises(ls.BadOption, match="this map holds 3, 0 to 2"):
+            ls.sheet(values, image=wrong)
+
+
+def test_a_dense_layer_says_which_options_of_tiles_it_leaves_out():
+    values = np.random.default_rng(0).random((1, 20))
+    assert "without sort, statistics" in ls.sheet(values, layout="bc", sort="max", statistics=True).alt()
+    assert "without" not in ls.sheet(values, layout="bc", text=2).alt()

@@ -94,7 +94,7 @@ def frames_of(
         stack = Stack.of(whole, image, channel, over)
         rule = stack.scale("channel" if scale is None else scale, colors)
         words = [f"{stack.word} {at} (0 to {stack.count - 1})" for at in range(stack.count)]
-        tiles = [Tile("", image, stack.channel, f"{stack.word} {at}") for at in range(stack.count)]
+        tiles = [Tile("", image % len(whole.ids), stack.channel, f"{stack.word} {at}") for at in range(stack.count)]
         return _drawn(stack.one, stack.planes, tiles, words, rule, f"channel {stack.channel}", zoom)
     if rank != 2:
         raise BadLayout(
@@ -103,7 +103,7 @@ def frames_of(
     if over == "channels":
         if channel is not None:
             raise BadOption(f"channel={channel!r} picks one, and over='channels' shows them all: give one of the two")
-        one = whole.image(image)
+        one, image = whole.image(image), image % len(whole.ids)
         rule = channel_scale(whole, one, one.channels[0], _shared(scale, "layer"), colors)
         words = [f"channel {each} of {one.of}" for each in one.channels]
         tiles = [Tile("", image, each, f"channel {each}") for each in one.channels]

@@ -182,8 +182,8 @@ def statistics(fm: Any, image: int | None = None, *, layout: str | None = None) 
     `min mean max deviation` are numpy's own (`deviation` divides by the number of values). `sparsity` is the share of
     values that are exactly 0, `positive` the share above 0, `energy` the channel's part of the sum of all squares.
     `dead` says that a channel is 0 everywhere, `constant` that it is one other number. `nan` and `inf` count values;
-    these are left out of all else, so a channel of NaN alone has NaN for figures and no energy. `peak` is the first place of the
-    largest value: image, then position on the map.
+    these are left out of all else, so a channel of NaN alone has NaN for figures and no energy. `peak` is the first place of
+    the largest value: image, then position on the map.
 
     `fm` is a `FeatureMap` or a bare array of rank 1 to 5. Raises `BadLayout`, `BadOption`.
 

@@ -205,8 +205,8 @@ class FeatureMap:
 
     def image(self, at: int) -> FeatureMap:
         """The same map for one of its images only."""
-        if not -len(self.ids) <= at < len(self.ids):
-            raise BadOption(f"image={at}: this map holds {len(self.ids)}, 0 to {len(self.ids) - 1}")
+        if not isinstance(at, int | np.integer) or not -len(self.ids) <= at < len(self.ids):
+            raise BadOption(f"image={at!r}: this map holds {len(self.ids)}, 0 to {len(self.ids) - 1}")
         keep = slice(at, at + 1 or None)
         return replace(
             self,

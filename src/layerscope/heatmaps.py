@@ -54,7 +54,7 @@ def heatmap(
     whole = as_map(fm, layout)
     check_text(text)
     check_whole(zoom=zoom)
-    one = whole.image(image)
+    one, image = whole.image(image), image % len(whole.ids)
     if whole.role in GROUPED and clip is not None:
         raise BadOption("clip needs one number at each place; this map holds groups with colours of their own")
     if whole.role in GROUPED and len(whole.spatial) < 2:

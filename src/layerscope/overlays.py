@@ -67,13 +67,13 @@ def overlay(
             raise BadOption(
                 "contours, top and clip need one number at each place; this map holds groups with colours of their own"
             )
-        return grouped_overlay(whole, one, image, alpha, scale, colors, text)
+        return grouped_overlay(whole, one, image % len(whole.ids), alpha, scale, colors, text)
     laid = _Laid.of(whole, image, scale, colors, clip, smooth, alpha, contours, top)
     height, width = laid.photo.shape[:2]
     canvas = laid.frame(height, width, text)
     pixels = paper(canvas, laid.table, hollow=True)
     laid.paint(pixels[canvas.y : canvas.y + height, canvas.x : canvas.x + width], laid.photo)
-    return laid.picture(canvas, pixels, (laid.cell(canvas.x, canvas.y, image),))
+    return laid.picture(canvas, pixels, (laid.cell(canvas.x, canvas.y, image % len(whole.ids)),))
 
 
 def beside(
@@ -99,7 +99,8 @@ def beside(
     ```
     """
     check_text(text)
-    laid = _Laid.of(fm, image, scale, colors, clip, smooth, alpha, contours, top)
+    whole = as_map(fm)
+    laid = _Laid.of(whole, image, scale, colors, clip, smooth, alpha, contours, top)
     height, width = laid.photo.shape[:2]
     letters = font(SMALL * text)
     # A panorama reads better in rows.
@@ -119,7 +120,7 @@ def beside(
             laid.alone().paint(box, None)
         else:
             laid.paint(box, laid.photo)
-        cells.append(laid.cell(x, y, image, name))
+        cells.append(laid.cell(x, y, image % len(whole.ids), name))
     return laid.picture(canvas, pixels, tuple(cells))
 
 

@@ -199,9 +199,7 @@ class Picture:
         """
         from .exits.figure import figure_of, onto
 
-        if not dpi > 0:
-            raise BadOption(f"dpi={dpi!r}: use a number above 0")
-        return figure_of(self, dpi) if ax is None else onto(self, ax)
+        return figure_of(self, _dpi(dpi)) if ax is None else onto(self, ax)
 
     def alt(self) -> str:
         """What the picture shows, in words."""

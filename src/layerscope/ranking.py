@@ -17,7 +17,7 @@ from .picture import Cell, Picture
 from .ruling import make_scale
 from .scale import MARKS, Scale, number
 from .text import SMALL, font
-from .words import about, caption, title_of
+from .words import about, caption, not_finite, title_of
 
 ORDERS = ("value", "magnitude", "index")
 LENGTH, THICK, PITCH, GAP, LONGEST = 360, 14, 20, 8, 48
@@ -69,7 +69,7 @@ def bars(
     if top is not None and (not isinstance(top, int | np.integer) or isinstance(top, bool) or top < 1):
         raise BadOption(f"top={top!r}: use a whole number from 1, or None for all channels")
     check_text(text)
-    one = whole.image(image)
+    one, image = whole.image(image), image % len(whole.ids)
     names = _names(one, labels)
     shown = one.select(channels)
     places = [one.channels.index(each) for each in shown.channels]
@@ -126,9 +126,8 @@ def _rules(rule: Scale, one: FeatureMap, values: np.ndarray) -> tuple[str, ...]:
     lines = [f"bars from 0 on one scale, {number(low)}…{number(high)} · colours {rule.colors}"]
     if not values.any():
         lines.append("dead (all 0)")
-    odd = [f"{where.sum():,} {name}" for name, where in _odd(values) if where.any()]
-    if odd:
-        lines.append(f"among the {len(values)} values: {', '.join(odd)}")
+    if odd := not_finite(values):
+        lines.append(f"among the {len(values)} values: {odd}")
     elif one.names and values.any() and len(values) == one.of:
         total = float(values.sum())
         if values.min() >= 0 and abs(total - 1) < 1e-3:
@@ -136,10 +135,6 @@ def _rules(rule: Scale, one: FeatureMap, values: np.ndarray) -> tuple[str, ...]:
         else:
             lines.append(f"as the model gives them: they sum to {number(total)}, so they are scores, not probabilities")
     return tuple(lines)
-
-
-def _odd(values: np.ndarray) -> list[tuple[str, np.ndarray]]:
-    return [("NaN", np.isnan(values)), ("+inf", values == np.inf), ("−inf", values == -np.inf)]
 
 
 @dataclass(frozen=True)

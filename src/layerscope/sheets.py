@@ -24,7 +24,7 @@ from .ruling import make_scale
 from .scale import Scale, check_theme
 from .strips import strip
 from .tiles import Below, Grid, Labels, Tiles, planes
-from .words import about, caption, channel_word, title_of
+from .words import about, caption, channel_word, not_finite, title_of
 
 
 def sheet(
@@ -68,10 +68,13 @@ def sheet(
     (64, 10)
     """
     whole = as_map(fm, layout)
-    one = whole.image(image)
+    one, image = whole.image(image), image % len(whole.ids)
     _check(columns, zoom, per_page, sort, text, theme)
     chosen = positions(one, channels)
     if len(whole.spatial) < 2 or max(whole.spatial) == 1:
+        whole = _without(
+            whole, sort=sort != "index", columns=columns, per_page=per_page, zoom=zoom, statistics=statistics
+        )
         numbers = None if channels is None else [one.channels[at] for at in chosen]
         options: dict[str, Any] = {"scale": scale, "colors": colors, "clip": clip, "page": page, "text": text}
         return strip(whole, image=image, channels=numbers, **options).themed(theme)
@@ -122,6 +125,12 @@ def _check(columns: Any, zoom: Any, per_page: Any, sort: Any, text: Any, theme: 
     check_sort(sort)
     check_text(text)
     check_theme(theme)
+
+
+def _without(whole: FeatureMap, **given: Any) -> FeatureMap:
+    """The same with a note of the options for tiles that were given, which a strip doesn't have."""
+    left = ", ".join(name for name, value in given.items() if value)
+    return replace(whole, notes=(*whole.notes, f"a strip has no tiles, so without {left}")) if left else whole
 
 
 def _page_of(pages: int, page: Any) -> int:
@@ -227,9 +236,7 @@ def _special(whole: FeatureMap, one: FeatureMap, extent: np.ndarray, raw: np.nda
     if several and dead.any():
         found.insert(1, _dead_everywhere(whole, np.flatnonzero(dead)))
     if broken.any():
-        values = one.values[..., broken]
-        counts = (("NaN", np.isnan(values)), ("+inf", values == np.inf), ("−inf", values == -np.inf))
-        found.append("values: " + ", ".join(f"{where.sum():,} {name}" for name, where in counts if where.any()))
+        found.append(f"values: {not_finite(one.values[..., broken])}")
     return (" · ".join(found),) if found else ()
 
 

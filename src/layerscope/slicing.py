@@ -65,7 +65,7 @@ def montage(
     grid = Mosaic.fitting(stack.size, len(numbers), len(last), columns, zoom, text)
     pages = grid.pages(len(numbers), page)
     shown = numbers[page * grid.most : (page + 1) * grid.most]
-    tiles = [Tile(str(number), image, stack.channel, f"{stack.word} {number}") for number in shown]
+    tiles = [Tile(str(number), image % len(whole.ids), stack.channel, f"{stack.word} {number}") for number in shown]
     beyond = Beyond.of(stack.planes, rule.limits)
     lines = caption(stack.one, rule, stack.said(len(numbers), shown, page, pages)) + stack.special()
     lines += beyond.words(rule, clip)
@@ -95,7 +95,7 @@ def _in_colours(
     shown = numbers[page * grid.most : (page + 1) * grid.most]
     volume = np.moveaxis(stack.one.values[0], "dhw".index(stack.axis), 0)
     colours = rgb_colors(volume[list(shown)], *rgb_limits(whole, clip))
-    tiles = [Tile(str(number), image, 0, f"{stack.word} {number}") for number in shown]
+    tiles = [Tile(str(number), image % len(whole.ids), 0, f"{stack.word} {number}") for number in shown]
     said = stack.said(len(numbers), shown, page, pages).partition("), ")[2]
     lines = (*caption(stack.one, None, said), rgb_said(clip))
     facts = about(stack.one, None, axis=stack.axis, slices=list(shown))

@@ -54,7 +54,7 @@ def strip(
         raise BadLayout(f"{whole.layer.path!r} has {_way(whole)}")
     ruler = Ruler(axis, step)
     check_text(text)
-    one = whole.image(image)
+    one, image = whole.image(image), image % len(whole.ids)
     dense = max(whole.spatial, default=1) == 1
     said = ""
     named = len(whole.spatial) == 1 and len(whole.layer.prefix) == whole.spatial[0]

@@ -83,13 +83,17 @@ def about(fm: FeatureMap, scale: Scale | None, **more: Any) -> dict[str, Any]:
     }
 
 
+def not_finite(values: np.ndarray) -> str:
+    """How many values are NaN, +inf and −inf, in words; `""` where all are finite."""
+    counts = (("NaN", np.isnan(values)), ("+inf", values == np.inf), ("−inf", values == -np.inf))
+    return ", ".join(f"{where.sum():,} {word}" for word, where in counts if where.any())
+
+
 def special(values: np.ndarray, name: str) -> tuple[str, ...]:
     """A line for the caption where values are dead, constant, NaN or infinite."""
-    finite = np.isfinite(values)
-    counts = (("NaN", np.isnan(values)), ("+inf", values == np.inf), ("−inf", values == -np.inf))
-    said = [f"{where.sum():,} {word}" for word, where in counts if where.any()]
-    if said:
-        return (f"{name} holds {', '.join(said)}" + ("" if finite.any() else ", no finite value"),)
+    odd = not_finite(values)
+    if odd:
+        return (f"{name} holds {odd}" + ("" if np.isfinite(values).any() else ", no finite value"),)
     if values.size and (values == values.flat[0]).all():
         return (f"{name} is {'dead (all 0)' if values.flat[0] == 0 else 'constant'}",)
     return ()

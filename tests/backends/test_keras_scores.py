@@ -54,12 +54,18 @@ def test_one_part_of_what_a_layer_returns():
 
 
 def masked():
-    return keras.Sequential(
-        [
-            *(keras.Input((5, 3)), K.Masking(0.0), K.Dense(4, bias_initializer="ones", name="dense")),
-            *(K.Activation("relu", name="act"), K.GlobalAveragePooling1D(), K.Dense(2, name="out")),
-        ]
-    )
+    """A subclassed model: a functional one carries its masks in the graph, this one at the tensors."""
+
+    class Masked(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.skip, self.dense = K.Masking(0.0), K.Dense(4, bias_initializer="ones", name="dense")
+            self.act, self.pool, self.out = K.Activation("relu", name="act"), K.GlobalAveragePooling1D(), K.Dense(2)
+
+        def call(self, x):
+            return self.out(self.pool(self.act(self.dense(self.skip(x)))))
+
+    return Masked()
 
 
 def test_what_is_masked_stays_masked_behind_a_changed_layer():
@@ -69,7 +75,7 @@ def test_what_is_masked_stays_masked_behind_a_changed_layer():
     plain = to_numpy(model(x))[:, 1]
     np.testing.assert_allclose(BACKEND.scores(model, x, 1, {"act": lambda values: values.copy()}), plain, rtol=1e-5)
     found = BACKEND.capture(model, x, ["act"], 1)["act"].gradient
-    weights = to_numpy(model.get_layer("out").kernel)[:, 1]
+    weights = to_numpy(model.out.kernel)[:, 1]
     wanted = np.broadcast_to(weights / 3, (2, 5, 4)) * np.array([1, 1, 1, 0, 0])[:, None]
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-7)
 

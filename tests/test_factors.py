@@ -211,9 +211,9 @@ def test_they_have_names_for_show(rule, role, channels):
 @pytest.mark.parametrize(
     ("rule", "match"),
     [
-        ("nmf:x", r"nmf takes \[:FACTORS\]"),
+        ("nmf:x", r"nmf\[:FACTORS\] takes whole numbers"),
         ("similarity", "similarity:ROW,COLUMN"),
-        ("similarity:1;2", "similarity takes :ROW,COLUMN"),
+        ("similarity:1;2", "similarity:ROW,COLUMN takes whole numbers"),
         ("cluster", "Did you mean 'clusters"),
     ],
 )

@@ -14,7 +14,8 @@ SOURCE = Path(ls.__file__).parent
 ROWS = {
     "_version": 0, "errors": 0, "axes": 0, "placement": 0, "memory": 0, "receptive": 0, "places": 0, "layer": 0,
     "choosing": 0, "listing": 0, "layertable": 0,
-    "encoding": 1, "scale": 1, "png": 1, "text": 1, "featuremap": 1, "moments": 1, "cells": 1,
+    "encoding": 1, "readings": 1, "percentiles": 1, "mapfile": 1, "scale": 1, "png": 1, "text": 1, "featuremap": 1,
+    "moments": 1, "cells": 1,
     "picture": 2, "words": 2, "canvas": 2, "ruling": 2, "strips": 2, "sheets": 2, "heatmaps": 2, "overlays": 2,
     "contours": 2, "crosstable": 2, "contactsheet": 2, "reducing": 2, "weights": 2, "combine": 2, "components": 2,
     "attending": 2, "backends": 2, "cam": 2, "averaging": 2, "scoring": 2, "bases": 2, "learning": 2, "factors": 2,
@@ -26,7 +27,7 @@ ROWS = {
     "preprocess": 4, "feeding": 4, "rerun": 4, "maps": 4, "scope": 4,
     "opening": 5, "comparing": 5, "convolutions": 5, "drawing": 5, "saving": 5, "rules": 5, "heads": 5,
     "tensorboard": 5,
-    "demo": 6, "callbacks": 6, "terminal": 6,
+    "demo": 6, "callbacks": 6, "terminal": 6, "arguments": 6,
     "cli": 7,
 }  # fmt: skip
 FRAMEWORKS = (

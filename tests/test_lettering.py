@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 import layerscope as ls
 from layerscope.canvas import MARGIN, frame
 from layerscope.encoding import GAP, INK, INK_LIGHT, INK_MIDDLE
-from layerscope.scale import MARKS, number
+from layerscope.readings import number
+from layerscope.scale import MARKS
 from layerscope.text import LARGE, SMALL, font, wrap
 
 STRENGTHS = np.full(256, 9, np.uint8)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import layerscope as ls
-from layerscope import cli
+from layerscope import arguments, cli
 from layerscope.ordering import SORTS, chain, correlations
 from layerscope.testing import TinyBackend, tiny_model
 
@@ -227,7 +227,7 @@ def test_show_draws_and_combines_the_channels_of_a_condition():
 
 
 def test_the_command_line_knows_the_same_orders():
-    assert cli.SORTS == SORTS
+    assert arguments.SORTS == SORTS
     options = cli.parser().parse_args(["show", "m", "i", "--sort", "similarity:3", "--channels", "mean > 0.1"])
     assert (options.sort, options.channels) == ("similarity:3", "mean > 0.1")
 

@@ -251,3 +251,12 @@ def test_on_the_command_line(tmp_path, capsys):
     capsys.readouterr()
     assert main([*arguments, "--combine", "score-cam", "--target", "tigercat"]) == 1
     assert "tiger cat" in capsys.readouterr().err
+
+
+def test_what_a_rule_is_given_tells_its_files_apart(scope, photos, tmp_path):
+    np.save(tmp_path / "mine.npy", np.ones(CHANNELS))
+    names = []
+    for rule in ("similarity:1,2", "similarity:2,1", f"weights:{tmp_path / 'mine.npy'}", "mean"):
+        job = Job(scope, ["1"], images=str(photos / "0.png"), combine=rule, output=tmp_path / "out")
+        names += [path.name for path in job.run(lambda id: None)]
+    assert names == ["0-1-similarity-1_2.png", "0-1-similarity-2_1.png", "0-1-weights-mine.png", "0-1-mean.png"]

@@ -10,8 +10,10 @@ from PIL import Image
 import layerscope as ls
 from layerscope import encoding
 from layerscope.encoding import ABOVE, BELOW, CONSTANT, NAN, NEG_INF, POS_INF, TOP, encode, extent_of, raw_extent
+from layerscope.percentiles import percentiles
+from layerscope.readings import beyond_text, number, short_span, span_text
 from layerscope.ruling import Beyond
-from layerscope.scale import beyond_text, lut, number, palette, percentiles, short_span, span_text
+from layerscope.scale import lut, palette
 
 FINITE = st.floats(-1e6, 1e6, width=32)
 

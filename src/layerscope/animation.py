@@ -12,8 +12,9 @@ from .errors import BadLayout, BadOption, BadScale, near
 from .featuremap import FeatureMap, as_map
 from .mosaic import Mosaic, Tile
 from .picture import Picture
+from .readings import number
 from .ruling import Beyond
-from .scale import Scale, marks_of, number
+from .scale import Scale, marks_of
 from .sequences import reach_of
 from .slicing import AXES, Stack, channel_scale, one_channel
 from .words import about, caption, special, title_of

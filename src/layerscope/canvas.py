@@ -12,7 +12,8 @@ import numpy as np
 from .cells import Bar, Text
 from .encoding import ABOVE, BELOW, GAP, INK, INK_LIGHT, INK_MIDDLE, OWN
 from .errors import BadOption
-from .scale import MARKS, Scale, beyond_text, digits_for, reading
+from .readings import beyond_text, digits_for, reading
+from .scale import MARKS, Scale
 from .text import LARGE, SMALL, Font, font, wrap
 
 MARGIN = 10

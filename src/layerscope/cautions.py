@@ -6,7 +6,8 @@ import numpy as np
 
 from .channelstats import AXES, listed
 from .featuremap import FeatureMap
-from .scale import Scale, number
+from .readings import number
+from .scale import Scale
 
 # A tile with less than this share of the layer's range is mostly its own noise, stretched.
 FAINT = 1e-3

@@ -16,7 +16,7 @@ import numpy as np
 from .errors import BadOption, near
 from .featuremap import as_map
 from .moments import moments
-from .scale import number
+from .readings import number
 
 SHOWN, LISTED = 40, 12
 AXES = {0: (), 1: ("n",), 2: ("y", "x"), 3: ("d", "y", "x")}

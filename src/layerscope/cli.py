@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import arguments
 from ._version import __version__
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 NARROW = 120
 DONE, FAILED, USAGE, SKIPPED, INTERRUPTED = 0, 1, 2, 3, 130
-SORTS = ("index", "mean", "max", "energy", "sparsity", "deviation", "similarity")
-ORDERS = f"{', '.join(SORTS)} (neighbours alike), or similarity:17 (to one channel)"
 CHANNELS = "only these channels; or a condition, such as 'mean > 0.1 and sparsity < 50%% and not dead'"
 EPILOG = """\
 MODEL is a file (.onnx, .keras, .h5, .pt2; .pt only with --trust), keras:VGG16, package.module:factory
@@ -31,9 +29,9 @@ exit codes: 0 done, 1 an error, 2 wrong usage, 3 done but some images were skipp
 """
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(given: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    options = parser().parse_args(_signed(sys.argv[1:] if arguments is None else arguments))
+    options = parser().parse_args(arguments.signed(sys.argv[1:] if given is None else given))
     _utf8()
     try:
         with _spoken_warnings():
@@ -53,17 +51,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         _say(f"error: {' '.join(str(error).split())}")
         return FAILED
-
-
-def _signed(arguments: Sequence[str]) -> list[str]:
-    """`--scale -1:1` as `--scale=-1:1`: argparse takes what begins with a minus for another option."""
-    found: list[str] = []
-    for each in arguments:
-        if found and found[-1] == "--scale" and re.match(r"-[\d.]", each):
-            found[-1] = f"--scale={each}"
-        else:
-            found.append(each)
-    return found
 
 
 def parser() -> argparse.ArgumentParser:
@@ -120,16 +107,26 @@ def _add_show(commands: Any) -> None:
         help="class index or label for cam, score-cam, ablation-cam and those by gradients (default: each image's first)",
     )
     show.add_argument("--overlay", action="store_true", help="lay the combined map on the photo (default rule: mean)")
-    show.add_argument("--channels", type=_channels, metavar="0:16,40", help=CHANNELS)
-    show.add_argument("--columns", type=_positive, metavar="N", help="tiles in a row")
-    show.add_argument("--scale", type=_scale, metavar="RULE", help="channel (default), layer, images or LOW:HIGH")
-    show.add_argument("--clip", type=_clip, metavar="LOW:HIGH", help="cut the scale at these percentiles, such as 1:99")
+    show.add_argument("--channels", type=arguments.channels, metavar="0:16,40", help=CHANNELS)
+    show.add_argument("--columns", type=arguments.positive, metavar="N", help="tiles in a row")
+    show.add_argument(
+        "--scale", type=arguments.scale, metavar="RULE", help="channel (default), layer, images or LOW:HIGH"
+    )
+    show.add_argument(
+        "--clip", type=arguments.clip, metavar="LOW:HIGH", help="cut the scale at these percentiles, such as 1:99"
+    )
     show.add_argument("--colors", metavar="NAME", help="a colour map of the cmap catalogue, such as magma")
-    show.add_argument("--sort", type=_sort, default="index", metavar="ORDER", help=f"order of the tiles: {ORDERS}")
-    show.add_argument("--per-page", type=_positive, metavar="N", help="tiles on a page (default: as many as fit)")
+    show.add_argument(
+        "--sort", type=arguments.sort, default="index", metavar="ORDER", help=f"order of the tiles: {arguments.ORDERS}"
+    )
+    show.add_argument(
+        "--per-page", type=arguments.positive, metavar="N", help="tiles on a page (default: as many as fit)"
+    )
     show.add_argument("--statistics", action="store_true", help="mean and share of zeros below each tile")
     show.add_argument("--text", type=int, choices=(1, 2, 3, 4), default=1, help="size of the letters; 3 for print")
-    show.add_argument("--dpi", type=_positive, metavar="N", help="pixels to the inch for printing, such as 300")
+    show.add_argument(
+        "--dpi", type=arguments.positive, metavar="N", help="pixels to the inch for printing, such as 300"
+    )
     show.add_argument("--theme", choices=("light", "dark"), default="light", help="paper and ink (default: light)")
     show.add_argument(
         "-o", "--output", metavar="OUT", type=Path, help="OUT.png (.svg, .pdf …) for one picture, else a folder"
@@ -156,7 +153,9 @@ def _add_common(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--preprocess", metavar="NAME", default="auto", help="a recipe: unit, raw, tf, imagenet, caffe …"
     )
-    command.add_argument("--size", type=_size, metavar="HxW", help="the model's input size, where it leaves it free")
+    command.add_argument(
+        "--size", type=arguments.size, metavar="HxW", help="the model's input size, where it leaves it free"
+    )
     command.add_argument("--labels", metavar="FILE", help="class names, one a line")
     command.add_argument("--trust", action="store_true", help="let the model file run code while it is loaded")
     command.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -205,7 +204,9 @@ def run_show(options: argparse.Namespace) -> int:
         sort=options.sort,
         theme=options.theme,
         dpi=options.dpi,
-        tiles={"per_page": options.per_page, "statistics": options.statistics, "text": options.text},
+        per_page=options.per_page,
+        statistics=options.statistics,
+        text=options.text,
         output=options.output,
         values=options.values,
         screen=screen,
@@ -329,74 +330,6 @@ def _utf8() -> None:
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="replace")
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
-    return int(text)
-
-
-def _size(text: str) -> tuple[int, int]:
-    parts = text.lower().replace("×", "x").split("x")
-    if len(parts) not in (1, 2) or not all(each.isdecimal() and int(each) for each in parts):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a size: give HEIGHTxWIDTH, such as 224x224")
-    return int(parts[0]), int(parts[-1])
-
-
-def _scale(text: str) -> Any:
-    if text in ("channel", "layer", "images"):
-        return text
-    low, colon, high = text.partition(":")
-    try:
-        limits = float(low), float(high)
-    except ValueError:
-        limits = (0.0, 0.0)
-    if not colon or not limits[0] < limits[1]:
-        raise argparse.ArgumentTypeError(f"{text!r}: use channel, layer, images or LOW:HIGH, such as -1:1")
-    return limits
-
-
-def _clip(text: str) -> tuple[float, float]:
-    low, _, high = text.partition(":")
-    try:
-        found = float(low), float(high)
-    except ValueError:
-        found = (0.0, 0.0)
-    if not 0 <= found[0] < found[1] <= 100:
-        raise argparse.ArgumentTypeError(f"{text!r}: give two percentiles from 0 to 100 as LOW:HIGH, such as 1:99")
-    return found
-
-
-def _sort(text: str) -> str:
-    name, colon, number = text.partition(":")
-    if text not in SORTS and not (colon and name == "similarity" and number.isdecimal()):
-        from .errors import near
-
-        raise argparse.ArgumentTypeError(f"{text!r}: use {ORDERS}.{near(text, SORTS)}")
-    return text
-
-
-def _channels(text: str) -> list[int] | str:
-    """`0:4,40` as `[0, 1, 2, 3, 40]`; the end of a run isn't included, as in Python. A condition stays as it is."""
-    if any(sign.isalpha() for sign in text):
-        from .errors import BadOption
-        from .ordering import read
-
-        try:
-            read(text)
-        except BadOption as error:
-            raise argparse.ArgumentTypeError(str(error)) from error
-        return text
-    numbers: list[int] = []
-    for part in text.split(","):
-        start, colon, stop = part.partition(":")
-        if not start.isdecimal() or (colon and not stop.isdecimal()):
-            raise argparse.ArgumentTypeError(f"{part!r}: give channels as 0:16,40")
-        numbers += range(int(start), int(stop)) if colon else [int(start)]
-    if not numbers:
-        raise argparse.ArgumentTypeError(f"{text!r} names no channels")
-    return list(dict.fromkeys(numbers))
 
 
 if __name__ == "__main__":

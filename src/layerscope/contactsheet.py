@@ -13,7 +13,8 @@ from .encoding import ABOVE, BELOW, INK_LIGHT
 from .errors import BadOption
 from .heatmaps import paper, rgb_colors
 from .picture import Cell, Picture
-from .scale import Scale, marks_of, palette, short_span
+from .readings import short_span
+from .scale import Scale, marks_of, palette
 from .text import SMALL, cut_text, font
 
 COMFORTABLE_WIDTH, SMALLEST_CELL, LARGEST_CELL, LOWEST_CELL = 1000, 96, 224, 64

@@ -8,7 +8,8 @@ import numpy as np
 
 from .encoding import extent_of
 from .errors import BadOption
-from .scale import Scale, reading
+from .readings import reading
+from .scale import Scale
 
 MOST_LEVELS = 100
 ALLOWED = f"use how many, from 1 to {MOST_LEVELS}, or a list of levels"

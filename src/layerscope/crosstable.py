@@ -9,8 +9,9 @@ import numpy as np
 
 from .encoding import ABOVE, BELOW, extent_of
 from .errors import BadScale, near
+from .percentiles import checked_clip, percentiles
 from .ruling import Beyond, given_scale
-from .scale import Scale, checked_clip, percentiles
+from .scale import Scale
 
 RULES = ("all", "row", "column", "cell")
 

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from . import axes as _axes
+from . import mapfile
 from .errors import BackendMissing, BadChannels, BadLayout, BadOption, LayoutWarning, caller_level
 from .layer import Layer
 from .placement import Placement
-from .receptive import Field
 
 if TYPE_CHECKING:
     import torch
     import xarray
-
-FORMAT = 1
 
 
 class Origin(Protocol):
@@ -309,60 +306,12 @@ class FeatureMap:
 
     def save(self, path: str | Path) -> Path:
         """Write values and what describes them as an `.npz` without pickles; `load` reads it. Photos aren't kept."""
-        path = Path(path)
-        if path.suffix != ".npz":
-            raise BadOption(f"{path.name!r}: values are saved as .npz")
-        about = {
-            "format": FORMAT,
-            "layer": asdict(self.layer),
-            "ids": self.ids,
-            "channels": self.channels,
-            "placement": self.placement and [asdict(each) for each in self.placement],
-            "rule": self.rule,
-            "role": self.role,
-            "names": self.names,
-            "of": self.of,
-            "dtype": self.dtype,
-            "notes": self.notes,
-            "provenance": dict(self.provenance),
-        }
-        arrays = {"values": self.values}
-        for name in ("gradient", "tokens"):
-            if getattr(self, name) is not None:
-                arrays[name] = getattr(self, name)
-        try:
-            np.savez(path, about=np.array(json.dumps(about)), **arrays)  # type: ignore[arg-type] # a keyword of numpy's stub
-        except OSError as error:
-            raise BadOption(f"can't write {path}: {error.strerror or error}") from error
-        return path
+        return mapfile.write(self, Path(path))
 
 
 def load(path: str | Path) -> FeatureMap:
     """The feature map that `FeatureMap.save` wrote. Raises `BadOption` where the file is not one."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            about = json.loads(str(file["about"]))
-            arrays = {name: file[name] for name in ("values", "gradient", "tokens") if name in file}
-        if about["format"] != FORMAT:
-            raise BadOption(f"{path} has the format {about['format']}, this version of layerscope reads {FORMAT}")
-        return FeatureMap(
-            layer=_layer(about["layer"]),
-            ids=tuple(about["ids"]),
-            channels=tuple(about["channels"]),
-            placement=about["placement"] and tuple(_placement(each) for each in about["placement"]),
-            rule=about["rule"],
-            role=about.get("role", ""),
-            names=tuple(about.get("names", ())),
-            of=about["of"],
-            dtype=about["dtype"],
-            notes=tuple(about["notes"]),
-            provenance=about["provenance"],
-            **arrays,
-        )
-    except (KeyError, ValueError, OSError) as error:
-        if isinstance(error, BadOption):
-            raise
-        raise BadOption(f"{path} is not a feature map saved by layerscope: {error}") from error
+    return mapfile.read(path, FeatureMap)
 
 
 def as_map(values: Any, layout: str | None = None) -> FeatureMap:
@@ -394,22 +343,3 @@ def as_float32(values: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     if values.dtype == np.float64 and np.isinf(converted).sum() > np.isinf(values).sum():
         return converted, ("values beyond float32 became ±inf",)
     return converted, ()
-
-
-def _layer(fields: Mapping[str, Any]) -> Layer:
-    fields = dict(fields)
-    for name in ("shape", "grid"):
-        fields[name] = fields[name] and tuple(fields[name])
-    for name in ("aliases", "prefix"):
-        fields[name] = tuple(fields.get(name) or ())
-    fields["per_call"] = tuple(_layer(each) for each in fields["per_call"])
-    if fields.get("receptive"):
-        fields["receptive"] = tuple(
-            Field(**{**each, "starts": tuple(each["starts"]), "ends": tuple(each["ends"])})
-            for each in fields["receptive"]
-        )
-    return Layer(**fields)
-
-
-def _placement(fields: Mapping[str, Any]) -> Placement:
-    return Placement(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})

@@ -15,7 +15,7 @@ from .featuremap import FeatureMap
 from .layer import Layer
 from .mosaic import Mosaic, Tile
 from .picture import Picture
-from .scale import number
+from .readings import number
 from .words import about, caption, title_of
 
 MAGENTA = (255, 0, 255)

@@ -15,7 +15,8 @@ from .errors import BadScale
 from .factors import said_of
 from .featuremap import FeatureMap
 from .picture import Cell, Picture
-from .scale import MARKS, number, palette
+from .readings import number
+from .scale import MARKS, palette
 from .text import SMALL, Font, font
 from .words import about, caption, title_of
 

@@ -15,9 +15,10 @@ from .errors import BadLayout, BadOption
 from .featuremap import FeatureMap, as_map
 from .grouped import GROUPED, grouped_map, is_grouped
 from .marking import outline, query_place
+from .percentiles import checked_clip
 from .picture import Cell, Picture
 from .ruling import Beyond, make_scale
-from .scale import checked_clip, marks_of, palette
+from .scale import marks_of, palette
 from .strips import strip
 from .words import about, caption, special, title_of
 

@@ -19,8 +19,9 @@ from .heatmaps import colored, is_rgb, one_range, paper, rgb_colors, rgb_limits,
 from .marking import outline, query_place
 from .picture import Cell, Picture
 from .placement import Placement
+from .readings import reading
 from .ruling import Beyond, make_scale
-from .scale import Scale, marks_of, palette, reading
+from .scale import Scale, marks_of, palette
 from .text import SMALL, font
 from .words import about, caption, special, title_of
 

@@ -18,7 +18,8 @@ from .cells import Cell as Cell
 from .cells import Text
 from .encoding import OWN
 from .errors import BadOption, first_line
-from .scale import Scale, check_theme, palette, span_text
+from .readings import span_text
+from .scale import Scale, check_theme, palette
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

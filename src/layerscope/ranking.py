@@ -14,8 +14,9 @@ from .encoding import ABOVE, BELOW, INK_LIGHT, NAN, NEG_INF, POS_INF, extent_of
 from .errors import BadLayout, BadOption, near
 from .featuremap import FeatureMap, as_map
 from .picture import Cell, Picture
+from .readings import number
 from .ruling import make_scale
-from .scale import MARKS, Scale, number
+from .scale import MARKS, Scale
 from .text import SMALL, font
 from .words import about, caption, not_finite, title_of
 

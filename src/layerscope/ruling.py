@@ -11,7 +11,9 @@ import numpy as np
 from .encoding import extent_of, within_float32
 from .errors import BadScale, near
 from .featuremap import FeatureMap, as_map
-from .scale import RULES, Scale, beyond_text, percentiles, reading
+from .percentiles import percentiles
+from .readings import beyond_text, reading
+from .scale import RULES, Scale
 
 ALLOWED = "use 'channel', 'layer', 'images', (low, high) or a Scale"
 

@@ -29,8 +29,8 @@ class Job:
     `output` is a file (`.png`, `.svg`, `.pdf`, `.jpg` …) for one picture, or a folder; `None` writes into the current folder.
     `values` is an `.npz` for one layer; with several layers each gets its own, `OUT-<layer>.npz`, and so does each image
     where they aren't captured together, `OUT-<image>.npz`. `channels` is a list of numbers, or a condition by
-    which each sheet chooses its tiles. `tiles` are options that only a sheet has. `screen` is shown each picture; then only
-    an `output` that is given is written.
+    which each sheet chooses its tiles. `screen` is shown each picture; then only an `output` that is given is written.
+    `drawing` are the options of `draw`.
     """
 
     def __init__(
@@ -41,19 +41,13 @@ class Job:
         images: Any,
         combine: str | None = None,
         target: Any = None,
-        overlay: bool = False,
         channels: Sequence[int] | str | None = None,
-        columns: int | None = None,
-        scale: Any = None,
-        colors: str | None = None,
-        clip: tuple[float, float] | None = None,
-        sort: str = "index",
-        theme: str = "light",
-        dpi: float | None = None,
-        tiles: Mapping[str, Any] | None = None,
         output: Path | None = None,
         values: Path | None = None,
+        theme: str = "light",
+        dpi: float | None = None,
         screen: Callable[[Picture], object] | None = None,
+        **drawing: Any,
     ) -> None:
         if values is not None and values.suffix != ".npz":
             raise BadOption(f"--values {values}: values are saved as .npz")
@@ -64,22 +58,16 @@ class Job:
             )
         self.scope, self.layers, self.images, self.channels = scope, layers, images, None if condition else channels
         self.combine, self.values, self.output, self.target = combine, values, output, target
-        self.drawing = {
-            "overlay": overlay,
-            "columns": columns,
-            "scale": scale,
-            "colors": colors,
-            "clip": clip,
-            "sort": sort,
-        }
-        self.tiles = {**(tiles or {}), **({"channels": channels} if condition else {})}
+        self.drawing = {**drawing, **({"channels": channels} if condition else {})}
         self.theme, self.dpi, self.screen = theme, dpi, screen
         self.skipped: list[tuple[str, str]] = []
         self._images: dict[str, str] = {}
         self._layers: dict[str, str] = {}
         # What needs all images at once: one range, one PCA basis, one file of values.
         self.together = (
-            scale == "images" or values is not None or (combine is not None and rule_named(combine).together)
+            drawing.get("scale") == "images"
+            or values is not None
+            or (combine is not None and rule_named(combine).together)
         )
         # No target given: each image is looked at for the model's own first class in it, so one by one.
         self.own_class = target is None and needs_target(combine)
@@ -105,7 +93,7 @@ class Job:
             if self.values is not None:
                 yield from self._write_values(maps, several and self.one_by_one)
             made = {path: combined(fm, self.combine, self.target) for path, fm in maps.items()}
-            if self.one_by_one and self.drawing["scale"] == "images":
+            if self.one_by_one and self.drawing.get("scale") == "images":
                 waiting.append(made)
             else:
                 yield from self._write_all(made, step)
@@ -115,7 +103,7 @@ class Job:
 
     def _shared(self, waiting: Sequence[Mapping[str, FeatureMap]]) -> dict[str, dict[str, Any]]:
         """For each layer the drawing with one range over images that were captured one by one."""
-        clip, colors = self.drawing["clip"], self.drawing["colors"]
+        clip, colors = self.drawing.get("clip"), self.drawing.get("colors")
         found = {}
         for path in waiting[0] if waiting else ():
             scale = replace(shared_scale(*(made[path] for made in waiting), clip=clip, colors=colors), per="images")
@@ -149,7 +137,7 @@ class Job:
             yield from self.scope.stream(self.images, self.layers, batch=TOGETHER, **options)
 
     def _write(self, path: str, fm: FeatureMap, at: int, drawing: Mapping[str, Any]) -> Iterator[Path]:
-        options = {**self.drawing, **self.tiles, **drawing}
+        options = {**self.drawing, **drawing}
         picture = draw(fm, image=at, **options)
         for page in range(picture.pages):
             if page:
@@ -157,7 +145,9 @@ class Job:
             yield from self._out(picture, path, fm.ids[at], page)
         prefix = fm.prefix()
         if prefix is not None:
-            yield from self._out(draw(prefix, image=at, text=self.tiles.get("text", 1)), path, fm.ids[at], 0, "-tokens")
+            yield from self._out(
+                draw(prefix, image=at, text=self.drawing.get("text", 1)), path, fm.ids[at], 0, "-tokens"
+            )
 
     def _out(self, picture: Picture, path: str, id: str, page: int, more: str = "") -> Iterator[Path]:
         """Onto the screen, into a file, or both."""
@@ -188,8 +178,10 @@ class Job:
             _made(output.parent)
             return output.with_name(f"{output.stem}{suffix}{output.suffix}")
         folder = _made(output or Path())
-        rule = f"-{safe(self.combine.partition(':')[0])}" if self.combine else ""
-        rule += "-overlay" if self.drawing["overlay"] else ""
+        name, _, given = (self.combine or "").partition(":")
+        rule = f"-{safe(name)}" if name else ""
+        rule += f"-{safe(Path(given).stem)}" if given else ""
+        rule += "-overlay" if self.drawing.get("overlay") else ""
         return folder / f"{self._image(id)}-{self._layer(path)}{rule}{suffix}.png"
 
     def _image(self, id: str) -> str:

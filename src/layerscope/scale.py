@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from math import ceil, floor, log10
 from typing import Any
 
 import numpy as np
@@ -35,6 +34,8 @@ from .encoding import (
     marked,
 )
 from .errors import BadOption, BadScale, near
+from .percentiles import checked_clip, percentiles
+from .readings import number, span_text
 
 MARKS = {
     NAN: ("NaN", (255, 0, 255)),
@@ -209,77 +210,6 @@ class Scale:
         return f"{rule} · colours {self.colors}"
 
 
-def number(value: float, digits: int = 3) -> str:
-    """A number in at most three (or `digits`) significant digits, as it stands on pictures.
-
-    >>> [number(each) for each in (0, 12.345, -0.0123, 1e-9, 123456)]
-    ['0', '12.3', '−0.0123', '1e−9', '1.23e5']
-    """
-    if value == 0:
-        return "0"
-    if not np.isfinite(value):
-        return "NaN" if np.isnan(value) else ("+inf" if value > 0 else "−inf")
-    text = f"{value:.{digits}g}"
-    if "e" in text:
-        mantissa, _, exponent = text.partition("e")
-        text = f"{mantissa}e{int(exponent)}"
-    return text.replace("-", "−")
-
-
-def digits_for(low: float, high: float) -> int:
-    """The significant digits that tell numbers of a range apart to a hundredth of it; at least three.
-
-    >>> digits_for(0, 1), digits_for(0.9998, 1.0002)
-    (3, 7)
-    """
-    span, largest = high - low, max(abs(low), abs(high))
-    if not 0 < span < np.inf:
-        return 3
-    return min(17, max(3, ceil(floor(log10(largest)) + 3 - log10(span))))
-
-
-def reading(value: float, low: float, high: float) -> str:
-    """A number as it stands beside a bar from `low` to `high`: with the digits that this range needs, and in plain decimals
-    unless the range is huge or tiny.
-
-    >>> reading(1500, 0, 2000), reading(0.99985, 0.9998, 1.0002), reading(2e7, 0, 1e8)
-    ('1500', '0.99985', '2e7')
-    """
-    digits, largest = digits_for(low, high), max(abs(low), abs(high))
-    if value == 0 or not 1e-3 <= largest < 1e5 or abs(value) < 1e-6:
-        return number(value, digits)
-    text = f"{value:.{max(0, digits - 1 - floor(log10(abs(value))))}f}"
-    text = text.rstrip("0").rstrip(".") if "." in text else text
-    return text.replace("-", "−")
-
-
-def span_text(low: float, high: float) -> str:
-    """`low…high` in words, with as many digits as tell the two apart."""
-    return f"{reading(low, low, high)}…{reading(high, low, high)}"
-
-
-def beyond_text(value: float, limit: float, low: float, high: float) -> str:
-    """A number beyond a limit of `low` to `high`, in so many digits that it doesn't read as the limit itself."""
-    text, digits = reading(value, low, high), digits_for(low, high)
-    while text == reading(limit, low, high) and value != limit and digits < 17:
-        digits += 1
-        text = number(value, digits)
-    return text
-
-
-def short_span(low: float, high: float, digits: int = 3) -> str:
-    """`low…high` in as few significant digits as can be, from `digits` on, so that two numbers never read the same.
-
-    >>> short_span(0.9998, 1.0002), short_span(0, 0.5)
-    ('0.9998…1', '0…0.5')
-    """
-    first, last = number(low, digits), number(high, digits)
-    while first == last and low != high and digits < 17:
-        digits += 1
-        first, last = number(low, digits), number(high, digits)
-    return f"{first}…{last}"
-
-
 @lru_cache(maxsize=64)
 def lut(colors: str) -> np.ndarray:
     """uint8 `[241, 3]` of a colour map in the cmap catalogue; raises `BadScale` with near names."""
@@ -328,54 +258,3 @@ def _union(limits: np.ndarray) -> np.ndarray:
     if np.isnan(low).all():
         return np.zeros(2)
     return np.array([np.nanmin(low), np.nanmax(high)])
-
-
-def checked_clip(clip: Any) -> tuple[float, float]:
-    """Two percentiles in order. Raises `BadScale`."""
-    try:
-        low, high = (float(each) for each in clip)
-    except (TypeError, ValueError) as error:
-        raise BadScale(f"clip={clip!r}: use two percentiles, such as (1, 99)") from error
-    if not 0 <= low < high <= 100:
-        raise BadScale(f"clip={clip!r}: use two percentiles from 0 to 100, the lower one first, such as (1, 99)")
-    return low, high
-
-
-def percentiles(values: np.ndarray, clip: tuple[float, float], each: bool = False) -> np.ndarray:
-    """float64 `[2]`: the percentiles of all finite values (0, 0 without any), or `[image, channel, 2]` of each channel.
-
-    Between two neighbours in linear proportion, as `np.percentile` (Hyndman and Fan 1996, definition 7).
-    """
-    clip = checked_clip(clip)
-    if not each:
-        found = _between(np.sort(values.ravel("K"))[None], clip)[0]
-        return np.zeros(2) if np.isnan(found[0]) else found
-    channels = values.shape[-1]
-    flat = values.reshape(values.shape[0], -1, channels)
-    return np.stack([_between(_sorted_planes(image), clip) for image in flat])
-
-
-def _sorted_planes(flat: np.ndarray) -> np.ndarray:
-    """`[channel, position]`, rising, of `[position, channel]`."""
-    planes = np.empty(flat.shape[::-1], flat.dtype)
-    # In blocks that stay in the cache; a plain transpose takes seven times as long.
-    for start in range(0, len(flat), 512):
-        planes[:, start : start + 512] = flat[start : start + 512].T
-    # numpy sorts float32 by vector instructions, and picks several percentiles of many equal numbers ten times slower.
-    planes.sort(axis=1)
-    return planes
-
-
-def _between(rising: np.ndarray, clip: tuple[float, float]) -> np.ndarray:
-    """float64 `[row, 2]`: the percentiles of the finite numbers of each row (NaN, NaN without any)."""
-    if rising.shape[1] == 0:
-        return np.full((len(rising), 2), np.nan)
-    if not np.isfinite(rising[:, [0, -1]]).all():
-        # NaN and +inf come last in a rising row.
-        finite = [row[np.isfinite(row)][None] for row in rising]
-        return np.concatenate([_between(row, clip) for row in finite])
-    place = np.array(clip) / 100 * (rising.shape[1] - 1)
-    before = np.floor(place).astype(int)
-    low = rising[:, before].astype(np.float64)
-    high = rising[:, np.minimum(before + 1, rising.shape[1] - 1)].astype(np.float64)
-    return np.asarray(low + (high - low) * (place - before))

@@ -14,7 +14,8 @@ from .encoding import INK_MIDDLE
 from .errors import BadOption, near
 from .featuremap import FeatureMap
 from .picture import Cell, Picture
-from .scale import Scale, marks_of, number
+from .readings import number
+from .scale import Scale, marks_of
 from .text import SMALL, font
 from .words import about, title_of
 

@@ -14,8 +14,9 @@ from .cells import Cell, Text
 from .channelstats import percent
 from .encoding import ABOVE, BELOW, CONSTANT, NAN, NEG_INF, POS_INF
 from .featuremap import FeatureMap
+from .readings import number, short_span
 from .ruling import Beyond
-from .scale import MARKS, Scale, number, short_span
+from .scale import MARKS, Scale
 from .text import SMALL, Font, font
 
 PAGE_PIXELS = 16_000_000

@@ -16,12 +16,11 @@ from .jax_field import fields
 from .jax_gradients import gradients
 from .jax_head import head
 from .jax_model import JaxModel
-from .jax_outputs import first_image
 from .jax_recorder import Recorder
 from .jax_scores import scores
 from .jax_table import Tabulator
 from .jax_watch import Stop, Watch
-from .outputs import first_input
+from .outputs import first_image, first_input
 
 
 class JaxBackend:

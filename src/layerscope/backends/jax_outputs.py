@@ -65,15 +65,6 @@ def fed(batch: Any, like: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     return (array(batch),), {}
 
 
-def first_image(batch: Any) -> Any:
-    """The batch cut to its first image."""
-    if isinstance(batch, Mapping):
-        return {name: first_image(each) for name, each in batch.items()}
-    if isinstance(batch, tuple | list):
-        return tuple(first_image(each) for each in batch)
-    return batch[:1] if getattr(batch, "ndim", 0) else batch
-
-
 def floating_leaf(tree: Any) -> Any:
     """One floating array of a tree of parameters, `None` where it has none."""
     leaves = jax.tree.leaves(tree)

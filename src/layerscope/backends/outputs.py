@@ -183,6 +183,15 @@ def _index(target: Any, count: int) -> int:
     return index % count
 
 
+def first_image(batch: Any) -> Any:
+    """The batch cut to its first image."""
+    if isinstance(batch, Mapping):
+        return {name: first_image(each) for name, each in batch.items()}
+    if isinstance(batch, tuple | list):
+        return tuple(first_image(each) for each in batch)
+    return batch[:1] if getattr(batch, "ndim", 0) else batch
+
+
 def first_input(batch: Any) -> Any:
     """The first array of a batch, whose rows are the images."""
     while isinstance(batch, Mapping | tuple | list):

@@ -13,7 +13,7 @@ from torch.nn.parameter import UninitializedParameter
 from ..errors import ModelNotReadable
 from ..layer import Layer
 from . import Captured, Change, Evidence, Facts, Head, Kernel, Pick, Target
-from .outputs import first_input
+from .outputs import first_image, first_input
 from .torch_evidence import evidence
 from .torch_facts import digest, facts
 from .torch_head import head
@@ -21,7 +21,7 @@ from .torch_hf import from_hf
 from .torch_kernel import kernel
 from .torch_load import load, load_weights
 from .torch_models import from_timm, from_torchvision
-from .torch_run import AIM, Stop, fed, first_image, left_as_found, unwrapped
+from .torch_run import AIM, Stop, fed, left_as_found, unwrapped
 from .torch_table import DryRunWatch, Record
 from .torch_take import Changer, GradientTaker, Taker, Wanted
 from .torch_watch import makes_weights

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from . import Head
-from .torch_run import as_captured, fed, first_image, left_as_found
+from .outputs import first_image
+from .torch_run import as_captured, fed, left_as_found
 
 
 def head(model: torch.nn.Module, batch: Any) -> Head | None:

@@ -108,15 +108,6 @@ def fed(model: torch.nn.Module, batch: Any) -> Any:
     return model(_tensor(model, batch))
 
 
-def first_image(batch: Any) -> Any:
-    """The batch cut to its first image."""
-    if isinstance(batch, Mapping):
-        return {name: first_image(each) for name, each in batch.items()}
-    if isinstance(batch, tuple | list):
-        return tuple(first_image(each) for each in batch)
-    return batch[:1] if getattr(batch, "ndim", 0) else batch
-
-
 def _tensor(model: torch.nn.Module, value: Any) -> Any:
     """On the model's device, in its floating type; a copy, so that a model may write into its input."""
     held = itertools.chain(model.parameters(), model.buffers())

@@ -19,7 +19,8 @@ import numpy as np
 from ..canvas import BAR_TICK, MARGIN, MUTED, STRENGTHS, Caption, Swatch, bar_ticks, placed_ticks
 from ..cells import Cell, Text
 from ..encoding import ABOVE, BELOW, GAP, INK, INK_LIGHT, OWN
-from ..scale import MARKS, short_span
+from ..readings import short_span
+from ..scale import MARKS
 from ..text import SMALL, Font, font
 from . import Drawn
 

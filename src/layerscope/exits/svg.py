@@ -12,7 +12,7 @@ from .. import png
 from ..canvas import Swatch
 from ..cells import Cell
 from ..encoding import GAP, INK, INK_MIDDLE
-from ..scale import number
+from ..readings import number
 from ..text import font
 from . import MOST_TILES, Drawn
 from .parts import Label, Parts, parts_of

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..scale import number
+from ..readings import number
 
 if TYPE_CHECKING:
     from ..picture import Picture

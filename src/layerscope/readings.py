@@ -1,0 +1,78 @@
+"""Numbers as they stand on pictures: in as many digits as their range needs."""
+
+from __future__ import annotations
+
+from math import ceil, floor, log10
+
+import numpy as np
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A number in at most three (or `digits`) significant digits, as it stands on pictures.
+
+    >>> [number(each) for each in (0, 12.345, -0.0123, 1e-9, 123456)]
+    ['0', '12.3', '−0.0123', '1e−9', '1.23e5']
+    """
+    if value == 0:
+        return "0"
+    if not np.isfinite(value):
+        return "NaN" if np.isnan(value) else ("+inf" if value > 0 else "−inf")
+    text = f"{value:.{digits}g}"
+    if "e" in text:
+        mantissa, _, exponent = text.partition("e")
+        text = f"{mantissa}e{int(exponent)}"
+    return text.replace("-", "−")
+
+
+def digits_for(low: float, high: float) -> int:
+    """The significant digits that tell numbers of a range apart to a hundredth of it; at least three.
+
+    >>> digits_for(0, 1), digits_for(0.9998, 1.0002)
+    (3, 7)
+    """
+    span, largest = high - low, max(abs(low), abs(high))
+    if not 0 < span < np.inf:
+        return 3
+    return min(17, max(3, ceil(floor(log10(largest)) + 3 - log10(span))))
+
+
+def reading(value: float, low: float, high: float) -> str:
+    """A number as it stands beside a bar from `low` to `high`: with the digits that this range needs, and in plain decimals
+    unless the range is huge or tiny.
+
+    >>> reading(1500, 0, 2000), reading(0.99985, 0.9998, 1.0002), reading(2e7, 0, 1e8)
+    ('1500', '0.99985', '2e7')
+    """
+    digits, largest = digits_for(low, high), max(abs(low), abs(high))
+    if value == 0 or not 1e-3 <= largest < 1e5 or abs(value) < 1e-6:
+        return number(value, digits)
+    text = f"{value:.{max(0, digits - 1 - floor(log10(abs(value))))}f}"
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return text.replace("-", "−")
+
+
+def span_text(low: float, high: float) -> str:
+    """`low…high` in words, with as many digits as tell the two apart."""
+    return f"{reading(low, low, high)}…{reading(high, low, high)}"
+
+
+def beyond_text(value: float, limit: float, low: float, high: float) -> str:
+    """A number beyond a limit of `low` to `high`, in so many digits that it doesn't read as the limit itself."""
+    text, digits = reading(value, low, high), digits_for(low, high)
+    while text == reading(limit, low, high) and value != limit and digits < 17:
+        digits += 1
+        text = number(value, digits)
+    return text
+
+
+def short_span(low: float, high: float, digits: int = 3) -> str:
+    """`low…high` in as few significant digits as can be, from `digits` on, so that two numbers never read the same.
+
+    >>> short_span(0.9998, 1.0002), short_span(0, 0.5)
+    ('0.9998…1', '0…0.5')
+    """
+    first, last = number(low, digits), number(high, digits)
+    while first == last and low != high and digits < 17:
+        digits += 1
+        first, last = number(low, digits), number(high, digits)
+    return f"{first}…{last}"

@@ -27,8 +27,13 @@ def test_the_onnx_demo_adds_up_to_its_logit():
     np.testing.assert_array_equal(ls.head_weights(scope, "tiger cat"), weights)
     with pytest.raises(ls.BadOption, match="Did you mean 'tiger cat'"):
         ls.head_weights(scope, "tiger ca")
-    for bad in (1000, -1, True, 1.5):
-        with pytest.raises(ls.BadOption, match="classes 0 to 999"):
+    for bad, said in (
+        (1000, "classes 0 to 999"),
+        (-1, "classes 0 to 999"),
+        (True, "target=True"),
+        (1.5, r"target=1\.5"),
+    ):
+        with pytest.raises(ls.BadOption, match=said):
             ls.head_weights(scope, bad)
 
 

@@ -24,7 +24,7 @@ def averaging(method: Callable[..., FeatureMap]) -> Callable[..., FeatureMap]:
     `smooth`: over so many copies of the input with normal noise of `noise` times its range (maximum less minimum) as standard
     deviation, drawn from `seed` (Smilkov et al. 2017, "SmoothGrad: removing noise by adding noise"; for class activation maps
     Omeiza et al. 2019). `flip`: over the input and its mirror image, whose map is turned back. Each copy is a run of the model,
-    one image after another; the map itself isn't looked at where `smooth` is given.
+    one image after another; of the map itself only what is said of it stays where `smooth` is given.
     """
 
     @functools.wraps(method)

@@ -9,7 +9,7 @@ import numpy as np
 from .averaging import averaging, needed_origin
 from .backends import Head
 from .cam import made
-from .errors import BadOption, BadWeights, near
+from .errors import BadOption, BadWeights
 from .featuremap import FeatureMap
 from .opening import demo_photo
 from .recipe import READY
@@ -107,10 +107,7 @@ def _images(scope: Scope, images: Any) -> Any:
 
 
 def _index(scope: Scope, target: Any, classes: int) -> int:
-    if isinstance(target, str):
-        if scope.labels is None or target not in scope.labels:
-            raise BadOption(f"no class {target!r}.{near(target, scope.labels or ())} Use a class index")
-        target = scope.labels.index(target)
+    target = scope.aim(target)
     if not isinstance(target, int | np.integer) or isinstance(target, bool) or not 0 <= target < classes:
         raise BadOption(f"target={target!r}: the classifier has the classes 0 to {classes - 1}; a label does as well")
     return int(target)

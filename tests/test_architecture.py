@@ -25,8 +25,8 @@ ROWS = {
     "backends.*": 3, "tiny": 3, "testing": 3,
     "transforms": 4, "evidence": 4, "recipe": 4, "resizing": 4, "planes": 4, "photo": 4, "images": 4,
     "preprocess": 4, "feeding": 4, "rerun": 4, "maps": 4, "scope": 4,
-    "opening": 5, "comparing": 5, "convolutions": 5, "drawing": 5, "saving": 5, "rules": 5, "heads": 5,
-    "tensorboard": 5,
+    "opening": 5, "suiting": 5, "comparing": 5, "convolutions": 5, "drawing": 5, "saving": 5, "rules": 5,
+    "heads": 5, "tensorboard": 5,
     "demo": 6, "callbacks": 6, "terminal": 6, "arguments": 6,
     "cli": 7,
 }  # fmt: skip

@@ -9,15 +9,15 @@ import numpy as np
 
 from .contactsheet import draw_table
 from .crosstable import Entry, Table, fitted_scale
-from .errors import BadChannels, BadLayout, BadOption, LayerscopeError
+from .errors import BadChannels, BadLayout, BadOption
 from .featuremap import FeatureMap, as_map
-from .heatmaps import is_rgb, rgb_limits, rgb_said
+from .heatmaps import is_rgb, rgb_said
 from .picture import Picture
 from .rules import combined, rule_named
+from .suiting import GROUPED_SAID, all_suited, entry, pixels, unfit, usual_rule
 from .words import about
 
 NOTES, REASONS = 3, 6
-GROUPED_SAID = "which have no scale"
 
 
 def compare(
@@ -178,14 +178,14 @@ def _layers(maps: dict[str, FeatureMap], images: Sequence[int] | slice | None, c
     if not same:
         ids = tuple(dict.fromkeys(id for each in every for id in each.ids))
     chosen = _chosen(images, len(ids))
-    made = _all_ready(maps, combine)
+    made = all_suited(maps, combine)
     rows = []
     for name, fm in maps.items():
         entries = []
         for column in chosen:
             at = column if same else fm.ids.index(ids[column]) if ids[column] in fm.ids else None
             entries.append(
-                Entry(None, column, reason="no image of this name") if at is None else _entry(made[name], at, column)
+                Entry(None, column, reason="no image of this name") if at is None else entry(made[name], at, column)
             )
         rows.append(tuple(entries))
     pictures = tuple(_photo(every, ids[column]) for column in chosen) if photos else None
@@ -215,7 +215,7 @@ def _models(
     paths = tuple(dict.fromkeys(path for layers in maps.values() for path in layers))
     sizes: dict[str, tuple[int, ...]] = {}
     given = {(model, path): fm for model, layers in maps.items() for path, fm in layers.items()}
-    made = _all_ready(given, combine)
+    made = all_suited(given, combine)
     rows = []
     for model, layers in maps.items():
         entries = []
@@ -226,8 +226,8 @@ def _models(
             ready = made[model, path]
             wanted = sizes.setdefault(path, layers[path].spatial)
             if same_size and layers[path].spatial != wanted:
-                ready = f"{_pixels(layers[path].spatial)} against {_pixels(wanted)}"
-            entries.append(_entry(ready, image, image))
+                ready = f"{pixels(layers[path].spatial)} against {pixels(wanted)}"
+            entries.append(entry(ready, image, image))
         rows.append(tuple(entries))
     ids = [*dict.fromkeys(each.ids[image] for each in every)]
     pictures = tuple(_photo([*layers.values()], None, image) for layers in maps.values()) if photos else None
@@ -258,7 +258,7 @@ def _channels(
         raise BadChannels(f"the channels of {fm.rule!r} are colours, so they are not compared one by one")
     part = fm.select(channels)
     chosen = _chosen(images, len(fm.ids))
-    reason = _unfit(fm)
+    reason = unfit(fm)
     rows = tuple(
         tuple(
             Entry(None, at, reason=reason) if reason else Entry(part.values[at, ..., place], at, channel)
@@ -271,63 +271,7 @@ def _channels(
     table = Table(names, tuple(fm.ids[at] for at in chosen), rows, pictures)
     layer = " · ".join(each for each in (fm.rule, fm.layer.path or "output", fm.layer.kind) if each)
     title = f"{_count(len(rows), 'channel')} × {_count(len(chosen), 'image')} · {layer}"
-    return table, title, f"{len(rows)} of {fm.of} channels, {_pixels(fm.spatial)}", [part]
-
-
-def _all_ready(maps: Mapping[Any, FeatureMap], combine: Any) -> dict[Any, FeatureMap | str]:
-    """Each map as `_ready` gives it. A combination that suits none of them raises what it says of the first."""
-    made: dict[Any, FeatureMap | str] = {}
-    failed: list[LayerscopeError] = []
-    for name, fm in maps.items():
-        try:
-            made[name] = _ready(fm, combine)
-        except LayerscopeError as error:
-            failed.append(error)
-            made[name] = str(error).partition(": ")[0]
-    if failed and not any(isinstance(each, FeatureMap) for each in made.values()):
-        raise failed[0]
-    return made
-
-
-def _ready(fm: FeatureMap, combine: Any) -> FeatureMap | str:
-    """The map combined to what a cell can show, or why it can't."""
-    reason = _unfit(fm)
-    if reason:
-        return reason
-    made = combined(fm, combine if combine is not None else _default(fm))
-    if reason := _unfit(made):
-        return reason
-    if made.shape[-1] != 1 and not is_rgb(made):
-        return f"{made.shape[-1]} channels after {made.rule or 'the combination'}"
-    return made
-
-
-def _default(fm: FeatureMap) -> str | None:
-    return None if fm.shape[-1] == 1 or is_rgb(fm) or fm.role else "mean"
-
-
-def _unfit(fm: FeatureMap) -> str:
-    """Why a map has no picture of its own in a cell; `""` where it has."""
-    numbers = f"{fm.shape[-1]} number{'s' if fm.shape[-1] > 1 else ''}"
-    if not fm.spatial:
-        return f"dense: {numbers}"
-    if max(fm.spatial) == 1:
-        return f"one pixel: {numbers}"
-    if len(fm.spatial) == 1:
-        return f"sequence of {fm.spatial[0]}"
-    if len(fm.spatial) == 3:
-        return f"volume: {_pixels(fm.spatial)}"
-    grouped = fm.role == "labels" or (fm.role == "factors" and fm.shape[-1] > 1)
-    return f"{fm.role}, {GROUPED_SAID}" if grouped else ""
-
-
-def _entry(made: FeatureMap | str, at: int, column: int) -> Entry:
-    if isinstance(made, str):
-        return Entry(None, column, reason=made)
-    if is_rgb(made):
-        low, high = rgb_limits(made)
-        return Entry(made.values[at], column, 0, low=low, high=high)
-    return Entry(made.values[at, ..., 0], column, 0)
+    return table, title, f"{len(rows)} of {fm.of} channels, {pixels(fm.spatial)}", [part]
 
 
 def _chosen(images: Sequence[int] | slice | None, count: int) -> list[int]:
@@ -362,7 +306,7 @@ def _combination(every: Sequence[FeatureMap], made: Any, combine: Any) -> tuple[
     """What was done to the channels: for the title, and for the caption."""
     rules = {each.rule.partition(" of ")[0] for each in made if isinstance(each, FeatureMap)}
     title = f" · {rules.pop()}" if len(rules) == 1 and "" not in rules else ""
-    if combine is None and any(_default(each) and not _unfit(each) for each in every):
+    if combine is None and any(usual_rule(each) and not unfit(each) for each in every):
         return title, "the channels of each layer combined by their mean, as nothing else was asked for"
     if combine is None:
         return title, ""
@@ -370,11 +314,7 @@ def _combination(every: Sequence[FeatureMap], made: Any, combine: Any) -> tuple[
 
 
 def _size(fm: FeatureMap) -> str:
-    return _pixels(fm.spatial) or f"{fm.shape[-1]}"
-
-
-def _pixels(spatial: Sequence[int]) -> str:
-    return "×".join(map(str, spatial))
+    return pixels(fm.spatial) or f"{fm.shape[-1]}"
 
 
 def _count(number: int, word: str) -> str:

@@ -15,7 +15,7 @@ test: $(VENV)/test.stamp check-style
 
 # The tests of one backend as if no other framework were installed: `make test-torch`, `test-keras`, `test-onnx` …
 test-%: $(VENV)/test.stamp
-	$(THREADS) $(BIN)/python -m pytest --only $* $(sort $(wildcard tests/backends/test_$*.py tests/backends/test_$*_*.py)) $(PYTEST)
+	$(THREADS) $(BIN)/python -m pytest --only $* tests/backends/$* $(PYTEST)
 
 # What runs before each commit, in under two minutes: format, lint, types, fast tests.
 check: $(VENV)/test.stamp check-style
@@ -26,6 +26,7 @@ check-style: $(VENV)/test.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: $(VENV)/test.stamp
 	$(BIN)/ruff format .

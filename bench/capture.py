@@ -90,8 +90,7 @@ def _compared(what: str, against: str, ours: Callable[[], Any], bare: Callable[[
 def _torch() -> Iterator[Row]:
     import torch
 
-    from layerscope.backends import torch as backend
-    from layerscope.backends import torch_run
+    from layerscope.backends.torch import backend, run
 
     model, image = torch_vgg16(), batch_first()
     scope = ls.open(model, preprocess=None)
@@ -113,7 +112,7 @@ def _torch() -> Iterator[Row]:
         # The copy is made in a hook inside the forward pass, so it is timed apart.
         (captured,) = scope.capture(image, f"features.{name}").values()
         tensor = torch.from_numpy(np.ascontiguousarray(captured.values))
-        copy = side_by_side({"copy": lambda tensor=tensor: torch_run.as_captured(tensor)}, seconds=0.3)["copy"]
+        copy = side_by_side({"copy": lambda tensor=tensor: run.as_captured(tensor)}, seconds=0.3)["copy"]
         for each in ("weights digest", "the forward pass", "rest"):
             yield Row(f"torch VGG16 {name}: {each}", inside[each], "the whole capture", inside["whole"], part=True)
         yield Row(f"torch VGG16 {name}: the copy in it", copy, "the whole capture", inside["whole"], part=True)
@@ -235,8 +234,7 @@ def _keras() -> Iterator[Row]:
         model = keras.applications.VGG16(weights=None)
     image = tensorflow.constant(_image())
     scope = ls.open(model, preprocess=None)
-    from layerscope.backends import keras as backend
-    from layerscope.backends import keras_run
+    from layerscope.backends.keras import backend, capture
 
     yield from _keras_all(model, scope, image)
     for name in ("block1_conv2", "block3_conv3"):
@@ -249,7 +247,7 @@ def _keras() -> Iterator[Row]:
             return part(image, training=False)
 
         yield from _compared(f"Keras VGG16 {name}, TensorFlow", "a sub-model called eagerly", ours, bare)
-        parts = {"weights digest": (backend.KerasBackend, "digest"), "the forward pass": (keras_run, "forward")}
+        parts = {"weights digest": (backend.KerasBackend, "digest"), "the forward pass": (capture, "forward")}
         inside = parts_of(ours, parts)
         for each in (*parts, "rest"):
             yield Row(f"Keras VGG16 {name}: {each}", inside[each], "the whole capture", inside["whole"], part=True)

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 import layerscope as ls
-from layerscope import encoding, png, sheets, tiles
-from layerscope.scale import lut
+from layerscope.picture import codes, png
+from layerscope.picture.scale import lut
+from layerscope.plots import sheet, tiles
 
 from .arrays import channels_first_in_memory, name, noise, photo_map
 from .measure import Row, Target, parts_of, side_by_side
@@ -77,7 +78,7 @@ def _files(channels: int, folder: Path) -> Iterator[Row]:
 def _places(rows: int, columns: int, height: int, width: int) -> np.ndarray:
     """The tiles' places in a mosaic with gaps and room for labels, as a sheet has them: `[row, column, y, x]`."""
     tall, wide = height + 21, width + 8
-    mosaic = np.full((rows * tall, columns * wide), encoding.GAP, np.uint8)
+    mosaic = np.full((rows * tall, columns * wide), codes.GAP, np.uint8)
     steps = (tall * mosaic.strides[0], wide, mosaic.strides[0], 1)
     return np.lib.stride_tricks.as_strided(mosaic, (rows, columns, height, width), steps)
 
@@ -90,8 +91,8 @@ def _mosaics(channels: int) -> Iterator[Row]:
         exact = np.zeros(channels, bool)
 
         def ours(array: np.ndarray = array, out: np.ndarray = out, exact: np.ndarray = exact) -> None:
-            extent = encoding.raw_extent(array)[0]
-            encoding.encode(array[0], extent, None, exact, out, extent)
+            extent = codes.raw_extent(array)[0]
+            codes.encode(array[0], extent, None, exact, out, extent)
 
         found = side_by_side({"ours": ours, "read": lambda array=array: array.sum()}, seconds=1)
         # On small maps the fixed cost of a few numpy calls is all there is, so only the large one has a target.
@@ -141,7 +142,7 @@ def _cut(folder: Path) -> Iterator[Row]:
 def _signed(folder: Path) -> Iterator[Row]:
     """One map with both signs."""
     plane = photo_map(64)[0] @ np.random.default_rng(3).normal(size=64).astype(np.float32)
-    table = lut("vik")[np.linspace(0, encoding.TOP, 256).astype(int)]
+    table = lut("vik")[np.linspace(0, codes.TOP, 256).astype(int)]
     for size, shown in (("224 × 224", plane), ("7 × 7", plane[::32, ::32])):
         found = side_by_side(
             {
@@ -214,10 +215,10 @@ def _by_numpy(array: np.ndarray, places: tuple[int, ...]) -> list[np.ndarray]:
 
 def _parts(channels: int, folder: Path) -> Iterator[Row]:
     parts = {
-        "extent": (sheets, "raw_extent"),
-        "encode": (sheets, "encode"),
+        "extent": (sheet, "raw_extent"),
+        "encode": (sheet, "encode"),
         "labels": (tiles.Labels, "draw"),
-        "canvas, caption": (sheets, "frame"),
+        "canvas, caption": (sheet, "frame"),
         "PNG filter": (png, "_filtered"),
         "PNG deflate": (png, "_packed"),
         "file": (Path, "write_bytes"),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import layerscope as ls
-from layerscope import demo
+from layerscope.cli import demo
 
 OUT = Path(__file__).parents[1] / "docs" / "images" / "guide"
 TARGET = "tiger cat"

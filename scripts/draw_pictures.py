@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import layerscope as ls
-from layerscope import demo
+from layerscope.cli import demo
 
 OUT = Path(__file__).parents[1] / "docs" / "images"
 

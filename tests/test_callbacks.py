@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 import layerscope as ls
+from layerscope.picture.codes import NAN
 from layerscope.testing import TinyBackend, tiny_model
 
 CHANNELS = 4
@@ -152,7 +153,7 @@ def test_fit_trains_as_without_and_each_epoch_is_drawn(name, tmp_path):
 @pytest.fixture
 def lightning():
     pytest.importorskip("torch", reason="the model is torch's")
-    pytest.importorskip("torchvision_ops")
+    pytest.importorskip("helpers.torchvision_ops")
     with warnings.catch_warnings():
         # Its own, about workers and loggers.
         warnings.simplefilter("ignore")
@@ -269,7 +270,7 @@ def test_weights_of_nan_are_drawn_as_nan(tmp_path):
     model.set_weights([np.full_like(each, np.nan) for each in model.get_weights()])
     ours = ls.callbacks.Recorder(model, IMAGES[:1], "act", tmp_path, preprocess=None)
     (file,) = ours.step(1)
-    assert (ours.pictures()[("act",)].codes(ours.pictures()[("act",)].cells[0]) == ls.scale.NAN).all()
+    assert (ours.pictures()[("act",)].codes(ours.pictures()[("act",)].cells[0]) == NAN).all()
     assert file.is_file()
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import nn
 
 import layerscope as ls
-from layerscope.rules import RULES
+from layerscope.combinations.registry import RULES
 
 ROOT = Path(__file__).parents[1]
 MODELS = ROOT / "docs" / "models.md"

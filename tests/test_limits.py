@@ -12,40 +12,42 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import keras_models
 import numpy as np
 import onnx
-import onnx_models
 import onnxruntime
 import pytest
 import tensorflow as tf
-import test_keras_refusals
-import test_onnx_attention
-import test_onnx_files
-import test_onnx_inputs
-import test_tf_keras
-import test_tflite_capture
-import test_tflite_files
-import test_tflite_scores
-import test_torch_attention
-import test_torch_hf
-import test_torch_tokens
-import tflite_models
 import torch
 from flax import linen, nnx
 from jax.example_libraries import stax
-from keras_models import K, keras
 from onnx.helper import make_graph, make_node, make_opsetid, make_tensor_value_info
 from torch import nn
 from torch.nn import functional as F
 
 import layerscope as ls
-import test_evidence
-import torchvision_ops  # noqa: F401  # before timm and torchvision
-from layerscope import memory
-from layerscope.backends import tflite_cut
+from backends.keras import test_refusals as test_keras_refusals
+from backends.onnx import test_attention as test_onnx_attention
+from backends.onnx import test_files as test_onnx_files
+from backends.onnx import test_inputs as test_onnx_inputs
+from backends.tf_keras import test_backend as test_tf_keras
+from backends.tflite import test_capture as test_tflite_capture
+from backends.tflite import test_files as test_tflite_files
+from backends.tflite import test_scores as test_tflite_scores
+from backends.torch import test_attention as test_torch_attention
+from backends.torch import test_hf as test_torch_hf
+from backends.torch import test_tokens as test_torch_tokens
+from helpers import (
+    keras_models,
+    onnx_models,
+    tflite_models,
+    torchvision_ops,  # noqa: F401  # before timm and torchvision
+)
+from helpers.keras_models import K, keras
+from helpers.limit_rows import Said, found, row, table
+from inputs import test_input_check as test_evidence
+from layerscope.backends.tflite import cut as tflite_cut
+from layerscope.scope import memory
 from layerscope.tiny import TinyBackend, tiny_model
-from limit_rows import Said, found, row, table
 
 torch.set_num_threads(1)
 # Keras's own Variable, when Keras on TensorFlow turns it into an array
@@ -339,7 +341,7 @@ def test_quantised_graphs_run_without_fusions(said, monkeypatch):
     model, batch, levels = test_onnx_inputs.quantised(), onnx_models.random(1, 3, 6, 6), []
     session = onnxruntime.InferenceSession
     monkeypatch.setattr(
-        "layerscope.backends.onnx_run.onnxruntime.InferenceSession",
+        "layerscope.backends.onnx.run.onnxruntime.InferenceSession",
         lambda content, options, **more: (
             levels.append(options.graph_optimization_level) or session(content, options, **more)
         ),
@@ -841,7 +843,7 @@ class Full(TinyBackend):
 
 @row("a capture that doesn't fit into memory")
 def test_captures_that_are_too_large(said, monkeypatch):
-    monkeypatch.setattr("layerscope.maps.UNASKED_BYTES", 0)
+    monkeypatch.setattr("layerscope.scope.capture.UNASKED_BYTES", 0)
     monkeypatch.setattr(memory, "available", lambda: 10_240)
     scope = ls.open(tiny_model(), backend=TinyBackend(), preprocess=None)
     batch = onnx_models.random(32, 3, 8, 8)

@@ -17,16 +17,22 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from .animation import animate
-    from .attending import attention, attention_rollout
-    from .cam import eigen_cam, grad_cam, grad_cam_pp, hires_cam, layer_cam, xgrad_cam
-    from .changes import difference
-    from .channelstats import ChannelRow, ChannelStatistics, statistics
-    from .combine import deviation, maximum, mean, norm, total, weighted
-    from .comparing import compare
-    from .components import Basis, pca, pca_basis
-    from .convolutions import kernels
-    from .drawing import show
+    from .channels.query import find_channels
+    from .channels.statistics import ChannelRow, ChannelStatistics, statistics
+    from .combinations.attention import attention, attention_rollout
+    from .combinations.class_cam import class_cam, head_weights
+    from .combinations.clusters import ClusterBasis, cluster_basis, clusters
+    from .combinations.difference import difference
+    from .combinations.grad_cam import eigen_cam, grad_cam, grad_cam_pp, hires_cam, layer_cam, xgrad_cam
+    from .combinations.nmf import FactorBasis, nmf, nmf_basis
+    from .combinations.pca import Basis, pca, pca_basis
+    from .combinations.reduce import deviation, maximum, mean, norm, total, weighted
+    from .combinations.score_cam import ablation_cam, score_cam
+    from .combinations.similarity import similarity
+    from .core.feature_map import FeatureMap, load
+    from .core.layer import Layer
+    from .core.layer_table import LayerTable
+    from .core.placement import Placement
     from .errors import (
         BackendMissing,
         BackendSkipped,
@@ -53,74 +59,74 @@ if TYPE_CHECKING:
         RandomWeights,
         TrustRequired,
     )
-    from .factors import FactorBasis, nmf, nmf_basis
-    from .featuremap import FeatureMap, load
-    from .grouping import ClusterBasis, cluster_basis, clusters
-    from .heads import class_cam, head_weights
-    from .heatmaps import heatmap
-    from .layer import Layer
-    from .layertable import LayerTable
-    from .likeness import similarity
-    from .maps import Maps
-    from .opening import demo_model, demo_photo, open
-    from .ordering import find_channels
-    from .overlays import beside, overlay
-    from .picture import Bar, Cell, Picture
-    from .placement import Placement
-    from .ranking import bars
-    from .recipe import Recipe
-    from .ruling import shared_scale
-    from .scale import Scale
-    from .scope import Scope
-    from .scoring import ablation_cam, score_cam
-    from .sheets import pages, sheet
-    from .slicing import montage
-    from .strips import strip
-    from .tensorboard import to_tensorboard
+    from .inputs.recipe import Recipe
+    from .picture.picture import Picture
+    from .picture.scale import Scale
+    from .picture.scale_rules import shared_scale
+    from .picture.shapes import Bar, Cell
+    from .picture.tensorboard import to_tensorboard
+    from .plots.animate import animate
+    from .plots.bars import bars
+    from .plots.compare import compare
+    from .plots.heatmap import heatmap
+    from .plots.kernels import kernels
+    from .plots.montage import montage
+    from .plots.overlay import beside, overlay
+    from .plots.sheet import pages, sheet
+    from .plots.show import show
+    from .plots.strip import strip
+    from .scope.capture import Maps
+    from .scope.open import demo_model, demo_photo, open
+    from .scope.scope import Scope
 
 _HOMES = {
-    "animation": "animate",
-    "attending": "attention attention_rollout",
-    "cam": "eigen_cam grad_cam grad_cam_pp hires_cam layer_cam xgrad_cam",
-    "changes": "difference",
-    "channelstats": "ChannelRow ChannelStatistics statistics",
-    "combine": "deviation maximum mean norm total weighted",
-    "comparing": "compare",
-    "components": "Basis pca pca_basis",
-    "convolutions": "kernels",
-    "errors": "BackendMissing BackendSkipped BadChannels BadLayout BadOption BadScale BadWeights CaptureTooLarge"
-    " DrawingFailed GradientsUnavailable ImageNotReadable ImageTooLarge ImagesSkipped LayerNotCalled LayerNotFound"
-    " LayerscopeError LayerscopeWarning LayoutWarning LibraryMissing ModelNotReadable PreprocessUnknown PreprocessWarning"
-    " RandomWeights TrustRequired",
-    "factors": "FactorBasis nmf nmf_basis",
-    "featuremap": "FeatureMap load",
-    "grouping": "ClusterBasis cluster_basis clusters",
-    "heads": "class_cam head_weights",
-    "heatmaps": "heatmap",
-    "layer": "Layer",
-    "layertable": "LayerTable",
-    "likeness": "similarity",
-    "opening": "demo_model demo_photo open",
-    "overlays": "beside overlay",
-    "ordering": "find_channels",
-    "picture": "Bar Cell Picture",
-    "placement": "Placement",
-    "ranking": "bars",
-    "recipe": "Recipe",
-    "ruling": "shared_scale",
-    "scale": "Scale",
-    "maps": "Maps",
-    "scope": "Scope",
-    "scoring": "ablation_cam score_cam",
-    "sheets": "pages sheet",
-    "slicing": "montage",
-    "drawing": "show",
-    "strips": "strip",
-    "tensorboard": "to_tensorboard",
+    "channels.query": "find_channels",
+    "channels.statistics": "ChannelRow ChannelStatistics statistics",
+    "combinations.attention": "attention attention_rollout",
+    "combinations.class_cam": "class_cam head_weights",
+    "combinations.clusters": "ClusterBasis cluster_basis clusters",
+    "combinations.difference": "difference",
+    "combinations.grad_cam": "eigen_cam grad_cam grad_cam_pp hires_cam layer_cam xgrad_cam",
+    "combinations.nmf": "FactorBasis nmf nmf_basis",
+    "combinations.pca": "Basis pca pca_basis",
+    "combinations.reduce": "deviation maximum mean norm total weighted",
+    "combinations.score_cam": "ablation_cam score_cam",
+    "combinations.similarity": "similarity",
+    "core.feature_map": "FeatureMap load",
+    "core.layer": "Layer",
+    "core.layer_table": "LayerTable",
+    "core.placement": "Placement",
+    "errors": "BackendMissing BackendSkipped BadChannels BadLayout BadOption BadScale BadWeights CaptureTooLarge "
+    "DrawingFailed GradientsUnavailable ImageNotReadable ImageTooLarge ImagesSkipped LayerNotCalled "
+    "LayerNotFound LayerscopeError LayerscopeWarning LayoutWarning LibraryMissing ModelNotReadable "
+    "PreprocessUnknown PreprocessWarning RandomWeights TrustRequired",
+    "inputs.recipe": "Recipe",
+    "picture.picture": "Bar Cell Picture",
+    "picture.scale": "Scale",
+    "picture.scale_rules": "shared_scale",
+    "picture.tensorboard": "to_tensorboard",
+    "plots.animate": "animate",
+    "plots.bars": "bars",
+    "plots.compare": "compare",
+    "plots.heatmap": "heatmap",
+    "plots.kernels": "kernels",
+    "plots.montage": "montage",
+    "plots.overlay": "beside overlay",
+    "plots.sheet": "pages sheet",
+    "plots.show": "show",
+    "plots.strip": "strip",
+    "scope.capture": "Maps",
+    "scope.open": "demo_model demo_photo open",
+    "scope.scope": "Scope",
 }
+
+
 # Modules that are used by their own name: `ls.callbacks.KerasCallback`, `ls.terminal.draw`.
 _MODULES = ("callbacks", "terminal")
+
+
 _WHERE = {name: module for module, names in _HOMES.items() for name in names.split()}
+
 
 __all__ = [
     "BackendMissing",

@@ -18,16 +18,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .drawing import draw as usual
+from .combinations.registry import combined, row_of, rule_named, target_of_capture
+from .core.feature_map import FeatureMap
 from .errors import BackendMissing, BadOption, DrawingFailed, caller_level
-from .featuremap import FeatureMap
-from .opening import open as open_scope
-from .picture import Picture
-from .rerun import first_classes
-from .rules import combined, row_of, rule_named, target_of_capture
-from .saving import safe
-from .scope import Scope
-from .tensorboard import to_tensorboard
+from .picture.picture import Picture
+from .picture.tensorboard import to_tensorboard
+from .plots.batch_job import safe
+from .plots.show import draw as usual
+from .scope.open import open as open_scope
+from .scope.rerun import first_classes
+from .scope.scope import Scope
 
 
 class Recorder:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import layerscope as ls
-from layerscope.filters import arranged
+from layerscope.plots.kernel_weights import arranged
 
 INPUTS, SIZE = 4, 7
 # (inputs of a filter, filters) of a plain, a grouped and a depthwise convolution of 4 inputs, kernels of 3 × 2.
@@ -203,7 +203,7 @@ def test_onnx_weights_behind_codes_have_one_scale_a_filter():
 
 @pytest.mark.parametrize(("kind", "axes"), [("plain", "ohwi"), ("depthwise", "hwim"), ("transposed", "ohwi")])
 def test_tflite(kind, axes):
-    models = pytest.importorskip("tflite_models", reason="made with TensorFlow's converter")
+    models = pytest.importorskip("helpers.tflite_models", reason="made with TensorFlow's converter")
     keras, layers = keras_layers()
     model = keras.Sequential([keras.Input((SIZE, SIZE, INPUTS)), layers[kind]])
     kernel = check(Case(models.converted(model), last=True, turned=kind == "transposed"))
@@ -212,7 +212,7 @@ def test_tflite(kind, axes):
 
 @pytest.mark.parametrize("quantise", ["float16", "dynamic"])
 def test_tflite_codes_are_dequantised(quantise):
-    models = pytest.importorskip("tflite_models", reason="made with TensorFlow's converter")
+    models = pytest.importorskip("helpers.tflite_models", reason="made with TensorFlow's converter")
     keras, _ = keras_layers()
     # The converter leaves small weights as they are.
     model = keras.Sequential([keras.Input((8, 8, 16)), keras.layers.Conv2D(32, 3, use_bias=False)])

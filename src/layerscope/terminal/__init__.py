@@ -7,14 +7,16 @@ import sys
 from typing import TYPE_CHECKING, TextIO
 
 from ..errors import BadOption, near
-from . import blocks, graphics, sixel
-from .asking import Window, window
-from .choosing import Choice, choose, depth, passes_through
+from . import blocks, encoders
+from .probe import Window, window
+from .protocol import Choice, choose, depth, passes_through
 
 if TYPE_CHECKING:
-    from ..picture import Picture
+    from ..picture.picture import Picture
 
 PROTOCOLS = ("auto", "kitty", "iterm", "sixel", "blocks", "none")
+
+
 # What a name from a model file must not do to a terminal.
 CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f]")
 
@@ -58,11 +60,11 @@ def _made(picture: Picture, choice: Choice, room: Window, columns: int) -> str:
     # The columns to shrink it to, where it doesn't fit as it is.
     fitting = columns if picture.width > most else None
     if choice.protocol == "kitty":
-        return graphics.kitty(picture.png(), fitting, choice.through_tmux) + "\n"
+        return encoders.kitty(picture.png(), fitting, choice.through_tmux) + "\n"
     if choice.protocol == "iterm":
-        return graphics.iterm(picture.png(), picture.width, fitting, choice.through_tmux) + "\n"
+        return encoders.iterm(picture.png(), picture.width, fitting, choice.through_tmux) + "\n"
     if choice.protocol == "sixel":
-        return sixel.of_picture(picture, most if fitting else None) + "\n"
+        return encoders.of_picture(picture, most if fitting else None) + "\n"
     words = _words(picture, columns)
     if choice.protocol == "blocks":
         return "\n".join((*words, *blocks.lines(picture, columns, depth() or 256), ""))
@@ -71,7 +73,7 @@ def _made(picture: Picture, choice: Choice, room: Window, columns: int) -> str:
 
 
 def _words(picture: Picture, columns: int) -> list[str]:
-    from ..text import wrap
+    from ..picture.font import wrap
 
     return [CONTROLS.sub("�", part) for line in (picture.title, *picture.lines) for part in wrap(line, columns)]
 

@@ -6,13 +6,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..readings import number
+from ..picture.numbers import number
 
 if TYPE_CHECKING:
-    from ..picture import Picture
+    from ..picture.picture import Picture
 
 BLOCK, RESET = "▀", "\x1b[0m"
+
+
 COMFORTABLE, BAR = 64, 32
+
+
 LEVELS = np.array([0, 95, 135, 175, 215, 255])
 
 

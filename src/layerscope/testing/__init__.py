@@ -22,17 +22,15 @@ The network of the suite, on images of 8 × 8 with 3 channels:
 
 from __future__ import annotations
 
-from ..backends import Captured
-from ..tiny import Step, TinyBackend, TinyModel, convolution, tiny_model, tiny_parameters
+from ..backends.protocol import Captured
 from .capturing import CaptureTests
-from .evidence import EvidenceTests
-from .facts import FactsTests
+from .facts import EvidenceTests, FactsTests
 from .gradients import GradientTests
-from .heads import HeadTests
-from .kernels import KernelTests
 from .leaving import LeavingTests
 from .scores import ScoreTests
 from .table import TableTests
+from .tiny import Step, TinyBackend, TinyModel, convolution, tiny_model, tiny_parameters
+from .weights import HeadTests, KernelTests
 
 __all__ = [
     "BackendTests",

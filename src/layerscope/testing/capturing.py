@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ..backends import Pick
+from ..backends.protocol import Pick
 from ..errors import LayerNotCalled, LayerNotFound
-from ..tiny import tiny_parameters
 from .network import Network
+from .tiny import tiny_parameters
 
 
 class CaptureTests(Network):

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from ..axes import channels_last
-from ..backends import Pick
+from ..backends.protocol import Pick
+from ..core.axes import channels_last
 from ..errors import GradientsUnavailable, LayerscopeError
-from ..tiny import tiny_parameters
 from .network import Network
+from .tiny import tiny_parameters
 
 
 class GradientTests(Network):

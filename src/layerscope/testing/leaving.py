@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import LayerNotFound
-from ..tiny import tiny_parameters
 from .network import Network, random_state
+from .tiny import tiny_parameters
 
 
 class LeavingTests(Network):

@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..axes import channels_last
-from ..backends import Captured
-from ..layer import Layer
-from ..tiny import tiny_model, tiny_parameters
+from ..backends.protocol import Captured
+from ..core.axes import channels_last
+from ..core.layer import Layer
+from .tiny import tiny_model, tiny_parameters
 
 
 class Network:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import LayerscopeError
-from ..tiny import tiny_model
 from .network import Network
+from .tiny import tiny_model
 
 
 class ScoreTests(Network):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..axes import channels_last
-from ..backends import Backend
+from ..backends.protocol import Backend
+from ..core.axes import channels_last
 from .network import Network
 
 

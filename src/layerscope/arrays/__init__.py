@@ -1,0 +1,1 @@
+"""Numpy kernels that know nothing of layers: moments, ranges, reductions."""

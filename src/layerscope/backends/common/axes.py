@@ -1,0 +1,142 @@
+"""Names of axes that are split, merged or dropped."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+from ...core.axes import MOST_PREFIX_TOKENS
+
+UNUSED = "hwdn"
+
+
+def regrouped(axes: str, before: Sequence[int], after: Sequence[int]) -> str | None:
+    """The axes after a reshape: which of the old ones each new one is made of follows from the products of their sizes.
+
+    >>> regrouped("bchw", (1, 8, 3, 4), (1, 8, 12))
+    'bcn'
+    >>> regrouped("bnc", (1, 12, 8), (1, 12, 2, 4))
+    'bnhc'
+    """
+    found, at, to = "", 0, 0
+    while at < len(before) and to < len(after):
+        start, begin = at, to
+        at, to = at + 1, to + 1
+        while (left := prod(before[start:at])) != (right := prod(after[begin:to])):
+            if left < right and at < len(before):
+                at += 1
+            elif right < left and to < len(after):
+                to += 1
+            else:
+                return None
+        if to == len(after):
+            at = len(before)  # what is left of the old axes has size one
+        letters = _renamed(axes[start:at], to - begin, found + axes[at:])
+        if letters is None:
+            return None
+        found += letters
+    added = len(after) - to  # what is left of the new axes has size one
+    found += "".join(each for each in UNUSED if each not in found)[:added]
+    return found if at == len(before) and len(found) == len(after) and len(set(found)) == len(found) else None
+
+
+def _renamed(old: str, count: int, used: str) -> str | None:
+    """Letters for `count` new axes that hold what `old` held."""
+    if len(old) == count:
+        return old
+    if count == 1:
+        for kept in "bc":
+            if kept in old:
+                return kept
+        return "n" if "n" not in used else None
+    if len(old) > 1:
+        return None
+    if old == "n":
+        return {2: "hw", 3: "dhw"}.get(count) if not set("hw") & set(used) else None
+    spare = [each for each in "dhwn" if each not in used]
+    needed = count - 1
+    chosen = "".join(spare[1:] if len(spare) > needed and needed == 1 else spare)[:needed]
+    if len(chosen) < needed:
+        return None
+    return old + chosen if old == "b" else chosen + old
+
+
+def without(axes: str, positions: Sequence[int]) -> str:
+    dropped = {each % len(axes) for each in positions}
+    return "".join(letter for at, letter in enumerate(axes) if at not in dropped)
+
+
+def widened(axes: str, positions: Sequence[int]) -> str | None:
+    """The axes with new ones of size one at `positions` of the result.
+
+    >>> widened("bc", [1]), widened("chw", [0])
+    ('bhc', 'bchw')
+    """
+    rank = len(axes) + len(positions)
+    added = {each % rank for each in positions}
+    spare = [each for each in UNUSED if each not in axes]
+    if "b" not in axes and 0 in added:
+        spare.insert(0, "b")
+    if len(spare) < len(added):
+        return None
+    old, new = iter(axes), iter(spare)
+    return "".join(next(new) if at in added else next(old) for at in range(rank))
+
+
+def token_grid(tokens: int, grids: Sequence[tuple[int, int]], prefix: int | None = None) -> tuple[int, int] | None:
+    """The (height, width) of the patch grid that `tokens` tokens lie on, or `None`.
+
+    `grids` are the sizes of the patch embeddings that ran before, newest last. More tokens than the grid has places are
+    prefix tokens (class, distillation, registers): `prefix` of them where the model says how many, else up to 16. A grid
+    halved by patch merging counts too.
+
+    >>> token_grid(14 * 10 + 5, [(14, 10)])
+    (14, 10)
+    >>> token_grid(7 * 5, [(14, 10)])
+    (7, 5)
+    >>> token_grid(100, [(14, 10)]) is None
+    True
+    >>> token_grid(14 * 10 + 4, [(14, 10)], prefix=5) is None
+    True
+    """
+    for height, width in reversed(grids):
+        while height > 1 and width > 1:
+            left = tokens - height * width
+            if left in (0, prefix) if prefix is not None else 0 <= left <= MOST_PREFIX_TOKENS:
+                return height, width
+            if height % 2 or width % 2:
+                break
+            height, width = height // 2, width // 2
+    return None
+
+
+def permuted_view(axes: str, before: Sequence[int], after: Sequence[int]) -> str | None:
+    """Axes of a transposed view of a tensor with `axes`, found from the strides before and after, else `None`.
+
+    >>> permuted_view("bchw", (6000, 300, 20, 1), (6000, 20, 1, 300))
+    'bhwc'
+    """
+    if len(before) != len(after) or len(set(before)) != len(before) or sorted(before) != sorted(after):
+        return None
+    where = dict(zip(before, axes, strict=True))
+    return "".join(where[stride] for stride in after)
+
+
+class AxesTrace:
+    """Which axes the tensors of one run have, by identity, so that layers without axes of their own inherit them.
+
+    Entries go when their tensor goes: holding a trace keeps no tensor alive.
+    """
+
+    def __init__(self) -> None:
+        self._axes: dict[int, tuple[Any, str]] = {}
+
+    def set(self, tensor: Any, axes: str) -> None:
+        key = id(tensor)
+        self._axes[key] = (weakref.ref(tensor, lambda _: self._axes.pop(key, None)), axes)
+
+    def get(self, tensor: Any) -> str | None:
+        reference, axes = self._axes.get(id(tensor), (None, ""))
+        return axes if reference is not None and reference() is tensor else None

@@ -1,0 +1,233 @@
+"""What a model's output means, the same in every framework with gradients: its arrays, the main one, the target in it."""
+
+from __future__ import annotations
+
+import dataclasses
+import operator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...errors import BadOption, GradientsUnavailable
+from ..protocol import Change, Target
+
+MAIN_NAMES = ("logits", "last_hidden_state", "out", "output")
+
+
+DEEPEST = 8
+
+
+def places(output: Any, is_array: Callable[[Any], bool], place: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
+    """Every array in an output with its place: `""`, `"[0]"`, `".logits"`, `".hidden_states[2]"`.
+
+    >>> list(places({"logits": 1.5, "maps": (2, [3.5])}, lambda each: isinstance(each, float)))
+    [('.logits', 1.5), ('.maps[1][0]', 3.5)]
+    """
+    if is_array(output):
+        yield place, output
+        return
+    if depth > DEEPEST:
+        return
+    for step, each in _members(output):
+        yield from places(each, is_array, place + step, depth + 1)
+
+
+def _members(value: Any) -> list[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        return [(f".{key}", each) for key, each in value.items()]
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return [(f".{key}", each) for key, each in zip(value._fields, value, strict=True)]
+    if isinstance(value, tuple | list):
+        return [(f"[{at}]", each) for at, each in enumerate(value)]
+    if is_record(value):
+        return [(f".{each.name}", getattr(value, each.name)) for each in dataclasses.fields(value)]
+    return []
+
+
+def is_record(value: Any) -> bool:
+    """Whether a value is a dataclass that holds outputs, none that is an array itself."""
+    return dataclasses.is_dataclass(value) and not isinstance(value, type) and not hasattr(value, "shape")
+
+
+def rebuilt(
+    output: Any, is_array: Callable[[Any], bool], new: Callable[[str, Any], Any], place: str = "", depth: int = 0
+) -> Any:
+    """The same structure with other arrays: `new(place, array)` gives each.
+
+    >>> rebuilt({"logits": 1.5, "maps": (2, [3.5])}, lambda each: isinstance(each, float), lambda place, each: -each)
+    {'logits': -1.5, 'maps': (2, [-3.5])}
+    """
+    if is_array(output):
+        return new(place, output)
+    members = [] if depth > DEEPEST else _members(output)
+    if not members:
+        return output
+    made = [rebuilt(each, is_array, new, place + step, depth + 1) for step, each in members]
+    # Outputs of transformers are both a mapping and a dataclass, and only as that keep their fields' names.
+    if is_record(output):
+        return dataclasses.replace(output, **{step[1:]: value for (step, _), value in zip(members, made, strict=True)})
+    if isinstance(output, Mapping):
+        return dict(zip(output, made, strict=True))
+    return type(output)(*made) if hasattr(output, "_fields") else type(output)(made)
+
+
+def plain_numbers(given: Any) -> list[float]:
+    """What a target function gave, as a list of floats. Raises `BadOption` where that is no number and no row of them."""
+    try:
+        values = np.asarray("" if given is None else given, np.float64)  # numpy takes None for NaN
+    except (TypeError, ValueError):
+        raise BadOption(
+            f"the target function gave a {type(given).__name__}: it must give one number, or one for each image"
+        ) from None
+    if values.ndim > 1:
+        raise BadOption(
+            f"the target function gave numbers of shape {values.shape}; it must give one number, or one for each image"
+        )
+    return [float(each) for each in values.reshape(-1)]
+
+
+def main_place(arrays: Mapping[str, Any], floating: Callable[[Any], bool]) -> str:
+    """The place that a plain path means: `.logits` and its like where there is one, else the first floating array.
+
+    One with an axis besides the batch comes before a single number, such as a loss.
+    """
+    for known in MAIN_NAMES:
+        if f".{known}" in arrays:
+            return f".{known}"
+    found = [place for place, each in arrays.items() if floating(each)] or list(arrays)
+    return next((place for place in found if len(arrays[place].shape) > 1), next(iter(found), ""))
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What a target is made of in one framework.
+
+    `main` gives an output's main array or `None`, `classes` the axis of its classes, `take` one index of one axis.
+    """
+
+    is_array: Callable[[Any], bool]
+    main: Callable[[Any], Any]
+    classes: Callable[[Any], int]
+    take: Callable[[Any, int, int], Any]
+    total: Callable[[Any], Any]
+
+    def at(self, output: Any, target: Target) -> Any:
+        """The number to differentiate: one class's score of the main array summed over the images, or what a function gives.
+
+        At rest an image's score doesn't depend on the other images, so one sum gives each its own gradient.
+        """
+        if callable(target):
+            return self.total(self._given(target(output)))
+        main = self.main(output)
+        if main is None or len(main.shape) < 2:
+            raise GradientsUnavailable(
+                "the model's output has no classes to aim at: give target= as a function of the output"
+            )
+        axis = self.classes(main)
+        return self.total(self.take(main, _index(target, main.shape[axis]), axis))
+
+    def of_images(self, output: Any, target: Target, count: int) -> list[float]:
+        """The target's number for each of `count` images; a function that gives one for all is asked image by image."""
+        if callable(target):
+            found = self._numbers(target(output))
+            if len(found) == count:
+                return found
+            if count == 1:
+                return [sum(found)]
+            return [sum(self._numbers(target(self._cut(output, at, count)))) for at in range(count)]
+        main = self.main(output)
+        if main is None or len(main.shape) < 2 or main.shape[0] != count:
+            raise BadOption(
+                "the model's output has no class scores for each image: give target= as a function of the output"
+            )
+        axis = self.classes(main)
+        taken = self.take(main, _index(target, main.shape[axis]), axis)
+        return [float(self.total(taken[at])) for at in range(count)]
+
+    def _numbers(self, given: Any) -> list[float]:
+        """What a function of the output gives: one number or several, which needn't be the framework's own."""
+        if self.is_array(given):
+            values = self._given(given)
+            return [float(each) for each in values] if len(values.shape) else [float(values)]
+        return plain_numbers(given)
+
+    def _cut(self, output: Any, at: int, count: int) -> Any:
+        """The output for one image, of the same structure; of a list with a dictionary for each image (detections) its own."""
+        if isinstance(output, list) and len(output) == count and all(isinstance(each, Mapping) for each in output):
+            return output[at : at + 1]
+
+        def image(array: Any) -> Any:
+            return array[at : at + 1] if len(array.shape) and array.shape[0] == count else array
+
+        return rebuilt(output, self.is_array, lambda _, array: image(array))
+
+    def _given(self, aim: Any) -> Any:
+        if not self.is_array(aim):
+            raise GradientsUnavailable(
+                f"the target function gave a {type(aim).__name__}; it must give a tensor computed from the output"
+            )
+        if len(aim.shape) > 1:
+            raise BadOption(
+                f"the target function gave numbers of shape {tuple(aim.shape)}; it must give one number, or one for each image"
+            )
+        return aim
+
+
+def _index(target: Any, count: int) -> int:
+    try:
+        index = operator.index(target)
+    except TypeError:
+        raise BadOption(f"target={target!r}: give a class index, a label, or a function of the output") from None
+    if not -count <= index < count:
+        raise BadOption(f"target={index}: the model's output has {count} classes, 0 to {count - 1}")
+    return index % count
+
+
+def first_image(batch: Any) -> Any:
+    """The batch cut to its first image."""
+    if isinstance(batch, Mapping):
+        return {name: first_image(each) for name, each in batch.items()}
+    if isinstance(batch, tuple | list):
+        return tuple(first_image(each) for each in batch)
+    return batch[:1] if getattr(batch, "ndim", 0) else batch
+
+
+def first_input(batch: Any) -> Any:
+    """The first array of a batch, whose rows are the images."""
+    while isinstance(batch, Mapping | tuple | list):
+        batch = next(iter(batch.values())) if isinstance(batch, Mapping) else batch[0]
+    return batch
+
+
+def changed(path: str, change: Change, values: np.ndarray) -> np.ndarray:
+    """What a layer is said to return instead of `values`, in the same type. Raises `BadOption` for another shape."""
+    after = np.asarray(change(values.copy()))
+    if after.shape != values.shape:
+        raise BadOption(
+            f"the change for layer {path!r} gave an array of shape {after.shape}: it must give one of {values.shape}, as it"
+            " was given"
+        )
+    return after.astype(values.dtype, copy=False)
+
+
+def scored(output: np.ndarray, target: Any, axes: str) -> np.ndarray:
+    """float64 `[image]`: one class's score of an output, over all its places, or what a function of the output gives.
+
+    The function is given the output of one image at a time, as numpy with its own axes.
+    """
+    if "b" not in axes:
+        raise BadOption(f"the model's output has the axes {axes}, so it holds no score for each image")
+    rows = np.moveaxis(output, axes.index("b"), 0)
+    if callable(target):
+        return np.array([sum(plain_numbers(target(output.take([at], axes.index("b"))))) for at in range(len(rows))])
+    if "c" not in axes:
+        raise BadOption(
+            f"the model's output has the axes {axes}, so it has no classes to aim at: give target= as a function"
+        )
+    classes = np.moveaxis(output, (axes.index("b"), axes.index("c")), (0, -1)).reshape(
+        len(rows), -1, output.shape[axes.index("c")]
+    )
+    found: np.ndarray = classes[..., _index(target, classes.shape[-1])].sum(1, dtype=np.float64)
+    return found

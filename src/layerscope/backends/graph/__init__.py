@@ -1,0 +1,1 @@
+"""What the two backends of graph files, ONNX and TFLite, share."""

@@ -1,0 +1,85 @@
+"""What is known of the axes of a graph's tensors so far: what its backends share, whatever names a tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Generic
+
+from ..common.axes import without
+from .walk import Name
+
+
+class KnownAxes(Generic[Name]):
+    """The axes of every tensor with data, and the token grids met on the way to it.
+
+    `data` are the tensors with data, `shapes` the shapes that are known. `assumed` are the tensors whose axes only the rank
+    says (by the table `by_rank`), `derived` those that take theirs from such.
+    """
+
+    by_rank: Mapping[int, str]
+
+    def __init__(self, data: Collection[Name], shapes: Mapping[Name, tuple[int, ...] | None]) -> None:
+        self.data = data
+        self.shapes = shapes
+        self.axes: dict[Name, str] = {}
+        self.assumed: set[Name] = set()
+        self.derived: set[Name] = set()
+        self.grids: dict[Name, list[tuple[int, int]]] = {}
+        self._met: list[tuple[int, int]] = []
+
+    def asked(self, name: Name, rank: int) -> str | None:
+        """The axes of a tensor as those that read it need them."""
+        raise NotImplementedError
+
+    def certain(self, name: Name) -> bool:
+        """Whether the operators say what the axes of a tensor are."""
+        return name not in self.assumed and name not in self.derived and bool(self.axes.get(name))
+
+    def unsure(self, inputs: Sequence[Name]) -> bool:
+        """Whether what is told from these tensors is told from assumed axes alone."""
+        return bool(inputs) and not any(self.certain(name) for name in inputs)
+
+    def rank(self, name: Name) -> int | None:
+        shape = self.shapes.get(name)
+        return None if shape is None else len(shape)
+
+    def settle(self, name: Name, found: str | None) -> None:
+        """The axes of a tensor: `found` where it fits, else what the readers need, else what the rank makes likely."""
+        rank = self.rank(name)
+        if rank is None:
+            self.axes[name] = ""
+            return
+        if found is None or len(found) != rank:
+            found = self.asked(name, rank)
+        if found is None:
+            found = self.by_rank.get(rank, "")
+            self.assumed.add(name)
+        self.axes[name] = found
+
+    def settle_all(self, names: Iterable[Name], found: str | None) -> None:
+        """The axes of the outputs of one step, and the grids met until there."""
+        for name in names:
+            self.settle(name, found)
+            self.grids[name] = list(self._met)
+
+    def inherited(self, inputs: Iterable[Name], output: Name) -> str | None:
+        """The axes of an input with the output's rank; one whose axes are known for sure goes first."""
+        rank = self.rank(output)
+        same = [name for name in inputs if self.axes.get(name) and len(self.axes[name]) == rank]
+        same.sort(key=lambda name: not self.certain(name))
+        return self.axes[same[0]] if same else None
+
+    def gathered(self, source: Name, index: Name, output: Name, axis: int) -> str | None:
+        """The axes after rows are picked along `axis`; rows of a table of weights are channels (an embedding)."""
+        if source not in self.data:
+            inner = self.axes.get(index)
+            return inner.replace("c", "n") + "c" if inner and axis == 0 else None
+        axes, rank = self.axes.get(source), self.rank(output)
+        if not axes or rank is None:
+            return None
+        return axes if rank == len(axes) else without(axes, [axis]) if rank == len(axes) - 1 else None
+
+    def meet_grid(self, axes: str, shape: Sequence[int], found: str | None) -> None:
+        """Remember the grid of a picture whose pixels a reshape turns into tokens."""
+        if found and "h" in axes and "w" in axes and "n" in found and "n" not in axes:
+            self._met.append((shape[axes.index("h")], shape[axes.index("w")]))

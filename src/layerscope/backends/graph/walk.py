@@ -1,0 +1,70 @@
+"""Walking along the tensors of a graph file, whatever names them: ONNX has strings, TFLite numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import TypeVar
+
+Name = TypeVar("Name", bound=Hashable)
+
+
+Order = tuple[int, ...]
+
+
+def ancestors(
+    tensors: Iterable[Name], made_by: Mapping[Name, int], needs: Callable[[int], Iterable[Name]]
+) -> list[int]:
+    """The steps that must run to make `tensors`, in the graph's order.
+
+    >>> ancestors(["c"], {"a": 0, "b": 1, "c": 2}, lambda step: {2: ["a"]}.get(step, []))
+    [0, 2]
+    """
+    found: set[int] = set()
+    waiting = [made_by[name] for name in tensors if name in made_by]
+    while waiting:
+        at = waiting.pop()
+        if at not in found:
+            found.add(at)
+            waiting.extend(made_by[name] for name in needs(at) if name in made_by)
+    return sorted(found)
+
+
+def readers_say(
+    name: Name,
+    rank: int,
+    taken_by: Mapping[Name, Sequence[int]],
+    read: Callable[[int, Name, Order], str | Order | None],
+    outputs: Callable[[int], Iterable[Name]],
+) -> str | None:
+    """The axes of a tensor as its readers need them, looked for through steps that only turn axes or leave them.
+
+    `read(step, tensor, order)` says what a step makes of a tensor whose axes now lie in `order`: the axes that it takes,
+    as letters; the order in its outputs; or `None` where the tensor can't be followed through it.
+    """
+    waiting: list[tuple[Name, Order]] = [(name, tuple(range(rank)))]
+    seen = {name}
+    for each, order in waiting:
+        for at in taken_by.get(each, ()):
+            said = read(at, each, order)
+            if isinstance(said, str):
+                return "".join(said[order.index(axis)] for axis in range(rank))
+            for output in outputs(at) if said is not None else ():
+                if output not in seen:
+                    seen.add(output)
+                    waiting.append((output, said or ()))
+    return None
+
+
+def free(path: str, taken: set[str]) -> str:
+    """`path`, or `path_2`, `path_3` … where it is taken; the result counts as taken.
+
+    >>> taken = {"conv"}
+    >>> free("conv", taken), free("conv", taken), free("pool", taken)
+    ('conv_2', 'conv_3', 'pool')
+    """
+    number, found = 1, path
+    while found in taken:
+        number += 1
+        found = f"{path}_{number}"
+    taken.add(found)
+    return found

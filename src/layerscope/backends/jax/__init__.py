@@ -1,0 +1,1 @@
+"""JAX: Flax NNX, Flax linen and Equinox."""

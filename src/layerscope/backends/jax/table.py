@@ -1,0 +1,96 @@
+"""The table of layers, from the calls of one dry run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from ...core.layer import Layer
+from ...core.receptive_field import Field
+from .axes import JaxAxes, stated_prefix
+from .field import Key
+from .model import JaxModel
+from .outputs import main_part
+from .watch import Call, Watch
+
+CONTAINERS = ("List", "Dict", "Sequence")
+
+
+class Tabulator:
+    """Hears of every call of a dry run and makes rows of them."""
+
+    def __init__(self, model: JaxModel, fields: Mapping[Key, tuple[Field, ...] | None]) -> None:
+        self._model, self._fields = model, fields
+        self._axes = JaxAxes(model.channels_first, stated_prefix(model.leaves()), model.modules())
+        self._calls: dict[str, list[dict[str, Layer]]] = {}
+        self._mains: dict[str, str] = {}
+        self._steps = 0
+
+    def ended(self, call: Call) -> None:
+        self._mains.setdefault(call.path, main_part(call.values))
+        found = {}
+        for place in call.values:
+            path = call.path if place == self._mains[call.path] else call.path + place
+            layer = self._axes.layer(call, place, path)
+            found[place] = replace(
+                layer,
+                kind=type(call.module).__name__,
+                calls=1,
+                step=self._steps,
+                parameters=self._model.parameters(call.path),
+                receptive=self._fields.get((call.path, call.number, place)),
+            )
+        self._steps += 1
+        self._calls.setdefault(call.path, []).append(found)
+
+    def table(self, watch: Watch) -> list[Layer]:
+        """The rows: those that ran in the order in which their first call ended, then the others with the reason."""
+        aliases = self._model.aliases()
+        rows: list[Layer] = []
+        for path in self._calls:
+            rows += self._rows(path, aliases.get(path, ()))
+        for path, module in self._model.modules().items():
+            if path not in self._calls:
+                kind = "" if module is None else type(module).__name__
+                row = Layer(path, kind, note=self._why_not(path, kind, watch), aliases=aliases.get(path, ()))
+                rows.append(replace(row, parameters=self._model.parameters(path)))
+        return [
+            replace(row, index=at, per_call=tuple(replace(each, index=at) for each in row.per_call))
+            for at, row in enumerate(rows)
+        ]
+
+    def _rows(self, path: str, aliases: tuple[str, ...]) -> list[Layer]:
+        calls, main = self._calls[path], self._mains[path]
+        places = dict.fromkeys([main, *(place for call in calls for place in call)])
+        if not any(calls):
+            return [Layer(path, "", note="its output holds no array", aliases=aliases)]
+        rows = []
+        for place in places:
+            runs = [call[place] for call in calls if place in call]
+            note, others = runs[0].note, aliases
+            if place == main and len(places) > 1:
+                also = ", ".join(repr(path + each) for each in places if each != main)
+                note = "; ".join(filter(None, (f"{place} of its output; also {also}", note)))
+            if place == main and place:
+                others = (*aliases, path + place)
+            rows.append(_merged(runs, note, others if place == main else ()))
+        return rows
+
+    def _why_not(self, path: str, kind: str, watch: Watch) -> str:
+        if path in watch.traced:
+            return (
+                "runs inside a function that JAX traces and never computed as it is (a transformed or a shape-only one)"
+            )
+        if kind in CONTAINERS or any(each.startswith((path + ".", path + "/")) for each in self._calls):
+            return "a container: its members were called one by one"
+        return "did not run in this forward pass (unused, called through another method, or its weights used directly)"
+
+
+def _merged(runs: Sequence[Layer], note: str, aliases: tuple[str, ...]) -> Layer:
+    first = runs[0]
+    calls: tuple[Layer, ...] = ()
+    if len(runs) > 1:
+        calls = tuple(replace(each, path=f"{first.path}:{at}") for at, each in enumerate(runs))
+        if len({each.shape for each in runs}) > 1:
+            note = "; ".join(filter(None, (note, "shapes differ between calls")))
+    return replace(first, calls=len(runs), note=note, aliases=aliases, per_call=calls)

@@ -1,0 +1,41 @@
+"""The backend of Keras 3, on TensorFlow, torch, JAX and numpy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from .capture import WatchingBackend
+from .engine import Engine
+from .engines import engine
+from .files import read_weights
+from .load import from_reference, load
+
+__all__ = ["KerasBackend", "from_reference"]
+
+
+class KerasBackend(WatchingBackend):
+    """Watches the layers of a Keras 3 model in one eager run."""
+
+    name = "keras"
+
+    def owns(self, model: Any) -> bool:
+        """Whether `model` is a Keras 3 model or layer."""
+        return isinstance(model, keras.Layer)
+
+    def engine(self) -> Engine:
+        return engine()
+
+    def load(self, source: Path, weights: Path | None, trust: bool) -> Any:
+        """The model in a `.keras` or `.h5` file."""
+        return load(source, weights, trust)
+
+    def load_weights(self, model: Any, path: Path) -> None:
+        """Read a file of weights into a model that was built."""
+        read_weights(model, path)
+
+    def from_reference(self, name: str, weights: Path | None = None) -> Any:
+        """The model `keras.applications.NAME`."""
+        return from_reference(name, weights)

@@ -1,0 +1,203 @@
+"""The engines of Keras 3: TensorFlow, torch, JAX, numpy."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+# no public name says how often automatic names were given
+from keras.src.backend.common.global_state import get_global_attribute
+
+# a layer that infers its shapes calls its children with tensors that are no results; no public name says so
+from keras.src.backend.common.symbolic_scope import in_symbolic_scope
+
+from ...errors import ModelNotReadable
+from .engine import Engine, Watched
+
+
+class Keras3Engine(Engine):
+    """What Keras 3 itself answers, on every framework."""
+
+    @property
+    def data_format(self) -> str:
+        return str(keras.config.image_data_format())
+
+    def watched(self) -> list[Watched]:
+        variable = next(each for each in keras.Variable.__mro__ if "assign" in vars(each))
+        return [
+            (keras.Layer, "__call__", "layer"),
+            (keras.Operation, "__call__", "operation"),
+            (keras.layers.MultiHeadAttention, "_compute_attention", "attention"),
+            (variable, "assign", "write"),
+        ]
+
+    def symbolic(self) -> bool:
+        return bool(in_symbolic_scope())
+
+    def placeholder(self, value: Any) -> bool:
+        return isinstance(value, keras.KerasTensor)
+
+    def flatten(self, structure: Any) -> list[Any]:
+        return list(keras.tree.flatten(structure))
+
+    def packed(self, structure: Any, flat: list[Any]) -> Any:
+        return keras.tree.pack_sequence_as(structure, flat)
+
+    def mask_as(self, tensor: Any, other: Any) -> None:
+        # Tensors that take no attributes, such as JAX's tracers, have their mask elsewhere; no public name says where, and
+        # older versions keep all at the tensor.
+        known = sys.modules.get("keras.src.backend.common.masking")
+        if known is None:
+            super().mask_as(tensor, other)
+        elif (mask := known.get_keras_mask(other)) is not None:
+            known.set_keras_mask(tensor, mask)
+
+    def einsum(self, equation: str, *tensors: Any) -> Any:
+        return keras.ops.einsum(equation, *tensors)
+
+    def total(self, tensor: Any) -> Any:
+        return keras.ops.sum(keras.ops.convert_to_tensor(tensor))
+
+    def slice_of(self, tensor: Any, index: int, axis: int) -> Any:
+        return keras.ops.take(tensor, index, axis=axis)
+
+    def picked(self, tensor: Any, numbers: Sequence[int], axis: int) -> Any:
+        return keras.ops.take(tensor, np.asarray(numbers, np.int32), axis=axis)
+
+    def kept(self, layer: Any) -> Callable[[], None]:
+        losses, ids = list(layer._losses), set(layer._loss_ids)
+
+        def put_back() -> None:
+            layer._losses[:] = losses
+            layer._loss_ids.clear()
+            layer._loss_ids.update(ids)
+
+        return put_back
+
+    def numbers(self) -> dict[str, int]:
+        return dict(get_global_attribute("object_name_uids") or {})
+
+    def named(self, variable: Any) -> str:
+        return f"{variable.path} {tuple(variable.shape)} {variable._dtype}"
+
+
+class TensorflowEngine(Keras3Engine):
+    module = "tensorflow"
+
+    @property
+    def tensor(self) -> Any:
+        return self.lib.Tensor
+
+    def concrete(self, value: Any) -> bool:
+        # a tensor of a graph under construction has no `numpy`
+        return isinstance(value, self.tensor) and hasattr(value, "numpy")
+
+    def like(self, values: np.ndarray, tensor: Any) -> Any:
+        return self.lib.cast(self.lib.convert_to_tensor(values), tensor.dtype)
+
+    def raw(self, variable: Any) -> Any:
+        return variable._value.read_value()
+
+    def watched(self) -> list[Watched]:
+        return [*super().watched(), (type(self.lib.function(len)), "__call__", "function")]
+
+    def frozen(self, variable: Any) -> Any:
+        # a layer with a tf.function may write while its graph is under construction
+        with self.lib.init_scope():
+            return super().frozen(variable)
+
+    @contextlib.contextmanager
+    def inference(self) -> Iterator[None]:
+        from .tf_random import random_as_found
+
+        with random_as_found():
+            yield
+
+
+class TorchEngine(Keras3Engine):
+    module = "torch"
+
+    @property
+    def tensor(self) -> Any:
+        return self.lib.Tensor
+
+    def concrete(self, value: Any) -> bool:
+        if not isinstance(value, self.tensor) or value.is_meta:
+            return False
+        return not self.lib._C._functorch.is_functorch_wrapped_tensor(value)
+
+    def view(self, tensor: Any) -> np.ndarray:
+        tensor = tensor.detach().cpu().resolve_conj().resolve_neg()
+        if tensor.dtype == self.lib.bfloat16 or str(tensor.dtype).startswith("torch.float8"):
+            tensor = tensor.float()
+        return np.asarray(tensor.numpy())
+
+    def like(self, values: np.ndarray, tensor: Any) -> Any:
+        return self.lib.from_numpy(np.ascontiguousarray(values)).to(tensor.device, tensor.dtype)
+
+    def frozen(self, variable: Any) -> Any:
+        return self.raw(variable).detach().clone()
+
+    def own(self, given: Any) -> Any:
+        # torch's tensors, unlike the others, can be written to
+        return given.clone() if isinstance(given, self.tensor) else given
+
+    @contextlib.contextmanager
+    def inference(self) -> Iterator[None]:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self.lib.random.fork_rng())
+            if "torch._dynamo" in sys.modules:
+                # Something may be compiled: it runs by its Python code, since a graph shows nothing of its layers.
+                stack.enter_context(self.lib.compiler.set_stance("force_eager"))
+            if self.gradients:
+                stack.enter_context(self.lib.inference_mode(False))
+            stack.enter_context(self.lib.set_grad_enabled(self.gradients))
+            yield
+
+
+class JaxEngine(Keras3Engine):
+    module = "jax"
+    can_unroll = True
+
+    @property
+    def tensor(self) -> Any:
+        return self.lib.Array
+
+    def concrete(self, value: Any) -> bool:
+        # While it differentiates, JAX runs the model on tracers that stand for the numbers.
+        return isinstance(value, self.tensor) and (self.gradients or not isinstance(value, self.lib.core.Tracer))
+
+    def like(self, values: np.ndarray, tensor: Any) -> Any:
+        return self.lib.numpy.asarray(values, tensor.dtype)
+
+    def frozen(self, variable: Any) -> Any:
+        return self.raw(variable)
+
+    @contextlib.contextmanager
+    def inference(self) -> Iterator[None]:
+        # Every primitive by itself: too slow to be the rule, so it is for layers that a compiled function hides.
+        with self.lib.disable_jit() if self.unrolled else contextlib.nullcontext():
+            yield
+
+
+ENGINES: dict[str, type[Keras3Engine]] = {
+    "tensorflow": TensorflowEngine,
+    "torch": TorchEngine,
+    "jax": JaxEngine,
+    "numpy": Keras3Engine,
+}
+
+
+def engine() -> Engine:
+    """The engine of the framework that Keras runs on in this process."""
+    name = keras.backend.backend()
+    if name not in ENGINES:
+        raise ModelNotReadable(
+            f"Keras runs on {name} here, where layers can't be watched: set KERAS_BACKEND to {' or '.join(ENGINES)}"
+        )
+    return ENGINES[name]()

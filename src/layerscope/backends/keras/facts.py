@@ -1,0 +1,197 @@
+"""What can be said of a Keras model without running it: its inputs, a digest of its weights, its preprocessing."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..common.input_scaling import takes
+from ..protocol import Facts, Input
+from .axes import input_axes
+from .engine import Engine, dtype_name
+from .names import FUSING, Place, is_a, is_layer, walk
+
+SAMPLES = 64
+
+
+SECOND = ("x2", "y", "bias", "value")  # names of an operation's second argument
+
+
+class Family(NamedTuple):
+    """Models of keras.applications that want the same pixels: how their name begins, layers that give them away."""
+
+    name: str
+    prefixes: tuple[str, ...]
+    layers: frozenset[str]
+    recipe: str
+
+
+def _family(name: str, prefixes: str, layers: str, recipe: str) -> Family:
+    return Family(name, tuple(prefixes.split()), frozenset(layers.split()), recipe)
+
+
+# `recipe` is what the network wants once its own rescaling layers are left out (`include_preprocessing=False`)
+FAMILIES = (
+    _family("vgg", "vgg16 vgg19", "block1_conv1 block1_conv2 block1_pool", "caffe"),
+    _family("resnet v2", "resnet50v2 resnet101v2 resnet152v2", "conv1_conv conv2_block1_preact_bn", "tf"),
+    _family("resnet", "resnet50 resnet101 resnet152", "conv1_conv conv1_bn conv2_block1_1_conv pool1_pool", "caffe"),
+    _family("densenet", "densenet", "conv1_conv conv1_bn conv2_block1_concat", "torch"),
+    _family("mobilenet v2", "mobilenetv2", "Conv1 bn_Conv1 expanded_conv_depthwise", "tf"),
+    _family("mobilenet v3", "MobileNetV3", "conv conv_bn expanded_conv_depthwise expanded_conv_project", "tf"),
+    _family("mobilenet", "mobilenet_", "conv1 conv1_bn conv_dw_1", "tf"),
+    _family("inception resnet v2", "inception_resnet_v2", "mixed_5b block35_1_conv", "tf"),
+    _family("inception v3", "inception_v3", "mixed0 mixed1", "tf"),
+    _family("xception", "xception", "block1_conv1 block1_conv1_bn block2_sepconv1", "tf"),
+    _family("nasnet", "NASNet nasnet", "stem_conv1 stem_bn1", "tf"),
+    _family("efficientnet", "efficientnetb", "stem_conv block1a_dwconv", "torch"),
+    # B0 to B3 were trained on other numbers than S to L; the names of their layers are the same
+    _family("efficientnet v2 b", "efficientnetv2-b", "", "torch"),
+    _family("efficientnet v2", "efficientnetv2", "stem_conv stem_bn block1a_project_conv block1a_project_bn", "tf"),
+    _family("convnext", "convnext", "", "torch"),
+)
+
+
+# operations of `preprocess_input` when it is part of the graph; `tf_keras` adds its means as a bias
+NUMBERS = {"Add", "BiasAdd", "Subtract", "Multiply", "Divide", "TrueDivide", "Truediv"}
+
+
+# what turns RGB into BGR
+MOVES = {"GetItem", "Flip", "Take", "Stack", "Split", "Concat", "Concatenate", "Reverse", "Gather"}
+
+
+def facts(model: Any, on: Engine) -> Facts:
+    """Name, inputs, digest, framework and preprocessing of `model`."""
+    recipe, source, assumed = preprocessing(model, on)
+    return Facts(str(model.name), inputs(model, on), digest(model, on), on.framework, recipe, source, assumed=assumed)
+
+
+def inputs(model: Any, on: Engine) -> tuple[Input, ...]:
+    """The inputs of a model that knows them; `()` for a subclassed one and a Sequential that was never built."""
+    known = getattr(model, "_functional", model) if is_a(model, "Sequential") else model
+    return tuple(_input(model, each, on) for each in getattr(known, "inputs", None) or ())
+
+
+def _input(model: Any, tensor: Any, on: Engine) -> Input:
+    dtype = dtype_name(tensor.dtype)
+    rank = len(tensor.shape)
+    # whole numbers in two axes are the tokens of a text, not channels
+    axes = "bn" if rank == 2 and "int" in dtype else input_axes(model, rank, on.data_format)
+    return Input(str(tensor.name), axes, tuple(tensor.shape), dtype)
+
+
+def digest(model: Any, on: Engine) -> str:
+    """A hash over each variable's path, shape, type and 64 of its values; `""` for a model without variables."""
+    variables = on.variables(model)
+    if not variables:
+        return ""
+    found = hashlib.sha256()
+    for variable in variables:
+        values = on.view(on.raw(variable)).reshape(-1)
+        found.update(on.named(variable).encode())
+        found.update(np.ascontiguousarray(values[:: max(1, values.size // SAMPLES)][:SAMPLES]).tobytes())
+    return f"sampled-sha256:{found.hexdigest()}"
+
+
+def preprocessing(model: Any, on: Engine) -> tuple[str | None, str, bool]:
+    """The recipe that fits the model, where that was found, and whether it is only what the architecture suggests.
+
+    `(None, "", False)` where nothing tells.
+    """
+    layers = list(walk(model))
+    family, name = _known_family(model, layers)
+    label = f"keras.applications family {name}" if family else ""
+    own, recipe = _own_scaling(layers, on)
+    if own:
+        source = f"the model's own {own} before its first convolution" + (f" ({label})" if label else "")
+        return recipe, source, False
+    return (family.recipe, label, True) if family else (None, "", False)
+
+
+def _known_family(model: Any, layers: list[tuple[Place, Any]]) -> tuple[Family | None, str]:
+    models = [model, *(layer for _, layer in layers if is_a(layer, "Model"))]
+    for each in models:
+        for family in FAMILIES:
+            if each.name.startswith(family.prefixes):
+                return family, each.name
+    names = {layer.name for _, layer in layers}
+    for family in FAMILIES:
+        if family.layers and family.layers <= names:
+            return family, f"{family.name} (by the names of its layers)"
+    return None, ""
+
+
+def _own_scaling(layers: list[tuple[Place, Any]], on: Engine) -> tuple[str, str]:
+    """The layer that rescales the pixels before the first layer with weights, and the recipe of the pixels that it takes.
+
+    `("", "")` where there is none. Where its numbers don't tell, it takes 0–255, as those of keras.applications do.
+    """
+    for place, layer in layers:
+        if is_a(layer, "Rescaling", "Normalization"):
+            return f"{type(layer).__name__} layer {place.path!r}", _taken(layer, on) or "raw"
+        if is_a(layer, "Lambda") and getattr(layer.function, "__name__", "") == "preprocess_input":
+            return f"Lambda layer {place.path!r} (preprocess_input)", "raw"
+        if (not is_layer(layer) or is_a(layer, "TFOpLambda", "SlicingOpLambda")) and _operation(layer) in NUMBERS | {
+            "GetItem"
+        }:
+            return f"arithmetic {place.path!r}", _computed(layers, on) or "raw"
+        if not is_a(layer, "Model") and _learns(layer):
+            return "", ""
+    return "", ""
+
+
+def _taken(layer: Any, on: Engine) -> str | None:
+    """Which pixels a Rescaling or an adapted Normalization takes."""
+    if is_a(layer, "Rescaling"):
+        return takes(layer.scale, layer.offset)
+    held = getattr(layer, "mean", None), getattr(layer, "variance", None)
+    if held[0] is None or held[1] is None or layer.invert:
+        return None
+    mean, variance = (np.asarray(on.view(each) if on.concrete(each) else each, np.float64) for each in held)
+    # as the layer itself does: no division by zero
+    deviation = np.maximum(np.sqrt(variance), 1e-7)
+    return takes(1 / deviation, -mean / deviation)
+
+
+def _computed(layers: list[tuple[Place, Any]], on: Engine) -> str | None:
+    """Which pixels the arithmetic in front takes, as `x * 2 - 1` takes 0–1; the order of the channels says nothing of that."""
+    scale, offset = np.ones(1), np.zeros(1)
+    for _, layer in layers:
+        name = _operation(layer)
+        if is_a(layer, "InputLayer") or name in MOVES:
+            continue
+        number = _number(layer, on) if name in NUMBERS else None
+        if number is None or ("Div" in name.title() and not number.all()):
+            break
+        if name in ("Add", "BiasAdd", "Subtract"):
+            offset = offset + (-number if name == "Subtract" else number)
+        else:
+            factor = number if name == "Multiply" else 1 / number
+            scale, offset = scale * factor, offset * factor
+    return None if (scale == 1).all() and not offset.any() else takes(scale, offset)
+
+
+def _number(layer: Any, on: Engine) -> np.ndarray | None:
+    """The number, or the one for each colour, that an operation of the graph takes after its tensor; else `None`."""
+    (node, *more) = layer._inbound_nodes
+    known = getattr(node, "arguments", None)
+    args, options = (known.args, known.kwargs) if known is not None else (node.call_args, node.call_kwargs)
+    second = args[1] if len(args) > 1 else next((options[name] for name in SECOND if name in options), None)
+    if more or second is None or not args or not on.placeholder(args[0]) or on.placeholder(second):
+        return None
+    values = np.asarray(on.view(second) if on.concrete(second) else second)
+    return values.astype(np.float64).reshape(-1) if values.dtype.kind in "iuf" and values.size in (1, 3) else None
+
+
+def _operation(layer: Any) -> str:
+    """The class of an operation; tf_keras has layers that hold a function of TensorFlow."""
+    if is_a(layer, "SlicingOpLambda"):
+        return "GetItem"
+    function = getattr(layer, "function", None)
+    return getattr(function, "__name__", "").title().replace("_", "") if function else type(layer).__name__
+
+
+def _learns(layer: Any) -> bool:
+    """Whether a layer has weights, or will have once it is built."""
+    return bool(getattr(layer, "weights", ())) or is_a(layer, *FUSING)

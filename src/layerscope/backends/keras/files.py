@@ -1,0 +1,63 @@
+"""What a Keras file is, read without Keras: a model or weights alone, who wrote it, and whether it holds code."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from ...errors import ModelNotReadable, first_line
+
+
+def refuse_weights_only(source: Path) -> None:
+    advice = "build the model in Python and give this file as its weights: weights="
+    if source.name.endswith((".weights.h5", ".weights.json")):
+        raise ModelNotReadable(f"{source.name} holds weights only, no model: {advice}")
+    if source.suffix == ".keras":
+        if not zipfile.is_zipfile(source):
+            raise ModelNotReadable(f"{source.name} is not a Keras model file (no zip archive)")
+        with zipfile.ZipFile(source) as archive:
+            if "config.json" not in archive.namelist():
+                raise ModelNotReadable(f"{source.name} is not a Keras model file: it has no config.json")
+        return
+    if not h5py.is_hdf5(source):
+        raise ModelNotReadable(f"{source.name} is not a Keras model file (no HDF5)")
+    with h5py.File(source, "r") as file:
+        if "model_config" not in file.attrs:
+            raise ModelNotReadable(f"{source.name} holds weights only, no model: {advice}")
+
+
+def writer(source: Path) -> str:
+    """The version of Keras that wrote the file, `"2"` for an HDF5 file that doesn't say, which only old ones do."""
+    if source.suffix == ".keras":
+        with zipfile.ZipFile(source) as archive:
+            names = archive.namelist()
+            return str(json.loads(archive.read("metadata.json"))["keras_version"]) if "metadata.json" in names else ""
+    with h5py.File(source, "r") as file:
+        return str(file.attrs.get("keras_version", "2"))
+
+
+def holds_code(config: Any) -> bool:
+    """Whether a model's configuration holds a Lambda layer, or Python code as an argument of another one."""
+    if isinstance(config, dict):
+        if config.get("class_name") in ("Lambda", "__lambda__") or config.get("function_type") == "lambda":
+            return True
+        return any(holds_code(each) for each in config.values())
+    return isinstance(config, list) and any(holds_code(each) for each in config)
+
+
+def read_weights(model: Any, weights: Path) -> Any:
+    """The model with the weights of a file read into it."""
+    if not weights.exists():
+        raise ModelNotReadable(f"{weights}: there is no such file of weights")
+    try:
+        model.load_weights(weights)
+    except Exception as error:
+        raise ModelNotReadable(
+            f"{weights.name} doesn't fit {model.name!r}: {first_line(error)[:300]}. Give the weights of this"
+            " architecture, with the same number of classes"
+        ) from error
+    return model

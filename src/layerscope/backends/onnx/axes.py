@@ -1,0 +1,278 @@
+"""What the axes of each tensor of an ONNX graph are, found by following the data from operator to operator.
+
+Operators such as `Conv` are channels-first by the standard; others move or drop axes in a way that they state; the rest
+pass them on. Where none of that says anything, the operators that read the tensor are asked, and at last the rank
+decides, which is then noted. The sizes of a tensor never say what an axis is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import onnx
+
+from ...core.axes import CHANNELS_FIRST
+from ..common.axes import regrouped, widened, without
+from ..graph.axes import KnownAxes
+from ..graph.walk import Order, readers_say
+from .attention import axes_of, is_attention
+from .graph import Graph, attributes
+from .transformer_ops import SCORES, attending, channels_last, prefix_names
+
+Shapes = Mapping[str, tuple[int, ...] | None]
+
+
+STATED = {
+    **{rank: axes for rank, axes in CHANNELS_FIRST.items() if rank > 3},
+    2: "bc",
+    3: "bcn",
+}
+
+
+ASSUMED = {1: "c", 2: "bc", 3: "bnc", 4: "bchw", 5: "bcdhw"}
+
+
+LAST = {2: "bc", 3: "bnc", 4: "bhwc", 5: "bdhwc"}
+
+
+CONVOLUTIONS = {"Conv", "ConvTranspose", "ConvInteger", "QLinearConv", "FusedConv", "DeformConv"}
+
+
+FIRST = CONVOLUTIONS | {
+    *(
+        "MaxPool",
+        "AveragePool",
+        "LpPool",
+        "GlobalAveragePool",
+        "GlobalMaxPool",
+        "GlobalLpPool",
+        "MaxUnpool",
+        "MaxRoiPool",
+    ),
+    *("BatchNormalization", "InstanceNormalization", "GroupNormalization", "LRN", "DepthToSpace", "SpaceToDepth"),
+    *("RoiAlign", "GridSample", "ReorderOutput", "QLinearAveragePool", "QLinearGlobalAveragePool", "Upsample"),
+}
+
+
+BLOCKED = "com.microsoft.nchwc"
+
+
+REDUCTIONS = ("Reduce", "ArgMax", "ArgMin")
+
+
+NOT_PASSED_ON = {
+    "Einsum",
+    "LSTM",
+    "GRU",
+    "RNN",
+    "If",
+    "Loop",
+    "Scan",
+    "NonZero",
+    "TopK",
+    "NonMaxSuppression",
+    "Compress",
+}
+
+
+class AxesFlow(KnownAxes[str]):
+    """The axes of every tensor with data, and the token grids met on the way to it.
+
+    `blocked` are in the layout that ONNX Runtime gives convolutions in files that it has optimised, which nobody else can read.
+    """
+
+    by_rank = ASSUMED
+
+    def __init__(self, graph: Graph, shapes: Shapes) -> None:
+        super().__init__(graph.data, shapes)
+        self.graph = graph
+        self.blocked: set[str] = set()
+        self.prefix: tuple[str, ...] = ()
+        for each in graph.inputs:
+            self.settle(each.name, None)
+        for node in graph.nodes:
+            if outputs := [name for name in node.output if name in graph.data]:
+                self._follow(node, outputs)
+
+    def asked(self, name: str, rank: int) -> str | None:
+        return asked(self.graph, name, rank)
+
+    def _follow(self, node: onnx.NodeProto, outputs: list[str]) -> None:
+        inputs = [name for name in node.input if name in self.axes]
+        reordered = node.op_type == "ReorderOutput"
+        if not reordered and (node.domain == BLOCKED or any(name in self.blocked for name in inputs)):
+            self.blocked.update(outputs)
+            self.axes.update(dict.fromkeys(outputs, ""))
+            return
+        if is_attention(node):
+            self._attend(node, outputs)
+            return
+        rank = self.rank(node.output[0])
+        stated = stated_first(node, rank) or attending(self.graph, node, rank)
+        last = self._stated_last(node) if stated is None else None
+        found = last or self._output(node, stated)
+        if node.op_type == "Concat":
+            self.prefix = prefix_names(self.graph, node) or self.prefix
+        if (last is None and stated is None and self.unsure(inputs)) or (last and not self.images(node.output[0])):
+            self.derived.update(outputs)
+        self.settle_all(outputs, found)
+
+    def _attend(self, node: onnx.NodeProto, outputs: list[str]) -> None:
+        """The axes of what a whole attention gives, each of its outputs its own."""
+        if not self.images(outputs[0]):
+            self.derived.update(outputs)
+        for place, name in enumerate(node.output):
+            if name in outputs:
+                self.settle_all([name], axes_of(place, self.rank(name)))
+
+    def _stated_last(self, node: onnx.NodeProto) -> str | None:
+        """The axes after an operator that works on channels last, where nothing before it is sure of other ones."""
+        sure = bool(node.input) and node.input[0] in self.axes and self.certain(node.input[0])
+        if sure or not channels_last(self.graph, node):
+            return None
+        return LAST.get(self.rank(node.output[0]) or 0)
+
+    def images(self, name: str) -> bool:
+        """Whether the rows of a tensor can be the images: windows are more of them than images went in."""
+        counts = {shape[0] for each in self.graph.inputs if (shape := self.shapes.get(each.name))}
+        shape = self.shapes.get(name)
+        return shape is not None and shape[:1] in {(each,) for each in counts}
+
+    def _output(self, node: onnx.NodeProto, stated: str | None) -> str | None:
+        if stated is not None:
+            if node.op_type in CONVOLUTIONS:
+                self._meet_patches(node)
+            return stated
+        rule = RULES.get(node.op_type)
+        if node.op_type.startswith(REDUCTIONS):
+            rule = AxesFlow._reduced
+        if rule is not None:
+            return rule(self, node)
+        return (
+            None
+            if node.op_type in NOT_PASSED_ON or self.graph.is_function(node)
+            else self.inherited(node.input, node.output[0])
+        )
+
+    def _first(self, node: onnx.NodeProto) -> str | None:
+        return self.axes.get(node.input[0]) or None if node.input else None
+
+    def _meet_patches(self, node: onnx.NodeProto) -> None:
+        """Remember the grid of a patch embedding: a convolution whose windows lie side by side."""
+        said = attributes(node)
+        strides: Any = said.get("strides") or ()
+        shape = self.shapes.get(node.output[0])
+        weight = self.graph.initializers.get(self.graph.weight_name(node.input[1])) if len(node.input) > 1 else None
+        kernel: Any = said.get("kernel_shape") or (tuple(weight.dims[2:]) if weight is not None else ())
+        if shape and len(shape) == 4 and strides and list(kernel) == list(strides) and min(kernel) > 1:
+            self._met.append((shape[2], shape[3]))
+
+    def _transposed(self, node: onnx.NodeProto) -> str | None:
+        axes = self._first(node)
+        if axes is None:
+            return None
+        order: Any = attributes(node).get("perm") or range(len(axes) - 1, -1, -1)
+        return "".join(axes[each] for each in order)
+
+    def _reshaped(self, node: onnx.NodeProto) -> str | None:
+        before, after = self.shapes.get(node.input[0]), self.shapes.get(node.output[0])
+        axes = self._first(node)
+        if axes is None or before is None or after is None:
+            return None
+        found = regrouped(axes, before, after)
+        self.meet_grid(axes, before, found)
+        return found
+
+    def _flat(self, node: onnx.NodeProto) -> str | None:
+        return "bc"
+
+    def _listed(self, node: onnx.NodeProto) -> list[int] | None:
+        """The axes that a node names, as an attribute (older opsets) or a constant input."""
+        said: Any = attributes(node).get("axes")
+        if said is None and len(node.input) > 1:
+            value = self.graph.constant(node.input[1])
+            said = None if value is None else value.ravel().tolist()
+        return None if said is None else [int(each) for each in said]
+
+    def _reduced(self, node: onnx.NodeProto) -> str | None:
+        axes, said = self._first(node), attributes(node)
+        if axes is None:
+            return None
+        if said.get("keepdims", 1):
+            return axes
+        single: Any = said.get("axis", 0)
+        listed = [single] if node.op_type.startswith("Arg") else self._listed(node)
+        return None if listed is None else without(axes, listed)
+
+    def _squeezed(self, node: onnx.NodeProto) -> str | None:
+        axes, listed = self._first(node), self._listed(node)
+        return None if axes is None or listed is None else without(axes, listed)
+
+    def _unsqueezed(self, node: onnx.NodeProto) -> str | None:
+        axes, listed = self._first(node), self._listed(node)
+        if axes is None or listed is None:
+            return None
+        return widened(axes, listed)
+
+    def _gathered(self, node: onnx.NodeProto) -> str | None:
+        axis = int(str(attributes(node).get("axis", 0)))
+        return self.gathered(node.input[0], node.input[1], node.output[0], axis)
+
+    def _multiplied(self, node: onnx.NodeProto) -> str | None:
+        left, right = self.axes.get(node.input[0]), self.axes.get(node.input[1])
+        if not left or not right:
+            return left or right or None
+        if len(left) != len(right) or len(left) < 3:
+            return left if len(left) > len(right) else None
+        if left[-1] == "c" and right[-2] == "c":  # attention: query × key, a channel for each head
+            return SCORES.get(len(left))
+        return right if right[-1] == "c" else None
+
+    def _dense(self, node: onnx.NodeProto) -> str | None:
+        return "bc"
+
+
+RULES = {
+    "Transpose": AxesFlow._transposed,
+    "Reshape": AxesFlow._reshaped,
+    "Flatten": AxesFlow._flat,
+    "Squeeze": AxesFlow._squeezed,
+    "Unsqueeze": AxesFlow._unsqueezed,
+    "Gather": AxesFlow._gathered,
+    "MatMul": AxesFlow._multiplied,
+    "MatMulInteger": AxesFlow._multiplied,
+    "FusedMatMul": AxesFlow._multiplied,
+    "Gemm": AxesFlow._dense,
+    "FusedGemm": AxesFlow._dense,
+}
+
+
+def stated_first(node: onnx.NodeProto, rank: int | None) -> str | None:
+    """The axes of what goes into and comes out of an operator that fixes them, `None` for all others."""
+    if rank is None or (node.domain == BLOCKED and node.op_type != "ReorderOutput"):
+        return None
+    if node.op_type.startswith("Nhwc") or (node.op_type in FIRST and attributes(node).get("channels_last")):
+        return "bhwc" if rank == 4 else None
+    return STATED.get(rank) if node.op_type in FIRST else None
+
+
+def asked(graph: Graph, name: str, rank: int) -> str | None:
+    """The axes of a tensor as its readers need them, looked for through transposes and pointwise steps."""
+
+    def read(at: int, each: str, order: Order) -> str | Order | None:
+        node = graph.nodes[at]
+        if node.input[:1] != [each] and node.op_type in (*FIRST, "Transpose"):
+            return None
+        stated = stated_first(node, len(order))
+        if stated is not None:
+            return stated
+        if is_attention(node):
+            return "bnc" if len(order) == 3 and each in node.input[:3] else None
+        if node.op_type == "Transpose":
+            turned: Any = attributes(node).get("perm") or range(rank - 1, -1, -1)
+            return tuple(order[axis] for axis in turned)
+        passes = node.op_type not in RULES and node.op_type not in NOT_PASSED_ON
+        return order if passes and not node.op_type.startswith(REDUCTIONS) else None
+
+    return readers_say(name, rank, graph.taken_by, read, lambda at: [each for each in graph.nodes[at].output if each])

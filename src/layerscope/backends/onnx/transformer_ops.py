@@ -1,0 +1,75 @@
+"""Operators of transformers in an ONNX graph: what they say of axes, of attention weights and of tokens in front."""
+
+from __future__ import annotations
+
+from math import prod
+
+import onnx
+
+from .graph import Graph, attributes
+
+SCORES = {3: "bqk", 4: "bcqk"}
+
+
+# Norms that may be over the channels of each token alone, and the place of their scale.
+NORMS = {
+    **dict.fromkeys(("LayerNormalization", "SimplifiedLayerNormalization", "RMSNormalization"), 1),
+    **dict.fromkeys(("SkipLayerNormalization", "SkipSimplifiedLayerNormalization"), 2),
+}
+
+
+FRONT = {"cls": "cls", "class": "cls", "dist": "dist", "reg": "reg", "register": "reg"}
+
+
+def channels_last(graph: Graph, node: onnx.NodeProto) -> bool:
+    """Whether an operator works on the last axis as channels: a norm over it alone, a product with a matrix of weights."""
+    if node.op_type in NORMS and len(node.input) > NORMS[node.op_type]:
+        scale = graph.initializers.get(graph.weight_name(node.input[NORMS[node.op_type]]))
+        return attributes(node).get("axis", -1) == -1 and scale is not None and len(scale.dims) == 1
+    if node.op_type != "MatMul" or node.input[1] in graph.data:
+        return False
+    weight = graph.initializers.get(graph.weight_name(node.input[1]))
+    return weight is not None and len(weight.dims) == 2
+
+
+def attending(graph: Graph, node: onnx.NodeProto, rank: int | None) -> str | None:
+    """The axes of attention weights: a Softmax of a product of two tensors, which weighs a third."""
+    if node.op_type != "Softmax" or rank != 4 or attributes(node).get("axis", -1) not in (-1, 3):
+        return None
+    taken = node.output[0]
+    while len(at := graph.taken_by.get(taken, [])) == 1 and graph.nodes[at[0]].op_type in (
+        "Dropout",
+        "Cast",
+        "Identity",
+    ):
+        taken = graph.nodes[at[0]].output[0]
+    weighs = any(graph.nodes[each].op_type == "MatMul" and graph.nodes[each].input[0] == taken for each in at)
+    return SCORES[4] if weighs and _of_product(graph, node.input[0]) else None
+
+
+def _of_product(graph: Graph, name: str, steps: int = 12) -> bool:
+    """Whether a tensor comes from a product of two tensors, scaled, masked or reshaped on the way."""
+    if not steps or name not in graph.data or name not in graph.made_by:
+        return False
+    node = graph.nodes[graph.made_by[name]]
+    if node.op_type == "MatMul":
+        return all(each in graph.data for each in node.input)
+    if node.op_type not in ("Add", "Sub", "Mul", "Div", "Where", "Reshape", "Cast", "Identity", "Clip"):
+        return False
+    return any(_of_product(graph, each, steps - 1) for each in node.input)
+
+
+def prefix_names(graph: Graph, node: onnx.NodeProto) -> tuple[str, ...]:
+    """The names of the tokens that a Concat puts in front of others, by the names of their weights (`cls_token`)."""
+    found: list[str] = []
+    for each in node.input:
+        if each in graph.data:
+            return tuple(found)
+        name = graph.weight_name(each)
+        said = FRONT.get(name.rpartition(".")[2].partition("_")[0])
+        weight = graph.initializers.get(name)
+        if said is None or weight is None or not weight.dims:
+            return ()
+        count = prod(weight.dims) // weight.dims[-1]
+        found += [f"reg{at + 1}" for at in range(count)] if said == "reg" else [said] * count
+    return ()

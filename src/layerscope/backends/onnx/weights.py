@@ -1,0 +1,167 @@
+"""The numbers that an ONNX graph stores, also behind casts, transposes and codes."""
+
+from __future__ import annotations
+
+# MOVED
+# MOVED
+from math import prod
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import NodeProto, TensorProto, numpy_helper
+
+from ..protocol import Head, Kernel, turned
+from .files import loaded
+from .graph import Graph, attributes
+from .model import OnnxModel, Output
+
+PASSED = ("Cast", "Identity", "Transpose", "DequantizeLinear")
+
+
+def stored(held: OnnxModel, name: str) -> np.ndarray | None:
+    """The numbers of a stored tensor in float32; `None` for what the model computes from its input or in another way."""
+    tensor = held.graph.initializers.get(name)
+    if tensor is not None:
+        return _floats(numpy_helper.to_array(loaded(tensor, held.files)))
+    at = held.graph.made_by.get(name)
+    if at is None or name in held.graph.data:
+        return None
+    node = held.graph.nodes[at]
+    if node.op_type == "Constant":
+        value = attributes(node).get("value")
+        return _floats(numpy_helper.to_array(value)) if isinstance(value, TensorProto) else None
+    values = stored(held, node.input[0]) if node.op_type in PASSED else None
+    if values is None:
+        return None
+    if node.op_type == "Transpose":
+        order = attributes(node).get("perm")
+        return values.transpose(order if isinstance(order, list) else None)
+    return _dequantised(held, node, values) if node.op_type == "DequantizeLinear" else values
+
+
+def _floats(values: np.ndarray) -> np.ndarray | None:
+    return values.astype(np.float32) if values.dtype.kind in "fiu" else None
+
+
+def _dequantised(held: OnnxModel, node: NodeProto, codes: np.ndarray) -> np.ndarray | None:
+    given = attributes(node)
+    scale = stored(held, node.input[1])
+    zero = stored(held, node.input[2]) if len(node.input) > 2 and node.input[2] else None
+    axis = given.get("axis", 1)
+    if scale is None or given.get("block_size") or not isinstance(axis, int):
+        return None
+    return scaled(codes, scale, zero, axis)
+
+
+def scaled(codes: np.ndarray, scale: np.ndarray, zero: np.ndarray | None, axis: int) -> np.ndarray | None:
+    """`(code - zero) * scale`, with one scale or one along an axis."""
+    if scale.ndim > 1:
+        return None
+    shape = [1] * codes.ndim
+    if scale.size > 1:
+        shape[axis] = scale.size
+    return np.asarray((codes - (0 if zero is None else zero.reshape(shape))) * scale.reshape(shape), np.float32)
+
+
+def head(held: OnnxModel) -> Head | None:
+    """The last such node, `None` where there is none."""
+    for output in reversed(held.outputs):
+        node = output.node
+        if node.op_type not in ("Gemm", "MatMul") or node.domain not in ("", "ai.onnx"):
+            continue
+        weights = stored(held, node.input[1])
+        if weights is None or weights.ndim != 2:
+            continue
+        if node.op_type == "MatMul":
+            bias, tensor = _added(held, node.output[0])
+            path = next((each.address.full for each in held.outputs if each.tensor == tensor), output.address.full)
+            return Head(path, np.ascontiguousarray(weights.T), bias)
+        return _gemm(held, node, output.address.full, weights)
+    return None
+
+
+def _gemm(held: OnnxModel, node: NodeProto, path: str, weights: np.ndarray) -> Head | None:
+    given = _settings(node)
+    if given.get("transA"):
+        return None
+    weights = weights if given.get("transB") else weights.T
+    bias = stored(held, node.input[2]) if len(node.input) > 2 and node.input[2] else None
+    if bias is not None:
+        bias = np.broadcast_to(bias.reshape(-1) * np.float32(given.get("beta", 1.0)), len(weights))
+    alpha = np.float32(given.get("alpha", 1.0))
+    return Head(path, np.ascontiguousarray(weights * alpha), bias)
+
+
+def _added(held: OnnxModel, tensor: str) -> tuple[np.ndarray | None, str]:
+    """(the bias, the tensor after it) where the only reader of a product adds a stored vector."""
+    readers = held.graph.taken_by.get(tensor, ())
+    if len(readers) == 1:
+        node = held.graph.nodes[readers[0]]
+        others = [name for name in node.input if name != tensor]
+        bias = stored(held, others[0]) if node.op_type == "Add" and len(others) == 1 else None
+        if bias is not None and bias.size == max(bias.shape, default=0):
+            return bias.reshape(-1), node.output[0]
+    return None, tensor
+
+
+def _settings(node: NodeProto) -> dict[str, Any]:
+    return dict(attributes(node))
+
+
+SPACE = {1: "n", 2: "hw", 3: "dhw"}
+
+
+# The places of the weights among an operator's inputs; those on codes have scale and zero point behind them.
+WEIGHTS = {"Conv": 1, "ConvTranspose": 1, "QLinearConv": 3}
+
+
+def kernel(held: OnnxModel, output: Output) -> Kernel | None:
+    """The weights of the convolution that makes this output, `None` where another operator does or they are computed."""
+    node = output.node
+    if node.op_type not in WEIGHTS or node.domain not in ("", "ai.onnx"):
+        return None
+    at = WEIGHTS[node.op_type]
+    values = stored(held, node.input[at])
+    if values is None or not 3 <= values.ndim <= 5:
+        return None
+    if node.op_type == "QLinearConv":
+        scale, zero = (stored(held, node.input[at + each]) for each in (1, 2))
+        values = None if scale is None else scaled(values, scale, zero, 0)
+        if values is None:
+            return None
+    given = attributes(node).get("group", 1)
+    groups = given if isinstance(given, int) else 1
+    if node.op_type == "ConvTranspose":
+        values = turned(values, groups)
+    return Kernel(np.ascontiguousarray(values, np.float32), "oi" + SPACE[values.ndim - 2], groups)
+
+
+FLOATS = {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE, onnx.TensorProto.BFLOAT16}
+
+
+CODES = {onnx.TensorProto.INT8, onnx.TensorProto.UINT8, onnx.TensorProto.INT4, onnx.TensorProto.UINT4}
+
+
+# Their constants are options, no weights.
+NO_WEIGHTS = {"Resize", "Upsample", "Clip", "Pad", "Dropout", "QuantizeLinear", "DequantizeLinear", "TopK", "Range"}
+
+
+# Where the weights are among the inputs of operators on codes; the others are scales and zero points.
+STORED = {"QLinearConv": (3, 8), "QLinearMatMul": (3,), "QGemm": (3, 6), "ConvInteger": (1,), "MatMulInteger": (1,)}
+
+
+def weights_of(graph: Graph, node: onnx.NodeProto) -> dict[str, int]:
+    """The stored weights that a node reads, also through casts and dequantisation, and how many numbers each has."""
+    found: dict[str, int] = {}
+    if node.op_type in NO_WEIGHTS:
+        return found
+    inputs, kinds = list(node.input), FLOATS | CODES
+    if node.op_type in STORED:
+        inputs = [inputs[at] for at in STORED[node.op_type] if at < len(inputs)]
+        kinds |= {onnx.TensorProto.INT32}  # biases of convolutions on codes
+    for name in inputs:
+        tensor = graph.initializers.get(graph.weight_name(name)) if name and name not in graph.data else None
+        if tensor is not None and len(tensor.dims) and tensor.data_type in kinds:
+            found[tensor.name] = prod(tensor.dims)
+    return found

@@ -1,0 +1,182 @@
+"""TODO"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import sys
+import warnings
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ..errors import BackendMissing, BackendSkipped, ModelNotReadable, TrustRequired, caller_level
+
+GROUP = "layerscope.backends"
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One row of the table: which framework, which module must be imported for an object to be its model, which files.
+
+    `entry` is `"package.module:Class"` of the backend, imported when a model is its own. `install` is the pip line where
+    the backend isn't layerscope's own (else it is made from `extra`). `instead` are modules that do as well as `module`.
+    """
+
+    name: str
+    module: str
+    suffixes: tuple[str, ...]
+    extra: str
+    entry: str
+    install: str = ""
+    instead: tuple[str, ...] = ()
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """The modules any of which is the framework."""
+        return (self.module, *self.instead)
+
+    @property
+    def imported(self) -> bool:
+        """Whether the framework has been imported, so that an object may be a model of it."""
+        return any(each in sys.modules for each in self.modules)
+
+    def backend(self) -> Any:
+        """The backend itself; raises `BackendMissing` where the framework isn't installed."""
+        if all(importlib.util.find_spec(each) is None for each in self.modules):
+            raise BackendMissing(f"this model needs {self.module}, which isn't installed: {self.line}")
+        module, _, name = self.entry.partition(":")
+        try:
+            return getattr(importlib.import_module(module), name)()
+        except ImportError as error:
+            raise BackendMissing(f"{self.module} is installed but can't be imported ({error}): {self.line}") from error
+
+    @property
+    def line(self) -> str:
+        """The pip line that installs what the backend needs."""
+        if self.install:
+            return self.install
+        return f"pip install 'layerscope[{self.extra}]' {self.hint}".rstrip()
+
+    @property
+    def hint(self) -> str:
+        return {"torch": "torch", "keras": "keras tensorflow", "jax": "jax flax"}.get(self.name, "")
+
+
+SPECS = (
+    # Before torch: on Keras's torch backend, every Keras layer is a torch.nn.Module as well.
+    Spec("keras", "keras", (".keras", ".h5", ".hdf5"), "keras", "layerscope.backends.keras.backend:KerasBackend"),
+    # After keras, which reads most of the old files as well; SavedModel folders come here at once.
+    Spec(
+        *(
+            "tf_keras",
+            "tf_keras",
+            (".keras", ".h5", ".hdf5"),
+            "",
+            "layerscope.backends.tf_keras.backend:TfKerasBackend",
+        ),
+        install="pip install tf_keras",
+    ),
+    Spec("torch", "torch", (".pt2", ".pt", ".pth"), "torch", "layerscope.backends.torch.backend:TorchBackend"),
+    Spec("onnx", "onnx", (".onnx",), "onnx", "layerscope.backends.onnx.backend:OnnxBackend"),
+    Spec(
+        "tflite",
+        "ai_edge_litert",
+        (".tflite",),
+        "tflite",
+        "layerscope.backends.tflite.backend:TfliteBackend",
+        instead=("tflite_runtime", "tensorflow"),
+    ),
+    # After keras, whose models on JAX are Keras's own.
+    Spec("jax", "jax", (), "jax", "layerscope.backends.jax.backend:JaxBackend"),
+)
+
+
+@cache
+def specs() -> tuple[Spec, ...]:
+    """Every row: those of installed packages (entry points of the group `layerscope.backends`) before layerscope's own.
+
+    A package's backend is asked first, as it reads something more special than a framework's models do. One that can't be
+    used is left out with a `BackendSkipped` warning.
+    """
+    rows: list[Spec] = []
+    for point in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda each: each.name):
+        try:
+            spec = point.load()
+        except Exception as error:
+            # Code of another package: whatever it raises must not take layerscope down with it.
+            _skip(point, f"{type(error).__name__}: {error}")
+            continue
+        if not isinstance(spec, Spec):
+            _skip(point, f"{point.value} is a {type(spec).__name__}, not a layerscope.backends.Spec")
+        elif spec.name in {each.name for each in (*rows, *SPECS)}:
+            _skip(point, f"there is a backend {spec.name!r} already")
+        else:
+            rows.append(spec)
+    return (*rows, *SPECS)
+
+
+def _skip(point: importlib.metadata.EntryPoint, why: str) -> None:
+    of = f" of {point.dist.name}" if point.dist else ""
+    warnings.warn(f"the backend {point.name!r}{of} is left out: {why}", BackendSkipped, stacklevel=caller_level())
+
+
+def suffixes() -> str:
+    """The suffixes of all files that a backend reads, as a list to print."""
+    return ", ".join(dict.fromkeys(suffix for spec in specs() for suffix in spec.suffixes))
+
+
+def named(name: str) -> Spec:
+    """The row of that name."""
+    for spec in specs():
+        if spec.name == name:
+            return spec
+    raise BackendMissing(f"no backend {name!r}; there are {', '.join(each.name for each in specs())}")
+
+
+def for_file(path: Path) -> list[Spec]:
+    """The rows that read this file or folder, the first to be asked first."""
+    if (path / "saved_model.pb").exists():
+        return [named("tf_keras")]
+    found = [spec for spec in specs() if path.suffix.lower() in spec.suffixes]
+    if not found:
+        raise ModelNotReadable(
+            f"{path.name}: no backend reads {path.suffix or 'files without a suffix'}; known are {suffixes()}"
+        )
+    return found
+
+
+def load_file(path: Path, weights: Path | None, trust: bool) -> tuple[Any, Any]:
+    """(model, backend) of a file. Where several backends read its suffix, the next is asked when one can't.
+
+    If none can, the error is the first one's; what is refused for want of trust is not tried elsewhere.
+    """
+    first: ModelNotReadable | None = None
+    for spec in for_file(path):
+        try:
+            backend = spec.backend()
+            return backend.load(path, weights, trust), backend
+        except TrustRequired:
+            raise
+        except ModelNotReadable as error:
+            # A missing framework says less than one that looked into the file.
+            if first is None or (isinstance(first, BackendMissing) and not isinstance(error, BackendMissing)):
+                first = error
+    assert first is not None
+    raise first
+
+
+def for_model(model: Any) -> Any:
+    """The backend that owns a model object. Only frameworks that are already imported are asked."""
+    for spec in specs():
+        if spec.imported:
+            backend = spec.backend()
+            if backend.owns(model):
+                return backend
+    kind = f"{type(model).__module__}.{type(model).__qualname__}"
+    raise ModelNotReadable(
+        f"a {kind} is not a model that layerscope reads: give a keras.Model, a torch.nn.Module, an onnx.ModelProto,"
+        " a model of Flax or Equinox, or the path of a model file"
+    )

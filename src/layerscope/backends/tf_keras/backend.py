@@ -1,0 +1,35 @@
+"""The backend of tf_keras, the Keras 2 that goes on beside Keras 3: models in memory, its files, SavedModel folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import tf_keras
+
+from ..keras.capture import WatchingBackend
+from ..keras.engine import Engine
+from ..keras.files import read_weights
+from .engine import TfKerasEngine
+from .load import load
+
+
+class TfKerasBackend(WatchingBackend):
+    """Watches the layers of a tf_keras model in one eager run."""
+
+    name = "tf_keras"
+
+    def owns(self, model: Any) -> bool:
+        """Whether `model` is a tf_keras model or layer."""
+        return isinstance(model, tf_keras.layers.Layer)
+
+    def engine(self) -> Engine:
+        return TfKerasEngine()
+
+    def load(self, source: Path, weights: Path | None, trust: bool) -> Any:
+        """The model in a `.keras` or `.h5` file or a SavedModel folder."""
+        return load(source, weights, trust)
+
+    def load_weights(self, model: Any, path: Path) -> None:
+        """Read a file of weights into a model that was built."""
+        read_weights(model, path)

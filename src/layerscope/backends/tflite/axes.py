@@ -1,0 +1,267 @@
+"""What the axes of each tensor of a TFLite graph are, found by following the data from operator to operator.
+
+Operators such as `CONV_2D` are channels-last by the standard; others move or drop axes in a way that they state; the rest
+pass them on. Where none of that says anything, the operators that read the tensor are asked, and at last the rank
+decides, which is then noted. The sizes of a tensor never say what an axis is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+
+import numpy as np
+
+from ..common.axes import regrouped, widened, without
+from ..graph.axes import KnownAxes
+from ..graph.walk import Order, readers_say
+from .graph import Graph, Operator
+
+Shapes = Mapping[int, tuple[int, ...]]
+
+
+ASSUMED = {1: "c", 2: "bc", 3: "bnc", 4: "bhwc", 5: "bdhwc"}
+
+
+CONVOLUTIONS = {"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"}
+
+
+IMAGES = CONVOLUTIONS | {
+    *("AVERAGE_POOL_2D", "MAX_POOL_2D", "L2_POOL_2D", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"),
+    *("SPACE_TO_DEPTH", "DEPTH_TO_SPACE", "LOCAL_RESPONSE_NORMALIZATION"),
+}
+
+
+VOLUMES = {"CONV_3D", "CONV_3D_TRANSPOSE"}
+
+
+# The input that an operator of those above reads its picture from, where it isn't the first.
+READS = {"TRANSPOSE_CONV": 2, "CONV_3D_TRANSPOSE": 2}
+
+
+REDUCTIONS = {"MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD", "REDUCE_ANY", "REDUCE_ALL"}
+
+
+# Operators that leave every axis of a picture where it is, so that a tensor's readers can be asked through them.
+POINTWISE = {
+    *("ADD", "SUB", "MUL", "DIV", "MAXIMUM", "MINIMUM", "POW", "SQUARED_DIFFERENCE", "QUANTIZE", "DEQUANTIZE", "CAST"),
+    *("RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1", "PRELU", "LEAKY_RELU", "ELU", "GELU", "HARD_SWISH", "LOGISTIC"),
+    *("TANH", "EXP", "LOG", "SQRT", "RSQRT", "ABS", "NEG", "SQUARE", "FLOOR", "ROUND", "CEIL", "PAD", "PADV2"),
+    *("MIRROR_PAD", "CONCATENATION", "SELECT", "SELECT_V2", "CUMSUM", "REVERSE_V2", "L2_NORMALIZATION", "FAKE_QUANT"),
+}
+
+
+NOT_PASSED_ON = {
+    *("IF", "WHILE", "CALL", "CUSTOM", "TOPK_V2", "WHERE", "NON_MAX_SUPPRESSION_V4", "NON_MAX_SUPPRESSION_V5"),
+    *("UNIQUE", "ONE_HOT", "GATHER_ND", "SCATTER_ND", "EMBEDDING_LOOKUP", "RFFT2D", "MATRIX_DIAG", "SPARSE_TO_DENSE"),
+}
+
+
+class AxesFlow(KnownAxes[int]):
+    """The axes of every tensor with data, and the token grids met on the way to it.
+
+    `spread` have
+    pixels in the batch axis, as dilated convolutions and dense layers on pictures are computed: for these, which axes of
+    which sizes lie in it, where a reshape can take them out again.
+    """
+
+    by_rank = ASSUMED
+
+    def __init__(self, graph: Graph, shapes: Shapes) -> None:
+        super().__init__(graph.data, shapes)
+        self.graph = graph
+        self.spread: dict[int, tuple[str, tuple[int, ...]]] = {}
+        for index in graph.inputs:
+            self.settle(index, None)
+        for each in graph.operators:
+            if outputs := [index for index in each.outputs if index in graph.data]:
+                self._follow(each, outputs)
+
+    def asked(self, name: int, rank: int) -> str | None:
+        return asked(self.graph, name, rank)
+
+    def _follow(self, operator: Operator, outputs: Sequence[int]) -> None:
+        inputs = [index for index in operator.inputs if index in self.axes]
+        stated = stated_last(operator, self.rank(outputs[0]))
+        found = self._output(operator, stated)
+        if stated is None and self.unsure(inputs):
+            self.derived.update(outputs)
+        if operator.name == "SPACE_TO_BATCH_ND":
+            self.spread.update(dict.fromkeys(outputs, ("", ())))
+        elif operator.name not in ("BATCH_TO_SPACE_ND", "RESHAPE"):
+            held = [self.spread[index] for index in inputs if index in self.spread]
+            self.spread.update(dict.fromkeys(outputs, held[0]) if held else {})
+        self.settle_all(outputs, found)
+
+    def _output(self, operator: Operator, stated: str | None) -> str | None:
+        if stated is not None:
+            if operator.name in CONVOLUTIONS:
+                self._meet_patches(operator)
+            return stated
+        rule = AxesFlow._reduced if operator.name in REDUCTIONS else RULES.get(operator.name)
+        if rule is not None:
+            return rule(self, operator)
+        return None if operator.name in NOT_PASSED_ON else self.inherited(operator.inputs, operator.outputs[0])
+
+    def _first(self, operator: Operator) -> str | None:
+        return self.axes.get(operator.inputs[0]) or None if operator.inputs else None
+
+    def _listed(self, operator: Operator, place: int = 1) -> list[int] | None:
+        """The whole numbers of a constant input."""
+        return self.graph.numbers(operator.inputs[place]) if len(operator.inputs) > place else None
+
+    def _meet_patches(self, operator: Operator) -> None:
+        """Remember the grid of a patch embedding: a convolution whose windows lie side by side."""
+        shape, weight = self.shapes.get(operator.outputs[0]), self.graph.tensors[operator.inputs[1]].shape
+        strides = (operator.setting(2, "i"), operator.setting(1, "i"))
+        if operator.name == "CONV_2D" and shape and len(weight) == 4 and weight[1:3] == strides and min(strides) > 1:
+            self._met.append((shape[1], shape[2]))
+
+    def _transposed(self, operator: Operator) -> str | None:
+        axes, order = self._first(operator), self._listed(operator)
+        if axes is None or order is None or sorted(order) != list(range(len(axes))):
+            return None
+        return "".join(axes[each] for each in order)
+
+    def _reshaped(self, operator: Operator) -> str | None:
+        before, after = self.shapes.get(operator.inputs[0]), self.shapes.get(operator.outputs[0])
+        axes = self._first(operator)
+        if axes is None or before is None or after is None:
+            return None
+        lead, sizes = self.spread.get(operator.inputs[0], ("", ()))
+        if lead and after[: len(lead)] == sizes and len(after) == len(lead) + len(axes) - 1:
+            return lead + axes[1:]
+        found = regrouped(axes, before, after)
+        merged = [at for at in range(2, len(before)) if prod(before[:at]) == after[0]] if after else []
+        if operator.inputs[0] in self.spread:
+            self.spread[operator.outputs[0]] = ("", ())
+        elif merged and axes[0] == "b" and before[0] != after[0]:
+            self.spread[operator.outputs[0]] = (axes[: merged[0]], before[: merged[0]])
+        self.meet_grid(axes, before, found)
+        return found
+
+    def _dense(self, operator: Operator) -> str | None:
+        rank, axes = self.rank(operator.outputs[0]), self._first(operator)
+        if rank == 2:
+            return "bc"
+        return axes if axes is not None and len(axes) == rank and axes[-1] == "c" else None
+
+    def _reduced(self, operator: Operator) -> str | None:
+        axes, listed = self._first(operator), self._listed(operator)
+        if axes is None or operator.setting(0):
+            return axes
+        return None if listed is None else without(axes, listed)
+
+    def _picked(self, operator: Operator) -> str | None:
+        """The axes after `ARG_MAX`, whose axis is always dropped."""
+        axes, listed = self._first(operator), self._listed(operator)
+        return None if axes is None or listed is None else without(axes, listed)
+
+    def _squeezed(self, operator: Operator) -> str | None:
+        axes, shape = self._first(operator), self.shapes.get(operator.inputs[0])
+        said = operator.options.numbers(0, np.int32) if operator.options else None
+        if axes is None or shape is None:
+            return None
+        listed = [int(each) for each in said] if said is not None else [at for at, n in enumerate(shape) if n == 1]
+        return without(axes, listed) if listed else axes
+
+    def _widened(self, operator: Operator, places: list[int] | None) -> str | None:
+        axes = self._first(operator)
+        return None if axes is None or places is None else widened(axes, places)
+
+    def _expanded(self, operator: Operator) -> str | None:
+        return self._widened(operator, self._listed(operator))
+
+    def _packed(self, operator: Operator) -> str | None:
+        return self._widened(operator, [operator.setting(1, "i")])
+
+    def _unpacked(self, operator: Operator) -> str | None:
+        axes = self._first(operator)
+        return None if axes is None else without(axes, [operator.setting(1, "i")])
+
+    def _sliced(self, operator: Operator) -> str | None:
+        """The axes after a slice; those of which one place is picked are dropped."""
+        axes = self._first(operator)
+        if axes is None or operator.setting(2, "i") or operator.setting(3, "i"):
+            return None
+        dropped = operator.setting(4, "i")
+        listed = [at for at in range(len(axes)) if dropped >> at & 1]
+        return without(axes, listed) if listed else axes
+
+    def _gathered(self, operator: Operator) -> str | None:
+        axis = operator.setting(0, "i")
+        return self.gathered(operator.inputs[0], operator.inputs[1], operator.outputs[0], axis)
+
+    def _multiplied(self, operator: Operator) -> str | None:
+        """A product with weights keeps the axes; one of queries and keys is a picture for each head, which is a channel."""
+        left, right = (self.axes.get(index) for index in operator.inputs[:2])
+        if not left or not right:
+            return left or right or None
+        if len(left) != len(right) or len(left) < 3:
+            return left if len(left) > len(right) else None
+        if operator.setting(0):
+            left = left[:-2] + left[:-3:-1]
+        if operator.setting(1):
+            right = right[:-2] + right[:-3:-1]
+        if left[-1] == "c" and right[-2] == "c":
+            rank = len(left)
+            keys = self._softmaxed(operator.outputs[0], rank) if left[-2] == right[-1] == "n" else None
+            pair = {rank - 1: "qk", rank - 2: "kq"}.get(-1 if keys is None else keys, "hw")
+            return {3: "b" + pair, 4: "bc" + pair}.get(rank)
+        return right if right[-1] == "c" else None
+
+    def _softmaxed(self, index: int, rank: int) -> int | None:
+        """The axis of a tensor that a softmax further on goes along: that of the keys. `None` where there is none."""
+        waiting = [(index, tuple(range(rank)))]
+        for each, order in waiting:
+            for at in self.graph.taken_by.get(each, ()):
+                operator = self.graph.operators[at]
+                output = operator.outputs[0]
+                if operator.name == "SOFTMAX":
+                    return order[-1]
+                if operator.name == "TRANSPOSE" and (turned := self._listed(operator)) is not None:
+                    waiting.append((output, tuple(order[axis] for axis in turned)))
+                elif operator.name in {*POINTWISE, "RESHAPE"} and self.shapes.get(output) == self.shapes.get(each):
+                    waiting.append((output, order))
+        return None
+
+
+RULES = {
+    "TRANSPOSE": AxesFlow._transposed,
+    "RESHAPE": AxesFlow._reshaped,
+    "FULLY_CONNECTED": AxesFlow._dense,
+    "SQUEEZE": AxesFlow._squeezed,
+    "EXPAND_DIMS": AxesFlow._expanded,
+    "PACK": AxesFlow._packed,
+    "UNPACK": AxesFlow._unpacked,
+    "STRIDED_SLICE": AxesFlow._sliced,
+    "GATHER": AxesFlow._gathered,
+    "BATCH_MATMUL": AxesFlow._multiplied,
+    "ARG_MAX": AxesFlow._picked,
+    "ARG_MIN": AxesFlow._picked,
+}
+
+
+def stated_last(operator: Operator, rank: int | None) -> str | None:
+    """The axes of what goes into and comes out of an operator that fixes them, `None` for all others."""
+    if operator.name in IMAGES and rank == 4:
+        return "bhwc"
+    return "bdhwc" if operator.name in VOLUMES and rank == 5 else None
+
+
+def asked(graph: Graph, index: int, rank: int) -> str | None:
+    """The axes of a tensor as its readers need them, looked for through transposes and pointwise steps."""
+
+    def read(at: int, each: int, order: Order) -> str | Order | None:
+        operator = graph.operators[at]
+        reads = operator.inputs[READS.get(operator.name, 0) :][:1] == (each,)
+        stated = stated_last(operator, len(order))
+        if stated is not None and reads:
+            return stated
+        if operator.name == "TRANSPOSE" and reads:
+            turned = graph.numbers(operator.inputs[1])
+            known = turned is not None and sorted(turned) == list(range(len(order)))
+            return tuple(order[axis] for axis in turned or ()) if known else None
+        return order if operator.name in POINTWISE else None
+
+    return readers_say(index, rank, graph.taken_by, read, lambda at: graph.operators[at].outputs)

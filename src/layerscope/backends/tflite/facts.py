@@ -1,0 +1,116 @@
+"""What a TFLite file says of its input and its classes: the metadata table, and the label files zipped to its end.
+
+Fields are those of tensorflow_lite_support/metadata/metadata_schema.fbs. What can't be read is left out: a model is
+usable without it.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..graph.codes import recipe_of_range
+from .flatbuffer import Damaged, Table
+from .graph import Graph, Tensor
+
+BUFFER = "TFLITE_METADATA"
+
+
+NORMALIZATION = 1
+
+
+LABEL_TYPES = (2, 3)  # TENSOR_AXIS_LABELS, TENSOR_VALUE_LABELS
+
+
+MOST_BYTES = 16 << 20
+
+
+@dataclass(frozen=True)
+class Said:
+    """`recipe` as `Facts` takes it, with its `source`, the class names, and the model's name."""
+
+    recipe: Any = None
+    source: str = ""
+    labels: tuple[str, ...] | None = None
+    name: str = ""
+
+
+def said(graph: Graph) -> Said:
+    """What the file says, and what the range of a quantised input shows."""
+    found = _metadata(graph)
+    first = graph.tensors[graph.inputs[0]] if graph.inputs else None
+    if first is None or not first.quantised:
+        return found
+    if first.type == "uint8":  # takes pixels as they are: its scale and zero point are the normalization
+        return Said(None, "", found.labels, found.name)
+    if found.recipe is None and (recipe := _of_range(first)) is not None:
+        return Said(recipe[0], recipe[1], found.labels, found.name)
+    return found
+
+
+def _metadata(graph: Graph) -> Said:
+    try:
+        root = _root(graph)
+        if root is None:
+            return Said()
+        subgraph = next(root.tables(3), None)
+        if subgraph is None:
+            return Said(name=root.text(0))
+        inputs, outputs = list(subgraph.tables(2)), list(subgraph.tables(3))
+        recipe = _normalization(inputs[0]) if inputs else None
+        names = [name for each in outputs if (name := _label_file(each))]
+        labels = _zipped(graph, names[0]) if names else None
+    except Damaged:
+        return Said()
+    return Said(recipe, "the TFLite metadata" if recipe else "", labels, root.text(0))
+
+
+def _root(graph: Graph) -> Table | None:
+    for each in graph.model.tables(6):
+        number = each.number(1, "I")
+        if each.text(0) == BUFFER and number < len(graph.buffers):
+            raw = Table(graph.content, graph.buffers[number]).numbers(0, np.uint8)
+            return None if raw is None else Table.root(raw.tobytes())
+    return None
+
+
+def _normalization(tensor: Table) -> dict[str, Any] | None:
+    """The `(x - mean) / std` of an input, as fields of a recipe."""
+    for unit in tensor.tables(4):
+        options = unit.table(1)
+        if unit.number(0, "B") != NORMALIZATION or options is None:
+            continue
+        mean, std = (options.numbers(field, np.float32) for field in (0, 1))
+        if mean is None or std is None or mean.size not in (1, 3) or std.size not in (1, 3):
+            return None
+        if not (np.isfinite(mean).all() and np.isfinite(std).all() and std.all()):
+            return None
+        return {"name": "tflite", "mean": [float(each) for each in mean], "std": [float(each) for each in std]}
+    return None
+
+
+def _label_file(tensor: Table) -> str:
+    """The name of an output's first file of labels, one without a language first."""
+    files = [each for each in tensor.tables(6) if each.number(2, "b") in LABEL_TYPES]
+    files.sort(key=lambda each: bool(each.text(3)))
+    return files[0].text(0) if files else ""
+
+
+def _zipped(graph: Graph, name: str) -> tuple[str, ...] | None:
+    """The lines of a file in the zip archive that is appended to the model."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(graph.content)) as archive:
+            if archive.getinfo(name).file_size > MOST_BYTES:
+                return None
+            text = archive.read(name).decode("utf-8")
+    except (zipfile.BadZipFile, KeyError, UnicodeDecodeError, NotImplementedError, OSError, RuntimeError):
+        return None  # no archive, or not that file in it
+    return tuple(text.splitlines()) or None
+
+
+def _of_range(tensor: Tensor) -> tuple[str, str] | None:
+    return recipe_of_range(float(tensor.scale[0]), int(tensor.zero[0]), tensor.type) if tensor.scale.size == 1 else None

@@ -1,0 +1,250 @@
+"""The main subgraph of a TFLite file: its tensors, its operators, and who makes and takes what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import prod
+
+import numpy as np
+
+from ..graph.walk import ancestors
+from .flatbuffer import Bytes, Damaged, Table, view
+from .schema import ACTIVATIONS, FUSED, OPERATORS, SHAPE_BOOKKEEPING, STATEFUL, TYPES, kind
+
+IDENTIFIER = b"TFL3"
+
+
+SMALL = 1024
+
+
+NUMPY = {
+    "float32",
+    "float16",
+    "int32",
+    "uint8",
+    "int64",
+    "bool",
+    "int16",
+    "int8",
+    "float64",
+    "uint32",
+    "uint16",
+    "uint64",
+}
+
+
+INTEGERS = {"int8", "uint8", "int16", "uint16", "int32", "int4"}
+
+
+@dataclass(frozen=True, eq=False)
+class Tensor:
+    """One tensor. `shape` has `None` for sizes that are free; `scale` and `zero` are empty where it isn't quantised."""
+
+    index: int
+    name: str
+    shape: tuple[int | None, ...]
+    type: str
+    buffer: int
+    scale: np.ndarray
+    zero: np.ndarray
+    axis: int = 0
+
+    @property
+    def quantised(self) -> bool:
+        return self.scale.size > 0 and self.type in INTEGERS
+
+    @property
+    def numeric(self) -> bool:
+        return self.type not in ("string", "resource", "variant")
+
+
+@dataclass(frozen=True, eq=False)
+class Operator:
+    """One operator, by the indices of its tensors; those left out are not among `inputs`."""
+
+    index: int
+    name: str
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    options: Table | None = field(default=None, repr=False)
+    custom: str = ""
+
+    @property
+    def activation(self) -> str:
+        """The activation that runs inside the operator, `""` for none."""
+        number = self.setting(FUSED[self.name]) if self.name in FUSED else 0
+        return ACTIVATIONS[number] if 0 <= number < len(ACTIVATIONS) else f"activation_{number}"
+
+    @property
+    def kind(self) -> str:
+        return self.custom or kind(self.name, self.activation)
+
+    def setting(self, field: int, kind: str = "b", default: int = 0) -> int:
+        """A number of the operator's options."""
+        return self.options.number(field, kind, default) if self.options else default
+
+
+class Graph:
+    """The main subgraph of a file, which is only read. Raises `Damaged` where the file contradicts itself."""
+
+    def __init__(self, content: Bytes) -> None:
+        self.content = content
+        self.model = Table.root(content)
+        self.codes = [_code(each) for each in self.model.tables(1)]
+        self.buffers = self.model.places(4)
+        subgraphs = list(self.model.tables(2))
+        if not subgraphs:
+            raise Damaged("the TFLite file is damaged: it holds no graph")
+        self.subgraphs = len(subgraphs)
+        self.table = subgraphs[0]
+        self.tensors = [_tensor(at, each) for at, each in enumerate(self.table.tables(0))]
+        self.inputs = self._indices(self.table, 1)
+        self.outputs = self._indices(self.table, 2)
+        self.operators = [self._operator(at, each) for at, each in enumerate(self.table.tables(3))]
+        self.made_by = {index: each.index for each in self.operators for index in each.outputs}
+        for each in self.tensors:
+            self.stored(each)
+
+    @property
+    def description(self) -> str:
+        return self.model.text(3)
+
+    def _indices(self, table: Table, field: int) -> tuple[int, ...]:
+        found = table.numbers(field, np.int32)
+        indices = () if found is None else tuple(int(each) for each in found if each != -1)
+        if any(not 0 <= each < len(self.tensors) for each in indices):
+            raise Damaged("the TFLite file is damaged: an operator names a tensor that doesn't exist")
+        return indices
+
+    def _operator(self, at: int, table: Table) -> Operator:
+        number = table.number(0, "I")
+        if number >= len(self.codes):
+            raise Damaged("the TFLite file is damaged: an operator is of a kind that doesn't exist")
+        name, custom = self.codes[number]
+        options = table.table(4) if table.number(3, "B") else table.table(12) if table.number(11, "B") else None
+        return Operator(at, name, self._indices(table, 1), self._indices(table, 2), options, custom)
+
+    @cached_property
+    def fixed(self) -> dict[int, int]:
+        """The first sizes of the inputs for which the file fixes them."""
+        first = {index: shape[0] for index in self.inputs if (shape := self.tensors[index].shape)}
+        return {index: size for index, size in first.items() if size is not None}
+
+    @cached_property
+    def taken_by(self) -> dict[int, list[int]]:
+        taken: dict[int, list[int]] = {}
+        for each in self.operators:
+            for index in dict.fromkeys(each.inputs):
+                taken.setdefault(index, []).append(each.index)
+        return taken
+
+    @cached_property
+    def data(self) -> set[int]:
+        """The tensors that depend on what is in the inputs, not only on their sizes."""
+        found = set(self.inputs)
+        for each in self.operators:
+            if each.name not in SHAPE_BOOKKEEPING and any(index in found for index in each.inputs):
+                found.update(each.outputs)
+        return found
+
+    @cached_property
+    def after_custom(self) -> dict[int, str]:
+        """The tensors that need an operator that isn't TFLite's own, and the first such operator."""
+        found: dict[int, str] = {}
+        for each in self.operators:
+            custom = each.custom or next((found[index] for index in each.inputs if index in found), "")
+            if custom:
+                found.update(dict.fromkeys(each.outputs, custom))
+        return found
+
+    def needed(self, tensors: Iterable[int], given: Sequence[int] = ()) -> list[int]:
+        """The operators that must run to make `tensors`, in order: all up to the last one where some have a state.
+
+        Those that make only `given` tensors, whose values are there already, need not run.
+        """
+        made_by = {index: at for index, at in self.made_by.items() if index not in given}
+        found = ancestors(tensors, made_by, lambda at: self.operators[at].inputs)
+        before = self.operators[: max(found, default=-1) + 1]
+        if any(each.name in STATEFUL for each in before):
+            return [each.index for each in before if not each.outputs or any(at in made_by for at in each.outputs)]
+        return found
+
+    def stored(self, tensor: Tensor) -> np.ndarray | None:
+        """The bytes of a constant tensor, `None` where the file has none for it."""
+        if not 0 <= tensor.buffer < len(self.buffers):
+            raise Damaged(f"the TFLite file is damaged: the tensor {tensor.name!r} has a buffer that doesn't exist")
+        table = Table(self.content, self.buffers[tensor.buffer])
+        raw = table.numbers(0, np.uint8)
+        outside, size = table.number(1, "Q"), table.number(2, "Q")
+        if (raw is None or not raw.size) and outside > 1:  # files over 2 GB keep weights behind the FlatBuffer
+            raw = view(self.content, outside, size)
+        return raw if raw is not None and raw.size else None
+
+    def constant(self, index: int) -> np.ndarray | None:
+        """The value of a small constant tensor, `None` where it isn't one."""
+        tensor = self.tensors[index]
+        count = prod(each or 1 for each in tensor.shape)
+        if index in self.made_by or tensor.type not in NUMPY or count > SMALL:
+            return None
+        raw = self.stored(tensor)
+        dtype = np.dtype(tensor.type)
+        if raw is None or raw.size != count * dtype.itemsize:
+            return None
+        return raw.view(dtype).reshape([each or 1 for each in tensor.shape])
+
+    def numbers(self, index: int) -> list[int] | None:
+        """A small constant tensor of whole numbers as a list."""
+        found = self.constant(index)
+        return None if found is None else [int(each) for each in found.ravel()]
+
+
+def signature(graph: Graph) -> tuple[str, dict[str, int], dict[str, int], list[str]]:
+    """(name, inputs, outputs by the names that the converter was given, names of other signatures) of the main subgraph."""
+    found: list[tuple[str, dict[str, int], dict[str, int]]] = []
+    others = []
+    for each in graph.model.tables(7):
+        key = each.text(2)
+        if each.number(4, "I"):
+            others.append(key)
+            continue
+        maps = [{entry.text(0): entry.number(1, "I") for entry in each.tables(field)} for field in (0, 1)]
+        found.append((key, maps[0], maps[1]))
+    if not found:
+        return "", {}, {}, others
+    return (*found[0], others)
+
+
+def _code(table: Table) -> tuple[str, str]:
+    """(operator, name of a custom one). Old files keep the number in one byte."""
+    number = max(table.number(0, "b"), table.number(3, "i"))
+    name = OPERATORS[number] if 0 <= number < len(OPERATORS) else f"OPERATOR_{number}"
+    return name, table.text(1) or "Custom" if name == "CUSTOM" else ""
+
+
+def _tensor(index: int, table: Table) -> Tensor:
+    shape, free = _sizes(table.numbers(0, np.int32)), _sizes(table.numbers(7, np.int32))
+    if len(free) == len(shape):
+        shape = free
+    number = table.number(1, "b")
+    name = TYPES[number] if 0 <= number < len(TYPES) else f"type_{number}"
+    scale, zero, axis = _quantisation(table.table(4))
+    return Tensor(
+        index, table.text(3), tuple(None if each < 0 else each for each in shape), name, table.number(2, "I"),
+        scale, zero, axis,
+    )  # fmt: skip
+
+
+def _quantisation(table: Table | None) -> tuple[np.ndarray, np.ndarray, int]:
+    scale = table.numbers(2, np.float32) if table else None
+    zero = table.numbers(3, np.int64) if table else None
+    if table is None or scale is None or not scale.size:
+        return np.zeros(0, np.float32), np.zeros(0, np.int64), 0
+    if zero is None or zero.size != scale.size:
+        zero = np.zeros(scale.size, np.int64) if zero is None or not zero.size else np.full(scale.size, zero[0])
+    return scale, zero, table.number(6, "i")
+
+
+def _sizes(found: Sequence[int] | np.ndarray | None) -> list[int]:
+    return [] if found is None else [int(each) for each in found]

@@ -1,0 +1,74 @@
+"""The numbers that a TFLite file stores, dequantised."""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+
+# MOVED
+from ..protocol import Head, Kernel
+from .graph import NUMPY, Graph, Operator
+from .model import TfliteModel
+from .run import dequantised
+
+# MOVED
+
+# Only this one gives what it is given in another type.
+PASSED = ("DEQUANTIZE",)
+
+
+def stored(graph: Graph, index: int) -> np.ndarray | None:
+    """A stored tensor in float32, also behind a DEQUANTIZE (weights in float16)."""
+    while index in graph.made_by:
+        before = graph.operators[graph.made_by[index]]
+        if before.name not in PASSED or index in graph.data:
+            return None
+        index = before.inputs[0]
+    tensor = graph.tensors[index]
+    raw = graph.stored(tensor)
+    if raw is None or tensor.type not in NUMPY:
+        return None
+    dtype, shape = np.dtype(tensor.type), [size or 1 for size in tensor.shape]
+    if raw.size != prod(shape) * dtype.itemsize:
+        return None
+    return dequantised(tensor, raw.view(dtype).reshape(shape)).astype(np.float32)
+
+
+def head(held: TfliteModel) -> Head | None:
+    """The last FULLY_CONNECTED whose weights are in the file, dequantised where they are codes."""
+    for output in reversed(held.layers):
+        operator = output.operator
+        if operator.name != "FULLY_CONNECTED":
+            continue
+        weights = stored(held.graph, operator.inputs[1])
+        if weights is None or weights.ndim != 2:
+            continue
+        bias = stored(held.graph, operator.inputs[2]) if len(operator.inputs) > 2 else None
+        return Head(output.address.path, weights, bias, operator.activation.lower())
+    return None
+
+
+AXES = {"CONV_2D": "ohwi", "TRANSPOSE_CONV": "ohwi", "CONV_3D": "dhwio", "DEPTHWISE_CONV_2D": "hwim"}
+
+
+def kernel(graph: Graph, operator: Operator) -> Kernel | None:
+    """The weights of a convolution, dequantised; `None` for other operators, computed weights and codes of four bits."""
+    if operator.name not in AXES or len(operator.inputs) < 2:
+        return None
+    values = stored(graph, operator.inputs[1])
+    axes = AXES[operator.name]
+    if operator.name == "DEPTHWISE_CONV_2D" and values is not None:
+        if values.shape[0] != 1:
+            return None
+        # One input channel for each filter; with a multiplier of m, m filters in a row share it.
+        multiplier = max(1, operator.setting(3, "i", 1))
+        height, width, filters = values.shape[1:]
+        found = values[0].reshape(height, width, filters // multiplier, multiplier)
+        return Kernel(np.ascontiguousarray(found), "hwim")
+    if values is None or values.ndim != len(axes):
+        return None
+    given = graph.tensors[operator.inputs[0]].shape
+    inputs = values.shape[axes.index("i")]
+    groups = (given[-1] or inputs) // inputs if operator.name == "CONV_2D" and given else 1
+    return Kernel(values, axes, max(1, groups))

@@ -1,0 +1,140 @@
+"""Attention weights of PyTorch models: taken where a softmax makes them, computed anew where a fused function hides them."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from .run import kind_of, parts_of
+from .watch import ModuleWatch
+
+KIND = "AttentionMap"
+
+
+NAME = "attention_map"
+
+
+RECOMPUTED = "recomputed from q and k: softmax(q·kᵀ·scale + mask)"
+
+
+COMPUTED = "as computed by the model's softmax"
+
+
+RETURNED = "as MultiheadAttention returns them with need_weights=True"
+
+
+# The operators are what exported models call.
+SOFTMAX = (functional.softmax, torch.softmax, torch.Tensor.softmax, torch.ops.aten.softmax.int)
+
+
+FUSED = (functional.scaled_dot_product_attention, torch.ops.aten.scaled_dot_product_attention.default)
+
+
+# (name of the module, the module, the weights, how they were found) -> what the model goes on with, or `None`
+Told = Callable[[str, nn.Module, torch.Tensor, str], torch.Tensor | None]
+
+
+class AttentionWatch(ModuleWatch):
+    """Tells of every attention that is computed while it is active, and in which module."""
+
+    def __init__(self, told: Told, wanted: Callable[[nn.Module], bool] = lambda _: True) -> None:
+        super().__init__()
+        self._told, self._wanted = told, wanted
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return self.called(func, args, kwargs or {})
+
+    def called(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """What the model goes on with after it calls a function of torch."""
+        seen = func in FUSED or func is functional.multi_head_attention_forward
+        if not (seen or func in SOFTMAX) or not self.running:
+            return func(*args, **kwargs)
+        name, module = self._inside()
+        if not self._wanted(module):
+            return func(*args, **kwargs)
+        if func in FUSED:
+            return self._fused(name, module, func, args, kwargs)
+        if func is functional.multi_head_attention_forward:
+            self._told(name, module, _returned(func, args, kwargs), RETURNED)
+            return func(*args, **kwargs)
+        out = func(*args, **kwargs)
+        if out.ndim != 4 or not _last(args, kwargs) or not _named_so(name, module):
+            return out
+        given = self._told(name, module, out, COMPUTED)
+        return out if given is None else given
+
+    def _inside(self) -> tuple[str, nn.Module]:
+        """The module that attends: the innermost that runs, or the one around it where that is a softmax of its own."""
+        at = -2 if kind_of(self.running[-1][1]) == "Softmax" and len(self.running) > 1 else -1
+        return self.running[at][:2]
+
+    def _fused(self, name: str, module: nn.Module, func: Any, args: Any, kwargs: Any) -> Any:
+        given = self._told(name, module, weights_of(*args, **kwargs), RECOMPUTED)
+        if given is None:
+            return func(*args, **kwargs)
+        value = args[2] if len(args) > 2 else kwargs["value"]
+        if kwargs.get("enable_gqa"):
+            value = value.repeat_interleave(given.shape[-3] // value.shape[-3], -3)
+        return (given @ value.to(given.dtype)).to(value.dtype)
+
+
+def weights_of(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attn_mask: torch.Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> torch.Tensor:
+    """The weights inside `scaled_dot_product_attention`, by the pseudocode of its documentation, at least in float32."""
+    kind = torch.promote_types(query.dtype, torch.float32)
+    if enable_gqa:
+        key = key.repeat_interleave(query.shape[-3] // key.shape[-3], -3)
+    factor = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
+    scores = (query.to(kind) * factor) @ key.to(kind).transpose(-2, -1)
+    if not is_causal and attn_mask is None:
+        return scores.softmax(-1)
+    if is_causal:
+        allowed = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
+        scores = scores.masked_fill(~allowed, -math.inf)
+    if attn_mask is not None:
+        masked = attn_mask.dtype == torch.bool
+        scores = scores.masked_fill(~attn_mask, -math.inf) if masked else scores + attn_mask
+    # A query whose keys are all masked attends to nothing, as in torch, rather than to NaN.
+    empty = (scores == -math.inf).all(-1, keepdim=True)
+    return scores.masked_fill(empty, 0).softmax(-1).masked_fill(empty, 0)
+
+
+def _returned(func: Any, args: Any, kwargs: Any) -> torch.Tensor:
+    bound = inspect.signature(func).bind(*args, **kwargs).arguments
+    weights: torch.Tensor = func(**{**bound, "need_weights": True, "average_attn_weights": False})[1]
+    return weights
+
+
+def _last(args: Any, kwargs: Any) -> bool:
+    dim = kwargs.get("dim", args[1] if len(args) > 1 else None)
+    return dim in (-1, 3)
+
+
+def _named_so(name: str, module: nn.Module) -> bool:
+    words = f"{type(module).__name__} {name.rpartition('.')[2]}".lower()
+    return "attn" in words or "attention" in words
+
+
+def attends(name: str, module: nn.Module, inputs: Any) -> bool:
+    """Whether a module is an attention over a sequence of tokens `[b, n, c]`: what is inside it has heads, not pixels."""
+    tensors = [each for given in inputs for each in parts_of(given).values()]
+    return _named_so(name, module) and bool(tensors) and tensors[0].ndim == 3
+
+
+def map_axes(shape: tuple[int, ...]) -> str:
+    """The axes of attention weights: heads as channels; `""` for a rank that isn't known."""
+    return {2: "qk", 3: "bqk", 4: "bcqk"}.get(len(shape), "")

@@ -1,0 +1,85 @@
+"""What a PyTorch model shows of its training data: its first BatchNorm's statistics, a Normalize module of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..common.input_scaling import takes
+from ..protocol import Evidence, trained
+from .run import Stop, as_captured, fed, left_as_found
+
+
+def evidence(model: torch.nn.Module, batch: Any) -> Evidence | None:
+    """The statistics at the first BatchNorm, `None` where more than one layer with weights comes before it, or none is trained.
+
+    The run stops there, or at the second layer with weights.
+    """
+    watch = _Watch()
+    with left_as_found(model) as added:
+        for name, module in model.named_modules():
+            if _keeps(module) or not any(True for _ in module.children()):
+                added.append(module.register_forward_pre_hook(watch.hook(name)))
+        try:
+            fed(model, batch)
+        except Stop as stop:
+            if stop.of is not watch:
+                raise
+    return watch.found
+
+
+class _Watch:
+    def __init__(self) -> None:
+        self.found: Evidence | None = None
+        self.before = 0
+
+    def hook(self, name: str) -> Any:
+        def entered(module: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
+            if _keeps(module):
+                if inputs and isinstance(inputs[0], torch.Tensor):
+                    self.found = _compared(name, module, inputs[0])
+                raise Stop(self)
+            self.before += any(True for _ in module.parameters())
+            if self.before > 1:
+                raise Stop(self)
+
+        return entered
+
+
+def _keeps(module: torch.nn.Module) -> bool:
+    """Whether a module keeps statistics of what it is given: BatchNorm, frozen or not."""
+    kept = (getattr(module, "running_mean", None), getattr(module, "running_var", None))
+    is_norm = "BatchNorm" in "".join(each.__name__ for each in type(module).__mro__)
+    return is_norm and all(isinstance(each, torch.Tensor) for each in kept)
+
+
+def _compared(name: str, module: Any, given: torch.Tensor) -> Evidence | None:
+    values = as_captured(given).values.astype(np.float32, copy=False)
+    mean, variance = (as_captured(each).values.astype(np.float64) for each in (module.running_mean, module.running_var))
+    if values.ndim != 4 or values.shape[1] != mean.size or not trained(mean, variance):
+        return None
+    return Evidence(name, mean, variance, values.mean((2, 3)), values.var((2, 3)))
+
+
+def own_scaling(model: torch.nn.Module) -> tuple[str | None, str]:
+    """(the recipe whose pixels a Normalize module in front of all weights takes, what that module is).
+
+    Such are `torchvision.transforms.Normalize`, kornia's, and one's own of that name with `mean` and `std`.
+    """
+    for name, module in model.named_modules():
+        mean, std = getattr(module, "mean", None), getattr(module, "std", None)
+        if "normali" in type(module).__name__.lower() and mean is not None and std is not None:
+            deviation, middle = (np.asarray(_numbers(each), np.float64).reshape(-1) for each in (std, mean))
+            if not deviation.all() or deviation.size not in (1, 3) or middle.size not in (1, 3):
+                return None, ""
+            recipe = takes(1 / deviation, -middle / deviation)
+            return recipe, f"the model's own {type(module).__name__} module {name!r}" if recipe else ""
+        if not any(True for _ in module.children()) and any(True for _ in module.parameters()):
+            return None, ""
+    return None, ""
+
+
+def _numbers(values: Any) -> Any:
+    return as_captured(values).values if isinstance(values, torch.Tensor) else values

@@ -1,0 +1,127 @@
+"""What a PyTorch model tells without being run."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..protocol import Facts, Input
+from . import hub
+from .evidence import own_scaling
+from .run import as_captured
+
+SAMPLES = 64
+
+
+AXES_BY_RANK = {2: "bc", 3: "bcn", 4: "bchw", 5: "bcdhw"}
+
+
+def facts(model: nn.Module) -> Facts:
+    """Name, input, weights digest, and the preprocessing that a timm model carries with it."""
+    hf = hub.is_hf(model)
+    recipe = hub.recipe(model) if hf else _timm_recipe(model)
+    size = (hub.image_size(model) if hf else _built_size(model)) or (recipe["size"] if recipe else None)
+    source = "the model's image processor" if hf else "the model's timm configuration"
+    own, module = own_scaling(model) if recipe is None else (None, "")
+    return Facts(
+        type(model).__name__,
+        _exported_inputs(model) or _inputs(model, size),
+        digest(model),
+        f"torch {torch.__version__}",
+        recipe or own,
+        source if recipe else module,
+        hub.labels(model) if hf else None,
+    )
+
+
+def _exported_inputs(model: nn.Module) -> tuple[Input, ...]:
+    """The inputs of an exported program with the sizes that it was exported for; `None` for those that may change.
+
+    Pictures are channels-first, as torch's convolutions take them.
+    """
+    if not isinstance(model, torch.export.UnflattenedModule):
+        return ()
+    names = [str(each) for each in model.graph_signature.user_inputs]
+    values = [each.meta.get("val") for each in model.graph.nodes if each.op == "placeholder"]
+    if len(names) != len(values) or not all(isinstance(each, torch.Tensor) for each in values):
+        return ()
+    shapes = [tuple(size if isinstance(size, int) else None for size in each.shape) for each in values]
+    if not all(len(each) in AXES_BY_RANK for each in shapes):
+        return ()
+    return tuple(Input(name, AXES_BY_RANK[len(shape)], shape) for name, shape in zip(names, shapes, strict=True))
+
+
+def digest(model: nn.Module) -> str:
+    """A digest over name, shape, type and 64 evenly spaced values of each parameter and buffer: milliseconds for VGG16."""
+    hashed = hashlib.sha256()
+    for name, tensor in itertools.chain(model.named_parameters(), model.named_buffers()):
+        hashed.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        if tensor.device.type != "meta" and tensor.numel() and tensor.layout == torch.strided:
+            flat = tensor.detach().reshape(-1)
+            hashed.update(_sample(flat, max(1, flat.numel() // SAMPLES)))
+    for name, module in model.named_modules():
+        # Quantised layers keep their weights in a package of the engine's own, and give them by a method.
+        if type(module).__module__.startswith("torch.ao.nn.quantized") and callable(getattr(module, "weight", None)):
+            weight = module.weight()
+            hashed.update(f"{name} {tuple(weight.shape)} {weight.dtype}".encode())
+            flat = weight.detach().dequantize().reshape(-1)
+            hashed.update(_sample(flat, max(1, flat.numel() // SAMPLES)))
+    return f"sampled-sha256:{hashed.hexdigest()}"
+
+
+def _sample(flat: torch.Tensor, step: int) -> bytes:
+    if flat.device.type == "cpu" and flat.dtype == torch.float32:
+        # Straight from the memory: half a dozen tensor operations for each weight would be felt in every capture.
+        return flat.numpy()[::step][:SAMPLES].tobytes()
+    return np.ascontiguousarray(as_captured(flat[::step][:SAMPLES]).values).tobytes()
+
+
+def _inputs(model: nn.Module, size: Sequence[int] | None) -> tuple[Input, ...]:
+    """The input that the first convolution (or the first linear layer) takes; sizes are free unless the model says so."""
+    height, width = size or (None, None)
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            return (Input("input", "bchw", (None, module.in_channels, height, width)),)
+        if isinstance(module, nn.Conv3d):
+            return (Input("input", "bcdhw", (None, module.in_channels, None, None, None)),)
+        if isinstance(module, nn.Conv1d):
+            return (Input("input", "bcn", (None, module.in_channels, None)),)
+        if isinstance(module, nn.Linear):
+            return (Input("input", "bc", (None, module.in_features)),)
+    return ()
+
+
+def _built_size(model: nn.Module) -> tuple[int, int] | None:
+    """The input size that a timm transformer was built for (`img_size=`), which its configuration doesn't know."""
+    embed = getattr(model, "patch_embed", None)
+    size = getattr(embed, "img_size", None)
+    if not getattr(embed, "strict_img_size", False) or not isinstance(size, tuple | list):
+        return None
+    return int(size[0]), int(size[1])
+
+
+def _timm_recipe(model: nn.Module) -> dict[str, Any] | None:
+    found = getattr(model, "pretrained_cfg", None) or getattr(model, "default_cfg", None)
+    if not isinstance(found, Mapping) or not {"mean", "std", "input_size"} <= found.keys():
+        return None
+    _, height, width = found["input_size"]
+    crop = found.get("crop_pct") or 0.875
+    # A squashed image is cropped only where crop_pct is below 1, which no recipe has and no model of timm asks for.
+    squashed = found.get("crop_mode") == "squash" and crop == 1
+    fit = {"resize": "squash"} if squashed else {"resize": "shorter", "short": int(min(height, width) / crop)}
+    return {
+        **fit,
+        "name": "timm",
+        "order": "rgb",
+        "divide": 255.0,
+        "mean": list(found["mean"]),
+        "std": list(found["std"]),
+        "size": [height, width],
+        "interpolation": found.get("interpolation") or "bicubic",
+    }

@@ -1,0 +1,125 @@
+"""Receptive fields of PyTorch tensors, followed through every ATen operation of the dry run."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
+from typing import Any, NamedTuple
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from ...core.receptive_field import Field
+from ..common.field import Places, followed, seen
+from .field_rules import RULES, Step, tensors_in
+from .run import parts_of
+
+
+class Operator(NamedTuple):
+    """What can be said of an operator before it runs: what it does to receptive fields, whether it is made of others."""
+
+    name: str
+    rule: Callable[[Step], Places] | None
+    composite: bool
+    view: bool
+
+
+INPUT_AXES = {4: "bchw", 5: "bcdhw"}
+
+
+class FieldTrace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own class has no types
+    """A mode that gives each tensor that is made while it is active its `Places`. It holds no tensor alive."""
+
+    # Operators that take functions (flex attention) pass through, and what they give is unknown.
+    supports_higher_order_operators = True
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # torch's own class has no types
+        self._held: dict[int, tuple[Any, Places, int]] = {}
+
+    def start(self, model: torch.nn.Module, arguments: Any) -> None:
+        """Note the model's input: the one floating tensor that can be an image; with more of them, nothing is followed."""
+        found = [each for each in parts_of(arguments).values() if each.is_floating_point() and each.ndim >= 3]
+        if len(found) == 1:
+            sequence = any(isinstance(each, torch.nn.Conv1d) for each in model.modules())
+            axes = INPUT_AXES.get(found[0].ndim) or ("bcn" if sequence and found[0].ndim == 3 else None)
+            if axes:
+                self.set(found[0], seen(axes, found[0].shape))
+
+    def of(self, tensor: torch.Tensor) -> tuple[Field, ...] | None:
+        """The fields of a tensor, one for each axis of the image."""
+        places = self.get(tensor)
+        return places.receptive() if places is not None else None
+
+    def get(self, tensor: torch.Tensor) -> Places | None:
+        reference, places, version = self._held.get(id(tensor), (None, None, 0))
+        if reference is None or places is None or reference() is not tensor:
+            return None
+        if _version(tensor) != version:
+            return places.lost("written to in place through another view", tuple(tensor.shape))
+        return places
+
+    def set(self, tensor: torch.Tensor, places: Places, version: int | None = None) -> None:
+        """Note the places of a tensor that has been written to `version` times."""
+        key = id(tensor)
+        version = _version(tensor) if version is None else version
+        self._held[key] = (weakref.ref(tensor, lambda _: self._held.pop(key, None)), places, version)
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        operator = _operator(func)
+        if operator.composite:
+            # Inside inference_mode, composite operators come here whole.
+            with self:
+                parts = func.decompose(*args, **kwargs)
+            if parts is not NotImplemented:
+                return parts
+        # Read before the operation runs, which may write into its arguments.
+        known = {id(each): places for each in tensors_in([*args, *kwargs.values()]) if (places := self.get(each))}
+        output = func(*args, **kwargs)
+        if any(each.fields for each in known.values()):
+            self._follow(operator, args, kwargs, known, output)
+        return output
+
+    def _follow(
+        self,
+        operator: Operator,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        known: Mapping[int, Places],
+        output: Any,
+    ) -> None:
+        name, rule = operator.name, operator.rule
+        first = next(each for each in known.values() if each.fields)
+        for at, tensor in enumerate(tensors_in([output])):
+            shape = tuple(tensor.shape)
+            if rule is None:
+                made = first.lost(f"{name} isn't followed", shape)
+            else:
+                made = followed(partial(rule, Step(args, kwargs, known, shape, at)), first, name, shape)
+            # torch counts what was written, and has a view share its tensor's count, only after this.
+            written = any(tensor is each for each in args)
+            shares = args[0] if operator.view else tensor
+            self.set(tensor, made, _version(shares) + int(written and not tensor.is_inference()))
+            base = tensor._base
+            if written and base is not None and id(base) not in self._held:
+                # An array made by the model (zeros) into which parts are written.
+                self.set(base, first.lost("written to part by part", tuple(base.shape)))
+
+
+@cache
+def _operator(func: Any) -> Operator:
+    name = str(func).removeprefix("aten.").partition(".")[0]
+    rule = RULES.get(name, RULES.get(name.rstrip("_")))
+    if rule is None and torch.Tag.pointwise in getattr(func, "tags", ()):
+        rule = Step.pointwise
+    composite = bool(getattr(func, "_can_decompose", None) and func._can_decompose())
+    return Operator(name, rule, composite, bool(getattr(func, "is_view", False)))
+
+
+def _version(tensor: torch.Tensor) -> int:
+    """How often a tensor was written to, also through its views."""
+    return 0 if tensor.is_inference() else tensor._version

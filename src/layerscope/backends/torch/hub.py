@@ -1,0 +1,233 @@
+"""Models of torchvision and timm by name, with what their default weights say of themselves. Nothing is downloaded."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ...errors import BackendMissing, ModelNotReadable, RandomWeights, caller_level, near
+from .load import load_weights, read_state
+
+
+def from_torchvision(name: str, weights: Path | None = None) -> tuple[torch.nn.Module, Any]:
+    """(the model `torchvision.models.NAME` in evaluation mode, the entry of its default weights or `None`).
+
+    `weights` is a state dict file; without it, weights that torch.hub has on this machine are read, else they are random,
+    said with a `RandomWeights` warning. Raises `ModelNotReadable` with near names.
+    """
+    try:
+        from torchvision import models  # type: ignore[import-untyped]  # it ships no types
+    except ImportError as error:
+        raise BackendMissing(f"torchvision:{name} needs torchvision ({error}): pip install torchvision") from error
+    known = models.list_models()
+    if name not in known:
+        raise ModelNotReadable(f"torchvision.models has no {name!r}.{near(name, known)} There are {', '.join(known)}")
+    entry = getattr(models.get_model_weights(name), "DEFAULT", None)
+    # such as the backbone of a detector, which some builders fetch unless told not to
+    built_on = inspect.signature(models.get_model_builder(name)).parameters
+    free = {"weights_backbone": None} if "weights_backbone" in built_on else {}
+    model: torch.nn.Module = models.get_model(name, weights=None, **free).eval()
+    if weights is None:
+        weights = _cached(entry)
+    if weights is not None:
+        load_weights(model, weights)
+        return model, entry
+    where = entry.url if entry is not None else "the weights"
+    warnings.warn(
+        f"torchvision:{name} has random weights: {where} isn't on this machine, and nothing is downloaded to show a"
+        f" picture. Give weights=, or fetch them once with torchvision.models.get_model({name!r}, weights='DEFAULT')",
+        RandomWeights,
+        stacklevel=caller_level(),
+    )
+    return model, entry
+
+
+def _cached(entry: Any) -> Path | None:
+    if entry is None:
+        return None
+    path = Path(torch.hub.get_dir(), "checkpoints", entry.url.rpartition("/")[2])
+    return path if path.is_file() else None
+
+
+def from_timm(name: str, weights: Path | None = None) -> torch.nn.Module:
+    """The model `timm.create_model(NAME)` in evaluation mode.
+
+    `weights` is a state dict file; without it, weights that the Hugging Face cache has on this machine are read, else they
+    are random, said with a `RandomWeights` warning. Raises `ModelNotReadable` with near names.
+    """
+    try:
+        import timm
+    except ImportError as error:
+        raise BackendMissing(f"timm:{name} needs timm ({error}): pip install timm") from error
+    known = timm.list_models()
+    if name.partition(".")[0] not in known:
+        raise ModelNotReadable(f"timm has no {name!r}.{near(name, known)} timm.list_models() lists all {len(known)}")
+    model: torch.nn.Module = timm.create_model(name, pretrained=False).eval()
+    place = (getattr(model, "pretrained_cfg", None) or {}).get("hf_hub_id") or ""
+    weights = weights or _in_hub(place)
+    if weights is not None:
+        load_weights(model, weights)
+        return model
+    warnings.warn(
+        f"timm:{name} has random weights: {place or 'none'} isn't on this machine, and nothing is downloaded to show a"
+        f" picture. Give weights=, or fetch them once with timm.create_model({name!r}, pretrained=True)",
+        RandomWeights,
+        stacklevel=caller_level(),
+    )
+    return model
+
+
+def _in_hub(place: str) -> Path | None:
+    """The weights of that repository in the local cache of huggingface_hub."""
+    if not place:
+        return None
+    try:
+        from huggingface_hub import try_to_load_from_cache
+    except ImportError:
+        return None
+    found = (try_to_load_from_cache(place, each) for each in ("model.safetensors", "pytorch_model.bin"))
+    return next((Path(each) for each in found if isinstance(each, str)), None)
+
+
+FILTERS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
+
+
+# Steps of image processors that no recipe has.
+OTHER_STEPS = ("do_pad", "do_flip_channel_order", "do_split_image", "do_reduce_labels", "rescale_offset")
+
+
+def from_hf(name: str, weights: Path | None = None) -> torch.nn.Module:
+    """The model in a folder that `save_pretrained` wrote, or of that name in the local cache, in evaluation mode.
+
+    `weights` is a state dict file; without it, the weights beside the configuration are read, else they are random, said
+    with a `RandomWeights` warning. Raises `ModelNotReadable` where there is no configuration, `BackendMissing`.
+    """
+    try:
+        import transformers
+    except ImportError as error:
+        raise BackendMissing(f"hf:{name} needs transformers ({error}): pip install transformers") from error
+    try:
+        config: Any = transformers.AutoConfig.from_pretrained(name, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise ModelNotReadable(
+            f"hf:{name}: no configuration in that folder or in the local cache, and nothing is downloaded to show a picture."
+            f" Fetch it once with `hf download {name}`, or give the folder that save_pretrained wrote"
+        ) from error
+    kind: Any = getattr(
+        transformers, (getattr(config, "architectures", None) or ["AutoModel"])[0], transformers.AutoModel
+    )
+    given: dict[str, Any] = {"local_files_only": True, "output_loading_info": True}
+    if weights is not None:
+        # Through from_pretrained, since it knows the names that weights had in earlier versions.
+        given |= {"config": config, "state_dict": read_state(weights)}
+    try:
+        model, told = kind.from_pretrained(name if weights is None else None, **given)
+    except OSError:
+        auto: Any = transformers.AutoModel
+        model = auto.from_config(config) if kind is auto else kind(config)
+        model.config._name_or_path = name
+        _random(name, "there are no weights beside its configuration")
+        return model.eval()
+    model.config._name_or_path = name
+    missing = sorted(str(each) for each in told["missing_keys"])
+    if missing and weights is not None:
+        raise ModelNotReadable(
+            f"the weights in {weights.name} don't fit {type(model).__name__}: {_some(missing)} missing"
+        )
+    if missing:
+        _random(name, f"{_some(missing)} of its weights aren't in the file")
+    return model.eval()
+
+
+def _some(names: list[str], most: int = 4) -> str:
+    return ", ".join(names[:most]) + (f" … ({len(names)})" if len(names) > most else "")
+
+
+def _random(name: str, why: str) -> None:
+    warnings.warn(
+        f"hf:{name} has random weights: {why}, and nothing is downloaded to show a picture. Give weights=, or fetch them"
+        f" once with `hf download {name}`",
+        RandomWeights,
+        stacklevel=caller_level(),
+    )
+
+
+def is_hf(model: Any) -> bool:
+    """Whether it is a model of transformers, which then has been imported."""
+    found = sys.modules.get("transformers")
+    return found is not None and isinstance(model, found.PreTrainedModel)
+
+
+def image_size(model: Any) -> tuple[int, int] | None:
+    """The (height, width) that the configuration states."""
+    config = getattr(model.config, "vision_config", model.config)
+    size = getattr(config, "image_size", None)
+    if isinstance(size, int):
+        return size, size
+    return (int(size[0]), int(size[1])) if isinstance(size, tuple | list) and len(size) == 2 else None
+
+
+def labels(model: Any) -> tuple[str, ...] | None:
+    """The class names of the configuration, where they are more than `LABEL_0`, `LABEL_1` …"""
+    names = getattr(model.config, "id2label", None) or {}
+    found = [str(names[at]) for at in range(len(names)) if at in names]
+    placeholder = all(name == f"LABEL_{at}" for at, name in enumerate(found))
+    return tuple(found) if found and len(found) == len(names) and not placeholder else None
+
+
+def recipe(model: Any) -> dict[str, Any] | None:
+    """The model's own image processor as the fields of a recipe, `None` where it isn't on this machine or does more."""
+    name = getattr(model.config, "_name_or_path", "")
+    if not name:
+        return None
+    import transformers
+
+    reader: Any = transformers.AutoImageProcessor
+    try:
+        processor = reader.from_pretrained(name, local_files_only=True)
+    except (OSError, ValueError, ImportError):
+        # Not on this machine, or of no known class: the preprocessing stays unknown, which `open` warns of.
+        return None
+    return from_processor(processor)
+
+
+def from_processor(processor: Any) -> dict[str, Any] | None:
+    """An image processor of transformers as the fields of a recipe; `None` where it has steps that no recipe has."""
+
+    def has(name: str) -> Any:
+        return getattr(processor, name, None)
+
+    size, crop = _sizes(has("size")), _sizes(has("crop_size")) if has("do_center_crop") else {}
+    if any(has(each) for each in OTHER_STEPS) or not has("do_resize") or has("resample") not in FILTERS:
+        return None
+    found: dict[str, Any] = {"name": type(processor).__name__, "interpolation": FILTERS[int(has("resample"))]}
+    short, percent = size.get("shortest_edge"), has("crop_pct")
+    if percent is not None and short:
+        # ConvNeXt: below 384 the shorter side is enlarged by the share that the crop keeps, from 384 on it is squashed.
+        found |= {"size": [short, short]}
+        found |= {"resize": "shorter", "short": int(short / percent)} if short < 384 else {"resize": "squash"}
+    elif short and crop and not size.get("longest_edge"):
+        found |= {"resize": "shorter", "short": short, "size": [crop["height"], crop["width"]]}
+    elif "height" in size and (not crop or crop == size):
+        found |= {"resize": "squash", "size": [size["height"], size["width"]]}
+    else:
+        return None
+    found["centre"] = "floor"
+    if has("do_rescale"):
+        found["divide"] = 1 / has("rescale_factor")
+    if has("do_normalize"):
+        found |= {"mean": list(has("image_mean")), "std": list(has("image_std"))}
+    return found
+
+
+def _sizes(given: Any) -> dict[str, int]:
+    if isinstance(given, int):
+        return {"height": given, "width": given}
+    pairs = given.items() if isinstance(given, Mapping) else vars(given).items() if given is not None else ()
+    return {str(name): int(value) for name, value in pairs if isinstance(value, int)}

@@ -1,0 +1,117 @@
+"""PyTorch models and weights from files. Nothing from a file runs as code unless the user trusts it."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ...errors import BackendMissing, ModelNotReadable, TrustRequired, first_line
+
+FACTORY = (
+    "give the code that builds the model, as MODEL package.module:factory with --weights FILE (ls.open(..., weights=))"
+)
+
+
+def load(source: Path, weights: Path | None = None, trust: bool = False) -> Any:
+    """The module in a file: an exported program (`.pt2`), or a whole pickled module (`.pt`, only with `trust`)."""
+    model = _exported(source) if source.suffix.lower() == ".pt2" else _pickled(source, trust)
+    if weights is not None:
+        load_weights(model, weights)
+    return model
+
+
+def load_weights(model: Any, path: Path) -> None:
+    """Put a safetensors file or a state dict (`weights_only`) into a model; every key must fit."""
+    state = read_state(path)
+    own = model.state_dict()
+    missing, extra = [each for each in own if each not in state], [each for each in state if each not in own]
+    wrong = [each for each in own if each in state and own[each].shape != state[each].shape]
+    if missing or extra or wrong:
+        said = [
+            f"{name}: {', '.join(keys[:4])}{' …' if len(keys) > 4 else ''} ({len(keys)})"
+            for name, keys in (("missing", missing), ("not in the model", extra), ("of another shape", wrong))
+            if keys
+        ]
+        raise ModelNotReadable(f"the weights in {path.name} don't fit {type(model).__name__}: {'; '.join(said)}")
+    model.load_state_dict(state)
+
+
+def read_state(path: Path) -> dict[str, torch.Tensor]:
+    """The state dict in a file, without the `module.` of a parallel wrapper."""
+    if not path.is_file():
+        raise ModelNotReadable(f"no weights file {path}")
+    state = _safetensors(path) if path.suffix == ".safetensors" else _state_dict(path)
+    if state and all(each.startswith("module.") for each in state):
+        state = {name.removeprefix("module."): each for name, each in state.items()}
+    return state
+
+
+def _safetensors(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        from safetensors.torch import load_file
+    except ImportError as error:
+        raise BackendMissing("reading .safetensors needs: pip install 'layerscope[torch]'") from error
+    try:
+        return load_file(str(path))
+    except Exception as error:
+        raise ModelNotReadable(f"{path.name} is not a safetensors file: {error}") from error
+
+
+def _state_dict(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise ModelNotReadable(f"{path.name} is not a file of weights alone: {first_line(error)}") from error
+    for key in ("state_dict", "model_state_dict", "model"):
+        if isinstance(found, dict) and isinstance(found.get(key), dict):
+            found = found[key]
+    if not isinstance(found, dict) or not all(isinstance(each, torch.Tensor) for each in found.values()):
+        raise ModelNotReadable(f"{path.name} holds a {type(found).__name__}, not a state dict (name -> tensor)")
+    return found
+
+
+def _exported(source: Path) -> Any:
+    try:
+        program = torch.export.load(source)
+    except Exception as error:
+        # torch.export.load raises whatever its reader meets, from zipfile's errors to assertions.
+        raise ModelNotReadable(f"{source.name} is not a torch.export program: {first_line(error)}") from error
+    return torch.export.unflatten(program)
+
+
+def _pickled(source: Path, trust: bool) -> Any:
+    if _is_script(source):
+        raise ModelNotReadable(
+            f"{source.name} is a TorchScript archive, whose layers can't be watched: give the original nn.Module"
+            " (package.module:factory with --weights), or export it anew with torch.export.save to .pt2"
+        )
+    try:
+        found = torch.load(source, map_location="cpu", weights_only=not trust)
+    except pickle.UnpicklingError as error:
+        if not trust and "eights" in str(error):
+            raise TrustRequired(
+                f"{source.name} holds a pickled module, and unpickling runs code from the file: pass --trust (trust=True)"
+                f" if you trust its source, or {FACTORY}"
+            ) from error
+        raise ModelNotReadable(f"{source.name} is not a PyTorch file: {first_line(error)}") from error
+    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        raise ModelNotReadable(f"{source.name} is not a PyTorch file: {first_line(error)}") from error
+    except (AttributeError, ImportError) as error:
+        raise ModelNotReadable(
+            f"{source.name} needs a class that can't be imported here ({first_line(error)}): put its package on the path"
+        ) from error
+    if isinstance(found, torch.nn.Module):
+        return found
+    kind = "a state dict (weights alone)" if isinstance(found, dict) else f"a {type(found).__name__}"
+    raise ModelNotReadable(f"{source.name} holds {kind}, not a model: {FACTORY}")
+
+
+def _is_script(source: Path) -> bool:
+    if not zipfile.is_zipfile(source):
+        return False
+    with zipfile.ZipFile(source) as archive:
+        return any("/code/" in name for name in archive.namelist())

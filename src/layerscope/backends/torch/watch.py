@@ -1,0 +1,168 @@
+"""Watching torch's functions during a run, with the module that is running known."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode, resolve_name
+
+# They make, move or describe tensors; what a person would look at comes out of other functions.
+PLAIN = {
+    "clone", "contiguous", "copy", "cpu", "cuda", "dequantize", "detach", "double", "empty_like", "expand",
+    "expand_as", "fill", "flatten", "flip", "float", "full_like", "gather", "get", "getitem", "half",
+    "index_select", "masked_fill", "moveaxis", "movedim", "narrow", "new_empty", "new_full", "new_ones",
+    "new_tensor", "new_zeros", "numpy", "ones_like", "pad", "permute", "rand_like", "randn_like", "repeat",
+    "repeat_interleave", "requires_grad", "reshape", "reshape_as", "resolve_conj", "resolve_neg", "roll", "select",
+    "set", "setitem", "slice", "squeeze", "swapaxes", "swapdims", "t", "to", "to_dense", "transpose", "type", "type_as",
+    "unflatten", "unsqueeze", "view", "view_as", "zero", "zeros_like",
+}  # fmt: skip
+
+
+FUNCTION = re.compile(r"(?:(.*)\.)?(\w+)\(\)")
+
+
+def unheard() -> Any:
+    """No watch hears of what is called inside: layerscope's own looks at a tensor, which far outnumber the model's calls."""
+    return torch._C.DisableTorchFunction()
+
+
+class ModuleWatch(TorchFunctionMode):
+    """A watch that knows which module is running: its name, the module, and how often it used each function so far."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.running: list[tuple[str, nn.Module, dict[str, int]]] = []
+
+    def hooked(self, model: nn.Module, entered: Callable[[str, nn.Module, Any], None] | None = None) -> list[Any]:
+        """Handles of the hooks by which it knows the module that is running; `entered` is told of each that begins."""
+        handles: list[Any] = []
+        for name, module in model.named_modules():
+
+            def enter(module: nn.Module, inputs: Any, name: str = name) -> None:
+                self.running.append((name, module, {}))
+                if entered is not None:
+                    entered(name, module, inputs)
+
+            def leave(*_: Any) -> None:
+                self.running.pop()
+
+            handles.append(module.register_forward_pre_hook(enter, prepend=True))
+            handles.append(module.register_forward_hook(leave, always_call=True))
+        return handles
+
+
+# (name of the module, the module, `add_1()`, the function's own name, what it gave, whether in place) -> what the model
+# goes on with, or `None` for the function's own result
+Operated = Callable[[str, nn.Module, str, str, torch.Tensor, bool], torch.Tensor | None]
+
+
+class FunctionWatch(ModuleWatch):
+    """Tells of every function that computes something in the forward of a module that isn't one of torch's own."""
+
+    def __init__(self, told: Operated) -> None:
+        super().__init__()
+        self._told = told
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        return self.heard(func, args, kwargs or {}, out) if self.running and isinstance(out, torch.Tensor) else out
+
+    def heard(self, func: Any, args: Any, kwargs: Any, out: torch.Tensor) -> torch.Tensor:
+        """What the model goes on with after a function gave `out`."""
+        name, module, used = self.running[-1]
+        base, in_place = plain_name(base_name(func))
+        if base in PLAIN or not base or _of_torch(module):
+            return out
+        with unheard():
+            if out.ndim < 2 or not computes(out):
+                return out
+            given = [each for each in _flat((*args, *kwargs.values())) if isinstance(each, torch.Tensor)]
+            if not given or (not in_place and any(same_memory(each, out) for each in given)):
+                return out  # made from nothing, or a view
+        address = self._address(module, used, base)
+        instead = self._told(name, module, address, _resolved(func) or base, out, in_place)
+        return out if instead is None else instead
+
+    def _address(self, module: nn.Module, used: dict[str, int], base: str) -> str:
+        count = used[base] = used.get(base, -1) + 1
+        return f"{base}_{count}()" if count else f"{base}()"
+
+
+def computes(out: torch.Tensor) -> bool:
+    """Whether a tensor holds numbers that can be looked at: no indices, no masks."""
+    return out.is_floating_point() or out.is_complex() or out.is_quantized
+
+
+def base_name(func: Any) -> str:
+    """A function's name; exported models call operators, whose names go on with the overload: `add.Tensor`."""
+    return str(getattr(func, "__name__", "")).partition(".")[0]
+
+
+@cache
+def plain_name(name: str) -> tuple[str, bool]:
+    """A function's name without what marks operators and in-place variants, and whether it writes into its argument.
+
+    >>> plain_name("__radd__"), plain_name("add_"), plain_name(base_name(torch.ops.aten.cat.default))
+    (('add', False), ('add', True), ('cat', False))
+    """
+    operator = re.fullmatch(r"__(\w+?)__", name)
+    if operator:
+        bare = operator[1]
+        written = bare.removeprefix("i") if bare.startswith("i") and hasattr(torch.Tensor, f"__{bare[1:]}__") else ""
+        turned = bare.removeprefix("r") if bare.startswith("r") and hasattr(torch.Tensor, f"__{bare[1:]}__") else ""
+        return written or turned or bare, bool(written)
+    if name.endswith("_") and not name.startswith("_"):
+        return name.rstrip("_"), True
+    return name.strip("_"), False
+
+
+def _resolved(func: Any) -> str:
+    return f"torch.{base_name(func)}" if isinstance(func, torch._ops.OpOverload) else resolve_name(func) or ""
+
+
+def _of_torch(module: nn.Module) -> bool:
+    """A layer of torch itself: what its forward calls is the layer."""
+    return type(module).__module__.startswith(("torch.nn.", "torch.ao.nn.")) and alone(module)
+
+
+def alone(module: nn.Module) -> bool:
+    """Whether a module has no modules inside, but for those that make its own weights (`torch.nn.utils.parametrize`)."""
+    return all(name == "parametrizations" or child is None for name, child in module._modules.items())
+
+
+def makes_weights(name: str) -> bool:
+    """Whether the module of that name makes the weights of another: it runs on weights, not on images."""
+    return "parametrizations" in name.split(".")
+
+
+def same_memory(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether two tensors begin at the same place; sparse and nested ones have no one place."""
+    if one.layout != torch.strided or other.layout != torch.strided or one.is_nested or other.is_nested:
+        return one is other
+    return one.data_ptr() == other.data_ptr()
+
+
+def _flat(values: Any) -> Any:
+    for each in values:
+        if isinstance(each, tuple | list):
+            yield from _flat(each)
+        else:
+            yield each
+
+
+def kind_of_function(name: str) -> str:
+    """`torch.nn.functional.relu` as `F.relu`, `torch.Tensor.add` as `torch.add`.
+
+    >>> kind_of_function("torch.nn.functional.interpolate"), kind_of_function("torch.Tensor.__add__")
+    ('F.interpolate', 'torch.add')
+    """
+    last = name.rpartition(".")[2]
+    bare = last.strip("_")
+    if name.startswith("torch.nn.functional."):
+        return f"F.{bare}"
+    return f"torch.{re.sub(r'^[ir](?=add|sub|mul|div|truediv|pow|matmul)', '', bare)}"

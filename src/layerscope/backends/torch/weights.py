@@ -1,0 +1,58 @@
+"""The weights of a convolution of PyTorch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..common.outputs import first_image
+from ..protocol import Head, Kernel, turned
+from .capture import Wanted
+from .run import as_captured, fed, left_as_found
+
+SPACE = {1: "n", 2: "hw", 3: "dhw"}
+
+
+def kernel(model: torch.nn.Module, path: str) -> Kernel | None:
+    """The weights of the convolution at `path`, `None` where no module with weights of its own stands there.
+
+    As the module itself would use them now: a parametrised weight (weight norm, pruning) is computed.
+    """
+    wanted = Wanted.find(model, path)
+    module = wanted.module
+    if wanted.part is not None or not isinstance(module, torch.nn.modules.conv._ConvNd):
+        return None
+    # A parametrised weight is computed, and a spectral norm in training would take a step of its own.
+    with left_as_found(module):
+        weight = module.weight
+    if not isinstance(weight, torch.Tensor):
+        return None  # a quantised convolution keeps packed codes, behind a method of that name
+    values = as_captured(weight).values.astype(np.float32, copy=False)
+    if module.transposed:
+        values = turned(values, module.groups)
+    return Kernel(values, "oi" + SPACE[values.ndim - 2], module.groups)
+
+
+def head(model: torch.nn.Module, batch: Any) -> Head | None:
+    """The `torch.nn.Linear` that ran last for a batch."""
+    ran: list[tuple[str, torch.nn.Linear]] = []
+
+    def hook(name: str) -> Any:
+        return lambda module, inputs, output: ran.append((name, module))
+
+    with left_as_found(model) as added:
+        for name, module in model.named_modules():
+            if isinstance(module, torch.nn.Linear):
+                added.append(module.register_forward_hook(hook(name)))
+        fed(model, first_image(batch))
+    if not ran:
+        return None
+    name, last = ran[-1]
+    bias = None if last.bias is None else _numbers(last.bias)
+    return Head(name, _numbers(last.weight), bias)
+
+
+def _numbers(tensor: torch.Tensor) -> np.ndarray:
+    return as_captured(tensor).values.astype(np.float32, copy=False)

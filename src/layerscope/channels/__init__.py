@@ -1,0 +1,1 @@
+"""Statistics of channels, queries by them, orders of them."""

@@ -1,0 +1,142 @@
+"""Which channels a sheet shows and in what order: by number, by their figures, or by likeness."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..arrays.moments import BLOCK, moments
+from ..core.feature_map import FeatureMap
+from ..errors import BadChannels, BadOption, near
+from .statistics import FIGURES, figures
+
+SORTS = ("index", *FIGURES, "similarity")
+
+
+ALLOWED = (*SORTS, "similarity:17")
+
+
+def check_sort(sort: Any) -> None:
+    """Raises `BadOption` with near names for what no sheet can be sorted by."""
+    name, colon, number = str(sort).partition(":")
+    if sort not in SORTS and not (name == "similarity" and colon and number.isdecimal()):
+        raise BadOption(f"sort={sort!r}: use {', '.join(map(repr, ALLOWED))}.{near(str(sort), SORTS)}")
+
+
+def ordered(one: FeatureMap, chosen: np.ndarray, sort: str) -> np.ndarray:
+    """Positions in the order of the sort: the largest first, or neighbours alike. Equal ones keep the order given, and
+    channels without a figure come last."""
+    if sort == "index":
+        return chosen
+    values = one.values if len(chosen) == len(one.channels) and (np.diff(chosen) == 1).all() else None
+    values = one.values[..., chosen] if values is None else values
+    name, _, other = sort.partition(":")
+    if name == "similarity":
+        alike, known = correlations(values[0])
+        if not other:
+            return chosen[chain(alike, known)]
+        key = _likeness_to(one, int(other), values)
+    else:
+        key = figures(values)[name]
+    return chosen[np.argsort(-np.where(np.isnan(key), -np.inf, key), kind="stable")]
+
+
+def _likeness_to(one: FeatureMap, channel: int, values: np.ndarray) -> np.ndarray:
+    """The correlation of each channel of `values` with one channel of the map."""
+    if channel not in one.channels:
+        raise BadChannels(f"sort='similarity:{channel}': {one.layer.path!r} has no channel {channel}")
+    wanted = one.values[..., one.channels.index(channel)]
+    alike, known = correlations(np.concatenate([values, wanted[..., None]], -1)[0])
+    if not known[-1]:
+        raise BadOption(f"sort='similarity:{channel}': channel {channel} is the same everywhere, so nothing is like it")
+    return np.where(known[:-1], alike[-1, :-1], np.nan)
+
+
+def correlations(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """float32 `[channel, channel]` of Pearson's correlation over the positions, and which channels have one (a constant
+    channel has none). NaN and ±inf count as the channel's mean."""
+    flat = values.reshape(-1, values.shape[-1])
+    found = moments(values[None])
+    known = (found.count > 1) & (found.low < found.high) & (found.variance > 0)
+    broken = found.count < len(flat)
+    mean = np.where(known, found.mean, 0)
+    # In units of the deviation, so that no square leaves the range of float32.
+    unit = np.where(known, np.sqrt(np.where(known, found.variance, 1)), np.inf)
+    products = np.zeros((len(unit),) * 2, np.float32)
+    step = max(64, BLOCK // len(unit))
+    for start in range(0, len(flat), step):
+        block = flat[start : start + step].astype(np.float64)
+        if broken.any():
+            block = np.where(np.isfinite(block), block, mean)
+        part = ((block - mean) / unit).astype(np.float32)
+        products += part.T @ part
+    return products / len(flat), known
+
+
+def chain(alike: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """An order in which neighbours are alike; what is not `known` comes last.
+
+    Average linkage (Sokal and Michener 1958) by the nearest-neighbour chain, which takes quadratic time; where two groups
+    join, the two ends that are most alike meet. Begins at the end with the lower number.
+    """
+    live = np.flatnonzero(known)
+    rest = np.flatnonzero(~known)
+    if len(live) < 3:
+        return np.concatenate([live, rest])
+    ends = alike[np.ix_(live, live)]
+    groups = _joined(ends)
+    if groups[0] > groups[-1]:
+        groups.reverse()
+    return np.concatenate([live[groups], rest])
+
+
+def _joined(ends: np.ndarray) -> list[int]:
+    """All members in one list, by average linkage over the similarities `ends`."""
+    count = len(ends)
+    near_to = ends.copy()
+    np.fill_diagonal(near_to, -np.inf)
+    members: list[list[int]] = [[each] for each in range(count)]
+    gone = np.zeros(count, np.float32)
+    path: list[int] = []
+    for _ in range(count - 1):
+        if not path:
+            path.append(int(np.flatnonzero(gone == 0)[0]))
+        while True:
+            row = near_to[path[-1]] + gone
+            closest = int(row.argmax())
+            if len(path) > 1 and row[path[-2]] >= row[closest]:
+                break
+            path.append(closest)
+        first, second = path.pop(), path.pop()
+        one, other = members[first], members[second]
+        share = np.float32(len(one) / (len(one) + len(other)))
+        row = near_to[first] * share + near_to[second] * (1 - share)
+        near_to[first] = near_to[:, first] = row
+        gone[second] = -np.inf
+        members[first], members[second] = _met(one, other, ends), []
+    return max(members, key=len)
+
+
+def _met(one: list[int], other: list[int], ends: np.ndarray) -> list[int]:
+    """Two lists joined where their ends are most alike."""
+    meetings = (
+        (ends[one[-1], other[0]], one, other),
+        (ends[one[-1], other[-1]], one, other[::-1]),
+        (ends[one[0], other[0]], one[::-1], other),
+        (ends[one[0], other[-1]], other, one),
+    )
+    best = max(range(4), key=lambda at: meetings[at][0])
+    return meetings[best][1] + meetings[best][2]
+
+
+def said(sort: str) -> str:
+    """The order in words, for the caption."""
+    name, _, other = sort.partition(":")
+    if name == "index":
+        return ""
+    if other:
+        return f", sorted by similarity to channel {other}, most alike first"
+    if name == "similarity":
+        return ", sorted by similarity, neighbours alike"
+    return f", sorted by {name}, largest first"

@@ -1,0 +1,250 @@
+"""`statistics`: figures of each channel as a table to read, to compute with, and to choose channels by."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..arrays.moments import moments
+from ..core.feature_map import as_map
+from ..errors import BadOption, near
+from ..picture.numbers import number
+
+SHOWN, LISTED = 40, 12
+
+
+AXES = {0: (), 1: ("n",), 2: ("y", "x"), 3: ("d", "y", "x")}
+
+
+class ChannelRow(NamedTuple):
+    """One channel's figures; `statistics` says what each is."""
+
+    channel: int
+    min: float
+    mean: float
+    max: float
+    deviation: float
+    sparsity: float
+    positive: float
+    energy: float
+    dead: bool
+    constant: bool
+    nan: int
+    inf: int
+    peak: tuple[int, ...]
+
+
+COLUMNS = ChannelRow._fields
+
+
+# What a sheet can be sorted by, with the largest first.
+FIGURES = ("mean", "max", "energy", "sparsity", "deviation")
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelStatistics:
+    """Figures of the channels of a feature map: a table that prints itself, `["mean"]` a column as an array.
+
+    Iterating gives a `ChannelRow` a channel. `dead`, `constant` and `not_finite` list channels by their true numbers.
+    `images` names the images that were looked at.
+    """
+
+    columns: Mapping[str, np.ndarray]
+    layer: str
+    images: tuple[str, ...]
+    all_images: bool
+    spatial: tuple[int, ...]
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self.columns:
+            raise BadOption(f"no column {name!r}: use {', '.join(COLUMNS)}.{near(str(name), COLUMNS)}")
+        return self.columns[name]
+
+    def __len__(self) -> int:
+        return len(self.columns["channel"])
+
+    def __iter__(self) -> Iterator[ChannelRow]:
+        lists = [self.columns[name].tolist() for name in COLUMNS[:-1]]
+        peaks = map(tuple, self.columns["peak"].tolist())
+        return (ChannelRow(*each) for each in zip(*lists, peaks, strict=True))
+
+    @property
+    def dead(self) -> tuple[int, ...]:
+        """The channels that are 0 everywhere in the images looked at."""
+        return self._where(self["dead"])
+
+    @property
+    def constant(self) -> tuple[int, ...]:
+        """The channels that hold one number other than 0 everywhere."""
+        return self._where(self["constant"])
+
+    @property
+    def not_finite(self) -> tuple[int, ...]:
+        """The channels with NaN or ±inf somewhere."""
+        return self._where(self["nan"] + self["inf"] > 0)
+
+    def _where(self, mask: np.ndarray) -> tuple[int, ...]:
+        return tuple(self["channel"][mask].tolist())
+
+    def json(self) -> str:
+        """The table as a JSON list with one object a channel; `null` where a channel has no finite value."""
+        rows = (zip(self._header(), self._cells(row), strict=True) for row in self)
+        return json.dumps(
+            [{name: None if value != value else value for name, value in row} for row in rows],
+            ensure_ascii=False,
+            indent=1,
+        )
+
+    def csv(self, path: str | Path | None = None) -> str:
+        """The table as CSV, every number in full; written to `path` as well where one is given."""
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(self._header())
+        writer.writerows(self._cells(row) for row in self)
+        if path is not None:
+            try:
+                Path(path).write_text(out.getvalue(), "utf-8")
+            except OSError as error:
+                raise BadOption(f"can't write {path}: {error.strerror or error}") from error
+        return out.getvalue()
+
+    def plain(self) -> str:
+        """Every row of the table as aligned text; printing shortens a long one."""
+        return self._text(list(self))
+
+    def __repr__(self) -> str:
+        return self._text(list(self), SHOWN)
+
+    def _repr_html_(self) -> str:
+        head = "".join(f"<th>{name}</th>" for name in _HEADS)
+        rows = "".join(
+            "<tr>" + "".join(f"<td>{html.escape(each)}</td>" for each in self._said(row)) + "</tr>" for row in self
+        )
+        return (
+            '<div style="max-height:30em;overflow:auto"><table style="text-align:right;font-variant-numeric:tabular-nums">'
+            f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+            f"<p>{'<br>'.join(map(html.escape, self._foot()))}</p>"
+        )
+
+    def _text(self, rows: Sequence[ChannelRow], most: int | None = None) -> str:
+        left_out = len(rows) - most if most is not None and len(rows) > most else 0
+        if left_out:
+            rows = [*rows[: SHOWN // 2], *rows[-SHOWN // 2 :]]
+        table = [_HEADS, *(self._said(row) for row in rows)]
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        lines = ["  ".join(map(str.rjust, row, widths)).rstrip() for row in table]
+        if left_out:
+            lines.insert(1 + SHOWN // 2, f"… {left_out:,} more: plain() shows all, csv() and json() write them")
+        return "\n".join((*lines, *self._foot()))
+
+    def _said(self, row: ChannelRow) -> tuple[str, ...]:
+        peak = row.peak if self.all_images and len(self.images) > 1 else row.peak[1:]
+        words = [word for word, so in (("dead", row.dead), ("constant", row.constant)) if so]
+        words += [f"{count} {name}" for name, count in (("NaN", row.nan), ("inf", row.inf)) if count]
+        return (
+            str(row.channel),
+            *(number(each) for each in (row.min, row.mean, row.max, row.deviation)),
+            *(percent(each) for each in (row.sparsity, row.positive, row.energy)),
+            ", ".join(map(str, peak)),
+            ", ".join(words),
+        )
+
+    def _foot(self) -> list[str]:
+        seen = f"all {len(self.images)} images" if len(self.images) > 1 else self.images[0]
+        lines = [f"{len(self)} channel{'s' if len(self) > 1 else ''} of {self.layer} in {seen}"]
+        for name, channels in (
+            ("dead", self.dead),
+            ("constant", self.constant),
+            ("with NaN or inf", self.not_finite),
+        ):
+            if channels:
+                lines.append(f"{name}: {len(channels)} ({listed(channels)})")
+        return lines
+
+    def _header(self) -> list[str]:
+        return [*COLUMNS[:-1], "peak_image", *(f"peak_{axis}" for axis in AXES[len(self.spatial)])]
+
+    @staticmethod
+    def _cells(row: ChannelRow) -> list[Any]:
+        return [*row[:-1], *row.peak]
+
+
+_HEADS = ("channel", "min", "mean", "max", "deviation", "zeros", "positive", "energy", "peak", "")
+
+
+def statistics(fm: Any, image: int | None = None, *, layout: str | None = None) -> ChannelStatistics:
+    """The figures of each channel, in float64: of one image, or over all images of the map.
+
+    `min mean max deviation` are numpy's own (`deviation` divides by the number of values). `sparsity` is the share of
+    values that are exactly 0, `positive` the share above 0, `energy` the channel's part of the sum of all squares.
+    `dead` says that a channel is 0 everywhere, `constant` that it is one other number. `nan` and `inf` count values;
+    these are left out of all else, so a channel of NaN alone has NaN for figures and no energy. `peak` is the first place of
+    the largest value: image, then position on the map.
+
+    `fm` is a `FeatureMap` or a bare array of rank 1 to 5. Raises `BadLayout`, `BadOption`.
+
+    >>> import numpy as np
+    >>> table = statistics(np.array([[[0.0, 1.0], [0.0, 3.0]]]))
+    >>> table["mean"].tolist(), table.dead
+    ([0.0, 2.0], (0,))
+    """
+    whole = as_map(fm, layout)
+    one = whole if image is None else whole.image(image)
+    table = {"channel": np.array(one.channels), **figures(one.values)}
+    if image is not None:
+        table["peak"][:, 0] = image % len(whole.ids)
+    for column in table.values():
+        column.flags.writeable = False
+    path = one.layer.path or "output"
+    return ChannelStatistics(table, path, one.ids, image is None, one.spatial)
+
+
+def figures(values: np.ndarray) -> dict[str, np.ndarray]:
+    """The columns of `statistics` without the numbers of the channels, of float32 `[image, *spatial, channel]`."""
+    found = moments(values)
+    size, spatial = values.size // values.shape[-1], values.shape[1:-1]
+    dead = (found.count == size) & (found.low == 0) & (found.high == 0)
+    shares = np.full((2, len(dead)), np.nan)
+    np.divide((found.zeros, found.positive), found.count, out=shares, where=found.count > 0)
+    total = found.squares.sum()
+    places = np.unravel_index(found.place, spatial) if spatial else ()
+    return {
+        "min": found.low,
+        "mean": found.mean,
+        "max": found.high,
+        "deviation": np.where(found.count > 0, np.sqrt(found.variance), np.nan),
+        "sparsity": shares[0],
+        "positive": shares[1],
+        "energy": found.squares / total if total else np.zeros(len(dead)),
+        "dead": dead,
+        "constant": (found.count == size) & (found.low == found.high) & ~dead,
+        "nan": found.nan,
+        "inf": found.inf,
+        "peak": np.stack((found.image, *places), -1),
+    }
+
+
+def percent(share: float) -> str:
+    """A share in per cent that never reads as none or all where it isn't.
+
+    >>> [percent(each) for each in (0, 0.001, 0.35, 0.999, 1)]
+    ['0%', '<1%', '35%', '>99%', '100%']
+    """
+    if np.isnan(share):
+        return "NaN"
+    if 0 < share < 0.01:
+        return "<1%"
+    return ">99%" if 0.99 < share < 1 else f"{share:.0%}"
+
+
+def listed(channels: Sequence[int], most: int = LISTED) -> str:
+    """Channel numbers in words, the first of them where there are many."""
+    return ", ".join(map(str, channels[:most])) + (", …" if len(channels) > most else "")

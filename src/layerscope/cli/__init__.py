@@ -1,0 +1,184 @@
+"""The command line. Everything heavy is imported inside the commands, so that `--help` is quick."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from .._version import __version__
+from . import arguments
+from .commands import DONE, FAILED, INTERRUPTED, _say, run_demo, run_layers, run_show
+
+CHANNELS = "only these channels; or a condition, such as 'mean > 0.1 and sparsity < 50%% and not dead'"
+
+
+EPILOG = """\
+MODEL is a file (.onnx, .keras, .h5, .pt2; .pt only with --trust), keras:VGG16, package.module:factory
+(a function that builds the model; --weights fills it), or demo, the embedded network.
+
+exit codes: 0 done, 1 an error, 2 wrong usage, 3 done but some images were skipped
+"""
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    options = parser().parse_args(arguments.signed(sys.argv[1:] if given is None else given))
+    _utf8()
+    try:
+        with _spoken_warnings():
+            code: int = options.run(options)
+        return code
+    except KeyboardInterrupt:
+        _say("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # `layerscope layers … | head` closes the pipe; Python would complain again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except Exception as error:
+        from ..errors import LayerscopeError
+
+        if options.debug or not isinstance(error, LayerscopeError):
+            raise
+        _say(f"error: {' '.join(str(error).split())}")
+        return FAILED
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole grammar of the command line."""
+    top = argparse.ArgumentParser(
+        prog="layerscope",
+        description="See what any layer of a trained vision model produces.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"layerscope {__version__}")
+    commands = top.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
+    _add_demo(commands)
+    _add_layers(commands)
+    _add_show(commands)
+    return top
+
+
+def _add_demo(commands: Any) -> None:
+    demo = _command(commands, "demo", "the embedded model on the embedded photo: sheets and heat maps", run_demo)
+    demo.add_argument("-o", "--output", metavar="DIR", default="demo-out", type=Path, help="folder (default: demo-out)")
+    demo.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+
+def _add_layers(commands: Any) -> None:
+    layers = _command(commands, "layers", "the table of a model's layers", run_layers)
+    layers.add_argument("model", metavar="MODEL")
+    layers.add_argument("image", metavar="IMAGE", nargs="?", help="an image for the dry run (default: a blank one)")
+    layers.add_argument("--json", action="store_true", help="as JSON, one object a layer")
+    _add_common(layers)
+
+
+def _add_show(commands: Any) -> None:
+    show = _command(commands, "show", "layers of a model for images, as pictures", run_show)
+    show.add_argument("model", metavar="MODEL")
+    show.add_argument("images", metavar="IMAGE", nargs="+", help="files, folders or globs")
+    show.add_argument(
+        "-l",
+        "--layer",
+        action="append",
+        metavar="LAYER",
+        help="path, its end, a glob, kind:Conv2D, last, stages, output or an index; may be repeated (default: last)",
+    )
+    show.add_argument(
+        "--combine",
+        metavar="RULE",
+        help="mean, total, max, norm, deviation, weights:FILE (.npy, .csv), pca, nmf[:FACTORS], clusters[:COUNT],"
+        " similarity:ROW,COLUMN, cam, eigen-cam, score-cam, ablation-cam; by gradients grad-cam, grad-cam++, xgrad-cam,"
+        " hires-cam, layer-cam",
+    )
+    show.add_argument(
+        "--target",
+        metavar="CLASS",
+        help="class index or label for cam, score-cam, ablation-cam and those by gradients (default: each image's first)",
+    )
+    show.add_argument("--overlay", action="store_true", help="lay the combined map on the photo (default rule: mean)")
+    show.add_argument("--channels", type=arguments.channels, metavar="0:16,40", help=CHANNELS)
+    show.add_argument("--columns", type=arguments.positive, metavar="N", help="tiles in a row")
+    show.add_argument(
+        "--scale", type=arguments.scale, metavar="RULE", help="channel (default), layer, images or LOW:HIGH"
+    )
+    show.add_argument(
+        "--clip", type=arguments.clip, metavar="LOW:HIGH", help="cut the scale at these percentiles, such as 1:99"
+    )
+    show.add_argument("--colors", metavar="NAME", help="a colour map of the cmap catalogue, such as magma")
+    show.add_argument(
+        "--sort", type=arguments.sort, default="index", metavar="ORDER", help=f"order of the tiles: {arguments.ORDERS}"
+    )
+    show.add_argument(
+        "--per-page", type=arguments.positive, metavar="N", help="tiles on a page (default: as many as fit)"
+    )
+    show.add_argument("--statistics", action="store_true", help="mean and share of zeros below each tile")
+    show.add_argument("--text", type=int, choices=(1, 2, 3, 4), default=1, help="size of the letters; 3 for print")
+    show.add_argument(
+        "--dpi", type=arguments.positive, metavar="N", help="pixels to the inch for printing, such as 300"
+    )
+    show.add_argument("--theme", choices=("light", "dark"), default="light", help="paper and ink (default: light)")
+    show.add_argument(
+        "-o", "--output", metavar="OUT", type=Path, help="OUT.png (.svg, .pdf …) for one picture, else a folder"
+    )
+    show.add_argument(
+        "--terminal",
+        choices=("auto", "kitty", "iterm", "sixel", "blocks", "none"),
+        help="how to draw in the terminal (default without -o: auto, what it can; none: write files)",
+    )
+    show.add_argument("--values", metavar="OUT.npz", type=Path, help="write the numbers as well")
+    _add_common(show)
+
+
+def _command(commands: Any, name: str, text: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
+    added: argparse.ArgumentParser = commands.add_parser(
+        name, help=text, description=text, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    added.set_defaults(run=run)
+    return added
+
+
+def _add_common(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--weights", metavar="FILE", help="weights for a model that is built")
+    command.add_argument(
+        "--preprocess", metavar="NAME", default="auto", help="a recipe: unit, raw, tf, imagenet, caffe …"
+    )
+    command.add_argument(
+        "--size", type=arguments.size, metavar="HxW", help="the model's input size, where it leaves it free"
+    )
+    command.add_argument("--labels", metavar="FILE", help="class names, one a line")
+    command.add_argument("--trust", action="store_true", help="let the model file run code while it is loaded")
+    command.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+
+@contextmanager
+def _spoken_warnings() -> Iterator[None]:
+    """layerscope's own warnings as one line on stderr; what frameworks warn of stays quiet."""
+    from ..errors import ImagesSkipped, LayerscopeWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", LayerscopeWarning)
+        # Skipped images are listed one by one at the end.
+        warnings.simplefilter("ignore", ImagesSkipped)
+        warnings.showwarning = lambda message, *_, **__: _say(f"warning: {' '.join(str(message).split())}")
+        yield
+
+
+def _utf8() -> None:
+    """A terminal or pipe without UTF-8 gets `?` for `×` rather than an error."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="replace")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

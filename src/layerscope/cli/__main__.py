@@ -1,0 +1,7 @@
+"""`python -m layerscope.cli`."""
+
+import sys
+
+from . import main
+
+sys.exit(main())

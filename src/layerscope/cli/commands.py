@@ -1,0 +1,168 @@
+"""TODO"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..core.layer_table import LayerTable
+    from ..scope.scope import Scope
+
+NARROW = 120
+
+
+DONE, FAILED, USAGE, SKIPPED, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+def run_demo(options: argparse.Namespace) -> int:
+    """`layerscope demo`."""
+    from .demo import run
+
+    run(options.output, print)
+    return DONE
+
+
+def run_layers(options: argparse.Namespace) -> int:
+    """`layerscope layers`."""
+    table = _opened(options).layers(options.image)
+    if options.json:
+        print(table.json())
+    elif sys.stdout.isatty():
+        _print_rich(table)
+    else:
+        print(_signs(table.plain()))
+    return DONE
+
+
+def run_show(options: argparse.Namespace) -> int:
+    """`layerscope show`."""
+    from ..plots.batch_job import Job
+
+    if options.overlay and options.combine is None:
+        options.combine = "mean"
+    screen = _screen(options.terminal, options.output)
+    scope = _opened(options)
+    job = Job(
+        scope,
+        options.layer or ["last"],
+        images=options.images if len(options.images) > 1 else options.images[0],
+        combine=options.combine,
+        target=int(options.target) if (options.target or "").isdecimal() else options.target,
+        overlay=options.overlay,
+        channels=options.channels,
+        columns=options.columns,
+        scale=options.scale,
+        colors=options.colors,
+        clip=options.clip,
+        sort=options.sort,
+        theme=options.theme,
+        dpi=options.dpi,
+        per_page=options.per_page,
+        statistics=options.statistics,
+        text=options.text,
+        output=options.output,
+        values=options.values,
+        screen=screen,
+    )
+    with _progress(1 if screen else job.count(), "pictures of") as step:
+        for path in job.run(step):
+            print(path)
+    if "last" in (options.layer or ["last"]):
+        said = scope.explained("last")
+        if said:
+            _say(said)
+    for id, reason in job.skipped:
+        _say(f"skipped {id}: {reason}")
+    return SKIPPED if job.skipped else DONE
+
+
+def _screen(protocol: str | None, output: Path | None) -> Callable[[Any], object] | None:
+    """What draws in the terminal; `None` where pictures only become files: with -o, with none, and where it can't draw."""
+    if protocol == "none" or (protocol is None and output is not None):
+        return None
+    if protocol in (None, "auto") and not sys.stdout.isatty():
+        return None
+    from ..terminal import draw, drawn_by
+
+    chosen = drawn_by(sys.stdout) if protocol in (None, "auto") else protocol
+    return None if chosen == "none" else lambda picture: draw(picture, sys.stdout, chosen)
+
+
+def _opened(options: argparse.Namespace) -> Scope:
+    from ..scope.open import open as open_scope
+
+    scope = open_scope(
+        options.model,
+        weights=options.weights,
+        preprocess=options.preprocess,
+        size=options.size,
+        labels=options.labels,
+        trust=options.trust,
+    )
+    _say(f"preprocessing: {scope.preprocess.describe()} ({scope.plan.note})")
+    return scope
+
+
+def _print_rich(table: LayerTable) -> None:
+    """The tree, for a terminal; a narrow one goes without the columns that the shape holds as well."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from ..core.layer_table import HEADER, RIGHT, footer, tree_rows
+
+    console = Console()
+    narrow = console.width < NARROW
+    left_out = ("axes", "channels", "calls", "note") if narrow else ()
+    gap = 1 if narrow else 2
+    shown = Table(title=Text(table.title), header_style="bold", box=None, pad_edge=False, padding=(0, gap, 0, 0))
+    kept = [at for at, name in enumerate(HEADER) if name not in left_out]
+    for at in kept:
+        name = "params" if narrow and HEADER[at] == "parameters" else HEADER[at]
+        folds = HEADER[at] in ("path", "kind", "note")
+        shown.add_column(name, justify="right" if at in RIGHT else "left", overflow="fold", no_wrap=not folds)
+    for cells, layer in tree_rows(table):
+        texts = [Text(_signs(cells[at])) for at in kept]
+        shown.add_row(*texts, style="" if layer is None or layer.showable else "dim")
+    console.print(shown)
+    lines = footer(table)
+    if narrow:
+        lines = [*(f"note on {each.index}: {each.note}" for each in table if each.note), *lines]
+        lines.append(f"left out at this width: {', '.join(left_out[:3])}; a wider terminal, a pipe or --json has them")
+    for line in lines:
+        console.print(Text(_signs(line)), style="dim")
+
+
+def _signs(text: str) -> str:
+    """Text in signs that the output can write: `x` for `×` where there is only ASCII."""
+    from ..core.layer_table import PLAIN_SIGNS
+
+    try:
+        "▦▧▤·×–…".encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return text.translate(PLAIN_SIGNS)
+    return text
+
+
+@contextmanager
+def _progress(count: int | None, text: str) -> Iterator[Callable[[str], None]]:
+    """A bar on stderr while there is more than one image and someone to see it."""
+    if count == 1 or not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(text, total=count)
+        yield lambda name: bar.update(task, advance=1, description=f"{text} {name}")
+
+
+def _say(text: str) -> None:
+    print(f"layerscope: {text}", file=sys.stderr)

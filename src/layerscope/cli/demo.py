@@ -1,0 +1,65 @@
+"""The main job on the embedded model and photo: what `layerscope demo` and `make demo` do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from ..combinations.class_cam import head_weights
+from ..combinations.pca import pca
+from ..combinations.reduce import mean, weighted
+from ..core.feature_map import FeatureMap
+from ..picture.picture import Picture
+from ..plots.heatmap import heatmap
+from ..plots.overlay import overlay
+from ..plots.sheet import sheet
+from ..scope.open import demo_model, demo_photo
+from ..scope.open import open as open_scope
+
+EARLY, MIDDLE, LATE = "_blocks.0._swish", "_blocks.4._swish:1", "_swish:1"
+
+
+def run(folder: Path, say: Callable[[str], None]) -> list[Path]:
+    """Write the demo's pictures into `folder`, telling of each what it shows. Returns their paths."""
+    scope = open_scope(demo_model())
+    photo = demo_photo()
+    say(f"model  EfficientNet-Lite0 (ImageNet, embedded), {scope.facts.framework}")
+    say(f"photo  {photo.name} (embedded)")
+    say(f"input  {scope.preprocess.describe()}")
+    (classes,) = scope.predict(photo)
+    say("the model's own five likeliest classes:")
+    for each in classes:
+        say(f"  {each.probability:6.1%}  {each.label}")
+    maps = scope.capture(photo, [EARLY, MIDDLE, LATE])
+    folder.mkdir(parents=True, exist_ok=True)
+    say(f"pictures in {folder}:")
+    written = []
+    evidence = weighted(maps[LATE], head_weights(scope, classes[0].index, LATE))
+    for name, picture, sentence in _pictures(maps[EARLY], maps[MIDDLE], maps[LATE], evidence, classes[0].label):
+        written.append(picture.save(folder / name))
+        say(f"  {name:24}  {sentence}")
+    return written
+
+
+def _pictures(
+    early: FeatureMap, middle: FeatureMap, late: FeatureMap, evidence: FeatureMap, label: str
+) -> Iterator[tuple[str, Picture, str]]:
+    yield "1-early-sheet.png", sheet(early), f"all {early.of} channels of an early layer, {EARLY}, {_size(early)} each"
+    yield "2-middle-sheet.png", sheet(middle), f"all {middle.of} channels of a middle layer, {MIDDLE}, {_size(middle)}"
+    yield (
+        "3-late-sheet.png",
+        sheet(late),
+        f"all {late.of} channels of the last layer with pixels, {LATE}, {_size(late)}",
+    )
+    yield "4-mean.png", heatmap(mean(early)), f"the mean of the {early.of} channels of {EARLY}, with a colour bar"
+    yield "5-weighted.png", heatmap(evidence), f"{LATE}: its channels weighted by the classifier's row for '{label}'"
+    yield "6-pca.png", heatmap(pca(middle)), f"{MIDDLE}: three principal components as red, green, blue"
+    yield (
+        "7-overlay.png",
+        overlay(evidence, smooth=True),
+        f"the weighted sum on the photo: where the model sees '{label}'",
+    )
+
+
+def _size(fm: FeatureMap) -> str:
+    return "×".join(map(str, fm.spatial))

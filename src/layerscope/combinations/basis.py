@@ -1,0 +1,154 @@
+"""What a combination learns from some maps and can be used for others: kept in `.npz` files without pickles."""
+
+from __future__ import annotations
+
+import importlib
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+
+from ..arrays.reductions import Rows, finite_places
+from ..core.feature_map import FeatureMap
+from ..errors import BadOption, LibraryMissing
+
+Kept = TypeVar("Kept", bound="Stored")
+
+
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """A record of arrays and words that `save` writes and `load` reads.
+
+    `AXES` names the axes of its arrays, a letter each; those of one letter have one size. Raises `BadOption` where they don't.
+    """
+
+    AXES: ClassVar[dict[str, str]] = {}
+
+    def __post_init__(self) -> None:
+        sizes: dict[str, int] = {}
+        for name, axes in self.AXES.items():
+            array = getattr(self, name)
+            if array is None:
+                continue
+            if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu" or array.ndim != len(axes):
+                raise BadOption(
+                    f"{type(self).__name__}.{name} is an array of numbers with {len(axes)} axes, not {array!r:.60}"
+                )
+            if not np.isfinite(array).all():
+                raise BadOption(f"{type(self).__name__}.{name} holds NaN or inf")
+            if wrong := [at for at, size in zip(axes, array.shape, strict=True) if sizes.setdefault(at, size) != size]:
+                raise BadOption(
+                    f"{type(self).__name__}.{name} has the shape {array.shape}, where other arrays have {sizes[wrong[0]]}"
+                )
+
+    def save(self, path: str | Path) -> Path:
+        """Write it as `.npz`."""
+        path = Path(path)
+        if path.suffix != ".npz":
+            raise BadOption(f"{path.name!r}: a basis is saved as .npz")
+        found = {each.name: getattr(self, each.name) for each in fields(self)}
+        kept = {
+            name: np.asarray(value) for name, value in found.items() if isinstance(value, np.ndarray | float) or value
+        }
+        try:
+            np.savez(path, kind=np.array(type(self).__name__), **kept)  # type: ignore[arg-type] # a keyword of numpy's stub
+        except OSError as error:
+            raise BadOption(f"can't write {path}: {error.strerror or error}") from error
+        return path
+
+    @classmethod
+    def load(cls: type[Kept], path: str | Path) -> Kept:
+        """What `save` wrote. Raises `BadOption` for any other file."""
+        try:
+            # Opened here, since numpy leaves a broken file open.
+            with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+                kind = str(file["kind"]) if "kind" in file else cls.__name__
+                if kind != cls.__name__:
+                    raise BadOption(f"it holds a {kind}, and a {cls.__name__} is needed")
+                names = {each.name for each in fields(cls)}
+                return cls(**{name: _read(file[name]) for name in file.files if name in names})
+        except BadOption as error:
+            raise BadOption(f"{path}: {error}") from error
+        except FileNotFoundError as error:
+            raise BadOption(f"no file {path} with a {cls.__name__}") from error
+        except (KeyError, ValueError, TypeError, OSError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+            # numpy's own words would advise to load it unsafely.
+            raise BadOption(f"{path} is not a {cls.__name__} that its save() has written") from error
+
+    @classmethod
+    def of(cls: type[Kept], given: Any) -> Kept:
+        """A basis as it is, or the one in the file of that path."""
+        if isinstance(given, cls):
+            return given
+        if isinstance(given, str | Path):
+            return cls.load(given)
+        raise BadOption(f"basis= is a {type(given).__name__}: give a {cls.__name__}, or the path of one saved as .npz")
+
+
+def _read(array: np.ndarray) -> Any:
+    """Words as a tuple or a string, everything else as the array it is."""
+    if array.dtype.kind == "U":
+        return tuple(array.tolist()) if array.ndim else str(array)
+    return array
+
+
+def scikit_learn(module: str, what: str) -> Any:
+    """A module of scikit-learn; raises `LibraryMissing` with the pip line where it isn't installed."""
+    try:
+        return importlib.import_module(f"sklearn.{module}")
+    except ImportError as error:
+        raise LibraryMissing(
+            f"{what} needs scikit-learn, which isn't installed: pip install 'layerscope[factors]' ({error})"
+        ) from error
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """With several, sums are taken in an order that changes from run to run, and with it the last digits of the result."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):
+        yield
+
+
+def whole_number(name: str, given: Any) -> int:
+    """`given` as a whole number from 1; raises `BadOption`."""
+    if not isinstance(given, int | np.integer) or isinstance(given, bool) or given < 1:
+        raise BadOption(f"{name}={given!r}: use a whole number from 1")
+    return int(given)
+
+
+def seed_number(given: Any) -> int:
+    """`given` as scikit-learn takes a seed; raises `BadOption`."""
+    if not isinstance(given, int | np.integer) or isinstance(given, bool) or not 0 <= given < 2**32:
+        raise BadOption(f"seed={given!r}: use a whole number from 0 to {2**32 - 1}")
+    return int(given)
+
+
+def places_of(fm: FeatureMap, what: str) -> tuple[np.ndarray, np.ndarray]:
+    """(float32 `[place, channel]`, which must not be written to; bool `[image, *spatial]`, the places that it has)."""
+    sound = finite_places(fm.values)
+    if not sound.any():
+        reason = "every place has NaN or inf in it" if sound.size else f"its shape is {fm.shape}"
+        raise BadOption(f"{what}: there is no place to learn from in {fm.layer.path!r}: {reason}")
+    if sound.all() and fm.values.flags.c_contiguous:
+        return fm.values.reshape(-1, fm.values.shape[-1]), sound
+    return Rows(fm.values).matrix(), sound
+
+
+def spread(rows: np.ndarray, sound: np.ndarray) -> np.ndarray:
+    """`rows` `[place, k]` at their places, float32 `[image, *spatial, k]`; NaN at all others."""
+    out = np.full((*sound.shape, rows.shape[-1]), np.nan, np.float32)
+    out[sound] = rows
+    return out
+
+
+def left_out(sound: np.ndarray) -> tuple[str, ...]:
+    """What the caption says of places with NaN or inf."""
+    missing = int(sound.size - sound.sum())
+    return (f"{missing:,} of {sound.size:,} places left out (NaN or inf)",) if missing else ()

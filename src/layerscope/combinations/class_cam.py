@@ -1,0 +1,171 @@
+"""The weights that a classifier gives the channels of a layer, checked against the model itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..arrays.reductions import weighted_sum
+from ..backends.protocol import Head
+from ..core.feature_map import FeatureMap
+from ..errors import BadOption, BadWeights
+from ..inputs.recipe import READY
+from ..scope.open import demo_photo
+from ..scope.rerun import Rerun
+from ..scope.scope import Scope
+from .grad_cam import made
+from .score_cam import words_of
+from .smoothing import averaging, needed_origin
+
+SOFT, EXACT = 5e-2, 2e-3
+
+
+def head_weights(scope: Scope, target: Any, layer: Any = "last", *, images: Any = None) -> np.ndarray:
+    """The weights that a model's classifier gives the channels of a layer for one class, float32 `[channel]`.
+
+    ```python
+    maps = scope.capture("cat.jpg", "last")
+    cam = ls.weighted(maps["last"], ls.head_weights(scope, "tiger cat"))  # class activation map
+    ```
+
+    With them `weighted` is a class activation map (Zhou et al. 2016, equation 2): its mean over the places, plus the bias
+    (`scope.head().bias`), is the class's score. That holds where nothing but an average over all places lies between
+    `layer` and the last dense layer, so it is tried: the model is run (on `images`, by default an embedded photo; a model
+    with `preprocess=None` needs a batch of yours), and both sides are compared. `target` is a class index or a label.
+
+    Raises `BadWeights` where the last layer isn't dense, where its width doesn't fit the layer, or where something else
+    lies between them: gradients (`grad_cam`) need none of that. Raises `BadOption` for classes that don't exist.
+    """
+    images = _images(scope, images)
+    head = scope.head(images)
+    if head is None:
+        raise BadWeights(
+            f"{scope.name} has no dense layer with weights of its own, so no class has weights for channels: use grad_cam, or"
+            " weights of yours"
+        )
+    index = _index(scope, target, len(head.weights))
+    maps = scope.capture(images, layer)
+    if len(maps) != 1:
+        raise BadOption(f"layer={layer!r} names {len(maps)} layers ({', '.join(maps)}): weights are for one")
+    (fm,) = maps.values()
+    (output, *_) = scope.capture(images, head.path).values()
+    _check(fm.image(0), output.image(0), head)
+    return head.weights[index]
+
+
+@averaging
+def class_cam(fm: FeatureMap, target: Any = None, *, positive: bool = False) -> FeatureMap:
+    """The class activation map: the channels weighted by the classifier's own row for a class, float32 `[image, *spatial, 1]`.
+
+    ```python
+    fm = scope.capture("cat.jpg", "last")["last"]
+    ls.overlay(ls.class_cam(fm, "tiger cat"))
+    ```
+
+    Zhou et al. 2016, "Learning Deep Features for Discriminative Localization", equation 2. Its mean over the places, plus
+    the classifier's bias, is the class's score before softmax. `target` is a class index or a label, by default that of the
+    capture or each image's own first class. Holds, and is refused, as `head_weights` says; it needs no gradients, so ONNX
+    and TFLite files have it too. Raises `BadWeights`; `BadOption` for a map that doesn't know its model.
+    """
+    origin = needed_origin(fm, "class_cam")
+    if not isinstance(origin, Rerun) or not hasattr(origin.scope.backend, "head"):
+        raise BadWeights(
+            "the classifier's weights can't be read from this model: use grad_cam, or weighted() with yours"
+        )
+    first = origin.image(0)
+    with origin.scope.running(first.inputs):
+        head: Head | None = origin.scope.backend.head(origin.scope.model, first.inputs)
+    if head is None:
+        raise BadWeights(
+            "this model has no dense layer with weights of its own: use grad_cam, or weighted() with yours"
+        )
+    given = first.layer(head.path)
+    # The average through the classifier needs every channel, also where some were chosen.
+    _check(fm.image(0) if fm.channels == tuple(range(fm.of)) else first.layer(origin.path), given, head)
+    if target is None and origin.target is None:
+        _check_output(first.layer("output"), given, head)
+    rows = head.weights[:, list(fm.channels)]
+    found, said = [], []
+    for at, values in enumerate(fm.values):
+        aim, words = origin.image(at).aimed(target)
+        if callable(aim):
+            raise BadOption("class_cam takes a class index or a label: a function of the output has no row of weights")
+        if not 0 <= aim < len(head.weights):
+            raise BadOption(f"target={aim}: the classifier has the classes 0 to {len(head.weights) - 1}")
+        said.append(words)
+        found.append(weighted_sum(values[None], rows[aim])[0])
+    return made(fm, np.stack(found), "Class activation map", positive, words_of(said))
+
+
+def _images(scope: Scope, images: Any) -> Any:
+    if images is not None:
+        return images
+    if scope.preprocess == READY:
+        raise BadOption("head_weights runs the model once, and preprocess=None: give images=, a batch ready for it")
+    return demo_photo()
+
+
+def _index(scope: Scope, target: Any, classes: int) -> int:
+    target = scope.aim(target)
+    if not isinstance(target, int | np.integer) or isinstance(target, bool) or not 0 <= target < classes:
+        raise BadOption(f"target={target!r}: the classifier has the classes 0 to {classes - 1}; a label does as well")
+    return int(target)
+
+
+def _check(fm: FeatureMap, output: FeatureMap, head: Head) -> None:
+    """Raises `BadWeights` unless the average of the map, through the classifier, is what the classifier gave."""
+    channels = head.weights.shape[1]
+    path, name = fm.layer.path or "output", head.path
+    if fm.shape[-1] != channels:
+        raise BadWeights(
+            f"the last dense layer, {name!r}, weighs {channels} numbers, and {path!r} has {fm.shape[-1]} channels: it doesn't"
+            " follow that layer directly; choose the layer before its pooling with layer=, or use grad_cam"
+        )
+    mean = fm.values.reshape(-1, channels).mean(0, dtype=np.float64)
+    wanted = _activated(head.weights @ mean + (0 if head.bias is None else head.bias), head.activation)
+    found = output.values.reshape(-1).astype(np.float64)
+    if not (np.isfinite(mean).all() and np.isfinite(found).all()):
+        raise BadWeights(
+            f"{path!r} or the output of {name!r} holds NaN or infinite values for this image, so the classifier"
+            " can't be tried on it: give an image without"
+        )
+    if wanted is not None and found.shape == wanted.shape:
+        soft = any(each.dtype not in ("float32", "float64") for each in (fm, output))
+        reach = (SOFT if soft else EXACT) * max(float(np.abs(found).max()), 1e-6)
+        far = float(np.abs(found - wanted).max())
+        if far <= reach:
+            return
+        reason = f"the average of the map through its weights differs from its output by up to {far:.3g}"
+    else:
+        reason = f"its output has the shape {output.shape}" + (f" after {head.activation}" if head.activation else "")
+    raise BadWeights(
+        f"the last dense layer, {name!r}, doesn't see the average of {path!r}: {reason}. Something else lies between (an"
+        " activation, a norm, another pooling, a token that is picked): choose the layer with layer=, or use grad_cam"
+    )
+
+
+def _check_output(output: FeatureMap, given: FeatureMap, head: Head) -> None:
+    """Raises `BadOption` unless the model's own classes are the classifier's: its scores in the same order."""
+    shown, scores = output.values.reshape(-1), given.values.reshape(-1)
+    if shown.shape == scores.shape:
+        # Softmax and its like keep the order; what they round to the same number may stand either way.
+        falls = -np.diff(shown[np.argsort(scores, kind="stable")].astype(np.float64))
+        if not (falls > EXACT * float(np.abs(shown).max())).any():
+            return
+    raise BadOption(
+        f"the model's output, of shape {output.shape}, isn't what its last dense layer, {head.path!r}, gives, so its first"
+        f" class is none of that layer's: give target=, 0 to {len(head.weights) - 1} for a row of {head.path!r}"
+    )
+
+
+def _activated(scores: np.ndarray, name: str) -> np.ndarray | None:
+    """What the classifier's own activation makes of its scores, `None` for one that isn't known."""
+    if name == "softmax":
+        raised = np.exp(scores - scores.max())
+        return np.asarray(raised / raised.sum())
+    if name == "sigmoid":
+        return np.asarray(1 / (1 + np.exp(-scores)))
+    if name == "relu":
+        return np.maximum(scores, 0)
+    return scores if not name else None

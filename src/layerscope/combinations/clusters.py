@@ -1,0 +1,147 @@
+"""Clusters of the channel vectors: which places of a layer are alike."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..core.feature_map import FeatureMap, as_map
+from ..errors import BadOption, near
+from .basis import Stored, left_out, one_thread, places_of, scikit_learn, seed_number, spread, whole_number
+
+METRICS = ("euclidean", "cosine")
+
+
+STARTS, MOST_ROUNDS = 4, 300
+
+
+PARTS = 16  # so that no second array of the size of the layer is made
+
+
+@dataclass(frozen=True, eq=False)
+class ClusterBasis(Stored):
+    """Centres of clusters: `centers` float64 `[k, channel]`, `share` `[k]` of the places that each holds, the largest first.
+
+    `metric` is how near is meant; `between` the share of the variance that lies between the centres. `save` and `load` keep
+    it, so that later images get the same clusters."""
+
+    AXES: ClassVar[dict[str, str]] = {"centers": "kc", "share": "k"}
+
+    centers: np.ndarray
+    share: np.ndarray
+    metric: str = "euclidean"
+    between: float = 0.0
+    notes: tuple[str, ...] = ()
+
+
+def cluster_basis(fm: Any, k: int = 6, *, seed: int = 0, metric: str = "euclidean") -> ClusterBasis:
+    """The centres of the clusters of the channel vectors at all places of all images; `clusters` explains the arguments."""
+    fm = as_map(fm)
+    matrix, sound = places_of(fm, "clusters")
+    return _learned(_vectors(matrix, sound, _metric(metric))[0], k, seed, metric, fm)[1]
+
+
+def clusters(fm: Any, k: int = 6, *, seed: int = 0, basis: Any = None, metric: str = "euclidean") -> FeatureMap:
+    """The number of the cluster that each place belongs to, float32 whole numbers `[image, *spatial, 1]`.
+
+    >>> import numpy as np
+    >>> values = np.array([[[[5.0, 0.0]], [[0.0, 1.0]], [[5.1, 0.0]]]], np.float32)
+    >>> clusters(values, 2).values.ravel().tolist()
+    [0.0, 1.0, 0.0]
+
+    k-means (scikit-learn's, with 4 starts from `seed`, so that two runs agree) on the channel vectors of all images together;
+    clusters are numbered by size, the largest 0. `metric="cosine"` compares directions alone, by k-means on unit vectors;
+    vectors of length 0 have none and become NaN, as places with NaN or inf do. `basis`: centres found before
+    (`cluster_basis`, or the path of its file), each place then goes to the nearest. `role` is `"labels"`: `heatmap` and
+    `overlay` give each cluster a colour. Raises `BadOption`, also for more clusters than places.
+    """
+    fm = as_map(fm)
+    matrix, sound = places_of(fm, "clusters")
+    if basis is None:
+        vectors, sound, notes = _vectors(matrix, sound, _metric(metric))
+        labels, found = _learned(vectors, k, seed, metric, fm)
+        source = f"clusters of all {len(fm.ids)} images" if len(fm.ids) > 1 else "clusters of this image"
+        between = (f"{found.between:.1%} of the variance lies between the clusters",)
+        notes = (*between, *found.notes, *notes)
+    else:
+        found = ClusterBasis.of(basis)
+        if found.centers.shape[1] != matrix.shape[1]:
+            raise BadOption(f"the basis is of {found.centers.shape[1]} channels, this map has {matrix.shape[1]}")
+        vectors, sound, notes = _vectors(matrix, sound, _metric(found.metric))
+        labels, source = _nearest(vectors, found.centers), "a basis given"
+    count = len(found.centers)
+    shares = np.bincount(labels, minlength=count) / max(1, len(labels))
+    groups = [{"number": at, "share": float(share)} for at, share in enumerate(shares)]
+    near_is = "cosine, on unit vectors" if found.metric == "cosine" else "Euclidean"
+    said = (f"k-means, {near_is}", source, *notes, *left_out(sound))
+    made = fm.combined(
+        spread(labels[:, None].astype(np.float32), sound),
+        f"{count} clusters of {matrix.shape[1]} channels",
+        said,
+        role="labels",
+    )
+    return replace(made, provenance={**made.provenance, "groups": groups})
+
+
+def _metric(given: str) -> str:
+    if given not in METRICS:
+        raise BadOption(f"metric={given!r}: use {' or '.join(map(repr, METRICS))}.{near(str(given), METRICS)}")
+    return given
+
+
+def _vectors(matrix: np.ndarray, sound: np.ndarray, metric: str) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """(what is clustered, its places, what must be said): the vectors themselves, or those of length 1."""
+    if metric == "euclidean":
+        return matrix, sound, ()
+    largest = np.abs(matrix).max(1, keepdims=True)
+    moving = largest[:, 0] > 0
+    # Divided by the largest first, since squares of small numbers vanish in float32.
+    unit = matrix[moving] / largest[moving]
+    unit /= np.sqrt(np.einsum("pc,pc->p", unit, unit))[:, None]
+    if not len(unit):
+        raise BadOption('metric="cosine": every vector has the length 0, and no direction')
+    if moving.all():
+        return unit, sound, ()
+    places = sound.copy()
+    places[sound] = moving
+    return unit, places, (f"{(~moving).sum():,} places with a vector of length 0 have no direction",)
+
+
+def _learned(vectors: np.ndarray, k: int, seed: int, metric: str, fm: FeatureMap) -> tuple[np.ndarray, ClusterBasis]:
+    """The cluster of each place, and the basis, the largest cluster first; empty ones are left out."""
+    k = whole_number("k", k)
+    if k > len(vectors):
+        raise BadOption(
+            f"k={k}: {fm.layer.path!r} has {len(vectors)} places that can be clustered; use at most as many"
+        )
+    model = scikit_learn("cluster", "clusters").KMeans(
+        k, n_init=STARTS, random_state=seed_number(seed), algorithm="lloyd", max_iter=MOST_ROUNDS
+    )
+    largest = float(np.abs(vectors).max()) or 1.0
+    # Squares of distances must stay within float32; a power of two changes no digit.
+    unit = np.float32(2.0 ** np.round(np.log2(largest))) if largest > 1e15 or largest < 1e-15 else np.float32(1)
+    scaled = vectors if unit == 1 else vectors / unit
+    with one_thread(), warnings.catch_warnings():
+        # Fewer different vectors than clusters: said in the caption instead.
+        warnings.simplefilter("ignore", scikit_learn("exceptions", "clusters").ConvergenceWarning)
+        found = model.fit_predict(scaled)
+    sizes = np.bincount(found, minlength=k)
+    order = np.argsort(-sizes, kind="stable")
+    order = order[sizes[order] > 0]
+    number = np.empty(k, int)
+    number[order] = np.arange(len(order))
+    notes = (f"{len(order)} clusters instead of {k}: there are no more different vectors",) if len(order) < k else ()
+    middle = scaled.mean(0, dtype=np.float64).astype(np.float32)
+    whole = sum(float(np.square(part - middle).sum(dtype=np.float64)) for part in np.array_split(scaled, PARTS))
+    between = 1 - float(model.inertia_) / whole if whole > 0 else 0.0
+    centers = model.cluster_centers_[order].astype(np.float64) * float(unit)
+    return number[found], ClusterBasis(centers, sizes[order] / len(vectors), metric, between, notes)
+
+
+def _nearest(vectors: np.ndarray, centers: np.ndarray) -> np.ndarray:
+    metrics = scikit_learn("metrics", "clusters")
+    with one_thread():
+        return np.asarray(metrics.pairwise_distances_argmin(vectors, centers.astype(np.float32)))

@@ -1,0 +1,203 @@
+"""Non-negative factors of a layer: the few patterns of channels whose sums make up its vectors."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..arrays.reductions import channel_squares
+from ..core.feature_map import FeatureMap, as_map
+from ..errors import BadOption
+from .basis import Stored, left_out, one_thread, places_of, scikit_learn, seed_number, spread, whole_number
+
+MOST_ROUNDS = 400
+
+
+STRONGEST = 4
+
+
+PARTS = 16  # so that no array in float64 of the size of the layer is made
+
+
+@dataclass(frozen=True, eq=False)
+class FactorBasis(Stored):
+    """Non-negative factors: `components` float64 `[k, channel]` (unit rows), `energy` `[k]` the share of the energy of the
+    values that each explains, the largest first. `save` and `load` keep it, so that later images get the same factors."""
+
+    AXES: ClassVar[dict[str, str]] = {"components": "kc", "energy": "k"}
+
+    components: np.ndarray
+    energy: np.ndarray
+    notes: tuple[str, ...] = ()
+
+
+def nmf_basis(fm: Any, factors: int = 6, *, seed: int = 0, negative: str = "error") -> FactorBasis:
+    """The non-negative factors of the channel vectors at all places of all images; `nmf` explains the arguments."""
+    fm = as_map(fm)
+    matrix, _, notes = _matrix(fm, negative)
+    return _learned(matrix, factors, seed, fm, notes)[1]
+
+
+def nmf(fm: Any, factors: int = 6, *, seed: int = 0, basis: Any = None, negative: str = "error") -> FeatureMap:
+    """How strong each of a few non-negative factors is at each place, float32 `[image, *spatial, factor]`.
+
+    >>> import numpy as np
+    >>> values = np.array([[[[2.0, 0.0]], [[0.0, 1.0]]]], np.float32)
+    >>> nmf(values, 2).values.reshape(2, 2).round(3).tolist()
+    [[2.0, 0.0], [0.0, 1.0]]
+
+    The matrix V `[place, channel]` of all images becomes W H with no negative number in W (the result) or H (the factors'
+    channels, rows of length 1): Deep Feature Factorization (Collins et al. 2018, equation 1), by scikit-learn's coordinate
+    descent from the start "nndsvda", so that two runs agree. Factors are ordered by the share of the energy of V that they
+    explain; the shares add up to `1 - |V - W H|² / |V|²`. `basis`: factors found before (`nmf_basis`, or the path of its
+    file), whose strengths are solved for.
+
+    A layer with negative values raises `BadOption`, as a sum of parts can't reach them: capture the layer after its
+    activation, or take `negative="clip"`, which counts them as 0 and says so. `role` is `"factors"`: `heatmap` and `overlay`
+    give each factor a colour, `sheet` a tile.
+    """
+    fm = as_map(fm)
+    matrix, sound, notes = _matrix(fm, negative)
+    if basis is None:
+        strengths, found = _learned(matrix, factors, seed, fm, notes)
+        source = f"factors of all {len(fm.ids)} images" if len(fm.ids) > 1 else "factors of this image"
+    else:
+        found = FactorBasis.of(basis)
+        if found.components.shape[1] != matrix.shape[1]:
+            raise BadOption(f"the basis is of {found.components.shape[1]} channels, this map has {matrix.shape[1]}")
+        if (found.components < 0).any():
+            raise BadOption("the basis has factors with negative numbers, which no sum of parts has")
+        strengths, energy = _solved(matrix, found.components)
+        found = replace(found, energy=energy, notes=notes)
+        source = "a basis given"
+    groups = [
+        {"number": at, "share": float(share), "channels": _strongest(row, fm)}
+        for at, (row, share) in enumerate(zip(found.components, found.energy, strict=True))
+    ]
+    count = len(groups)
+    said = (f"energy explained by {count} factors: {found.energy.sum():.1%}", source, *found.notes, *left_out(sound))
+    made = fm.combined(
+        spread(strengths, sound), f"{count} factors (NMF) of {matrix.shape[1]} channels", said, role="factors"
+    )
+    return replace(
+        made,
+        notes=(*made.notes, *map(said_of, groups)),
+        provenance={**made.provenance, "groups": groups},
+    )
+
+
+def said_of(group: dict[str, Any]) -> str:
+    """One factor in words: `factor 0: 31.2%, channels 12, 40, 7`."""
+    channels = ", ".join(map(str, group["channels"])) or "none"
+    return f"factor {group['number']}: {group['share']:.1%}, channels {channels}"
+
+
+def _matrix(fm: FeatureMap, negative: str) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """(the non-negative matrix, its places, what must be said of it)."""
+    if negative not in ("error", "clip"):
+        raise BadOption(f'negative={negative!r}: use "error" or "clip"')
+    matrix, sound = places_of(fm, "nmf")
+    lowest = float(matrix.min())
+    if lowest >= 0:
+        return matrix, sound, ()
+    share = float((matrix < 0).mean())
+    if negative == "error":
+        raise BadOption(
+            f"nmf needs values of 0 and above, and {share:.1%} of those of {fm.layer.path!r} are negative (down to"
+            f' {lowest:.3g}): capture the layer after its activation (ReLU), or take negative="clip", which counts them as 0;'
+            " pca and clusters take any sign"
+        )
+    return np.maximum(matrix, 0), sound, (f"{share:.1%} of the values are negative (down to {lowest:.3g}), taken as 0",)
+
+
+def _learned(
+    matrix: np.ndarray, factors: int, seed: int, fm: FeatureMap, notes: tuple[str, ...]
+) -> tuple[np.ndarray, FactorBasis]:
+    """The strengths `[place, factor]` and the basis, the strongest factor first."""
+    factors = whole_number("factors", factors)
+    places, channels = matrix.shape
+    if factors > min(places, channels):
+        raise BadOption(
+            f"factors={factors}: {fm.layer.path!r} has {places} places and {channels} channels, so there are at most"
+            f" {min(places, channels)} factors"
+        )
+    model = scikit_learn("decomposition", "nmf").NMF(
+        factors, init="nndsvda", solver="cd", random_state=seed_number(seed), max_iter=MOST_ROUNDS
+    )
+    matrix, unit = _of_size_one(matrix)
+    if not unit:
+        return np.zeros((places, factors)), FactorBasis(
+            np.zeros((factors, channels)), np.zeros(factors), (*notes, "every value is 0")
+        )
+    with one_thread(), warnings.catch_warnings():
+        # Said in the caption instead.
+        warnings.simplefilter("ignore", scikit_learn("exceptions", "nmf").ConvergenceWarning)
+        strengths = model.fit_transform(matrix)
+    if model.n_iter_ >= MOST_ROUNDS:
+        notes = (*notes, f"not settled after {MOST_ROUNDS} rounds")
+    rows = model.components_.astype(np.float64)
+    size = np.linalg.norm(rows, axis=1)
+    rows = np.divide(rows, size[:, None], out=np.zeros_like(rows), where=size[:, None] > 0)
+    strengths = strengths * size.astype(np.float32)
+    shares = _shares(matrix, strengths, rows)
+    order = np.argsort(-shares, kind="stable")
+    return strengths[:, order] * np.float32(unit), FactorBasis(rows[order], shares[order], notes)
+
+
+def _solved(matrix: np.ndarray, components: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The non-negative strengths `[place, factor]` of given factors that come closest to the matrix, and their shares."""
+    decomposition = scikit_learn("decomposition", "nmf")
+    matrix, unit = _of_size_one(matrix)
+    if not unit or not components.any():
+        return np.zeros((len(matrix), len(components)), np.float32), np.zeros(len(components))
+    with one_thread(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", scikit_learn("exceptions", "nmf").ConvergenceWarning)
+        strengths, _, _ = decomposition.non_negative_factorization(
+            matrix,
+            H=np.ascontiguousarray(components, np.float32),
+            n_components=len(components),
+            update_H=False,
+            init="custom",
+            solver="cd",
+            tol=1e-6,
+            max_iter=MOST_ROUNDS,
+        )
+    return strengths * np.float32(unit), _shares(matrix, strengths, components)
+
+
+def _of_size_one(matrix: np.ndarray) -> tuple[np.ndarray, float]:
+    """The matrix divided by the root mean square of its values (0 where all are 0), and that number.
+
+    scikit-learn's start fills gaps with the mean of the values and takes what is below 1e-6 for 0, so without this the factors
+    would depend on the unit.
+    """
+    largest = float(matrix.max())
+    if largest <= 0:
+        return matrix, 0.0
+    shrunk = matrix if 1e-15 < largest < 1e15 else matrix / np.float32(largest)
+    size = np.sqrt(float(channel_squares(shrunk).sum()) / matrix.size)
+    return shrunk / np.float32(size), size * (1.0 if shrunk is matrix else largest)
+
+
+def _shares(matrix: np.ndarray, strengths: np.ndarray, components: np.ndarray) -> np.ndarray:
+    """The share of the energy of V that each factor explains, in all `1 - |V - W H|² / |V|²`.
+
+    A factor's share is `2 <V, w h> - <W H, w h>` of `|V|²`; where nothing can be gained any more, `<V, w h>`.
+    """
+    whole, with_values, within = 0.0, np.zeros(len(components)), np.zeros((len(components),) * 2)
+    for values, part in zip(np.array_split(matrix, PARTS), np.array_split(strengths, PARTS), strict=True):
+        values, part = values.astype(np.float64), part.astype(np.float64)
+        whole += float(np.einsum("pc,pc->", values, values))
+        with_values += np.einsum("pk,pk->k", part, values @ components.T)
+        within += part.T @ part
+    with_made = np.einsum("jk,jk->k", within, components @ components.T)
+    return np.asarray((2 * with_values - with_made) / whole)
+
+
+def _strongest(row: np.ndarray, fm: FeatureMap) -> list[int]:
+    """The true numbers of the channels with the most weight in a factor."""
+    order = np.argsort(-row, kind="stable")[:STRONGEST]
+    return [fm.channels[at] for at in order if row[at] > 0]

@@ -1,0 +1,258 @@
+"""Principal components of the channels, as colours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..arrays.reductions import Rows, finite_places, lengths, weighted_sum
+from ..core.feature_map import FeatureMap, as_map, as_numpy
+from ..errors import BadOption, near
+from .basis import Stored
+
+SIDES = ("auto", "above", "below")
+
+
+# Of places whose lengths are spread normally, one in 1.7 million lies beyond.
+DEVIATIONS = 5.0
+
+
+MOST_OUTLIERS = 0.1
+
+
+BACKGROUND = -np.inf
+
+
+@dataclass(frozen=True, eq=False)
+class Basis(Stored):
+    """Principal components: `mean` float64 `[channel]`, `components` float64 `[k, channel]` (unit rows), `variance` `[k]`
+    the share of the variance that each explains. `save` and `load` keep it, so that later images get the same colours.
+
+    `split`, float64 `[channel + 1]`, tells foreground from background where one was asked for: a place belongs to it where
+    `values @ split[:-1] + split[-1] > 0`. `notes` is what a caption must say of how the basis was made.
+    """
+
+    AXES: ClassVar[dict[str, str]] = {"mean": "c", "components": "kc", "variance": "k", "split": "s"}
+
+    mean: np.ndarray
+    components: np.ndarray
+    variance: np.ndarray
+    split: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
+
+
+def pca_basis(fm: Any, components: int = 3, *, foreground: Any = None, robust: bool = False) -> Basis:
+    """The principal components of the channel vectors at all places of all images.
+
+    By the eigenvectors of the channel covariance (or of the Gram matrix where there are fewer places than channels), so a
+    224 × 224 × 64 layer needs megabytes where an SVD of all its values needs gigabytes. Signs are fixed: the channel with
+    the largest weight in a component has a positive one. Places with NaN or inf don't count; `foreground` and `robust`, which
+    leave out more, are explained at `pca`.
+    """
+    fm = as_map(fm)
+    if not (isinstance(components, int | np.integer) and components >= 1) or isinstance(components, bool):
+        raise BadOption(f"components={components!r}: use a whole number from 1")
+    if not fm.values.size:
+        raise BadOption(f"pca: the map is empty, its shape is {fm.shape}")
+    keep, notes = _inliers(fm.values) if robust else (None, ())
+    split = None
+    if isinstance(foreground, str):
+        split = _split(fm.values, foreground, keep)
+    mask = _foreground(fm, foreground, split)
+    if mask is not None:
+        keep = mask if keep is None else keep & mask
+    found = _fitted(Rows(fm.values, keep), components)
+    return Basis(*found, split, notes)
+
+
+def pca(fm: Any, *, basis: Any = None, foreground: Any = None, robust: bool = False) -> FeatureMap:
+    """The first three principal components as red, green and blue, float32 `[image, *spatial, 3]`.
+
+    >>> import numpy as np
+    >>> pca(np.array([[[[3.0, 0.0]], [[-3.0, 0.0]]]])).values[..., 0].ravel().tolist()
+    [3.0, -3.0]
+
+    One basis over all the images of `fm`, so that they share their colours; or a `basis` made before by `pca_basis`, or the
+    path of its file. The values are the projections themselves; `heatmap` stretches each to its 1st and 99th percentile.
+
+    `foreground` fits the basis to a part of the places and leaves the rest bare (−inf in the values): a bool array
+    `[*spatial]` or `[image, *spatial]`, or `"auto"`, which cuts at the middle of the first component of all places and takes
+    the side that is seen less at the edge of the images (the cut of DINOv2's demonstration, Oquab et al. 2023, section 7.5,
+    whose side is chosen by eye: `"above"` and `"below"` name it). `robust` fits without the places whose vectors are
+    far longer or shorter than the others' (beyond the median ± 5 normal deviations, by the median absolute deviation; none
+    where that were more than a tenth), as the few tokens that transformers use for storage (Darcet et al. 2024); they get
+    colours all the same.
+
+    Raises `BadOption`, for a basis of other channels too.
+    """
+    fm = as_map(fm)
+    given = basis is not None
+    if given and robust:
+        raise BadOption("robust=True says how a basis is made, and one is given: pca_basis(fm, robust=True)")
+    basis = Basis.of(basis) if given else pca_basis(fm, foreground=foreground, robust=robust)
+    channels = fm.values.shape[-1]
+    if basis.components.shape != (3, channels):
+        raise BadOption(
+            f"the basis has {basis.components.shape[0]} components of {basis.components.shape[1]} channels;"
+            f" this map needs 3 of {channels}"
+        )
+    mask = _foreground(fm, foreground, basis.split)
+    shift = basis.components @ basis.mean
+    planes = np.stack(
+        [weighted_sum(fm.values, row) - np.float32(less) for row, less in zip(basis.components, shift, strict=True)], -1
+    )
+    # A weight of 0 looks at no value, so NaN and inf must be carried over by hand.
+    broken = ~np.isfinite(planes).all(-1)
+    if not basis.components.all():
+        broken |= ~finite_places(fm.values)
+    planes[broken] = np.nan
+    if mask is not None:
+        planes[~mask & ~broken] = BACKGROUND
+    return fm.combined(planes, f"PCA of {channels} channels", _said(fm, basis, given, mask), role="rgb")
+
+
+def _said(fm: FeatureMap, basis: Basis, given: bool, mask: np.ndarray | None) -> tuple[str, ...]:
+    """What the caption must say."""
+    images = fm.values.shape[0]
+    shares = ", ".join(f"PC{at + 1} {share:.1%}" for at, share in enumerate(basis.variance))
+    source = "a basis given" if given else f"one basis over {images} images" if images > 1 else "a basis of this image"
+    said = [f"variance explained: {shares}", source, *basis.notes]
+    if mask is not None:
+        how = "by the first component of all places" if basis.split is not None else "as given"
+        of = ", which the basis is of" if not given else ""
+        said.append(f"foreground ({how}): {mask.mean():.1%} of the places{of}; the rest is left bare")
+    return tuple(said)
+
+
+def _fitted(rows: Rows, components: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean, unit directions with fixed signs, and the share of the variance of each."""
+    center, count = rows.center()
+    values, found, size = _directions(rows, center, count, components)
+    kept = len(found)
+    basis = np.zeros((components, rows.channels))
+    threshold = values[0] * size * np.finfo(np.float32).eps ** 2 if len(values) else 0
+    for at in range(kept):
+        length = np.linalg.norm(found[at])
+        if values[at] > threshold and length > 0:
+            row = found[at] / length
+            basis[at] = row * np.sign(row[np.argmax(np.abs(row))])
+    share = np.zeros(components)
+    if values.sum() > 0:
+        share[:kept] = values[:kept] / values.sum()
+    return center, basis, share
+
+
+def _directions(rows: Rows, center: np.ndarray, count: int, most: int) -> tuple[np.ndarray, np.ndarray, int]:
+    """(all eigenvalues, the largest first; the first `most` directions `[k, channel]`, of any length; the matrix's size)."""
+    channels = len(center)
+    wide = count < channels
+    if wide:
+        points = rows.matrix().astype(np.float64) - center
+        square = points @ points.T
+    else:
+        square = np.zeros((channels, channels))
+        for part in rows:
+            # Centred in float64 and multiplied in float32 would lose small components of layers with a large mean.
+            part = part.astype(np.float64) - center
+            square += part.T @ part
+    values, vectors = np.linalg.eigh(square)
+    values, vectors = np.maximum(values[::-1], 0), vectors[:, ::-1]
+    kept = min(most, len(values))
+    return values, (points.T @ vectors[:, :kept]).T if wide else vectors[:, :kept].T, len(square)
+
+
+def projected(values: np.ndarray, center: bool) -> np.ndarray:
+    """`[*spatial]`: one image `[*spatial, channel]` on its first principal direction, with the sign of the channels' sum."""
+    rows = Rows(values[None])
+    middle, count = rows.center()
+    middle = middle if center else middle * 0
+    _, found, _ = _directions(rows, middle, count, 1)
+    length = np.linalg.norm(found[0]) if len(found) else 0.0
+    direction = found[0] / length if length else middle * 0
+    along = sum(((part.astype(np.float64) - middle).sum(1) @ (part @ direction - middle @ direction)) for part in rows)
+    direction = direction if along >= 0 else -direction
+    made = weighted_sum(values[None], direction) - np.float32(direction @ middle)
+    # A weight of 0 looks at no value.
+    made[~finite_places(values[None])] = np.nan
+    return np.asarray(made[0])
+
+
+def _inliers(values: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The places whose vectors are about as long as most, and what to say of the others."""
+    long = lengths(values)
+    sound = np.isfinite(long)
+    if not sound.any():
+        return sound, ()
+    middle = np.median(long[sound])
+    reach = DEVIATIONS * 1.4826 * np.median(np.abs(long[sound] - middle))
+    # More than half of the places alike: their spread is 0, and says nothing of the rest.
+    keep = sound & (np.abs(long - middle) <= reach) if reach > 0 else sound
+    out, count = int(sound.sum() - keep.sum()), int(sound.sum())
+    if not out:
+        return sound, ("robust: no place is left out",)
+    beyond = f"whose length is beyond {max(0, middle - reach):.3g}…{middle + reach:.3g}"
+    if out > MOST_OUTLIERS * count:
+        return sound, (
+            f"robust: none left out, since {out:,} of {count:,} places, {beyond}, are too many to be outliers",
+        )
+    return keep, (f"robust: basis without {out:,} of {count:,} places, {beyond}",)
+
+
+def _split(values: np.ndarray, side: str, keep: np.ndarray | None) -> np.ndarray:
+    """`[channel + 1]`: the plane through the mean, across the first component, whose upper side is the foreground."""
+    if side not in SIDES:
+        raise BadOption(
+            f"foreground={side!r}: use {', '.join(map(repr, SIDES))}, or a bool array of the map's places.{near(side, SIDES)}"
+        )
+    center, components, _ = _fitted(Rows(values, keep), 1)
+    plane = np.append(components[0], -components[0] @ center)
+    if side == "below" or (side == "auto" and _more_at_the_edge(_above(values, plane))):
+        plane = -plane
+    return plane
+
+
+def _above(values: np.ndarray, plane: np.ndarray) -> np.ndarray:
+    return np.asarray(weighted_sum(values, plane[:-1]) + np.float32(plane[-1]) > 0)
+
+
+def _more_at_the_edge(mask: np.ndarray) -> bool:
+    """Whether the places of `mask` `[image, *spatial]` are more common at the edge of the images than inside."""
+    inner = (slice(None), *(slice(1, -1),) * (mask.ndim - 1))
+    inside = mask[inner]
+    edge = mask.size - inside.size
+    if not inside.size or not edge:
+        return False
+    return bool((mask.sum() - inside.sum()) / edge > inside.mean())
+
+
+def _foreground(fm: FeatureMap, given: Any, split: np.ndarray | None) -> np.ndarray | None:
+    """bool `[image, *spatial]`, or `None` where every place counts."""
+    if given is None or isinstance(given, str):
+        if split is None:
+            if given is not None:
+                raise BadOption(
+                    f"foreground={given!r}: the basis given has no foreground: make it with pca_basis(fm, foreground={given!r})"
+                )
+            return None
+        if len(split) != fm.values.shape[-1] + 1:
+            raise BadOption(f"the basis is of {len(split) - 1} channels, this map has {fm.values.shape[-1]}")
+        mask = _above(fm.values, split)
+    else:
+        mask = _mask(fm, given)
+    if not mask.any():
+        raise BadOption("foreground= leaves no place of the map: every place is background")
+    return mask
+
+
+def _mask(fm: FeatureMap, given: Any) -> np.ndarray:
+    places = fm.values.shape[:-1]
+    mask = as_numpy(given.values[..., 0] if isinstance(given, FeatureMap) and given.shape[-1] == 1 else given)
+    if mask.dtype != np.bool_ and not np.isin(mask, (0, 1)).all():
+        raise BadOption(f"foreground= holds {mask.dtype} values: give a bool array, for example values > 0.5")
+    if mask.shape not in (places, places[1:]):
+        raise BadOption(
+            f"foreground= has the shape {mask.shape}: give {places[1:]}, the places of the map, or {places}"
+        )
+    return np.broadcast_to(mask.astype(bool), places)

@@ -1,0 +1,123 @@
+"""Combinations by name, with what each needs of the capture: what `show` and the command line choose from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..core.feature_map import FeatureMap
+from ..errors import BadOption, near
+from . import class_cam, clusters, grad_cam, nmf, pca, reduce, score_cam, similarity
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One combination by name.
+
+    `target`: the capture must have a target. `model`: the map must know its model, and takes the target itself. `together`:
+    one basis or range is made over all images, so they are wanted at once. `argument` reads what may stand behind a colon
+    (`weights:w.npy`) into the function's second argument; `takes` says what that is, as in a list of what is allowed, in
+    brackets where it may be left out.
+    """
+
+    name: str
+    function: Callable[..., FeatureMap]
+    target: bool = False
+    model: bool = False
+    together: bool = False
+    argument: Callable[[str], Any] | None = None
+    takes: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name}{self.takes}"
+
+
+def _place(text: str) -> tuple[int, ...]:
+    return tuple(int(each) for each in text.split(","))
+
+
+RULES = (
+    Rule("mean", reduce.mean),
+    Rule("total", reduce.total),
+    Rule("max", reduce.maximum),
+    Rule("norm", reduce.norm),
+    Rule("deviation", reduce.deviation),
+    Rule("weights", reduce.weighted, argument=str, takes=":FILE"),
+    Rule("pca", pca.pca, together=True),
+    Rule("nmf", nmf.nmf, together=True, argument=int, takes="[:FACTORS]"),
+    Rule("clusters", clusters.clusters, together=True, argument=int, takes="[:COUNT]"),
+    Rule("similarity", similarity.similarity, together=True, argument=_place, takes=":ROW,COLUMN"),
+    Rule("cam", class_cam.class_cam, model=True),
+    Rule("grad-cam", grad_cam.grad_cam, target=True),
+    Rule("grad-cam++", grad_cam.grad_cam_pp, target=True),
+    Rule("xgrad-cam", grad_cam.xgrad_cam, target=True),
+    Rule("hires-cam", grad_cam.hires_cam, target=True),
+    Rule("layer-cam", grad_cam.layer_cam, target=True),
+    Rule("eigen-cam", grad_cam.eigen_cam),
+    Rule("score-cam", score_cam.score_cam, model=True),
+    Rule("ablation-cam", score_cam.ablation_cam, model=True),
+)
+
+
+def rule_named(text: str) -> Rule:
+    """The row for a name such as `"mean"` or `"weights:w.npy"`. Raises `BadOption` with near names."""
+    name, colon, given = text.partition(":")
+    for rule in RULES:
+        if rule.name == name:
+            if (colon and rule.argument is None) or (not given and rule.takes.startswith(":")):
+                break
+            return rule
+    names = tuple(map(str, RULES))
+    raise BadOption(f"combine={text!r}: use {', '.join(names)}.{near(text, names)}")
+
+
+def row_of(rule: Any) -> Rule | None:
+    """The row of a rule that is given by its name or as its function; `None` for a function of the user's, or no rule."""
+    if isinstance(rule, str):
+        return rule_named(rule)
+    return next((row for row in RULES if row.function is rule), None)
+
+
+def combined(fm: FeatureMap, rule: Any, target: Any = None) -> FeatureMap:
+    """`fm` combined by a rule: a name of `RULES`, a function, or `None` for not at all.
+
+    `target` is for rules that ask the model themselves; those by gradients have that of the capture. A rule of the table
+    that knows no class says so where a target is given.
+    """
+    if rule is None:
+        return fm
+    row = row_of(rule)
+    if row is None:
+        if callable(rule):
+            made = rule(fm)
+            if not isinstance(made, FeatureMap):
+                name = getattr(rule, "__name__", "the function")
+                raise BadOption(
+                    f"combine={name} gave a {type(made).__name__}: a combination gives a feature map, as ls.mean does"
+                )
+            return made
+        raise BadOption(f"combine={rule!r}: use the name of a combination, or a function of a feature map")
+    if row.model:
+        return row.function(fm, target)
+    made = row.function(fm, *_argument(row, rule))
+    if target is None or row.target:
+        return made
+    return replace(made, notes=(*made.notes, f"the same for every class: {row.name} uses no target"))
+
+
+def _argument(row: Rule, rule: Any) -> tuple[Any, ...]:
+    """What stands behind the colon, read; empty where nothing does."""
+    given = rule.partition(":")[2] if isinstance(rule, str) else ""
+    if row.argument is None or not given:
+        return ()
+    try:
+        return (row.argument(given),)
+    except ValueError:
+        raise BadOption(f"combine={rule!r}: {row} takes whole numbers") from None
+
+
+def target_of_capture(rule: Any, target: Any) -> Any:
+    """The target that the capture itself must have: none for rules that ask the model themselves, or that know no class."""
+    row = row_of(rule)
+    return target if row is None or row.target else None

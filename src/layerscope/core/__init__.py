@@ -1,0 +1,1 @@
+"""The vocabulary and the values: layers, axes, placement, receptive fields, feature maps."""

@@ -1,0 +1,125 @@
+"""Named axes: how an array of a framework becomes `[image, *spatial, channel]`.
+
+Axes are one letter each, in the array's own order:
+
+    b batch   c channel   d depth   h height   w width   n sequence or tokens   q query token   k key token
+
+so `"bchw"` is PyTorch's image layout and `"bhwc"` TensorFlow's, and `"bcqk"` the weights of an attention with the heads as
+its channels. They are stated by whoever knows the layer. Sizes never
+decide how an array is read: a map three pixels wide is not a colour picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..errors import BadLayout
+
+SPATIAL = "dhwnqk"
+
+
+LETTERS = "bc" + SPATIAL
+
+
+CHANNELS_LAST = {1: "c", 2: "hw", 3: "hwc", 4: "bhwc", 5: "bdhwc"}
+
+
+CHANNELS_FIRST = {1: "c", 2: "hw", 3: "chw", 4: "bchw", 5: "bcdhw"}
+
+
+MOST_PREFIX_TOKENS = 16
+
+
+def check(axes: str, shape: Sequence[int]) -> None:
+    """Raise `BadLayout` unless `axes` names each axis of `shape` once."""
+    if len(set(axes)) != len(axes) or not set(axes) <= set(LETTERS):
+        raise BadLayout(
+            f"layout={axes!r}: use each of the letters b (batch), c (channel), d, h, w (space), n (sequence),"
+            " q, k (query and key tokens) at most once"
+        )
+    if len(axes) != len(shape):
+        raise BadLayout(f"layout={axes!r} names {len(axes)} axes, the array has {len(shape)}: shape {tuple(shape)}")
+
+
+def channels_last(values: np.ndarray, axes: str) -> np.ndarray:
+    """A view of `values` as `[image, *spatial, channel]`; missing batch and channel axes have size 1.
+
+    >>> channels_last(np.zeros((1, 64, 24, 32)), "bchw").shape
+    (1, 24, 32, 64)
+    >>> channels_last(np.zeros((24, 32)), "hw").shape
+    (1, 24, 32, 1)
+    """
+    check(axes, values.shape)
+    order = [each for each in "b" + SPATIAL + "c" if each in axes]
+    values = values.transpose([axes.index(each) for each in order])
+    if "b" not in axes:
+        values = values[None]
+    if "c" not in axes:
+        values = values[..., None]
+    return values
+
+
+def order(own: str, layout: str) -> tuple[int, ...]:
+    """The places in `own` of the axes of `layout`, for a transpose.
+
+    >>> order("bhwc", "bchw")
+    (0, 3, 1, 2)
+    """
+    if not isinstance(layout, str) or sorted(layout) != sorted(own):
+        raise BadLayout(f"layout={layout!r}: this map has the axes {', '.join(own)}; name each once, such as {own!r}")
+    return tuple(own.index(each) for each in layout)
+
+
+def sizes_speak_against(axes: str, shape: Sequence[int]) -> str | None:
+    """The other convention's layout where the sizes of an image array fit it much better, else `None`.
+
+    Only evidence for a warning; the array is read by `axes` all the same.
+
+    >>> sizes_speak_against("hwc", (64, 224, 224))
+    'chw'
+    >>> sizes_speak_against("hwc", (224, 224, 64)) is None
+    True
+    """
+    last = axes.endswith("hwc")
+    if not last and not axes.endswith("chw"):
+        return None
+    first, middle, final = shape[-3:]
+    if last:
+        odd, pair = first, (middle, final)
+        other = axes[:-3] + "chw"
+    else:
+        odd, pair = final, (first, middle)
+        other = axes[:-3] + "hwc"
+    square = pair[0] == pair[1] != odd and pair[0] > 4
+    colour = odd in (1, 3, 4) and min(pair) >= 16
+    return other if square or colour else None
+
+
+def split_tokens(values: np.ndarray, grid: tuple[int, int], prefix: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Tokens `[image, n, channel]` as (map `[image, h, w, channel]`, prefix tokens `[image, p, channel]`).
+
+    Rows of the grid follow one another, prefix tokens come first, as in ViT, DeiT and DINO.
+    """
+    if values.ndim != 3:
+        raise BadLayout(f"tokens need the axes [image, n, channel]; this array has shape {values.shape}")
+    images, tokens, channels = values.shape
+    height, width = grid
+    found = tokens - height * width
+    if found < 0 or (prefix is not None and prefix != found):
+        raise BadLayout(
+            f"{tokens} tokens are not {height} × {width} = {height * width} places"
+            + (f" and {prefix} prefix tokens" if prefix is not None else "")
+            + ": give the grid = (height, width) of the patch embedding and the number of prefix tokens"
+        )
+    return values[:, found:].reshape(images, height, width, channels), values[:, :found]
+
+
+def prefix_names(count: int, known: Sequence[str] = ()) -> tuple[str, ...]:
+    """Names of `count` prefix tokens: those that are known, else `prefix1`, `prefix2` …
+
+    >>> prefix_names(2, ("cls", "dist")), prefix_names(2)
+    (('cls', 'dist'), ('prefix1', 'prefix2'))
+    """
+    return tuple(known) if len(known) == count else tuple(f"prefix{at + 1}" for at in range(count))

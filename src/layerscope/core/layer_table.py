@@ -1,0 +1,284 @@
+"""`LayerTable`: the layers of a model, as a table to read and to choose from."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, overload
+
+from . import selection
+from .layer import Layer
+from .receptive_field import Field, describe
+
+
+class LayerTable(Sequence[Layer]):
+    """The layers of a model in execution order; prints as a tree, in a terminal and in a notebook."""
+
+    def __init__(self, layers: Iterable[Layer], title: str = "") -> None:
+        self._layers = tuple(layers)
+        self.title = title
+        self._chosen: dict[Any, tuple[Layer, ...]] = {}
+
+    @cached_property
+    def several(self) -> frozenset[str]:
+        """The paths of the calls of layers that ran more than once."""
+        return frozenset(call.path for layer in self for call in layer.per_call)
+
+    def single(self, path: str) -> str:
+        """The address of a layer's only call: a backend that is asked for `path:0` can stop the run after it."""
+        return path if path in self.several or not path else f"{path}:0"
+
+    @overload
+    def __getitem__(self, at: int) -> Layer: ...
+    @overload
+    def __getitem__(self, at: slice) -> LayerTable: ...
+    def __getitem__(self, at: int | slice) -> Layer | LayerTable:
+        if isinstance(at, slice):
+            return LayerTable(self._layers[at], self.title)
+        return self._layers[at]
+
+    def __len__(self) -> int:
+        return len(self._layers)
+
+    def __iter__(self) -> Iterator[Layer]:
+        return iter(self._layers)
+
+    def __repr__(self) -> str:
+        return tree_text(self._layers, self.title)
+
+    def _repr_html_(self) -> str:
+        return html_table(self._layers, self.title)
+
+    def plain(self) -> str:
+        """One line a layer with its full path, in columns for `grep` and `awk`."""
+        return plain_text(self._layers, self.title)
+
+    def json(self) -> str:
+        """The table as a JSON list with one object a layer; docs/layers.md says what its keys mean."""
+        return as_json(self._layers)
+
+    def choose(self, layers: Any) -> list[Layer]:
+        """The layers that `layers` names, one entry a call, in execution order.
+
+        A name is taken as the first of these that fits: an exact path (or another name of the layer), one call
+        `path:1`, one of the words `last` (the last layer whose picture has more than one pixel), `stages` (the last layer
+        of each resolution) and `output`, a part of a path that ends it and ends only one (`block1_conv2`), `kind:Conv2D`,
+        an index as text (`19`, `#19`), a glob (`block5_*`). An int is an index, a function keeps what it says yes to, a
+        list adds its entries up. A module that holds others and is called as one of the words is found by its index or as a
+        `Layer`.
+
+        Raises `LayerNotFound` with near names, or `LayerNotCalled` with the reason.
+        """
+        key = tuple(layers) if isinstance(layers, list) else layers
+        if not isinstance(key, str) and not (isinstance(key, tuple) and all(isinstance(each, str) for each in key)):
+            return selection.choose(self._layers, layers)
+        if key not in self._chosen:  # the same words for every batch of a stream
+            self._chosen[key] = tuple(selection.choose(self._layers, layers))
+        return list(self._chosen[key])
+
+    def explained(self, word: str) -> str:
+        """Which layer `last` is here, and what else could be looked at."""
+        return selection.explained(self._layers, word)
+
+
+HEADER = ("index", "path", "kind", "output", "axes", "channels", "calls", "parameters", "field", "mark", "note")
+
+
+RIGHT = {0, 3, 5, 6, 7}
+
+
+GLYPHS = {"picture": "▦", "volume": "▧", "strip": "▤", "scalar": "·", "none": ""}
+
+
+LEGEND = "▦ picture  ▧ volume  ▤ strip  · scalar"
+
+
+PLAIN_SIGNS = str.maketrans("▦▧▤·×–…", "#%=.x-~")
+
+
+@dataclass
+class Node:
+    """One line of the tree: a layer, one of its calls, or a name that only groups layers (`layer` is then `None`)."""
+
+    name: str
+    layer: Layer | None = None
+    inner: dict[str, Node] = field(default_factory=dict)
+
+
+def tree(layers: Sequence[Layer]) -> list[tuple[int, str, Layer | None]]:
+    """The lines of the tree: how deep, the name there, and the layer (`None`: a name that only groups others).
+
+    Each comes after what it is inside of; otherwise in the order of the first call.
+
+    >>> made = [Layer("a/b/conv", "Conv"), Layer("a/b/relu", "ReLU"), Layer("a", "Model")]
+    >>> [(depth, name) for depth, name, _ in tree(made)]
+    [(0, 'a'), (1, 'b'), (2, 'conv'), (2, 'relu')]
+    """
+    root = Node("")
+    slashes = any("/" in each.path for each in layers)
+    for each in layers:
+        at = root
+        for name in _names(each.path, "/" if slashes else ".") if each.path else ["(output)"]:
+            at = at.inner.setdefault(name, Node(name))
+        at.layer = each
+    return [line for node in root.inner.values() for line in _lines(node, 0, "/" if slashes else ".")]
+
+
+def _names(path: str, separator: str) -> list[str]:
+    """The parts of a path; a separator in front or doubled stays with the part after it."""
+    return [each for each in re.split(rf"(?<=[^{separator}])[{separator}]", path) if each]
+
+
+def _lines(node: Node, depth: int, separator: str) -> Iterator[tuple[int, str, Layer | None]]:
+    while node.layer is None and len(node.inner) == 1:
+        (only,) = node.inner.values()
+        node = Node(f"{node.name}{separator}{only.name}", only.layer, only.inner)
+    yield depth, node.name, node.layer
+    calls = node.layer.per_call if node.layer else ()
+    for at, call in enumerate(calls):
+        yield depth + 1, f":{at}", call
+    for each in node.inner.values():
+        yield from _lines(each, depth + 1, separator)
+
+
+def row(layer: Layer, name: str | None = None) -> tuple[str, ...]:
+    """The cells of a layer's line, in the order of `HEADER`; `name` in the place of the full path."""
+    return (
+        str(layer.index),
+        name or layer.path or "(output)",
+        layer.kind,
+        "×".join(map(str, layer.shape)) if layer.shape else "–",
+        layer.axes or "–",
+        "–" if layer.channels is None else str(layer.channels),
+        str(layer.calls),
+        short(layer.parameters),
+        describe(layer.receptive) if layer.receptive else "–",
+        GLYPHS[layer.mark],
+        layer.note,
+    )
+
+
+def tree_rows(layers: Sequence[Layer]) -> list[tuple[tuple[str, ...], Layer | None]]:
+    """The lines of the tree as cells, the name indented."""
+    rows: list[tuple[tuple[str, ...], Layer | None]] = []
+    for depth, name, layer in tree(layers):
+        indented = "  " * depth + name
+        if layer is None:
+            rows.append((("", indented, *[""] * (len(HEADER) - 2)), None))
+            continue
+        cells = row(layer, indented)
+        if name.startswith(":") and layer.path.endswith(name):
+            cells = ("", indented, "", *cells[3:6], "", "", *cells[8:])
+        rows.append((cells, layer))
+    return rows
+
+
+def tree_text(layers: Sequence[Layer], title: str = "") -> str:
+    """The tree as text, with what its signs mean."""
+    return "\n".join([*_columns([cells for cells, _ in tree_rows(layers)], title), *footer(layers)])
+
+
+def plain_text(layers: Sequence[Layer], title: str = "") -> str:
+    """A line a layer, each with its full path and with a word for the mark."""
+    rows = [(*(cells := row(each))[:9], each.mark, cells[10]) for each in layers]
+    return "\n".join(_columns(rows, title))
+
+
+def footer(layers: Sequence[Layer]) -> list[str]:
+    """What the signs of a table mean, and why fields are unknown."""
+    lines = [LEGEND + "; field: size /stride @centre of the first unit, in pixels of the input"]
+    reasons: dict[str, list[str]] = {}
+    for each in layers:
+        for one in (each.receptive or ())[:1]:
+            if one.unknown:
+                reasons.setdefault(one.unknown, []).append(each.path or "(output)")
+    for reason, paths in reasons.items():
+        more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+        lines.append(f"field ? from {paths[0]!r}{more}: {reason}")
+    return lines
+
+
+def html_table(layers: Sequence[Layer], title: str = "") -> str:
+    """The tree as an HTML table."""
+    head = "".join(f"<th>{each}</th>" for each in HEADER)
+    body = "".join(f"<tr>{_cells(cells, layer)}</tr>" for cells, layer in tree_rows(layers))
+    caption = f"<caption>{html.escape(title)}</caption>" if title else ""
+    foot = "<br>".join(html.escape(each) for each in footer(layers))
+    return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><p>{foot}</p>"
+
+
+def _cells(cells: Sequence[str], layer: Layer | None) -> str:
+    made = []
+    for at, cell in enumerate(cells):
+        style = ' style="text-align:right"' if at in RIGHT else ""
+        if at == 1:
+            full = html.escape((layer.path if layer else cell.strip()) or "(output)", quote=True)
+            depth = (len(cell) - len(cell.lstrip())) // 2
+            style = f' style="text-align:left;padding-left:{depth + 0.5}em" title="{full}"'
+        made.append(f"<td{style}>{html.escape(cell.strip())}</td>")
+    return "".join(made)
+
+
+def as_json(layers: Sequence[Layer]) -> str:
+    """A JSON list with one object a layer."""
+    return json.dumps([_object(each) for each in layers], indent=1)
+
+
+def _object(layer: Layer) -> dict[str, Any]:
+    return {
+        "path": layer.path,
+        "kind": layer.kind,
+        "axes": layer.axes,
+        "shape": list(layer.shape) if layer.shape else None,
+        "index": layer.index,
+        "channels": layer.channels,
+        "spatial": list(layer.spatial),
+        "calls": layer.calls,
+        "call_shapes": [list(each.shape or ()) for each in layer.per_call],
+        "note": layer.note,
+        "aliases": list(layer.aliases),
+        "mark": layer.mark,
+        "parameters": layer.parameters,
+        "receptive": None if layer.receptive is None else [_field(each) for each in layer.receptive],
+    }
+
+
+def _field(each: Field) -> dict[str, Any]:
+    return {
+        "size": each.size,
+        "stride": each.stride,
+        "offset": each.offset,
+        "whole": each.whole,
+        "unknown": each.unknown,
+    }
+
+
+def short(count: int | None) -> str:
+    """A number of parameters to read at a glance.
+
+    >>> short(1792), short(138357544), short(0), short(None)
+    ('1.79k', '138M', '0', '–')
+    """
+    if count is None:
+        return "–"
+    for size, sign in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if count >= size:
+            return f"{count / size:.{max(0, 3 - len(str(count // size)))}f}{sign}"
+    return str(count)
+
+
+def _columns(rows: Sequence[Sequence[str]], title: str) -> list[str]:
+    every = [HEADER, *rows]
+    widths = [max(len(each[at]) for each in every) for at in range(len(HEADER))]
+    lines = [
+        "  ".join(
+            cell.rjust(width) if at in RIGHT else cell.ljust(width)
+            for at, (cell, width) in enumerate(zip(each, widths, strict=True))
+        ).rstrip()
+        for each in every
+    ]
+    return [title, *lines] if title else lines

@@ -1,0 +1,110 @@
+"""Where the model's input lies on the photo, so that a map can be laid back on the right pixels.
+
+Coordinates are continuous: pixel `i` covers `[i, i + 1)` and its centre is at `i + 0.5`, on the photo, in the model's
+input and on a map alike. The photo is the upright one, after its EXIF turn.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import BadOption
+
+Size = tuple[int, int]
+
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Placement:
+    """The region `box` = (top, left, height, width) of a photo that the model's input covers.
+
+    `photo` and `input` are sizes as (height, width). The box reaches beyond the photo where the input was padded.
+
+    >>> crop = Placement(photo=(300, 400), input=(224, 224), box=(18.75, 68.75, 262.5, 262.5))
+    >>> crop.to_photo(112, 112)
+    (150.0, 200.0)
+    >>> crop.rows(7)[[0, 18, 19, 150, 280, 281]]
+    array([-1, -1,  0,  3,  6, -1])
+    """
+
+    photo: Size
+    input: Size
+    box: Box
+
+    def __post_init__(self) -> None:
+        for name, size in (("photo", self.photo), ("input", self.input), ("box", self.box[2:])):
+            if not all(side > 0 for side in size):
+                raise BadOption(f"placement: the {name} has the size {size}; height and width must be above 0")
+
+    @classmethod
+    def whole(cls, photo: Size, input: Size) -> Placement:
+        """The placement of an input that shows the whole photo, squashed where the shapes differ.
+
+        >>> Placement.whole((300, 400), (224, 224)).box
+        (0.0, 0.0, 300.0, 400.0)
+        """
+        return cls(photo, input, (0.0, 0.0, float(photo[0]), float(photo[1])))
+
+    def to_photo(self, y: Any, x: Any) -> tuple[Any, Any]:
+        """The point of the photo under the point (y, x) of the input; numbers or arrays."""
+        top, left, height, width = self.box
+        return top + y * (height / self.input[0]), left + x * (width / self.input[1])
+
+    def to_input(self, y: Any, x: Any) -> tuple[Any, Any]:
+        """The point of the input over the point (y, x) of the photo; numbers or arrays."""
+        top, left, height, width = self.box
+        return (y - top) * (self.input[0] / height), (x - left) * (self.input[1] / width)
+
+    def rows(self, height: int) -> np.ndarray:
+        """For every row of the photo the row of a map of that height which covers its centre, -1 outside the input."""
+        return _cells(self.photo[0], self.box[0], self.box[2], height)
+
+    def cols(self, width: int) -> np.ndarray:
+        """For every column of the photo the column of a map of that width which covers its centre, -1 outside."""
+        return _cells(self.photo[1], self.box[1], self.box[3], width)
+
+    def row_positions(self, height: int) -> np.ndarray:
+        """For every row of the photo its place on a map of that height, `2.0` being the centre of row 2; NaN outside.
+
+        Between the input's edge and the centre of the first or last row the place is below 0 or above `height - 1`.
+        """
+        return _positions(self.photo[0], self.box[0], self.box[2], height)
+
+    def col_positions(self, width: int) -> np.ndarray:
+        """For every column of the photo its place on a map of that width, as in `row_positions`."""
+        return _positions(self.photo[1], self.box[1], self.box[3], width)
+
+    def cell_box(self, y: int, x: int, size: Size) -> Box:
+        """The (top, left, height, width) on the photo of cell (y, x) of a map of that size that spans the input.
+
+        >>> Placement.whole((300, 400), (224, 224)).cell_box(1, 2, (10, 10))
+        (30.0, 80.0, 30.0, 40.0)
+        """
+        if not (0 <= y < size[0] and 0 <= x < size[1]):
+            raise BadOption(f"cell ({y}, {x}) is outside a map of {size[0]} × {size[1]}")
+        top, left, height, width = self.box
+        high, wide = height / size[0], width / size[1]
+        return top + y * high, left + x * wide, high, wide
+
+
+def _along(photo: int, start: float, length: float, cells: int) -> np.ndarray:
+    """For every pixel centre of one side of the photo its place on the map, in cells from the input's edge."""
+    if cells < 1:
+        raise BadOption(f"a map has at least 1 cell a side, not {cells}")
+    return (np.arange(photo) + 0.5 - start) * (cells / length)
+
+
+def _cells(photo: int, start: float, length: float, cells: int) -> np.ndarray:
+    along = _along(photo, start, length, cells)
+    index = np.floor(along)
+    return np.where((along >= 0) & (along < cells), index, -1).astype(np.intp)
+
+
+def _positions(photo: int, start: float, length: float, cells: int) -> np.ndarray:
+    along = _along(photo, start, length, cells)
+    return np.where((along >= 0) & (along < cells), along - 0.5, np.nan)

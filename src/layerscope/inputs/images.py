@@ -1,0 +1,239 @@
+"""Many images: files, folders, patterns, bytes, arrays and PIL images as named photos, all at once or a few at a time."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from ..errors import BadOption, ImageNotReadable, ImagesSkipped
+from .photo import Photo, as_array, kind_of, label_of, pixel_limit, read
+
+# What counts as an image in a folder. HEIC and JPEG XL are here although Pillow needs a plugin for them: a folder of
+# such files must be listed as skipped with the reason, not look empty.
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".avif"),
+    *(".jp2", ".j2k", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".ico", ".heic", ".heif", ".jxl"),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """One image that is still to be read. `explicit`: it alone was given, so if it is bad, that is an error."""
+
+    id: str
+    item: Any
+    explicit: bool = False
+
+    def read(self, *, limit: int | None = None) -> Photo:
+        """The photo under this source's id."""
+        return read(self.item, id=self.id, limit=limit)
+
+
+def collect(images: Any) -> list[Source]:
+    """Every image in `images`, named and not yet read.
+
+    `images` is a path, a folder, a glob pattern (`**` works), bytes, an open file, a PIL image, an array, a batch of
+    arrays `[image, height, width, channel]`, or a list or generator of these. A folder gives its own image files by
+    suffix in natural order (`2.jpg` before `10.jpg`); where it has none, those of its sub-folders (one folder a class).
+    Hidden files are left out. Ids are file names, with their folder where two are the same, else `array-0`, `bytes-0`,
+    `image-0` …
+
+    >>> import numpy as np
+    >>> [source.id for source in collect([np.zeros((4, 4), np.uint8), np.zeros((2, 4, 4, 3), np.uint8)])]
+    ['array-0', 'array-1', 'array-2']
+    """
+    items = list(_items(images))
+    if not items:
+        raise ImageNotReadable("no image was given: the list is empty")
+    ids = _Ids().of(items)
+    return [Source(id, item, len(items) == 1) for id, item in zip(ids, items, strict=True)]
+
+
+def load(images: Any, *, limit: int | None = None) -> tuple[list[Photo], list[tuple[str, str]]]:
+    """All photos of `images` (see `collect`), and (id, reason) of those that can't be read.
+
+    A single image that is bad raises `ImageNotReadable`. Of several, the bad ones are left out, with one
+    `ImagesSkipped` warning; if all are bad, that raises too.
+
+    >>> import numpy as np
+    >>> photos, skipped = load(np.zeros((2, 4, 4, 3), np.uint8))
+    >>> [photo.id for photo in photos], skipped
+    (['array-0', 'array-1'], [])
+    """
+    skipped: list[tuple[str, str]] = []
+    photos = [photo for group in stream(images, 64, limit=limit, skipped=skipped) for photo in group]
+    return photos, skipped
+
+
+def stream(
+    images: Any, batch: int, *, limit: int | None = None, skipped: list[tuple[str, str]] | None = None
+) -> Iterator[list[Photo]]:
+    """The photos of `images` in lists of at most `batch`, read as they are asked for; a generator is not read ahead.
+
+    (id, reason) of those that can't be read are appended to `skipped` as they come; the warning and the errors are
+    those of `load`.
+
+    >>> import numpy as np
+    >>> [len(group) for group in stream(np.zeros((5, 4, 4, 3), np.uint8), 2)]
+    [2, 2, 1]
+    """
+    if batch < 1:
+        raise BadOption(f"batch={batch}: give a whole number above 0")
+    if isinstance(images, Iterator):
+        ids = _Ids()
+        sources: Iterable[Source] = (Source(ids.of([item])[0], item) for item in _items(images))
+    else:
+        sources = collect(images)
+    return _groups(sources, batch, pixel_limit(limit), [] if skipped is None else skipped)
+
+
+def _groups(sources: Iterable[Source], batch: int, limit: int, skipped: list[tuple[str, str]]) -> Iterator[list[Photo]]:
+    group: list[Photo] = []
+    before, count = len(skipped), 0
+    for source in sources:
+        count += 1
+        try:
+            group.append(source.read(limit=limit))
+        except ImageNotReadable as error:
+            if source.explicit:
+                raise
+            skipped.append((source.id, str(error).removeprefix(f"{source.id}: ")))
+        if len(group) == batch:
+            yield group
+            group = []
+    if group:
+        yield group
+    _report(skipped[before:], count)
+
+
+def _report(skipped: Sequence[tuple[str, str]], count: int) -> None:
+    if not count:
+        raise ImageNotReadable("no image was given: the generator is empty")
+    if not skipped:
+        return
+    reasons = "; ".join(f"{id}: {reason}" for id, reason in skipped[:3])
+    more = f"; and {len(skipped) - 3} more" if len(skipped) > 3 else ""
+    if len(skipped) == count:
+        raise ImageNotReadable(f"none of the {count} images can be read: {reasons}{more}")
+    what = "1 image was" if len(skipped) == 1 else f"{len(skipped)} images were"
+    warnings.warn(f"{what} skipped of {count}: {reasons}{more}", ImagesSkipped, stacklevel=3)
+
+
+def _items(images: Any) -> Iterator[Any]:
+    """Single images out of whatever was given; files stay paths."""
+    if isinstance(images, (str, os.PathLike)):
+        yield from _paths(os.fspath(images))
+    elif isinstance(images, (bytes, bytearray, memoryview, Image.Image, Photo)) or hasattr(images, "read"):
+        yield images
+    elif hasattr(images, "__array__"):
+        array = as_array(images)
+        if array.ndim == 4:
+            _check_batch(array.shape)
+            yield from array
+        else:
+            yield array
+    elif isinstance(images, Iterable) and not isinstance(images, dict):
+        for each in images:
+            yield from _items(each)
+    else:
+        as_array(images)  # raises
+
+
+def _check_batch(shape: tuple[int, ...]) -> None:
+    if shape[3] not in (1, 3, 4):
+        way = " array.transpose(0, 2, 3, 1), or tensor.permute(0, 2, 3, 1);" if shape[1] in (1, 3, 4) else ""
+        raise ImageNotReadable(
+            f"a batch of images has the shape (N, H, W, 1, 3 or 4), this array has {shape}:{way} a batch that is ready"
+            " for the model goes with preprocess=None"
+        )
+
+
+def _paths(given: str) -> list[Path]:
+    if re.match(r"[a-z][a-z0-9+]+://", given, re.IGNORECASE):
+        raise ImageNotReadable(f"{given}: nothing is fetched from the network; download the image and give its path")
+    path = Path(given).expanduser()
+    if path.is_dir():
+        return _in_folder(path)
+    if path.exists() or not glob.has_magic(given):
+        return [path]
+    wanted = {*SUFFIXES, path.suffix.lower()}
+    found = [Path(each) for each in glob.iglob(str(path), recursive=True)]
+    found = sorted((each for each in found if each.suffix.lower() in wanted and each.is_file()), key=_natural)
+    if not found:
+        raise ImageNotReadable(f"{given}: no image file matches this pattern; what counts is {' '.join(SUFFIXES)}")
+    return found
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    below: list[Path] = []
+    for parent, names, files in os.walk(folder):
+        names[:] = [name for name in names if not name.startswith(".")]
+        below += [Path(parent, name) for name in files if is_image(name)]
+        if below and parent == str(folder):
+            break
+    if not below:
+        raise ImageNotReadable(
+            f"{folder}: no image in this folder or its sub-folders; what counts is {' '.join(SUFFIXES)}"
+        )
+    return sorted(below, key=_natural)
+
+
+def is_image(name: str) -> bool:
+    """Whether a file of that name counts as an image in a folder."""
+    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
+
+
+def _natural(path: Path) -> list[tuple[int, int, str]]:
+    """A sorting key in which numbers count as numbers: `img2` before `img10`."""
+    parts = re.split(r"([0-9]+)", str(path).lower())
+    return [(0, int(part), "") if part.isascii() and part.isdigit() else (1, 0, part) for part in parts if part]
+
+
+class _Ids:
+    """Gives every image an id of its own."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._taken: set[str] = set()
+
+    def of(self, items: Sequence[Any]) -> list[str]:
+        names = _tails([item for item in items if isinstance(item, Path)])
+        return [self._free(names[item] if isinstance(item, Path) else self._name(item)) for item in items]
+
+    def _name(self, item: Any) -> str:
+        if isinstance(item, Photo):
+            return item.id
+        kind = kind_of(item)
+        if kind == "file" and (name := label_of(item)) != "file-0":
+            return name
+        self._counts[kind] += 1
+        return f"{kind}-{self._counts[kind] - 1}"
+
+    def _free(self, name: str) -> str:
+        id, number = name, 2
+        while id in self._taken:
+            id, number = f"{name}#{number}", number + 1
+        self._taken.add(id)
+        return id
+
+
+def _tails(paths: Sequence[Path]) -> dict[Path, str]:
+    """Each path by its file name, with as many of its folders before it as tell it from the others."""
+    names: dict[Path, str] = {}
+    left, depth = set(paths), 1
+    while left:
+        tails = {path: "/".join(path.parts[-depth:]) for path in left}
+        often = Counter(tails.values())
+        done = {path for path in left if often[tails[path]] == 1 or depth >= len(path.parts)}
+        names.update((path, tails[path]) for path in done)
+        left, depth = left - done, depth + 1
+    return names

@@ -1,0 +1,218 @@
+"""Whether what a model is fed looks like what it was trained on, and what would fit better.
+
+Two kinds of evidence. A BatchNorm near the input keeps the mean and the variance of what reached it in training: the same
+photo is sent there under each known recipe, and the statistics are compared. And where the model itself names its
+preprocessing, the range of the values fed is held against the range that this gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ..backends.protocol import Evidence
+from .recipe import READY, RECIPES, Recipe
+
+IMAGES = 4
+
+
+# Photos with less contrast than this (standard deviation of 0–255) tell nothing of the spread in training.
+CONTRAST = 20.0
+
+
+# Distances (see `fit`) measured on trained networks and photos, in docs/preprocessing.md. The first three are for values
+# that are wrong by a factor of 10 and more, the other two for what an alternative explains nearly perfectly.
+FAR, NEAR_ENOUGH, BETTER_BY = 1.0, 0.7, 0.7
+
+
+OFF, PERFECT = 0.25, 0.05
+
+
+TIE = 0.1
+
+
+NAMES = ("raw", "unit", "tf", "imagenet", "caffe")
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How what reaches the BatchNorm differs from training, over its channels: distance, shift, ratio of the spreads."""
+
+    distance: float
+    shift: float
+    spread: float
+
+    def words(self) -> str:
+        return f"{_short(self.spread)} × the spread of training, its mean {_short(self.shift)} deviations off"
+
+
+def fit(evidence: Evidence) -> Fit:
+    """The median over channels of the Bhattacharyya distance between two normal distributions, and what makes it up.
+
+    Channels that were constant in training say nothing. The batch is one sample: its variance is that over all pixels of
+    all its images.
+
+    >>> one = np.ones((1, 2))
+    >>> round(fit(Evidence("bn", np.zeros(2), np.ones(2), 2 * one, one)).distance, 3)
+    0.5
+    """
+    alive = evidence.trained_variance > 1e-6 * evidence.trained_variance.max()
+    mean, variance = evidence.trained_mean[alive], evidence.trained_variance[alive]
+    seen = evidence.mean[:, alive].mean(0)
+    spread = evidence.variance[:, alive].mean(0) + evidence.mean[:, alive].var(0) + 1e-3 * variance
+    distances = 0.25 * (seen - mean) ** 2 / (variance + spread) + 0.5 * np.log(
+        (variance + spread) / (2 * np.sqrt(variance * spread))
+    )
+    shift = np.median(np.abs(seen - mean) / np.sqrt(variance))
+    return Fit(float(np.median(distances)), float(shift), float(np.median(np.sqrt(spread / variance))))
+
+
+def doubt(
+    array: Any, axes: str, recipe: Recipe, stated: Recipe | None, seen: Callable[[np.ndarray], Evidence | None] | None
+) -> str:
+    """What speaks against the values that are fed, in words; `""` where nothing does.
+
+    `array` is one batch in `axes`; `stated` the recipe that the model itself names; `seen` runs a batch up to the first
+    BatchNorm. A batch without image axes or colours, or with hardly any contrast, raises no doubt.
+    """
+    values = np.asarray(array)
+    if sorted(axes) != sorted("bhwc") or values.ndim != 4 or values.dtype.kind != "f":
+        return ""
+    images = values.transpose([axes.index(axis) for axis in "bhwc"])[:IMAGES].astype(np.float32)
+    if images.shape[3] not in (1, 3) or not images.size or not np.isfinite(images).all():
+        return ""
+    given = guessed(images) if recipe == READY or recipe.function is not None else recipe
+    if given is None:
+        return _out_of_range(images, recipe, stated)
+    pixels = to_pixels(images, given)
+    if pixels.std(axis=(1, 2)).mean() < CONTRAST:
+        return ""
+    back = ["bhwc".index(axis) for axis in axes]
+    found = seen(images.transpose(back)) if seen is not None else None
+    if found is None:
+        return _out_of_range(images, recipe, stated)
+    assert seen is not None
+    present = fit(found)
+    if present.distance < OFF:
+        return ""
+    others = {}
+    known = alternatives(given, images.shape[3])
+    together = (
+        seen(np.concatenate([scaled(pixels, each) for each in known.values()]).transpose(back)) if known else None
+    )
+    if together is not None:
+        for at, name in enumerate(known):
+            part = slice(at * len(images), (at + 1) * len(images))
+            others[name] = fit(replace(together, mean=together.mean[part], variance=together.variance[part]))
+    return _verdict(found.layer, len(found.trained_mean), recipe, given, present, others)
+
+
+def in_parts(
+    images: np.ndarray, axis: int, most: int | None, seen: Callable[[np.ndarray], Evidence | None]
+) -> Evidence | None:
+    """What `seen` finds for images along `axis`, for a model that takes exactly `most` at a time where that isn't `None`."""
+    count = images.shape[axis]
+    step = most or count
+    parts = []
+    for start in range(0, count, step):
+        # A model that takes a fixed number of images gets as many, from the first again after the last.
+        found = seen(np.take(images, np.arange(start, start + step) % count, axis))
+        if found is None:
+            return None
+        parts.append(found)
+    mean, variance = (np.concatenate([getattr(each, of) for each in parts])[:count] for of in ("mean", "variance"))
+    return replace(parts[0], mean=mean, variance=variance)
+
+
+def _verdict(layer: str, channels: int, recipe: Recipe, given: Recipe, present: Fit, others: dict[str, Fit]) -> str:
+    if not others:
+        return ""
+    best = min(others, key=lambda name: others[name].distance)
+    least = others[best].distance
+    wrong = present.distance >= FAR and least <= NEAR_ENOUGH and present.distance - least >= BETTER_BY
+    doubtful = present.distance >= OFF and least <= PERFECT
+    if not wrong and not doubtful:
+        return ""
+    equal = [name for name, each in others.items() if each.distance <= least + TIE]
+    equal.sort(key=lambda name: others[name].distance)
+    way = " or ".join(f"preprocess={name!r}" for name in equal)
+    what = "this batch" if recipe == READY else f"this image under {given.name!r}"
+    return (
+        f"{'the input looks wrong for this model' if wrong else 'another preprocessing fits this model better'}:"
+        f" what {what} sends to the first BatchNorm ({layer!r}, {channels} channels) has {present.words()}; under {best!r} it"
+        f" would have {others[best].words()} (medians over the channels). If the model wasn't trained this way, give"
+        f" {'batches scaled as ' + ' or '.join(map(repr, equal)) if recipe == READY else way}"
+    )
+
+
+def alternatives(given: Recipe, channels: int) -> dict[str, Recipe]:
+    """The known ways to scale that differ from the given one by more than a twentieth of its range."""
+    corners = np.array([[0.0] * 3, [255.0] * 3], np.float32).reshape(2, 1, 1, 3)[..., :channels]
+    own = scaled(corners, replace(given, order="rgb"))
+    found = {}
+    for name in NAMES:
+        other = RECIPES[name]
+        if channels == 1 and len({*other.mean}) + len({*other.std}) > 2:
+            continue
+        if np.abs(scaled(corners, replace(other, order="rgb")) - own).max() > 0.05 * np.ptp(own):
+            found[name] = other
+    return found
+
+
+def scaled(pixels: np.ndarray, recipe: Recipe) -> np.ndarray:
+    """Pixels `[image, y, x, channel]` from 0 to 255, in RGB, with the recipe's order and numbers."""
+    values = pixels[..., ::-1] if recipe.order == "bgr" else pixels
+    mean, std = (np.asarray(each[: values.shape[3]], np.float32) for each in (recipe.mean, recipe.std))
+    return np.ascontiguousarray((values / np.float32(recipe.divide) - mean) / std, np.float32)
+
+
+def to_pixels(values: np.ndarray, recipe: Recipe) -> np.ndarray:
+    """The pixels behind values that `scaled` gave."""
+    mean, std = (np.asarray(each[: values.shape[3]], np.float32) for each in (recipe.mean, recipe.std))
+    pixels = (values * std + mean) * np.float32(recipe.divide)
+    return np.asarray(pixels[..., ::-1] if recipe.order == "bgr" else pixels)
+
+
+def guessed(values: np.ndarray) -> Recipe | None:
+    """The way to scale that the range of a ready batch suggests, the tightest that holds it; `None` where none does."""
+    for name in ("unit", "tf", "imagenet", "raw", "caffe"):
+        recipe = RECIPES[name]
+        if values.shape[3] == 1 and len(set(recipe.mean)) > 1:
+            continue
+        low, high = limits(recipe)
+        slack = 0.01 * (high - low)
+        if low - slack <= values.min() and values.max() <= high + slack:
+            return recipe
+    return None
+
+
+def limits(recipe: Recipe) -> tuple[float, float]:
+    """The least and the greatest number that a recipe gives."""
+    ends = [(edge / recipe.divide - np.asarray(recipe.mean)) / np.asarray(recipe.std) for edge in (0.0, 255.0)]
+    return float(np.min(ends)), float(np.max(ends))
+
+
+def _out_of_range(values: np.ndarray, recipe: Recipe, stated: Recipe | None) -> str:
+    """Values far outside of the range that the model's own preprocessing gives, or in a tiny part of it."""
+    if stated is None or stated.function is not None or stated == recipe:
+        return ""
+    low, high = limits(stated)
+    least, most = float(values.min()), float(values.max())
+    width = high - low
+    outside = max(low - least, most - high) > 0.5 * width
+    # 0–1 or −1–1 where 0–255 is due; a mask of zeros and ones is no photo
+    fractions = bool((np.rint(values) - values).any())
+    tiny = fractions and width > 100 and most - least > 0.2 and max(abs(least), abs(most)) <= 3
+    if not outside and not tiny:
+        return ""
+    return (
+        f"the input looks wrong for this model: its values go from {_short(least)} to {_short(most)}, and the model's own"
+        f" preprocessing ({stated.name!r}) gives {_short(low)} to {_short(high)}"
+    )
+
+
+def _short(number: float) -> str:
+    return f"{number:.3g}".replace("-", "−")

@@ -1,0 +1,246 @@
+"""How the right recipe is found for a model, and photos turned into the model's input by it.
+
+Every step is in float32, in the order that `recipe` states, and the result is exactly that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ..backends.protocol import Facts, Input
+from ..core.placement import Placement, Size
+from ..errors import PreprocessUnknown
+from .photo import Photo, as_array
+from .recipe import READY, RECIPES, Recipe, as_recipe, callable_name, shown
+from .resize import geometry, resampled, window
+from .transforms import from_transform
+
+READY_WAY = "give batches that are ready for the model, with preprocess=None"
+
+
+@dataclass(frozen=True)
+class InputPlan:
+    """What the model's input looks like: axes, size (`None`: the photo's own), channels, type, fixed batch size.
+
+    `known` is false where nothing said how to preprocess; then the values may be wrong and a person must be told.
+    `note` says in words where recipe and size come from.
+    """
+
+    axes: str = "bhwc"
+    size: Size | None = None
+    channels: int = 3
+    dtype: str = "float32"
+    batch: int | None = None
+    known: bool = True
+    note: str = ""
+
+
+# ---- which recipe and which size -------------------------------------------------------------------------------------
+def choose(wanted: Any, facts: Facts, size: int | Sequence[int] | None = None) -> tuple[Recipe, InputPlan]:
+    """The recipe for a model, with its size filled in, and the plan of the model's input.
+
+    `wanted` is "auto", a recipe's name, a `Recipe`, a mapping of its fields, a transform or a weights entry of torchvision
+    or timm, a function of the RGB pixels, or `None` (batches are ready). Size: what is given, else what the model fixes,
+    else the recipe's, else 224 × 224.
+    Raises `PreprocessUnknown` where the model's input isn't one image batch of 1 or 3 channels.
+
+    >>> vgg = Facts("vgg", (Input("x", "bhwc", (None, 224, 224, 3)),), recipe="caffe", source="keras.applications")
+    >>> recipe, plan = choose("auto", vgg)
+    >>> recipe.name, plan.size, plan.note
+    ('caffe', (224, 224), 'preprocessing from keras.applications; size fixed by the model')
+    """
+    if wanted is None:
+        first = facts.inputs[0] if facts.inputs else Input("", "", ())
+        return READY, InputPlan(first.axes, None, 0, first.dtype, note="ready batch")
+    feed = _image_input(facts)
+    recipe, known, note = _recipe(wanted, facts, feed)
+    recipe, size_note = _with_size(recipe, feed, size)
+    sizes = dict(zip(feed.axes, feed.shape, strict=True))
+    channels = sizes["c"] or 3
+    _check_fit(recipe, feed, channels)
+    dtype = _dtype(feed)
+    coded = ""
+    if feed.codes and (dtype != "uint8" or not _whole(recipe)):
+        dtype, coded = "float32", f"then quantised into the model's input ({feed.codes})"
+    note = "; ".join(each for each in (note, size_note, coded) if each)
+    return recipe, InputPlan(feed.axes, recipe.size, channels, dtype, sizes["b"], known, note)
+
+
+def _image_input(facts: Facts) -> Input:
+    """The model's only input, if photos can be fed to it."""
+    if len(facts.inputs) > 1:
+        names = ", ".join(each.name for each in facts.inputs)
+        raise PreprocessUnknown(f"the model has {len(facts.inputs)} inputs ({names}), not one image: {READY_WAY}")
+    if not facts.inputs:
+        last = any(each in facts.framework.lower() for each in ("keras", "tensorflow", "jax", "flax", "tflite"))
+        return Input("", "bhwc" if last else "bchw", (None,) * 4)
+    feed = facts.inputs[0]
+    if sorted(feed.axes) != sorted("bchw") or len(feed.shape) != 4:
+        raise PreprocessUnknown(
+            f"the model's input {feed.name!r} has the shape {feed.shape} ({feed.axes or 'axes unknown'}), not a batch"
+            f" of images: {READY_WAY}"
+        )
+    channels = feed.shape[feed.axes.index("c")]
+    if channels not in (None, 1, 3):
+        raise PreprocessUnknown(
+            f"the model's input {feed.name!r} has {channels} channels, a photo gives 3 or 1: {READY_WAY}"
+        )
+    return feed
+
+
+def _recipe(wanted: Any, facts: Facts, feed: Input) -> tuple[Recipe, bool, str]:
+    """(recipe, whether it is known to be right, where it comes from)."""
+    if isinstance(wanted, str) and wanted.lower() == "auto":
+        if facts.recipe is not None:
+            return as_recipe(facts.recipe), True, f"preprocessing from {facts.source or 'the model'}"
+        if _dtype(feed) == "uint8":
+            return RECIPES["raw"], True, "the model's input is uint8, so it takes 0–255"
+        return RECIPES["unit"], False, "the model doesn't say how to preprocess: 0–1 assumed, preprocess= changes it"
+    transform = from_transform(wanted)
+    if transform is not None:
+        return transform, True, f"preprocessing from the given {type(wanted).__module__.partition('.')[0]} transform"
+    return as_recipe(wanted), True, "preprocessing as given"
+
+
+def _with_size(recipe: Recipe, feed: Input, size: int | Sequence[int] | None) -> tuple[Recipe, str]:
+    if size is not None:
+        given: Any = (size, size) if isinstance(size, int) else tuple(size)
+        return replace(recipe, size=given), f"size as given, {' × '.join(str(side) for side in given)}"
+    height, width = (feed.shape[feed.axes.index(axis)] for axis in "hw")
+    if height and width:
+        return replace(recipe, size=(height, width)), "size fixed by the model"
+    if recipe.resize == "none" or recipe.function is not None:
+        return recipe, ""
+    free = recipe.size or (width or 224, height or 224)
+    pair = (height or free[0], width or free[1])
+    note = f"size not fixed by the model: {pair[0]} × {pair[1]} assumed, size= changes it"
+    return replace(recipe, size=pair), "size from the preprocessing" if recipe.size else note
+
+
+def _check_fit(recipe: Recipe, feed: Input, channels: int) -> None:
+    _per_channel(recipe, channels)
+    if _dtype(feed) == "uint8" and not _whole(recipe) and not feed.codes:
+        raise PreprocessUnknown(
+            f"the model's input {feed.name!r} is uint8, so it takes 0–255, and preprocessing {recipe.name!r} gives"
+            " fractions: use 'raw'"
+        )
+
+
+def _whole(recipe: Recipe) -> bool:
+    """Whether a recipe leaves pixels the whole numbers that they are."""
+    return (recipe.divide, set(recipe.mean), set(recipe.std)) == (1, {0}, {1})
+
+
+def _dtype(feed: Input) -> str:
+    """The type to feed: that of the input where numpy has it and photos fit, float32 for bfloat16."""
+    if feed.dtype == "bfloat16":
+        return "float32"
+    if feed.dtype not in ("float16", "float32", "float64", "uint8"):
+        raise PreprocessUnknown(f"the model's input {feed.name!r} is {feed.dtype}, which no recipe gives: {READY_WAY}")
+    return feed.dtype
+
+
+# ---- from photos to input --------------------------------------------------------------------------------------------
+def batch(photos: Sequence[Photo], recipe: Recipe, plan: InputPlan) -> tuple[np.ndarray, tuple[Placement, ...]]:
+    """The photos as one array in the model's input axes and type, and where each input lies on its photo.
+
+    >>> photo = Photo("a", np.zeros((30, 40, 3), np.uint8))
+    >>> array, (placement,) = batch([photo], RECIPES["unit"], InputPlan("bchw", (16, 16)))
+    >>> array.shape, placement.box
+    ((1, 3, 16, 16), (0.0, 0.0, 30.0, 40.0))
+    """
+    if recipe == READY:
+        raise PreprocessUnknown("preprocess=None feeds batches as they are, these are photos: name a preprocessing")
+    if not photos:
+        raise PreprocessUnknown("no photo to preprocess")
+    axes = plan.axes.replace("b", "")
+    done = [apply(recipe, photo, axes, plan.size, channels=plan.channels) for photo in photos]
+    shapes = {array.shape for array, _ in done}
+    if len(shapes) > 1:
+        raise PreprocessUnknown(
+            f"photos of different sizes can't go into one batch as {sorted(shapes)}: give size=, another"
+            " resize than 'none', or one photo at a time"
+        )
+    stacked = np.stack([array for array, _ in done], axis=plan.axes.index("b"))
+    if plan.dtype == "uint8":
+        stacked = np.clip(np.rint(stacked), 0, 255)
+    return stacked.astype(plan.dtype, copy=False), tuple(placement for _, placement in done)
+
+
+def apply(
+    recipe: Recipe, photo: Photo, axes: str = "hwc", size: Size | None = None, *, channels: int = 3
+) -> tuple[np.ndarray, Placement]:
+    """One photo as the float32 input of a model, in `axes` ("hwc", "chw" …), and where it lies on the photo.
+
+    With 1 channel the input is the photo's grey (ITU-R 601, as Pillow's "L").
+
+    >>> array, _ = apply(RECIPES["tf"], Photo("a", np.full((4, 4, 3), 255, np.uint8)), "chw", (2, 2))
+    >>> array.shape, float(array.max())
+    ((3, 2, 2), 1.0)
+    """
+    if recipe.function is not None:
+        return _applied_function(recipe, photo, axes, size, channels)
+    resized, offset, size = geometry(recipe, photo, size or recipe.size)
+    picture = resampled(photo, resized, recipe.interpolation, channels)
+    values = _scaled(window(picture, offset, size, recipe.fill), recipe)
+    high, wide = photo.size[0] / resized[0], photo.size[1] / resized[1]
+    box = (offset[0] * high, offset[1] * wide, size[0] * high, size[1] * wide)
+    return np.ascontiguousarray(_in_axes(values, axes)), Placement(photo.size, size, box)
+
+
+def _scaled(pixels: np.ndarray, recipe: Recipe) -> np.ndarray:
+    """The recipe's numbers for pixels `[h, w, channel]` from 0 to 255."""
+    values = pixels.astype(np.float32)
+    if recipe.order == "bgr":
+        values = values[..., ::-1]
+    mean, std = _per_channel(recipe, values.shape[2])
+    if recipe.divide != 1:
+        values /= np.float32(recipe.divide)
+    if mean.any():
+        values -= mean
+    if (std != 1).any():
+        values /= std
+    return values
+
+
+def _per_channel(recipe: Recipe, channels: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and std for that many channels."""
+    for field in ("mean", "std"):
+        given = getattr(recipe, field)
+        if channels == 1 and len(set(given)) > 1:
+            raise PreprocessUnknown(
+                f"preprocessing {recipe.name!r} has a {field} for 3 channels, {shown(given)}, and the model's input is"
+                f" grey: give a recipe with one number"
+            )
+    mean, std = (np.asarray(each[:channels], np.float32) for each in (recipe.mean, recipe.std))
+    return mean, std
+
+
+def _in_axes(values: np.ndarray, axes: str) -> np.ndarray:
+    if sorted(axes) != sorted("hwc"):
+        raise PreprocessUnknown(f"axes={axes!r}: an image goes into the axes h, w and c: {READY_WAY}")
+    return np.asarray(values.transpose(["hwc".index(axis) for axis in axes]))
+
+
+def _applied_function(
+    recipe: Recipe, photo: Photo, axes: str, size: Size | None, channels: int
+) -> tuple[np.ndarray, Placement]:
+    """What the user's function makes of the photo; it is taken to show the whole of it."""
+    assert recipe.function is not None
+    array = as_array(recipe.function(photo.pixels.copy())).astype(np.float32)
+    if array.ndim == 4 and array.shape[0] == 1:
+        array = array[0]
+    found = dict(zip(axes, array.shape, strict=False))
+    right = array.ndim == 3 and found["c"] == channels and (size is None or (found["h"], found["w"]) == size)
+    if not right:
+        lengths = {"h": size[0] if size else "height", "w": size[1] if size else "width", "c": channels}
+        wanted = ", ".join(f"{axis}={lengths[axis]}" for axis in axes)
+        raise PreprocessUnknown(
+            f"{photo.id}: the preprocess function {callable_name(recipe.function)} gave an array of shape"
+            f" {array.shape}, the model takes ({wanted})"
+        )
+    return np.ascontiguousarray(array), Placement.whole(photo.size, (found["h"], found["w"]))

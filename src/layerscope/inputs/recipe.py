@@ -1,0 +1,236 @@
+"""How a photo becomes a model's input, as a value: `Recipe`, the table of those that are known, and how one is named.
+
+A recipe does, in this order: resize and crop (Pillow's antialiased filters on 8-bit RGB, as users' own pipelines do);
+the order of the channels; `/ divide`; `- mean`; `/ std`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ..core.placement import Size
+from ..errors import PreprocessUnknown, near
+
+FILTERS = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+
+
+RESIZES = ("squash", "shorter", "letterbox", "none")
+
+
+def _numbers(values: Any, counts: Sequence[int]) -> bool:
+    return (
+        isinstance(values, tuple)
+        and len(values) in counts
+        and all(isinstance(each, Real) and math.isfinite(float(each)) for each in values)
+    )
+
+
+def _whole(values: Any, count: int, least: int) -> bool:
+    return (
+        isinstance(values, tuple)
+        and len(values) == count
+        and all(isinstance(each, Integral) and int(each) >= least for each in values)
+    )
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a photo (RGB, 0–255) becomes the input of a model.
+
+    `mean` and `std` are in the order of the channels as fed, applied after `divide`; one number stands for all of them.
+    `resize` is "squash" (exactly to `size`), "shorter" (shorter side to `short`, then centre crop to `size`; `short` of
+    `None` is size × 256/224), "letterbox" (fits inside `size`, padded with `fill`) or "none" (the photo's own size,
+    centre-cropped to whole multiples of `multiple`). `centre` says where a centre crop lies that can't be even: "round" as in
+    torchvision, "floor" as in transformers. `size` is (height, width), `fill` an RGB colour 0–255. `function`
+    replaces all of this: it takes the uint8 RGB pixels and returns what the model is fed for one image.
+
+    >>> Recipe("mine", divide=255, mean=(0.5,), size=(96, 128)).describe()
+    'mine: RGB, squashed to 96 × 128 (bilinear), /255, mean 0.5'
+    """
+
+    name: str = "custom"
+    order: str = "rgb"
+    divide: float = 1.0
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    resize: str = "squash"
+    short: int | None = None
+    size: Size | None = None
+    interpolation: str = "bilinear"
+    centre: str = "round"
+    fill: tuple[int, int, int] = (0, 0, 0)
+    multiple: int = 1
+    function: Callable[[np.ndarray], Any] | None = None
+
+    def __post_init__(self) -> None:
+        def refuse(field: str, allowed: str) -> None:
+            raise PreprocessUnknown(f"preprocessing {self.name!r}: {field}={getattr(self, field)!r}; give {allowed}")
+
+        for field, allowed in (
+            ("order", ("rgb", "bgr")),
+            ("resize", RESIZES),
+            ("interpolation", tuple(FILTERS)),
+            ("centre", ("round", "floor")),
+        ):
+            if getattr(self, field) not in allowed:
+                refuse(field, " or ".join(repr(each) for each in allowed))
+        for field in ("mean", "std"):
+            if not _numbers(getattr(self, field), (1, 3)):
+                refuse(field, "one number or three")
+        if not _numbers((self.divide,), (1,)) or self.divide == 0 or 0 in self.std:
+            refuse("std" if self.divide else "divide", "numbers that are not 0")
+        if self.size is not None and not _whole(self.size, 2, least=1):
+            refuse("size", "(height, width) in pixels")
+        if self.short is not None and not _whole((self.short,), 1, least=1):
+            refuse("short", "a whole number of pixels")
+        if not _whole(self.fill, 3, least=0) or max(self.fill) > 255:
+            refuse("fill", "a colour (red, green, blue) of whole numbers 0–255")
+        if not _whole((self.multiple,), 1, least=1):
+            refuse("multiple", "a whole number above 0")
+
+    def describe(self) -> str:
+        """The recipe in one line, for people."""
+        if self.function is not None:
+            return f"{self.name}: {callable_name(self.function)}(RGB pixels, uint8)"
+        if self == READY:
+            return "ready batch: fed to the model as it is"
+        steps = [self.order.upper(), *self._resize_steps()]
+        if self.divide != 1:
+            steps.append(f"/{self.divide:g}")
+        if any(self.mean):
+            steps.append(f"mean {shown(self.mean)}")
+        if set(self.std) != {1}:
+            steps.append(f"std {shown(self.std)}")
+        if self.divide == 1 and not any(self.mean) and set(self.std) == {1}:
+            steps.append("values 0–255")
+        return f"{self.name}: {', '.join(steps)}"
+
+    def _resize_steps(self) -> list[str]:
+        size = f" {self.size[0]} × {self.size[1]}" if self.size else ""
+        to = f" to{size}" if size else ""
+        if self.resize == "squash":
+            return [f"squashed{to} ({self.interpolation})"]
+        if self.resize == "letterbox":
+            return [f"fitted into{size or ' the size'} ({self.interpolation}), padded with {shown(self.fill)}"]
+        if self.resize == "none":
+            crop = f", cropped to multiples of {self.multiple}" if self.multiple > 1 else ""
+            return [f"own size{crop}"]
+        square = self.size is not None and self.size[0] == self.size[1]
+        short = self.short or (larger(self.size[0]) if square and self.size else None)
+        side = f"shorter side to {short}" if short else "shorter side × 256/224"
+        return [f"{side} ({self.interpolation})", f"centre crop{size}"]
+
+
+# A ready batch: `preprocess=None`. Not in the table, since no photo is turned into an input by it.
+READY = Recipe("ready", resize="none")
+
+
+_IMAGENET = Recipe(
+    "imagenet",
+    divide=255,
+    mean=(0.485, 0.456, 0.406),
+    std=(0.229, 0.224, 0.225),
+    resize="shorter",
+    interpolation="bilinear",
+)
+
+
+# Those of Keras are squashed with "nearest" because `keras.utils.load_img(path, target_size=…)`, which every example of
+# keras.applications uses, does so; the maps are then those of the user's own script.
+RECIPES: dict[str, Recipe] = {
+    # models with a Rescaling layer of their own expect "raw", so "unit" is the usual guess for the others
+    "unit": Recipe("unit", divide=255),
+    # the model scales by itself: keras.applications EfficientNet, EfficientNetV2, ConvNeXt, MobileNetV3
+    "raw": Recipe("raw"),
+    # keras.applications.imagenet_utils.preprocess_input(mode="tf"): MobileNet, Xception, Inception, ResNetV2, NASNet
+    "tf": Recipe("tf", divide=127.5, mean=(1.0,), interpolation="nearest"),
+    # torchvision.transforms: Resize(256), CenterCrop(224), ToTensor, Normalize, with Resize's default filter
+    "imagenet": _IMAGENET,
+    "torch": _IMAGENET,
+    # keras.applications mode="caffe": VGG, ResNet (v1); the mean of ImageNet in BGR, no scaling
+    "caffe": Recipe("caffe", order="bgr", mean=(103.939, 116.779, 123.68), interpolation="nearest"),
+    # tensorflow/tpu efficientnet/lite: MEAN_RGB = 127, STDDEV_RGB = 128, centre crop with padding 32, bicubic
+    "efficientnet-lite": Recipe(
+        "efficientnet-lite", mean=(127.0,), std=(128.0,), resize="shorter", interpolation="bicubic"
+    ),
+}
+
+
+def named(name: str) -> Recipe:
+    """The recipe of that name.
+
+    >>> named("caffe").order
+    'bgr'
+    """
+    if name.lower() not in RECIPES:
+        raise PreprocessUnknown(
+            f"no preprocessing {name!r}.{near(name, RECIPES)} There are {', '.join(RECIPES)}; a layerscope Recipe, a"
+            " function of the RGB pixels, and None for batches that are ready"
+        )
+    return RECIPES[name.lower()]
+
+
+def from_fields(given: Mapping[str, Any]) -> Recipe:
+    """A recipe from a mapping of its fields, such as a model's metadata; lists count as tuples.
+
+    A `name` that is in the table takes that recipe, and the other fields change it.
+
+    >>> from_fields({"name": "torch", "resize": "squash", "size": [192, 256]}).describe()
+    'imagenet: RGB, squashed to 192 × 256 (bilinear), /255, mean (0.485, 0.456, 0.406), std (0.229, 0.224, 0.225)'
+    """
+    allowed = [field.name for field in fields(Recipe) if field.name != "function"]
+    for key in given:
+        if key not in allowed:
+            raise PreprocessUnknown(
+                f"preprocessing has no field {key!r}.{near(str(key), allowed)} There are {', '.join(allowed)}"
+            )
+    base = RECIPES.get(str(given.get("name", "")).lower())
+    change: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
+    for key in ("mean", "std"):
+        if isinstance(change.get(key), Real):
+            change[key] = (change[key],)
+    if base is None:
+        return Recipe(**change)
+    return replace(base, **{**change, "name": base.name})
+
+
+def as_recipe(wanted: Any) -> Recipe:
+    """The recipe that a user means by its name, a `Recipe`, a mapping of its fields, or a function of the RGB pixels."""
+    if isinstance(wanted, Recipe):
+        return wanted
+    if isinstance(wanted, str):
+        return named(wanted)
+    if isinstance(wanted, Mapping):
+        return from_fields(wanted)
+    if callable(wanted):
+        return Recipe(function=wanted)
+    raise PreprocessUnknown(
+        f"preprocess={wanted!r}: give 'auto', one of {', '.join(RECIPES)}, a layerscope Recipe, a mapping of its"
+        " fields, a function of the RGB pixels, or None for batches that are ready"
+    )
+
+
+def callable_name(function: Any) -> str:
+    return str(getattr(function, "__name__", type(function).__name__))
+
+
+def shown(values: Sequence[float]) -> str:
+    """Numbers of a recipe, for people: `(0.5, 1, 2)`, and one number without the brackets."""
+    return f"({', '.join(f'{each:g}' for each in values)})" if len(values) > 1 else f"{values[0]:g}"
+
+
+def larger(side: int) -> int:
+    """The side that is cropped to `side`: 256 for 224, and in that proportion."""
+    return round(side * 256 / 224)

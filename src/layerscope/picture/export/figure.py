@@ -1,0 +1,246 @@
+"""A picture as a matplotlib figure, and from it as PDF. Neither pyplot nor the backend in force is touched."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...errors import BackendMissing, BadOption
+from ..canvas import bar_ticks, placed_ticks
+from ..codes import ABOVE, BELOW, GAP, INK, INK_LIGHT, INK_MIDDLE, NAN, TOP, ends
+from ..font import SMALL, font
+from ..scale import Scale, lut
+from ..shapes import Cell
+from . import MOST_TILES, Drawn
+from .parts import PICTURE, Label, Parts, parts_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Colormap, Normalize
+    from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
+
+MONOSPACED = "DejaVu Sans Mono"
+
+
+POINTS = 72
+
+
+def figure_of(picture: Drawn, dpi: float = 100) -> Figure:
+    """The picture as a figure whose dots at `dpi` are the picture's pixels; the rules are said at `Picture.to_matplotlib`."""
+    _needed()
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(picture.width / dpi, picture.height / dpi), dpi=dpi, facecolor=_color(picture, GAP))
+    # Several images of one axes would be resampled into one in a PDF.
+    figure.suppressComposite = True
+    parts = parts_of(picture)
+    page = _Page(figure, picture, dpi)
+    page.boxes(parts)
+    if len(picture.cells) > MOST_TILES:
+        page.rest(parts.rest(()), behind=False)
+    else:
+        page.rest(parts.rest(picture.cells), behind=True)
+        for at, cell in enumerate(picture.cells):
+            page.tile(cell, [each for each in parts.labels if each.tile == at])
+    together = len(picture.cells) > MOST_TILES
+    for label in parts.labels:
+        if label.tile == PICTURE or (label.tile >= 0 and together):
+            page.write(label)
+    if picture.bar is not None and picture.scale is not None and picture.scale.single:
+        page.bar(picture.scale)
+    return figure
+
+
+def onto(picture: Drawn, ax: Axes) -> Figure:
+    """The picture's one tile in the caller's axes, with its title and colour bar."""
+    _needed()
+    if len(picture.cells) != 1:
+        raise BadOption(
+            f"ax= takes a picture of one tile (a heat map, an overlay), this one has {len(picture.cells)}: leave ax= out"
+        )
+    (cell,) = picture.cells
+    shown = _shown(ax, picture, cell)
+    ax.set_title(picture.title)
+    ax.set_axis_off()
+    scale = picture.scale
+    if scale is not None and scale.single:
+        owner: Any = shown if picture.indexed else _mappable(scale)
+        bar = ax.figure.colorbar(owner, ax=ax)
+        _limited(bar, scale, dict(bar_ticks(scale)))
+    return ax.figure  # type: ignore[return-value] # a subfigure's axes give the subfigure, which draws alike
+
+
+def pdf(picture: Drawn) -> bytes:
+    """The PDF file of a picture: a point for a pixel, text as text, the tiles' own pixels."""
+    figure = figure_of(picture, dpi=POINTS)
+    import matplotlib
+
+    about = {
+        "Title": picture.title,
+        "Subject": picture.alt(),
+        "Creator": "layerscope",
+        "Keywords": json.dumps(dict(picture.about()), default=str),
+        # The same picture gives the same file.
+        "CreationDate": None,
+    }
+    buffer = io.BytesIO()
+    # Type 42 keeps every character of the text readable for programs; Type 3 does for Latin ones alone.
+    with matplotlib.rc_context({"pdf.fonttype": 42}):
+        figure.savefig(buffer, format="pdf", dpi=POINTS, metadata=about, facecolor=figure.get_facecolor())
+    return buffer.getvalue()
+
+
+class _Page:
+    """A figure in the making, in the picture's own pixels."""
+
+    def __init__(self, figure: Figure, picture: Drawn, dpi: float) -> None:
+        self.figure, self.picture, self.point = figure, picture, POINTS / dpi
+
+    def axes(self, x: int, y: int, width: int, height: int, **options: Any) -> Axes:
+        wide, tall = self.picture.width, self.picture.height
+        return self.figure.add_axes((x / wide, 1 - (y + height) / tall, width / wide, height / tall), **options)
+
+    def tile(self, cell: Cell, labels: list[Label]) -> None:
+        axes = self.axes(cell.x, cell.y, cell.width, cell.height, label=f"channel {cell.channel}")
+        _shown(axes, self.picture, cell)
+        axes.set_axis_off()
+        above = [each for each in labels if each.text.y < cell.y and each.text.x >= cell.x]
+        for label in labels:
+            if label in above and not label.muted and label.text.x == cell.x:
+                _, y, text, size = label.text
+                pad = (cell.y - y - font(size).ascent) * self.point
+                axes.set_title(text, loc="left", y=1, pad=pad, **self._type(label))
+            else:
+                self.write(label)
+
+    def rest(self, rest: tuple[int, int, np.ndarray] | None, behind: bool) -> None:
+        if rest is None:
+            return
+        x, y, pixels = rest
+        colors = pixels if pixels.ndim == 3 else self.picture.palette()[pixels]
+        # A row of paper all around: some readers of PDF round the last row and column of an image away.
+        colors = np.pad(colors, ((1, 1), (1, 1), (0, 0)), constant_values=0)
+        colors[[0, -1]] = self.picture.palette()[GAP]
+        colors[:, [0, -1]] = self.picture.palette()[GAP]
+        axes = self.axes(x - 1, y - 1, colors.shape[1], colors.shape[0], zorder=-1 if behind else 0, label="all tiles")
+        axes.imshow(colors, interpolation="none", aspect="auto")
+        axes.set_axis_off()
+
+    def boxes(self, parts: Parts) -> None:
+        from matplotlib.patches import Rectangle
+
+        wide, tall = self.picture.width, self.picture.height
+        for x, y, width, height, code in parts.boxes:
+            if code == INK:
+                # A tick, which the bar of the figure has itself.
+                continue
+            place = (x / wide, 1 - (y + height) / tall)
+            box = Rectangle(place, width / wide, height / tall, color=_color(self.picture, code), linewidth=0)
+            box.set_transform(self.figure.transFigure)
+            self.figure.add_artist(box)
+
+    def write(self, label: Label) -> None:
+        x, y, text, size = label.text
+        place = x / self.picture.width, 1 - (y + font(size).ascent) / self.picture.height
+        self.figure.text(*place, text, ha="left", va="baseline", **self._type(label))
+
+    def _type(self, label: Label) -> dict[str, Any]:
+        return {
+            "fontsize": label.text.size * self.point,
+            "family": MONOSPACED,
+            "color": _color(self.picture, INK_MIDDLE if label.muted else INK),
+            # A `$` in a layer's name is no formula.
+            "parse_math": False,
+        }
+
+    def bar(self, scale: Scale) -> None:
+        place = self.picture.bar
+        assert place is not None
+        axes = self.axes(place.x, place.y, place.width, place.height, label="colour bar")
+        bar = self.figure.colorbar(_mappable(scale), cax=axes)
+        ticks, text = dict(bar_ticks(scale)), self.picture.text
+        shown = {each.text for _, each in placed_ticks(place, bar_ticks(scale), text)}
+        _limited(bar, scale, {value: text for value, text in ticks.items() if text in shown})
+        point = text * self.point
+        bar.ax.tick_params(length=4 * point, pad=2 * point, labelsize=SMALL * point, width=point)
+        for label in bar.ax.get_yticklabels():
+            label.set_fontfamily(MONOSPACED)
+            label.set_color(_color(self.picture, INK))
+            # As in the picture: those at the ends stay beside the bar.
+            value = label.get_position()[1]
+            label.set_verticalalignment(
+                "bottom" if value == scale.limits[0] else "top" if value == scale.limits[1] else "center"
+            )
+
+
+def _shown(axes: Axes, picture: Drawn, cell: Cell) -> AxesImage:
+    """One tile as an image of values with its norm and colours; what has a mark of its own is laid over it."""
+    scale = picture.scale
+    if not picture.indexed or scale is None:
+        pixels = picture.pixels[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width]
+        return axes.imshow(pixels, interpolation="none", aspect="auto")
+    codes = picture.codes(cell)
+    if np.isin(codes, (GAP, INK_LIGHT, INK_MIDDLE, INK)).all():
+        # A blank cell: nothing of it is a value.
+        return axes.imshow(picture.palette()[codes], interpolation="none", aspect="auto")
+    finite = bool(np.isfinite(cell.low) and np.isfinite(cell.high))
+    own = Scale((cell.low, cell.high) if finite else (0.0, 0.0), scale.colors, scale.center)
+    norm, colors = _norm(own), _colormap(own)
+    values = own.decode(codes)
+    # A rounded last step may lie an ulp beyond its own limit.
+    values = np.where(np.isfinite(values), np.clip(values, norm.vmin, norm.vmax), values)
+    shown = axes.imshow(values, norm=norm, cmap=colors, interpolation="none", aspect="auto")
+    if (codes > TOP).any():
+        marks = np.zeros((*codes.shape, 4), np.uint8)
+        marks[..., :3] = picture.palette()[codes]
+        marks[..., 3] = np.where(codes > TOP, 255, 0)
+        axes.imshow(marks, interpolation="none", aspect="auto")
+    return shown
+
+
+def _norm(scale: Scale) -> Normalize:
+    from matplotlib.colors import Normalize
+
+    low, high = ends(*scale.range(), scale.center)
+    return Normalize(float(low), float(high))
+
+
+def _colormap(scale: Scale) -> Colormap:
+    from matplotlib.colors import ListedColormap
+
+    colors = ListedColormap(lut(scale.colors) / 255, name=scale.colors)
+    return colors.with_extremes(bad=_color(scale, NAN), under=_color(scale, BELOW), over=_color(scale, ABOVE))
+
+
+def _mappable(scale: Scale) -> ScalarMappable:
+    from matplotlib.cm import ScalarMappable
+
+    return ScalarMappable(_norm(scale), _colormap(scale))
+
+
+def _limited(bar: Any, scale: Scale, ticks: dict[float, str]) -> None:
+    """The bar from limit to limit: with a centre, the colours may reach beyond one of them."""
+    low, high = scale.limits
+    if low < high:
+        bar.ax.set_ylim(low, high)
+        bar.set_ticks(list(ticks), labels=list(ticks.values()))
+    bar.minorticks_off()
+    bar.outline.set_visible(False)
+
+
+def _color(of: Drawn | Scale, code: int) -> tuple[float, float, float]:
+    """The colour of a code in a picture, or by a scale."""
+    red, green, blue = (of.palette()[code] / 255).tolist()
+    return red, green, blue
+
+
+def _needed() -> None:
+    try:
+        import matplotlib.figure  # noqa: F401 # tells whether it's there, before the functions above use it
+    except ImportError as error:
+        raise BackendMissing(f"this needs matplotlib ({error}): pip install 'layerscope[matplotlib]'") from error

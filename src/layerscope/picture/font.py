@@ -1,0 +1,115 @@
+"""Text as strengths of ink: one monospaced font, drawn once for each size and character, then copied."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from functools import lru_cache
+from importlib import resources
+
+import numpy as np
+
+SMALL, LARGE = 11, 16
+
+
+BASIC_PLANE = 1 << 16
+
+
+class Font:
+    """Characters of one size as uint8 cells `[height, width]` with 0 (paper) to 3 (full ink)."""
+
+    def __init__(self, size: int) -> None:
+        from PIL import ImageFont
+
+        data = resources.files("layerscope").joinpath("assets", "DejaVuSansMono.ttf").read_bytes()
+        # One letter at a time needs no shaping, and the engine for it fails on control characters.
+        self._font = ImageFont.truetype(io.BytesIO(data), size, layout_engine=ImageFont.Layout.BASIC)
+        ascent, descent = self._font.getmetrics()
+        self.width = round(self._font.getlength("0"))
+        self.ascent = ascent
+        self.height = ascent + descent
+        self._at = np.full(BASIC_PLANE, -1, np.int32)
+        self._stack = np.empty((0, self.height, self.width), np.uint8)
+
+    def line(self, text: str) -> np.ndarray:
+        """One line of text, `[height, width * len(text)]`."""
+        return self.lines([text], len(text))[0]
+
+    def lines(self, texts: Sequence[str], length: int, right: bool = False) -> np.ndarray:
+        """Many lines cut or padded to `length` characters, `[line, height, width * length]`."""
+        padded = "".join(each[:length].rjust(length) if right else each[:length].ljust(length) for each in texts)
+        points = np.frombuffer(padded.encode("utf-32-le", "replace"), np.uint32)
+        # The font draws nothing beyond the basic plane (emoji, rare scripts), and no line breaks or control characters.
+        drawn = (points < BASIC_PLANE) & (points >= 32) & ((points < 127) | (points > 159))
+        points = np.where(drawn & (points != 0x2028) & (points != 0x2029), points, ord("?"))
+        at = self._at[points]
+        if (at < 0).any():
+            self._add(np.unique(points[at < 0]))
+            at = self._at[points]
+        cells = self._stack[at].reshape(len(texts), length, self.height, self.width)
+        return cells.transpose(0, 2, 1, 3).reshape(len(texts), self.height, length * self.width)
+
+    def _add(self, points: np.ndarray) -> None:
+        from PIL import Image, ImageDraw
+
+        drawn = []
+        for sign in map(chr, points.tolist()):
+            image = Image.new("L", (self.width, self.height))
+            # What can't be printed (line ends, controls in the name of a file) is drawn as what it is: unreadable.
+            ImageDraw.Draw(image).text((0, 0), sign if sign.isprintable() else "?", fill=255, font=self._font)
+            drawn.append((np.asarray(image).astype(np.uint16) * 3 + 127) // 255)
+        self._at[points] = len(self._stack) + np.arange(len(points))
+        self._stack = np.concatenate([self._stack, np.array(drawn, np.uint8)])
+
+
+@lru_cache(maxsize=8)
+def font(size: int) -> Font:
+    """The font of that size in pixels."""
+    return Font(size)
+
+
+def wrap(text: str, length: int) -> list[str]:
+    """`text` in lines of at most `length` characters, broken at ` · ` first, then at spaces, then anywhere.
+
+    >>> wrap("one · two three · four", 10)
+    ['one', 'two three', 'four']
+    """
+    lines: list[str] = []
+    for part in text.split(" · "):
+        if lines and len(lines[-1]) + 3 + len(part) <= length:
+            lines[-1] += " · " + part
+        elif len(part) <= length:
+            lines.append(part)
+        else:
+            lines.extend(_words(part, length))
+    return lines
+
+
+def cut_text(text: str, length: int, lines: int) -> list[str]:
+    """`text` in at most so many lines of that length; its middle gives way to `…` where it is too long.
+
+    >>> cut_text("vgg16/block5_conv3", 8, 2), cut_text("block5", 8, 2)
+    (['vgg16/bl', '…5_conv3'], ['block5'])
+    """
+    length, lines = max(3, length), max(1, lines)
+    parts = wrap(text, length)
+    if len(parts) <= lines:
+        return parts
+    room = length * lines - 1
+    cut = f"{text[: room - room // 2]}…{text[len(text) - room // 2 :]}"
+    return [cut[at : at + length] for at in range(0, len(cut), length)]
+
+
+def _words(text: str, length: int) -> list[str]:
+    lines = [""]
+    for word in text.split(" "):
+        while len(word) > length:
+            lines.append(word[:length])
+            word = word[length:]
+        if not lines[-1]:
+            lines[-1] = word
+        elif len(lines[-1]) + 1 + len(word) <= length:
+            lines[-1] += " " + word
+        else:
+            lines.append(word)
+    return [each for each in lines if each]

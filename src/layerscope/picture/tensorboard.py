@@ -1,0 +1,98 @@
+"""`to_tensorboard`: pictures as image summaries, through a writer of yours or into an event file."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import BackendMissing, BadOption
+from .picture import Picture
+
+
+def to_tensorboard(
+    pictures: Picture | Sequence[Picture] | Mapping[str, Picture],
+    writer: Any,
+    tag: str = "",
+    step: int = 0,
+) -> tuple[str, ...]:
+    """Show pictures in TensorBoard's Images tab; returns their tags.
+
+    `pictures`: one, several (`tag/0`, `tag/1` …) or a mapping from tags (below `tag` where one is given). An empty `tag`
+    becomes the picture's title. `writer`: a `SummaryWriter` of `torch.utils.tensorboard` or tensorboardX, or a folder, into
+    which an event file with the picture's own PNG is written (`pip install 'layerscope[tensorboard]'`). No pixel changes.
+
+    Raises `BadOption`, and `BackendMissing` without tensorboard.
+
+    ```python
+    ls.to_tensorboard(ls.sheet(fm), "runs/one", tag="conv1", step=epoch)
+    ```
+    """
+    named = _named(pictures, tag)
+    if isinstance(step, bool) or not hasattr(step, "__index__"):
+        raise BadOption(f"step={step!r}: use a whole number")
+    if isinstance(writer, str | os.PathLike):
+        _write(Path(writer), named, int(step))
+    elif hasattr(writer, "add_image"):
+        for name, picture in named.items():
+            writer.add_image(name, picture.rgb(), global_step=int(step), dataformats="HWC")
+    else:
+        raise BadOption(
+            f"writer is a {type(writer).__name__}: use a SummaryWriter (torch.utils.tensorboard or tensorboardX), or a folder"
+        )
+    return tuple(named)
+
+
+def _named(pictures: Any, tag: str) -> dict[str, Picture]:
+    if isinstance(pictures, Picture):
+        named = {tag or pictures.title: pictures}
+    elif isinstance(pictures, Mapping):
+        named = {f"{tag}/{name}" if tag else str(name): each for name, each in pictures.items()}
+    elif isinstance(pictures, Sequence) and not isinstance(pictures, str):
+        named = {}
+        for at, each in enumerate(pictures):
+            named[f"{tag or getattr(each, 'title', '')}/{at}"] = each
+    else:
+        named = {}
+    wrong = next((each for each in named.values() if not isinstance(each, Picture)), None)
+    if not named or wrong is not None:
+        given = type(pictures if wrong is None else wrong).__name__
+        raise BadOption(
+            f"to_tensorboard() takes a Picture, a list or a mapping of them, not {given}: sheet(fm) and its like make one"
+        )
+    return named
+
+
+def _write(folder: Path, named: Mapping[str, Picture], step: int) -> None:
+    """An event file of its own with one summary a picture."""
+    try:
+        # Without TensorBoard's own EventFileWriter, which would import TensorFlow where that's installed.
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+        from tensorboard.summary.writer.record_writer import RecordWriter
+    except ImportError as error:
+        raise BackendMissing(
+            f"writing an event file needs tensorboard ({error}): pip install 'layerscope[tensorboard]'"
+        ) from error
+    now = time.time()
+    values = []
+    for name, picture in named.items():
+        image = Summary.Image(
+            height=picture.height, width=picture.width, colorspace=3, encoded_image_string=picture.png()
+        )
+        values.append(Summary.Value(tag=name, image=image))
+    events = [Event(wall_time=now, file_version="brain.Event:2")]
+    events.append(Event(wall_time=now, step=step, summary=Summary(value=values)))
+    # TensorBoard finds files by this pattern; the last part keeps those of one second apart.
+    file = folder / f"events.out.tfevents.{int(now)}.{socket.gethostname()}.{os.getpid()}.{time.monotonic_ns()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with open(file, "xb") as stream:
+            records = RecordWriter(stream)
+            for event in events:
+                records.write(event.SerializeToString())
+    except OSError as error:
+        raise BadOption(f"can't write {file}: {error.strerror or error}") from error

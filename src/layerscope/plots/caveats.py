@@ -1,0 +1,76 @@
+"""What a caption says where a picture, true as it is, is easily misread."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..channels.statistics import AXES, listed
+from ..core.feature_map import FeatureMap
+from ..picture.numbers import number
+from ..picture.scale import Scale
+
+# A tile with less than this share of the layer's range is mostly its own noise, stretched.
+FAINT = 1e-3
+
+
+# One unit that takes this share of the range leaves the others hardly any colours.
+TAKEN, FEWEST_UNITS = 0.9, 100
+
+
+# Enlarged at least so many times, a map of at most so many units looks as if it had detail.
+BLOCKS, COARSE = 4, 16
+
+
+def cautions(one: FeatureMap, rule: Scale, extent: np.ndarray, shown: np.ndarray, zoom: int) -> tuple[str, ...]:
+    """The warnings for a sheet of one image. `extent` `[channel, 2]` is the whole layer's, `shown` are the positions drawn."""
+    found = (
+        faint(one, extent, shown) if rule.per == "channel" else outlier(one, rule, extent),
+        blocks(one.spatial, zoom),
+    )
+    return tuple(each for each in found if each)
+
+
+def faint(one: FeatureMap, extent: np.ndarray, shown: np.ndarray) -> str:
+    """Whether tiles in their own ranges show hardly anything of what the layer has."""
+    with np.errstate(invalid="ignore"):
+        span = extent[:, 1] - extent[:, 0]
+        whole = np.nanmax(extent[:, 1]) - np.nanmin(extent[:, 0]) if np.isfinite(extent).any() else 0
+        found = shown[(span[shown] > 0) & (span[shown] < FAINT * whole)]
+    if not len(found):
+        return ""
+    which = f"({listed([one.channels[at] for at in sorted(found.tolist())])})"
+    tiles, them = (f"1 tile {which} shows", "it as it is")
+    if len(found) > 1:
+        tiles, them = f"{len(found)} tiles {which} show", "them as they are"
+    return f"{tiles} less than 0.1% of the layer's range: scale='layer' shows {them}"
+
+
+def outlier(one: FeatureMap, rule: Scale, extent: np.ndarray) -> str:
+    """Whether one unit of the layer takes nearly the whole range for itself."""
+    low, high = np.nanmin(extent[:, 0], initial=np.inf), np.nanmax(extent[:, 1], initial=-np.inf)
+    # Limits from elsewhere (other images, the user) are not this unit's doing.
+    if rule.per not in ("layer", "images") or rule.limits != (low, high) or one.values.size < FEWEST_UNITS:
+        return ""
+    for column, sign, end in ((1, 1, "ends"), (0, -1, "begins")):
+        ends = sign * extent[:, column]
+        channel = int(np.nanargmax(ends))
+        plane = sign * one.values[0, ..., channel]
+        flat = np.where(np.isfinite(plane), plane, -np.inf).reshape(-1)
+        at = int(flat.argmax())
+        rest = np.delete(flat, at).max(initial=-np.inf)
+        rest = max(float(rest), float(np.nanmax(np.delete(ends, channel), initial=-np.inf)))
+        if np.isfinite(rest) and float(ends[channel]) - rest >= TAKEN * (float(high) - float(low)) > 0:
+            place = ", ".join(map("{} {}".format, AXES[len(one.spatial)], np.unravel_index(at, one.spatial)))
+            share = (float(ends[channel]) - rest) / (float(high) - float(low))
+            return (
+                f"one unit (channel {one.channels[channel]} at {place}) takes {int(share * 100)}% of the range,"
+                f" which {end} at {number(sign * rest)} without it"
+            )
+    return ""
+
+
+def blocks(spatial: tuple[int, ...], zoom: int) -> str:
+    """Whether a small map is enlarged so far that its units look like shapes."""
+    if zoom < BLOCKS or max(spatial) > COARSE:
+        return ""
+    return f"each block of {zoom}×{zoom} pixels is one unit"

@@ -1,0 +1,297 @@
+"""A table of maps as one picture: rows and columns with their names, each map in its cell, the bars beside them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from ..errors import BadOption
+from ..picture.canvas import BAR_GAP, MUTED, Canvas, bar_width, draw_bar, draw_cap, frame, write
+from ..picture.codes import ABOVE, BELOW, INK_LIGHT
+from ..picture.font import SMALL, cut_text, font
+from ..picture.numbers import short_span
+from ..picture.picture import Picture
+from ..picture.scale import Scale, marks_of, palette
+from ..picture.shapes import Cell
+from .compare_cells import Entry, Table, all_beyond, shared_bar
+from .rgb import paper, rgb_colors
+
+COMFORTABLE_WIDTH, SMALLEST_CELL, LARGEST_CELL, LOWEST_CELL = 1000, 96, 224, 64
+
+
+LONGEST_NAME, NAME_LINES = 28, 3
+
+
+GAP_BETWEEN, BAR_HEIGHT = 8, 8
+
+
+MOST_PIXELS = 48_000_000
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """Where everything lies, in pixels from the corner of the body."""
+
+    table: Table
+    rule: Scale | None
+    high: int
+    wide: int
+    left: int
+    over: int
+    names: tuple[tuple[str, ...], ...]
+    heads: tuple[tuple[str, ...], ...]
+    under: tuple[tuple[tuple[str, ...], ...], ...]
+    below: tuple[tuple[str, ...], ...]
+    beside: int
+    shift: tuple[int, int]
+    letters: Any = field(default_factory=lambda: font(SMALL))
+
+    @classmethod
+    def of(cls, table: Table, rule: Scale | None) -> _Grid:
+        letters = font(SMALL)
+        down, across = (0, 0) if table.photos is None else (0, 1) if table.photos_down else (1, 0)
+        columns = len(table.columns) + across
+        longest = min(LONGEST_NAME, max(map(len, ("photo", *table.rows))))
+        left = longest * letters.width + GAP_BETWEEN
+        side = min(LARGEST_CELL, max(SMALLEST_CELL, (COMFORTABLE_WIDTH - left) // columns - GAP_BETWEEN))
+        sizes = [_zoomed(entry.plane, side) for row in table.entries for entry in row if entry.plane is not None]
+        high = max(LOWEST_CELL, *(each[0] for each in sizes))
+        wide = max(SMALLEST_CELL, *(each[1] for each in sizes))
+        names = tuple(tuple(cut_text(name, longest, high // letters.height)) for name in table.rows)
+        heads = tuple(tuple(cut_text(name, wide // letters.width, NAME_LINES)) for name in table.columns)
+        texts = _ranges(table, rule, wide // letters.width)
+        own = rule is not None and rule.per == "cell"
+        under = texts if own else ()
+        below = texts[0] if rule is not None and rule.per == "column" else ()
+        beside = 0
+        if rule is not None and rule.per == "row":
+            beside = max(
+                (bar_width(*shared_bar(table, rule, row, slice(None))) for row in _with_values(table, "row")), default=0
+            )
+        over = max((len(each) for each in heads), default=1) * letters.height + 2
+        return cls(table, rule, high, wide, left, over, names, heads, under, below, beside, (down, across), letters)
+
+    @property
+    def step_down(self) -> int:
+        lines = max((len(each) for row in self.under for each in row), default=0)
+        return self.high + lines * self.letters.height + GAP_BETWEEN
+
+    @property
+    def step_across(self) -> int:
+        return self.wide + GAP_BETWEEN
+
+    @property
+    def size(self) -> tuple[int, int]:
+        lines = max(map(len, self.below), default=0)
+        foot = BAR_HEIGHT + 2 + lines * self.letters.height if self.below else 0
+        rows, columns = len(self.table.rows) + self.shift[0], len(self.table.columns) + self.shift[1]
+        return self.over + rows * self.step_down + foot, self.left + columns * self.step_across + self.beside
+
+    def place(self, row: int, column: int) -> tuple[int, int]:
+        """The corner of a cell."""
+        down, across = self.shift
+        return self.over + (row + down) * self.step_down, self.left + (column + across) * self.step_across
+
+    def photo_place(self, at: int) -> tuple[int, int]:
+        """The corner of a photo's cell."""
+        return self.place(at, -1) if self.table.photos_down else self.place(-1, at)
+
+
+def draw_table(
+    table: Table, rule: Scale | None, title: str, lines: tuple[str, ...], about: dict[str, Any], asked: Any
+) -> Picture:
+    """The picture of the table. `asked` are the percentiles asked for."""
+    grid = _Grid.of(table, rule)
+    if grid.size[0] * grid.size[1] > MOST_PIXELS:
+        raise BadOption(
+            f"{len(table.rows)} × {len(table.columns)} cells make {grid.size[0] * grid.size[1] / 1e6:.0f} megapixels, more than"
+            f" {MOST_PIXELS // 1_000_000}: compare fewer images or layers at a time"
+        )
+    codes, marks = _encoded(table, rule)
+    beyond = all_beyond(table, rule)
+    if rule is not None:
+        lines += beyond.words(rule, asked)
+    bar = rule if rule is not None and rule.single else None
+    canvas = frame(*grid.size, title, lines, bar=bar, marks=marks, reach=(beyond.least, beyond.most))
+    _write_names(canvas, grid)
+    cells, zooms = [], []
+    for row, entries in enumerate(table.entries):
+        for column, entry in enumerate(entries):
+            cell, zoom = _draw_cell(canvas, grid, (row, column), entry, codes.get((row, column)))
+            cells.append(cell)
+            zooms.append(zoom)
+    if rule is not None:
+        _draw_bars(canvas, grid, rule)
+    if table.photos is None and not any(entry.colored for row in table.entries for entry in row):
+        found = Picture(canvas.codes, tuple(cells), rule, title, lines, about, canvas.bar, zooms=tuple(zooms))
+        return replace(found, texts=tuple(canvas.texts))
+    for at, photo in enumerate(table.photos or ()):
+        if photo is None:
+            y, x = grid.photo_place(at)
+            _draw_reason(canvas.body[y : y + grid.high, x : x + grid.wide], "no photo", grid)
+    pixels = paper(canvas, rule.palette() if rule else palette(None))
+    for (row, column), cell in zip(np.ndindex(len(table.rows), len(table.columns)), cells, strict=True):
+        entry = table.entries[row][column]
+        if entry.colored and entry.plane is not None:
+            zoom = cell.width // entry.plane.shape[1]
+            shown = rgb_colors(entry.plane, entry.low, entry.high).repeat(zoom, 0).repeat(zoom, 1)
+            pixels[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width] = shown
+            canvas.own(*cell[:4])
+    photos = _draw_photos(canvas, pixels, grid)
+    for cell in (each for each in photos if each.note == "photo"):
+        canvas.own(*cell[:4])
+    found = Picture(pixels, (*photos, *cells), rule, title, lines, about, canvas.bar, frame=canvas.codes)
+    return replace(found, texts=tuple(canvas.texts))
+
+
+def _encoded(table: Table, rule: Scale | None) -> tuple[dict[tuple[int, int], np.ndarray], set[int]]:
+    """The codes of each cell with a scale, and the marks among them."""
+    found: dict[tuple[int, int], np.ndarray] = {}
+    if rule is not None:
+        for place in table.values("all")[0]:
+            found[place] = rule.codes(table.plane(place), *place)
+    marks = set().union(*map(marks_of, found.values())) if found else set()
+    return found, marks
+
+
+def _draw_cell(
+    canvas: Canvas, grid: _Grid, place: tuple[int, int], entry: Entry, codes: np.ndarray | None
+) -> tuple[Cell, int]:
+    y, x = grid.place(*place)
+    note = f"{grid.table.rows[place[0]]} · {grid.table.columns[place[1]]}"
+    if entry.plane is None:
+        _draw_reason(canvas.body[y : y + grid.high, x : x + grid.wide], entry.reason, grid)
+        cell = Cell(
+            canvas.x + x, canvas.y + y, grid.wide, grid.high, entry.image, -1, 0.0, 0.0, f"{note}: {entry.reason}"
+        )
+        return cell, 1
+    height, width = entry.plane.shape[:2]
+    zoom = max(1, min(grid.high // height, grid.wide // width))
+    top, left = y + (grid.high - height * zoom) // 2, x + (grid.wide - width * zoom) // 2
+    if codes is not None:
+        canvas.body[top : top + height * zoom, left : left + width * zoom] = codes.repeat(zoom, 0).repeat(zoom, 1)
+    for at, line in enumerate(grid.under[place[0]][place[1]] if grid.under else ()):
+        canvas.write(x, y + grid.high + at * grid.letters.height, line, muted=True)
+    low, high = (0.0, 0.0) if entry.colored or grid.rule is None else grid.rule.range(*place)
+    box = canvas.x + left, canvas.y + top, width * zoom, height * zoom
+    return Cell(*box, entry.image, entry.channel, low, high, note), zoom
+
+
+def _draw_reason(box: np.ndarray, reason: str, grid: _Grid) -> None:
+    """An empty frame with the reason in it."""
+    box[[0, -1]], box[:, [0, -1]] = INK_LIGHT, INK_LIGHT
+    letters = grid.letters
+    lines = cut_text(reason, (grid.wide - 8) // letters.width, (grid.high - 4) // letters.height)
+    top = (grid.high - len(lines) * letters.height) // 2
+    for at, line in enumerate(lines):
+        write(box, (grid.wide - len(line) * letters.width) // 2, top + at * letters.height, letters.line(line), MUTED)
+
+
+def _write_names(canvas: Canvas, grid: _Grid) -> None:
+    letters = grid.letters
+    for column, lines in enumerate(grid.heads):
+        for at, line in enumerate(reversed(lines)):
+            _, x = grid.place(0, column)
+            canvas.write(x, grid.over - 2 - (at + 1) * letters.height, line)
+    for row, lines in enumerate(grid.names):
+        y, _ = grid.place(row, 0)
+        for at, line in enumerate(lines):
+            canvas.write(0, y + at * letters.height, line)
+    if grid.table.photos is not None:
+        y, x = (grid.over - 2 - letters.height, grid.left) if grid.table.photos_down else (grid.over, 0)
+        canvas.write(x, y, "photo", muted=True)
+
+
+def _draw_photos(canvas: Canvas, pixels: np.ndarray, grid: _Grid) -> list[Cell]:
+    """A small copy of each photo in the first row or column."""
+    from PIL import Image
+
+    cells: list[Cell] = []
+    table = grid.table
+    for at, photo in enumerate(table.photos or ()):
+        y, x = grid.photo_place(at)
+        if photo is None:
+            cells.append(Cell(canvas.x + x, canvas.y + y, grid.wide, grid.high, at, -1, 0.0, 0.0, "no photo"))
+            continue
+        share = min(grid.high / photo.shape[0], grid.wide / photo.shape[1])
+        height, width = (max(1, round(side * share)) for side in photo.shape[:2])
+        small = np.asarray(Image.fromarray(photo).resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2))
+        top, left = canvas.y + y + (grid.high - height) // 2, canvas.x + x + (grid.wide - width) // 2
+        pixels[top : top + height, left : left + width] = small
+        cells.append(Cell(left, top, width, height, at, -1, 0.0, 0.0, "photo"))
+    return cells
+
+
+def _draw_bars(canvas: Canvas, grid: _Grid, rule: Scale) -> None:
+    """The bars of ranges for each row, to the right, or for each column, below."""
+    table = grid.table
+    if rule.per == "row":
+        for row in _with_values(table, "row"):
+            y, _ = grid.place(row, 0)
+            x = canvas.width - grid.beside + BAR_GAP - GAP_BETWEEN
+            scale, marks, reach = shared_bar(table, rule, row, slice(None))
+            draw_bar(canvas.body, x, y, grid.high, scale, marks, reach)
+    if rule.per == "column":
+        y = grid.over + (len(table.rows) + grid.shift[0]) * grid.step_down
+        for column in _with_values(table, "column"):
+            _, x = grid.place(0, column)
+            scale, marks, _ = shared_bar(table, rule, slice(None), column)
+            _draw_bar_across(canvas.body[y : y + BAR_HEIGHT, x : x + grid.wide], scale, marks)
+            for at, line in enumerate(grid.below[column]):
+                top = y + BAR_HEIGHT + 2 + at * grid.letters.height
+                canvas.write(x, top, line, muted=True)
+
+
+def _with_values(table: Table, rule: str) -> list[int]:
+    """The rows or columns that a bar says something of: those with a finite value."""
+    groups = table.values(rule).items()
+    return [key for key, places in groups if any(np.isfinite(table.plane(place)).any() for place in places)]
+
+
+def _draw_bar_across(box: np.ndarray, scale: Scale, marks: set[int]) -> None:
+    """A bar that lies, with a point at an end that values lie beyond."""
+    tip = BAR_HEIGHT + 2
+    if ABOVE in marks:
+        draw_cap(box[:, -tip + 2 :].T[::-1], ABOVE, scale.clip is not None)
+        box = box[:, :-tip]
+    if BELOW in marks:
+        draw_cap(box[:, : tip - 2].T, BELOW, scale.clip is not None)
+        box = box[:, tip:]
+    low, high = scale.limits
+    share = (np.arange(box.shape[1]) + 0.5) / box.shape[1]
+    box[:] = scale.codes(low * (1 - share) + high * share)
+
+
+def _ranges(table: Table, rule: Scale | None, room: int) -> tuple[tuple[tuple[str, ...], ...], ...]:
+    """The range of each cell, or in one row that of each column, in one or two lines."""
+    if rule is None or rule.per not in ("cell", "column"):
+        return ()
+    if rule.per == "column":
+        shown = _with_values(table, "column")
+        ranges = {at: shared_bar(table, rule, slice(None), at)[0].range() for at in shown}
+        return (tuple(_range_lines(*ranges[at], room) if at in ranges else () for at in range(len(table.columns))),)
+    return tuple(
+        tuple(
+            () if entry.plane is None or entry.colored else _range_lines(*rule.range(row, column), room)
+            for column, entry in enumerate(entries)
+        )
+        for row, entries in enumerate(table.entries)
+    )
+
+
+def _range_lines(low: float, high: float, room: int) -> tuple[str, ...]:
+    for digits in (3, 2):
+        text = short_span(low, high, digits)
+        if len(text) <= room:
+            return (text,)
+    first, _, last = short_span(low, high, 3).partition("…")
+    return f"{first}…", last
+
+
+def _zoomed(plane: np.ndarray, side: int) -> tuple[int, int]:
+    """The size of a map enlarged by the whole number that brings it closest to `side`, and never beyond."""
+    height, width = plane.shape[:2]
+    zoom = max(1, side // max(height, width))
+    return height * zoom, width * zoom

@@ -1,0 +1,313 @@
+"""Factors and clusters as pictures: a colour for each, brightness by strength, and a legend that shows each alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import ceil
+from typing import Any
+
+import numpy as np
+
+from ..arrays.ranges import extent_of
+from ..combinations.nmf import said_of
+from ..core.feature_map import FeatureMap
+from ..errors import BadScale
+from ..picture.canvas import NARROWEST, Canvas, frame
+from ..picture.caption import about, caption, title_of
+from ..picture.codes import NAN
+from ..picture.font import SMALL, Font, font
+from ..picture.numbers import number
+from ..picture.picture import Picture
+from ..picture.scale import MARKS, palette
+from ..picture.shapes import Cell
+
+GROUPED = ("factors", "labels")
+
+
+# Okabe and Ito 2008, told apart with any colour vision; their black is the ground here, and grey takes its place.
+SAFE = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#999999")
+
+
+# Each as far as can be (in Oklab) from those before it, from black and from the mark of NaN.
+MORE = (
+    *("#8800FF", "#FFCCFF", "#44FFEE", "#00DD00", "#AA1188", "#776600"),
+    *("#0044FF", "#9977FF", "#FF0066", "#FF88FF", "#FFFFDD", "#66CC99"),
+)
+
+
+TILE, GAP_X, GAP_Y, SWATCH = 104, 16, 10, 10
+
+
+def is_grouped(fm: FeatureMap) -> bool:
+    """Whether the channels are factors, or the numbers are those of clusters."""
+    return fm.role in GROUPED and len(fm.spatial) == 2
+
+
+@dataclass(frozen=True)
+class Groups:
+    """What is drawn: for each group its number, its colour, its strength 0…1 at each place of one image, its words.
+
+    `strength` is `[group, y, x]`, `winner` `[y, x]` the group whose colour a place has, -1 where there is none.
+    """
+
+    numbers: tuple[int, ...]
+    colors: np.ndarray
+    strength: np.ndarray
+    winner: np.ndarray
+    words: tuple[tuple[str, ...], ...]
+    ranges: tuple[tuple[float, float], ...]
+    line: str
+    tiles: bool
+
+    @property
+    def broken(self) -> np.ndarray:
+        """bool `[y, x]`: places left out."""
+        return self.winner < 0
+
+
+def grouped_map(
+    whole: FeatureMap, one: FeatureMap, image: int, zoom: int, scale: Any, colors: str | None, text: int = 1
+) -> Picture:
+    """The heat map of factors or clusters: all in one, and below it the legend."""
+    groups = _groups(whole, one, scale, colors)
+    body = _painted(groups).repeat(zoom, 0).repeat(zoom, 1)
+    return _composed(one, image, groups, body, zoom, (), text)
+
+
+def grouped_overlay(
+    whole: FeatureMap, one: FeatureMap, image: int, alpha: float, scale: Any, colors: str | None, text: int = 1
+) -> Picture:
+    """Factors or clusters on the photo: the stronger, the more of its colour covers it; and below it the legend."""
+    assert one.photos is not None and one.placement is not None
+    groups = _groups(whole, one, scale, colors)
+    photo, place = one.photos[0], one.placement[0]
+    rows, columns = place.rows(one.spatial[0]), place.cols(one.spatial[1])
+    seen = np.ix_(rows >= 0, columns >= 0)
+    at = np.ix_(rows[rows >= 0], columns[columns >= 0])
+    cover = (_cover(groups) * np.float32(alpha))[at][..., None]
+    body = photo.copy()
+    body[seen] = np.round(photo[seen] * (1 - cover) + _full(groups)[at] * cover).astype(np.uint8)
+    said = f"on the photo, {photo.shape[0]}×{photo.shape[1]} · colour {alpha:.0%} where it is strongest · one flat area a unit"
+    return _composed(one, image, groups, body, 1, (said,), text)
+
+
+def _groups(whole: FeatureMap, one: FeatureMap, scale: Any, colors: str | None) -> Groups:
+    known = {each["number"]: each for each in whole.provenance.get("groups", ())}
+    return _labels(one, known, colors) if one.role == "labels" else _factors(whole, one, known, scale, colors)
+
+
+def _labels(one: FeatureMap, known: Mapping[int, Mapping[str, Any]], colors: str | None) -> Groups:
+    labels = one.values[0, ..., 0]
+    sound = np.isfinite(labels)
+    winner = np.where(sound, labels, -1).astype(int)
+    numbers = tuple(sorted({*known, *np.unique(winner[sound]).tolist()}))
+    strength = np.stack([winner == each for each in numbers]) if numbers else np.zeros((0, *labels.shape))
+    shares = [float(each.sum()) / max(1, labels.size) for each in strength]
+    winner = np.where(sound, np.searchsorted(numbers, winner), -1) if numbers else winner
+    digits = len(str(max(numbers, default=0)))
+    words = tuple((f"{each:>{digits}}", f"{share:6.1%}") for each, share in zip(numbers, shares, strict=True))
+    return Groups(
+        numbers,
+        _palette(numbers, colors),
+        strength.astype(np.float32),
+        winner,
+        words,
+        tuple((float(each), float(each)) for each in numbers),
+        f"colour: the cluster of each place; shares of the places of this image{_repeated(numbers, colors)}",
+        False,
+    )
+
+
+def _factors(
+    whole: FeatureMap, one: FeatureMap, known: Mapping[int, Mapping[str, Any]], scale: Any, colors: str | None
+) -> Groups:
+    values = np.moveaxis(one.values[0], -1, 0)
+    sound = np.isfinite(values).all(0)
+    tops, rule = _tops(whole, one, scale)
+    with np.errstate(invalid="ignore"):
+        strength = np.where(sound, values / np.where(tops > 0, tops, 1)[:, None, None], 0).clip(0, 1)
+    words = []
+    for channel in one.channels:
+        group = known.get(channel, {})
+        share = f" {group['share']:.1%}" if "share" in group else ""
+        named = group.get("channels", ())
+        words.append((f"{channel}{share}", *((f"ch {', '.join(map(str, named[:3]))}",) if named else ())))
+    return Groups(
+        one.channels,
+        _palette(one.channels, colors),
+        strength,
+        np.where(sound, strength.argmax(0), -1),
+        tuple(words),
+        tuple((0.0, float(top)) for top in tops),
+        "colour: the strongest factor of each place, bright by strength · %: share of the energy, ch: strongest channels"
+        f" · {rule}{_repeated(one.channels, colors)}",
+        True,
+    )
+
+
+def _tops(whole: FeatureMap, one: FeatureMap, scale: Any) -> tuple[np.ndarray, str]:
+    """The strength that has the full colour, for each factor, and the rule in words."""
+    count = one.shape[-1]
+    if isinstance(scale, str) and scale in ("layer", "images", "channel"):
+        extent = extent_of((whole if scale == "images" else one).values)[..., 1]
+        tops = np.array([np.nan_to_num(each[np.isfinite(each)].max(initial=0)) for each in extent.T])
+        if scale == "channel":
+            return tops, "scale: each factor from 0 to its own largest"
+        top = float(tops.max(initial=0))
+        of = "all images" if scale == "images" else "this image"
+        return np.full(count, top), f"scale: one for all factors of {of}, 0…{number(top)}"
+    try:
+        low, high = (float(each) for each in scale)
+    except (TypeError, ValueError) as error:
+        raise BadScale(f"scale={scale!r}: use 'layer', 'images', 'channel' or (0, high) for factors") from error
+    if low != 0 or not 0 < high < np.inf:
+        raise BadScale(f"scale=({low:g}, {high:g}): the strength of a factor starts at 0, so use (0, high)")
+    return np.full(count, high), f"scale: fixed range 0…{number(high)}"
+
+
+def _palette(numbers: Sequence[int], colors: str | None) -> np.ndarray:
+    """uint8 `[group, 3]`, the same for a number whichever others are drawn; the list starts again after its end."""
+    import cmap
+
+    listed = (*SAFE, *MORE)
+    if colors is None:
+        table = np.array([cmap.Color(each).rgba8[:3] for each in listed])
+    else:
+        try:
+            named = cmap.Colormap(colors)
+        except (ValueError, TypeError, KeyError) as error:
+            raise BadScale(f"no colours {colors!r}: use a name of the cmap catalogue, such as 'tol:muted'") from error
+        steps = len(named.color_stops) if named.interpolation == "nearest" else max(2, *numbers, 0) + 1
+        table = np.round(named.lut(steps)[:, :3] * 255)
+    return np.array([table[each % len(table)] for each in numbers], np.uint8).reshape(-1, 3)
+
+
+def _repeated(numbers: Sequence[int], colors: str | None) -> str:
+    """What must be said of many colours."""
+    most = max(numbers, default=0) + 1
+    if colors is not None or most <= len(SAFE):
+        return ""
+    if most <= len(SAFE) + len(MORE):
+        return f" · only the first {len(SAFE)} colours can be told apart with any colour vision"
+    return f" · colours come again after {len(SAFE) + len(MORE)}"
+
+
+def _full(groups: Groups) -> np.ndarray:
+    """uint8 `[y, x, 3]`: the colour of each place at full strength."""
+    table = np.concatenate([groups.colors, [MARKS[NAN][1]]]).astype(np.uint8)
+    return np.asarray(table[groups.winner])
+
+
+def _cover(groups: Groups) -> np.ndarray:
+    """float32 `[y, x]`: the strength of each place's own group; 1 where a place is left out."""
+    if not len(groups.numbers):
+        return np.ones(groups.winner.shape, np.float32)
+    at = np.where(groups.broken, 0, groups.winner)
+    found = np.take_along_axis(groups.strength, at[None], 0)[0]
+    return np.where(groups.broken, 1, found).astype(np.float32)
+
+
+def _painted(groups: Groups) -> np.ndarray:
+    """uint8 `[y, x, 3]`: dark where nothing is strong."""
+    return np.round(_full(groups) * _cover(groups)[..., None]).astype(np.uint8)
+
+
+def _alone(groups: Groups, at: int) -> np.ndarray:
+    """uint8 `[y, x, 3]`: one group without the others."""
+    paint = np.round(groups.colors[at] * groups.strength[at][..., None]).astype(np.uint8)
+    return np.where(groups.broken[..., None], np.array(MARKS[NAN][1], np.uint8), paint)
+
+
+@dataclass(frozen=True)
+class Legend:
+    """How the entries lie below the map: columns and rows of boxes, each a tile (or a swatch) with lines of text."""
+
+    columns: int
+    rows: int
+    width: int
+    height: int
+    tile: tuple[int, int]
+    step: int
+    swatch: int
+
+    @classmethod
+    def fitting(cls, groups: Groups, size: tuple[int, int], room: int, text: int) -> Legend:
+        letters, swatch = font(SMALL * text), SWATCH * text
+        count = max(1, len(groups.numbers))
+        high, wide = size
+        if not groups.tiles:
+            words = max((len(" ".join(each)) for each in groups.words), default=0)
+            width = swatch + (6 + GAP_X) * text + words * letters.width
+            columns = max(1, min(count, room // width))
+            rows = ceil(count / columns)
+            return cls(columns, rows, width, letters.height + 4 * text, (swatch, swatch), 1, swatch)
+        step = max(1, max(size) // TILE)
+        zoom = text * max(1, TILE // max(size))
+        tile = (ceil(high / step) * zoom, ceil(wide / step) * zoom)
+        words = max(swatch + 6 * text + len(each[0]) * letters.width for each in groups.words)
+        words = max(words, *(len(line) * letters.width for each in groups.words for line in each[1:]), 0)
+        width = max(tile[1], words) + GAP_X * text
+        columns = max(1, min(count, room // width))
+        rows = ceil(count / columns)
+        columns = ceil(count / rows)  # even rows
+        lines = max(map(len, groups.words))
+        return cls(columns, rows, width, tile[0] + lines * letters.height + GAP_Y * text, tile, step, swatch)
+
+
+def _composed(
+    one: FeatureMap, image: int, groups: Groups, body: np.ndarray, zoom: int, more: tuple[str, ...], text: int
+) -> Picture:
+    """The map, the legend below it, the caption above."""
+    height, width = body.shape[:2]
+    legend = Legend.fitting(groups, groups.winner.shape, max(width, NARROWEST * text), text)
+    below = legend.rows * legend.height + 12 * text
+    drawn = {said_of(each) for each in one.provenance.get("groups", ()) if "channels" in each}
+    lines = caption(replace(one, notes=tuple(each for each in one.notes if each not in drawn)), None, "")
+    lines += (groups.line, *more)
+    marks = {NAN} if groups.broken.any() else set()
+    size = height + below, max(width, legend.columns * legend.width - GAP_X * text)
+    canvas = frame(*size, title_of(one), lines, marks=marks, text=text)
+    boxes = [
+        (at % legend.columns * legend.width, height + 12 * text + at // legend.columns * legend.height)
+        for at in range(len(groups.numbers))
+    ]
+    _write_legend(canvas, groups, legend, boxes)
+    pixels = np.take(palette(None), canvas.codes, axis=0)
+    pixels[canvas.y : canvas.y + height, canvas.x : canvas.x + width] = body
+    cells = [Cell(canvas.x, canvas.y, width, height, image, 0, 0.0, max((r[1] for r in groups.ranges), default=0.0))]
+    for at, (x, y) in enumerate(boxes):
+        cells.append(_entry(pixels, groups, legend, at, canvas.x + x, canvas.y + y, image, canvas.letters))
+        swatch = canvas.y + y + (canvas.letters.height - legend.swatch) // 2
+        canvas.own(canvas.x + x, swatch, legend.swatch, legend.swatch)
+    for cell in cells:
+        canvas.own(*cell[:4])
+    picture = Picture(pixels, tuple(cells), None, title_of(one), lines, about(one, None), zoom=zoom)
+    return replace(picture, frame=canvas.codes, text=text, texts=tuple(canvas.texts))
+
+
+def _write_legend(canvas: Canvas, groups: Groups, legend: Legend, boxes: Sequence[tuple[int, int]]) -> None:
+    for words, (x, y) in zip(groups.words, boxes, strict=True):
+        lines = words if groups.tiles else (" ".join(words),)
+        for row, line in enumerate(lines):
+            left = x + (legend.swatch + 6 * canvas.text if row == 0 else 0)
+            canvas.write(left, y + row * canvas.letters.height, line)
+
+
+def _entry(
+    pixels: np.ndarray, groups: Groups, legend: Legend, at: int, x: int, y: int, image: int, letters: Font
+) -> Cell:
+    """Paint the swatch and the tile of one entry; its cell."""
+    swatch = legend.swatch
+    top = y + (letters.height - swatch) // 2
+    pixels[top : top + swatch, x : x + swatch] = groups.colors[at]
+    note = " · ".join(groups.words[at])
+    low, high = groups.ranges[at]
+    if not groups.tiles:
+        return Cell(x, top, swatch, swatch, image, groups.numbers[at], low, high, note)
+    tile = _alone(groups, at)[:: legend.step, :: legend.step]
+    zoom = legend.tile[0] // tile.shape[0]
+    tile = tile.repeat(zoom, 0).repeat(zoom, 1)
+    y += max(map(len, groups.words)) * letters.height
+    pixels[y : y + tile.shape[0], x : x + tile.shape[1]] = tile
+    return Cell(x, y, tile.shape[1], tile.shape[0], image, groups.numbers[at], low, high, note)

@@ -1,0 +1,163 @@
+"""The weights of a convolution in one order for all frameworks, and the three inputs of a first layer as colours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from ..backends.protocol import Kernel
+from ..core.feature_map import FeatureMap
+from ..core.layer import Layer
+from ..errors import BadOption
+from ..picture.caption import about, caption, title_of
+from ..picture.numbers import number
+from ..picture.picture import Picture
+from .mosaic import Mosaic, Tile
+
+MAGENTA = (255, 0, 255)
+
+
+FAINT = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """Weights as `values [filter, input of its group, *space]`, whose they are, and in how many groups."""
+
+    values: np.ndarray
+    layer: Layer
+    groups: int
+    notes: tuple[str, ...]
+    provenance: dict[str, Any]
+
+    @classmethod
+    def of(cls, kernel: Kernel, layer: Layer, provenance: dict[str, Any]) -> Weights:
+        values = arranged(kernel)
+        shown = replace(layer, axes=kernel.axes, shape=kernel.values.shape, grid=None, prefix=(), note="")
+        notes = (kernel.note,) if kernel.note else ()
+        groups = kernel.values.shape[kernel.axes.index("i")] if "m" in kernel.axes else kernel.groups
+        if groups > 1:
+            whose = (
+                "one input channel a filter" if values.shape[1] == 1 else f"{values.shape[1]} input channels a filter"
+            )
+            notes = (f"{groups} groups, {whose}", *notes)
+        return cls(values, shown, groups, notes, provenance)
+
+    @property
+    def pointwise(self) -> bool:
+        return prod(self.values.shape[2:]) == 1
+
+    def input_of(self, filter: int, at: int) -> int:
+        """The layer's own number of an input that a filter reads."""
+        group = filter // (len(self.values) // self.groups)
+        return group * self.values.shape[1] + at
+
+    def map(self, values: np.ndarray, rule: str) -> FeatureMap:
+        """Values `[1, *space, filter]` as a feature map, so that they are drawn as one."""
+        channels = tuple(range(values.shape[-1]))
+        return FeatureMap(
+            np.ascontiguousarray(values, np.float32),
+            self.layer,
+            ("",),
+            channels,
+            rule=rule,
+            role="weights",
+            notes=self.notes,
+            provenance=self.provenance,
+        )
+
+
+def arranged(kernel: Kernel) -> np.ndarray:
+    """The weights as `[filter, input of its group, *space]`, whatever the framework's order."""
+    axes, values = kernel.axes, np.asarray(kernel.values, np.float32)
+    space = [axes.index(each) for each in "dhwn" if each in axes]
+    if "m" in axes:
+        depth = values.transpose(axes.index("i"), axes.index("m"), *space)
+        return depth.reshape(-1, 1, *depth.shape[2:])
+    return values.transpose(axes.index("o"), axes.index("i"), *space)
+
+
+def numbered(name: str, given: Any, count: int) -> tuple[int, ...]:
+    """Numbers of filters or inputs as asked for: all for `None`. Raises `BadOption`."""
+    every = range(count)
+    if given is None:
+        return tuple(every)
+    if isinstance(given, slice):
+        found = tuple(every[given])
+    else:
+        try:
+            listed = [given] if isinstance(given, int | np.integer) else list(given)
+        except TypeError as error:
+            raise BadOption(f"{name}={given!r}: use numbers, or a slice") from error
+        wrong = [each for each in listed if not isinstance(each, int | np.integer) or each not in every]
+        if wrong:
+            raise BadOption(f"{name}={wrong!r}: this layer has {count} of them, 0 to {count - 1}")
+        found = tuple(map(int, listed))
+    if not found:
+        raise BadOption(f"{name}={given!r} names none; this layer has {count} of them, 0 to {count - 1}")
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class Colours:
+    """Filters of three inputs as colours `[filter, h, w, 3]`: grey is 0, each stretched evenly to `ends` on both sides."""
+
+    colours: np.ndarray
+    tiles: list[Tile]
+    lines: tuple[str, ...]
+
+    @classmethod
+    def of(cls, weights: Weights, chosen: Sequence[int], alike: bool, order: str) -> Colours:
+        """`alike` stretches all filters to the largest weight of the layer; `order` is that of the model's input."""
+        values = weights.values.transpose(0, 2, 3, 1)[list(chosen)].astype(np.float64)
+        values = values[..., ::-1] if order == "bgr" else values
+        odd: np.ndarray = ~np.asarray(np.isfinite(values).all(-1))
+        values = np.where(odd[..., None], 0, values)
+        reach = np.abs(values).max((1, 2, 3))
+        largest = float(np.abs(np.nan_to_num(weights.values, posinf=0, neginf=0)).max())
+        ends = np.full_like(reach, largest) if alike else reach
+        shares = 0.5 + values / np.where(ends > 0, 2 * ends, 1)[:, None, None, None]
+        colours = np.round(shares * 255).astype(np.uint8)
+        colours[odd] = MAGENTA
+        tiles = []
+        for row, most, end in zip(chosen, reach.tolist(), ends.tolist(), strict=True):
+            text = f"±{number(most, 2)}" if most else "dead"
+            tiles.append(Tile(f"{row} {text}", 0, row, f"filter {row}: {text}", (-end, end)))
+        said = (
+            f"all are stretched to ±{number(largest)}" if alike else "each filter is stretched to ± its largest weight"
+        )
+        read = "2, 1, 0 (the model is fed BGR)" if order == "bgr" else "0, 1, 2"
+        lines = [f"inputs {read} as red, green, blue · grey is 0, {said}"]
+        faint = [row for row, most in zip(chosen, reach.tolist(), strict=True) if 0 < most < largest / FAINT]
+        if faint and not alike:
+            lines.append(f"no weight above a thousandth of the layer's largest: {', '.join(map(str, faint))}")
+        if odd.any():
+            lines.append(f"{int(odd.sum())} places hold NaN or inf (magenta)")
+        return cls(colours, tiles, tuple(lines))
+
+
+def in_colours(
+    weights: Weights,
+    chosen: Sequence[int],
+    alike: bool,
+    order: str,
+    columns: int | None,
+    zoom: int | None,
+    page: int,
+    text: int,
+) -> Picture:
+    """Filters of three inputs as tiles in colours."""
+    made = Colours.of(weights, chosen, alike, order)
+    size = made.colours.shape[1], made.colours.shape[2]
+    grid = Mosaic.fitting(size, len(made.tiles), max(len(each.label) for each in made.tiles), columns, zoom, text)
+    pages = grid.pages(len(made.tiles), page)
+    here = slice(page * grid.most, (page + 1) * grid.most)
+    fm = weights.map(weights.values.mean(1).transpose(1, 2, 0)[None], "kernels")
+    said = f"{len(chosen)} of {len(weights.values)} filters" + (f", page {page + 1} of {pages}" if pages > 1 else "")
+    lines = (*caption(fm, None, said), *made.lines)
+    picture = grid.picture(made.colours[here], made.tiles[here], None, title_of(fm), lines, about(fm, None))
+    return replace(picture, page=page, pages=pages)

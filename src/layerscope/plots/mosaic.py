@@ -1,0 +1,147 @@
+"""Labelled tiles of one size in rows, with one scale for all: slices of a volume, kernels of a convolution, frames."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import ceil
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..errors import BadOption
+from ..picture.canvas import Canvas, check_text, check_whole, frame
+from ..picture.codes import OWN
+from ..picture.font import SMALL, font
+from ..picture.picture import Picture
+from ..picture.scale import Scale, marks_of, palette
+from ..picture.shapes import Cell
+
+COMFORTABLE, LARGEST, SMALLEST = 960, 256, 72
+
+
+PAGE_PIXELS = 16_000_000
+
+
+class Tile(NamedTuple):
+    """What stands above a tile, and what its `Cell` says: image, channel, a note, and its range where it has its own."""
+
+    label: str
+    image: int
+    channel: int
+    note: str = ""
+    limits: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Mosaic:
+    """How tiles of `height` × `width` units lie: `zoom` pixels a unit, `columns` in a row, at most `most` on a page.
+
+    All is `text` times as large as on a screen.
+    """
+
+    height: int
+    width: int
+    zoom: int
+    columns: int
+    letters: int
+    most: int
+    text: int = 1
+
+    @classmethod
+    def fitting(
+        cls,
+        size: tuple[int, int],
+        count: int,
+        letters: int,
+        columns: int | None = None,
+        zoom: int | None = None,
+        text: int = 1,
+    ) -> Mosaic:
+        """As large as fits a comfortable page, but never smaller than can be read; `letters` is the longest label."""
+        check_whole(columns=columns, zoom=zoom)
+        check_text(text)
+        height, width = size
+        least = max(1, ceil(SMALLEST * text / max(size)))
+        tried = range(max(least, LARGEST * text // max(size)), least - 1, -1) if zoom is None else (zoom,)
+        for each in tried:
+            found = cls(height, width, each, columns or 1, letters, 1, text)
+            across = columns or max(1, min(count, (COMFORTABLE * text + found.space) // found.pitch_x))
+            if ceil(count / across) * found.pitch_y <= COMFORTABLE * text:
+                break
+        rows = max(1, PAGE_PIXELS // (found.pitch_y * found.pitch_x * across))
+        return cls(height, width, each, min(across, count), letters, rows * across, text)
+
+    @property
+    def space(self) -> int:
+        return max(2 * self.text, min(8 * self.text, self.width * self.zoom // 16))
+
+    @property
+    def above(self) -> int:
+        """The rows of pixels that labels take."""
+        return font(SMALL * self.text).height if self.letters else 0
+
+    @property
+    def pitch_x(self) -> int:
+        return max(self.width * self.zoom + self.space, (self.letters + 1) * font(SMALL * self.text).width)
+
+    @property
+    def pitch_y(self) -> int:
+        return self.height * self.zoom + self.above + self.space
+
+    def pages(self, count: int, page: int) -> int:
+        """How many pages there are. Raises `BadOption` where `page` isn't one of them."""
+        pages = ceil(count / self.most)
+        if not isinstance(page, int | np.integer) or not 0 <= page < pages:
+            raise BadOption(f"page={page!r}: this picture has {pages}, 0 to {pages - 1}")
+        return pages
+
+    def picture(
+        self,
+        tiles: np.ndarray,
+        labels: Sequence[Tile],
+        rule: Scale | None,
+        title: str,
+        lines: tuple[str, ...],
+        about: Mapping[str, Any],
+        marks: Collection[int] | None = None,
+        reach: tuple[float, float] | None = None,
+    ) -> Picture:
+        """The picture of tiles `[tile, height, width]` in codes of `rule`, or of colours `[tile, height, width, 3]`.
+
+        Codes have the bar of their scale beside them; `marks` are those of the legend, by default those that occur.
+        """
+        coded = rule is not None
+        rows = ceil(len(tiles) / self.columns)
+        if marks is None:
+            marks = marks_of(tiles) if coded else ()
+        wide = self.columns * self.pitch_x - (self.pitch_x - self.width * self.zoom if self.columns == 1 else 0)
+        wide = max(wide, self.letters * font(SMALL * self.text).width)
+        options: dict[str, Any] = {"bar": rule, "marks": marks, "reach": reach, "text": self.text}
+        canvas = frame(rows * self.pitch_y, wide, title, lines, **options)
+        boxes = [self._box(canvas, at) for at in range(len(tiles))]
+        cells = []
+        for tile, label, (x, y, across, high) in zip(tiles, labels, boxes, strict=True):
+            if self.above:
+                canvas.write(x - canvas.x, y - canvas.y - self.above, label.label)
+            shown = tile.repeat(self.zoom, 0).repeat(self.zoom, 1) if coded else OWN
+            canvas.codes[y : y + high, x : x + across] = shown
+            limits = label.limits or (rule.range() if rule else (0.0, 0.0))
+            cells.append(Cell(x, y, across, high, label.image, label.channel, *limits, label.note))
+        found = Picture(canvas.codes, tuple(cells), rule, title, lines, about, canvas.bar, zoom=self.zoom)
+        found = replace(found, text=self.text, texts=tuple(canvas.texts))
+        return found if coded else self._coloured(found, tiles)
+
+    def _box(self, canvas: Canvas, at: int) -> tuple[int, int, int, int]:
+        """Where a tile lies: x, y, width, height."""
+        row, column = divmod(at, self.columns)
+        x, y = canvas.x + column * self.pitch_x, canvas.y + row * self.pitch_y + self.above
+        return x, y, self.width * self.zoom, self.height * self.zoom
+
+    def _coloured(self, framed: Picture, tiles: np.ndarray) -> Picture:
+        """The picture with colours of its own in its cells."""
+        pixels = np.take(palette(None), framed.pixels, axis=0)
+        for tile, cell in zip(tiles, framed.cells, strict=True):
+            shown = tile.repeat(self.zoom, 0).repeat(self.zoom, 1)
+            pixels[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width] = shown
+        return replace(framed, pixels=pixels, frame=framed.pixels)

@@ -1,0 +1,277 @@
+"""The tiles of a sheet: how they lie, what is special about each, and what is written around them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from math import ceil, sqrt
+
+import numpy as np
+
+from ..channels.statistics import percent
+from ..core.feature_map import FeatureMap
+from ..picture.canvas import MUTED, STRENGTHS
+from ..picture.codes import ABOVE, BELOW, CONSTANT, NAN, NEG_INF, POS_INF
+from ..picture.font import SMALL, Font, font
+from ..picture.numbers import number, short_span
+from ..picture.scale import MARKS, Scale
+from ..picture.scale_rules import Beyond
+from ..picture.shapes import Cell, Text
+
+PAGE_PIXELS = 16_000_000
+
+
+# Tiles of a few channels are made large enough to read, those of hundreds only large enough to see.
+FEW, SMALLEST_OF_FEW, SMALLEST = 256, 72, 28
+
+
+COMFORTABLE_WIDTH, LARGEST_TILE = 800, 256
+
+
+@dataclass(frozen=True)
+class Below:
+    """What stands below each tile: `lines` `[line][tile]`, the tiles of all pages."""
+
+    lines: tuple[tuple[str, ...], ...]
+
+    @classmethod
+    def of(cls, mean: np.ndarray, sparsity: np.ndarray) -> Below:
+        """Mean and share of zeros."""
+        means = tuple(f"mean {number(each)}" for each in mean.tolist())
+        return cls((means, tuple(f"zeros {percent(each)}" for each in sparsity.tolist())))
+
+    @property
+    def length(self) -> int:
+        return max(len(each) for line in self.lines for each in line)
+
+    def on(self, page: int, grid: Grid) -> Below:
+        """What stands on one page."""
+        here = slice(page * grid.most, (page + 1) * grid.most)
+        return Below(tuple(line[here] for line in self.lines))
+
+    def draw(self, spaced: np.ndarray, top: int, grid: Grid) -> None:
+        """Write them into `[row, column, y, x]`, from `top` on."""
+        for at, words in enumerate(self.lines):
+            _write_lines(spaced, words, top + at * grid.letters.height, grid)
+
+    def texts(self, cells: Sequence[Cell], grid: Grid) -> tuple[Text, ...]:
+        """The same as text, with its places in the picture."""
+        size, high = SMALL * grid.text, grid.letters.height
+        return tuple(
+            Text(cell.x, cell.y + cell.height + at * high, word, size)
+            for at, words in enumerate(self.lines)
+            for cell, word in zip(cells, words, strict=True)
+        )
+
+
+@dataclass(frozen=True)
+class Grid:
+    """How the tiles lie: the map's own size, the zoom, how many columns, how many tiles at most on a page.
+
+    `text` is the size of the letters, `least` the width that what stands below a tile needs.
+    """
+
+    height: int
+    width: int
+    zoom: int
+    columns: int
+    most: int
+    digits: int
+    text: int = 1
+    least: int = 0
+
+    @classmethod
+    def fitting(
+        cls,
+        size: tuple[int, int],
+        count: int,
+        columns: int | None,
+        zoom: int | None,
+        channels: Sequence[int],
+        text: int = 1,
+        below: Below | None = None,
+    ) -> Grid:
+        height, width = size
+        letters = font(SMALL * text)
+        lines = len(below.lines) if below else 0
+        least = (below.length + 1) * letters.width if below else 0
+        smallest = max((SMALLEST_OF_FEW if count <= FEW else SMALLEST) * text, least * max(size) // width)
+        columns = min(columns or even_columns(count, height / width), count)
+        larger = min(COMFORTABLE_WIDTH * text // (columns * width), LARGEST_TILE * text // max(size))
+        zoom = zoom or max(1, ceil(smallest / max(size)), larger)
+        digits = len(str(max(channels)))
+        wide = max(width * zoom, digits * letters.width, least) + 5 * text
+        cell = (height * zoom + (2 + lines) * letters.height + 4 * text) * wide
+        rows = max(1, PAGE_PIXELS // (cell * columns))
+        return cls(height, width, zoom, columns, rows * columns, digits, text, least)
+
+    @property
+    def letters(self) -> Font:
+        return font(SMALL * self.text)
+
+    @property
+    def tile_width(self) -> int:
+        return self.width * self.zoom
+
+    @property
+    def tile_height(self) -> int:
+        return self.height * self.zoom
+
+    @property
+    def space(self) -> int:
+        """Bare pixels between two tiles; enough that a range doesn't run into the next number."""
+        return max(2 * self.text, min(8 * self.text, self.tile_width // 16))
+
+    @property
+    def pitch(self) -> int:
+        return max(self.tile_width + self.space, self.digits * self.letters.width + 5 * self.text, self.least)
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """The channels on a page: their values, true numbers, ranges and what is special about each."""
+
+    values: np.ndarray
+    channels: tuple[int, ...]
+    limits: np.ndarray
+    extent: np.ndarray
+    raw: np.ndarray
+    exact: np.ndarray
+    words: tuple[str, ...]
+    marks: frozenset[int]
+
+    @classmethod
+    def of(cls, one: FeatureMap, shown: np.ndarray, rule: Scale, raw: np.ndarray, extent: np.ndarray) -> Tiles:
+        values = one.values[0]
+        step = np.diff(shown)
+        values = values[..., shown[0] : shown[-1] + 1] if (step == 1).all() else values[..., shown]
+        limits = np.broadcast_to(np.array(rule.limits), (len(shown), 2)) if rule.single else rule.limits[0, shown]
+        finite = np.isfinite(raw).all(1)
+        with np.errstate(invalid="ignore"):
+            below, above = extent[:, 0] < limits[:, 0], extent[:, 1] > limits[:, 1]
+        flat = ~(limits[:, 0] < limits[:, 1])
+        marks = {BELOW} if below.any() else set()
+        marks |= {ABOVE} if above.any() else set()
+        marks |= {CONSTANT} if (flat & ~np.isnan(extent[:, 0])).any() else set()
+        dead = finite & (extent == 0).all(1)
+        words: list[str] = np.where(dead, "dead", "").tolist()
+        for at in np.flatnonzero((extent[:, 0] == extent[:, 1]) & finite & ~dead).tolist():
+            words[at] = f"const {number(extent[at, 0])}"
+        for at in np.flatnonzero(~finite).tolist():
+            words[at], found = _not_finite(values[..., at])
+            marks |= found
+        numbers = tuple(map(one.channels.__getitem__, shown.tolist()))
+        return cls(
+            planes(values),
+            numbers,
+            limits,
+            extent,
+            raw,
+            ~finite | flat,
+            tuple(words),
+            frozenset(marks),
+        )
+
+    def beyond(self) -> Beyond:
+        """How many of the values shown lie outside the limits."""
+        return Beyond.of(self.values, self.limits) if self.marks & {BELOW, ABOVE} else Beyond()
+
+    def texts(self, own_range: bool, digits: int) -> tuple[str, ...]:
+        """What is special about each tile, else its range."""
+        return tuple(
+            word or (short_span(low, high, digits) if own_range else "")
+            for word, (low, high) in zip(self.words, self.limits.tolist(), strict=True)
+        )
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What stands above each tile: its number, and its range on the same line or on a second one where there is room."""
+
+    numbers: tuple[str, ...]
+    words: tuple[str, ...] | None
+    lines: int
+    missing: int = 0
+
+    @classmethod
+    def fitting(cls, tiles: Tiles, grid: Grid, own_range: bool) -> Labels:
+        numbers = tuple(map(str, tiles.channels))
+        room = grid.tile_width // grid.letters.width
+        # Among hundreds of small tiles a second line of numbers is more noise than help.
+        crowded = len(numbers) > FEW and room < 12
+        if room < 4 or crowded or not (own_range or any(tiles.words)):
+            return cls(numbers, None, 1, len(numbers) if own_range else 0)
+        words = tiles.texts(own_range, 3)
+        if grid.digits + 1 + max(map(len, words)) <= room:
+            return cls(numbers, words, 1)
+        # Two significant digits before none at all; a number is never cut.
+        for digits in (3, 2):
+            words = tiles.texts(own_range, digits)
+            if max(map(len, words)) <= room:
+                return cls(numbers, words, 2)
+        left = tuple(word if len(word) <= room else "" for word in words)
+        missing = sum(bool(word) and not kept for word, kept in zip(words, left, strict=True))
+        if missing > len(words) // 2:
+            return cls(numbers, None, 1, missing)
+        return cls(numbers, left, 2, missing)
+
+    def draw(self, spaced: np.ndarray, grid: Grid) -> None:
+        """Write them into `[row, column, y, x]`, the places of the tiles with all that is around them."""
+        letters = grid.letters
+        spare = spaced.shape[0] * grid.columns - len(self.numbers)
+        drawn = _numbers_drawn(self.numbers, grid.digits, spare, grid.text)
+        spaced[:, :, : letters.height, : drawn.shape[-1]] = drawn.reshape(*spaced.shape[:2], letters.height, -1)
+        if self.words is not None:
+            right = self.lines == 1
+            _write_lines(
+                spaced, self.words, (self.lines - 1) * letters.height, grid, grid.tile_width if right else None
+            )
+
+
+def _write_lines(spaced: np.ndarray, words: Sequence[str], top: int, grid: Grid, right: int | None = None) -> None:
+    """One line of muted text for each tile, from its left edge, or up to `right`."""
+    letters = grid.letters
+    spare = spaced.shape[0] * grid.columns - len(words)
+    ink = letters.lines((*words, *("",) * spare), max(map(len, words)), right=right is not None)
+    start = 0 if right is None else right - ink.shape[-1]
+    box = spaced[:, :, top : top + letters.height, start : start + ink.shape[-1]]
+    box[:] = MUTED[ink].reshape(*spaced.shape[:2], letters.height, -1)
+
+
+@lru_cache(maxsize=16)
+def _numbers_drawn(numbers: tuple[str, ...], digits: int, spare: int, text: int) -> np.ndarray:
+    """The channel numbers as codes, `[place, y, x]`. Kept, since one sheet after another has the same."""
+    return STRENGTHS[font(SMALL * text).lines((*numbers, *("",) * spare), digits)]
+
+
+def even_columns(count: int, aspect: float) -> int:
+    """A number of columns that makes the sheet about square, and fills its last row where that can be had.
+
+    >>> [even_columns(each, 1.0) for each in (64, 512, 101, 3)]
+    [8, 32, 11, 3]
+    """
+    if count <= 4:
+        return count
+    square = sqrt(count * aspect)
+    full = [each for each in range(ceil(square), int(square * 1.5) + 1) if count % each == 0]
+    return max(1, min(count, full[0] if full else ceil(square)))
+
+
+def planes(values: np.ndarray) -> np.ndarray:
+    """`[height, width, channel]`; the slices of a volume side by side."""
+    if values.ndim == 3:
+        return values
+    depth, height, width, channels = values.shape
+    return values.transpose(1, 0, 2, 3).reshape(height, depth * width, channels)
+
+
+def _not_finite(values: np.ndarray) -> tuple[str, set[int]]:
+    """How many values of a channel are NaN or infinite, in words, and the marks they use."""
+    counts = {
+        NAN: int(np.isnan(values).sum()),
+        POS_INF: int((values == np.inf).sum()),
+        NEG_INF: int((values == -np.inf).sum()),
+    }
+    found = [mark for mark, count in counts.items() if count]
+    return " ".join(f"{counts[mark]} {MARKS[mark][0]}" for mark in found), set(found)

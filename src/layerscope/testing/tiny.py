@@ -1,0 +1,203 @@
+"""A model and a backend in numpy alone: for tests of everything that stands on backends."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from ..backends.common.outputs import changed, scored
+from ..backends.protocol import Captured, Change, Facts, Input, Target
+from ..core.layer import Layer, split_call
+from ..errors import GradientsUnavailable, LayerNotCalled, LayerNotFound, near
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a `TinyModel`: path, kind, axes of its output, and the function from its input."""
+
+    path: str
+    kind: str
+    axes: str
+    run: Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass
+class TinyModel:
+    """Steps that run one after another on `[image, channel, y, x]`; a path may come twice. `ran` lists what has run.
+
+    `unused` steps belong to the model and never run.
+    """
+
+    steps: Sequence[Step]
+    unused: Sequence[Step] = ()
+    facts: Facts = field(
+        default_factory=lambda: Facts("tiny", (Input("image", "bchw", (None, 3, 8, 8)),), "sha256:tiny", "numpy")
+    )
+    ran: list[str] = field(default_factory=list)
+
+
+class TinyBackend:
+    """A backend without a framework, for tests of everything that stands on backends."""
+
+    name = "tiny"
+    gradients = False
+
+    def owns(self, model: Any) -> bool:
+        return isinstance(model, TinyModel)
+
+    def facts(self, model: TinyModel) -> Facts:
+        return model.facts
+
+    def layers(self, model: TinyModel, batch: Any) -> list[Layer]:
+        runs: dict[str, list[Layer]] = {}
+        value = batch[:1]
+        for step in model.steps:
+            value = step.run(value)
+            calls = runs.setdefault(step.path, [])
+            ran = sum(map(len, runs.values()))
+            calls.append(Layer(f"{step.path}:{len(calls)}", step.kind, step.axes, value.shape, calls=1, step=ran))
+        rows: list[Layer] = []
+        for path, calls in runs.items():
+            row = replace(calls[0], path=path, calls=len(calls), index=len(rows))
+            if len(calls) > 1:
+                row = replace(row, per_call=tuple(replace(each, index=row.index) for each in calls))
+            rows.append(row)
+        for step in model.unused:
+            rows.append(Layer(step.path, step.kind, index=len(rows), note="did not run in this forward pass"))
+        return rows
+
+    def capture(
+        self, model: TinyModel, batch: Any, paths: Sequence[str], target: Target | None = None
+    ) -> dict[str, Captured]:
+        if target is not None:
+            raise GradientsUnavailable("TinyBackend has no gradients")
+        wanted = [self._wanted(model, path) for path in paths]
+        waiting = {each for each in wanted if each[1] is not None}
+        endless = any(call is None for _, call in wanted)
+        taken: list[tuple[str, int, np.ndarray]] = []
+        counts: dict[str, int] = {}
+        value = batch
+        for step in model.steps:
+            value = step.run(value)
+            model.ran.append(step.path)
+            call = counts.get(step.path, 0)
+            counts[step.path] = call + 1
+            if (step.path, call) in waiting or (step.path, None) in wanted:
+                taken.append((step.path, call, value.copy()))
+            waiting.discard((step.path, call))
+            if not endless and not waiting:
+                break
+        return self._named(paths, wanted, taken, counts)
+
+    def scores(self, model: TinyModel, batch: Any, target: Target, changes: Mapping[str, Change]) -> np.ndarray:
+        """The target's number for each image, where steps give what `changes` makes of their values."""
+        wanted = {self._wanted(model, path): (path, change) for path, change in changes.items()}
+        counts: dict[str, int] = {}
+        done: set[str] = set()
+        value = batch
+        for step in model.steps:
+            value = step.run(value.copy())
+            call = counts.get(step.path, 0)
+            counts[step.path] = call + 1
+            for each in {(step.path, None), (step.path, call)} & wanted.keys():
+                path, change = wanted[each]
+                value = changed(path, change, value)
+                done.add(path)
+        for path in changes:
+            if path not in done:
+                raise LayerNotCalled(
+                    f"layer {path!r} has no output: it ran {counts.get(path, 0)} times in this forward pass"
+                )
+        return scored(value, target, model.steps[-1].axes)
+
+    def _wanted(self, model: TinyModel, path: str) -> tuple[str, int | None]:
+        known = [each.path for each in (*model.steps, *model.unused)]
+        whole: tuple[str, int | None] = (path, None)
+        for base, call in (whole, split_call(path)):
+            if base in known:
+                return base, call
+        raise LayerNotFound(f"no layer {path!r}.{near(path, known)}")
+
+    def _named(
+        self,
+        paths: Sequence[str],
+        wanted: Sequence[tuple[str, int | None]],
+        taken: Sequence[tuple[str, int, np.ndarray]],
+        counts: Mapping[str, int],
+    ) -> dict[str, Captured]:
+        named = {}
+        for base, call, values in taken:
+            for path, each in zip(paths, wanted, strict=True):
+                if each == (base, call):
+                    named[path] = Captured(values)
+                elif each == (base, None):
+                    named[f"{path}:{call}" if counts[base] > 1 else path] = Captured(values)
+        for path, (base, wish) in zip(paths, wanted, strict=True):
+            ran = counts.get(base, 0)
+            if not ran or (wish is not None and wish >= ran):
+                raise LayerNotCalled(f"layer {path!r} has no output: it ran {ran} times in this forward pass")
+        return named
+
+
+def tiny_model(parameters: Mapping[str, np.ndarray] | None = None, fail: bool = False) -> TinyModel:
+    """The network of the suite as a `TinyModel`."""
+    given = parameters or tiny_parameters()
+
+    def conv1(x: np.ndarray) -> np.ndarray:
+        padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)))
+        return convolution(padded, given["conv1.weight"], given["conv1.bias"])
+
+    def conv2(x: np.ndarray) -> np.ndarray:
+        if fail:
+            raise RuntimeError("failed in the middle")
+        return convolution(x, given["conv2.weight"], given["conv2.bias"], 2)
+
+    def head(x: np.ndarray) -> np.ndarray:
+        return x.mean((2, 3)) @ given["head.weight"].T + given["head.bias"]
+
+    def relu(x: np.ndarray) -> np.ndarray:
+        return np.maximum(x, 0, out=x)
+
+    return TinyModel(
+        (
+            Step("conv1", "Conv", "bchw", conv1),
+            Step("act", "Relu", "bchw", relu),
+            Step("conv2", "Conv", "bchw", conv2),
+            Step("act", "Relu", "bchw", relu),
+            Step("head", "Dense", "bc", head),
+        ),
+        unused=(Step("spare", "Conv", "bchw", conv1),),
+        facts=Facts("tiny", (Input("image", "bchw", (None, 3, 8, 8)),), _digest(given), "numpy"),
+    )
+
+
+def _digest(parameters: Mapping[str, np.ndarray]) -> str:
+    held = hashlib.sha256()
+    for name, values in parameters.items():
+        held.update(name.encode() + values.tobytes())
+    return f"sha256:{held.hexdigest()}"
+
+
+def convolution(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, stride: int = 1) -> np.ndarray:
+    """Cross-correlation as every framework's convolution computes it, without padding: `[b, c, h, w]`, `[out, c, 3, 3]`."""
+    windows = np.lib.stride_tricks.sliding_window_view(x, weight.shape[2:], axis=(2, 3))[:, :, ::stride, ::stride]
+    summed: np.ndarray = np.einsum("bchwyx,ocyx->bohw", windows, weight, optimize=True)
+    return (summed + bias[:, None, None]).astype(np.float32)
+
+
+def tiny_parameters(seed: int = 0) -> dict[str, np.ndarray]:
+    """The weights of the suite's network, channels-first: `conv1.weight [4, 3, 3, 3]`, …, `head.weight [6, 5]`."""
+    draw = np.random.default_rng(seed)
+    shapes = {
+        "conv1.weight": (4, 3, 3, 3),
+        "conv1.bias": (4,),
+        "conv2.weight": (5, 4, 3, 3),
+        "conv2.bias": (5,),
+        "head.weight": (6, 5),
+        "head.bias": (6,),
+    }
+    return {name: draw.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}

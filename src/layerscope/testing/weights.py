@@ -1,0 +1,82 @@
+"""The weights of convolutions, where a backend gives them."""
+
+from __future__ import annotations
+
+import contextlib
+
+import numpy as np
+
+from ..backends.protocol import Head, Kernel
+from .network import Network, random_state
+from .tiny import tiny_parameters
+
+
+class KernelTests(Network):
+    """The weights of convolutions, where a backend gives them."""
+
+    def test_a_kernel_is_the_weights_of_the_convolution(self) -> None:
+        if not hasattr(self.backend(), "kernel"):
+            return
+        model, given = self.network(), tiny_parameters()
+        self.backend().layers(model, self.batch())
+        before = self.state(model)
+        for name in ("conv1", "conv2"):
+            found = self.backend().kernel(model, self.paths[name], self.batch())
+            assert isinstance(found, Kernel)
+            assert sorted(found.axes) == sorted("oihw")
+            assert len(found.axes) == found.values.ndim
+            assert found.groups == 1
+            assert found.values.dtype == np.float32
+            self.same(found.values.transpose([found.axes.index(each) for each in "oihw"]), given[f"{name}.weight"])
+        assert self.state(model) == before
+
+    def test_other_layers_have_no_kernel(self) -> None:
+        if not hasattr(self.backend(), "kernel"):
+            return
+        model = self.network()
+        for path in (self.calls()["act:0"], self.paths["head"]):
+            assert self.backend().kernel(model, path, self.batch()) is None
+
+    def test_asking_for_a_kernel_leaves_a_model_that_fails_as_it_was(self) -> None:
+        if not hasattr(self.backend(), "kernel") or not self.can_fail:
+            return
+        model = self.build(tiny_parameters(), fail=True)
+        before, drawn = self.state(model), random_state()
+        # A backend that has to run the model gets as far as the failure.
+        with contextlib.suppress(Exception):
+            self.backend().kernel(model, self.paths["head"], self.batch())
+        assert self.state(model) == before
+        assert random_state() == drawn
+
+
+class HeadTests(Network):
+    """Asked only of a backend with `head`."""
+
+    def test_the_head_is_the_dense_layer_that_runs_last(self) -> None:
+        if not hasattr(self.backend(), "head"):
+            return
+        model, given = self.network(), tiny_parameters()
+        self.backend().layers(model, self.batch())
+        before = self.state(model)
+        found = self.backend().head(model, self.batch())
+        assert isinstance(found, Head)
+        assert found.activation == ""
+        assert found.weights.dtype == np.float32
+        self.same(found.weights, given["head.weight"])
+        assert found.bias is not None
+        self.same(found.bias, given["head.bias"])
+        assert self.state(model) == before
+        # By its path, it is the layer whose output these weights explain.
+        captured = self.backend().capture(model, self.batch(), [found.path])[found.path].values
+        self.same(captured, self.expected()["head"])
+
+    def test_asking_for_the_head_leaves_a_model_that_fails_as_it_was(self) -> None:
+        if not hasattr(self.backend(), "head") or not self.can_fail:
+            return
+        model = self.build(tiny_parameters(), fail=True)
+        before, drawn = self.state(model), random_state()
+        # A backend that has to run the model gets as far as the failure.
+        with contextlib.suppress(Exception):
+            self.backend().head(model, self.batch())
+        assert self.state(model) == before
+        assert random_state() == drawn

@@ -1,0 +1,74 @@
+"""Named axes, tokens, and the warning by sizes."""
+
+import numpy as np
+import pytest
+
+import layerscope as ls
+from layerscope.backends.common.axes import AxesTrace, permuted_view, token_grid
+from layerscope.core.axes import channels_last, sizes_speak_against, split_tokens
+
+
+@pytest.mark.parametrize(
+    "axes", ["bchw", "bhwc", "bcwh", "hwc", "chw", "bnc", "bcn", "nbc", "bc", "c", "hw", "bdhwc", "bcdhw"]
+)
+def test_every_layout_ends_as_image_space_channel(axes):
+    sizes = {"b": 2, "c": 3, "d": 4, "h": 5, "w": 6, "n": 7}
+    values = np.arange(np.prod([sizes[each] for each in axes])).reshape([sizes[each] for each in axes])
+    found = channels_last(values, axes)
+    wanted = np.einsum(f"{axes}->{''.join(each for each in 'bdhwnc' if each in axes)}", values)
+    assert np.array_equal(found.ravel(), wanted.ravel())
+    assert np.shares_memory(found, values), "a view"
+
+
+def test_colours_are_never_guessed_from_three():
+    assert channels_last(np.zeros((1, 5, 7, 3)), "bchw").shape == (1, 7, 3, 5)
+
+
+@pytest.mark.parametrize(
+    ("axes", "shape", "other"),
+    [
+        ("hwc", (64, 224, 224), "chw"),
+        ("hwc", (224, 224, 64), None),
+        ("bhwc", (1, 3, 224, 160), "bchw"),
+        ("chw", (224, 224, 64), "hwc"),
+        ("bchw", (1, 224, 160, 3), "bhwc"),
+        ("hwc", (3, 3, 3), None),
+        ("bhwc", (1, 7, 7, 2048), None),
+        ("hw", (3, 224), None),
+    ],
+)
+def test_sizes_that_speak_against_a_layout(axes, shape, other):
+    assert sizes_speak_against(axes, shape) == other
+
+
+def test_tokens_of_a_grid_that_is_not_square():
+    assert token_grid(145, [(14, 10)]) == (14, 10)
+    assert token_grid(14 * 10 + 17, [(14, 10)]) is None
+    assert token_grid(35, [(14, 10)]) == (7, 5)
+    values = np.arange(145, dtype=np.float32).reshape(1, 145, 1)
+    grid, prefix = split_tokens(values, (14, 10), 5)
+    assert prefix.ravel().tolist() == [0, 1, 2, 3, 4]
+    assert grid[0, 0, 0, 0] == 5
+    assert grid[0, 1, 0, 0] == 15
+    with pytest.raises(ls.BadLayout, match="145 tokens are not 12 × 12 = 144 places and 5 prefix tokens"):
+        split_tokens(values, (12, 12), 5)
+    with pytest.raises(ls.BadLayout, match="145 tokens are not 13 × 12"):
+        split_tokens(values, (13, 12))
+
+
+def test_a_view_tells_its_permutation_by_strides():
+    values = np.zeros((2, 3, 4, 5))
+    assert permuted_view("bchw", values.strides, values.transpose(0, 2, 3, 1).strides) == "bhwc"
+    assert permuted_view("bchw", (8, 8, 8, 8), (8, 8, 8, 8)) is None
+
+
+def test_a_trace_keeps_nothing_alive():
+    class Tensor:
+        pass
+
+    trace, tensor = AxesTrace(), Tensor()
+    trace.set(tensor, "bchw")
+    assert trace.get(tensor) == "bchw"
+    del tensor
+    assert not trace._axes
+    assert trace.get(Tensor()) is None

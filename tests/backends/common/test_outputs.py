@@ -1,0 +1,143 @@
+"""What an output and a target mean: by hand in numpy, and with the same words in PyTorch and JAX."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import namedtuple
+from typing import Any
+
+import numpy as np
+import pytest
+
+import layerscope as ls
+from layerscope.backends.common.outputs import Aim, main_place, places, scored
+
+Pair = namedtuple("Pair", "hidden logits")
+
+
+@dataclasses.dataclass
+class Record:
+    first: Any
+    second: Any
+
+
+def is_array(value: Any) -> bool:
+    return isinstance(value, np.ndarray)
+
+
+def floating(value: np.ndarray) -> bool:
+    return value.dtype.kind == "f"
+
+
+MAP, LOSS, INTS = np.arange(12.0).reshape(2, 2, 3), np.array(1.5), np.ones((2, 3), int)
+
+
+@pytest.mark.parametrize(
+    ("output", "found"),
+    [
+        (MAP, [""]),
+        ((LOSS, [MAP, None]), ["[0]", "[1][0]"]),
+        (Pair(MAP, LOSS), [".hidden", ".logits"]),
+        ({"a": Record(MAP, "no array"), "b": Record}, [".a.first"]),
+        (7, []),
+    ],
+)
+def test_arrays_have_the_places_that_lead_to_them(output: Any, found: list[str]) -> None:
+    by_place = dict(places(output, is_array))
+    assert list(by_place) == found
+    for place, array in by_place.items():
+        steps = place.replace(".a", "['a']")
+        assert eval(f"output{steps}", {"output": output}) is array
+
+
+def test_an_output_that_holds_itself_comes_to_an_end() -> None:
+    ring: list[Any] = [MAP]
+    ring.append(ring)
+    assert len(list(places(ring, is_array))) == 9
+
+
+@pytest.mark.parametrize(
+    ("arrays", "main"),
+    [
+        ({"": MAP}, ""),
+        ({".hidden": MAP, ".logits": LOSS}, ".logits"),
+        ({"[0]": LOSS, "[1]": MAP}, "[1]"),
+        ({"[0]": INTS, "[1]": LOSS}, "[1]"),
+        ({"[0]": np.array(1), "[1]": INTS}, "[1]"),
+        ({}, ""),
+    ],
+)
+def test_the_main_array(arrays: dict[str, np.ndarray], main: str) -> None:
+    assert main_place(arrays, floating) == main
+
+
+def by_hand(output: Any, target: Any) -> Any:
+    def main(output: Any) -> Any:
+        arrays = dict(places(output, is_array))
+        return arrays.get(main_place(arrays, floating))
+
+    return Aim(is_array, main, lambda each: -1, np.take, np.sum).at(output, target)
+
+
+def in_torch(output: Any, target: Any) -> Any:
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    from layerscope.backends.torch.run import aim_at
+
+    def given(output: Any) -> Any:
+        found = target(output)
+        return torch.from_numpy(found) if is_array(found) else found
+
+    turned = torch.from_numpy(np.moveaxis(output, -1, 1).copy()) if is_array(output) else output
+    return np.asarray(aim_at(turned, given if callable(target) else target))
+
+
+def in_jax(output: Any, target: Any) -> Any:
+    jnp = pytest.importorskip("jax.numpy", reason="JAX is not installed")
+    from layerscope.backends.jax.outputs import aim
+
+    def given(output: Any) -> Any:
+        found = target(output)
+        return jnp.asarray(found) if is_array(found) else found
+
+    return np.asarray(aim(False).at(jnp.asarray(output), given if callable(target) else target))
+
+
+@pytest.mark.parametrize("aimed", [by_hand, in_torch, in_jax])
+def test_a_class_is_its_scores_summed(aimed: Any) -> None:
+    assert aimed(MAP, 1) == aimed(MAP, -2) == aimed(MAP, np.int64(1)) == 1 + 4 + 7 + 10
+    assert aimed(MAP, lambda output: np.array([2.0, 3.0])) == 5
+
+
+@pytest.mark.parametrize("aimed", [by_hand, in_torch, in_jax])
+@pytest.mark.parametrize(
+    ("target", "error", "words"),
+    [
+        (3, ls.BadOption, "target=3: the model's output has 3 classes, 0 to 2"),
+        (-4, ls.BadOption, "target=-4: the model's output has 3 classes, 0 to 2"),
+        (1.5, ls.BadOption, "target=1.5: give a class index, a label, or a function of the output"),
+        (lambda _: None, ls.GradientsUnavailable, "gave a NoneType; it must give a tensor computed from the output"),
+        (lambda _: MAP, ls.BadOption, r"of shape \(2, 2, 3\); it must give one number, or one for each image"),
+    ],
+)
+def test_a_target_that_can_not_be_is_said_in_the_same_words(aimed: Any, target: Any, error: Any, words: str) -> None:
+    with pytest.raises(error, match=words):
+        aimed(MAP, target)
+
+
+@pytest.mark.parametrize("output", [LOSS, None])
+def test_an_output_without_classes(output: Any) -> None:
+    with pytest.raises(ls.GradientsUnavailable, match="no classes to aim at: give target= as a function"):
+        by_hand(output, 0)
+
+
+def test_a_function_of_numpy_outputs_gives_a_number_for_each_image_as_in_the_frameworks() -> None:
+    output = np.arange(6.0).reshape(2, 3)
+    assert scored(output, lambda given: given[:, 1], "bc").tolist() == [1, 4]
+    assert scored(output, lambda given: given.sum(), "bc").tolist() == [3, 12]
+    with pytest.raises(
+        ls.BadOption, match=r"gave numbers of shape \(1, 3\); it must give one number, or one for each image"
+    ):
+        scored(output, lambda given: given, "bc")
+    for wrong in ("x", None):
+        with pytest.raises(ls.BadOption, match=r"the target function gave a .* it must give"):
+            scored(output, lambda given, wrong=wrong: wrong, "bc")

@@ -1,0 +1,118 @@
+"""The walk through a Flax NNX model and the copy of it, against what NNX itself finds and copies."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from helpers.jax_models import as_bytes, nnx_state
+from layerscope.backends.jax.backend import JaxBackend
+from layerscope.backends.jax.nnx import Tree, at
+
+BACKEND = JaxBackend()
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass
+class Foreign:
+    inner: nnx.Linear
+
+
+class Held(nnx.Module):
+    """Modules in containers of all kinds, one at two places, one with a ring, and bare arrays."""
+
+    def __init__(self, *, foreign: bool = False, ref: bool = False) -> None:
+        rngs = nnx.Rngs(0)
+        self._hidden = nnx.Linear(2, 2, rngs=rngs)
+        self.items = nnx.List([nnx.Dropout(0.5, rngs=rngs) for _ in range(11)])
+        self.named = nnx.Dict(attention=nnx.MultiHeadAttention(2, 4, decode=False, rngs=rngs))
+        self.plain = nnx.data({"a": [nnx.BatchNorm(2, rngs=rngs), self._hidden]})
+        self.array = nnx.data(jnp.arange(3.0))
+        self.names = ("x", "y")
+        self.me = self
+        if foreign:
+            self.foreign = nnx.data(Foreign(nnx.Linear(2, 2, rngs=rngs)))
+            self.foreign.inner.deterministic = False
+        if ref:
+            self.ref = nnx.Param(jnp.ones(2), ref=True)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return self._hidden(self.items[0](self.plain["a"][0](x)))
+
+
+@pytest.mark.parametrize("more", [{}, {"foreign": True}, {"ref": True}])
+def test_a_copy_is_the_one_that_nnx_makes(more: dict[str, bool]) -> None:
+    model = Held(**more)
+    before = nnx_state(model)
+    ours, theirs = Tree(model).copied(), nnx.clone(model)
+    assert nnx.graphdef(ours) == nnx.graphdef(theirs)
+    held, wanted = (as_bytes(nnx.to_pure_dict(nnx.state(each))) for each in (ours, theirs))
+    assert held == wanted
+    apart = {id(each) for _, each in nnx.iter_graph(model) if isinstance(each, nnx.Module | nnx.Variable)}
+    assert not apart & {id(each) for _, each in nnx.iter_graph(ours)}, "nothing that can change is shared"
+    assert ours.me is ours
+    ours.array = ours.array + 1
+    for _, each in nnx.iter_graph(ours):
+        if isinstance(each, nnx.Param):
+            each[...] = each[...] + 1
+    assert nnx_state(model) == before
+
+
+def test_the_variables_are_those_that_nnx_finds() -> None:
+    model = Held(foreign=True)
+    found = Tree(model).variables()
+    wanted = nnx.to_flat_state(nnx.state(model))
+    assert [steps for steps, _ in found] == [steps for steps, _ in wanted]
+    for (_, ours), (_, theirs) in zip(found, wanted, strict=True):
+        ours, theirs = (jax.tree.leaves(each)[0] for each in (ours, theirs))
+        if not jnp.issubdtype(ours.dtype, jax.dtypes.prng_key):
+            np.testing.assert_array_equal(ours, theirs)
+    modules = {id(each) for _, each in nnx.iter_modules(model)} - {id(model.foreign.inner)}
+    assert {*Tree(model).places} == modules
+    assert all(at(model, way) is module for module, ways in Tree(model).places.values() for way in ways)
+
+
+@pytest.mark.parametrize("change", ["_hidden", "plain", "foreign", "array", "ref"])
+def test_a_changed_weight_changes_the_digest_wherever_it_lies(change: str) -> None:
+    model = Held(foreign=True, ref=True)
+    before = BACKEND.digest(model)
+    assert BACKEND.digest(model) == before
+    if change == "array":
+        model.array = model.array.at[1].set(9)
+    else:
+        parameter = {
+            "_hidden": model._hidden.kernel,
+            "plain": model.plain["a"][0].mean,
+            "foreign": model.foreign.inner.kernel,
+            "ref": model.ref,
+        }[change]
+        parameter[...] = parameter[...] + 1
+    assert BACKEND.digest(model) != before
+
+
+def test_every_module_of_the_copy_rests() -> None:
+    seen = []
+
+    class Watched(Held):
+        def __call__(self, x: jax.Array) -> jax.Array:
+            parts = (self.items[10], self.plain["a"][0], self.named.attention, self.foreign.inner)
+            seen.append([getattr(each, "deterministic", getattr(each, "use_running_average", None)) for each in parts])
+            return super().__call__(x)
+
+    class Own(Watched):
+        def eval(self, **attributes):
+            super().eval(**attributes)
+            self.items[10].deterministic = None
+
+    for kind, wanted in ((Watched, [True, True, True, True]), (Own, [None, True, True, True])):
+        model = kind(foreign=True)
+        before = nnx_state(model)
+        found = BACKEND.capture(model, np.ones((1, 2), np.float32), ["_hidden"])["_hidden"]
+        assert seen.pop() == wanted
+        assert nnx_state(model) == before
+        np.testing.assert_allclose(found.values, model._hidden(np.ones((1, 2)) / np.sqrt(1 + 1e-5)), rtol=1e-5)

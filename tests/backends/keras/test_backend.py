@@ -1,0 +1,351 @@
+"""The Keras backend against Keras's own sub-models, layers called by hand, and numpy."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from helpers import keras_models as models
+from helpers.keras_models import BACKEND, K, by_sub_model, images, keras, ran, same, table, to_numpy, values
+from layerscope.backends import Backend, Pick
+from layerscope.errors import LayerNotCalled, LayerNotFound
+
+INNER = "LAYERSCOPE_KERAS_TESTS"
+
+pytestmark = [
+    # Keras's own Variable, when Keras on TensorFlow turns it into an array
+    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"),
+    # a subclassed model with a layer that it never calls
+    pytest.mark.filterwarnings("ignore:.build... was called on layer:UserWarning"),
+]
+
+
+def test_is_a_backend():
+    assert isinstance(BACKEND, Backend)
+    assert BACKEND.owns(models.small_cnn())
+    assert BACKEND.owns(K.Dense(2))
+    assert not BACKEND.owns(np.zeros(3))
+
+
+def test_flat_model_equals_its_sub_model():
+    model, x = models.vgg(), images(2, 64, 64, 3)
+    names = ["block1_conv1", "block1_conv2", "block3_pool", "block5_conv3"]
+    found = values(model, x, *reversed(names))
+    assert list(found) == names
+    for name, wanted in by_sub_model(model, names, x).items():
+        same(found[name], wanted)
+        assert found[name].any()
+
+
+def test_table_of_a_flat_model():
+    layers = BACKEND.layers(models.vgg(top=True, size=32), images(3, 32, 32, 3))
+    by_path = {layer.path: layer for layer in layers}
+    assert [layer.index for layer in layers] == list(range(len(layers)))
+    assert layers[0].path == "block1_conv1"
+    assert (layers[0].kind, layers[0].axes, layers[0].shape) == ("Conv2D+relu", "bhwc", (1, 32, 32, 64))
+    assert by_path["block1_pool"].kind == "MaxPooling2D"
+    assert (by_path["flatten"].axes, by_path["fc1"].axes) == ("bc", "bc")
+    assert by_path["predictions"].kind == "Dense+softmax"
+    assert (layers[-2].path, layers[-2].shape) == ("", (1, 10))
+    assert (layers[-1].kind, layers[-1].calls, layers[-1].note) == ("InputLayer", 0, "Input: nothing runs")
+
+
+def test_base_model_inside_another():
+    base = models.vgg()
+    given = keras.Input((64, 64, 3))
+    pooled = K.GlobalAveragePooling2D(name="gap")(base(K.Rescaling(1 / 255, name="scale")(given)))
+    model, x = keras.Model(given, K.Dense(3, name="head")(pooled)), images(2, 64, 64, 3) * 255
+    found = values(model, x, "vgg16/block1_conv2", "vgg16/block5_conv3", "gap", "vgg16", "")
+    names = ["block1_conv2", "block5_conv3", "block5_pool"]
+    wanted = by_sub_model(base, names, x * np.float32(1 / 255))
+    same(found["vgg16/block1_conv2"], wanted["block1_conv2"])
+    same(found["vgg16/block5_conv3"], wanted["block5_conv3"])
+    same(found["vgg16"], wanted["block5_pool"])
+    same(found["gap"], wanted["block5_pool"].mean((1, 2)))
+    same(found[""], model(x, training=False))
+    assert list(found) == ["vgg16/block1_conv2", "vgg16/block5_conv3", "vgg16", "gap", ""]
+
+
+def test_base_model_inside_a_sequential():
+    base, x = models.vgg(), images(1, 64, 64, 3)
+    model = keras.Sequential([base, K.Flatten(name="flatten"), K.Dense(2, name="head")])
+    found = values(model, x, "vgg16/block4_conv3", "flatten")
+    wanted = by_sub_model(base, ["block4_conv3", "block5_pool"], x)
+    same(found["vgg16/block4_conv3"], wanted["block4_conv3"])
+    same(found["flatten"], wanted["block5_pool"].reshape(1, -1))
+
+
+@pytest.mark.parametrize("state", ["fresh", "called", "keras", "h5"])
+def test_sequential_in_every_state(state, tmp_path):
+    model, x = models.small_cnn(), images(2, 8, 8, 3)
+    if state != "fresh":
+        model(x)
+    if state in ("keras", "h5"):
+        file = tmp_path / f"model.{state}"
+        model.save(file)
+        model = BACKEND.load(file, None, False)
+    found = values(model, x, "conv_a", "pool.a", "conv_b", "head")
+    by_hand = model.layers[0](x)
+    same(found["conv_a"], by_hand)
+    by_hand = model.layers[2](model.layers[1](by_hand, training=False))
+    same(found["pool.a"], by_hand)
+    by_hand = model.layers[3](by_hand)
+    same(found["conv_b"], by_hand)
+    same(found["head"], model(x, training=False))
+    assert ran(model, x) == ["conv_a", "bn", "pool.a", "conv_b", "flat", "head", ""]
+
+
+def test_dry_run_of_a_fresh_sequential_counts_no_symbolic_calls():
+    layers = BACKEND.layers(models.small_cnn(), images(2, 8, 8, 3))
+    assert {layer.path: layer.calls for layer in layers}["conv_a"] == 1
+    assert len(layers) == 7
+
+
+def test_subclassed_model_by_attribute():
+    model, x = models.TwoConvs(), images(2, 9, 9, 3)
+    found = values(model, x, "conv1", "blocks/0", "blocks/1", "hidden")
+    first = model.conv1(x)
+    same(found["conv1"], first)
+    same(found["blocks/0"], model.blocks[0](first))
+    same(found["blocks/1"], model.blocks[1](model.blocks[0](first)))
+    same(found["hidden"], model._hidden(model.blocks[1](model.blocks[0](first))))
+    layers = table(model, x)
+    assert layers["conv1"].aliases == ("first",)
+    assert layers["blocks/0"].aliases == ("in_list",)
+    assert (layers["unused"].calls, layers["unused"].note) == (0, "did not run in this forward pass")
+
+
+def test_layer_called_twice():
+    shared, given = K.Conv2D(3, 3, padding="same", name="shared"), keras.Input((6, 6, 3))
+    model, x = keras.Model(given, K.Add()([shared(shared(given)), given])), images(2, 6, 6, 3)
+    found = values(model, x, "shared")
+    assert list(found) == ["shared:0", "shared:1"]
+    same(found["shared:0"], shared(x))
+    same(found["shared:1"], shared(shared(x)))
+    layer = table(model, x)["shared"]
+    assert (layer.calls, [each.path for each in layer.per_call]) == (2, ["shared:0", "shared:1"])
+    assert list(values(model, x, "shared:1")) == ["shared:1"]
+    with pytest.raises(LayerNotFound, match="ran 2 times, so it has calls :0 to :1"):
+        BACKEND.capture(model, x, ["shared:2"])
+
+
+def test_layer_shared_by_two_parents_has_two_paths():
+    shared = K.Dense(3, name="shared")
+    left, right = keras.Sequential([shared], name="left"), keras.Sequential([shared], name="right")
+    given = keras.Input((4,))
+    model, x = keras.Model(given, [left(given), right(given * 2)]), images(2, 4)
+    found = values(model, x, "left/shared", "right/shared")
+    same(found["left/shared"], shared(x))
+    same(found["right/shared"], shared(x * 2))
+
+
+@pytest.mark.parametrize("given_as", ["tuple", "dict"])
+def test_several_inputs(given_as):
+    a, b = keras.Input((6, 6, 3), name="a"), keras.Input((6, 6, 3), name="b")
+    one, two = K.Conv2D(2, 3, name="one"), K.Conv2D(2, 3, name="two")
+    model = keras.Model([a, b], [K.Concatenate(name="both")([one(a), two(b)]), one.output])
+    x, y = images(2, 6, 6, 3), images(2, 6, 6, 3, seed=1)
+    batch = (x, y) if given_as == "tuple" else {"b": y, "a": x}
+    found = values(model, batch, "one", "both", "[1]")
+    same(found["one"], one(x))
+    same(found["both"], np.concatenate([to_numpy(one(x)), to_numpy(two(y))], -1))
+    same(found["[1]"], one(x))
+    assert table(model, batch)["both"].shape == (1, 4, 4, 4)
+
+
+class Spread(keras.Model):
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = K.Dense(2)
+
+    def call(self, a: Any, *, b: Any) -> Any:
+        return self.dense(a) + b
+
+
+def test_inputs_by_keyword():
+    model, a, b = Spread(), images(2, 4), images(2, 2, seed=1)
+    found = values(model, {"b": b, "a": a}, "dense", "")
+    same(found[""], found["dense"] + b)
+    same(found["dense"], model.dense(a))
+
+
+def test_operations_of_a_functional_model():
+    given = keras.Input((5, 4, 3))
+    scaled = keras.ops.multiply(given, 2.0)
+    turned = keras.ops.transpose(keras.ops.relu(scaled), (0, 3, 1, 2))
+    model, x = keras.Model(given, keras.ops.mean(turned, axis=(2, 3))), images(2, 5, 4, 3)
+    names = [operation.name for operation in model.operations[1:]]
+    found = values(model, x, *names)
+    same(found[names[0]], x * 2)
+    same(found[names[1]], np.maximum(x * 2, 0))
+    same(found[names[3]], np.maximum(x * 2, 0).mean((1, 2)))
+    layers = table(model, x)
+    assert [layers[name].axes for name in names] == ["bhwc", "bhwc", "bchw", "bc"]
+
+
+def test_bfloat16_comes_as_float32():
+    policy = keras.DTypePolicy("mixed_bfloat16")
+    conv = K.Conv2D(3, 3, dtype=policy, name="conv")
+    model, x = keras.Sequential([conv]), images(2, 6, 6, 3)
+    captured = BACKEND.capture(model, x, ["conv"])["conv"]
+    assert (captured.values.dtype, captured.dtype) == (np.float32, "bfloat16")
+    np.testing.assert_array_equal(captured.values, to_numpy(keras.ops.cast(conv(x), "float32")))
+
+
+@pytest.mark.parametrize("kind", ["float16", "int32", "bool"])
+def test_other_types_stay(kind):
+    model = keras.Sequential([K.Lambda(lambda x: keras.ops.cast(x > 0, kind), output_shape=(3,), name="cast")])
+    found = values(model, images(2, 3), "cast")["cast"]
+    assert found.dtype == kind
+    np.testing.assert_array_equal(found, (images(2, 3) > 0).astype(kind))
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_channels_first_comes_from_the_layer(held):
+    layer = K.Conv2D(5, 3, data_format="channels_first", name="conv")
+    chain = [layer, K.ReLU(name="relu"), K.BatchNormalization(axis=1, name="bn"), K.Flatten(name="flat")]
+    chain = [K.Permute((3, 1, 2), name="turn"), *chain] if held else [K.Rescaling(2.0, name="scale"), *chain]
+    model, x = keras.Sequential(chain), images(1, 7, 9, 3) if held else images(1, 3, 7, 9)
+    layers = table(model, x)
+    assert (layers["conv"].axes, layers["conv"].shape, layers["conv"].channels) == ("bchw", (1, 5, 5, 7), 5)
+    assert (layers["relu"].axes, layers["bn"].axes, layers["flat"].axes) == ("bchw", "bchw", "bc")
+    assert next(iter(layers.values())).axes == "bchw"
+
+
+def test_axes_of_wrappers_and_sequences():
+    model = keras.Sequential(
+        [
+            K.TimeDistributed(K.Conv2D(4, 3, activation="gelu"), name="frames"),
+            K.TimeDistributed(K.GlobalAveragePooling2D(), name="pooled"),
+            K.Bidirectional(K.LSTM(3, return_sequences=True), name="both"),
+            K.Permute((2, 1), name="turned"),
+        ]
+    )
+    x = images(2, 3, 8, 7, 3)
+    layers = table(model, x)
+    assert [layers[name].axes for name in ("frames", "pooled", "both", "turned")] == ["bdhwc", "bnc", "bnc", "bcn"]
+    assert (layers["frames/layer"].calls, layers["frames/layer"].kind) == (3, "Conv2D+gelu")
+    found = values(model, x, "frames/layer", "frames")
+    for step in range(3):
+        same(found[f"frames/layer:{step}"], model.layers[0].layer(x[:, step]))
+        same(found["frames"][:, step], found[f"frames/layer:{step}"])
+    assert "call" not in vars(model.layers[0].layer)
+
+
+def test_fused_activation_is_in_the_kind():
+    given = keras.Input((6, 6, 3))
+    out = K.Conv2D(2, 3, name="plain")(given)
+    out = K.SeparableConv2D(2, 3, activation="swish", name="fused")(out)
+    model = keras.Model(given, K.Activation("tanh", name="alone")(out))
+    layers = table(model, images(1, 6, 6, 3))
+    assert (layers["plain"].kind, layers["fused"].kind) == ("Conv2D", "SeparableConv2D+silu")
+    assert (layers["alone"].kind, layers["alone"].note) == ("Activation", "tanh")
+
+
+def test_parts_of_outputs_have_names():
+    model, x = models.Structured(), images(2, 4, 4, 3)
+    layers = table(model, x)
+    assert list(layers)[:9] == [
+        *("pair", "pair[1]", "table", "table.mean", "table.minus"),
+        *("made", "made.hidden", "", ".hidden"),
+    ]
+    assert layers["pair"].note == "main output [0] of 2"
+    assert "pair[0]" in layers["pair"].aliases
+    assert layers["table"].note == "main output .plus of 3"
+    assert (layers["table.mean"].axes, layers["table.mean"].note) == ("", "no picture for an output with 1 axes")
+    found = values(model, x, *layers)
+    same(found["pair[1]"], x + 2)
+    same(found["table"], 2 * x + 6)
+    same(found["table.minus"], 2 * x)
+    same(found["table.mean"], (2 * x + 3).mean((1, 2, 3)))
+    same(found[".hidden"], 3 * (2 * x + 6))
+
+
+def test_sub_model_with_a_list_of_one_input():
+    model, x = models.vgg(), images(1, 64, 64, 3)
+    sub = keras.Model(model.inputs, model.get_layer("block1_pool").output)
+    same(
+        values(sub, x, "block1_pool")["block1_pool"],
+        by_sub_model(model, ["block1_pool", "block1_conv1"], x)["block1_pool"],
+    )
+
+
+def test_errors_name_the_way_out():
+    model, x = models.TwoConvs(), images(1, 9, 9, 3)
+    with pytest.raises(LayerNotFound, match="Did you mean 'conv1'"):
+        BACKEND.capture(model, x, ["convv1"])
+    with pytest.raises(LayerNotCalled, match="did not run in this forward pass"):
+        BACKEND.capture(model, x, ["conv1", "unused"])
+    nested = keras.Sequential([models.small_cnn()])
+    with pytest.raises(LayerNotFound, match=r"Did you mean 'sequential.*/conv_a'"):
+        BACKEND.capture(nested, images(1, 8, 8, 3), ["conv_a"])
+
+
+def test_the_frameworks_own_error_comes_through():
+    with pytest.raises(ValueError, match="expected shape"):
+        BACKEND.capture(models.vgg(), images(1, 20, 30, 1), ["block1_conv1"])
+
+
+def test_layers_run_one_by_one_keep_their_path():
+    class ByHand(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.base = models.small_cnn()
+
+        def call(self, x: Any) -> Any:
+            for layer in self.base.layers[:2]:
+                x = layer(x)
+            return x
+
+    layers = table(ByHand(), images(1, 8, 8, 3))
+    assert list(layers)[:3] == ["base/conv_a", "base/bn", ""]
+    assert layers["base"].note == "container: the layers inside it run one by one"
+    assert layers["base/pool.a"].note == "did not run in this forward pass"
+
+
+def test_tokens_lie_on_the_patch_grid():
+    layers = table(models.vit(), images(2, 224, 160, 3))
+    assert (layers["patches"].axes, layers["patches"].shape) == ("bhwc", (1, 14, 10, 8))
+    for path in ("tokens", "prefix", "mha", "add", "norm"):
+        assert (layers[path].axes, layers[path].grid) == ("bnc", (14, 10)), path
+    assert layers["norm"].shape == (1, 145, 8)
+    assert (layers["mha/query"].axes, layers["mha/query"].note) == ("bndc", "d = attention head")
+    assert (layers["head"].axes, layers["head"].grid) == ("bc", None)
+
+
+@pytest.mark.frameworks
+@pytest.mark.parametrize("on", ["torch", "jax"])
+@pytest.mark.skipif(INNER in os.environ, reason="these tests already run in the process of another one")
+def test_other_keras_backends(on):
+    here = Path(__file__).parent
+    files = [str(here), str(here.parent / "test_scores.py")]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files]
+    done = subprocess.run(
+        command, env={**os.environ, "KERAS_BACKEND": on, INNER: "1"}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+
+
+def test_chosen_channels_are_gathered_before_anything_is_copied(monkeypatch):
+    model = keras.Sequential([keras.Input((4, 4, 3)), K.Conv2D(8, 1, name="conv")])
+    batch = np.ones((1, 4, 4, 3), np.float32)
+    whole = BACKEND.capture(model, batch, ["conv"])["conv"].values
+    copied = []
+    on = BACKEND.engine()
+    view = type(on).view
+
+    def seen(self, tensor):
+        copied.append(tuple(tensor.shape))
+        return view(self, tensor)
+
+    monkeypatch.setattr(type(on), "view", seen)
+    found = BACKEND.capture(model, batch, ["conv"], picks={"conv": Pick(3, (5, 2))})["conv"].values
+    assert (copied[-1], max(math.prod(each) for each in copied)) == ((1, 4, 4, 2), 32)
+    np.testing.assert_array_equal(found, whole[..., [5, 2]])

@@ -1,0 +1,107 @@
+"""Receptive fields of Keras models, against what moves when a line of the image is changed, and published numbers."""
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from helpers import bumps
+from helpers.keras_models import to_numpy
+from layerscope.backends.keras.backend import KerasBackend
+from layerscope.core.layer_table import LayerTable
+from layerscope.core.receptive_field import describe
+
+K = keras.layers
+# Keras's own tensors and variables on PyTorch and TensorFlow, when they become arrays
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+PLAIN = {"kernel_initializer": "ones", "use_bias": False}
+
+
+def applied(x, name, options):
+    if name == "up":
+        return K.UpSampling2D(2, interpolation={"linear": "bilinear"}.get(options, options))(x)
+    if name in ("add", "cat"):
+        one, two = (K.Conv2D(1, 2 * k + 1, padding="same", **PLAIN)(x) for k in options)
+        return K.Add()([one, two]) if name == "add" else keras.ops.concatenate([one, two], -1)
+    kernel, stride, dilation = options["kernel"], options["stride"], options["dilation"]
+    padding = "same" if options["pad"] else "valid"
+    if name == "conv":
+        # Keras takes a stride or a dilation, not both, and one number for stride
+        dilation = dilation if stride == (1, 1) else 1
+        return K.Conv2D(1, kernel, stride, padding, dilation_rate=dilation, **PLAIN)(x)
+    if name == "turned":
+        return K.Conv2DTranspose(1, kernel, stride, padding, **PLAIN)(x)
+    return {"max": K.MaxPooling2D, "avg": K.AveragePooling2D}[name](kernel, stride, padding)(x)
+
+
+def test_the_field_is_what_moves_a_unit():
+    compared = []
+
+    @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(bumps.networks)
+    def holds(network):
+        pictures = np.moveaxis(bumps.bumped(), 1, -1)
+        x = given_ = K.Input((*bumps.SIZE, 1))
+        try:
+            for each in network:
+                x = applied(x, *each)
+            model = keras.Model(given_, x)
+            values = np.moveaxis(to_numpy(model(pictures)), -1, 1)
+        except ValueError:  # the image has become smaller than the next kernel
+            return
+        if min(values.shape) and 1 not in values.shape[2:]:
+            last = next(each for each in KerasBackend().layers(model, pictures) if each.path == "")
+            compared.append(bumps.check(values, last.receptive, network))
+
+    holds()
+    assert sum(compared) > 100
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "size", "stride"),
+    [
+        ("VGG16", "block1_conv2", 5, 1),
+        ("VGG16", "block5_conv3", 196, 16),
+        ("VGG16", "block5_pool", 212, 32),
+        ("MobileNet", "conv_pw_13_relu", 315, 32),
+    ],
+)
+def test_the_numbers_of_the_paper(name, layer, size, stride):
+    """Araujo, Norris and Sim 2019, table 1."""
+    model = getattr(keras.applications, name)(weights=None)
+    rows = {each.path: each for each in KerasBackend().layers(model, np.zeros((1, 224, 224, 3), np.float32))}
+    assert [(each.size, each.stride) for each in rows[layer].receptive] == [(size, stride)] * 2
+    assert describe(rows[""].receptive) == "whole image"
+    assert rows[""].parameters == model.count_params()
+
+
+def test_tokens_gates_and_layers_that_say_nothing():
+    @keras.saving.register_keras_serializable("fields")
+    class Odd(keras.Layer):
+        def call(self, x):
+            return x * 2
+
+    x = given_ = K.Input((16, 24, 3))
+    x = patches = K.Conv2D(8, 4, 4, name="patches")(x)
+    x = K.Reshape((24, 8), name="tokens")(x)
+    x = K.LayerNormalization(name="norm")(x)
+    K.Dense(4, name="dense")(x)
+    x = K.MultiHeadAttention(2, 4, name="attention")(x, x)
+    gate = K.Dense(8, activation="sigmoid", name="gate")(K.GlobalAveragePooling2D(keepdims=True)(patches))
+    gated = K.Multiply(name="gated")([patches, gate])
+    odd = K.ReLU(name="after")(Odd(name="odd")(patches))
+    model = keras.Model(given_, [x, gated, odd])
+    rows = {each.path: each for each in KerasBackend().layers(model, np.zeros((1, 16, 24, 3), np.float32))}
+    found = {path: describe(each.receptive or ()) for path, each in rows.items()}
+    assert found["patches"] == found["tokens"] == found["norm"] == "4×4 /4 @1.5"
+    assert found["attention"] == found["gated"] == "whole image"
+    assert found["odd"] == found["after"] == "?"
+    assert rows["after"].receptive[0].unknown == "Odd isn't followed"
+
+
+def test_last_is_not_the_convolution_of_one_pixel():
+    model = keras.applications.MobileNetV3Small(weights=None)
+    table = LayerTable(KerasBackend().layers(model, np.zeros((1, 224, 224, 3), np.float32)))
+    assert table.choose("last")[0].spatial == (7, 7)
+    assert "have one pixel" in table.explained("last")
+    assert [each.spatial[0] for each in table.choose("stages")] == [224, 112, 56, 28, 14, 7]

@@ -1,0 +1,349 @@
+"""Kinds of Keras models that people have: each is read right on every framework under Keras."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from helpers.keras_models import BACKEND, ON, K, images, keras, same, small_cnn, table, to_numpy, values
+from layerscope.errors import LayerNotCalled
+
+# Keras's own Variable, when Keras on TensorFlow turns it into an array
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+
+
+def model_of(layer: Any, name: str) -> Any:
+    given = keras.Input((8, 8, 3))
+    return keras.Model(given, layer(given), name=name)
+
+
+def test_three_levels_and_a_sub_model_used_twice():
+    conv = K.Conv2D(3, 3, padding="same", name="conv")
+    inner = model_of(conv, "inner")
+    given = keras.Input((8, 8, 3))
+    middle = keras.Model(given, inner(inner(given)), name="middle")
+    given = keras.Input((8, 8, 3))
+    model, x = keras.Model(given, middle(middle(given))), images(2, 8, 8, 3)
+    found = values(model, x, "middle/inner/conv", "middle")
+    assert list(found) == [
+        *("middle/inner/conv:0", "middle/inner/conv:1", "middle:0"),
+        *("middle/inner/conv:2", "middle/inner/conv:3", "middle:1"),
+    ]
+    wanted = x
+    for call in range(4):
+        wanted = conv(wanted)
+        same(found[f"middle/inner/conv:{call}"], wanted)
+
+
+class Collections(keras.Model):
+    """Layers in a dict, a list in a dict, a tuple, and inside an object of the user's own layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.by_name = {"x": K.Conv2D(2, 3), "y": [K.Dense(4)]}
+        self.pair = (K.Dense(3), K.ReLU())
+
+    def call(self, x: Any) -> Any:
+        x = self.by_name["y"][0](self.by_name["x"](x))
+        return {"a": self.pair[1](self.pair[0](x)), "b": x}
+
+
+def test_layers_in_collections_and_a_dict_of_outputs():
+    model, x = Collections(), images(1, 8, 8, 3)
+    layers = table(model, x)
+    assert list(layers) == ["by_name/x", "by_name/y/0", "pair/0", "pair/1", "", ".b"]
+    assert layers[""].note == "main output .a of 2"
+    found = values(model, x, "by_name/x", "by_name/y/0", "pair/0", ".b")
+    same(found["by_name/x"], model.by_name["x"](x))
+    same(found[".b"], found["by_name/y/0"])
+    same(found["pair/0"], model.pair[0](found["by_name/y/0"]))
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision_layer_by_layer(policy):
+    model = keras.Sequential([K.Conv2D(3, 3, dtype=policy, name="half"), K.Dense(2, dtype="float32", name="full")])
+    x = images(1, 6, 6, 3)
+    found = BACKEND.capture(model, x, ["half", "full"])
+    kind = policy.removeprefix("mixed_")
+    assert kind in (found["half"].dtype, found["half"].values.dtype.name)
+    assert (found["full"].dtype, found["full"].values.dtype) == ("", np.float32)
+    wanted = to_numpy(keras.ops.cast(model.layers[0](x), "float32"))
+    np.testing.assert_array_equal(found["half"].values.astype(np.float32), wanted)
+
+
+def test_names_with_dots_and_dashes_are_whole():
+    model, x = keras.Sequential([K.ReLU(name="mobile_1.00_224"), K.ReLU(name="a-b c")]), images(1, 4, 4, 3)
+    found = values(model, x, "mobile_1.00_224", "a-b c")
+    same(found["mobile_1.00_224"], np.maximum(x, 0))
+
+
+def test_a_network_over_time():
+    cnn = keras.Sequential([K.Conv2D(2, 3, name="conv"), K.GlobalAveragePooling2D(name="gap")], name="cnn")
+    model = keras.Sequential([K.TimeDistributed(cnn, name="frames"), K.LSTM(3, name="lstm")])
+    x = images(2, 4, 8, 8, 3)
+    layers = table(model, x)
+    assert (layers["frames/layer/conv"].calls, layers["frames/layer/conv"].axes) == (4, "bhwc")
+    assert (layers["frames"].axes, layers["lstm"].axes) == ("bnc", "bc")
+    found = values(model, x, "frames/layer/conv", "frames")
+    for step in range(4):
+        same(found[f"frames/layer/conv:{step}"], cnn.layers[0](x[:, step]))
+    same(found["frames"], np.stack([to_numpy(cnn(x[:, step])) for step in range(4)], 1))
+
+
+def test_convlstm_has_an_axis_of_time():
+    model, x = keras.Sequential([K.ConvLSTM2D(2, 3, return_sequences=True, name="lstm")]), images(1, 3, 8, 7, 3)
+    layers = table(model, x)
+    assert (layers["lstm"].axes, layers["lstm"].shape) == ("bdhwc", (1, 3, 6, 5, 2))
+    same(values(model, x, "lstm")["lstm"], model(x))
+
+
+def test_augmentation_is_at_rest():
+    kinds = (K.RandomFlip, K.RandomRotation, K.RandomZoom, K.RandomContrast, K.Dropout, K.GaussianNoise)
+    layers = [kind(*(() if kind is K.RandomFlip else (0.5,)), name=kind.__name__) for kind in kinds]
+    model, x = keras.Sequential(layers), images(2, 8, 8, 3)
+    for name, found in values(model, x, *(each.name for each in layers)).items():
+        np.testing.assert_array_equal(found, x, err_msg=name)
+
+
+class Switch(keras.Layer):
+    """Doubles in training only; passes a mask on."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.supports_masking = True
+
+    def call(self, x: Any, training: Any = None) -> Any:
+        return x * 2 if training else x
+
+
+def test_custom_layers_training_and_masks():
+    words = keras.Input((5,), dtype="int32")
+    embedded = K.Embedding(4, 3, mask_zero=True, name="embed")(words)
+    model = keras.Model(words, K.LSTM(2, name="lstm")(Switch(name="switch")(embedded)))
+    batch = np.array([[1, 2, 0, 0, 0], [3, 1, 2, 2, 0]], np.int32)
+    found = values(model, batch, "embed", "switch", "lstm")
+    np.testing.assert_array_equal(found["switch"], found["embed"])
+    short = values(model, batch[:1, :], "lstm")["lstm"]
+    same(short, found["lstm"][:1])
+    same(found["lstm"], model(batch))
+
+
+def test_spectral_normalisation_leaves_its_vector_alone():
+    inner = K.Conv2D(3, 3, name="conv")
+    model, x = keras.Sequential([K.SpectralNormalization(inner, name="spectral")]), images(1, 8, 8, 3)
+    model(x)
+    before = [to_numpy(each) for each in model.variables]
+    found = values(model, x, "spectral/layer", "spectral")
+    same(found["spectral"], inner(x))
+    same(found["spectral/layer"], found["spectral"])
+    for old, new in zip(before, model.variables, strict=True):
+        np.testing.assert_array_equal(old, to_numpy(new))
+
+
+def test_compiled_for_training_and_frozen():
+    if ON == "torch":
+        pytest.skip(
+            "Keras on torch can't run its own predict() with jit_compile=True here: torch.compile fails in Keras"
+        )
+    model, x = small_cnn(), images(2, 8, 8, 3)
+    model.compile(optimizer="sgd", loss="mse", jit_compile=True)
+    predicted = model.predict(x, verbose=0)
+    model.trainable = False
+    np.testing.assert_allclose(values(model, x, "head")["head"], predicted, rtol=1e-4, atol=1e-5)
+    assert not model.trainable
+    assert not any(each.trainable for each in model.layers)
+
+
+def test_a_model_of_its_own_training_step():
+    class Own(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = K.Conv2D(2, 3)
+
+        def call(self, x: Any) -> Any:
+            return self.conv(x)
+
+        def train_step(self, data: Any) -> Any:
+            raise RuntimeError("nobody trains here")
+
+    model, x = Own(), images(1, 6, 6, 3)
+    same(values(model, x, "conv")["conv"], model.conv(x))
+
+
+# Keras says so of the InputLayer and whatever else has no weights
+@pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method implemented:UserWarning")
+@pytest.mark.parametrize("mode", ["int8", "float8"])
+def test_quantised_models(mode):
+    model, x = keras.Sequential([K.Dense(4, name="a"), K.Dense(3, name="b")]), images(2, 6)
+    model(x)
+    model.quantize(mode)
+    found = BACKEND.capture(model, x, ["a", "b"])
+    assert {each.values.dtype.name for each in found.values()} == {"float32"}
+    same(found["b"].values, model(x, training=False))
+    assert table(model, x)["a"].note == f"computed in {mode}, values in float32"
+
+
+def test_layers_with_low_rank_additions():
+    model, x = keras.Sequential([K.Conv2D(3, 3, name="conv"), K.Dense(4, name="dense")]), images(1, 8, 8, 3)
+    model(x)
+    for each in model.layers:
+        each.enable_lora(2)
+    model.layers[1].lora_kernel_b.assign(np.ones(model.layers[1].lora_kernel_b.shape, np.float32))
+    found = values(model, x, "conv", "dense")
+    same(found["dense"], model.layers[1](model.layers[0](x)))
+
+
+@pytest.mark.skipif(ON != "tensorflow", reason="only TensorFlow has tensors of strings")
+def test_words_as_inputs():
+    lookup = K.StringLookup(vocabulary=["cat", "dog"], name="lookup")
+    model = keras.Sequential([keras.Input((1,), dtype="string"), lookup, K.Embedding(4, 3, name="embed")])
+    found = values(model, np.array([["dog"], ["cow"]]), "lookup", "embed")
+    assert found["lookup"].tolist() == [[2], [0]]
+
+
+def in_a_function(inner: Any) -> Any:
+    """A model that calls `inner` through the framework's compiler only."""
+    if ON == "tensorflow":
+        import tensorflow as tf
+
+        compiled = tf.function(lambda x: inner(x))
+    elif ON == "jax":
+        import jax
+
+        compiled = jax.jit(lambda x: inner(x))
+    else:
+        import torch
+
+        compiled = torch.compile(lambda x: inner(x), backend="eager")
+
+    class Compiled(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = inner
+
+        def call(self, x: Any) -> Any:
+            return compiled(x)
+
+    return Compiled()
+
+
+def test_layers_inside_a_compiled_function_have_values():
+    inner, x = small_cnn(), images(2, 8, 8, 3)
+    inner(x)
+    model = in_a_function(inner)
+    # Twice, since a compiler runs the Python code the first time only.
+    for _ in range(2):
+        layers = table(model, x)
+        assert (layers["inner/conv_a"].calls, layers["inner/conv_a"].axes) == (1, "bhwc")
+        found = BACKEND.capture(model, x, ["inner/conv_a", "inner/head"], 1)
+        same(found["inner/conv_a"].values, inner.layers[0](x))
+        same(found["inner/head"].values, inner(x))
+        assert np.abs(found["inner/conv_a"].gradient).max() > 0
+
+
+def test_a_model_that_predicts_inside():
+    inner = small_cnn()
+
+    class Predicts(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner, self.dense = inner, K.Dense(2)
+
+        def call(self, x: Any) -> Any:
+            if not isinstance(x, keras.KerasTensor):
+                self.seen = self.inner.predict(to_numpy(x), verbose=0)
+            return self.dense(x)
+
+    model, x = Predicts(), images(1, 8, 8, 3)
+    before = vars(keras.Layer)["__call__"]
+    found = values(model, x, "dense")
+    same(found["dense"], model.dense(x))
+    same(model.seen, inner(x))
+    assert vars(keras.Layer)["__call__"] is before
+
+
+def test_what_never_runs_says_so():
+    model, x = small_cnn(), images(1, 8, 8, 3)
+    outer = keras.Sequential([model])
+    outer.spare = K.Dense(2, name="spare")
+    with pytest.raises(LayerNotCalled, match="did not run in this forward pass"):
+        BACKEND.capture(outer, x, ["spare"])
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError, MemoryError])
+@pytest.mark.parametrize("target", [None, 0])
+def test_the_watch_is_removed_whatever_happens(error, target):
+    class Fails(keras.Layer):
+        def call(self, x: Any) -> Any:
+            if not isinstance(x, keras.KerasTensor) and switch:
+                raise error("in the middle")
+            return x
+
+        def compute_output_spec(self, x: Any) -> Any:
+            return keras.KerasTensor(x.shape, x.dtype)
+
+    switch: list[int] = []
+    model, x = keras.Sequential([K.Dense(3, name="first"), Fails(name="fails")]), images(2, 3)
+    model(x)
+    before = [vars(owner)["__call__"] for owner in (keras.Layer, keras.Operation)]
+    assert set(values(model, x, "first")) == {"first"}
+    switch.append(1)
+    with pytest.raises(error, match="in the middle"):
+        BACKEND.capture(model, x, ["first"], target)
+    assert [vars(owner)["__call__"] for owner in (keras.Layer, keras.Operation)] == before
+
+
+def test_an_error_in_the_second_run_of_gradients():
+    """The first run gives the values, the error comes while gradients are recorded."""
+    runs: list[int] = []
+
+    class Later(keras.Layer):
+        def call(self, x: Any) -> Any:
+            if not isinstance(x, keras.KerasTensor):
+                runs.append(1)
+                if len(runs) > 1:
+                    raise KeyboardInterrupt("second run")
+            return x
+
+        def compute_output_spec(self, x: Any) -> Any:
+            return keras.KerasTensor(x.shape, x.dtype)
+
+    model, x = keras.Sequential([keras.Input((3,)), K.Dense(3, name="first"), Later()]), images(2, 3)
+    before = [vars(owner)["__call__"] for owner in (keras.Layer, keras.Operation)]
+    with pytest.raises(KeyboardInterrupt, match="second run"):
+        BACKEND.capture(model, x, ["first"], 0)
+    assert [vars(owner)["__call__"] for owner in (keras.Layer, keras.Operation)] == before
+
+
+class MadeInCall(keras.Model):
+    """Operations and layers that are made anew in each call, as many people write them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = K.Conv2D(4, 3)
+
+    def call(self, x: Any) -> Any:
+        around = [[0, 0], [1, 1], [1, 1], [0, 0]]
+        x = K.ReLU()(self.conv(keras.ops.pad(x, around)))
+        return K.ReLU()(keras.ops.pad(x, around) - 1)
+
+
+def test_what_is_made_in_the_call_has_the_same_name_in_every_run():
+    model, x = MadeInCall(), images(1, 6, 6, 3)
+    first = list(table(model, x))
+    assert first == ["pad", "conv", "re_lu", "pad_2", "re_lu_2", ""]
+    K.ReLU()  # Keras counts on
+    assert list(table(model, x)) == first
+    found = values(model, x, "pad", "re_lu", "pad_2", "re_lu_2")
+    same(found["pad"], np.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)]))
+    same(found["re_lu"], np.maximum(to_numpy(model.conv(found["pad"])), 0))
+    same(found["re_lu_2"], np.maximum(found["pad_2"] - 1, 0))
+
+
+def test_how_a_layer_of_keras_computes_is_no_layer():
+    model = keras.Sequential([K.ZeroPadding2D(1, name="around"), K.Conv2D(2, 3, name="conv")])
+    x = images(1, 6, 6, 3)
+    assert list(table(model, x)) == ["around", "conv", ""]
+    same(values(model, x, "around")["around"], np.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)]))

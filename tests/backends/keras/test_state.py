@@ -1,0 +1,222 @@
+"""A capture of a Keras model stops early, sees only its own run, and leaves everything as it was."""
+
+from __future__ import annotations
+
+import contextvars
+import gc
+import random
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+
+from helpers import keras_models as models
+from helpers.keras_models import BACKEND, ON, K, by_sub_model, images, keras, ran, same, to_numpy, values
+
+pytestmark = [
+    # Keras's own Variable, when Keras on TensorFlow turns it into an array
+    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"),
+    # a subclassed model with a layer that it never calls
+    pytest.mark.filterwarnings("ignore:.build... was called on layer:UserWarning"),
+]
+
+
+@pytest.fixture(autouse=True)
+def _classes_restored():
+    before = vars(keras.Layer)["__call__"], vars(keras.Operation)["__call__"]
+    yield
+    assert before == (vars(keras.Layer)["__call__"], vars(keras.Operation)["__call__"])
+
+
+def test_early_stop():
+    model, x, later = models.vgg(size=224), images(1, 224, 224, 3), []
+    last = model.get_layer("block1_pool")
+    original = last.call
+    vars(last)["call"] = lambda *args, **kwargs: later.append(1) or original(*args, **kwargs)
+    found = values(model, x, "block1_conv2:0")
+    assert (list(found), later) == (["block1_conv2:0"], [])
+    same(found["block1_conv2:0"], by_sub_model(model, ["block1_conv2"], x)["block1_conv2"])
+    values(model, x, "block1_conv2:0", "block1_pool:0")
+    assert later == [1]
+
+
+def test_stop_inside_a_nested_model_leaves_keras_usable():
+    base, x = models.small_cnn(), images(1, 8, 8, 3)
+    model = keras.Sequential([base, K.Dense(2)])
+    model(x)
+    before = to_numpy(model(x))
+    assert list(values(model, x, f"{base.name}/bn:0")) == [f"{base.name}/bn:0"]
+    np.testing.assert_array_equal(to_numpy(model(x)), before)
+
+
+def snapshot(model: Any) -> list[Any]:
+    flags = [layer.trainable for layer in model._flatten_layers()]
+    numbers = [to_numpy(each) for each in model.variables]
+    return [flags, numbers, [to_numpy(each) for each in model.losses], random.getstate(), np.random.get_state()[1:3]]
+
+
+def assert_same_state(before: list[Any], after: list[Any]) -> None:
+    assert before[0] == after[0]
+    assert before[3] == after[3]
+    for old, new in zip([*before[1], *before[2], *before[4]], [*after[1], *after[2], *after[4]], strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_state_is_left_as_found(broken):
+    model, x = models.Restless(), images(4, 6, 6, 3)
+    model(x)
+    model.conv.trainable = False
+    before = snapshot(model)
+    mean = to_numpy(model.bn.moving_mean)
+    frozen = [each.trainable for each in model.variables]
+    model.broken = broken
+    if broken:
+        with pytest.raises(RuntimeError, match="broken on purpose"):
+            BACKEND.capture(model, x, ["bn"])
+    else:
+        first, second = (values(model, x * 9, "noise")["noise"] for _ in range(2))
+        np.testing.assert_array_equal(first, second)
+    assert_same_state(before, snapshot(model))
+    assert frozen == [each.trainable for each in model.variables]
+    model.broken = False
+    model(x)
+    assert not np.array_equal(to_numpy(model.bn.moving_mean), mean)
+
+
+@pytest.mark.skipif(ON != "torch", reason="only Keras on torch holds torch modules and draws from torch")
+def test_torch_state_is_left_as_found():
+    import torch
+
+    inner = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Dropout(0.5)).train()
+    model = keras.Sequential([K.TorchModuleWrapper(inner, name="inner"), K.Lambda(lambda x: x + torch.rand(3))])
+    before = torch.get_rng_state()
+    BACKEND.capture(model, images(2, 3), ["inner"])
+    assert torch.equal(before, torch.get_rng_state())
+    assert all(each.training for each in inner.modules())
+
+
+def test_the_callers_array_is_untouched():
+    x = images(2, 8, 8, 3)
+    kept = x.copy()
+    # a tensor of torch can be written to, so this writes into what it is given
+    writes = K.Lambda(lambda given: given.add_(1) if ON == "torch" else given + 1, name="writes")
+    same(values(keras.Sequential([writes]), x, "writes")["writes"], kept + 1)
+    np.testing.assert_array_equal(x, kept)
+    tensor = keras.ops.convert_to_tensor(kept)
+    same(values(keras.Sequential([writes]), tensor, "writes")["writes"], kept + 1)
+    np.testing.assert_array_equal(to_numpy(tensor), kept)
+    x.flags.writeable = False
+    same(values(keras.Sequential([writes]), x, "writes")["writes"], kept + 1)
+
+
+def test_captured_values_are_copies():
+    model, x = models.small_cnn(), images(1, 8, 8, 3)
+    found = values(model, x, "conv_a")["conv_a"]
+    found += 1
+    same(values(model, x, "conv_a")["conv_a"], found - 1)
+    assert found.flags.owndata
+
+
+def test_other_threads_are_not_seen():
+    model, other, x = models.TwoConvs(), models.small_cnn(), images(1, 9, 9, 3)
+    model(x), other(x)
+
+    class Spawns(keras.Layer):
+        def call(self, given: Any) -> Any:
+            thread = threading.Thread(target=contextvars.copy_context().run, args=(other, x))
+            thread.start()
+            thread.join()
+            return given
+
+    outer = keras.Sequential([Spawns(name="spawns"), K.ReLU(name="relu")])
+    assert ran(outer, x) == ["spawns", "relu", ""]
+
+
+def test_threads_that_capture_at_once_and_one_that_fails():
+    """The classes stay watched until the last run ends, and then hold the very methods that they held before."""
+    before = vars(keras.Layer)["__call__"]
+    x, wanted, errors = images(1, 8, 8, 3), [], []
+    small = [models.small_cnn() for _ in range(2)]
+    for each in small:
+        each(x)
+        wanted.append(to_numpy(each.layers[0](x)))
+    failing = models.Restless()
+    failing(x)
+    failing.broken = True
+    start = threading.Barrier(3)
+
+    def captures(at: int) -> None:
+        start.wait()
+        for _ in range(5):
+            try:
+                same(values(small[at], x, "conv_a")["conv_a"], wanted[at])
+            except AssertionError as error:
+                errors.append(error)
+
+    def fails() -> None:
+        start.wait()
+        for _ in range(5):
+            with pytest.raises(RuntimeError, match="broken on purpose"):
+                values(failing, x, "bn")
+
+    threads = [threading.Thread(target=captures, args=(at,)) for at in range(2)] + [threading.Thread(target=fails)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    assert vars(keras.Layer)["__call__"] is before
+
+
+def test_capture_inside_a_capture():
+    inner, x, seen = models.small_cnn(), images(1, 8, 8, 3), []
+    inner(x)
+
+    class Looks(keras.Layer):
+        def call(self, given: Any) -> Any:
+            if not isinstance(given, keras.KerasTensor) and not keras.backend.is_keras_tensor(given):
+                seen.append(values(inner, x, "conv_a:0"))
+            return given
+
+        def compute_output_shape(self, shape: Any) -> Any:
+            return shape
+
+        def compute_output_spec(self, given: Any) -> Any:
+            return keras.KerasTensor(given.shape, given.dtype)
+
+    outer = keras.Sequential([Looks(name="looks"), K.Conv2D(2, 3, name="after")])
+    found = values(outer, x, "looks", "after")
+    same(found["after"], outer.layers[1](x))
+    same(seen[0]["conv_a:0"], inner.layers[0](x))
+    assert ran(outer, x) == ["looks", "after", ""]
+
+
+def test_nothing_is_left_behind():
+    model, x = models.small_cnn(), images(1, 8, 8, 3)
+    for _ in range(3):
+        BACKEND.capture(model, x, ["conv_a"])
+    gc.collect()
+    before = len(gc.get_objects())
+    for _ in range(50):
+        BACKEND.capture(model, x, ["conv_a"])
+        BACKEND.layers(model, x)
+    gc.collect()
+    assert len(gc.get_objects()) - before < 500
+
+
+@pytest.mark.skipif(ON != "tensorflow", reason="only Keras on TensorFlow draws from TensorFlow")
+def test_tensorflows_random_state_is_left_as_found():
+    import tensorflow as tf
+
+    model = keras.Sequential([K.Lambda(lambda x: x + tf.random.normal(tf.shape(x)), name="draws"), K.ReLU(name="last")])
+    drawn = []
+    for look in (True, False):
+        tf.random.set_seed(3)
+        drawn.append([np.array(tf.random.normal((2,)))])
+        if look:
+            BACKEND.layers(model, images(2, 3))
+            BACKEND.capture(model, images(2, 3), ["last"], 0)
+        drawn[-1] += [np.array(tf.random.normal((2,))) for _ in range(2)]
+    np.testing.assert_array_equal(*drawn)

@@ -1,0 +1,241 @@
+"""Batches, number types and control flow of ONNX models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto
+from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
+
+from helpers.onnx_models import BACKEND, FLOAT, assert_all_equal, cnn, model_of, random, reference, table
+from layerscope.backends.onnx.graph import Graph, needs
+from layerscope.backends.onnx.run import Session
+from layerscope.errors import LayerNotCalled, ModelNotReadable
+
+
+def test_float16_models_take_float32_batches() -> None:
+    weights = {"w": random(4, 3, 3, 3).astype(np.float16)}
+    model = model_of(
+        [make_node("Conv", ["x", "w"], ["y"], "conv"), make_node("Relu", ["y"], ["z"], "relu")],
+        ["n", 3, 6, 6],
+        ["z"],
+        weights,
+        kind=TensorProto.FLOAT16,
+    )
+    batch = random(2, 3, 6, 6)
+    found = BACKEND.capture(model, batch, ["conv", "relu"])
+    wanted = reference(model, {"x": batch.astype(np.float16)})
+    assert found["conv"].values.dtype == np.float16
+    np.testing.assert_allclose(found["conv"].values, wanted["y"], atol=0.02)
+    assert BACKEND.facts(model).inputs[0].dtype == "float16"
+
+
+def test_bfloat16_comes_as_float32_with_its_name() -> None:
+    nodes = [
+        make_node("Cast", ["x"], ["half"], "to_half", to=TensorProto.BFLOAT16),
+        make_node("Cast", ["half"], ["y"], "back", to=FLOAT),
+    ]
+    model, batch = model_of(nodes, ["n", 5], ["y"]), random(2, 5)
+    found = BACKEND.capture(model, batch, ["to_half", "back"])
+    rounded = (batch.view(np.uint32) + 0x7FFF + (batch.view(np.uint32) >> 16 & 1)) & 0xFFFF0000
+    assert found["to_half"].dtype == "bfloat16"
+    assert found["back"].dtype == ""
+    np.testing.assert_array_equal(found["to_half"].values, rounded.view(np.float32))
+
+
+def quantised() -> onnx.ModelProto:
+    """QDQ: input and weights as 8 bit codes around a convolution and a ReLU."""
+    weights = {
+        "scale": np.float32(0.05),
+        "zero": np.int8(3),
+        "codes": np.random.default_rng(5).integers(-90, 90, (4, 3, 3, 3)).astype(np.int8),
+        "wscale": np.float32(0.01),
+        "wzero": np.int8(0),
+    }
+    nodes = [
+        make_node("QuantizeLinear", ["x", "scale", "zero"], ["q"], "quantise"),
+        make_node("DequantizeLinear", ["q", "scale", "zero"], ["d"], "dequantise"),
+        make_node("DequantizeLinear", ["codes", "wscale", "wzero"], ["w"], "weight"),
+        make_node("Conv", ["d", "w"], ["y"], "conv"),
+        make_node("Relu", ["y"], ["r"], "relu"),
+        make_node("QuantizeLinear", ["r", "scale", "zero"], ["q2"], "quantise2"),
+        make_node("DequantizeLinear", ["q2", "scale", "zero"], ["out"], "dequantise2"),
+    ]
+    return model_of(nodes, ["n", 3, 6, 6], ["out"], weights, opset=19)
+
+
+def test_an_operator_and_the_codes_of_its_output_are_one_layer() -> None:
+    batch = random(2, 3, 6, 6)
+    found = table(quantised(), batch)
+    assert list(found) == ["quantise", "conv", "relu", ""]
+    assert [each.note for each in found.values()] == [
+        "quantised to int8, shown dequantised",
+        "",
+        *["quantised to int8, shown dequantised"] * 2,
+    ]
+    assert_all_equal(quantised(), batch)
+    expected = reference(quantised(), {"x": batch})
+    for name in ("relu", "quantise2", "q2", "dequantise2", "out", ""):
+        captured = BACKEND.capture(quantised(), batch, [name])[name]
+        assert captured.dtype == "int8"
+        np.testing.assert_allclose(captured.values, expected["out"], rtol=1e-6)
+    assert BACKEND.capture(quantised(), batch, ["conv"])["conv"].dtype == ""
+
+
+def test_an_operator_whose_own_output_the_model_gives_keeps_its_values() -> None:
+    model = quantised()
+    model.graph.output.append(onnx.ValueInfoProto(name="r"))
+    batch = random(2, 3, 6, 6)
+    assert list(table(model, batch)) == ["quantise", "conv", "relu", "quantise2", ""]
+    found = BACKEND.capture(model, batch, ["relu", "quantise2"])
+    expected = reference(model, {"x": batch})
+    np.testing.assert_allclose(found["relu"].values, expected["r"], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found["quantise2"].values, expected["out"], rtol=1e-6)
+    assert np.abs(expected["r"] - expected["out"]).max() > 0.01
+
+
+def test_a_quantised_graph_runs_without_fusions_and_a_float_one_with_them() -> None:
+    for model, name, level in ((quantised(), "out", "ORT_ENABLE_BASIC"), (cnn(), "logits", "ORT_ENABLE_ALL")):
+        session = Session(Graph(model), [name], None, 1).session
+        assert session.get_session_options().graph_optimization_level.name == level
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_fusing_does_not_move_the_codes_of_a_quantised_graph(seed: int) -> None:
+    """With all optimisations on, the last of these layers is off by up to two codes."""
+    rng = np.random.default_rng(seed)
+    weights: dict[str, np.ndarray] = {"wscale": np.float32(0.004), "scale": np.float32(0.05), "zero": np.uint8(9)}
+    nodes = [
+        make_node("QuantizeLinear", ["x", "scale", "zero"], ["q"], "quantise"),
+        make_node("DequantizeLinear", ["q", "scale", "zero"], ["d0"], "dequantise"),
+    ]
+    for at in range(4):
+        weights[f"codes{at}"] = rng.integers(-100, 100, (4, 4, 3, 3)).astype(np.int8)
+        nodes += [
+            make_node("DequantizeLinear", [f"codes{at}", "wscale"], [f"w{at}"]),
+            make_node("Conv", [f"d{at}", f"w{at}"], [f"c{at}"], f"conv{at}", pads=[1, 1, 1, 1]),
+            make_node("Relu", [f"c{at}"], [f"r{at}"], f"relu{at}"),
+            make_node("QuantizeLinear", [f"r{at}", "scale", "zero"], [f"q{at}"], f"quantise{at}"),
+            make_node("DequantizeLinear", [f"q{at}", "scale", "zero"], [f"d{at + 1}"], f"dequantise{at}"),
+        ]
+    assert_all_equal(model_of(nodes, ["n", 4, 8, 8], ["d4"], weights, opset=19), random(1, 4, 8, 8, seed=seed))
+
+
+def test_a_model_for_one_image_gets_three() -> None:
+    model, batch = cnn(), random(3, 3, 8, 6)
+    wanted = reference(model, {"x": batch})
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    found = BACKEND.capture(model, batch, ["conv1", "fc"])
+    np.testing.assert_allclose(found["conv1"].values, wanted["getitem_6"], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(found["fc"].values, wanted["logits"], rtol=1e-5, atol=1e-5)
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 2
+    with pytest.raises(ModelNotReadable, match="exactly 2 images"):
+        BACKEND.capture(model, batch, ["conv1"])
+
+
+def test_three_images_need_a_batch_axis_to_join_on() -> None:
+    squeeze = make_node("Squeeze", ["y", "zero"], ["z"], "squeeze")
+    weights = {"zero": np.array([0]), "w": random(2, 3, 1, 1)}
+    sure = model_of([make_node("Conv", ["x", "w"], ["y"]), squeeze], [1, 3, 4, 5], ["z"], weights)
+    assert table(sure, random(1, 3, 4, 5))["squeeze"].axes == "chw"  # known, and without a batch axis
+    guessed = model_of([make_node("Relu", ["x"], ["y"], "relu")], [1, 4, 5], ["y"])
+    assert table(guessed, random(1, 4, 5))["relu"].axes == "bnc"  # by its rank alone
+    for model, batch, path in ((sure, random(3, 3, 4, 5), "squeeze"), (guessed, random(3, 4, 5), "relu")):
+        with pytest.raises(ModelNotReadable, match=r"no known batch axis to join 3 images on"):
+            BACKEND.capture(model, batch, [path])
+
+
+def two(left: Any, right: Any) -> onnx.ModelProto:
+    """The sum of two images, for so many of each."""
+    graph = make_graph(
+        [make_node("Conv", ["left", "w"], ["seen"], "conv"), make_node("Add", ["seen", "right"], ["sum"], "add")],
+        "two",
+        [make_tensor_value_info(name, FLOAT, [n, 3, 2, 2]) for name, n in (("left", left), ("right", right))],
+        [make_tensor_value_info("sum", FLOAT, None)],
+        [onnx.numpy_helper.from_array(np.eye(3, dtype=np.float32).reshape(3, 3, 1, 1), "w")],
+    )
+    return make_model(graph, opset_imports=[make_opsetid("", 17)], ir_version=8)
+
+
+def test_one_image_at_a_time_takes_the_other_inputs_along() -> None:
+    left, right = random(3, 3, 2, 2, seed=1), random(3, 3, 2, 2, seed=2)
+    for model in (two(1, 1), two(1, "n"), two("n", 1)):
+        found = BACKEND.capture(model, (left, right), ["add"])["add"].values
+        np.testing.assert_allclose(found, left + right, rtol=1e-6)
+    with pytest.raises(ModelNotReadable, match="exactly 1 images at a time, the batch has 3"):
+        BACKEND.capture(two(1, "n"), (left, right[:2]), ["add"])
+
+
+def test_the_table_of_a_model_for_two_images_is_of_two() -> None:
+    found = table(two(2, 2), (random(2, 3, 2, 2), random(2, 3, 2, 2)))
+    assert found["add"].shape == (2, 3, 2, 2)
+    assert table(two("n", "n"), (random(2, 3, 2, 2), random(2, 3, 2, 2)))["add"].shape == (1, 3, 2, 2)
+
+
+def test_several_inputs_by_order_and_by_name() -> None:
+    graph = make_graph(
+        [make_node("Add", ["left", "right"], ["sum"], "add")],
+        "two",
+        [make_tensor_value_info(each, FLOAT, ["n", 4]) for each in ("left", "right")],
+        [make_tensor_value_info("sum", FLOAT, ["n", 4])],
+    )
+    model = make_model(graph, opset_imports=[make_opsetid("", 17)], ir_version=8)
+    left, right = random(2, 4, seed=1), random(2, 4, seed=2)
+    for batch in ((left, right), {"right": right, "left": left}):
+        np.testing.assert_array_equal(BACKEND.capture(model, batch, ["add"])["add"].values, left + right)
+    for wrong in (left, (left,), {"left": left, "rigth": right}, {"left": left, "right": right, "rigth": right}):
+        with pytest.raises(ModelNotReadable, match="2 inputs: 'left'"):
+            BACKEND.capture(model, wrong, ["add"])
+
+
+def test_a_batch_that_does_not_fit_says_what_does() -> None:
+    with pytest.raises(ModelNotReadable, match=r"takes float32\[any, 3, 8, 6\]; the batch is float32\[1, 8, 6, 3\]"):
+        BACKEND.capture(cnn(), random(1, 8, 6, 3), ["conv1"])
+    with pytest.raises(ModelNotReadable, match="the batch is uint8"):
+        BACKEND.capture(cnn(), np.zeros((1, 3, 8, 6), np.uint8), ["conv1"])
+
+
+def test_bodies_of_control_flow_are_run_but_not_looked_into() -> None:
+    def branch(kind: str) -> onnx.GraphProto:
+        return make_graph([make_node(kind, ["a"], [f"{kind}_y"])], kind, [], [onnx.ValueInfoProto(name=f"{kind}_y")])
+
+    nodes = [
+        make_node("Mul", ["x", "x"], ["a"], "square"),
+        make_node("ReduceSum", ["x"], ["s"], "sum", keepdims=0),
+        make_node("Greater", ["s", "limit"], ["large"], "greater"),
+        make_node("If", ["large"], ["y"], "choice", then_branch=branch("Neg"), else_branch=branch("Sqrt")),
+    ]
+    model = model_of(nodes, ["n", 3], ["y"], {"limit": np.float32(0)})
+    batch = np.abs(random(1, 3))
+    found = table(model, batch)
+    assert list(found) == ["square", "sum", "greater", "choice", ""]
+    assert "can't be looked into" in found["choice"].note
+    assert "single number" in found["sum"].note
+    for sign, wanted in ((1, -(batch**2)), (-1, batch)):
+        values = BACKEND.capture(model, sign * batch, ["choice"])["choice"].values
+        np.testing.assert_allclose(values, wanted, rtol=1e-6)
+
+
+def test_a_body_needs_what_it_hands_on_from_outside() -> None:
+    """A branch without nodes, that gives a tensor of the graph around it."""
+    given = make_graph([], "given", [], [onnx.ValueInfoProto(name="a")])
+    made = make_graph([make_node("Neg", ["b"], ["c"])], "made", [], [onnx.ValueInfoProto(name="c")])
+    node = make_node("If", ["large"], ["y"], "choice", then_branch=given, else_branch=made)
+    assert sorted(needs(node)) == ["a", "b", "large"]
+
+
+def test_a_sequence_is_no_layer_with_a_picture() -> None:
+    nodes = [
+        make_node("SplitToSequence", ["x"], ["parts"], "cutting", axis=1),
+        make_node("ConcatFromSequence", ["parts"], ["y"], "joining", axis=1),
+    ]
+    model, batch = model_of(nodes, ["n", 3], ["y"]), random(2, 3)
+    found = table(model, batch)
+    assert not found["cutting"].showable
+    assert "sequence" in found["cutting"].note
+    with pytest.raises(LayerNotCalled, match="no tensor"):
+        BACKEND.capture(model, batch, ["cutting"])
+    np.testing.assert_array_equal(BACKEND.capture(model, batch, ["joining"])["joining"].values, batch)

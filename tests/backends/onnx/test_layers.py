@@ -1,0 +1,249 @@
+"""The table of the layers of an ONNX graph: names and axes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx.helper import make_node, make_opsetid
+
+from helpers.onnx_models import BACKEND, FLOAT, assert_all_equal, cnn, model_of, random, reference, table
+from layerscope.core.layer_table import LayerTable
+from layerscope.errors import GradientsUnavailable, LayerNotCalled, LayerNotFound
+
+# -- names
+
+
+def test_nodes_and_tensors_find_layers() -> None:
+    batch = random(1, 3, 8, 6)
+    found = BACKEND.capture(cnn(), batch, ["getitem_6", "act", "relu2", "logits", "", "bn:0"])
+    assert list(found) == ["getitem_6", "bn:0", "act", "relu2", "logits", ""]
+    assert np.array_equal(found["logits"].values, found[""].values)
+    layers = LayerTable(BACKEND.layers(cnn(), batch))
+    assert [each.path for each in layers] == [
+        *("conv1", "bn", "act", "conv2", "residual", "relu2", "pool", "gap_node", "flatten", "fc", ""),
+    ]
+    assert layers.choose("getitem_6")[0].path == "conv1"
+    assert layers[-1].aliases == ("logits",)
+    assert [each.index for each in layers] == list(range(11))
+
+
+def test_tensor_names_with_a_colon_win_over_call_numbers() -> None:
+    nodes = [
+        make_node("Relu", ["x"], ["net/relu:0"], "net/relu"),
+        make_node("Neg", ["net/relu:0"], ["net/relu:1"], "net/neg"),
+    ]
+    model, batch = model_of(nodes, ["n", 3], ["net/relu:1"]), random(1, 3)
+    found = BACKEND.capture(model, batch, ["net/relu:0", "net/relu:1"])
+    np.testing.assert_array_equal(found["net/relu:0"].values, np.maximum(batch, 0))
+    np.testing.assert_array_equal(found["net/relu:1"].values, -np.maximum(batch, 0))
+
+
+def test_paths_are_unique_when_names_are_not() -> None:
+    nodes = [make_node("Relu", ["x"], ["same"]), make_node("Neg", ["same"], ["b"], "same")]
+    model, batch = model_of(nodes, ["n", 3], ["b"]), random(1, 3)
+    assert [each.path for each in BACKEND.layers(model, batch)] == ["same", "same_2", ""]
+    np.testing.assert_array_equal(BACKEND.capture(model, batch, ["b"])["b"].values, -np.maximum(batch, 0))
+
+
+def test_unknown_names_are_refused_with_the_reason() -> None:
+    batch = random(1, 3, 8, 6)
+    with pytest.raises(LayerNotFound, match="'conv1'"):
+        BACKEND.capture(cnn(), batch, ["con1"])
+    with pytest.raises(LayerNotFound, match="ran 1 times"):
+        BACKEND.capture(cnn(), batch, ["conv1:1"])
+    with pytest.raises(LayerNotCalled, match="a weight"):
+        BACKEND.capture(cnn(), batch, ["w1"])
+    with pytest.raises(LayerNotCalled, match="input"):
+        BACKEND.capture(cnn(), batch, ["x"])
+    with pytest.raises(GradientsUnavailable, match="eigen_cam"):
+        BACKEND.capture(cnn(), batch, ["conv1"], target=1)
+
+
+def test_weights_constants_and_arithmetic_on_sizes_are_no_layers() -> None:
+    nodes = [
+        make_node("Cast", ["half"], ["wide"], "weight_cast", to=FLOAT),
+        make_node("Conv", ["x", "wide"], ["y"], "conv"),
+        make_node("Shape", ["y"], ["sizes"], "shape"),
+        make_node("Gather", ["sizes", "zero"], ["count"], "gather"),
+        make_node("Concat", ["count", "rest"], ["to"], "concat", axis=0),
+        make_node("Reshape", ["y", "to"], ["z"], "flat"),
+    ]
+    weights = {
+        "half": random(2, 3, 1, 1).astype(np.float16),
+        "zero": np.array([0], np.int64),
+        "rest": np.array([-1], np.int64),
+    }
+    model, batch = model_of(nodes, ["n", 3, 4, 5], ["z"], weights), random(3, 3, 4, 5)
+    found = table(model, batch)
+    assert list(found) == ["conv", "flat", ""]
+    assert (found["flat"].axes, found["flat"].shape) == ("bc", (1, 40))
+    with pytest.raises(LayerNotCalled, match="arithmetic on sizes"):
+        BACKEND.capture(model, batch, ["shape"])
+    wanted = reference(model, {"x": batch})
+    np.testing.assert_allclose(BACKEND.capture(model, batch, ["flat"])["flat"].values, wanted["z"], rtol=1e-5)
+
+
+def test_a_node_with_several_outputs() -> None:
+    nodes = [
+        make_node("Split", ["x", "sizes"], ["a", "b", "c"], "split", axis=1),
+        make_node("Neg", ["c"], ["y"], "neg"),
+    ]
+    model = model_of(nodes, ["n", 6], ["y", "a"], {"sizes": np.array([1, 2, 3], np.int64)})
+    batch = random(2, 6)
+    assert list(table(model, batch)) == ["split", "split[1]", "split[2]", "neg", ""]
+    found = BACKEND.capture(model, batch, ["split", "b", "split[2]"])
+    for name, wanted in (("split", batch[:, :1]), ("b", batch[:, 1:3]), ("split[2]", batch[:, 3:])):
+        np.testing.assert_array_equal(found[name].values, wanted)
+
+
+def test_fused_operators_say_so() -> None:
+    node = make_node("FusedConv", ["x", "w"], ["y"], "conv", domain="com.microsoft", activation="Relu")
+    model = model_of([node], ["n", 3, 4, 4], ["y"], {"w": random(2, 3, 1, 1)})
+    model.opset_import.append(make_opsetid("com.microsoft", 1))
+    batch = random(1, 3, 4, 4)
+    found = table(model, batch)["conv"]
+    assert (found.kind, found.axes, found.shape) == ("Conv+Relu", "bchw", (1, 2, 4, 4))
+    wanted = np.maximum(np.einsum("oi,bihw->bohw", random(2, 3, 1, 1)[:, :, 0, 0], batch), 0)
+    np.testing.assert_allclose(BACKEND.capture(model, batch, ["conv"])["conv"].values, wanted, rtol=1e-5, atol=1e-6)
+
+
+# -- axes
+
+
+def test_axes_of_a_channels_last_graph_from_tensorflow() -> None:
+    nodes = [
+        make_node("Sub", ["x", "mean"], ["centred"], "centre"),
+        make_node("Transpose", ["centred"], ["first"], "to_first", perm=[0, 3, 1, 2]),
+        make_node("Conv", ["first", "w"], ["conv"], "conv"),
+        make_node("Transpose", ["conv"], ["last"], "to_last", perm=[0, 2, 3, 1]),
+        make_node("Relu", ["last"], ["relu"], "relu"),
+        make_node("ReduceMean", ["relu"], ["mean2"], "pool", axes=[1, 2], keepdims=0),
+        make_node("MatMul", ["mean2", "fc"], ["dense"], "dense"),
+        make_node("Softmax", ["dense"], ["y"], "softmax"),
+    ]
+    weights = {"mean": random(3), "w": random(3, 3, 1, 1), "fc": random(3, 2)}
+    model, batch = model_of(nodes, ["n", 3, 5, 3], ["y"], weights), random(1, 3, 5, 3)
+    axes = {path: layer.axes for path, layer in table(model, batch).items()}
+    assert axes == {
+        "centre": "bhwc",
+        "to_first": "bchw",
+        "conv": "bchw",
+        "to_last": "bhwc",
+        "relu": "bhwc",
+        "pool": "bc",
+        "dense": "bc",
+        "softmax": "bc",
+        "": "bc",
+    }
+    assert BACKEND.facts(model).inputs[0].axes == "bhwc"
+    assert not any(layer.note for layer in table(model, batch).values())
+
+
+@pytest.mark.parametrize("opset", [11, 13, 18, 21])
+def test_axes_where_they_are_attributes_and_where_they_are_inputs(opset: int) -> None:
+    def listed(kind: str, start: int, now: str, to: str, axes: list[int], **said: Any) -> onnx.NodeProto:
+        if opset < start:
+            return make_node(kind, [now], [to], to, axes=axes, **said)
+        weights[f"{to}.axes"] = np.array(axes, np.int64)
+        return make_node(kind, [now, f"{to}.axes"], [to], to, **said)
+
+    weights = {"w": random(4, 3, 1, 1), "cls": np.array(0, np.int64)}
+    nodes = [
+        make_node("Conv", ["x", "w"], ["conv"], "conv"),
+        listed("ReduceMean", 18, "conv", "kept", [2, 3], keepdims=1),
+        listed("Squeeze", 13, "kept", "squeezed", [2, 3]),
+        listed("Unsqueeze", 13, "squeezed", "again", [2, 3]),
+        listed("ReduceSum", 13, "conv", "rows", [-1], keepdims=0),
+        make_node("Gather", ["conv", "cls"], ["first"], "first", axis=2),
+        make_node("Mul", ["again", "conv"], ["scaled"], "scaled"),
+        make_node("ArgMax", ["conv"], ["best"], "best", axis=1, keepdims=0),
+        make_node("Identity", ["scaled"], ["y"], "y"),
+    ]
+    model = model_of(nodes, ["n", 3, 4, 5], ["y"], weights, opset)
+    found = {path: layer.axes for path, layer in table(model, random(1, 3, 4, 5)).items()}
+    assert found == {
+        "conv": "bchw",
+        "kept": "bchw",
+        "squeezed": "bc",
+        "again": "bchw",
+        "rows": "bch",
+        "first": "bcw",
+        "scaled": "bchw",
+        "best": "bhw",
+        "y": "bchw",
+        "": "bchw",
+    }
+    assert_all_equal(model, random(2, 3, 4, 5))
+
+
+@pytest.mark.parametrize(("spatial", "axes"), [((9,), "bcn"), ((4, 5), "bchw"), ((3, 4, 5), "bcdhw")])
+def test_axes_of_convolutions_in_one_two_and_three_dimensions(spatial: tuple[int, ...], axes: str) -> None:
+    weights = {"w": random(2, 3, *(1 for _ in spatial))}
+    model = model_of([make_node("Conv", ["x", "w"], ["y"], "conv")], ["n", 3, *spatial], ["y"], weights)
+    found = table(model, random(1, 3, *spatial))["conv"]
+    assert (found.axes, found.shape) == (axes, (1, 2, *spatial))
+
+
+def test_axes_that_nothing_states_are_marked_as_assumed() -> None:
+    model = model_of([make_node("Abs", ["x"], ["y"], "abs")], ["n", 3, 4], ["y"])
+    nodes = [make_node("Einsum", ["x"], ["y"], "sum", equation="bij->bji")]
+    assert table(model, random(1, 3, 4))["abs"].axes == "bnc"
+    found = table(model_of(nodes, ["n", 3, 4], ["y"]), random(1, 3, 4))["sum"]
+    assert (found.axes, found.note) == ("bnc", "axes assumed from the rank")
+
+
+def test_windows_get_no_grid_of_the_whole_image() -> None:
+    """Swin's partition goes through six axes; its windows of 4 × 4 tokens are no picture of 4 × 4 patches."""
+    nodes = [
+        make_node("Conv", ["x", "w"], ["patches"], "patches", strides=[4, 4]),
+        make_node("Transpose", ["patches"], ["last"], "last", perm=[0, 2, 3, 1]),
+        make_node("Reshape", ["last", "tokens.to"], ["tokens"], "tokens"),
+        make_node("Reshape", ["last", "six.to"], ["six"], "six"),
+        make_node("Transpose", ["six"], ["turned"], "turned", perm=[0, 1, 3, 2, 4, 5]),
+        make_node("Reshape", ["turned", "windows.to"], ["windows"], "windows"),
+        make_node("Softmax", ["windows"], ["soft"], "soft"),
+    ]
+    weights = {
+        "w": random(8, 3, 4, 4),
+        "tokens.to": np.array([0, -1, 8]),
+        "six.to": np.array([-1, 2, 4, 2, 4, 8]),
+        "windows.to": np.array([-1, 16, 8]),
+    }
+    model = model_of(nodes, ["n", 3, 32, 32], ["soft", "tokens"], weights)
+    found = table(model, random(1, 3, 32, 32))
+    assert (found["tokens"].axes, found["tokens"].grid) == ("bnc", (8, 8))
+    assert (found["windows"].grid, found["soft"].grid) == (None, None)
+    assert "assumed" in found["windows"].note
+    assert (found["six"].showable, found["six"].note) == (False, "6 axes, more than a picture can show")
+    assert_all_equal(model, random(2, 3, 32, 32))
+
+
+def test_files_optimised_by_the_runtime_are_not_misread(tmp_path: Path) -> None:
+    """Its blocked layout has the shape of a channels-first map, with the numbers in another order."""
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    options.log_severity_level = 3
+    nodes = [
+        make_node("Conv", ["x", "w"], ["a"], "conv", pads=[1, 1, 1, 1]),
+        make_node("Conv", ["a", "v"], ["b"], "conv2", pads=[1, 1, 1, 1]),
+        make_node("Sigmoid", ["b"], ["y"], "last"),
+    ]
+    weights = {"w": random(16, 3, 3, 3), "v": random(16, 16, 3, 3)}
+    content = model_of(nodes, ["n", 3, 8, 8], ["y"], weights).SerializeToString()
+    onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    optimised = BACKEND.load(tmp_path / "optimised.onnx")
+    blocked = [
+        node for node in optimised.graph.nodes if node.domain == "com.microsoft.nchwc" and "Conv" in node.op_type
+    ]
+    if not blocked:
+        pytest.skip("this processor's runtime uses no blocked layout")
+    found = table(optimised, random(1, 3, 8, 8))
+    for node in blocked:
+        assert not found[node.name or node.output[0]].showable
+        assert "optimised" in found[node.name or node.output[0]].note
+    assert (found[""].axes, found[""].note) == ("bchw", "")

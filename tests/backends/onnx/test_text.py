@@ -1,0 +1,119 @@
+"""Tensors of an ONNX model that hold text: class names as outputs, words as inputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto
+from onnx.helper import (
+    make_graph,
+    make_model,
+    make_node,
+    make_opsetid,
+    make_tensor_sequence_value_info,
+    make_tensor_value_info,
+)
+
+import layerscope as ls
+from helpers.onnx_models import BACKEND, random, table
+
+ROWS = random(2, 3, seed=1)
+
+
+def model(nodes: list[onnx.NodeProto], outputs: list[str], words: bool = False) -> onnx.ModelProto:
+    graph = make_graph(
+        nodes,
+        "text",
+        [make_tensor_value_info("x", TensorProto.STRING if words else TensorProto.FLOAT, ["images", 3])],
+        [onnx.ValueInfoProto(name=each) for each in outputs],
+    )
+    imports = [make_opsetid("", 18), make_opsetid("ai.onnx.ml", 2), make_opsetid("com.microsoft", 1)]
+    return make_model(graph, opset_imports=imports, ir_version=9)
+
+
+def classifier() -> onnx.ModelProto:
+    """Says the name of the class as text, and the scores as a sequence of maps, as scikit-learn's converter does."""
+    names = {"keys_int64s": [0, 1, 2], "values_strings": ["cat", "dog", "owl"]}
+    return model(
+        [
+            make_node("Relu", ["x"], ["scores"]),
+            make_node("ArgMax", ["scores"], ["number"], axis=1, keepdims=0),
+            make_node("LabelEncoder", ["number"], ["name"], domain="ai.onnx.ml", **names),
+            make_node("Identity", ["name"], ["said"]),
+            make_node("ZipMap", ["scores"], ["maps"], domain="ai.onnx.ml", classlabels_strings=names["values_strings"]),
+        ],
+        ["said", "maps"],
+    )
+
+
+def test_text_is_listed_and_says_that_it_has_no_picture() -> None:
+    found = table(classifier(), ROWS)
+    noted = {path: (each.axes, each.shape, each.note) for path, each in found.items()}
+    text = ("", None, "no numbers but text")
+    assert noted == {
+        "scores": ("bc", (1, 3), ""),
+        "number": ("b", (1,), ""),
+        "name": text,
+        "said": text,
+        "maps": ("", None, "no tensor but a sequence or an optional"),
+        "": text,
+    }
+    assert "no numbers but text" in str(ls.open(classifier(), preprocess=None).layers(ROWS))
+
+
+def test_text_that_only_a_run_shows_says_so_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(*_: Any, **__: Any) -> onnx.ModelProto:
+        raise onnx.shape_inference.InferenceError("a graph that ONNX can't follow")
+
+    monkeypatch.setattr(onnx.shape_inference, "infer_shapes", refuses)
+    found = table(classifier(), ROWS)
+    notes = {path: each.note for path, each in found.items() if path}
+    assert (notes["name"], notes["maps"]) == ("no numbers but text", "no tensor but a sequence or an optional")
+    assert [path for path, each in found.items() if each.shape is not None] == ["scores", "number"]
+
+
+@pytest.mark.parametrize("path", ["name", "said", "maps"])
+def test_asking_for_text_is_a_named_error(path: str) -> None:
+    with pytest.raises(ls.LayerNotCalled, match=r"no numbers but text|no tensor but a sequence"):
+        BACKEND.capture(classifier(), ROWS, [path])
+    scope = ls.open(classifier(), preprocess=None)
+    with pytest.raises(ls.LayerNotCalled, match=r"no numbers but text|no tensor but a sequence"):
+        scope.capture(ROWS, path)
+    np.testing.assert_array_equal(scope.capture(ROWS, "scores")["scores"].values, np.maximum(ROWS, 0))
+
+
+def test_words_can_be_fed() -> None:
+    given = model(
+        [make_node("Cast", ["x"], ["y"], to=TensorProto.FLOAT), make_node("Relu", ["y"], ["z"])], ["z"], words=True
+    )
+    scope = ls.open(given, preprocess=None)
+    assert scope.facts.inputs[0].dtype == "string"
+    words = np.array([["1", "-2", "3.5"]])
+    for batch in (words, words.astype(object)):
+        np.testing.assert_array_equal(scope.capture(batch, "z")["z"].values, [[1, 0, 3.5]])
+    with pytest.raises(ls.ModelNotReadable, match=r"takes string\[any, 3\]; the batch is float32\[2, 3\]"):
+        scope.capture(ROWS, "z")
+
+
+def test_an_input_that_is_a_sequence_is_a_named_error() -> None:
+    graph = make_graph(
+        [make_node("SequenceLength", ["x"], ["y"])],
+        "sequence",
+        [make_tensor_sequence_value_info("x", TensorProto.FLOAT, ["images", 3])],
+        [onnx.ValueInfoProto(name="y")],
+    )
+    given = make_model(graph, opset_imports=[make_opsetid("", 18)], ir_version=9)
+    with pytest.raises(ls.ModelNotReadable, match="input 'x' is no tensor but a sequence"):
+        ls.open(given, preprocess=None)
+
+
+def test_the_output_as_text_is_refused_by_name_and_no_other_layer_is_taken_for_it() -> None:
+    scope = ls.open(classifier(), preprocess=None)
+    with pytest.raises(ls.LayerNotCalled, match=r"'output' is what the model gives.*no numbers but text.*'number'"):
+        scope.capture(ROWS, "output")
+    fm = scope.capture(ROWS, "scores")["scores"]
+    with pytest.raises(ls.LayerNotCalled, match="no numbers but text"):
+        ls.ablation_cam(fm)

@@ -1,0 +1,82 @@
+"""Models of timm in files of PyTorch's two exporters: each layer as the PyTorch model itself shows it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from backends.onnx.test_exporters import export
+from helpers.onnx_models import BACKEND
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("helpers.torchvision_ops")
+timm = pytest.importorskip("timm")
+
+from layerscope.backends.torch.backend import TorchBackend  # noqa: E402  # after the check that torch is there
+
+MODELS = {
+    "resnet": (lambda: timm.models.resnet.ResNet(BLOCK, (1, 1, 1, 1), 5, channels=(8, 8, 16, 16)), (64, 64), 23),
+    "convnext": (lambda: timm.models.convnext.ConvNeXt(depths=(1, 1, 1, 1), dims=(8, 16, 24, 32)), (64, 64), 50),
+    "vit": (
+        lambda: timm.models.VisionTransformer((32, 48), 8, num_classes=5, depth=2, reg_tokens=2, **NARROW),
+        *((32, 48), 25),
+    ),
+    "swin": (
+        lambda: timm.models.SwinTransformer(
+            (64, 64), 4, window_size=4, embed_dim=16, depths=(2, 2), num_heads=(2, 4), num_classes=5
+        ),
+        *((64, 64), 60),
+    ),
+}
+NARROW = {"embed_dim": 32, "num_heads": 4}
+BLOCK = timm.models.resnet.BasicBlock
+LONG = pytest.mark.slow  # torch.export alone takes four to eight seconds for these
+
+
+@pytest.mark.parametrize(
+    ("name", "dynamo"),
+    [
+        *((name, False) for name in MODELS),
+        ("vit", True),
+        *(pytest.param(name, True, marks=LONG) for name in ("resnet", "convnext", "swin")),
+    ],
+)
+def test_each_module_of_the_file_is_the_module_of_the_model(name: str, dynamo: bool, tmp_path: Path) -> None:
+    build, size, least = MODELS[name]
+    torch.manual_seed(0)
+    network = build().eval()
+    images = torch.randn(2, 3, *size)
+    model = export(torch, network, images, tmp_path / "model.onnx", dynamo)
+    found = {name: each for each in BACKEND.layers(model, images.numpy()) for name in (each.path, *each.aliases)}
+    wanted = [each for each in TorchBackend().layers(network, images) if each.showable and each.calls == 1]
+    shared = [each for each in wanted if each.path in found and found[each.path].calls == 1]
+    assert len(shared) >= least
+    paths = [each.path for each in shared]
+    values, true = BACKEND.capture(model, images.numpy(), paths), TorchBackend().capture(network, images, paths)
+    for each in shared:
+        layer: Any = found[each.path]
+        told = (layer.axes, layer.shape, layer.grid, layer.prefix)
+        assert told == (each.axes, each.shape, each.grid, each.prefix), each.path
+        if not layer.note.startswith("BatchNorm folded"):
+            np.testing.assert_allclose(
+                values[each.path].values, true[each.path].values, rtol=1e-3, atol=1e-4, err_msg=each.path
+            )
+
+
+@pytest.mark.parametrize("dynamo", [False, True])
+def test_attention_weights_of_the_file_are_those_of_the_model(dynamo: bool, tmp_path: Path) -> None:
+    build, size, _ = MODELS["vit"]
+    torch.manual_seed(0)
+    network = build().eval()
+    images = torch.randn(2, 3, *size)
+    model = export(torch, network, images, tmp_path / "model.onnx", dynamo)
+    rows = [each for each in BACKEND.layers(model, images.numpy()) if each.kind == "Softmax"]
+    assert [each.path for each in rows] == [f"blocks.{at}.attn/Softmax" for at in range(2)]
+    true = TorchBackend().capture(network, images, [f"blocks.{at}.attn.attention_map" for at in range(2)])
+    found = BACKEND.capture(model, images.numpy(), [each.path for each in rows])
+    for layer, wanted in zip(rows, true.values(), strict=True):
+        assert (layer.axes, layer.grid, layer.prefix) == ("bcqk", (4, 6), ("cls", "reg1", "reg2"))
+        np.testing.assert_allclose(found[layer.path].values, wanted.values, rtol=1e-3, atol=1e-5)

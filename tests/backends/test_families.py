@@ -1,0 +1,45 @@
+"""Whole families of keras.applications: every one is read, and its last layer with pixels is what Keras itself gives."""
+
+import keras
+import numpy as np
+import pytest
+
+import layerscope as ls
+
+pytestmark = [
+    pytest.mark.frameworks,
+    # Keras's own Variable, when Keras on TensorFlow turns it into an array.
+    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "recipe", "shape"),
+    [
+        ("ResNet50", "caffe", (7, 7, 2048)),
+        ("MobileNetV2", "tf", (7, 7, 1280)),
+        # Its last convolution works on one pixel, which is not what anybody wants to look at.
+        ("MobileNetV3Small", "raw", (7, 7, 576)),
+        ("EfficientNetB0", "raw", (7, 7, 1280)),
+        ("DenseNet121", "imagenet", (7, 7, 1024)),
+        ("ConvNeXtTiny", "raw", (7, 7, 768)),
+    ],
+)
+def test_a_family(name, recipe, shape):
+    keras.utils.set_random_seed(0)
+    model = getattr(keras.applications, name)(weights=None)
+    scope = ls.open(model)
+    assert scope.preprocess.name == recipe
+    assert scope.plan.known
+    (fm,) = scope.capture(ls.demo_photo(), "last").values()
+    assert fm.shape == (1, *shape)
+    assert len(ls.sheet(fm).cells) == shape[-1]
+    # The same input once more, by hand, into Keras's own sub-model.
+    from layerscope.inputs import images, preprocess
+
+    batch, _ = preprocess.batch(images.load(ls.demo_photo())[0], scope.preprocess, scope.plan)
+    # get_layer() doesn't know operations such as ConvNeXt's additions.
+    (step,) = [each for each in model.operations if each.name == fm.layer.path]
+    sub_model = keras.Model(model.inputs, step.output)
+    wanted = np.asarray(keras.ops.convert_to_numpy(sub_model([batch], training=False)))
+    np.testing.assert_allclose(fm.values, wanted, rtol=1e-4, atol=1e-5 * np.abs(wanted).max())

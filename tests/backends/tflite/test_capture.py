@@ -1,0 +1,397 @@
+"""Captured values of TFLite layers against the plain interpreter, against Keras, and recomputed by hand."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+import layerscope as ls
+from helpers.tflite_models import BACKEND, Interpreter, K, captured, changed, converted, interpreted, keras, rows
+from layerscope.backends.tflite.backend import TfliteBackend
+
+IMAGES = np.random.default_rng(3).random((2, 12, 10, 3)).astype(np.float32)
+
+
+@functools.cache
+def net() -> keras.Model:
+    """Every layer of it is a layer of the file; statistics of the BatchNorms as if trained."""
+    keras.utils.set_random_seed(5)
+    given = keras.Input((12, 10, 3))
+    x = K.Conv2D(8, 3, padding="same", name="stem")(given)
+    x = K.BatchNormalization(name="norm", moving_mean_initializer="random_normal")(x)
+    x = K.ReLU(6.0, name="clipped")(x)
+    x = K.MaxPooling2D(name="pool")(x)
+    x = K.DepthwiseConv2D(3, padding="same", activation="relu", bias_initializer="random_normal", name="depthwise")(x)
+    x = K.Conv2D(8, 1, bias_initializer="random_normal", name="narrow")(x)
+    x = K.AveragePooling2D(2, name="average")(x)
+    x = K.GlobalAveragePooling2D(name="flat")(x)
+    return keras.Model(given, K.Dense(4, bias_initializer="random_normal", name="scores")(x), name="net")
+
+
+LAYERS = ("clipped", "pool", "depthwise", "narrow", "average", "flat", "scores")
+
+
+def samples() -> Iterator[list[np.ndarray]]:
+    draw = np.random.default_rng(1)
+    for _ in range(20):
+        yield [draw.random((1, 12, 10, 3)).astype(np.float32)]
+
+
+@functools.cache
+def file(quantise: str = "") -> bytes:
+    return converted(net(), quantise, samples)
+
+
+def of_keras(*names: str) -> dict[str, np.ndarray]:
+    model = keras.Model(net().input, {each: net().get_layer(each).output for each in names})
+    return {each: np.asarray(value) for each, value in model(IMAGES).items()}
+
+
+def test_every_layer_is_that_of_keras() -> None:
+    wanted = of_keras(*LAYERS)
+    for name, found in zip(LAYERS, captured(file(), IMAGES, *(f"net/{each}" for each in LAYERS)), strict=True):
+        np.testing.assert_allclose(found, wanted[name], rtol=1e-5, atol=1e-5, err_msg=name)
+
+
+def test_the_table_says_what_runs_fused() -> None:
+    table = rows(file(), IMAGES)
+    assert [each.rpartition("/")[2] for each in table] == [*LAYERS, ""]
+    assert {each: table[f"net/{each}"].kind for each in ("clipped", "pool", "depthwise", "narrow")} == {
+        "clipped": "Conv2D+relu6",
+        "pool": "MaxPool2D",
+        "depthwise": "DepthwiseConv2D+relu",
+        "narrow": "Conv2D",
+    }
+    assert table["net/clipped"].note == "BatchNorm folded: values are after 'clipped'"
+    assert table["net/narrow"].note == ""
+    assert {each.axes for each in table.values()} == {"bhwc", "bc"}
+
+
+def test_a_max_pool_is_recomputed_from_its_captured_input() -> None:
+    """The interpreter reuses the memory of its input, so that without care the input is no longer there."""
+    before, after = captured(file(), IMAGES, "net/clipped", "net/pool")
+    assert np.array_equal(before.reshape(2, 6, 2, 5, 2, 8).max((2, 4)), after)
+    interpreter = Interpreter(model_content=file(), experimental_op_resolver_type=_without_delegates())
+    interpreter.resize_tensor_input(0, IMAGES.shape)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(0, IMAGES)
+    interpreter.invoke()
+    names = {each["name"].partition(";")[0]: each["index"] for each in interpreter.get_tensor_details()}
+    reused = interpreter.get_tensor(names["net_1/clipped_1/Relu6"])
+    assert not np.array_equal(reused, before), "the case that this test is about"
+
+
+def _without_delegates() -> object:
+    from ai_edge_litert.interpreter import OpResolverType
+
+    return OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+
+
+@pytest.mark.parametrize("delegate", [False, True], ids=["no delegate", "XNNPACK"])
+def test_float_layers_equal_the_interpreters_own_tensors(delegate: bool) -> None:
+    table, every = rows(file(), IMAGES), interpreted(file(), IMAGES, delegate)
+    paths = [each for each in table if each]
+    for path, found in zip(paths, captured(file(), IMAGES, *paths), strict=True):
+        name = next(each for each in every if each in table[path].aliases or each == path)
+        np.testing.assert_allclose(found, every[name], rtol=1e-5, atol=1e-5, err_msg=path)
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint8", "int16"])
+def test_quantised_layers_are_the_codes_of_the_interpreter_and_near_the_float_ones(kind: str) -> None:
+    content = file(kind)
+    table = rows(content, IMAGES)
+    paths = [
+        each for each in table if table[each].note.endswith(f"dequantised from {'int8' if kind == 'uint8' else kind}")
+    ]
+    paths = [each for each in paths if each and each != "output_0"]
+    assert len(paths) >= 6
+    interpreter = Interpreter(model_content=content)
+    details = {each["name"]: each["quantization_parameters"] for each in interpreter.get_tensor_details()}
+    start = interpreter.get_input_details()[0]
+    scale, zero = start["quantization"]
+    limits = np.iinfo(kind)
+    codes = np.clip(np.round(IMAGES / scale) + zero, limits.min, limits.max).astype(kind)
+    runs, wanted = [interpreted(content, codes, delegate) for delegate in (True, False)], of_keras(*LAYERS)
+    found = BACKEND.capture(content, IMAGES, paths)
+    for path in paths:
+        name = next(each for each in (path, *table[path].aliases) if each in details)
+        step = float(details[name]["scales"][0])
+        assert found[path].dtype == str(runs[0][name].dtype) and found[path].values.dtype == np.float32
+        own, plain = ((run[name].astype(np.float64) - details[name]["zero_points"][0]) * step for run in runs)
+        np.testing.assert_allclose(found[path].values, own, rtol=1e-6, err_msg=path)
+        # kernels of the delegate round a code up or down that the plain ones don't, and layers add that up
+        assert np.abs(found[path].values - plain).max() <= 4.01 * step, path
+        layer = path.rpartition("/")[2]
+        if layer in wanted:
+            assert np.abs(found[path].values - wanted[layer]).mean() <= 3 * max(step, 1e-3), path
+
+
+def test_weights_differ_in_scale_along_an_axis() -> None:
+    """Per-axis parameters, on a tensor that shows them: the interpreter's own are the reference."""
+    from layerscope.backends.tflite.model import TfliteModel
+    from layerscope.backends.tflite.run import dequantised
+
+    graph = TfliteModel(file("int8")).graph
+    details = {
+        each["index"]: each["quantization_parameters"]
+        for each in Interpreter(model_content=file("int8")).get_tensor_details()
+    }
+    several = [each for each in graph.tensors if each.scale.size > 1 and each.type == "int8"]
+    assert several
+    for each in several:
+        said, raw = details[each.index], graph.stored(each)
+        assert raw is not None
+        codes = raw.view(np.int8).reshape([size or 1 for size in each.shape])
+        for at, (scale, zero) in enumerate(zip(said["scales"], said["zero_points"], strict=True)):
+            part = np.take(dequantised(each, codes), at, said["quantized_dimension"])
+            wanted = (np.take(codes, at, said["quantized_dimension"]).astype(np.float32) - zero) * scale
+            np.testing.assert_allclose(part, wanted, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["int8", "dynamic", "float16"])
+def test_a_layer_does_not_depend_on_what_else_is_asked_for(kind: str) -> None:
+    content = file(kind)
+    table = rows(content, IMAGES)
+    together = BACKEND.capture(content, IMAGES, list(table))
+    for path in table:
+        assert np.array_equal(BACKEND.capture(content, IMAGES, [path])[path].values, together[path].values), path
+
+
+@pytest.mark.parametrize(("kind", "tolerance"), [("float16", 5e-3), ("dynamic", 5e-2)])
+def test_files_with_small_weights_give_nearly_the_float_layers(kind: str, tolerance: float) -> None:
+    wanted = of_keras(*LAYERS)
+    for name, found in zip(LAYERS, captured(file(kind), IMAGES, *(f"net/{each}" for each in LAYERS)), strict=True):
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, wanted[name], rtol=tolerance, atol=tolerance * np.abs(wanted[name]).max())
+
+
+def test_codes_can_be_given_instead_of_pixels() -> None:
+    scale, zero = Interpreter(model_content=file("int8")).get_input_details()[0]["quantization"]
+    codes = np.clip(np.round(IMAGES / scale) + zero, -128, 127).astype(np.int8)
+    assert np.array_equal(captured(file("int8"), codes, "net/pool")[0], captured(file("int8"), IMAGES, "net/pool")[0])
+
+
+def test_only_what_is_needed_runs() -> None:
+    backend = TfliteBackend()
+    model = file()
+    backend.capture(model, IMAGES, ["net/pool"])
+    ((_, held),) = backend._models
+    (session,) = held.sessions._kept.values()
+    assert [held.graph.operators[at].name for at in session.operators] == ["CONV_2D", "MAX_POOL_2D"]
+    assert session.interpreter.get_tensor_details()[0]["name"], "an interpreter of its own"
+
+
+def test_interpreters_are_kept_for_the_next_capture_and_not_too_many() -> None:
+    backend = TfliteBackend()
+    for path in ("net/clipped", "net/pool", "net/depthwise", "net/narrow", "net/pool"):
+        backend.capture(file(), IMAGES, [path])
+    ((_, held),) = backend._models
+    assert len(held.sessions) == 3
+    before = list(held.sessions._kept.values())
+    backend.capture(file(), IMAGES[:1], ["net/pool"])
+    assert list(held.sessions._kept.values())[-1] is before[-1]
+
+
+def test_threads_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    import layerscope.backends.tflite.run as run
+
+    class Spy(Interpreter):
+        def __init__(self, **given: object) -> None:
+            seen.append(given["num_threads"])
+            super().__init__(**given)
+
+    monkeypatch.setattr(run, "runtime", lambda: ("spy", Spy))
+    TfliteBackend().capture(file(), IMAGES, ["net/pool"])
+    monkeypatch.setenv("LAYERSCOPE_TFLITE_THREADS", "2")
+    TfliteBackend().capture(file(), IMAGES, ["net/pool"])
+    assert seen == [1, 2]
+    for wrong in ("0", "many", ""):
+        monkeypatch.setenv("LAYERSCOPE_TFLITE_THREADS", wrong)
+        with pytest.raises(ls.BadOption, match="use a whole number from 1"):
+            TfliteBackend().capture(file(), IMAGES, ["net/pool"])
+
+
+def test_threads_that_share_a_model_do_not_mix() -> None:
+    """An interpreter holds one batch at a time, so they take turns, however often Python changes between them."""
+    backend, draw = TfliteBackend(), np.random.default_rng(4)
+    batches = [draw.random((at % 3 + 1, 12, 10, 3)).astype(np.float32) for at in range(400)]
+    wanted = [BACKEND.capture(file(), batch, ["net/pool"])["net/pool"].values for batch in batches]
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            found = list(threads.map(lambda batch: backend.capture(file(), batch, ["net/pool"]), batches))
+    finally:
+        sys.setswitchinterval(before)
+    for one, other in zip(found, wanted, strict=True):
+        assert np.array_equal(one["net/pool"].values, other)
+
+
+def test_gradients_are_refused_with_the_way_out() -> None:
+    with pytest.raises(ls.GradientsUnavailable, match="Keras or PyTorch model that the file was made from"):
+        BACKEND.capture(file(), IMAGES, ["net/pool"], 1)
+
+
+def test_the_bytes_are_not_written_to() -> None:
+    before = bytes(bytearray(file()))
+    captured(file(), IMAGES, "net/pool")
+    assert file() == before
+
+
+def test_what_a_file_holds_over_the_end_is_kept() -> None:
+    """A zip archive with labels is appended to files; the cut adds its outputs after it."""
+    padded = file() + b"PK\x03\x04 not a whole archive"
+    assert np.array_equal(captured(padded, IMAGES, "net/pool")[0], captured(file(), IMAGES, "net/pool")[0])
+
+
+def test_a_dilated_convolution_has_its_pixels_in_the_batch_axis_and_says_so() -> None:
+    given = keras.Input((8, 8, 3))
+    outer = K.Conv2D(4, 3, padding="same", dilation_rate=2, name="wide", bias_initializer="random_normal")(given)
+    model = keras.Model(given, K.Dense(2, name="dense")(outer), name="far")
+    content, images = converted(model), IMAGES[:, :8, :8]
+    table = rows(content, images)
+    hidden = [each for each in table.values() if each.shape and each.shape[0] != 1]
+    for each in hidden:
+        assert not each.showable and "pixels in the batch axis" in each.note
+    wanted = np.asarray(keras.Model(given, outer)(images))
+    np.testing.assert_allclose(captured(content, images, "far/wide")[0], wanted, rtol=1e-5, atol=1e-5)
+    wanted = np.asarray(model(images))
+    np.testing.assert_allclose(captured(content, images, "far/dense")[0], wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_tokens_lie_on_the_grid_of_their_patches() -> None:
+    given = keras.Input((12, 8, 3))
+    x = K.Reshape((6, 5), name="tokens")(K.Conv2D(5, 4, strides=4, name="patches")(given))
+    x = K.Add(name="sum")([x, K.Dense(5, name="mix")(K.LayerNormalization(name="norm")(x))])
+    model = keras.Model(given, K.GlobalAveragePooling1D(name="mean")(x), name="vit")
+    content, images = converted(model), np.random.default_rng(2).random((2, 12, 8, 3)).astype(np.float32)
+    table = rows(content, images)
+    assert (table["vit/sum"].axes, table["vit/sum"].grid) == ("bnc", (3, 2))
+    found = captured(content, images, "vit/sum")[0]
+    np.testing.assert_allclose(found, np.asarray(keras.Model(given, x)(images)), rtol=1e-4, atol=1e-5)
+
+
+def test_attention_weights_have_queries_keys_and_heads() -> None:
+    given = keras.Input((12, 8, 3))
+    x = K.Reshape((6, 6), name="tokens")(K.Conv2D(6, 4, strides=4, name="patches")(given))
+    mixed, weights = K.MultiHeadAttention(2, 3, name="mixer")(x, x, return_attention_scores=True)
+    model = keras.Model(given, K.GlobalAveragePooling1D(name="mean")(K.Add(name="sum")([x, mixed])), name="vit")
+    content, images = converted(model), np.random.default_rng(2).random((2, 12, 8, 3)).astype(np.float32)
+    (row,) = (each for each in rows(content, images).values() if each.kind == "Softmax")
+    assert (row.axes, row.grid, row.attention) == ("bcqk", (3, 2), True)
+    fm = ls.open(content, preprocess=None).capture(images, row.path)[row.path]
+    wanted = np.asarray(keras.Model(given, weights)(images))
+    np.testing.assert_allclose(fm.values, wanted.transpose(0, 2, 3, 1), rtol=1e-4, atol=1e-6)
+    looked = ls.attention(fm, query="mean").values
+    np.testing.assert_allclose(looked, wanted.mean(2).transpose(0, 2, 1).reshape(2, 3, 2, 2), rtol=1e-4, atol=1e-6)
+
+
+def test_free_sizes_are_taken_from_the_batch() -> None:
+    given = keras.Input((None, None, 3))
+    out = K.Conv2D(4, 3, strides=2, name="conv", bias_initializer="random_normal")(given)
+    model = keras.Model(given, K.GlobalMaxPooling2D(name="top")(out), name="free")
+    content = converted(model)
+    assert BACKEND.facts(content).inputs[0].shape == (None, None, None, 3)
+    for images in (IMAGES, IMAGES[:1, :9, :7], np.concatenate([IMAGES] * 2)):
+        np.testing.assert_allclose(
+            captured(content, images, "free/conv")[0], np.asarray(keras.Model(given, out)(images)), rtol=1e-5, atol=1e-5
+        )
+
+
+@pytest.mark.slow
+def test_mobilenet_layer_by_layer() -> None:
+    """A real architecture with statistics as if trained: every layer that has a Keras layer's name has its values."""
+    keras.utils.set_random_seed(1)
+    model = keras.applications.MobileNetV2(weights=None, input_shape=(64, 64, 3), alpha=0.35, classes=10)
+    draw = np.random.default_rng(0)
+    for each in model.layers:
+        if isinstance(each, K.BatchNormalization):
+            gamma, beta, mean, variance = each.get_weights()
+            each.set_weights(
+                [
+                    draw.uniform(0.5, 1.5, gamma.shape),
+                    draw.normal(0, 0.3, beta.shape),
+                    draw.normal(0, 0.3, mean.shape),
+                    draw.uniform(0.5, 1.5, variance.shape),
+                ]
+            )
+    content = converted(model)
+    images = draw.random((1, 64, 64, 3)).astype(np.float32)
+    table = rows(content, images)
+    names = {each.name for each in model.layers}
+    paths = [path for path in table if path.rpartition("/")[2] in names]
+    named = [path.rpartition("/")[2] for path in paths]
+    assert len(paths) >= 63
+    wanted = keras.Model(model.input, {each: model.get_layer(each).output for each in named[:-1]})(images)
+    for path, found in zip(paths[:-1], captured(content, images, *paths[:-1]), strict=True):
+        value = np.asarray(wanted[path.rpartition("/")[2]])
+        np.testing.assert_allclose(found, value, rtol=1e-3, atol=1e-4 * np.abs(value).max(), err_msg=path)
+    assert named[-1] == "predictions" and table[paths[-1]].kind == "FullyConnected"
+    assert sum("BatchNorm folded" in each.note for each in table.values()) >= 50
+
+
+def test_the_file_that_is_cut_is_the_file_with_two_places_changed() -> None:
+    """Nothing but the lists of operators and outputs differs, so the weights of the cut are those of the file."""
+    from layerscope.backends.tflite.cut import cut
+    from layerscope.backends.tflite.model import TfliteModel
+
+    graph = TfliteModel(file()).graph
+    content, kept = cut(graph, [graph.operators[1].outputs[0]])
+    assert kept == [0, 1]
+    same = np.frombuffer(content[: len(file())], np.uint8) == np.frombuffer(file(), np.uint8)
+    assert (~same).sum() <= 4 * (1 + 1 + 2)
+    assert len(content) - len(file()) <= 3 + 8
+
+
+def test_operators_without_weights_between_branches() -> None:
+    """Only the branch that is asked for runs: `left` needs nothing of `right`."""
+    given = keras.Input((8, 8, 3))
+    left = K.Conv2D(2, 3, name="left", bias_initializer="random_normal")(given)
+    right = K.Conv2D(2, 3, name="right", bias_initializer="random_normal")(given)
+    model = keras.Model(
+        given, K.Add(name="sum")([K.MaxPooling2D(name="less")(right), K.MaxPooling2D(name="more")(left)])
+    )
+    content = converted(model)
+    images = IMAGES[:, :8, :8]
+    backend = TfliteBackend()
+    path = next(each for each in rows(content, images) if each.endswith("/right"))
+    backend.capture(content, images, [path])
+    ((_, held),) = backend._models
+    (session,) = held.sessions._kept.values()
+    assert len(session.operators) == 1
+
+
+@pytest.mark.slow
+def test_a_trained_network_and_its_quantised_file_see_the_same() -> None:
+    """Digits, trained in seconds: every layer of the int8 file is near that of the float model, and so are the classes."""
+    from sklearn.datasets import load_digits
+
+    keras.utils.set_random_seed(0)
+    digits, classes = load_digits(return_X_y=True)
+    digits = (digits.reshape(-1, 8, 8, 1) / 16).astype(np.float32)
+    given = keras.Input((8, 8, 1))
+    x = K.Conv2D(16, 3, padding="same", activation="relu", name="one")(given)
+    x = K.MaxPooling2D(name="pool")(K.BatchNormalization(name="norm")(x))
+    x = K.Conv2D(32, 3, activation="relu", name="two")(x)
+    model = keras.Model(given, K.Dense(10, name="scores")(K.GlobalAveragePooling2D(name="mean")(x)), name="digits")
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.fit(digits[:1500], classes[:1500], epochs=15, verbose=0)
+    content = converted(model, "int8", lambda: ([each[None]] for each in digits[:200]))
+    names = ["digits/one", "digits/two", "digits/scores"]
+    wanted = keras.Model(given, [model.get_layer(each.rpartition("/")[2]).output for each in names])(digits[1500:])
+    for name, found, value in zip(names, captured(content, digits[1500:], *names), wanted, strict=True):
+        assert np.corrcoef(found.ravel(), np.asarray(value).ravel())[0, 1] > 0.995, name
+    right = captured(content, digits[1500:], "digits/scores")[0].argmax(-1) == classes[1500:]
+    assert right.mean() > 0.85
+
+
+def test_changed_is_the_same_file_when_nothing_changes() -> None:
+    """The helper that other tests change files with writes what it read."""
+    again = changed(file(), lambda model: None)
+    assert np.array_equal(captured(again, IMAGES, "net/scores")[0], captured(file(), IMAGES, "net/scores")[0])

@@ -1,0 +1,667 @@
+"""PyTorch: the conformance suite, and what only PyTorch does."""
+
+import collections
+import dataclasses
+import gc
+import io
+import os
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import layerscope as ls
+from layerscope.backends.torch import capture as torch_take
+from layerscope.backends.torch.backend import TorchBackend
+from layerscope.testing import BackendTests
+
+torch.set_num_threads(1)
+BACKEND = TorchBackend()
+
+
+class Suite(nn.Module):
+    def __init__(self, fail=False):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 4, 3, padding=1)
+        self.act = nn.ReLU(inplace=True)
+        self.conv2 = nn.Conv2d(4, 5, 3, stride=2)
+        self.head = nn.Linear(5, 6)
+        self.spare = nn.Conv2d(3, 4, 3)
+        self.fail = fail
+        self.seen = []
+        for name in ("conv1", "head"):
+            getattr(self, name).register_forward_hook(lambda *_, name=name: self.seen.append(name))
+
+    def forward(self, x):
+        x = self.act(self.conv1(x))
+        if self.fail:
+            raise RuntimeError("failed in the middle")
+        return self.head(self.act(self.conv2(x)).mean((2, 3)))
+
+
+class TestTorch(BackendTests):
+    paths = {"conv1": "conv1", "act": "act", "conv2": "conv2", "head": "head", "spare": "spare"}
+
+    def backend(self):
+        return TorchBackend()
+
+    def build(self, parameters, fail=False):
+        model = Suite(fail)
+        for name, value in parameters.items():
+            model.get_parameter(name).data = torch.from_numpy(value.copy())
+        nn.init.zeros_(model.spare.weight)
+        nn.init.zeros_(model.spare.bias)
+        return model
+
+    def state(self, model):
+        flags = [(name, each.training, len(each._forward_hooks)) for name, each in model.named_modules()]
+        weights = [(name, each.numpy().tobytes(), each.requires_grad) for name, each in model.state_dict().items()]
+        grads = [each.grad for each in model.parameters()]
+        return repr((flags, weights, grads, torch.get_rng_state().tolist(), torch.is_grad_enabled())).encode()
+
+    def ran(self, model):
+        return model.seen
+
+    def normed(self, parameters, mean, variance):
+        model = self.build(parameters)
+        norm = nn.BatchNorm2d(4)
+        norm.running_mean, norm.running_var = torch.from_numpy(mean), torch.from_numpy(variance)
+        return nn.Sequential(model.conv1, norm, model.act, model.conv2)
+
+
+def capture(model, batch, *paths):
+    return BACKEND.capture(model, batch, list(paths))
+
+
+def rows(model, batch):
+    return {each.path: each for each in BACKEND.layers(model, batch)}
+
+
+def images(count=1, channels=3, size=8):
+    return np.random.default_rng(1).standard_normal((count, channels, size, size)).astype(np.float32)
+
+
+def test_an_in_place_relu_does_not_reach_the_layer_before_it():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True))
+    found = capture(model, images(), "0", "1")
+    wanted = F.conv2d(torch.from_numpy(images()), model[0].weight, model[0].bias).detach().numpy()
+    assert np.array_equal(found["0"].values, wanted)
+    assert (found["0"].values < 0).any()
+    assert np.array_equal(found["1"].values, np.maximum(wanted, 0))
+
+
+def test_modes_and_statistics_are_left_alone_with_mixed_flags():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5), nn.Conv2d(4, 4, 3)).train()
+    model[1].eval()
+    before = {name: each.clone() for name, each in model.state_dict().items()}
+    torch.manual_seed(3)
+    state = torch.get_rng_state()
+    first = capture(model, images(), "2")["2"].values
+    second = capture(model, images(), "2")["2"].values
+    assert np.array_equal(first, second), "dropout is off"
+    assert [each.training for each in model] == [True, False, True, True]
+    assert all(torch.equal(each, before[name]) for name, each in model.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_buffers_that_the_model_writes_are_put_back():
+    class Counting(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 2, 3)
+            self.register_buffer("steps", torch.zeros(1))
+            self.register_buffer("last", torch.zeros(1))
+
+        def forward(self, x):
+            self.steps += 1
+            self.last = x.mean()
+            return self.conv(x)
+
+    model = Counting()
+    capture(model, images(), "conv")
+    assert model.steps.item() == 0
+    assert model.last.item() == 0
+
+
+def test_a_models_own_train_method_is_not_called():
+    class Frozen(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 2, 3)
+
+        def forward(self, x):
+            return self.conv(x)
+
+        def train(self, mode=True):
+            raise AssertionError("train() has effects of its own")
+
+    assert capture(Frozen(), images(), "conv")["conv"].values.shape == (1, 2, 6, 6)
+
+
+def resident():
+    """The memory of this process, in bytes."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_no_hooks_stay_and_memory_is_flat_over_200_runs():
+    model, x = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), images(size=256)
+    for _ in range(5):
+        capture(model, x, "0", "1")
+    gc.collect()
+    before = resident()
+    for _ in range(200):
+        capture(model, x, "0", "1")
+    gc.collect()
+    # One capture is 2 MB, so a leak of each would be 400.
+    assert resident() - before < 20e6
+    assert not any(each._forward_hooks for each in model.modules())
+
+
+def test_the_parts_of_tuples_dicts_and_dataclasses_have_names():
+    @dataclasses.dataclass
+    class Output:
+        logits: torch.Tensor
+        hidden: torch.Tensor
+
+    Named = collections.namedtuple("Named", "first second")
+
+    class Encoder(nn.Module):
+        def forward(self, x):
+            return x + 1, {"half": x / 2}
+
+    class Pair(nn.Module):
+        def forward(self, x):
+            return Named(x * 3, x * 4)
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.encoder, self.pair = Encoder(), Pair()
+
+        def forward(self, x):
+            return Output(hidden=self.encoder(x)[0], logits=self.pair(x).first.mean((2, 3)))
+
+    x = images()
+    table = rows(Model(), x)
+    assert "[0] of its output; also 'encoder[1].half'" in table["encoder"].note
+    assert table[""].aliases == (".logits",)
+    found = capture(Model(), x, "encoder", "encoder[0]", "encoder[1].half", "pair.second", "", ".hidden")
+    assert np.array_equal(found["encoder"].values, x + 1)
+    assert np.array_equal(found["encoder[0]"].values, x + 1)
+    assert np.array_equal(found["encoder[1].half"].values, x / 2)
+    assert np.array_equal(found["pair.second"].values, x * 4)
+    np.testing.assert_allclose(found[""].values, (x * 3).mean((2, 3)), rtol=1e-6)
+    assert np.array_equal(found[".hidden"].values, x + 1)
+    scope = ls.open(Model(), preprocess=None)
+    assert scope.layers(x).choose("output")[0].path == ""
+    assert scope.layers(x).choose(".logits")[0].path == ""
+    with pytest.raises(ls.LayerNotCalled, match=r"no tensor \[5\]"):
+        capture(Model(), x, "encoder[5]")
+
+
+def test_attention_gives_tokens_and_weights_as_a_picture():
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.mha = nn.MultiheadAttention(8, 2, batch_first=True)
+
+        def forward(self, x):
+            return self.mha(x, x, x)[0]
+
+    x = np.random.default_rng(0).standard_normal((1, 5, 8)).astype(np.float32)
+    table = rows(Model().eval(), x)
+    assert (table["mha"].axes, table["mha[1]"].axes) == ("bnc", "bqk")
+    assert "MultiheadAttention uses its weights directly" in table["mha.out_proj"].note
+    scope = ls.open(Model(), preprocess=None)
+    with pytest.raises(ls.LayerNotCalled, match=r"bypassed.*nearest layer around it that ran is 'mha'"):
+        scope.capture(x, "mha.out_proj")
+
+
+def test_layers_that_never_run_say_why():
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.blocks = nn.ModuleList([nn.Conv2d(3, 3, 1), nn.ReLU()])
+            self.direct = nn.Conv2d(3, 3, 1)
+
+        def forward(self, x):
+            for each in self.blocks:
+                x = each(x)
+            return self.direct.forward(x)
+
+    table = rows(Model(), images())
+    assert "a container" in table["blocks"].note
+    assert "called through .forward()" in table["direct"].note
+    scope = ls.open(Model(), preprocess=None)
+    with pytest.raises(ls.LayerNotCalled, match=r"container.*Inside it ran 'blocks.0', 'blocks.1'"):
+        scope.capture(images(), "blocks")
+
+
+def test_compiled_models_give_what_eager_ones_do():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+    wanted = capture(model, images(), "0")["0"].values
+    compiled = torch.compile(model, backend="eager")
+    with torch.no_grad():
+        compiled(torch.from_numpy(images()))
+    assert np.array_equal(capture(compiled, images(), "0")["0"].values, wanted)
+
+    class Outer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = torch.compile(model, backend="eager")
+
+        def forward(self, x):
+            return self.body(x)
+
+    outer = Outer()
+    with torch.no_grad():
+        outer(torch.from_numpy(images()))
+    path = next(each for each in rows(outer, images()) if each.endswith(".0"))
+    assert np.array_equal(capture(outer, images(), path)[path].values, wanted)
+
+
+def test_data_parallel_is_looked_through():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+    found = capture(nn.DataParallel(model), images(3), "0")["0"].values
+    assert found.shape[0] == 3
+    assert np.array_equal(found, capture(model, images(3), "0")["0"].values)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # torch calls its own jit deprecated
+def test_torchscript_is_refused_with_a_way_out(tmp_path):
+    script = torch.jit.trace(nn.Conv2d(3, 4, 3), torch.from_numpy(images()))
+    with pytest.raises(ls.ModelNotReadable, match=r"TorchScript.*torch\.export"):
+        capture(script, images(), "0")
+    torch.jit.save(script, tmp_path / "script.pt")
+    with pytest.raises(ls.ModelNotReadable, match="TorchScript archive"):
+        ls.open(tmp_path / "script.pt", trust=True)
+
+
+@pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")  # torch's unflatten trips over its own deprecation
+def test_exported_programs_keep_their_module_paths(tmp_path):
+    model = nn.Sequential(collections.OrderedDict(conv=nn.Conv2d(3, 4, 3), act=nn.ReLU())).eval()
+    program = torch.export.export(model, (torch.from_numpy(images()),))
+    torch.export.save(program, tmp_path / "model.pt2")
+    wanted = capture(model, images(), "conv")["conv"].values
+    np.testing.assert_allclose(capture(program, images(), "conv")["conv"].values, wanted, atol=1e-6)
+    scope = ls.open(tmp_path / "model.pt2", preprocess=None)
+    np.testing.assert_allclose(scope.capture(images(), "conv")["conv"].values, np.moveaxis(wanted, 1, -1), atol=1e-6)
+    (tmp_path / "broken.pt2").write_bytes(b"nothing")
+    with pytest.raises(ls.ModelNotReadable, match=r"not a torch\.export program"):
+        ls.open(tmp_path / "broken.pt2")
+
+
+def test_types_are_read_as_float32_and_named():
+    class Types(nn.Module):
+        def forward(self, x):
+            return {
+                "bf16": x.bfloat16(),
+                "fp16": x.half(),
+                "int8": (x * 10).to(torch.int8),
+                "bool": x > 0,
+                "complex": torch.complex(x, x),
+            }
+
+    x = images()
+    maps = ls.open(Types(), preprocess=None).capture(x, [".bf16", ".fp16", ".int8", ".bool", ".complex"])
+    wanted = {
+        ".bf16": torch.from_numpy(x).bfloat16().float().numpy(),
+        ".fp16": x.astype(np.float16),
+        ".int8": (x * 10).astype(np.int8),
+        ".bool": x > 0,
+        ".complex": np.hypot(x, x),
+    }
+    assert maps[".fp16"].dtype == "float16"
+    found = {fm.layer.path or ".bf16": fm for fm in maps.values()}
+    for path, values in wanted.items():
+        assert found[path].values.dtype == np.float32
+        np.testing.assert_allclose(found[path].values, np.moveaxis(values, 1, -1).astype(np.float32), rtol=1e-6)
+    assert found[".bf16"].dtype == "bfloat16"
+    assert "magnitude" in found[".complex"].notes[0]
+
+
+def test_models_of_other_precisions_get_their_own_input_type():
+    x = images()
+    for kind in (torch.float64, torch.bfloat16):
+        model = nn.Sequential(nn.Conv2d(3, 4, 3)).to(kind)
+        found = capture(model, x, "0")["0"]
+        assert found.dtype == str(kind).removeprefix("torch.")
+        wanted = model(torch.from_numpy(x).to(kind)).detach().float().numpy()
+        assert np.array_equal(found.values.astype(np.float32), wanted)
+
+
+def test_several_inputs_are_passed_by_place_and_by_name():
+    class Towers(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.left, self.right = nn.Conv2d(3, 2, 3), nn.Conv2d(3, 2, 3)
+
+        def forward(self, a, *, b):
+            return self.left(a) + self.right(b)
+
+    class Places(Towers):
+        def forward(self, a, b):
+            return self.left(a) + self.right(b)
+
+    a, b = images(2), images(2) + 1
+    model = Towers()
+    found = capture(model, {"a": a, "b": b}, "right")["right"].values
+    assert np.array_equal(found, model.right(torch.from_numpy(b)).detach().numpy())
+    places = Places()
+    found = ls.open(places, preprocess=None).capture((a, b), "right")["right"].values
+    assert np.array_equal(found, np.moveaxis(places.right(torch.from_numpy(b)).detach().numpy(), 1, -1))
+
+
+def test_inference_mode_and_inference_tensors_are_no_obstacle():
+    with torch.inference_mode():
+        model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+        assert capture(model, images(), "1")["1"].values.shape == (1, 4, 6, 6)
+    assert capture(model, images(), "1")["1"].values.shape == (1, 4, 6, 6)
+
+
+def test_channels_last_blocks_inside_torch_are_read_as_such():
+    """The shape of torchvision's Swin: Permute, LayerNorm and Linear on [b, h, w, c], a permute back before the pool."""
+
+    class Permute(nn.Module):
+        def __init__(self, *order):
+            super().__init__()
+            self.order = order
+
+        def forward(self, x):
+            return torch.permute(x, self.order)
+
+    class Block(nn.Module):
+        def __init__(self, width):
+            super().__init__()
+            self.norm = nn.LayerNorm(width)
+            self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+
+        def forward(self, x):
+            return x + self.mlp(self.norm(x))
+
+    class Swin(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.patch = nn.Sequential(nn.Conv2d(3, 6, 4, 4), Permute(0, 2, 3, 1), nn.LayerNorm(6))
+            self.blocks = nn.Sequential(Block(6), Block(6))
+            self.back = Permute(0, 3, 1, 2)
+            self.pool = nn.AdaptiveAvgPool2d(1)
+
+        def forward(self, x):
+            return self.pool(self.back(self.blocks(self.patch(x)))).flatten(1)
+
+    model = Swin().eval()
+    x = np.random.default_rng(0).standard_normal((1, 3, 16, 24)).astype(np.float32)
+    table = rows(model, x)
+    assert table["patch.0"].axes == "bchw"
+    for path in (
+        "patch.1",
+        "patch.2",
+        "patch",
+        "blocks.0.norm",
+        "blocks.0.mlp.1",
+        "blocks.0.mlp",
+        "blocks.0",
+        "blocks",
+    ):
+        assert table[path].axes == "bhwc", path
+    assert table["back"].axes == "bchw"
+    assert table["pool"].axes == "bchw"
+    maps = ls.open(model, preprocess=None).capture(x, ["patch.0", "patch.1"])
+    assert maps["patch.0"].shape == maps["patch.1"].shape == (1, 4, 6, 6)
+    assert np.array_equal(maps["patch.0"].values, maps["patch.1"].values)
+
+
+def test_tokens_lie_on_the_grid_of_the_patch_embedding():
+    """224 × 160 with patches of 16, one class token and four registers; positions tell where a token came from."""
+
+    class ViT(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.patch = nn.Conv2d(3, 4, 16, 16)
+            self.prefix = nn.Parameter(torch.full((1, 5, 4), -1.0))
+            self.norm = nn.Identity()
+
+        def forward(self, x):
+            tokens = self.patch(x).flatten(2).transpose(1, 2)
+            places = torch.arange(tokens.shape[1], dtype=torch.float32)[None, :, None].expand_as(tokens)
+            return self.norm(torch.cat([self.prefix.expand(len(x), -1, -1), places], 1))
+
+    fm = ls.open(ViT(), preprocess=None).capture(np.zeros((2, 3, 224, 160), np.float32), "norm")["norm"]
+    assert fm.layer.grid == (14, 10)
+    assert fm.shape == (2, 14, 10, 4)
+    rows_, columns = np.mgrid[:14, :10]
+    assert np.array_equal(fm.values[1, ..., 0], rows_ * 10 + columns)
+    assert fm.tokens.shape == (2, 5, 4)
+    assert (fm.tokens == -1).all()
+    assert fm.prefix().values.shape == (2, 5, 4)
+
+
+def test_a_shared_module_is_found_by_all_its_names_and_calls():
+    class Shared(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a = nn.Conv2d(3, 3, 3, padding=1)
+            self.b = self.a
+
+        def forward(self, x):
+            return self.b(self.a(x))
+
+    model, x = Shared(), images()
+    scope = ls.open(model, preprocess=None)
+    maps = scope.capture(x, "b")
+    assert list(maps) == ["a:0", "a:1"]
+    once = F.conv2d(torch.from_numpy(x), model.a.weight, model.a.bias, padding=1)
+    twice = F.conv2d(once, model.a.weight, model.a.bias, padding=1)
+    np.testing.assert_allclose(np.moveaxis(maps["a:1"].values, -1, 1), twice.detach().numpy(), atol=1e-6)
+    with pytest.raises(ls.LayerNotFound, match="calls :0 to :1, not :2"):
+        scope.capture(x, "a:2")
+
+
+def test_weights_files_are_read_safely(tmp_path, monkeypatch):
+    from safetensors.torch import save_file
+
+    (tmp_path / "my_net.py").write_text(
+        "from torch import nn\ndef build():\n    return nn.Sequential(nn.Conv2d(3, 4, 3))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3))
+    wanted = capture(model, images(), "0")["0"].values
+    save_file(model.state_dict(), tmp_path / "w.safetensors")
+    torch.save({"state_dict": {f"module.{k}": v for k, v in model.state_dict().items()}}, tmp_path / "w.pth")
+    for name in ("w.safetensors", "w.pth"):
+        scope = ls.open("my_net:build", weights=tmp_path / name, preprocess=None)
+        assert np.array_equal(scope.capture(images(), "0")["0"].values, np.moveaxis(wanted, 1, -1))
+    torch.save({"other.weight": torch.zeros(1)}, tmp_path / "wrong.pth")
+    with pytest.raises(ls.ModelNotReadable, match=r"missing: 0.weight, 0.bias \(2\); not in the model: other.weight"):
+        ls.open("my_net:build", weights=tmp_path / "wrong.pth")
+    with pytest.raises(ls.ModelNotReadable, match=r"state dict.*package.module:factory"):
+        ls.open(tmp_path / "w.pth")
+
+
+class Evil:
+    """Unpickling this would leave a mark."""
+
+    def __reduce__(self):
+        return (exec, ("import builtins; builtins.layerscope_was_fooled = True",))
+
+
+def test_pickled_modules_need_trust(tmp_path):
+    import builtins
+
+    model = nn.Sequential(nn.Conv2d(3, 4, 3))
+    torch.save(model, tmp_path / "whole.pt")
+    with pytest.raises(ls.TrustRequired, match=r"--trust"):
+        ls.open(tmp_path / "whole.pt")
+    scope = ls.open(tmp_path / "whole.pt", trust=True, preprocess=None)
+    assert scope.capture(images(), "0")["0"].shape == (1, 6, 6, 4)
+    stream = io.BytesIO()
+    torch.save(Evil(), stream)
+    (tmp_path / "evil.pt").write_bytes(stream.getvalue())
+    with pytest.raises(ls.LayerscopeError):
+        ls.open(tmp_path / "evil.pt")
+    assert not hasattr(builtins, "layerscope_was_fooled")
+
+
+def test_the_digest_follows_the_weights():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3))
+    before = BACKEND.facts(model).digest
+    assert before.startswith("sampled-sha256:")
+    assert BACKEND.facts(model).digest == before
+    with torch.no_grad():
+        model[0].bias[2] += 1
+    assert BACKEND.facts(model).digest != before
+
+
+def test_a_timm_configuration_is_the_recipe():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3))
+    model.pretrained_cfg = {
+        "input_size": (3, 224, 224),
+        "mean": (0.5, 0.5, 0.5),
+        "std": (0.5, 0.5, 0.5),
+        "interpolation": "bicubic",
+        "crop_pct": 0.9,
+    }
+    scope = ls.open(model)
+    assert scope.plan.known
+    assert (scope.preprocess.mean, scope.preprocess.short, scope.preprocess.interpolation) == (
+        (0.5,) * 3,
+        248,
+        "bicubic",
+    )
+    assert "timm" in scope.plan.note
+
+
+def cam_model(frozen=False):
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(4, 5, 3),
+        nn.ReLU(inplace=True),
+        nn.Flatten(),
+        nn.Linear(80, 6),
+    )
+    return model.requires_grad_(not frozen).eval()
+
+
+def by_hand(model, x, target):
+    """The gradient of each step's output, by autograd over a chain without in-place operations."""
+    value, steps = torch.from_numpy(x).requires_grad_(), []
+    for module in model:
+        value = F.relu(value) if isinstance(module, nn.ReLU) else module(value)
+        steps.append(value)
+    found = torch.autograd.grad(value[:, target].sum(), steps)
+    return [each.numpy() for each in found]
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("around", [torch.enable_grad, torch.no_grad, torch.inference_mode])
+def test_gradients_need_nothing_from_the_caller(frozen, around):
+    x, wanted = images(2), by_hand(cam_model(), images(2), 3)
+    model = cam_model(frozen)
+    with around():
+        found = BACKEND.capture(model, x, ["0", "1", "2", "4", "5"], 3)
+    for path, captured in found.items():
+        np.testing.assert_allclose(captured.gradient, wanted[int(path)], atol=1e-6, err_msg=path)
+    assert found["0"].values.min() < 0, "the in-place ReLU reached neither value nor gradient"
+    assert all(each.requires_grad is not frozen and each.grad is None for each in model.parameters())
+
+
+def test_gradients_through_the_scope_make_a_grad_cam():
+    model, x = cam_model(), images(2)
+    fm = ls.open(model, preprocess=None, labels=list("abcdef")).capture(x, "2", target="d")["2"]
+    assert fm.gradient.shape == fm.values.shape
+    assert fm.provenance["target"] == "class 3, d"
+    one = fm.image(0)
+    cam = ls.weighted(one, one.gradient.mean((0, 1, 2)))
+    wanted = (one.gradient.mean((1, 2), keepdims=True) * one.values).sum(-1)
+    np.testing.assert_allclose(cam.values[..., 0], wanted, rtol=1e-5, atol=1e-6)
+    assert "captured with gradients of class 3, d" in ls.heatmap(cam).alt()
+    some = ls.open(model, preprocess=None).capture(x, "2", target=3, channels=[4, 1])["2"]
+    np.testing.assert_allclose(some.gradient, fm.gradient[..., [4, 1]], atol=1e-7)
+
+
+def test_targets_are_classes_or_functions_and_wrong_ones_are_named():
+    model, x = cam_model(), images(2)
+    number = BACKEND.capture(model, x, ["2"], 3)["2"].gradient
+    function = BACKEND.capture(model, x, ["2"], lambda output: output[:, 3])["2"].gradient
+    assert np.array_equal(number, function)
+    scope = ls.open(model, preprocess=None, labels=["cat", "dog"])
+    with pytest.raises(ls.BadOption, match="6 classes, 0 to 5"):
+        scope.capture(x, "2", target=6)
+    with pytest.raises(ls.BadOption, match="Did you mean 'cat'"):
+        scope.capture(x, "2", target="cut")
+    with pytest.raises(ls.GradientsUnavailable, match="must give a tensor"):
+        scope.capture(x, "2", target=lambda output: 3.0)
+    with pytest.raises(ls.GradientsUnavailable, match="doesn't depend"):
+        scope.capture(x, "2", target=lambda output: torch.zeros(1))
+
+
+def test_a_layer_that_the_target_does_not_see_has_a_gradient_of_zero():
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.seen, self.aside = nn.Conv2d(3, 2, 8), nn.Conv2d(3, 2, 8)
+
+        def forward(self, x):
+            self.aside(x)
+            return self.seen(x).flatten(1)
+
+    found = BACKEND.capture(Two(), images(), ["seen", "aside"], 1)
+    assert (found["aside"].gradient == 0).all()
+    assert found["seen"].gradient.ravel().tolist() == [0, 1]
+
+
+def test_an_error_while_differentiating_leaves_the_model_as_it_was():
+    class Broken(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, gradient):
+            raise RuntimeError("no way back")
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 2, 8)
+
+        def forward(self, x):
+            return Broken.apply(self.conv(x)).flatten(1)
+
+    model = Model().train()
+    with pytest.raises(ls.GradientsUnavailable, match="no way back"):
+        BACKEND.capture(model, images(), ["conv"], 0)
+    assert model.training
+    assert not model.conv._forward_hooks
+    assert all(each.grad is None for each in model.parameters())
+
+
+@pytest.mark.parametrize("channels", [[1, 2], [3, 0], [2], range(0, 4, 2)])
+@pytest.mark.parametrize("target", [None, 2])
+def test_channels_are_chosen_before_the_copy_and_equal_those_of_the_whole(channels, target, monkeypatch):
+    model = Suite()
+    scope = ls.open(model, preprocess=None)
+    whole = scope.capture(images(2), ["conv1", "act", "head"], target=target)
+    copied = []
+    kept = torch_take.as_captured
+
+    def counted(tensor, pick=None):
+        captured = kept(tensor, pick)
+        copied.append(captured.values.size)
+        return captured
+
+    monkeypatch.setattr(torch_take, "as_captured", counted)
+    some = scope.capture(images(2), ["conv1", "act", "head"], target=target, channels=channels)
+    for path, fm in some.items():
+        assert fm.channels == tuple(channels)
+        assert np.array_equal(fm.values, whole[path].values[..., list(channels)])
+        if target is not None:
+            assert np.array_equal(fm.gradient, whole[path].gradient[..., list(channels)])
+    places = [fm.values[0, ..., 0].size for fm in some.values()]
+    assert sorted(copied) == sorted([2 * each * len(channels) for each in places] * (1 if target is None else 2))

@@ -1,0 +1,398 @@
+"""PyTorch: whatever goes wrong in a run, the error comes through and the model is as it was; unusual models are read right."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import prune
+from torch.utils.checkpoint import checkpoint
+
+import layerscope as ls
+from layerscope.backends.torch import capture as torch_take
+from layerscope.backends.torch.backend import TorchBackend
+
+torch.set_num_threads(1)
+BACKEND = TorchBackend()
+
+
+def images(count=2, size=8):
+    return np.random.default_rng(1).standard_normal((count, 3, size, size)).astype(np.float32)
+
+
+def capture(model, *paths, batch=None, **options):
+    return BACKEND.capture(model, images() if batch is None else batch, list(paths), **options)
+
+
+def rows(model, batch=None):
+    return {each.path: each for each in BACKEND.layers(model, images() if batch is None else batch)}
+
+
+class Net(nn.Module):
+    """Writes a buffer, draws a random number, then raises `error` between its two convolutions."""
+
+    def __init__(self, error=None):
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 5, 3)
+        self.drop = nn.Dropout(0.5)
+        self.register_buffer("runs", torch.zeros(1))
+        self.error = error
+
+    def forward(self, x):
+        x.mul_(1.5)
+        self.runs += 1
+        x = self.drop(self.conv1(x)) + torch.randn(1)
+        if self.error is not None:
+            raise self.error
+        return self.conv2(x).mean((2, 3))
+
+
+def state(model):
+    """Everything that a run could leave behind."""
+    hooks = [
+        len(each._forward_hooks) + len(each._forward_pre_hooks) + len(each._backward_hooks) for each in model.modules()
+    ]
+    flags = [each.training for each in model.modules()]
+    held = [(name, each.tolist()) for name, each in model.state_dict().items()]
+    grads = [(each.requires_grad, None if each.grad is None else each.grad.tolist()) for each in model.parameters()]
+    around = (torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.get_rng_state().tolist())
+    modes = len(torch.overrides._get_current_function_mode_stack())
+    fast = torch.backends.mha.get_fastpath_enabled()
+    return hooks, flags, held, grads, around, modes, fast
+
+
+ERRORS = [RuntimeError("in the forward"), KeyboardInterrupt("by hand"), MemoryError("none left"), SystemExit(3)]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda each: type(each).__name__)
+@pytest.mark.parametrize("path", ["conv2", "add()", "", "conv2:0"])
+@pytest.mark.parametrize("target", [None, 1])
+def test_an_exception_in_the_forward_comes_through_and_leaves_nothing(error, path, target):
+    model = Net(error).train()
+    model.drop.eval()
+    before = state(model)
+    with pytest.raises(type(error), match=str(error)):
+        capture(model, path, target=target)
+    assert state(model) == before
+    with pytest.raises(type(error)):
+        BACKEND.layers(model, images())
+    assert state(model) == before
+
+
+def test_an_exception_in_the_users_own_hook_comes_through_and_the_hook_stays():
+    model = Net()
+    handle = model.conv1.register_forward_hook(lambda *_: (_ for _ in ()).throw(RuntimeError("in the hook")))
+    before = state(model)
+    with pytest.raises(RuntimeError, match="in the hook"):
+        capture(model, "conv2")
+    assert state(model) == before
+    handle.remove()
+    assert capture(model, "conv2")
+
+
+def test_an_exception_while_a_map_is_copied_comes_through(monkeypatch):
+    def full(*_):
+        raise MemoryError("no room for the copy")
+
+    model = Net()
+    before = state(model)
+    monkeypatch.setattr(torch_take, "as_captured", full)
+    with pytest.raises(MemoryError, match="no room"):
+        capture(model, "conv1", "conv2")
+    assert state(model) == before
+
+
+class Torn(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x * 2
+
+    @staticmethod
+    def backward(ctx, gradient):
+        raise RuntimeError("in the backward")
+
+
+def test_an_exception_during_a_gradient_is_named_and_leaves_nothing():
+    class Model(Net):
+        def forward(self, x):
+            return Torn.apply(super().forward(x))
+
+    model = Model().requires_grad_(False)
+    before = state(model)
+    with pytest.raises(ls.GradientsUnavailable, match="in the backward"):
+        capture(model, "conv1", target=0)
+    assert state(model) == before
+
+
+def test_a_model_that_changes_its_input_changes_neither_the_array_nor_the_tensor_of_the_user():
+    model = Net().eval()
+    array, tensor = images(), torch.from_numpy(images())
+    first = capture(model, "conv1", batch=array)["conv1"].values
+    again = capture(model, "conv1", batch=tensor)["conv1"].values
+    assert np.array_equal(array, images())
+    assert torch.equal(tensor, torch.from_numpy(images()))
+    assert np.array_equal(first, again)
+    assert model.runs.item() == 0
+
+
+def test_lazy_modules_and_weights_without_data_are_refused_with_the_way_out():
+    with pytest.raises(ls.ModelNotReadable, match=r"0\.weight, 0\.bias: weights of lazy modules .* run the model once"):
+        rows(nn.Sequential(nn.LazyConv2d(4, 3)))
+    with torch.device("meta"):
+        empty = nn.Sequential(nn.Conv2d(3, 4, 3))
+    with pytest.raises(ls.ModelNotReadable, match="meta device"):
+        rows(empty)
+
+
+def test_parametrized_weights_are_no_layers():
+    model = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 4, 3)))
+    found = rows(model)
+    assert found["0"].axes == "bchw"
+    assert not [path for path in found if "()" in path], "the convolution is the module's own"
+    inner = found["0.parametrizations.weight.0"]
+    assert inner.calls == 0
+    assert "makes a weight" in inner.note
+    with pytest.raises(ls.LayerNotCalled, match="makes a weight"):
+        ls.open(model, preprocess=None).capture(images(), "0.parametrizations.weight.0")
+    with torch.no_grad():
+        np.testing.assert_array_equal(capture(model, "0")["0"].values, model(torch.from_numpy(images())).numpy())
+
+
+def test_pruned_modules_keep_their_own_hooks():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+    prune.l1_unstructured(model[0], "weight", 0.5)
+    before = state(model)
+    with torch.no_grad():
+        wanted = model[0](torch.from_numpy(images())).numpy()
+    assert np.array_equal(capture(model, "0")["0"].values, wanted)
+    assert state(model) == before
+
+
+def test_a_checkpointed_part_is_captured_with_its_gradient():
+    class Checkpointed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.relu = nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True)
+
+        def forward(self, x):
+            inner = checkpoint(lambda y: self.relu(self.conv(y)), x, use_reentrant=False)
+            return inner.mean((2, 3))
+
+    model = Checkpointed()
+    found = capture(model, "conv", target=2)["conv"]
+    assert (found.values < 0).any(), "the in-place ReLU didn't reach it"
+    wanted = np.zeros_like(found.values)
+    wanted[:, 2] = (found.values[:, 2] > 0) / found.values[0, 2].size
+    np.testing.assert_allclose(found.gradient, wanted, rtol=1e-6)
+
+
+@pytest.mark.parametrize("how", ["no_grad", "reentrant"])
+def test_a_part_that_runs_without_gradients_is_named_instead_of_given_zeros(how):
+    class Frozen(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.head = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 2, 3)
+
+        def forward(self, x):
+            if how == "no_grad":
+                with torch.no_grad():
+                    x = self.conv(x)
+            else:
+                x = checkpoint(self.conv, x.requires_grad_(), use_reentrant=True)
+            return self.head(x).mean((2, 3))
+
+    model = Frozen()
+    with pytest.raises(
+        ls.GradientsUnavailable, match="'conv' has no gradient: the model runs it with gradients switched off"
+    ):
+        capture(model, "conv", target=0)
+    assert capture(model, "head", target=0)["head"].gradient.any()
+    assert capture(model, "conv")["conv"].values.any()
+
+
+def test_a_forward_put_on_the_instance_counts():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+    own = model[0].forward
+    model[0].forward = lambda x: own(x) * 2
+    with torch.no_grad():
+        wanted = own(torch.from_numpy(images())).numpy() * 2
+    assert np.array_equal(capture(model, "0")["0"].values, wanted)
+
+
+class Inside(nn.Module):
+    """Runs a function of its input as a module of its own."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+@pytest.mark.parametrize(
+    ("function", "dtype", "wanted"),
+    [
+        (torch.fft.fft2, "complex64", lambda x: np.abs(np.fft.fft2(x))),
+        (lambda x: x > 0, "bool", lambda x: (x > 0).astype(np.float32)),
+        (lambda x: (x * 10).to(torch.int8), "int8", lambda x: (x * 10).astype(np.int8).astype(np.float32)),
+        (lambda x: torch.relu(x).to_sparse(), "float32", lambda x: np.maximum(x, 0)),
+        (lambda x: x.bfloat16(), "bfloat16", lambda x: torch.from_numpy(x).bfloat16().float().numpy()),
+        (
+            lambda x: x.to(torch.float8_e4m3fn),
+            "float8_e4m3fn",
+            lambda x: torch.from_numpy(x).to(torch.float8_e4m3fn).float().numpy(),
+        ),
+    ],
+    ids=["complex", "bool", "int8", "sparse", "bfloat16", "float8"],
+)
+def test_outputs_of_every_type_come_as_float32_with_their_own_type_kept(function, dtype, wanted):
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.odd, self.end = Inside(function), nn.Identity()
+
+        def forward(self, x):
+            self.odd(x)
+            return self.end(x)
+
+    fm = ls.open(Model(), preprocess=None).capture(images(), "odd")["odd"]
+    assert fm.values.dtype == np.float32
+    assert fm.dtype == dtype
+    np.testing.assert_allclose(fm.values, wanted(images()).transpose(0, 2, 3, 1), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+def test_a_model_of_another_type_takes_the_batch_in_its_own(kind):
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()).to(kind)
+    fm = ls.open(model, preprocess=None).capture(images(), "0")["0"]
+    with torch.no_grad():
+        wanted = model[0](torch.from_numpy(images()).to(kind)).float().numpy()
+    assert fm.dtype == str(kind).removeprefix("torch.")
+    assert np.array_equal(fm.values, wanted.transpose(0, 2, 3, 1))
+
+
+def test_channels_last_memory_changes_nothing_but_the_strides():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3))
+    plain = capture(model, "1")["1"].values
+    model = model.to(memory_format=torch.channels_last)
+    found = rows(model)
+    assert [found[each].axes for each in ("0", "1", "2")] == ["bchw"] * 3
+    np.testing.assert_allclose(capture(model, "1")["1"].values, plain, rtol=1e-5, atol=1e-6)
+
+
+class Quantisable(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.quant, self.dequant = torch.ao.quantization.QuantStub(), torch.ao.quantization.DeQuantStub()
+        self.conv, self.relu, self.last = nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 5, 3)
+
+    def forward(self, x):
+        return self.dequant(self.last(self.relu(self.conv(self.quant(x)))))
+
+
+def quantised():
+    """A statically quantised network (weights per channel), and the float one it was made from."""
+    engine = torch.backends.quantized.engine
+    name = next(
+        each for each in ("fbgemm", "x86", "onednn", "qnnpack") if each in torch.backends.quantized.supported_engines
+    )
+    torch.manual_seed(0)
+    plain = Quantisable().eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # this way of quantising is on its way out of torch; models made so remain
+        torch.backends.quantized.engine = name
+        try:
+            fused = torch.ao.quantization.fuse_modules(plain, [["conv", "relu"]])
+            fused.qconfig = torch.ao.quantization.get_default_qconfig(name)
+            prepared = torch.ao.quantization.prepare(fused)
+            prepared(torch.from_numpy(images(8)))
+            return torch.ao.quantization.convert(prepared), plain
+        finally:
+            torch.backends.quantized.engine = engine
+
+
+def test_maps_of_a_quantised_model_are_dequantised_and_say_what_they_were():
+    model, plain = quantised()
+    before = BACKEND.digest(model)
+    assert rows(model)["conv"].axes == "bchw"
+    scope = ls.open(model, preprocess=None)
+    found = scope.capture(images(), ["quant", "conv", "last"])
+    assert [fm.dtype for fm in found.values()] == ["quint8"] * 3
+    with torch.no_grad():
+        wanted = model.conv(model.quant(torch.from_numpy(images())))
+        close = torch.relu(plain.conv(torch.from_numpy(images()))).numpy()
+    assert np.array_equal(found["conv"].values, wanted.dequantize().numpy().transpose(0, 2, 3, 1))
+    step = wanted.q_scale()
+    assert np.abs(found["conv"].values - close.transpose(0, 2, 3, 1)).max() < 4 * step
+    levels = found["conv"].values / step
+    np.testing.assert_allclose(levels, np.round(levels), atol=1e-3)
+    assert BACKEND.digest(model) == before
+    assert isinstance(model.conv.weight().q_per_channel_scales(), torch.Tensor), "weights per channel"
+
+
+def test_the_digest_of_a_quantised_model_follows_its_weights():
+    first, _ = quantised()
+    second, _ = quantised()
+    assert BACKEND.digest(first) == BACKEND.digest(second)
+    weight = second.last.weight()
+    moved = torch._make_per_channel_quantized_tensor(
+        weight.int_repr().roll(1, 0), weight.q_per_channel_scales(), weight.q_per_channel_zero_points(), 0
+    )
+    second.last.set_weight_bias(moved, second.last.bias())
+    assert BACKEND.digest(first) != BACKEND.digest(second)
+
+
+def test_dynamically_quantised_layers_give_their_float_output():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as above
+        model = torch.ao.quantization.quantize_dynamic(nn.Sequential(nn.Flatten(), nn.Linear(192, 4)), {nn.Linear})
+        with torch.no_grad():
+            wanted = model(torch.from_numpy(images())).numpy()
+        found = capture(model, "1")["1"]
+    assert np.array_equal(found.values, wanted)
+
+
+def test_distributed_wrappers_are_taken_off(tmp_path):
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'meet'}", rank=0, world_size=1)
+    try:
+        inner = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+        wrapped = nn.parallel.DistributedDataParallel(inner)
+        assert list(rows(wrapped)) == ["0", "1", ""]
+        assert capture(wrapped, "0")["0"].values.shape == (2, 4, 6, 6)
+        assert np.array_equal(capture(wrapped, "0")["0"].values, capture(inner, "0")["0"].values)
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def test_an_encoders_fast_path_is_not_taken_where_layers_inside_are_wanted_and_gives_the_same():
+    torch.manual_seed(0)
+    model = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 2).eval()
+    tokens = np.random.default_rng(0).standard_normal((2, 5, 8)).astype(np.float32)
+    with torch.no_grad():
+        fast = model(torch.from_numpy(tokens)).numpy()
+    for path in ("layers.1.linear1", "layers.0.self_attn", "layers.0.add()", "layers.0.norm1"):
+        found = capture(model, path, "", batch=tokens)
+        assert found[path].values.any()
+        np.testing.assert_allclose(found[""].values, fast, rtol=1e-4, atol=1e-5)
+    table = rows(model, tokens)
+    assert "MultiheadAttention uses its weights directly" in table["layers.0.self_attn.out_proj"].note
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
+def test_a_layer_that_the_run_itself_adds_is_listed_and_can_be_captured_then():
+    class Growing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3)
+
+        def forward(self, x):
+            if not hasattr(self, "late"):
+                self.late = nn.Conv2d(4, 2, 1)
+            return self.late(self.conv(x))
+
+    scope = ls.open(Growing(), preprocess=None)
+    assert "late" in [each.path for each in scope.layers(images())]
+    assert capture(scope.model, "late")["late"].values.shape == (2, 2, 6, 6)

@@ -1,0 +1,241 @@
+"""Which channels a sheet shows, and in what order."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import layerscope as ls
+from layerscope import cli
+from layerscope.channels.sort import SORTS, chain, correlations
+from layerscope.cli import arguments
+from layerscope.testing import TinyBackend, tiny_model
+
+
+def noise(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def shown(*args, **options):
+    return [cell.channel for cell in ls.sheet(*args, **options).cells]
+
+
+def bumps(places, width=0.08):
+    """One bump a channel along the rows, at those places from 0 to 1."""
+    xs = np.linspace(0, 1, 40)[:, None, None]
+    return np.exp(-(((xs - np.array(places)) / width) ** 2)).repeat(4, 1)[None].astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("sort", "key"),
+    [
+        ("mean", lambda planes: planes.mean(0)),
+        ("max", lambda planes: planes.max(0)),
+        ("energy", lambda planes: np.square(planes).sum(0)),
+        ("sparsity", lambda planes: (planes == 0).mean(0)),
+        ("deviation", lambda planes: planes.std(0)),
+    ],
+)
+def test_the_largest_come_first_under_their_true_numbers(sort, key):
+    values = np.maximum(noise(1, 9, 9, 20) + np.linspace(-1, 1, 20, dtype=np.float32), 0)
+    values *= np.random.default_rng(1).uniform(1, 5, 20).astype(np.float32)
+    keys = key(values[0].reshape(81, 20).astype(float))
+    assert (np.diff(keys[shown(values, sort=sort)]) <= 0).all()
+    picture = ls.sheet(values, sort=sort, channels=[3, 11, 7])
+    assert f"3 of 20 channels, sorted by {sort}, largest first" in picture.alt()
+    assert (np.diff(keys[[cell.channel for cell in picture.cells]]) <= 0).all()
+
+
+def test_channels_without_a_figure_come_last_and_equal_ones_stay():
+    values = np.zeros((1, 4, 4, 5), np.float32)
+    values[..., 1] = np.nan
+    values[..., 3] = 2
+    assert shown(values, sort="mean") == [3, 0, 2, 4, 1]
+    assert shown(values, sort="similarity") == [0, 1, 2, 3, 4], "nothing has a correlation"
+
+
+def test_similar_channels_stand_side_by_side():
+    """Bumps that move along a line come in the order of their places, from whichever end has the lower number."""
+    places = np.random.default_rng(3).permutation(np.linspace(0.1, 0.9, 25))
+    order = shown(bumps(places), sort="similarity")
+    wanted = np.argsort(places).tolist()
+    assert order in (wanted, wanted[::-1])
+    assert order[0] < order[-1]
+    assert "sorted by similarity, neighbours alike" in ls.sheet(bumps(places), sort="similarity").alt()
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(1, 40), st.integers(0, 99))
+def test_the_order_of_likeness_holds_every_channel_once(channels, seed):
+    values = noise(1, 5, 5, channels, seed=seed)
+    values[..., ::4] = 0
+    order = shown(values, sort="similarity")
+    assert sorted(order) == list(range(channels))
+    dead = len(range(0, channels, 4))
+    assert order[channels - dead :] == list(range(0, channels, 4)), "dead ones last"
+
+
+def test_correlations_are_numpys():
+    values = (noise(12, 12, 30) + np.float32(3)) * np.logspace(-30, 30, 30).astype(np.float32)
+    alike, known = correlations(values)
+    assert known.all()
+    np.testing.assert_allclose(alike, np.corrcoef(values.reshape(144, 30).astype(float).T), atol=2e-6)
+    values[0, 0, 3], values[..., 4] = np.nan, 7
+    alike, known = correlations(values)
+    assert np.flatnonzero(~known).tolist() == [4]
+    plane = values[..., 3].reshape(-1).astype(float)
+    plane[0] = np.nanmean(plane)
+    wanted = np.corrcoef(plane, values[..., 5].reshape(-1))[0, 1]
+    assert alike[3, 5] == pytest.approx(wanted, abs=0.02)
+
+
+def test_neighbours_are_as_alike_as_scipys_own_order_makes_them():
+    hierarchy = pytest.importorskip("scipy.cluster.hierarchy", reason="SciPy's order of leaves is the comparison")
+    random = np.random.default_rng(0)
+    kinds = noise(8, 8, 12)
+    values = kinds[..., random.integers(0, 12, 150)] + noise(8, 8, 150, seed=1) * 0.7
+    alike, known = correlations(values)
+    apart = (1 - alike.astype(float))[np.triu_indices(150, 1)]
+    best = hierarchy.leaves_list(hierarchy.linkage(apart, "average", optimal_ordering=True))
+    order = chain(alike, known)
+    mine, theirs = (alike[each[:-1], each[1:]].mean() for each in (order, best))
+    plain = alike[np.arange(149), np.arange(1, 150)].mean()
+    assert mine > 0.97 * theirs
+    assert mine > plain + 0.3
+
+
+def test_likeness_to_one_channel():
+    values = bumps(np.linspace(0.1, 0.9, 9))
+    values[..., 8] = 1
+    order = shown(values, sort="similarity:3")
+    assert order[0] == 3
+    assert set(order[1:3]) == {2, 4}
+    assert order[-1] == 8
+    assert "sorted by similarity to channel 3, most alike first" in ls.sheet(values, sort="similarity:3").alt()
+    assert shown(values, sort="similarity:3", channels=[0, 1, 2]) == [2, 1, 0]
+    with pytest.raises(ls.BadChannels, match="no channel 99"):
+        ls.sheet(values, sort="similarity:99")
+    with pytest.raises(ls.BadOption, match="the same everywhere"):
+        ls.sheet(values, sort="similarity:8")
+
+
+@pytest.mark.parametrize(
+    ("sort", "match"),
+    [
+        ("sparcity", "Did you mean 'sparsity'"),
+        ("similarity:", "'similarity:17'"),
+        ("similarity:-1", "'similarity:17'"),
+        ("mean:3", "'index', 'mean'"),
+        (None, "'index', 'mean'"),
+        (3, "'index', 'mean'"),
+    ],
+)
+def test_unknown_orders_are_named(sort, match):
+    for values in (noise(1, 4, 4, 3), noise(3)):
+        with pytest.raises(ls.BadOption, match=match):
+            ls.sheet(values, sort=sort)
+
+
+def graded():
+    """Channel k holds k where it isn't 0; the higher the number, the fewer zeros; 0 is dead, 5 has a NaN."""
+    values = np.zeros((1, 4, 4, 6), np.float32)
+    for channel in range(1, 6):
+        values[0].reshape(16, 6)[: 3 * channel, channel] = channel
+    values[0, 3, 3, 5] = np.nan
+    return values
+
+
+@pytest.mark.parametrize(
+    ("condition", "wanted"),
+    [
+        ("max > 2", [3, 4, 5]),
+        ("max >= 2 and max <= 3", [2, 3]),
+        ("max>2 and not dead", [3, 4, 5]),
+        ("dead", [0]),
+        ("not dead and nan == 0", [1, 2, 3, 4]),
+        ("channel != 3 and sparsity < 50%", [4, 5]),
+        ("mean > 1e9", []),
+        ("min < -1", []),
+        (lambda row: row.max == 3 or row.dead, [0, 3]),
+    ],
+)
+def test_channels_are_found_by_their_figures(condition, wanted):
+    assert ls.find_channels(graded(), condition) == wanted
+    if wanted:
+        assert shown(graded(), channels=condition) == wanted
+    else:
+        with pytest.raises(ls.BadChannels, match="no channel of 'array' fits"):
+            ls.sheet(graded(), channels=condition)
+
+
+def test_channels_are_found_in_one_image_or_over_all():
+    values = np.zeros((2, 3, 3, 2), np.float32)
+    values[1, ..., 1] = 4
+    assert ls.find_channels(values, "max > 1") == [1]
+    assert ls.find_channels(values, "max > 1", image=0) == []
+    assert ls.find_channels(ls.FeatureMap.of_array(values).select([1]), "max > 1") == [1]
+
+
+@pytest.mark.parametrize(
+    ("condition", "match"),
+    [
+        ("meen > 1", "Did you mean 'mean'"),
+        ("mean > much", "'much' in .* is not a number"),
+        ("mean > 1 or dead", 'written as "mean > 0.1 and not dead"'),
+        ("mean", "written as"),
+        ("dead > 1", "written as"),
+        ("", "written as"),
+        ("__import__('os').system('true')", "written as"),
+        ("mean > 1 and", "written as"),
+        (3.5, "written as"),
+    ],
+)
+def test_conditions_that_mean_nothing_are_named(condition, match):
+    with pytest.raises(ls.BadOption, match=match):
+        ls.find_channels(graded(), condition)
+
+
+def test_a_mask_is_a_mask_and_never_the_numbers_0_and_1():
+    values = noise(1, 4, 4, 4)
+    assert shown(values, channels=np.array([True, False, False, True])) == [0, 3]
+    assert shown(values, channels=[False, False, True, True]) == [2, 3]
+    assert shown(values, channels=slice(1, None, 2)) == [1, 3]
+    for mask in ([True, False], [False] * 4):
+        with pytest.raises(ls.BadChannels, match="one for each of the 4 channels"):
+            ls.sheet(values, channels=mask)
+    assert shown(noise(5), channels="max > -100") == [0, 1, 2, 3, 4], "strips choose as well"
+
+
+def test_a_sheet_of_a_condition_says_how_many_it_shows():
+    assert "3 of 6 channels where max > 2, sorted by mean" in ls.sheet(graded(), channels="max > 2", sort="mean").alt()
+    assert "2 of 6 channels ·" in ls.sheet(graded(), channels=lambda row: row.max > 3).alt()
+
+
+def test_show_draws_and_combines_the_channels_of_a_condition():
+    scope = ls.open(tiny_model(), backend=TinyBackend(), preprocess="unit")
+    photo = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    path = scope.layers()[0].path
+    whole = scope.capture(photo, path)[path]
+    wanted = ls.find_channels(whole, "mean > 0")
+    assert 0 < len(wanted) < whole.shape[-1]
+    picture = ls.show(scope, photo, path, channels="mean > 0", per_page=1, text=2, theme="dark")
+    assert [cell.channel for cell in picture.cells] == wanted[:1]
+    assert (picture.pages, picture.theme) == (len(wanted), "dark")
+    assert "channels where mean > 0" in picture.alt()
+    combined = ls.show(scope, photo, path, channels="mean > 0", combine="mean")
+    mean = ls.heatmap(ls.mean(whole.select(wanted)))
+    np.testing.assert_array_equal(combined.decode(combined.cells[0]), mean.decode(mean.cells[0]))
+
+
+def test_the_command_line_knows_the_same_orders():
+    assert arguments.SORTS == SORTS
+    options = cli.parser().parse_args(["show", "m", "i", "--sort", "similarity:3", "--channels", "mean > 0.1"])
+    assert (options.sort, options.channels) == ("similarity:3", "mean > 0.1")
+
+
+@pytest.mark.parametrize("wrong", [["--sort", "maxx"], ["--channels", "meen > 1"], ["--theme", "drak"]])
+def test_the_command_line_refuses_others(wrong, capsys):
+    with pytest.raises(SystemExit) as left:
+        cli.main(["show", "model.onnx", "cat.jpg", *wrong])
+    assert left.value.code == 2
+    assert "maxx" in (said := capsys.readouterr().err) or "Did you mean 'mean'" in said or "drak" in said

@@ -1,0 +1,358 @@
+"""The command line, run as a user runs it."""
+
+import io
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import layerscope as ls
+from layerscope import cli
+from layerscope.cli import commands
+
+
+def run(capsys, *arguments):
+    """(exit code, stdout, stderr) of one command, in this process."""
+    try:
+        code = cli.main([str(each) for each in arguments])
+    except SystemExit as stop:
+        code = stop.code
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+@pytest.fixture
+def photo():
+    return ls.demo_photo()
+
+
+def test_layers_prints_a_table_that_grep_can_read(capsys):
+    code, out, _ = run(capsys, "layers", "demo")
+    assert code == 0
+    line = next(each for each in out.splitlines() if " _blocks.4._swish " in each)
+    assert line.split()[:7] == ["19", "_blocks.4._swish", "Clip", "1×240×28×28", "bchw", "240", "2"]
+
+
+def test_layers_as_json(capsys, photo):
+    code, out, _ = run(capsys, "layers", "demo", photo, "--json")
+    rows = {each["path"]: each for each in json.loads(out)}
+    assert code == 0
+    assert rows["_conv_stem"]["shape"] == [1, 32, 112, 112]
+    assert rows["_swish"]["call_shapes"] == [[1, 32, 112, 112], [1, 1280, 7, 7]]
+
+
+def test_the_rich_table_marks_names_that_look_like_markup(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    commands._print_rich(ls.LayerTable([ls.Layer("[red]x", "Conv", "bchw", (1, 2, 3, 4), 0, 1)], "m [b]"))
+    assert "[red]x" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_a_terminal_gets_a_tree_that_cuts_nothing(capsys, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    table = ls.open(ls.demo_model()).layers()
+    commands._print_rich(table)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= width
+    line = next(each for each in lines if each.lstrip().startswith("0 "))
+    assert {"1×32×112×112", "896", "3×3", "/2", "@1", "▦"} <= set(line.split())
+    assert "BatchNorm folded: values are after '_bn0'" in " ".join(" ".join(lines).split())
+    assert "…" not in "".join(lines)
+
+
+def test_an_output_without_such_signs_gets_plain_ones(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    assert commands._signs("▦ 3×3 –") == "# 3x3 -"
+
+
+def test_the_json_of_the_embedded_model_is_what_it_was(capsys):
+    """The contract of `layers --json`: keys in this order, and the same text each time."""
+    text = [run(capsys, "layers", "demo", "--json")[1] for _ in range(2)]
+    assert text[0] == text[1]
+    rows = json.loads(text[0])
+    keys = "path kind axes shape index channels spatial calls call_shapes note aliases mark parameters receptive"
+    assert {" ".join(each) for each in rows} == {keys}
+    axis = {"size": 3, "stride": 2.0, "offset": 1.0, "whole": False, "unknown": ""}
+    assert rows[0] == {
+        "path": "_conv_stem",
+        "kind": "Conv",
+        "axes": "bchw",
+        "shape": [1, 32, 112, 112],
+        "index": 0,
+        "channels": 32,
+        "spatial": [112, 112],
+        "calls": 1,
+        "call_shapes": [],
+        "note": "BatchNorm folded: values are after '_bn0'",
+        "aliases": rows[0]["aliases"],
+        "mark": "picture",
+        "parameters": 896,
+        "receptive": [axis, axis],
+    }
+    whole = {"size": None, "stride": None, "offset": None, "whole": True, "unknown": ""}
+    assert (rows[-1]["mark"], rows[-1]["receptive"]) == ("scalar", [whole, whole])
+
+
+def test_show_writes_a_sheet_and_prints_its_path(capsys, photo, tmp_path):
+    out_file = tmp_path / "new" / "stem.png"
+    code, out, err = run(capsys, "show", "demo", photo, "-l", "_conv_stem", "-o", out_file)
+    assert (code, out.strip()) == (0, str(out_file))
+    assert "preprocessing: efficientnet-lite" in err
+    assert "(preprocessing from the model's metadata; " in err
+    with Image.open(out_file) as image:
+        about = json.loads(image.text["layerscope"])
+    assert about["layer"] == "_conv_stem"
+    scope = ls.open("demo")
+    assert about["preprocess"] == scope.preprocess.describe()
+    assert about["preprocess_source"] == scope.plan.note
+    assert f"{scope.preprocess.describe()} ({scope.plan.note})" in repr(scope)
+    assert about["model_digest"].startswith("sha256:")
+    assert about["images"] == ["chelsea.png"]
+
+
+def test_last_is_explained_without_another_run(capsys, photo, tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(ls.Scope, "layers", lambda *_: shown.append(1))
+    code, _, err = run(capsys, "show", "demo", photo, "-o", tmp_path / "a.png")
+    assert code == 0
+    assert "last is '_swish:1'" in err
+    assert not shown
+
+
+def test_show_takes_every_option(capsys, photo, tmp_path):
+    np.save(tmp_path / "w.npy", np.linspace(-1, 1, 32))
+    layer = ("show", "demo", photo, "-l", "_conv_stem")
+    for name, options in {
+        "mean": ["--combine", "mean"],
+        "total": ["--combine", "total"],
+        "max": ["--combine", "max"],
+        "norm": ["--combine", "norm"],
+        "pca": ["--combine", "pca"],
+        "weights": ["--combine", f"weights:{tmp_path / 'w.npy'}"],
+        "overlay": ["--overlay"],
+        "tiles": ["--columns", "4", "--channels", "0:3,7", "--scale", "layer", "--colors", "magma", "--sort", "mean"],
+        "limits": ["--scale=-1:1"],
+        "signed": ["--scale", "-.5:1"],
+    }.items():
+        target = tmp_path / f"{name}.png"
+        code, _, err = run(capsys, *layer, *options, "-o", target)
+        assert code == 0, err
+        with Image.open(target) as image:
+            caption = " ".join(json.loads(image.text["layerscope"])["caption"])
+            title = image.text["Title"]
+        expected = {
+            "tiles": ("4 of 32 channels, sorted by mean", caption),
+            "limits": ("fixed range −1…1", caption),
+            "signed": ("fixed range −0.5…1", caption),
+            "overlay": ("on the photo", caption),
+            "weights": ("weighted sum of 32 of 32 channels", title),
+            "pca": ("PCA of 32", title),
+        }.get(
+            name, (f"{name if name not in ('max', 'total') else {'max': 'maximum', 'total': 'sum'}[name]} of 32", title)
+        )
+        assert expected[0] in expected[1]
+
+
+def test_show_finds_channels_and_draws_them_in_pages_for_print(capsys, photo, tmp_path):
+    options = ["--channels", "mean > 0.1 and not dead", "--sort", "similarity", "--per-page", "8", "--statistics"]
+    options += ["--text", "2", "--dpi", "300", "--theme", "dark"]
+    code, out, err = run(capsys, "show", "demo", photo, "-l", "_conv_stem", *options, "-o", tmp_path / "a.png")
+    assert code == 0, err
+    fm = ls.open("demo").capture(photo, "_conv_stem")["_conv_stem"]
+    found = ls.find_channels(fm, "mean > 0.1 and not dead")
+    files = out.split()
+    assert len(files) == -(-len(found) // 8) > 1
+    for at, file in enumerate(files):
+        options = {"channels": "mean > 0.1 and not dead", "sort": "similarity", "statistics": True, "text": 2}
+        wanted = ls.sheet(fm, **options, per_page=8, page=at)
+        with Image.open(file) as image:
+            assert image.info["dpi"] == pytest.approx((300, 300), abs=0.01)
+            assert np.array_equal(np.asarray(image), wanted.pixels)
+            about = json.loads(image.text["layerscope"])
+        assert about["theme"] == "dark"
+        assert f"{len(found)} of 32 channels where mean > 0.1 and not dead, sorted by similarity" in about["caption"][0]
+    code, _, err = run(capsys, "show", "demo", photo, "--channels", "dead", "--combine", "mean")
+    assert (code, "give channel numbers" in err) == (1, True)
+
+
+def test_values_are_written_as_the_numbers_themselves(capsys, photo, tmp_path):
+    code, out, _ = run(
+        capsys, "show", "demo", photo, "-l", "_conv_stem", "-o", tmp_path / "a.png", "--values", tmp_path / "v.npz"
+    )
+    assert code == 0
+    assert str(tmp_path / "v.npz") in out
+    wanted = ls.open("demo").capture(photo, "_conv_stem")["_conv_stem"]
+    assert np.array_equal(ls.load(tmp_path / "v.npz").values, wanted.values)
+
+
+def test_without_o_it_writes_into_the_current_folder(capsys, photo, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = run(capsys, "show", "demo", photo, "-l", "_swish", "-l", "_conv_stem", "--combine", "mean")
+    assert code == 0
+    assert out.split() == [
+        "chelsea-_conv_stem-mean.png",
+        "chelsea-_swish_0-mean.png",
+        "chelsea-_swish_1-mean.png",
+    ]
+    assert all((tmp_path / each).is_file() for each in out.split())
+
+
+def test_a_bad_image_is_skipped_listed_and_told_by_the_exit_code(capsys, photo, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / "good.png").write_bytes(photo.read_bytes())
+    (folder / "truncated.png").write_bytes(photo.read_bytes()[:5000])
+    code, out, err = run(
+        capsys, "show", "demo", folder, "-l", "_conv_stem", "--combine", "mean", "-o", tmp_path / "out"
+    )
+    assert code == 3
+    assert "skipped truncated.png: the file is cut off" in err
+    assert len(out.split()) == 1
+    code, _, err = run(capsys, "show", "demo", folder / "truncated.png", "-o", tmp_path / "b.png")
+    assert code == 1
+    assert err.count("\n") == 2, "the preprocessing and one line of error"
+
+
+def test_images_of_one_name_do_not_overwrite_each_other(capsys, photo, tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "cat.png").write_bytes(photo.read_bytes())
+    with Image.open(photo) as image:
+        image.convert("RGB").save(tmp_path / "a" / "cat.jpg")
+    png, jpg, other = tmp_path / "a" / "cat.png", tmp_path / "a" / "cat.jpg", tmp_path / "b" / "cat.png"
+    for name, given in {"suffixes": (png, jpg), "folders": (png, other)}.items():
+        to = tmp_path / name
+        code, out, _ = run(capsys, "show", "demo", *given, "-l", "_conv_stem", "--combine", "mean", "-o", to)
+        assert code == 0
+        assert len(set(out.split())) == len(list(to.iterdir())) == 2
+
+
+def test_one_range_and_one_basis_for_all_images(capsys, photo, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for at, turn in enumerate((0, 180)):
+        with Image.open(photo) as image:
+            image.rotate(turn).save(folder / f"{at}.png")
+    for options in (["--scale", "images"], ["--combine", "pca"]):
+        code, out, _ = run(capsys, "show", "demo", folder, "-l", "_conv_stem", *options, "-o", tmp_path / options[1])
+        assert code == 0
+        limits = set()
+        for path in out.split():
+            with Image.open(path) as image:
+                about = json.loads(image.text["layerscope"])
+                limits.add(str(about.get("limits") or [each for each in about["notes"] if "basis" in each]))
+        assert len(limits) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        (["show", "demo", "{photo}", "-l", "_conv_stm"], "Did you mean '_conv_stem'"),
+        (["show", "demo", "{photo}", "-l", "_conv_stem,last"], "an -l for each"),
+        (["show", "nowhere.onnx", "{photo}"], "no file 'nowhere.onnx'"),
+        (["show", "demo", "nowhere.jpg"], "nowhere.jpg"),
+        (["show", "demo", "{photo}", "--combine", "meen"], "Did you mean 'mean'"),
+        (["show", "demo", "{photo}", "--colors", "virids"], "Did you mean 'viridis'"),
+        (["show", "demo", "{photo}", "-l", "_conv_stem", "--channels", "99"], "channels 0 to 31"),
+        (["show", "demo", "{photo}", "--preprocess", "imagnet"], "imagenet"),
+        (["show", "demo", "{photo}", "-l", "stages", "-o", "{tmp}/a.png"], "give a folder"),
+        (["show", "demo", "{photo}", "--values", "v.txt"], ".npz"),
+        (["show", "demo", "{photo}", "-l", "0", "--combine", "mean", "-o", "{photo}/a.png"], "can't make the folder"),
+        (
+            ["show", "demo", "{tmp}/cat.png", "-l", "0", "--combine", "mean", "-o", "{tmp}/cat.png"],
+            "is the image itself",
+        ),
+        (["show", "demo", "{photo}", "-l", "0", "--combine", "mean", "-o", "{photo}/a"], "can't make the folder"),
+        (["show", "demo", "{photo}", "-l", "0", "--values", "{photo}/v.npz", "-o", "{tmp}"], "can't make the folder"),
+        (["show", "demo", "{photo}", "-l", "0", "--values", "{tmp}/is.npz", "-o", "{tmp}"], "can't write"),
+        (["layers", "demo", "nowhere.jpg"], "nowhere.jpg"),
+        (["show", "demo", "{photo}", "--combine", "weights:no.npy"], "no file no.npy"),
+    ],
+)
+def test_errors_are_one_line_and_exit_1(capsys, photo, tmp_path, monkeypatch, arguments, match):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "is.npz").mkdir()
+    (tmp_path / "cat.png").write_bytes(photo.read_bytes())
+    arguments = [each.format(photo=photo, tmp=tmp_path) for each in arguments]
+    code, _, err = run(capsys, *arguments)
+    assert code == 1
+    last = err.strip().splitlines()[-1]
+    assert last.startswith("layerscope: error: ")
+    assert match in last
+    assert "Traceback" not in err
+    with pytest.raises(ls.LayerscopeError):
+        cli.main([*arguments, "--debug"])
+    assert (tmp_path / "cat.png").read_bytes() == photo.read_bytes()
+
+
+def test_the_scale_can_be_cut_at_percentiles(capsys, photo, tmp_path):
+    to = tmp_path / "a.png"
+    code, _, _ = run(capsys, "show", "demo", photo, "-l", "_swish:1", "--combine", "mean", "--clip", "5:90", "-o", to)
+    assert code == 0
+    assert "cut at the percentiles 5 and 90" in Image.open(to).text["Description"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["shw"],
+        ["show", "demo"],
+        ["show", "demo", "a.jpg", "--scale", "5:1"],
+        ["show", "demo", "a.jpg", "--clip", "99:1"],
+        ["show", "demo", "a.jpg", "--clip", "5"],
+        ["show", "demo", "a.jpg", "--channels", "x"],
+        ["show", "demo", "a.jpg", "--columns", "0"],
+        ["show", "demo", "a.jpg", "--size", "axb"],
+        ["show", "demo", "a.jpg", "--sort", "size"],
+    ],
+)
+def test_wrong_usage_exits_2(capsys, arguments):
+    assert run(capsys, *arguments)[0] == 2
+
+
+def test_help_and_version_load_nothing_heavy():
+    script = (
+        "import sys, layerscope.cli as cli\n"
+        "try: cli.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print([m for m in ('numpy', 'PIL', 'rich', 'torch', 'keras', 'onnx') if m in sys.modules], file=sys.stderr)\n"
+    )
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert found.stderr.strip() == "[]"
+    assert "exit codes" in found.stdout
+
+
+def test_a_pipe_that_closes_early_is_no_error():
+    found = subprocess.run(
+        f"{sys.executable} -m layerscope.cli layers demo | head -1",
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "Traceback" not in found.stderr
+    assert "BrokenPipe" not in found.stderr
+
+
+def test_weights_and_factories_work_from_the_command_line(capsys, photo, tmp_path, monkeypatch):
+    torch = pytest.importorskip("torch", reason="the factory builds a torch model")
+    (tmp_path / "cli_net.py").write_text(
+        "from torch import nn\ndef build():\n    return nn.Sequential(nn.Conv2d(3, 4, 3))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3))
+    torch.save(model.state_dict(), tmp_path / "w.pth")
+    code, _, err = run(
+        capsys, "show", "cli_net:build", photo, "--weights", "w.pth", "-l", "0", "--size", "32x48",
+        "--values", "v.npz", "-o", "a.png",
+    )  # fmt: skip
+    assert code == 0, err
+    assert "0–1 assumed" in err
+    fm = ls.load(tmp_path / "v.npz")
+    assert fm.shape == (1, 30, 46, 4)
+    wanted = ls.open(model, preprocess="unit", size=(32, 48)).capture(photo, "0")["0"]
+    assert np.array_equal(fm.values, wanted.values)

@@ -1,0 +1,73 @@
+"""The demo, and the package as a stranger gets it."""
+
+import json
+import os
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import layerscope as ls
+from layerscope.cli import demo
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_demo_writes_every_picture_it_names(tmp_path):
+    said = []
+    written = demo.run(tmp_path / "out", said.append)
+    text = "\n".join(said)
+    assert "tiger cat" in text
+    assert len(written) == 7
+    for path in written:
+        assert path.name in text
+        with Image.open(path) as image:
+            assert image.width > 300
+            assert json.loads(image.text["layerscope"])["model"] == "efficientnet-lite0"
+    with Image.open(written[2]) as image:
+        assert "1280 of 1280 channels" in image.text["Description"]
+
+
+@pytest.mark.slow
+def test_a_wheel_in_an_empty_environment_runs_the_demo(tmp_path):
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
+    subprocess.run(build, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        assert any(name.endswith("assets/efficientnet-lite0.onnx") for name in names)
+        assert any("NOTICE" in name for name in names)
+        assert not any(name.startswith("tests") for name in names)
+    venv.create(tmp_path / "env", with_pip=True)
+    python = tmp_path / "env" / "bin" / "python"
+    pins = ["-c", str(ROOT / "constraints.txt")]
+    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *pins]
+    subprocess.run([*pip, f"{wheel}[demo]"], check=True, capture_output=True, text=True)
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    found = subprocess.run(
+        [tmp_path / "env" / "bin" / "layerscope", "demo"],
+        cwd=tmp_path,
+        env=clean,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 0, found.stderr
+    assert "tiger cat" in found.stdout
+    assert len(list((tmp_path / "demo-out").glob("*.png"))) == 7
+    listed = subprocess.run(
+        [str(python), "-m", "pip", "list"], check=True, capture_output=True, text=True
+    ).stdout.lower()
+    assert "torch" not in listed
+    assert "tensorflow" not in listed
+
+
+def test_coffee_is_seen_as_espresso():
+    data = pytest.importorskip("skimage.data", reason="brings the photo")
+    (top,) = ls.open("demo").predict(np.asarray(data.coffee()), top=1)
+    assert top[0].label == "espresso"

@@ -1,0 +1,222 @@
+"""Non-negative factors against scikit-learn run by hand on the same matrix."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.decomposition import NMF
+
+import layerscope as ls
+from layerscope.combinations.registry import combined
+
+
+def parts(images=2, size=6, channels=10, kinds=3, seed=0):
+    """Sums of a few patterns, with a little noise; its root mean square is near 1."""
+    random = np.random.default_rng(seed)
+    strengths = random.random((images, size, size, kinds)) * (random.random((images, size, size, kinds)) > 0.5)
+    values = strengths @ random.random((kinds, channels)) + 0.01 * random.random((images, size, size, channels))
+    return (values / np.sqrt(np.square(values).mean())).astype(np.float32)
+
+
+def planes_first(values):
+    return np.moveaxis(np.ascontiguousarray(np.moveaxis(values, -1, 1)), 1, -1)
+
+
+@pytest.mark.parametrize("order", [np.ascontiguousarray, planes_first], ids=["nhwc", "nchw"])
+def test_the_factors_are_scikit_learns(order):
+    values = parts()
+    flat = values.reshape(-1, 10)
+    model = NMF(3, init="nndsvda", random_state=0, max_iter=400)
+    strengths = model.fit_transform(flat)
+    size = np.linalg.norm(model.components_, axis=1)
+    found, basis = ls.nmf(order(values), 3), ls.nmf_basis(order(values), 3)
+    assert found.shape == (2, 6, 6, 3) and found.role == "factors"
+    # Each of theirs is one of ours, in another order.
+    match = np.argmax(basis.components @ (model.components_ / size[:, None]).T, axis=1)
+    assert sorted(match.tolist()) == [0, 1, 2]
+    np.testing.assert_allclose(basis.components, (model.components_ / size[:, None])[match], atol=1e-4)
+    np.testing.assert_allclose(found.values.reshape(-1, 3), (strengths * size)[:, match], atol=1e-3)
+
+
+def test_shares_of_the_energy_add_up_to_what_the_whole_explains_and_order_the_factors():
+    values = parts(kinds=5)
+    found, basis = ls.nmf(values, 4), ls.nmf_basis(values, 4)
+    made = found.values.astype(np.float64) @ basis.components
+    wanted = 1 - np.square(values - made).sum() / np.square(values.astype(np.float64)).sum()
+    assert basis.energy.sum() == pytest.approx(wanted, abs=1e-6)
+    assert (np.diff(basis.energy) <= 0).all() and (basis.energy > 0).all()
+    assert f"energy explained by 4 factors: {wanted:.1%}" in found.notes
+    assert f"factor 0: {basis.energy[0]:.1%}" in found.notes[-4]
+    assert [each["share"] for each in found.provenance["groups"]] == basis.energy.tolist()
+
+
+def test_the_strongest_channels_have_their_true_numbers():
+    fm = ls.FeatureMap.of_array(parts(channels=30)).select([25, 4, 17, 9])
+    basis = ls.nmf_basis(fm, 2)
+    for row, group in zip(basis.components, ls.nmf(fm, 2).provenance["groups"], strict=True):
+        order = [each for each in np.argsort(-row) if row[each] > 0]
+        assert group["channels"] == [(25, 4, 17, 9)[each] for each in order]
+
+
+def test_a_saved_basis_gives_other_images_the_same_factors(tmp_path):
+    values = parts(3)
+    together, basis = ls.nmf(values, 3), ls.nmf_basis(values, 3)
+    path = basis.save(tmp_path / "factors.npz")
+    for given_ in (basis, path, ls.FactorBasis.load(path)):
+        again = ls.nmf(values[1:2], basis=given_)
+        np.testing.assert_allclose(again.values, together.values[1:2], atol=0.02)
+        assert "a basis given" in again.notes
+    with pytest.raises(ls.BadOption, match="the basis is of 10 channels, this map has 4"):
+        ls.nmf(values[..., :4], basis=basis)
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.integers(1, 4), st.integers(0, 50))
+def test_no_factor_is_negative_and_none_beats_the_values(count, seed):
+    values = parts(1, 5, 6, seed=seed)
+    found, basis = ls.nmf(values, count), ls.nmf_basis(values, count)
+    assert (found.values >= 0).all() and (basis.components >= 0).all()
+    np.testing.assert_allclose(np.linalg.norm(basis.components, axis=1), 1, rtol=1e-5)
+    assert 0.5 < basis.energy.sum() <= 1 + 1e-6
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-6, 1e6, 1e30])
+def test_the_size_of_the_values_changes_nothing_but_the_strengths(size):
+    values = parts()
+    plain, found = ls.nmf(values, 3), ls.nmf(values * np.float32(size), 3)
+    np.testing.assert_allclose(found.values / np.float32(size), plain.values, atol=5e-2)
+    assert found.provenance["groups"][0]["share"] == pytest.approx(plain.provenance["groups"][0]["share"], abs=1e-2)
+
+
+def test_negative_values_are_refused_with_two_ways_out():
+    values = parts()
+    values[0, 0, 0, :3] = -0.5
+    with pytest.raises(
+        ls.BadOption, match=r"0\.4% .* negative \(down to -0\.5\): capture the layer after its activation"
+    ):
+        ls.nmf(values, 2)
+    found = ls.nmf(values, 2, negative="clip")
+    np.testing.assert_array_equal(found.values, ls.nmf(np.maximum(values, 0), 2).values)
+    assert "0.4% of the values are negative (down to -0.5), taken as 0" in found.notes
+    with pytest.raises(ls.BadOption, match='use "error" or "clip"'):
+        ls.nmf(values, 2, negative="drop")
+
+
+def test_broken_places_are_left_out_and_marked():
+    values = parts()
+    clean = np.delete(values.reshape(-1, 10), [7, 40], 0)
+    values.reshape(-1, 10)[7, 2], values.reshape(-1, 10)[40, 0] = np.nan, np.inf
+    found = ls.nmf(values, 3)
+    flat = found.values.reshape(-1, 3)
+    assert np.isnan(flat[[7, 40]]).all()
+    np.testing.assert_array_equal(np.delete(flat, [7, 40], 0), ls.nmf(clean[None, None], 3).values.reshape(-1, 3))
+    assert "2 of 72 places left out (NaN or inf)" in found.notes
+
+
+def test_a_dead_layer_has_no_energy_to_explain():
+    found = ls.nmf(np.zeros((1, 4, 4, 5), np.float32), 2)
+    assert (found.values == 0).all()
+    assert "every value is 0" in found.notes
+    ls.heatmap(found)
+
+
+@pytest.mark.parametrize(
+    ("values", "factors", "match"),
+    [
+        (parts(), 0, "whole number from 1"),
+        (parts(), 2.0, "whole number from 1"),
+        (parts(), 11, "72 places and 10 channels, so there are at most 10"),
+        (parts(1, 1), 2, "1 places and 10 channels, so there are at most 1"),
+        (np.full((1, 3, 3, 4), np.nan, np.float32), 2, "no place to learn from .* every place has NaN or inf"),
+    ],
+)
+def test_what_can_not_be_is_named(values, factors, match):
+    with pytest.raises(ls.BadOption, match=match):
+        ls.nmf(values, factors)
+
+
+def test_two_runs_are_equal_to_the_last_digit():
+    script = "import numpy as np, layerscope as ls; v = np.random.default_rng(5).random((1, 40, 40, 12), dtype='f4');"
+    script += (
+        "print(ls.nmf(v, 3).values.tobytes().hex()[-4000:], ls.clusters(v, 5).values.astype(int).ravel().tolist())"
+    )
+    runs = {subprocess.run([sys.executable, "-c", script], capture_output=True, check=True).stdout for _ in range(2)}
+    assert len(runs) == 1
+
+
+@pytest.mark.parametrize("rule", [ls.nmf, ls.clusters])
+def test_without_scikit_learn_the_error_has_the_pip_line(rule, monkeypatch):
+    for name in ("sklearn.decomposition", "sklearn.cluster"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ls.LibraryMissing, match=r"pip install 'layerscope\[factors\]'"):
+        rule(parts(), 2)
+
+
+def test_sums_are_taken_in_one_thread_and_threads_and_arrays_are_left_as_found(monkeypatch):
+    from threadpoolctl import threadpool_info, threadpool_limits
+
+    values, seen = parts(), []
+    before, fit = values.copy(), NMF.fit_transform
+
+    def watched(model, matrix):
+        seen.append({each["num_threads"] for each in threadpool_info()})
+        return fit(model, matrix)
+
+    with threadpool_limits(2):
+        threads = threadpool_info()
+        monkeypatch.setattr(NMF, "fit_transform", watched)
+        ls.nmf(values, 2), ls.clusters(values, 2)
+        assert seen == [{1}]
+        monkeypatch.setattr(NMF, "fit_transform", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            ls.nmf(values, 2)
+        assert threadpool_info() == threads
+    assert np.array_equal(values, before)
+
+
+def test_a_saved_map_is_drawn_as_before(tmp_path):
+    for found in (ls.nmf(parts(), 3), ls.clusters(parts(), 3)):
+        again = ls.load(found.save(tmp_path / "map.npz"))
+        assert np.array_equal(ls.heatmap(again, image=1).pixels, ls.heatmap(found, image=1).pixels)
+
+
+def test_a_map_of_no_image_is_named():
+    fm = ls.FeatureMap.of_array(parts())
+    empty = replace(fm, values=fm.values[:0], ids=())
+    for rule in (ls.nmf, ls.clusters, ls.pca):
+        with pytest.raises(ls.BadOption, match=r"\(0, 6, 6, 10\)"):
+            rule(empty)
+    with pytest.raises(ls.BadOption, match="this map holds 0"):
+        ls.similarity(empty, (0, 0))
+    with pytest.raises(ls.BadLayout, match="the map is empty"):
+        ls.difference(empty, empty)
+
+
+@pytest.mark.parametrize(
+    ("rule", "role", "channels"),
+    [("nmf", "factors", 6), ("nmf:3", "factors", 3), ("clusters:4", "labels", 1), ("similarity:2,3", "", 1)],
+)
+def test_they_have_names_for_show(rule, role, channels):
+    scope = ls.open("demo")
+    (fm,) = scope.capture(ls.demo_photo(), "_swish:1").values()
+    found = combined(fm, rule)
+    assert (found.role, found.shape[-1]) == (role, channels)
+    assert ls.show(scope, ls.demo_photo(), "_swish:1", combine=rule, overlay=True).cells
+
+
+@pytest.mark.parametrize(
+    ("rule", "match"),
+    [
+        ("nmf:x", r"nmf\[:FACTORS\] takes whole numbers"),
+        ("similarity", "similarity:ROW,COLUMN"),
+        ("similarity:1;2", "similarity:ROW,COLUMN takes whole numbers"),
+        ("cluster", "Did you mean 'clusters"),
+    ],
+)
+def test_a_name_that_is_wrong_is_named(rule, match):
+    with pytest.raises(ls.BadOption, match=match):
+        combined(ls.FeatureMap.of_array(parts()), rule)

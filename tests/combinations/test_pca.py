@@ -1,0 +1,183 @@
+"""Principal components of a part of the places: foreground, places without outliers, saved bases."""
+
+import numpy as np
+import pytest
+from sklearn.decomposition import PCA
+
+import layerscope as ls
+from layerscope.core.placement import Placement
+
+
+def noise(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def planted(images=2, size=10, channels=12):
+    """An object in the middle whose vectors differ from the ground's along one direction, with a spread of its own."""
+    values = noise(images, size, size, channels) * 0.3
+    mask = np.zeros((images, size, size), bool)
+    mask[:, 3:7, 2:6] = True
+    along = noise(channels, seed=7)
+    values[mask] += 6 * along / np.linalg.norm(along) + noise(int(mask.sum()), channels, seed=3)
+    return values, mask
+
+
+def agree(basis, rows):
+    wanted = PCA(3, svd_solver="full").fit(rows.astype(np.float64))
+    np.testing.assert_allclose(basis.variance, wanted.explained_variance_ratio_, rtol=1e-5)
+    np.testing.assert_allclose(np.abs((basis.components * wanted.components_).sum(1)), 1, rtol=1e-5)
+    np.testing.assert_allclose(basis.mean, wanted.mean_, atol=1e-6)
+
+
+def test_a_mask_fits_the_basis_to_its_places_alone():
+    values, mask = planted()
+    found = ls.pca(values, foreground=mask)
+    agree(ls.pca_basis(values, foreground=mask), values[mask])
+    assert (found.values[~mask] == -np.inf).all()
+    assert np.isfinite(found.values[mask]).all()
+    assert "foreground (as given): 16.0% of the places" in " ".join(found.notes)
+    one = ls.pca(values[:1], foreground=mask[0])
+    np.testing.assert_array_equal(one.values, ls.pca(values[:1], foreground=mask[:1].astype(int)).values)
+
+
+def test_auto_is_the_first_component_cut_at_0_by_scikit_learn_and_takes_the_side_inside():
+    values, mask = planted()
+    first = PCA(1, svd_solver="full").fit_transform(values.reshape(-1, 12).astype(np.float64)).reshape(mask.shape)
+    wanted = first > 0 if (first > 0).mean() < 0.5 else first < 0
+    np.testing.assert_array_equal(wanted, mask)
+    for flipped in (values, -values):
+        found = ls.pca(flipped, foreground="auto")
+        np.testing.assert_array_equal(found.values[..., 0] != -np.inf, mask)
+    agree(ls.pca_basis(values, foreground="auto"), values[mask])
+    above = ls.pca(values, foreground="above").values[..., 0] != -np.inf
+    below = ls.pca(values, foreground="below").values[..., 0] != -np.inf
+    np.testing.assert_array_equal(above, ~below)
+
+
+def test_a_saved_basis_carries_its_foreground_to_other_images(tmp_path):
+    values, mask = planted()
+    path = ls.pca_basis(values, foreground="auto", robust=True).save(tmp_path / "basis.npz")
+    for given in (path, str(path), ls.Basis.load(path)):
+        again = ls.pca(values[1:], basis=given)
+        np.testing.assert_array_equal(again.values[..., 0] != -np.inf, mask[1:])
+        assert any(each.startswith("robust:") for each in again.notes)
+    whole = ls.pca(values[1:], basis=path, foreground=np.ones((10, 10), bool))
+    assert np.isfinite(whole.values).all()
+    plain = ls.pca_basis(values).save(tmp_path / "plain.npz")
+    with pytest.raises(ls.BadOption, match=r"no foreground: make it with pca_basis"):
+        ls.pca(values, basis=plain, foreground="auto")
+
+
+def test_robust_leaves_out_the_places_that_are_far_longer():
+    values = noise(1, 12, 12, 16)
+    out = np.zeros((1, 12, 12), bool)
+    out[0, [1, 5, 9], [2, 7, 7]] = True
+    values[out] = 200 * noise(3, 16, seed=9)
+    agree(ls.pca_basis(values, robust=True), values[~out])
+    found = ls.pca(values, robust=True)
+    assert np.isfinite(found.values).all(), "outliers get colours all the same"
+    assert any(each.startswith("robust: basis without 3 of 144 places") for each in found.notes)
+    assert ls.pca_basis(values).variance[0] > 0.4 > ls.pca_basis(values, robust=True).variance[0]
+
+
+def test_robust_does_not_take_an_object_for_outliers():
+    values, mask = planted()
+    assert mask.mean() > 0.1
+    agree(ls.pca_basis(values, robust=True), values.reshape(-1, 12))
+    (said,) = ls.pca_basis(values, robust=True).notes
+    assert said.startswith("robust: none left out, since 32 of 200 places")
+
+
+def test_robust_of_vectors_of_one_length_leaves_out_nothing():
+    values = np.repeat(np.eye(4, dtype=np.float32), 4, 0).reshape(1, 4, 4, 4)
+    assert any(each == "robust: no place is left out" for each in ls.pca(values, robust=True).notes)
+
+
+def test_background_is_paper_on_a_map_and_bare_on_a_photo():
+    values, mask = planted(1)
+    values[0, 4, 4] = np.nan
+    photo = np.full((1, 40, 40, 3), (10, 200, 30), np.uint8)
+    fm = ls.FeatureMap.of_array(values)
+    fm = ls.FeatureMap(
+        fm.values, fm.layer, fm.ids, fm.channels, tuple(photo), (Placement.whole((40, 40), (40, 40)),), of=fm.of
+    )
+    found = ls.pca(fm, foreground=mask[:1])
+    assert np.isnan(found.values[0, 4, 4]).all()
+    picture = ls.heatmap(found)
+    cell = picture.cells[0]
+    zoom = cell.width // 10
+    assert picture.rgb()[cell.y, cell.x].tolist() == [241, 243, 245]
+    assert picture.rgb()[cell.y + 4 * zoom, cell.x + 4 * zoom].tolist() == [255, 0, 255]
+    legend = (picture.rgb()[: cell.y] == (255, 0, 255)).all(-1)
+    assert legend.any(), "the mark is explained"
+    laid = ls.overlay(found)
+    cell = laid.cells[0]
+    assert laid.rgb()[cell.y, cell.x].tolist() == [10, 200, 30]
+    assert laid.rgb()[cell.y + 14, cell.x + 10].tolist() != [10, 200, 30]
+
+
+def test_places_that_are_not_finite_become_nan_in_every_component():
+    values = noise(1, 6, 6, 5)
+    values[0, 1, 1, 2], values[0, 2, 2, 3] = np.inf, -np.inf
+    found = ls.pca(values).values
+    assert np.isnan(found[0, [1, 2], [1, 2]]).all()
+    assert np.isfinite(found).all(-1).sum() == 34
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"foreground": "abov"}, "Did you mean 'above'"),
+        ({"foreground": np.ones((5, 5), bool)}, r"has the shape \(5, 5\): give \(10, 10\)"),
+        ({"foreground": np.full((10, 10), 0.5)}, "give a bool array"),
+        ({"foreground": np.zeros((10, 10), bool)}, "every place is background"),
+        ({"basis": 3}, "give a Basis, or the path"),
+        ({"basis": np.eye(3, 12)}, "basis= is a ndarray: give a Basis"),
+        ({"basis": "nowhere.npz"}, "no file nowhere.npz with a Basis"),
+    ],
+)
+def test_bad_options_are_named(options, match):
+    with pytest.raises(ls.BadOption, match=match):
+        ls.pca(planted()[0], **options)
+
+
+def test_a_basis_is_of_one_kind(tmp_path):
+    values = np.abs(noise(1, 4, 4, 6))
+    path = ls.nmf_basis(values, 2).save(tmp_path / "factors.npz")
+    with pytest.raises(ls.BadOption, match="holds a FactorBasis, and a Basis is needed"):
+        ls.pca(values, basis=path)
+    with pytest.raises(ls.BadOption, match="robust=True says how a basis is made"):
+        ls.pca(values, basis=ls.pca_basis(values), robust=True)
+    with pytest.raises(ls.BadOption, match=r"saved as \.npz"):
+        ls.pca_basis(values).save(tmp_path / "basis.npy")
+    for bad in (0, -1, 2.5, True):
+        with pytest.raises(ls.BadOption, match="whole number from 1"):
+            ls.pca_basis(values, bad)
+
+
+def test_files_that_hold_something_else_are_named(tmp_path):
+    values = np.abs(noise(1, 4, 4, 6))
+    path = tmp_path / "made.npz"
+    three, whole = np.zeros(3), {"mean": np.zeros(6), "components": np.eye(3, 6), "variance": np.zeros(3)}
+    for given, match in (
+        ({"a": three}, "is not a Basis that its save"),
+        ({**whole, "components": np.array("abc")}, r"made\.npz: Basis\.components is an array of numbers with 2 axes"),
+        ({**whole, "components": np.eye(3, 6) * np.nan}, r"Basis\.components holds NaN or inf"),
+        ({**whole, "mean": np.zeros(7)}, r"Basis\.components has the shape \(3, 6\), where other arrays have 7"),
+        ({**whole, "split": np.zeros((2, 2))}, r"Basis\.split is an array of numbers with 1 axes"),
+    ):
+        np.savez(path, **given)
+        with pytest.raises(ls.BadOption, match=match):
+            ls.pca(values, basis=path)
+    np.savez(path, kind=np.array("FactorBasis"), components=-np.ones((2, 6)), energy=np.zeros(2))
+    with pytest.raises(ls.BadOption, match="factors with negative numbers"):
+        ls.nmf(values, basis=path)
+    np.savez(path, kind=np.array("ClusterBasis"), centers=np.ones(6), share=np.zeros(2))
+    with pytest.raises(ls.BadOption, match=r"ClusterBasis\.centers is an array of numbers with 2 axes"):
+        ls.clusters(values, basis=path)
+    good = ls.pca_basis(values).save(path).read_bytes()
+    for bytes_ in (good[: len(good) // 2], good.replace(b"\x93NUMPY", b"\x93NUMPI"), b"PK and no more", b"text", b""):
+        path.write_bytes(bytes_)
+        with pytest.raises(ls.BadOption, match="is not a Basis that its save") as caught:
+            ls.pca(values, basis=path)
+        assert "allow_pickle" not in str(caught.value), "no advice to load it unsafely"

@@ -1,0 +1,326 @@
+"""Score-CAM and Ablation-CAM against torch-cam and pytorch-grad-cam; averages over noise and mirror images by hand."""
+
+import inspect
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import layerscope as ls
+from layerscope.core.feature_map import FeatureMap
+
+CLASS = 3
+
+
+@pytest.fixture(scope="module")
+def torch():
+    module = pytest.importorskip("torch", reason="the peers are torch packages")
+    module.set_num_threads(1)
+    return module
+
+
+@pytest.fixture(scope="module")
+def model(torch):
+    from torch import nn
+
+    torch.manual_seed(7)
+    model = nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(4),
+        nn.Conv2d(6, 9, 3, padding=1),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(9, 5),
+    ).eval()
+    # So large that the channels differ in their scores, and above 0, where the peer's signs are ours.
+    model[7].weight.data *= 30
+    model[7].bias.data += 20
+    return model
+
+
+@pytest.fixture(scope="module")
+def images(torch):
+    return torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(3))
+
+
+@pytest.fixture(scope="module")
+def scope(model):
+    return ls.open(model, preprocess=None, labels=["a", "b", "c", "d", "e"])
+
+
+@pytest.fixture(scope="module")
+def fm(scope, images):
+    return scope.capture(images, "4", target=CLASS)["4"]
+
+
+def test_score_cam_as_torch_cam(model, images, fm):
+    methods = pytest.importorskip("torchcam.methods", reason="torch-cam is the peer")
+    found = ls.score_cam(fm, positive=True).values[..., 0]
+    for at, image in enumerate(images):
+        with methods.ScoreCAM(model, target_layer="4", batch_size=4) as extractor:
+            scores = model(image[None])
+            (expected,) = extractor(CLASS, scores, normalized=False)
+        np.testing.assert_allclose(found[at], expected[0].detach().numpy(), rtol=1e-3, atol=1e-6)
+
+
+def test_score_cam_by_hand(torch, model, images, fm):
+    """The definition, step by step in torch, for the last channel of the second image."""
+    values = torch.from_numpy(np.moveaxis(fm.values[1], -1, 0).copy())
+    masks = torch.nn.functional.interpolate(values[None], size=(32, 32), mode="bilinear", align_corners=False)[0]
+    low, high = values.amin((1, 2)), values.amax((1, 2))
+    masks = (masks - low[:, None, None]) / (high - low).clamp(min=1e-9)[:, None, None]
+    with torch.no_grad():
+        weights = model(images[1] * masks[:, None])[:, CLASS].softmax(0)
+    expected = (weights[:, None, None] * values).sum(0)
+    np.testing.assert_allclose(ls.score_cam(fm).values[1, ..., 0], expected.numpy(), rtol=1e-4, atol=1e-6)
+
+
+def test_scores_that_hardly_differ_are_said_to_give_the_mean(torch, model, images, fm):
+    from torch import nn
+
+    assert "plain mean" not in " ".join(ls.score_cam(fm).notes)
+    soft = nn.Sequential(*model, nn.Softmax(-1))
+    flat = ls.open(soft, preprocess=None).capture(images, "4", target=CLASS)["4"]
+    found = ls.score_cam(flat, lambda output: output[:, CLASS] * 0.02)
+    mean = flat.values.mean(-1, keepdims=True)
+    np.testing.assert_allclose(found.values, mean, rtol=0.05, atol=0.05 * mean.max())
+    (said,) = [each for each in found.notes if "plain mean" in each]
+    assert said.startswith("nearly the plain mean of the channels in image 0, image 1: their scores differ by 0.0")
+    assert "plain mean" not in " ".join(ls.score_cam(flat.select([2]), CLASS).notes)
+
+
+def test_attention_weights_are_no_mask(torch):
+    pytest.importorskip("helpers.torchvision_ops", reason="torchvision, which timm imports, is imported with its help")
+    timm = pytest.importorskip("timm", reason="a vision transformer")
+    model = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=1, embed_dim=12, num_heads=2, num_classes=5)
+    maps = ls.open(model.eval(), preprocess=None).capture(torch.randn(1, 3, 32, 32), "kind:AttentionMap")
+    with pytest.raises(ls.BadLayout, match=r"AttentionMap.*use a layer with height and width"):
+        ls.score_cam(next(iter(maps.values())), 1)
+
+
+def test_a_bfloat16_batch_is_run_again_as_it_was(torch):
+    from torch import nn
+
+    torch.manual_seed(1)
+    layers = nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)
+    model = nn.Sequential(*layers).eval().to(torch.bfloat16)
+    batch = torch.randn(2, 3, 16, 16).to(torch.bfloat16)
+    fm = ls.open(model, preprocess=None).capture(batch, "1")["1"]
+    with torch.no_grad():
+        expected = [int(each) for each in model(batch).argmax(-1)]
+    assert [fm.origin.image(at).aimed(None)[0] for at in range(2)] == expected
+    np.testing.assert_array_equal(fm.origin.inputs, batch.float().numpy())
+    np.testing.assert_array_equal(fm.origin.captured(fm.origin.inputs).values, fm.values)
+    assert np.isfinite(ls.score_cam(fm).values).all()
+
+
+def test_ablation_cam_as_pytorch_grad_cam(model, images, fm):
+    pytest.importorskip(
+        "helpers.torchvision_ops", reason="torchvision, which the peer imports, is imported with its help"
+    )
+    peer = pytest.importorskip("pytorch_grad_cam", reason="pytorch-grad-cam is the peer")
+    targets = [peer.utils.model_targets.ClassifierOutputTarget(CLASS)] * len(images)
+    with peer.AblationCAM(model=model, target_layers=[model[4]]) as cam:
+        cam(input_tensor=images, targets=targets)
+        activations = cam.activations_and_grads.activations[0].numpy()
+        expected = cam.get_cam_image(images, model[4], targets, activations, None, False)
+    np.testing.assert_allclose(ls.ablation_cam(fm).values[..., 0], expected, rtol=1e-3, atol=1e-6)
+
+
+def test_ablation_weights_add_up_behind_a_linear_head(model, images, fm):
+    """Without a channel the score loses what the head gives it: its weight times its mean."""
+    found = ls.ablation_cam(fm).values[..., 0].mean((1, 2))
+    scores = model(images).detach().numpy()[:, CLASS]
+    # Each channel's loss is weight · mean; the map's mean is the sum over channels of loss · mean / score.
+    head = model[7].weight.detach().numpy()[CLASS]
+    means = fm.values.mean((1, 2))
+    np.testing.assert_allclose(found, (means**2 * head).sum(1) / np.abs(scores), rtol=1e-4)
+
+
+def test_another_target_than_the_capture_by_index_label_and_function(scope, images, fm):
+    by_index = ls.ablation_cam(fm, 1).values
+    np.testing.assert_allclose(ls.ablation_cam(fm, "b").values, by_index)
+    np.testing.assert_allclose(ls.ablation_cam(fm, lambda out: out[:, 1]).values, by_index)
+    # One number for the whole batch is asked for image by image.
+    np.testing.assert_allclose(ls.ablation_cam(fm, lambda out: out[:, 1].sum()).values, by_index)
+    assert np.abs(by_index - ls.ablation_cam(fm).values).max() > 1e-3
+    assert ls.ablation_cam(fm, 1).rule == "Ablation-CAM for class 1, b"
+
+
+def test_without_a_target_each_image_has_its_own_first_class(scope, model, images):
+    fm = scope.capture(images, "4")["4"]
+    classes = model(images).argmax(1).tolist()
+    found = ls.score_cam(fm)
+    for at, each in enumerate(classes):
+        np.testing.assert_allclose(found.values[at], ls.score_cam(fm, each).values[at])
+
+
+def test_a_target_that_does_not_exist(fm):
+    with pytest.raises(ls.BadOption, match=r"no class 'bb'.*'b'"):
+        ls.score_cam(fm, "bb")
+    with pytest.raises(ls.BadOption, match="5 classes, 0 to 4"):
+        ls.score_cam(fm, 5)
+
+
+def test_a_map_without_its_model_is_refused_with_the_way_out(fm, tmp_path):
+    for given in (
+        np.ones((1, 4, 4, 3)),
+        FeatureMap.of_array(np.ones((1, 4, 4, 3))),
+        ls.load(fm.save(tmp_path / "a.npz")),
+    ):
+        with pytest.raises(ls.BadOption, match=r"Scope\.capture"):
+            ls.score_cam(given)
+
+
+def test_a_dense_layer_is_no_mask(scope, images):
+    dense = scope.capture(images, "7")["7"]
+    with pytest.raises(ls.BadLayout, match="height and width"):
+        ls.score_cam(dense)
+    assert ls.ablation_cam(dense, 2).shape == (2, 1)
+
+
+def test_a_dead_channel_is_a_mask_of_zeros(fm, model, images):
+    assert np.isfinite(ls.score_cam(fm).values).all()
+    dead = replace(fm, values=np.where(np.arange(9) == 2, 0, fm.values).astype(np.float32))
+    assert np.isfinite(ls.score_cam(dead).values).all()
+
+
+@pytest.mark.parametrize("batch", [0, True, 2.5])
+def test_a_batch_is_a_whole_number(fm, batch):
+    with pytest.raises(ls.BadOption, match="batch="):
+        ls.score_cam(fm, batch=batch)
+
+
+def test_batches_change_nothing(fm):
+    np.testing.assert_allclose(ls.score_cam(fm, batch=4).values, ls.score_cam(fm, batch=100).values, rtol=1e-5)
+    np.testing.assert_allclose(ls.ablation_cam(fm, batch=1).values, ls.ablation_cam(fm).values, rtol=1e-5)
+
+
+@pytest.mark.parametrize("raising", ["scores", "change"])
+def test_the_model_is_left_as_found_also_when_it_fails(torch, model, scope, images, fm, raising):
+    model.train()
+    state = {name: each.clone() for name, each in model.state_dict().items()}
+
+    def target(output):
+        raise RuntimeError("in the middle")
+
+    try:
+        run = {
+            "scores": lambda: ls.ablation_cam(fm, target),
+            "change": lambda: fm.origin.scores(fm.origin.inputs, CLASS, target),
+        }[raising]
+        with pytest.raises(ls.LayerscopeError, match="in the middle"):
+            run()
+        assert model.training
+        assert all(not each._forward_hooks for each in model.modules())
+        assert all(torch.equal(state[name], each) for name, each in model.state_dict().items())
+    finally:
+        model.eval()
+
+
+def test_a_smooth_map_is_the_mean_over_noisy_inputs(scope, images, fm):
+    found = ls.grad_cam(fm, smooth=3, noise=0.2, seed=5)
+    random = np.random.default_rng(5)
+    given = images[1:].numpy()
+    total = 0
+    for _ in range(3):
+        noisy = given + random.normal(0, 0.2 * (given.max() - given.min()), given.shape).astype(np.float32)
+        total = total + ls.grad_cam(scope.capture(noisy.astype(np.float32), "4", target=CLASS)["4"]).values[0]
+    np.testing.assert_allclose(found.values[1], total / 3, rtol=1e-4, atol=1e-6)
+    assert "mean over 3 inputs with noise of 0.2 of their range, seed 5" in found.notes
+    np.testing.assert_array_equal(found.values, ls.grad_cam(fm, smooth=3, noise=0.2, seed=5).values)
+
+
+def test_changed_pixels_of_whole_numbers_do_not_wrap_round(torch):
+    from torch import nn
+
+    class Pixels(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.seen = nn.Conv2d(3, 2, 3), []
+
+        def forward(self, x):
+            self.seen.append(x.clone())
+            return self.conv(x.float() / 255).mean((2, 3))
+
+    model = Pixels().eval()
+    pixels = torch.zeros(1, 3, 16, 16, dtype=torch.uint8)
+    pixels[..., 8:] = 255
+    fm = ls.open(model, preprocess=None).capture(pixels, "conv", target=1)["conv"]
+    model.seen.clear()
+    ls.grad_cam(fm, smooth=3)
+    changed = [each for each in model.seen if not torch.equal(each, pixels)]
+    assert len(changed) >= 3
+    for each in changed:
+        assert each.dtype == torch.uint8
+        # Ten standard deviations of the noise are 255.
+        assert each[..., :8].max() < 128 < each[..., 8:].min()
+    model.seen.clear()
+    ls.score_cam(fm, 1)
+    masked = max(model.seen, key=len).numpy()
+    low, high = fm.values[0].min((0, 1)), fm.values[0].max((0, 1))
+    # The corner sees the first unit alone.
+    share = (fm.values[0, 0, -1] - low) / (high - low)
+    np.testing.assert_array_equal(masked[:, 0, 0, -1], np.rint(share * 255))
+
+
+def test_a_flipped_map_is_the_mean_with_the_mirrored_image(scope, images, fm):
+    found = ls.eigen_cam(fm, flip=True)
+    mirrored = scope.capture(images.flip(3), "4", target=CLASS)["4"]
+    expected = (ls.eigen_cam(fm).values + ls.eigen_cam(mirrored).values[:, :, ::-1]) / 2
+    np.testing.assert_allclose(found.values, expected, rtol=1e-5, atol=1e-6)
+    assert "mean with the mirrored input" in found.notes
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        ls.grad_cam,
+        ls.grad_cam_pp,
+        ls.xgrad_cam,
+        ls.hires_cam,
+        ls.layer_cam,
+        ls.eigen_cam,
+        ls.score_cam,
+        ls.ablation_cam,
+    ],
+)
+def test_every_method_takes_the_averages(fm, method):
+    assert {"smooth", "noise", "flip", "seed"} <= set(inspect.signature(method).parameters)
+    found = method(fm.image(0), smooth=2, flip=True)
+    assert found.shape == method(fm.image(0)).shape
+    assert not np.array_equal(found.values, method(fm.image(0)).values)
+    assert found.rule == method(fm.image(0)).rule
+
+
+@pytest.mark.parametrize(
+    "options", [{"smooth": -1}, {"smooth": True}, {"smooth": 2, "noise": 0.0}, {"flip": True, "noise": np.nan}]
+)
+def test_bad_averages_are_named(fm, options):
+    with pytest.raises(ls.BadOption, match=r"smooth=|noise="):
+        ls.grad_cam(fm, **options)
+
+
+def test_an_average_needs_the_model():
+    gradient = np.ones((1, 2, 2, 3), np.float32)
+    fm = replace(FeatureMap.of_array(gradient), gradient=gradient)
+    with pytest.raises(ls.BadOption, match=r"runs the model again"):
+        ls.grad_cam(fm, smooth=2)
+
+
+def test_a_selection_is_averaged_over_its_own_channels(scope, images, fm):
+    some = fm.select([6, 2])
+    random = np.random.default_rng(0)
+    noisy = images.numpy()[:1]
+    noisy = (noisy + random.normal(0, 0.1 * (noisy.max() - noisy.min()), noisy.shape)).astype(np.float32)
+    expected = ls.hires_cam(scope.capture(noisy, "4", target=CLASS)["4"].select([6, 2]))
+    np.testing.assert_allclose(ls.hires_cam(some.image(0), smooth=1).values, expected.values, rtol=1e-4, atol=1e-6)
+    assert ls.ablation_cam(some).shape == (*fm.shape[:-1], 1)
+
+
+def test_what_was_made_of_a_layer_does_not_run_the_model_again(fm):
+    """It would give the layer itself."""
+    with pytest.raises(ls.BadOption, match=r"Scope\.capture"):
+        ls.eigen_cam(ls.mean(fm), smooth=2)

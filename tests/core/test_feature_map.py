@@ -1,0 +1,155 @@
+"""FeatureMap: frozen values, channels by their true number, files."""
+
+import numpy as np
+import pytest
+
+import layerscope as ls
+from layerscope.core.placement import Placement
+
+
+def noise(*shape):
+    return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+
+
+def full():
+    return ls.FeatureMap(
+        noise(2, 4, 5, 6),
+        ls.Layer("a/b", "Conv", "bhwc", (1, 4, 5, 6), 3, 2, "n", (4, 5), ("x",), (ls.Layer("a/b:0", "Conv"),)),
+        ("one.jpg", "two.jpg"),
+        (0, 1, 2, 3, 4, 9),
+        placement=(Placement((10, 20), (4, 5), (0.0, 0.0, 10.0, 20.0)),) * 2,
+        gradient=noise(2, 4, 5, 6),
+        tokens=noise(2, 3, 6),
+        dtype="float16",
+        notes=("said",),
+        provenance={"model": "m"},
+    )
+
+
+def test_values_are_read_only_and_the_callers_are_not():
+    values = noise(1, 4, 4, 2)
+    fm = ls.FeatureMap.of_array(values)
+    with pytest.raises(ValueError, match="read-only"):
+        fm.values[0] = 1
+    values[0] = 1
+    with pytest.raises(AttributeError):
+        fm.rule = "x"
+
+
+def test_channels_are_chosen_by_true_number():
+    fm = full()
+    assert fm.select([9, 2]).channels == (9, 2)
+    assert np.array_equal(fm.select([9]).values[..., 0], fm.values[..., 5])
+    assert np.array_equal(fm.select([9]).gradient[..., 0], fm.gradient[..., 5])
+    assert fm.select(slice(1, 4)).channels == (1, 2, 3)
+    assert fm.select(None) is fm
+    with pytest.raises(ls.BadChannels, match=r"\[7\]"):
+        fm.select([7])
+
+
+def test_one_image_of_several():
+    fm = full()
+    assert fm.image(-1).ids == ("two.jpg",)
+    assert np.array_equal(fm.image(1).values[0], fm.values[1])
+    with pytest.raises(ls.BadOption, match="holds 2, 0 to 1"):
+        fm.image(2)
+
+
+def test_a_saved_map_comes_back_whole(tmp_path):
+    fm = full()
+    back = ls.load(fm.save(tmp_path / "fm.npz"))
+    for name in ("values", "gradient", "tokens"):
+        assert np.array_equal(getattr(back, name), getattr(fm, name))
+    for name in ("layer", "ids", "channels", "placement", "rule", "of", "dtype", "notes", "provenance"):
+        assert getattr(back, name) == getattr(fm, name), name
+    with pytest.raises(ls.BadOption, match="npz"):
+        fm.save(tmp_path / "fm.txt")
+
+
+def test_files_that_are_no_maps_are_named(tmp_path):
+    np.savez(tmp_path / "other.npz", a=1)
+    np.savez(tmp_path / "objects.npz", about=np.array({"a": 1}, object))
+    (tmp_path / "text.npz").write_text("no")
+    for name in ("other.npz", "objects.npz", "text.npz", "missing.npz"):
+        with pytest.raises(ls.BadOption, match="not a feature map"):
+            ls.load(tmp_path / name)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64", "int8", "uint8", "bool", "int64", "complex64"])
+def test_every_type_becomes_float32_and_is_named(dtype):
+    array = (np.arange(-8, 8).reshape(4, 4) if dtype != "uint8" else np.arange(16).reshape(4, 4)).astype(dtype)
+    fm = ls.FeatureMap.of_array(array)
+    assert fm.values.dtype == np.float32
+    assert fm.dtype == dtype
+    np.testing.assert_array_equal(fm.values[0, ..., 0], np.abs(array) if dtype == "complex64" else array)
+
+
+def test_values_beyond_float32_are_said():
+    fm = ls.FeatureMap.of_array(np.array([[1e300, 1.0]]))
+    assert np.isposinf(fm.values[0, 0, 0, 0])
+    assert "beyond float32" in fm.notes[-1]
+
+
+def test_other_libraries_arrays_are_read(monkeypatch):
+    ml_dtypes = pytest.importorskip("ml_dtypes", reason="comes with onnx, JAX and TensorFlow")
+    fm = ls.FeatureMap.of_array(np.arange(6, dtype=ml_dtypes.bfloat16).reshape(2, 3))
+    assert fm.dtype == "bfloat16"
+    assert fm.values.sum() == 15
+
+
+def test_to_xarray_names_its_axes():
+    pytest.importorskip("xarray", reason="an extra")
+    found = full().to_xarray()
+    assert found.dims == ("image", "h", "w", "channel")
+    assert found.sel(channel=9).shape == (2, 4, 5)
+
+
+def test_wrong_shapes_are_refused():
+    for values, ids, channels in (
+        (noise(1, 4, 4, 2), ("a", "b"), (0, 1)),
+        (noise(1, 4, 4, 2), ("a",), (0,)),
+        (noise(4), ("a",), (0,)),
+        (noise(1, 4, 4, 2).astype(np.float64), ("a",), (0, 1)),
+    ):
+        with pytest.raises(ls.BadLayout):
+            ls.FeatureMap(values, ls.Layer("x", "y"), ids, channels)
+
+
+def test_numpy_reads_a_map_as_an_array():
+    fm = full()
+    assert np.array_equal(np.asarray(fm), fm.values)
+    assert np.asarray(fm, np.float64).dtype == np.float64
+
+
+def test_values_come_out_in_any_order_of_axes():
+    fm = full()
+    copy = fm.to_numpy("bchw")
+    assert copy.shape == (2, 6, 4, 5) and copy.dtype == np.float32 and copy.flags.c_contiguous
+    assert copy[1, 2, 3, 4] == fm.values[1, 3, 4, 2]
+    copy[:] = 0
+    assert fm.values.any()
+    assert np.array_equal(fm.to_numpy(), fm.values) and fm.to_numpy().flags.writeable
+    dense, sequence = ls.FeatureMap.of_array(noise(3, 7), "bc"), ls.FeatureMap.of_array(noise(2, 6, 4), "bnc")
+    assert dense.to_numpy("cb").shape == (7, 3)
+    assert np.array_equal(sequence.to_numpy("ncb"), np.einsum("bnc->ncb", sequence.values))
+    assert ls.FeatureMap.of_array(noise(1, 2, 3, 4, 5)).to_numpy("bcdhw").shape == (1, 5, 2, 3, 4)
+    for layout in ("bhw", "bchx", "bbhw", "bnc", 3):
+        with pytest.raises(ls.BadLayout, match="this map has the axes b, h, w, c; name each once, such as 'bhwc'"):
+            fm.to_numpy(layout)
+
+
+def test_to_torch_gives_a_tensor_of_ones_own(monkeypatch):
+    torch = pytest.importorskip("torch", reason="the tensor is torch's")
+    fm = full()
+    tensor = fm.to_torch()
+    assert isinstance(tensor, torch.Tensor) and tensor.dtype == torch.float32
+    assert torch.equal(tensor, torch.tensor(fm.values).permute(0, 3, 1, 2))
+    tensor.zero_()
+    assert fm.values.any()
+    assert fm.to_torch("bhwc").shape == fm.shape
+    assert ls.FeatureMap.of_array(noise(1, 2, 3, 4, 5)).to_torch().shape == (1, 5, 2, 3, 4)
+    with pytest.raises(ls.BadLayout):
+        fm.to_torch("hwc")
+    monkeypatch.setitem(__import__("sys").modules, "torch", None)
+    with pytest.raises(ls.BackendMissing, match="pip install torch"):
+        fm.to_torch()

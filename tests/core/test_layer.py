@@ -1,0 +1,242 @@
+"""Choosing layers."""
+
+import json
+
+import pytest
+
+import layerscope as ls
+from layerscope.core.receptive_field import Field
+
+
+def layer(path, index, shape=(1, 8, 8, 4), kind="Conv2D", calls=1, axes="bhwc", **more):
+    if calls == 0:
+        return ls.Layer(path, kind, index=index, note=more.pop("note", ""), **more)
+    return ls.Layer(path, kind, axes if len(shape) == 4 else "bc", shape, index, calls, **more)
+
+
+RELU = tuple(layer(f"act/relu:{at}", 4, (1, size, size, 4), "ReLU") for at, size in enumerate((8, 4)))
+TABLE = ls.LayerTable(
+    [
+        layer("vgg16/block1_conv1", 0, (1, 16, 16, 4), "Conv2D+relu"),
+        layer("vgg16/block1_conv2", 1, (1, 16, 16, 4), "Conv2D+relu"),
+        layer("vgg16/block1_pool", 2, (1, 8, 8, 4), "MaxPooling2D"),
+        layer("mobilenetv2_1.00_224/Conv1", 3, (1, 8, 8, 4)),
+        layer("act/relu", 4, (1, 8, 8, 4), "ReLU", calls=2, per_call=RELU),
+        layer("features.0", 5, (1, 4, 4, 4), aliases=("conv", "getitem_6")),
+        layer("features.10", 6, (1, 4, 4, 4)),
+        layer("logits_conv", 7, (1, 1, 1, 10)),
+        layer("head/pool", 8, (1, 4), "Pool"),
+        layer("", 9, (1, 10), "Model"),
+        layer("spare", 10, calls=0, note="a container: its members run, it never does itself"),
+    ]
+)
+
+
+def paths(choice):
+    return [each.path for each in TABLE.choose(choice)]
+
+
+@pytest.mark.parametrize(
+    ("choice", "found"),
+    [
+        ("vgg16/block1_conv2", ["vgg16/block1_conv2"]),
+        ("block1_conv2", ["vgg16/block1_conv2"]),
+        ("mobilenetv2_1.00_224/Conv1", ["mobilenetv2_1.00_224/Conv1"]),
+        ("Conv1", ["mobilenetv2_1.00_224/Conv1"]),
+        ("0", ["features.0"]),
+        ("getitem_6", ["features.0"]),
+        ("block1_*", ["vgg16/block1_conv1", "vgg16/block1_conv2", "vgg16/block1_pool"]),
+        ("vgg16/*_conv?", ["vgg16/block1_conv1", "vgg16/block1_conv2"]),
+        ("kind:MaxPooling2D", ["vgg16/block1_pool"]),
+        ("kind:Conv2D+relu", ["vgg16/block1_conv1", "vgg16/block1_conv2"]),
+        ("last", ["features.10"]),
+        ("stages", ["vgg16/block1_conv2", "act/relu:0", "features.10"]),
+        ("output", [""]),
+        ("#1", ["vgg16/block1_conv2"]),
+        ("1", ["vgg16/block1_conv2"]),
+        ("-3", ["head/pool"]),
+        ("kind:maxpooling2d", ["vgg16/block1_pool"]),
+        ("kind:*pool*", ["vgg16/block1_pool", "head/pool"]),
+        ("**/block1_conv1", ["vgg16/block1_conv1"]),
+        (1, ["vgg16/block1_conv2"]),
+        (-2, None),
+        ("relu", ["act/relu:0", "act/relu:1"]),
+        ("relu:1", ["act/relu:1"]),
+        ("block1_conv2:0", ["vgg16/block1_conv2"]),
+        (["last", "block1_conv1", "block1_conv1"], ["vgg16/block1_conv1", "features.10"]),
+        (lambda each: each.channels == 10, ["logits_conv", ""]),
+        (TABLE[2], ["vgg16/block1_pool"]),
+    ],
+)
+def test_a_layer_is_found(choice, found):
+    if found is None:
+        assert len(TABLE.choose(choice)) == 1
+    else:
+        assert paths(choice) == found
+
+
+@pytest.mark.parametrize(
+    ("choice", "error", "match"),
+    [
+        ("block1_con2", ls.LayerNotFound, r"Did you mean '(vgg16/)?block1_conv2'"),
+        ("BLOCK1_CONV2", ls.LayerNotFound, "block1_conv2"),
+        ("relu:2", ls.LayerNotFound, None),
+        ("act/relu:7", ls.LayerNotFound, r"calls :0 to :1, not :7"),
+        ("kind:Dense", ls.LayerNotFound, "kinds here: .*Conv2D"),
+        ("zzz*", ls.LayerNotFound, "no layer"),
+        (99, ls.LayerNotFound, "layers 0 to 10"),
+        ("#99", ls.LayerNotFound, "layers 0 to 10"),
+        (True, ls.LayerNotFound, "True"),
+        ([], ls.LayerNotFound, "names none"),
+        (1.5, ls.LayerNotFound, "chosen by a float"),
+        ([1.5], ls.LayerNotFound, "chosen by a float"),
+        (lambda each: False, ls.LayerNotFound, "said yes to none"),
+        ("spare", ls.LayerNotCalled, "a container"),
+        ("spar*", ls.LayerNotCalled, "none of which produced"),
+    ],
+)
+def test_what_is_not_found_says_why(choice, error, match):
+    with pytest.raises(error, match=match):
+        TABLE.choose(choice)
+
+
+def test_last_is_the_last_with_more_than_one_pixel():
+    """MobileNetV3 ends in a 1 × 1 convolution, which is not what anybody wants to look at."""
+    assert paths("last") == ["features.10"]
+    flat = ls.LayerTable([layer("a", 0, (1, 1, 1, 4)), layer("b", 1, (1, 4))])
+    with pytest.raises(ls.LayerNotFound, match="more than one pixel"):
+        flat.choose("last")
+
+
+def test_a_shared_layer_that_runs_again_at_the_end_is_the_last():
+    """EfficientNet calls one activation after the first convolution and after the last."""
+    calls = tuple(layer(f"act:{at}", 0, (1, size, size, 4), step=step) for at, size, step in ((0, 8, 1), (1, 2, 3)))
+    shared = layer("act", 0, (1, 8, 8, 4), calls=2, per_call=calls, step=1)
+    table = ls.LayerTable([layer("stem", 1, step=0), shared, layer("head", 2, (1, 2, 2, 4), step=2)])
+    assert table.choose("last")[0].path == "act:1"
+    assert [each.path for each in table.choose("stages")] == ["act:0", "act:1"]
+    assert [each.path for each in table.choose(["head", "act", "stem"])] == ["stem", "act:0", "head", "act:1"]
+
+
+def test_padding_is_no_stage():
+    table = ls.LayerTable(
+        [
+            layer("pad", 0, (1, 9, 9, 4), "ZeroPad2d"),
+            layer("conv", 1, (1, 4, 4, 4)),
+            layer("pad2", 2, (1, 5, 5, 4), "Pad"),
+        ]
+    )
+    assert [each.path for each in table.choose("stages")] == ["conv"]
+
+
+def test_the_way_up_again_has_stages_of_its_own():
+    """A U-Net gives the last layer of each resolution on its way down, and again on its way up."""
+    sizes = [16, 16, 8, 4, 4, 8, 16, 16]
+    table = ls.LayerTable([layer(f"l{at}", at, (1, size, size, 4)) for at, size in enumerate(sizes)])
+    assert [each.path for each in table.choose("stages")] == ["l1", "l2", "l4", "l5", "l7"]
+
+
+def test_last_says_what_it_is_and_what_else_there_is():
+    said = TABLE.explained("last")
+    assert said.startswith(
+        "last is 'features.10' (Conv2D, 4×4); the later 'logits_conv' has one pixel; stages would add "
+    )
+    assert "'vgg16/block1_conv2'" in said
+
+
+def test_last_says_one_pixel_only_of_what_has_one():
+    conv = ls.Layer("conv", "Conv", "bchw", (1, 2, 8, 8), 0, 1)
+    weights = ls.Layer("attention_map", "AttentionMap", "bcqk", (1, 2, 4, 4), 1, 1)
+    table = ls.LayerTable([conv, weights, ls.Layer("", "Model", "bchw", (1, 2, 8, 8), 2, 1)])
+    assert table.explained("last") == "last is 'conv' (Conv, 8×8)"
+
+
+def test_a_table_of_positions_is_no_picture_of_the_image():
+    conv = ls.Layer("conv", "Conv", "bchw", (1, 2, 8, 8), 0, 1, receptive=(Field(), Field()))
+    positions = ls.Layer("positions", "Resize", "bchw", (1, 2, 117, 768), 1, 1)
+    tokens = ls.Layer("tokens", "Linear", "bnc", (1, 117, 8), 2, 1, receptive=(Field(), Field()))
+    table = ls.LayerTable([conv, positions, tokens])
+    assert table.choose("last") == table.choose("stages") == [conv]
+    # Behind a detour through numpy nothing has a field any more, and yet all is made from the image.
+    assert ls.LayerTable([conv, positions]).choose("last") == [positions]
+
+
+def test_a_name_with_a_comma_says_how_to_give_several():
+    with pytest.raises(ls.LayerNotFound, match="an -l for each"):
+        TABLE.choose("block1_conv1,last")
+
+
+def test_an_ambiguous_end_names_the_candidates():
+    table = ls.LayerTable([layer("a/conv", 0), layer("b/conv", 1)])
+    with pytest.raises(ls.LayerNotFound, match="'a/conv', 'b/conv'"):
+        table.choose("conv")
+
+
+def test_names_with_a_colon_of_their_own_win():
+    table = ls.LayerTable([layer("conv/Relu:0", 0), layer("conv/Relu", 1)])
+    assert [each.path for each in table.choose("conv/Relu:0")] == ["conv/Relu:0"]
+    assert table.choose("conv/Relu:0")[0].index == 0
+
+
+def test_the_table_prints_and_is_stable_json():
+    text = repr(TABLE)
+    assert "\n       vgg16\n" in text, "a name that only groups layers has no index"
+    assert "\n    1    block1_conv2 " in text
+    assert "\n         :1 " in text
+    assert " vgg16/block1_conv2 " in TABLE.plain()
+    assert "1×16×16×4" in text
+    assert "(output)" in text
+    assert 'title="vgg16/block1_conv2">block1_conv2</td>' in TABLE._repr_html_()
+    rows = json.loads(TABLE.json())
+    assert rows[4] == {
+        "path": "act/relu",
+        "kind": "ReLU",
+        "axes": "bhwc",
+        "shape": [1, 8, 8, 4],
+        "index": 4,
+        "channels": 4,
+        "spatial": [8, 8],
+        "calls": 2,
+        "call_shapes": [[1, 8, 8, 4], [1, 4, 4, 4]],
+        "note": "",
+        "aliases": [],
+        "mark": "picture",
+        "parameters": None,
+        "receptive": None,
+    }
+    assert rows[10]["shape"] is None
+    assert len(TABLE[2:4]) == 2
+
+
+def test_names_from_a_model_are_no_html():
+    table = ls.LayerTable([layer("<script>", 0)], title="<b>")
+    assert "<script>" not in table._repr_html_()
+    assert "<b>" not in table._repr_html_()
+
+
+def test_a_container_does_not_hide_a_word():
+    conv = ls.Layer("encoder.conv", "Conv", "bchw", (1, 2, 8, 8), 0, 1)
+    table = ls.LayerTable([conv, ls.Layer("encoder.stages", "ModuleList", note="a container")])
+    assert table.choose("stages") == [conv]
+    table = ls.LayerTable([conv, ls.Layer("stages", "Sequential", "bchw", (1, 2, 4, 4), 1, 1)])
+    assert [each.path for each in table.choose("stages")] == ["stages"]
+    inner = ls.Layer("stages.0", "Conv", "bchw", (1, 2, 4, 4), 1, 1)
+    table = ls.LayerTable([conv, inner, ls.Layer("stages", "Sequential", "bchw", (1, 2, 4, 4), 2, 1)])
+    assert [each.path for each in table.choose("stages")] == ["encoder.conv", "stages"]
+    conv = ls.Layer("stages.0", "Conv", "bchw", (1, 2, 8, 8), 0, 1)
+    container = ls.Layer("stages", "Sequential", "bchw", (1, 2, 4, 4), 1, 1)
+    table = ls.LayerTable([conv, container, ls.Layer("norm", "Norm", "bchw", (1, 2, 4, 4), 2, 1)])
+    assert [each.path for each in table.choose("stages")] == ["stages.0", "norm"]
+    assert table.choose(container) == table.choose("#1") == [container], "a layer itself is never a word"
+
+
+def test_what_was_chosen_once_is_kept_and_a_caller_may_change_his_list():
+    table = ls.LayerTable([ls.Layer("a", "Conv", "bc", (1, 2), calls=1), ls.Layer("b", "Conv", "bc", (1, 2), calls=1)])
+    for words in ("kind:Conv", ["b", "a"], ("a", "b")):
+        first = table.choose(words)
+        assert [each.path for each in first] == ["a", "b"]
+        first.clear()
+        assert [each.path for each in table.choose(words)] == ["a", "b"]
+    assert [each.path for each in table.choose("b")] == ["b"]
+    with pytest.raises(ls.LayerNotFound):
+        table.choose(["a", "missing"])

@@ -1,0 +1,1 @@
+"""Models, photos and checks that several tests use."""

@@ -1,0 +1,72 @@
+"""Receptive fields by trial: which rows and columns of the input move a unit of a linear network with positive weights."""
+
+import numpy as np
+from hypothesis import strategies as st
+
+from layerscope.core.receptive_field import Field
+
+SIZE = (44, 40)
+
+
+def bumped(size=SIZE):
+    """A picture for each row and each column of the image: zero but for that line. `[rows + columns, 1, h, w]`."""
+    height, width = size
+    rows = np.zeros((height, 1, height, width), np.float32)
+    rows[range(height), 0, range(height)] = 1
+    columns = np.zeros((width, 1, height, width), np.float32)
+    columns[range(width), 0, :, range(width)] = 1
+    return np.concatenate([rows, columns])
+
+
+EDGE = 12
+
+
+def check(values, fields, network=(), size=SIZE):
+    """`values [rows + columns, channel, h, w]` of the bumped pictures against the fields; says how many boxes were compared.
+
+    A transposed convolution with padding cuts units off that see pixels of the image, and what comes after it is blind there:
+    in such a network only the boxes of units away from the edge must be equal.
+    """
+    edge = EDGE if any(name == "turned" and options["pad"] for name, options in network) else 0
+    height, _ = size
+    moved = np.asarray(values).max(1) > 0
+    compared = 0
+    if not moved.any():
+        # A transposed convolution leaves holes, and a stride may read only those.
+        assert any(each.known and each.size is None for each in fields)
+        return 0
+    for axis, (part, extent) in enumerate(((moved[:height], height), (moved[height:], size[1]))):
+        seen = part.any(axis=2 - axis)  # [line of the image, unit along this axis]
+        field: Field = fields[axis]
+        if field.unknown:
+            continue
+        for unit in range(seen.shape[1]):
+            lines = np.flatnonzero(seen[:, unit])
+            low, high = (0, extent - 1) if field.whole else field.box(unit)
+            if 0 <= low <= high < extent and edge <= unit < seen.shape[1] - edge:
+                assert len(lines), (axis, unit, field)
+                assert (lines[0], lines[-1]) == (low, high), (axis, unit, field)
+                compared += 1
+            elif len(lines):
+                assert low <= lines[0], (axis, unit, field)
+                assert lines[-1] <= high, (axis, unit, field)
+    return compared
+
+
+window = st.fixed_dictionaries(
+    {
+        "kernel": st.tuples(st.integers(1, 4), st.integers(1, 4)),
+        "stride": st.tuples(st.integers(1, 2), st.integers(1, 2)),
+        "dilation": st.tuples(st.integers(1, 2), st.integers(1, 2)),
+        "pad": st.integers(0, 1),
+    }
+)
+step = st.one_of(
+    st.tuples(st.just("conv"), window),
+    st.tuples(st.just("conv"), window),
+    st.tuples(st.sampled_from(["max", "avg"]), window),
+    st.tuples(st.just("up"), st.sampled_from(["nearest", "linear"])),
+    st.tuples(st.just("turned"), window),
+    st.tuples(st.sampled_from(["add", "cat"]), st.tuples(st.integers(0, 2), st.integers(0, 2))),
+)
+networks = st.lists(step, min_size=1, max_size=4)

@@ -1,0 +1,86 @@
+"""A random network of `networks` as an ONNX graph, written node by node."""
+
+import numpy as np
+from onnx import helper, numpy_helper
+from onnx.helper import make_node
+
+from helpers.networks import weights
+
+
+class Graph:
+    def __init__(self):
+        self.nodes, self.held, self.calls, self.names = [], {}, 0, []
+
+    def hold(self, name, value):
+        self.held[name] = numpy_helper.from_array(np.asarray(value), name)
+        return name
+
+    def run(self, steps, x, within=()):
+        for step in steps:
+            place = (*within, step.name)
+            if step.kind == "inner":
+                x = self.run(step.branches[0], x, place)
+            elif step.branches:
+                ends = [self.run(branch, x, within) for branch in step.branches]
+                node = ("Add", {}) if step.kind == "add" else ("Concat", {"axis": 1})
+                x = self.node(node[0], ends, place, **node[1])
+            else:
+                x = self.layer(step, x, place)
+        return x
+
+    def node(self, kind, inputs, place, **given):
+        """One node; its output's name says nothing of the layer, as exporters' names often do."""
+        self.calls += 1
+        name = "/".join(place)
+        if place[-1] == "act":
+            name = f"{name}_{sum(each.startswith(f'{name}_') for each in self.names)}"
+        self.names.append(name)
+        self.nodes.append(make_node(kind, inputs, [f"val_{self.calls}"], name, **given))
+        return f"val_{self.calls}"
+
+    def layer(self, step, x, place):
+        name = "/".join(place)
+        held = [self.hold(f"{name}.{key}", value) for key, value in weights(step).items()]
+        if step.kind == "conv":
+            window = {
+                "strides": [step["stride"]] * 2,
+                "pads": [step["padding"]] * 4,
+                "dilations": [step["dilation"]] * 2,
+            }
+            return self.node("Conv", [x, *held], place, **window)
+        if step.kind == "depthwise":
+            return self.node("Conv", [x, *held], place, pads=[1] * 4, group=step["channels"])
+        if step.kind == "transposed":
+            return self.node("ConvTranspose", [x, *held], place, strides=[2, 2])
+        if step.kind == "norm":
+            return self.node("BatchNormalization", [x, *held], place, epsilon=1e-3)
+        if step.kind == "relu":
+            return self.node("Relu", [x], place)
+        if step.kind in ("pool", "mean_pool"):
+            kind = "MaxPool" if step.kind == "pool" else "AveragePool"
+            return self.node(kind, [x], place, kernel_shape=[2, 2], strides=[2, 2])
+        if step.kind == "up":
+            scales = self.hold(f"{name}.scales", np.array([1, 1, 2, 2], np.float32))
+            return self.node(
+                "Resize",
+                [x, "", scales],
+                place,
+                mode="nearest",
+                coordinate_transformation_mode="asymmetric",
+                nearest_mode="floor",
+            )
+        flat = self.node("ReduceMean", [x, self.hold("axes", np.array([2, 3]))], (*place, "mean"), keepdims=0)
+        return self.node("Gemm", [flat, *held], place, transB=1)
+
+
+def build(steps):
+    graph = Graph()
+    end = graph.run(steps, "x")
+    made = helper.make_graph(
+        graph.nodes,
+        "random",
+        [helper.make_tensor_value_info("x", 1, ["n", 3, 12, 12])],
+        [helper.make_tensor_value_info(end, 1, None)],
+        list(graph.held.values()),
+    )
+    return helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)

@@ -1,0 +1,196 @@
+"""Small TFLite models: from TensorFlow's converter, and changed by the schema that `ai_edge_litert` ships."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import flatbuffers
+import numpy as np
+import pytest
+
+keras = pytest.importorskip("keras", reason="the models are made with Keras and TensorFlow's converter")
+tf = pytest.importorskip("tensorflow", reason="the models are made with Keras and TensorFlow's converter")
+schema = pytest.importorskip("ai_edge_litert.schema_py_generated", reason="TFLite files are run by ai_edge_litert")
+from ai_edge_litert.interpreter import Interpreter, OpResolverType  # noqa: E402  # after the skip
+
+from layerscope.backends.tflite.backend import TfliteBackend  # noqa: E402  # after the skip
+
+BACKEND = TfliteBackend()
+K = keras.layers
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("the converter reads Keras models on TensorFlow only", allow_module_level=True)
+
+
+def converted(model: Any, quantise: str = "", samples: Callable[[], Iterator[list[np.ndarray]]] | None = None) -> bytes:
+    """A Keras model as the bytes of a file: float, "dynamic", "float16", "int8", "uint8" or "int16"."""
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    if quantise:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if quantise == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if quantise in ("int8", "uint8", "int16"):
+        converter.representative_dataset = samples
+        wide = tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+        converter.target_spec.supported_ops = [wide if quantise == "int16" else tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = converter.inference_output_type = getattr(tf, quantise)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Statistics for quantized inputs", UserWarning)  # said of every such file
+        return converter.convert()
+
+
+def changed(content: bytes, change: Callable[[Any], None]) -> bytes:
+    """The file after `change` has been made to its object tree (`schema.ModelT`)."""
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
+    change(model)
+    builder = flatbuffers.Builder(len(content))
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def interpreted(
+    content: bytes, feeds: Mapping[str, np.ndarray] | np.ndarray, delegate: bool = False
+) -> dict[str, np.ndarray]:
+    """Every tensor by name, as the plain interpreter gives them when it keeps them all."""
+    kind = OpResolverType.BUILTIN if delegate else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    with pytest.warns(UserWarning, match="preserve_all_tensors") if delegate else _nothing():
+        interpreter = Interpreter(
+            model_content=content, experimental_preserve_all_tensors=True, experimental_op_resolver_type=kind
+        )
+    inputs = {each["name"]: each["index"] for each in interpreter.get_input_details()}
+    given = feeds if isinstance(feeds, Mapping) else {next(iter(inputs)): feeds}
+    for name, value in given.items():
+        interpreter.resize_tensor_input(inputs[name], value.shape)
+    interpreter.allocate_tensors()
+    for name, value in given.items():
+        interpreter.set_tensor(inputs[name], value)
+    interpreter.invoke()
+    found = {}
+    for each in interpreter.get_tensor_details():
+        if each["name"] and each["name"] not in found:
+            try:
+                found[each["name"]] = np.array(interpreter.get_tensor(each["index"]))
+            except ValueError:
+                continue  # a tensor of the runtime's own
+    return found
+
+
+class _nothing:
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *_: Any) -> None: ...
+
+
+@functools.cache
+def _converted_network() -> bytes:
+    """The suite's network with weights that can be told apart; every step is an output, so that none is fused."""
+    given = keras.Input((8, 8, 3), name="image")
+    a = K.Conv2D(4, 3, padding="same", bias_initializer="random_normal", name="conv1")(given)
+    b = K.ReLU(name="act")(a)
+    c = K.Conv2D(5, 3, strides=2, bias_initializer="random_normal", name="conv2")(b)
+    d = K.ReLU(name="act_two")(c)
+    e = K.Dense(6, bias_initializer="random_normal", name="head")(K.GlobalAveragePooling2D(name="pool")(d))
+    return converted(keras.Model(given, [e, a, b, c, d], name="tiny"))
+
+
+NAMES = {"CONV_2D": ["tiny/conv1/Conv2D", "tiny/conv2/Conv2D"], "RELU": ["tiny/act/Relu", "tiny/act_two/Relu"]}
+ENDS = {"MEAN": ["tiny/pool/Mean"], "FULLY_CONNECTED": ["tiny/head/BiasAdd"]}
+FAILING = "failed in the middle"
+
+
+def network(parameters: Mapping[str, np.ndarray], fail: bool = False, batch: int = -1) -> bytes:
+    """The suite's network from the converter, with these weights; its file says that it takes `batch` images."""
+
+    def change(model: Any) -> None:
+        graph = model.subgraphs[0]
+        names = {each: iter(listed) for each, listed in {**NAMES, **ENDS}.items()}
+        weights = itertools.cycle(["conv1", "conv2", "head"])
+        made = {}
+        for each in graph.operators:
+            kind = operator_name(model, each)
+            output = graph.tensors[each.outputs[0]]
+            output.name = next(names[kind])
+            made[output.name] = each
+            if kind in ("CONV_2D", "FULLY_CONNECTED"):
+                name = next(weights)
+                weight = parameters[f"{name}.weight"]
+                weight = weight.transpose(0, 2, 3, 1) if weight.ndim == 4 else weight
+                for at, values in zip(each.inputs[1:3], (weight, parameters[f"{name}.bias"]), strict=True):
+                    held = model.buffers[graph.tensors[at].buffer]
+                    assert len(held.data) == values.nbytes
+                    held.data = np.frombuffer(np.ascontiguousarray(values).tobytes(), np.uint8)
+        for each in graph.tensors:
+            if each.shapeSignature is not None and len(each.shapeSignature) and each.shapeSignature[0] == -1:
+                each.shapeSignature = [batch, *each.shapeSignature[1:]]
+        graph.outputs = made["tiny/head/BiasAdd"].outputs
+        model.signatureDefs = None
+        if fail:
+            _break(model, made)
+
+    return changed(_converted_network(), change)
+
+
+def _break(model: Any, made: Mapping[str, Any]) -> None:
+    """Put a reshape between the activation and `conv2` whose size no picture has: 997 times what is found in the values."""
+    graph = model.subgraphs[0]
+    act = made["tiny/act/Relu"].outputs[0]
+    cast = constant_free(model, "tiny/cast/Cast", [1, 8, 8, 4], schema.TensorType.INT32)
+    size = constant_free(model, "tiny/size/Max", [1], schema.TensorType.INT32)
+    axes = constant(model, np.array([0, 1, 2], np.int32))
+    wrong = constant_free(model, "tiny/wrong/Add", [4], schema.TensorType.INT32)
+    large = constant(model, np.full(4, 997, np.int32))
+    broken = constant_free(model, FAILING, [1, 8, 8, 4], schema.TensorType.FLOAT32)
+    at = graph.operators.index(made["tiny/conv2/Conv2D"])
+    graph.operators[at:at] = [
+        operator(model, "CAST", [act], [cast]),
+        operator(model, "REDUCE_MAX", [cast, axes], [size], schema.ReducerOptionsT()),
+        operator(model, "ADD", [size, large], [wrong], schema.AddOptionsT()),
+        operator(model, "RESHAPE", [act, wrong], [broken]),
+    ]
+    made["tiny/conv2/Conv2D"].inputs = [broken, *made["tiny/conv2/Conv2D"].inputs[1:]]
+
+
+def operator_name(model: Any, each: Any) -> str:
+    number = model.operatorCodes[each.opcodeIndex].builtinCode
+    return next(name for name, value in vars(schema.BuiltinOperator).items() if value == number)
+
+
+def operator(model: Any, name: str, inputs: Sequence[int], outputs: Sequence[int], options: Any = None) -> Any:
+    """A new operator of the file."""
+    code = schema.OperatorCodeT(builtinCode=getattr(schema.BuiltinOperator, name), version=1)
+    code.deprecatedBuiltinCode = min(code.builtinCode, 127)
+    model.operatorCodes.append(code)
+    made = schema.OperatorT(opcodeIndex=len(model.operatorCodes) - 1, inputs=list(inputs), outputs=list(outputs))
+    if options is not None:
+        made.builtinOptionsType = getattr(schema.BuiltinOptions, type(options).__name__.removesuffix("T"))
+        made.builtinOptions = options
+    return made
+
+
+def constant_free(model: Any, name: str, shape: Sequence[int], kind: int) -> int:
+    """The index of a new tensor that an operator will fill."""
+    graph = model.subgraphs[0]
+    graph.tensors.append(schema.TensorT(shape=list(shape), type=kind, buffer=0, name=name))
+    return len(graph.tensors) - 1
+
+
+def constant(model: Any, values: np.ndarray) -> int:
+    """The index of a new tensor with these values."""
+    model.buffers.append(schema.BufferT(data=np.frombuffer(values.tobytes(), np.uint8)))
+    at = constant_free(model, f"constant{len(model.buffers)}", values.shape, schema.TensorType.INT32)
+    model.subgraphs[0].tensors[at].buffer = len(model.buffers) - 1
+    return at
+
+
+def rows(content: bytes, batch: Any) -> dict[str, Any]:
+    """The table of layers by path."""
+    return {each.path: each for each in BACKEND.layers(content, batch)}
+
+
+def captured(content: bytes, batch: Any, *paths: str) -> list[np.ndarray]:
+    """The values of single layers, in the order asked."""
+    found = BACKEND.capture(content, batch, list(paths))
+    return [found[each].values for each in paths]

@@ -1,0 +1,212 @@
+"""Collections of images, bad ones among many, and reading them a few at a time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from helpers.image_files import GREY, RAMP, bomb, encoded, truncated
+from layerscope.errors import BadOption, ImageNotReadable, ImagesSkipped
+from layerscope.inputs import images
+from layerscope.inputs.images import Source, collect, load, stream
+from layerscope.inputs.photo import Photo, read
+
+# ---- collections
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("img10.png", "img2.PNG", "img1.png"):
+        Image.fromarray(RAMP).save(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("no image")
+    (tmp_path / "._img1.png").write_bytes(b"left by macOS")
+    return tmp_path
+
+
+def ids(given: Any) -> list[str]:
+    return [source.id for source in collect(given)]
+
+
+def test_a_folder_gives_its_images_in_natural_order(folder: Path) -> None:
+    (folder / "sub").mkdir()
+    Image.fromarray(RAMP).save(folder / "sub" / "deep.png")
+    assert ids(folder) == ids(str(folder)) == ["img1.png", "img2.PNG", "img10.png"]
+
+
+def test_a_folder_of_folders_gives_those_below(tmp_path: Path) -> None:
+    for name in ("cats", "dogs"):
+        (tmp_path / name).mkdir()
+        Image.fromarray(RAMP).save(tmp_path / name / "1.png")
+    Image.fromarray(RAMP).save(tmp_path / "dogs" / "2.png")
+    assert ids(tmp_path) == ["cats/1.png", "dogs/1.png", "2.png"]
+
+
+def test_glob_patterns(folder: Path) -> None:
+    (folder / "sub").mkdir()
+    Image.fromarray(RAMP).save(folder / "sub" / "deep.png")
+    assert ids(f"{folder}/img*") == ["img1.png", "img2.PNG", "img10.png"]
+    assert ids(folder / "*.png") == ["img1.png", "img10.png"]
+    assert ids(f"{folder}/**/*.png") == ["img1.png", "img10.png", "deep.png"]
+    Image.fromarray(RAMP).save(folder / "odd[1].png")
+    assert ids(folder / "odd[1].png") == ["odd[1].png"]
+
+
+def test_a_pattern_with_its_own_suffix_is_taken_at_its_word(folder: Path) -> None:
+    (folder / "scan.dat").write_bytes(encoded(Image.fromarray(RAMP)))
+    assert ids(f"{folder}/*.dat") == ["scan.dat"]
+
+
+def test_the_home_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.setenv("USERPROFILE", str(folder))
+    assert ids("~/img1.png") == ["img1.png"]
+
+
+def test_mixed_lists_and_nested_ones(folder: Path) -> None:
+    given = [
+        RAMP,
+        encoded(Image.fromarray(RAMP)),
+        Image.fromarray(RAMP),
+        (GREY, folder / "img1.png"),
+        read(RAMP, id="p"),
+    ]
+    assert ids(given) == ["array-0", "bytes-0", "image-0", "array-1", "img1.png", "p"]
+
+
+def test_a_batch_array_is_many_images() -> None:
+    photos, _ = load(np.stack([RAMP, RAMP + 1]))
+    assert [photo.id for photo in photos] == ["array-0", "array-1"]
+    np.testing.assert_array_equal(photos[1].pixels, RAMP + 1)
+    with pytest.raises(ImageNotReadable, match=r"transpose\(0, 2, 3, 1\).*preprocess=None"):
+        load(np.zeros((2, 3, 20, 30), np.uint8))
+
+
+def test_the_same_file_twice_has_two_ids(folder: Path) -> None:
+    assert ids([folder / "img1.png"] * 3) == ["img1.png", "img1.png#2", "img1.png#3"]
+
+
+def test_only_a_single_image_is_explicit(folder: Path) -> None:
+    assert [each.explicit for each in collect(folder / "img1.png")] == [True]
+    assert [each.explicit for each in collect([folder / "img1.png", RAMP])] == [False, False]
+    assert isinstance(collect(RAMP)[0], Source)
+
+
+@pytest.mark.parametrize("given", ["", "*.png", "deeper/**/*.jpg"])
+def test_nothing_found_says_what_was_looked_for(tmp_path: Path, given: str) -> None:
+    with pytest.raises(ImageNotReadable, match=r"no image.*what counts is \.jpg \.jpeg.* \.heic"):
+        collect(os.path.join(tmp_path, given))
+
+
+def test_no_image_at_all() -> None:
+    with pytest.raises(ImageNotReadable, match="the list is empty"):
+        load([])
+    with pytest.raises(ImageNotReadable, match="the generator is empty"):
+        load(iter([]))
+
+
+def test_nothing_is_fetched_from_the_network() -> None:
+    with pytest.raises(ImageNotReadable, match="nothing is fetched from the network"):
+        load("https://example.org/cat.jpg")
+
+
+def test_suffixes_are_those_of_formats_that_can_be_read() -> None:
+    Image.init()
+    assert set(images.SUFFIXES) - set(Image.EXTENSION) <= {".heic", ".heif", ".jxl", ".avif"}
+    assert isinstance(read(RAMP), Photo)
+
+
+# ---- bad ones among many (case 39)
+
+
+def test_one_truncated_file_of_200_is_skipped_and_listed(tmp_path: Path) -> None:
+    good = encoded(Image.fromarray(RAMP), "JPEG")
+    for number in range(200):
+        (tmp_path / f"{number}.jpg").write_bytes(truncated() if number == 57 else good)
+    with pytest.warns(ImagesSkipped, match=r"^1 image was skipped of 200: 57\.jpg: .*truncated") as caught:
+        photos, skipped = load(tmp_path)
+    assert len(caught) == 1
+    assert [photo.id for photo in photos] == [f"{number}.jpg" for number in range(200) if number != 57]
+    assert [id for id, _ in skipped] == ["57.jpg"]
+    assert "truncated" in skipped[0][1]
+    assert not skipped[0][1].startswith("57.jpg")
+
+
+def test_the_warning_counts_and_gives_three_reasons(tmp_path: Path) -> None:
+    given = [tmp_path / f"missing{number}.png" for number in range(5)] + [RAMP]
+    with pytest.warns(ImagesSkipped, match=r"5 images were skipped of 6: missing0\.png.*missing2\.png.*and 2 more$"):
+        photos, skipped = load(given)
+    assert len(photos) == 1
+    assert len(skipped) == 5
+
+
+def test_a_single_bad_image_raises(tmp_path: Path) -> None:
+    (tmp_path / "cut.jpg").write_bytes(truncated())
+    for given in (tmp_path / "cut.jpg", [tmp_path / "cut.jpg"]):
+        with pytest.raises(ImageNotReadable, match=r"^cut\.jpg: .*truncated"):
+            load(given)
+
+
+def test_only_bad_images_raise(tmp_path: Path) -> None:
+    for number in range(4):
+        (tmp_path / f"{number}.jpg").write_bytes(truncated())
+    with pytest.raises(ImageNotReadable, match=r"none of the 4 images can be read: 0\.jpg: .*and 1 more"):
+        load(tmp_path)
+
+
+def test_one_too_large_is_skipped_with_the_limit() -> None:
+    with pytest.warns(ImagesSkipped, match="bytes-0: 100 × 50"):
+        photos, _ = load([bomb(100, 50), RAMP], limit=4000)
+    assert [photo.id for photo in photos] == ["array-0"]
+
+
+# ---- streaming
+
+
+def test_stream_gives_the_photos_of_load_in_batches(folder: Path) -> None:
+    groups = list(stream(folder, 2))
+    assert [[photo.id for photo in group] for group in groups] == [["img1.png", "img2.PNG"], ["img10.png"]]
+    with pytest.raises(BadOption, match="batch=0"):
+        stream(folder, 0)
+
+
+def test_stream_does_not_read_a_generator_ahead() -> None:
+    asked = 0
+
+    def endless() -> Iterator[np.ndarray]:
+        nonlocal asked
+        while True:
+            asked += 1
+            yield RAMP
+
+    groups = stream(endless(), 4)
+    assert [photo.id for photo in next(groups)] == ["array-0", "array-1", "array-2", "array-3"]
+    assert asked == 4
+    assert next(groups)[0].id == "array-4"
+
+
+def test_stream_reads_files_only_when_asked(folder: Path) -> None:
+    groups = stream(folder, 1)
+    next(groups)
+    (folder / "img2.PNG").write_bytes(truncated())
+    skipped: list[tuple[str, str]] = []
+    lazily = stream(folder, 1, skipped=skipped)
+    assert [photo.id for photo in next(lazily)] == ["img1.png"]
+    assert skipped == []
+    with pytest.warns(ImagesSkipped, match="1 image was skipped of 3"):
+        assert [photo.id for group in lazily for photo in group] == ["img10.png"]
+    assert [id for id, _ in skipped] == ["img2.PNG"]
+
+
+def test_an_error_of_the_generator_itself_comes_through() -> None:
+    def broken() -> Iterator[np.ndarray]:
+        yield RAMP
+        raise RuntimeError("the camera is gone")
+
+    with pytest.raises(RuntimeError, match="the camera is gone"):
+        list(stream(broken(), 1))

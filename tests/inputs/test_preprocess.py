@@ -1,0 +1,275 @@
+"""The input of a model against Pillow and Keras by hand, and how the right recipe is found."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+
+from helpers.cat import CAT, pil
+from layerscope.backends import Facts, Input
+from layerscope.core.placement import Placement
+from layerscope.errors import PreprocessUnknown
+from layerscope.inputs.photo import read
+from layerscope.inputs.preprocess import InputPlan, apply, batch, choose
+from layerscope.inputs.recipe import READY, RECIPES, Recipe, named
+
+MEAN = np.array([0.485, 0.456, 0.406], np.float32)
+STD = np.array([0.229, 0.224, 0.225], np.float32)
+
+
+def facts(axes: str = "bhwc", shape: tuple[int | None, ...] = (None, 224, 224, 3), **more: Any) -> Facts:
+    dtype = more.pop("dtype", "float32")
+    return Facts("model", (Input("x", axes, shape, dtype),), **more)
+
+
+# ---- the table, by hand
+
+
+def test_unit_and_raw() -> None:
+    squashed = np.asarray(pil(CAT).resize((224, 200), Image.Resampling.BILINEAR)).astype(np.float32)
+    array, place = apply(named("unit"), CAT, "hwc", (200, 224))
+    assert array.dtype == np.float32
+    np.testing.assert_array_equal(array, squashed / np.float32(255))
+    assert place == Placement.whole((300, 451), (200, 224))
+    np.testing.assert_array_equal(apply(named("raw"), CAT, "hwc", (200, 224))[0], squashed)
+
+
+def test_tf_and_caffe() -> None:
+    squashed = np.asarray(pil(CAT).resize((224, 224), Image.Resampling.NEAREST)).astype(np.float32)
+    array, _ = apply(named("tf"), CAT, "hwc", (224, 224))
+    np.testing.assert_array_equal(array, squashed / np.float32(127.5) - np.float32(1))
+    array, _ = apply(named("caffe"), CAT, "hwc", (224, 224))
+    mean = np.array([103.939, 116.779, 123.68], np.float32)
+    np.testing.assert_array_equal(array, squashed[..., ::-1] - mean)
+
+
+def test_imagenet_is_torchvisions_pipeline() -> None:
+    # Resize(256), CenterCrop(224), ToTensor(), Normalize(MEAN, STD), written out for a photo of 300 × 451
+    width = int(256 * 451 / 300)
+    resized = pil(CAT).resize((width, 256), Image.Resampling.BILINEAR)
+    top, left = round((256 - 224) / 2.0), round((width - 224) / 2.0)
+    cropped = np.asarray(resized.crop((left, top, left + 224, top + 224))).astype(np.float32)
+    expected = ((cropped / np.float32(255) - MEAN) / STD).transpose(2, 0, 1)
+    array, place = apply(named("imagenet"), CAT, "chw", (224, 224))
+    np.testing.assert_array_equal(array, expected)
+    assert array.flags.c_contiguous
+    assert place.box == pytest.approx((top * 300 / 256, left * 451 / width, 224 * 300 / 256, 224 * 451 / width))
+
+
+def test_efficientnet_lite() -> None:
+    recipe = named("efficientnet-lite")
+    resized = pil(CAT).resize((256 * 451 // 300, 256), Image.Resampling.BICUBIC)
+    left = round((resized.width - 224) / 2)
+    expected = np.asarray(resized).astype(np.float32)[16:240, left : left + 224]
+    np.testing.assert_array_equal(apply(recipe, CAT, "hwc", (224, 224))[0], (expected - 127) / 128)
+
+
+def test_keras_agrees(tmp_path: Path) -> None:
+    pytest.importorskip("keras")
+    path = tmp_path / "cat.png"
+    pil(CAT).save(path)
+    code = (
+        "import sys, keras, numpy as np\n"
+        "from keras.applications.imagenet_utils import preprocess_input\n"
+        "x = keras.utils.img_to_array(keras.utils.load_img(sys.argv[1], target_size=(224, 224)))\n"
+        "for mode in ('caffe', 'tf'):\n"
+        "    y = preprocess_input(x[None].copy(), mode=mode, data_format='channels_last')\n"
+        "    np.save(sys.argv[2] + mode + '.npy', np.asarray(y))\n"
+    )
+    environment = {**os.environ, "KERAS_BACKEND": "numpy"}
+    subprocess.run([sys.executable, "-c", code, str(path), f"{tmp_path}{os.sep}"], check=True, env=environment)
+    for mode in ("caffe", "tf"):
+        array, _ = batch([read(path)], named(mode), InputPlan("bhwc", (224, 224)))
+        np.testing.assert_array_equal(array, np.load(tmp_path / f"{mode}.npy"))
+
+
+# ---- grey, and more than 8 bits
+
+
+def test_one_channel_is_pillows_grey() -> None:
+    expected = np.asarray(pil(CAT).convert("L").resize((28, 28), Image.Resampling.BILINEAR)).astype(np.float32)
+    array, _ = apply(named("unit"), CAT, "chw", (28, 28), channels=1)
+    np.testing.assert_array_equal(array, expected[None] / np.float32(255))
+    assert apply(named("tf"), CAT, "hwc", (28, 28), channels=1)[0].shape == (28, 28, 1)
+
+
+def test_a_grey_photo_gives_its_exact_grey() -> None:
+    grey = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    array, _ = apply(Recipe(), read(grey), "hwc", (16, 16), channels=1)
+    np.testing.assert_array_equal(array[..., 0], grey)
+
+
+def test_16_bits_reach_the_model() -> None:
+    deep = (np.arange(64, dtype=np.uint16) * 37).reshape(8, 8)
+    array, _ = apply(named("unit"), read(deep), "hwc", (8, 8), channels=1)
+    np.testing.assert_allclose(array[..., 0], deep / 65535, rtol=1e-6)
+    assert len(np.unique(array)) == 64
+    half, _ = apply(named("raw"), read(deep), "hwc", (4, 4))
+    exact = Image.fromarray(deep.astype(np.float32) / np.float32(257)).resize((4, 4), Image.Resampling.BILINEAR)
+    np.testing.assert_array_equal(half, np.repeat(np.asarray(exact)[..., None], 3, axis=2))
+
+
+def test_float_colours_to_grey_and_no_overshoot() -> None:
+    colours = np.zeros((8, 8, 3), np.float32)
+    colours[:, 4:] = 1
+    grey, _ = apply(named("unit"), read(colours), "hwc", (16, 16), channels=1)
+    assert grey.shape == (16, 16, 1)
+    sharp, _ = apply(Recipe(interpolation="lanczos"), read(colours), "hwc", (16, 16))
+    assert sharp.min() == 0
+    assert sharp.max() == 255
+
+
+# ---- the whole batch
+
+
+@pytest.mark.parametrize("axes", ["bhwc", "bchw", "bcwh", "hwbc"])
+def test_batch_in_the_models_axes(axes: str) -> None:
+    photos = [CAT, read(data.coffee(), id="coffee")]
+    array, places = batch(photos, named("unit"), InputPlan(axes, (20, 30)))
+    sizes = {"b": 2, "h": 20, "w": 30, "c": 3}
+    assert array.shape == tuple(sizes[axis] for axis in axes)
+    assert array.dtype == np.float32
+    ordered = array.transpose([axes.index(axis) for axis in "bhwc"])
+    np.testing.assert_array_equal(ordered[1], apply(named("unit"), photos[1], "hwc", (20, 30))[0])
+    assert [place.photo for place in places] == [(300, 451), (400, 600)]
+
+
+def test_batch_gives_the_inputs_type() -> None:
+    for dtype in ("float16", "float64", "uint8"):
+        array, _ = batch([CAT], named("raw"), InputPlan("bhwc", (20, 30), dtype=dtype))
+        assert array.dtype == np.dtype(dtype)
+        np.testing.assert_array_equal(array[0], apply(named("raw"), CAT, "hwc", (20, 30))[0])
+
+
+def test_batch_refuses_what_it_cannot_stack() -> None:
+    own = Recipe(resize="none")
+    with pytest.raises(PreprocessUnknown, match="different sizes"):
+        batch([CAT, read(data.coffee())], own, InputPlan("bhwc"))
+    with pytest.raises(PreprocessUnknown, match="no photo"):
+        batch([], own, InputPlan("bhwc"))
+    with pytest.raises(PreprocessUnknown, match="these are photos"):
+        batch([CAT], READY, InputPlan("bhwc"))
+
+
+def test_the_photo_is_left_as_it_was() -> None:
+    before = CAT.digest
+    for recipe in RECIPES.values():
+        array, _ = apply(recipe, CAT, "hwc", (300, 451))
+        array[:] = 0
+    assert replace(CAT).digest == before
+
+
+# ---- a function of the user's
+
+
+def test_a_function_replaces_the_recipe() -> None:
+    def halves(pixels: np.ndarray) -> np.ndarray:
+        pixels[0] = 0  # its own copy
+        return np.ascontiguousarray(pixels[::2, ::2].transpose(2, 0, 1))[None] / 255
+
+    recipe, plan = choose(halves, facts("bchw", (None, 3, None, None)))
+    array, (place,) = batch([CAT], recipe, plan)
+    assert array.shape == (1, 3, 150, 226)
+    assert array.dtype == np.float32
+    assert place == Placement.whole((300, 451), (150, 226))
+    assert recipe.describe() == "custom: halves(RGB pixels, uint8)"
+    assert CAT.pixels[0].any()
+
+
+def test_a_function_whose_result_does_not_fit() -> None:
+    recipe, plan = choose(lambda pixels: pixels[:10], facts())
+    with pytest.raises(PreprocessUnknown, match=r"chelsea: .*\(10, 451, 3\).*\(h=224, w=224, c=3\)"):
+        batch([CAT], recipe, plan)
+
+
+# ---- choosing
+
+
+def test_auto_takes_what_the_model_names() -> None:
+    recipe, plan = choose("auto", facts(recipe="caffe", source="keras.applications"))
+    assert recipe == replace(RECIPES["caffe"], size=(224, 224))
+    assert plan == InputPlan("bhwc", (224, 224), note="preprocessing from keras.applications; size fixed by the model")
+    recipe, _ = choose("auto", facts(recipe={"name": "mine", "divide": 2}))
+    assert recipe.divide == 2
+
+
+def test_auto_on_an_unknown_model_is_not_known() -> None:
+    recipe, plan = choose("auto", facts())
+    assert recipe.name == "unit"
+    assert not plan.known
+    assert "0–1 assumed, preprocess= changes it" in plan.note
+    assert choose("unit", facts())[1].known
+
+
+def test_sizes_in_order() -> None:
+    free = facts("bchw", (None, 3, None, None))
+    assert choose("unit", facts(), (96, 128))[1].size == (96, 128)
+    assert choose("unit", facts(), 96)[1].size == (96, 96)
+    assert choose("unit", facts("bchw", (1, 3, 192, 160)))[1].size == (192, 160)
+    assert choose(Recipe(size=(64, 32)), free)[1].size == (64, 32)
+    assert choose(Recipe(resize="none"), free)[1].size is None
+    recipe, plan = choose("unit", free)
+    assert recipe.size == plan.size == (224, 224)
+    assert "size not fixed by the model: 224 × 224 assumed, size= changes it" in plan.note
+    assert choose("unit", facts("bchw", (None, 3, 96, None)))[1].size == (96, 96)
+    with pytest.raises(PreprocessUnknown, match=r"size=\(1, 2, 3\)"):
+        choose("unit", facts(), (1, 2, 3))
+
+
+def test_the_plan_holds_axes_channels_and_batch() -> None:
+    _, plan = choose("unit", facts("bchw", (1, 1, 28, 28)))
+    assert (plan.axes, plan.channels, plan.batch, plan.dtype) == ("bchw", 1, 1, "float32")
+    assert choose("unit", facts("bchw", (None, None, 28, 28)))[1].channels == 3
+
+
+def test_a_model_that_says_nothing_of_its_inputs() -> None:
+    assert choose("unit", Facts("m", framework="torch 2.1"))[1].axes == "bchw"
+    assert choose("unit", Facts("m", framework="keras 3"))[1].axes == "bhwc"
+
+
+def test_input_types() -> None:
+    recipe, plan = choose("auto", facts(dtype="uint8"))
+    assert (recipe.name, plan.known, plan.dtype) == ("raw", True, "uint8")
+    assert choose("unit", facts(dtype="bfloat16"))[1].dtype == "float32"
+    with pytest.raises(PreprocessUnknown, match=r"is uint8, so it takes 0–255.*use 'raw'"):
+        choose("unit", facts(dtype="uint8"))
+    with pytest.raises(PreprocessUnknown, match="is int64"):
+        choose("unit", facts(dtype="int64"))
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ((Input("ids", "bn", (None, 77)),), r"'ids' has the shape \(None, 77\) \(bn\).*preprocess=None"),
+        ((Input("clip", "bcdhw", (1, 3, 8, 64, 64)),), "not a batch of images"),
+        ((Input("x", "bhwc", (1, 8, 8, 4)),), "4 channels, a photo gives 3 or 1"),
+        ((Input("a", "bhwc", (1, 8, 8, 3)), Input("b", "bn", (1, 9))), r"2 inputs \(a, b\).*preprocess=None"),
+    ],
+)
+def test_inputs_that_are_no_image(inputs: tuple[Input, ...], message: str) -> None:
+    model = Facts("model", inputs)
+    with pytest.raises(PreprocessUnknown, match=message):
+        choose("auto", model)
+    recipe, plan = choose(None, model)
+    assert recipe is READY
+    assert plan.known
+    assert plan.axes == inputs[0].axes
+
+
+def test_three_means_do_not_fit_a_grey_model() -> None:
+    with pytest.raises(PreprocessUnknown, match=r"mean for 3 channels, \(0\.485.* is grey"):
+        choose("imagenet", facts("bchw", (None, 1, 28, 28)))
+
+
+def test_wanted_of_another_kind() -> None:
+    with pytest.raises(PreprocessUnknown, match="preprocess=3: give 'auto'"):
+        choose(3, facts())

@@ -1,0 +1,72 @@
+"""Recipes by name and by fields, what is refused, and how they are described."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from layerscope.errors import PreprocessUnknown
+from layerscope.inputs.recipe import RECIPES, Recipe, from_fields, named
+
+
+def test_every_recipe_of_the_table_is_named_and_described() -> None:
+    assert set(RECIPES) == {"unit", "raw", "tf", "torch", "imagenet", "caffe", "efficientnet-lite"}
+    assert RECIPES["torch"] is RECIPES["imagenet"]
+    for name, recipe in RECIPES.items():
+        assert recipe.name == {"torch": "imagenet"}.get(name, name)
+        assert recipe.describe().startswith(f"{recipe.name}: ")
+        assert "\n" not in recipe.describe()
+
+
+def test_near_names() -> None:
+    assert named("IMAGENET") is RECIPES["imagenet"]
+    with pytest.raises(PreprocessUnknown, match=r"no preprocessing 'imagnet'\. Did you mean 'imagenet'"):
+        named("imagnet")
+
+
+def test_fields_of_a_models_metadata() -> None:
+    recipe = from_fields({"name": "lite", "mean": [127, 127, 127], "std": 128, "size": [224, 224], "resize": "shorter"})
+    assert recipe == Recipe("lite", mean=(127, 127, 127), std=(128,), size=(224, 224), resize="shorter")
+    assert from_fields({"name": "Torch", "resize": "squash"}) == replace(RECIPES["torch"], resize="squash")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"means": 1}, r"no field 'means'\. Did you mean 'mean'"),
+        ({"function": print}, "no field 'function'"),
+        ({"order": "grb"}, "order='grb'; give 'rgb' or 'bgr'"),
+        ({"resize": "fit"}, "'squash' or 'shorter' or 'letterbox' or 'none'"),
+        ({"interpolation": "area"}, "'nearest' or 'bilinear'"),
+        ({"mean": [1, 2]}, "one number or three"),
+        ({"mean": "0.5"}, "one number or three"),
+        ({"mean": [math.nan] * 3}, "one number or three"),
+        ({"std": 0}, r"std=\(0,\); give numbers that are not 0"),
+        ({"divide": 0}, "divide=0; give numbers that are not 0"),
+        ({"size": [224]}, r"size=\(224,\); give \(height, width\)"),
+        ({"size": [0, 224]}, "height, width"),
+        ({"short": 0}, "short=0"),
+        ({"fill": [300, 0, 0]}, "a colour"),
+        ({"multiple": 0}, "multiple=0"),
+    ],
+)
+def test_bad_fields_are_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(PreprocessUnknown, match=message):
+        from_fields(given)
+
+
+def test_describe_says_every_step() -> None:
+    recipe = replace(RECIPES["imagenet"], size=(224, 224))
+    assert recipe.describe() == (
+        "imagenet: RGB, shorter side to 256 (bilinear), centre crop 224 × 224, /255,"
+        " mean (0.485, 0.456, 0.406), std (0.229, 0.224, 0.225)"
+    )
+    assert Recipe("box", resize="letterbox", size=(64, 32)).describe() == (
+        "box: RGB, fitted into 64 × 32 (bilinear), padded with (0, 0, 0), values 0–255"
+    )
+    assert Recipe("own", "bgr", resize="none", multiple=32).describe() == (
+        "own: BGR, own size, cropped to multiples of 32, values 0–255"
+    )

@@ -1,0 +1,172 @@
+"""Filters, crops and padding against Pillow and torchvision, and where the input lies on the photo."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from helpers.cat import CAT, pil
+from layerscope.core.placement import Placement
+from layerscope.errors import PreprocessUnknown
+from layerscope.inputs.photo import Photo, read
+from layerscope.inputs.preprocess import apply
+from layerscope.inputs.recipe import Recipe, named
+
+# ---- resizing
+
+
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic", "lanczos"])
+def test_filters_are_pillows(interpolation: str) -> None:
+    expected = np.asarray(pil(CAT).resize((60, 50), Image.Resampling[interpolation.upper()]))
+    array, _ = apply(Recipe(interpolation=interpolation), CAT, "hwc", (50, 60))
+    np.testing.assert_array_equal(array, expected.astype(np.float32))
+
+
+def test_letterbox_pads_with_the_fill() -> None:
+    photo = read(np.full((20, 40, 3), 200, np.uint8))
+    array, place = apply(Recipe(resize="letterbox", fill=(1, 2, 3)), photo, "hwc", (32, 32))
+    assert (array[8:24] == 200).all()
+    assert (array[:8] == (1, 2, 3)).all()
+    assert (array[24:] == (1, 2, 3)).all()
+    assert place.box == (-10, 0, 40, 40)
+
+
+def test_letterbox_fill_is_treated_like_a_pixel() -> None:
+    photo = read(np.full((20, 40, 3), 200, np.uint8))
+    recipe = Recipe(resize="letterbox", fill=(10, 20, 30), order="bgr", divide=10)
+    assert apply(recipe, photo, "hwc", (32, 32))[0][0, 0].tolist() == [3, 2, 1]
+    grey, _ = apply(recipe, photo, "hwc", (32, 32), channels=1)
+    assert grey[0, 0].tolist() == [np.float32(18) / np.float32(10)]
+
+
+@pytest.mark.parametrize(
+    ("photo", "crop"), [((10, 15), (5, 4)), ((9, 9), (4, 4)), ((224, 227), (224, 224)), ((3, 9), (4, 4))]
+)
+def test_crop_offsets_are_torchvisions(photo: tuple[int, int], crop: tuple[int, int]) -> None:
+    shown = read(np.arange(photo[0] * photo[1], dtype=np.uint16).reshape(photo).astype(np.uint8))
+    _, place = apply(Recipe(resize="shorter", short=min(photo)), shown, "hwc", crop)
+    for side in (0, 1):
+        gap = photo[side] - crop[side]
+        # torchvision: center_crop pads (crop - size) // 2 before, else starts at int(round((size - crop) / 2.0))
+        assert place.box[side] == (round(gap / 2.0) if gap >= 0 else -(-gap // 2))
+
+
+def test_shorter_covers_an_input_that_is_not_square() -> None:
+    array, place = apply(Recipe(resize="shorter", fill=(255, 0, 255)), CAT, "hwc", (320, 96))
+    assert array.shape == (320, 96, 3)
+    top, left, height, width = place.box
+    assert top >= 0
+    assert left >= 0
+    assert top + height <= 300
+    assert left + width <= 451
+    assert height / width == pytest.approx(320 / 96, rel=0.02)
+
+
+def test_own_size_and_multiples() -> None:
+    array, place = apply(Recipe(resize="none", multiple=32), CAT, "hwc")
+    assert array.shape == (288, 448, 3)
+    assert place == Placement((300, 451), (288, 448), (6, 2, 288, 448))
+    np.testing.assert_array_equal(array, CAT.pixels[6:294, 2:450].astype(np.float32))
+    assert apply(Recipe(resize="none"), CAT, "hwc", (300, 451))[1].box == (0, 0, 300, 451)
+    with pytest.raises(PreprocessUnknown, match=r"chelsea: 300 × 451 pixels.*needs 224 × 224"):
+        apply(Recipe(resize="none"), CAT, "hwc", (224, 224))
+    with pytest.raises(PreprocessUnknown, match="at least 512 a side"):
+        apply(Recipe(resize="none", multiple=512), CAT)
+
+
+def test_resizing_without_a_size() -> None:
+    with pytest.raises(PreprocessUnknown, match=r"give size=\(height, width\)"):
+        apply(named("unit"), CAT)
+
+
+# ---- case 34: the map lies on the right pixels of the photo
+
+WAYS = [
+    Recipe(resize="squash"),
+    Recipe(resize="shorter", interpolation="bicubic"),
+    Recipe(resize="shorter", short=224),
+    Recipe(resize="letterbox", fill=(0, 0, 0)),
+]
+
+
+def found_on_photo(photo: Photo, recipe: Recipe, size: tuple[int, int], cells: tuple[int, int]) -> tuple[float, ...]:
+    """The box on the photo of the brightest cell of a map that is the block mean of the model's input."""
+    array, place = apply(recipe, photo, "hwc", size)
+    assert array.shape[:2] == size
+    grey = array.mean(axis=2)
+    blocks = grey.reshape(cells[0], size[0] // cells[0], cells[1], size[1] // cells[1]).mean(axis=(1, 3))
+    y, x = np.unravel_index(blocks.argmax(), blocks.shape)
+    return place.cell_box(int(y), int(x), cells)
+
+
+def planted(height: int, width: int, box: tuple[int, int, int, int]) -> np.ndarray:
+    pixels = np.zeros((height, width, 3), np.uint8)
+    top, left, high, wide = box
+    pixels[top : top + high, left : left + wide] = 255
+    return pixels
+
+
+@pytest.mark.parametrize("recipe", WAYS, ids=lambda recipe: f"{recipe.resize}-{recipe.short}")
+@pytest.mark.parametrize("size", [(224, 224), (160, 224), (224, 96)], ids=str)
+@pytest.mark.parametrize("photo", [(301, 403), (403, 301), (257, 777), (64, 48)], ids=str)
+def test_a_planted_square_comes_back(recipe: Recipe, size: tuple[int, int], photo: tuple[int, int]) -> None:
+    _, place = apply(recipe, read(np.zeros((*photo, 3), np.uint8)), "hwc", size)
+    cells = (size[0] // 8, size[1] // 8)
+    for y, x in ((cells[0] // 2, cells[1] // 2), (cells[0] // 2 - 2, cells[1] // 2 + 1)):
+        # plant a square where one cell lies; it must come back within one pixel of its place
+        exact = place.cell_box(y, x, cells)
+        top, left = round(exact[0]), round(exact[1])
+        box = (top, left, round(exact[0] + exact[2]) - top, round(exact[1] + exact[3]) - left)
+        found = found_on_photo(read(planted(*photo, box)), recipe, size, cells)
+        assert found == pytest.approx(box, abs=1)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_planted_square_comes_back_through_every_exif_turn(orientation: int) -> None:
+    turned = read(planted(96, 128, (24, 80, 8, 8)))
+    stored = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }
+    picture = pil(turned) if orientation == 1 else pil(turned).transpose(stored[orientation])
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=100, subsampling=0, exif=exif)
+    found = found_on_photo(read(file.getvalue()), Recipe(resize="squash"), (96, 128), (12, 16))
+    assert found == (24, 80, 8, 8)
+
+
+@given(
+    st.tuples(st.integers(8, 90), st.integers(8, 90)),
+    st.tuples(st.integers(8, 64), st.integers(8, 64)),
+    st.sampled_from(WAYS),
+)
+@settings(max_examples=60, deadline=None)
+def test_the_placement_agrees_with_the_pixels(photo: tuple[int, int], size: tuple[int, int], recipe: Recipe) -> None:
+    """Two ramps, down and across, read from the input give the place on the photo that the placement says."""
+    height, width = photo
+    down = np.repeat((np.arange(height, dtype=np.float64) + 0.5)[:, None], width, axis=1) / 100
+    across = np.repeat((np.arange(width, dtype=np.float64) + 0.5)[None], height, axis=0) / 100
+    shown = read(np.stack([down, across, np.zeros(photo)], axis=2))
+    array, place = apply(replace(recipe, interpolation="bilinear"), shown, "hwc", size)
+    assert place.photo == photo
+    assert place.input == size
+    y, x = place.to_photo(np.arange(size[0]) + 0.5, np.arange(size[1]) + 0.5)
+    # away from the photo's edges, where the filter is cut off; a sampled filter is itself some tenths of a pixel off
+    rows = (y > place.box[2] / size[0] + 1) & (y < height - place.box[2] / size[0] - 1)
+    cols = (x > place.box[3] / size[1] + 1) & (x < width - place.box[3] / size[1] - 1)
+    values = array[np.ix_(rows, cols)] / 2.55
+    np.testing.assert_allclose(values[..., 0], np.broadcast_to(y[rows][:, None], values.shape[:2]), atol=0.25)
+    np.testing.assert_allclose(values[..., 1], np.broadcast_to(x[cols][None], values.shape[:2]), atol=0.25)

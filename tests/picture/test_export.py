@@ -1,0 +1,385 @@
+"""The ways out of a picture: each holds the same pixels, the same text and the same limits as the PNG."""
+
+import io
+import os
+import subprocess
+import sys
+from base64 import b64decode
+from dataclasses import replace
+from functools import cache
+from xml.etree import ElementTree as xml
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+from pypdf import PdfReader
+
+import layerscope as ls
+from layerscope.core.feature_map import as_map
+from layerscope.picture.export.parts import parts_of
+from layerscope.picture.font import font
+from layerscope.picture.numbers import number
+from layerscope.picture.scale import palette
+
+SVG, XLINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}"
+
+
+def special():
+    """Nine channels: two plain ones, then dead, constant, NaN, both inf, all NaN, and two more."""
+    values = np.random.default_rng(0).normal(size=(1, 6, 7, 9)).astype(np.float32)
+    values[..., 2] = 0
+    values[..., 3] = 2.5
+    values[0, 1:3, 1:3, 4] = np.nan
+    values[0, 2, 2, 5], values[0, 3, 3, 5] = np.inf, -np.inf
+    values[..., 6] = np.nan
+    return values
+
+
+@cache
+def late():
+    return ls.open(ls.demo_model()).capture(ls.demo_photo(), "_blocks.4._swish:1")["_blocks.4._swish:1"]
+
+
+def on_a_photo():
+    return ls.overlay(ls.mean(late()))
+
+
+def of_maps():
+    random = np.random.default_rng(5)
+    return ls.compare({"a": random.random((2, 8, 8, 4)), "b": random.random((2, 4, 4, 6))}, scale="row")
+
+
+def bars():
+    return ls.bars(np.array([0.1, -2, 12, 0.5]), labels=["cat", "a  dog", "fox", "ü"], text=2)
+
+
+PICTURES = {
+    "sheet": lambda: ls.sheet(special(), zoom=9),
+    "wide sheet": lambda: ls.sheet(special(), zoom=20),
+    "one range": lambda: ls.sheet(special(), scale="layer"),
+    "limits": lambda: ls.sheet(special(), scale=(-1, 1)),
+    "many tiles": lambda: ls.sheet(np.random.default_rng(1).random((1, 3, 3, 300))),
+    "heat map": lambda: ls.heatmap(np.array([[0.0, 1.0], [2.0, 4.0]])),
+    "off centre": lambda: ls.heatmap(np.array([[-1.0, 0.0], [2.0, 4.0]])),
+    "constant": lambda: ls.heatmap(np.ones((2, 2))),
+    "colours": lambda: ls.heatmap(ls.pca(np.random.default_rng(2).random((5, 5, 4)))),
+    "dense": lambda: ls.strip(np.arange(40.0)[None], layout="bc"),
+    "sequence": lambda: ls.strip(np.random.default_rng(3).normal(size=(1, 20, 5)), layout="bnc", scale="channel"),
+    "overlay": on_a_photo,
+    "print": lambda: ls.sheet(special(), statistics=True, text=3),
+    "print, one range": lambda: ls.sheet(special(), scale=(-1, 1), text=2, theme="dark"),
+    "clipped": lambda: ls.heatmap(special()[..., :1], clip=(10, 90), text=4),
+    "long": lambda: ls.strip(np.random.default_rng(3).normal(size=(1, 20, 5)), layout="bnc", axis="seconds", text=3),
+    "cells": lambda: ls.strip(np.arange(40.0)[None], layout="bc", text=3),
+    "bars": bars,
+    "slices": lambda: ls.montage(special()[..., None], layout="bdhwc", text=2, zoom=12),
+    "beside": lambda: ls.beside(ls.mean(late()), text=2),
+    "clusters": lambda: ls.heatmap(ls.clusters(late(), 4), text=3),
+    "comparison": of_maps,
+}
+# What is neither text nor tile: a ruler's ticks, lines behind bars, points at a bar's ends, the bars of a comparison's rows.
+WITH_LINES = {"sequence", "long", "bars", "clipped", "comparison"}
+
+
+@pytest.fixture(params=PICTURES, scope="module")
+def named(request):
+    return request.param, PICTURES[request.param]()
+
+
+@pytest.fixture
+def picture(named):
+    return named[1]
+
+
+def drawn(figure):
+    """RGB of the figure at its own dots, by matplotlib's Agg."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return np.asarray(Image.open(buffer).convert("RGB"))
+
+
+def test_matplotlib_shows_each_tile_pixel_by_pixel(picture):
+    found, wanted = drawn(picture.to_matplotlib()), picture.rgb()
+    assert found.shape == wanted.shape
+    for cell in picture.cells:
+        box = slice(cell.y, cell.y + cell.height), slice(cell.x, cell.x + cell.width)
+        assert np.array_equal(found[box], wanted[box]), cell
+    # Text and bar are drawn by matplotlib, at the same place: ink differs by its edges alone.
+    ink = [(np.abs(each.astype(int) - palette(None)[241]) > 60).any(-1) for each in (found, wanted)]
+    assert 0.6 < ink[0].sum() / ink[1].sum() < 1.5
+
+
+def test_nothing_of_a_picture_is_left_as_unknown_pixels(named):
+    name, picture = named
+    left = parts_of(picture).rest(picture.cells)
+    if name in ("sequence", "long", "bars"):
+        # Letters have three strengths of ink, lines one.
+        ink = left[2] if left[2].ndim == 2 else None
+        assert len(set(np.unique(ink[ink != 241])) - {*range(241)}) == 1
+    elif name not in WITH_LINES:
+        assert left is None
+
+
+def test_every_text_of_a_picture_is_there_once(named):
+    _, picture = named
+    labels = [label.text for label in parts_of(picture).labels]
+    assert {each for each in picture.texts if each.text} <= set(labels)
+    covered = np.zeros((picture.height, picture.width), int)
+    for x, y, text, size in labels:
+        covered[y : y + font(size).height, x : x + len(text) * font(size).width] += 1
+    if picture.indexed:
+        assert (parts_of(picture).bare[covered > 0] == 241).all()
+    assert len(set(labels)) == len(labels)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    {
+        "bars": ["1", "fox (2)", "a", "dog (1)", "12", "−2", "10"],
+        "long": ["0", "10", "seconds", "4"],
+        "print": ["mean 0", "zeros 100%", "8"],
+        "slices": ["0", "5"],
+        "beside": ["photo", "map", "overlay"],
+        "comparison": ["a · 8×8", "b · 4×4", "image 1"],
+        "print, one range": ["above the limits", "−1", "dead"],
+        "clipped": ["below the limits"],
+    }.items(),
+)
+def test_what_is_written_around_tiles_is_text_too(name, words):
+    picture = PICTURES[name]()
+    found = [each.text for each in xml.fromstring(picture.svg().encode()).findall(f".//{SVG}text")]
+    assert set(words) <= set(found)
+    pages = " ".join(PdfReader(io.BytesIO(picture.pdf())).pages[0].extract_text().split())
+    assert all(word in pages for word in words)
+
+
+def test_the_names_of_groups_are_text():
+    groups = PICTURES["clusters"]()
+    found = [each.text for each in xml.fromstring(groups.svg().encode()).findall(f".//{SVG}text")]
+    assert {part for cell in groups.cells[1:] for part in cell.note.replace("·", " ").split()} <= set(found)
+
+
+def test_labels_at_the_ends_of_a_bar_stay_beside_it():
+    bar = next(each for each in PICTURES["limits"]().to_matplotlib().axes if each.get_label() == "colour bar")
+    found = {text.get_text(): text.get_verticalalignment() for text in bar.get_yticklabels()}
+    assert found == {"−1": "bottom", "1": "top", "0": "center", "0.5": "center", "−0.5": "center"}
+
+
+def test_a_blank_cell_of_a_comparison_has_no_colour_of_nan():
+    blank = ls.compare({"a": np.random.default_rng(0).random((1, 8, 8, 4)), "b": as_map(np.ones((1, 8)), "bc")})
+    axes = blank.to_matplotlib().axes
+    shown = [each.images[0].get_array() for each in axes if each.images and each.get_label() == "channel -1"]
+    assert len(shown) == 1 and shown[0].ndim == 3
+
+
+def test_an_axes_holds_the_values_with_their_own_norm():
+    values = special()
+    picture = ls.sheet(values)
+    axes = picture.to_matplotlib().axes
+    assert [each.get_title(loc="left") for each in axes] == [str(channel) for channel in range(9)]
+    for channel in (0, 1, 4, 7, 8):
+        image = axes[channel].images[0]
+        plane = values[0, ..., channel]
+        known = np.isfinite(plane)
+        cell = picture.cells[channel]
+        reach = max(abs(cell.low), abs(cell.high))
+        assert (image.norm.vmin, image.norm.vmax) == pytest.approx((-reach, reach))
+        assert np.abs(image.get_array() - plane)[known].max() <= reach / 240 * 1.001
+        assert np.ma.getmaskarray(image.get_array())[~known].all()
+
+
+@pytest.mark.parametrize("name", ["limits", "heat map", "off centre", "one range"])
+def test_the_colour_bar_is_one_of_matplotlib_with_the_limits_of_the_scale(name):
+    picture = PICTURES[name]()
+    bar = next(each for each in picture.to_matplotlib().axes if each.get_label() == "colour bar")
+    assert bar.get_ylim() == pytest.approx(picture.scale.limits)
+    shown = {text.get_text() for text in bar.get_yticklabels()}
+    assert {number(each) for each in picture.scale.limits} <= shown
+    # Its middle has the colour that the scale gives that value.
+    low, high = picture.scale.limits
+    middle = picture.palette()[picture.scale.codes([(low + high) / 2])[0]] / 255
+    mappable = bar._colorbar.mappable
+    assert mappable.to_rgba((low + high) / 2)[:3] == pytest.approx(middle, abs=1.5 / 255)
+
+
+def test_the_caption_stands_in_the_figure_as_text():
+    picture = ls.sheet(special())
+    texts = " ".join(each.get_text() for each in picture.to_matplotlib().texts)
+    for word in " ".join((picture.title, *picture.lines)).replace("·", " ").split():
+        assert word in texts
+
+
+def test_many_tiles_share_an_axes():
+    figure = ls.sheet(np.zeros((1, 2, 2, 257))).to_matplotlib()
+    assert len(figure.axes) == 1
+    assert {"0", "256"} <= {each.get_text() for each in figure.texts}
+    assert len(ls.sheet(np.zeros((1, 2, 2, 256))).to_matplotlib().axes) == 256
+
+
+def test_a_dollar_in_a_name_is_no_formula():
+    fm = ls.FeatureMap.of_array(np.ones((1, 2, 2, 2)))
+    fm = replace(fm, layer=replace(fm.layer, path="a$x^2$b"))
+    assert drawn(ls.sheet(fm).to_matplotlib()).size
+
+
+def test_a_tile_in_the_callers_axes():
+    ours = Figure()
+    axes = ours.add_subplot(1, 2, 1)
+    picture = PICTURES["off centre"]()
+    assert picture.to_matplotlib(ax=axes) is ours
+    assert axes.get_title() == picture.title
+    assert np.allclose(axes.images[0].get_array(), [[-1, 0], [2, 4]], atol=5 / 240)
+    assert ours.axes[-1].get_ylim() == pytest.approx((-1, 4))
+    with pytest.raises(ls.BadOption, match="has 9: leave ax= out"):
+        ls.sheet(special()).to_matplotlib(ax=axes)
+    overlay = on_a_photo()
+    overlay.to_matplotlib(ax=ours.add_subplot(1, 2, 2))
+    assert ours.axes[-1].get_ylim() == pytest.approx(overlay.scale.limits)
+
+
+def test_neither_pyplot_nor_the_backend_is_touched():
+    script = (
+        "import sys, io, matplotlib, numpy as np, layerscope as ls\n"
+        "matplotlib.use('svg')\n"
+        "settings = dict(matplotlib.rcParams)\n"
+        "picture = ls.sheet(np.random.default_rng(0).random((1, 4, 4, 3)), scale='layer')\n"
+        "picture.to_matplotlib().savefig(io.BytesIO()); picture.pdf(); picture.svg()\n"
+        "assert dict(matplotlib.rcParams) == settings\n"
+        "print(matplotlib.get_backend(), 'matplotlib.pyplot' in sys.modules)"
+    )
+    without = {name: value for name, value in os.environ.items() if name != "DISPLAY"}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=without)
+    assert done.stdout.split() == ["svg", "False"]
+
+
+def test_the_svg_is_valid_and_holds_the_tiles_themselves(picture):
+    root = xml.fromstring(picture.svg().encode())
+    assert root.tag == f"{SVG}svg"
+    assert (root.get("width"), root.get("height")) == (str(picture.width), str(picture.height))
+    assert (root.find(f"{SVG}title").text, root.find(f"{SVG}desc").text) == (picture.title, picture.alt())
+    images = root.findall(f".//{SVG}image")
+    assert all("pixelated" in each.get("style") for each in images)
+    wanted = picture.rgb()
+    covered = np.zeros(wanted.shape[:2], bool)
+    for image in images:
+        x, y, width, height = (int(image.get(name)) for name in ("x", "y", "width", "height"))
+        kind, _, data = image.get(f"{XLINK}href").partition(",")
+        assert kind == "data:image/png;base64"
+        tile = Image.open(io.BytesIO(b64decode(data))).convert("RGB").resize((width, height), Image.Resampling.NEAREST)
+        box = slice(y, y + height), slice(x, x + width)
+        same = (np.asarray(tile) == wanted[box]).all(-1)
+        covered[box] = True
+        if image.find(f"{SVG}title") is not None:
+            assert same.all()
+        else:
+            # Text and boxes were taken out of what is left, and nothing was put in.
+            assert (same | (np.asarray(tile) == picture.palette()[241]).all(-1)).all()
+    for cell in picture.cells:
+        assert covered[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width].all()
+
+
+def test_an_svg_draws_bar_and_marks_in_the_colours_of_the_picture():
+    picture = ls.sheet(special(), scale=(-1, 1))
+    wanted = picture.rgb()
+    boxes = xml.fromstring(picture.svg().encode()).findall(f".//{SVG}g/{SVG}rect")
+    assert len(boxes) > 100
+    for box in boxes:
+        x, y, width, height = (int(box.get(name)) for name in ("x", "y", "width", "height"))
+        color = list(bytes.fromhex(box.get("fill")[1:]))
+        assert (wanted[y : y + height, x : x + width] == color).all()
+
+
+def test_text_of_an_svg_is_text():
+    picture = ls.sheet(special(), zoom=20)
+    texts = [each.text for each in xml.fromstring(picture.svg().encode()).findall(f".//{SVG}text")]
+    assert picture.title in texts
+    assert {*map(str, range(9)), "dead", "const 2.5", "4 NaN", "1 +inf 1 −inf", "42 NaN"} <= set(texts)
+    assert f"{number(picture.cells[0].low)}…{number(picture.cells[0].high)}" in texts
+
+
+def test_text_that_is_not_where_it_is_expected_stays_as_pixels():
+    picture = ls.sheet(special(), zoom=20)
+    pixels = picture.pixels.copy()
+    cell = picture.cells[1]
+    # One point of the number above the second tile.
+    y, x = np.argwhere(pixels[cell.y - 13 : cell.y, cell.x : cell.x + 7] == 250)[0] + (cell.y - 13, cell.x)
+    pixels[y, x] = 241
+    other = replace(picture, pixels=pixels)
+    assert "1" not in [label.text.text for label in parts_of(other).labels]
+    left, top, box = parts_of(other).rest(other.cells)
+    assert np.array_equal(box, pixels[top : top + box.shape[0], left : left + box.shape[1]])
+    assert (box == 250).any()
+
+
+def test_hostile_names_stay_text():
+    fm = ls.FeatureMap.of_array(np.ones((1, 2, 2, 2)))
+    name = "a<script>&\"']]>\x00\x1b\udcff\n\r\x85b"
+    fm = replace(fm, layer=replace(fm.layer, path=name), ids=(f"{name}.png",))
+    text = ls.sheet(fm).svg()
+    text.encode()
+    root = xml.fromstring(text.encode())
+    assert "<script" not in text
+    assert "a<script>&\"']]>���" in root.find(f"{SVG}desc").text
+    assert {each.tag.removeprefix(SVG) for each in root.iter()} <= {
+        "svg",
+        "title",
+        "desc",
+        "rect",
+        "image",
+        "g",
+        "text",
+    }
+    attributes = [(key, value) for each in root.iter() for key, value in each.items()]
+    assert all(value.startswith("data:image/png;base64,") for key, value in attributes if "href" in key)
+    assert not [value for key, value in attributes if "url(" in value or key.startswith("on")]
+
+
+def test_pdf_holds_text_and_the_tiles_own_pixels(tmp_path):
+    picture = ls.sheet(special(), scale="layer")
+    page = PdfReader(picture.save(tmp_path / "a.pdf")).pages[0]
+    text = page.extract_text()
+    assert picture.title in text
+    assert "scale: one range for the layer in this image −" in text
+    assert "dead" in text and "9 NaN" not in text and "4 NaN" in text
+    assert (float(page.mediabox.width), float(page.mediabox.height)) == pytest.approx((picture.width, picture.height))
+    sizes = [each.image.size for each in page.images if each.image.size == (7, 6)]
+    assert len(sizes) >= 9
+    # PDF counts rows from below; the image's matrix turns it over.
+    wanted = {
+        picture.palette()[picture.codes(cell)[::-1]].tobytes() for cell in picture.cells if cell.channel in (0, 1, 7, 8)
+    }
+    assert wanted <= {np.asarray(each.image.convert("RGB")).tobytes() for each in page.images}
+
+
+def test_the_same_picture_gives_the_same_files():
+    picture = PICTURES["limits"]()
+    assert (picture.svg(), picture.pdf()) == (picture.svg(), picture.pdf())
+
+
+def test_a_pdf_remembers_where_it_comes_from():
+    picture = ls.sheet(special())
+    about = PdfReader(io.BytesIO(picture.pdf())).metadata
+    assert (about.title, about.creator, about.subject) == (picture.title, "layerscope", picture.alt())
+    assert '"channels": "9 of 9"' in about["/Keywords"]
+
+
+def test_a_channel_of_nothing_but_nan_decodes():
+    picture = ls.sheet(special())
+    assert np.isnan(picture.decode(picture.cells[6])).all()
+
+
+def test_what_cannot_be_written_is_said(tmp_path, monkeypatch):
+    picture = PICTURES["heat map"]()
+    for name in ("a.png", "a.svg", "a.pdf", "a.webp"):
+        with pytest.raises(ls.BadOption, match=r"can't write .*nowhere"):
+            picture.save(tmp_path / "nowhere" / name)
+    with pytest.raises(ls.BadOption, match=r"unknown file extension.*Use \.png.*\.svg, \.pdf"):
+        picture.save(tmp_path / "a.xyz")
+    with pytest.raises(ls.BadOption, match="dpi=0"):
+        picture.to_matplotlib(dpi=0)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    for way in (picture.to_matplotlib, picture.pdf, lambda: picture.save(tmp_path / "b.pdf")):
+        with pytest.raises(ls.BackendMissing, match=r"pip install 'layerscope\[matplotlib\]'"):
+            way()
+    assert not (tmp_path / "b.pdf").exists()

@@ -1,0 +1,56 @@
+"""The PNG writer, read back by Pillow."""
+
+import io
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from PIL import Image
+
+from layerscope.picture import png
+
+PALETTE = np.random.default_rng(0).integers(0, 255, (256, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("fast", [True, False], ids=["isal", "zlib"])
+@settings(deadline=None)
+@given(pixels=hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, max_side=40)))
+def test_pillow_reads_back_every_pixel(fast, pixels):
+    with pytest.MonkeyPatch.context() as patch:
+        if fast:
+            pytest.importorskip("isal", reason="built for most platforms, not for all")
+        else:
+            patch.setattr(png, "_isal", lambda: None)
+        with Image.open(io.BytesIO(png.encode(pixels, PALETTE))) as image:
+            assert image.mode == "P"
+            assert np.array_equal(np.asarray(image), pixels)
+            assert np.array_equal(np.asarray(image.convert("RGB")), PALETTE[pixels])
+        rgb = PALETTE[pixels]
+        with Image.open(io.BytesIO(png.encode(rgb, None))) as image:
+            assert image.mode == "RGB"
+            assert np.array_equal(np.asarray(image), rgb)
+
+
+@given(st.text(max_size=50))
+def test_text_survives_in_any_script(value):
+    value = value.replace("\0", "")
+    data = png.encode(np.zeros((2, 2), np.uint8), PALETTE, {"layerscope": value})
+    with Image.open(io.BytesIO(data)) as image:
+        image.load()
+        assert image.text["layerscope"] == value
+
+
+def test_every_checksum_is_right():
+    data = png.encode(np.arange(100, dtype=np.uint8).reshape(10, 10), PALETTE, {"a": "b"})
+    at = 8
+    names = []
+    while at < len(data):
+        size = int.from_bytes(data[at : at + 4], "big")
+        body = data[at + 4 : at + 8 + size]
+        assert zlib.crc32(body) == int.from_bytes(data[at + 8 + size : at + 12 + size], "big")
+        names.append(body[:4].decode())
+        at += 12 + size
+    assert names == ["IHDR", "PLTE", "iTXt", "IDAT", "IEND"]

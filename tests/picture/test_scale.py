@@ -1,0 +1,383 @@
+"""Scale: numbers to codes and back."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from PIL import Image
+
+import layerscope as ls
+from layerscope.arrays.ranges import extent_of, percentiles, raw_extent
+from layerscope.picture import codes as encoding
+from layerscope.picture.codes import ABOVE, BELOW, CONSTANT, NAN, NEG_INF, POS_INF, TOP, encode
+from layerscope.picture.numbers import beyond_text, number, short_span, span_text
+from layerscope.picture.scale import lut, palette
+from layerscope.picture.scale_rules import Beyond
+
+FINITE = st.floats(-1e6, 1e6, width=32)
+
+
+def test_every_special_value_has_its_own_code_and_colour():
+    scale = ls.Scale((0.0, 1.0))
+    codes = scale.codes([0, 1, 0.5, -1, 2, np.nan, np.inf, -np.inf])
+    assert codes.tolist() == [0, TOP, TOP // 2, BELOW, ABOVE, NAN, POS_INF, NEG_INF]
+    marks = [BELOW, ABOVE, NAN, POS_INF, NEG_INF, CONSTANT]
+    colors = {tuple(palette("viridis")[each]) for each in marks}
+    assert len(colors) == len(marks)
+    for name in ("viridis", "vik", "gray", "magma"):
+        assert not colors & {tuple(each) for each in lut(name)}, name
+
+
+def test_a_constant_map_is_flat_and_not_a_value():
+    assert (ls.Scale((2.0, 2.0)).codes(np.full((3, 3), 2.0)) == CONSTANT).all()
+    assert ls.Scale((2.0, 2.0)).decode(CONSTANT) == 2
+
+
+def test_signed_values_are_centred_on_zero():
+    scale = ls.Scale.fit(np.array([[[-1.0], [0.0], [3.0]]], np.float32))
+    assert scale.colors == "vik"
+    assert scale.center == 0
+    codes = scale.codes([-1.0, 0.0, 3.0])
+    assert codes.tolist() == [80, 120, 240], "0 in the middle, equal steps on both sides"
+    assert ls.Scale.fit(np.array([[[0.0], [3.0]]], np.float32)).center is None
+
+
+@given(hnp.arrays(np.float32, hnp.array_shapes(min_dims=2, max_dims=2, max_side=8), elements=FINITE))
+def test_decoding_gives_the_value_to_half_a_step(values):
+    scale = ls.Scale.fit(values[None, ..., None], "layer")
+    low, high = scale.limits
+    if low == high:
+        return
+    reach = max(abs(low), abs(high)) if scale.center is not None else (high - low) / 2
+    step = 2 * reach / TOP
+    found = scale.decode(scale.codes(values))
+    assert np.abs(found - values).max() <= step * 0.501
+
+
+@given(
+    hnp.arrays(np.float32, (2, 5, 6, 7), elements=st.floats(-1e3, 1e3, width=32)),
+    st.sampled_from(["nhwc", "nchw"]),
+    st.integers(1, 7),
+)
+def test_the_fast_way_and_the_exact_way_agree_in_both_memory_orders(values, order, columns):
+    if order == "nchw":
+        values = np.ascontiguousarray(values.transpose(0, 3, 1, 2)).transpose(0, 2, 3, 1)
+    limits = raw_extent(values)[1]
+    exact = limits[:, 0] == limits[:, 1]
+    rows = -(-7 // columns)
+    out = np.empty((rows, columns, 5, 6), np.uint8)
+    encode(values[1], limits, None, exact, out, limits)
+    for channel in range(7):
+        wanted = ls.Scale(tuple(limits[channel])).codes(values[1, ..., channel])
+        got = out[channel // columns, channel % columns].astype(int)
+        assert np.abs(got - wanted.astype(int)).max() <= 1, "rounding at the border of two steps may differ"
+        assert got.max() <= TOP or exact[channel]
+
+
+LIMIT = st.floats(-1e3, 1e3, allow_subnormal=False) | st.sampled_from([0.0, 0.1, -0.3, 1.0])
+
+
+@given(
+    hnp.arrays(np.float32, (5, 6, 7), elements=st.floats(-1e3, 1e3, width=32) | st.sampled_from([0, 1.0, -1.0])),
+    st.lists(st.tuples(LIMIT, LIMIT), min_size=7, max_size=7),
+    st.sampled_from([None, 0.0]),
+    st.sampled_from(["nhwc", "nchw"]),
+    st.integers(1, 7),
+)
+def test_what_lies_beyond_limits_has_its_mark_to_the_last_bit_on_the_fast_way_too(
+    values, limits, center, order, columns
+):
+    values[0, 0] = np.float32([low for low, _ in limits])  # right at a limit, or one step of float32 beside it
+    limits = np.sort(np.array(limits), axis=1)
+    limits[limits[:, 0] == limits[:, 1], 1] += 1
+    if order == "nchw":
+        values = np.ascontiguousarray(values.transpose(2, 0, 1)).transpose(1, 2, 0)
+    out = np.empty((-(-7 // columns), columns, 5, 6), np.uint8)
+    encode(values, limits, center, np.zeros(7, bool), out, raw_extent(values[None])[0])
+    for channel, (low, high) in enumerate(limits):
+        one = values[..., channel].astype(np.float64)
+        got = out[channel // columns, channel % columns].astype(int)
+        np.testing.assert_array_equal(got == BELOW, one < low)
+        np.testing.assert_array_equal(got == ABOVE, one > high)
+        inside = (one >= low) & (one <= high)
+        wanted = ls.Scale((low, high), center=center).codes(one).astype(int)
+        assert np.abs(got - wanted)[inside].max(initial=0) <= 1
+
+
+def test_a_sheet_cut_at_percentiles_takes_the_fast_way(monkeypatch):
+    """Each value looked at by itself would take thirty times as long."""
+    values = np.random.default_rng(0).standard_normal((1, 8, 8, 4)).astype(np.float32)
+    monkeypatch.setattr(encoding, "marked", lambda *_: pytest.fail("a channel was encoded value by value"))
+    for options in ({"clip": (5, 95)}, {"clip": (5, 95), "scale": "layer"}, {"scale": (-1, 1)}):
+        picture = ls.sheet(values, **options)
+        assert (picture.pixels == BELOW).any() and (picture.pixels == ABOVE).any()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
+@pytest.mark.parametrize("clip", [(0, 100), (1, 99), (33.3, 50), (0, 0.1)])
+@pytest.mark.parametrize("size", [(1, 1), (2, 1), (9, 7), (50, 41)])
+def test_percentiles_are_those_of_numpy(dtype, clip, size):
+    values = np.random.default_rng(0).standard_normal((2, *size, 3)).astype(dtype)
+    values[1, ..., 2] = np.maximum(values[1, ..., 2], 0)  # many equal numbers
+    exact = values.astype(np.float64)
+    np.testing.assert_allclose(percentiles(values, clip), np.percentile(exact, clip), rtol=1e-12, atol=1e-15)
+    for each in (values, np.ascontiguousarray(values.transpose(0, 3, 1, 2)).transpose(0, 2, 3, 1)):
+        wanted = np.moveaxis(np.percentile(exact, clip, axis=(1, 2)), 0, -1)
+        np.testing.assert_allclose(percentiles(each, clip, True), wanted, rtol=1e-12, atol=1e-15)
+    values[0, 0, 0] = np.nan
+    values[1, 0, 0] = -np.inf
+    known = exact[np.isfinite(values)]
+    wanted = np.percentile(known, clip) if known.size else np.zeros(2)
+    np.testing.assert_allclose(percentiles(values, clip), wanted, rtol=1e-12, atol=1e-15)
+
+
+def test_extents_ignore_what_is_not_finite():
+    values = np.zeros((1, 2, 2, 4), np.float32)
+    values[0, ..., 0] = [[1, np.nan], [3, np.inf]]
+    values[0, ..., 1] = np.nan
+    values[0, ..., 2] = [[-np.inf, -1], [0, 5]]
+    extent = extent_of(values)[0]
+    assert extent[0].tolist() == [1, 3]
+    assert np.isnan(extent[1]).all()
+    assert extent[2].tolist() == [-1, 5]
+    assert extent[3].tolist() == [0, 0]
+
+
+def test_numbers_far_from_zero_and_extreme_ranges_keep_their_steps():
+    for base, span in ((1e6, 1.0), (0.0, 1e-38), (0.0, 3e38)):
+        values = (base + np.linspace(0, 1, 64).reshape(1, 8, 8, 1) * span).astype(np.float32)
+        picture = ls.sheet(values)
+        codes = picture.codes(picture.cells[0])
+        assert codes.min() == 0
+        assert codes.max() == TOP
+        assert (np.diff(codes.ravel().astype(int)) >= 0).all()
+
+
+def test_clipped_limits_say_so_and_what_lies_beyond_has_the_colour_of_its_end():
+    values = np.append(np.linspace(0, 1, 99), 1000).astype(np.float32).reshape(1, 10, 10, 1)
+    scale = ls.Scale.fit(values, clip=(1, 98))
+    assert scale.limits == pytest.approx(tuple(np.percentile(values, (1, 98))))
+    assert "cut at the percentiles 1 and 98" in scale.describe()
+    codes = scale.codes(values)
+    assert (codes == ABOVE).sum() == (values > scale.limits[1]).sum() == 2
+    assert (codes == BELOW).sum() == 1
+    table = scale.palette()
+    assert table[ABOVE].tolist() == table[TOP].tolist()
+    assert table[BELOW].tolist() == table[0].tolist()
+    assert np.isnan(scale.decode(ABOVE)), "the code still tells what was cut from what lies at the limit"
+    fixed = ls.Scale((0.0, 1.0)).palette()
+    assert fixed[ABOVE].tolist() not in fixed[: TOP + 1].tolist(), "beyond limits that were given there is a mark"
+
+
+def test_percentiles_of_each_channel_leave_broken_values_out():
+    values = np.random.default_rng(0).standard_normal((2, 9, 9, 3)).astype(np.float32)
+    values[0, 0, :, 1] = np.nan
+    values[1, 1, 1, 2] = np.inf
+    values[1, ..., 0] = np.nan
+    limits = ls.Scale.fit(values, "channel", clip=(10, 90)).limits
+    for image, channel in np.ndindex(2, 3):
+        known = values[image, ..., channel][np.isfinite(values[image, ..., channel])]
+        wanted = np.percentile(known, (10, 90)) if known.size else (np.nan, np.nan)
+        np.testing.assert_allclose(limits[image, channel], wanted, rtol=1e-6)
+
+
+def test_where_the_percentiles_leave_no_range_nothing_is_cut():
+    values = np.zeros((1, 20, 20, 2), np.float32)
+    values[0, 3, 4, 0] = 5
+    values[..., 1] = np.linspace(0, 1, 400).reshape(20, 20)
+    each = ls.Scale.fit(values, "channel", clip=(1, 99))
+    assert each.limits[0, 0].tolist() == [0, 5]
+    assert each.limits[0, 1] == pytest.approx([0.01, 0.99])
+    assert "where that leaves a range" in each.describe()
+    picture = ls.heatmap(values[0, ..., 0], clip=(1, 99))
+    assert picture.scale.limits == (0, 5)
+    assert picture.scale.clip is None
+    assert "no range is left between the percentiles 1 and 99" in picture.alt()
+
+
+def through_the_bar(rgb, bar, cell, zoom):
+    """The values that a reader of the picture finds: a pixel's colour, looked for in the bar, and its place there."""
+    column = rgb[bar.y : bar.y + bar.height, bar.x + 2].astype(int)
+    at = bar.high + (np.arange(bar.height) + 0.5) / bar.height * (bar.low - bar.high)
+    tile = rgb[cell.y : cell.y + cell.height : zoom, cell.x : cell.x + cell.width : zoom].astype(int)
+    distance = np.abs(tile[:, :, None] - column).sum(-1)
+    best = distance == distance.min(-1, keepdims=True)
+    return (best * at).sum(-1) / best.sum(-1), tile
+
+
+VALUES = np.random.default_rng(5).gamma(2.0, 1.0, (2, 24, 24, 6)).astype(np.float32) * [1, 2, 3, 4, 5, 6] - np.float32(
+    4
+)
+RULES = {
+    "layer": {"scale": "layer"},
+    "images": {"scale": "images"},
+    "fixed": {"scale": (-10, 60)},
+    "fixed, some beyond": {"scale": (0, 8)},
+    "Scale": {"scale": ls.Scale((-20.0, 70.0), "magma")},
+    "shared": {"scale": ls.shared_scale(VALUES, VALUES * 2)},
+    "shared and clipped": {"scale": ls.shared_scale(VALUES, VALUES * 2, clip=(5, 80))},
+    "clipped": {"scale": "layer", "clip": (2, 95)},
+    "clipped over the images": {"scale": "images", "clip": (2, 95)},
+    "centred": {"scale": ls.Scale((-5.0, 50.0), center=10.0)},
+    "another map": {"scale": "layer", "colors": "gray"},
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("image", [0, 1])
+def test_pixels_read_through_the_bar_are_the_values(rule, image, tmp_path):
+    values = VALUES.astype(np.float32)
+    picture = ls.sheet(values, image=image, layout="bhwc", **RULES[rule])
+    rgb = np.asarray(Image.open(picture.save(tmp_path / "a.png")).convert("RGB"))
+    low, high = picture.bar.low, picture.bar.high
+    assert (low, high) == picture.scale.limits
+    center = picture.scale.center
+    step = (max(high - center, center - low) * 2 if center is not None else high - low) / TOP
+    assert picture.bar.height > TOP, "each step has a row of its own"
+    cut = picture.scale.clip is not None
+    for cell in picture.cells:
+        found, tile = through_the_bar(rgb, picture.bar, cell, picture.zoom)
+        wanted = values[image, ..., cell.channel]
+        inside = (wanted >= low) & (wanted <= high)
+        assert np.abs(found - wanted)[inside].max(initial=0) <= step
+        for mark, beyond, y in ((ABOVE, wanted > high, picture.bar.y - 4), (BELOW, wanted < low, -4)):
+            cap = rgb[y if y >= 0 else picture.bar.y + picture.bar.height + 4, picture.bar.x + 8]
+            assert (tile[beyond] == picture.scale.palette()[mark]).all()
+            if beyond.any():
+                assert cap.tolist() == picture.scale.palette()[mark].tolist(), "the bar shows what lies beyond"
+            if beyond.any() and cut:
+                assert cap.tolist() == picture.scale.palette()[TOP if mark == ABOVE else 0].tolist()
+    wanted = {
+        "layer": values[image],
+        "another map": values[image],
+        "images": values,
+        "clipped": np.percentile(values[image], (2, 95)),
+        "clipped over the images": np.percentile(values, (2, 95)),
+        "shared": np.stack([values, VALUES * 2]),
+        "shared and clipped": np.percentile(np.stack([VALUES, VALUES * 2]), (5, 80)),
+    }.get(rule)
+    if wanted is not None:
+        assert (low, high) == pytest.approx((wanted.min(), wanted.max()), rel=1e-5), "the limits are those of the rule"
+    count = sum(int((values[image, ..., cell.channel] > high).sum()) for cell in picture.cells)
+    assert (" above " in picture.alt()) == (count > 0)
+    assert (f"{count:,} units above" in picture.alt()) == (count > 1)
+
+
+def test_each_channel_in_its_own_range_reads_through_a_bar_of_that_range(tmp_path):
+    values = VALUES.astype(np.float32)
+    for clip in (None, (2, 95)):
+        picture = ls.sheet(values, scale="channel", clip=clip, layout="bhwc")
+        assert picture.bar is None, "a bar would be right for one tile only"
+        rgb = np.asarray(Image.open(picture.save(tmp_path / "a.png")).convert("RGB"))
+        for cell in picture.cells:
+            alone = ls.heatmap(
+                values[0, ..., cell.channel], scale=ls.Scale((cell.low, cell.high), picture.scale.colors, 0.0)
+            )
+            column = alone.rgb()
+            bar = alone.bar
+            both = np.zeros((max(rgb.shape[0], column.shape[0]), rgb.shape[1] + column.shape[1], 3), np.uint8)
+            both[: rgb.shape[0], : rgb.shape[1]] = rgb
+            both[: column.shape[0], rgb.shape[1] :] = column
+            found, _ = through_the_bar(both, bar._replace(x=bar.x + rgb.shape[1]), cell, picture.zoom)
+            wanted = values[0, ..., cell.channel].clip(cell.low, cell.high)
+            inside = wanted == values[0, ..., cell.channel]
+            assert np.abs(found - wanted)[inside].max() <= 2 * max(abs(cell.low), abs(cell.high)) / TOP
+
+
+def test_only_what_lies_beyond_is_counted():
+    values = np.array([-1.0, 1.0, 2.0, 3.5, np.inf, -np.inf, np.nan])
+    assert Beyond.of(values, (1.0, 2.0)) == Beyond(1, 1, -1.0, 3.5)
+    assert Beyond.of(values[-3:], (1.0, 2.0)) == Beyond()
+    each = Beyond.of(np.array([[1.0, 5.0], [4.0, 6.0]]), np.array([[0.0, 3.0], [5.0, 6.0]]))
+    assert (each.below, each.above) == (0, 1)
+    dense = ls.strip(np.append(np.linspace(0, 1, 40), 90.0), clip=(5, 95))
+    assert "units above" in dense.alt()
+    assert "(up to 90), drawn in the last colours of both sides" in dense.alt()
+    words = ls.heatmap(np.array([[0.0, 5.0], [2.0, 12.5]]), scale=(1, 3)).alt()
+    assert "1 unit below 1 (down to 0) · 2 units above 3 (up to 12.5)" in words
+    assert " above " not in ls.heatmap(np.array([[0.0, 5.0]])).alt()
+
+
+def test_a_shared_scale_spans_layers_images_and_models():
+    first, second = np.array([[0.0, 1.0]]), np.array([[2.0, 5.0], [3.0, 4.0]])
+    assert ls.shared_scale(first, second).limits == (0, 5)
+    assert ls.shared_scale({"a": first, "b": {"c": second}}).limits == (0, 5)
+    assert ls.shared_scale([ls.FeatureMap.of_array(each) for each in (first, second)]).limits == (0, 5)
+    signed = ls.shared_scale(first, -second)
+    assert (signed.limits, signed.center, signed.colors) == ((-5, 1), 0.0, "vik")
+    assert "one range shared by several maps −5…1" in signed.describe()
+    moved = ls.shared_scale(first, second, center=2.0, colors="berlin")
+    assert (moved.center, moved.colors) == (2.0, "berlin")
+    both = np.concatenate([first.ravel(), second.ravel()])
+    assert ls.shared_scale(first, second, clip=(20, 80)).limits == pytest.approx(tuple(np.percentile(both, (20, 80))))
+    pictures = [ls.heatmap(each, scale=moved) for each in (first, second)]
+    assert {(each.bar.low, each.bar.high) for each in pictures} == {(0.0, 5.0)}
+    broken = np.array([[np.nan, np.inf, 2.0]])
+    assert ls.shared_scale(first, broken).limits == (0, 2)
+
+
+def test_a_centre_without_a_colour_map_diverges():
+    assert ls.Scale((0, 2), center=1).colors == "vik"
+    assert ls.Scale((0, 2)).colors == "viridis"
+    assert ls.Scale((0, 2), "gray", center=1).colors == "gray"
+    scale = ls.Scale((0.0, 10.0), center=4.0)
+    assert scale.codes([4.0, 10.0, 0.0, -2.0]).tolist() == [120, 240, 40, BELOW]
+    assert ls.Scale.fit(np.zeros((1, 2, 2, 1)), center=3.0).center == 3
+
+
+@pytest.mark.parametrize(
+    ("make", "match"),
+    [
+        (lambda: ls.Scale((1.0, 0.0)), "lower one first"),
+        (lambda: ls.Scale((np.nan, 1)), "finite"),
+        (lambda: ls.Scale((0, 1), "virids"), "Did you mean 'viridis'"),
+        (lambda: ls.Scale((0, 1), center=np.inf), "center"),
+        (lambda: ls.Scale([1, 2, 3]), "limits"),
+        (lambda: ls.Scale.fit(np.zeros((1, 2, 2, 1)), "tile"), "'channel', 'layer'"),
+        (lambda: ls.Scale.fit(np.zeros((1, 2, 2, 1)), "chanel"), "Did you mean 'channel'"),
+        (lambda: ls.Scale((0, 1), per="rows"), "Did you mean 'row'"),
+        (lambda: ls.Scale((0, 1), clip=(3,)), "two percentiles"),
+        (lambda: ls.Scale.fit(np.zeros((1, 2, 2, 1)), clip=(50, 10)), "the lower one first"),
+        (lambda: ls.Scale.fit(np.zeros((1, 2, 2, 1)), clip=(-1, 50)), "from 0 to 100"),
+        (lambda: ls.Scale.fit(np.zeros((1, 2, 2, 1)), clip="1:99"), "two percentiles"),
+        (lambda: ls.sheet(np.zeros((2, 2, 2)), scale="layers"), "Did you mean 'layer'"),
+        (lambda: ls.sheet(np.zeros((2, 2, 2)), scale=(0, 1), clip=(1, 99)), "leave it out"),
+        (lambda: ls.sheet(np.zeros((2, 2, 2)), scale=3), r"\(low, high\) or a Scale"),
+        (lambda: ls.heatmap(np.zeros((2, 2)), scale=ls.Scale(np.zeros((1, 2, 2)))), "give one range"),
+        (lambda: ls.shared_scale(), "at least one map"),
+        (lambda: ls.shared_scale({}), "at least one map"),
+        (lambda: ls.shared_scale(np.full((2, 2), np.nan)), "no value in these maps is finite"),
+        (lambda: ls.shared_scale(ls.pca(np.random.default_rng(0).random((4, 4, 5)))), "colours"),
+        (lambda: ls.shared_scale(np.zeros((2, 2)), clip=(9, 9)), "the lower one first"),
+        (lambda: ls.shared_scale(np.eye(2), center="x"), "center='x': use a finite number"),
+        (lambda: ls.shared_scale(np.zeros((2, 2)), colors="viridiss"), "Did you mean 'viridis'"),
+    ],
+)
+def test_bad_scales_are_named(make, match):
+    with pytest.raises(ls.BadScale, match=match):
+        make()
+
+
+def test_texts_of_nearly_equal_numbers_differ():
+    assert short_span(0.9998, 1.0002) == "0.9998…1"
+    assert short_span(5.0, 5.0) == "5…5"
+    assert span_text(0.9998, 1.0002) == "0.9998…1.0002"
+    assert span_text(1234.5, 1234.75) == "1234.5…1234.75"
+    assert "0.9998…1.0002" in ls.Scale((0.9998, 1.0002)).describe()
+    assert beyond_text(1.00004, 1.0, 0.0, 1.0) == "1.00004"
+
+
+def test_numbers_are_short_and_never_lie_about_their_size():
+    assert [number(each) for each in (0.0, -0.5, 1234.5, 12345.0, 1e-12, np.nan, np.inf)] == [
+        "0",
+        "−0.5",
+        "1.23e3",
+        "1.23e4",
+        "1e−12",
+        "NaN",
+        "+inf",
+    ]
+    for value in (0.00123, 9.996, 123.4, -4567.0, 6e7):
+        text = number(value).replace("−", "-")
+        assert float(text) == pytest.approx(value, rel=5e-3)

@@ -1,0 +1,158 @@
+"""Animations, read back frame by frame with Pillow."""
+
+import numpy as np
+import pytest
+from PIL import GifImagePlugin, Image
+
+import layerscope as ls
+from layerscope.plots.animate import frames_of
+
+
+def noise(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+@pytest.fixture
+def clip():
+    values = noise(1, 6, 9, 7, 2)
+    values[0, 2, 3:5, 2:4, 1] = np.nan
+    return ls.FeatureMap.of_array(values, "bdhwc")
+
+
+@pytest.fixture
+def kept_codes(monkeypatch):
+    """Pillow gives the codes of every frame, where it would turn all but the first into colours."""
+    monkeypatch.setattr(
+        GifImagePlugin, "LOADING_STRATEGY", GifImagePlugin.LoadingStrategy.RGB_AFTER_DIFFERENT_PALETTE_ONLY
+    )
+
+
+def frames(path):
+    with Image.open(path) as image:
+        for at in range(image.n_frames):
+            image.seek(at)
+            yield image.copy()
+
+
+@pytest.mark.usefixtures("kept_codes")
+def test_a_gif_holds_the_codes_and_the_palette_of_its_pictures(clip, tmp_path):
+    wanted = frames_of(clip, over="t", channel=1)
+    path = ls.animate(clip, tmp_path / "clip.gif", over="t", channel=1)
+    found = list(frames(path))
+    assert len(found) == len(wanted) == 6
+    for frame, picture in zip(found, wanted, strict=True):
+        assert frame.mode == "P"
+        assert (np.asarray(frame) == picture.pixels).all()
+        assert (np.asarray(frame.convert("RGB")) == picture.rgb()).all()
+        assert frame.info["duration"] == 120
+    data = path.read_bytes()
+    assert data[10] & 0x80, "a palette for the whole file"
+    assert data.count(b"NETSCAPE2.0") == 1
+    with Image.open(path) as image:
+        assert image.info["comment"] == b"array \xc2\xb7 numpy array"
+
+
+def test_a_webp_loses_nothing(clip, tmp_path):
+    wanted = frames_of(clip, channel=1)
+    found = list(frames(ls.animate(clip, tmp_path / "clip.webp", channel=1, fps=20)))
+    assert len(found) == 6
+    for frame, picture in zip(found, wanted, strict=True):
+        assert (np.asarray(frame.convert("RGB")) == picture.rgb()).all()
+
+
+@pytest.mark.parametrize(("over", "axis"), [("d", 0), ("h", 1), ("w", 2), ("t", 0)])
+def test_frames_are_slices_with_one_range_and_one_size(clip, over, axis):
+    pictures = frames_of(clip, over=over, channel=0)
+    volume = clip.values[0, ..., 0]
+    assert len({(each.width, each.height) for each in pictures}) == 1
+    for at, picture in enumerate(pictures):
+        (cell,) = picture.cells
+        assert (picture.bar.low, picture.bar.high) == (volume.min(), volume.max())
+        np.testing.assert_allclose(picture.decode(cell), volume.take(at, axis), atol=np.abs(volume).max() / 240 * 1.01)
+        word = "frame" if over == "t" else "slice"
+        assert picture.lines[-1].strip() == f"{word} {at} (0 to {len(pictures) - 1})"
+
+
+def test_over_images_and_over_channels():
+    fm = ls.FeatureMap.of_array(noise(3, 5, 4, 6), "bhwc")
+    pictures = frames_of(fm, channel=2)
+    assert [each.cells[0].image for each in pictures] == [0, 1, 2]
+    assert pictures[1].bar.high == fm.values[..., 2].max(), "one range for this channel of all images"
+    pictures = frames_of(fm, over="channels", image=1)
+    assert [each.cells[0].channel for each in pictures] == list(range(6))
+    assert pictures[1].bar.high == fm.values[1].max()
+
+
+def test_marks_and_captions_move_nothing(clip):
+    # One frame alone has NaN, one has values outside the limits: the legend is the same on all.
+    pictures = frames_of(clip, channel=1, scale=(-1, 9))
+    assert len({each.height for each in pictures}) == 1
+    assert all("4 NaN" in each.alt() for each in pictures)
+
+
+def test_pictures_of_epochs_need_one_scale_and_one_size(tmp_path):
+    epochs = [noise(1, 6, 6, 4, seed=seed) for seed in range(3)]
+    path = ls.animate([ls.sheet(each, scale=(-3, 3)) for each in epochs], tmp_path / "epochs.gif", fps=2)
+    with Image.open(path) as image:
+        assert (image.n_frames, image.info["duration"]) == (3, 500)
+    with pytest.raises(ls.BadScale, match=r"frame 1 has another scale.*scale=\(low, high\)"):
+        ls.animate([ls.sheet(each, scale="layer") for each in epochs], tmp_path / "a.gif")
+    with pytest.raises(ls.BadScale, match="frame 1"):
+        ls.animate([ls.sheet(each, scale="channel") for each in epochs], tmp_path / "a.gif")
+    with pytest.raises(ls.BadOption, match=r"frame 1 has .* pixels"):
+        ls.animate([ls.sheet(epochs[0], scale=(-3, 3), zoom=each) for each in (9, 20)], tmp_path / "a.gif")
+    assert not (tmp_path / "a.gif").exists()
+
+
+def test_equal_frames_stay_for_their_time(tmp_path):
+    same = np.ones((1, 5, 4, 4, 1), np.float32)
+    same[0, 3] = 2
+    path = ls.animate(ls.FeatureMap.of_array(same, "bdhwc"), tmp_path / "same.gif", fps=10)
+    # The frame's own number is on it, so none are equal.
+    assert len(list(frames(path))) == 5
+    picture = ls.heatmap(noise(4, 4))
+    path = ls.animate([picture, picture], tmp_path / "two.gif", fps=10)
+    assert sum(each.info["duration"] for each in frames(path)) == 200
+
+
+def test_colours_go_into_webp_alone(tmp_path):
+    picture = ls.heatmap(ls.pca(ls.FeatureMap.of_array(noise(1, 6, 6, 5), "bhwc")))
+    with pytest.raises(ls.BadOption, match=r"256 colours.*webp"):
+        ls.animate([picture, picture], tmp_path / "a.gif")
+    other = ls.heatmap(ls.pca(ls.FeatureMap.of_array(noise(1, 6, 6, 5, seed=4), "bhwc")))
+    if other.height == picture.height:
+        found = list(frames(ls.animate([picture, other], tmp_path / "a.webp")))
+        assert (np.asarray(found[1].convert("RGB")) == other.rgb()).all()
+
+
+@pytest.mark.parametrize(
+    ("frames", "options", "error", "match"),
+    [
+        ([], {}, ls.BadOption, "at least one frame"),
+        ([1, 2], {}, ls.BadOption, "frame 0 is a int"),
+        (noise(1, 3, 3, 3, 2), {}, ls.BadChannels, "give channel="),
+        (noise(1, 3, 3, 3, 1), {"over": "time"}, ls.BadOption, "use 'd'"),
+        (noise(1, 3, 3, 3, 1), {"over": "images"}, ls.BadLayout, "use over='d'"),
+        (noise(2, 3, 3, 1), {"over": "d"}, ls.BadLayout, "no volume"),
+        (noise(2, 3, 3, 2), {"over": "channels", "channel": 1}, ls.BadOption, "one of the two"),
+        (noise(2, 3, 3, 1), {"scale": "channel"}, ls.BadScale, "its own range"),
+        (noise(2, 3, 3, 1), {"fps": 0}, ls.BadOption, "above 0, up to 50"),
+        (noise(2, 3, 3, 1), {"fps": 80}, ls.BadOption, "up to 50"),
+        (noise(2, 3, 3, 1), {"fps": "8"}, ls.BadOption, "number of frames a second"),
+        (noise(2, 9), {}, ls.BadLayout, "over='d'"),
+    ],
+)
+def test_animations_refuse(frames, options, error, match, tmp_path):
+    layout = {5: "bdhwc", 4: "bhwc", 2: "bc"}.get(getattr(frames, "ndim", 0))
+    given = frames if layout is None else ls.FeatureMap.of_array(frames, layout)
+    with pytest.raises(error, match=match):
+        ls.animate(given, tmp_path / "a.gif", **options)
+
+
+def test_animations_refuse_other_files(tmp_path):
+    with pytest.raises(ls.BadOption, match=r"\.gif or \.webp"):
+        ls.animate(noise(2, 3, 3, 1), tmp_path / "a.mp4")
+    with pytest.raises(ls.BadOption, match="can't write"):
+        ls.animate(ls.FeatureMap.of_array(noise(2, 3, 3, 1), "bhwc"), tmp_path / "none" / "a.gif")
+    with pytest.raises(ls.BadOption, match="are for a feature map"):
+        ls.animate([ls.heatmap(noise(3, 3))], tmp_path / "a.gif", over="d")

@@ -1,0 +1,408 @@
+"""Comparisons: every cell in its place, decodable, and what has no map says why."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+import layerscope as ls
+from layerscope.picture.canvas import STRENGTHS
+from layerscope.picture.codes import ABOVE, BELOW, CONSTANT, GAP, NAN, TOP
+from layerscope.picture.font import SMALL, cut_text, font
+from layerscope.plots import compare_layout
+
+
+def noise(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def dense(*shape):
+    return ls.FeatureMap.of_array(noise(*shape), "bc")
+
+
+def layers(images=3):
+    return {
+        "stem": noise(images, 16, 16, 5),
+        "block/conv_2": noise(images, 8, 12, 7, seed=1) + 4,
+        "last": noise(images, 2, 3, 9),
+    }
+
+
+def grid(picture, columns):
+    """The cells row by row, without the photos."""
+    cells = [each for each in picture.cells if each.note not in ("photo", "no photo")]
+    return [cells[at : at + columns] for at in range(0, len(cells), columns)]
+
+
+def assert_true(picture, cell, wanted):
+    """The cell decodes to the values, to half a step of its own range."""
+    center = picture.scale.center
+    reach = (cell.high - cell.low) / 2 if center is None else max(cell.high - center, center - cell.low)
+    codes = picture.codes(cell)
+    assert codes.shape == wanted.shape
+    inside = (wanted >= cell.low) & (wanted <= cell.high)
+    assert (codes[inside] <= TOP).all()
+    np.testing.assert_allclose(picture.decode(cell)[inside], wanted[inside], atol=reach / TOP * 1.02)
+    assert (codes[wanted > cell.high + 1e-5] == ABOVE).all()
+    assert (codes[wanted < cell.low - 1e-5] == BELOW).all()
+
+
+@pytest.mark.parametrize("clip", [None, (5, 90)])
+@pytest.mark.parametrize("scale", ["all", "row", "column", "cell", (-1.0, 3.0)])
+def test_layers_by_images_decode_in_every_scale(scale, clip):
+    if clip and not isinstance(scale, str):
+        return
+    maps = layers()
+    picture = ls.compare(maps, scale=scale, clip=clip)
+    means = {name: values.astype(np.float64).mean(-1) for name, values in maps.items()}
+    rows = grid(picture, 3)
+    assert len(rows) == 3
+    for (name, planes), cells in zip(means.items(), rows, strict=True):
+        for image, cell in enumerate(cells):
+            assert cell.note.startswith(name)
+            assert cell.note.endswith(f"· image {image}")
+            assert (cell.image, cell.channel) == (image, 0)
+            assert 180 < max(cell.width, cell.height) <= 224, "large enough to see, by a whole number"
+            assert_true(picture, cell, planes[image].astype(np.float32))
+            group = {
+                "all": np.concatenate([each.ravel() for each in means.values()]),
+                "row": planes,
+                "column": np.concatenate([each[image].ravel() for each in means.values()]),
+                "cell": planes[image],
+            }.get(scale if isinstance(scale, str) else "")
+            limits = scale if group is None else np.percentile(group, clip or (0, 100))
+            np.testing.assert_allclose((cell.low, cell.high), limits, rtol=1e-4, atol=1e-5)
+    words = {"all": "one range for all cells", "row": "for each row", "column": "for each column", "cell": "each cell"}
+    assert words.get(scale if isinstance(scale, str) else "", "fixed range −1…3") in picture.alt()
+    assert ("units above" in picture.alt()) == (clip is not None or not isinstance(scale, str))
+    assert (picture.bar is not None) == (scale == "all" or not isinstance(scale, str))
+    assert "combined by their mean" in picture.alt()
+
+
+def test_rows_read_through_their_own_bars():
+    maps = layers()
+    picture = ls.compare(maps, scale="row")
+    rgb = picture.rgb().astype(int)
+    for cells, values in zip(grid(picture, 3), maps.values(), strict=True):
+        top = min(cell.y for cell in cells)
+        right = max(cell.x + cell.width for cell in cells) + 4
+        strip = picture.pixels[top + cells[0].height // 2, right:]
+        x = right + int(np.flatnonzero(strip <= TOP)[0])
+        inside = picture.pixels[:, x] <= TOP
+        ys = np.flatnonzero(inside & (np.abs(np.arange(len(inside)) - top - cells[0].height // 2) <= 112))
+        column = rgb[ys, x]
+        low, high = cells[0].low, cells[0].high
+        at = high + (np.arange(len(ys)) + 0.5) / len(ys) * (low - high)
+        plane = values.astype(np.float64).mean(-1)[1]
+        cell, zoom = cells[1], cells[1].width // plane.shape[1]
+        tile = rgb[cell.y : cell.y + cell.height : zoom, cell.x : cell.x + cell.width : zoom]
+        found = at[np.abs(tile[:, :, None] - column).sum(-1).argmin(-1)]
+        step = max((high - low) / len(ys), 2 * max(abs(low), abs(high)) / TOP)
+        assert np.abs(found - plane).max() <= 2 * step
+
+
+@pytest.mark.parametrize("scale", ["row", "column"])
+def test_what_is_cut_shows_on_the_bars_of_rows_and_columns(scale):
+    plain = ls.compare(layers(), scale=scale)
+    cut = ls.compare(layers(), scale=scale, clip=(10, 90))
+    for mark in (BELOW, ABOVE):
+        cells = np.zeros(cut.pixels.shape, bool)
+        for cell in cut.cells:
+            cells[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width] = True
+        assert not (plain.pixels == mark).any()
+        count = ((cut.pixels == mark) & ~cells)[100:].sum()
+        assert count > 3 * 20, "a cap for each"
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    st.lists(
+        st.text(st.characters(min_codepoint=33, max_codepoint=0x2FF), max_size=60), min_size=1, max_size=4, unique=True
+    ),
+    st.integers(1, 5),
+    st.sampled_from(["all", "row", "column", "cell"]),
+)
+def test_no_name_and_no_number_lies_on_a_map(names, images, scale):
+    maps = {name: noise(images, 5, 4, 2, seed=at) for at, name in enumerate(names)}
+    picture = ls.compare(maps, scale=scale)
+    assert len(picture.cells) == len(names) * images
+    taken = np.zeros(picture.pixels.shape, int)
+    for cell in picture.cells:
+        box = picture.pixels[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width]
+        assert (box <= TOP).all()
+        taken[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width] += 1
+    assert taken.max() == 1
+
+
+def test_names_stand_where_they_belong_and_read_from_top_to_bottom():
+    fm = ls.FeatureMap.of_array(noise(2, 4, 4, 1))
+    picture = ls.compare({"a first name": replace(fm, ids=("one " * 12, "short"))})
+    letters = font(SMALL)
+    first, second = picture.cells
+
+    def written(y, x, text):
+        ink = STRENGTHS[letters.line(text)]
+        return np.array_equal(picture.pixels[y : y + letters.height, x : x + ink.shape[1]], ink)
+
+    lines = cut_text("one " * 12, first.width // letters.width, 3)
+    assert len(lines) == 2
+    top = first.y - 2 - 2 * letters.height
+    for at, line in enumerate(lines):
+        assert written(top + at * letters.height, first.x, line)
+    assert written(second.y - 2 - letters.height, second.x, "short")
+    assert written(first.y, 10, "a first name · 4×4")
+
+
+@given(st.text(max_size=200), st.integers(3, 40), st.integers(1, 5))
+def test_long_names_are_wrapped_or_cut_and_say_so(text, length, lines):
+    found = cut_text(text, length, lines)
+    assert len(found) <= lines
+    assert all(len(each) <= length for each in found)
+    if "…" not in text and " " not in text:
+        assert "".join(found) == text or "…" in "".join(found)
+
+
+def test_models_by_layers_leave_cells_blank_with_the_reason():
+    models = {
+        "first": {
+            "conv": noise(2, 7, 7, 4),
+            "fc": dense(2, 1000),
+            "tokens": ls.FeatureMap.of_array(noise(2, 9, 3), "bnc"),
+        },
+        "second": {"conv": noise(2, 14, 14, 6), "extra": noise(2, 7, 7, 2), "volume": noise(2, 3, 4, 5, 2)},
+        "third": {"conv": noise(2, 7, 7, 4, seed=3), "extra": noise(2, 7, 7, 2), "pooled": noise(2, 1, 1, 8)},
+    }
+    picture = ls.compare(models, images=[1])
+    columns = ["conv", "fc", "tokens", "extra", "volume", "pooled"]
+    reasons = {
+        ("first", "fc"): "dense: 1000 numbers",
+        ("first", "tokens"): "sequence of 9",
+        ("second", "conv"): "14×14 against 7×7",
+        ("second", "volume"): "volume: 3×4×5",
+        ("third", "pooled"): "one pixel: 8 numbers",
+    }
+    for (model, maps), cells in zip(models.items(), grid(picture, 6), strict=True):
+        for layer, cell in zip(columns, cells, strict=True):
+            reason = reasons.get((model, layer), "" if layer in maps else "no layer of this name")
+            assert cell.note == f"{model} · {layer}" + (f": {reason}" if reason else "")
+            assert cell.image == 1
+            if reason:
+                assert cell.channel == -1
+                assert (picture.codes(cell) > TOP).all(), "no colours of the scale in a blank cell"
+                assert (picture.codes(cell) != GAP).any(), "and the reason is written there"
+            else:
+                assert_true(picture, cell, maps[layer][1].astype(np.float64).mean(-1).astype(np.float32))
+    assert "1 × 14×14 against 7×7" in picture.alt()
+    assert "drawn with same_size=False" in picture.alt()
+    drawn = ls.compare(models, same_size=False)
+    cell = grid(drawn, 6)[1][0]
+    assert_true(drawn, cell, models["second"]["conv"][0].astype(np.float64).mean(-1).astype(np.float32))
+    assert "image 0 (image 0 of 2)" in drawn.alt()
+
+
+def test_channels_by_images():
+    fm = ls.FeatureMap.of_array(noise(3, 6, 6, 40))
+    picture = ls.compare(fm, channels=[7, 0, 39], images=[2, 0])
+    for channel, cells in zip((7, 0, 39), grid(picture, 2), strict=True):
+        for image, cell in zip((2, 0), cells, strict=True):
+            assert (cell.image, cell.channel) == (image, channel)
+            assert_true(picture, cell, fm.values[image, ..., channel])
+    assert "3 of 40 channels" in picture.alt()
+    assert len(ls.compare({"conv": fm}, channels=slice(0, 4)).cells) == 12
+
+
+def test_images_are_matched_by_their_names():
+    one = ls.FeatureMap.of_array(noise(2, 4, 4, 1))
+    other = replace(ls.FeatureMap.of_array(noise(2, 4, 4, 1, seed=2)), ids=("image 1", "cat.jpg"))
+    picture = ls.compare([one, other])
+    first, second = grid(picture, 3)
+    assert [each.note.rpartition("· ")[2] for each in first] == ["image 0", "image 1", "cat.jpg: no image of this name"]
+    assert second[0].note.startswith("array (2)")
+    assert_true(picture, second[1], other.values[0, ..., 0])
+    assert_true(picture, second[2], other.values[1, ..., 0])
+    assert_true(picture, first[1], one.values[1, ..., 0])
+
+
+def test_a_function_a_name_and_a_map_that_is_combined_already():
+    maps = layers(2)
+    named = ls.compare(maps, combine="max")
+    called = ls.compare(maps, combine=ls.maximum)
+    assert "combined by maximum" in called.alt()
+    assert all(np.array_equal(named.codes(a), called.codes(b)) for a, b in zip(named.cells, called.cells, strict=True))
+    assert "combined by max" in named.alt()
+    for name, cells in zip(maps, grid(named, 2), strict=True):
+        assert_true(named, cells[0], maps[name][0].max(-1))
+    done = ls.compare({name: ls.norm(values) for name, values in maps.items()})
+    assert "norm" in done.title
+    assert "combined" not in done.alt()
+    with pytest.raises(ls.BadOption, match="Did you mean 'mean'"):
+        ls.compare(maps, combine="meen")
+    several = ls.compare({"a": noise(1, 4, 4, 3), "b": noise(1, 4, 4, 1)}, combine=lambda fm: fm)
+    assert several.cells[0].note.endswith("3 channels after the combination")
+
+
+def test_a_layer_that_the_combination_does_not_suit_is_blank_and_the_others_are_drawn():
+    maps = {"seven": noise(2, 4, 4, 7), "five": noise(2, 6, 6, 5), "fc": dense(2, 9)}
+    picture = ls.compare(maps, combine=lambda fm: ls.weighted(fm, np.arange(5)))
+    seven, five, fc = grid(picture, 2)
+    assert [each.channel for each in (*seven, *five, *fc)] == [-1, -1, 0, 0, -1, -1]
+    assert all("'array' has 7 channels and needs 7 weights" in each.note for each in seven)
+    assert "blank: 4 of 6 cells (2 × 'array' has 7 channels" in picture.alt()
+    assert_true(picture, five[1], np.sum(maps["five"][1] * np.arange(5), axis=-1))
+
+
+def test_one_factor_of_several_has_a_scale():
+    values = np.abs(noise(2, 4, 4, 6))
+    picture = ls.compare({"a": values}, combine=lambda fm: ls.nmf(fm, 3).select([1]))
+    assert_true(picture, picture.cells[1], ls.nmf(values, 3).values[1, ..., 1])
+
+
+def test_colours_say_where_they_can_be_compared():
+    assert "in its map: colours compare within a row" in ls.compare(layers(), combine="pca").alt()
+    models = {"one": layers(), "two": layers()}
+    assert "in its map: colours of two cells don't compare" in ls.compare(models, combine="pca").alt()
+
+
+def test_colours_and_photos_make_an_rgb_picture():
+    photos = tuple(np.full((30, 60, 3), each, np.uint8) for each in (50, 200))
+    fm = replace(ls.FeatureMap.of_array(noise(2, 8, 8, 6)), photos=photos)
+    picture = ls.compare({"one": fm, "dense": dense(2, 5)}, combine="pca", photos=True)
+    assert not picture.indexed
+    assert [each.note for each in picture.cells[:2]] == ["photo", "photo"]
+    for cell, photo in zip(picture.cells[:2], photos, strict=True):
+        assert (picture.pixels[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width] == photo[0, 0]).all()
+        assert cell.width == 2 * cell.height, "in the shape of the photo"
+    alone = ls.heatmap(ls.pca(fm), image=1)
+    cell, own = picture.cells[3], alone.cells[0]
+    zoom, theirs = cell.width // 8, own.width // 8
+    assert np.array_equal(
+        picture.pixels[cell.y : cell.y + cell.height : zoom, cell.x : cell.x + cell.width : zoom],
+        alone.pixels[own.y : own.y + own.height : theirs, own.x : own.x + own.width : theirs],
+    )
+    assert "between its percentiles 1 and 99" in picture.alt()
+    scalar = ls.compare({"one": fm}, photos=True)
+    bare = ls.compare({"one": fm})
+    cell, same = scalar.cells[2], bare.cells[0]
+    assert np.array_equal(
+        scalar.rgb()[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width],
+        bare.rgb()[same.y : same.y + same.height, same.x : same.x + same.width],
+    )
+    missing = ls.compare({"m": {"conv": fm}, "n": {"conv": noise(2, 8, 8, 6)}}, photos=True)
+    assert [each.note for each in missing.cells[:2]] == ["photo", "no photo"]
+
+
+def test_special_values_keep_their_marks_and_their_count():
+    maps = {
+        "a": np.full((1, 4, 4, 1), np.nan, np.float32),
+        "b": np.zeros((1, 4, 4, 1), np.float32),
+        "c": noise(1, 4, 4, 1),
+    }
+    picture = ls.compare(maps, scale="cell")
+    a, b, c = (each[0] for each in grid(picture, 1))
+    assert (picture.codes(a) == NAN).all()
+    assert (picture.codes(b) == CONSTANT).all(), "a map without a range is not a value"
+    assert (picture.codes(c) <= TOP).all()
+    assert np.isnan(picture.decode(a)).all()
+    assert (picture.decode(b) == 0).all()
+    assert ls.compare({"a": maps["a"]}).png()
+
+
+@pytest.mark.parametrize("scale", ["row", "column"])
+def test_a_row_without_a_value_has_no_bar_and_changes_no_other(scale):
+    maps = {"nan": np.full((2, 5, 5, 1), np.nan), "x": np.random.default_rng(0).random((2, 5, 5, 1)) + 7}
+    if scale == "column":
+        maps = {"x": np.where(np.arange(2).reshape(2, 1, 1, 1), maps["x"], np.nan)}
+    with pytest.MonkeyPatch.context() as patch:
+        reaches = []
+        drawn = compare_layout.shared_bar
+        patch.setattr(compare_layout, "shared_bar", lambda *given: reaches.append(drawn(*given)) or reaches[-1])
+        ls.compare(maps, scale=scale, clip=(5, 95)).png()
+    assert reaches
+    assert all(scale.limits[0] > 6 and reach[0] > 6 for scale, _, reach in reaches)
+    whole = ls.compare({"x": maps["x"], "nan": np.full((2, 5, 5, 1), np.nan)}, clip=(5, 95))
+    assert "down to 7" in whole.alt()
+
+
+def test_the_file_remembers_what_was_compared(tmp_path):
+    path = ls.compare(layers(), scale=ls.shared_scale(*layers().values())).save(tmp_path / "a.png")
+    about = json.loads(Image.open(path).text["layerscope"])
+    assert about["rows"][0].startswith("stem")
+    assert about["columns"] == ["image 0", "image 1", "image 2"]
+    assert "shared by several maps" in about["scale"]
+
+
+@pytest.mark.parametrize(
+    ("maps", "options", "error", "match"),
+    [
+        ({}, {}, ls.BadOption, "nothing to compare"),
+        ({"m": {}}, {}, ls.BadOption, "no model has a feature map"),
+        ({"a": noise(1, 4, 4, 1), "m": {"b": noise(1, 4, 4, 1)}}, {}, ls.BadOption, "some values are mappings"),
+        ({"a": dense(2, 9), "b": noise(2, 1, 1, 5)}, {}, ls.BadLayout, "dense: 9 numbers; one pixel: 5 numbers"),
+        (noise(1, 1, 1, 1), {}, ls.BadLayout, "one pixel"),
+        (layers(), {"images": []}, ls.BadOption, "names none"),
+        (layers(), {"images": [3]}, ls.BadOption, "has 3: there are 3, 0 to 2"),
+        (layers(), {"images": [0.5]}, ls.BadOption, "the numbers of images"),
+        (layers(), {"images": "0"}, ls.BadOption, "the numbers of images"),
+        (
+            layers(),
+            {"combine": lambda fm: fm.values.mean(-1)},
+            ls.BadOption,
+            "gave a ndarray: a combination gives a feature map",
+        ),
+        (layers(), {"combine": "mean", "target": 3}, ls.BadOption, "'mean' knows no class"),
+        (layers(), {"combine": "grad-cam", "target": 3}, ls.BadOption, "takes the target of the capture"),
+        (layers(), {"combine": "grad-cam"}, ls.GradientsUnavailable, "captured without a target"),
+        (
+            {**layers(), "fc": dense(3, 9)},
+            {"combine": "grad-cam"},
+            ls.GradientsUnavailable,
+            "captured without a target",
+        ),
+        (layers(), {"combine": "nmf"}, ls.BadOption, "nmf needs values of 0 and above"),
+        ({"a": np.abs(noise(1, 4, 4, 9))}, {"combine": "nmf"}, ls.BadLayout, r"factors, which have no scale.*heatmap"),
+        (layers(), {"channels": [0]}, ls.BadOption, "of one layer, these are 3"),
+        ({"m": layers()}, {"channels": [0]}, ls.BadOption, r"fm.select\(channels\)"),
+        ({"m": layers()}, {"images": [0, 1]}, ls.BadOption, "shows one image"),
+        (noise(2, 4, 4, 3), {"channels": [5]}, ls.BadChannels, "which holds 0 to 2"),
+        (noise(2, 4, 4, 3), {"channels": [1], "combine": "mean"}, ls.BadOption, "one of the two"),
+        (ls.pca(noise(2, 4, 4, 5)), {"channels": [1]}, ls.BadChannels, "are colours"),
+        (layers(), {"target": 3}, ls.BadOption, "combination by name"),
+        (layers(), {"combine": "weights"}, ls.BadOption, "weights:FILE"),
+        (layers(), {"scale": "rows"}, ls.BadScale, "Did you mean 'row'"),
+        (layers(), {"scale": "channel"}, ls.BadScale, "a comparison takes 'all'"),
+        (layers(), {"scale": (1, 0)}, ls.BadScale, "lower limit comes first"),
+        (layers(), {"scale": (0, 1), "clip": (1, 99)}, ls.BadScale, "leave it out"),
+        (layers(), {"clip": (99, 1)}, ls.BadScale, "the lower one first"),
+        (layers(), {"colors": "virids"}, ls.BadScale, "Did you mean 'viridis'"),
+        (
+            {"a": noise(600, 2, 2, 1), **{str(at): noise(600, 2, 2, 1) for at in range(9)}},
+            {},
+            ls.BadOption,
+            "megapixels",
+        ),
+    ],
+)
+def test_bad_comparisons_are_named(maps, options, error, match):
+    with pytest.raises(error, match=match):
+        ls.compare(maps, **options)
+
+
+def test_a_map_without_images_is_named():
+    fm = ls.FeatureMap.of_array(noise(1, 4, 4, 1))
+    empty = replace(fm, values=fm.values[:0], ids=())
+    for call in (ls.compare, ls.heatmap, ls.sheet, ls.overlay):
+        with pytest.raises(ls.BadOption, match=r"no images|holds 0"):
+            call(empty)
+
+
+def test_a_capture_compares_as_it_is():
+    scope = ls.open(ls.demo_model())
+    maps = scope.capture(ls.demo_photo(), ["_blocks.0._swish", "_swish:1", "_fc"])
+    picture = ls.compare(maps, scale="row", photos=True)
+    assert picture.title == "3 layers × 1 image · mean"
+    assert "model efficientnet-lite0" in picture.alt()
+    assert [cell.note.partition(" · ")[0] for cell in picture.cells[1:]] == ["_blocks.0._swish", "_swish:1", "_fc"]

@@ -1,0 +1,181 @@
+"""Heat maps and their bars."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import layerscope as ls
+from layerscope.picture import canvas
+from layerscope.picture.canvas import bar_ticks, round_numbers
+from layerscope.picture.codes import ABOVE, BELOW, TOP
+
+
+def noise(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.floats(-50, 50), st.floats(0.1, 100), st.sampled_from([None, "magma", "gray"]))
+def test_a_colour_on_the_map_is_found_in_the_bar_at_its_value(low, span, colors):
+    """Read a value as a person does: find the pixel's colour in the bar, take the bar's value there."""
+    values = (low + np.linspace(0, 1, 24).reshape(4, 6) * span).astype(np.float32)
+    picture = ls.heatmap(values, colors=colors)
+    cell, bar, rgb = picture.cells[0], picture.bar, picture.rgb().astype(int)
+    column = rgb[bar.y : bar.y + bar.height, bar.x]
+    at = bar.high - (np.arange(bar.height) + 0.5) / bar.height * (bar.high - bar.low)
+    for y, x in ((0, 0), (1, 3), (3, 5)):
+        color = rgb[cell.y + y * picture.zoom, cell.x + x * picture.zoom]
+        distance = np.abs(column - color).sum(1)
+        found = at[distance == distance.min()]
+        assert np.abs(found - values[y, x]).min() <= span / TOP * 2 + abs(low) * 1e-6
+
+
+def test_the_bar_has_the_limits_and_round_numbers():
+    picture = ls.heatmap(np.linspace(-0.3, 1.7, 64).reshape(8, 8))
+    assert (picture.bar.low, picture.bar.high) == pytest.approx((-0.3, 1.7))
+    assert picture.scale.center == 0
+    assert round_numbers(-0.3, 1.7) == [0.0, 0.5, 1.0, 1.5]
+    assert round_numbers(0, 1e6) == [0, 2e5, 4e5, 6e5, 8e5, 1e6]
+    assert [text for _, text in bar_ticks(ls.Scale((1.0, 1.0 + 1e-9)))] == [
+        "1.000000001",
+        "1",
+        "1.0000000002",
+        "1.0000000004",
+        "1.0000000006",
+        "1.0000000008",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("limits", "texts"),
+    [
+        ((0.9998, 1.0002), ["1.0002", "0.9998", "0.9999", "1", "1.0001"]),
+        ((0.005083, 0.0051212), ["0.0051212", "0.005083", "0.00509", "0.0051", "0.00511", "0.00512"]),
+        ((97, 1603), ["1603", "97", "500", "1000", "1500"]),
+        ((0, 123456), ["1.23e5", "0", "5e4", "1e5"]),
+        ((1e-9, 4e-9), ["4e−9", "1e−9", "2e−9", "3e−9"]),
+        ((-3e30, 2e30), ["2e30", "−3e30", "0", "−2e30", "−1e30", "1e30"]),
+        ((-0.25, 1.0), ["1", "−0.25", "0", "0.5"]),
+        ((5e-324, 1e-320), ["1e−320", "4.94e−324"]),
+        ((3.0, 3.0), ["3"]),
+    ],
+)
+def test_ticks_have_the_digits_that_their_range_needs(limits, texts):
+    center = 0.0 if limits[0] < 0 < limits[1] else None
+    assert [text for _, text in bar_ticks(ls.Scale(limits, center=center))] == texts
+
+
+@given(st.floats(-1e9, 1e9), st.floats(-12, 9), st.integers(64, 448), st.sampled_from([(), (ABOVE,), (BELOW, ABOVE)]))
+def test_ticks_are_true_and_their_labels_never_overlap(low, exponent, height, marks):
+    high = low + 10.0**exponent
+    if not low < high:
+        return
+    scale = ls.Scale((low, high))
+    boxes = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            canvas, "write", lambda codes, x, y, ink, inks=None: boxes.append((y, y + ink.shape[0], ink.shape[1]))
+        )
+        bar = canvas.draw_bar(np.zeros((height, 300), np.uint8), 5, 0, height, scale, marks, (low - 1, high + 1))
+    assert bar.height > 0
+    boxes.sort()
+    assert all(before[1] <= after[0] for before, after in itertools.pairwise(boxes))
+    assert boxes[0][0] >= 0
+    assert boxes[-1][1] <= height
+    assert max(each[2] for each in boxes) <= canvas.bar_width(scale, marks, (low - 1, high + 1))
+    assert len(boxes) >= 2 + len(marks), "both limits and every cap have their label"
+    for value, text in bar_ticks(scale):
+        assert float(text.replace("−", "-")) == pytest.approx(value, abs=(high - low) * 0.006)
+
+
+@given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6))
+def test_ticks_lie_within_the_limits(low, span):
+    ticks = round_numbers(low, low + span)
+    assert len(ticks) <= 21
+    assert all(low - span * 1e-6 <= each <= low + span * (1 + 1e-6) for each in ticks)
+
+
+def test_a_map_is_enlarged_without_a_new_value():
+    values = noise(7, 7)
+    picture = ls.heatmap(values)
+    assert picture.zoom == 64
+    assert len(np.unique(picture.codes(picture.cells[0]))) <= 49
+    np.testing.assert_allclose(picture.decode(picture.cells[0]), values, atol=np.abs(values).max() / TOP * 1.01)
+
+
+def test_channels_must_be_combined_first():
+    with pytest.raises(ls.BadLayout, match=r"8.*combine them first"):
+        ls.heatmap(noise(1, 4, 4, 8))
+    with pytest.raises(ls.BadLayout, match="has 3"):
+        ls.heatmap(noise(1, 4, 4, 3)), "three channels of a layer are not colours"
+    assert not ls.heatmap(ls.pca(noise(1, 4, 4, 8))).indexed
+
+
+def test_constant_and_broken_maps_are_drawn():
+    for values in (np.zeros((4, 4)), np.full((4, 4), np.nan), np.array([[np.inf, 1.0], [2.0, -np.inf]])):
+        picture = ls.heatmap(values.astype(np.float32))
+        assert picture.png()
+
+
+def test_pca_colours_mark_what_is_not_finite():
+    values = noise(1, 6, 6, 5)
+    values[0, 2, 3] = np.nan
+    picture = ls.heatmap(ls.pca(values))
+    cell = picture.cells[0]
+    zoom = cell.width // 6
+    assert picture.rgb()[cell.y + 2 * zoom, cell.x + 3 * zoom].tolist() == [255, 0, 255]
+    assert "variance explained: PC1" in picture.alt()
+
+
+def test_to_matplotlib_leaves_the_backend_alone():
+    matplotlib = pytest.importorskip("matplotlib", reason="an extra")
+    before = (
+        matplotlib.rcParams._get_backend_or_none() if hasattr(matplotlib.rcParams, "_get_backend_or_none") else None
+    )
+    picture = ls.heatmap(noise(8, 8))
+    figure = picture.to_matplotlib()
+    after = matplotlib.rcParams._get_backend_or_none() if hasattr(matplotlib.rcParams, "_get_backend_or_none") else None
+    assert before == after
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    (cell,) = picture.cells
+    box = slice(cell.y, cell.y + cell.height), slice(cell.x, cell.x + cell.width)
+    assert np.array_equal(np.asarray(canvas.buffer_rgba())[box][..., :3], picture.rgb()[box])
+
+
+def test_pictures_show_themselves_in_a_notebook():
+    picture = ls.heatmap(noise(8, 8))
+    assert picture._repr_png_().startswith(b"\x89PNG")
+    assert picture._repr_mimebundle_()["image/png"] == picture.png()
+    assert 'alt="' in picture._repr_html_()
+
+
+def test_a_path_that_cannot_be_written_is_named(tmp_path):
+    with pytest.raises(ls.BadOption, match="can't write"):
+        ls.heatmap(noise(8, 8)).save(tmp_path / "nowhere" / "a.png")
+    with pytest.raises(ls.BadOption, match=r"can't write.*\.png"):
+        ls.heatmap(noise(8, 8)).save(tmp_path / "a.xyz")
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ([[np.nan, 1.0], [np.inf, np.inf]], "the map holds 1 NaN, 2 +inf"),
+        ([[np.nan, np.nan]], "the map holds 2 NaN, no finite value"),
+        ([[0.0, 0.0]], "the map is dead (all 0)"),
+        ([[3.0, 3.0]], "the map is constant"),
+    ],
+)
+def test_values_without_a_colour_of_their_own_are_said(values, said):
+    assert said in ls.heatmap(np.array(values)).lines
+
+
+@pytest.mark.parametrize("zoom", [0, -1, 2.5, True, "2"])
+def test_a_zoom_that_is_no_whole_number_is_a_named_error(zoom):
+    with pytest.raises(ls.BadOption, match=r"zoom=.*: use a whole number from 1"):
+        ls.heatmap(np.ones((2, 2)), zoom=zoom)

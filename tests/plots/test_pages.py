@@ -1,0 +1,112 @@
+"""Pages: a sheet cut into several, with nothing lost between them."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import layerscope as ls
+from layerscope.plots import tiles
+
+
+def noise(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.integers(1, 40),
+    st.integers(1, 45),
+    st.sampled_from(["index", "mean", "sparsity", "similarity"]),
+    st.booleans(),
+    st.integers(0, 99),
+)
+def test_the_pages_together_hold_every_channel_once(channels, per_page, sort, statistics, seed):
+    values = noise(1, 4, 5, channels, seed=seed)
+    options = {"sort": sort, "statistics": statistics, "layout": "bhwc"}
+    found = list(ls.pages(values, per_page=per_page, **options))
+    assert len(found) == -(-channels // per_page)
+    seen = [cell.channel for picture in found for cell in picture.cells]
+    assert sorted(seen) == list(range(channels))
+    order = [cell.channel for cell in ls.sheet(values, **options).cells]
+    assert seen == order, "the order goes on from page to page"
+    for at, picture in enumerate(found):
+        assert (picture.page, picture.pages) == (at, len(found))
+        assert len(picture.cells) == min(per_page, channels - at * per_page)
+        assert len({cell.width for cell in picture.cells}) == 1
+        if len(found) > 1:
+            first = at * per_page + 1
+            assert f"page {at + 1} of {len(found)} (tiles {first} to {first + len(picture.cells) - 1})" in picture.alt()
+        for cell in picture.cells:
+            reach = max(abs(cell.low), abs(cell.high)) / 240
+            np.testing.assert_allclose(picture.decode(cell), values[0, ..., cell.channel], atol=reach * 1.01)
+
+
+def test_tiles_of_all_pages_are_of_one_size():
+    values = noise(1, 9, 9, 10)
+    sizes = {(cell.width, cell.height) for picture in ls.pages(values, per_page=7) for cell in picture.cells}
+    assert len(sizes) == 1
+
+
+def test_one_page_is_one_picture():
+    (only,) = ls.pages(noise(1, 4, 4, 3))
+    assert np.array_equal(only.pixels, ls.sheet(noise(1, 4, 4, 3)).pixels)
+    (strip,) = ls.pages(noise(64))
+    assert len(strip.cells) == 64
+
+
+def test_pages_come_one_at_a_time_but_errors_at_once():
+    assert next(ls.pages(noise(1, 4, 4, 9), per_page=2)).page == 0
+    with pytest.raises(ls.BadOption, match="Did you mean 'mean'"):
+        ls.pages(noise(1, 4, 4, 9), sort="meen")
+    with pytest.raises(ls.BadOption, match="leave page="):
+        ls.pages(noise(1, 4, 4, 9), page=2)
+
+
+def test_more_tiles_than_a_page_holds_are_refused(monkeypatch):
+    monkeypatch.setattr(tiles, "PAGE_PIXELS", 100_000)
+    values = noise(1, 16, 16, 60)
+    with pytest.raises(ls.BadOption, match=r"a page has room for \d+ tiles of 80×80 pixels; a smaller zoom="):
+        ls.sheet(values, per_page=50)
+    assert len(ls.sheet(values, per_page=50, zoom=1).cells) == 50
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"page": 3}, "page=3: this sheet has 3, 0 to 2"),
+        ({"page": -1}, "page=-1"),
+        ({"page": 1.0}, "page=1.0"),
+        ({"page": True}, "page=True"),
+        ({"page": None}, "page=None"),
+        ({"page": 1, "per_page": None}, "page=1: this sheet has 1, page 0"),
+        ({"per_page": 0}, "per_page=0: use a whole number from 1"),
+        ({"per_page": "4"}, "per_page='4'"),
+        ({"columns": 2.0}, r"columns=2\.0"),
+        ({"zoom": 0}, "zoom=0"),
+        ({"image": 1}, "image=1: this map holds 1"),
+    ],
+)
+def test_what_is_out_of_range_is_named(options, match):
+    with pytest.raises(ls.BadOption, match=match):
+        ls.sheet(noise(1, 4, 4, 10), **{"per_page": 4, **options})
+
+
+def test_a_strip_has_one_page():
+    with pytest.raises(ls.BadOption, match="page=1: this strip has 1"):
+        ls.sheet(noise(64), page=1)
+
+
+def test_maps_of_nothing_and_of_one_pixel_are_drawn():
+    for values in (
+        np.full((1, 5, 5, 3), np.nan),
+        np.full((1, 5, 5, 3), np.inf),
+        np.zeros((1, 1, 1, 3)),
+        np.ones((1, 1)),
+    ):
+        for options in ({}, {"scale": "layer"}, {"statistics": True}, {"sort": "similarity"}, {"sort": "mean"}):
+            picture = ls.sheet(values.astype(np.float32), **options)
+            assert len(picture.cells) == values.shape[-1]
+    assert (
+        "with NaN or inf: 3 of 3 channels (0, 1, 2) · values: 75 NaN" in ls.sheet(np.full((1, 5, 5, 3), np.nan)).alt()
+    )

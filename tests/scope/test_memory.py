@@ -1,0 +1,170 @@
+"""A capture that can't fit into memory is refused before it begins, and one that runs out of it is named."""
+
+import numpy as np
+import pytest
+
+import layerscope as ls
+from layerscope.scope import memory
+from layerscope.testing import TinyBackend, tiny_model
+
+# conv1 gives 4 × 8 × 8 float32 for each image.
+ONE = 4 * 8 * 8 * 4
+
+
+@pytest.fixture(autouse=True)
+def _ask_for_small_captures_too(monkeypatch):
+    monkeypatch.setattr("layerscope.scope.capture.UNASKED_BYTES", 0)
+
+
+def scope(backend=None):
+    return ls.open(tiny_model(), backend=backend or TinyBackend(), preprocess=None)
+
+
+def images(count):
+    return np.random.default_rng(0).standard_normal((count, 3, 8, 8)).astype(np.float32)
+
+
+def test_a_capture_that_can_not_fit_is_refused_before_the_model_runs(monkeypatch):
+    opened = scope()
+    opened.layers(images(1))
+    before = list(opened.model.ran)
+    monkeypatch.setattr(memory, "available", lambda: 10 * ONE)
+    assert opened.capture(images(9), "conv1")
+    ran = list(opened.model.ran)
+    with pytest.raises(
+        ls.CaptureTooLarge, match=r"would keep 10\.2 kB in memory \(10 images of 1\.0 kB\), and 9\.2 kB can be had"
+    ):
+        opened.capture(images(10), "conv1")
+    assert opened.model.ran == ran != before
+    assert opened.capture(images(10), "conv1", channels=[0, 1])
+
+
+def test_the_error_names_the_ways_out_and_they_work(monkeypatch):
+    monkeypatch.setattr(memory, "available", lambda: 10 * ONE)
+    with pytest.raises(ls.CaptureTooLarge, match=r"fewer layers, for some channels=, or use stream\(\)") as caught:
+        scope().capture(images(32), "conv1", batch=4)
+    assert isinstance(caught.value, MemoryError)
+    assert sum(len(maps["conv1"].ids) for maps in scope().stream(images(32), "conv1", batch=4)) == 32
+    with pytest.raises(ls.CaptureTooLarge, match=r"use a smaller batch="):
+        list(scope().stream(images(32), "conv1", batch=16))
+    monkeypatch.setenv(memory.LIMIT, "1GB")
+    assert scope().capture(images(32), "conv1")["conv1"].shape[0] == 32
+
+
+def test_what_a_capture_keeps_to_run_the_model_again_is_counted(monkeypatch):
+    monkeypatch.setattr(memory, "available", lambda: 0)
+    opened = ls.open(tiny_model(), backend=TinyBackend(), preprocess="unit", size=(8, 8))
+    photos = [np.zeros((20, 30, 3), np.uint8)] * 5
+    beside, fed = 20 * 30 * 3, 3 * 8 * 8 * 4
+    with pytest.raises(ls.CaptureTooLarge) as kept:
+        opened.capture(photos, "conv1")
+    assert f"5 images of {memory.amount(ONE + beside + fed)}" in str(kept.value)
+    # A stream lets go of it.
+    with pytest.raises(ls.CaptureTooLarge) as passed:
+        next(opened.stream(photos, "conv1"))
+    assert f"5 images of {memory.amount(ONE + beside)}" in str(passed.value)
+
+
+def test_where_the_system_does_not_say_nothing_is_refused(monkeypatch):
+    monkeypatch.setattr(memory, "available", lambda: None)
+    assert scope().capture(images(64), "conv1")
+
+
+def test_gradients_count_twice(monkeypatch):
+    class WithGradients(TinyBackend):
+        gradients = True
+
+        def capture(self, model, batch, paths, target=None):
+            return super().capture(model, batch, paths)
+
+    monkeypatch.setattr(memory, "available", lambda: 10 * ONE)
+    assert scope(WithGradients()).capture(images(9), "conv1")
+    with pytest.raises(ls.CaptureTooLarge, match=r"9 images of 2\.0 kB"):
+        scope(WithGradients()).capture(images(9), "conv1", target=0)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:124] . DefaultCPUAllocator: not enough memory: you tried to allocate 8"
+        ),
+        RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB"),
+        RuntimeError("OOM when allocating tensor with shape[1,2] and type float"),
+        RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate"),
+        ValueError("Failed to allocate memory for requested buffer of size 800"),
+        Exception("std::bad_alloc"),
+    ],
+    ids=["python", "torch", "cuda", "tensorflow", "jax", "onnxruntime", "c++"],
+)
+def test_memory_that_runs_out_in_the_run_is_named(error):
+    class Full(TinyBackend):
+        def capture(self, *_):
+            raise error
+
+    with pytest.raises(
+        ls.CaptureTooLarge, match=r"memory ran out in the forward pass on 2×3×8×8 float32.*smaller batch="
+    ) as caught:
+        scope(Full()).capture(images(2), "conv1")
+    assert caught.value.__cause__ is error
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory():
+    class Wrong(TinyBackend):
+        def capture(self, *_):
+            raise RuntimeError("the room of boomerangs is full")
+
+    with pytest.raises(ls.ModelNotReadable, match="boomerangs"):
+        scope(Wrong()).capture(images(2), "conv1")
+
+
+@pytest.mark.parametrize(
+    ("text", "bytes_"),
+    [("20GB", 20 * 10**9), ("1.5 g", 1.5 * 10**9), ("300MiB", 300 * 10**6), ("4096", 4096), ("2tb", 2 * 10**12)],
+)
+def test_the_limit_is_read_with_its_unit(monkeypatch, text, bytes_):
+    monkeypatch.setenv(memory.LIMIT, text)
+    assert memory.limit() == bytes_
+
+
+def test_a_limit_that_is_no_size_is_named(monkeypatch):
+    monkeypatch.setenv(memory.LIMIT, "much")
+    with pytest.raises(ls.BadOption, match="LAYERSCOPE_MAX_MEMORY='much'"):
+        scope().capture(images(1), "conv1")
+
+
+def test_free_memory_is_that_of_the_machine_and_of_the_container(tmp_path):
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal:       100 kB\nMemFree:   10 kB\nMemAvailable:   40 kB\n")
+    assert memory._machine(meminfo) == 40 * 1024
+    assert memory._machine(tmp_path / "none") is None
+    assert memory._container(tmp_path) is None
+    (tmp_path / "memory.max").write_text("max\n")
+    (tmp_path / "memory.current").write_text("700\n")
+    assert memory._container(tmp_path) is None
+    (tmp_path / "memory.max").write_text("1000\n")
+    assert memory._container(tmp_path) == 300
+    old = tmp_path / "old" / "memory"
+    old.mkdir(parents=True)
+    (old / "memory.limit_in_bytes").write_text("900")
+    (old / "memory.usage_in_bytes").write_text("1000")
+    assert memory._container(tmp_path / "old") == 0
+
+
+def test_joining_batches_keeps_no_second_copy_of_everything():
+    import tracemalloc
+
+    opened = scope()
+    opened.capture(images(1), ["conv1", "act"])
+    count = 4000
+    batch = images(count)
+    tracemalloc.start()
+    try:
+        maps = opened.capture(batch, ["conv1", "act:0"], batch=200)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    kept = sum(fm.values.nbytes for fm in maps.values())
+    assert kept == 2 * count * ONE
+    assert peak < 1.7 * kept, "the parts, and one layer joined beside them"

@@ -1,0 +1,286 @@
+"""Scope: from images to feature maps, on the backend without a framework."""
+
+import logging
+import random
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import layerscope as ls
+from layerscope.backends import Facts, Input
+from layerscope.testing import Step, TinyBackend, TinyModel, tiny_model
+
+
+def photo(seed=0, height=20, width=30):
+    return np.random.default_rng(seed).integers(0, 255, (height, width, 3), dtype=np.uint8)
+
+
+def scope(model=None, **options):
+    return ls.open(model or tiny_model(), backend=TinyBackend(), **{"preprocess": "unit", **options})
+
+
+def test_maps_come_in_execution_order_with_all_that_describes_them():
+    maps = scope().capture(photo(), ["head", "conv1", "act"])
+    assert list(maps) == ["conv1", "act:0", "act:1", "head"]
+    fm = maps["conv1"]
+    assert fm.shape == (1, 8, 8, 4)
+    assert fm.ids == ("array-0",)
+    assert np.array_equal(fm.photos[0], photo())
+    assert fm.placement[0].photo == (20, 30)
+    assert fm.provenance["model_digest"] == tiny_model().facts.digest
+    assert "unit" in fm.provenance["preprocess"]
+    assert maps["act:1"].shape == (1, 3, 3, 5)
+    assert "conv1" in repr(maps)
+
+
+def test_the_run_stops_after_the_last_layer_it_needs():
+    model = tiny_model()
+    opened = scope(model)
+    opened.layers()
+    model.ran.clear()
+    opened.capture(photo(), "conv1")
+    assert model.ran == ["conv1"]
+    model.ran.clear()
+    opened.capture(photo(), "act")
+    assert model.ran == ["conv1", "act", "conv2", "act"]
+
+
+def test_a_map_is_found_by_its_short_name():
+    step = Step("net/conv1", "Conv", "bchw", lambda x: x)
+    maps = scope(TinyModel((step,))).capture(photo(), "conv1")
+    assert maps["conv1"] is maps["net/conv1"]
+    with pytest.raises(ls.LayerNotFound):
+        maps["conv9"]
+
+
+def test_batches_give_what_one_run_gives(tmp_path):
+    for at in range(7):
+        Image.fromarray(photo(at)).save(tmp_path / f"{at}.png")
+    opened = scope()
+    whole = opened.capture(tmp_path, ["conv1", "head"])
+    assert whole["conv1"].ids == tuple(f"{at}.png" for at in range(7))
+    for batch in (1, 2, 3):
+        parts = opened.capture(tmp_path, ["conv1", "head"], batch=batch)
+        for path in whole:
+            np.testing.assert_allclose(parts[path].values, whole[path].values, atol=1e-6)
+    streamed = list(opened.stream(tmp_path, "conv1", batch=3))
+    assert [len(each["conv1"].ids) for each in streamed] == [3, 3, 1]
+    np.testing.assert_allclose(
+        np.concatenate([each["conv1"].values for each in streamed]), whole["conv1"].values, atol=1e-6
+    )
+    with pytest.raises(ls.BadOption, match="whole number"):
+        opened.capture(tmp_path, "conv1", batch=0)
+
+
+def test_one_truncated_jpeg_in_a_thousand_costs_no_other(tmp_path):
+    for at in range(1000):
+        Image.fromarray(photo(at, 8, 8)).save(tmp_path / f"{at}.jpg")
+    broken = tmp_path / "500.jpg"
+    broken.write_bytes(broken.read_bytes()[:300])
+    with pytest.warns(ls.ImagesSkipped, match="1 image was skipped of 1000"):
+        parts = list(scope().stream(tmp_path, "head", batch=64))
+    ids = [id for part in parts if part for id in part["head"].ids]
+    assert len(ids) == 999
+    assert "500.jpg" not in ids
+    assert [id for part in parts for id, _ in part.skipped] == ["500.jpg"]
+
+
+def test_a_bad_image_in_a_folder_is_skipped_and_listed(tmp_path):
+    for at in range(5):
+        Image.fromarray(photo(at)).save(tmp_path / f"{at}.png")
+    (tmp_path / "2.png").write_bytes((tmp_path / "2.png").read_bytes()[:60])
+    with pytest.warns(ls.ImagesSkipped, match="1 image was skipped of 5"):
+        maps = scope().capture(tmp_path, "conv1")
+    assert maps["conv1"].ids == ("0.png", "1.png", "3.png", "4.png")
+    assert [id for id, _ in maps.skipped] == ["2.png"]
+    with pytest.warns(ls.ImagesSkipped):
+        streamed = list(scope().stream(tmp_path, "conv1", batch=2))
+    assert [id for each in streamed for id, _ in each.skipped] == ["2.png"]
+    with pytest.raises(ls.ImageNotReadable, match=r"2\.png"):
+        scope().capture(tmp_path / "2.png", "conv1")
+
+
+def test_chosen_channels_are_the_only_ones_kept():
+    opened = scope()
+    whole = opened.capture(photo(), "conv1")["conv1"]
+    some = opened.capture(photo(), "conv1", channels=[3, 1])["conv1"]
+    assert some.channels == (3, 1)
+    assert some.of == 4
+    assert np.array_equal(some.values, whole.values[..., [3, 1]])
+    assert opened.capture(photo(), "conv1", channels=slice(2))["conv1"].channels == (0, 1)
+    for wrong in ([4], [], [-1]):
+        with pytest.raises(ls.BadChannels, match="0 to 3"):
+            opened.capture(photo(), "conv1", channels=wrong)
+
+
+def test_ready_batches_are_fed_as_they_are():
+    opened = scope(preprocess=None)
+    batch = np.random.default_rng(0).standard_normal((5, 3, 8, 8)).astype(np.float32)
+    fm = opened.capture(batch, "conv1")["conv1"]
+    assert fm.ids == tuple(f"image {at}" for at in range(5))
+    assert fm.photos is None
+    parts = opened.capture(batch, "conv1", batch=2)["conv1"]
+    np.testing.assert_allclose(parts.values, fm.values, atol=1e-6)
+    for wrong, match in (("cat.jpg", "array"), ([], "empty"), (batch[:0], "empty"), (3.0, "array")):
+        with pytest.raises(ls.BadOption, match=match):
+            opened.capture(wrong, "conv1")
+    with pytest.raises(ls.BadOption, match=r"layers\(batch\)"):
+        opened.layers()
+
+
+def test_a_model_that_takes_a_fixed_number_of_images_gets_it():
+    model = tiny_model()
+    fixed = TinyModel(model.steps, facts=Facts("fixed", (Input("image", "bchw", (4, 3, 8, 8)),)))
+    photos = [photo(at) for at in range(6)]
+    found = scope(fixed).capture(photos, "head")["head"]
+    wanted = scope().capture(photos, "head")["head"]
+    assert found.shape[0] == 6
+    np.testing.assert_allclose(found.values, wanted.values, atol=1e-6)
+    assert len(scope(fixed).layers()) == 4
+
+
+def test_predictions_are_probabilities_with_labels():
+    scores = np.array([[1.0, 3.0, 2.0]], np.float32)
+    for values in (scores, np.exp(scores) / np.exp(scores).sum()):
+        model = TinyModel((Step("out", "Dense", "bc", lambda x, values=values: values.astype(np.float32)),))
+        (top,) = scope(model, labels=["cat", "dog"]).predict(photo(), top=2)
+        assert [each.label for each in top] == ["dog", "class 2"]
+        assert top[0].probability == pytest.approx(np.exp(3) / np.exp([1, 2, 3]).sum())
+    with pytest.raises(ls.BadOption, match="not a list of class scores"):
+        scope(TinyModel(tiny_model().steps[:1])).predict(photo())
+
+
+def test_what_the_model_raises_is_said_with_what_was_fed():
+    with pytest.raises(
+        ls.ModelNotReadable, match=r"forward pass failed on an input of 1×3×8×8 float32: RuntimeError: failed"
+    ):
+        scope(tiny_model(fail=True)).capture(photo(), "head")
+
+
+def test_random_states_survive_a_model_that_draws():
+    def noisy(x):
+        return x + random.random() + np.random.rand()
+
+    opened = scope(TinyModel((Step("noisy", "Noise", "bchw", noisy),)))
+    random.seed(1)
+    np.random.seed(1)
+    wanted = random.random(), np.random.rand()
+    random.seed(1)
+    np.random.seed(1)
+    opened.capture(photo(), "noisy")
+    assert (random.random(), np.random.rand()) == wanted
+
+
+def test_unknown_preprocessing_is_warned_of_once_a_run_and_named_ones_are_not():
+    with pytest.warns(ls.PreprocessWarning, match=r"0–1 assumed, preprocess= changes it"):
+        scope(preprocess="auto").capture(photo(), "conv1")
+    scope(preprocess="tf").capture(photo(), "conv1")
+    with pytest.raises(ls.PreprocessUnknown, match="Did you mean 'imagenet'"):
+        scope(preprocess="imagnet")
+
+
+def test_gradients_are_refused_where_there_are_none():
+    with pytest.raises(ls.GradientsUnavailable, match="tiny"):
+        scope().capture(photo(), "conv1", target=0)
+
+
+def test_a_large_capture_is_announced(monkeypatch, caplog):
+    monkeypatch.setattr("layerscope.scope.capture.ANNOUNCE_BYTES", 4000)
+    with caplog.at_level(logging.WARNING, "layerscope"):
+        scope().capture(photo(), "conv1")
+        assert not caplog.records, "one image stays below the limit"
+        scope().capture([photo(), photo(1)], "conv1", batch=1)
+    assert len(caplog.records) == 1
+    assert "stream()" in caplog.text
+    # 4 × 8 × 8 float32 and a photo of 20 × 30 × 3, for each of 2.
+    assert f"{(4 * 8 * 8 * 4 + 20 * 30 * 3) / 1e6:.1f} MB" in caplog.text
+    assert "(2 images of" in caplog.text
+
+
+def test_tokens_are_laid_on_their_grid_with_the_prefix_apart():
+    class Tokens(TinyBackend):
+        def layers(self, model, batch):
+            from dataclasses import replace
+
+            return [replace(each, grid=(2, 3)) for each in super().layers(model, batch)]
+
+    def tokens(x):
+        return np.broadcast_to(np.arange(8, dtype=np.float32)[None, :, None], (len(x), 8, 5)).copy()
+
+    opened = ls.open(TinyModel((Step("block", "Block", "bnc", tokens),)), backend=Tokens(), preprocess="unit")
+    fm = opened.capture(photo(), "block")["block"]
+    assert fm.shape == (1, 2, 3, 5)
+    assert fm.values[0, ..., 0].tolist() == [[2, 3, 4], [5, 6, 7]]
+    assert fm.tokens.shape == (1, 2, 5)
+    assert fm.prefix().shape == (1, 2, 5)
+    assert "2 prefix tokens apart" in ls.sheet(fm).alt()
+    assert len(ls.sheet(fm.prefix()).cells) == 2 * 5
+    assert fm.layer.prefix == ("prefix1", "prefix2")
+
+
+def test_rows_that_are_not_images_get_no_photos():
+    def windows(x):
+        return np.concatenate([x, x])
+
+    fm = scope(TinyModel((Step("windows", "Windows", "bchw", windows),))).capture(photo(), "windows")["windows"]
+    assert fm.ids == ("row 0", "row 1")
+    assert fm.photos is None
+
+
+def test_show_is_the_whole_thing_in_one_call():
+    model, options = tiny_model(), {"backend": TinyBackend(), "preprocess": "unit"}
+    picture = ls.show(model, photo(), "conv1", columns=2, **options)
+    assert len(picture.cells) == 4
+    assert picture.cells[2].y > picture.cells[1].y
+    assert ls.show(model, photo(), "conv1", combine="mean", **options).bar is not None
+    assert ls.show(model, photo(), "conv1", combine=ls.norm, overlay=True, **options).pixels.ndim == 3
+    assert ls.show(scope(), photo(), "conv1", channels=[2]).cells[0].channel == 2
+    with pytest.raises(ls.BadOption, match=r"act:0, act:1.*capture\(\) gives all"):
+        ls.show(model, photo(), "act", **options)
+    with pytest.raises(ls.BadOption, match="these are 2"):
+        ls.show(model, [photo(), photo()], "conv1", **options)
+    with pytest.raises(ls.BadOption, match="Did you mean 'mean'"):
+        ls.show(model, photo(), "conv1", combine="meen", **options)
+
+
+def test_what_cannot_be_opened_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model.xyz").write_text("x")
+    (tmp_path / "factories.py").write_text("def broken():\n    raise KeyError('k')\nvalue = 3\n")
+    for given, match in (
+        ("nowhere.onnx", "no file 'nowhere.onnx'"),
+        ("model.xyz", r"no backend reads \.xyz; known are .*\.onnx"),
+        (object(), "builtins.object is not a model"),
+        ("factories:broken", "KeyError: 'k'"),
+        ("factories:nothing", "could not be built: AttributeError"),
+        ("no_such_package:make", "could not be built: ModuleNotFoundError"),
+        ("factories:value", "int is not a model"),
+    ):
+        with pytest.raises(ls.ModelNotReadable, match=match):
+            ls.open(given)
+    with pytest.raises(ls.BackendMissing, match="there are keras, tf_keras, torch, onnx"):
+        ls.open(object(), backend="caffe")
+    with pytest.raises(ls.BadOption, match="a model object has its weights already"):
+        ls.open(tiny_model(), backend=TinyBackend(), weights="w.npz")
+
+
+def test_labels_come_from_files_and_lists(tmp_path):
+    (tmp_path / "labels.txt").write_text("cat\ndog\n")
+    (tmp_path / "labels.json").write_text('["cat", "dog"]')
+    (tmp_path / "wrong.json").write_text('{"a": 1}')
+    for given in (tmp_path / "labels.txt", tmp_path / "labels.json", ["cat", "dog"]):
+        assert scope(labels=given).labels == ("cat", "dog")
+    for given, match in ((tmp_path / "none.txt", "No such file"), (tmp_path / "wrong.json", "JSON list")):
+        with pytest.raises(ls.BadOption, match=match):
+            scope(labels=given)
+
+
+def test_a_missing_framework_is_named_with_its_pip_line(monkeypatch, tmp_path):
+    import importlib.util
+
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "onnx" else found(name, *a))
+    (tmp_path / "m.onnx").write_bytes(b"")
+    with pytest.raises(ls.BackendMissing, match=r"pip install 'layerscope\[onnx\]'"):
+        ls.open(tmp_path / "m.onnx")

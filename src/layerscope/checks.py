@@ -1,0 +1,86 @@
+"""Checks of arguments, written once: whole numbers, numbers in a range, one of some words, lists of channel numbers."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Sequence
+from numbers import Real
+from typing import Any
+
+from .errors import BadOption, LayerscopeError, near
+
+
+def whole(name: str, value: Any, low: int = 1, high: int | None = None, *, instead: str = "") -> int:
+    """`value` as an `int` from `low` to `high`; `True` and `2.0` are none. `instead` ends the message of `BadOption`.
+
+    >>> whole("columns", 8)
+    8
+    >>> whole("columns", 0)
+    Traceback (most recent call last):
+    layerscope.errors.BadOption: columns=0: use a whole number from 1
+    """
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or number < low or (high is not None and number > high):
+        upper = "" if high is None else f" to {high}"
+        raise BadOption(f"{name}={value!r}: use a whole number from {low}{upper}{instead}")
+    return number
+
+
+def optional_whole(name: str, value: Any, low: int = 1, high: int | None = None) -> int | None:
+    """As `whole`, but `None` passes.
+
+    >>> optional_whole("columns", None) is None
+    True
+    """
+    return None if value is None else whole(name, value, low, high, instead=", or None")
+
+
+def real(name: str, value: Any, low: float, high: float, *, unit: str = "") -> float:
+    """`value` as a number from `low` to `high`, both included; NaN is none. Raises `BadOption`.
+
+    >>> real("alpha", 0.5, 0, 1)
+    0.5
+    """
+    if isinstance(value, bool) or not isinstance(value, Real) or not low <= float(value) <= high:
+        raise BadOption(f"{name}={value!r}: use a number from {low:g} to {high:g}{unit}")
+    return float(value)
+
+
+def one_of(name: str, value: Any, allowed: Iterable[str]) -> str:
+    """`value` if it is one of `allowed`; else `BadOption` with the near ones.
+
+    >>> one_of("theme", "drak", ("light", "dark"))
+    Traceback (most recent call last):
+    layerscope.errors.BadOption: theme='drak': use 'light', 'dark'. Did you mean 'dark'?
+    """
+    words = tuple(allowed)
+    if not isinstance(value, str) or value not in words:
+        raise BadOption(f"{name}={value!r}: use {', '.join(map(repr, words))}.{near(str(value), words)}")
+    return value
+
+
+def indices(
+    name: str, value: Sequence[int] | slice, count: int, *, error: type[LayerscopeError] = BadOption
+) -> tuple[int, ...]:
+    """The numbers of a list or slice of `count` things, each from 0 to `count` − 1; raises `error` for others or none.
+
+    >>> indices("channels", slice(0, 3), 64)
+    (0, 1, 2)
+    """
+    if isinstance(value, slice):
+        numbers: tuple[int, ...] = tuple(range(count)[value])
+    else:
+        try:
+            numbers = tuple(operator.index(number) for number in value)
+        except TypeError:
+            raise error(f"{name}={value!r}: use whole numbers from 0 to {count - 1}, or a slice") from None
+    if not numbers:
+        raise error(f"{name}={value!r} selects nothing: use numbers from 0 to {count - 1}")
+    if any(not 0 <= number < count for number in numbers):
+        raise error(f"{name}={value!r}: use numbers from 0 to {count - 1}")
+    return numbers

@@ -1,9 +1,12 @@
 """FeatureMap: frozen values, channels by their true number, files."""
 
+import json
+
 import numpy as np
 import pytest
 
 import layerscope as ls
+from layerscope.core.note import Note, kind_of
 from layerscope.core.placement import Placement
 
 
@@ -21,8 +24,9 @@ def full():
         gradient=noise(2, 4, 5, 6),
         tokens=noise(2, 3, 6),
         dtype="float16",
-        notes=("said",),
+        notes=(Note("layout", "read as bhwc"), "plain text"),
         provenance={"model": "m"},
+        rows="row",
     )
 
 
@@ -60,10 +64,24 @@ def test_a_saved_map_comes_back_whole(tmp_path):
     back = ls.load(fm.save(tmp_path / "fm.npz"))
     for name in ("values", "gradient", "tokens"):
         assert np.array_equal(getattr(back, name), getattr(fm, name))
-    for name in ("layer", "ids", "channels", "placement", "rule", "of", "dtype", "notes", "provenance"):
+    for name in ("layer", "ids", "channels", "placement", "rule", "of", "dtype", "notes", "provenance", "rows"):
         assert getattr(back, name) == getattr(fm, name), name
+    assert [kind_of(note) for note in back.notes] == ["layout", ""]
     with pytest.raises(ls.BadOption, match="npz"):
         fm.save(tmp_path / "fm.txt")
+
+
+def test_a_file_of_an_older_version_is_read(tmp_path):
+    full().save(tmp_path / "new.npz")
+    with np.load(tmp_path / "new.npz") as file:
+        arrays = dict(file)
+    about = json.loads(str(arrays["about"]))
+    del about["note_kinds"], about["rows"]
+    np.savez(tmp_path / "old.npz", **{**arrays, "about": np.array(json.dumps(about))})
+    old = ls.load(tmp_path / "old.npz")
+    assert old.notes == full().notes
+    assert [kind_of(note) for note in old.notes] == ["", ""]
+    assert old.rows == "image"
 
 
 def test_files_that_are_no_maps_are_named(tmp_path):
@@ -87,7 +105,7 @@ def test_every_type_becomes_float32_and_is_named(dtype):
 def test_values_beyond_float32_are_said():
     fm = ls.FeatureMap.of_array(np.array([[1e300, 1.0]]))
     assert np.isposinf(fm.values[0, 0, 0, 0])
-    assert "beyond float32" in fm.notes[-1]
+    assert kind_of(fm.notes[-1]) == "overflow"
 
 
 def test_other_libraries_arrays_are_read(monkeypatch):

@@ -225,7 +225,9 @@ def test_rows_that_are_not_images_get_no_photos():
 
     fm = scope(TinyModel((Step("windows", "Windows", "bchw", windows),))).capture(photo(), "windows")["windows"]
     assert fm.ids == ("row 0", "row 1")
+    assert fm.rows == "row"
     assert fm.photos is None
+    assert scope().capture(photo(), "conv1")["conv1"].rows == "image"
 
 
 def test_show_is_the_whole_thing_in_one_call():

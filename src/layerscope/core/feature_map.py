@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from ..errors import BackendMissing, BadChannels, BadLayout, BadOption, LayoutWa
 from . import axes as _axes
 from . import npz
 from .layer import Layer
+from .note import Note
 from .placement import Placement
 
 if TYPE_CHECKING:
@@ -70,7 +71,8 @@ class FeatureMap:
     itself computed in. `role` says what the channels of a combination are to a picture: `""` (numbers with a scale), `"rgb"`
     (three colours), `"factors"` (non-negative parts, each with a colour of its own) `"labels"` (whole numbers of groups) or
     `"weights"` (no output, but a layer's own weights; each channel a filter).
-    `notes` is what a caption must say, `provenance` what a file must remember. `origin` can run the model again; a map of a
+    `notes` is what a caption must say (each a `Note` that knows its kind), `provenance` what a file must remember. `rows` is
+    `"row"` where the first axis of `values` isn't the images, but detection boxes or windows. `origin` can run the model again; a map of a
     file, of `Scope.stream` or of a bare array has none. `names` are the names of the channels where they have some, as the
     classes of a model's output do; else empty.
     """
@@ -91,6 +93,7 @@ class FeatureMap:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     origin: Origin | None = field(default=None, repr=False)
     names: tuple[str, ...] = field(default=(), repr=False)
+    rows: Literal["image", "row"] = field(default="image", repr=False)
 
     def __post_init__(self) -> None:
         if self.values.ndim < 2 or self.values.dtype != np.float32:
@@ -147,7 +150,7 @@ class FeatureMap:
             tuple(f"image {each}" for each in range(images)),
             tuple(range(values.shape[-1])),
             dtype=dtype,
-            notes=(said, *notes),
+            notes=(Note("layout", said), *notes),
         )
 
     @property
@@ -221,7 +224,9 @@ class FeatureMap:
 
         Prefix tokens have no place on a map, so they stay behind, and a note says so; `prefix()` before combining has them.
         """
-        left_out = () if self.prefix() is None else ("prefix tokens left out: " + ", ".join(self.layer.prefix),)
+        left_out: tuple[str, ...] = ()
+        if self.prefix() is not None:
+            left_out = (Note("tokens-left-out", f"prefix tokens left out: {', '.join(self.layer.prefix)}"),)
         return replace(
             self,
             values=np.ascontiguousarray(values, np.float32),
@@ -253,7 +258,7 @@ class FeatureMap:
             grid=None,
             prefix=_axes.prefix_names(count, self.layer.prefix),
         )
-        notes = (*self.notes, "prefix tokens")
+        notes = (*self.notes, Note("tokens", "prefix tokens"))
         return replace(
             self, values=self.tokens, layer=layer, tokens=None, gradient=None, placement=None, notes=notes, origin=None
         )
@@ -337,9 +342,9 @@ def as_float32(values: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     if values.dtype == np.float32:
         return values, ()
     if values.dtype.kind == "c":
-        return np.abs(values).astype(np.float32), (f"magnitude of {values.dtype} values",)
+        return np.abs(values).astype(np.float32), (Note("magnitude", f"magnitude of {values.dtype} values"),)
     with np.errstate(over="ignore"):
         converted = values.astype(np.float32)
     if values.dtype == np.float64 and np.isinf(converted).sum() > np.isinf(values).sum():
-        return converted, ("values beyond float32 became ±inf",)
+        return converted, (Note("overflow", "values beyond float32 became ±inf"),)
     return converted, ()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from ..errors import BadOption
 from .layer import Layer
+from .note import Note, kind_of
 from .placement import Placement
 from .receptive_field import Field
 
@@ -40,6 +42,8 @@ def write(fm: Kept, path: Path) -> Path:
         "of": fm.of,
         "dtype": fm.dtype,
         "notes": fm.notes,
+        "note_kinds": [kind_of(note) for note in fm.notes],
+        "rows": fm.rows,
         "provenance": dict(fm.provenance),
     }
     arrays = {"values": fm.values}
@@ -71,7 +75,8 @@ def read(path: str | Path, make: Callable[..., Made]) -> Made:
             names=tuple(about.get("names", ())),
             of=about["of"],
             dtype=about["dtype"],
-            notes=tuple(about["notes"]),
+            notes=_notes(about["notes"], about.get("note_kinds", ())),
+            rows=about.get("rows", "image"),
             provenance=about["provenance"],
             **arrays,
         )
@@ -79,6 +84,11 @@ def read(path: str | Path, make: Callable[..., Made]) -> Made:
         if isinstance(error, BadOption):
             raise
         raise BadOption(f"{path} is not a feature map saved by layerscope: {error}") from error
+
+
+def _notes(texts: Sequence[str], kinds: Sequence[str]) -> tuple[str, ...]:
+    """The notes with their kinds; plain text where a file of an older version, or a note, has none."""
+    return tuple(Note(kind, text) if kind else text for text, kind in zip_longest(texts, kinds, fillvalue=""))
 
 
 def _layer(fields: Mapping[str, Any]) -> Layer:

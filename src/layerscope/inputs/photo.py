@@ -27,6 +27,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import ExifTags, Image
 
+from ..core.note import Note
 from ..errors import BadOption, ImageNotReadable, ImageTooLarge, LayerscopeError, near
 from . import pixels as planes
 
@@ -303,7 +304,7 @@ def _from_pil(image: Image.Image, name: str, limit: int) -> Photo:
 
 def _note(image: Image.Image) -> str:
     several = image.format in ("GIF", "PNG", "WEBP", "TIFF", "AVIF") and getattr(image, "is_animated", False)
-    return f"frame {image.tell() + 1} of several is read" if several else ""
+    return Note("frame", f"frame {image.tell() + 1} of several is read") if several else ""
 
 
 def _photo(name: str, colours: np.ndarray, *, mode: str, orientation: int = 1, note: str = "") -> Photo:

@@ -16,6 +16,7 @@ from ..core.axes import channels_last, prefix_names, split_tokens
 from ..core.feature_map import FeatureMap, as_float32
 from ..core.layer import Layer
 from ..core.layer_table import LayerTable
+from ..core.note import Note
 from ..core.placement import Placement
 from ..errors import BadChannels, BadOption, CaptureTooLarge, LayerNotFound
 from . import memory
@@ -81,7 +82,7 @@ class Run:
         self.labels: dict[str, tuple[str, ...]] = {}
         self.provenance = {**provenance, **({"target": target} if target else {})}
         self._each = 8 if target else 4  # a value, and its gradient
-        self.notes = (f"captured with gradients of {target}",) if target else ()
+        self.notes = (Note("target", f"captured with gradients of {target}"),) if target else ()
 
     def bytes(self) -> int:
         """What the maps of this batch take, by the shapes of the dry run."""
@@ -177,7 +178,8 @@ def _feature_map(path: str, parts: Sequence[Run]) -> FeatureMap:
         if gradient is not None:
             gradient, _ = split_tokens(gradient, grid)
     ids = tuple(id for each in parts for id in each.fed.ids)
-    if len(ids) != values.shape[0]:
+    of_rows = len(ids) != values.shape[0]
+    if of_rows:
         # A layer whose rows are not images (detection boxes, windows): its rows are numbered, photos can't belong to them.
         ids, photos, placement = tuple(f"row {at}" for at in range(values.shape[0])), None, None
     else:
@@ -197,12 +199,8 @@ def _feature_map(path: str, parts: Sequence[Run]) -> FeatureMap:
         notes=(*notes, *parts[0].notes),
         provenance=parts[0].provenance,
         names=tuple(labels[at] for at in parts[0].numbers[path]) if labels else (),
+        rows="row" if of_rows else "image",
     )
-
-
-def of_rows(fm: FeatureMap) -> bool:
-    """Whether the rows of a captured map are something else than the images."""
-    return fm.ids[:1] == ("row 0",)
 
 
 def _values(arrays: Sequence[np.ndarray], layer: Layer, path: str) -> tuple[np.ndarray, tuple[str, ...]]:

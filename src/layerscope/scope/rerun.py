@@ -17,7 +17,7 @@ from ..errors import BadOption
 from ..inputs.photo import as_array
 from ..inputs.preprocess import InputPlan
 from .batches import Fed, whole_batches
-from .capture import Run, joined, of_rows
+from .capture import Run, joined
 
 Change = Callable[[np.ndarray], np.ndarray]
 
@@ -49,7 +49,7 @@ class Runner(Protocol):
 
 def first_classes(output: FeatureMap) -> list[int]:
     """The class with the largest score in a model's output for each image, summed over the places where it has some."""
-    if of_rows(output):
+    if output.rows != "image":
         raise BadOption(
             f"the model's output has the shape {output.shape}, which is no list of class scores for each image: give target="
         )
@@ -86,7 +86,7 @@ class Rerun:
 
     def attached(self, fm: FeatureMap, path: str) -> FeatureMap:
         """The map with this origin, where its rows are the images."""
-        if self.count != len(fm.ids) or of_rows(fm):
+        if self.count != len(fm.ids) or fm.rows != "image":
             return fm
         return replace(fm, origin=replace(self, path=path, channels=fm.channels))
 

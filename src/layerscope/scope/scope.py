@@ -32,7 +32,7 @@ from ..inputs.preprocess import InputPlan
 from ..inputs.recipe import READY, Recipe, as_recipe
 from . import batches
 from .batches import Fed, described
-from .capture import Maps, Run, announce, joined, of_rows
+from .capture import Maps, Run, announce, joined
 from .memory import short_of_memory
 from .rerun import Rerun
 
@@ -122,7 +122,7 @@ class Scope:
         Scores that aren't probabilities yet (not all from 0 to 1 with the sum 1) go through a softmax.
         """
         (output,) = self.capture(images, "output").values()
-        if output.values.ndim != 2 or of_rows(output):
+        if output.values.ndim != 2 or output.rows != "image":
             raise BadOption(f"the model's output has the shape {output.shape}, which is not a list of class scores")
         scores = output.values.astype(np.float64)
         if not ((scores >= 0).all() and np.allclose(scores.sum(1), 1, atol=1e-3)):

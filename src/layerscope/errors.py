@@ -13,6 +13,7 @@ LayerscopeError
 ├── GradientsUnavailable      this backend or layer has no gradients
 ├── CaptureTooLarge           the maps don't fit into memory
 ├── LibraryMissing            a library that this function needs isn't installed
+├── Cancelled                 the work was cancelled by whoever watched its progress
 ├── BadLayout                 axes that don't fit the array
 ├── BadWeights                channel weights that don't fit the feature map
 ├── BadChannels               channel numbers that don't exist
@@ -84,6 +85,10 @@ class CaptureTooLarge(LayerscopeError, MemoryError):
 
 class LibraryMissing(LayerscopeError, ImportError):
     """A library that a function needs beyond layerscope's own isn't installed."""
+
+
+class Cancelled(LayerscopeError):
+    """The work was cancelled; raised by the observer of its progress."""
 
 
 class BadLayout(LayerscopeError, ValueError):

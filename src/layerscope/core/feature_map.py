@@ -72,7 +72,8 @@ class FeatureMap:
     (three colours), `"factors"` (non-negative parts, each with a colour of its own) `"labels"` (whole numbers of groups) or
     `"weights"` (no output, but a layer's own weights; each channel a filter).
     `notes` is what a caption must say (each a `Note` that knows its kind), `provenance` what a file must remember. `rows` is
-    `"row"` where the first axis of `values` isn't the images, but detection boxes or windows. `origin` can run the model again; a map of a
+    `"row"` where the first axis of `values` isn't the images, but detection boxes or windows.
+    `origin` can run the model again; a map of a
     file, of `Scope.stream` or of a bare array has none. `names` are the names of the channels where they have some, as the
     classes of a model's output do; else empty.
     """

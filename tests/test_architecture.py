@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import layerscope as ls
+from layerscope import errors
 
 SOURCE = Path(ls.__file__).parent
 FRAMEWORKS = (
@@ -69,3 +70,19 @@ def test_no_module_hides_a_public_name():
 def test_files_stay_small():
     long = {name: count for name, path in modules() if (count := len(path.read_text("utf-8").splitlines())) > 450}
     assert not long, "split what doesn't fit in the head"
+
+
+def test_the_stub_is_what_the_table_of_public_names_gives():
+    """`python scripts/write_stub.py` renews it."""
+    sys.path.insert(0, str(SOURCE.parents[1] / "scripts"))
+    try:
+        import write_stub
+    finally:
+        sys.path.pop(0)
+    assert write_stub.STUB.read_text("utf-8") == write_stub.stub()
+
+
+def test_every_error_and_warning_is_public():
+    kinds = (errors.LayerscopeError, errors.LayerscopeWarning)
+    classes = {name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, kinds)}
+    assert classes and classes <= set(ls.__all__)

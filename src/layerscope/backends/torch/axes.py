@@ -165,7 +165,7 @@ class TorchAxes:
         return None
 
     def _layer_norm(self, module: nn.Module, inputs: tuple[Any, ...], rank: int) -> str | None:
-        if len(module.normalized_shape) != 1:  # type: ignore[arg-type] # a tuple on every LayerNorm
+        if len(module.normalized_shape) != 1:
             return None
         # Subclasses such as LayerNorm2d move the channels to the end and back: those keep their input's axes.
         known = self._known(inputs) if type(module) not in (nn.LayerNorm, getattr(nn, "RMSNorm", None)) else None

@@ -28,14 +28,14 @@ class Operator(NamedTuple):
 INPUT_AXES = {4: "bchw", 5: "bcdhw"}
 
 
-class FieldTrace(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own class has no types
+class FieldTrace(TorchDispatchMode):
     """A mode that gives each tensor that is made while it is active its `Places`. It holds no tensor alive."""
 
     # Operators that take functions (flex attention) pass through, and what they give is unknown.
     supports_higher_order_operators = True
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # torch's own class has no types
+        super().__init__()
         self._held: dict[int, tuple[Any, Places, int]] = {}
 
     def start(self, model: torch.nn.Module, arguments: Any) -> None:

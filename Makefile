@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 THREADS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: demo test check format bench model pictures clean
+.PHONY: demo test check wording format bench model pictures clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/layerscope demo -o demo-out
@@ -27,6 +27,11 @@ check-style: $(VENV)/test.stamp
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Writes the golden files of messages and captions anew: `make wording`, or `make wording ONLY=tests/core` for some tests.
+ONLY ?= tests
+wording: $(VENV)/test.stamp
+	$(THREADS) $(BIN)/python -m pytest $(ONLY) -q --renew-wording $(PYTEST)
 
 format: $(VENV)/test.stamp
 	$(BIN)/ruff format .

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from helpers import wording
+
 for name in (
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -83,9 +85,11 @@ class Without:
 
 def pytest_addoption(parser):
     parser.addoption("--only", choices=sorted(ONLY), help="the tests run as if no other framework were installed")
+    parser.addoption("--renew-wording", action="store_true", help="write the golden files of tests/wording anew")
 
 
 def pytest_configure(config):
+    config.pluginmanager.register(wording.Plugin(config), "wording")
     if only := config.getoption("--only"):
         sys.meta_path[:] = [Without(finder, FRAMEWORKS - ONLY[only]) for finder in sys.meta_path]
 
@@ -95,3 +99,14 @@ def pytest_sessionstart(session):
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if os.environ.get("CI") and missing and not session.config.getoption("--only"):
         pytest.exit(f"CI lacks what the tests need: {', '.join(missing)}", returncode=3)
+
+
+@pytest.fixture
+def limit(request):
+    """The row of docs/limits.md that the test proves, checked when it has passed."""
+    from helpers import limits
+
+    (start,) = request.node.get_closest_marker("limit").args
+    limit = limits.Limit(limits.row_of(start))
+    yield limit
+    limit.check()

@@ -1,5 +1,6 @@
 """What the contracts of import-linter (pyproject.toml) can't say: what importing layerscope loads, and its names."""
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -86,3 +87,16 @@ def test_every_error_and_warning_is_public():
     kinds = (errors.LayerscopeError, errors.LayerscopeWarning)
     classes = {name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, kinds)}
     assert classes and classes <= set(ls.__all__)
+
+
+def test_no_test_module_imports_another():
+    """What several of them need lies in tests/helpers."""
+    tests = Path(__file__).parent
+    packages = {path.name for path in tests.iterdir() if path.is_dir()} - {"helpers"}
+    for path in sorted(tests.rglob("test_*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            for name in names:
+                first = name.partition(".")[0]
+                assert first not in packages and not name.rpartition(".")[2].startswith("test_"), f"{path}: {name}"

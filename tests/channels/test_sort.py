@@ -6,14 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import layerscope as ls
+from helpers.arrays import noise
+from helpers.wording import raises, wording
 from layerscope import cli
 from layerscope.channels.sort import SORTS, chain, correlations
 from layerscope.cli import arguments
 from layerscope.testing import TinyBackend, tiny_model
-
-
-def noise(*shape, seed=0):
-    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
 def shown(*args, **options):
@@ -42,7 +40,7 @@ def test_the_largest_come_first_under_their_true_numbers(sort, key):
     keys = key(values[0].reshape(81, 20).astype(float))
     assert (np.diff(keys[shown(values, sort=sort)]) <= 0).all()
     picture = ls.sheet(values, sort=sort, channels=[3, 11, 7])
-    assert f"3 of 20 channels, sorted by {sort}, largest first" in picture.alt()
+    wording(picture.alt(), "3", "20", sort)
     assert (np.diff(keys[[cell.channel for cell in picture.cells]]) <= 0).all()
 
 
@@ -61,7 +59,7 @@ def test_similar_channels_stand_side_by_side():
     wanted = np.argsort(places).tolist()
     assert order in (wanted, wanted[::-1])
     assert order[0] < order[-1]
-    assert "sorted by similarity, neighbours alike" in ls.sheet(bumps(places), sort="similarity").alt()
+    wording(ls.sheet(bumps(places), sort="similarity").alt())
 
 
 @settings(deadline=None, max_examples=25)
@@ -111,28 +109,28 @@ def test_likeness_to_one_channel():
     assert order[0] == 3
     assert set(order[1:3]) == {2, 4}
     assert order[-1] == 8
-    assert "sorted by similarity to channel 3, most alike first" in ls.sheet(values, sort="similarity:3").alt()
+    wording(ls.sheet(values, sort="similarity:3").alt(), "3")
     assert shown(values, sort="similarity:3", channels=[0, 1, 2]) == [2, 1, 0]
-    with pytest.raises(ls.BadChannels, match="no channel 99"):
+    with raises(ls.BadChannels, "99"):
         ls.sheet(values, sort="similarity:99")
-    with pytest.raises(ls.BadOption, match="the same everywhere"):
+    with raises(ls.BadOption):
         ls.sheet(values, sort="similarity:8")
 
 
 @pytest.mark.parametrize(
-    ("sort", "match"),
+    "sort",
     [
-        ("sparcity", "Did you mean 'sparsity'"),
-        ("similarity:", "'similarity:17'"),
-        ("similarity:-1", "'similarity:17'"),
-        ("mean:3", "'index', 'mean'"),
-        (None, "'index', 'mean'"),
-        (3, "'index', 'mean'"),
+        "sparcity",
+        "similarity:",
+        "similarity:-1",
+        "mean:3",
+        None,
+        3,
     ],
 )
-def test_unknown_orders_are_named(sort, match):
+def test_unknown_orders_are_named(sort):
     for values in (noise(1, 4, 4, 3), noise(3)):
-        with pytest.raises(ls.BadOption, match=match):
+        with raises(ls.BadOption):
             ls.sheet(values, sort=sort)
 
 
@@ -164,7 +162,7 @@ def test_channels_are_found_by_their_figures(condition, wanted):
     if wanted:
         assert shown(graded(), channels=condition) == wanted
     else:
-        with pytest.raises(ls.BadChannels, match="no channel of 'array' fits"):
+        with raises(ls.BadChannels, "'array'"):
             ls.sheet(graded(), channels=condition)
 
 
@@ -177,21 +175,21 @@ def test_channels_are_found_in_one_image_or_over_all():
 
 
 @pytest.mark.parametrize(
-    ("condition", "match"),
+    "condition",
     [
-        ("meen > 1", "Did you mean 'mean'"),
-        ("mean > much", "'much' in .* is not a number"),
-        ("mean > 1 or dead", 'written as "mean > 0.1 and not dead"'),
-        ("mean", "written as"),
-        ("dead > 1", "written as"),
-        ("", "written as"),
-        ("__import__('os').system('true')", "written as"),
-        ("mean > 1 and", "written as"),
-        (3.5, "written as"),
+        "meen > 1",
+        "mean > much",
+        "mean > 1 or dead",
+        "mean",
+        "dead > 1",
+        "",
+        "__import__('os').system('true')",
+        "mean > 1 and",
+        3.5,
     ],
 )
-def test_conditions_that_mean_nothing_are_named(condition, match):
-    with pytest.raises(ls.BadOption, match=match):
+def test_conditions_that_mean_nothing_are_named(condition):
+    with raises(ls.BadOption):
         ls.find_channels(graded(), condition)
 
 
@@ -201,14 +199,14 @@ def test_a_mask_is_a_mask_and_never_the_numbers_0_and_1():
     assert shown(values, channels=[False, False, True, True]) == [2, 3]
     assert shown(values, channels=slice(1, None, 2)) == [1, 3]
     for mask in ([True, False], [False] * 4):
-        with pytest.raises(ls.BadChannels, match="one for each of the 4 channels"):
+        with raises(ls.BadChannels, "4"):
             ls.sheet(values, channels=mask)
     assert shown(noise(5), channels="max > -100") == [0, 1, 2, 3, 4], "strips choose as well"
 
 
 def test_a_sheet_of_a_condition_says_how_many_it_shows():
-    assert "3 of 6 channels where max > 2, sorted by mean" in ls.sheet(graded(), channels="max > 2", sort="mean").alt()
-    assert "2 of 6 channels ·" in ls.sheet(graded(), channels=lambda row: row.max > 3).alt()
+    wording(ls.sheet(graded(), channels="max > 2", sort="mean").alt(), "3", "6", "2")
+    wording(ls.sheet(graded(), channels=lambda row: row.max > 3).alt(), "2", "6")
 
 
 def test_show_draws_and_combines_the_channels_of_a_condition():
@@ -221,7 +219,7 @@ def test_show_draws_and_combines_the_channels_of_a_condition():
     picture = ls.show(scope, photo, path, channels="mean > 0", per_page=1, text=2, theme="dark")
     assert [cell.channel for cell in picture.cells] == wanted[:1]
     assert (picture.pages, picture.theme) == (len(wanted), "dark")
-    assert "channels where mean > 0" in picture.alt()
+    wording(picture.alt(), "0")
     combined = ls.show(scope, photo, path, channels="mean > 0", combine="mean")
     mean = ls.heatmap(ls.mean(whole.select(wanted)))
     np.testing.assert_array_equal(combined.decode(combined.cells[0]), mean.decode(mean.cells[0]))

@@ -9,6 +9,8 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
 import layerscope as ls
+from helpers.arrays import planes_first
+from helpers.wording import raises, wording
 
 
 def blobs(images=2, size=8, channels=6, kinds=3, seed=0):
@@ -17,10 +19,6 @@ def blobs(images=2, size=8, channels=6, kinds=3, seed=0):
     kind = random.choice(kinds, (images, size, size), p=np.arange(kinds, 0, -1) / (kinds * (kinds + 1) / 2))
     centers = random.normal(size=(kinds, channels)) * 5
     return (centers[kind] + random.normal(size=(*kind.shape, channels))).astype(np.float32), kind
-
-
-def planes_first(values):
-    return np.moveaxis(np.ascontiguousarray(np.moveaxis(values, -1, 1)), 1, -1)
 
 
 @pytest.mark.parametrize("order", [np.ascontiguousarray, planes_first], ids=["nhwc", "nchw"])
@@ -38,7 +36,7 @@ def test_clusters_are_scikit_learns_numbered_by_size(order):
     np.testing.assert_allclose(basis.centers, wanted.cluster_centers_[match], atol=1e-4)
     flat = values.reshape(-1, 6).astype(np.float64)
     between = 1 - wanted.inertia_ / np.square(flat - flat.mean(0)).sum()
-    assert f"{between:.1%} of the variance lies between the clusters" in found.notes
+    wording(found.notes, f"{between:.1%}")
 
 
 def test_by_cosine_a_place_goes_with_its_direction():
@@ -51,8 +49,8 @@ def test_by_cosine_a_place_goes_with_its_direction():
     values[0, 0, 0] = 0
     found = ls.clusters(values, 3, metric="cosine")
     assert np.isnan(found.values[0, 0, 0, 0]) and np.isfinite(found.values).sum() == 127
-    assert "1 places with a vector of length 0 have no direction" in found.notes
-    with pytest.raises(ls.BadOption, match="every vector has the length 0"):
+    wording(found.notes, "1", "0")
+    with raises(ls.BadOption, "0"):
         ls.clusters(np.zeros((1, 3, 3, 2)), 2, metric="cosine")
 
 
@@ -65,11 +63,11 @@ def test_saved_centres_sort_other_images(tmp_path):
         for given_ in (basis, path, ls.ClusterBasis.load(path)):
             again = ls.clusters(values[1:2], basis=given_)
             np.testing.assert_array_equal(again.values, together.values[1:2])
-            assert "a basis given" in again.notes
+            wording(again.notes)
         assert ls.ClusterBasis.load(path).metric == metric
         wanted = cdist(values[1].reshape(-1, 6), basis.centers, metric).argmin(1)
         np.testing.assert_array_equal(again.values.ravel(), wanted)
-    with pytest.raises(ls.BadOption, match="the basis is of 6 channels, this map has 2"):
+    with raises(ls.BadOption, "6", "2"):
         ls.clusters(values[..., :2], basis=basis)
 
 
@@ -86,7 +84,7 @@ def test_broken_places_are_left_out_and_marked():
     values[0, 1, 2, 3], values[1, 0, 0] = np.nan, np.inf
     found = ls.clusters(values, 3)
     assert np.isnan(found.values).sum() == 2 and np.isnan(found.values[0, 1, 2, 0])
-    assert "2 of 128 places left out (NaN or inf)" in found.notes
+    wording(found.notes, "2", "128")
 
 
 def test_fewer_different_vectors_than_clusters_is_said():
@@ -95,7 +93,7 @@ def test_fewer_different_vectors_than_clusters_is_said():
     values[0, 0, 0] = 2
     found = ls.clusters(values, 5)
     assert sorted(np.bincount(found.values.ravel().astype(int)).tolist()) == [1, 7, 8]
-    assert "3 clusters instead of 5: there are no more different vectors" in found.notes
+    wording(found.notes, "3", "5")
     assert found.rule.startswith("3 clusters")
     assert (ls.clusters(np.zeros((1, 4, 4, 3))).values == 0).all()
 
@@ -107,22 +105,22 @@ def test_the_size_of_the_values_changes_nothing(size):
 
 
 @pytest.mark.parametrize(
-    ("values", "k", "match"),
+    ("values", "k"),
     [
-        (blobs()[0], 0, "whole number from 1"),
-        (blobs()[0], True, "whole number from 1"),
-        (blobs(1, 2)[0], 5, "4 places that can be clustered; use at most as many"),
-        (blobs(1, 1)[0], 6, "has 1 places"),
-        (np.full((1, 3, 3, 4), np.inf, np.float32), 2, "no place to learn from"),
+        (blobs()[0], 0),
+        (blobs()[0], True),
+        (blobs(1, 2)[0], 5),
+        (blobs(1, 1)[0], 6),
+        (np.full((1, 3, 3, 4), np.inf, np.float32), 2),
     ],
 )
-def test_what_can_not_be_is_named(values, k, match):
-    with pytest.raises(ls.BadOption, match=match):
+def test_what_can_not_be_is_named(values, k):
+    with raises(ls.BadOption):
         ls.clusters(values, k)
 
 
 def test_a_metric_by_another_name_is_named():
-    with pytest.raises(ls.BadOption, match="Did you mean 'cosine'"):
+    with raises(ls.BadOption, "'cosine'"):
         ls.clusters(blobs()[0], 2, metric="cosin")
 
 
@@ -130,10 +128,10 @@ def test_a_metric_by_another_name_is_named():
 def test_a_seed_is_a_whole_number(seed):
     values = np.abs(np.random.default_rng(0).standard_normal((1, 4, 4, 3)))
     for rule in (ls.clusters, ls.nmf):
-        with pytest.raises(ls.BadOption, match=r"seed=.*a whole number from 0"):
+        with raises(ls.BadOption, "seed=", "0"):
             rule(values, 2, seed=seed)
 
 
 def test_a_heat_map_of_groups_has_no_range_to_cut():
-    with pytest.raises(ls.BadOption, match="clip needs one number"):
+    with raises(ls.BadOption):
         ls.heatmap(ls.clusters(np.random.default_rng(0).random((1, 4, 4, 3)), 2), clip=(1, 99))

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from sklearn.decomposition import NMF
 
 import layerscope as ls
+from helpers.arrays import planes_first
+from helpers.wording import raises, wording
 from layerscope.combinations.registry import combined
 
 
@@ -20,10 +22,6 @@ def parts(images=2, size=6, channels=10, kinds=3, seed=0):
     strengths = random.random((images, size, size, kinds)) * (random.random((images, size, size, kinds)) > 0.5)
     values = strengths @ random.random((kinds, channels)) + 0.01 * random.random((images, size, size, channels))
     return (values / np.sqrt(np.square(values).mean())).astype(np.float32)
-
-
-def planes_first(values):
-    return np.moveaxis(np.ascontiguousarray(np.moveaxis(values, -1, 1)), 1, -1)
 
 
 @pytest.mark.parametrize("order", [np.ascontiguousarray, planes_first], ids=["nhwc", "nchw"])
@@ -49,8 +47,8 @@ def test_shares_of_the_energy_add_up_to_what_the_whole_explains_and_order_the_fa
     wanted = 1 - np.square(values - made).sum() / np.square(values.astype(np.float64)).sum()
     assert basis.energy.sum() == pytest.approx(wanted, abs=1e-6)
     assert (np.diff(basis.energy) <= 0).all() and (basis.energy > 0).all()
-    assert f"energy explained by 4 factors: {wanted:.1%}" in found.notes
-    assert f"factor 0: {basis.energy[0]:.1%}" in found.notes[-4]
+    wording(found.notes, "4", f"{wanted:.1%}")
+    wording(found.notes[-4], "0", f"{basis.energy[0]:.1%}")
     assert [each["share"] for each in found.provenance["groups"]] == basis.energy.tolist()
 
 
@@ -69,8 +67,8 @@ def test_a_saved_basis_gives_other_images_the_same_factors(tmp_path):
     for given_ in (basis, path, ls.FactorBasis.load(path)):
         again = ls.nmf(values[1:2], basis=given_)
         np.testing.assert_allclose(again.values, together.values[1:2], atol=0.02)
-        assert "a basis given" in again.notes
-    with pytest.raises(ls.BadOption, match="the basis is of 10 channels, this map has 4"):
+        wording(again.notes)
+    with raises(ls.BadOption, "10", "4"):
         ls.nmf(values[..., :4], basis=basis)
 
 
@@ -95,14 +93,12 @@ def test_the_size_of_the_values_changes_nothing_but_the_strengths(size):
 def test_negative_values_are_refused_with_two_ways_out():
     values = parts()
     values[0, 0, 0, :3] = -0.5
-    with pytest.raises(
-        ls.BadOption, match=r"0\.4% .* negative \(down to -0\.5\): capture the layer after its activation"
-    ):
+    with raises(ls.BadOption, "0.4%", "-0.5"):
         ls.nmf(values, 2)
     found = ls.nmf(values, 2, negative="clip")
     np.testing.assert_array_equal(found.values, ls.nmf(np.maximum(values, 0), 2).values)
-    assert "0.4% of the values are negative (down to -0.5), taken as 0" in found.notes
-    with pytest.raises(ls.BadOption, match='use "error" or "clip"'):
+    wording(found.notes, "0.4%", "-0.5", "0")
+    with raises(ls.BadOption):
         ls.nmf(values, 2, negative="drop")
 
 
@@ -114,28 +110,28 @@ def test_broken_places_are_left_out_and_marked():
     flat = found.values.reshape(-1, 3)
     assert np.isnan(flat[[7, 40]]).all()
     np.testing.assert_array_equal(np.delete(flat, [7, 40], 0), ls.nmf(clean[None, None], 3).values.reshape(-1, 3))
-    assert "2 of 72 places left out (NaN or inf)" in found.notes
+    wording(found.notes, "2", "72")
 
 
 def test_a_dead_layer_has_no_energy_to_explain():
     found = ls.nmf(np.zeros((1, 4, 4, 5), np.float32), 2)
     assert (found.values == 0).all()
-    assert "every value is 0" in found.notes
+    wording(found.notes, "0")
     ls.heatmap(found)
 
 
 @pytest.mark.parametrize(
-    ("values", "factors", "match"),
+    ("values", "factors"),
     [
-        (parts(), 0, "whole number from 1"),
-        (parts(), 2.0, "whole number from 1"),
-        (parts(), 11, "72 places and 10 channels, so there are at most 10"),
-        (parts(1, 1), 2, "1 places and 10 channels, so there are at most 1"),
-        (np.full((1, 3, 3, 4), np.nan, np.float32), 2, "no place to learn from .* every place has NaN or inf"),
+        (parts(), 0),
+        (parts(), 2.0),
+        (parts(), 11),
+        (parts(1, 1), 2),
+        (np.full((1, 3, 3, 4), np.nan, np.float32), 2),
     ],
 )
-def test_what_can_not_be_is_named(values, factors, match):
-    with pytest.raises(ls.BadOption, match=match):
+def test_what_can_not_be_is_named(values, factors):
+    with raises(ls.BadOption):
         ls.nmf(values, factors)
 
 
@@ -152,7 +148,7 @@ def test_two_runs_are_equal_to_the_last_digit():
 def test_without_scikit_learn_the_error_has_the_pip_line(rule, monkeypatch):
     for name in ("sklearn.decomposition", "sklearn.cluster"):
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(ls.LibraryMissing, match=r"pip install 'layerscope\[factors\]'"):
+    with raises(ls.LibraryMissing, "'layerscope[factors]'"):
         rule(parts(), 2)
 
 
@@ -188,11 +184,11 @@ def test_a_map_of_no_image_is_named():
     fm = ls.FeatureMap.of_array(parts())
     empty = replace(fm, values=fm.values[:0], ids=())
     for rule in (ls.nmf, ls.clusters, ls.pca):
-        with pytest.raises(ls.BadOption, match=r"\(0, 6, 6, 10\)"):
+        with raises(ls.BadOption, "0", "6", "10"):
             rule(empty)
-    with pytest.raises(ls.BadOption, match="this map holds 0"):
+    with raises(ls.BadOption, "0"):
         ls.similarity(empty, (0, 0))
-    with pytest.raises(ls.BadLayout, match="the map is empty"):
+    with raises(ls.BadLayout):
         ls.difference(empty, empty)
 
 
@@ -209,14 +205,14 @@ def test_they_have_names_for_show(rule, role, channels):
 
 
 @pytest.mark.parametrize(
-    ("rule", "match"),
+    "rule",
     [
-        ("nmf:x", r"nmf\[:FACTORS\] takes whole numbers"),
-        ("similarity", "similarity:ROW,COLUMN"),
-        ("similarity:1;2", "similarity:ROW,COLUMN takes whole numbers"),
-        ("cluster", "Did you mean 'clusters"),
+        "nmf:x",
+        "similarity",
+        "similarity:1;2",
+        "cluster",
     ],
 )
-def test_a_name_that_is_wrong_is_named(rule, match):
-    with pytest.raises(ls.BadOption, match=match):
+def test_a_name_that_is_wrong_is_named(rule):
+    with raises(ls.BadOption):
         combined(ls.FeatureMap.of_array(parts()), rule)

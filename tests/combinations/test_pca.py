@@ -5,11 +5,9 @@ import pytest
 from sklearn.decomposition import PCA
 
 import layerscope as ls
+from helpers.arrays import noise
+from helpers.wording import raises
 from layerscope.core.placement import Placement
-
-
-def noise(*shape, seed=0):
-    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
 def planted(images=2, size=10, channels=12):
@@ -64,7 +62,7 @@ def test_a_saved_basis_carries_its_foreground_to_other_images(tmp_path):
     whole = ls.pca(values[1:], basis=path, foreground=np.ones((10, 10), bool))
     assert np.isfinite(whole.values).all()
     plain = ls.pca_basis(values).save(tmp_path / "plain.npz")
-    with pytest.raises(ls.BadOption, match=r"no foreground: make it with pca_basis"):
+    with raises(ls.BadOption):
         ls.pca(values, basis=plain, foreground="auto")
 
 
@@ -125,33 +123,33 @@ def test_places_that_are_not_finite_become_nan_in_every_component():
 
 
 @pytest.mark.parametrize(
-    ("options", "match"),
+    "options",
     [
-        ({"foreground": "abov"}, "Did you mean 'above'"),
-        ({"foreground": np.ones((5, 5), bool)}, r"has the shape \(5, 5\): give \(10, 10\)"),
-        ({"foreground": np.full((10, 10), 0.5)}, "give a bool array"),
-        ({"foreground": np.zeros((10, 10), bool)}, "every place is background"),
-        ({"basis": 3}, "give a Basis, or the path"),
-        ({"basis": np.eye(3, 12)}, "basis= is a ndarray: give a Basis"),
-        ({"basis": "nowhere.npz"}, "no file nowhere.npz with a Basis"),
+        {"foreground": "abov"},
+        {"foreground": np.ones((5, 5), bool)},
+        {"foreground": np.full((10, 10), 0.5)},
+        {"foreground": np.zeros((10, 10), bool)},
+        {"basis": 3},
+        {"basis": np.eye(3, 12)},
+        {"basis": "nowhere.npz"},
     ],
 )
-def test_bad_options_are_named(options, match):
-    with pytest.raises(ls.BadOption, match=match):
+def test_bad_options_are_named(options):
+    with raises(ls.BadOption):
         ls.pca(planted()[0], **options)
 
 
 def test_a_basis_is_of_one_kind(tmp_path):
     values = np.abs(noise(1, 4, 4, 6))
     path = ls.nmf_basis(values, 2).save(tmp_path / "factors.npz")
-    with pytest.raises(ls.BadOption, match="holds a FactorBasis, and a Basis is needed"):
+    with raises(ls.BadOption):
         ls.pca(values, basis=path)
-    with pytest.raises(ls.BadOption, match="robust=True says how a basis is made"):
+    with raises(ls.BadOption, "robust=True"):
         ls.pca(values, basis=ls.pca_basis(values), robust=True)
-    with pytest.raises(ls.BadOption, match=r"saved as \.npz"):
+    with raises(ls.BadOption):
         ls.pca_basis(values).save(tmp_path / "basis.npy")
     for bad in (0, -1, 2.5, True):
-        with pytest.raises(ls.BadOption, match="whole number from 1"):
+        with raises(ls.BadOption, "1"):
             ls.pca_basis(values, bad)
 
 
@@ -159,25 +157,25 @@ def test_files_that_hold_something_else_are_named(tmp_path):
     values = np.abs(noise(1, 4, 4, 6))
     path = tmp_path / "made.npz"
     three, whole = np.zeros(3), {"mean": np.zeros(6), "components": np.eye(3, 6), "variance": np.zeros(3)}
-    for given, match in (
-        ({"a": three}, "is not a Basis that its save"),
-        ({**whole, "components": np.array("abc")}, r"made\.npz: Basis\.components is an array of numbers with 2 axes"),
-        ({**whole, "components": np.eye(3, 6) * np.nan}, r"Basis\.components holds NaN or inf"),
-        ({**whole, "mean": np.zeros(7)}, r"Basis\.components has the shape \(3, 6\), where other arrays have 7"),
-        ({**whole, "split": np.zeros((2, 2))}, r"Basis\.split is an array of numbers with 1 axes"),
+    for given in (
+        {"a": three},
+        {**whole, "components": np.array("abc")},
+        {**whole, "components": np.eye(3, 6) * np.nan},
+        {**whole, "mean": np.zeros(7)},
+        {**whole, "split": np.zeros((2, 2))},
     ):
         np.savez(path, **given)
-        with pytest.raises(ls.BadOption, match=match):
+        with raises(ls.BadOption):
             ls.pca(values, basis=path)
     np.savez(path, kind=np.array("FactorBasis"), components=-np.ones((2, 6)), energy=np.zeros(2))
-    with pytest.raises(ls.BadOption, match="factors with negative numbers"):
+    with raises(ls.BadOption):
         ls.nmf(values, basis=path)
     np.savez(path, kind=np.array("ClusterBasis"), centers=np.ones(6), share=np.zeros(2))
-    with pytest.raises(ls.BadOption, match=r"ClusterBasis\.centers is an array of numbers with 2 axes"):
+    with raises(ls.BadOption, "2"):
         ls.clusters(values, basis=path)
     good = ls.pca_basis(values).save(path).read_bytes()
     for bytes_ in (good[: len(good) // 2], good.replace(b"\x93NUMPY", b"\x93NUMPI"), b"PK and no more", b"text", b""):
         path.write_bytes(bytes_)
-        with pytest.raises(ls.BadOption, match="is not a Basis that its save") as caught:
+        with raises(ls.BadOption) as caught:
             ls.pca(values, basis=path)
         assert "allow_pickle" not in str(caught.value), "no advice to load it unsafely"

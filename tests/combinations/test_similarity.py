@@ -9,15 +9,9 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
 import layerscope as ls
+from helpers.arrays import noise, planes_first
+from helpers.wording import raises
 from layerscope.core.placement import Placement
-
-
-def noise(*shape, seed=0):
-    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
-
-
-def planes_first(values):
-    return np.moveaxis(np.ascontiguousarray(np.moveaxis(values, -1, 1)), 1, -1)
 
 
 @pytest.mark.parametrize("order", [np.ascontiguousarray, planes_first], ids=["nhwc", "nchw"])
@@ -47,7 +41,7 @@ def test_a_map_of_any_number_of_axes_has_places():
     assert np.unravel_index(found.values.argmax(), found.shape) == (0, 1, 2, 3, 0)
     row = ls.similarity(ls.FeatureMap.of_array(noise(1, 6, 5), "bnc"), 4)
     assert row.values.argmax() == 4
-    with pytest.raises(ls.BadLayout, match="dense layer: it has no places"):
+    with raises(ls.BadLayout):
         ls.similarity(ls.FeatureMap.of_array(noise(1, 6), "bc"), 0)
 
 
@@ -63,7 +57,7 @@ def test_vectors_without_a_direction_are_nan_and_said():
     assert np.isnan(nothing.values).all()
     assert nothing.notes[-1].startswith("the query's vector has the length 0")
     ls.heatmap(nothing)
-    with pytest.raises(ls.BadOption, match=r"the vector at \(2, 2\) of image 0 has NaN or inf"):
+    with raises(ls.BadOption, "2", "0"):
         ls.similarity(values, (2, 2))
 
 
@@ -109,10 +103,10 @@ def test_another_map_is_compared_with_the_query_of_the_first():
     wanted = 1 - cdist(other.reshape(-1, 6), one[0, 3, 4][None], "cosine")
     np.testing.assert_allclose(found.values.reshape(-1, 1), wanted, atol=1e-5)
     assert found.ids == ("image 0", "image 1", "image 2")
-    with pytest.raises(ls.BadLayout, match="the query has 6 channels, to= has 2"):
+    with raises(ls.BadLayout, "6", "to=", "2"):
         ls.similarity(one, (0, 0), to=other[..., :2])
     fm = ls.FeatureMap.of_array(one)
-    with pytest.raises(ls.BadLayout, match="different channel numbers"):
+    with raises(ls.BadLayout):
         ls.similarity(fm.select([0, 1]), (0, 0), to=fm.select([0, 2]))
 
 
@@ -131,28 +125,28 @@ def test_the_query_is_outlined_on_its_own_image_alone():
 
 
 @pytest.mark.parametrize(
-    ("options", "match"),
+    "options",
     [
-        ({}, "needs one place"),
-        ({"at": (0, 0), "photo": (0, 0)}, "needs one place"),
-        ({"at": (4, 0)}, r"outside the map of 4 × 5"),
-        ({"at": (-1, 0)}, "places start at 0"),
-        ({"at": (1,)}, "give 2 whole numbers"),
-        ({"at": (1.0, 2.0)}, "give 2 whole numbers"),
-        ({"photo": (1, 1)}, "needs a map that lies on a photo"),
-        ({"at": (0, 0), "metric": "cosin"}, "Did you mean 'cosine'"),
-        ({"at": (0, 0), "image": 3}, "this map holds 1"),
+        {},
+        {"at": (0, 0), "photo": (0, 0)},
+        {"at": (4, 0)},
+        {"at": (-1, 0)},
+        {"at": (1,)},
+        {"at": (1.0, 2.0)},
+        {"photo": (1, 1)},
+        {"at": (0, 0), "metric": "cosin"},
+        {"at": (0, 0), "image": 3},
     ],
 )
-def test_bad_places_are_named(options, match):
-    with pytest.raises(ls.BadOption, match=match):
+def test_bad_places_are_named(options):
+    with raises(ls.BadOption):
         ls.similarity(noise(1, 4, 5, 3), **options)
 
 
 def test_a_place_outside_the_photo_is_named():
     fm = on_photo(noise(1, 7, 7, 5), Placement.whole((30, 40), (30, 40)))
     for bad in ((30, 0), (0, -1)):
-        with pytest.raises(ls.BadOption, match="outside the photo of 30 × 40 pixels"):
+        with raises(ls.BadOption, "30", "40"):
             ls.similarity(fm, photo=bad)
-    with pytest.raises(ls.BadOption, match="in pixels of the photo"):
+    with raises(ls.BadOption):
         ls.similarity(fm, photo="here")

@@ -6,12 +6,10 @@ import numpy as np
 import pytest
 
 import layerscope as ls
+from helpers.arrays import noise
+from helpers.wording import raises
 from layerscope.core.note import Note, kind_of
 from layerscope.core.placement import Placement
-
-
-def noise(*shape):
-    return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
 
 
 def full():
@@ -47,7 +45,7 @@ def test_channels_are_chosen_by_true_number():
     assert np.array_equal(fm.select([9]).gradient[..., 0], fm.gradient[..., 5])
     assert fm.select(slice(1, 4)).channels == (1, 2, 3)
     assert fm.select(None) is fm
-    with pytest.raises(ls.BadChannels, match=r"\[7\]"):
+    with raises(ls.BadChannels, "7"):
         fm.select([7])
 
 
@@ -55,7 +53,7 @@ def test_one_image_of_several():
     fm = full()
     assert fm.image(-1).ids == ("two.jpg",)
     assert np.array_equal(fm.image(1).values[0], fm.values[1])
-    with pytest.raises(ls.BadOption, match="holds 2, 0 to 1"):
+    with raises(ls.BadOption, "2", "0", "1"):
         fm.image(2)
 
 
@@ -67,7 +65,7 @@ def test_a_saved_map_comes_back_whole(tmp_path):
     for name in ("layer", "ids", "channels", "placement", "rule", "of", "dtype", "notes", "provenance", "rows"):
         assert getattr(back, name) == getattr(fm, name), name
     assert [kind_of(note) for note in back.notes] == ["layout", ""]
-    with pytest.raises(ls.BadOption, match="npz"):
+    with raises(ls.BadOption):
         fm.save(tmp_path / "fm.txt")
 
 
@@ -89,7 +87,7 @@ def test_files_that_are_no_maps_are_named(tmp_path):
     np.savez(tmp_path / "objects.npz", about=np.array({"a": 1}, object))
     (tmp_path / "text.npz").write_text("no")
     for name in ("other.npz", "objects.npz", "text.npz", "missing.npz"):
-        with pytest.raises(ls.BadOption, match="not a feature map"):
+        with raises(ls.BadOption):
             ls.load(tmp_path / name)
 
 
@@ -129,7 +127,7 @@ def test_wrong_shapes_are_refused():
         (noise(4), ("a",), (0,)),
         (noise(1, 4, 4, 2).astype(np.float64), ("a",), (0, 1)),
     ):
-        with pytest.raises(ls.BadLayout):
+        with raises(ls.BadLayout):
             ls.FeatureMap(values, ls.Layer("x", "y"), ids, channels)
 
 
@@ -152,7 +150,7 @@ def test_values_come_out_in_any_order_of_axes():
     assert np.array_equal(sequence.to_numpy("ncb"), np.einsum("bnc->ncb", sequence.values))
     assert ls.FeatureMap.of_array(noise(1, 2, 3, 4, 5)).to_numpy("bcdhw").shape == (1, 5, 2, 3, 4)
     for layout in ("bhw", "bchx", "bbhw", "bnc", 3):
-        with pytest.raises(ls.BadLayout, match="this map has the axes b, h, w, c; name each once, such as 'bhwc'"):
+        with raises(ls.BadLayout, "'bhwc'"):
             fm.to_numpy(layout)
 
 
@@ -166,8 +164,8 @@ def test_to_torch_gives_a_tensor_of_ones_own(monkeypatch):
     assert fm.values.any()
     assert fm.to_torch("bhwc").shape == fm.shape
     assert ls.FeatureMap.of_array(noise(1, 2, 3, 4, 5)).to_torch().shape == (1, 5, 2, 3, 4)
-    with pytest.raises(ls.BadLayout):
+    with raises(ls.BadLayout):
         fm.to_torch("hwc")
     monkeypatch.setitem(__import__("sys").modules, "torch", None)
-    with pytest.raises(ls.BackendMissing, match="pip install torch"):
+    with raises(ls.BackendMissing):
         fm.to_torch()

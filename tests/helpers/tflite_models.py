@@ -18,6 +18,7 @@ schema = pytest.importorskip("ai_edge_litert.schema_py_generated", reason="TFLit
 from ai_edge_litert.interpreter import Interpreter, OpResolverType  # noqa: E402  # after the skip
 
 from layerscope.backends.tflite.backend import TfliteBackend  # noqa: E402  # after the skip
+from layerscope.tiny import tiny_parameters  # noqa: E402  # after the skip
 
 BACKEND = TfliteBackend()
 K = keras.layers
@@ -194,3 +195,22 @@ def captured(content: bytes, batch: Any, *paths: str) -> list[np.ndarray]:
     """The values of single layers, in the order asked."""
     found = BACKEND.capture(content, batch, list(paths))
     return [found[each].values for each in paths]
+
+
+def tiny() -> bytes:
+    """The network of `layerscope.tiny`."""
+    return network(tiny_parameters())
+
+
+def of_function(function: Any, *specs: Any, flex: bool = False) -> bytes:
+    """A `tf.function` as the bytes of a file."""
+    concrete = tf.function(function).get_concrete_function(*specs)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete])
+    if flex:
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]
+    return converter.convert()
+
+
+def with_a_determinant(x: Any) -> Any:
+    """An operator that only TensorFlow itself has."""
+    return tf.linalg.det(tf.nn.relu(x))

@@ -16,6 +16,7 @@ from PIL import Image
 from skimage import data
 
 from helpers.image_files import RAMP, bomb, encoded, truncated
+from helpers.wording import raises
 from layerscope.errors import BadOption, ImageNotReadable, ImageTooLarge
 from layerscope.inputs.images import collect
 from layerscope.inputs.photo import read
@@ -88,14 +89,14 @@ def test_torch_tensors() -> None:
     torch = pytest.importorskip("torch")
     tensor = torch.full((4, 5, 3), 0.2, requires_grad=True)
     assert (read(tensor).pixels == 51).all()
-    with pytest.raises(ImageNotReadable, match=r"tensor\.permute\(1, 2, 0\)"):
+    with raises(ImageNotReadable, "tensor.permute(1, 2, 0)"):
         read(torch.zeros(3, 20, 30))
 
 
 @pytest.mark.parametrize("thing", [3, None, {"a": 1}, object()])
 def test_things_that_are_no_images(thing: Any) -> None:
     for call in (read, collect):
-        with pytest.raises(ImageNotReadable, match="not an image; give a path"):
+        with raises(ImageNotReadable):
             call(thing)
 
 
@@ -159,37 +160,37 @@ def test_of_an_animation_the_first_frame_is_read(format: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "message"),
+    ("name", "content"),
     [
-        ("empty.jpg", b"", r"^empty\.jpg: the file is empty \(0 bytes\): download or copy it again$"),
-        ("text.png", b"hello, this is text", r"^text\.png: not in an image format .*b'hello, t'\): save it as JPEG"),
-        ("phone.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", r"^phone\.heic: .*pip install pillow-heif"),
-        ("phone.jpg", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", r"^phone\.jpg: .*pip install pillow-heif"),
-        ("cut.jpg", truncated(), r"^cut\.jpg: the file is cut off.*truncated.*download .* again, or .* save it anew$"),
-        ("cut.png", encoded(Image.fromarray(data.coffee()))[:5000], r"^cut\.png: .*truncated.*save it anew$"),
-        ("early.jpg", truncated()[:40], r"^early\.jpg: .*cut off.*\(Truncated File Read\): download .* save it anew$"),
-        ("head.png", encoded(Image.fromarray(RAMP))[:20], r"^head\.png: .*\(Truncated File Read\): download"),
-        ("start.png", encoded(Image.fromarray(RAMP))[:40], r"^start\.png: .*\(it begins as PNG, .*\): download"),
-        ("print.eps", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", r"^print\.eps: not in an image format"),
+        ("empty.jpg", b""),
+        ("text.png", b"hello, this is text"),
+        ("phone.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"),
+        ("phone.jpg", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"),
+        ("cut.jpg", truncated()),
+        ("cut.png", encoded(Image.fromarray(data.coffee()))[:5000]),
+        ("early.jpg", truncated()[:40]),
+        ("head.png", encoded(Image.fromarray(RAMP))[:20]),
+        ("start.png", encoded(Image.fromarray(RAMP))[:40]),
+        ("print.eps", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"),
     ],
 )
-def test_bad_files_are_named_errors_of_one_line(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+def test_bad_files_are_named_errors_of_one_line(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(ImageNotReadable, match=message) as caught:
+    with raises(ImageNotReadable) as caught:
         read(tmp_path / name)
     assert "\n" not in str(caught.value)
 
 
 def test_a_missing_file_gets_near_names(tmp_path: Path) -> None:
     Image.fromarray(RAMP).save(tmp_path / "kitten.png")
-    with pytest.raises(ImageNotReadable, match=r"kiten\.png: no such file .* Did you mean 'kitten\.png'"):
+    with raises(ImageNotReadable, "kiten.png", "'kitten.png'"):
         read(tmp_path / "kiten.png")
-    with pytest.raises(ImageNotReadable, match="no such file"):
+    with raises(ImageNotReadable):
         read(tmp_path / "nowhere" / "cat.png")
 
 
 def test_a_folder_is_no_single_image(tmp_path: Path) -> None:
-    with pytest.raises(ImageNotReadable, match="is a folder, not an image: give the path of a file in it"):
+    with raises(ImageNotReadable):
         read(tmp_path)
 
 
@@ -200,14 +201,12 @@ def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path: Path, monke
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "open", denied)
-    with pytest.raises(
-        ImageNotReadable, match=r"^locked\.png: Permission denied; give the path of a file that you may"
-    ):
+    with raises(ImageNotReadable, "locked.png"):
         read(tmp_path / "locked.png")
 
 
 def test_a_file_open_as_text() -> None:
-    with pytest.raises(ImageNotReadable, match="open it in binary mode"):
+    with raises(ImageNotReadable):
         read(io.StringIO("text"))
 
 
@@ -234,9 +233,7 @@ def test_damaged_files_never_give_another_error() -> None:
 
 
 def test_too_many_pixels_are_refused_with_both_ways_to_raise_the_limit() -> None:
-    with pytest.raises(
-        ImageTooLarge, match=r"100 × 50 .*limit=5000 or the environment variable LAYERSCOPE_MAX_PIXELS=5000"
-    ):
+    with raises(ImageTooLarge, "100", "50", "limit=5000", "LAYERSCOPE_MAX_PIXELS=5000"):
         read(bomb(100, 50), limit=4999)
     assert read(bomb(100, 50), limit=5000).size == (50, 100)
 
@@ -245,19 +242,19 @@ def test_the_limit_is_checked_before_decoding() -> None:
     header = b"IHDR" + struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0)
     head = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
     head += struct.pack(">I", 9) + b"IDAT"  # and no pixels, which decoding would find out
-    with pytest.raises(ImageTooLarge, match=r"20000 × 20000 pixels \(400\.0 megapixels\).* 100\.0 megapixels"):
+    with raises(ImageTooLarge, "20000", "400.0", "100.0"):
         read(head)
 
 
 def test_the_environment_raises_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAYERSCOPE_MAX_PIXELS", "20")
-    with pytest.raises(ImageTooLarge):
+    with raises(ImageTooLarge):
         read(bomb(10, 10))
     assert read(bomb(10, 10), limit=100).size == (10, 10)
     monkeypatch.setenv("LAYERSCOPE_MAX_PIXELS", "many")
-    with pytest.raises(BadOption, match="LAYERSCOPE_MAX_PIXELS='many'"):
+    with raises(BadOption, "LAYERSCOPE_MAX_PIXELS='many'"):
         read(bomb(10, 10))
-    with pytest.raises(BadOption, match="above 0"):
+    with raises(BadOption, "0"):
         read(bomb(10, 10), limit=0)
 
 
@@ -283,7 +280,7 @@ def test_pillows_own_error_becomes_ours(monkeypatch: pytest.MonkeyPatch) -> None
         raise Image.DecompressionBombError("exceeds limit")
 
     monkeypatch.setattr(Image.Image, "load", refuse)
-    with pytest.raises(ImageTooLarge, match="image-0: Pillow's own limit"):
+    with raises(ImageTooLarge, "0"):
         read(Image.fromarray(RAMP))
 
 

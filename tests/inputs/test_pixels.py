@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from helpers.image_files import GREY, RAMP, encoded
+from helpers.wording import raises
 from layerscope.errors import ImageNotReadable
 from layerscope.inputs.photo import read
 
@@ -61,22 +62,22 @@ def test_alpha_of_arrays_is_composited_on_white(kind: type) -> None:
 
 
 @pytest.mark.parametrize(
-    ("array", "message"),
+    "array",
     [
-        (np.zeros((3, 20, 30), np.uint8), r"channels first.*transpose\(1, 2, 0\)"),
-        (np.zeros((20, 30, 2), np.uint8), r"shape \(20, 30, 2\) is not an image.*preprocess=None"),
-        (np.zeros(9, np.uint8), "is not an image"),
-        (np.zeros((0, 4, 3), np.uint8), "is not an image"),
-        (np.full((4, 4), 200.0), "floats hold 200 to 200.*convert it to uint8.*preprocess=None"),
-        (np.full((4, 4), -0.5), "floats hold -0.5 to -0.5"),
-        (np.full((4, 4), np.nan), "floats hold NaN"),
-        (np.full((4, 4), np.inf), "floats hold inf to inf"),
-        (np.zeros((4, 4), np.int64), r"int64.*astype\(np.uint8\)"),
-        (np.zeros((4, 4), complex), "complex128"),
+        np.zeros((3, 20, 30), np.uint8),
+        np.zeros((20, 30, 2), np.uint8),
+        np.zeros(9, np.uint8),
+        np.zeros((0, 4, 3), np.uint8),
+        np.full((4, 4), 200.0),
+        np.full((4, 4), -0.5),
+        np.full((4, 4), np.nan),
+        np.full((4, 4), np.inf),
+        np.zeros((4, 4), np.int64),
+        np.zeros((4, 4), complex),
     ],
 )
-def test_arrays_that_are_no_images_are_refused(array: np.ndarray, message: str) -> None:
-    with pytest.raises(ImageNotReadable, match=message) as caught:
+def test_arrays_that_are_no_images_are_refused(array: np.ndarray) -> None:
+    with raises(ImageNotReadable) as caught:
         read(array)
     assert str(caught.value).startswith("array-0: ")
     assert "\n" not in str(caught.value)
@@ -145,7 +146,7 @@ def test_16_bit_png() -> None:
 
 def test_whole_numbers_of_32_bits_are_read_as_16_or_refused() -> None:
     assert read(Image.fromarray(np.array([[0, 65535]], np.int32))).pixels[0, :, 0].tolist() == [0, 255]
-    with pytest.raises(ImageNotReadable, match="from -1 to 70000, an image of 16 bits has 0–65535"):
+    with raises(ImageNotReadable, "-1", "70000", "16", "0", "65535"):
         read(Image.fromarray(np.array([[-1, 70000]], np.int32)))
 
 
@@ -153,7 +154,7 @@ def test_float_tiff_follows_the_rule_of_float_arrays() -> None:
     photo = read(encoded(Image.fromarray(np.array([[0, 0.5, 1]], np.float32)), "TIFF"))
     assert photo.pixels[0, :, 0].tolist() == [0, 128, 255]
     assert photo.mode == "F"
-    with pytest.raises(ImageNotReadable, match="floats hold 0 to 12"):
+    with raises(ImageNotReadable, "0", "12"):
         read(encoded(Image.fromarray(np.array([[0, 12]], np.float32)), "TIFF"))
 
 

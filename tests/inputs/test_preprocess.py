@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from helpers.cat import CAT, pil
+from helpers.photos import CAT, pil
+from helpers.wording import raises, wording
 from layerscope.backends import Facts, Input
 from layerscope.core.placement import Placement
 from layerscope.errors import PreprocessUnknown
@@ -152,11 +153,11 @@ def test_batch_gives_the_inputs_type() -> None:
 
 def test_batch_refuses_what_it_cannot_stack() -> None:
     own = Recipe(resize="none")
-    with pytest.raises(PreprocessUnknown, match="different sizes"):
+    with raises(PreprocessUnknown):
         batch([CAT, read(data.coffee())], own, InputPlan("bhwc"))
-    with pytest.raises(PreprocessUnknown, match="no photo"):
+    with raises(PreprocessUnknown):
         batch([], own, InputPlan("bhwc"))
-    with pytest.raises(PreprocessUnknown, match="these are photos"):
+    with raises(PreprocessUnknown):
         batch([CAT], READY, InputPlan("bhwc"))
 
 
@@ -187,7 +188,7 @@ def test_a_function_replaces_the_recipe() -> None:
 
 def test_a_function_whose_result_does_not_fit() -> None:
     recipe, plan = choose(lambda pixels: pixels[:10], facts())
-    with pytest.raises(PreprocessUnknown, match=r"chelsea: .*\(10, 451, 3\).*\(h=224, w=224, c=3\)"):
+    with raises(PreprocessUnknown, "10", "451", "3", "h=224", "w=224", "c=3"):
         batch([CAT], recipe, plan)
 
 
@@ -206,7 +207,7 @@ def test_auto_on_an_unknown_model_is_not_known() -> None:
     recipe, plan = choose("auto", facts())
     assert recipe.name == "unit"
     assert not plan.known
-    assert "0–1 assumed, preprocess= changes it" in plan.note
+    wording(plan.note, "0", "1", "preprocess=")
     assert choose("unit", facts())[1].known
 
 
@@ -219,9 +220,9 @@ def test_sizes_in_order() -> None:
     assert choose(Recipe(resize="none"), free)[1].size is None
     recipe, plan = choose("unit", free)
     assert recipe.size == plan.size == (224, 224)
-    assert "size not fixed by the model: 224 × 224 assumed, size= changes it" in plan.note
+    wording(plan.note, "224", "size=")
     assert choose("unit", facts("bchw", (None, 3, 96, None)))[1].size == (96, 96)
-    with pytest.raises(PreprocessUnknown, match=r"size=\(1, 2, 3\)"):
+    with raises(PreprocessUnknown, "size=(1, 2, 3)"):
         choose("unit", facts(), (1, 2, 3))
 
 
@@ -240,24 +241,24 @@ def test_input_types() -> None:
     recipe, plan = choose("auto", facts(dtype="uint8"))
     assert (recipe.name, plan.known, plan.dtype) == ("raw", True, "uint8")
     assert choose("unit", facts(dtype="bfloat16"))[1].dtype == "float32"
-    with pytest.raises(PreprocessUnknown, match=r"is uint8, so it takes 0–255.*use 'raw'"):
+    with raises(PreprocessUnknown, "0", "255", "'raw'"):
         choose("unit", facts(dtype="uint8"))
-    with pytest.raises(PreprocessUnknown, match="is int64"):
+    with raises(PreprocessUnknown):
         choose("unit", facts(dtype="int64"))
 
 
 @pytest.mark.parametrize(
-    ("inputs", "message"),
+    "inputs",
     [
-        ((Input("ids", "bn", (None, 77)),), r"'ids' has the shape \(None, 77\) \(bn\).*preprocess=None"),
-        ((Input("clip", "bcdhw", (1, 3, 8, 64, 64)),), "not a batch of images"),
-        ((Input("x", "bhwc", (1, 8, 8, 4)),), "4 channels, a photo gives 3 or 1"),
-        ((Input("a", "bhwc", (1, 8, 8, 3)), Input("b", "bn", (1, 9))), r"2 inputs \(a, b\).*preprocess=None"),
+        (Input("ids", "bn", (None, 77)),),
+        (Input("clip", "bcdhw", (1, 3, 8, 64, 64)),),
+        (Input("x", "bhwc", (1, 8, 8, 4)),),
+        (Input("a", "bhwc", (1, 8, 8, 3)), Input("b", "bn", (1, 9))),
     ],
 )
-def test_inputs_that_are_no_image(inputs: tuple[Input, ...], message: str) -> None:
+def test_inputs_that_are_no_image(inputs: tuple[Input, ...]) -> None:
     model = Facts("model", inputs)
-    with pytest.raises(PreprocessUnknown, match=message):
+    with raises(PreprocessUnknown):
         choose("auto", model)
     recipe, plan = choose(None, model)
     assert recipe is READY
@@ -266,10 +267,10 @@ def test_inputs_that_are_no_image(inputs: tuple[Input, ...], message: str) -> No
 
 
 def test_three_means_do_not_fit_a_grey_model() -> None:
-    with pytest.raises(PreprocessUnknown, match=r"mean for 3 channels, \(0\.485.* is grey"):
+    with raises(PreprocessUnknown, "3", "0.485"):
         choose("imagenet", facts("bchw", (None, 1, 28, 28)))
 
 
 def test_wanted_of_another_kind() -> None:
-    with pytest.raises(PreprocessUnknown, match="preprocess=3: give 'auto'"):
+    with raises(PreprocessUnknown, "preprocess=3", "'auto'"):
         choose(3, facts())

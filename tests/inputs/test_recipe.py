@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from helpers.wording import raises
 from layerscope.errors import PreprocessUnknown
 from layerscope.inputs.recipe import RECIPES, Recipe, from_fields, named
 
@@ -23,7 +24,7 @@ def test_every_recipe_of_the_table_is_named_and_described() -> None:
 
 def test_near_names() -> None:
     assert named("IMAGENET") is RECIPES["imagenet"]
-    with pytest.raises(PreprocessUnknown, match=r"no preprocessing 'imagnet'\. Did you mean 'imagenet'"):
+    with raises(PreprocessUnknown, "'imagnet'", "'imagenet'"):
         named("imagnet")
 
 
@@ -34,27 +35,27 @@ def test_fields_of_a_models_metadata() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    "given",
     [
-        ({"means": 1}, r"no field 'means'\. Did you mean 'mean'"),
-        ({"function": print}, "no field 'function'"),
-        ({"order": "grb"}, "order='grb'; give 'rgb' or 'bgr'"),
-        ({"resize": "fit"}, "'squash' or 'shorter' or 'letterbox' or 'none'"),
-        ({"interpolation": "area"}, "'nearest' or 'bilinear'"),
-        ({"mean": [1, 2]}, "one number or three"),
-        ({"mean": "0.5"}, "one number or three"),
-        ({"mean": [math.nan] * 3}, "one number or three"),
-        ({"std": 0}, r"std=\(0,\); give numbers that are not 0"),
-        ({"divide": 0}, "divide=0; give numbers that are not 0"),
-        ({"size": [224]}, r"size=\(224,\); give \(height, width\)"),
-        ({"size": [0, 224]}, "height, width"),
-        ({"short": 0}, "short=0"),
-        ({"fill": [300, 0, 0]}, "a colour"),
-        ({"multiple": 0}, "multiple=0"),
+        {"means": 1},
+        {"function": print},
+        {"order": "grb"},
+        {"resize": "fit"},
+        {"interpolation": "area"},
+        {"mean": [1, 2]},
+        {"mean": "0.5"},
+        {"mean": [math.nan] * 3},
+        {"std": 0},
+        {"divide": 0},
+        {"size": [224]},
+        {"size": [0, 224]},
+        {"short": 0},
+        {"fill": [300, 0, 0]},
+        {"multiple": 0},
     ],
 )
-def test_bad_fields_are_refused(given: dict[str, Any], message: str) -> None:
-    with pytest.raises(PreprocessUnknown, match=message):
+def test_bad_fields_are_refused(given: dict[str, Any]) -> None:
+    with raises(PreprocessUnknown):
         from_fields(given)
 
 

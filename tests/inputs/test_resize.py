@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from helpers.cat import CAT, pil
+from helpers.photos import CAT, pil
+from helpers.wording import raises
 from layerscope.core.placement import Placement
 from layerscope.errors import PreprocessUnknown
 from layerscope.inputs.photo import Photo, read
@@ -74,14 +75,14 @@ def test_own_size_and_multiples() -> None:
     assert place == Placement((300, 451), (288, 448), (6, 2, 288, 448))
     np.testing.assert_array_equal(array, CAT.pixels[6:294, 2:450].astype(np.float32))
     assert apply(Recipe(resize="none"), CAT, "hwc", (300, 451))[1].box == (0, 0, 300, 451)
-    with pytest.raises(PreprocessUnknown, match=r"chelsea: 300 × 451 pixels.*needs 224 × 224"):
+    with raises(PreprocessUnknown, "300", "451", "224"):
         apply(Recipe(resize="none"), CAT, "hwc", (224, 224))
-    with pytest.raises(PreprocessUnknown, match="at least 512 a side"):
+    with raises(PreprocessUnknown, "512"):
         apply(Recipe(resize="none", multiple=512), CAT)
 
 
 def test_resizing_without_a_size() -> None:
-    with pytest.raises(PreprocessUnknown, match=r"give size=\(height, width\)"):
+    with raises(PreprocessUnknown, "size=(height, width)"):
         apply(named("unit"), CAT)
 
 

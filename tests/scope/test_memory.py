@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import layerscope as ls
+from helpers.wording import raises
 from layerscope.scope import memory
 from layerscope.testing import TinyBackend, tiny_model
 
@@ -31,9 +32,7 @@ def test_a_capture_that_can_not_fit_is_refused_before_the_model_runs(monkeypatch
     monkeypatch.setattr(memory, "available", lambda: 10 * ONE)
     assert opened.capture(images(9), "conv1")
     ran = list(opened.model.ran)
-    with pytest.raises(
-        ls.CaptureTooLarge, match=r"would keep 10\.2 kB in memory \(10 images of 1\.0 kB\), and 9\.2 kB can be had"
-    ):
+    with raises(ls.CaptureTooLarge, "10.2", "10", "1.0", "9.2"):
         opened.capture(images(10), "conv1")
     assert opened.model.ran == ran != before
     assert opened.capture(images(10), "conv1", channels=[0, 1])
@@ -41,11 +40,11 @@ def test_a_capture_that_can_not_fit_is_refused_before_the_model_runs(monkeypatch
 
 def test_the_error_names_the_ways_out_and_they_work(monkeypatch):
     monkeypatch.setattr(memory, "available", lambda: 10 * ONE)
-    with pytest.raises(ls.CaptureTooLarge, match=r"fewer layers, for some channels=, or use stream\(\)") as caught:
+    with raises(ls.CaptureTooLarge, "channels=", "stream()") as caught:
         scope().capture(images(32), "conv1", batch=4)
     assert isinstance(caught.value, MemoryError)
     assert sum(len(maps["conv1"].ids) for maps in scope().stream(images(32), "conv1", batch=4)) == 32
-    with pytest.raises(ls.CaptureTooLarge, match=r"use a smaller batch="):
+    with raises(ls.CaptureTooLarge, "batch="):
         list(scope().stream(images(32), "conv1", batch=16))
     monkeypatch.setenv(memory.LIMIT, "1GB")
     assert scope().capture(images(32), "conv1")["conv1"].shape[0] == 32
@@ -56,11 +55,11 @@ def test_what_a_capture_keeps_to_run_the_model_again_is_counted(monkeypatch):
     opened = ls.open(tiny_model(), backend=TinyBackend(), preprocess="unit", size=(8, 8))
     photos = [np.zeros((20, 30, 3), np.uint8)] * 5
     beside, fed = 20 * 30 * 3, 3 * 8 * 8 * 4
-    with pytest.raises(ls.CaptureTooLarge) as kept:
+    with raises(ls.CaptureTooLarge) as kept:
         opened.capture(photos, "conv1")
     assert f"5 images of {memory.amount(ONE + beside + fed)}" in str(kept.value)
     # A stream lets go of it.
-    with pytest.raises(ls.CaptureTooLarge) as passed:
+    with raises(ls.CaptureTooLarge) as passed:
         next(opened.stream(photos, "conv1"))
     assert f"5 images of {memory.amount(ONE + beside)}" in str(passed.value)
 
@@ -79,7 +78,7 @@ def test_gradients_count_twice(monkeypatch):
 
     monkeypatch.setattr(memory, "available", lambda: 10 * ONE)
     assert scope(WithGradients()).capture(images(9), "conv1")
-    with pytest.raises(ls.CaptureTooLarge, match=r"9 images of 2\.0 kB"):
+    with raises(ls.CaptureTooLarge, "9", "2.0"):
         scope(WithGradients()).capture(images(9), "conv1", target=0)
 
 
@@ -103,9 +102,7 @@ def test_memory_that_runs_out_in_the_run_is_named(error):
         def capture(self, *_):
             raise error
 
-    with pytest.raises(
-        ls.CaptureTooLarge, match=r"memory ran out in the forward pass on 2×3×8×8 float32.*smaller batch="
-    ) as caught:
+    with raises(ls.CaptureTooLarge, "2×3×8×8", "batch=") as caught:
         scope(Full()).capture(images(2), "conv1")
     assert caught.value.__cause__ is error
 
@@ -115,7 +112,7 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory():
         def capture(self, *_):
             raise RuntimeError("the room of boomerangs is full")
 
-    with pytest.raises(ls.ModelNotReadable, match="boomerangs"):
+    with raises(ls.ModelNotReadable):
         scope(Wrong()).capture(images(2), "conv1")
 
 
@@ -130,7 +127,7 @@ def test_the_limit_is_read_with_its_unit(monkeypatch, text, bytes_):
 
 def test_a_limit_that_is_no_size_is_named(monkeypatch):
     monkeypatch.setenv(memory.LIMIT, "much")
-    with pytest.raises(ls.BadOption, match="LAYERSCOPE_MAX_MEMORY='much'"):
+    with raises(ls.BadOption, "LAYERSCOPE_MAX_MEMORY='much'"):
         scope().capture(images(1), "conv1")
 
 
@@ -168,3 +165,27 @@ def test_joining_batches_keeps_no_second_copy_of_everything():
     kept = sum(fm.values.nbytes for fm in maps.values())
     assert kept == 2 * count * ONE
     assert peak < 1.7 * kept, "the parts, and one layer joined beside them"
+
+
+class OutOfMemory(TinyBackend):
+    """A backend that has no memory left when it runs."""
+
+    def capture(self, *_):
+        raise MemoryError
+
+
+@pytest.mark.limit("a capture that doesn't fit into memory")
+def test_captures_that_are_too_large(limit, monkeypatch):
+    monkeypatch.setattr("layerscope.scope.capture.UNASKED_BYTES", 0)
+    monkeypatch.setattr(memory, "available", lambda: 10_240)
+    scope = ls.open(tiny_model(), backend=TinyBackend(), preprocess=None)
+    batch = images(32)
+    with limit.raises("channels=", "stream()", "LAYERSCOPE_MAX_MEMORY"):
+        scope.capture(batch, "conv1", batch=4)
+    with limit.raises("batch="):
+        list(scope.stream(batch, "conv1", batch=16))
+    with limit.raises("batch="):
+        ls.open(tiny_model(), backend=OutOfMemory(), preprocess=None).capture(batch[:1], "conv1")
+    monkeypatch.setenv("LAYERSCOPE_MAX_MEMORY", "80GB")
+    assert scope.capture(batch, "conv1")["conv1"].shape[0] == 32
+    limit.shows("LAYERSCOPE_MAX_MEMORY=80GB")

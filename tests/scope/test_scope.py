@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 import layerscope as ls
+from helpers.wording import raises, warns, wording
 from layerscope.backends import Facts, Input
 from layerscope.testing import Step, TinyBackend, TinyModel, tiny_model
 
@@ -29,7 +30,7 @@ def test_maps_come_in_execution_order_with_all_that_describes_them():
     assert np.array_equal(fm.photos[0], photo())
     assert fm.placement[0].photo == (20, 30)
     assert fm.provenance["model_digest"] == tiny_model().facts.digest
-    assert "unit" in fm.provenance["preprocess"]
+    wording(fm.provenance["preprocess"])
     assert maps["act:1"].shape == (1, 3, 3, 5)
     assert "conv1" in repr(maps)
 
@@ -50,7 +51,7 @@ def test_a_map_is_found_by_its_short_name():
     step = Step("net/conv1", "Conv", "bchw", lambda x: x)
     maps = scope(TinyModel((step,))).capture(photo(), "conv1")
     assert maps["conv1"] is maps["net/conv1"]
-    with pytest.raises(ls.LayerNotFound):
+    with raises(ls.LayerNotFound):
         maps["conv9"]
 
 
@@ -69,7 +70,7 @@ def test_batches_give_what_one_run_gives(tmp_path):
     np.testing.assert_allclose(
         np.concatenate([each["conv1"].values for each in streamed]), whole["conv1"].values, atol=1e-6
     )
-    with pytest.raises(ls.BadOption, match="whole number"):
+    with raises(ls.BadOption):
         opened.capture(tmp_path, "conv1", batch=0)
 
 
@@ -78,7 +79,7 @@ def test_one_truncated_jpeg_in_a_thousand_costs_no_other(tmp_path):
         Image.fromarray(photo(at, 8, 8)).save(tmp_path / f"{at}.jpg")
     broken = tmp_path / "500.jpg"
     broken.write_bytes(broken.read_bytes()[:300])
-    with pytest.warns(ls.ImagesSkipped, match="1 image was skipped of 1000"):
+    with warns(ls.ImagesSkipped, "1", "1000"):
         parts = list(scope().stream(tmp_path, "head", batch=64))
     ids = [id for part in parts if part for id in part["head"].ids]
     assert len(ids) == 999
@@ -90,14 +91,14 @@ def test_a_bad_image_in_a_folder_is_skipped_and_listed(tmp_path):
     for at in range(5):
         Image.fromarray(photo(at)).save(tmp_path / f"{at}.png")
     (tmp_path / "2.png").write_bytes((tmp_path / "2.png").read_bytes()[:60])
-    with pytest.warns(ls.ImagesSkipped, match="1 image was skipped of 5"):
+    with warns(ls.ImagesSkipped, "1", "5"):
         maps = scope().capture(tmp_path, "conv1")
     assert maps["conv1"].ids == ("0.png", "1.png", "3.png", "4.png")
     assert [id for id, _ in maps.skipped] == ["2.png"]
-    with pytest.warns(ls.ImagesSkipped):
+    with warns(ls.ImagesSkipped):
         streamed = list(scope().stream(tmp_path, "conv1", batch=2))
     assert [id for each in streamed for id, _ in each.skipped] == ["2.png"]
-    with pytest.raises(ls.ImageNotReadable, match=r"2\.png"):
+    with raises(ls.ImageNotReadable, "2.png"):
         scope().capture(tmp_path / "2.png", "conv1")
 
 
@@ -110,7 +111,7 @@ def test_chosen_channels_are_the_only_ones_kept():
     assert np.array_equal(some.values, whole.values[..., [3, 1]])
     assert opened.capture(photo(), "conv1", channels=slice(2))["conv1"].channels == (0, 1)
     for wrong in ([4], [], [-1]):
-        with pytest.raises(ls.BadChannels, match="0 to 3"):
+        with raises(ls.BadChannels, "0", "3"):
             opened.capture(photo(), "conv1", channels=wrong)
 
 
@@ -122,10 +123,10 @@ def test_ready_batches_are_fed_as_they_are():
     assert fm.photos is None
     parts = opened.capture(batch, "conv1", batch=2)["conv1"]
     np.testing.assert_allclose(parts.values, fm.values, atol=1e-6)
-    for wrong, match in (("cat.jpg", "array"), ([], "empty"), (batch[:0], "empty"), (3.0, "array")):
-        with pytest.raises(ls.BadOption, match=match):
+    for wrong in ("cat.jpg", [], batch[:0], 3.0):
+        with raises(ls.BadOption):
             opened.capture(wrong, "conv1")
-    with pytest.raises(ls.BadOption, match=r"layers\(batch\)"):
+    with raises(ls.BadOption, "layers(batch)"):
         opened.layers()
 
 
@@ -147,14 +148,12 @@ def test_predictions_are_probabilities_with_labels():
         (top,) = scope(model, labels=["cat", "dog"]).predict(photo(), top=2)
         assert [each.label for each in top] == ["dog", "class 2"]
         assert top[0].probability == pytest.approx(np.exp(3) / np.exp([1, 2, 3]).sum())
-    with pytest.raises(ls.BadOption, match="not a list of class scores"):
+    with raises(ls.BadOption):
         scope(TinyModel(tiny_model().steps[:1])).predict(photo())
 
 
 def test_what_the_model_raises_is_said_with_what_was_fed():
-    with pytest.raises(
-        ls.ModelNotReadable, match=r"forward pass failed on an input of 1×3×8×8 float32: RuntimeError: failed"
-    ):
+    with raises(ls.ModelNotReadable, "1×3×8×8"):
         scope(tiny_model(fail=True)).capture(photo(), "head")
 
 
@@ -173,15 +172,15 @@ def test_random_states_survive_a_model_that_draws():
 
 
 def test_unknown_preprocessing_is_warned_of_once_a_run_and_named_ones_are_not():
-    with pytest.warns(ls.PreprocessWarning, match=r"0–1 assumed, preprocess= changes it"):
+    with warns(ls.PreprocessWarning, "0", "1", "preprocess="):
         scope(preprocess="auto").capture(photo(), "conv1")
     scope(preprocess="tf").capture(photo(), "conv1")
-    with pytest.raises(ls.PreprocessUnknown, match="Did you mean 'imagenet'"):
+    with raises(ls.PreprocessUnknown, "'imagenet'"):
         scope(preprocess="imagnet")
 
 
 def test_gradients_are_refused_where_there_are_none():
-    with pytest.raises(ls.GradientsUnavailable, match="tiny"):
+    with raises(ls.GradientsUnavailable):
         scope().capture(photo(), "conv1", target=0)
 
 
@@ -214,7 +213,7 @@ def test_tokens_are_laid_on_their_grid_with_the_prefix_apart():
     assert fm.values[0, ..., 0].tolist() == [[2, 3, 4], [5, 6, 7]]
     assert fm.tokens.shape == (1, 2, 5)
     assert fm.prefix().shape == (1, 2, 5)
-    assert "2 prefix tokens apart" in ls.sheet(fm).alt()
+    wording(ls.sheet(fm).alt(), "2")
     assert len(ls.sheet(fm.prefix()).cells) == 2 * 5
     assert fm.layer.prefix == ("prefix1", "prefix2")
 
@@ -238,11 +237,11 @@ def test_show_is_the_whole_thing_in_one_call():
     assert ls.show(model, photo(), "conv1", combine="mean", **options).bar is not None
     assert ls.show(model, photo(), "conv1", combine=ls.norm, overlay=True, **options).pixels.ndim == 3
     assert ls.show(scope(), photo(), "conv1", channels=[2]).cells[0].channel == 2
-    with pytest.raises(ls.BadOption, match=r"act:0, act:1.*capture\(\) gives all"):
+    with raises(ls.BadOption, "0", "1", "capture()"):
         ls.show(model, photo(), "act", **options)
-    with pytest.raises(ls.BadOption, match="these are 2"):
+    with raises(ls.BadOption, "2"):
         ls.show(model, [photo(), photo()], "conv1", **options)
-    with pytest.raises(ls.BadOption, match="Did you mean 'mean'"):
+    with raises(ls.BadOption, "'mean'"):
         ls.show(model, photo(), "conv1", combine="meen", **options)
 
 
@@ -250,20 +249,20 @@ def test_what_cannot_be_opened_is_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "model.xyz").write_text("x")
     (tmp_path / "factories.py").write_text("def broken():\n    raise KeyError('k')\nvalue = 3\n")
-    for given, match in (
-        ("nowhere.onnx", "no file 'nowhere.onnx'"),
-        ("model.xyz", r"no backend reads \.xyz; known are .*\.onnx"),
-        (object(), "builtins.object is not a model"),
-        ("factories:broken", "KeyError: 'k'"),
-        ("factories:nothing", "could not be built: AttributeError"),
-        ("no_such_package:make", "could not be built: ModuleNotFoundError"),
-        ("factories:value", "int is not a model"),
+    for given in (
+        "nowhere.onnx",
+        "model.xyz",
+        object(),
+        "factories:broken",
+        "factories:nothing",
+        "no_such_package:make",
+        "factories:value",
     ):
-        with pytest.raises(ls.ModelNotReadable, match=match):
+        with raises(ls.ModelNotReadable):
             ls.open(given)
-    with pytest.raises(ls.BackendMissing, match="there are keras, tf_keras, torch, onnx"):
+    with raises(ls.BackendMissing):
         ls.open(object(), backend="caffe")
-    with pytest.raises(ls.BadOption, match="a model object has its weights already"):
+    with raises(ls.BadOption):
         ls.open(tiny_model(), backend=TinyBackend(), weights="w.npz")
 
 
@@ -273,8 +272,8 @@ def test_labels_come_from_files_and_lists(tmp_path):
     (tmp_path / "wrong.json").write_text('{"a": 1}')
     for given in (tmp_path / "labels.txt", tmp_path / "labels.json", ["cat", "dog"]):
         assert scope(labels=given).labels == ("cat", "dog")
-    for given, match in ((tmp_path / "none.txt", "No such file"), (tmp_path / "wrong.json", "JSON list")):
-        with pytest.raises(ls.BadOption, match=match):
+    for given in (tmp_path / "none.txt", tmp_path / "wrong.json"):
+        with raises(ls.BadOption):
             scope(labels=given)
 
 
@@ -284,5 +283,5 @@ def test_a_missing_framework_is_named_with_its_pip_line(monkeypatch, tmp_path):
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "onnx" else found(name, *a))
     (tmp_path / "m.onnx").write_bytes(b"")
-    with pytest.raises(ls.BackendMissing, match=r"pip install 'layerscope\[onnx\]'"):
+    with raises(ls.BackendMissing, "'layerscope[onnx]'"):
         ls.open(tmp_path / "m.onnx")

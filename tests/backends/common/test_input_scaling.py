@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import layerscope as ls
-from helpers.cat import CAT
+from helpers.photos import CAT
 from layerscope.backends.common.input_scaling import takes
 
 MEAN, STD = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32)

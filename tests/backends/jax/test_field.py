@@ -12,7 +12,7 @@ import pytest
 from flax import linen as nn
 from flax import nnx
 
-from helpers.bumps import SIZE, bumped, check
+from helpers.field_probe import SIZE, check_boxes, line_images
 from layerscope.backends.jax.backend import JaxBackend
 from layerscope.core.receptive_field import describe
 
@@ -49,14 +49,14 @@ def linen() -> Any:
 
 
 def test_linen_fields_are_what_moves(linen: Any) -> None:
-    batch = bumped().transpose(0, 2, 3, 1)
+    batch = line_images().transpose(0, 2, 3, 1)
     rows = {each.path: each for each in BACKEND.layers(linen, batch)}
     names = ["lopsided", "dilated", "one", "up", "near", "meet"]
     found = BACKEND.capture(linen, batch, names)
     for name in names:
         fields = rows[name].receptive
         assert fields is not None and all(each.known for each in fields), name
-        assert check(found[name].values.transpose(0, 3, 1, 2), fields) > 10, name
+        assert check_boxes(found[name].values.transpose(0, 3, 1, 2), fields) > 10, name
     assert describe(rows["head"].receptive) == "whole image"
 
 
@@ -87,7 +87,7 @@ class Equinox(eqx.Module):
 
 def test_equinox_fields_are_what_moves() -> None:
     model = jax.tree.map(lambda each: positive(each) if eqx.is_array(each) else each, Equinox())
-    batch = bumped()
+    batch = line_images()
     rows = {each.path: each for each in BACKEND.layers(model, batch)}
     names = ["conv", "pool", "up", "patches", "mixed"]
     found = BACKEND.capture(model, batch, names)
@@ -99,7 +99,7 @@ def test_equinox_fields_are_what_moves() -> None:
             values = values.reshape(len(values), height, width, 4).transpose(0, 3, 1, 2)
         fields = rows[name].receptive
         assert fields is not None and all(each.known for each in fields), name
-        assert check(values, fields) > 5, name
+        assert check_boxes(values, fields) > 5, name
     assert describe(rows["attention"].receptive) == "whole image"
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from helpers import bumps
+from helpers import field_probe
 from helpers.keras_models import to_numpy
 from layerscope.backends.keras.backend import KerasBackend
 from layerscope.core.layer_table import LayerTable
@@ -38,10 +38,10 @@ def test_the_field_is_what_moves_a_unit():
     compared = []
 
     @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-    @given(bumps.networks)
+    @given(field_probe.networks)
     def holds(network):
-        pictures = np.moveaxis(bumps.bumped(), 1, -1)
-        x = given_ = K.Input((*bumps.SIZE, 1))
+        pictures = np.moveaxis(field_probe.line_images(), 1, -1)
+        x = given_ = K.Input((*field_probe.SIZE, 1))
         try:
             for each in network:
                 x = applied(x, *each)
@@ -51,7 +51,7 @@ def test_the_field_is_what_moves_a_unit():
             return
         if min(values.shape) and 1 not in values.shape[2:]:
             last = next(each for each in KerasBackend().layers(model, pictures) if each.path == "")
-            compared.append(bumps.check(values, last.receptive, network))
+            compared.append(field_probe.check_boxes(values, last.receptive, network))
 
     holds()
     assert sum(compared) > 100

@@ -112,3 +112,14 @@ def test_black_boxes_are_named_and_their_neighbours_shown():
     )
     assert table(model, x)["hub"].note.startswith("a black box: its inside can't be seen")
     same(values(model, x, "after")["after"], np.maximum(x, 0) * 3)
+
+
+@pytest.mark.limit("a `.keras` file of a newer Keras")
+def test_a_newer_keras(limit, tmp_path):
+    keras.Sequential([keras.Input((3,)), K.Dense(2)]).save(tmp_path / "now.keras")
+    with zipfile.ZipFile(tmp_path / "now.keras") as archive:
+        config = json.loads(archive.read("config.json"))
+    config["config"]["layers"][1]["class_name"] = "LayerOfTomorrow"
+    newer = {"metadata": b'{"keras_version": "9.1.0"}', "config": json.dumps(config).encode()}
+    with limit.raises("9.1.0", keras.__version__):
+        ls.open(changed(tmp_path / "now.keras", tmp_path / "newer.keras", **newer))

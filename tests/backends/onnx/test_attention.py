@@ -288,3 +288,24 @@ def test_only_a_norm_over_the_channels_alone_says_so(kind: str, domain: str, inp
     model = make_model(graph, opset_imports=[make_opsetid("", 23), make_opsetid(MICROSOFT, 1)], ir_version=11)
     flow = AxesFlow(Graph(model), {"x": (1, 6, 8), "out": (1, 6, 8)})
     assert (flow.axes["out"], flow.certain("out")) == ("bnc", sure)
+
+
+@pytest.mark.limit("attention weights inside ONNX Runtime's own `Attention`")
+def test_attention_inside_an_operator(limit):
+    own = vit(*packed())
+    listed = table(own, IMAGE)
+    limit.notes(listed["attn"])
+    assert not [each for each in listed.values() if each.kind == "AttentionMap"]
+    for operator in ("standard", "MultiHeadAttention", "GroupQueryAttention"):
+        model, _ = CASES[operator]
+        path = "attn/attention_map"
+        assert path in BACKEND.capture(model, IMAGE, [path])
+    for word in ("attention_map", "Attention", "MultiHeadAttention", "GroupQueryAttention"):
+        limit.shows(word)
+
+
+@pytest.mark.limit("other values (`ablation_cam`)")
+def test_weights_inside_an_operator_cannot_be_changed(limit):
+    scope = ls.open(vit(standard()), preprocess=None)
+    with limit.raises("attn/attention_map"):
+        scope.backend.scores(scope.model, IMAGE, lambda out: 1.0, {"attn/attention_map": np.copy})

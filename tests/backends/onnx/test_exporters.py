@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from helpers.onnx_files import export
 from helpers.onnx_models import BACKEND, random, table
-
-
-def export(torch: Any, model: Any, images: Any, path: Path, dynamo: bool) -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # deprecations inside torch's exporters, which no user of ours can change
-        if dynamo:
-            free = {"dynamic_shapes": ({0: torch.export.Dim("n")},), "opset_version": 18, "verbose": False}
-        else:
-            free = {"dynamic_axes": {"x": {0: "n"}}, "opset_version": 17}
-        torch.onnx.export(model, (images,), path, dynamo=dynamo, input_names=["x"], output_names=["y"], **free)
-    return BACKEND.load(path)
 
 
 def hooked(torch: Any, model: Any, images: Any) -> dict[str, list[np.ndarray]]:

@@ -8,7 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, RuntimeException
 
 import layerscope as ls
-from helpers import bumps
+from helpers import field_probe
 from layerscope.backends.onnx.backend import OnnxBackend
 from layerscope.core.receptive_field import describe
 
@@ -76,20 +76,20 @@ def test_the_field_is_what_moves_a_unit():
     compared = []
 
     @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-    @given(bumps.networks)
+    @given(field_probe.networks)
     def holds(network):
         made, x, channels = Made(), "x", 1
         for each in network:
             x, channels = applied(made, x, channels, *each)
-        pictures = bumps.bumped()
-        model = made.model([None, 1, *bumps.SIZE], x)
+        pictures = field_probe.line_images()
+        model = made.model([None, 1, *field_probe.SIZE], x)
         try:
             values = values_of(model, pictures)
         except (Fail, InvalidArgument, RuntimeException):  # the image has become smaller than the next kernel
             return
         if min(values.shape) and 1 not in values.shape[2:]:
             last = next(each for each in BACKEND.layers(model, pictures) if each.path == "")
-            compared.append(bumps.check(values, last.receptive, network))
+            compared.append(field_probe.check_boxes(values, last.receptive, network))
 
     holds()
     assert sum(compared) > 200

@@ -311,3 +311,22 @@ def test_broken_metadata_is_named() -> None:
     model.metadata_props.add(key="layerscope.preprocess", value="{")
     with pytest.raises(ModelNotReadable, match=r"layerscope\.preprocess"):
         BACKEND.facts(model)
+
+
+@pytest.mark.limit("ONNX side files")
+def test_side_files(limit, tmp_path):
+    batch, load = random(1, 3, 8, 6), BACKEND.load
+    path = save_with_side_file(tmp_path / "there")
+    beside = tmp_path / "there" / "weights.bin"
+    content = beside.read_bytes()
+    beside.write_bytes(content[:1000])
+    assert BACKEND.capture(load(path), batch, ["conv1"])["conv1"].values.shape == (1, 8, 8, 6)
+    with limit.raises("'weights.bin'"):
+        BACKEND.capture(load(path), batch, ["fc"])
+    beside.unlink()
+    with limit.raises("weights.bin"):
+        BACKEND.capture(load(path), batch, ["fc"])
+    (tmp_path / "outside.bin").write_bytes(content)
+    beside.symlink_to(tmp_path / "outside.bin")
+    with limit.raises("'weights.bin'"):
+        BACKEND.capture(load(path), batch, ["fc"])

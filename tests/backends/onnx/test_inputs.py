@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto
 from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
@@ -239,3 +240,22 @@ def test_a_sequence_is_no_layer_with_a_picture() -> None:
     with pytest.raises(LayerNotCalled, match="no tensor"):
         BACKEND.capture(model, batch, ["cutting"])
     np.testing.assert_array_equal(BACKEND.capture(model, batch, ["joining"])["joining"].values, batch)
+
+
+@pytest.mark.limit("a quantised ONNX graph")
+def test_quantised_graphs_run_without_fusions(limit, monkeypatch):
+    model, batch, levels = quantised(), random(1, 3, 6, 6), []
+    session = onnxruntime.InferenceSession
+    monkeypatch.setattr(
+        "layerscope.backends.onnx.run.onnxruntime.InferenceSession",
+        lambda content, options, **more: (
+            levels.append(options.graph_optimization_level) or session(content, options, **more)
+        ),
+    )
+    backend = type(BACKEND)(threads=1)
+    together = backend.capture(model, batch, ["quantise", "conv", "relu"])
+    for path, each in together.items():
+        np.testing.assert_array_equal(each.values, backend.capture(model, batch, [path])[path].values)
+    fused = session(model.SerializeToString(), providers=["CPUExecutionProvider"]).run(None, {"x": batch})[0]
+    assert np.abs(backend.capture(model, batch, [""])[""].values - fused).max() < 0.05 * 1.001, "one step of the codes"
+    assert set(levels) == {onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC}

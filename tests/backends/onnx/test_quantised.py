@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,40 +11,13 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, numpy_helper
 from onnx.helper import make_node, make_opsetid
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
+from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from PIL import Image
 
 import layerscope as ls
+from helpers.onnx_files import FORMATS, quantised
 from helpers.onnx_models import BACKEND, cnn, model_of, random, reference, table
-
-FORMATS = {"qdq": QuantFormat.QDQ, "qoperator": QuantFormat.QOperator}
-
-
-class Batches(CalibrationDataReader):
-    def __init__(self, name: str, batches: list[np.ndarray]) -> None:
-        self.left = [{name: each} for each in batches]
-
-    def get_next(self) -> Any:
-        return self.left.pop() if self.left else None
-
-
-def quantised(
-    model: onnx.ModelProto, folder: Path, batches: list[np.ndarray], how: str, per_channel: bool, code: str
-) -> onnx.ModelProto:
-    onnx.save(model, folder / "float.onnx")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the quantiser's own
-        quantize_static(
-            folder / "float.onnx",
-            folder / "codes.onnx",
-            Batches(model.graph.input[0].name, batches),
-            quant_format=FORMATS[how],
-            per_channel=per_channel,
-            activation_type=QuantType.QUInt8 if code == "uint8" else QuantType.QInt8,
-            weight_type=QuantType.QInt8,
-        )
-    return onnx.load(folder / "codes.onnx")
 
 
 @pytest.mark.parametrize("code", ["uint8", "int8"])

@@ -12,7 +12,7 @@ from onnx import TensorProto, numpy_helper
 from onnx.helper import make_node
 
 import layerscope as ls
-from backends.onnx.test_quantised import FORMATS, quantised
+from helpers.onnx_files import FORMATS, quantised
 from helpers.onnx_models import BACKEND, cnn, model_of, random, reference, table
 
 BATCH = random(3, 3, 8, 6)

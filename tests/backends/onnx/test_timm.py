@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backends.onnx.test_exporters import export
+from helpers.onnx_files import export
 from helpers.onnx_models import BACKEND
 
 torch = pytest.importorskip("torch")

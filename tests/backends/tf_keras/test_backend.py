@@ -342,3 +342,25 @@ def test_tensorflows_random_state_is_left_as_found(broken):
 
     for found, wanted in zip(drawn(captured), drawn(lambda: None), strict=True):
         np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.limit("files of tf.keras 2")
+@OLD_FORMAT
+def test_files_of_tf_keras_2(limit, tmp_path, monkeypatch):
+    nested().save(tmp_path / "old.h5")
+    nested().save(tmp_path / "saved", save_format="tf")
+    monkeypatch.setattr(
+        "layerscope.backends.importlib.util.find_spec", lambda name: None if name == "tf_keras" else True
+    )
+    for name in ("old.h5", "saved"):
+        with limit.raises():
+            ls.open(tmp_path / name)
+
+
+@pytest.mark.limit("layers of a restored SavedModel")
+def test_a_class_that_is_not_registered(limit, tmp_path):
+    model, x = Unregistered(), images(2, 8, 8, 3)
+    model.predict(x, verbose=0)
+    model.save(tmp_path / "saved")
+    with limit.raises():
+        ls.open(tmp_path / "saved", preprocess=None).capture(x, "conv")

@@ -395,3 +395,14 @@ def test_changed_is_the_same_file_when_nothing_changes() -> None:
     """The helper that other tests change files with writes what it read."""
     again = changed(file(), lambda model: None)
     assert np.array_equal(captured(again, IMAGES, "net/scores")[0], captured(file(), IMAGES, "net/scores")[0])
+
+
+@pytest.mark.limit("a layer that TFLite's converter fused")
+def test_fused_layers(limit):
+    scope = ls.open(file(), preprocess=None)
+    batch = np.ones((1, 12, 10, 3), np.float32)
+    listed = {each.path for each in scope.layers(batch)}
+    assert not [path for path in listed if path.endswith(("stem", "norm"))]
+    (fm,) = scope.capture(batch, "stem").values()
+    assert fm.layer.path == "net/clipped"
+    limit.notes(fm.layer, "'clipped'")

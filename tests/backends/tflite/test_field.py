@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from helpers import bumps
+from helpers import field_probe
 from helpers.tflite_models import BACKEND, K, converted, keras, rows
 
 ONES = {"kernel_initializer": "ones"}
@@ -29,13 +29,13 @@ NETWORKS = {
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_field_is_what_moves_a_unit(name: str) -> None:
-    given = keras.Input((*bumps.SIZE, 1))
+    given = keras.Input((*field_probe.SIZE, 1))
     content = converted(keras.Model(given, NETWORKS[name](given), name="net"))
-    pictures = bumps.bumped()
+    pictures = field_probe.line_images()
     still = BACKEND.capture(content, np.zeros_like(pictures[:1]).transpose(0, 2, 3, 1), [""])[""].values
     values = BACKEND.capture(content, pictures.transpose(0, 2, 3, 1), [""])[""].values - still
     last = rows(content, pictures[:1].transpose(0, 2, 3, 1))[""]
-    assert bumps.check(np.abs(values).transpose(0, 3, 1, 2), last.receptive) > 20
+    assert field_probe.check_boxes(np.abs(values).transpose(0, 3, 1, 2), last.receptive) > 20
 
 
 def test_dense_layers_see_the_whole_image_and_weights_are_counted() -> None:

@@ -24,10 +24,13 @@ from helpers.tflite_models import (
     converted,
     keras,
     network,
+    of_function,
     operator,
     rows,
     schema,
     tf,
+    tiny,
+    with_a_determinant,
 )
 from layerscope import backends
 from layerscope.backends.tflite import cut, run
@@ -36,19 +39,6 @@ from layerscope.backends.tflite.backend import TfliteBackend
 from layerscope.tiny import tiny_parameters
 
 IMAGES = np.random.default_rng(3).random((2, 8, 8, 3)).astype(np.float32)
-
-
-def tiny() -> bytes:
-    return network(tiny_parameters())
-
-
-def of_function(function: Any, *specs: Any, flex: bool = False) -> bytes:
-    """A `tf.function` as the bytes of a file."""
-    concrete = tf.function(function).get_concrete_function(*specs)
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete])
-    if flex:
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]
-    return converter.convert()
 
 
 # ---- opening ---------------------------------------------------------------------------------------------------------
@@ -482,7 +472,7 @@ def test_custom_operators_are_named_and_what_comes_before_them_is_shown() -> Non
 
 
 def test_operators_of_tensorflow_itself_are_named_with_the_way_out() -> None:
-    content = of_function(_with_a_determinant, tf.TensorSpec([1, 3, 3], tf.float32), flex=True)
+    content = of_function(with_a_determinant, tf.TensorSpec([1, 3, 3], tf.float32), flex=True)
     batch = np.arange(-4, 5, dtype=np.float32).reshape(1, 3, 3)
     said = r"'FlexMatrixDeterminant' of TensorFlow itself \(Select TF ops\).*TFLITE_BUILTINS"
     with pytest.raises(ls.ModelNotReadable, match=said):
@@ -490,10 +480,6 @@ def test_operators_of_tensorflow_itself_are_named_with_the_way_out() -> None:
     assert "needs the operator 'FlexMatrixDeterminant'" in rows(content, batch)[""].note
     first = captured(content, batch, _first_name(content))[0]
     assert np.array_equal(first, np.maximum(batch, 0))
-
-
-def _with_a_determinant(x: Any) -> Any:
-    return tf.linalg.det(tf.nn.relu(x))
 
 
 def _first_name(content: bytes) -> str:

@@ -162,3 +162,10 @@ def test_maps_by_ablation_are_those_of_keras() -> None:
     single = ls.open(changed(file(), one_at_a_time), preprocess=None)
     again = ls.ablation_cam(single.capture(IMAGES, "net/middle")["net/middle"], 2)
     np.testing.assert_allclose(again.values, wanted.values, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.limit("other values (`ablation_cam`)")
+def test_codes_with_a_scale_for_each_channel_cannot_be_changed(limit):
+    scope = ls.open(changed(file("int8"), spread), preprocess=None)
+    with limit.raises("net/middle"):
+        scope.backend.scores(scope.model, IMAGES[:1], lambda out: 1.0, {"net/middle": np.copy})

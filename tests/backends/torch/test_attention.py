@@ -68,11 +68,13 @@ def test_timm_fused_and_not(name, options, prefix):
         assert ls.attention(fm).shape == (2, *fm.layer.grid, own.shape[1])
 
 
+SIZES = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 32}
+
+
 def tiny(kind, **options):
-    sizes = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 32}
     config = getattr(transformers, f"{kind.removesuffix('Model')}Config")
     torch.manual_seed(0)
-    return getattr(transformers, kind)(config(**{**sizes, **options})).eval()
+    return getattr(transformers, kind)(config(**{**SIZES, **options})).eval()
 
 
 @pytest.mark.parametrize(
@@ -269,3 +271,36 @@ def test_torchvision_asks_for_no_weights_and_they_are_there():
     for fm, weights in zip(found.values(), own, strict=True):
         np.testing.assert_allclose(fm.values, channels_last(weights), atol=1e-6)
         assert (fm.layer.grid, fm.layer.prefix) == ((4, 4), ("cls",))
+
+
+@pytest.mark.limit("attention in windows")
+def test_attention_without_a_grid(limit):
+    given = {"image_size": 64, "patch_size": 4, "embed_dim": 8, "depths": [1], "num_heads": [2], "window_size": 4}
+    masked = {"image_size": 64, "patch_size": 16, "decoder_num_hidden_layers": 1, **SIZES}
+    swin = transformers.SwinModel(transformers.SwinConfig(**given)).eval()
+    mae = transformers.ViTMAEModel(transformers.ViTMAEConfig(**masked)).eval()
+    for model in (swin, mae):
+        maps = ls.open(model, preprocess=None).capture(pixels(64, 64), "kind:AttentionMap")
+        for fm in maps.values():
+            assert len(ls.sheet(fm).cells) == fm.shape[-1]
+        with limit.raises():
+            ls.attention(fm)
+        with limit.raises():
+            ls.attention_rollout(maps)
+    sizes = {"depths": [1], "sr_ratios": [2], "hidden_sizes": [8], "num_attention_heads": [2], "mlp_ratios": [2]}
+    segformer = transformers.SegformerConfig(num_encoder_blocks=1, patch_sizes=[3], strides=[4], **sizes)
+    model = transformers.SegformerModel(segformer).eval()
+    pooled = ls.open(model, preprocess=None).capture(pixels(64, 64), "kind:AttentionMap")
+    (fm,) = pooled.values()
+    assert fm.shape[1:3] == (256, 64), "queries, and a quarter as many keys"
+    assert ls.attention(fm, "mean").shape[1:3] == (8, 8)
+    with limit.raises():
+        ls.attention_rollout(pooled)
+    limit.shows("sheet attention attention_rollout")
+
+
+@pytest.mark.limit("gradients of `nn.MultiheadAttention`")
+def test_gradients_of_torchs_attention(limit):
+    scope = ls.open(Encoder().eval(), preprocess=None)
+    with limit.raises("MultiheadAttention"):
+        scope.capture(pixels(), "kind:AttentionMap", target=lambda out: out.sum())

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 
-from helpers import bumps
+from helpers import field_probe
 from layerscope.backends.torch.backend import TorchBackend
 from layerscope.core.receptive_field import describe
 
@@ -45,17 +45,19 @@ def test_the_field_is_what_moves_a_unit():
     compared = []
 
     @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-    @given(bumps.networks)
+    @given(field_probe.networks)
     def holds(network):
         model = nn.Sequential(*(Step(*each) for each in network))
-        pictures = bumps.bumped()
+        pictures = field_probe.line_images()
         try:
             with torch.no_grad():
                 values = model(torch.from_numpy(pictures)).numpy()
         except RuntimeError:  # the image has become smaller than the next kernel
             return
         if 1 not in values.shape[2:]:
-            compared.append(bumps.check(values, TorchBackend().layers(model, pictures)[-1].receptive, network))
+            compared.append(
+                field_probe.check_boxes(values, TorchBackend().layers(model, pictures)[-1].receptive, network)
+            )
 
     holds()
     assert sum(compared) > 300

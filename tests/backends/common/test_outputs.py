@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import layerscope as ls
+from helpers.wording import raises
 from layerscope.backends.common.outputs import Aim, main_place, places, scored
 
 Pair = namedtuple("Pair", "hidden logits")
@@ -126,7 +127,7 @@ def test_a_target_that_can_not_be_is_said_in_the_same_words(aimed: Any, target: 
 
 @pytest.mark.parametrize("output", [LOSS, None])
 def test_an_output_without_classes(output: Any) -> None:
-    with pytest.raises(ls.GradientsUnavailable, match="no classes to aim at: give target= as a function"):
+    with raises(ls.GradientsUnavailable, "target="):
         by_hand(output, 0)
 
 
@@ -134,10 +135,8 @@ def test_a_function_of_numpy_outputs_gives_a_number_for_each_image_as_in_the_fra
     output = np.arange(6.0).reshape(2, 3)
     assert scored(output, lambda given: given[:, 1], "bc").tolist() == [1, 4]
     assert scored(output, lambda given: given.sum(), "bc").tolist() == [3, 12]
-    with pytest.raises(
-        ls.BadOption, match=r"gave numbers of shape \(1, 3\); it must give one number, or one for each image"
-    ):
+    with raises(ls.BadOption, "1", "3"):
         scored(output, lambda given: given, "bc")
     for wrong in ("x", None):
-        with pytest.raises(ls.BadOption, match=r"the target function gave a .* it must give"):
+        with raises(ls.BadOption):
             scored(output, lambda given, wrong=wrong: wrong, "bc")

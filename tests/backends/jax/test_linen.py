@@ -15,6 +15,7 @@ from flax.training.train_state import TrainState
 
 import layerscope as ls
 from helpers.jax_models import as_bytes
+from helpers.wording import raises
 from layerscope.backends.jax.backend import JaxBackend
 
 BACKEND = JaxBackend()
@@ -113,11 +114,11 @@ def test_each_way_to_give_a_model(way):
 
 def test_a_module_without_variables_is_refused_with_the_ways_out():
     model, _variables = built()
-    with pytest.raises(ls.ModelNotReadable, match=r"Model has no variables: give \(module, variables\), module\.bind"):
+    with raises(ls.ModelNotReadable):
         ls.open(model)
-    with pytest.raises(ls.ModelNotReadable, match="apply of Model without variables"):
+    with raises(ls.ModelNotReadable):
         ls.open(model.apply)
-    with pytest.raises(ls.ModelNotReadable, match=r"no collection 'params'"):
+    with raises(ls.ModelNotReadable, "'params'"):
         ls.open((model, {"kernel": np.zeros(3)}))
 
 

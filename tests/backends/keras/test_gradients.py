@@ -7,6 +7,7 @@ import pytest
 
 import layerscope as ls
 from helpers.keras_models import BACKEND, K, images, keras, to_numpy
+from helpers.wording import raises
 
 pytestmark = [
     # Keras's own Variable, when Keras on TensorFlow turns it into an array
@@ -62,11 +63,11 @@ def test_targets_are_classes_or_functions_and_wrong_ones_are_named():
     scope = ls.open(model, preprocess=None, labels=["a", "b", "c"])
     fm = scope.capture(x, "base/deep", target="c")["base/deep"]
     np.testing.assert_allclose(fm.gradient, number, atol=1e-7)
-    with pytest.raises(ls.BadOption, match="3 classes, 0 to 2"):
+    with raises(ls.BadOption, "3", "0", "2"):
         scope.capture(x, "base/deep", target=3)
-    with pytest.raises(ls.GradientsUnavailable, match="gave a float; it must give a tensor computed from the output"):
+    with raises(ls.GradientsUnavailable):
         scope.capture(x, "base/deep", target=lambda output: 1.0)
-    with pytest.raises(ls.GradientsUnavailable, match="can't be differentiated"):
+    with raises(ls.GradientsUnavailable):
         scope.capture(x, "base/deep", target=lambda output: output.nothing)
 
 

@@ -15,6 +15,7 @@ from onnx import numpy_helper
 from onnx.helper import make_node
 
 from helpers.onnx_models import BACKEND, assert_all_equal, cnn, fails_late, model_of, random
+from helpers.wording import raises
 from layerscope.backends import Backend
 from layerscope.backends.onnx.backend import OnnxBackend
 from layerscope.backends.onnx.cut import cut
@@ -109,7 +110,7 @@ def test_the_users_model_is_not_changed() -> None:
     BACKEND.layers(model, random(1, 3, 8, 6))
     BACKEND.capture(model, random(1, 3, 8, 6), ["conv1", "fc"])
     BACKEND.facts(model)
-    with pytest.raises(ModelNotReadable):
+    with raises(ModelNotReadable):
         BACKEND.capture(fails_late(), random(1, 6), ["late_node"])
     assert model.SerializeToString(deterministic=True) == before
 
@@ -135,7 +136,7 @@ def test_an_early_layer_of_a_model_that_fails_later() -> None:
     batch = random(1, 6)
     found = BACKEND.capture(fails_late(), batch, ["early_node"])
     np.testing.assert_array_equal(found["early_node"].values, np.maximum(batch, 0))
-    with pytest.raises(ModelNotReadable, match="could not run the model"):
+    with raises(ModelNotReadable):
         BACKEND.capture(fails_late(), batch, ["late_node"])
 
 

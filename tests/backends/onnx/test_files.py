@@ -11,6 +11,7 @@ import pytest
 from onnx.helper import make_graph, make_node
 
 from helpers.onnx_models import BACKEND, cnn, model_of, random, reference, table
+from helpers.wording import raises
 from layerscope.backends.onnx import cut as cut_module
 from layerscope.backends.onnx.cut import cut
 from layerscope.backends.onnx.files import SideFiles, stored
@@ -43,7 +44,7 @@ def test_weights_in_a_side_file_of_another_folder(tmp_path: Path, monkeypatch: p
     (tmp_path / "there" / "weights.bin").write_bytes(content)
     assert BACKEND.facts(BACKEND.load(path)).digest != digest
     (tmp_path / "there" / "weights.bin").unlink()
-    with pytest.raises(ModelNotReadable, match="side file"):
+    with raises(ModelNotReadable):
         BACKEND.capture(BACKEND.load(path), batch, ["fc"])
 
 
@@ -55,7 +56,7 @@ def test_facts_read_side_files_from_the_models_folder_only(name: str, tmp_path: 
     for each in proto.graph.initializer:
         next(said for said in each.external_data if said.key == "location").value = name
     path.write_bytes(proto.SerializeToString())
-    with pytest.raises(ModelNotReadable, match=rf"side file '{name}': it must lie where the \.onnx file is"):
+    with raises(ModelNotReadable, name):
         BACKEND.facts(BACKEND.load(path))
 
 
@@ -71,7 +72,7 @@ def test_a_side_file_is_named_by_a_way_down_from_the_model_alone(name: str, tmp_
             folder=tmp_path / "there"
         )
     path.write_bytes(proto.SerializeToString())
-    with pytest.raises(ModelNotReadable, match=r"it must lie where the \.onnx file is.*; this one leads to"):
+    with raises(ModelNotReadable):
         BACKEND.capture(BACKEND.load(path), random(1, 3, 8, 6), ["conv1"])
 
 
@@ -105,7 +106,7 @@ def test_a_side_file_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: p
         raise PermissionError("not yours")
 
     monkeypatch.setattr(Path, "open", refuses)
-    with pytest.raises(ModelNotReadable, match=r"can't be read from the side file 'weights\.bin': not yours"):
+    with raises(ModelNotReadable, "'weights.bin'"):
         BACKEND.capture(held, random(1, 3, 8, 6), ["conv1"])
 
 
@@ -159,7 +160,7 @@ def test_a_link_out_of_the_models_folders_is_refused(tmp_path: Path) -> None:
     (path.parent / "weights.bin").unlink()
     (path.parent / "weights.bin").symlink_to(tmp_path / "secret")
     for ask in (BACKEND.facts, lambda model: BACKEND.capture(model, random(1, 3, 8, 6), ["fc"])):
-        with pytest.raises(ModelNotReadable, match=r"'weights\.bin': it must lie where .* this one leads to .*secret"):
+        with raises(ModelNotReadable, "'weights.bin'"):
             ask(BACKEND.load(path))
 
 
@@ -168,12 +169,12 @@ def test_a_side_file_that_is_cut_short_or_says_nonsense(tmp_path: Path) -> None:
     beside = tmp_path / "there" / "weights.bin"
     beside.write_bytes(beside.read_bytes()[:1000])
     assert BACKEND.capture(BACKEND.load(path), batch, ["conv1"])["conv1"].values.shape == (1, 8, 8, 6)
-    with pytest.raises(ModelNotReadable, match=r"side file 'weights\.bin' is cut short: .* and it has 1,000"):
+    with raises(ModelNotReadable, "'weights.bin'", "1,000"):
         BACKEND.capture(BACKEND.load(path), batch, ["fc"])
-    for key, value, said in (
-        ("length", "12", "holds 12 of them"),
-        ("offset", "-4", "offset .* is no number: '-4'"),
-        ("offset", "1" * 5000, "offset .* is no number: '1{40}'$"),
+    for key, value in (
+        ("length", "12"),
+        ("offset", "-4"),
+        ("offset", "1" * 5000),
     ):
         proto = onnx.load(path, load_external_data=False)
         place = proto.graph.initializer[0].external_data
@@ -182,7 +183,7 @@ def test_a_side_file_that_is_cut_short_or_says_nonsense(tmp_path: Path) -> None:
         place.add(key=key, value=value)
         bad = tmp_path / "there" / "bad.onnx"
         bad.write_bytes(proto.SerializeToString())
-        with pytest.raises(ModelNotReadable, match=said):
+        with raises(ModelNotReadable):
             BACKEND.capture(BACKEND.load(bad), batch, ["conv1"])
 
 
@@ -196,7 +197,7 @@ def test_large_weights_in_side_files_are_left_there(tmp_path: Path, monkeypatch:
     beside = tmp_path / "there" / "weights.bin"
     beside.write_bytes(beside.read_bytes()[:1000])
     assert BACKEND.capture(held, batch, ["conv1"])["conv1"].values.shape == (1, 8, 8, 6)
-    with pytest.raises(ModelNotReadable, match=r"side file 'weights\.bin' is cut short"):
+    with raises(ModelNotReadable, "'weights.bin'"):
         BACKEND.capture(held, batch, ["conv2"])
 
 
@@ -244,7 +245,7 @@ def test_constants_inside_nodes_and_bodies_may_lie_in_side_files(tmp_path: Path)
 
 def test_a_proto_whose_side_files_were_not_loaded(tmp_path: Path) -> None:
     path = save_with_side_file(tmp_path / "there")
-    with pytest.raises(ModelNotReadable, match=r"weights\.bin.*give the path"):
+    with raises(ModelNotReadable, "weights.bin"):
         BACKEND.capture(onnx.load(path, load_external_data=False), random(1, 3, 8, 6), ["conv1"])
 
 
@@ -252,7 +253,7 @@ def test_the_two_gigabyte_limit_counts_only_the_cut(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(cut_module, "PROTOBUF_LIMIT", 2000)
     batch = random(1, 3, 8, 6)
     assert BACKEND.capture(cnn(), batch, ["conv1"])["conv1"].values.shape == (1, 8, 8, 6)
-    with pytest.raises(ModelNotReadable, match="ask for earlier layers"):
+    with raises(ModelNotReadable):
         BACKEND.capture(cnn(), batch, ["conv2"])
 
 
@@ -280,13 +281,13 @@ def test_files_that_are_no_models(tmp_path: Path) -> None:
     for name, content in (("text.onnx", b"not a model at all"), ("empty.onnx", b""), ("half.onnx", None)):
         path = tmp_path / name
         path.write_bytes(cnn().SerializeToString()[:200] if content is None else content)
-        with pytest.raises(ModelNotReadable, match=rf"{name} is no ONNX model, or a damaged one"):
+        with raises(ModelNotReadable, name):
             BACKEND.load(path)
-    with pytest.raises(ModelNotReadable, match="there is no file"):
+    with raises(ModelNotReadable):
         BACKEND.load(tmp_path / "absent.onnx")
     good = tmp_path / "good.onnx"
     onnx.save(cnn(), good)
-    with pytest.raises(ModelNotReadable, match="leave weights out"):
+    with raises(ModelNotReadable):
         BACKEND.load(good, weights=good)
 
 
@@ -309,7 +310,7 @@ def test_facts(tmp_path: Path) -> None:
 def test_broken_metadata_is_named() -> None:
     model = cnn()
     model.metadata_props.add(key="layerscope.preprocess", value="{")
-    with pytest.raises(ModelNotReadable, match=r"layerscope\.preprocess"):
+    with raises(ModelNotReadable, "layerscope.preprocess"):
         BACKEND.facts(model)
 
 

@@ -12,6 +12,7 @@ from onnx import TensorProto
 from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
 
 from helpers.onnx_models import BACKEND, FLOAT, assert_all_equal, cnn, model_of, random, reference, table
+from helpers.wording import raises, wording
 from layerscope.backends.onnx.graph import Graph, needs
 from layerscope.backends.onnx.run import Session
 from layerscope.errors import LayerNotCalled, ModelNotReadable
@@ -133,7 +134,7 @@ def test_a_model_for_one_image_gets_three() -> None:
     np.testing.assert_allclose(found["conv1"].values, wanted["getitem_6"], rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(found["fc"].values, wanted["logits"], rtol=1e-5, atol=1e-5)
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 2
-    with pytest.raises(ModelNotReadable, match="exactly 2 images"):
+    with raises(ModelNotReadable, "2"):
         BACKEND.capture(model, batch, ["conv1"])
 
 
@@ -145,7 +146,7 @@ def test_three_images_need_a_batch_axis_to_join_on() -> None:
     guessed = model_of([make_node("Relu", ["x"], ["y"], "relu")], [1, 4, 5], ["y"])
     assert table(guessed, random(1, 4, 5))["relu"].axes == "bnc"  # by its rank alone
     for model, batch, path in ((sure, random(3, 3, 4, 5), "squeeze"), (guessed, random(3, 4, 5), "relu")):
-        with pytest.raises(ModelNotReadable, match=r"no known batch axis to join 3 images on"):
+        with raises(ModelNotReadable, "3"):
             BACKEND.capture(model, batch, [path])
 
 
@@ -166,7 +167,7 @@ def test_one_image_at_a_time_takes_the_other_inputs_along() -> None:
     for model in (two(1, 1), two(1, "n"), two("n", 1)):
         found = BACKEND.capture(model, (left, right), ["add"])["add"].values
         np.testing.assert_allclose(found, left + right, rtol=1e-6)
-    with pytest.raises(ModelNotReadable, match="exactly 1 images at a time, the batch has 3"):
+    with raises(ModelNotReadable, "1", "3"):
         BACKEND.capture(two(1, "n"), (left, right[:2]), ["add"])
 
 
@@ -188,14 +189,14 @@ def test_several_inputs_by_order_and_by_name() -> None:
     for batch in ((left, right), {"right": right, "left": left}):
         np.testing.assert_array_equal(BACKEND.capture(model, batch, ["add"])["add"].values, left + right)
     for wrong in (left, (left,), {"left": left, "rigth": right}, {"left": left, "right": right, "rigth": right}):
-        with pytest.raises(ModelNotReadable, match="2 inputs: 'left'"):
+        with raises(ModelNotReadable, "2", "'left'"):
             BACKEND.capture(model, wrong, ["add"])
 
 
 def test_a_batch_that_does_not_fit_says_what_does() -> None:
-    with pytest.raises(ModelNotReadable, match=r"takes float32\[any, 3, 8, 6\]; the batch is float32\[1, 8, 6, 3\]"):
+    with raises(ModelNotReadable, "3", "8", "6", "1"):
         BACKEND.capture(cnn(), random(1, 8, 6, 3), ["conv1"])
-    with pytest.raises(ModelNotReadable, match="the batch is uint8"):
+    with raises(ModelNotReadable):
         BACKEND.capture(cnn(), np.zeros((1, 3, 8, 6), np.uint8), ["conv1"])
 
 
@@ -213,8 +214,8 @@ def test_bodies_of_control_flow_are_run_but_not_looked_into() -> None:
     batch = np.abs(random(1, 3))
     found = table(model, batch)
     assert list(found) == ["square", "sum", "greater", "choice", ""]
-    assert "can't be looked into" in found["choice"].note
-    assert "single number" in found["sum"].note
+    wording(found["choice"].note)
+    wording(found["sum"].note)
     for sign, wanted in ((1, -(batch**2)), (-1, batch)):
         values = BACKEND.capture(model, sign * batch, ["choice"])["choice"].values
         np.testing.assert_allclose(values, wanted, rtol=1e-6)
@@ -236,8 +237,8 @@ def test_a_sequence_is_no_layer_with_a_picture() -> None:
     model, batch = model_of(nodes, ["n", 3], ["y"]), random(2, 3)
     found = table(model, batch)
     assert not found["cutting"].showable
-    assert "sequence" in found["cutting"].note
-    with pytest.raises(LayerNotCalled, match="no tensor"):
+    wording(found["cutting"].note)
+    with raises(LayerNotCalled):
         BACKEND.capture(model, batch, ["cutting"])
     np.testing.assert_array_equal(BACKEND.capture(model, batch, ["joining"])["joining"].values, batch)
 

@@ -14,6 +14,7 @@ from onnx.helper import make_node
 import layerscope as ls
 from helpers.onnx_files import FORMATS, quantised
 from helpers.onnx_models import BACKEND, cnn, model_of, random, reference, table
+from helpers.wording import raises
 
 BATCH = random(3, 3, 8, 6)
 
@@ -123,7 +124,7 @@ def test_codes_are_changed_as_what_they_stand_for(how: str, per_channel: bool, t
     found = BACKEND.scores(model, BATCH, 4, {path: lambda values: without(values, [1, 5, 2])})
     np.testing.assert_allclose(found, expected[:, 4], rtol=1e-5)
     assert np.abs(found - whole).max() > 0.01
-    with pytest.raises(ls.BadOption, match="gave NaN, for which its codes have no place"):
+    with raises(ls.BadOption):
         BACKEND.scores(model, BATCH, 4, {path: lambda values: values * np.nan})
 
 

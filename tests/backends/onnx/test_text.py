@@ -19,6 +19,7 @@ from onnx.helper import (
 
 import layerscope as ls
 from helpers.onnx_models import BACKEND, random, table
+from helpers.wording import raises
 
 ROWS = random(2, 3, seed=1)
 
@@ -77,10 +78,10 @@ def test_text_that_only_a_run_shows_says_so_too(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("path", ["name", "said", "maps"])
 def test_asking_for_text_is_a_named_error(path: str) -> None:
-    with pytest.raises(ls.LayerNotCalled, match=r"no numbers but text|no tensor but a sequence"):
+    with raises(ls.LayerNotCalled):
         BACKEND.capture(classifier(), ROWS, [path])
     scope = ls.open(classifier(), preprocess=None)
-    with pytest.raises(ls.LayerNotCalled, match=r"no numbers but text|no tensor but a sequence"):
+    with raises(ls.LayerNotCalled):
         scope.capture(ROWS, path)
     np.testing.assert_array_equal(scope.capture(ROWS, "scores")["scores"].values, np.maximum(ROWS, 0))
 
@@ -94,7 +95,7 @@ def test_words_can_be_fed() -> None:
     words = np.array([["1", "-2", "3.5"]])
     for batch in (words, words.astype(object)):
         np.testing.assert_array_equal(scope.capture(batch, "z")["z"].values, [[1, 0, 3.5]])
-    with pytest.raises(ls.ModelNotReadable, match=r"takes string\[any, 3\]; the batch is float32\[2, 3\]"):
+    with raises(ls.ModelNotReadable, "3", "2"):
         scope.capture(ROWS, "z")
 
 
@@ -106,14 +107,14 @@ def test_an_input_that_is_a_sequence_is_a_named_error() -> None:
         [onnx.ValueInfoProto(name="y")],
     )
     given = make_model(graph, opset_imports=[make_opsetid("", 18)], ir_version=9)
-    with pytest.raises(ls.ModelNotReadable, match="input 'x' is no tensor but a sequence"):
+    with raises(ls.ModelNotReadable, "'x'"):
         ls.open(given, preprocess=None)
 
 
 def test_the_output_as_text_is_refused_by_name_and_no_other_layer_is_taken_for_it() -> None:
     scope = ls.open(classifier(), preprocess=None)
-    with pytest.raises(ls.LayerNotCalled, match=r"'output' is what the model gives.*no numbers but text.*'number'"):
+    with raises(ls.LayerNotCalled, "'output'", "'number'"):
         scope.capture(ROWS, "output")
     fm = scope.capture(ROWS, "scores")["scores"]
-    with pytest.raises(ls.LayerNotCalled, match="no numbers but text"):
+    with raises(ls.LayerNotCalled):
         ls.ablation_cam(fm)

@@ -32,6 +32,7 @@ from helpers.tflite_models import (
     tiny,
     with_a_determinant,
 )
+from helpers.wording import raises, wording
 from layerscope import backends
 from layerscope.backends.tflite import cut, run
 from layerscope.backends.tflite import schema as numbers
@@ -62,7 +63,7 @@ def test_an_interpreter_on_a_file_is_refused_with_the_way_out(tmp_path: Path) ->
     with pytest.warns(UserWarning, match="deprecated"):
         older = tf.lite.Interpreter(model_path=str(path))
     for interpreter in (Interpreter(model_path=str(path)), older):
-        with pytest.raises(ls.ModelNotReadable, match=r"give the path of the \.tflite file"):
+        with raises(ls.ModelNotReadable):
             ls.open(interpreter)
 
 
@@ -70,7 +71,7 @@ def test_an_interpreter_on_a_file_is_refused_with_the_way_out(tmp_path: Path) ->
 def test_a_truncated_file_is_named(tmp_path: Path, keep: float) -> None:
     path = tmp_path / "half.tflite"
     path.write_bytes(tiny()[: int(keep * len(tiny())) if keep < 1 else int(keep)])
-    with pytest.raises(ls.ModelNotReadable, match=r"half\.tflite"):
+    with raises(ls.ModelNotReadable, "half.tflite"):
         ls.open(path)
 
 
@@ -94,16 +95,16 @@ def test_damaged_bytes_never_do_worse_than_a_named_error() -> None:
 def test_another_file_under_the_suffix_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "other.tflite"
     path.write_bytes(content)
-    with pytest.raises(ls.ModelNotReadable, match=r"other\.tflite is no TFLite model"):
+    with raises(ls.ModelNotReadable, "other.tflite"):
         ls.open(path)
 
 
 def test_what_does_not_go_with_a_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "tiny.tflite"
     path.write_bytes(tiny())
-    with pytest.raises(ls.ModelNotReadable, match="holds its own weights"):
+    with raises(ls.ModelNotReadable):
         ls.open(path, weights="x.h5")
-    with pytest.raises(ls.ModelNotReadable, match="there is no file"):
+    with raises(ls.ModelNotReadable):
         BACKEND.load(tmp_path / "none.tflite")
 
 
@@ -111,7 +112,7 @@ def test_without_a_runtime_the_pip_line_is_given(monkeypatch: pytest.MonkeyPatch
     path = tmp_path / "tiny.tflite"
     path.write_bytes(tiny())
     monkeypatch.setattr(backends.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ls.BackendMissing, match=r"pip install 'layerscope\[tflite\]'"):
+    with raises(ls.BackendMissing, "'layerscope[tflite]'"):
         ls.open(path)
 
 
@@ -228,7 +229,7 @@ def test_preprocessing_and_labels_come_from_the_metadata(tmp_path: Path) -> None
     scope = ls.open(path)
     assert scope.facts.name == "Flower sorter"
     assert scope.labels == ("rose", "tulip", "daisy", "aster", "lily", "iris")
-    assert "TFLite metadata" in scope.plan.note
+    wording(scope.plan.note)
     photo = np.full((8, 8, 3), 255, np.uint8)
     white = scope.capture(photo, "conv1")["tiny/conv1"].values
     np.testing.assert_allclose(white, captured(tiny(), np.ones((1, 8, 8, 3), np.float32), "tiny/conv1")[0], atol=1e-5)
@@ -313,7 +314,7 @@ def test_a_photo_is_quantised_into_the_input_of_the_file(kind: str, preprocess: 
 
 def test_files_over_the_limit_of_the_format_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cut, "LIMIT", len(tiny()) // 2)
-    with pytest.raises(ls.ModelNotReadable, match="over 2 GB"):
+    with raises(ls.ModelNotReadable, "2"):
         captured(tiny(), IMAGES, "tiny/conv1")
 
 
@@ -338,7 +339,7 @@ def test_several_inputs_go_by_name_or_in_the_files_order() -> None:
     for batch in (given, tensors, tuple(given[name] for name in order)):
         np.testing.assert_allclose(captured(content, batch, "two/joined")[0], wanted, rtol=1e-5, atol=1e-5)
     for wrong in (IMAGES, {"left": IMAGES}, {**given, "more": IMAGES}, (IMAGES,)):
-        with pytest.raises(ls.ModelNotReadable, match="the model has 2 inputs: 'left' float32"):
+        with raises(ls.ModelNotReadable, "2", "'left'"):
             captured(content, wrong, "two/joined")
 
 
@@ -346,13 +347,13 @@ def test_several_inputs_go_by_name_or_in_the_files_order() -> None:
     "batch", [IMAGES.astype(np.int32), IMAGES[:, :7], IMAGES[0], IMAGES[..., :1]], ids=lambda x: str(x.shape)
 )
 def test_a_batch_that_does_not_fit_is_named(batch: np.ndarray) -> None:
-    with pytest.raises(ls.ModelNotReadable, match=r"takes float32\[any, 8, 8, 3\]; the batch is"):
+    with raises(ls.ModelNotReadable, "8", "3"):
         captured(tiny(), batch, "tiny/conv1")
 
 
 def test_a_fixed_number_of_images_is_named() -> None:
     content = changed(network(tiny_parameters()), _take_four)
-    with pytest.raises(ls.ModelNotReadable, match="exactly 4 images at a time, the batch has 2"):
+    with raises(ls.ModelNotReadable, "4", "2"):
         captured(content, IMAGES, "tiny/conv1")
 
 
@@ -462,22 +463,21 @@ def test_custom_operators_are_named_and_what_comes_before_them_is_shown() -> Non
 
     content = changed(tiny(), change)
     assert captured(content, IMAGES, "tiny/conv2")[0].shape == (2, 3, 3, 5)
-    with pytest.raises(ls.ModelNotReadable, match=r"custom operators 'Sparkle'.*ask for layers before"):
+    with raises(ls.ModelNotReadable, "'Sparkle'"):
         captured(content, IMAGES, "tiny/head")
     scope = ls.open(content, preprocess=None)
     assert [each.path for each in scope.layers(IMAGES) if not each.calls] == ["tiny/head", ""]
     assert list(scope.capture(IMAGES, "last")) == ["tiny/act_two"]
-    with pytest.raises(ls.LayerNotCalled, match=r"'tiny/head'.*needs the operator 'Sparkle'"):
+    with raises(ls.LayerNotCalled, "'tiny/head'", "'Sparkle'"):
         scope.capture(IMAGES, "head")
 
 
 def test_operators_of_tensorflow_itself_are_named_with_the_way_out() -> None:
     content = of_function(with_a_determinant, tf.TensorSpec([1, 3, 3], tf.float32), flex=True)
     batch = np.arange(-4, 5, dtype=np.float32).reshape(1, 3, 3)
-    said = r"'FlexMatrixDeterminant' of TensorFlow itself \(Select TF ops\).*TFLITE_BUILTINS"
-    with pytest.raises(ls.ModelNotReadable, match=said):
+    with raises(ls.ModelNotReadable, "'FlexMatrixDeterminant'", "TFLITE_BUILTINS"):
         captured(content, batch, "")
-    assert "needs the operator 'FlexMatrixDeterminant'" in rows(content, batch)[""].note
+    wording(rows(content, batch)[""].note, "'FlexMatrixDeterminant'")
     first = captured(content, batch, _first_name(content))[0]
     assert np.array_equal(first, np.maximum(batch, 0))
 
@@ -496,7 +496,7 @@ def test_control_flow_is_a_layer_whose_body_is_not_listed() -> None:
     images = np.random.default_rng(0).standard_normal((1, 4, 4, 2)).astype(np.float32)
     table = rows(content, images)
     (branch,) = (each for each in table.values() if each.kind == "If")
-    assert "its body can't be looked into" in branch.note
+    wording(branch.note)
     np.testing.assert_allclose(captured(content, images, "")[0], np.asarray(function(tf.constant(images))), rtol=1e-6)
 
 
@@ -521,7 +521,7 @@ def test_other_signatures_are_said_not_listed() -> None:
 def test_a_capture_that_fails_leaves_the_process_as_it_was() -> None:
     content = network(tiny_parameters(), fail=True)
     before = (list(warnings.filters), sys.flags, np.geterr())
-    with pytest.raises(ls.ModelNotReadable, match="the RESHAPE that makes 'failed in the middle' failed"):
+    with raises(ls.ModelNotReadable, "'failed in the middle'"):
         captured(content, IMAGES, "tiny/head")
     assert (list(warnings.filters), sys.flags, np.geterr()) == before
     good = captured(tiny(), IMAGES, "tiny/conv1")[0]

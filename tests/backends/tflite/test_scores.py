@@ -10,6 +10,7 @@ import pytest
 
 import layerscope as ls
 from helpers.tflite_models import BACKEND, Interpreter, K, changed, converted, keras, schema, tf
+from helpers.wording import raises
 
 IMAGES = np.random.default_rng(0).random((3, 12, 10, 3)).astype(np.float32)
 
@@ -95,7 +96,7 @@ def test_codes_are_changed_as_what_they_stand_for(kind: str) -> None:
         for level in (1e6, end)
     )
     np.testing.assert_array_equal(high, top)
-    with pytest.raises(ls.BadOption, match=r"'net/middle' gave NaN, for which its u?int\d+ codes have no place"):
+    with raises(ls.BadOption, "'net/middle'"):
         BACKEND.scores(content, IMAGES, 2, {path: lambda values: values * np.nan})
 
 
@@ -108,7 +109,7 @@ def spread(model: Any) -> None:
 
 
 def test_a_scale_for_each_channel_is_refused() -> None:
-    with pytest.raises(ls.BadOption, match=r"'net/middle' can't be changed: .* a scale for each channel"):
+    with raises(ls.BadOption, "'net/middle'"):
         BACKEND.scores(changed(file("int8"), spread), IMAGES[:1], 2, {"net/middle": lambda values: values})
 
 

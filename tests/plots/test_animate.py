@@ -124,26 +124,26 @@ def test_colours_go_into_webp_alone(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("frames", "options", "error", "match"),
+    ("frames", "options", "error"),
     [
-        ([], {}, ls.BadOption, "at least one frame"),
-        ([1, 2], {}, ls.BadOption, "frame 0 is a int"),
-        (noise(1, 3, 3, 3, 2), {}, ls.BadChannels, "give channel="),
-        (noise(1, 3, 3, 3, 1), {"over": "time"}, ls.BadOption, "use 'd'"),
-        (noise(1, 3, 3, 3, 1), {"over": "images"}, ls.BadLayout, "use over='d'"),
-        (noise(2, 3, 3, 1), {"over": "d"}, ls.BadLayout, "no volume"),
-        (noise(2, 3, 3, 2), {"over": "channels", "channel": 1}, ls.BadOption, "one of the two"),
-        (noise(2, 3, 3, 1), {"scale": "channel"}, ls.BadScale, "its own range"),
-        (noise(2, 3, 3, 1), {"fps": 0}, ls.BadOption, "above 0, up to 50"),
-        (noise(2, 3, 3, 1), {"fps": 80}, ls.BadOption, "up to 50"),
-        (noise(2, 3, 3, 1), {"fps": "8"}, ls.BadOption, "number of frames a second"),
-        (noise(2, 9), {}, ls.BadLayout, "over='d'"),
+        ([], {}, ls.BadOption),
+        ([1, 2], {}, ls.BadOption),
+        (noise(1, 3, 3, 3, 2), {}, ls.BadChannels),
+        (noise(1, 3, 3, 3, 1), {"over": "time"}, ls.BadOption),
+        (noise(1, 3, 3, 3, 1), {"over": "images"}, ls.BadLayout),
+        (noise(2, 3, 3, 1), {"over": "d"}, ls.BadLayout),
+        (noise(2, 3, 3, 2), {"over": "channels", "channel": 1}, ls.BadOption),
+        (noise(2, 3, 3, 1), {"scale": "channel"}, ls.BadScale),
+        (noise(2, 3, 3, 1), {"fps": 0}, ls.BadOption),
+        (noise(2, 3, 3, 1), {"fps": 80}, ls.BadOption),
+        (noise(2, 3, 3, 1), {"fps": "8"}, ls.BadOption),
+        (noise(2, 9), {}, ls.BadLayout),
     ],
 )
-def test_animations_refuse(frames, options, error, match, tmp_path):
+def test_animations_refuse(frames, options, error, tmp_path):
     layout = {5: "bdhwc", 4: "bhwc", 2: "bc"}.get(getattr(frames, "ndim", 0))
     given = frames if layout is None else ls.FeatureMap.of_array(frames, layout)
-    with pytest.raises(error, match=match):
+    with raises(error):
         ls.animate(given, tmp_path / "a.gif", **options)
 
 

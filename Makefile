@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+BOTH := -n 2 --dist loadgroup
 THREADS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .PHONY: demo test check wording format bench model pictures clean
@@ -11,15 +12,15 @@ demo: $(VENV)/demo.stamp
 	$(BIN)/layerscope demo -o demo-out
 
 test: $(VENV)/test.stamp check-style
-	$(THREADS) $(BIN)/python -m pytest tests src $(PYTEST)
+	$(THREADS) $(BIN)/python -m pytest tests src $(BOTH) $(PYTEST)
 
 # The tests of one backend as if no other framework were installed: `make test-torch`, `test-keras`, `test-onnx` …
 test-%: $(VENV)/test.stamp
 	$(THREADS) $(BIN)/python -m pytest --only $* tests/backends/$* $(PYTEST)
 
-# What runs before each commit, in under two minutes: format, lint, types, fast tests.
+# What runs before each commit, in under two minutes: format, lint, types, and the tests that load no framework.
 check: $(VENV)/test.stamp check-style
-	$(THREADS) $(BIN)/python -m pytest tests src -q -m "not slow and not frameworks" $(PYTEST)
+	$(THREADS) $(BIN)/python -m pytest tests src -q --fast -m "not slow and not frameworks" $(BOTH) $(PYTEST)
 
 .PHONY: check-style
 check-style: $(VENV)/test.stamp
@@ -31,7 +32,7 @@ check-style: $(VENV)/test.stamp
 # Writes the golden files of messages and captions anew: `make wording`, or `make wording ONLY=tests/core` for some tests.
 ONLY ?= tests
 wording: $(VENV)/test.stamp
-	$(THREADS) $(BIN)/python -m pytest $(ONLY) -q --renew-wording $(PYTEST)
+	$(THREADS) $(BIN)/python -m pytest $(ONLY) -q --renew-wording $(BOTH) $(PYTEST)
 
 format: $(VENV)/test.stamp
 	$(BIN)/ruff format .

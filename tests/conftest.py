@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from helpers import wording
+from helpers import frameworks, wording
 
 for name in (
     "OMP_NUM_THREADS",
@@ -85,11 +85,13 @@ class Without:
 
 def pytest_addoption(parser):
     parser.addoption("--only", choices=sorted(ONLY), help="the tests run as if no other framework were installed")
+    parser.addoption("--fast", action="store_true", help="leave out what loads TensorFlow, torch or JAX, but for a few")
     parser.addoption("--renew-wording", action="store_true", help="write the golden files of tests/wording anew")
 
 
 def pytest_configure(config):
     config.pluginmanager.register(wording.Plugin(config), "wording")
+    config.pluginmanager.register(frameworks.Plugin(config), "frameworks")
     if only := config.getoption("--only"):
         sys.meta_path[:] = [Without(finder, FRAMEWORKS - ONLY[only]) for finder in sys.meta_path]
 

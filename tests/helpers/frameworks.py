@@ -1,0 +1,83 @@
+"""Tests by the framework that they load: one process each with `-n 2`, none of them in `make check`, little left behind."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import gc
+import inspect
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+# The heaviest first: a module that loads several goes with the first of them.
+GROUPS = {
+    "tensorflow": r"tensorflow|keras|tf_keras|tflite|ai_edge_litert",
+    "jax": r"jax|flax|equinox",
+    "torch": r"torch|torchvision_ops|torchvision|timm|transformers|torchcam|captum|pytorch_\w+",
+}
+# What `make check` takes all the same: enough to see that a framework's backend still works.
+FEW = {"tests/backends/torch/test_scores.py"}
+
+
+def framework_in(text: str) -> str:
+    """The heaviest framework that lines of code import, also by a helper with its name; `""` for none."""
+    lines = "\n".join(re.findall(r"^.*(?:\bimport\b|importorskip|\bhelpers\.).*$", text, re.MULTILINE))
+    return next((name for name, words in GROUPS.items() if re.search(rf"(?<![a-z])(?:{words})(?![a-z])", lines)), "")
+
+
+@functools.cache
+def group_of(path: Path, top: bool = False) -> str:
+    """The framework that a module of tests or doctests loads; at its `top` alone, when it is imported."""
+    relative = path.relative_to(ROOT).as_posix()
+    if not relative.startswith("tests/"):
+        return framework_in(f"import {relative}")
+    text = path.read_text("utf-8")
+    return framework_in("\n".join(line for line in text.splitlines() if not top or not line.startswith(" ")))
+
+
+class Plugin:
+    """`--fast` leaves out what loads a framework; pytest-xdist keeps the tests of one together."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.fast = config.getoption("--fast")
+
+    def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
+        if not self.fast or not collection_path.is_file() or not collection_path.is_relative_to(ROOT):
+            return None
+        few = collection_path.relative_to(ROOT).as_posix() in FEW
+        return True if group_of(collection_path, top=True) and not few else None
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        for item in items:
+            name = group_of(item.path) or item.path.relative_to(ROOT).as_posix()
+            item.add_marker(pytest.mark.xdist_group(name))
+        if self.fast:
+            slow = [item for item in items if self.loads_a_framework(item)]
+            items[:] = [item for item in items if item not in slow]
+            config.hook.pytest_deselected(items=slow)
+
+    def loads_a_framework(self, item: pytest.Item) -> bool:
+        few = item.path.relative_to(ROOT).as_posix() in FEW
+        return not few and isinstance(item, pytest.Function) and bool(framework_in(inspect.getsource(item.function)))
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_teardown(self, item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+        result = yield
+        if nextitem is None or nextitem.path != item.path:
+            free()
+        return result
+
+
+def free() -> None:
+    """Gives back what a module of tests leaves in memory: JAX keeps every program that it compiled."""
+    if "jax" in sys.modules:
+        sys.modules["jax"].clear_caches()
+    gc.collect()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).malloc_trim(0)

@@ -21,7 +21,7 @@ LayerscopeError
 └── BadOption                 any other argument out of its range
 
 LayerscopeWarning
-├── LayoutWarning             an array's sizes speak against its library's convention
+├── LayoutWarning             an array's sizes contradict its library's convention
 ├── ImagesSkipped             images of a collection that could not be read
 ├── PreprocessWarning         the preprocessing is not known, or looks wrong
 ├── RandomWeights             the model was built without trained weights
@@ -40,75 +40,86 @@ from collections.abc import Iterable
 
 
 class LayerscopeError(Exception):
-    """The parent of every error that layerscope raises on purpose."""
+    """The parent of every error that layerscope raises on purpose.
+
+    >>> import layerscope as ls
+    >>> try:
+    ...     ls.FeatureMap.of_array([1, 2, 3]).select([7])
+    ... except ls.LayerscopeError as error:
+    ...     print(type(error).__name__, "-", error)
+    BadChannels - channels [7] are not in 'array', which holds 0 to 2
+    """
 
 
 class ModelNotReadable(LayerscopeError):
-    """The model can't be opened or run."""
+    """The model can't be opened or run: raised by `open`, and by every run in which the model itself fails."""
 
 
 class BackendMissing(ModelNotReadable):
-    """The framework that this model needs isn't installed."""
+    """The framework that this model or conversion needs isn't installed: raised by `open` and `FeatureMap.to_torch`."""
 
 
 class TrustRequired(ModelNotReadable):
-    """Opening the model would run code stored in it."""
+    """Opening the model would run code stored in it: raised by `open` without `trust=True`."""
 
 
-class LayerNotFound(LayerscopeError, LookupError):
-    """No layer answers to the name."""
+class LayerNotFound(LayerscopeError, KeyError):
+    """No layer answers to the name: raised where layers are chosen, and by `Maps`, as the `KeyError` of a mapping."""
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.args))  # `KeyError` would show the message in quotes
 
 
 class LayerNotCalled(LayerscopeError):
-    """The layer exists, but nothing came out of it in this forward pass."""
+    """The layer exists and produced nothing in this forward pass: raised where layers are chosen."""
 
 
 class ImageNotReadable(LayerscopeError, ValueError):
-    """The image can't be decoded or isn't an image."""
+    """The image can't be decoded or isn't an image: raised wherever images are read."""
 
 
 class ImageTooLarge(ImageNotReadable):
-    """The image has more pixels than the limit in force."""
+    """The image has more pixels than the limit in force: raised before it is decoded."""
 
 
 class PreprocessUnknown(LayerscopeError, ValueError):
-    """No preprocessing recipe has that name, or none fits the model's input."""
+    """No recipe has that name, or none fits the model's input: raised by `open` and `Recipe`."""
 
 
 class GradientsUnavailable(LayerscopeError):
-    """Gradients were asked for where there are none."""
+    """This backend or layer has no gradients: raised by a capture with `target`, and by combinations that need one."""
 
 
 class CaptureTooLarge(LayerscopeError, MemoryError):
-    """The maps asked for don't fit into memory, by the estimate before the run or in the run itself."""
+    """The maps don't fit into memory: raised by a capture before the first run, or when the memory runs out in it."""
 
 
 class LibraryMissing(LayerscopeError, ImportError):
-    """A library that a function needs beyond layerscope's own isn't installed."""
+    """A library that a function needs beyond layerscope's own isn't installed: raised by that function."""
 
 
 class Cancelled(LayerscopeError):
-    """The work was cancelled; raised by the observer of its progress."""
+    """The work was cancelled: raised by the observer of its progress."""
 
 
 class BadLayout(LayerscopeError, ValueError):
-    """The named axes don't fit the array."""
+    """The named axes don't fit the array: raised where a layout is given or a `FeatureMap` is made."""
 
 
 class BadWeights(LayerscopeError, ValueError):
-    """The channel weights don't fit the feature map."""
+    """The channel weights don't fit the feature map: raised by `weighted`."""
 
 
 class BadChannels(LayerscopeError, ValueError):
-    """Channel numbers that the feature map doesn't have."""
+    """Channel numbers that the layer or map doesn't have: raised where channels are chosen."""
 
 
 class BadScale(LayerscopeError, ValueError):
-    """A scale rule, limits or colours that don't exist."""
+    """A scale rule, limits or colours that don't exist: raised by `Scale` and by every picture."""
 
 
 class BadOption(LayerscopeError, ValueError):
-    """An argument outside what is allowed."""
+    """Any other argument out of its range, or a file that can't be read or written."""
 
 
 class LayerscopeWarning(UserWarning):
@@ -116,27 +127,27 @@ class LayerscopeWarning(UserWarning):
 
 
 class LayoutWarning(LayerscopeWarning):
-    """An array's sizes speak against the convention by which it was read."""
+    """An array's sizes contradict the convention by which it was read: given where bare arrays are taken."""
 
 
 class ImagesSkipped(LayerscopeWarning):
-    """Some images of a collection could not be read and were left out."""
+    """Some images of a collection could not be read and were left out: given by captures of several images."""
 
 
 class PreprocessWarning(LayerscopeWarning):
-    """The preprocessing isn't known, or the model's input looks wrong for it."""
+    """The preprocessing isn't known, or the model input looks wrong for it: given by captures."""
 
 
 class RandomWeights(LayerscopeWarning):
-    """The model has random weights, so its maps mean nothing yet."""
+    """The model has random weights, so its maps mean nothing yet: given by `open`."""
 
 
 class BackendSkipped(LayerscopeWarning):
-    """A backend that an installed package offers can't be used, and was left out."""
+    """A backend that an installed package offers can't be used, and was left out: given by `open`."""
 
 
 class DrawingFailed(LayerscopeWarning):
-    """A step of a training could not be drawn, and was left out."""
+    """A step of a training was not drawn, and the training goes on: given by the callbacks."""
 
 
 def near(name: str, known: Iterable[str], count: int = 3) -> str:
@@ -148,22 +159,22 @@ def near(name: str, known: Iterable[str], count: int = 3) -> str:
     ''
     """
     folded: dict[str, str] = {}
-    for each in known:
-        folded.setdefault(each.lower(), each)
+    for word in known:
+        folded.setdefault(word.lower(), word)
     close = difflib.get_close_matches(name.lower(), folded, n=count, cutoff=0.6)
     if not close:
         return ""
-    return f" Did you mean {' or '.join(repr(folded[each]) for each in close)}?"
+    return f" Did you mean {' or '.join(repr(folded[word]) for word in close)}?"
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what an error says, without a full stop at its end; its kind where it says nothing.
+    """The first line of an error's message, without a full stop at its end; its class where the message is empty.
 
     >>> first_line(ValueError("no such layer.\\n\\nMore about it"))
     'no such layer'
     """
-    said = str(error).strip().partition("\n")[0].strip()
-    return (said.removesuffix(".") if not said.endswith("..") else said) or type(error).__name__
+    line = str(error).strip().partition("\n")[0].strip()
+    return (line if line.endswith("..") else line.removesuffix(".")) or type(error).__name__
 
 
 def caller_level() -> int:

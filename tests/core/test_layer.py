@@ -241,3 +241,10 @@ def test_what_was_chosen_once_is_kept_and_a_caller_may_change_his_list():
     assert [each.path for each in table.choose("b")] == ["b"]
     with raises(ls.LayerNotFound):
         table.choose(["a", "missing"])
+
+
+def test_an_unknown_layer_is_a_key_error_whose_message_has_no_quotes():
+    with pytest.raises(KeyError) as caught:
+        TABLE.choose("nowhere")
+    assert isinstance(caught.value, ls.LayerscopeError | LookupError)
+    assert str(caught.value) == caught.value.args[0]

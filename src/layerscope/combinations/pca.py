@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..arrays.reductions import Rows, finite_places, lengths, weighted_sum
-from ..core.feature_map import FeatureMap, as_map, as_numpy
+from ..core.conversion import as_numpy
+from ..core.feature_map import FeatureMap, as_map
 from ..errors import BadOption, near
 from .basis import Stored
 

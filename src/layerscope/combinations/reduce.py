@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from ..arrays.reductions import lengths, weighted_sum
-from ..core.feature_map import FeatureMap, as_map, as_numpy
+from ..core.conversion import as_numpy
+from ..core.feature_map import FeatureMap, as_map
 from ..errors import BadWeights
 
 

@@ -5,8 +5,8 @@ Axes are one letter each, in the array's own order:
     b batch   c channel   d depth   h height   w width   n sequence or tokens   q query token   k key token
 
 so `"bchw"` is PyTorch's image layout and `"bhwc"` TensorFlow's, and `"bcqk"` the weights of an attention with the heads as
-its channels. They are stated by whoever knows the layer. Sizes never
-decide how an array is read: a map three pixels wide is not a colour picture.
+its channels. They are stated by whoever knows the layer. Sizes never decide how an array is read: a map three pixels wide is
+not a colour picture.
 """
 
 from __future__ import annotations
@@ -18,15 +18,17 @@ import numpy as np
 from ..errors import BadLayout
 
 SPATIAL = "dhwnqk"
-
-
 LETTERS = "bc" + SPATIAL
 
 
+# How a bare array of that rank is read, by its library's convention.
 CHANNELS_LAST = {1: "c", 2: "hw", 3: "hwc", 4: "bhwc", 5: "bdhwc"}
-
-
 CHANNELS_FIRST = {1: "c", 2: "hw", 3: "chw", 4: "bchw", 5: "bcdhw"}
+
+
+# The axes of a layer's output of that rank, which always has a batch axis, in a framework of that convention.
+LAYER_CHANNELS_LAST = {2: "bc", 3: "bnc", 4: "bhwc", 5: "bdhwc"}
+LAYER_CHANNELS_FIRST = {2: "bc", 3: "bcn", 4: "bchw", 5: "bcdhw"}
 
 
 MOST_PREFIX_TOKENS = 16
@@ -52,8 +54,7 @@ def channels_last(values: np.ndarray, axes: str) -> np.ndarray:
     (1, 24, 32, 1)
     """
     check(axes, values.shape)
-    order = [each for each in "b" + SPATIAL + "c" if each in axes]
-    values = values.transpose([axes.index(each) for each in order])
+    values = values.transpose([axes.index(letter) for letter in "b" + SPATIAL + "c" if letter in axes])
     if "b" not in axes:
         values = values[None]
     if "c" not in axes:
@@ -61,40 +62,36 @@ def channels_last(values: np.ndarray, axes: str) -> np.ndarray:
     return values
 
 
-def order(own: str, layout: str) -> tuple[int, ...]:
-    """The places in `own` of the axes of `layout`, for a transpose.
+def permutation(axes: str, layout: str) -> tuple[int, ...]:
+    """The transpose from `axes` to `layout`: for each letter of `layout` its index in `axes`.
 
-    >>> order("bhwc", "bchw")
+    >>> permutation("bhwc", "bchw")
     (0, 3, 1, 2)
     """
-    if not isinstance(layout, str) or sorted(layout) != sorted(own):
-        raise BadLayout(f"layout={layout!r}: this map has the axes {', '.join(own)}; name each once, such as {own!r}")
-    return tuple(own.index(each) for each in layout)
+    if not isinstance(layout, str) or sorted(layout) != sorted(axes):
+        raise BadLayout(f"layout={layout!r}: this map has the axes {', '.join(axes)}; name each once, such as {axes!r}")
+    return tuple(axes.index(letter) for letter in layout)
 
 
-def sizes_speak_against(axes: str, shape: Sequence[int]) -> str | None:
+def likelier_layout(axes: str, shape: Sequence[int]) -> str | None:
     """The other convention's layout where the sizes of an image array fit it much better, else `None`.
 
     Only evidence for a warning; the array is read by `axes` all the same.
 
-    >>> sizes_speak_against("hwc", (64, 224, 224))
+    >>> likelier_layout("hwc", (64, 224, 224))
     'chw'
-    >>> sizes_speak_against("hwc", (224, 224, 64)) is None
+    >>> likelier_layout("hwc", (224, 224, 64)) is None
     True
     """
-    last = axes.endswith("hwc")
-    if not last and not axes.endswith("chw"):
+    convention = axes[-3:]
+    if convention not in ("hwc", "chw"):
         return None
     first, middle, final = shape[-3:]
-    if last:
-        odd, pair = first, (middle, final)
-        other = axes[:-3] + "chw"
-    else:
-        odd, pair = final, (first, middle)
-        other = axes[:-3] + "hwc"
-    square = pair[0] == pair[1] != odd and pair[0] > 4
-    colour = odd in (1, 3, 4) and min(pair) >= 16
-    return other if square or colour else None
+    # Under the other convention `channels` is the channel axis, `sides` are height and width.
+    channels, sides = (first, (middle, final)) if convention == "hwc" else (final, (first, middle))
+    square = sides[0] == sides[1] != channels and sides[0] > 4
+    colour = channels in (1, 3, 4) and min(sides) >= 16
+    return axes[:-3] + ("chw" if convention == "hwc" else "hwc") if square or colour else None
 
 
 def split_tokens(values: np.ndarray, grid: tuple[int, int], prefix: int | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -106,14 +103,14 @@ def split_tokens(values: np.ndarray, grid: tuple[int, int], prefix: int | None =
         raise BadLayout(f"tokens need the axes [image, n, channel]; this array has shape {values.shape}")
     images, tokens, channels = values.shape
     height, width = grid
-    found = tokens - height * width
-    if found < 0 or (prefix is not None and prefix != found):
+    extra = tokens - height * width
+    if extra < 0 or (prefix is not None and prefix != extra):
         raise BadLayout(
-            f"{tokens} tokens are not {height} × {width} = {height * width} places"
+            f"{tokens} tokens are not {height} × {width} = {height * width} patches"
             + (f" and {prefix} prefix tokens" if prefix is not None else "")
             + ": give the grid = (height, width) of the patch embedding and the number of prefix tokens"
         )
-    return values[:, found:].reshape(images, height, width, channels), values[:, :found]
+    return values[:, extra:].reshape(images, height, width, channels), values[:, :extra]
 
 
 def prefix_names(count: int, known: Sequence[str] = ()) -> tuple[str, ...]:
@@ -122,4 +119,4 @@ def prefix_names(count: int, known: Sequence[str] = ()) -> tuple[str, ...]:
     >>> prefix_names(2, ("cls", "dist")), prefix_names(2)
     (('cls', 'dist'), ('prefix1', 'prefix2'))
     """
-    return tuple(known) if len(known) == count else tuple(f"prefix{at + 1}" for at in range(count))
+    return tuple(known) if len(known) == count else tuple(f"prefix{number}" for number in range(1, count + 1))

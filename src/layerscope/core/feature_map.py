@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
-from ..errors import BackendMissing, BadChannels, BadLayout, BadOption, LayoutWarning, caller_level
+from ..checks import whole
+from ..errors import BackendMissing, BadChannels, BadLayout, LayoutWarning, caller_level
 from . import axes as _axes
 from . import npz
+from .conversion import as_float32, as_numpy
 from .layer import Layer
 from .note import Note
 from .placement import Placement
@@ -23,9 +25,9 @@ if TYPE_CHECKING:
 
 
 class Origin(Protocol):
-    """The model and the inputs that a map came from, for combinations that ask the model again.
+    """The model and the inputs that a map came from, for combinations that run the model again.
 
-    `inputs` is what the model was fed, one row an image, with the axes `axes` (`"bchw"` …).
+    `inputs` is the model input, one row per image, with the axes `axes` (`"bchw"` …).
     """
 
     @property
@@ -47,7 +49,7 @@ class Origin(Protocol):
         ...
 
     def aimed(self, target: Any) -> tuple[Any, str]:
-        """What `scores` takes as its target, and its words; for `None` that of the capture, or the model's own first class."""
+        """What `scores` takes as its target, and its text; for `None` that of the capture, or the model's top-1 class."""
         ...
 
     def scores(
@@ -55,27 +57,46 @@ class Origin(Protocol):
     ) -> np.ndarray:
         """float64 `[image]`: the target's number for each input.
 
-        `change` is given what the layer returns, in its own axes (`layer.axes`), and says what the model goes on with.
+        `change` is given what the layer returns, in its own axes (`layer.axes`), and returns the value passed on.
         """
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class FeatureMap:
-    """What a layer produced: `values` is float32 `[image, *spatial, channel]`, read-only.
+    """What a layer produced for some images: float32 values `[image, *spatial, channel]` and what they are.
 
-    `layer` names it, `ids` the images, `channels` the true channel numbers. `photos` are the originals (uint8
-    `[height, width, 3]`) and `placement` where the model's input lies on them; both `None` where unknown. `gradient` has
-    the shape of `values`. `rule` says what was done to the channels (`""`: nothing), `of` how many the layer has.
-    `tokens` are the prefix tokens of a transformer, float32 `[image, token, channel]`. `dtype` is the type the model
-    itself computed in. `role` says what the channels of a combination are to a picture: `""` (numbers with a scale), `"rgb"`
-    (three colours), `"factors"` (non-negative parts, each with a colour of its own) `"labels"` (whole numbers of groups) or
-    `"weights"` (no output, but a layer's own weights; each channel a filter).
-    `notes` is what a caption must say (each a `Note` that knows its kind), `provenance` what a file must remember. `rows` is
-    `"row"` where the first axis of `values` isn't the images, but detection boxes or windows.
-    `origin` can run the model again; a map of a
-    file, of `Scope.stream` or of a bare array has none. `names` are the names of the channels where they have some, as the
-    classes of a model's output do; else empty.
+    A capture gives one for each layer; every method returns a new one, and `values` are read-only.
+
+    >>> fm = FeatureMap.of_array(np.arange(24).reshape(2, 3, 4))
+    >>> fm
+    <FeatureMap array (numpy array) [1, 2, 3, 4]>
+    >>> fm.channels, fm.ids, fm.values[0, 1, 2].tolist()
+    ((0, 1, 2, 3), ('image 0',), [20.0, 21.0, 22.0, 23.0])
+
+    Attributes:
+        values: float32 `[image, *spatial, channel]`, read-only.
+        layer: The layer that produced them.
+        ids: A name for each image.
+        channels: The true number of each channel in the layer's output.
+        photos: The original photos, uint8 `[height, width, 3]`; `None` where unknown.
+        placement: Where the model input lies on each photo; `None` where unknown.
+        gradient: The derivative of the target with respect to `values`, in their shape; `None` without a target.
+        rule: What was done to the channels, `""` for nothing.
+        of: How many channels the layer has.
+        tokens: The prefix tokens of a transformer, float32 `[image, token, channel]`.
+        dtype: The type that the model itself computed in.
+        role: What the channels of a combination are to a picture: `""` (numbers with a scale), `"rgb"` (three colours),
+            `"factors"` (non-negative parts, each with a colour of its own), `"labels"` (whole numbers of groups) or
+            `"weights"` (no output, but a layer's own weights; each channel a filter).
+        notes: What a caption must say, each a `Note` with a kind.
+        provenance: What a file must remember: model, preprocessing, target.
+        origin: Can run the model again; `None` for a map of a file, of `Scope.stream` or of a bare array.
+        names: A name for each channel where they have some, as the classes of a model's output do; else empty.
+        rows: What the first axis of `values` counts: the images, or other rows such as detection boxes or windows.
+
+    Raises:
+        BadLayout: The values are not float32, or the ids, channels or names don't fit their shape.
     """
 
     values: np.ndarray
@@ -117,51 +138,54 @@ class FeatureMap:
     def of_array(cls, array: Any, layout: str | None = None) -> FeatureMap:
         """A bare array as a feature map.
 
-        Read by its library's convention (numpy, TensorFlow, JAX: channels last; torch: channels first) or by `layout`,
-        one letter an axis: `"bchw"`, `"hwc"`, `"bnc"`. Gives a `LayoutWarning` where the sizes speak for the other
-        convention. Raises `BadLayout`.
+        >>> FeatureMap.of_array(np.zeros((1, 64, 24, 32)), "bchw").shape
+        (1, 24, 32, 64)
+
+        Args:
+            array: An array of numpy, torch, TensorFlow or JAX, of rank 1 to 5.
+            layout: One letter an axis (`"bchw"`, `"hwc"`, `"bnc"`). `None`: its library's convention, channels first for
+                torch, channels last for the others, with a `LayoutWarning` where the sizes contradict it.
+
+        Raises:
+            BadLayout: The array is empty, isn't one of numbers, or doesn't fit the layout.
         """
         library = type(array).__module__.partition(".")[0]
         library = "numpy" if library == "builtins" else library
         values = as_numpy(array)
-        first = library == "torch"
+        reading = f"read as {layout} as asked"
         if layout is None:
-            known = _axes.CHANNELS_FIRST if first else _axes.CHANNELS_LAST
-            if values.ndim not in known:
-                raise BadLayout(f"an array of rank {values.ndim}, shape {values.shape}: give one of rank 1 to 5")
-            layout = known[values.ndim]
-            said = f"read as {layout} by the convention of {library}"
-            other = _axes.sizes_speak_against(layout, values.shape)
-            if other:
-                warnings.warn(
-                    f"shape {values.shape} was {said}, but its sizes look like {other}: pass layout={other!r} if so",
-                    LayoutWarning,
-                    stacklevel=caller_level(),
-                )
-        else:
-            said = f"read as {layout} as asked"
+            layout = _layout_of(values.shape, library)
+            reading = f"read as {layout} by the convention of {library}"
         if 0 in values.shape:
             raise BadLayout(f"the array is empty: shape {values.shape}")
-        shape, dtype = values.shape, str(values.dtype)
+        layer = Layer("array", f"{library} array", layout, values.shape, 0, 1)
+        dtype = str(values.dtype)
         values, notes = as_float32(_axes.channels_last(values, layout))
-        images = values.shape[0]
         return cls(
             values,
-            Layer("array", f"{library} array", layout, tuple(shape), 0, 1),
-            tuple(f"image {each}" for each in range(images)),
+            layer,
+            tuple(f"image {index}" for index in range(values.shape[0])),
             tuple(range(values.shape[-1])),
             dtype=dtype,
-            notes=(Note("layout", said), *notes),
+            notes=(Note("layout", reading), *notes),
         )
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of `values`."""
+        """The shape of `values`.
+
+        >>> FeatureMap.of_array(np.zeros((5, 6, 3))).shape
+        (1, 5, 6, 3)
+        """
         return self.values.shape
 
     @property
     def spatial(self) -> tuple[int, ...]:
-        """The sizes of the spatial axes."""
+        """The sizes of the spatial axes.
+
+        >>> FeatureMap.of_array(np.zeros((5, 6, 3))).spatial
+        (5, 6)
+        """
         return self.values.shape[1:-1]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
@@ -176,38 +200,55 @@ class FeatureMap:
         return f"<FeatureMap {self.layer.path or 'output'} ({self.layer.kind}) {list(self.shape)}{rule}>"
 
     def select(self, channels: Sequence[int] | slice | None) -> FeatureMap:
-        """The same map with these channels (true numbers) only, in the order given. Raises `BadChannels`."""
+        """The same map with some of its channels only, in the order given.
+
+        >>> FeatureMap.of_array(np.zeros((5, 6, 64))).select([40, 3]).channels
+        (40, 3)
+
+        Args:
+            channels: True channel numbers; a slice of them; or `None` for all.
+
+        Raises:
+            BadChannels: The map doesn't hold one of them, or none is selected.
+        """
         if channels is None:
             return self
         if isinstance(channels, slice):
             channels = range(max(self.channels) + 1)[channels]
-        where = {channel: at for at, channel in enumerate(self.channels)}
-        missing = [each for each in channels if each not in where]
-        if missing or not len(channels):
-            held = (
-                f"0 to {self.channels[-1]}" if self.channels == tuple(range(len(self.channels))) else str(self.channels)
-            )
-            raise BadChannels(
-                f"channels {list(missing)} are not in {self.layer.path!r}, which holds {held}"
-                if missing
-                else f"channels={list(channels)!r} names none; {self.layer.path!r} holds {held}"
-            )
-        at = [where[each] for each in channels]
+        chosen = tuple(int(number) for number in channels)
+        index_of = {number: index for index, number in enumerate(self.channels)}
+        missing = [number for number in chosen if number not in index_of]
+        if missing or not chosen:
+            problem = f"channels {missing} are not in" if missing else "channels=[] selects nothing from"
+            in_order = self.channels == tuple(range(len(self.channels)))
+            held = f"0 to {self.channels[-1]}" if in_order else str(self.channels)
+            raise BadChannels(f"{problem} {self.layer.path!r}, which holds {held}")
+        indices = [index_of[number] for number in chosen]
         return replace(
             self,
-            values=self.values[..., at],
-            channels=tuple(int(each) for each in channels),
-            gradient=None if self.gradient is None else self.gradient[..., at],
-            tokens=None if self.tokens is None else self.tokens[..., at],
-            role="" if self.role == "rgb" and len(at) != 3 else self.role,
-            origin=self.origin and self.origin.select(tuple(int(each) for each in channels)),
-            names=tuple(self.names[each] for each in at) if self.names else (),
+            values=self.values[..., indices],
+            channels=chosen,
+            gradient=None if self.gradient is None else self.gradient[..., indices],
+            tokens=None if self.tokens is None else self.tokens[..., indices],
+            role="" if self.role == "rgb" and len(indices) != 3 else self.role,
+            origin=self.origin and self.origin.select(chosen),
+            names=tuple(self.names[index] for index in indices) if self.names else (),
         )
 
     def image(self, at: int) -> FeatureMap:
-        """The same map for one of its images only."""
-        if not isinstance(at, int | np.integer) or not -len(self.ids) <= at < len(self.ids):
-            raise BadOption(f"image={at!r}: this map holds {len(self.ids)}, 0 to {len(self.ids) - 1}")
+        """The same map for one of its images only.
+
+        >>> FeatureMap.of_array(np.zeros((4, 5, 6, 3))).image(-1).ids
+        ('image 3',)
+
+        Args:
+            at: Index of the image; negative ones count from the end.
+
+        Raises:
+            BadOption: There is no such image.
+        """
+        count = len(self.ids)
+        at = whole("image", at, -count, count - 1, instead=f": this map holds {count}")
         keep = slice(at, at + 1 or None)
         return replace(
             self,
@@ -221,9 +262,19 @@ class FeatureMap:
         )
 
     def combined(self, values: np.ndarray, rule: str, notes: Sequence[str] = (), role: str = "") -> FeatureMap:
-        """A map made from this one by a rule over its channels; its channels are numbered anew.
+        """A map made from this one by a rule over its channels, which are numbered anew.
 
-        Prefix tokens have no place on a map, so they stay behind, and a note says so; `prefix()` before combining has them.
+        Prefix tokens have no place on it, so they stay behind, and a note says so; `prefix()` before combining has them.
+
+        >>> fm = FeatureMap.of_array(np.ones((5, 6, 3)))
+        >>> fm.combined(fm.values.min(-1, keepdims=True), "minimum")
+        <FeatureMap array (numpy array) [1, 5, 6, 1], minimum>
+
+        Args:
+            values: `[image, *spatial, channel]` with this map's images.
+            rule: What was done, in a word or two, for captions.
+            notes: What a caption must say of it, after this map's own notes.
+            role: What the new channels are to a picture, as in `FeatureMap.role`.
         """
         left_out: tuple[str, ...] = ()
         if self.prefix() is not None:
@@ -245,65 +296,85 @@ class FeatureMap:
         )
 
     def prefix(self) -> FeatureMap | None:
-        """The prefix tokens (class, distillation, registers) `[image, token, channel]`, or `None` where there are none.
+        """The prefix tokens (class, distillation, registers) as a map `[image, token, channel]`; `None` without any.
 
         Their names are `layer.prefix`; `strip` draws a labelled row of channels for each.
+
+        >>> vit = Layer("block", "Block", "bnc", (1, 7, 8), calls=1, grid=(2, 3), prefix=("cls",))
+        >>> values, tokens = np.zeros((1, 2, 3, 8), np.float32), np.zeros((1, 1, 8), np.float32)
+        >>> FeatureMap(values, vit, ("cat.jpg",), tuple(range(8)), tokens=tokens).prefix().shape
+        (1, 1, 8)
         """
         if self.tokens is None or not self.tokens.shape[1]:
             return None
         count = self.tokens.shape[1]
-        layer = replace(
-            self.layer,
-            axes="bnc",
-            shape=(1, count, self.of),
-            grid=None,
-            prefix=_axes.prefix_names(count, self.layer.prefix),
-        )
-        notes = (*self.notes, Note("tokens", "prefix tokens"))
+        names = _axes.prefix_names(count, self.layer.prefix)
         return replace(
-            self, values=self.tokens, layer=layer, tokens=None, gradient=None, placement=None, notes=notes, origin=None
+            self,
+            values=self.tokens,
+            layer=replace(self.layer, axes="bnc", shape=(1, count, self.of), grid=None, prefix=names),
+            tokens=None,
+            gradient=None,
+            placement=None,
+            notes=(*self.notes, Note("tokens", "prefix tokens")),
+            origin=None,
         )
 
     def to_xarray(self) -> xarray.DataArray:
-        """An `xarray.DataArray` with the dimensions image, d, h, w (or n; q, k for attention weights), channel.
+        """The map as an `xarray.DataArray` with the dimensions image, d, h, w (or n; q, k for attention), channel.
 
         Prefix tokens have no place on the grid: `fm.prefix().to_xarray()` has them, with their names along n.
+
+        >>> FeatureMap.of_array(np.zeros((5, 6, 3))).to_xarray().dims
+        ('image', 'h', 'w', 'channel')
         """
         import xarray
 
-        names = tuple(self._letters()[1:-1])
-        named = {"n": list(self.layer.prefix)} if names == ("n",) and len(self.layer.prefix) == self.shape[1] else {}
+        dims = tuple(self._letters()[1:-1])
+        labelled = dims == ("n",) and len(self.layer.prefix) == self.shape[1]
         return xarray.DataArray(
             self.values,
-            dims=("image", *names, "channel"),
-            coords={"image": list(self.ids), "channel": list(self.channels), **named},
+            dims=("image", *dims, "channel"),
+            coords={
+                "image": list(self.ids),
+                "channel": list(self.channels),
+                **({"n": list(self.layer.prefix)} if labelled else {}),
+            },
             name=self.layer.path or "output",
             attrs={"kind": self.layer.kind, "rule": self.rule, **self.provenance},
         )
 
-    def _letters(self) -> str:
-        """The axes of `values`, one letter each."""
-        spatial = "qk" if self.layer.attention and len(self.spatial) == 2 else ("", "n", "hw", "dhw")[len(self.spatial)]
-        return f"b{spatial}c"
-
     def to_numpy(self, layout: str | None = None) -> np.ndarray:
-        """A copy of the values as float32 in `layout`, such as `"bchw"`; `None`: channels last, as in `values`.
-
-        `layout` has one letter an axis: `b` and `c`, and for space `n`, `hw` or `dhw`, each once. Raises `BadLayout`.
+        """A copy of the values as float32, yours to change.
 
         >>> FeatureMap.of_array(np.zeros((1, 5, 6, 3))).to_numpy("bchw").shape
         (1, 3, 5, 6)
+
+        Args:
+            layout: One letter an axis: `b` and `c`, and for space `n`, `hw`, `dhw` or `qk`, each once. `None`: channels
+                last, as in `values`.
+
+        Raises:
+            BadLayout: The layout doesn't name each axis once.
         """
-        own = self._letters()
-        return self.values.transpose(_axes.order(own, layout or own)).copy("C")
+        letters = self._letters()
+        return self.values.transpose(_axes.permutation(letters, layout or letters)).copy("C")
 
     def to_torch(self, layout: str | None = None) -> torch.Tensor:
-        """A copy of the values as a float32 `torch.Tensor` on the CPU in `layout`; `None`: channels first, as torch has them.
+        """A copy of the values as a float32 `torch.Tensor` on the CPU, yours to change.
 
-        The tensor is yours to change: `values` are read-only. Raises `BadLayout`, and `BackendMissing` without torch.
+        >>> FeatureMap.of_array(np.zeros((1, 5, 6, 3))).to_torch().shape  # doctest: +SKIP
+        torch.Size([1, 3, 5, 6])
+
+        Args:
+            layout: As for `to_numpy`. `None`: channels first, as torch has them.
+
+        Raises:
+            BadLayout: The layout doesn't name each axis once.
+            BackendMissing: torch isn't installed.
         """
-        own = self._letters()
-        order = _axes.order(own, layout or f"bc{own[1:-1]}")
+        letters = self._letters()
+        order = _axes.permutation(letters, layout or f"bc{letters[1:-1]}")
         try:
             import torch
         except ImportError as error:
@@ -311,12 +382,42 @@ class FeatureMap:
         return torch.from_numpy(self.values.transpose(order).copy("C"))
 
     def save(self, path: str | Path) -> Path:
-        """Write values and what describes them as an `.npz` without pickles; `load` reads it. Photos aren't kept."""
+        """Write the values and what describes them, without photos and pickles, and return the path; `load` reads it.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     load(FeatureMap.of_array(np.zeros((5, 6, 3))).save(f"{folder}/map.npz")).shape
+        (1, 5, 6, 3)
+
+        Args:
+            path: A file name that ends in `.npz`.
+
+        Raises:
+            BadOption: The name ends otherwise, or the file can't be written.
+        """
         return npz.write(self, Path(path))
+
+    def _letters(self) -> str:
+        """The axes of `values`, one letter each."""
+        if self.layer.attention and len(self.spatial) == 2:
+            return "bqkc"
+        return f"b{('', 'n', 'hw', 'dhw')[len(self.spatial)]}c"
 
 
 def load(path: str | Path) -> FeatureMap:
-    """The feature map that `FeatureMap.save` wrote. Raises `BadOption` where the file is not one."""
+    """The feature map that `FeatureMap.save` wrote.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     load(FeatureMap.of_array(np.zeros((5, 6, 3))).save(f"{folder}/map.npz"))
+    <FeatureMap array (numpy array) [1, 5, 6, 3]>
+
+    Args:
+        path: The `.npz` file.
+
+    Raises:
+        BadOption: The file can't be read, or isn't one of a feature map.
+    """
     return npz.read(path, FeatureMap)
 
 
@@ -325,27 +426,18 @@ def as_map(values: Any, layout: str | None = None) -> FeatureMap:
     return values if isinstance(values, FeatureMap) else FeatureMap.of_array(values, layout)
 
 
-def as_numpy(array: Any) -> np.ndarray:
-    """Any framework's array on the host; bfloat16 of torch becomes float32, as numpy has no such type."""
-    if hasattr(array, "detach"):
-        array = array.detach().cpu()
-        if str(array.dtype) == "torch.bfloat16":
-            array = array.float()
-        return np.asarray(array.numpy())
-    values = np.asarray(array)
-    if values.dtype == object or values.dtype.kind in "SUMm":
-        raise BadLayout(f"an array of numbers is needed, not {values.dtype} from a {type(array).__name__}")
-    return values
-
-
-def as_float32(values: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
-    """`values` as float32, with a note where that loses something. No copy where they are float32 already."""
-    if values.dtype == np.float32:
-        return values, ()
-    if values.dtype.kind == "c":
-        return np.abs(values).astype(np.float32), (Note("magnitude", f"magnitude of {values.dtype} values"),)
-    with np.errstate(over="ignore"):
-        converted = values.astype(np.float32)
-    if values.dtype == np.float64 and np.isinf(converted).sum() > np.isinf(values).sum():
-        return converted, (Note("overflow", "values beyond float32 became ±inf"),)
-    return converted, ()
+def _layout_of(shape: tuple[int, ...], library: str) -> str:
+    """How an array of that shape is read by its library's convention; warns where the sizes contradict it."""
+    layouts = _axes.CHANNELS_FIRST if library == "torch" else _axes.CHANNELS_LAST
+    if len(shape) not in layouts:
+        raise BadLayout(f"an array of rank {len(shape)}, shape {shape}: give one of rank 1 to 5")
+    layout = layouts[len(shape)]
+    other = _axes.likelier_layout(layout, shape)
+    if other:
+        warnings.warn(
+            f"shape {shape} was read as {layout} by the convention of {library}, but its sizes look like {other}: pass"
+            f" layout={other!r} if so",
+            LayoutWarning,
+            stacklevel=caller_level(),
+        )
+    return layout

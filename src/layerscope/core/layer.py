@@ -15,16 +15,25 @@ from .receptive_field import Field
 class Layer:
     """One named step of a model that produces an output.
 
-    `path` is its address, `kind` its class in the framework's words (`Conv2D+relu` where an activation is fused in).
-    `axes` names the axes of `shape`, the output of a dry run with one image, both in the framework's own order; `""`
-    and `None` where nothing came out. `calls` is how often it ran, `note` what there is to say of it. A layer that ran
-    more than once has one `Layer` a call in `per_call`, at `path:0`, `path:1`, … `grid` is the (height, width) of
-    image tokens (of the key tokens where the axes are `q` and `k`), `prefix` the names of the tokens in front of them:
-    `("cls", "reg1")`. `aliases` are other names that find it. `step` is the place of its (first) call among all calls of the
-    run, -1 where the backend doesn't say.
+    >>> conv = Layer("block1/conv2", "Conv2D", "bhwc", (1, 224, 224, 64), calls=1)
+    >>> conv.channels, conv.spatial, conv.mark
+    (64, (224, 224), 'picture')
 
-    `parameters` counts the weights of the layer and of all inside it, shared ones once; `None` where the backend doesn't
-    say. `receptive` is the field of each axis of the image, outermost first; `None` where nothing is known of it.
+    Attributes:
+        path: Its address in the model.
+        kind: Its class in the framework's words (`Conv2D+relu` where an activation is fused in).
+        axes: The axes of `shape`, one letter each, in the framework's own order; `""` where nothing came out.
+        shape: The output of a dry run with one image; `None` where nothing came out.
+        index: Its index in the table of layers.
+        calls: How often it ran.
+        note: What there is to say of it.
+        grid: (height, width) of image tokens; of the key tokens where the axes are `q` and `k`.
+        aliases: Other names that find it.
+        per_call: Where it ran more than once, one `Layer` per call, at `path:0`, `path:1`, …
+        step: The place of its (first) call among all calls of the run, -1 where the backend doesn't say.
+        prefix: The names of the tokens in front of the image tokens: `("cls", "reg1")`.
+        parameters: How many weights it and all layers inside it have, shared ones once; `None` where the backend doesn't say.
+        receptive: The receptive field along each axis of the image, outermost first; `None` where nothing is known of it.
     """
 
     path: str
@@ -44,28 +53,44 @@ class Layer:
 
     @property
     def channels(self) -> int | None:
-        """The number of channels, `None` where the layer can't be shown."""
+        """The number of channels, `None` where the layer can't be shown.
+
+        >>> Layer("fc", "Dense", "bc", (1, 1000), calls=1).channels
+        1000
+        """
         if not self.shape or not self.axes:
             return None
         return self.shape[self.axes.index("c")] if "c" in self.axes else 1
 
     @property
     def spatial(self) -> tuple[int, ...]:
-        """The sizes of the spatial axes, e.g. `(224, 224)`; `()` for a dense layer."""
+        """The sizes of the spatial axes; `()` for a dense layer.
+
+        >>> Layer("conv", "Conv2d", "bchw", (1, 64, 7, 9), calls=1).spatial
+        (7, 9)
+        """
         if self.grid and "n" in self.axes:
             return self.grid
         if not self.shape:
             return ()
-        return tuple(self.shape[self.axes.index(each)] for each in SPATIAL if each in self.axes)
+        return tuple(self.shape[self.axes.index(letter)] for letter in SPATIAL if letter in self.axes)
 
     @property
     def attention(self) -> bool:
-        """Whether it is attention weights: a row for each query token, a column for each key token, a channel a head."""
+        """Whether it is attention weights: a row for each query token, a column for each key token, a channel for each head.
+
+        >>> Layer("attention", "Softmax", "bcqk", (1, 12, 197, 197), calls=1).attention
+        True
+        """
         return "q" in self.axes and "k" in self.axes
 
     @property
     def showable(self) -> bool:
-        """Whether it produced something that has a picture."""
+        """Whether it produced something that has a picture.
+
+        >>> Layer("dropped", "Conv2D", note="not called").showable
+        False
+        """
         return bool(self.calls and self.axes)
 
     @property
@@ -88,8 +113,8 @@ def split_call(path: str) -> tuple[str, int | None]:
     >>> split_call("block/relu:1")
     ('block/relu', 1)
     """
-    found = re.fullmatch(r"(.*):(\d+)", path, re.DOTALL)
-    return (found[1], int(found[2])) if found else (path, None)
+    match = re.fullmatch(r"(.*):(\d+)", path, re.DOTALL)
+    return (match[1], int(match[2])) if match else (path, None)
 
 
 def bare_kind(layer: Layer) -> str:
@@ -97,33 +122,42 @@ def bare_kind(layer: Layer) -> str:
     return layer.kind.split("+")[0]
 
 
-def ends(path: str) -> list[str]:
+def path_endings(path: str) -> list[str]:
     """The proper endings of a path at its separators, longest first.
 
-    >>> ends("vgg16/block1.conv2")
+    >>> path_endings("vgg16/block1.conv2")
     ['block1.conv2', 'conv2']
     """
-    return [path[found.end() :] for found in re.finditer(r"[/.]", path) if path[found.end() :]]
+    return [path[separator.end() :] for separator in re.finditer(r"[/.]", path) if path[separator.end() :]]
 
 
-def called(layer: Layer, table: Sequence[Layer]) -> Layer:
-    """The layer itself where it produced an output; else raises `LayerNotCalled` with the reason and a way out."""
+def inside(layer: Layer, container: str) -> bool:
+    """Whether the path of a layer lies below that of a container."""
+    return layer.path.startswith((container + ".", container + "/"))
+
+
+def require_output(layer: Layer, table: Sequence[Layer]) -> Layer:
+    """The layer itself where it produced an output; else raises `LayerNotCalled` with the reason and what to take instead."""
     if layer.showable:
         return layer
     reason = layer.note or "it did not run in this forward pass"
-    ran = {each.path for each in table if each.showable}
-    parents = [layer.path[: found.start()] for found in re.finditer(r"[/.]", layer.path)]
-    parent = next((each for each in reversed(parents) if each in ran), None)
-    children = [each for each in table if each.showable and each.path.startswith((layer.path + ".", layer.path + "/"))]
-    way_out = ""
+    ran = {other.path for other in table if other.showable}
+    parents = [layer.path[: separator.start()] for separator in re.finditer(r"[/.]", layer.path)]
+    parent = next((path for path in reversed(parents) if path in ran), None)
+    children = [other for other in table if other.showable and inside(other, layer.path)]
+    advice = ""
     if parent is not None:
-        way_out = f" The nearest layer around it that ran is {parent!r}."
+        advice = f" The nearest layer around it that ran is {parent!r}."
     elif children:
-        way_out = f" Inside it ran {some(children)}."
-    raise LayerNotCalled(f"layer {layer.path!r} ({layer.kind}) has no output: {reason}.{way_out}")
+        advice = f" Inside it ran {list_paths(children)}."
+    raise LayerNotCalled(f"layer {layer.path!r} ({layer.kind}) has no output: {reason}.{advice}")
 
 
-def some(layers: Sequence[Layer], most: int = 6) -> str:
-    """The first paths, and how many there are in all."""
-    names = ", ".join(repr(each.path) for each in layers[:most])
+def list_paths(layers: Sequence[Layer], most: int = 6) -> str:
+    """The first paths, and how many there are in all.
+
+    >>> list_paths([Layer(f"conv{number}", "Conv2D") for number in range(9)], most=2)
+    "'conv0', 'conv1' … (9 in all)"
+    """
+    names = ", ".join(repr(layer.path) for layer in layers[:most])
     return names + (f" … ({len(layers)} in all)" if len(layers) > most else "")

@@ -16,7 +16,21 @@ from .receptive_field import Field, describe
 
 
 class LayerTable(Sequence[Layer]):
-    """The layers of a model in execution order; prints as a tree, in a terminal and in a notebook."""
+    """The layers of a model in execution order; prints as a tree, in a terminal and in a notebook.
+
+    A sequence of `Layer`: `len(table)`, `table[3]`, `for layer in table`.
+
+    >>> layers = [Layer("net/conv", "Conv2D", "bhwc", (1, 7, 7, 64), 0, 1), Layer("net/fc", "Dense", "bc", (1, 10), 1, 1)]
+    >>> print(str(LayerTable(layers)).partition("▦ picture")[0].rstrip())  # doctest: +NORMALIZE_WHITESPACE
+    index  path    kind    output  axes  channels  calls  parameters  field  mark  note
+           net
+        0    conv  Conv2D  1×7×7×64  bhwc      64      1           –  –      ▦
+        1    fc    Dense       1×10  bc        10      1           –  –      ·
+
+    Args:
+        layers: The rows, in execution order.
+        title: A heading for the printed table.
+    """
 
     def __init__(self, layers: Iterable[Layer], title: str = "") -> None:
         self._layers = tuple(layers)
@@ -25,21 +39,33 @@ class LayerTable(Sequence[Layer]):
 
     @cached_property
     def several(self) -> frozenset[str]:
-        """The paths of the calls of layers that ran more than once."""
+        """The paths of the calls of layers that ran more than once.
+
+        >>> calls = (Layer("relu:0", "ReLU", calls=1), Layer("relu:1", "ReLU", calls=1))
+        >>> sorted(LayerTable([Layer("relu", "ReLU", calls=2, per_call=calls)]).several)
+        ['relu:0', 'relu:1']
+        """
         return frozenset(call.path for layer in self for call in layer.per_call)
 
     def single(self, path: str) -> str:
-        """The address of a layer's only call: a backend that is asked for `path:0` can stop the run after it."""
+        """The address of a layer's only call: a backend that is asked for `path:0` can stop the run after it.
+
+        Args:
+            path: The path of a layer that ran once, or of one call.
+
+        >>> LayerTable([Layer("conv", "Conv2D", calls=1)]).single("conv")
+        'conv:0'
+        """
         return path if path in self.several or not path else f"{path}:0"
 
     @overload
-    def __getitem__(self, at: int) -> Layer: ...
+    def __getitem__(self, index: int) -> Layer: ...
     @overload
-    def __getitem__(self, at: slice) -> LayerTable: ...
-    def __getitem__(self, at: int | slice) -> Layer | LayerTable:
-        if isinstance(at, slice):
-            return LayerTable(self._layers[at], self.title)
-        return self._layers[at]
+    def __getitem__(self, index: slice) -> LayerTable: ...
+    def __getitem__(self, index: int | slice) -> Layer | LayerTable:
+        if isinstance(index, slice):
+            return LayerTable(self._layers[index], self.title)
+        return self._layers[index]
 
     def __len__(self) -> int:
         return len(self._layers)
@@ -54,41 +80,65 @@ class LayerTable(Sequence[Layer]):
         return html_table(self._layers, self.title)
 
     def plain(self) -> str:
-        """One line a layer with its full path, in columns for `grep` and `awk`."""
+        """One line per layer with its full path, in columns for `grep` and `awk`.
+
+        >>> LayerTable([Layer("net/conv", "Conv2D")]).plain().splitlines()[1].split()[:2]
+        ['-1', 'net/conv']
+        """
         return plain_text(self._layers, self.title)
 
     def json(self) -> str:
-        """The table as a JSON list with one object a layer; docs/layers.md says what its keys mean."""
+        """The table as a JSON list with one object per layer; docs/layers.md says what its keys mean.
+
+        >>> json.loads(LayerTable([Layer("conv", "Conv2D")]).json())[0]["kind"]
+        'Conv2D'
+        """
         return as_json(self._layers)
 
     def choose(self, layers: Any) -> list[Layer]:
-        """The layers that `layers` names, one entry a call, in execution order.
+        """The layers that `layers` names, one entry per call, in execution order.
 
         A name is taken as the first of these that fits: an exact path (or another name of the layer), one call
         `path:1`, one of the words `last` (the last layer whose picture has more than one pixel), `stages` (the last layer
-        of each resolution) and `output`, a part of a path that ends it and ends only one (`block1_conv2`), `kind:Conv2D`,
-        an index as text (`19`, `#19`), a glob (`block5_*`). An int is an index, a function keeps what it says yes to, a
-        list adds its entries up. A module that holds others and is called as one of the words is found by its index or as a
+        of each resolution) and `output`, the end of one path only (`block1_conv2`), `kind:Conv2D`, an index as text
+        (`19`, `#19`), a glob (`block5_*`). A container whose own name is one of the words is found by its index or as a
         `Layer`.
 
-        Raises `LayerNotFound` with near names, or `LayerNotCalled` with the reason.
+        >>> table = LayerTable([Layer(f"net/conv{n}", "Conv2D", "bhwc", (1, 9, 9, 8), n, 1, step=n) for n in range(3)])
+        >>> [layer.path for layer in table.choose(["last", "conv0"])]
+        ['net/conv0', 'net/conv2']
+
+        Args:
+            layers: A name; an index (int); a `Layer`; a function of a `Layer` that returns whether it is wanted; or a list
+                of these, whose layers are added up.
+
+        Raises:
+            LayerNotFound: Nothing answers to a name; near names are given.
+            LayerNotCalled: The layer exists and produced nothing; the reason is given.
         """
         key = tuple(layers) if isinstance(layers, list) else layers
-        if not isinstance(key, str) and not (isinstance(key, tuple) and all(isinstance(each, str) for each in key)):
+        if not isinstance(key, str) and not (isinstance(key, tuple) and all(isinstance(name, str) for name in key)):
             return selection.choose(self._layers, layers)
         if key not in self._chosen:  # the same words for every batch of a stream
             self._chosen[key] = tuple(selection.choose(self._layers, layers))
         return list(self._chosen[key])
 
     def explained(self, word: str) -> str:
-        """Which layer `last` is here, and what else could be looked at."""
-        return selection.explained(self._layers, word)
+        """Which layer a word such as `last` is here, and what else could be looked at, in one line.
+
+        >>> LayerTable([Layer("conv", "Conv2D", "bhwc", (1, 7, 7, 64), calls=1)]).explained("last")
+        "last is 'conv' (Conv2D, 7×7)"
+
+        Args:
+            word: `"last"`, or anything else that `choose` takes.
+        """
+        return selection.explain(self._layers, word)
 
 
 HEADER = ("index", "path", "kind", "output", "axes", "channels", "calls", "parameters", "field", "mark", "note")
 
 
-RIGHT = {0, 3, 5, 6, 7}
+RIGHT = {0, 3, 5, 6, 7}  # columns aligned to the right
 
 
 GLYPHS = {"picture": "▦", "volume": "▧", "strip": "▤", "scalar": "·", "none": ""}
@@ -114,23 +164,23 @@ def tree(layers: Sequence[Layer]) -> list[tuple[int, str, Layer | None]]:
 
     Each comes after what it is inside of; otherwise in the order of the first call.
 
-    >>> made = [Layer("a/b/conv", "Conv"), Layer("a/b/relu", "ReLU"), Layer("a", "Model")]
-    >>> [(depth, name) for depth, name, _ in tree(made)]
+    >>> layers = [Layer("a/b/conv", "Conv"), Layer("a/b/relu", "ReLU"), Layer("a", "Model")]
+    >>> [(depth, name) for depth, name, _ in tree(layers)]
     [(0, 'a'), (1, 'b'), (2, 'conv'), (2, 'relu')]
     """
     root = Node("")
-    slashes = any("/" in each.path for each in layers)
-    for each in layers:
-        at = root
-        for name in _names(each.path, "/" if slashes else ".") if each.path else ["(output)"]:
-            at = at.inner.setdefault(name, Node(name))
-        at.layer = each
-    return [line for node in root.inner.values() for line in _lines(node, 0, "/" if slashes else ".")]
+    separator = "/" if any("/" in layer.path for layer in layers) else "."
+    for layer in layers:
+        node = root
+        for name in _names(layer.path, separator) if layer.path else ["(output)"]:
+            node = node.inner.setdefault(name, Node(name))
+        node.layer = layer
+    return [line for node in root.inner.values() for line in _lines(node, 0, separator)]
 
 
 def _names(path: str, separator: str) -> list[str]:
     """The parts of a path; a separator in front or doubled stays with the part after it."""
-    return [each for each in re.split(rf"(?<=[^{separator}])[{separator}]", path) if each]
+    return [name for name in re.split(rf"(?<=[^{separator}])[{separator}]", path) if name]
 
 
 def _lines(node: Node, depth: int, separator: str) -> Iterator[tuple[int, str, Layer | None]]:
@@ -139,10 +189,10 @@ def _lines(node: Node, depth: int, separator: str) -> Iterator[tuple[int, str, L
         node = Node(f"{node.name}{separator}{only.name}", only.layer, only.inner)
     yield depth, node.name, node.layer
     calls = node.layer.per_call if node.layer else ()
-    for at, call in enumerate(calls):
-        yield depth + 1, f":{at}", call
-    for each in node.inner.values():
-        yield from _lines(each, depth + 1, separator)
+    for number, call in enumerate(calls):
+        yield depth + 1, f":{number}", call
+    for inner in node.inner.values():
+        yield from _lines(inner, depth + 1, separator)
 
 
 def row(layer: Layer, name: str | None = None) -> tuple[str, ...]:
@@ -183,8 +233,8 @@ def tree_text(layers: Sequence[Layer], title: str = "") -> str:
 
 
 def plain_text(layers: Sequence[Layer], title: str = "") -> str:
-    """A line a layer, each with its full path and with a word for the mark."""
-    rows = [(*(cells := row(each))[:9], each.mark, cells[10]) for each in layers]
+    """One line per layer, each with its full path and with a word for the mark."""
+    rows = [(*(cells := row(layer))[:9], layer.mark, cells[10]) for layer in layers]
     return "\n".join(_columns(rows, title))
 
 
@@ -192,10 +242,10 @@ def footer(layers: Sequence[Layer]) -> list[str]:
     """What the signs of a table mean, and why fields are unknown."""
     lines = [LEGEND + "; field: size /stride @centre of the first unit, in pixels of the input"]
     reasons: dict[str, list[str]] = {}
-    for each in layers:
-        for one in (each.receptive or ())[:1]:
-            if one.unknown:
-                reasons.setdefault(one.unknown, []).append(each.path or "(output)")
+    for layer in layers:
+        reason = layer.receptive[0].unknown if layer.receptive else ""
+        if reason:
+            reasons.setdefault(reason, []).append(layer.path or "(output)")
     for reason, paths in reasons.items():
         more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
         lines.append(f"field ? from {paths[0]!r}{more}: {reason}")
@@ -204,28 +254,28 @@ def footer(layers: Sequence[Layer]) -> list[str]:
 
 def html_table(layers: Sequence[Layer], title: str = "") -> str:
     """The tree as an HTML table."""
-    head = "".join(f"<th>{each}</th>" for each in HEADER)
+    head = "".join(f"<th>{name}</th>" for name in HEADER)
     body = "".join(f"<tr>{_cells(cells, layer)}</tr>" for cells, layer in tree_rows(layers))
     caption = f"<caption>{html.escape(title)}</caption>" if title else ""
-    foot = "<br>".join(html.escape(each) for each in footer(layers))
+    foot = "<br>".join(html.escape(line) for line in footer(layers))
     return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><p>{foot}</p>"
 
 
 def _cells(cells: Sequence[str], layer: Layer | None) -> str:
-    made = []
-    for at, cell in enumerate(cells):
-        style = ' style="text-align:right"' if at in RIGHT else ""
-        if at == 1:
+    columns = []
+    for column, cell in enumerate(cells):
+        style = ' style="text-align:right"' if column in RIGHT else ""
+        if column == 1:
             full = html.escape((layer.path if layer else cell.strip()) or "(output)", quote=True)
             depth = (len(cell) - len(cell.lstrip())) // 2
             style = f' style="text-align:left;padding-left:{depth + 0.5}em" title="{full}"'
-        made.append(f"<td{style}>{html.escape(cell.strip())}</td>")
-    return "".join(made)
+        columns.append(f"<td{style}>{html.escape(cell.strip())}</td>")
+    return "".join(columns)
 
 
 def as_json(layers: Sequence[Layer]) -> str:
-    """A JSON list with one object a layer."""
-    return json.dumps([_object(each) for each in layers], indent=1)
+    """A JSON list with one object per layer."""
+    return json.dumps([_object(layer) for layer in layers], indent=1)
 
 
 def _object(layer: Layer) -> dict[str, Any]:
@@ -238,23 +288,17 @@ def _object(layer: Layer) -> dict[str, Any]:
         "channels": layer.channels,
         "spatial": list(layer.spatial),
         "calls": layer.calls,
-        "call_shapes": [list(each.shape or ()) for each in layer.per_call],
+        "call_shapes": [list(call.shape or ()) for call in layer.per_call],
         "note": layer.note,
         "aliases": list(layer.aliases),
         "mark": layer.mark,
         "parameters": layer.parameters,
-        "receptive": None if layer.receptive is None else [_field(each) for each in layer.receptive],
+        "receptive": None if layer.receptive is None else [_field(axis) for axis in layer.receptive],
     }
 
 
-def _field(each: Field) -> dict[str, Any]:
-    return {
-        "size": each.size,
-        "stride": each.stride,
-        "offset": each.offset,
-        "whole": each.whole,
-        "unknown": each.unknown,
-    }
+def _field(axis: Field) -> dict[str, Any]:
+    return {name: getattr(axis, name) for name in ("size", "stride", "offset", "whole", "unknown")}
 
 
 def short(count: int | None) -> str:
@@ -272,13 +316,13 @@ def short(count: int | None) -> str:
 
 
 def _columns(rows: Sequence[Sequence[str]], title: str) -> list[str]:
-    every = [HEADER, *rows]
-    widths = [max(len(each[at]) for each in every) for at in range(len(HEADER))]
+    lines_of_cells = [HEADER, *rows]
+    widths = [max(len(cells[column]) for cells in lines_of_cells) for column in range(len(HEADER))]
     lines = [
         "  ".join(
-            cell.rjust(width) if at in RIGHT else cell.ljust(width)
-            for at, (cell, width) in enumerate(zip(each, widths, strict=True))
+            cell.rjust(width) if column in RIGHT else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
         ).rstrip()
-        for each in every
+        for cells in lines_of_cells
     ]
     return [title, *lines] if title else lines

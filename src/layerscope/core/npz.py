@@ -1,4 +1,4 @@
-"""Feature maps as `.npz` files without pickles."""
+"""Feature maps as `.npz` files without pickles: arrays, and a JSON text `about` with everything else."""
 
 from __future__ import annotations
 
@@ -8,25 +8,26 @@ from dataclasses import asdict
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TypeVar
+from zipfile import BadZipFile
 
 import numpy as np
 
 from ..errors import BadOption
+from ..files import open_regular, writing
 from .layer import Layer
 from .note import Note, kind_of
 from .placement import Placement
 from .receptive_field import Field
 
 FORMAT = 1
+ARRAYS = ("values", "gradient", "tokens")
 
 
-Kept = Any  # a `FeatureMap`, which itself imports this module
-
-
+Map = Any  # a `FeatureMap`, which itself imports this module
 Made = TypeVar("Made")
 
 
-def write(fm: Kept, path: Path) -> Path:
+def write(fm: Map, path: Path) -> Path:
     """Write values and what describes them, without the photos and the model. Raises `BadOption`."""
     if path.suffix != ".npz":
         raise BadOption(f"{path.name!r}: values are saved as .npz")
@@ -35,7 +36,7 @@ def write(fm: Kept, path: Path) -> Path:
         "layer": asdict(fm.layer),
         "ids": fm.ids,
         "channels": fm.channels,
-        "placement": fm.placement and [asdict(each) for each in fm.placement],
+        "placement": fm.placement and [asdict(placement) for placement in fm.placement],
         "rule": fm.rule,
         "role": fm.role,
         "names": fm.names,
@@ -46,48 +47,48 @@ def write(fm: Kept, path: Path) -> Path:
         "rows": fm.rows,
         "provenance": dict(fm.provenance),
     }
-    arrays = {"values": fm.values}
-    for name in ("gradient", "tokens"):
-        if getattr(fm, name) is not None:
-            arrays[name] = getattr(fm, name)
-    try:
-        np.savez(path, about=np.array(json.dumps(about)), **arrays)
-    except OSError as error:
-        raise BadOption(f"can't write {path}: {error.strerror or error}") from error
+    arrays = {name: getattr(fm, name) for name in ARRAYS if getattr(fm, name) is not None}
+    with writing(path) as file:
+        np.savez(file, about=np.array(json.dumps(about)), **arrays)
     return path
 
 
 def read(path: str | Path, make: Callable[..., Made]) -> Made:
     """What `make` makes of the fields in a file. Raises `BadOption` where the file holds none, or `make` doesn't take them."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            about = json.loads(str(file["about"]))
-            arrays = {name: file[name] for name in ("values", "gradient", "tokens") if name in file}
-        if about["format"] != FORMAT:
-            raise BadOption(f"{path} has the format {about['format']}, this version of layerscope reads {FORMAT}")
-        return make(
-            layer=_layer(about["layer"]),
-            ids=tuple(about["ids"]),
-            channels=tuple(about["channels"]),
-            placement=about["placement"] and tuple(_placement(each) for each in about["placement"]),
-            rule=about["rule"],
-            role=about.get("role", ""),
-            names=tuple(about.get("names", ())),
-            of=about["of"],
-            dtype=about["dtype"],
-            notes=_notes(about["notes"], about.get("note_kinds", ())),
-            rows=about.get("rows", "image"),
-            provenance=about["provenance"],
-            **arrays,
-        )
-    except (KeyError, ValueError, OSError) as error:
-        if isinstance(error, BadOption):
-            raise
-        raise BadOption(f"{path} is not a feature map saved by layerscope: {error}") from error
+    with open_regular(path, what="feature map") as opened:
+        try:
+            with np.load(opened, allow_pickle=False) as archive:
+                about = json.loads(str(archive["about"]))
+                arrays = {name: archive[name] for name in ARRAYS if name in archive}
+            if about["format"] != FORMAT:
+                raise BadOption(f"{path} has the format {about['format']}, this version of layerscope reads {FORMAT}")
+            return make(**_fields(about), **arrays)
+        except (KeyError, ValueError, TypeError, EOFError, OSError, BadZipFile) as error:
+            if isinstance(error, BadOption):
+                raise
+            raise BadOption(f"{path} is not a feature map saved by layerscope: {error}") from error
+
+
+def _fields(about: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a feature map; older files lack those that are read with a default."""
+    return {
+        "layer": _layer(about["layer"]),
+        "ids": tuple(about["ids"]),
+        "channels": tuple(about["channels"]),
+        "placement": about["placement"] and tuple(_placement(fields) for fields in about["placement"]),
+        "rule": about["rule"],
+        "role": about.get("role", ""),
+        "names": tuple(about.get("names", ())),
+        "of": about["of"],
+        "dtype": about["dtype"],
+        "notes": _notes(about["notes"], about.get("note_kinds", ())),
+        "rows": about.get("rows", "image"),
+        "provenance": about["provenance"],
+    }
 
 
 def _notes(texts: Sequence[str], kinds: Sequence[str]) -> tuple[str, ...]:
-    """The notes with their kinds; plain text where a file of an older version, or a note, has none."""
+    """The notes with their kinds; a text whose kind isn't known stays plain."""
     return tuple(Note(kind, text) if kind else text for text, kind in zip_longest(texts, kinds, fillvalue=""))
 
 
@@ -97,11 +98,11 @@ def _layer(fields: Mapping[str, Any]) -> Layer:
         fields[name] = fields[name] and tuple(fields[name])
     for name in ("aliases", "prefix"):
         fields[name] = tuple(fields.get(name) or ())
-    fields["per_call"] = tuple(_layer(each) for each in fields["per_call"])
+    fields["per_call"] = tuple(_layer(call) for call in fields["per_call"])
     if fields.get("receptive"):
         fields["receptive"] = tuple(
-            Field(**{**each, "starts": tuple(each["starts"]), "ends": tuple(each["ends"])})
-            for each in fields["receptive"]
+            Field(**{**axis, "starts": tuple(axis["starts"]), "ends": tuple(axis["ends"])})
+            for axis in fields["receptive"]
         )
     return Layer(**fields)
 

@@ -1,7 +1,7 @@
 """Where the model's input lies on the photo, so that a map can be laid back on the right pixels.
 
 Coordinates are continuous: pixel `i` covers `[i, i + 1)` and its centre is at `i + 0.5`, on the photo, in the model's
-input and on a map alike. The photo is the upright one, after its EXIF turn.
+input and on a map alike. The photo is the upright one, after its EXIF orientation is applied.
 """
 
 from __future__ import annotations
@@ -14,16 +14,20 @@ import numpy as np
 from ..errors import BadOption
 
 Size = tuple[int, int]
-
-
 Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
 class Placement:
-    """The region `box` = (top, left, height, width) of a photo that the model's input covers.
+    """The region `box` of a photo that the model's input covers.
 
-    `photo` and `input` are sizes as (height, width). The box reaches beyond the photo where the input was padded.
+    Attributes:
+        photo: Size of the photo, (height, width) in pixels.
+        input: Size of the model's input, (height, width) in pixels.
+        box: (top, left, height, width) in pixels of the photo. It reaches beyond the photo where the input was padded.
+
+    Raises:
+        BadOption: A size is not above 0.
 
     >>> crop = Placement(photo=(300, 400), input=(224, 224), box=(18.75, 68.75, 262.5, 262.5))
     >>> crop.to_photo(112, 112)
@@ -45,42 +49,97 @@ class Placement:
     def whole(cls, photo: Size, input: Size) -> Placement:
         """The placement of an input that shows the whole photo, squashed where the shapes differ.
 
+        Args:
+            photo: Size of the photo, (height, width) in pixels.
+            input: Size of the model's input, (height, width) in pixels.
+
         >>> Placement.whole((300, 400), (224, 224)).box
         (0.0, 0.0, 300.0, 400.0)
         """
         return cls(photo, input, (0.0, 0.0, float(photo[0]), float(photo[1])))
 
     def to_photo(self, y: Any, x: Any) -> tuple[Any, Any]:
-        """The point of the photo under the point (y, x) of the input; numbers or arrays."""
+        """The point (y, x) of the photo under the point (y, x) of the input.
+
+        Args:
+            y: Rows of the input, a number or an array.
+            x: Columns of the input, a number or an array.
+
+        >>> Placement.whole((300, 400), (100, 100)).to_photo(50, 25)
+        (150.0, 100.0)
+        """
         top, left, height, width = self.box
         return top + y * (height / self.input[0]), left + x * (width / self.input[1])
 
     def to_input(self, y: Any, x: Any) -> tuple[Any, Any]:
-        """The point of the input over the point (y, x) of the photo; numbers or arrays."""
+        """The point (y, x) of the input over the point (y, x) of the photo.
+
+        Args:
+            y: Rows of the photo, a number or an array.
+            x: Columns of the photo, a number or an array.
+
+        >>> Placement.whole((300, 400), (100, 100)).to_input(150, 100)
+        (50.0, 25.0)
+        """
         top, left, height, width = self.box
         return (y - top) * (self.input[0] / height), (x - left) * (self.input[1] / width)
 
     def rows(self, height: int) -> np.ndarray:
-        """For every row of the photo the row of a map of that height which covers its centre, -1 outside the input."""
+        """For every row of the photo the row of a map which covers its centre, -1 outside the input.
+
+        Args:
+            height: Rows of the map, which spans the input.
+
+        >>> Placement.whole((6, 4), (100, 100)).rows(3)
+        array([0, 0, 1, 1, 2, 2])
+        """
         return _cells(self.photo[0], self.box[0], self.box[2], height)
 
     def cols(self, width: int) -> np.ndarray:
-        """For every column of the photo the column of a map of that width which covers its centre, -1 outside."""
+        """For every column of the photo the column of a map which covers its centre, -1 outside the input.
+
+        Args:
+            width: Columns of the map, which spans the input.
+
+        >>> Placement.whole((6, 4), (100, 100)).cols(2)
+        array([0, 0, 1, 1])
+        """
         return _cells(self.photo[1], self.box[1], self.box[3], width)
 
     def row_positions(self, height: int) -> np.ndarray:
-        """For every row of the photo its place on a map of that height, `2.0` being the centre of row 2; NaN outside.
+        """For every row of the photo its position on a map, `2.0` being the centre of row 2; NaN outside the input.
 
-        Between the input's edge and the centre of the first or last row the place is below 0 or above `height - 1`.
+        Between the input's edge and the centre of the first or last row the position is below 0 or above `height - 1`.
+
+        Args:
+            height: Rows of the map, which spans the input.
+
+        >>> Placement.whole((4, 4), (100, 100)).row_positions(2)
+        array([-0.25,  0.25,  0.75,  1.25])
         """
         return _positions(self.photo[0], self.box[0], self.box[2], height)
 
     def col_positions(self, width: int) -> np.ndarray:
-        """For every column of the photo its place on a map of that width, as in `row_positions`."""
+        """For every column of the photo its position on a map, as in `row_positions`.
+
+        Args:
+            width: Columns of the map, which spans the input.
+
+        >>> Placement.whole((4, 2), (100, 100)).col_positions(2)
+        array([0., 1.])
+        """
         return _positions(self.photo[1], self.box[1], self.box[3], width)
 
     def cell_box(self, y: int, x: int, size: Size) -> Box:
-        """The (top, left, height, width) on the photo of cell (y, x) of a map of that size that spans the input.
+        """The (top, left, height, width) on the photo, in pixels, of one cell of a map that spans the input.
+
+        Args:
+            y: Row of the cell on the map, from 0.
+            x: Column of the cell on the map, from 0.
+            size: Size of the map, (height, width) in cells.
+
+        Raises:
+            BadOption: The cell is outside the map.
 
         >>> Placement.whole((300, 400), (224, 224)).cell_box(1, 2, (10, 10))
         (30.0, 80.0, 30.0, 40.0)
@@ -88,12 +147,12 @@ class Placement:
         if not (0 <= y < size[0] and 0 <= x < size[1]):
             raise BadOption(f"cell ({y}, {x}) is outside a map of {size[0]} × {size[1]}")
         top, left, height, width = self.box
-        high, wide = height / size[0], width / size[1]
-        return top + y * high, left + x * wide, high, wide
+        cell_height, cell_width = height / size[0], width / size[1]
+        return top + y * cell_height, left + x * cell_width, cell_height, cell_width
 
 
 def _along(photo: int, start: float, length: float, cells: int) -> np.ndarray:
-    """For every pixel centre of one side of the photo its place on the map, in cells from the input's edge."""
+    """For every pixel centre of one side of the photo its position on the map, in cells from the input's edge."""
     if cells < 1:
         raise BadOption(f"a map has at least 1 cell a side, not {cells}")
     return (np.arange(photo) + 0.5 - start) * (cells / length)

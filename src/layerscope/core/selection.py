@@ -9,228 +9,165 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..errors import LayerNotCalled, LayerNotFound, near
-from .layer import Layer, bare_kind, called, ends, some, split_call
-
-WORDS = ("last", "stages", "output")
+from .layer import Layer, bare_kind, inside, list_paths, path_endings, require_output, split_call
 
 
 def choose(table: Sequence[Layer], layers: Any) -> list[Layer]:
-    """The layers that `layers` names, one entry a call, in execution order: see `LayerTable.choose`."""
+    """The layers that `layers` names, one per call, in execution order: see `LayerTable.choose`."""
     single = isinstance(layers, str | int | Layer) or callable(layers) or not isinstance(layers, Iterable)
-    wanted = [layers] if single else list(layers)
-    if not wanted:
-        raise LayerNotFound("no layers asked for: layers=[] names none")
+    choices = [layers] if single else list(layers)
+    if not choices:
+        raise LayerNotFound("layers=[] selects nothing")
     chosen: dict[str, Layer] = {}
-    for each in wanted:
-        for layer in _one(table, each):
+    for choice in choices:
+        for layer in _matches(table, choice):
             for call in layer.per_call or (layer,):
                 chosen.setdefault(call.path, call)
     if len(chosen) == 1:
         return list(chosen.values())
-    order = {layer.path: at for at, layer in enumerate(in_order(table))}
-    return sorted(chosen.values(), key=lambda layer: order[layer.path])
+    order = {call.path: position for position, call in enumerate(in_order(table))}
+    return sorted(chosen.values(), key=lambda call: order[call.path])
 
 
 def in_order(table: Sequence[Layer]) -> list[Layer]:
     """Every call in execution order."""
     calls = [call for layer in table for call in layer.per_call or (layer,)]
-    steps = [call.step for call in calls if call.showable]
-    if -1 in steps:
+    if -1 in [call.step for call in calls if call.showable]:
         return calls
     return sorted(calls, key=lambda call: (not call.showable, call.step))
 
 
-def explained(table: Sequence[Layer], word: str) -> str:
+def explain(table: Sequence[Layer], word: str) -> str:
     """Which layer `last` is in this model and what else could be looked at, in one line.
 
     >>> conv = Layer("conv", "Conv2D", "bchw", (1, 64, 7, 7), calls=1)
-    >>> explained([conv, Layer("head", "Conv2D", "bchw", (1, 10, 1, 1), calls=1)], "last")
+    >>> explain([conv, Layer("head", "Conv2D", "bchw", (1, 10, 1, 1), calls=1)], "last")
     "last is 'conv' (Conv2D, 7×7); the later 'head' has one pixel"
     """
-    last = _one(table, word)[-1]
-    parts = [f"{word} is {last.path!r} ({last.kind}, {'×'.join(map(str, last.spatial))})"]
+    chosen = _matches(table, word)[-1]
+    parts = [f"{word} is {chosen.path!r} ({chosen.kind}, {'×'.join(map(str, chosen.spatial))})"]
     calls = in_order(table)
-    later = [each for each in calls[calls.index(last) + 1 :] if each.path and each.showable and not each.attention]
-    flat = [each for each in later if len(each.spatial) > 1 and max(each.spatial) == 1]
+    later = [call for call in calls[calls.index(chosen) + 1 :] if call.path and call.showable and not call.attention]
+    flat = [call for call in later if len(call.spatial) > 1 and max(call.spatial) == 1]
     if flat:
-        parts.append(f"the later {some(flat, 2)} {'has' if len(flat) == 1 else 'have'} one pixel")
-    others = [each for each in _stages(table) if each.path != last.path]
+        parts.append(f"the later {list_paths(flat, 2)} {'has' if len(flat) == 1 else 'have'} one pixel")
+    others = [stage for stage in _stages(table) if stage.path != chosen.path]
     if others:
-        parts.append(f"stages would add {some(others)}")
+        parts.append(f"stages would add {list_paths(others)}")
     return "; ".join(parts)
 
 
-def _one(table: Sequence[Layer], wanted: Any) -> list[Layer]:
-    if isinstance(wanted, Layer):
-        exact = _exact(table, wanted.path)
-        return [called(exact, table)] if exact is not None else _named(table, wanted.path)
-    if isinstance(wanted, bool):
-        raise LayerNotFound(f"a layer can't be {wanted!r}: use a path, an index or a function")
-    if isinstance(wanted, int):
-        return _at(table, wanted)
-    if isinstance(wanted, str):
-        return _named(table, wanted)
-    if callable(wanted):
-        found = [each for each in table if each.showable and wanted(each)]
-        if not found:
-            raise LayerNotFound("the function said yes to none of the layers that produced an output")
-        return found
-    raise LayerNotFound(f"a layer can't be chosen by a {type(wanted).__name__}: use a path, an index or a function")
+def _matches(table: Sequence[Layer], choice: Any) -> list[Layer]:
+    """The layers that one entry of a choice names."""
+    if isinstance(choice, Layer):
+        exact = _exact(table, choice.path)
+        return [require_output(exact, table)] if exact is not None else _named(table, choice.path)
+    if isinstance(choice, bool):
+        raise LayerNotFound(f"a layer can't be {choice!r}: use a path, an index or a function")
+    if isinstance(choice, int):
+        return _at(table, choice)
+    if isinstance(choice, str):
+        return _named(table, choice)
+    if callable(choice):
+        accepted = [layer for layer in table if layer.showable and choice(layer)]
+        if not accepted:
+            raise LayerNotFound("the function accepts none of the layers that produced an output")
+        return accepted
+    raise LayerNotFound(f"a layer can't be chosen by a {type(choice).__name__}: use a path, an index or a function")
 
 
 def _at(table: Sequence[Layer], index: int) -> list[Layer]:
     if not -len(table) <= index < len(table):
         raise LayerNotFound(f"layer index {index} is out of range: the model has layers 0 to {len(table) - 1}")
-    return [called(table[index], table)]
+    return [require_output(table[index], table)]
 
 
+# ---- names -----------------------------------------------------------------------------------------------------------
 def _named(table: Sequence[Layer], name: str) -> list[Layer]:
     exact = _exact(table, name)
     # A container of that name (`stages` in many models of timm) must not hide the word; what it gives, its last member does.
-    if exact is not None and (name not in WORDS or (exact.showable and not _has_inner(table, exact))):
-        return [called(exact, table)]
-    meant = _by_word(table, name) if name in WORDS else None
-    if meant is not None:
-        return meant
-    found = [each for each in table if _ends_with(each, name)]
-    if not found and (split := split_call(name))[1] is not None:
-        base = [each for each in table if _ends_with(each, split[0])]
-        found = [call for each in base if (call := _call_of(each, split[1])) is not None]
-    if len(found) == 1:
-        return [called(found[0], table)]
-    if len(found) > 1:
-        index = f", or #{name} for the layer of that index" if name.isdecimal() else ""
-        raise LayerNotFound(
-            f"{name!r} ends {len(found)} paths: {some(found)}. Give more of the path, or the glob {'*' + name!r} for"
-            f" all{index}"
-        )
-    for rule in (_by_kind, _by_index, _by_glob):
-        several = rule(table, name)
-        if several is not None:
-            return several
+    if exact is not None and (
+        name not in WORDS or (exact.showable and not any(inside(layer, exact.path) for layer in table))
+    ):
+        return [require_output(exact, table)]
+    for rule in (_by_word, _by_ending, _by_kind, _by_index, _by_glob):
+        layers = rule(table, name)
+        if layers is not None:
+            return layers
     raise LayerNotFound(_unknown(table, name))
 
 
 def _exact(table: Sequence[Layer], name: str) -> Layer | None:
-    calls = [call for each in table for call in each.per_call]
-    for test in (lambda each: each.path == name, lambda each: name in each.aliases):
-        for each in (*table, *calls):
-            if test(each):
-                return each
+    layers = [*table, *(call for layer in table for call in layer.per_call)]
+    for layer in layers:
+        if layer.path == name:
+            return layer
+    for layer in layers:
+        if name in layer.aliases:
+            return layer
     base, call = split_call(name)
     if call is None:
         return None
-    for each in table:
-        if each.path == base or base in each.aliases:
-            found = _call_of(each, call)
-            if found is None:
-                raise LayerNotFound(
-                    f"layer {base!r} ran {each.calls} times, so it has calls :0 to :{max(each.calls - 1, 0)}, not :{call}"
-                )
-            return found
-    return None
-
-
-def _by_word(table: Sequence[Layer], name: str) -> list[Layer] | None:
-    if name == "output":
-        root = [each for each in table if each.path == ""]
-        ran = [each for each in table if each.showable]
-        if root and not root[-1].showable and ran:
-            raise LayerNotCalled(
-                f"'output' is what the model gives, and that has no picture: {root[-1].note or 'it did not run'}. The last"
-                f" layer that has one is {in_order(ran)[-1].path!r}"
+    for layer in table:
+        if layer.path == base or base in layer.aliases:
+            if (chosen := _call_of(layer, call)) is not None:
+                return chosen
+            raise LayerNotFound(
+                f"layer {base!r} ran {layer.calls} times, so it has calls :0 to :{max(layer.calls - 1, 0)}, not :{call}"
             )
-        return (root or ran)[-1:] or None
-    if name == "last":
-        found = _pictures(table)[-1:]
-        if not found:
-            raise LayerNotFound("'last' means the last layer with more than one pixel, and no layer here has one")
-        return found
-    if name == "stages":
-        stages = _stages(table)
-        if not stages:
-            raise LayerNotFound("'stages' means the last layer of each resolution, and no layer here has pixels")
-        return stages
     return None
 
 
-def _pictures(table: Sequence[Layer]) -> list[Layer]:
-    """The calls that give pictures of more than one pixel; attention weights are no pictures of the image."""
-    ran = [each for each in in_order(table) if each.path and each.showable]
-    # What has no receptive field although a later layer has one wasn't made from the image: a table of positions.
-    followed = max((at for at, each in enumerate(ran) if each.receptive), default=-1)
-    shown = [each for at, each in enumerate(ran) if (each.receptive or at > followed) and not each.attention]
-    return [each for each in shown if len(each.spatial) >= 2 and max(each.spatial) > 1]
-
-
-def _stages(table: Sequence[Layer]) -> list[Layer]:
-    """The last layer of each resolution on the way down to the smallest one, then of each on the way up again."""
-    # Padding before a strided convolution makes sizes of its own that are no stage.
-    seen = [each for each in _pictures(table) if "pad" not in bare_kind(each).lower()]
-    if not seen:
-        return []
-    areas = [math.prod(each.spatial) for each in seen]
-    turn = len(areas) - areas[::-1].index(min(areas))
-    found: list[Layer] = []
-    for way in (seen[:turn], seen[turn:]):
-        last: dict[tuple[int, ...], Layer] = {}
-        for each in way:
-            last.pop(each.spatial, None)
-            last[each.spatial] = each
-        found += last.values()
-    return found
+def _by_ending(table: Sequence[Layer], name: str) -> list[Layer] | None:
+    """The only layer whose path ends so."""
+    layers = [layer for layer in table if _ends_with(layer, name)]
+    base, number = split_call(name)
+    if not layers and number is not None:
+        calls = (_call_of(layer, number) for layer in table if _ends_with(layer, base))
+        layers = [call for call in calls if call is not None]
+    if len(layers) > 1:
+        index = f", or #{name} for the layer of that index" if name.isdecimal() else ""
+        raise LayerNotFound(
+            f"{name!r} ends {len(layers)} paths: {list_paths(layers)}. Give more of the path, or the glob {'*' + name!r} for"
+            f" all{index}"
+        )
+    return [require_output(layers[0], table)] if layers else None
 
 
 def _by_kind(table: Sequence[Layer], name: str) -> list[Layer] | None:
     if not name.startswith("kind:"):
         return None
-    kind = name.removeprefix("kind:")
-    found = [
-        each
-        for each in table
-        if each.showable and any(fnmatch.fnmatchcase(own.lower(), kind.lower()) for own in (each.kind, bare_kind(each)))
+    pattern = name.removeprefix("kind:").lower()
+    shown = [layer for layer in table if layer.showable]
+    layers = [
+        layer
+        for layer in shown
+        if any(fnmatch.fnmatchcase(kind.lower(), pattern) for kind in (layer.kind, bare_kind(layer)))
     ]
-    if not found:
-        kinds = sorted({bare_kind(each) for each in table if each.showable})
-        raise LayerNotFound(f"no layer of kind {kind!r} produced an output; kinds here: {', '.join(kinds)}")
-    return found
+    if not layers:
+        kinds = ", ".join(sorted({bare_kind(layer) for layer in shown}))
+        raise LayerNotFound(f"no layer of kind {name.removeprefix('kind:')!r} produced an output; kinds here: {kinds}")
+    return layers
 
 
 def _by_index(table: Sequence[Layer], name: str) -> list[Layer] | None:
     """`19`, `-1` or `#19`: for the command line, where all is text."""
-    found = re.fullmatch(r"#?(-?\d+)", name)
-    return _at(table, int(found[1])) if found else None
+    match = re.fullmatch(r"#?(-?\d+)", name)
+    return _at(table, int(match[1])) if match else None
 
 
 def _by_glob(table: Sequence[Layer], name: str) -> list[Layer] | None:
-    if not any(each in name for each in "*?["):
+    if not any(sign in name for sign in "*?["):
         return None
-    found = [
-        each
-        for each in table
-        if each.path
-        and (fnmatch.fnmatchcase(each.path, name) or any(fnmatch.fnmatchcase(e, name) for e in ends(each.path)))
+    layers = [
+        layer
+        for layer in table
+        if layer.path and any(fnmatch.fnmatchcase(path, name) for path in (layer.path, *path_endings(layer.path)))
     ]
-    ran = [each for each in found if each.showable]
-    if found and not ran:
-        raise LayerNotCalled(f"{name!r} matches {some(found)}, none of which produced an output")
+    ran = [layer for layer in layers if layer.showable]
+    if layers and not ran:
+        raise LayerNotCalled(f"{name!r} matches {list_paths(layers)}, none of which produced an output")
     return ran or None
-
-
-def _unknown(table: Sequence[Layer], name: str) -> str:
-    names = [known for each in table for known in (each.path, *each.aliases, *ends(each.path))]
-    hint = near(name, names)
-    parts = [each.strip() for each in name.split(",")]
-    if len(parts) > 1 and any(each in names or each in WORDS for each in parts):
-        hint = f" A name is one layer: give several as a list, {parts}, or with an -l for each."
-    if not hint:
-        shown = [each for each in table if each.showable]
-        hint = f" The model has {len(table)} layers: {some(shown or list(table))}."
-    return f"no layer {name!r}.{hint} `layers()` lists them all"
-
-
-def _has_inner(table: Sequence[Layer], layer: Layer) -> bool:
-    return any(each.path.startswith((layer.path + ".", layer.path + "/")) for each in table)
 
 
 def _ends_with(layer: Layer, name: str) -> bool:
@@ -241,3 +178,81 @@ def _call_of(layer: Layer, call: int) -> Layer | None:
     if call < len(layer.per_call):
         return layer.per_call[call]
     return layer if call == 0 and layer.calls == 1 else None
+
+
+def _unknown(table: Sequence[Layer], name: str) -> str:
+    names = [known for layer in table for known in (layer.path, *layer.aliases, *path_endings(layer.path))]
+    advice = near(name, names)
+    parts = [part.strip() for part in name.split(",")]
+    if len(parts) > 1 and any(part in names or part in WORDS for part in parts):
+        advice = f" A name is one layer: give several as a list, {parts}, or with an -l for each."
+    if not advice:
+        shown = [layer for layer in table if layer.showable]
+        advice = f" The model has {len(table)} layers: {list_paths(shown or list(table))}."
+    return f"no layer {name!r}.{advice} `layers()` lists them all"
+
+
+# ---- words -----------------------------------------------------------------------------------------------------------
+def _by_word(table: Sequence[Layer], name: str) -> list[Layer] | None:
+    return WORDS[name](table) if name in WORDS else None
+
+
+def _last(table: Sequence[Layer]) -> list[Layer]:
+    last = _pictures(table)[-1:]
+    if not last:
+        raise LayerNotFound("'last' means the last layer with more than one pixel, and no layer here has one")
+    return last
+
+
+def _output(table: Sequence[Layer]) -> list[Layer] | None:
+    root = [layer for layer in table if layer.path == ""]
+    ran = [layer for layer in table if layer.showable]
+    if root and not root[-1].showable and ran:
+        raise LayerNotCalled(
+            f"'output' is what the model returns, and that has no picture: {root[-1].note or 'it did not run'}. The last"
+            f" layer that has one is {in_order(ran)[-1].path!r}"
+        )
+    return (root or ran)[-1:] or None
+
+
+def _stages_or_error(table: Sequence[Layer]) -> list[Layer]:
+    stages = _stages(table)
+    if not stages:
+        raise LayerNotFound("'stages' means the last layer of each resolution, and no layer here has pixels")
+    return stages
+
+
+WORDS = {"last": _last, "stages": _stages_or_error, "output": _output}
+
+
+def _pictures(table: Sequence[Layer]) -> list[Layer]:
+    """The calls that give pictures of more than one pixel; attention weights are no pictures of the image."""
+    ran = [call for call in in_order(table) if call.path and call.showable]
+    # What has no receptive field although a later layer has one wasn't made from the image: a table of positions.
+    last_receptive = max((position for position, call in enumerate(ran) if call.receptive), default=-1)
+    return [
+        call
+        for position, call in enumerate(ran)
+        if (call.receptive or position > last_receptive)
+        and not call.attention
+        and len(call.spatial) >= 2
+        and max(call.spatial) > 1
+    ]
+
+
+def _stages(table: Sequence[Layer]) -> list[Layer]:
+    """The last layer of each resolution on the way down to the smallest one, then of each on the way up again."""
+    # Padding before a strided convolution makes sizes of its own that are no stage.
+    pictures = [call for call in _pictures(table) if "pad" not in bare_kind(call).lower()]
+    if not pictures:
+        return []
+    areas = [math.prod(call.spatial) for call in pictures]
+    turn = len(areas) - areas[::-1].index(min(areas))
+    stages: list[Layer] = []
+    for half in (pictures[:turn], pictures[turn:]):
+        last: dict[tuple[int, ...], Layer] = {}
+        for call in half:
+            last.pop(call.spatial, None)
+            last[call.spatial] = call
+        stages += last.values()
+    return stages

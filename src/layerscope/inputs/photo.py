@@ -27,6 +27,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import ExifTags, Image
 
+from ..core.conversion import to_host
 from ..core.note import Note
 from ..errors import BadOption, ImageNotReadable, ImageTooLarge, LayerscopeError, near
 from . import pixels as planes
@@ -155,15 +156,11 @@ def pixel_limit(limit: int | None = None) -> int:
 
 def as_array(source: Any) -> np.ndarray:
     """`source` as a numpy array: anything with `__array__`; torch tensors are detached and copied to the host."""
-    if hasattr(source, "detach") and hasattr(source, "cpu"):
-        source = source.detach().cpu()
-        # numpy has no such type; every value of it is one of float32.
-        source = source.float() if str(getattr(source, "dtype", "")) == "torch.bfloat16" else source
     if not hasattr(source, "__array__"):
         raise ImageNotReadable(
             f"{label_of(source)}: not an image; give a path, bytes, a PIL image, or an array ({planes.ARRAYS})"
         )
-    return np.asarray(source)
+    return to_host(source)
 
 
 def label_of(source: Any) -> str:

@@ -13,7 +13,8 @@ import numpy as np
 
 from ..backends.protocol import Captured, Pick
 from ..core.axes import channels_last, prefix_names, split_tokens
-from ..core.feature_map import FeatureMap, as_float32
+from ..core.conversion import as_float32
+from ..core.feature_map import FeatureMap
 from ..core.layer import Layer
 from ..core.layer_table import LayerTable
 from ..core.note import Note

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..backends.protocol import Backend, Captured, Evidence, Facts, Head, Kernel, Target
-from ..core.layer import Layer, some
+from ..core.layer import Layer, list_paths
 from ..core.layer_table import LayerTable
 from ..errors import (
     BadOption,
@@ -160,14 +160,16 @@ class Scope:
         table = self.table_for(fed)
         chosen = table.choose(layer)
         if len(chosen) != 1:
-            raise BadOption(f"{layer!r} names {len(chosen)} layers ({some(chosen)}): weights are those of one")
+            raise BadOption(f"{layer!r} names {len(chosen)} layers ({list_paths(chosen)}): weights are those of one")
         found: Kernel | None = None
         if hasattr(self.backend, "kernel"):
             with self.running(fed.array):
                 found = self.backend.kernel(self.model, chosen[0].path, fed.array)
         if found is None:
             convolutions = [each for each in table if each.calls and "conv" in each.kind.lower()]
-            have = f"convolutions here: {some(convolutions)}" if convolutions else "no layer here is a convolution"
+            have = (
+                f"convolutions here: {list_paths(convolutions)}" if convolutions else "no layer here is a convolution"
+            )
             if not hasattr(self.backend, "kernel"):
                 have = f"the {self.backend.name} backend gives no weights"
             raise BadOption(f"{chosen[0].path!r} ({chosen[0].kind}) has no weights of a convolution to show; {have}")

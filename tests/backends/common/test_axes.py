@@ -6,7 +6,7 @@ import pytest
 import layerscope as ls
 from helpers.wording import raises
 from layerscope.backends.common.axes import AxesTrace, permuted_view, token_grid
-from layerscope.core.axes import channels_last, sizes_speak_against, split_tokens
+from layerscope.core.axes import channels_last, likelier_layout, split_tokens
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_colours_are_never_guessed_from_three():
     ],
 )
 def test_sizes_that_speak_against_a_layout(axes, shape, other):
-    assert sizes_speak_against(axes, shape) == other
+    assert likelier_layout(axes, shape) == other
 
 
 def test_tokens_of_a_grid_that_is_not_square():

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ...core.layer import Layer, called, split_call
+from ...core.layer import Layer, require_output, split_call
 from ...errors import LayerNotCalled, LayerNotFound, near
 from ..common.outputs import first_input
 from ..protocol import Captured, Change, Evidence, Facts, Head, Kernel, Pick, Target
@@ -175,7 +175,7 @@ def explain(path: str, layers: list[Layer]) -> None:
     base, _ = split_call(path)
     for layer in layers:
         if layer.path in (path, base):
-            called(layer, layers)
+            require_output(layer, layers)
             if path == layer.path:
                 raise LayerNotCalled(f"layer {path!r} runs for the first image alone, but did not for the whole batch")
             raise LayerNotFound(

@@ -1,0 +1,40 @@
+"""Any framework's arrays as numpy on the host, and any type of number as float32."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..errors import BadLayout
+from .note import Note
+
+
+def to_host(array: Any) -> np.ndarray:
+    """The array on the host: torch tensors are detached, and bfloat16, which numpy doesn't have, becomes float32."""
+    if hasattr(array, "detach") and hasattr(array, "cpu"):
+        array = array.detach().cpu()
+        if str(getattr(array, "dtype", "")) == "torch.bfloat16":
+            array = array.float()  # every value of it is one of float32
+    return np.asarray(array)
+
+
+def as_numpy(array: Any) -> np.ndarray:
+    """An array of numbers on the host. Raises `BadLayout` for anything else."""
+    values = to_host(array)
+    if values.dtype == object or values.dtype.kind in "SUMm":
+        raise BadLayout(f"an array of numbers is needed, not {values.dtype} from a {type(array).__name__}")
+    return values
+
+
+def as_float32(values: np.ndarray) -> tuple[np.ndarray, tuple[Note, ...]]:
+    """`values` as float32, with a note where that loses something. No copy where they are float32 already."""
+    if values.dtype == np.float32:
+        return values, ()
+    if values.dtype.kind == "c":
+        return np.abs(values).astype(np.float32), (Note("magnitude", f"magnitude of {values.dtype} values"),)
+    with np.errstate(over="ignore"):
+        converted = values.astype(np.float32)
+    if values.dtype == np.float64 and np.isinf(converted).sum() > np.isinf(values).sum():
+        return converted, (Note("overflow", "values beyond float32 became ±inf"),)
+    return converted, ()

@@ -10,7 +10,8 @@ import pytest
 import layerscope as ls
 from helpers.wording import raises, warns
 from layerscope import backends
-from layerscope.backends import SPECS, Spec
+from layerscope.backends import SPECS, Backend, Spec, adapt, not_offered, registry
+from layerscope.backends.protocol import OPTIONAL
 from layerscope.testing import TinyBackend, tiny_model
 
 ACME = Spec("acme", "acme", (".acme",), "", "acme.reader:AcmeBackend", "pip install acme-layerscope")
@@ -34,7 +35,7 @@ def installed(monkeypatch):
         for name, value in points.items():
             setattr(package, name, value)
         found = [EntryPoint(name, f"acme:{name}", backends.GROUP) for name in (*points, *missing)]
-        monkeypatch.setattr(backends.importlib.metadata, "entry_points", lambda group: found if group else [])
+        monkeypatch.setattr(registry.importlib.metadata, "entry_points", lambda group: found if group else [])
         backends.specs.cache_clear()
 
     monkeypatch.setitem(sys.modules, "acme", package)
@@ -65,7 +66,7 @@ def test_its_files_are_listed_among_those_that_can_be_read(installed, tmp_path):
 
 def test_what_it_needs_is_said_in_its_own_words(installed, tmp_path, monkeypatch):
     installed(ACME=ACME)
-    monkeypatch.setattr(backends.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(registry.importlib.util, "find_spec", lambda name: None)
     file = tmp_path / "net.acme"
     file.touch()
     with raises(ls.BackendMissing):
@@ -89,3 +90,62 @@ def test_one_that_can_not_be_imported_is_left_out_and_named(installed):
     installed("broken", ACME=ACME)
     with warns(ls.BackendSkipped, "'broken'"):
         assert backends.specs()[0] == ACME
+
+
+class Duck:
+    """The three verbs and one more, without the base class."""
+
+    name = "duck"
+    gradients = False
+
+    def __init__(self):
+        self.tiny = TinyBackend()
+        self.pond = "large"
+
+    def owns(self, model):
+        return self.tiny.owns(model)
+
+    def layers(self, model, batch):
+        return self.tiny.layers(model, batch)
+
+    def capture(self, model, batch, paths, target=None):
+        return self.tiny.capture(model, batch, paths, target)
+
+    def digest(self, model):
+        return "sha256:duck"
+
+
+def test_a_backend_without_the_base_class_is_adapted():
+    scope = ls.open(tiny_model(), backend=Duck(), preprocess=None)
+    assert isinstance(scope.backend, Backend)
+    assert (scope.backend.name, scope.backend.picks, scope.backend.random) == ("duck", False, True)
+    assert scope.backend.pond == "large"
+    assert [verb for verb in OPTIONAL if scope.backend.offers(verb)] == ["digest"]
+    fm = scope.capture(np.zeros((1, 3, 8, 8), np.float32), "conv1")["conv1"]
+    assert fm.provenance["model_digest"] == "sha256:duck"
+    assert scope.head() is None
+    with pytest.raises(ls.BadOption):
+        scope.kernel("conv1", np.zeros((1, 3, 8, 8), np.float32))
+    with pytest.raises(ls.GradientsUnavailable):
+        scope.capture(np.zeros((1, 3, 8, 8), np.float32), "conv1", target=1)
+
+
+def test_a_backend_of_the_base_class_stays_as_it_is():
+    backend = TinyBackend()
+    assert adapt(backend) is backend
+    assert ls.open(tiny_model(), backend=backend, preprocess=None).backend is backend
+
+
+def test_an_object_without_the_three_verbs_is_no_backend():
+    with pytest.raises(ls.BadOption):
+        ls.open(tiny_model(), backend=object())
+
+
+def test_what_is_not_offered_says_why():
+    with pytest.raises(ls.BadOption) as refused:
+        TinyBackend().kernel(tiny_model(), "conv1", None)
+    assert TinyBackend.kernel.reason in str(refused.value)
+    with pytest.raises(ls.GradientsUnavailable):
+        TinyBackend().gradients()
+    with pytest.raises(ValueError, match="reason"):
+        not_offered(" ")

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from layerscope.backends import Evidence, Head, Kernel, trained
+from layerscope.backends import Backend, Evidence, Head, Kernel, not_offered, trained
 from layerscope.testing import BackendTests, Captured, Step, TinyBackend, tiny_model, tiny_parameters
 
 
@@ -317,3 +317,67 @@ def test_the_suite_notices_wrong_weights(wrong, test, monkeypatch):
     monkeypatch.setattr(suite, "backend", wrong)
     with pytest.raises(AssertionError):
         getattr(suite, test)()
+
+
+class Misspelt:
+    """A whole backend without the base class, but for one letter."""
+
+    name, gradients, facts = "misspelt", False, not_offered("its models say nothing")
+    digest = load = load_weights = from_library = evidence = kernel = scores = not_offered("it is a test")
+
+    owns, layers, capture = TinyBackend.owns, TinyBackend.layers, TinyBackend.capture
+    _wanted, _named, refusal = TinyBackend._wanted, TinyBackend._named, Backend.refusal
+
+    def hed(self, model, batch):
+        return None
+
+
+class Spelt(Misspelt):
+    head = Misspelt.hed
+    hed = None
+
+
+class Silent(Backend):
+    """A child of the base class that says nothing of what it doesn't offer."""
+
+    name = "silent"
+    owns, layers, capture = TinyBackend.owns, TinyBackend.layers, TinyBackend.capture
+
+
+class Marked(TinyBackend):
+    """The mark is inherited, and the method has another name."""
+
+    def kernels(self, model, path, batch):
+        return None
+
+
+class Short(TinyBackend):
+    def digest(self):
+        return ""
+
+
+@pytest.mark.parametrize(
+    ("wrong", "test"),
+    [
+        (Misspelt, "test_every_verb_is_offered_or_marked"),
+        (Misspelt, "test_the_head_is_the_dense_layer_that_runs_last"),
+        (Silent, "test_every_verb_is_offered_or_marked"),
+        (Silent, "test_scores_are_those_of_the_output"),
+        (Marked, "test_no_verb_is_misspelt"),
+        (Short, "test_every_verb_takes_the_arguments_of_the_base_class"),
+    ],
+)
+def test_the_suite_notices_a_missing_verb(wrong, test, monkeypatch):
+    suite = TestTiny()
+    monkeypatch.setattr(suite, "backend", wrong)
+    with pytest.raises(AssertionError):
+        getattr(suite, test)()
+
+
+def test_the_suite_takes_a_backend_without_the_base_class(monkeypatch):
+    suite = TestTiny()
+    monkeypatch.setattr(suite, "backend", Spelt)
+    suite.test_every_verb_is_offered_or_marked()
+    suite.test_every_verb_takes_the_arguments_of_the_base_class()
+    suite.test_no_verb_is_misspelt()
+    suite.test_values_are_those_of_the_network()

@@ -1,13 +1,14 @@
-"""The three verbs of a backend, and the table of the backends there are.
+"""What layerscope asks of a framework (`Backend`), what a backend gives, and the table of the backends there are.
 
 A backend is the only code that knows a framework. It turns (model, batch, layer paths) into raw arrays whose axes the
-layers name; `layerscope.testing.BackendTests` is the suite that holds it to this page.
+layers name; `layerscope.testing.BackendTests` is the suite that holds it to this.
 """
 
 from __future__ import annotations
 
-from .protocol import Backend, Captured, Change, Evidence, Facts, Head, Input, Kernel, Pick, Target, trained, turned
-from .registry import GROUP, SPECS, Spec, for_file, for_model, load_file, named, specs, suffixes
+from .protocol import Backend, NotOffered, not_offered
+from .registry import GROUP, SPECS, Spec, adapt, for_file, for_model, load_file, named, specs, suffixes
+from .values import Captured, Change, Evidence, Facts, Head, Input, Kernel, Pick, Target, trained, turned
 
 __all__ = [
     "GROUP",
@@ -20,13 +21,16 @@ __all__ = [
     "Head",
     "Input",
     "Kernel",
+    "NotOffered",
     "Pick",
     "Spec",
     "Target",
+    "adapt",
     "for_file",
     "for_model",
     "load_file",
     "named",
+    "not_offered",
     "specs",
     "suffixes",
     "trained",

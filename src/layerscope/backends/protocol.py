@@ -1,169 +1,239 @@
-"""TODO"""
+"""`Backend`: what the core asks of a framework, and how a framework says what it doesn't offer."""
 
 from __future__ import annotations
 
+import functools
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
-
-import numpy as np
+from pathlib import Path
+from typing import Any, ClassVar, NoReturn, TypeVar
 
 from ..core.layer import Layer
+from ..errors import BadOption, GradientsUnavailable, LayerscopeError
+from .values import Captured, Change, Evidence, Facts, Head, Input, Kernel, Pick, Scores, Target, trained, turned
 
-Target = int | Callable[[Any], Any]
+__all__ = [
+    "OPTIONAL",
+    "REQUIRED",
+    "Backend",
+    "Captured",
+    "Change",
+    "Evidence",
+    "Facts",
+    "Head",
+    "Input",
+    "Kernel",
+    "NotOffered",
+    "Pick",
+    "Target",
+    "not_offered",
+    "trained",
+    "turned",
+]
+
+Verb = TypeVar("Verb", bound=Callable[..., Any])
 
 
-Change = Callable[[np.ndarray], np.ndarray]
+class NotOffered:
+    """Stands in the place of a verb that a framework doesn't offer: falsy, and a call raises the reason.
 
-
-@dataclass(frozen=True)
-class Captured:
-    """What one call of a layer produced: `values` in the axes that its `Layer` names, as a copy on the host.
-
-    `gradient` has the same shape: the derivative of the target with respect to the values. `dtype` is the model's own
-    type where numpy can't say it (`bfloat16`).
+    The optional verbs of `Backend` itself have none: `reason` is `""` until a backend declares one.
     """
 
-    values: np.ndarray
-    gradient: np.ndarray | None = None
-    dtype: str = ""
+    def __init__(self, reason: str, verb: str = "", backend: str = "") -> None:
+        self.reason, self.verb, self.backend = reason, verb, backend
+
+    def __set_name__(self, owner: type, verb: str) -> None:
+        self.verb = verb
+
+    def __get__(self, backend: Any, owner: type | None = None) -> NotOffered:
+        return self if backend is None else NotOffered(self.reason, self.verb, backend.name)
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __call__(self, *arguments: Any, **options: Any) -> NoReturn:
+        raise self.error()
+
+    def error(self) -> LayerscopeError:
+        """The error that a call raises: `GradientsUnavailable` for `gradients`, `BadOption` for every other verb."""
+        kind = GradientsUnavailable if self.verb == "gradients" else BadOption
+        return kind(f"the {self.backend} backend doesn't offer {self.verb}" + f": {self.reason}" * bool(self.reason))
 
 
-@dataclass(frozen=True)
-class Pick:
-    """Which channels of a layer are wanted: `numbers` along `axis` of its output."""
+def not_offered(reason: str) -> Any:
+    """A mark for a verb that a framework doesn't offer, written in the class in the place of the method.
 
-    axis: int
-    numbers: tuple[int, ...]
+    Such a verb is falsy, and a call raises `BadOption` (`GradientsUnavailable` for `gradients`) with the reason.
 
+    >>> class Scores(Backend):
+    ...     name = "scores"
+    ...     owns = layers = capture = None
+    ...     kernel = not_offered("its convolutions keep their weights to themselves")
+    >>> Scores().offers("kernel")
+    False
+    >>> Scores().kernel(None, "conv1", None)
+    Traceback (most recent call last):
+    layerscope.errors.BadOption: the scores backend doesn't offer kernel: its convolutions keep their weights to themselves
 
-@dataclass(frozen=True)
-class Evidence:
-    """What the first BatchNorm of a model (`layer`) was given in training and is given for a batch, for each channel.
-
-    `trained_mean` and `trained_variance` are its running statistics `[channel]`; `mean` and `variance` those of what reaches
-    it, over the pixels of each image, `[image, channel]`. A backend may offer it as `evidence(model, batch)`, `None` where
-    there is no such layer near the input, or an untrained one; the run stops there.
+    Args:
+        reason: Why, as the end of a sentence; the page of capabilities shows it too.
     """
-
-    layer: str
-    trained_mean: np.ndarray
-    trained_variance: np.ndarray
-    mean: np.ndarray
-    variance: np.ndarray
+    if not reason.strip():
+        raise ValueError("not_offered() needs a reason")
+    return NotOffered(reason)
 
 
-@dataclass(frozen=True)
-class Head:
-    """The dense layer of a model that runs last: `weights` float32 `[class, channel]`, `bias` float32 `[class]`.
-
-    `activation` is what the layer itself does to its scores (`"softmax"`), `""` for nothing. A backend may offer it as
-    `head(model, batch)`, after one dry run, `None` where there is no such layer or its weights aren't to be had.
-    """
-
-    path: str
-    weights: np.ndarray
-    bias: np.ndarray | None = None
-    activation: str = ""
+def optional(verb: Verb) -> Verb:
+    """A verb that a backend may leave out: nothing is offered until a child writes the method or `not_offered(reason)`."""
+    absent: Any = NotOffered("")
+    functools.update_wrapper(absent, verb)
+    method: Verb = absent
+    return method
 
 
-@dataclass(frozen=True)
-class Kernel:
-    """The weights of a convolution, float32, with one letter an axis in the framework's own order.
+class Backend(ABC):
+    """What the core asks of a framework; a child names itself and writes `owns`, `layers` and `capture`.
 
-    `o` filters, `i` input channels of a filter (those of its own group), `d h w` space, or `n` for one dimension; `m` instead
-    of `o` where the weights hold that many filters for each input channel (depthwise). With `groups`, filters and inputs are
-    cut into as many equal runs, and a filter reads the inputs of its own run. `note` says what these weights are not.
-    """
-
-    values: np.ndarray
-    axes: str
-    groups: int = 1
-    note: str = ""
-
-
-def turned(values: np.ndarray, groups: int) -> np.ndarray:
-    """Weights of a transposed convolution, `[all inputs, filters of a group, …]`, as `[all filters, inputs of a group, …]`."""
-    inputs, filters, *space = values.shape
-    grouped = values.reshape(groups, inputs // groups, filters, *space).swapaxes(1, 2)
-    return grouped.reshape(groups * filters, inputs // groups, *space)
-
-
-def trained(mean: np.ndarray, variance: np.ndarray) -> bool:
-    """Whether running statistics have left the values they start with, 0 and 1."""
-    return bool(np.isfinite(mean).all() and np.isfinite(variance).all() and (mean.any() or (variance != 1).any()))
-
-
-@runtime_checkable
-class Backend(Protocol):
-    """What the core asks of a framework. `gradients` says whether `capture` takes a target.
+    Every other verb is optional: a child writes the method, or says why its framework doesn't offer it with
+    `head = not_offered("reason")`. The conformance suite (`layerscope.testing.BackendTests`) asks for one of both.
 
     `batch` is an array in the model's own input axes, a tuple of such arrays (several inputs) or a dict (inputs by
-    name); the framework's own tensors are taken as they are. A backend with `picks = True` takes one more argument,
-    `capture(..., picks={path: Pick})`, and leaves out other channels before it copies; the rest are cut afterwards.
-    `scores(model, batch, target, changes)`, optional, gives a target's number for each image, float64 `[image]`, where
-    `changes` (path -> `Change`) is given what a layer returns, in its own axes, and says what the model goes on with.
-    `kernel(model, path, batch)`, optional, gives the weights of a convolution, a `Kernel`, `None` for any other layer.
-    One with `random = False` runs nothing that draws from Python's or numpy's random numbers: nobody needs to keep their
-    state around it, which takes 0.1 ms.
+    name); the framework's own tensors are taken as they are.
+
+    >>> from layerscope.testing import TinyBackend, tiny_model
+    >>> backend, model = TinyBackend(), tiny_model()
+    >>> backend.owns(model), backend.offers("scores"), backend.offers("gradients")
+    (True, True, False)
+
+    Attributes:
+        name: The backend's own name, as in `ls.open(model, backend="torch")`.
+        gradients: Whether `capture` takes a target: `True`, `False`, or `not_offered(reason)`.
+        picks: Whether `capture` takes one more argument, `picks={path: Pick}`, and leaves out other channels before it
+            copies; without it they are cut afterwards.
+        random: `False` where nothing that runs draws from Python's or numpy's random numbers, so that nobody needs to
+            keep their state around it, which takes 0.1 ms.
     """
 
     name: str
-    gradients: bool
+    gradients: bool = False
+    picks: ClassVar[bool] = False
+    random: ClassVar[bool] = True
 
+    @abstractmethod
     def owns(self, model: Any) -> bool:
         """Whether `model` is of this framework."""
-        ...
 
+    @abstractmethod
     def layers(self, model: Any, batch: Any) -> list[Layer]:
         """Every layer in the order in which its first call ended, those that never ran last, after one dry run.
 
         The model's own output is the layer with the path `""`, where the framework has no name for it.
         """
-        ...
 
+    @abstractmethod
     def capture(
         self, model: Any, batch: Any, paths: Sequence[str], target: Target | None = None
     ) -> dict[str, Captured]:
         """What the named layers produce for `batch`, in execution order, in one forward pass.
 
         `conv` gives every call (as `conv`, or `relu:0`, `relu:1` … where there are more); `relu:1` gives that call
-        under that name. If all paths are single calls, the pass stops after the last of them. Raises `LayerNotFound`
-        or `LayerNotCalled` where one can't be given; leaves model, batch and random state as they were, also when the
-        model raises.
+        under that name. If all paths are single calls, the pass stops after the last of them. Leaves model, batch and
+        random state as they were, also when the model raises.
+
+        Args:
+            model: A model that this backend owns.
+            batch: The model's input, of any number of images.
+            paths: Paths of `layers()`.
+            target: The class index, or the function of the model's output, whose gradient is wanted as well.
+
+        Raises:
+            LayerNotFound: There is no such layer, or no such call of it.
+            LayerNotCalled: The layer didn't run in this forward pass.
+            GradientsUnavailable: A target was given, and the framework computes no gradients.
         """
-        ...
+
+    @optional
+    def facts(self, model: Any) -> Facts:
+        """What can be said of a model without running it: name, inputs, preprocessing, labels."""
+        raise NotImplementedError
+
+    @optional
+    def digest(self, model: Any) -> str:
+        """A checksum that tells two states of the weights apart. Taken at every capture, so it must be quick."""
+        raise NotImplementedError
+
+    @optional
+    def load(self, source: Path, weights: Path | None = None, trust: bool = False) -> Any:
+        """The model in a file.
+
+        Args:
+            source: The file, with one of the suffixes in the backend's `Spec`.
+            weights: A file of weights to read into it.
+            trust: Whether the file may run code of its own while it is loaded.
+
+        Raises:
+            ModelNotReadable: The file can't be read, with the way out.
+            TrustRequired: The file runs code, and `trust` is false.
+        """
+        raise NotImplementedError
+
+    @optional
+    def load_weights(self, model: Any, path: Path) -> None:
+        """Read a file of weights into a model that a factory built."""
+        raise NotImplementedError
+
+    @optional
+    def from_library(self, library: str, name: str, weights: Path | None = None) -> tuple[Any, Any]:
+        """The model of that name of a library (`"torchvision"`), with a transform of its own that preprocesses, or `None`.
+
+        Args:
+            library: One of the `libraries` in the backend's `Spec`.
+            name: A name of the library; `ModelNotReadable` names near ones.
+            weights: A file of weights; without it those on this machine, else random ones with a `RandomWeights` warning.
+        """
+        raise NotImplementedError
+
+    @optional
+    def evidence(self, model: Any, batch: Any) -> Evidence | None:
+        """What reaches the first BatchNorm, against what it has seen in training; from it wrong preprocessing is told.
+
+        `None` where there is no such layer near the input, or an untrained one. The run stops there.
+        """
+        raise NotImplementedError
+
+    @optional
+    def head(self, model: Any, batch: Any) -> Head | None:
+        """The dense layer that runs last, with its weights; `None` where there is none, or they can't be read."""
+        raise NotImplementedError
+
+    @optional
+    def kernel(self, model: Any, path: str, batch: Any) -> Kernel | None:
+        """The weights of the convolution at `path`; `None` for a layer of any other kind."""
+        raise NotImplementedError
+
+    @optional
+    def scores(self, model: Any, batch: Any, target: Target, changes: Mapping[str, Change]) -> Scores:
+        """The target's number for each image, `[image]`, while layers return what `changes` says.
+
+        Args:
+            model: A model that this backend owns.
+            batch: The model's input, of any number of images.
+            target: A class index, or a function of the model's output that gives one number for each image.
+            changes: Path (of a call, or of a layer: every call) -> a function that is given what the layer returns, in
+                its own axes, and gives the value passed on, of the same shape.
+        """
+        raise NotImplementedError
+
+    def offers(self, verb: str) -> bool:
+        """Whether the backend offers a verb (`"head"`, `"kernel"`, …) or, for `"gradients"`, a target in `capture`."""
+        return bool(getattr(self, verb))
+
+    def refusal(self, verb: str) -> LayerscopeError:
+        """The error for a verb that isn't offered, to be raised where it was asked for."""
+        absent = getattr(self, verb)
+        return (absent if isinstance(absent, NotOffered) else NotOffered("", verb, self.name)).error()
 
 
-@dataclass(frozen=True)
-class Input:
-    """One input of a model: its name, axes, sizes (`None` where free) and type.
-
-    `codes` describes a quantised input that takes floats as well, which the backend turns into its codes.
-    """
-
-    name: str
-    axes: str
-    shape: tuple[int | None, ...]
-    dtype: str = "float32"
-    codes: str = ""
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What can be said of a model without running it. A backend may offer it as `facts(model)`.
-
-    `digest` tells two states of the weights apart; a backend whose models can be trained on offers it alone as well, as
-    `digest(model)`, since it is taken at every capture; `recipe` is preprocessing that the model itself names (a recipe's
-    name or its fields), with `source` saying where it was found; `assumed` where that is the architecture alone, whose
-    weights may have been trained on other values.
-    """
-
-    name: str
-    inputs: tuple[Input, ...] = ()
-    digest: str = ""
-    framework: str = ""
-    recipe: str | Mapping[str, Any] | None = None
-    source: str = ""
-    labels: tuple[str, ...] | None = None
-    assumed: bool = False
+REQUIRED = ("owns", "layers", "capture")
+OPTIONAL = tuple(verb for verb, value in vars(Backend).items() if isinstance(value, NotOffered))

@@ -1,4 +1,4 @@
-"""TODO"""
+"""The table of the backends there are, and how a backend is found for a model or a file."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ import importlib.metadata
 import importlib.util
 import sys
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ..errors import BackendMissing, BackendSkipped, ModelNotReadable, TrustRequired, caller_level
+from ..core.layer import Layer
+from ..errors import BackendMissing, BackendSkipped, BadOption, ModelNotReadable, TrustRequired, caller_level
+from .protocol import OPTIONAL, REQUIRED, Backend, Captured, Target
 
 GROUP = "layerscope.backends"
 
@@ -23,6 +26,7 @@ class Spec:
 
     `entry` is `"package.module:Class"` of the backend, imported when a model is its own. `install` is the pip line where
     the backend isn't layerscope's own (else it is made from `extra`). `instead` are modules that do as well as `module`.
+    `libraries` are those whose models can be opened by name, as `"timm:resnet18"`.
     """
 
     name: str
@@ -32,6 +36,7 @@ class Spec:
     entry: str
     install: str = ""
     instead: tuple[str, ...] = ()
+    libraries: tuple[str, ...] = ()
 
     @property
     def modules(self) -> tuple[str, ...]:
@@ -43,13 +48,13 @@ class Spec:
         """Whether the framework has been imported, so that an object may be a model of it."""
         return any(each in sys.modules for each in self.modules)
 
-    def backend(self) -> Any:
+    def backend(self) -> Backend:
         """The backend itself; raises `BackendMissing` where the framework isn't installed."""
         if all(importlib.util.find_spec(each) is None for each in self.modules):
             raise BackendMissing(f"this model needs {self.module}, which isn't installed: {self.line}")
         module, _, name = self.entry.partition(":")
         try:
-            return getattr(importlib.import_module(module), name)()
+            return adapt(getattr(importlib.import_module(module), name)())
         except ImportError as error:
             raise BackendMissing(f"{self.module} is installed but can't be imported ({error}): {self.line}") from error
 
@@ -67,19 +72,31 @@ class Spec:
 
 SPECS = (
     # Before torch: on Keras's torch backend, every Keras layer is a torch.nn.Module as well.
-    Spec("keras", "keras", (".keras", ".h5", ".hdf5"), "keras", "layerscope.backends.keras.backend:KerasBackend"),
+    Spec(
+        "keras",
+        "keras",
+        (".keras", ".h5", ".hdf5"),
+        "keras",
+        "layerscope.backends.keras.backend:KerasBackend",
+        libraries=("keras",),
+    ),
     # After keras, which reads most of the old files as well; SavedModel folders come here at once.
     Spec(
-        *(
-            "tf_keras",
-            "tf_keras",
-            (".keras", ".h5", ".hdf5"),
-            "",
-            "layerscope.backends.tf_keras.backend:TfKerasBackend",
-        ),
+        "tf_keras",
+        "tf_keras",
+        (".keras", ".h5", ".hdf5"),
+        "",
+        "layerscope.backends.tf_keras.backend:TfKerasBackend",
         install="pip install tf_keras",
     ),
-    Spec("torch", "torch", (".pt2", ".pt", ".pth"), "torch", "layerscope.backends.torch.backend:TorchBackend"),
+    Spec(
+        "torch",
+        "torch",
+        (".pt2", ".pt", ".pth"),
+        "torch",
+        "layerscope.backends.torch.backend:TorchBackend",
+        libraries=("torchvision", "timm", "hf"),
+    ),
     Spec("onnx", "onnx", (".onnx",), "onnx", "layerscope.backends.onnx.backend:OnnxBackend"),
     Spec(
         "tflite",
@@ -92,6 +109,51 @@ SPECS = (
     # After keras, whose models on JAX are Keras's own.
     Spec("jax", "jax", (), "jax", "layerscope.backends.jax.backend:JaxBackend"),
 )
+
+
+class Adapted(Backend):
+    """A backend of another package that has the verbs without the base class; `original` is its object."""
+
+    def __init__(self, original: Any) -> None:
+        self.original = original
+        for name in ("name", "gradients", "picks", "random", *OPTIONAL):
+            if hasattr(original, name):
+                setattr(self, name, getattr(original, name))
+
+    def owns(self, model: Any) -> bool:
+        return bool(self.original.owns(model))
+
+    def layers(self, model: Any, batch: Any) -> list[Layer]:
+        rows: list[Layer] = self.original.layers(model, batch)
+        return rows
+
+    def capture(
+        self, model: Any, batch: Any, paths: Sequence[str], target: Target | None = None, **options: Any
+    ) -> dict[str, Captured]:
+        captured: dict[str, Captured] = self.original.capture(model, batch, paths, target, **options)
+        return captured
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "original":
+            raise AttributeError(name)
+        return getattr(self.original, name)
+
+
+def adapt(backend: Any) -> Backend:
+    """A `Backend` of any object that has its name and the verbs `owns`, `layers` and `capture`; a `Backend` as it is.
+
+    Raises:
+        BadOption: One of the three is missing.
+    """
+    if isinstance(backend, Backend):
+        return backend
+    missing = [name for name in ("name", *REQUIRED) if not hasattr(backend, name)]
+    if missing:
+        raise BadOption(
+            f"backend={backend!r} has no {', '.join(missing)}: give the name of a backend, or an object with"
+            f" {', '.join(REQUIRED)}, best a layerscope.backends.Backend"
+        )
+    return Adapted(backend)
 
 
 @cache
@@ -110,7 +172,8 @@ def specs() -> tuple[Spec, ...]:
             _skip(point, f"{type(error).__name__}: {error}")
             continue
         if not isinstance(spec, Spec):
-            _skip(point, f"{point.value} is a {type(spec).__name__}, not a layerscope.backends.Spec")
+            kind = "class" if isinstance(spec, type) else type(spec).__name__
+            _skip(point, f"{point.value} is a {kind}, not a layerscope.backends.Spec")
         elif spec.name in {each.name for each in (*rows, *SPECS)}:
             _skip(point, f"there is a backend {spec.name!r} already")
         else:
@@ -148,7 +211,18 @@ def for_file(path: Path) -> list[Spec]:
     return found
 
 
-def load_file(path: Path, weights: Path | None, trust: bool) -> tuple[Any, Any]:
+def for_library(reference: str) -> tuple[Spec, str, str] | None:
+    """(row, library, name) of a reference such as `"timm:resnet18"`; `None` where no backend knows the library.
+
+    >>> spec, library, name = for_library("timm:resnet18")
+    >>> spec.name, library, name
+    ('torch', 'timm', 'resnet18')
+    """
+    library, _, name = reference.partition(":")
+    return next(((spec, library, name) for spec in specs() if name and library in spec.libraries), None)
+
+
+def load_file(path: Path, weights: Path | None, trust: bool) -> tuple[Any, Backend]:
     """(model, backend) of a file. Where several backends read its suffix, the next is asked when one can't.
 
     If none can, the error is the first one's; what is refused for want of trust is not tried elsewhere.
@@ -168,7 +242,7 @@ def load_file(path: Path, weights: Path | None, trust: bool) -> tuple[Any, Any]:
     raise first
 
 
-def for_model(model: Any) -> Any:
+def for_model(model: Any) -> Backend:
     """The backend that owns a model object. Only frameworks that are already imported are asked."""
     for spec in specs():
         if spec.imported:

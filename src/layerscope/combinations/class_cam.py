@@ -69,17 +69,12 @@ def class_cam(fm: FeatureMap, target: Any = None, *, positive: bool = False) -> 
     and TFLite files have it too. Raises `BadWeights`; `BadOption` for a map that doesn't know its model.
     """
     origin = needed_origin(fm, "class_cam")
-    if not isinstance(origin, Rerun) or not hasattr(origin.scope.backend, "head"):
+    head = origin.head() if isinstance(origin, Rerun) else None
+    if not isinstance(origin, Rerun) or head is None:
         raise BadWeights(
-            "the classifier's weights can't be read from this model: use grad_cam, or weighted() with yours"
+            "this model has no dense layer whose weights can be read: use grad_cam, or weighted() with your own weights"
         )
     first = origin.image(0)
-    with origin.scope.running(first.inputs):
-        head: Head | None = origin.scope.backend.head(origin.scope.model, first.inputs)
-    if head is None:
-        raise BadWeights(
-            "this model has no dense layer with weights of its own: use grad_cam, or weighted() with yours"
-        )
     given = first.layer(head.path)
     # The average through the classifier needs every channel, also where some were chosen.
     _check(fm.image(0) if fm.channels == tuple(range(fm.of)) else first.layer(origin.path), given, head)

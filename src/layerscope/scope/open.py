@@ -12,20 +12,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from ..backends.protocol import Facts
-from ..backends.registry import for_model, load_file, named, specs, suffixes
+from ..backends.protocol import Backend, Facts
+from ..backends.registry import adapt, for_library, for_model, load_file, named, specs, suffixes
 from ..errors import BadOption, LayerscopeError, ModelNotReadable
 from ..inputs import preprocess as _preprocess
 from ..inputs.transforms import categories
 from .scope import Scope
 
 REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
-
-
-TORCHVISION = "torchvision:"
-
-
-LIBRARIES = ("timm", "hf")
 
 
 DEMO, DEMO_PHOTO = "efficientnet-lite0.onnx", "chelsea.png"
@@ -56,14 +50,10 @@ def open(
     Raises `ModelNotReadable` and its children `BackendMissing` and `TrustRequired`, `PreprocessUnknown`, `BadOption`.
     """
     path = None if weights is None else Path(weights)
-    reader = named(backend).backend() if isinstance(backend, str) else backend
+    reader = named(backend).backend() if isinstance(backend, str) else None if backend is None else adapt(backend)
     entry = None
-    if isinstance(model, str) and model.startswith(TORCHVISION) and not Path(model).exists():
-        reader = reader or named("torch").backend()
-        name = model.removeprefix(TORCHVISION)
-        model, entry = reader.from_torchvision(name, path)
-    elif isinstance(model, str | os.PathLike):
-        model, reader, name = _from_reference(os.fspath(model), path, reader, trust)
+    if isinstance(model, str | os.PathLike):
+        model, reader, name, entry = _from_reference(os.fspath(model), path, reader, trust)
     else:
         if path is not None:
             raise BadOption("weights= goes with a file or a reference; a model object has its weights already")
@@ -71,7 +61,7 @@ def open(
         if not reader.owns(model):
             raise ModelNotReadable(f"the backend {reader.name!r} doesn't read a {type(model).__qualname__}")
         name = ""
-    facts = reader.facts(model) if hasattr(reader, "facts") else Facts(type(model).__name__)
+    facts = reader.facts(model) if reader.offers("facts") else Facts(type(model).__name__)
     if preprocess == "auto" and entry is not None:
         preprocess = entry
     recipe, plan = _preprocess.choose(preprocess, facts, size)
@@ -93,30 +83,28 @@ def _asset(name: str) -> Path:
     return Path(str(resources.files("layerscope").joinpath("assets", name)))
 
 
-def _from_reference(given: str, weights: Path | None, reader: Any, trust: bool) -> tuple[Any, Any, str]:
-    """(model, backend, name) for a path or a reference."""
+def _from_reference(
+    given: str, weights: Path | None, reader: Backend | None, trust: bool
+) -> tuple[Any, Backend, str, Any]:
+    """(model, backend, name, transform of its own or `None`) for a path or a reference."""
     if given == "demo" and not Path(given).exists():
         given = str(demo_model())
     path = Path(given)
     if path.exists():
         if reader is not None:
-            return reader.load(path, weights, trust), reader, path.stem
-        return *load_file(path, weights, trust), path.stem
-    if given.startswith("keras:"):
-        reader = reader or named("keras").backend()
-        name = given.removeprefix("keras:")
-        return reader.from_reference(name, weights), reader, name
-    for library in LIBRARIES:
-        if given.startswith(library + ":"):
-            reader = reader or named("torch").backend()
-            name = given.removeprefix(library + ":")
-            return reader.from_library(library, name, weights), reader, name
+            return reader.load(path, weights, trust), reader, path.stem, None
+        return *load_file(path, weights, trust), path.stem, None
+    if known := for_library(given):
+        spec, library, name = known
+        reader = reader or spec.backend()
+        model, entry = reader.from_library(library, name, weights)
+        return model, reader, name, entry
     if REFERENCE.fullmatch(given):
         built = _built(given)
         reader = reader or for_model(built)
         if weights is not None:
             _put_weights(built, reader, weights)
-        return built, reader, given.rpartition(":")[2]
+        return built, reader, given.rpartition(":")[2], None
     raise ModelNotReadable(
         f"no file {given!r}; a model is the path of a file ({suffixes()}), 'keras:VGG16', 'torchvision:vgg16',"
         " 'timm:resnet18', 'hf:NAME',"
@@ -152,11 +140,11 @@ def _is_model(found: Any) -> bool:
     return any(spec.imported and spec.backend().owns(found) for spec in specs())
 
 
-def _put_weights(model: Any, reader: Any, weights: Path) -> None:
-    if not hasattr(reader, "load_weights"):
+def _put_weights(model: Any, reader: Backend, weights: Path) -> None:
+    if not reader.offers("load_weights"):
         raise BadOption(
-            f"the {reader.name} backend reads no files of weights, {weights.name} neither: leave weights= out (--weights)"
-            " and load them in the factory, before it returns the model"
+            f"{reader.refusal('load_weights')}. Leave weights= out (--weights) and load {weights.name} in the factory,"
+            " before it returns the model"
         )
     reader.load_weights(model, weights)
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..backends.common.outputs import scored
-from ..backends.protocol import Captured
+from ..backends.protocol import Backend, Captured, Head
 from ..core.feature_map import FeatureMap
 from ..core.layer_table import LayerTable
 from ..errors import BadOption
@@ -29,7 +29,7 @@ class Runner(Protocol):
     def model(self) -> Any: ...
 
     @property
-    def backend(self) -> Any: ...
+    def backend(self) -> Backend: ...
 
     @property
     def plan(self) -> InputPlan: ...
@@ -121,6 +121,14 @@ class Rerun:
         """The map of another layer for the same inputs."""
         return self._captured(self.inputs, path, None, None)
 
+    def head(self) -> Head | None:
+        """The dense layer that runs last for these inputs; `None` where there is none that can be read."""
+        backend, inputs = self.scope.backend, self.image(0).inputs
+        if not backend.offers("head"):
+            return None
+        with self.scope.running(inputs):
+            return backend.head(self.scope.model, inputs)
+
     def aimed(self, target: Any) -> tuple[Any, str]:
         aim = self.target if target is None else self.scope.aim(target)
         if aim is None:
@@ -128,18 +136,16 @@ class Rerun:
         return aim, self.scope.said(aim)
 
     def scores(self, inputs: np.ndarray, target: Any, change: Change | None = None) -> np.ndarray:
-        backend, own = self.scope.backend, getattr(self.scope.backend, "scores", None)
-        if own is None and change is not None:
-            raise BadOption(
-                f"the {backend.name} backend can't change what a layer returns: use score_cam or eigen_cam, which needn't"
-            )
+        backend = self.scope.backend
+        if change is not None and not backend.offers("scores"):
+            raise backend.refusal("scores")
         found = []
         for fed in whole_batches(inputs, self.scope.plan):
             table = self.scope.table_for(fed)
             with self.scope.running(fed.array):
-                if own is not None:
+                if backend.offers("scores"):
                     changes = {table.single(self.path): change} if change else {}
-                    values = own(self.scope.model, fed.array, target, changes)
+                    values = backend.scores(self.scope.model, fed.array, target, changes)
                 else:
                     output = table.choose("output")[0]
                     captured = backend.capture(self.scope.model, fed.array, [output.path])[output.path]

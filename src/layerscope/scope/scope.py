@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from ..backends.protocol import Backend, Captured, Evidence, Facts, Head, Kernel, Target
+from ..backends.registry import adapt
 from ..core.layer import Layer, list_paths
 from ..core.layer_table import LayerTable
 from ..errors import (
     BadOption,
     CaptureTooLarge,
-    GradientsUnavailable,
     LayerscopeError,
     ModelNotReadable,
     PreprocessWarning,
@@ -63,6 +63,9 @@ class Scope:
     check_input: bool = True
     _tables: dict[Any, LayerTable] = field(default_factory=dict, repr=False)
     _checked: list[str] = field(default_factory=list, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "backend", adapt(self.backend))
 
     def layers(self, images: Any = None) -> LayerTable:
         """The table of the model's layers, with the shapes for the first of `images` (default: a blank image)."""
@@ -139,12 +142,11 @@ class Scope:
 
         `images` (default: a blank one) are what the model is run on; the first of them is enough.
         """
-        if not hasattr(self.backend, "head"):
+        if not self.backend.offers("head"):
             return None
         fed = batches.blank(self.preprocess, self.plan) if images is None else next(self._fed(images, 1, []))
         with self.running(fed.array):
-            found: Head | None = self.backend.head(self.model, fed.array)
-        return found
+            return self.backend.head(self.model, fed.array)
 
     def kernel(self, layer: Any, images: Any = None) -> Kernel:
         """The weights of a convolution as they are now, with the letters of their axes; `ls.kernels` draws them.
@@ -161,17 +163,15 @@ class Scope:
         chosen = table.choose(layer)
         if len(chosen) != 1:
             raise BadOption(f"{layer!r} names {len(chosen)} layers ({list_paths(chosen)}): weights are those of one")
-        found: Kernel | None = None
-        if hasattr(self.backend, "kernel"):
-            with self.running(fed.array):
-                found = self.backend.kernel(self.model, chosen[0].path, fed.array)
+        if not self.backend.offers("kernel"):
+            raise self.backend.refusal("kernel")
+        with self.running(fed.array):
+            found = self.backend.kernel(self.model, chosen[0].path, fed.array)
         if found is None:
             convolutions = [each for each in table if each.calls and "conv" in each.kind.lower()]
             have = (
                 f"convolutions here: {list_paths(convolutions)}" if convolutions else "no layer here is a convolution"
             )
-            if not hasattr(self.backend, "kernel"):
-                have = f"the {self.backend.name} backend gives no weights"
             raise BadOption(f"{chosen[0].path!r} ({chosen[0].kind}) has no weights of a convolution to show; {have}")
         return found
 
@@ -239,21 +239,22 @@ class Scope:
 
     def _evidence(self, images: np.ndarray) -> Evidence | None:
         """What the backend finds at the first BatchNorm for these images."""
-        if not hasattr(self.backend, "evidence"):
+        if not self.backend.offers("evidence"):
             return None
 
         def seen(given: np.ndarray) -> Evidence | None:
             with self.running(given):
-                found: Evidence | None = self.backend.evidence(self.model, given)  # type: ignore[attr-defined] # optional
-            return found
+                return self.backend.evidence(self.model, given)
 
         return in_parts(images.astype(self.plan.dtype), self.plan.axes.index("b"), self.plan.batch, seen)
 
     def ran(self, run: Run, table: LayerTable, target: Target | None) -> dict[str, Captured]:
         """What the layers of one run gave, path -> `Captured`."""
         asked = {table.single(path): path for path in run.chosen}
-        picks = run.picks() if getattr(self.backend, "picks", False) else {}
-        options = {"picks": {ask: picks[path] for ask, path in asked.items() if path in picks}} if picks else {}
+        picks = run.picks() if self.backend.picks else {}
+        options: dict[str, Any] = (
+            {"picks": {ask: picks[path] for ask, path in asked.items() if path in picks}} if picks else {}
+        )
         with self.running(run.fed.array):
             found = self.backend.capture(self.model, run.fed.array, list(asked), target, **options)
         return {asked[path]: run.kept(asked[path], each, asked[path] in picks) for path, each in found.items()}
@@ -270,7 +271,7 @@ class Scope:
     @contextmanager
     def running(self, array: Any) -> Iterator[None]:
         """Around a forward pass: random state kept, the model's own errors said with what was fed."""
-        states = (random.getstate(), np.random.get_state()) if getattr(self.backend, "random", True) else None
+        states = (random.getstate(), np.random.get_state()) if self.backend.random else None
         try:
             yield
         except LayerscopeError:
@@ -300,11 +301,7 @@ class Scope:
 
     def _target(self, target: Any) -> Target | None:
         if target is not None and not self.backend.gradients:
-            raise GradientsUnavailable(
-                f"the {self.backend.name} backend gives no gradients: capture without target= (the combinations cam, score-cam"
-                " and eigen-cam need none), or open the model that the file was made from, in the framework"
-                " that trained it"
-            )
+            raise self.backend.refusal("gradients")
         return self.aim(target)
 
     def aim(self, target: Any) -> Target | None:
@@ -333,7 +330,7 @@ class Scope:
     def provenance(self) -> dict[str, Any]:
         """What a picture must remember of model and preprocessing."""
         # Taken anew at each capture: weights may have been trained since the last one.
-        digest = self.backend.digest(self.model) if hasattr(self.backend, "digest") else self.facts.digest
+        digest = self.backend.digest(self.model) if self.backend.offers("digest") else self.facts.digest
         return {
             "model": self.name,
             "model_digest": digest,

@@ -30,6 +30,7 @@ from .leaving import LeavingTests
 from .scores import ScoreTests
 from .table import TableTests
 from .tiny import Step, TinyBackend, TinyModel, convolution, tiny_model, tiny_parameters
+from .verbs import VerbTests
 from .weights import HeadTests, KernelTests
 
 __all__ = [
@@ -45,7 +46,16 @@ __all__ = [
 
 
 class BackendTests(
-    TableTests, CaptureTests, LeavingTests, GradientTests, FactsTests, EvidenceTests, ScoreTests, KernelTests, HeadTests
+    VerbTests,
+    TableTests,
+    CaptureTests,
+    LeavingTests,
+    GradientTests,
+    FactsTests,
+    EvidenceTests,
+    ScoreTests,
+    KernelTests,
+    HeadTests,
 ):
     """The behaviour that every backend owes the core; subclass it in a pytest module, and say how to build the network.
 

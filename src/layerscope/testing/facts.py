@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backends.protocol import Evidence, Facts, Head
+from ..backends.protocol import Evidence, Facts
 from .network import Network
 from .tiny import tiny_parameters
 
@@ -16,7 +16,7 @@ class FactsTests(Network):
     """What a backend says of a model without running it, where it says anything."""
 
     def test_facts_name_the_model_and_its_input(self) -> None:
-        if not hasattr(self.backend(), "facts"):
+        if not self.offers("facts"):
             return
         facts = self.backend().facts(self.network())
         assert isinstance(facts, Facts)
@@ -41,31 +41,14 @@ class FactsTests(Network):
         assert self.digest_of(model) == self.digest_of(model)
         assert self.state(model) == before
 
-    def test_the_head_is_the_dense_layer_that_runs_last(self) -> None:
-        if not hasattr(self.backend(), "head"):
-            return
-        model, parameters = self.network(), tiny_parameters()
-        before = self.state(model)
-        head = self.backend().head(model, self.batch())
-        assert isinstance(head, Head)
-        assert head.path == self.paths["head"]
-        values = self.expected()["act:1"].mean((1, 2), dtype=np.float64)
-        bias = 0 if head.bias is None else head.bias
-        self.same(values @ head.weights.T.astype(np.float64) + bias, self.expected()["head"])
-        assert head.weights.dtype == np.float32
-        assert head.weights.shape == (6, 5), parameters.keys()
-        assert self.state(model) == before
-
     def digest(self, parameters: Mapping[str, np.ndarray]) -> str:
         return self.digest_of(self.build(parameters))
 
     def digest_of(self, model: Any) -> str:
         """The digest, `""` where the backend has none."""
-        backend = self.backend()
-        if hasattr(backend, "digest"):
-            found: str = backend.digest(model)
-            return found
-        return backend.facts(model).digest if hasattr(backend, "facts") else ""
+        if self.offers("digest"):
+            return str(self.backend().digest(model))
+        return str(self.backend().facts(model).digest) if self.offers("facts") else ""
 
 
 MEAN = np.array([0.5, -1.0, 2.0, 0.25], np.float32)
@@ -78,7 +61,7 @@ class EvidenceTests(Network):
     """What a backend tells of the first BatchNorm of a model, where it tells anything."""
 
     def test_evidence_is_what_reaches_the_first_batch_norm(self) -> None:
-        if not hasattr(self.backend(), "evidence"):
+        if not self.offers("evidence"):
             return
         model = self.normed(tiny_parameters(), MEAN, VARIANCE)
         if model is None:
@@ -100,7 +83,7 @@ class EvidenceTests(Network):
             self.same(values, wanted)
 
     def test_where_nothing_was_trained_there_is_no_evidence(self) -> None:
-        if not hasattr(self.backend(), "evidence"):
+        if not self.offers("evidence"):
             return
         assert self.backend().evidence(self.network(), self.batch()) is None, "a network without a BatchNorm"
         fresh = self.normed(tiny_parameters(), np.zeros_like(MEAN), np.ones_like(VARIANCE))

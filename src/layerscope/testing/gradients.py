@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..backends.protocol import Pick
+from ..backends.registry import adapt
 from ..core.axes import channels_last
 from ..errors import GradientsUnavailable, LayerscopeError
 from .network import Network
@@ -17,7 +18,7 @@ class GradientTests(Network):
     """Gradients of each layer with respect to a target, or a named refusal."""
 
     def test_gradients_are_those_of_the_network(self) -> None:
-        if not self.backend().gradients:
+        if not self.offers("gradients"):
             return
         model, calls = self.network(), self.calls()
         table = self.table(model)
@@ -45,7 +46,7 @@ class GradientTests(Network):
         return {"head": head, "act:1": last, "conv2": conv2, "act:0": act, "conv1": act * (values["conv1"] > 0)}
 
     def test_gradients_of_picked_channels_are_those_of_the_whole(self) -> None:
-        if not self.backend().gradients or not getattr(self.backend(), "picks", False):
+        if not self.offers("gradients") or not adapt(self.backend()).picks:
             return
         model, path = self.network(), self.paths["conv2"]
         pick = Pick(self.table(model)[path].axes.index("c"), (3, 0))
@@ -57,7 +58,7 @@ class GradientTests(Network):
             self.same(part, np.take(of, pick.numbers, pick.axis))
 
     def test_gradients_are_given_or_refused(self) -> None:
-        if self.backend().gradients:
+        if self.offers("gradients"):
             return
         try:
             self.backend().capture(self.network(), self.batch(), [self.paths["conv1"]], 0)
@@ -66,7 +67,7 @@ class GradientTests(Network):
         raise AssertionError("a target was ignored")
 
     def test_a_function_as_target_equals_the_class_it_picks(self) -> None:
-        if not self.backend().gradients:
+        if not self.offers("gradients"):
             return
         model, path = self.network(), self.paths["conv1"]
         by_class = self.backend().capture(model, self.batch(), [path], 2)[path].gradient
@@ -77,7 +78,7 @@ class GradientTests(Network):
         self.same(by_function, by_class)
 
     def test_a_function_may_give_one_number_for_each_image(self) -> None:
-        if not self.backend().gradients:
+        if not self.offers("gradients"):
             return
         model, path = self.network(), self.paths["conv1"]
         by_class = self.backend().capture(model, self.batch(), [path], 2)[path].gradient
@@ -86,7 +87,7 @@ class GradientTests(Network):
         self.same(by_function, by_class)
 
     def test_a_target_that_does_not_exist_is_a_named_error(self) -> None:
-        if not self.backend().gradients:
+        if not self.offers("gradients"):
             return
         model = self.network()
         self.backend().layers(model, self.batch())
@@ -101,7 +102,7 @@ class GradientTests(Network):
         assert self.state(model) == before
 
     def test_a_target_that_raises_leaves_the_model_as_it_was(self) -> None:
-        if not self.backend().gradients:
+        if not self.offers("gradients"):
             return
         model, path = self.network(), self.paths["conv1"]
         self.backend().layers(model, self.batch())
@@ -121,7 +122,7 @@ class GradientTests(Network):
         self.same(self.backend().capture(model, self.batch(), [path])[path].values, wanted)
 
     def test_a_target_that_is_no_number_is_a_named_error(self) -> None:
-        if not self.backend().gradients:
+        if not self.offers("gradients"):
             return
         try:
             self.backend().capture(self.network(), self.batch(), [self.paths["conv1"]], lambda out: out)

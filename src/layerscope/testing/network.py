@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..backends.protocol import Captured
+from ..backends.protocol import Captured, NotOffered
 from ..core.axes import channels_last
 from ..core.layer import Layer
 from .tiny import tiny_model, tiny_parameters
@@ -52,6 +52,13 @@ class Network:
     def ran(self, model: Any) -> Sequence[str] | None:
         """The names of the layers that have run so far, where the model can tell, else `None`."""
         return None
+
+    def offers(self, verb: str) -> bool:
+        """Whether the backend offers a verb; one about which it says nothing is an error, as it may be misspelt."""
+        value = getattr(self.backend(), verb, None)
+        if value is None or (isinstance(value, NotOffered) and not value.reason):
+            raise AssertionError(f"{verb}: write the method, or {verb} = not_offered(reason)")
+        return bool(value)
 
     def images(self, count: int = 2) -> np.ndarray:
         return np.random.default_rng(7).standard_normal((count, 3, 8, 8)).astype(np.float32)

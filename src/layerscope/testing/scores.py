@@ -15,7 +15,7 @@ class ScoreTests(Network):
     """Asked only of a backend with `scores`."""
 
     def test_scores_are_those_of_the_output(self) -> None:
-        if not hasattr(self.backend(), "scores"):
+        if not self.offers("scores"):
             return
         model = self.network()
         before = self.state(model)
@@ -24,7 +24,7 @@ class ScoreTests(Network):
         assert self.state(model) == before
 
     def test_a_layer_returns_what_the_change_says(self) -> None:
-        if not hasattr(self.backend(), "scores"):
+        if not self.offers("scores"):
             return
         model = self.network()
         path = self.calls()["conv2"]
@@ -45,7 +45,7 @@ class ScoreTests(Network):
         self.same(np.asarray(self.backend().scores(model, self.batch(), 1, {})), self.expected()["head"][:, 1])
 
     def test_one_call_is_changed_and_the_plain_path_means_all(self) -> None:
-        if not hasattr(self.backend(), "scores"):
+        if not self.offers("scores"):
             return
         model, calls = self.network(), self.calls()
         table = self.table(model)
@@ -73,7 +73,7 @@ class ScoreTests(Network):
             self.same(np.asarray(found), self._without(1, *names)[:, 1])
 
     def test_a_function_as_target_gives_each_image_its_number(self) -> None:
-        if not hasattr(self.backend(), "scores"):
+        if not self.offers("scores"):
             return
         model = self.network()
         asked: list[tuple[Any, int]] = [
@@ -87,7 +87,7 @@ class ScoreTests(Network):
             self.same(np.asarray(found), self.expected(images)["head"][:, 3] * 2)
 
     def test_what_can_not_be_changed_is_named(self) -> None:
-        if not hasattr(self.backend(), "scores"):
+        if not self.offers("scores"):
             return
         model, path = self.network(), self.calls()["conv2"]
         self.backend().layers(model, self.batch())
@@ -107,7 +107,7 @@ class ScoreTests(Network):
         assert self.state(model) == before
 
     def test_a_change_that_raises_leaves_the_model_as_it_was(self) -> None:
-        if not hasattr(self.backend(), "scores"):
+        if not self.offers("scores"):
             return
         model = self.network()
         self.backend().layers(model, self.batch())

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from ..backends.common.outputs import changed, scored
-from ..backends.protocol import Captured, Change, Facts, Input, Target
+from ..backends.protocol import Backend, Captured, Change, Facts, Input, Target, not_offered
 from ..core.layer import Layer, split_call
-from ..errors import GradientsUnavailable, LayerNotCalled, LayerNotFound, near
+from ..errors import LayerNotCalled, LayerNotFound, near
 
 
 @dataclass(frozen=True)
@@ -40,17 +40,26 @@ class TinyModel:
     ran: list[str] = field(default_factory=list)
 
 
-class TinyBackend:
+class TinyBackend(Backend):
     """A backend without a framework, for tests of everything that stands on backends."""
 
     name = "tiny"
-    gradients = False
+    gradients = not_offered("numpy doesn't differentiate")
+    load = not_offered("its models are made in Python")
+    load_weights = not_offered("its models are made with their weights")
+    from_library = not_offered("no library has models of its kind")
+    evidence = not_offered("its network has no BatchNorm")
+    head = not_offered("its steps are functions, which hold their weights")
+    kernel = not_offered("its steps are functions, which hold their weights")
 
     def owns(self, model: Any) -> bool:
         return isinstance(model, TinyModel)
 
     def facts(self, model: TinyModel) -> Facts:
         return model.facts
+
+    def digest(self, model: TinyModel) -> str:
+        return model.facts.digest
 
     def layers(self, model: TinyModel, batch: Any) -> list[Layer]:
         runs: dict[str, list[Layer]] = {}
@@ -74,7 +83,7 @@ class TinyBackend:
         self, model: TinyModel, batch: Any, paths: Sequence[str], target: Target | None = None
     ) -> dict[str, Captured]:
         if target is not None:
-            raise GradientsUnavailable("TinyBackend has no gradients")
+            raise self.refusal("gradients")
         wanted = [self._wanted(model, path) for path in paths]
         waiting = {each for each in wanted if each[1] is not None}
         endless = any(call is None for _, call in wanted)

@@ -15,7 +15,7 @@ class KernelTests(Network):
     """The weights of convolutions, where a backend gives them."""
 
     def test_a_kernel_is_the_weights_of_the_convolution(self) -> None:
-        if not hasattr(self.backend(), "kernel"):
+        if not self.offers("kernel"):
             return
         model, given = self.network(), tiny_parameters()
         self.backend().layers(model, self.batch())
@@ -31,14 +31,14 @@ class KernelTests(Network):
         assert self.state(model) == before
 
     def test_other_layers_have_no_kernel(self) -> None:
-        if not hasattr(self.backend(), "kernel"):
+        if not self.offers("kernel"):
             return
         model = self.network()
         for path in (self.calls()["act:0"], self.paths["head"]):
             assert self.backend().kernel(model, path, self.batch()) is None
 
     def test_asking_for_a_kernel_leaves_a_model_that_fails_as_it_was(self) -> None:
-        if not hasattr(self.backend(), "kernel") or not self.can_fail:
+        if not self.offers("kernel") or not self.can_fail:
             return
         model = self.build(tiny_parameters(), fail=True)
         before, drawn = self.state(model), random_state()
@@ -53,7 +53,7 @@ class HeadTests(Network):
     """Asked only of a backend with `head`."""
 
     def test_the_head_is_the_dense_layer_that_runs_last(self) -> None:
-        if not hasattr(self.backend(), "head"):
+        if not self.offers("head"):
             return
         model, given = self.network(), tiny_parameters()
         self.backend().layers(model, self.batch())
@@ -66,12 +66,13 @@ class HeadTests(Network):
         assert found.bias is not None
         self.same(found.bias, given["head.bias"])
         assert self.state(model) == before
+        assert found.path == self.paths["head"]
         # By its path, it is the layer whose output these weights explain.
         captured = self.backend().capture(model, self.batch(), [found.path])[found.path].values
         self.same(captured, self.expected()["head"])
 
     def test_asking_for_the_head_leaves_a_model_that_fails_as_it_was(self) -> None:
-        if not hasattr(self.backend(), "head") or not self.can_fail:
+        if not self.offers("head") or not self.can_fail:
             return
         model = self.build(tiny_parameters(), fail=True)
         before, drawn = self.state(model), random_state()

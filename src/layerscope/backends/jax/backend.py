@@ -10,7 +10,7 @@ from typing import Any
 from ...core.layer import Layer, split_call
 from ...errors import ModelNotReadable
 from ..common.outputs import first_image, first_input
-from ..protocol import Captured, Change, Evidence, Facts, Head, Kernel, Target
+from ..protocol import Backend, Captured, Change, Evidence, Facts, Head, Kernel, Target, not_offered
 from .capture import Recorder
 from .evidence import evidence
 from .facts import digest, facts
@@ -22,11 +22,14 @@ from .watch import Stop, Watch
 from .weights import head
 
 
-class JaxBackend:
+class JaxBackend(Backend):
     """Reads `nnx.Module`, linen modules with their variables, `TrainState`, and `eqx.Module`."""
 
     name = "jax"
     gradients = True
+    load = not_offered("a checkpoint of JAX holds arrays without the code that runs them: give the model itself")
+    from_library = not_offered("Flax and Equinox have no models of their own to name")
+    load_weights = not_offered("a checkpoint of JAX is a tree of arrays of its own kind: restore it in the factory")
 
     def owns(self, model: Any) -> bool:
         try:

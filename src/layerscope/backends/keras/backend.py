@@ -28,7 +28,7 @@ class KerasBackend(WatchingBackend):
     def engine(self) -> Engine:
         return engine()
 
-    def load(self, source: Path, weights: Path | None, trust: bool) -> Any:
+    def load(self, source: Path, weights: Path | None = None, trust: bool = False) -> Any:
         """The model in a `.keras` or `.h5` file."""
         return load(source, weights, trust)
 
@@ -36,6 +36,6 @@ class KerasBackend(WatchingBackend):
         """Read a file of weights into a model that was built."""
         read_weights(model, path)
 
-    def from_reference(self, name: str, weights: Path | None = None) -> Any:
-        """The model `keras.applications.NAME`."""
-        return from_reference(name, weights)
+    def from_library(self, library: str, name: str, weights: Path | None = None) -> tuple[Any, Any]:
+        """The model `keras.applications.NAME`; its preprocessing is among its facts."""
+        return from_reference(name, weights), None

@@ -12,7 +12,7 @@ import numpy as np
 from ...core.layer import Layer, require_output, split_call
 from ...errors import LayerNotCalled, LayerNotFound, near
 from ..common.outputs import first_input
-from ..protocol import Captured, Change, Evidence, Facts, Head, Kernel, Pick, Target
+from ..protocol import Backend, Captured, Change, Evidence, Facts, Head, Kernel, Pick, Target
 from .engine import Engine, host
 from .evidence import evidence
 from .facts import digest, facts
@@ -24,7 +24,7 @@ from .watch import Call, Stop, run
 from .weights import head, kernel
 
 
-class WatchingBackend:
+class WatchingBackend(Backend):
     """Watches the layers of a model in one eager run. A child says with which engine."""
 
     gradients = True

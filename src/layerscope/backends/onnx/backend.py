@@ -13,11 +13,11 @@ import onnxruntime
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # its types are a package of their own
 
 from ...core.layer import Layer, split_call
-from ...errors import BadOption, GradientsUnavailable, LayerNotCalled, LayerNotFound, ModelNotReadable, near
+from ...errors import BadOption, LayerNotCalled, LayerNotFound, ModelNotReadable, near
 from ..common.outputs import changed, scored
 from ..graph.codes import described, recipe_of_range
 from ..graph.run import Sessions, first_image, joined, singles
-from ..protocol import Captured, Change, Evidence, Facts, Head, Input, Kernel, Target
+from ..protocol import Backend, Captured, Change, Evidence, Facts, Head, Input, Kernel, Target, not_offered
 from .axes import AxesFlow
 from .cut import Given, cut
 from .evidence import first_norm, own_scaling
@@ -31,12 +31,16 @@ from .weights import head, kernel, weights_of
 WAY = "export the model with a free batch axis"
 
 
-class OnnxBackend:
+class OnnxBackend(Backend):
     """Layers of ONNX graphs. `threads` is the number of threads inside an operator, `None` for the runtime's choice."""
 
     name = "onnx"
-    gradients = False
+    gradients = not_offered(
+        "ONNX Runtime computes none; the PyTorch or Keras model that the file was exported from has them"
+    )
     random = False
+    from_library = not_offered("ONNX has no library of models to name: give the file")
+    load_weights = not_offered("an ONNX file holds its own weights")
 
     def __init__(self, threads: int | None = None) -> None:
         self.threads = threads
@@ -85,10 +89,7 @@ class OnnxBackend:
         self, model: Any, batch: Any, paths: Sequence[str], target: Target | None = None
     ) -> dict[str, Captured]:
         if target is not None:
-            raise GradientsUnavailable(
-                "ONNX Runtime computes no gradients: leave target out and use a combination without them (eigen_cam,"
-                " score_cam, ablation_cam), or open the PyTorch or Keras model that the file was exported from"
-            )
+            raise self.refusal("gradients")
         held = _held(model)
         wanted = _wanted(held, paths)
         tensors = tuple(dict.fromkeys(each.tensor for each in wanted.values()))

@@ -10,6 +10,7 @@ import tf_keras
 from ..keras.capture import WatchingBackend
 from ..keras.engine import Engine
 from ..keras.files import read_weights
+from ..protocol import not_offered
 from .engine import TfKerasEngine
 from .load import load
 
@@ -18,6 +19,7 @@ class TfKerasBackend(WatchingBackend):
     """Watches the layers of a tf_keras model in one eager run."""
 
     name = "tf_keras"
+    from_library = not_offered("its keras.applications are those of Keras 3, which keras:NAME opens")
 
     def owns(self, model: Any) -> bool:
         """Whether `model` is a tf_keras model or layer."""
@@ -26,7 +28,7 @@ class TfKerasBackend(WatchingBackend):
     def engine(self) -> Engine:
         return TfKerasEngine()
 
-    def load(self, source: Path, weights: Path | None, trust: bool) -> Any:
+    def load(self, source: Path, weights: Path | None = None, trust: bool = False) -> Any:
         """The model in a `.keras` or `.h5` file or a SavedModel folder."""
         return load(source, weights, trust)
 

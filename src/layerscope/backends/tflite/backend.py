@@ -10,11 +10,11 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ...core.layer import Layer, split_call
-from ...errors import BadOption, GradientsUnavailable, LayerNotCalled, LayerNotFound, ModelNotReadable, near
+from ...errors import BadOption, LayerNotCalled, LayerNotFound, ModelNotReadable, near
 from ..common.outputs import scored
 from ..graph.codes import described
 from ..graph.run import first_image, joined, singles
-from ..protocol import Captured, Change, Facts, Head, Input, Kernel, Target
+from ..protocol import Backend, Captured, Change, Facts, Head, Input, Kernel, Target, not_offered
 from .axes import AxesFlow
 from .field import FieldFlow
 from .graph import IDENTIFIER, Graph, Tensor
@@ -33,11 +33,14 @@ MOST_HELD = 2
 WAY = "convert the model with a free batch axis"
 
 
-class TfliteBackend:
+class TfliteBackend(Backend):
     """Layers of TFLite files. `threads` is the number of threads inside an operator, `None` for one."""
 
     name = "tflite"
-    gradients = False
+    gradients = not_offered("the TFLite interpreter computes none; the model that the file was converted from has them")
+    from_library = not_offered("TFLite has no library of models to name: give the file")
+    load_weights = not_offered("a TFLite file holds its own weights")
+    evidence = not_offered("the converter folds every BatchNorm into the convolution before it")
 
     def __init__(self, threads: int | None = None) -> None:
         self.threads = threads
@@ -82,10 +85,7 @@ class TfliteBackend:
         self, model: Any, batch: Any, paths: Sequence[str], target: Target | None = None
     ) -> dict[str, Captured]:
         if target is not None:
-            raise GradientsUnavailable(
-                "the TFLite interpreter computes no gradients: leave target out and use a combination without them"
-                " (eigen_cam, score_cam, ablation_cam), or open the Keras or PyTorch model that the file was made from"
-            )
+            raise self.refusal("gradients")
         held = self._held(model)
         wanted = _wanted(held, paths)
         tensors = list({each.tensor.index: each.tensor for each in wanted.values()}.values())

@@ -13,7 +13,7 @@ from torch.nn.parameter import UninitializedParameter
 from ...core.layer import Layer
 from ...errors import ModelNotReadable
 from ..common.outputs import first_image, first_input
-from ..protocol import Captured, Change, Evidence, Facts, Head, Kernel, Pick, Target
+from ..protocol import Backend, Captured, Change, Evidence, Facts, Head, Kernel, Pick, Target
 from .capture import Changer, GradientTaker, Taker, Wanted
 from .evidence import evidence
 from .facts import digest, facts
@@ -25,7 +25,7 @@ from .watch import makes_weights
 from .weights import head, kernel
 
 
-class TorchBackend:
+class TorchBackend(Backend):
     """Reads a `torch.nn.Module`, compiled, parallel or exported (`torch.export`)."""
 
     name = "torch"
@@ -60,13 +60,11 @@ class TorchBackend:
     def load_weights(self, model: Any, path: Path) -> None:
         load_weights(model, path)
 
-    def from_torchvision(self, name: str, weights: Path | None = None) -> tuple[Any, Any]:
-        """The model `torchvision.models.NAME`, and the entry of its default weights."""
-        return from_torchvision(name, weights)
-
-    def from_library(self, library: str, name: str, weights: Path | None = None) -> Any:
-        """The model of that name of `timm`, or of Hugging Face transformers (`hf`)."""
-        return from_timm(name, weights) if library == "timm" else from_hf(name, weights)
+    def from_library(self, library: str, name: str, weights: Path | None = None) -> tuple[Any, Any]:
+        """The model of that name of torchvision (with the entry of its default weights), timm, or transformers (`hf`)."""
+        if library == "torchvision":
+            return from_torchvision(name, weights)
+        return (from_timm if library == "timm" else from_hf)(name, weights), None
 
     def layers(self, model: Any, batch: Any) -> list[Layer]:
         model = _readable(model)

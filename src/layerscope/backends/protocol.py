@@ -33,6 +33,13 @@ __all__ = [
 
 Verb = TypeVar("Verb", bound=Callable[..., Any])
 
+ADVICE = {
+    "gradients": "capture without target= (cam, score_cam, ablation_cam and eigen_cam need no gradients), or open the model"
+    " that the file was made from, in the framework that trained it",
+    "scores": "score_cam and eigen_cam need no layer to be changed",
+    "load_weights": "leave weights= out (--weights), and load them in the factory before it returns the model",
+}
+
 
 class NotOffered:
     """Stands in the place of a verb that a framework doesn't offer: falsy, and a call raises the reason.
@@ -58,7 +65,9 @@ class NotOffered:
     def error(self) -> LayerscopeError:
         """The error that a call raises: `GradientsUnavailable` for `gradients`, `BadOption` for every other verb."""
         kind = GradientsUnavailable if self.verb == "gradients" else BadOption
-        return kind(f"the {self.backend} backend doesn't offer {self.verb}" + f": {self.reason}" * bool(self.reason))
+        parts = (self.reason, ADVICE.get(self.verb, ""))
+        reasons = "; ".join(part for part in parts if part)
+        return kind(f"the {self.backend} backend doesn't offer {self.verb}" + f": {reasons}" * bool(reasons))
 
 
 def not_offered(reason: str) -> Any:

@@ -142,10 +142,7 @@ def _is_model(found: Any) -> bool:
 
 def _put_weights(model: Any, reader: Backend, weights: Path) -> None:
     if not reader.offers("load_weights"):
-        raise BadOption(
-            f"{reader.refusal('load_weights')}. Leave weights= out (--weights) and load {weights.name} in the factory,"
-            " before it returns the model"
-        )
+        raise reader.refusal("load_weights")
     reader.load_weights(model, weights)
 
 

@@ -35,9 +35,7 @@ class OnnxBackend(Backend):
     """Layers of ONNX graphs. `threads` is the number of threads inside an operator, `None` for the runtime's choice."""
 
     name = "onnx"
-    gradients = not_offered(
-        "ONNX Runtime computes none; the PyTorch or Keras model that the file was exported from has them"
-    )
+    gradients = not_offered("ONNX Runtime computes none")
     random = False
     from_library = not_offered("ONNX has no library of models to name: give the file")
     load_weights = not_offered("an ONNX file holds its own weights")

@@ -37,7 +37,7 @@ class TfliteBackend(Backend):
     """Layers of TFLite files. `threads` is the number of threads inside an operator, `None` for one."""
 
     name = "tflite"
-    gradients = not_offered("the TFLite interpreter computes none; the model that the file was converted from has them")
+    gradients = not_offered("the TFLite interpreter computes none")
     from_library = not_offered("TFLite has no library of models to name: give the file")
     load_weights = not_offered("a TFLite file holds its own weights")
     evidence = not_offered("the converter folds every BatchNorm into the convolution before it")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from ...core.axes import MOST_PREFIX_TOKENS
 
@@ -122,6 +122,45 @@ def permuted_view(axes: str, before: Sequence[int], after: Sequence[int]) -> str
         return None
     where = dict(zip(before, axes, strict=True))
     return "".join(where[stride] for stride in after)
+
+
+class Run(Protocol):
+    """A run of places along a dimension."""
+
+    @property
+    def size(self) -> int: ...
+
+
+R = TypeVar("R", bound=Run)
+
+
+def distribute(
+    runs: Sequence[R], shape: Sequence[int], split: Callable[[R, int], tuple[R, R] | None]
+) -> list[tuple[R, ...]] | None:
+    """The runs that each dimension of `shape` is made of after a reshape; `None` where it cuts through one.
+
+    `split` gives a run as two, the first of the size asked for, or `None` where it must stay whole.
+    """
+    left = [run for run in runs if run.size != 1]
+    dims: list[tuple[R, ...]] = []
+    for size in shape:
+        dim: list[R] = []
+        wanted = int(size)
+        while wanted > 1:
+            if not left:
+                return None
+            run = left.pop(0)
+            if wanted % run.size == 0:
+                dim.append(run)
+                wanted //= run.size
+            elif run.size % wanted == 0 and (halves := split(run, wanted)):
+                dim.append(halves[0])
+                left.insert(0, halves[1])
+                wanted = 1
+            else:
+                return None
+        dims.append(tuple(dim))
+    return dims
 
 
 class AxesTrace:

@@ -1,47 +1,85 @@
-"""What the tensors of a graph file see of the model's one image: what its backends share, whatever names a tensor."""
+"""Receptive fields in a graph file: what its backends share, whatever names a tensor."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Generic
+from dataclasses import dataclass
+from typing import Any, Generic
 
-from ...core.receptive_field import Field, resized, window
-from ..common.field import Places, seen
+from ...core.receptive_field import Field
+from ..common.field import Places, constant, image_places
+from ..common.field_rules import Operation, follow
 from .axes import KnownAxes
 from .walk import Name
 
 
-class KnownFields(Generic[Name]):
-    """The places of every tensor that is known so far, from the only input that can be an image."""
+@dataclass(frozen=True)
+class Step(Generic[Name]):
+    """One operator of a graph and one of its outputs, whose shape is known."""
+
+    flow: Any
+    operator: Any
+    names: Sequence[Name]
+    shape: tuple[int, ...]
+
+    @property
+    def source(self) -> Places:
+        """The places of the first input."""
+        return self.input(0)
+
+    def input(self, index: int) -> Places:
+        """The places of an input."""
+        name = self.names[index]
+        places = self.flow.places.get(name)
+        return constant(self.flow.shape_of(name)) if places is None else places
+
+    def inputs(self, first: int = 0, step: int = 1) -> list[Places]:
+        """The places of all inputs that are there, or of every `step`-th."""
+        return [self.input(index) for index in range(first, len(self.names), step) if self.names[index] != ""]
+
+    def unknown(self, reason: str) -> Operation:
+        """The operation of a step that can't be followed."""
+        return Operation("unknown", self.inputs(), reason=reason)
+
+
+class FieldFlow(Generic[Name]):
+    """What every tensor of a graph sees of the model's one image; without exactly one image, nothing is known."""
+
+    step: Callable[..., Step[Name]] = Step
 
     def __init__(self, inputs: Sequence[Name], axes: KnownAxes[Name]) -> None:
-        self.known = axes
+        self.axes = axes
         self.places: dict[Name, Places] = {}
         images = [name for name in inputs if (axes.rank(name) or 0) > 2]
         if len(images) == 1:
             (image,) = images
             shape = axes.shapes[image] or ()
             if len(axes.axes[image]) == len(shape):
-                self.places[image] = seen(axes.axes[image], shape)
+                self.places[image] = image_places(axes.axes[image], shape)
 
-    def of(self, name: Name) -> tuple[Field, ...] | None:
+    def fields(self, name: Name) -> tuple[Field, ...] | None:
         """The fields of a tensor, one for each axis of the image."""
         places = self.places.get(name)
         return None if places is None else places.receptive()
 
+    def shape_of(self, name: Name) -> tuple[int, ...]:
+        """The shape of a tensor that depends on no image."""
+        return self.axes.shapes.get(name) or ()
 
-def regrouped(source: Places, shape: Sequence[int], dims: Sequence[int], size: int, deeper: bool) -> Places:
-    """Blocks of `size` pixels along `dims` moved into the channels (`deeper`) or back."""
-    deep: Callable[[Field], Field] = partial(window, kernel=size, stride=size)
-    rule = deep if deeper else partial(resized, before=1 << 10, after=size << 10)
-    return source.windowed(dict.fromkeys(dims, rule), shape)
-
-
-def padding_same(before: int, after: int, reach: int, stride: int) -> int:
-    """The padding on both sides that makes windows of `reach` pixels, `stride` apart, come out `after` from `before`.
-
-    >>> padding_same(224, 112, 3, 2), padding_same(224, 224, 3, 1)
-    (1, 2)
-    """
-    return max((after - 1) * stride + reach - before, 0)
+    def follow(
+        self, operator: Any, kind: str, names: Sequence[Name], output: Name, rule: Callable[[Any], Operation] | None
+    ) -> None:
+        """Note the places of an output of an operator that reads the tensors `names`; `rule` translates the step."""
+        first = next((self.places[name] for name in names if name in self.places), None)
+        shape = self.axes.shapes.get(output)
+        if first is None:
+            return
+        if shape is None:
+            self.places[output] = first.give_up("its shape isn't fixed", ())
+        elif any(name in self.axes.data and name not in self.places for name in names):
+            self.places[output] = first.give_up("another input of the model comes in", shape)
+        elif rule is None:
+            self.places[output] = first.give_up(f"{kind} isn't followed", shape)
+        else:
+            step = self.step(self, operator, names, tuple(shape))
+            self.places[output] = follow(lambda: rule(step), first, kind, shape)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import jax
 
-from ...core.receptive_field import Field, merged, transposed, window
-from ..common.field import Factor, Places, constant, followed, plain, seen
+from ...core.receptive_field import Field
+from ..common.field import Places, constant, image_places
+from ..common.field_rules import Operation, follow, unary
 from .facts import inputs
 from .model import JaxModel
 from .watch import Call, Watch
@@ -17,7 +19,20 @@ from .watch import Call, Watch
 Key = tuple[str, int, str]
 
 
-Rule = Callable[[Mapping[str, Any], Sequence[Places], tuple[int, ...]], Places]
+@dataclass(frozen=True)
+class Step:
+    """One operation: its parameters, the places of its operands and the shape of one of its outputs."""
+
+    params: Mapping[str, Any]
+    inputs: Sequence[Places]
+    shape: tuple[int, ...]
+
+    @property
+    def source(self) -> Places:
+        return self.inputs[0]
+
+
+Rule = Callable[[Step], Operation]
 
 
 # An operation whose result may depend on anything in it.
@@ -34,185 +49,169 @@ def fields(model: JaxModel, image: Any) -> dict[Key, tuple[Field, ...] | None]:
         return {}
     keys: list[Key] = []
 
-    def outputs(given: Any) -> list[Any]:
-        found: list[Any] = []
+    def outputs(image: Any) -> list[Any]:
+        values: list[Any] = []
 
         def ended(call: Call) -> None:
             for place, value in call.values.items():
                 keys.append((call.path, call.number, place))
-                found.append(value)
+                values.append(value)
 
-        model.run(given, Watch(ended, differentiating=True))
-        return found
+        model.run(image, Watch(ended, differentiating=True))
+        return values
 
     try:
         traced = jax.make_jaxpr(outputs)(image)
     except (jax.errors.JAXTypeError, jax.errors.JAXIndexError):
         return {}
-    places = _through(traced.jaxpr, [constant(each.aval.shape) for each in traced.jaxpr.constvars], [
-        seen(axes, each.aval.shape) for each in traced.jaxpr.invars
-    ])  # fmt: skip
-    return {key: each.receptive() for key, each in zip(keys, places, strict=True)}
+    constants = [constant(variable.aval.shape) for variable in traced.jaxpr.constvars]
+    images = [image_places(axes, variable.aval.shape) for variable in traced.jaxpr.invars]
+    places = _through(traced.jaxpr, constants, images)
+    return {key: output.receptive() for key, output in zip(keys, places, strict=True)}
 
 
-def _through(jaxpr: Any, constants: Sequence[Places], given: Sequence[Places]) -> list[Places]:
+def _through(jaxpr: Any, constants: Sequence[Places], inputs: Sequence[Places]) -> list[Places]:
     """The places of what a `jaxpr` returns."""
-    held: dict[Any, Places] = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*constants, *given], strict=True))
+    known: dict[Any, Places] = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*constants, *inputs], strict=True))
 
-    def of(atom: Any) -> Places:
+    def places(atom: Any) -> Places:
         # A literal holds its value, and can be no key.
-        return constant(atom.aval.shape) if hasattr(atom, "val") else held[atom]
+        return constant(atom.aval.shape) if hasattr(atom, "val") else known[atom]
 
-    for step in jaxpr.eqns:
-        for out, places in zip(step.outvars, _after(step, [of(each) for each in step.invars]), strict=True):
-            held[out] = places
-    return [of(each) for each in jaxpr.outvars]
+    for equation in jaxpr.eqns:
+        known.update(zip(equation.outvars, _after(equation, [places(atom) for atom in equation.invars]), strict=True))
+    return [places(atom) for atom in jaxpr.outvars]
 
 
-def _after(step: Any, given: list[Places]) -> Iterator[Places]:
-    name = step.primitive.name
-    shapes = [tuple(getattr(each.aval, "shape", ())) for each in step.outvars]
-    first = next((each for each in given if each.fields), None)
+def _after(equation: Any, inputs: list[Places]) -> Iterator[Places]:
+    """The places of the outputs of one operation, or of the operations inside it."""
+    name, params = equation.primitive.name, equation.params
+    shapes = [tuple(getattr(variable.aval, "shape", ())) for variable in equation.outvars]
+    first = next((places for places in inputs if places.fields), None)
     if first is None:
         yield from (constant(shape) for shape in shapes)
         return
-    inner = next((step.params[each] for each in ("jaxpr", "call_jaxpr", "fun_jaxpr") if each in step.params), None)
+    inner = next((params[key] for key in ("jaxpr", "call_jaxpr", "fun_jaxpr") if key in params), None)
     if inner is not None and name not in LOOPS:
-        closed = hasattr(inner, "consts")
-        inside = inner.jaxpr if closed else inner
-        constants = [constant(each.aval.shape) for each in inside.constvars]
-        if len(inside.invars) == len(given):
-            yield from _through(inside, constants, given)
+        inside = inner.jaxpr if hasattr(inner, "consts") else inner
+        constants = [constant(variable.aval.shape) for variable in inside.constvars]
+        if len(inside.invars) == len(inputs):
+            yield from _through(inside, constants, inputs)
             return
     rule = RULES.get(name)
     for shape in shapes:
         if rule is None:
-            yield first.lost(f"{name} isn't followed", shape)
+            yield first.give_up(f"{name} isn't followed", shape)
         else:
-            yield followed(partial(rule, step.params, given, shape), first, name, shape)
+            yield follow(partial(rule, Step(params, inputs, shape)), first, name, shape)
 
 
-def _together(params: Mapping[str, Any], given: Sequence[Places], shape: tuple[int, ...]) -> Places:
+def _elementwise(step: Step) -> Operation:
     """Element by element: operands have one shape, or are single numbers."""
-    whole = [each for each in given if each.dims or not shape]
-    return whole[0].over(whole[1:])
+    return Operation("elementwise", [places for places in step.inputs if places.dims or not step.shape])
 
 
-def _windows(params: Mapping[str, Any], given: Sequence[Places], shape: tuple[int, ...]) -> Places:
-    source, rules = given[0], {}
-    options = ("window_dimensions", "window_strides", "window_dilation", "padding", "base_dilation")
-    for dim, (kernel, stride, dilation, (low, _), inner) in enumerate(zip(*(params[o] for o in options), strict=True)):
-        if source.along(dim):
-            rules[dim] = _window(kernel, stride, dilation, low, inner)
-    return source.windowed(rules, shape)
+@dataclass(frozen=True)
+class Windows:
+    """The windows of an operation, with numbers for each dimension; `inner` is the dilation of what they slide over."""
+
+    kernel: Sequence[int]
+    stride: Sequence[int]
+    dilation: Sequence[int]
+    padding: Sequence[tuple[int, ...]]
+    inner: Sequence[int]
+
+    def operation(self, inputs: Sequence[Places], dims: Sequence[int] | None) -> Operation:
+        """The operation of these windows along `dims`."""
+        fronts = [pair[0] for pair in self.padding]
+        if all(inner == 1 for inner in self.inner):
+            return Operation(
+                "window", inputs, dims, kernel=self.kernel, stride=self.stride, dilation=self.dilation, padding=fronts
+            )
+        if any(stride != 1 for stride in self.stride):
+            return Operation("unknown", inputs, reason="a window with strides on both sides")
+        # Zeros between the units of the input: the transpose of a strided window.
+        spans = [(kernel - 1) * dilation for kernel, dilation in zip(self.kernel, self.dilation, strict=True)]
+        cut = [span - front for span, front in zip(spans, fronts, strict=True)]
+        return Operation(
+            "transposed", inputs, dims, kernel=self.kernel, stride=self.inner, dilation=self.dilation, padding=cut
+        )
 
 
-def _window(kernel: int, stride: int, dilation: int, low: int, inner: int) -> Callable[[Field], Field]:
-    if inner == 1:
-        return partial(window, kernel=kernel, stride=stride, dilation=dilation, padding=low)
-    # Zeros between the units of the input: the transpose of a strided window.
-    if stride != 1:
-        raise ValueError("a window with strides on both sides")
-    return partial(transposed, kernel=kernel, stride=inner, dilation=dilation, padding=(kernel - 1) * dilation - low)
+def _window(step: Step) -> Operation:
+    names = ("window_dimensions", "window_strides", "window_dilation", "padding", "base_dilation")
+    return Windows(*(step.params[name] for name in names)).operation([step.source], None)
 
 
-def _convolution(params: Mapping[str, Any], given: Sequence[Places], shape: tuple[int, ...]) -> Places:
-    source, kernel = given
-    if kernel.fields or params["batch_group_count"] != 1:
-        return source.lost("a convolution with a kernel that is computed", shape)
+def _pad(step: Step) -> Operation:
+    config, ones = step.params["padding_config"], [1] * len(step.shape)
+    return Windows(ones, ones, ones, config, [inner + 1 for *_, inner in config]).operation([step.source], None)
+
+
+def _convolution(step: Step) -> Operation:
+    params, (source, weight) = step.params, step.inputs
+    if params["batch_group_count"] != 1:
+        return Operation("unknown", step.inputs, reason="a convolution in groups of images")
     left, right, out = params["dimension_numbers"]
-    sizes = kernel.shape
     # As if the image's axes lay where the output has them.
-    order = [left[out.index(dim)] for dim in range(len(out))]
-    rules = {
-        dim: _window(sizes[right[at]], stride, dilation, low, inner)
-        for at, (dim, stride, dilation, (low, _), inner) in enumerate(
-            zip(out[2:], params["window_strides"], params["rhs_dilation"], params["padding"], params["lhs_dilation"],
-                strict=True), 2)
-    }  # fmt: skip
-    mixed = source.permuted(order).mixed([out[1]])
-    return mixed.windowed(rules, shape)
+    source = source.permute([left[out.index(dim)] for dim in range(len(out))]).mix([out[1]])
+    names = ("window_strides", "rhs_dilation", "padding", "lhs_dilation")
+    kernel = [weight.shape[dim] for dim in right[2:]]
+    return Windows(kernel, *(params[name] for name in names)).operation([source, weight], out[2:])
 
 
-def _product(params: Mapping[str, Any], given: Sequence[Places], shape: tuple[int, ...]) -> Places:
-    (summed, batch) = params["dimension_numbers"]
-    mixed = [each.mixed(over) for each, over in zip(given, summed, strict=True)]
-    dims = [next((m.dims[at] for m, at in zip(mixed, pair, strict=True) if m.along(at)), mixed[0].dims[pair[0]])
-            for pair in zip(*batch, strict=True)]  # fmt: skip
-    for each, gone, shared in zip(mixed, summed, batch, strict=True):
-        dims += [dim for at, dim in enumerate(each.dims) if at not in gone and at not in shared]
-    bearing = [dict(each.fields) for each in mixed if each.fields]
-    if any(list(each) != list(bearing[0]) for each in bearing):
-        return given[0].lost("inputs of different kinds meet", shape)
-    made = Places(tuple(dims), tuple((axis, merged(each[axis] for each in bearing)) for axis in bearing[0]))
-    used = [axis for dim in dims for factor in dim for axis in factor.axes]
-    return made if len(used) == len(set(used)) else made.pairs()
+def _product(step: Step) -> Operation:
+    """A product that sums over some dimensions and keeps those of the batch, which come first in the output."""
+    summed, batch = step.params["dimension_numbers"]
+    letters = map(chr, range(ord("A"), ord("z")))
+    labels = [dict[int, str]() for _ in step.inputs]
+    output = ""
+    for pairs, kept in ((zip(*batch, strict=True), True), (zip(*summed, strict=True), False)):
+        for pair in pairs:
+            letter = next(letters)
+            output += letter * kept
+            for names, dim in zip(labels, pair, strict=True):
+                names[dim] = letter
+    for places, names in zip(step.inputs, labels, strict=True):
+        free = {dim: next(letters) for dim in range(len(places.dims)) if dim not in names}
+        names.update(free)
+        output += "".join(free.values())
+    reads = ["".join(names[dim] for dim in sorted(names)) for names in labels]
+    return Operation("einsum", step.inputs, labels=[*reads, output])
 
 
-def _reduced(params: Mapping[str, Any], given: Sequence[Places], shape: tuple[int, ...]) -> Places:
-    return given[0].reduced(params["axes"])
+def _reduce(step: Step) -> Operation:
+    return Operation("reduce", [step.source], step.params["axes"])
 
 
-def _spread(params: Mapping[str, Any], given: Sequence[Places], shape: tuple[int, ...]) -> Places:
-    source, dims = given[0], list(plain(shape))
-    for dim, at in enumerate(params["broadcast_dimensions"]):
-        if source.shape[dim] == shape[at]:
-            dims[at] = source.dims[dim]
-    return Places(tuple(dims), source.fields)
+def _expand(step: Step) -> Operation:
+    return Operation("expand", [step.source], step.params["broadcast_dimensions"])
 
 
-def _viewed(params: Mapping[str, Any], given: Sequence[Places], shape: tuple[int, ...]) -> Places:
-    return given[0].viewed(shape)
+def _permute(step: Step) -> Operation:
+    return Operation("permute", [step.source], step.params["permutation"])
 
 
-def _permuted(params: Mapping[str, Any], given: Sequence[Places], shape: tuple[int, ...]) -> Places:
-    return given[0].permuted(params["permutation"])
+def _concatenate(step: Step) -> Operation:
+    return Operation("concatenate", step.inputs, [step.params["dimension"]])
 
 
-def _joined(params: Mapping[str, Any], given: Sequence[Places], shape: tuple[int, ...]) -> Places:
-    return given[0].joined(given[1:], params["dimension"])
+def _split(step: Step) -> Operation:
+    return Operation("split", [step.source], [step.params["axis"]])
 
 
-def _split(params: Mapping[str, Any], given: Sequence[Places], shape: tuple[int, ...]) -> Places:
-    source, axis = given[0], params["axis"]
-    if source.along(axis):
-        return source.lost("split along the image", shape)
-    return Places((*source.dims[:axis], (Factor("", shape[axis]),), *source.dims[axis + 1 :]), source.fields)
+def _slice(step: Step) -> Operation:
+    starts = [-start for start in step.params["start_indices"]]
+    return Operation("slice", [step.source], None, stride=step.params["strides"] or 1, padding=starts)
 
 
-def _padded(params: Mapping[str, Any], given: Sequence[Places], shape: tuple[int, ...]) -> Places:
-    source = given[0]
-    rules = {
-        dim: _window(1, 1, 1, low, inner + 1)
-        for dim, (low, high, inner) in enumerate(params["padding_config"])
-        if source.along(dim) and (low, high, inner) != (0, 0, 0)
-    }
-    return source.windowed(rules, shape)
-
-
-def _sliced(params: Mapping[str, Any], given: Sequence[Places], shape: tuple[int, ...]) -> Places:
-    source, strides = given[0], params["strides"] or [1] * len(shape)
-    rules, picked = {}, []
-    for dim, (start, stride) in enumerate(zip(params["start_indices"], strides, strict=True)):
-        if not source.along(dim) or source.shape[dim] == shape[dim]:
-            continue
-        if shape[dim] == 1:
-            picked.append(dim)
-        else:
-            rules[dim] = partial(window, kernel=1, stride=stride, padding=-start)
-    if picked:
-        source = source.mixed(picked)
-    return source.windowed(rules, shape)
-
-
-def _mixed_along(params: Mapping[str, Any], given: Sequence[Places], shape: tuple[int, ...]) -> Places:
+def _mix(step: Step) -> Operation:
     """A running sum or a reversal: each unit may depend on all along its axis."""
-    over = params["dimensions"] if "dimensions" in params else [params["axis"]]
-    source = given[0]
-    return Places(source.dims, source.mixed(over).fields)
+    dims = step.params["dimensions"] if "dimensions" in step.params else [step.params["axis"]]
+    return Operation("normalize", [step.source], dims)
 
 
-ALIKE = (
+ELEMENTWISE = (
     *("add", "sub", "mul", "div", "rem", "max", "min", "pow", "atan2", "nextafter", "and", "or", "xor", "add_any"),
     *("eq", "ne", "lt", "le", "gt", "ge", "select_n", "clamp", "not", "neg", "sign", "abs", "floor", "ceil", "round"),
     *("exp", "exp2", "expm1", "log", "log1p", "sqrt", "rsqrt", "cbrt", "square", "integer_pow", "is_finite"),
@@ -222,18 +221,18 @@ ALIKE = (
 
 
 RULES: dict[str, Rule] = {
-    **dict.fromkeys(ALIKE, _together),
+    **dict.fromkeys(ELEMENTWISE, _elementwise),
     "conv_general_dilated": _convolution,
     "dot_general": _product,
-    **dict.fromkeys(("reduce_window_max", "reduce_window_sum", "reduce_window_min", "reduce_window"), _windows),
-    **dict.fromkeys(("reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "reduce_and", "reduce_or"), _reduced),
-    **dict.fromkeys(("argmax", "argmin"), _reduced),
-    "broadcast_in_dim": _spread,
-    **dict.fromkeys(("reshape", "squeeze", "expand_dims"), _viewed),
-    "transpose": _permuted,
-    "concatenate": _joined,
+    **dict.fromkeys(("reduce_window_max", "reduce_window_sum", "reduce_window_min", "reduce_window"), _window),
+    **dict.fromkeys(("reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "reduce_and", "reduce_or"), _reduce),
+    **dict.fromkeys(("argmax", "argmin"), _reduce),
+    "broadcast_in_dim": _expand,
+    **dict.fromkeys(("reshape", "squeeze", "expand_dims"), unary("reshape")),
+    "transpose": _permute,
+    "concatenate": _concatenate,
     "split": _split,
-    "pad": _padded,
-    "slice": _sliced,
-    **dict.fromkeys(("cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp", "rev"), _mixed_along),
+    "pad": _pad,
+    "slice": _slice,
+    **dict.fromkeys(("cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp", "rev"), _mix),
 }

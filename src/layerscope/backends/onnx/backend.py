@@ -73,13 +73,13 @@ class OnnxBackend(Backend):
         fields = FieldFlow(held.graph, flow)
         rows: dict[str, list[Layer]] = {}
         for step, each in enumerate(held.outputs):
-            layer = replace(layer_of(held.graph, each, shapes, flow), step=step, receptive=fields.of(each.tensor))
+            layer = replace(layer_of(held.graph, each, shapes, flow), step=step, receptive=fields.fields(each.tensor))
             rows.setdefault(each.address.path, []).append(layer)
         listed = [together(path, calls) for path, calls in rows.items()]
         if held.final:
             last = layer_of(held.graph, held.final, shapes, flow)
             last = replace(last, path="", kind="Model", aliases=(held.final.tensor,), grid=None)
-            last = replace(last, receptive=fields.of(held.final.tensor), parameters=_parameters(held))
+            last = replace(last, receptive=fields.fields(held.final.tensor), parameters=_parameters(held))
             listed.append(replace(last, step=len(held.outputs)))
         return [indexed(each, index) for index, each in enumerate(listed)]
 

@@ -1,45 +1,282 @@
-"""Receptive fields of the tensors of an ONNX graph."""
+"""Receptive fields of the tensors of an ONNX graph: each operator in the form that the rules know, from its attributes."""
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
+import numpy as np
 import onnx
 
-from ..common.field import followed
-from ..graph.field import KnownFields
-from .attention import is_attention
+from ..common.field import constant
+from ..common.field_rules import Operation, unary
+from ..graph import field as graph_field
+from .attention import ATTENTIONS, is_attention
 from .axes import AxesFlow
-from .field_rules import Step, rule_of
-from .graph import Graph
+from .graph import Graph, attributes
+
+Rule = Callable[["Step"], Operation]
 
 
-class FieldFlow(KnownFields[str]):
+@dataclass(frozen=True)
+class Step(graph_field.Step[str]):
+    """One node and one of its outputs, with its attributes."""
+
+    @property
+    def kind(self) -> str:
+        return str(self.operator.op_type)
+
+    @cached_property
+    def options(self) -> dict[str, Any]:
+        """The attributes of the node."""
+        return attributes(self.operator)
+
+    def word(self, name: str, default: str) -> str:
+        """An attribute that holds a word."""
+        return bytes(self.options.get(name, default.encode())).decode()
+
+    def numbers(self, index: int, attribute: str = "") -> list[Any]:
+        """Constant numbers, from an input or (older opsets) an attribute; a `LookupError` where they are computed."""
+        if attribute in self.options:
+            return list(self.options[attribute])
+        if len(self.names) <= index or not self.names[index]:
+            return []
+        value = self.flow.graph.constant(self.names[index])
+        if value is None:
+            raise LookupError("computed in the graph")
+        return list(np.ravel(value).tolist())
+
+    def unfollowed(self) -> Operation:
+        return self.unknown(f"{self.kind} isn't followed")
+
+
+def _elementwise(step: Step) -> Operation:
+    return Operation("elementwise", step.inputs())
+
+
+def _kernel(step: Step) -> list[int]:
+    sizes = step.options.get("kernel_shape")
+    if sizes:
+        return list(sizes)
+    index = 3 if step.kind.startswith("QLinear") else 1
+    stored = step.flow.graph.initializers.get(step.flow.graph.weight_name(step.names[index]))
+    return list(stored.dims[2:] if stored is not None else step.input(index).shape[2:])
+
+
+def _window(step: Step) -> Operation:
+    options, kernel, transposed = step.options, _kernel(step), step.kind == "ConvTranspose"
+    if len(step.source.dims) != len(kernel) + 2:
+        return step.unfollowed()
+    padding = AUTO_PADDING.get(step.word("auto_pad", "NOTSET"), options.get("pads") or 0)
+    if transposed and options.get("output_shape") and padding != "same_lower":
+        padding = "same"
+    return Operation(
+        "transposed" if transposed else "window",
+        [step.source],
+        range(2, len(kernel) + 2),
+        kernel=kernel,
+        stride=options.get("strides") or 1,
+        dilation=options.get("dilations") or 1,
+        padding=padding if isinstance(padding, str | int) else padding[: len(kernel)],
+    )
+
+
+AUTO_PADDING = {"SAME_UPPER": "same", "SAME_LOWER": "same_lower", "VALID": "valid"}
+
+
+def _global(step: Step) -> Operation:
+    return Operation("reduce", [step.source], range(2, len(step.shape)))
+
+
+def _reduce(step: Step) -> Operation:
+    if step.kind.startswith("Arg"):
+        return Operation("reduce", [step.source], [int(step.options.get("axis", 0))])
+    axes = step.numbers(1, "axes")
+    if not axes and step.options.get("noop_with_empty_axes"):
+        return Operation("same", [step.source])
+    return Operation("reduce", [step.source], axes or None)
+
+
+def _softmax(step: Step) -> Operation:
+    return Operation("normalize", [step.source], [int(step.options.get("axis", -1))])
+
+
+def _normalize(step: Step) -> Operation:
+    """Statistics over the axes from `axis` on."""
+    rank = len(step.shape)
+    return Operation("normalize", [step.source], range(int(step.options.get("axis", -1)) % rank, rank))
+
+
+def _skip(step: Step) -> Operation:
+    """A sum with what went past a block, and a norm over the channels of each token."""
+    return Operation("normalize", [step.input(0).combine([step.input(1)])], [-1])
+
+
+def _attention(step: Step) -> Operation:
+    if not step.source.fields:
+        return step.unknown("queries that come from no image")
+    return Operation("attention", [step.source], None)
+
+
+def _permute(step: Step) -> Operation:
+    return Operation("permute", [step.source], step.options.get("perm") or range(len(step.shape))[::-1])
+
+
+def _concatenate(step: Step) -> Operation:
+    parts, dim = step.inputs(), int(step.options["axis"])
+    bare = [index for index, places in enumerate(parts) if not places.dims]
+    if len(bare) == 1:
+        # A class token that is expanded to a computed shape: what is left over is its own.
+        shape = list(step.shape)
+        shape[dim] -= sum(places.shape[dim] for places in parts if places.dims)
+        parts[bare[0]] = constant(shape)
+    return Operation("concatenate", parts, [dim])
+
+
+def _matmul(step: Step) -> Operation:
+    return Operation("matmul", [step.input(0), step.input(3 if step.kind == "QLinearMatMul" else 1)])
+
+
+def _gemm(step: Step) -> Operation:
+    """A matrix product with weights; either may be stored transposed."""
+    operands = [step.input(0), step.input(3 if step.kind == "QGemm" else 1)]
+    for index, option in enumerate(("transA", "transB")):
+        if step.options.get(option):
+            operands[index] = operands[index].permute([1, 0])
+    return Operation("matmul", operands)
+
+
+def _add_codes(step: Step) -> Operation:
+    """Arithmetic on codes: each operand is followed by its scale and zero point."""
+    return Operation("elementwise", [step.input(0), step.input(3)])
+
+
+def _concatenate_codes(step: Step) -> Operation:
+    """Scale and zero point of the result, then three inputs for each part."""
+    return Operation("concatenate", step.inputs(first=2, step=3), [int(step.options["axis"])])
+
+
+def _gather(step: Step) -> Operation:
+    source, axis = step.source, int(step.options.get("axis", 0))
+    if source.fields and len(step.shape) == len(source.dims) - 1:
+        return Operation("pick", [source], [axis])
+    if not source.fields or len(step.shape) != len(source.dims):
+        return step.unfollowed()
+    return Operation("split", [source], [axis])
+
+
+def _slice(step: Step) -> Operation:
+    source, starts, strides = step.source, step.numbers(1, "starts"), step.numbers(4, "steps")
+    dims = step.numbers(3, "axes") or list(range(len(starts)))
+    if any(stride < 0 for stride in strides):
+        return step.unknown("a slice that runs backwards")
+    fronts = [
+        max(0, start + source.shape[dim]) if start < 0 else start for start, dim in zip(starts, dims, strict=True)
+    ]
+    return Operation("slice", [source], dims, stride=strides or 1, padding=[-front for front in fronts])
+
+
+def _split(step: Step) -> Operation:
+    return Operation("split", [step.source], [int(step.options.get("axis", 0))])
+
+
+def _pad(step: Step) -> Operation:
+    pads, axes = step.numbers(1, "pads"), step.numbers(3)
+    count = len(pads) // 2
+    return Operation("window", [step.source], axes or range(count), padding=[int(pad) for pad in pads[:count]])
+
+
+def _resize(step: Step) -> Operation:
+    mode = step.word("mode", "nearest")
+    grid = "asymmetric" if step.kind == "Upsample" else step.word("coordinate_transformation_mode", "half_pixel")
+    sizes = zip(step.source.shape, step.shape, strict=True)
+    if mode == "nearest":
+        known = grid != "align_corners" and all(after % before == 0 for before, after in sizes)
+        known = known and step.word("nearest_mode", "floor") != "ceil"
+    else:
+        known = mode in ("linear", "cubic") and grid in ("half_pixel", "pytorch_half_pixel", "align_corners")
+    if not known or step.options.get("antialias"):
+        return step.unknown(f"a resize of the kind {mode}, {grid} isn't followed")
+    return Operation("resize", [step.source], None, mode=mode, corners=grid == "align_corners")
+
+
+def _depth_to_space(step: Step) -> Operation:
+    return Operation("depth_to_space", [step.source], (2, 3), kernel=int(step.options["blocksize"]))
+
+
+def _space_to_depth(step: Step) -> Operation:
+    size = int(step.options["blocksize"])
+    return Operation("window", [step.source], (2, 3), kernel=size, stride=size)
+
+
+TABLE: tuple[tuple[Rule, str], ...] = (
+    (_window, "Conv FusedConv ConvInteger QLinearConv ConvTranspose MaxPool AveragePool LpPool QLinearAveragePool"),
+    (_global, "GlobalAveragePool GlobalMaxPool GlobalLpPool QLinearGlobalAveragePool"),
+    (_softmax, "Softmax LogSoftmax Hardmax"),
+    (_normalize, "LayerNormalization SimplifiedLayerNormalization RMSNormalization"),
+    (_skip, "SkipLayerNormalization SkipSimplifiedLayerNormalization"),
+    (_attention, " ".join(sorted(ATTENTIONS))),
+    (unary("normalize", None), "InstanceNormalization GroupNormalization MeanVarianceNormalization"),
+    (unary("reshape"), "Reshape Flatten Squeeze Unsqueeze"),
+    (_permute, "Transpose"),
+    (_concatenate, "Concat"),
+    (_matmul, "MatMul FusedMatMul QLinearMatMul"),
+    (_gemm, "Gemm FusedGemm QGemm"),
+    (_gather, "Gather"),
+    (_slice, "Slice"),
+    (_split, "Split"),
+    (_pad, "Pad"),
+    (_resize, "Resize Upsample"),
+    (unary("expand"), "Expand"),
+    (_depth_to_space, "DepthToSpace"),
+    (_space_to_depth, "SpaceToDepth"),
+    (_elementwise, "Add Sub Mul Div Pow Min Max Sum Mean PRelu Where Mod And Or Xor Equal Less Greater LessOrEqual"),
+    (_elementwise, "GreaterOrEqual BiasGelu"),
+    (_add_codes, "QLinearAdd QLinearMul"),
+    (_concatenate_codes, "QLinearConcat"),
+    (
+        unary("same"),
+        "BatchNormalization LRN Dropout Cast Identity Clip Relu LeakyRelu Elu Selu Celu Sigmoid HardSigmoid",
+    ),
+    (
+        unary("same"),
+        "HardSwish Tanh Softplus Softsign Gelu FastGelu QuickGelu Swish Mish ThresholdedRelu Erf Exp Log Sqrt",
+    ),
+    (unary("same"), "QLinearSigmoid QLinearLeakyRelu"),
+    (unary("same"), "Reciprocal Abs Neg Floor Ceil Round Sign Not Sin Cos QuantizeLinear DequantizeLinear IsNaN"),
+)
+
+
+RULES: dict[str, Rule] = {name: rule for rule, names in TABLE for name in names.split()}
+
+
+def _rule(graph: Graph, node: onnx.NodeProto) -> Rule | None:
+    """How a node is translated, `None` for an operator that isn't followed."""
+    if graph.is_function(node) or node.domain not in ("", "ai.onnx", "com.microsoft"):
+        return None
+    return _reduce if node.op_type.startswith(("Reduce", "ArgM")) else RULES.get(node.op_type)
+
+
+class FieldFlow(graph_field.FieldFlow[str]):
     """What every tensor of the graph sees of the model's one image."""
 
-    def __init__(self, graph: Graph, flow: AxesFlow) -> None:
-        super().__init__([each.name for each in graph.inputs], flow)
-        self.graph, self.flow = graph, flow
+    step = Step
+
+    def __init__(self, graph: Graph, axes: AxesFlow) -> None:
+        super().__init__([value.name for value in graph.inputs], axes)
+        self.graph = graph
         for node in graph.nodes:
+            translate = _rule(graph, node)
             for name in node.output:
                 if name in graph.data:
-                    self._follow(node, name)
+                    inside = is_attention(node) and name != node.output[0]  # keys, values and weights
+                    self.follow(node, node.op_type, node.input, name, None if inside else translate)
 
-    def _follow(self, node: onnx.NodeProto, output: str) -> None:
-        first = next((self.places[name] for name in node.input if name in self.places), None)
-        shape = self.flow.shapes.get(output)
-        if first is None:
-            return
-        if shape is None:
-            self.places[output] = first.lost("no tensor of one shape", ())
-            return
-        lost = [name for name in node.input if name in self.graph.data and name not in self.places]
-        aside = is_attention(node) and output != node.output[0]  # keys, values and weights
-        rule = None if self.graph.is_function(node) or aside else rule_of(node)
-        if lost:
-            made = first.lost(f"{lost[0]!r} comes from another input", shape)
-        elif rule is None:
-            made = first.lost(f"{node.op_type} isn't followed", shape)
-        else:
-            made = followed(partial(rule, Step(self.flow, self.places, node, shape)), first, node.op_type, shape)
-        self.places[output] = made
+    def shape_of(self, name: str) -> tuple[int, ...]:
+        """The shape of a tensor that depends on no image."""
+        stored = self.graph.initializers.get(name)
+        shape = tuple(stored.dims) if stored is not None else self.axes.shapes.get(name)
+        value = self.graph.constant(name) if shape is None else None
+        return value.shape if value is not None else shape or ()

@@ -67,7 +67,7 @@ class TfliteBackend(Backend):
         flow = AxesFlow(graph, shapes)
         fields = FieldFlow(graph, flow)
         found = [
-            replace(_layer(held, each, shapes, flow, at), receptive=fields.of(each.tensor.index))
+            replace(_layer(held, each, shapes, flow, at), receptive=fields.fields(each.tensor.index))
             for at, each in enumerate(held.layers)
         ]
         if held.final:
@@ -76,7 +76,7 @@ class TfliteBackend(Backend):
             note = "; ".join(each for each in (last.note, others if held.others else "") if each)
             named = (held.final.tensor.name,)
             last = replace(last, path="", kind="Model", note=note, grid=None, aliases=named)
-            seen = fields.of(held.final.tensor.index)
+            seen = fields.fields(held.final.tensor.index)
             found.append(replace(last, parameters=_parameters(held), receptive=seen))
         found.sort(key=lambda layer: not layer.calls)
         return [replace(each, index=at) for at, each in enumerate(found)]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from ...core.layer import Layer
 from ..common.axes import token_grid
 from .axes import AxesFlow
-from .field import weights_of
 from .graph import Graph
 from .model import Output, TfliteModel
 from .schema import BODIES
+from .weights import weights_of
 
 
 def _layer(held: TfliteModel, output: Output, shapes: dict[int, tuple[int, ...]], flow: AxesFlow, at: int) -> Layer:

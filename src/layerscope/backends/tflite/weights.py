@@ -6,13 +6,10 @@ from math import prod
 
 import numpy as np
 
-# MOVED
 from ..protocol import Head, Kernel
 from .graph import NUMPY, Graph, Operator
 from .model import TfliteModel
 from .run import dequantised
-
-# MOVED
 
 # Only this one gives what it is given in another type.
 PASSED = ("DEQUANTIZE",)
@@ -72,3 +69,22 @@ def kernel(graph: Graph, operator: Operator) -> Kernel | None:
     inputs = values.shape[axes.index("i")]
     groups = (given[-1] or inputs) // inputs if operator.name == "CONV_2D" and given else 1
     return Kernel(values, axes, max(1, groups))
+
+
+# Operators whose constants are weights, and the place of the first; the constants of others are options.
+WEIGHTS = {
+    **dict.fromkeys(("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "CONV_3D", "FULLY_CONNECTED", "PRELU"), 1),
+    **dict.fromkeys(("ADD", "SUB", "MUL", "DIV", "BATCH_MATMUL", "GATHER", "EMBEDDING_LOOKUP"), 0),
+}
+
+
+def weights_of(graph: Graph, operator: Operator) -> dict[int, int]:
+    """The stored weights that an operator reads, also through dequantisation, and how many numbers each has."""
+    found: dict[int, int] = {}
+    for index in operator.inputs[WEIGHTS.get(operator.name, len(operator.inputs)) :]:
+        while index not in graph.data and index in graph.made_by and graph.operators[graph.made_by[index]].inputs:
+            index = graph.operators[graph.made_by[index]].inputs[0]
+        tensor = graph.tensors[index]
+        if index not in graph.data and tensor.shape and graph.stored(tensor) is not None:
+            found[index] = prod(size or 1 for size in tensor.shape)
+    return found

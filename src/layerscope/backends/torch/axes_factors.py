@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from ..common.axes import distribute
+
 
 class Part(NamedTuple):
     """A part of an axis: `size` places along it that lie `stride` apart."""
@@ -126,29 +128,16 @@ def viewed(dims: Dims, shape: Sequence[int]) -> Dims | None:
     >>> viewed(windows, (14, 14))
     ((Part(letter='h', stride=1, size=14),), (Part(letter='w', stride=1, size=14),))
     """
-    left = [part for dim in dims for part in dim if part.size != 1]
-    made = []
-    for size in shape:
-        parts: list[Part] = []
-        wanted = int(size)
-        while wanted > 1:
-            if not left:
-                return None
-            letter, stride, count = left.pop(0)
-            if wanted % count == 0:
-                parts.append(Part(letter, stride, count))
-                wanted //= count
-            elif count % wanted == 0:
-                parts.append(Part(letter, stride * (count // wanted), wanted))
-                left.insert(0, Part(letter, stride, count // wanted))
-                wanted = 1
-            else:
-                return None
-        made.append(_joined(parts))
-    return tuple(made)
+    parts = distribute([part for dim in dims for part in dim], shape, _split)
+    return None if parts is None else tuple(_merge(dim) for dim in parts)
 
 
-def _joined(parts: Sequence[Part]) -> tuple[Part, ...]:
+def _split(part: Part, size: int) -> tuple[Part, Part]:
+    letter, stride, count = part
+    return Part(letter, stride * (count // size), size), Part(letter, stride, count // size)
+
+
+def _merge(parts: Sequence[Part]) -> tuple[Part, ...]:
     """Neighbouring parts of one axis as one."""
     made: list[Part] = []
     for part in parts:

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache, partial
+from collections.abc import Mapping
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ...core.receptive_field import Field
-from ..common.field import Places, followed, seen
-from .field_rules import RULES, Step, tensors_in
+from ..common.field import Places, bearing, image_places
+from ..common.field_rules import follow
+from .field_rules import RULES, Rule, Step, elementwise, tensors_in
 from .run import parts_of
 
 
 class Operator(NamedTuple):
-    """What can be said of an operator before it runs: what it does to receptive fields, whether it is made of others."""
+    """What is known of an operator before it runs: how it is translated, whether it is made of others or makes a view."""
 
     name: str
-    rule: Callable[[Step], Places] | None
+    rule: Rule | None
     composite: bool
     view: bool
 
@@ -40,12 +41,13 @@ class FieldTrace(TorchDispatchMode):
 
     def start(self, model: torch.nn.Module, arguments: Any) -> None:
         """Note the model's input: the one floating tensor that can be an image; with more of them, nothing is followed."""
-        found = [each for each in parts_of(arguments).values() if each.is_floating_point() and each.ndim >= 3]
-        if len(found) == 1:
-            sequence = any(isinstance(each, torch.nn.Conv1d) for each in model.modules())
-            axes = INPUT_AXES.get(found[0].ndim) or ("bcn" if sequence and found[0].ndim == 3 else None)
+        images = [part for part in parts_of(arguments).values() if part.is_floating_point() and part.ndim >= 3]
+        if len(images) == 1:
+            (image,) = images
+            sequence = any(isinstance(module, torch.nn.Conv1d) for module in model.modules())
+            axes = INPUT_AXES.get(image.ndim) or ("bcn" if sequence and image.ndim == 3 else None)
             if axes:
-                self.set(found[0], seen(axes, found[0].shape))
+                self.set(image, image_places(axes, image.shape))
 
     def of(self, tensor: torch.Tensor) -> tuple[Field, ...] | None:
         """The fields of a tensor, one for each axis of the image."""
@@ -57,7 +59,7 @@ class FieldTrace(TorchDispatchMode):
         if reference is None or places is None or reference() is not tensor:
             return None
         if _version(tensor) != version:
-            return places.lost("written to in place through another view", tuple(tensor.shape))
+            return places.give_up("written to in place through another view", tuple(tensor.shape))
         return places
 
     def set(self, tensor: torch.Tensor, places: Places, version: int | None = None) -> None:
@@ -78,36 +80,29 @@ class FieldTrace(TorchDispatchMode):
             if parts is not NotImplemented:
                 return parts
         # Read before the operation runs, which may write into its arguments.
-        known = {id(each): places for each in tensors_in([*args, *kwargs.values()]) if (places := self.get(each))}
+        known = {id(tensor): places for tensor in tensors_in([*args, *kwargs.values()]) if (places := self.get(tensor))}
         output = func(*args, **kwargs)
-        if any(each.fields for each in known.values()):
-            self._follow(operator, args, kwargs, known, output)
+        if any(places.fields for places in known.values()):
+            for index, tensor in enumerate(tensors_in([output])):
+                self._follow(operator, Step(args, kwargs, known, tuple(tensor.shape), index), tensor)
         return output
 
-    def _follow(
-        self,
-        operator: Operator,
-        args: Sequence[Any],
-        kwargs: Mapping[str, Any],
-        known: Mapping[int, Places],
-        output: Any,
-    ) -> None:
-        name, rule = operator.name, operator.rule
-        first = next(each for each in known.values() if each.fields)
-        for at, tensor in enumerate(tensors_in([output])):
-            shape = tuple(tensor.shape)
-            if rule is None:
-                made = first.lost(f"{name} isn't followed", shape)
-            else:
-                made = followed(partial(rule, Step(args, kwargs, known, shape, at)), first, name, shape)
-            # torch counts what was written, and has a view share its tensor's count, only after this.
-            written = any(tensor is each for each in args)
-            shares = args[0] if operator.view else tensor
-            self.set(tensor, made, _version(shares) + int(written and not tensor.is_inference()))
-            base = tensor._base
-            if written and base is not None and id(base) not in self._held:
-                # An array made by the model (zeros) into which parts are written.
-                self.set(base, first.lost("written to part by part", tuple(base.shape)))
+    def _follow(self, operator: Operator, step: Step, tensor: torch.Tensor) -> None:
+        """Note the places of a tensor that an operation has made."""
+        name, rule, args = operator.name, operator.rule, step.args
+        first = bearing(list(step.known.values()))
+        if rule is None:
+            places = first.give_up(f"{name} isn't followed", step.shape)
+        else:
+            places = follow(lambda: rule(step), first, name, step.shape)
+        # torch counts what was written, and has a view share its tensor's count, only after this.
+        written = any(tensor is argument for argument in args)
+        shares = args[0] if operator.view else tensor
+        self.set(tensor, places, _version(shares) + int(written and not tensor.is_inference()))
+        base = tensor._base
+        if written and base is not None and id(base) not in self._held:
+            # An array made by the model (zeros) into which parts are written.
+            self.set(base, first.give_up("written to part by part", tuple(base.shape)))
 
 
 @cache
@@ -115,7 +110,7 @@ def _operator(func: Any) -> Operator:
     name = str(func).removeprefix("aten.").partition(".")[0]
     rule = RULES.get(name, RULES.get(name.rstrip("_")))
     if rule is None and torch.Tag.pointwise in getattr(func, "tags", ()):
-        rule = Step.pointwise
+        rule = elementwise
     composite = bool(getattr(func, "_can_decompose", None) and func._can_decompose())
     return Operator(name, rule, composite, bool(getattr(func, "is_view", False)))
 

@@ -1,0 +1,273 @@
+"""What each kind of operation does to receptive fields: one form of an operation for all frameworks, and one table of rules.
+
+A backend translates each operation of its framework into an `Operation`; what follows from it is said here alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+from ...core.receptive_field import Field, adaptive_window, resize, transposed_window, window
+from .field import Factor, Places, axes_along, bearing, merge_fields, plain
+
+Numbers = int | Sequence[int]
+Shape = tuple[int, ...]
+
+# Upsampling by any number of pixels follows the same rule; sizes that are multiples stand for all.
+MANY = 1 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation in the form that the rules know: `kind` is a key of `RULES`, `inputs` are the places of what it reads.
+
+    `dims` are the dimensions that it works along, `None` for all. Kernel, stride, dilation and padding are numbers for each of
+    these, or one for all. `padding` is what is added in front (negative: cut off), or one of `"valid"`, `"same"`,
+    `"same_lower"` (the odd one in front) and `"causal"`. `labels` name the dimensions of every input and the output, as einsum
+    does; `reason` says why an operation is `unknown`.
+    """
+
+    kind: str
+    inputs: Sequence[Places]
+    dims: Sequence[int] | None = ()
+    kernel: Numbers = 1
+    stride: Numbers = 1
+    dilation: Numbers = 1
+    padding: Numbers | str = 0
+    mode: str = "nearest"
+    corners: bool = False
+    labels: Sequence[str] = ()
+    reason: str = ""
+
+    @property
+    def source(self) -> Places:
+        return self.inputs[0]
+
+    @property
+    def along(self) -> list[int]:
+        """The dimensions that it works along, counted from the first."""
+        rank = len(self.source.dims)
+        return list(range(rank)) if self.dims is None else [dim % rank for dim in self.dims]
+
+    def after(self, shape: Sequence[int]) -> Places:
+        """The places of its output, which has this shape."""
+        return RULES[self.kind](self, tuple(shape))
+
+    def give_up(self, reason: str, shape: Shape) -> Places:
+        """The places of its output where it can't be followed."""
+        return bearing(self.inputs).give_up(reason, shape)
+
+
+class Step(Protocol):
+    """What the backends translate: one operation of their framework."""
+
+    @property
+    def source(self) -> Places: ...
+
+
+def unary(kind: str, dims: Sequence[int] | None = ()) -> Callable[[Step], Operation]:
+    """The translation of an operation of which nothing but its first input and its kind matter."""
+    return lambda step: Operation(kind, [step.source], dims)
+
+
+def follow(translate: Callable[[], Operation], first: Places, name: str, shape: Sequence[int]) -> Places:
+    """The places after an operation, or why they aren't known: a form that no rule was written for stops no dry run."""
+    try:
+        places = translate().after(shape)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        return first.give_up(f"{name} isn't followed in this form ({type(error).__name__})", shape)
+    return places if places.shape == tuple(shape) else first.give_up(f"{name} isn't followed to this shape", shape)
+
+
+def front_padding(kind: str, large: int, small: int, *, reach: int, stride: int) -> int:
+    """The padding in front of a window of `reach` pixels, `stride` apart, by its name: `small` windows cover `large` pixels.
+
+    >>> front_padding("same", 224, 112, reach=3, stride=2), front_padding("same", 225, 113, reach=3, stride=2)
+    (0, 1)
+    """
+    total = max((small - 1) * stride + reach - large, 0)
+    return {"valid": 0, "same": total // 2, "same_lower": total - total // 2, "causal": reach - 1}[kind]
+
+
+def _nth(numbers: Numbers, index: int) -> int:
+    if isinstance(numbers, int):
+        return numbers
+    return numbers[index] if len(numbers) > 1 else numbers[0]
+
+
+def _window(operation: Operation, shape: Shape) -> Places:
+    """Convolutions, transposed ones, pooling, padding and cropping."""
+    source, transposed = operation.source, operation.kind == "transposed"
+    if any(places.fields for places in operation.inputs[1:]):
+        return operation.give_up("a kernel that depends on the image", shape)
+    rule = transposed_window if transposed else window
+    rules: dict[int, Callable[[Field], Field]] = {}
+    for index, dim in enumerate(operation.along):
+        numbers = (operation.kernel, operation.stride, operation.dilation)
+        kernel, stride, dilation = (int(_nth(number, index)) for number in numbers)
+        padding = operation.padding
+        if isinstance(padding, str):
+            small, large = sorted((source.shape[dim], shape[dim]))
+            padding = front_padding(padding, large, small, reach=(kernel - 1) * dilation + 1, stride=stride)
+        front = int(_nth(padding, index))
+        if (kernel, stride, front) != (1, 1, 0) or source.shape[dim] != shape[dim]:
+            rules[dim] = partial(rule, kernel=kernel, stride=stride, dilation=dilation, padding=front)
+    return source.slide(rules, shape)
+
+
+def _adapt(operation: Operation, shape: Shape) -> Places:
+    sizes = {dim: (operation.source.shape[dim], shape[dim]) for dim in operation.along}
+    return operation.source.slide(
+        {dim: partial(adaptive_window, before=before, after=after) for dim, (before, after) in sizes.items()}, shape
+    )
+
+
+def _resize(operation: Operation, shape: Shape) -> Places:
+    sizes = {dim: (operation.source.shape[dim], shape[dim]) for dim in operation.along}
+    rule = partial(resize, mode=operation.mode, corners=operation.corners)
+    rules = {dim: partial(rule, before=old, after=new) for dim, (old, new) in sizes.items() if old != new}
+    return operation.source.slide(rules, shape)
+
+
+def _depth_to_space(operation: Operation, shape: Shape) -> Places:
+    """Channels moved into blocks of `kernel` pixels, which all see what the one pixel saw."""
+    rules = {
+        dim: partial(resize, before=MANY, after=_nth(operation.kernel, index) * MANY)
+        for index, dim in enumerate(operation.along)
+    }
+    return operation.source.slide(rules, shape)
+
+
+def _slice(operation: Operation, shape: Shape) -> Places:
+    """Every `stride`-th place from `-padding` on; of tokens in a row, what those that stay see doesn't change."""
+    rows = [dim for dim in operation.along if len(operation.source.along(dim)) > 1]
+    source = operation.source.mix(dim for dim in rows if shape[dim] == 1 < operation.source.shape[dim])
+    for dim in rows:
+        source = source.with_dim(dim, (Factor(source.along(dim), shape[dim]),))
+    rules: dict[int, Callable[[Field], Field]] = {
+        dim: partial(window, kernel=1, stride=_nth(operation.stride, index), padding=_nth(operation.padding, index))
+        for index, dim in enumerate(operation.along)
+        if dim not in rows and not isinstance(operation.padding, str)
+    }
+    return source.slide(rules, shape)
+
+
+def _reduce(operation: Operation, shape: Shape) -> Places:
+    return operation.source.reduce(operation.dims, len(shape))
+
+
+def _normalize(operation: Operation, shape: Shape) -> Places:
+    """Statistics, softmax and running sums along dimensions: places stay where they are, and may depend on all along these."""
+    return operation.source.mix(operation.dims)
+
+
+def _dense(operation: Operation, shape: Shape) -> Places:
+    """A product with weights along the last dimension."""
+    return operation.source.mix([-1]).with_dim(-1, plain(shape)[-1])
+
+
+def _recurrent(operation: Operation, shape: Shape) -> Places:
+    return Places(plain(shape), operation.source.mix(operation.dims).fields)
+
+
+def _permute(operation: Operation, shape: Shape) -> Places:
+    return operation.source.permute(operation.along)
+
+
+def _stack(operation: Operation, shape: Shape) -> Places:
+    dim = (operation.dims or (0,))[0] % len(shape)
+    places = operation.source.combine(operation.inputs[1:])
+    return Places((*places.dims[:dim], *plain(shape)[dim : dim + 1], *places.dims[dim:]), places.fields)
+
+
+def _split(operation: Operation, shape: Shape) -> Places:
+    if any(operation.source.along(dim) for dim in operation.along):
+        return operation.give_up("split along the image", shape)
+    return operation.source.slide({}, shape)
+
+
+def _expand(operation: Operation, shape: Shape) -> Places:
+    """Broadcast to a shape: the dimensions of the input become those of `dims`, the last ones where it names none."""
+    source, dims = operation.source, list(plain(shape))
+    targets = operation.dims or range(len(shape) - len(source.dims), len(shape))
+    for factors, size, dim in zip(source.dims, source.shape, targets, strict=True):
+        if size == shape[dim]:
+            dims[dim] = factors
+    return Places(tuple(dims), source.fields)
+
+
+def _matmul(operation: Operation, shape: Shape) -> Places:
+    """A product of matrices, or of stacks of them."""
+    first, second = (len(places.dims) for places in operation.inputs)
+    lead = "".join(chr(ord("A") + index) for index in range(max(first, second) - 2))
+    left = f"{lead[max(len(lead) + 2 - first, 0) :]}is" if first > 1 else "s"
+    right = f"{lead[max(len(lead) + 2 - second, 0) :]}sj" if second > 1 else "s"
+    output = lead + "i" * (first > 1) + "j" * (second > 1)
+    return _contract(operation, (left, right, output), shape)
+
+
+def _einsum(operation: Operation, shape: Shape) -> Places:
+    return _contract(operation, operation.labels, shape)
+
+
+def _contract(operation: Operation, labels: Sequence[str], shape: Shape) -> Places:
+    """A sum over the labels that the output lacks: they become the whole; two sets of places make pairs."""
+    *read, output = labels
+    mixed = [
+        places.mix(dim for dim, label in enumerate(names) if label not in output)
+        for places, names in zip(operation.inputs, read, strict=True)
+    ]
+    fields = merge_fields(mixed)
+    if fields is None:
+        return operation.give_up("inputs of different kinds meet", shape)
+    dims = []
+    for label, size in zip(output, shape, strict=True):
+        factors = [places.dims[names.index(label)] for places, names in zip(mixed, read, strict=True) if label in names]
+        walking = {dim for dim in factors if axes_along(dim) and math.prod(part.size for part in dim) == size}
+        if len(walking) > 1:
+            return operation.give_up("places in different orders meet", shape)
+        dims.append(walking.pop() if walking else (Factor("", size),))
+    return Places(tuple(dims), fields).pair_up()
+
+
+def _attention(operation: Operation, shape: Shape) -> Places:
+    """Softmax(q·kᵀ)·v: every query sees all places of keys and values along `dims`; of the query alone, its own."""
+    query = operation.source
+    others = operation.inputs[1:] or [query]
+    fields = merge_fields([query, *(places.mix(operation.dims) for places in others)])
+    if fields is None:
+        return operation.give_up("inputs of different kinds meet", shape)
+    return Places((*query.dims[:-1], plain(shape)[-1]), fields)
+
+
+Rule = Callable[[Operation, Shape], Places]
+
+RULES: dict[str, Rule] = {
+    "same": lambda operation, shape: operation.source,
+    "elementwise": lambda operation, shape: operation.source.combine(operation.inputs[1:]),
+    "unknown": lambda operation, shape: operation.give_up(operation.reason, shape),
+    "window": _window,
+    "transposed": _window,
+    "adapt": _adapt,
+    "resize": _resize,
+    "depth_to_space": _depth_to_space,
+    "slice": _slice,
+    "reduce": _reduce,
+    "normalize": _normalize,
+    "dense": _dense,
+    "recurrent": _recurrent,
+    "permute": _permute,
+    "reshape": lambda operation, shape: operation.source.reshape(shape),
+    "concatenate": lambda operation, shape: operation.source.concatenate(operation.inputs[1:], operation.along[0]),
+    "stack": _stack,
+    "pick": lambda operation, shape: operation.source.pick(operation.along[0]),
+    "split": _split,
+    "expand": _expand,
+    "matmul": _matmul,
+    "einsum": _einsum,
+    "attention": _attention,
+}

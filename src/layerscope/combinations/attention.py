@@ -10,6 +10,7 @@ import numpy as np
 
 from ..core.axes import prefix_names
 from ..core.feature_map import FeatureMap
+from ..core.note import kind_of
 from ..errors import BadLayout, BadOption, near
 
 HEADS: dict[str, Callable[..., Any]] = {"mean": np.mean, "max": np.max, "min": np.min}
@@ -178,4 +179,4 @@ def _step(values: np.ndarray, head: str, discard: float, residual: bool) -> np.n
 
 
 def _shared_notes(fm: FeatureMap) -> tuple[str, ...]:
-    return tuple(each for each in fm.notes if each.startswith("captured with gradients of"))
+    return tuple(note for note in fm.notes if kind_of(note) == "target")

@@ -6,91 +6,136 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays.reductions import weighted_sum
 from ..backends.protocol import Head
-from ..core.feature_map import FeatureMap
+from ..core.feature_map import FeatureMap, Origin
 from ..errors import BadOption, BadWeights
 from ..inputs.recipe import READY
 from ..scope.open import demo_photo
 from ..scope.rerun import Rerun
 from ..scope.scope import Scope
-from .grad_cam import made
-from .score_cam import words_of
-from .smoothing import averaging, needed_origin
+from .class_map import Method, target_text
+from .smoothing import Averaging, needed_origin
 
 SOFT, EXACT = 5e-2, 2e-3
 
 
 def head_weights(scope: Scope, target: Any, layer: Any = "last", *, images: Any = None) -> np.ndarray:
-    """The weights that a model's classifier gives the channels of a layer for one class, float32 `[channel]`.
+    """The weights that a model's classifier gives the channels of a layer for one class.
 
-    ```python
-    maps = scope.capture("cat.jpg", "last")
-    cam = ls.weighted(maps["last"], ls.head_weights(scope, "tiger cat"))  # class activation map
-    ```
+    >>> import layerscope as ls
+    >>> scope = ls.open(ls.demo_model())
+    >>> weights = head_weights(scope, "tiger cat")
+    >>> fm = scope.capture(ls.demo_photo(), "last")["last"]
+    >>> ls.weighted(fm, weights).shape == (*fm.shape[:-1], 1)  # the class activation map
+    True
 
     With them `weighted` is a class activation map (Zhou et al. 2016, equation 2): its mean over the places, plus the bias
     (`scope.head().bias`), is the class's score. That holds where nothing but an average over all places lies between
-    `layer` and the last dense layer, so it is tried: the model is run (on `images`, by default an embedded photo; a model
-    with `preprocess=None` needs a batch of yours), and both sides are compared. `target` is a class index or a label.
+    `layer` and the last dense layer, so it is tried: the model runs once, and both sides are compared.
 
-    Raises `BadWeights` where the last layer isn't dense, where its width doesn't fit the layer, or where something else
-    lies between them: gradients (`grad_cam`) need none of that. Raises `BadOption` for classes that don't exist.
+    Args:
+        scope: A model that `open` gave.
+        target: A class index or a label.
+        layer: The layer whose channels are weighted; `"last"` is the last one with pixels.
+        images: What the model runs on for the check, by default an embedded photo. A model with `preprocess=None` needs a
+            batch of yours.
+
+    Returns:
+        float32 `[channel]`.
+
+    Raises:
+        BadWeights: The last layer isn't dense, its width doesn't fit the layer, or something else lies between them;
+            gradients (`grad_cam`) need none of that.
+        BadOption: The class doesn't exist, or `layer` selects several layers.
     """
     images = _images(scope, images)
     head = scope.head(images)
     if head is None:
         raise BadWeights(
             f"{scope.name} has no dense layer with weights of its own, so no class has weights for channels: use grad_cam, or"
-            " weights of yours"
+            " your own weights"
         )
     index = _index(scope, target, len(head.weights))
     maps = scope.capture(images, layer)
     if len(maps) != 1:
-        raise BadOption(f"layer={layer!r} names {len(maps)} layers ({', '.join(maps)}): weights are for one")
+        raise BadOption(f"layer={layer!r} selects {len(maps)} layers ({', '.join(maps)}): weights are for one")
     (fm,) = maps.values()
     (output, *_) = scope.capture(images, head.path).values()
     _check(fm.image(0), output.image(0), head)
     return head.weights[index]
 
 
-@averaging
-def class_cam(fm: FeatureMap, target: Any = None, *, positive: bool = False) -> FeatureMap:
-    """The class activation map: the channels weighted by the classifier's own row for a class, float32 `[image, *spatial, 1]`.
+def class_cam(
+    fm: FeatureMap,
+    target: Any = None,
+    *,
+    positive: bool = False,
+    smooth: int = 0,
+    noise: float = 0.1,
+    flip: bool = False,
+    seed: int = 0,
+) -> FeatureMap:
+    """The class activation map: the channels weighted by the classifier's own row for a class.
 
-    ```python
-    fm = scope.capture("cat.jpg", "last")["last"]
-    ls.overlay(ls.class_cam(fm, "tiger cat"))
-    ```
+    >>> import layerscope as ls
+    >>> fm = ls.open(ls.demo_model()).capture(ls.demo_photo(), "last")["last"]
+    >>> class_cam(fm, "tiger cat").shape == (*fm.shape[:-1], 1)
+    True
 
     Zhou et al. 2016, "Learning Deep Features for Discriminative Localization", equation 2. Its mean over the places, plus
-    the classifier's bias, is the class's score before softmax. `target` is a class index or a label, by default that of the
-    capture or each image's own first class. Holds, and is refused, as `head_weights` says; it needs no gradients, so ONNX
-    and TFLite files have it too. Raises `BadWeights`; `BadOption` for a map that doesn't know its model.
+    the classifier's bias, is the class's score before softmax. Holds, and is refused, as `head_weights` says; it needs no
+    gradients, so ONNX and TFLite files have it too.
+
+    Args:
+        fm: A map that `Scope.capture` gave, of the layer whose average the classifier sees.
+        target: A class index or a label; `None` for that of the capture, or else the top-1 class of each image.
+        positive: Cut off values below 0.
+        smooth: Average over this many noisy copies of the input, as in `grad_cam`.
+        noise: Standard deviation of the noise, as a share of the input's range; above 0.
+        flip: Average with the map of the mirrored input, turned back.
+        seed: Seed of the noise.
+
+    Returns:
+        A map with one channel, float32 `[image, *spatial, 1]`; `linear` has the weights of each image.
+
+    Raises:
+        BadWeights: The classifier's weights cannot be read, or don't belong to this layer.
+        BadOption: The map doesn't know its model, the class doesn't exist, or an option cannot be used.
     """
-    origin = needed_origin(fm, "class_cam")
+
+    def method(fm: FeatureMap) -> FeatureMap:
+        origin = needed_origin(fm, "class_cam")
+        rows = _rows(fm, origin, target)[:, list(fm.channels)]
+        weights, targets = [], []
+        for index in range(len(fm.ids)):
+            aim, text = origin.image(index).aimed(target)
+            if callable(aim):
+                raise BadOption(
+                    "class_cam takes a class index or a label: a function of the output has no row of weights"
+                )
+            if not 0 <= aim < len(rows):
+                raise BadOption(f"target={aim}: the classifier has the classes 0 to {len(rows) - 1}")
+            targets.append(text)
+            weights.append(rows[aim])
+        return Method("Class activation map", positive, target_text(targets)).weigh(fm, np.stack(weights))
+
+    return Averaging(smooth, noise, flip, seed).of("class_cam", method, fm)
+
+
+def _rows(fm: FeatureMap, origin: Origin, target: Any) -> np.ndarray:
+    """The classifier's weights `[class, channel]`, checked against the map."""
     head = origin.head() if isinstance(origin, Rerun) else None
     if not isinstance(origin, Rerun) or head is None:
         raise BadWeights(
             "this model has no dense layer whose weights can be read: use grad_cam, or weighted() with your own weights"
         )
     first = origin.image(0)
-    given = first.layer(head.path)
+    scores = first.layer(head.path)
     # The average through the classifier needs every channel, also where some were chosen.
-    _check(fm.image(0) if fm.channels == tuple(range(fm.of)) else first.layer(origin.path), given, head)
+    _check(fm.image(0) if fm.channels == tuple(range(fm.of)) else first.layer(origin.path), scores, head)
     if target is None and origin.target is None:
-        _check_output(first.layer("output"), given, head)
-    rows = head.weights[:, list(fm.channels)]
-    found, said = [], []
-    for at, values in enumerate(fm.values):
-        aim, words = origin.image(at).aimed(target)
-        if callable(aim):
-            raise BadOption("class_cam takes a class index or a label: a function of the output has no row of weights")
-        if not 0 <= aim < len(head.weights):
-            raise BadOption(f"target={aim}: the classifier has the classes 0 to {len(head.weights) - 1}")
-        said.append(words)
-        found.append(weighted_sum(values[None], rows[aim])[0])
-    return made(fm, np.stack(found), "Class activation map", positive, words_of(said))
+        _check_output(first.layer("output"), scores, head)
+    return head.weights
 
 
 def _images(scope: Scope, images: Any) -> Any:
@@ -118,20 +163,20 @@ def _check(fm: FeatureMap, output: FeatureMap, head: Head) -> None:
             " follow that layer directly; choose the layer before its pooling with layer=, or use grad_cam"
         )
     mean = fm.values.reshape(-1, channels).mean(0, dtype=np.float64)
-    wanted = _activated(head.weights @ mean + (0 if head.bias is None else head.bias), head.activation)
-    found = output.values.reshape(-1).astype(np.float64)
-    if not (np.isfinite(mean).all() and np.isfinite(found).all()):
+    expected = _activated(head.weights @ mean + (0 if head.bias is None else head.bias), head.activation)
+    scores = output.values.reshape(-1).astype(np.float64)
+    if not (np.isfinite(mean).all() and np.isfinite(scores).all()):
         raise BadWeights(
             f"{path!r} or the output of {name!r} holds NaN or infinite values for this image, so the classifier"
-            " can't be tried on it: give an image without"
+            " cannot be checked on it: use another image"
         )
-    if wanted is not None and found.shape == wanted.shape:
-        soft = any(each.dtype not in ("float32", "float64") for each in (fm, output))
-        reach = (SOFT if soft else EXACT) * max(float(np.abs(found).max()), 1e-6)
-        far = float(np.abs(found - wanted).max())
-        if far <= reach:
+    if expected is not None and scores.shape == expected.shape:
+        soft = any(dtype not in ("float32", "float64") for dtype in (fm.dtype, output.dtype))
+        tolerance = (SOFT if soft else EXACT) * max(float(np.abs(scores).max()), 1e-6)
+        error = float(np.abs(scores - expected).max())
+        if error <= tolerance:
             return
-        reason = f"the average of the map through its weights differs from its output by up to {far:.3g}"
+        reason = f"the average of the map through its weights differs from its output by up to {error:.3g}"
     else:
         reason = f"its output has the shape {output.shape}" + (f" after {head.activation}" if head.activation else "")
     raise BadWeights(
@@ -140,16 +185,16 @@ def _check(fm: FeatureMap, output: FeatureMap, head: Head) -> None:
     )
 
 
-def _check_output(output: FeatureMap, given: FeatureMap, head: Head) -> None:
+def _check_output(output: FeatureMap, logits: FeatureMap, head: Head) -> None:
     """Raises `BadOption` unless the model's own classes are the classifier's: its scores in the same order."""
-    shown, scores = output.values.reshape(-1), given.values.reshape(-1)
+    shown, scores = output.values.reshape(-1), logits.values.reshape(-1)
     if shown.shape == scores.shape:
         # Softmax and its like keep the order; what they round to the same number may stand either way.
         falls = -np.diff(shown[np.argsort(scores, kind="stable")].astype(np.float64))
         if not (falls > EXACT * float(np.abs(shown).max())).any():
             return
     raise BadOption(
-        f"the model's output, of shape {output.shape}, isn't what its last dense layer, {head.path!r}, gives, so its first"
+        f"the model's output, of shape {output.shape}, isn't what its last dense layer, {head.path!r}, gives, so its top-1"
         f" class is none of that layer's: give target=, 0 to {len(head.weights) - 1} for a row of {head.path!r}"
     )
 

@@ -4,31 +4,35 @@ Each takes a `FeatureMap` that was captured with a target and gives one with a s
 The values keep their sign and their size, where the papers cut them off at 0 (ReLU) and most libraries stretch them to 0…1: a
 place that speaks against the target isn't the same as one that says nothing. `positive=True` cuts them off.
 
-All take four more options, by which they are averaged over noisy inputs (`smooth`, `noise`, `seed`) and over the mirrored one
-(`flip`): see `averaging`.
-
 In the formulas A is the feature map, G the gradient of the target with respect to it, c a channel, p and q places.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ..arrays.reductions import weighted_sum
 from ..core.feature_map import FeatureMap, as_map
+from ..core.linear import Linear
+from ..core.note import Note
 from ..errors import GradientsUnavailable
-from .pca import projected
-from .smoothing import GRADIENT_0, NO_EVIDENCE, averaging
+from .class_map import Method
+from .pca import first_component
+from .smoothing import Averaging
 
 
-@averaging
-def grad_cam(fm: FeatureMap, *, positive: bool = False) -> FeatureMap:
+def grad_cam(
+    fm: FeatureMap,
+    *,
+    positive: bool = False,
+    smooth: int = 0,
+    noise: float = 0.1,
+    flip: bool = False,
+    seed: int = 0,
+) -> FeatureMap:
     """Grad-CAM: the channels weighted by their mean gradient, `sum_c mean_p(G) A`.
 
-    >>> from layerscope.core.feature_map import FeatureMap
     >>> from dataclasses import replace
     >>> fm = FeatureMap.of_array(np.array([[[[1.0, 2.0]], [[3.0, 4.0]]]], np.float32))
     >>> fm = replace(fm, gradient=np.array([[[[1.0, 0.0]], [[1.0, -1.0]]]], np.float32))
@@ -36,78 +40,250 @@ def grad_cam(fm: FeatureMap, *, positive: bool = False) -> FeatureMap:
     [0.0, 1.0]
 
     Selvaraju et al. 2017, "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization", equations 1
-    and 2. Raises `GradientsUnavailable` where the map was captured without a target.
+    and 2, without the ReLU.
+
+    Args:
+        fm: A map that was captured with `target=`.
+        positive: Cut off values below 0, as the paper does.
+        smooth: Average over this many noisy copies of the input (SmoothGrad, Smilkov et al. 2017); 0 for none. Each is a
+            run of the model.
+        noise: Standard deviation of the noise, as a share of the input's range (maximum less minimum); above 0.
+        flip: Average with the map of the mirrored input, turned back.
+        seed: Seed of the noise.
+
+    Returns:
+        A map with one channel, float32 `[image, *spatial, 1]`; `linear` has the weights of each image.
+
+    Raises:
+        GradientsUnavailable: The map was captured without a target.
+        BadOption: `smooth`, `noise` or `flip` cannot be used, or need a model that this map doesn't know.
     """
-    values, gradient = _pair(fm)
-    return made(fm, _by_weights(values, _flat(gradient).mean(1, dtype=np.float64)), "Grad-CAM", positive)
+
+    def method(fm: FeatureMap) -> FeatureMap:
+        _, gradient = _pair(fm)
+        return Method("Grad-CAM", positive).weigh(fm, _flat(gradient).mean(1, dtype=np.float64))
+
+    return Averaging(smooth, noise, flip, seed).of("grad_cam", method, fm)
 
 
-@averaging
-def grad_cam_pp(fm: FeatureMap, *, positive: bool = False) -> FeatureMap:
+def grad_cam_pp(
+    fm: FeatureMap,
+    *,
+    positive: bool = False,
+    smooth: int = 0,
+    noise: float = 0.1,
+    flip: bool = False,
+    seed: int = 0,
+) -> FeatureMap:
     """Grad-CAM++: as Grad-CAM, with each place's gradient counted by how much it adds.
+
+    >>> from dataclasses import replace
+    >>> fm = FeatureMap.of_array(np.array([[[[0.5, 2.0]], [[1.5, 4.0]]]], np.float32))
+    >>> fm = replace(fm, gradient=np.array([[[[1.0, 0.0]], [[1.0, -1.0]]]], np.float32))
+    >>> grad_cam_pp(fm).values.ravel().tolist()
+    [0.25, 0.75]
 
     The weight of a channel is `sum_p a max(G, 0)` with `a = G² / (2 G² + G³ sum_q A)`, 0 where G is 0. Chattopadhay
     et al. 2018, "Grad-CAM++: Improved Visual Explanations for Deep Convolutional Networks", equations 5 and 19, for a target
     that is read as the exponent of a score.
+
+    Args:
+        fm: A map that was captured with `target=`.
+        positive: Cut off values below 0, as the paper does.
+        smooth: Average over this many noisy copies of the input, as in `grad_cam`.
+        noise: Standard deviation of the noise, as a share of the input's range; above 0.
+        flip: Average with the map of the mirrored input, turned back.
+        seed: Seed of the noise.
+
+    Returns:
+        A map with one channel, float32 `[image, *spatial, 1]`; `linear` has the weights of each image.
+
+    Raises:
+        GradientsUnavailable: The map was captured without a target.
+        BadOption: `smooth`, `noise` or `flip` cannot be used, or need a model that this map doesn't know.
     """
-    values, gradient = _pair(fm)
-    flat = _flat(gradient).astype(np.float64)
-    square = np.square(flat)
-    below = 2 * square + square * flat * _flat(values).sum(1, dtype=np.float64)[:, None]
-    share = np.divide(square, below, out=np.zeros_like(square), where=below != 0)
-    weights = (share * np.maximum(flat, 0)).sum(1)
-    return made(fm, _by_weights(values, weights), "Grad-CAM++", positive)
+
+    def method(fm: FeatureMap) -> FeatureMap:
+        values, gradient = _pair(fm)
+        flat = _flat(gradient).astype(np.float64)
+        square = np.square(flat)
+        below = 2 * square + square * flat * _flat(values).sum(1, dtype=np.float64)[:, None]
+        share = np.divide(square, below, out=np.zeros_like(square), where=below != 0)
+        return Method("Grad-CAM++", positive).weigh(fm, (share * np.maximum(flat, 0)).sum(1))
+
+    return Averaging(smooth, noise, flip, seed).of("grad_cam_pp", method, fm)
 
 
-@averaging
-def xgrad_cam(fm: FeatureMap, *, positive: bool = False) -> FeatureMap:
+def xgrad_cam(
+    fm: FeatureMap,
+    *,
+    positive: bool = False,
+    smooth: int = 0,
+    noise: float = 0.1,
+    flip: bool = False,
+    seed: int = 0,
+) -> FeatureMap:
     """XGrad-CAM: the channels weighted by their gradient averaged over the places in proportion to the map.
+
+    >>> from dataclasses import replace
+    >>> fm = FeatureMap.of_array(np.array([[[[1.0, 2.0]], [[3.0, 2.0]]]], np.float32))
+    >>> fm = replace(fm, gradient=np.array([[[[1.0, 0.0]], [[1.0, -1.0]]]], np.float32))
+    >>> xgrad_cam(fm).values.ravel().tolist()
+    [0.0, 2.0]
 
     The weight of a channel is `sum_p G A / sum_q A`, 0 where the map sums to 0. Fu et al. 2020, "Axiom-based Grad-CAM: Towards
     Accurate Visualization and Explanation of CNNs", equation 8.
+
+    Args:
+        fm: A map that was captured with `target=`.
+        positive: Cut off values below 0, as the paper does.
+        smooth: Average over this many noisy copies of the input, as in `grad_cam`.
+        noise: Standard deviation of the noise, as a share of the input's range; above 0.
+        flip: Average with the map of the mirrored input, turned back.
+        seed: Seed of the noise.
+
+    Returns:
+        A map with one channel, float32 `[image, *spatial, 1]`; `linear` has the weights of each image.
+
+    Raises:
+        GradientsUnavailable: The map was captured without a target.
+        BadOption: `smooth`, `noise` or `flip` cannot be used, or need a model that this map doesn't know.
     """
-    values, gradient = _pair(fm)
-    flat = _flat(values)
-    above = np.einsum("ipc,ipc->ic", flat, _flat(gradient), dtype=np.float64)
-    below = flat.sum(1, dtype=np.float64)
-    weights = np.divide(above, below, out=np.zeros_like(above), where=below != 0)
-    return made(fm, _by_weights(values, weights), "XGrad-CAM", positive)
+
+    def method(fm: FeatureMap) -> FeatureMap:
+        values, gradient = _pair(fm)
+        flat = _flat(values)
+        above = np.einsum("ipc,ipc->ic", flat, _flat(gradient), dtype=np.float64)
+        below = flat.sum(1, dtype=np.float64)
+        weights = np.divide(above, below, out=np.zeros_like(above), where=below != 0)
+        return Method("XGrad-CAM", positive).weigh(fm, weights)
+
+    return Averaging(smooth, noise, flip, seed).of("xgrad_cam", method, fm)
 
 
-@averaging
-def hires_cam(fm: FeatureMap, *, positive: bool = False) -> FeatureMap:
+def hires_cam(
+    fm: FeatureMap,
+    *,
+    positive: bool = False,
+    smooth: int = 0,
+    noise: float = 0.1,
+    flip: bool = False,
+    seed: int = 0,
+) -> FeatureMap:
     """HiRes-CAM: each unit times its own gradient, summed over the channels, `sum_c G A`.
+
+    >>> from dataclasses import replace
+    >>> fm = FeatureMap.of_array(np.array([[[[1.0, 2.0]], [[3.0, 4.0]]]], np.float32))
+    >>> fm = replace(fm, gradient=np.array([[[[1.0, 0.0]], [[1.0, -1.0]]]], np.float32))
+    >>> hires_cam(fm).values.ravel().tolist()
+    [1.0, -1.0]
 
     Where only linear layers follow, its sum over the places is the score without the bias, which Grad-CAM's isn't. Draelos
     and Carin 2020, "Use HiResCAM instead of Grad-CAM for faithful explanations of convolutional neural networks", equation 3.
+
+    Args:
+        fm: A map that was captured with `target=`.
+        positive: Cut off values below 0.
+        smooth: Average over this many noisy copies of the input, as in `grad_cam`.
+        noise: Standard deviation of the noise, as a share of the input's range; above 0.
+        flip: Average with the map of the mirrored input, turned back.
+        seed: Seed of the noise.
+
+    Returns:
+        A map with one channel, float32 `[image, *spatial, 1]`. Its weights differ from place to place, so `linear` is `None`.
+
+    Raises:
+        GradientsUnavailable: The map was captured without a target.
+        BadOption: `smooth`, `noise` or `flip` cannot be used, or need a model that this map doesn't know.
     """
-    values, gradient = _pair(fm)
-    return made(fm, np.einsum("ipc,ipc->ip", _flat(values), _flat(gradient)), "HiRes-CAM", positive)
+
+    def method(fm: FeatureMap) -> FeatureMap:
+        values, gradient = _pair(fm)
+        return Method("HiRes-CAM", positive).combine(fm, np.einsum("ipc,ipc->ip", _flat(values), _flat(gradient)))
+
+    return Averaging(smooth, noise, flip, seed).of("hires_cam", method, fm)
 
 
-@averaging
-def layer_cam(fm: FeatureMap, *, positive: bool = False) -> FeatureMap:
+def layer_cam(
+    fm: FeatureMap,
+    *,
+    positive: bool = False,
+    smooth: int = 0,
+    noise: float = 0.1,
+    flip: bool = False,
+    seed: int = 0,
+) -> FeatureMap:
     """Layer-CAM: each unit times the positive part of its gradient, summed over the channels, `sum_c max(G, 0) A`.
 
+    >>> from dataclasses import replace
+    >>> fm = FeatureMap.of_array(np.array([[[[1.0, 2.0]], [[3.0, 4.0]]]], np.float32))
+    >>> fm = replace(fm, gradient=np.array([[[[1.0, 0.0]], [[1.0, -1.0]]]], np.float32))
+    >>> layer_cam(fm).values.ravel().tolist()
+    [1.0, 3.0]
+
     Jiang et al. 2021, "LayerCAM: Exploring Hierarchical Class Activation Maps for Localization", equations 4 and 5.
+
+    Args:
+        fm: A map that was captured with `target=`.
+        positive: Cut off values below 0, as the paper does.
+        smooth: Average over this many noisy copies of the input, as in `grad_cam`.
+        noise: Standard deviation of the noise, as a share of the input's range; above 0.
+        flip: Average with the map of the mirrored input, turned back.
+        seed: Seed of the noise.
+
+    Returns:
+        A map with one channel, float32 `[image, *spatial, 1]`. Its weights differ from place to place, so `linear` is `None`.
+
+    Raises:
+        GradientsUnavailable: The map was captured without a target.
+        BadOption: `smooth`, `noise` or `flip` cannot be used, or need a model that this map doesn't know.
     """
-    values, gradient = _pair(fm)
-    return made(fm, np.einsum("ipc,ipc->ip", _flat(values), np.maximum(_flat(gradient), 0)), "Layer-CAM", positive)
+
+    def method(fm: FeatureMap) -> FeatureMap:
+        values, gradient = _pair(fm)
+        summed = np.einsum("ipc,ipc->ip", _flat(values), np.maximum(_flat(gradient), 0))
+        return Method("Layer-CAM", positive).combine(fm, summed)
+
+    return Averaging(smooth, noise, flip, seed).of("layer_cam", method, fm)
 
 
-@averaging
-def eigen_cam(fm: Any, *, center: bool = False) -> FeatureMap:
+def eigen_cam(
+    fm: Any, *, center: bool = False, smooth: int = 0, noise: float = 0.1, flip: bool = False, seed: int = 0
+) -> FeatureMap:
     """Eigen-CAM: the map projected on its first principal direction, `A v` of each image. Needs no gradients and no target.
 
+    >>> eigen_cam(np.array([[[[3.0, 4.0]], [[6.0, 8.0]]]])).values.ravel().round(3).tolist()
+    [5.0, 10.0]
+
     `v` is the eigenvector of the channel covariance with the largest eigenvalue, so a layer of 50,176 places and 64 channels
-    needs 64 × 64 numbers where a singular value decomposition of all its values takes 10 GB. With `center` the mean over the
-    places is taken off first, as pytorch-grad-cam does. Its sign is chosen so that the projections go with the sum of the
-    channels. Muhammad and Yeasin 2020, "Eigen-CAM: Class Activation Map using Principal Components", section III.
+    needs 64 × 64 numbers where a singular value decomposition of all its values takes 10 GB. Its sign is chosen so that the
+    projections go with the sum of the channels. Muhammad and Yeasin 2020, "Eigen-CAM: Class Activation Map using Principal
+    Components", section III.
+
+    Args:
+        fm: A `FeatureMap`, or an array of rank 1 to 5 that is read by its library's convention.
+        center: Take off the mean over the places first, as pytorch-grad-cam does.
+        smooth: Average over this many noisy copies of the input, as in `grad_cam`.
+        noise: Standard deviation of the noise, as a share of the input's range; above 0.
+        flip: Average with the map of the mirrored input, turned back.
+        seed: Seed of the noise.
+
+    Returns:
+        A map with one channel, float32 `[image, *spatial, 1]`; `linear` has the direction of each image.
+
+    Raises:
+        BadOption: `smooth`, `noise` or `flip` cannot be used, or need a model that this map doesn't know.
     """
-    fm = as_map(fm)
-    values = np.stack([projected(each, center) for each in fm.values])[..., None]
-    said = ("the mean over the places taken off",) if center else ()
-    return fm.combined(values, f"Eigen-CAM of {fm.values.shape[-1]} channels", said)
+
+    def method(fm: Any) -> FeatureMap:
+        fm = as_map(fm)
+        values, directions, shifts = zip(*(first_component(image, center) for image in fm.values), strict=True)
+        notes = (Note("centered", "the mean over the places taken off"),) if center else ()
+        linear = Linear.of(np.stack(directions)[..., None], fm.channels, bias=-np.array(shifts)[:, None])
+        rule = f"Eigen-CAM of {fm.values.shape[-1]} channels"
+        return fm.combined(np.stack(values)[..., None], rule, notes, linear=linear)
+
+    return Averaging(smooth, noise, flip, seed).of("eigen_cam", method, fm)
 
 
 def _pair(fm: FeatureMap) -> tuple[np.ndarray, np.ndarray]:
@@ -129,43 +305,3 @@ def _pair(fm: FeatureMap) -> tuple[np.ndarray, np.ndarray]:
 def _flat(values: np.ndarray) -> np.ndarray:
     """`[image, place, channel]`."""
     return values.reshape(values.shape[0], -1, values.shape[-1])
-
-
-def _by_weights(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The weighted sum over the channels of each image, with weights of its own."""
-    return np.stack([weighted_sum(each[None], row)[0] for each, row in zip(values, weights, strict=True)])
-
-
-def said_in(fm: FeatureMap, images: Sequence[int]) -> str:
-    """`" in a.jpg, b.jpg"`; nothing where there is one image only."""
-    names = [fm.ids[at] for at in images]
-    return f" in {', '.join(names[:3])}{' …' if len(names) > 3 else ''}" if len(fm.ids) > 1 else ""
-
-
-def made(fm: FeatureMap, values: np.ndarray, name: str, positive: bool, target: str = "") -> FeatureMap:
-    """The combination, with what must be said of it; `target` in words, by default that of the capture."""
-    target = target or str(fm.provenance.get("target", "the target"))
-    values = values.reshape(*fm.values.shape[:-1], 1).astype(np.float32, copy=False)
-    unseen = (
-        []
-        if fm.gradient is None
-        else [at for at, each in enumerate(fm.gradient) if not (each.any() or values[at].any())]
-    )
-    # NaN is no evidence against anything.
-    silent = [at for at, each in enumerate(values) if (each <= 0).all() and at not in unseen]
-    notes = []
-    if unseen:
-        tokens = fm.prefix()
-        tokens_alone = "" if tokens is None else f" (the model may go on with {', '.join(tokens.layer.prefix)} alone)"
-        notes.append(
-            f"{GRADIENT_0} at every place{said_in(fm, unseen)}: {target} doesn't depend on them{tokens_alone}, so choose an"
-            " earlier layer"
-        )
-    if silent:
-        notes.append(f"{NO_EVIDENCE} for {target}{said_in(fm, silent)}: every value is 0 or below")
-    if len(fm.channels) < fm.of:
-        notes.append(f"of {len(fm.channels)} of the {fm.of} channels alone")
-    if positive:
-        values = np.maximum(values, 0)
-        notes.append("values below 0 cut off")
-    return fm.combined(values, f"{name} for {target}", notes)

@@ -10,6 +10,8 @@ import numpy as np
 from ..arrays.reductions import Rows, finite_places, lengths, weighted_sum
 from ..core.conversion import as_numpy
 from ..core.feature_map import FeatureMap, as_map
+from ..core.linear import Linear
+from ..core.note import Note
 from ..errors import BadOption, near
 from .basis import Stored
 
@@ -111,20 +113,23 @@ def pca(fm: Any, *, basis: Any = None, foreground: Any = None, robust: bool = Fa
     planes[broken] = np.nan
     if mask is not None:
         planes[~mask & ~broken] = BACKGROUND
-    return fm.combined(planes, f"PCA of {channels} channels", _said(fm, basis, given, mask), role="rgb")
+    linear = Linear.of(basis.components.T, fm.channels, bias=-shift)
+    notes = _notes(fm, basis, given, mask)
+    return fm.combined(planes, f"PCA of {channels} channels", notes, role="rgb", linear=linear)
 
 
-def _said(fm: FeatureMap, basis: Basis, given: bool, mask: np.ndarray | None) -> tuple[str, ...]:
-    """What the caption must say."""
+def _notes(fm: FeatureMap, basis: Basis, given: bool, mask: np.ndarray | None) -> tuple[str, ...]:
     images = fm.values.shape[0]
-    shares = ", ".join(f"PC{at + 1} {share:.1%}" for at, share in enumerate(basis.variance))
+    shares = ", ".join(f"PC{index + 1} {share:.1%}" for index, share in enumerate(basis.variance))
     source = "a basis given" if given else f"one basis over {images} images" if images > 1 else "a basis of this image"
-    said = [f"variance explained: {shares}", source, *basis.notes]
+    notes = [Note("variance", f"variance explained: {shares}"), Note("basis", source)]
+    notes += [Note("robust", note) for note in basis.notes]
     if mask is not None:
         how = "by the first component of all places" if basis.split is not None else "as given"
         of = ", which the basis is of" if not given else ""
-        said.append(f"foreground ({how}): {mask.mean():.1%} of the places{of}; the rest is left bare")
-    return tuple(said)
+        text = f"foreground ({how}): {mask.mean():.1%} of the places{of}; the rest is left bare"
+        notes.append(Note("foreground", text))
+    return tuple(notes)
 
 
 def _fitted(rows: Rows, components: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -164,20 +169,24 @@ def _directions(rows: Rows, center: np.ndarray, count: int, most: int) -> tuple[
     return values, (points.T @ vectors[:, :kept]).T if wide else vectors[:, :kept].T, len(square)
 
 
-def projected(values: np.ndarray, center: bool) -> np.ndarray:
-    """`[*spatial]`: one image `[*spatial, channel]` on its first principal direction, with the sign of the channels' sum."""
+def first_component(values: np.ndarray, center: bool) -> tuple[np.ndarray, np.ndarray, np.float32]:
+    """One image `[*spatial, channel]` on its first principal direction, with the sign of the channels' sum.
+
+    Returns (the projection `[*spatial]`, the unit direction `[channel]`, what is subtracted: the mean's own projection).
+    """
     rows = Rows(values[None])
     middle, count = rows.center()
     middle = middle if center else middle * 0
-    _, found, _ = _directions(rows, middle, count, 1)
-    length = np.linalg.norm(found[0]) if len(found) else 0.0
-    direction = found[0] / length if length else middle * 0
+    _, directions, _ = _directions(rows, middle, count, 1)
+    length = np.linalg.norm(directions[0]) if len(directions) else 0.0
+    direction = directions[0] / length if length else middle * 0
     along = sum(((part.astype(np.float64) - middle).sum(1) @ (part @ direction - middle @ direction)) for part in rows)
     direction = direction if along >= 0 else -direction
-    made = weighted_sum(values[None], direction) - np.float32(direction @ middle)
+    shift = np.float32(direction @ middle)
+    projection = weighted_sum(values[None], direction) - shift
     # A weight of 0 looks at no value.
-    made[~finite_places(values[None])] = np.nan
-    return np.asarray(made[0])
+    projection[~finite_places(values[None])] = np.nan
+    return np.asarray(projection[0]), direction, shift
 
 
 def _inliers(values: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:

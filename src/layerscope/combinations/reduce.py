@@ -6,7 +6,6 @@ and `sheet` draw the result.
 
 from __future__ import annotations
 
-# MOVED
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,69 +15,156 @@ import numpy as np
 from ..arrays.reductions import lengths, weighted_sum
 from ..core.conversion import as_numpy
 from ..core.feature_map import FeatureMap, as_map
+from ..core.linear import Linear
+from ..core.note import Note
 from ..errors import BadWeights
 
 
 def mean(fm: Any) -> FeatureMap:
-    """The mean over the channels, float32 `[image, *spatial, 1]`: every channel with the same weight.
+    """The mean over the channels: every channel with the same weight.
 
     >>> import numpy as np
     >>> mean(np.array([[[1.0, 3.0]]])).values.ravel().tolist()
     [2.0]
+
+    Args:
+        fm: A `FeatureMap`, or an array of rank 1 to 5 that is read by its library's convention.
+
+    Returns:
+        A map with one channel, float32 `[image, *spatial, 1]`; `linear` has its weights.
+
+    Raises:
+        BadLayout: `fm` is no array of numbers.
     """
     fm = as_map(fm)
     count = fm.values.shape[-1]
-    summed = weighted_sum(fm.values, np.full(count, 1 / count))
-    return fm.combined(summed[..., None], f"mean of {count} channels")
+    return _weighted(fm, np.full(count, 1 / count), f"mean of {count} channels")
 
 
 def total(fm: Any) -> FeatureMap:
-    """The sum over the channels, float32 `[image, *spatial, 1]`."""
+    """The sum over the channels.
+
+    >>> import numpy as np
+    >>> total(np.array([[[1.0, 3.0]]])).values.ravel().tolist()
+    [4.0]
+
+    Args:
+        fm: A `FeatureMap`, or an array of rank 1 to 5 that is read by its library's convention.
+
+    Returns:
+        A map with one channel, float32 `[image, *spatial, 1]`; `linear` has its weights.
+
+    Raises:
+        BadLayout: `fm` is no array of numbers.
+    """
     fm = as_map(fm)
     count = fm.values.shape[-1]
-    return fm.combined(weighted_sum(fm.values, np.ones(count))[..., None], f"sum of {count} channels")
+    return _weighted(fm, np.ones(count), f"sum of {count} channels")
 
 
 def weighted(fm: Any, weights: Any) -> FeatureMap:
-    """`np.sum(values * weights, axis=-1)`, signed, float32 `[image, *spatial, 1]`.
-
-    `weights`: an array with one number a channel, a dict `{channel: weight}` by true number (all others 0), or the path
-    of a `.npy` or `.csv` file. With a row of a classifier's last layer this is a class activation map (Zhou et al. 2016,
-    equation 2). Raises `BadWeights`.
+    """The weighted sum over the channels, `np.sum(values * weights, axis=-1)`, signed.
 
     >>> import numpy as np
     >>> weighted(np.array([[[1.0, 3.0]]]), [1, -1]).values.ravel().tolist()
     [-2.0]
+    >>> weighted(np.array([[[1.0, 3.0]]]), {1: 0.5}).values.ravel().tolist()
+    [1.5]
+
+    With a row of a classifier's last layer this is a class activation map (Zhou et al. 2016, "Learning Deep Features for
+    Discriminative Localization", equation 2); `class_cam` checks that the row may be used so.
+
+    Args:
+        fm: A `FeatureMap`, or an array of rank 1 to 5 that is read by its library's convention.
+        weights: An array with one finite number per channel, a dict `{channel: weight}` by true channel number (all others
+            0), or the path of a `.npy` or `.csv` file (one number per line, one line of numbers, or lines
+            `channel,weight`). A channel with weight 0 is not read, so its NaN stays out.
+
+    Returns:
+        A map with one channel, float32 `[image, *spatial, 1]`; `linear` has its weights. A note says where no value is
+        above 0.
+
+    Raises:
+        BadWeights: The weights are not finite numbers, don't fit the channels, or their file cannot be read.
+        BadLayout: `fm` is no array of numbers.
     """
     fm = as_map(fm)
     vector = weight_vector(fm, weights)
     used = int(np.count_nonzero(vector))
     values = weighted_sum(fm.values, vector)[..., None]
-    # A map of negative values alone looks like any other once it has colours, so it is said in words.
-    notes = () if (values > 0).any() else ("no positive evidence: every value is 0 or below",)
-    return fm.combined(values, f"weighted sum of {used} of {len(vector)} channels", notes)
+    # A map of negative values alone looks like any other once it has colours, so a note says it.
+    notes = () if (values > 0).any() else (Note("no-evidence", "no positive evidence: every value is 0 or below"),)
+    rule = f"weighted sum of {used} of {len(vector)} channels"
+    return fm.combined(values, rule, notes, linear=Linear.of(vector, fm.channels))
 
 
 def maximum(fm: Any) -> FeatureMap:
-    """The largest value of any channel at each place, float32 `[image, *spatial, 1]`."""
+    """The largest value of any channel at each place.
+
+    >>> import numpy as np
+    >>> maximum(np.array([[[1.0, 3.0]]])).values.ravel().tolist()
+    [3.0]
+
+    Args:
+        fm: A `FeatureMap`, or an array of rank 1 to 5 that is read by its library's convention.
+
+    Returns:
+        A map with one channel, float32 `[image, *spatial, 1]`; NaN where a channel has NaN.
+
+    Raises:
+        BadLayout: `fm` is no array of numbers.
+    """
     fm = as_map(fm)
     values = fm.values.max(axis=-1, keepdims=True)
     return fm.combined(values, f"maximum of {fm.values.shape[-1]} channels")
 
 
 def norm(fm: Any) -> FeatureMap:
-    """The Euclidean length of the channel vector at each place, float32 `[image, *spatial, 1]`."""
+    """The Euclidean length of the channel vector at each place.
+
+    >>> import numpy as np
+    >>> norm(np.array([[[3.0, -4.0]]])).values.ravel().tolist()
+    [5.0]
+
+    Args:
+        fm: A `FeatureMap`, or an array of rank 1 to 5 that is read by its library's convention.
+
+    Returns:
+        A map with one channel, float32 `[image, *spatial, 1]`, right also where the squares would leave float32.
+
+    Raises:
+        BadLayout: `fm` is no array of numbers.
+    """
     fm = as_map(fm)
     return fm.combined(lengths(fm.values)[..., None], f"norm of {fm.values.shape[-1]} channels")
 
 
 def deviation(fm: Any) -> FeatureMap:
-    """The standard deviation over the channels at each place (divided by their number), float32 `[image, *spatial, 1]`."""
+    """The standard deviation over the channels at each place (divided by their number, as `np.std`).
+
+    >>> import numpy as np
+    >>> deviation(np.array([[[1.0, 3.0]]])).values.ravel().tolist()
+    [1.0]
+
+    Args:
+        fm: A `FeatureMap`, or an array of rank 1 to 5 that is read by its library's convention.
+
+    Returns:
+        A map with one channel, float32 `[image, *spatial, 1]`.
+
+    Raises:
+        BadLayout: `fm` is no array of numbers.
+    """
     fm = as_map(fm)
     count = fm.values.shape[-1]
-    middle = weighted_sum(fm.values, np.full(count, 1 / count))
-    spread = lengths(fm.values, middle) / np.float32(np.sqrt(count))
+    center = weighted_sum(fm.values, np.full(count, 1 / count))
+    spread = lengths(fm.values, center) / np.float32(np.sqrt(count))
     return fm.combined(spread[..., None], f"standard deviation of {count} channels")
+
+
+def _weighted(fm: FeatureMap, weights: np.ndarray, rule: str) -> FeatureMap:
+    values = weighted_sum(fm.values, weights)[..., None]
+    return fm.combined(values, rule, linear=Linear.of(weights, fm.channels))
 
 
 def weight_vector(fm: FeatureMap, weights: Any) -> np.ndarray:
@@ -87,25 +173,25 @@ def weight_vector(fm: FeatureMap, weights: Any) -> np.ndarray:
     if isinstance(weights, str | Path):
         weights = read_weights(Path(weights))
     if isinstance(weights, Mapping):
-        missing = [each for each in weights if each not in fm.channels]
+        missing = [channel for channel in weights if channel not in fm.channels]
         if missing or not weights:
             raise BadWeights(
                 f"weights name the channels {missing}, which {fm.layer.path!r} doesn't hold"
                 if missing
                 else "the weights are empty: give {channel: weight}"
             )
-        at = {channel: place for place, channel in enumerate(fm.channels)}
+        positions = {channel: position for position, channel in enumerate(fm.channels)}
         vector = np.zeros(channels)
         for channel, weight in weights.items():
-            vector[at[channel]] = _number(weight)
+            vector[positions[channel]] = _number(weight)
     else:
         try:
-            given = as_numpy(weights)
-            if given.dtype.kind == "c":
+            array = as_numpy(weights)
+            if array.dtype.kind == "c":
                 raise TypeError("a complex number is no weight")
-            vector = np.asarray(given, np.float64)
+            vector = np.asarray(array, np.float64)
         except (TypeError, ValueError) as error:
-            raise BadWeights(f"weights are numbers, one a channel; got {type(weights).__name__}: {error}") from error
+            raise BadWeights(f"weights are numbers, one per channel; got {type(weights).__name__}: {error}") from error
         if vector.ndim > 1 and vector.size == max(vector.shape):
             vector = vector.reshape(-1)
         if vector.shape != (channels,):
@@ -126,7 +212,7 @@ def _number(weight: Any) -> float:
 
 
 def read_weights(path: Path) -> Any:
-    """Weights from a file: `.npy`, or `.csv` with one number a line, one line of numbers, or lines `channel,weight`."""
+    """Weights from a file: `.npy`, or `.csv` with one number per line, one line of numbers, or lines `channel,weight`."""
     if not path.is_file():
         raise BadWeights(f"no file {path} with weights")
     try:

@@ -7,22 +7,44 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ..arrays.reductions import weighted_sum
+from ..checks import whole
 from ..core.feature_map import FeatureMap, Origin
-from ..errors import BadLayout, BadOption
-from .grad_cam import made, said_in
-from .smoothing import NEARLY_MEAN, as_fed, averaging, needed_origin
+from ..core.note import Note
+from ..errors import BadLayout
+from ..scope.progress import report
+from .class_map import Method, in_images, target_text
+from .smoothing import NEARLY_MEAN, Averaging, as_input, needed_origin
 
-TOGETHER, NEAR = 16, 0.1
+BATCH, NEAR = 16, 0.1
 
 
-@averaging
-def score_cam(fm: FeatureMap, target: Any = None, *, positive: bool = False, batch: int = TOGETHER) -> FeatureMap:
+Step = TypeVar("Step")
+
+
+def score_cam(
+    fm: FeatureMap,
+    target: Any = None,
+    *,
+    positive: bool = False,
+    batch: int = BATCH,
+    smooth: int = 0,
+    noise: float = 0.1,
+    flip: bool = False,
+    seed: int = 0,
+) -> FeatureMap:
     """Score-CAM: the channels weighted by the target's score when the model sees the image through each of them.
+
+    >>> import layerscope as ls
+    >>> from layerscope.testing import TinyBackend, tiny_model
+    >>> scope = ls.open(tiny_model(), backend=TinyBackend(), preprocess=None)
+    >>> image = np.random.default_rng(0).random((1, 3, 8, 8), np.float32)
+    >>> score_cam(scope.capture(image, "conv1")["conv1"], target=2)
+    <FeatureMap conv1 (Conv) [1, 8, 8, 1], Score-CAM for class 2>
 
     The mask of a channel is its map, stretched to 0…1 and enlarged to the input by linear interpolation; the input times
     the mask is what the model sees. The weights are the softmax over the channels of the scores, so all are above 0 and the
@@ -30,64 +52,136 @@ def score_cam(fm: FeatureMap, target: Any = None, *, positive: bool = False, bat
     probabilities do, make nearly equal weights; the notes say where that leaves nearly the plain mean. Wang et al. 2020,
     "Score-CAM: Score-Weighted Visual Explanations for Convolutional Neural Networks", algorithm 1.
 
-    `target` is a class index, a label or a function of the output; by default that of the capture, or else each image's own
-    first class. `batch` images run at a time. Float32 `[image, *spatial, 1]`. Raises `BadOption` for a map without its
-    model.
+    Args:
+        fm: A map of a layer with height and width that `Scope.capture` gave.
+        target: A class index, a label or a function of the output; `None` for that of the capture, or else the top-1 class
+            of each image.
+        positive: Cut off values below 0, as the paper does.
+        batch: How many masked images run at a time.
+        smooth: Average over this many noisy copies of the input, as in `grad_cam`.
+        noise: Standard deviation of the noise, as a share of the input's range; above 0.
+        flip: Average with the map of the mirrored input, turned back.
+        seed: Seed of the noise.
+
+    Returns:
+        A map with one channel, float32 `[image, *spatial, 1]`; `linear` has the weights of each image.
+
+    Raises:
+        BadOption: The map doesn't know its model, or an option cannot be used.
+        BadLayout: The layer has no height and width.
     """
-    origin = needed_origin(fm, "score_cam")
-    _pictures(fm, origin, "score_cam")
-    found, said, spans = [], [], []
-    for at, values in enumerate(fm.values):
-        one = origin.image(at)
-        aim, words = one.aimed(target)
-        said.append(words)
-        scores = np.concatenate([one.scores(part, aim) for part in _masked(values, one, _step(batch))])
-        shifted = np.exp(scores - scores.max())
-        found.append(weighted_sum(values[None], shifted / shifted.sum())[0])
-        spans.append(float(np.ptp(scores)))
-    result = made(fm, np.stack(found), "Score-CAM", positive, words_of(said))
-    return replace(result, notes=(*result.notes, *_nearly_mean(fm, found, spans)))
+    step = whole("batch", batch)
+
+    def method(fm: FeatureMap) -> FeatureMap:
+        origin = needed_origin(fm, "score_cam")
+        _check_spatial(fm, origin, "score_cam")
+        weights, targets, spans = [], [], []
+        for index, values in enumerate(fm.values):
+            image = origin.image(index)
+            aim, text = image.aimed(target)
+            targets.append(text)
+            masked = _reported(_masked(values, image, step), fm, index, step)
+            scores = np.concatenate([image.scores(inputs, aim) for inputs in masked])
+            shifted = np.exp(scores - scores.max())
+            weights.append(shifted / shifted.sum())
+            spans.append(float(np.ptp(scores)))
+        combined = Method("Score-CAM", positive, target_text(targets)).weigh(fm, np.stack(weights))
+        return replace(combined, notes=(*combined.notes, *_nearly_mean(fm, weights, spans)))
+
+    return Averaging(smooth, noise, flip, seed).of("score_cam", method, fm)
 
 
-@averaging
-def ablation_cam(fm: FeatureMap, target: Any = None, *, positive: bool = False, batch: int = TOGETHER) -> FeatureMap:
+def ablation_cam(
+    fm: FeatureMap,
+    target: Any = None,
+    *,
+    positive: bool = False,
+    batch: int = BATCH,
+    smooth: int = 0,
+    noise: float = 0.1,
+    flip: bool = False,
+    seed: int = 0,
+) -> FeatureMap:
     """Ablation-CAM: the channels weighted by the share of the target's score that is lost without them.
+
+    >>> import layerscope as ls
+    >>> from layerscope.testing import TinyBackend, tiny_model
+    >>> scope = ls.open(tiny_model(), backend=TinyBackend(), preprocess=None)
+    >>> image = np.random.default_rng(0).random((1, 3, 8, 8), np.float32)
+    >>> ablation_cam(scope.capture(image, "conv1")["conv1"], target=2)
+    <FeatureMap conv1 (Conv) [1, 8, 8, 1], Ablation-CAM for class 2>
 
     The weight of a channel is `(y − y_c) / |y|`, with y the target's score and `y_c` that with the channel set to 0. Desai
     and Ramaswamy 2020, "Ablation-CAM: Visual Explanations for Deep Convolutional Network via Gradient-free Localization",
     equation 5, but for the bars: a score below 0 would turn every sign.
 
-    Options and errors as for `score_cam`. Raises `BadOption` where the backend can't change what a layer returns.
+    Args:
+        fm: A map that `Scope.capture` gave, of a backend that can change what a layer returns.
+        target: A class index, a label or a function of the output; `None` for that of the capture, or else the top-1 class
+            of each image.
+        positive: Cut off values below 0, as the paper does.
+        batch: How many copies of the image run at a time, each without one channel.
+        smooth: Average over this many noisy copies of the input, as in `grad_cam`.
+        noise: Standard deviation of the noise, as a share of the input's range; above 0.
+        flip: Average with the map of the mirrored input, turned back.
+        seed: Seed of the noise.
+
+    Returns:
+        A map with one channel, float32 `[image, *spatial, 1]`; `linear` has the weights of each image.
+
+    Raises:
+        BadOption: The map doesn't know its model, the backend can't change a layer, or an option cannot be used.
+        BadLayout: The layer has no axes of images and channels.
     """
-    origin = needed_origin(fm, "ablation_cam")
-    found, said = [], []
-    for at, values in enumerate(fm.values):
-        one = origin.image(at)
-        aim, words = one.aimed(target)
-        said.append(words)
-        whole = float(one.scores(one.inputs, aim)[0])
-        without = np.concatenate([_without(one, part, fm, aim) for part in _groups(fm.channels, _step(batch))])
-        weights = (whole - without) / abs(whole) if whole else whole - without
-        found.append(weighted_sum(values[None], weights)[0])
-    return made(fm, np.stack(found), "Ablation-CAM", positive, words_of(said))
+    step = whole("batch", batch)
+
+    def method(fm: FeatureMap) -> FeatureMap:
+        origin = needed_origin(fm, "ablation_cam")
+        weights, targets = [], []
+        for index in range(len(fm.ids)):
+            image = origin.image(index)
+            aim, text = image.aimed(target)
+            targets.append(text)
+            score = float(image.scores(image.inputs, aim)[0])
+            parts = _reported(_groups(fm.channels, step), fm, index, step)
+            without = np.concatenate([_without(image, part, fm, aim) for part in parts])
+            weights.append((score - without) / abs(score) if score else score - without)
+        return Method("Ablation-CAM", positive, target_text(targets)).weigh(fm, np.stack(weights))
+
+    return Averaging(smooth, noise, flip, seed).of("ablation_cam", method, fm)
 
 
-def _nearly_mean(fm: FeatureMap, found: Sequence[np.ndarray], spans: Sequence[float]) -> list[str]:
+def _reported(steps: Iterator[Step], fm: FeatureMap, image: int, size: int) -> Iterator[Step]:
+    """The steps over the channels of an image, `size` at a time, with a report before the first and after each."""
+    channels = len(fm.channels)
+    total, done = channels * len(fm.ids), channels * image
+    report(done, total, "masks")
+    for step in steps:
+        yield step
+        done = min(done + size, channels * (image + 1))
+        report(done, total, "masks")
+
+
+def _nearly_mean(fm: FeatureMap, weights: Sequence[np.ndarray], spans: Sequence[float]) -> tuple[Note, ...]:
     """The note on images whose map is the plain mean to a tenth: there the target had next to no say."""
     if fm.shape[-1] == 1:
-        return []
+        return ()
     near = []
-    for at, (values, each) in enumerate(zip(fm.values, found, strict=True)):
+    for index, (values, row) in enumerate(zip(fm.values, weights, strict=True)):
         mean = values.mean(-1, dtype=np.float64).ravel()
-        if mean.any() and np.linalg.norm(each.ravel() - mean) < NEAR * np.linalg.norm(mean):
-            near.append(at)
+        combined = weighted_sum(values[None], row).ravel()
+        if mean.any() and np.linalg.norm(combined - mean) < NEAR * np.linalg.norm(mean):
+            near.append(index)
     if not near:
-        return []
-    most = max(spans[at] for at in near)
-    return [f"{NEARLY_MEAN} of the channels{said_in(fm, near)}: their scores differ by {most:.2g} at most"]
+        return ()
+    most = max(spans[index] for index in near)
+    where = in_images(fm, near)
+    return (
+        Note(NEARLY_MEAN, f"nearly the plain mean of the channels{where}: their scores differ by {most:.2g} at most"),
+    )
 
 
-def _without(one: Origin, channels: tuple[int, ...], fm: FeatureMap, aim: Any) -> np.ndarray:
+def _without(image: Origin, channels: tuple[int, ...], fm: FeatureMap, aim: Any) -> np.ndarray:
     """The scores with each of these channels set to 0, the others left."""
     axes = fm.layer.axes
 
@@ -99,37 +193,37 @@ def _without(one: Origin, channels: tuple[int, ...], fm: FeatureMap, aim: Any) -
 
     if "b" not in axes or "c" not in axes:
         raise BadLayout(f"ablation_cam needs a layer with images and channels, {fm.layer.path!r} has the axes {axes}")
-    return one.scores(np.repeat(one.inputs, len(channels), axis=one.axes.index("b")), aim, change)
+    return image.scores(np.repeat(image.inputs, len(channels), axis=image.axes.index("b")), aim, change)
 
 
-def _masked(values: np.ndarray, one: Origin, step: int) -> Iterator[np.ndarray]:
+def _masked(values: np.ndarray, image: Origin, step: int) -> Iterator[np.ndarray]:
     """The input seen through each channel of `[height, width, channel]`, `step` of them at a time."""
-    inputs, axes = one.inputs, one.axes
+    inputs, axes = image.inputs, image.axes
     height, width = inputs.shape[axes.index("h")], inputs.shape[axes.index("w")]
-    rows, columns = _linear(values.shape[0], height), _linear(values.shape[1], width)
+    rows, columns = _interpolation(values.shape[0], height), _interpolation(values.shape[1], width)
     shape = [1] * inputs.ndim
     shape[axes.index("h")], shape[axes.index("w")] = height, width
     low, high = np.nanmin(values, (0, 1)), np.nanmax(values, (0, 1))
     span = np.where(high > low, high - low, 1)
     for channels in _groups(range(values.shape[-1]), step):
-        at = list(channels)
-        masks = np.moveaxis((values[..., at] - low[at]) / span[at], -1, 0)
+        chosen = list(channels)
+        masks = np.moveaxis((values[..., chosen] - low[chosen]) / span[chosen], -1, 0)
         large = rows @ masks.astype(np.float32) @ columns.T
         if axes.index("h") > axes.index("w"):
             large = large.swapaxes(1, 2)
-        shape[axes.index("b")] = len(at)
-        yield as_fed(inputs * large.reshape(shape), inputs.dtype)
+        shape[axes.index("b")] = len(chosen)
+        yield as_input(inputs * large.reshape(shape), inputs.dtype)
 
 
-def _linear(cells: int, size: int) -> np.ndarray:
+def _interpolation(cells: int, size: int) -> np.ndarray:
     """`[size, cells]`: the shares by which each pixel blends the cells, whose centres lie in the middle of their parts."""
     place = ((np.arange(size) + 0.5) * cells / size - 0.5).clip(0, cells - 1)
     low = np.floor(place).astype(int)
     share = place - low
-    found = np.zeros((size, cells), np.float32)
-    found[np.arange(size), low] = 1 - share
-    found[np.arange(size), np.minimum(low + 1, cells - 1)] += share
-    return found
+    weights = np.zeros((size, cells), np.float32)
+    weights[np.arange(size), low] = 1 - share
+    weights[np.arange(size), np.minimum(low + 1, cells - 1)] += share
+    return weights
 
 
 def _groups(channels: Any, step: int) -> Iterator[tuple[int, ...]]:
@@ -137,21 +231,9 @@ def _groups(channels: Any, step: int) -> Iterator[tuple[int, ...]]:
         yield tuple(channels[start : start + step])
 
 
-def _pictures(fm: FeatureMap, origin: Origin, name: str) -> None:
+def _check_spatial(fm: FeatureMap, origin: Origin, name: str) -> None:
     if len(fm.spatial) != 2 or fm.layer.attention or not {"h", "w"} <= set(origin.axes):
         raise BadLayout(
             f"{name} lays each channel over the image as a mask, and {fm.layer.path or 'output'!r} ({fm.layer.kind}) has the"
             f" shape {fm.shape} for an input with the axes {origin.axes}: use a layer with height and width"
         )
-
-
-def _step(batch: int) -> int:
-    if isinstance(batch, bool) or not isinstance(batch, int | np.integer) or batch < 1:
-        raise BadOption(f"batch={batch!r}: use a whole number from 1")
-    return int(batch)
-
-
-def words_of(said: list[str]) -> str:
-    """One target, or that each image has its own."""
-    different = list(dict.fromkeys(said))
-    return different[0] if len(different) == 1 else f"each image's own first class ({', '.join(different[:4])})"

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..arrays.reductions import distances, finite_places, lengths, weighted_sum
 from ..core.feature_map import FeatureMap, as_map
+from ..core.linear import Linear
 from ..errors import BadLayout, BadOption, near
 
 METRICS = ("cosine", "dot", "euclidean")
@@ -57,7 +58,8 @@ def similarity(
         notes.append(f"{silent:,} places with a vector of length 0 have no direction")
     if to is not None and _source(fm) != _source(target):
         notes.append(f"query from {_source(fm)}, compared in {_source(target)}")
-    made = target.combined(values[..., None], f"{metric} similarity over {fm.shape[-1]} channels", notes)
+    linear = Linear.of(query, target.channels) if metric == "dot" else None
+    made = target.combined(values[..., None], f"{metric} similarity over {fm.shape[-1]} channels", notes, linear=linear)
     return replace(
         made, provenance={**made.provenance, "query": {"image": one.ids[0], "at": list(place), "map": list(fm.spatial)}}
     )

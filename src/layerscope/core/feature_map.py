@@ -16,6 +16,7 @@ from . import axes as _axes
 from . import npz
 from .conversion import as_float32, as_numpy
 from .layer import Layer
+from .linear import Linear
 from .note import Note
 from .placement import Placement
 
@@ -94,6 +95,7 @@ class FeatureMap:
         origin: Can run the model again; `None` for a map of a file, of `Scope.stream` or of a bare array.
         names: A name for each channel where they have some, as the classes of a model's output do; else empty.
         rows: What the first axis of `values` counts: the images, or other rows such as detection boxes or windows.
+        linear: The combination as weights and a bias, where it is linear in the layer's channels; else `None`.
 
     Raises:
         BadLayout: The values are not float32, or the ids, channels or names don't fit their shape.
@@ -116,6 +118,7 @@ class FeatureMap:
     origin: Origin | None = field(default=None, repr=False)
     names: tuple[str, ...] = field(default=(), repr=False)
     rows: Literal["image", "row"] = field(default="image", repr=False)
+    linear: Linear | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.values.ndim < 2 or self.values.dtype != np.float32:
@@ -233,6 +236,7 @@ class FeatureMap:
             role="" if self.role == "rgb" and len(indices) != 3 else self.role,
             origin=self.origin and self.origin.select(chosen),
             names=tuple(self.names[index] for index in indices) if self.names else (),
+            linear=self.linear and self.linear.select(indices),
         )
 
     def image(self, at: int) -> FeatureMap:
@@ -259,9 +263,12 @@ class FeatureMap:
             gradient=None if self.gradient is None else self.gradient[keep],
             tokens=None if self.tokens is None else self.tokens[keep],
             origin=self.origin and self.origin.image(at),
+            linear=self.linear and self.linear.image(keep),
         )
 
-    def combined(self, values: np.ndarray, rule: str, notes: Sequence[str] = (), role: str = "") -> FeatureMap:
+    def combined(
+        self, values: np.ndarray, rule: str, notes: Sequence[str] = (), role: str = "", *, linear: Linear | None = None
+    ) -> FeatureMap:
         """A map made from this one by a rule over its channels, which are numbered anew.
 
         Prefix tokens have no place on it, so they stay behind, and a note says so; `prefix()` before combining has them.
@@ -275,10 +282,10 @@ class FeatureMap:
             rule: What was done, in a word or two, for captions.
             notes: What a caption must say of it, after this map's own notes.
             role: What the new channels are to a picture, as in `FeatureMap.role`.
+            linear: The weights by which it was made from `self.values`, where it is linear in the channels.
         """
-        left_out: tuple[str, ...] = ()
-        if self.prefix() is not None:
-            left_out = (Note("tokens-left-out", f"prefix tokens left out: {', '.join(self.layer.prefix)}"),)
+        text = f"prefix tokens left out: {', '.join(self.layer.prefix)}"
+        left_out = () if self.prefix() is None else (Note("tokens-left-out", text),)
         return replace(
             self,
             values=np.ascontiguousarray(values, np.float32),
@@ -291,6 +298,7 @@ class FeatureMap:
             origin=None,
             rule=rule if not self.rule else f"{rule} of {self.rule}",
             role=role,
+            linear=linear if not self.rule else linear and self.linear and linear.after(self.linear),
             of=self.of,
             notes=(*self.notes, *notes, *left_out),
         )
@@ -432,8 +440,7 @@ def _layout_of(shape: tuple[int, ...], library: str) -> str:
     if len(shape) not in layouts:
         raise BadLayout(f"an array of rank {len(shape)}, shape {shape}: give one of rank 1 to 5")
     layout = layouts[len(shape)]
-    other = _axes.likelier_layout(layout, shape)
-    if other:
+    if other := _axes.likelier_layout(layout, shape):
         warnings.warn(
             f"shape {shape} was read as {layout} by the convention of {library}, but its sizes look like {other}: pass"
             f" layout={other!r} if so",

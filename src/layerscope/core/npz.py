@@ -15,6 +15,7 @@ import numpy as np
 from ..errors import BadOption
 from ..files import open_regular, writing
 from .layer import Layer
+from .linear import Linear
 from .note import Note, kind_of
 from .placement import Placement
 from .receptive_field import Field
@@ -46,8 +47,11 @@ def write(fm: Map, path: Path) -> Path:
         "note_kinds": [kind_of(note) for note in fm.notes],
         "rows": fm.rows,
         "provenance": dict(fm.provenance),
+        "linear": fm.linear and {"channels": fm.linear.channels, "post": fm.linear.post},
     }
     arrays = {name: getattr(fm, name) for name in ARRAYS if getattr(fm, name) is not None}
+    if fm.linear:
+        arrays.update(linear_weights=fm.linear.weights, linear_bias=fm.linear.bias)
     with writing(path) as file:
         np.savez(file, about=np.array(json.dumps(about)), **arrays)
     return path
@@ -60,9 +64,10 @@ def read(path: str | Path, make: Callable[..., Made]) -> Made:
             with np.load(opened, allow_pickle=False) as archive:
                 about = json.loads(str(archive["about"]))
                 arrays = {name: archive[name] for name in ARRAYS if name in archive}
+                linear = _linear(about.get("linear"), archive)
             if about["format"] != FORMAT:
                 raise BadOption(f"{path} has the format {about['format']}, this version of layerscope reads {FORMAT}")
-            return make(**_fields(about), **arrays)
+            return make(**_fields(about), **arrays, linear=linear)
         except (KeyError, ValueError, TypeError, EOFError, OSError, BadZipFile) as error:
             if isinstance(error, BadOption):
                 raise
@@ -90,6 +95,12 @@ def _fields(about: Mapping[str, Any]) -> dict[str, Any]:
 def _notes(texts: Sequence[str], kinds: Sequence[str]) -> tuple[str, ...]:
     """The notes with their kinds; a text whose kind isn't known stays plain."""
     return tuple(Note(kind, text) if kind else text for text, kind in zip_longest(texts, kinds, fillvalue=""))
+
+
+def _linear(fields: Mapping[str, Any] | None, archive: Mapping[str, np.ndarray]) -> Linear | None:
+    if not fields:
+        return None
+    return Linear(archive["linear_weights"], archive["linear_bias"], tuple(fields["channels"]), fields["post"])
 
 
 def _layer(fields: Mapping[str, Any]) -> Layer:

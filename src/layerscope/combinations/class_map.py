@@ -1,0 +1,75 @@
+"""What all class activation maps share: channels weighted image by image, and the notes that such a map needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..arrays.reductions import weighted_sum
+from ..core.feature_map import FeatureMap
+from ..core.linear import Linear
+from ..core.note import Note
+from .smoothing import NO_EVIDENCE, ZERO_GRADIENT
+
+
+@dataclass(frozen=True)
+class Method:
+    """A class activation map by its name; `target` in words, `""` for that of the capture; `positive` cuts off below 0."""
+
+    name: str
+    positive: bool = False
+    target: str = ""
+
+    def weigh(self, fm: FeatureMap, weights: np.ndarray) -> FeatureMap:
+        """The map of `[image, channel]` weights: the weighted sum over the channels of each image."""
+        values = [weighted_sum(image[None], row)[0] for image, row in zip(fm.values, weights, strict=True)]
+        return self.combine(fm, np.stack(values), Linear.of(weights[..., None], fm.channels))
+
+    def combine(self, fm: FeatureMap, values: np.ndarray, linear: Linear | None = None) -> FeatureMap:
+        """The map of these values, one per place of `fm`, with its notes."""
+        target = self.target or str(fm.provenance.get("target", "the target"))
+        values = values.reshape(*fm.values.shape[:-1], 1).astype(np.float32, copy=False)
+        notes = list(_notes(fm, values, target))
+        if self.positive:
+            values = np.maximum(values, 0)
+            linear = linear and linear.rectified()
+            notes.append(Note("rectified", "values below 0 cut off"))
+        return fm.combined(values, f"{self.name} for {target}", notes, linear=linear)
+
+
+def in_images(fm: FeatureMap, images: Sequence[int]) -> str:
+    """`" in a.jpg, b.jpg"`; nothing where there is one image only."""
+    names = [fm.ids[index] for index in images]
+    return f" in {', '.join(names[:3])}{' …' if len(names) > 3 else ''}" if len(fm.ids) > 1 else ""
+
+
+def target_text(targets: Sequence[str]) -> str:
+    """One target, or that each image has its own."""
+    different = list(dict.fromkeys(targets))
+    return different[0] if len(different) == 1 else f"the top-1 class of each image ({', '.join(different[:4])})"
+
+
+def _notes(fm: FeatureMap, values: np.ndarray, target: str) -> Iterator[Note]:
+    unseen = [] if fm.gradient is None else [index for index in range(len(values)) if _unseen(fm, values, index)]
+    # NaN is no evidence against anything.
+    silent = [index for index, image in enumerate(values) if (image <= 0).all() and index not in unseen]
+    if unseen:
+        tokens = fm.prefix()
+        only = "" if tokens is None else f" (the model may pass on {', '.join(tokens.layer.prefix)} alone)"
+        yield Note(
+            ZERO_GRADIENT,
+            f"the gradient is 0 at every place{in_images(fm, unseen)}: {target} doesn't depend on them{only}, so choose an"
+            " earlier layer",
+        )
+    if silent:
+        text = f"no positive evidence for {target}{in_images(fm, silent)}: every value is 0 or below"
+        yield Note(NO_EVIDENCE, text)
+    if len(fm.channels) < fm.of:
+        yield Note("channels", f"of {len(fm.channels)} of the {fm.of} channels alone")
+
+
+def _unseen(fm: FeatureMap, values: np.ndarray, index: int) -> bool:
+    assert fm.gradient is not None
+    return not (fm.gradient[index].any() or values[index].any())

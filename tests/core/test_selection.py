@@ -1,36 +1,11 @@
-"""Choosing layers."""
-
-import json
+"""Layers are chosen by path, call, index, kind, glob, word or function."""
 
 import pytest
 
 import layerscope as ls
+from helpers.layer_table import TABLE, layer
 from helpers.wording import raises
 from layerscope.core.receptive_field import Field
-
-
-def layer(path, index, shape=(1, 8, 8, 4), kind="Conv2D", calls=1, axes="bhwc", **more):
-    if calls == 0:
-        return ls.Layer(path, kind, index=index, note=more.pop("note", ""), **more)
-    return ls.Layer(path, kind, axes if len(shape) == 4 else "bc", shape, index, calls, **more)
-
-
-RELU = tuple(layer(f"act/relu:{at}", 4, (1, size, size, 4), "ReLU") for at, size in enumerate((8, 4)))
-TABLE = ls.LayerTable(
-    [
-        layer("vgg16/block1_conv1", 0, (1, 16, 16, 4), "Conv2D+relu"),
-        layer("vgg16/block1_conv2", 1, (1, 16, 16, 4), "Conv2D+relu"),
-        layer("vgg16/block1_pool", 2, (1, 8, 8, 4), "MaxPooling2D"),
-        layer("mobilenetv2_1.00_224/Conv1", 3, (1, 8, 8, 4)),
-        layer("act/relu", 4, (1, 8, 8, 4), "ReLU", calls=2, per_call=RELU),
-        layer("features.0", 5, (1, 4, 4, 4), aliases=("conv", "getitem_6")),
-        layer("features.10", 6, (1, 4, 4, 4)),
-        layer("logits_conv", 7, (1, 1, 1, 10)),
-        layer("head/pool", 8, (1, 4), "Pool"),
-        layer("", 9, (1, 10), "Model"),
-        layer("spare", 10, calls=0, note="a container: its members run, it never does itself"),
-    ]
-)
 
 
 def paths(choice):
@@ -177,42 +152,6 @@ def test_names_with_a_colon_of_their_own_win():
     table = ls.LayerTable([layer("conv/Relu:0", 0), layer("conv/Relu", 1)])
     assert [each.path for each in table.choose("conv/Relu:0")] == ["conv/Relu:0"]
     assert table.choose("conv/Relu:0")[0].index == 0
-
-
-def test_the_table_prints_and_is_stable_json():
-    text = repr(TABLE)
-    assert "\n       vgg16\n" in text, "a name that only groups layers has no index"
-    assert "\n    1    block1_conv2 " in text
-    assert "\n         :1 " in text
-    assert " vgg16/block1_conv2 " in TABLE.plain()
-    assert "1×16×16×4" in text
-    assert "(output)" in text
-    assert 'title="vgg16/block1_conv2">block1_conv2</td>' in TABLE._repr_html_()
-    rows = json.loads(TABLE.json())
-    assert rows[4] == {
-        "path": "act/relu",
-        "kind": "ReLU",
-        "axes": "bhwc",
-        "shape": [1, 8, 8, 4],
-        "index": 4,
-        "channels": 4,
-        "spatial": [8, 8],
-        "calls": 2,
-        "call_shapes": [[1, 8, 8, 4], [1, 4, 4, 4]],
-        "note": "",
-        "aliases": [],
-        "mark": "picture",
-        "parameters": None,
-        "receptive": None,
-    }
-    assert rows[10]["shape"] is None
-    assert len(TABLE[2:4]) == 2
-
-
-def test_names_from_a_model_are_no_html():
-    table = ls.LayerTable([layer("<script>", 0)], title="<b>")
-    assert "<script>" not in table._repr_html_()
-    assert "<b>" not in table._repr_html_()
 
 
 def test_a_container_does_not_hide_a_word():

@@ -1,0 +1,104 @@
+"""Channels by a condition on their figures."""
+
+import numpy as np
+import pytest
+
+import layerscope as ls
+from helpers.arrays import noise
+from helpers.wording import raises, wording
+from layerscope.testing import TinyBackend, tiny_model
+
+
+def shown(*args, **options):
+    return [cell.channel for cell in ls.sheet(*args, **options).cells]
+
+
+def graded():
+    """Channel k holds k where it isn't 0; the higher the number, the fewer zeros; 0 is dead, 5 has a NaN."""
+    values = np.zeros((1, 4, 4, 6), np.float32)
+    for channel in range(1, 6):
+        values[0].reshape(16, 6)[: 3 * channel, channel] = channel
+    values[0, 3, 3, 5] = np.nan
+    return values
+
+
+@pytest.mark.parametrize(
+    ("condition", "wanted"),
+    [
+        ("max > 2", [3, 4, 5]),
+        ("max >= 2 and max <= 3", [2, 3]),
+        ("max>2 and not dead", [3, 4, 5]),
+        ("dead", [0]),
+        ("not dead and nan == 0", [1, 2, 3, 4]),
+        ("channel != 3 and sparsity < 50%", [4, 5]),
+        ("mean > 1e9", []),
+        ("min < -1", []),
+        (lambda row: row.max == 3 or row.dead, [0, 3]),
+    ],
+)
+def test_channels_are_found_by_their_figures(condition, wanted):
+    assert ls.find_channels(graded(), condition) == wanted
+    if wanted:
+        assert shown(graded(), channels=condition) == wanted
+    else:
+        with raises(ls.BadChannels, "'array'"):
+            ls.sheet(graded(), channels=condition)
+
+
+def test_channels_are_found_in_one_image_or_over_all():
+    values = np.zeros((2, 3, 3, 2), np.float32)
+    values[1, ..., 1] = 4
+    assert ls.find_channels(values, "max > 1") == [1]
+    assert ls.find_channels(values, "max > 1", image=0) == []
+    assert ls.find_channels(ls.FeatureMap.of_array(values).select([1]), "max > 1") == [1]
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "meen > 1",
+        "mean > much",
+        "mean > 1 or dead",
+        "mean",
+        "dead > 1",
+        "",
+        "__import__('os').system('true')",
+        "mean > 1 and",
+        3.5,
+    ],
+)
+def test_conditions_that_mean_nothing_are_named(condition):
+    with raises(ls.BadOption):
+        ls.find_channels(graded(), condition)
+
+
+def test_a_mask_is_a_mask_and_never_the_numbers_0_and_1():
+    values = noise(1, 4, 4, 4)
+    assert shown(values, channels=np.array([True, False, False, True])) == [0, 3]
+    assert shown(values, channels=[False, False, True, True]) == [2, 3]
+    assert shown(values, channels=slice(1, None, 2)) == [1, 3]
+    for mask in ([True, False], [False] * 4):
+        with raises(ls.BadChannels, "4"):
+            ls.sheet(values, channels=mask)
+    assert shown(noise(5), channels="max > -100") == [0, 1, 2, 3, 4], "strips choose as well"
+
+
+def test_a_sheet_of_a_condition_says_how_many_it_shows():
+    wording(ls.sheet(graded(), channels="max > 2", sort="mean").alt(), "3", "6", "2")
+    wording(ls.sheet(graded(), channels=lambda row: row.max > 3).alt(), "2", "6")
+
+
+def test_show_draws_and_combines_the_channels_of_a_condition():
+    scope = ls.open(tiny_model(), backend=TinyBackend(), preprocess="unit")
+    photo = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    path = scope.layers()[0].path
+    whole = scope.capture(photo, path)[path]
+    wanted = ls.find_channels(whole, "mean > 0")
+    assert 0 < len(wanted) < whole.shape[-1]
+    picture = ls.show(scope, photo, path, channels="mean > 0", per_page=1, text=2, theme="dark")
+    assert [cell.channel for cell in picture.cells] == wanted[:1]
+    assert (picture.pages, picture.theme) == (len(wanted), "dark")
+    wording(picture.alt(), "0")
+    combined = ls.show(scope, photo, path, channels="mean > 0", combine="mean")
+    mean = ls.heatmap(ls.mean(whole.select(wanted)))
+    np.testing.assert_array_equal(combined.decode(combined.cells[0]), mean.decode(mean.cells[0]))

@@ -1,0 +1,87 @@
+"""Strips: positions at their columns, none lost."""
+
+import numpy as np
+import pytest
+
+import layerscope as ls
+from helpers.arrays import map_of, noise
+from helpers.wording import raises, wording
+from layerscope.picture.codes import TOP
+
+
+def test_a_sequence_has_round_positions_below_and_decodes_row_by_row():
+    values = noise(1, 300, 5)
+    picture = ls.strip(values, layout="bnc", axis="seconds", step=0.01)
+    wording(picture.alt(), "0", "2.99")
+    for cell in picture.cells:
+        shown = picture.decode(cell)
+        assert shown.shape == (1, 300)
+        np.testing.assert_allclose(shown[0], values[0, :, cell.channel], atol=np.abs(values).max() / TOP * 1.01)
+
+
+def test_flip_has_the_first_channel_at_the_bottom():
+    values = noise(1, 30, 5)
+    cells = ls.strip(values, layout="bnc", flip=True).cells
+    assert [cell.channel for cell in cells] == [4, 3, 2, 1, 0]
+    assert [cell.y for cell in cells] == sorted(cell.y for cell in cells)
+    picture = ls.strip(values, layout="bnc", flip=True, scale="channel")
+    for cell in picture.cells:
+        np.testing.assert_allclose(picture.decode(cell)[0], values[0, :, cell.channel], atol=0.05)
+
+
+def test_a_long_sequence_has_pages_and_loses_no_position():
+    values = noise(1, 10_000, 3)
+    pages = [ls.strip(values, layout="bnc", page=page) for page in range(3)]
+    assert {page.pages for page in pages} == {3}
+    shown = np.concatenate([page.decode(page.cells[1])[0] for page in pages])
+    np.testing.assert_allclose(shown, values[0, :, 1], atol=np.abs(values).max() / TOP * 1.01)
+    wording(pages[1].alt(), "4096", "8191", "0", "9999", "2", "3")
+    with raises(ls.BadOption, "3", "0", "2"):
+        ls.strip(values, layout="bnc", page=3)
+
+
+@pytest.mark.parametrize("pool", ["max", "min"])
+def test_a_pooled_strip_shows_the_extremes_of_whole_numbers_of_positions(pool):
+    values = noise(1, 10_000, 3)
+    values[0, 77, 0] = 30
+    picture = ls.strip(values, layout="bnc", pool=pool)
+    word = {"max": "largest", "min": "smallest"}[pool]
+    wording(picture.alt(), word, "14", "4")
+    for cell in picture.cells:
+        padded = np.append(values[0, :, cell.channel], np.full(10, -np.inf if pool == "max" else np.inf))
+        wanted = getattr(padded.reshape(-1, 14), pool)(1)
+        np.testing.assert_allclose(picture.decode(cell)[0], wanted, atol=30 / TOP * 1.01)
+
+
+def test_positions_stand_at_their_columns():
+    values = np.zeros((1, 40, 2), np.float32)
+    values[0, 20] = 1
+    picture = ls.strip(values, layout="bnc")
+    cell = picture.cells[0]
+    below = picture.pixels[picture.cells[-1].y + picture.cells[-1].height + 1, cell.x :]
+    ticks = np.flatnonzero(below != below[1 + picture.zoom]) // picture.zoom
+    assert 20 in ticks.tolist()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"pool": "mean"},
+        {"axis": ""},
+        {"step": 0},
+        {"step": float("nan")},
+        {"page": "1"},
+    ],
+)
+def test_strips_refuse(options):
+    with raises(ls.BadOption):
+        ls.strip(map_of(1), **options)
+
+
+def test_every_page_of_a_long_sequence_is_drawn():
+    from layerscope.plots.show import draw
+
+    fm = ls.FeatureMap.of_array(noise(1, 5000, 3), "bnc")
+    for each in (fm, ls.mean(fm)):
+        pages = [draw(each, page=page) for page in range(draw(each).pages)]
+        assert [page.provenance["positions"] for page in pages] == [[0, 4095], [4096, 4999]]

@@ -19,7 +19,7 @@ class TfKerasBackend(WatchingBackend):
     """Watches the layers of a tf_keras model in one eager run."""
 
     name = "tf_keras"
-    from_library = not_offered("its keras.applications are those of Keras 3, which keras:NAME opens")
+    from_library = not_offered("keras:NAME opens the models of Keras 3")
 
     def owns(self, model: Any) -> bool:
         """Whether `model` is a tf_keras model or layer."""

@@ -40,7 +40,7 @@ class TfliteBackend(Backend):
     gradients = not_offered("the TFLite interpreter computes none")
     from_library = not_offered("TFLite has no library of models to name: give the file")
     load_weights = not_offered("a TFLite file holds its own weights")
-    evidence = not_offered("the converter folds every BatchNorm into the convolution before it")
+    evidence = not_offered("the converter folds BatchNorms into the convolutions before them")
 
     def __init__(self, threads: int | None = None) -> None:
         self.threads = threads

@@ -1,0 +1,78 @@
+"""A file of a role has the same functions, with the same parameters, in the package of each framework."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+BACKENDS = Path(__file__).parents[2] / "src" / "layerscope" / "backends"
+FRAMEWORKS = ("torch", "keras", "jax", "onnx", "tflite")  # tf_keras shares the files of keras
+
+EVERYWHERE = ("backend", "axes", "field", "facts", "table", "capture", "weights")
+FUNCTIONS = {
+    "facts": {"facts": "model", "digest": "model"},
+    "table": {"layers": "model batch"},
+    "capture": {"capture": "model batch paths target"},
+    "weights": {"head": "model batch", "kernel": "model path batch"},
+    "evidence": {"evidence": "model batch"},
+    "target": {"scores": "model batch target changes"},
+    "load": {"load": "source weights trust"},
+    "axes": {"Axes.letters": "output"},
+    "field": {"Fields.fields": "output"},
+}
+
+# Files whose functions still have signatures of their own.
+PENDING = {
+    "torch": "axes capture field table weights",
+    "keras": "axes capture evidence facts field table target weights",
+    "jax": "axes capture field table target weights",
+    "onnx": "axes capture evidence facts field table weights",
+    "tflite": "axes capture facts field table target weights",
+}
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_every_framework_has_the_files_of_the_roles(framework):
+    names = {path.stem for path in (BACKENDS / framework).glob("*.py")}
+    assert set(EVERYWHERE) - names <= set(PENDING.get(framework, "").split())
+
+
+def roles():
+    """(file, its functions) of each role that a framework has."""
+    for framework in (*FRAMEWORKS, "tf_keras"):
+        for role, functions in FUNCTIONS.items():
+            if (BACKENDS / framework / f"{role}.py").exists():
+                pending = role in PENDING.get(framework, "").split()
+                marks = pytest.mark.xfail(reason="has signatures of its own", strict=False) if pending else ()
+                yield pytest.param(f"{framework}/{role}", functions, id=f"{framework}-{role}", marks=marks)
+
+
+@pytest.mark.parametrize(("name", "functions"), roles())
+def test_a_role_has_the_same_functions_everywhere(name, functions):
+    tree = ast.parse((BACKENDS / f"{name}.py").read_text("utf-8"))
+    for function, parameters in functions.items():
+        own, further = signature(tree, function)
+        wanted = parameters.split()
+        assert own[: len(wanted)] == wanted, f"{function}({', '.join(own)})"
+        assert not further - set(own[: len(wanted)]), f"{function}: further parameters need defaults"
+
+
+def signature(tree, name):
+    """(the names of the parameters of a function or of `Class.method`, those without a default)."""
+    body = tree.body
+    for part in name.split("."):
+        nodes = [node for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == part]
+        assert nodes, f"no {name}"
+        (node,) = nodes
+        body = node.body
+    arguments = node.args
+    positional = [argument.arg for argument in (*arguments.posonlyargs, *arguments.args)]
+    required = set(positional[: len(positional) - len(arguments.defaults)])
+    required |= {
+        argument.arg
+        for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+        if default is None
+    }
+    if "." in name:
+        positional, required = positional[1:], required - {positional[0]}
+    return positional + [argument.arg for argument in arguments.kwonlyargs], required

@@ -47,7 +47,7 @@ def roles():
                 yield pytest.param(f"{framework}/{role}", functions, id=f"{framework}-{role}", marks=marks)
 
 
-@pytest.mark.parametrize(("name", "functions"), roles())
+@pytest.mark.parametrize(("name", "functions"), [*roles()])
 def test_a_role_has_the_same_functions_everywhere(name, functions):
     tree = ast.parse((BACKENDS / f"{name}.py").read_text("utf-8"))
     for function, parameters in functions.items():

@@ -18,10 +18,10 @@ from pypdf import PdfReader
 import layerscope as ls
 from helpers.wording import raises, wording
 from layerscope.core.feature_map import as_map
-from layerscope.picture.export.parts import parts_of
+from layerscope.picture.canvas import MUTED, STRENGTHS
+from layerscope.picture.codes import GAP, INK_MIDDLE
 from layerscope.picture.font import font
 from layerscope.picture.numbers import number
-from layerscope.picture.scale import palette
 
 SVG, XLINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}"
 
@@ -79,18 +79,11 @@ PICTURES = {
     "clusters": lambda: ls.heatmap(ls.clusters(late(), 4), text=3),
     "comparison": of_maps,
 }
-# What is neither text nor tile: a ruler's ticks, lines behind bars, points at a bar's ends, the bars of a comparison's rows.
-WITH_LINES = {"sequence", "long", "bars", "clipped", "comparison"}
 
 
 @pytest.fixture(params=PICTURES, scope="module")
-def named(request):
-    return request.param, PICTURES[request.param]()
-
-
-@pytest.fixture
-def picture(named):
-    return named[1]
+def picture(request):
+    return PICTURES[request.param]()
 
 
 def drawn(figure):
@@ -100,38 +93,83 @@ def drawn(figure):
     return np.asarray(Image.open(buffer).convert("RGB"))
 
 
+def place_of(box):
+    return slice(box.y, box.y + box.height), slice(box.x, box.x + box.width)
+
+
+def far_from(pixels, color):
+    return (np.abs(pixels.astype(int) - color) > 60).any(-1)
+
+
 def test_matplotlib_shows_each_tile_pixel_by_pixel(picture):
-    found, wanted = drawn(picture.to_matplotlib()), picture.rgb()
-    assert found.shape == wanted.shape
+    figure, wanted = drawn(picture.to_matplotlib()), picture.rgb()
+    assert figure.shape == wanted.shape
     for cell in picture.cells:
-        box = slice(cell.y, cell.y + cell.height), slice(cell.x, cell.x + cell.width)
-        assert np.array_equal(found[box], wanted[box]), cell
-    # Text and bar are drawn by matplotlib, at the same place: ink differs by its edges alone.
-    ink = [(np.abs(each.astype(int) - palette(None)[241]) > 60).any(-1) for each in (found, wanted)]
-    assert 0.6 < ink[0].sum() / ink[1].sum() < 1.5
+        assert np.array_equal(figure[place_of(cell)], wanted[place_of(cell)]), cell
 
 
-def test_nothing_of_a_picture_is_left_as_unknown_pixels(named):
-    name, picture = named
-    left = parts_of(picture).rest(picture.cells)
-    if name in ("sequence", "long", "bars"):
-        # Letters have three strengths of ink, lines one.
-        ink = left[2] if left[2].ndim == 2 else None
-        assert len(set(np.unique(ink[ink != 241])) - {*range(241)}) == 1
-    elif name not in WITH_LINES:
-        assert left is None
+def test_matplotlib_writes_each_line_where_the_picture_has_it(picture):
+    """Its letters are antialiased by another hand, so lines are compared by where their ink begins and ends."""
+    paper = picture.palette()[GAP]
+    figure, wanted = (far_from(pixels, paper) for pixels in (drawn(picture.to_matplotlib()), picture.rgb()))
+    bare = np.ones(figure.shape, bool)
+    ticks = picture.drawing.bar.labels if picture.drawing.bar else ()
+    for line in (*picture.texts, *ticks):
+        letters = font(line.size)
+        x, y, width = line.x, line.y, len(line.text) * letters.width
+        bare[y : y + letters.height, max(0, x - 2) : x + width + 2] = False
+        ours, theirs = (np.argwhere(ink[y : y + letters.height, x : x + width]) for ink in (wanted, figure))
+        if line.text.strip(" .…·−") and len(ours):
+            ends = [np.concatenate([points.min(0), points.max(0)]) for points in (ours, theirs)]
+            # Ticks are placed by matplotlib's own bar.
+            assert np.abs(ends[0] - ends[1]).max() <= line.size // (2 if line in ticks else 5), line
+    # And there is no ink in other places.
+    for box in (*picture.cells, *picture.drawing.patches(), *picture.drawing.ramps, *bar_boxes(picture)):
+        y, x = place_of(box)
+        edge = picture.text
+        bare[max(0, y.start - edge) : y.stop + edge, max(0, x.start - edge) : x.stop + edge] = False
+    assert not figure[bare].any()
 
 
-def test_every_text_of_a_picture_is_there_once(named):
-    _, picture = named
-    labels = [label.text for label in parts_of(picture).labels]
-    assert {each for each in picture.texts if each.text} <= set(labels)
-    covered = np.zeros((picture.height, picture.width), int)
-    for x, y, text, size in labels:
-        covered[y : y + font(size).height, x : x + len(text) * font(size).width] += 1
-    if picture.indexed:
-        assert (parts_of(picture).bare[covered > 0] == 241).all()
-    assert len(set(labels)) == len(labels)
+def bar_boxes(picture):
+    bar = picture.drawing.bar
+    return (bar.ramp, *bar.ticks) if bar else ()
+
+
+def test_a_picture_is_its_tiles_and_the_record_of_what_was_drawn(picture):
+    """Drawn again from nothing but these, it is the same in every pixel: no line and no box is forgotten or misplaced."""
+    colors, drawing = picture.palette(), picture.drawing
+    again = np.empty((picture.height, picture.width, 3), np.uint8)
+    again[:] = colors[GAP]
+    for box in (*drawing.patches(), *(drawing.bar.ticks if drawing.bar else ())):
+        again[place_of(box)] = colors[box.color] if isinstance(box.color, int) else box.color
+    for ramp in (*drawing.ramps, *((drawing.bar.ramp,) if drawing.bar else ())):
+        again[place_of(ramp)] = colors[ramp.codes] if ramp.across else colors[ramp.codes][:, None]
+    for cell in picture.cells:
+        again[place_of(cell)] = picture.rgb()[place_of(cell)]
+    for line in (*picture.texts, *(drawing.bar.labels if drawing.bar else ())):
+        ink = (MUTED if line.ink == INK_MIDDLE else STRENGTHS)[font(line.size).line(line.text)]
+        box = again[line.y : line.y + ink.shape[0], line.x : line.x + ink.shape[1]]
+        ink = ink[: box.shape[0], : box.shape[1]]
+        box[ink != GAP] = colors[ink[ink != GAP]]
+    assert np.array_equal(again, picture.rgb())
+
+
+def test_every_text_of_a_picture_is_there_once(picture):
+    texts = picture.texts
+    assert len(set(texts)) == len(texts)
+    assert {text.tile for text in texts} <= {-1, *range(len(picture.cells))}
+    written = {text for line in texts for text in line.text.split()}
+    assert {word for line in (picture.title, *picture.lines) for word in line.split() if word != "·"} <= written
+
+
+def test_a_picture_without_a_record_is_one_image():
+    picture = replace(ls.sheet(special()), drawing=None)
+    (image,) = xml.fromstring(picture.svg().encode()).findall(f".//{SVG}image")
+    data = b64decode(image.get(f"{XLINK}href").partition(",")[2])
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(data)).convert("RGB")), picture.rgb())
+    assert np.array_equal(drawn(picture.to_matplotlib()), picture.rgb())
+    assert picture.texts == ()
 
 
 @pytest.mark.parametrize(
@@ -271,11 +309,10 @@ def test_the_svg_is_valid_and_holds_the_tiles_themselves(picture):
         box = slice(y, y + height), slice(x, x + width)
         same = (np.asarray(tile) == wanted[box]).all(-1)
         covered[box] = True
-        if image.find(f"{SVG}title") is not None:
-            assert same.all()
-        else:
-            # Text and boxes were taken out of what is left, and nothing was put in.
-            assert (same | (np.asarray(tile) == picture.palette()[241]).all(-1)).all()
+        # One image of many tiles has nothing but paper between them.
+        assert (
+            same | ((np.asarray(tile) == picture.palette()[GAP]).all(-1) & (image.find(f"{SVG}title") is None))
+        ).all()
     for cell in picture.cells:
         assert covered[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width].all()
 
@@ -297,20 +334,6 @@ def test_text_of_an_svg_is_text():
     assert picture.title in texts
     assert {*map(str, range(9)), "dead", "const 2.5", "4 NaN", "1 +inf 1 −inf", "42 NaN"} <= set(texts)
     assert f"{number(picture.cells[0].low)}…{number(picture.cells[0].high)}" in texts
-
-
-def test_text_that_is_not_where_it_is_expected_stays_as_pixels():
-    picture = ls.sheet(special(), zoom=20)
-    pixels = picture.pixels.copy()
-    cell = picture.cells[1]
-    # One point of the number above the second tile.
-    y, x = np.argwhere(pixels[cell.y - 13 : cell.y, cell.x : cell.x + 7] == 250)[0] + (cell.y - 13, cell.x)
-    pixels[y, x] = 241
-    other = replace(picture, pixels=pixels)
-    assert "1" not in [label.text.text for label in parts_of(other).labels]
-    left, top, box = parts_of(other).rest(other.cells)
-    assert np.array_equal(box, pixels[top : top + box.shape[0], left : left + box.shape[1]])
-    assert (box == 250).any()
 
 
 def test_hostile_names_stay_text():

@@ -10,7 +10,7 @@ import layerscope as ls
 from helpers.arrays import noise
 from helpers.wording import raises
 from layerscope.inputs.preprocess import Recipe
-from layerscope.picture.canvas import frame
+from layerscope.picture.canvas import Frame
 from layerscope.picture.codes import CONSTANT, GAP, INK, INK_LIGHT, INK_MIDDLE, TOP
 from layerscope.picture.picture import Picture
 from layerscope.picture.scale import MARKS, THEMES, palette
@@ -65,7 +65,7 @@ def test_rgb_pictures_keep_their_own_colours():
     """Also where a pixel of the map has the very colours of paper or ink."""
     body = np.random.default_rng(0).integers(0, 256, (30, 50, 3)).astype(np.uint8)
     body[0, 0], body[1, 1] = THEMES["light"]
-    canvas = frame(30, 50, "title", ["a line"], bar=(scale := ls.Scale((0.0, 2.0))))
+    canvas = Frame("title", ["a line"], bar=(scale := ls.Scale((0.0, 2.0)))).around(30, 50)
     inside = np.s_[canvas.y : canvas.y + 30, canvas.x : canvas.x + 50]
     pixels = paper(canvas, scale.palette())
     pixels[inside] = body

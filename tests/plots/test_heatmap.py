@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 import layerscope as ls
 from helpers.arrays import noise
 from helpers.wording import raises, wording
-from layerscope.picture import canvas
-from layerscope.picture.canvas import bar_ticks, round_numbers
 from layerscope.picture.codes import ABOVE, BELOW, TOP
+from layerscope.picture.colorbar import BAR_GAP, ColorBar, bar_ticks, round_numbers
+from layerscope.picture.font import font
 
 
 @settings(deadline=None, max_examples=30)
@@ -71,18 +71,17 @@ def test_ticks_are_true_and_their_labels_never_overlap(low, exponent, height, ma
     high = low + 10.0**exponent
     assume(low < high)
     scale = ls.Scale((low, high))
-    boxes = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            canvas, "write", lambda codes, x, y, ink, inks=None: boxes.append((y, y + ink.shape[0], ink.shape[1]))
-        )
-        bar = canvas.draw_bar(np.zeros((height, 300), np.uint8), 5, 0, height, scale, marks, (low - 1, high + 1))
-    assert bar.height > 0
-    boxes.sort()
+    bar = ColorBar(scale, marks, (low - 1, high + 1))
+    drawn = bar.draw(5, 0, height)
+    assert drawn.bar.height > 0
+    texts = (*drawn.labels, *drawn.beyond)
+    boxes = sorted((line.y, line.y + font(line.size).height) for line in texts)
     assert all(before[1] <= after[0] for before, after in itertools.pairwise(boxes))
     assert boxes[0][0] >= 0
     assert boxes[-1][1] <= height
-    assert max(each[2] for each in boxes) <= canvas.bar_width(scale, marks, (low - 1, high + 1))
+    # The gap in front of the bar counts as well.
+    ends = [line.x + len(line.text) * font(line.size).width for line in texts]
+    assert max(ends) - 5 <= bar.width - BAR_GAP
     assert len(boxes) >= 2 + len(marks), "both limits and every cap have their label"
     for value, text in bar_ticks(scale):
         assert float(text.replace("−", "-")) == pytest.approx(value, abs=(high - low) * 0.006)

@@ -1,31 +1,24 @@
-"""The frame around a map: caption above, colour bar beside, legend of marks; drawn in codes, so that it costs nothing."""
+"""The canvas of a picture: caption above, colour bar beside; drawn in codes, and remembered while it is drawn."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import ceil, floor, log10
 from typing import Any
 
 import numpy as np
 
-from ..errors import BadOption
-from .codes import ABOVE, BELOW, GAP, INK, INK_LIGHT, INK_MIDDLE, OWN
-from .font import LARGE, SMALL, Font, font, wrap
-from .numbers import beyond_text, digits_for, reading
-from .scale import MARKS, Scale
-from .shapes import Bar, Swatch, Text
-
-MARGIN = 10
-
+from ..checks import whole
+from .codes import GAP, INK, INK_LIGHT, INK_MIDDLE, OWN
+from .colorbar import BAR_GAP, BAR_TALLEST, ColorBar, DrawnBar
+from .drawing import Drawing, TileLabels
+from .font import SMALL, Font, font
+from .heading import MARGIN, Heading
+from .picture import Picture
+from .scale import Scale
+from .shapes import Bar, Box, Cell, Ramp, Text
 
 NARROWEST = 440
-
-
-BAR_WIDTH, BAR_GAP, BAR_TICK, BAR_TALLEST = 16, 14, 6, 448
-
-
-CAPTION_GAP = 8
 
 
 STRENGTHS = np.array([GAP, INK_LIGHT, INK_MIDDLE, INK], np.uint8)
@@ -35,10 +28,41 @@ MUTED = np.array([GAP, INK_LIGHT, INK_MIDDLE, INK_MIDDLE], np.uint8)
 
 
 @dataclass(frozen=True)
-class Canvas:
-    """A picture in the making: all codes, and the part of them that the map goes into.
+class Frame:
+    """What stands around a map: title and lines of the caption, the scale of its bar, the marks of its legend.
 
-    `text` is the size of its letters, `texts` what was written besides the caption and the bar.
+    `reach` is how far the values themselves go; it stands at the ends of the bar where values lie beyond it. Letters, gaps and
+    the bar are `text` times as large as on a screen (1 to 4), drawn at that size.
+    """
+
+    title: str
+    lines: Sequence[str] = ()
+    bar: Scale | None = None
+    marks: Collection[int] = ()
+    reach: tuple[float, float] | None = None
+    text: int = 1
+
+    def around(self, height: int, width: int) -> Canvas:
+        """A canvas for a map of `height` × `width` pixels, with caption, legend and bar drawn."""
+        text, margin = self.text, MARGIN * self.text
+        bar = ColorBar(self.bar, self.marks, self.reach, text) if self.bar else None
+        whole_width = max(width + (bar.width if bar else 0), NARROWEST * text)
+        heading = Heading(self.title, self.lines, self.marks, whole_width, text)
+        tall = min(max(height, 120 * text), BAR_TALLEST * text) if bar else 0
+        top = margin + heading.height
+        codes = np.full((top + max(height, tall) + margin, whole_width + 2 * margin), GAP, np.uint8)
+        _draw_heading(codes, heading)
+        drawn = bar.draw(margin + width + BAR_GAP * text, top, tall) if bar else None
+        if drawn:
+            _draw_bar(codes, drawn)
+        return Canvas(codes, margin, top, width, height, self, heading, drawn)
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """A picture in the making: all codes, and the part of them that the map goes into, `body`.
+
+    What its methods draw is remembered for `Picture.drawing`; what belongs to a tile may be written straight into `body`.
     """
 
     codes: np.ndarray
@@ -46,269 +70,157 @@ class Canvas:
     y: int
     width: int
     height: int
-    bar: Bar | None
-    text: int = 1
-    texts: list[Text] = field(default_factory=list)
+    frame: Frame
+    heading: Heading
+    colorbar: DrawnBar | None
+    lines: list[Text] = field(default_factory=list)
+    boxes: list[Box] = field(default_factory=list)
+    ramps: list[Ramp] = field(default_factory=list)
+    labels: list[TileLabels] = field(default_factory=list)
+
+    @property
+    def text(self) -> int:
+        """The size of its letters, 1 to 4."""
+        return self.frame.text
 
     @property
     def letters(self) -> Font:
         return font(SMALL * self.text)
 
-    def write(self, x: int, y: int, text: str, muted: bool = False) -> None:
-        """Write a line from `x`, `y` of the body on, and remember it for files that hold text as text."""
-        x, y = self.x + x, self.y + y
-        write(self.codes, x, y, self.letters.line(text), MUTED if muted else STRENGTHS)
-        self.texts.append(Text(x, y, text, SMALL * self.text))
-
-    def own(self, x: int, y: int, width: int, height: int) -> None:
-        """Mark a box that is painted in colours of its own, which no theme changes."""
-        self.codes[y : y + height, x : x + width] = OWN
+    @property
+    def bar(self) -> Bar | None:
+        return self.colorbar.bar if self.colorbar else None
 
     @property
     def body(self) -> np.ndarray:
         return self.codes[self.y : self.y + self.height, self.x : self.x + self.width]
 
+    def write(self, x: int, y: int, text: str, muted: bool = False, tile: int = -1) -> None:
+        """Write a line from `x`, `y` of the body on; `tile` is the number of the cell that it names, if it does."""
+        line = Text(self.x + x, self.y + y, text, SMALL * self.text, INK_MIDDLE if muted else INK, tile)
+        draw_text(self.codes, line)
+        self.lines.append(line)
 
-def frame(
-    height: int,
-    width: int,
-    title: str,
-    lines: Sequence[str],
-    *,
-    bar: Scale | None = None,
-    marks: Collection[int] = (),
-    reach: tuple[float, float] | None = None,
-    text: int = 1,
-) -> Canvas:
-    """A canvas for a map of `height` × `width` pixels, with its caption, its bar and the legend of `marks` drawn.
+    def fill(self, x: int, y: int, width: int, height: int, color: int) -> None:
+        """A box of one code at `x`, `y` of the body."""
+        box = Box(self.x + x, self.y + y, width, height, color)
+        _fill(self.codes, box)
+        self.boxes.append(box)
 
-    `reach` is how far the values themselves go; it stands at the ends of the bar where values lie beyond it. Letters, gaps and
-    the bar are `text` times as large as on a screen (1 to 4), drawn at that size.
-    """
-    beside = bar_width(bar, marks, reach, text) if bar else 0
-    margin = MARGIN * text
-    whole = max(width + beside, NARROWEST * text)
-    top = Caption(title, lines, marks, whole, text)
-    tall = min(max(height, 120 * text), BAR_TALLEST * text) if bar else 0
-    codes = np.full((margin + top.height + max(height, tall) + margin, whole + 2 * margin), GAP, np.uint8)
-    top.draw(codes)
-    place = None
-    if bar:
-        place = draw_bar(codes, margin + width + BAR_GAP * text, margin + top.height, tall, bar, marks, reach, text)
-    return Canvas(codes, margin, margin + top.height, width, height, place, text)
+    def paint(self, pixels: np.ndarray, box: Box) -> None:
+        """A box (of the whole picture) in a colour of its own, painted into the RGB `pixels` of the picture."""
+        x, y, width, height, color = box
+        pixels[y : y + height, x : x + width] = color
+        self.own(x, y, width, height)
+        self.boxes.append(box)
+
+    def draw_ramp(self, x: int, y: int, codes: np.ndarray, height: int) -> None:
+        """The colours of a bar that lies, from `x`, `y` of the body to the right."""
+        ramp = Ramp(self.x + x, self.y + y, len(codes), height, codes, across=True)
+        self.codes[ramp.y : ramp.y + height, ramp.x : ramp.x + len(codes)] = codes
+        self.ramps.append(ramp)
+
+    def draw_bar(self, x: int, y: int, height: int, bar: ColorBar) -> None:
+        """One more bar, at `x`, `y` of the body."""
+        drawn = bar.draw(self.x + x, self.y + y, height)
+        _draw_bar(self.codes, drawn)
+        self.ramps.append(drawn.ramp)
+        self.boxes.extend((*drawn.ticks, *drawn.caps))
+        self.lines.extend((*drawn.labels, *drawn.beyond))
+
+    def own(self, x: int, y: int, width: int, height: int) -> None:
+        """Mark a box (of the whole picture) that is painted in colours of its own, which no theme changes."""
+        self.codes[y : y + height, x : x + width] = OWN
+
+    def drawing(self) -> Drawing:
+        """What was drawn so far."""
+        return Drawing(
+            self.heading,
+            self.colorbar,
+            tuple(self.boxes),
+            tuple(self.ramps),
+            tuple(self.lines),
+            tuple(self.labels),
+        )
+
+    def picture(
+        self,
+        cells: Sequence[Cell],
+        scale: Scale | None,
+        provenance: Mapping[str, Any],
+        pixels: np.ndarray | None = None,
+        **more: Any,
+    ) -> Picture:
+        """The finished picture; RGB `pixels` in place of the codes, which are its frame then. `more`: fields of `Picture`."""
+        return Picture(
+            self.codes if pixels is None else pixels,
+            tuple(cells),
+            scale,
+            self.frame.title,
+            tuple(self.frame.lines),
+            provenance,
+            self.bar,
+            frame=None if pixels is None else self.codes,
+            text=self.text,
+            drawing=self.drawing(),
+            **more,
+        )
 
 
 def check_text(text: Any) -> None:
     """Raises `BadOption` for a size of text that isn't offered."""
-    if isinstance(text, bool) or text not in (1, 2, 3, 4):
-        raise BadOption(f"text={text!r}: use 1 (for a screen), 2, 3 (for print at 300 dpi) or 4")
+    whole("text", text, 1, 4, instead=": 1 is for a screen, 3 for print at 300 dpi")
 
 
-def check_whole(**options: Any) -> None:
-    """Raises `BadOption` for what is neither `None` nor a whole number from 1."""
-    for name, value in options.items():
-        if value is not None and (not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1):
-            raise BadOption(f"{name}={value!r}: use a whole number from 1")
-
-
-class Caption:
-    """Title, lines and legend of marks as they stand at the top of a picture, wrapped to `width` pixels."""
-
-    def __init__(self, title: str, lines: Sequence[str], marks: Collection[int], width: int, text: int = 1) -> None:
-        self.large, self.small, self.text = font(LARGE * text), font(SMALL * text), text
-        self.title = wrap(title, width // self.large.width)
-        self.lines = [part for line in lines for part in wrap(line, width // self.small.width)]
-        self.marks = self._rows(sorted(marks), width)
-        self.step = self.small.height + 2 * text
-        self.legend = MARGIN * text + len(self.title) * (self.large.height + text) + 2 * text
-        self.legend += len(self.lines) * self.step
-        rows = len(self.lines) + len(self.marks)
-        self.height = len(self.title) * (self.large.height + text) + rows * self.step + CAPTION_GAP * text
-
-    def _rows(self, marks: Sequence[int], width: int) -> list[list[tuple[int, int]]]:
-        """The legend as rows of (x, mark) that fit the width."""
-        rows: list[list[tuple[int, int]]] = []
-        x = 0
-        for mark in marks:
-            wide = self.small.height + len(MARKS[mark][0]) * self.small.width
-            if not rows or x + wide > width:
-                rows.append([])
-                x = 0
-            rows[-1].append((x, mark))
-            x += wide + 2 * self.small.width
-        return rows
-
-    def texts(self) -> Iterator[Text]:
-        """Every line of text, from top to bottom and from left to right."""
-        x = y = MARGIN * self.text
-        for line in self.title:
-            yield Text(x, y, line, LARGE * self.text)
-            y += self.large.height + self.text
-        y += 2 * self.text
-        for line in self.lines:
-            yield Text(x, y, line, SMALL * self.text)
-            y += self.step
-        for x, y, mark in self._places():
-            yield Text(x + self.small.height, y - 2 * self.text, MARKS[mark][0], SMALL * self.text)
-
-    def swatches(self) -> Iterator[Swatch]:
-        """The boxes of the legend: a square for each mark with a line around, as marks may be as light as paper."""
-        side, line = self.small.height - 4 * self.text, self.text
-        for x, y, mark in self._places():
-            yield Swatch(x, y, side, line, INK_MIDDLE)
-            yield Swatch(x, y + side - line, side, line, INK_MIDDLE)
-            yield Swatch(x, y + line, line, side - 2 * line, INK_MIDDLE)
-            yield Swatch(x + side - line, y + line, line, side - 2 * line, INK_MIDDLE)
-            yield Swatch(x + line, y + line, side - 2 * line, side - 2 * line, mark)
-
-    def _places(self) -> Iterator[tuple[int, int, int]]:
-        """Upper left corner and mark of each square in the legend."""
-        for at, row in enumerate(self.marks):
-            for x, mark in row:
-                yield MARGIN * self.text + x, self.legend + at * self.step + 2 * self.text, mark
-
-    def draw(self, codes: np.ndarray) -> None:
-        placed = list(self.texts())
-        below = placed[len(self.title) :]
-        for each in placed[: len(self.title)]:
-            write(codes, each.x, each.y, self.large.line(each.text))
-        # All lines in one go: a call for each would take longer than the letters.
-        texts = [each.text for each in below]
-        for each, ink in zip(below, self.small.lines(texts, max(map(len, texts), default=0)), strict=True):
-            write(codes, each.x, each.y, ink)
-        # After the names, whose blanks reach over the boxes.
-        for x, y, width, height, mark in self.swatches():
-            codes[y : y + height, x : x + width] = mark
-
-
-def write(codes: np.ndarray, x: int, y: int, ink: np.ndarray, inks: np.ndarray = STRENGTHS) -> None:
+def draw_text(codes: np.ndarray, line: Text) -> None:
     """Draw a line of text, cut at the edge of the picture."""
-    box = codes[y : y + ink.shape[0], x : x + ink.shape[1]]
-    box[:] = inks.take(ink[: box.shape[0], : box.shape[1]])
+    _write(codes, line, font(line.size).line(line.text))
 
 
-def bar_width(
-    scale: Scale, marks: Collection[int] = (), reach: tuple[float, float] | None = None, text: int = 1
-) -> int:
-    """The pixels that a bar takes beside a map, with its gap and its labels."""
-    texts = [each for _, each in bar_ticks(scale)]
-    texts += [each for each in _far(scale, reach, marks) if each]
-    return text * (BAR_GAP + BAR_WIDTH + BAR_TICK) + max(map(len, texts)) * font(SMALL * text).width
+def _write(codes: np.ndarray, line: Text, strengths: np.ndarray) -> None:
+    box = codes[line.y : line.y + strengths.shape[0], line.x : line.x + strengths.shape[1]]
+    inks = MUTED if line.ink == INK_MIDDLE else STRENGTHS
+    box[:] = inks.take(strengths[: box.shape[0], : box.shape[1]])
 
 
-def draw_bar(
-    codes: np.ndarray,
-    x: int,
-    y: int,
-    height: int,
-    scale: Scale,
-    marks: Collection[int] = (),
-    reach: tuple[float, float] | None = None,
-    text: int = 1,
-) -> Bar:
-    """Draw the bar of `scale` with its ticks. Its rows go through the same `codes` as the map.
-
-    Where values lie beyond the limits (`ABOVE` or `BELOW` in `marks`) there is a cap in the colour that they have: a block
-    for limits that were given, a point for limits that are cut at percentiles. All is drawn `text` times as large.
-    """
-    letters, wide = font(SMALL * text), BAR_WIDTH * text
-    highest, lowest = _far(scale, reach, marks)
-    space = 2 * text
-    cap = letters.height + space
-    if ABOVE in marks:
-        draw_cap(codes[y : y + cap - space, x : x + wide], ABOVE, scale.clip is not None)
-        write(codes, x + wide + BAR_TICK * text, y, letters.line(highest), MUTED)
-        y, height = y + cap, height - cap
-    if BELOW in marks:
-        under = y + height - cap + space
-        draw_cap(codes[under : under + cap - space, x : x + wide][::-1], BELOW, scale.clip is not None)
-        write(codes, x + wide + BAR_TICK * text, under, letters.line(lowest), MUTED)
-        height -= cap
-    low, high = scale.limits
-    # From the two ends inwards, so that the ends stay right where `high - low` overflows.
-    share = (np.arange(height) + 0.5) / height
-    codes[y : y + height, x : x + wide] = scale.codes(high * (1 - share) + low * share)[:, None]
-    bar = Bar(x, y, wide, height, low, high)
-    for at, each in placed_ticks(bar, bar_ticks(scale), text):
-        codes[at : min(at + text, y + height), x + wide : x + wide + 4 * text] = INK
-        write(codes, each.x, each.y, letters.line(each.text))
-    return bar
+def _fill(codes: np.ndarray, box: Box) -> None:
+    codes[box.y : box.y + box.height, box.x : box.x + box.width] = box.color
 
 
-def placed_ticks(bar: Bar, ticks: Sequence[tuple[float, str]], text: int = 1) -> Iterator[tuple[int, Text]]:
-    """The row of each tick and its label, without those that would touch an earlier one."""
-    letters = font(SMALL * text)
-    taken: list[int] = []
-    for value, label in ticks:
-        share_down = 0.0 if bar.high == bar.low else (bar.high / 2 - value / 2) / (bar.high / 2 - bar.low / 2)
-        at = bar.y + min(bar.height - 1, max(0, round(share_down * bar.height - 0.5)))
-        top = min(max(bar.y, at - letters.height // 2), bar.y + bar.height - letters.height)
-        if any(abs(top - other) < letters.height for other in taken):
-            continue
-        taken.append(top)
-        yield at, Text(bar.x + bar.width + BAR_TICK * text, top, label, SMALL * text)
+def _draw_heading(codes: np.ndarray, heading: Heading) -> None:
+    lines = list(heading.texts())
+    below = lines[len(heading.title) :]
+    for line in lines[: len(heading.title)]:
+        draw_text(codes, line)
+    # All lines in one go: a call for each would take longer than the letters.
+    texts = [line.text for line in below]
+    for line, strengths in zip(below, heading.small.lines(texts, max(map(len, texts), default=0)), strict=True):
+        _write(codes, line, strengths)
+    # After the names, whose blanks reach over the boxes.
+    for box in heading.boxes():
+        _fill(codes, box)
 
 
-def draw_cap(box: np.ndarray, mark: int, pointed: bool) -> None:
-    """A block, or a point whose tip is the first row: what lies beyond the end of a bar."""
-    height, width = box.shape
-    for row in range(height):
-        side = (height - 1 - row) * width // (2 * height) if pointed else 0
-        box[row, side : width - side] = mark
-
-
-def _far(scale: Scale, reach: tuple[float, float] | None, marks: Collection[int]) -> tuple[str, str]:
-    """How far the values go above and below, as it stands at the bar's caps."""
-    if reach is None or not np.isfinite(reach).all():
-        return "above" if ABOVE in marks else "", "below" if BELOW in marks else ""
-    least, most = reach
-    low, high = scale.limits
-    return (
-        f"max {beyond_text(most, high, low, high)}" if ABOVE in marks else "",
-        f"min {beyond_text(least, low, low, high)}" if BELOW in marks else "",
-    )
-
-
-def bar_ticks(scale: Scale) -> list[tuple[float, str]]:
-    """(value, label) for a bar: both limits first, then round numbers between them, with the digits that the range needs."""
-    low, high = scale.limits
-    inner = [each for each in round_numbers(low, high) if low < each < high]
-    if scale.center is not None and low < scale.center < high:
-        inner.insert(0, scale.center)
-    ticks: dict[str, float] = {}
-    for each in (high, low, *inner):
-        ticks.setdefault(reading(each, low, high), each)
-    return [(value, text) for text, value in ticks.items()]
-
-
-def round_numbers(low: float, high: float, about: int = 5) -> list[float]:
-    """Multiples of 1, 2 or 5 times a power of ten, about that many, from `low` to `high`.
-
-    >>> round_numbers(-0.3, 1.7)
-    [0.0, 0.5, 1.0, 1.5]
-    """
-    rough = high / about - low / about
-    if not np.isfinite(rough) or rough < 1e-300:
-        return []
-    power = 10.0 ** floor(log10(rough))
-    step = next(each * power for each in (1, 2, 5, 10) if each * power >= rough * 0.999)
-    first, last = ceil(low / step - 1e-9), floor(high / step + 1e-9)
-    if last - first > 4 * about:
-        return []
-    digits = min(17, max(12, digits_for(low, high) + 1))
-    return [float(f"{each * step:.{digits}g}") for each in range(first, last + 1)]
+def _draw_bar(codes: np.ndarray, drawn: DrawnBar) -> None:
+    ramp = drawn.ramp
+    codes[ramp.y : ramp.y + ramp.height, ramp.x : ramp.x + ramp.width] = ramp.codes[:, None]
+    for box in (*drawn.caps, *drawn.ticks):
+        _fill(codes, box)
+    for line in (*drawn.beyond, *drawn.labels):
+        draw_text(codes, line)
 
 
 SMALLEST = 8
 
 
-def outline(body: np.ndarray, top: int, left: int, height: int, width: int, dark: Any, light: Any) -> None:
-    """Two lines inside a box of `body` (the part of it that is there), away from its edge; nothing where there is no room."""
+def outline(body: np.ndarray, box: tuple[int, int, int, int], dark: Any, light: Any) -> None:
+    """Two lines inside a `box` (top, left, height, width) of `body`, away from its edge; nothing where there is no room."""
+    top, left, height, width = box
     bottom, right = min(top + height, body.shape[0]), min(left + width, body.shape[1])
     top, left = max(top, 0), max(left, 0)
     if min(bottom - top, right - left) < SMALLEST:
         return
     for inset, color in ((1, dark), (2, light)):
-        box = body[top + inset : bottom - inset, left + inset : right - inset]
-        box[[0, -1]] = color
-        box[:, [0, -1]] = color
+        edge = body[top + inset : bottom - inset, left + inset : right - inset]
+        edge[[0, -1]] = color
+        edge[:, [0, -1]] = color

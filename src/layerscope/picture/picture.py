@@ -15,6 +15,7 @@ import numpy as np
 from ..errors import BadOption, first_line
 from . import png
 from .codes import OWN
+from .drawing import Drawing
 from .numbers import span_text
 from .scale import Scale, check_theme, palette
 from .shapes import Bar, Cell, Text
@@ -49,7 +50,7 @@ class Picture:
     where a sheet has several. `zoom` is how many pixels a unit has on either side, `zooms` for each cell where they differ;
     `tall` how many it has in height where that is another number than in width. `theme` is `"light"` or `"dark"`; `frame`
     holds the codes around the map of an RGB picture, with `OWN` where the colours are its own, so that it can change its
-    theme. `text` is the size of its letters, `texts` what is written on it besides caption, bar and the numbers of tiles, for
+    theme. `text` is the size of its letters, `drawing` the record of what was drawn around its tiles (`None`: unknown), for
     files that hold text as text. In a notebook it shows itself.
     """
 
@@ -69,7 +70,7 @@ class Picture:
     frame: np.ndarray | None = None
     tall: int = 0
     text: int = 1
-    texts: tuple[Text, ...] = ()
+    drawing: Drawing | None = None
 
     def __post_init__(self) -> None:
         self.pixels.flags.writeable = False
@@ -88,6 +89,11 @@ class Picture:
     def indexed(self) -> bool:
         """Whether the pixels are codes that can be read back as values."""
         return self.pixels.ndim == 2
+
+    @property
+    def texts(self) -> tuple[Text, ...]:
+        """Every line of text besides the ticks of the bar, with its place; empty where the picture has no record of them."""
+        return self.drawing.texts(self.cells) if self.drawing else ()
 
     def palette(self) -> np.ndarray:
         """uint8 `[256, 3]`: the colour of each code."""

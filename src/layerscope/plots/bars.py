@@ -12,9 +12,10 @@ import numpy as np
 from ..arrays.ranges import extent_of
 from ..core.feature_map import FeatureMap, as_map
 from ..errors import BadLayout, BadOption, near
-from ..picture.canvas import Canvas, check_text, frame, round_numbers
+from ..picture.canvas import Canvas, Frame, check_text
 from ..picture.caption import about, caption, not_finite, title_of
 from ..picture.codes import ABOVE, BELOW, INK_LIGHT, NAN, NEG_INF, POS_INF
+from ..picture.colorbar import round_numbers
 from ..picture.font import SMALL, font
 from ..picture.numbers import number
 from ..picture.picture import Picture
@@ -185,7 +186,7 @@ def _drawn(
     }
     beside, first, thick, pitch = axis.right + GAP * text, letters.height + 4 * text, THICK * text, PITCH * text
     size = first + len(ranked) * pitch, beside + max(map(len, texts)) * letters.width
-    canvas = frame(*size, title_of(one), lines, marks=marks, text=text)
+    canvas = Frame(title_of(one), lines, marks=marks, text=text).around(*size)
     _ticks(canvas, axis, first + len(ranked) * pitch - (pitch - thick))
     cells = []
     for row, (at, code, head, label) in enumerate(zip(ranked, codes, heads, texts, strict=True)):
@@ -198,8 +199,7 @@ def _drawn(
         note = f"{names[at]}: {label}" if names else label
         box = canvas.x + start, canvas.y + top, stop - start, thick
         cells.append(Cell(*box, image, one.channels[at], low, high, note))
-    written = tuple(canvas.texts)
-    return Picture(canvas.codes, tuple(cells), rule, title_of(one), lines, about(one, rule), text=text, texts=written)
+    return canvas.picture(cells, rule, about(one, rule))
 
 
 def _texts(values: np.ndarray) -> list[str]:
@@ -243,7 +243,8 @@ def _ticks(canvas: Canvas, axis: _Axis, bottom: int) -> None:
         x = axis.at(value)
         if not axis.low <= value <= axis.high:
             continue
-        canvas.body[letters.height + axis.text : bottom, x : x + axis.text] = INK_LIGHT
+        top = letters.height + axis.text
+        canvas.fill(x, top, axis.text, bottom - top, INK_LIGHT)
         label = number(value)
         start = max(0, min(x - len(label) * wide // 2, canvas.width - len(label) * wide))
         if start > taken:

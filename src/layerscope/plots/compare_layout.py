@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from ..errors import BadOption
-from ..picture.canvas import BAR_GAP, MUTED, Canvas, bar_width, draw_bar, draw_cap, frame, write
-from ..picture.codes import ABOVE, BELOW, INK_LIGHT
+from ..picture.canvas import Canvas, Frame, draw_text
+from ..picture.codes import ABOVE, BELOW, INK_LIGHT, INK_MIDDLE
+from ..picture.colorbar import BAR_GAP, ColorBar, cap_boxes, ramp_codes
 from ..picture.font import SMALL, cut_text, font
 from ..picture.numbers import short_span
 from ..picture.picture import Picture
 from ..picture.scale import Scale, marks_of, palette
-from ..picture.shapes import Cell
+from ..picture.shapes import Box, Cell, Text
 from .compare_cells import Entry, Table, all_beyond, shared_bar
 from .rgb import paper, rgb_colors
 
@@ -68,7 +69,8 @@ class _Grid:
         beside = 0
         if rule is not None and rule.per == "row":
             beside = max(
-                (bar_width(*shared_bar(table, rule, row, slice(None))) for row in _with_values(table, "row")), default=0
+                (ColorBar(*shared_bar(table, rule, row, slice(None))).width for row in _with_values(table, "row")),
+                default=0,
             )
         over = max((len(each) for each in heads), default=1) * letters.height + 2
         return cls(table, rule, high, wide, left, over, names, heads, under, below, beside, (down, across), letters)
@@ -114,7 +116,7 @@ def draw_table(
     if rule is not None:
         lines += beyond.words(rule, asked)
     bar = rule if rule is not None and rule.single else None
-    canvas = frame(*grid.size, title, lines, bar=bar, marks=marks, reach=(beyond.least, beyond.most))
+    canvas = Frame(title, lines, bar, marks, (beyond.least, beyond.most)).around(*grid.size)
     _write_names(canvas, grid)
     cells, zooms = [], []
     for row, entries in enumerate(table.entries):
@@ -125,8 +127,7 @@ def draw_table(
     if rule is not None:
         _draw_bars(canvas, grid, rule)
     if table.photos is None and not any(entry.colored for row in table.entries for entry in row):
-        found = Picture(canvas.codes, tuple(cells), rule, title, lines, about, canvas.bar, zooms=tuple(zooms))
-        return replace(found, texts=tuple(canvas.texts))
+        return canvas.picture(cells, rule, about, zooms=tuple(zooms))
     for at, photo in enumerate(table.photos or ()):
         if photo is None:
             y, x = grid.photo_place(at)
@@ -142,8 +143,7 @@ def draw_table(
     photos = _draw_photos(canvas, pixels, grid)
     for cell in (each for each in photos if each.note == "photo"):
         canvas.own(*cell[:4])
-    found = Picture(pixels, (*photos, *cells), rule, title, lines, about, canvas.bar, frame=canvas.codes)
-    return replace(found, texts=tuple(canvas.texts))
+    return canvas.picture((*photos, *cells), rule, about, pixels)
 
 
 def _encoded(table: Table, rule: Scale | None) -> tuple[dict[tuple[int, int], np.ndarray], set[int]]:
@@ -186,7 +186,8 @@ def _draw_reason(box: np.ndarray, reason: str, grid: _Grid) -> None:
     lines = cut_text(reason, (grid.wide - 8) // letters.width, (grid.high - 4) // letters.height)
     top = (grid.high - len(lines) * letters.height) // 2
     for at, line in enumerate(lines):
-        write(box, (grid.wide - len(line) * letters.width) // 2, top + at * letters.height, letters.line(line), MUTED)
+        left = (grid.wide - len(line) * letters.width) // 2
+        draw_text(box, Text(left, top + at * letters.height, line, SMALL, INK_MIDDLE))
 
 
 def _write_names(canvas: Canvas, grid: _Grid) -> None:
@@ -232,13 +233,13 @@ def _draw_bars(canvas: Canvas, grid: _Grid, rule: Scale) -> None:
             y, _ = grid.place(row, 0)
             x = canvas.width - grid.beside + BAR_GAP - GAP_BETWEEN
             scale, marks, reach = shared_bar(table, rule, row, slice(None))
-            draw_bar(canvas.body, x, y, grid.high, scale, marks, reach)
+            canvas.draw_bar(x, y, grid.high, ColorBar(scale, marks, reach))
     if rule.per == "column":
         y = grid.over + (len(table.rows) + grid.shift[0]) * grid.step_down
         for column in _with_values(table, "column"):
             _, x = grid.place(0, column)
             scale, marks, _ = shared_bar(table, rule, slice(None), column)
-            _draw_bar_across(canvas.body[y : y + BAR_HEIGHT, x : x + grid.wide], scale, marks)
+            _draw_bar_across(canvas, (x, y, grid.wide), scale, marks)
             for at, line in enumerate(grid.below[column]):
                 top = y + BAR_HEIGHT + 2 + at * grid.letters.height
                 canvas.write(x, top, line, muted=True)
@@ -250,18 +251,19 @@ def _with_values(table: Table, rule: str) -> list[int]:
     return [key for key, places in groups if any(np.isfinite(table.plane(place)).any() for place in places)]
 
 
-def _draw_bar_across(box: np.ndarray, scale: Scale, marks: set[int]) -> None:
-    """A bar that lies, with a point at an end that values lie beyond."""
-    tip = BAR_HEIGHT + 2
+def _draw_bar_across(canvas: Canvas, place: tuple[int, int, int], scale: Scale, marks: set[int]) -> None:
+    """A bar that lies at x, y with a width; it has a point at an end that values lie beyond."""
+    x, y, width = place
+    tip, pointed = BAR_HEIGHT + 2, scale.clip is not None
     if ABOVE in marks:
-        draw_cap(box[:, -tip + 2 :].T[::-1], ABOVE, scale.clip is not None)
-        box = box[:, :-tip]
+        for cap in cap_boxes(Box(x + width - BAR_HEIGHT, y, BAR_HEIGHT, BAR_HEIGHT, ABOVE), "right" if pointed else ""):
+            canvas.fill(*cap[:4], ABOVE)
+        width -= tip
     if BELOW in marks:
-        draw_cap(box[:, : tip - 2].T, BELOW, scale.clip is not None)
-        box = box[:, tip:]
-    low, high = scale.limits
-    share = (np.arange(box.shape[1]) + 0.5) / box.shape[1]
-    box[:] = scale.codes(low * (1 - share) + high * share)
+        for cap in cap_boxes(Box(x, y, BAR_HEIGHT, BAR_HEIGHT, BELOW), "left" if pointed else ""):
+            canvas.fill(*cap[:4], BELOW)
+        x, width = x + tip, width - tip
+    canvas.draw_ramp(x, y, ramp_codes(scale, width, rising=True), BAR_HEIGHT)
 
 
 def _ranges(table: Table, rule: Scale | None, room: int) -> tuple[tuple[tuple[str, ...], ...], ...]:

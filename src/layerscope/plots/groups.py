@@ -13,14 +13,14 @@ from ..arrays.ranges import extent_of
 from ..combinations.nmf import said_of
 from ..core.feature_map import FeatureMap
 from ..errors import BadScale
-from ..picture.canvas import NARROWEST, Canvas, frame
+from ..picture.canvas import NARROWEST, Canvas, Frame
 from ..picture.caption import about, caption, title_of
 from ..picture.codes import NAN
 from ..picture.font import SMALL, Font, font
 from ..picture.numbers import number
 from ..picture.picture import Picture
 from ..picture.scale import MARKS, palette
-from ..picture.shapes import Cell
+from ..picture.shapes import Box, Cell
 
 GROUPED = ("factors", "labels")
 
@@ -267,7 +267,7 @@ def _composed(
     lines += (groups.line, *more)
     marks = {NAN} if groups.broken.any() else set()
     size = height + below, max(width, legend.columns * legend.width - GAP_X * text)
-    canvas = frame(*size, title_of(one), lines, marks=marks, text=text)
+    canvas = Frame(title_of(one), lines, marks=marks, text=text).around(*size)
     boxes = [
         (at % legend.columns * legend.width, height + 12 * text + at // legend.columns * legend.height)
         for at in range(len(groups.numbers))
@@ -278,12 +278,12 @@ def _composed(
     cells = [Cell(canvas.x, canvas.y, width, height, image, 0, 0.0, max((r[1] for r in groups.ranges), default=0.0))]
     for at, (x, y) in enumerate(boxes):
         cells.append(_entry(pixels, groups, legend, at, canvas.x + x, canvas.y + y, image, canvas.letters))
-        swatch = canvas.y + y + (canvas.letters.height - legend.swatch) // 2
-        canvas.own(canvas.x + x, swatch, legend.swatch, legend.swatch)
+        top = canvas.y + y + (canvas.letters.height - legend.swatch) // 2
+        red, green, blue = groups.colors[at].tolist()
+        canvas.paint(pixels, Box(canvas.x + x, top, legend.swatch, legend.swatch, (red, green, blue)))
     for cell in cells:
         canvas.own(*cell[:4])
-    picture = Picture(pixels, tuple(cells), None, title_of(one), lines, about(one, None), zoom=zoom)
-    return replace(picture, frame=canvas.codes, text=text, texts=tuple(canvas.texts))
+    return canvas.picture(cells, None, about(one, None), pixels, zoom=zoom)
 
 
 def _write_legend(canvas: Canvas, groups: Groups, legend: Legend, boxes: Sequence[tuple[int, int]]) -> None:
@@ -297,10 +297,9 @@ def _write_legend(canvas: Canvas, groups: Groups, legend: Legend, boxes: Sequenc
 def _entry(
     pixels: np.ndarray, groups: Groups, legend: Legend, at: int, x: int, y: int, image: int, letters: Font
 ) -> Cell:
-    """Paint the swatch and the tile of one entry; its cell."""
+    """Paint the tile of one entry; its cell, which is the swatch where there is no tile."""
     swatch = legend.swatch
     top = y + (letters.height - swatch) // 2
-    pixels[top : top + swatch, x : x + swatch] = groups.colors[at]
     note = " · ".join(groups.words[at])
     low, high = groups.ranges[at]
     if not groups.tiles:

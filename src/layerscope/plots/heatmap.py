@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ..arrays.ranges import extent_of
+from ..checks import optional_whole
 from ..combinations.similarity import query_place
 from ..core.feature_map import FeatureMap, as_map
 from ..errors import BadLayout, BadOption
-from ..picture.canvas import check_text, check_whole, frame, outline
+from ..picture.canvas import Frame, check_text, outline
 from ..picture.caption import about, caption, special, title_of
 from ..picture.codes import GAP, INK, NAN
 from ..picture.picture import Picture
@@ -53,7 +53,7 @@ def heatmap(
     """
     whole = as_map(fm, layout)
     check_text(text)
-    check_whole(zoom=zoom)
+    zoom = optional_whole("zoom", zoom)
     one, image = whole.image(image), image % len(whole.ids)
     if whole.role in GROUPED and clip is not None:
         raise BadOption("clip needs one number at each place; this map holds groups with colours of their own")
@@ -86,14 +86,13 @@ def heatmap(
         + notes
     )
     reach = (float(extent[0, 0, 0]), float(extent[0, 0, 1]))
-    options: dict[str, Any] = {"bar": rule, "marks": marks_of(codes), "reach": reach, "text": text}
-    canvas = frame(height * size, width * size, title_of(one), lines, **options)
+    frame = Frame(title_of(one), lines, rule, marks_of(codes), reach, text)
+    canvas = frame.around(height * size, width * size)
     canvas.body[:] = codes.repeat(size, 0).repeat(size, 1)
     if (place := query_place(one)) is not None:
-        outline(canvas.body, place[0] * size, place[1] * size, size, size, INK, GAP)
+        outline(canvas.body, (place[0] * size, place[1] * size, size, size), INK, GAP)
     cell = Cell(canvas.x, canvas.y, width * size, height * size, image, 0, *rule.range())
-    picture = Picture(canvas.codes, (cell,), rule, title_of(one), lines, about(one, rule), canvas.bar, zoom=size)
-    return replace(picture, notes=notes, text=text)
+    return canvas.picture((cell,), rule, about(one, rule), zoom=size, notes=notes)
 
 
 def one_range(scale: Any) -> Any:
@@ -109,9 +108,9 @@ def _rgb_map(
     colors = rgb_colors(one.values[0], low, high).repeat(zoom, 0).repeat(zoom, 1)
     lines = (*caption(one, None, ""), rgb_said(clip))
     marks = {NAN} if np.isnan(one.values).any() else set()
-    canvas = frame(height * zoom, width * zoom, title_of(one), lines, marks=marks, text=text)
+    canvas = Frame(title_of(one), lines, marks=marks, text=text).around(height * zoom, width * zoom)
     cell = Cell(canvas.x, canvas.y, width * zoom, height * zoom, image, 0, float(low[0]), float(high[0]))
     pixels = paper(canvas, palette(None))
     pixels[canvas.y : canvas.y + canvas.height, canvas.x : canvas.x + canvas.width] = colors
     canvas.own(*cell[:4])
-    return Picture(pixels, (cell,), None, title_of(one), lines, about(one, None), frame=canvas.codes, text=text)
+    return canvas.picture((cell,), None, about(one, None), pixels)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import ceil
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..checks import optional_whole
 from ..errors import BadOption
-from ..picture.canvas import Canvas, check_text, check_whole, frame
+from ..picture.canvas import Canvas, Frame, check_text
 from ..picture.codes import OWN
 from ..picture.font import SMALL, font
 from ..picture.picture import Picture
@@ -59,7 +60,7 @@ class Mosaic:
         text: int = 1,
     ) -> Mosaic:
         """As large as fits a comfortable page, but never smaller than can be read; `letters` is the longest label."""
-        check_whole(columns=columns, zoom=zoom)
+        columns, zoom = optional_whole("columns", columns), optional_whole("zoom", zoom)
         check_text(text)
         height, width = size
         least = max(1, ceil(SMALLEST * text / max(size)))
@@ -117,20 +118,18 @@ class Mosaic:
             marks = marks_of(tiles) if coded else ()
         wide = self.columns * self.pitch_x - (self.pitch_x - self.width * self.zoom if self.columns == 1 else 0)
         wide = max(wide, self.letters * font(SMALL * self.text).width)
-        options: dict[str, Any] = {"bar": rule, "marks": marks, "reach": reach, "text": self.text}
-        canvas = frame(rows * self.pitch_y, wide, title, lines, **options)
+        canvas = Frame(title, lines, rule, marks, reach, self.text).around(rows * self.pitch_y, wide)
         boxes = [self._box(canvas, at) for at in range(len(tiles))]
         cells = []
-        for tile, label, (x, y, across, high) in zip(tiles, labels, boxes, strict=True):
+        for at, (tile, label, (x, y, across, high)) in enumerate(zip(tiles, labels, boxes, strict=True)):
             if self.above:
-                canvas.write(x - canvas.x, y - canvas.y - self.above, label.label)
+                canvas.write(x - canvas.x, y - canvas.y - self.above, label.label, tile=at)
             shown = tile.repeat(self.zoom, 0).repeat(self.zoom, 1) if coded else OWN
             canvas.codes[y : y + high, x : x + across] = shown
             limits = label.limits or (rule.range() if rule else (0.0, 0.0))
             cells.append(Cell(x, y, across, high, label.image, label.channel, *limits, label.note))
-        found = Picture(canvas.codes, tuple(cells), rule, title, lines, about, canvas.bar, zoom=self.zoom)
-        found = replace(found, text=self.text, texts=tuple(canvas.texts))
-        return found if coded else self._coloured(found, tiles)
+        colours = None if coded else self._coloured(canvas, cells, tiles)
+        return canvas.picture(cells, rule, about, colours, zoom=self.zoom)
 
     def _box(self, canvas: Canvas, at: int) -> tuple[int, int, int, int]:
         """Where a tile lies: x, y, width, height."""
@@ -138,10 +137,10 @@ class Mosaic:
         x, y = canvas.x + column * self.pitch_x, canvas.y + row * self.pitch_y + self.above
         return x, y, self.width * self.zoom, self.height * self.zoom
 
-    def _coloured(self, framed: Picture, tiles: np.ndarray) -> Picture:
-        """The picture with colours of its own in its cells."""
-        pixels = np.take(palette(None), framed.pixels, axis=0)
-        for tile, cell in zip(tiles, framed.cells, strict=True):
+    def _coloured(self, canvas: Canvas, cells: Sequence[Cell], tiles: np.ndarray) -> np.ndarray:
+        """The canvas as RGB with colours of its own in its cells."""
+        pixels = np.take(palette(None), canvas.codes, axis=0)
+        for tile, cell in zip(tiles, cells, strict=True):
             shown = tile.repeat(self.zoom, 0).repeat(self.zoom, 1)
             pixels[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width] = shown
-        return replace(framed, pixels=pixels, frame=framed.pixels)
+        return pixels

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from ..combinations.similarity import query_place
 from ..core.feature_map import FeatureMap, as_map
 from ..core.placement import Placement
 from ..errors import BadLayout, BadOption
-from ..picture.canvas import Canvas, check_text, frame, outline
+from ..picture.canvas import Canvas, Frame, check_text, outline
 from ..picture.caption import about, caption, special, title_of
 from ..picture.codes import GAP, INK, NAN, NEG_INF, POS_INF, encode
 from ..picture.font import SMALL, font
@@ -116,7 +116,7 @@ def beside(
     canvas = laid.frame(2 * down + height + letters.height, 2 * across + width, text)
     places = []
     for at, name in enumerate(("photo", "map", "overlay")):
-        canvas.write(at * across, at * down, name[: width // letters.width], muted=True)
+        canvas.write(at * across, at * down, name[: width // letters.width], muted=True, tile=at)
         places.append((canvas.y + at * down + letters.height, canvas.x + at * across, name))
     pixels = paper(canvas, laid.table)
     cells = []
@@ -213,7 +213,7 @@ class _Laid:
     def frame(self, height: int, width: int, text: int) -> Canvas:
         if self.rule is None:
             broken = {NAN} if np.isnan(self.one.values).any() else set()
-            return frame(height, width, title_of(self.one), self.lines, marks=broken, text=text)
+            return Frame(title_of(self.one), self.lines, marks=broken, text=text).around(height, width)
         values = self.one.values
         # Only the units that lie on the photo have a colour there: those on the padding of a letterbox don't.
         seen = values[0, ..., 0][
@@ -224,8 +224,7 @@ class _Laid:
             marks.add(NAN)  # between the two
         extent = extent_of(values)[0, 0]
         reach = float(extent[0]), float(extent[1])
-        options: dict[str, Any] = {"bar": self.rule, "marks": marks, "reach": reach, "text": text}
-        return frame(height, width, title_of(self.one), self.lines, **options)
+        return Frame(title_of(self.one), self.lines, self.rule, marks, reach, text).around(height, width)
 
     def cell(self, x: int, y: int, image: int, note: str = "") -> Cell:
         height, width = self.photo.shape[:2]
@@ -240,9 +239,7 @@ class _Laid:
                 canvas.own(x, y, int(columns[-1] - columns[0]) + 1, int(rows[-1] - rows[0]) + 1)
             else:
                 canvas.own(*cell[:4])
-        provenance = about(self.one, self.rule)
-        picture = Picture(pixels, cells, self.rule, title_of(self.one), self.lines, provenance, canvas.bar)
-        return replace(picture, frame=canvas.codes, text=canvas.text, texts=tuple(canvas.texts))
+        return canvas.picture(cells, self.rule, about(self.one, self.rule), pixels)
 
     def paint(self, box: np.ndarray, photo: np.ndarray | None) -> None:
         """Write the overlay into `box` `[height, width, 3]`; without a photo the part that the model didn't see stays."""
@@ -270,7 +267,7 @@ class _Laid:
         if (query := query_place(self.one)) is not None:
             size = (self.one.spatial[0], self.one.spatial[1])
             y, x, high, wide = map(round, self.place.cell_box(*query, size))
-            outline(box, y, x, high, wide, palette(None)[INK], palette(None)[GAP])
+            outline(box, (y, x, high, wide), palette(None)[INK], palette(None)[GAP])
 
     def _blocks(self) -> Iterator[tuple[slice, np.ndarray, np.ndarray | None]]:
         """(rows, colours `[rows or 1, width, 3]`, where the photo stays bare) of the part that the model saw."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import ceil, isfinite
 from typing import Any
 
@@ -11,9 +11,10 @@ import numpy as np
 
 from ..core.feature_map import FeatureMap
 from ..errors import BadOption, near
-from ..picture.canvas import Canvas, frame, round_numbers
+from ..picture.canvas import Canvas, Frame
 from ..picture.caption import about, title_of
 from ..picture.codes import INK_MIDDLE
+from ..picture.colorbar import round_numbers
 from ..picture.font import SMALL, font
 from ..picture.numbers import number
 from ..picture.picture import Picture
@@ -125,22 +126,14 @@ def drawn(
     )
     height = channels * tall
     bar, marks = rule if rule.single else None, marks_of(codes)
-    canvas = frame(
-        height + 6 * text + 2 * letters.height,
-        left + reach,
-        title_of(one),
-        lines,
-        bar=bar,
-        marks=marks,
-        reach=reach_of(one.values),
-        text=text,
-    )
+    frame = Frame(title_of(one), lines, bar, marks, reach_of(one.values), text)
+    canvas = frame.around(height + 6 * text + 2 * letters.height, left + reach)
     numbers = [one.channels[place] for _, place in rows]
     row_numbers(canvas, numbers, tall, 0, height)
     canvas.body[:height, left : left + columns * zoom] = codes.repeat(tall, 0).repeat(zoom, 1)
     below = height + 5 * text
     for x, label in ticks:
-        canvas.body[height:below, left + x : left + x + text] = INK_MIDDLE
+        canvas.fill(left + x, height, text, below - height, INK_MIDDLE)
         canvas.write(max(0, left + x - len(label) * letters.width // 2), below, label, muted=True)
     canvas.write(left, below + letters.height, ruler.axis, muted=True)
     cells = tuple(
@@ -148,10 +141,7 @@ def drawn(
         for row, (channel, (_, place)) in enumerate(zip(numbers, rows, strict=True))
     )
     facts = about(one, rule, positions=[window.first, window.last], pool=window.pool or None)
-    picture = Picture(
-        canvas.codes, cells, rule, title_of(one), lines, facts, canvas.bar, window.page, window.pages, zoom
-    )
-    return replace(picture, tall=tall, text=text, texts=tuple(canvas.texts))
+    return canvas.picture(cells, rule, facts, page=window.page, pages=window.pages, zoom=zoom, tall=tall)
 
 
 def _ticks(window: Window, ruler: Ruler, zoom: int, size: int) -> list[tuple[int, str]]:

@@ -15,15 +15,16 @@ from ..arrays.ranges import extent_of, raw_extent
 from ..channels.query import positions
 from ..channels.sort import check_sort, ordered, said
 from ..channels.statistics import figures, listed
+from ..checks import optional_whole
 from ..core.feature_map import FeatureMap, as_map
 from ..errors import BadOption
-from ..picture.canvas import Canvas, check_text, check_whole, frame
+from ..picture.canvas import Canvas, Frame, check_text
 from ..picture.caption import about, caption, channel_word, not_finite, title_of
 from ..picture.codes import encode
 from ..picture.picture import Picture
 from ..picture.scale import Scale, check_theme
 from ..picture.scale_rules import make_scale
-from ..picture.shapes import Cell, Text
+from ..picture.shapes import Cell
 from .caveats import cautions
 from .strip import strip
 from .tiles import Below, Grid, Labels, Tiles, planes
@@ -123,7 +124,8 @@ def pages(fm: Any, **options: Any) -> Iterator[Picture]:
 
 
 def _check(columns: Any, zoom: Any, per_page: Any, sort: Any, text: Any, theme: Any) -> None:
-    check_whole(columns=columns, zoom=zoom, per_page=per_page)
+    for name, value in {"columns": columns, "zoom": zoom, "per_page": per_page}.items():
+        optional_whole(name, value)
     check_sort(sort)
     check_text(text)
     check_theme(theme)
@@ -176,7 +178,7 @@ def _compose(
     size = rows * pitch_y, grid.columns * grid.pitch
     reach = (float(tiles.extent[:, 0].min()), float(tiles.extent[:, 1].max()))
     bar = rule if rule.single else None
-    canvas = frame(*size, title_of(one), lines, bar=bar, marks=tiles.marks, reach=reach, text=grid.text)
+    canvas = Frame(title_of(one), lines, bar, tiles.marks, reach, grid.text).around(*size)
     body = canvas.body
     # A view [row, column, y, x] of the tiles' places: everything is written straight into the picture.
     spaced = np.lib.stride_tricks.as_strided(
@@ -193,14 +195,11 @@ def _compose(
         wide = codes.repeat(grid.zoom, axis=3)
         for line in range(grid.zoom):
             places[:, :, line :: grid.zoom] = wide
-    labels.draw(spaced, grid)
-    cells = _cells(canvas, grid, tiles, pitch_y, above, image)
-    written: tuple[Text, ...] = ()
+    canvas.labels.extend(labels.draw(spaced, grid))
     if below is not None:
-        below.draw(spaced, bottom, grid)
-        written = below.texts(cells, grid)
-    picture = Picture(canvas.codes, cells, rule, title_of(one), lines, about(one, rule), canvas.bar, zoom=grid.zoom)
-    return replace(picture, text=grid.text, texts=written)
+        canvas.labels.extend(below.draw(spaced, bottom, grid))
+    cells = _cells(canvas, grid, tiles, pitch_y, above, image)
+    return canvas.picture(cells, rule, about(one, rule), zoom=grid.zoom)
 
 
 def _cells(canvas: Canvas, grid: Grid, tiles: Tiles, pitch_y: int, above: int, image: int) -> tuple[Cell, ...]:

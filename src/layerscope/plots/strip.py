@@ -11,7 +11,7 @@ import numpy as np
 from ..arrays.ranges import extent_of
 from ..core.feature_map import FeatureMap, as_map
 from ..errors import BadLayout
-from ..picture.canvas import check_text, frame
+from ..picture.canvas import Frame, check_text
 from ..picture.caption import about, caption, channel_word, title_of
 from ..picture.font import SMALL, font
 from ..picture.picture import Picture
@@ -110,7 +110,7 @@ def _cells(
     wide = max(columns * pitch, max(map(len, names), default=0) * letters.width)
     size = codes.shape[1] * block - between, left + wide
     bar, reach = rule if rule.single else None, reach_of(one.values)
-    canvas = frame(*size, title_of(one), lines, bar=bar, marks=marks_of(codes), reach=reach, text=text)
+    canvas = Frame(title_of(one), lines, bar, marks_of(codes), reach, text).around(*size)
     numbers = [one.channels[place] for place in places]
     cells = []
     for at, column in enumerate(codes.T.tolist()):
@@ -122,11 +122,7 @@ def _cells(
             canvas.body[y : y + zoom, x : x + zoom] = code
             limits = rule.range(0, places[cell])
             cells.append(Cell(canvas.x + x, canvas.y + y, zoom, zoom, image, numbers[cell], *limits, name))
-    title, written = title_of(one), tuple(canvas.texts)
-    facts = about(one, rule)
-    return Picture(
-        canvas.codes, tuple(cells), rule, title, lines, facts, canvas.bar, zoom=zoom, text=text, texts=written
-    )
+    return canvas.picture(cells, rule, about(one, rule), zoom=zoom)
 
 
 def _way(whole: FeatureMap) -> str:

@@ -12,12 +12,12 @@ import numpy as np
 from ..channels.statistics import percent
 from ..core.feature_map import FeatureMap
 from ..picture.canvas import MUTED, STRENGTHS
-from ..picture.codes import ABOVE, BELOW, CONSTANT, NAN, NEG_INF, POS_INF
+from ..picture.codes import ABOVE, BELOW, CONSTANT, INK_MIDDLE, NAN, NEG_INF, POS_INF
+from ..picture.drawing import TileLabels
 from ..picture.font import SMALL, Font, font
 from ..picture.numbers import number, short_span
 from ..picture.scale import MARKS, Scale
 from ..picture.scale_rules import Beyond
-from ..picture.shapes import Cell, Text
 
 PAGE_PIXELS = 16_000_000
 
@@ -50,19 +50,15 @@ class Below:
         here = slice(page * grid.most, (page + 1) * grid.most)
         return Below(tuple(line[here] for line in self.lines))
 
-    def draw(self, spaced: np.ndarray, top: int, grid: Grid) -> None:
+    def draw(self, spaced: np.ndarray, top: int, grid: Grid) -> list[TileLabels]:
         """Write them into `[row, column, y, x]`, from `top` on."""
+        high = grid.letters.height
         for at, words in enumerate(self.lines):
-            _write_lines(spaced, words, top + at * grid.letters.height, grid)
-
-    def texts(self, cells: Sequence[Cell], grid: Grid) -> tuple[Text, ...]:
-        """The same as text, with its places in the picture."""
-        size, high = SMALL * grid.text, grid.letters.height
-        return tuple(
-            Text(cell.x, cell.y + cell.height + at * high, word, size)
+            _write_lines(spaced, words, top + at * high, grid)
+        return [
+            TileLabels(words, 0, grid.tile_height + at * high, SMALL * grid.text, INK_MIDDLE)
             for at, words in enumerate(self.lines)
-            for cell, word in zip(cells, words, strict=True)
-        )
+        ]
 
 
 @dataclass(frozen=True)
@@ -216,17 +212,19 @@ class Labels:
             return cls(numbers, None, 1, missing)
         return cls(numbers, left, 2, missing)
 
-    def draw(self, spaced: np.ndarray, grid: Grid) -> None:
+    def draw(self, spaced: np.ndarray, grid: Grid) -> list[TileLabels]:
         """Write them into `[row, column, y, x]`, the places of the tiles with all that is around them."""
         letters = grid.letters
         spare = spaced.shape[0] * grid.columns - len(self.numbers)
         drawn = _numbers_drawn(self.numbers, grid.digits, spare, grid.text)
         spaced[:, :, : letters.height, : drawn.shape[-1]] = drawn.reshape(*spaced.shape[:2], letters.height, -1)
+        size = SMALL * grid.text
+        labels = [TileLabels(self.numbers, 0, -self.lines * letters.height, size)]
         if self.words is not None:
-            right = self.lines == 1
-            _write_lines(
-                spaced, self.words, (self.lines - 1) * letters.height, grid, grid.tile_width if right else None
-            )
+            right = grid.tile_width if self.lines == 1 else None
+            _write_lines(spaced, self.words, (self.lines - 1) * letters.height, grid, right)
+            labels.append(TileLabels(self.words, right or 0, -letters.height, size, INK_MIDDLE, right is not None))
+        return labels
 
 
 def _write_lines(spaced: np.ndarray, words: Sequence[str], top: int, grid: Grid, right: int | None = None) -> None:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...errors import BackendMissing, BadOption
-from ..canvas import bar_ticks, placed_ticks
 from ..codes import ABOVE, BELOW, GAP, INK, INK_LIGHT, INK_MIDDLE, NAN, TOP, ends
+from ..colorbar import DrawnBar, bar_ticks
 from ..font import SMALL, font
 from ..scale import Scale, lut
-from ..shapes import Cell
-from . import MOST_TILES, Drawn
-from .parts import PICTURE, Label, Parts, parts_of
+from ..shapes import Box, Cell, Ramp, Text
+from .rasters import Raster, pixels_of, rasters
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,13 +24,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
+    from ..picture import Picture
+
 MONOSPACED = "DejaVu Sans Mono"
 
 
 POINTS = 72
 
 
-def figure_of(picture: Drawn, dpi: float = 100) -> Figure:
+def figure_of(picture: Picture, dpi: float = 100) -> Figure:
     """The picture as a figure whose dots at `dpi` are the picture's pixels; the rules are said at `Picture.to_matplotlib`."""
     _needed()
     from matplotlib.figure import Figure
@@ -38,25 +40,21 @@ def figure_of(picture: Drawn, dpi: float = 100) -> Figure:
     figure = Figure(figsize=(picture.width / dpi, picture.height / dpi), dpi=dpi, facecolor=_color(picture, GAP))
     # Several images of one axes would be resampled into one in a PDF.
     figure.suppressComposite = True
-    parts = parts_of(picture)
     page = _Page(figure, picture, dpi)
-    page.boxes(parts)
-    if len(picture.cells) > MOST_TILES:
-        page.rest(parts.rest(()), behind=False)
-    else:
-        page.rest(parts.rest(picture.cells), behind=True)
-        for at, cell in enumerate(picture.cells):
-            page.tile(cell, [each for each in parts.labels if each.tile == at])
-    together = len(picture.cells) > MOST_TILES
-    for label in parts.labels:
-        if label.tile == PICTURE or (label.tile >= 0 and together):
-            page.write(label)
-    if picture.bar is not None and picture.scale is not None and picture.scale.single:
-        page.bar(picture.scale)
+    texts = page.tiles()
+    drawing = picture.drawing
+    if drawing is not None:
+        page.boxes(drawing.patches())
+        for ramp in drawing.ramps:
+            page.ramp(ramp)
+        for text in texts:
+            page.write(text)
+        if drawing.bar is not None:
+            page.bar(drawing.bar)
     return figure
 
 
-def onto(picture: Drawn, ax: Axes) -> Figure:
+def onto(picture: Picture, ax: Axes) -> Figure:
     """The picture's one tile in the caller's axes, with its title and colour bar."""
     _needed()
     if len(picture.cells) != 1:
@@ -64,18 +62,18 @@ def onto(picture: Drawn, ax: Axes) -> Figure:
             f"ax= takes a picture of one tile (a heat map, an overlay), this one has {len(picture.cells)}: leave ax= out"
         )
     (cell,) = picture.cells
-    shown = _shown(ax, picture, cell)
+    shown = _show_tile(ax, picture, cell)
     ax.set_title(picture.title)
     ax.set_axis_off()
     scale = picture.scale
     if scale is not None and scale.single:
         owner: Any = shown if picture.indexed else _mappable(scale)
         bar = ax.figure.colorbar(owner, ax=ax)
-        _limited(bar, scale, dict(bar_ticks(scale)))
+        _set_ticks(bar, scale, bar_ticks(scale))
     return ax.figure  # type: ignore[return-value] # a subfigure's axes give the subfigure, which draws alike
 
 
-def pdf(picture: Drawn) -> bytes:
+def pdf(picture: Picture) -> bytes:
     """The PDF file of a picture: a point for a pixel, text as text, the tiles' own pixels."""
     figure = figure_of(picture, dpi=POINTS)
     import matplotlib
@@ -98,75 +96,93 @@ def pdf(picture: Drawn) -> bytes:
 class _Page:
     """A figure in the making, in the picture's own pixels."""
 
-    def __init__(self, figure: Figure, picture: Drawn, dpi: float) -> None:
+    def __init__(self, figure: Figure, picture: Picture, dpi: float) -> None:
         self.figure, self.picture, self.point = figure, picture, POINTS / dpi
 
     def axes(self, x: int, y: int, width: int, height: int, **options: Any) -> Axes:
         wide, tall = self.picture.width, self.picture.height
         return self.figure.add_axes((x / wide, 1 - (y + height) / tall, width / wide, height / tall), **options)
 
-    def tile(self, cell: Cell, labels: list[Label]) -> None:
-        axes = self.axes(cell.x, cell.y, cell.width, cell.height, label=f"channel {cell.channel}")
-        _shown(axes, self.picture, cell)
-        axes.set_axis_off()
-        above = [each for each in labels if each.text.y < cell.y and each.text.x >= cell.x]
-        for label in labels:
-            if label in above and not label.muted and label.text.x == cell.x:
-                _, y, text, size = label.text
-                pad = (cell.y - y - font(size).ascent) * self.point
-                axes.set_title(text, loc="left", y=1, pad=pad, **self._type(label))
-            else:
-                self.write(label)
+    def tiles(self) -> list[Text]:
+        """Draw the tiles, each with its number as the title of its axes; the texts that are left to write."""
+        titles: dict[int, Text] = {}
+        texts = list(self.picture.texts)
+        for text in texts:
+            cell = self.picture.cells[text.tile] if text.tile >= 0 else None
+            if cell is not None and text.ink == INK and text.x == cell.x and text.y < cell.y:
+                titles.setdefault(text.tile, text)
+        for tile, raster in enumerate(rasters(self.picture)):
+            if raster.cell is None:
+                self.image(raster)
+                return texts
+            self.tile(raster.cell, titles.get(tile))
+        return [text for text in texts if titles.get(text.tile) is not text]
 
-    def rest(self, rest: tuple[int, int, np.ndarray] | None, behind: bool) -> None:
-        if rest is None:
-            return
-        x, y, pixels = rest
+    def tile(self, cell: Cell, title: Text | None) -> None:
+        axes = self.axes(cell.x, cell.y, cell.width, cell.height, label=f"channel {cell.channel}")
+        _show_tile(axes, self.picture, cell)
+        axes.set_axis_off()
+        if title is not None:
+            pad = (cell.y - title.y - font(title.size).ascent) * self.point
+            axes.set_title(title.text, loc="left", y=1, pad=pad, **self._type(title))
+
+    def image(self, raster: Raster) -> None:
+        """Many tiles, or a whole picture, as one image."""
+        pixels = raster.pixels
         colors = pixels if pixels.ndim == 3 else self.picture.palette()[pixels]
         # A row of paper all around: some readers of PDF round the last row and column of an image away.
         colors = np.pad(colors, ((1, 1), (1, 1), (0, 0)), constant_values=0)
         colors[[0, -1]] = self.picture.palette()[GAP]
         colors[:, [0, -1]] = self.picture.palette()[GAP]
-        axes = self.axes(x - 1, y - 1, colors.shape[1], colors.shape[0], zorder=-1 if behind else 0, label="all tiles")
+        axes = self.axes(raster.x - 1, raster.y - 1, colors.shape[1], colors.shape[0], label="all tiles")
         axes.imshow(colors, interpolation="none", aspect="auto")
         axes.set_axis_off()
 
-    def boxes(self, parts: Parts) -> None:
+    def ramp(self, ramp: Ramp) -> None:
+        axes = self.axes(ramp.x, ramp.y, ramp.width, ramp.height, label="bar")
+        colors = self.picture.palette()[ramp.codes]
+        axes.imshow(colors[None] if ramp.across else colors[:, None], interpolation="none", aspect="auto")
+        axes.set_axis_off()
+
+    def boxes(self, boxes: Iterable[Box]) -> None:
         from matplotlib.patches import Rectangle
 
         wide, tall = self.picture.width, self.picture.height
-        for x, y, width, height, code in parts.boxes:
-            if code == INK:
-                # A tick, which the bar of the figure has itself.
-                continue
+        for x, y, width, height, color in boxes:
+            shade = _color(self.picture, color) if isinstance(color, int) else np.array(color) / 255
             place = (x / wide, 1 - (y + height) / tall)
-            box = Rectangle(place, width / wide, height / tall, color=_color(self.picture, code), linewidth=0)
+            box = Rectangle(place, width / wide, height / tall, color=shade, linewidth=0, zorder=-1)
             box.set_transform(self.figure.transFigure)
             self.figure.add_artist(box)
 
-    def write(self, label: Label) -> None:
-        x, y, text, size = label.text
-        place = x / self.picture.width, 1 - (y + font(size).ascent) / self.picture.height
-        self.figure.text(*place, text, ha="left", va="baseline", **self._type(label))
+    def write(self, text: Text) -> None:
+        place = text.x / self.picture.width, 1 - (text.y + font(text.size).ascent) / self.picture.height
+        self.figure.text(*place, text.text, ha="left", va="baseline", **self._type(text))
 
-    def _type(self, label: Label) -> dict[str, Any]:
+    def _type(self, text: Text) -> dict[str, Any]:
         return {
-            "fontsize": label.text.size * self.point,
+            "fontsize": text.size * self.point,
             "family": MONOSPACED,
-            "color": _color(self.picture, INK_MIDDLE if label.muted else INK),
+            "color": _color(self.picture, text.ink),
             # A `$` in a layer's name is no formula.
             "parse_math": False,
         }
 
-    def bar(self, scale: Scale) -> None:
-        place = self.picture.bar
-        assert place is not None
-        axes = self.axes(place.x, place.y, place.width, place.height, label="colour bar")
+    def bar(self, drawn: DrawnBar) -> None:
+        """A colour bar of matplotlib with the picture's own ticks."""
+        scale, place = self.picture.scale, drawn.bar
+        assert scale is not None
+        if place.low == place.high:  # matplotlib would invent a range
+            self.ramp(drawn.ramp)
+            self.boxes(drawn.ticks)
+            for text in drawn.labels:
+                self.write(text)
+            return
+        axes = self.axes(*place[:4], label="colour bar")
         bar = self.figure.colorbar(_mappable(scale), cax=axes)
-        ticks, text = dict(bar_ticks(scale)), self.picture.text
-        shown = {each.text for _, each in placed_ticks(place, bar_ticks(scale), text)}
-        _limited(bar, scale, {value: text for value, text in ticks.items() if text in shown})
-        point = text * self.point
+        kept = {label.text for label in drawn.labels}
+        _set_ticks(bar, scale, [(value, text) for value, text in bar_ticks(scale) if text in kept])
+        point = self.picture.text * self.point
         bar.ax.tick_params(length=4 * point, pad=2 * point, labelsize=SMALL * point, width=point)
         for label in bar.ax.get_yticklabels():
             label.set_fontfamily(MONOSPACED)
@@ -178,12 +194,11 @@ class _Page:
             )
 
 
-def _shown(axes: Axes, picture: Drawn, cell: Cell) -> AxesImage:
+def _show_tile(axes: Axes, picture: Picture, cell: Cell) -> AxesImage:
     """One tile as an image of values with its norm and colours; what has a mark of its own is laid over it."""
     scale = picture.scale
     if not picture.indexed or scale is None:
-        pixels = picture.pixels[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width]
-        return axes.imshow(pixels, interpolation="none", aspect="auto")
+        return axes.imshow(pixels_of(picture, cell), interpolation="none", aspect="auto")
     codes = picture.codes(cell)
     if np.isin(codes, (GAP, INK_LIGHT, INK_MIDDLE, INK)).all():
         # A blank cell: nothing of it is a value.
@@ -223,19 +238,19 @@ def _mappable(scale: Scale) -> ScalarMappable:
     return ScalarMappable(_norm(scale), _colormap(scale))
 
 
-def _limited(bar: Any, scale: Scale, ticks: dict[float, str]) -> None:
+def _set_ticks(bar: Any, scale: Scale, ticks: list[tuple[float, str]]) -> None:
     """The bar from limit to limit: with a centre, the colours may reach beyond one of them."""
     low, high = scale.limits
     if low < high:
         bar.ax.set_ylim(low, high)
-        bar.set_ticks(list(ticks), labels=list(ticks.values()))
+        bar.set_ticks([value for value, _ in ticks], labels=[label for _, label in ticks])
     bar.minorticks_off()
     bar.outline.set_visible(False)
 
 
-def _color(of: Drawn | Scale, code: int) -> tuple[float, float, float]:
+def _color(source: Picture | Scale, code: int) -> tuple[float, float, float]:
     """The colour of a code in a picture, or by a scale."""
-    red, green, blue = (of.palette()[code] / 255).tolist()
+    red, green, blue = (source.palette()[code] / 255).tolist()
     return red, green, blue
 
 

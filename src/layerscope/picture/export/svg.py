@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 from xml.etree import ElementTree as xml
 
 import numpy as np
 
 from .. import png
-from ..codes import GAP, INK, INK_MIDDLE
+from ..codes import GAP
 from ..font import font
 from ..numbers import number
-from ..shapes import Cell, Swatch
-from . import MOST_TILES, Drawn
-from .parts import Label, Parts, parts_of
+from ..shapes import Box, Cell, Text
+from .rasters import Raster, rasters
+
+if TYPE_CHECKING:
+    from ..picture import Picture
 
 SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 
@@ -26,21 +30,27 @@ FONTS = "'DejaVu Sans Mono', 'Bitstream Vera Sans Mono', Menlo, Consolas, 'Liber
 ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def svg(picture: Drawn) -> str:
+WORDS = re.compile(r"\S+(?: \S+)*")
+
+
+def svg(picture: Picture) -> str:
     """The SVG file of a picture."""
-    parts = parts_of(picture)
     size = {"width": str(picture.width), "height": str(picture.height)}
     box = {"viewBox": f"0 0 {picture.width} {picture.height}", "role": "img", "aria-label": legal(picture.title)}
     root = xml.Element("svg", {"xmlns": SVG, "xmlns:xlink": XLINK, "version": "1.1", **size, **box})
+    colors = picture.palette()
     _add(root, "title", {}, picture.title)
     _add(root, "desc", {}, picture.alt())
-    _add(root, "rect", {**size, "fill": _hex(picture.palette()[GAP])})
-    _images(root, picture, parts)
-    boxes = _add(root, "g", {"shape-rendering": "crispEdges"})
-    colors = picture.palette()
-    for swatch in (*parts.bar, *parts.boxes):
-        _box(boxes, swatch, colors)
-    _texts(root, parts.labels, colors)
+    _add(root, "rect", {**size, "fill": _hex(colors[GAP])})
+    drawing = picture.drawing
+    if drawing is not None:
+        ramps = (*drawing.ramps, *((drawing.bar.ramp,) if drawing.bar else ()))
+        ticks = drawing.bar.ticks if drawing.bar else ()
+        _add_boxes(root, (*drawing.patches(), *(box for ramp in ramps for box in ramp.boxes()), *ticks), colors)
+    for raster in rasters(picture):
+        _add_image(root, raster, colors)
+    if drawing is not None:
+        _add_texts(root, (*picture.texts, *(drawing.bar.labels if drawing.bar else ())), colors)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + xml.tostring(root, encoding="unicode") + "\n"
 
 
@@ -55,35 +65,16 @@ def _add(parent: xml.Element, name: str, attributes: dict[str, str], text: str =
     return added
 
 
-def _images(root: xml.Element, picture: Drawn, parts: Parts) -> None:
-    cells = picture.cells
-    if len(cells) > MOST_TILES:
-        left = parts.rest(())
-        if left is not None:
-            _image(root, left[0], left[1], left[2].shape[1], left[2].shape[0], left[2], picture)
-        return
-    rest = parts.rest(cells)
-    if rest is not None:
-        _image(root, rest[0], rest[1], rest[2].shape[1], rest[2].shape[0], rest[2], picture)
-    for cell in cells:
-        if picture.indexed:
-            tile = picture.codes(cell)
-        else:
-            tile = picture.pixels[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width]
-        _image(root, cell.x, cell.y, cell.width, cell.height, tile, picture, _said(cell))
-
-
-def _said(cell: Cell) -> str:
+def _tooltip(cell: Cell) -> str:
     """What a viewer shows over a tile."""
     span = f": {number(cell.low)}…{number(cell.high)}" if np.isfinite(cell.low) and np.isfinite(cell.high) else ""
     return f"channel {cell.channel}{span}" + (f", {cell.note}" if cell.note else "")
 
 
-def _image(
-    root: xml.Element, x: int, y: int, width: int, height: int, pixels: np.ndarray, picture: Drawn, said: str = ""
-) -> None:
-    colors = picture.palette()[: int(pixels.max()) + 1] if pixels.ndim == 2 else None
-    data = b64encode(png.encode(np.ascontiguousarray(pixels), colors)).decode()
+def _add_image(root: xml.Element, raster: Raster, colors: np.ndarray) -> None:
+    x, y, width, height, pixels, cell = raster
+    table = colors[: int(pixels.max()) + 1] if pixels.ndim == 2 else None
+    data = b64encode(png.encode(np.ascontiguousarray(pixels), table)).decode()
     image = _add(
         root,
         "image",
@@ -99,28 +90,28 @@ def _image(
             "xlink:href": f"data:image/png;base64,{data}",
         },
     )
-    if said:
-        _add(image, "title", {}, said)
+    if cell is not None:
+        _add(image, "title", {}, _tooltip(cell))
 
 
-def _box(parent: xml.Element, swatch: Swatch, colors: np.ndarray) -> None:
-    x, y, width, height, code = swatch
-    numbers = {"x": str(x), "y": str(y), "width": str(width), "height": str(height)}
-    _add(parent, "rect", {**numbers, "fill": _hex(colors[code])})
+def _add_boxes(root: xml.Element, boxes: Iterable[Box], colors: np.ndarray) -> None:
+    group = _add(root, "g", {"shape-rendering": "crispEdges"})
+    for x, y, width, height, color in boxes:
+        fill = _hex(colors[color] if isinstance(color, int) else np.array(color))
+        _add(group, "rect", {"x": str(x), "y": str(y), "width": str(width), "height": str(height), "fill": fill})
 
 
-def _texts(root: xml.Element, labels: tuple[Label, ...], colors: np.ndarray) -> None:
+def _add_texts(root: xml.Element, texts: Iterable[Text], colors: np.ndarray) -> None:
     group = _add(root, "g", {"font-family": FONTS, "xml:space": "preserve", "style": "white-space:pre"})
-    for label in labels:
-        x, y, line, size = label.text
-        letters = font(size)
+    for x, y, line, size, ink, _ in texts:
+        letters, fill = font(size), _hex(colors[ink])
         # Browsers collapse spaces, so words further apart than one space are placed by themselves.
-        for words in re.finditer(r"\S+(?: \S+)*", line):
+        for words in WORDS.finditer(line):
             left, text = x + words.start() * letters.width, words[0]
             place = {"x": str(left), "y": str(y + letters.ascent), "font-size": str(size)}
             # Another font must not run into the next tile.
             fitted = {"textLength": str(len(text) * letters.width), "lengthAdjust": "spacingAndGlyphs"}
-            _add(group, "text", {**place, **fitted, "fill": _hex(colors[INK_MIDDLE if label.muted else INK])}, text)
+            _add(group, "text", {**place, **fitted, "fill": fill}, text)
 
 
 def _hex(color: np.ndarray) -> str:

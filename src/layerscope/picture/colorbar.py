@@ -1,0 +1,161 @@
+"""The colour bar: its colours through the same codes as the map, its ticks, and what lies beyond its ends."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from math import ceil, floor, log10
+
+import numpy as np
+
+from .codes import ABOVE, BELOW, INK, INK_MIDDLE
+from .font import SMALL, font
+from .numbers import beyond_text, digits_for, reading
+from .scale import Scale
+from .shapes import Bar, Box, Ramp, Text
+
+BAR_WIDTH, BAR_GAP, BAR_TICK, BAR_TALLEST = 16, 14, 6, 448
+
+
+@dataclass(frozen=True, eq=False)
+class DrawnBar:
+    """A bar and its parts: colours, a line and a label for each tick, caps for values beyond and how far they go."""
+
+    bar: Bar
+    ramp: Ramp
+    ticks: tuple[Box, ...]
+    labels: tuple[Text, ...]
+    caps: tuple[Box, ...] = ()
+    beyond: tuple[Text, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class ColorBar:
+    """A bar to be drawn: its scale, and which `marks` (`ABOVE`, `BELOW`) of values beyond its ends it shows.
+
+    `reach` is how far the values themselves go; it stands at the end of the bar that they lie beyond. All is `text` times as
+    large as on a screen.
+    """
+
+    scale: Scale
+    marks: Collection[int] = ()
+    reach: tuple[float, float] | None = None
+    text: int = 1
+
+    @property
+    def width(self) -> int:
+        """The pixels that it takes beside a map, with its gap and its labels."""
+        texts = [label for _, label in bar_ticks(self.scale)]
+        texts += [text for text in self._beyond() if text]
+        longest = max(map(len, texts)) * font(SMALL * self.text).width
+        return self.text * (BAR_GAP + BAR_WIDTH + BAR_TICK) + longest
+
+    def draw(self, x: int, y: int, height: int) -> DrawnBar:
+        """The parts of the bar whose upper left corner is at `x`, `y`, caps included.
+
+        Where values lie beyond the limits there is a cap in the colour that they have: a block for limits that were given, a
+        point for limits that are cut at percentiles.
+        """
+        letters, wide, scale = font(SMALL * self.text), BAR_WIDTH * self.text, self.scale
+        space, left = 2 * self.text, x + (BAR_WIDTH + BAR_TICK) * self.text
+        highest, lowest = self._beyond()
+        cap = letters.height + space
+        pointed = scale.clip is not None
+        caps: list[Box] = []
+        texts: list[Text] = []
+        if ABOVE in self.marks:
+            caps += cap_boxes(Box(x, y, wide, letters.height, ABOVE), "up" if pointed else "")
+            texts.append(Text(left, y, highest, SMALL * self.text, INK_MIDDLE))
+            y, height = y + cap, height - cap
+        if BELOW in self.marks:
+            under = y + height - letters.height
+            caps += cap_boxes(Box(x, under, wide, letters.height, BELOW), "down" if pointed else "")
+            texts.append(Text(left, under, lowest, SMALL * self.text, INK_MIDDLE))
+            height -= cap
+        low, high = scale.limits
+        bar = Bar(x, y, wide, height, low, high)
+        placed = list(placed_ticks(bar, bar_ticks(scale), self.text))
+        ticks = tuple(Box(x + wide, row, 4 * self.text, min(self.text, y + height - row), INK) for row, _ in placed)
+        ramp = Ramp(x, y, wide, height, ramp_codes(scale, height))
+        return DrawnBar(bar, ramp, ticks, tuple(text for _, text in placed), tuple(caps), tuple(texts))
+
+    def _beyond(self) -> tuple[str, str]:
+        """How far the values go above and below, as it stands at the bar's caps."""
+        if self.reach is None or not np.isfinite(self.reach).all():
+            return "above" if ABOVE in self.marks else "", "below" if BELOW in self.marks else ""
+        least, most = self.reach
+        low, high = self.scale.limits
+        return (
+            f"max {beyond_text(most, high, low, high)}" if ABOVE in self.marks else "",
+            f"min {beyond_text(least, low, low, high)}" if BELOW in self.marks else "",
+        )
+
+
+def ramp_codes(scale: Scale, length: int, rising: bool = False) -> np.ndarray:
+    """The codes of a bar of so many pixels, from its upper end down; `rising`: from its lower end up."""
+    first, last = scale.limits if rising else scale.limits[::-1]
+    # From the two ends inwards, so that the ends stay right where `high - low` overflows.
+    share = (np.arange(length) + 0.5) / length
+    return scale.codes(first * (1 - share) + last * share)
+
+
+def cap_boxes(box: Box, points: str = "") -> list[Box]:
+    """A block, or rows that make a point whose tip lies `"up"`, `"down"`, `"left"` or `"right"`: values beyond a bar's end."""
+    x, y, width, height, color = box
+    if not points:
+        return [box]
+    across = points in ("left", "right")
+    length, breadth = (width, height) if across else (height, width)
+    boxes = []
+    for step in range(length):
+        side = (length - 1 - step) * breadth // (2 * length)
+        place = step if points in ("up", "left") else length - 1 - step
+        if across:
+            boxes.append(Box(x + place, y + side, 1, breadth - 2 * side, color))
+        else:
+            boxes.append(Box(x + side, y + place, breadth - 2 * side, 1, color))
+    return boxes
+
+
+def bar_ticks(scale: Scale) -> list[tuple[float, str]]:
+    """(value, label) for a bar: both limits first, then round numbers between them, with the digits that the range needs."""
+    low, high = scale.limits
+    inner = [value for value in round_numbers(low, high) if low < value < high]
+    if scale.center is not None and low < scale.center < high:
+        inner.insert(0, scale.center)
+    ticks: dict[str, float] = {}
+    for value in (high, low, *inner):
+        ticks.setdefault(reading(value, low, high), value)
+    return [(value, text) for text, value in ticks.items()]
+
+
+def placed_ticks(bar: Bar, ticks: Sequence[tuple[float, str]], text: int = 1) -> Iterator[tuple[int, Text]]:
+    """The row of each tick and its label, without those that would touch an earlier one."""
+    letters = font(SMALL * text)
+    taken: list[int] = []
+    for value, label in ticks:
+        share_down = 0.0 if bar.high == bar.low else (bar.high / 2 - value / 2) / (bar.high / 2 - bar.low / 2)
+        row = bar.y + min(bar.height - 1, max(0, round(share_down * bar.height - 0.5)))
+        top = min(max(bar.y, row - letters.height // 2), bar.y + bar.height - letters.height)
+        if any(abs(top - other) < letters.height for other in taken):
+            continue
+        taken.append(top)
+        yield row, Text(bar.x + bar.width + BAR_TICK * text, top, label, SMALL * text)
+
+
+def round_numbers(low: float, high: float, about: int = 5) -> list[float]:
+    """Multiples of 1, 2 or 5 times a power of ten, about that many, from `low` to `high`.
+
+    >>> round_numbers(-0.3, 1.7)
+    [0.0, 0.5, 1.0, 1.5]
+    """
+    rough = high / about - low / about
+    if not np.isfinite(rough) or rough < 1e-300:
+        return []
+    power = 10.0 ** floor(log10(rough))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999)
+    first, last = ceil(low / step - 1e-9), floor(high / step + 1e-9)
+    if last - first > 4 * about:
+        return []
+    digits = min(17, max(12, digits_for(low, high) + 1))
+    return [float(f"{multiple * step:.{digits}g}") for multiple in range(first, last + 1)]

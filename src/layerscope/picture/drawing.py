@@ -1,0 +1,58 @@
+"""`Drawing`: what was drawn on a picture around its tiles, remembered while it was drawn, for files that hold text as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from .codes import INK
+from .colorbar import DrawnBar
+from .font import font
+from .heading import Heading
+from .shapes import Box, Cell, Ramp, Text
+
+
+class TileLabels(NamedTuple):
+    """A line of text at each tile, `words[0]` at the first: from `x`, `y` of the tile's corner on, or up to there (`right`)."""
+
+    words: Sequence[str]
+    x: int
+    y: int
+    size: int
+    ink: int = INK
+    right: bool = False
+
+    def texts(self, cells: Sequence[Cell]) -> Iterator[Text]:
+        """The lines that aren't empty."""
+        wide = font(self.size).width if self.right else 0
+        for tile, (cell, word) in enumerate(zip(cells, self.words, strict=True)):
+            if word:
+                yield Text(cell.x + self.x - len(word) * wide, cell.y + self.y, word, self.size, self.ink, tile)
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """The parts of a picture besides its tiles. Drawn on paper in this order they make it: boxes, ramps, tiles, texts.
+
+    `heading` and `bar` (the one of `Picture.bar`) know their own parts; `boxes` and `ramps` are all other ones, `lines` the
+    texts that belong to no tile, `labels` those that stand at the tiles. Nothing is worked out before it is asked for, so that
+    the record costs a picture that is only looked at nothing.
+    """
+
+    heading: Heading
+    bar: DrawnBar | None = None
+    boxes: tuple[Box, ...] = ()
+    ramps: tuple[Ramp, ...] = ()
+    lines: tuple[Text, ...] = ()
+    labels: tuple[TileLabels, ...] = ()
+
+    def texts(self, cells: Sequence[Cell]) -> tuple[Text, ...]:
+        """Every text besides the ticks of `bar`: heading, then the lines, then what stands at the tiles."""
+        beyond = self.bar.beyond if self.bar else ()
+        labels = (text for labels in self.labels for text in labels.texts(cells))
+        return *self.heading.texts(), *beyond, *self.lines, *labels
+
+    def patches(self) -> tuple[Box, ...]:
+        """Every box besides the colours and the ticks of `bar`."""
+        return *self.boxes, *self.heading.boxes(), *(self.bar.caps if self.bar else ())

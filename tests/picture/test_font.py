@@ -190,7 +190,9 @@ def test_every_kind_of_picture_has_larger_letters(name):
         assert_caption_is_whole(three, 3)
         assert_no_ink_in_tiles(three)
         assert np.array_equal(one.codes(one.cells[0])[0], three.codes(three.cells[0])[0]) or name == "bars"
-    assert [each.text for each in one.texts] == [each.text for each in three.texts]
+    # Lines may break in other places.
+    words = [[word for line in picture.texts for word in line.text.split() if word != "·"] for picture in (one, three)]
+    assert words[0] == words[1]
     for x, y, words, size, ink, _ in three.texts:
         assert size in (3 * SMALL, 3 * LARGE)
         muted = ink == INK_MIDDLE

@@ -90,7 +90,7 @@ def _compared(what: str, against: str, ours: Callable[[], Any], bare: Callable[[
 def _torch() -> Iterator[Row]:
     import torch
 
-    from layerscope.backends.torch import backend, run
+    from layerscope.backends.torch import backend, capture, run
 
     model, image = torch_vgg16(), batch_first()
     scope = ls.open(model, preprocess=None)
@@ -107,7 +107,7 @@ def _torch() -> Iterator[Row]:
         yield from _compared(f"torch VGG16 {name}", "the model cut there, no_grad", ours, bare)
         inside = parts_of(
             ours,
-            {"weights digest": (backend.TorchBackend, "digest"), "the forward pass": (backend, "fed")},
+            {"weights digest": (backend.TorchBackend, "digest"), "the forward pass": (capture, "forward")},
         )
         # The copy is made in a hook inside the forward pass, so it is timed apart.
         (captured,) = scope.capture(image, f"features.{name}").values()

@@ -23,7 +23,7 @@ FUNCTIONS = {
 
 # Files whose functions still have signatures of their own.
 PENDING = {
-    "torch": "axes capture field table weights",
+    "torch": "field",
     "keras": "axes capture evidence facts field table target weights",
     "jax": "axes capture field table target weights",
     "onnx": "axes capture evidence facts field table weights",

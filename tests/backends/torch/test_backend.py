@@ -14,7 +14,8 @@ from torch.nn import functional as F
 
 import layerscope as ls
 from helpers.wording import raises, wording
-from layerscope.backends.torch import capture as torch_take
+from layerscope.backends.torch import recorder
+from layerscope.backends.torch import target as gradients
 from layerscope.backends.torch.backend import TorchBackend
 from layerscope.testing import BackendTests
 
@@ -650,14 +651,15 @@ def test_channels_are_chosen_before_the_copy_and_equal_those_of_the_whole(channe
     scope = ls.open(model, preprocess=None)
     whole = scope.capture(images(2), ["conv1", "act", "head"], target=target)
     copied = []
-    kept = torch_take.as_captured
+    kept = recorder.as_captured
 
     def counted(tensor, pick=None):
         captured = kept(tensor, pick)
         copied.append(captured.values.size)
         return captured
 
-    monkeypatch.setattr(torch_take, "as_captured", counted)
+    for module in (recorder, gradients):
+        monkeypatch.setattr(module, "as_captured", counted)
     some = scope.capture(images(2), ["conv1", "act", "head"], target=target, channels=channels)
     for path, fm in some.items():
         assert fm.channels == tuple(channels)

@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 import layerscope as ls
 from helpers.wording import raises, wording
-from layerscope.backends.torch import capture as torch_take
+from layerscope.backends.torch import recorder
 from layerscope.backends.torch.backend import TorchBackend
 
 torch.set_num_threads(1)
@@ -98,7 +98,7 @@ def test_an_exception_while_a_map_is_copied_comes_through(monkeypatch):
 
     model = Net()
     before = state(model)
-    monkeypatch.setattr(torch_take, "as_captured", full)
+    monkeypatch.setattr(recorder, "as_captured", full)
     with pytest.raises(MemoryError, match="no room"):
         capture(model, "conv1", "conv2")
     assert state(model) == before

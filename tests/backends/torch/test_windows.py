@@ -139,7 +139,7 @@ def test_the_dry_run_hears_of_the_models_own_calls_alone(monkeypatch):
             heard.append(func)
             return super().__torch_function__(func, types, args, kwargs)
 
-    monkeypatch.setattr("layerscope.backends.torch.backend.DryRunWatch", Heard)
+    monkeypatch.setattr("layerscope.backends.torch.table.DryRunWatch", Heard)
     batch = torch.from_numpy(images((8, 8)))
     with torch.no_grad(), Own():
         model(batch)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -36,24 +36,33 @@ SOFTMAX = (functional.softmax, torch.softmax, torch.Tensor.softmax, torch.ops.at
 FUSED = (functional.scaled_dot_product_attention, torch.ops.aten.scaled_dot_product_attention.default)
 
 
-# (name of the module, the module, the weights, how they were found) -> what the model goes on with, or `None`
-Told = Callable[[str, nn.Module, torch.Tensor, str], torch.Tensor | None]
+class Weights(NamedTuple):
+    """Attention weights that were computed inside the module `name`; `origin` says how they were obtained."""
+
+    name: str
+    module: nn.Module
+    tensor: torch.Tensor
+    origin: str
+
+
+# gives the weights passed on, or `None` for the model's own
+Attended = Callable[[Weights], torch.Tensor | None]
 
 
 class AttentionWatch(ModuleWatch):
-    """Tells of every attention that is computed while it is active, and in which module."""
+    """Reports every attention that is computed while it is active, and in which module."""
 
-    def __init__(self, told: Told, wanted: Callable[[nn.Module], bool] = lambda _: True) -> None:
+    def __init__(self, attended: Attended, wanted: Callable[[nn.Module], bool] = lambda _: True) -> None:
         super().__init__()
-        self._told, self._wanted = told, wanted
+        self._attended, self._wanted = attended, wanted
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return self.called(func, args, kwargs or {})
 
     def called(self, func: Any, args: Any, kwargs: Any) -> Any:
-        """What the model goes on with after it calls a function of torch."""
-        seen = func in FUSED or func is functional.multi_head_attention_forward
-        if not (seen or func in SOFTMAX) or not self.running:
+        """The value passed on after the model calls a function of torch."""
+        attends = func in FUSED or func is functional.multi_head_attention_forward
+        if not (attends or func in SOFTMAX) or not self.running:
             return func(*args, **kwargs)
         name, module = self._inside()
         if not self._wanted(module):
@@ -61,13 +70,13 @@ class AttentionWatch(ModuleWatch):
         if func in FUSED:
             return self._fused(name, module, func, args, kwargs)
         if func is functional.multi_head_attention_forward:
-            self._told(name, module, _returned(func, args, kwargs), RETURNED)
+            self._attended(Weights(name, module, _returned(func, args, kwargs), RETURNED))
             return func(*args, **kwargs)
         out = func(*args, **kwargs)
-        if out.ndim != 4 or not _last(args, kwargs) or not _named_so(name, module):
+        if out.ndim != 4 or not _over_last_axis(args, kwargs) or not _is_named_attention(name, module):
             return out
-        given = self._told(name, module, out, COMPUTED)
-        return out if given is None else given
+        replacement = self._attended(Weights(name, module, out, COMPUTED))
+        return out if replacement is None else replacement
 
     def _inside(self) -> tuple[str, nn.Module]:
         """The module that attends: the innermost that runs, or the one around it where that is a softmax of its own."""
@@ -75,13 +84,13 @@ class AttentionWatch(ModuleWatch):
         return self.running[at][:2]
 
     def _fused(self, name: str, module: nn.Module, func: Any, args: Any, kwargs: Any) -> Any:
-        given = self._told(name, module, weights_of(*args, **kwargs), RECOMPUTED)
-        if given is None:
+        weights = self._attended(Weights(name, module, weights_of(*args, **kwargs), RECOMPUTED))
+        if weights is None:
             return func(*args, **kwargs)
         value = args[2] if len(args) > 2 else kwargs["value"]
         if kwargs.get("enable_gqa"):
-            value = value.repeat_interleave(given.shape[-3] // value.shape[-3], -3)
-        return (given @ value.to(given.dtype)).to(value.dtype)
+            value = value.repeat_interleave(weights.shape[-3] // value.shape[-3], -3)
+        return (weights @ value.to(weights.dtype)).to(value.dtype)
 
 
 def weights_of(
@@ -119,20 +128,20 @@ def _returned(func: Any, args: Any, kwargs: Any) -> torch.Tensor:
     return weights
 
 
-def _last(args: Any, kwargs: Any) -> bool:
+def _over_last_axis(args: Any, kwargs: Any) -> bool:
     dim = kwargs.get("dim", args[1] if len(args) > 1 else None)
     return dim in (-1, 3)
 
 
-def _named_so(name: str, module: nn.Module) -> bool:
+def _is_named_attention(name: str, module: nn.Module) -> bool:
     words = f"{type(module).__name__} {name.rpartition('.')[2]}".lower()
     return "attn" in words or "attention" in words
 
 
 def attends(name: str, module: nn.Module, inputs: Any) -> bool:
     """Whether a module is an attention over a sequence of tokens `[b, n, c]`: what is inside it has heads, not pixels."""
-    tensors = [each for given in inputs for each in parts_of(given).values()]
-    return _named_so(name, module) and bool(tensors) and tensors[0].ndim == 3
+    tensors = [tensor for value in inputs for tensor in parts_of(value).values()]
+    return _is_named_attention(name, module) and bool(tensors) and tensors[0].ndim == 3
 
 
 def map_axes(shape: tuple[int, ...]) -> str:

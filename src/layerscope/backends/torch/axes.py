@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import nn
@@ -18,19 +19,16 @@ from .watch import same_memory
 
 FIRST = {1: "b", 2: "bc", 3: "bcn", 4: "bchw", 5: "bcdhw"}
 
-
 LAST = {1: "b", 2: "bc", 3: "bnc", 4: "bhwc", 5: "bdhwc"}
-
 
 # Where nothing else is known: images are channels-first in PyTorch, sequences of vectors channels-last.
 CONVENTION = {2: "bc", 3: "bnc", 4: "bchw", 5: "bcdhw"}
 
+WINDOWS = "windows × places in a window × features: the picture is cut up here, so it has none"
 
-CUT_UP = "windows × places in a window × features: the picture is cut up here, so it has none"
-
+HEADS = "heads × tokens × features, or positions, inside an attention: no picture"
 
 OVER_CHANNELS = "attention between channels (a row and a column for each channel of a head), not between places"
-
 
 CHANNELS_FIRST = (
     nn.modules.conv._ConvNd,
@@ -52,11 +50,22 @@ CHANNELS_FIRST = (
     nn.modules.padding._ReplicationPadNd,
 )
 
-
 CHANNELS_LAST = (nn.Linear, nn.Bilinear, nn.Embedding)
 
+NORMS: tuple[type[nn.Module], ...] = (nn.LayerNorm, getattr(nn, "RMSNorm", nn.LayerNorm))
 
-class TorchAxes:
+
+class Output(NamedTuple):
+    """A tensor that came out of the module `name`; `part` is its place in the output (`"[0]"`, `".logits"`)."""
+
+    name: str
+    module: nn.Module
+    inputs: tuple[Any, ...]
+    part: str
+    tensor: torch.Tensor
+
+
+class Axes:
     """The axes of the tensors of one dry run."""
 
     def __init__(self, model: nn.Module | None = None) -> None:
@@ -72,23 +81,18 @@ class TorchAxes:
         if attends(name, module, inputs):
             self._heads.add(name)
 
-    def layer(self, name: str, module: nn.Module, inputs: tuple[Any, ...], part: str, tensor: torch.Tensor) -> Layer:
-        """A tensor that came out of a module, with its axes, its token grid, and what there is to say of them."""
+    def layer(self, output: Output) -> Layer:
+        """A tensor that came out of a module, with its axes, its token grid, and a note on them."""
+        path, tensor = output.name + output.part, output.tensor
         shape = tuple(tensor.shape)
         if self.flow.factors.windows(tensor):
-            return Layer(name + part, "", "", shape, note=CUT_UP)
-        axes = self.of(name, module, inputs, part, tensor)
-        if axes is None:
-            return Layer(
-                name + part,
-                "",
-                "",
-                shape,
-                note="heads × tokens × features, or positions, inside an attention: no picture",
-            )
+            return Layer(path, "", "", shape, note=WINDOWS)
+        if self._is_inside_heads(output):
+            return Layer(path, "", "", shape, note=HEADS)
+        axes = self.letters(output)
         if not axes:
-            return Layer(name + part, "", "", shape, note=f"a {tensor.ndim}-dimensional {tensor.dtype} has no picture")
-        return self._placed(name, part, axes, shape, tensor)
+            return Layer(path, "", "", shape, note=f"a {tensor.ndim}-dimensional {tensor.dtype} has no picture")
+        return self._placed(path, axes, shape, tensor)
 
     def attention(self, name: str, weights: torch.Tensor, scores: torch.Tensor | None) -> Layer:
         """Attention weights that were computed inside the module `name`, from `scores` where a softmax was seen."""
@@ -99,132 +103,161 @@ class TorchAxes:
         if not axes:
             return Layer(name, "", "", shape, note=f"attention weights of rank {weights.ndim} have no picture")
         self._trace.set(weights, axes)
-        return self._placed(name, "", axes, shape, None)
+        return self._placed(name, axes, shape, None)
 
     def function(self, name: str, tensor: torch.Tensor) -> Layer | None:
         """What a function gave inside the module `name`, `None` where its axes couldn't be followed."""
         axes = self._trace.get(tensor)
         if not axes or len(axes) != tensor.ndim:
             return None
-        return self._placed(name, "", axes, tuple(tensor.shape), tensor)
+        return self._placed(name, axes, tuple(tensor.shape), tensor)
 
-    def _placed(self, name: str, part: str, axes: str, shape: tuple[int, ...], tensor: torch.Tensor | None) -> Layer:
+    def _placed(self, path: str, axes: str, shape: tuple[int, ...], tensor: torch.Tensor | None) -> Layer:
         rows = shape[axes.index("b")] if "b" in axes else 1
         tokens = shape[axes.index("n" if "n" in axes else "k")] if "n" in axes or "k" in axes else None
         if tokens is None:
-            note = windows(rows) if rows > 1 else ""
-            return Layer(name + part, "", axes, shape, note=note)
-        seen = None if tensor is None else self.flow.grid(tensor)
-        grid, prefix, note = self._tokens.of(name, tokens, rows, seen)
+            return Layer(path, "", axes, shape, note=windows(rows) if rows > 1 else "")
+        flattened = None if tensor is None else self.flow.grid(tensor)
+        grid, prefix, note = self._tokens.place(path, tokens, rows, flattened)
         if tensor is not None:
             self.flow.keep(tensor, grid)
-        return Layer(name + part, "", axes, shape, note=note, grid=grid, prefix=prefix)
+        return Layer(path, "", axes, shape, note=note, grid=grid, prefix=prefix)
 
-    def of(self, name: str, module: nn.Module, inputs: tuple[Any, ...], part: str, tensor: torch.Tensor) -> str | None:
-        """The axes of a tensor that came out of a module; `""` for what has no picture, `None` for heads of tokens."""
+    def letters(self, output: Output) -> str:
+        """The axes of a tensor that came out of a module, one letter each; `""` for what has no picture."""
+        name, module, _, _, tensor = output
         if tensor.ndim == 0 or tensor.ndim > 5:
             return ""
-        stated = self._stated(module, part, tensor, inputs)
-        inside = any(name.startswith(each + ".") for each in self._heads)
-        if (
-            inside
-            and tensor.ndim > 3
-            and not isinstance(module, CHANNELS_FIRST)
-            and self._known((*inputs, tensor)) is None
-        ):
-            return None
-        axes = stated or self._inherited(name, inputs, tensor)
+        axes = self._stated(output) or self._inherited(output)
         if axes is None or len(axes) != tensor.ndim or axes == "b":
             axes = CONVENTION.get(tensor.ndim, "")
         self._trace.set(tensor, axes)
         self._shapes[tuple(tensor.shape)] = axes
         self._children[name.rpartition(".")[0] if "." in name else ""] = (axes, tensor.ndim)
-        self._tokens.saw(name, module, tensor)
+        self._tokens.note_embedding(name, module, tensor)
         return axes
 
-    def _stated(self, module: nn.Module, part: str, tensor: torch.Tensor, inputs: tuple[Any, ...]) -> str | None:
-        rank = tensor.ndim
-        if rank == 4 and (".attentions[" in part or (part == "[1]" and "attention" in type(module).__name__.lower())):
+    def _is_inside_heads(self, output: Output) -> bool:
+        """Whether a tensor inside an attention has heads, not pixels: no axes of it are known."""
+        tensor = output.tensor
+        return (
+            3 < tensor.ndim < 6
+            and any(output.name.startswith(name + ".") for name in self._heads)
+            and not isinstance(output.module, CHANNELS_FIRST)
+            and self._known((*output.inputs, tensor)) is None
+        )
+
+    def _stated(self, output: Output) -> str | None:
+        """The axes that the class of a module states; `None` where it states none."""
+        if _is_returned_attention(output):
             return "bcqk"
-        if isinstance(module, nn.MultiheadAttention):
-            return _attention(module, part, rank)
-        if isinstance(module, nn.RNNBase):
-            return ("bnc" if module.batch_first else "nbc") if part == "[0]" and rank == 3 else None
-        if isinstance(module, nn.TransformerEncoderLayer | nn.TransformerDecoderLayer) and rank == 3:
-            return "bnc" if module.self_attn.batch_first else "nbc"
-        if isinstance(module, CHANNELS_FIRST):
-            return _channels_first(module, rank)
-        if isinstance(module, CHANNELS_LAST):
-            return self._channels_last(inputs, rank)
-        if isinstance(module, nn.LayerNorm | getattr(nn, "RMSNorm", nn.LayerNorm)):
-            return self._layer_norm(module, inputs, rank)
-        if isinstance(module, nn.Flatten):
-            return "bcn" if module.start_dim == 2 and rank == 3 else "bc" if rank == 2 else None
-        if kind_of(module) in ("Linear", "LayerNorm", "RMSNorm") and _one_weight(module):
-            return self._channels_last(inputs, rank)
+        rule = next((rule for classes, rule in STATED if isinstance(output.module, classes)), None)
+        if rule is not None:
+            return rule(self, output)
+        if kind_of(output.module) in ("Linear", "LayerNorm", "RMSNorm") and _has_one_weight(output.module):
+            return self._channels_last(output)
         return None
 
-    def _layer_norm(self, module: nn.Module, inputs: tuple[Any, ...], rank: int) -> str | None:
-        if len(module.normalized_shape) != 1:
+    def _layer_norm(self, output: Output) -> str | None:
+        module, rank = output.module, output.tensor.ndim
+        if len(cast(nn.LayerNorm, module).normalized_shape) != 1:
             return None
         # Subclasses such as LayerNorm2d move the channels to the end and back: those keep their input's axes.
-        known = self._known(inputs) if type(module) not in (nn.LayerNorm, getattr(nn, "RMSNorm", None)) else None
+        known = self._known(output.inputs) if type(module) not in NORMS else None
         if known is not None and len(known) == rank:
             return known
-        return FIRST[rank] if type(module).__name__.endswith("2d") else self._channels_last(inputs, rank)
+        return FIRST[rank] if type(module).__name__.endswith("2d") else self._channels_last(output)
 
-    def _channels_last(self, inputs: tuple[Any, ...], rank: int) -> str | None:
+    def _channels_last(self, output: Output) -> str:
         """For what works along the last axis: the others stay what they were (`nbc`, `bqkc`), where that is known."""
-        known = self._known(inputs) or ""
+        known, rank = self._known(output.inputs) or "", output.tensor.ndim
         return known if len(known) == rank and known.endswith("c") else LAST[rank]
 
-    def _inherited(self, name: str, inputs: tuple[Any, ...], tensor: torch.Tensor) -> str | None:
-        """From the tensor itself, the view it is, the input it resembles, the last child, or the last of its shape."""
-        same = self._trace.get(tensor)
-        if same is not None:
-            return same
-        tensors = [each for given in inputs for each in parts_of(given).values()]
-        for each in tensors:
-            axes = self._trace.get(each)
-            if axes is not None and each.ndim == tensor.ndim and same_memory(each, tensor):
-                found = permuted_view(axes, each.stride(), tensor.stride())
-                if found is not None and math.prod(each.shape) == math.prod(tensor.shape):
-                    return found
-        child, rank = self._children.get(name, (None, 0))
+    def _inherited(self, output: Output) -> str | None:
+        """From the tensor itself, the view it is, the last child, an input of its rank, or the last of its shape."""
+        tensor = output.tensor
+        traced = self._trace.get(tensor)
+        if traced is not None:
+            return traced
+        inputs = [(value, self._trace.get(value)) for source in output.inputs for value in parts_of(source).values()]
+        alike = [(value, axes) for value, axes in inputs if axes is not None and value.ndim == tensor.ndim]
+        viewed = next((found for value, axes in alike if (found := _viewed(value, axes, tensor))), None)
+        if viewed is not None:
+            return viewed
+        child, rank = self._children.get(output.name, (None, 0))
         if child is not None and rank == tensor.ndim:
             return child
-        for each in tensors:
-            axes = self._trace.get(each)
-            if axes is not None and each.ndim == tensor.ndim:
-                return axes
-        return self._shapes.get(tuple(tensor.shape))
+        return alike[0][1] if alike else self._shapes.get(tuple(tensor.shape))
 
     def _known(self, inputs: tuple[Any, ...]) -> str | None:
-        for given in inputs:
-            for each in parts_of(given).values():
-                axes = self._trace.get(each)
+        for source in inputs:
+            for tensor in parts_of(source).values():
+                axes = self._trace.get(tensor)
                 if axes is not None:
                     return axes
         return None
 
 
-def _one_weight(module: nn.Module) -> bool:
+def _viewed(source: torch.Tensor, axes: str, tensor: torch.Tensor) -> str | None:
+    """The axes of a tensor that is a permuted view of all of another."""
+    if math.prod(source.shape) != math.prod(tensor.shape) or not same_memory(source, tensor):
+        return None
+    return permuted_view(axes, source.stride(), tensor.stride())
+
+
+def _has_one_weight(module: nn.Module) -> bool:
     """Whether a layer of an exported model, which keeps its class's name alone, works along the last axis alone."""
     weight = module._parameters.get("weight")
     return weight is not None and weight.ndim == (2 if kind_of(module) == "Linear" else 1)
 
 
-def _channels_first(module: nn.Module, rank: int) -> str | None:
+def _is_returned_attention(output: Output) -> bool:
+    """Whether a tensor is what models of transformers return as attention weights, by its place in the output."""
+    attention = output.part == "[1]" and "attention" in type(output.module).__name__.lower()
+    return output.tensor.ndim == 4 and (".attentions[" in output.part or attention)
+
+
+def _channels_first(_: Axes, output: Output) -> str | None:
     """`bchw` and its like; without `b` where a module of known dimensions got a single image."""
-    dimensions = next((int(each) for each in "123" if f"{each}d" in type(module).__name__), rank - 2)
+    rank, name = output.tensor.ndim, type(output.module).__name__
+    dimensions = next((int(digit) for digit in "123" if f"{digit}d" in name), rank - 2)
     axes = FIRST.get(dimensions + 2)
     if axes is not None and rank == dimensions + 1 and rank > 2:
         return axes[1:]
     return FIRST[rank]
 
 
-def _attention(module: nn.MultiheadAttention, part: str, rank: int) -> str | None:
+def _multihead_attention(_: Axes, output: Output) -> str | None:
     """Tokens, or the weights as pictures: a row for each query, a column for each key, a channel for each head."""
-    if part == "[1]":
-        return {3: "bqk", 4: "bcqk"}.get(rank)
-    return ("bnc" if module.batch_first else "nbc") if rank == 3 else None
+    if output.part == "[1]":
+        return {3: "bqk", 4: "bcqk"}.get(output.tensor.ndim)
+    return _tokens(cast(nn.MultiheadAttention, output.module).batch_first, output)
+
+
+def _recurrent(_: Axes, output: Output) -> str | None:
+    return _tokens(cast(nn.RNNBase, output.module).batch_first, output) if output.part == "[0]" else None
+
+
+def _transformer(_: Axes, output: Output) -> str | None:
+    return _tokens(cast(nn.TransformerEncoderLayer, output.module).self_attn.batch_first, output)
+
+
+def _tokens(batch_first: bool, output: Output) -> str | None:
+    return ("bnc" if batch_first else "nbc") if output.tensor.ndim == 3 else None
+
+
+def _flattened(_: Axes, output: Output) -> str | None:
+    rank = output.tensor.ndim
+    return "bcn" if cast(nn.Flatten, output.module).start_dim == 2 and rank == 3 else "bc" if rank == 2 else None
+
+
+# The first row whose classes a module is of states its axes; `None` leaves them to the data.
+STATED: tuple[tuple[tuple[type[nn.Module], ...], Callable[[Axes, Output], str | None]], ...] = (
+    ((nn.MultiheadAttention,), _multihead_attention),
+    ((nn.RNNBase,), _recurrent),
+    ((nn.TransformerEncoderLayer, nn.TransformerDecoderLayer), _transformer),
+    (CHANNELS_FIRST, _channels_first),
+    (CHANNELS_LAST, Axes._channels_last),
+    (NORMS, Axes._layer_norm),
+    ((nn.Flatten,), _flattened),
+)

@@ -9,7 +9,7 @@ import torch
 
 from ..common.input_scaling import takes
 from ..protocol import Evidence, trained
-from .run import Stop, as_captured, fed, left_as_found
+from .run import Stop, as_captured, forward, left_as_found
 
 
 def evidence(model: torch.nn.Module, batch: Any) -> Evidence | None:
@@ -23,7 +23,7 @@ def evidence(model: torch.nn.Module, batch: Any) -> Evidence | None:
             if _keeps(module) or not any(True for _ in module.children()):
                 added.append(module.register_forward_pre_hook(watch.hook(name)))
         try:
-            fed(model, batch)
+            forward(model, batch)
         except Stop as stop:
             if stop.of is not watch:
                 raise

@@ -95,7 +95,7 @@ def _uncompiled() -> Iterator[None]:
         yield
 
 
-def fed(model: torch.nn.Module, batch: Any) -> Any:
+def forward(model: torch.nn.Module, batch: Any) -> Any:
     """The model's output for a batch: an array, a tuple of arrays, or a dict of them by name."""
     if isinstance(batch, Mapping):
         return model(**{name: _tensor(model, each) for name, each in batch.items()})

@@ -10,15 +10,31 @@ from typing import Any
 import torch
 
 from ...core.layer import Layer
+from ..common.outputs import first_image
 from . import attention
-from .axes import TorchAxes
+from .axes import Axes, Output
 from .field import FieldTrace
-from .run import kind_of, main_part, parts_of
-from .watch import FUNCTION, FunctionWatch, alone, kind_of_function, makes_weights, unheard
+from .run import forward, kind_of, left_as_found, main_part, parts_of
+from .watch import FUNCTION, FunctionWatch, Operation, alone, kind_of_function, makes_weights, unwatched
+
+
+def layers(model: torch.nn.Module, batch: Any) -> list[Layer]:
+    """The table of a model's layers, from one dry run with the first image of a batch."""
+    record = Record(model)
+    watch = DryRunWatch(record)
+    with left_as_found(model) as handles, watch:
+        handles.append(model.register_forward_pre_hook(record.start, with_kwargs=True))
+        for name, module in model.named_modules():
+            if not makes_weights(name):
+                handles.append(module.register_forward_hook(record.hook(name, module)))
+        handles += watch.hooked(model, record.entered)
+        with record.fields:
+            forward(model, first_image(batch))
+    return record.table(model)
 
 
 class DryRunWatch(attention.AttentionWatch):
-    """Follows the axes through every function and tells of attention weights and functions; one watch, as each is asked anew
+    """Follows the axes through every function and reports attention weights and functions; one watch, as each costs anew
     for every call.
     """
 
@@ -37,10 +53,10 @@ class DryRunWatch(attention.AttentionWatch):
         self._record.scores = None
         if not isinstance(out, torch.Tensor | tuple | list) or isinstance(out, torch.Size):
             return out  # a size, a type: asked for far more often than anything is computed
-        with unheard():
+        with unwatched():
             self._follow(func, args, kwargs, out)
             if self.running and isinstance(out, torch.Tensor):
-                return self._functions.heard(func, args, kwargs, out)
+                return self._functions.passed_on(func, args, kwargs, out)
             return out
 
 
@@ -48,13 +64,13 @@ class Record:
     """The dry run: which module ran when, with outputs of which shape and axes."""
 
     def __init__(self, model: torch.nn.Module) -> None:
-        self.axes = TorchAxes(model)
+        self.axes = Axes(model)
         self.fields = FieldTrace()
         self.calls: dict[str, list[list[tuple[str, Layer]]]] = {}
         self.mains: dict[str, str] = {}
         self.order: list[str] = []
         self.steps = 0
-        self._made: dict[str, tuple[str, Any]] = {}
+        self._latest: dict[str, tuple[str, Any]] = {}
         self.scores: torch.Tensor | None = None
         self._weights: dict[torch.nn.Module, dict[int, int | None]] = {}
 
@@ -63,93 +79,85 @@ class Record:
             self.fields.start(model, (args, kwargs))
 
     def entered(self, name: str, module: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
-        with unheard():
+        with unwatched():
             self.axes.entered(name, module, inputs)
 
-    def attended(self, name: str, module: torch.nn.Module, weights: torch.Tensor, found: str) -> None:
+    def attended(self, weights: attention.Weights) -> None:
         """A row for attention weights, before that of the module they are computed in."""
-        path = f"{name}.{attention.NAME}".lstrip(".")
-        scores = self.scores if found == attention.COMPUTED else None
-        layer = replace(
-            self.axes.attention(name, weights, scores), path=path, kind=attention.KIND, calls=1, step=self.steps
-        )
-        layer = replace(layer, receptive=self.fields.of(weights), note="; ".join(filter(None, (found, layer.note))))
-        if path not in self.calls:
-            self.order.append(path)
-            self.mains[path] = ""
-        self.steps += 1
-        self.calls.setdefault(path, []).append([("", layer)])
+        scores = self.scores if weights.origin == attention.COMPUTED else None
+        layer = self.axes.attention(weights.name, weights.tensor, scores)
+        note = "; ".join(filter(None, (weights.origin, layer.note)))
+        path = f"{weights.name}.{attention.NAME}".lstrip(".")
+        self._add_inner(replace(layer, path=path, kind=attention.KIND, note=note), weights.tensor)
 
-    def operated(
-        self, name: str, module: torch.nn.Module, address: str, function: str, out: torch.Tensor, in_place: bool
-    ) -> None:
+    def operated(self, operation: Operation) -> None:
         """A row for what a function gave, where its axes could be followed."""
-        axes = self.axes.function(name, out)
-        if axes is None:
+        layer = self.axes.function(operation.name, operation.output)
+        if layer is None:
             return
-        path = f"{name}.{address}".lstrip(".")
-        layer = replace(axes, path=path, kind=kind_of_function(function), calls=1, step=self.steps)
-        layer = replace(layer, receptive=self.fields.of(out))
-        if path not in self.calls:
-            self.order.append(path)
-            self.mains[path] = ""
+        path = f"{operation.name}.{operation.address}".lstrip(".")
+        self._add_inner(replace(layer, path=path, kind=kind_of_function(operation.function)), operation.output)
+        self._latest[operation.name] = path, weakref.ref(operation.output)
+
+    def _add_inner(self, layer: Layer, tensor: torch.Tensor) -> None:
+        """A call of what is made inside a module."""
+        layer = replace(layer, calls=1, step=self.steps, receptive=self.fields.of(tensor))
+        self._add_call(layer.path, "", [("", layer)])
+
+    def _add_call(self, name: str, main: str, parts: list[tuple[str, Layer]]) -> None:
+        if name not in self.calls:
+            self.order.append(name)
+            self.mains[name] = main
         self.steps += 1
-        self.calls.setdefault(path, []).append([("", layer)])
-        self._made[name] = path, weakref.ref(out)
+        self.calls.setdefault(name, []).append(parts)
 
     def _forget_what_is_the_output(self, name: str, output: Any) -> None:
         """The last function of a module without children made its output: one row, the module's, is enough."""
-        path, made = self._made.pop(name, ("", lambda: None))
-        if made() is output and output is not None:
+        path, latest = self._latest.pop(name, ("", lambda: None))
+        if latest() is output and output is not None:
             self.calls[path].pop()
             if not self.calls[path]:
                 del self.calls[path]
                 self.order.remove(path)
 
     def hook(self, name: str, module: torch.nn.Module) -> Callable[..., None]:
-        def seen(_: Any, inputs: tuple[Any, ...], output: Any) -> None:
-            with unheard():
+        def ended(_: Any, inputs: tuple[Any, ...], output: Any) -> None:
+            with unwatched():
                 self._ended(name, module, inputs, output)
 
-        return seen
+        return ended
 
     def _ended(self, name: str, module: torch.nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         if alone(module):
             self._forget_what_is_the_output(name, output)
         parts = parts_of(output)
-        found = []
+        own: dict[str, Any] = {
+            "kind": kind_of(module),
+            "calls": 1,
+            "step": self.steps,
+            "parameters": self._parameters(module),
+        }
+        rows = []
         for part, tensor in parts.items():
-            layer = self.axes.layer(name, module, inputs, part, tensor)
-            layer = replace(
-                layer,
-                kind=kind_of(module),
-                calls=1,
-                step=self.steps,
-                parameters=self._parameters(module),
-                receptive=self.fields.of(tensor),
-            )
-            found.append((part, layer))
-        self.steps += 1
-        if name not in self.calls:
-            self.order.append(name)
-            self.mains[name] = main_part(parts)
-        self.calls.setdefault(name, []).append(found)
+            layer = self.axes.layer(Output(name, module, inputs, part, tensor))
+            rows.append((part, replace(layer, receptive=self.fields.of(tensor), **own)))
+        self._add_call(name, main_part(parts), rows)
 
     def _parameters(self, module: torch.nn.Module) -> int | None:
         """The number of weights of a module and all inside it, each once; `None` while a lazy one has no shape yet."""
         counts = self._held(module).values()
-        return None if None in counts else sum(each for each in counts if each is not None)
+        return None if None in counts else sum(count for count in counts if count is not None)
 
     def _held(self, module: torch.nn.Module) -> dict[int, int | None]:
         """The size of each tensor of weights in a module, by its identity; found once for each module."""
         if module not in self._weights:
-            own = [each for each in module._parameters.values() if each is not None]
-            found: dict[int, int | None] = {
-                id(each): None if torch.nn.parameter.is_lazy(each) else each.numel() for each in own
+            own = [parameter for parameter in module._parameters.values() if parameter is not None]
+            sizes: dict[int, int | None] = {
+                id(tensor): None if torch.nn.parameter.is_lazy(tensor) else tensor.numel() for tensor in own
             }
             for child in module.children():
-                found |= self._held(child)
-            self._weights[module] = found
+                sizes |= self._held(child)
+            self._weights[module] = sizes
         return self._weights[module]
 
     def table(self, model: torch.nn.Module) -> list[Layer]:
@@ -157,8 +165,8 @@ class Record:
         names, modules = _all_names(model), dict(model.named_modules())
         rows: list[Layer] = []
         for name in self.order:
-            found = names[modules[name]] if name in modules else _inner_names(name, names, modules)
-            rows += self._rows(name, found, len(rows))
+            others = names[modules[name]] if name in modules else _inner_names(name, modules)
+            rows += self._rows(name, others, len(rows))
         for name, module in modules.items():
             if name not in self.calls:
                 note = _why_not(model, name, module, self.calls)
@@ -173,33 +181,36 @@ class Record:
         if not any(calls):
             return [Layer(name, "", index=index, note="its output holds no tensor", aliases=tuple(names[1:]))]
         rows = []
-        for at, part in enumerate(parts):
-            runs = [layer for call in calls for found, layer in call if found == part]
+        for offset, part in enumerate(parts):
+            runs = [layer for call in calls for place, layer in call if place == part]
             is_main = part == main
             note = runs[0].note
             if is_main and len(parts) > 1:
-                others = ", ".join(repr(name + each) for each in parts if each != main)
+                others = ", ".join(repr(name + other) for other in parts if other != main)
                 note = "; ".join(filter(None, (f"{part} of its output; also {others}", note)))
             path = name if is_main else name + part
-            aliases = tuple(each + part for each in names if is_main and part) + (tuple(names[1:]) if is_main else ())
-            rows.append(_merged(path, index + at, runs, note, aliases))
+            aliases = tuple(alias + part for alias in names if is_main and part) + (tuple(names[1:]) if is_main else ())
+            rows.append(replace(_merged(path, index + offset, runs), note=_joined(note, runs), aliases=aliases))
         return rows
 
 
-def _merged(path: str, index: int, runs: Sequence[Layer], note: str, aliases: tuple[str, ...]) -> Layer:
-    first = runs[0]
+def _merged(path: str, index: int, runs: Sequence[Layer]) -> Layer:
+    """The row of a layer that ran once or several times."""
     calls: tuple[Layer, ...] = ()
     if len(runs) > 1:
-        calls = tuple(replace(each, path=f"{path}:{at}", index=index) for at, each in enumerate(runs))
-        if len({each.shape for each in runs}) > 1:
-            note = "; ".join(filter(None, (note, "shapes differ between calls")))
-    return replace(first, path=path, index=index, calls=len(runs), note=note, aliases=aliases, per_call=calls)
+        calls = tuple(replace(layer, path=f"{path}:{call}", index=index) for call, layer in enumerate(runs))
+    return replace(runs[0], path=path, index=index, calls=len(runs), per_call=calls)
 
 
-def _inner_names(path: str, names: dict[Any, list[str]], modules: dict[str, Any]) -> list[str]:
+def _joined(note: str, runs: Sequence[Layer]) -> str:
+    """The note of a row, with that on its calls."""
+    differ = len({layer.shape for layer in runs}) > 1
+    return "; ".join(filter(None, (note, "shapes differ between calls" if differ else "")))
+
+
+def _inner_names(path: str, modules: dict[str, Any]) -> list[str]:
     """Names of what is made inside a module: `block.add()` is found as `block.add` too, unless that is a module."""
-    found = FUNCTION.fullmatch(path)
-    if found is None:
+    if FUNCTION.fullmatch(path) is None:
         return [path]
     short = path.removesuffix("()")
     return [path] if short in modules else [path, short]
@@ -221,6 +232,6 @@ def _why_not(model: torch.nn.Module, name: str, module: torch.nn.Module, ran: di
     parent = model.get_submodule(name.rpartition(".")[0]) if name else model
     if isinstance(parent, torch.nn.MultiheadAttention):
         return "bypassed: MultiheadAttention uses its weights directly"
-    if any(each.startswith(name + ".") for each in ran):
+    if any(path.startswith(name + ".") for path in ran):
         return "a container: its members were called one by one"
     return "did not run in this forward pass (unused, bypassed, or called through .forward())"

@@ -24,9 +24,7 @@ PREFIX = {
     "storage_tokens": "reg",
 }
 
-
 SHUFFLED = "a masked autoencoder's encoder shuffles its patches, so they lie on no grid"
-
 
 UNROLLED = "Hiera keeps its tokens window by window, so they lie in no order of rows"
 
@@ -38,11 +36,11 @@ class TokenGrids:
         modules = [] if model is None else list(model.modules())
         self.prefix = stated_prefix(modules)
         self._shuffled = getattr(getattr(model, "config", None), "mask_ratio", None) is not None
-        self._unrolled = any(type(each).__name__ == "Unroll" for each in modules)
+        self._unrolled = any(type(module).__name__ == "Unroll" for module in modules)
         self._grids: list[Grid] = []
         self._exact: list[Grid] = []
 
-    def saw(self, name: str, module: nn.Module, tensor: torch.Tensor) -> None:
+    def note_embedding(self, name: str, module: nn.Module, tensor: torch.Tensor) -> None:
         """Remember the size of a patch embedding: a convolution whose kernel is its stride, or that is named so."""
         if not isinstance(module, nn.Conv2d) or tuple(module.stride) == (1, 1) or tensor.ndim < 3:
             return
@@ -54,20 +52,20 @@ class TokenGrids:
         elif pooling or "embed" in name or "patch" in name:
             self._exact.append(size)
 
-    def of(
-        self, name: str, tokens: int, rows: int, seen: Grid | None = None
+    def place(
+        self, path: str, tokens: int, rows: int, flattened: Grid | None = None
     ) -> tuple[Grid | None, tuple[str, ...], str]:
         """(grid, names of the prefix tokens, note) of `tokens` tokens with `rows` rows for the one image of a dry run.
 
-        `seen` is the grid that they were flattened from, where that was watched.
+        `flattened` is the grid that they were made from, where that was watched.
         """
         if rows != 1:
             return None, (), windows(rows)
-        if self._shuffled and not name.startswith("decoder"):
+        if self._shuffled and not path.startswith("decoder"):
             return None, (), SHUFFLED
         if self._unrolled:
             return None, (), UNROLLED
-        grid = self._seen(tokens, seen) or self._counted(tokens)
+        grid = self._fitting(tokens, flattened) or self._counted(tokens)
         if grid is None:
             return None, (), ""
         if grid not in self._exact:
@@ -75,7 +73,7 @@ class TokenGrids:
         front = tokens - grid[0] * grid[1]
         return grid, prefix_names(front, self.prefix or ()), ""
 
-    def _seen(self, tokens: int, grid: Grid | None) -> Grid | None:
+    def _fitting(self, tokens: int, grid: Grid | None) -> Grid | None:
         """A grid that was seen being flattened, if the tokens that were put in front of it can be so many."""
         left = tokens - grid[0] * grid[1] if grid else -1
         fits = 0 <= left <= MOST_PREFIX_TOKENS if self.prefix is None else left in (0, len(self.prefix))
@@ -84,7 +82,7 @@ class TokenGrids:
     def _counted(self, tokens: int) -> Grid | None:
         """A grid by the patch embeddings that ran before."""
         # Merging halves a grid, but only where nothing stands in front of it: else a part of the tokens was dropped.
-        halved = next((each for each in reversed(self._exact) if each[0] * each[1] == tokens), None)
+        halved = next((grid for grid in reversed(self._exact) if grid[0] * grid[1] == tokens), None)
         whole = token_grid(tokens, self._grids, None if self.prefix is None else len(self.prefix))
         if whole is not None and tokens != whole[0] * whole[1] and whole not in self._grids:
             whole = None
@@ -99,7 +97,7 @@ def windows(rows: int) -> str:
 def stated_prefix(modules: Iterable[nn.Module]) -> tuple[str, ...] | None:
     """The names of the prefix tokens by a model's own parameters and `num_prefix_tokens`, `None` where it says nothing."""
     for module in modules:
-        names = [each for attribute, name in PREFIX.items() for each in _tokens(module, attribute, name)]
+        names = [token for attribute, name in PREFIX.items() for token in _tokens(module, attribute, name)]
         count: Any = getattr(module, "num_prefix_tokens", None)
         if isinstance(count, int) and not isinstance(count, bool):
             return prefix_names(count, names)
@@ -115,4 +113,4 @@ def _tokens(module: nn.Module, attribute: str, name: str) -> list[str]:
     if tensor is None:
         return []
     count = tensor.shape[-2] if tensor.ndim >= 2 else 1
-    return [name] if count == 1 and name != "reg" else [f"{name}{at + 1}" for at in range(count)]
+    return [name] if count == 1 and name != "reg" else [f"{name}{index + 1}" for index in range(count)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -26,8 +26,8 @@ PLAIN = {
 FUNCTION = re.compile(r"(?:(.*)\.)?(\w+)\(\)")
 
 
-def unheard() -> Any:
-    """No watch hears of what is called inside: layerscope's own looks at a tensor, which far outnumber the model's calls."""
+def unwatched() -> Any:
+    """No watch sees what is called inside: layerscope's own looks at tensors far outnumber the model's calls."""
     return torch._C.DisableTorchFunction()
 
 
@@ -39,7 +39,7 @@ class ModuleWatch(TorchFunctionMode):
         self.running: list[tuple[str, nn.Module, dict[str, int]]] = []
 
     def hooked(self, model: nn.Module, entered: Callable[[str, nn.Module, Any], None] | None = None) -> list[Any]:
-        """Handles of the hooks by which it knows the module that is running; `entered` is told of each that begins."""
+        """Handles of the hooks by which it knows the module that is running; `entered` is called as each begins."""
         handles: list[Any] = []
         for name, module in model.named_modules():
 
@@ -56,37 +56,47 @@ class ModuleWatch(TorchFunctionMode):
         return handles
 
 
-# (name of the module, the module, `add_1()`, the function's own name, what it gave, whether in place) -> what the model
-# goes on with, or `None` for the function's own result
-Operated = Callable[[str, nn.Module, str, str, torch.Tensor, bool], torch.Tensor | None]
+class Operation(NamedTuple):
+    """What a function gave inside the module `name`: `address` is its path there (`add_1()`), `function` its own name."""
+
+    name: str
+    module: nn.Module
+    address: str
+    function: str
+    output: torch.Tensor
+    in_place: bool
+
+
+# gives the value passed on, or `None` for the function's own result
+Operated = Callable[[Operation], torch.Tensor | None]
 
 
 class FunctionWatch(ModuleWatch):
-    """Tells of every function that computes something in the forward of a module that isn't one of torch's own."""
+    """Reports every function that computes something in the forward of a module that isn't one of torch's own."""
 
-    def __init__(self, told: Operated) -> None:
+    def __init__(self, operated: Operated) -> None:
         super().__init__()
-        self._told = told
+        self._operated = operated
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        return self.heard(func, args, kwargs or {}, out) if self.running and isinstance(out, torch.Tensor) else out
+        return self.passed_on(func, args, kwargs or {}, out) if self.running and isinstance(out, torch.Tensor) else out
 
-    def heard(self, func: Any, args: Any, kwargs: Any, out: torch.Tensor) -> torch.Tensor:
-        """What the model goes on with after a function gave `out`."""
+    def passed_on(self, func: Any, args: Any, kwargs: Any, out: torch.Tensor) -> torch.Tensor:
+        """The value passed on after a function gave `out`."""
         name, module, used = self.running[-1]
         base, in_place = plain_name(base_name(func))
         if base in PLAIN or not base or _of_torch(module):
             return out
-        with unheard():
+        with unwatched():
             if out.ndim < 2 or not computes(out):
                 return out
-            given = [each for each in _flat((*args, *kwargs.values())) if isinstance(each, torch.Tensor)]
-            if not given or (not in_place and any(same_memory(each, out) for each in given)):
+            tensors = [value for value in _flat((*args, *kwargs.values())) if isinstance(value, torch.Tensor)]
+            if not tensors or (not in_place and any(same_memory(tensor, out) for tensor in tensors)):
                 return out  # made from nothing, or a view
         address = self._address(module, used, base)
-        instead = self._told(name, module, address, _resolved(func) or base, out, in_place)
-        return out if instead is None else instead
+        replacement = self._operated(Operation(name, module, address, _resolved(func) or base, out, in_place))
+        return out if replacement is None else replacement
 
     def _address(self, module: nn.Module, used: dict[str, int], base: str) -> str:
         count = used[base] = used.get(base, -1) + 1
@@ -148,11 +158,11 @@ def same_memory(one: torch.Tensor, other: torch.Tensor) -> bool:
 
 
 def _flat(values: Any) -> Any:
-    for each in values:
-        if isinstance(each, tuple | list):
-            yield from _flat(each)
+    for value in values:
+        if isinstance(value, tuple | list):
+            yield from _flat(value)
         else:
-            yield each
+            yield value
 
 
 def kind_of_function(name: str) -> str:

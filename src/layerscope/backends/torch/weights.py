@@ -1,4 +1,4 @@
-"""The weights of a convolution of PyTorch."""
+"""The weights of convolutions and of the last dense layer of a PyTorch model."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ import torch
 
 from ..common.outputs import first_image
 from ..protocol import Head, Kernel, turned
-from .capture import Wanted
-from .run import as_captured, fed, left_as_found
+from .recorder import Wanted
+from .run import as_captured, forward, left_as_found
 
 SPACE = {1: "n", 2: "hw", 3: "dhw"}
 
 
-def kernel(model: torch.nn.Module, path: str) -> Kernel | None:
+def kernel(model: torch.nn.Module, path: str, batch: Any) -> Kernel | None:
     """The weights of the convolution at `path`, `None` where no module with weights of its own stands there.
 
-    As the module itself would use them now: a parametrised weight (weight norm, pruning) is computed.
+    As the module itself would use them now: a parametrised weight (weight norm, pruning) is computed. Nothing is run, so
+    `batch` isn't needed.
     """
     wanted = Wanted.find(model, path)
     module = wanted.module
@@ -46,7 +47,7 @@ def head(model: torch.nn.Module, batch: Any) -> Head | None:
         for name, module in model.named_modules():
             if isinstance(module, torch.nn.Linear):
                 added.append(module.register_forward_hook(hook(name)))
-        fed(model, first_image(batch))
+        forward(model, first_image(batch))
     if not ran:
         return None
     name, last = ran[-1]

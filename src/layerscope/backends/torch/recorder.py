@@ -1,0 +1,169 @@
+"""Recording what was asked for in one run of a PyTorch model: copies on the host, and the stop once everything is there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ...core.layer import split_call
+from ...errors import LayerNotCalled, LayerNotFound, near
+from ..protocol import Captured, Pick
+from . import attention
+from .run import Stop, as_captured, left_as_found, main_part, parts_of
+from .watch import FUNCTION, FunctionWatch, ModuleWatch, Operation
+
+
+@dataclass(frozen=True, eq=False)
+class Wanted:
+    """One requested path: the module, the part of its output, the call (`None`: all), the channels (`None`: all)."""
+
+    path: str
+    base: str
+    module: torch.nn.Module
+    part: str | None
+    call: int | None
+    pick: Pick | None
+
+    @property
+    def attention(self) -> bool:
+        """Whether the attention weights computed inside the module are meant."""
+        return self.part == f".{attention.NAME}"
+
+    @property
+    def function(self) -> bool:
+        """Whether a function called in the module's forward is meant."""
+        return bool(FUNCTION.fullmatch(self.part or ""))
+
+    @property
+    def source(self) -> Any:
+        """What the calls are counted of."""
+        return (self.module, self.part) if self.attention or self.function else self.module
+
+    @classmethod
+    def find(cls, model: torch.nn.Module, path: str, pick: Pick | None = None) -> Wanted:
+        modules = dict(model.named_modules(remove_duplicate=False))
+        base, call = split_call(path)
+        if path in modules or base in modules:
+            base, call = (path, None) if path in modules else (base, call)
+            return cls(path, base, modules[base], None, call, pick)
+        if base == attention.NAME or re.fullmatch(r"\w+\(\)", base):
+            return cls(path, base, model, f".{base}", call, pick)
+        # A part of an output: `mha[1]`, `.logits`; the longest module name in front of it wins.
+        for separator in reversed(list(re.finditer(r"[.\[]", base))):
+            name, part = base[: separator.start()], base[separator.start() :]
+            if name in modules:
+                return cls(path, base, modules[name], part, call, pick)
+        raise LayerNotFound(f"no layer {path!r}.{near(path, modules)} layers() lists them all")
+
+
+class Recorder:
+    """Copies what was asked for from hooks and watches, and stops the run when it has everything."""
+
+    def __init__(self, wanted: Sequence[Wanted]) -> None:
+        self.wanted = wanted
+        self.calls: dict[Any, int] = {}
+        self.taken: list[tuple[Wanted, int, Captured]] = []
+        self.missing = {(request.source, request.call) for request in wanted}
+        self.endless = any(request.call is None for request in wanted)
+
+    def hook(self, module: torch.nn.Module, inputs: Any, output: Any) -> Any:
+        """The forward hook of a module: takes what was asked for of its output; the value passed on, `None` for its own."""
+        call = self._count(module)
+        parts = parts_of(output)
+        for request in self.wanted:
+            if request.source is module and request.call in (None, call):
+                part = main_part(parts) if request.part is None else request.part
+                if part in parts:
+                    self.take(request, call, parts[part])
+        self._stop_after(module, call)
+        return None
+
+    def attended(self, weights: attention.Weights) -> torch.Tensor | None:
+        """Takes attention weights as they are computed; the value passed on, `None` for the model's own."""
+        self.take_inside((weights.module, f".{attention.NAME}"), weights.tensor)
+        return None
+
+    def operated(self, operation: Operation) -> torch.Tensor | None:
+        """Takes what a function gave; the value passed on, `None` for the model's own."""
+        self.take_inside((operation.module, f".{operation.address}"), operation.output)
+        return None
+
+    def take_inside(self, source: Any, tensor: torch.Tensor) -> None:
+        """Take a tensor that was made inside a module, if it was asked for."""
+        call = self._count(source)
+        for request in self.wanted:
+            if request.source == source and request.call in (None, call):
+                self.take(request, call, tensor)
+        self._stop_after(source, call)
+
+    def wants(self, source: Any) -> bool:
+        """Whether the next call of this source was asked for."""
+        call = self.calls.get(source, 0)
+        return any(request.source == source and request.call in (None, call) for request in self.wanted)
+
+    def watches(self) -> list[ModuleWatch]:
+        """The watches that the layers asked for need; hooks on modules need none."""
+        attending = {request.module for request in self.wanted if request.attention}
+        watches: list[ModuleWatch] = []
+        if attending:
+            watches.append(attention.AttentionWatch(self.attended, attending.__contains__))
+        if any(request.function for request in self.wanted):
+            watches.append(FunctionWatch(self.operated))
+        return watches
+
+    def take(self, wanted: Wanted, call: int, tensor: torch.Tensor) -> None:
+        """Keep a copy of one tensor."""
+        self.taken.append((wanted, call, as_captured(tensor, wanted.pick)))
+
+    def results(self) -> dict[str, Captured]:
+        """What was taken, under the names of the contract, in execution order; raises where something is missing."""
+        results = {}
+        for request, call, captured in self.taken:
+            again = request.call is None and sum(other is request for other, _, _ in self.taken) > 1
+            results[f"{request.path}:{call}" if again else request.path] = captured
+        for request in self.wanted:
+            if not any(other is request for other, _, _ in self.taken):
+                raise LayerNotCalled(f"layer {request.path!r} has no output: {self._why_missing(request)}")
+        return results
+
+    def _count(self, source: Any) -> int:
+        """The number of this call of a source."""
+        call = self.calls.get(source, 0)
+        self.calls[source] = call + 1
+        return call
+
+    def _stop_after(self, source: Any, call: int) -> None:
+        """Stop the run where this call was the last that was missing."""
+        self.missing.discard((source, call))
+        if not self.endless and not self.missing:
+            raise Stop(self)
+
+    def _why_missing(self, wanted: Wanted) -> str:
+        ran = self.calls.get(wanted.source, 0)
+        if not ran:
+            return "it did not run in this forward pass"
+        if wanted.call is not None and wanted.call >= ran:
+            return f"it ran {ran} times in this forward pass"
+        return f"its output has no tensor {wanted.part or ''}".rstrip()
+
+
+@contextmanager
+def recording(model: torch.nn.Module, recorder: Recorder, gradients: bool = False) -> Iterator[None]:
+    """Around a run in which `recorder` takes what it wants, which it may end early; the model is left as it was."""
+    sources = [request.source for request in recorder.wanted]
+    with left_as_found(model, gradients) as handles, ExitStack() as watching:
+        for module in dict.fromkeys(source for source in sources if isinstance(source, torch.nn.Module)):
+            handles.append(module.register_forward_hook(recorder.hook))
+        for watch in recorder.watches():
+            handles += watch.hooked(model)
+            watching.enter_context(watch)
+        try:
+            yield
+        except Stop as stop:
+            if stop.of is not recorder:
+                raise

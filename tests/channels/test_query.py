@@ -1,12 +1,53 @@
 """Channels by a condition on their figures."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import layerscope as ls
 from helpers.arrays import noise
 from helpers.wording import raises, wording
+from layerscope.channels.query import parse
+from layerscope.channels.statistics import ChannelStatistics
 from layerscope.testing import TinyBackend, tiny_model
+
+# Shared with implementations of the grammar in other languages.
+FIXTURES = json.loads((Path(__file__).parents[1] / "fixtures/channel_queries.json").read_text("utf-8"))
+
+
+@pytest.mark.parametrize("case", FIXTURES["cases"], ids=lambda case: f"{case['table']}: {case['query']}")
+def test_a_query_chooses_what_the_grammar_says(case):
+    lists = FIXTURES["tables"][case["table"]].items()
+    columns = {name: np.array([np.nan if value is None else value for value in values]) for name, values in lists}
+    table = ChannelStatistics(columns, "conv1", ("image 0",), True, (4, 4))
+    if "error" in case:
+        with pytest.raises(getattr(ls, case["error"])):
+            parse(case["query"]).select(table)
+    else:
+        assert parse(case["query"]).select(table) == case["channels"]
+
+
+@pytest.mark.parametrize(("query", "wanted"), [("0:2,3", [0, 1, 3]), ("3,0", [3, 0]), ("2:", [2, 3]), ("0:5", None)])
+def test_numbers_as_text_choose_tiles_and_what_is_captured(query, wanted):
+    scope = ls.open(tiny_model(), backend=TinyBackend(), preprocess=None)
+    batch = np.abs(noise(1, 3, 8, 8))
+    whole = scope.capture(batch, "conv1")["conv1"]
+    if wanted is None:
+        with raises(ls.BadChannels, "4"):
+            scope.capture(batch, "conv1", channels=query)
+        with raises(ls.BadChannels, "4"):
+            ls.sheet(whole, channels=query)
+        return
+    assert shown(whole, channels=query) == wanted
+    assert list(scope.capture(batch, "conv1", channels=query)["conv1"].channels) == wanted
+
+
+def test_a_condition_needs_values_so_a_capture_refuses_it():
+    scope = ls.open(tiny_model(), backend=TinyBackend(), preprocess=None)
+    with raises(ls.BadChannels, "conv1"):
+        scope.capture(np.abs(noise(1, 3, 8, 8)), "conv1", channels="mean > 1")
 
 
 def shown(*args, **options):

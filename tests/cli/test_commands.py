@@ -257,7 +257,7 @@ def test_one_range_and_one_basis_for_all_images(capsys, photo, tmp_path):
         (["show", "demo", "nowhere.jpg"], "nowhere.jpg"),
         (["show", "demo", "{photo}", "--combine", "meen"], "Did you mean 'mean'"),
         (["show", "demo", "{photo}", "--colors", "virids"], "Did you mean 'viridis'"),
-        (["show", "demo", "{photo}", "-l", "_conv_stem", "--channels", "99"], "channels 0 to 31"),
+        (["show", "demo", "{photo}", "-l", "_conv_stem", "--channels", "99"], "0 to 31"),
         (["show", "demo", "{photo}", "--preprocess", "imagnet"], "imagenet"),
         (["show", "demo", "{photo}", "-l", "stages", "-o", "{tmp}/a.png"], "give a folder"),
         (["show", "demo", "{photo}", "--values", "v.txt"], ".npz"),

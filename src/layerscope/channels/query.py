@@ -1,14 +1,35 @@
-"""TODO"""
+"""Which channels are meant: one grammar for `sheet`, `show`, `capture`, `find_channels` and the command line.
+
+As a text, channels are chosen by
+
+    query      = term { "and" term }
+    term       = numbers | [ "not" ] flag | figure comparison limit
+    numbers    = part { "," part }
+    part       = whole | [ whole ] ":" [ whole ]           true channel numbers; the end of a run isn't included
+    flag       = "dead" | "constant"
+    figure     = "channel" | "min" | "mean" | "max" | "deviation" | "sparsity" | "positive" | "energy" | "nan" | "inf"
+    comparison = "<=" | ">=" | "==" | "!=" | "<" | ">"
+    limit      = [ sign ] ( digits [ "." [ digits ] ] | "." digits ) [ "e" [ sign ] digits ] [ "%" ]
+
+with any space between words and signs, such as `0:16,40` or `mean > 0.1 and sparsity < 50% and not dead`. A channel is chosen
+where every term holds; a figure that is NaN fits `!=` alone. The first list of numbers gives the order, each channel once;
+without one the channels keep their own. Numbers name channels, so each of a run with an end must be there, and at least one;
+conditions may fit none. Figures are those of `statistics`. A text is read word by word, never run as code.
+
+Python's own values do as well: a list of numbers, a slice, a mask with one entry per channel, a function of a `ChannelRow`.
+"""
 
 from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ..checks import indices
 from ..core.feature_map import FeatureMap, as_map
 from ..errors import BadChannels, BadOption, near
 from .statistics import COLUMNS, ChannelRow, ChannelStatistics, statistics
@@ -26,78 +47,202 @@ COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
 FLAGS = ("dead", "constant")
 
 
-NUMBERS = tuple(name for name in COLUMNS if name not in (*FLAGS, "peak"))
+FIGURES = tuple(name for name in COLUMNS if name not in (*FLAGS, "peak"))
 
 
-FORM = 'a condition is written as "mean > 0.1 and not dead"'
+PART = re.compile(r"([0-9]+)|([0-9]*)\s*:\s*([0-9]*)")
+
+
+COMPARISON = re.compile(r"(\w+)\s*(<=|>=|==|!=|<|>)\s*([^\s%]+)\s*(%?)")
+
+
+LIMIT = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
+
+
+FORM = 'channels are chosen by numbers, such as "0:16,40", or by a condition, such as "mean > 0.1 and not dead"'
 
 
 Condition = Callable[[ChannelRow], Any] | str
 
 
-def find_channels(fm: Any, condition: Condition, image: int | None = None, *, layout: str | None = None) -> list[int]:
-    """The true numbers of the channels whose figures fit a condition, over all images or in one.
+Part = tuple[int, int | None]  # the first number of a run, and the one behind its last; `None` for all that follow
 
-    `condition` is a text of comparisons joined by `and`, such as `"mean > 0.1 and sparsity < 50% and not dead"`, over the
-    columns of `statistics`; or a function of a `ChannelRow`, for everything else. Text is read word by word, never
-    run as code. Raises `BadOption` with near names.
+
+Test = Callable[[ChannelStatistics], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Query:
+    """A text that was read: `lists` of numbers, and `tests` that give a bool for each channel of a table."""
+
+    text: str
+    lists: tuple[tuple[Part, ...], ...] = ()
+    tests: tuple[Test, ...] = ()
+
+    def numbers(self, held: Sequence[int], where: str) -> list[int]:
+        """The channels of `held` that the lists of numbers choose; all without a list. Raises `BadChannels`."""
+        if not self.lists:
+            return list(held)
+        first, *others = (dict.fromkeys(self._expand(parts, held, where)) for parts in self.lists)
+        return [number for number in first if all(number in other for other in others)]
+
+    def closed(self) -> list[int] | None:
+        """The numbers of one list whose runs all have an end; `None` where the layer must be known. Raises `BadOption`."""
+        if self.tests or len(self.lists) != 1 or any(stop is None for _, stop in self.lists[0]):
+            return None
+        found = dict.fromkeys(number for start, stop in self.lists[0] for number in range(start, stop or 0))
+        if not found:
+            raise BadOption(f"{self.text!r} selects no channels")
+        return list(found)
+
+    def _expand(self, parts: tuple[Part, ...], held: Sequence[int], where: str) -> Iterator[int]:
+        known, count = set(held), max(held) + 1
+        chosen = 0
+        for start, stop in parts:
+            for number in range(start, count if stop is None else stop):
+                if number not in known and stop is not None:
+                    raise BadChannels(f"{self.text!r}: {where} has no channel {number}; {_held(held)}")
+                if number in known:
+                    chosen += 1
+                    yield number
+        if not chosen:
+            raise BadChannels(f"{self.text!r} selects no channel of {where}; {_held(held)}")
+
+    def select(self, table: ChannelStatistics) -> list[int]:
+        """The true numbers of the channels of a table for which every term holds. Raises `BadChannels`."""
+        fits = np.ones(len(table), bool)
+        for test in self.tests:
+            fits &= test(table)
+        held = table["channel"].tolist()
+        fitting = {number for number, fit in zip(held, fits.tolist(), strict=True) if fit}
+        return [number for number in self.numbers(held, table.layer) if number in fitting]
+
+
+def find_channels(fm: Any, condition: Condition, image: int | None = None, *, layout: str | None = None) -> list[int]:
+    """The true numbers of the channels whose figures fit a condition.
 
     >>> import numpy as np
     >>> find_channels(np.array([[[0.0, 1.0, 5.0]]]), "max >= 1")
     [1, 2]
+    >>> find_channels(np.array([[[0.0, 1.0, 5.0]]]), lambda row: row.dead)
+    [0]
+
+    Args:
+        fm: A `FeatureMap`, or an array of rank 1 to 5.
+        condition: A text of terms joined by `and`, such as `"mean > 0.1 and sparsity < 50% and not dead"`, over the columns
+            of `statistics`, or `"0:16,40"` by true numbers. It is read word by word, never run as code. For everything
+            else a function of a `ChannelRow`.
+        image: The figures of this image; `None` for those over all images.
+        layout: The axes of a bare array, one letter each (`"bchw"`); `None` for its library's convention.
+
+    Returns:
+        The numbers, in the order of the channels or of the list of numbers; empty where no channel fits.
+
+    Raises:
+        BadOption: The condition cannot be read; with near names.
+        BadChannels: It names numbers of channels that aren't there.
     """
     return _fitting(statistics(as_map(fm, layout), image), condition)
 
 
 def _fitting(table: ChannelStatistics, condition: Condition) -> list[int]:
-    fits = read(condition) if isinstance(condition, str) else condition
-    if not callable(fits):
+    if isinstance(condition, str):
+        return parse(condition).select(table)
+    if not callable(condition):
         raise BadOption(f"{condition!r}: {FORM}, or as a function of a channel's figures")
-    return [row.channel for row in table if fits(row)]
+    return [row.channel for row in table if condition(row)]
 
 
-def read(text: str) -> Callable[[ChannelRow], bool]:
-    """A condition in words as a function of a channel's figures. Raises `BadOption`."""
-    terms = [_term(part.strip(), text) for part in re.split(r"\band\b", text)]
-    return lambda row: all(term(row) for term in terms)
+def parse(text: str) -> Query:
+    """A text as a query. Raises `BadOption` for what the grammar doesn't hold.
+
+    >>> parse("0:3,7 and not dead").lists
+    (((0, 3), (7, 8)),)
+    """
+    lists: list[tuple[Part, ...]] = []
+    tests: list[Test] = []
+    for term in (term.strip() for term in re.split(r"\band\b", text)):
+        if re.match(r"[0-9:]", term):
+            lists.append(tuple(_part(part.strip(), text) for part in term.split(",")))
+        else:
+            tests.append(_test(term, text))
+    return Query(text, tuple(lists), tuple(tests))
 
 
-def _term(part: str, text: str) -> Callable[[ChannelRow], bool]:
-    flag = re.fullmatch(r"(not\s+)?(\w+)", part)
+def _part(part: str, text: str) -> Part:
+    found = PART.fullmatch(part)
+    if found is None:
+        raise BadOption(f"{part!r} in {text!r}: give channel numbers as 0:16,40")
+    if found[1]:
+        return int(found[1]), int(found[1]) + 1
+    return int(found[2] or 0), int(found[3]) if found[3] else None
+
+
+def _test(term: str, text: str) -> Test:
+    flag = re.fullmatch(r"(not\s+)?(\w+)", term)
     if flag and flag[2] in FLAGS:
         name, wanted = flag[2], flag[1] is None
-        return lambda row: getattr(row, name) is wanted
-    found = re.fullmatch(r"(\w+)\s*(<=|>=|==|!=|<|>)\s*([^\s%]+)\s*(%?)", part)
-    words = re.findall(r"[^\W\d]\w*", part)
-    if found is None or found[1] not in NUMBERS:
-        known = (*NUMBERS, *FLAGS)
-        unknown = next((word for word in words if word not in (*known, "not")), "")
-        raise BadOption(f"{part!r} in {text!r}: {FORM}; known are {', '.join(known)}.{near(unknown, known)}")
-    try:
-        limit = float(found[3]) / (100 if found[4] else 1)
-    except ValueError as error:
-        raise BadOption(f"{found[3]!r} in {text!r} is not a number: {FORM}") from error
-    name, holds = found[1], COMPARISONS[found[2]]
-    return lambda row: bool(holds(getattr(row, name), limit))
+        return lambda table: table[name] == wanted
+    found = COMPARISON.fullmatch(term)
+    if found is None or found[1] not in FIGURES:
+        known = (*FIGURES, *FLAGS)
+        unknown = next((word for word in re.findall(r"[^\W\d]\w*", term) if word not in (*known, "not")), "")
+        raise BadOption(f"{term!r} in {text!r}: {FORM}; known are {', '.join(known)}.{near(unknown, known)}")
+    if LIMIT.fullmatch(found[3]) is None:
+        raise BadOption(f"{found[3]!r} in {text!r} is not a number: {FORM}")
+    name, holds, limit = found[1], COMPARISONS[found[2]], float(found[3]) / (100 if found[4] else 1)
+    return lambda table: np.asarray(holds(table[name], limit))
+
+
+def numbers(channels: Sequence[int] | slice | str | None, count: int, path: str) -> tuple[int, ...]:
+    """The channels chosen of a layer whose values aren't there yet: by numbers, a slice, or a text of numbers.
+
+    >>> numbers("0:2,5", 8, "conv1")
+    (0, 1, 5)
+
+    Raises `BadChannels`, also for a condition, which needs the values.
+    """
+    if channels is None:
+        return tuple(range(count))
+    if isinstance(channels, str):
+        query = parse(channels)
+        if query.tests:
+            raise BadChannels(f"channels={channels!r} needs the values: capture {path!r} first, then find_channels")
+        return tuple(query.numbers(range(count), repr(path)))
+    return indices(f"channels of {path}", channels, count, error=BadChannels)
 
 
 def positions(one: FeatureMap, channels: Any) -> np.ndarray:
-    """Where the channels asked for lie in the map: true numbers, a slice, a mask, or a condition. Raises `BadChannels`."""
+    """Where the chosen channels lie in the map of one image: by anything of the grammar. Raises `BadChannels`."""
     if channels is None:
         return np.arange(len(one.channels))
-    at = {channel: place for place, channel in enumerate(one.channels)}
+    position_of = {channel: position for position, channel in enumerate(one.channels)}
     if isinstance(channels, str) or callable(channels):
-        found = _fitting(statistics(one), channels)
-        if not found:
-            asked = repr(channels) if isinstance(channels, str) else "the condition"
-            raise BadChannels(f"no channel of {one.layer.path!r} fits {asked}: statistics() shows their figures")
-        return np.array([at[channel] for channel in found])
+        chosen = _chosen(one, channels)
+        if not chosen:
+            condition = repr(channels) if isinstance(channels, str) else "the condition"
+            raise BadChannels(f"no channel of {one.layer.path!r} fits {condition}: statistics() shows their figures")
+        return np.array([position_of[channel] for channel in chosen])
     mask = np.asarray(channels) if not isinstance(channels, slice) else None
     if mask is not None and mask.dtype == bool:
         if mask.shape != (len(one.channels),) or not mask.any():
             raise BadChannels(
-                f"a mask of the shape {mask.shape} with {int(mask.sum())} chosen: give one for each of the"
-                f" {len(one.channels)} channels, and choose at least one"
+                f"a mask of the shape {mask.shape} that selects {int(mask.sum())}: give one entry for each of the"
+                f" {len(one.channels)} channels, and select at least one"
             )
         return np.flatnonzero(mask)
-    return np.array([at[channel] for channel in one.select(channels).channels])
+    return np.array([position_of[channel] for channel in one.select(channels).channels])
+
+
+def _chosen(one: FeatureMap, condition: Condition) -> list[int]:
+    """The channels of a condition; figures are computed where it asks for them."""
+    query = parse(condition) if isinstance(condition, str) else None
+    if query is not None and not query.tests:
+        return query.numbers(one.channels, repr(one.layer.path))
+    return _fitting(statistics(one), condition)
+
+
+def _held(held: Sequence[int]) -> str:
+    run = list(held) == list(range(held[0], held[-1] + 1))
+    text = f"{held[0]} to {held[-1]}" if run else ", ".join(map(str, held[:12])) + (", …" if len(held) > 12 else "")
+    return f"there are {text}"

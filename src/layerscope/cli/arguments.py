@@ -71,22 +71,12 @@ def sort(text: str) -> str:
 
 
 def channels(text: str) -> list[int] | str:
-    """`0:4,40` as `[0, 1, 2, 3, 40]`; the end of a run isn't included, as in Python. A condition stays as it is."""
-    if any(sign.isalpha() for sign in text):
-        from ..channels.query import read
-        from ..errors import BadOption
+    """`0:4,40` as `[0, 1, 2, 3, 40]`; what needs the layer, a condition or an open run, stays as it is."""
+    from ..channels.query import parse
+    from ..errors import BadOption
 
-        try:
-            read(text)
-        except BadOption as error:
-            raise argparse.ArgumentTypeError(str(error)) from error
-        return text
-    numbers: list[int] = []
-    for part in text.split(","):
-        start, colon, stop = part.partition(":")
-        if not start.isdecimal() or (colon and not stop.isdecimal()):
-            raise argparse.ArgumentTypeError(f"{part!r}: give channels as 0:16,40")
-        numbers += range(int(start), int(stop)) if colon else [int(start)]
-    if not numbers:
-        raise argparse.ArgumentTypeError(f"{text!r} names no channels")
-    return list(dict.fromkeys(numbers))
+    try:
+        closed = parse(text).closed()
+    except BadOption as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text if closed is None else closed

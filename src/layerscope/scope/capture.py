@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..backends.protocol import Captured, Pick
+from ..channels.query import numbers
 from ..core.axes import channels_last, prefix_names, split_tokens
 from ..core.conversion import as_float32
 from ..core.feature_map import FeatureMap
@@ -19,7 +20,7 @@ from ..core.layer import Layer
 from ..core.layer_table import LayerTable
 from ..core.note import Note
 from ..core.placement import Placement
-from ..errors import BadChannels, BadOption, CaptureTooLarge, LayerNotFound
+from ..errors import BadOption, CaptureTooLarge, LayerNotFound
 from . import memory
 from .batches import Fed, name_of
 
@@ -73,7 +74,7 @@ class Run:
         provenance: Mapping[str, Any],
         fed: Fed,
         chosen: Sequence[Layer],
-        channels: Sequence[int] | slice | None,
+        channels: Sequence[int] | slice | str | None,
         target: str,
     ) -> None:
         self.fed = fed
@@ -229,11 +230,6 @@ def _all(count: int) -> tuple[int, ...]:
     return tuple(range(count))
 
 
-def _channel_numbers(layer: Layer, channels: Sequence[int] | slice | None) -> tuple[int, ...]:
+def _channel_numbers(layer: Layer, channels: Sequence[int] | slice | str | None) -> tuple[int, ...]:
     count = layer.channels or 1
-    if channels is None:
-        return _all(count)
-    numbers = _all(count)[channels] if isinstance(channels, slice) else tuple(int(each) for each in channels)
-    if not numbers or any(not 0 <= each < count for each in numbers):
-        raise BadChannels(f"channels={channels!r}: {layer.path!r} has the channels 0 to {count - 1}")
-    return numbers
+    return _all(count) if channels is None else numbers(channels, count, layer.path)

@@ -83,7 +83,7 @@ class Scope:
         layers: Any = "last",
         *,
         target: Any = None,
-        channels: Sequence[int] | slice | None = None,
+        channels: Sequence[int] | slice | str | None = None,
         batch: int | None = None,
     ) -> Maps:
         """The feature maps of `layers` for `images`, path -> `FeatureMap` in execution order.
@@ -107,7 +107,7 @@ class Scope:
         layers: Any = "last",
         *,
         target: Any = None,
-        channels: Sequence[int] | slice | None = None,
+        channels: Sequence[int] | slice | str | None = None,
         batch: int = 32,
     ) -> Iterator[Maps]:
         """As `capture`, but yields the `Maps` of a batch at a time and keeps none: memory stays flat."""
@@ -192,7 +192,7 @@ class Scope:
         images: Any,
         layers: Any,
         target: Any,
-        channels: Sequence[int] | slice | None,
+        channels: Sequence[int] | slice | str | None,
         batch: int | None,
         skipped: list[tuple[str, str]],
         keeping: bool = False,

@@ -278,7 +278,7 @@ def test_the_message_without_tf_keras(tmp_path, monkeypatch):
     nested().save(file)
     nested().save(folder, save_format="tf")
     monkeypatch.setattr(
-        "layerscope.backends.importlib.util.find_spec", lambda name: None if name == "tf_keras" else True
+        "layerscope.backends.registry.importlib.util.find_spec", lambda name: None if name == "tf_keras" else True
     )
     with raises(ls.ModelNotReadable):
         ls.open(file)
@@ -351,7 +351,7 @@ def test_files_of_tf_keras_2(limit, tmp_path, monkeypatch):
     nested().save(tmp_path / "old.h5")
     nested().save(tmp_path / "saved", save_format="tf")
     monkeypatch.setattr(
-        "layerscope.backends.importlib.util.find_spec", lambda name: None if name == "tf_keras" else True
+        "layerscope.backends.registry.importlib.util.find_spec", lambda name: None if name == "tf_keras" else True
     )
     for name in ("old.h5", "saved"):
         with limit.raises():

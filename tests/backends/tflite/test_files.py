@@ -33,7 +33,7 @@ from helpers.tflite_models import (
     with_a_determinant,
 )
 from helpers.wording import raises, wording
-from layerscope import backends
+from layerscope.backends import registry
 from layerscope.backends.tflite import cut, run
 from layerscope.backends.tflite import schema as numbers
 from layerscope.backends.tflite.backend import TfliteBackend
@@ -111,7 +111,7 @@ def test_what_does_not_go_with_a_file_is_refused(tmp_path: Path) -> None:
 def test_without_a_runtime_the_pip_line_is_given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     path = tmp_path / "tiny.tflite"
     path.write_bytes(tiny())
-    monkeypatch.setattr(backends.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(registry.importlib.util, "find_spec", lambda name: None)
     with raises(ls.BackendMissing, "'layerscope[tflite]'"):
         ls.open(path)
 

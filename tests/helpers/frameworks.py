@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import ctypes
 import functools
 import gc
-import inspect
 import re
 import sys
 from collections.abc import Iterator
@@ -40,6 +40,32 @@ def group_of(path: Path, top: bool = False) -> str:
     return framework_in("\n".join(line for line in text.splitlines() if not top or not line.startswith(" ")))
 
 
+@functools.cache
+def loading(path: Path) -> set[str]:
+    """The names at the top of a module of tests whose code loads a framework, by itself or by another of them."""
+    text = path.read_text("utf-8")
+    parts = {name: node for node in ast.parse(text).body for name in names_of(node)}
+    found = {name for name, node in parts.items() if framework_in(ast.get_source_segment(text, node) or "")}
+    while more := {name for name, node in parts.items() if name not in found and uses(node) & found}:
+        found |= more
+    return found
+
+
+def names_of(node: ast.stmt) -> set[str]:
+    if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+        return {node.name}
+    targets = node.targets if isinstance(node, ast.Assign) else []
+    return {name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)}
+
+
+def uses(node: ast.stmt) -> set[str]:
+    """Every name in the code, its decorators and its parameters: fixtures are asked for by those."""
+    inside = list(ast.walk(node))
+    return {part.id for part in inside if isinstance(part, ast.Name)} | {
+        part.arg for part in inside if isinstance(part, ast.arg)
+    }
+
+
 class Plugin:
     """`--fast` leaves out what loads a framework; pytest-xdist keeps the tests of one together."""
 
@@ -63,8 +89,10 @@ class Plugin:
             config.hook.pytest_deselected(items=slow)
 
     def loads_a_framework(self, item: pytest.Item) -> bool:
-        few = item.path.relative_to(ROOT).as_posix() in FEW
-        return not few and isinstance(item, pytest.Function) and bool(framework_in(inspect.getsource(item.function)))
+        path = item.path.relative_to(ROOT)
+        if path.as_posix() in FEW or not path.name.startswith("test_"):
+            return False
+        return item.name.partition("[")[0] in loading(item.path)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_teardown(self, item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:

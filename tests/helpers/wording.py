@@ -103,7 +103,8 @@ class Reading:
             ::-1
         ]:
             message = message.replace(f"{path}/", "<path>/")
-        return re.sub(r"\b0x[0-9a-fA-F]{6,}", "0x…", message)
+        message = re.sub(r"\b0x[0-9a-fA-F]{6,}", "0x…", message)
+        return re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", lambda found: f"<{ord(found[0]):02x}>", message)
 
 
 @functools.cache

@@ -123,7 +123,7 @@ def test_tensorflows_own_interpreter_does_as_well(monkeypatch: pytest.MonkeyPatc
         run.importlib.util, "find_spec", lambda name, *rest: None if name in HIDDEN else find(name, *rest)
     )
     assert run.runtime()[0].startswith("tensorflow ")
-    backend = backends.named("tflite").backend()
+    backend = registry.named("tflite").backend()
     before = list(warnings.filters)
     assert np.array_equal(backend.capture(tiny(), IMAGES, ["tiny/conv2"])["tiny/conv2"].values, wanted)
     assert warnings.filters == before

@@ -1,0 +1,33 @@
+"""Tests are grouped by the framework that they load."""
+
+import pytest
+
+from helpers.frameworks import FEW, GROUPS, ROOT, framework_in, group_of
+
+
+@pytest.mark.parametrize(
+    ("path", "whole", "top"),
+    [
+        ("tests/backends/tflite/test_files.py", "tensorflow", "tensorflow"),
+        ("tests/backends/test_scores.py", "tensorflow", ""),
+        ("tests/backends/jax/test_nnx.py", "jax", "jax"),
+        ("tests/backends/torch/test_scores.py", "torch", "torch"),
+        ("tests/plots/test_sheet.py", "torch", ""),
+        ("tests/backends/onnx/test_layers.py", "", ""),
+        ("src/layerscope/backends/keras/axes.py", "tensorflow", "tensorflow"),
+        ("src/layerscope/backends/onnx/axes.py", "", ""),
+    ],
+)
+def test_a_module_belongs_to_the_heaviest_framework_that_it_imports(path, whole, top):
+    assert group_of(ROOT / path) == whole
+    assert group_of(ROOT / path, top=True) == top
+
+
+def test_every_framework_has_tests_and_the_few_are_there():
+    assert {group_of(path) for path in (ROOT / "tests").rglob("test_*.py")} == {*GROUPS, ""}
+    assert all(group_of(ROOT / path) for path in FEW)
+
+
+def test_words_in_other_words_are_no_framework():
+    assert framework_in("import torchlike\nfrom jaxx import y\nkeras = 3") == ""
+    assert framework_in('timm = pytest.importorskip("timm")') == "torch"

@@ -234,7 +234,8 @@ def _keras() -> Iterator[Row]:
         model = keras.applications.VGG16(weights=None)
     image = tensorflow.constant(_image())
     scope = ls.open(model, preprocess=None)
-    from layerscope.backends.keras import backend, capture
+    from layerscope.backends.keras import backend
+    from layerscope.backends.keras.model import KerasModel
 
     yield from _keras_all(model, scope, image)
     for name in ("block1_conv2", "block3_conv3"):
@@ -247,7 +248,7 @@ def _keras() -> Iterator[Row]:
             return part(image, training=False)
 
         yield from _compared(f"Keras VGG16 {name}, TensorFlow", "a sub-model called eagerly", ours, bare)
-        parts = {"weights digest": (backend.KerasBackend, "digest"), "the forward pass": (capture, "forward")}
+        parts = {"weights digest": (backend.KerasBackend, "digest"), "the forward pass": (KerasModel, "forward")}
         inside = parts_of(ours, parts)
         for each in (*parts, "rest"):
             yield Row(f"Keras VGG16 {name}: {each}", inside[each], "the whole capture", inside["whole"], part=True)

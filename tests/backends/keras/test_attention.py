@@ -52,7 +52,7 @@ def test_masks_count():
 
 def test_a_capture_of_other_layers_computes_no_weights(monkeypatch):
     model, x, asked = vit(32, 32, 1), images(1, 32, 32, 3), []
-    monkeypatch.setattr("layerscope.backends.keras.watch.attended", lambda *args: asked.append(args))
+    monkeypatch.setattr("layerscope.backends.keras.watch.attention_weights", lambda *args: asked.append(args))
     values(model, x, "mha", "norm")
     assert not asked
     before = vars(K.MultiHeadAttention)["_compute_attention"]

@@ -3,13 +3,42 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import prod
 from typing import Any, Protocol, TypeVar
 
 from ...core.axes import MOST_PREFIX_TOKENS
 
+CHANNELS_LAST = {2: "bc", 3: "bnc", 4: "bhwc", 5: "bdhwc"}
+
+
+CHANNELS_FIRST = {2: "bc", 3: "bcn", 4: "bchw", 5: "bcdhw"}
+
+
+# Names that models give to the parameters of tokens in front of those of the patches, and how such a token is labelled.
+PREFIX_TOKENS = {
+    **dict.fromkeys(("cls", "cls_token", "class_token", "class_embedding", "cls_embedding"), "cls"),
+    **dict.fromkeys(("dist_token", "distillation_token"), "dist"),
+    **dict.fromkeys(("reg", "reg_token", "reg_tokens", "register_tokens", "registers"), "reg"),
+}
+
+
 UNUSED = "hwdn"
+
+
+def prefix_labels(tokens: Iterable[tuple[str, int]]) -> tuple[str, ...]:
+    """The labels of prefix tokens, `cls` first and registers last, from the names of parameters and how many each holds.
+
+    >>> prefix_labels([("register_tokens", 2), ("kernel", 64), ("cls_token", 1)])
+    ('cls', 'reg1', 'reg2')
+    """
+    labels: dict[str, tuple[str, ...]] = {}
+    for name, count in tokens:
+        word = PREFIX_TOKENS.get(name, "")
+        numbered = count != 1 or word == "reg"
+        if word:
+            labels[word] = tuple(f"{word}{number + 1}" for number in range(count)) if numbered else (word,)
+    return tuple(label for word in ("cls", "dist", "reg") for label in labels.get(word, ()))
 
 
 def regrouped(axes: str, before: Sequence[int], after: Sequence[int]) -> str | None:

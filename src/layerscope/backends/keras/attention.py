@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 NAME = "attention_map"
@@ -24,29 +24,30 @@ class AttentionMap:
         self.note = COMPUTED
 
 
-class Attended(NamedTuple):
-    """The output of an attention's inside, its weights `[image, head, query, key]`, what went in, how they were found."""
+class AttentionWeights(NamedTuple):
+    """Weights `[image, head, query, key]` of an attention, the (query, key) and value tensors they are for, their origin."""
 
-    output: Any
     weights: Any
-    given: tuple[Any, Any]
+    inputs: tuple[Any, Any]
     value: Any
     note: str
 
 
-def attended(layer: Any, original: Callable[..., Any], args: Any, kwargs: Any, output: Any, weights: Any) -> Attended:
-    """The weights that `original`, the layer's `_compute_attention`, gave or would have given with `args` and `kwargs`."""
-    bound = inspect.signature(original).bind(layer, *args, **kwargs)
-    note = COMPUTED
+def attention_weights(
+    compute: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], weights: Any
+) -> AttentionWeights:
+    """The weights that `compute`, a layer's `_compute_attention`, gave or would have given; `args` begin with the layer."""
+    bound = inspect.signature(compute).bind(*args, **kwargs)
+    tensors, note = bound.arguments, COMPUTED
     if weights is None:
+        layer = args[0]
         flash = layer._flash_attention
         # The path with scores refuses to run while the layer asks for a fused one.
         layer._flash_attention = False
         try:
-            bound.arguments["return_attention_scores"] = True
-            weights = original(*bound.args, **bound.kwargs)[1]
+            tensors["return_attention_scores"] = True
+            weights = compute(*bound.args, **bound.kwargs)[1]
         finally:
             layer._flash_attention = flash
         note = RECOMPUTED
-    given = bound.arguments
-    return Attended(output, weights, (given["query"], given["key"]), given["value"], note)
+    return AttentionWeights(weights, (tensors["query"], tensors["key"]), tensors["value"], note)

@@ -7,11 +7,11 @@ from typing import Any
 
 import keras
 
-from .capture import WatchingBackend
 from .engine import Engine
 from .engines import engine
 from .files import read_weights
 from .load import from_reference, load
+from .shared import WatchingBackend
 
 __all__ = ["KerasBackend", "from_reference"]
 

@@ -1,7 +1,7 @@
 """What the Keras backends ask of the framework below and of the Keras library in use.
 
-An engine says which tensors hold numbers now (a tracer or a graph tensor doesn't), copies them to the host, keeps the
-framework's random state, and names what is to be watched in its library.
+An engine tells which tensors hold numbers now (a tracer or a graph tensor doesn't), copies them to the host, preserves the
+framework's random state, and lists the methods to watch in its library.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import numpy as np
 
 from ..protocol import Pick
 
-# owner of a method, its name, and what kind of call it is: "layer", "operation", "write" (to a variable), "attention" (the
-# inside of one), or "function" (a compiled one, which is run by its Python code instead)
-Watched = tuple[type, str, str]
+# owner of a method, its name, and the kind of call: "layer", "operation", "write" (to a variable), "attention" (the inside of
+# one), or "function" (a compiled one, which is run by its Python code instead)
+WatchedMethod = tuple[type, str, str]
 
 
 class Engine:
@@ -26,7 +26,7 @@ class Engine:
     module = "numpy"
     library = "keras"
     gradients = False
-    # Where compiled functions can be run step by step at a price, `unrolled` asks for it.
+    # Where compiled functions can be run step by step at a price, `unrolled` switches that on.
     can_unroll = False
     unrolled = False
 
@@ -48,23 +48,23 @@ class Engine:
         """Keras's own setting for layers that don't say one."""
         raise NotImplementedError
 
-    def watched(self) -> list[Watched]:
+    def watched_methods(self) -> list[WatchedMethod]:
         """The methods that a run watches."""
         raise NotImplementedError
 
-    def symbolic(self) -> bool:
-        """Whether the library is inferring shapes now, with tensors that are no results."""
+    def infers_shapes(self) -> bool:
+        """Whether the library is inferring shapes now, with tensors that hold no results."""
         raise NotImplementedError
 
-    def placeholder(self, value: Any) -> bool:
-        """Whether `value` is a tensor without numbers, made to put a model together."""
+    def is_placeholder(self, value: Any) -> bool:
+        """Whether `value` is a symbolic tensor, of which models are built."""
         raise NotImplementedError
 
     def flatten(self, structure: Any) -> list[Any]:
-        """The leaves of a structure as the library sees it."""
+        """The leaves of a nested structure as the library sees it."""
         raise NotImplementedError
 
-    def packed(self, structure: Any, flat: list[Any]) -> Any:
+    def pack(self, structure: Any, leaves: list[Any]) -> Any:
         """The structure with other leaves."""
         raise NotImplementedError
 
@@ -72,41 +72,41 @@ class Engine:
         """The library's own einsum."""
         raise NotImplementedError
 
-    def total(self, tensor: Any) -> Any:
+    def sum(self, tensor: Any) -> Any:
         """The sum of all elements, as a tensor."""
         raise NotImplementedError
 
-    def slice_of(self, tensor: Any, index: int, axis: int) -> Any:
+    def take_one(self, tensor: Any, index: int, axis: int) -> Any:
         """One index of one axis."""
         raise NotImplementedError
 
-    def picked(self, tensor: Any, numbers: Sequence[int], axis: int) -> Any:
+    def take(self, tensor: Any, numbers: Sequence[int], axis: int) -> Any:
         """Some indices of one axis, in their order."""
         raise NotImplementedError
 
-    def like(self, values: np.ndarray, tensor: Any) -> Any:
-        """Numbers as a tensor of the framework, of the type and on the device of another."""
+    def tensor_like(self, values: np.ndarray, tensor: Any) -> Any:
+        """An array as a tensor of the framework, of the type and on the device of another."""
         return values.astype(tensor.dtype)
 
-    def mask_as(self, tensor: Any, other: Any) -> None:
-        """Give a tensor the mask that is kept at another: layers behind it look for it there."""
-        mask = getattr(other, "_keras_mask", None)
+    def copy_mask(self, tensor: Any, source: Any) -> None:
+        """Give `tensor` the mask of `source`: the layers after it look for it there."""
+        mask = getattr(source, "_keras_mask", None)
         if mask is not None:
             tensor._keras_mask = mask
 
-    def kept(self, layer: Any) -> Callable[[], None]:
-        """What puts a layer's own record of its losses back."""
+    def save_losses(self, layer: Any) -> Callable[[], None]:
+        """A function that restores the layer's own record of its losses."""
         raise NotImplementedError
 
     def variables(self, model: Any) -> list[Any]:
         """The model's variables, as far as it is built."""
         return list(model.variables)
 
-    def numbers(self) -> dict[str, int]:
+    def name_counts(self) -> dict[str, int]:
         """How often the library has given each automatic name so far: 2 for `pad` after `pad` and `pad_1`."""
         raise NotImplementedError
 
-    def named(self, variable: Any) -> str:
+    def describe(self, variable: Any) -> str:
         """The variable's path and type."""
         raise NotImplementedError
 
@@ -115,38 +115,36 @@ class Engine:
         """The class of the framework's dense tensors, concrete or not."""
         return np.ndarray
 
-    def concrete(self, value: Any) -> bool:
+    def has_values(self, value: Any) -> bool:
         """Whether `value` is a tensor that holds numbers now."""
         return isinstance(value, self.tensor)
 
-    def view(self, tensor: Any) -> np.ndarray:
-        """The tensor as numpy, without a copy where that can be had."""
+    def as_numpy(self, tensor: Any) -> np.ndarray:
+        """The tensor in numpy, without a copy where possible."""
         return np.asarray(tensor)
 
-    def raw(self, variable: Any) -> Any:
-        """A variable's tensor in its own type. Its public `value` is cast where mixed precision is in force."""
+    def stored_value(self, variable: Any) -> Any:
+        """A variable's tensor in its own type; mixed precision casts its public `value`."""
         return variable._value
 
-    def frozen(self, variable: Any) -> Any:
-        """The variable's content, safe from what is written to it later."""
-        return np.array(self.raw(variable))
+    def snapshot(self, variable: Any) -> Any:
+        """The variable's content, which later writes to it leave alone."""
+        return np.array(self.stored_value(variable))
 
-    def own(self, given: Any) -> Any:
-        """An input that the model can't change for its owner. Keras itself copies arrays, and tensors can't change."""
-        return given
+    def copy_input(self, tensor: Any) -> Any:
+        """An input that the model can't change for its owner. Keras itself copies arrays, and tensors are immutable."""
+        return tensor
 
     @contextlib.contextmanager
     def inference(self) -> Iterator[None]:
-        """No gradients recorded, and the framework's own random state as it was."""
+        """Inside, no gradients are recorded; afterwards the framework's own random state is as before."""
         yield
 
 
-def host(on: Engine, tensor: Any, pick: Pick | None = None) -> tuple[np.ndarray, str]:
-    """The tensor, or what `pick` takes of it, as a copy in numpy, and its own type where numpy can't say it (`"bfloat16"`),
-    else `""`.
-    """
+def copy_to_host(engine: Engine, tensor: Any, pick: Pick | None = None) -> tuple[np.ndarray, str]:
+    """The tensor, or the channels of `pick`, copied to numpy; and its type (`"bfloat16"`) where numpy lacks it, else `""`."""
     dtype = dtype_name(tensor.dtype)
-    values = np.array(on.view(tensor if pick is None else on.picked(tensor, pick.numbers, pick.axis)))
+    values = np.array(engine.as_numpy(tensor if pick is None else engine.take(tensor, pick.numbers, pick.axis)))
     if values.dtype.isbuiltin == 1:
         return values, dtype if dtype != values.dtype.name else ""
     return values.astype(np.float32), dtype

@@ -17,7 +17,7 @@ from keras.src.backend.common.global_state import get_global_attribute
 from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 
 from ...errors import ModelNotReadable
-from .engine import Engine, Watched
+from .engine import Engine, WatchedMethod
 
 
 class Keras3Engine(Engine):
@@ -27,8 +27,8 @@ class Keras3Engine(Engine):
     def data_format(self) -> str:
         return str(keras.config.image_data_format())
 
-    def watched(self) -> list[Watched]:
-        variable = next(each for each in keras.Variable.__mro__ if "assign" in vars(each))
+    def watched_methods(self) -> list[WatchedMethod]:
+        variable = next(cls for cls in keras.Variable.__mro__ if "assign" in vars(cls))
         return [
             (keras.Layer, "__call__", "layer"),
             (keras.Operation, "__call__", "operation"),
@@ -36,53 +36,53 @@ class Keras3Engine(Engine):
             (variable, "assign", "write"),
         ]
 
-    def symbolic(self) -> bool:
+    def infers_shapes(self) -> bool:
         return bool(in_symbolic_scope())
 
-    def placeholder(self, value: Any) -> bool:
+    def is_placeholder(self, value: Any) -> bool:
         return isinstance(value, keras.KerasTensor)
 
     def flatten(self, structure: Any) -> list[Any]:
         return list(keras.tree.flatten(structure))
 
-    def packed(self, structure: Any, flat: list[Any]) -> Any:
-        return keras.tree.pack_sequence_as(structure, flat)
+    def pack(self, structure: Any, leaves: list[Any]) -> Any:
+        return keras.tree.pack_sequence_as(structure, leaves)
 
-    def mask_as(self, tensor: Any, other: Any) -> None:
+    def copy_mask(self, tensor: Any, source: Any) -> None:
         # Tensors that take no attributes, such as JAX's tracers, have their mask elsewhere; no public name says where, and
         # older versions keep all at the tensor.
-        known = sys.modules.get("keras.src.backend.common.masking")
-        if known is None:
-            super().mask_as(tensor, other)
-        elif (mask := known.get_keras_mask(other)) is not None:
-            known.set_keras_mask(tensor, mask)
+        masking = sys.modules.get("keras.src.backend.common.masking")
+        if masking is None:
+            super().copy_mask(tensor, source)
+        elif (mask := masking.get_keras_mask(source)) is not None:
+            masking.set_keras_mask(tensor, mask)
 
     def einsum(self, equation: str, *tensors: Any) -> Any:
         return keras.ops.einsum(equation, *tensors)
 
-    def total(self, tensor: Any) -> Any:
+    def sum(self, tensor: Any) -> Any:
         return keras.ops.sum(keras.ops.convert_to_tensor(tensor))
 
-    def slice_of(self, tensor: Any, index: int, axis: int) -> Any:
+    def take_one(self, tensor: Any, index: int, axis: int) -> Any:
         return keras.ops.take(tensor, index, axis=axis)
 
-    def picked(self, tensor: Any, numbers: Sequence[int], axis: int) -> Any:
+    def take(self, tensor: Any, numbers: Sequence[int], axis: int) -> Any:
         return keras.ops.take(tensor, np.asarray(numbers, np.int32), axis=axis)
 
-    def kept(self, layer: Any) -> Callable[[], None]:
+    def save_losses(self, layer: Any) -> Callable[[], None]:
         losses, ids = list(layer._losses), set(layer._loss_ids)
 
-        def put_back() -> None:
+        def restore() -> None:
             layer._losses[:] = losses
             layer._loss_ids.clear()
             layer._loss_ids.update(ids)
 
-        return put_back
+        return restore
 
-    def numbers(self) -> dict[str, int]:
+    def name_counts(self) -> dict[str, int]:
         return dict(get_global_attribute("object_name_uids") or {})
 
-    def named(self, variable: Any) -> str:
+    def describe(self, variable: Any) -> str:
         return f"{variable.path} {tuple(variable.shape)} {variable._dtype}"
 
 
@@ -93,29 +93,29 @@ class TensorflowEngine(Keras3Engine):
     def tensor(self) -> Any:
         return self.lib.Tensor
 
-    def concrete(self, value: Any) -> bool:
+    def has_values(self, value: Any) -> bool:
         # a tensor of a graph under construction has no `numpy`
         return isinstance(value, self.tensor) and hasattr(value, "numpy")
 
-    def like(self, values: np.ndarray, tensor: Any) -> Any:
+    def tensor_like(self, values: np.ndarray, tensor: Any) -> Any:
         return self.lib.cast(self.lib.convert_to_tensor(values), tensor.dtype)
 
-    def raw(self, variable: Any) -> Any:
+    def stored_value(self, variable: Any) -> Any:
         return variable._value.read_value()
 
-    def watched(self) -> list[Watched]:
-        return [*super().watched(), (type(self.lib.function(len)), "__call__", "function")]
+    def watched_methods(self) -> list[WatchedMethod]:
+        return [*super().watched_methods(), (type(self.lib.function(len)), "__call__", "function")]
 
-    def frozen(self, variable: Any) -> Any:
+    def snapshot(self, variable: Any) -> Any:
         # a layer with a tf.function may write while its graph is under construction
         with self.lib.init_scope():
-            return super().frozen(variable)
+            return super().snapshot(variable)
 
     @contextlib.contextmanager
     def inference(self) -> Iterator[None]:
-        from .tf_random import random_as_found
+        from .tf_random import preserve_random_state
 
-        with random_as_found():
+        with preserve_random_state():
             yield
 
 
@@ -126,33 +126,33 @@ class TorchEngine(Keras3Engine):
     def tensor(self) -> Any:
         return self.lib.Tensor
 
-    def concrete(self, value: Any) -> bool:
+    def has_values(self, value: Any) -> bool:
         if not isinstance(value, self.tensor) or value.is_meta:
             return False
         return not self.lib._C._functorch.is_functorch_wrapped_tensor(value)
 
-    def view(self, tensor: Any) -> np.ndarray:
+    def as_numpy(self, tensor: Any) -> np.ndarray:
         tensor = tensor.detach().cpu().resolve_conj().resolve_neg()
         if tensor.dtype == self.lib.bfloat16 or str(tensor.dtype).startswith("torch.float8"):
             tensor = tensor.float()
         return np.asarray(tensor.numpy())
 
-    def like(self, values: np.ndarray, tensor: Any) -> Any:
+    def tensor_like(self, values: np.ndarray, tensor: Any) -> Any:
         return self.lib.from_numpy(np.ascontiguousarray(values)).to(tensor.device, tensor.dtype)
 
-    def frozen(self, variable: Any) -> Any:
-        return self.raw(variable).detach().clone()
+    def snapshot(self, variable: Any) -> Any:
+        return self.stored_value(variable).detach().clone()
 
-    def own(self, given: Any) -> Any:
+    def copy_input(self, tensor: Any) -> Any:
         # torch's tensors, unlike the others, can be written to
-        return given.clone() if isinstance(given, self.tensor) else given
+        return tensor.clone() if isinstance(tensor, self.tensor) else tensor
 
     @contextlib.contextmanager
     def inference(self) -> Iterator[None]:
         with contextlib.ExitStack() as stack:
             stack.enter_context(self.lib.random.fork_rng())
             if "torch._dynamo" in sys.modules:
-                # Something may be compiled: it runs by its Python code, since a graph shows nothing of its layers.
+                # What is compiled runs by its Python code, since a graph shows nothing of its layers.
                 stack.enter_context(self.lib.compiler.set_stance("force_eager"))
             if self.gradients:
                 stack.enter_context(self.lib.inference_mode(False))
@@ -168,19 +168,19 @@ class JaxEngine(Keras3Engine):
     def tensor(self) -> Any:
         return self.lib.Array
 
-    def concrete(self, value: Any) -> bool:
+    def has_values(self, value: Any) -> bool:
         # While it differentiates, JAX runs the model on tracers that stand for the numbers.
         return isinstance(value, self.tensor) and (self.gradients or not isinstance(value, self.lib.core.Tracer))
 
-    def like(self, values: np.ndarray, tensor: Any) -> Any:
+    def tensor_like(self, values: np.ndarray, tensor: Any) -> Any:
         return self.lib.numpy.asarray(values, tensor.dtype)
 
-    def frozen(self, variable: Any) -> Any:
-        return self.raw(variable)
+    def snapshot(self, variable: Any) -> Any:
+        return self.stored_value(variable)
 
     @contextlib.contextmanager
     def inference(self) -> Iterator[None]:
-        # Every primitive by itself: too slow to be the rule, so it is for layers that a compiled function hides.
+        # Every primitive by itself: so slow that it is left to layers hidden in a compiled function.
         with self.lib.disable_jit() if self.unrolled else contextlib.nullcontext():
             yield
 

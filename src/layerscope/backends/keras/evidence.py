@@ -2,46 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ..protocol import Evidence, trained
-from .engine import Engine, host
-from .names import FUSING, is_a
+from .engine import copy_to_host
+from .model import KerasModel
+from .names import WITH_KERNEL, is_a
 from .watch import Call, Stop, run
 
 
-def evidence(model: Any, on: Engine, forward: Callable[[], Any]) -> Evidence | None:
+def evidence(model: KerasModel, batch: Any) -> Evidence | None:
     """The statistics at the first BatchNormalization, `None` where more than one layer with a kernel comes before it."""
-    watch = _Watch(on)
-    run(model, on, forward, watch.ended)
-    return watch.found
+    search = _Search(model)
+    run(model, lambda: model.forward(batch), search.record)
+    return search.evidence
 
 
-class _Watch:
-    def __init__(self, on: Engine) -> None:
-        self.on = on
-        self.found: Evidence | None = None
-        self.before = 0
+class _Search:
+    """Follows a run up to the first BatchNormalization."""
 
-    def ended(self, call: Call) -> None:
+    def __init__(self, model: KerasModel) -> None:
+        self._engine = model.engine
+        self._kernels = 0
+        self.evidence: Evidence | None = None
+
+    def record(self, call: Call) -> None:
         if is_a(call.layer, "BatchNormalization"):
-            self.found = self._compared(call)
+            self.evidence = self._compare(call)
             raise Stop
-        self.before += is_a(call.layer, *FUSING)
-        if self.before > 1:
+        self._kernels += is_a(call.layer, *WITH_KERNEL)
+        if self._kernels > 1:
             raise Stop
 
-    def _compared(self, call: Call) -> Evidence | None:
-        given = next((each for each in self.on.flatten(call.arguments) if self.on.concrete(each)), None)
-        if given is None:
+    def _compare(self, call: Call) -> Evidence | None:
+        engine, layer = self._engine, call.layer
+        tensor = next((leaf for leaf in engine.flatten(call.arguments) if engine.has_values(leaf)), None)
+        if tensor is None:
             return None
-        values = host(self.on, given)[0].astype(np.float32, copy=False)
-        layer = call.layer
+        values = copy_to_host(engine, tensor)[0].astype(np.float32, copy=False)
         mean, variance = (
-            np.array(self.on.view(self.on.raw(each)), np.float64) for each in (layer.moving_mean, layer.moving_variance)
+            np.array(engine.as_numpy(engine.stored_value(variable)), np.float64)
+            for variable in (layer.moving_mean, layer.moving_variance)
         )
         if values.ndim != 4 or not trained(mean, variance):
             return None

@@ -1,8 +1,9 @@
-"""What can be said of a Keras model without running it: its inputs, a digest of its weights, its preprocessing."""
+"""What is known of a Keras model without running it: its inputs, a digest of its weights, its preprocessing."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,12 +12,13 @@ from ..common.input_scaling import takes
 from ..protocol import Facts, Input
 from .axes import input_axes
 from .engine import Engine, dtype_name
-from .names import FUSING, Place, is_a, is_layer, walk
+from .model import KerasModel
+from .names import WITH_KERNEL, Place, is_a, is_layer, walk
 
 SAMPLES = 64
 
 
-SECOND = ("x2", "y", "bias", "value")  # names of an operation's second argument
+SECOND_ARGUMENT = ("x2", "y", "bias", "value")
 
 
 class Family(NamedTuple):
@@ -53,56 +55,65 @@ FAMILIES = (
 )
 
 
-# operations of `preprocess_input` when it is part of the graph; `tf_keras` adds its means as a bias
-NUMBERS = {"Add", "BiasAdd", "Subtract", "Multiply", "Divide", "TrueDivide", "Truediv"}
+# Operations of `preprocess_input` when it is part of the graph, each as (scale, offset) of a number; `tf_keras` adds its means
+# as a bias.
+ARITHMETIC: dict[str, Callable[[np.ndarray], tuple[np.ndarray | float, np.ndarray | float]]] = {
+    **dict.fromkeys(("Add", "BiasAdd"), lambda number: (1.0, number)),
+    "Subtract": lambda number: (1.0, -number),
+    "Multiply": lambda number: (number, 0.0),
+    **dict.fromkeys(("Divide", "TrueDivide", "Truediv"), lambda number: (1 / number, 0.0)),
+}
 
 
 # what turns RGB into BGR
 MOVES = {"GetItem", "Flip", "Take", "Stack", "Split", "Concat", "Concatenate", "Reverse", "Gather"}
 
 
-def facts(model: Any, on: Engine) -> Facts:
+def facts(model: KerasModel) -> Facts:
     """Name, inputs, digest, framework and preprocessing of `model`."""
-    recipe, source, assumed = preprocessing(model, on)
-    return Facts(str(model.name), inputs(model, on), digest(model, on), on.framework, recipe, source, assumed=assumed)
+    recipe, source, assumed = preprocessing(model)
+    name, framework = str(model.root.name), model.engine.framework
+    return Facts(name, inputs(model), digest(model), framework, recipe, source, assumed=assumed)
 
 
-def inputs(model: Any, on: Engine) -> tuple[Input, ...]:
+def inputs(model: KerasModel) -> tuple[Input, ...]:
     """The inputs of a model that knows them; `()` for a subclassed one and a Sequential that was never built."""
-    known = getattr(model, "_functional", model) if is_a(model, "Sequential") else model
-    return tuple(_input(model, each, on) for each in getattr(known, "inputs", None) or ())
+    root = model.root
+    graph = getattr(root, "_functional", root) if is_a(root, "Sequential") else root
+    return tuple(_input(model, tensor) for tensor in getattr(graph, "inputs", None) or ())
 
 
-def _input(model: Any, tensor: Any, on: Engine) -> Input:
+def _input(model: KerasModel, tensor: Any) -> Input:
     dtype = dtype_name(tensor.dtype)
     rank = len(tensor.shape)
     # whole numbers in two axes are the tokens of a text, not channels
-    axes = "bn" if rank == 2 and "int" in dtype else input_axes(model, rank, on.data_format)
+    axes = "bn" if rank == 2 and "int" in dtype else input_axes(model.root, rank, model.engine.data_format)
     return Input(str(tensor.name), axes, tuple(tensor.shape), dtype)
 
 
-def digest(model: Any, on: Engine) -> str:
+def digest(model: KerasModel) -> str:
     """A hash over each variable's path, shape, type and 64 of its values; `""` for a model without variables."""
-    variables = on.variables(model)
+    engine = model.engine
+    variables = engine.variables(model.root)
     if not variables:
         return ""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for variable in variables:
-        values = on.view(on.raw(variable)).reshape(-1)
-        found.update(on.named(variable).encode())
-        found.update(np.ascontiguousarray(values[:: max(1, values.size // SAMPLES)][:SAMPLES]).tobytes())
-    return f"sampled-sha256:{found.hexdigest()}"
+        values = engine.as_numpy(engine.stored_value(variable)).reshape(-1)
+        digest.update(engine.describe(variable).encode())
+        digest.update(np.ascontiguousarray(values[:: max(1, values.size // SAMPLES)][:SAMPLES]).tobytes())
+    return f"sampled-sha256:{digest.hexdigest()}"
 
 
-def preprocessing(model: Any, on: Engine) -> tuple[str | None, str, bool]:
+def preprocessing(model: KerasModel) -> tuple[str | None, str, bool]:
     """The recipe that fits the model, where that was found, and whether it is only what the architecture suggests.
 
     `(None, "", False)` where nothing tells.
     """
-    layers = list(walk(model))
-    family, name = _known_family(model, layers)
+    layers = list(walk(model.root))
+    family, name = _known_family(model.root, layers)
     label = f"keras.applications family {name}" if family else ""
-    own, recipe = _own_scaling(layers, on)
+    own, recipe = _own_scaling(layers, model.engine)
     if own:
         source = f"the model's own {own} before its first convolution" + (f" ({label})" if label else "")
         return recipe, source, False
@@ -110,11 +121,10 @@ def preprocessing(model: Any, on: Engine) -> tuple[str | None, str, bool]:
 
 
 def _known_family(model: Any, layers: list[tuple[Place, Any]]) -> tuple[Family | None, str]:
-    models = [model, *(layer for _, layer in layers if is_a(layer, "Model"))]
-    for each in models:
+    for part in (model, *(layer for _, layer in layers if is_a(layer, "Model"))):
         for family in FAMILIES:
-            if each.name.startswith(family.prefixes):
-                return family, each.name
+            if part.name.startswith(family.prefixes):
+                return family, part.name
     names = {layer.name for _, layer in layers}
     for family in FAMILIES:
         if family.layers and family.layers <= names:
@@ -122,65 +132,69 @@ def _known_family(model: Any, layers: list[tuple[Place, Any]]) -> tuple[Family |
     return None, ""
 
 
-def _own_scaling(layers: list[tuple[Place, Any]], on: Engine) -> tuple[str, str]:
+def _own_scaling(layers: list[tuple[Place, Any]], engine: Engine) -> tuple[str, str]:
     """The layer that rescales the pixels before the first layer with weights, and the recipe of the pixels that it takes.
 
     `("", "")` where there is none. Where its numbers don't tell, it takes 0–255, as those of keras.applications do.
     """
     for place, layer in layers:
         if is_a(layer, "Rescaling", "Normalization"):
-            return f"{type(layer).__name__} layer {place.path!r}", _taken(layer, on) or "raw"
+            return f"{type(layer).__name__} layer {place.path!r}", _layer_recipe(layer, engine) or "raw"
         if is_a(layer, "Lambda") and getattr(layer.function, "__name__", "") == "preprocess_input":
             return f"Lambda layer {place.path!r} (preprocess_input)", "raw"
-        if (not is_layer(layer) or is_a(layer, "TFOpLambda", "SlicingOpLambda")) and _operation(layer) in NUMBERS | {
-            "GetItem"
-        }:
-            return f"arithmetic {place.path!r}", _computed(layers, on) or "raw"
+        if _is_arithmetic(layer):
+            return f"arithmetic {place.path!r}", _arithmetic_recipe(layers, engine) or "raw"
         if not is_a(layer, "Model") and _learns(layer):
-            return "", ""
+            break
     return "", ""
 
 
-def _taken(layer: Any, on: Engine) -> str | None:
+def _is_arithmetic(layer: Any) -> bool:
+    operation = not is_layer(layer) or is_a(layer, "TFOpLambda", "SlicingOpLambda")
+    return operation and (_operation(layer) in ARITHMETIC or _operation(layer) == "GetItem")
+
+
+def _layer_recipe(layer: Any, engine: Engine) -> str | None:
     """Which pixels a Rescaling or an adapted Normalization takes."""
     if is_a(layer, "Rescaling"):
         return takes(layer.scale, layer.offset)
-    held = getattr(layer, "mean", None), getattr(layer, "variance", None)
-    if held[0] is None or held[1] is None or layer.invert:
+    statistics = getattr(layer, "mean", None), getattr(layer, "variance", None)
+    if statistics[0] is None or statistics[1] is None or layer.invert:
         return None
-    mean, variance = (np.asarray(on.view(each) if on.concrete(each) else each, np.float64) for each in held)
+    mean, variance = (np.asarray(_as_numpy(statistic, engine), np.float64) for statistic in statistics)
     # as the layer itself does: no division by zero
     deviation = np.maximum(np.sqrt(variance), 1e-7)
     return takes(1 / deviation, -mean / deviation)
 
 
-def _computed(layers: list[tuple[Place, Any]], on: Engine) -> str | None:
-    """Which pixels the arithmetic in front takes, as `x * 2 - 1` takes 0–1; the order of the channels says nothing of that."""
+def _arithmetic_recipe(layers: list[tuple[Place, Any]], engine: Engine) -> str | None:
+    """Which pixels the arithmetic in front takes, as `x * 2 - 1` takes 0–1; the order of the channels doesn't matter."""
     scale, offset = np.ones(1), np.zeros(1)
     for _, layer in layers:
         name = _operation(layer)
         if is_a(layer, "InputLayer") or name in MOVES:
             continue
-        number = _number(layer, on) if name in NUMBERS else None
+        number = _number(layer, engine) if name in ARITHMETIC else None
         if number is None or ("Div" in name.title() and not number.all()):
             break
-        if name in ("Add", "BiasAdd", "Subtract"):
-            offset = offset + (-number if name == "Subtract" else number)
-        else:
-            factor = number if name == "Multiply" else 1 / number
-            scale, offset = scale * factor, offset * factor
+        factor, summand = ARITHMETIC[name](number)
+        scale, offset = scale * factor, offset * factor + summand
     return None if (scale == 1).all() and not offset.any() else takes(scale, offset)
 
 
-def _number(layer: Any, on: Engine) -> np.ndarray | None:
+def _as_numpy(value: Any, engine: Engine) -> Any:
+    return engine.as_numpy(value) if engine.has_values(value) else value
+
+
+def _number(layer: Any, engine: Engine) -> np.ndarray | None:
     """The number, or the one for each colour, that an operation of the graph takes after its tensor; else `None`."""
-    (node, *more) = layer._inbound_nodes
-    known = getattr(node, "arguments", None)
-    args, options = (known.args, known.kwargs) if known is not None else (node.call_args, node.call_kwargs)
-    second = args[1] if len(args) > 1 else next((options[name] for name in SECOND if name in options), None)
-    if more or second is None or not args or not on.placeholder(args[0]) or on.placeholder(second):
+    (node, *others) = layer._inbound_nodes
+    arguments = getattr(node, "arguments", None)
+    args, options = (node.call_args, node.call_kwargs) if arguments is None else (arguments.args, arguments.kwargs)
+    second = args[1] if len(args) > 1 else next((options[name] for name in SECOND_ARGUMENT if name in options), None)
+    if others or second is None or not args or not engine.is_placeholder(args[0]) or engine.is_placeholder(second):
         return None
-    values = np.asarray(on.view(second) if on.concrete(second) else second)
+    values = np.asarray(_as_numpy(second, engine))
     return values.astype(np.float64).reshape(-1) if values.dtype.kind in "iuf" and values.size in (1, 3) else None
 
 
@@ -194,4 +208,4 @@ def _operation(layer: Any) -> str:
 
 def _learns(layer: Any) -> bool:
     """Whether a layer has weights, or will have once it is built."""
-    return bool(getattr(layer, "weights", ())) or is_a(layer, *FUSING)
+    return bool(getattr(layer, "weights", ())) or is_a(layer, *WITH_KERNEL)

@@ -1,4 +1,4 @@
-"""What a Keras file is, read without Keras: a model or weights alone, who wrote it, and whether it holds code."""
+"""What a Keras file holds, read without Keras: a model or weights alone, who wrote it, and whether there is code in it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any
 
 import h5py
 
-from ...errors import ModelNotReadable, first_line
+from ...errors import ModelNotReadable, TrustRequired, first_line
 
 
 def refuse_weights_only(source: Path) -> None:
+    """Raise `ModelNotReadable` for what is no model file or holds weights alone."""
     advice = "build the model in Python and give this file as its weights: weights="
     if source.name.endswith((".weights.h5", ".weights.json")):
         raise ModelNotReadable(f"{source.name} holds weights only, no model: {advice}")
@@ -30,7 +31,7 @@ def refuse_weights_only(source: Path) -> None:
             raise ModelNotReadable(f"{source.name} holds weights only, no model: {advice}")
 
 
-def writer(source: Path) -> str:
+def keras_version(source: Path) -> str:
     """The version of Keras that wrote the file, `"2"` for an HDF5 file that doesn't say, which only old ones do."""
     if source.suffix == ".keras":
         with zipfile.ZipFile(source) as archive:
@@ -45,8 +46,16 @@ def holds_code(config: Any) -> bool:
     if isinstance(config, dict):
         if config.get("class_name") in ("Lambda", "__lambda__") or config.get("function_type") == "lambda":
             return True
-        return any(holds_code(each) for each in config.values())
-    return isinstance(config, list) and any(holds_code(each) for each in config)
+        return any(map(holds_code, config.values()))
+    return isinstance(config, list) and any(map(holds_code, config))
+
+
+def trust_required(source: Path) -> TrustRequired:
+    """The error for a file with code in it."""
+    return TrustRequired(
+        f"{source.name} holds a Lambda layer, whose code would run: open it with trust=True (--trust) if you know where the"
+        " file comes from"
+    )
 
 
 def read_weights(model: Any, weights: Path) -> Any:

@@ -13,8 +13,8 @@ import keras
 # keras.applications asks this module for its weights; nothing public says where the file would be
 from keras.src.utils import file_utils
 
-from ...errors import ModelNotReadable, RandomWeights, TrustRequired, first_line, near
-from .files import read_weights, refuse_weights_only, writer
+from ...errors import ModelNotReadable, RandomWeights, first_line, near
+from .files import keras_version, read_weights, refuse_weights_only, trust_required
 
 # Keras 2 wrote these under modules that Keras 3 doesn't have
 OF_KERAS_2 = ("Functional", "Sequential", "Model", "TFOpLambda", "SlicingOpLambda")
@@ -23,7 +23,7 @@ OF_KERAS_2 = ("Functional", "Sequential", "Model", "TFOpLambda", "SlicingOpLambd
 def load(source: Path, weights: Path | None, trust: bool) -> Any:
     """The model in a `.keras` or `.h5` file, not compiled, with `weights` read into it where they are given.
 
-    Raises `TrustRequired` where the file holds code, `ModelNotReadable` with the way out for all else.
+    Raises `TrustRequired` where the file holds code, `ModelNotReadable` with what to do instead for everything else.
     """
     if not source.exists():
         raise ModelNotReadable(f"{source}: there is no such file")
@@ -41,7 +41,7 @@ def load(source: Path, weights: Path | None, trust: bool) -> Any:
 def from_reference(name: str, weights: Path | None = None) -> Any:
     """The model `keras.applications.NAME`, with the weights of a file, else those in Keras's folder, else random.
 
-    Random weights are said with a `RandomWeights` warning. Raises `ModelNotReadable` with near names.
+    Random weights come with a `RandomWeights` warning. Raises `ModelNotReadable` with near names.
     """
     builders = _builders()
     if name not in builders:
@@ -90,16 +90,14 @@ def _with_cached_weights(build: Callable[..., Any]) -> Any:
 
 
 def _reason(source: Path, error: Exception) -> ModelNotReadable:
-    said = str(error)
-    unknown = re.search(r"(?:Could not locate \w+|Unknown \w+:?|Could not deserialize \w+) '([^']+)'", said)
-    if not unknown and re.search("lambda", said, re.IGNORECASE):
-        return TrustRequired(
-            f"{source.name} holds a Lambda layer, whose code would run: open it with trust=True (--trust) if you"
-            " know where the file comes from"
-        )
-    if _newer(writer(source)):
+    """The error for a file that Keras can't read; only its message tells why."""
+    unknown = re.search(r"(?:Could not locate \w+|Unknown \w+:?|Could not deserialize \w+) '([^']+)'", str(error))
+    if not unknown and re.search("lambda", str(error), re.IGNORECASE):
+        return trust_required(source)
+    version = keras_version(source)
+    if _is_newer(version):
         return ModelNotReadable(
-            f"{source.name} was written by Keras {writer(source)} and this is {keras.__version__}, which can't read it:"
+            f"{source.name} was written by Keras {version} and this is {keras.__version__}, which can't read it:"
             f" {first_line(error)[:300]}. Upgrade Keras (pip install -U keras), or save the model with this version"
         )
     if unknown and unknown[1] not in OF_KERAS_2 and not hasattr(keras.layers, unknown[1]):
@@ -108,7 +106,7 @@ def _reason(source: Path, error: Exception) -> ModelNotReadable:
             " keras.saving.register_keras_serializable() and import its module before opening the file, or build the"
             " model in Python and pass it"
         )
-    if unknown or writer(source).startswith("2"):
+    if unknown or version.startswith("2"):
         return ModelNotReadable(
             f"{source.name} can't be read by Keras {keras.__version__}: {first_line(error)[:300]}. A file that tf.keras 2"
             " wrote is read by tf_keras (pip install tf_keras): tf_keras.models.load_model(file)"
@@ -116,7 +114,7 @@ def _reason(source: Path, error: Exception) -> ModelNotReadable:
     return ModelNotReadable(f"{source.name} can't be read: {first_line(error)[:300]}")
 
 
-def _newer(version: str) -> bool:
+def _is_newer(version: str) -> bool:
     """Whether a version of Keras is above the one that runs, by its first two numbers."""
-    ours, theirs = ([int(each) for each in re.findall(r"\d+", text)[:2]] for text in (keras.__version__, version))
+    ours, theirs = ([int(number) for number in re.findall(r"\d+", text)[:2]] for text in (keras.__version__, version))
     return theirs > ours

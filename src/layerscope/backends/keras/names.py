@@ -1,6 +1,6 @@
-"""What the layers of a Keras model are called: `vgg16/block1_conv2`, `blocks/0`, `mha/query`.
+"""The paths of the layers of a Keras model: `vgg16/block1_conv2`, `blocks/0`, `mha/query`.
 
-Keras 3 and tf_keras have the same layers under the same names, so a layer is known by the names of its library's
+Keras 3 and tf_keras have the same layers under the same names, so a layer is recognised by the names of its library's
 classes, and neither library is imported here.
 """
 
@@ -14,43 +14,44 @@ from weakref import WeakKeyDictionary
 LIBRARIES = ("keras", "tf_keras")
 
 
-FUSING = (
+# layers with a kernel, which may compute an activation as well
+WITH_KERNEL = (
     *("Conv1D", "Conv2D", "Conv3D", "Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose"),
     *("DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D", "Dense", "EinsumDense"),
 )
 
 
-AUTOMATIC = re.compile(r"(.*?)(?:_(\d+))?", re.DOTALL)
+AUTOMATIC_NAME = re.compile(r"(.*?)(?:_(\d+))?", re.DOTALL)
 
 
 _classes: WeakKeyDictionary[type, frozenset[str]] = WeakKeyDictionary()
 
 
 def is_a(layer: Any, *names: str) -> bool:
-    """Whether `layer` is a Keras layer of one of these classes, or of a class made from one of them."""
-    kind = type(layer)
-    known = _classes.get(kind)
-    if known is None:
-        own = {each.__name__ for each in kind.__mro__ if each.__module__.partition(".")[0] in LIBRARIES}
-        known = _classes[kind] = frozenset(own) if "Layer" in own else frozenset()
-    return not known.isdisjoint(names)
+    """Whether `layer` is a Keras layer of one of these classes, or of a class derived from one of them."""
+    cls = type(layer)
+    classes = _classes.get(cls)
+    if classes is None:
+        library = frozenset(base.__name__ for base in cls.__mro__ if is_library_class(base))
+        classes = _classes[cls] = library if "Layer" in library else frozenset()
+    return not classes.isdisjoint(names)
 
 
 def is_layer(value: Any) -> bool:
-    """Whether `value` is a layer, no bare operation."""
+    """Whether `value` is a layer, not a bare operation."""
     return is_a(value, "Layer")
 
 
-def of_library(layer: Any) -> bool:
-    """Whether the layer's own class is one of the library's, not somebody's child of it."""
-    return type(layer).__module__.partition(".")[0] in LIBRARIES
+def is_library_class(cls: type) -> bool:
+    """Whether a class is one of the library's own, not derived from it by somebody else."""
+    return cls.__module__.partition(".")[0] in LIBRARIES
 
 
 class Child(NamedTuple):
-    """A layer inside another one: `name` there, and its own `layer.name` as another way to say it."""
+    """A layer inside another one: its `name` there, and its own `layer.name` as an alias."""
 
     name: str
-    named: str
+    own_name: str
     layer: Any
 
 
@@ -58,14 +59,14 @@ class Place(NamedTuple):
     """Where a layer is in the model: its path, and the path in which every layer goes by its own name."""
 
     path: str
-    named: str
+    own_path: str
 
     def inner(self, child: Child) -> Place:
-        return Place(join(self.path, child.name), join(self.named, child.named))
+        return Place(join(self.path, child.name), join(self.own_path, child.own_name))
 
     @property
     def aliases(self) -> tuple[str, ...]:
-        return (self.named,) if self.named != self.path else ()
+        return (self.own_path,) if self.own_path != self.path else ()
 
 
 ROOT = Place("", "")
@@ -79,7 +80,7 @@ def kind(layer: Any) -> str:
     """The class, and the activation that is computed with it: `Conv2D+relu`."""
     name = type(layer).__name__
     activation = getattr(layer, "activation", None)
-    if not is_a(layer, *FUSING) or activation is None:
+    if not is_a(layer, *WITH_KERNEL) or activation is None:
         return name
     label = getattr(activation, "__name__", type(activation).__name__).strip("<>").lower()
     return name if label == "linear" else f"{name}+{label}"
@@ -92,25 +93,35 @@ def is_graph(layer: Any) -> bool:
 
 def children(layer: Any) -> list[Child]:
     """The layers right inside `layer`, each once, in the order in which they were put there."""
-    found: dict[int, Child] = {}
+    inside: dict[int, Child] = {}
+    for name, child in (*_of_graph(layer), *_of_attributes(layer), *_of_private_attributes(layer)):
+        inside.setdefault(id(child), Child(name, child.name, child))
+    return list(inside.values())
+
+
+def _of_graph(layer: Any) -> Iterator[tuple[str, Any]]:
     if is_graph(layer):
-        parts = getattr(layer, "operations", None)
-        for each in layer.layers if parts is None or is_a(layer, "Sequential") else parts:
-            found.setdefault(id(each), Child(each.name, each.name, each))
-    held = dict(vars(layer))
+        operations = getattr(layer, "operations", None)
+        for child in layer.layers if operations is None or is_a(layer, "Sequential") else operations:
+            yield child.name, child
+
+
+def _of_attributes(layer: Any) -> Iterator[tuple[str, Any]]:
+    attributes = dict(vars(layer))
     # on torch a layer is a torch.nn.Module, which keeps its modules there
-    held.update(held.get("_modules") or {})
-    for attribute, value in held.items():
-        if not attribute.startswith("_"):
-            for name, each in _layers_in(value, attribute):
-                found.setdefault(id(each), Child(name, each.name, each))
-    # what else a subclassed layer tracks is held by private attributes; a Sequential tracks its own Functional too
-    for each in () if is_graph(layer) else tracked(layer):
-        found.setdefault(id(each), Child(each.name, each.name, each))
-    return list(found.values())
+    attributes.update(attributes.get("_modules") or {})
+    for name, value in attributes.items():
+        if not name.startswith("_"):
+            yield from _layers_in(value, name)
 
 
-def tracked(layer: Any) -> list[Any]:
+def _of_private_attributes(layer: Any) -> Iterator[tuple[str, Any]]:
+    """What else a subclassed layer tracks; a Sequential would track its own Functional too."""
+    for child in () if is_graph(layer) else _tracked_layers(layer):
+        yield child.name, child
+
+
+def _tracked_layers(layer: Any) -> list[Any]:
     """The layers right inside `layer` that Keras itself knows of."""
     if hasattr(layer, "_self_tracked_trackables"):  # tf_keras
         return list(layer._flatten_layers(include_self=False, recursive=False))
@@ -121,49 +132,48 @@ def _layers_in(value: Any, name: str) -> Iterator[tuple[str, Any]]:
     if is_layer(value):
         yield name, value
     elif isinstance(value, Mapping):
-        for key, each in value.items():
-            yield from _layers_in(each, f"{name}/{key}")
+        for key, member in value.items():
+            yield from _layers_in(member, f"{name}/{key}")
     elif isinstance(value, list | tuple):
-        for at, each in enumerate(value):
-            yield from _layers_in(each, f"{name}/{at}")
+        for index, member in enumerate(value):
+            yield from _layers_in(member, f"{name}/{index}")
 
 
-def walk(layer: Any, place: Place = ROOT, around: tuple[int, ...] = ()) -> Iterator[tuple[Place, Any]]:
+def walk(layer: Any, place: Place = ROOT, parents: tuple[int, ...] = ()) -> Iterator[tuple[Place, Any]]:
     """Every layer inside `layer` with its place, each before what is inside it."""
-    around = (*around, id(layer))
+    parents = (*parents, id(layer))
     for child in children(layer):
-        if id(child.layer) not in around:
+        if id(child.layer) not in parents:
             inner = place.inner(child)
             yield inner, child.layer
             if is_layer(child.layer):
-                yield from walk(child.layer, inner, around)
+                yield from walk(child.layer, inner, parents)
 
 
 class Names:
     """The places of the layers of one run. Two layers never share a place.
 
-    `numbers` says how often the library had given each automatic name before the run.
+    `counts` tells how often the library had given each automatic name before the run.
     """
 
-    def __init__(self, numbers: Mapping[str, int] | None = None) -> None:
-        self._numbers = numbers or {}
-        self._known: dict[int, dict[int, Child]] = {}
+    def __init__(self, counts: Mapping[str, int] | None = None) -> None:
+        self._counts = counts or {}
+        self._children: dict[int, dict[int, Child]] = {}
         self._owner: dict[str, int] = {}
 
-    def place(self, parent: Any, at: Place, layer: Any) -> Place:
-        """Where `layer` is when `parent`, itself at `at`, calls it."""
-        known = self._known.get(id(parent), {})
-        if id(layer) not in known:
-            known = self._known[id(parent)] = self._inside(parent)
-        if id(layer) not in known:
-            known[id(layer)] = Child(self._lasting(layer.name), layer.name, layer)
-        child = known[id(layer)]
-        return self.claim(at.inner(child), layer)
+    def place(self, parent: Any, parent_place: Place, layer: Any) -> Place:
+        """Where `layer` is when `parent` calls it."""
+        inside = self._children.get(id(parent), {})
+        if id(layer) not in inside:
+            inside = self._children[id(parent)] = self._children_of(parent)
+        if id(layer) not in inside:
+            inside[id(layer)] = Child(self._stable(layer.name), layer.name, layer)
+        return self.claim(parent_place.inner(inside[id(layer)]), layer)
 
-    def _lasting(self, name: str) -> str:
+    def _stable(self, name: str) -> str:
         """The name, without the library's count where that began with this run: `pad_7` would be `pad_8` in the next one."""
-        stem, number = AUTOMATIC.fullmatch(name).groups()  # type: ignore[union-attr]  # it matches every name
-        return stem if int(number or 0) >= self._numbers.get(stem, 0) else name
+        stem, number = AUTOMATIC_NAME.fullmatch(name).groups()  # type: ignore[union-attr]  # it matches every name
+        return stem if int(number or 0) >= self._counts.get(stem, 0) else name
 
     def claim(self, place: Place, layer: Any) -> Place:
         """The place, or the next free one (`dense_2`) where another layer has it."""
@@ -171,12 +181,12 @@ class Names:
         free = place
         while self._owner.setdefault(free.path, id(layer)) != id(layer):
             number += 1
-            free = Place(f"{place.path}_{number}", f"{place.named}_{number}")
+            free = Place(f"{place.path}_{number}", f"{place.own_path}_{number}")
         return free
 
-    def _inside(self, parent: Any) -> dict[int, Child]:
-        known = self._known.get(id(parent), {})
-        found = {id(each.layer): each for each in children(parent)}
+    def _children_of(self, parent: Any) -> dict[int, Child]:
+        """What `parent` may call: its own layers, those further inside it, and what it has called so far."""
+        inside = {id(child.layer): child for child in children(parent)}
         for place, layer in walk(parent):
-            found.setdefault(id(layer), Child(place.path, place.named, layer))
-        return {**found, **known}
+            inside.setdefault(id(layer), Child(place.path, place.own_path, layer))
+        return {**inside, **self._children.get(id(parent), {})}

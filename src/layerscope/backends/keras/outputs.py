@@ -9,34 +9,29 @@ from ..common.outputs import main_place, places
 
 
 class Part(NamedTuple):
-    """One tensor of an output: what follows the path, its place in the structure, the tensor, whether it is numbers."""
+    """One tensor of an output: what follows the layer's path, its place in the structure, whether it holds numbers."""
 
     suffix: str
-    where: str
+    place: str
     tensor: Any
     numeric: bool
 
 
-def parts(output: Any, concrete: Callable[[Any], bool]) -> list[Part]:
-    """The tensors of `output`, the main one first.
+def parts_of(output: Any, has_values: Callable[[Any], bool]) -> list[Part]:
+    """The tensors of `output`, the main one (as `main_place` chooses) first."""
+    tensors = dict(places(output, has_values))
+    main = main_place(tensors, lambda tensor: "float" in str(tensor.dtype))
+    ordered = sorted(tensors, key=lambda place: place != main)
+    return [
+        Part("" if place == main else place, place, tensors[place], is_numeric(tensors[place])) for place in ordered
+    ]
 
-    Which is the main one, `main_place` says.
-    """
-    found = dict(places(output, concrete))
-    main = main_place(found, _floating)
-    ordered = sorted(found.items(), key=lambda each: each[0] != main)
-    return [Part("" if where == main else where, where, tensor, numeric(tensor)) for where, tensor in ordered]
 
-
-def tensors(structure: Any, concrete: Callable[[Any], bool]) -> list[Any]:
+def tensors_in(arguments: Any, has_values: Callable[[Any], bool]) -> list[Any]:
     """All tensors in the arguments of a call, in order."""
-    return [tensor for _, tensor in places(structure, concrete)]
+    return [tensor for _, tensor in places(arguments, has_values)]
 
 
-def numeric(tensor: Any) -> bool:
+def is_numeric(tensor: Any) -> bool:
     """Whether a tensor's type has a number for each element."""
     return "string" not in str(tensor.dtype) and "variant" not in str(tensor.dtype)
-
-
-def _floating(tensor: Any) -> bool:
-    return "float" in str(tensor.dtype)

@@ -8,95 +8,128 @@ from typing import Any
 
 from ...core.axes import prefix_names
 from ...core.layer import Layer
+from ...core.note import Note, kind_of
 from ..common.axes import AxesTrace, token_grid
 from .attention import NAME
-from .axes import Given, axes_note, input_axes, model_format, output_axes, patch_grid, stated_prefix
-from .engine import Engine, dtype_name
+from .axes import Output, Source, axes_note, input_axes, model_format, output_axes, patch_grid, stated_prefix
+from .engine import dtype_name
 from .field import FieldTrace
+from .model import KerasModel, first_image
 from .names import ROOT, Place, is_a, is_layer, join, kind, walk
-from .outputs import Part, parts, tensors
-from .watch import Call, Watch
+from .outputs import Part, parts_of, tensors_in
+from .watch import Call, Watch, run
 
 # layers that run somebody else's graph: TensorFlow Hub's, and an exported SavedModel
 BLACK_BOXES = ("KerasLayer", "TFSMLayer")
 
 
-class Tabulator:
-    """Gathers the calls of one run (`ended`), and tells the layers (`table`)."""
+# kinds of notes on layers that gave nothing, where a compiled function may be why
+HIDDEN = ("not-called", "no-output", "compiled", "saved-model")
 
-    def __init__(self, model: Any, engine: Engine) -> None:
-        self._model = model
-        self._engine = engine
-        self._format = model_format(model, engine.data_format)
+
+# layers that rename the axes of a tensor that comes out unchanged
+RENAMING = ("Flatten", "Reshape", "Permute")
+
+
+def layers(model: KerasModel, batch: Any) -> list[Layer]:
+    """Every layer, in the order in which its first call ended; those that never ran last."""
+    table = _dry_run(model, batch)
+    hidden = sum(map(_is_hidden, table))
+    if not hidden or not model.engine.can_unroll:
+        return table
+    model.engine.unrolled = True
+    unrolled = _dry_run(model, batch)
+    return unrolled if sum(map(_is_hidden, unrolled)) < hidden else table
+
+
+def _dry_run(model: KerasModel, batch: Any) -> list[Layer]:
+    tabulator = Tabulator(model)
+    watch = run(model, lambda: model.forward(first_image(batch)), tabulator.record, lambda path: True)
+    return tabulator.table(watch)
+
+
+def _is_hidden(layer: Layer) -> bool:
+    return layer.calls == 0 and kind_of(layer.note) in HIDDEN
+
+
+class Tabulator:
+    """Gathers the calls of one run (`record`), and lists the layers (`table`)."""
+
+    def __init__(self, model: KerasModel) -> None:
+        self._model, self._engine = model.root, model.engine
+        self._format = model_format(model.root, model.engine.data_format)
         self._trace = AxesTrace()
         self._fields = FieldTrace()
         self._grids: list[tuple[int, int]] = []
         self._rows: dict[str, dict[str, list[Layer]]] = {}
-        self._where: dict[int, str] = {}
+        self._paths: dict[int, str] = {}
         self._steps = 0
 
-    def ended(self, call: Call) -> None:
+    def record(self, call: Call) -> None:
         """Note one call: its output's shapes and axes."""
-        inputs = tensors(call.arguments, self._engine.concrete)
-        given = [Given(tuple(each.shape), self._axes_in(each)) for each in inputs]
-        found = parts(call.output, self._engine.concrete)
+        inputs = tensors_in(call.arguments, self._engine.has_values)
+        sources = [Source(tuple(tensor.shape), self._input_axes(tensor)) for tensor in inputs]
+        parts = parts_of(call.output, self._engine.has_values)
         row = self._rows.setdefault(call.place.path, {})
-        self._where.setdefault(id(call.layer), call.place.path)
-        if not found:
-            row.setdefault("", []).append(_silent(call))
-        for part in found:
-            axes = self._axes_out(call, part, given)
-            seen = self._fields.follow(call.layer, inputs, part.tensor) if part.numeric else None
-            layer = replace(self._layer(call, part, axes, len(found)), step=self._steps, receptive=seen)
+        self._paths.setdefault(id(call.layer), call.place.path)
+        if not parts:
+            silent = Layer(
+                call.place.path, kind(call.layer), calls=1, note="returns no tensor", aliases=call.place.aliases
+            )
+            row.setdefault("", []).append(silent)
+        for part in parts:
+            axes = self._output_axes(call, part, sources)
+            receptive = self._fields.follow(call.layer, inputs, part.tensor) if part.numeric else None
+            layer = replace(self._layer(call, part, axes, len(parts)), step=self._steps, receptive=receptive)
             row.setdefault(part.suffix, []).append(layer)
-
         self._steps += 1
 
     def table(self, watch: Watch) -> list[Layer]:
         """All layers, those that ran in the order in which their first call ended."""
         ran = [_merged(calls) for row in self._rows.values() for calls in row.values()]
-        table = [*ran, *self._silent_ones(watch)]
-        return [_numbered(layer, at) for at, layer in enumerate(table)]
+        return [_numbered(layer, index) for index, layer in enumerate([*ran, *self._not_called(watch)])]
 
-    def _axes_in(self, tensor: Any) -> str | None:
-        known = self._trace.get(tensor)
-        if known is None and not self._rows and len(tensor.shape) > 2:
+    def _input_axes(self, tensor: Any) -> str | None:
+        axes = self._trace.get(tensor)
+        if axes is None and not self._rows and len(tensor.shape) > 2:
             # nothing has run yet, so this is the model's input
-            known = input_axes(self._model, len(tensor.shape), self._engine.data_format) or None
-            if known:
-                self._trace.set(tensor, known)
-                self._fields.start(tensor, known)
-        return known
+            axes = input_axes(self._model, len(tensor.shape), self._engine.data_format) or None
+            if axes:
+                self._trace.set(tensor, axes)
+                self._fields.start(tensor, axes)
+        return axes
 
-    def _axes_out(self, call: Call, part: Part, given: list[Given]) -> str:
-        shape = tuple(part.tensor.shape)
+    def _output_axes(self, call: Call, part: Part, sources: list[Source]) -> str:
+        if not part.numeric:
+            return ""
         # a container returns the tensor that its last layer returned
-        axes = self._trace.get(part.tensor) if part.numeric and _passes_on(call.layer) else None
-        if axes is None and part.numeric:
-            axes = output_axes(call.layer, call.parent, shape, given, self._format)
+        axes = None if is_a(call.layer, *RENAMING) else self._trace.get(part.tensor)
+        if axes is None:
+            output = Output(call.layer, call.parent, tuple(part.tensor.shape), sources, self._format)
+            axes = output_axes(output)
         if axes:
             self._trace.set(part.tensor, axes)
-        return axes or ""
+        return axes
 
     def _layer(self, call: Call, part: Part, axes: str, count: int) -> Layer:
-        shape = tuple(int(each) for each in part.tensor.shape)
+        shape = tuple(int(size) for size in part.tensor.shape)
         patches = patch_grid(call.layer, shape, axes)
         if patches:
             self._grids.append(patches)
         tokens = shape[axes.index("k" if "k" in axes else "n")] if axes in ("bnc", "bcqk") else 0
         grid = token_grid(tokens, self._grids) if tokens else None
-        notes = [_note(call.layer, part, axes, shape, count), axes_note(call.layer, call.parent, axes)]
+        notes = [*_notes(call.layer, part, axes, count), axes_note(call.layer, call.parent, axes)]
         path = call.place.path
-        aliases = [each + part.suffix for each in call.place.aliases]
+        aliases = [alias + part.suffix for alias in call.place.aliases]
         if count > 1 and not part.suffix:
-            aliases.append(path + part.where)
+            aliases.append(path + part.place)
         return Layer(
             path=path + part.suffix,
             kind=kind(call.layer),
             axes=axes,
             shape=shape,
             calls=1,
-            note="; ".join(each for each in notes if each),
+            note="; ".join(filter(None, notes)),
             grid=grid,
             prefix=self._prefix(tokens - grid[0] * grid[1]) if grid else (),
             aliases=tuple(aliases),
@@ -107,40 +140,36 @@ class Tabulator:
         """The names of the tokens in front; the weights that hold them are built by now, as they have run."""
         return prefix_names(count, stated_prefix(self._model, self._engine, count)) if count else ()
 
-    def _silent_ones(self, watch: Watch) -> Iterator[Layer]:
+    def _not_called(self, watch: Watch) -> Iterator[Layer]:
         """The layers of the model that gave nothing in this run, with the reason."""
         if not self._rows.get(ROOT.path):
-            yield Layer("", kind(self._model), note="the model ended without a result")
+            yield Layer("", kind(self._model), note=Note("no-output", "the model ended without a result"))
         for place, layer in walk(self._model):
-            if self._where.get(id(layer)) == place.path:
+            if self._paths.get(id(layer)) == place.path:
                 continue
             place = watch.names.claim(place, layer)
             if place.path not in self._rows:
-                yield Layer(
-                    place.path,
-                    kind(layer),
-                    note=self._reason(place, layer, watch),
-                    aliases=place.aliases,
-                    parameters=_parameters(layer),
-                )
+                note, parameters = self._reason(place, layer, watch), _parameters(layer)
+                yield Layer(place.path, kind(layer), note=note, aliases=place.aliases, parameters=parameters)
 
-    def _reason(self, place: Place, layer: Any, watch: Watch) -> str:
+    def _reason(self, place: Place, layer: Any, watch: Watch) -> Note:
         if is_a(layer, "InputLayer"):
-            return "Input: nothing runs"
+            return Note("input", "Input: nothing runs")
         if place.path in watch.traced:
-            return "runs inside a compiled loop, where its values can't be seen"
-        if any(not each or place.path.startswith(join(each, "")) for each in watch.restored):
-            return (
+            return Note("compiled", "runs inside a compiled loop, where its values can't be seen")
+        if any(not graph or place.path.startswith(join(graph, "")) for graph in watch.restored):
+            return Note(
+                "saved-model",
                 "runs inside the graph of a SavedModel, where its values can't be seen: register the model's class"
-                " (tf_keras.saving.register_keras_serializable) and import it before opening the folder, or pass the model"
+                " (tf_keras.saving.register_keras_serializable) and import it before opening the folder, or pass the model",
             )
-        if id(layer) in self._where:
-            return f"runs as {self._where[id(layer)]!r}"
+        if id(layer) in self._paths:
+            return Note("other-path", f"runs as {self._paths[id(layer)]!r}")
         if join(place.path.rpartition("/")[0], NAME) in self._rows:
-            return "unused: the attention around it runs fused"
-        if any(each.startswith(join(place.path, "")) for each in self._rows):
-            return "container: the layers inside it run one by one"
-        return "did not run in this forward pass"
+            return Note("fused", "unused: the attention around it runs fused")
+        if any(path.startswith(join(place.path, "")) for path in self._rows):
+            return Note("container", "container: the layers inside it run one by one")
+        return Note("not-called", "did not run in this forward pass")
 
 
 def _parameters(layer: Any) -> int | None:
@@ -150,40 +179,30 @@ def _parameters(layer: Any) -> int | None:
     return int(layer.count_params()) if layer.built else None
 
 
-def _passes_on(layer: Any) -> bool:
-    """Whether a tensor that comes out unchanged has the same axes as before: all but layers that rename them."""
-    return not is_a(layer, "Flatten", "Reshape", "Permute")
-
-
-def _silent(call: Call) -> Layer:
-    return Layer(call.place.path, kind(call.layer), calls=1, note="returns no tensor", aliases=call.place.aliases)
-
-
-def _note(layer: Any, part: Part, axes: str, shape: tuple[int, ...], count: int) -> str:
-    notes = []
+def _notes(layer: Any, part: Part, axes: str, count: int) -> Iterator[str]:
+    """What there is to say of one of the `count` tensors that a layer returned."""
     if count > 1 and not part.suffix:
-        notes.append(f"main output {part.where} of {count}")
+        yield f"main output {part.place} of {count}"
     if is_a(layer, "Activation"):
-        notes.append(getattr(layer.activation, "__name__", type(layer.activation).__name__))
+        yield getattr(layer.activation, "__name__", type(layer.activation).__name__)
     if type(layer).__name__ in BLACK_BOXES:
-        notes.append("a black box: its inside can't be seen, the layers before and after it can")
+        yield "a black box: its inside can't be seen, the layers before and after it can"
     mode = getattr(layer, "quantization_mode", None)
     if mode:
-        notes.append(f"computed in {mode}, values in {dtype_name(part.tensor.dtype)}")
+        yield f"computed in {mode}, values in {dtype_name(part.tensor.dtype)}"
     if not part.numeric:
-        notes.append("not numbers")
+        yield "not numbers"
     elif not axes:
-        notes.append(f"no picture for an output with {len(shape)} axes")
-    return "; ".join(notes)
+        yield f"no picture for an output with {len(part.tensor.shape)} axes"
 
 
 def _merged(calls: list[Layer]) -> Layer:
     """The calls of one layer as one `Layer`."""
     if len(calls) == 1:
         return calls[0]
-    per_call = tuple(replace(each, path=f"{each.path}:{at}", aliases=()) for at, each in enumerate(calls))
+    per_call = tuple(replace(call, path=f"{call.path}:{number}", aliases=()) for number, call in enumerate(calls))
     return replace(calls[0], calls=len(calls), per_call=per_call)
 
 
-def _numbered(layer: Layer, at: int) -> Layer:
-    return replace(layer, index=at, per_call=tuple(replace(each, index=at) for each in layer.per_call))
+def _numbered(layer: Layer, index: int) -> Layer:
+    return replace(layer, index=index, per_call=tuple(replace(call, index=index) for call in layer.per_call))

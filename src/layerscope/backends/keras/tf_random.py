@@ -14,25 +14,28 @@ import numpy as np
 from tensorflow.python.eager import context
 from tensorflow.python.ops import stateful_random_ops
 
+Restore = Callable[[], None]
+
+
 _lock = threading.Lock()
 
 
-_put_back: list[Callable[[], None]] = []
+_restores: list[Restore] = []
 
 
 _users = 0
 
 
 @contextlib.contextmanager
-def random_as_found() -> Iterator[None]:
+def preserve_random_state() -> Iterator[None]:
     """What is drawn inside leaves the sequences of `tf.random.set_seed` and of the global generator as they were.
 
-    Threads that run at the same time share one note of them: the first takes it, the last puts it back.
+    Threads that run at the same time share one saved state: the first saves it, the last restores it.
     """
     global _users
     with _lock:
         if not _users:
-            _put_back[:] = [_seeded(), _generator()]
+            _restores[:] = [_save_seeds(), _save_generator()]
         _users += 1
     try:
         yield
@@ -40,30 +43,30 @@ def random_as_found() -> Iterator[None]:
         with _lock:
             _users -= 1
             if not _users:
-                for each in _put_back:
-                    each()
+                for restore in _restores:
+                    restore()
 
 
-def _seeded() -> Callable[[], None]:
-    """Draws go on with other seeds: kernels keep a count for each seed, so the same ones would move the user's on."""
-    found: Any = context.context()
+def _save_seeds() -> Restore:
+    """Draws go on with other seeds: kernels count for each seed, so the same ones would advance the user's sequence."""
+    eager: Any = context.context()
     if context.global_seed() is None:
         return lambda: None
-    numbers = found._rng
+    numbers = eager._rng
 
-    def put_back() -> None:
-        found._rng = numbers
+    def restore() -> None:
+        eager._rng = numbers
 
-    found._rng = random.Random(str(numbers.getstate()))
-    return put_back
+    eager._rng = random.Random(str(numbers.getstate()))
+    return restore
 
 
-def _generator() -> Callable[[], None]:
+def _save_generator() -> Restore:
     generator = stateful_random_ops.global_generator
     if generator is None:
         return lambda: None
     # a copy: what is drawn is written into the same memory
     state = np.array(generator.state.read_value())
-    # a run that watches writes notes here what it puts back itself
+    # a watched run restores by itself what is written through here
     generator.state.assign(state)
     return lambda: generator.state.assign(state)

@@ -1,4 +1,4 @@
-"""One run of a Keras model with every call of a layer seen, and everything put back afterwards.
+"""One run of a Keras model with every call of a layer seen, and everything restored afterwards.
 
 `Layer.__call__` and `Operation.__call__` are watched on the class while the model runs eagerly: that reaches layers at
 any depth and in every kind of model, on every framework under Keras, where a sub-model reaches only flat ones.
@@ -14,22 +14,22 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from .attention import NAME, AttentionMap, attended
-from .engine import Engine, Watched
-from .names import ROOT, Child, Names, Place, is_a, is_graph, is_layer, of_library
+from .attention import NAME, AttentionMap, attention_weights
+from .engine import Engine, WatchedMethod
+from .model import KerasModel
+from .names import ROOT, Child, Names, Place, is_a, is_graph, is_layer, is_library_class
 
 
 class Stop(BaseException):
     """Ends a run early. Keras wraps each `Exception` on its way out, so this is none."""
 
 
-@dataclass(frozen=True)
-class Call:
-    """One call of a layer that ended: where, its number there (from 0), on what, and what it returned."""
+class Call(NamedTuple):
+    """One call of a layer that ended: where, its number there (from 0), its arguments, and what it returned."""
 
     layer: Any
     parent: Any
@@ -39,90 +39,113 @@ class Call:
     output: Any
 
 
-@dataclass(frozen=True)
-class Frame:
+class Frame(NamedTuple):
+    """A call of a layer that has not ended."""
+
     layer: Any
     place: Place
 
 
 @dataclass
 class Watch:
-    """What is known during one run. `ended` gets each `Call` when it ends."""
+    """The state of one run. `on_call` receives each `Call` when it ends; what it returns, if not `None`, replaces the output.
 
-    model: Any
-    engine: Engine
-    ended: Callable[[Call], Any]
+    `attention` tells of which paths attention weights are wanted: they can cost as much as the layer. `traced` and
+    `restored` collect the paths of layers in a compiled loop or a SavedModel's graph, `written` what variables held before.
+    """
+
+    model: KerasModel
+    on_call: Callable[[Call], Any]
+    attention: Callable[[str], bool]
+    names: Names
     counts: Counter[str] = field(default_factory=Counter)
     traced: set[str] = field(default_factory=set)
     restored: set[str] = field(default_factory=set)
-    names: Names = field(default_factory=Names)
     written: dict[int, tuple[Any, Any]] = field(default_factory=dict)
     stack: list[Frame] = field(default_factory=list)
     thread: int = field(default_factory=threading.get_ident)
-    # Attention weights can cost as much as the layer, so they are computed for whom they are wanted.
-    attention: Callable[[str], bool] = field(default=lambda path: True)
     maps: dict[int, AttentionMap] = field(default_factory=dict)
 
-    def through(self, layer: Any, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    @property
+    def engine(self) -> Engine:
+        return self.model.engine
+
+    @property
+    def frame(self) -> Frame:
+        """The innermost call that has not ended, else the model itself."""
+        return self.stack[-1] if self.stack else Frame(self.model.root, ROOT)
+
+    def applies(self) -> bool:
+        """Whether the code that runs now is this run's own: no other thread's, no inference of shapes."""
+        return self.thread == threading.get_ident() and not self.engine.infers_shapes()
+
+    def call(self, layer: Any, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """What `original(*args, **kwargs)` returns, noted as a call of `layer`."""
-        if self.thread != threading.get_ident() or self.engine.symbolic():
+        if not self.applies():
             return original(*args, **kwargs)
-        parent = self.stack[-1] if self.stack else Frame(self.model, ROOT)
-        if not is_layer(layer) and of_library(parent.layer) and not is_graph(parent.layer):
+        parent, place = self.frame
+        if not is_layer(layer) and is_library_class(type(parent)) and not is_graph(parent):
             # how a layer of the library computes, such as the padding in a ZeroPadding2D
             return original(*args, **kwargs)
-        root = layer is self.model and not self.stack
-        place = ROOT if root else self.names.place(parent.layer, parent.place, layer)
+        root = layer is self.model.root and not self.stack
+        place = ROOT if root else self.names.place(parent, place, layer)
         self.stack.append(Frame(layer, place))
         try:
-            with self.inner_call(layer):
+            with self.watch_wrapped(layer):
                 output = original(*args, **kwargs)
         finally:
             self.stack.pop()
-        return self.told(layer, parent.layer, place, (args, kwargs), output)
+        return self.report(Call(layer, parent, place, self.counts[place.path], (args, kwargs), output))
 
-    def told(self, layer: Any, parent: Any, place: Place, arguments: Any, output: Any) -> Any:
-        """What the model goes on with, after `ended` has heard of the call."""
-        if self.is_result(output, place):
-            number = self.counts[place.path]
-            self.counts[place.path] += 1
-            replaced = self.ended(Call(layer, parent, place, number, arguments, output))
-            if replaced is not None:
-                output = replaced
-        return output
+    def report(self, call: Call) -> Any:
+        """The value passed on after a call."""
+        if not self.is_result(call.output, call.place):
+            return call.output
+        self.counts[call.place.path] += 1
+        replaced = self.on_call(call)
+        return call.output if replaced is None else replaced
 
-    def attend(self, layer: Any, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    def call_attention(self, compute: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """What the inside of an attention returns, with its weights noted as a call of `attention_map`."""
-        output, weights = original(layer, *args, **kwargs)
-        frame = self.stack[-1] if self.stack else Frame(self.model, ROOT)
-        place = frame.place.inner(Child(NAME, NAME, layer))
-        inside = frame.layer is layer and self.is_result(output, place)
-        if not inside or not self.attention(place.path):
+        layer = args[0]
+        output, weights = compute(*args, **kwargs)
+        place = self.frame.place.inner(Child(NAME, NAME, layer))
+        own = self.frame.layer is layer and self.is_result(output, place)
+        if not own or not self.attention(place.path):
             return output, weights
         # What runs again to find the weights is not a call of the model's.
         with _watching(None):
-            found = attended(layer, original, args, kwargs, output, weights)
-        if len(found.weights.shape) != 4:
+            attention = attention_weights(compute, args, kwargs, weights)
+        if len(attention.weights.shape) != 4:
             return output, weights
-        map_ = self.maps.setdefault(id(layer), AttentionMap())
-        map_.note = found.note
-        after = self.told(map_, layer, place, (found.given, {}), found.weights)
-        if self.engine.gradients or after is not found.weights:
-            return self.engine.einsum(layer._combine_equation, after, found.value), weights
+        stand_in = self.maps.setdefault(id(layer), AttentionMap())
+        stand_in.note = attention.note
+        number = self.counts[place.path]
+        after = self.report(Call(stand_in, layer, place, number, (attention.inputs, {}), attention.weights))
+        if self.engine.gradients or after is not attention.weights:
+            return self.engine.einsum(layer._combine_equation, after, attention.value), weights
         return output, weights
+
+    def call_function(self, function: Any, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """A compiled function by its Python code, since a graph shows nothing of its layers."""
+        if type(function).__name__ == "RestoredFunction":  # read from a SavedModel: there is no code
+            self.restored.add(self.frame.place.path)
+            return original(function, *args, **kwargs)
+        return function.python_function(*args, **kwargs)
 
     def is_result(self, output: Any, place: Place) -> bool:
         """Whether an output holds numbers, or something that isn't a tensor of a graph or a compiled loop."""
-        for each in self.engine.flatten(output):
-            if self.engine.placeholder(each):
+        engine = self.engine
+        for leaf in engine.flatten(output):
+            if engine.is_placeholder(leaf):
                 return False
-            if isinstance(each, self.engine.tensor) and not self.engine.concrete(each):
+            if isinstance(leaf, engine.tensor) and not engine.has_values(leaf):
                 self.traced.add(place.path)
                 return False
         return True
 
     @contextlib.contextmanager
-    def inner_call(self, layer: Any) -> Iterator[None]:
+    def watch_wrapped(self, layer: Any) -> Iterator[None]:
         """Wrappers such as TimeDistributed run `inner.call` without calling the inner layer: watched as well."""
         inner: Any = layer.layer if is_a(layer, "Wrapper") else None
         if not is_layer(inner) or "call" in vars(inner):
@@ -131,24 +154,24 @@ class Watch:
         original = inner.call
 
         @functools.wraps(original)
-        def watched(*args: Any, **kwargs: Any) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
             if self.stack and self.stack[-1].layer is inner:
                 return original(*args, **kwargs)
-            return self.through(inner, original, args, kwargs)
+            return self.call(inner, original, args, kwargs)
 
-        vars(inner)["call"] = watched
+        vars(inner)["call"] = call
         try:
             yield
         finally:
             vars(inner).pop("call", None)
 
-    def keep(self, variable: Any) -> None:
+    def save_variable(self, variable: Any) -> None:
         """Note what a variable holds before it is written to for the first time."""
         if self.thread == threading.get_ident() and id(variable) not in self.written:
-            self.written[id(variable)] = (variable, self.engine.frozen(variable))
+            self.written[id(variable)] = (variable, self.engine.snapshot(variable))
 
 
-_watch: ContextVar[Watch | None] = ContextVar("layerscope_keras_watch", default=None)
+_current: ContextVar[Watch | None] = ContextVar("layerscope_keras_watch", default=None)
 
 
 _lock = threading.Lock()
@@ -160,139 +183,119 @@ _originals: dict[tuple[type, str], Any] = {}
 _users: Counter[tuple[type, str]] = Counter()
 
 
-def _layer_call(original: Any) -> Any:
+Method = Callable[..., Any]
+
+
+def _call_layer(watch: Watch, original: Method, args: Any, kwargs: Any) -> Any:
+    return watch.call(args[0], functools.partial(original, args[0]), args[1:], kwargs)
+
+
+def _call_operation(watch: Watch, original: Method, args: Any, kwargs: Any) -> Any:
+    # a layer comes here from its own `__call__`
+    return original(*args, **kwargs) if is_layer(args[0]) else _call_layer(watch, original, args, kwargs)
+
+
+def _write(watch: Watch, original: Method, args: Any, kwargs: Any) -> Any:
+    watch.save_variable(args[0])
+    return original(*args, **kwargs)
+
+
+def _call_attention(watch: Watch, original: Method, args: Any, kwargs: Any) -> Any:
+    return watch.call_attention(original, args, kwargs) if watch.applies() else original(*args, **kwargs)
+
+
+def _call_function(watch: Watch, original: Method, args: Any, kwargs: Any) -> Any:
+    applies = watch.applies()
+    return watch.call_function(args[0], original, args[1:], kwargs) if applies else original(*args, **kwargs)
+
+
+WATCHES: dict[str, Callable[[Watch, Method, Any, Any], Any]] = {
+    "layer": _call_layer,
+    "operation": _call_operation,
+    "write": _write,
+    "function": _call_function,
+    "attention": _call_attention,
+}
+
+
+def _watched(original: Method, kind: str) -> Method:
+    """A method that tells the watch in force of each call."""
+    through = WATCHES[kind]
+
     @functools.wraps(original)
-    def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:
-        watch = _watch.get()
-        if watch is None:
-            return original(self, *args, **kwargs)
-        return watch.through(self, functools.partial(original, self), args, kwargs)
+    def method(*args: Any, **kwargs: Any) -> Any:
+        watch = _current.get()
+        return original(*args, **kwargs) if watch is None else through(watch, original, args, kwargs)
 
-    return __call__
-
-
-def _operation_call(original: Any) -> Any:
-    @functools.wraps(original)
-    def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:
-        watch = _watch.get()
-        # a layer comes here from its own `__call__`
-        if watch is None or is_layer(self):
-            return original(self, *args, **kwargs)
-        return watch.through(self, functools.partial(original, self), args, kwargs)
-
-    return __call__
-
-
-def _write(original: Any) -> Any:
-    @functools.wraps(original)
-    def write(self: Any, *args: Any, **kwargs: Any) -> Any:
-        watch = _watch.get()
-        if watch is not None:
-            watch.keep(self)
-        return original(self, *args, **kwargs)
-
-    return write
-
-
-def _attention_call(original: Any) -> Any:
-    @functools.wraps(original)
-    def _compute_attention(self: Any, *args: Any, **kwargs: Any) -> Any:
-        watch = _watch.get()
-        if watch is None or watch.thread != threading.get_ident() or watch.engine.symbolic():
-            return original(self, *args, **kwargs)
-        return watch.attend(self, original, args, kwargs)
-
-    return _compute_attention
-
-
-def _function_call(original: Any) -> Any:
-    @functools.wraps(original)
-    def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:
-        watch = _watch.get()
-        if watch is None or watch.thread != threading.get_ident() or watch.engine.symbolic():
-            return original(self, *args, **kwargs)
-        # a compiled graph shows nothing of the layers in it; of one that was read from a SavedModel there is no code
-        if type(self).__name__ == "RestoredFunction":
-            watch.restored.add((watch.stack[-1].place if watch.stack else ROOT).path)
-            return original(self, *args, **kwargs)
-        return self.python_function(*args, **kwargs)
-
-    return __call__
-
-
-WATCHES: dict[str, Callable[[Any], Any]] = {
-    "layer": _layer_call, "operation": _operation_call, "write": _write, "function": _function_call,
-    "attention": _attention_call,
-}  # fmt: skip
+    return method
 
 
 @contextlib.contextmanager
-def _patched(watched: list[Watched]) -> Iterator[None]:
+def _patched(methods: list[WatchedMethod]) -> Iterator[None]:
     """The watched methods on the classes while at least one run lasts, in any thread."""
     with _lock:
-        for owner, name, sort in watched:
+        for owner, name, kind in methods:
             if not _users[owner, name]:
                 _originals[owner, name] = vars(owner)[name]
-                setattr(owner, name, WATCHES[sort](vars(owner)[name]))
+                setattr(owner, name, _watched(vars(owner)[name], kind))
             _users[owner, name] += 1
     try:
         yield
     finally:
         with _lock:
-            for owner, name, _ in watched:
+            for owner, name, _ in methods:
                 _users[owner, name] -= 1
                 if not _users[owner, name]:
                     setattr(owner, name, _originals.pop((owner, name)))
 
 
 def run(
-    model: Any,
-    engine: Engine,
+    model: KerasModel,
     forward: Callable[[], Any],
-    ended: Callable[[Call], Any],
-    wanted: Callable[[str], bool] = lambda path: False,
+    on_call: Callable[[Call], Any],
+    attention: Callable[[str], bool] = lambda path: False,
 ) -> Watch:
-    """Run `forward`, give each call to `ended`, put back what the run changed, and return the `Watch`.
+    """Run `forward`, give each call to `on_call`, restore what the run changed, and return the `Watch`.
 
-    `wanted` says of which paths attention weights are needed.
+    `attention` tells of which paths attention weights are needed.
     """
-    watch = Watch(model, engine, ended, attention=wanted, names=Names(engine.numbers()))
-    with _patched(engine.watched()), _watching(watch), _as_found(model, watch), contextlib.suppress(Stop):
+    watch = Watch(model, on_call, attention, Names(model.engine.name_counts()))
+    with _patched(model.engine.watched_methods()), _watching(watch), _restored(watch), contextlib.suppress(Stop):
         forward()
     return watch
 
 
 @contextlib.contextmanager
 def _watching(watch: Watch | None) -> Iterator[None]:
-    token = _watch.set(watch)
+    token = _current.set(watch)
     try:
         yield
     finally:
-        _watch.reset(token)
+        _current.reset(token)
 
 
 @contextlib.contextmanager
-def _as_found(model: Any, watch: Watch) -> Iterator[None]:
+def _restored(watch: Watch) -> Iterator[None]:
     """Variables, losses, modes of torch modules and random state as they were, whatever happens inside."""
-    before = {id(each) for each in watch.engine.variables(model)}
-    layers = list(model._flatten_layers())
-    losses = [watch.engine.kept(each) for each in layers]
-    modes = [
-        (module, module.training) for each in layers if is_a(each, "TorchModuleWrapper") for module in each.modules()
-    ]
+    root, engine = watch.model.root, watch.engine
+    before = {id(variable) for variable in engine.variables(root)}
+    layers = list(root._flatten_layers())
+    losses = [engine.save_losses(layer) for layer in layers]
+    wrappers = [layer for layer in layers if is_a(layer, "TorchModuleWrapper")]
+    modes = [(module, module.training) for wrapper in wrappers for module in wrapper.modules()]
     python, legacy = random.getstate(), np.random.get_state()
     try:
-        with watch.engine.inference():
+        with engine.inference():
             yield
     finally:
         random.setstate(python)
         np.random.set_state(legacy)
         for module, training in modes:
             module.training = training
-        for put_back in losses:
-            put_back()
+        for restore in losses:
+            restore()
         # what the run itself built has no state to go back to
-        built = {id(each) for each in watch.engine.variables(model)} - before
+        built = {id(variable) for variable in engine.variables(root)} - before
         for variable, content in watch.written.values():
             if id(variable) not in built:
                 variable.assign(content)

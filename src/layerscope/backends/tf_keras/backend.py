@@ -7,9 +7,9 @@ from typing import Any
 
 import tf_keras
 
-from ..keras.capture import WatchingBackend
 from ..keras.engine import Engine
 from ..keras.files import read_weights
+from ..keras.shared import WatchingBackend
 from ..protocol import not_offered
 from .engine import TfKerasEngine
 from .load import load
@@ -28,7 +28,7 @@ class TfKerasBackend(WatchingBackend):
     def engine(self) -> Engine:
         return TfKerasEngine()
 
-    def load(self, source: Path, weights: Path | None = None, trust: bool = False) -> Any:
+    def load(self, source: Path, weights: Path | None, trust: bool) -> Any:
         """The model in a `.keras` or `.h5` file or a SavedModel folder."""
         return load(source, weights, trust)
 

@@ -18,8 +18,8 @@ from tf_keras.src.backend import get_default_graph_uid_map
 from tf_keras.src.engine.base_layer_utils import call_context
 from tf_keras.src.engine.keras_tensor import KerasTensor
 
-from ..keras.engine import Engine, Watched
-from ..keras.tf_random import random_as_found
+from ..keras.engine import Engine, WatchedMethod
+from ..keras.tf_random import preserve_random_state
 
 
 class TfKerasEngine(Engine):
@@ -32,7 +32,7 @@ class TfKerasEngine(Engine):
     def tensor(self) -> Any:
         return tf.Tensor
 
-    def concrete(self, value: Any) -> bool:
+    def has_values(self, value: Any) -> bool:
         # a tensor of a graph under construction has no `numpy`
         return isinstance(value, tf.Tensor) and hasattr(value, "numpy")
 
@@ -40,7 +40,7 @@ class TfKerasEngine(Engine):
     def data_format(self) -> str:
         return str(tf_keras.backend.image_data_format())
 
-    def watched(self) -> list[Watched]:
+    def watched_methods(self) -> list[WatchedMethod]:
         writes = ("assign", "assign_add", "assign_sub")
         return [
             (tf_keras.layers.Layer, "__call__", "layer"),
@@ -49,72 +49,73 @@ class TfKerasEngine(Engine):
             *((_owner(ResourceVariable, name), name, "write") for name in writes),
         ]
 
-    def symbolic(self) -> bool:
+    def infers_shapes(self) -> bool:
         return bool(call_context().in_keras_graph)
 
-    def placeholder(self, value: Any) -> bool:
+    def is_placeholder(self, value: Any) -> bool:
         return isinstance(value, KerasTensor)
 
     def flatten(self, structure: Any) -> list[Any]:
         return list(tf.nest.flatten(structure))
 
-    def packed(self, structure: Any, flat: list[Any]) -> Any:
-        return tf.nest.pack_sequence_as(structure, flat)
+    def pack(self, structure: Any, leaves: list[Any]) -> Any:
+        return tf.nest.pack_sequence_as(structure, leaves)
 
     def einsum(self, equation: str, *tensors: Any) -> Any:
         return tf.einsum(equation, *tensors)
 
-    def total(self, tensor: Any) -> Any:
+    def sum(self, tensor: Any) -> Any:
         return tf.reduce_sum(tensor)
 
-    def slice_of(self, tensor: Any, index: int, axis: int) -> Any:
+    def take_one(self, tensor: Any, index: int, axis: int) -> Any:
         return tf.gather(tensor, index, axis=axis)
 
-    def picked(self, tensor: Any, numbers: Sequence[int], axis: int) -> Any:
+    def take(self, tensor: Any, numbers: Sequence[int], axis: int) -> Any:
         return tf.gather(tensor, list(numbers), axis=axis)
 
-    def like(self, values: np.ndarray, tensor: Any) -> Any:
+    def tensor_like(self, values: np.ndarray, tensor: Any) -> Any:
         return tf.cast(tf.convert_to_tensor(values), tensor.dtype)
 
-    def raw(self, variable: Any) -> Any:
-        # mixed precision shows a cast of what is kept
-        kept = getattr(variable, "_variable", variable)
-        return kept.read_value()
+    def stored_value(self, variable: Any) -> Any:
+        return _uncast(variable).read_value()
 
-    def frozen(self, variable: Any) -> Any:
+    def snapshot(self, variable: Any) -> Any:
         # a layer with a tf.function may write while its graph is under construction
         with tf.init_scope():
-            return np.array(self.raw(variable))
+            return np.array(self.stored_value(variable))
 
-    def numbers(self) -> dict[str, int]:
+    def name_counts(self) -> dict[str, int]:
         return {name: count for (_, name), count in get_default_graph_uid_map().items()}
 
-    def named(self, variable: Any) -> str:
-        kept = getattr(variable, "_variable", variable)
-        return f"{variable.name} {tuple(variable.shape)} {kept.dtype.name}"
+    def describe(self, variable: Any) -> str:
+        return f"{variable.name} {tuple(variable.shape)} {_uncast(variable).dtype.name}"
 
     @contextlib.contextmanager
     def inference(self) -> Iterator[None]:
-        with random_as_found():
+        with preserve_random_state():
             yield
 
-    def kept(self, layer: Any) -> Callable[[], None]:
+    def save_losses(self, layer: Any) -> Callable[[], None]:
         losses, eager = list(layer._losses), list(layer._eager_losses)
 
-        def put_back() -> None:
+        def restore() -> None:
             layer._losses[:] = losses
             layer._eager_losses = eager
 
-        return put_back
+        return restore
 
     def variables(self, model: Any) -> list[Any]:
         """Those of the layers that were built: `model.variables` is an error before the first call."""
-        found: dict[int, Any] = {}
-        for layer in model._flatten_layers():
-            for each in (*layer._trainable_weights, *layer._non_trainable_weights):
-                found.setdefault(id(each), each)
-        return list(found.values())
+        layers = model._flatten_layers()
+        weights = (weight for layer in layers for weight in (*layer._trainable_weights, *layer._non_trainable_weights))
+        return list({id(weight): weight for weight in weights}.values())
 
 
-def _owner(kind: type, name: str) -> type:
-    return next(each for each in kind.__mro__ if name in vars(each))
+def _uncast(variable: Any) -> Any:
+    """The variable that is stored, where mixed precision shows a cast of it."""
+    return getattr(variable, "_variable", variable)
+
+
+def _owner(cls: type, name: str) -> type:
+    """The class in the hierarchy of `cls` that defines the method `name`."""
+    return next(base for base in cls.__mro__ if name in vars(base))

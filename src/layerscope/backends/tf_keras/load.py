@@ -14,15 +14,15 @@ import tf_keras
 # the metadata that says which Keras layers a SavedModel holds; nothing public reads it
 from tf_keras.protobuf import saved_metadata_pb2
 
-from ...errors import ModelNotReadable, TrustRequired, first_line
-from ..keras.files import holds_code, read_weights, refuse_weights_only
+from ...errors import ModelNotReadable, first_line
+from ..keras.files import holds_code, read_weights, refuse_weights_only, trust_required
 
 
 def load(source: Path, weights: Path | None, trust: bool) -> Any:
     """The model in a file or a SavedModel folder, not compiled, with `weights` read into it where they are given.
 
     tf_keras's own safe mode covers `.keras` files alone, so code is looked for here, before anything is loaded. Raises
-    `TrustRequired` where there is some, `ModelNotReadable` with the way out for all else.
+    `TrustRequired` where there is some, `ModelNotReadable` with what to do instead for everything else.
     """
     if not source.exists():
         raise ModelNotReadable(f"{source}: there is no such file")
@@ -31,15 +31,12 @@ def load(source: Path, weights: Path | None, trust: bool) -> Any:
     else:
         refuse_weights_only(source)
     try:
-        code = any(holds_code(each) for each in _configurations(source))
+        code = any(map(holds_code, _configurations(source)))
     except Exception as error:
         # a damaged file of JSON, zip, HDF5 or protobuf: each raises its own
         raise ModelNotReadable(f"{source.name} can't be read: {first_line(error)[:300]}") from error
     if code and not trust:
-        raise TrustRequired(
-            f"{source.name} holds a Lambda layer, whose code would run: open it with trust=True (--trust) if you"
-            " know where the file comes from"
-        )
+        raise trust_required(source)
     try:
         model = tf_keras.models.load_model(source, compile=False, safe_mode=not trust)
     except Exception as error:
@@ -50,6 +47,7 @@ def load(source: Path, weights: Path | None, trust: bool) -> Any:
 
 
 def _refuse_serving_only(source: Path) -> None:
+    """Raise `ModelNotReadable` for a folder that holds no Keras layers."""
     if not (source / "saved_model.pb").exists():
         raise ModelNotReadable(f"{source.name} is a folder without saved_model.pb, so no SavedModel")
     if not (source / "keras_metadata.pb").exists():

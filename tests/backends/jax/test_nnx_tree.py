@@ -12,7 +12,7 @@ from flax import nnx
 
 from helpers.jax_models import as_bytes, nnx_state
 from layerscope.backends.jax.backend import JaxBackend
-from layerscope.backends.jax.nnx import Tree, at
+from layerscope.backends.jax.nnx import Tree, follow
 
 BACKEND = JaxBackend()
 
@@ -49,7 +49,7 @@ class Held(nnx.Module):
 def test_a_copy_is_the_one_that_nnx_makes(more: dict[str, bool]) -> None:
     model = Held(**more)
     before = nnx_state(model)
-    ours, theirs = Tree(model).copied(), nnx.clone(model)
+    ours, theirs = Tree(model).copy(), nnx.clone(model)
     assert nnx.graphdef(ours) == nnx.graphdef(theirs)
     held, wanted = (as_bytes(nnx.to_pure_dict(nnx.state(each))) for each in (ours, theirs))
     assert held == wanted
@@ -74,7 +74,7 @@ def test_the_variables_are_those_that_nnx_finds() -> None:
             np.testing.assert_array_equal(ours, theirs)
     modules = {id(each) for _, each in nnx.iter_modules(model)} - {id(model.foreign.inner)}
     assert {*Tree(model).places} == modules
-    assert all(at(model, way) is module for module, ways in Tree(model).places.values() for way in ways)
+    assert all(follow(model, route) is module for module, routes in Tree(model).places.values() for route in routes)
 
 
 @pytest.mark.parametrize("change", ["_hidden", "plain", "foreign", "array", "ref"])

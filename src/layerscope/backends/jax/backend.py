@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
-from ...core.layer import Layer, split_call
+from ...core.layer import Layer
 from ...errors import ModelNotReadable
-from ..common.outputs import first_image, first_input
 from ..protocol import Backend, Captured, Change, Evidence, Facts, Head, Kernel, Target, not_offered
-from .capture import Recorder
+from .capture import capture
 from .evidence import evidence
 from .facts import digest, facts
-from .field import fields
 from .model import JaxModel
-from .table import Tabulator
-from .target import gradients, scores
-from .watch import Stop, Watch
-from .weights import head
+from .table import layers
+from .target import scores
+from .weights import head, kernel
 
 
 class JaxBackend(Backend):
@@ -32,88 +28,69 @@ class JaxBackend(Backend):
     load_weights = not_offered("a checkpoint of JAX is a tree of arrays of its own kind: restore it in the factory")
 
     def owns(self, model: Any) -> bool:
+        """Whether `model` is of Flax or Equinox."""
         try:
             return _read(model) is not None
         except ModelNotReadable:
-            # Ours, but something is missing: `facts` and the verbs say what.
+            # One of theirs, but something is missing: `facts` and the verbs name it.
             return True
 
     def facts(self, model: Any) -> Facts:
+        """What is known of the model without running it."""
         return facts(_opened(model))
 
     def digest(self, model: Any) -> str:
+        """A digest of the weights as they are now."""
         return digest(_opened(model))
 
     def evidence(self, model: Any, batch: Any) -> Evidence | None:
+        """What reaches the first BatchNorm of Flax, against what it has seen in training."""
         return evidence(_opened(model), batch)
 
     def head(self, model: Any, batch: Any) -> Head | None:
-        return head(_opened(model), first_image(batch))
+        """The dense layer that runs last."""
+        return head(_opened(model), batch)
 
     def kernel(self, model: Any, path: str, batch: Any) -> Kernel | None:
         """The weights of the convolution at `path`; linen is traced as far as that layer."""
-        opened = _opened(model)
-        base = split_call(path)[0]
-        return opened.kernel(_names(opened).get(base, base), first_image(batch))
+        return kernel(_opened(model), path, batch)
 
     def layers(self, model: Any, batch: Any) -> list[Layer]:
-        opened = _opened(model)
-        image = first_image(batch)
-        tabulator = Tabulator(opened, fields(opened, image))
-        watch = Watch(tabulator.ended)
-        opened.run(image, watch)
-        return tabulator.table(watch)
+        """Every layer, in the order in which its first call ended; those that never ran last."""
+        return layers(_opened(model), batch)
 
     def capture(
         self, model: Any, batch: Any, paths: Sequence[str], target: Target | None = None
     ) -> dict[str, Captured]:
-        opened = _opened(model)
-        recorder = Recorder(paths, _names(opened))
-        watch = Watch(recorder.ended, wants=recorder.wants)
-        try:
-            opened.run(batch, watch)
-        except Stop as stop:
-            if stop.of is not recorder:
-                raise
-        results = recorder.results(opened, watch)
-        captured = {name: recorder.captured[key] for name, key in results.items()}
-        if target is None or not results:
-            return captured
-        found = gradients(opened, batch, recorder.captured, dict.fromkeys(results.values()), target)
-        return {name: replace(captured[name], gradient=found[key]) for name, key in results.items()}
+        """What the named layers produce for `batch`, in execution order."""
+        return capture(_opened(model), batch, paths, target)
 
     def scores(self, model: Any, batch: Any, target: Target, changes: Mapping[str, Change]) -> list[float]:
         """The target's number for each image, with other values in the place of what some layers return."""
-        opened = _opened(model)
-        return scores(opened, batch, target, changes, _names(opened), len(first_input(batch)))
-
-
-def _names(model: JaxModel) -> dict[str, str]:
-    """The path of each module by its other paths."""
-    return {other: path for path, others in model.aliases().items() for other in others}
+        return scores(_opened(model), batch, target, changes)
 
 
 def _readers() -> list[Callable[[Any], JaxModel | None]]:
-    """Those of the libraries that are imported in this process; no other is."""
-    found: list[Callable[[Any], JaxModel | None]] = []
+    """What reads the models of each library that has been imported."""
+    readers: list[Callable[[Any], JaxModel | None]] = []
     if "flax.nnx" in sys.modules:
         from .nnx import NnxModel
 
-        found.append(NnxModel.read)
+        readers.append(NnxModel.read)
     if "flax.linen" in sys.modules:
         from .linen import LinenModel
 
-        found.append(LinenModel.read)
+        readers.append(LinenModel.read)
     if "equinox" in sys.modules:
         from .equinox import EquinoxModel
 
-        found.append(EquinoxModel.read)
-    return found
+        readers.append(EquinoxModel.read)
+    return readers
 
 
 def _read(model: Any) -> JaxModel | None:
     opened = (read(model) for read in _readers())
-    return next((each for each in opened if each is not None), None)
+    return next((jax_model for jax_model in opened if jax_model is not None), None)
 
 
 def _opened(model: Any) -> JaxModel:

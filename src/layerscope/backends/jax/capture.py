@@ -1,93 +1,63 @@
-"""What was asked for, taken from the calls of a run."""
+"""What the modules that were asked for return, copied while the model runs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 from ...core.layer import split_call
-from ...errors import LayerNotCalled, LayerNotFound, near
-from ..protocol import Captured
-from .model import JaxModel
-from .outputs import as_captured, main_part
+from ..protocol import Captured, Target
+from .model import JaxModel, run_until
+from .outputs import as_captured
+from .target import gradients
+from .wanted import Key, Wanted
 from .watch import Call, Stop, Watch
 
-Key = tuple[str, int, str]
+
+def capture(model: JaxModel, batch: Any, paths: Sequence[str], target: Target | None = None) -> dict[str, Captured]:
+    """What the named layers produce for `batch`, in execution order."""
+    recorder = Recorder(model, paths)
+    watch = Watch(recorder.record, wants=recorder.wanted.wants)
+    run_until(recorder, model, batch, watch)
+    keys = recorder.results(watch)
+    captured = {name: recorder.captured[key] for name, key in keys.items()}
+    if target is None or not keys:
+        return captured
+    wanted = {key: recorder.captured[key] for key in keys.values()}
+    by_key = gradients(model, batch, wanted, target)
+    return {name: replace(captured[name], gradient=by_key[key]) for name, key in keys.items()}
 
 
 class Recorder:
     """Copies what was asked for and stops the run when it has everything.
 
-    `taken` holds, for each path that was asked for, the keys (path, call, place) of its arrays in the order of the run.
+    `keys` holds, for each name that was asked for, the keys of its arrays in the order of the run.
     """
 
-    def __init__(self, paths: Sequence[str], aliases: dict[str, str]) -> None:
-        self._names = {_plain(path, aliases): path for path in paths}
-        self._endless = any(split_call(path)[1] is None for path in paths)
-        self._leading = {name[:at] for name in self._names for at in (*_ends(name), len(name))}
-        self._places: set[str] = set()
-        self.taken: dict[str, list[Key]] = {}
+    def __init__(self, model: JaxModel, names: Sequence[str]) -> None:
+        self.wanted = Wanted(model, names)
+        self._endless = any(split_call(name)[1] is None for name in names)
+        self.keys: dict[str, list[Key]] = {}
         self.captured: dict[Key, Captured] = {}
 
-    def wants(self, path: str) -> bool:
-        """Whether an array asked for may come from the module at `path`."""
-        return path in self._leading
-
-    def wanted(self, call: Call) -> Iterator[tuple[str, str]]:
-        """The paths asked for that mean this call, each with the place of the array in the output."""
-        main = main_part(call.values)
-        for place in call.values:
-            for path in dict.fromkeys((call.path + place, call.path) if place == main else (call.path + place,)):
-                self._places.add(path)
-                for name in (path, f"{path}:{call.number}"):
-                    if name in self._names:
-                        yield self._names[name], place
-
-    def ended(self, call: Call) -> None:
-        for path, place in self.wanted(call):
+    def record(self, call: Call) -> None:
+        """Copy what is wanted of one call."""
+        for name, place in self.wanted.of_call(call):
             key = (call.path, call.number, place)
             if key not in self.captured:
                 self.captured[key] = as_captured(call.values[place])
-            self.taken.setdefault(path, []).append(key)
-        if not self._endless and len(self.taken) == len(self._names):
+            self.keys.setdefault(name, []).append(key)
+        if not self._endless and len(self.keys) == len(self.wanted.names):
             raise Stop(self)
 
-    def results(self, model: JaxModel, watch: Watch) -> dict[str, Key]:
+    def results(self, watch: Watch) -> dict[str, Key]:
         """Name -> key, in the order of the run; raises where something asked for isn't there."""
-        for path in self._names.values():
-            if path not in self.taken:
-                raise self.missing(path, model, watch)
-        found: list[tuple[int, str, Key]] = []
-        order = list(self.captured)
-        for path, keys in self.taken.items():
-            several = len(keys) > 1
-            for key in keys:
-                found.append((order.index(key), f"{path}:{key[1]}" if several else path, key))
-        return {name: key for _, name, key in sorted(found, key=lambda each: each[0])}
-
-    def missing(self, path: str, model: JaxModel, watch: Watch) -> Exception:
-        """The error that says why nothing came of a path."""
-        base, call = split_call(path)
-        known = {*model.modules(), *watch.ran, *self._places}
-        if base not in known and path not in known:
-            return LayerNotFound(f"no layer {path!r}.{near(path, known)} layers() lists them all")
-        ran = watch.counts[base]
-        if ran and call is not None:
-            why = f"it ran {ran} times in this forward pass"
-        elif base in watch.traced:
-            why = "it ran only inside a function that JAX traces, where it has no values"
-        else:
-            why = "it did not run in this forward pass" if not ran else "its output holds no array"
-        return LayerNotCalled(f"layer {path!r} has no output: {why}")
-
-
-def _ends(name: str) -> Iterator[int]:
-    """Where the path of a module may end in the name of an array: before a call, a place, or a child."""
-    return (at for at, each in enumerate(name) if each in ":[./")
-
-
-def _plain(path: str, aliases: dict[str, str]) -> str:
-    """The path by which a module is reported, for another name of it."""
-    base, call = split_call(path)
-    if path in aliases or base in aliases:
-        return aliases[path] if path in aliases else f"{aliases[base]}:{call}"
-    return path
+        for name in self.wanted.names.values():
+            if name not in self.keys:
+                raise self.wanted.missing(name, watch)
+        order = {key: index for index, key in enumerate(self.captured)}
+        results = [
+            (f"{name}:{key[1]}" if len(keys) > 1 else name, key) for name, keys in self.keys.items() for key in keys
+        ]
+        return dict(sorted(results, key=lambda result: order[result[1]]))

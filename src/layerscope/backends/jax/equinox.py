@@ -15,9 +15,9 @@ import numpy as np
 
 from ...errors import ModelNotReadable
 from ..protocol import Kernel
-from .model import SPACE, Given, at_rest, taken_apart
-from .outputs import fed, floating_leaf
-from .watch import Watch, noted, watching
+from .model import SPACE, FirstLayer, Unwrapped, inference_arguments, unwrap
+from .outputs import call_arguments, floating_leaf
+from .watch import Watch, reporting, watching
 
 TAG = "layerscope_path"
 
@@ -28,67 +28,71 @@ class EquinoxModel:
     library = "equinox"
     channels_first = True
 
-    def __init__(self, given: Given, state: Any = None) -> None:
-        self.given, self.state = given, state
-        self.name = type(given.module).__name__
+    def __init__(self, unwrapped: Unwrapped, state: Any = None) -> None:
+        self.unwrapped, self.state = unwrapped, state
+        self.name = type(unwrapped.module).__name__
 
     @functools.cached_property
     def _places(self) -> dict[int, tuple[Any, list[str]]]:
         """Each callable module with its paths."""
-        found: dict[int, tuple[Any, list[str]]] = {}
-        for path, module in _walk(self.given.module, ""):
-            found.setdefault(id(module), (module, []))[1].append(path)
-        return found
+        places: dict[int, tuple[Any, list[str]]] = {}
+        for path, module in _walk(self.unwrapped.module, ""):
+            places.setdefault(id(module), (module, []))[1].append(path)
+        return places
 
     @classmethod
     def read(cls, model: Any) -> EquinoxModel | None:
+        """The model, `None` for what isn't one."""
         state = None
         if isinstance(model, tuple) and len(model) == 2 and isinstance(model[1], eqx.nn.State):
             model, state = model
-        given = taken_apart(model)
-        return cls(given, state) if isinstance(given.module, eqx.Module) else None
+        unwrapped = unwrap(model)
+        return cls(unwrapped, state) if isinstance(unwrapped.module, eqx.Module) else None
 
     def run(self, batch: Any, watch: Watch) -> Any:
         paths = {id(module): names[0] for module, names in self._places.values()}
-        model = eqx.nn.inference_mode(_tagged(self.given.module, paths))
-        function = getattr(model, self.given.method)
+        model = eqx.nn.inference_mode(_tagged(self.unwrapped.module, paths))
+        function = getattr(model, self.unwrapped.method)
         # Equinox leaves types as they are, and JAX has no convolution of one type with another.
-        args, named = jax.tree.map(_typed(floating_leaf(model)), fed(batch, floating_leaf(model)))
+        args, named = jax.tree.map(_cast_to(floating_leaf(model)), call_arguments(batch, floating_leaf(model)))
         count = jax.tree.leaves((args, named))[0].shape[0]
 
-        def one(marker: Any, args: Any, named: Any) -> Any:
+        def run_example(marker: Any, args: Any, named: Any) -> Any:
             watch.marker = marker
-            kwargs = {**self.given.keywords, **named}
-            inputs = (*self.given.args, *args)
-            if self.state is not None:
-                inputs = (*inputs, self.state)
-            kwargs |= at_rest(model, function, inputs, kwargs)
-            kwargs |= _key(function, inputs, kwargs)
-            if self.state is None and "state" in _lacking(function, inputs, kwargs):
-                raise ModelNotReadable(
-                    f"{self.name} is called with a state: give (model, state), as eqx.nn.make_with_state returns them"
-                )
-            if self.given.method != "__call__":
-                return self._output(watch.through("", model, function, inputs, kwargs))
+            inputs, kwargs = self._arguments(model, function, args, named)
+            if self.unwrapped.method != "__call__":
+                return self._output(watch.call("", model, function, (inputs, kwargs)))
             return self._output(function(*inputs, **kwargs))
 
         try:
             with watching(watch):
-                return jax.vmap(one, axis_name=self._axis_name())(jnp.arange(count), args, named)
+                return jax.vmap(run_example, axis_name=self._axis_name())(jnp.arange(count), args, named)
         finally:
             watch.marker = None
+
+    def _arguments(self, model: Any, function: Any, args: Any, named: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The (args, kwargs) of a call on one example."""
+        kwargs = {**self.unwrapped.keywords, **named}
+        inputs = (*self.unwrapped.args, *args, *(() if self.state is None else (self.state,)))
+        kwargs |= inference_arguments(model, function, inputs, kwargs)
+        kwargs |= _key(function, inputs, kwargs)
+        if self.state is None and "state" in _lacking(function, inputs, kwargs):
+            raise ModelNotReadable(
+                f"{self.name} is called with a state: give (model, state), as eqx.nn.make_with_state returns them"
+            )
+        return inputs, kwargs
 
     def _output(self, output: Any) -> Any:
         """The output without the new state beside it."""
         if self.state is None or not isinstance(output, tuple):
             return output
-        kept = tuple(each for each in output if not isinstance(each, eqx.nn.State))
-        return kept[0] if len(kept) == 1 else kept
+        values = tuple(value for value in output if not isinstance(value, eqx.nn.State))
+        return values[0] if len(values) == 1 else values
 
     def _axis_name(self) -> Any:
         """The name that the model's own BatchNorm gives the axis of the batch."""
         names = (getattr(module, "axis_name", None) for module, _ in self._places.values())
-        return next((each for each in names if isinstance(each, str)), None)
+        return next((name for name in names if isinstance(name, str)), None)
 
     def modules(self) -> dict[str, Any]:
         return {names[0]: module for module, names in self._places.values()}
@@ -97,7 +101,7 @@ class EquinoxModel:
         return {names[0]: tuple(names[1:]) for _, names in self._places.values()}
 
     def leaves(self) -> Iterator[tuple[str, Any]]:
-        for steps, leaf in jax.tree_util.tree_leaves_with_path((self.given.module, self.state)):
+        for steps, leaf in jax.tree_util.tree_leaves_with_path((self.unwrapped.module, self.state)):
             if eqx.is_array_like(leaf):
                 yield jax.tree_util.keystr(steps), leaf
 
@@ -105,8 +109,8 @@ class EquinoxModel:
         module = self.modules().get(path)
         if module is None:
             return None
-        held = {id(each): each.size for each in jax.tree.leaves(eqx.filter(module, eqx.is_inexact_array))}
-        return sum(held.values())
+        arrays = {id(array): array for array in jax.tree.leaves(eqx.filter(module, eqx.is_inexact_array))}
+        return sum(array.size for array in arrays.values())
 
     def kernel(self, path: str, image: Any) -> Kernel | None:
         module = self.modules().get(path)
@@ -115,14 +119,14 @@ class EquinoxModel:
         values = np.asarray(module.weight).astype(np.float32)
         return Kernel(values, "oi" + SPACE[values.ndim - 2], module.groups)
 
-    def first(self) -> tuple[str, Any, tuple[int, ...]] | None:
-        for path, module in self.modules().items():
+    def first_layer(self) -> FirstLayer | None:
+        for module in self.modules().values():
             if isinstance(module, eqx.nn.Conv | eqx.nn.Linear) and module.weight is not None:
-                return path, module, tuple(module.weight.shape)
+                return FirstLayer(module, tuple(module.weight.shape))
         return None
 
 
-def _typed(like: Any) -> Callable[[Any], Any]:
+def _cast_to(like: Any) -> Callable[[Any], Any]:
     """Casts floating arrays to the type of the model's own, where that is one to compute in."""
 
     def cast(value: Any) -> Any:
@@ -135,8 +139,9 @@ def _typed(like: Any) -> Callable[[Any], Any]:
 def _lacking(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> set[str]:
     """The arguments that a call can't do without and that aren't given."""
     signature = inspect.signature(function)
-    given = signature.bind_partial(*args, **kwargs).arguments
-    return {name for name, each in signature.parameters.items() if each.default is each.empty and name not in given}
+    bound = signature.bind_partial(*args, **kwargs).arguments
+    required = {name for name, parameter in signature.parameters.items() if parameter.default is parameter.empty}
+    return required - set(bound)
 
 
 def _key(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -144,16 +149,11 @@ def _key(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[s
     return {"key": jax.random.PRNGKey(0)} if "key" in _lacking(function, args, kwargs) else {}
 
 
-def _joined(path: str, steps: Any) -> str:
-    inner = jax.tree_util.keystr(steps, simple=True, separator=".")
-    return f"{path}.{inner}".strip(".")
-
-
 def _fields(module: Any) -> Iterator[tuple[str, Any]]:
     """The fields of a module that are part of the tree."""
-    for each in dataclasses.fields(module):
-        if not each.metadata.get("static", False) and each.name in vars(module):
-            yield each.name, vars(module)[each.name]
+    for field in dataclasses.fields(module):
+        if not field.metadata.get("static", False) and field.name in vars(module):
+            yield field.name, vars(module)[field.name]
 
 
 def _is_module(value: Any) -> bool:
@@ -167,21 +167,22 @@ def _walk(module: Any, path: str) -> Iterator[tuple[str, Any]]:
     for name, value in _fields(module):
         if value is None or isinstance(value, jax.Array | str | int | float):
             continue
-        for steps, each in jax.tree_util.tree_leaves_with_path(value, is_leaf=_is_module):
-            if _is_module(each):
-                yield from _walk(each, _joined(_joined(path, ()) + "." + name, steps).strip("."))
+        for steps, leaf in jax.tree_util.tree_leaves_with_path(value, is_leaf=_is_module):
+            if _is_module(leaf):
+                inner = jax.tree_util.keystr(steps, simple=True, separator=".")
+                yield from _walk(leaf, f"{path}.{name}.{inner}".strip("."))
 
 
 def _tagged(module: Any, paths: dict[int, str]) -> Any:
     """A copy of a tree whose callable modules are of classes that report. The arrays are shared, they can't change."""
 
-    def inner(value: Any) -> Any:
+    def tag(value: Any) -> Any:
         return _tagged(value, paths) if _is_module(value) else value
 
-    fields = {name: jax.tree.map(inner, value, is_leaf=_is_module) for name, value in _fields(module)}
+    fields = {name: jax.tree.map(tag, value, is_leaf=_is_module) for name, value in _fields(module)}
     path = paths.get(id(module))
-    kind: Any = type(module)
-    copy: Any = object.__new__(kind if path is None else _reporting(kind))
+    cls: Any = type(module)
+    copy: Any = object.__new__(cls if path is None else _reporting_class(cls))
     for name, value in {**vars(module), **fields}.items():
         object.__setattr__(copy, name, value)
     if path is not None:
@@ -190,19 +191,19 @@ def _tagged(module: Any, paths: dict[int, str]) -> Any:
 
 
 @functools.lru_cache(maxsize=1024)
-def _reporting(kind: Any) -> Any:
-    """A class like `kind` whose calls are seen. Its path is static, so it outlives jit, scan and other transformations."""
+def _reporting_class(cls: Any) -> Any:
+    """A class like `cls` whose calls are seen. Its path is static, so it outlives jit, scan and other transformations."""
 
     def original(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return kind.__call__(self, *args, **kwargs)
+        return cls.__call__(self, *args, **kwargs)
 
-    functools.update_wrapper(original, kind.__call__)
-    names = {
+    functools.update_wrapper(original, cls.__call__)
+    attributes = {
         "__annotations__": {TAG: str},
         TAG: eqx.field(static=True, default=""),
-        "__call__": noted(lambda module: getattr(module, TAG, None), original),
-        "__module__": kind.__module__,
-        "__qualname__": kind.__qualname__,
-        "__doc__": kind.__doc__,
+        "__call__": reporting(lambda module: getattr(module, TAG, None), original),
+        "__module__": cls.__module__,
+        "__qualname__": cls.__qualname__,
+        "__doc__": cls.__doc__,
     }
-    return type(kind)(kind.__name__, (kind,), names)
+    return type(cls)(cls.__name__, (cls,), attributes)

@@ -10,52 +10,49 @@ import numpy as np
 
 from ..protocol import Evidence, trained
 from .axes import is_a
-from .model import JaxModel
+from .model import JaxModel, run_until
 from .outputs import as_captured
 from .watch import Call, Stop, Watch
 
 
 def evidence(model: JaxModel, batch: Any) -> Evidence | None:
-    """The comparison where a BatchNorm comes after at most one layer with weights; the run stops there.
+    """The statistics at a BatchNorm after at most one layer with weights, where the run stops; `None` for other models.
 
-    Equinox keeps these statistics in a state of its own: nothing is said of its models.
+    Equinox keeps these statistics in a state of its own, so there are none for its models.
     """
     if model.channels_first:
         return None
     search = _Search(model)
-    try:
-        model.run(batch, Watch(search.ended))
-    except Stop as stop:
-        if stop.of is not search:
-            raise
-    return search.found
+    run_until(search, model, batch, Watch(search.record))
+    return search.evidence
 
 
 class _Search:
+    """Follows a run up to the first BatchNorm."""
+
     def __init__(self, model: JaxModel) -> None:
         self._model = model
-        self._before = 0
-        self.found: Evidence | None = None
+        self._weighted = 0
+        self.evidence: Evidence | None = None
 
-    def ended(self, call: Call) -> Mapping[str, Any] | None:
+    def record(self, call: Call) -> Mapping[str, Any] | None:
         if is_a(call.module, "BatchNorm"):
-            given = call.arguments[0][0] if call.arguments[0] else None
-            if isinstance(given, jax.Array) and not isinstance(given, jax.core.Tracer):
-                self.found = _compared(call, given)
+            array = call.arguments[0][0] if call.arguments[0] else None
+            if isinstance(array, jax.Array) and not isinstance(array, jax.core.Tracer):
+                self.evidence = _compare(call, array)
             raise Stop(self)
-        if self._model.parameters(call.path):
-            self._before += 1
-            if self._before > 1:
-                raise Stop(self)
+        self._weighted += bool(self._model.parameters(call.path))
+        if self._weighted > 1:
+            raise Stop(self)
         return None
 
 
-def _compared(call: Call, given: Any) -> Evidence | None:
-    kept = _statistics(call.module)
-    if given.ndim != 4 or kept is None:
+def _compare(call: Call, array: Any) -> Evidence | None:
+    statistics = _statistics(call.module)
+    if array.ndim != 4 or statistics is None:
         return None
-    values = as_captured(given).values
-    mean, variance = (np.asarray(each, np.float64) for each in kept)
+    values = as_captured(array).values
+    mean, variance = (np.asarray(statistic, np.float64) for statistic in statistics)
     if mean.shape != values.shape[-1:] or not trained(mean, variance):
         return None
     return Evidence(call.path, mean, variance, values.mean((1, 2)), values.var((1, 2)))
@@ -64,6 +61,6 @@ def _compared(call: Call, given: Any) -> Evidence | None:
 def _statistics(module: Any) -> tuple[Any, Any] | None:
     """The running mean and variance: variables of an NNX module, a collection of a linen one that is being run."""
     if hasattr(module, "get_variable"):
-        found = (module.get_variable("batch_stats", "mean"), module.get_variable("batch_stats", "var"))
-        return None if found[0] is None or found[1] is None else found
+        mean, variance = (module.get_variable("batch_stats", name) for name in ("mean", "var"))
+        return None if mean is None or variance is None else (mean, variance)
     return module.mean.get_value(), module.var.get_value()

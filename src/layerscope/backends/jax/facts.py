@@ -1,4 +1,4 @@
-"""What can be said of a model of a JAX library without computing anything."""
+"""What is known of a model of a JAX library without computing anything."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..common.axes import CHANNELS_FIRST, CHANNELS_LAST
 from ..protocol import Facts, Input
-from .axes import EQUINOX, FIRST, LAST
+from .axes import EQUINOX
 from .model import JaxModel
 
 SAMPLES = 64
@@ -25,12 +26,12 @@ def facts(model: JaxModel) -> Facts:
 
 def digest(model: JaxModel) -> str:
     """A hash over name, shape, type and 64 evenly spaced values of each array; `""` for a model without any."""
-    hashed, any_leaf = hashlib.sha256(), False
+    digest, empty = hashlib.sha256(), True
     for name, leaf in model.leaves():
-        any_leaf = True
-        hashed.update(f"{name} {tuple(np.shape(leaf))} {getattr(leaf, 'dtype', '')}".encode())
-        hashed.update(_sample(leaf))
-    return f"sampled-sha256:{hashed.hexdigest()}" if any_leaf else ""
+        empty = False
+        digest.update(f"{name} {tuple(np.shape(leaf))} {getattr(leaf, 'dtype', '')}".encode())
+        digest.update(_sample(leaf))
+    return "" if empty else f"sampled-sha256:{digest.hexdigest()}"
 
 
 def _sample(leaf: Any) -> bytes:
@@ -42,15 +43,14 @@ def _sample(leaf: Any) -> bytes:
 
 def inputs(model: JaxModel) -> tuple[Input, ...]:
     """The input that the first convolution (or the first dense layer) takes; its sizes are free."""
-    found = model.first()
-    if found is None:
-        # Nothing says how many channels; the axes are those of the library.
-        axes = (EQUINOX if model.channels_first else LAST)[4]
-        return (Input("input", axes, (None, None, None, None)),)
-    _, module, shape = found
-    if model.channels_first:
-        channels, axes = getattr(module, "in_channels", shape[-1]), FIRST[len(shape)]
-        return (Input("input", axes, tuple(channels if each == "c" else None for each in axes)),)
-    channels, axes = getattr(module, "in_features", shape[-2]), LAST[len(shape)]
-    groups = getattr(module, "feature_group_count", 1) if not hasattr(module, "in_features") else 1
-    return (Input("input", axes, tuple(channels * groups if each == "c" else None for each in axes)),)
+    layer = model.first_layer()
+    if layer is None:
+        # Nothing tells how many channels; the axes are those of the library.
+        axes, channels = (EQUINOX if model.channels_first else CHANNELS_LAST)[4], None
+    elif model.channels_first:
+        axes, channels = CHANNELS_FIRST[len(layer.shape)], getattr(layer.module, "in_channels", layer.shape[-1])
+    else:
+        axes, channels = CHANNELS_LAST[len(layer.shape)], getattr(layer.module, "in_features", None)
+        if channels is None:
+            channels = layer.shape[-2] * getattr(layer.module, "feature_group_count", 1)
+    return (Input("input", axes, tuple(channels if letter == "c" else None for letter in axes)),)

@@ -1,4 +1,4 @@
-"""What the backend asks of each of the JAX libraries, and what they have in common."""
+"""What the backend asks of each of the JAX libraries, and what they share."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import inspect
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from ..protocol import Kernel
-from .watch import Watch
+from .watch import Stop, Watch
 
-# Arguments by which models are told to rest, with the value that means rest.
-AT_REST = {
+# Arguments that switch between training and inference, with the value for inference.
+INFERENCE = {
     "train": False,
     "training": False,
     "is_training": False,
@@ -23,6 +23,13 @@ AT_REST = {
     "inference": True,
     "use_running_average": True,
 }
+
+
+class FirstLayer(NamedTuple):
+    """A convolution or dense layer that takes the model's input, and the shape of its weights."""
+
+    module: Any
+    shape: tuple[int, ...]
 
 
 class JaxModel(Protocol):
@@ -33,7 +40,7 @@ class JaxModel(Protocol):
     channels_first: bool
 
     def run(self, batch: Any, watch: Watch) -> Any:
-        """The model's output for a batch, at rest, on a copy; every call goes to `watch`."""
+        """The output of a copy of the model in inference mode for a batch; every call goes to `watch`."""
         ...
 
     def modules(self) -> Mapping[str, Any]:
@@ -56,14 +63,28 @@ class JaxModel(Protocol):
         """The weights of the convolution at `path`, `None` where something else stands there."""
         ...
 
-    def first(self) -> tuple[str, Any, tuple[int, ...]] | None:
-        """Path, module and kernel or weight shape of the first layer that takes the input, where that can be told."""
+    def first_layer(self) -> FirstLayer | None:
+        """The first layer with weights, which takes the input, `None` where it isn't known."""
         ...
 
 
+def run_until(owner: object, model: JaxModel, batch: Any, watch: Watch) -> None:
+    """Run `model`, at most until `owner` stops it."""
+    try:
+        model.run(batch, watch)
+    except Stop as stop:
+        if stop.owner is not owner:
+            raise
+
+
+def canonical_paths(model: JaxModel) -> dict[str, str]:
+    """The path under which each module is reported, by its other paths."""
+    return {alias: path for path, aliases in model.aliases().items() for alias in aliases}
+
+
 @dataclass(frozen=True)
-class Given:
-    """What a user gave, taken apart: the module, the method to call, further arguments."""
+class Unwrapped:
+    """The module of a user's model, the method to call, and further arguments of the call."""
 
     module: Any
     method: str = "__call__"
@@ -75,39 +96,40 @@ class Given:
         return dict(self.kwargs or {})
 
 
-def taken_apart(model: Any) -> Given:
-    """`functools.partial` and bound methods around a module, taken off."""
+def unwrap(model: Any) -> Unwrapped:
+    """A module without the `functools.partial` and bound methods around it."""
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = {}
     while type(model) is functools.partial:
         args, kwargs, model = (*model.args, *args), {**model.keywords, **kwargs}, model.func
     if isinstance(model, types.MethodType):
-        return Given(model.__self__, model.__name__, args, kwargs)
-    return Given(model, "__call__", args, kwargs)
+        return Unwrapped(model.__self__, model.__name__, args, kwargs)
+    return Unwrapped(model, "__call__", args, kwargs)
 
 
 SPACE = {1: "n", 2: "hw", 3: "dhw"}
 
 
-def flax_kernel(module: Any, values: Any, turned: bool) -> Kernel:
-    """The weights `[*space, input, filter]` of a convolution of Flax; those of a transposed one may be the other way round."""
-    found = np.asarray(values).astype(np.float32)
-    ends = "oi" if turned and module.transpose_kernel else "io"
+def flax_kernel(module: Any, values: Any, transposed: bool) -> Kernel:
+    """The weights `[*space, input, filter]` of a convolution of Flax; those of a transposed one may have the ends swapped."""
+    weights = np.asarray(values).astype(np.float32)
+    ends = "oi" if transposed and module.transpose_kernel else "io"
     note = "multiplied by a mask when it runs" if getattr(module, "mask", None) is not None else ""
-    return Kernel(found, SPACE[found.ndim - 2] + ends, 1 if turned else module.feature_group_count, note)
+    return Kernel(weights, SPACE[weights.ndim - 2] + ends, 1 if transposed else module.feature_group_count, note)
 
 
-def at_rest(module: Any, function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of `AT_REST` that a call takes and that aren't given."""
+def inference_arguments(module: Any, function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of `INFERENCE` that a call takes and that aren't given."""
     try:
         signature = inspect.signature(function)
         bound = signature.bind_partial(*args, **kwargs).arguments
     except (TypeError, ValueError):
         # The call itself will say what is wrong with the arguments.
         return {}
-    found = {}
+    arguments = {}
     for name, parameter in signature.parameters.items():
-        settled = parameter.default is None and getattr(module, name, None) is not None
-        if name in AT_REST and name not in bound and not settled and parameter.kind is not parameter.POSITIONAL_ONLY:
-            found[name] = AT_REST[name]
-    return found
+        set_on_module = parameter.default is None and getattr(module, name, None) is not None
+        is_open = name not in bound and not set_on_module and parameter.kind is not parameter.POSITIONAL_ONLY
+        if name in INFERENCE and is_open:
+            arguments[name] = INFERENCE[name]
+    return arguments

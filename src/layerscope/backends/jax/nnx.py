@@ -1,10 +1,8 @@
-"""Flax NNX: a copy of the model at rest, whose modules know their paths and report each call."""
+"""Flax NNX: a copy of the model in inference mode, whose modules know their paths and report each call."""
 
 from __future__ import annotations
 
 import functools
-
-# MOVED
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -13,15 +11,15 @@ import numpy as np
 from flax import nnx
 
 from ..protocol import Kernel
-from .model import Given, at_rest, flax_kernel, taken_apart
-from .outputs import fed, floating_leaf
-from .watch import Watch, noted, watching
+from .model import FirstLayer, Unwrapped, flax_kernel, inference_arguments, unwrap
+from .outputs import call_arguments, floating_leaf
+from .watch import Watch, reporting, watching
 
 TAG = "_layerscope_path"
 
 
 # What `nnx.Module.eval` sets on every module that has them.
-RESTING = {"deterministic": True, "use_running_average": True}
+INFERENCE_ATTRIBUTES = {"deterministic": True, "use_running_average": True}
 
 
 class NnxModel:
@@ -30,75 +28,71 @@ class NnxModel:
     library = "flax"
     channels_first = False
 
-    def __init__(self, given: Given) -> None:
-        self.given = given
-        self.name = type(given.module).__name__
-        self._tree = Tree(given.module)
+    def __init__(self, unwrapped: Unwrapped) -> None:
+        self.unwrapped = unwrapped
+        self.name = type(unwrapped.module).__name__
+        self._tree = Tree(unwrapped.module)
         self._places = self._tree.places
 
     @classmethod
     def read(cls, model: Any) -> NnxModel | None:
-        given = taken_apart(model)
-        return cls(given) if isinstance(given.module, nnx.Module) else None
+        """The model, `None` for what isn't one."""
+        unwrapped = unwrap(model)
+        return cls(unwrapped) if isinstance(unwrapped.module, nnx.Module) else None
 
     def run(self, batch: Any, watch: Watch) -> Any:
         # Whatever a run changes (statistics, streams of random numbers, attributes), it changes in the copy.
-        copy = self._resting()
-        function = getattr(copy, self.given.method)
-        args, kwargs = fed(batch, self._floating())
-        args, kwargs = (*self.given.args, *args), {**self.given.keywords, **kwargs}
-        kwargs |= at_rest(copy, function, args, kwargs)
+        copy = self._inference_copy()
+        function = getattr(copy, self.unwrapped.method)
+        args, kwargs = call_arguments(batch, self._floating_parameter())
+        args, kwargs = (*self.unwrapped.args, *args), {**self.unwrapped.keywords, **kwargs}
+        kwargs |= inference_arguments(copy, function, args, kwargs)
         with watching(watch):
-            if self.given.method != "__call__":
-                return watch.through("", copy, function, args, kwargs)
+            if self.unwrapped.method != "__call__":
+                return watch.call("", copy, function, (args, kwargs))
             return function(*args, **kwargs)
 
-    def _resting(self) -> Any:
+    def _inference_copy(self) -> Any:
         """The copy in evaluation mode, its modules tagged."""
-        original = self.given.module
-        copy = self._tree.copied()
-        own = any(getattr(type(original), each) is not getattr(nnx.Module, each) for each in ("eval", "set_attributes"))
+        cls = type(self.unwrapped.module)
+        copy = self._tree.copy()
+        own = any(getattr(cls, name) is not getattr(nnx.Module, name) for name in ("eval", "set_attributes"))
         if own or self._tree.beyond:
             copy.eval()
-        for module, ways in self._places.values():
-            copied = at(copy, ways[0])
+        for module, routes in self._places.values():
+            copied = follow(copy, routes[0])
             if copied is module:
                 # NNX shares what it takes for static.
                 continue
-            for name, value in () if own else RESTING.items():
+            for name, value in () if own else INFERENCE_ATTRIBUTES.items():
                 if hasattr(copied, name):
                     setattr(copied, name, value)
-            _tag(copied, ".".join(map(str, ways[0])))
+            _tag(copied, _path(routes[0]))
         return copy
 
-    def _floating(self) -> Any:
+    def _floating_parameter(self) -> Any:
         """A floating array of the parameters."""
-        for _, variable in self._tree.variables():
-            found = floating_leaf([leaf for _, leaf in values(variable)]) if isinstance(variable, nnx.Param) else None
-            if found is not None:
-                return found
-        return None
+        parameters = (variable for _, variable in self._tree.variables() if isinstance(variable, nnx.Param))
+        arrays = (floating_leaf([leaf for _, leaf in arrays_of(parameter)]) for parameter in parameters)
+        return next((array for array in arrays if array is not None), None)
 
     def modules(self) -> dict[str, Any]:
-        return {".".join(map(str, ways[0])): module for module, ways in self._places.values()}
+        return {_path(routes[0]): module for module, routes in self._places.values()}
 
     def aliases(self) -> dict[str, tuple[str, ...]]:
-        found = {}
-        for _, (first, *others) in self._places.values():
-            found[".".join(map(str, first))] = tuple(".".join(map(str, each)) for each in others)
-        return found
+        return {_path(routes[0]): tuple(map(_path, routes[1:])) for _, routes in self._places.values()}
 
     def leaves(self) -> Iterator[tuple[str, Any]]:
         for steps, variable in self._tree.variables():
             if not isinstance(variable, nnx.RngState):
-                for name, leaf in values(variable):
-                    yield ".".join(map(str, steps)) + name, leaf
+                for name, leaf in arrays_of(variable):
+                    yield _path(steps) + name, leaf
 
     def parameters(self, path: str) -> int | None:
         module = self.modules().get(path)
         if module is None:
             return None
-        return sum(each.size for each in jax.tree.leaves(nnx.state(module, nnx.Param)))
+        return sum(array.size for array in jax.tree.leaves(nnx.state(module, nnx.Param)))
 
     def kernel(self, path: str, image: Any) -> Kernel | None:
         module = self.modules().get(path)
@@ -106,33 +100,33 @@ class NnxModel:
             return None
         return flax_kernel(module, module.kernel[...], isinstance(module, nnx.ConvTranspose))
 
-    def first(self) -> tuple[str, Any, tuple[int, ...]] | None:
-        for path, module in self.modules().items():
+    def first_layer(self) -> FirstLayer | None:
+        for module in self.modules().values():
             kernel = getattr(module, "kernel", None)
             if isinstance(module, nnx.Conv | nnx.Linear) and kernel is not None:
-                return path, module, tuple(kernel.shape)
+                return FirstLayer(module, tuple(kernel.shape))
         return None
 
 
 def _tag(module: Any, path: str) -> None:
-    """A module of the copy, from now on one that reports its calls."""
+    """Make a module of the copy report its calls."""
     object.__setattr__(module, TAG, path)
-    kind: Any = type(module)
+    cls: Any = type(module)
     if callable(module):
-        object.__setattr__(module, "__class__", _reporting(kind))
+        object.__setattr__(module, "__class__", _reporting_class(cls))
 
 
 @functools.lru_cache(maxsize=1024)
-def _reporting(kind: Any) -> Any:
-    """A class like `kind` whose calls are seen. The user's own class stays as it is, for other threads too."""
-    call = noted(lambda module: vars(module).get(TAG), _as_function(kind))
-    names = {"__call__": call, "__module__": kind.__module__, "__qualname__": kind.__qualname__}
-    return type(kind)(kind.__name__, (kind,), names)
+def _reporting_class(cls: Any) -> Any:
+    """A class like `cls` whose calls are seen. The user's own class stays as it is, for other threads too."""
+    call = reporting(lambda module: vars(module).get(TAG), _as_function(cls))
+    attributes = {"__call__": call, "__module__": cls.__module__, "__qualname__": cls.__qualname__}
+    return type(cls)(cls.__name__, (cls,), attributes)
 
 
-def _as_function(kind: Any) -> Any:
-    """`kind.__call__` as a function of self: what `nnx.jit` and others leave there may be an object."""
-    original = kind.__call__
+def _as_function(cls: Any) -> Any:
+    """`cls.__call__` as a function of self: what `nnx.jit` and others leave there may be an object."""
+    original = cls.__call__
 
     @functools.wraps(original)
     def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -151,7 +145,7 @@ PLAIN = (dict, list, tuple)
 
 
 class Tree:
-    """`places`: each module with every way to it, in the order of the attributes.
+    """What a module holds. `places`: each module with every route to it, in the order of the attributes.
 
     `beyond` says that modules lie in a container that no step leads into (a pytree of another library).
     """
@@ -162,34 +156,34 @@ class Tree:
         self._root = root
         self._variables: dict[int, tuple[Steps, Any]] = {}
         self._kinds: dict[type, str] = {}
-        self._way: set[int] = set()
+        self._parents: set[int] = set()
         self._simple = True
         self._walk(root, (), False)
 
     def variables(self) -> list[tuple[Steps, Any]]:
-        """Each variable or bare array with the least of the ways to it, in the order of the ways."""
-        return sorted(self._variables.values(), key=lambda each: _order(each[0]))
+        """Each variable or bare array with the first of the routes to it, in the order of the routes."""
+        return sorted(self._variables.values(), key=lambda variable: _order(variable[0]))
 
-    def copied(self) -> Any:
-        """What `nnx.clone` gives: modules and variables of its own, the same arrays. Quicker where that is simple."""
-        return self._copied(self._root, {}) if self._simple else nnx.clone(self._root)
+    def copy(self) -> Any:
+        """What `nnx.clone` gives: modules and variables of its own, the same arrays. Faster where that is simple."""
+        return self._copy(self._root, {}) if self._simple else nnx.clone(self._root)
 
-    def _copied(self, node: Any, copies: dict[int, Any]) -> Any:
+    def _copy(self, node: Any, copies: dict[int, Any]) -> Any:
         kind = self._kinds.get(type(node), "leaf")
         if kind in ("leaf", "array") or (kind in ("mapping", "sequence") and type(node) not in PLAIN):
             return node
         if kind == "mapping":
-            return {name: self._copied(each, copies) for name, each in node.items()}
+            return {name: self._copy(member, copies) for name, member in node.items()}
         if kind == "sequence":
-            return type(node)(self._copied(each, copies) for each in node)
+            return type(node)(self._copy(member, copies) for member in node)
         if id(node) not in copies and kind == "variable":
             copies[id(node)] = node.copy()
         elif id(node) not in copies:
             new = copies[id(node)] = object.__new__(type(node))
-            for name, each in vars(node).items():
+            for name, member in vars(node).items():
                 # The attribute by which NNX knows the trace that a module was made in must be of now.
-                own = jax.tree.map(lambda leaf: leaf, each) if name == STATE else self._copied(each, copies)
-                object.__setattr__(new, name, own)
+                copied = jax.tree.map(lambda leaf: leaf, member) if name == STATE else self._copy(member, copies)
+                object.__setattr__(new, name, copied)
         return copies[id(node)]
 
     def _walk(self, node: Any, steps: Steps, beyond: bool) -> None:
@@ -204,28 +198,32 @@ class Tree:
             if known is None or _order(steps) < _order(known[0]):
                 self._variables[id(node)] = (steps, node)
             return
-        if id(node) in self._way:
+        if id(node) in self._parents:
             # A ring is walked once.
             return
         if kind == "module" and beyond:
             self.beyond = True
         elif kind == "module":
             self.places.setdefault(id(node), (node, []))[1].append(steps)
-        self._way.add(id(node))
-        for step, each in _members(node, kind):
-            if self._kinds.get(type(each)) != "leaf":
-                self._walk(each, (*steps, step), beyond or kind == "other")
-        self._way.discard(id(node))
+        self._parents.add(id(node))
+        for step, member in _members(node, kind):
+            if self._kinds.get(type(member)) != "leaf":
+                self._walk(member, (*steps, step), beyond or kind == "other")
+        self._parents.discard(id(node))
 
 
-def at(node: Any, steps: Steps) -> Any:
-    """What `steps` lead to."""
+def follow(node: Any, steps: Steps) -> Any:
+    """What `steps` lead to from `node`."""
     for step in steps:
         node = vars(node)[str(step)] if isinstance(node, nnx.Pytree) else node[step]
     return node
 
 
-def values(variable: Any) -> Iterator[tuple[str, Any]]:
+def _path(steps: Steps) -> str:
+    return ".".join(map(str, steps))
+
+
+def arrays_of(variable: Any) -> Iterator[tuple[str, Any]]:
     """The arrays that a variable holds: one with the name `""`, or those of a pytree by their keys."""
     value = variable.get_raw_value() if isinstance(variable, nnx.Variable) else variable
     if hasattr(value, "shape"):
@@ -236,16 +234,17 @@ def values(variable: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _members(node: Any, kind: str) -> Iterable[tuple[Any, Any]]:
+    """The steps that lead on from a value, each with what it leads to."""
     if kind in ("module", "pytree"):
-        held = vars(node).items()
+        members = {name: member for name, member in vars(node).items() if name[:9] != "_pytree__"}
         # nnx.List keeps its members as attributes "0", "1", ...
-        return [(int(name) if name.isdigit() else name, each) for name, each in held if name[:9] != "_pytree__"]
+        return [(int(name) if name.isdigit() else name, member) for name, member in members.items()]
     if kind == "mapping":
         return node.items()
     if kind == "sequence":
         return enumerate(node)
-    children, _ = jax.tree_util.tree_flatten_with_path(node, is_leaf=lambda each: each is not node)
-    return [(jax.tree_util.keystr(keys, simple=True), each) for keys, each in children]
+    children, _ = jax.tree_util.tree_flatten_with_path(node, is_leaf=lambda value: value is not node)
+    return [(jax.tree_util.keystr(keys, simple=True), child) for keys, child in children]
 
 
 def _kind_of(node: Any) -> str:
@@ -273,9 +272,9 @@ def _is_simple(node: Any, kind: str) -> bool:
         return STATE in vars(node)
     if kind == "other":
         return False
-    return type(node) in PLAIN or all(_kind_of(each) == "leaf" for _, each in _members(node, kind))
+    return type(node) in PLAIN or all(_kind_of(member) == "leaf" for _, member in _members(node, kind))
 
 
 def _order(steps: Steps) -> tuple[tuple[bool, Any], ...]:
     """Numbers before names."""
-    return tuple((not isinstance(each, int), each if isinstance(each, int) else str(each)) for each in steps)
+    return tuple((not isinstance(step, int), step if isinstance(step, int) else str(step)) for step in steps)

@@ -18,47 +18,47 @@ import jax
 import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
 
-from .outputs import packed, parts_of
+from .outputs import parts_of, with_arrays
 
 
 class Stop(BaseException):
     """Ends a run that has given all that was asked for. Not an `Exception`, which models catch."""
 
-    def __init__(self, of: object) -> None:
-        self.of = of
+    def __init__(self, owner: object) -> None:
+        self.owner = owner
 
 
 class Call(NamedTuple):
     """A call of a module that ended.
 
-    `number` counts the calls of this path; `parts` are the arrays of its output by place, as the module sees them, and
-    `values` the same with the axes of `mapped` surrounding vmaps in front.
+    `arguments` are its (args, kwargs); `parts` are the arrays of its output by place, as the module sees them, and `values`
+    the same with the axes of `mapped` surrounding vmaps in front. `number` counts the calls of this path.
     """
 
     path: str
     module: Any
-    number: int
     arguments: Any
     parts: Mapping[str, Any]
-    values: Mapping[str, Any]
-    mapped: int
+    values: Mapping[str, Any] = {}
+    number: int = 0
+    mapped: int = 0
 
 
-Ended = Callable[[Call], Mapping[str, Any] | None]
+OnCall = Callable[[Call], Mapping[str, Any] | None]
 
 
 @dataclass
 class Watch:
-    """What is known during one run. `ended` gets each `Call`; what it returns by place, the model goes on with.
+    """The state of one run. `on_call` receives each `Call` when it ends; what it returns by place replaces the output.
 
-    `marker` is set while a batch runs example by example under one vmap: a value that has the batch's axis for sure.
-    `started` hears of each call before it runs, `ended` of those of the paths that `wants` names; `ran` are all that
-    did. While `differentiating`, what `ended` returns must become part of what JAX traces; else the values of a traced
-    function (`jax.checkpoint`) are waited for.
+    `on_start` receives each module before it runs, `on_call` those of the paths that `wants` names; `ran` are all that did.
+    `marker` is set while a batch runs example by example under one vmap: a value that has the batch's axis for sure. While
+    `differentiating`, what `on_call` returns must become part of what JAX traces; else the values of a traced function
+    (`jax.checkpoint`) are waited for.
     """
 
-    ended: Ended
-    started: Callable[[str, Any], None] = lambda path, module: None
+    on_call: OnCall
+    on_start: Callable[[str, Any], None] = lambda path, module: None
     wants: Callable[[str], bool] = lambda path: True
     marker: Any = None
     differentiating: bool = False
@@ -67,93 +67,97 @@ class Watch:
     traced: set[str] = field(default_factory=set)
     ran: set[str] = field(default_factory=set)
 
-    def through(self, path: str, module: Any, call: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        """What `call(*args, **kwargs)` returns, noted as a call of `module`."""
+    def call(self, path: str, module: Any, function: Callable[..., Any], arguments: tuple[Any, Any]) -> Any:
+        """What `function` returns for the (args, kwargs) of `arguments`, noted as a call of `module`."""
         if self.late is not None:
             raise self.late
-        self.started(path, module)
-        output = call(*args, **kwargs)
+        self.on_start(path, module)
+        args, kwargs = arguments
+        output = function(*args, **kwargs)
         self.ran.add(path)
         if not self.wants(path):
             return output
         parts = parts_of(output)
-        leaves = list(parts.values())
-
-        def take(values: Sequence[Any], mapped: int) -> Sequence[Any]:
-            if any(type(each).__name__ == "JaxprTracer" for each in values):
-                # linen's scan traces its body once more, to see what doesn't change
-                return values
-            if not self.differentiating and any(isinstance(each, tracers().staged) for each in values):
-                self.traced.add(path)
-                jax.debug.callback(functools.partial(later, mapped), *values)
-                return values
-            return told(values, mapped)
-
-        def later(mapped: int, *values: Any) -> None:
-            try:
-                told(values, mapped)
-            except Stop as stop:
-                # JAX would print what comes out of a callback.
-                self.late = stop
-
-        def told(values: Sequence[Any], mapped: int) -> Sequence[Any]:
-            number = self.counts[path]
-            self.counts[path] += 1
-            by_place = dict(zip(parts, values, strict=True))
-            replaced = self.ended(Call(path, module, number, (args, kwargs), parts, by_place, mapped))
-            return list({**by_place, **replaced}.values()) if replaced else values
-
-        if self.marker is not None or any(isinstance(each, tracers().batched) for each in leaves):
-            after = _unmapped(jnp.zeros(()) if self.marker is None else self.marker, leaves, take)
+        arrays = list(parts.values())
+        take = functools.partial(self._take, Call(path, module, arguments, parts))
+        if self.marker is not None or any(isinstance(array, tracers().batched) for array in arrays):
+            after = _unmapped(jnp.zeros(()) if self.marker is None else self.marker, arrays, take)
         else:
-            after = take(leaves, 0)
-        new = {id(old): each for old, each in zip(leaves, after, strict=True) if each is not old}
-        return packed(output, new) if new else output
+            after = take(arrays, 0)
+        replaced = {id(old): new for old, new in zip(arrays, after, strict=True) if new is not old}
+        return with_arrays(output, replaced) if replaced else output
+
+    def _take(self, call: Call, values: Sequence[Any], mapped: int) -> Sequence[Any]:
+        """What replaces `values`, which have the axes of `mapped` vmaps; a traced function has its values later."""
+        if any(type(value).__name__ == "JaxprTracer" for value in values):
+            # linen's scan traces its body once more, to see what doesn't change
+            return values
+        if not self.differentiating and any(isinstance(value, tracers().staged) for value in values):
+            self.traced.add(call.path)
+            jax.debug.callback(functools.partial(self._report_late, call, mapped), *values)
+            return values
+        return self._report(call, values, mapped)
+
+    def _report_late(self, call: Call, mapped: int, *values: Any) -> None:
+        try:
+            self._report(call, values, mapped)
+        except Stop as stop:
+            # JAX would print what comes out of a callback.
+            self.late = stop
+
+    def _report(self, call: Call, values: Sequence[Any], mapped: int) -> Sequence[Any]:
+        number = self.counts[call.path]
+        self.counts[call.path] += 1
+        by_place = dict(zip(call.parts, values, strict=True))
+        replaced = self.on_call(call._replace(values=by_place, number=number, mapped=mapped))
+        return list({**by_place, **replaced}.values()) if replaced else values
 
 
 class Tracers(NamedTuple):
+    """The types of the values inside `vmap`, and inside a function that is only traced."""
+
     batched: type
     staged: type
 
 
 @functools.cache
 def tracers() -> Tracers:
-    """The types of the values inside `vmap` and inside a function that is only traced, asked of JAX itself."""
-    found: list[type] = []
+    """The types of JAX's tracers, as JAX itself makes them."""
+    types: list[type] = []
 
-    def seen(value: Any) -> Any:
-        found.append(type(value))
+    def note_type(value: Any) -> Any:
+        types.append(type(value))
         return value
 
     with jax.ensure_compile_time_eval():
-        jax.vmap(seen)(jnp.zeros(1))
-        jax.eval_shape(seen, jnp.zeros(1))
-    return Tracers(*found)
+        jax.vmap(note_type)(jnp.zeros(1))
+        jax.eval_shape(note_type, jnp.zeros(1))
+    return Tracers(*types)
 
 
 def _unmapped(
-    marker: Any, leaves: Sequence[Any], take: Callable[[Sequence[Any], int], Sequence[Any]], mapped: int = 0
+    marker: Any, arrays: Sequence[Any], take: Callable[[Sequence[Any], int], Sequence[Any]], mapped: int = 0
 ) -> Sequence[Any]:
     """`take` with the values of all examples of the surrounding vmaps, the outermost axis first."""
 
     @custom_vmap
-    def passed(*given: Any) -> tuple[Any, ...]:
-        return given
+    def identity(*values: Any) -> tuple[Any, ...]:
+        return values
 
-    @passed.def_vmap
-    def rule(size: int, batched: Sequence[bool], *given: Any) -> tuple[tuple[Any, ...], tuple[bool, ...]]:
-        first, *rest = given
+    @identity.def_vmap
+    def rule(size: int, batched: Sequence[bool], *values: Any) -> tuple[tuple[Any, ...], tuple[bool, ...]]:
+        first, *rest = values
         whole = [
-            each if of_batch else jnp.broadcast_to(each, (size, *each.shape))
-            for each, of_batch in zip(rest, batched[1:], strict=True)
+            value if of_batch else jnp.broadcast_to(value, (size, *value.shape))
+            for value, of_batch in zip(rest, batched[1:], strict=True)
         ]
-        if any(isinstance(each, tracers().batched) for each in (first, *whole)):
+        if any(isinstance(value, tracers().batched) for value in (first, *whole)):
             after = _unmapped(first, whole, take, mapped + 1)
         else:
             after = take(whole, mapped + 1)
         return (first, *after), (batched[0], *(True for _ in after))
 
-    return list(passed(marker, *leaves))[1:]
+    return list(identity(marker, *arrays))[1:]
 
 
 _current: ContextVar[Watch | None] = ContextVar("layerscope_jax_watch", default=None)
@@ -161,7 +165,7 @@ _current: ContextVar[Watch | None] = ContextVar("layerscope_jax_watch", default=
 
 @contextlib.contextmanager
 def watching(watch: Watch) -> Iterator[None]:
-    """Inside, modules that are `noted` report to `watch`, and nothing is compiled."""
+    """Inside, modules with a `reporting` call tell `watch`, and nothing is compiled."""
     token = _current.set(watch)
     try:
         with jax.disable_jit():
@@ -170,14 +174,14 @@ def watching(watch: Watch) -> Iterator[None]:
         _current.reset(token)
 
 
-def noted(path_of: Callable[[Any], str | None], original: Callable[..., Any]) -> Callable[..., Any]:
-    """A `__call__` that reports to the watch in force."""
+def reporting(path_of: Callable[[Any], str | None], original: Callable[..., Any]) -> Callable[..., Any]:
+    """A `__call__` that tells the watch in force."""
 
     @functools.wraps(original)
     def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:
         watch, path = _current.get(), path_of(self)
         if watch is None or path is None:
             return original(self, *args, **kwargs)
-        return watch.through(path, self, functools.partial(original, self), args, kwargs)
+        return watch.call(path, self, functools.partial(original, self), (args, kwargs))
 
     return __call__

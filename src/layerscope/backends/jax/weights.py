@@ -1,4 +1,4 @@
-"""The last dense layer of a model of Flax or Equinox, as it runs."""
+"""The last dense layer of a model of Flax or Equinox as it runs, and the weights of a convolution."""
 
 from __future__ import annotations
 
@@ -6,40 +6,46 @@ from typing import Any
 
 import numpy as np
 
-from ..protocol import Head
+from ...core.layer import split_call
+from ..common.outputs import first_image
+from ..protocol import Head, Kernel
 from .axes import is_a
-from .model import JaxModel
+from .model import JaxModel, canonical_paths
 from .outputs import as_captured
 from .watch import Call, Watch
 
 
 def head(model: JaxModel, batch: Any) -> Head | None:
-    """The `Dense` or `Linear` that ran last for a batch."""
-    ran: list[Call] = []
+    """The `Dense` or `Linear` that ran last, `None` where it is one of several in a vmap."""
+    calls: list[Call] = []
 
-    def ended(call: Call) -> None:
+    def record(call: Call) -> None:
         if is_a(call.module, "Dense", "Linear"):
-            ran.append(call)
+            calls.append(call)
 
-    model.run(batch, Watch(ended))
-    if not ran:
+    model.run(first_image(batch), Watch(record))
+    if not calls:
         return None
-    weights, bias = _parameters(ran[-1].module)
-    if weights.ndim != 2:  # one of several in a vmap
-        return None
-    return Head(ran[-1].path, weights, bias)
+    weights, bias = _parameters(calls[-1].module)
+    return Head(calls[-1].path, weights, bias) if weights.ndim == 2 else None
+
+
+def kernel(model: JaxModel, path: str, batch: Any) -> Kernel | None:
+    """The weights of the convolution at `path`; linen is traced as far as that layer."""
+    base = split_call(path)[0]
+    return model.kernel(canonical_paths(model).get(base, base), first_image(batch))
 
 
 def _parameters(module: Any) -> tuple[np.ndarray, np.ndarray | None]:
-    """(weights `[class, channel]`, bias): Flax keeps its kernels the other way round."""
+    """(weights `[class, channel]`, bias): Flax stores its kernels transposed."""
     if hasattr(module, "variables"):  # linen
-        held = module.variables["params"]
-        kernel, bias, turned = held["kernel"], held.get("bias"), True
+        params = module.variables["params"]
+        stored, bias, transposed = params["kernel"], params.get("bias"), True
     elif hasattr(module, "kernel"):  # NNX
-        kernel, bias, turned = module.kernel[...], module.bias, True
+        stored, bias, transposed = module.kernel[...], module.bias, True
         bias = None if bias is None or bias[...] is None else bias[...]
     else:  # Equinox
-        kernel, bias, turned = module.weight, module.bias, False
-    weights = as_captured(kernel).values
-    found = np.ascontiguousarray(weights.T if turned else weights, np.float32)
-    return found, None if bias is None else as_captured(bias).values.astype(np.float32)
+        stored, bias, transposed = module.weight, module.bias, False
+    values = as_captured(stored).values
+    weights = np.ascontiguousarray(values.T if transposed else values, np.float32)
+    return weights, None if bias is None else as_captured(bias).values.astype(np.float32)

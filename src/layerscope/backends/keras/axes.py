@@ -6,9 +6,10 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from ..common.axes import CHANNELS_FIRST, CHANNELS_LAST, PREFIX_TOKENS, prefix_labels
+from ..common.axes import CHANNELS_FIRST, CHANNELS_LAST, PREFIX_TOKENS, AxesTrace, prefix_labels
 from .attention import AttentionMap
 from .engine import Engine
+from .model import KerasModel
 from .names import is_a, is_layer, walk
 
 ATTENTION = ("MultiHeadAttention", "GroupedQueryAttention")
@@ -24,6 +25,10 @@ NORMALIZATION = ("BatchNormalization", "LayerNormalization", "GroupNormalization
 REDUCTIONS = ("Mean", "Max", "Min", "Sum", "Amax", "Amin", "Average", "Var", "Std", "Prod", "Median", "Logsumexp")
 
 
+# layers that rename the axes of a tensor that comes out unchanged
+RENAMING = ("Flatten", "Reshape", "Permute")
+
+
 WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
@@ -35,7 +40,16 @@ class Source(NamedTuple):
 
 
 class Output(NamedTuple):
-    """One tensor that `layer` returned when `parent` called it on `sources`; `data_format` is the model's."""
+    """One tensor that `layer` returned when `parent` called it on `sources`."""
+
+    layer: Any
+    parent: Any
+    tensor: Any
+    sources: Sequence[Source]
+
+
+class Query(NamedTuple):
+    """What the rules take of an output; `data_format` is the model's."""
 
     layer: Any
     parent: Any
@@ -84,12 +98,35 @@ def input_axes(model: Any, rank: int, default: str) -> str:
     return axes
 
 
-def output_axes(output: Output) -> str:
-    """The axes of an output, `""` where it has no picture: what the first of `RULES` says that applies."""
-    if not 1 < output.rank < 6:
-        return ""
-    stated = (rule(output) for classes, rule in RULES if not classes or is_a(output.layer, *classes))
-    return next((axes for axes in stated if axes), "")
+class Axes:
+    """The axes of the tensors of one run."""
+
+    def __init__(self, model: KerasModel) -> None:
+        self._model = model
+        self._format = model_format(model.root, model.engine.data_format)
+        self._trace = AxesTrace()
+
+    def letters(self, output: Output) -> str:
+        """The axes of an output, `""` where it has no picture."""
+        # a container returns the tensor that its last layer returned
+        axes = None if is_a(output.layer, *RENAMING) else self._trace.get(output.tensor)
+        if axes is None:
+            shape = tuple(output.tensor.shape)
+            axes = _letters(Query(output.layer, output.parent, shape, output.sources, self._format))
+        if axes:
+            self._trace.set(output.tensor, axes)
+        return axes
+
+    def of_input(self, tensor: Any) -> str:
+        """The axes of a tensor that goes into the model itself, `""` where it has no picture."""
+        axes = input_axes(self._model.root, len(tensor.shape), self._model.engine.data_format)
+        if axes:
+            self._trace.set(tensor, axes)
+        return axes
+
+    def source(self, tensor: Any) -> Source:
+        """A tensor that goes into a layer, with its axes where they are known."""
+        return Source(tuple(tensor.shape), self._trace.get(tensor))
 
 
 def axes_note(layer: Any, parent: Any, axes: str) -> str:
@@ -137,24 +174,32 @@ def _is_spatial(layer: Any) -> bool:
     return getattr(layer, "data_format", None) in ("channels_first", "channels_last") and not is_a(layer, "Flatten")
 
 
-def _permuted(output: Output) -> str | None:
-    axes = output.source.axes or default_axes(output.rank, output.data_format)
-    return "b" + "".join(axes[axis] for axis in output.layer.dims) if len(axes) == output.rank else None
+def _letters(query: Query) -> str:
+    """What the first of `RULES` says that applies."""
+    if not 1 < query.rank < 6:
+        return ""
+    stated = (rule(query) for classes, rule in RULES if not classes or is_a(query.layer, *classes))
+    return next((axes for axes in stated if axes), "")
 
 
-def _convolved_over_time(output: Output) -> str | None:
+def _permuted(query: Query) -> str | None:
+    axes = query.source.axes or default_axes(query.rank, query.data_format)
+    return "b" + "".join(axes[axis] for axis in query.layer.dims) if len(axes) == query.rank else None
+
+
+def _convolved_over_time(query: Query) -> str | None:
     """ConvLSTM: one axis of time before those of the picture, where whole sequences come out."""
-    layer = output.layer
+    layer = query.layer
     if not layer.return_sequences:
-        return by_format(output.rank, layer.data_format)
-    return _with_time(by_format(output.rank - 1, layer.data_format))
+        return by_format(query.rank, layer.data_format)
+    return _with_time(by_format(query.rank - 1, layer.data_format))
 
 
-def _each_step(output: Output) -> str | None:
+def _each_step(query: Query) -> str | None:
     """`TimeDistributed`: the axes of the layer inside, for one step, and the time."""
-    steps = [Source(source.shape[:1] + source.shape[2:], None) for source in output.sources if len(source.shape) > 2]
-    step = output._replace(layer=output.layer.layer, shape=output.shape[:1] + output.shape[2:], sources=steps)
-    return _with_time(output_axes(step))
+    steps = [Source(source.shape[:1] + source.shape[2:], None) for source in query.sources if len(source.shape) > 2]
+    step = query._replace(layer=query.layer.layer, shape=query.shape[:1] + query.shape[2:], sources=steps)
+    return _with_time(_letters(step))
 
 
 def _with_time(axes: str) -> str | None:
@@ -162,74 +207,74 @@ def _with_time(axes: str) -> str | None:
     return f"b{letter}{axes[1:]}" if axes and letter not in axes else None
 
 
-def _spatial(output: Output) -> str | None:
-    return by_format(output.rank, output.layer.data_format) if _is_spatial(output.layer) else None
+def _spatial(query: Query) -> str | None:
+    return by_format(query.rank, query.layer.data_format) if _is_spatial(query.layer) else None
 
 
-def _inside_attention(output: Output) -> str | None:
+def _inside_attention(query: Query) -> str | None:
     """Heads have an axis of their own; weights are one picture of queries by keys for each head."""
-    if output.rank != 4 or not is_a(output.parent, *ATTENTION):
+    if query.rank != 4 or not is_a(query.parent, *ATTENTION):
         return None
-    return "bndc" if is_a(output.layer, "EinsumDense") else "bcqk"
+    return "bndc" if is_a(query.layer, "EinsumDense") else "bcqk"
 
 
-def _attention_scores(output: Output) -> str | None:
-    return "bcqk" if output.rank == 4 and output.source.axes != "bhwc" else None
+def _attention_scores(query: Query) -> str | None:
+    return "bcqk" if query.rank == 4 and query.source.axes != "bhwc" else None
 
 
-def _channels_last(output: Output) -> str | None:
-    axes = output.source.axes
-    return axes if axes and len(axes) == output.rank and axes.endswith("c") else CHANNELS_LAST[output.rank]
+def _channels_last(query: Query) -> str | None:
+    axes = query.source.axes
+    return axes if axes and len(axes) == query.rank and axes.endswith("c") else CHANNELS_LAST[query.rank]
 
 
-def _reshaped(output: Output) -> str | None:
+def _reshaped(query: Query) -> str | None:
     """A reshape keeps the order of the elements: an axis that is first or last and keeps its size stays what it is."""
-    shape, source, axes = output.shape, output.source, output.source.axes or ""
-    if output.rank > 2 and len(axes) > 2:
+    shape, source, axes = query.shape, query.source, query.source.axes or ""
+    if query.rank > 2 and len(axes) > 2:
         if axes[1] == "c" and shape[1] == source.shape[1]:
-            return CHANNELS_FIRST[output.rank]
+            return CHANNELS_FIRST[query.rank]
         if axes[-1] == "c" and shape[-1] == source.shape[-1]:
-            return CHANNELS_LAST[output.rank]
-    return default_axes(output.rank, output.data_format)
+            return CHANNELS_LAST[query.rank]
+    return default_axes(query.rank, query.data_format)
 
 
-def _transposed(output: Output) -> str | None:
-    axes = output.source.axes
-    order = getattr(output.layer, "axes", None) or range(len(axes or ""))[::-1]
+def _transposed(query: Query) -> str | None:
+    axes = query.source.axes
+    order = getattr(query.layer, "axes", None) or range(len(axes or ""))[::-1]
     return "".join(axes[axis] for axis in order) if axes else None
 
 
-def _reduced(output: Output) -> str | None:
-    axes, dropped = output.source.axes, getattr(output.layer, "axis", None)
-    if not axes or dropped is None or getattr(output.layer, "keepdims", False):
+def _reduced(query: Query) -> str | None:
+    axes, dropped = query.source.axes, getattr(query.layer, "axis", None)
+    if not axes or dropped is None or getattr(query.layer, "keepdims", False):
         return None
     positions = {axis % len(axes) for axis in (dropped if isinstance(dropped, list | tuple) else (dropped,))}
     return "".join(letter for position, letter in enumerate(axes) if position not in positions)
 
 
-def _operation(output: Output) -> str | None:
+def _operation(query: Query) -> str | None:
     """What moves or removes axes and is no layer of Keras, such as an operation or somebody's own `Reshape`."""
-    name = type(output.layer).__name__
-    rule = None if is_layer(output.layer) and name != "Reshape" else OPERATIONS.get(name)
-    return rule(output) if rule else None
+    name = type(query.layer).__name__
+    rule = None if is_layer(query.layer) and name != "Reshape" else OPERATIONS.get(name)
+    return rule(query) if rule else None
 
 
-def _inherited(output: Output) -> str | None:
-    same_rank = [source for source in output.sources if source.axes and len(source.axes) == output.rank]
-    same_shape = [source for source in same_rank if source.shape == output.shape]
+def _inherited(query: Query) -> str | None:
+    same_rank = [source for source in query.sources if source.axes and len(source.axes) == query.rank]
+    same_shape = [source for source in same_rank if source.shape == query.shape]
     return next((source.axes for source in (*same_shape, *same_rank)), None)
 
 
-def _normalized(output: Output) -> str | None:
+def _normalized(query: Query) -> str | None:
     """Where a normalisation names one axis, that is the channel."""
-    axis, rank = getattr(output.layer, "axis", None), output.rank
+    axis, rank = getattr(query.layer, "axis", None), query.rank
     axis = axis[0] if isinstance(axis, list | tuple) and len(axis) == 1 else axis
     if not isinstance(axis, int):
         return None
     return by_format(rank, "channels_last" if axis % rank == rank - 1 else "channels_first")
 
 
-Rule = Callable[[Output], "str | None"]
+Rule = Callable[[Query], "str | None"]
 
 
 OPERATIONS: dict[str, Rule] = {
@@ -242,9 +287,9 @@ OPERATIONS: dict[str, Rule] = {
 
 # In this order: which classes of layers a rule is for (`()` for all), and the rule, which may leave it to the next ones.
 RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
-    ((), lambda output: "bcqk" if isinstance(output.layer, AttentionMap) else None),
+    ((), lambda query: "bcqk" if isinstance(query.layer, AttentionMap) else None),
     (("Permute",), _permuted),
-    (("Flatten",), lambda output: "bc"),
+    (("Flatten",), lambda query: "bc"),
     (("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"), _convolved_over_time),
     (("TimeDistributed",), _each_step),
     ((), _spatial),
@@ -255,5 +300,5 @@ RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
     ((), _operation),
     ((), _inherited),
     (NORMALIZATION, _normalized),
-    ((), lambda output: default_axes(output.rank, output.data_format)),
+    ((), lambda query: default_axes(query.rank, query.data_format)),
 )

@@ -9,8 +9,7 @@ import keras
 
 from .engine import Engine
 from .engines import engine
-from .files import read_weights
-from .load import from_reference, load
+from .load import from_reference, load, load_weights
 from .shared import WatchingBackend
 
 __all__ = ["KerasBackend", "from_reference"]
@@ -34,7 +33,7 @@ class KerasBackend(WatchingBackend):
 
     def load_weights(self, model: Any, path: Path) -> None:
         """Read a file of weights into a model that was built."""
-        read_weights(model, path)
+        load_weights(model, path)
 
     def from_library(self, library: str, name: str, weights: Path | None = None) -> tuple[Any, Any]:
         """The model `keras.applications.NAME`; its preprocessing is among its facts."""

@@ -58,15 +58,14 @@ def trust_required(source: Path) -> TrustRequired:
     )
 
 
-def read_weights(model: Any, weights: Path) -> Any:
-    """The model with the weights of a file read into it."""
-    if not weights.exists():
-        raise ModelNotReadable(f"{weights}: there is no such file of weights")
+def read_weights(model: Any, path: Path) -> None:
+    """Read a file of weights into a model that was built."""
+    if not path.exists():
+        raise ModelNotReadable(f"{path}: there is no such file of weights")
     try:
-        model.load_weights(weights)
+        model.load_weights(path)
     except Exception as error:
         raise ModelNotReadable(
-            f"{weights.name} doesn't fit {model.name!r}: {first_line(error)[:300]}. Give the weights of this"
+            f"{path.name} doesn't fit {model.name!r}: {first_line(error)[:300]}. Give the weights of this"
             " architecture, with the same number of classes"
         ) from error
-    return model

@@ -20,7 +20,7 @@ from .files import keras_version, read_weights, refuse_weights_only, trust_requi
 OF_KERAS_2 = ("Functional", "Sequential", "Model", "TFOpLambda", "SlicingOpLambda")
 
 
-def load(source: Path, weights: Path | None, trust: bool) -> Any:
+def load(source: Path, weights: Path | None = None, trust: bool = False) -> Any:
     """The model in a `.keras` or `.h5` file, not compiled, with `weights` read into it where they are given.
 
     Raises `TrustRequired` where the file holds code, `ModelNotReadable` with what to do instead for everything else.
@@ -35,7 +35,14 @@ def load(source: Path, weights: Path | None, trust: bool) -> Any:
             model = keras.saving.load_model(source, compile=False, safe_mode=not trust)
     except Exception as error:
         raise _reason(source, error) from error
-    return model if weights is None else read_weights(model, weights)
+    if weights is not None:
+        load_weights(model, weights)
+    return model
+
+
+def load_weights(model: Any, path: Path) -> None:
+    """Read a file of weights into a model that was built."""
+    read_weights(model, path)
 
 
 def from_reference(name: str, weights: Path | None = None) -> Any:
@@ -49,7 +56,9 @@ def from_reference(name: str, weights: Path | None = None) -> Any:
             f"keras.applications has no {name!r}.{near(name, builders)} There are {', '.join(builders)}"
         )
     if weights is not None:
-        return read_weights(builders[name](weights=None), weights)
+        model = builders[name](weights=None)
+        load_weights(model, weights)
+        return model
     try:
         return _with_cached_weights(builders[name])
     except _NotCached as missing:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...core.layer import Layer
-from ..protocol import Captured, Change, Evidence, Facts, Head, Kernel, Pick, Target
+from ..protocol import Backend, Captured, Change, Evidence, Facts, Head, Kernel, Pick, Target
 from .capture import capture
 from .engine import Engine
 from .evidence import evidence
@@ -17,7 +17,7 @@ from .target import scores
 from .weights import head, kernel
 
 
-class WatchingBackend:
+class WatchingBackend(Backend):
     """Watches the layers of a model in one eager run; a subclass tells with which engine."""
 
     gradients = True

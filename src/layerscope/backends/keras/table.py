@@ -9,9 +9,9 @@ from typing import Any
 from ...core.axes import prefix_names
 from ...core.layer import Layer
 from ...core.note import Note, kind_of
-from ..common.axes import AxesTrace, token_grid
+from ..common.axes import token_grid
 from .attention import NAME
-from .axes import Output, Source, axes_note, input_axes, model_format, output_axes, patch_grid, stated_prefix
+from .axes import Axes, Output, Source, axes_note, patch_grid, stated_prefix
 from .engine import dtype_name
 from .field import FieldTrace
 from .model import KerasModel, first_image
@@ -25,10 +25,6 @@ BLACK_BOXES = ("KerasLayer", "TFSMLayer")
 
 # kinds of notes on layers that gave nothing, where a compiled function may be why
 HIDDEN = ("not-called", "no-output", "compiled", "saved-model")
-
-
-# layers that rename the axes of a tensor that comes out unchanged
-RENAMING = ("Flatten", "Reshape", "Permute")
 
 
 def layers(model: KerasModel, batch: Any) -> list[Layer]:
@@ -57,8 +53,7 @@ class Tabulator:
 
     def __init__(self, model: KerasModel) -> None:
         self._model, self._engine = model.root, model.engine
-        self._format = model_format(model.root, model.engine.data_format)
-        self._trace = AxesTrace()
+        self._axes = Axes(model)
         self._fields = FieldTrace()
         self._grids: list[tuple[int, int]] = []
         self._rows: dict[str, dict[str, list[Layer]]] = {}
@@ -68,7 +63,7 @@ class Tabulator:
     def record(self, call: Call) -> None:
         """Note one call: its output's shapes and axes."""
         inputs = tensors_in(call.arguments, self._engine.has_values)
-        sources = [Source(tuple(tensor.shape), self._input_axes(tensor)) for tensor in inputs]
+        sources = [self._source(tensor) for tensor in inputs]
         parts = parts_of(call.output, self._engine.has_values)
         row = self._rows.setdefault(call.place.path, {})
         self._paths.setdefault(id(call.layer), call.place.path)
@@ -78,7 +73,7 @@ class Tabulator:
             )
             row.setdefault("", []).append(silent)
         for part in parts:
-            axes = self._output_axes(call, part, sources)
+            axes = self._axes.letters(Output(call.layer, call.parent, part.tensor, sources)) if part.numeric else ""
             receptive = self._fields.follow(call.layer, inputs, part.tensor) if part.numeric else None
             layer = replace(self._layer(call, part, axes, len(parts)), step=self._steps, receptive=receptive)
             row.setdefault(part.suffix, []).append(layer)
@@ -89,27 +84,15 @@ class Tabulator:
         ran = [_merged(calls) for row in self._rows.values() for calls in row.values()]
         return [_numbered(layer, index) for index, layer in enumerate([*ran, *self._not_called(watch)])]
 
-    def _input_axes(self, tensor: Any) -> str | None:
-        axes = self._trace.get(tensor)
-        if axes is None and not self._rows and len(tensor.shape) > 2:
+    def _source(self, tensor: Any) -> Source:
+        source = self._axes.source(tensor)
+        if source.axes is None and not self._rows and len(tensor.shape) > 2:
             # nothing has run yet, so this is the model's input
-            axes = input_axes(self._model, len(tensor.shape), self._engine.data_format) or None
+            axes = self._axes.of_input(tensor)
             if axes:
-                self._trace.set(tensor, axes)
                 self._fields.start(tensor, axes)
-        return axes
-
-    def _output_axes(self, call: Call, part: Part, sources: list[Source]) -> str:
-        if not part.numeric:
-            return ""
-        # a container returns the tensor that its last layer returned
-        axes = None if is_a(call.layer, *RENAMING) else self._trace.get(part.tensor)
-        if axes is None:
-            output = Output(call.layer, call.parent, tuple(part.tensor.shape), sources, self._format)
-            axes = output_axes(output)
-        if axes:
-            self._trace.set(part.tensor, axes)
-        return axes
+                return source._replace(axes=axes)
+        return source
 
     def _layer(self, call: Call, part: Part, axes: str, count: int) -> Layer:
         shape = tuple(int(size) for size in part.tensor.shape)

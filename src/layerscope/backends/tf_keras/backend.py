@@ -8,11 +8,10 @@ from typing import Any
 import tf_keras
 
 from ..keras.engine import Engine
-from ..keras.files import read_weights
 from ..keras.shared import WatchingBackend
 from ..protocol import not_offered
 from .engine import TfKerasEngine
-from .load import load
+from .load import load, load_weights
 
 
 class TfKerasBackend(WatchingBackend):
@@ -28,10 +27,10 @@ class TfKerasBackend(WatchingBackend):
     def engine(self) -> Engine:
         return TfKerasEngine()
 
-    def load(self, source: Path, weights: Path | None, trust: bool) -> Any:
+    def load(self, source: Path, weights: Path | None = None, trust: bool = False) -> Any:
         """The model in a `.keras` or `.h5` file or a SavedModel folder."""
         return load(source, weights, trust)
 
     def load_weights(self, model: Any, path: Path) -> None:
         """Read a file of weights into a model that was built."""
-        read_weights(model, path)
+        load_weights(model, path)

@@ -18,7 +18,7 @@ from ...errors import ModelNotReadable, first_line
 from ..keras.files import holds_code, read_weights, refuse_weights_only, trust_required
 
 
-def load(source: Path, weights: Path | None, trust: bool) -> Any:
+def load(source: Path, weights: Path | None = None, trust: bool = False) -> Any:
     """The model in a file or a SavedModel folder, not compiled, with `weights` read into it where they are given.
 
     tf_keras's own safe mode covers `.keras` files alone, so code is looked for here, before anything is loaded. Raises
@@ -43,7 +43,14 @@ def load(source: Path, weights: Path | None, trust: bool) -> Any:
         raise ModelNotReadable(
             f"{source.name} can't be read by tf_keras {tf_keras.__version__}: {first_line(error)[:300]}"
         ) from error
-    return model if weights is None else read_weights(model, weights)
+    if weights is not None:
+        load_weights(model, weights)
+    return model
+
+
+def load_weights(model: Any, path: Path) -> None:
+    """Read a file of weights into a model that was built."""
+    read_weights(model, path)
 
 
 def _refuse_serving_only(source: Path) -> None:

@@ -1,0 +1,65 @@
+"""Which arrays of which calls the names that were asked for mean, and why nothing came of one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from ...core.layer import split_call
+from ...errors import LayerNotCalled, LayerNotFound, near
+from .model import JaxModel, canonical_paths
+from .outputs import main_part
+from .watch import Call, Watch
+
+# path, number of the call, place in the output
+Key = tuple[str, int, str]
+
+
+class Wanted:
+    """The names that were asked for, by the paths under which modules are reported."""
+
+    def __init__(self, model: JaxModel, names: Iterable[str]) -> None:
+        self._model, self._aliases = model, canonical_paths(model)
+        self.names = {self._canonical(name): name for name in names}
+        self._prefixes = {path[:end] for path in self.names for end in (*_ends(path), len(path))}
+        self._seen: set[str] = set()
+
+    def wants(self, path: str) -> bool:
+        """Whether an array asked for may come from the module at `path`."""
+        return path in self._prefixes
+
+    def of_call(self, call: Call) -> Iterator[tuple[str, str]]:
+        """The names asked for that mean this call, each with the place of the array in the output."""
+        main = main_part(call.values)
+        for place in call.values:
+            for path in dict.fromkeys((call.path + place, call.path) if place == main else (call.path + place,)):
+                self._seen.add(path)
+                for numbered in (path, f"{path}:{call.number}"):
+                    if numbered in self.names:
+                        yield self.names[numbered], place
+
+    def missing(self, name: str, watch: Watch) -> Exception:
+        """The error that says why nothing came of a name."""
+        base, call = split_call(name)
+        known = {*self._model.modules(), *watch.ran, *self._seen}
+        if base not in known and name not in known:
+            return LayerNotFound(f"no layer {name!r}.{near(name, known)} layers() lists them all")
+        ran = watch.counts[base]
+        if ran and call is not None:
+            why = f"it ran {ran} times in this forward pass"
+        elif base in watch.traced:
+            why = "it ran only inside a function that JAX traces, where it has no values"
+        else:
+            why = "it did not run in this forward pass" if not ran else "its output holds no array"
+        return LayerNotCalled(f"layer {name!r} has no output: {why}")
+
+    def _canonical(self, name: str) -> str:
+        """The path by which a module is reported, for any of its names."""
+        base, call = split_call(name)
+        if base not in self._aliases:
+            return self._aliases.get(name, name)
+        return self._aliases[base] if call is None else f"{self._aliases[base]}:{call}"
+
+
+def _ends(path: str) -> Iterator[int]:
+    """Where the path of a module may end in the name of an array: before a call, a place, or a child."""
+    return (index for index, letter in enumerate(path) if letter in ":[./")

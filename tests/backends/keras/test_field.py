@@ -59,19 +59,18 @@ def test_the_field_is_what_moves_a_unit():
 
 
 @pytest.mark.parametrize(
-    ("name", "layer", "size", "stride"),
+    ("name", "numbers"),
     [
-        ("VGG16", "block1_conv2", 5, 1),
-        ("VGG16", "block5_conv3", 196, 16),
-        ("VGG16", "block5_pool", 212, 32),
-        ("MobileNet", "conv_pw_13_relu", 315, 32),
+        ("VGG16", {"block1_conv2": (5, 1), "block5_conv3": (196, 16), "block5_pool": (212, 32)}),
+        ("MobileNet", {"conv_pw_13_relu": (315, 32)}),
     ],
 )
-def test_the_numbers_of_the_paper(name, layer, size, stride):
+def test_the_numbers_of_the_paper(name, numbers):
     """Araujo, Norris and Sim 2019, table 1."""
     model = getattr(keras.applications, name)(weights=None)
     rows = {each.path: each for each in KerasBackend().layers(model, np.zeros((1, 224, 224, 3), np.float32))}
-    assert [(each.size, each.stride) for each in rows[layer].receptive] == [(size, stride)] * 2
+    for layer, (size, stride) in numbers.items():
+        assert [(field.size, field.stride) for field in rows[layer].receptive] == [(size, stride)] * 2
     assert describe(rows[""].receptive) == "whole image"
     assert rows[""].parameters == model.count_params()
 

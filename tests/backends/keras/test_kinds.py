@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 
 from helpers.keras_models import BACKEND, ON, K, images, keras, same, small_cnn, table, to_numpy, values
-from helpers.wording import raises
-from layerscope.errors import LayerNotCalled
 
 # Keras's own Variable, when Keras on TensorFlow turns it into an array
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
@@ -263,14 +261,6 @@ def test_a_model_that_predicts_inside():
     same(found["dense"], model.dense(x))
     same(model.seen, inner(x))
     assert vars(keras.Layer)["__call__"] is before
-
-
-def test_what_never_runs_says_so():
-    model, x = small_cnn(), images(1, 8, 8, 3)
-    outer = keras.Sequential([model])
-    outer.spare = K.Dense(2, name="spare")
-    with raises(LayerNotCalled):
-        BACKEND.capture(outer, x, ["spare"])
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError, MemoryError])

@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import layerscope as ls
 from helpers.keras_models import BACKEND, K, images, keras, to_numpy
-from helpers.wording import raises
 
 pytestmark = [
     # Keras's own Variable, when Keras on TensorFlow turns it into an array
@@ -18,20 +16,6 @@ pytestmark = [
 @pytest.fixture(autouse=True)
 def seeded():
     keras.utils.set_random_seed(0)
-
-
-def test_a_call_alone_and_every_call():
-    inputs = keras.Input((4,))
-    relu, double = K.ReLU(name="relu"), K.Rescaling(2.0, name="double")
-    model = keras.Model(inputs, relu(double(relu(inputs))))
-    x = images(3, 4)
-    for changes, wanted in (
-        ({"relu:0": lambda values: values + 1}, 2 * (np.maximum(x, 0) + 1)),
-        ({"relu:1": lambda values: values + 1}, 2 * np.maximum(x, 0) + 1),
-        ({"relu": lambda values: values + 1}, 2 * (np.maximum(x, 0) + 1) + 1),
-        ({"relu:0": np.ones_like, "double": lambda values: values * 5}, np.full_like(x, 10)),
-    ):
-        np.testing.assert_allclose(BACKEND.scores(model, x, 2, changes), wanted[:, 2], rtol=1e-5)
 
 
 def test_one_part_of_what_a_layer_returns():
@@ -97,14 +81,6 @@ def test_attention_weights_are_what_the_model_goes_on_with():
 
     found = BACKEND.scores(model, x, 3, {"attention/attention_map": change})
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-6)
-
-
-def test_layers_that_do_not_exist_or_do_not_run_are_named():
-    model, x = masked(), images(2, 5, 3)
-    with raises(ls.LayerNotFound, "'dense'"):
-        BACKEND.scores(model, x, 1, {"dens": np.copy})
-    with raises(ls.LayerNotFound, "1", "0"):
-        BACKEND.scores(model, x, 1, {"dense:1": np.copy})
 
 
 def test_the_head_of_an_adapted_model_holds_what_was_added():

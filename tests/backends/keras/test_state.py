@@ -30,7 +30,7 @@ def _classes_restored():
 
 
 def test_early_stop():
-    model, x, later = models.vgg(size=224), images(1, 224, 224, 3), []
+    model, x, later = models.vgg(), images(1, 64, 64, 3), []
     last = model.get_layer("block1_pool")
     original = last.call
     vars(last)["call"] = lambda *args, **kwargs: later.append(1) or original(*args, **kwargs)
@@ -109,14 +109,6 @@ def test_the_callers_array_is_untouched():
     np.testing.assert_array_equal(to_numpy(tensor), kept)
     x.flags.writeable = False
     same(values(keras.Sequential([writes]), x, "writes")["writes"], kept + 1)
-
-
-def test_captured_values_are_copies():
-    model, x = models.small_cnn(), images(1, 8, 8, 3)
-    found = values(model, x, "conv_a")["conv_a"]
-    found += 1
-    same(values(model, x, "conv_a")["conv_a"], found - 1)
-    assert found.flags.owndata
 
 
 def test_other_threads_are_not_seen():
@@ -199,11 +191,11 @@ def test_nothing_is_left_behind():
         BACKEND.capture(model, x, ["conv_a"])
     gc.collect()
     before = len(gc.get_objects())
-    for _ in range(50):
+    for _ in range(20):
         BACKEND.capture(model, x, ["conv_a"])
         BACKEND.layers(model, x)
     gc.collect()
-    assert len(gc.get_objects()) - before < 500
+    assert len(gc.get_objects()) - before < 200
 
 
 @pytest.mark.skipif(ON != "tensorflow", reason="only Keras on TensorFlow draws from TensorFlow")

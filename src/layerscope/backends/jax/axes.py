@@ -49,6 +49,7 @@ class Output(NamedTuple):
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """The shape with the axes of surrounding vmaps."""
         return tuple(self.call.values[self.place].shape)
 
 
@@ -153,6 +154,7 @@ class Axes:
         return next((axes for axes in candidates if axes is not None and len(axes) == len(shape)), None)
 
     def _remember(self, output: Output, axes: str) -> None:
+        """Note the axes of an array, for those that are made from it."""
         call, shape = output.call, output.shape
         array = call.parts[output.place]
         self._trace.set(array, axes)
@@ -188,10 +190,12 @@ class Axes:
 
 
 def _mixes_tokens(module: Any, axes: str) -> bool:
+    """Whether a dense layer works along the tokens of each channel."""
     return axes == "bcn" and is_a(module, *CHANNEL_LAST)
 
 
 def _pair(size: Any, count: int = 2) -> tuple[int, ...]:
+    """A size for each spatial axis."""
     return (size,) * count if isinstance(size, int) else tuple(size)
 
 

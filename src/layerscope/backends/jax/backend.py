@@ -89,11 +89,13 @@ def _readers() -> list[Callable[[Any], JaxModel | None]]:
 
 
 def _read(model: Any) -> JaxModel | None:
+    """The model opened by the library it is of, `None` for what none reads."""
     opened = (read(model) for read in _readers())
     return next((jax_model for jax_model in opened if jax_model is not None), None)
 
 
 def _opened(model: Any) -> JaxModel:
+    """The opened model; raises `ModelNotReadable` for what no library reads."""
     opened = _read(model)
     if opened is None:
         raise ModelNotReadable(

@@ -157,6 +157,7 @@ def _fields(module: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _is_module(value: Any) -> bool:
+    """Whether a value is an Equinox module."""
     return isinstance(value, eqx.Module)
 
 

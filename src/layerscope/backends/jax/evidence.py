@@ -36,6 +36,7 @@ class _Search:
         self.evidence: Evidence | None = None
 
     def record(self, call: Call) -> Mapping[str, Any] | None:
+        """Count the layers with weights, and compare at the first BatchNorm."""
         if is_a(call.module, "BatchNorm"):
             array = call.arguments[0][0] if call.arguments[0] else None
             if isinstance(array, jax.Array) and not isinstance(array, jax.core.Tracer):
@@ -48,6 +49,7 @@ class _Search:
 
 
 def _compare(call: Call, array: Any) -> Evidence | None:
+    """What reaches a BatchNorm, against its running statistics."""
     statistics = _statistics(call.module)
     if array.ndim != 4 or statistics is None:
         return None

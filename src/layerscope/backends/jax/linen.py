@@ -69,6 +69,7 @@ class LinenModel:
 
     @classmethod
     def _from_apply(cls, unwrapped: Unwrapped) -> LinenModel:
+        """The model of a `functools.partial` of `module.apply`."""
         args, kwargs = list(unwrapped.args), unwrapped.keywords
         variables = args.pop(0) if args else kwargs.pop("variables", None)
         if not isinstance(variables, Mapping):
@@ -77,6 +78,7 @@ class LinenModel:
 
     @classmethod
     def _from_state(cls, state: Any) -> LinenModel:
+        """The model of a `TrainState`."""
         module = getattr(state.apply_fn, "__self__", None)
         if not isinstance(module, nn.Module):
             raise ModelNotReadable(f"the TrainState's apply_fn is not the apply of a linen module: {ACCEPTED}")
@@ -169,11 +171,13 @@ class LinenModel:
         return node
 
     def _kernel(self, path: str) -> Any:
+        """The kernel of the module at `path`, `None` where it has none."""
         params = self._params(path)
         return params.get("kernel") if isinstance(params, Mapping) else None
 
 
 def _run_compiled(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """A call whose compiled functions stay compiled."""
     with jax.disable_jit(False):
         return call(*args, **kwargs)
 
@@ -184,10 +188,12 @@ def _unbind(unwrapped: Unwrapped) -> Unwrapped:
 
 
 def _bind(method: Any, module: Any) -> Any:
+    """A method of the class as one of `module`."""
     return method.__get__(module) if hasattr(method, "__get__") and not hasattr(method, "__self__") else method
 
 
 def _is_train_state(model: Any) -> bool:
+    """Whether a value is a `TrainState` of Flax, or of a child of it."""
     names = {cls.__name__ for cls in type(model).__mro__}
     return "TrainState" in names and hasattr(model, "apply_fn") and hasattr(model, "params")
 

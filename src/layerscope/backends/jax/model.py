@@ -93,6 +93,7 @@ class Unwrapped:
 
     @property
     def keywords(self) -> dict[str, Any]:
+        """A copy of the keyword arguments."""
         return dict(self.kwargs or {})
 
 

@@ -169,24 +169,31 @@ class Tree:
         return self._copy(self._root, {}) if self._simple else nnx.clone(self._root)
 
     def _copy(self, node: Any, copies: dict[int, Any]) -> Any:
+        """A copy of one value; `copies` holds what was copied before, by identity."""
         kind = self._kinds.get(type(node), "leaf")
-        if kind in ("leaf", "array") or (kind in ("mapping", "sequence") and type(node) not in PLAIN):
-            return node
-        if kind == "mapping":
-            return {name: self._copy(member, copies) for name, member in node.items()}
-        if kind == "sequence":
+        if kind in ("mapping", "sequence") and type(node) in PLAIN:
+            if kind == "mapping":
+                return {name: self._copy(member, copies) for name, member in node.items()}
             return type(node)(self._copy(member, copies) for member in node)
-        if id(node) not in copies and kind == "variable":
-            copies[id(node)] = node.copy()
-        elif id(node) not in copies:
-            new = copies[id(node)] = object.__new__(type(node))
-            for name, member in vars(node).items():
-                # The attribute by which NNX knows the trace that a module was made in must be of now.
-                copied = jax.tree.map(lambda leaf: leaf, member) if name == STATE else self._copy(member, copies)
-                object.__setattr__(new, name, copied)
+        if kind in ("leaf", "array", "mapping", "sequence"):
+            return node
+        if id(node) not in copies:
+            if kind == "variable":
+                copies[id(node)] = node.copy()
+            else:
+                self._copy_attributes(node, copies)
         return copies[id(node)]
 
+    def _copy_attributes(self, node: Any, copies: dict[int, Any]) -> None:
+        """Copy a module or pytree, which its own members may lead back to."""
+        copy = copies[id(node)] = object.__new__(type(node))
+        for name, member in vars(node).items():
+            # The attribute by which NNX knows the trace that a module was made in must be of now.
+            copied = jax.tree.map(lambda leaf: leaf, member) if name == STATE else self._copy(member, copies)
+            object.__setattr__(copy, name, copied)
+
     def _walk(self, node: Any, steps: Steps, beyond: bool) -> None:
+        """Note the modules and variables of one value and all inside it."""
         kind = self._kinds.get(type(node))
         if kind is None:
             kind = self._kinds[type(node)] = _kind_of(node)
@@ -194,22 +201,23 @@ class Tree:
             return
         self._simple = self._simple and _is_simple(node, kind)
         if kind in ("variable", "array"):
-            known = self._variables.get(id(node))
-            if known is None or _order(steps) < _order(known[0]):
-                self._variables[id(node)] = (steps, node)
-            return
-        if id(node) in self._parents:
-            # A ring is walked once.
-            return
-        if kind == "module" and beyond:
-            self.beyond = True
-        elif kind == "module":
-            self.places.setdefault(id(node), (node, []))[1].append(steps)
-        self._parents.add(id(node))
-        for step, member in _members(node, kind):
-            if self._kinds.get(type(member)) != "leaf":
-                self._walk(member, (*steps, step), beyond or kind == "other")
-        self._parents.discard(id(node))
+            self._note_variable(node, steps)
+        elif id(node) not in self._parents:  # a ring is walked once
+            if kind == "module" and beyond:
+                self.beyond = True
+            elif kind == "module":
+                self.places.setdefault(id(node), (node, []))[1].append(steps)
+            self._parents.add(id(node))
+            for step, member in _members(node, kind):
+                if self._kinds.get(type(member)) != "leaf":
+                    self._walk(member, (*steps, step), beyond or kind == "other")
+            self._parents.discard(id(node))
+
+    def _note_variable(self, variable: Any, steps: Steps) -> None:
+        """Note a variable or bare array, by the first of the routes to it."""
+        known = self._variables.get(id(variable))
+        if known is None or _order(steps) < _order(known[0]):
+            self._variables[id(variable)] = (steps, variable)
 
 
 def follow(node: Any, steps: Steps) -> Any:
@@ -220,6 +228,7 @@ def follow(node: Any, steps: Steps) -> Any:
 
 
 def _path(steps: Steps) -> str:
+    """The path of a module: `blocks.0.conv`."""
     return ".".join(map(str, steps))
 
 

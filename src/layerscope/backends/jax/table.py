@@ -72,6 +72,7 @@ class Tabulator:
         ]
 
     def _rows(self, path: str, aliases: tuple[str, ...]) -> list[Layer]:
+        """The rows of one module: one for each array of its output."""
         calls, main = self._calls[path], self._mains[path]
         places = dict.fromkeys([main, *(place for call in calls for place in call)])
         if not any(calls):
@@ -88,6 +89,7 @@ class Tabulator:
         return rows
 
     def _why_not(self, path: str, kind: str, watch: Watch) -> str:
+        """Why a module gave nothing."""
         if path in watch.traced:
             return (
                 "runs inside a function that JAX traces and never computed as it is (a transformed or a shape-only one)"

@@ -99,6 +99,7 @@ class Watch:
         return self._report(call, values, mapped)
 
     def _report_late(self, call: Call, mapped: int, *values: Any) -> None:
+        """Report values that JAX sends when a traced function runs."""
         try:
             self._report(call, values, mapped)
         except Stop as stop:
@@ -106,6 +107,7 @@ class Watch:
             self.late = stop
 
     def _report(self, call: Call, values: Sequence[Any], mapped: int) -> Sequence[Any]:
+        """Give a call to `on_call`, and return the values passed on."""
         number = self.counts[call.path]
         self.counts[call.path] += 1
         by_place = dict(zip(call.parts, values, strict=True))

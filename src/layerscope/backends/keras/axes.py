@@ -59,6 +59,7 @@ class Query(NamedTuple):
 
     @property
     def rank(self) -> int:
+        """The number of axes."""
         return len(self.shape)
 
     @property
@@ -171,6 +172,7 @@ def _snake_case(name: str) -> str:
 
 
 def _is_spatial(layer: Any) -> bool:
+    """Whether a layer has a data format of its own."""
     return getattr(layer, "data_format", None) in ("channels_first", "channels_last") and not is_a(layer, "Flatten")
 
 
@@ -183,6 +185,7 @@ def _letters(query: Query) -> str:
 
 
 def _permuted(query: Query) -> str | None:
+    """`Permute`: the axes of its input in another order."""
     axes = query.source.axes or default_axes(query.rank, query.data_format)
     return "b" + "".join(axes[axis] for axis in query.layer.dims) if len(axes) == query.rank else None
 
@@ -203,11 +206,13 @@ def _each_step(query: Query) -> str | None:
 
 
 def _with_time(axes: str) -> str | None:
+    """The axes with one for time after the batch, `None` where there is no letter left."""
     letter = "n" if axes == "bc" else "d"
     return f"b{letter}{axes[1:]}" if axes and letter not in axes else None
 
 
 def _spatial(query: Query) -> str | None:
+    """A layer with a data format of its own."""
     return by_format(query.rank, query.layer.data_format) if _is_spatial(query.layer) else None
 
 
@@ -219,10 +224,12 @@ def _inside_attention(query: Query) -> str | None:
 
 
 def _attention_scores(query: Query) -> str | None:
+    """The scores that an attention layer returns beside its output."""
     return "bcqk" if query.rank == 4 and query.source.axes != "bhwc" else None
 
 
 def _channels_last(query: Query) -> str | None:
+    """Layers that have the channels last whatever the format; the other axes stay."""
     axes = query.source.axes
     return axes if axes and len(axes) == query.rank and axes.endswith("c") else CHANNELS_LAST[query.rank]
 
@@ -239,12 +246,14 @@ def _reshaped(query: Query) -> str | None:
 
 
 def _transposed(query: Query) -> str | None:
+    """`Transpose`: the axes in another order, reversed by default."""
     axes = query.source.axes
     order = getattr(query.layer, "axes", None) or range(len(axes or ""))[::-1]
     return "".join(axes[axis] for axis in order) if axes else None
 
 
 def _reduced(query: Query) -> str | None:
+    """Reductions and `Squeeze`: without the axes that they name."""
     axes, dropped = query.source.axes, getattr(query.layer, "axis", None)
     if not axes or dropped is None or getattr(query.layer, "keepdims", False):
         return None
@@ -260,6 +269,7 @@ def _operation(query: Query) -> str | None:
 
 
 def _inherited(query: Query) -> str | None:
+    """The axes of an input of the same shape, else of the same rank."""
     same_rank = [source for source in query.sources if source.axes and len(source.axes) == query.rank]
     same_shape = [source for source in same_rank if source.shape == query.shape]
     return next((source.axes for source in (*same_shape, *same_rank)), None)

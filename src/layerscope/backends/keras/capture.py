@@ -89,5 +89,6 @@ class Recorder:
         return self._picks.get(path if path in self._paths else split_call(path)[0])
 
     def _copy(self, tensor: Any, name: str) -> Captured:
+        """One tensor on the host, with the channels that are wanted."""
         values, dtype = copy_to_host(self._engine, tensor, self._picks.get(name))
         return Captured(values, None, dtype)

@@ -36,6 +36,7 @@ class Engine:
 
     @property
     def version(self) -> str:
+        """The framework's version."""
         return str(self.lib.__version__)
 
     @property

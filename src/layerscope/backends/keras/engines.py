@@ -87,6 +87,8 @@ class Keras3Engine(Engine):
 
 
 class TensorflowEngine(Keras3Engine):
+    """Keras 3 on TensorFlow."""
+
     module = "tensorflow"
 
     @property
@@ -120,6 +122,8 @@ class TensorflowEngine(Keras3Engine):
 
 
 class TorchEngine(Keras3Engine):
+    """Keras 3 on torch."""
+
     module = "torch"
 
     @property
@@ -161,6 +165,8 @@ class TorchEngine(Keras3Engine):
 
 
 class JaxEngine(Keras3Engine):
+    """Keras 3 on JAX."""
+
     module = "jax"
     can_unroll = True
 

@@ -29,6 +29,7 @@ class _Search:
         self.evidence: Evidence | None = None
 
     def record(self, call: Call) -> None:
+        """Count the layers with a kernel, and compare at the first BatchNormalization."""
         if is_a(call.layer, "BatchNormalization"):
             self.evidence = self._compare(call)
             raise Stop
@@ -37,6 +38,7 @@ class _Search:
             raise Stop
 
     def _compare(self, call: Call) -> Evidence | None:
+        """What reaches a BatchNormalization, against its moving statistics."""
         engine, layer = self._engine, call.layer
         tensor = next((leaf for leaf in engine.flatten(call.arguments) if engine.has_values(leaf)), None)
         if tensor is None:

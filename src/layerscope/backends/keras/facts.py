@@ -31,6 +31,7 @@ class Family(NamedTuple):
 
 
 def _family(name: str, prefixes: str, layers: str, recipe: str) -> Family:
+    """A family with its prefixes and layers given as words."""
     return Family(name, tuple(prefixes.split()), frozenset(layers.split()), recipe)
 
 
@@ -84,6 +85,7 @@ def inputs(model: KerasModel) -> tuple[Input, ...]:
 
 
 def _input(model: KerasModel, tensor: Any) -> Input:
+    """One input of the model."""
     dtype = dtype_name(tensor.dtype)
     rank = len(tensor.shape)
     # whole numbers in two axes are the tokens of a text, not channels
@@ -121,6 +123,7 @@ def preprocessing(model: KerasModel) -> tuple[str | None, str, bool]:
 
 
 def _known_family(model: Any, layers: list[tuple[Place, Any]]) -> tuple[Family | None, str]:
+    """The family by the model's name or its layers' names, and what tells it; `(None, "")` for none."""
     for part in (model, *(layer for _, layer in layers if is_a(layer, "Model"))):
         for family in FAMILIES:
             if part.name.startswith(family.prefixes):
@@ -150,6 +153,7 @@ def _own_scaling(layers: list[tuple[Place, Any]], engine: Engine) -> tuple[str, 
 
 
 def _is_arithmetic(layer: Any) -> bool:
+    """Whether a layer is an operation that may rescale pixels or reorder colours."""
     operation = not is_layer(layer) or is_a(layer, "TFOpLambda", "SlicingOpLambda")
     return operation and (_operation(layer) in ARITHMETIC or _operation(layer) == "GetItem")
 
@@ -183,6 +187,7 @@ def _arithmetic_recipe(layers: list[tuple[Place, Any]], engine: Engine) -> str |
 
 
 def _as_numpy(value: Any, engine: Engine) -> Any:
+    """A value in numpy where it is a tensor, else as it is."""
     return engine.as_numpy(value) if engine.has_values(value) else value
 
 

@@ -76,6 +76,7 @@ class _NotCached(BaseException):
 
 
 def _builders() -> dict[str, Callable[..., Any]]:
+    """The functions of `keras.applications` that build models, by name."""
     return {
         name: getattr(keras.applications, name)
         for name in dir(keras.applications)
@@ -84,6 +85,8 @@ def _builders() -> dict[str, Callable[..., Any]]:
 
 
 def _with_cached_weights(build: Callable[..., Any]) -> Any:
+    """A model of `keras.applications` with its weights from disk; raises `_NotCached` where they would be downloaded."""
+
     def cached(name: str, *_: Any, cache_subdir: str = "datasets", **__: Any) -> str:
         path = Path(file_utils.config.keras_home(), cache_subdir, name)
         if not path.exists():

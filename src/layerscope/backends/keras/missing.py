@@ -40,6 +40,7 @@ def _reason(path: str, table: list[Layer]) -> Exception:
 
 
 def _not_found(path: str, table: list[Layer]) -> LayerNotFound:
+    """The error for a path that no layer has, with near ones."""
     nested = next((layer.path for layer in table if layer.path.endswith("/" + split_call(path)[0])), None)
     paths = [name for layer in table for name in (layer.path, *layer.aliases)]
     own_names = {name.rpartition("/")[2]: name for name in paths}

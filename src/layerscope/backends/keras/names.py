@@ -62,10 +62,12 @@ class Place(NamedTuple):
     own_path: str
 
     def inner(self, child: Child) -> Place:
+        """The place of a child of the layer at this place."""
         return Place(join(self.path, child.name), join(self.own_path, child.own_name))
 
     @property
     def aliases(self) -> tuple[str, ...]:
+        """The other paths that find the layer."""
         return (self.own_path,) if self.own_path != self.path else ()
 
 
@@ -73,6 +75,7 @@ ROOT = Place("", "")
 
 
 def join(path: str, name: str) -> str:
+    """`path/name`, `name` alone at the root."""
     return f"{path}/{name}" if path else name
 
 
@@ -100,6 +103,7 @@ def children(layer: Any) -> list[Child]:
 
 
 def _of_graph(layer: Any) -> Iterator[tuple[str, Any]]:
+    """The parts of a Functional or Sequential model, by their own names."""
     if is_graph(layer):
         operations = getattr(layer, "operations", None)
         for child in layer.layers if operations is None or is_a(layer, "Sequential") else operations:
@@ -107,6 +111,7 @@ def _of_graph(layer: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _of_attributes(layer: Any) -> Iterator[tuple[str, Any]]:
+    """The layers in public attributes, by the names of these."""
     attributes = dict(vars(layer))
     # on torch a layer is a torch.nn.Module, which keeps its modules there
     attributes.update(attributes.get("_modules") or {})
@@ -129,6 +134,7 @@ def _tracked_layers(layer: Any) -> list[Any]:
 
 
 def _layers_in(value: Any, name: str) -> Iterator[tuple[str, Any]]:
+    """The layers in a value, also in its lists and dicts, each with its path."""
     if is_layer(value):
         yield name, value
     elif isinstance(value, Mapping):

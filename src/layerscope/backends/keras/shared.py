@@ -67,4 +67,5 @@ class WatchingBackend(Backend):
         return digest(self._opened(model))
 
     def _opened(self, model: Any) -> KerasModel:
+        """The model with the engine of its library."""
         return KerasModel(model, self.engine())

@@ -39,12 +39,14 @@ def layers(model: KerasModel, batch: Any) -> list[Layer]:
 
 
 def _dry_run(model: KerasModel, batch: Any) -> list[Layer]:
+    """The table of one run on the first image."""
     tabulator = Tabulator(model)
     watch = run(model, lambda: model.forward(first_image(batch)), tabulator.record, lambda path: True)
     return tabulator.table(watch)
 
 
 def _is_hidden(layer: Layer) -> bool:
+    """Whether a layer gave nothing, where a compiled function may be why."""
     return layer.calls == 0 and kind_of(layer.note) in HIDDEN
 
 
@@ -85,6 +87,7 @@ class Tabulator:
         return [_numbered(layer, index) for index, layer in enumerate([*ran, *self._not_called(watch)])]
 
     def _source(self, tensor: Any) -> Source:
+        """A tensor that went into a layer, with its axes; the first ones are the model's own input."""
         source = self._axes.source(tensor)
         if source.axes is None and not self._rows and len(tensor.shape) > 2:
             # nothing has run yet, so this is the model's input
@@ -95,6 +98,7 @@ class Tabulator:
         return source
 
     def _layer(self, call: Call, part: Part, axes: str, count: int) -> Layer:
+        """One tensor of `count` that a call returned, as a row."""
         shape = tuple(int(size) for size in part.tensor.shape)
         patches = patch_grid(call.layer, shape, axes)
         if patches:
@@ -136,6 +140,7 @@ class Tabulator:
                 yield Layer(place.path, kind(layer), note=note, aliases=place.aliases, parameters=parameters)
 
     def _reason(self, place: Place, layer: Any, watch: Watch) -> Note:
+        """Why a layer gave nothing."""
         if is_a(layer, "InputLayer"):
             return Note("input", "Input: nothing runs")
         if place.path in watch.traced:
@@ -188,4 +193,5 @@ def _merged(calls: list[Layer]) -> Layer:
 
 
 def _numbered(layer: Layer, index: int) -> Layer:
+    """A row with its index, in its calls as well."""
     return replace(layer, index=index, per_call=tuple(replace(call, index=index) for call in layer.per_call))

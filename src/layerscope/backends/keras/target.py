@@ -127,6 +127,7 @@ def aim(engine: Engine) -> Aim:
 
 
 def _differentiate_tensorflow(target_run: TargetRun, engine: Engine) -> dict[Key, Any]:
+    """The gradients on TensorFlow: the nodes are watched by a tape."""
     with engine.lib.GradientTape(watch_accessed_variables=False) as tape:
 
         def enter(_: Key, tensor: Any) -> tuple[Any, Any]:
@@ -139,6 +140,8 @@ def _differentiate_tensorflow(target_run: TargetRun, engine: Engine) -> dict[Key
 
 
 def _differentiate_torch(target_run: TargetRun, engine: Engine) -> dict[Key, Any]:
+    """The gradients on torch: the nodes require one."""
+
     def enter(_: Key, tensor: Any) -> tuple[Any, Any]:
         # A frozen model records nothing before the layer, so the node starts the record itself.
         node = tensor if tensor.requires_grad else tensor.detach().requires_grad_()

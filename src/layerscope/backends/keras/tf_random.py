@@ -62,6 +62,7 @@ def _save_seeds() -> Restore:
 
 
 def _save_generator() -> Restore:
+    """What restores the global generator, if there is one."""
     generator = stateful_random_ops.global_generator
     if generator is None:
         return lambda: None

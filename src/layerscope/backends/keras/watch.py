@@ -68,6 +68,7 @@ class Watch:
 
     @property
     def engine(self) -> Engine:
+        """The engine of the model's library."""
         return self.model.engine
 
     @property
@@ -187,24 +188,29 @@ Method = Callable[..., Any]
 
 
 def _call_layer(watch: Watch, original: Method, args: Any, kwargs: Any) -> Any:
+    """`Layer.__call__`."""
     return watch.call(args[0], functools.partial(original, args[0]), args[1:], kwargs)
 
 
 def _call_operation(watch: Watch, original: Method, args: Any, kwargs: Any) -> Any:
+    """`Operation.__call__`."""
     # a layer comes here from its own `__call__`
     return original(*args, **kwargs) if is_layer(args[0]) else _call_layer(watch, original, args, kwargs)
 
 
 def _write(watch: Watch, original: Method, args: Any, kwargs: Any) -> Any:
+    """A write to a variable."""
     watch.save_variable(args[0])
     return original(*args, **kwargs)
 
 
 def _call_attention(watch: Watch, original: Method, args: Any, kwargs: Any) -> Any:
+    """`_compute_attention`, the inside of an attention layer."""
     return watch.call_attention(original, args, kwargs) if watch.applies() else original(*args, **kwargs)
 
 
 def _call_function(watch: Watch, original: Method, args: Any, kwargs: Any) -> Any:
+    """The call of a compiled function."""
     applies = watch.applies()
     return watch.call_function(args[0], original, args[1:], kwargs) if applies else original(*args, **kwargs)
 
@@ -267,6 +273,7 @@ def run(
 
 @contextlib.contextmanager
 def _watching(watch: Watch | None) -> Iterator[None]:
+    """Inside, `watch` is told of each call in this thread; `None` for nobody."""
     token = _current.set(watch)
     try:
         yield

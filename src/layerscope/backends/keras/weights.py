@@ -55,6 +55,7 @@ def head(model: KerasModel, batch: Any) -> Head | None:
 
 
 def _kernel_of(layer: Any, engine: Engine) -> Kernel | None:
+    """The weights of a convolution, `None` for another layer."""
     for rank, space in SPACE.items():
         # Depthwise ones first, as tf_keras derives them from Conv2D.
         if is_a(layer, f"SeparableConv{rank}D"):
@@ -75,4 +76,5 @@ def _stored(weight: Any, engine: Engine) -> np.ndarray:
 
 
 def _float32(weight: Any, engine: Engine) -> np.ndarray:
+    """What a variable holds, as float32."""
     return _stored(weight, engine).astype(np.float32, copy=False)

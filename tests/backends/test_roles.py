@@ -24,8 +24,8 @@ FUNCTIONS = {
 # Files whose functions still have signatures of their own.
 PENDING = {
     "torch": "field",
-    "keras": "axes capture evidence facts field table target weights",
-    "jax": "axes capture field table target weights",
+    "keras": "field",
+    "jax": "field",
     "onnx": "axes capture evidence facts field table weights",
     "tflite": "axes capture facts field table target weights",
 }

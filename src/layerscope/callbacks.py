@@ -26,8 +26,8 @@ from .picture.tensorboard import to_tensorboard
 from .plots.batch_job import safe
 from .plots.show import draw as usual
 from .scope.open import open as open_scope
-from .scope.rerun import first_classes
 from .scope.scope import Scope
+from .scope.target import top_classes
 
 
 class Recorder:
@@ -108,7 +108,7 @@ class Recorder:
         if self.target is not None or row is None or not (row.target or row.model):
             return [(self.target, None)]
         (output,) = self.scope.capture(self.images, "output").values()
-        classes = first_classes(output)
+        classes = top_classes(output)
         return [(aim, [at for at, each in enumerate(classes) if each == aim]) for aim in dict.fromkeys(classes)]
 
     def _combined(self, fm: FeatureMap, target: Any, mine: list[int] | None) -> Iterator[FeatureMap]:

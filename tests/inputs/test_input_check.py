@@ -337,8 +337,10 @@ def test_masks_flat_batches_and_whole_numbers_are_not_out_of_range():
 
 def test_inputs_that_are_no_images_are_not_doubted():
     values = np.ones((2, 5), np.float32)
-    assert doubt(values, "bc", READY, RECIPES["raw"], lambda _: None) == ""
-    assert doubt(np.ones((1, 4, 8, 8), np.float32), "bchw", READY, RECIPES["raw"], lambda _: None) == ""
+    assert doubt(values, "bc", READY, stated=RECIPES["raw"], evidence_of=lambda _: None) == ""
+    assert (
+        doubt(np.ones((1, 4, 8, 8), np.float32), "bchw", READY, stated=RECIPES["raw"], evidence_of=lambda _: None) == ""
+    )
 
 
 @pytest.mark.limit("RGB where the model was trained on BGR")

@@ -14,7 +14,7 @@ ONE = 4 * 8 * 8 * 4
 
 @pytest.fixture(autouse=True)
 def _ask_for_small_captures_too(monkeypatch):
-    monkeypatch.setattr("layerscope.scope.capture.UNASKED_BYTES", 0)
+    monkeypatch.setattr("layerscope.scope.memory.UNCHECKED_BYTES", 0)
 
 
 def scope(backend=None):
@@ -176,7 +176,7 @@ class OutOfMemory(TinyBackend):
 
 @pytest.mark.limit("a capture that doesn't fit into memory")
 def test_captures_that_are_too_large(limit, monkeypatch):
-    monkeypatch.setattr("layerscope.scope.capture.UNASKED_BYTES", 0)
+    monkeypatch.setattr("layerscope.scope.memory.UNCHECKED_BYTES", 0)
     monkeypatch.setattr(memory, "available", lambda: 10_240)
     scope = ls.open(tiny_model(), backend=TinyBackend(), preprocess=None)
     batch = images(32)

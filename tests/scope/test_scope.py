@@ -2,6 +2,8 @@
 
 import logging
 import random
+import weakref
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -185,7 +187,7 @@ def test_gradients_are_refused_where_there_are_none():
 
 
 def test_a_large_capture_is_announced(monkeypatch, caplog):
-    monkeypatch.setattr("layerscope.scope.capture.ANNOUNCE_BYTES", 4000)
+    monkeypatch.setattr("layerscope.scope.memory.ANNOUNCED_BYTES", 4000)
     with caplog.at_level(logging.WARNING, "layerscope"):
         scope().capture(photo(), "conv1")
         assert not caplog.records, "one image stays below the limit"
@@ -285,3 +287,59 @@ def test_a_missing_framework_is_named_with_its_pip_line(monkeypatch, tmp_path):
     (tmp_path / "m.onnx").write_bytes(b"")
     with raises(ls.BackendMissing, "'layerscope[onnx]'"):
         ls.open(tmp_path / "m.onnx")
+
+
+def test_maps_are_a_mapping():
+    maps = scope().capture(photo(), ["conv1", "act"])
+    assert list(maps) == ["conv1", "act:0", "act:1"]
+    for path in ("conv1", "act:1", "nowhere", "act", 7, None):
+        try:
+            fm = maps[path]
+        except KeyError:
+            fm = None
+        assert (path in maps) == (fm is not None), path
+        assert maps.get(path) is fm
+    inner = ls.Maps({"net/conv1": maps["conv1"]})
+    assert "conv1" in inner
+    assert inner.get("conv1") is maps["conv1"]
+
+
+def test_what_last_is_does_not_depend_on_what_was_captured_before():
+    opened = ls.open(tiny_model(), backend=TinyBackend(), preprocess=None)
+    small, large = (np.zeros((1, 3, side, side), np.float32) for side in (8, 16))
+    text = opened.explained("last", large)
+    opened.capture(small)
+    assert opened.explained("last", large) == text
+    assert opened.explained("last", small) != text
+
+
+def test_a_scope_shows_what_a_user_calls():
+    names = {name for name in dir(ls.Scope) if not name.startswith("_")}
+    assert names - {*ls.Scope.__dataclass_fields__} == {
+        *("layers", "explained", "capture", "stream", "predict", "head", "kernel", "label")
+    }
+
+
+def test_a_pass_is_kept_by_nobody_once_it_is_joined():
+    """Of a capture in a type that must be converted, the framework's own arrays are gone as soon as the maps are there."""
+    kept = []
+
+    class Half(TinyBackend):
+        def capture(self, model, batch, paths, target=None):
+            outputs = super().capture(model, batch, paths, target)
+            halves = {
+                path: replace(output, values=output.values.astype(np.float16)) for path, output in outputs.items()
+            }
+            kept.extend(weakref.ref(output.values) for output in halves.values())
+            return halves
+
+    opened = ls.open(tiny_model(), backend=Half(), preprocess=None)
+    array = np.zeros((4, 3, 8, 8), np.float32)
+    maps = opened.capture(array, ["conv1", "conv2"], batch=2)
+    assert len(kept) == 4
+    assert [reference() for reference in kept] == [None] * 4
+    kept.clear()
+    for _ in opened.stream(array, "conv1", batch=2):
+        assert [reference() for reference in kept] == [None] * len(kept)
+    assert len(kept) == 2
+    del maps

@@ -73,9 +73,7 @@ def run_show(options: argparse.Namespace) -> int:
         for path in job.run(step):
             print(path)
     if "last" in (options.layer or ["last"]):
-        said = scope.explained("last")
-        if said:
-            _say(said)
+        _say(scope.explained("last", options.images))
     for id, reason in job.skipped:
         _say(f"skipped {id}: {reason}")
     return SKIPPED if job.skipped else DONE

@@ -13,6 +13,7 @@ from ..inputs.recipe import READY
 from ..scope.open import demo_photo
 from ..scope.rerun import Rerun
 from ..scope.scope import Scope
+from ..scope.target import resolve_target
 from .class_map import Method, target_text
 from .smoothing import Averaging, needed_origin
 
@@ -147,7 +148,7 @@ def _images(scope: Scope, images: Any) -> Any:
 
 
 def _index(scope: Scope, target: Any, classes: int) -> int:
-    target = scope.aim(target)
+    target = resolve_target(scope, target)
     if not isinstance(target, int | np.integer) or isinstance(target, bool) or not 0 <= target < classes:
         raise BadOption(f"target={target!r}: the classifier has the classes 0 to {classes - 1}; a label does as well")
     return int(target)

@@ -1,8 +1,8 @@
-"""Whether what a model is fed looks like what it was trained on, and what would fit better.
+"""Whether the model input looks like what the model was trained on, and what would fit better.
 
 Two kinds of evidence. A BatchNorm near the input keeps the mean and the variance of what reached it in training: the same
 photo is sent there under each known recipe, and the statistics are compared. And where the model itself names its
-preprocessing, the range of the values fed is held against the range that this gives.
+preprocessing, the range of the values is held against the range that this gives.
 """
 
 from __future__ import annotations
@@ -29,12 +29,14 @@ FAR, NEAR_ENOUGH, BETTER_BY = 1.0, 0.7, 0.7
 
 
 OFF, PERFECT = 0.25, 0.05
-
-
 TIE = 0.1
 
 
+BATCH = "this batch"
 NAMES = ("raw", "unit", "tf", "imagenet", "caffe")
+
+
+EvidenceOf = Callable[[np.ndarray], Evidence | None]
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ class Fit:
     shift: float
     spread: float
 
-    def words(self) -> str:
+    def describe(self) -> str:
+        """The difference as text."""
         return f"{_short(self.spread)} × the spread of training, its mean {_short(self.shift)} deviations off"
 
 
@@ -55,28 +58,26 @@ def fit(evidence: Evidence) -> Fit:
     Channels that were constant in training say nothing. The batch is one sample: its variance is that over all pixels of
     all its images.
 
-    >>> one = np.ones((1, 2))
-    >>> round(fit(Evidence("bn", np.zeros(2), np.ones(2), 2 * one, one)).distance, 3)
+    >>> ones = np.ones((1, 2))
+    >>> round(fit(Evidence("bn", np.zeros(2), np.ones(2), 2 * ones, ones)).distance, 3)
     0.5
     """
     alive = evidence.trained_variance > 1e-6 * evidence.trained_variance.max()
     mean, variance = evidence.trained_mean[alive], evidence.trained_variance[alive]
-    seen = evidence.mean[:, alive].mean(0)
+    current = evidence.mean[:, alive].mean(0)
     spread = evidence.variance[:, alive].mean(0) + evidence.mean[:, alive].var(0) + 1e-3 * variance
-    distances = 0.25 * (seen - mean) ** 2 / (variance + spread) + 0.5 * np.log(
+    distances = 0.25 * (current - mean) ** 2 / (variance + spread) + 0.5 * np.log(
         (variance + spread) / (2 * np.sqrt(variance * spread))
     )
-    shift = np.median(np.abs(seen - mean) / np.sqrt(variance))
+    shift = np.median(np.abs(current - mean) / np.sqrt(variance))
     return Fit(float(np.median(distances)), float(shift), float(np.median(np.sqrt(spread / variance))))
 
 
-def doubt(
-    array: Any, axes: str, recipe: Recipe, stated: Recipe | None, seen: Callable[[np.ndarray], Evidence | None] | None
-) -> str:
-    """What speaks against the values that are fed, in words; `""` where nothing does.
+def doubt(array: Any, axes: str, recipe: Recipe, *, stated: Recipe | None, evidence_of: EvidenceOf) -> str:
+    """What contradicts the values of the model input, as text; `""` where nothing does.
 
-    `array` is one batch in `axes`; `stated` the recipe that the model itself names; `seen` runs a batch up to the first
-    BatchNorm. A batch without image axes or colours, or with hardly any contrast, raises no doubt.
+    `array` is one batch in `axes`; `stated` the recipe that the model itself names; `evidence_of` runs a batch up to the
+    first BatchNorm. A batch without image axes or colours, or with hardly any contrast, raises no doubt.
     """
     values = np.asarray(array)
     if sorted(axes) != sorted("bhwc") or values.ndim != 4 or values.dtype.kind != "f":
@@ -84,94 +85,104 @@ def doubt(
     images = values.transpose([axes.index(axis) for axis in "bhwc"])[:IMAGES].astype(np.float32)
     if images.shape[3] not in (1, 3) or not images.size or not np.isfinite(images).all():
         return ""
-    given = guessed(images) if recipe == READY or recipe.function is not None else recipe
-    if given is None:
+    used = guessed(images) if recipe == READY or recipe.function is not None else recipe
+    if used is None:
         return _out_of_range(images, recipe, stated)
-    pixels = to_pixels(images, given)
+    pixels = to_pixels(images, used)
     if pixels.std(axis=(1, 2)).mean() < CONTRAST:
         return ""
-    back = ["bhwc".index(axis) for axis in axes]
-    found = seen(images.transpose(back)) if seen is not None else None
-    if found is None:
+
+    def evidence_for(images: np.ndarray) -> Evidence | None:
+        return evidence_of(images.transpose(["bhwc".index(axis) for axis in axes]))
+
+    evidence = evidence_for(images)
+    if evidence is None:
         return _out_of_range(images, recipe, stated)
-    assert seen is not None
-    present = fit(found)
-    if present.distance < OFF:
+    current = fit(evidence)
+    if current.distance < OFF:
         return ""
-    others = {}
-    known = alternatives(given, images.shape[3])
-    together = (
-        seen(np.concatenate([scaled(pixels, each) for each in known.values()]).transpose(back)) if known else None
-    )
-    if together is not None:
-        for at, name in enumerate(known):
-            part = slice(at * len(images), (at + 1) * len(images))
-            others[name] = fit(replace(together, mean=together.mean[part], variance=together.variance[part]))
-    return _verdict(found.layer, len(found.trained_mean), recipe, given, present, others)
+    others = _fits(pixels, alternatives(used, images.shape[3]), evidence_for)
+    return _verdict(evidence, BATCH if recipe == READY else f"this image under {used.name!r}", current, others)
 
 
-def in_parts(
-    images: np.ndarray, axis: int, most: int | None, seen: Callable[[np.ndarray], Evidence | None]
-) -> Evidence | None:
-    """What `seen` finds for images along `axis`, for a model that takes exactly `most` at a time where that isn't `None`."""
+def _fits(pixels: np.ndarray, recipes: dict[str, Recipe], evidence_for: EvidenceOf) -> dict[str, Fit]:
+    """How the same pixels would fit under other recipes, all of them in one batch."""
+    if not recipes:
+        return {}
+    evidence = evidence_for(np.concatenate([scaled(pixels, recipe) for recipe in recipes.values()]))
+    if evidence is None:
+        return {}
+    count = len(pixels)
+    parts = {name: slice(number * count, (number + 1) * count) for number, name in enumerate(recipes)}
+    return {
+        name: fit(replace(evidence, mean=evidence.mean[part], variance=evidence.variance[part]))
+        for name, part in parts.items()
+    }
+
+
+def in_parts(images: np.ndarray, axis: int, size: int | None, evidence_of: EvidenceOf) -> Evidence | None:
+    """The evidence for images along `axis`, for a model that takes exactly `size` at a time where that isn't `None`."""
     count = images.shape[axis]
-    step = most or count
+    step = size or count
     parts = []
     for start in range(0, count, step):
         # A model that takes a fixed number of images gets as many, from the first again after the last.
-        found = seen(np.take(images, np.arange(start, start + step) % count, axis))
-        if found is None:
+        evidence = evidence_of(np.take(images, np.arange(start, start + step) % count, axis))
+        if evidence is None:
             return None
-        parts.append(found)
-    mean, variance = (np.concatenate([getattr(each, of) for each in parts])[:count] for of in ("mean", "variance"))
+        parts.append(evidence)
+    mean = np.concatenate([part.mean for part in parts])[:count]
+    variance = np.concatenate([part.variance for part in parts])[:count]
     return replace(parts[0], mean=mean, variance=variance)
 
 
-def _verdict(layer: str, channels: int, recipe: Recipe, given: Recipe, present: Fit, others: dict[str, Fit]) -> str:
+def _verdict(evidence: Evidence, what: str, current: Fit, others: dict[str, Fit]) -> str:
+    """What `what` (the batch, or the image under a recipe) sends to the BatchNorm, against what would fit better."""
     if not others:
         return ""
     best = min(others, key=lambda name: others[name].distance)
     least = others[best].distance
-    wrong = present.distance >= FAR and least <= NEAR_ENOUGH and present.distance - least >= BETTER_BY
-    doubtful = present.distance >= OFF and least <= PERFECT
+    wrong = current.distance >= FAR and least <= NEAR_ENOUGH and current.distance - least >= BETTER_BY
+    doubtful = current.distance >= OFF and least <= PERFECT
     if not wrong and not doubtful:
         return ""
-    equal = [name for name, each in others.items() if each.distance <= least + TIE]
+    equal = [name for name, other in others.items() if other.distance <= least + TIE]
     equal.sort(key=lambda name: others[name].distance)
-    way = " or ".join(f"preprocess={name!r}" for name in equal)
-    what = "this batch" if recipe == READY else f"this image under {given.name!r}"
+    advice = " or ".join(f"preprocess={name!r}" for name in equal)
+    if what == BATCH:
+        advice = "batches scaled as " + " or ".join(map(repr, equal))
     return (
         f"{'the input looks wrong for this model' if wrong else 'another preprocessing fits this model better'}:"
-        f" what {what} sends to the first BatchNorm ({layer!r}, {channels} channels) has {present.words()}; under {best!r} it"
-        f" would have {others[best].words()} (medians over the channels). If the model wasn't trained this way, give"
-        f" {'batches scaled as ' + ' or '.join(map(repr, equal)) if recipe == READY else way}"
+        f" what {what} sends to the first BatchNorm ({evidence.layer!r}, {len(evidence.trained_mean)} channels) has"
+        f" {current.describe()}; under {best!r} it would have {others[best].describe()} (medians over the channels). If the"
+        f" model wasn't trained this way, give {advice}"
     )
 
 
-def alternatives(given: Recipe, channels: int) -> dict[str, Recipe]:
-    """The known ways to scale that differ from the given one by more than a twentieth of its range."""
+def alternatives(recipe: Recipe, channels: int) -> dict[str, Recipe]:
+    """The known ways to scale that differ from a recipe by more than a twentieth of its range."""
     corners = np.array([[0.0] * 3, [255.0] * 3], np.float32).reshape(2, 1, 1, 3)[..., :channels]
-    own = scaled(corners, replace(given, order="rgb"))
-    found = {}
+    own = scaled(corners, replace(recipe, order="rgb"))
+    others = {}
     for name in NAMES:
         other = RECIPES[name]
         if channels == 1 and len({*other.mean}) + len({*other.std}) > 2:
             continue
         if np.abs(scaled(corners, replace(other, order="rgb")) - own).max() > 0.05 * np.ptp(own):
-            found[name] = other
-    return found
+            others[name] = other
+    return others
 
 
 def scaled(pixels: np.ndarray, recipe: Recipe) -> np.ndarray:
     """Pixels `[image, y, x, channel]` from 0 to 255, in RGB, with the recipe's order and numbers."""
     values = pixels[..., ::-1] if recipe.order == "bgr" else pixels
-    mean, std = (np.asarray(each[: values.shape[3]], np.float32) for each in (recipe.mean, recipe.std))
+    mean, std = (np.asarray(numbers[: values.shape[3]], np.float32) for numbers in (recipe.mean, recipe.std))
     return np.ascontiguousarray((values / np.float32(recipe.divide) - mean) / std, np.float32)
 
 
 def to_pixels(values: np.ndarray, recipe: Recipe) -> np.ndarray:
     """The pixels behind values that `scaled` gave."""
-    mean, std = (np.asarray(each[: values.shape[3]], np.float32) for each in (recipe.mean, recipe.std))
+    mean, std = (np.asarray(numbers[: values.shape[3]], np.float32) for numbers in (recipe.mean, recipe.std))
     pixels = (values * std + mean) * np.float32(recipe.divide)
     return np.asarray(pixels[..., ::-1] if recipe.order == "bgr" else pixels)
 
@@ -191,8 +202,8 @@ def guessed(values: np.ndarray) -> Recipe | None:
 
 def limits(recipe: Recipe) -> tuple[float, float]:
     """The least and the greatest number that a recipe gives."""
-    ends = [(edge / recipe.divide - np.asarray(recipe.mean)) / np.asarray(recipe.std) for edge in (0.0, 255.0)]
-    return float(np.min(ends)), float(np.max(ends))
+    values = [(pixel / recipe.divide - np.asarray(recipe.mean)) / np.asarray(recipe.std) for pixel in (0.0, 255.0)]
+    return float(np.min(values)), float(np.max(values))
 
 
 def _out_of_range(values: np.ndarray, recipe: Recipe, stated: Recipe | None) -> str:

@@ -15,6 +15,7 @@ from ..picture.caption import about, caption, title_of
 from ..picture.picture import Picture
 from ..picture.scale import Scale
 from ..picture.scale_rules import make_scale
+from ..scope.run import provenance
 from ..scope.scope import Scope
 from .kernel_weights import Weights, in_colours, numbered
 from .mosaic import Mosaic, Tile
@@ -65,7 +66,7 @@ def kernels(
     held = scope.kernel(layer, images)
     table = scope.layers(images)
     (row,) = table.choose(layer)
-    weights = Weights.of(held, row, scope.provenance())
+    weights = Weights.of(held, row, provenance(scope))
     chosen = numbered("filters", filters, len(weights.values))
     first = next((each.path for each in table if each.calls and "conv" in each.kind.lower()), None)
     three = weights.values.shape[1] == 3 and weights.groups == 1 and held.groups == 1 and weights.values.ndim == 4

@@ -11,8 +11,8 @@ from ..core.feature_map import FeatureMap
 from ..errors import BadOption
 from ..picture.picture import Picture
 from ..scope.open import open as open_scope
-from ..scope.rerun import first_classes
 from ..scope.scope import Scope
+from ..scope.target import top_classes
 from .bars import bars, is_named
 from .heatmap import heatmap
 from .montage import montage
@@ -92,7 +92,7 @@ def first_class(scope: Scope, image: Any) -> int:
     """The class that the model itself finds likeliest in the one image, or in the first of a ready batch."""
     (output,) = scope.capture(image, "output").values()
     _one(output)
-    return first_classes(output)[0]
+    return top_classes(output)[0]
 
 
 def _one(fm: FeatureMap) -> None:

@@ -1,4 +1,4 @@
-"""The user's images on their way into the model: batches of a size, each with its ids, photos and placements."""
+"""The user's images as model input: batches, each with the ids, photos and placements of its images."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from ..inputs.photo import Photo
 from ..inputs.preprocess import InputPlan
 from ..inputs.recipe import READY, Recipe
 
-TOGETHER = 16
+DEFAULT_SIZE = 16
 
 
-@dataclass(frozen=True)
-class Fed:
-    """One batch on its way: the array for the model, and for each image its id, photo and placement.
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Model input for some images: the array, or what else the model takes, and for each image its id, photo, placement.
 
     `filled` counts copies of the last image at its end, where the model takes a fixed number of images.
     """
@@ -34,35 +34,35 @@ class Fed:
     filled: int = 0
 
 
-def batches(
-    images: Any, together: int | None, skipped: list[tuple[str, str]], recipe: Recipe, plan: InputPlan
-) -> Iterator[Fed]:
-    """The images, `together` at a time, as the model takes them; those that can't be read are added to `skipped`."""
+def read_batches(
+    images: Any, size: int | None, recipe: Recipe, plan: InputPlan, *, skipped: list[tuple[str, str]]
+) -> Iterator[Batch]:
+    """The images as model input, `size` at a time; (id, reason) of those that can't be read are added to `skipped`."""
     if recipe == READY:
-        yield from _ready(images, together)
+        yield from _ready_batches(images, size)
         return
-    for photos in _images.stream(images, plan.batch or together or TOGETHER, skipped=skipped):
+    for photos in _images.stream(images, plan.batch or size or DEFAULT_SIZE, skipped=skipped):
         array, placement = _preprocess.batch(photos, recipe, plan)
-        fill = max(0, (plan.batch or 0) - len(photos))
-        if fill:
+        missing = max(0, (plan.batch or 0) - len(photos))
+        if missing:
             axis = plan.axes.index("b")
-            last = np.take(array, [-1], axis)
-            array = np.concatenate([array, np.repeat(last, fill, axis)], axis)
-        yield Fed(array, tuple(each.id for each in photos), tuple(photos), placement, fill)
+            array = np.concatenate([array, np.repeat(np.take(array, [-1], axis), missing, axis)], axis)
+        yield Batch(array, tuple(photo.id for photo in photos), tuple(photos), placement, missing)
 
 
-def whole_batches(array: np.ndarray, plan: InputPlan) -> Iterator[Fed]:
-    """An array as the model takes it, all at once, or as many images at a time as the model always takes."""
+def array_batches(array: np.ndarray, plan: InputPlan) -> Iterator[Batch]:
+    """An array of model input, all at once, or as many images at a time as the model always takes."""
     axis = plan.axes.index("b")
-    rows = array.shape[axis]
-    step = plan.batch or rows
-    for start in range(0, rows, step):
-        numbers = np.arange(start, start + step)
-        part = array if step == rows else array.take(numbers.clip(max=rows - 1), axis)
-        yield Fed(part, tuple([f"image {at}" for at in numbers if at < rows]), filled=int((numbers >= rows).sum()))
+    count = array.shape[axis]
+    size = plan.batch or count
+    for start in range(0, count, size):
+        indices = np.arange(start, start + size)
+        part = array if size == count else array.take(indices.clip(max=count - 1), axis)
+        ids = tuple([f"image {index}" for index in indices if index < count])
+        yield Batch(part, ids, filled=len(indices) - len(ids))
 
 
-def blank(recipe: Recipe, plan: InputPlan) -> Fed:
+def blank_batch(recipe: Recipe, plan: InputPlan) -> Batch:
     """A grey image, for a dry run without one of the user's."""
     if recipe == READY:
         raise BadOption("layers() needs a batch of yours to run the model, since preprocess=None: layers(batch)")
@@ -71,28 +71,28 @@ def blank(recipe: Recipe, plan: InputPlan) -> Fed:
     array, placement = _preprocess.batch([photo], recipe, plan)
     if plan.batch is not None:
         array = np.repeat(array, plan.batch, axis=plan.axes.index("b"))
-    return Fed(array, ("blank",), (photo,), placement)
+    return Batch(array, ("blank",), (photo,), placement)
 
 
-def count(images: Any, recipe: Recipe) -> int:
-    """How many images there are; 1 for a generator, which can't tell."""
+def count_images(images: Any, recipe: Recipe) -> int | None:
+    """How many images there are; `None` for a generator, which can't tell."""
     if recipe == READY:
-        return _rows(images)
-    return 1 if isinstance(images, Iterator) else len(_images.collect(images))
+        return _count_rows(images)
+    return None if isinstance(images, Iterator) else len(_images.collect(images))
 
 
-def _ready(batch: Any, together: int | None) -> Iterator[Fed]:
+def _ready_batches(ready: Any, size: int | None) -> Iterator[Batch]:
     """A batch that is ready for the model, as it is or cut into smaller ones."""
-    rows = _rows(batch)
-    step = together or rows
-    for start in range(0, rows, step):
-        part = batch if step >= rows else _cut(batch, start, start + step)
-        yield Fed(part, tuple([f"image {at}" for at in range(start, min(rows, start + step))]))
+    count = _count_rows(ready)
+    step = size or count
+    for start in range(0, count, step):
+        part = ready if step >= count else _cut(ready, start, start + step)
+        yield Batch(part, tuple([f"image {index}" for index in range(start, min(count, start + step))]))
 
 
-def _rows(batch: Any) -> int:
+def _count_rows(ready: Any) -> int:
     """How many images a ready batch holds."""
-    first = batch
+    first = ready
     while isinstance(first, dict | tuple | list | Mapping):
         if not first:
             raise BadOption("the batch is empty")
@@ -106,35 +106,39 @@ def _rows(batch: Any) -> int:
     return int(first.shape[0])
 
 
-def _cut(batch: Any, start: int, stop: int) -> Any:
-    if isinstance(batch, Mapping):
-        return {name: _cut(each, start, stop) for name, each in batch.items()}
-    if isinstance(batch, tuple | list):
-        return tuple(_cut(each, start, stop) for each in batch)
-    return batch[start:stop]
+def _cut(ready: Any, start: int, stop: int) -> Any:
+    if isinstance(ready, Mapping):
+        return {name: _cut(array, start, stop) for name, array in ready.items()}
+    if isinstance(ready, tuple | list):
+        return tuple(_cut(array, start, stop) for array in ready)
+    return ready[start:stop]
 
 
 def signature(array: Any) -> Any:
     """What tells two batches apart for the table of layers: sizes without the number of images, and types."""
     if isinstance(array, np.ndarray):
-        return array.shape[1:], name_of(array.dtype)
+        return array.shape[1:], dtype_name(array.dtype)
     if isinstance(array, Mapping):
-        return tuple((name, signature(each)) for name, each in sorted(array.items()))
+        return tuple((name, signature(part)) for name, part in sorted(array.items()))
     if isinstance(array, tuple | list):
-        return tuple(signature(each) for each in array)
+        return tuple(signature(part) for part in array)
     return tuple(getattr(array, "shape", ()))[1:], str(getattr(array, "dtype", type(array).__name__))
 
 
 @cache
-def name_of(dtype: np.dtype[Any]) -> str:
+def dtype_name(dtype: np.dtype[Any]) -> str:
     """A type's name; numpy puts it together anew each time, which takes as long as a tenth of a small capture."""
     return str(dtype)
 
 
-def described(array: Any) -> str:
-    """The sizes and types of a batch in words."""
+def describe(array: Any) -> str:
+    """The sizes and types of a batch as text.
+
+    >>> describe({"image": np.zeros((1, 3, 8, 8), np.float32)})
+    'image 1×3×8×8 float32'
+    """
     if isinstance(array, Mapping):
-        return ", ".join(f"{name} {described(each)}" for name, each in array.items())
+        return ", ".join(f"{name} {describe(part)}" for name, part in array.items())
     if isinstance(array, tuple | list):
-        return ", ".join(described(each) for each in array)
+        return ", ".join(describe(part) for part in array)
     return f"{'×'.join(map(str, getattr(array, 'shape', ())))} {getattr(array, 'dtype', '')}".strip()

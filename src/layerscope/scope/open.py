@@ -15,13 +15,12 @@ from typing import Any
 from ..backends.protocol import Backend, Facts
 from ..backends.registry import adapt, for_library, for_model, load_file, named, specs, suffixes
 from ..errors import BadOption, LayerscopeError, ModelNotReadable
+from ..files import read_bytes
 from ..inputs import preprocess as _preprocess
 from ..inputs.transforms import categories
 from .scope import Scope
 
 REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
-
-
 DEMO, DEMO_PHOTO = "efficientnet-lite0.onnx", "chelsea.png"
 
 
@@ -35,22 +34,39 @@ def open(
     backend: Any = None,
     trust: bool = False,
 ) -> Scope:
-    """A `Scope` on a model.
+    """A `Scope` on a model, which captures the feature maps of its layers.
 
-    `model`: a model object (Keras, PyTorch, ONNX, the bytes of a TFLite file); the path of a file (`.keras`, `.h5`,
-    `.onnx`, `.tflite`, `.pt2`, `.pt`);
-    `"keras:VGG16"`, `"torchvision:vgg16"`, `"timm:resnet18"` or `"hf:FOLDER_OR_NAME"`; `"package.module:factory"`, a
-    function that builds the model; or `"demo"`, the embedded network.
-    `weights` is a file for a model that is built, not loaded. `preprocess`: `"auto"` (what the model
-    itself says), the name of a recipe, a `Recipe`, a transform or a weights entry of torchvision (whose class names become
-    the labels), a function, or `None` for batches that are ready. `size`: the model's input size, `(height, width)`, where
-    the model leaves it free. `labels`: class names, or a file with one a line. `backend`: the name of one, or an object
-    with its verbs. `trust=True` lets a file run code while it is loaded.
+    >>> import numpy as np
+    >>> from layerscope.testing import TinyBackend, tiny_model
+    >>> scope = open(tiny_model(), backend=TinyBackend(), preprocess=None)
+    >>> scope.capture(np.zeros((1, 3, 8, 8), np.float32), "conv1")
+    conv1: <FeatureMap conv1 (Conv) [1, 8, 8, 4]>
 
-    Raises `ModelNotReadable` and its children `BackendMissing` and `TrustRequired`, `PreprocessUnknown`, `BadOption`.
+    Args:
+        model: A model object (Keras, PyTorch, JAX, ONNX, the bytes of a TFLite file); the path of a file (`.keras`, `.h5`,
+            `.onnx`, `.tflite`, `.pt2`, `.pt`); `"keras:VGG16"`, `"torchvision:vgg16"`, `"timm:resnet18"` or
+            `"hf:FOLDER_OR_NAME"`; `"package.module:factory"`, a function that builds the model; or `"demo"`, the embedded
+            network.
+        weights: A file of weights for a model that is built, not loaded.
+        preprocess: `"auto"` (what the model itself says), the name of a recipe, a `Recipe`, a mapping of its fields, a
+            transform or a weights entry of torchvision (whose class names become the labels), a function of the RGB pixels,
+            or `None` for batches that are ready.
+        size: The model's input size in pixels, `(height, width)` or one number, where the model leaves it free.
+        labels: Class names, or a file of them, one per line or a JSON list. `None`: what the model itself says.
+        backend: The name of a backend, or a backend. `None`: the one that reads the model.
+        trust: Whether a file may run code while it is loaded.
+
+    Raises:
+        ModelNotReadable: The model can't be found or read.
+        BackendMissing: The framework of the model isn't installed.
+        TrustRequired: The file would run code, and `trust` is false.
+        PreprocessUnknown: No recipe has that name, or none fits the model's input.
+        BadOption: The other arguments contradict each other, or the labels can't be read.
     """
     path = None if weights is None else Path(weights)
-    reader = named(backend).backend() if isinstance(backend, str) else None if backend is None else adapt(backend)
+    reader: Backend | None = None
+    if backend is not None:
+        reader = named(backend).backend() if isinstance(backend, str) else adapt(backend)
     entry = None
     if isinstance(model, str | os.PathLike):
         model, reader, name, entry = _from_reference(os.fspath(model), path, reader, trust)
@@ -65,17 +81,25 @@ def open(
     if preprocess == "auto" and entry is not None:
         preprocess = entry
     recipe, plan = _preprocess.choose(preprocess, facts, size)
-    named_by = categories(preprocess) if labels is None else None
-    return Scope(model, reader, recipe, named_by or _labels(labels, facts), plan, facts, name or facts.name)
+    names = categories(preprocess) if labels is None else None
+    return Scope(model, reader, recipe, names or _labels(labels, facts), plan, facts, name or facts.name)
 
 
 def demo_model() -> Path:
-    """The embedded network: EfficientNet-Lite0 for ImageNet's 1,000 classes, as ONNX."""
+    """The file of the embedded network: EfficientNet-Lite0 for ImageNet's 1,000 classes, as ONNX.
+
+    >>> demo_model().name
+    'efficientnet-lite0.onnx'
+    """
     return _asset(DEMO)
 
 
 def demo_photo() -> Path:
-    """The embedded photo: a cat, 451 × 300."""
+    """The file of the embedded photo: a cat, 451 × 300 pixels.
+
+    >>> demo_photo().name
+    'chelsea.png'
+    """
     return _asset(DEMO_PHOTO)
 
 
@@ -84,46 +108,47 @@ def _asset(name: str) -> Path:
 
 
 def _from_reference(
-    given: str, weights: Path | None, reader: Backend | None, trust: bool
+    reference: str, weights: Path | None, reader: Backend | None, trust: bool
 ) -> tuple[Any, Backend, str, Any]:
     """(model, backend, name, transform of its own or `None`) for a path or a reference."""
-    if given == "demo" and not Path(given).exists():
-        given = str(demo_model())
-    path = Path(given)
+    if reference == "demo" and not Path(reference).exists():
+        reference = str(demo_model())
+    path = Path(reference)
     if path.exists():
         if reader is not None:
             return reader.load(path, weights, trust), reader, path.stem, None
         return *load_file(path, weights, trust), path.stem, None
-    if known := for_library(given):
+    if known := for_library(reference):
         spec, library, name = known
         reader = reader or spec.backend()
         model, entry = reader.from_library(library, name, weights)
         return model, reader, name, entry
-    if REFERENCE.fullmatch(given):
-        built = _built(given)
-        reader = reader or for_model(built)
+    if REFERENCE.fullmatch(reference):
+        model = _build(reference)
+        reader = reader or for_model(model)
         if weights is not None:
-            _put_weights(built, reader, weights)
-        return built, reader, given.rpartition(":")[2], None
+            if not reader.offers("load_weights"):
+                raise reader.refusal("load_weights")
+            reader.load_weights(model, weights)
+        return model, reader, reference.rpartition(":")[2], None
     raise ModelNotReadable(
-        f"no file {given!r}; a model is the path of a file ({suffixes()}), 'keras:VGG16', 'torchvision:vgg16',"
-        " 'timm:resnet18', 'hf:NAME',"
-        " 'package.module:factory', or 'demo'"
+        f"no file {reference!r}; a model is the path of a file ({suffixes()}), 'keras:VGG16', 'torchvision:vgg16',"
+        " 'timm:resnet18', 'hf:NAME', 'package.module:factory', or 'demo'"
     )
 
 
-def _built(reference: str) -> Any:
-    """What the factory of `package.module:factory` returns; the current folder counts as a place for packages."""
+def _build(reference: str) -> Any:
+    """What the factory of `package.module:factory` returns; packages are looked for in the current folder too."""
     module, _, name = reference.partition(":")
-    here = os.getcwd()
-    added = here not in sys.path
+    folder = os.getcwd()
+    added = folder not in sys.path
     if added:
-        sys.path.insert(0, here)
+        sys.path.insert(0, folder)
     try:
-        found: Any = importlib.import_module(module)
+        target: Any = importlib.import_module(module)
         for part in name.split("."):
-            found = getattr(found, part)
-        return found() if callable(found) and not _is_model(found) else found
+            target = getattr(target, part)
+        return target() if callable(target) and not _is_model(target) else target
     except LayerscopeError:
         raise
     except Exception as error:
@@ -131,32 +156,26 @@ def _built(reference: str) -> Any:
         raise ModelNotReadable(f"{reference} could not be built: {type(error).__name__}: {error}") from error
     finally:
         if added:
-            sys.path.remove(here)
+            sys.path.remove(folder)
 
 
-def _is_model(found: Any) -> bool:
-    if isinstance(found, type):
+def _is_model(target: Any) -> bool:
+    if isinstance(target, type):
         return False
-    return any(spec.imported and spec.backend().owns(found) for spec in specs())
+    return any(spec.imported and spec.backend().owns(target) for spec in specs())
 
 
-def _put_weights(model: Any, reader: Backend, weights: Path) -> None:
-    if not reader.offers("load_weights"):
-        raise reader.refusal("load_weights")
-    reader.load_weights(model, weights)
-
-
-def _labels(given: Any, facts: Facts) -> tuple[str, ...] | None:
-    if given is None:
+def _labels(labels: Any, facts: Facts) -> tuple[str, ...] | None:
+    if labels is None:
         return facts.labels
-    if isinstance(given, str | os.PathLike):
-        path = Path(given)
+    if isinstance(labels, str | os.PathLike):
+        path = Path(labels)
+        data = read_bytes(path, what="labels")
         try:
-            text = path.read_text("utf-8")
-            lines = json.loads(text) if path.suffix == ".json" else text.splitlines()
-        except (OSError, ValueError) as error:
+            text = data.decode("utf-8")
+            labels = json.loads(text) if path.suffix == ".json" else text.splitlines()
+        except ValueError as error:
             raise BadOption(f"labels {path}: {error}") from error
-        if not isinstance(lines, list):
-            raise BadOption(f"labels {path}: a JSON list of names is needed, not a {type(lines).__name__}")
-        return tuple(str(each) for each in lines)
-    return tuple(str(each) for each in given)
+        if not isinstance(labels, list):
+            raise BadOption(f"labels {path}: a JSON list of names is needed, not a {type(labels).__name__}")
+    return tuple(str(label) for label in labels)

@@ -2,44 +2,40 @@
 
 from __future__ import annotations
 
-import operator
-import random
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from ..backends.protocol import Backend, Captured, Evidence, Facts, Head, Kernel, Target
+from ..backends.protocol import Backend, Facts, Head, Kernel
 from ..backends.registry import adapt
-from ..core.layer import Layer, list_paths
+from ..checks import optional_whole, whole
+from ..core.layer import list_paths
 from ..core.layer_table import LayerTable
-from ..errors import (
-    BadOption,
-    CaptureTooLarge,
-    LayerscopeError,
-    ModelNotReadable,
-    PreprocessWarning,
-    caller_level,
-    first_line,
-    near,
-)
-from ..inputs.input_check import doubt, in_parts
-from ..inputs.photo import as_array
+from ..errors import BadOption, PreprocessWarning, caller_level
 from ..inputs.preprocess import InputPlan
-from ..inputs.recipe import READY, Recipe, as_recipe
-from . import batches
-from .batches import Fed, described
-from .capture import Maps, Run, announce, joined
-from .memory import short_of_memory
+from ..inputs.recipe import READY, Recipe
+from .batches import Batch, blank_batch, count_images, read_batches
+from .capture import Maps, join
+from .input_warning import warn_of_input
+from .memory import check_memory
+from .progress import observed, report
 from .rerun import Rerun
+from .run import Cache, Question, Run, forward_pass, layer_table, provenance, request, run
+from .target import resolve_target
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """One class that the model sees: its label, its index, its probability."""
+    """One class that the model sees.
+
+    Attributes:
+        label: Its name.
+        index: Its index in the model's output.
+        probability: From 0 to 1.
+    """
 
     label: str
     index: int
@@ -48,9 +44,23 @@ class Prediction:
 
 @dataclass(frozen=True, eq=False)
 class Scope:
-    """A model to look into: `model` and its `backend`, the `preprocess`ing, the class `labels`. Made by `open`.
+    """A model to look into: what `open` returns.
 
-    With `check_input`, the first images are checked once for preprocessing that doesn't fit the model.
+    >>> import layerscope as ls
+    >>> from layerscope.testing import TinyBackend, tiny_model
+    >>> scope = ls.open(tiny_model(), backend=TinyBackend(), preprocess="unit", size=8)
+    >>> scope
+    <Scope tiny (numpy), unit: RGB, squashed to 8 × 8 (bilinear), /255 (preprocessing as given; size as given, 8 × 8)>
+
+    Attributes:
+        model: The model, of whatever framework; never changed.
+        backend: What reads models of its framework.
+        preprocess: How a photo becomes model input.
+        labels: The names of the classes, where they are known.
+        plan: What the model's input looks like.
+        facts: What can be said of the model without running it.
+        name: The model's name, as pictures show it.
+        check_input: Whether the first images are checked once for preprocessing that doesn't fit the model.
     """
 
     model: Any
@@ -61,21 +71,41 @@ class Scope:
     facts: Facts = field(default_factory=lambda: Facts(""))
     name: str = ""
     check_input: bool = True
-    _tables: dict[Any, LayerTable] = field(default_factory=dict, repr=False)
-    _checked: list[str] = field(default_factory=list, repr=False)
+    _cache: Cache = field(default_factory=Cache, init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "backend", adapt(self.backend))
 
     def layers(self, images: Any = None) -> LayerTable:
-        """The table of the model's layers, with the shapes for the first of `images` (default: a blank image)."""
-        fed = batches.blank(self.preprocess, self.plan) if images is None else next(self._fed(images, 1, []))
-        return self.table_for(fed)
+        """The table of the model's layers, with their shapes.
 
-    def explained(self, word: str) -> str:
-        """Which layer `last` was in the latest table; `""` before any was made. Runs nothing."""
-        table = next(reversed(self._tables.values()), None)
-        return table.explained(word) if table is not None else ""
+        >>> from layerscope.testing import TinyBackend, tiny_model
+        >>> scope = Scope(tiny_model(), TinyBackend(), READY)
+        >>> [layer.path for layer in scope.layers(np.zeros((1, 3, 8, 8), np.float32))][:2]
+        ['conv1', 'act']
+
+        Args:
+            images: The model is run on the first of these; as for `capture`. `None`: on a blank image.
+
+        Raises:
+            ModelNotReadable: The model itself fails in the run.
+            BadOption: No image is given, and `preprocess=None` makes no blank one.
+        """
+        return layer_table(self, self._first_batch(images))
+
+    def explained(self, word: str, images: Any = None) -> str:
+        """Which layer a word such as `last` is in this model, and what else could be looked at, in one line.
+
+        >>> from layerscope.testing import TinyBackend, tiny_model
+        >>> scope = Scope(tiny_model(), TinyBackend(), READY)
+        >>> scope.explained("last", np.zeros((1, 3, 8, 8), np.float32)).startswith("last is ")
+        True
+
+        Args:
+            word: `"last"`, or anything else that `LayerTable.choose` takes.
+            images: As for `layers`.
+        """
+        return self.layers(images).explained(word)
 
     def capture(
         self,
@@ -86,20 +116,40 @@ class Scope:
         channels: Sequence[int] | slice | str | None = None,
         batch: int | None = None,
     ) -> Maps:
-        """The feature maps of `layers` for `images`, path -> `FeatureMap` in execution order.
+        """The feature maps of some layers for some images, path -> `FeatureMap` in execution order.
 
-        One forward pass a batch, which stops after the last layer it needs. `images`: path(s), a folder, a glob, PIL
-        image(s), array(s), bytes; or, with `preprocess=None`, a batch that is ready for the model (a tuple or dict of
-        them for several inputs). `layers`: see `LayerTable.choose`. `channels` keeps only these (true numbers). `batch`:
-        how many images at a time. Everything stays in memory; `stream` gives a batch at a time instead.
+        One forward pass per batch, which stops after the last layer it needs. Everything stays in memory; `stream` gives a
+        batch at a time instead.
 
-        Raises `LayerNotFound`, `LayerNotCalled`, `ImageNotReadable`, `GradientsUnavailable`, `ModelNotReadable`.
+        >>> from layerscope.testing import TinyBackend, tiny_model
+        >>> scope = Scope(tiny_model(), TinyBackend(), READY)
+        >>> scope.capture(np.zeros((2, 3, 8, 8), np.float32), ["conv1", "conv2"], channels=[3, 0])
+        conv1: <FeatureMap conv1 (Conv) [2, 8, 8, 2]>
+        conv2: <FeatureMap conv2 (Conv) [2, 3, 3, 2]>
+
+        Args:
+            images: Path(s), a folder, a glob, PIL image(s), array(s) or bytes; or, with `preprocess=None`, a batch that is
+                ready for the model (a tuple or dict of them for several inputs).
+            layers: A name or a list of names, see `LayerTable.choose`.
+            target: A class index, a label, or a function of the model's output to one number per image; the maps then hold
+                the gradients of it as well.
+            channels: Keep only these, by their true numbers: a list, a slice, or text such as `"0:16,40"`.
+            batch: How many images at a time; `None`: 16, or a ready batch as it is.
+
+        Raises:
+            LayerNotFound: No layer answers to a name.
+            LayerNotCalled: The layer produced nothing in this run.
+            BadChannels: A layer doesn't have one of the channels.
+            ImageNotReadable: The only image, or every image, can't be read.
+            GradientsUnavailable: A target is given and the backend has no gradients.
+            CaptureTooLarge: The maps don't fit into memory.
+            ModelNotReadable: The model itself fails in the run.
         """
         skipped: list[tuple[str, str]] = []
-        parts = list(self._runs(images, layers, target, channels, batch, skipped, keeping=True))
-        origin = Rerun.of(self, parts, self.plan.axes, self._target(target))
-        maps = joined(parts)
-        return Maps({path: origin.attached(fm, path) for path, fm in maps.items()} if origin else maps, skipped)
+        question = self._question(layers, channels, target)
+        maps, batches = join(self._runs(images, question, batch, skipped, keeping=True))
+        origin = Rerun.of(self, batches, question.target)
+        return Maps({path: origin.attach(fm, path) for path, fm in maps.items()} if origin else maps, skipped)
 
     def stream(
         self,
@@ -110,20 +160,52 @@ class Scope:
         channels: Sequence[int] | slice | str | None = None,
         batch: int = 32,
     ) -> Iterator[Maps]:
-        """As `capture`, but yields the `Maps` of a batch at a time and keeps none: memory stays flat."""
+        """As `capture`, but an iterator of the `Maps` of one batch at a time, which keeps none: memory stays flat.
+
+        >>> from layerscope.testing import TinyBackend, tiny_model
+        >>> scope = Scope(tiny_model(), TinyBackend(), READY)
+        >>> [maps["conv1"].shape for maps in scope.stream(np.zeros((5, 3, 8, 8), np.float32), "conv1", batch=3)]
+        [(3, 8, 8, 4), (2, 8, 8, 4)]
+
+        Args:
+            images: As for `capture`.
+            layers: As for `capture`.
+            target: As for `capture`.
+            channels: As for `capture`.
+            batch: How many images at a time.
+
+        Raises:
+            LayerscopeError: As `capture`, once the iteration gets there.
+        """
         skipped: list[tuple[str, str]] = []
         told = 0
-        for part in self._runs(images, layers, target, channels, batch, skipped):
-            yield Maps(joined([part]), skipped[told:])
+        question = self._question(layers, channels, target)
+        # `map` keeps no run while the user works on its maps.
+        for maps in map(_join_one, self._runs(images, question, batch, skipped)):
+            yield Maps(maps, skipped[told:])
             told = len(skipped)
         if told < len(skipped):
             yield Maps({}, skipped[told:])
 
     def predict(self, images: Any, top: int = 5) -> list[list[Prediction]]:
-        """The model's own `top` classes for each image, the likeliest first.
+        """The model's own classes for each image, the most probable first.
 
         Scores that aren't probabilities yet (not all from 0 to 1 with the sum 1) go through a softmax.
+
+        >>> from layerscope.testing import TinyBackend, tiny_model
+        >>> scope = Scope(tiny_model(), TinyBackend(), READY)
+        >>> [[prediction]] = scope.predict(np.zeros((1, 3, 8, 8), np.float32), top=1)
+        >>> prediction.label
+        'class 5'
+
+        Args:
+            images: As for `capture`.
+            top: How many classes.
+
+        Raises:
+            BadOption: The output is not a list of class scores for each image.
         """
+        whole("top", top, low=0)
         (output,) = self.capture(images, "output").values()
         if output.values.ndim != 2 or output.rows != "image":
             raise BadOption(f"the model's output has the shape {output.shape}, which is not a list of class scores")
@@ -140,43 +222,67 @@ class Scope:
     def head(self, images: Any = None) -> Head | None:
         """The dense layer that runs last, with its weights `[class, channel]` and bias; `None` where there is none.
 
-        `images` (default: a blank one) are what the model is run on; the first of them is enough.
+        >>> from layerscope.testing import TinyBackend, tiny_model
+        >>> scope = Scope(tiny_model(), TinyBackend(), READY)
+        >>> scope.head(np.zeros((1, 3, 8, 8), np.float32)) is None
+        True
+
+        Args:
+            images: The model is run on the first of these; as for `layers`.
         """
         if not self.backend.offers("head"):
             return None
-        fed = batches.blank(self.preprocess, self.plan) if images is None else next(self._fed(images, 1, []))
-        with self.running(fed.array):
-            return self.backend.head(self.model, fed.array)
+        batch = self._first_batch(images)
+        with forward_pass(self, batch.array):
+            return self.backend.head(self.model, batch.array)
 
     def kernel(self, layer: Any, images: Any = None) -> Kernel:
         """The weights of a convolution as they are now, with the letters of their axes; `ls.kernels` draws them.
 
-        `images` (default: a blank one) are for models whose input isn't known. Raises `BadOption` for layers that aren't
-        convolutions with weights of their own, with the names of those that are.
+        >>> import layerscope as ls
+        >>> kernel = ls.open(ls.demo_model()).kernel("_conv_stem")
+        >>> kernel.axes, kernel.values.shape
+        ('oihw', (32, 3, 3, 3))
+
+        Args:
+            layer: What names one layer, see `LayerTable.choose`.
+            images: The model is run on the first of these; as for `layers`.
+
+        Raises:
+            BadOption: The layer is no convolution with weights of its own (those that are get named), or several are named.
         """
         if images is None and self.preprocess == READY:
             raise BadOption(
                 "the layers are found by a run, and preprocess=None: give images=, a batch ready for the model"
             )
-        fed = batches.blank(self.preprocess, self.plan) if images is None else next(self._fed(images, 1, []))
-        table = self.table_for(fed)
+        batch = self._first_batch(images)
+        table = layer_table(self, batch)
         chosen = table.choose(layer)
         if len(chosen) != 1:
-            raise BadOption(f"{layer!r} names {len(chosen)} layers ({list_paths(chosen)}): weights are those of one")
+            raise BadOption(f"{layer!r} selects {len(chosen)} layers ({list_paths(chosen)}): give one of them")
         if not self.backend.offers("kernel"):
             raise self.backend.refusal("kernel")
-        with self.running(fed.array):
-            found = self.backend.kernel(self.model, chosen[0].path, fed.array)
-        if found is None:
-            convolutions = [each for each in table if each.calls and "conv" in each.kind.lower()]
-            have = (
-                f"convolutions here: {list_paths(convolutions)}" if convolutions else "no layer here is a convolution"
-            )
-            raise BadOption(f"{chosen[0].path!r} ({chosen[0].kind}) has no weights of a convolution to show; {have}")
-        return found
+        with forward_pass(self, batch.array):
+            kernel = self.backend.kernel(self.model, chosen[0].path, batch.array)
+        if kernel is None:
+            convolutions = [other for other in table if other.calls and "conv" in other.kind.lower()]
+            advice = "no layer here is a convolution"
+            if convolutions:
+                advice = f"convolutions here: {list_paths(convolutions)}"
+            raise BadOption(f"{chosen[0].path!r} ({chosen[0].kind}) has no weights of a convolution to show; {advice}")
+        return kernel
 
     def label(self, index: int) -> str:
-        """The label of a class, or its number where there are no labels for it."""
+        """The label of a class, or its number where there are no labels for it.
+
+        >>> from layerscope.testing import TinyBackend, tiny_model
+        >>> scope = Scope(tiny_model(), TinyBackend(), READY, labels=("cat", "dog"))
+        >>> scope.label(1), scope.label(2)
+        ('dog', 'class 2')
+
+        Args:
+            index: The class's index in the model's output.
+        """
         if self.labels is not None and index < len(self.labels):
             return self.labels[index]
         return f"class {index}"
@@ -187,154 +293,47 @@ class Scope:
             f"<Scope {self.name} ({self.facts.framework or self.backend.name}), {self.preprocess.describe()}{source}>"
         )
 
+    def _question(self, layers: Any, channels: Sequence[int] | slice | str | None, target: Any) -> Question:
+        if target is not None and not self.backend.gradients:
+            raise self.backend.refusal("gradients")
+        return Question(layers, channels, resolve_target(self, target))
+
     def _runs(
         self,
         images: Any,
-        layers: Any,
-        target: Any,
-        channels: Sequence[int] | slice | str | None,
+        question: Question,
         batch: int | None,
         skipped: list[tuple[str, str]],
+        *,
         keeping: bool = False,
     ) -> Iterator[Run]:
-        if batch is not None and (not isinstance(batch, int) or batch < 1):
-            raise BadOption(f"batch={batch!r}: use a whole number from 1")
-        aim = self._target(target)
-        count, told = batches.count(images, self.preprocess) if keeping else None, False
-        for fed in self._fed(images, batch, skipped):
-            table = self.table_for(fed)
-            chosen = table.choose(layers)
-            self._check(fed)
-            run = Run(self.provenance(), fed, chosen, channels, self.said(aim))
-            run.labels = self._labelled(table, chosen)
-            if not told:
-                announce(run, len(fed.ids) if count is None else count, kept=count is not None)
-                told = True
-            run.captured = self.ran(run, table, aim)
-            yield run
+        """The forward passes, with their progress; none is kept here. `keeping`: the caller keeps all of their maps."""
+        size = optional_whole("batch", batch)
+        total = count_images(images, self.preprocess) if keeping or observed() else None
+        about = provenance(self)
+        done = 0
+        report(done, total, "images")
+        for part in self._batches(images, size, skipped):
+            table = layer_table(self, part)
+            asked = request(self, table, question, about)
+            warn_of_input(self, part)
+            if not done:
+                check_memory(asked, part, (total or 1) if keeping else len(part.ids), kept=keeping)
+            yield run(self, table, part, asked)
+            done += len(part.ids)
+            report(done + len(skipped), total, "images")
 
-    def _labelled(self, table: LayerTable, chosen: Sequence[Layer]) -> dict[str, tuple[str, ...]]:
-        """The names of the channels of the model's output, where there is a label for each of them."""
-        if not self.labels:
-            return {}
-        fitting = [each for each in chosen if each.channels == len(self.labels) and max(each.spatial, default=1) == 1]
-        if not fitting:
-            return {}
-        outputs = {each.path for each in table.choose("output")}
-        return {each.path: self.labels for each in fitting if each.path in outputs}
-
-    def _check(self, fed: Fed) -> None:
-        """Warn once if the values fed look wrong for the model."""
-        if not self.check_input or self._checked:
-            return
-        single = not isinstance(fed.array, Mapping | tuple | list)
-        said = ""
-        if single and self.plan.dtype in ("float16", "float32", "float64"):
-            unsaid = self.facts.recipe is None or self.facts.assumed
-            stated = None if unsaid else as_recipe(self.facts.recipe)
-            said = doubt(as_array(fed.array), self.plan.axes, self.preprocess, stated, self._evidence)
-        self._checked.append(said)
-        if said:
-            warnings.warn(f"{self.name}: {said}", PreprocessWarning, stacklevel=caller_level())
-
-    def _evidence(self, images: np.ndarray) -> Evidence | None:
-        """What the backend finds at the first BatchNorm for these images."""
-        if not self.backend.offers("evidence"):
-            return None
-
-        def seen(given: np.ndarray) -> Evidence | None:
-            with self.running(given):
-                return self.backend.evidence(self.model, given)
-
-        return in_parts(images.astype(self.plan.dtype), self.plan.axes.index("b"), self.plan.batch, seen)
-
-    def ran(self, run: Run, table: LayerTable, target: Target | None) -> dict[str, Captured]:
-        """What the layers of one run gave, path -> `Captured`."""
-        asked = {table.single(path): path for path in run.chosen}
-        picks = run.picks() if self.backend.picks else {}
-        options: dict[str, Any] = (
-            {"picks": {ask: picks[path] for ask, path in asked.items() if path in picks}} if picks else {}
-        )
-        with self.running(run.fed.array):
-            found = self.backend.capture(self.model, run.fed.array, list(asked), target, **options)
-        return {asked[path]: run.kept(asked[path], each, asked[path] in picks) for path, each in found.items()}
-
-    def table_for(self, fed: Fed) -> LayerTable:
-        """The table of layers for a batch; made once for each size and type of input."""
-        key = batches.signature(fed.array)
-        if key not in self._tables:
-            with self.running(fed.array):
-                rows = self.backend.layers(self.model, fed.array)
-            self._tables[key] = LayerTable(rows, f"{self.name} · {self.facts.framework or self.backend.name}")
-        return self._tables[key]
-
-    @contextmanager
-    def running(self, array: Any) -> Iterator[None]:
-        """Around a forward pass: random state kept, the model's own errors said with what was fed."""
-        states = (random.getstate(), np.random.get_state()) if self.backend.random else None
-        try:
-            yield
-        except LayerscopeError:
-            raise
-        except Exception as error:
-            if short_of_memory(error):
-                raise CaptureTooLarge(
-                    f"{self.name}: memory ran out in the forward pass on {described(array)}: {type(error).__name__}:"
-                    f" {first_line(error)}."
-                    " Use a smaller batch=, fewer layers or some channels="
-                ) from error
-            # Whatever a framework or the user's model raises; the cause is chained.
-            first = first_line(error)
-            raise ModelNotReadable(
-                f"{self.name}: the forward pass failed on an input of {described(array)}: {type(error).__name__}: {first}."
-                " If the size or type is wrong, size= and preprocess= change it"
-            ) from error
-        finally:
-            if states is not None:
-                random.setstate(states[0])
-                np.random.set_state(states[1])
-
-    def _fed(self, images: Any, batch: int | None, skipped: list[tuple[str, str]]) -> Iterator[Fed]:
+    def _batches(self, images: Any, size: int | None, skipped: list[tuple[str, str]]) -> Iterator[Batch]:
         if self.preprocess != READY and not self.plan.known:
             warnings.warn(f"{self.name}: {self.plan.note}", PreprocessWarning, stacklevel=caller_level())
-        yield from batches.batches(images, batch, skipped, self.preprocess, self.plan)
+        yield from read_batches(images, size, self.preprocess, self.plan, skipped=skipped)
 
-    def _target(self, target: Any) -> Target | None:
-        if target is not None and not self.backend.gradients:
-            raise self.backend.refusal("gradients")
-        return self.aim(target)
+    def _first_batch(self, images: Any) -> Batch:
+        """The first of the images; a blank one for `None`."""
+        if images is None:
+            return blank_batch(self.preprocess, self.plan)
+        return next(self._batches(images, 1, []))
 
-    def aim(self, target: Any) -> Target | None:
-        """A label or a whole number as a class index; a function as it is. Raises `BadOption` with near labels."""
-        if isinstance(target, str):
-            if self.labels is None or target not in self.labels:
-                raise BadOption(f"no class {target!r}.{near(target, self.labels or ())} Use a class index")
-            return self.labels.index(target)
-        if target is None or callable(target):
-            return target
-        try:
-            if isinstance(target, bool):
-                raise TypeError
-            return operator.index(target)
-        except TypeError:
-            raise BadOption(f"target={target!r}: give a class index, a label, or a function of the output") from None
 
-    def said(self, aim: Target | None) -> str:
-        """The target in words, as it stands on pictures."""
-        if aim is None:
-            return ""
-        if callable(aim):
-            return str(getattr(aim, "__name__", type(aim).__name__)).strip("<>")
-        return self.label(aim) if self.labels is None else f"class {aim}, {self.label(aim)}"
-
-    def provenance(self) -> dict[str, Any]:
-        """What a picture must remember of model and preprocessing."""
-        # Taken anew at each capture: weights may have been trained since the last one.
-        digest = self.backend.digest(self.model) if self.backend.offers("digest") else self.facts.digest
-        return {
-            "model": self.name,
-            "model_digest": digest,
-            "framework": self.facts.framework or self.backend.name,
-            "preprocess": self.preprocess.describe(),
-            "preprocess_source": self.plan.note,
-        }
+def _join_one(single: Run) -> dict[str, Any]:
+    return join([single])[0]

@@ -1,0 +1,52 @@
+"""The warning, once per scope, that the model input looks wrong for the model."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..backends.protocol import Evidence
+from ..errors import PreprocessWarning, caller_level
+from ..inputs.input_check import doubt, in_parts
+from ..inputs.photo import as_array
+from ..inputs.recipe import as_recipe
+from .batches import Batch
+from .run import forward_pass
+
+if TYPE_CHECKING:
+    from .scope import Scope
+
+
+def warn_of_input(scope: Scope, batch: Batch) -> None:
+    """Gives a `PreprocessWarning` if the values of the first batch look wrong for the model."""
+    if not scope.check_input or scope._cache.input_checked:
+        return
+    single = not isinstance(batch.array, Mapping | tuple | list)
+    reason = ""
+    if single and scope.plan.dtype in ("float16", "float32", "float64"):
+        stated = None if scope.facts.recipe is None or scope.facts.assumed else as_recipe(scope.facts.recipe)
+        reason = doubt(
+            as_array(batch.array),
+            scope.plan.axes,
+            scope.preprocess,
+            stated=stated,
+            evidence_of=lambda images: _evidence(scope, images),
+        )
+    scope._cache.input_checked = True
+    if reason:
+        warnings.warn(f"{scope.name}: {reason}", PreprocessWarning, stacklevel=caller_level())
+
+
+def _evidence(scope: Scope, images: np.ndarray) -> Evidence | None:
+    """What the backend finds at the first BatchNorm for these images."""
+    if not scope.backend.offers("evidence"):
+        return None
+
+    def evidence_of(array: np.ndarray) -> Evidence | None:
+        with forward_pass(scope, array):
+            return scope.backend.evidence(scope.model, array)
+
+    return in_parts(images.astype(scope.plan.dtype), scope.plan.axes.index("b"), scope.plan.batch, evidence_of)

@@ -1,0 +1,196 @@
+"""One forward pass of a scope's model: what is asked of it, the pass itself with everything put back, what came out."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..backends.protocol import Captured, Pick, Target
+from ..channels.query import numbers
+from ..core.layer import Layer
+from ..core.layer_table import LayerTable
+from ..errors import CaptureTooLarge, LayerscopeError, ModelNotReadable, first_line
+from .batches import Batch, describe, dtype_name, signature
+from .memory import short_of_memory
+from .target import describe_target
+
+if TYPE_CHECKING:
+    from .scope import Scope
+
+
+@dataclass
+class Cache:
+    """What a scope has found out so far: the table of layers for each size and type of input, whether input was checked."""
+
+    tables: dict[Any, LayerTable] = field(default_factory=dict)
+    input_checked: bool = False
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a user asks of a capture: layers and channels in the user's words, the target as `resolve_target` gives it."""
+
+    layers: Any
+    channels: Sequence[int] | slice | str | None = None
+    target: Target | None = None
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a forward pass: for the path of each layer (or call) the layer, its channels, their names.
+
+    `target_text` and `provenance` go onto the maps.
+    """
+
+    layers: Mapping[str, Layer]
+    channels: Mapping[str, tuple[int, ...]]
+    names: Mapping[str, tuple[str, ...]]
+    target: Target | None
+    target_text: str
+    provenance: Mapping[str, Any]
+
+    def bytes_per_image(self) -> int:
+        """What the maps of one image take, by the shapes of the dry run."""
+        values = 0
+        for path, layer in self.layers.items():
+            share = len(self.channels[path]) / (layer.channels or 1)
+            values += int(math.prod(layer.shape or ()) * share)
+        return values * (4 if self.target is None else 8)  # a value, and its gradient
+
+    def picks(self) -> dict[str, Pick]:
+        """For each layer of which not every channel is wanted, which ones are."""
+        return {
+            path: Pick(layer.axes.index("c"), self.channels[path])
+            for path, layer in self.layers.items()
+            if "c" in layer.axes and self.channels[path] != all_channels(layer.channels or 0)
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One forward pass: what was asked, the model input, and what came out of each layer."""
+
+    request: Request
+    batch: Batch
+    captured: Mapping[str, Captured]
+
+
+@contextmanager
+def forward_pass(scope: Scope, array: Any) -> Iterator[None]:
+    """Around a forward pass: random state is put back, the model's own errors come with what it was given."""
+    states = (random.getstate(), np.random.get_state()) if scope.backend.random else None
+    try:
+        yield
+    except LayerscopeError:
+        raise
+    except Exception as error:
+        # Whatever a framework or the user's model raises; the cause is chained.
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        if short_of_memory(error):
+            raise CaptureTooLarge(
+                f"{scope.name}: memory ran out in the forward pass on {describe(array)}: {reason}."
+                " Use a smaller batch=, fewer layers or some channels="
+            ) from error
+        raise ModelNotReadable(
+            f"{scope.name}: the forward pass failed on an input of {describe(array)}: {reason}."
+            " If the size or type is wrong, size= and preprocess= change it"
+        ) from error
+    finally:
+        if states is not None:
+            random.setstate(states[0])
+            np.random.set_state(states[1])
+
+
+def layer_table(scope: Scope, batch: Batch) -> LayerTable:
+    """The table of layers for a batch, made once for each size and type of input."""
+    tables, key = scope._cache.tables, signature(batch.array)
+    if key not in tables:
+        with forward_pass(scope, batch.array):
+            layers = scope.backend.layers(scope.model, batch.array)
+        tables[key] = LayerTable(layers, f"{scope.name} · {scope.facts.framework or scope.backend.name}")
+    return tables[key]
+
+
+def request(scope: Scope, table: LayerTable, question: Question, provenance: Mapping[str, Any]) -> Request:
+    """The question in the terms of one table of layers. Raises `LayerNotFound`, `LayerNotCalled`, `BadChannels`."""
+    layers = table.choose(question.layers)
+    text = describe_target(scope, question.target)
+    return Request(
+        {layer.path: layer for layer in layers},
+        {layer.path: _channel_numbers(layer, question.channels) for layer in layers},
+        _class_names(scope, table, layers),
+        question.target,
+        text,
+        {**provenance, "target": text} if text else provenance,
+    )
+
+
+def run(scope: Scope, table: LayerTable, batch: Batch, asked: Request) -> Run:
+    """The forward pass: channels that weren't asked for and images that only filled the batch are left out."""
+    paths = {table.single(path): path for path in asked.layers}
+    picks = asked.picks() if scope.backend.picks else {}
+    options: dict[str, Any] = {}
+    if picks:
+        options["picks"] = {address: picks[path] for address, path in paths.items() if path in picks}
+    with forward_pass(scope, batch.array):
+        captured = scope.backend.capture(scope.model, batch.array, list(paths), asked.target, **options)
+    wanted = {
+        paths[address]: _trimmed(output, asked, paths[address], filled=batch.filled, picked=paths[address] in picks)
+        for address, output in captured.items()
+    }
+    return Run(asked, batch, wanted)
+
+
+def provenance(scope: Scope) -> dict[str, Any]:
+    """What a picture must remember of model and preprocessing."""
+    # Taken anew at each capture: weights may have been trained since the last one.
+    digest = scope.backend.digest(scope.model) if scope.backend.offers("digest") else scope.facts.digest
+    return {
+        "model": scope.name,
+        "model_digest": digest,
+        "framework": scope.facts.framework or scope.backend.name,
+        "preprocess": scope.preprocess.describe(),
+        "preprocess_source": scope.plan.note,
+    }
+
+
+@cache
+def all_channels(count: int) -> tuple[int, ...]:
+    """The numbers of all channels: one tuple for all maps, and equal to itself at a glance."""
+    return tuple(range(count))
+
+
+def _channel_numbers(layer: Layer, channels: Sequence[int] | slice | str | None) -> tuple[int, ...]:
+    count = layer.channels or 1
+    return all_channels(count) if channels is None else numbers(channels, count, layer.path)
+
+
+def _class_names(scope: Scope, table: LayerTable, layers: Sequence[Layer]) -> dict[str, tuple[str, ...]]:
+    """The names of the channels of the model's output, where there is a label for each of them."""
+    labels = scope.labels
+    if not labels:
+        return {}
+    fitting = [layer for layer in layers if layer.channels == len(labels) and max(layer.spatial, default=1) == 1]
+    outputs = {layer.path for layer in table.choose("output")} if fitting else set()
+    return {layer.path: labels for layer in fitting if layer.path in outputs}
+
+
+def _trimmed(output: Captured, asked: Request, path: str, *, filled: int, picked: bool) -> Captured:
+    layer, numbers = asked.layers[path], asked.channels[path]
+    cut_channels = not picked and "c" in layer.axes and numbers != all_channels(layer.channels or 0)
+
+    def trim(values: np.ndarray) -> np.ndarray:
+        if filled and "b" in layer.axes:
+            axis = layer.axes.index("b")
+            values = np.take(values, range(values.shape[axis] - filled), axis)
+        return np.take(values, numbers, layer.axes.index("c")) if cut_channels else values
+
+    gradient = None if output.gradient is None else trim(output.gradient)
+    return Captured(trim(output.values), gradient, output.dtype or dtype_name(output.values.dtype))

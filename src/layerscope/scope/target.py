@@ -1,0 +1,52 @@
+"""The target of gradients and scores: a class by label or index, or a function of the model's output."""
+
+from __future__ import annotations
+
+import operator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..backends.protocol import Target
+from ..core.feature_map import FeatureMap
+from ..errors import BadOption, near
+
+if TYPE_CHECKING:
+    from .scope import Scope
+
+
+def resolve_target(scope: Scope, target: Any) -> Target | None:
+    """A label or a whole number as a class index; a function or `None` as it is. Raises `BadOption` with near labels."""
+    if isinstance(target, str):
+        if scope.labels is None or target not in scope.labels:
+            raise BadOption(f"no class {target!r}.{near(target, scope.labels or ())} Use a class index")
+        return scope.labels.index(target)
+    if target is None or callable(target):
+        return target
+    try:
+        if isinstance(target, bool):
+            raise TypeError
+        return operator.index(target)
+    except TypeError:
+        raise BadOption(f"target={target!r}: give a class index, a label, or a function of the output") from None
+
+
+def describe_target(scope: Scope, target: Target | None) -> str:
+    """A resolved target as it stands on pictures; `""` for `None`."""
+    if target is None:
+        return ""
+    if callable(target):
+        return str(getattr(target, "__name__", type(target).__name__)).strip("<>")
+    return scope.label(target) if scope.labels is None else f"class {target}, {scope.label(target)}"
+
+
+def top_classes(output: FeatureMap) -> list[int]:
+    """The top-1 class of each image in a model's output, by scores summed over the places where it has some."""
+    if output.rows != "image":
+        raise BadOption(
+            f"the model's output has the shape {output.shape}, which is no list of class scores for each image: give target="
+        )
+    scores = output.values.reshape(len(output.ids), -1, output.shape[-1]).sum(1, dtype=np.float64)
+    if np.isnan(scores).any():
+        raise BadOption("the model's output holds NaN, so it has no top-1 class: give target=")
+    return [int(index) for index in scores.argmax(-1)]

@@ -14,7 +14,8 @@ from typing import Any
 
 from PIL import Image
 
-from ..errors import BadOption, ImageNotReadable, ImagesSkipped
+from ..checks import whole
+from ..errors import ImageNotReadable, ImagesSkipped
 from .photo import Photo, as_array, kind_of, label_of, pixel_limit, read
 
 # What counts as an image in a folder. HEIC and JPEG XL are here although Pillow needs a plugin for them: a folder of
@@ -54,7 +55,7 @@ def collect(images: Any) -> list[Source]:
     items = list(_items(images))
     if not items:
         raise ImageNotReadable("no image was given: the list is empty")
-    ids = _Ids().of(items)
+    ids = _Ids().ids(items)
     return [Source(id, item, len(items) == 1) for id, item in zip(ids, items, strict=True)]
 
 
@@ -86,11 +87,10 @@ def stream(
     >>> [len(group) for group in stream(np.zeros((5, 4, 4, 3), np.uint8), 2)]
     [2, 2, 1]
     """
-    if batch < 1:
-        raise BadOption(f"batch={batch}: give a whole number above 0")
+    whole("batch", batch)
     if isinstance(images, Iterator):
-        ids = _Ids()
-        sources: Iterable[Source] = (Source(ids.of([item])[0], item) for item in _items(images))
+        names = _Ids()
+        sources: Iterable[Source] = (Source(names.ids([item])[0], item) for item in _items(images))
     else:
         sources = collect(images)
     return _groups(sources, batch, pixel_limit(limit), [] if skipped is None else skipped)
@@ -129,7 +129,7 @@ def _report(skipped: Sequence[tuple[str, str]], count: int) -> None:
 
 
 def _items(images: Any) -> Iterator[Any]:
-    """Single images out of whatever was given; files stay paths."""
+    """The single images of any input; files stay paths."""
     if isinstance(images, (str, os.PathLike)):
         yield from _paths(os.fspath(images))
     elif isinstance(images, (bytes, bytearray, memoryview, Image.Image, Photo)) or hasattr(images, "read"):
@@ -142,49 +142,50 @@ def _items(images: Any) -> Iterator[Any]:
         else:
             yield array
     elif isinstance(images, Iterable) and not isinstance(images, dict):
-        for each in images:
-            yield from _items(each)
+        for item in images:
+            yield from _items(item)
     else:
         as_array(images)  # raises
 
 
 def _check_batch(shape: tuple[int, ...]) -> None:
     if shape[3] not in (1, 3, 4):
-        way = " array.transpose(0, 2, 3, 1), or tensor.permute(0, 2, 3, 1);" if shape[1] in (1, 3, 4) else ""
+        advice = " array.transpose(0, 2, 3, 1), or tensor.permute(0, 2, 3, 1);" if shape[1] in (1, 3, 4) else ""
         raise ImageNotReadable(
-            f"a batch of images has the shape (N, H, W, 1, 3 or 4), this array has {shape}:{way} a batch that is ready"
+            f"a batch of images has the shape (N, H, W, 1, 3 or 4), this array has {shape}:{advice} a batch that is ready"
             " for the model goes with preprocess=None"
         )
 
 
-def _paths(given: str) -> list[Path]:
-    if re.match(r"[a-z][a-z0-9+]+://", given, re.IGNORECASE):
-        raise ImageNotReadable(f"{given}: nothing is fetched from the network; download the image and give its path")
-    path = Path(given).expanduser()
+def _paths(name: str) -> list[Path]:
+    """The image files of a path, a folder or a pattern."""
+    if re.match(r"[a-z][a-z0-9+]+://", name, re.IGNORECASE):
+        raise ImageNotReadable(f"{name}: nothing is fetched from the network; download the image and give its path")
+    path = Path(name).expanduser()
     if path.is_dir():
         return _in_folder(path)
-    if path.exists() or not glob.has_magic(given):
+    if path.exists() or not glob.has_magic(name):
         return [path]
-    wanted = {*SUFFIXES, path.suffix.lower()}
-    found = [Path(each) for each in glob.iglob(str(path), recursive=True)]
-    found = sorted((each for each in found if each.suffix.lower() in wanted and each.is_file()), key=_natural)
-    if not found:
-        raise ImageNotReadable(f"{given}: no image file matches this pattern; what counts is {' '.join(SUFFIXES)}")
-    return found
+    suffixes = {*SUFFIXES, path.suffix.lower()}
+    matches = [Path(match) for match in glob.iglob(str(path), recursive=True)]
+    files = [match for match in matches if match.suffix.lower() in suffixes and match.is_file()]
+    if not files:
+        raise ImageNotReadable(f"{name}: no image file matches this pattern; what counts is {' '.join(SUFFIXES)}")
+    return sorted(files, key=_natural)
 
 
 def _in_folder(folder: Path) -> list[Path]:
-    below: list[Path] = []
+    images: list[Path] = []
     for parent, names, files in os.walk(folder):
         names[:] = [name for name in names if not name.startswith(".")]
-        below += [Path(parent, name) for name in files if is_image(name)]
-        if below and parent == str(folder):
+        images += [Path(parent, name) for name in files if is_image(name)]
+        if images and parent == str(folder):
             break
-    if not below:
+    if not images:
         raise ImageNotReadable(
             f"{folder}: no image in this folder or its sub-folders; what counts is {' '.join(SUFFIXES)}"
         )
-    return sorted(below, key=_natural)
+    return sorted(images, key=_natural)
 
 
 def is_image(name: str) -> bool:
@@ -205,7 +206,7 @@ class _Ids:
         self._counts: Counter[str] = Counter()
         self._taken: set[str] = set()
 
-    def of(self, items: Sequence[Any]) -> list[str]:
+    def ids(self, items: Sequence[Any]) -> list[str]:
         names = _tails([item for item in items if isinstance(item, Path)])
         return [self._free(names[item] if isinstance(item, Path) else self._name(item)) for item in items]
 
@@ -229,11 +230,11 @@ class _Ids:
 def _tails(paths: Sequence[Path]) -> dict[Path, str]:
     """Each path by its file name, with as many of its folders before it as tell it from the others."""
     names: dict[Path, str] = {}
-    left, depth = set(paths), 1
-    while left:
-        tails = {path: "/".join(path.parts[-depth:]) for path in left}
-        often = Counter(tails.values())
-        done = {path for path in left if often[tails[path]] == 1 or depth >= len(path.parts)}
-        names.update((path, tails[path]) for path in done)
-        left, depth = left - done, depth + 1
+    remaining, depth = set(paths), 1
+    while remaining:
+        tails = {path: "/".join(path.parts[-depth:]) for path in remaining}
+        counts = Counter(tails.values())
+        unique = {path for path in remaining if counts[tails[path]] == 1 or depth >= len(path.parts)}
+        names.update((path, tails[path]) for path in unique)
+        remaining, depth = remaining - unique, depth + 1
     return names

@@ -2,11 +2,11 @@
 
 What a `Photo` holds, whatever it was read from:
 
-- upright pixels: the EXIF turn is applied, also to PIL images that still carry one;
+- upright pixels: the EXIF orientation is applied, also to PIL images that still carry one;
 - transparency composited on white;
 - the first frame of an animation or of a file with many pages (a PIL image: the frame it stands at), with a note;
 - colours as the file stores them: embedded ICC profiles are not applied;
-- 16-bit grey as 0–65535, that is /257 on the scale 0–255, its precision kept in `values` (`planes` has the details).
+- 16-bit grey as 0–65535, that is /257 on the scale 0–255, its precision kept in `values` (`pixels.py` has the details).
   Colour files with 16 bits a channel come at 8 bits, because Pillow reads them so.
 """
 
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import itertools
 import os
 import struct
 from collections.abc import Iterator
@@ -29,31 +28,24 @@ from PIL import ExifTags, Image
 
 from ..core.conversion import to_host
 from ..core.note import Note
-from ..errors import BadOption, ImageNotReadable, ImageTooLarge, LayerscopeError, near
-from . import pixels as planes
+from ..errors import BadOption, ImageNotReadable, ImageTooLarge, LayerscopeError
+from ..files import open_regular
+from .pixels import ARRAYS, planes_of_array, planes_of_image
 
 DEFAULT_LIMIT = 100_000_000
-
-
 LIMIT_VARIABLE = "LAYERSCOPE_MAX_PIXELS"
 
 
-PLUGINS = {".heic": "pillow-heif", ".heif": "pillow-heif", ".jxl": "pillow-jxl-plugin"}
-
-
-ARRAY = f"give an array that is {planes.ARRAYS}"
-
-
+ARRAY = f"give an array that is {ARRAYS}"
 DAMAGED = "the file is cut off, damaged or of a rare kind"
-
-
 ANEW = "download or copy it again, or open it in an image program and save it anew"
 
 
+PLUGINS = {".heic": "pillow-heif", ".heif": "pillow-heif", ".jxl": "pillow-jxl-plugin"}
 UNSAFE = {"EPS"}  # Pillow starts Ghostscript to draw these
 
 
-TURNS = {
+ORIENTATIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -68,8 +60,8 @@ TURNS = {
 class Photo:
     """One upright image: `pixels` uint8 `[height, width, 3]` in RGB, never to be written to.
 
-    `mode` is what the source was ("L", "CMYK", "I;16", "RGBA" …), `orientation` its EXIF turn (1: none), `note` what a
-    person should know of it. Sources with more than 8 bits keep their precision in `values`, float32 from 0 to 255 of
+    `mode` is what the source was ("L", "CMYK", "I;16", "RGBA" …), `orientation` that of its EXIF data (1: upright), `note`
+    what a person should know of it. Sources with more than 8 bits keep their precision in `values`, float32 from 0 to 255 of
     shape `[height, width, 1 or 3]`; else it is `None`.
 
     >>> photo = read(np.zeros((2, 3), np.uint8), id="dark")
@@ -91,7 +83,7 @@ class Photo:
 
     @property
     def turned(self) -> bool:
-        """Whether an EXIF turn was applied."""
+        """Whether an EXIF orientation was applied."""
         return self.orientation != 1
 
     @property
@@ -134,7 +126,7 @@ def read(source: Any, *, id: str | None = None, limit: int | None = None) -> Pho
                 raise ImageNotReadable(f"{name}: the file is open as text; open it in binary mode, open(path, 'rb')")
         if isinstance(source, (bytes, bytearray, memoryview)):
             return _from_stream(io.BytesIO(source), name, limit)
-        colours, mode = planes.of_array(as_array(source), name)
+        colours, mode = planes_of_array(as_array(source), name)
         return _photo(name, colours, mode=mode)
 
 
@@ -144,11 +136,11 @@ def pixel_limit(limit: int | None = None) -> int:
     >>> pixel_limit(5_000_000)
     5000000
     """
-    given = os.environ.get(LIMIT_VARIABLE, DEFAULT_LIMIT) if limit is None else limit
+    setting = os.environ.get(LIMIT_VARIABLE, DEFAULT_LIMIT) if limit is None else limit
     try:
-        pixels = int(given)
+        pixels = int(setting)
     except ValueError as error:
-        raise BadOption(f"{LIMIT_VARIABLE}={given!r}: give a whole number of pixels, such as 400000000") from error
+        raise BadOption(f"{LIMIT_VARIABLE}={setting!r}: give a whole number of pixels, such as 400000000") from error
     if pixels < 1:
         raise BadOption(f"a limit of {pixels} pixels lets no image through; give a number above 0")
     return pixels
@@ -158,13 +150,13 @@ def as_array(source: Any) -> np.ndarray:
     """`source` as a numpy array: anything with `__array__`; torch tensors are detached and copied to the host."""
     if not hasattr(source, "__array__"):
         raise ImageNotReadable(
-            f"{label_of(source)}: not an image; give a path, bytes, a PIL image, or an array ({planes.ARRAYS})"
+            f"{label_of(source)}: not an image; give a path, bytes, a PIL image, or an array ({ARRAYS})"
         )
     return to_host(source)
 
 
 def label_of(source: Any) -> str:
-    """A name for a source that was given without one."""
+    """A name for a source that has none of its own."""
     if isinstance(source, (str, os.PathLike)):
         return Path(source).name or str(source)
     name = getattr(source, "name", None) if hasattr(source, "read") else None
@@ -195,22 +187,12 @@ def _reason(name: str, wrong: str, advice: str) -> Iterator[None]:
             " PNG, or smaller"
         ) from error
     except Exception as error:  # on damaged data decoders raise nearly anything: ValueError, KeyError, struct.error …
-        if denied := getattr(error, "strerror", None):
-            raise ImageNotReadable(f"{name}: {denied}; give the path of a file that you may read") from error
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ImageNotReadable(f"{name}: {wrong} ({reason}): {advice}") from error
 
 
 def _from_file(path: Path, name: str, limit: int) -> Photo:
-    if path.is_dir():
-        raise ImageNotReadable(f"{name}: is a folder, not an image: give the path of a file in it")
-    try:
-        stream = path.open("rb")
-    except FileNotFoundError as error:
-        beside = itertools.islice(path.parent.iterdir(), 1000) if path.parent.is_dir() else ()
-        hint = near(path.name, [each.name for each in beside])
-        raise ImageNotReadable(f"{name}: no such file ({path}).{hint}") from error
-    with stream:
+    with open_regular(path, what=f"{name}: image", error=ImageNotReadable) as stream:
         return _from_stream(stream, name, limit)
 
 
@@ -226,15 +208,16 @@ def _from_stream(stream: BinaryIO, name: str, limit: int) -> Photo:
 def _identified(stream: BinaryIO) -> Image.Image | None:
     """The image in `stream` with only its header read, or `None`.
 
-    This is `PIL.Image.open` without its check against `Image.MAX_IMAGE_PIXELS`: that setting belongs to the whole
-    process, and raising it here, even for a moment, would raise it for other threads too.
+    This is `PIL.Image.open` without its check against `Image.MAX_IMAGE_PIXELS`, which raises an error of its own before our
+    limit could be checked: that setting belongs to the whole process, and changing it here, even for a moment, would change
+    it for other threads too. Hence Pillow's private names here and in `_from_pil`.
     """
     stream.seek(0)
     prefix = stream.read(16)
     tried = set(UNSAFE)
     for load_plugins in (Image.preinit, Image.init):
         load_plugins()
-        for format in [each for each in Image.ID if each not in tried]:
+        for format in [name for name in Image.ID if name not in tried]:
             tried.add(format)
             factory, accept = Image.OPEN[format]
             answer = accept(prefix) if accept else True
@@ -256,8 +239,8 @@ def _unknown(stream: BinaryIO, name: str) -> str:
         suffix = ".heic"
     if suffix in PLUGINS:
         return f"Pillow needs a plugin to read {suffix} files: pip install {PLUGINS[suffix]}, and register it"
-    if known := next((each for each in Image.ID if each not in UNSAFE and _begins(each, start)), None):
-        return f"{DAMAGED} (it begins as {known}, and the rest of its header can't be read): {ANEW}"
+    if format := next((name for name in Image.ID if name not in UNSAFE and _begins(name, start)), None):
+        return f"{DAMAGED} (it begins as {format}, and the rest of its header can't be read): {ANEW}"
     return (
         f"not in an image format that Pillow reads (it begins with {start[:8]!r}): save it as JPEG, PNG, WebP or TIFF"
     )
@@ -285,16 +268,16 @@ def _from_pil(image: Image.Image, name: str, limit: int) -> Photo:
         # Pillow would check a TIFF's canvas against its process-wide limit; it takes a canvas that is there.
         _check_size(name, tile, limit)
         image.im = Image.new(image.mode, tile).im
-    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-    image.load()  # turns a TIFF, and finds the EXIF that a PNG has after its pixels
-    turn = image.getexif().get(ExifTags.Base.Orientation, 1)
+    stored = image.getexif().get(ExifTags.Base.Orientation, 1)
+    image.load()  # makes a TIFF upright, and finds the EXIF that a PNG has after its pixels
+    remaining = image.getexif().get(ExifTags.Base.Orientation, 1)
     mode = image.mode
-    upright = image.transpose(TURNS[turn]) if turn in TURNS else image
+    upright = image.transpose(ORIENTATIONS[remaining]) if remaining in ORIENTATIONS else image
     return _photo(
         name,
-        planes.of_image(upright, name),
+        planes_of_image(upright, name),
         mode=mode,
-        orientation=next((each for each in (orientation, turn) if each in TURNS), 1),
+        orientation=next((number for number in (stored, remaining) if number in ORIENTATIONS), 1),
         note=_note(image),
     )
 

@@ -14,7 +14,7 @@ from ..errors import ImageNotReadable
 ARRAYS = "uint8, uint16, bool or float in 0–1, of shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)"
 
 
-def of_image(image: Image.Image, name: str) -> np.ndarray:
+def planes_of_image(image: Image.Image, name: str) -> np.ndarray:
     """The pixels `[h, w, 1 or 3]` as uint8, or float32 from 0 to 255 where the source has more than 8 bits."""
     if image.mode.startswith("I"):
         return _from_16_bits(np.asarray(image), name)[..., None]
@@ -27,10 +27,10 @@ def of_image(image: Image.Image, name: str) -> np.ndarray:
     return pixels[..., None] if grey else pixels
 
 
-def of_array(array: np.ndarray, name: str) -> tuple[np.ndarray, str]:
+def planes_of_array(array: np.ndarray, name: str) -> tuple[np.ndarray, str]:
     """The array as planes, transparency composited on white, and the mode that it would have as a Pillow image.
 
-    >>> planes, mode = of_array(np.array([[0.0, 0.5]]), "two")
+    >>> planes, mode = planes_of_array(np.array([[0.0, 0.5]]), "two")
     >>> planes.tolist(), mode
     ([[[0.0], [127.5]]], 'F')
     """
@@ -86,9 +86,9 @@ def _from_16_bits(values: np.ndarray, name: str) -> np.ndarray:
 def _from_float(values: np.ndarray, name: str) -> np.ndarray:
     low, high = float(values.min()), float(values.max())
     if not (low >= 0 and high <= 1):  # also true for NaN
-        found = "NaN" if np.isnan(low) else f"{low:g} to {high:g}"
+        extent = "NaN" if np.isnan(low) else f"{low:g} to {high:g}"
         raise ImageNotReadable(
-            f"{name}: floats hold {found}, an image of floats must lie in 0–1; convert it to uint8 (0–255), or pass"
+            f"{name}: floats hold {extent}, an image of floats must lie in 0–1; convert it to uint8 (0–255), or pass"
             " a ready batch with preprocess=None"
         )
     return np.asarray(np.multiply(values, 255, dtype=np.float32))

@@ -15,11 +15,13 @@ from ..backends.protocol import Facts, Input
 from ..core.placement import Placement, Size
 from ..errors import PreprocessUnknown
 from .photo import Photo, as_array
-from .recipe import READY, RECIPES, Recipe, as_recipe, callable_name, shown
+from .recipe import READY, RECIPES, Recipe, as_recipe, callable_name, numbers_text
 from .resize import geometry, resampled, window
 from .transforms import from_transform
 
-READY_WAY = "give batches that are ready for the model, with preprocess=None"
+# Frameworks, by a part of their name, whose images have the channels last; for models whose input isn't described.
+CHANNELS_LAST = ("keras", "tensorflow", "jax", "flax", "tflite")
+READY_ADVICE = "give batches that are ready for the model, with preprocess=None"
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class InputPlan:
     """What the model's input looks like: axes, size (`None`: the photo's own), channels, type, fixed batch size.
 
     `known` is false where nothing said how to preprocess; then the values may be wrong and a person must be told.
-    `note` says in words where recipe and size come from.
+    `note` says where recipe and size come from.
     """
 
     axes: str = "bhwc"
@@ -40,77 +42,80 @@ class InputPlan:
 
 
 # ---- which recipe and which size -------------------------------------------------------------------------------------
-def choose(wanted: Any, facts: Facts, size: int | Sequence[int] | None = None) -> tuple[Recipe, InputPlan]:
+def choose(preprocess: Any, facts: Facts, size: int | Sequence[int] | None = None) -> tuple[Recipe, InputPlan]:
     """The recipe for a model, with its size filled in, and the plan of the model's input.
 
-    `wanted` is "auto", a recipe's name, a `Recipe`, a mapping of its fields, a transform or a weights entry of torchvision
-    or timm, a function of the RGB pixels, or `None` (batches are ready). Size: what is given, else what the model fixes,
-    else the recipe's, else 224 × 224.
-    Raises `PreprocessUnknown` where the model's input isn't one image batch of 1 or 3 channels.
+    `preprocess` is "auto", a recipe's name, a `Recipe`, a mapping of its fields, a transform or a weights entry of
+    torchvision or timm, a function of the RGB pixels, or `None` (batches are ready). The size is `size`, else what the model
+    fixes, else the recipe's, else 224 × 224. Raises `PreprocessUnknown` where the model's input isn't one image batch of 1 or
+    3 channels.
 
     >>> vgg = Facts("vgg", (Input("x", "bhwc", (None, 224, 224, 3)),), recipe="caffe", source="keras.applications")
     >>> recipe, plan = choose("auto", vgg)
     >>> recipe.name, plan.size, plan.note
     ('caffe', (224, 224), 'preprocessing from keras.applications; size fixed by the model')
     """
-    if wanted is None:
+    if preprocess is None:
         first = facts.inputs[0] if facts.inputs else Input("", "", ())
         return READY, InputPlan(first.axes, None, 0, first.dtype, note="ready batch")
-    feed = _image_input(facts)
-    recipe, known, note = _recipe(wanted, facts, feed)
-    recipe, size_note = _with_size(recipe, feed, size)
-    sizes = dict(zip(feed.axes, feed.shape, strict=True))
+    entry = _image_input(facts)
+    recipe, known, source = _recipe(preprocess, facts, entry)
+    recipe, size_source = _with_size(recipe, entry, size)
+    sizes = dict(zip(entry.axes, entry.shape, strict=True))
     channels = sizes["c"] or 3
-    _check_fit(recipe, feed, channels)
-    dtype = _dtype(feed)
-    coded = ""
-    if feed.codes and (dtype != "uint8" or not _whole(recipe)):
-        dtype, coded = "float32", f"then quantised into the model's input ({feed.codes})"
-    note = "; ".join(each for each in (note, size_note, coded) if each)
-    return recipe, InputPlan(feed.axes, recipe.size, channels, dtype, sizes["b"], known, note)
+    _check_fit(recipe, entry, channels)
+    dtype, codes = _dtype(entry), ""
+    if entry.codes and (dtype != "uint8" or not _keeps_whole(recipe)):
+        dtype, codes = "float32", f"then quantised into the model's input ({entry.codes})"
+    note = "; ".join(filter(None, (source, size_source, codes)))
+    return recipe, InputPlan(entry.axes, recipe.size, channels, dtype, sizes["b"], known, note)
 
 
 def _image_input(facts: Facts) -> Input:
     """The model's only input, if photos can be fed to it."""
     if len(facts.inputs) > 1:
-        names = ", ".join(each.name for each in facts.inputs)
-        raise PreprocessUnknown(f"the model has {len(facts.inputs)} inputs ({names}), not one image: {READY_WAY}")
+        names = ", ".join(entry.name for entry in facts.inputs)
+        raise PreprocessUnknown(f"the model has {len(facts.inputs)} inputs ({names}), not one image: {READY_ADVICE}")
     if not facts.inputs:
-        last = any(each in facts.framework.lower() for each in ("keras", "tensorflow", "jax", "flax", "tflite"))
+        last = any(name in facts.framework.lower() for name in CHANNELS_LAST)
         return Input("", "bhwc" if last else "bchw", (None,) * 4)
-    feed = facts.inputs[0]
-    if sorted(feed.axes) != sorted("bchw") or len(feed.shape) != 4:
+    entry = facts.inputs[0]
+    if sorted(entry.axes) != sorted("bchw") or len(entry.shape) != 4:
         raise PreprocessUnknown(
-            f"the model's input {feed.name!r} has the shape {feed.shape} ({feed.axes or 'axes unknown'}), not a batch"
-            f" of images: {READY_WAY}"
+            f"the model's input {entry.name!r} has the shape {entry.shape} ({entry.axes or 'axes unknown'}), not a batch"
+            f" of images: {READY_ADVICE}"
         )
-    channels = feed.shape[feed.axes.index("c")]
+    channels = entry.shape[entry.axes.index("c")]
     if channels not in (None, 1, 3):
         raise PreprocessUnknown(
-            f"the model's input {feed.name!r} has {channels} channels, a photo gives 3 or 1: {READY_WAY}"
+            f"the model's input {entry.name!r} has {channels} channels, a photo gives 3 or 1: {READY_ADVICE}"
         )
-    return feed
+    return entry
 
 
-def _recipe(wanted: Any, facts: Facts, feed: Input) -> tuple[Recipe, bool, str]:
+def _recipe(preprocess: Any, facts: Facts, entry: Input) -> tuple[Recipe, bool, str]:
     """(recipe, whether it is known to be right, where it comes from)."""
-    if isinstance(wanted, str) and wanted.lower() == "auto":
+    if isinstance(preprocess, str) and preprocess.lower() == "auto":
         if facts.recipe is not None:
             return as_recipe(facts.recipe), True, f"preprocessing from {facts.source or 'the model'}"
-        if _dtype(feed) == "uint8":
+        if _dtype(entry) == "uint8":
             return RECIPES["raw"], True, "the model's input is uint8, so it takes 0–255"
         return RECIPES["unit"], False, "the model doesn't say how to preprocess: 0–1 assumed, preprocess= changes it"
-    transform = from_transform(wanted)
+    transform = from_transform(preprocess)
     if transform is not None:
-        return transform, True, f"preprocessing from the given {type(wanted).__module__.partition('.')[0]} transform"
-    return as_recipe(wanted), True, "preprocessing as given"
+        return (
+            transform,
+            True,
+            f"preprocessing from the given {type(preprocess).__module__.partition('.')[0]} transform",
+        )
+    return as_recipe(preprocess), True, "preprocessing as given"
 
 
-def _with_size(recipe: Recipe, feed: Input, size: int | Sequence[int] | None) -> tuple[Recipe, str]:
+def _with_size(recipe: Recipe, entry: Input, size: int | Sequence[int] | None) -> tuple[Recipe, str]:
     if size is not None:
-        given: Any = (size, size) if isinstance(size, int) else tuple(size)
-        return replace(recipe, size=given), f"size as given, {' × '.join(str(side) for side in given)}"
-    height, width = (feed.shape[feed.axes.index(axis)] for axis in "hw")
+        sides: Any = (size, size) if isinstance(size, int) else tuple(size)
+        return replace(recipe, size=sides), f"size as given, {' × '.join(str(side) for side in sides)}"
+    height, width = (entry.shape[entry.axes.index(axis)] for axis in "hw")
     if height and width:
         return replace(recipe, size=(height, width)), "size fixed by the model"
     if recipe.resize == "none" or recipe.function is not None:
@@ -121,27 +126,29 @@ def _with_size(recipe: Recipe, feed: Input, size: int | Sequence[int] | None) ->
     return replace(recipe, size=pair), "size from the preprocessing" if recipe.size else note
 
 
-def _check_fit(recipe: Recipe, feed: Input, channels: int) -> None:
+def _check_fit(recipe: Recipe, entry: Input, channels: int) -> None:
     _per_channel(recipe, channels)
-    if _dtype(feed) == "uint8" and not _whole(recipe) and not feed.codes:
+    if _dtype(entry) == "uint8" and not _keeps_whole(recipe) and not entry.codes:
         raise PreprocessUnknown(
-            f"the model's input {feed.name!r} is uint8, so it takes 0–255, and preprocessing {recipe.name!r} gives"
+            f"the model's input {entry.name!r} is uint8, so it takes 0–255, and preprocessing {recipe.name!r} gives"
             " fractions: use 'raw'"
         )
 
 
-def _whole(recipe: Recipe) -> bool:
+def _keeps_whole(recipe: Recipe) -> bool:
     """Whether a recipe leaves pixels the whole numbers that they are."""
     return (recipe.divide, set(recipe.mean), set(recipe.std)) == (1, {0}, {1})
 
 
-def _dtype(feed: Input) -> str:
-    """The type to feed: that of the input where numpy has it and photos fit, float32 for bfloat16."""
-    if feed.dtype == "bfloat16":
+def _dtype(entry: Input) -> str:
+    """The type of the model input: its own where numpy has it and photos fit, float32 for bfloat16."""
+    if entry.dtype == "bfloat16":
         return "float32"
-    if feed.dtype not in ("float16", "float32", "float64", "uint8"):
-        raise PreprocessUnknown(f"the model's input {feed.name!r} is {feed.dtype}, which no recipe gives: {READY_WAY}")
-    return feed.dtype
+    if entry.dtype not in ("float16", "float32", "float64", "uint8"):
+        raise PreprocessUnknown(
+            f"the model's input {entry.name!r} is {entry.dtype}, which no recipe gives: {READY_ADVICE}"
+        )
+    return entry.dtype
 
 
 # ---- from photos to input --------------------------------------------------------------------------------------------
@@ -154,21 +161,21 @@ def batch(photos: Sequence[Photo], recipe: Recipe, plan: InputPlan) -> tuple[np.
     ((1, 3, 16, 16), (0.0, 0.0, 30.0, 40.0))
     """
     if recipe == READY:
-        raise PreprocessUnknown("preprocess=None feeds batches as they are, these are photos: name a preprocessing")
+        raise PreprocessUnknown("preprocess=None passes batches on as they are, these are photos: name a preprocessing")
     if not photos:
         raise PreprocessUnknown("no photo to preprocess")
     axes = plan.axes.replace("b", "")
-    done = [apply(recipe, photo, axes, plan.size, channels=plan.channels) for photo in photos]
-    shapes = {array.shape for array, _ in done}
+    applied = [apply(recipe, photo, axes, plan.size, channels=plan.channels) for photo in photos]
+    shapes = {array.shape for array, _ in applied}
     if len(shapes) > 1:
         raise PreprocessUnknown(
             f"photos of different sizes can't go into one batch as {sorted(shapes)}: give size=, another"
             " resize than 'none', or one photo at a time"
         )
-    stacked = np.stack([array for array, _ in done], axis=plan.axes.index("b"))
+    stacked = np.stack([array for array, _ in applied], axis=plan.axes.index("b"))
     if plan.dtype == "uint8":
         stacked = np.clip(np.rint(stacked), 0, 255)
-    return stacked.astype(plan.dtype, copy=False), tuple(placement for _, placement in done)
+    return stacked.astype(plan.dtype, copy=False), tuple(placement for _, placement in applied)
 
 
 def apply(
@@ -183,12 +190,12 @@ def apply(
     ((3, 2, 2), 1.0)
     """
     if recipe.function is not None:
-        return _applied_function(recipe, photo, axes, size, channels)
+        return _apply_function(recipe, photo, axes, size, channels=channels)
     resized, offset, size = geometry(recipe, photo, size or recipe.size)
     picture = resampled(photo, resized, recipe.interpolation, channels)
     values = _scaled(window(picture, offset, size, recipe.fill), recipe)
-    high, wide = photo.size[0] / resized[0], photo.size[1] / resized[1]
-    box = (offset[0] * high, offset[1] * wide, size[0] * high, size[1] * wide)
+    vertical, horizontal = photo.size[0] / resized[0], photo.size[1] / resized[1]
+    box = (offset[0] * vertical, offset[1] * horizontal, size[0] * vertical, size[1] * horizontal)
     return np.ascontiguousarray(_in_axes(values, axes)), Placement(photo.size, size, box)
 
 
@@ -210,37 +217,37 @@ def _scaled(pixels: np.ndarray, recipe: Recipe) -> np.ndarray:
 def _per_channel(recipe: Recipe, channels: int) -> tuple[np.ndarray, np.ndarray]:
     """Mean and std for that many channels."""
     for field in ("mean", "std"):
-        given = getattr(recipe, field)
-        if channels == 1 and len(set(given)) > 1:
+        numbers = getattr(recipe, field)
+        if channels == 1 and len(set(numbers)) > 1:
             raise PreprocessUnknown(
-                f"preprocessing {recipe.name!r} has a {field} for 3 channels, {shown(given)}, and the model's input is"
+                f"preprocessing {recipe.name!r} has a {field} for 3 channels, {numbers_text(numbers)}, and the model's input is"
                 f" grey: give a recipe with one number"
             )
-    mean, std = (np.asarray(each[:channels], np.float32) for each in (recipe.mean, recipe.std))
+    mean, std = (np.asarray(numbers[:channels], np.float32) for numbers in (recipe.mean, recipe.std))
     return mean, std
 
 
 def _in_axes(values: np.ndarray, axes: str) -> np.ndarray:
     if sorted(axes) != sorted("hwc"):
-        raise PreprocessUnknown(f"axes={axes!r}: an image goes into the axes h, w and c: {READY_WAY}")
+        raise PreprocessUnknown(f"axes={axes!r}: an image goes into the axes h, w and c: {READY_ADVICE}")
     return np.asarray(values.transpose(["hwc".index(axis) for axis in axes]))
 
 
-def _applied_function(
-    recipe: Recipe, photo: Photo, axes: str, size: Size | None, channels: int
+def _apply_function(
+    recipe: Recipe, photo: Photo, axes: str, size: Size | None, *, channels: int
 ) -> tuple[np.ndarray, Placement]:
     """What the user's function makes of the photo; it is taken to show the whole of it."""
     assert recipe.function is not None
     array = as_array(recipe.function(photo.pixels.copy())).astype(np.float32)
     if array.ndim == 4 and array.shape[0] == 1:
         array = array[0]
-    found = dict(zip(axes, array.shape, strict=False))
-    right = array.ndim == 3 and found["c"] == channels and (size is None or (found["h"], found["w"]) == size)
-    if not right:
+    sizes = dict(zip(axes, array.shape, strict=False))
+    fits = array.ndim == 3 and sizes["c"] == channels and (size is None or (sizes["h"], sizes["w"]) == size)
+    if not fits:
         lengths = {"h": size[0] if size else "height", "w": size[1] if size else "width", "c": channels}
-        wanted = ", ".join(f"{axis}={lengths[axis]}" for axis in axes)
+        expected = ", ".join(f"{axis}={lengths[axis]}" for axis in axes)
         raise PreprocessUnknown(
             f"{photo.id}: the preprocess function {callable_name(recipe.function)} gave an array of shape"
-            f" {array.shape}, the model takes ({wanted})"
+            f" {array.shape}, the model takes ({expected})"
         )
-    return np.ascontiguousarray(array), Placement.whole(photo.size, (found["h"], found["w"]))
+    return np.ascontiguousarray(array), Placement.whole(photo.size, (sizes["h"], sizes["w"]))

@@ -29,35 +29,48 @@ FILTERS = {
 RESIZES = ("squash", "shorter", "letterbox", "none")
 
 
-def _numbers(values: Any, counts: Sequence[int]) -> bool:
+def _are_numbers(values: Any, counts: Sequence[int]) -> bool:
     return (
         isinstance(values, tuple)
         and len(values) in counts
-        and all(isinstance(each, Real) and math.isfinite(float(each)) for each in values)
+        and all(isinstance(value, Real) and math.isfinite(float(value)) for value in values)
     )
 
 
-def _whole(values: Any, count: int, least: int) -> bool:
+def _are_whole(values: Any, count: int, least: int) -> bool:
     return (
         isinstance(values, tuple)
         and len(values) == count
-        and all(isinstance(each, Integral) and int(each) >= least for each in values)
+        and all(isinstance(value, Integral) and int(value) >= least for value in values)
     )
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a photo (RGB, 0–255) becomes the input of a model.
-
-    `mean` and `std` are in the order of the channels as fed, applied after `divide`; one number stands for all of them.
-    `resize` is "squash" (exactly to `size`), "shorter" (shorter side to `short`, then centre crop to `size`; `short` of
-    `None` is size × 256/224), "letterbox" (fits inside `size`, padded with `fill`) or "none" (the photo's own size,
-    centre-cropped to whole multiples of `multiple`). `centre` says where a centre crop lies that can't be even: "round" as in
-    torchvision, "floor" as in transformers. `size` is (height, width), `fill` an RGB colour 0–255. `function`
-    replaces all of this: it takes the uint8 RGB pixels and returns what the model is fed for one image.
+    """How a photo (RGB, 0–255) becomes the input of a model: resize and crop, order, `/ divide`, `- mean`, `/ std`.
 
     >>> Recipe("mine", divide=255, mean=(0.5,), size=(96, 128)).describe()
     'mine: RGB, squashed to 96 × 128 (bilinear), /255, mean 0.5'
+
+    Attributes:
+        name: For captions.
+        order: The order of the channels in the input, "rgb" or "bgr".
+        divide: What the pixels are divided by first; not 0.
+        mean: What is subtracted then, one number or three in `order`.
+        std: What is divided by last, one number or three in `order`; not 0.
+        resize: "squash" (exactly to `size`), "shorter" (shorter side to `short`, then centre crop to `size`), "letterbox"
+            (fits inside `size`, padded with `fill`) or "none" (the photo's own size, centre-cropped to whole multiples of
+            `multiple`).
+        short: Pixels of the shorter side before the crop; `None` is size × 256/224.
+        size: (height, width) of the input in pixels; `None` for the model's own.
+        interpolation: "nearest", "bilinear", "bicubic" or "lanczos", as Pillow's filters.
+        centre: Where a centre crop lies that can't be even: "round" as in torchvision, "floor" as in transformers.
+        fill: An RGB colour, each 0–255.
+        multiple: See `resize`; at least 1.
+        function: Replaces all of this: it takes the uint8 RGB pixels and returns the model input for one image.
+
+    Raises:
+        PreprocessUnknown: A field has another value than these.
     """
 
     name: str = "custom"
@@ -85,34 +98,38 @@ class Recipe:
             ("centre", ("round", "floor")),
         ):
             if getattr(self, field) not in allowed:
-                refuse(field, " or ".join(repr(each) for each in allowed))
+                refuse(field, " or ".join(map(repr, allowed)))
         for field in ("mean", "std"):
-            if not _numbers(getattr(self, field), (1, 3)):
+            if not _are_numbers(getattr(self, field), (1, 3)):
                 refuse(field, "one number or three")
-        if not _numbers((self.divide,), (1,)) or self.divide == 0 or 0 in self.std:
+        if not _are_numbers((self.divide,), (1,)) or self.divide == 0 or 0 in self.std:
             refuse("std" if self.divide else "divide", "numbers that are not 0")
-        if self.size is not None and not _whole(self.size, 2, least=1):
+        if self.size is not None and not _are_whole(self.size, 2, least=1):
             refuse("size", "(height, width) in pixels")
-        if self.short is not None and not _whole((self.short,), 1, least=1):
+        if self.short is not None and not _are_whole((self.short,), 1, least=1):
             refuse("short", "a whole number of pixels")
-        if not _whole(self.fill, 3, least=0) or max(self.fill) > 255:
+        if not _are_whole(self.fill, 3, least=0) or max(self.fill) > 255:
             refuse("fill", "a colour (red, green, blue) of whole numbers 0–255")
-        if not _whole((self.multiple,), 1, least=1):
+        if not _are_whole((self.multiple,), 1, least=1):
             refuse("multiple", "a whole number above 0")
 
     def describe(self) -> str:
-        """The recipe in one line, for people."""
+        """The recipe in one line, for people.
+
+        >>> Recipe("grey", divide=255, resize="none", multiple=32).describe()
+        'grey: RGB, own size, cropped to multiples of 32, /255'
+        """
         if self.function is not None:
             return f"{self.name}: {callable_name(self.function)}(RGB pixels, uint8)"
         if self == READY:
-            return "ready batch: fed to the model as it is"
+            return "ready batch: passed to the model as it is"
         steps = [self.order.upper(), *self._resize_steps()]
         if self.divide != 1:
             steps.append(f"/{self.divide:g}")
         if any(self.mean):
-            steps.append(f"mean {shown(self.mean)}")
+            steps.append(f"mean {numbers_text(self.mean)}")
         if set(self.std) != {1}:
-            steps.append(f"std {shown(self.std)}")
+            steps.append(f"std {numbers_text(self.std)}")
         if self.divide == 1 and not any(self.mean) and set(self.std) == {1}:
             steps.append("values 0–255")
         return f"{self.name}: {', '.join(steps)}"
@@ -123,7 +140,7 @@ class Recipe:
         if self.resize == "squash":
             return [f"squashed{to} ({self.interpolation})"]
         if self.resize == "letterbox":
-            return [f"fitted into{size or ' the size'} ({self.interpolation}), padded with {shown(self.fill)}"]
+            return [f"fitted into{size or ' the size'} ({self.interpolation}), padded with {numbers_text(self.fill)}"]
         if self.resize == "none":
             crop = f", cropped to multiples of {self.multiple}" if self.multiple > 1 else ""
             return [f"own size{crop}"]
@@ -182,7 +199,7 @@ def named(name: str) -> Recipe:
     return RECIPES[name.lower()]
 
 
-def from_fields(given: Mapping[str, Any]) -> Recipe:
+def from_fields(settings: Mapping[str, Any]) -> Recipe:
     """A recipe from a mapping of its fields, such as a model's metadata; lists count as tuples.
 
     A `name` that is in the table takes that recipe, and the other fields change it.
@@ -191,33 +208,35 @@ def from_fields(given: Mapping[str, Any]) -> Recipe:
     'imagenet: RGB, squashed to 192 × 256 (bilinear), /255, mean (0.485, 0.456, 0.406), std (0.229, 0.224, 0.225)'
     """
     allowed = [field.name for field in fields(Recipe) if field.name != "function"]
-    for key in given:
+    for key in settings:
         if key not in allowed:
             raise PreprocessUnknown(
                 f"preprocessing has no field {key!r}.{near(str(key), allowed)} There are {', '.join(allowed)}"
             )
-    base = RECIPES.get(str(given.get("name", "")).lower())
-    change: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
+    base = RECIPES.get(str(settings.get("name", "")).lower())
+    changes: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()
+    }
     for key in ("mean", "std"):
-        if isinstance(change.get(key), Real):
-            change[key] = (change[key],)
+        if isinstance(changes.get(key), Real):
+            changes[key] = (changes[key],)
     if base is None:
-        return Recipe(**change)
-    return replace(base, **{**change, "name": base.name})
+        return Recipe(**changes)
+    return replace(base, **{**changes, "name": base.name})
 
 
-def as_recipe(wanted: Any) -> Recipe:
+def as_recipe(preprocess: Any) -> Recipe:
     """The recipe that a user means by its name, a `Recipe`, a mapping of its fields, or a function of the RGB pixels."""
-    if isinstance(wanted, Recipe):
-        return wanted
-    if isinstance(wanted, str):
-        return named(wanted)
-    if isinstance(wanted, Mapping):
-        return from_fields(wanted)
-    if callable(wanted):
-        return Recipe(function=wanted)
+    if isinstance(preprocess, Recipe):
+        return preprocess
+    if isinstance(preprocess, str):
+        return named(preprocess)
+    if isinstance(preprocess, Mapping):
+        return from_fields(preprocess)
+    if callable(preprocess):
+        return Recipe(function=preprocess)
     raise PreprocessUnknown(
-        f"preprocess={wanted!r}: give 'auto', one of {', '.join(RECIPES)}, a layerscope Recipe, a mapping of its"
+        f"preprocess={preprocess!r}: give 'auto', one of {', '.join(RECIPES)}, a layerscope Recipe, a mapping of its"
         " fields, a function of the RGB pixels, or None for batches that are ready"
     )
 
@@ -226,9 +245,9 @@ def callable_name(function: Any) -> str:
     return str(getattr(function, "__name__", type(function).__name__))
 
 
-def shown(values: Sequence[float]) -> str:
+def numbers_text(values: Sequence[float]) -> str:
     """Numbers of a recipe, for people: `(0.5, 1, 2)`, and one number without the brackets."""
-    return f"({', '.join(f'{each:g}' for each in values)})" if len(values) > 1 else f"{values[0]:g}"
+    return f"({', '.join(f'{value:g}' for value in values)})" if len(values) > 1 else f"{values[0]:g}"
 
 
 def larger(side: int) -> int:

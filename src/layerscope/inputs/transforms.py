@@ -17,15 +17,11 @@ from ..errors import PreprocessUnknown
 from .recipe import Recipe
 
 LIBRARIES = ("torchvision", "timm")
-
-
 # PIL.Image.Resampling by number, as old torchvision and Pillow's users write it
 FILTER_NUMBERS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 
 
 TO_TENSOR = ("ToTensor", "MaybeToTensor")
-
-
 ONLY_TYPE = ("PILToTensor", "MaybePILToTensor", "ToImage", "ToImageTensor", "ToPureTensor", "Identity")
 
 
@@ -42,8 +38,8 @@ def weights_of(wanted: Any) -> Any:
 def categories(wanted: Any) -> tuple[str, ...] | None:
     """The class names that a weights entry carries."""
     entry = weights_of(wanted)
-    found = entry.meta.get("categories") if entry is not None else None
-    return tuple(str(each) for each in found) if found else None
+    names = entry.meta.get("categories") if entry is not None else None
+    return tuple(str(name) for name in names) if names else None
 
 
 def from_transform(wanted: Any) -> Recipe | None:
@@ -87,10 +83,10 @@ def _composed(wanted: Any) -> Recipe:
     steps = list(_steps(wanted))
     recipe = Recipe(type(wanted).__module__.partition(".")[0], resize="none")
     state = {"scaled": False, "cropped": False}
-    for at, step in enumerate(steps):
-        recipe = _after(recipe, step, state, at)
+    for number, step in enumerate(steps):
+        recipe = _after(recipe, step, state, number)
     if not state["scaled"]:
-        # torch's convolutions take no uint8, so what such a pipeline feeds is its user's affair
+        # torch's convolutions take no uint8, so what such a pipeline gives is its user's affair
         raise _Unreadable("it doesn't scale to 0–1")
     return recipe
 
@@ -98,18 +94,18 @@ def _composed(wanted: Any) -> Recipe:
 def _steps(wanted: Any) -> Iterable[Any]:
     inner = getattr(wanted, "transforms", None)
     if isinstance(inner, Sequence) and type(wanted).__name__ in ("Compose", "Sequential"):
-        for each in inner:
-            yield from _steps(each)
+        for step in inner:
+            yield from _steps(step)
     else:
         yield wanted
 
 
-def _after(recipe: Recipe, step: Any, state: dict[str, bool], at: int) -> Recipe:
-    """The recipe with one more step."""
+def _after(recipe: Recipe, step: Any, state: dict[str, bool], number: int) -> Recipe:
+    """The recipe with one more step, the one with that number."""
     kind = type(step).__name__
     geometric = kind in ("Resize", "CenterCrop")
     if not _is_transform(step) or (geometric and (state["cropped"] or state["scaled"])):
-        raise _Unreadable(f"step {at}, {kind}")
+        raise _Unreadable(f"step {number}, {kind}")
     if kind == "Resize" and recipe.resize == "none" and getattr(step, "max_size", None) is None:
         return _resized(step.size, step.interpolation, recipe)
     if kind == "CenterCrop" and recipe.resize != "none":
@@ -121,19 +117,18 @@ def _after(recipe: Recipe, step: Any, state: dict[str, bool], at: int) -> Recipe
         or (kind == "ToDtype" and getattr(step, "scale", False) and _floating(step.dtype))
     )
     if scaling:
-        already = state["scaled"]
-        state["scaled"] = True
-        return recipe if already else replace(recipe, divide=255)
+        first, state["scaled"] = not state["scaled"], True
+        return replace(recipe, divide=255) if first else recipe
     if kind == "Normalize" and state["scaled"] and (recipe.mean, recipe.std) == ((0.0,), (1.0,)):
         return replace(recipe, mean=_three(step.mean), std=_three(step.std))
     if kind in ONLY_TYPE:
         return recipe
-    raise _Unreadable(f"step {at}, {kind}")
+    raise _Unreadable(f"step {number}, {kind}")
 
 
 def _resized(size: Any, interpolation: Any, recipe: Recipe) -> Recipe:
     """With `Resize(size)`: one number is the shorter side, two are the exact size."""
-    sides = [int(each) for each in size] if isinstance(size, Sequence) else [int(size)] if size is not None else []
+    sides = [int(side) for side in size] if isinstance(size, Sequence) else [int(size)] if size is not None else []
     name = getattr(interpolation, "value", interpolation)
     filter = FILTER_NUMBERS.get(name, "") if isinstance(name, int) else str(name).replace("-exact", "")
     if len(sides) not in (1, 2) or filter not in FILTER_NUMBERS.values():
@@ -144,7 +139,7 @@ def _resized(size: Any, interpolation: Any, recipe: Recipe) -> Recipe:
 
 
 def _cropped(recipe: Recipe, size: Any) -> Recipe:
-    sides = [int(each) for each in size] if isinstance(size, Sequence) else [int(size)]
+    sides = [int(side) for side in size] if isinstance(size, Sequence) else [int(size)]
     crop = (sides[0], sides[-1])
     if recipe.resize == "squash":
         if recipe.size != crop:
@@ -160,12 +155,12 @@ def _floating(dtype: Any) -> bool:
 def _three(values: Any) -> tuple[float, ...]:
     flat = np.asarray(values, np.float64).reshape(-1)
     # from float32 tensors (timm): the shortest number that is the same float32, 0.485 and not 0.48500001430511475
-    return tuple(float(str(np.float32(each))) for each in flat)
+    return tuple(float(str(np.float32(value))) for value in flat)
 
 
 def _on_pil(transform: Callable[..., Any]) -> Callable[[np.ndarray], Any]:
-    def applied(pixels: np.ndarray) -> Any:
+    def function(pixels: np.ndarray) -> Any:
         return transform(Image.fromarray(pixels))
 
-    applied.__name__ = type(transform).__name__
-    return applied
+    function.__name__ = type(transform).__name__
+    return function

@@ -36,6 +36,13 @@ def test_the_table_prints_and_is_stable_json():
     assert len(TABLE[2:4]) == 2
 
 
+def test_names_from_a_model_cannot_steer_a_terminal():
+    table = ls.LayerTable([ls.Layer("a\x1b[2J/b\u202ec", "Conv\r", note="\x9b1m")], title="t\x07")
+    for text in (repr(table), table.plain()):
+        assert not set("\x1b\x9b\x07\r\u202e") & set(text)
+        assert r"b\u202ec" in text
+
+
 def test_names_from_a_model_are_no_html():
     table = ls.LayerTable([layer("<script>", 0)], title="<b>")
     assert "<script>" not in table._repr_html_()

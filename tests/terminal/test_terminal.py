@@ -382,7 +382,7 @@ def test_names_from_a_file_cannot_command_the_terminal():
         ls.terminal.draw(ls.sheet(fm), pipe, protocol)
         left = re.sub(r"\x1b\[[\d;]*m", "", pipe.getvalue())
         assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f]", left)
-        assert "a�]0;owned��2J�" in left
+        assert r"a\x1b]0;owned\x07\x9b2J\x0d" in left.replace("\n", "")
 
 
 def test_what_it_does_not_take_is_said(picture):

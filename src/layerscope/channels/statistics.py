@@ -16,6 +16,7 @@ import numpy as np
 from ..arrays.moments import moments
 from ..core.feature_map import as_map
 from ..errors import BadOption, near
+from ..files import write
 from ..picture.numbers import number
 
 SHOWN, LISTED = 40, 12
@@ -110,10 +111,7 @@ class ChannelStatistics:
         writer.writerow(self._header())
         writer.writerows(self._cells(row) for row in self)
         if path is not None:
-            try:
-                Path(path).write_text(out.getvalue(), "utf-8")
-            except OSError as error:
-                raise BadOption(f"can't write {path}: {error.strerror or error}") from error
+            write(path, out.getvalue().encode())
         return out.getvalue()
 
     def plain(self) -> str:

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..safe_text import printable
+
 if TYPE_CHECKING:
     from ..core.layer_table import LayerTable
     from ..scope.scope import Scope
@@ -71,7 +73,7 @@ def run_show(options: argparse.Namespace) -> int:
     )
     with _progress(1 if screen else job.count(), "pictures of") as step:
         for path in job.run(step):
-            print(path)
+            print(printable(str(path)))
     if "last" in (options.layer or ["last"]):
         _say(scope.explained("last", options.images))
     for id, reason in job.skipped:
@@ -118,7 +120,9 @@ def _print_rich(table: LayerTable) -> None:
     narrow = console.width < NARROW
     left_out = ("axes", "channels", "calls", "note") if narrow else ()
     gap = 1 if narrow else 2
-    shown = Table(title=Text(table.title), header_style="bold", box=None, pad_edge=False, padding=(0, gap, 0, 0))
+    shown = Table(
+        title=Text(printable(table.title)), header_style="bold", box=None, pad_edge=False, padding=(0, gap, 0, 0)
+    )
     kept = [at for at, name in enumerate(HEADER) if name not in left_out]
     for at in kept:
         name = "params" if narrow and HEADER[at] == "parameters" else HEADER[at]
@@ -130,7 +134,7 @@ def _print_rich(table: LayerTable) -> None:
     console.print(shown)
     lines = footer(table)
     if narrow:
-        lines = [*(f"note on {each.index}: {each.note}" for each in table if each.note), *lines]
+        lines = [*(f"note on {each.index}: {printable(each.note)}" for each in table if each.note), *lines]
         lines.append(f"left out at this width: {', '.join(left_out[:3])}; a wider terminal, a pipe or --json has them")
     for line in lines:
         console.print(Text(_signs(line)), style="dim")
@@ -163,4 +167,4 @@ def _progress(count: int | None, text: str) -> Iterator[Callable[[str], None]]:
 
 
 def _say(text: str) -> None:
-    print(f"layerscope: {text}", file=sys.stderr)
+    print(f"layerscope: {printable(text)}", file=sys.stderr)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, overload
 
+from ..safe_text import printable
 from . import selection
 from .layer import Layer
 from .receptive_field import Field, describe
@@ -199,8 +200,8 @@ def row(layer: Layer, name: str | None = None) -> tuple[str, ...]:
     """The cells of a layer's line, in the order of `HEADER`; `name` in the place of the full path."""
     return (
         str(layer.index),
-        name or layer.path or "(output)",
-        layer.kind,
+        printable(name or layer.path or "(output)"),
+        printable(layer.kind),
         "×".join(map(str, layer.shape)) if layer.shape else "–",
         layer.axes or "–",
         "–" if layer.channels is None else str(layer.channels),
@@ -208,7 +209,7 @@ def row(layer: Layer, name: str | None = None) -> tuple[str, ...]:
         short(layer.parameters),
         describe(layer.receptive) if layer.receptive else "–",
         GLYPHS[layer.mark],
-        layer.note,
+        printable(layer.note),
     )
 
 
@@ -218,11 +219,11 @@ def tree_rows(layers: Sequence[Layer]) -> list[tuple[tuple[str, ...], Layer | No
     for depth, name, layer in tree(layers):
         indented = "  " * depth + name
         if layer is None:
-            rows.append((("", indented, *[""] * (len(HEADER) - 2)), None))
+            rows.append((("", printable(indented), *[""] * (len(HEADER) - 2)), None))
             continue
         cells = row(layer, indented)
         if name.startswith(":") and layer.path.endswith(name):
-            cells = ("", indented, "", *cells[3:6], "", "", *cells[8:])
+            cells = ("", printable(indented), "", *cells[3:6], "", "", *cells[8:])
         rows.append((cells, layer))
     return rows
 
@@ -325,4 +326,4 @@ def _columns(rows: Sequence[Sequence[str]], title: str) -> list[str]:
         ).rstrip()
         for cells in lines_of_cells
     ]
-    return [title, *lines] if title else lines
+    return [printable(title), *lines] if title else lines

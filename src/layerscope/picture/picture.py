@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import html
+import io
 import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import BadOption, first_line
+from ..files import write
 from . import png
 from .codes import OWN
 from .drawing import Drawing
@@ -24,15 +25,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from PIL.Image import Image
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write over what is there and cut it to length: emptying an old file first costs more than writing the new one."""
-    flags = os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0)
-    with open(os.open(path, flags, 0o666), "wb") as file:
-        file.write(data)
-        if file.seekable():
-            file.truncate()
 
 
 def _dpi(dpi: Any) -> float:
@@ -168,21 +160,18 @@ class Picture:
         path = Path(path)
         suffix = path.suffix.lower()
         if suffix in FORMATS:
-            data = self.png(dpi) if suffix == ".png" else FORMATS[suffix](self)
-            try:
-                _write(path, data)
-            except OSError as error:
-                raise BadOption(f"can't write {path}: {error.strerror or error}") from error
-            return path
+            return write(path, self.png(dpi) if suffix == ".png" else FORMATS[suffix](self))
         size: dict[str, Any] = {} if dpi is None else {"dpi": (_dpi(dpi), _dpi(dpi))}
+        encoded = io.BytesIO()
+        encoded.name = path.name  # Pillow takes the format from the suffix
         try:
-            self.to_pil().convert("RGB").save(path, **size)
+            self.to_pil().convert("RGB").save(encoded, **size)
         except (ValueError, OSError) as error:
             raise BadOption(
                 f"can't write {path}: {first_line(error)}. Use .png, which keeps every value, .svg, .pdf, or a suffix of"
                 " Pillow's"
             ) from error
-        return path
+        return write(path, encoded.getvalue())
 
     def to_pil(self) -> Image:
         """A `PIL.Image`, mode `P` or `RGB`."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from typing import TYPE_CHECKING, TextIO
 
 from ..errors import BadOption, near
+from ..safe_text import printable
 from . import blocks, encoders
 from .probe import Window, window
 from .protocol import Choice, choose, depth, passes_through
@@ -15,10 +15,6 @@ if TYPE_CHECKING:
     from ..picture.picture import Picture
 
 PROTOCOLS = ("auto", "kitty", "iterm", "sixel", "blocks", "none")
-
-
-# What a name from a model file must not do to a terminal.
-CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 
 def draw(picture: Picture, file: TextIO | None = None, protocol: str = "auto", width: int | None = None) -> str:
@@ -75,7 +71,7 @@ def _made(picture: Picture, choice: Choice, room: Window, columns: int) -> str:
 def _words(picture: Picture, columns: int) -> list[str]:
     from ..picture.font import wrap
 
-    return [CONTROLS.sub("�", part) for line in (picture.title, *picture.lines) for part in wrap(line, columns)]
+    return [part for line in (picture.title, *picture.lines) for part in wrap(printable(line), columns)]
 
 
 def _counted(picture: Picture) -> str:

@@ -114,7 +114,7 @@ def _print_rich(table: LayerTable) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from ..core.layer_table import HEADER, RIGHT, footer, tree_rows
+    from ..core.table_text import HEADER, RIGHT, footer, tree_rows
 
     console = Console()
     narrow = console.width < NARROW
@@ -142,7 +142,7 @@ def _print_rich(table: LayerTable) -> None:
 
 def _signs(text: str) -> str:
     """Text in signs that the output can write: `x` for `×` where there is only ASCII."""
-    from ..core.layer_table import PLAIN_SIGNS
+    from ..core.table_text import PLAIN_SIGNS
 
     try:
         "▦▧▤·×–…".encode(sys.stdout.encoding or "ascii")

@@ -26,11 +26,6 @@ CHANNELS_LAST = {1: "c", 2: "hw", 3: "hwc", 4: "bhwc", 5: "bdhwc"}
 CHANNELS_FIRST = {1: "c", 2: "hw", 3: "chw", 4: "bchw", 5: "bcdhw"}
 
 
-# The axes of a layer's output of that rank, which always has a batch axis, in a framework of that convention.
-LAYER_CHANNELS_LAST = {2: "bc", 3: "bnc", 4: "bhwc", 5: "bdhwc"}
-LAYER_CHANNELS_FIRST = {2: "bc", 3: "bcn", 4: "bchw", 5: "bcdhw"}
-
-
 MOST_PREFIX_TOKENS = 16
 
 

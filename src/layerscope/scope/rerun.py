@@ -14,7 +14,7 @@ from ..core.feature_map import FeatureMap
 from ..inputs.photo import as_array
 from .batches import Batch, array_batches
 from .capture import join
-from .run import Question, Run, forward_pass, layer_table, provenance, request, run
+from .run import Question, Run, forward_pass, layer_table, provenance, resolve_request, run_model
 from .target import describe_target, resolve_target, top_classes
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class Rerun:
         def runs() -> Iterator[Run]:
             for batch in array_batches(inputs, self.scope.plan):
                 table = layer_table(self.scope, batch)
-                yield run(self.scope, table, batch, request(self.scope, table, question, about))
+                yield run_model(self.scope, table, batch, resolve_request(self.scope, table, question, about))
 
         (fm,) = join(runs())[0].values()
         return fm

@@ -118,7 +118,7 @@ def layer_table(scope: Scope, batch: Batch) -> LayerTable:
     return tables[key]
 
 
-def request(scope: Scope, table: LayerTable, question: Question, provenance: Mapping[str, Any]) -> Request:
+def resolve_request(scope: Scope, table: LayerTable, question: Question, provenance: Mapping[str, Any]) -> Request:
     """The question in the terms of one table of layers. Raises `LayerNotFound`, `LayerNotCalled`, `BadChannels`."""
     layers = table.choose(question.layers)
     text = describe_target(scope, question.target)
@@ -132,20 +132,20 @@ def request(scope: Scope, table: LayerTable, question: Question, provenance: Map
     )
 
 
-def run(scope: Scope, table: LayerTable, batch: Batch, asked: Request) -> Run:
+def run_model(scope: Scope, table: LayerTable, batch: Batch, request: Request) -> Run:
     """The forward pass: channels that weren't asked for and images that only filled the batch are left out."""
-    paths = {table.single(path): path for path in asked.layers}
-    picks = asked.picks() if scope.backend.picks else {}
+    paths = {table.single(path): path for path in request.layers}
+    picks = request.picks() if scope.backend.picks else {}
     options: dict[str, Any] = {}
     if picks:
         options["picks"] = {address: picks[path] for address, path in paths.items() if path in picks}
     with forward_pass(scope, batch.array):
-        captured = scope.backend.capture(scope.model, batch.array, list(paths), asked.target, **options)
+        captured = scope.backend.capture(scope.model, batch.array, list(paths), request.target, **options)
     wanted = {
-        paths[address]: _trimmed(output, asked, paths[address], filled=batch.filled, picked=paths[address] in picks)
+        paths[address]: _trimmed(output, request, paths[address], filled=batch.filled, picked=paths[address] in picks)
         for address, output in captured.items()
     }
-    return Run(asked, batch, wanted)
+    return Run(request, batch, wanted)
 
 
 def provenance(scope: Scope) -> dict[str, Any]:
@@ -182,8 +182,8 @@ def _class_names(scope: Scope, table: LayerTable, layers: Sequence[Layer]) -> di
     return {layer.path: labels for layer in fitting if layer.path in outputs}
 
 
-def _trimmed(output: Captured, asked: Request, path: str, *, filled: int, picked: bool) -> Captured:
-    layer, numbers = asked.layers[path], asked.channels[path]
+def _trimmed(output: Captured, request: Request, path: str, *, filled: int, picked: bool) -> Captured:
+    layer, numbers = request.layers[path], request.channels[path]
     cut_channels = not picked and "c" in layer.axes and numbers != all_channels(layer.channels or 0)
 
     def trim(values: np.ndarray) -> np.ndarray:

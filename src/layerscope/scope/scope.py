@@ -23,7 +23,7 @@ from .input_warning import warn_of_input
 from .memory import check_memory
 from .progress import observed, report
 from .rerun import Rerun
-from .run import Cache, Question, Run, forward_pass, layer_table, provenance, request, run
+from .run import Cache, Question, Run, forward_pass, layer_table, provenance, resolve_request, run_model
 from .target import resolve_target
 
 
@@ -178,14 +178,14 @@ class Scope:
             LayerscopeError: As `capture`, once the iteration gets there.
         """
         skipped: list[tuple[str, str]] = []
-        told = 0
+        reported = 0
         question = self._question(layers, channels, target)
         # `map` keeps no run while the user works on its maps.
         for maps in map(_join_one, self._runs(images, question, batch, skipped)):
-            yield Maps(maps, skipped[told:])
-            told = len(skipped)
-        if told < len(skipped):
-            yield Maps({}, skipped[told:])
+            yield Maps(maps, skipped[reported:])
+            reported = len(skipped)
+        if reported < len(skipped):
+            yield Maps({}, skipped[reported:])
 
     def predict(self, images: Any, top: int = 5) -> list[list[Prediction]]:
         """The model's own classes for each image, the most probable first.
@@ -315,11 +315,11 @@ class Scope:
         report(done, total, "images")
         for part in self._batches(images, size, skipped):
             table = layer_table(self, part)
-            asked = request(self, table, question, about)
+            request = resolve_request(self, table, question, about)
             warn_of_input(self, part)
             if not done:
-                check_memory(asked, part, (total or 1) if keeping else len(part.ids), kept=keeping)
-            yield run(self, table, part, asked)
+                check_memory(request, part, (total or 1) if keeping else len(part.ids), kept=keeping)
+            yield run_model(self, table, part, request)
             done += len(part.ids)
             report(done + len(skipped), total, "images")
 

@@ -22,11 +22,20 @@ GROUP = "layerscope.backends"
 
 @dataclass(frozen=True)
 class Spec:
-    """One row of the table: which framework, which module must be imported for an object to be its model, which files.
+    """One row of the table of backends.
 
-    `entry` is `"package.module:Class"` of the backend, imported when a model is its own. `install` is the pip line where
-    the backend isn't layerscope's own (else it is made from `extra`). `instead` are modules that do as well as `module`.
-    `libraries` are those whose models can be opened by name, as `"timm:resnet18"`.
+    >>> Spec("acme", "acme", (".acme",), "", "acme_layerscope:AcmeBackend", "pip install acme-layerscope").modules
+    ('acme',)
+
+    Attributes:
+        name: The backend's own name.
+        module: The module that must have been imported for an object to be a model of the framework.
+        suffixes: The suffixes of the files that its `load` reads.
+        extra: The extra of layerscope that installs what it needs, `""` for none.
+        entry: `"package.module:Class"` of the backend, imported when a model is its own.
+        install: The pip line where the backend isn't layerscope's own; else it is made from `extra`.
+        instead: Modules that do as well as `module`.
+        libraries: Libraries whose models can be opened by name, as `"timm:resnet18"`.
     """
 
     name: str
@@ -46,11 +55,11 @@ class Spec:
     @property
     def imported(self) -> bool:
         """Whether the framework has been imported, so that an object may be a model of it."""
-        return any(each in sys.modules for each in self.modules)
+        return any(module in sys.modules for module in self.modules)
 
     def backend(self) -> Backend:
         """The backend itself; raises `BackendMissing` where the framework isn't installed."""
-        if all(importlib.util.find_spec(each) is None for each in self.modules):
+        if all(importlib.util.find_spec(module) is None for module in self.modules):
             raise BackendMissing(f"this model needs {self.module}, which isn't installed: {self.line}")
         module, _, name = self.entry.partition(":")
         try:
@@ -142,6 +151,11 @@ class Adapted(Backend):
 def adapt(backend: Any) -> Backend:
     """A `Backend` of any object that has its name and the verbs `owns`, `layers` and `capture`; a `Backend` as it is.
 
+    >>> from layerscope.testing import TinyBackend
+    >>> backend = TinyBackend()
+    >>> adapt(backend) is backend
+    True
+
     Raises:
         BadOption: One of the three is missing.
     """
@@ -162,9 +176,12 @@ def specs() -> tuple[Spec, ...]:
 
     A package's backend is asked first, as it reads something more special than a framework's models do. One that can't be
     used is left out with a `BackendSkipped` warning.
+
+    >>> [spec.name for spec in specs() if ".onnx" in spec.suffixes]
+    ['onnx']
     """
     rows: list[Spec] = []
-    for point in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda each: each.name):
+    for point in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda point: point.name):
         try:
             spec = point.load()
         except Exception as error:
@@ -174,7 +191,7 @@ def specs() -> tuple[Spec, ...]:
         if not isinstance(spec, Spec):
             kind = "class" if isinstance(spec, type) else type(spec).__name__
             _skip(point, f"{point.value} is a {kind}, not a layerscope.backends.Spec")
-        elif spec.name in {each.name for each in (*rows, *SPECS)}:
+        elif spec.name in {row.name for row in (*rows, *SPECS)}:
             _skip(point, f"there is a backend {spec.name!r} already")
         else:
             rows.append(spec)
@@ -187,28 +204,46 @@ def _skip(point: importlib.metadata.EntryPoint, why: str) -> None:
 
 
 def suffixes() -> str:
-    """The suffixes of all files that a backend reads, as a list to print."""
+    """The suffixes of all files that a backend reads, as a list to print.
+
+    >>> ".tflite" in suffixes()
+    True
+    """
     return ", ".join(dict.fromkeys(suffix for spec in specs() for suffix in spec.suffixes))
 
 
 def named(name: str) -> Spec:
-    """The row of that name."""
+    """The row of that name.
+
+    >>> named("onnx").suffixes
+    ('.onnx',)
+
+    Raises:
+        BackendMissing: There is no such backend.
+    """
     for spec in specs():
         if spec.name == name:
             return spec
-    raise BackendMissing(f"no backend {name!r}; there are {', '.join(each.name for each in specs())}")
+    raise BackendMissing(f"no backend {name!r}; there are {', '.join(spec.name for spec in specs())}")
 
 
 def for_file(path: Path) -> list[Spec]:
-    """The rows that read this file or folder, the first to be asked first."""
+    """The rows that read this file or folder, the first to be asked first.
+
+    >>> [spec.name for spec in for_file(Path("model.h5"))]
+    ['keras', 'tf_keras']
+
+    Raises:
+        ModelNotReadable: No backend reads files with this suffix.
+    """
     if (path / "saved_model.pb").exists():
         return [named("tf_keras")]
-    found = [spec for spec in specs() if path.suffix.lower() in spec.suffixes]
-    if not found:
+    rows = [spec for spec in specs() if path.suffix.lower() in spec.suffixes]
+    if not rows:
         raise ModelNotReadable(
             f"{path.name}: no backend reads {path.suffix or 'files without a suffix'}; known are {suffixes()}"
         )
-    return found
+    return rows
 
 
 def for_library(reference: str) -> tuple[Spec, str, str] | None:
@@ -226,6 +261,15 @@ def load_file(path: Path, weights: Path | None, trust: bool) -> tuple[Any, Backe
     """(model, backend) of a file. Where several backends read its suffix, the next is asked when one can't.
 
     If none can, the error is the first one's; what is refused for want of trust is not tried elsewhere.
+
+    Args:
+        path: The file or folder.
+        weights: A file of weights to read into the model.
+        trust: Whether the file may run code of its own.
+
+    Raises:
+        ModelNotReadable: No backend reads the file.
+        TrustRequired: The file runs code, and `trust` is false.
     """
     first: ModelNotReadable | None = None
     for spec in for_file(path):
@@ -243,7 +287,11 @@ def load_file(path: Path, weights: Path | None, trust: bool) -> tuple[Any, Backe
 
 
 def for_model(model: Any) -> Backend:
-    """The backend that owns a model object. Only frameworks that are already imported are asked."""
+    """The backend that owns a model object. Only frameworks that are already imported are asked.
+
+    Raises:
+        ModelNotReadable: No backend owns it.
+    """
     for spec in specs():
         if spec.imported:
             backend = spec.backend()

@@ -8,18 +8,22 @@ from typing import Any
 
 import numpy as np
 
-Target = int | Callable[[Any], Any]
-Change = Callable[[np.ndarray], np.ndarray]
-
-Scores = np.ndarray | list[float]
+Target = int | Callable[[Any], Any]  # a class index, or a function of the model's output
+Change = Callable[[np.ndarray], np.ndarray]  # what a layer returns -> the value passed on
+Scores = np.ndarray | list[float]  # one number for each image
 
 
 @dataclass(frozen=True)
 class Captured:
-    """What one call of a layer produced: `values` in the axes that its `Layer` names, as a copy on the host.
+    """What one call of a layer produced, as a copy on the host.
 
-    `gradient` has the same shape: the derivative of the target with respect to the values. `dtype` is the model's own
-    type where numpy can't say it (`bfloat16`).
+    >>> Captured(np.zeros((1, 4, 8, 8), np.float32)).values.shape
+    (1, 4, 8, 8)
+
+    Attributes:
+        values: The numbers, in the axes that the call's `Layer` names.
+        gradient: The derivative of the target with respect to the values, of the same shape; `None` without a target.
+        dtype: The model's own type where numpy has none for it (`"bfloat16"`), else `""`.
     """
 
     values: np.ndarray
@@ -29,7 +33,11 @@ class Captured:
 
 @dataclass(frozen=True)
 class Pick:
-    """Which channels of a layer are wanted: `numbers` along `axis` of its output."""
+    """Which channels of a layer are wanted: `numbers` along `axis` of its output.
+
+    >>> Pick(1, (0, 3)).numbers
+    (0, 3)
+    """
 
     axis: int
     numbers: tuple[int, ...]
@@ -37,11 +45,18 @@ class Pick:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the first BatchNorm of a model (`layer`) was given in training and is given for a batch, for each channel.
+    """What reaches the first BatchNorm of a model for a batch, and what it has seen in training, for each channel.
 
-    `trained_mean` and `trained_variance` are its running statistics `[channel]`; `mean` and `variance` those of what reaches
-    it, over the pixels of each image, `[image, channel]`. A backend may offer it as `evidence(model, batch)`, `None` where
-    there is no such layer near the input, or an untrained one; the run stops there.
+    >>> channels = np.zeros(4), np.ones(4)
+    >>> Evidence("bn1", *channels, np.full((2, 4), 0.1), np.full((2, 4), 0.9)).mean.shape
+    (2, 4)
+
+    Attributes:
+        layer: The path of the BatchNorm.
+        trained_mean: Its running mean, `[channel]`.
+        trained_variance: Its running variance, `[channel]`.
+        mean: The mean over the pixels of each image, `[image, channel]`.
+        variance: The variance over the pixels of each image, `[image, channel]`.
     """
 
     layer: str
@@ -53,10 +68,16 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Head:
-    """The dense layer of a model that runs last: `weights` float32 `[class, channel]`, `bias` float32 `[class]`.
+    """The dense layer of a model that runs last.
 
-    `activation` is what the layer itself does to its scores (`"softmax"`), `""` for nothing. A backend may offer it as
-    `head(model, batch)`, after one dry run, `None` where there is no such layer or its weights aren't to be had.
+    >>> Head("fc", np.zeros((1000, 512), np.float32)).weights.shape
+    (1000, 512)
+
+    Attributes:
+        path: The path of the layer.
+        weights: float32 `[class, channel]`.
+        bias: float32 `[class]`, `None` where the layer has none.
+        activation: What the layer itself does to its scores (`"softmax"`), `""` for nothing.
     """
 
     path: str
@@ -67,11 +88,17 @@ class Head:
 
 @dataclass(frozen=True)
 class Kernel:
-    """The weights of a convolution, float32, with one letter an axis in the framework's own order.
+    """The weights of a convolution, with one letter an axis in the framework's own order.
 
-    `o` filters, `i` input channels of a filter (those of its own group), `d h w` space, or `n` for one dimension; `m` instead
-    of `o` where the weights hold that many filters for each input channel (depthwise). With `groups`, filters and inputs are
-    cut into as many equal runs, and a filter reads the inputs of its own run. `note` says what these weights are not.
+    >>> Kernel(np.zeros((3, 3, 16, 32), np.float32), "hwio").axes
+    'hwio'
+
+    Attributes:
+        values: float32, dequantised.
+        axes: `o` filters, `i` input channels of a filter (those of its own group), `d h w` space, or `n` for one dimension;
+            `m` instead of `o` where the weights hold that many filters for each input channel (depthwise).
+        groups: Into how many equal runs filters and inputs are cut; a filter reads the inputs of its own run.
+        note: What these weights are not, `""` for nothing.
     """
 
     values: np.ndarray
@@ -80,23 +107,19 @@ class Kernel:
     note: str = ""
 
 
-def turned(values: np.ndarray, groups: int) -> np.ndarray:
-    """Weights of a transposed convolution, `[all inputs, filters of a group, …]`, as `[all filters, inputs of a group, …]`."""
-    inputs, filters, *space = values.shape
-    grouped = values.reshape(groups, inputs // groups, filters, *space).swapaxes(1, 2)
-    return grouped.reshape(groups * filters, inputs // groups, *space)
-
-
-def trained(mean: np.ndarray, variance: np.ndarray) -> bool:
-    """Whether running statistics have left the values they start with, 0 and 1."""
-    return bool(np.isfinite(mean).all() and np.isfinite(variance).all() and (mean.any() or (variance != 1).any()))
-
-
 @dataclass(frozen=True)
 class Input:
-    """One input of a model: its name, axes, sizes (`None` where free) and type.
+    """One input of a model.
 
-    `codes` describes a quantised input that takes floats as well, which the backend turns into its codes.
+    >>> Input("image", "bchw", (None, 3, 224, 224)).dtype
+    'float32'
+
+    Attributes:
+        name: As the model names it.
+        axes: One letter an axis: `b` image, `c` channel, `h w d` space, `n` a sequence.
+        shape: The sizes, `None` where one is free.
+        dtype: The type that it takes.
+        codes: A description of a quantised input that takes floats as well, which the backend turns into its codes.
     """
 
     name: str
@@ -108,12 +131,20 @@ class Input:
 
 @dataclass(frozen=True)
 class Facts:
-    """What can be said of a model without running it. A backend may offer it as `facts(model)`.
+    """What can be said of a model without running it.
 
-    `digest` tells two states of the weights apart; a backend whose models can be trained on offers it alone as well, as
-    `digest(model)`, since it is taken at every capture; `recipe` is preprocessing that the model itself names (a recipe's
-    name or its fields), with `source` saying where it was found; `assumed` where that is the architecture alone, whose
-    weights may have been trained on other values.
+    >>> Facts("vgg", (Input("x", "bhwc", (None, 224, 224, 3)),), recipe="caffe", source="keras.applications").name
+    'vgg'
+
+    Attributes:
+        name: The model's name, for pictures and file names.
+        inputs: Its inputs, in their order.
+        digest: A checksum that tells two states of the weights apart.
+        framework: The framework and its version, as it stands on pictures.
+        recipe: Preprocessing that the model itself names: a recipe's name or its fields; `None` where it names none.
+        source: Where the recipe was found.
+        labels: The names of the classes.
+        assumed: Whether the recipe follows from the architecture alone, whose weights may have been trained on other values.
     """
 
     name: str
@@ -124,3 +155,31 @@ class Facts:
     source: str = ""
     labels: tuple[str, ...] | None = None
     assumed: bool = False
+
+
+def turned(values: np.ndarray, groups: int) -> np.ndarray:
+    """Weights of a transposed convolution with their axes swapped, `[all filters, inputs of a group, …]`.
+
+    >>> turned(np.zeros((8, 2, 3, 3)), groups=4).shape
+    (8, 2, 3, 3)
+
+    Args:
+        values: The weights as frameworks keep them, `[all inputs, filters of a group, …]`.
+        groups: The number of groups.
+    """
+    inputs, filters, *space = values.shape
+    grouped = values.reshape(groups, inputs // groups, filters, *space).swapaxes(1, 2)
+    return grouped.reshape(groups * filters, inputs // groups, *space)
+
+
+def trained(mean: np.ndarray, variance: np.ndarray) -> bool:
+    """Whether running statistics have left the values they start with, 0 and 1.
+
+    >>> trained(np.zeros(4), np.ones(4)), trained(np.full(4, 0.3), np.ones(4))
+    (False, True)
+
+    Args:
+        mean: The running mean, `[channel]`.
+        variance: The running variance, `[channel]`.
+    """
+    return bool(np.isfinite(mean).all() and np.isfinite(variance).all() and (mean.any() or (variance != 1).any()))

@@ -45,7 +45,7 @@ class Network:
     def normed(self, parameters: Mapping[str, np.ndarray], mean: np.ndarray, variance: np.ndarray) -> Any:
         """The network with a BatchNorm of these running statistics behind `conv1`; what follows that is free.
 
-        Asked only of a backend with `evidence`, and `None` where that says nothing of such models.
+        Called only for a backend that offers `evidence`; `None` where that says nothing of such models.
         """
         raise NotImplementedError
 
@@ -64,7 +64,7 @@ class Network:
         return np.random.default_rng(7).standard_normal((count, 3, 8, 8)).astype(np.float32)
 
     def batch(self, count: int = 2) -> np.ndarray:
-        return np.ascontiguousarray(self.images(count).transpose(["bchw".index(each) for each in self.axes]))
+        return np.ascontiguousarray(self.images(count).transpose(["bchw".index(axis) for axis in self.axes]))
 
     def expected(self, count: int = 2) -> dict[str, np.ndarray]:
         """Each call's output in numpy, as `[image, *spatial, channel]`."""
@@ -82,10 +82,10 @@ class Network:
 
     def table(self, model: Any) -> dict[str, Layer]:
         rows = self.backend().layers(model, self.batch())
-        return {each.path: each for row in rows for each in (row, *row.per_call)}
+        return {layer.path: layer for row in rows for layer in (row, *row.per_call)}
 
     def read(self, captured: Mapping[str, Captured], table: Mapping[str, Layer]) -> dict[str, np.ndarray]:
-        return {path: channels_last(each.values, table[path].axes) for path, each in captured.items()}
+        return {path: channels_last(one.values, table[path].axes) for path, one in captured.items()}
 
     def same(self, found: np.ndarray, wanted: np.ndarray) -> None:
         np.testing.assert_allclose(found, wanted, rtol=self.tolerance, atol=self.tolerance)

@@ -1,4 +1,4 @@
-"""A target's number for each image, with other values in the place of what a layer returns."""
+"""A target's number for each image, while layers return other values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .tiny import tiny_model
 
 
 class ScoreTests(Network):
-    """Asked only of a backend with `scores`."""
+    """Scores while layers return other values, where a backend offers `scores`."""
 
     def test_scores_are_those_of_the_output(self) -> None:
         if not self.offers("scores"):

@@ -17,7 +17,17 @@ from ..errors import LayerNotCalled, LayerNotFound, near
 
 @dataclass(frozen=True)
 class Step:
-    """One step of a `TinyModel`: path, kind, axes of its output, and the function from its input."""
+    """One step of a `TinyModel`.
+
+    >>> Step("relu", "Relu", "bchw", lambda x: np.maximum(x, 0)).axes
+    'bchw'
+
+    Attributes:
+        path: The path of the layer.
+        kind: What the layer is, as its table shows it.
+        axes: The axes of its output, one letter each.
+        run: The function from its input to its output.
+    """
 
     path: str
     kind: str
@@ -27,9 +37,18 @@ class Step:
 
 @dataclass
 class TinyModel:
-    """Steps that run one after another on `[image, channel, y, x]`; a path may come twice. `ran` lists what has run.
+    """Steps that run one after another on `[image, channel, y, x]`.
 
-    `unused` steps belong to the model and never run.
+    >>> double = Step("double", "Scale", "bchw", lambda x: 2 * x)
+    >>> captured = TinyBackend().capture(TinyModel([double, double]), np.ones((1, 3, 8, 8)), ["double"])
+    >>> [float(call.values.max()) for call in captured.values()]
+    [2.0, 4.0]
+
+    Attributes:
+        steps: What runs, in its order; a path may come twice.
+        unused: Steps that belong to the model and never run.
+        facts: What the model says of itself.
+        ran: The paths of the steps that have run so far.
     """
 
     steps: Sequence[Step]
@@ -41,7 +60,12 @@ class TinyModel:
 
 
 class TinyBackend(Backend):
-    """A backend without a framework, for tests of everything that stands on backends."""
+    """A backend without a framework, for tests of everything that stands on backends.
+
+    >>> backend, model = TinyBackend(), tiny_model()
+    >>> [layer.path for layer in backend.layers(model, np.zeros((1, 3, 8, 8), np.float32))]
+    ['conv1', 'act', 'conv2', 'head', 'spare']
+    """
 
     name = "tiny"
     gradients = not_offered("numpy doesn't differentiate")
@@ -73,7 +97,7 @@ class TinyBackend(Backend):
         for path, calls in runs.items():
             row = replace(calls[0], path=path, calls=len(calls), index=len(rows))
             if len(calls) > 1:
-                row = replace(row, per_call=tuple(replace(each, index=row.index) for each in calls))
+                row = replace(row, per_call=tuple(replace(call, index=row.index) for call in calls))
             rows.append(row)
         for step in model.unused:
             rows.append(Layer(step.path, step.kind, index=len(rows), note="did not run in this forward pass"))
@@ -85,7 +109,7 @@ class TinyBackend(Backend):
         if target is not None:
             raise self.refusal("gradients")
         wanted = [self._wanted(model, path) for path in paths]
-        waiting = {each for each in wanted if each[1] is not None}
+        waiting = {key for key in wanted if key[1] is not None}
         endless = any(call is None for _, call in wanted)
         taken: list[tuple[str, int, np.ndarray]] = []
         counts: dict[str, int] = {}
@@ -103,7 +127,7 @@ class TinyBackend(Backend):
         return self._named(paths, wanted, taken, counts)
 
     def scores(self, model: TinyModel, batch: Any, target: Target, changes: Mapping[str, Change]) -> np.ndarray:
-        """The target's number for each image, where steps give what `changes` makes of their values."""
+        """The target's number for each image, while steps return what `changes` makes of their values."""
         wanted = {self._wanted(model, path): (path, change) for path, change in changes.items()}
         counts: dict[str, int] = {}
         done: set[str] = set()
@@ -112,8 +136,8 @@ class TinyBackend(Backend):
             value = step.run(value.copy())
             call = counts.get(step.path, 0)
             counts[step.path] = call + 1
-            for each in {(step.path, None), (step.path, call)} & wanted.keys():
-                path, change = wanted[each]
+            for key in {(step.path, None), (step.path, call)} & wanted.keys():
+                path, change = wanted[key]
                 value = changed(path, change, value)
                 done.add(path)
         for path in changes:
@@ -124,7 +148,7 @@ class TinyBackend(Backend):
         return scored(value, target, model.steps[-1].axes)
 
     def _wanted(self, model: TinyModel, path: str) -> tuple[str, int | None]:
-        known = [each.path for each in (*model.steps, *model.unused)]
+        known = [step.path for step in (*model.steps, *model.unused)]
         whole: tuple[str, int | None] = (path, None)
         for base, call in (whole, split_call(path)):
             if base in known:
@@ -140,10 +164,10 @@ class TinyBackend(Backend):
     ) -> dict[str, Captured]:
         named = {}
         for base, call, values in taken:
-            for path, each in zip(paths, wanted, strict=True):
-                if each == (base, call):
+            for path, key in zip(paths, wanted, strict=True):
+                if key == (base, call):
                     named[path] = Captured(values)
-                elif each == (base, None):
+                elif key == (base, None):
                     named[f"{path}:{call}" if counts[base] > 1 else path] = Captured(values)
         for path, (base, wish) in zip(paths, wanted, strict=True):
             ran = counts.get(base, 0)
@@ -153,20 +177,28 @@ class TinyBackend(Backend):
 
 
 def tiny_model(parameters: Mapping[str, np.ndarray] | None = None, fail: bool = False) -> TinyModel:
-    """The network of the suite as a `TinyModel`."""
-    given = parameters or tiny_parameters()
+    """The network of the suite as a `TinyModel`.
+
+    >>> [step.path for step in tiny_model().steps]
+    ['conv1', 'act', 'conv2', 'act', 'head']
+
+    Args:
+        parameters: The weights, by default those of `tiny_parameters()`.
+        fail: Whether it raises "failed in the middle" instead of running `conv2`.
+    """
+    weights = parameters or tiny_parameters()
 
     def conv1(x: np.ndarray) -> np.ndarray:
         padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)))
-        return convolution(padded, given["conv1.weight"], given["conv1.bias"])
+        return convolution(padded, weights["conv1.weight"], weights["conv1.bias"])
 
     def conv2(x: np.ndarray) -> np.ndarray:
         if fail:
             raise RuntimeError("failed in the middle")
-        return convolution(x, given["conv2.weight"], given["conv2.bias"], 2)
+        return convolution(x, weights["conv2.weight"], weights["conv2.bias"], 2)
 
     def head(x: np.ndarray) -> np.ndarray:
-        return x.mean((2, 3)) @ given["head.weight"].T + given["head.bias"]
+        return x.mean((2, 3)) @ weights["head.weight"].T + weights["head.bias"]
 
     def relu(x: np.ndarray) -> np.ndarray:
         return np.maximum(x, 0, out=x)
@@ -180,26 +212,43 @@ def tiny_model(parameters: Mapping[str, np.ndarray] | None = None, fail: bool = 
             Step("head", "Dense", "bc", head),
         ),
         unused=(Step("spare", "Conv", "bchw", conv1),),
-        facts=Facts("tiny", (Input("image", "bchw", (None, 3, 8, 8)),), _digest(given), "numpy"),
+        facts=Facts("tiny", (Input("image", "bchw", (None, 3, 8, 8)),), _digest(weights), "numpy"),
     )
 
 
 def _digest(parameters: Mapping[str, np.ndarray]) -> str:
-    held = hashlib.sha256()
+    hashed = hashlib.sha256()
     for name, values in parameters.items():
-        held.update(name.encode() + values.tobytes())
-    return f"sha256:{held.hexdigest()}"
+        hashed.update(name.encode() + values.tobytes())
+    return f"sha256:{hashed.hexdigest()}"
 
 
 def convolution(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, stride: int = 1) -> np.ndarray:
-    """Cross-correlation as every framework's convolution computes it, without padding: `[b, c, h, w]`, `[out, c, 3, 3]`."""
+    """Cross-correlation as every framework's convolution computes it, without padding, float32 `[b, out, h, w]`.
+
+    >>> convolution(np.ones((1, 2, 3, 3)), np.ones((4, 2, 3, 3)), np.zeros(4)).ravel().tolist()
+    [18.0, 18.0, 18.0, 18.0]
+
+    Args:
+        x: The input, `[b, c, h, w]`.
+        weight: The filters, `[out, c, y, x]`.
+        bias: `[out]`.
+        stride: Steps along both axes of the image.
+    """
     windows = np.lib.stride_tricks.sliding_window_view(x, weight.shape[2:], axis=(2, 3))[:, :, ::stride, ::stride]
     summed: np.ndarray = np.einsum("bchwyx,ocyx->bohw", windows, weight, optimize=True)
     return (summed + bias[:, None, None]).astype(np.float32)
 
 
 def tiny_parameters(seed: int = 0) -> dict[str, np.ndarray]:
-    """The weights of the suite's network, channels-first: `conv1.weight [4, 3, 3, 3]`, …, `head.weight [6, 5]`."""
+    """The weights of the suite's network by name, float32, channels-first.
+
+    >>> {name: values.shape for name, values in tiny_parameters().items() if "weight" in name}
+    {'conv1.weight': (4, 3, 3, 3), 'conv2.weight': (5, 4, 3, 3), 'head.weight': (6, 5)}
+
+    Args:
+        seed: That of numpy's random generator.
+    """
     draw = np.random.default_rng(seed)
     shapes = {
         "conv1.weight": (4, 3, 3, 3),

@@ -1,4 +1,4 @@
-"""The weights of convolutions, where a backend gives them."""
+"""The weights of convolutions and of the last dense layer, where a backend offers them."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class KernelTests(Network):
 
 
 class HeadTests(Network):
-    """Asked only of a backend with `head`."""
+    """The dense layer that runs last, where a backend offers `head`."""
 
     def test_the_head_is_the_dense_layer_that_runs_last(self) -> None:
         if not self.offers("head"):

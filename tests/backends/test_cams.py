@@ -1,4 +1,4 @@
-"""Scores with other values in the place of what a layer returns, on every backend that has them, against the model by hand."""
+"""Class activation maps by scores, gradients and weights, on every backend, against the model by hand."""
 
 import os
 import sys
@@ -138,62 +138,7 @@ def images():
     return np.random.default_rng(0).normal(size=(3, 3, 8, 8)).astype(np.float32)
 
 
-def test_scores_of_a_class(made, images):
-    scope, own = made
-    found = scope.backend.scores(scope.model, own(images), 2, {})
-    np.testing.assert_allclose(found, expected(images)[:, 2], rtol=1e-4)
-
-
-def test_scores_of_a_function_for_all_images_and_for_one(made, images):
-    scope, own = made
-    for target in (
-        lambda out: out[:, 1] * 2,
-        lambda out: (out[:, 1] * 2).sum() if hasattr(out, "sum") else 2 * out[0, 1],
-    ):
-        found = scope.backend.scores(scope.model, own(images), target, {})
-        np.testing.assert_allclose(found, expected(images)[:, 1] * 2, rtol=1e-4)
-
-
-def test_a_channel_of_each_image_is_taken_away(made, images):
-    scope, own = made
-    fm = scope.capture(own(images), "relu")["relu"]
-    axis = fm.layer.axes.index("c")
-    seen = []
-
-    def change(values):
-        seen.append(values.copy())
-        changed = np.moveaxis(values.copy(), axis, 1)
-        changed[np.arange(3), [4, 0, 2]] = 0
-        return np.moveaxis(changed, 1, axis)
-
-    found = scope.backend.scores(scope.model, own(images), 3, {fm.layer.path: change})
-    np.testing.assert_allclose(found, expected(images, [4, 0, 2])[:, 3], rtol=1e-4)
-    np.testing.assert_allclose(np.moveaxis(seen[0], axis, -1), fm.values, rtol=1e-6)
-    # Nothing of it is left.
-    np.testing.assert_allclose(scope.backend.scores(scope.model, own(images), 3, {}), expected(images)[:, 3], rtol=1e-4)
-
-
-def test_the_model_is_as_before_when_the_change_fails(made, images):
-    scope, own = made
-
-    def change(values):
-        raise ZeroDivisionError("in the middle")
-
-    path = scope.capture(own(images), "relu")["relu"].layer.path
-    with pytest.raises(Exception, match="in the middle"):
-        scope.backend.scores(scope.model, own(images), 3, {path: change})
-    with raises(ls.BadOption, "2", "3"):
-        scope.backend.scores(scope.model, own(images), 3, {path: lambda values: np.zeros(2)})
-    np.testing.assert_allclose(scope.backend.scores(scope.model, own(images), 3, {}), expected(images)[:, 3], rtol=1e-4)
-
-
-def test_a_layer_that_does_not_exist(made, images):
-    scope, own = made
-    with raises((ls.LayerNotFound, ls.LayerNotCalled)):
-        scope.backend.scores(scope.model, own(images), 3, {"relo": lambda values: values})
-
-
-def test_both_maps_by_scores_are_the_same_everywhere(made, images):
+def test_maps_by_scores_are_the_same_everywhere(made, images):
     scope, own = made
     fm = scope.capture(own(images), "relu")["relu"]
     loss = expected(images)[:, 3, None] - np.stack([expected(images, [at] * 3)[:, 3] for at in range(5)], 1)

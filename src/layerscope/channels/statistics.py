@@ -26,7 +26,28 @@ AXES = {0: (), 1: ("n",), 2: ("y", "x"), 3: ("d", "y", "x")}
 
 
 class ChannelRow(NamedTuple):
-    """One channel's figures; `statistics` says what each is."""
+    """The figures of one channel, as a named tuple.
+
+    >>> import numpy as np
+    >>> row = list(statistics(np.array([[[0.0, 1.0], [0.0, 3.0]]])))[1]
+    >>> row.channel, row.mean, row.sparsity, row.dead, row.peak
+    (1, 2.0, 0.0, False, (0, 0, 1))
+
+    Attributes:
+        channel: The true number of the channel.
+        min: The smallest value, float64 as all figures; NaN where no value is finite.
+        mean: The mean of the finite values.
+        max: The largest value.
+        deviation: The standard deviation, divided by the number of values.
+        sparsity: The share of values that are exactly 0, 0 to 1.
+        positive: The share of values above 0, 0 to 1.
+        energy: The channel's part of the sum of all squares, 0 to 1.
+        dead: Whether it is 0 everywhere.
+        constant: Whether it is one number other than 0 everywhere.
+        nan: How many values are NaN.
+        inf: How many values are ±inf.
+        peak: The first place of the largest value: image, then position on the map.
+    """
 
     channel: int
     min: float
@@ -52,10 +73,21 @@ FIGURES = ("mean", "max", "energy", "sparsity", "deviation")
 
 @dataclass(frozen=True, eq=False)
 class ChannelStatistics:
-    """Figures of the channels of a feature map: a table that prints itself, `["mean"]` a column as an array.
+    """Figures of the channels of a feature map: a table that prints itself.
 
-    Iterating gives a `ChannelRow` a channel. `dead`, `constant` and `not_finite` list channels by their true numbers.
-    `images` names the images that were looked at.
+    >>> import numpy as np
+    >>> table = statistics(np.array([[[0.0, 1.0], [0.0, 3.0]]]))
+    >>> table["max"].tolist(), len(table), [row.channel for row in table]
+    ([0.0, 3.0], 2, [0, 1])
+
+    `table["mean"]` is a column as an array; iterating gives a `ChannelRow` for each channel.
+
+    Attributes:
+        columns: The columns by name, each `[channel]` (`peak`: `[channel, 1 + spatial axes]`), read-only.
+        layer: The name of the layer.
+        images: The names of the images that were looked at.
+        all_images: Whether the figures are over all images of the map.
+        spatial: The sizes of the spatial axes.
     """
 
     columns: Mapping[str, np.ndarray]
@@ -75,28 +107,48 @@ class ChannelStatistics:
     def __iter__(self) -> Iterator[ChannelRow]:
         lists = [self.columns[name].tolist() for name in COLUMNS[:-1]]
         peaks = map(tuple, self.columns["peak"].tolist())
-        return (ChannelRow(*each) for each in zip(*lists, peaks, strict=True))
+        return (ChannelRow(*figures) for figures in zip(*lists, peaks, strict=True))
 
     @property
     def dead(self) -> tuple[int, ...]:
-        """The channels that are 0 everywhere in the images looked at."""
+        """The true numbers of the channels that are 0 everywhere.
+
+        >>> import numpy as np
+        >>> statistics(np.array([[[0.0, 1.0], [0.0, 3.0]]])).dead
+        (0,)
+        """
         return self._where(self["dead"])
 
     @property
     def constant(self) -> tuple[int, ...]:
-        """The channels that hold one number other than 0 everywhere."""
+        """The true numbers of the channels that hold one number other than 0 everywhere.
+
+        >>> import numpy as np
+        >>> statistics(np.array([[[2.0, 1.0], [2.0, 3.0]]])).constant
+        (0,)
+        """
         return self._where(self["constant"])
 
     @property
     def not_finite(self) -> tuple[int, ...]:
-        """The channels with NaN or ±inf somewhere."""
+        """The true numbers of the channels with NaN or ±inf somewhere.
+
+        >>> import numpy as np
+        >>> statistics(np.array([[[2.0, np.nan], [2.0, 3.0]]])).not_finite
+        (1,)
+        """
         return self._where(self["nan"] + self["inf"] > 0)
 
     def _where(self, mask: np.ndarray) -> tuple[int, ...]:
         return tuple(self["channel"][mask].tolist())
 
     def json(self) -> str:
-        """The table as a JSON list with one object a channel; `null` where a channel has no finite value."""
+        """The table as a JSON list with one object per channel; `null` where a channel has no finite value.
+
+        >>> import numpy as np
+        >>> json.loads(statistics(np.array([[[0.0, 1.0], [0.0, 3.0]]])).json())[1]["mean"]
+        2.0
+        """
         rows = (zip(self._header(), self._cells(row), strict=True) for row in self)
         return json.dumps(
             [{name: None if value != value else value for name, value in row} for row in rows],
@@ -105,7 +157,18 @@ class ChannelStatistics:
         )
 
     def csv(self, path: str | Path | None = None) -> str:
-        """The table as CSV, every number in full; written to `path` as well where one is given."""
+        """The table as CSV with a line of names, every number in full.
+
+        >>> import numpy as np
+        >>> statistics(np.array([[[0.0, 1.0], [0.0, 3.0]]])).csv().splitlines()[0][:20]
+        'channel,min,mean,max'
+
+        Args:
+            path: A file that it is written to as well; `None` for none.
+
+        Raises:
+            BadOption: The file can't be written.
+        """
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(self._header())
@@ -115,7 +178,12 @@ class ChannelStatistics:
         return out.getvalue()
 
     def plain(self) -> str:
-        """Every row of the table as aligned text; printing shortens a long one."""
+        """Every row of the table as aligned text; printing the table shortens a long one.
+
+        >>> import numpy as np
+        >>> print(statistics(np.array([[[0.0, 1.0], [0.0, 3.0]]])).plain().splitlines()[1])
+              0    0     0    0          0   100%        0%      0%  0, 0  dead
+        """
         return self._text(list(self))
 
     def __repr__(self) -> str:
@@ -124,7 +192,7 @@ class ChannelStatistics:
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{name}</th>" for name in _HEADS)
         rows = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(each)}</td>" for each in self._said(row)) + "</tr>" for row in self
+            "<tr>" + "".join(f"<td>{html.escape(text)}</td>" for text in self._texts(row)) + "</tr>" for row in self
         )
         return (
             '<div style="max-height:30em;overflow:auto"><table style="text-align:right;font-variant-numeric:tabular-nums">'
@@ -136,28 +204,28 @@ class ChannelStatistics:
         left_out = len(rows) - most if most is not None and len(rows) > most else 0
         if left_out:
             rows = [*rows[: SHOWN // 2], *rows[-SHOWN // 2 :]]
-        table = [_HEADS, *(self._said(row) for row in rows)]
+        table = [_HEADS, *(self._texts(row) for row in rows)]
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         lines = ["  ".join(map(str.rjust, row, widths)).rstrip() for row in table]
         if left_out:
             lines.insert(1 + SHOWN // 2, f"… {left_out:,} more: plain() shows all, csv() and json() write them")
         return "\n".join((*lines, *self._foot()))
 
-    def _said(self, row: ChannelRow) -> tuple[str, ...]:
+    def _texts(self, row: ChannelRow) -> tuple[str, ...]:
         peak = row.peak if self.all_images and len(self.images) > 1 else row.peak[1:]
         words = [word for word, so in (("dead", row.dead), ("constant", row.constant)) if so]
         words += [f"{count} {name}" for name, count in (("NaN", row.nan), ("inf", row.inf)) if count]
         return (
             str(row.channel),
-            *(number(each) for each in (row.min, row.mean, row.max, row.deviation)),
-            *(percent(each) for each in (row.sparsity, row.positive, row.energy)),
+            *(number(figure) for figure in (row.min, row.mean, row.max, row.deviation)),
+            *(percent(share) for share in (row.sparsity, row.positive, row.energy)),
             ", ".join(map(str, peak)),
             ", ".join(words),
         )
 
     def _foot(self) -> list[str]:
-        seen = f"all {len(self.images)} images" if len(self.images) > 1 else self.images[0]
-        lines = [f"{len(self)} channel{'s' if len(self) > 1 else ''} of {self.layer} in {seen}"]
+        images = f"all {len(self.images)} images" if len(self.images) > 1 else self.images[0]
+        lines = [f"{len(self)} channel{'s' if len(self) > 1 else ''} of {self.layer} in {images}"]
         for name, channels in (
             ("dead", self.dead),
             ("constant", self.constant),
@@ -181,18 +249,22 @@ _HEADS = ("channel", "min", "mean", "max", "deviation", "zeros", "positive", "en
 def statistics(fm: Any, image: int | None = None, *, layout: str | None = None) -> ChannelStatistics:
     """The figures of each channel, in float64: of one image, or over all images of the map.
 
-    `min mean max deviation` are numpy's own (`deviation` divides by the number of values). `sparsity` is the share of
-    values that are exactly 0, `positive` the share above 0, `energy` the channel's part of the sum of all squares.
-    `dead` says that a channel is 0 everywhere, `constant` that it is one other number. `nan` and `inf` count values;
-    these are left out of all else, so a channel of NaN alone has NaN for figures and no energy. `peak` is the first place of
-    the largest value: image, then position on the map.
-
-    `fm` is a `FeatureMap` or a bare array of rank 1 to 5. Raises `BadLayout`, `BadOption`.
-
     >>> import numpy as np
     >>> table = statistics(np.array([[[0.0, 1.0], [0.0, 3.0]]]))
     >>> table["mean"].tolist(), table.dead
     ([0.0, 2.0], (0,))
+
+    `min`, `mean`, `max` and `deviation` are numpy's own; `ChannelRow` says what each figure is. NaN and ±inf are counted and
+    left out of all else, so a channel of NaN alone has NaN for figures and no energy.
+
+    Args:
+        fm: A `FeatureMap`, or an array of rank 1 to 5.
+        image: The number of the image; `None` for the figures over all images.
+        layout: The axes of a bare array, one letter each (`"bchw"`); `None` for its library's convention.
+
+    Raises:
+        BadLayout: `fm` is no array of numbers, or doesn't fit `layout`.
+        BadOption: There is no such image.
     """
     whole = as_map(fm, layout)
     one = whole if image is None else whole.image(image)

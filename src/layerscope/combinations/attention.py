@@ -8,22 +8,17 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import one_of
 from ..core.axes import prefix_names
 from ..core.feature_map import FeatureMap
-from ..core.note import kind_of
+from ..core.note import Note, kind_of
 from ..errors import BadLayout, BadOption, near
 
 HEADS: dict[str, Callable[..., Any]] = {"mean": np.mean, "max": np.max, "min": np.min}
 
 
 def attention(fm: FeatureMap, query: str | int | Sequence[int] = "cls") -> FeatureMap:
-    """Where a query token looks: its attention weights on the patch grid, float32 `[image, h, w, head]`.
-
-    `fm` holds attention weights (axes `bcqk`), as a capture of `kind:AttentionMap` gives. `query` is the name of a prefix
-    token (`"cls"`), `"mean"` (the mean over the patch queries, for models without a class token), a place `(y, x)` on the
-    grid, or the index of a token. The weights on the prefix tokens are in `prefix()` of the result.
-
-    Raises `BadLayout` where `fm` holds no attention weights or its tokens lie on no grid, `BadOption` for another query.
+    """Where a query token looks: its attention weights on the patch grid.
 
     >>> from layerscope import Layer
     >>> weights = np.zeros((1, 5, 5, 2), np.float32)
@@ -31,13 +26,25 @@ def attention(fm: FeatureMap, query: str | int | Sequence[int] = "cls") -> Featu
     >>> layer = Layer("attn", "AttentionMap", "bcqk", (1, 2, 5, 5), calls=1, grid=(2, 2), prefix=("cls",))
     >>> attention(FeatureMap(weights, layer, ("cat",), (0, 1))).values[0, ..., 0].tolist()
     [[0.0, 0.0], [1.0, 0.0]]
+
+    Args:
+        fm: Attention weights (axes `bcqk`), as a capture of `kind:AttentionMap` gives.
+        query: The name of a prefix token (`"cls"`), `"mean"` (the mean over the patch queries, for models without a class
+            token), a place `(y, x)` on the grid, or the index of a token.
+
+    Returns:
+        float32 `[image, h, w, head]`; the weights on the prefix tokens are in its `prefix()`.
+
+    Raises:
+        BadLayout: `fm` holds no attention weights, or its tokens lie on no grid.
+        BadOption: There is no such query.
     """
     grid, prefix = _layout(fm)
-    rows, said = _rows(fm, query, grid, prefix)
+    rows, source = _rows(fm, query, grid, prefix)
     values = _on_grid(fm.values, rows, grid)
     gradient = None if fm.gradient is None else _on_grid(fm.gradient, rows, grid)[0]
     shape = (1, *grid, fm.of)
-    layer = replace(fm.layer, kind=f"{fm.layer.kind} from {said}", axes="bhwc", shape=shape, grid=None, prefix=prefix)
+    layer = replace(fm.layer, kind=f"{fm.layer.kind} from {source}", axes="bhwc", shape=shape, grid=None, prefix=prefix)
     return replace(fm, values=values[0], tokens=values[1], gradient=gradient, layer=layer, origin=None)
 
 
@@ -49,55 +56,69 @@ def attention_rollout(
     residual: bool = True,
     query: str | int | Sequence[int] | None = None,
 ) -> FeatureMap:
-    """Attention multiplied through the layers, on the patch grid, float32 `[image, h, w, 1]`.
+    """Attention multiplied through the layers, on the patch grid: what reaches a token from each patch.
 
-    The rule of Abnar & Zuidema 2020 (equation 1 and section 3): the heads of a layer become one matrix by `head`
-    (`"mean"`, `"max"`, `"min"`); with `residual` it is 0.5 A + 0.5 I, for the skip connection around it; rows are
-    normalised, and the matrices multiplied, the last layer leftmost. `discard` sets that share of the smallest weights of
-    each matrix to 0 first. `query` is as in `attention`; by default the class token, or the mean over the patches where
-    there is none.
+    >>> from layerscope import Layer
+    >>> weights = np.full((1, 5, 5, 2), 0.2, np.float32)
+    >>> layer = Layer("attn", "AttentionMap", "bcqk", (1, 2, 5, 5), calls=1, grid=(2, 2), prefix=("cls",))
+    >>> fm = FeatureMap(weights, layer, ("cat",), (0, 1))
+    >>> attention_rollout([fm, fm]).values[0, ..., 0].round(2).tolist()
+    [[0.15000000596046448, 0.15000000596046448], [0.15000000596046448, 0.15000000596046448]]
 
-    `maps` are the attention weights of consecutive layers in the order in which they ran, as
-    `scope.capture(image, "kind:AttentionMap")` gives them. Raises `BadLayout` where they don't fit each other (windows,
-    pooled tokens), `BadOption`.
+    The rule of Abnar and Zuidema 2020, "Quantifying Attention Flow in Transformers", equation 1 and section 3: the heads of a
+    layer become one matrix; with `residual` it is 0.5 A + 0.5 I, for the skip connection around it; rows are normalised,
+    and the matrices multiplied, the last layer leftmost.
+
+    Args:
+        maps: The attention weights of consecutive layers in the order in which they ran, as
+            `scope.capture(image, "kind:AttentionMap")` gives them.
+        head: How the heads become one: `"mean"`, `"max"` or `"min"`.
+        discard: The share of the smallest weights of each matrix that is set to 0 first, from 0 to below 1.
+        residual: Count the skip connection.
+        query: As in `attention`; `None` for the class token, or the mean over the patches where there is none.
+
+    Returns:
+        A map with one channel, float32 `[image, h, w, 1]`.
+
+    Raises:
+        BadLayout: The layers don't fit each other (windows, pooled tokens).
+        BadOption: No layers are given, or an option cannot be used.
     """
     layers = list(maps.values() if isinstance(maps, Mapping) else maps)
-    if head not in HEADS:
-        raise BadOption(f"head={head!r}: use {', '.join(map(repr, HEADS))}.{near(str(head), HEADS)}")
+    one_of("head", head, HEADS)
     if not 0 <= discard < 1:
         raise BadOption(f"discard={discard!r}: use a share from 0 (keep all) to below 1")
     if not layers:
         raise BadOption("attention_rollout needs the attention weights of at least one layer; none were given")
     grid, prefix = _fitting(layers)
     product: np.ndarray | None = None
-    for each in layers:
-        step = _step(each.values, head, discard, residual)
+    for fm in layers:
+        step = _step(fm.values, head, discard, residual)
         product = step if product is None else step @ product
     assert product is not None
     last = layers[-1]
     chosen = query if query is not None else "cls" if "cls" in prefix else "mean"
-    rows, said = _rows(last, chosen, grid, prefix)
+    rows, source = _rows(last, chosen, grid, prefix)
     values, _ = _on_grid(product[..., None].astype(np.float32), rows, grid)
     layer = replace(
         last.layer, path=f"{len(layers)} layers", kind=last.layer.kind, axes="bhwc", shape=(1, *grid, 1), grid=None
     )
     layer = replace(layer, prefix=())
-    notes = [
-        f"{head} over heads",
-        "half of each layer its weights, half the skip connection" if residual else "without the residual connection",
-    ]
-    notes += [f"smallest {discard:.0%} of the weights discarded"] if discard else []
-    notes.append(f"layers {layers[0].layer.path} to {last.layer.path}")
+    skip = "half of each layer its weights, half the skip connection" if residual else "without the residual connection"
+    texts = [f"{head} over heads", skip]
+    texts += [f"smallest {discard:.0%} of the weights discarded"] if discard else []
+    texts.append(f"layers {layers[0].layer.path} to {last.layer.path}")
+    notes = [Note("rollout", text) for text in texts]
     whole = replace(last, values=values, layer=layer, channels=(0,), gradient=None, tokens=None, of=1, origin=None)
-    return replace(whole, rule=f"attention rollout from {said}", notes=(*_shared_notes(last), *notes))
+    return replace(whole, rule=f"attention rollout from {source}", notes=(*_shared_notes(last), *notes))
 
 
 def _layout(fm: Any) -> tuple[tuple[int, int], tuple[str, ...]]:
     """(grid, prefix names) of the key tokens."""
     if not isinstance(fm, FeatureMap) or not fm.layer.attention or len(fm.spatial) != 2:
-        found = repr(fm) if isinstance(fm, FeatureMap) else f"a {type(fm).__name__}"
+        what = repr(fm) if isinstance(fm, FeatureMap) else f"a {type(fm).__name__}"
         raise BadLayout(
-            f"attention weights are a feature map with the axes bcqk [image, query, key, head]; this is {found}."
+            f"attention weights are a feature map with the axes bcqk [image, query, key, head]; this is {what}."
             " Capture 'kind:AttentionMap', or the layers named …attention_map in layers()"
         )
     keys, grid = fm.spatial[1], fm.layer.grid
@@ -131,7 +152,7 @@ def _rows(
             raise BadOption(f"query={query}: {fm.layer.path!r} has {queries} query tokens; {allowed}")
         return [int(query)], f"token {query}"
     try:
-        y, x = (int(each) for each in query)  # type: ignore[union-attr] # a bool is no place either: TypeError
+        y, x = (int(number) for number in query)  # type: ignore[union-attr] # a bool is no place either: TypeError
     except (TypeError, ValueError) as error:
         raise BadOption(f"query={query!r}: {allowed}") from error
     if not same or not (0 <= y < height and 0 <= x < width):
@@ -141,24 +162,24 @@ def _rows(
 
 def _on_grid(values: np.ndarray, rows: list[int], grid: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """(map `[image, h, w, head]`, weights on the prefix tokens `[image, token, head]`) for the mean of these queries."""
-    seen = values[:, rows].mean(axis=1, dtype=np.float64).astype(np.float32)
-    front = seen.shape[1] - grid[0] * grid[1]
-    return np.ascontiguousarray(seen[:, front:]).reshape(seen.shape[0], *grid, -1), seen[:, :front]
+    weights = values[:, rows].mean(axis=1, dtype=np.float64).astype(np.float32)
+    front = weights.shape[1] - grid[0] * grid[1]
+    return np.ascontiguousarray(weights[:, front:]).reshape(weights.shape[0], *grid, -1), weights[:, :front]
 
 
 def _fitting(layers: Sequence[FeatureMap]) -> tuple[tuple[int, int], tuple[str, ...]]:
     """The grid and prefix that all these layers share."""
     grid, prefix = _layout(layers[0])
     first = layers[0]
-    for each in layers:
-        if _layout(each)[0] != grid or each.spatial != first.spatial or each.spatial[0] != each.spatial[1]:
+    for fm in layers:
+        if _layout(fm)[0] != grid or fm.spatial != first.spatial or fm.spatial[0] != fm.spatial[1]:
             raise BadLayout(
                 f"rollout needs layers with the same tokens: {first.layer.path!r} has {first.spatial[0]} queries ×"
-                f" {first.spatial[1]} keys, {each.layer.path!r} has {each.spatial[0]} × {each.spatial[1]}. It holds for"
+                f" {first.spatial[1]} keys, {fm.layer.path!r} has {fm.spatial[0]} × {fm.spatial[1]}. It holds for"
                 " plain transformers, not for windows or pooled tokens"
             )
-        if each.ids != first.ids:
-            raise BadLayout(f"rollout needs the same images in every layer: {first.ids} and {each.ids}")
+        if fm.ids != first.ids:
+            raise BadLayout(f"rollout needs the same images in every layer: {first.ids} and {fm.ids}")
     return grid, prefix
 
 

@@ -15,7 +15,12 @@ import numpy as np
 
 from ..arrays.reductions import Rows, finite_places
 from ..core.feature_map import FeatureMap
+from ..core.note import Note
 from ..errors import BadOption, LibraryMissing
+from ..files import writing
+
+LARGEST_SEED = 2**32 - 1  # of scikit-learn
+
 
 Kept = TypeVar("Kept", bound="Stored")
 
@@ -41,36 +46,53 @@ class Stored:
                 )
             if not np.isfinite(array).all():
                 raise BadOption(f"{type(self).__name__}.{name} holds NaN or inf")
-            if wrong := [at for at, size in zip(axes, array.shape, strict=True) if sizes.setdefault(at, size) != size]:
+            if wrong := [
+                axis for axis, size in zip(axes, array.shape, strict=True) if sizes.setdefault(axis, size) != size
+            ]:
                 raise BadOption(
                     f"{type(self).__name__}.{name} has the shape {array.shape}, where other arrays have {sizes[wrong[0]]}"
                 )
 
     def save(self, path: str | Path) -> Path:
-        """Write it as `.npz`."""
+        """Write it as `.npz`, without pickles.
+
+        Args:
+            path: A file name that ends in `.npz`.
+
+        Returns:
+            The path.
+
+        Raises:
+            BadOption: The name ends otherwise, or the file can't be written.
+        """
         path = Path(path)
         if path.suffix != ".npz":
             raise BadOption(f"{path.name!r}: a basis is saved as .npz")
-        found = {each.name: getattr(self, each.name) for each in fields(self)}
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
         kept = {
-            name: np.asarray(value) for name, value in found.items() if isinstance(value, np.ndarray | float) or value
+            name: np.asarray(value) for name, value in values.items() if isinstance(value, np.ndarray | float) or value
         }
-        try:
-            np.savez(path, kind=np.array(type(self).__name__), **kept)  # type: ignore[arg-type] # a keyword of numpy's stub
-        except OSError as error:
-            raise BadOption(f"can't write {path}: {error.strerror or error}") from error
+        with writing(path) as file:
+            np.savez(file, kind=np.array(type(self).__name__), **kept)  # type: ignore[arg-type] # a keyword of numpy's stub
         return path
 
     @classmethod
     def load(cls: type[Kept], path: str | Path) -> Kept:
-        """What `save` wrote. Raises `BadOption` for any other file."""
+        """What `save` wrote.
+
+        Args:
+            path: The `.npz` file.
+
+        Raises:
+            BadOption: There is no such file, or it holds something else.
+        """
         try:
             # Opened here, since numpy leaves a broken file open.
             with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 kind = str(file["kind"]) if "kind" in file else cls.__name__
                 if kind != cls.__name__:
                     raise BadOption(f"it holds a {kind}, and a {cls.__name__} is needed")
-                names = {each.name for each in fields(cls)}
+                names = {field.name for field in fields(cls)}
                 return cls(**{name: _read(file[name]) for name in file.files if name in names})
         except BadOption as error:
             raise BadOption(f"{path}: {error}") from error
@@ -116,20 +138,6 @@ def one_thread() -> Iterator[None]:
         yield
 
 
-def whole_number(name: str, given: Any) -> int:
-    """`given` as a whole number from 1; raises `BadOption`."""
-    if not isinstance(given, int | np.integer) or isinstance(given, bool) or given < 1:
-        raise BadOption(f"{name}={given!r}: use a whole number from 1")
-    return int(given)
-
-
-def seed_number(given: Any) -> int:
-    """`given` as scikit-learn takes a seed; raises `BadOption`."""
-    if not isinstance(given, int | np.integer) or isinstance(given, bool) or not 0 <= given < 2**32:
-        raise BadOption(f"seed={given!r}: use a whole number from 0 to {2**32 - 1}")
-    return int(given)
-
-
 def places_of(fm: FeatureMap, what: str) -> tuple[np.ndarray, np.ndarray]:
     """(float32 `[place, channel]`, which must not be written to; bool `[image, *spatial]`, the places that it has)."""
     sound = finite_places(fm.values)
@@ -151,4 +159,4 @@ def spread(rows: np.ndarray, sound: np.ndarray) -> np.ndarray:
 def left_out(sound: np.ndarray) -> tuple[str, ...]:
     """What the caption says of places with NaN or inf."""
     missing = int(sound.size - sound.sum())
-    return (f"{missing:,} of {sound.size:,} places left out (NaN or inf)",) if missing else ()
+    return (Note("left-out", f"{missing:,} of {sound.size:,} places left out (NaN or inf)"),) if missing else ()

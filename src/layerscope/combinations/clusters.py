@@ -8,9 +8,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..checks import one_of, whole
 from ..core.feature_map import FeatureMap, as_map
-from ..errors import BadOption, near
-from .basis import Stored, left_out, one_thread, places_of, scikit_learn, seed_number, spread, whole_number
+from ..core.note import Note
+from ..errors import BadOption
+from .basis import LARGEST_SEED, Stored, left_out, one_thread, places_of, scikit_learn, spread
 
 METRICS = ("euclidean", "cosine")
 
@@ -23,10 +25,22 @@ PARTS = 16  # so that no second array of the size of the layer is made
 
 @dataclass(frozen=True, eq=False)
 class ClusterBasis(Stored):
-    """Centres of clusters: `centers` float64 `[k, channel]`, `share` `[k]` of the places that each holds, the largest first.
+    """Centres of clusters, so that later images get the same ones; `save` and `load` keep it.
 
-    `metric` is how near is meant; `between` the share of the variance that lies between the centres. `save` and `load` keep
-    it, so that later images get the same clusters."""
+    >>> basis = cluster_basis(np.array([[[[5.0, 0.0]], [[0.0, 1.0]], [[5.0, 0.0]]]], np.float32), 2)
+    >>> basis.centers.tolist(), basis.share.round(2).tolist()
+    ([[5.0, 0.0], [0.0, 1.0]], [0.67, 0.33])
+
+    Attributes:
+        centers: float64 `[k, channel]`.
+        share: float64 `[k]` of the places that each holds, the largest first.
+        metric: How near is meant, `"euclidean"` or `"cosine"`.
+        between: The share of the variance that lies between the centres.
+        notes: What a caption must say of how the basis was made.
+
+    Raises:
+        BadOption: An array has other axes, doesn't fit the other, or isn't finite.
+    """
 
     AXES: ClassVar[dict[str, str]] = {"centers": "kc", "share": "k"}
 
@@ -38,58 +52,79 @@ class ClusterBasis(Stored):
 
 
 def cluster_basis(fm: Any, k: int = 6, *, seed: int = 0, metric: str = "euclidean") -> ClusterBasis:
-    """The centres of the clusters of the channel vectors at all places of all images; `clusters` explains the arguments."""
+    """The centres of the clusters of the channel vectors at all places of all images.
+
+    >>> cluster_basis(np.array([[[[5.0, 0.0]], [[0.0, 1.0]], [[5.0, 0.0]]]], np.float32), 2).centers.tolist()
+    [[5.0, 0.0], [0.0, 1.0]]
+
+    Args:
+        fm: A `FeatureMap`, or an array of rank 1 to 5 that is read by its library's convention.
+        k: How many clusters, at most the number of places.
+        seed: Seed of the starts, a whole number below 2³².
+        metric: `"euclidean"` or `"cosine"`, as in `clusters`.
+
+    Raises:
+        BadOption: There is no place to learn from, or an option cannot be used.
+        LibraryMissing: scikit-learn isn't installed.
+    """
     fm = as_map(fm)
     matrix, sound = places_of(fm, "clusters")
-    return _learned(_vectors(matrix, sound, _metric(metric))[0], k, seed, metric, fm)[1]
+    return _learned(_vectors(matrix, sound, one_of("metric", metric, METRICS))[0], fm, k, seed=seed, metric=metric)[1]
 
 
 def clusters(fm: Any, k: int = 6, *, seed: int = 0, basis: Any = None, metric: str = "euclidean") -> FeatureMap:
-    """The number of the cluster that each place belongs to, float32 whole numbers `[image, *spatial, 1]`.
+    """The number of the cluster that each place belongs to.
 
     >>> import numpy as np
     >>> values = np.array([[[[5.0, 0.0]], [[0.0, 1.0]], [[5.1, 0.0]]]], np.float32)
     >>> clusters(values, 2).values.ravel().tolist()
     [0.0, 1.0, 0.0]
 
-    k-means (scikit-learn's, with 4 starts from `seed`, so that two runs agree) on the channel vectors of all images together;
-    clusters are numbered by size, the largest 0. `metric="cosine"` compares directions alone, by k-means on unit vectors;
-    vectors of length 0 have none and become NaN, as places with NaN or inf do. `basis`: centres found before
-    (`cluster_basis`, or the path of its file), each place then goes to the nearest. `role` is `"labels"`: `heatmap` and
-    `overlay` give each cluster a colour. Raises `BadOption`, also for more clusters than places.
+    k-means (Lloyd 1982; scikit-learn's, with 4 starts from `seed`, so that two runs agree) on the channel vectors of all
+    images together; clusters are numbered by size, the largest 0.
+
+    Args:
+        fm: A `FeatureMap`, or an array of rank 1 to 5 that is read by its library's convention.
+        k: How many clusters, at most the number of places; not used with a `basis`.
+        seed: Seed of the starts, a whole number below 2³².
+        basis: A `ClusterBasis` that `cluster_basis` gave, or the path of its file; each place goes to the nearest centre.
+        metric: `"euclidean"`; or `"cosine"`, which compares directions alone, by k-means on unit vectors. Vectors of
+            length 0 have none and become NaN, as places with NaN or inf do.
+
+    Returns:
+        A map of whole numbers, float32 `[image, *spatial, 1]`, with the role `"labels"`: `heatmap` and `overlay` give each
+        cluster a colour.
+
+    Raises:
+        BadOption: There is no place to learn from, there are more clusters than places, or an option cannot be used.
+        LibraryMissing: scikit-learn isn't installed.
     """
     fm = as_map(fm)
     matrix, sound = places_of(fm, "clusters")
     if basis is None:
-        vectors, sound, notes = _vectors(matrix, sound, _metric(metric))
-        labels, found = _learned(vectors, k, seed, metric, fm)
+        vectors, sound, notes = _vectors(matrix, sound, one_of("metric", metric, METRICS))
+        labels, basis = _learned(vectors, fm, k, seed=seed, metric=metric)
         source = f"clusters of all {len(fm.ids)} images" if len(fm.ids) > 1 else "clusters of this image"
-        between = (f"{found.between:.1%} of the variance lies between the clusters",)
-        notes = (*between, *found.notes, *notes)
+        between = Note("between", f"{basis.between:.1%} of the variance lies between the clusters")
+        notes = (between, *basis.notes, *notes)
     else:
-        found = ClusterBasis.of(basis)
-        if found.centers.shape[1] != matrix.shape[1]:
-            raise BadOption(f"the basis is of {found.centers.shape[1]} channels, this map has {matrix.shape[1]}")
-        vectors, sound, notes = _vectors(matrix, sound, _metric(found.metric))
-        labels, source = _nearest(vectors, found.centers), "a basis given"
-    count = len(found.centers)
+        basis = ClusterBasis.of(basis)
+        if basis.centers.shape[1] != matrix.shape[1]:
+            raise BadOption(f"the basis is of {basis.centers.shape[1]} channels, this map has {matrix.shape[1]}")
+        vectors, sound, notes = _vectors(matrix, sound, one_of("metric", basis.metric, METRICS))
+        labels, source = _nearest(vectors, basis.centers), "a basis given"
+    count = len(basis.centers)
     shares = np.bincount(labels, minlength=count) / max(1, len(labels))
-    groups = [{"number": at, "share": float(share)} for at, share in enumerate(shares)]
-    near_is = "cosine, on unit vectors" if found.metric == "cosine" else "Euclidean"
-    said = (f"k-means, {near_is}", source, *notes, *left_out(sound))
-    made = fm.combined(
+    groups = [{"number": number, "share": float(share)} for number, share in enumerate(shares)]
+    near_is = "cosine, on unit vectors" if basis.metric == "cosine" else "Euclidean"
+    texts = (Note("metric", f"k-means, {near_is}"), Note("basis", source), *notes, *left_out(sound))
+    combined = fm.combined(
         spread(labels[:, None].astype(np.float32), sound),
         f"{count} clusters of {matrix.shape[1]} channels",
-        said,
+        texts,
         role="labels",
     )
-    return replace(made, provenance={**made.provenance, "groups": groups})
-
-
-def _metric(given: str) -> str:
-    if given not in METRICS:
-        raise BadOption(f"metric={given!r}: use {' or '.join(map(repr, METRICS))}.{near(str(given), METRICS)}")
-    return given
+    return replace(combined, provenance={**combined.provenance, "groups": groups})
 
 
 def _vectors(matrix: np.ndarray, sound: np.ndarray, metric: str) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
@@ -107,18 +142,22 @@ def _vectors(matrix: np.ndarray, sound: np.ndarray, metric: str) -> tuple[np.nda
         return unit, sound, ()
     places = sound.copy()
     places[sound] = moving
-    return unit, places, (f"{(~moving).sum():,} places with a vector of length 0 have no direction",)
+    return (
+        unit,
+        places,
+        (Note("no-direction", f"{(~moving).sum():,} places with a vector of length 0 have no direction"),),
+    )
 
 
-def _learned(vectors: np.ndarray, k: int, seed: int, metric: str, fm: FeatureMap) -> tuple[np.ndarray, ClusterBasis]:
+def _learned(vectors: np.ndarray, fm: FeatureMap, k: int, *, seed: int, metric: str) -> tuple[np.ndarray, ClusterBasis]:
     """The cluster of each place, and the basis, the largest cluster first; empty ones are left out."""
-    k = whole_number("k", k)
+    k = whole("k", k)
     if k > len(vectors):
         raise BadOption(
             f"k={k}: {fm.layer.path!r} has {len(vectors)} places that can be clustered; use at most as many"
         )
     model = scikit_learn("cluster", "clusters").KMeans(
-        k, n_init=STARTS, random_state=seed_number(seed), algorithm="lloyd", max_iter=MOST_ROUNDS
+        k, n_init=STARTS, random_state=whole("seed", seed, 0, LARGEST_SEED), algorithm="lloyd", max_iter=MOST_ROUNDS
     )
     largest = float(np.abs(vectors).max()) or 1.0
     # Squares of distances must stay within float32; a power of two changes no digit.
@@ -127,18 +166,19 @@ def _learned(vectors: np.ndarray, k: int, seed: int, metric: str, fm: FeatureMap
     with one_thread(), warnings.catch_warnings():
         # Fewer different vectors than clusters: said in the caption instead.
         warnings.simplefilter("ignore", scikit_learn("exceptions", "clusters").ConvergenceWarning)
-        found = model.fit_predict(scaled)
-    sizes = np.bincount(found, minlength=k)
+        labels = model.fit_predict(scaled)
+    sizes = np.bincount(labels, minlength=k)
     order = np.argsort(-sizes, kind="stable")
     order = order[sizes[order] > 0]
     number = np.empty(k, int)
     number[order] = np.arange(len(order))
-    notes = (f"{len(order)} clusters instead of {k}: there are no more different vectors",) if len(order) < k else ()
+    fewer = Note("fewer-clusters", f"{len(order)} clusters instead of {k}: there are no more different vectors")
+    notes = (fewer,) if len(order) < k else ()
     middle = scaled.mean(0, dtype=np.float64).astype(np.float32)
-    whole = sum(float(np.square(part - middle).sum(dtype=np.float64)) for part in np.array_split(scaled, PARTS))
-    between = 1 - float(model.inertia_) / whole if whole > 0 else 0.0
+    variance = sum(float(np.square(part - middle).sum(dtype=np.float64)) for part in np.array_split(scaled, PARTS))
+    between = 1 - float(model.inertia_) / variance if variance > 0 else 0.0
     centers = model.cluster_centers_[order].astype(np.float64) * float(unit)
-    return number[found], ClusterBasis(centers, sizes[order] / len(vectors), metric, between, notes)
+    return number[labels], ClusterBasis(centers, sizes[order] / len(vectors), metric, between, notes)
 
 
 def _nearest(vectors: np.ndarray, centers: np.ndarray) -> np.ndarray:

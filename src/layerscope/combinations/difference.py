@@ -9,6 +9,7 @@ import numpy as np
 
 from ..arrays.reductions import channel_squares
 from ..core.feature_map import FeatureMap, as_map
+from ..core.note import Note
 from ..errors import BadLayout, BadOption
 
 MOST_CHANGED = 8
@@ -21,18 +22,27 @@ AXES = {1: ("n",), 2: ("height", "width"), 3: ("depth", "height", "width")}
 
 
 def difference(a: Any, b: Any = None, *, relative: bool = False) -> FeatureMap:
-    """`a - b`, unit by unit and signed, float32 `[image, *spatial, channel]`, with every channel.
+    """`a - b`, unit by unit and signed, with every channel.
 
     >>> import numpy as np
     >>> difference(np.array([[[[1.0, 5.0]]]]), np.array([[[[1.0, 3.0]]]])).values.ravel().tolist()
     [0.0, 2.0]
 
-    `a` and `b` are maps of one shape: two images, two models, two checkpoints, a network and its quantised twin; or `a` alone
-    with exactly two images, whose first minus second is taken. `relative` divides each channel by the root mean square
-    of `b` in it (±inf where a dead channel came to life). The notes name the channels that changed most, by the root mean
-    square of what is given, and the change of the whole, `|a - b| / |b|`; and where one of two models has values below 0 and
-    the other none, that an activation may lie between the two. `sheet(difference(a, b), sort="energy")` draws the most changed
-    first. Units with NaN or inf in one of the two don't count. Raises `BadLayout` where the two don't fit.
+    The notes name the channels that changed most, by the root mean square of what is given, and the change of the whole,
+    `|a - b| / |b|`; and where one of two models has values below 0 and the other none, that an activation may lie between the
+    two. `sheet(difference(a, b), sort="energy")` draws the most changed first.
+
+    Args:
+        a: A map; or, without `b`, one with exactly two images, whose first minus second is taken.
+        b: A map of the same shape: another image, model or checkpoint, or a network's quantised twin.
+        relative: Divide each channel by the root mean square of `b` in it (±inf where a dead channel came to life).
+
+    Returns:
+        float32 `[image, *spatial, channel]`. Units with NaN or inf in one of the two don't count in the notes.
+
+    Raises:
+        BadLayout: The two have other shapes or channels, or hold the numbers of clusters.
+        BadOption: There is no `b`, and `a` doesn't have two images.
     """
     a = as_map(a)
     if b is None:
@@ -47,24 +57,24 @@ def difference(a: Any, b: Any = None, *, relative: bool = False) -> FeatureMap:
     with np.errstate(invalid="ignore", over="ignore"):
         values = np.subtract(a.values, b.values)
     change, size = _rms(values), _rms(b.values)
-    notes = [*_which(a, b), *_one_signed(a, b), _whole(change, size)]
+    notes = [*_which(a, b), *_one_signed(a, b), Note("overall", _whole(change, size))]
     broken = int(values.size - np.isfinite(values).sum())
     if broken:
-        notes.append(f"{broken:,} of {values.size:,} units have no difference (NaN or inf)")
+        notes.append(Note("not-finite", f"{broken:,} of {values.size:,} units have no difference (NaN or inf)"))
     if relative:
         with np.errstate(invalid="ignore", divide="ignore"):
             values = np.where(values == 0, values, values / size.astype(np.float32))
             change = np.where(change == 0, 0, change / size)
-        notes.append("each channel divided by the root mean square of b in it")
-    notes.append(_most_changed(a, change))
+        notes.append(Note("relative", "each channel divided by the root mean square of b in it"))
+    notes.append(Note("most-changed", _most_changed(a, change)))
     ids = tuple(one if one == other else f"{one} − {other}" for one, other in zip(a.ids, b.ids, strict=True))
     base = a if a.ids == b.ids and a.placement == b.placement else replace(a, photos=None, placement=None)
     # Two runs of a model can't be asked again as one.
     base = replace(base, origin=None, notes=tuple(dict.fromkeys((*a.notes, *b.notes))))
     name = "relative difference" if relative else "difference"
     rule = f"{name} of {a.rule}" if a.rule else f"{name} of {a.shape[-1]} channels"
-    made = base.combined(values, "", notes)
-    return replace(made, rule=rule, ids=ids, channels=a.channels, provenance=_provenance(a, b))
+    combined = base.combined(values, "", notes)
+    return replace(combined, rule=rule, ids=ids, channels=a.channels, provenance=_provenance(a, b))
 
 
 def _rms(values: np.ndarray) -> np.ndarray:
@@ -89,11 +99,11 @@ def _whole(change: np.ndarray, size: np.ndarray) -> str:
 
 
 def _most_changed(fm: FeatureMap, change: np.ndarray) -> str:
-    order = [at for at in np.argsort(-change, kind="stable")[:MOST_CHANGED] if change[at] > 0]
+    order = [index for index in np.argsort(-change, kind="stable")[:MOST_CHANGED] if change[index] > 0]
     if not order:
         return "no channel has changed"
-    said = ", ".join(f"{fm.channels[at]} ({change[at]:.3g})" for at in order)
-    return f"most changed channels (rms): {said}"
+    channels = ", ".join(f"{fm.channels[index]} ({change[index]:.3g})" for index in order)
+    return f"most changed channels (rms): {channels}"
 
 
 def _which(a: FeatureMap, b: FeatureMap) -> tuple[str, ...]:
@@ -108,8 +118,10 @@ def _which(a: FeatureMap, b: FeatureMap) -> tuple[str, ...]:
     ]
     differ = [pair for pair in pairs if pair[0] != pair[1]]
     if not differ:
-        return ("a and b: the same model, layer and images by name",)
-    return tuple(f"{name} is {', '.join(pair[at] or '–' for pair in differ)}" for at, name in enumerate("ab"))
+        return (Note("sides", "a and b: the same model, layer and images by name"),)
+    return tuple(
+        Note("sides", f"{name} is {', '.join(pair[side] or '–' for pair in differ)}") for side, name in enumerate("ab")
+    )
 
 
 def _one_signed(a: FeatureMap, b: FeatureMap) -> tuple[str, ...]:
@@ -123,10 +135,11 @@ def _one_signed(a: FeatureMap, b: FeatureMap) -> tuple[str, ...]:
     if min(below) > 0 or max(below) < SOME:
         return ()
     signed, other = ("a", "b") if below[0] else ("b", "a")
-    return (
+    text = (
         f"{max(below):.0%} of {signed} is below 0 and nothing of {other}: {other} may come after an activation and {signed}"
-        " before it (quantised models fold it into the layer); then compare the layer after it",
+        " before it (quantised models fold it into the layer); then compare the layer after it"
     )
+    return (Note("one-signed", text),)
 
 
 def _digest(fm: FeatureMap) -> str:

@@ -9,9 +9,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..arrays.reductions import channel_squares
+from ..checks import one_of, whole
 from ..core.feature_map import FeatureMap, as_map
+from ..core.note import Note
 from ..errors import BadOption
-from .basis import Stored, left_out, one_thread, places_of, scikit_learn, seed_number, spread, whole_number
+from .basis import LARGEST_SEED, Stored, left_out, one_thread, places_of, scikit_learn, spread
 
 MOST_ROUNDS = 400
 
@@ -24,8 +26,20 @@ PARTS = 16  # so that no array in float64 of the size of the layer is made
 
 @dataclass(frozen=True, eq=False)
 class FactorBasis(Stored):
-    """Non-negative factors: `components` float64 `[k, channel]` (unit rows), `energy` `[k]` the share of the energy of the
-    values that each explains, the largest first. `save` and `load` keep it, so that later images get the same factors."""
+    """Non-negative factors of a layer, so that later images get the same ones; `save` and `load` keep it.
+
+    >>> basis = nmf_basis(np.array([[[[2.0, 0.0]], [[0.0, 1.0]]]], np.float32), 2)
+    >>> basis.components.shape, basis.energy.round(2).tolist()
+    ((2, 2), [0.8, 0.2])
+
+    Attributes:
+        components: float64 `[k, channel]`, non-negative rows of length 1.
+        energy: float64 `[k]`, the share of the energy of the values that each explains, the largest first.
+        notes: What a caption must say of how the basis was made.
+
+    Raises:
+        BadOption: An array has other axes, doesn't fit the other, or isn't finite.
+    """
 
     AXES: ClassVar[dict[str, str]] = {"components": "kc", "energy": "k"}
 
@@ -35,14 +49,28 @@ class FactorBasis(Stored):
 
 
 def nmf_basis(fm: Any, factors: int = 6, *, seed: int = 0, negative: str = "error") -> FactorBasis:
-    """The non-negative factors of the channel vectors at all places of all images; `nmf` explains the arguments."""
+    """The non-negative factors of the channel vectors at all places of all images.
+
+    >>> nmf_basis(np.array([[[[2.0, 0.0]], [[0.0, 1.0]]]], np.float32), 2).components.round(3).tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
+
+    Args:
+        fm: A `FeatureMap`, or an array of rank 1 to 5 that is read by its library's convention.
+        factors: How many, at most the number of channels and of places.
+        seed: Seed of the start, a whole number below 2³².
+        negative: `"error"` or `"clip"`, as in `nmf`.
+
+    Raises:
+        BadOption: The map has negative values or no place to learn from, or an option cannot be used.
+        LibraryMissing: scikit-learn isn't installed.
+    """
     fm = as_map(fm)
     matrix, _, notes = _matrix(fm, negative)
-    return _learned(matrix, factors, seed, fm, notes)[1]
+    return _learned(matrix, fm, factors, seed=seed, notes=notes)[1]
 
 
 def nmf(fm: Any, factors: int = 6, *, seed: int = 0, basis: Any = None, negative: str = "error") -> FeatureMap:
-    """How strong each of a few non-negative factors is at each place, float32 `[image, *spatial, factor]`.
+    """How strong each of a few non-negative factors is at each place.
 
     >>> import numpy as np
     >>> values = np.array([[[[2.0, 0.0]], [[0.0, 1.0]]]], np.float32)
@@ -50,42 +78,54 @@ def nmf(fm: Any, factors: int = 6, *, seed: int = 0, basis: Any = None, negative
     [[2.0, 0.0], [0.0, 1.0]]
 
     The matrix V `[place, channel]` of all images becomes W H with no negative number in W (the result) or H (the factors'
-    channels, rows of length 1): Deep Feature Factorization (Collins et al. 2018, equation 1), by scikit-learn's coordinate
-    descent from the start "nndsvda", so that two runs agree. Factors are ordered by the share of the energy of V that they
-    explain; the shares add up to `1 - |V - W H|² / |V|²`. `basis`: factors found before (`nmf_basis`, or the path of its
-    file), whose strengths are solved for.
+    channels, rows of length 1): Deep Feature Factorization (Collins et al. 2018, "Deep Feature Factorization For Concept
+    Discovery", equation 1), by scikit-learn's coordinate descent from the start "nndsvda", so that two runs agree. Factors
+    are ordered by the share of the energy of V that they explain; the shares add up to `1 - |V - W H|² / |V|²`.
 
-    A layer with negative values raises `BadOption`, as a sum of parts can't reach them: capture the layer after its
-    activation, or take `negative="clip"`, which counts them as 0 and says so. `role` is `"factors"`: `heatmap` and `overlay`
-    give each factor a colour, `sheet` a tile.
+    Args:
+        fm: A `FeatureMap`, or an array of rank 1 to 5 that is read by its library's convention.
+        factors: How many, at most the number of channels and of places; not used with a `basis`.
+        seed: Seed of the start, a whole number below 2³².
+        basis: A `FactorBasis` that `nmf_basis` gave, or the path of its file; the strengths of its factors are solved for.
+        negative: What becomes of negative values, which a sum of parts can't reach: `"error"` raises (capture the layer
+            after its activation); `"clip"` counts them as 0, and a note says so.
+
+    Returns:
+        A map with a channel for each factor, float32 `[image, *spatial, factor]`, with the role `"factors"`: `heatmap` and
+        `overlay` give each a colour, `sheet` a tile.
+
+    Raises:
+        BadOption: The map has negative values or no place to learn from, or an option cannot be used.
+        LibraryMissing: scikit-learn isn't installed.
     """
     fm = as_map(fm)
     matrix, sound, notes = _matrix(fm, negative)
     if basis is None:
-        strengths, found = _learned(matrix, factors, seed, fm, notes)
+        strengths, learned = _learned(matrix, fm, factors, seed=seed, notes=notes)
         source = f"factors of all {len(fm.ids)} images" if len(fm.ids) > 1 else "factors of this image"
     else:
-        found = FactorBasis.of(basis)
-        if found.components.shape[1] != matrix.shape[1]:
-            raise BadOption(f"the basis is of {found.components.shape[1]} channels, this map has {matrix.shape[1]}")
-        if (found.components < 0).any():
+        learned = FactorBasis.of(basis)
+        if learned.components.shape[1] != matrix.shape[1]:
+            raise BadOption(f"the basis is of {learned.components.shape[1]} channels, this map has {matrix.shape[1]}")
+        if (learned.components < 0).any():
             raise BadOption("the basis has factors with negative numbers, which no sum of parts has")
-        strengths, energy = _solved(matrix, found.components)
-        found = replace(found, energy=energy, notes=notes)
+        strengths, energy = _solved(matrix, learned.components)
+        learned = replace(learned, energy=energy, notes=notes)
         source = "a basis given"
     groups = [
-        {"number": at, "share": float(share), "channels": _strongest(row, fm)}
-        for at, (row, share) in enumerate(zip(found.components, found.energy, strict=True))
+        {"number": number, "share": float(share), "channels": _strongest(row, fm)}
+        for number, (row, share) in enumerate(zip(learned.components, learned.energy, strict=True))
     ]
     count = len(groups)
-    said = (f"energy explained by {count} factors: {found.energy.sum():.1%}", source, *found.notes, *left_out(sound))
-    made = fm.combined(
-        spread(strengths, sound), f"{count} factors (NMF) of {matrix.shape[1]} channels", said, role="factors"
+    energy_note = Note("energy", f"energy explained by {count} factors: {learned.energy.sum():.1%}")
+    texts = (energy_note, Note("basis", source), *learned.notes, *left_out(sound))
+    combined = fm.combined(
+        spread(strengths, sound), f"{count} factors (NMF) of {matrix.shape[1]} channels", texts, role="factors"
     )
     return replace(
-        made,
-        notes=(*made.notes, *map(said_of, groups)),
-        provenance={**made.provenance, "groups": groups},
+        combined,
+        notes=(*combined.notes, *(Note("group", said_of(group)) for group in groups)),
+        provenance={**combined.provenance, "groups": groups},
     )
 
 
@@ -97,8 +137,7 @@ def said_of(group: dict[str, Any]) -> str:
 
 def _matrix(fm: FeatureMap, negative: str) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     """(the non-negative matrix, its places, what must be said of it)."""
-    if negative not in ("error", "clip"):
-        raise BadOption(f'negative={negative!r}: use "error" or "clip"')
+    one_of("negative", negative, ("error", "clip"))
     matrix, sound = places_of(fm, "nmf")
     lowest = float(matrix.min())
     if lowest >= 0:
@@ -110,14 +149,18 @@ def _matrix(fm: FeatureMap, negative: str) -> tuple[np.ndarray, np.ndarray, tupl
             f' {lowest:.3g}): capture the layer after its activation (ReLU), or take negative="clip", which counts them as 0;'
             " pca and clusters take any sign"
         )
-    return np.maximum(matrix, 0), sound, (f"{share:.1%} of the values are negative (down to {lowest:.3g}), taken as 0",)
+    return (
+        np.maximum(matrix, 0),
+        sound,
+        (Note("clipped", f"{share:.1%} of the values are negative (down to {lowest:.3g}), taken as 0"),),
+    )
 
 
 def _learned(
-    matrix: np.ndarray, factors: int, seed: int, fm: FeatureMap, notes: tuple[str, ...]
+    matrix: np.ndarray, fm: FeatureMap, factors: int, *, seed: int, notes: tuple[str, ...]
 ) -> tuple[np.ndarray, FactorBasis]:
     """The strengths `[place, factor]` and the basis, the strongest factor first."""
-    factors = whole_number("factors", factors)
+    factors = whole("factors", factors)
     places, channels = matrix.shape
     if factors > min(places, channels):
         raise BadOption(
@@ -125,19 +168,19 @@ def _learned(
             f" {min(places, channels)} factors"
         )
     model = scikit_learn("decomposition", "nmf").NMF(
-        factors, init="nndsvda", solver="cd", random_state=seed_number(seed), max_iter=MOST_ROUNDS
+        factors, init="nndsvda", solver="cd", random_state=whole("seed", seed, 0, LARGEST_SEED), max_iter=MOST_ROUNDS
     )
     matrix, unit = _of_size_one(matrix)
     if not unit:
         return np.zeros((places, factors)), FactorBasis(
-            np.zeros((factors, channels)), np.zeros(factors), (*notes, "every value is 0")
+            np.zeros((factors, channels)), np.zeros(factors), (*notes, Note("all-zero", "every value is 0"))
         )
     with one_thread(), warnings.catch_warnings():
         # Said in the caption instead.
         warnings.simplefilter("ignore", scikit_learn("exceptions", "nmf").ConvergenceWarning)
         strengths = model.fit_transform(matrix)
     if model.n_iter_ >= MOST_ROUNDS:
-        notes = (*notes, f"not settled after {MOST_ROUNDS} rounds")
+        notes = (*notes, Note("not-settled", f"not settled after {MOST_ROUNDS} rounds"))
     rows = model.components_.astype(np.float64)
     size = np.linalg.norm(rows, axis=1)
     rows = np.divide(rows, size[:, None], out=np.zeros_like(rows), where=size[:, None] > 0)
@@ -187,17 +230,17 @@ def _shares(matrix: np.ndarray, strengths: np.ndarray, components: np.ndarray) -
 
     A factor's share is `2 <V, w h> - <W H, w h>` of `|V|²`; where nothing can be gained any more, `<V, w h>`.
     """
-    whole, with_values, within = 0.0, np.zeros(len(components)), np.zeros((len(components),) * 2)
+    energy, with_values, within = 0.0, np.zeros(len(components)), np.zeros((len(components),) * 2)
     for values, part in zip(np.array_split(matrix, PARTS), np.array_split(strengths, PARTS), strict=True):
         values, part = values.astype(np.float64), part.astype(np.float64)
-        whole += float(np.einsum("pc,pc->", values, values))
+        energy += float(np.einsum("pc,pc->", values, values))
         with_values += np.einsum("pk,pk->k", part, values @ components.T)
         within += part.T @ part
-    with_made = np.einsum("jk,jk->k", within, components @ components.T)
-    return np.asarray((2 * with_values - with_made) / whole)
+    with_product = np.einsum("jk,jk->k", within, components @ components.T)
+    return np.asarray((2 * with_values - with_product) / energy)
 
 
 def _strongest(row: np.ndarray, fm: FeatureMap) -> list[int]:
     """The true numbers of the channels with the most weight in a factor."""
     order = np.argsort(-row, kind="stable")[:STRONGEST]
-    return [fm.channels[at] for at in order if row[at] > 0]
+    return [fm.channels[index] for index in order if row[index] > 0]

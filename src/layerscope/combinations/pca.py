@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..arrays.reductions import Rows, finite_places, lengths, weighted_sum
+from ..checks import whole
 from ..core.conversion import as_numpy
 from ..core.feature_map import FeatureMap, as_map
 from ..core.linear import Linear
@@ -30,11 +31,23 @@ BACKGROUND = -np.inf
 
 @dataclass(frozen=True, eq=False)
 class Basis(Stored):
-    """Principal components: `mean` float64 `[channel]`, `components` float64 `[k, channel]` (unit rows), `variance` `[k]`
-    the share of the variance that each explains. `save` and `load` keep it, so that later images get the same colours.
+    """Principal components of a layer, so that later images get the same colours; `save` and `load` keep it.
 
-    `split`, float64 `[channel + 1]`, tells foreground from background where one was asked for: a place belongs to it where
-    `values @ split[:-1] + split[-1] > 0`. `notes` is what a caption must say of how the basis was made.
+    >>> import numpy as np
+    >>> basis = pca_basis(np.array([[[[3.0, 0.0]], [[-3.0, 0.0]]]]), 1)
+    >>> basis.components.tolist(), basis.variance.tolist()
+    ([[1.0, 0.0]], [1.0])
+
+    Attributes:
+        mean: float64 `[channel]`.
+        components: float64 `[k, channel]`, rows of length 1.
+        variance: float64 `[k]`, the share of the variance that each explains.
+        split: float64 `[channel + 1]`; `None` without. It tells foreground from background: a place belongs to it where
+            `values @ split[:-1] + split[-1] > 0`.
+        notes: What a caption must say of how the basis was made.
+
+    Raises:
+        BadOption: An array has other axes, doesn't fit the others, or isn't finite.
     """
 
     AXES: ClassVar[dict[str, str]] = {"mean": "c", "components": "kc", "variance": "k", "split": "s"}
@@ -49,14 +62,26 @@ class Basis(Stored):
 def pca_basis(fm: Any, components: int = 3, *, foreground: Any = None, robust: bool = False) -> Basis:
     """The principal components of the channel vectors at all places of all images.
 
+    >>> import numpy as np
+    >>> values = np.random.default_rng(0).normal(size=(2, 4, 4, 8))
+    >>> pca_basis(values).components.shape
+    (3, 8)
+
     By the eigenvectors of the channel covariance (or of the Gram matrix where there are fewer places than channels), so a
     224 × 224 × 64 layer needs megabytes where an SVD of all its values needs gigabytes. Signs are fixed: the channel with
-    the largest weight in a component has a positive one. Places with NaN or inf don't count; `foreground` and `robust`, which
-    leave out more, are explained at `pca`.
+    the largest weight in a component has a positive one. Places with NaN or inf don't count.
+
+    Args:
+        fm: A `FeatureMap`, or an array of rank 1 to 5 that is read by its library's convention.
+        components: How many; components beyond the rank are rows of 0.
+        foreground: Which places it is fitted to, as in `pca`.
+        robust: Leave out places with vectors of unusual length, as in `pca`.
+
+    Raises:
+        BadOption: The map is empty, no place is left, or an option cannot be used.
     """
     fm = as_map(fm)
-    if not (isinstance(components, int | np.integer) and components >= 1) or isinstance(components, bool):
-        raise BadOption(f"components={components!r}: use a whole number from 1")
+    components = whole("components", components)
     if not fm.values.size:
         raise BadOption(f"pca: the map is empty, its shape is {fm.shape}")
     keep, notes = _inliers(fm.values) if robust else (None, ())
@@ -66,29 +91,35 @@ def pca_basis(fm: Any, components: int = 3, *, foreground: Any = None, robust: b
     mask = _foreground(fm, foreground, split)
     if mask is not None:
         keep = mask if keep is None else keep & mask
-    found = _fitted(Rows(fm.values, keep), components)
-    return Basis(*found, split, notes)
+    return Basis(*_fitted(Rows(fm.values, keep), components), split, notes)
 
 
 def pca(fm: Any, *, basis: Any = None, foreground: Any = None, robust: bool = False) -> FeatureMap:
-    """The first three principal components as red, green and blue, float32 `[image, *spatial, 3]`.
+    """The first three principal components as red, green and blue.
 
     >>> import numpy as np
     >>> pca(np.array([[[[3.0, 0.0]], [[-3.0, 0.0]]]])).values[..., 0].ravel().tolist()
     [3.0, -3.0]
 
-    One basis over all the images of `fm`, so that they share their colours; or a `basis` made before by `pca_basis`, or the
-    path of its file. The values are the projections themselves; `heatmap` stretches each to its 1st and 99th percentile.
+    One basis over all the images of `fm`, so that they share their colours. The values are the projections themselves;
+    `heatmap` stretches each to its 1st and 99th percentile.
 
-    `foreground` fits the basis to a part of the places and leaves the rest bare (−inf in the values): a bool array
-    `[*spatial]` or `[image, *spatial]`, or `"auto"`, which cuts at the middle of the first component of all places and takes
-    the side that is seen less at the edge of the images (the cut of DINOv2's demonstration, Oquab et al. 2023, section 7.5,
-    whose side is chosen by eye: `"above"` and `"below"` name it). `robust` fits without the places whose vectors are
-    far longer or shorter than the others' (beyond the median ± 5 normal deviations, by the median absolute deviation; none
-    where that were more than a tenth), as the few tokens that transformers use for storage (Darcet et al. 2024); they get
-    colours all the same.
+    Args:
+        fm: A `FeatureMap`, or an array of rank 1 to 5 that is read by its library's convention.
+        basis: A `Basis` that `pca_basis` gave, or the path of its file; `None` makes one of `fm`.
+        foreground: Fits the basis to a part of the places and leaves the rest bare (−inf in the values): a bool array
+            `[*spatial]` or `[image, *spatial]`; or `"auto"`, which cuts at the middle of the first component of all
+            places and takes the side that is seen less at the edge of the images (the cut of DINOv2's demonstration,
+            Oquab et al. 2023, section 7.5, whose side is chosen by eye: `"above"` and `"below"` name it).
+        robust: Fit without the places whose vectors are far longer or shorter than the others' (beyond the median ± 5
+            normal deviations, by the median absolute deviation; none where that were more than a tenth), as the few
+            tokens that transformers use for storage (Darcet et al. 2024). They get colours all the same.
 
-    Raises `BadOption`, for a basis of other channels too.
+    Returns:
+        A map of three channels, float32 `[image, *spatial, 3]`, with the role `"rgb"`; `linear` has the projection.
+
+    Raises:
+        BadOption: The basis is of other channels, no place is left, or an option cannot be used.
     """
     fm = as_map(fm)
     given = basis is not None

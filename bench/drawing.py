@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 import layerscope as ls
-from layerscope.picture import codes, png
+from layerscope.arrays.ranges import raw_extent
+from layerscope.picture import canvas, codes, png
 from layerscope.picture.scale import lut
 from layerscope.plots import sheet, tiles
 
@@ -41,6 +42,7 @@ def rows() -> Iterator[Row]:
         yield from _written(Path(folder))
         yield from _cut(Path(folder))
         yield from _signed(Path(folder))
+    yield from _exported()
     yield from _statistics()
     with tempfile.TemporaryDirectory() as folder:
         for channels in (64, 512, 2048):
@@ -91,8 +93,8 @@ def _mosaics(channels: int) -> Iterator[Row]:
         exact = np.zeros(channels, bool)
 
         def ours(array: np.ndarray = array, out: np.ndarray = out, exact: np.ndarray = exact) -> None:
-            extent = codes.raw_extent(array)[0]
-            codes.encode(array[0], extent, None, exact, out, extent)
+            extent = raw_extent(array)[0]
+            codes.encode(array[0], out, extent, center=None, exact=exact, extent=extent)
 
         found = side_by_side({"ours": ours, "read": lambda array=array: array.sum()}, seconds=1)
         # On small maps the fixed cost of a few numpy calls is all there is, so only the large one has a target.
@@ -176,6 +178,14 @@ def _written(folder: Path) -> Iterator[Row]:
         yield Row(f"{name(2048)} → PNG file, {case}", found["ours"], "the plain sheet", found["plain"], target)
 
 
+def _exported() -> Iterator[Row]:
+    """A sheet as SVG: its text is taken from the record made while drawing, not read back."""
+    values = photo_map(512)
+    picture = ls.sheet(values)
+    found = side_by_side({"ours": picture.svg, "png": lambda: ls.sheet(values).png()}, seconds=1)
+    yield Row(f"{name(512)} as SVG", found["ours"], "drawing it, and its PNG", found["png"], Target("below", 0.015))
+
+
 def _statistics() -> Iterator[Row]:
     for channels in (64, 512, 2048):
         values = photo_map(channels)
@@ -218,7 +228,7 @@ def _parts(channels: int, folder: Path) -> Iterator[Row]:
         "extent": (sheet, "raw_extent"),
         "encode": (sheet, "encode"),
         "labels": (tiles.Labels, "draw"),
-        "canvas, caption": (sheet, "frame"),
+        "canvas, caption": (canvas.Frame, "around"),
         "PNG filter": (png, "_filtered"),
         "PNG deflate": (png, "_packed"),
         "file": (Path, "write_bytes"),

@@ -1,5 +1,7 @@
 """Scale: numbers to codes and back."""
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import assume, given
@@ -67,7 +69,7 @@ def test_the_fast_way_and_the_exact_way_agree_in_both_memory_orders(values, orde
     exact = limits[:, 0] == limits[:, 1]
     rows = -(-7 // columns)
     out = np.empty((rows, columns, 5, 6), np.uint8)
-    encode(values[1], limits, None, exact, out, limits)
+    encode(values[1], out, limits, center=None, exact=exact, extent=limits)
     for channel in range(7):
         wanted = ls.Scale(tuple(limits[channel])).codes(values[1, ..., channel])
         got = out[channel // columns, channel % columns].astype(int)
@@ -94,7 +96,7 @@ def test_what_lies_beyond_limits_has_its_mark_to_the_last_bit_on_the_fast_way_to
     if order == "nchw":
         values = np.ascontiguousarray(values.transpose(2, 0, 1)).transpose(1, 2, 0)
     out = np.empty((-(-7 // columns), columns, 5, 6), np.uint8)
-    encode(values, limits, center, np.zeros(7, bool), out, raw_extent(values[None])[0])
+    encode(values, out, limits, center=center, exact=np.zeros(7, bool), extent=raw_extent(values[None])[0])
     for channel, (low, high) in enumerate(limits):
         one = values[..., channel].astype(np.float64)
         got = out[channel // columns, channel % columns].astype(int)
@@ -381,3 +383,24 @@ def test_numbers_are_short_and_never_lie_about_their_size():
     for value in (0.00123, 9.996, 123.4, -4567.0, 6e7):
         text = number(value).replace("−", "-")
         assert float(text) == pytest.approx(value, rel=5e-3)
+
+
+@pytest.mark.parametrize(
+    "scale",
+    [
+        ls.Scale((0.0, 2.0)),
+        ls.Scale((-1.0, 3.0), "magma", 0.5, "shared", (1, 99)),
+        ls.Scale([[(0.0, 1.0), (np.nan, np.nan)]], per="channel"),
+    ],
+)
+def test_a_scale_goes_to_json_and_back(scale):
+    again = ls.Scale.from_dict(json.loads(json.dumps(scale.to_dict(), allow_nan=False)))
+    np.testing.assert_array_equal(again.limits, scale.limits)
+    assert type(again.limits) is type(scale.limits)
+    assert (again.colors, again.center, again.per, again.clip) == (scale.colors, scale.center, scale.per, scale.clip)
+
+
+def test_a_scale_of_unknown_fields_is_an_error():
+    for fields in ({"limits": [0, 1], "color": "magma"}, {"colors": "magma"}):
+        with raises(ls.BadScale):
+            ls.Scale.from_dict(fields)

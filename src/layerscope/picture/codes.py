@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -30,10 +31,11 @@ def ends(low: Any, high: Any, center: float | None) -> tuple[Any, Any]:
 
 def encode(
     values: np.ndarray,
+    out: np.ndarray,
     limits: np.ndarray,
+    *,
     center: float | None,
     exact: np.ndarray,
-    out: np.ndarray,
     extent: np.ndarray,
 ) -> None:
     """Write the codes of `values` `[height, width, channel]` into `out` `[row, column, height, width]`, channel after channel.
@@ -58,11 +60,11 @@ def encode(
         offset = np.where(plain, shift, 0).astype(np.float32)
         with np.errstate(all="ignore"):
             beyond = plain & ((extent[:, 0] < limits[:, 0]) | (extent[:, 1] > limits[:, 1]))
-            bounds = within_float32(limits) if beyond.any() else None
+            steps = _Steps(factor, offset, within_float32(limits) if beyond.any() else None)
             if abs(values.strides[-1]) <= abs(values.strides[1]):
-                _encode_rows(values, factor, offset, bounds, out)
+                _encode_rows(values, steps, out)
             else:
-                _encode_planes(values, factor, offset, bounds, out)
+                _encode_planes(values, steps, out)
     rows, places = np.divmod(np.arange(channels), columns)
     flat = exact & (limits[:, 0] == limits[:, 1]) & (extent == limits).all(1)
     if flat.any():
@@ -75,9 +77,18 @@ def encode(
         out[spare // columns, spare % columns] = GAP
 
 
-def _encode_planes(
-    values: np.ndarray, factor: np.ndarray, offset: np.ndarray, bounds: np.ndarray | None, out: np.ndarray
-) -> None:
+@dataclass(frozen=True, eq=False)
+class _Steps:
+    """A value times `factor` plus `offset`, cut to a whole number, is its code; `bounds` where values lie beyond the limits."""
+
+    factor: np.ndarray
+    offset: np.ndarray
+    bounds: np.ndarray | None
+
+
+def _encode_planes(values: np.ndarray, steps: _Steps, out: np.ndarray) -> None:
+    """Where the units of a channel lie together in memory."""
+    bounds = steps.bounds
     height, width, channels = values.shape
     planes = values.transpose(2, 0, 1)
     most = max(1, BLOCK // max(1, height * width))
@@ -85,8 +96,8 @@ def _encode_planes(
     marks = None if bounds is None else _Marks(space.shape)
     for row, start, stop in _runs(channels, out.shape[1], most):
         scratch = space[: stop - start]
-        np.multiply(planes[start:stop], factor[start:stop, None, None], out=scratch)
-        scratch += offset[start:stop, None, None]
+        np.multiply(planes[start:stop], steps.factor[start:stop, None, None], out=scratch)
+        scratch += steps.offset[start:stop, None, None]
         column = start - row * out.shape[1]
         place = out[row, column : column + stop - start]
         if marks is None or bounds is None:
@@ -95,27 +106,26 @@ def _encode_planes(
             place[:] = marks.codes(planes[start:stop], scratch, bounds[start:stop].T[..., None, None])
 
 
-def _encode_rows(
-    values: np.ndarray, factor: np.ndarray, offset: np.ndarray, bounds: np.ndarray | None, out: np.ndarray
-) -> None:
+def _encode_rows(values: np.ndarray, steps: _Steps, out: np.ndarray) -> None:
+    """Where the channels of a unit lie together in memory."""
     height, width, channels = values.shape
     columns = out.shape[1]
-    factors, offsets = np.tile(factor, width), np.tile(offset, width)
+    factors, offsets = np.tile(steps.factor, width), np.tile(steps.offset, width)
     block = min(height, max(1, BLOCK // 2 // max(1, width * channels)))
     # Taken once: fresh memory for every block would cost as much as the arithmetic.
     space, bytes_ = np.empty((block, width * channels), np.float32), np.empty((block, width, channels), np.uint8)
-    marks = None if bounds is None else _Marks(space.shape)
-    ends = None if bounds is None else np.tile(bounds.T, width)
+    marks = None if steps.bounds is None else _Marks(space.shape)
+    bounds = None if steps.bounds is None else np.tile(steps.bounds.T, width)
     for top in range(0, height, block):
         count = min(block, height - top)
         scratch, codes = space[:count], bytes_[:count]
         part = values[top : top + count].reshape(count, -1)
         np.multiply(part, factors, out=scratch)
         scratch += offsets
-        if marks is None or ends is None:
+        if marks is None or bounds is None:
             np.copyto(codes.reshape(count, -1), scratch, casting="unsafe")
         else:
-            codes.reshape(count, -1)[:] = marks.codes(part, scratch, ends)
+            codes.reshape(count, -1)[:] = marks.codes(part, scratch, bounds)
         planes = codes.transpose(2, 0, 1)
         # All full rows of the sheet in one copy, then the last one.
         full = channels // columns
@@ -152,11 +162,11 @@ def within_float32(limits: np.ndarray) -> np.ndarray:
     Comparing float32 with these gives what comparing with the limits themselves would, without going through float64.
     """
     with np.errstate(over="ignore"):
-        found = limits.astype(np.float32)
-    low, high = found[..., 0], found[..., 1]
+        inner = limits.astype(np.float32)
+    low, high = inner[..., 0], inner[..., 1]
     np.copyto(low, np.nextafter(low, np.float32(np.inf)), where=low < limits[..., 0])
     np.copyto(high, np.nextafter(high, np.float32(-np.inf)), where=high > limits[..., 1])
-    return found
+    return inner
 
 
 def _runs(channels: int, columns: int, most: int) -> Iterator[tuple[int, int, int]]:

@@ -28,8 +28,9 @@ class Font:
         self.width = round(self._font.getlength("0"))
         self.ascent = ascent
         self.height = ascent + descent
-        self._at = np.full(BASIC_PLANE, -1, np.int32)
-        self._stack = np.empty((0, self.height, self.width), np.uint8)
+        # For each character its place among the letters drawn so far, -1 before it is drawn.
+        self._places = np.full(BASIC_PLANE, -1, np.int32)
+        self._letters = np.empty((0, self.height, self.width), np.uint8)
 
     def line(self, text: str) -> np.ndarray:
         """One line of text, `[height, width * len(text)]`."""
@@ -37,29 +38,30 @@ class Font:
 
     def lines(self, texts: Sequence[str], length: int, right: bool = False) -> np.ndarray:
         """Many lines cut or padded to `length` characters, `[line, height, width * length]`."""
-        padded = "".join(each[:length].rjust(length) if right else each[:length].ljust(length) for each in texts)
+        padded = "".join(text[:length].rjust(length) if right else text[:length].ljust(length) for text in texts)
         points = np.frombuffer(padded.encode("utf-32-le", "replace"), np.uint32)
         # The font draws nothing beyond the basic plane (emoji, rare scripts), and no line breaks or control characters.
-        drawn = (points < BASIC_PLANE) & (points >= 32) & ((points < 127) | (points > 159))
-        points = np.where(drawn & (points != 0x2028) & (points != 0x2029), points, ord("?"))
-        at = self._at[points]
-        if (at < 0).any():
-            self._add(np.unique(points[at < 0]))
-            at = self._at[points]
-        cells = self._stack[at].reshape(len(texts), length, self.height, self.width)
+        known = (points < BASIC_PLANE) & (points >= 32) & ((points < 127) | (points > 159))
+        points = np.where(known & (points != 0x2028) & (points != 0x2029), points, ord("?"))
+        places = self._places[points]
+        if (places < 0).any():
+            self._add(np.unique(points[places < 0]))
+            places = self._places[points]
+        cells = self._letters[places].reshape(len(texts), length, self.height, self.width)
         return cells.transpose(0, 2, 1, 3).reshape(len(texts), self.height, length * self.width)
 
     def _add(self, points: np.ndarray) -> None:
+        """Draw the letters of these code points."""
         from PIL import Image, ImageDraw
 
-        drawn = []
+        letters = []
         for sign in map(chr, points.tolist()):
             image = Image.new("L", (self.width, self.height))
             # What can't be printed (line ends, controls in the name of a file) is drawn as what it is: unreadable.
             ImageDraw.Draw(image).text((0, 0), sign if sign.isprintable() else "?", fill=255, font=self._font)
-            drawn.append((np.asarray(image).astype(np.uint16) * 3 + 127) // 255)
-        self._at[points] = len(self._stack) + np.arange(len(points))
-        self._stack = np.concatenate([self._stack, np.array(drawn, np.uint8)])
+            letters.append((np.asarray(image).astype(np.uint16) * 3 + 127) // 255)
+        self._places[points] = len(self._letters) + np.arange(len(points))
+        self._letters = np.concatenate([self._letters, np.array(letters, np.uint8)])
 
 
 @lru_cache(maxsize=8)
@@ -81,7 +83,7 @@ def wrap(text: str, length: int) -> list[str]:
         elif len(part) <= length:
             lines.append(part)
         else:
-            lines.extend(_words(part, length))
+            lines.extend(_wrap_words(part, length))
     return lines
 
 
@@ -97,10 +99,11 @@ def cut_text(text: str, length: int, lines: int) -> list[str]:
         return parts
     room = length * lines - 1
     cut = f"{text[: room - room // 2]}…{text[len(text) - room // 2 :]}"
-    return [cut[at : at + length] for at in range(0, len(cut), length)]
+    return [cut[start : start + length] for start in range(0, len(cut), length)]
 
 
-def _words(text: str, length: int) -> list[str]:
+def _wrap_words(text: str, length: int) -> list[str]:
+    """`text` in lines of at most `length` characters, broken at spaces, else anywhere."""
     lines = [""]
     for word in text.split(" "):
         while len(word) > length:
@@ -112,4 +115,4 @@ def _words(text: str, length: int) -> list[str]:
             lines[-1] += " " + word
         else:
             lines.append(word)
-    return [each for each in lines if each]
+    return [line for line in lines if line]

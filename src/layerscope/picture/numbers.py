@@ -10,7 +10,7 @@ import numpy as np
 def number(value: float, digits: int = 3) -> str:
     """A number in at most three (or `digits`) significant digits, as it stands on pictures.
 
-    >>> [number(each) for each in (0, 12.345, -0.0123, 1e-9, 123456)]
+    >>> [number(value) for value in (0, 12.345, -0.0123, 1e-9, 123456)]
     ['0', '12.3', '−0.0123', '1e−9', '1.23e5']
     """
     if value == 0:

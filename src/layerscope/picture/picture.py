@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..checks import real
+from ..core.note import kind_of
 from ..errors import BadOption, first_line
 from ..files import write
 from . import png
@@ -27,23 +29,36 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-def _dpi(dpi: Any) -> float:
-    if isinstance(dpi, bool) or not isinstance(dpi, int | float) or not 1 <= dpi <= 100_000:
-        raise BadOption(f"dpi={dpi!r}: use the number of pixels in an inch, such as 300")
-    return dpi
-
-
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A finished picture. `pixels` is uint8: `[height, width]` codes of `scale`, or RGB `[height, width, 3]`.
+    """A finished picture: its pixels, where each tile lies in them, and the scale by which they read back as values.
 
-    `cells` says where each tile lies, `bar` where the colour bar does (`None`: there is none). `lines` is the caption,
-    `notes` the part of it that warns of what is easily misread, `provenance` what the file remembers. `page` of `pages`
-    where a sheet has several. `zoom` is how many pixels a unit has on either side, `zooms` for each cell where they differ;
-    `tall` how many it has in height where that is another number than in width. `theme` is `"light"` or `"dark"`; `frame`
-    holds the codes around the map of an RGB picture, with `OWN` where the colours are its own, so that it can change its
-    theme. `text` is the size of its letters, `drawing` the record of what was drawn around its tiles (`None`: unknown), for
-    files that hold text as text. In a notebook it shows itself.
+    A notebook displays it; `save` writes it. Drawing functions such as `sheet`, `heatmap` and `overlay` make one.
+
+    >>> import layerscope as ls, numpy as np
+    >>> picture = ls.sheet(np.random.default_rng(0).random((1, 8, 8, 4)))
+    >>> picture.pixels.dtype, picture.pixels.ndim, len(picture.cells), picture.cells[3].channel
+    (dtype('uint8'), 2, 4, 3)
+
+    Attributes:
+        pixels: uint8, read-only: `[height, width]` codes of `scale`, or RGB `[height, width, 3]`.
+        cells: Where each tile lies, with its image, channel and range of values.
+        scale: The rule from values to colours; `None` where the colours stand for no values.
+        title: What the picture shows.
+        lines: The caption, line by line; those that can be told apart are `Note`s with a kind (`"subject"`, `"scale"`,
+            `"notes"` …).
+        provenance: What the file remembers: model, layer, images, versions.
+        bar: Where the colour bar lies; `None` where there is none.
+        page: The number of this page, from 0.
+        pages: How many pages there are.
+        zoom: How many pixels a unit of the map has on either side.
+        zooms: The same for each cell, where they differ.
+        notes: The part of the caption that warns of what is easily misread, each a `Note` with its kind.
+        theme: `"light"` or `"dark"`.
+        frame: uint8 `[height, width]`: the codes around the map of an RGB picture, by which it can change its theme.
+        tall: How many pixels a unit has in height where that is another number than in width; else 0.
+        text: The size of its letters, from 1 (for a screen) to 4.
+        drawing: The record of what was drawn around the tiles, for files that hold text as text; `None` where unknown.
     """
 
     pixels: np.ndarray
@@ -71,55 +86,129 @@ class Picture:
 
     @property
     def width(self) -> int:
+        """The width in pixels.
+
+        >>> import layerscope as ls, numpy as np
+        >>> picture = ls.heatmap(np.eye(4))
+        >>> picture.width == picture.pixels.shape[1]
+        True
+        """
         return self.pixels.shape[1]
 
     @property
     def height(self) -> int:
+        """The height in pixels.
+
+        >>> import layerscope as ls, numpy as np
+        >>> picture = ls.heatmap(np.eye(4))
+        >>> picture.height == picture.pixels.shape[0]
+        True
+        """
         return self.pixels.shape[0]
 
     @property
     def indexed(self) -> bool:
-        """Whether the pixels are codes that can be read back as values."""
+        """Whether the pixels are codes that can be read back as values; if not, they are RGB.
+
+        >>> import layerscope as ls, numpy as np
+        >>> ls.heatmap(np.eye(4)).indexed, ls.heatmap(ls.pca(np.random.default_rng(0).random((1, 5, 5, 6)))).indexed
+        (True, False)
+        """
         return self.pixels.ndim == 2
 
     @property
     def texts(self) -> tuple[Text, ...]:
-        """Every line of text besides the ticks of the bar, with its place; empty where the picture has no record of them."""
+        """Every line of text with its place in pixels, besides the ticks of the bar; empty where `drawing` is `None`.
+
+        >>> import layerscope as ls, numpy as np
+        >>> [line.text for line in ls.sheet(np.zeros((1, 8, 8, 3))).texts if line.tile >= 0]
+        ['0', '1', '2', 'dead', 'dead', 'dead']
+        """
         return self.drawing.texts(self.cells) if self.drawing else ()
 
     def palette(self) -> np.ndarray:
-        """uint8 `[256, 3]`: the colour of each code."""
+        """The colour of each code in the picture's theme, uint8 `[256, 3]`.
+
+        >>> import layerscope as ls, numpy as np
+        >>> ls.heatmap(np.array([[0.0, 1.0]])).palette()[[0, 240]].tolist()  # the two ends of viridis
+        [[68, 1, 84], [253, 231, 37]]
+        """
         return self._colors(self.theme)
 
     def _colors(self, theme: str) -> np.ndarray:
         return self.scale.palette(theme) if self.scale else palette(None, theme)
 
     def dark(self) -> Picture:
-        """The same picture with light ink on dark paper; the map's colours and what they decode to stay as they are."""
+        """The same picture with light ink on dark paper; the map's colours and what they decode to stay as they are.
+
+        >>> import layerscope as ls, numpy as np
+        >>> ls.heatmap(np.eye(4)).dark().rgb()[0, 0].tolist()
+        [22, 24, 28]
+
+        Raises:
+            BadOption: Where the picture is RGB and has no `frame`.
+        """
         return self.themed("dark")
 
     def light(self) -> Picture:
-        """The same picture with dark ink on light paper."""
+        """The same picture with dark ink on light paper.
+
+        >>> import layerscope as ls, numpy as np
+        >>> ls.heatmap(np.eye(4)).dark().light().rgb()[0, 0].tolist()
+        [241, 243, 245]
+
+        Raises:
+            BadOption: Where the picture is RGB and has no `frame`.
+        """
         return self.themed("light")
 
     def themed(self, theme: str) -> Picture:
-        """The same picture in the theme of that name. Raises `BadOption` with near names."""
+        """The same picture in the theme of that name.
+
+        >>> import layerscope as ls, numpy as np
+        >>> ls.heatmap(np.eye(4)).themed("dark").theme
+        'dark'
+
+        Args:
+            theme: `"light"` or `"dark"`.
+
+        Raises:
+            BadOption: For another name, and where the picture is RGB and has no `frame`.
+        """
         check_theme(theme)
         if self.indexed or theme == self.theme:
             return replace(self, theme=theme)
         if self.frame is None:
-            raise BadOption("this RGB picture holds no frame, so its paper and ink can't be told from its colours")
+            raise BadOption("this RGB picture has no frame, so its paper and ink can't be told from its colours")
         around = np.take(self._colors(theme), self.frame, axis=0)
         own = self.frame == OWN
         around[own] = self.pixels[own]
         return replace(self, pixels=around, theme=theme)
 
     def rgb(self) -> np.ndarray:
-        """uint8 `[height, width, 3]`."""
+        """The colours of all pixels, uint8 `[height, width, 3]`.
+
+        >>> import layerscope as ls, numpy as np
+        >>> picture = ls.heatmap(np.eye(4))
+        >>> picture.rgb().shape == (picture.height, picture.width, 3)
+        True
+        """
         return np.take(self.palette(), self.pixels, axis=0) if self.indexed else self.pixels
 
     def codes(self, cell: Cell) -> np.ndarray:
-        """The codes of one cell at the map's own resolution, uint8 `[height, width]`."""
+        """The codes of one cell at the map's own resolution, uint8 `[height, width]`.
+
+        >>> import layerscope as ls, numpy as np
+        >>> picture = ls.heatmap(np.array([[0.0, 1.0], [2.0, 4.0]]))
+        >>> picture.codes(picture.cells[0]).tolist()
+        [[0, 60], [120, 240]]
+
+        Args:
+            cell: One of `cells`.
+
+        Raises:
+            BadOption: Where the picture is RGB.
+        """
         if not self.indexed:
             raise BadOption("this picture is RGB: only pictures of one scale hold codes")
         box = self.pixels[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width]
@@ -127,7 +216,19 @@ class Picture:
         return box[:: self.tall or zoom, ::zoom]
 
     def decode(self, cell: Cell) -> np.ndarray:
-        """The values that one cell shows, float64 `[height, width]`, to half a step of its range."""
+        """The values that one cell shows, float64 `[height, width]`, to half a step (1/480) of its range.
+
+        >>> import layerscope as ls, numpy as np
+        >>> picture = ls.heatmap(np.array([[0.0, 1.0], [2.0, 4.0]]))
+        >>> picture.decode(picture.cells[0]).tolist()
+        [[0.0, 1.0], [2.0, 4.0]]
+
+        Args:
+            cell: One of `cells`.
+
+        Raises:
+            BadOption: Where the picture is RGB or has no scale.
+        """
         if self.scale is None:
             raise BadOption("this picture has no scale, so its colours stand for no values")
         known = np.isfinite(cell.low) and np.isfinite(cell.high)
@@ -135,33 +236,70 @@ class Picture:
         return tile.decode(self.codes(cell))
 
     def png(self, dpi: float | None = None) -> bytes:
-        """The PNG file. `dpi` says how many of its pixels make an inch on paper; it changes no pixel."""
+        """The PNG file, with title, caption and provenance in it.
+
+        >>> import layerscope as ls, numpy as np
+        >>> ls.heatmap(np.eye(4)).png()[:4]
+        b'\\x89PNG'
+
+        Args:
+            dpi: How many of its pixels make an inch on paper, from 1 to 100,000; it changes no pixel.
+
+        Raises:
+            BadOption: For another `dpi`.
+        """
         colors = self.palette() if self.indexed else None
-        return png.encode(self.pixels, colors, self._text(), None if dpi is None else _dpi(dpi))
+        return png.encode(self.pixels, colors, self._metadata(), None if dpi is None else _check_dpi(dpi))
 
     def svg(self) -> str:
-        """The SVG file as text: tiles as pixels that stay sharp, text that can be searched, a bar of boxes."""
+        """The SVG file as text: tiles as pixels that stay sharp, text that can be searched, a bar of boxes.
+
+        >>> import layerscope as ls, numpy as np
+        >>> file = ls.sheet(np.random.default_rng(0).random((1, 8, 8, 4))).svg()
+        >>> file.count("<image"), ">3</text>" in file
+        (4, True)
+        """
         from .export.svg import svg
 
         return svg(self)
 
     def pdf(self) -> bytes:
-        """The PDF file, drawn by matplotlib: text as text, the tiles' own pixels. Raises `BackendMissing` without it."""
+        """The PDF file, drawn by matplotlib: text as text, the tiles' own pixels, a point for a pixel.
+
+        >>> import layerscope as ls, numpy as np
+        >>> ls.heatmap(np.eye(4)).pdf()[:4]
+        b'%PDF'
+
+        Raises:
+            BackendMissing: Without matplotlib.
+        """
         from .export.figure import pdf
 
         return pdf(self)
 
     def save(self, path: str | Path, dpi: float | None = None) -> Path:
-        """Write the picture; the suffix is the format: `.png`, `.svg`, `.pdf`, or what Pillow writes. Returns the path.
+        """Write the picture to a file and return its path.
 
-        `dpi` is written into the file and says how large it prints: 300 for a picture with `text=3`. Raises `BadOption` where
-        the format isn't known or the file can't be written.
+        >>> import layerscope as ls, numpy as np, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     ls.heatmap(np.eye(4)).save(f"{folder}/eye.png").name
+        'eye.png'
+
+        Args:
+            path: The file. Its suffix is the format: `.png`, which keeps every value, `.svg`, `.pdf`, or one that Pillow
+                writes (`.jpg`, `.webp`, `.tiff` …).
+            dpi: How many pixels make an inch on paper, from 1 to 100,000, written into files of pixels: 300 for a picture
+                with `text=3`.
+
+        Raises:
+            BadOption: Where the format is unknown or the file can't be written.
+            BackendMissing: For `.pdf` without matplotlib.
         """
         path = Path(path)
         suffix = path.suffix.lower()
         if suffix in FORMATS:
             return write(path, self.png(dpi) if suffix == ".png" else FORMATS[suffix](self))
-        size: dict[str, Any] = {} if dpi is None else {"dpi": (_dpi(dpi), _dpi(dpi))}
+        size: dict[str, Any] = {} if dpi is None else {"dpi": (_check_dpi(dpi), _check_dpi(dpi))}
         encoded = io.BytesIO()
         encoded.name = path.name  # Pillow takes the format from the suffix
         try:
@@ -174,33 +312,60 @@ class Picture:
         return write(path, encoded.getvalue())
 
     def to_pil(self) -> Image:
-        """A `PIL.Image`, mode `P` or `RGB`."""
+        """A `PIL.Image`: mode `P` with the picture's palette where it is indexed, else `RGB`.
+
+        >>> import layerscope as ls, numpy as np
+        >>> ls.heatmap(np.eye(4)).to_pil().mode
+        'P'
+        """
         from PIL import Image
 
-        if not self.indexed:
-            return Image.fromarray(self.pixels)
         image = Image.fromarray(self.pixels)
-        image.putpalette(self.palette().tobytes())
+        if self.indexed:
+            image.putpalette(self.palette().tobytes())
         return image
 
     def to_matplotlib(self, dpi: float = 100, ax: Axes | None = None) -> Figure:
         """A `matplotlib.figure.Figure` with an axes for each tile and, where there is one range, a true colour bar.
 
-        At `dpi` a dot of the figure is a pixel of the picture. An axes shows the tile's values (to half a step of its range,
-        as `decode` gives them) with their own norm and colours, its title is the channel number. Above 256 tiles one axes
-        holds them all as an image, with the numbers as text. `ax`: an axes of yours for a picture of one tile. pyplot isn't
-        imported, the backend in force isn't touched. Raises `BackendMissing` without matplotlib, `BadOption`.
-        """
-        from .export.figure import figure_of, onto
+        An axes shows the tile's values (to half a step of its range, as `decode` gives them) with their own norm and colours;
+        its title is the channel number. Above 256 tiles one axes holds them all as an image, with the numbers as text. pyplot
+        isn't imported, and the backend in force isn't touched.
 
-        return figure_of(self, _dpi(dpi)) if ax is None else onto(self, ax)
+        >>> import layerscope as ls, numpy as np
+        >>> figure = ls.sheet(np.random.default_rng(0).random((1, 8, 8, 4))).to_matplotlib()
+        >>> [axes.get_title(loc="left") for axes in figure.axes]
+        ['0', '1', '2', '3']
+
+        Args:
+            dpi: Dots per inch of the figure, from 1 to 100,000; a dot is a pixel of the picture.
+            ax: Your own axes, for a picture of one tile; the figure is then the one that they belong to.
+
+        Raises:
+            BackendMissing: Without matplotlib.
+            BadOption: For another `dpi`, and for `ax` where the picture has several tiles.
+        """
+        from .export.figure import draw_into, figure_of
+
+        return figure_of(self, _check_dpi(dpi)) if ax is None else draw_into(self, ax)
 
     def alt(self) -> str:
-        """What the picture shows, in words."""
+        """What the picture shows as one line of text: title and caption, for those who can't see it.
+
+        >>> import layerscope as ls, numpy as np
+        >>> ls.heatmap(np.array([[0.0, 4.0]])).alt().partition(" · ")[0]
+        'array'
+        """
         return " · ".join((self.title, *self.lines))
 
     def about(self) -> dict[str, Any]:
-        """What the file remembers: provenance, title, caption, scale, page and limits."""
+        """What the file remembers: provenance, title, caption, scale, page and limits, ready for JSON.
+
+        >>> import layerscope as ls, numpy as np
+        >>> about = ls.heatmap(np.array([[0.0, 4.0]])).about()
+        >>> about["title"], about["limits"], about["images"]
+        ('array · numpy array', [0.0, 4.0], ['image 0'])
+        """
         about = {
             **self.provenance,
             "title": self.title,
@@ -213,9 +378,11 @@ class Picture:
             about["theme"] = self.theme
         if self.scale is not None and self.scale.single:
             about["limits"] = list(self.scale.limits)
+        if self.notes:
+            about["warnings"] = [{"kind": kind_of(note), "text": str(note)} for note in self.notes]
         return about
 
-    def _text(self) -> dict[str, str]:
+    def _metadata(self) -> dict[str, str]:
         return {
             "Title": self.title,
             "Description": self.alt(),
@@ -239,6 +406,10 @@ class Picture:
         if self.scale is not None and self.scale.single:
             limits = f", {span_text(*self.scale.limits)}"
         return f"<Picture {self.width}×{self.height}, {len(self.cells)} cells{limits}: {self.title}>"
+
+
+def _check_dpi(dpi: Any) -> float:
+    return real("dpi", dpi, 1, 100_000, unit=" pixels per inch, such as 300")
 
 
 FORMATS: Mapping[str, Callable[[Picture], bytes]] = {

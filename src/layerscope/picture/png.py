@@ -17,7 +17,7 @@ import numpy as np
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
-GREYSCALE, RGB, PALETTE = 0, 2, 3
+RGB, PALETTE = 2, 3
 
 
 def encode(

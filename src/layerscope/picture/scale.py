@@ -11,6 +11,7 @@ bar beside it, so the two can't disagree.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -18,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from ..arrays.ranges import checked_clip, extent_of, percentiles
-from ..errors import BadOption, BadScale, near
+from ..checks import one_of
+from ..errors import BadScale, near
 from .codes import ABOVE, BELOW, CONSTANT, GAP, INK, INK_LIGHT, INK_MIDDLE, NAN, NEG_INF, POS_INF, TOP, ends, marked
 from .numbers import number, span_text
 
@@ -61,20 +63,26 @@ WORDS = {
 
 @dataclass(frozen=True, eq=False)
 class Scale:
-    """The rule from numbers to colours.
+    """The rule from numbers to colours, and back.
 
-    `limits` is one `(low, high)` for all, or an array `[image, channel, 2]` with a range for each tile. `colors` names a
-    colour map of the cmap catalogue; without a name it is viridis, or vik where there is a centre. With `center`, that value
-    has the middle colour and both sides the same step, so the limits need not lie evenly around it. `per` says where the
-    limits came from: `channel`, `layer`, `images`, `shared`, `fixed`, or in a comparison `all`, `row`, `column`, `cell`.
-    `clip` holds the percentiles if the limits are cut there: what lies beyond keeps the codes BELOW and ABOVE, whose colours
-    are then the two ends of the colour map.
-
+    >>> import numpy as np
     >>> scale = Scale((0.0, 2.0))
     >>> scale.codes(np.array([0.0, 1.0, 2.0, 3.0, np.nan])).tolist()
     [0, 120, 240, 247, 242]
     >>> scale.decode(np.array([0, 120, 240])).tolist()
     [0.0, 1.0, 2.0]
+
+    Args:
+        limits: One `(low, high)` for all, both finite, or an array `[image, channel, 2]` with a range for each tile.
+        colors: A name of the cmap catalogue; without one viridis, or vik where there is a centre.
+        center: The value that has the middle colour. Both sides have the same step, so the limits need not lie evenly around.
+        per: What shares a range: `"channel"`, `"layer"`, `"images"`, `"shared"` (several maps), `"fixed"` (given limits), or
+            in a comparison `"all"`, `"row"`, `"column"`, `"cell"`.
+        clip: The two percentiles where the limits are cut, if they are: what lies beyond keeps the codes BELOW and ABOVE,
+            whose colours are then the two ends of the colour map.
+
+    Raises:
+        BadScale: For limits, colours or another argument that isn't allowed.
     """
 
     limits: Any
@@ -84,7 +92,7 @@ class Scale:
     clip: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
-        limits = np.array(self.limits, np.float64)
+        limits = np.array(self.limits, np.float64)  # None becomes NaN, as `from_dict` needs it
         if limits.shape[-1:] != (2,) or limits.ndim not in (1, 3):
             raise BadScale(f"limits={self.limits!r}: use (low, high), or an array [image, channel, 2]")
         if limits.ndim == 1:
@@ -94,8 +102,8 @@ class Scale:
         else:
             limits.flags.writeable = False
             object.__setattr__(self, "limits", limits)
-        number_given = isinstance(self.center, int | float | np.number)
-        if self.center is not None and not (number_given and np.isfinite(self.center)):
+        is_number = isinstance(self.center, int | float | np.number)
+        if self.center is not None and not (is_number and np.isfinite(self.center)):
             raise BadScale(f"center={self.center!r}: use a finite number or None")
         if self.per not in WORDS:
             raise BadScale(f"per={self.per!r}: use {', '.join(map(repr, WORDS))}.{near(str(self.per), WORDS)}")
@@ -115,12 +123,23 @@ class Scale:
         extent: np.ndarray | None = None,
         center: float | None = None,
     ) -> Scale:
-        """The scale that fits `values` `[image, *spatial, channel]`.
+        """The scale that fits some values; where they have both signs, its colours diverge from 0. NaN and ±inf don't count.
 
-        `per`: a range for each `"channel"` of each image, or one for the whole (`"layer"`, `"images"`). `clip`: two
-        percentiles, such as `(1, 99)`, in place of minimum and maximum, except where both are the same number and so no
-        range would be left. Where values have both signs the colours diverge from 0, or from `center` if one is given. NaN
-        and ±inf don't count. `extent` is `extent_of(values)` if it is known already.
+        >>> import numpy as np
+        >>> Scale.fit(np.array([[[0.0, 5.0], [2.0, 7.0]]])).limits
+        (0.0, 7.0)
+
+        Args:
+            values: An array `[image, *spatial, channel]`.
+            per: `"channel"` for a range for each channel of each image, `"layer"` or `"images"` for one for the whole.
+            clip: Two percentiles, such as `(1, 99)`, in place of minimum and maximum, except where both are the same number
+                and so no range would be left.
+            colors: A name of the cmap catalogue.
+            extent: Minimum and maximum of each channel, `[image, channel, 2]`, where they are known already.
+            center: The value in the middle of the colours, in place of 0.
+
+        Raises:
+            BadScale: For a rule, percentiles or colours that don't exist.
         """
         if per not in RULES:
             raise BadScale(
@@ -145,32 +164,106 @@ class Scale:
         per: str = "fixed",
         clip: tuple[float, float] | None = None,
     ) -> Scale:
-        """The scale of these limits: centred on `center`, or on 0 where they have both signs."""
+        """The scale of these limits: centred on `center`, or on 0 where they have both signs.
+
+        >>> Scale.within((-1.0, 3.0)).center, Scale.within((1.0, 3.0)).center
+        (0.0, None)
+
+        Args:
+            limits: As in `Scale`.
+            colors: A name of the cmap catalogue.
+            center: The value in the middle of the colours.
+            per: As in `Scale`.
+            clip: As in `Scale`.
+
+        Raises:
+            BadScale: As `Scale` does.
+        """
         limits = np.asarray(limits, np.float64)
         signed = bool((limits[..., 0] < 0).any() and (limits[..., 1] > 0).any())
         return cls(limits, colors or "", 0.0 if signed and center is None else center, per, clip)
 
+    def to_dict(self) -> dict[str, Any]:
+        """The scale as plain numbers, strings and lists, for JSON; `from_dict` makes it again. NaN becomes `None`.
+
+        >>> Scale((0.0, 2.0)).to_dict()
+        {'limits': [0.0, 2.0], 'colors': 'viridis', 'center': None, 'per': 'fixed', 'clip': None}
+        """
+        limits = np.asarray(self.limits)
+        values: Any = limits.astype(object)
+        values[np.isnan(limits)] = None
+        clip = None if self.clip is None else list(self.clip)
+        center = None if self.center is None else float(self.center)
+        return {"limits": values.tolist(), "colors": self.colors, "center": center, "per": self.per, "clip": clip}
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Scale:
+        """The scale that `to_dict` wrote.
+
+        >>> Scale.from_dict({"limits": [0.0, 2.0], "colors": "magma"}).colors
+        'magma'
+
+        Args:
+            fields: `limits`, and where they aren't the defaults of `Scale` the others.
+
+        Raises:
+            BadScale: For fields that a scale doesn't have, and as `Scale` does.
+        """
+        unknown = set(fields) - set(cls.__dataclass_fields__)
+        if unknown or "limits" not in fields:
+            raise BadScale(f"a scale has the fields {', '.join(cls.__dataclass_fields__)}, not {sorted(unknown)}")
+        return cls(**fields)
+
     @property
     def single(self) -> bool:
-        """Whether one range holds for the whole picture, so that it has a colour bar."""
+        """Whether one range holds for the whole picture, so that it has a colour bar.
+
+        >>> Scale((0.0, 2.0)).single
+        True
+        """
         return isinstance(self.limits, tuple)
 
     def range(self, image: int = 0, channel: int = 0) -> tuple[float, float]:
-        """The limits of one tile."""
+        """The limits of one tile.
+
+        >>> Scale([[(0.0, 1.0), (0.0, 5.0)]], per="channel").range(image=0, channel=1)
+        (0.0, 5.0)
+
+        Args:
+            image: The place of the image in `limits`, from 0.
+            channel: The place of the channel in `limits`, from 0.
+        """
         if self.single:
             return self.limits
         low, high = self.limits[image, channel]
         return float(low), float(high)
 
     def codes(self, values: Any, image: int = 0, channel: int = 0) -> np.ndarray:
-        """The codes of `values` (any shape), uint8; `image` and `channel` choose among ranges per tile."""
+        """The codes of some values, uint8 of the same shape: 0 to 240 within the limits, marks above.
+
+        >>> Scale((0.0, 2.0)).codes([0.0, 0.5, 2.0]).tolist()
+        [0, 60, 240]
+
+        Args:
+            values: Numbers of any shape.
+            image: The place of the image, where there is a range for each tile.
+            channel: The place of the channel, where there is a range for each tile.
+        """
         low, high = self.range(image, channel)
         return marked(np.asarray(values), low, high, self.center)
 
     def decode(self, codes: Any, image: int = 0, channel: int = 0) -> np.ndarray:
-        """The values that `codes` stand for, float64: the middle of the step, ±inf, NaN for every other mark.
+        """The values that codes stand for, float64: the middle of the step, ±inf, NaN for every other mark.
 
         A value within the limits comes back within half a step, `(upper end − lower end) / 480`.
+
+        >>> Scale((0.0, 2.0)).decode([0, 60, 242]).tolist()
+        [0.0, 0.5, nan]
+
+        Args:
+            codes: Codes of any shape.
+            image: The place of the image, where there is a range for each tile.
+            channel: The place of the channel, where there is a range for each tile.
         """
         low, high = self.range(image, channel)
         start, end = ends(low, high, self.center)
@@ -182,7 +275,14 @@ class Scale:
         return np.where(codes == CONSTANT, low, values)
 
     def palette(self, theme: str = "light") -> np.ndarray:
-        """uint8 `[256, 3]`: the colour of each code."""
+        """The colour of each code, uint8 `[256, 3]`.
+
+        >>> Scale((0.0, 2.0), "gray").palette()[[0, 120, 240]].tolist()
+        [[0, 0, 0], [128, 128, 128], [255, 255, 255]]
+
+        Args:
+            theme: `"light"` or `"dark"`: the colours of paper and ink.
+        """
         table = palette(self.colors, theme)
         if self.clip is None:
             return table
@@ -193,7 +293,11 @@ class Scale:
         return table
 
     def describe(self) -> str:
-        """The rule in words, as it stands on every picture."""
+        """The rule in words, as it stands on every picture.
+
+        >>> Scale((0.0, 2.0)).describe()
+        'scale: fixed range 0…2 · colours viridis'
+        """
         rule = f"scale: {WORDS[self.per]}"
         if self.single:
             rule += f" {span_text(*self.limits)}"
@@ -222,8 +326,7 @@ def lut(colors: str) -> np.ndarray:
 
 def check_theme(theme: Any) -> None:
     """Raises `BadOption` with near names for a theme that doesn't exist."""
-    if theme not in tuple(THEMES):
-        raise BadOption(f"theme={theme!r}: use {', '.join(map(repr, THEMES))}.{near(str(theme), THEMES)}")
+    one_of("theme", theme, THEMES)
 
 
 @lru_cache(maxsize=64)
@@ -232,7 +335,7 @@ def palette(colors: str | None, theme: str = "light") -> np.ndarray:
     table = np.zeros((256, 3), np.uint8)
     if colors is not None:
         table[: TOP + 1] = lut(colors)
-    paper, pen = (np.array(each, float) for each in THEMES[theme])
+    paper, pen = (np.array(color, float) for color in THEMES[theme])
     table[GAP] = paper
     for code, (_, color) in MARKS.items():
         table[code] = color

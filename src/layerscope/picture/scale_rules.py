@@ -10,7 +10,9 @@ import numpy as np
 
 from ..arrays.ranges import extent_of, percentiles
 from ..core.feature_map import FeatureMap, as_map
+from ..core.note import Note
 from ..errors import BadScale, near
+from .caption import one_line
 from .codes import within_float32
 from .numbers import beyond_text, reading
 from .scale import RULES, Scale
@@ -41,7 +43,7 @@ def given_scale(scale: Any, colors: str | None = None, clip: Any = None) -> Scal
             raise BadScale("a Scale with a range for each tile fits only the map it was made for: give one range")
         return scale if colors is None else replace(scale, colors=colors)
     try:
-        low, high = (float(each) for each in scale)
+        low, high = map(float, scale)
     except (TypeError, ValueError) as error:
         raise BadScale(f"scale={scale!r}: {ALLOWED}") from error
     if not low < high:
@@ -52,41 +54,47 @@ def given_scale(scale: Any, colors: str | None = None, clip: Any = None) -> Scal
 def shared_scale(*maps: Any, clip: Any = None, colors: str | None = None, center: float | None = None) -> Scale:
     """One `Scale` over all the values of several maps, for `scale=` of every picture of them.
 
-    `maps` are feature maps, arrays, or lists and mappings of them such as what `capture` gives; of layers, images or models
-    alike, but combined first where combinations are to be drawn. `clip`: two percentiles of all the values together, in place
-    of minimum and maximum. Values of both signs get diverging colours centred on 0, or on `center`. Raises `BadScale` where no
-    value is finite, or where a map's channels are colours.
-
     >>> import numpy as np
     >>> shared_scale(np.array([[0.0, 1.0]]), np.array([[2.0, 5.0]])).limits
     (0.0, 5.0)
+
+    Args:
+        maps: Feature maps, arrays, or lists and mappings of them such as what `capture` gives; of layers, images or models
+            alike, but combined first where combinations are to be drawn.
+        clip: Two percentiles of all the values together, such as `(1, 99)`, in place of minimum and maximum.
+        colors: A name of the cmap catalogue.
+        center: The value in the middle of the colours; values of both signs are centred on 0 without it.
+
+    Raises:
+        BadScale: Where no value is finite, or where a map's channels are colours or labels.
     """
-    found = [*_each(maps)]
-    if not found:
+    every = [*_flatten(maps)]
+    if not every:
         raise BadScale("shared_scale() needs at least one map, such as shared_scale(first, second)")
-    for fm in found:
+    for fm in every:
         if fm.role in ("rgb", "labels"):
             raise BadScale(
                 f"{fm.rule or fm.layer.path!r} holds {'colours' if fm.role == 'rgb' else 'labels'}: no scale"
             )
-    extents = np.concatenate([extent_of(fm.values).reshape(-1, 2) for fm in found])
+    extents = np.concatenate([extent_of(fm.values).reshape(-1, 2) for fm in every])
     if np.isnan(extents).all():
         raise BadScale("no value in these maps is finite, so no scale can be made: give (low, high)")
     limits = np.array([np.nanmin(extents[:, 0]), np.nanmax(extents[:, 1])])
     if clip is not None:
-        cut = percentiles(np.concatenate([fm.values.ravel() for fm in found]), clip)
+        cut = percentiles(np.concatenate([fm.values.ravel() for fm in every]), clip)
         limits, clip = (cut, clip) if cut[0] < cut[1] else (limits, None)
     return Scale.within(limits, colors, center, "shared", clip)
 
 
-def _each(maps: Any) -> Iterator[FeatureMap]:
-    for each in maps:
-        if isinstance(each, Mapping):
-            yield from _each(each.values())
-        elif isinstance(each, list | tuple) and any(isinstance(one, FeatureMap) for one in each):
-            yield from _each(each)
+def _flatten(maps: Any) -> Iterator[FeatureMap]:
+    """The feature maps in lists and mappings of them."""
+    for item in maps:
+        if isinstance(item, Mapping):
+            yield from _flatten(item.values())
+        elif isinstance(item, list | tuple) and any(isinstance(part, FeatureMap) for part in item):
+            yield from _flatten(item)
         else:
-            yield as_map(each)
+            yield as_map(item)
 
 
 @dataclass(frozen=True)
@@ -116,24 +124,28 @@ class Beyond:
         return cls(int(below.sum()), int(above.sum()), float(least), float(most))
 
     def words(self, rule: Scale, asked: Any = None) -> tuple[str, ...]:
-        """What the caption says of them; also where no range was left to cut at the percentiles `asked` for."""
-        said = []
-        for count, side, at, far in ((self.below, "below", 0, self.least), (self.above, "above", 1, self.most)):
-            if count:
-                units = f"{count:,} unit{'s' if count > 1 else ''} {side} "
-                if rule.single:
-                    low, high = rule.limits
-                    way = "down" if side == "below" else "up"
-                    units += f"{reading(rule.limits[at], low, high)} ({way} to {beyond_text(far, rule.limits[at], low, high)})"
-                else:
-                    units += f"the {'lower' if side == 'below' else 'upper'} limits"
-                said.append(units)
-        if said and rule.clip:
-            said[-1] += (
-                ", drawn in the last colour of that side"
-                if len(said) == 1
-                else ", drawn in the last colours of both sides"
-            )
+        """The line of the caption on them; also where no range was left to cut at the percentiles `asked` for."""
+        sides = [
+            _units_beyond(rule, count, upper, farthest)
+            for count, upper, farthest in ((self.below, False, self.least), (self.above, True, self.most))
+            if count
+        ]
+        if sides and rule.clip:
+            colors = "the last colour of that side" if len(sides) == 1 else "the last colours of both sides"
+            sides[-1] += f", drawn in {colors}"
+        notes = [Note("beyond", text) for text in sides]
         if asked is not None and rule.clip is None:
-            said.append(f"no range is left between the percentiles {asked[0]:g} and {asked[1]:g}, so nothing is cut")
-        return (" · ".join(said),) if said else ()
+            text = f"no range is left between the percentiles {asked[0]:g} and {asked[1]:g}, so nothing is cut"
+            notes.append(Note("no-clip", text))
+        return one_line(notes)
+
+
+def _units_beyond(rule: Scale, count: int, upper: bool, farthest: float) -> str:
+    """How many units lie on one side of the limits, and how far."""
+    text = f"{count:,} unit{'s' if count > 1 else ''} {'above' if upper else 'below'} "
+    if not rule.single:
+        return text + f"the {'upper' if upper else 'lower'} limits"
+    low, high = rule.limits
+    limit = high if upper else low
+    way = "up" if upper else "down"
+    return text + f"{reading(limit, low, high)} ({way} to {beyond_text(farthest, limit, low, high)})"

@@ -1,4 +1,4 @@
-"""`to_tensorboard`: pictures as image summaries, through a writer of yours or into an event file."""
+"""`to_tensorboard`: pictures as image summaries, through your own writer or into an event file."""
 
 from __future__ import annotations
 
@@ -19,54 +19,63 @@ def to_tensorboard(
     tag: str = "",
     step: int = 0,
 ) -> tuple[str, ...]:
-    """Show pictures in TensorBoard's Images tab; returns their tags.
+    """Show pictures in TensorBoard's Images tab; returns their tags. No pixel changes.
 
-    `pictures`: one, several (`tag/0`, `tag/1` …) or a mapping from tags (below `tag` where one is given). An empty `tag`
-    becomes the picture's title. `writer`: a `SummaryWriter` of `torch.utils.tensorboard` or tensorboardX, or a folder, into
-    which an event file with the picture's own PNG is written (`pip install 'layerscope[tensorboard]'`). No pixel changes.
+    >>> import layerscope as ls, numpy as np
+    >>> class Writer:  # as that of torch.utils.tensorboard or tensorboardX
+    ...     def add_image(self, tag, pixels, global_step, dataformats):
+    ...         print(tag, pixels.dtype, global_step, dataformats)
+    >>> ls.to_tensorboard(ls.heatmap(np.eye(4)), Writer(), tag="conv1", step=3)
+    conv1 uint8 3 HWC
+    ('conv1',)
 
-    Raises `BadOption`, and `BackendMissing` without tensorboard.
+    Args:
+        pictures: One, several (`tag/0`, `tag/1` …), or a mapping from tags (below `tag` where one is given).
+        writer: A `SummaryWriter` of `torch.utils.tensorboard` or tensorboardX, or a folder, into which an event file with the
+            picture's own PNG is written (`pip install 'layerscope[tensorboard]'`).
+        tag: The name in TensorBoard; by default the picture's title.
+        step: The step of training that the pictures belong to, a whole number.
 
-    ```python
-    ls.to_tensorboard(ls.sheet(fm), "runs/one", tag="conv1", step=epoch)
-    ```
+    Raises:
+        BadOption: For other pictures, writers or steps, and where the file can't be written.
+        BackendMissing: For a folder without tensorboard.
     """
-    named = _named(pictures, tag)
+    by_tag = _tagged(pictures, tag)
     if isinstance(step, bool) or not hasattr(step, "__index__"):
         raise BadOption(f"step={step!r}: use a whole number")
     if isinstance(writer, str | os.PathLike):
-        _write(Path(writer), named, int(step))
+        _write(Path(writer), by_tag, int(step))
     elif hasattr(writer, "add_image"):
-        for name, picture in named.items():
+        for name, picture in by_tag.items():
             writer.add_image(name, picture.rgb(), global_step=int(step), dataformats="HWC")
     else:
         raise BadOption(
             f"writer is a {type(writer).__name__}: use a SummaryWriter (torch.utils.tensorboard or tensorboardX), or a folder"
         )
-    return tuple(named)
+    return tuple(by_tag)
 
 
-def _named(pictures: Any, tag: str) -> dict[str, Picture]:
+def _tagged(pictures: Any, tag: str) -> dict[str, Picture]:
+    """The pictures by their tags."""
     if isinstance(pictures, Picture):
-        named = {tag or pictures.title: pictures}
+        by_tag = {tag or pictures.title: pictures}
     elif isinstance(pictures, Mapping):
-        named = {f"{tag}/{name}" if tag else str(name): each for name, each in pictures.items()}
+        by_tag = {f"{tag}/{name}" if tag else str(name): picture for name, picture in pictures.items()}
     elif isinstance(pictures, Sequence) and not isinstance(pictures, str):
-        named = {}
-        for at, each in enumerate(pictures):
-            named[f"{tag or getattr(each, 'title', '')}/{at}"] = each
+        titles = [tag or getattr(picture, "title", "") for picture in pictures]
+        by_tag = {f"{title}/{place}": pictures[place] for place, title in enumerate(titles)}
     else:
-        named = {}
-    wrong = next((each for each in named.values() if not isinstance(each, Picture)), None)
-    if not named or wrong is not None:
-        given = type(pictures if wrong is None else wrong).__name__
+        by_tag = {}
+    wrong = next((picture for picture in by_tag.values() if not isinstance(picture, Picture)), None)
+    if not by_tag or wrong is not None:
+        name = type(pictures if wrong is None else wrong).__name__
         raise BadOption(
-            f"to_tensorboard() takes a Picture, a list or a mapping of them, not {given}: sheet(fm) and its like make one"
+            f"to_tensorboard() takes a Picture, a list or a mapping of them, not {name}: sheet(fm) and its like make one"
         )
-    return named
+    return by_tag
 
 
-def _write(folder: Path, named: Mapping[str, Picture], step: int) -> None:
+def _write(folder: Path, by_tag: Mapping[str, Picture], step: int) -> None:
     """An event file of its own with one summary a picture."""
     try:
         # Without TensorBoard's own EventFileWriter, which would import TensorFlow where that's installed.
@@ -79,7 +88,7 @@ def _write(folder: Path, named: Mapping[str, Picture], step: int) -> None:
         ) from error
     now = time.time()
     values = []
-    for name, picture in named.items():
+    for name, picture in by_tag.items():
         image = Summary.Image(
             height=picture.height, width=picture.width, colorspace=3, encoded_image_string=picture.png()
         )

@@ -296,7 +296,7 @@ class _Laid:
         limits = np.array([self.rule.limits])
         exact = ~np.isfinite(raw).all(1) | (limits[:, 0] == limits[:, 1])
         out = np.empty((1, 1, *placed.shape), np.uint8)
-        encode(placed[..., None], limits, self.rule.center, exact, out, raw)
+        encode(placed[..., None], out, limits, center=self.rule.center, exact=exact, extent=raw)
         return out[0, 0]
 
     def _placed(self, values: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:

@@ -188,10 +188,10 @@ def _compose(
     )
     places = spaced[:, :, above:bottom, : grid.tile_width]
     if grid.zoom == 1:
-        encode(tiles.values, tiles.limits, rule.center, tiles.exact, places, tiles.raw)
+        encode(tiles.values, places, tiles.limits, center=rule.center, exact=tiles.exact, extent=tiles.raw)
     else:
         codes = np.empty((rows, grid.columns, grid.height, grid.width), np.uint8)
-        encode(tiles.values, tiles.limits, rule.center, tiles.exact, codes, tiles.raw)
+        encode(tiles.values, codes, tiles.limits, center=rule.center, exact=tiles.exact, extent=tiles.raw)
         wide = codes.repeat(grid.zoom, axis=3)
         for line in range(grid.zoom):
             places[:, :, line :: grid.zoom] = wide

@@ -1,11 +1,11 @@
-"""Pictures in the terminal, by the best way that it knows: kitty's or iTerm2's images, sixel, half blocks, else words."""
+"""Pictures in the terminal, by the best protocol that it has: kitty's or iTerm2's images, sixel, half blocks, else words."""
 
 from __future__ import annotations
 
 import sys
 from typing import TYPE_CHECKING, TextIO
 
-from ..errors import BadOption, near
+from ..checks import one_of, optional_whole
 from ..safe_text import printable
 from . import blocks, encoders
 from .probe import Window, window
@@ -18,25 +18,35 @@ PROTOCOLS = ("auto", "kitty", "iterm", "sixel", "blocks", "none")
 
 
 def draw(picture: Picture, file: TextIO | None = None, protocol: str = "auto", width: int | None = None) -> str:
-    """Draw a picture in the terminal behind `file` (default: `sys.stdout`); returns the protocol that was used.
+    """Draw a picture in the terminal; returns the protocol that was used.
 
-    `protocol`: `"auto"` takes the first of `"kitty"`, `"iterm"`, `"sixel"`, `"blocks"` that the terminal says it knows, else
-    `"none"`, which writes in words what the picture shows. Any other name is used as it is, for a pipe as well. `width`: at
-    most so many columns (default: the terminal's). Wider pictures are made smaller; sixel and the two image protocols show
-    all others pixel by pixel, half blocks show the tiles alone, with the caption as text.
+    Pictures wider than the terminal are made smaller. Sixel and the two image protocols show all others pixel by pixel, half
+    blocks show the tiles alone, with the caption as text.
 
-    Raises `BadOption`.
+    >>> import io, layerscope as ls, numpy as np
+    >>> from layerscope import terminal
+    >>> pipe = io.StringIO()
+    >>> terminal.draw(ls.heatmap(np.eye(2)), pipe)
+    'none'
+    >>> pipe.getvalue().splitlines()[0]
+    'array · numpy array'
+
+    Args:
+        picture: What is drawn.
+        file: The stream that the terminal is behind, `sys.stdout` by default.
+        protocol: `"auto"` takes the first of `"kitty"`, `"iterm"`, `"sixel"`, `"blocks"` that the terminal supports, else
+            `"none"`, which writes in words what the picture shows. Any other name is used as it is, for a pipe as well.
+        width: The most columns that the picture may take; by default all of the terminal's.
+
+    Raises:
+        BadOption: For a protocol or a width that doesn't exist.
     """
     stream = sys.stdout if file is None else file
-    if protocol not in PROTOCOLS:
-        raise BadOption(
-            f"protocol={protocol!r}: use {', '.join(map(repr, PROTOCOLS))}.{near(str(protocol), PROTOCOLS)}"
-        )
-    if width is not None and (not isinstance(width, int) or width < 1):
-        raise BadOption(f"width={width!r}: use a whole number of columns from 1")
+    one_of("protocol", protocol, PROTOCOLS)
+    optional_whole("width", width)
     choice = choose(stream) if protocol == "auto" else Choice(protocol, passes_through(protocol))
     room = window(stream)
-    text = _made(picture, choice, room, width or room.columns)
+    text = _encode(picture, choice, room, width or room.columns)
     try:
         stream.write(text)
     except UnicodeEncodeError:
@@ -47,11 +57,20 @@ def draw(picture: Picture, file: TextIO | None = None, protocol: str = "auto", w
 
 
 def drawn_by(file: TextIO | None = None) -> str:
-    """The protocol that `draw` would take for the terminal behind `file`: `"none"` where it can't draw."""
+    """The protocol that `draw` would take: `"none"` where there is no terminal, or one that can't draw.
+
+    >>> import io
+    >>> from layerscope import terminal
+    >>> terminal.drawn_by(io.StringIO())
+    'none'
+
+    Args:
+        file: The stream that the terminal is behind, `sys.stdout` by default.
+    """
     return choose(sys.stdout if file is None else file).protocol
 
 
-def _made(picture: Picture, choice: Choice, room: Window, columns: int) -> str:
+def _encode(picture: Picture, choice: Choice, room: Window, columns: int) -> str:
     most = columns * room.cell_width
     # The columns to shrink it to, where it doesn't fit as it is.
     fitting = columns if picture.width > most else None
@@ -60,21 +79,21 @@ def _made(picture: Picture, choice: Choice, room: Window, columns: int) -> str:
     if choice.protocol == "iterm":
         return encoders.iterm(picture.png(), picture.width, fitting, choice.through_tmux) + "\n"
     if choice.protocol == "sixel":
-        return encoders.of_picture(picture, most if fitting else None) + "\n"
-    words = _words(picture, columns)
+        return encoders.sixel(picture, most if fitting else None) + "\n"
+    caption = _caption_lines(picture, columns)
     if choice.protocol == "blocks":
-        return "\n".join((*words, *blocks.lines(picture, columns, depth() or 256), ""))
+        return "\n".join((*caption, *blocks.lines(picture, columns, depth() or 256), ""))
     reason = f" ({choice.reason})" if choice.reason else ""
-    return "\n".join((*words, _counted(picture) + reason, ""))
+    return "\n".join((*caption, _tile_count(picture) + reason, ""))
 
 
-def _words(picture: Picture, columns: int) -> list[str]:
+def _caption_lines(picture: Picture, columns: int) -> list[str]:
     from ..picture.font import wrap
 
     return [part for line in (picture.title, *picture.lines) for part in wrap(printable(line), columns)]
 
 
-def _counted(picture: Picture) -> str:
+def _tile_count(picture: Picture) -> str:
     channels = [cell.channel for cell in picture.cells]
     if len(channels) == 1:
         return f"one tile of {picture.cells[0].width}×{picture.cells[0].height} pixels, not drawn here"

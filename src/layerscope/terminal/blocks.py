@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..picture.codes import GAP
 from ..picture.numbers import number
 
 if TYPE_CHECKING:
@@ -26,32 +27,32 @@ def lines(picture: Picture, columns: int, colors: int = 24) -> list[str]:
     A single map that fits is shown unit by unit, enlarged by a whole number; anything wider is averaged. `colors`: 24
     (bits) or 256 (the terminal's fixed palette).
     """
-    pixels = _fitted(_tiles(picture), columns)
+    pixels = _fit(_tile_pixels(picture), columns)
     if len(pixels) % 2:
-        paper = picture.palette()[241]
+        paper = picture.palette()[GAP]
         pixels = np.concatenate([pixels, np.broadcast_to(paper, (1, *pixels.shape[1:]))])
-    names = _names(pixels, colors)
-    made = [_line(top, bottom) for top, bottom in zip(names[::2], names[1::2], strict=True)]
+    names = _color_names(pixels, colors)
+    rows = [_line(top, bottom) for top, bottom in zip(names[::2], names[1::2], strict=True)]
     scale = picture.scale
     if scale is not None and scale.single and scale.limits[0] < scale.limits[1]:
         low, high = scale.limits
         shares = np.linspace(0, 1, BAR)
-        bar = _names(picture.palette()[scale.codes(low * (1 - shares) + high * shares)][None], colors)[0]
-        made.append(f"{number(low)} {_line(bar, bar)} {number(high)}")
-    return made
+        bar = _color_names(picture.palette()[scale.codes(low * (1 - shares) + high * shares)][None], colors)[0]
+        rows.append(f"{number(low)} {_line(bar, bar)} {number(high)}")
+    return rows
 
 
-def _tiles(picture: Picture) -> np.ndarray:
+def _tile_pixels(picture: Picture) -> np.ndarray:
     """RGB of what the tiles cover; of a single map at its own resolution."""
     cells = picture.cells
     if len(cells) == 1 and picture.indexed:
         return picture.palette()[picture.codes(cells[0])]
-    left, top = min(each.x for each in cells), min(each.y for each in cells)
-    right, bottom = max(each.x + each.width for each in cells), max(each.y + each.height for each in cells)
+    left, top = min(cell.x for cell in cells), min(cell.y for cell in cells)
+    right, bottom = max(cell.x + cell.width for cell in cells), max(cell.y + cell.height for cell in cells)
     return picture.rgb()[top:bottom, left:right]
 
 
-def _fitted(pixels: np.ndarray, columns: int) -> np.ndarray:
+def _fit(pixels: np.ndarray, columns: int) -> np.ndarray:
     height, width = pixels.shape[:2]
     if width <= columns:
         times = max(1, min(columns, COMFORTABLE) // max(width, height))
@@ -62,11 +63,11 @@ def _fitted(pixels: np.ndarray, columns: int) -> np.ndarray:
     return np.asarray(Image.fromarray(np.ascontiguousarray(pixels)).resize(size, Image.Resampling.BOX))
 
 
-def _names(pixels: np.ndarray, colors: int) -> list[list[str]]:
+def _color_names(pixels: np.ndarray, colors: int) -> list[list[str]]:
     """What stands for each colour in an escape sequence."""
     if colors == 24:
         return [[f"2;{red};{green};{blue}" for red, green, blue in row] for row in pixels.tolist()]
-    return [[f"5;{each}" for each in row] for row in nearest(pixels).tolist()]
+    return [[f"5;{number}" for number in row] for row in nearest(pixels).tolist()]
 
 
 def nearest(pixels: np.ndarray) -> np.ndarray:
@@ -75,8 +76,8 @@ def nearest(pixels: np.ndarray) -> np.ndarray:
     steps = np.abs(rgb[..., None] - LEVELS).argmin(-1)
     cube = LEVELS[steps]
     grey = np.clip(np.round((rgb.mean(-1) - 8) / 10), 0, 23).astype(int)
-    apart = [((rgb - each) ** 2).sum(-1) for each in (cube, (8 + 10 * grey)[..., None])]
-    return np.where(apart[1] < apart[0], 232 + grey, 16 + steps @ np.array([36, 6, 1]))
+    distances = [((rgb - color) ** 2).sum(-1) for color in (cube, (8 + 10 * grey)[..., None])]
+    return np.where(distances[1] < distances[0], 232 + grey, 16 + steps @ np.array([36, 6, 1]))
 
 
 def _line(top: list[str], bottom: list[str]) -> str:

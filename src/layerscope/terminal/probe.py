@@ -1,4 +1,4 @@
-"""What a terminal says of itself: its size, and which graphics it knows. It's left in the mode it was in."""
+"""What a terminal answers: its size, and which graphics it supports. It's left in the mode it was in."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 # Kitty's own way to ask (a picture of one pixel that is never shown), then what every terminal answers: primary device
 # attributes. When the second answer is there, the first won't come any more.
 # https://sw.kovidgoyal.net/kitty/graphics-protocol/#querying-support-and-available-transmission-mediums
-QUESTION = b"\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\\x1b[c"
+QUERY = b"\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\\x1b[c"
 
 
 ATTRIBUTES = re.compile(rb"\x1b\[\?([\d;]*)c")
@@ -41,17 +41,17 @@ class Window(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """Which graphics the terminal says it knows; neither where it doesn't answer."""
+    """Which graphics the terminal supports by its own answer; neither where it doesn't answer."""
 
     kitty: bool = False
     sixel: bool = False
 
 
-def number_of(stream: Any) -> int | None:
+def descriptor(stream: Any) -> int | None:
     """The stream's file descriptor where it's a terminal, else `None`."""
     try:
-        number = int(stream.fileno())
-        return number if os.isatty(number) else None
+        file = int(stream.fileno())
+        return file if os.isatty(file) else None
     except (AttributeError, OSError, ValueError):
         # No file behind it: a notebook's or a test's stream.
         return None
@@ -59,17 +59,17 @@ def number_of(stream: Any) -> int | None:
 
 def window(stream: Any) -> Window:
     """The size of the terminal behind `stream`; 80 columns where there is none."""
-    number = number_of(stream)
-    if number is None:
+    file = descriptor(stream)
+    if file is None:
         return Window(COLUMNS, CELL_WIDTH)
     try:
-        columns = os.get_terminal_size(number).columns or COLUMNS
+        columns = os.get_terminal_size(file).columns or COLUMNS
     except OSError:
         return Window(COLUMNS, CELL_WIDTH)
-    return Window(columns, (_pixels(number) // columns) or CELL_WIDTH)
+    return Window(columns, (_width_in_pixels(file) // columns) or CELL_WIDTH)
 
 
-def _pixels(number: int) -> int:
+def _width_in_pixels(file: int) -> int:
     """The terminal's width in pixels, 0 where it doesn't tell."""
     try:
         import fcntl
@@ -79,32 +79,32 @@ def _pixels(number: int) -> int:
         # Windows has none of these.
         return 0
     try:
-        _, _, width, _ = struct.unpack("HHHH", fcntl.ioctl(number, termios.TIOCGWINSZ, bytes(8)))
+        _, _, width, _ = struct.unpack("HHHH", fcntl.ioctl(file, termios.TIOCGWINSZ, bytes(8)))
     except OSError:
         return 0
     return int(width)
 
 
-def ask(stream: Any, timeout: float = TIMEOUT) -> Answer:
+def query(stream: Any, timeout: float = TIMEOUT) -> Answer:
     """Ask the terminal; at most `timeout` seconds, and only where both sides are a terminal and it's ours to read from."""
-    screen, keys = number_of(stream), number_of(sys.stdin)
-    if screen is None or keys is None or not _in_front(keys):
+    screen, keys = descriptor(stream), descriptor(sys.stdin)
+    if screen is None or keys is None or not _in_foreground(keys):
         return Answer()
-    with _quiet(keys) as settled:
+    with _raw_mode(keys) as settled:
         if not settled:
             return Answer()
         stream.flush()
-        os.write(screen, QUESTION)
-        heard = _heard(keys, timeout)
-        found = ATTRIBUTES.search(heard)
-        if found is None:
+        os.write(screen, QUERY)
+        answer = _read_answer(keys, timeout)
+        attributes = ATTRIBUTES.search(answer)
+        if attributes is None:
             # A late answer must not end up as typed text.
             settled.append("late")
             return Answer()
-        return Answer(KITTY.search(heard) is not None, SIXEL in found.group(1).split(b";"))
+        return Answer(KITTY.search(answer) is not None, SIXEL in attributes.group(1).split(b";"))
 
 
-def _in_front(keys: int) -> bool:
+def _in_foreground(keys: int) -> bool:
     """Whether the process may read what is typed: one in the background would be stopped for it."""
     try:
         return os.tcgetpgrp(keys) == os.getpgrp()
@@ -116,7 +116,7 @@ def _in_front(keys: int) -> bool:
 
 
 @contextmanager
-def _quiet(keys: int) -> Iterator[list[str]]:
+def _raw_mode(keys: int) -> Iterator[list[str]]:
     """The terminal hands over every byte at once and shows none of them; afterwards it's as it was."""
     try:
         import termios
@@ -135,15 +135,15 @@ def _quiet(keys: int) -> Iterator[list[str]]:
         termios.tcsetattr(keys, termios.TCSAFLUSH if "late" in settled else termios.TCSANOW, before)
 
 
-def _heard(keys: int, timeout: float) -> bytes:
+def _read_answer(keys: int, timeout: float) -> bytes:
     """What comes until the device attributes are there or the time is over."""
-    heard, end = b"", time.monotonic() + timeout
-    while ATTRIBUTES.search(heard) is None:
+    answer, end = b"", time.monotonic() + timeout
+    while ATTRIBUTES.search(answer) is None:
         left = end - time.monotonic()
         if left <= 0 or not select.select([keys], [], [], left)[0]:
             break
         part = os.read(keys, 1024)
         if not part:
             break
-        heard += part
-    return heard
+        answer += part
+    return answer

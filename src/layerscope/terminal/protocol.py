@@ -1,4 +1,4 @@
-"""Which protocol a terminal gets: by what its environment says, then by what it answers."""
+"""Which protocol a terminal gets: by its environment, then by its own answer."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from typing import Any, NamedTuple
 
-from .probe import ask, number_of
+from .probe import descriptor, query
 
 KITTY_TERMS = ("xterm-kitty", "xterm-ghostty")
 
@@ -33,18 +33,18 @@ class Choice(NamedTuple):
 def choose(stream: Any) -> Choice:
     """The best protocol of the terminal behind `stream`."""
     term = os.environ.get("TERM", "")
-    if number_of(stream) is None:
-        return Choice("none", reason="this is no terminal")
+    if descriptor(stream) is None:
+        return Choice("none", reason="not a terminal")
     if term == "dumb":
         return Choice("none", reason="a dumb terminal")
-    told = _told()
+    protocol = _by_environment()
     if _inside_tmux():
-        told = _outside_tmux(told)
-        if told and _tmux_lets_through():
-            return Choice(told, True)
-    elif told:
-        return Choice(told)
-    answer = ask(stream)
+        protocol = _outside_tmux(protocol)
+        if protocol and _tmux_passes_through():
+            return Choice(protocol, True)
+    elif protocol:
+        return Choice(protocol)
+    answer = query(stream)
     if answer.kitty or answer.sixel:
         return Choice("kitty" if answer.kitty else "sixel")
     if os.environ.get("NO_COLOR"):
@@ -71,13 +71,13 @@ def passes_through(protocol: str) -> bool:
     return protocol in ("kitty", "iterm") and _inside_tmux()
 
 
-def _told() -> str:
-    """The image protocol that the environment speaks for."""
-    found = os.environ.get
-    program = found("TERM_PROGRAM", "")
-    if found("KITTY_WINDOW_ID") or found("TERM") in KITTY_TERMS or program == "ghostty":
+def _by_environment() -> str:
+    """The image protocol that the environment points to; `""` for none."""
+    variable = os.environ.get
+    program = variable("TERM_PROGRAM", "")
+    if variable("KITTY_WINDOW_ID") or variable("TERM") in KITTY_TERMS or program == "ghostty":
         return "kitty"
-    if program in ITERM_PROGRAMS or found("LC_TERMINAL") == "iTerm2":
+    if program in ITERM_PROGRAMS or variable("LC_TERMINAL") == "iTerm2":
         return "iterm"
     return ""
 
@@ -86,28 +86,28 @@ def _inside_tmux() -> bool:
     return bool(os.environ.get("TMUX")) or os.environ.get("TERM", "").startswith(("tmux", "screen"))
 
 
-def _outside_tmux(told: str) -> str:
+def _outside_tmux(protocol: str) -> str:
     """The protocol of the terminal that tmux runs in; the environment is that of the terminal where tmux was started."""
     client = _tmux("display-message", "-p", "#{client_termname}")
     if client in KITTY_TERMS:
         return "kitty"
-    return "" if client and told == "kitty" else told
+    return "" if client and protocol == "kitty" else protocol
 
 
-def _tmux_lets_through() -> bool:
+def _tmux_passes_through() -> bool:
     return _tmux("show-options", "-gv", "allow-passthrough") in ("on", "all")
 
 
 def _tmux(*arguments: str) -> str:
-    """What the running tmux says; `""` where there is none."""
+    """The output of a command to the running tmux; `""` where there is none."""
     program = shutil.which("tmux")
     if program is None or not os.environ.get("TMUX"):
         return ""
     try:
-        done = subprocess.run([program, *arguments], capture_output=True, text=True, timeout=SECONDS, check=False)
+        process = subprocess.run([program, *arguments], capture_output=True, text=True, timeout=SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return done.stdout.strip()
+    return process.stdout.strip()
 
 
 def _writes_blocks(stream: Any) -> bool:

@@ -33,8 +33,8 @@ POINTS = 72
 
 
 def figure_of(picture: Picture, dpi: float = 100) -> Figure:
-    """The picture as a figure whose dots at `dpi` are the picture's pixels; the rules are said at `Picture.to_matplotlib`."""
-    _needed()
+    """The picture as a figure whose dots at `dpi` are the picture's pixels; the rules stand at `Picture.to_matplotlib`."""
+    _require_matplotlib()
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(picture.width / dpi, picture.height / dpi), dpi=dpi, facecolor=_color(picture, GAP))
@@ -54,20 +54,20 @@ def figure_of(picture: Picture, dpi: float = 100) -> Figure:
     return figure
 
 
-def onto(picture: Picture, ax: Axes) -> Figure:
+def draw_into(picture: Picture, ax: Axes) -> Figure:
     """The picture's one tile in the caller's axes, with its title and colour bar."""
-    _needed()
+    _require_matplotlib()
     if len(picture.cells) != 1:
         raise BadOption(
             f"ax= takes a picture of one tile (a heat map, an overlay), this one has {len(picture.cells)}: leave ax= out"
         )
     (cell,) = picture.cells
-    shown = _show_tile(ax, picture, cell)
+    image = _show_tile(ax, picture, cell)
     ax.set_title(picture.title)
     ax.set_axis_off()
     scale = picture.scale
     if scale is not None and scale.single:
-        owner: Any = shown if picture.indexed else _mappable(scale)
+        owner: Any = image if picture.indexed else _mappable(scale)
         bar = ax.figure.colorbar(owner, ax=ax)
         _set_ticks(bar, scale, bar_ticks(scale))
     return ax.figure  # type: ignore[return-value] # a subfigure's axes give the subfigure, which draws alike
@@ -209,13 +209,13 @@ def _show_tile(axes: Axes, picture: Picture, cell: Cell) -> AxesImage:
     values = own.decode(codes)
     # A rounded last step may lie an ulp beyond its own limit.
     values = np.where(np.isfinite(values), np.clip(values, norm.vmin, norm.vmax), values)
-    shown = axes.imshow(values, norm=norm, cmap=colors, interpolation="none", aspect="auto")
+    image = axes.imshow(values, norm=norm, cmap=colors, interpolation="none", aspect="auto")
     if (codes > TOP).any():
         marks = np.zeros((*codes.shape, 4), np.uint8)
         marks[..., :3] = picture.palette()[codes]
         marks[..., 3] = np.where(codes > TOP, 255, 0)
         axes.imshow(marks, interpolation="none", aspect="auto")
-    return shown
+    return image
 
 
 def _norm(scale: Scale) -> Normalize:
@@ -254,7 +254,7 @@ def _color(source: Picture | Scale, code: int) -> tuple[float, float, float]:
     return red, green, blue
 
 
-def _needed() -> None:
+def _require_matplotlib() -> None:
     try:
         import matplotlib.figure  # noqa: F401 # tells whether it's there, before the functions above use it
     except ImportError as error:

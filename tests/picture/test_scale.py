@@ -402,5 +402,5 @@ def test_a_scale_goes_to_json_and_back(scale):
 
 def test_a_scale_of_unknown_fields_is_an_error():
     for fields in ({"limits": [0, 1], "color": "magma"}, {"colors": "magma"}):
-        with raises(ls.BadScale):
+        with pytest.raises(ls.BadScale):
             ls.Scale.from_dict(fields)

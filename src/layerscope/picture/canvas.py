@@ -47,7 +47,7 @@ class Frame:
         text, margin = self.text, MARGIN * self.text
         bar = ColorBar(self.bar, self.marks, self.reach, text) if self.bar else None
         whole_width = max(width + (bar.width if bar else 0), NARROWEST * text)
-        heading = Heading(self.title, self.lines, self.marks, whole_width, text)
+        heading = Heading(self.title, self.lines, self.marks, width=whole_width, text=text)
         tall = min(max(height, 120 * text), BAR_TALLEST * text) if bar else 0
         top = margin + heading.height
         codes = np.full((top + max(height, tall) + margin, whole_width + 2 * margin), GAP, np.uint8)
@@ -95,13 +95,13 @@ class Canvas:
     def body(self) -> np.ndarray:
         return self.codes[self.y : self.y + self.height, self.x : self.x + self.width]
 
-    def write(self, x: int, y: int, text: str, muted: bool = False, tile: int = -1) -> None:
+    def write(self, x: int, y: int, text: str, *, muted: bool = False, tile: int = -1) -> None:
         """Write a line from `x`, `y` of the body on; `tile` is the number of the cell that it names, if it does."""
         line = Text(self.x + x, self.y + y, text, SMALL * self.text, INK_MIDDLE if muted else INK, tile)
         draw_text(self.codes, line)
         self.lines.append(line)
 
-    def fill(self, x: int, y: int, width: int, height: int, color: int) -> None:
+    def fill(self, x: int, y: int, width: int, height: int, *, color: int) -> None:
         """A box of one code at `x`, `y` of the body."""
         box = Box(self.x + x, self.y + y, width, height, color)
         _fill(self.codes, box)

@@ -18,7 +18,7 @@ CAPTION_GAP = 8
 class Heading:
     """Title, lines and legend of `marks`, wrapped to `width` pixels; `text` is the size of the letters."""
 
-    def __init__(self, title: str, lines: Sequence[str], marks: Collection[int], width: int, text: int = 1) -> None:
+    def __init__(self, title: str, lines: Sequence[str], marks: Collection[int], *, width: int, text: int = 1) -> None:
         self.large, self.small, self.text = font(LARGE * text), font(SMALL * text), text
         self.title = wrap(title, width // self.large.width)
         self.lines = [part for line in lines for part in wrap(line, width // self.small.width)]

@@ -244,7 +244,7 @@ def _ticks(canvas: Canvas, axis: _Axis, bottom: int) -> None:
         if not axis.low <= value <= axis.high:
             continue
         top = letters.height + axis.text
-        canvas.fill(x, top, axis.text, bottom - top, INK_LIGHT)
+        canvas.fill(x, top, axis.text, bottom - top, color=INK_LIGHT)
         label = number(value)
         start = max(0, min(x - len(label) * wide // 2, canvas.width - len(label) * wide))
         if start > taken:

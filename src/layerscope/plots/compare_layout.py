@@ -257,11 +257,11 @@ def _draw_bar_across(canvas: Canvas, place: tuple[int, int, int], scale: Scale, 
     tip, pointed = BAR_HEIGHT + 2, scale.clip is not None
     if ABOVE in marks:
         for cap in cap_boxes(Box(x + width - BAR_HEIGHT, y, BAR_HEIGHT, BAR_HEIGHT, ABOVE), "right" if pointed else ""):
-            canvas.fill(*cap[:4], ABOVE)
+            canvas.fill(*cap[:4], color=ABOVE)
         width -= tip
     if BELOW in marks:
         for cap in cap_boxes(Box(x, y, BAR_HEIGHT, BAR_HEIGHT, BELOW), "left" if pointed else ""):
-            canvas.fill(*cap[:4], BELOW)
+            canvas.fill(*cap[:4], color=BELOW)
         x, width = x + tip, width - tip
     canvas.draw_ramp(x, y, ramp_codes(scale, width, rising=True), BAR_HEIGHT)
 

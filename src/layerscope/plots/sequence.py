@@ -133,7 +133,7 @@ def drawn(
     canvas.body[:height, left : left + columns * zoom] = codes.repeat(tall, 0).repeat(zoom, 1)
     below = height + 5 * text
     for x, label in ticks:
-        canvas.fill(left + x, height, text, below - height, INK_MIDDLE)
+        canvas.fill(left + x, height, text, below - height, color=INK_MIDDLE)
         canvas.write(max(0, left + x - len(label) * letters.width // 2), below, label, muted=True)
     canvas.write(left, below + letters.height, ruler.axis, muted=True)
     cells = tuple(

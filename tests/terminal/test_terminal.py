@@ -287,7 +287,7 @@ def test_without_colours_it_says_what_there_is_to_see(terminal, picture, variabl
     text = screen.shown().decode()
     assert "\x1b" not in text
     assert picture.title in text
-    wording(text, "9", "0", "8", reason)
+    wording("\n".join(text.splitlines()), "9", "0", "8", reason)
 
 
 def test_no_color_keeps_colours_out_of_text_but_not_pictures(terminal, picture):

@@ -1,4 +1,4 @@
-"""Pictures of chosen layers while a model trains: in a loop of one's own, in Keras's `fit`, in Lightning's `Trainer`.
+"""Pictures of chosen layers while a model trains: in your own loop, in Keras's `fit`, in Lightning's `Trainer`.
 
 ```python
 model.fit(x, y, epochs=20, callbacks=[ls.callbacks.KerasCallback(x[:1], "conv2", folder="maps", preprocess=None)])
@@ -13,18 +13,20 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from .checks import whole
 from .combinations.registry import combined, row_of, rule_named, target_of_capture
 from .core.feature_map import FeatureMap
 from .errors import BackendMissing, BadOption, DrawingFailed, caller_level
 from .picture.picture import Picture
 from .picture.tensorboard import to_tensorboard
-from .plots.batch_job import safe
-from .plots.show import draw as usual
+from .plots.file_names import safe
+from .plots.show import draw as draw_usual
 from .scope.open import open as open_scope
 from .scope.scope import Scope
 from .scope.target import top_classes
@@ -33,20 +35,38 @@ from .scope.target import top_classes
 class Recorder:
     """Draws layers of a model for the same images, whenever `step` is called.
 
-    `model`: a model or a `Scope`. `images` and `layers` as for `Scope.capture`. `folder` gets a file for each layer and image,
-    `epoch-0003-conv1.png`; `writer` (a `SummaryWriter` or a folder) the same as image summaries. `every`: draw each so many
-    steps. `combine`: a combination by name or a function, `target` its class, as for `show`; by default each image has the
-    first class that the model finds in it then. `draw`: a function from `FeatureMap` (of one image) to `Picture`, such as
-    `ls.sheet`, in place of the usual one. Other options are `open`'s.
-
     A layer that doesn't exist raises `LayerNotFound` here, at once. A drawing that fails later gives a `DrawingFailed` warning.
 
-    ```python
-    recorder = ls.callbacks.Recorder(model, "cat.jpg", ["conv1", "conv4"], folder="maps")
-    for epoch in range(20):
-        train(model)
-        recorder.step(epoch + 1)
-    ```
+    >>> import tempfile
+    >>> import numpy as np
+    >>> import layerscope as ls
+    >>> from layerscope.testing import TinyBackend, tiny_model
+    >>> image = np.zeros((1, 3, 8, 8), np.float32)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     recorder = Recorder(tiny_model(), image, "conv1", folder, preprocess=None, backend=TinyBackend())
+    ...     [path.name for step in (1, 2) for path in recorder.step(step)]
+    ['epoch-0001-conv1.png', 'epoch-0002-conv1.png']
+
+    Args:
+        model: a model or a `Scope`.
+        images: as for `Scope.capture`.
+        layers: as for `Scope.capture`.
+        folder: gets a file for each layer and image, `epoch-0003-conv1.png`.
+        writer: a `SummaryWriter`, or a folder, that gets the same as image summaries.
+        every: draw each so many steps.
+        combine: a combination by name, or a function of a feature map. By default every channel is a tile.
+        target: the class of the combination, as for `show`; by default each image's top-1 class at that step.
+        draw: a function from `FeatureMap` (of one image) to `Picture`, such as `ls.sheet`, in place of the usual one.
+        weights: as for `open`, like all that follow; not used where `model` is a `Scope`.
+        preprocess: how the images become the model's input.
+        size: the model's input size, where the model leaves it free.
+        labels: class names, or a file with one a line.
+        backend: the backend that reads the model.
+        trust: whether the model's file may run code while it is loaded.
+
+    Raises:
+        LayerNotFound: a layer that doesn't exist.
+        BadOption: neither `folder` nor `writer`, or another option out of its range.
     """
 
     def __init__(
@@ -61,26 +81,40 @@ class Recorder:
         combine: Any = None,
         target: Any = None,
         draw: Callable[[FeatureMap], Picture] | None = None,
-        **opening: Any,
+        weights: str | os.PathLike[str] | None = None,
+        preprocess: Any = "auto",
+        size: int | Sequence[int] | None = None,
+        labels: str | os.PathLike[str] | Sequence[str] | None = None,
+        backend: Any = None,
+        trust: bool = False,
     ) -> None:
-        _checked(folder, writer, every, combine, draw)
-        scope = model if isinstance(model, Scope) else open_scope(model, **opening)
+        _check(folder=folder, writer=writer, every=every, combine=combine, draw=draw)
+        if isinstance(model, Scope):
+            scope = model
+        else:
+            scope = open_scope(
+                model, weights=weights, preprocess=preprocess, size=size, labels=labels, backend=backend, trust=trust
+            )
         # The statistics of a BatchNorm that is still being trained tell nothing of the preprocessing.
         self.scope = replace(scope, check_input=False)
         self.images, self.layers, self.every = images, layers, every
         self.folder = None if folder is None else Path(folder)
         self.writer, self.combine, self.target, self.draw = writer, combine, target, draw
-        # The dry run: a wrong name is told now, not after the first epoch.
+        # The dry run: a wrong name raises now, not after the first epoch.
         self.scope.layers(images).choose(layers)
 
     def step(self, number: int) -> tuple[Path, ...]:
-        """Draw, unless `number` isn't a multiple of `every`. Returns the files written."""
+        """The files written for this step; none where `number` isn't a multiple of `every`.
+
+        Args:
+            number: of the step or epoch; the files carry it.
+        """
         if number % self.every:
             return ()
         try:
             pictures = self.pictures()
             if self.writer is not None:
-                to_tensorboard({"/".join(key): each for key, each in pictures.items()}, self.writer, step=number)
+                to_tensorboard({"/".join(key): picture for key, picture in pictures.items()}, self.writer, step=number)
             return self._save(pictures, number) if self.folder is not None else ()
         except Exception as error:
             # Hours of training must not end for a picture, whatever the model, the disk or a drawing of the user's raises.
@@ -93,34 +127,34 @@ class Recorder:
 
     def pictures(self) -> dict[tuple[str, ...], Picture]:
         """The pictures of now: (layer,) -> picture, or (layer, image) where there are several images."""
-        found: dict[tuple[str, ...], Picture] = {}
-        for target, mine in self._targets():
-            asked = target_of_capture(self.combine, target)
-            for path, fm in self.scope.capture(self.images, self.layers, target=asked).items():
-                for one in self._combined(fm, target, mine):
+        pictures: dict[tuple[str, ...], Picture] = {}
+        for target, images in self._targets():
+            maps = self.scope.capture(self.images, self.layers, target=target_of_capture(self.combine, target))
+            for path, fm in maps.items():
+                for one in self._combine(fm, target, images):
                     key = (path or "output", *one.ids) if len(fm.ids) > 1 else (path or "output",)
-                    found[key] = usual(one) if self.draw is None else self.draw(one)
-        return found
+                    pictures[key] = draw_usual(one) if self.draw is None else self.draw(one)
+        return pictures
 
     def _targets(self) -> list[tuple[Any, list[int] | None]]:
-        """Each target with the numbers of the images it is for, `None` for all: where none is given, each one's first class."""
+        """Each target with the numbers of the images it is for, `None` for all; by default the top-1 class of each image."""
         row = row_of(self.combine)
         if self.target is not None or row is None or not (row.target or row.model):
             return [(self.target, None)]
         (output,) = self.scope.capture(self.images, "output").values()
         classes = top_classes(output)
-        return [(aim, [at for at, each in enumerate(classes) if each == aim]) for aim in dict.fromkeys(classes)]
+        return [(top, [image for image, index in enumerate(classes) if index == top]) for top in dict.fromkeys(classes)]
 
-    def _combined(self, fm: FeatureMap, target: Any, mine: list[int] | None) -> Iterator[FeatureMap]:
+    def _combine(self, fm: FeatureMap, target: Any, images: list[int] | None) -> Iterator[FeatureMap]:
         """The combination, an image at a time."""
-        if mine is None:
+        if images is None:
             whole = combined(fm, self.combine, target)
-            yield from (whole.image(at) for at in range(len(whole.ids)))
+            yield from (whole.image(image) for image in range(len(whole.ids)))
             return
-        for at in mine:
+        for image in images:
             # A layer whose rows are not images may have fewer of them.
-            if at < len(fm.ids):
-                yield combined(fm.image(at), self.combine, target)
+            if image < len(fm.ids):
+                yield combined(fm.image(image), self.combine, target)
 
     def _save(self, pictures: Mapping[tuple[str, ...], Picture], number: int) -> tuple[Path, ...]:
         assert self.folder is not None
@@ -136,13 +170,69 @@ class Recorder:
         return tuple(written)
 
 
-def KerasCallback(images: Any, layers: Any = "last", **options: Any) -> Any:
+def KerasCallback(
+    images: Any,
+    layers: Any = "last",
+    *,
+    folder: str | os.PathLike[str] | None = None,
+    writer: Any = None,
+    every: int = 1,
+    combine: Any = None,
+    target: Any = None,
+    draw: Callable[[FeatureMap], Picture] | None = None,
+    weights: str | os.PathLike[str] | None = None,
+    preprocess: Any = "auto",
+    size: int | Sequence[int] | None = None,
+    labels: str | os.PathLike[str] | Sequence[str] | None = None,
+    backend: Any = None,
+    trust: bool = False,
+) -> Any:
     """A `keras.callbacks.Callback` that draws after each epoch; of tf_keras where that is what's imported.
 
-    `images`, `layers` and the options are those of `Recorder`. Epochs count from 1, as Keras prints them. A layer that
-    doesn't exist raises `LayerNotFound` when training begins.
+    Epochs count from 1, as Keras prints them. A layer that doesn't exist raises `LayerNotFound` when training begins.
+
+    ```python
+    model.fit(x, y, epochs=20, callbacks=[ls.callbacks.KerasCallback(x[:1], "conv2", folder="maps", preprocess=None)])
+    ```
+
+    Args:
+        images: as for `Scope.capture`.
+        layers: as for `Scope.capture`.
+        folder: gets a file for each layer and image, `epoch-0003-conv1.png`.
+        writer: a `SummaryWriter`, or a folder, that gets the same as image summaries.
+        every: draw each so many epochs.
+        combine: as for `Recorder`, like all that follow.
+        target: the class of the combination.
+        draw: a function from `FeatureMap` (of one image) to `Picture`.
+        weights: of a model that is built, not loaded.
+        preprocess: how the images become the model's input.
+        size: the model's input size, where the model leaves it free.
+        labels: class names, or a file with one a line.
+        backend: the backend that reads the model.
+        trust: whether the model's file may run code while it is loaded.
+
+    Raises:
+        BackendMissing: Keras isn't installed.
+        BadOption: neither `folder` nor `writer`, or another option out of its range.
     """
-    _known(options)
+    _check(folder=folder, writer=writer, every=every, combine=combine, draw=draw)
+    make_recorder = partial(
+        Recorder,
+        images=images,
+        layers=layers,
+        folder=folder,
+        writer=writer,
+        every=every,
+        combine=combine,
+        target=target,
+        draw=draw,
+        weights=weights,
+        preprocess=preprocess,
+        size=size,
+        labels=labels,
+        backend=backend,
+        trust=trust,
+    )
 
     class Drawing(*_keras_bases()):  # type: ignore[misc] # the library's class is known at run time only
         """Draws layers after each epoch."""
@@ -150,7 +240,7 @@ def KerasCallback(images: Any, layers: Any = "last", **options: Any) -> Any:
         recorder: Recorder
 
         def on_train_begin(self, logs: Any = None) -> None:
-            self.recorder = Recorder(self.model, images, layers, **options)
+            self.recorder = make_recorder(self.model)
 
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
             # `self.model` first: on JAX it brings the trained weights back into the model's variables.
@@ -160,14 +250,72 @@ def KerasCallback(images: Any, layers: Any = "last", **options: Any) -> Any:
     return Drawing()
 
 
-def LightningCallback(images: Any, layers: Any = "last", *, part: str = "", **options: Any) -> Any:
+def LightningCallback(
+    images: Any,
+    layers: Any = "last",
+    *,
+    part: str = "",
+    folder: str | os.PathLike[str] | None = None,
+    writer: Any = None,
+    every: int = 1,
+    combine: Any = None,
+    target: Any = None,
+    draw: Callable[[FeatureMap], Picture] | None = None,
+    weights: str | os.PathLike[str] | None = None,
+    preprocess: Any = "auto",
+    size: int | Sequence[int] | None = None,
+    labels: str | os.PathLike[str] | Sequence[str] | None = None,
+    backend: Any = None,
+    trust: bool = False,
+) -> Any:
     """A `Callback` of Lightning (`lightning` or `pytorch_lightning`, whichever is imported) that draws after each epoch.
 
-    `images`, `layers` and the options are those of `Recorder`. `part` names a submodule to look into, where the
-    LightningModule has no `forward` of its own. Epochs count from 1. Of several processes the first one draws. A layer
-    that doesn't exist raises `LayerNotFound` when training begins.
+    Epochs count from 1. Of several processes the first one draws. A layer that doesn't exist raises `LayerNotFound` when
+    training begins.
+
+    ```python
+    trainer = Trainer(callbacks=[ls.callbacks.LightningCallback(image, "net.conv2", folder="maps")])
+    ```
+
+    Args:
+        images: as for `Scope.capture`.
+        layers: as for `Scope.capture`.
+        part: the submodule to look into, where the LightningModule has no `forward` of its own.
+        folder: gets a file for each layer and image, `epoch-0003-conv1.png`.
+        writer: a `SummaryWriter`, or a folder, that gets the same as image summaries.
+        every: draw each so many epochs.
+        combine: as for `Recorder`, like all that follow.
+        target: the class of the combination.
+        draw: a function from `FeatureMap` (of one image) to `Picture`.
+        weights: of a model that is built, not loaded.
+        preprocess: how the images become the model's input.
+        size: the model's input size, where the model leaves it free.
+        labels: class names, or a file with one a line.
+        backend: the backend that reads the model.
+        trust: whether the model's file may run code while it is loaded.
+
+    Raises:
+        BackendMissing: Lightning isn't installed.
+        BadOption: neither `folder` nor `writer`, or another option out of its range.
     """
-    _known(options)
+    _check(folder=folder, writer=writer, every=every, combine=combine, draw=draw)
+    make_recorder = partial(
+        Recorder,
+        images=images,
+        layers=layers,
+        folder=folder,
+        writer=writer,
+        every=every,
+        combine=combine,
+        target=target,
+        draw=draw,
+        weights=weights,
+        preprocess=preprocess,
+        size=size,
+        labels=labels,
+        backend=backend,
+        trust=trust,
+    )
 
     class Drawing(*_lightning_bases()):  # type: ignore[misc] # the library's class is known at run time only
         """Draws layers after each epoch."""
@@ -176,7 +324,7 @@ def LightningCallback(images: Any, layers: Any = "last", *, part: str = "", **op
 
         def on_train_start(self, trainer: Any, pl_module: Any) -> None:
             if trainer.is_global_zero:
-                self.recorder = Recorder(pl_module.get_submodule(part), images, layers, **options)
+                self.recorder = make_recorder(pl_module.get_submodule(part))
 
         def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
             if self.recorder is not None:
@@ -185,22 +333,15 @@ def LightningCallback(images: Any, layers: Any = "last", *, part: str = "", **op
     return Drawing()
 
 
-def _checked(folder: Any, writer: Any, every: Any, combine: Any, draw: Any) -> None:
+def _check(*, folder: Any, writer: Any, every: Any, combine: Any, draw: Any) -> None:
+    """Raises `BadOption` for options that are wrong in themselves, whatever the model."""
     if folder is None and writer is None:
         raise BadOption("nothing would be kept: give folder=, writer= or both")
-    if not isinstance(every, int) or isinstance(every, bool) or every < 1:
-        raise BadOption(f"every={every!r}: use a whole number from 1")
+    whole("every", every)
     if draw is not None and not callable(draw):
         raise BadOption(f"draw={draw!r}: use a function from FeatureMap to Picture, such as ls.sheet")
     if isinstance(combine, str):
         rule_named(combine)
-
-
-def _known(options: Mapping[str, Any]) -> None:
-    """Options that are wrong in themselves are told where the callback is made."""
-    names = ("folder", "writer", "every", "combine", "draw")
-    given = {name: options.get(name) for name in names}
-    _checked(given["folder"], given["writer"], options.get("every", 1), given["combine"], given["draw"])
 
 
 def _keras_bases() -> tuple[type, ...]:

@@ -10,6 +10,7 @@ import layerscope as ls
 from helpers.wording import raises, warns, wording
 from layerscope.combinations.registry import RULES, combined, rule_named
 from layerscope.plots.batch_job import Job
+from layerscope.plots.options import DrawOptions
 
 CHANNELS = 6
 
@@ -104,10 +105,11 @@ def test_a_function_is_a_combination(scope, photos):
 def test_each_file_of_a_job_has_its_own_first_class(scope, photos, tmp_path, name):
     (photos / "broken.png").write_bytes(b"no picture")
     job = Job(scope, ["1"], images=str(photos), combine=name, output=tmp_path / "out")
+    skipped = []
     with warns(ls.ImagesSkipped, "broken.png"):
-        written = list(job.run(lambda id: None))
+        written = list(job.run(skip=lambda id, reason: skipped.append(id)))
     assert len(written) == 3
-    assert [id for id, _ in job.skipped] == ["broken.png"]
+    assert skipped == ["broken.png"]
     for path, at in zip(sorted(written), range(3), strict=True):
         first = scope.predict(photos / f"{at}.png", top=1)[0][0]
         assert f"class {first.index}, {first.label}" in Image.open(path).text["Title"]
@@ -207,7 +209,15 @@ def test_values_of_images_with_classes_of_their_own_have_files_of_their_own(scop
 @pytest.mark.parametrize("target", [None, 1])
 @pytest.mark.parametrize("name", ["grad-cam", "cam"])
 def test_one_range_for_all_images_is_of_all_images(scope, photos, tmp_path, name, target):
-    job = Job(scope, ["1"], images=str(photos), combine=name, target=target, output=tmp_path / "out", scale="images")
+    job = Job(
+        scope,
+        ["1"],
+        images=str(photos),
+        combine=name,
+        target=target,
+        output=tmp_path / "out",
+        options=DrawOptions(scale="images"),
+    )
     abouts = []
     for path in job.run(lambda id: None):
         with Image.open(path) as image:

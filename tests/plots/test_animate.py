@@ -7,7 +7,14 @@ from PIL import GifImagePlugin, Image
 import layerscope as ls
 from helpers.arrays import noise
 from helpers.wording import raises
-from layerscope.plots.animate import frames_of
+from layerscope.core.feature_map import as_map
+from layerscope.plots.animate import draw_frames
+from layerscope.plots.montage import MontageOptions
+
+
+def drawn(fm, over=None, **options):
+    """The pictures that `animate` writes of a map."""
+    return draw_frames(as_map(fm), MontageOptions(**options), over)
 
 
 @pytest.fixture
@@ -34,7 +41,7 @@ def frames(path):
 
 @pytest.mark.usefixtures("kept_codes")
 def test_a_gif_holds_the_codes_and_the_palette_of_its_pictures(clip, tmp_path):
-    wanted = frames_of(clip, over="t", channel=1)
+    wanted = drawn(clip, over="t", channel=1)
     path = ls.animate(clip, tmp_path / "clip.gif", over="t", channel=1)
     found = list(frames(path))
     assert len(found) == len(wanted) == 6
@@ -51,7 +58,7 @@ def test_a_gif_holds_the_codes_and_the_palette_of_its_pictures(clip, tmp_path):
 
 
 def test_a_webp_loses_nothing(clip, tmp_path):
-    wanted = frames_of(clip, channel=1)
+    wanted = drawn(clip, channel=1)
     found = list(frames(ls.animate(clip, tmp_path / "clip.webp", channel=1, fps=20)))
     assert len(found) == 6
     for frame, picture in zip(found, wanted, strict=True):
@@ -60,7 +67,7 @@ def test_a_webp_loses_nothing(clip, tmp_path):
 
 @pytest.mark.parametrize(("over", "axis"), [("d", 0), ("h", 1), ("w", 2), ("t", 0)])
 def test_frames_are_slices_with_one_range_and_one_size(clip, over, axis):
-    pictures = frames_of(clip, over=over, channel=0)
+    pictures = drawn(clip, over=over, channel=0)
     volume = clip.values[0, ..., 0]
     assert len({(each.width, each.height) for each in pictures}) == 1
     for at, picture in enumerate(pictures):
@@ -73,17 +80,17 @@ def test_frames_are_slices_with_one_range_and_one_size(clip, over, axis):
 
 def test_over_images_and_over_channels():
     fm = ls.FeatureMap.of_array(noise(3, 5, 4, 6), "bhwc")
-    pictures = frames_of(fm, channel=2)
+    pictures = drawn(fm, channel=2)
     assert [each.cells[0].image for each in pictures] == [0, 1, 2]
     assert pictures[1].bar.high == fm.values[..., 2].max(), "one range for this channel of all images"
-    pictures = frames_of(fm, over="channels", image=1)
+    pictures = drawn(fm, over="channels", image=1)
     assert [each.cells[0].channel for each in pictures] == list(range(6))
     assert pictures[1].bar.high == fm.values[1].max()
 
 
 def test_marks_and_captions_move_nothing(clip):
     # One frame alone has NaN, one has values outside the limits: the legend is the same on all.
-    pictures = frames_of(clip, channel=1, scale=(-1, 9))
+    pictures = drawn(clip, channel=1, scale=(-1, 9))
     assert len({each.height for each in pictures}) == 1
     assert all("4 NaN" in each.alt() for each in pictures)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from .._version import __version__
 from . import arguments
-from .commands import DONE, FAILED, INTERRUPTED, _say, run_demo, run_layers, run_show
+from .commands import DONE, FAILED, INTERRUPTED, run_demo, run_layers, run_show, say
 
 CHANNELS = "only these channels; or a condition, such as 'mean > 0.1 and sparsity < 50%% and not dead'"
 
@@ -26,16 +26,16 @@ exit codes: 0 done, 1 an error, 2 wrong usage, 3 done but some images were skipp
 """
 
 
-def main(given: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    options = parser().parse_args(arguments.signed(sys.argv[1:] if given is None else given))
+    options = parser().parse_args(arguments.signed(sys.argv[1:] if argv is None else argv))
     _utf8()
     try:
         with _spoken_warnings():
             code: int = options.run(options)
         return code
     except KeyboardInterrupt:
-        _say("interrupted")
+        say("interrupted")
         return INTERRUPTED
     except BrokenPipeError:
         # `layerscope layers … | head` closes the pipe; Python would complain again at exit.
@@ -46,7 +46,7 @@ def main(given: Sequence[str] | None = None) -> int:
 
         if options.debug or not isinstance(error, LayerscopeError):
             raise
-        _say(f"error: {' '.join(str(error).split())}")
+        say(f"error: {' '.join(str(error).split())}")
         return FAILED
 
 
@@ -91,31 +91,27 @@ def _add_show(commands: Any) -> None:
         metavar="LAYER",
         help="path, its end, a glob, kind:Conv2D, last, stages, output or an index; may be repeated (default: last)",
     )
-    show.add_argument(
-        "--combine",
-        metavar="RULE",
-        help="mean, total, max, norm, deviation, weights:FILE (.npy, .csv), pca, nmf[:FACTORS], clusters[:COUNT],"
-        " similarity:ROW,COLUMN, cam, eigen-cam, score-cam, ablation-cam; by gradients grad-cam, grad-cam++, xgrad-cam,"
-        " hires-cam, layer-cam",
+    combine = show.add_argument("--combine", metavar="RULE", help="%(words)s")
+    _list_late(combine, arguments.combinations)
+    target = show.add_argument(
+        "--target", metavar="CLASS", help="class index or label (default: each image's top-1 class), for %(words)s"
     )
-    show.add_argument(
-        "--target",
-        metavar="CLASS",
-        help="class index or label for cam, score-cam, ablation-cam and those by gradients (default: each image's first)",
-    )
+    _list_late(target, lambda: arguments.combinations(target=True))
     show.add_argument("--overlay", action="store_true", help="lay the combined map on the photo (default rule: mean)")
     show.add_argument("--channels", type=arguments.channels, metavar="0:16,40", help=CHANNELS)
     show.add_argument("--columns", type=arguments.positive, metavar="N", help="tiles in a row")
-    show.add_argument(
-        "--scale", type=arguments.scale, metavar="RULE", help="channel (default), layer, images or LOW:HIGH"
+    scale = show.add_argument(
+        "--scale", type=arguments.scale, metavar="RULE", help="%(words)s or LOW:HIGH (default for tiles: channel)"
     )
+    _list_late(scale, arguments.scales)
     show.add_argument(
         "--clip", type=arguments.clip, metavar="LOW:HIGH", help="cut the scale at these percentiles, such as 1:99"
     )
     show.add_argument("--colors", metavar="NAME", help="a colour map of the cmap catalogue, such as magma")
-    show.add_argument(
-        "--sort", type=arguments.sort, default="index", metavar="ORDER", help=f"order of the tiles: {arguments.ORDERS}"
+    sort = show.add_argument(
+        "--sort", type=arguments.sort, default="index", metavar="ORDER", help="order of the tiles: %(words)s"
     )
+    _list_late(sort, arguments.orders)
     show.add_argument(
         "--per-page", type=arguments.positive, metavar="N", help="tiles on a page (default: as many as fit)"
     )
@@ -135,6 +131,11 @@ def _add_show(commands: Any) -> None:
     )
     show.add_argument("--values", metavar="OUT.npz", type=Path, help="write the numbers as well")
     _add_common(show)
+
+
+def _list_late(action: argparse.Action, make: Callable[[], str]) -> None:
+    """What `%(words)s` becomes in the help of an option, made when it is printed."""
+    vars(action)["words"] = arguments.Late(make)
 
 
 def _command(commands: Any, name: str, text: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
@@ -168,7 +169,7 @@ def _spoken_warnings() -> Iterator[None]:
         warnings.simplefilter("always", LayerscopeWarning)
         # Skipped images are listed one by one at the end.
         warnings.simplefilter("ignore", ImagesSkipped)
-        warnings.showwarning = lambda message, *_, **__: _say(f"warning: {' '.join(str(message).split())}")
+        warnings.showwarning = lambda message, *_, **__: say(f"warning: {' '.join(str(message).split())}")
         yield
 
 

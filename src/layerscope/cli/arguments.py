@@ -4,24 +4,50 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-SORTS = ("index", "mean", "max", "energy", "sparsity", "deviation", "similarity")
+
+class Late:
+    """Text that is made when it is printed: what it lists is imported then, so that `--help` of all commands is quick."""
+
+    def __init__(self, make: Callable[[], str]) -> None:
+        self.make = make
+
+    def __str__(self) -> str:
+        return self.make()
 
 
-ORDERS = f"{', '.join(SORTS)} (neighbours alike), or similarity:17 (to one channel)"
+def orders() -> str:
+    """The orders of tiles, in words."""
+    from ..channels.sort import SORTS
+
+    return f"{', '.join(SORTS)} (neighbours alike), or similarity:17 (to one channel)"
+
+
+def scales() -> str:
+    """The rules of scales, in words."""
+    from ..picture.scale import RULES
+
+    return ", ".join(RULES)
+
+
+def combinations(target: bool = False) -> str:
+    """The combinations by name, each with what it takes; or only those that are for a class."""
+    from ..combinations.registry import RULES
+
+    return ", ".join(str(rule) for rule in RULES if not target or rule.target or rule.model)
 
 
 def signed(arguments: Sequence[str]) -> list[str]:
     """`--scale -1:1` as `--scale=-1:1`: argparse takes what begins with a minus for another option."""
-    found: list[str] = []
-    for each in arguments:
-        if found and found[-1] == "--scale" and re.match(r"-[\d.]", each):
-            found[-1] = f"--scale={each}"
+    joined: list[str] = []
+    for argument in arguments:
+        if joined and joined[-1] == "--scale" and re.match(r"-[\d.]", argument):
+            joined[-1] = f"--scale={argument}"
         else:
-            found.append(each)
-    return found
+            joined.append(argument)
+    return joined
 
 
 def positive(text: str) -> int:
@@ -32,13 +58,15 @@ def positive(text: str) -> int:
 
 def size(text: str) -> tuple[int, int]:
     parts = text.lower().replace("×", "x").split("x")
-    if len(parts) not in (1, 2) or not all(each.isdecimal() and int(each) for each in parts):
+    if len(parts) not in (1, 2) or not all(part.isdecimal() and int(part) for part in parts):
         raise argparse.ArgumentTypeError(f"{text!r} is not a size: give HEIGHTxWIDTH, such as 224x224")
     return int(parts[0]), int(parts[-1])
 
 
 def scale(text: str) -> Any:
-    if text in ("channel", "layer", "images"):
+    from ..picture.scale import RULES
+
+    if text in RULES:
         return text
     low, colon, high = text.partition(":")
     try:
@@ -46,27 +74,29 @@ def scale(text: str) -> Any:
     except ValueError:
         limits = (0.0, 0.0)
     if not colon or not limits[0] < limits[1]:
-        raise argparse.ArgumentTypeError(f"{text!r}: use channel, layer, images or LOW:HIGH, such as -1:1")
+        raise argparse.ArgumentTypeError(f"{text!r}: use {scales()} or LOW:HIGH, such as -1:1")
     return limits
 
 
 def clip(text: str) -> tuple[float, float]:
     low, _, high = text.partition(":")
     try:
-        found = float(low), float(high)
+        ends = float(low), float(high)
     except ValueError:
-        found = (0.0, 0.0)
-    if not 0 <= found[0] < found[1] <= 100:
+        ends = (0.0, 0.0)
+    if not 0 <= ends[0] < ends[1] <= 100:
         raise argparse.ArgumentTypeError(f"{text!r}: give two percentiles from 0 to 100 as LOW:HIGH, such as 1:99")
-    return found
+    return ends
 
 
 def sort(text: str) -> str:
-    name, colon, number = text.partition(":")
-    if text not in SORTS and not (colon and name == "similarity" and number.isdecimal()):
-        from ..errors import near
+    from ..channels.sort import SORTS, check_sort
+    from ..errors import BadOption, near
 
-        raise argparse.ArgumentTypeError(f"{text!r}: use {ORDERS}.{near(text, SORTS)}")
+    try:
+        check_sort(text)
+    except BadOption:
+        raise argparse.ArgumentTypeError(f"{text!r}: use {orders()}.{near(text, SORTS)}") from None
     return text
 
 

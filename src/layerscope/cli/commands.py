@@ -1,4 +1,4 @@
-"""TODO"""
+"""What the commands do: `demo`, `layers` and `show`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def run_demo(options: argparse.Namespace) -> int:
 
 def run_layers(options: argparse.Namespace) -> int:
     """`layerscope layers`."""
-    table = _opened(options).layers(options.image)
+    table = _open(options).layers(options.image)
     if options.json:
         print(table.json())
     elif sys.stdout.isatty():
@@ -44,41 +44,35 @@ def run_layers(options: argparse.Namespace) -> int:
 def run_show(options: argparse.Namespace) -> int:
     """`layerscope show`."""
     from ..plots.batch_job import Job
+    from ..plots.options import DrawOptions
 
     if options.overlay and options.combine is None:
         options.combine = "mean"
     screen = _screen(options.terminal, options.output)
-    scope = _opened(options)
+    scope = _open(options)
+    drawing = ("channels", "columns", "scale", "colors", "clip", "sort", "theme", "per_page", "statistics", "text")
     job = Job(
         scope,
         options.layer or ["last"],
         images=options.images if len(options.images) > 1 else options.images[0],
         combine=options.combine,
         target=int(options.target) if (options.target or "").isdecimal() else options.target,
+        options=DrawOptions(**{name: getattr(options, name) for name in drawing}),
         overlay=options.overlay,
-        channels=options.channels,
-        columns=options.columns,
-        scale=options.scale,
-        colors=options.colors,
-        clip=options.clip,
-        sort=options.sort,
-        theme=options.theme,
-        dpi=options.dpi,
-        per_page=options.per_page,
-        statistics=options.statistics,
-        text=options.text,
         output=options.output,
         values=options.values,
+        dpi=options.dpi,
         screen=screen,
     )
+    skipped: list[tuple[str, str]] = []
     with _progress(1 if screen else job.count(), "pictures of") as step:
-        for path in job.run(step):
+        for path in job.run(step, lambda id, reason: skipped.append((id, reason))):
             print(printable(str(path)))
     if "last" in (options.layer or ["last"]):
-        _say(scope.explained("last", options.images))
-    for id, reason in job.skipped:
-        _say(f"skipped {id}: {reason}")
-    return SKIPPED if job.skipped else DONE
+        say(scope.explained("last", options.images))
+    for id, reason in skipped:
+        say(f"skipped {id}: {reason}")
+    return SKIPPED if skipped else DONE
 
 
 def _screen(protocol: str | None, output: Path | None) -> Callable[[Any], object] | None:
@@ -93,7 +87,7 @@ def _screen(protocol: str | None, output: Path | None) -> Callable[[Any], object
     return None if chosen == "none" else lambda picture: draw(picture, sys.stdout, chosen)
 
 
-def _opened(options: argparse.Namespace) -> Scope:
+def _open(options: argparse.Namespace) -> Scope:
     from ..scope.open import open as open_scope
 
     scope = open_scope(
@@ -104,7 +98,7 @@ def _opened(options: argparse.Namespace) -> Scope:
         labels=options.labels,
         trust=options.trust,
     )
-    _say(f"preprocessing: {scope.preprocess.describe()} ({scope.plan.note})")
+    say(f"preprocessing: {scope.preprocess.describe()} ({scope.plan.note})")
     return scope
 
 
@@ -123,18 +117,18 @@ def _print_rich(table: LayerTable) -> None:
     shown = Table(
         title=Text(printable(table.title)), header_style="bold", box=None, pad_edge=False, padding=(0, gap, 0, 0)
     )
-    kept = [at for at, name in enumerate(HEADER) if name not in left_out]
-    for at in kept:
-        name = "params" if narrow and HEADER[at] == "parameters" else HEADER[at]
-        folds = HEADER[at] in ("path", "kind", "note")
-        shown.add_column(name, justify="right" if at in RIGHT else "left", overflow="fold", no_wrap=not folds)
+    kept = [column for column, name in enumerate(HEADER) if name not in left_out]
+    for column in kept:
+        name = "params" if narrow and HEADER[column] == "parameters" else HEADER[column]
+        folds = HEADER[column] in ("path", "kind", "note")
+        shown.add_column(name, justify="right" if column in RIGHT else "left", overflow="fold", no_wrap=not folds)
     for cells, layer in tree_rows(table):
-        texts = [Text(_signs(cells[at])) for at in kept]
+        texts = [Text(_signs(cells[column])) for column in kept]
         shown.add_row(*texts, style="" if layer is None or layer.showable else "dim")
     console.print(shown)
     lines = footer(table)
     if narrow:
-        lines = [*(f"note on {each.index}: {printable(each.note)}" for each in table if each.note), *lines]
+        lines = [*(f"note on {layer.index}: {printable(layer.note)}" for layer in table if layer.note), *lines]
         lines.append(f"left out at this width: {', '.join(left_out[:3])}; a wider terminal, a pipe or --json has them")
     for line in lines:
         console.print(Text(_signs(line)), style="dim")
@@ -166,5 +160,5 @@ def _progress(count: int | None, text: str) -> Iterator[Callable[[str], None]]:
         yield lambda name: bar.update(task, advance=1, description=f"{text} {name}")
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
     print(f"layerscope: {printable(text)}", file=sys.stderr)

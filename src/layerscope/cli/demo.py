@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from ..combinations.class_cam import head_weights
@@ -27,23 +27,22 @@ def run(folder: Path, say: Callable[[str], None]) -> list[Path]:
     say(f"photo  {photo.name} (embedded)")
     say(f"input  {scope.preprocess.describe()}")
     (classes,) = scope.predict(photo)
-    say("the model's own five likeliest classes:")
-    for each in classes:
-        say(f"  {each.probability:6.1%}  {each.label}")
+    say("the model's top-5 classes:")
+    for prediction in classes:
+        say(f"  {prediction.probability:6.1%}  {prediction.label}")
     maps = scope.capture(photo, [EARLY, MIDDLE, LATE])
     folder.mkdir(parents=True, exist_ok=True)
     say(f"pictures in {folder}:")
     written = []
     evidence = weighted(maps[LATE], head_weights(scope, classes[0].index, LATE))
-    for name, picture, sentence in _pictures(maps[EARLY], maps[MIDDLE], maps[LATE], evidence, classes[0].label):
+    for name, picture, sentence in _pictures(maps, evidence, classes[0].label):
         written.append(picture.save(folder / name))
         say(f"  {name:24}  {sentence}")
     return written
 
 
-def _pictures(
-    early: FeatureMap, middle: FeatureMap, late: FeatureMap, evidence: FeatureMap, label: str
-) -> Iterator[tuple[str, Picture, str]]:
+def _pictures(maps: Mapping[str, FeatureMap], evidence: FeatureMap, label: str) -> Iterator[tuple[str, Picture, str]]:
+    early, middle, late = maps[EARLY], maps[MIDDLE], maps[LATE]
     yield "1-early-sheet.png", sheet(early), f"all {early.of} channels of an early layer, {EARLY}, {_size(early)} each"
     yield "2-middle-sheet.png", sheet(middle), f"all {middle.of} channels of a middle layer, {MIDDLE}, {_size(middle)}"
     yield (

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from ..arrays.ranges import extent_of
+from ..checks import one_of, whole
 from ..core.feature_map import FeatureMap, as_map
-from ..errors import BadLayout, BadOption, near
-from ..picture.canvas import Canvas, Frame, check_text
+from ..errors import BadLayout, BadOption
+from ..picture.canvas import Canvas, Frame
 from ..picture.caption import about, caption, not_finite, title_of
 from ..picture.codes import ABOVE, BELOW, INK_LIGHT, NAN, NEG_INF, POS_INF
 from ..picture.colorbar import round_numbers
@@ -20,8 +21,8 @@ from ..picture.font import SMALL, font
 from ..picture.numbers import number
 from ..picture.picture import Picture
 from ..picture.scale import MARKS, Scale
-from ..picture.scale_rules import make_scale
 from ..picture.shapes import Cell
+from .options import DrawOptions, frozen
 
 ORDERS = ("value", "magnitude", "index")
 
@@ -44,59 +45,120 @@ def bars(
 ) -> Picture:
     """The `top` channels of a dense layer as labelled bars from 0, the largest first.
 
-    ```python
-    output = scope.capture("cat.jpg", "output")["output"]
-    ls.bars(output)                      # the ten likeliest classes, with the names in scope.labels
-    ls.bars(fm, by="magnitude", top=20)  # of any dense or pooled layer
-    ```
-
-    Each row has rank, label and true channel number on the left, a bar from 0 (negative values to the left of it), and the
-    value. `by`: `"value"`, `"magnitude"` or `"index"`; `channels` draws these alone; `top=None` all of them. `labels`
-    name all channels of the layer and default to `fm.names`, which the model's output has where the model has labels.
-    The numbers are drawn as they are: logits don't become probabilities, and the caption says whether they sum to 1. `scale`:
-    `"layer"` (the bars fill the picture), `"images"` (as long in every image), `(low, high)` or a `Scale`. NaN ranks last.
-    `text` (1 to 4) draws letters and bars so many times as large.
-
-    Raises `BadLayout` for maps with pixels or positions, `BadOption`, `BadChannels`, `BadScale`.
+    A row has rank, label and true channel number on the left, a bar from 0 (negative values to the left of it), and the
+    value. The numbers are drawn as they are: logits don't become probabilities, and the caption says whether they sum to 1.
 
     >>> import numpy as np
     >>> picture = bars(np.array([0.1, 0.7, 0.2]), labels=["cat", "dog", "fox"], top=2)
     >>> [(cell.channel, cell.note) for cell in picture.cells]
     [(1, 'dog: 0.7'), (2, 'fox: 0.2')]
+
+    Args:
+        fm: a `FeatureMap` or an array of one number a channel, such as the model's output or a pooled layer.
+        labels: a name for each channel of the layer. By default `fm.names`, which the model's output has where the model
+            has labels.
+        top: how many bars; `None` draws all channels.
+        image: which image of `fm`, counted from 0.
+        channels: true channel numbers, or a slice: these alone are ranked. All by default.
+        by: the order, `"value"` or `"magnitude"` (largest first, NaN last) or `"index"`.
+        scale: `"layer"` (the bars fill the picture), `"images"` (as long in every image), `(low, high)` or a `Scale`.
+        colors: a colour map of the cmap catalogue. By default viridis, or vik centred on 0 for values of both signs.
+        text: size of letters and bars, 1 (screen) to 4; 3 is for print at 300 dpi.
+        layout: the axes of an array, such as `"bc"`, where its library's convention isn't meant.
+
+    Raises:
+        BadLayout: a map with pixels or positions.
+        BadChannels: a channel that the map doesn't hold.
+        BadScale: a scale or colours that don't exist.
+        BadOption: any other option out of its range.
     """
-    whole = as_map(fm, layout)
-    if max(whole.spatial, default=1) > 1:
+    options = BarOptions(
+        labels=labels,
+        top=top,
+        image=image,
+        channels=channels,
+        by=by,
+        scale=scale,
+        colors=colors,
+        text=text,
+    )
+    return draw_bars(as_map(fm, layout), options)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BarOptions(DrawOptions):
+    """What bars have besides: names for the channels, how many bars, and their order."""
+
+    labels: Any = None
+    top: int | None = 10
+    by: str = "value"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        one_of("by", self.by, ORDERS)
+        if self.top is not None:
+            self._set("top", whole("top", self.top, instead=", or None for all channels"))
+        if isinstance(self.labels, str):
+            raise BadOption("labels= is a list of names, one a channel")
+        self._set("labels", frozen(self.labels))
+
+
+@dataclass(frozen=True, eq=False)
+class _Ranking:
+    """The bars in their order: the places of their channels in the map of one image, all values and all names."""
+
+    one: FeatureMap
+    values: np.ndarray
+    places: Sequence[int]
+    names: Sequence[str]
+
+    @classmethod
+    def of(cls, one: FeatureMap, options: BarOptions) -> _Ranking:
+        places = [one.channels.index(channel) for channel in one.select(options.channels).channels]
+        values = one.values[0].reshape(-1).astype(np.float64)
+        order = _order(values[places], options.by)
+        return cls(one, values, [places[index] for index in order][: options.top], _names(one, options.labels))
+
+    @property
+    def shown(self) -> np.ndarray:
+        """The values of the bars."""
+        return self.values[self.places]
+
+    def label(self, rank: int) -> str:
+        """What stands in front of a bar; `rank` counts from 0."""
+        place = self.places[rank]
+        channel, name = self.one.channels[place], self.names[place] if self.names else ""
+        name = name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
+        return f"{rank + 1:>2}  {name + ' ' if name else 'channel '}{f'({channel})' if name else channel}"
+
+
+def draw_bars(fm: FeatureMap, options: BarOptions) -> Picture:
+    """The bars of one image of a map."""
+    if max(fm.spatial, default=1) > 1:
         raise BadLayout(
-            f"{whole.layer.path!r} has {'×'.join(map(str, whole.spatial))} numbers a channel, and a bar shows one: draw it"
-            f" with {'strip()' if len(whole.spatial) == 1 else 'sheet()'}"
+            f"{fm.layer.path!r} has {'×'.join(map(str, fm.spatial))} numbers a channel, and a bar shows one: draw it"
+            f" with {'strip()' if len(fm.spatial) == 1 else 'sheet()'}"
         )
-    if by not in ORDERS:
-        raise BadOption(f"by={by!r}: use {', '.join(map(repr, ORDERS))}.{near(str(by), ORDERS)}")
-    if top is not None and (not isinstance(top, int | np.integer) or isinstance(top, bool) or top < 1):
-        raise BadOption(f"top={top!r}: use a whole number from 1, or None for all channels")
-    check_text(text)
-    one, image = whole.image(image), image % len(whole.ids)
-    names = _names(one, labels)
-    shown = one.select(channels)
-    places = [one.channels.index(each) for each in shown.channels]
-    values = one.values[0].reshape(-1).astype(np.float64)
-    ranked = [places[at] for at in _order(values[places], by)][:top]
-    rule = _scale(whole, one, scale, colors, values[ranked])
-    lines = (*caption(one, None, _said(one, len(ranked), len(places), by)), *_rules(rule, one, values))
-    return _drawn(one, values, ranked, names, rule, lines, image, text)
+    one, image = options.pick(fm)
+    ranking = _Ranking.of(one, options)
+    rule = _scale(fm, ranking, options)
+    among = len(one.select(options.channels).channels)
+    what = _describe(one, len(ranking.places), among, options.by)
+    lines = (*caption(one, None, what), *_notes(rule, one, ranking.values))
+    return _draw(ranking, rule, lines, image, text=options.text)
 
 
 def _names(one: FeatureMap, labels: Sequence[str] | None) -> tuple[str, ...]:
     """A name for each channel of the map, empty where there are none."""
     if labels is None:
         return one.names
-    if isinstance(labels, str) or not all(isinstance(each, str) for each in labels):
+    if not all(isinstance(label, str) for label in labels):
         raise BadOption("labels= is a list of names, one a channel")
     if len(labels) != one.of:
         raise BadOption(
             f"labels= has {len(labels)} names, and {one.layer.path!r} has {one.of} channels: give one for each"
         )
-    return tuple(labels[each] for each in one.channels)
+    return tuple(labels[channel] for channel in one.channels)
 
 
 def _order(values: np.ndarray, by: str) -> np.ndarray:
@@ -108,25 +170,26 @@ def _order(values: np.ndarray, by: str) -> np.ndarray:
     return np.argsort(-key, kind="stable")
 
 
-def _scale(whole: FeatureMap, one: FeatureMap, scale: Any, colors: str | None, shown: np.ndarray) -> Scale:
+def _scale(fm: FeatureMap, ranking: _Ranking, options: BarOptions) -> Scale:
     """From 0 to the largest of the bars, or what was asked for; it always holds 0, where the bars begin."""
-    if isinstance(scale, str) and scale in ("layer", "channel"):
-        finite = shown[np.isfinite(shown)]
+    colors = options.colors
+    if options.scale in (None, "layer", "channel"):
+        finite = ranking.shown[np.isfinite(ranking.shown)]
         low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
     else:
-        low, high = make_scale(whole, one, scale, colors, extent_of(one.values)).range()
-        colors = colors or (scale.colors if isinstance(scale, Scale) else None)
-    low, high = min(low, 0.0), max(high, 0.0)
-    return Scale.within((low, high), colors)
+        low, high = options.fit_scale(fm, ranking.one, extent_of(ranking.one.values)).range()
+        colors = colors or (options.scale.colors if isinstance(options.scale, Scale) else None)
+    return Scale.within((min(low, 0.0), max(high, 0.0)), colors)
 
 
-def _said(one: FeatureMap, count: int, among: int, by: str) -> str:
+def _describe(one: FeatureMap, count: int, among: int, by: str) -> str:
+    """How many bars there are, and their order."""
     of = f"{among} chosen" if among < one.of else str(one.of)
-    ranked = {"value": "largest first", "magnitude": "largest magnitude first", "index": "in the order of their number"}
-    return f"{count} of {of} channels, {ranked[by]}"
+    order = {"value": "largest first", "magnitude": "largest magnitude first", "index": "in the order of their number"}
+    return f"{count} of {of} channels, {order[by]}"
 
 
-def _rules(rule: Scale, one: FeatureMap, values: np.ndarray) -> tuple[str, ...]:
+def _notes(rule: Scale, one: FeatureMap, values: np.ndarray) -> tuple[str, ...]:
     """What the length of the bars means, and what the numbers are, as far as they say it themselves."""
     low, high = rule.limits
     lines = [f"bars from 0 on one scale, {number(low)}…{number(high)} · colours {rule.colors}"]
@@ -157,7 +220,8 @@ class _Axis:
         """Behind the last pixel. An odd length has a middle, so that both signs have the same room."""
         return self.left + LENGTH * self.text + 1
 
-    def at(self, value: float) -> int:
+    def position(self, value: float) -> int:
+        """The pixel of a value."""
         if self.low == self.high:
             return self.left
         # Halved, as the range itself may overflow.
@@ -165,82 +229,66 @@ class _Axis:
         return self.left + round(share * LENGTH * self.text)
 
 
-def _drawn(
-    one: FeatureMap,
-    values: np.ndarray,
-    ranked: Sequence[int],
-    names: Sequence[str],
-    rule: Scale,
-    lines: tuple[str, ...],
-    image: int,
-    text: int,
-) -> Picture:
-    letters = font(SMALL * text)
-    heads = [_head(rank, one.channels[at], names[at] if names else "") for rank, at in enumerate(ranked, 1)]
-    texts = _texts(values[ranked])
+def _draw(ranking: _Ranking, rule: Scale, lines: tuple[str, ...], image: int, *, text: int) -> Picture:
+    one, letters, count = ranking.one, font(SMALL * text), len(ranking.places)
+    heads = [ranking.label(rank) for rank in range(count)]
+    texts = _texts(ranking.shown)
     low, high = rule.range()
     axis = _Axis((max(map(len, heads)) + 1) * letters.width, low, high, text)
-    codes = [int(rule.codes(values[[at]])[0]) for at in ranked]
-    marks = {
-        each for each in codes if each in MARKS and (rule.limits[0] < rule.limits[1] or each in (NAN, POS_INF, NEG_INF))
-    }
+    codes = [int(rule.codes(ranking.values[[place]])[0]) for place in ranking.places]
+    marks = {code for code in codes if code in MARKS and (low < high or code in (NAN, POS_INF, NEG_INF))}
     beside, first, thick, pitch = axis.right + GAP * text, letters.height + 4 * text, THICK * text, PITCH * text
-    size = first + len(ranked) * pitch, beside + max(map(len, texts)) * letters.width
+    size = first + count * pitch, beside + max(map(len, texts)) * letters.width
     canvas = Frame(title_of(one), lines, marks=marks, text=text).around(*size)
-    _ticks(canvas, axis, first + len(ranked) * pitch - (pitch - thick))
+    _draw_ticks(canvas, axis, first + count * pitch - (pitch - thick))
     cells = []
-    for row, (at, code, head, label) in enumerate(zip(ranked, codes, heads, texts, strict=True)):
+    for row, (place, code, head, label) in enumerate(zip(ranking.places, codes, heads, texts, strict=True)):
         top = first + row * pitch
         line = top + (thick - letters.height) // 2
         canvas.write(0, line, head)
-        start, stop = _ends(axis, float(values[at]), code)
+        start, stop = _ends(axis, float(ranking.values[place]), code)
         canvas.body[top : top + thick, start:stop] = code
         canvas.write(beside, line, label)
-        note = f"{names[at]}: {label}" if names else label
+        note = f"{ranking.names[place]}: {label}" if ranking.names else label
         box = canvas.x + start, canvas.y + top, stop - start, thick
-        cells.append(Cell(*box, image, one.channels[at], low, high, note))
+        cells.append(Cell(*box, image, one.channels[place], low, high, note))
     return canvas.picture(cells, rule, about(one, rule))
 
 
 def _texts(values: np.ndarray) -> list[str]:
     """The values in three significant digits; those that would read like another, different one in up to six."""
-    texts = [number(each, 3) for each in values]
+    texts = [number(value, 3) for value in values]
     for digits in (4, 5, 6):
         read: dict[str, set[float]] = {}
-        for text, each in zip(texts, values.tolist(), strict=True):
-            read.setdefault(text, set()).add(each)
+        for text, value in zip(texts, values.tolist(), strict=True):
+            read.setdefault(text, set()).add(value)
         texts = [
-            number(each, digits) if len(read[text]) > 1 else text for text, each in zip(texts, values, strict=True)
+            number(value, digits) if len(read[text]) > 1 else text for text, value in zip(texts, values, strict=True)
         ]
     return texts
 
 
-def _head(rank: int, channel: int, name: str) -> str:
-    name = name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
-    return f"{rank:>2}  {name + ' ' if name else 'channel '}{f'({channel})' if name else channel}"
-
-
 def _ends(axis: _Axis, value: float, code: int) -> tuple[int, int]:
     """The first and the last pixel of a bar, one pixel at least; what has no length fills a square at 0."""
-    zero = axis.at(0.0)
+    zero = axis.position(0.0)
     if np.isnan(value) or (axis.low == axis.high and not isfinite(value)):
         return zero, zero + THICK * axis.text
     if code in (POS_INF, ABOVE):
         return zero, axis.right
     if code in (NEG_INF, BELOW):
         return axis.left, zero + 1
-    end = axis.at(value)
+    end = axis.position(value)
     return min(zero, end), max(zero, end) + 1
 
 
-def _ticks(canvas: Canvas, axis: _Axis, bottom: int) -> None:
+def _draw_ticks(canvas: Canvas, axis: _Axis, bottom: int) -> None:
     """Round numbers above the bars, each with a thin line down."""
     letters, wide = canvas.letters, canvas.letters.width
     if axis.low == axis.high:
         return
     taken = -1
     for value in sorted({0.0, *round_numbers(axis.low, axis.high)}):
-        x = axis.at(value)
+        x = axis.position(value)
         if not axis.low <= value <= axis.high:
             continue
         top = letters.height + axis.text

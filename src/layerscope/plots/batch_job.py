@@ -1,227 +1,209 @@
-"""Pictures of many images and layers into files, a batch at a time where the rule allows it."""
+"""Pictures of many images and layers into files, a batch at a time where the combination allows it."""
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..combinations.registry import combined, rule_named, target_of_capture
 from ..core.feature_map import FeatureMap
 from ..errors import BadOption
-from ..inputs.images import collect, is_image, stream
+from ..inputs.images import collect, stream
 from ..picture.picture import Picture
 from ..picture.scale_rules import shared_scale
 from ..scope.capture import Maps
 from ..scope.scope import Scope
-from .show import asks_model, draw, first_class, needs_target
+from .file_names import Namer, describe_rule, make_folder
+from .options import DrawOptions
+from .show import PLAIN, asks_model, draw, first_class, needs_target
 
 TOGETHER = 16
 
 
-FILES = (".png", ".svg", ".pdf", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif")
+Capturing = Literal["stream", "together", "singly"]
 
 
+def _ignore(*_: str) -> None:
+    """For those who don't want to hear of images."""
+
+
+@dataclass(frozen=True, eq=False)
 class Job:
-    """Layers of a model for images, as files. `skipped` fills up with (id, reason) while it runs.
+    """Layers of a model for images, as files.
 
     `output` is a file (`.png`, `.svg`, `.pdf`, `.jpg` …) for one picture, or a folder; `None` writes into the current folder.
     `values` is an `.npz` for one layer; with several layers each gets its own, `OUT-<layer>.npz`, and so does each image
-    where they aren't captured together, `OUT-<image>.npz`. `channels` is a list of numbers, or a condition by
-    which each sheet chooses its tiles. `screen` is shown each picture; then only an `output` that is given is written.
-    `drawing` are the options of `draw`.
+    where they aren't captured together, `OUT-<image>.npz`. `options.channels` is a list of numbers, or a condition by which
+    each sheet chooses its tiles. `screen` is shown each picture; then only an `output` that is given is written.
     """
 
-    def __init__(
-        self,
-        scope: Scope,
-        layers: Sequence[str],
-        *,
-        images: Any,
-        combine: str | None = None,
-        target: Any = None,
-        channels: Sequence[int] | str | None = None,
-        output: Path | None = None,
-        values: Path | None = None,
-        theme: str = "light",
-        dpi: float | None = None,
-        screen: Callable[[Picture], object] | None = None,
-        **drawing: Any,
-    ) -> None:
-        if values is not None and values.suffix != ".npz":
-            raise BadOption(f"--values {values}: values are saved as .npz")
-        condition = isinstance(channels, str)
-        if condition and combine is not None:
+    scope: Scope
+    layers: Sequence[str]
+    images: Any
+    combine: str | None = None
+    target: Any = None
+    options: DrawOptions = PLAIN
+    overlay: bool = False
+    output: Path | None = None
+    values: Path | None = None
+    dpi: float | None = None
+    screen: Callable[[Picture], object] | None = None
+
+    def __post_init__(self) -> None:
+        if self.values is not None and self.values.suffix != ".npz":
+            raise BadOption(f"--values {self.values}: values are saved as .npz")
+        if isinstance(self.options.channels, str) and self.combine is not None:
             raise BadOption(
-                f"--channels {channels!r} chooses tiles of each sheet: with --combine, give channel numbers"
+                f"--channels {self.options.channels!r} chooses tiles of each sheet: with --combine, give channel numbers"
             )
-        self.scope, self.layers, self.images, self.channels = scope, layers, images, None if condition else channels
-        self.combine, self.values, self.output, self.target = combine, values, output, target
-        self.drawing = {**drawing, **({"channels": channels} if condition else {})}
-        self.theme, self.dpi, self.screen = theme, dpi, screen
-        self.skipped: list[tuple[str, str]] = []
-        self._images: dict[str, str] = {}
-        self._layers: dict[str, str] = {}
-        # What needs all images at once: one range, one PCA basis, one file of values.
-        self.together = (
-            drawing.get("scale") == "images"
-            or values is not None
-            or (combine is not None and rule_named(combine).together)
+        if self.combine is not None:
+            rule_named(self.combine)
+
+    @property
+    def own_class(self) -> bool:
+        """Whether each image has the target that is its top-1 class, as none is given."""
+        return self.target is None and needs_target(self.combine)
+
+    @property
+    def capturing(self) -> Capturing:
+        """How images are captured: in batches, all at once, or one by one.
+
+        All at once for one range, one basis or one file of values. One by one where each image has its own target, and for a
+        combination that asks the model, which the maps of a stream don't know.
+        """
+        together = (
+            self.options.scale == "images"
+            or self.values is not None
+            or (self.combine is not None and rule_named(self.combine).together)
         )
-        # No target given: each image is looked at for the model's own first class in it, so one by one.
-        self.own_class = target is None and needs_target(combine)
-        # Maps of a stream don't know their model.
-        self.one_by_one = self.own_class or (asks_model(combine) and (target is None or not self.together))
+        if self.own_class or (asks_model(self.combine) and (self.target is None or not together)):
+            return "singly"
+        return "together" if together else "stream"
 
     def count(self) -> int:
         """How many images there are."""
         return len(collect(self.images))
 
-    def run(self, step: Callable[[str], None]) -> Iterator[Path]:
-        """Write everything, yielding each path as it is written; `step` hears the id of each image done."""
-        single, several = self._is_file(), self.count() > 1
+    def run(self, step: Callable[[str], None] = _ignore, skip: Callable[[str, str], None] = _ignore) -> Iterator[Path]:
+        """Write everything, yielding each path as it is written.
+
+        `step` hears the id of each image done, `skip` the id of each image that can't be read, and why.
+        """
+        writer = _Writer(self, Namer(self.output, describe_rule(self.combine, overlay=self.overlay)))
+        several = self.count() > 1
+        self._check_output(writer.namer.single, several)
+        waiting: list[dict[str, FeatureMap]] = []
+        for maps in self._capture(skip):
+            if writer.namer.single and len(maps) > 1:
+                raise BadOption(f"-o {self.output}: {len(maps)} layers make several pictures, so give a folder")
+            yield from writer.write_values(maps, several and self.capturing == "singly")
+            ready = {path: combined(fm, self.combine, self.target) for path, fm in maps.items()}
+            if self.capturing == "singly" and self.options.scale == "images":
+                waiting.append(ready)
+            else:
+                yield from writer.write_pictures(ready, step, {})
+        shared = self._shared_options(waiting)
+        for ready in waiting:
+            yield from writer.write_pictures(ready, step, shared)
+
+    def _check_output(self, single: bool, several: bool) -> None:
+        """Raises `BadOption` where one file can't hold what there is, or is one of the images."""
         if single and several:
             raise BadOption(f"-o {self.output}: several images make several pictures, so give a folder")
-        if single and self._overwrites():
-            raise BadOption(f"-o {self.output}: that is the image itself, which would be lost: give another name")
-        waiting: list[dict[str, FeatureMap]] = []
-        for maps in self._maps():
-            self.skipped += maps.skipped
-            if single and len(maps) > 1:
-                raise BadOption(f"-o {self.output}: {len(maps)} layers make several pictures, so give a folder")
-            if self.values is not None:
-                yield from self._write_values(maps, several and self.one_by_one)
-            made = {path: combined(fm, self.combine, self.target) for path, fm in maps.items()}
-            if self.one_by_one and self.drawing.get("scale") == "images":
-                waiting.append(made)
-            else:
-                yield from self._write_all(made, step)
-        shared = self._shared(waiting)
-        for made in waiting:
-            yield from self._write_all(made, step, shared)
+        if single and self.output is not None and self.output.exists():
+            items = [image.item for image in collect(self.images)]
+            paths = [Path(item) for item in items if isinstance(item, str | os.PathLike)]
+            if any(path.exists() and self.output.samefile(path) for path in paths):
+                raise BadOption(f"-o {self.output}: that is the image itself, which would be lost: give another name")
 
-    def _shared(self, waiting: Sequence[Mapping[str, FeatureMap]]) -> dict[str, dict[str, Any]]:
-        """For each layer the drawing with one range over images that were captured one by one."""
-        clip, colors = self.drawing.get("clip"), self.drawing.get("colors")
-        found = {}
-        for path in waiting[0] if waiting else ():
-            scale = replace(shared_scale(*(made[path] for made in waiting), clip=clip, colors=colors), per="images")
-            found[path] = {"scale": scale, "clip": None, "colors": None}
-        return found
-
-    def _write_all(
-        self,
-        made: Mapping[str, FeatureMap],
-        step: Callable[[str], None],
-        drawing: Mapping[str, Mapping[str, Any]] | None = None,
-    ) -> Iterator[Path]:
-        for at in range(max((len(fm.ids) for fm in made.values()), default=0)):
-            for path, fm in made.items():
-                # A layer whose rows are not images may have fewer of them.
-                if at < len(fm.ids):
-                    yield from self._write(path, fm, at, (drawing or {}).get(path, {}))
-            step(next(iter(made.values())).ids[at])
-
-    def _maps(self) -> Iterator[Maps]:
-        options = {"channels": self.channels, "target": target_of_capture(self.combine, self.target)}
-        if self.one_by_one:
-            for photos in stream(self.images, TOGETHER, skipped=self.skipped):
-                for photo in photos:
-                    if self.own_class:
-                        options["target"] = first_class(self.scope, photo)
-                    yield self.scope.capture(photo, self.layers, **options)
-        elif self.together:
-            yield self.scope.capture(self.images, self.layers, **options)
+    def _capture(self, skip: Callable[[str, str], None]) -> Iterator[Maps]:
+        condition = isinstance(self.options.channels, str)
+        capturing = {
+            "channels": None if condition else self.options.channels,
+            "target": target_of_capture(self.combine, self.target),
+        }
+        if self.capturing == "singly":
+            yield from self._capture_singly(capturing, skip)
+            return
+        if self.capturing == "together":
+            batches = iter([self.scope.capture(self.images, self.layers, **capturing)])
         else:
-            yield from self.scope.stream(self.images, self.layers, batch=TOGETHER, **options)
+            batches = self.scope.stream(self.images, self.layers, batch=TOGETHER, **capturing)
+        for maps in batches:
+            for id, reason in maps.skipped:
+                skip(id, reason)
+            yield maps
 
-    def _write(self, path: str, fm: FeatureMap, at: int, drawing: Mapping[str, Any]) -> Iterator[Path]:
-        options = {**self.drawing, **drawing}
-        picture = draw(fm, image=at, **options)
+    def _capture_singly(self, capturing: Mapping[str, Any], skip: Callable[[str, str], None]) -> Iterator[Maps]:
+        skipped: list[tuple[str, str]] = []
+        for photos in stream(self.images, TOGETHER, skipped=skipped):
+            for photo in photos:
+                target = first_class(self.scope, photo) if self.own_class else capturing["target"]
+                yield self.scope.capture(photo, self.layers, **{**capturing, "target": target})
+        for id, reason in skipped:
+            skip(id, reason)
+
+    def _shared_options(self, waiting: Sequence[Mapping[str, FeatureMap]]) -> dict[str, DrawOptions]:
+        """For each layer the options with one range over images that were captured one by one."""
+        shared = {}
+        for path in waiting[0] if waiting else ():
+            maps = [ready[path] for ready in waiting]
+            scale = shared_scale(*maps, clip=self.options.clip, colors=self.options.colors)
+            shared[path] = replace(self.options, scale=replace(scale, per="images"), clip=None, colors=None)
+        return shared
+
+
+@dataclass(frozen=True, eq=False)
+class _Writer:
+    """Draws the maps of a job, and puts pictures and values where they belong."""
+
+    job: Job
+    namer: Namer
+
+    def write_values(self, maps: Maps, each_image: bool) -> Iterator[Path]:
+        """The numbers, where they are wanted."""
+        values = self.job.values
+        if values is None:
+            return
+        make_folder(values.parent)
+        for path, fm in maps.items():
+            parts = [self.namer.image(fm.ids[0])] if each_image else []
+            parts += [self.namer.layer(path)] if len(maps) > 1 else []
+            yield fm.save(values.with_name("-".join((values.stem, *parts)) + ".npz"))
+
+    def write_pictures(
+        self, maps: Mapping[str, FeatureMap], step: Callable[[str], None], shared: Mapping[str, DrawOptions]
+    ) -> Iterator[Path]:
+        """The pictures of every image and layer; `shared` are the options of layers that have their own."""
+        for image in range(max((len(fm.ids) for fm in maps.values()), default=0)):
+            for path, fm in maps.items():
+                # A layer whose rows are not images may have fewer of them.
+                if image < len(fm.ids):
+                    yield from self._write(path, fm, replace(shared.get(path, self.job.options), image=image))
+            step(next(iter(maps.values())).ids[image])
+
+    def _write(self, path: str, fm: FeatureMap, options: DrawOptions) -> Iterator[Path]:
+        if not isinstance(options.channels, str):
+            options = replace(options, channels=None)  # captured alone
+        picture = draw(fm, options, overlay=self.job.overlay)
         for page in range(picture.pages):
             if page:
-                picture = draw(fm, image=at, page=page, **options)
-            yield from self._out(picture, path, fm.ids[at], page)
+                picture = draw(fm, replace(options, page=page), overlay=self.job.overlay)
+            yield from self._place(picture, path, fm.ids[options.image])
         prefix = fm.prefix()
         if prefix is not None:
-            yield from self._out(
-                draw(prefix, image=at, text=self.drawing.get("text", 1)), path, fm.ids[at], 0, "-tokens"
-            )
+            tokens = DrawOptions(image=options.image, text=options.text, theme=options.theme)
+            yield from self._place(draw(prefix, tokens), path, fm.ids[options.image], "-tokens")
 
-    def _out(self, picture: Picture, path: str, id: str, page: int, more: str = "") -> Iterator[Path]:
+    def _place(self, picture: Picture, path: str, id: str, more: str = "") -> Iterator[Path]:
         """Onto the screen, into a file, or both."""
-        picture = picture.themed(self.theme)
-        if self.screen is not None:
-            self.screen(picture)
-            if self.output is None:
+        job = self.job
+        if job.screen is not None:
+            job.screen(picture)
+            if job.output is None:
                 return
-        target = self._place(path, id, page, picture.pages)
-        yield picture.save(target.with_name(f"{target.stem}{more}{target.suffix}"), self.dpi)
-
-    def _is_file(self) -> bool:
-        """Whether `output` is the one picture, not a folder."""
-        return self.output is not None and self.output.suffix.lower() in FILES and not self.output.is_dir()
-
-    def _overwrites(self) -> bool:
-        """Whether `output` is the file of an image."""
-        output = self.output
-        if output is None or not output.exists():
-            return False
-        paths = (Path(each.item) for each in collect(self.images) if isinstance(each.item, str | os.PathLike))
-        return any(each.exists() and output.samefile(each) for each in paths)
-
-    def _place(self, path: str, id: str, page: int, pages: int) -> Path:
-        output = self.output
-        suffix = f"-p{page + 1}" if pages > 1 else ""
-        if output is not None and self._is_file():
-            _made(output.parent)
-            return output.with_name(f"{output.stem}{suffix}{output.suffix}")
-        folder = _made(output or Path())
-        name, _, given = (self.combine or "").partition(":")
-        rule = f"-{safe(name)}" if name else ""
-        rule += f"-{safe(Path(given).stem)}" if given else ""
-        rule += "-overlay" if self.drawing.get("overlay") else ""
-        return folder / f"{self._image(id)}-{self._layer(path)}{rule}{suffix}.png"
-
-    def _image(self, id: str) -> str:
-        return _named(self._images, str(Path(id).with_suffix("")) if is_image(id) else id, id)
-
-    def _layer(self, path: str) -> str:
-        return _named(self._layers, path or "output", path)
-
-    def _write_values(self, maps: Maps, each_image: bool) -> Iterator[Path]:
-        assert self.values is not None
-        _made(self.values.parent)
-        for path, fm in maps.items():
-            parts = [self._image(fm.ids[0])] if each_image else []
-            parts += [self._layer(path)] if len(maps) > 1 else []
-            yield fm.save(self.values.with_name("-".join((self.values.stem, *parts)) + ".npz"))
-
-
-def _made(folder: Path) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadOption(f"can't make the folder {folder}: {error.strerror or error}") from error
-    return folder
-
-
-def _named(taken: dict[str, str], text: str, given: str) -> str:
-    """A part of a file name; numbered where another image (or another layer) has that name already."""
-    short = safe(text)
-    name, number = short, 2
-    while taken.setdefault(name, given) != given:
-        name, number = f"{short}-{number}", number + 1
-    return name
-
-
-def safe(text: str) -> str:
-    """A part of a file name: what is special on any system becomes `_`.
-
-    >>> safe("vgg16/block1_conv2:1")
-    'vgg16_block1_conv2_1'
-    """
-    return re.sub(r"[^\w.\-]+", "_", text).strip(".") or "image"
+        file = self.namer.picture(path, id, picture.page, picture.pages)
+        yield picture.save(file.with_name(f"{file.stem}{more}{file.suffix}"), job.dpi)

@@ -21,13 +21,10 @@ TAKEN, FEWEST_UNITS = 0.9, 100
 BLOCKS, COARSE = 4, 16
 
 
-def cautions(one: FeatureMap, rule: Scale, extent: np.ndarray, shown: np.ndarray, zoom: int) -> tuple[str, ...]:
+def cautions(one: FeatureMap, rule: Scale, extent: np.ndarray, shown: np.ndarray, *, zoom: int) -> tuple[str, ...]:
     """The warnings for a sheet of one image. `extent` `[channel, 2]` is the whole layer's, `shown` are the positions drawn."""
-    found = (
-        faint(one, extent, shown) if rule.per == "channel" else outlier(one, rule, extent),
-        blocks(one.spatial, zoom),
-    )
-    return tuple(each for each in found if each)
+    ranges = faint(one, extent, shown) if rule.per == "channel" else outlier(one, rule, extent)
+    return tuple(warning for warning in (ranges, blocks(one.spatial, zoom)) if warning)
 
 
 def faint(one: FeatureMap, extent: np.ndarray, shown: np.ndarray) -> str:
@@ -35,13 +32,13 @@ def faint(one: FeatureMap, extent: np.ndarray, shown: np.ndarray) -> str:
     with np.errstate(invalid="ignore"):
         span = extent[:, 1] - extent[:, 0]
         whole = np.nanmax(extent[:, 1]) - np.nanmin(extent[:, 0]) if np.isfinite(extent).any() else 0
-        found = shown[(span[shown] > 0) & (span[shown] < FAINT * whole)]
-    if not len(found):
+        faintest = shown[(span[shown] > 0) & (span[shown] < FAINT * whole)]
+    if not len(faintest):
         return ""
-    which = f"({listed([one.channels[at] for at in sorted(found.tolist())])})"
+    which = f"({listed([one.channels[place] for place in sorted(faintest.tolist())])})"
     tiles, them = (f"1 tile {which} shows", "it as it is")
-    if len(found) > 1:
-        tiles, them = f"{len(found)} tiles {which} show", "them as they are"
+    if len(faintest) > 1:
+        tiles, them = f"{len(faintest)} tiles {which} show", "them as they are"
     return f"{tiles} less than 0.1% of the layer's range: scale='layer' shows {them}"
 
 
@@ -56,11 +53,11 @@ def outlier(one: FeatureMap, rule: Scale, extent: np.ndarray) -> str:
         channel = int(np.nanargmax(ends))
         plane = sign * one.values[0, ..., channel]
         flat = np.where(np.isfinite(plane), plane, -np.inf).reshape(-1)
-        at = int(flat.argmax())
-        rest = np.delete(flat, at).max(initial=-np.inf)
+        unit = int(flat.argmax())
+        rest = np.delete(flat, unit).max(initial=-np.inf)
         rest = max(float(rest), float(np.nanmax(np.delete(ends, channel), initial=-np.inf)))
         if np.isfinite(rest) and float(ends[channel]) - rest >= TAKEN * (float(high) - float(low)) > 0:
-            place = ", ".join(map("{} {}".format, AXES[len(one.spatial)], np.unravel_index(at, one.spatial)))
+            place = ", ".join(map("{} {}".format, AXES[len(one.spatial)], np.unravel_index(unit, one.spatial)))
             share = (float(ends[channel]) - rest) / (float(high) - float(low))
             return (
                 f"one unit (channel {one.channels[channel]} at {place}) takes {int(share * 100)}% of the range,"

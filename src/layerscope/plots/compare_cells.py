@@ -8,30 +8,50 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays.ranges import checked_clip, extent_of, percentiles
-
-# MOVED
+from ..arrays.ranges import extent_of, percentiles
 from ..combinations.registry import combined
 from ..core.feature_map import FeatureMap
 from ..errors import BadScale, LayerscopeError, near
 from ..picture.codes import ABOVE, BELOW
 from ..picture.scale import Scale
 from ..picture.scale_rules import Beyond, given_scale
+from .options import DrawOptions
 from .rgb import is_rgb, rgb_limits
 
 RULES = ("all", "row", "column", "cell")
 
 
 @dataclass(frozen=True)
+class Blank:
+    """Why a cell shows no map: a short word for code to choose by, and the text that stands in the cell.
+
+    `kind` is `"shape"` (not a map of pixels), `"groups"` (labels or factors, which have no scale), `"channels"` (several),
+    `"combination"` (it doesn't fit the layer), `"size"` (another size than in the first model) or `"missing"`.
+    """
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Entry:
     """What one cell shows: a map `[y, x]`, or `[y, x, 3]` where it is colours from `low` to `high`; or why it shows none."""
 
-    plane: np.ndarray | None
+    content: np.ndarray | Blank
     image: int = 0
     channel: int = -1
-    reason: str = ""
     low: Any = None
     high: Any = None
+
+    @property
+    def plane(self) -> np.ndarray | None:
+        """The map, if there is one."""
+        return None if isinstance(self.content, Blank) else self.content
+
+    @property
+    def blank(self) -> Blank | None:
+        """Why there is none, if there is none."""
+        return self.content if isinstance(self.content, Blank) else None
 
     @property
     def colored(self) -> bool:
@@ -50,13 +70,13 @@ class Table:
 
     def values(self, rule: str) -> dict[Any, list[tuple[int, int]]]:
         """The places of the cells with a scale, grouped by what shares a range."""
-        found: dict[Any, list[tuple[int, int]]] = {}
+        groups: dict[Any, list[tuple[int, int]]] = {}
         for row, entries in enumerate(self.entries):
             for column, entry in enumerate(entries):
                 if entry.plane is not None and not entry.colored:
                     key = {"all": 0, "row": row, "column": column, "cell": (row, column)}[rule]
-                    found.setdefault(key, []).append((row, column))
-        return found
+                    groups.setdefault(key, []).append((row, column))
+        return groups
 
     def plane(self, place: tuple[int, int]) -> np.ndarray:
         plane = self.entries[place[0]][place[1]].plane
@@ -64,8 +84,10 @@ class Table:
         return plane
 
 
-def fitted_scale(table: Table, scale: Any, colors: str | None, clip: Any) -> Scale | None:
+def fit_table_scale(table: Table, options: DrawOptions) -> Scale | None:
     """The scale of the table's cells; `None` where all of them are colours."""
+    scale = "all" if options.scale is None else options.scale
+    colors, clip = options.colors, options.clip
     if not isinstance(scale, str):
         rule = given_scale(scale, colors, clip)
         return rule if table.values("all") else None
@@ -78,28 +100,30 @@ def fitted_scale(table: Table, scale: Any, colors: str | None, clip: Any) -> Sca
     cut = False
     for places in groups.values():
         flat = np.concatenate([table.plane(place).ravel() for place in places])
-        found = extent_of(flat[None, :, None])[0, 0]
-        found = np.zeros(2) if np.isnan(found[0]) else found
+        ends = extent_of(flat[None, :, None])[0, 0]
+        ends = np.zeros(2) if np.isnan(ends[0]) else ends
         if clip is not None and (inner := percentiles(flat, clip))[0] < inner[1]:
-            found, cut = inner, True
+            ends, cut = inner, True
         for place in places:
-            limits[place] = found
+            limits[place] = ends
     if not groups:
         return None
-    kept = checked_clip(clip) if cut else None
-    return Scale.within(found if scale == "all" else limits, colors, None, scale, kept)
+    return Scale.within(ends if scale == "all" else limits, colors, None, scale, clip if cut else None)
 
 
 def all_beyond(table: Table, rule: Scale | None) -> Beyond:
     """What lies outside the limits, over all cells."""
     if rule is None:
         return Beyond()
-    each = [Beyond.of(table.plane(place), rule.range(*place)) for place in table.values("all")[0]]
+    return _sum_beyond([Beyond.of(table.plane(place), rule.range(*place)) for place in table.values("all")[0]])
+
+
+def _sum_beyond(parts: Sequence[Beyond]) -> Beyond:
     return Beyond(
-        sum(one.below for one in each),
-        sum(one.above for one in each),
-        min(one.least for one in each),
-        max(one.most for one in each),
+        sum(part.below for part in parts),
+        sum(part.above for part in parts),
+        min(part.least for part in parts),
+        max(part.most for part in parts),
     )
 
 
@@ -109,42 +133,38 @@ def shared_bar(table: Table, rule: Scale, row: Any, column: Any) -> tuple[Scale,
     limits = limits[~np.isnan(limits[:, 0])]
     shared = (float(limits[0, 0]), float(limits[0, 1])) if len(limits) else (0.0, 0.0)
     entries = np.array(table.entries, object)[row, column].ravel()
-    beyond = [Beyond.of(each.plane, shared) for each in entries if each.plane is not None and not each.colored]
-    marks = {BELOW} if any(each.below for each in beyond) else set()
-    marks |= {ABOVE} if any(each.above for each in beyond) else set()
-    reach = (min(each.least for each in beyond), max(each.most for each in beyond)) if beyond else None
+    parts = [Beyond.of(entry.plane, shared) for entry in entries if entry.plane is not None and not entry.colored]
+    beyond = _sum_beyond(parts) if parts else Beyond()
+    marks = {mark for mark, count in ((BELOW, beyond.below), (ABOVE, beyond.above)) if count}
+    reach = (beyond.least, beyond.most) if parts else None
     return Scale(shared, rule.colors, rule.center, "fixed", rule.clip), marks, reach
 
 
-GROUPED_SAID = "which have no scale"
-
-
-def all_suited(maps: Mapping[Any, FeatureMap], combine: Any) -> dict[Any, FeatureMap | str]:
-    """Each map as `suited` gives it. A combination that suits none of them raises what it says of the first."""
-    made: dict[Any, FeatureMap | str] = {}
+def combine_all(maps: Mapping[Any, FeatureMap], combine: Any) -> dict[Any, FeatureMap | Blank]:
+    """Each map combined to what a cell can show. A combination that fits none of them raises what it says of the first."""
+    cells: dict[Any, FeatureMap | Blank] = {}
     failed: list[LayerscopeError] = []
     for name, fm in maps.items():
         try:
-            made[name] = suited(fm, combine)
+            cells[name] = combine_for_cell(fm, combine)
         except LayerscopeError as error:
             failed.append(error)
-            made[name] = str(error).partition(": ")[0]
-    if failed and not any(isinstance(each, FeatureMap) for each in made.values()):
+            cells[name] = Blank("combination", str(error).partition(": ")[0])
+    if failed and all(isinstance(cell, Blank) for cell in cells.values()):
         raise failed[0]
-    return made
+    return cells
 
 
-def suited(fm: FeatureMap, combine: Any) -> FeatureMap | str:
-    """The map combined to what a cell can show, or why it can't."""
-    reason = unfit(fm)
-    if reason:
-        return reason
-    made = combined(fm, combine if combine is not None else usual_rule(fm))
-    if reason := unfit(made):
-        return reason
-    if made.shape[-1] != 1 and not is_rgb(made):
-        return f"{made.shape[-1]} channels after {made.rule or 'the combination'}"
-    return made
+def combine_for_cell(fm: FeatureMap, combine: Any) -> FeatureMap | Blank:
+    """The map combined to what a cell can show, or why it can't be."""
+    if blank := unfit(fm):
+        return blank
+    combination = combined(fm, combine if combine is not None else usual_rule(fm))
+    if blank := unfit(combination):
+        return blank
+    if combination.shape[-1] != 1 and not is_rgb(combination):
+        return Blank("channels", f"{combination.shape[-1]} channels after {combination.rule or 'the combination'}")
+    return combination
 
 
 def usual_rule(fm: FeatureMap) -> str | None:
@@ -152,31 +172,31 @@ def usual_rule(fm: FeatureMap) -> str | None:
     return None if fm.shape[-1] == 1 or is_rgb(fm) or fm.role else "mean"
 
 
-def unfit(fm: FeatureMap) -> str:
-    """Why a map has no picture of its own in a cell; `""` where it has."""
+def unfit(fm: FeatureMap) -> Blank | None:
+    """Why a map has no picture of its own in a cell; `None` where it has."""
     numbers = f"{fm.shape[-1]} number{'s' if fm.shape[-1] > 1 else ''}"
     if not fm.spatial:
-        return f"dense: {numbers}"
+        return Blank("shape", f"dense: {numbers}")
     if max(fm.spatial) == 1:
-        return f"one pixel: {numbers}"
+        return Blank("shape", f"one pixel: {numbers}")
     if len(fm.spatial) == 1:
-        return f"sequence of {fm.spatial[0]}"
+        return Blank("shape", f"sequence of {fm.spatial[0]}")
     if len(fm.spatial) == 3:
-        return f"volume: {pixels(fm.spatial)}"
+        return Blank("shape", f"volume: {size_text(fm.spatial)}")
     grouped = fm.role == "labels" or (fm.role == "factors" and fm.shape[-1] > 1)
-    return f"{fm.role}, {GROUPED_SAID}" if grouped else ""
+    return Blank("groups", f"{fm.role}, which have no scale") if grouped else None
 
 
-def entry(made: FeatureMap | str, at: int, column: int) -> Entry:
-    """The cell for one image of a map, or a blank one with the reason."""
-    if isinstance(made, str):
-        return Entry(None, column, reason=made)
-    if is_rgb(made):
-        low, high = rgb_limits(made)
-        return Entry(made.values[at], column, 0, low=low, high=high)
-    return Entry(made.values[at, ..., 0], column, 0)
+def entry_of(cell: FeatureMap | Blank, image: int, column: int) -> Entry:
+    """The cell for one image of a map, or a blank one."""
+    if isinstance(cell, Blank):
+        return Entry(cell, column)
+    if is_rgb(cell):
+        low, high = rgb_limits(cell)
+        return Entry(cell.values[image], column, 0, low, high)
+    return Entry(cell.values[image, ..., 0], column, 0)
 
 
-def pixels(spatial: Sequence[int]) -> str:
+def size_text(spatial: Sequence[int]) -> str:
     """The sizes of a map in words."""
     return "×".join(map(str, spatial))

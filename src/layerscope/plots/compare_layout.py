@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +17,7 @@ from ..picture.numbers import short_span
 from ..picture.picture import Picture
 from ..picture.scale import Scale, marks_of, palette
 from ..picture.shapes import Box, Cell, Text
-from .compare_cells import Entry, Table, all_beyond, shared_bar
+from .compare_cells import Table, all_beyond, shared_bar
 from .rgb import paper, rgb_colors
 
 COMFORTABLE_WIDTH, SMALLEST_CELL, LARGEST_CELL, LOWEST_CELL = 1000, 96, 224, 64
@@ -29,6 +30,9 @@ GAP_BETWEEN, BAR_HEIGHT = 8, 8
 
 
 MOST_PIXELS = 48_000_000
+
+
+PHOTO = "photo"
 
 
 @dataclass(frozen=True)
@@ -54,12 +58,12 @@ class _Grid:
         letters = font(SMALL)
         down, across = (0, 0) if table.photos is None else (0, 1) if table.photos_down else (1, 0)
         columns = len(table.columns) + across
-        longest = min(LONGEST_NAME, max(map(len, ("photo", *table.rows))))
+        longest = min(LONGEST_NAME, max(map(len, (PHOTO, *table.rows))))
         left = longest * letters.width + GAP_BETWEEN
         side = min(LARGEST_CELL, max(SMALLEST_CELL, (COMFORTABLE_WIDTH - left) // columns - GAP_BETWEEN))
         sizes = [_zoomed(entry.plane, side) for row in table.entries for entry in row if entry.plane is not None]
-        high = max(LOWEST_CELL, *(each[0] for each in sizes))
-        wide = max(SMALLEST_CELL, *(each[1] for each in sizes))
+        high = max(LOWEST_CELL, *(height for height, _ in sizes))
+        wide = max(SMALLEST_CELL, *(width for _, width in sizes))
         names = tuple(tuple(cut_text(name, longest, high // letters.height)) for name in table.rows)
         heads = tuple(tuple(cut_text(name, wide // letters.width, NAME_LINES)) for name in table.columns)
         texts = _ranges(table, rule, wide // letters.width)
@@ -68,16 +72,14 @@ class _Grid:
         below = texts[0] if rule is not None and rule.per == "column" else ()
         beside = 0
         if rule is not None and rule.per == "row":
-            beside = max(
-                (ColorBar(*shared_bar(table, rule, row, slice(None))).width for row in _with_values(table, "row")),
-                default=0,
-            )
-        over = max((len(each) for each in heads), default=1) * letters.height + 2
+            bars = [ColorBar(*shared_bar(table, rule, row, slice(None))) for row in _with_values(table, "row")]
+            beside = max((bar.width for bar in bars), default=0)
+        over = max(map(len, heads), default=1) * letters.height + 2
         return cls(table, rule, high, wide, left, over, names, heads, under, below, beside, (down, across), letters)
 
     @property
     def step_down(self) -> int:
-        lines = max((len(each) for row in self.under for each in row), default=0)
+        lines = max((len(lines) for row in self.under for lines in row), default=0)
         return self.high + lines * self.letters.height + GAP_BETWEEN
 
     @property
@@ -96,84 +98,94 @@ class _Grid:
         down, across = self.shift
         return self.over + (row + down) * self.step_down, self.left + (column + across) * self.step_across
 
-    def photo_place(self, at: int) -> tuple[int, int]:
+    def photo_place(self, image: int) -> tuple[int, int]:
         """The corner of a photo's cell."""
-        return self.place(at, -1) if self.table.photos_down else self.place(-1, at)
+        return self.place(image, -1) if self.table.photos_down else self.place(-1, image)
 
 
 def draw_table(
-    table: Table, rule: Scale | None, title: str, lines: tuple[str, ...], about: dict[str, Any], asked: Any
+    table: Table,
+    rule: Scale | None,
+    *,
+    title: str,
+    lines: tuple[str, ...],
+    provenance: Mapping[str, Any],
+    clip: tuple[float, float] | None,
 ) -> Picture:
-    """The picture of the table. `asked` are the percentiles asked for."""
+    """The picture of the table. `clip` are the percentiles asked for."""
     grid = _Grid.of(table, rule)
     if grid.size[0] * grid.size[1] > MOST_PIXELS:
         raise BadOption(
             f"{len(table.rows)} × {len(table.columns)} cells make {grid.size[0] * grid.size[1] / 1e6:.0f} megapixels, more than"
             f" {MOST_PIXELS // 1_000_000}: compare fewer images or layers at a time"
         )
-    codes, marks = _encoded(table, rule)
+    codes, marks = _encode(table, rule)
     beyond = all_beyond(table, rule)
-    if rule is not None:
-        lines += beyond.words(rule, asked)
+    lines += beyond.words(rule, clip) if rule is not None else ()
     bar = rule if rule is not None and rule.single else None
     canvas = Frame(title, lines, bar, marks, (beyond.least, beyond.most)).around(*grid.size)
     _write_names(canvas, grid)
     cells, zooms = [], []
-    for row, entries in enumerate(table.entries):
-        for column, entry in enumerate(entries):
-            cell, zoom = _draw_cell(canvas, grid, (row, column), entry, codes.get((row, column)))
-            cells.append(cell)
-            zooms.append(zoom)
+    for place in np.ndindex(len(table.rows), len(table.columns)):
+        cell, zoom = _draw_cell(canvas, grid, (place[0], place[1]), codes.get(place))
+        cells.append(cell)
+        zooms.append(zoom)
     if rule is not None:
         _draw_bars(canvas, grid, rule)
     if table.photos is None and not any(entry.colored for row in table.entries for entry in row):
-        return canvas.picture(cells, rule, about, zooms=tuple(zooms))
-    for at, photo in enumerate(table.photos or ()):
+        return canvas.picture(cells, rule, provenance, zooms=tuple(zooms))
+    pixels, photos = _draw_colours(canvas, grid, cells)
+    return canvas.picture((*photos, *cells), rule, provenance, pixels)
+
+
+def _draw_colours(canvas: Canvas, grid: _Grid, cells: Sequence[Cell]) -> tuple[np.ndarray, list[Cell]]:
+    """The canvas as RGB, with the photos and the maps that are colours; and the cells of the photos."""
+    table, rule = grid.table, grid.rule
+    for index, photo in enumerate(table.photos or ()):
         if photo is None:
-            y, x = grid.photo_place(at)
+            y, x = grid.photo_place(index)
             _draw_reason(canvas.body[y : y + grid.high, x : x + grid.wide], "no photo", grid)
     pixels = paper(canvas, rule.palette() if rule else palette(None))
-    for (row, column), cell in zip(np.ndindex(len(table.rows), len(table.columns)), cells, strict=True):
-        entry = table.entries[row][column]
+    entries = [entry for row in table.entries for entry in row]
+    for entry, cell in zip(entries, cells, strict=True):
         if entry.colored and entry.plane is not None:
             zoom = cell.width // entry.plane.shape[1]
             shown = rgb_colors(entry.plane, entry.low, entry.high).repeat(zoom, 0).repeat(zoom, 1)
             pixels[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width] = shown
             canvas.own(*cell[:4])
     photos = _draw_photos(canvas, pixels, grid)
-    for cell in (each for each in photos if each.note == "photo"):
-        canvas.own(*cell[:4])
-    return canvas.picture((*photos, *cells), rule, about, pixels)
+    for cell in photos:
+        if cell.note == PHOTO:
+            canvas.own(*cell[:4])
+    return pixels, photos
 
 
-def _encoded(table: Table, rule: Scale | None) -> tuple[dict[tuple[int, int], np.ndarray], set[int]]:
+def _encode(table: Table, rule: Scale | None) -> tuple[dict[tuple[int, ...], np.ndarray], set[int]]:
     """The codes of each cell with a scale, and the marks among them."""
-    found: dict[tuple[int, int], np.ndarray] = {}
+    codes: dict[tuple[int, ...], np.ndarray] = {}
     if rule is not None:
         for place in table.values("all")[0]:
-            found[place] = rule.codes(table.plane(place), *place)
-    marks = set().union(*map(marks_of, found.values())) if found else set()
-    return found, marks
+            codes[place] = rule.codes(table.plane(place), *place)
+    return codes, set().union(*map(marks_of, codes.values()))
 
 
-def _draw_cell(
-    canvas: Canvas, grid: _Grid, place: tuple[int, int], entry: Entry, codes: np.ndarray | None
-) -> tuple[Cell, int]:
+def _draw_cell(canvas: Canvas, grid: _Grid, place: tuple[int, int], codes: np.ndarray | None) -> tuple[Cell, int]:
+    """Draw one cell; returns it, and the pixels that a unit has."""
     y, x = grid.place(*place)
+    entry = grid.table.entries[place[0]][place[1]]
     note = f"{grid.table.rows[place[0]]} · {grid.table.columns[place[1]]}"
-    if entry.plane is None:
-        _draw_reason(canvas.body[y : y + grid.high, x : x + grid.wide], entry.reason, grid)
-        cell = Cell(
-            canvas.x + x, canvas.y + y, grid.wide, grid.high, entry.image, -1, 0.0, 0.0, f"{note}: {entry.reason}"
-        )
-        return cell, 1
+    if entry.blank is not None:
+        _draw_reason(canvas.body[y : y + grid.high, x : x + grid.wide], entry.blank.text, grid)
+        box = canvas.x + x, canvas.y + y, grid.wide, grid.high
+        return Cell(*box, entry.image, -1, 0.0, 0.0, f"{note}: {entry.blank.text}"), 1
+    assert entry.plane is not None
     height, width = entry.plane.shape[:2]
     zoom = max(1, min(grid.high // height, grid.wide // width))
     top, left = y + (grid.high - height * zoom) // 2, x + (grid.wide - width * zoom) // 2
     if codes is not None:
         canvas.body[top : top + height * zoom, left : left + width * zoom] = codes.repeat(zoom, 0).repeat(zoom, 1)
-    for at, line in enumerate(grid.under[place[0]][place[1]] if grid.under else ()):
-        canvas.write(x, y + grid.high + at * grid.letters.height, line, muted=True)
+    for row, line in enumerate(grid.under[place[0]][place[1]] if grid.under else ()):
+        canvas.write(x, y + grid.high + row * grid.letters.height, line, muted=True)
     low, high = (0.0, 0.0) if entry.colored or grid.rule is None else grid.rule.range(*place)
     box = canvas.x + left, canvas.y + top, width * zoom, height * zoom
     return Cell(*box, entry.image, entry.channel, low, high, note), zoom
@@ -185,24 +197,24 @@ def _draw_reason(box: np.ndarray, reason: str, grid: _Grid) -> None:
     letters = grid.letters
     lines = cut_text(reason, (grid.wide - 8) // letters.width, (grid.high - 4) // letters.height)
     top = (grid.high - len(lines) * letters.height) // 2
-    for at, line in enumerate(lines):
+    for row, line in enumerate(lines):
         left = (grid.wide - len(line) * letters.width) // 2
-        draw_text(box, Text(left, top + at * letters.height, line, SMALL, INK_MIDDLE))
+        draw_text(box, Text(left, top + row * letters.height, line, SMALL, INK_MIDDLE))
 
 
 def _write_names(canvas: Canvas, grid: _Grid) -> None:
     letters = grid.letters
     for column, lines in enumerate(grid.heads):
-        for at, line in enumerate(reversed(lines)):
+        for row, line in enumerate(reversed(lines)):
             _, x = grid.place(0, column)
-            canvas.write(x, grid.over - 2 - (at + 1) * letters.height, line)
+            canvas.write(x, grid.over - 2 - (row + 1) * letters.height, line)
     for row, lines in enumerate(grid.names):
         y, _ = grid.place(row, 0)
-        for at, line in enumerate(lines):
-            canvas.write(0, y + at * letters.height, line)
+        for below, line in enumerate(lines):
+            canvas.write(0, y + below * letters.height, line)
     if grid.table.photos is not None:
         y, x = (grid.over - 2 - letters.height, grid.left) if grid.table.photos_down else (grid.over, 0)
-        canvas.write(x, y, "photo", muted=True)
+        canvas.write(x, y, PHOTO, muted=True)
 
 
 def _draw_photos(canvas: Canvas, pixels: np.ndarray, grid: _Grid) -> list[Cell]:
@@ -210,18 +222,17 @@ def _draw_photos(canvas: Canvas, pixels: np.ndarray, grid: _Grid) -> list[Cell]:
     from PIL import Image
 
     cells: list[Cell] = []
-    table = grid.table
-    for at, photo in enumerate(table.photos or ()):
-        y, x = grid.photo_place(at)
+    for image, photo in enumerate(grid.table.photos or ()):
+        y, x = grid.photo_place(image)
         if photo is None:
-            cells.append(Cell(canvas.x + x, canvas.y + y, grid.wide, grid.high, at, -1, 0.0, 0.0, "no photo"))
+            cells.append(Cell(canvas.x + x, canvas.y + y, grid.wide, grid.high, image, -1, 0.0, 0.0, "no photo"))
             continue
         share = min(grid.high / photo.shape[0], grid.wide / photo.shape[1])
         height, width = (max(1, round(side * share)) for side in photo.shape[:2])
         small = np.asarray(Image.fromarray(photo).resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2))
         top, left = canvas.y + y + (grid.high - height) // 2, canvas.x + x + (grid.wide - width) // 2
         pixels[top : top + height, left : left + width] = small
-        cells.append(Cell(left, top, width, height, at, -1, 0.0, 0.0, "photo"))
+        cells.append(Cell(left, top, width, height, image, -1, 0.0, 0.0, PHOTO))
     return cells
 
 
@@ -232,17 +243,15 @@ def _draw_bars(canvas: Canvas, grid: _Grid, rule: Scale) -> None:
         for row in _with_values(table, "row"):
             y, _ = grid.place(row, 0)
             x = canvas.width - grid.beside + BAR_GAP - GAP_BETWEEN
-            scale, marks, reach = shared_bar(table, rule, row, slice(None))
-            canvas.draw_bar(x, y, grid.high, ColorBar(scale, marks, reach))
+            canvas.draw_bar(x, y, grid.high, ColorBar(*shared_bar(table, rule, row, slice(None))))
     if rule.per == "column":
         y = grid.over + (len(table.rows) + grid.shift[0]) * grid.step_down
         for column in _with_values(table, "column"):
             _, x = grid.place(0, column)
             scale, marks, _ = shared_bar(table, rule, slice(None), column)
             _draw_bar_across(canvas, (x, y, grid.wide), scale, marks)
-            for at, line in enumerate(grid.below[column]):
-                top = y + BAR_HEIGHT + 2 + at * grid.letters.height
-                canvas.write(x, top, line, muted=True)
+            for row, line in enumerate(grid.below[column]):
+                canvas.write(x, y + BAR_HEIGHT + 2 + row * grid.letters.height, line, muted=True)
 
 
 def _with_values(table: Table, rule: str) -> list[int]:
@@ -272,8 +281,11 @@ def _ranges(table: Table, rule: Scale | None, room: int) -> tuple[tuple[tuple[st
         return ()
     if rule.per == "column":
         shown = _with_values(table, "column")
-        ranges = {at: shared_bar(table, rule, slice(None), at)[0].range() for at in shown}
-        return (tuple(_range_lines(*ranges[at], room) if at in ranges else () for at in range(len(table.columns))),)
+        ranges = {column: shared_bar(table, rule, slice(None), column)[0].range() for column in shown}
+        lines = [
+            _range_lines(*ranges[column], room) if column in ranges else () for column in range(len(table.columns))
+        ]
+        return (tuple(lines),)
     return tuple(
         tuple(
             () if entry.plane is None or entry.colored else _range_lines(*rule.range(row, column), room)

@@ -21,19 +21,19 @@ ABOVE_LINE, BELOW_LINE = np.array([[255], [0]], np.uint8)
 
 
 def contour_levels(contours: Any, rule: Scale) -> tuple[float, ...]:
-    """The levels asked for, rising."""
+    """The levels to draw, rising: those given, or as many as asked for, evenly between the limits."""
     if contours is None:
         return ()
     if isinstance(contours, int | np.integer) and not isinstance(contours, bool):
         if not 1 <= contours <= MOST_LEVELS:
             raise BadOption(f"contours={contours}: {ALLOWED}")
         low, high = rule.limits
-        levels = [low + (high - low) * at / (int(contours) + 1) for at in range(1, int(contours) + 1)]
+        levels = [low + (high - low) * step / (int(contours) + 1) for step in range(1, int(contours) + 1)]
         return tuple(sorted(set(levels)))  # one where the map is flat
     if isinstance(contours, str):
         raise BadOption(f"contours={contours!r}: {ALLOWED}")
     try:
-        levels = sorted({float(each) for each in contours})
+        levels = sorted({float(level) for level in contours})
     except (TypeError, ValueError) as error:
         raise BadOption(f"contours={contours!r}: {ALLOWED}") from error
     if not levels or not np.isfinite(levels).all():
@@ -41,14 +41,14 @@ def contour_levels(contours: Any, rule: Scale) -> tuple[float, ...]:
     return tuple(levels)
 
 
-def levels_said(levels: tuple[float, ...], values: np.ndarray, rule: Scale) -> tuple[str, ...]:
-    """The levels that have a line, and those that the map nowhere crosses."""
+def levels_text(levels: tuple[float, ...], values: np.ndarray, rule: Scale) -> tuple[str, ...]:
+    """The levels that have a line, and those that the map nowhere crosses, for the caption."""
     low, high = extent_of(values)[0, 0]
-    drawn = [reading(each, *rule.limits) for each in levels if low < each <= high]
-    missed = [reading(each, *rule.limits) for each in levels if not low < each <= high]
-    said = [f"contours at {', '.join(drawn)}, white on the higher side"] if drawn else []
-    said += [f"no contour at {', '.join(missed)}: the map doesn't cross it"] if missed else []
-    return (" · ".join(said),) if said else ()
+    crossed = [reading(level, *rule.limits) for level in levels if low < level <= high]
+    missed = [reading(level, *rule.limits) for level in levels if not low < level <= high]
+    parts = [f"contours at {', '.join(crossed)}, white on the higher side"] if crossed else []
+    parts += [f"no contour at {', '.join(missed)}: the map doesn't cross it"] if missed else []
+    return (" · ".join(parts),) if parts else ()
 
 
 def draw_contour(box: np.ndarray, values: np.ndarray, level: float, thick: int) -> None:
@@ -63,9 +63,9 @@ def draw_contour(box: np.ndarray, values: np.ndarray, level: float, thick: int) 
         first = first[:, known]
         higher = above[tuple(first)]
         for step in range(thick):
-            for at, side in ((first - step * ahead, higher), (first + (step + 1) * ahead, ~higher)):
-                inside = (at[axis] >= 0) & (at[axis] < size[axis])
-                at, side = at[:, inside], side[inside]
-                same = (above[tuple(at)] == side) & ~np.isnan(values[tuple(at)])
-                at, side = at[:, same], side[same]
-                box[tuple(at)] = np.where(side[:, None], ABOVE_LINE, BELOW_LINE)
+            for pixels, side in ((first - step * ahead, higher), (first + (step + 1) * ahead, ~higher)):
+                inside = (pixels[axis] >= 0) & (pixels[axis] < size[axis])
+                pixels, side = pixels[:, inside], side[inside]
+                same = (above[tuple(pixels)] == side) & ~np.isnan(values[tuple(pixels)])
+                pixels, side = pixels[:, same], side[same]
+                box[tuple(pixels)] = np.where(side[:, None], ABOVE_LINE, BELOW_LINE)

@@ -10,17 +10,18 @@ from typing import Any
 import numpy as np
 
 from ..arrays.ranges import extent_of
-from ..combinations.nmf import said_of
 from ..core.feature_map import FeatureMap
+from ..core.note import kind_of
 from ..errors import BadScale
 from ..picture.canvas import NARROWEST, Canvas, Frame
 from ..picture.caption import about, caption, title_of
 from ..picture.codes import NAN
-from ..picture.font import SMALL, Font, font
+from ..picture.font import SMALL, font
 from ..picture.numbers import number
 from ..picture.picture import Picture
 from ..picture.scale import MARKS, palette
 from ..picture.shapes import Box, Cell
+from .options import DrawOptions
 
 GROUPED = ("factors", "labels")
 
@@ -57,7 +58,7 @@ class Groups:
     winner: np.ndarray
     words: tuple[tuple[str, ...], ...]
     ranges: tuple[tuple[float, float], ...]
-    line: str
+    lines: tuple[str, ...]
     tiles: bool
 
     @property
@@ -66,35 +67,34 @@ class Groups:
         return self.winner < 0
 
 
-def grouped_map(
-    whole: FeatureMap, one: FeatureMap, image: int, zoom: int, scale: Any, colors: str | None, text: int = 1
-) -> Picture:
+def grouped_map(whole: FeatureMap, options: DrawOptions) -> Picture:
     """The heat map of factors or clusters: all in one, and below it the legend."""
-    groups = _groups(whole, one, scale, colors)
+    groups, zoom = _groups(whole, options), options.zoom or 1
     body = _painted(groups).repeat(zoom, 0).repeat(zoom, 1)
-    return _composed(one, image, groups, body, zoom, (), text)
+    return _compose(whole, groups, body, options)
 
 
-def grouped_overlay(
-    whole: FeatureMap, one: FeatureMap, image: int, alpha: float, scale: Any, colors: str | None, text: int = 1
-) -> Picture:
+def grouped_overlay(whole: FeatureMap, options: DrawOptions, alpha: float) -> Picture:
     """Factors or clusters on the photo: the stronger, the more of its colour covers it; and below it the legend."""
+    one, _ = options.pick(whole)
     assert one.photos is not None and one.placement is not None
-    groups = _groups(whole, one, scale, colors)
+    groups = _groups(whole, options)
     photo, place = one.photos[0], one.placement[0]
     rows, columns = place.rows(one.spatial[0]), place.cols(one.spatial[1])
     seen = np.ix_(rows >= 0, columns >= 0)
-    at = np.ix_(rows[rows >= 0], columns[columns >= 0])
-    cover = (_cover(groups) * np.float32(alpha))[at][..., None]
+    units = np.ix_(rows[rows >= 0], columns[columns >= 0])
+    cover = (_cover(groups) * np.float32(alpha))[units][..., None]
     body = photo.copy()
-    body[seen] = np.round(photo[seen] * (1 - cover) + _full(groups)[at] * cover).astype(np.uint8)
-    said = f"on the photo, {photo.shape[0]}×{photo.shape[1]} · colour {alpha:.0%} where it is strongest · one flat area a unit"
-    return _composed(one, image, groups, body, 1, (said,), text)
+    body[seen] = np.round(photo[seen] * (1 - cover) + _full(groups)[units] * cover).astype(np.uint8)
+    line = f"on the photo, {photo.shape[0]}×{photo.shape[1]} · colour {alpha:.0%} where it is strongest · one flat area a unit"
+    groups = replace(groups, lines=(*groups.lines, line))
+    return _compose(whole, groups, body, replace(options, zoom=1))
 
 
-def _groups(whole: FeatureMap, one: FeatureMap, scale: Any, colors: str | None) -> Groups:
-    known = {each["number"]: each for each in whole.provenance.get("groups", ())}
-    return _labels(one, known, colors) if one.role == "labels" else _factors(whole, one, known, scale, colors)
+def _groups(whole: FeatureMap, options: DrawOptions) -> Groups:
+    one, _ = options.pick(whole)
+    known = {group["number"]: group for group in whole.provenance.get("groups", ())}
+    return _labels(one, known, options.colors) if one.role == "labels" else _factors(whole, known, options)
 
 
 def _labels(one: FeatureMap, known: Mapping[int, Mapping[str, Any]], colors: str | None) -> Groups:
@@ -102,29 +102,28 @@ def _labels(one: FeatureMap, known: Mapping[int, Mapping[str, Any]], colors: str
     sound = np.isfinite(labels)
     winner = np.where(sound, labels, -1).astype(int)
     numbers = tuple(sorted({*known, *np.unique(winner[sound]).tolist()}))
-    strength = np.stack([winner == each for each in numbers]) if numbers else np.zeros((0, *labels.shape))
-    shares = [float(each.sum()) / max(1, labels.size) for each in strength]
+    strength = np.stack([winner == group for group in numbers]) if numbers else np.zeros((0, *labels.shape))
+    shares = [float(places.sum()) / max(1, labels.size) for places in strength]
     winner = np.where(sound, np.searchsorted(numbers, winner), -1) if numbers else winner
     digits = len(str(max(numbers, default=0)))
-    words = tuple((f"{each:>{digits}}", f"{share:6.1%}") for each, share in zip(numbers, shares, strict=True))
+    words = tuple((f"{group:>{digits}}", f"{share:6.1%}") for group, share in zip(numbers, shares, strict=True))
     return Groups(
         numbers,
         _palette(numbers, colors),
         strength.astype(np.float32),
         winner,
         words,
-        tuple((float(each), float(each)) for each in numbers),
-        f"colour: the cluster of each place; shares of the places of this image{_repeated(numbers, colors)}",
+        tuple((float(group), float(group)) for group in numbers),
+        (f"colour: the cluster of each place; shares of the places of this image{_repeated(numbers, colors)}",),
         False,
     )
 
 
-def _factors(
-    whole: FeatureMap, one: FeatureMap, known: Mapping[int, Mapping[str, Any]], scale: Any, colors: str | None
-) -> Groups:
+def _factors(whole: FeatureMap, known: Mapping[int, Mapping[str, Any]], options: DrawOptions) -> Groups:
+    one, _ = options.pick(whole)
     values = np.moveaxis(one.values[0], -1, 0)
     sound = np.isfinite(values).all(0)
-    tops, rule = _tops(whole, one, scale)
+    tops, rule = _tops(whole, one, options.scale)
     with np.errstate(invalid="ignore"):
         strength = np.where(sound, values / np.where(tops > 0, tops, 1)[:, None, None], 0).clip(0, 1)
     words = []
@@ -135,13 +134,15 @@ def _factors(
         words.append((f"{channel}{share}", *((f"ch {', '.join(map(str, named[:3]))}",) if named else ())))
     return Groups(
         one.channels,
-        _palette(one.channels, colors),
+        _palette(one.channels, options.colors),
         strength,
         np.where(sound, strength.argmax(0), -1),
         tuple(words),
         tuple((0.0, float(top)) for top in tops),
-        "colour: the strongest factor of each place, bright by strength · %: share of the energy, ch: strongest channels"
-        f" · {rule}{_repeated(one.channels, colors)}",
+        (
+            "colour: the strongest factor of each place, bright by strength · %: share of the energy, ch: strongest channels"
+            f" · {rule}{_repeated(one.channels, options.colors)}",
+        ),
         True,
     )
 
@@ -149,16 +150,17 @@ def _factors(
 def _tops(whole: FeatureMap, one: FeatureMap, scale: Any) -> tuple[np.ndarray, str]:
     """The strength that has the full colour, for each factor, and the rule in words."""
     count = one.shape[-1]
+    scale = "layer" if scale is None else scale
     if isinstance(scale, str) and scale in ("layer", "images", "channel"):
         extent = extent_of((whole if scale == "images" else one).values)[..., 1]
-        tops = np.array([np.nan_to_num(each[np.isfinite(each)].max(initial=0)) for each in extent.T])
+        tops = np.array([np.nan_to_num(largest[np.isfinite(largest)].max(initial=0)) for largest in extent.T])
         if scale == "channel":
             return tops, "scale: each factor from 0 to its own largest"
         top = float(tops.max(initial=0))
         of = "all images" if scale == "images" else "this image"
         return np.full(count, top), f"scale: one for all factors of {of}, 0…{number(top)}"
     try:
-        low, high = (float(each) for each in scale)
+        low, high = map(float, scale)
     except (TypeError, ValueError) as error:
         raise BadScale(f"scale={scale!r}: use 'layer', 'images', 'channel' or (0, high) for factors") from error
     if low != 0 or not 0 < high < np.inf:
@@ -172,7 +174,7 @@ def _palette(numbers: Sequence[int], colors: str | None) -> np.ndarray:
 
     listed = (*SAFE, *MORE)
     if colors is None:
-        table = np.array([cmap.Color(each).rgba8[:3] for each in listed])
+        table = np.array([cmap.Color(color).rgba8[:3] for color in listed])
     else:
         try:
             named = cmap.Colormap(colors)
@@ -180,7 +182,7 @@ def _palette(numbers: Sequence[int], colors: str | None) -> np.ndarray:
             raise BadScale(f"no colours {colors!r}: use a name of the cmap catalogue, such as 'tol:muted'") from error
         steps = len(named.color_stops) if named.interpolation == "nearest" else max(2, *numbers, 0) + 1
         table = np.round(named.lut(steps)[:, :3] * 255)
-    return np.array([table[each % len(table)] for each in numbers], np.uint8).reshape(-1, 3)
+    return np.array([table[number % len(table)] for number in numbers], np.uint8).reshape(-1, 3)
 
 
 def _repeated(numbers: Sequence[int], colors: str | None) -> str:
@@ -203,9 +205,9 @@ def _cover(groups: Groups) -> np.ndarray:
     """float32 `[y, x]`: the strength of each place's own group; 1 where a place is left out."""
     if not len(groups.numbers):
         return np.ones(groups.winner.shape, np.float32)
-    at = np.where(groups.broken, 0, groups.winner)
-    found = np.take_along_axis(groups.strength, at[None], 0)[0]
-    return np.where(groups.broken, 1, found).astype(np.float32)
+    winner = np.where(groups.broken, 0, groups.winner)
+    strength = np.take_along_axis(groups.strength, winner[None], 0)[0]
+    return np.where(groups.broken, 1, strength).astype(np.float32)
 
 
 def _painted(groups: Groups) -> np.ndarray:
@@ -213,9 +215,9 @@ def _painted(groups: Groups) -> np.ndarray:
     return np.round(_full(groups) * _cover(groups)[..., None]).astype(np.uint8)
 
 
-def _alone(groups: Groups, at: int) -> np.ndarray:
+def _alone(groups: Groups, index: int) -> np.ndarray:
     """uint8 `[y, x, 3]`: one group without the others."""
-    paint = np.round(groups.colors[at] * groups.strength[at][..., None]).astype(np.uint8)
+    paint = np.round(groups.colors[index] * groups.strength[index][..., None]).astype(np.uint8)
     return np.where(groups.broken[..., None], np.array(MARKS[NAN][1], np.uint8), paint)
 
 
@@ -237,7 +239,7 @@ class Legend:
         count = max(1, len(groups.numbers))
         high, wide = size
         if not groups.tiles:
-            words = max((len(" ".join(each)) for each in groups.words), default=0)
+            words = max((len(" ".join(lines)) for lines in groups.words), default=0)
             width = swatch + (6 + GAP_X) * text + words * letters.width
             columns = max(1, min(count, room // width))
             rows = ceil(count / columns)
@@ -245,8 +247,8 @@ class Legend:
         step = max(1, max(size) // TILE)
         zoom = text * max(1, TILE // max(size))
         tile = (ceil(high / step) * zoom, ceil(wide / step) * zoom)
-        words = max(swatch + 6 * text + len(each[0]) * letters.width for each in groups.words)
-        words = max(words, *(len(line) * letters.width for each in groups.words for line in each[1:]), 0)
+        words = max(swatch + 6 * text + len(first) * letters.width for first, *_ in groups.words)
+        words = max(words, *(len(line) * letters.width for _, *more in groups.words for line in more), 0)
         width = max(tile[1], words) + GAP_X * text
         columns = max(1, min(count, room // width))
         rows = ceil(count / columns)
@@ -255,35 +257,42 @@ class Legend:
         return cls(columns, rows, width, tile[0] + lines * letters.height + GAP_Y * text, tile, step, swatch)
 
 
-def _composed(
-    one: FeatureMap, image: int, groups: Groups, body: np.ndarray, zoom: int, more: tuple[str, ...], text: int
-) -> Picture:
+def _compose(whole: FeatureMap, groups: Groups, body: np.ndarray, options: DrawOptions) -> Picture:
     """The map, the legend below it, the caption above."""
-    height, width = body.shape[:2]
+    one, image = options.pick(whole)
+    text, (height, width) = options.text, body.shape[:2]
     legend = Legend.fitting(groups, groups.winner.shape, max(width, NARROWEST * text), text)
     below = legend.rows * legend.height + 12 * text
-    drawn = {said_of(each) for each in one.provenance.get("groups", ()) if "channels" in each}
-    lines = caption(replace(one, notes=tuple(each for each in one.notes if each not in drawn)), None, "")
-    lines += (groups.line, *more)
+    # What is known of each group stands in the legend.
+    lines = caption(replace(one, notes=tuple(note for note in one.notes if kind_of(note) != "group")), None, "")
+    lines += groups.lines
     marks = {NAN} if groups.broken.any() else set()
     size = height + below, max(width, legend.columns * legend.width - GAP_X * text)
     canvas = Frame(title_of(one), lines, marks=marks, text=text).around(*size)
     boxes = [
-        (at % legend.columns * legend.width, height + 12 * text + at // legend.columns * legend.height)
-        for at in range(len(groups.numbers))
+        (entry % legend.columns * legend.width, height + 12 * text + entry // legend.columns * legend.height)
+        for entry in range(len(groups.numbers))
     ]
     _write_legend(canvas, groups, legend, boxes)
     pixels = np.take(palette(None), canvas.codes, axis=0)
     pixels[canvas.y : canvas.y + height, canvas.x : canvas.x + width] = body
-    cells = [Cell(canvas.x, canvas.y, width, height, image, 0, 0.0, max((r[1] for r in groups.ranges), default=0.0))]
-    for at, (x, y) in enumerate(boxes):
-        cells.append(_entry(pixels, groups, legend, at, canvas.x + x, canvas.y + y, image, canvas.letters))
-        top = canvas.y + y + (canvas.letters.height - legend.swatch) // 2
-        red, green, blue = groups.colors[at].tolist()
-        canvas.paint(pixels, Box(canvas.x + x, top, legend.swatch, legend.swatch, (red, green, blue)))
+    top = max((high for _, high in groups.ranges), default=0.0)
+    cells = [Cell(canvas.x, canvas.y, width, height, image, 0, 0.0, top)]
+    for entry, (x, y) in enumerate(boxes):
+        x, y = canvas.x + x, canvas.y + y
+        swatch = y + (canvas.letters.height - legend.swatch) // 2
+        red, green, blue = groups.colors[entry].tolist()
+        canvas.paint(pixels, Box(x, swatch, legend.swatch, legend.swatch, (red, green, blue)))
+        tile = y + max(map(len, groups.words)) * canvas.letters.height
+        box = (x, swatch, legend.swatch, legend.swatch)
+        if groups.tiles:
+            box = _draw_tile(pixels, groups, legend, entry=entry, corner=(x, tile))
+        note = " · ".join(groups.words[entry])
+        low, high = groups.ranges[entry]
+        cells.append(Cell(*box, image, groups.numbers[entry], low, high, note))
     for cell in cells:
         canvas.own(*cell[:4])
-    return canvas.picture(cells, None, about(one, None), pixels, zoom=zoom)
+    return canvas.picture(cells, None, about(one, None), pixels, zoom=options.zoom or 1)
 
 
 def _write_legend(canvas: Canvas, groups: Groups, legend: Legend, boxes: Sequence[tuple[int, int]]) -> None:
@@ -294,19 +303,13 @@ def _write_legend(canvas: Canvas, groups: Groups, legend: Legend, boxes: Sequenc
             canvas.write(left, y + row * canvas.letters.height, line)
 
 
-def _entry(
-    pixels: np.ndarray, groups: Groups, legend: Legend, at: int, x: int, y: int, image: int, letters: Font
-) -> Cell:
-    """Paint the tile of one entry; its cell, which is the swatch where there is no tile."""
-    swatch = legend.swatch
-    top = y + (letters.height - swatch) // 2
-    note = " · ".join(groups.words[at])
-    low, high = groups.ranges[at]
-    if not groups.tiles:
-        return Cell(x, top, swatch, swatch, image, groups.numbers[at], low, high, note)
-    tile = _alone(groups, at)[:: legend.step, :: legend.step]
+def _draw_tile(
+    pixels: np.ndarray, groups: Groups, legend: Legend, *, entry: int, corner: tuple[int, int]
+) -> tuple[int, int, int, int]:
+    """Paint one group alone, from `corner` (x, y) on; returns its box."""
+    x, y = corner
+    tile = _alone(groups, entry)[:: legend.step, :: legend.step]
     zoom = legend.tile[0] // tile.shape[0]
     tile = tile.repeat(zoom, 0).repeat(zoom, 1)
-    y += max(map(len, groups.words)) * letters.height
     pixels[y : y + tile.shape[0], x : x + tile.shape[1]] = tile
-    return Cell(x, y, tile.shape[1], tile.shape[0], image, groups.numbers[at], low, high, note)
+    return x, y, tile.shape[1], tile.shape[0]

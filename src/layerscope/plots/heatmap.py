@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ..arrays.ranges import extent_of
-from ..checks import optional_whole
 from ..combinations.similarity import query_place
 from ..core.feature_map import FeatureMap, as_map
 from ..errors import BadLayout, BadOption
-from ..picture.canvas import Frame, check_text, outline
+from ..picture.canvas import Frame, outline
 from ..picture.caption import about, caption, special, title_of
 from ..picture.codes import GAP, INK, NAN
 from ..picture.picture import Picture
 from ..picture.scale import marks_of, palette
-from ..picture.scale_rules import Beyond, make_scale
+from ..picture.scale_rules import Beyond
 from ..picture.shapes import Cell
 from .caveats import outlier
 from .groups import GROUPED, grouped_map, is_grouped
-from .rgb import is_rgb, paper, rgb_colors, rgb_limits, rgb_said
-from .strip import strip
+from .options import DrawOptions, Options
+from .rgb import is_rgb, paper, rgb_colors, rgb_limits, rgb_text
+from .strip import StripOptions, draw_strip
 
 MAP_SIZE = 448
 
@@ -39,76 +40,88 @@ def heatmap(
 ) -> Picture:
     """One map of one image, enlarged by a whole number, with its colour bar.
 
-    `fm` has one channel, as every combination gives, or is the three of `pca`, which become red, green and blue.
-    `scale`: `"layer"`, `"images"` (one range for all the images of `fm`), `(low, high)` or a `Scale`. Values with both
-    signs get diverging colours centred on 0. `clip=(1, 99)` cuts the range at these percentiles of the values; what lies
-    beyond has the last colour of that side, and the bar and the caption say so. A map of a dense layer or a sequence becomes a
-    `strip`. `text` (1 to 4) draws letters and map so many times as large. Raises `BadLayout` where several channels wait
-    to be combined.
+    A map of a dense layer or a sequence becomes a `strip`. The three channels of `pca` become red, green and blue; the
+    parts of `nmf` and `clusters` have a colour each, and a legend.
 
     >>> import numpy as np
     >>> picture = heatmap(np.array([[0.0, 1.0], [2.0, 4.0]]))
     >>> picture.bar.low, picture.bar.high
     (0.0, 4.0)
+
+    Args:
+        fm: a `FeatureMap` of one channel, as every combination gives, or of `pca`, `nmf` or `clusters`; or an array.
+        image: which image of `fm`, counted from 0.
+        scale: `"layer"` (the range of this image), `"images"` (of all images of `fm`), `(low, high)` or a `Scale`.
+        colors: a colour map of the cmap catalogue. By default viridis, or vik centred on 0 for values of both signs.
+        clip: two percentiles, such as `(1, 99)`, at which the range is cut. What lies beyond has the last colour of that
+            side, and bar and caption say so.
+        zoom: pixels of the picture for a unit of the map.
+        text: size of letters and map, 1 (screen) to 4; 3 is for print at 300 dpi.
+        layout: the axes of an array, such as `"bchw"`, where its library's convention isn't meant.
+
+    Raises:
+        BadLayout: several channels that wait to be combined, or a volume, which is drawn by `montage`.
+        BadScale: a scale, percentiles or colours that don't exist.
+        BadOption: any other option out of its range.
     """
-    whole = as_map(fm, layout)
-    check_text(text)
-    zoom = optional_whole("zoom", zoom)
-    one, image = whole.image(image), image % len(whole.ids)
-    if whole.role in GROUPED and clip is not None:
+    options = DrawOptions(image=image, scale=scale, colors=colors, clip=clip, zoom=zoom, text=text)
+    return draw_heatmap(as_map(fm, layout), options)
+
+
+def draw_heatmap(whole: FeatureMap, options: DrawOptions) -> Picture:
+    """The heat map of one image of a map, whatever its channels are."""
+    if whole.role in GROUPED and options.clip is not None:
         raise BadOption("clip needs one number at each place; this map holds groups with colours of their own")
-    if whole.role in GROUPED and len(whole.spatial) < 2:
-        return strip(whole, image=image, scale=scale, colors=colors, text=text)
-    size = zoom or text * max(1, MAP_SIZE // max(whole.spatial, default=1))
+    if len(whole.spatial) < 2 and (whole.role in GROUPED or is_rgb(whole) or whole.shape[-1] == 1):
+        return draw_strip(whole, replace(StripOptions.like(options), page=0))
+    if options.zoom is None:
+        options = replace(options, zoom=options.text * max(1, MAP_SIZE // max(whole.spatial, default=1)))
     if is_grouped(whole):
-        return grouped_map(whole, one, image, size, scale, colors, text)
-    colored = is_rgb(whole)
-    if not colored and whole.shape[-1] != 1:
+        return grouped_map(whole, options)
+    if not is_rgb(whole) and whole.shape[-1] != 1:
         raise BadLayout(
             f"a heat map shows one channel, this map has {whole.shape[-1]}: combine them first (mean, weighted, pca …),"
             " or draw them all with sheet()"
         )
-    if len(whole.spatial) < 2:
-        return strip(whole, image=image, scale=scale, colors=colors, clip=clip, text=text)
     if len(whole.spatial) == 3:
         raise BadLayout("a heat map is two-dimensional; the slices of a volume are drawn by montage()")
-    height, width = whole.spatial
-    if colored:
-        return _rgb_map(whole, one, image, size, clip, text)
+    return _rgb_map(whole, options) if is_rgb(whole) else _scaled_map(whole, options)
+
+
+def _scaled_map(whole: FeatureMap, options: DrawOptions) -> Picture:
+    """The map of one number at each place."""
+    one, image = options.pick(whole)
     extent = extent_of(one.values)
-    rule = make_scale(whole, one, one_range(scale), colors, extent, clip)
+    rule = one_range(options).fit_scale(whole, one, extent)
     codes = rule.codes(one.values[0, ..., 0])
     notes = tuple(filter(None, (outlier(one, rule, extent[0]),)))
-    lines = (
-        caption(one, rule, "")
-        + special(one.values, "the map")
-        + Beyond.of(one.values, rule.limits).words(rule, clip)
-        + notes
-    )
+    beyond = Beyond.of(one.values, rule.limits).words(rule, options.clip)
+    lines = caption(one, rule, "") + special(one.values, "the map") + beyond + notes
     reach = (float(extent[0, 0, 0]), float(extent[0, 0, 1]))
-    frame = Frame(title_of(one), lines, rule, marks_of(codes), reach, text)
-    canvas = frame.around(height * size, width * size)
-    canvas.body[:] = codes.repeat(size, 0).repeat(size, 1)
+    zoom, (height, width) = options.zoom or 1, whole.spatial
+    size = height * zoom, width * zoom
+    canvas = Frame(title_of(one), lines, rule, marks_of(codes), reach, options.text).around(*size)
+    canvas.body[:] = codes.repeat(zoom, 0).repeat(zoom, 1)
     if (place := query_place(one)) is not None:
-        outline(canvas.body, (place[0] * size, place[1] * size, size, size), INK, GAP)
-    cell = Cell(canvas.x, canvas.y, width * size, height * size, image, 0, *rule.range())
-    return canvas.picture((cell,), rule, about(one, rule), zoom=size, notes=notes)
+        outline(canvas.body, (place[0] * zoom, place[1] * zoom, zoom, zoom), INK, GAP)
+    cell = Cell(canvas.x, canvas.y, width * zoom, height * zoom, image, 0, *rule.range())
+    return canvas.picture((cell,), rule, about(one, rule), zoom=zoom, notes=notes)
 
 
-def one_range(scale: Any) -> Any:
-    """The rule of a picture of one map: a range for each channel is one range there."""
-    return "layer" if isinstance(scale, str) and scale == "channel" else scale
+def one_range(options: Options) -> Options:
+    """The options of a picture of one map: a range for each channel is one range there."""
+    return replace(options, scale="layer") if options.scale == "channel" else options
 
 
-def _rgb_map(
-    whole: FeatureMap, one: FeatureMap, image: int, zoom: int, clip: tuple[float, float] | None, text: int
-) -> Picture:
-    height, width = one.spatial
-    low, high = rgb_limits(whole, clip)
+def _rgb_map(whole: FeatureMap, options: DrawOptions) -> Picture:
+    """The map of three channels that are colours."""
+    one, image = options.pick(whole)
+    zoom, (height, width) = options.zoom or 1, one.spatial
+    low, high = rgb_limits(whole, options.clip)
     colors = rgb_colors(one.values[0], low, high).repeat(zoom, 0).repeat(zoom, 1)
-    lines = (*caption(one, None, ""), rgb_said(clip))
+    lines = (*caption(one, None, ""), rgb_text(options.clip))
     marks = {NAN} if np.isnan(one.values).any() else set()
-    canvas = Frame(title_of(one), lines, marks=marks, text=text).around(height * zoom, width * zoom)
+    canvas = Frame(title_of(one), lines, marks=marks, text=options.text).around(height * zoom, width * zoom)
     cell = Cell(canvas.x, canvas.y, width * zoom, height * zoom, image, 0, float(low[0]), float(high[0]))
     pixels = paper(canvas, palette(None))
     pixels[canvas.y : canvas.y + canvas.height, canvas.x : canvas.x + canvas.width] = colors

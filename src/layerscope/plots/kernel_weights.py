@@ -13,10 +13,12 @@ from ..backends.protocol import Kernel
 from ..core.feature_map import FeatureMap
 from ..core.layer import Layer
 from ..errors import BadOption
+from ..picture.canvas import Frame
 from ..picture.caption import about, caption, title_of
 from ..picture.numbers import number
 from ..picture.picture import Picture
 from .mosaic import Mosaic, Tile
+from .options import DrawOptions
 
 MAGENTA = (255, 0, 255)
 
@@ -48,13 +50,23 @@ class Weights:
         return cls(values, shown, groups, notes, provenance)
 
     @property
+    def inputs(self) -> int:
+        """How many inputs a filter has."""
+        return self.values.shape[1]
+
+    @property
+    def three(self) -> bool:
+        """Whether the inputs of a filter can be colours."""
+        return self.inputs == 3 and self.groups == 1 and self.values.ndim == 4
+
+    @property
     def pointwise(self) -> bool:
         return prod(self.values.shape[2:]) == 1
 
-    def input_of(self, filter: int, at: int) -> int:
+    def input_of(self, filter: int, place: int) -> int:
         """The layer's own number of an input that a filter reads."""
         group = filter // (len(self.values) // self.groups)
-        return group * self.values.shape[1] + at
+        return group * self.values.shape[1] + place
 
     def map(self, values: np.ndarray, rule: str) -> FeatureMap:
         """Values `[1, *space, filter]` as a feature map, so that they are drawn as one."""
@@ -74,32 +86,11 @@ class Weights:
 def arranged(kernel: Kernel) -> np.ndarray:
     """The weights as `[filter, input of its group, *space]`, whatever the framework's order."""
     axes, values = kernel.axes, np.asarray(kernel.values, np.float32)
-    space = [axes.index(each) for each in "dhwn" if each in axes]
+    space = [axes.index(letter) for letter in "dhwn" if letter in axes]
     if "m" in axes:
         depth = values.transpose(axes.index("i"), axes.index("m"), *space)
         return depth.reshape(-1, 1, *depth.shape[2:])
     return values.transpose(axes.index("o"), axes.index("i"), *space)
-
-
-def numbered(name: str, given: Any, count: int) -> tuple[int, ...]:
-    """Numbers of filters or inputs as asked for: all for `None`. Raises `BadOption`."""
-    every = range(count)
-    if given is None:
-        return tuple(every)
-    if isinstance(given, slice):
-        found = tuple(every[given])
-    else:
-        try:
-            listed = [given] if isinstance(given, int | np.integer) else list(given)
-        except TypeError as error:
-            raise BadOption(f"{name}={given!r}: use numbers, or a slice") from error
-        wrong = [each for each in listed if not isinstance(each, int | np.integer) or each not in every]
-        if wrong:
-            raise BadOption(f"{name}={wrong!r}: this layer has {count} of them, 0 to {count - 1}")
-        found = tuple(map(int, listed))
-    if not found:
-        raise BadOption(f"{name}={given!r} names none; this layer has {count} of them, 0 to {count - 1}")
-    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +102,7 @@ class Colours:
     lines: tuple[str, ...]
 
     @classmethod
-    def of(cls, weights: Weights, chosen: Sequence[int], alike: bool, order: str) -> Colours:
+    def of(cls, weights: Weights, chosen: Sequence[int], *, alike: bool, order: str) -> Colours:
         """`alike` stretches all filters to the largest weight of the layer; `order` is that of the model's input."""
         values = weights.values.transpose(0, 2, 3, 1)[list(chosen)].astype(np.float64)
         values = values[..., ::-1] if order == "bgr" else values
@@ -127,11 +118,11 @@ class Colours:
         for row, most, end in zip(chosen, reach.tolist(), ends.tolist(), strict=True):
             text = f"±{number(most, 2)}" if most else "dead"
             tiles.append(Tile(f"{row} {text}", 0, row, f"filter {row}: {text}", (-end, end)))
-        said = (
+        stretch = (
             f"all are stretched to ±{number(largest)}" if alike else "each filter is stretched to ± its largest weight"
         )
-        read = "2, 1, 0 (the model is fed BGR)" if order == "bgr" else "0, 1, 2"
-        lines = [f"inputs {read} as red, green, blue · grey is 0, {said}"]
+        inputs = "2, 1, 0 (the model's input is BGR)" if order == "bgr" else "0, 1, 2"
+        lines = [f"inputs {inputs} as red, green, blue · grey is 0, {stretch}"]
         faint = [row for row, most in zip(chosen, reach.tolist(), strict=True) if 0 < most < largest / FAINT]
         if faint and not alike:
             lines.append(f"no weight above a thousandth of the layer's largest: {', '.join(map(str, faint))}")
@@ -140,24 +131,22 @@ class Colours:
         return cls(colours, tiles, tuple(lines))
 
 
-def in_colours(
-    weights: Weights,
-    chosen: Sequence[int],
-    alike: bool,
-    order: str,
-    columns: int | None,
-    zoom: int | None,
-    page: int,
-    text: int,
-) -> Picture:
-    """Filters of three inputs as tiles in colours."""
-    made = Colours.of(weights, chosen, alike, order)
-    size = made.colours.shape[1], made.colours.shape[2]
-    grid = Mosaic.fitting(size, len(made.tiles), max(len(each.label) for each in made.tiles), columns, zoom, text)
-    pages = grid.pages(len(made.tiles), page)
-    here = slice(page * grid.most, (page + 1) * grid.most)
+def draw_colours(weights: Weights, chosen: Sequence[int], order: str, options: DrawOptions) -> Picture:
+    """Filters of three inputs as tiles in colours; `order` is that of the model's input, `"rgb"` or `"bgr"`."""
+    if not weights.three:
+        shape = "×".join(map(str, weights.values.shape))
+        raise BadOption(f"inputs='rgb' is for filters of three colours; these are {shape}: use 'norm' or numbers")
+    if options.scale not in (None, "channel", "layer"):
+        raise BadOption(
+            f"scale={options.scale!r}: filters in colours are stretched each by itself ('channel') or all alike ('layer')"
+        )
+    filters = Colours.of(weights, chosen, alike=options.scale == "layer", order=order)
+    size, longest = (filters.colours.shape[1], filters.colours.shape[2]), max(len(tile.label) for tile in filters.tiles)
+    grid = Mosaic.fitting(size, len(filters.tiles), longest, options)
+    pages, here = grid.page(len(filters.tiles), options.page)
     fm = weights.map(weights.values.mean(1).transpose(1, 2, 0)[None], "kernels")
-    said = f"{len(chosen)} of {len(weights.values)} filters" + (f", page {page + 1} of {pages}" if pages > 1 else "")
-    lines = (*caption(fm, None, said), *made.lines)
-    picture = grid.picture(made.colours[here], made.tiles[here], None, title_of(fm), lines, about(fm, None))
-    return replace(picture, page=page, pages=pages)
+    what = f"{len(chosen)} of {len(weights.values)} filters"
+    what += f", page {options.page + 1} of {pages}" if pages > 1 else ""
+    frame = Frame(title_of(fm), (*caption(fm, None, what), *filters.lines), text=options.text)
+    picture = grid.picture(filters.colours[here], filters.tiles[here], frame, about(fm, None))
+    return replace(picture, page=options.page, pages=pages)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,18 +11,21 @@ import numpy as np
 from ..arrays.ranges import extent_of
 from ..core.feature_map import FeatureMap
 from ..errors import BadOption, near
+from ..picture.canvas import Frame
 from ..picture.caption import about, caption, title_of
 from ..picture.picture import Picture
-from ..picture.scale import Scale
+from ..picture.scale import Scale, marks_of
 from ..picture.scale_rules import make_scale
 from ..scope.run import provenance
 from ..scope.scope import Scope
-from .kernel_weights import Weights, in_colours, numbered
+from .kernel_weights import Weights, draw_colours
+from .montage import index_list
 from .mosaic import Mosaic, Tile
-from .sheet import sheet
-from .strip import strip
+from .options import DrawOptions
+from .sheet import draw_sheet
+from .strip import StripOptions, draw_strip
 
-WAYS = ("rgb", "norm", "mean")
+FOLDS = ("rgb", "norm", "mean")
 
 
 def kernels(
@@ -39,65 +42,76 @@ def kernels(
     text: int = 1,
     images: Any = None,
 ) -> Picture:
-    """The filters of a convolution as numbered tiles, by its weights, not by what it gives for an image.
-
-    ```python
-    ls.kernels(scope, "features.0.0")                              # the first layer, in colours
-    ls.kernels(scope, "block3_conv1", filters=[0, 5], inputs=slice(0, 16))   # a row a filter, a tile an input channel
-    ```
-
-    `inputs` says what becomes of a filter's input channels:
-
-    - `"rgb"`: the three of the first layer as colours. Grey is 0, and each filter is stretched to its own largest weight on
-      both sides, which stands above it.
-    - `"norm"`: their L2 norm at each place, which shows where a filter looks, but not with which sign.
-    - `"mean"`: keeps the sign, but opposite weights cancel out.
-    - numbers or a slice: each becomes a tile of its own, a row a filter.
+    """The filters of a convolution as numbered tiles: its weights, not what it gives for an image.
 
     By default the first layer is drawn in colours, a filter with one input (depthwise) as it is, all others by their norm. A
-    1×1 convolution becomes one table, a row a filter, a column an input. `scale`: `"layer"` (one range for all filters, the
-    default but for colours), `"channel"` (each filter its own), `(low, high)` or a `Scale`. `scope.kernel(layer)` gives the
-    numbers themselves. `text` (1 to 4) draws letters and tiles so many times as large. `images` is for models whose
-    input isn't known.
+    1×1 convolution becomes one table, a row a filter, a column an input. `Scope.kernel` gives the numbers themselves.
 
-    Raises `BadOption` for layers without such weights, for filters and inputs that don't exist, and for frameworks whose
-    backend gives no weights.
+    >>> import layerscope as ls
+    >>> scope = ls.open(ls.demo_model())
+    >>> picture = kernels(scope, "_conv_stem", filters=[0, 5])
+    >>> [cell.channel for cell in picture.cells]
+    [0, 5]
+
+    Args:
+        scope: what `open` gives.
+        layer: one convolution: its path, a part of its path, or its index.
+        filters: the numbers of the filters, or a slice. All by default.
+        inputs: what becomes of a filter's input channels. `"rgb"`: the three of the first layer as colours; grey is 0, and each
+            filter is stretched to its own largest weight on both sides. `"norm"`: their L2 norm at each place, which shows
+            where a filter looks, but not with which sign. `"mean"`: keeps the sign, but opposite weights cancel out. Numbers
+            or a slice: each becomes a tile of its own, a row a filter.
+        columns: tiles in a row.
+        zoom: pixels of the picture for one weight.
+        scale: `"layer"` (one range for all filters, the default but for colours), `"channel"` (each filter its own),
+            `(low, high)` or a `Scale`.
+        colors: a colour map of the cmap catalogue. By default viridis, or vik centred on 0 for values of both signs.
+        page: which page, counted from 0.
+        text: size of letters and tiles, 1 (screen) to 4; 3 is for print at 300 dpi.
+        images: an image for the dry run, for models whose input isn't known.
+
+    Raises:
+        LayerNotFound: a layer that doesn't exist.
+        BadScale: a scale or colours that don't exist.
+        BadOption: a layer without such weights, filters or inputs that don't exist, a framework whose backend gives no weights,
+            or any other option out of its range.
     """
-    held = scope.kernel(layer, images)
+    options = DrawOptions(columns=columns, zoom=zoom, scale=scale, colors=colors, page=page, text=text)
+    kernel = scope.kernel(layer, images)
     table = scope.layers(images)
     (row,) = table.choose(layer)
-    weights = Weights.of(held, row, provenance(scope))
-    chosen = numbered("filters", filters, len(weights.values))
-    first = next((each.path for each in table if each.calls and "conv" in each.kind.lower()), None)
-    three = weights.values.shape[1] == 3 and weights.groups == 1 and held.groups == 1 and weights.values.ndim == 4
+    weights = Weights.of(kernel, row, provenance(scope))
+    first = next((other.path for other in table if other.calls and "conv" in other.kind.lower()), None)
     if inputs is None:
-        one = weights.values.shape[1] == 1
-        inputs = "rgb" if three and row.path == first and _takes_colours(scope) else slice(None) if one else "norm"
-        inputs = slice(None) if weights.pointwise and inputs == "norm" else inputs
-    tiles: dict[str, Any] = {"columns": columns, "zoom": zoom, "page": page, "text": text}
+        inputs = _usual_inputs(weights, row.path == first and _takes_colours(scope))
+    view = View(weights, index_list("filters", filters, len(weights.values)), options)
     if isinstance(inputs, str):
-        if inputs not in WAYS:
-            raise BadOption(
-                f"inputs={inputs!r}: use 'rgb', 'norm', 'mean', or the numbers of input channels.{near(inputs, WAYS)}"
-            )
+        if inputs not in FOLDS:
+            words = ", ".join(map(repr, FOLDS))
+            raise BadOption(f"inputs={inputs!r}: use {words}, or the numbers of input channels.{near(inputs, FOLDS)}")
         if inputs == "rgb":
-            if not three:
-                shape = "×".join(map(str, weights.values.shape))
-                raise BadOption(
-                    f"inputs='rgb' is for filters of three colours; these are {shape}: use 'norm' or numbers"
-                )
-            if not (scale is None or (isinstance(scale, str) and scale in ("channel", "layer"))):
-                raise BadOption(
-                    f"scale={scale!r}: filters in colours are stretched each by itself ('channel') or all alike ('layer')"
-                )
-            return in_colours(weights, chosen, scale == "layer", scope.preprocess.order, columns, zoom, page, text)
-        return _folded(weights, chosen, inputs, scale, colors, tiles)
-    numbers = numbered("inputs", inputs, weights.values.shape[1])
-    if weights.values.shape[1] == 1:
-        return _folded(weights, chosen, "only", scale, colors, tiles)
-    if weights.pointwise:
-        return _table(weights, chosen, numbers, scale, colors, tiles)
-    return _grid(weights, chosen, numbers, scale, colors, tiles)
+            return draw_colours(weights, view.filters, scope.preprocess.order, options)
+        return _draw_folded(view, inputs)
+    numbers = index_list("inputs", inputs, weights.inputs)
+    if weights.inputs == 1:
+        return _draw_folded(view, "only")
+    return _draw_table(view, numbers) if weights.pointwise else _draw_grid(view, numbers)
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """Which filters of which weights are drawn, and how."""
+
+    weights: Weights
+    filters: Sequence[int]
+    options: DrawOptions
+
+
+def _usual_inputs(weights: Weights, first: bool) -> Any:
+    """What becomes of the inputs where nothing is asked for; `first` is the layer that colours go into."""
+    if first and weights.three:
+        return "rgb"
+    return slice(None) if weights.inputs == 1 or weights.pointwise else "norm"
 
 
 def _takes_colours(scope: Scope) -> bool:
@@ -109,88 +123,69 @@ def _takes_colours(scope: Scope) -> bool:
     return "c" not in first.axes or first.shape[first.axes.index("c")] in (3, None)
 
 
-def _ruled(fm: FeatureMap, scale: Any, colors: str | None) -> Any:
+def _fit_scale(fm: FeatureMap, options: DrawOptions, *, from_zero: bool = False) -> Any:
     """The scale: over all filters by default. The words of `"layer"` speak of an image, and there is none."""
-    if scale is None or (isinstance(scale, str) and scale in ("layer", "images")):
-        found = replace(Scale.fit(fm.values, "layer", colors=colors), per="fixed")
+    if options.scale in (None, "layer", "images"):
+        fitted = replace(Scale.fit(fm.values, "layer", colors=options.colors), per="fixed")
         # Norms are seen against 0, not against the least of them.
-        return replace(found, limits=(0.0, found.limits[1])) if "norm" in fm.rule else found
-    if isinstance(scale, str) and scale == "channel":
-        return scale
-    return make_scale(fm, fm, scale, colors, extent_of(fm.values))
+        return replace(fitted, limits=(0.0, fitted.limits[1])) if from_zero else fitted
+    if options.scale == "channel":
+        return options.scale
+    return make_scale(fm, fm, options.scale, options.colors, extent_of(fm.values))
 
 
-def _folded(
-    weights: Weights, chosen: Sequence[int], way: str, scale: Any, colors: str | None, tiles: dict[str, Any]
-) -> Picture:
+def _draw_folded(view: View, fold: str) -> Picture:
     """Each filter as one map, its inputs folded into one number a place."""
-    count = weights.values.shape[1]
-    values = weights.values
-    if way == "norm":
-        folded, rule = np.sqrt(np.square(values, dtype=np.float64).sum(1)), f"kernels: L2 norm over {count} inputs"
-    elif way == "mean":
-        folded, rule = values.mean(1, dtype=np.float64), f"kernels: mean over {count} inputs"
+    weights, values = view.weights, view.weights.values
+    if fold == "norm":
+        folded, rule = (
+            np.sqrt(np.square(values, dtype=np.float64).sum(1)),
+            f"kernels: L2 norm over {weights.inputs} inputs",
+        )
+    elif fold == "mean":
+        folded, rule = values.mean(1, dtype=np.float64), f"kernels: mean over {weights.inputs} inputs"
     else:
         folded, rule = values[:, 0], "kernels"
     fm = weights.map(np.moveaxis(folded, 0, -1)[None], rule)
-    ruled = _ruled(fm, scale, colors)
+    scale = _fit_scale(fm, view.options, from_zero=fold == "norm")
+    options = replace(view.options, channels=view.filters, scale=scale)
     if len(fm.spatial) == 1 or max(fm.spatial) == 1:
-        return strip(fm, channels=chosen, scale=ruled, colors=colors, page=tiles["page"], text=tiles["text"])
-    return sheet(fm, channels=chosen, scale=ruled, colors=colors, **tiles)
+        return draw_strip(fm, StripOptions.like(options))
+    return draw_sheet(fm, options)
 
 
-def _table(
-    weights: Weights,
-    chosen: Sequence[int],
-    numbers: Sequence[int],
-    scale: Any,
-    colors: str | None,
-    tiles: dict[str, Any],
-) -> Picture:
+def _draw_table(view: View, numbers: Sequence[int]) -> Picture:
     """A 1×1 convolution: a row a filter, a column an input."""
+    weights = view.weights
     flat = weights.values.reshape(*weights.values.shape[:2])
-    ruled = _ruled(weights.map(flat.T[None], "kernels"), scale, colors)
+    scale = _fit_scale(weights.map(flat.T[None], "kernels"), view.options)
     fm = weights.map(flat.T[None][:, list(numbers)], "kernels")
     axis = "input of its group" if weights.groups > 1 else "input"
-    if tuple(numbers) != tuple(range(numbers[0], numbers[0] + len(numbers))) or numbers[0]:
+    if tuple(numbers) != tuple(range(len(numbers))):
         axis += f" (place among the {len(numbers)} chosen)"
-    return strip(fm, channels=chosen, scale=ruled, colors=colors, axis=axis, page=tiles["page"], text=tiles["text"])
+    options = replace(StripOptions.like(view.options), channels=view.filters, scale=scale, axis=axis)
+    return draw_strip(fm, options)
 
 
-def _grid(
-    weights: Weights,
-    chosen: Sequence[int],
-    numbers: Sequence[int],
-    scale: Any,
-    colors: str | None,
-    options: dict[str, Any],
-) -> Picture:
+def _draw_grid(view: View, numbers: Sequence[int]) -> Picture:
     """A row a filter, a tile for each of its inputs."""
-    if weights.values.ndim != 4:
+    weights, values, options = view.weights, view.weights.values, view.options
+    if values.ndim != 4:
         raise BadOption(
-            f"the tiles of single inputs are drawn of two-dimensional kernels, these have {weights.values.ndim - 2}"
+            f"the tiles of single inputs are drawn of two-dimensional kernels, these have {values.ndim - 2}"
             " dimensions: use inputs='norm' or 'mean'"
         )
-    fm = weights.map(
-        weights.values.transpose(1, 2, 3, 0).reshape(1, -1, *weights.values.shape[3:], len(weights.values)), "kernels"
-    )
-    rule = _ruled(fm, "layer" if isinstance(scale, str) and scale == "channel" else scale, colors)
-    tiles = [
-        Tile(f"{weights.input_of(row, at)}→{row}", 0, row, f"input {weights.input_of(row, at)} to filter {row}")
-        for row in chosen
-        for at in numbers
-    ]
-    codes = rule.codes(weights.values[np.ix_(chosen, numbers)].reshape(-1, *weights.values.shape[2:]))
-    size = weights.values.shape[2], weights.values.shape[3]
-    grid = Mosaic.fitting(
-        size, len(tiles), max(len(each.label) for each in tiles), len(numbers), options["zoom"], options["text"]
-    )
-    page = options["page"]
-    pages = grid.pages(len(tiles), page)
-    here = slice(page * grid.most, (page + 1) * grid.most)
-    filters, inputs = weights.values.shape[:2]
-    said = f"{len(chosen)} of {filters} filters down, {len(numbers)} of {inputs} inputs to the right"
-    said += f", page {page + 1} of {pages}" if pages > 1 else ""
-    lines = (*caption(fm, rule, said), "above each tile: input channel → filter")
-    picture = grid.picture(codes[here], tiles[here], rule, title_of(fm), lines, about(fm, rule))
-    return replace(picture, page=page, pages=pages)
+    fm = weights.map(values.transpose(1, 2, 3, 0).reshape(1, -1, *values.shape[3:], len(values)), "kernels")
+    rule = _fit_scale(fm, replace(options, scale="layer") if options.scale == "channel" else options)
+    pairs = [(weights.input_of(row, number), row) for row in view.filters for number in numbers]
+    tiles = [Tile(f"{source}→{row}", 0, row, f"input {source} to filter {row}") for source, row in pairs]
+    codes = rule.codes(values[np.ix_(view.filters, numbers)].reshape(-1, *values.shape[2:]))
+    size, longest = (values.shape[2], values.shape[3]), max(len(tile.label) for tile in tiles)
+    grid = Mosaic.fitting(size, len(tiles), longest, replace(options, columns=len(numbers)))
+    pages, here = grid.page(len(tiles), options.page)
+    what = f"{len(view.filters)} of {len(values)} filters down, {len(numbers)} of {weights.inputs} inputs to the right"
+    what += f", page {options.page + 1} of {pages}" if pages > 1 else ""
+    lines = (*caption(fm, rule, what), "above each tile: input channel → filter")
+    frame = Frame(title_of(fm), lines, rule, marks_of(codes[here]), text=options.text)
+    picture = grid.picture(codes[here], tiles[here], frame, about(fm, rule))
+    return replace(picture, page=options.page, pages=pages)

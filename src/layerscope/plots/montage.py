@@ -9,14 +9,17 @@ from typing import Any
 import numpy as np
 
 from ..arrays.ranges import extent_of
+from ..checks import indices
 from ..core.feature_map import FeatureMap, as_map
 from ..errors import BadChannels, BadLayout, BadOption, near
+from ..picture.canvas import Frame
 from ..picture.caption import about, caption, special, title_of
 from ..picture.picture import Picture
-from ..picture.scale import Scale
-from ..picture.scale_rules import Beyond, make_scale
+from ..picture.scale import Scale, marks_of
+from ..picture.scale_rules import Beyond
 from .mosaic import Mosaic, Tile
-from .rgb import is_rgb, rgb_colors, rgb_limits, rgb_said
+from .options import DrawOptions, frozen
+from .rgb import is_rgb, rgb_colors, rgb_limits, rgb_text
 from .sequence import reach_of
 
 AXES = {"d": ("slice", "d"), "h": ("slice", "h"), "w": ("slice", "w"), "t": ("frame", "d")}
@@ -43,66 +46,96 @@ def montage(
 ) -> Picture:
     """The slices of one channel of a volume as numbered tiles, with one range and one colour bar for all.
 
-    `fm` is `[image, d, h, w, channel]`; `channel` may be left out where there is only one, as after a combination, and
-    where the three of `pca` are colours. `axis` is what the slices lie along, `"d"`, `"h"` or `"w"`; with `"t"` they lie along
-    the first axis and are called frames, for a clip. `slices` picks some, by number. `scale`: `"channel"` (the range of this
-    channel over all its slices, those that aren't shown included), `"layer"` (over all channels), `"images"`, `(low, high)` or
-    a `Scale`; `clip=(1, 99)` cuts the range at these percentiles. Above 16 megapixels there are several pages. `text` (1 to 4)
-    draws letters and tiles so many times as large.
-
-    Raises `BadLayout` for maps that aren't volumes, `BadChannels`, `BadOption`, `BadScale`.
+    Above 16 megapixels there are several pages, which `Picture.pages` counts. The three channels of `pca` become red, green
+    and blue.
 
     >>> import numpy as np
     >>> picture = montage(np.arange(240.0).reshape(1, 5, 6, 8, 1), slices=[0, 4])
     >>> [cell.note for cell in picture.cells], picture.bar.high
     (['slice 0', 'slice 4'], 239.0)
+
+    Args:
+        fm: a `FeatureMap` or an array `[image, d, h, w, channel]`.
+        image: which image of `fm`, counted from 0.
+        channel: the true number of the channel; may be left out where there is only one, as after a combination.
+        axis: what the slices lie along, `"d"`, `"h"` or `"w"`; `"t"` for a clip, whose first axis is time and whose slices
+            are called frames.
+        slices: the numbers of the slices to draw, or a slice. All by default.
+        columns: tiles in a row.
+        zoom: pixels of the picture for a unit of the map.
+        scale: `"channel"` (the range of this channel over all its slices, also those that aren't shown), `"layer"` (over all
+            channels), `"images"`, `(low, high)` or a `Scale`.
+        colors: a colour map of the cmap catalogue. By default viridis, or vik centred on 0 for values of both signs.
+        clip: two percentiles, such as `(1, 99)`, at which the range is cut.
+        page: which page, counted from 0.
+        text: size of letters and tiles, 1 (screen) to 4; 3 is for print at 300 dpi.
+        layout: the axes of an array, such as `"bcdhw"`, where its library's convention isn't meant.
+
+    Raises:
+        BadLayout: a map that isn't a volume.
+        BadChannels: a channel that the map doesn't hold, or none given where there are several.
+        BadScale: a scale, percentiles or colours that don't exist.
+        BadOption: any other option out of its range.
     """
-    whole = as_map(fm, layout)
-    if channel is None and is_rgb(whole) and len(whole.spatial) == 3:
-        return _in_colours(whole, image, axis, slices, columns, zoom, clip, page, text)
-    stack = Stack.of(whole, image, channel, axis)
-    numbers = stack.chosen(slices)
-    rule = stack.scale(scale, colors, clip)
-    last = str(stack.count - 1)
-    grid = Mosaic.fitting(stack.size, len(numbers), len(last), columns, zoom, text)
-    pages = grid.pages(len(numbers), page)
-    shown = numbers[page * grid.most : (page + 1) * grid.most]
-    tiles = [Tile(str(number), image % len(whole.ids), stack.channel, f"{stack.word} {number}") for number in shown]
-    beyond = Beyond.of(stack.planes, rule.limits)
-    lines = caption(stack.one, rule, stack.said(len(numbers), shown, page, pages)) + stack.special()
-    lines += beyond.words(rule, clip)
-    codes = rule.codes(stack.planes[list(shown)])
-    facts = about(stack.one, rule, axis=stack.axis, slices=list(shown))
-    picture = grid.picture(codes, tiles, rule, title_of(stack.one), lines, facts, reach=stack.reach)
-    return replace(picture, page=int(page), pages=pages)
+    options = MontageOptions(
+        image=image,
+        channel=channel,
+        axis=axis,
+        slices=slices,
+        columns=columns,
+        zoom=zoom,
+        scale=scale,
+        colors=colors,
+        clip=clip,
+        page=page,
+        text=text,
+    )
+    return draw_montage(as_map(fm, layout), options)
 
 
-def _in_colours(
-    whole: FeatureMap,
-    image: int,
-    axis: str,
-    slices: Sequence[int] | slice | None,
-    columns: int | None,
-    zoom: int | None,
-    clip: tuple[float, float] | None,
-    page: int,
-    text: int,
-) -> Picture:
-    """The slices of a combination whose three channels are red, green and blue."""
+def draw_montage(whole: FeatureMap, options: MontageOptions) -> Picture:
+    """The montage of one image of a map."""
+    colored = options.channel is None and is_rgb(whole) and len(whole.spatial) == 3
     # What is said of slices and their numbers is that of one of the channels.
-    stack = Stack.of(whole, image, whole.channels[0], axis)
-    numbers = stack.chosen(slices)
-    grid = Mosaic.fitting(stack.size, len(numbers), len(str(stack.count - 1)), columns, zoom, text)
-    pages = grid.pages(len(numbers), page)
-    shown = numbers[page * grid.most : (page + 1) * grid.most]
-    volume = np.moveaxis(stack.one.values[0], "dhw".index(stack.axis), 0)
-    colours = rgb_colors(volume[list(shown)], *rgb_limits(whole, clip))
-    tiles = [Tile(str(number), image % len(whole.ids), 0, f"{stack.word} {number}") for number in shown]
-    said = stack.said(len(numbers), shown, page, pages).partition("), ")[2]
-    lines = (*caption(stack.one, None, said), rgb_said(clip))
-    facts = about(stack.one, None, axis=stack.axis, slices=list(shown))
-    picture = grid.picture(colours, tiles, None, title_of(stack.one), lines, facts)
-    return replace(picture, page=int(page), pages=pages)
+    stack = Stack.of(whole, options, whole.channels[0] if colored else options.channel)
+    numbers = stack.choose(options.slices)
+    grid = Mosaic.fitting(stack.size, len(numbers), len(str(stack.count - 1)), options)
+    pages, here = grid.page(len(numbers), options.page)
+    shown = list(numbers[here])
+    what = stack.describe_slices(len(numbers)) + (
+        f", page {options.page + 1} of {pages} ({stack.word}s {shown[0]} to {shown[-1]})" if pages > 1 else ""
+    )
+    channel = 0 if colored else stack.channel
+    tiles = [Tile(str(number), stack.image, channel, f"{stack.word} {number}") for number in shown]
+    if colored:
+        volume = np.moveaxis(stack.one.values[0], "dhw".index(stack.axis), 0)
+        pictures = rgb_colors(volume[shown], *rgb_limits(whole, options.clip))
+        frame = Frame(title_of(stack.one), (*caption(stack.one, None, what), rgb_text(options.clip)), text=options.text)
+    else:
+        rule = stack.scale(options)
+        pictures = rule.codes(stack.planes[shown])
+        lines = caption(stack.one, rule, stack.describe_channel() + what) + stack.special()
+        lines += Beyond.of(stack.planes, rule.limits).words(rule, options.clip)
+        frame = Frame(title_of(stack.one), lines, rule, marks_of(pictures), reach_of(stack.planes), options.text)
+    facts = about(stack.one, frame.bar, axis=stack.axis, slices=shown)
+    return replace(grid.picture(pictures, tiles, frame, facts), page=int(options.page), pages=pages)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MontageOptions(DrawOptions):
+    """What a montage has besides: the channel, the axis that its slices lie along, and which of them."""
+
+    channel: int | None = None
+    axis: str = "d"
+    slices: Any = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._set("slices", frozen(self.slices))
+        if self.axis not in AXES:
+            raise BadOption(
+                f"axis={self.axis!r}: use 'd', 'h' or 'w', or 't' for the frames of a clip.{near(str(self.axis), AXES)}"
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,27 +144,24 @@ class Stack:
 
     whole: FeatureMap
     one: FeatureMap
+    image: int
     planes: np.ndarray
     channel: int
     axis: str
     word: str
 
     @classmethod
-    def of(cls, fm: Any, image: int, channel: int | None, axis: str, layout: str | None = None) -> Stack:
-        whole = as_map(fm, layout)
+    def of(cls, whole: FeatureMap, options: MontageOptions, channel: int | None) -> Stack:
+        """Raises `BadLayout` for what is no volume, `BadChannels` for a channel that isn't there."""
         if len(whole.spatial) != 3:
             raise BadLayout(
-                f"{whole.layer.path!r} is no volume but {whole.spatial or 'one number a channel'}: {_way(whole)}"
+                f"{whole.layer.path!r} is no volume but {whole.spatial or 'one number a channel'}: {_use_instead(whole)}"
             )
-        if axis not in AXES:
-            raise BadOption(
-                f"axis={axis!r}: use 'd', 'h' or 'w', or 't' for the frames of a clip.{near(str(axis), AXES)}"
-            )
-        one = whole.image(image)
+        one, image = options.pick(whole)
         number = one_channel(whole, channel)
-        word, letter = AXES[axis]
-        values = one.select([number]).values[0, ..., 0]
-        return cls(whole, one, np.moveaxis(values, "dhw".index(letter), 0), number, letter, word)
+        word, letter = AXES[options.axis]
+        planes = np.moveaxis(one.select([number]).values[0, ..., 0], "dhw".index(letter), 0)
+        return cls(whole, one, image, planes, number, letter, word)
 
     @property
     def count(self) -> int:
@@ -142,47 +172,35 @@ class Stack:
         height, width = self.planes.shape[1:]
         return height, width
 
-    def chosen(self, slices: Sequence[int] | slice | None) -> tuple[int, ...]:
-        """The numbers of the slices asked for."""
-        every = range(self.count)
-        if slices is None:
-            return tuple(every)
-        if isinstance(slices, slice):
-            numbers = tuple(every[slices])
-        else:
-            given = [slices] if isinstance(slices, int | np.integer) else list(slices)
-            wrong = [each for each in given if not isinstance(each, int | np.integer) or each not in every]
-            if wrong:
-                raise BadOption(f"slices={wrong!r}: there are {self.count} along {self.axis}, 0 to {self.count - 1}")
-            numbers = tuple(map(int, given))
-        if not numbers:
-            raise BadOption(
-                f"slices={slices!r} names none; there are {self.count} along {self.axis}, 0 to {self.count - 1}"
-            )
-        return numbers
+    def choose(self, slices: Any) -> tuple[int, ...]:
+        """The numbers of the slices to draw; all for `None`."""
+        return index_list("slices", slices, self.count)
 
-    @property
-    def reach(self) -> tuple[float, float]:
-        """How far the finite values go."""
-        return reach_of(self.planes)
+    def scale(self, options: DrawOptions, usual: str = "channel") -> Scale:
+        """The scale of this channel."""
+        return channel_scale(self.whole, self.one, self.channel, options, usual=usual)
 
-    def scale(self, scale: Any, colors: str | None, clip: tuple[float, float] | None = None) -> Scale:
-        return channel_scale(self.whole, self.one, self.channel, scale, colors, clip)
+    def describe_channel(self) -> str:
+        """Which channel this is; `""` where there is only one."""
+        return f"channel {self.channel} (of {self.one.of}), " if not self.one.rule or self.one.shape[-1] > 1 else ""
 
-    def said(self, count: int, shown: Sequence[int], page: int, pages: int) -> str:
-        """What is shown, in words."""
+    def describe_slices(self, count: int) -> str:
+        """How many slices are shown, and which way up."""
         rows, columns = SIDES[self.axis]
-        text = f"channel {self.channel} (of {self.one.of}), " if not self.one.rule or self.one.shape[-1] > 1 else ""
-        text += f"{count} of {self.count} {self.word}s along {'time' if self.word == 'frame' else self.axis}"
-        text += f", {rows} down and {columns} to the right"
-        if pages > 1:
-            text += f", page {page + 1} of {pages} ({self.word}s {shown[0]} to {shown[-1]})"
-        return text
+        along = "time" if self.word == "frame" else self.axis
+        return f"{count} of {self.count} {self.word}s along {along}, {rows} down and {columns} to the right"
 
     def special(self) -> tuple[str, ...]:
         """What must be said of values that have no colour of their own, and of numbers that are no amounts."""
         groups = ("numbers of groups: a larger one is not more",) if self.one.role == "labels" else ()
         return groups + special(self.planes, f"channel {self.channel}")
+
+
+def index_list(name: str, value: Any, count: int) -> tuple[int, ...]:
+    """The numbers of `count` things that `value` selects: all for `None`, one for a number. Raises `BadOption`."""
+    if value is None:
+        return tuple(range(count))
+    return indices(name, [int(value)] if isinstance(value, int | np.integer) else value, count)
 
 
 def one_channel(whole: FeatureMap, channel: int | None) -> int:
@@ -199,22 +217,15 @@ def one_channel(whole: FeatureMap, channel: int | None) -> int:
     return whole.select([int(channel)]).channels[0]
 
 
-def channel_scale(
-    whole: FeatureMap,
-    one: FeatureMap,
-    channel: int,
-    scale: Any,
-    colors: str | None,
-    clip: tuple[float, float] | None = None,
-) -> Scale:
+def channel_scale(whole: FeatureMap, one: FeatureMap, channel: int, options: DrawOptions, *, usual: str) -> Scale:
     """One scale for all of one channel; by the rule `"channel"` it is the channel's own range."""
-    if isinstance(scale, str) and scale == "channel":
-        fitted = Scale.fit(one.select([channel]).values, "layer", clip, colors)
+    if (usual if options.scale is None else options.scale) == "channel":
+        fitted = Scale.fit(one.select([channel]).values, "layer", options.clip, options.colors)
         return replace(fitted, per="channel") if whole.shape[-1] > 1 else fitted
-    return make_scale(whole, one, scale, colors, extent_of(one.values), clip)
+    return options.fit_scale(whole, one, extent_of(one.values), usual)
 
 
-def _way(whole: FeatureMap) -> str:
+def _use_instead(whole: FeatureMap) -> str:
     if len(whole.spatial) == 2:
         return "a layer with pictures is drawn by sheet(), one map by heatmap()"
     return "a sequence is drawn by strip()" if whole.spatial else "a dense layer is drawn by bars() or strip()"

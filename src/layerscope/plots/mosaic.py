@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..checks import optional_whole
 from ..errors import BadOption
-from ..picture.canvas import Canvas, Frame, check_text
+from ..picture.canvas import Canvas, Frame
 from ..picture.codes import OWN
 from ..picture.font import SMALL, font
 from ..picture.picture import Picture
-from ..picture.scale import Scale, marks_of, palette
+from ..picture.scale import palette
 from ..picture.shapes import Cell
+from .options import DrawOptions
 
 COMFORTABLE, LARGEST, SMALLEST = 960, 256, 72
 
@@ -50,28 +50,20 @@ class Mosaic:
     text: int = 1
 
     @classmethod
-    def fitting(
-        cls,
-        size: tuple[int, int],
-        count: int,
-        letters: int,
-        columns: int | None = None,
-        zoom: int | None = None,
-        text: int = 1,
-    ) -> Mosaic:
+    def fitting(cls, size: tuple[int, int], count: int, letters: int, options: DrawOptions) -> Mosaic:
         """As large as fits a comfortable page, but never smaller than can be read; `letters` is the longest label."""
-        columns, zoom = optional_whole("columns", columns), optional_whole("zoom", zoom)
-        check_text(text)
-        height, width = size
+        (height, width), text, columns = size, options.text, options.columns
         least = max(1, ceil(SMALLEST * text / max(size)))
-        tried = range(max(least, LARGEST * text // max(size)), least - 1, -1) if zoom is None else (zoom,)
-        for each in tried:
-            found = cls(height, width, each, columns or 1, letters, 1, text)
-            across = columns or max(1, min(count, (COMFORTABLE * text + found.space) // found.pitch_x))
-            if ceil(count / across) * found.pitch_y <= COMFORTABLE * text:
+        zooms = (
+            range(max(least, LARGEST * text // max(size)), least - 1, -1) if options.zoom is None else (options.zoom,)
+        )
+        for zoom in zooms:
+            grid = cls(height, width, zoom, columns or 1, letters, 1, text)
+            across = columns or max(1, min(count, (COMFORTABLE * text + grid.space) // grid.pitch_x))
+            if ceil(count / across) * grid.pitch_y <= COMFORTABLE * text:
                 break
-        rows = max(1, PAGE_PIXELS // (found.pitch_y * found.pitch_x * across))
-        return cls(height, width, each, min(across, count), letters, rows * across, text)
+        rows = max(1, PAGE_PIXELS // (grid.pitch_y * grid.pitch_x * across))
+        return replace(grid, columns=min(across, count), most=rows * across)
 
     @property
     def space(self) -> int:
@@ -90,55 +82,42 @@ class Mosaic:
     def pitch_y(self) -> int:
         return self.height * self.zoom + self.above + self.space
 
-    def pages(self, count: int, page: int) -> int:
-        """How many pages there are. Raises `BadOption` where `page` isn't one of them."""
+    def page(self, count: int, page: int) -> tuple[int, slice]:
+        """How many pages there are, and the tiles of this one. Raises `BadOption` where `page` isn't one of them."""
         pages = ceil(count / self.most)
         if not isinstance(page, int | np.integer) or not 0 <= page < pages:
             raise BadOption(f"page={page!r}: this picture has {pages}, 0 to {pages - 1}")
-        return pages
+        return pages, slice(page * self.most, (page + 1) * self.most)
 
     def picture(
-        self,
-        tiles: np.ndarray,
-        labels: Sequence[Tile],
-        rule: Scale | None,
-        title: str,
-        lines: tuple[str, ...],
-        about: Mapping[str, Any],
-        marks: Collection[int] | None = None,
-        reach: tuple[float, float] | None = None,
+        self, tiles: np.ndarray, labels: Sequence[Tile], frame: Frame, provenance: Mapping[str, Any]
     ) -> Picture:
-        """The picture of tiles `[tile, height, width]` in codes of `rule`, or of colours `[tile, height, width, 3]`.
-
-        Codes have the bar of their scale beside them; `marks` are those of the legend, by default those that occur.
-        """
-        coded = rule is not None
+        """The picture of tiles, codes `[tile, height, width]` of the frame's scale or colours `[tile, height, width, 3]`."""
+        rule = frame.bar
         rows = ceil(len(tiles) / self.columns)
-        if marks is None:
-            marks = marks_of(tiles) if coded else ()
         wide = self.columns * self.pitch_x - (self.pitch_x - self.width * self.zoom if self.columns == 1 else 0)
         wide = max(wide, self.letters * font(SMALL * self.text).width)
-        canvas = Frame(title, lines, rule, marks, reach, self.text).around(rows * self.pitch_y, wide)
-        boxes = [self._box(canvas, at) for at in range(len(tiles))]
+        canvas = frame.around(rows * self.pitch_y, wide)
         cells = []
-        for at, (tile, label, (x, y, across, high)) in enumerate(zip(tiles, labels, boxes, strict=True)):
+        for place, (tile, label) in enumerate(zip(tiles, labels, strict=True)):
+            x, y, across, high = self._box(canvas, place)
             if self.above:
-                canvas.write(x - canvas.x, y - canvas.y - self.above, label.label, tile=at)
-            shown = tile.repeat(self.zoom, 0).repeat(self.zoom, 1) if coded else OWN
+                canvas.write(x - canvas.x, y - canvas.y - self.above, label.label, tile=place)
+            shown = OWN if rule is None else tile.repeat(self.zoom, 0).repeat(self.zoom, 1)
             canvas.codes[y : y + high, x : x + across] = shown
             limits = label.limits or (rule.range() if rule else (0.0, 0.0))
             cells.append(Cell(x, y, across, high, label.image, label.channel, *limits, label.note))
-        colours = None if coded else self._coloured(canvas, cells, tiles)
-        return canvas.picture(cells, rule, about, colours, zoom=self.zoom)
+        colours = None if rule is not None else self._colours(canvas, cells, tiles)
+        return canvas.picture(cells, rule, provenance, colours, zoom=self.zoom)
 
-    def _box(self, canvas: Canvas, at: int) -> tuple[int, int, int, int]:
+    def _box(self, canvas: Canvas, place: int) -> tuple[int, int, int, int]:
         """Where a tile lies: x, y, width, height."""
-        row, column = divmod(at, self.columns)
+        row, column = divmod(place, self.columns)
         x, y = canvas.x + column * self.pitch_x, canvas.y + row * self.pitch_y + self.above
         return x, y, self.width * self.zoom, self.height * self.zoom
 
-    def _coloured(self, canvas: Canvas, cells: Sequence[Cell], tiles: np.ndarray) -> np.ndarray:
-        """The canvas as RGB with colours of its own in its cells."""
+    def _colours(self, canvas: Canvas, cells: Sequence[Cell], tiles: np.ndarray) -> np.ndarray:
+        """The canvas as RGB, with colours of their own in its cells."""
         pixels = np.take(palette(None), canvas.codes, axis=0)
         for tile, cell in zip(tiles, cells, strict=True):
             shown = tile.repeat(self.zoom, 0).repeat(self.zoom, 1)

@@ -1,4 +1,4 @@
-"""TODO"""
+"""Three channels that are meant as colours: their ranges, their pixels, and the paper around them."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def paper(canvas: Canvas, table: np.ndarray, hollow: bool = False) -> np.ndarray
     return pixels
 
 
-def rgb_said(clip: tuple[float, float] | None) -> str:
+def rgb_text(clip: tuple[float, float] | None) -> str:
     """What a caption says of three channels as colours."""
     low, high = RGB_PERCENTILES if clip is None else checked_clip(clip)
     return f"components as red, green, blue, each between its percentiles {low:g} and {high:g}"

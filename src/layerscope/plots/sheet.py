@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import repeat
 from math import ceil
@@ -13,20 +13,21 @@ import numpy as np
 
 from ..arrays.ranges import extent_of, raw_extent
 from ..channels.query import positions
-from ..channels.sort import check_sort, ordered, said
+from ..channels.sort import ordered
+from ..channels.sort import said as describe_sort
 from ..channels.statistics import figures, listed
-from ..checks import optional_whole
 from ..core.feature_map import FeatureMap, as_map
+from ..core.note import Note
 from ..errors import BadOption
-from ..picture.canvas import Canvas, Frame, check_text
+from ..picture.canvas import Canvas, Frame
 from ..picture.caption import about, caption, channel_word, not_finite, title_of
 from ..picture.codes import encode
 from ..picture.picture import Picture
-from ..picture.scale import Scale, check_theme
-from ..picture.scale_rules import make_scale
+from ..picture.scale import Scale
 from ..picture.shapes import Cell
 from .caveats import cautions
-from .strip import strip
+from .options import DrawOptions
+from .strip import StripOptions, draw_strip
 from .tiles import Below, Grid, Labels, Tiles, planes
 
 
@@ -48,104 +49,180 @@ def sheet(
     theme: str = "light",
     layout: str | None = None,
 ) -> Picture:
-    """All channels of one image as numbered tiles.
+    """All channels of one image as numbered tiles in one picture.
 
-    `fm` is a `FeatureMap` or a bare array of rank 1 to 5 (`layout` names its axes where its library's convention is not
-    meant). `channels`: true numbers, a slice, a mask, or a condition as in `find_channels`. `scale`: `"channel"` gives each
-    tile its own range, printed on the tile where there is room; `"layer"` one range for this image, `"images"` one for all
-    images; or `(low, high)`, or a `Scale`. `clip=(1, 99)` cuts the range at these percentiles. `sort`: `"index"`; `"mean"`,
-    `"max"`, `"energy"`, `"sparsity"` or `"deviation"` with the largest first; `"similarity"`, where neighbours are alike,
-    or `"similarity:17"`, alike to one channel. A tile always carries its true channel number.
-
-    Above 16 megapixels, or above `per_page` tiles, a sheet has several pages; `page` picks one, `Picture.pages` counts
-    them, `pages` draws all. `zoom` is a whole number of picture pixels for a unit. `statistics` writes mean and share of
-    zeros below each tile. `text` (1 to 4) draws letters and tiles so many times as large, 3 for print at 300 dpi;
-    `theme` is `"light"` or `"dark"`. A dense layer or a sequence becomes a `strip`; the slices of a volume stand side
-    by side.
-
-    Raises `BadChannels`, `BadScale`, `BadLayout`, `BadOption`.
+    A tile carries its true channel number, whatever the order. A dense layer or a sequence becomes a `strip`; the slices
+    of a volume stand side by side. Above 16 megapixels, or above `per_page` tiles, there are several pages:
+    `Picture.pages` counts them and `pages` draws them all.
 
     >>> import numpy as np
     >>> picture = sheet(np.random.default_rng(0).random((1, 28, 28, 64)))
     >>> len(picture.cells), picture.cells[10].channel
     (64, 10)
+
+    Args:
+        fm: a `FeatureMap`, or an array of rank 1 to 5.
+        image: which image of `fm`, counted from 0.
+        channels: true channel numbers, a slice, a mask, or a condition as in `find_channels`. All by default.
+        columns: tiles in a row; by default about as many as rows.
+        sort: the order of the tiles. `"index"`; `"mean"`, `"max"`, `"energy"`, `"sparsity"` or `"deviation"`, largest first;
+            `"similarity"` (neighbours are alike) or `"similarity:17"` (most like channel 17 first).
+        scale: what shares a range of values. `"channel"`: each tile has its own, printed on it where there is room;
+            `"layer"`: one for this image; `"images"`: one for all images; or `(low, high)`, or a `Scale`.
+        colors: a colour map of the cmap catalogue. By default viridis, or vik centred on 0 for values of both signs.
+        clip: two percentiles, such as `(1, 99)`, at which the range is cut.
+        page: which page, counted from 0.
+        per_page: tiles on a page; by default as many as fit.
+        zoom: pixels of the picture for a unit of the map, in either direction.
+        statistics: whether mean and share of zeros stand below each tile.
+        text: size of letters and tiles, 1 (screen) to 4; 3 is for print at 300 dpi.
+        theme: `"light"` or `"dark"` paper.
+        layout: the axes of an array, such as `"bchw"`, where its library's convention isn't meant.
+
+    Raises:
+        BadChannels: a channel that the map doesn't hold, or a condition that no channel fits.
+        BadScale: a scale, percentiles or colours that don't exist.
+        BadLayout: an array whose axes can't be told.
+        BadOption: any other option out of its range.
     """
-    whole = as_map(fm, layout)
-    one, image = whole.image(image), image % len(whole.ids)
-    _check(columns, zoom, per_page, sort, text, theme)
-    chosen = positions(one, channels)
+    options = DrawOptions(
+        image=image,
+        channels=channels,
+        columns=columns,
+        sort=sort,
+        scale=scale,
+        colors=colors,
+        clip=clip,
+        page=page,
+        per_page=per_page,
+        zoom=zoom,
+        statistics=statistics,
+        text=text,
+        theme=theme,
+    )
+    return draw_sheet(as_map(fm, layout), options)
+
+
+def pages(
+    fm: Any,
+    *,
+    image: int = 0,
+    channels: Any = None,
+    columns: int | None = None,
+    sort: str = "index",
+    scale: Any = "channel",
+    colors: str | None = None,
+    clip: tuple[float, float] | None = None,
+    per_page: int | None = None,
+    zoom: int | None = None,
+    statistics: bool = False,
+    text: int = 1,
+    theme: str = "light",
+    layout: str | None = None,
+) -> Iterator[Picture]:
+    """Every page of a sheet, one after the other.
+
+    The first page is drawn at once, so that a wrong option raises here and not in the loop.
+
+    >>> import numpy as np
+    >>> [len(page.cells) for page in pages(np.zeros((8, 8, 20)), per_page=8)]
+    [8, 8, 4]
+
+    Args:
+        fm: a `FeatureMap`, or an array of rank 1 to 5.
+        image: as for `sheet`, like all other options.
+        channels: true channel numbers, a slice, a mask or a condition.
+        columns: tiles in a row.
+        sort: the order of the tiles.
+        scale: `"channel"`, `"layer"`, `"images"`, `(low, high)` or a `Scale`.
+        colors: a colour map of the cmap catalogue.
+        clip: two percentiles at which the range is cut.
+        per_page: tiles on a page; by default as many as fit.
+        zoom: pixels of the picture for a unit of the map.
+        statistics: whether mean and share of zeros stand below each tile.
+        text: size of letters and tiles, 1 to 4.
+        theme: `"light"` or `"dark"` paper.
+        layout: the axes of an array.
+
+    Raises:
+        LayerscopeError: as `sheet` does.
+    """
+    options = DrawOptions(
+        image=image,
+        channels=channels,
+        columns=columns,
+        sort=sort,
+        scale=scale,
+        colors=colors,
+        clip=clip,
+        per_page=per_page,
+        zoom=zoom,
+        statistics=statistics,
+        text=text,
+        theme=theme,
+    )
+    return draw_pages(as_map(fm, layout), options)
+
+
+def draw_pages(whole: FeatureMap, options: DrawOptions) -> Iterator[Picture]:
+    """Every page of a sheet; the first is drawn at once."""
+    first = draw_sheet(whole, options)
+    return (draw_sheet(whole, replace(options, page=page)) if page else first for page in range(first.pages))
+
+
+def draw_sheet(whole: FeatureMap, options: DrawOptions) -> Picture:
+    """The sheet of one image of a map."""
+    one, image = options.pick(whole)
+    chosen = positions(one, options.channels)
     if len(whole.spatial) < 2 or max(whole.spatial) == 1:
-        whole = _without(
-            whole, sort=sort != "index", columns=columns, per_page=per_page, zoom=zoom, statistics=statistics
-        )
-        numbers = None if channels is None else [one.channels[at] for at in chosen]
-        options: dict[str, Any] = {"scale": scale, "colors": colors, "clip": clip, "page": page, "text": text}
-        return strip(whole, image=image, channels=numbers, **options).themed(theme)
-    order = ordered(one, chosen, sort)
+        return _as_strip(whole, [one.channels[place] for place in chosen], options)
+    order = ordered(one, chosen, options.sort)
     raw = raw_extent(one.values)
     extent = raw if np.isfinite(raw).all() else extent_of(one.values)
-    rule = make_scale(whole, one, scale, colors, extent, clip)
-    below = _below(one, order) if statistics else None
-    size = planes(one.values[0]).shape[:2]
-    grid = Grid.fitting(size, min(len(order), per_page or len(order)), columns, zoom, one.channels, text, below)
-    grid = _of_pages(grid, per_page)
-    last = _page_of(ceil(len(order) / grid.most), page)
-    shown = order[page * grid.most : (page + 1) * grid.most]
-    tiles = Tiles.of(one, shown, rule, raw[0, shown], extent[0, shown])
+    rule = options.fit_scale(whole, one, extent, "channel")
+    below = _figures_below(one, order) if options.statistics else None
+    grid = _fit_grid(one, order, options, below)
+    pages = check_page(options.page, ceil(len(order) / grid.most))
+    shown = order[options.page * grid.most : (options.page + 1) * grid.most]
+    tiles = Tiles.of(one, shown, rule, raw=raw[0, shown], extent=extent[0, shown])
     labels = Labels.fitting(tiles, grid, own_range=rule.per == "channel" and not rule.single)
-    what = _count(one, len(order), channels) + said(sort) + _which(page, last, grid.most, len(shown))
-    lines = caption(one, rule, _slices(one) + what)
-    lines += _special(whole, one, extent[0], raw[0])
-    lines += tiles.beyond().words(rule, clip)
-    notes = cautions(one, rule, extent[0], order, grid.zoom)
-    if labels.missing:
-        count = f"{labels.missing} range{'s' if labels.missing > 1 else ''}"
-        which = "the ranges" if labels.words is None else count
-        notes += (f"no room on the tiles for {which}: zoom= makes larger tiles",)
+    what = _count(one, len(order), options.channels) + describe_sort(options.sort)
+    what += _page_text(options.page, pages, grid.most, len(shown))
+    lines = caption(one, rule, _slices(one) + what) + _special(whole, one, extent[0], raw[0])
+    lines += tiles.beyond().words(rule, options.clip)
+    notes = cautions(one, rule, extent[0], order, zoom=grid.zoom) + labels.missing_text()
     lines += (" · ".join(notes),) if notes else ()
     if below is not None:
         lines += ("below each tile: its mean and the share of its values that are exactly 0",)
-        below = below.on(page, grid)
-    picture = _compose(one, grid, tiles, labels, below, rule, lines, image)
-    return replace(picture, page=page, pages=last, notes=notes, theme=theme)
+        below = below.on(options.page, grid)
+    picture = _compose(one, _Page(grid, tiles, labels, below, image), rule, lines)
+    return replace(picture, page=options.page, pages=pages, notes=notes, theme=options.theme)
 
 
-def pages(fm: Any, **options: Any) -> Iterator[Picture]:
-    """Every page of a sheet, one after the other; the options are those of `sheet`. What is wrong with them is said at once.
-
-    >>> import numpy as np
-    >>> [len(each.cells) for each in pages(np.zeros((8, 8, 20)), per_page=8)]
-    [8, 8, 4]
-    """
-    if "page" in options:
-        raise BadOption("pages() draws every page: leave page= to sheet()")
-    first = sheet(fm, **options)
-    return (sheet(fm, **options, page=page) if page else first for page in range(first.pages))
+def _as_strip(whole: FeatureMap, numbers: list[int], options: DrawOptions) -> Picture:
+    """The strip of a dense layer or a sequence, with a note of the options for tiles that were given."""
+    tiles_only = ("sort", "columns", "per_page", "zoom", "statistics")
+    left = ", ".join(name for name in tiles_only if getattr(options, name) not in (None, False, "index"))
+    if left:
+        whole = replace(whole, notes=(*whole.notes, Note("options", f"a strip has no tiles, so without {left}")))
+    channels = None if options.channels is None else numbers
+    strip_options = replace(StripOptions.like(options), channels=channels)
+    return draw_strip(whole, strip_options).themed(options.theme)
 
 
-def _check(columns: Any, zoom: Any, per_page: Any, sort: Any, text: Any, theme: Any) -> None:
-    for name, value in {"columns": columns, "zoom": zoom, "per_page": per_page}.items():
-        optional_whole(name, value)
-    check_sort(sort)
-    check_text(text)
-    check_theme(theme)
-
-
-def _without(whole: FeatureMap, **given: Any) -> FeatureMap:
-    """The same with a note of the options for tiles that were given, which a strip doesn't have."""
-    left = ", ".join(name for name, value in given.items() if value)
-    return replace(whole, notes=(*whole.notes, f"a strip has no tiles, so without {left}")) if left else whole
-
-
-def _page_of(pages: int, page: Any) -> int:
+def check_page(page: Any, pages: int) -> int:
     """`pages`, if `page` is one of them."""
     if not isinstance(page, int | np.integer) or isinstance(page, bool) or not 0 <= page < pages:
-        raise BadOption(f"page={page!r}: this sheet has {pages}, " + (f"0 to {pages - 1}" if pages > 1 else "page 0"))
+        allowed = f"0 to {pages - 1}" if pages > 1 else "page 0"
+        raise BadOption(f"page={page!r}: this sheet has {pages}, {allowed}")
     return pages
 
 
-def _of_pages(grid: Grid, per_page: int | None) -> Grid:
-    """The grid with the number of tiles asked for on a page, which must have room for them."""
+def _fit_grid(one: FeatureMap, order: np.ndarray, options: DrawOptions, below: Below | None) -> Grid:
+    """The grid, with the number of tiles asked for on a page, which must have room for them."""
+    size, per_page = planes(one.values[0]).shape[:2], options.per_page
+    count = min(len(order), per_page or len(order))
+    grid = Grid.fitting(size, one.channels, options, count=count, below=below)
     if per_page is None:
         return grid
     if per_page > grid.most:
@@ -156,25 +233,41 @@ def _of_pages(grid: Grid, per_page: int | None) -> Grid:
     return replace(grid, most=per_page)
 
 
-def _below(one: FeatureMap, order: np.ndarray) -> Below:
-    found = figures(one.values)
-    return Below.of(found["mean"][order], found["sparsity"][order])
+def _figures_below(one: FeatureMap, order: np.ndarray) -> Below:
+    columns = figures(one.values)
+    return Below.of(columns["mean"][order], columns["sparsity"][order])
 
 
-def _compose(
-    one: FeatureMap,
-    grid: Grid,
-    tiles: Tiles,
-    labels: Labels,
-    below: Below | None,
-    rule: Scale,
-    lines: tuple[str, ...],
-    image: int,
-) -> Picture:
-    count, above = len(tiles.channels), labels.lines * grid.letters.height
-    rows, bottom = ceil(count / grid.columns), above + grid.tile_height
-    under = len(below.lines) * grid.letters.height if below else 0
-    pitch_y = bottom + under + grid.space
+@dataclass(frozen=True)
+class _Page:
+    """What one page holds, of the image with this number."""
+
+    grid: Grid
+    tiles: Tiles
+    labels: Labels
+    below: Below | None
+    image: int
+
+    @property
+    def above(self) -> int:
+        """Pixels above a tile, for its label."""
+        return self.labels.lines * self.grid.letters.height
+
+    @property
+    def bottom(self) -> int:
+        """Where a tile ends, in the place that it has."""
+        return self.above + self.grid.tile_height
+
+    @property
+    def pitch_y(self) -> int:
+        """From one row of tiles to the next."""
+        under = len(self.below.lines) * self.grid.letters.height if self.below else 0
+        return self.bottom + under + self.grid.space
+
+
+def _compose(one: FeatureMap, page: _Page, rule: Scale, lines: tuple[str, ...]) -> Picture:
+    grid, tiles = page.grid, page.tiles
+    rows, pitch_y = ceil(len(tiles.channels) / grid.columns), page.pitch_y
     size = rows * pitch_y, grid.columns * grid.pitch
     reach = (float(tiles.extent[:, 0].min()), float(tiles.extent[:, 1].max()))
     bar = rule if rule.single else None
@@ -186,39 +279,44 @@ def _compose(
         (rows, grid.columns, pitch_y, grid.pitch),
         (pitch_y * body.strides[0], grid.pitch * body.strides[1], *body.strides),
     )
-    places = spaced[:, :, above:bottom, : grid.tile_width]
+    _draw_tiles(spaced[:, :, page.above : page.bottom, : grid.tile_width], page, rule)
+    canvas.labels.extend(page.labels.draw(spaced, grid))
+    if page.below is not None:
+        canvas.labels.extend(page.below.draw(spaced, page.bottom, grid))
+    return canvas.picture(_cells(canvas, page), rule, about(one, rule), zoom=grid.zoom)
+
+
+def _draw_tiles(places: np.ndarray, page: _Page, rule: Scale) -> None:
+    """Write the codes of the tiles into their places `[row, column, y, x]`."""
+    grid, tiles = page.grid, page.tiles
     if grid.zoom == 1:
         encode(tiles.values, places, tiles.limits, center=rule.center, exact=tiles.exact, extent=tiles.raw)
-    else:
-        codes = np.empty((rows, grid.columns, grid.height, grid.width), np.uint8)
-        encode(tiles.values, codes, tiles.limits, center=rule.center, exact=tiles.exact, extent=tiles.raw)
-        wide = codes.repeat(grid.zoom, axis=3)
-        for line in range(grid.zoom):
-            places[:, :, line :: grid.zoom] = wide
-    canvas.labels.extend(labels.draw(spaced, grid))
-    if below is not None:
-        canvas.labels.extend(below.draw(spaced, bottom, grid))
-    cells = _cells(canvas, grid, tiles, pitch_y, above, image)
-    return canvas.picture(cells, rule, about(one, rule), zoom=grid.zoom)
+        return
+    codes = np.empty((*places.shape[:2], grid.height, grid.width), np.uint8)
+    encode(tiles.values, codes, tiles.limits, center=rule.center, exact=tiles.exact, extent=tiles.raw)
+    wide = codes.repeat(grid.zoom, axis=3)
+    for line in range(grid.zoom):
+        places[:, :, line :: grid.zoom] = wide
 
 
-def _cells(canvas: Canvas, grid: Grid, tiles: Tiles, pitch_y: int, above: int, image: int) -> tuple[Cell, ...]:
+def _cells(canvas: Canvas, page: _Page) -> tuple[Cell, ...]:
+    grid, tiles = page.grid, page.tiles
     count = len(tiles.channels)
     xs = canvas.x + np.arange(count) % grid.columns * grid.pitch
-    ys = canvas.y + np.arange(count) // grid.columns * pitch_y + above
+    ys = canvas.y + np.arange(count) // grid.columns * page.pitch_y + page.above
     boxes = zip(
         xs.tolist(),
         ys.tolist(),
         repeat(grid.tile_width),
         repeat(grid.tile_height),
-        repeat(image),
+        repeat(page.image),
         tiles.channels,
         tiles.limits[:, 0].tolist(),
         tiles.limits[:, 1].tolist(),
         tiles.words,
         strict=False,
     )
-    # As Cell(*each), without a call into Python for each of 2,048.
+    # As Cell(*box), without a call into Python for each of 2,048.
     return tuple(map(partial(tuple.__new__, Cell), boxes))
 
 
@@ -228,27 +326,27 @@ def _special(whole: FeatureMap, one: FeatureMap, extent: np.ndarray, raw: np.nda
     dead = (extent == 0).all(1) & ~broken
     constant = (extent[:, 0] == extent[:, 1]) & ~dead & ~broken
     several = len(whole.ids) > 1
-    found = []
+    parts = []
     all_zero = "dead in this image (all 0)" if several else "dead (all 0)"
     for name, where in ((all_zero, dead), ("constant", constant), ("with NaN or inf", broken)):
         if where.any():
-            numbers = [one.channels[at] for at in np.flatnonzero(where)]
-            found.append(f"{name}: {len(numbers)} of {len(where)} channels ({listed(numbers)})")
+            numbers = [one.channels[place] for place in np.flatnonzero(where)]
+            parts.append(f"{name}: {len(numbers)} of {len(where)} channels ({listed(numbers)})")
     if several and dead.any():
-        found.insert(1, _dead_everywhere(whole, np.flatnonzero(dead)))
+        parts.insert(1, _dead_everywhere(whole, np.flatnonzero(dead)))
     if broken.any():
-        found.append(f"values: {not_finite(one.values[..., broken])}")
-    return (" · ".join(found),) if found else ()
+        parts.append(f"values: {not_finite(one.values[..., broken])}")
+    return (" · ".join(parts),) if parts else ()
 
 
 def _dead_everywhere(whole: FeatureMap, dead: np.ndarray) -> str:
     """Which of the channels that are dead in one image are so in all of them; an image less to look at for each that isn't."""
     for image in whole.values:
-        dead = dead[[not image[..., at].any() for at in dead]]
+        dead = dead[[not image[..., place].any() for place in dead]]
     many = "both" if len(whole.ids) == 2 else f"all {len(whole.ids)}"
     if not len(dead):
         return f"none of them in {many} images"
-    return f"{len(dead)} of them in {many} images ({listed([whole.channels[at] for at in dead])})"
+    return f"{len(dead)} of them in {many} images ({listed([whole.channels[place] for place in dead])})"
 
 
 def _count(one: FeatureMap, count: int, channels: Any) -> str:
@@ -258,7 +356,7 @@ def _count(one: FeatureMap, count: int, channels: Any) -> str:
     return text + (f" where {channels}" if isinstance(channels, str) else "")
 
 
-def _which(page: int, pages: int, most: int, here: int) -> str:
+def _page_text(page: int, pages: int, most: int, here: int) -> str:
     return f", page {page + 1} of {pages} (tiles {page * most + 1} to {page * most + here})" if pages > 1 else ""
 
 

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from ..channels.query import find_channels
 from ..combinations.registry import combined, row_of, target_of_capture
 from ..core.feature_map import FeatureMap
+from ..core.note import Note
 from ..errors import BadOption
 from ..picture.picture import Picture
 from ..scope.open import open as open_scope
 from ..scope.scope import Scope
 from ..scope.target import top_classes
-from .bars import bars, is_named
-from .heatmap import heatmap
-from .montage import montage
-from .overlay import overlay as laid_on
-from .sheet import sheet
-from .strip import strip
+from .bars import BarOptions, draw_bars, is_named
+from .heatmap import draw_heatmap
+from .montage import MontageOptions, draw_montage
+from .options import DrawOptions
+from .overlay import OverlayOptions, draw_overlay
+from .sheet import draw_sheet
+from .strip import StripOptions, draw_strip
+
+PLAIN = DrawOptions()
 
 
 def show(
@@ -40,40 +46,100 @@ def show(
     statistics: bool = False,
     text: int = 1,
     theme: str = "light",
-    **opening: Any,
+    weights: str | os.PathLike[str] | None = None,
+    preprocess: Any = "auto",
+    size: int | Sequence[int] | None = None,
+    labels: str | os.PathLike[str] | Sequence[str] | None = None,
+    backend: Any = None,
+    trust: bool = False,
 ) -> Picture:
     """One layer of a model for one image as a picture: a numbered tile for each channel, or the channels combined.
 
-    `combine`: the name of a combination, as on the command line (`"mean"`, `"pca"`, `"weights:w.npy"`, `"grad-cam"` …), or
-    any combination as a function. `target` is a class index, a label or a function of the output, for combinations for
-    a class; where they need one and none is given, it is the model's own first class. `overlay=True` lays the result
-    over the photo. `channels`: true numbers, a slice, or a condition as in `find_channels`; these are what is drawn or
-    combined. The other options are those of `sheet` and `open`. A notebook displays the `Picture`;
-    `Picture.save("out.png")` writes it. Of a ready batch (`preprocess=None`) the first image is drawn.
+    A notebook displays the `Picture`; `Picture.save("out.png")` writes it. The model's output becomes `bars` where its classes
+    have names, a volume a `montage`, a sequence a `strip`.
+
+    >>> import layerscope as ls
+    >>> picture = show(ls.demo_model(), ls.demo_photo(), "_conv_stem")
+    >>> len(picture.cells), picture.cells[5].channel
+    (32, 5)
+
+    Args:
+        model: what `open` takes (a model object, a file, a reference), or a `Scope`.
+        image: one image: a path, an array `[height, width, 3]`, a `PIL.Image`. Of a ready batch (`preprocess=None`) the first.
+        layer: a path or a part of it, a glob, `"kind:Conv2D"`, an index, `"last"` (the last layer with pixels) or `"output"`.
+        combine: the name of a combination, as on the command line (`"mean"`, `"pca"`, `"weights:w.npy"`, `"grad-cam"` …), or
+            any function of a feature map. By default every channel is a tile.
+        target: for combinations for a class: its index, its label, or a function of the output. By default the top-1 class.
+        overlay: whether the combined map lies on the photo.
+        channels: true channel numbers, a slice, or a condition as in `find_channels`: what is drawn or combined.
+        columns: tiles in a row.
+        sort: the order of the tiles, as for `sheet`.
+        scale: `"channel"`, `"layer"`, `(low, high)` or a `Scale`; by default that of the kind of picture.
+        colors: a colour map of the cmap catalogue. By default viridis, or vik centred on 0 for values of both signs.
+        clip: two percentiles, such as `(1, 99)`, at which the range is cut.
+        page: which page, counted from 0.
+        per_page: tiles on a page; by default as many as fit.
+        statistics: whether mean and share of zeros stand below each tile.
+        text: size of letters and tiles, 1 (screen) to 4; 3 is for print at 300 dpi.
+        theme: `"light"` or `"dark"` paper.
+        weights: as for `open`, like all that follow; not used where `model` is a `Scope`.
+        preprocess: how the image becomes the model's input.
+        size: the model's input size, where the model leaves it free.
+        labels: class names, or a file with one a line.
+        backend: the backend that reads the model.
+        trust: whether the model's file may run code while it is loaded.
+
+    Raises:
+        LayerNotFound: a layer that doesn't exist.
+        GradientsUnavailable: a combination by gradients, where the framework has none.
+        ModelNotReadable: a model that can't be opened; with its children `BackendMissing` and `TrustRequired`.
+        BadOption: several layers or images, or an option out of its range; also `BadScale`, `BadChannels`.
     """
-    scope = model if isinstance(model, Scope) else open_scope(model, **opening)
+    options = DrawOptions(
+        columns=columns,
+        sort=sort,
+        scale=scale,
+        colors=colors,
+        clip=clip,
+        page=page,
+        per_page=per_page,
+        statistics=statistics,
+        text=text,
+        theme=theme,
+    )
+    if isinstance(model, Scope):
+        scope = model
+    else:
+        scope = open_scope(
+            model, weights=weights, preprocess=preprocess, size=size, labels=labels, backend=backend, trust=trust
+        )
     if target is None and needs_target(combine):
         target = first_class(scope, image)
     condition = channels if isinstance(channels, str) or callable(channels) else None
-    wanted = None if condition else channels
-    maps = scope.capture(image, layer, channels=wanted, target=target_of_capture(combine, target))
-    if len(maps) != 1:
-        raise BadOption(
-            f"{layer!r} names {len(maps)} feature maps ({', '.join(maps)}): show() draws one, capture() gives all"
-        )
-    (fm,) = maps.values()
-    _one(fm)
+    selected = None if condition else channels
+    fm = _capture_one(scope, image, layer, channels=selected, target=target_of_capture(combine, target))
     if asks_model(combine):
         fm = fm.image(0)
     if condition:
-        said = (f"channels where {condition}",) if isinstance(condition, str) else ()
-        fm = replace(fm.select(find_channels(fm, condition)), notes=(*fm.notes, *said))
-    whole = combined(fm, combine, target)
-    tiles: dict[str, Any] = {"per_page": per_page, "statistics": statistics, "text": text}
-    picture = draw(
-        whole, overlay=overlay, columns=columns, sort=sort, scale=scale, colors=colors, clip=clip, page=page, **tiles
-    )
-    return picture.themed(theme)
+        fm = _select(fm, condition)
+    return draw(combined(fm, combine, target), options, overlay=overlay)
+
+
+def _capture_one(scope: Scope, image: Any, layer: Any, **capturing: Any) -> FeatureMap:
+    maps = scope.capture(image, layer, **capturing)
+    if len(maps) != 1:
+        raise BadOption(
+            f"{layer!r} selects {len(maps)} feature maps ({', '.join(maps)}): show() draws one, capture() gives all"
+        )
+    (fm,) = maps.values()
+    _check_one(fm)
+    return fm
+
+
+def _select(fm: FeatureMap, condition: Any) -> FeatureMap:
+    """The channels that fit a condition, with a note of it where it is text."""
+    notes = (Note("channels", f"channels where {condition}"),) if isinstance(condition, str) else ()
+    return replace(fm.select(find_channels(fm, condition)), notes=(*fm.notes, *notes))
 
 
 def needs_target(combine: Any) -> bool:
@@ -89,45 +155,37 @@ def asks_model(combine: Any) -> bool:
 
 
 def first_class(scope: Scope, image: Any) -> int:
-    """The class that the model itself finds likeliest in the one image, or in the first of a ready batch."""
+    """The top-1 class of the one image, or of the first of a ready batch."""
     (output,) = scope.capture(image, "output").values()
-    _one(output)
+    _check_one(output)
     return top_classes(output)[0]
 
 
-def _one(fm: FeatureMap) -> None:
+def _check_one(fm: FeatureMap) -> None:
     if len(fm.ids) != 1 and fm.photos is not None:
         raise BadOption(f"show() draws one image, these are {len(fm.ids)}: capture() takes them all")
 
 
-def draw(
-    fm: FeatureMap,
-    *,
-    image: int = 0,
-    overlay: bool = False,
-    columns: int | None = None,
-    sort: str = "index",
-    scale: Any = None,
-    colors: str | None = None,
-    clip: tuple[float, float] | None = None,
-    page: int = 0,
-    text: int = 1,
-    **tiles: Any,
-) -> Picture:
+def draw(fm: FeatureMap, options: DrawOptions = PLAIN, *, overlay: bool = False) -> Picture:
     """The picture that a feature map asks for: an overlay, a heat map where it is a combination, else a sheet.
 
     Of the model's output, where its channels have names, the ten largest become bars; a volume becomes a montage, a sequence
-    a strip. `tiles` are options that only a `sheet` has.
+    a strip. Columns, order and condition are for the tiles of a sheet.
     """
+    picture = _draw(fm, options, replace(options, channels=None, columns=None), overlay)
+    return picture if picture.theme == options.theme else picture.themed(options.theme)
+
+
+def _draw(fm: FeatureMap, options: DrawOptions, plain: DrawOptions, overlay: bool) -> Picture:
     if overlay:
-        return laid_on(fm, image=image, scale=scale or "layer", colors=colors, clip=clip, text=text)
-    if is_named(fm) and not fm.rule and clip is None:
-        return bars(fm, image=image, scale=scale or "layer", colors=colors, text=text)
-    if fm.rule and len(fm.spatial) == 3 and (fm.shape[-1] == 1 or fm.role == "rgb"):
-        return montage(fm, image=image, scale=scale or "channel", colors=colors, clip=clip, page=page, text=text)
-    if fm.rule and not fm.role and len(fm.spatial) == 1:
-        return strip(fm, image=image, scale=scale or "layer", colors=colors, clip=clip, page=page, text=text)
-    if fm.rule and (fm.role or fm.shape[-1] == 1) and len(fm.spatial) < 3:
-        return heatmap(fm, image=image, scale=scale or "layer", colors=colors, clip=clip, text=text)
-    options: dict[str, Any] = {"scale": scale or "channel", "colors": colors, "clip": clip, "text": text, **tiles}
-    return sheet(fm, image=image, columns=columns, sort=sort, page=page, **options)
+        return draw_overlay(fm, OverlayOptions.like(plain))
+    if is_named(fm) and not fm.rule and options.clip is None:
+        return draw_bars(fm, BarOptions.like(plain))
+    rank, one_channel = len(fm.spatial), fm.shape[-1] == 1
+    if fm.rule and rank == 3 and (one_channel or fm.role == "rgb"):
+        return draw_montage(fm, MontageOptions.like(plain))
+    if fm.rule and rank == 1 and not fm.role:
+        return draw_strip(fm, StripOptions.like(plain))
+    if fm.rule and rank < 3 and (one_channel or fm.role):
+        return draw_heatmap(fm, plain)
+    return draw_sheet(fm, options)

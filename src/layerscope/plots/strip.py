@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any
 
@@ -10,15 +11,17 @@ import numpy as np
 
 from ..arrays.ranges import extent_of
 from ..core.feature_map import FeatureMap, as_map
-from ..errors import BadLayout
-from ..picture.canvas import Frame, check_text
+from ..errors import BadLayout, BadOption
+from ..picture.canvas import Frame
 from ..picture.caption import about, caption, channel_word, title_of
 from ..picture.font import SMALL, font
 from ..picture.picture import Picture
 from ..picture.scale import Scale, marks_of
-from ..picture.scale_rules import Beyond, make_scale
+from ..picture.scale_rules import Beyond
 from ..picture.shapes import Cell
-from .sequence import WIDE, Ruler, Window, drawn, no_pages, reach_of, row_numbers
+from .sequence import WIDE, Rows, StripOptions, draw_sequence, reach_of, write_row_numbers
+
+__all__ = ["StripOptions", "draw_strip", "strip"]
 
 
 def strip(
@@ -39,46 +42,82 @@ def strip(
 ) -> Picture:
     """A dense layer or a sequence of one image as a strip.
 
-    A dense layer (no spatial extent) is drawn as one cell a channel, in rows read like text; a sequence `[n, channel]` as
-    one row a channel, with round numbers of the axis below: `axis` names it, and one position is `step` of it (0.01 for a
-    spectrogram with ten milliseconds a column and `axis="seconds"`). `flip=True` has channel 0 at the bottom, as spectrograms
-    have their low frequencies. No position is left out: a sequence of more than 4,096 has several pages (`page`,
-    `Picture.pages`), or becomes one picture by `pool="max"` or `"min"`, where each column is the largest or the smallest of
-    a whole number of positions, which the caption says. Prefix tokens (`FeatureMap.prefix`) are drawn as a dense layer
-    each, under their names. One range holds for the whole, with a colour bar; for a sequence `scale="channel"` gives each
-    row its own. Every channel is drawn, 25,088 too. `text` (1 to 4) draws letters, cells and rows so many times as large.
+    A dense layer (no spatial extent) has one cell a channel, in rows read like text; a sequence `[n, channel]` has one row
+    a channel, with round numbers of its axis below. Every channel is drawn, 25,088 too, and no position is left out: a
+    sequence of more than 4,096 has several pages, or becomes one picture by `pool`. Prefix tokens (`FeatureMap.prefix`)
+    are drawn as a dense layer each, under their names. One range holds for the whole, with a colour bar.
 
-    Raises `BadLayout` for pictures, which are a `sheet`; `BadOption`, `BadChannels`, `BadScale`.
+    >>> import numpy as np
+    >>> picture = strip(np.arange(12.0).reshape(1, 4, 3), layout="bnc")
+    >>> [(cell.channel, picture.decode(cell).shape) for cell in picture.cells]
+    [(0, (1, 4)), (1, (1, 4)), (2, (1, 4))]
+
+    Args:
+        fm: a `FeatureMap` or an array without pixels: `[channel]`, `[image, channel]` or `[image, position, channel]`.
+        image: which image of `fm`, counted from 0.
+        channels: true channel numbers, or a slice. All by default.
+        scale: `"layer"` (the range of this image), `"images"`, `(low, high)` or a `Scale`; for a sequence also `"channel"`,
+            which gives each row its own.
+        colors: a colour map of the cmap catalogue. By default viridis, or vik centred on 0 for values of both signs.
+        clip: two percentiles, such as `(1, 99)`, at which the range is cut.
+        axis: what the positions lie along, such as `"seconds"`.
+        step: how much of `axis` one position is, such as 0.01 for a spectrogram with ten milliseconds a column.
+        flip: whether channel 0 is at the bottom, as spectrograms have their low frequencies.
+        pool: `"max"` or `"min"`: each column is the largest or smallest of a whole number of positions, which the caption
+            gives. `None` draws pages.
+        page: which page of a long sequence, counted from 0.
+        text: size of letters, cells and rows, 1 (screen) to 4; 3 is for print at 300 dpi.
+        layout: the axes of an array, such as `"bnc"`, where its library's convention isn't meant.
+
+    Raises:
+        BadLayout: a map of pixels, which is drawn by `sheet` or `heatmap`.
+        BadChannels: a channel that the map doesn't hold.
+        BadScale: a scale, percentiles or colours that don't exist.
+        BadOption: any other option out of its range.
     """
-    whole = as_map(fm, layout)
+    options = StripOptions(
+        image=image,
+        channels=channels,
+        scale=scale,
+        colors=colors,
+        clip=clip,
+        axis=axis,
+        step=step,
+        flip=flip,
+        pool=pool,
+        page=page,
+        text=text,
+    )
+    return draw_strip(as_map(fm, layout), options)
+
+
+def draw_strip(whole: FeatureMap, options: StripOptions) -> Picture:
+    """The strip of one image of a map."""
     if len(whole.spatial) >= 2 and max(whole.spatial) > 1:
-        raise BadLayout(f"{whole.layer.path!r} has {_way(whole)}")
-    ruler = Ruler(axis, step)
-    check_text(text)
-    one, image = whole.image(image), image % len(whole.ids)
-    dense = max(whole.spatial, default=1) == 1
-    said = ""
-    named = len(whole.spatial) == 1 and len(whole.layer.prefix) == whole.spatial[0]
-    if (dense or named) and isinstance(scale, str) and scale == "channel":
-        scale = "layer"
-        said = "one number a channel, so one range for all"
-    rule = make_scale(whole, one, scale, colors, extent_of(one.values), clip)
-    shown = one.select(channels)
-    at = {channel: place for place, channel in enumerate(one.channels)}
-    places = [at[channel] for channel in shown.channels]
+        raise BadLayout(f"{whole.layer.path!r} has {_use_instead(whole)}")
+    one, image = options.pick(whole)
+    tokens = one.layer.prefix if len(whole.spatial) == 1 and len(whole.layer.prefix) == whole.spatial[0] else ()
+    cells = bool(tokens) or max(whole.spatial, default=1) == 1
+    one_for_all: tuple[str, ...] = ()
+    if cells and options.scale == "channel":
+        options = replace(options, scale="layer")
+        one_for_all = ("one number a channel, so one range for all",)
+    rule = options.fit_scale(whole, one, extent_of(one.values))
+    shown = one.select(options.channels)
+    place_of = {channel: place for place, channel in enumerate(one.channels)}
+    places = [place_of[channel] for channel in shown.channels]
     table = shown.values[0].reshape(-1, len(places)).T
     what = f"{len(places)} of {one.of} {channel_word(one)}"
-    what += ", left to right and top to bottom" if dense or named else ""
-    lines = caption(one, rule, what) + ((said,) if said else ())
+    what += ", left to right and top to bottom" if cells else ""
+    lines = caption(one, rule, what) + one_for_all
     limits = rule.limits if rule.single else rule.limits[0, places][:, None]
-    lines += Beyond.of(table, limits).words(rule, clip)
-    if dense or named:
-        no_pages(page)
-        codes = _codes(table, rule, places)
-        return _cells(one, codes, rule, places, lines, image, one.layer.prefix if named else (), text)
-    window = Window.of_table(table, page, pool)
-    lines += (window.said(ruler) + (", the first channel at the bottom" if flip else ""),)
-    return drawn(one, window, ruler, rule, places, lines, image, flip, text)
+    lines += Beyond.of(table, limits).words(rule, options.clip)
+    rows = Rows(one, image, places, rule, lines)
+    if not cells:
+        return draw_sequence(rows, table, options)
+    if options.page != 0:
+        raise BadOption(f"page={options.page!r}: this strip has 1, 0 to 0")
+    return _draw_cells(rows, _codes(table, rule, places), tokens, options)
 
 
 def _codes(table: np.ndarray, rule: Scale, places: Sequence[int]) -> np.ndarray:
@@ -87,45 +126,58 @@ def _codes(table: np.ndarray, rule: Scale, places: Sequence[int]) -> np.ndarray:
     return np.stack([rule.codes(row, 0, place) for row, place in zip(table, places, strict=True)])
 
 
-def _cells(
-    one: FeatureMap,
-    codes: np.ndarray,
-    rule: Scale,
-    places: Sequence[int],
-    lines: tuple[str, ...],
-    image: int,
-    names: Sequence[str],
-    text: int,
-) -> Picture:
+def _draw_cells(rows: Rows, codes: np.ndarray, names: Sequence[str], options: StripOptions) -> Picture:
     """Cells in rows, each headed by the number of its first channel; for prefix tokens a block each, below its name."""
-    count, letters = len(places), font(SMALL * text)
-    columns = min(count, 64 if count <= 1024 else 128 if count <= 4096 else 256)
-    zoom = text * max(3, min(24, WIDE // columns))
-    pitch = zoom + text if zoom >= 6 * text else zoom
-    rows = ceil(count / columns)
-    tall = max(pitch, letters.height) if rows <= 16 else pitch
-    above, between = letters.height if names else 0, 6 * text
-    block = above + rows * tall + between
-    left = (len(str(max(one.channels))) + 1) * letters.width
-    wide = max(columns * pitch, max(map(len, names), default=0) * letters.width)
-    size = codes.shape[1] * block - between, left + wide
-    bar, reach = rule if rule.single else None, reach_of(one.values)
-    canvas = Frame(title_of(one), lines, bar, marks_of(codes), reach, text).around(*size)
-    numbers = [one.channels[place] for place in places]
-    cells = []
-    for at, column in enumerate(codes.T.tolist()):
-        name, top = names[at] if names else "", at * block + above
-        canvas.write(left, top - above, name)
-        row_numbers(canvas, numbers[::columns], tall, top, rows * tall)
+    one, rule, text = rows.one, rows.rule, options.text
+    layout = _CellLayout.of(len(rows.places), one, bool(names), text)
+    wide = max(layout.columns * layout.pitch, max(map(len, names), default=0) * font(SMALL * text).width)
+    size = codes.shape[1] * layout.block - layout.between, layout.left + wide
+    bar = rule if rule.single else None
+    canvas = Frame(title_of(one), rows.lines, bar, marks_of(codes), reach_of(one.values), text).around(*size)
+    numbers, cells = rows.numbers, []
+    for block, column in enumerate(codes.T.tolist()):
+        name, top = names[block] if names else "", block * layout.block + layout.above
+        canvas.write(layout.left, top - layout.above, name)
+        write_row_numbers(canvas, numbers[:: layout.columns], layout.tall, top=top, height=layout.rows * layout.tall)
         for cell, code in enumerate(column):
-            y, x = top + cell // columns * tall, left + cell % columns * pitch
-            canvas.body[y : y + zoom, x : x + zoom] = code
-            limits = rule.range(0, places[cell])
-            cells.append(Cell(canvas.x + x, canvas.y + y, zoom, zoom, image, numbers[cell], *limits, name))
-    return canvas.picture(cells, rule, about(one, rule), zoom=zoom)
+            y, x = top + cell // layout.columns * layout.tall, layout.left + cell % layout.columns * layout.pitch
+            canvas.body[y : y + layout.zoom, x : x + layout.zoom] = code
+            box = canvas.x + x, canvas.y + y, layout.zoom, layout.zoom
+            cells.append(Cell(*box, rows.image, numbers[cell], *rule.range(0, rows.places[cell]), name))
+    return canvas.picture(cells, rule, about(one, rule), zoom=layout.zoom)
 
 
-def _way(whole: FeatureMap) -> str:
+@dataclass(frozen=True)
+class _CellLayout:
+    """Where the cells of a block lie, in pixels: `zoom` is the side of one, `pitch` and `tall` the way to the next."""
+
+    columns: int
+    rows: int
+    zoom: int
+    pitch: int
+    tall: int
+    left: int
+    above: int
+    between: int
+
+    @classmethod
+    def of(cls, count: int, one: FeatureMap, named: bool, text: int) -> _CellLayout:
+        letters = font(SMALL * text)
+        columns = min(count, 64 if count <= 1024 else 128 if count <= 4096 else 256)
+        zoom = text * max(3, min(24, WIDE // columns))
+        pitch = zoom + text if zoom >= 6 * text else zoom
+        rows = ceil(count / columns)
+        tall = max(pitch, letters.height) if rows <= 16 else pitch
+        left = (len(str(max(one.channels))) + 1) * letters.width
+        return cls(columns, rows, zoom, pitch, tall, left, letters.height if named else 0, 6 * text)
+
+    @property
+    def block(self) -> int:
+        """From one block to the next."""
+        return self.above + self.rows * self.tall + self.between
+
+
+def _use_instead(whole: FeatureMap) -> str:
     """What a map has that is no strip, and which function draws it."""
     if len(whole.spatial) == 2:
         return f"pictures of {whole.spatial}: draw it with sheet(), one map with heatmap()"

@@ -18,6 +18,7 @@ from ..picture.font import SMALL, Font, font
 from ..picture.numbers import number, short_span
 from ..picture.scale import MARKS, Scale
 from ..picture.scale_rules import Beyond
+from .options import DrawOptions
 
 PAGE_PIXELS = 16_000_000
 
@@ -38,12 +39,12 @@ class Below:
     @classmethod
     def of(cls, mean: np.ndarray, sparsity: np.ndarray) -> Below:
         """Mean and share of zeros."""
-        means = tuple(f"mean {number(each)}" for each in mean.tolist())
-        return cls((means, tuple(f"zeros {percent(each)}" for each in sparsity.tolist())))
+        means = tuple(f"mean {number(value)}" for value in mean.tolist())
+        return cls((means, tuple(f"zeros {percent(share)}" for share in sparsity.tolist())))
 
     @property
     def length(self) -> int:
-        return max(len(each) for line in self.lines for each in line)
+        return max(len(word) for line in self.lines for word in line)
 
     def on(self, page: int, grid: Grid) -> Below:
         """What stands on one page."""
@@ -51,13 +52,13 @@ class Below:
         return Below(tuple(line[here] for line in self.lines))
 
     def draw(self, spaced: np.ndarray, top: int, grid: Grid) -> list[TileLabels]:
-        """Write them into `[row, column, y, x]`, from `top` on."""
+        """Write them into `[row, column, y, x]`, from `top` down."""
         high = grid.letters.height
-        for at, words in enumerate(self.lines):
-            _write_lines(spaced, words, top + at * high, grid)
+        for row, words in enumerate(self.lines):
+            _write_lines(spaced, words, grid, top=top + row * high)
         return [
-            TileLabels(words, 0, grid.tile_height + at * high, SMALL * grid.text, INK_MIDDLE)
-            for at, words in enumerate(self.lines)
+            TileLabels(words, 0, grid.tile_height + row * high, SMALL * grid.text, INK_MIDDLE)
+            for row, words in enumerate(self.lines)
         ]
 
 
@@ -81,13 +82,14 @@ class Grid:
     def fitting(
         cls,
         size: tuple[int, int],
-        count: int,
-        columns: int | None,
-        zoom: int | None,
         channels: Sequence[int],
-        text: int = 1,
+        options: DrawOptions,
+        *,
+        count: int,
         below: Below | None = None,
     ) -> Grid:
+        """The grid of `count` tiles for maps of a size, large enough to be read."""
+        text, columns, zoom = options.text, options.columns, options.zoom
         height, width = size
         letters = font(SMALL * text)
         lines = len(below.lines) if below else 0
@@ -138,7 +140,8 @@ class Tiles:
     marks: frozenset[int]
 
     @classmethod
-    def of(cls, one: FeatureMap, shown: np.ndarray, rule: Scale, raw: np.ndarray, extent: np.ndarray) -> Tiles:
+    def of(cls, one: FeatureMap, shown: np.ndarray, rule: Scale, *, raw: np.ndarray, extent: np.ndarray) -> Tiles:
+        """The tiles `shown`; `raw` and `extent` `[tile, 2]` are their least and largest values, with and without ±inf."""
         values = one.values[0]
         step = np.diff(shown)
         values = values[..., shown[0] : shown[-1] + 1] if (step == 1).all() else values[..., shown]
@@ -152,11 +155,11 @@ class Tiles:
         marks |= {CONSTANT} if (flat & ~np.isnan(extent[:, 0])).any() else set()
         dead = finite & (extent == 0).all(1)
         words: list[str] = np.where(dead, "dead", "").tolist()
-        for at in np.flatnonzero((extent[:, 0] == extent[:, 1]) & finite & ~dead).tolist():
-            words[at] = f"const {number(extent[at, 0])}"
-        for at in np.flatnonzero(~finite).tolist():
-            words[at], found = _not_finite(values[..., at])
-            marks |= found
+        for tile in np.flatnonzero((extent[:, 0] == extent[:, 1]) & finite & ~dead).tolist():
+            words[tile] = f"const {number(extent[tile, 0])}"
+        for tile in np.flatnonzero(~finite).tolist():
+            words[tile], used = _not_finite(values[..., tile])
+            marks |= used
         numbers = tuple(map(one.channels.__getitem__, shown.tolist()))
         return cls(
             planes(values),
@@ -212,22 +215,30 @@ class Labels:
             return cls(numbers, None, 1, missing)
         return cls(numbers, left, 2, missing)
 
+    def missing_text(self) -> tuple[str, ...]:
+        """What to tell of ranges that have no room on their tiles."""
+        if not self.missing:
+            return ()
+        count = f"{self.missing} range{'s' if self.missing > 1 else ''}"
+        which = "the ranges" if self.words is None else count
+        return (f"no room on the tiles for {which}: zoom= makes larger tiles",)
+
     def draw(self, spaced: np.ndarray, grid: Grid) -> list[TileLabels]:
         """Write them into `[row, column, y, x]`, the places of the tiles with all that is around them."""
         letters = grid.letters
         spare = spaced.shape[0] * grid.columns - len(self.numbers)
-        drawn = _numbers_drawn(self.numbers, grid.digits, spare, grid.text)
-        spaced[:, :, : letters.height, : drawn.shape[-1]] = drawn.reshape(*spaced.shape[:2], letters.height, -1)
+        codes = _number_codes(self.numbers, grid.digits, spare, grid.text)
+        spaced[:, :, : letters.height, : codes.shape[-1]] = codes.reshape(*spaced.shape[:2], letters.height, -1)
         size = SMALL * grid.text
         labels = [TileLabels(self.numbers, 0, -self.lines * letters.height, size)]
         if self.words is not None:
             right = grid.tile_width if self.lines == 1 else None
-            _write_lines(spaced, self.words, (self.lines - 1) * letters.height, grid, right)
+            _write_lines(spaced, self.words, grid, top=(self.lines - 1) * letters.height, right=right)
             labels.append(TileLabels(self.words, right or 0, -letters.height, size, INK_MIDDLE, right is not None))
         return labels
 
 
-def _write_lines(spaced: np.ndarray, words: Sequence[str], top: int, grid: Grid, right: int | None = None) -> None:
+def _write_lines(spaced: np.ndarray, words: Sequence[str], grid: Grid, *, top: int, right: int | None = None) -> None:
     """One line of muted text for each tile, from its left edge, or up to `right`."""
     letters = grid.letters
     spare = spaced.shape[0] * grid.columns - len(words)
@@ -238,21 +249,21 @@ def _write_lines(spaced: np.ndarray, words: Sequence[str], top: int, grid: Grid,
 
 
 @lru_cache(maxsize=16)
-def _numbers_drawn(numbers: tuple[str, ...], digits: int, spare: int, text: int) -> np.ndarray:
+def _number_codes(numbers: tuple[str, ...], digits: int, spare: int, text: int) -> np.ndarray:
     """The channel numbers as codes, `[place, y, x]`. Kept, since one sheet after another has the same."""
     return STRENGTHS[font(SMALL * text).lines((*numbers, *("",) * spare), digits)]
 
 
 def even_columns(count: int, aspect: float) -> int:
-    """A number of columns that makes the sheet about square, and fills its last row where that can be had.
+    """A number of columns that makes the sheet about square, and fills its last row where one does.
 
-    >>> [even_columns(each, 1.0) for each in (64, 512, 101, 3)]
+    >>> [even_columns(count, 1.0) for count in (64, 512, 101, 3)]
     [8, 32, 11, 3]
     """
     if count <= 4:
         return count
     square = sqrt(count * aspect)
-    full = [each for each in range(ceil(square), int(square * 1.5) + 1) if count % each == 0]
+    full = [columns for columns in range(ceil(square), int(square * 1.5) + 1) if count % columns == 0]
     return max(1, min(count, full[0] if full else ceil(square)))
 
 
@@ -271,5 +282,5 @@ def _not_finite(values: np.ndarray) -> tuple[str, set[int]]:
         POS_INF: int((values == np.inf).sum()),
         NEG_INF: int((values == -np.inf).sum()),
     }
-    found = [mark for mark, count in counts.items() if count]
-    return " ".join(f"{counts[mark]} {MARKS[mark][0]}" for mark in found), set(found)
+    used = [mark for mark, count in counts.items() if count]
+    return " ".join(f"{counts[mark]} {MARKS[mark][0]}" for mark in used), set(used)

@@ -1,0 +1,180 @@
+"""`DrawOptions`: how a picture is to be drawn, as one frozen value that is checked once and travels as a whole."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ..arrays.ranges import checked_clip
+from ..channels.sort import check_sort
+from ..checks import one_of, whole
+from ..core.feature_map import FeatureMap
+from ..errors import BadOption, near
+from ..picture.scale import THEMES, Scale
+from ..picture.scale_rules import make_scale
+
+Options = TypeVar("Options", bound="DrawOptions")
+
+LARGEST_TEXT = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawOptions:
+    """What the pictures of one map have in common: which part of it, its colours, the size and order of its tiles.
+
+    Every public function makes one from its keyword arguments; what a kind of picture has besides is in a subclass. A picture
+    uses what applies to it. `scale=None` is the usual rule of that picture.
+
+    >>> options = DrawOptions(columns=8, scale=(0, 4))
+    >>> options.python("sheet", "fm")
+    'ls.sheet(fm, columns=8, scale=(0, 4))'
+    >>> DrawOptions.from_dict(options.to_dict()) == options
+    True
+    """
+
+    image: int = 0
+    channels: Any = None
+    columns: int | None = None
+    sort: str = "index"
+    scale: Any = None
+    colors: str | None = None
+    clip: tuple[float, float] | None = None
+    page: int = 0
+    per_page: int | None = None
+    zoom: int | None = None
+    statistics: bool = False
+    text: int = 1
+    theme: str = "light"
+
+    def __post_init__(self) -> None:
+        for name in ("columns", "zoom", "per_page"):
+            if getattr(self, name) is not None:
+                self._set(name, whole(name, getattr(self, name), instead=", or None"))
+        self._set(
+            "text", whole("text", self.text, 1, LARGEST_TEXT, instead=": 1 is for a screen, 3 for print at 300 dpi")
+        )
+        one_of("theme", self.theme, THEMES)
+        check_sort(self.sort)
+        if self.clip is not None:
+            checked_clip(self.clip)
+        for name in ("channels", "scale", "clip"):
+            self._set(name, frozen(getattr(self, name)))
+
+    def _set(self, name: str, value: Any) -> None:
+        """For the checks of `__post_init__` alone: the value as it is kept."""
+        object.__setattr__(self, name, value)
+
+    @classmethod
+    def like(cls: type[Options], options: DrawOptions) -> Options:
+        """The options of this class with the values that `options` have of them."""
+        return cls(**{field.name: getattr(options, field.name) for field in fields(DrawOptions)})
+
+    def pick(self, fm: FeatureMap) -> tuple[FeatureMap, int]:
+        """The map of the one image to draw, and the number of that image, counted from the first."""
+        return fm.image(self.image), int(self.image) % len(fm.ids)
+
+    def fit_scale(self, fm: FeatureMap, one: FeatureMap, extent: np.ndarray, usual: str = "layer") -> Scale:
+        """The scale of a picture of `one` image of `fm`, by the rule `usual` where none is given."""
+        scale = usual if self.scale is None else self.scale
+        return make_scale(fm, one, scale, self.colors, extent, self.clip)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The options that differ from the defaults, in values that JSON has. Raises `BadOption` for functions."""
+        changed = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {
+            field.name: _to_json(field.name, changed[field.name])
+            for field in fields(self)
+            if not _same(changed[field.name], field.default)
+        }
+
+    @classmethod
+    def from_dict(cls: type[Options], values: Mapping[str, Any]) -> Options:
+        """The options that `to_dict` gave. Raises `BadOption` with near names for what isn't one of them."""
+        names = [field.name for field in fields(cls)]
+        for name in values:
+            if name not in names:
+                raise BadOption(f"{name!r} is not an option of {cls.__name__}.{near(str(name), names)}")
+        return cls(**{name: _from_json(value) for name, value in values.items()})
+
+    def python(self, function: str, *arguments: str) -> str:
+        """The line of Python by which the public `function` draws the same: only what differs from its own defaults.
+
+        `arguments` come first, as source text: `options.python("show", "model", "'cat.jpg'")`.
+        """
+        public = getattr(importlib.import_module(__name__.partition(".")[0]), function)
+        known = inspect.signature(public).parameters
+        words = list(arguments)
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name not in known or _same(value, known[field.name].default) or _same(value, field.default):
+                continue
+            words.append(f"{field.name}={_source(field.name, value)}")
+        themed = "" if "theme" in known or self.theme == "light" else f".{self.theme}()"
+        return f"ls.{function}({', '.join(words)}){themed}"
+
+
+def _same(one: Any, other: Any) -> bool:
+    return type(one) is type(other) and bool(one == other)
+
+
+def frozen(value: Any) -> Any:
+    """Lists and arrays as tuples, numbers of numpy as Python's own; everything else as it is."""
+    if value is None or isinstance(value, str | Scale | slice):
+        return value
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, Sequence) and not isinstance(value, bytes | tuple | range):
+        return tuple(frozen(element) for element in value)
+    return tuple(map(frozen, value)) if type(value) is tuple else value
+
+
+def _to_json(name: str, value: Any) -> Any:
+    value = value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, Scale):
+        limits = value.limits if value.single else value.limits.tolist()
+        return {
+            "limits": _to_json(name, limits),
+            "colors": value.colors,
+            "center": value.center,
+            "per": value.per,
+            "clip": _to_json(name, value.clip),
+        }
+    if isinstance(value, slice):
+        return {"slice": [value.start, value.stop, value.step]}
+    if isinstance(value, tuple | list | range):
+        return [_to_json(name, element) for element in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise BadOption(f"{name}={value!r} can't be written as JSON: give text, numbers or a slice")
+
+
+def _from_json(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return slice(*value["slice"]) if "slice" in value else Scale(**value)
+    return tuple(map(_from_json, value)) if isinstance(value, list) else value
+
+
+def _source(name: str, value: Any) -> str:
+    """The value as it is written in Python."""
+    value = value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, Scale):
+        if not value.single:
+            raise BadOption(f"{name}: a Scale with a range for each tile has no short form in Python")
+        words = [_source(name, value.limits), repr(value.colors)]
+        words += [f"center={_source(name, value.center)}"] if value.center is not None else []
+        words += [f"per={value.per!r}"] if value.per != "fixed" else []
+        words += [f"clip={_source(name, value.clip)}"] if value.clip is not None else []
+        return f"ls.Scale({', '.join(words)})"
+    if isinstance(value, tuple):
+        inner = ", ".join(_source(name, element) for element in value)
+        return f"({inner},)" if len(value) == 1 else f"({inner})"
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    if value is None or isinstance(value, bool | int | float | str | slice | range):
+        return repr(value)
+    raise BadOption(f"{name}={value!r} has no form in Python source: give text, numbers or a slice")

@@ -1,0 +1,86 @@
+"""Drawing options as one value: checked, to JSON and back, and as the line of Python that draws the same."""
+
+import json
+
+import numpy as np
+import pytest
+
+import layerscope as ls
+from helpers.arrays import noise
+from helpers.wording import raises
+from layerscope.plots.bars import BarOptions, draw_bars
+from layerscope.plots.heatmap import draw_heatmap
+from layerscope.plots.montage import MontageOptions, draw_montage
+from layerscope.plots.options import DrawOptions
+from layerscope.plots.sheet import draw_sheet
+from layerscope.plots.strip import StripOptions, draw_strip
+
+SHEET = ls.FeatureMap.of_array(noise(2, 6, 7, 12), "bhwc")
+HEAT = ls.FeatureMap.of_array(noise(1, 6, 7, 1), "bhwc")
+SEQUENCE = ls.FeatureMap.of_array(noise(1, 30, 4), "bnc")
+VOLUME = ls.FeatureMap.of_array(noise(1, 4, 5, 6, 2), "bdhwc")
+DENSE = ls.FeatureMap.of_array(noise(1, 9), "bc")
+
+CASES = [
+    ("sheet", draw_sheet, SHEET, DrawOptions()),
+    ("sheet", draw_sheet, SHEET, DrawOptions(columns=3, scale="layer", clip=(1, 99), theme="dark", statistics=True)),
+    ("sheet", draw_sheet, SHEET, DrawOptions(channels=[5, 2, 7], scale=(-1, 2.5), colors="magma", image=1)),
+    ("sheet", draw_sheet, SHEET, DrawOptions(channels="mean > 0", per_page=2, page=1, sort="similarity:3", text=2)),
+    ("sheet", draw_sheet, SHEET, DrawOptions(channels=slice(0, 4), scale=ls.Scale((-1.5, 2), "magma", center=0.5), zoom=4)),
+    ("sheet", draw_sheet, SHEET, DrawOptions(channels=np.arange(12) % 3 == 0, scale=ls.Scale((0, 1), clip=(2, 98)))),
+    ("heatmap", draw_heatmap, HEAT, DrawOptions(zoom=5, theme="dark")),
+    ("strip", draw_strip, SEQUENCE, StripOptions(axis="seconds", step=0.01, flip=True, scale="channel")),
+    ("montage", draw_montage, VOLUME, MontageOptions(channel=1, axis="h", slices=[0, 3], columns=1)),
+    ("bars", draw_bars, DENSE, BarOptions(labels=list("abcdefghi"), top=None, by="magnitude")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("function", "draw", "fm", "options"), CASES)
+def test_the_line_of_python_draws_the_same(function, draw, fm, options):
+    line = options.python(function, "fm")
+    wanted = draw(fm, options).themed(options.theme)
+    assert np.array_equal(eval(line, {"ls": ls, "fm": fm}).rgb(), wanted.rgb())
+
+
+@pytest.mark.parametrize(("function", "draw", "fm", "options"), CASES)
+def test_json_and_back_draws_the_same(function, draw, fm, options):
+    again = type(options).from_dict(json.loads(json.dumps(options.to_dict())))
+    assert again.to_dict() == options.to_dict()
+    assert np.array_equal(draw(fm, again).pixels, draw(fm, options).pixels)
+
+
+def test_the_line_holds_only_what_differs_from_the_functions_own_defaults():
+    assert DrawOptions(scale="channel").python("sheet", "fm") == "ls.sheet(fm)"
+    assert DrawOptions(scale="layer").python("sheet", "fm") == "ls.sheet(fm, scale='layer')"
+    assert DrawOptions(scale="layer", columns=8).python("heatmap", "fm") == "ls.heatmap(fm)"
+    assert DrawOptions(text=3).python("show", "model", "'cat.jpg'") == "ls.show(model, 'cat.jpg', text=3)"
+    assert DrawOptions().to_dict() == {}
+
+
+def test_options_are_checked_when_they_are_made_and_keep_no_list_of_the_callers():
+    channels = [1, 2]
+    options = DrawOptions(channels=channels, scale=np.array([0.0, 2.0]))
+    channels.append(3)
+    assert (options.channels, options.scale) == ((1, 2), (0.0, 2.0))
+    for name, value in {
+        "columns": 0,
+        "text": 5,
+        "theme": "drak",
+        "sort": "meen",
+        "per_page": 1.5,
+        "zoom": True,
+    }.items():
+        with raises(ls.BadOption, name):
+            DrawOptions(**{name: value})
+    with raises(ls.BadScale, "clip"):
+        DrawOptions(clip=(99, 1))
+    with raises(ls.BadOption, "'columns'"):
+        DrawOptions.from_dict({"column": 3})
+
+
+def test_a_function_has_no_form_in_json_or_in_python():
+    options = DrawOptions(channels=lambda row: row.mean > 0)
+    with raises(ls.BadOption, "channels"):
+        options.to_dict()
+    with raises(ls.BadOption, "channels"):
+        options.python("sheet", "fm")

@@ -24,7 +24,7 @@ def rows(model, batch=PHOTOS):
 
 
 def values(model, paths, batch=PHOTOS):
-    return {path: each.values for path, each in BACKEND.capture(model, batch, paths).items()}
+    return {path: layer.values for path, layer in BACKEND.capture(model, batch, paths).items()}
 
 
 def close(found, wanted):
@@ -70,33 +70,33 @@ def built(**options):
 
 def test_layers_equal_the_model_run_by_hand():
     model, state = built()
-    found = values((model, state), ["patch", "norm", "linear", "body.layers.0", "body", ""])
+    captured = values((model, state), ["patch", "norm", "linear", "body.layers.0", "body", ""])
     patch = jax.vmap(model.patch)(PHOTOS)
-    close(found["patch"], patch)
-    tokens = jnp.concatenate([jnp.ones((2, 1, 4)), found["norm"].reshape(2, 4, -1).transpose(0, 2, 1)], 1)
-    close(found["linear"], tokens @ model.linear.weight.T + model.linear.bias)
-    close(found["body"], jax.nn.gelu(found["body.layers.0"]))
+    close(captured["patch"], patch)
+    tokens = jnp.concatenate([jnp.ones((2, 1, 4)), captured["norm"].reshape(2, 4, -1).transpose(0, 2, 1)], 1)
+    close(captured["linear"], tokens @ model.linear.weight.T + model.linear.bias)
+    close(captured["body"], jax.nn.gelu(captured["body.layers.0"]))
     rest = eqx.nn.inference_mode(model)
     output, _ = jax.vmap(rest, in_axes=(0, None, None), out_axes=(0, None))(PHOTOS, state, KEY)
-    close(found[""], output)
+    close(captured[""], output)
     running = functools.partial(eqx.nn.inference_mode(model.norm), state=state)
-    close(found["norm"], jax.vmap(lambda each: running(each)[0])(patch))
+    close(captured["norm"], jax.vmap(lambda each: running(each)[0])(patch))
 
 
 def test_axes_have_the_batch_and_the_mapped_tokens():
     table = rows(built())
-    found = {path: (each.axes, each.shape, each.grid, each.prefix) for path, each in table.items() if each.calls}
+    result = {path: (layer.axes, layer.shape, layer.grid, layer.prefix) for path, layer in table.items() if layer.calls}
     tokens = ("bnc", (1, 7, 4), (2, 3), ("cls",))
-    assert found["patch"] == found["norm"] == ("bchw", (1, 4, 2, 3), None, ())
-    assert found["linear"] == found["attention"] == found["attention.query_proj"] == tokens
-    assert found["body"] == ("bnc", (1, 7, 5), (2, 3), ("cls",))
-    assert found["attention.dropout"][:2] == ("bcqk", (1, 2, 7, 7))
-    assert found[""][:2] == ("bc", (1, 5))
+    assert result["patch"] == result["norm"] == ("bchw", (1, 4, 2, 3), None, ())
+    assert result["linear"] == result["attention"] == result["attention.query_proj"] == tokens
+    assert result["body"] == ("bnc", (1, 7, 5), (2, 3), ("cls",))
+    assert result["attention.dropout"][:2] == ("bcqk", (1, 2, 7, 7))
+    assert result[""][:2] == ("bc", (1, 5))
 
 
 def test_a_checkpointed_part_has_the_same_values_and_gradients():
     paths = ["patch", "linear", "body.layers.0", "body"]
-    wanted, found = (BACKEND.capture(built(checkpointed=each), PHOTOS, paths, 1) for each in (False, True))
+    wanted, found = (BACKEND.capture(built(checkpointed=item), PHOTOS, paths, 1) for item in (False, True))
     assert list(found) == list(wanted) == paths
     for path in paths:
         close(found[path].values, wanted[path].values)
@@ -106,7 +106,7 @@ def test_a_checkpointed_part_has_the_same_values_and_gradients():
 
 def test_gradients_of_mapped_layers_equal_those_of_the_rest_of_the_model():
     model, state = built()
-    found = BACKEND.capture((model, state), PHOTOS, ["linear", "body.layers.0"], 1)
+    captured = BACKEND.capture((model, state), PHOTOS, ["linear", "body.layers.0"], 1)
     model = eqx.nn.inference_mode(model)
 
     def after_first(hidden):
@@ -116,8 +116,8 @@ def test_gradients_of_mapped_layers_equal_those_of_the_rest_of_the_model():
         x = x + jax.vmap(lambda each: model.attention(each, each, each))(x)
         return after_first(x @ model.body.layers[0].weight.T + model.body.layers[0].bias)
 
-    close(found["body.layers.0"].gradient, jax.grad(after_first)(found["body.layers.0"].values))
-    close(found["linear"].gradient, jax.grad(after_linear)(found["linear"].values))
+    close(captured["body.layers.0"].gradient, jax.grad(after_first)(captured["body.layers.0"].values))
+    close(captured["linear"].gradient, jax.grad(after_linear)(captured["linear"].values))
 
 
 class Jitted(eqx.Module):
@@ -138,11 +138,11 @@ def test_a_jitted_call_has_concrete_values_and_stops_early():
     model = Jitted()
     jax.vmap(model)(PHOTOS)
     before = len(RAN)
-    found = values(model, ["conv:0", "again:1"])
+    captured = values(model, ["conv:0", "again:1"])
     assert RAN[before:] == []
     first = jax.vmap(model.conv)(PHOTOS)
-    close(found["conv:0"], first)
-    close(found["again:1"], jax.vmap(model.conv)(jax.nn.relu(first)))
+    close(captured["conv:0"], first)
+    close(captured["again:1"], jax.vmap(model.conv)(jax.nn.relu(first)))
 
 
 def test_a_module_at_two_places_has_both_names():
@@ -183,7 +183,7 @@ def test_axes_of_many_ranks_and_of_mapped_layers():
     shapes = ((2, 2, 6), (2, 2, 3, 4, 5), (2, 3, 4, 6))
     batch = tuple(np.random.default_rng(1).standard_normal(shape).astype(np.float32) for shape in shapes)
     table = rows(Ranks(), batch)
-    assert {path: (each.axes, each.shape) for path, each in table.items() if path[:1] not in ("", "[")} == {
+    assert {path: (layer.axes, layer.shape) for path, layer in table.items() if path[:1] not in ("", "[")} == {
         "line": ("bcn", (1, 4, 4)),
         "volume": ("bcdhw", (1, 4, 1, 2, 3)),
         "pool": ("bchw", (1, 3, 2, 3)),
@@ -192,20 +192,20 @@ def test_axes_of_many_ranks_and_of_mapped_layers():
         "place": ("bnc", (1, 5, 3)),
     }
     assert (table["[1]"].axes, table["[1]"].shape) == ("bcdhw", (1, 4, 1, 2, 3))
-    found = values(Ranks(), ["norm", "place", "frames"], batch)
+    captured = values(Ranks(), ["norm", "place", "frames"], batch)
     photo = batch[2].transpose(0, 2, 3, 1)
     spread = photo.var(-1, keepdims=True)
-    close(found["norm"], (photo - photo.mean(-1, keepdims=True)) / np.sqrt(spread + 1e-5))
+    close(captured["norm"], (photo - photo.mean(-1, keepdims=True)) / np.sqrt(spread + 1e-5))
     # nothing of the batch goes into it, so each image has the same
-    close(found["place"], np.full((2, 5, 3), 2))
+    close(captured["place"], np.full((2, 5, 3), 2))
     frames = jax.vmap(jax.vmap(Ranks().frames))(batch[1].transpose(0, 2, 1, 3, 4))
-    close(found["frames"], frames)
+    close(captured["frames"], frames)
 
 
 def test_the_model_and_its_classes_stay_as_they_were():
     model, state = built()
     before, call = as_bytes((model, state)), eqx.nn.Conv2d.__call__
-    kinds = [type(each) for each in jax.tree.leaves(model, is_leaf=lambda each: isinstance(each, eqx.nn.Conv2d))]
+    kinds = [type(leaf) for leaf in jax.tree.leaves(model, is_leaf=lambda leaf: isinstance(leaf, eqx.nn.Conv2d))]
     values((model, state), ["patch", "linear:0"])
     BACKEND.capture((model, state), PHOTOS, ["patch"], 0)
 
@@ -216,7 +216,7 @@ def test_the_model_and_its_classes_stay_as_they_were():
         BACKEND.capture((model, state), PHOTOS, ["patch"], wrong)
     assert as_bytes((model, state)) == before
     assert eqx.nn.Conv2d.__call__ is call
-    after = [type(each) for each in jax.tree.leaves(model, is_leaf=lambda each: isinstance(each, eqx.nn.Conv2d))]
+    after = [type(leaf) for leaf in jax.tree.leaves(model, is_leaf=lambda leaf: isinstance(leaf, eqx.nn.Conv2d))]
     assert after == kinds
     assert not model.body.layers[2].inference
 

@@ -50,13 +50,13 @@ def linen() -> Any:
 
 def test_linen_fields_are_what_moves(linen: Any) -> None:
     batch = line_images().transpose(0, 2, 3, 1)
-    rows = {each.path: each for each in BACKEND.layers(linen, batch)}
+    rows = {item.path: item for item in BACKEND.layers(linen, batch)}
     names = ["lopsided", "dilated", "one", "up", "near", "meet"]
-    found = BACKEND.capture(linen, batch, names)
+    captured = BACKEND.capture(linen, batch, names)
     for name in names:
         fields = rows[name].receptive
-        assert fields is not None and all(each.known for each in fields), name
-        assert check_boxes(found[name].values.transpose(0, 3, 1, 2), fields) > 10, name
+        assert fields is not None and all(item.known for item in fields), name
+        assert check_boxes(captured[name].values.transpose(0, 3, 1, 2), fields) > 10, name
     assert describe(rows["head"].receptive) == "whole image"
 
 
@@ -86,19 +86,19 @@ class Equinox(eqx.Module):
 
 
 def test_equinox_fields_are_what_moves() -> None:
-    model = jax.tree.map(lambda each: positive(each) if eqx.is_array(each) else each, Equinox())
+    model = jax.tree.map(lambda item: positive(item) if eqx.is_array(item) else item, Equinox())
     batch = line_images()
-    rows = {each.path: each for each in BACKEND.layers(model, batch)}
+    rows = {item.path: item for item in BACKEND.layers(model, batch)}
     names = ["conv", "pool", "up", "patches", "mixed"]
-    found = BACKEND.capture(model, batch, names)
+    captured = BACKEND.capture(model, batch, names)
     height, width = rows["patches"].spatial
     for name in names:
-        values = found[name].values
+        values = captured[name].values
         if name == "mixed":
             assert rows[name].grid == (height, width)
             values = values.reshape(len(values), height, width, 4).transpose(0, 3, 1, 2)
         fields = rows[name].receptive
-        assert fields is not None and all(each.known for each in fields), name
+        assert fields is not None and all(item.known for item in fields), name
         assert check_boxes(values, fields) > 5, name
     assert describe(rows["attention"].receptive) == "whole image"
 
@@ -114,18 +114,18 @@ class Shared(nnx.Module):
 
 
 def test_each_call_has_its_own_field_and_shared_weights_count_once() -> None:
-    rows = {each.path: each for each in BACKEND.layers(Shared(nnx.Rngs(0)), np.zeros((1, 8, 8, 3), np.float32))}
-    assert [describe(each.receptive) for each in rows["first"].per_call] == ["3×3 /1 @0", "5×5 /1 @0"]
+    rows = {layer.path: layer for layer in BACKEND.layers(Shared(nnx.Rngs(0)), np.zeros((1, 8, 8, 3), np.float32))}
+    assert [describe(layer.receptive) for layer in rows["first"].per_call] == ["3×3 /1 @0", "5×5 /1 @0"]
     assert rows["first"].parameters == 3 * 3 * 3 * 3 + 3
     assert rows["norm"].parameters == 6
     assert rows[""].parameters == 84 + 6
 
 
 def test_parameters_of_the_other_families(linen: Any) -> None:
-    rows = {each.path: each for each in BACKEND.layers(linen, np.zeros((1, HEIGHT, WIDTH, 1), np.float32))}
+    rows = {item.path: item for item in BACKEND.layers(linen, np.zeros((1, HEIGHT, WIDTH, 1), np.float32))}
     assert rows["lopsided"].parameters == 3 * 4 * 1 * 2 + 2
-    assert rows[""].parameters == sum(each.size for each in jax.tree.leaves(linen[1]))
-    equinox = {each.path: each for each in BACKEND.layers(Equinox(), np.zeros((1, 1, HEIGHT, WIDTH), np.float32))}
+    assert rows[""].parameters == sum(item.size for item in jax.tree.leaves(linen[1]))
+    equinox = {item.path: item for item in BACKEND.layers(Equinox(), np.zeros((1, 1, HEIGHT, WIDTH), np.float32))}
     assert equinox["conv"].parameters == 3 * 2 * 1 * 2 + 2
     assert equinox["pool"].parameters == 0
     assert equinox["attention"].parameters == 4 * 4 * 4
@@ -151,7 +151,7 @@ class Sorted(nnx.Module):
 
 def test_what_cannot_be_followed_says_so() -> None:
     image = np.zeros((1, 8, 8, 3), np.float32)
-    rows = {each.path: each for each in BACKEND.layers(Decides(nnx.Rngs(0)), image)}
+    rows = {layer.path: layer for layer in BACKEND.layers(Decides(nnx.Rngs(0)), image)}
     assert rows["conv"].showable and rows["conv"].receptive is None
-    rows = {each.path: each for each in BACKEND.layers(Sorted(nnx.Rngs(0)), image)}
-    assert [each.unknown for each in rows["conv"].receptive] == ["sort isn't followed"] * 2
+    rows = {layer.path: layer for layer in BACKEND.layers(Sorted(nnx.Rngs(0)), image)}
+    assert [layer.unknown for layer in rows["conv"].receptive] == ["sort isn't followed"] * 2

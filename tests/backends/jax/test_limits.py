@@ -65,10 +65,10 @@ class LinenSub(linen.Module):
 
 @pytest.mark.limit("functions in a Flax or Equinox call")
 def test_functions_of_jax(limit):
-    assert [path for path, each in rows(Unnamed(), LAST).items() if each.calls] == ["sub.dense", ""]
+    assert [path for path, layer in rows(Unnamed(), LAST).items() if layer.calls] == ["sub.dense", ""]
     assert list(rows(Small(lambda model, x: jax.nn.relu(x) + 1), FIRST)) == ["conv", ""]
-    made = Small(lambda model, x: model.act(x), eqx.nn.Lambda(jax.nn.relu))
-    fm = ls.open(made, preprocess=None).capture(FIRST, "act")["act"]
+    network = Small(lambda model, x: model.act(x), eqx.nn.Lambda(jax.nn.relu))
+    fm = ls.open(network, preprocess=None).capture(FIRST, "act")["act"]
     assert (fm.layer.kind, fm.values.min()) == ("Lambda", 0)
     limit.shows("eqx.nn.Lambda")
 
@@ -89,9 +89,9 @@ def test_linen_without_variables(limit):
 @pytest.mark.limit("methods of linen and NNX submodules")
 def test_other_methods(limit):
     model = LinenUnnamed()
-    for given in ((model, model.init(jax.random.key(0), LAST)), Unnamed()):
-        scope = ls.open(given, preprocess=None)
-        assert not [each for each in scope.layers(LAST) if "encode" in each.path]
+    for inputs in ((model, model.init(jax.random.key(0), LAST)), Unnamed()):
+        scope = ls.open(inputs, preprocess=None)
+        assert not [layer for layer in scope.layers(LAST) if "encode" in layer.path]
         with limit.raises("'sub'"):
             scope.capture(LAST, "sub")
 
@@ -122,8 +122,8 @@ class EquinoxMixed(eqx.Module):
 @pytest.mark.limit("an Equinox or NNX module that `vmap` maps over channels")
 def test_modules_that_are_mapped(limit):
     model = LinenMixed()
-    for given in (Mixed(), (model, model.init(jax.random.key(0), LAST))):
-        listed = rows(given, LAST)["mix"]
+    for inputs in (Mixed(), (model, model.init(jax.random.key(0), LAST))):
+        listed = rows(inputs, LAST)["mix"]
         assert (listed.axes, listed.shape) == ("nbc", (3, 1, 5))
         limit.notes(listed)
     listed = rows(EquinoxMixed(eqx.nn.Linear(64, 5, key=jax.random.PRNGKey(0))), FIRST)["mix"]

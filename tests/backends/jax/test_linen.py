@@ -54,7 +54,7 @@ def built(block=Block):
 
 
 def values(model, paths, batch=PHOTOS):
-    return {path: each.values for path, each in BACKEND.capture(model, batch, paths).items()}
+    return {path: layer.values for path, layer in BACKEND.capture(model, batch, paths).items()}
 
 
 def close(found, wanted):
@@ -71,8 +71,8 @@ def test_every_layer_equals_what_capture_intermediates_gives():
         names = [str(getattr(each, "key", getattr(each, "idx", ""))) for each in steps]
         if "__call__" not in names:
             continue
-        at = names.index("__call__")
-        path, call, part = "/".join(names[:at]), names[at + 1], "".join(f".{each}" for each in names[at + 2 :])
+        index = names.index("__call__")
+        path, call, part = "/".join(names[:index]), names[index + 1], "".join(f".{each}" for each in names[index + 2 :])
         row = next(each for each in table if path + part in (each.path, *each.aliases))
         name = f"{path}{part}:{call}" if row.calls > 1 else path + part
         close(values((model, variables), [name])[name], leaf)
@@ -103,10 +103,10 @@ class Statistics(TrainState):
 
 @pytest.mark.parametrize("way", ["pair", "bound", "partial", "partial with options", "state"])
 def test_each_way_to_give_a_model(way):
-    given = ways()[way]
+    inputs = ways()[way]
     model, variables = built()
-    assert BACKEND.owns(given)
-    scope = ls.open(given, preprocess=None)
+    assert BACKEND.owns(inputs)
+    scope = ls.open(inputs, preprocess=None)
     assert scope.name == "Model"
     close(scope.capture(PHOTOS, "output")[""].values, model.apply(variables, PHOTOS, train=False))
     assert scope.capture(PHOTOS, "Block_0/Conv_0")["Block_0/Conv_0"].shape == (2, 8, 8, 4)
@@ -124,11 +124,11 @@ def test_a_module_without_variables_is_refused_with_the_ways_out():
 
 def test_another_method_is_called_by_name():
     model, _variables = built()
-    given = {"params": {"encoder": {"kernel": jnp.ones((1, 1, 3, 4)), "bias": jnp.zeros(4)}}}
-    way = functools.partial(model.apply, given, method="encode")
+    inputs = {"params": {"encoder": {"kernel": jnp.ones((1, 1, 3, 4)), "bias": jnp.zeros(4)}}}
+    way = functools.partial(model.apply, inputs, method="encode")
     close(values(way, ["encoder"])["encoder"], PHOTOS.sum(-1, keepdims=True).repeat(4, -1))
-    assert [each.path for each in BACKEND.layers(way, PHOTOS)] == ["encoder", ""]
-    assert BACKEND.layers(functools.partial(model.apply, given, method=Model.encode), PHOTOS)[0].path == "encoder"
+    assert [layer.path for layer in BACKEND.layers(way, PHOTOS)] == ["encoder", ""]
+    assert BACKEND.layers(functools.partial(model.apply, inputs, method=Model.encode), PHOTOS)[0].path == "encoder"
 
 
 @pytest.mark.parametrize("lift", [nn.jit, nn.remat], ids=["jit", "remat"])
@@ -139,33 +139,33 @@ def test_lifted_modules_have_values_and_gradients(lift):
     own = lifted.init(jax.random.key(0), jnp.array(PHOTOS), train=False)
     first = next(name for name in own["params"] if name.endswith("Block_0"))
     moved = {
-        collection: {first if name == "Block_0" else name: each for name, each in content.items()}
+        collection: {first if name == "Block_0" else name: value for name, value in content.items()}
         for collection, content in variables.items()
     }
-    found = BACKEND.capture((lifted, moved), PHOTOS, list(names), 1)
+    captured = BACKEND.capture((lifted, moved), PHOTOS, list(names), 1)
     wanted = BACKEND.capture((plain, variables), PHOTOS, list(names), 1)
-    assert list(found) == list(wanted) == ["second/Conv_0", "second", "shared:0", "shared:1"]
-    for path, each in found.items():
-        close(each.values, wanted[path].values)
-        close(each.gradient, wanted[path].gradient)
-    assert np.abs(found["second/Conv_0"].gradient).max() > 0
+    assert list(captured) == list(wanted) == ["second/Conv_0", "second", "shared:0", "shared:1"]
+    for path, value in captured.items():
+        close(value.values, wanted[path].values)
+        close(value.gradient, wanted[path].gradient)
+    assert np.abs(captured["second/Conv_0"].gradient).max() > 0
 
 
 def test_nothing_is_left_behind():
     model, variables = built()
     before = as_bytes(variables)
-    seen = []
+    observed = []
 
     def mine(call, args, kwargs, context):
-        seen.append(context.module.path)
+        observed.append(context.module.path)
         return call(*args, **kwargs)
 
     with nn.intercept_methods(mine):
         values((model, variables), ["shared:0"])
-        inside = len(seen)
+        inside = len(observed)
         model.apply(variables, PHOTOS, train=False)
     assert as_bytes(variables) == before
-    assert 0 < inside < len(seen)
+    assert 0 < inside < len(observed)
     # an interceptor that stayed would be asked here, and stop the run
     model.apply(variables, PHOTOS, train=False)
 
@@ -180,8 +180,8 @@ def test_the_input_is_that_of_the_first_layer_whatever_the_order_of_the_paramete
     def shape(channels):
         model = Late()
         variables = model.init(jax.random.key(0), jnp.zeros((1, 8, 8, channels)))
-        (given,) = BACKEND.facts((model, variables)).inputs
-        return given.axes, given.shape
+        (inputs,) = BACKEND.facts((model, variables)).inputs
+        return inputs.axes, inputs.shape
 
     assert shape(3) == ("bhwc", (None, None, None, 3))
     assert shape(1) == ("bhwc", (None, None, None, 1))
@@ -190,15 +190,15 @@ def test_the_input_is_that_of_the_first_layer_whatever_the_order_of_the_paramete
 def test_spare_parameters_say_that_their_module_did_not_run():
     model, variables = built()
     more = {**variables, "params": {**variables["params"], "old": {"kernel": jnp.ones((2, 2))}}}
-    row = next(each for each in BACKEND.layers((model, more), PHOTOS) if each.path == "old")
+    row = next(layer for layer in BACKEND.layers((model, more), PHOTOS) if layer.path == "old")
     assert (row.calls, row.axes) == (0, "")
     assert row.note.startswith("did not run")
 
 
 def test_the_digest_tells_statistics_apart():
     model, variables = built()
-    other = {**variables, "batch_stats": jax.tree.map(lambda each: each + 1, variables["batch_stats"])}
-    digests = {BACKEND.digest(each) for each in ((model, variables), (model, variables), (model, other))}
+    other = {**variables, "batch_stats": jax.tree.map(lambda item: item + 1, variables["batch_stats"])}
+    digests = {BACKEND.digest(item) for item in ((model, variables), (model, variables), (model, other))}
     assert len(digests) == 2
 
 
@@ -211,13 +211,13 @@ class Quantised(nn.Module):
 
 
 def test_compiled_functions_stay_so_only_in_layers_without_modules():
-    seen = []
+    observed = []
 
     class Plain(nn.Module):
         @nn.compact
         def __call__(self, x):
             def kernel(*args):
-                seen.append(jax.config.jax_disable_jit)
+                observed.append(jax.config.jax_disable_jit)
                 return nn.initializers.ones(*args)
 
             x = nn.Dense(3, kernel_init=kernel)(x)
@@ -225,9 +225,9 @@ def test_compiled_functions_stay_so_only_in_layers_without_modules():
 
     model, batch = Plain(), np.ones((2, 4), np.float32)
     variables = model.init(jax.random.key(0), batch)
-    seen.clear()
-    found = values((model, variables), ["Dense_0", "Dense_1/Quantised_0/inner", ""], batch)
-    assert seen == [False, True]
-    close(found[""], model.apply(variables, batch))
-    close(found["Dense_1/Quantised_0/inner"], found[""])
+    observed.clear()
+    captured = values((model, variables), ["Dense_0", "Dense_1/Quantised_0/inner", ""], batch)
+    assert observed == [False, True]
+    close(captured[""], model.apply(variables, batch))
+    close(captured["Dense_1/Quantised_0/inner"], captured[""])
     assert jax.config.jax_disable_jit is False

@@ -74,7 +74,7 @@ def weight(model: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
 def test_a_layer_along_the_tokens_has_the_channels_of_its_input(build: Any) -> None:
     model = build(4)
     scope = ls.open(model, preprocess=None)
-    table = {each.path: each for each in JaxBackend().layers(model, photo())}
+    table = {layer.path: layer for layer in JaxBackend().layers(model, photo())}
     axes = {name: (table[name].axes, table[name].grid) for name in ("norm", "mix", "back", "norm2", "channels", "out")}
     grid = (HEIGHT, WIDTH)
     assert axes == {
@@ -101,7 +101,7 @@ def test_a_layer_along_the_tokens_has_the_channels_of_its_input(build: Any) -> N
 @pytest.mark.parametrize("build", [nnx_mixer, linen_mixer])
 def test_as_many_tokens_as_channels_are_told_apart_by_their_values_or_said_to_be_unsure(build: Any) -> None:
     model = build(HEIGHT * WIDTH)
-    table = {each.path: each for each in JaxBackend().layers(model, photo())}
+    table = {layer.path: layer for layer in JaxBackend().layers(model, photo())}
     assert [table[name].axes for name in ("norm", "mix", "back", "channels", "out")] == [
         "bnc",
         "bcn",

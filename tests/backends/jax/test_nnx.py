@@ -26,7 +26,7 @@ def rows(model, batch=PHOTOS):
 
 
 def values(model, paths, batch=PHOTOS, **options):
-    return {path: each.values for path, each in BACKEND.capture(model, batch, paths, **options).items()}
+    return {path: item.values for path, item in BACKEND.capture(model, batch, paths, **options).items()}
 
 
 def close(found, wanted):
@@ -64,19 +64,19 @@ class Nested(nnx.Module):
 
 def test_every_layer_equals_a_call_of_the_module():
     model = Nested()
-    found = values(model, ["stem", "blocks.0.conv", "blocks.0", "blocks.1:0", "blocks.1:1", "body.layers.0", ""])
+    captured = values(model, ["stem", "blocks.0.conv", "blocks.0", "blocks.1:0", "blocks.1:1", "body.layers.0", ""])
     model.eval()
     stem = model.stem(PHOTOS)
     first = model.blocks[0](stem)
     second = model.blocks[1](first)
     pooled = model.tail(second).mean((1, 2))
-    close(found["stem"], stem)
-    close(found["blocks.0.conv"], model.blocks[0].conv(stem))
-    close(found["blocks.0"], first)
-    close(found["blocks.1:0"], second)
-    close(found["blocks.1:1"], model.tail(second))
-    close(found["body.layers.0"], model.body.layers[0](pooled))
-    close(found[""], model(PHOTOS))
+    close(captured["stem"], stem)
+    close(captured["blocks.0.conv"], model.blocks[0].conv(stem))
+    close(captured["blocks.0"], first)
+    close(captured["blocks.1:0"], second)
+    close(captured["blocks.1:1"], model.tail(second))
+    close(captured["body.layers.0"], model.body.layers[0](pooled))
+    close(captured[""], model(PHOTOS))
 
 
 def test_a_module_at_two_places_has_both_names():
@@ -131,7 +131,7 @@ class Checkpointed(Nested):
 def test_checkpointed_modules_have_values_and_gradients():
     plain, model = Nested(), Checkpointed()
     paths = ["stem", "blocks.0.conv", "blocks.1.norm", "tail"]
-    wanted, found = (BACKEND.capture(each, PHOTOS, paths, 1) for each in (plain, model))
+    wanted, found = (BACKEND.capture(item, PHOTOS, paths, 1) for item in (plain, model))
     assert list(found) == list(wanted)
     for path in found:
         close(found[path].values, wanted[path].values)
@@ -140,7 +140,7 @@ def test_checkpointed_modules_have_values_and_gradients():
 
 
 def test_what_a_checkpointed_module_returns_cannot_be_changed_and_says_so():
-    model, half = Checkpointed(), lambda given: given / 2
+    model, half = Checkpointed(), lambda inputs: inputs / 2
     plain, stem = BACKEND.scores(Nested(), PHOTOS, 1, {}), BACKEND.scores(Nested(), PHOTOS, 1, {"stem": half})
     close(BACKEND.scores(model, PHOTOS, 1, {}), plain)
     close(BACKEND.scores(model, PHOTOS, 1, {"stem:0": half}), stem)
@@ -169,7 +169,7 @@ def test_one_part_and_one_call_of_what_modules_return_are_changed():
 
     plain = 21 * PHOTOS.mean((1, 2))[:, 1]
     for path, more in (("two.right", 10), ("two.left:1", 1), ("two.left", 2), ("two.right:1", 0)):
-        close(BACKEND.scores(Model(), PHOTOS, 1, {path: lambda given: given + 1}), plain + more)
+        close(BACKEND.scores(Model(), PHOTOS, 1, {path: lambda inputs: inputs + 1}), plain + more)
 
 
 def test_a_checkpointed_model_stops_early_and_quietly(caplog):
@@ -196,25 +196,25 @@ class Scanned(nnx.Module):
 
 def test_scanned_layers_are_calls():
     model = Scanned()
-    found = values(model, ["layers"])
+    captured = values(model, ["layers"])
     x = PHOTOS
     for number in range(3):
         x = x @ model.layers.kernel[number] + model.layers.bias[number]
-        close(found[f"layers:{number}"], x)
+        close(captured[f"layers:{number}"], x)
 
 
 def test_state_flags_and_random_streams_stay_as_they_were():
     model = Nested()
     assert not model.blocks[0].drop.deterministic
     model(jnp.array(PHOTOS))
-    before, kinds = nnx_state(model), {type(each) for _, each in nnx.iter_modules(model)}
+    before, kinds = nnx_state(model), {type(item) for _, item in nnx.iter_modules(model)}
     rows(model)
     values(model, ["blocks.1", "body:0"])
     BACKEND.capture(model, PHOTOS, ["stem"], 0)
     assert nnx_state(model) == before
     assert model.called == 1
     assert not model.blocks[0].drop.deterministic
-    assert {type(each) for _, each in nnx.iter_modules(model)} == kinds
+    assert {type(item) for _, item in nnx.iter_modules(model)} == kinds
 
 
 def test_state_stays_when_the_model_raises():
@@ -287,13 +287,13 @@ def test_outputs_in_structures_and_several_inputs(out):
         table = rows(model, batch)
         assert table["pair"].note.startswith("[0] of its output; also 'pair[1]'")
         assert table[""].note.startswith(".logits of its output; also '.hidden'")
-        found = BACKEND.capture(model, batch, ["pair", "pair[1]", "", ".hidden", "pair[0]:0"], lambda out: _sum(out))
-        close(found["pair"].values, model.left(PHOTOS) * 2)
-        close(found["pair[1]"].values, model.right(text) * 3)
-        close(found["pair[0]:0"].values, found["pair"].values)
-        assert found[""].values.shape == (2, 4)
-        close(found[".hidden"].gradient, np.zeros((2, 8, 8, 4)))
-        close(found["pair"].gradient, np.broadcast_to(found["pair[1]"].values, (2, 8, 8, 4)))
+        captured = BACKEND.capture(model, batch, ["pair", "pair[1]", "", ".hidden", "pair[0]:0"], lambda out: _sum(out))
+        close(captured["pair"].values, model.left(PHOTOS) * 2)
+        close(captured["pair[1]"].values, model.right(text) * 3)
+        close(captured["pair[0]:0"].values, captured["pair"].values)
+        assert captured[""].values.shape == (2, 4)
+        close(captured[".hidden"].gradient, np.zeros((2, 8, 8, 4)))
+        close(captured["pair"].gradient, np.broadcast_to(captured["pair[1]"].values, (2, 8, 8, 4)))
 
 
 def _sum(out):
@@ -314,8 +314,8 @@ class Ranks(nnx.Module):
 def test_axes_of_one_two_and_three_dimensions():
     batch = tuple(np.zeros(shape, np.float32) for shape in ((1, 6, 2), (1, 3, 4, 5, 2), (1, 3, 4, 2)))
     table = rows(Ranks(), batch)
-    found = {path: (each.axes, each.spatial) for path, each in table.items() if path in ("line", "volume", "up")}
-    assert found == {"line": ("bnc", (6,)), "volume": ("bdhwc", (3, 4, 5)), "up": ("bhwc", (6, 8))}
+    result = {path: (item.axes, item.spatial) for path, item in table.items() if path in ("line", "volume", "up")}
+    assert result == {"line": ("bnc", (6,)), "volume": ("bdhwc", (3, 4, 5)), "up": ("bhwc", (6, 8))}
 
 
 class Tokens(nnx.Module):
@@ -365,10 +365,10 @@ def test_values_in_less_than_float32_say_so(dtype):
             return self.top(self.conv(x))
 
     model = Half()
-    found = BACKEND.capture(model, PHOTOS, ["conv", "top"])
-    assert found["conv"].values.dtype == np.float32
-    assert (found["conv"].dtype, found["top"].dtype) == (jnp.dtype(dtype).name, "int32")
-    close(found["conv"].values, model.conv(PHOTOS).astype(jnp.float32))
+    captured = BACKEND.capture(model, PHOTOS, ["conv", "top"])
+    assert captured["conv"].values.dtype == np.float32
+    assert (captured["conv"].dtype, captured["top"].dtype) == (jnp.dtype(dtype).name, "int32")
+    close(captured["conv"].values, model.conv(PHOTOS).astype(jnp.float32))
     with raises(ls.GradientsUnavailable, "'top'"):
         BACKEND.capture(model, PHOTOS, ["top"], lambda out: out.sum() * 1.0)
 

@@ -51,28 +51,28 @@ def test_a_copy_is_the_one_that_nnx_makes(more: dict[str, bool]) -> None:
     before = nnx_state(model)
     ours, theirs = Tree(model).copy(), nnx.clone(model)
     assert nnx.graphdef(ours) == nnx.graphdef(theirs)
-    held, wanted = (as_bytes(nnx.to_pure_dict(nnx.state(each))) for each in (ours, theirs))
+    held, wanted = (as_bytes(nnx.to_pure_dict(nnx.state(item))) for item in (ours, theirs))
     assert held == wanted
-    apart = {id(each) for _, each in nnx.iter_graph(model) if isinstance(each, nnx.Module | nnx.Variable)}
-    assert not apart & {id(each) for _, each in nnx.iter_graph(ours)}, "nothing that can change is shared"
+    apart = {id(item) for _, item in nnx.iter_graph(model) if isinstance(item, nnx.Module | nnx.Variable)}
+    assert not apart & {id(item) for _, item in nnx.iter_graph(ours)}, "nothing that can change is shared"
     assert ours.me is ours
     ours.array = ours.array + 1
-    for _, each in nnx.iter_graph(ours):
-        if isinstance(each, nnx.Param):
-            each[...] = each[...] + 1
+    for _, item in nnx.iter_graph(ours):
+        if isinstance(item, nnx.Param):
+            item[...] = item[...] + 1
     assert nnx_state(model) == before
 
 
 def test_the_variables_are_those_that_nnx_finds() -> None:
     model = Held(foreign=True)
-    found = Tree(model).variables()
+    result = Tree(model).variables()
     wanted = nnx.to_flat_state(nnx.state(model))
-    assert [steps for steps, _ in found] == [steps for steps, _ in wanted]
-    for (_, ours), (_, theirs) in zip(found, wanted, strict=True):
-        ours, theirs = (jax.tree.leaves(each)[0] for each in (ours, theirs))
+    assert [steps for steps, _ in result] == [steps for steps, _ in wanted]
+    for (_, ours), (_, theirs) in zip(result, wanted, strict=True):
+        ours, theirs = (jax.tree.leaves(item)[0] for item in (ours, theirs))
         if not jnp.issubdtype(ours.dtype, jax.dtypes.prng_key):
             np.testing.assert_array_equal(ours, theirs)
-    modules = {id(each) for _, each in nnx.iter_modules(model)} - {id(model.foreign.inner)}
+    modules = {id(item) for _, item in nnx.iter_modules(model)} - {id(model.foreign.inner)}
     assert {*Tree(model).places} == modules
     assert all(follow(model, route) is module for module, routes in Tree(model).places.values() for route in routes)
 
@@ -96,12 +96,14 @@ def test_a_changed_weight_changes_the_digest_wherever_it_lies(change: str) -> No
 
 
 def test_every_module_of_the_copy_rests() -> None:
-    seen = []
+    observed = []
 
     class Watched(Held):
         def __call__(self, x: jax.Array) -> jax.Array:
             parts = (self.items[10], self.plain["a"][0], self.named.attention, self.foreign.inner)
-            seen.append([getattr(each, "deterministic", getattr(each, "use_running_average", None)) for each in parts])
+            observed.append(
+                [getattr(item, "deterministic", getattr(item, "use_running_average", None)) for item in parts]
+            )
             return super().__call__(x)
 
     class Own(Watched):
@@ -112,7 +114,7 @@ def test_every_module_of_the_copy_rests() -> None:
     for kind, wanted in ((Watched, [True, True, True, True]), (Own, [None, True, True, True])):
         model = kind(foreign=True)
         before = nnx_state(model)
-        found = BACKEND.capture(model, np.ones((1, 2), np.float32), ["_hidden"])["_hidden"]
-        assert seen.pop() == wanted
+        captured = BACKEND.capture(model, np.ones((1, 2), np.float32), ["_hidden"])["_hidden"]
+        assert observed.pop() == wanted
         assert nnx_state(model) == before
-        np.testing.assert_allclose(found.values, model._hidden(np.ones((1, 2)) / np.sqrt(1 + 1e-5)), rtol=1e-5)
+        np.testing.assert_allclose(captured.values, model._hidden(np.ones((1, 2)) / np.sqrt(1 + 1e-5)), rtol=1e-5)

@@ -59,10 +59,10 @@ def digits() -> Any:
 def test_a_trained_network_shows_what_it_has_learned(digits: Any, tmp_path: Any) -> None:
     model, images, numbers = digits
     scope = ls.open(model, preprocess=None)
-    found = scope.capture(images[1500:], ["conv1", "head"])
-    assert (found["head"].values.argmax(-1) == numbers[1500:]).mean() > 0.9, "in evaluation it knows the digits"
+    captured = scope.capture(images[1500:], ["conv1", "head"])
+    assert (captured["head"].values.argmax(-1) == numbers[1500:]).mean() > 0.9, "in evaluation it knows the digits"
     assert not model.dropout.deterministic, "and is left in training"
-    picture = ls.sheet(found["conv1"], columns=4)
+    picture = ls.sheet(captured["conv1"], columns=4)
     assert picture.save(tmp_path / "digits.png").exists()
     assert len([cell for cell in picture.cells if cell.channel is not None]) == 8
     own = int(numbers[1500])
@@ -112,9 +112,9 @@ def test_an_untrained_batchnorm_and_one_behind_two_layers_are_no_evidence() -> N
 
 def test_evidence_of_linen_is_its_first_batchnorm_near_the_input() -> None:
     batch = np.random.default_rng(0).random((2, 5, 5, 4)).astype(np.float32)
-    found = evidence(True, batch)
-    assert found.layer == "BatchNorm_0"
-    np.testing.assert_array_equal(found.trained_mean, np.full(4, 0.25))
-    np.testing.assert_array_equal(found.trained_variance, np.full(4, 1.25))
-    np.testing.assert_allclose(found.mean, batch.mean((1, 2)), rtol=1e-5)
-    np.testing.assert_allclose(found.variance, batch.var((1, 2)), rtol=1e-5)
+    result = evidence(True, batch)
+    assert result.layer == "BatchNorm_0"
+    np.testing.assert_array_equal(result.trained_mean, np.full(4, 0.25))
+    np.testing.assert_array_equal(result.trained_variance, np.full(4, 1.25))
+    np.testing.assert_allclose(result.mean, batch.mean((1, 2)), rtol=1e-5)
+    np.testing.assert_allclose(result.variance, batch.var((1, 2)), rtol=1e-5)

@@ -24,7 +24,7 @@ def images(*shape: int) -> np.ndarray:
 
 
 def rows(model: Any, batch: Any) -> dict[str, Any]:
-    return {each.path: each for each in BACKEND.layers(model, batch)}
+    return {layer.path: layer for layer in BACKEND.layers(model, batch)}
 
 
 class Equinox(eqx.Module):
@@ -50,15 +50,15 @@ class Equinox(eqx.Module):
 
 def test_equinox_inside_jit_and_scan() -> None:
     model, batch = Equinox(), images(2, 4)
-    found = BACKEND.capture(model, batch, ["first", "act", "second", "stack", ""], 1)
-    assert list(found) == ["first", "act:0", "second", "act:1", "stack:0", "stack:1", "stack:2", ""]
+    captured = BACKEND.capture(model, batch, ["first", "act", "second", "stack", ""], 1)
+    assert list(captured) == ["first", "act:0", "second", "act:1", "stack:0", "stack:1", "stack:2", ""]
     x = np.tanh(np.tanh(batch @ model.first.weight.T + model.first.bias) @ model.second.weight.T + model.second.bias)
-    np.testing.assert_allclose(found["act:1"].values, x, atol=1e-5)
+    np.testing.assert_allclose(captured["act:1"].values, x, atol=1e-5)
     for at in range(3):
         x = x @ model.stack.weight[at].T + model.stack.bias[at]
-        np.testing.assert_allclose(found[f"stack:{at}"].values, x, atol=1e-5)
-    np.testing.assert_allclose(found[""].values, jax.vmap(model)(batch), atol=1e-5)
-    np.testing.assert_allclose(found["stack:2"].gradient, np.tile(model.saved.weight[1], (2, 1)), atol=1e-5)
+        np.testing.assert_allclose(captured[f"stack:{at}"].values, x, atol=1e-5)
+    np.testing.assert_allclose(captured[""].values, jax.vmap(model)(batch), atol=1e-5)
+    np.testing.assert_allclose(captured["stack:2"].gradient, np.tile(model.saved.weight[1], (2, 1)), atol=1e-5)
 
 
 class Mapped(eqx.Module):
@@ -76,10 +76,10 @@ class Mapped(eqx.Module):
 
 def test_axes_of_what_the_model_maps_over() -> None:
     model, batch = Mapped(), images(2, 4, 5, 6)
-    found = rows(model, batch)
-    assert (found["norm"].axes, found["norm"].shape) == ("bhwc", (1, 5, 6, 4))
-    assert (found["attention.query_proj"].axes, found["attention.query_proj"].shape) == ("bnc", (1, 30, 4))
-    assert (found["attention.dropout"].axes, found["attention.dropout"].shape) == ("bcqk", (1, 2, 30, 30))
+    result = rows(model, batch)
+    assert (result["norm"].axes, result["norm"].shape) == ("bhwc", (1, 5, 6, 4))
+    assert (result["attention.query_proj"].axes, result["attention.query_proj"].shape) == ("bnc", (1, 30, 4))
+    assert (result["attention.dropout"].axes, result["attention.dropout"].shape) == ("bcqk", (1, 2, 30, 30))
     values = ls.open(model, preprocess=None).capture(batch, ["norm", "attention.dropout"])
     wanted = jax.nn.standardize(batch.transpose(0, 2, 3, 1), epsilon=1e-5)
     np.testing.assert_allclose(values["norm"].values, wanted, atol=1e-4)
@@ -102,10 +102,10 @@ def test_a_class_of_an_equinox_map_is_a_channel() -> None:
 
 def test_equinox_in_bfloat16_is_fed_in_its_own_type() -> None:
     model = eqx.nn.Sequential([eqx.nn.Conv2d(3, 4, 3, key=KEY, dtype=jnp.bfloat16)])
-    found = BACKEND.capture(model, images(2, 3, 8, 8), ["layers.0"], lambda out: out.sum())["layers.0"]
-    assert (found.dtype, found.values.dtype, found.gradient.dtype) == ("bfloat16", np.float32, np.float32)
+    captured = BACKEND.capture(model, images(2, 3, 8, 8), ["layers.0"], lambda out: out.sum())["layers.0"]
+    assert (captured.dtype, captured.values.dtype, captured.gradient.dtype) == ("bfloat16", np.float32, np.float32)
     wanted = jax.vmap(model)(jnp.asarray(images(2, 3, 8, 8), jnp.bfloat16))
-    np.testing.assert_array_equal(found.values, wanted.astype(jnp.float32))
+    np.testing.assert_array_equal(captured.values, wanted.astype(jnp.float32))
 
 
 class Stateful(eqx.Module):
@@ -137,9 +137,9 @@ class Linen(nn.Module):
 def test_linen_inside_its_own_transforms() -> None:
     model, batch = Linen(), images(2, 6, 5, 3)
     variables = model.init(KEY, batch, train=False)
-    found = rows((model, variables), batch)
-    assert [found[name].calls for name in ("compiled", "BatchNorm_0", "saved", "mapped", "stack")] == [1, 1, 1, 1, 3]
-    assert (found["mapped"].axes, found["mapped"].shape) == ("dbnc", (6, 1, 5, 4))
+    result = rows((model, variables), batch)
+    assert [result[name].calls for name in ("compiled", "BatchNorm_0", "saved", "mapped", "stack")] == [1, 1, 1, 1, 3]
+    assert (result["mapped"].axes, result["mapped"].shape) == ("dbnc", (6, 1, 5, 4))
     got = BACKEND.capture((model, variables), batch, ["compiled", "mapped", "stack", ""], 2)
     out, state = model.apply(variables, batch, train=False, capture_intermediates=True, mutable=["intermediates"])
     held = state["intermediates"]
@@ -184,18 +184,20 @@ class Nnx(nnx.Module):
 def test_nnx_inside_its_own_transforms() -> None:
     model, batch = Nnx(nnx.Rngs(0)), images(2, 6, 4)
     model.eval()
-    found = BACKEND.capture(model, batch, ["norm", "first", "stack", "rnn", "rnn.cell.dense_i"], lambda out: out.sum())
-    assert [sum(each.startswith(name) for each in found) for name in ("first", "stack", "rnn.cell.dense_i")] == [
+    captured = BACKEND.capture(
+        model, batch, ["norm", "first", "stack", "rnn", "rnn.cell.dense_i"], lambda out: out.sum()
+    )
+    assert [sum(item.startswith(name) for item in captured) for name in ("first", "stack", "rnn.cell.dense_i")] == [
         2,
         3,
         6,
     ]
-    np.testing.assert_allclose(found["norm"].values, model.norm(model.first(batch)), atol=1e-5)
-    x = found["norm"].values
+    np.testing.assert_allclose(captured["norm"].values, model.norm(model.first(batch)), atol=1e-5)
+    x = captured["norm"].values
     for at in range(3):
         x = x @ model.stack.kernel[at] + model.stack.bias[at]
-        np.testing.assert_allclose(found[f"stack:{at}"].values, x, atol=1e-5)
-    np.testing.assert_allclose(found["rnn"].values, model(batch), atol=1e-5)
-    np.testing.assert_array_equal(found["rnn"].gradient, np.ones((2, 6, 5)))
+        np.testing.assert_allclose(captured[f"stack:{at}"].values, x, atol=1e-5)
+    np.testing.assert_allclose(captured["rnn"].values, model(batch), atol=1e-5)
+    np.testing.assert_array_equal(captured["rnn"].gradient, np.ones((2, 6, 5)))
     assert not jax.config.jax_disable_jit
     assert nnx.jit(lambda module, x: module(x))(model, batch).shape == (2, 6, 5), "no tracer was left behind"

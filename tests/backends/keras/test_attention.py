@@ -24,18 +24,18 @@ def test_the_weights_of_a_vision_transformer():
     assert (layer.kind, layer.axes, layer.shape) == ("AttentionMap", "bcqk", (1, 2, 9, 9))
     assert (layer.grid, layer.prefix, layer.calls) == ((4, 2), ("prefix1",), 1)
     assert layer.note.startswith("recomputed from q and k")
-    found = values(model, x, "prefix", "mha/attention_map", "mha")
-    wanted = by_the_layer(model.get_layer("mha"), found["prefix"])
-    same(found["mha/attention_map"], wanted)
-    np.testing.assert_allclose(found["mha/attention_map"].sum(-1), 1, rtol=1e-5)
+    captured = values(model, x, "prefix", "mha/attention_map", "mha")
+    wanted = by_the_layer(model.get_layer("mha"), captured["prefix"])
+    same(captured["mha/attention_map"], wanted)
+    np.testing.assert_allclose(captured["mha/attention_map"].sum(-1), 1, rtol=1e-5)
     plain = values(model, x, "mha")["mha"]
-    same(found["mha"], plain)
+    same(captured["mha"], plain)
 
 
 def test_the_layers_own_softmax_where_it_runs():
     layer = K.MultiHeadAttention(2, 4, dropout=0.3, name="mha")
-    given = keras.Input((5, 8))
-    model, x = keras.Model(given, layer(given, given)), images(2, 5, 8)
+    inputs = keras.Input((5, 8))
+    model, x = keras.Model(inputs, layer(inputs, inputs)), images(2, 5, 8)
     row = table(model, x)["mha/attention_map"]
     assert row.note == "as computed by the layer's softmax"
     same(values(model, x, "mha/attention_map")["mha/attention_map"], by_the_layer(layer, x))
@@ -43,18 +43,18 @@ def test_the_layers_own_softmax_where_it_runs():
 
 def test_masks_count():
     layer = K.MultiHeadAttention(2, 4, name="mha")
-    given = keras.Input((5, 8))
-    model, x = keras.Model(given, layer(given, given, use_causal_mask=True)), images(2, 5, 8)
-    found = values(model, x, "mha/attention_map")["mha/attention_map"]
-    assert not np.triu(found[0, 0], 1).any()
-    same(found, by_the_layer(layer, x, use_causal_mask=True))
+    inputs = keras.Input((5, 8))
+    model, x = keras.Model(inputs, layer(inputs, inputs, use_causal_mask=True)), images(2, 5, 8)
+    captured = values(model, x, "mha/attention_map")["mha/attention_map"]
+    assert not np.triu(captured[0, 0], 1).any()
+    same(captured, by_the_layer(layer, x, use_causal_mask=True))
 
 
 def test_a_capture_of_other_layers_computes_no_weights(monkeypatch):
-    model, x, asked = vit(32, 32, 1), images(1, 32, 32, 3), []
-    monkeypatch.setattr("layerscope.backends.keras.watch.attention_weights", lambda *args: asked.append(args))
+    model, x, requests = vit(32, 32, 1), images(1, 32, 32, 3), []
+    monkeypatch.setattr("layerscope.backends.keras.watch.attention_weights", lambda *args: requests.append(args))
     values(model, x, "mha", "norm")
-    assert not asked
+    assert not requests
     before = vars(K.MultiHeadAttention)["_compute_attention"]
     assert values(model, x, "head")["head"].shape == (1, 2)
     assert vars(K.MultiHeadAttention)["_compute_attention"] is before
@@ -65,15 +65,15 @@ def test_gradients_reach_the_weights():
     if ON == "numpy":
         pytest.skip("numpy has no gradients")
     layer = K.MultiHeadAttention(1, 4, name="mha")
-    given = keras.Input((3, 8))
-    model, x = keras.Model(given, K.Flatten()(layer(given, given))), images(1, 3, 8)
-    found = BACKEND.capture(model, x, ["mha/attention_map", "mha/value"], 5)
-    weights, value = found["mha/attention_map"].values, found["mha/value"].values
+    inputs = keras.Input((3, 8))
+    model, x = keras.Model(inputs, K.Flatten()(layer(inputs, inputs))), images(1, 3, 8)
+    captured = BACKEND.capture(model, x, ["mha/attention_map", "mha/value"], 5)
+    weights, value = captured["mha/attention_map"].values, captured["mha/value"].values
     kernel = to_numpy(layer._output_dense.kernel)
     # Column 5 belongs to the first query alone: d out / d weight[0, key] = value[key] · kernel[:, 5].
     wanted = np.zeros_like(weights)
     wanted[0, 0, 0] = value[0, :, 0] @ kernel[0, :, 5]
-    np.testing.assert_allclose(found["mha/attention_map"].gradient, wanted, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(captured["mha/attention_map"].gradient, wanted, rtol=1e-4, atol=1e-6)
 
 
 def test_through_the_core():
@@ -90,11 +90,11 @@ def test_tf_keras_has_the_same():
 
     from layerscope.backends.tf_keras.backend import TfKerasBackend
 
-    layer, given = tf_keras.layers.MultiHeadAttention(2, 4, name="mha"), tf_keras.Input((5, 8))
-    model, x = tf_keras.Model(given, layer(given, given)), images(2, 5, 8)
-    found = TfKerasBackend().capture(model, x, ["mha/attention_map"])["mha/attention_map"].values
-    same(found, layer(x, x, return_attention_scores=True)[1].numpy())
-    rows = {each.path: each for each in TfKerasBackend().layers(model, x)}
+    layer, inputs = tf_keras.layers.MultiHeadAttention(2, 4, name="mha"), tf_keras.Input((5, 8))
+    model, x = tf_keras.Model(inputs, layer(inputs, inputs)), images(2, 5, 8)
+    captured = TfKerasBackend().capture(model, x, ["mha/attention_map"])["mha/attention_map"].values
+    same(captured, layer(x, x, return_attention_scores=True)[1].numpy())
+    rows = {item.path: item for item in TfKerasBackend().layers(model, x)}
     assert (rows["mha/attention_map"].axes, rows["mha/attention_map"].note) == (
         "bcqk",
         "as computed by the layer's softmax",
@@ -114,7 +114,7 @@ def test_tf_keras_has_the_same():
 )
 def test_prefix_tokens_have_the_names_of_their_weights(count, weight, layer, names):
     model = vit(64, 32, count, weight, layer)
-    found = table(model, np.zeros((1, 64, 32, 3), np.float32))
-    assert found["mha"].grid == (4, 2)
+    result = table(model, np.zeros((1, 64, 32, 3), np.float32))
+    assert result["mha"].grid == (4, 2)
     for path in ("mha", "norm", "mha/attention_map"):
-        assert found[path].prefix == names, path
+        assert result[path].prefix == names, path

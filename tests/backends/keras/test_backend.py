@@ -35,11 +35,11 @@ def test_a_layer_alone_is_owned():
 def test_flat_model_equals_its_sub_model():
     model, x = models.vgg(), images(2, 64, 64, 3)
     names = ["block1_conv1", "block1_conv2", "block3_pool", "block5_conv3"]
-    found = values(model, x, *reversed(names))
-    assert list(found) == names
+    result = values(model, x, *reversed(names))
+    assert list(result) == names
     for name, wanted in by_sub_model(model, names, x).items():
-        same(found[name], wanted)
-        assert found[name].any()
+        same(result[name], wanted)
+        assert result[name].any()
 
 
 def test_table_of_a_flat_model():
@@ -57,27 +57,27 @@ def test_table_of_a_flat_model():
 
 def test_base_model_inside_another():
     base = models.vgg()
-    given = keras.Input((64, 64, 3))
-    pooled = K.GlobalAveragePooling2D(name="gap")(base(K.Rescaling(1 / 255, name="scale")(given)))
-    model, x = keras.Model(given, K.Dense(3, name="head")(pooled)), images(2, 64, 64, 3) * 255
-    found = values(model, x, "vgg16/block1_conv2", "vgg16/block5_conv3", "gap", "vgg16", "")
+    inputs = keras.Input((64, 64, 3))
+    pooled = K.GlobalAveragePooling2D(name="gap")(base(K.Rescaling(1 / 255, name="scale")(inputs)))
+    model, x = keras.Model(inputs, K.Dense(3, name="head")(pooled)), images(2, 64, 64, 3) * 255
+    result = values(model, x, "vgg16/block1_conv2", "vgg16/block5_conv3", "gap", "vgg16", "")
     names = ["block1_conv2", "block5_conv3", "block5_pool"]
     wanted = by_sub_model(base, names, x * np.float32(1 / 255))
-    same(found["vgg16/block1_conv2"], wanted["block1_conv2"])
-    same(found["vgg16/block5_conv3"], wanted["block5_conv3"])
-    same(found["vgg16"], wanted["block5_pool"])
-    same(found["gap"], wanted["block5_pool"].mean((1, 2)))
-    same(found[""], model(x, training=False))
-    assert list(found) == ["vgg16/block1_conv2", "vgg16/block5_conv3", "vgg16", "gap", ""]
+    same(result["vgg16/block1_conv2"], wanted["block1_conv2"])
+    same(result["vgg16/block5_conv3"], wanted["block5_conv3"])
+    same(result["vgg16"], wanted["block5_pool"])
+    same(result["gap"], wanted["block5_pool"].mean((1, 2)))
+    same(result[""], model(x, training=False))
+    assert list(result) == ["vgg16/block1_conv2", "vgg16/block5_conv3", "vgg16", "gap", ""]
 
 
 def test_base_model_inside_a_sequential():
     base, x = models.vgg(), images(1, 64, 64, 3)
     model = keras.Sequential([base, K.Flatten(name="flatten"), K.Dense(2, name="head")])
-    found = values(model, x, "vgg16/block4_conv3", "flatten")
+    result = values(model, x, "vgg16/block4_conv3", "flatten")
     wanted = by_sub_model(base, ["block4_conv3", "block5_pool"], x)
-    same(found["vgg16/block4_conv3"], wanted["block4_conv3"])
-    same(found["flatten"], wanted["block5_pool"].reshape(1, -1))
+    same(result["vgg16/block4_conv3"], wanted["block4_conv3"])
+    same(result["flatten"], wanted["block5_pool"].reshape(1, -1))
 
 
 @pytest.mark.parametrize("state", ["fresh", "called", "keras", "h5"])
@@ -89,14 +89,14 @@ def test_sequential_in_every_state(state, tmp_path):
         file = tmp_path / f"model.{state}"
         model.save(file)
         model = BACKEND.load(file, None, False)
-    found = values(model, x, "conv_a", "pool.a", "conv_b", "head")
+    result = values(model, x, "conv_a", "pool.a", "conv_b", "head")
     by_hand = model.layers[0](x)
-    same(found["conv_a"], by_hand)
+    same(result["conv_a"], by_hand)
     by_hand = model.layers[2](model.layers[1](by_hand, training=False))
-    same(found["pool.a"], by_hand)
+    same(result["pool.a"], by_hand)
     by_hand = model.layers[3](by_hand)
-    same(found["conv_b"], by_hand)
-    same(found["head"], model(x, training=False))
+    same(result["conv_b"], by_hand)
+    same(result["head"], model(x, training=False))
     assert ran(model, x) == ["conv_a", "bn", "pool.a", "conv_b", "flat", "head", ""]
 
 
@@ -108,12 +108,12 @@ def test_dry_run_of_a_fresh_sequential_counts_no_symbolic_calls():
 
 def test_subclassed_model_by_attribute():
     model, x = models.TwoConvs(), images(2, 9, 9, 3)
-    found = values(model, x, "conv1", "blocks/0", "blocks/1", "hidden")
+    result = values(model, x, "conv1", "blocks/0", "blocks/1", "hidden")
     first = model.conv1(x)
-    same(found["conv1"], first)
-    same(found["blocks/0"], model.blocks[0](first))
-    same(found["blocks/1"], model.blocks[1](model.blocks[0](first)))
-    same(found["hidden"], model._hidden(model.blocks[1](model.blocks[0](first))))
+    same(result["conv1"], first)
+    same(result["blocks/0"], model.blocks[0](first))
+    same(result["blocks/1"], model.blocks[1](model.blocks[0](first)))
+    same(result["hidden"], model._hidden(model.blocks[1](model.blocks[0](first))))
     layers = table(model, x)
     assert layers["conv1"].aliases == ("first",)
     assert layers["blocks/0"].aliases == ("in_list",)
@@ -121,14 +121,14 @@ def test_subclassed_model_by_attribute():
 
 
 def test_layer_called_twice():
-    shared, given = K.Conv2D(3, 3, padding="same", name="shared"), keras.Input((6, 6, 3))
-    model, x = keras.Model(given, K.Add()([shared(shared(given)), given])), images(2, 6, 6, 3)
-    found = values(model, x, "shared")
-    assert list(found) == ["shared:0", "shared:1"]
-    same(found["shared:0"], shared(x))
-    same(found["shared:1"], shared(shared(x)))
+    shared, inputs = K.Conv2D(3, 3, padding="same", name="shared"), keras.Input((6, 6, 3))
+    model, x = keras.Model(inputs, K.Add()([shared(shared(inputs)), inputs])), images(2, 6, 6, 3)
+    result = values(model, x, "shared")
+    assert list(result) == ["shared:0", "shared:1"]
+    same(result["shared:0"], shared(x))
+    same(result["shared:1"], shared(shared(x)))
     layer = table(model, x)["shared"]
-    assert (layer.calls, [each.path for each in layer.per_call]) == (2, ["shared:0", "shared:1"])
+    assert (layer.calls, [item.path for item in layer.per_call]) == (2, ["shared:0", "shared:1"])
     assert list(values(model, x, "shared:1")) == ["shared:1"]
     with raises(LayerNotFound, "2", "0", "1"):
         BACKEND.capture(model, x, ["shared:2"])
@@ -137,11 +137,11 @@ def test_layer_called_twice():
 def test_layer_shared_by_two_parents_has_two_paths():
     shared = K.Dense(3, name="shared")
     left, right = keras.Sequential([shared], name="left"), keras.Sequential([shared], name="right")
-    given = keras.Input((4,))
-    model, x = keras.Model(given, [left(given), right(given * 2)]), images(2, 4)
-    found = values(model, x, "left/shared", "right/shared")
-    same(found["left/shared"], shared(x))
-    same(found["right/shared"], shared(x * 2))
+    inputs = keras.Input((4,))
+    model, x = keras.Model(inputs, [left(inputs), right(inputs * 2)]), images(2, 4)
+    result = values(model, x, "left/shared", "right/shared")
+    same(result["left/shared"], shared(x))
+    same(result["right/shared"], shared(x * 2))
 
 
 @pytest.mark.parametrize("given_as", ["tuple", "dict"])
@@ -151,10 +151,10 @@ def test_several_inputs(given_as):
     model = keras.Model([a, b], [K.Concatenate(name="both")([one(a), two(b)]), one.output])
     x, y = images(2, 6, 6, 3), images(2, 6, 6, 3, seed=1)
     batch = (x, y) if given_as == "tuple" else {"b": y, "a": x}
-    found = values(model, batch, "one", "both", "[1]")
-    same(found["one"], one(x))
-    same(found["both"], np.concatenate([to_numpy(one(x)), to_numpy(two(y))], -1))
-    same(found["[1]"], one(x))
+    result = values(model, batch, "one", "both", "[1]")
+    same(result["one"], one(x))
+    same(result["both"], np.concatenate([to_numpy(one(x)), to_numpy(two(y))], -1))
+    same(result["[1]"], one(x))
     assert table(model, batch)["both"].shape == (1, 4, 4, 4)
 
 
@@ -169,21 +169,21 @@ class Spread(keras.Model):
 
 def test_inputs_by_keyword():
     model, a, b = Spread(), images(2, 4), images(2, 2, seed=1)
-    found = values(model, {"b": b, "a": a}, "dense", "")
-    same(found[""], found["dense"] + b)
-    same(found["dense"], model.dense(a))
+    result = values(model, {"b": b, "a": a}, "dense", "")
+    same(result[""], result["dense"] + b)
+    same(result["dense"], model.dense(a))
 
 
 def test_operations_of_a_functional_model():
-    given = keras.Input((5, 4, 3))
-    scaled = keras.ops.multiply(given, 2.0)
+    inputs = keras.Input((5, 4, 3))
+    scaled = keras.ops.multiply(inputs, 2.0)
     turned = keras.ops.transpose(keras.ops.relu(scaled), (0, 3, 1, 2))
-    model, x = keras.Model(given, keras.ops.mean(turned, axis=(2, 3))), images(2, 5, 4, 3)
+    model, x = keras.Model(inputs, keras.ops.mean(turned, axis=(2, 3))), images(2, 5, 4, 3)
     names = [operation.name for operation in model.operations[1:]]
-    found = values(model, x, *names)
-    same(found[names[0]], x * 2)
-    same(found[names[1]], np.maximum(x * 2, 0))
-    same(found[names[3]], np.maximum(x * 2, 0).mean((1, 2)))
+    result = values(model, x, *names)
+    same(result[names[0]], x * 2)
+    same(result[names[1]], np.maximum(x * 2, 0))
+    same(result[names[3]], np.maximum(x * 2, 0).mean((1, 2)))
     layers = table(model, x)
     assert [layers[name].axes for name in names] == ["bhwc", "bhwc", "bchw", "bc"]
 
@@ -200,9 +200,9 @@ def test_bfloat16_comes_as_float32():
 @pytest.mark.parametrize("kind", ["float16", "int32", "bool"])
 def test_other_types_stay(kind):
     model = keras.Sequential([K.Lambda(lambda x: keras.ops.cast(x > 0, kind), output_shape=(3,), name="cast")])
-    found = values(model, images(2, 3), "cast")["cast"]
-    assert found.dtype == kind
-    np.testing.assert_array_equal(found, (images(2, 3) > 0).astype(kind))
+    result = values(model, images(2, 3), "cast")["cast"]
+    assert result.dtype == kind
+    np.testing.assert_array_equal(result, (images(2, 3) > 0).astype(kind))
 
 
 def convolves_channels_first() -> bool:
@@ -245,18 +245,18 @@ def test_axes_of_wrappers_and_sequences():
     layers = table(model, x)
     assert [layers[name].axes for name in ("frames", "pooled", "both", "turned")] == ["bdhwc", "bnc", "bnc", "bcn"]
     assert (layers["frames/layer"].calls, layers["frames/layer"].kind) == (3, "Conv2D+gelu")
-    found = values(model, x, "frames/layer", "frames")
+    result = values(model, x, "frames/layer", "frames")
     for step in range(3):
-        same(found[f"frames/layer:{step}"], model.layers[0].layer(x[:, step]))
-        same(found["frames"][:, step], found[f"frames/layer:{step}"])
+        same(result[f"frames/layer:{step}"], model.layers[0].layer(x[:, step]))
+        same(result["frames"][:, step], result[f"frames/layer:{step}"])
     assert "call" not in vars(model.layers[0].layer)
 
 
 def test_fused_activation_is_in_the_kind():
-    given = keras.Input((6, 6, 3))
-    out = K.Conv2D(2, 3, name="plain")(given)
+    inputs = keras.Input((6, 6, 3))
+    out = K.Conv2D(2, 3, name="plain")(inputs)
     out = K.SeparableConv2D(2, 3, activation="swish", name="fused")(out)
-    model = keras.Model(given, K.Activation("tanh", name="alone")(out))
+    model = keras.Model(inputs, K.Activation("tanh", name="alone")(out))
     layers = table(model, images(1, 6, 6, 3))
     assert (layers["plain"].kind, layers["fused"].kind) == ("Conv2D", "SeparableConv2D+silu")
     assert (layers["alone"].kind, layers["alone"].note) == ("Activation", "tanh")
@@ -273,12 +273,12 @@ def test_parts_of_outputs_have_names():
     assert "pair[0]" in layers["pair"].aliases
     assert layers["table"].note == "main output .plus of 3"
     assert (layers["table.mean"].axes, layers["table.mean"].note) == ("", "no picture for an output with 1 axes")
-    found = values(model, x, *layers)
-    same(found["pair[1]"], x + 2)
-    same(found["table"], 2 * x + 6)
-    same(found["table.minus"], 2 * x)
-    same(found["table.mean"], (2 * x + 3).mean((1, 2, 3)))
-    same(found[".hidden"], 3 * (2 * x + 6))
+    result = values(model, x, *layers)
+    same(result["pair[1]"], x + 2)
+    same(result["table"], 2 * x + 6)
+    same(result["table.minus"], 2 * x)
+    same(result["table.mean"], (2 * x + 3).mean((1, 2, 3)))
+    same(result[".hidden"], 3 * (2 * x + 6))
 
 
 def test_sub_model_with_a_list_of_one_input():
@@ -362,6 +362,6 @@ def test_chosen_channels_are_gathered_before_anything_is_copied(monkeypatch):
         return as_numpy(self, tensor)
 
     monkeypatch.setattr(type(on), "as_numpy", seen)
-    found = BACKEND.capture(model, batch, ["conv"], picks={"conv": Pick(3, (5, 2))})["conv"].values
-    assert (copied[-1], max(math.prod(each) for each in copied)) == ((1, 4, 4, 2), 32)
-    np.testing.assert_array_equal(found, whole[..., [5, 2]])
+    result = BACKEND.capture(model, batch, ["conv"], picks={"conv": Pick(3, (5, 2))})["conv"].values
+    assert (copied[-1], max(math.prod(item) for item in copied)) == ((1, 4, 4, 2), 32)
+    np.testing.assert_array_equal(result, whole[..., [5, 2]])

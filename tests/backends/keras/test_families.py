@@ -60,7 +60,7 @@ def named_like(name, *layers):
     return keras.Sequential([keras.Input((64, 64, 3)), *layers, K.Conv2D(2, 3)], name=name)
 
 
-@pytest.mark.parametrize("network", [each for each in NETWORKS if not each.startswith(SCALING)])
+@pytest.mark.parametrize("network", [item for item in NETWORKS if not item.startswith(SCALING)])
 def test_the_recipe_gives_what_preprocess_input_gives(network):
     scope = ls.open(named_like(own_name(network)))
     assert scope.plan.known, scope.plan.note
@@ -71,7 +71,7 @@ def test_the_recipe_gives_what_preprocess_input_gives(network):
         np.testing.assert_allclose(fed(scope), own_function(network)(loaded(64)), atol=1e-4)
 
 
-@pytest.mark.parametrize("network", [each for each in NETWORKS if each.startswith(SCALING)])
+@pytest.mark.parametrize("network", [item for item in NETWORKS if item.startswith(SCALING)])
 def test_networks_that_scale_get_pixels(network):
     assert np.array_equal(own_function(network)(loaded(8)), loaded(8)), "its preprocess_input does nothing"
     scope = ls.open(named_like(own_name(network), *scaling_layers(network)))
@@ -83,7 +83,7 @@ def can_leave_its_scaling_out(network):
 
 
 @pytest.mark.parametrize(
-    "network", [each for each in NETWORKS if each.startswith(SCALING) and can_leave_its_scaling_out(each)]
+    "network", [item for item in NETWORKS if item.startswith(SCALING) and can_leave_its_scaling_out(item)]
 )
 def test_without_its_scaling_a_network_gets_what_the_scaling_would_give(network):
     array, pixels = values_alone(ls.open(named_like(own_name(network))))
@@ -110,6 +110,6 @@ def scaling_layers(network):
 @functools.cache
 def leading(network):
     model = getattr(keras.applications, network)(weights=None, input_shape=(64, 64, 3), include_top=False)
-    parts = [part for each in model.layers for part in (each.layers if isinstance(each, keras.Sequential) else [each])]
-    first = next(at for at, each in enumerate(parts) if isinstance(each, K.Conv2D))
-    return [each for each in parts[:first] if isinstance(each, K.Rescaling | K.Normalization)]
+    parts = [part for item in model.layers for part in (item.layers if isinstance(item, keras.Sequential) else [item])]
+    first = next(index for index, item in enumerate(parts) if isinstance(item, K.Conv2D))
+    return [item for item in parts[:first] if isinstance(item, K.Rescaling | K.Normalization)]

@@ -44,14 +44,14 @@ def test_the_field_is_what_moves_a_unit():
         pictures = np.moveaxis(field_probe.line_images(), 1, -1)
         x = given_ = K.Input((*field_probe.SIZE, 1))
         try:
-            for each in network:
-                x = applied(x, *each)
+            for item in network:
+                x = applied(x, *item)
             model = keras.Model(given_, x)
             values = np.moveaxis(to_numpy(model(pictures)), -1, 1)
         except ValueError:  # the image has become smaller than the next kernel
             return
         if min(values.shape) and 1 not in values.shape[2:]:
-            last = next(each for each in KerasBackend().layers(model, pictures) if each.path == "")
+            last = next(item for item in KerasBackend().layers(model, pictures) if item.path == "")
             compared.append(field_probe.check_boxes(values, last.receptive, network))
 
     holds()
@@ -68,7 +68,7 @@ def test_the_field_is_what_moves_a_unit():
 def test_the_numbers_of_the_paper(name, numbers):
     """Araujo, Norris and Sim 2019, table 1."""
     model = getattr(keras.applications, name)(weights=None)
-    rows = {each.path: each for each in KerasBackend().layers(model, np.zeros((1, 224, 224, 3), np.float32))}
+    rows = {item.path: item for item in KerasBackend().layers(model, np.zeros((1, 224, 224, 3), np.float32))}
     for layer, (size, stride) in numbers.items():
         assert [(field.size, field.stride) for field in rows[layer].receptive] == [(size, stride)] * 2
     assert describe(rows[""].receptive) == "whole image"
@@ -91,11 +91,11 @@ def test_tokens_gates_and_layers_that_say_nothing():
     gated = K.Multiply(name="gated")([patches, gate])
     odd = K.ReLU(name="after")(Odd(name="odd")(patches))
     model = keras.Model(given_, [x, gated, odd])
-    rows = {each.path: each for each in KerasBackend().layers(model, np.zeros((1, 16, 24, 3), np.float32))}
-    found = {path: describe(each.receptive or ()) for path, each in rows.items()}
-    assert found["patches"] == found["tokens"] == found["norm"] == "4×4 /4 @1.5"
-    assert found["attention"] == found["gated"] == "whole image"
-    assert found["odd"] == found["after"] == "?"
+    rows = {item.path: item for item in KerasBackend().layers(model, np.zeros((1, 16, 24, 3), np.float32))}
+    result = {path: describe(item.receptive or ()) for path, item in rows.items()}
+    assert result["patches"] == result["tokens"] == result["norm"] == "4×4 /4 @1.5"
+    assert result["attention"] == result["gated"] == "whole image"
+    assert result["odd"] == result["after"] == "?"
     assert rows["after"].receptive[0].unknown == "Odd isn't followed"
 
 
@@ -104,4 +104,4 @@ def test_last_is_not_the_convolution_of_one_pixel():
     table = LayerTable(KerasBackend().layers(model, np.zeros((1, 224, 224, 3), np.float32)))
     assert table.choose("last")[0].spatial == (7, 7)
     wording(table.explained("last"))
-    assert [each.spatial[0] for each in table.choose("stages")] == [224, 112, 56, 28, 14, 7]
+    assert [item.spatial[0] for item in table.choose("stages")] == [224, 112, 56, 28, 14, 7]

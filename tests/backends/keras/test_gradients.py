@@ -46,13 +46,13 @@ def by_differences(model, layer, x, target, step=1e-2):
 @pytest.mark.parametrize("trainable", [True, False])
 def test_a_nested_base_frozen_or_not(trainable):
     model, x = nested(trainable), images(2, 12, 12, 3)
-    found = BACKEND.capture(model, x, ["base/conv", "base/deep", "head"], 1)
+    captured = BACKEND.capture(model, x, ["base/conv", "base/deep", "head"], 1)
     base = model.get_layer("base")
     for name in ("conv", "deep"):
         wanted = by_differences(model, base.get_layer(name), x, 1)
-        np.testing.assert_allclose(found[f"base/{name}"].gradient.sum((0, 1, 2)), wanted, rtol=2e-2, atol=2e-3)
-    assert found["head"].gradient.tolist() == [[0, 1, 0], [0, 1, 0]]
-    assert [each.trainable for each in base.layers] == [trainable] * len(base.layers)
+        np.testing.assert_allclose(captured[f"base/{name}"].gradient.sum((0, 1, 2)), wanted, rtol=2e-2, atol=2e-3)
+    assert captured["head"].gradient.tolist() == [[0, 1, 0], [0, 1, 0]]
+    assert [item.trainable for item in base.layers] == [trainable] * len(base.layers)
 
 
 def test_targets_are_classes_or_functions_and_wrong_ones_are_named():
@@ -73,13 +73,13 @@ def test_targets_are_classes_or_functions_and_wrong_ones_are_named():
 
 def test_a_layer_that_the_target_does_not_see_has_a_gradient_of_zero():
     inputs = keras.Input((6, 6, 3))
-    seen, aside = K.Conv2D(2, 6, name="seen")(inputs), K.Conv2D(2, 6, name="aside")(inputs)
-    model = keras.Model(inputs, [K.Flatten()(seen), K.Flatten()(aside)])
-    found = BACKEND.capture(
+    observed, aside = K.Conv2D(2, 6, name="seen")(inputs), K.Conv2D(2, 6, name="aside")(inputs)
+    model = keras.Model(inputs, [K.Flatten()(observed), K.Flatten()(aside)])
+    captured = BACKEND.capture(
         model, images(1, 6, 6, 3), ["seen", "aside"], lambda outputs: outputs[0][:, 1]
     )  # fmt: skip
-    assert (found["aside"].gradient == 0).all()
-    assert found["seen"].gradient.ravel().tolist() == [0, 1]
+    assert (captured["aside"].gradient == 0).all()
+    assert captured["seen"].gradient.ravel().tolist() == [0, 1]
 
 
 def test_a_shared_layer_has_a_gradient_for_each_call():
@@ -87,7 +87,7 @@ def test_a_shared_layer_has_a_gradient_for_each_call():
     shared, inputs = K.Conv2D(3, 3, padding="same", name="shared"), keras.Input((6, 6, 3))
     model = keras.Model(inputs, K.Dense(2, name="head")(K.Flatten()(shared(K.Activation("softplus")(shared(inputs))))))
     x = images(1, 6, 6, 3)
-    found = BACKEND.capture(model, x, ["shared"], 0)
-    assert list(found) == ["shared:0", "shared:1"]
-    total = sum(each.gradient.sum((0, 1, 2)) for each in found.values())
+    captured = BACKEND.capture(model, x, ["shared"], 0)
+    assert list(captured) == ["shared:0", "shared:1"]
+    total = sum(item.gradient.sum((0, 1, 2)) for item in captured.values())
     np.testing.assert_allclose(total, by_differences(model, shared, x, 0), rtol=2e-2, atol=2e-3)

@@ -14,26 +14,26 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't
 
 
 def model_of(layer: Any, name: str) -> Any:
-    given = keras.Input((8, 8, 3))
-    return keras.Model(given, layer(given), name=name)
+    inputs = keras.Input((8, 8, 3))
+    return keras.Model(inputs, layer(inputs), name=name)
 
 
 def test_three_levels_and_a_sub_model_used_twice():
     conv = K.Conv2D(3, 3, padding="same", name="conv")
     inner = model_of(conv, "inner")
-    given = keras.Input((8, 8, 3))
-    middle = keras.Model(given, inner(inner(given)), name="middle")
-    given = keras.Input((8, 8, 3))
-    model, x = keras.Model(given, middle(middle(given))), images(2, 8, 8, 3)
-    found = values(model, x, "middle/inner/conv", "middle")
-    assert list(found) == [
+    inputs = keras.Input((8, 8, 3))
+    middle = keras.Model(inputs, inner(inner(inputs)), name="middle")
+    inputs = keras.Input((8, 8, 3))
+    model, x = keras.Model(inputs, middle(middle(inputs))), images(2, 8, 8, 3)
+    captured = values(model, x, "middle/inner/conv", "middle")
+    assert list(captured) == [
         *("middle/inner/conv:0", "middle/inner/conv:1", "middle:0"),
         *("middle/inner/conv:2", "middle/inner/conv:3", "middle:1"),
     ]
     wanted = x
     for call in range(4):
         wanted = conv(wanted)
-        same(found[f"middle/inner/conv:{call}"], wanted)
+        same(captured[f"middle/inner/conv:{call}"], wanted)
 
 
 class Collections(keras.Model):
@@ -54,28 +54,28 @@ def test_layers_in_collections_and_a_dict_of_outputs():
     layers = table(model, x)
     assert list(layers) == ["by_name/x", "by_name/y/0", "pair/0", "pair/1", "", ".b"]
     assert layers[""].note == "main output .a of 2"
-    found = values(model, x, "by_name/x", "by_name/y/0", "pair/0", ".b")
-    same(found["by_name/x"], model.by_name["x"](x))
-    same(found[".b"], found["by_name/y/0"])
-    same(found["pair/0"], model.pair[0](found["by_name/y/0"]))
+    captured = values(model, x, "by_name/x", "by_name/y/0", "pair/0", ".b")
+    same(captured["by_name/x"], model.by_name["x"](x))
+    same(captured[".b"], captured["by_name/y/0"])
+    same(captured["pair/0"], model.pair[0](captured["by_name/y/0"]))
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_mixed_precision_layer_by_layer(policy):
     model = keras.Sequential([K.Conv2D(3, 3, dtype=policy, name="half"), K.Dense(2, dtype="float32", name="full")])
     x = images(1, 6, 6, 3)
-    found = BACKEND.capture(model, x, ["half", "full"])
+    captured = BACKEND.capture(model, x, ["half", "full"])
     kind = policy.removeprefix("mixed_")
-    assert kind in (found["half"].dtype, found["half"].values.dtype.name)
-    assert (found["full"].dtype, found["full"].values.dtype) == ("", np.float32)
+    assert kind in (captured["half"].dtype, captured["half"].values.dtype.name)
+    assert (captured["full"].dtype, captured["full"].values.dtype) == ("", np.float32)
     wanted = to_numpy(keras.ops.cast(model.layers[0](x), "float32"))
-    np.testing.assert_array_equal(found["half"].values.astype(np.float32), wanted)
+    np.testing.assert_array_equal(captured["half"].values.astype(np.float32), wanted)
 
 
 def test_names_with_dots_and_dashes_are_whole():
     model, x = keras.Sequential([K.ReLU(name="mobile_1.00_224"), K.ReLU(name="a-b c")]), images(1, 4, 4, 3)
-    found = values(model, x, "mobile_1.00_224", "a-b c")
-    same(found["mobile_1.00_224"], np.maximum(x, 0))
+    captured = values(model, x, "mobile_1.00_224", "a-b c")
+    same(captured["mobile_1.00_224"], np.maximum(x, 0))
 
 
 def test_a_network_over_time():
@@ -85,10 +85,10 @@ def test_a_network_over_time():
     layers = table(model, x)
     assert (layers["frames/layer/conv"].calls, layers["frames/layer/conv"].axes) == (4, "bhwc")
     assert (layers["frames"].axes, layers["lstm"].axes) == ("bnc", "bc")
-    found = values(model, x, "frames/layer/conv", "frames")
+    captured = values(model, x, "frames/layer/conv", "frames")
     for step in range(4):
-        same(found[f"frames/layer/conv:{step}"], cnn.layers[0](x[:, step]))
-    same(found["frames"], np.stack([to_numpy(cnn(x[:, step])) for step in range(4)], 1))
+        same(captured[f"frames/layer/conv:{step}"], cnn.layers[0](x[:, step]))
+    same(captured["frames"], np.stack([to_numpy(cnn(x[:, step])) for step in range(4)], 1))
 
 
 def test_convlstm_has_an_axis_of_time():
@@ -102,7 +102,7 @@ def test_augmentation_is_at_rest():
     kinds = (K.RandomFlip, K.RandomRotation, K.RandomZoom, K.RandomContrast, K.Dropout, K.GaussianNoise)
     layers = [kind(*(() if kind is K.RandomFlip else (0.5,)), name=kind.__name__) for kind in kinds]
     model, x = keras.Sequential(layers), images(2, 8, 8, 3)
-    for name, found in values(model, x, *(each.name for each in layers)).items():
+    for name, found in values(model, x, *(item.name for item in layers)).items():
         np.testing.assert_array_equal(found, x, err_msg=name)
 
 
@@ -122,21 +122,21 @@ def test_custom_layers_training_and_masks():
     embedded = K.Embedding(4, 3, mask_zero=True, name="embed")(words)
     model = keras.Model(words, K.LSTM(2, name="lstm")(Switch(name="switch")(embedded)))
     batch = np.array([[1, 2, 0, 0, 0], [3, 1, 2, 2, 0]], np.int32)
-    found = values(model, batch, "embed", "switch", "lstm")
-    np.testing.assert_array_equal(found["switch"], found["embed"])
+    captured = values(model, batch, "embed", "switch", "lstm")
+    np.testing.assert_array_equal(captured["switch"], captured["embed"])
     short = values(model, batch[:1, :], "lstm")["lstm"]
-    same(short, found["lstm"][:1])
-    same(found["lstm"], model(batch))
+    same(short, captured["lstm"][:1])
+    same(captured["lstm"], model(batch))
 
 
 def test_spectral_normalisation_leaves_its_vector_alone():
     inner = K.Conv2D(3, 3, name="conv")
     model, x = keras.Sequential([K.SpectralNormalization(inner, name="spectral")]), images(1, 8, 8, 3)
     model(x)
-    before = [to_numpy(each) for each in model.variables]
-    found = values(model, x, "spectral/layer", "spectral")
-    same(found["spectral"], inner(x))
-    same(found["spectral/layer"], found["spectral"])
+    before = [to_numpy(variable) for variable in model.variables]
+    captured = values(model, x, "spectral/layer", "spectral")
+    same(captured["spectral"], inner(x))
+    same(captured["spectral/layer"], captured["spectral"])
     for old, new in zip(before, model.variables, strict=True):
         np.testing.assert_array_equal(old, to_numpy(new))
 
@@ -152,7 +152,7 @@ def test_compiled_for_training_and_frozen():
     model.trainable = False
     np.testing.assert_allclose(values(model, x, "head")["head"], predicted, rtol=1e-4, atol=1e-5)
     assert not model.trainable
-    assert not any(each.trainable for each in model.layers)
+    assert not any(item.trainable for item in model.layers)
 
 
 def test_a_model_of_its_own_training_step():
@@ -178,28 +178,28 @@ def test_quantised_models(mode):
     model, x = keras.Sequential([K.Dense(4, name="a"), K.Dense(3, name="b")]), images(2, 6)
     model(x)
     model.quantize(mode)
-    found = BACKEND.capture(model, x, ["a", "b"])
-    assert {each.values.dtype.name for each in found.values()} == {"float32"}
-    same(found["b"].values, model(x, training=False))
+    captured = BACKEND.capture(model, x, ["a", "b"])
+    assert {item.values.dtype.name for item in captured.values()} == {"float32"}
+    same(captured["b"].values, model(x, training=False))
     assert table(model, x)["a"].note == f"computed in {mode}, values in float32"
 
 
 def test_layers_with_low_rank_additions():
     model, x = keras.Sequential([K.Conv2D(3, 3, name="conv"), K.Dense(4, name="dense")]), images(1, 8, 8, 3)
     model(x)
-    for each in model.layers:
-        each.enable_lora(2)
+    for item in model.layers:
+        item.enable_lora(2)
     model.layers[1].lora_kernel_b.assign(np.ones(model.layers[1].lora_kernel_b.shape, np.float32))
-    found = values(model, x, "conv", "dense")
-    same(found["dense"], model.layers[1](model.layers[0](x)))
+    captured = values(model, x, "conv", "dense")
+    same(captured["dense"], model.layers[1](model.layers[0](x)))
 
 
 @pytest.mark.skipif(ON != "tensorflow", reason="only TensorFlow has tensors of strings")
 def test_words_as_inputs():
     lookup = K.StringLookup(vocabulary=["cat", "dog"], name="lookup")
     model = keras.Sequential([keras.Input((1,), dtype="string"), lookup, K.Embedding(4, 3, name="embed")])
-    found = values(model, np.array([["dog"], ["cow"]]), "lookup", "embed")
-    assert found["lookup"].tolist() == [[2], [0]]
+    captured = values(model, np.array([["dog"], ["cow"]]), "lookup", "embed")
+    assert captured["lookup"].tolist() == [[2], [0]]
 
 
 def in_a_function(inner: Any) -> Any:
@@ -236,10 +236,10 @@ def test_layers_inside_a_compiled_function_have_values():
     for _ in range(2):
         layers = table(model, x)
         assert (layers["inner/conv_a"].calls, layers["inner/conv_a"].axes) == (1, "bhwc")
-        found = BACKEND.capture(model, x, ["inner/conv_a", "inner/head"], 1)
-        same(found["inner/conv_a"].values, inner.layers[0](x))
-        same(found["inner/head"].values, inner(x))
-        assert np.abs(found["inner/conv_a"].gradient).max() > 0
+        captured = BACKEND.capture(model, x, ["inner/conv_a", "inner/head"], 1)
+        same(captured["inner/conv_a"].values, inner.layers[0](x))
+        same(captured["inner/head"].values, inner(x))
+        assert np.abs(captured["inner/conv_a"].gradient).max() > 0
 
 
 def test_a_model_that_predicts_inside():
@@ -257,8 +257,8 @@ def test_a_model_that_predicts_inside():
 
     model, x = Predicts(), images(1, 8, 8, 3)
     before = vars(keras.Layer)["__call__"]
-    found = values(model, x, "dense")
-    same(found["dense"], model.dense(x))
+    captured = values(model, x, "dense")
+    same(captured["dense"], model.dense(x))
     same(model.seen, inner(x))
     assert vars(keras.Layer)["__call__"] is before
 
@@ -327,10 +327,10 @@ def test_what_is_made_in_the_call_has_the_same_name_in_every_run():
     assert first == ["pad", "conv", "re_lu", "pad_2", "re_lu_2", ""]
     K.ReLU()  # Keras counts on
     assert list(table(model, x)) == first
-    found = values(model, x, "pad", "re_lu", "pad_2", "re_lu_2")
-    same(found["pad"], np.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)]))
-    same(found["re_lu"], np.maximum(to_numpy(model.conv(found["pad"])), 0))
-    same(found["re_lu_2"], np.maximum(found["pad_2"] - 1, 0))
+    captured = values(model, x, "pad", "re_lu", "pad_2", "re_lu_2")
+    same(captured["pad"], np.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)]))
+    same(captured["re_lu"], np.maximum(to_numpy(model.conv(captured["pad"])), 0))
+    same(captured["re_lu_2"], np.maximum(captured["pad_2"] - 1, 0))
 
 
 def test_how_a_layer_of_keras_computes_is_no_layer():

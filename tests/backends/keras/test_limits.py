@@ -24,8 +24,8 @@ def test_black_boxes(limit):
         box = type(name, (keras.Layer,), {"call": lambda self, x: x * 3})(name="box")
         model = keras.Sequential([K.ReLU(name="before"), box, K.ReLU(name="after")])
         limit.notes(keras_models.table(model, LAST)["box"])
-        found = keras_models.values(model, LAST, "before", "after")
-        np.testing.assert_allclose(found["after"], 3 * found["before"], rtol=1e-6)
+        captured = keras_models.values(model, LAST, "before", "after")
+        np.testing.assert_allclose(captured["after"], 3 * captured["before"], rtol=1e-6)
 
 
 STEPS = """
@@ -48,8 +48,8 @@ print(json.dumps([cells, wanted, scope.capture(x, "last")["last"].values.tolist(
 @pytest.mark.frameworks
 @pytest.mark.parametrize("framework", ["jax", "tensorflow"])
 def test_cells_of_recurrent_layers(limit, framework):
-    given = {**os.environ, "KERAS_BACKEND": framework}
-    ran = subprocess.run([sys.executable, "-c", STEPS], capture_output=True, text=True, env=given, check=False)
+    inputs = {**os.environ, "KERAS_BACKEND": framework}
+    ran = subprocess.run([sys.executable, "-c", STEPS], capture_output=True, text=True, env=inputs, check=False)
     assert ran.returncode == 0, ran.stderr
     cells, wanted, last, own = json.loads(ran.stdout.splitlines()[-1])
     if framework == "tensorflow":
@@ -77,9 +77,9 @@ def test_several_inputs(limit):
     model = keras.Model([left, right], K.Add(name="sum")([left, right]))
     words = keras.Input((7,), dtype="int32")
     numbers = keras.Model(words, K.Embedding(10, 4, name="embedded")(words))
-    for given in (model, numbers):
+    for inputs in (model, numbers):
         with limit.raises("preprocess=None"):
-            ls.open(given)
+            ls.open(inputs)
     fm = ls.open(model, preprocess=None).capture((LAST, 2 * LAST), "sum")["sum"]
     np.testing.assert_allclose(fm.values, 3 * LAST, rtol=1e-6)
     assert ls.open(numbers, preprocess=None).capture(np.ones((1, 7), np.int32), "embedded")["embedded"].shape[-1] == 4
@@ -87,8 +87,8 @@ def test_several_inputs(limit):
 
 @pytest.mark.limit("an EfficientNetV2 B0 to B3")
 def test_a_cut_efficientnet(limit):
-    given = {"weights": None, "include_top": False, "input_shape": (64, 64, 3), "include_preprocessing": False}
-    model = keras.applications.EfficientNetV2B0(**given)
+    inputs = {"weights": None, "include_top": False, "input_shape": (64, 64, 3), "include_preprocessing": False}
+    model = keras.applications.EfficientNetV2B0(**inputs)
     cut = keras.Model(model.inputs, model.layers[40].output)
     assert (ls.open(model).facts.recipe, ls.open(cut).facts.recipe) == ("torch", "tf")
     assert ls.open(cut, preprocess="torch").preprocess == ls.open(model).preprocess

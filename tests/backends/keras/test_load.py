@@ -24,11 +24,11 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't
 
 def test_facts_of_a_flat_model():
     model = models.vgg()
-    found = BACKEND.facts(model)
-    assert (found.name, found.recipe, found.source) == ("vgg16", "caffe", "keras.applications family vgg16")
-    (given,) = found.inputs
-    assert given == Input(model.inputs[0].name, "bhwc", (None, 64, 64, 3), "float32")
-    assert found.framework.startswith(f"keras {keras.__version__} on {ON} ")
+    facts = BACKEND.facts(model)
+    assert (facts.name, facts.recipe, facts.source) == ("vgg16", "caffe", "keras.applications family vgg16")
+    (inputs,) = facts.inputs
+    assert inputs == Input(model.inputs[0].name, "bhwc", (None, 64, 64, 3), "float32")
+    assert facts.framework.startswith(f"keras {keras.__version__} on {ON} ")
 
 
 def test_digest_follows_the_weights():
@@ -67,8 +67,8 @@ def test_recipes_of_keras_applications(name, options, recipe, truncated):
     model = getattr(keras.applications, name)(weights=None, include_top=False, input_shape=(64, 64, 3), **options)
     assert BACKEND.facts(model).recipe == recipe
     middle = model.layers[len(model.layers) // 2]
-    found = BACKEND.facts(keras.Model(model.inputs, middle.output))
-    assert found.recipe == truncated, found.source
+    facts = BACKEND.facts(keras.Model(model.inputs, middle.output))
+    assert facts.recipe == truncated, facts.source
 
 
 @pytest.mark.parametrize("name", ["vgg16", "mobilenet_v2", "densenet"])
@@ -80,17 +80,17 @@ def test_recipes_are_what_keras_does(name):
         "mobilenet_v2": [1, 0, -1],
         "densenet": [(1 - 0.485) / 0.229, (0.5 - 0.456) / 0.224, (0 - 0.406) / 0.225],
     }[name]
-    found = getattr(keras.applications, name).preprocess_input(pixel.copy())
-    np.testing.assert_allclose(found[0, 0], wanted, rtol=1e-5)
+    result = getattr(keras.applications, name).preprocess_input(pixel.copy())
+    np.testing.assert_allclose(result[0, 0], wanted, rtol=1e-5)
 
 
 def test_own_scaling_wins():
-    given = keras.Input((64, 64, 3))
-    scaled = keras.Model(given, models.vgg()(K.Rescaling(1 / 255, name="to_one")(given)))
-    found = BACKEND.facts(scaled)
-    assert found.recipe == "raw"
-    assert found.source.startswith("the model's own Rescaling layer 'to_one' before its first convolution")
-    arithmetic = keras.Model(given, models.vgg()(given / 127.5 - 1.0))
+    inputs = keras.Input((64, 64, 3))
+    scaled = keras.Model(inputs, models.vgg()(K.Rescaling(1 / 255, name="to_one")(inputs)))
+    facts = BACKEND.facts(scaled)
+    assert facts.recipe == "raw"
+    assert facts.source.startswith("the model's own Rescaling layer 'to_one' before its first convolution")
+    arithmetic = keras.Model(inputs, models.vgg()(inputs / 127.5 - 1.0))
     assert BACKEND.facts(arithmetic).recipe == "raw"
     unknown = BACKEND.facts(models.TwoConvs())
     assert (unknown.recipe, unknown.source, unknown.inputs) == (None, "", ())
@@ -174,8 +174,8 @@ def test_weights_from_a_file(tmp_path):
     one, two = (keras.Sequential([keras.Input((3,)), K.Dense(2)]) for _ in range(2))
     one.save(tmp_path / "one.keras")
     two.save_weights(tmp_path / "two.weights.h5")
-    found = BACKEND.load(tmp_path / "one.keras", tmp_path / "two.weights.h5", False)
-    np.testing.assert_array_equal(to_numpy(found.layers[0].kernel), to_numpy(two.layers[0].kernel))
+    result = BACKEND.load(tmp_path / "one.keras", tmp_path / "two.weights.h5", False)
+    np.testing.assert_array_equal(to_numpy(result.layers[0].kernel), to_numpy(two.layers[0].kernel))
     keras.Sequential([keras.Input((4,)), K.Dense(2)]).save_weights(tmp_path / "wide.weights.h5")
     with raises(ModelNotReadable):
         BACKEND.load(tmp_path / "one.keras", tmp_path / "wide.weights.h5", False)
@@ -188,9 +188,9 @@ def test_references(tmp_path, monkeypatch):
     with warns(RandomWeights):
         model = from_reference("MobileNetV2")
     kernel = to_numpy(model.get_layer("Conv1").kernel)
-    given = tmp_path / "given.weights.h5"
-    model.save_weights(given)
-    np.testing.assert_array_equal(to_numpy(from_reference("MobileNetV2", given).get_layer("Conv1").kernel), kernel)
+    inputs = tmp_path / "given.weights.h5"
+    model.save_weights(inputs)
+    np.testing.assert_array_equal(to_numpy(from_reference("MobileNetV2", inputs).get_layer("Conv1").kernel), kernel)
     cached = tmp_path / "models" / "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224.h5"
     cached.parent.mkdir()
     model.save(cached)

@@ -29,13 +29,13 @@ def test_one_part_of_what_a_layer_returns():
             self.two = Two(name="two")
 
         def call(self, x):
-            found = self.two(x)
-            return found["left"] + 10 * found["right"]
+            scores = self.two(x)
+            return scores["left"] + 10 * scores["right"]
 
     x = images(3, 4)
     for path, factor in (("two", 1), ("two.right", 10)):
-        found = BACKEND.scores(Model(), x, 1, {path: lambda values: values + 1})
-        np.testing.assert_allclose(found, x[:, 1] * 21 + factor, rtol=1e-5)
+        scores = BACKEND.scores(Model(), x, 1, {path: lambda values: values + 1})
+        np.testing.assert_allclose(scores, x[:, 1] * 21 + factor, rtol=1e-5)
 
 
 def masked():
@@ -59,10 +59,10 @@ def test_what_is_masked_stays_masked_behind_a_changed_layer():
     model = masked()
     plain = to_numpy(model(x))[:, 1]
     np.testing.assert_allclose(BACKEND.scores(model, x, 1, {"act": lambda values: values.copy()}), plain, rtol=1e-5)
-    found = BACKEND.capture(model, x, ["act"], 1)["act"].gradient
+    captured = BACKEND.capture(model, x, ["act"], 1)["act"].gradient
     weights = to_numpy(model.out.kernel)[:, 1]
     wanted = np.broadcast_to(weights / 3, (2, 5, 4)) * np.array([1, 1, 1, 0, 0])[:, None]
-    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(captured, wanted, rtol=1e-5, atol=1e-7)
 
 
 def test_attention_weights_are_what_the_model_goes_on_with():
@@ -79,8 +79,8 @@ def test_attention_weights_are_what_the_model_goes_on_with():
         values[..., 0] = 1
         return values
 
-    found = BACKEND.scores(model, x, 3, {"attention/attention_map": change})
-    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-6)
+    scores = BACKEND.scores(model, x, 3, {"attention/attention_map": change})
+    np.testing.assert_allclose(scores, wanted, rtol=1e-4, atol=1e-6)
 
 
 def test_the_head_of_an_adapted_model_holds_what_was_added():

@@ -34,9 +34,9 @@ def test_early_stop():
     last = model.get_layer("block1_pool")
     original = last.call
     vars(last)["call"] = lambda *args, **kwargs: later.append(1) or original(*args, **kwargs)
-    found = values(model, x, "block1_conv2:0")
-    assert (list(found), later) == (["block1_conv2:0"], [])
-    same(found["block1_conv2:0"], by_sub_model(model, ["block1_conv2"], x)["block1_conv2"])
+    captured = values(model, x, "block1_conv2:0")
+    assert (list(captured), later) == (["block1_conv2:0"], [])
+    same(captured["block1_conv2:0"], by_sub_model(model, ["block1_conv2"], x)["block1_conv2"])
     values(model, x, "block1_conv2:0", "block1_pool:0")
     assert later == [1]
 
@@ -52,8 +52,8 @@ def test_stop_inside_a_nested_model_leaves_keras_usable():
 
 def snapshot(model: Any) -> list[Any]:
     flags = [layer.trainable for layer in model._flatten_layers()]
-    numbers = [to_numpy(each) for each in model.variables]
-    return [flags, numbers, [to_numpy(each) for each in model.losses], random.getstate(), np.random.get_state()[1:3]]
+    numbers = [to_numpy(item) for item in model.variables]
+    return [flags, numbers, [to_numpy(item) for item in model.losses], random.getstate(), np.random.get_state()[1:3]]
 
 
 def assert_same_state(before: list[Any], after: list[Any]) -> None:
@@ -70,7 +70,7 @@ def test_state_is_left_as_found(broken):
     model.conv.trainable = False
     before = snapshot(model)
     mean = to_numpy(model.bn.moving_mean)
-    frozen = [each.trainable for each in model.variables]
+    frozen = [variable.trainable for variable in model.variables]
     model.broken = broken
     if broken:
         with pytest.raises(RuntimeError, match="broken on purpose"):
@@ -79,7 +79,7 @@ def test_state_is_left_as_found(broken):
         first, second = (values(model, x * 9, "noise")["noise"] for _ in range(2))
         np.testing.assert_array_equal(first, second)
     assert_same_state(before, snapshot(model))
-    assert frozen == [each.trainable for each in model.variables]
+    assert frozen == [variable.trainable for variable in model.variables]
     model.broken = False
     model(x)
     assert not np.array_equal(to_numpy(model.bn.moving_mean), mean)
@@ -94,14 +94,14 @@ def test_torch_state_is_left_as_found():
     before = torch.get_rng_state()
     BACKEND.capture(model, images(2, 3), ["inner"])
     assert torch.equal(before, torch.get_rng_state())
-    assert all(each.training for each in inner.modules())
+    assert all(module.training for module in inner.modules())
 
 
 def test_the_callers_array_is_untouched():
     x = images(2, 8, 8, 3)
     kept = x.copy()
     # a tensor of torch can be written to, so this writes into what it is given
-    writes = K.Lambda(lambda given: given.add_(1) if ON == "torch" else given + 1, name="writes")
+    writes = K.Lambda(lambda inputs: inputs.add_(1) if ON == "torch" else inputs + 1, name="writes")
     same(values(keras.Sequential([writes]), x, "writes")["writes"], kept + 1)
     np.testing.assert_array_equal(x, kept)
     tensor = keras.ops.convert_to_tensor(kept)
@@ -116,11 +116,11 @@ def test_other_threads_are_not_seen():
     model(x), other(x)
 
     class Spawns(keras.Layer):
-        def call(self, given: Any) -> Any:
+        def call(self, inputs: Any) -> Any:
             thread = threading.Thread(target=contextvars.copy_context().run, args=(other, x))
             thread.start()
             thread.join()
-            return given
+            return inputs
 
     outer = keras.Sequential([Spawns(name="spawns"), K.ReLU(name="relu")])
     assert ran(outer, x) == ["spawns", "relu", ""]
@@ -131,19 +131,19 @@ def test_threads_that_capture_at_once_and_one_that_fails():
     before = vars(keras.Layer)["__call__"]
     x, wanted, errors = images(1, 8, 8, 3), [], []
     small = [models.small_cnn() for _ in range(2)]
-    for each in small:
-        each(x)
-        wanted.append(to_numpy(each.layers[0](x)))
+    for item in small:
+        item(x)
+        wanted.append(to_numpy(item.layers[0](x)))
     failing = models.Restless()
     failing(x)
     failing.broken = True
     start = threading.Barrier(3)
 
-    def captures(at: int) -> None:
+    def captures(index: int) -> None:
         start.wait()
         for _ in range(5):
             try:
-                same(values(small[at], x, "conv_a")["conv_a"], wanted[at])
+                same(values(small[index], x, "conv_a")["conv_a"], wanted[index])
             except AssertionError as error:
                 errors.append(error)
 
@@ -153,7 +153,9 @@ def test_threads_that_capture_at_once_and_one_that_fails():
             with pytest.raises(RuntimeError, match="broken on purpose"):
                 values(failing, x, "bn")
 
-    threads = [threading.Thread(target=captures, args=(at,)) for at in range(2)] + [threading.Thread(target=fails)]
+    threads = [threading.Thread(target=captures, args=(index,)) for index in range(2)] + [
+        threading.Thread(target=fails)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -163,25 +165,25 @@ def test_threads_that_capture_at_once_and_one_that_fails():
 
 
 def test_capture_inside_a_capture():
-    inner, x, seen = models.small_cnn(), images(1, 8, 8, 3), []
+    inner, x, observed = models.small_cnn(), images(1, 8, 8, 3), []
     inner(x)
 
     class Looks(keras.Layer):
-        def call(self, given: Any) -> Any:
-            if not isinstance(given, keras.KerasTensor) and not keras.backend.is_keras_tensor(given):
-                seen.append(values(inner, x, "conv_a:0"))
-            return given
+        def call(self, inputs: Any) -> Any:
+            if not isinstance(inputs, keras.KerasTensor) and not keras.backend.is_keras_tensor(inputs):
+                observed.append(values(inner, x, "conv_a:0"))
+            return inputs
 
         def compute_output_shape(self, shape: Any) -> Any:
             return shape
 
-        def compute_output_spec(self, given: Any) -> Any:
-            return keras.KerasTensor(given.shape, given.dtype)
+        def compute_output_spec(self, inputs: Any) -> Any:
+            return keras.KerasTensor(inputs.shape, inputs.dtype)
 
     outer = keras.Sequential([Looks(name="looks"), K.Conv2D(2, 3, name="after")])
-    found = values(outer, x, "looks", "after")
-    same(found["after"], outer.layers[1](x))
-    same(seen[0]["conv_a:0"], inner.layers[0](x))
+    captured = values(outer, x, "looks", "after")
+    same(captured["after"], outer.layers[1](x))
+    same(observed[0]["conv_a:0"], inner.layers[0](x))
     assert ran(outer, x) == ["looks", "after", ""]
 
 
@@ -203,12 +205,12 @@ def test_tensorflows_random_state_is_left_as_found():
     import tensorflow as tf
 
     model = keras.Sequential([K.Lambda(lambda x: x + tf.random.normal(tf.shape(x)), name="draws"), K.ReLU(name="last")])
-    drawn = []
+    draws = []
     for look in (True, False):
         tf.random.set_seed(3)
-        drawn.append([np.array(tf.random.normal((2,)))])
+        draws.append([np.array(tf.random.normal((2,)))])
         if look:
             BACKEND.layers(model, images(2, 3))
             BACKEND.capture(model, images(2, 3), ["last"], 0)
-        drawn[-1] += [np.array(tf.random.normal((2,))) for _ in range(2)]
-    np.testing.assert_array_equal(*drawn)
+        draws[-1] += [np.array(tf.random.normal((2,))) for _ in range(2)]
+    np.testing.assert_array_equal(*draws)

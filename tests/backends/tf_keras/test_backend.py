@@ -27,7 +27,7 @@ def images(*shape: int, seed: int = 0) -> np.ndarray:
 
 
 def values(model: Any, batch: Any, *paths: str) -> dict[str, np.ndarray]:
-    return {path: each.values for path, each in BACKEND.capture(model, batch, paths).items()}
+    return {path: item.values for path, item in BACKEND.capture(model, batch, paths).items()}
 
 
 def table(model: Any, batch: Any) -> dict[str, Any]:
@@ -39,28 +39,28 @@ def same(found: np.ndarray, wanted: Any) -> None:
 
 
 def base() -> Any:
-    given = K.Input((12, 12, 3))
-    out = K.BatchNormalization(name="bn")(K.Conv2D(4, 3, activation="relu", name="conv_a")(given))
-    return tf_keras.Model(given, K.Conv2D(5, 3, strides=2, name="conv_b")(out), name="base")
+    inputs = K.Input((12, 12, 3))
+    out = K.BatchNormalization(name="bn")(K.Conv2D(4, 3, activation="relu", name="conv_a")(inputs))
+    return tf_keras.Model(inputs, K.Conv2D(5, 3, strides=2, name="conv_b")(out), name="base")
 
 
 def nested() -> Any:
     """Operations on symbolic tensors become TFOpLambda layers here, which Keras 3 doesn't have."""
-    given = K.Input((12, 12, 3))
-    out = base()(tf.nn.relu(given * 2.0 - 1.0))
+    inputs = K.Input((12, 12, 3))
+    out = base()(tf.nn.relu(inputs * 2.0 - 1.0))
     pooled = K.GlobalAveragePooling2D(name="gap")(out)
-    return tf_keras.Model(given, [K.Dense(3, activation="softmax", name="head")(pooled), out])
+    return tf_keras.Model(inputs, [K.Dense(3, activation="softmax", name="head")(pooled), out])
 
 
 def check_nested(scope: ls.Scope, model: Any, x: np.ndarray) -> None:
     inner = model.get_layer("base")
     sub = tf_keras.Model(inner.inputs, [inner.get_layer(name).output for name in ("conv_a", "bn", "conv_b")])
     wanted = sub(np.maximum(x * 2 - 1, 0), training=False)
-    found = scope.capture(x, ["base/conv_a", "bn", "conv_b", "gap", "head"])
-    for name, each in zip(("base/conv_a", "base/bn", "base/conv_b"), wanted, strict=True):
-        same(found[name].values, each)
-    same(found["gap"].values, np.asarray(wanted[2]).mean((1, 2)))
-    same(found["head"].values, model(x, training=False)[0])
+    result = scope.capture(x, ["base/conv_a", "bn", "conv_b", "gap", "head"])
+    for name, item in zip(("base/conv_a", "base/bn", "base/conv_b"), wanted, strict=True):
+        same(result[name].values, item)
+    same(result["gap"].values, np.asarray(wanted[2]).mean((1, 2)))
+    same(result["head"].values, model(x, training=False)[0])
 
 
 @pytest.mark.parametrize("form", ["keras", "h5", "folder", "memory"])
@@ -84,7 +84,7 @@ def test_table_of_a_nested_model():
     assert (layers["base/conv_a"].kind, layers["base/conv_a"].axes) == ("Conv2D+relu", "bhwc")
     assert layers["base/conv_a"].shape == (1, 10, 10, 4)
     assert (layers["gap"].axes, layers["head"].kind) == ("bc", "Dense+softmax")
-    assert {each.kind for each in layers.values()} >= {"TFOpLambda", "InputLayer"}
+    assert {item.kind for item in layers.values()} >= {"TFOpLambda", "InputLayer"}
     assert layers[""].note == "main output [0] of 2"
     assert layers["[1]"].shape == (1, 4, 4, 5)
 
@@ -92,8 +92,8 @@ def test_table_of_a_nested_model():
 def test_every_kind_of_model():
     x = images(2, 8, 8, 3)
     fresh = tf_keras.Sequential([K.Conv2D(4, 3, name="conv"), K.ReLU(name="relu"), K.Flatten(name="flat")])
-    assert [path for path, each in table(fresh, x).items() if each.calls] == ["conv", "relu", "flat", ""]
-    assert {each.calls for each in table(fresh, x).values()} == {1}
+    assert [path for path, item in table(fresh, x).items() if item.calls] == ["conv", "relu", "flat", ""]
+    assert {item.calls for item in table(fresh, x).values()} == {1}
     same(values(fresh, x, "conv")["conv"], fresh.layers[0](x))
 
     class Blocks(tf_keras.Model):
@@ -111,17 +111,17 @@ def test_every_kind_of_model():
     model = Blocks()
     layers = table(model, x)
     assert list(layers)[:7] == ["first", "hidden", "blocks/0", "blocks/1", "heads/a", "heads/b", ""]
-    found = values(model, x, "first", "blocks/1", ".b")
-    same(found["first"], model.first(x))
-    same(found[".b"], model(x)["b"])
+    result = values(model, x, "first", "blocks/1", ".b")
+    same(result["first"], model.first(x))
+    same(result[".b"], model(x)["b"])
 
 
 def test_shared_layers_wrappers_and_recurrent_ones():
-    shared, given = K.Conv2D(3, 3, padding="same", name="shared"), K.Input((6, 6, 3))
-    model, x = tf_keras.Model(given, K.Add()([shared(shared(given)), given])), images(2, 6, 6, 3)
-    found = values(model, x, "shared")
-    assert list(found) == ["shared:0", "shared:1"]
-    same(found["shared:1"], shared(shared(x)))
+    shared, inputs = K.Conv2D(3, 3, padding="same", name="shared"), K.Input((6, 6, 3))
+    model, x = tf_keras.Model(inputs, K.Add()([shared(shared(inputs)), inputs])), images(2, 6, 6, 3)
+    result = values(model, x, "shared")
+    assert list(result) == ["shared:0", "shared:1"]
+    same(result["shared:1"], shared(shared(x)))
     clip = tf_keras.Sequential(
         [
             K.TimeDistributed(K.Conv2D(4, 3), name="frames"),
@@ -142,7 +142,7 @@ def test_mixed_precision_and_digest():
     same(captured.values, tf.cast(model(x), tf.float32))
     first = BACKEND.digest(model)
     kept = model.get_weights()
-    model.set_weights([each + 1 for each in kept])
+    model.set_weights([item + 1 for item in kept])
     assert BACKEND.digest(model) != first
     model.set_weights(kept)
     assert BACKEND.digest(model) == first
@@ -157,10 +157,10 @@ def test_families_of_its_applications_are_known():
         (None, 32, 32, 3),
         "float32",
     )
-    given = K.Input((32, 32, 3))
-    scaled = tf_keras.Model(given, model(K.Rescaling(1 / 255)(given)))
+    inputs = K.Input((32, 32, 3))
+    scaled = tf_keras.Model(inputs, model(K.Rescaling(1 / 255)(inputs)))
     assert BACKEND.facts(scaled).recipe == "raw"
-    arithmetic = tf_keras.Model(given, model(given / 127.5 - 1.0))
+    arithmetic = tf_keras.Model(inputs, model(inputs / 127.5 - 1.0))
     assert BACKEND.facts(arithmetic).recipe == "raw"
 
 
@@ -188,7 +188,7 @@ def test_everything_is_left_as_found(broken):
     model(x)
     model.broken = broken
     call, assign = vars(K.Layer)["__call__"], vars(ResourceVariable)["assign_sub"]
-    before = [each.numpy() for each in model.variables], [float(each) for each in model.losses], random.getstate()
+    before = [item.numpy() for item in model.variables], [float(item) for item in model.losses], random.getstate()
     settings = tf_keras.backend.floatx(), tf_keras.backend.image_data_format(), tf_keras.backend.learning_phase()
     uid = tf_keras.backend.get_uid("dense")
     if broken:
@@ -198,7 +198,7 @@ def test_everything_is_left_as_found(broken):
         BACKEND.capture(model, x * 9, ["bn"], 0)
     for old, new in zip(before[0], model.variables, strict=True):
         np.testing.assert_array_equal(old, new.numpy())
-    assert [float(each) for each in model.losses] == before[1]
+    assert [float(item) for item in model.losses] == before[1]
     assert random.getstate() == before[2]
     assert (vars(K.Layer)["__call__"], vars(ResourceVariable)["assign_sub"]) == (call, assign)
     now = tf_keras.backend.floatx(), tf_keras.backend.image_data_format(), tf_keras.backend.learning_phase()
@@ -216,30 +216,30 @@ def test_keras_3_and_tf_keras_in_one_process():
     class Both(keras.Layer):
         """A Keras 3 layer that captures a tf_keras model while it runs."""
 
-        def call(self, given: Any) -> Any:
-            if not isinstance(given, keras.KerasTensor):
-                seen.append(values(old, x, "conv_a"))
-            return given
+        def call(self, inputs: Any) -> Any:
+            if not isinstance(inputs, keras.KerasTensor):
+                observed.append(values(old, x, "conv_a"))
+            return inputs
 
-        def compute_output_spec(self, given: Any) -> Any:
-            return keras.KerasTensor(given.shape, given.dtype)
+        def compute_output_spec(self, inputs: Any) -> Any:
+            return keras.KerasTensor(inputs.shape, inputs.dtype)
 
-    old, x, seen = base(), images(1, 12, 12, 3), []
+    old, x, observed = base(), images(1, 12, 12, 3), []
     new = keras.Sequential([Both(name="both"), keras.layers.ReLU(name="relu")])
     assert ls.open(new, preprocess=None).backend.name == "keras"
     assert ls.open(old, preprocess=None).backend.name == "tf_keras"
-    found = ls.open(new, preprocess=None).capture(x, ["both", "relu"])
-    same(found["relu"].values, np.maximum(x, 0))
-    same(seen[-1]["conv_a"], old.get_layer("conv_a")(x))
+    result = ls.open(new, preprocess=None).capture(x, ["both", "relu"])
+    same(result["relu"].values, np.maximum(x, 0))
+    same(observed[-1]["conv_a"], old.get_layer("conv_a")(x))
 
 
 @pytest.mark.parametrize("form", ["keras", "h5", "folder"])
 @OLD_FORMAT
 def test_lambda_needs_trust(tmp_path, form):
-    given = K.Input((4, 4, 3))
-    shifted = tf.nn.relu(K.Lambda(lambda x: x + 1, name="shift")(given))
+    inputs = K.Input((4, 4, 3))
+    shifted = tf.nn.relu(K.Lambda(lambda x: x + 1, name="shift")(inputs))
     file = tmp_path / ("saved" if form == "folder" else f"old.{form}")
-    tf_keras.Model(given, shifted).save(file, save_format="tf" if form == "folder" else form)
+    tf_keras.Model(inputs, shifted).save(file, save_format="tf" if form == "folder" else form)
     with raises(ls.TrustRequired, "trust=True", "--trust"):
         ls.open(file, preprocess=None)
     x = images(1, 4, 4, 3)
@@ -303,7 +303,7 @@ def test_a_restored_subclassed_model_runs_and_says_why_its_layers_dont(tmp_path)
     model.save(tmp_path / "saved")
     scope = ls.open(tmp_path / "saved", preprocess=None)
     assert type(scope.model) is not Unregistered
-    assert [(each.path, bool(each.calls)) for each in scope.layers(x)] == [
+    assert [(item.path, bool(item.calls)) for item in scope.layers(x)] == [
         ("", True), ("conv", False), ("drop", False), ("head", False)
     ]  # fmt: skip
     same(scope.capture(x, "output")[""].values, wanted)
@@ -335,7 +335,7 @@ def test_tensorflows_random_state_is_left_as_found(broken):
         first = tf.random.normal((2,))
         between()
         after = tf.random.normal((2,)), tf.random.normal((2,)), tf.random.get_global_generator().normal((2,))
-        return [np.array(each) for each in (first, *after)]
+        return [np.array(item) for item in (first, *after)]
 
     def captured() -> None:
         with pytest.raises(RuntimeError, match="broken on purpose") if broken else contextlib.nullcontext():

@@ -245,9 +245,9 @@ def arrays_of(variable: Any) -> Iterator[tuple[str, Any]]:
 def _members(node: Any, kind: str) -> Iterable[tuple[Any, Any]]:
     """The steps that lead on from a value, each with what it leads to."""
     if kind in ("module", "pytree"):
-        members = {name: member for name, member in vars(node).items() if name[:9] != "_pytree__"}
         # nnx.List keeps its members as attributes "0", "1", ...
-        return [(int(name) if name.isdigit() else name, member) for name, member in members.items()]
+        named = vars(node).items()
+        return [(int(name) if name.isdigit() else name, member) for name, member in named if name[:9] != "_pytree__"]
     if kind == "mapping":
         return node.items()
     if kind == "sequence":

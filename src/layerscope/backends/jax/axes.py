@@ -92,8 +92,10 @@ class Axes:
             return "inside vmap: the mapped axis stands first"
         if _mixes_tokens(call.module, axes):
             return MIXED
-        stated = stated_axes(call.module, len(shape), self._channels_first)
-        return NOTES.get(axes, UNSURE if shape in self._ambiguous and stated is None else "")
+        if axes in NOTES:
+            return NOTES[axes]
+        ambiguous = shape in self._ambiguous and stated_axes(call.module, len(shape), self._channels_first) is None
+        return UNSURE if ambiguous else ""
 
     def letters(self, output: Output) -> str:
         """The axes of an output, `""` where it has no picture."""

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import whole
 from .codes import GAP, INK, INK_LIGHT, INK_MIDDLE, OWN
 from .colorbar import BAR_GAP, BAR_TALLEST, ColorBar, DrawnBar
 from .drawing import Drawing, TileLabels
@@ -165,11 +164,6 @@ class Canvas:
             drawing=self.drawing(),
             **more,
         )
-
-
-def check_text(text: Any) -> None:
-    """Raises `BadOption` for a size of text that isn't offered."""
-    whole("text", text, 1, 4, instead=": 1 is for a screen, 3 for print at 300 dpi")
 
 
 def draw_text(codes: np.ndarray, line: Text) -> None:

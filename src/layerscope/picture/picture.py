@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..checks import real
+from ..checks import one_of, real
 from ..core.note import kind_of
 from ..errors import BadOption, first_line
 from ..files import write
@@ -20,7 +20,7 @@ from . import png
 from .codes import OWN
 from .drawing import Drawing
 from .numbers import span_text
-from .scale import Scale, check_theme, palette
+from .scale import THEMES, Scale, palette
 from .shapes import Bar, Cell, Text
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ class Picture:
         Raises:
             BadOption: For another name, and where the picture is RGB and has no `frame`.
         """
-        check_theme(theme)
+        one_of("theme", theme, THEMES)
         if self.indexed or theme == self.theme:
             return replace(self, theme=theme)
         if self.frame is None:

@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 
 from ..arrays.ranges import checked_clip, extent_of, percentiles
-from ..checks import one_of
 from ..errors import BadScale, near
 from .codes import ABOVE, BELOW, CONSTANT, GAP, INK, INK_LIGHT, INK_MIDDLE, NAN, NEG_INF, POS_INF, TOP, ends, marked
 from .numbers import number, span_text
@@ -322,11 +321,6 @@ def lut(colors: str) -> np.ndarray:
     result = np.round(table[:, :3] * 255).astype(np.uint8)
     result.flags.writeable = False
     return result
-
-
-def check_theme(theme: Any) -> None:
-    """Raises `BadOption` with near names for a theme that doesn't exist."""
-    one_of("theme", theme, THEMES)
 
 
 @lru_cache(maxsize=64)

@@ -21,7 +21,7 @@ ALLOWED = "use 'channel', 'layer', 'images', (low, high) or a Scale"
 
 
 def make_scale(
-    whole: FeatureMap, one: FeatureMap, scale: Any, colors: str | None, extent: np.ndarray, clip: Any = None
+    whole: FeatureMap, one: FeatureMap, scale: Any, *, extent: np.ndarray, colors: str | None, clip: Any = None
 ) -> Scale:
     """The scale asked for: a rule's name, limits, or a `Scale`. `extent` is that of all channels of the one image."""
     if isinstance(scale, str):

@@ -6,6 +6,7 @@ import numpy as np
 
 from ..channels.statistics import AXES, listed
 from ..core.feature_map import FeatureMap
+from ..core.note import Note
 from ..picture.numbers import number
 from ..picture.scale import Scale
 
@@ -39,7 +40,7 @@ def faint(one: FeatureMap, extent: np.ndarray, shown: np.ndarray) -> str:
     tiles, them = (f"1 tile {which} shows", "it as it is")
     if len(faintest) > 1:
         tiles, them = f"{len(faintest)} tiles {which} show", "them as they are"
-    return f"{tiles} less than 0.1% of the layer's range: scale='layer' shows {them}"
+    return Note("faint", f"{tiles} less than 0.1% of the layer's range: scale='layer' shows {them}")
 
 
 def outlier(one: FeatureMap, rule: Scale, extent: np.ndarray) -> str:
@@ -59,9 +60,10 @@ def outlier(one: FeatureMap, rule: Scale, extent: np.ndarray) -> str:
         if np.isfinite(rest) and float(ends[channel]) - rest >= TAKEN * (float(high) - float(low)) > 0:
             place = ", ".join(map("{} {}".format, AXES[len(one.spatial)], np.unravel_index(unit, one.spatial)))
             share = (float(ends[channel]) - rest) / (float(high) - float(low))
-            return (
+            return Note(
+                "outlier",
                 f"one unit (channel {one.channels[channel]} at {place}) takes {int(share * 100)}% of the range,"
-                f" which {end} at {number(sign * rest)} without it"
+                f" which {end} at {number(sign * rest)} without it",
             )
     return ""
 
@@ -70,4 +72,4 @@ def blocks(spatial: tuple[int, ...], zoom: int) -> str:
     """Whether a small map is enlarged so far that its units look like shapes."""
     if zoom < BLOCKS or max(spatial) > COARSE:
         return ""
-    return f"each block of {zoom}×{zoom} pixels is one unit"
+    return Note("blocks", f"each block of {zoom}×{zoom} pixels is one unit")

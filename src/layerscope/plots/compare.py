@@ -10,6 +10,7 @@ import numpy as np
 
 from ..combinations.registry import combined, rule_named
 from ..core.feature_map import FeatureMap, as_map
+from ..core.note import Note
 from ..errors import BadChannels, BadLayout, BadOption
 from ..picture.caption import about
 from ..picture.picture import Picture
@@ -131,12 +132,12 @@ def _lines(comparison: _Comparison, rule: Scale | None, options: DrawOptions) ->
     table, shown = comparison.table, comparison.shown
     models = {fm.provenance.get("model") for fm in shown}
     model = f"model {models.pop()}" if len(models) == 1 and None not in models else ""
-    lines = [" · ".join(filter(None, [model, comparison.words]))]
-    lines += [rule.describe()] if rule is not None else []
+    lines: list[str] = [Note("subject", " · ".join(filter(None, [model, comparison.words])))]
+    lines += [Note("scale", rule.describe())] if rule is not None else []
     if any(entry.colored for row in table.entries for entry in row):
         within = "colours of two cells don't compare" if table.photos_down else "colours compare within a row"
-        lines += [f"{rgb_text(options.clip)} in its map: {within}"]
-    lines.append(_notes(shown))
+        lines += [Note("colors", f"{rgb_text(options.clip)} in its map: {within}")]
+    lines.append(Note("notes", _notes(shown)))
     return tuple(filter(None, lines))
 
 
@@ -148,7 +149,7 @@ def _blank_lines(blanks: Sequence[Blank], count: int) -> tuple[str, ...]:
     reasons = "; ".join(f"{blanks.count(blank)} × {blank.text}" for blank in kinds[:REASONS])
     reasons += f"; and {len(kinds) - REASONS} more" if len(kinds) > REASONS else ""
     hint = ", drawn with same_size=False" if any(blank.kind == "size" for blank in blanks) else ""
-    return (f"blank: {len(blanks)} of {count} cells ({reasons}{hint})",)
+    return (Note("blank", f"blank: {len(blanks)} of {count} cells ({reasons}{hint})"),)
 
 
 def _with_target(combine: Any, target: Any) -> Any:

@@ -131,7 +131,7 @@ def _fit_scale(fm: FeatureMap, options: DrawOptions, *, from_zero: bool = False)
         return replace(fitted, limits=(0.0, fitted.limits[1])) if from_zero else fitted
     if options.scale == "channel":
         return options.scale
-    return make_scale(fm, fm, options.scale, options.colors, extent_of(fm.values))
+    return make_scale(fm, fm, options.scale, extent=extent_of(fm.values), colors=options.colors)
 
 
 def _draw_folded(view: View, fold: str) -> Picture:

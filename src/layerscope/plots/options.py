@@ -81,7 +81,7 @@ class DrawOptions:
     def fit_scale(self, fm: FeatureMap, one: FeatureMap, extent: np.ndarray, usual: str = "layer") -> Scale:
         """The scale of a picture of `one` image of `fm`, by the rule `usual` where none is given."""
         scale = usual if self.scale is None else self.scale
-        return make_scale(fm, one, scale, self.colors, extent, self.clip)
+        return make_scale(fm, one, scale, extent=extent, colors=self.colors, clip=self.clip)
 
     def to_dict(self) -> dict[str, Any]:
         """The options that differ from the defaults, in values that JSON has. Raises `BadOption` for functions."""

@@ -11,6 +11,7 @@ import numpy as np
 from ..arrays.ranges import extent_of
 from ..checks import real
 from ..core.feature_map import FeatureMap, as_map
+from ..core.note import Note
 from ..errors import BadLayout, BadOption
 from ..picture.canvas import Canvas, Frame
 from ..picture.caption import about, caption, special, title_of
@@ -283,13 +284,15 @@ def _lines(one: FeatureMap, grid: PhotoGrid, paint: Paint, options: OverlayOptio
     """The caption."""
     rule, (height, width) = paint.rule, grid.size
     between = "blended between units" if options.smooth else "one flat area a unit"
-    lines = (*caption(one, rule, ""), f"on the photo, {height}×{width} · map {options.alpha:.0%} · {between}")
+    photo = Note("photo", f"on the photo, {height}×{width} · map {options.alpha:.0%} · {between}")
+    lines = (*caption(one, rule, ""), photo)
     if rule is None:
         return (*lines, rgb_text(options.clip))
     lines += special(one.values, "the map") + Beyond.of(one.values, rule.limits).words(rule, options.clip)
     lines += levels_text(paint.levels, one.values, rule)
     if paint.least is not None and options.top is not None:
-        lines += (_top_text(options.top, paint.least, one.values) + f", from {reading(paint.least, *rule.limits)} up",)
+        text = _top_text(options.top, paint.least, one.values)
+        lines += (Note("top", f"{text}, from {reading(paint.least, *rule.limits)} up"),)
     return lines
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from ..arrays.ranges import checked_clip
 from ..combinations.pca import BACKGROUND
 from ..core.feature_map import FeatureMap
+from ..core.note import Note
 from ..picture.canvas import Canvas
 from ..picture.codes import BLOCK, GAP, NAN
 from ..picture.scale import palette
@@ -66,4 +67,4 @@ def paper(canvas: Canvas, table: np.ndarray, hollow: bool = False) -> np.ndarray
 def rgb_text(clip: tuple[float, float] | None) -> str:
     """What a caption says of three channels as colours."""
     low, high = RGB_PERCENTILES if clip is None else checked_clip(clip)
-    return f"components as red, green, blue, each between its percentiles {low:g} and {high:g}"
+    return Note("colors", f"components as red, green, blue, each between its percentiles {low:g} and {high:g}")

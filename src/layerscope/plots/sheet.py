@@ -20,7 +20,7 @@ from ..core.feature_map import FeatureMap, as_map
 from ..core.note import Note
 from ..errors import BadOption
 from ..picture.canvas import Canvas, Frame
-from ..picture.caption import about, caption, channel_word, not_finite, title_of
+from ..picture.caption import about, caption, channel_word, not_finite, one_line, title_of
 from ..picture.codes import encode
 from ..picture.picture import Picture
 from ..picture.scale import Scale
@@ -191,9 +191,9 @@ def draw_sheet(whole: FeatureMap, options: DrawOptions) -> Picture:
     lines = caption(one, rule, _slices(one) + what) + _special(whole, one, extent[0], raw[0])
     lines += tiles.beyond().words(rule, options.clip)
     notes = cautions(one, rule, extent[0], order, zoom=grid.zoom) + labels.missing_text()
-    lines += (" · ".join(notes),) if notes else ()
+    lines += one_line(notes)
     if below is not None:
-        lines += ("below each tile: its mean and the share of its values that are exactly 0",)
+        lines += (Note("statistics", "below each tile: its mean and the share of its values that are exactly 0"),)
         below = below.on(options.page, grid)
     picture = _compose(one, _Page(grid, tiles, labels, below, image), rule, lines)
     return replace(picture, page=options.page, pages=pages, notes=notes, theme=options.theme)
@@ -328,15 +328,16 @@ def _special(whole: FeatureMap, one: FeatureMap, extent: np.ndarray, raw: np.nda
     several = len(whole.ids) > 1
     parts = []
     all_zero = "dead in this image (all 0)" if several else "dead (all 0)"
-    for name, where in ((all_zero, dead), ("constant", constant), ("with NaN or inf", broken)):
+    cases = (("dead", all_zero, dead), ("constant", "constant", constant), ("not-finite", "with NaN or inf", broken))
+    for kind, name, where in cases:
         if where.any():
             numbers = [one.channels[place] for place in np.flatnonzero(where)]
-            parts.append(f"{name}: {len(numbers)} of {len(where)} channels ({listed(numbers)})")
+            parts.append(Note(kind, f"{name}: {len(numbers)} of {len(where)} channels ({listed(numbers)})"))
     if several and dead.any():
-        parts.insert(1, _dead_everywhere(whole, np.flatnonzero(dead)))
+        parts.insert(1, Note("dead", _dead_everywhere(whole, np.flatnonzero(dead))))
     if broken.any():
-        parts.append(f"values: {not_finite(one.values[..., broken])}")
-    return (" · ".join(parts),) if parts else ()
+        parts.append(Note("not-finite", f"values: {not_finite(one.values[..., broken])}"))
+    return one_line(parts)
 
 
 def _dead_everywhere(whole: FeatureMap, dead: np.ndarray) -> str:

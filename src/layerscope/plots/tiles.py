@@ -11,6 +11,7 @@ import numpy as np
 
 from ..channels.statistics import percent
 from ..core.feature_map import FeatureMap
+from ..core.note import Note
 from ..picture.canvas import MUTED, STRENGTHS
 from ..picture.codes import ABOVE, BELOW, CONSTANT, INK_MIDDLE, NAN, NEG_INF, POS_INF
 from ..picture.drawing import TileLabels
@@ -221,7 +222,7 @@ class Labels:
             return ()
         count = f"{self.missing} range{'s' if self.missing > 1 else ''}"
         which = "the ranges" if self.words is None else count
-        return (f"no room on the tiles for {which}: zoom= makes larger tiles",)
+        return (Note("no-room", f"no room on the tiles for {which}: zoom= makes larger tiles"),)
 
     def draw(self, spaced: np.ndarray, grid: Grid) -> list[TileLabels]:
         """Write them into `[row, column, y, x]`, the places of the tiles with all that is around them."""

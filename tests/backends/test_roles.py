@@ -21,20 +21,11 @@ FUNCTIONS = {
     "field": {"Fields.fields": "output"},
 }
 
-# Files whose functions still have signatures of their own.
-PENDING = {
-    "torch": "field",
-    "keras": "field",
-    "jax": "field",
-    "onnx": "axes capture evidence facts field table weights",
-    "tflite": "axes capture facts field table target weights",
-}
-
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_every_framework_has_the_files_of_the_roles(framework):
     names = {path.stem for path in (BACKENDS / framework).glob("*.py")}
-    assert set(EVERYWHERE) - names <= set(PENDING.get(framework, "").split())
+    assert set(EVERYWHERE) <= names
 
 
 def roles():
@@ -42,9 +33,7 @@ def roles():
     for framework in (*FRAMEWORKS, "tf_keras"):
         for role, functions in FUNCTIONS.items():
             if (BACKENDS / framework / f"{role}.py").exists():
-                pending = role in PENDING.get(framework, "").split()
-                marks = pytest.mark.xfail(reason="has signatures of its own", strict=False) if pending else ()
-                yield pytest.param(f"{framework}/{role}", functions, id=f"{framework}-{role}", marks=marks)
+                yield pytest.param(f"{framework}/{role}", functions, id=f"{framework}-{role}")
 
 
 @pytest.mark.parametrize(("name", "functions"), [*roles()])

@@ -12,9 +12,10 @@ from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_te
 
 import layerscope as ls
 from helpers.onnx_models import BACKEND, random, reference, table
-from layerscope.backends.onnx.axes import AxesFlow
+from layerscope.backends.onnx.axes import Axes
 from layerscope.backends.onnx.cut import cut
 from layerscope.backends.onnx.graph import Graph
+from layerscope.backends.onnx.model import OnnxModel
 from layerscope.core.layer import Layer
 
 WIDTH, HEADS = 16, 2
@@ -210,13 +211,13 @@ def test_the_operator_is_changed_only_where_its_weights_are_asked_for() -> None:
 def test_the_table_makes_no_weights_for_their_shape(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those of a picture of 64 × 64 patches take a GB a layer."""
     asked: list[str] = []
-    session = type(BACKEND)._session
+    session = OnnxModel.session
 
-    def watched(self: Any, held: Any, tensors: tuple[str, ...]) -> Any:
+    def watched(self: OnnxModel, tensors: tuple[str, ...], given: Any = ()) -> Any:
         asked.extend(tensors)
-        return session(self, held, tensors)
+        return session(self, tensors, given)
 
-    monkeypatch.setattr(type(BACKEND), "_session", watched)
+    monkeypatch.setattr(OnnxModel, "session", watched)
     found = table(CASES["MultiHeadAttention"][0], IMAGE)
     assert found["attn/attention_map"].shape == (1, HEADS, 7, 7)
     assert "attended" in asked and not [each for each in asked if "attention_map" in each]
@@ -240,7 +241,7 @@ def test_readers_say_that_their_tokens_are_tokens() -> None:
         [make_tensor_value_info("out", TensorProto.FLOAT, None)],
     )
     model = make_model(graph, opset_imports=[make_opsetid("", 23)], ir_version=11)
-    flow = AxesFlow(Graph(model), {"x": (1, 6, 8), "y": (1, 6, 8), "out": (1, 6, 8)})
+    flow = Axes(Graph(model), {"x": (1, 6, 8), "y": (1, 6, 8), "out": (1, 6, 8)})
     assert {name: flow.axes[name] for name in ("x", "y", "out")} == dict.fromkeys(("x", "y", "out"), "bnc")
     assert flow.certain("x") and flow.certain("y") and flow.certain("out")
 
@@ -286,7 +287,7 @@ def test_only_a_norm_over_the_channels_alone_says_so(kind: str, domain: str, inp
         ],
     )
     model = make_model(graph, opset_imports=[make_opsetid("", 23), make_opsetid(MICROSOFT, 1)], ir_version=11)
-    flow = AxesFlow(Graph(model), {"x": (1, 6, 8), "out": (1, 6, 8)})
+    flow = Axes(Graph(model), {"x": (1, 6, 8), "out": (1, 6, 8)})
     assert (flow.axes["out"], flow.certain("out")) == ("bnc", sure)
 
 

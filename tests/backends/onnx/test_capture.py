@@ -160,7 +160,7 @@ def test_a_hundred_captures_keep_sessions_and_memory_flat(tmp_path: Path) -> Non
     marks = [run() for _ in range(5)]
     assert min(after - before for before, after in itertools.pairwise(marks)) < 4e6
     assert len(model.sessions) <= 3
-    assert len(backend._sessions) == 1
+    assert len(backend._kept.sessions) == 1
 
 
 def test_the_number_of_threads_can_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,5 +168,5 @@ def test_the_number_of_threads_can_be_set(monkeypatch: pytest.MonkeyPatch) -> No
     model = cnn()
     backend = OnnxBackend()
     backend.capture(model, random(1, 3, 8, 6), ["conv1"])
-    (session,) = backend._sessions._kept.values()
+    (session,) = backend._kept.sessions._kept.values()
     assert session.session.get_session_options().intra_op_num_threads == 1

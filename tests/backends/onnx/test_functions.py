@@ -136,4 +136,4 @@ def test_a_model_with_functions_is_left_as_it_was() -> None:
     BACKEND.capture(given, IMAGE, ["stage/first/conv"])
     assert given.SerializeToString() == before
     plain = onnx.helper.make_model(given.graph)
-    assert functions.inlined(plain) is plain  # nothing is copied where there are no functions
+    assert functions.inline_functions(plain) is plain  # nothing is copied where there are no functions

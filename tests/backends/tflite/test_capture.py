@@ -135,7 +135,7 @@ def test_quantised_layers_are_the_codes_of_the_interpreter_and_near_the_float_on
 def test_weights_differ_in_scale_along_an_axis() -> None:
     """Per-axis parameters, on a tensor that shows them: the interpreter's own are the reference."""
     from layerscope.backends.tflite.model import TfliteModel
-    from layerscope.backends.tflite.run import dequantised
+    from layerscope.backends.tflite.run import dequantise
 
     graph = TfliteModel(file("int8")).graph
     details = {
@@ -149,7 +149,7 @@ def test_weights_differ_in_scale_along_an_axis() -> None:
         assert raw is not None
         codes = raw.view(np.int8).reshape([size or 1 for size in each.shape])
         for at, (scale, zero) in enumerate(zip(said["scales"], said["zero_points"], strict=True)):
-            part = np.take(dequantised(each, codes), at, said["quantized_dimension"])
+            part = np.take(dequantise(each, codes), at, said["quantized_dimension"])
             wanted = (np.take(codes, at, said["quantized_dimension"]).astype(np.float32) - zero) * scale
             np.testing.assert_allclose(part, wanted, rtol=1e-6)
 

@@ -49,26 +49,27 @@ def regrouped(axes: str, before: Sequence[int], after: Sequence[int]) -> str | N
     >>> regrouped("bnc", (1, 12, 8), (1, 12, 2, 4))
     'bnhc'
     """
-    found, at, to = "", 0, 0
-    while at < len(before) and to < len(after):
-        start, begin = at, to
-        at, to = at + 1, to + 1
-        while (left := prod(before[start:at])) != (right := prod(after[begin:to])):
-            if left < right and at < len(before):
-                at += 1
-            elif right < left and to < len(after):
-                to += 1
+    letters, stop, end = "", 0, 0
+    while stop < len(before) and end < len(after):
+        start, begin = stop, end
+        stop, end = stop + 1, end + 1
+        while (left := prod(before[start:stop])) != (right := prod(after[begin:end])):
+            if left < right and stop < len(before):
+                stop += 1
+            elif right < left and end < len(after):
+                end += 1
             else:
                 return None
-        if to == len(after):
-            at = len(before)  # what is left of the old axes has size one
-        letters = _renamed(axes[start:at], to - begin, found + axes[at:])
-        if letters is None:
+        if end == len(after):
+            stop = len(before)  # what is left of the old axes has size one
+        part = _renamed(axes[start:stop], end - begin, letters + axes[stop:])
+        if part is None:
             return None
-        found += letters
-    added = len(after) - to  # what is left of the new axes has size one
-    found += "".join(each for each in UNUSED if each not in found)[:added]
-    return found if at == len(before) and len(found) == len(after) and len(set(found)) == len(found) else None
+        letters += part
+    added = len(after) - end  # what is left of the new axes has size one
+    letters += "".join(letter for letter in UNUSED if letter not in letters)[:added]
+    complete = stop == len(before) and len(letters) == len(after)
+    return letters if complete and len(set(letters)) == len(letters) else None
 
 
 def _renamed(old: str, count: int, used: str) -> str | None:
@@ -84,7 +85,7 @@ def _renamed(old: str, count: int, used: str) -> str | None:
         return None
     if old == "n":
         return {2: "hw", 3: "dhw"}.get(count) if not set("hw") & set(used) else None
-    spare = [each for each in "dhwn" if each not in used]
+    spare = [letter for letter in "dhwn" if letter not in used]
     needed = count - 1
     chosen = "".join(spare[1:] if len(spare) > needed and needed == 1 else spare)[:needed]
     if len(chosen) < needed:
@@ -93,8 +94,8 @@ def _renamed(old: str, count: int, used: str) -> str | None:
 
 
 def without(axes: str, positions: Sequence[int]) -> str:
-    dropped = {each % len(axes) for each in positions}
-    return "".join(letter for at, letter in enumerate(axes) if at not in dropped)
+    dropped = {position % len(axes) for position in positions}
+    return "".join(letter for index, letter in enumerate(axes) if index not in dropped)
 
 
 def widened(axes: str, positions: Sequence[int]) -> str | None:
@@ -104,14 +105,14 @@ def widened(axes: str, positions: Sequence[int]) -> str | None:
     ('bhc', 'bchw')
     """
     rank = len(axes) + len(positions)
-    added = {each % rank for each in positions}
-    spare = [each for each in UNUSED if each not in axes]
+    added = {position % rank for position in positions}
+    spare = [letter for letter in UNUSED if letter not in axes]
     if "b" not in axes and 0 in added:
         spare.insert(0, "b")
     if len(spare) < len(added):
         return None
     old, new = iter(axes), iter(spare)
-    return "".join(next(new) if at in added else next(old) for at in range(rank))
+    return "".join(next(new) if index in added else next(old) for index in range(rank))
 
 
 def token_grid(tokens: int, grids: Sequence[tuple[int, int]], prefix: int | None = None) -> tuple[int, int] | None:

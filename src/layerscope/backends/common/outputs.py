@@ -30,19 +30,19 @@ def places(output: Any, is_array: Callable[[Any], bool], place: str = "", depth:
         return
     if depth > DEEPEST:
         return
-    for step, each in _members(output):
-        yield from places(each, is_array, place + step, depth + 1)
+    for step, member in _members(output):
+        yield from places(member, is_array, place + step, depth + 1)
 
 
 def _members(value: Any) -> list[tuple[str, Any]]:
     if isinstance(value, Mapping):
-        return [(f".{key}", each) for key, each in value.items()]
+        return [(f".{key}", member) for key, member in value.items()]
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return [(f".{key}", each) for key, each in zip(value._fields, value, strict=True)]
+        return [(f".{key}", member) for key, member in zip(value._fields, value, strict=True)]
     if isinstance(value, tuple | list):
-        return [(f"[{at}]", each) for at, each in enumerate(value)]
+        return [(f"[{index}]", member) for index, member in enumerate(value)]
     if is_record(value):
-        return [(f".{each.name}", getattr(value, each.name)) for each in dataclasses.fields(value)]
+        return [(f".{member.name}", getattr(value, member.name)) for member in dataclasses.fields(value)]
     return []
 
 
@@ -52,7 +52,7 @@ def is_record(value: Any) -> bool:
 
 
 def rebuilt(
-    output: Any, is_array: Callable[[Any], bool], new: Callable[[str, Any], Any], place: str = "", depth: int = 0
+    output: Any, is_array: Callable[[Any], bool], new: Callable[[str, Any], Any], *, place: str = "", depth: int = 0
 ) -> Any:
     """The same structure with other arrays: `new(place, array)` gives each.
 
@@ -64,28 +64,28 @@ def rebuilt(
     members = [] if depth > DEEPEST else _members(output)
     if not members:
         return output
-    made = [rebuilt(each, is_array, new, place + step, depth + 1) for step, each in members]
+    parts = [rebuilt(member, is_array, new, place=place + step, depth=depth + 1) for step, member in members]
     # Outputs of transformers are both a mapping and a dataclass, and only as that keep their fields' names.
     if is_record(output):
-        return dataclasses.replace(output, **{step[1:]: value for (step, _), value in zip(members, made, strict=True)})
+        return dataclasses.replace(output, **{step[1:]: value for (step, _), value in zip(members, parts, strict=True)})
     if isinstance(output, Mapping):
-        return dict(zip(output, made, strict=True))
-    return type(output)(*made) if hasattr(output, "_fields") else type(output)(made)
+        return dict(zip(output, parts, strict=True))
+    return type(output)(*parts) if hasattr(output, "_fields") else type(output)(parts)
 
 
-def plain_numbers(given: Any) -> list[float]:
+def plain_numbers(result: Any) -> list[float]:
     """What a target function gave, as a list of floats. Raises `BadOption` where that is no number and no row of them."""
     try:
-        values = np.asarray("" if given is None else given, np.float64)  # numpy takes None for NaN
+        values = np.asarray("" if result is None else result, np.float64)  # numpy takes None for NaN
     except (TypeError, ValueError):
         raise BadOption(
-            f"the target function gave a {type(given).__name__}: it must give one number, or one for each image"
+            f"the target function gave a {type(result).__name__}: it must give one number, or one for each image"
         ) from None
     if values.ndim > 1:
         raise BadOption(
             f"the target function gave numbers of shape {values.shape}; it must give one number, or one for each image"
         )
-    return [float(each) for each in values.reshape(-1)]
+    return [float(number) for number in values.reshape(-1)]
 
 
 def main_place(arrays: Mapping[str, Any], floating: Callable[[Any], bool]) -> str:
@@ -96,8 +96,8 @@ def main_place(arrays: Mapping[str, Any], floating: Callable[[Any], bool]) -> st
     for known in MAIN_NAMES:
         if f".{known}" in arrays:
             return f".{known}"
-    found = [place for place, each in arrays.items() if floating(each)] or list(arrays)
-    return next((place for place in found if len(arrays[place].shape) > 1), next(iter(found), ""))
+    candidates = [place for place, array in arrays.items() if floating(array)] or list(arrays)
+    return next((place for place in candidates if len(arrays[place].shape) > 1), next(iter(candidates), ""))
 
 
 @dataclass(frozen=True)
@@ -131,12 +131,12 @@ class Aim:
     def of_images(self, output: Any, target: Target, count: int) -> list[float]:
         """The target's number for each of `count` images; a function that gives one for all is asked image by image."""
         if callable(target):
-            found = self._numbers(target(output))
-            if len(found) == count:
-                return found
+            numbers = self._numbers(target(output))
+            if len(numbers) == count:
+                return numbers
             if count == 1:
-                return [sum(found)]
-            return [sum(self._numbers(target(self._cut(output, at, count)))) for at in range(count)]
+                return [sum(numbers)]
+            return [sum(self._numbers(target(self._cut(output, image, count)))) for image in range(count)]
         main = self.main(output)
         if main is None or len(main.shape) < 2 or main.shape[0] != count:
             raise BadOption(
@@ -144,22 +144,22 @@ class Aim:
             )
         axis = self.classes(main)
         taken = self.take(main, _index(target, main.shape[axis]), axis)
-        return [float(self.total(taken[at])) for at in range(count)]
+        return [float(self.total(taken[image])) for image in range(count)]
 
-    def _numbers(self, given: Any) -> list[float]:
+    def _numbers(self, result: Any) -> list[float]:
         """What a function of the output gives: one number or several, which needn't be the framework's own."""
-        if self.is_array(given):
-            values = self._given(given)
-            return [float(each) for each in values] if len(values.shape) else [float(values)]
-        return plain_numbers(given)
+        if self.is_array(result):
+            values = self._given(result)
+            return [float(number) for number in values] if len(values.shape) else [float(values)]
+        return plain_numbers(result)
 
-    def _cut(self, output: Any, at: int, count: int) -> Any:
+    def _cut(self, output: Any, index: int, count: int) -> Any:
         """The output for one image, of the same structure; of a list with a dictionary for each image (detections) its own."""
-        if isinstance(output, list) and len(output) == count and all(isinstance(each, Mapping) for each in output):
-            return output[at : at + 1]
+        if isinstance(output, list) and len(output) == count and all(isinstance(part, Mapping) for part in output):
+            return output[index : index + 1]
 
         def image(array: Any) -> Any:
-            return array[at : at + 1] if len(array.shape) and array.shape[0] == count else array
+            return array[index : index + 1] if len(array.shape) and array.shape[0] == count else array
 
         return rebuilt(output, self.is_array, lambda _, array: image(array))
 
@@ -188,9 +188,9 @@ def _index(target: Any, count: int) -> int:
 def first_image(batch: Any) -> Any:
     """The batch cut to its first image."""
     if isinstance(batch, Mapping):
-        return {name: first_image(each) for name, each in batch.items()}
+        return {name: first_image(array) for name, array in batch.items()}
     if isinstance(batch, tuple | list):
-        return tuple(first_image(each) for each in batch)
+        return tuple(first_image(array) for array in batch)
     return batch[:1] if getattr(batch, "ndim", 0) else batch
 
 
@@ -221,7 +221,9 @@ def scored(output: np.ndarray, target: Any, axes: str) -> np.ndarray:
         raise BadOption(f"the model's output has the axes {axes}, so it holds no score for each image")
     rows = np.moveaxis(output, axes.index("b"), 0)
     if callable(target):
-        return np.array([sum(plain_numbers(target(output.take([at], axes.index("b"))))) for at in range(len(rows))])
+        return np.array(
+            [sum(plain_numbers(target(output.take([image], axes.index("b"))))) for image in range(len(rows))]
+        )
     if "c" not in axes:
         raise BadOption(
             f"the model's output has the axes {axes}, so it has no classes to aim at: give target= as a function"
@@ -229,5 +231,5 @@ def scored(output: np.ndarray, target: Any, axes: str) -> np.ndarray:
     classes = np.moveaxis(output, (axes.index("b"), axes.index("c")), (0, -1)).reshape(
         len(rows), -1, output.shape[axes.index("c")]
     )
-    found: np.ndarray = classes[..., _index(target, classes.shape[-1])].sum(1, dtype=np.float64)
-    return found
+    numbers: np.ndarray = classes[..., _index(target, classes.shape[-1])].sum(1, dtype=np.float64)
+    return numbers

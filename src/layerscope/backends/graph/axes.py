@@ -43,23 +43,23 @@ class KnownAxes(Generic[Name]):
         shape = self.shapes.get(name)
         return None if shape is None else len(shape)
 
-    def settle(self, name: Name, found: str | None) -> None:
+    def settle(self, name: Name, letters: str | None) -> None:
         """The axes of a tensor: `found` where it fits, else what the readers need, else what the rank makes likely."""
         rank = self.rank(name)
         if rank is None:
             self.axes[name] = ""
             return
-        if found is None or len(found) != rank:
-            found = self.asked(name, rank)
-        if found is None:
-            found = self.by_rank.get(rank, "")
+        if letters is None or len(letters) != rank:
+            letters = self.asked(name, rank)
+        if letters is None:
+            letters = self.by_rank.get(rank, "")
             self.assumed.add(name)
-        self.axes[name] = found
+        self.axes[name] = letters
 
-    def settle_all(self, names: Iterable[Name], found: str | None) -> None:
+    def settle_all(self, names: Iterable[Name], letters: str | None) -> None:
         """The axes of the outputs of one step, and the grids met until there."""
         for name in names:
-            self.settle(name, found)
+            self.settle(name, letters)
             self.grids[name] = list(self._met)
 
     def inherited(self, inputs: Iterable[Name], output: Name) -> str | None:
@@ -79,7 +79,7 @@ class KnownAxes(Generic[Name]):
             return None
         return axes if rank == len(axes) else without(axes, [axis]) if rank == len(axes) - 1 else None
 
-    def meet_grid(self, axes: str, shape: Sequence[int], found: str | None) -> None:
+    def meet_grid(self, axes: str, shape: Sequence[int], letters: str | None) -> None:
         """Remember the grid of a picture whose pixels a reshape turns into tokens."""
-        if found and "h" in axes and "w" in axes and "n" in found and "n" not in axes:
+        if letters and "h" in axes and "w" in axes and "n" in letters and "n" not in axes:
             self._met.append((shape[axes.index("h")], shape[axes.index("w")]))

@@ -14,10 +14,10 @@ RANGES = {(0.0, 1.0): "unit", (-1.0, 1.0): "tf", (0.0, 255.0): "raw"}
 CODES = ("int8", "uint8", "int16", "uint16")
 
 
-def encoded(values: np.ndarray, scale: Any, zero: Any, dtype: str) -> np.ndarray:
+def encode(values: np.ndarray, scale: Any, zero: Any, dtype: str) -> np.ndarray:
     """The codes nearest to `values`: `round(value / scale) + zero`, kept in the range of the type.
 
-    >>> encoded(np.array([0.0, 0.2, 1.0, 9.0]), 1 / 255, -128, "int8").tolist()
+    >>> encode(np.array([0.0, 0.2, 1.0, 9.0]), 1 / 255, -128, "int8").tolist()
     [-128, -77, 127, 127]
     """
     limits = np.iinfo(dtype)
@@ -37,10 +37,10 @@ def recipe_of_range(scale: float, zero: int, dtype: str) -> tuple[str, str] | No
     return None
 
 
-def described(scale: float, zero: int, dtype: str) -> str:
+def describe(scale: float, zero: int, dtype: str) -> str:
     """What the codes of an input are, for people.
 
-    >>> described(1 / 255, -128, "int8")
+    >>> describe(1 / 255, -128, "int8")
     'int8, scale 0.00392157, zero point -128'
     """
     return f"{dtype}, scale {scale:g}, zero point {zero}"

@@ -57,7 +57,7 @@ class FieldFlow(Generic[Name]):
             if len(axes.axes[image]) == len(shape):
                 self.places[image] = image_places(axes.axes[image], shape)
 
-    def fields(self, name: Name) -> tuple[Field, ...] | None:
+    def receptive(self, name: Name) -> tuple[Field, ...] | None:
         """The fields of a tensor, one for each axis of the image."""
         places = self.places.get(name)
         return None if places is None else places.receptive()
@@ -67,7 +67,7 @@ class FieldFlow(Generic[Name]):
         return self.axes.shapes.get(name) or ()
 
     def follow(
-        self, operator: Any, kind: str, names: Sequence[Name], output: Name, rule: Callable[[Any], Operation] | None
+        self, operator: Any, names: Sequence[Name], output: Name, *, kind: str, rule: Callable[[Any], Operation] | None
     ) -> None:
         """Note the places of an output of an operator that reads the tensors `names`; `rule` translates the step."""
         first = next((self.places[name] for name in names if name in self.places), None)

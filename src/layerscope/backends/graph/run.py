@@ -39,27 +39,27 @@ class Sessions(Generic[Session]):
             return self._kept[key]
 
 
-def given(
+def match_inputs(
     batch: Any, inputs: Sequence[Name], names: Mapping[str, Name], wanted: Callable[[Name], str]
 ) -> dict[Name, Any]:
     """The arrays of a batch by input: a mapping by name, a tuple in order, or the only input's array.
 
     `wanted(input)` says for people what an input takes. Raises `ModelNotReadable` where arrays are missing or too many.
     """
-    found: dict[Name, Any] = {}
+    arrays: dict[Name, Any] = {}
     if isinstance(batch, Mapping):
-        found = {names[str(name)]: value for name, value in batch.items() if str(name) in names}
-        found = found if len(found) == len(batch) else {}
+        arrays = {names[str(name)]: value for name, value in batch.items() if str(name) in names}
+        arrays = arrays if len(arrays) == len(batch) else {}
     elif isinstance(batch, tuple | list):
-        found = dict(zip(inputs, batch, strict=True)) if len(batch) == len(inputs) else {}
+        arrays = dict(zip(inputs, batch, strict=True)) if len(batch) == len(inputs) else {}
     elif len(inputs) == 1:
-        found = {inputs[0]: batch}
-    if set(found) != set(inputs):
+        arrays = {inputs[0]: batch}
+    if set(arrays) != set(inputs):
         raise ModelNotReadable(
             f"the model has {len(inputs)} inputs: {', '.join(map(wanted, inputs))}. Give an array for each, as a tuple"
             " or a dict by name"
         )
-    return found
+    return arrays
 
 
 def singles(fixed: Mapping[Name, int], feeds: Mapping[Name, Any], way: str) -> list[dict[Name, Any]] | None:
@@ -81,7 +81,8 @@ def singles(fixed: Mapping[Name, int], feeds: Mapping[Name, Any], way: str) -> l
             f" give that many, or {way}"
         )
     return [
-        {name: value[at : at + 1] if name in apart else value for name, value in feeds.items()} for at in range(images)
+        {name: value[image : image + 1] if name in apart else value for name, value in feeds.items()}
+        for image in range(images)
     ]
 
 
@@ -90,17 +91,17 @@ def first_image(fixed: Mapping[Name, int], feeds: Mapping[Name, Any]) -> dict[Na
     return {name: value[:1] if fixed.get(name, 1) < 2 and value.ndim else value for name, value in feeds.items()}
 
 
-def joined(
+def join(
     runs: Sequence[Sequence[np.ndarray]], tensors: Sequence[Name], flow: KnownAxes[Name], called: Callable[[Name], str]
 ) -> list[np.ndarray]:
     """What `tensors` are in several runs of one image each, along their batch axis."""
-    for each in tensors:
-        if "b" not in flow.axes[each] or not flow.certain(each):
+    for tensor in tensors:
+        if "b" not in flow.axes[tensor] or not flow.certain(tensor):
             raise ModelNotReadable(
-                f"the model takes one image at a time, and {called(each)!r} has no known batch axis to join"
+                f"the model takes one image at a time, and {called(tensor)!r} has no known batch axis to join"
                 f" {len(runs)} images on: give one image"
             )
     return [
-        np.concatenate(parts, axis=flow.axes[each].index("b"))
-        for each, parts in zip(tensors, zip(*runs, strict=True), strict=True)
+        np.concatenate(parts, axis=flow.axes[tensor].index("b"))
+        for tensor, parts in zip(tensors, zip(*runs, strict=True), strict=True)
     ]

@@ -19,20 +19,21 @@ def ancestors(
     >>> ancestors(["c"], {"a": 0, "b": 1, "c": 2}, lambda step: {2: ["a"]}.get(step, []))
     [0, 2]
     """
-    found: set[int] = set()
+    steps: set[int] = set()
     waiting = [made_by[name] for name in tensors if name in made_by]
     while waiting:
-        at = waiting.pop()
-        if at not in found:
-            found.add(at)
-            waiting.extend(made_by[name] for name in needs(at) if name in made_by)
-    return sorted(found)
+        step = waiting.pop()
+        if step not in steps:
+            steps.add(step)
+            waiting.extend(made_by[name] for name in needs(step) if name in made_by)
+    return sorted(steps)
 
 
 def readers_say(
     name: Name,
     rank: int,
     taken_by: Mapping[Name, Sequence[int]],
+    *,
     read: Callable[[int, Name, Order], str | Order | None],
     outputs: Callable[[int], Iterable[Name]],
 ) -> str | None:
@@ -42,16 +43,16 @@ def readers_say(
     as letters; the order in its outputs; or `None` where the tensor can't be followed through it.
     """
     waiting: list[tuple[Name, Order]] = [(name, tuple(range(rank)))]
-    seen = {name}
-    for each, order in waiting:
-        for at in taken_by.get(each, ()):
-            said = read(at, each, order)
-            if isinstance(said, str):
-                return "".join(said[order.index(axis)] for axis in range(rank))
-            for output in outputs(at) if said is not None else ():
-                if output not in seen:
-                    seen.add(output)
-                    waiting.append((output, said or ()))
+    visited = {name}
+    for tensor, order in waiting:
+        for step in taken_by.get(tensor, ()):
+            answer = read(step, tensor, order)
+            if isinstance(answer, str):
+                return "".join(answer[order.index(axis)] for axis in range(rank))
+            for output in outputs(step) if answer is not None else ():
+                if output not in visited:
+                    visited.add(output)
+                    waiting.append((output, answer or ()))
     return None
 
 
@@ -62,9 +63,9 @@ def free(path: str, taken: set[str]) -> str:
     >>> free("conv", taken), free("conv", taken), free("pool", taken)
     ('conv_2', 'conv_3', 'pool')
     """
-    number, found = 1, path
-    while found in taken:
+    number, candidate = 1, path
+    while candidate in taken:
         number += 1
-        found = f"{path}_{number}"
-    taken.add(found)
-    return found
+        candidate = f"{path}_{number}"
+    taken.add(candidate)
+    return candidate

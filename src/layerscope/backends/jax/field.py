@@ -39,8 +39,19 @@ Rule = Callable[[Step], Operation]
 LOOPS = {"scan", "while", "cond", "custom_root", "custom_linear_solve"}
 
 
-def fields(model: JaxModel, image: Any) -> dict[Key, tuple[Field, ...] | None]:
-    """(path, call, place in the output) -> the fields for one image, from a trace that computes nothing.
+class Fields:
+    """What every output of the model's modules sees of one image, from a trace that computes nothing."""
+
+    def __init__(self, model: JaxModel, image: Any) -> None:
+        self._fields = _trace(model, image)
+
+    def fields(self, output: Key) -> tuple[Field, ...] | None:
+        """The fields of an output, which is (path, call, place in what the module returned)."""
+        return self._fields.get(output)
+
+
+def _trace(model: JaxModel, image: Any) -> dict[Key, tuple[Field, ...] | None]:
+    """(path, call, place in the output) -> the fields.
 
     Nothing is known of a model with several inputs, or of one that can't be traced since it decides by values.
     """

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from ...core.layer import Layer
-from ...core.receptive_field import Field
 from ..common.outputs import first_image
 from .axes import Axes, Output, stated_prefix
-from .field import Key, fields
+from .field import Fields
 from .model import JaxModel
 from .outputs import main_part
 from .watch import Call, Watch
@@ -21,7 +20,7 @@ CONTAINERS = ("List", "Dict", "Sequence")
 def layers(model: JaxModel, batch: Any) -> list[Layer]:
     """Every layer, in the order in which its first call ended; those that never ran last."""
     image = first_image(batch)
-    tabulator = Tabulator(model, fields(model, image))
+    tabulator = Tabulator(model, Fields(model, image))
     watch = Watch(tabulator.record)
     model.run(image, watch)
     return tabulator.table(watch)
@@ -30,7 +29,7 @@ def layers(model: JaxModel, batch: Any) -> list[Layer]:
 class Tabulator:
     """Gathers the calls of one dry run (`record`), and lists the layers (`table`)."""
 
-    def __init__(self, model: JaxModel, fields: Mapping[Key, tuple[Field, ...] | None]) -> None:
+    def __init__(self, model: JaxModel, fields: Fields) -> None:
         self._model, self._fields = model, fields
         self._axes = Axes(model.channels_first, stated_prefix(model.leaves()), model.modules())
         self._calls: dict[str, list[dict[str, Layer]]] = {}
@@ -50,7 +49,7 @@ class Tabulator:
                 calls=1,
                 step=self._steps,
                 parameters=self._model.parameters(call.path),
-                receptive=self._fields.get((call.path, call.number, place)),
+                receptive=self._fields.fields((call.path, call.number, place)),
             )
         self._steps += 1
         self._calls.setdefault(call.path, []).append(rows)

@@ -48,7 +48,7 @@ class Step:
 Rule = Callable[[Step], Operation]
 
 
-class FieldTrace:
+class Fields:
     """The `Places` of the tensors of one run, by identity. It holds no tensor alive."""
 
     def __init__(self) -> None:
@@ -66,6 +66,11 @@ class FieldTrace:
         """Note the model's input."""
         self.set(tensor, image_places(axes, tuple(tensor.shape)))
 
+    def fields(self, output: Any) -> tuple[Field, ...] | None:
+        """The fields of a tensor, one for each axis of the image."""
+        places = self.get(output)
+        return None if places is None else places.receptive()
+
     def follow(self, layer: Any, inputs: Sequence[Any], output: Any) -> tuple[Field, ...] | None:
         """The fields of a tensor that `layer` returned when it was called on the tensors `inputs`."""
         rule = _rule(layer)
@@ -75,7 +80,7 @@ class FieldTrace:
             places = self._after(layer, rule, inputs, tuple(int(size) for size in output.shape))
             if places is not None:
                 self.set(output, places)
-        return None if places is None else places.receptive()
+        return self.fields(output)
 
     def _after(self, layer: Any, rule: Rule | None, inputs: Sequence[Any], shape: tuple[int, ...]) -> Places | None:
         known = [places for tensor in inputs if (places := self.get(tensor)) is not None]

@@ -13,7 +13,7 @@ from ..common.axes import token_grid
 from .attention import NAME
 from .axes import Axes, Output, Source, axes_note, patch_grid, stated_prefix
 from .engine import dtype_name
-from .field import FieldTrace
+from .field import Fields
 from .model import KerasModel, first_image
 from .names import ROOT, Place, is_a, is_layer, join, kind, walk
 from .outputs import Part, parts_of, tensors_in
@@ -56,7 +56,7 @@ class Tabulator:
     def __init__(self, model: KerasModel) -> None:
         self._model, self._engine = model.root, model.engine
         self._axes = Axes(model)
-        self._fields = FieldTrace()
+        self._fields = Fields()
         self._grids: list[tuple[int, int]] = []
         self._rows: dict[str, dict[str, list[Layer]]] = {}
         self._paths: dict[int, str] = {}

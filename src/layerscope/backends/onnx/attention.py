@@ -66,20 +66,20 @@ def way(node: onnx.NodeProto) -> Way | None:
     return {"GroupQueryAttention": Way("qk_output", 2), "MultiHeadAttention": Way(scores=True)}.get(node.op_type)
 
 
-def returning(node: onnx.NodeProto) -> onnx.NodeProto | None:
+def with_weights_returned(node: onnx.NodeProto) -> onnx.NodeProto | None:
     """A copy of the node that returns its weights as well, `None` where it can't, or returns weights or scores already."""
-    found = way(node)
-    if found is None or not node.output or not node.output[0] or any(node.output[PLACE : PLACE + 1]):
+    option = way(node)
+    if option is None or not node.output or not node.output[0] or any(node.output[PLACE : PLACE + 1]):
         return None
-    made = onnx.NodeProto()
-    made.CopyFrom(node)
-    made.output.extend([""] * (PLACE + 1 - len(made.output)))
-    made.output[PLACE] = f"{node.output[0]}:{NAME}"
-    if found.option:
-        kept = [each for each in made.attribute if each.name != found.option]
-        del made.attribute[:]
-        made.attribute.extend([*kept, onnx.helper.make_attribute(found.option, found.value)])
-    return made
+    copy = onnx.NodeProto()
+    copy.CopyFrom(node)
+    copy.output.extend([""] * (PLACE + 1 - len(copy.output)))
+    copy.output[PLACE] = f"{node.output[0]}:{NAME}"
+    if option.option:
+        kept = [attribute for attribute in copy.attribute if attribute.name != option.option]
+        del copy.attribute[:]
+        copy.attribute.extend([*kept, onnx.helper.make_attribute(option.option, option.value)])
+    return copy
 
 
 def axes_of(place: int, rank: int | None) -> str | None:
@@ -89,13 +89,13 @@ def axes_of(place: int, rank: int | None) -> str | None:
 
 def shape_of(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...] | None]) -> tuple[int, ...] | None:
     """The shape of the weights, from those of queries and keys; `None` where keys of earlier calls come in as well."""
-    heads = next((each.i for each in node.attribute if each.name in ("num_heads", "q_num_heads")), 0)
-    past = any(name for at, name in enumerate(node.input) if at in PAST.get(node.op_type, ()))
-    given, key = shapes.get(node.output[0]), shapes.get(node.input[1]) if len(node.input) > 1 else None
-    if past or not heads or given is None or len(given) != 3:
+    heads = next((attribute.i for attribute in node.attribute if attribute.name in ("num_heads", "q_num_heads")), 0)
+    past = any(name for index, name in enumerate(node.input) if index in PAST.get(node.op_type, ()))
+    query, key = shapes.get(node.output[0]), shapes.get(node.input[1]) if len(node.input) > 1 else None
+    if past or not heads or query is None or len(query) != 3:
         return None
-    keys = given[1] if key is None else key[1] if len(key) == 3 else key[2] if len(key) == 4 else None
-    return None if keys is None else (given[0], heads, given[1], keys)
+    keys = query[1] if key is None else key[1] if len(key) == 3 else key[2] if len(key) == 4 else None
+    return None if keys is None else (query[0], heads, query[1], keys)
 
 
 PAST = {"MultiHeadAttention": (6, 7), "GroupQueryAttention": (3, 4), "Attention": (4, 5)}

@@ -8,7 +8,7 @@ decides, which is then noted. The sizes of a tensor never say what an axis is.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import onnx
 
@@ -19,6 +19,9 @@ from ..graph.walk import Order, readers_say
 from .attention import axes_of, is_attention
 from .graph import Graph, attributes
 from .transformer_ops import SCORES, attending, channels_last, prefix_names
+
+if TYPE_CHECKING:
+    from .model import Output
 
 Shapes = Mapping[str, tuple[int, ...] | None]
 
@@ -76,7 +79,7 @@ NOT_PASSED_ON = {
 }
 
 
-class AxesFlow(KnownAxes[str]):
+class Axes(KnownAxes[str]):
     """The axes of every tensor with data, and the token grids met on the way to it.
 
     `blocked` are in the layout that ONNX Runtime gives convolutions in files that it has optimised, which nobody else can read.
@@ -89,11 +92,15 @@ class AxesFlow(KnownAxes[str]):
         self.graph = graph
         self.blocked: set[str] = set()
         self.prefix: tuple[str, ...] = ()
-        for each in graph.inputs:
-            self.settle(each.name, None)
+        for value in graph.inputs:
+            self.settle(value.name, None)
         for node in graph.nodes:
             if outputs := [name for name in node.output if name in graph.data]:
                 self._follow(node, outputs)
+
+    def letters(self, output: Output) -> str:
+        """The axes of one output, one letter each; `""` where they aren't known."""
+        return self.axes.get(output.tensor, "")
 
     def asked(self, name: str, rank: int) -> str | None:
         return asked(self.graph, name, rank)
@@ -111,12 +118,12 @@ class AxesFlow(KnownAxes[str]):
         rank = self.rank(node.output[0])
         stated = stated_first(node, rank) or attending(self.graph, node, rank)
         last = self._stated_last(node) if stated is None else None
-        found = last or self._output(node, stated)
+        letters = last or self._output(node, stated)
         if node.op_type == "Concat":
             self.prefix = prefix_names(self.graph, node) or self.prefix
         if (last is None and stated is None and self.unsure(inputs)) or (last and not self.images(node.output[0])):
             self.derived.update(outputs)
-        self.settle_all(outputs, found)
+        self.settle_all(outputs, letters)
 
     def _attend(self, node: onnx.NodeProto, outputs: list[str]) -> None:
         """The axes of what a whole attention gives, each of its outputs its own."""
@@ -135,9 +142,9 @@ class AxesFlow(KnownAxes[str]):
 
     def images(self, name: str) -> bool:
         """Whether the rows of a tensor can be the images: windows are more of them than images went in."""
-        counts = {shape[0] for each in self.graph.inputs if (shape := self.shapes.get(each.name))}
+        counts = {shape[0] for value in self.graph.inputs if (shape := self.shapes.get(value.name))}
         shape = self.shapes.get(name)
-        return shape is not None and shape[:1] in {(each,) for each in counts}
+        return shape is not None and shape[:1] in {(count,) for count in counts}
 
     def _output(self, node: onnx.NodeProto, stated: str | None) -> str | None:
         if stated is not None:
@@ -146,7 +153,7 @@ class AxesFlow(KnownAxes[str]):
             return stated
         rule = RULES.get(node.op_type)
         if node.op_type.startswith(REDUCTIONS):
-            rule = AxesFlow._reduced
+            rule = Axes._reduced
         if rule is not None:
             return rule(self, node)
         return (
@@ -160,11 +167,11 @@ class AxesFlow(KnownAxes[str]):
 
     def _meet_patches(self, node: onnx.NodeProto) -> None:
         """Remember the grid of a patch embedding: a convolution whose windows lie side by side."""
-        said = attributes(node)
-        strides: Any = said.get("strides") or ()
+        options = attributes(node)
+        strides: Any = options.get("strides") or ()
         shape = self.shapes.get(node.output[0])
         weight = self.graph.initializers.get(self.graph.weight_name(node.input[1])) if len(node.input) > 1 else None
-        kernel: Any = said.get("kernel_shape") or (tuple(weight.dims[2:]) if weight is not None else ())
+        kernel: Any = options.get("kernel_shape") or (tuple(weight.dims[2:]) if weight is not None else ())
         if shape and len(shape) == 4 and strides and list(kernel) == list(strides) and min(kernel) > 1:
             self._met.append((shape[2], shape[3]))
 
@@ -173,35 +180,35 @@ class AxesFlow(KnownAxes[str]):
         if axes is None:
             return None
         order: Any = attributes(node).get("perm") or range(len(axes) - 1, -1, -1)
-        return "".join(axes[each] for each in order)
+        return "".join(axes[dim] for dim in order)
 
     def _reshaped(self, node: onnx.NodeProto) -> str | None:
         before, after = self.shapes.get(node.input[0]), self.shapes.get(node.output[0])
         axes = self._first(node)
         if axes is None or before is None or after is None:
             return None
-        found = regrouped(axes, before, after)
-        self.meet_grid(axes, before, found)
-        return found
+        letters = regrouped(axes, before, after)
+        self.meet_grid(axes, before, letters)
+        return letters
 
     def _flat(self, node: onnx.NodeProto) -> str | None:
         return "bc"
 
     def _listed(self, node: onnx.NodeProto) -> list[int] | None:
         """The axes that a node names, as an attribute (older opsets) or a constant input."""
-        said: Any = attributes(node).get("axes")
-        if said is None and len(node.input) > 1:
+        dims: Any = attributes(node).get("axes")
+        if dims is None and len(node.input) > 1:
             value = self.graph.constant(node.input[1])
-            said = None if value is None else value.ravel().tolist()
-        return None if said is None else [int(each) for each in said]
+            dims = None if value is None else value.ravel().tolist()
+        return None if dims is None else [int(dim) for dim in dims]
 
     def _reduced(self, node: onnx.NodeProto) -> str | None:
-        axes, said = self._first(node), attributes(node)
+        axes, options = self._first(node), attributes(node)
         if axes is None:
             return None
-        if said.get("keepdims", 1):
+        if options.get("keepdims", 1):
             return axes
-        single: Any = said.get("axis", 0)
+        single: Any = options.get("axis", 0)
         listed = [single] if node.op_type.startswith("Arg") else self._listed(node)
         return None if listed is None else without(axes, listed)
 
@@ -234,17 +241,17 @@ class AxesFlow(KnownAxes[str]):
 
 
 RULES = {
-    "Transpose": AxesFlow._transposed,
-    "Reshape": AxesFlow._reshaped,
-    "Flatten": AxesFlow._flat,
-    "Squeeze": AxesFlow._squeezed,
-    "Unsqueeze": AxesFlow._unsqueezed,
-    "Gather": AxesFlow._gathered,
-    "MatMul": AxesFlow._multiplied,
-    "MatMulInteger": AxesFlow._multiplied,
-    "FusedMatMul": AxesFlow._multiplied,
-    "Gemm": AxesFlow._dense,
-    "FusedGemm": AxesFlow._dense,
+    "Transpose": Axes._transposed,
+    "Reshape": Axes._reshaped,
+    "Flatten": Axes._flat,
+    "Squeeze": Axes._squeezed,
+    "Unsqueeze": Axes._unsqueezed,
+    "Gather": Axes._gathered,
+    "MatMul": Axes._multiplied,
+    "MatMulInteger": Axes._multiplied,
+    "FusedMatMul": Axes._multiplied,
+    "Gemm": Axes._dense,
+    "FusedGemm": Axes._dense,
 }
 
 
@@ -260,19 +267,22 @@ def stated_first(node: onnx.NodeProto, rank: int | None) -> str | None:
 def asked(graph: Graph, name: str, rank: int) -> str | None:
     """The axes of a tensor as its readers need them, looked for through transposes and pointwise steps."""
 
-    def read(at: int, each: str, order: Order) -> str | Order | None:
-        node = graph.nodes[at]
-        if node.input[:1] != [each] and node.op_type in (*FIRST, "Transpose"):
+    def read(step: int, tensor: str, order: Order) -> str | Order | None:
+        node = graph.nodes[step]
+        if node.input[:1] != [tensor] and node.op_type in (*FIRST, "Transpose"):
             return None
         stated = stated_first(node, len(order))
         if stated is not None:
             return stated
         if is_attention(node):
-            return "bnc" if len(order) == 3 and each in node.input[:3] else None
+            return "bnc" if len(order) == 3 and tensor in node.input[:3] else None
         if node.op_type == "Transpose":
             turned: Any = attributes(node).get("perm") or range(rank - 1, -1, -1)
             return tuple(order[axis] for axis in turned)
         passes = node.op_type not in RULES and node.op_type not in NOT_PASSED_ON
         return order if passes and not node.op_type.startswith(REDUCTIONS) else None
 
-    return readers_say(name, rank, graph.taken_by, read, lambda at: [each for each in graph.nodes[at].output if each])
+    def outputs(step: int) -> list[str]:
+        return [tensor for tensor in graph.nodes[step].output if tensor]
+
+    return readers_say(name, rank, graph.taken_by, read=read, outputs=outputs)

@@ -58,57 +58,57 @@ class Codes:
     @property
     def names(self) -> list[str]:
         """The tensors that say what the codes stand for."""
-        return [each for each in (self.scale, self.zero) if each]
+        return [name for name in (self.scale, self.zero) if name]
 
-    def decoded(self, tensor: str, into: str) -> onnx.NodeProto:
+    def decode_node(self, tensor: str, into: str) -> onnx.NodeProto:
         """The node that turns the codes into values."""
         inputs = [tensor, self.scale, *([self.zero] if self.zero else [])]
         return onnx.helper.make_node("DequantizeLinear", inputs, [into], axis=self.axis)
 
-    def encoded(self, values: str, into: str) -> onnx.NodeProto:
+    def encode_node(self, values: str, into: str) -> onnx.NodeProto:
         """The node that turns values into codes; those beyond the range of the codes become its ends."""
         return onnx.helper.make_node(
-            "QuantizeLinear", [values, *self.decoded("", "").input[1:]], [into], axis=self.axis
+            "QuantizeLinear", [values, *self.decode_node("", "").input[1:]], [into], axis=self.axis
         )
 
 
 def codes_of(nodes: Sequence[onnx.NodeProto], data: set[str]) -> dict[str, Codes]:
     """Every tensor with data that holds codes, and what they stand for."""
-    found: dict[str, Codes] = {}
+    tensors: dict[str, Codes] = {}
     for node in nodes:
         if not any(name in data for name in node.output):
             continue
         if node.op_type in STATED:
             codes = _stated(node)
             if codes is not None:
-                found[node.output[0]] = codes
+                tensors[node.output[0]] = codes
         elif node.op_type == "DynamicQuantizeLinear":
-            found[node.output[0]] = Codes(node.output[1], node.output[2])
-        elif node.op_type in MOVES and node.input[0] in found and _per_tensor(found[node.input[0]], nodes):
-            found.update(dict.fromkeys(node.output, found[node.input[0]]))
-    return found
+            tensors[node.output[0]] = Codes(node.output[1], node.output[2])
+        elif node.op_type in MOVES and node.input[0] in tensors and _per_tensor(tensors[node.input[0]], nodes):
+            tensors.update(dict.fromkeys(node.output, tensors[node.input[0]]))
+    return tensors
 
 
 def read_by(node: onnx.NodeProto, name: str) -> list[str]:
     """The tensors with scale and zero point (`""`: 0) by which a node reads the codes `name`, empty where it doesn't say."""
     if name not in node.input or node.op_type not in READ:
         return []
-    at = list(node.input).index(name)
-    if at not in READ[node.op_type]:
+    index = list(node.input).index(name)
+    if index not in READ[node.op_type]:
         return []
-    return [*node.input[at + 1 : at + 3], ""][:2]
+    return [*node.input[index + 1 : index + 3], ""][:2]
 
 
 def _stated(node: onnx.NodeProto) -> Codes | None:
     scale, zero = STATED[node.op_type]
     if len(node.input) <= scale or not node.input[scale]:
         return None  # QGemm without a scale for its output gives values
-    axis = next((each.i for each in node.attribute if each.name == "axis"), 1)
+    axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
     named = node.input[zero] if len(node.input) > zero else ""
     return Codes(node.input[scale], named, axis if node.op_type == "QuantizeLinear" else 1)
 
 
 def _per_tensor(codes: Codes, nodes: Sequence[onnx.NodeProto]) -> bool:
     """Whether the codes have one scale for the whole tensor, which a move can't take away from its axis."""
-    quantisers = [each for each in nodes if each.op_type == "QuantizeLinear" and each.input[1] == codes.scale]
-    return not any(each.name == "axis" for quantiser in quantisers for each in quantiser.attribute)
+    quantisers = [node for node in nodes if node.op_type == "QuantizeLinear" and node.input[1] == codes.scale]
+    return not any(attribute.name == "axis" for quantiser in quantisers for attribute in quantiser.attribute)

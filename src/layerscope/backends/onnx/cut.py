@@ -16,7 +16,7 @@ from onnx import numpy_helper
 
 from ...errors import ModelNotReadable
 from .attention import way
-from .files import SideFiles, is_outside, loaded, pointed, stored, with_inside_loaded
+from .files import SideFiles, is_outside, load_inside, references_to, stored, with_inside_loaded
 from .graph import SMALL, Graph, needs
 
 PROTOBUF_LIMIT = 2**31 - 1
@@ -33,15 +33,15 @@ NUMPY_TYPES = {
 
 def empty_like(graph: Graph) -> onnx.ModelProto:
     """A model with the same versions and functions, and nothing in its graph but a name."""
-    made = onnx.ModelProto(ir_version=graph.model.ir_version, producer_name=graph.model.producer_name)
-    made.opset_import.extend(graph.inlined.opset_import)
-    made.functions.extend(graph.inlined.functions)
-    made.graph.name = graph.model.graph.name or "graph"
-    return made
+    part = onnx.ModelProto(ir_version=graph.model.ir_version, producer_name=graph.model.producer_name)
+    part.opset_import.extend(graph.inlined.opset_import)
+    part.functions.extend(graph.inlined.functions)
+    part.graph.name = graph.model.graph.name or "graph"
+    return part
 
 
 @dataclass(frozen=True)
-class Given:
+class Replacement:
     """A tensor whose values come from outside: of which type (`TensorProto.DataType`), in how many axes, and of which type it
     is in the graph where numpy doesn't have that (`"bfloat16"`). Codes are given as what they stand for."""
 
@@ -59,10 +59,10 @@ class Given:
     def taken(self) -> onnx.ValueInfoProto:
         return onnx.helper.make_tensor_value_info(self.name, self.type, [None] * self.rank)
 
-    def entering(self, graph: Graph) -> onnx.NodeProto:
+    def entry_node(self, graph: Graph) -> onnx.NodeProto:
         """The node that makes the tensor of what is given."""
         if self.tensor in graph.codes:
-            return graph.codes[self.tensor].encoded(self.name, self.tensor)
+            return graph.codes[self.tensor].encode_node(self.name, self.tensor)
         if self.cast:
             kind = onnx.TensorProto.DataType.Value(self.cast.upper())
             return onnx.helper.make_node("Cast", [self.name], [self.tensor], to=kind)
@@ -84,8 +84,8 @@ class Cut:
     @cached_property
     def digest(self) -> bytes:
         digest = hashlib.sha256(self.content)
-        for each in self.weights.values():
-            digest.update(np.ascontiguousarray(each).data)
+        for values in self.weights.values():
+            digest.update(np.ascontiguousarray(values).data)
         return digest.digest()
 
 
@@ -93,80 +93,107 @@ def cut(
     graph: Graph,
     tensors: Sequence[str],
     files: SideFiles | None,
+    *,
     cast: Sequence[str] = (),
-    given: Sequence[Given] = (),
+    replacements: Sequence[Replacement] = (),
 ) -> Cut:
     """The part of a model that gives `tensors`: only the nodes and weights that they need.
 
-    `given` are tensors of the graph that become inputs: what makes nothing else is left out.
+    `replacements` are tensors of the graph that become inputs: what makes nothing else is left out.
     Codes come out as the values they stand for, the tensors in `cast` as float32. `files` are the side files with its weights.
     Weights of more than 1 MB aren't serialised, so protobuf's limit of 2 GB doesn't hold for them; raises
     `ModelNotReadable` where the rest is over it.
     """
-    made = empty_like(graph)
-    named = {each.tensor: each for each in given}
-    decoding = {name for each in (*tensors, *named) if each in graph.codes for name in graph.codes[each].names}
-    returned = {graph.attention_maps[each] for each in tensors if each in graph.attention_maps}
-    steps = graph.ancestors((*tensors, *decoding), named)
-    nodes = [_but(graph.nodes[at] if at in returned else graph.own[at], named) for at in steps]
-    # Where the tensors were made: their scales are there by then, and what reads them comes after.
-    places = [bisect(steps, graph.made_by[each]) for each in named]
-    for at, one in sorted(zip(places, given, strict=True), key=lambda each: each[0], reverse=True):
-        nodes.insert(at, one.entering(graph))
+    part = empty_like(graph)
+    decoding = {
+        name for tensor in (*tensors, *(entry.tensor for entry in replacements)) for name in _codes(graph, tensor)
+    }
+    nodes = _nodes(graph, (*tensors, *decoding), replacements)
     needed = {name for node in nodes for name in needs(node)} | set(tensors) | decoding
-    made.graph.input.extend(graph.inputs)
-    made.graph.input.extend(each.taken for each in given)
-    made.graph.node.extend(with_inside_loaded(each, files) for each in nodes)
-    weights, outside = {}, []
-    for name in graph.initializers:
-        if name in needed:
-            tensor = graph.initializers[name]
-            if files is not None and is_outside(tensor) and stored(tensor) > LARGE:
-                outside.append(tensor)
-            elif beside(tensor):
-                weights[name] = numpy_helper.to_array(loaded(tensor, files))
-                made.graph.initializer.append(placeholder(tensor))
-            else:
-                made.graph.initializer.append(loaded(tensor, files))
-    left, root = pointed(outside, files) if files is not None else ([], None)
-    made.graph.initializer.extend(left)
-    made.graph.sparse_initializer.extend(graph.sparse[name] for name in graph.sparse if name in needed)
+    part.graph.input.extend(graph.inputs)
+    part.graph.input.extend(entry.taken for entry in replacements)
+    part.graph.node.extend(with_inside_loaded(node, files) for node in nodes)
+    weights, root = _add_initializers(part, graph, needed, files)
     for name in tensors:
-        if name in cast:
-            wide = f"{name}:float32"
-            made.graph.node.append(onnx.helper.make_node("Cast", [name], [wide], to=onnx.TensorProto.FLOAT))
-            made.graph.output.add(name=wide)
-        elif name in graph.attention_maps:
-            _add_weights(made, name, graph.nodes[graph.attention_maps[name]])
-        elif name in graph.codes:
-            made.graph.node.append(graph.codes[name].decoded(name, f"{name}:decoded"))
-            made.graph.output.add(name=f"{name}:decoded")
+        _add_output(part, graph, name, name in cast)
+    _check_size(part, tensors)
+    return Cut(bytes(part.SerializeToString()), weights, root)
+
+
+def _codes(graph: Graph, tensor: str) -> list[str]:
+    """The tensors that say what the codes of a tensor stand for."""
+    return graph.codes[tensor].names if tensor in graph.codes else []
+
+
+def _nodes(graph: Graph, tensors: Collection[str], replacements: Sequence[Replacement]) -> list[onnx.NodeProto]:
+    """The nodes that must run, among them those that make tensors of their replacements."""
+    names = {entry.tensor: entry for entry in replacements}
+    returned = {graph.attention_maps[name] for name in tensors if name in graph.attention_maps}
+    steps = graph.ancestors(tensors, names)
+    nodes = [_rename_replaced(graph.nodes[step] if step in returned else graph.own[step], names) for step in steps]
+    # Where the tensors were made: their scales are there by then, and what reads them comes after.
+    places = [bisect(steps, graph.made_by[name]) for name in names]
+    for place, entry in sorted(zip(places, replacements, strict=True), key=lambda pair: pair[0], reverse=True):
+        nodes.insert(place, entry.entry_node(graph))
+    return nodes
+
+
+def _add_initializers(
+    part: onnx.ModelProto, graph: Graph, needed: Collection[str], files: SideFiles | None
+) -> tuple[dict[str, np.ndarray], Path | None]:
+    """Adds the stored tensors; gives the large ones that go beside the graph, and the folder of those left in side files."""
+    weights, outside = {}, []
+    for name, tensor in graph.initializers.items():
+        if name not in needed:
+            continue
+        if files is not None and is_outside(tensor) and stored(tensor) > LARGE:
+            outside.append(tensor)
+        elif beside(tensor):
+            weights[name] = numpy_helper.to_array(load_inside(tensor, files))
+            part.graph.initializer.append(placeholder(tensor))
         else:
-            made.graph.output.add(name=name)
-    _check_size(made, tensors)
-    return Cut(bytes(made.SerializeToString()), weights, root)
+            part.graph.initializer.append(load_inside(tensor, files))
+    references, root = references_to(outside, files) if files is not None else ([], None)
+    part.graph.initializer.extend(references)
+    part.graph.sparse_initializer.extend(graph.sparse[name] for name in graph.sparse if name in needed)
+    return weights, root
 
 
-def _but(node: onnx.NodeProto, given: Collection[str]) -> onnx.NodeProto:
+def _add_output(part: onnx.ModelProto, graph: Graph, name: str, cast: bool) -> None:
+    """Makes a tensor an output: as float32, attention weights, what its codes stand for, or as it is."""
+    if cast:
+        wide = f"{name}:float32"
+        part.graph.node.append(onnx.helper.make_node("Cast", [name], [wide], to=onnx.TensorProto.FLOAT))
+        part.graph.output.add(name=wide)
+    elif name in graph.attention_maps:
+        _add_weights(part, name, graph.nodes[graph.attention_maps[name]])
+    elif name in graph.codes:
+        part.graph.node.append(graph.codes[name].decode_node(name, f"{name}:decoded"))
+        part.graph.output.add(name=f"{name}:decoded")
+    else:
+        part.graph.output.add(name=name)
+
+
+def _rename_replaced(node: onnx.NodeProto, replacements: Collection[str]) -> onnx.NodeProto:
     """The node with other names for those of its outputs that are given, where it runs for the rest."""
-    if not any(name in given for name in node.output):
+    if not any(name in replacements for name in node.output):
         return node
-    made = onnx.NodeProto()
-    made.CopyFrom(node)
-    made.output[:] = [f"{name}:made" if name in given else name for name in node.output]
-    return made
+    part = onnx.NodeProto()
+    part.CopyFrom(node)
+    part.output[:] = [f"{name}:made" if name in replacements else name for name in node.output]
+    return part
 
 
-def _add_weights(made: onnx.ModelProto, name: str, node: onnx.NodeProto) -> None:
+def _add_weights(part: onnx.ModelProto, name: str, node: onnx.NodeProto) -> None:
     """The attention weights `name` as an output: what the node returns, behind a softmax where that is scores."""
-    found = way(node)
-    if found is None or not found.scores:
-        made.graph.output.add(name=name)
+    option = way(node)
+    if option is None or not option.scores:
+        part.graph.output.add(name=name)
         return
     # The runtime can't infer the type of scores, which may be another than that of the tokens; on a CPU it is this one.
-    made.graph.value_info.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
-    made.graph.node.append(onnx.helper.make_node("Softmax", [name], [f"{name}:softmax"], axis=-1))
-    made.graph.output.add(name=f"{name}:softmax")
+    part.graph.value_info.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
+    part.graph.node.append(onnx.helper.make_node("Softmax", [name], [f"{name}:softmax"], axis=-1))
+    part.graph.output.add(name=f"{name}:softmax")
 
 
 def beside(tensor: onnx.TensorProto) -> bool:
@@ -176,38 +203,40 @@ def beside(tensor: onnx.TensorProto) -> bool:
 
 def placeholder(tensor: onnx.TensorProto) -> onnx.TensorProto:
     """A weight without its numbers, marked as lying elsewhere."""
-    made = onnx.TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
-    made.data_location = onnx.TensorProto.EXTERNAL
-    made.external_data.add(key="location", value="given")
-    return made
+    part = onnx.TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
+    part.data_location = onnx.TensorProto.EXTERNAL
+    part.external_data.add(key="location", value="given")
+    return part
 
 
 def skeleton(graph: Graph) -> onnx.ModelProto:
     """The model without its large weights, which become inputs of the same shape: enough to infer shapes from."""
-    made = empty_like(graph)
-    made.graph.input.extend(graph.inputs)
-    for each in graph.initializers.values():
-        if prod(each.dims) > SMALL or is_outside(each):
-            made.graph.input.append(onnx.helper.make_tensor_value_info(each.name, each.data_type, list(each.dims)))
+    part = empty_like(graph)
+    part.graph.input.extend(graph.inputs)
+    for tensor in graph.initializers.values():
+        if prod(tensor.dims) > SMALL or is_outside(tensor):
+            part.graph.input.append(
+                onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
+            )
         else:
-            made.graph.initializer.append(each)
-    for each in graph.sparse.values():
-        made.graph.input.append(
-            onnx.helper.make_tensor_value_info(each.values.name, each.values.data_type, list(each.dims))
+            part.graph.initializer.append(tensor)
+    for sparse in graph.sparse.values():
+        part.graph.input.append(
+            onnx.helper.make_tensor_value_info(sparse.values.name, sparse.values.data_type, list(sparse.dims))
         )
     for node in graph.nodes:
         large = next((a.t for a in node.attribute if a.name == "value" and prod(a.t.dims) > SMALL), None)
         if node.op_type == "Constant" and large is not None:
-            made.graph.input.append(
+            part.graph.input.append(
                 onnx.helper.make_tensor_value_info(node.output[0], large.data_type, list(large.dims))
             )
         else:
-            made.graph.node.append(node)
-    return made
+            part.graph.node.append(node)
+    return part
 
 
-def _check_size(made: onnx.ModelProto, tensors: Sequence[str]) -> None:
-    size = sum(stored(each) for each in made.graph.initializer if not is_outside(each))
+def _check_size(part: onnx.ModelProto, tensors: Sequence[str]) -> None:
+    size = sum(stored(tensor) for tensor in part.graph.initializer if not is_outside(tensor))
     if size > PROTOBUF_LIMIT:
         raise ModelNotReadable(
             f"the part of the model that leads to {', '.join(map(repr, tensors[:3]))} holds {size / 1e9:.1f} GB of"

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
+from onnx import NodeProto
 
 from ..common.input_scaling import takes
-from ..protocol import trained
+from ..graph.run import singles
+from ..protocol import Evidence, trained
+from .capture import EXPORT
 from .graph import Graph
+from .model import OnnxModel
+from .run import feeds_of
 
-SCALING = ("Sub", "Div", "Mul", "Add")
+# (factor, offset) of the arithmetic with a number.
+SCALING: dict[str, Callable[[np.ndarray], tuple[Any, Any]]] = {
+    "Sub": lambda number: (1, -number),
+    "Add": lambda number: (1, number),
+    "Mul": lambda number: (number, 0),
+    "Div": lambda number: (1 / number, 0),
+}
 
 
 PASSING = ("Cast", "Identity", "Transpose")
@@ -28,20 +40,35 @@ class FirstNorm(NamedTuple):
     variance: np.ndarray
 
 
-def first_norm(graph: Graph) -> FirstNorm | None:
-    """The first BatchNormalization behind at most one layer with weights; exporters fold most of them."""
-    for node in graph.nodes:
-        if node.op_type != "BatchNormalization" or node.domain not in ("", "ai.onnx"):
-            continue
-        before = [graph.nodes[at].op_type for at in graph.ancestors([node.input[0]])]
-        kept = [graph.constant(name) for name in node.input[3:5]]
-        if sum(before.count(each) for each in WEIGHTED) > 1 or kept[0] is None or kept[1] is None:
-            return None
-        mean, variance = (np.asarray(each, np.float64) for each in kept)
-        return (
-            FirstNorm(node.name or node.output[0], node.input[0], mean, variance) if trained(mean, variance) else None
-        )
-    return None
+def evidence(model: OnnxModel, batch: Any) -> Evidence | None:
+    """What reaches the first BatchNormalization, against what it has seen in training; exporters fold most of them."""
+    norm = _first_norm(model.graph)
+    if norm is None:
+        return None
+    feeds = feeds_of(model.graph, batch)
+    if norm.tensor in feeds:
+        parts = [feeds[norm.tensor]]
+    else:
+        session = model.session((norm.tensor,))
+        parts = [session.run(image)[0] for image in singles(model.graph.fixed, feeds, EXPORT) or [feeds]]
+    values = np.concatenate(parts).astype(np.float32, copy=False)
+    if values.ndim != 4 or values.shape[1] != norm.mean.size:
+        return None
+    return Evidence(norm.name, norm.mean, norm.variance, values.mean((2, 3)), values.var((2, 3)))
+
+
+def _first_norm(graph: Graph) -> FirstNorm | None:
+    """The first BatchNormalization behind at most one layer with weights, where it was trained."""
+    norms = (node for node in graph.nodes if node.op_type == "BatchNormalization" and node.domain in ("", "ai.onnx"))
+    node = next(norms, None)
+    if node is None:
+        return None
+    kinds = [graph.nodes[step].op_type for step in graph.ancestors([node.input[0]])]
+    stored = [graph.constant(name) for name in node.input[3:5]]
+    if sum(kinds.count(kind) for kind in WEIGHTED) > 1 or stored[0] is None or stored[1] is None:
+        return None
+    mean, variance = (np.asarray(values, np.float64) for values in stored)
+    return FirstNorm(node.name or node.output[0], node.input[0], mean, variance) if trained(mean, variance) else None
 
 
 def own_scaling(graph: Graph) -> tuple[str | None, str]:
@@ -49,26 +76,28 @@ def own_scaling(graph: Graph) -> tuple[str | None, str]:
     if len(graph.inputs) != 1:
         return None, ""
     scale, offset = np.ones(1), np.zeros(1)
-    done: list[str] = []
-    at = graph.inputs[0].name
-    while len(takers := graph.taken_by.get(at, [])) == 1:
-        node = graph.nodes[takers[0]]
+    kinds: list[str] = []
+    tensor = graph.inputs[0].name
+    while len(readers := graph.taken_by.get(tensor, [])) == 1:
+        node = graph.nodes[readers[0]]
         if node.op_type in SCALING:
-            constant = graph.constant(next((name for name in node.input if name != at), ""))
-            backwards = node.op_type in ("Sub", "Div") and node.input[0] != at
-            if constant is None or backwards:
+            number = _operand(graph, node, tensor)
+            if number is None:
                 break
-            number = np.asarray(constant, np.float64).reshape(-1)
-            if number.size not in (1, 3):
-                break
-            if node.op_type in ("Sub", "Add"):
-                offset = offset + (number if node.op_type == "Add" else -number)
-            else:
-                factor = number if node.op_type == "Mul" else 1 / number
-                scale, offset = scale * factor, offset * factor
-            done.append(node.op_type)
+            factor, shift = SCALING[node.op_type](number)
+            scale, offset = scale * factor, offset * factor + shift
+            kinds.append(node.op_type)
         elif node.op_type not in PASSING:
             break
-        at = node.output[0]
-    recipe = takes(scale, offset) if done else None
-    return recipe, f"the arithmetic on the model's own input ({', '.join(done)})" if recipe else ""
+        tensor = node.output[0]
+    recipe = takes(scale, offset) if kinds else None
+    return recipe, f"the arithmetic on the model's own input ({', '.join(kinds)})" if recipe else ""
+
+
+def _operand(graph: Graph, node: NodeProto, tensor: str) -> np.ndarray | None:
+    """The number, or the one for each color, that a node applies to a tensor; `None` where it is none of these."""
+    constant = graph.constant(next((name for name in node.input if name != tensor), ""))
+    backwards = node.op_type in ("Sub", "Div") and node.input[0] != tensor
+    if constant is None or backwards or constant.size not in (1, 3):
+        return None
+    return np.asarray(constant, np.float64).reshape(-1)

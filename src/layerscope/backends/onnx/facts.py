@@ -1,4 +1,4 @@
-"""What an ONNX file's metadata says: preprocessing, class names, the size of the input."""
+"""What an ONNX file says about itself: inputs, preprocessing, class names, checksum."""
 
 from __future__ import annotations
 
@@ -7,7 +7,15 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+import onnxruntime
+
 from ...errors import ModelNotReadable
+from ..graph.codes import describe, recipe_of_range
+from ..protocol import Facts, Input
+from .axes import Axes
+from .evidence import own_scaling
+from .model import OnnxModel
 
 RECIPE = "layerscope.preprocess"
 
@@ -18,27 +26,64 @@ LABELS = "layerscope.labels"
 LONGEST_TEXT = 1 << 20
 
 
-def read(said: Mapping[str, str], key: str) -> Any:
-    if key not in said:
+def digest(model: OnnxModel) -> str:
+    """The checksum of the file, or of the proto as it is now."""
+    return model.digest
+
+
+def facts(model: OnnxModel) -> Facts:
+    """What the file says about itself, without running it."""
+    graph, metadata = model.graph, {entry.key: entry.value for entry in model.proto.metadata_props}
+    shapes = {value.name: value.shape for value in graph.takes.values()}
+    axes = Axes(graph, {name: tuple(size or 1 for size in shape) for name, shape in shapes.items() if shape})
+    recipe, source = _json(metadata, RECIPE), "the model's metadata"
+    if recipe is None:
+        recipe, source = own_scaling(graph)
+    first = next(iter(graph.takes.values()), None)
+    if recipe is None and first is not None and first.codes:
+        recipe, source = recipe_of_range(*first.codes, str(first.dtype)) or (None, "")
+    return Facts(
+        name=graph.model.graph.name or (model.path.stem if model.path else "model"),
+        inputs=tuple(
+            Input(
+                value.name,
+                axes.axes[value.name],
+                _stated_sizes(metadata, axes.axes[value.name], shapes[value.name] or ()),
+                "float32" if value.codes and value.dtype == np.int8 else value.own,
+                describe(*value.codes, str(value.dtype)) if value.codes else "",
+            )
+            for value in graph.takes.values()
+        ),
+        digest=model.digest,
+        framework=f"onnxruntime {onnxruntime.__version__}",
+        recipe=recipe,
+        source=source,
+        labels=_labels(metadata),
+    )
+
+
+def _json(metadata: Mapping[str, str], key: str) -> Any:
+    """An entry of the metadata that is JSON, `None` where there is none."""
+    if key not in metadata:
         return None
     try:
-        return json.loads(said[key])
+        return json.loads(metadata[key])
     except ValueError as error:
         raise ModelNotReadable(f"the metadata {key!r} of the model is no JSON: {error}") from error
 
 
-def labels(said: Mapping[str, str]) -> tuple[str, ...] | None:
+def _labels(metadata: Mapping[str, str]) -> tuple[str, ...] | None:
     """The class names: layerscope's own entry, `names` of Ultralytics (a dict as text), `labels` or `classes` as JSON."""
-    if LABELS in said:
-        text = said[LABELS]
-        names = read(said, LABELS) if text.lstrip().startswith("[") else text.splitlines()
-        return tuple(str(each) for each in names)
+    if LABELS in metadata:
+        text = metadata[LABELS]
+        names = _json(metadata, LABELS) if text.lstrip().startswith("[") else text.splitlines()
+        return tuple(str(name) for name in names)
     for key in ("names", "labels", "classes"):
-        found = _literal(said.get(key, ""))
-        if isinstance(found, dict) and set(found) == set(range(len(found))):
-            found = [found[at] for at in range(len(found))]
-        if isinstance(found, list) and found and all(isinstance(each, str) for each in found):
-            return tuple(found)
+        classes = _literal(metadata.get(key, ""))
+        if isinstance(classes, dict) and set(classes) == set(range(len(classes))):
+            classes = [classes[index] for index in range(len(classes))]
+        if isinstance(classes, list) and classes and all(isinstance(name, str) for name in classes):
+            return tuple(classes)
     return None
 
 
@@ -46,19 +91,19 @@ def _literal(text: str) -> Any:
     """What a text of JSON or of Python's literals says, `None` where it is neither or too long. Nothing in it is run."""
     if not 0 < len(text) <= LONGEST_TEXT:
         return None
-    for read in (json.loads, ast.literal_eval):
+    for parse in (json.loads, ast.literal_eval):
         try:
-            return read(text)
+            return parse(text)
         except (ValueError, SyntaxError, RecursionError, MemoryError):  # someone else's entry under the same key
             continue
     return None
 
 
-def stated_sizes(said: Mapping[str, str], axes: str, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+def _stated_sizes(metadata: Mapping[str, str], axes: str, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
     """The shape with height and width of `imgsz` (Ultralytics) where the model leaves both free."""
-    found = _literal(said.get("imgsz", ""))
-    sides = [found, found] if isinstance(found, int) else found
-    whole = isinstance(sides, list) and len(sides) == 2 and all(type(each) is int and each > 0 for each in sides)
+    size = _literal(metadata.get("imgsz", ""))
+    sides = [size, size] if isinstance(size, int) else size
+    whole = isinstance(sides, list) and len(sides) == 2 and all(type(side) is int and side > 0 for side in sides)
     if not whole or axes != "bchw" or shape[2:] != (None, None):
         return shape
     return (*shape[:2], *sides)

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import onnx
 
+from ...core.receptive_field import Field
 from ..common.field import constant
 from ..common.field_rules import Operation, unary
 from ..graph import field as graph_field
 from .attention import ATTENTIONS, is_attention
-from .axes import AxesFlow
+from .axes import Axes
 from .graph import Graph, attributes
+from .model import Output
 
 Rule = Callable[["Step"], Operation]
 
@@ -259,12 +261,12 @@ def _rule(graph: Graph, node: onnx.NodeProto) -> Rule | None:
     return _reduce if node.op_type.startswith(("Reduce", "ArgM")) else RULES.get(node.op_type)
 
 
-class FieldFlow(graph_field.FieldFlow[str]):
+class Fields(graph_field.FieldFlow[str]):
     """What every tensor of the graph sees of the model's one image."""
 
     step = Step
 
-    def __init__(self, graph: Graph, axes: AxesFlow) -> None:
+    def __init__(self, graph: Graph, axes: Axes) -> None:
         super().__init__([value.name for value in graph.inputs], axes)
         self.graph = graph
         for node in graph.nodes:
@@ -272,7 +274,11 @@ class FieldFlow(graph_field.FieldFlow[str]):
             for name in node.output:
                 if name in graph.data:
                     inside = is_attention(node) and name != node.output[0]  # keys, values and weights
-                    self.follow(node, node.op_type, node.input, name, None if inside else translate)
+                    self.follow(node, node.input, name, kind=node.op_type, rule=None if inside else translate)
+
+    def fields(self, output: Output) -> tuple[Field, ...] | None:
+        """The fields of one output, one for each axis of the image."""
+        return self.receptive(output.tensor)
 
     def shape_of(self, name: str) -> tuple[int, ...]:
         """The shape of a tensor that depends on no image."""

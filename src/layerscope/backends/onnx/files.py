@@ -39,9 +39,9 @@ class SideFiles:
         """The side file of that name, as the model writes it; raises `ModelNotReadable`."""
         file = self.folder / name
         parts = (PurePosixPath(name), PureWindowsPath(name))
-        leaves = not name or any(each.is_absolute() or each.drive or ".." in each.parts for each in parts)
+        leaves = not name or any(part.is_absolute() or part.drive or ".." in part.parts for part in parts)
         true = file.resolve()
-        if leaves or not any(true.is_relative_to(each) for each in self._allowed):
+        if leaves or not any(true.is_relative_to(folder) for folder in self._allowed):
             raise ModelNotReadable(
                 f"the weights can't be read from the side file {name!r}: it must lie where the .onnx file is, in"
                 f" {self.folder}" + (f"; this one leads to {true}" if name else "")
@@ -55,11 +55,11 @@ class SideFiles:
 
     def place(self, tensor: onnx.TensorProto) -> Place:
         """Where the numbers of a tensor lie; raises `ModelNotReadable` where they can't be there."""
-        said = {each.key: each.value for each in tensor.external_data}
-        name = said.get("location", "")
+        entries = {entry.key: entry.value for entry in tensor.external_data}
+        name = entries.get("location", "")
         file = self.file(name)
-        size, start = file.stat().st_size, _number(said, "offset", 0, tensor)
-        wanted, takes = _number(said, "length", stored(tensor), tensor), stored(tensor)
+        size, start = file.stat().st_size, _number(entries, "offset", 0, tensor)
+        wanted, takes = _number(entries, "length", stored(tensor), tensor), stored(tensor)
         if wanted != takes:
             raise ModelNotReadable(
                 f"the weights {tensor.name!r} {list(tensor.dims)} take {takes:,} bytes, and the model says that the side"
@@ -90,13 +90,13 @@ def is_outside(tensor: onnx.TensorProto) -> bool:
 
 
 def location(tensor: onnx.TensorProto) -> str:
-    return next((str(each.value) for each in tensor.external_data if each.key == "location"), "")
+    return next((str(entry.value) for entry in tensor.external_data if entry.key == "location"), "")
 
 
 def bits(tensor: onnx.TensorProto) -> int:
     """The number of bits that a tensor takes; some types put two or four numbers into a byte."""
     name = onnx.TensorProto.DataType.Name(tensor.data_type)
-    width = next((each for each in (2, 4) if name.endswith((f"INT{each}", f"FLOAT{each}E2M1"))), 0)
+    width = next((size for size in (2, 4) if name.endswith((f"INT{size}", f"FLOAT{size}E2M1"))), 0)
     return int(prod(tensor.dims)) * int(width or 8 * onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
 
 
@@ -105,49 +105,49 @@ def stored(tensor: onnx.TensorProto) -> int:
     return -(-bits(tensor) // 8)
 
 
-def loaded(tensor: onnx.TensorProto, files: SideFiles | None) -> onnx.TensorProto:
+def load_inside(tensor: onnx.TensorProto, files: SideFiles | None) -> onnx.TensorProto:
     """The tensor with its numbers, read from its side file where it has one."""
     if not is_outside(tensor):
         return tensor
-    made = onnx.TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
-    made.raw_data = _of(files, tensor).read(tensor)
-    return made
+    copy = onnx.TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
+    copy.raw_data = _of(files, tensor).read(tensor)
+    return copy
 
 
-def pointed(tensors: Iterable[onnx.TensorProto], files: SideFiles) -> tuple[list[onnx.TensorProto], Path | None]:
+def references_to(tensors: Iterable[onnx.TensorProto], files: SideFiles) -> tuple[list[onnx.TensorProto], Path | None]:
     """(the tensors, still outside, by the true places of their files, the folder that these places are told from)."""
-    places = [(each, files.place(each)) for each in tensors]
+    places = [(tensor, files.place(tensor)) for tensor in tensors]
     if not places:
         return [], None
     root = Path(os.path.commonpath([place.file.parent for _, place in places]))
-    found = []
+    references = []
     for tensor, place in places:
-        made = onnx.TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
-        made.data_location = onnx.TensorProto.EXTERNAL
-        made.external_data.add(key="location", value=place.file.relative_to(root).as_posix())
-        made.external_data.add(key="offset", value=str(place.start))
-        made.external_data.add(key="length", value=str(place.length))
-        found.append(made)
-    return found, root
+        reference = onnx.TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
+        reference.data_location = onnx.TensorProto.EXTERNAL
+        reference.external_data.add(key="location", value=place.file.relative_to(root).as_posix())
+        reference.external_data.add(key="offset", value=str(place.start))
+        reference.external_data.add(key="length", value=str(place.length))
+        references.append(reference)
+    return references, root
 
 
 def digest(path: Path, names: list[str]) -> str:
     """`sha256:…` of a model file and its side files."""
     files = SideFiles(path)
-    found = hashlib.sha256()
-    for each in (path, *(files.file(name) for name in names)):
-        with each.open("rb") as opened:
-            while block := opened.read(1 << 20):
-                found.update(block)
-    return f"sha256:{found.hexdigest()}"
+    checksum = hashlib.sha256()
+    for file_path in (path, *(files.file(name) for name in names)):
+        with file_path.open("rb") as file:
+            while block := file.read(1 << 20):
+                checksum.update(block)
+    return f"sha256:{checksum.hexdigest()}"
 
 
 def tensors_inside(node: onnx.NodeProto) -> Iterator[onnx.TensorProto]:
     """The tensors that a node holds itself: its constants, and the weights of its bodies."""
-    for each in node.attribute:
-        yield from ([each.t] if each.HasField("t") else [])
-        yield from each.tensors
-        for graph in (*([each.g] if each.HasField("g") else []), *each.graphs):
+    for attribute in node.attribute:
+        yield from ([attribute.t] if attribute.HasField("t") else [])
+        yield from attribute.tensors
+        for graph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
             yield from graph.initializer
             for inner in graph.node:
                 yield from tensors_inside(inner)
@@ -155,13 +155,13 @@ def tensors_inside(node: onnx.NodeProto) -> Iterator[onnx.TensorProto]:
 
 def with_inside_loaded(node: onnx.NodeProto, files: SideFiles | None) -> onnx.NodeProto:
     """The node; a copy with their numbers where tensors inside it lie in side files."""
-    if not any(is_outside(each) for each in tensors_inside(node)):
+    if not any(is_outside(tensor) for tensor in tensors_inside(node)):
         return node
-    made = onnx.NodeProto()
-    made.CopyFrom(node)
-    for each in tensors_inside(made):
-        each.CopyFrom(loaded(each, files))
-    return made
+    copy = onnx.NodeProto()
+    copy.CopyFrom(node)
+    for tensor in tensors_inside(copy):
+        tensor.CopyFrom(load_inside(tensor, files))
+    return copy
 
 
 def _of(files: SideFiles | None, tensor: onnx.TensorProto) -> SideFiles:
@@ -173,8 +173,8 @@ def _of(files: SideFiles | None, tensor: onnx.TensorProto) -> SideFiles:
     return files
 
 
-def _number(said: dict[str, str], key: str, default: int, tensor: onnx.TensorProto) -> int:
-    text = said.get(key, str(default))
+def _number(entries: dict[str, str], key: str, default: int, tensor: onnx.TensorProto) -> int:
+    text = entries.get(key, str(default))
     if not text.isdecimal() or len(text) > 18:
         raise ModelNotReadable(
             f"the {key} of the weights {tensor.name!r} in their side file is no number: {text[:40]!r}"

@@ -13,36 +13,36 @@ SCOPE = "layerscope.scope"
 Key = tuple[str, str, str]
 
 
-def inlined(model: onnx.ModelProto) -> onnx.ModelProto:
+def inline_functions(model: onnx.ModelProto) -> onnx.ModelProto:
     """The graph with what its local functions hold in place of their calls, the weights by name alone; `model` itself where
     it has no functions. A function of another opset than the model's stays a call."""
     if not model.functions:
         return model
-    made = onnx.ModelProto(ir_version=model.ir_version)
-    made.opset_import.extend(model.opset_import)
-    made.functions.extend(model.functions)
-    made.graph.name = model.graph.name or "graph"
-    made.graph.node.extend(model.graph.node)
-    made.graph.input.extend(model.graph.input)
-    made.graph.output.extend(model.graph.output)
-    for each in model.graph.initializer:
-        named = made.graph.initializer.add(name=each.name, data_type=each.data_type, dims=each.dims)
+    copy = onnx.ModelProto(ir_version=model.ir_version)
+    copy.opset_import.extend(model.opset_import)
+    copy.functions.extend(model.functions)
+    copy.graph.name = model.graph.name or "graph"
+    copy.graph.node.extend(model.graph.node)
+    copy.graph.input.extend(model.graph.input)
+    copy.graph.output.extend(model.graph.output)
+    for weight in model.graph.initializer:
+        named = copy.graph.initializer.add(name=weight.name, data_type=weight.data_type, dims=weight.dims)
         named.data_location = onnx.TensorProto.EXTERNAL
     calls = _Calls(model)
-    for node in made.graph.node:
+    for node in copy.graph.node:
         calls.mark(node, (), ())
-    made.functions.extend(calls.made)
+    copy.functions.extend(calls.made)
     try:
-        return inliner.inline_local_functions(made)
+        return inliner.inline_local_functions(copy)
     except (RuntimeError, ValueError, onnx.checker.ValidationError):  # then they stay calls, as the table says
         return model
 
 
 def scope_of(node: onnx.NodeProto) -> tuple[tuple[str, ...], str] | None:
     """(the calls that a node lies in, outermost first, each with those around it; its name), `None` for one in no function."""
-    for each in node.metadata_props:
-        if each.key == SCOPE:
-            *calls, name = json.loads(each.value)
+    for entry in node.metadata_props:
+        if entry.key == SCOPE:
+            *calls, name = json.loads(entry.value)
             return tuple(calls), name
     return None
 
@@ -51,8 +51,8 @@ class _Calls:
     """A copy of a function for each of its calls, whose nodes say which call that is."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
-        self.functions: dict[Key, onnx.FunctionProto] = {_key(each): each for each in model.functions}
-        self.versions = {each.domain: each.version for each in model.opset_import}
+        self.functions: dict[Key, onnx.FunctionProto] = {_key(entry): entry for entry in model.functions}
+        self.versions = {entry.domain: entry.version for entry in model.opset_import}
         self.made: list[onnx.FunctionProto] = []
 
     def mark(self, node: onnx.NodeProto, around: tuple[str, ...], within: tuple[Key, ...]) -> None:
@@ -61,7 +61,7 @@ class _Calls:
         function = self.functions.get(key)
         if function is None or key in within or self._of_other_opset(function):
             return
-        name = node.name or next((each for each in node.output if each), node.op_type)
+        name = node.name or next((output for output in node.output if output), node.op_type)
         calls = (*around, f"{around[-1]}/{name}" if around else name)
         own = onnx.FunctionProto()
         own.CopyFrom(function)
@@ -74,7 +74,7 @@ class _Calls:
             self.mark(inner, calls, (*within, key))
 
     def _of_other_opset(self, function: onnx.FunctionProto) -> bool:
-        return any(self.versions.get(each.domain, each.version) != each.version for each in function.opset_import)
+        return any(self.versions.get(opset.domain, opset.version) != opset.version for opset in function.opset_import)
 
 
 def _key(function: onnx.FunctionProto) -> Key:

@@ -14,10 +14,10 @@ from onnx import numpy_helper
 
 from ...errors import ModelNotReadable
 from ..graph.walk import ancestors
-from .attention import PLACE, is_attention, returning
+from .attention import PLACE, is_attention, with_weights_returned
 from .codes import Codes, codes_of, read_by
 from .files import is_outside, location, tensors_inside
-from .functions import inlined
+from .functions import inline_functions
 
 SHAPE_BOOKKEEPING = {"Shape", "Size"}
 
@@ -53,7 +53,7 @@ class Taken:
     def __str__(self) -> str:
         if self.shape is None:
             return self.type
-        return f"{self.type}[{', '.join('any' if each is None else str(each) for each in self.shape)}]"
+        return f"{self.type}[{', '.join('any' if size is None else str(size) for size in self.shape)}]"
 
     def fits(self, shape: Sequence[int]) -> bool:
         """Whether an array of that shape can go in, whatever its number of images."""
@@ -69,51 +69,51 @@ class Graph:
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.model = model
-        self.inlined = inlined(model)
+        self.inlined = inline_functions(model)
         self.text: set[str] = set()  # tensors that were found to hold text, by inference or in a run
         self.own: Sequence[onnx.NodeProto] = list(self.inlined.graph.node)
-        self.nodes: Sequence[onnx.NodeProto] = [self._returning(each) for each in self.own]
-        self.initializers = {each.name: each for each in model.graph.initializer}
-        self.sparse = {each.values.name: each for each in model.graph.sparse_initializer}
-        self.inputs = [each for each in model.graph.input if each.name not in self.initializers]
-        self.outputs = [each.name for each in model.graph.output]
-        self.made_by = {name: at for at, node in enumerate(self.nodes) for name in node.output if name}
-        self.functions = {(each.domain, each.name) for each in self.inlined.functions}
+        self.nodes: Sequence[onnx.NodeProto] = [self._returning(node) for node in self.own]
+        self.initializers = {tensor.name: tensor for tensor in model.graph.initializer}
+        self.sparse = {sparse.values.name: sparse for sparse in model.graph.sparse_initializer}
+        self.inputs = [value for value in model.graph.input if value.name not in self.initializers]
+        self.outputs = [value.name for value in model.graph.output]
+        self.made_by = {name: step for step, node in enumerate(self.nodes) for name in node.output if name}
+        self.functions = {(function.domain, function.name) for function in self.inlined.functions}
 
     def _returning(self, node: onnx.NodeProto) -> onnx.NodeProto:
         """The node, an attention as it is when asked for its weights as well; `own` has it as it is in the file."""
-        return (is_attention(node) and returning(node)) or node
+        return (is_attention(node) and with_weights_returned(node)) or node
 
     @cached_property
     def attention_maps(self) -> dict[str, int]:
         """The weights that attentions are made to return, and the node that each comes from."""
-        changed = [at for at, node in enumerate(self.nodes) if node is not self.own[at]]
-        return {self.nodes[at].output[PLACE]: at for at in changed}
+        changed = [step for step, node in enumerate(self.nodes) if node is not self.own[step]]
+        return {self.nodes[step].output[PLACE]: step for step in changed}
 
     @cached_property
     def takes(self) -> dict[str, Taken]:
         """The inputs by name."""
-        odd = [each.name for each in self.inputs if not each.type.tensor_type.elem_type]
+        odd = [value.name for value in self.inputs if not value.type.tensor_type.elem_type]
         if odd:
             raise ModelNotReadable(f"the model's input {odd[0]!r} is no tensor but a sequence or an optional")
-        found = {}
-        for each in self.inputs:
-            dtype = onnx.helper.tensor_dtype_to_np_dtype(each.type.tensor_type.elem_type)
-            codes = self._codes_in(each.name) if str(dtype) in ("int8", "uint8") else None
-            found[each.name] = Taken(each.name, sizes(each), dtype, codes)
-        return found
+        inputs = {}
+        for value in self.inputs:
+            dtype = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+            codes = self._codes_in(value.name) if str(dtype) in ("int8", "uint8") else None
+            inputs[value.name] = Taken(value.name, sizes(value), dtype, codes)
+        return inputs
 
     def _codes_in(self, name: str) -> tuple[float, int] | None:
         """Scale and zero point of an input, where all that read it say the same ones."""
-        said = set()
-        for at in self.taken_by.get(name, ()):
-            stated = read_by(self.nodes[at], name)
-            values = [self.constant(each) if each else np.zeros(1) for each in stated]
-            if not values or any(each is None or each.size != 1 for each in values):
+        codes = set()
+        for step in self.taken_by.get(name, ()):
+            stated = read_by(self.nodes[step], name)
+            values = [self.constant(value) if value else np.zeros(1) for value in stated]
+            if not values or any(value is None or value.size != 1 for value in values):
                 return None
-            scale, zero = (float(np.ravel(each)[0]) for each in values if each is not None)
-            said.add((scale, int(zero)))
-        return said.pop() if len(said) == 1 else None
+            scale, zero = (float(np.ravel(value)[0]) for value in values if value is not None)
+            codes.add((scale, int(zero)))
+        return codes.pop() if len(codes) == 1 else None
 
     @cached_property
     def names(self) -> dict[str, str]:
@@ -123,25 +123,27 @@ class Graph:
     @cached_property
     def fixed(self) -> dict[str, int]:
         """The first sizes of the inputs for which the model fixes them."""
-        return {name: each.shape[0] for name, each in self.takes.items() if each.shape and each.shape[0] is not None}
+        return {
+            name: taken.shape[0] for name, taken in self.takes.items() if taken.shape and taken.shape[0] is not None
+        }
 
     @cached_property
     def taken_by(self) -> dict[str, list[int]]:
         """The nodes that read each tensor, also from inside the body of an `If` or `Loop`."""
         taken: dict[str, list[int]] = {}
-        for at, node in enumerate(self.nodes):
+        for step, node in enumerate(self.nodes):
             for name in dict.fromkeys(needs(node)):
-                taken.setdefault(name, []).append(at)
+                taken.setdefault(name, []).append(step)
         return taken
 
     @cached_property
     def data(self) -> set[str]:
         """The tensors that depend on what is in the inputs, not only on their sizes."""
-        found = {each.name for each in self.inputs}
+        tensors = {value.name for value in self.inputs}
         for node in self.nodes:
-            if node.op_type not in SHAPE_BOOKKEEPING and any(name in found for name in needs(node)):
-                found.update(name for name in node.output if name)
-        return found
+            if node.op_type not in SHAPE_BOOKKEEPING and any(name in tensors for name in needs(node)):
+                tensors.update(name for name in node.output if name)
+        return tensors
 
     @cached_property
     def codes(self) -> dict[str, Codes]:
@@ -163,13 +165,13 @@ class Graph:
     @cached_property
     def foreign(self) -> dict[str, str]:
         """The tensors that lead through an operator that isn't ONNX's or ONNX Runtime's, and the first such operator."""
-        found: dict[str, str] = {}
+        operators: dict[str, str] = {}
         for node in self.nodes:
             own = node.domain.startswith(DOMAINS) or not node.domain or self.is_function(node)
-            said = next((found[name] for name in needs(node) if name in found), "")
-            if said or not own:
-                found.update({name: said or f"{node.domain}:{node.op_type}" for name in node.output if name})
-        return found
+            operator = next((operators[name] for name in needs(node) if name in operators), "")
+            if operator or not own:
+                operators.update({name: operator or f"{node.domain}:{node.op_type}" for name in node.output if name})
+        return operators
 
     def is_function(self, node: onnx.NodeProto) -> bool:
         return (node.domain, node.op_type) in self.functions
@@ -177,12 +179,12 @@ class Graph:
     def constant(self, name: str) -> np.ndarray | None:
         """The value of a small constant tensor, `None` where it isn't one or isn't stored in the model itself."""
         tensor = self.initializers.get(name)
-        if tensor is None and (at := self.made_by.get(name)) is not None and self.nodes[at].op_type == "Constant":
-            for each in self.nodes[at].attribute:
-                if each.name == "value":
-                    tensor = each.t
-                elif each.name in ("value_int", "value_ints"):
-                    return np.asarray(onnx.helper.get_attribute_value(each))
+        if tensor is None and (step := self.made_by.get(name)) is not None and self.nodes[step].op_type == "Constant":
+            for attribute in self.nodes[step].attribute:
+                if attribute.name == "value":
+                    tensor = attribute.t
+                elif attribute.name in ("value_int", "value_ints"):
+                    return np.asarray(onnx.helper.get_attribute_value(attribute))
         if tensor is None or is_outside(tensor) or prod(tensor.dims) > SMALL:
             return None
         return numpy_helper.to_array(tensor)
@@ -196,32 +198,36 @@ class Graph:
             name = node.input[0]
         return name
 
-    def ancestors(self, tensors: Iterable[str], given: Collection[str] = ()) -> list[int]:
-        """The nodes that must run to make `tensors`, in the graph's order; those that make only `given` ones needn't."""
-        made_by = {name: at for name, at in self.made_by.items() if name not in given} if given else self.made_by
-        return ancestors(tensors, made_by, lambda at: needs(self.nodes[at]))
+    def ancestors(self, tensors: Iterable[str], replacements: Collection[str] = ()) -> list[int]:
+        """The nodes that must run to make `tensors`, in the graph's order; those that make only `replacements` needn't."""
+        made_by = (
+            {name: step for name, step in self.made_by.items() if name not in replacements}
+            if replacements
+            else self.made_by
+        )
+        return ancestors(tensors, made_by, lambda step: needs(self.nodes[step]))
 
 
 def needs(node: onnx.NodeProto) -> Iterator[str]:
     """Every tensor that a node reads from its own graph, those that its bodies read from outside included."""
     yield from (name for name in node.input if name)
     for body in bodies(node):
-        made = {each.name for each in (*body.input, *body.initializer)}
+        inside = {value.name for value in (*body.input, *body.initializer)}
         for inner in body.node:
-            yield from (name for name in needs(inner) if name not in made)
-            made.update(inner.output)
-        yield from (each.name for each in body.output if each.name not in made)
+            yield from (name for name in needs(inner) if name not in inside)
+            inside.update(inner.output)
+        yield from (value.name for value in body.output if value.name not in inside)
 
 
 def bodies(node: onnx.NodeProto) -> list[onnx.GraphProto]:
     """The graphs inside a node: the branches of an `If`, the body of a `Loop` or `Scan`."""
-    found = []
-    for each in node.attribute:
-        if each.type == onnx.AttributeProto.GRAPH:
-            found.append(each.g)
-        elif each.type == onnx.AttributeProto.GRAPHS:
-            found.extend(each.graphs)
-    return found
+    graphs = []
+    for attribute in node.attribute:
+        if attribute.type == onnx.AttributeProto.GRAPH:
+            graphs.append(attribute.g)
+        elif attribute.type == onnx.AttributeProto.GRAPHS:
+            graphs.extend(attribute.graphs)
+    return graphs
 
 
 def sizes(value: onnx.ValueInfoProto) -> tuple[int | None, ...] | None:
@@ -229,15 +235,16 @@ def sizes(value: onnx.ValueInfoProto) -> tuple[int | None, ...] | None:
     if not value.type.tensor_type.HasField("shape"):
         return None
     dims = value.type.tensor_type.shape.dim
-    return tuple(each.dim_value if each.HasField("dim_value") and each.dim_value > 0 else None for each in dims)
+    return tuple(dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None for dim in dims)
 
 
 def attributes(node: onnx.NodeProto) -> dict[str, object]:
     """The attributes of a node by name."""
-    return {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute if not each.ref_attr_name}
+    own = (attribute for attribute in node.attribute if not attribute.ref_attr_name)
+    return {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in own}
 
 
 def side_files(model: onnx.ModelProto) -> list[str]:
     """The names of the files that hold weights outside the model file, as the model writes them."""
     inside = (tensor for node in model.graph.node for tensor in tensors_inside(node))
-    return sorted({location(each) for each in (*model.graph.initializer, *inside) if is_outside(each)})
+    return sorted({location(tensor) for tensor in (*model.graph.initializer, *inside) if is_outside(tensor)})

@@ -63,15 +63,19 @@ class Origin:
 
 def addresses(graph: Graph, steps: Sequence[int]) -> dict[int, Address]:
     """A distinct address for each of the nodes `steps` (indices into the graph, in order)."""
-    origins = {at: _folded(graph, graph.nodes[at], origin) for at in steps if (origin := _origin(graph.nodes[at]))}
-    found = _module_addresses(graph, origins)
-    taken = {each.full for each in found.values()} | {each.path for each in found.values()}
-    for at in steps:
-        if at not in found:
-            node = graph.nodes[at]
+    origins = {
+        step: _with_fold_note(graph, graph.nodes[step], origin)
+        for step in steps
+        if (origin := _origin(graph.nodes[step]))
+    }
+    by_step = _module_addresses(graph, origins)
+    taken = {address.full for address in by_step.values()} | {address.path for address in by_step.values()}
+    for step in steps:
+        if step not in by_step:
+            node = graph.nodes[step]
             path = free(node.name or main_output(node), taken)
-            found[at] = Address(path)
-    return {at: _with_own_names(graph.nodes[at], found[at]) for at in steps}
+            by_step[step] = Address(path)
+    return {step: _with_own_names(graph.nodes[step], by_step[step]) for step in steps}
 
 
 def main_output(node: onnx.NodeProto) -> str:
@@ -83,26 +87,26 @@ def _origin(node: onnx.NodeProto) -> Origin | None:
     called = scope_of(node)
     if called is not None:
         return Origin(*called)
-    recorded = {each.key: each.value for each in node.metadata_props}
+    recorded = {entry.key: entry.value for entry in node.metadata_props}
     if SCOPES in recorded:
         *modules, name = _string_list(recorded[SCOPES]) or [""]
-        inside = tuple(each for each in modules if each and not each.startswith(NO_MODULE))
+        inside = tuple(module for module in modules if module and not module.startswith(NO_MODULE))
         return Origin(inside, node.op_type)
     if node.name.startswith("/"):
         *parts, name = node.name[1:].split("/")
-        return Origin(_joined(parts), name)
+        return Origin(_module_paths(parts), name)
     return None
 
 
 def _string_list(text: str) -> list[str]:
     try:
-        found = ast.literal_eval(text)
+        value = ast.literal_eval(text)
     except (ValueError, SyntaxError):  # written by someone else under the same key: then it says nothing
         return []
-    return [each for each in found if isinstance(each, str)] if isinstance(found, list) else []
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
 
 
-def _joined(parts: Sequence[str]) -> tuple[str, ...]:
+def _module_paths(parts: Sequence[str]) -> tuple[str, ...]:
     """`["layer1", "layer1.0", "conv1"]` as `("layer1", "layer1.0", "layer1.0.conv1")`."""
     modules: list[str] = []
     before = ""
@@ -114,21 +118,21 @@ def _joined(parts: Sequence[str]) -> tuple[str, ...]:
     return tuple(modules)
 
 
-def _folded(graph: Graph, node: onnx.NodeProto, origin: Origin) -> Origin:
+def _with_fold_note(graph: Graph, node: onnx.NodeProto, origin: Origin) -> Origin:
     """The origin with a note where the file shows that a BatchNorm was folded into the node."""
     if node.op_type not in FOLDS_INTO or len(node.input) < 2:
         return origin
-    recorded = {each.key: each.value for each in node.metadata_props}
+    recorded = {entry.key: entry.value for entry in node.metadata_props}
     weight = graph.weight_name(node.input[1])
     classes = _string_list(recorded.get(CLASSES, "[]"))
-    if "FuseBatchNorm" in recorded.get(RULE, "") or any(".batchnorm." in each for each in classes):
+    if "FuseBatchNorm" in recorded.get(RULE, "") or any(".batchnorm." in kind for kind in classes):
         owner, norm = weight.removesuffix(".weight"), origin.scope
         note = f"BatchNorm folded: values are after {norm!r}"
-        parents = tuple(each for each in origin.modules[:-1] if owner.startswith(each + "."))
+        parents = tuple(module for module in origin.modules[:-1] if owner.startswith(module + "."))
         if owner == weight or parents != origin.modules[:-1]:
             return replace(origin, note=note)
         return replace(origin, modules=(*parents, owner), aliases=(norm,), note=note)
-    numbered = [re.fullmatch(r"onnx::\w+_\d+", graph.weight_name(each)) for each in node.input[1:3]]
+    numbered = [re.fullmatch(r"onnx::\w+_\d+", graph.weight_name(name)) for name in node.input[1:3]]
     if len(numbered) == 2 and all(numbered) and node.op_type != "Gemm":
         # the exporter numbers the tensors that it computes; a convolution's weight *and* bias only for this
         return replace(origin, note="BatchNorm folded: values are after it")
@@ -137,41 +141,41 @@ def _folded(graph: Graph, node: onnx.NodeProto, origin: Origin) -> Origin:
 
 def _module_addresses(graph: Graph, origins: dict[int, Origin]) -> dict[int, Address]:
     steps = sorted(origins)
-    found: dict[int, Address] = {}
-    aliases: dict[int, list[str]] = {at: [] for at in steps}
+    by_step: dict[int, Address] = {}
+    aliases: dict[int, list[str]] = {step: [] for step in steps}
     within: dict[str, list[int]] = {}
-    for at in steps:
-        for module in origins[at].modules or ("",):
-            within.setdefault(module, []).append(at)
+    for step in steps:
+        for module in origins[step].modules or ("",):
+            within.setdefault(module, []).append(step)
     taken: set[str] = set()
     for module, members in within.items():
         runs = _calls(graph, steps, members)
         for call, run in enumerate(runs):
             number = call if len(runs) > 1 else None
             ending = _exit(graph, run) if module else None
-            for at, name in _own(run, origins, module, ending):
+            for step, name in _own(run, origins, module, ending):
                 path = free(name, taken) if number is None else name
                 taken.add(path)
-                found[at] = Address(path, number, note=origins[at].note)
+                by_step[step] = Address(path, number, note=origins[step].note)
             if ending is not None and origins[ending].scope != module:
                 aliases[ending].append(module if number is None else f"{module}:{number}")
-    for at in steps:
-        suffix = "" if found[at].call is None else f":{found[at].call}"
-        extra = [each + suffix for each in origins[at].aliases]
-        found[at] = replace(found[at], aliases=(*extra, *aliases[at]))
-    return found
+    for step in steps:
+        suffix = "" if by_step[step].call is None else f":{by_step[step].call}"
+        extra = [alias + suffix for alias in origins[step].aliases]
+        by_step[step] = replace(by_step[step], aliases=(*extra, *aliases[step]))
+    return by_step
 
 
 def _calls(graph: Graph, steps: Sequence[int], members: Sequence[int]) -> list[list[int]]:
     """The runs of a module: stretches of its nodes with other nodes between, if each does the same."""
-    place = {at: order for order, at in enumerate(steps)}
+    place = {step: order for order, step in enumerate(steps)}
     runs: list[list[int]] = []
-    for at in members:
-        if runs and place[at] == place[runs[-1][-1]] + 1:
-            runs[-1].append(at)
+    for step in members:
+        if runs and place[step] == place[runs[-1][-1]] + 1:
+            runs[-1].append(step)
         else:
-            runs.append([at])
-    if len({tuple(graph.nodes[at].op_type for at in run) for run in runs}) > 1:
+            runs.append([step])
+    if len({tuple(graph.nodes[step].op_type for step in run) for run in runs}) > 1:
         return [list(members)]
     return runs
 
@@ -180,11 +184,11 @@ def _exit(graph: Graph, run: Sequence[int]) -> int:
     """The node whose output leaves the module: what the module returned."""
     inside = set(run)
     leaving = [
-        at
-        for at in run
+        step
+        for step in run
         if any(
             name in graph.outputs or any(taker not in inside for taker in graph.taken_by.get(name, ()))
-            for name in graph.nodes[at].output
+            for name in graph.nodes[step].output
             if name
         )
     ]
@@ -193,17 +197,17 @@ def _exit(graph: Graph, run: Sequence[int]) -> int:
 
 def _own(run: Sequence[int], origins: dict[int, Origin], module: str, ending: int | None) -> Iterator[tuple[int, str]]:
     """The nodes of a run that lie in the module itself, each with its path."""
-    seen: Counter[str] = Counter()
-    for at in run:
-        if origins[at].scope != module:
+    counts: Counter[str] = Counter()
+    for step in run:
+        if origins[step].scope != module:
             continue
-        if at == ending:
-            yield at, module
+        if step == ending:
+            yield step, module
             continue
-        name = origins[at].name
-        inner = name if not seen[name] else f"{name}_{seen[name]}"
-        seen[name] += 1
-        yield at, f"{module}/{inner}" if module else inner
+        name = origins[step].name
+        inner = name if not counts[name] else f"{name}_{counts[name]}"
+        counts[name] += 1
+        yield step, f"{module}/{inner}" if module else inner
 
 
 def _unquantised(node: onnx.NodeProto) -> str:

@@ -11,9 +11,9 @@ import numpy as np
 import onnxruntime
 
 from ...errors import LayerNotCalled, ModelNotReadable
-from ..graph.codes import encoded
-from ..graph.run import given
-from .cut import Cut, Given, cut
+from ..graph.codes import encode
+from ..graph.run import match_inputs
+from .cut import Cut, Replacement, cut
 from .files import SideFiles
 from .graph import Graph, Taken
 
@@ -42,38 +42,44 @@ class Session:
         tensors: Sequence[str],
         files: SideFiles | None,
         threads: int | None,
+        *,
+        replacements: Sequence[Replacement] = (),
         part: Cut | None = None,
-        given: Sequence[Given] = (),
     ) -> None:
         self.tensors = tuple(tensors)
-        part = part or cut(graph, tensors, files, given=given)
+        part = part or cut(graph, tensors, files, replacements=replacements)
         self._weights = part.weights  # the runtime reads them where they are
-        self.session = opened(part, threads, graph.quantised)
-        types = [each.type for each in self.session.get_outputs()]
-        self.unshown = {name: said for name, type_ in zip(tensors, types, strict=True) if (said := _unshown(type_))}
-        inner = [each.removeprefix("tensor(").removesuffix(")") for each in types]
-        self.dtypes = [each if each.startswith(NOT_IN_NUMPY) else "" for each in inner]
+        self.session = open_session(part, threads, graph.quantised)
+        types = [value.type for value in self.session.get_outputs()]
+        self.unshown = {name: reason for name, type_ in zip(tensors, types, strict=True) if (reason := _unshown(type_))}
+        inner = [type_.removeprefix("tensor(").removesuffix(")") for type_ in types]
+        self.dtypes = [dtype if dtype.startswith(NOT_IN_NUMPY) else "" for dtype in inner]
         wide = [name for name, dtype in zip(tensors, self.dtypes, strict=True) if dtype]
-        for at, name in enumerate(tensors):
+        for index, name in enumerate(tensors):
             if name in graph.codes:
-                self.dtypes[at] = graph.code_type(name)
+                self.dtypes[index] = graph.code_type(name)
         if wide:
-            self.session = opened(cut(graph, tensors, files, wide, given), threads, graph.quantised)
-        self._needed = [each.name for each in self.session.get_inputs()]
+            self.session = open_session(
+                cut(graph, tensors, files, cast=wide, replacements=replacements), threads, graph.quantised
+            )
+        self._needed = [value.name for value in self.session.get_inputs()]
 
     def run(self, feeds: Feeds) -> list[np.ndarray]:
         try:
-            found = self.session.run(None, {name: feeds[name] for name in self._needed})
+            values = self.session.run(None, {name: feeds[name] for name in self._needed})
         except Exception as error:  # ONNX Runtime's errors have no common parent but Exception
-            raise ModelNotReadable(f"ONNX Runtime could not run the model on this batch: {error}") from error
+            raise ModelNotReadable(
+                f"ONNX Runtime could not run the model on this batch: {str(error).strip()}"
+            ) from error
         return [
-            each if name in self.unshown else np.asarray(each) for name, each in zip(self.tensors, found, strict=True)
+            value if name in self.unshown else np.asarray(value)
+            for name, value in zip(self.tensors, values, strict=True)
         ]
 
     def check(self) -> None:
         """Raise `LayerNotCalled` where a tensor has no picture."""
-        for name, said in self.unshown.items():
-            raise LayerNotCalled(f"{name!r} has no output to show: {said}")
+        for name, reason in self.unshown.items():
+            raise LayerNotCalled(f"{name!r} has no output to show: {reason}")
 
 
 def _unshown(type_: str) -> str:
@@ -83,7 +89,7 @@ def _unshown(type_: str) -> str:
     return TEXT if type_ == "tensor(string)" else ""
 
 
-def opened(part: Cut, threads: int | None, quantised: bool) -> onnxruntime.InferenceSession:
+def open_session(part: Cut, threads: int | None, quantised: bool) -> onnxruntime.InferenceSession:
     """A session on the CPU that logs errors only.
 
     Optimisation stays on, because a tensor that is asked for is never fused away and the rest moves values by 1e-6 at
@@ -100,7 +106,7 @@ def opened(part: Cut, threads: int | None, quantised: bool) -> onnxruntime.Infer
     if part.root:
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(part.root))
     if part.weights:
-        values = [onnxruntime.OrtValue.ortvalue_from_numpy(each) for each in part.weights.values()]
+        values = [onnxruntime.OrtValue.ortvalue_from_numpy(values) for values in part.weights.values()]
         options.add_external_initializers(list(part.weights), values)
     try:
         return onnxruntime.InferenceSession(part.content, options, providers=["CPUExecutionProvider"])
@@ -118,14 +124,14 @@ def _way_out(error: Exception) -> str:
 
 def feeds_of(graph: Graph, batch: Any) -> Feeds:
     """The arrays of a batch by input name, in the model's own types. Only one kind of float is turned into another."""
-    found = given(batch, list(graph.takes), graph.names, lambda name: f"{name!r} {graph.takes[name]}")
-    return {name: _cast(each, found[name]) for name, each in graph.takes.items()}
+    arrays = match_inputs(batch, list(graph.takes), graph.names, lambda name: f"{name!r} {graph.takes[name]}")
+    return {name: _cast(value, arrays[name]) for name, value in graph.takes.items()}
 
 
 def _cast(wanted: Taken, value: Any) -> np.ndarray:
     array = np.asarray(value.numpy() if isinstance(value, onnxruntime.OrtValue) else value)
     if wanted.codes and array.dtype.kind == "f" and wanted.fits(array.shape):
-        return encoded(array, *wanted.codes, str(wanted.dtype))
+        return encode(array, *wanted.codes, str(wanted.dtype))
     floats = array.dtype.kind == "f" and wanted.dtype.kind == "f"
     text = array.dtype.kind in "OUT" and wanted.dtype.kind == "O"
     if not wanted.fits(array.shape) or not (array.dtype == wanted.dtype or floats or text):

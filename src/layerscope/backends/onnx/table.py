@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import onnx
@@ -10,99 +10,97 @@ import onnx
 from ...core.axes import prefix_names
 from ...core.layer import Layer
 from ..common.axes import token_grid
-from .attention import KIND, is_attention, shape_of, way
-from .axes import AxesFlow
-from .cut import skeleton
-from .graph import Graph, attributes, bodies, sizes
-from .model import Output
-from .run import ODD, TEXT, Feeds
+from ..graph.run import first_image
+from .attention import KIND, is_attention, way
+from .axes import Axes
+from .field import Fields
+from .graph import Graph, attributes, bodies
+from .model import OnnxModel, Output
+from .run import ODD, TEXT, feeds_of
+from .shapes import shapes_of
 from .weights import weights_of
 
 FUSED = {"FusedConv": "Conv", "NhwcFusedConv": "Conv", "FusedGemm": "Gemm"}
-
-
 SUMS = {"ConvInteger", "MatMulInteger"}
 
 
-def inferred_shapes(graph: Graph, feeds: Feeds) -> dict[str, tuple[int, ...] | None]:
-    """Shapes from ONNX's own inference; `None` for what is no tensor, left out where it isn't known."""
-    bare = skeleton(graph)
-    for each in bare.graph.input:
-        if each.name in feeds:
-            each.type.tensor_type.shape.Clear()
-            for size in feeds[each.name].shape:
-                each.type.tensor_type.shape.dim.add(dim_value=size)
-    try:
-        inferred = onnx.shape_inference.infer_shapes(bare, data_prop=True)
-    except onnx.shape_inference.InferenceError:  # a graph that ONNX can't follow may still run: ask the runtime
-        return {}
-    found: dict[str, tuple[int, ...] | None] = {}
-    for each in inferred.graph.value_info:
-        if each.type.WhichOneof("value") not in ("tensor_type", None):
-            found[each.name] = None
-            continue
-        if each.type.tensor_type.elem_type == onnx.TensorProto.STRING:
-            graph.text.add(each.name)
-            found[each.name] = None
-            continue
-        shape = sizes(each)
-        if shape is not None and None not in shape:
-            found[each.name] = tuple(size for size in shape if size is not None)
-    return found
+def layers(model: OnnxModel, batch: object) -> list[Layer]:
+    """Every layer in the order of the graph, and the model's own output."""
+    graph = model.graph
+    shapes = shapes_of(model, first_image(graph.fixed, feeds_of(graph, batch)))
+    axes = Axes(graph, shapes)
+    fields = Fields(graph, axes)
+    rows: dict[str, list[Layer]] = {}
+    for step, output in enumerate(model.outputs):
+        layer = replace(_layer(graph, output, shapes, axes), step=step, receptive=fields.fields(output))
+        rows.setdefault(output.address.path, []).append(layer)
+    table = [_merge_calls(path, calls) for path, calls in rows.items()]
+    if model.final:
+        last = _layer(graph, model.final, shapes, axes)
+        last = replace(last, path="", kind="Model", aliases=(model.final.tensor,), grid=None)
+        last = replace(last, receptive=fields.fields(model.final), parameters=_parameters(graph))
+        table.append(replace(last, step=len(model.outputs)))
+    return [_with_index(layer, index) for index, layer in enumerate(table)]
 
 
-def map_shapes(graph: Graph, shapes: Mapping[str, tuple[int, ...] | None]) -> dict[str, tuple[int, ...] | None]:
-    """The shapes of attention weights that follow from queries and keys: they are too large to be made for their shape."""
-    found = {name: shape_of(graph.nodes[at], shapes) for name, at in graph.attention_maps.items() if name not in shapes}
-    return {name: shape for name, shape in found.items() if shape is not None}
-
-
-def layer_of(graph: Graph, output: Output, shapes: Mapping[str, tuple[int, ...] | None], flow: AxesFlow) -> Layer:
+def _layer(graph: Graph, output: Output, shapes: Mapping[str, tuple[int, ...] | None], axes: Axes) -> Layer:
+    """The row of one output, without its place in the table."""
     node, tensor = output.node, output.tensor
-    shape, axes = shapes[tensor], flow.axes.get(tensor, "")
-    notes = [output.address.note]
-    if bodies(node) or graph.is_function(node):
-        notes.append("its body can't be looked into")
-    if is_attention(node) and way(node) is None:
-        notes.append("its attention weights stay inside the operator")
-    if tensor in graph.codes:
-        notes.append(f"quantised to {graph.code_type(tensor)}, shown dequantised")
-    elif node.op_type in SUMS:
-        notes.append("sums of codes, scaled later")
-    if shape is None and tensor in graph.foreign:
-        notes.append(f"behind {graph.foreign[tensor]}, an operator that ONNX Runtime doesn't have")
-    elif shape is None:
-        notes.append(TEXT if tensor in graph.text else ODD)
-    elif not shape:
-        notes.append("a single number")
-    elif tensor in flow.blocked:
-        notes.append("channels in blocks of ONNX Runtime's own: open the file from before it was optimised")
-    elif not axes:
-        notes.append(f"{len(shape)} axes, more than a picture can show")
-    elif tensor in flow.assumed:
-        notes.append("axes assumed from the rank")
-    grid = _grid(tensor, shape, axes, flow)
-    front = 0 if grid is None or shape is None else shape[axes.index("k" if "k" in axes else "n")] - grid[0] * grid[1]
+    shape, letters = shapes[tensor], axes.letters(output)
+    grid = _grid(tensor, shape, letters, axes)
+    front = 0
+    if grid is not None and shape is not None:
+        front = shape[letters.index("k" if "k" in letters else "n")] - grid[0] * grid[1]
+    notes = [output.address.note, *_operator_notes(graph, output), _value_note(graph, output, shape, axes)]
     return Layer(
         path=output.address.full,
         kind=KIND if tensor in graph.attention_maps else _kind(node),
-        axes=axes,
+        axes=letters,
         shape=shape,
         calls=1,
-        note="; ".join(each for each in notes if each),
+        note="; ".join(note for note in notes if note),
         grid=grid,
         aliases=output.address.aliases,
-        prefix=prefix_names(front, flow.prefix) if front else (),
+        prefix=prefix_names(front, axes.prefix) if front else (),
         parameters=0 if tensor in graph.attention_maps else sum(weights_of(graph, node).values()),
     )
 
 
-def _grid(tensor: str, shape: tuple[int, ...] | None, axes: str, flow: AxesFlow) -> tuple[int, int] | None:
+def _operator_notes(graph: Graph, output: Output) -> Iterator[str]:
+    """What is to be known of the operator that makes a layer."""
+    node = output.node
+    if bodies(node) or graph.is_function(node):
+        yield "its body can't be looked into"
+    if is_attention(node) and way(node) is None:
+        yield "its attention weights stay inside the operator"
+    if output.tensor in graph.codes:
+        yield f"quantised to {graph.code_type(output.tensor)}, shown dequantised"
+    elif node.op_type in SUMS:
+        yield "sums of codes, scaled later"
+
+
+def _value_note(graph: Graph, output: Output, shape: tuple[int, ...] | None, axes: Axes) -> str:
+    """Why a layer has no picture, or what its axes rest on."""
+    tensor = output.tensor
+    if shape is None and tensor in graph.foreign:
+        return f"behind {graph.foreign[tensor]}, an operator that ONNX Runtime doesn't have"
+    if shape is None:
+        return TEXT if tensor in graph.text else ODD
+    if not shape:
+        return "a single number"
+    if tensor in axes.blocked:
+        return "channels in blocks of ONNX Runtime's own: open the file from before it was optimised"
+    if not axes.letters(output):
+        return f"{len(shape)} axes, more than a picture can show"
+    return "axes assumed from the rank" if tensor in axes.assumed else ""
+
+
+def _grid(tensor: str, shape: tuple[int, ...] | None, letters: str, axes: Axes) -> tuple[int, int] | None:
     """The grid of the tokens of a layer (of the key tokens of attention weights), if its rows are images."""
-    letter = "n" if len(axes) == 3 and "n" in axes and "c" in axes else "k" if axes == "bcqk" else ""
-    if shape is None or not letter or not flow.certain(tensor) or not flow.images(tensor):
+    letter = "n" if len(letters) == 3 and "n" in letters and "c" in letters else "k" if letters == "bcqk" else ""
+    if shape is None or not letter or not axes.certain(tensor) or not axes.images(tensor):
         return None
-    return token_grid(shape[axes.index(letter)], flow.grids.get(tensor, ()))
+    return token_grid(shape[letters.index(letter)], axes.grids.get(tensor, ()))
 
 
 def _kind(node: onnx.NodeProto) -> str:
@@ -113,11 +111,21 @@ def _kind(node: onnx.NodeProto) -> str:
     return node.op_type
 
 
-def together(path: str, calls: Sequence[Layer]) -> Layer:
+def _parameters(graph: Graph) -> int:
+    """The number of weights that the layers of the model read, shared ones once."""
+    weights: dict[str, int] = {}
+    for node in graph.nodes:
+        if any(name in graph.data for name in node.output):
+            weights |= weights_of(graph, node)
+    return sum(weights.values())
+
+
+def _merge_calls(path: str, calls: Sequence[Layer]) -> Layer:
+    """One row for all calls of a layer."""
     if len(calls) == 1 and calls[0].path == path:
         return calls[0]
     return replace(calls[0], path=path, calls=len(calls), aliases=(), per_call=tuple(calls))
 
 
-def indexed(layer: Layer, index: int) -> Layer:
-    return replace(layer, index=index, per_call=tuple(replace(each, index=index) for each in layer.per_call))
+def _with_index(layer: Layer, index: int) -> Layer:
+    return replace(layer, index=index, per_call=tuple(replace(call, index=index) for call in layer.per_call))

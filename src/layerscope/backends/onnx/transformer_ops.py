@@ -18,6 +18,7 @@ NORMS = {
 }
 
 
+PASSING = ("Dropout", "Cast", "Identity")
 FRONT = {"cls": "cls", "class": "cls", "dist": "dist", "reg": "reg", "register": "reg"}
 
 
@@ -36,14 +37,10 @@ def attending(graph: Graph, node: onnx.NodeProto, rank: int | None) -> str | Non
     """The axes of attention weights: a Softmax of a product of two tensors, which weighs a third."""
     if node.op_type != "Softmax" or rank != 4 or attributes(node).get("axis", -1) not in (-1, 3):
         return None
-    taken = node.output[0]
-    while len(at := graph.taken_by.get(taken, [])) == 1 and graph.nodes[at[0]].op_type in (
-        "Dropout",
-        "Cast",
-        "Identity",
-    ):
-        taken = graph.nodes[at[0]].output[0]
-    weighs = any(graph.nodes[each].op_type == "MatMul" and graph.nodes[each].input[0] == taken for each in at)
+    weights = node.output[0]
+    while len(readers := graph.taken_by.get(weights, [])) == 1 and graph.nodes[readers[0]].op_type in PASSING:
+        weights = graph.nodes[readers[0]].output[0]
+    weighs = any(graph.nodes[step].op_type == "MatMul" and graph.nodes[step].input[0] == weights for step in readers)
     return SCORES[4] if weighs and _of_product(graph, node.input[0]) else None
 
 
@@ -53,23 +50,23 @@ def _of_product(graph: Graph, name: str, steps: int = 12) -> bool:
         return False
     node = graph.nodes[graph.made_by[name]]
     if node.op_type == "MatMul":
-        return all(each in graph.data for each in node.input)
+        return all(operand in graph.data for operand in node.input)
     if node.op_type not in ("Add", "Sub", "Mul", "Div", "Where", "Reshape", "Cast", "Identity", "Clip"):
         return False
-    return any(_of_product(graph, each, steps - 1) for each in node.input)
+    return any(_of_product(graph, operand, steps - 1) for operand in node.input)
 
 
 def prefix_names(graph: Graph, node: onnx.NodeProto) -> tuple[str, ...]:
     """The names of the tokens that a Concat puts in front of others, by the names of their weights (`cls_token`)."""
-    found: list[str] = []
-    for each in node.input:
-        if each in graph.data:
-            return tuple(found)
-        name = graph.weight_name(each)
-        said = FRONT.get(name.rpartition(".")[2].partition("_")[0])
+    names: list[str] = []
+    for tensor in node.input:
+        if tensor in graph.data:
+            return tuple(names)
+        name = graph.weight_name(tensor)
+        front = FRONT.get(name.rpartition(".")[2].partition("_")[0])
         weight = graph.initializers.get(name)
-        if said is None or weight is None or not weight.dims:
+        if front is None or weight is None or not weight.dims:
             return ()
         count = prod(weight.dims) // weight.dims[-1]
-        found += [f"reg{at + 1}" for at in range(count)] if said == "reg" else [said] * count
+        names += [f"reg{index + 1}" for index in range(count)] if front == "reg" else [front] * count
     return ()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-# MOVED
-# MOVED
 from math import prod
 from typing import Any
 
@@ -12,49 +10,49 @@ import onnx
 from onnx import NodeProto, TensorProto, numpy_helper
 
 from ..protocol import Head, Kernel, turned
-from .files import loaded
+from .files import load_inside
 from .graph import Graph, attributes
-from .model import OnnxModel, Output
+from .model import OnnxModel
 
 PASSED = ("Cast", "Identity", "Transpose", "DequantizeLinear")
 
 
-def stored(held: OnnxModel, name: str) -> np.ndarray | None:
+def stored(model: OnnxModel, name: str) -> np.ndarray | None:
     """The numbers of a stored tensor in float32; `None` for what the model computes from its input or in another way."""
-    tensor = held.graph.initializers.get(name)
+    tensor = model.graph.initializers.get(name)
     if tensor is not None:
-        return _floats(numpy_helper.to_array(loaded(tensor, held.files)))
-    at = held.graph.made_by.get(name)
-    if at is None or name in held.graph.data:
+        return _floats(numpy_helper.to_array(load_inside(tensor, model.files)))
+    step = model.graph.made_by.get(name)
+    if step is None or name in model.graph.data:
         return None
-    node = held.graph.nodes[at]
+    node = model.graph.nodes[step]
     if node.op_type == "Constant":
         value = attributes(node).get("value")
         return _floats(numpy_helper.to_array(value)) if isinstance(value, TensorProto) else None
-    values = stored(held, node.input[0]) if node.op_type in PASSED else None
+    values = stored(model, node.input[0]) if node.op_type in PASSED else None
     if values is None:
         return None
     if node.op_type == "Transpose":
         order = attributes(node).get("perm")
         return values.transpose(order if isinstance(order, list) else None)
-    return _dequantised(held, node, values) if node.op_type == "DequantizeLinear" else values
+    return _dequantise(model, node, values) if node.op_type == "DequantizeLinear" else values
 
 
 def _floats(values: np.ndarray) -> np.ndarray | None:
     return values.astype(np.float32) if values.dtype.kind in "fiu" else None
 
 
-def _dequantised(held: OnnxModel, node: NodeProto, codes: np.ndarray) -> np.ndarray | None:
-    given = attributes(node)
-    scale = stored(held, node.input[1])
-    zero = stored(held, node.input[2]) if len(node.input) > 2 and node.input[2] else None
-    axis = given.get("axis", 1)
-    if scale is None or given.get("block_size") or not isinstance(axis, int):
+def _dequantise(model: OnnxModel, node: NodeProto, codes: np.ndarray) -> np.ndarray | None:
+    options = attributes(node)
+    scale = stored(model, node.input[1])
+    zero = stored(model, node.input[2]) if len(node.input) > 2 and node.input[2] else None
+    axis = options.get("axis", 1)
+    if scale is None or options.get("block_size") or not isinstance(axis, int):
         return None
-    return scaled(codes, scale, zero, axis)
+    return scale_codes(codes, scale, zero, axis)
 
 
-def scaled(codes: np.ndarray, scale: np.ndarray, zero: np.ndarray | None, axis: int) -> np.ndarray | None:
+def scale_codes(codes: np.ndarray, scale: np.ndarray, zero: np.ndarray | None, axis: int) -> np.ndarray | None:
     """`(code - zero) * scale`, with one scale or one along an axis."""
     if scale.ndim > 1:
         return None
@@ -64,49 +62,45 @@ def scaled(codes: np.ndarray, scale: np.ndarray, zero: np.ndarray | None, axis: 
     return np.asarray((codes - (0 if zero is None else zero.reshape(shape))) * scale.reshape(shape), np.float32)
 
 
-def head(held: OnnxModel) -> Head | None:
+def head(model: OnnxModel, batch: Any) -> Head | None:
     """The last such node, `None` where there is none."""
-    for output in reversed(held.outputs):
+    for output in reversed(model.outputs):
         node = output.node
         if node.op_type not in ("Gemm", "MatMul") or node.domain not in ("", "ai.onnx"):
             continue
-        weights = stored(held, node.input[1])
+        weights = stored(model, node.input[1])
         if weights is None or weights.ndim != 2:
             continue
         if node.op_type == "MatMul":
-            bias, tensor = _added(held, node.output[0])
-            path = next((each.address.full for each in held.outputs if each.tensor == tensor), output.address.full)
+            bias, tensor = _added_bias(model, node.output[0])
+            path = next((other.address.full for other in model.outputs if other.tensor == tensor), output.address.full)
             return Head(path, np.ascontiguousarray(weights.T), bias)
-        return _gemm(held, node, output.address.full, weights)
+        return _gemm(model, node, output.address.full, weights)
     return None
 
 
-def _gemm(held: OnnxModel, node: NodeProto, path: str, weights: np.ndarray) -> Head | None:
-    given = _settings(node)
-    if given.get("transA"):
+def _gemm(model: OnnxModel, node: NodeProto, path: str, weights: np.ndarray) -> Head | None:
+    options: dict[str, Any] = dict(attributes(node))
+    if options.get("transA"):
         return None
-    weights = weights if given.get("transB") else weights.T
-    bias = stored(held, node.input[2]) if len(node.input) > 2 and node.input[2] else None
+    weights = weights if options.get("transB") else weights.T
+    bias = stored(model, node.input[2]) if len(node.input) > 2 and node.input[2] else None
     if bias is not None:
-        bias = np.broadcast_to(bias.reshape(-1) * np.float32(given.get("beta", 1.0)), len(weights))
-    alpha = np.float32(given.get("alpha", 1.0))
+        bias = np.broadcast_to(bias.reshape(-1) * np.float32(options.get("beta", 1.0)), len(weights))
+    alpha = np.float32(options.get("alpha", 1.0))
     return Head(path, np.ascontiguousarray(weights * alpha), bias)
 
 
-def _added(held: OnnxModel, tensor: str) -> tuple[np.ndarray | None, str]:
+def _added_bias(model: OnnxModel, tensor: str) -> tuple[np.ndarray | None, str]:
     """(the bias, the tensor after it) where the only reader of a product adds a stored vector."""
-    readers = held.graph.taken_by.get(tensor, ())
+    readers = model.graph.taken_by.get(tensor, ())
     if len(readers) == 1:
-        node = held.graph.nodes[readers[0]]
+        node = model.graph.nodes[readers[0]]
         others = [name for name in node.input if name != tensor]
-        bias = stored(held, others[0]) if node.op_type == "Add" and len(others) == 1 else None
+        bias = stored(model, others[0]) if node.op_type == "Add" and len(others) == 1 else None
         if bias is not None and bias.size == max(bias.shape, default=0):
             return bias.reshape(-1), node.output[0]
     return None, tensor
-
-
-def _settings(node: NodeProto) -> dict[str, Any]:
-    return dict(attributes(node))
 
 
 SPACE = {1: "n", 2: "hw", 3: "dhw"}
@@ -116,22 +110,22 @@ SPACE = {1: "n", 2: "hw", 3: "dhw"}
 WEIGHTS = {"Conv": 1, "ConvTranspose": 1, "QLinearConv": 3}
 
 
-def kernel(held: OnnxModel, output: Output) -> Kernel | None:
-    """The weights of the convolution that makes this output, `None` where another operator does or they are computed."""
-    node = output.node
+def kernel(model: OnnxModel, path: str, batch: Any) -> Kernel | None:
+    """The weights of the convolution at `path`, `None` where another operator is or they are computed."""
+    node = next(iter(model.find([path]).values())).node
     if node.op_type not in WEIGHTS or node.domain not in ("", "ai.onnx"):
         return None
-    at = WEIGHTS[node.op_type]
-    values = stored(held, node.input[at])
+    index = WEIGHTS[node.op_type]
+    values = stored(model, node.input[index])
     if values is None or not 3 <= values.ndim <= 5:
         return None
     if node.op_type == "QLinearConv":
-        scale, zero = (stored(held, node.input[at + each]) for each in (1, 2))
-        values = None if scale is None else scaled(values, scale, zero, 0)
+        scale, zero = (stored(model, node.input[index + further]) for further in (1, 2))
+        values = None if scale is None else scale_codes(values, scale, zero, 0)
         if values is None:
             return None
-    given = attributes(node).get("group", 1)
-    groups = given if isinstance(given, int) else 1
+    group = attributes(node).get("group", 1)
+    groups = group if isinstance(group, int) else 1
     if node.op_type == "ConvTranspose":
         values = turned(values, groups)
     return Kernel(np.ascontiguousarray(values, np.float32), "oi" + SPACE[values.ndim - 2], groups)
@@ -153,15 +147,15 @@ STORED = {"QLinearConv": (3, 8), "QLinearMatMul": (3,), "QGemm": (3, 6), "ConvIn
 
 def weights_of(graph: Graph, node: onnx.NodeProto) -> dict[str, int]:
     """The stored weights that a node reads, also through casts and dequantisation, and how many numbers each has."""
-    found: dict[str, int] = {}
+    sizes: dict[str, int] = {}
     if node.op_type in NO_WEIGHTS:
-        return found
+        return sizes
     inputs, kinds = list(node.input), FLOATS | CODES
     if node.op_type in STORED:
-        inputs = [inputs[at] for at in STORED[node.op_type] if at < len(inputs)]
+        inputs = [inputs[index] for index in STORED[node.op_type] if index < len(inputs)]
         kinds |= {onnx.TensorProto.INT32}  # biases of convolutions on codes
     for name in inputs:
         tensor = graph.initializers.get(graph.weight_name(name)) if name and name not in graph.data else None
         if tensor is not None and len(tensor.dims) and tensor.data_type in kinds:
-            found[tensor.name] = prod(tensor.dims)
-    return found
+            sizes[tensor.name] = prod(tensor.dims)
+    return sizes

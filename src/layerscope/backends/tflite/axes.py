@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import prod
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from ..common.axes import regrouped, widened, without
 from ..graph.axes import KnownAxes
 from ..graph.walk import Order, readers_say
 from .graph import Graph, Operator
+
+if TYPE_CHECKING:
+    from .model import Output
 
 Shapes = Mapping[int, tuple[int, ...]]
 
@@ -57,7 +61,7 @@ NOT_PASSED_ON = {
 }
 
 
-class AxesFlow(KnownAxes[int]):
+class Axes(KnownAxes[int]):
     """The axes of every tensor with data, and the token grids met on the way to it.
 
     `spread` have
@@ -73,9 +77,13 @@ class AxesFlow(KnownAxes[int]):
         self.spread: dict[int, tuple[str, tuple[int, ...]]] = {}
         for index in graph.inputs:
             self.settle(index, None)
-        for each in graph.operators:
-            if outputs := [index for index in each.outputs if index in graph.data]:
-                self._follow(each, outputs)
+        for operator in graph.operators:
+            if outputs := [index for index in operator.outputs if index in graph.data]:
+                self._follow(operator, outputs)
+
+    def letters(self, output: Output) -> str:
+        """The axes of one output, one letter each; `""` where they aren't known."""
+        return self.axes.get(output.tensor.index, "")
 
     def asked(self, name: int, rank: int) -> str | None:
         return asked(self.graph, name, rank)
@@ -83,7 +91,7 @@ class AxesFlow(KnownAxes[int]):
     def _follow(self, operator: Operator, outputs: Sequence[int]) -> None:
         inputs = [index for index in operator.inputs if index in self.axes]
         stated = stated_last(operator, self.rank(outputs[0]))
-        found = self._output(operator, stated)
+        letters = self._output(operator, stated)
         if stated is None and self.unsure(inputs):
             self.derived.update(outputs)
         if operator.name == "SPACE_TO_BATCH_ND":
@@ -91,14 +99,14 @@ class AxesFlow(KnownAxes[int]):
         elif operator.name not in ("BATCH_TO_SPACE_ND", "RESHAPE"):
             held = [self.spread[index] for index in inputs if index in self.spread]
             self.spread.update(dict.fromkeys(outputs, held[0]) if held else {})
-        self.settle_all(outputs, found)
+        self.settle_all(outputs, letters)
 
     def _output(self, operator: Operator, stated: str | None) -> str | None:
         if stated is not None:
             if operator.name in CONVOLUTIONS:
                 self._meet_patches(operator)
             return stated
-        rule = AxesFlow._reduced if operator.name in REDUCTIONS else RULES.get(operator.name)
+        rule = Axes._reduced if operator.name in REDUCTIONS else RULES.get(operator.name)
         if rule is not None:
             return rule(self, operator)
         return None if operator.name in NOT_PASSED_ON else self.inherited(operator.inputs, operator.outputs[0])
@@ -121,7 +129,7 @@ class AxesFlow(KnownAxes[int]):
         axes, order = self._first(operator), self._listed(operator)
         if axes is None or order is None or sorted(order) != list(range(len(axes))):
             return None
-        return "".join(axes[each] for each in order)
+        return "".join(axes[dim] for dim in order)
 
     def _reshaped(self, operator: Operator) -> str | None:
         before, after = self.shapes.get(operator.inputs[0]), self.shapes.get(operator.outputs[0])
@@ -131,14 +139,14 @@ class AxesFlow(KnownAxes[int]):
         lead, sizes = self.spread.get(operator.inputs[0], ("", ()))
         if lead and after[: len(lead)] == sizes and len(after) == len(lead) + len(axes) - 1:
             return lead + axes[1:]
-        found = regrouped(axes, before, after)
-        merged = [at for at in range(2, len(before)) if prod(before[:at]) == after[0]] if after else []
+        letters = regrouped(axes, before, after)
+        merged = [dim for dim in range(2, len(before)) if prod(before[:dim]) == after[0]] if after else []
         if operator.inputs[0] in self.spread:
             self.spread[operator.outputs[0]] = ("", ())
         elif merged and axes[0] == "b" and before[0] != after[0]:
             self.spread[operator.outputs[0]] = (axes[: merged[0]], before[: merged[0]])
-        self.meet_grid(axes, before, found)
-        return found
+        self.meet_grid(axes, before, letters)
+        return letters
 
     def _dense(self, operator: Operator) -> str | None:
         rank, axes = self.rank(operator.outputs[0]), self._first(operator)
@@ -159,10 +167,12 @@ class AxesFlow(KnownAxes[int]):
 
     def _squeezed(self, operator: Operator) -> str | None:
         axes, shape = self._first(operator), self.shapes.get(operator.inputs[0])
-        said = operator.options.numbers(0, np.int32) if operator.options else None
+        stated = operator.options.numbers(0, np.int32) if operator.options else None
         if axes is None or shape is None:
             return None
-        listed = [int(each) for each in said] if said is not None else [at for at, n in enumerate(shape) if n == 1]
+        listed = (
+            [int(dim) for dim in stated] if stated is not None else [dim for dim, size in enumerate(shape) if size == 1]
+        )
         return without(axes, listed) if listed else axes
 
     def _widened(self, operator: Operator, places: list[int] | None) -> str | None:
@@ -185,7 +195,7 @@ class AxesFlow(KnownAxes[int]):
         if axes is None or operator.setting(2, "i") or operator.setting(3, "i"):
             return None
         dropped = operator.setting(4, "i")
-        listed = [at for at in range(len(axes)) if dropped >> at & 1]
+        listed = [dim for dim in range(len(axes)) if dropped >> dim & 1]
         return without(axes, listed) if listed else axes
 
     def _gathered(self, operator: Operator) -> str | None:
@@ -213,32 +223,32 @@ class AxesFlow(KnownAxes[int]):
     def _softmaxed(self, index: int, rank: int) -> int | None:
         """The axis of a tensor that a softmax further on goes along: that of the keys. `None` where there is none."""
         waiting = [(index, tuple(range(rank)))]
-        for each, order in waiting:
-            for at in self.graph.taken_by.get(each, ()):
-                operator = self.graph.operators[at]
+        for tensor, order in waiting:
+            for step in self.graph.taken_by.get(tensor, ()):
+                operator = self.graph.operators[step]
                 output = operator.outputs[0]
                 if operator.name == "SOFTMAX":
                     return order[-1]
                 if operator.name == "TRANSPOSE" and (turned := self._listed(operator)) is not None:
                     waiting.append((output, tuple(order[axis] for axis in turned)))
-                elif operator.name in {*POINTWISE, "RESHAPE"} and self.shapes.get(output) == self.shapes.get(each):
+                elif operator.name in {*POINTWISE, "RESHAPE"} and self.shapes.get(output) == self.shapes.get(tensor):
                     waiting.append((output, order))
         return None
 
 
 RULES = {
-    "TRANSPOSE": AxesFlow._transposed,
-    "RESHAPE": AxesFlow._reshaped,
-    "FULLY_CONNECTED": AxesFlow._dense,
-    "SQUEEZE": AxesFlow._squeezed,
-    "EXPAND_DIMS": AxesFlow._expanded,
-    "PACK": AxesFlow._packed,
-    "UNPACK": AxesFlow._unpacked,
-    "STRIDED_SLICE": AxesFlow._sliced,
-    "GATHER": AxesFlow._gathered,
-    "BATCH_MATMUL": AxesFlow._multiplied,
-    "ARG_MAX": AxesFlow._picked,
-    "ARG_MIN": AxesFlow._picked,
+    "TRANSPOSE": Axes._transposed,
+    "RESHAPE": Axes._reshaped,
+    "FULLY_CONNECTED": Axes._dense,
+    "SQUEEZE": Axes._squeezed,
+    "EXPAND_DIMS": Axes._expanded,
+    "PACK": Axes._packed,
+    "UNPACK": Axes._unpacked,
+    "STRIDED_SLICE": Axes._sliced,
+    "GATHER": Axes._gathered,
+    "BATCH_MATMUL": Axes._multiplied,
+    "ARG_MAX": Axes._picked,
+    "ARG_MIN": Axes._picked,
 }
 
 
@@ -252,9 +262,9 @@ def stated_last(operator: Operator, rank: int | None) -> str | None:
 def asked(graph: Graph, index: int, rank: int) -> str | None:
     """The axes of a tensor as its readers need them, looked for through transposes and pointwise steps."""
 
-    def read(at: int, each: int, order: Order) -> str | Order | None:
-        operator = graph.operators[at]
-        reads = operator.inputs[READS.get(operator.name, 0) :][:1] == (each,)
+    def read(step: int, tensor: int, order: Order) -> str | Order | None:
+        operator = graph.operators[step]
+        reads = operator.inputs[READS.get(operator.name, 0) :][:1] == (tensor,)
         stated = stated_last(operator, len(order))
         if stated is not None and reads:
             return stated
@@ -264,4 +274,4 @@ def asked(graph: Graph, index: int, rank: int) -> str | None:
             return tuple(order[axis] for axis in turned or ()) if known else None
         return order if operator.name in POINTWISE else None
 
-    return readers_say(index, rank, graph.taken_by, read, lambda at: graph.operators[at].outputs)
+    return readers_say(index, rank, graph.taken_by, read=read, outputs=lambda step: graph.operators[step].outputs)

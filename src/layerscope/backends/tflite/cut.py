@@ -12,7 +12,7 @@ import struct
 from collections.abc import Sequence
 
 from ...errors import ModelNotReadable
-from .flatbuffer import unpacked
+from .flatbuffer import unpack
 from .graph import Graph
 
 LIMIT = 2**31
@@ -21,32 +21,32 @@ LIMIT = 2**31
 INPUTS, OUTPUTS, OPERATORS = 1, 2, 3
 
 
-def cut(graph: Graph, tensors: Sequence[int], given: Sequence[int] = ()) -> tuple[bytes, list[int]]:
+def cut(graph: Graph, tensors: Sequence[int], replaced: Sequence[int] = ()) -> tuple[bytes, list[int]]:
     """(the file that ends at `tensors`, the operators that it holds). The weights are copied once.
 
-    `given` are tensors that become inputs, after the model's own.
+    `replaced` are tensors that become inputs, after the model's own.
     """
     content = memoryview(graph.content)
     vector = graph.table.target(OPERATORS)
     padding = bytes(-len(content) % 4)
     if vector is None:
         raise ModelNotReadable("the model has no operators")
-    kept = graph.needed(tensors, given)
-    places = [vector + 4 + 4 * at + unpacked(content, "<I", vector + 4 + 4 * at) for at in kept]
+    kept = graph.needed(tensors, replaced)
+    places = [vector + 4 + 4 * index + unpack(content, "<I", vector + 4 + 4 * index) for index in kept]
     operators = struct.pack(
-        f"<{len(kept) + 1}I", len(kept), *(place - (vector + 4 + 4 * at) for at, place in enumerate(places))
+        f"<{len(kept) + 1}I", len(kept), *(place - (vector + 4 + 4 * index) for index, place in enumerate(places))
     )
     patches, added = [(vector, operators)], padding
-    for number, listed in ((INPUTS, (*graph.inputs, *given) if given else ()), (OUTPUTS, tensors)):
+    for number, listed in ((INPUTS, (*graph.inputs, *replaced) if replaced else ()), (OUTPUTS, tensors)):
         if listed:
             patches.append(_pointed(graph, number, len(content) + len(added)))
             added += struct.pack(f"<I{len(listed)}i", len(listed), *listed)
     parts: list[bytes | memoryview] = []
-    done = 0
-    for at, patch in sorted(patches):
-        parts += [content[done:at], patch]
-        done = at + len(patch)
-    return b"".join([*parts, content[done:], added]), kept
+    copied = 0
+    for index, patch in sorted(patches):
+        parts += [content[copied:index], patch]
+        copied = index + len(patch)
+    return b"".join([*parts, content[copied:], added]), kept
 
 
 def _pointed(graph: Graph, number: int, end: int) -> tuple[int, bytes]:

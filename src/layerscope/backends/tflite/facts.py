@@ -1,4 +1,4 @@
-"""What a TFLite file says of its input and its classes: the metadata table, and the label files zipped to its end.
+"""What a TFLite file says about itself: inputs, checksum, the metadata table, and the label files zipped to its end.
 
 Fields are those of tensorflow_lite_support/metadata/metadata_schema.fbs. What can't be read is left out: a model is
 usable without it.
@@ -13,9 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from ..graph.codes import recipe_of_range
+from ..graph.codes import describe, recipe_of_range
+from ..protocol import Facts, Input
+from .axes import Axes
 from .flatbuffer import Damaged, Table
 from .graph import Graph, Tensor
+from .model import TfliteModel
+from .run import runtime
 
 BUFFER = "TFLITE_METADATA"
 
@@ -30,7 +34,7 @@ MOST_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
-class Said:
+class Metadata:
     """`recipe` as `Facts` takes it, with its `source`, the class names, and the model's name."""
 
     recipe: Any = None
@@ -39,40 +43,75 @@ class Said:
     name: str = ""
 
 
-def said(graph: Graph) -> Said:
+def digest(model: TfliteModel) -> str:
+    """The checksum of the file."""
+    return model.digest
+
+
+def facts(model: TfliteModel) -> Facts:
+    """What the file says about itself, without running it."""
+    graph, metadata = model.graph, _metadata(model.graph)
+    axes = Axes(graph, graph.file_shapes)
+    names = {index: name for name, index in model.inputs.items()}
+    return Facts(
+        name=metadata.name or (model.path.stem if model.path else "model"),
+        inputs=tuple(
+            Input(names.get(index, tensor.name), axes.axes[index], tensor.shape, _taken_type(tensor), _codes(tensor))
+            for index, tensor in ((index, graph.tensors[index]) for index in graph.inputs)
+        ),
+        digest=model.digest,
+        framework=runtime()[0],
+        recipe=metadata.recipe,
+        source=metadata.source,
+        labels=metadata.labels,
+    )
+
+
+def _taken_type(tensor: Tensor) -> str:
+    """The type that an input takes: quantised ones take floats, which are quantised; uint8 takes pixels as they are."""
+    return "float32" if tensor.quantised and tensor.type != "uint8" else tensor.type
+
+
+def _codes(tensor: Tensor) -> str:
+    """What the codes of an input are, where one scale says it."""
+    single = tensor.quantised and tensor.scale.size == 1
+    return describe(float(tensor.scale[0]), int(tensor.zero[0]), tensor.type) if single else ""
+
+
+def _metadata(graph: Graph) -> Metadata:
     """What the file says, and what the range of a quantised input shows."""
-    found = _metadata(graph)
+    metadata = _read(graph)
     first = graph.tensors[graph.inputs[0]] if graph.inputs else None
     if first is None or not first.quantised:
-        return found
+        return metadata
     if first.type == "uint8":  # takes pixels as they are: its scale and zero point are the normalization
-        return Said(None, "", found.labels, found.name)
-    if found.recipe is None and (recipe := _of_range(first)) is not None:
-        return Said(recipe[0], recipe[1], found.labels, found.name)
-    return found
+        return Metadata(None, "", metadata.labels, metadata.name)
+    if metadata.recipe is None and (recipe := _of_range(first)) is not None:
+        return Metadata(recipe[0], recipe[1], metadata.labels, metadata.name)
+    return metadata
 
 
-def _metadata(graph: Graph) -> Said:
+def _read(graph: Graph) -> Metadata:
     try:
         root = _root(graph)
         if root is None:
-            return Said()
+            return Metadata()
         subgraph = next(root.tables(3), None)
         if subgraph is None:
-            return Said(name=root.text(0))
+            return Metadata(name=root.text(0))
         inputs, outputs = list(subgraph.tables(2)), list(subgraph.tables(3))
         recipe = _normalization(inputs[0]) if inputs else None
-        names = [name for each in outputs if (name := _label_file(each))]
-        labels = _zipped(graph, names[0]) if names else None
+        files = [name for output in outputs if (name := _label_file(output))]
+        labels = _zipped(graph, files[0]) if files else None
     except Damaged:
-        return Said()
-    return Said(recipe, "the TFLite metadata" if recipe else "", labels, root.text(0))
+        return Metadata()
+    return Metadata(recipe, "the TFLite metadata" if recipe else "", labels, root.text(0))
 
 
 def _root(graph: Graph) -> Table | None:
-    for each in graph.model.tables(6):
-        number = each.number(1, "I")
-        if each.text(0) == BUFFER and number < len(graph.buffers):
+    for entry in graph.model.tables(6):
+        number = entry.number(1, "I")
+        if entry.text(0) == BUFFER and number < len(graph.buffers):
             raw = Table(graph.content, graph.buffers[number]).numbers(0, np.uint8)
             return None if raw is None else Table.root(raw.tobytes())
     return None
@@ -89,14 +128,14 @@ def _normalization(tensor: Table) -> dict[str, Any] | None:
             return None
         if not (np.isfinite(mean).all() and np.isfinite(std).all() and std.all()):
             return None
-        return {"name": "tflite", "mean": [float(each) for each in mean], "std": [float(each) for each in std]}
+        return {"name": "tflite", "mean": mean.tolist(), "std": std.tolist()}
     return None
 
 
 def _label_file(tensor: Table) -> str:
     """The name of an output's first file of labels, one without a language first."""
-    files = [each for each in tensor.tables(6) if each.number(2, "b") in LABEL_TYPES]
-    files.sort(key=lambda each: bool(each.text(3)))
+    files = [file for file in tensor.tables(6) if file.number(2, "b") in LABEL_TYPES]
+    files.sort(key=lambda file: bool(file.text(3)))
     return files[0].text(0) if files else ""
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ...core.receptive_field import Field
 from ..common.field_rules import Operation, unary
 from ..graph import field as graph_field
-from .axes import POINTWISE, REDUCTIONS, AxesFlow
+from .axes import POINTWISE, REDUCTIONS, Axes
 from .graph import Graph, Operator
+from .model import Output
 
 SAME = 0
 POOLS = ("MAX_POOL_2D", "AVERAGE_POOL_2D", "L2_POOL_2D")
@@ -119,19 +121,23 @@ RULES: dict[str, Rule] = {
 }
 
 
-class FieldFlow(graph_field.FieldFlow[int]):
+class Fields(graph_field.FieldFlow[int]):
     """What every tensor of the graph sees of the model's one image."""
 
     step = Step
 
-    def __init__(self, graph: Graph, axes: AxesFlow) -> None:
+    def __init__(self, graph: Graph, axes: Axes) -> None:
         super().__init__(graph.inputs, axes)
         self.graph = graph
         for operator in graph.operators:
             rule = RULES.get(operator.name) if len(operator.outputs) == 1 else None
             for output in operator.outputs:
                 if output in graph.data:
-                    self.follow(operator, operator.kind, operator.inputs, output, rule)
+                    self.follow(operator, operator.inputs, output, kind=operator.kind, rule=rule)
+
+    def fields(self, output: Output) -> tuple[Field, ...] | None:
+        """The fields of one output, one for each axis of the image."""
+        return self.receptive(output.tensor.index)
 
     def shape_of(self, name: int) -> tuple[int, ...]:
         """The shape of a tensor that depends on no image."""

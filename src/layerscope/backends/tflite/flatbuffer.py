@@ -22,37 +22,37 @@ class Damaged(ModelNotReadable):
 class Table:
     """A table in `data`, by the number that each field has in the schema. A missing field is its default."""
 
-    def __init__(self, data: Bytes, at: int) -> None:
+    def __init__(self, data: Bytes, position: int) -> None:
         self.data = data
-        self.at = at
-        self._fields = at - unpacked(data, "<i", at)
-        self._size = unpacked(data, "<H", self._fields)
+        self.at = position
+        self._fields = position - unpack(data, "<i", position)
+        self._size = unpack(data, "<H", self._fields)
 
     @classmethod
     def root(cls, data: Bytes, start: int = 0) -> Table:
-        return cls(data, start + unpacked(data, "<I", start))
+        return cls(data, start + unpack(data, "<I", start))
 
     def position(self, field: int) -> int | None:
         """Where a field lies in the bytes, `None` where the table doesn't have it."""
         entry = 4 + 2 * field
         if entry + 2 > self._size:
             return None
-        offset = unpacked(self.data, "<H", self._fields + entry)
+        offset = unpack(self.data, "<H", self._fields + entry)
         return self.at + offset if offset else None
 
     def number(self, field: int, kind: str, default: int = 0) -> int:
         """A whole number, by its code in `struct`."""
-        at = self.position(field)
-        return default if at is None else unpacked(self.data, f"<{kind}", at)
+        position = self.position(field)
+        return default if position is None else unpack(self.data, f"<{kind}", position)
 
     def target(self, field: int) -> int | None:
         """Where what a field refers to lies."""
-        at = self.position(field)
-        return None if at is None else at + unpacked(self.data, "<I", at)
+        position = self.position(field)
+        return None if position is None else position + unpack(self.data, "<I", position)
 
     def table(self, field: int) -> Table | None:
-        at = self.target(field)
-        return None if at is None else Table(self.data, at)
+        position = self.target(field)
+        return None if position is None else Table(self.data, position)
 
     def text(self, field: int) -> str:
         raw = self.numbers(field, np.uint8)
@@ -60,33 +60,35 @@ class Table:
 
     def numbers(self, field: int, dtype: type[np.generic]) -> np.ndarray | None:
         """A vector of numbers as a read-only view, `None` where the table doesn't have it."""
-        at = self.target(field)
-        if at is None:
+        position = self.target(field)
+        if position is None:
             return None
-        count, width = unpacked(self.data, "<I", at), np.dtype(dtype).itemsize
-        return view(self.data, at + 4, count * width).view(np.dtype(dtype).newbyteorder("<"))
+        count, width = unpack(self.data, "<I", position), np.dtype(dtype).itemsize
+        return view(self.data, position + 4, count * width).view(np.dtype(dtype).newbyteorder("<"))
 
     def places(self, field: int) -> list[int]:
         """Where each table of a vector of tables lies."""
-        at = self.target(field)
+        position = self.target(field)
         offsets = self.numbers(field, np.uint32)
-        if at is None or offsets is None:
+        if position is None or offsets is None:
             return []
-        return [at + 4 + 4 * place + int(offset) for place, offset in enumerate(offsets)]
+        return [position + 4 + 4 * place + int(offset) for place, offset in enumerate(offsets)]
 
     def tables(self, field: int) -> Iterator[Table]:
-        return (Table(self.data, at) for at in self.places(field))
+        return (Table(self.data, position) for position in self.places(field))
 
 
-def unpacked(data: Bytes, kind: str, at: int) -> int:
-    if not 0 <= at <= len(data) - struct.calcsize(kind):
-        raise Damaged(f"the TFLite file is damaged: it points to byte {at}, and has {len(data)}")
-    found: int = struct.unpack_from(kind, data, at)[0]
-    return found
+def unpack(data: Bytes, kind: str, position: int) -> int:
+    if not 0 <= position <= len(data) - struct.calcsize(kind):
+        raise Damaged(f"the TFLite file is damaged: it points to byte {position}, and has {len(data)}")
+    number: int = struct.unpack_from(kind, data, position)[0]
+    return number
 
 
-def view(data: Bytes, at: int, size: int) -> np.ndarray:
+def view(data: Bytes, position: int, size: int) -> np.ndarray:
     """`size` bytes from `at` on, without a copy."""
-    if not (at >= 0 and at + size <= len(data)):
-        raise Damaged(f"the TFLite file is damaged: it points to bytes {at} to {at + size}, and has {len(data)}")
-    return np.frombuffer(data, np.uint8, size, at)
+    if not (position >= 0 and position + size <= len(data)):
+        raise Damaged(
+            f"the TFLite file is damaged: it points to bytes {position} to {position + size}, and has {len(data)}"
+        )
+    return np.frombuffer(data, np.uint8, size, position)

@@ -92,39 +92,44 @@ class Graph:
     def __init__(self, content: Bytes) -> None:
         self.content = content
         self.model = Table.root(content)
-        self.codes = [_code(each) for each in self.model.tables(1)]
+        self.codes = [_code(entry) for entry in self.model.tables(1)]
         self.buffers = self.model.places(4)
         subgraphs = list(self.model.tables(2))
         if not subgraphs:
             raise Damaged("the TFLite file is damaged: it holds no graph")
         self.subgraphs = len(subgraphs)
         self.table = subgraphs[0]
-        self.tensors = [_tensor(at, each) for at, each in enumerate(self.table.tables(0))]
+        self.tensors = [_tensor(index, entry) for index, entry in enumerate(self.table.tables(0))]
         self.inputs = self._indices(self.table, 1)
         self.outputs = self._indices(self.table, 2)
-        self.operators = [self._operator(at, each) for at, each in enumerate(self.table.tables(3))]
-        self.made_by = {index: each.index for each in self.operators for index in each.outputs}
-        for each in self.tensors:
-            self.stored(each)
+        self.operators = [self._operator(index, entry) for index, entry in enumerate(self.table.tables(3))]
+        self.made_by = {index: entry.index for entry in self.operators for index in entry.outputs}
+        for entry in self.tensors:
+            self.stored(entry)
 
     @property
     def description(self) -> str:
         return self.model.text(3)
 
     def _indices(self, table: Table, field: int) -> tuple[int, ...]:
-        found = table.numbers(field, np.int32)
-        indices = () if found is None else tuple(int(each) for each in found if each != -1)
-        if any(not 0 <= each < len(self.tensors) for each in indices):
+        numbers = table.numbers(field, np.int32)
+        indices = () if numbers is None else tuple(int(number) for number in numbers if number != -1)
+        if any(not 0 <= number < len(self.tensors) for number in indices):
             raise Damaged("the TFLite file is damaged: an operator names a tensor that doesn't exist")
         return indices
 
-    def _operator(self, at: int, table: Table) -> Operator:
+    def _operator(self, index: int, table: Table) -> Operator:
         number = table.number(0, "I")
         if number >= len(self.codes):
             raise Damaged("the TFLite file is damaged: an operator is of a kind that doesn't exist")
         name, custom = self.codes[number]
         options = table.table(4) if table.number(3, "B") else table.table(12) if table.number(11, "B") else None
-        return Operator(at, name, self._indices(table, 1), self._indices(table, 2), options, custom)
+        return Operator(index, name, self._indices(table, 1), self._indices(table, 2), options, custom)
+
+    @property
+    def file_shapes(self) -> dict[int, tuple[int, ...]]:
+        """The shapes as the file states them, free sizes as 1: enough to follow axes by."""
+        return {tensor.index: tuple(size or 1 for size in tensor.shape) for tensor in self.tensors if tensor.shape}
 
     @cached_property
     def fixed(self) -> dict[int, int]:
@@ -135,41 +140,45 @@ class Graph:
     @cached_property
     def taken_by(self) -> dict[int, list[int]]:
         taken: dict[int, list[int]] = {}
-        for each in self.operators:
-            for index in dict.fromkeys(each.inputs):
-                taken.setdefault(index, []).append(each.index)
+        for operator in self.operators:
+            for index in dict.fromkeys(operator.inputs):
+                taken.setdefault(index, []).append(operator.index)
         return taken
 
     @cached_property
     def data(self) -> set[int]:
         """The tensors that depend on what is in the inputs, not only on their sizes."""
-        found = set(self.inputs)
-        for each in self.operators:
-            if each.name not in SHAPE_BOOKKEEPING and any(index in found for index in each.inputs):
-                found.update(each.outputs)
-        return found
+        tensors = set(self.inputs)
+        for operator in self.operators:
+            if operator.name not in SHAPE_BOOKKEEPING and any(index in tensors for index in operator.inputs):
+                tensors.update(operator.outputs)
+        return tensors
 
     @cached_property
     def after_custom(self) -> dict[int, str]:
         """The tensors that need an operator that isn't TFLite's own, and the first such operator."""
-        found: dict[int, str] = {}
-        for each in self.operators:
-            custom = each.custom or next((found[index] for index in each.inputs if index in found), "")
+        customs: dict[int, str] = {}
+        for operator in self.operators:
+            custom = operator.custom or next((customs[index] for index in operator.inputs if index in customs), "")
             if custom:
-                found.update(dict.fromkeys(each.outputs, custom))
-        return found
+                customs.update(dict.fromkeys(operator.outputs, custom))
+        return customs
 
-    def needed(self, tensors: Iterable[int], given: Sequence[int] = ()) -> list[int]:
+    def needed(self, tensors: Iterable[int], replaced: Sequence[int] = ()) -> list[int]:
         """The operators that must run to make `tensors`, in order: all up to the last one where some have a state.
 
-        Those that make only `given` tensors, whose values are there already, need not run.
+        Those that make only `replaced` tensors, whose values are there already, need not run.
         """
-        made_by = {index: at for index, at in self.made_by.items() if index not in given}
-        found = ancestors(tensors, made_by, lambda at: self.operators[at].inputs)
-        before = self.operators[: max(found, default=-1) + 1]
-        if any(each.name in STATEFUL for each in before):
-            return [each.index for each in before if not each.outputs or any(at in made_by for at in each.outputs)]
-        return found
+        made_by = {index: step for index, step in self.made_by.items() if index not in replaced}
+        steps = ancestors(tensors, made_by, lambda step: self.operators[step].inputs)
+        before = self.operators[: max(steps, default=-1) + 1]
+        if any(operator.name in STATEFUL for operator in before):
+            return [
+                operator.index
+                for operator in before
+                if not operator.outputs or any(step in made_by for step in operator.outputs)
+            ]
+        return steps
 
     def stored(self, tensor: Tensor) -> np.ndarray | None:
         """The bytes of a constant tensor, `None` where the file has none for it."""
@@ -185,35 +194,35 @@ class Graph:
     def constant(self, index: int) -> np.ndarray | None:
         """The value of a small constant tensor, `None` where it isn't one."""
         tensor = self.tensors[index]
-        count = prod(each or 1 for each in tensor.shape)
+        count = prod(size or 1 for size in tensor.shape)
         if index in self.made_by or tensor.type not in NUMPY or count > SMALL:
             return None
         raw = self.stored(tensor)
         dtype = np.dtype(tensor.type)
         if raw is None or raw.size != count * dtype.itemsize:
             return None
-        return raw.view(dtype).reshape([each or 1 for each in tensor.shape])
+        return raw.view(dtype).reshape([size or 1 for size in tensor.shape])
 
     def numbers(self, index: int) -> list[int] | None:
         """A small constant tensor of whole numbers as a list."""
-        found = self.constant(index)
-        return None if found is None else [int(each) for each in found.ravel()]
+        values = self.constant(index)
+        return None if values is None else [int(value) for value in values.ravel()]
 
 
 def signature(graph: Graph) -> tuple[str, dict[str, int], dict[str, int], list[str]]:
     """(name, inputs, outputs by the names that the converter was given, names of other signatures) of the main subgraph."""
-    found: list[tuple[str, dict[str, int], dict[str, int]]] = []
+    signatures: list[tuple[str, dict[str, int], dict[str, int]]] = []
     others = []
-    for each in graph.model.tables(7):
-        key = each.text(2)
-        if each.number(4, "I"):
+    for table in graph.model.tables(7):
+        key = table.text(2)
+        if table.number(4, "I"):
             others.append(key)
             continue
-        maps = [{entry.text(0): entry.number(1, "I") for entry in each.tables(field)} for field in (0, 1)]
-        found.append((key, maps[0], maps[1]))
-    if not found:
+        maps = [{entry.text(0): entry.number(1, "I") for entry in table.tables(field)} for field in (0, 1)]
+        signatures.append((key, maps[0], maps[1]))
+    if not signatures:
         return "", {}, {}, others
-    return (*found[0], others)
+    return (*signatures[0], others)
 
 
 def _code(table: Table) -> tuple[str, str]:
@@ -231,7 +240,7 @@ def _tensor(index: int, table: Table) -> Tensor:
     name = TYPES[number] if 0 <= number < len(TYPES) else f"type_{number}"
     scale, zero, axis = _quantisation(table.table(4))
     return Tensor(
-        index, table.text(3), tuple(None if each < 0 else each for each in shape), name, table.number(2, "I"),
+        index, table.text(3), tuple(None if size < 0 else size for size in shape), name, table.number(2, "I"),
         scale, zero, axis,
     )  # fmt: skip
 
@@ -246,5 +255,5 @@ def _quantisation(table: Table | None) -> tuple[np.ndarray, np.ndarray, int]:
     return scale, zero, table.number(6, "i")
 
 
-def _sizes(found: Sequence[int] | np.ndarray | None) -> list[int]:
-    return [] if found is None else [int(each) for each in found]
+def _sizes(values: Sequence[int] | np.ndarray | None) -> list[int]:
+    return [] if values is None else [int(value) for value in values]

@@ -57,25 +57,25 @@ class Origin:
 
 def addresses(graph: Graph, tensors: Sequence[int], named: dict[str, int]) -> dict[int, Address]:
     """A distinct address for each of `tensors` (in execution order); `named` are the names of outputs."""
-    given = [graph.tensors[each] for each in tensors]
-    traced = _traced(graph, given)
-    origins = {each.index: origin for each in given if (origin := _origin(graph, each, traced)) is not None}
+    own = [graph.tensors[tensor] for tensor in tensors]
+    traced = _traced(graph, own)
+    origins = {tensor.index: origin for tensor in own if (origin := _origin(graph, tensor, traced)) is not None}
     exits = _exits(graph, tensors, origins)
     taken: set[str] = set()
-    found: dict[int, Address] = {}
+    by_tensor: dict[int, Address] = {}
     for index in (*exits.values(), *tensors):  # those that are a layer's result first, so that they get its name
-        if index not in found:
+        if index not in by_tensor:
             result = [scope for scope, last in exits.items() if last == index]
-            path = _path(graph, index, origins.get(index), result, named)
-            found[index] = Address(free(path, taken), note=_note(graph, index, origins.get(index)))
-    return _with_aliases(graph, {index: found[index] for index in tensors}, origins, exits, named)
+            path = _path(graph, index, origins.get(index), results=result, named=named)
+            by_tensor[index] = Address(free(path, taken), note=_note(graph, index, origins.get(index)))
+    return _with_aliases(graph, {index: by_tensor[index] for index in tensors}, origins, exits=exits, named=named)
 
 
 def _traced(graph: Graph, tensors: Sequence[Tensor]) -> bool:
     """Whether every name shows that the model is the second trace that Keras 3 exports."""
-    calls = [CALL.fullmatch(graph.tensors[each].name) for each in graph.outputs]
-    tops = [each.name.split("/")[0] for each in tensors if "/" in each.name]
-    return any(each and each[1] == "_1" for each in calls) and bool(tops) and all(each.endswith("_1") for each in tops)
+    calls = [CALL.fullmatch(graph.tensors[index].name) for index in graph.outputs]
+    tops = [tensor.name.split("/")[0] for tensor in tensors if "/" in tensor.name]
+    return any(call and call[1] == "_1" for call in calls) and bool(tops) and all(top.endswith("_1") for top in tops)
 
 
 def _named(graph: Graph, tensor: Tensor) -> str:
@@ -89,7 +89,7 @@ def _named(graph: Graph, tensor: Tensor) -> str:
     if operator.name == "RESHAPE" and operator.inputs[0] in graph.made_by:
         return _named(graph, graph.tensors[operator.inputs[0]])
     parts = _weight_name(graph, tensor).split(";")
-    return next((each for each in parts if PRODUCT.fullmatch(each)), tensor.name)
+    return next((part for part in parts if PRODUCT.fullmatch(part)), tensor.name)
 
 
 def _weight_name(graph: Graph, tensor: Tensor) -> str:
@@ -104,17 +104,21 @@ def _origin(graph: Graph, tensor: Tensor, traced: bool) -> Origin | None:
     Where layers share a constant, such as a bias of zeros, the converter puts the names of all of them into each one's:
     a product by other weights than the operator's own shows it, and then only the first name counts.
     """
-    parts = [each for each in _named(graph, tensor).split(";") if "/" in each]
+    parts = [part for part in _named(graph, tensor).split(";") if "/" in part]
     if not parts:
         return None
-    products = {found[1] for each in parts if (found := PRODUCT.fullmatch(each))}
-    weights = {found[1] for each in _weight_name(graph, tensor).split(";") if (found := PRODUCT.fullmatch(each))}
+    products, weights = _products(parts), _products(_weight_name(graph, tensor).split(";"))
     if len(products) > 1 and products - weights:
-        parts = [parts[0], *(each for each in parts[1:] if (found := PRODUCT.fullmatch(each)) and found[1] in weights)]
-    scopes = [_scope(each, traced) for each in parts]
+        parts = [parts[0], *(part for part in parts[1:] if _products([part]) & weights)]
+    scopes = [_scope(part, traced) for part in parts]
     own, inner = scopes[0]
     fused = dict.fromkeys(scope for scope, _ in scopes[1:] if not f"{scope}/".startswith(f"{own}/"))
-    return Origin(own, inner, tuple(fused), any(NORMS.search(each) for each in parts))
+    return Origin(own, inner, tuple(fused), any(NORMS.search(part) for part in parts))
+
+
+def _products(parts: Iterable[str]) -> set[str]:
+    """The layers whose products these parts of a name are about."""
+    return {match[1] for part in parts if (match := PRODUCT.fullmatch(part))}
 
 
 def _scope(name: str, traced: bool) -> tuple[str, str]:
@@ -135,7 +139,7 @@ def _exits(graph: Graph, tensors: Sequence[int], origins: dict[int, Origin]) -> 
         if index in origins:
             for scope in _around(origins[index].scope):
                 within.setdefault(scope, []).append(index)
-    found = {}
+    exits = {}
     for scope, members in within.items():
         if len(members) == len(origins) and "/" not in scope and len(within) > 1:
             continue
@@ -143,10 +147,10 @@ def _exits(graph: Graph, tensors: Sequence[int], origins: dict[int, Origin]) -> 
         leaving = [
             index
             for index in members
-            if index in graph.outputs or any(at not in inside for at in graph.taken_by.get(index, ()))
+            if index in graph.outputs or any(reader not in inside for reader in graph.taken_by.get(index, ()))
         ]
-        found[scope] = (leaving or members)[-1]
-    return found
+        exits[scope] = (leaving or members)[-1]
+    return exits
 
 
 def _around(scope: str) -> Iterator[str]:
@@ -156,12 +160,12 @@ def _around(scope: str) -> Iterator[str]:
         scope = scope.rpartition("/")[0]
 
 
-def _path(graph: Graph, index: int, origin: Origin | None, results: Sequence[str], named: dict[str, int]) -> str:
+def _path(graph: Graph, index: int, origin: Origin | None, *, results: Sequence[str], named: dict[str, int]) -> str:
     if origin is not None:
         return origin.scope if origin.scope in results else f"{origin.scope}/{origin.inner}"
     name = graph.tensors[index].name.partition(";")[0]
     if NAMELESS.fullmatch(name):
-        output = next((each for each, at in named.items() if at == index), "")
+        output = next((output_name for output_name, output_index in named.items() if output_index == index), "")
         name = output or graph.operators[graph.made_by[index]].kind.partition("+")[0]
     numbered = re.fullmatch(r"(.+):(\d+)", name)
     if numbered:  # `:1` is how a call of a layer is asked for
@@ -175,19 +179,20 @@ def _note(graph: Graph, index: int, origin: Origin | None) -> str:
     last = origin.scope.rpartition("/")[2]
     if origin.normed:
         return f"BatchNorm folded: values are after {last!r}"
-    names = ", ".join(repr(each.rpartition("/")[2]) for each in origin.fused)
+    names = ", ".join(repr(scope.rpartition("/")[2]) for scope in origin.fused)
     return f"{names} fused in: values are after {last!r}" if names else ""
 
 
 def _with_aliases(
     graph: Graph,
-    found: dict[int, Address],
+    by_tensor: dict[int, Address],
     origins: dict[int, Origin],
+    *,
     exits: dict[str, int],
     named: dict[str, int],
 ) -> dict[int, Address]:
     """The addresses with the other names of each tensor, none of which means two of them."""
-    names: dict[int, list[str]] = {index: [graph.tensors[index].name] for index in found}
+    names: dict[int, list[str]] = {index: [graph.tensors[index].name] for index in by_tensor}
     for scope, index in exits.items():
         names[index].append(scope)
     for index, origin in origins.items():
@@ -195,24 +200,24 @@ def _with_aliases(
     for name, index in named.items():
         if index in names:
             names[index].append(name)
-    fused = [each for origin in origins.values() for each in origin.fused]
+    fused = [name for origin in origins.values() for name in origin.fused]
     for index, origin in origins.items():
         names[index] += _short(origin.fused)
-    paths = {each.path for each in found.values()}
-    often = Counter(each for listed in names.values() for each in dict.fromkeys(listed))
-    ends = {each.path.rpartition("/")[2] for each in found.values()} - set(fused)
+    paths = {address.path for address in by_tensor.values()}
+    often = Counter(name for listed in names.values() for name in dict.fromkeys(listed))
+    ends = {address.path.rpartition("/")[2] for address in by_tensor.values()} - set(fused)
     return {
         index: replace(
             address,
             aliases=tuple(
-                each
-                for each in dict.fromkeys(names[index])
-                if each and often[each] == 1 and each not in paths and each not in ends
+                name
+                for name in dict.fromkeys(names[index])
+                if name and often[name] == 1 and name not in paths and name not in ends
             ),
         )
-        for index, address in found.items()
+        for index, address in by_tensor.items()
     }
 
 
 def _short(scopes: Iterable[str]) -> list[str]:
-    return [each.rpartition("/")[2] for each in scopes if "/" in each]
+    return [scope.rpartition("/")[2] for scope in scopes if "/" in scope]

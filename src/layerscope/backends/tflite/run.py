@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from ...errors import BackendMissing, BadOption, ModelNotReadable
-from ..graph.codes import encoded
-from ..graph.run import given
+from ..graph.codes import encode
+from ..graph.run import match_inputs
 from .cut import cut
 from .graph import Graph, Tensor
 
@@ -40,27 +40,27 @@ def runtime() -> tuple[str, Any]:
     """(package and version, its `Interpreter` class)."""
     for package, module in RUNTIMES:
         if importlib.util.find_spec(package) is not None:
-            found = importlib.import_module(package)
-            holder = found.lite if package == "tensorflow" else importlib.import_module(module)
-            return f"{package} {getattr(found, '__version__', '')}".strip(), holder.Interpreter
+            library = importlib.import_module(package)
+            holder = library.lite if package == "tensorflow" else importlib.import_module(module)
+            return f"{package} {getattr(library, '__version__', '')}".strip(), holder.Interpreter
     raise BackendMissing("a TFLite file needs ai_edge_litert, which isn't installed: pip install 'layerscope[tflite]'")
 
 
 def _threads() -> int:
-    said = os.environ.get(THREADS, "1")
-    if not said.isdecimal() or not int(said):
-        raise BadOption(f"{THREADS}={said!r}: use a whole number from 1")
-    return int(said)
+    number = os.environ.get(THREADS, "1")
+    if not number.isdecimal() or not int(number):
+        raise BadOption(f"{THREADS}={number!r}: use a whole number from 1")
+    return int(number)
 
 
 class Session:
-    """An interpreter on a cut of a model, which takes the tensors `given` as well. Several threads may ask it; one at a
+    """An interpreter on a cut of a model, which takes the tensors `replaced` as well. Several threads may ask it; one at a
     time runs."""
 
-    def __init__(self, graph: Graph, tensors: Sequence[int], threads: int | None, given: Sequence[int] = ()) -> None:
+    def __init__(self, graph: Graph, tensors: Sequence[int], threads: int | None, replaced: Sequence[int] = ()) -> None:
         self.graph = graph
         self.tensors = tuple(tensors)
-        content, self.operators = cut(graph, self.tensors, given)
+        content, self.operators = cut(graph, self.tensors, replaced)
         number = threads if threads is not None else _threads()
         _, interpreter = runtime()
         with self._named_errors("does not accept the model"), warnings.catch_warnings():
@@ -74,7 +74,7 @@ class Session:
         sizes = {index: value.shape for index, value in feeds.items()}
         with self._lock, self._named_errors("could not run the model on this batch"):
             if self._sizes != sizes:
-                now = {each["index"]: tuple(each["shape"]) for each in self.interpreter.get_input_details()}
+                now = {detail["index"]: tuple(detail["shape"]) for detail in self.interpreter.get_input_details()}
                 for index, shape in sizes.items():
                     if now[index] != shape:
                         self.interpreter.resize_tensor_input(index, shape)
@@ -83,7 +83,7 @@ class Session:
             for index, value in feeds.items():
                 self.interpreter.set_tensor(index, value)
             self.interpreter.invoke()
-            return [np.array(self.interpreter.get_tensor(each)) for each in self.tensors]
+            return [np.array(self.interpreter.get_tensor(index)) for index in self.tensors]
 
     def _named_errors(self, what: str) -> _Named:
         return _Named(self.graph, self.operators, what)
@@ -102,40 +102,40 @@ class _Named:
         if not isinstance(error, RuntimeError | ValueError):
             return
         name, _ = runtime()
-        said = " ".join(str(error).split()) or type(error).__name__
-        raise ModelNotReadable(f"{name} {self.what}: {self._custom()}{self._where(said)}{said}") from error
+        message = " ".join(str(error).split()) or type(error).__name__
+        raise ModelNotReadable(f"{name} {self.what}: {self._custom()}{self._where(message)}{message}") from error
 
     def _custom(self) -> str:
         """The operators that need more than the interpreter itself, and where they come from."""
-        custom = sorted({each for at in self.operators if (each := self.graph.operators[at].custom)})
+        custom = sorted({name for step in self.operators if (name := self.graph.operators[step].custom)})
         if not custom:
             return ""
         listed = ", ".join(map(repr, custom))
-        if any(each.startswith("Flex") for each in custom):
+        if any(name.startswith("Flex") for name in custom):
             return (
                 f"it needs the operators {listed} of TensorFlow itself (Select TF ops): convert the model with"
                 " TFLITE_BUILTINS alone, or ask for layers before them. "
             )
         return f"it needs the custom operators {listed}, which are in no file: ask for layers before them. "
 
-    def _where(self, said: str) -> str:
-        found = FAILED.search(said)
-        if found is None or int(found[1]) >= len(self.operators):
+    def _where(self, message: str) -> str:
+        match = FAILED.search(message)
+        if match is None or int(match[1]) >= len(self.operators):
             return ""
-        operator = self.graph.operators[self.operators[int(found[1])]]
+        operator = self.graph.operators[self.operators[int(match[1])]]
         return f"the {operator.name} that makes {self.graph.tensors[operator.outputs[0]].name!r} failed: "
 
 
 def feeds_of(graph: Graph, names: Mapping[str, int], batch: Any) -> Feeds:
     """The arrays of a batch by input, in the model's own types; float pixels of a quantised input become its codes."""
     by_name = {graph.tensors[index].name: index for index in graph.inputs} | dict(names)
-    called = {index: name for name, index in names.items()}
+    own = {index: name for name, index in names.items()}
 
     def wanted(index: int) -> str:
-        return f"{called.get(index, graph.tensors[index].name)!r} {_wanted(graph.tensors[index])}"
+        return f"{own.get(index, graph.tensors[index].name)!r} {_wanted(graph.tensors[index])}"
 
-    found = given(batch, graph.inputs, by_name, wanted)
-    return {index: _cast(graph.tensors[index], found[index]) for index in graph.inputs}
+    arrays = match_inputs(batch, graph.inputs, by_name, wanted)
+    return {index: _cast(graph.tensors[index], arrays[index]) for index in graph.inputs}
 
 
 def _cast(wanted: Tensor, value: Any) -> np.ndarray:
@@ -145,7 +145,7 @@ def _cast(wanted: Tensor, value: Any) -> np.ndarray:
     )
     floats = array.dtype.kind == "f"
     if fits and wanted.quantised and floats:
-        return quantised(wanted, array)
+        return quantise(wanted, array)
     if not fits or not (array.dtype == wanted.type or (floats and wanted.type.startswith("float"))):
         raise ModelNotReadable(
             f"input {wanted.name!r} takes {_wanted(wanted)}; the batch is {array.dtype}{list(array.shape)}"
@@ -155,15 +155,15 @@ def _cast(wanted: Tensor, value: Any) -> np.ndarray:
 
 def _wanted(tensor: Tensor) -> str:
     either = " or float32 to be quantised" if tensor.quantised else ""
-    return f"{tensor.type}[{', '.join('any' if each is None else str(each) for each in tensor.shape)}]{either}"
+    return f"{tensor.type}[{', '.join('any' if size is None else str(size) for size in tensor.shape)}]{either}"
 
 
-def quantised(tensor: Tensor, values: np.ndarray) -> np.ndarray:
+def quantise(tensor: Tensor, values: np.ndarray) -> np.ndarray:
     """The codes nearest to `values`."""
-    return encoded(values, *_along(tensor, values.ndim), tensor.type)
+    return encode(values, *_along(tensor, values.ndim), tensor.type)
 
 
-def dequantised(tensor: Tensor, values: np.ndarray) -> np.ndarray:
+def dequantise(tensor: Tensor, values: np.ndarray) -> np.ndarray:
     """What the codes stand for, `(code - zero) * scale`, in float32; values that are no codes as they are."""
     if not tensor.quantised:
         return values

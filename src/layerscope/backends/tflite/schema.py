@@ -78,5 +78,5 @@ def kind(operator: str, activation: str = "") -> str:
     >>> kind("DEPTHWISE_CONV_2D", "relu6"), kind("MAX_POOL_2D"), kind("L2_NORMALIZATION"), kind("PADV2")
     ('DepthwiseConv2D+relu6', 'MaxPool2D', 'L2Normalization', 'Padv2')
     """
-    words = "".join(each if each in ("2D", "3D", "ND") else each.capitalize() for each in operator.split("_"))
+    words = "".join(word if word in ("2D", "3D", "ND") else word.capitalize() for word in operator.split("_"))
     return f"{words}+{activation}" if activation else words

@@ -1,74 +1,104 @@
-"""TODO"""
+"""Rows of the table of layers for a TFLite file."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
 from ...core.layer import Layer
 from ..common.axes import token_grid
-from .axes import AxesFlow
-from .graph import Graph
+from ..graph.run import first_image
+from .axes import Axes
+from .capture import shapes_of
+from .field import Fields
 from .model import Output, TfliteModel
+from .run import feeds_of
 from .schema import BODIES
 from .weights import weights_of
 
 
-def _layer(held: TfliteModel, output: Output, shapes: dict[int, tuple[int, ...]], flow: AxesFlow, at: int) -> Layer:
+def layers(model: TfliteModel, batch: Any) -> list[Layer]:
+    """Every layer in the order of the file, those that can't run last, and the model's own output."""
+    graph = model.graph
+    axes = Axes(graph, shapes_of(model, first_image(graph.fixed, feeds_of(graph, model.inputs, batch))))
+    fields = Fields(graph, axes)
+    table = [
+        replace(_layer(model, output, axes, index), receptive=fields.fields(output))
+        for index, output in enumerate(model.layers)
+    ]
+    if model.final:
+        last = _layer(model, model.final, axes, len(table))
+        others = f"of the signature {model.key!r}; the layers of {', '.join(model.others)} are not listed"
+        note = "; ".join(text for text in (last.note, others if model.others else "") if text)
+        names = (model.final.tensor.name,)
+        last = replace(last, path="", kind="Model", note=note, grid=None, aliases=names)
+        table.append(replace(last, parameters=_parameters(model), receptive=fields.fields(model.final)))
+    table.sort(key=lambda layer: not layer.calls)
+    return [replace(layer, index=index) for index, layer in enumerate(table)]
+
+
+def _layer(model: TfliteModel, output: Output, axes: Axes, index: int) -> Layer:
+    """The row of one output."""
     tensor, operator = output.tensor, output.operator
-    shape, axes = shapes.get(tensor.index), flow.axes.get(tensor.index, "")
+    shape, letters = axes.shapes.get(tensor.index), axes.letters(output)
     ran = shape is not None or not tensor.numeric
-    notes = [output.address.note]
-    if operator.name in BODIES:
-        notes.append("its body can't be looked into")
-    if operator.custom:
-        notes.append("a custom operator")
-    if tensor.quantised:
-        notes.append(f"dequantised from {tensor.type}")
-    if tensor.index in flow.spread:
-        notes.append("pixels in the batch axis: take the layer that puts them back")
-        axes = ""
-    elif not ran:
-        notes.append(
-            f"needs the operator {held.graph.after_custom.get(tensor.index)!r}, which the interpreter doesn't have"
-        )
-    elif shape is None:
-        notes.append(f"no numbers but {tensor.type}")
-    elif not shape:
-        notes.append("a single number")
-    elif not axes:
-        notes.append(f"{len(shape)} axes, more than a picture can show")
-    elif tensor.index in flow.assumed:
-        notes.append("axes assumed from the rank")
-    grid, tokens = None, "k" if "k" in axes else "n"
-    if (
-        shape is not None
-        and flow.certain(tensor.index)
-        and tokens in axes
-        and "c" in axes
-        and len(axes) == 3 + (tokens == "k")
-    ):
-        grid = token_grid(shape[axes.index(tokens)], flow.grids.get(tensor.index, ()))
+    notes = [output.address.note, *_operator_notes(output), _value_note(model, output, axes)]
     return Layer(
         path=output.address.path,
         kind=operator.kind,
-        axes=axes,
+        axes="" if tensor.index in axes.spread else letters,
         shape=shape,
-        index=at,
+        index=index,
         calls=int(ran),
-        note="; ".join(each for each in notes if each),
-        grid=grid,
+        note="; ".join(note for note in notes if note),
+        grid=_grid(tensor.index, axes),
         aliases=output.address.aliases,
-        step=at if ran else -1,
-        parameters=sum(weights_of(held.graph, operator).values()),
+        step=index if ran else -1,
+        parameters=sum(weights_of(model.graph, operator).values()),
     )
 
 
-def _parameters(held: TfliteModel) -> int:
+def _operator_notes(output: Output) -> Iterator[str]:
+    """What is to be known of the operator that makes a layer."""
+    if output.operator.name in BODIES:
+        yield "its body can't be looked into"
+    if output.operator.custom:
+        yield "a custom operator"
+    if output.tensor.quantised:
+        yield f"dequantised from {output.tensor.type}"
+
+
+def _value_note(model: TfliteModel, output: Output, axes: Axes) -> str:
+    """Why a layer has no picture, or what its axes rest on."""
+    tensor = output.tensor
+    shape = axes.shapes.get(tensor.index)
+    if tensor.index in axes.spread:
+        return "pixels in the batch axis: take the layer that puts them back"
+    if shape is None and tensor.numeric:
+        return f"needs the operator {model.graph.after_custom.get(tensor.index)!r}, which the interpreter doesn't have"
+    if shape is None:
+        return f"no numbers but {tensor.type}"
+    if not shape:
+        return "a single number"
+    if not axes.letters(output):
+        return f"{len(shape)} axes, more than a picture can show"
+    return "axes assumed from the rank" if tensor.index in axes.assumed else ""
+
+
+def _grid(index: int, axes: Axes) -> tuple[int, int] | None:
+    """The grid of the tokens of a tensor, or of the key tokens of attention weights."""
+    letters, shape = "" if index in axes.spread else axes.axes.get(index, ""), axes.shapes.get(index)
+    tokens = "k" if "k" in letters else "n"
+    known = shape is not None and axes.certain(index) and tokens in letters and "c" in letters
+    if not known or shape is None or len(letters) != 3 + (tokens == "k"):
+        return None
+    return token_grid(shape[letters.index(tokens)], axes.grids.get(index, ()))
+
+
+def _parameters(model: TfliteModel) -> int:
     """The number of weights that the layers of the model read, shared ones once."""
     weights: dict[int, int] = {}
-    for each in held.layers:
-        weights |= weights_of(held.graph, each.operator)
+    for output in model.layers:
+        weights |= weights_of(model.graph, output.operator)
     return sum(weights.values())
-
-
-def _file_shapes(graph: Graph) -> dict[int, tuple[int, ...]]:
-    """The shapes as the file states them, free sizes as 1: enough to follow axes by."""
-    return {each.index: tuple(size or 1 for size in each.shape) for each in graph.tensors if each.shape}

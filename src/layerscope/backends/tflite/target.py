@@ -1,54 +1,61 @@
-"""Other values in the place of what operators of a TFLite file make, as inputs of what runs after them."""
+"""Scores of a TFLite file with other values in the place of what its operators make, as inputs of what runs after them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from ...errors import BadOption
-from ..common.outputs import changed
+from ..common.outputs import changed, scored
 from ..graph.codes import CODES
-from ..protocol import Change
-from .axes import AxesFlow
-from .graph import Graph, Tensor
-from .run import dequantised, quantised
+from ..protocol import Change, Target
+from .capture import all_axes, run
+from .graph import Tensor
+from .model import TfliteModel
+from .run import Feeds, dequantise, feeds_of, quantise
 
 
-def replaced(
-    graph: Graph,
-    changes: Iterable[tuple[str, Tensor, Change]],
-    run: Callable[[Sequence[Tensor], Mapping[int, np.ndarray]], list[np.ndarray]],
-) -> dict[int, np.ndarray]:
-    """The tensors whose values are to be given, in the file's own types: those changed, one after another.
+def scores(model: TfliteModel, batch: Any, target: Target, changes: Mapping[str, Change]) -> np.ndarray:
+    """The target's number for each image, with other values in the place of what some layers return.
 
-    An operator can't run for one of its outputs alone, so the others are given as they are. `run(tensors, given)` gives
-    tensors of the file, with these values in the place of others.
+    The file runs to each changed layer, and from there on. A function as target is given the output of one image as numpy.
     """
+    if model.final is None:
+        raise BadOption("the model has no output to aim at")
+    feeds, final = feeds_of(model.graph, model.inputs, batch), model.final.tensor
     fixed: dict[int, np.ndarray] = {}
-    for path, tensor, change in changes:
-        made = [graph.tensors[index] for index in graph.operators[graph.made_by[tensor.index]].outputs]
-        _check(path, tensor, made)
-        fresh = [each for each in made if each.index not in fixed]
-        fixed |= dict(zip([each.index for each in fresh], run(fresh, fixed) if fresh else (), strict=True))
-        after = changed(path, change, dequantised(tensor, fixed[tensor.index]))
-        fixed[tensor.index] = _codes(path, tensor, after) if tensor.quantised else after
-    return fixed
+    for path, output in model.find(changes).items():
+        fixed |= _change(model, feeds, (path, output.tensor, changes[path]), fixed)
+    if final.index not in fixed:
+        fixed |= {final.index: run(model, [final], feeds, fixed)[0]}
+    axes = all_axes(model, feeds).axes[final.index]
+    return scored(dequantise(final, fixed[final.index]), target, axes)
 
 
-def one_of(fixed: Mapping[int, np.ndarray], at: int, flow: AxesFlow) -> dict[int, np.ndarray]:
-    """The given values for one image of several."""
-    for index in fixed:
-        if "b" not in flow.axes.get(index, "") or not flow.certain(index):
-            raise BadOption(
-                f"the model takes one image at a time, and {flow.graph.tensors[index].name!r} has no known batch axis to take"
-                " one from: change one image at a time"
-            )
-    return {index: value.take([at], flow.axes[index].index("b")) for index, value in fixed.items()}
+def _change(
+    model: TfliteModel, feeds: Feeds, change: tuple[str, Tensor, Change], fixed: Mapping[int, np.ndarray]
+) -> dict[int, np.ndarray]:
+    """The values of what one operator makes after a change of one of its outputs, in the file's own types.
+
+    An operator can't run for one of its outputs alone, so the others are given as they are.
+    """
+    path, tensor, function = change
+    graph = model.graph
+    outputs = [graph.tensors[index] for index in graph.operators[graph.made_by[tensor.index]].outputs]
+    _check(path, tensor, outputs)
+    fresh = [output for output in outputs if output.index not in fixed]
+    values = dict(
+        zip([output.index for output in fresh], run(model, fresh, feeds, fixed) if fresh else (), strict=True)
+    )
+    before = values[tensor.index] if tensor.index in values else fixed[tensor.index]
+    after = changed(path, function, dequantise(tensor, before))
+    return {**values, tensor.index: _codes(path, tensor, after) if tensor.quantised else after}
 
 
-def _check(path: str, tensor: Tensor, made: Sequence[Tensor]) -> None:
-    odd = next((each for each in made if not each.numeric), None)
+def _check(path: str, tensor: Tensor, outputs: Sequence[Tensor]) -> None:
+    odd = next((output for output in outputs if not output.numeric), None)
     if odd is not None:
         raise BadOption(f"{path!r} can't be changed: its operator makes {odd.name!r} as well, which holds {odd.type}")
     if tensor.quantised and (tensor.scale.size > 1 or tensor.type not in CODES):
@@ -63,4 +70,4 @@ def _codes(path: str, tensor: Tensor, values: np.ndarray) -> np.ndarray:
     """The codes nearest to other values; those beyond the range of the codes become its ends, as in the model itself."""
     if np.isnan(values).any():
         raise BadOption(f"the change for layer {path!r} gave NaN, for which its {tensor.type} codes have no place")
-    return quantised(tensor, values)
+    return quantise(tensor, values)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from math import prod
+from typing import Any
 
 import numpy as np
 
 from ..protocol import Head, Kernel
 from .graph import NUMPY, Graph, Operator
 from .model import TfliteModel
-from .run import dequantised
+from .run import dequantise
 
 # Only this one gives what it is given in another type.
 PASSED = ("DEQUANTIZE",)
@@ -29,19 +30,19 @@ def stored(graph: Graph, index: int) -> np.ndarray | None:
     dtype, shape = np.dtype(tensor.type), [size or 1 for size in tensor.shape]
     if raw.size != prod(shape) * dtype.itemsize:
         return None
-    return dequantised(tensor, raw.view(dtype).reshape(shape)).astype(np.float32)
+    return dequantise(tensor, raw.view(dtype).reshape(shape)).astype(np.float32)
 
 
-def head(held: TfliteModel) -> Head | None:
+def head(model: TfliteModel, batch: Any) -> Head | None:
     """The last FULLY_CONNECTED whose weights are in the file, dequantised where they are codes."""
-    for output in reversed(held.layers):
+    for output in reversed(model.layers):
         operator = output.operator
         if operator.name != "FULLY_CONNECTED":
             continue
-        weights = stored(held.graph, operator.inputs[1])
+        weights = stored(model.graph, operator.inputs[1])
         if weights is None or weights.ndim != 2:
             continue
-        bias = stored(held.graph, operator.inputs[2]) if len(operator.inputs) > 2 else None
+        bias = stored(model.graph, operator.inputs[2]) if len(operator.inputs) > 2 else None
         return Head(output.address.path, weights, bias, operator.activation.lower())
     return None
 
@@ -49,8 +50,10 @@ def head(held: TfliteModel) -> Head | None:
 AXES = {"CONV_2D": "ohwi", "TRANSPOSE_CONV": "ohwi", "CONV_3D": "dhwio", "DEPTHWISE_CONV_2D": "hwim"}
 
 
-def kernel(graph: Graph, operator: Operator) -> Kernel | None:
+def kernel(model: TfliteModel, path: str, batch: Any) -> Kernel | None:
     """The weights of a convolution, dequantised; `None` for other operators, computed weights and codes of four bits."""
+    graph, (output,) = model.graph, model.find([path]).values()
+    operator = output.operator
     if operator.name not in AXES or len(operator.inputs) < 2:
         return None
     values = stored(graph, operator.inputs[1])
@@ -61,13 +64,13 @@ def kernel(graph: Graph, operator: Operator) -> Kernel | None:
         # One input channel for each filter; with a multiplier of m, m filters in a row share it.
         multiplier = max(1, operator.setting(3, "i", 1))
         height, width, filters = values.shape[1:]
-        found = values[0].reshape(height, width, filters // multiplier, multiplier)
-        return Kernel(np.ascontiguousarray(found), "hwim")
+        grouped = values[0].reshape(height, width, filters // multiplier, multiplier)
+        return Kernel(np.ascontiguousarray(grouped), "hwim")
     if values is None or values.ndim != len(axes):
         return None
-    given = graph.tensors[operator.inputs[0]].shape
+    shape = graph.tensors[operator.inputs[0]].shape
     inputs = values.shape[axes.index("i")]
-    groups = (given[-1] or inputs) // inputs if operator.name == "CONV_2D" and given else 1
+    groups = (shape[-1] or inputs) // inputs if operator.name == "CONV_2D" and shape else 1
     return Kernel(values, axes, max(1, groups))
 
 
@@ -80,11 +83,11 @@ WEIGHTS = {
 
 def weights_of(graph: Graph, operator: Operator) -> dict[int, int]:
     """The stored weights that an operator reads, also through dequantisation, and how many numbers each has."""
-    found: dict[int, int] = {}
+    sizes: dict[int, int] = {}
     for index in operator.inputs[WEIGHTS.get(operator.name, len(operator.inputs)) :]:
         while index not in graph.data and index in graph.made_by and graph.operators[graph.made_by[index]].inputs:
             index = graph.operators[graph.made_by[index]].inputs[0]
         tensor = graph.tensors[index]
         if index not in graph.data and tensor.shape and graph.stored(tensor) is not None:
-            found[index] = prod(size or 1 for size in tensor.shape)
-    return found
+            sizes[index] = prod(size or 1 for size in tensor.shape)
+    return sizes

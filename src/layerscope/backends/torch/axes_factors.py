@@ -33,48 +33,52 @@ class Factors:
         return bool(self._dims)
 
     def get(self, tensor: torch.Tensor) -> Dims | None:
-        found: Dims | None = self._dims.get(tensor)
-        return found
+        dims: Dims | None = self._dims.get(tensor)
+        return dims
 
     def split(self, axes: str, source: torch.Tensor, result: torch.Tensor) -> None:
         """Begin to follow a tensor that was reshaped from one with known axes."""
         whole = tuple((Part(letter, 1, int(size)),) for letter, size in zip(axes, source.shape, strict=True))
-        made = viewed(whole, tuple(result.shape))
-        if made is not None:
-            self._dims[result] = made
+        dims = viewed(whole, tuple(result.shape))
+        if dims is not None:
+            self._dims[result] = dims
 
     def follow(
         self, name: str, move: Callable[[str], str | None] | None, args: Sequence[Any], result: torch.Tensor
     ) -> None:
         """Note the parts of what a function gave; `move` says how it orders the dimensions of its first argument."""
-        given = [each for each in args if isinstance(each, torch.Tensor)]
-        made = self._made(name, move, args, given, result) if given else None
-        if made is not None and tuple(math.prod(part.size for part in dim) for dim in made) == tuple(result.shape):
-            self._dims[result] = made
+        tensors = [argument for argument in args if isinstance(argument, torch.Tensor)]
+        dims = self._after(name, move, args, tensors=tensors, result=result) if tensors else None
+        if dims is not None and tuple(math.prod(part.size for part in dim) for dim in dims) == tuple(result.shape):
+            self._dims[result] = dims
 
-    def _made(
+    def _after(
         self,
         name: str,
         move: Callable[[str], str | None] | None,
         args: Sequence[Any],
-        given: Sequence[torch.Tensor],
+        *,
+        tensors: Sequence[torch.Tensor],
         result: torch.Tensor,
     ) -> Dims | None:
-        first = self.get(given[0])
+        """The parts of what a function gave, from those of its arguments; `None` where they can't be followed."""
+        first = self.get(tensors[0])
         if name == "einsum":
-            return self._einsum(str(args[0]), [self.get(each) for each in given])
+            return self._einsum(str(args[0]), [self.get(tensor) for tensor in tensors])
         if name in ("matmul", "__matmul__", "bmm"):
-            second = self.get(given[1])
-            return (*first[:-1], second[-1]) if first and second and given[0].ndim == given[1].ndim else None
+            second = self.get(tensors[1])
+            return (*first[:-1], second[-1]) if first and second and tensors[0].ndim == tensors[1].ndim else None
         if name == "scaled_dot_product_attention":
-            value = self.get(given[2])
+            value = self.get(tensors[2])
             return (*first[:-1], value[-1]) if first and value else None
         if first is None:
-            return next((found for each in given if each.shape == result.shape and (found := self.get(each))), None)
+            return next(
+                (dims for tensor in tensors if tensor.shape == result.shape and (dims := self.get(tensor))), None
+            )
         if move is not None:
             letters = "".join(map(chr, range(len(first))))
             order = move(letters)
-            return None if order is None else tuple(first[letters.index(each)] for each in order)
+            return None if order is None else tuple(first[letters.index(tensor)] for tensor in order)
         if name in ("reshape", "view", "flatten", "unflatten"):
             return viewed(first, tuple(result.shape))
         if name == "linear":
@@ -84,18 +88,18 @@ class Factors:
             return first[:dim] + first[dim + 1 :]
         if name in ("chunk", "split", "tensor_split"):
             return tuple(_cut(dim, int(size)) for dim, size in zip(first, result.shape, strict=True))
-        return first if given[0].shape == result.shape else None
+        return first if tensors[0].shape == result.shape else None
 
     @staticmethod
-    def _einsum(equation: str, given: Sequence[Dims | None]) -> Dims | None:
+    def _einsum(equation: str, operands: Sequence[Dims | None]) -> Dims | None:
         left, _, right = equation.replace(" ", "").partition("->")
         known = {
             letter: dim
-            for labels, dims in zip(left.split(","), given, strict=False)
+            for labels, dims in zip(left.split(","), operands, strict=False)
             if dims is not None and len(labels) == len(dims)
             for letter, dim in zip(labels, dims, strict=True)
         }
-        return tuple(known[each] for each in right) if right and set(right) <= set(known) else None
+        return tuple(known[letter] for letter in right) if right and set(right) <= set(known) else None
 
     def windows(self, tensor: torch.Tensor) -> bool:
         """Whether a dimension that isn't the first counts windows of a picture, or places in a window."""
@@ -103,7 +107,7 @@ class Factors:
         if dims is None or len(dims) < 4:
             return False
         letters = [{part.letter for part in dim} for dim in dims[1:]]
-        return any({"h", "w"} <= each and "c" not in each for each in letters)
+        return any({"h", "w"} <= axes and "c" not in axes for axes in letters)
 
     def channels(self, tensor: torch.Tensor) -> bool:
         """Whether the last dimension walks along channels alone."""
@@ -115,8 +119,8 @@ class Factors:
         dims = self.get(tensor)
         if dims is None or len(dims) < 4 or any(len(dim) > 1 for dim in dims):
             return None
-        found = "".join(dim[0].letter if dim else "b" for dim in dims)
-        return found if found in ("bchw", "bhwc") else None
+        letters = "".join(dim[0].letter if dim else "b" for dim in dims)
+        return letters if letters in ("bchw", "bhwc") else None
 
 
 def viewed(dims: Dims, shape: Sequence[int]) -> Dims | None:
@@ -139,13 +143,13 @@ def _split(part: Part, size: int) -> tuple[Part, Part]:
 
 def _merge(parts: Sequence[Part]) -> tuple[Part, ...]:
     """Neighbouring parts of one axis as one."""
-    made: list[Part] = []
+    merged: list[Part] = []
     for part in parts:
-        if made and made[-1].letter == part.letter and made[-1].stride == part.stride * part.size:
-            made[-1] = Part(part.letter, part.stride, made[-1].size * part.size)
+        if merged and merged[-1].letter == part.letter and merged[-1].stride == part.stride * part.size:
+            merged[-1] = Part(part.letter, part.stride, merged[-1].size * part.size)
         else:
-            made.append(part)
-    return tuple(made)
+            merged.append(part)
+    return tuple(merged)
 
 
 def _cut(dim: tuple[Part, ...], size: int) -> tuple[Part, ...]:

@@ -29,7 +29,7 @@ class Operator(NamedTuple):
 INPUT_AXES = {4: "bchw", 5: "bcdhw"}
 
 
-class FieldTrace(TorchDispatchMode):
+class Fields(TorchDispatchMode):
     """A mode that gives each tensor that is made while it is active its `Places`. It holds no tensor alive."""
 
     # Operators that take functions (flex attention) pass through, and what they give is unknown.
@@ -49,9 +49,9 @@ class FieldTrace(TorchDispatchMode):
             if axes:
                 self.set(image, image_places(axes, image.shape))
 
-    def of(self, tensor: torch.Tensor) -> tuple[Field, ...] | None:
+    def fields(self, output: torch.Tensor) -> tuple[Field, ...] | None:
         """The fields of a tensor, one for each axis of the image."""
-        places = self.get(tensor)
+        places = self.get(output)
         return places.receptive() if places is not None else None
 
     def get(self, tensor: torch.Tensor) -> Places | None:

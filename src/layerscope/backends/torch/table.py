@@ -13,7 +13,7 @@ from ...core.layer import Layer
 from ..common.outputs import first_image
 from . import attention
 from .axes import Axes, Output
-from .field import FieldTrace
+from .field import Fields
 from .run import forward, kind_of, left_as_found, main_part, parts_of
 from .watch import FUNCTION, FunctionWatch, Operation, alone, kind_of_function, makes_weights, unwatched
 
@@ -65,7 +65,7 @@ class Record:
 
     def __init__(self, model: torch.nn.Module) -> None:
         self.axes = Axes(model)
-        self.fields = FieldTrace()
+        self.fields = Fields()
         self.calls: dict[str, list[list[tuple[str, Layer]]]] = {}
         self.mains: dict[str, str] = {}
         self.order: list[str] = []
@@ -101,7 +101,7 @@ class Record:
 
     def _add_inner(self, layer: Layer, tensor: torch.Tensor) -> None:
         """A call of what is made inside a module."""
-        layer = replace(layer, calls=1, step=self.steps, receptive=self.fields.of(tensor))
+        layer = replace(layer, calls=1, step=self.steps, receptive=self.fields.fields(tensor))
         self._add_call(layer.path, "", [("", layer)])
 
     def _add_call(self, name: str, main: str, parts: list[tuple[str, Layer]]) -> None:
@@ -140,7 +140,7 @@ class Record:
         rows = []
         for part, tensor in parts.items():
             layer = self.axes.layer(Output(name, module, inputs, part, tensor))
-            rows.append((part, replace(layer, receptive=self.fields.of(tensor), **own)))
+            rows.append((part, replace(layer, receptive=self.fields.fields(tensor), **own)))
         self._add_call(name, main_part(parts), rows)
 
     def _parameters(self, module: torch.nn.Module) -> int | None:

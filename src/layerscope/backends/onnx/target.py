@@ -1,0 +1,55 @@
+"""Scores of an ONNX model with other values in the place of what its layers return."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+
+from ...core.layer import split_call
+from ...errors import BadOption
+from ..common.outputs import changed, scored
+from ..protocol import Change, Target
+from .capture import run
+from .cut import Replacement
+from .model import OnnxModel
+from .run import Feeds, feeds_of
+from .shapes import axes_on_the_way
+
+
+def scores(model: OnnxModel, batch: Any, target: Target, changes: Mapping[str, Change]) -> np.ndarray:
+    """The target's number for each image, with other values in the place of what some layers return.
+
+    With a change the graph runs to the layer, and from it to the end. A function as target is given the output of one image
+    as numpy.
+    """
+    if model.final is None:
+        raise BadOption("the model has no output to aim at")
+    feeds, final = feeds_of(model.graph, batch), model.final.tensor
+    tensors = {path: output.tensor for name in changes for path, output in model.find([name]).items()}
+    order = {output.tensor: index for index, output in enumerate(model.outputs)}
+    fixed: dict[Replacement, np.ndarray] = {}
+    for path in sorted(tensors, key=lambda path: order[tensors[path]]):
+        values, replacement = _values(model, feeds, path, tensors[path], fixed=fixed)
+        fixed = {other: value for other, value in fixed.items() if other.tensor != replacement.tensor}
+        fixed[replacement] = changed(path, changes.get(path) or changes[split_call(path)[0]], values)
+        if replacement.tensor in model.graph.codes and np.isnan(fixed[replacement]).any():
+            raise BadOption(f"the change for layer {path!r} gave NaN, for which its codes have no place")
+    axes = axes_on_the_way(model, feeds, [final]).axes[final]
+    return scored(run(model, (final,), feeds, fixed)[1][0], target, axes)
+
+
+def _values(
+    model: OnnxModel, feeds: Feeds, path: str, tensor: str, *, fixed: Mapping[Replacement, np.ndarray]
+) -> tuple[np.ndarray, Replacement]:
+    """What a layer returns, and how other values are given in its place."""
+    if tensor in model.graph.attention_maps:
+        raise BadOption(
+            f"{path!r} is shown as other values than those the graph passes on, so they can't be changed:"
+            " change the operator itself"
+        )
+    session, (values,) = run(model, (tensor,), feeds, fixed)
+    cast = "" if tensor in model.graph.codes else session.dtypes[0]
+    return values, Replacement(tensor, onnx.helper.np_dtype_to_tensor_dtype(values.dtype), values.ndim, cast)

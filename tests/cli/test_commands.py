@@ -115,12 +115,14 @@ def test_show_writes_a_sheet_and_prints_its_path(capsys, photo, tmp_path):
 
 
 def test_last_is_explained_without_another_run(capsys, photo, tmp_path, monkeypatch):
-    shown = []
-    monkeypatch.setattr(ls.Scope, "layers", lambda *_: shown.append(1))
+    from layerscope.backends.onnx.backend import OnnxBackend
+
+    dry_runs, layers = [], OnnxBackend.layers
+    monkeypatch.setattr(OnnxBackend, "layers", lambda *given: dry_runs.append(1) or layers(*given))
     code, _, err = run(capsys, "show", "demo", photo, "-o", tmp_path / "a.png")
     assert code == 0
     wording(err, "'_swish:1'")
-    assert not shown
+    assert dry_runs == [1]
 
 
 def test_show_takes_every_option(capsys, photo, tmp_path):

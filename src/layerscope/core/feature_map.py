@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
-from ..checks import whole
-from ..errors import BackendMissing, BadChannels, BadLayout, LayoutWarning, caller_level
+from ..errors import BackendMissing, BadChannels, BadLayout, BadOption, LayoutWarning, caller_level
 from . import axes as _axes
 from . import npz
 from .conversion import as_float32, as_numpy
@@ -252,7 +251,8 @@ class FeatureMap:
             BadOption: There is no such image.
         """
         count = len(self.ids)
-        at = whole("image", at, -count, count - 1, instead=f": this map holds {count}")
+        if not isinstance(at, int | np.integer) or not -count <= at < count:
+            raise BadOption(f"image={at!r}: this map holds {count}, 0 to {count - 1}")
         keep = slice(at, at + 1 or None)
         return replace(
             self,

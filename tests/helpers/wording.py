@@ -199,7 +199,7 @@ def compare(item: pytest.Item, entries: dict[str, str]) -> None:
     if not path.exists():  # TODO: until every module has its golden file
         return
     wanted = golden(path).get(name, "")
-    text = "\n".join(entries)
+    text = "\n".join(entries).rstrip("\n")  # as the golden file gives it back
     if not pinned():
         wanted = "\n".join(re.findall(r"^ {4}(\w+):", wanted, re.MULTILINE))
         text = "\n".join(entries.values())

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .ranges import down
+
 # What is looked at in one go stays in the processor's cache while all figures are taken from it.
 BLOCK = 1 << 16
 
@@ -14,7 +16,7 @@ BLOCK = 1 << 16
 FAR_FROM_ZERO = 1e6
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Moments:
     """Figures by channel, each an array `[channel]`; NaN and ±inf are counted and left out of everything else.
 
@@ -35,57 +37,18 @@ class Moments:
     place: np.ndarray
     variance: np.ndarray
 
+    @classmethod
+    def empty(cls, channels: int) -> Moments:
+        counts = {name: np.zeros(channels, np.int64) for name in cls.__dataclass_fields__}
+        sums = {name: np.zeros(channels) for name in ("total", "squares", "variance")}
+        ends = {name: np.full(channels, np.nan) for name in ("low", "high")}
+        return cls(**{**counts, **sums, **ends})
+
     @property
     def mean(self) -> np.ndarray:
         return _share(self.total, self.count)
 
-
-def moments(values: np.ndarray) -> Moments:
-    """The figures of float32 `[image, *spatial, channel]`, whichever axis lies together in memory."""
-    channels = values.shape[-1]
-    whole = _Counts.empty(channels)
-    for at, image in enumerate(values):
-        flat = image.reshape(-1, channels)
-        rows = abs(flat.strides[1]) <= abs(flat.strides[0])
-        counts = _by_rows(flat) if rows else _by_planes(flat)
-        for channel in np.flatnonzero(~(np.isfinite(counts.low) & np.isfinite(counts.high))).tolist():
-            _finite_only(counts, channel, flat[:, channel])
-        whole.add(counts, at)
-    variance = _share(whole.squares, whole.count) - np.square(_share(whole.total, whole.count))
-    mean = _share(whole.total, whole.count)
-    with np.errstate(invalid="ignore"):
-        again = ~(np.square(mean) <= FAR_FROM_ZERO * variance) & (whole.low < whole.high)
-    variance = np.where(whole.low == whole.high, 0, variance)
-    for channel in np.flatnonzero(again).tolist():
-        plane = values[..., channel].astype(np.float64)
-        variance[channel] = np.square(plane[np.isfinite(plane)] - mean[channel]).mean()
-    return Moments(**vars(whole), variance=np.maximum(variance, 0))
-
-
-@dataclass
-class _Counts:
-    """`Moments` in the making."""
-
-    count: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    total: np.ndarray
-    squares: np.ndarray
-    zeros: np.ndarray
-    positive: np.ndarray
-    nan: np.ndarray
-    inf: np.ndarray
-    image: np.ndarray
-    place: np.ndarray
-
-    @classmethod
-    def empty(cls, channels: int) -> _Counts:
-        whole = {name: np.zeros(channels, np.int64) for name in cls.__dataclass_fields__}
-        sums = {name: np.zeros(channels) for name in ("total", "squares")}
-        ends = {name: np.full(channels, np.nan) for name in ("low", "high")}
-        return cls(**{**whole, **sums, **ends})
-
-    def add(self, other: _Counts, image: int) -> None:
+    def add(self, other: Moments, image: int) -> None:
         """Take in what was counted in one more image."""
         first = np.isnan(self.high) & ~np.isnan(other.high) | (other.high > self.high)
         self.image[first], self.place[first] = image, other.place[first]
@@ -94,11 +57,38 @@ class _Counts:
             getattr(self, name)[:] += getattr(other, name)
 
 
-def _by_rows(flat: np.ndarray) -> _Counts:
+def moments(values: np.ndarray) -> Moments:
+    """The figures of float32 `[image, *spatial, channel]`, whichever axis lies together in memory."""
+    channels = values.shape[-1]
+    whole = Moments.empty(channels)
+    for index, image in enumerate(values):
+        flat = image.reshape(-1, channels)
+        rows = abs(flat.strides[1]) <= abs(flat.strides[0])
+        counts = _by_rows(flat) if rows else _by_planes(flat)
+        for channel in np.flatnonzero(~(np.isfinite(counts.low) & np.isfinite(counts.high))).tolist():
+            _finite_only(counts, channel, flat[:, channel])
+        whole.add(counts, index)
+    whole.variance = _variance(values, whole)
+    return whole
+
+
+def _variance(values: np.ndarray, whole: Moments) -> np.ndarray:
+    mean = whole.mean
+    variance = _share(whole.squares, whole.count) - np.square(mean)
+    with np.errstate(invalid="ignore"):
+        again = ~(np.square(mean) <= FAR_FROM_ZERO * variance) & (whole.low < whole.high)
+    variance = np.where(whole.low == whole.high, 0, variance)
+    for channel in np.flatnonzero(again).tolist():
+        plane = values[..., channel].astype(np.float64)
+        variance[channel] = np.square(plane[np.isfinite(plane)] - mean[channel]).mean()
+    return np.maximum(variance, 0)
+
+
+def _by_rows(flat: np.ndarray) -> Moments:
     """`[position, channel]` with the channels of a position together in memory."""
     positions, channels = flat.shape
-    found = _Counts.empty(channels)
-    found.count[:] = positions
+    counts = Moments.empty(channels)
+    counts.count[:] = positions
     step = max(1, BLOCK // channels)
     wide = np.empty((min(step, positions), channels))
     same = np.empty(wide.shape, bool)
@@ -107,32 +97,32 @@ def _by_rows(flat: np.ndarray) -> _Counts:
         for start in range(0, positions, step):
             block = flat[start : start + step]
             count = len(block)
-            lows.append(_down(np.minimum, block))
-            highs.append(_down(np.maximum, block))
+            lows.append(down(np.minimum, block))
+            highs.append(down(np.maximum, block))
             np.copyto(wide[:count], block)
-            found.total += np.ones(count) @ wide[:count]
-            found.squares += np.einsum("ij,ij->j", wide[:count], wide[:count])
-            zeros = _down(np.add, np.equal(block, 0, out=same[:count]).view(np.uint8))
-            found.zeros += zeros
+            counts.total += np.ones(count) @ wide[:count]
+            counts.squares += np.einsum("ij,ij->j", wide[:count], wide[:count])
+            zeros = down(np.add, np.equal(block, 0, out=same[:count]).view(np.uint8))
+            counts.zeros += zeros
             if lows[-1].min() >= 0:
-                found.positive += count - zeros
+                counts.positive += count - zeros
             else:
-                found.positive += _down(np.add, np.greater(block, 0, out=same[:count]).view(np.uint8))
-    found.low, found.high = (np.array(each, np.float64) for each in (np.min(lows, 0), np.max(highs, 0)))
+                counts.positive += down(np.add, np.greater(block, 0, out=same[:count]).view(np.uint8))
+    counts.low, counts.high = (np.array(ends, np.float64) for ends in (np.min(lows, 0), np.max(highs, 0)))
     # The largest is looked for in its own block alone.
     blocks = np.argmax(highs, axis=0)
-    for at in np.unique(blocks).tolist():
-        here = np.flatnonzero(blocks == at)
-        block = flat[at * step : (at + 1) * step]
-        found.place[here] = at * step + (block if len(here) == channels else block[:, here]).argmax(0)
-    return found
+    for number in np.unique(blocks).tolist():
+        here = np.flatnonzero(blocks == number)
+        block = flat[number * step : (number + 1) * step]
+        counts.place[here] = number * step + (block if len(here) == channels else block[:, here]).argmax(0)
+    return counts
 
 
-def _by_planes(flat: np.ndarray) -> _Counts:
+def _by_planes(flat: np.ndarray) -> Moments:
     """`[position, channel]` with the positions of a channel together in memory."""
     positions, channels = flat.shape
-    found = _Counts.empty(channels)
-    found.count[:] = positions
+    counts = Moments.empty(channels)
+    counts.count[:] = positions
     together = min(channels, max(1, BLOCK // positions))
     # Taken once: fresh memory for every block would cost more than the arithmetic.
     space, same, ones = np.empty((together, positions)), np.empty((together, positions), bool), np.ones(positions)
@@ -142,19 +132,19 @@ def _by_planes(flat: np.ndarray) -> _Counts:
             planes = flat.T[here]
             wide, mask = space[: len(planes)], same[: len(planes)]
             np.copyto(wide, planes)
-            found.place[here] = planes.argmax(1)
-            found.high[here] = planes[np.arange(len(planes)), found.place[here]]
-            found.low[here] = planes.min(1)
+            counts.place[here] = planes.argmax(1)
+            counts.high[here] = planes[np.arange(len(planes)), counts.place[here]]
+            counts.low[here] = planes.min(1)
             if together == 1:
-                found.total[here], found.squares[here] = wide[0] @ ones, wide[0] @ wide[0]
+                counts.total[here], counts.squares[here] = wide[0] @ ones, wide[0] @ wide[0]
             else:
-                found.total[here], found.squares[here] = wide.sum(1), np.einsum("ij,ij->i", wide, wide)
-            found.zeros[here] = _across(np.equal(planes, 0, out=mask))
-            if found.low[here].min() >= 0:
-                found.positive[here] = positions - found.zeros[here]
+                counts.total[here], counts.squares[here] = wide.sum(1), np.einsum("ij,ij->i", wide, wide)
+            counts.zeros[here] = _across(np.equal(planes, 0, out=mask))
+            if counts.low[here].min() >= 0:
+                counts.positive[here] = positions - counts.zeros[here]
             else:
-                found.positive[here] = _across(np.greater(planes, 0, out=mask))
-    return found
+                counts.positive[here] = _across(np.greater(planes, 0, out=mask))
+    return counts
 
 
 def _across(same: np.ndarray) -> np.ndarray:
@@ -164,7 +154,7 @@ def _across(same: np.ndarray) -> np.ndarray:
     return np.count_nonzero(same, axis=1)
 
 
-def _finite_only(counts: _Counts, channel: int, plane: np.ndarray) -> None:
+def _finite_only(counts: Moments, channel: int, plane: np.ndarray) -> None:
     finite = np.isfinite(plane)
     kept = plane[finite].astype(np.float64)
     counts.count[channel] = kept.size
@@ -173,18 +163,6 @@ def _finite_only(counts: _Counts, channel: int, plane: np.ndarray) -> None:
     counts.zeros[channel], counts.positive[channel] = (kept == 0).sum(), (kept > 0).sum()
     counts.nan[channel], counts.inf[channel] = np.isnan(plane).sum(), np.isinf(plane).sum()
     counts.place[channel] = np.where(finite, plane, -np.inf).argmax()
-
-
-def _down(reduce: np.ufunc, block: np.ndarray) -> np.ndarray:
-    """`reduce` over the rows of a block, many rows a step; bytes are added up without overflow, as a lane sees ≤ 65 of them."""
-    rows, channels = block.shape
-    together = max(1, min(rows, 2048 // channels)) if block.flags.c_contiguous else 1
-    dtype = block.dtype if together > 1 or rows <= 255 else None
-    whole = rows - rows % together
-    lanes = reduce.reduce(block[:whole].reshape(-1, together * channels), axis=0, dtype=dtype)
-    wider = np.int64 if reduce is np.add else None
-    result = reduce.reduce(lanes.reshape(together, channels), axis=0, dtype=wider)
-    return result if whole == rows else reduce(result, reduce.reduce(block[whole:], axis=0, dtype=wider))
 
 
 def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from ..errors import BadScale
 def checked_clip(clip: Any) -> tuple[float, float]:
     """Two percentiles in order. Raises `BadScale`."""
     try:
-        low, high = (float(each) for each in clip)
+        low, high = (float(percentile) for percentile in clip)
     except (TypeError, ValueError) as error:
         raise BadScale(f"clip={clip!r}: use two percentiles, such as (1, 99)") from error
     if not 0 <= low < high <= 100:
@@ -77,29 +77,23 @@ def raw_extent(values: np.ndarray) -> np.ndarray:
     if values[0, ..., 0].size == 0:
         result[:] = np.nan
         return result
-    for image in range(images):
-        flat = _flat(values[image])
-        if flat.flags.c_contiguous:
-            result[image, :, 0] = _down(np.minimum, flat)
-            result[image, :, 1] = _down(np.maximum, flat)
-        else:
-            result[image, :, 0] = flat.min(0)
-            result[image, :, 1] = flat.max(0)
+    for index, image in enumerate(values):
+        flat = image.reshape(-1, channels)
+        result[index, :, 0] = down(np.minimum, flat)
+        result[index, :, 1] = down(np.maximum, flat)
     return result
 
 
-def _flat(values: np.ndarray) -> np.ndarray:
-    """`[*spatial, channel]` as `[position, channel]`, a view where memory allows it."""
-    return values.reshape(-1, values.shape[-1])
+def down(reduce: np.ufunc, rows: np.ndarray) -> np.ndarray:
+    """`reduce` over the rows of `[position, channel]`, many rows a step where they lie together: three times the plain speed.
 
-
-def _down(reduce: np.ufunc, flat: np.ndarray) -> np.ndarray:
-    """`reduce` over the positions of a contiguous `[position, channel]`, many positions a step: three times the plain speed."""
-    positions, channels = flat.shape
-    together = max(1, min(positions, 2048 // max(1, channels)))
-    whole = positions - positions % together
-    wide = reduce.reduce(flat[:whole].reshape(-1, together * channels), axis=0).reshape(together, channels)
-    result = reduce.reduce(wide, axis=0)
-    if whole < positions:
-        result = reduce(result, reduce.reduce(flat[whole:], axis=0))
-    return result
+    Bytes are added up without overflow, as a lane sees at most 65 of them.
+    """
+    count, channels = rows.shape
+    together = max(1, min(count, 2048 // max(1, channels))) if rows.flags.c_contiguous else 1
+    dtype = rows.dtype if together > 1 or count <= 255 else None
+    whole = count - count % together
+    lanes = reduce.reduce(rows[:whole].reshape(-1, together * channels), axis=0, dtype=dtype)
+    wider = np.int64 if reduce is np.add else None
+    result = reduce.reduce(lanes.reshape(together, channels), axis=0, dtype=wider)
+    return result if whole == count else reduce(result, reduce.reduce(rows[whole:], axis=0, dtype=wider))

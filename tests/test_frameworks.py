@@ -12,6 +12,7 @@ from helpers.frameworks import FEW, GROUPS, ROOT, framework_in, group_of
         ("tests/backends/test_scores.py", "tensorflow", ""),
         ("tests/backends/jax/test_nnx.py", "jax", "jax"),
         ("tests/backends/torch/test_scores.py", "torch", "torch"),
+        ("tests/backends/common/test_input_scaling.py", "tensorflow", ""),
         ("tests/plots/test_sheet.py", "torch", ""),
         ("tests/backends/onnx/test_layers.py", "", ""),
         ("src/layerscope/backends/keras/axes.py", "tensorflow", "tensorflow"),

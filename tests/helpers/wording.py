@@ -87,7 +87,7 @@ class Reading:
         self.entries: dict[str, str] = {}  # as they stand in the file → kind
 
     def add(self, kind: str, message: str) -> None:
-        first, *rest = self.plain(message).replace(" · ", " ·\n").split("\n")
+        first, *rest = self.plain(message).rstrip("\n").replace(" · ", " ·\n").split("\n")
         lines = [f"    {kind}: {first}", *(f"        {line}" for line in rest)]
         self.entries["\n".join(line.rstrip() for line in lines)] = kind
 

@@ -140,6 +140,7 @@ def test_an_early_layer_of_a_model_that_fails_later() -> None:
         BACKEND.capture(fails_late(), batch, ["late_node"])
 
 
+@pytest.mark.slow
 def test_a_hundred_captures_keep_sessions_and_memory_flat(tmp_path: Path) -> None:
     path, batch = tmp_path / "cnn.onnx", random(4, 3, 8, 6)
     onnx.save(cnn(), path)

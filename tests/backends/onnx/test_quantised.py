@@ -316,6 +316,7 @@ def twin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "codes.onnx"
 
 
+@pytest.mark.slow
 def test_a_network_and_its_quantised_twin_differ_by_what_quantising_changed(twin: Path) -> None:
     layer = "_blocks.0._project_conv"
     a = ls.open("demo").capture(ls.demo_photo(), layer)[layer]
@@ -336,6 +337,7 @@ def test_a_network_and_its_quantised_twin_differ_by_what_quantising_changed(twin
     ls.overlay(ls.norm(change), contours=2)  # one photo, one place on it
 
 
+@pytest.mark.slow
 def test_a_quantised_layer_that_holds_its_activation_is_not_taken_for_the_one_before_it(twin: Path) -> None:
     """The quantiser drops Clip: the range of the convolution begins at 0, under the convolution's own name."""
     a = ls.open("demo").capture(ls.demo_photo(), ["_conv_stem", "_swish:0"])

@@ -9,7 +9,7 @@ from helpers.frameworks import FEW, GROUPS, ROOT, framework_in, group_of
     ("path", "whole", "top"),
     [
         ("tests/backends/tflite/test_files.py", "tensorflow", "tensorflow"),
-        ("tests/backends/test_scores.py", "tensorflow", ""),
+        ("tests/inputs/test_input_check.py", "tensorflow", ""),
         ("tests/backends/jax/test_nnx.py", "jax", "jax"),
         ("tests/backends/torch/test_scores.py", "torch", "torch"),
         ("tests/backends/common/test_input_scaling.py", "tensorflow", ""),

@@ -97,7 +97,7 @@ def test_every_example_is_the_script_of_a_family():
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_every_name_in_the_documents_exists(page):
     for name in re.findall(r"\bls\.(\w+)", page.read_text("utf-8")):
-        assert name in {*ls.__all__, *ls._MODULES}, name
+        assert name in {*ls.__all__, *ls.PUBLIC_MODULES}, name
 
 
 @pytest.mark.filterwarnings("ignore::layerscope.PreprocessWarning")  # the small model doesn't say what it is fed

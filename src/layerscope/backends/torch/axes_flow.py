@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.utils.weak import WeakTensorKeyDictionary
@@ -16,10 +16,9 @@ from .axes_factors import Factors
 from .watch import base_name
 
 Grid = tuple[int, int]
-
+Found = tuple[str | None, Grid | None]
 
 MOVES = {"permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis"}
-
 
 RESHAPES = {"reshape", "view", "flatten", "unflatten", "reshape_as", "view_as"}
 
@@ -43,12 +42,10 @@ KEEPS = {
 # Channels-first by what they are, like the layers of their names.
 FIRST = {3: "bcn", 4: "bchw", 5: "bcdhw"}
 
-
 LAYERS = re.compile(
     r"conv(_transpose|_tbc)?[123]d|(fractional_)?(max|avg|lp)_(un)?pool[123]d\w*|adaptive_\w+_pool[123]d\w*"
     r"|(batch|instance|group)_norm|local_response_norm|pixel_(un)?shuffle|channel_shuffle|upsample\w*|interpolate|grid_sample"
 )
-
 
 REDUCES = {"mean", "sum", "amax", "amin", "std", "var", "norm", "logsumexp", "prod"}
 
@@ -68,6 +65,23 @@ OPAQUE = {
 }
 
 
+class Call(NamedTuple):
+    """One call of a function of torch; `source` is its first tensor whose axes are known, `grid` that of its tokens."""
+
+    name: str
+    func: Callable[..., Any]
+    args: Sequence[Any]
+    kwargs: dict[str, Any]
+    source: torch.Tensor
+    axes: str
+    grid: Grid | None
+
+    @property
+    def of_source(self) -> bool:
+        """Whether the tensor with known axes is the first argument."""
+        return bool(self.args) and self.args[0] is self.source
+
+
 class Flow:
     """Follows every call of a function of torch in one dry run and notes the axes of what comes out."""
 
@@ -78,8 +92,8 @@ class Flow:
 
     def grid(self, tensor: torch.Tensor) -> Grid | None:
         """The (height, width) that the tokens of `tensor` were made from by flattening, where that was seen."""
-        found: Grid | None = self._grids.get(tensor)
-        return found
+        grid: Grid | None = self._grids.get(tensor)
+        return grid
 
     def keep(self, tensor: torch.Tensor, grid: Grid | None) -> None:
         """Note the grid of a module's output."""
@@ -87,6 +101,7 @@ class Flow:
             self._grids[tensor] = grid
 
     def follow(self, func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], out: Any) -> None:
+        """Note the axes of what a function gave."""
         name = base_name(func)
         if _is_layer(name):
             for result in _tensors((out,)):
@@ -95,18 +110,27 @@ class Flow:
             return
         if self.factors:
             self._follow_factors(name, func, args, kwargs, out)
-        sources = [(each, axes) for each in _tensors((*args, *kwargs.values())) if (axes := self._trace.get(each))]
+        values = _tensors((*args, *kwargs.values()))
+        sources = [(tensor, axes) for tensor in values if (axes := self._trace.get(tensor))]
         if not sources or name in OPAQUE:
             return
+        grid = next((grid for tensor, _ in sources if (grid := self.grid(tensor))), None)
+        call = Call(name, func, args, kwargs, *sources[0], grid)
         for result in _tensors((out,)):
-            if result.ndim < 2 or not result.is_floating_point() or any(result is each for each, _ in sources):
-                continue
-            axes, grid = self._found(name, func, args, kwargs, sources, result)
-            if axes and len(axes) == result.ndim:
-                self._trace.set(result, axes)
-                self.keep(result, grid if "n" in axes else None)
-            elif axes is None and name in RESHAPES:
-                self.factors.split(sources[0][1], sources[0][0], result)
+            if result.ndim > 1 and result.is_floating_point() and not any(result is tensor for tensor, _ in sources):
+                self._note(call, sources, result)
+
+    def _note(self, call: Call, sources: Sequence[tuple[torch.Tensor, str]], result: torch.Tensor) -> None:
+        rule = FUNCTIONS.get(call.name)
+        if rule is not None:
+            axes, grid = rule(call, result)
+        else:
+            axes, grid = next((axes for tensor, axes in sources if tensor.shape == result.shape), None), call.grid
+        if axes and len(axes) == result.ndim:
+            self._trace.set(result, axes)
+            self.keep(result, grid if "n" in axes else None)
+        elif axes is None and call.name in RESHAPES:
+            self.factors.split(call.axes, call.source, result)
 
     def _follow_factors(
         self, name: str, func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], out: Any
@@ -115,40 +139,12 @@ class Flow:
         if name == "__getitem__":
             moves = partial(_sliced, index=args[1])
         for result in _tensors((out,)):
-            if any(result is each for each in args):
+            if any(result is value for value in args):
                 continue
             self.factors.follow(name, moves, args, result)
             axes = self.factors.axes(result) if name in RESHAPES or name in MOVES else None
             if axes:
                 self._trace.set(result, axes)
-
-    def _found(
-        self,
-        name: str,
-        func: Callable[..., Any],
-        args: Sequence[Any],
-        kwargs: dict[str, Any],
-        sources: Sequence[tuple[torch.Tensor, str]],
-        result: torch.Tensor,
-    ) -> tuple[str | None, Grid | None]:
-        source, axes = sources[0]
-        grid = next((found for each, _ in sources if (found := self.grid(each))), None)
-        if name in MOVES:
-            return (_moved(func, args, kwargs, axes), grid) if args and args[0] is source else (None, None)
-        if name in RESHAPES:
-            return reshaped(axes, source.shape, result.shape, grid)
-        if name in REDUCES:
-            if not args or args[0] is not source:
-                return None, None
-            return (axes if result.ndim == source.ndim else _moved(func, args, kwargs, axes)), grid
-        if name == "__getitem__":
-            return _sliced(axes, args[1]), grid
-        if name == "select" and args and args[0] is source:
-            return axes[: args[1] % len(axes)] + axes[args[1] % len(axes) + 1 :], grid
-        if name in KEEPS:
-            return (axes if source.ndim == result.ndim else None), grid
-        same = [known for each, known in sources if each.shape == result.shape]
-        return (same[0] if same else None), grid
 
 
 @cache
@@ -170,22 +166,63 @@ def reshaped(
     >>> reshaped("bchw", (1, 512, 7, 7), (1, 25088))
     ('bc', None)
     """
-    found, at, to = "", 0, 0
+    axes_after, at, to = "", 0, 0
     old, new = tuple(old), tuple(new)
     if axes.startswith("b") and len(old) > 2 and new == (old[0], math.prod(old[1:])):
         return "bc", None
     while at < len(old) and to < len(new):
         if old[at] == new[to]:
-            found, at, to = found + axes[at], at + 1, to + 1
+            axes_after, at, to = axes_after + axes[at], at + 1, to + 1
         elif axes[at : at + 2] == "hw" and math.prod(old[at : at + 2]) == new[to]:
             grid = old[at], old[at + 1]
-            found, at, to = found + "n", at + 2, to + 1
+            axes_after, at, to = axes_after + "n", at + 2, to + 1
         elif axes[at] == "n" and grid is not None and new[to : to + 2] == grid and math.prod(grid) == old[at]:
             grid = None
-            found, at, to = found + "hw", at + 1, to + 2
+            axes_after, at, to = axes_after + "hw", at + 1, to + 2
         else:
             return None, None
-    return (found, grid) if at == len(old) and to == len(new) else (None, None)
+    return (axes_after, grid) if at == len(old) and to == len(new) else (None, None)
+
+
+def _permuted(call: Call, result: torch.Tensor) -> Found:
+    return (_moved(call.func, call.args, call.kwargs, call.axes), call.grid) if call.of_source else (None, None)
+
+
+def _reshaped(call: Call, result: torch.Tensor) -> Found:
+    return reshaped(call.axes, call.source.shape, result.shape, call.grid)
+
+
+def _reduced(call: Call, result: torch.Tensor) -> Found:
+    if not call.of_source:
+        return None, None
+    same = result.ndim == call.source.ndim
+    return (call.axes if same else _moved(call.func, call.args, call.kwargs, call.axes)), call.grid
+
+
+def _indexed(call: Call, result: torch.Tensor) -> Found:
+    return _sliced(call.axes, call.args[1]), call.grid
+
+
+def _selected(call: Call, result: torch.Tensor) -> Found:
+    if not call.of_source:
+        return (call.axes if call.source.shape == result.shape else None), call.grid
+    axis = call.args[1] % len(call.axes)
+    return call.axes[:axis] + call.axes[axis + 1 :], call.grid
+
+
+def _kept(call: Call, result: torch.Tensor) -> Found:
+    return (call.axes if call.source.ndim == result.ndim else None), call.grid
+
+
+# Every other function gives the axes of the first of its tensors that has the shape of the result.
+FUNCTIONS: dict[str, Callable[[Call, torch.Tensor], Found]] = {
+    **dict.fromkeys(KEEPS, _kept),
+    **dict.fromkeys(REDUCES, _reduced),
+    **dict.fromkeys(RESHAPES, _reshaped),
+    **dict.fromkeys(MOVES, _permuted),
+    "__getitem__": _indexed,
+    "select": _selected,
+}
 
 
 def _moved(func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], axes: str) -> str:
@@ -197,18 +234,18 @@ def _moved(func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]
 def _sliced(axes: str, index: Any) -> str | None:
     """The axes that are left by an index of slices and whole numbers."""
     parts = list(index) if isinstance(index, tuple) else [index]
-    if not all(isinstance(each, int | slice) or each is Ellipsis for each in parts):
+    if not all(isinstance(part, int | slice) or part is Ellipsis for part in parts):
         return None
     if Ellipsis in parts:
-        at = parts.index(Ellipsis)
-        parts[at : at + 1] = [slice(None)] * (len(axes) - len(parts) + 1)
+        index = parts.index(Ellipsis)
+        parts[index : index + 1] = [slice(None)] * (len(axes) - len(parts) + 1)
     parts += [slice(None)] * (len(axes) - len(parts))
-    return "".join(letter for letter, each in zip(axes, parts, strict=True) if isinstance(each, slice))
+    return "".join(letter for letter, part in zip(axes, parts, strict=True) if isinstance(part, slice))
 
 
 def _tensors(values: Sequence[Any]) -> Iterator[torch.Tensor]:
-    for each in values:
-        if isinstance(each, torch.Tensor):
-            yield each
-        elif isinstance(each, tuple | list):
-            yield from (inner for inner in each if isinstance(inner, torch.Tensor))
+    for value in values:
+        if isinstance(value, torch.Tensor):
+            yield value
+        elif isinstance(value, tuple | list):
+            yield from (inner for inner in value if isinstance(inner, torch.Tensor))

@@ -39,7 +39,7 @@ class _Watch:
         def entered(module: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
             if _keeps(module):
                 if inputs and isinstance(inputs[0], torch.Tensor):
-                    self.found = _compared(name, module, inputs[0])
+                    self.found = _compare(name, module, inputs[0])
                 raise Stop(self)
             self.before += any(True for _ in module.parameters())
             if self.before > 1:
@@ -50,14 +50,14 @@ class _Watch:
 
 def _keeps(module: torch.nn.Module) -> bool:
     """Whether a module keeps statistics of what it is given: BatchNorm, frozen or not."""
-    kept = (getattr(module, "running_mean", None), getattr(module, "running_var", None))
-    is_norm = "BatchNorm" in "".join(each.__name__ for each in type(module).__mro__)
-    return is_norm and all(isinstance(each, torch.Tensor) for each in kept)
+    statistics = (getattr(module, "running_mean", None), getattr(module, "running_var", None))
+    is_norm = "BatchNorm" in "".join(kind.__name__ for kind in type(module).__mro__)
+    return is_norm and all(isinstance(tensor, torch.Tensor) for tensor in statistics)
 
 
-def _compared(name: str, module: Any, given: torch.Tensor) -> Evidence | None:
-    values = as_captured(given).values.astype(np.float32, copy=False)
-    mean, variance = (as_captured(each).values.astype(np.float64) for each in (module.running_mean, module.running_var))
+def _compare(name: str, module: Any, tensor: torch.Tensor) -> Evidence | None:
+    values = as_captured(tensor).values.astype(np.float32, copy=False)
+    mean, variance = (as_captured(kept).values.astype(np.float64) for kept in (module.running_mean, module.running_var))
     if values.ndim != 4 or values.shape[1] != mean.size or not trained(mean, variance):
         return None
     return Evidence(name, mean, variance, values.mean((2, 3)), values.var((2, 3)))
@@ -71,7 +71,7 @@ def own_scaling(model: torch.nn.Module) -> tuple[str | None, str]:
     for name, module in model.named_modules():
         mean, std = getattr(module, "mean", None), getattr(module, "std", None)
         if "normali" in type(module).__name__.lower() and mean is not None and std is not None:
-            deviation, middle = (np.asarray(_numbers(each), np.float64).reshape(-1) for each in (std, mean))
+            deviation, middle = (np.asarray(_numbers(values), np.float64).reshape(-1) for values in (std, mean))
             if not deviation.all() or deviation.size not in (1, 3) or middle.size not in (1, 3):
                 return None, ""
             recipe = takes(1 / deviation, -middle / deviation)

@@ -47,12 +47,12 @@ def _exported_inputs(model: nn.Module) -> tuple[Input, ...]:
     """
     if not isinstance(model, torch.export.UnflattenedModule):
         return ()
-    names = [str(each) for each in model.graph_signature.user_inputs]
-    values = [each.meta.get("val") for each in model.graph.nodes if each.op == "placeholder"]
-    if len(names) != len(values) or not all(isinstance(each, torch.Tensor) for each in values):
+    names = [str(name) for name in model.graph_signature.user_inputs]
+    values = [node.meta.get("val") for node in model.graph.nodes if node.op == "placeholder"]
+    if len(names) != len(values) or not all(isinstance(value, torch.Tensor) for value in values):
         return ()
-    shapes = [tuple(size if isinstance(size, int) else None for size in each.shape) for each in values]
-    if not all(len(each) in AXES_BY_RANK for each in shapes):
+    shapes = [tuple(size if isinstance(size, int) else None for size in value.shape) for value in values]
+    if not all(len(shape) in AXES_BY_RANK for shape in shapes):
         return ()
     return tuple(Input(name, AXES_BY_RANK[len(shape)], shape) for name, shape in zip(names, shapes, strict=True))
 
@@ -107,21 +107,21 @@ def _built_size(model: nn.Module) -> tuple[int, int] | None:
 
 
 def _timm_recipe(model: nn.Module) -> dict[str, Any] | None:
-    found = getattr(model, "pretrained_cfg", None) or getattr(model, "default_cfg", None)
-    if not isinstance(found, Mapping) or not {"mean", "std", "input_size"} <= found.keys():
+    config = getattr(model, "pretrained_cfg", None) or getattr(model, "default_cfg", None)
+    if not isinstance(config, Mapping) or not {"mean", "std", "input_size"} <= config.keys():
         return None
-    _, height, width = found["input_size"]
-    crop = found.get("crop_pct") or 0.875
+    _, height, width = config["input_size"]
+    crop = config.get("crop_pct") or 0.875
     # A squashed image is cropped only where crop_pct is below 1, which no recipe has and no model of timm asks for.
-    squashed = found.get("crop_mode") == "squash" and crop == 1
+    squashed = config.get("crop_mode") == "squash" and crop == 1
     fit = {"resize": "squash"} if squashed else {"resize": "shorter", "short": int(min(height, width) / crop)}
     return {
         **fit,
         "name": "timm",
         "order": "rgb",
         "divide": 255.0,
-        "mean": list(found["mean"]),
-        "std": list(found["std"]),
+        "mean": list(config["mean"]),
+        "std": list(config["std"]),
         "size": [height, width],
-        "interpolation": found.get("interpolation") or "bicubic",
+        "interpolation": config.get("interpolation") or "bicubic",
     }

@@ -91,8 +91,8 @@ def _in_hub(place: str) -> Path | None:
         from huggingface_hub import try_to_load_from_cache
     except ImportError:
         return None
-    found = (try_to_load_from_cache(place, each) for each in ("model.safetensors", "pytorch_model.bin"))
-    return next((Path(each) for each in found if isinstance(each, str)), None)
+    paths = (try_to_load_from_cache(place, file) for file in ("model.safetensors", "pytorch_model.bin"))
+    return next((Path(path) for path in paths if isinstance(path, str)), None)
 
 
 FILTERS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
@@ -122,12 +122,12 @@ def from_hf(name: str, weights: Path | None = None) -> torch.nn.Module:
     kind: Any = getattr(
         transformers, (getattr(config, "architectures", None) or ["AutoModel"])[0], transformers.AutoModel
     )
-    given: dict[str, Any] = {"local_files_only": True, "output_loading_info": True}
+    options: dict[str, Any] = {"local_files_only": True, "output_loading_info": True}
     if weights is not None:
         # Through from_pretrained, since it knows the names that weights had in earlier versions.
-        given |= {"config": config, "state_dict": read_state(weights)}
+        options |= {"config": config, "state_dict": read_state(weights)}
     try:
-        model, told = kind.from_pretrained(name if weights is None else None, **given)
+        model, loading = kind.from_pretrained(name if weights is None else None, **options)
     except OSError:
         auto: Any = transformers.AutoModel
         model = auto.from_config(config) if kind is auto else kind(config)
@@ -135,7 +135,7 @@ def from_hf(name: str, weights: Path | None = None) -> torch.nn.Module:
         _random(name, "there are no weights beside its configuration")
         return model.eval()
     model.config._name_or_path = name
-    missing = sorted(str(each) for each in told["missing_keys"])
+    missing = sorted(str(key) for key in loading["missing_keys"])
     if missing and weights is not None:
         raise ModelNotReadable(
             f"the weights in {weights.name} don't fit {type(model).__name__}: {_some(missing)} missing"
@@ -160,8 +160,8 @@ def _random(name: str, why: str) -> None:
 
 def is_hf(model: Any) -> bool:
     """Whether it is a model of transformers, which then has been imported."""
-    found = sys.modules.get("transformers")
-    return found is not None and isinstance(model, found.PreTrainedModel)
+    transformers = sys.modules.get("transformers")
+    return transformers is not None and isinstance(model, transformers.PreTrainedModel)
 
 
 def image_size(model: Any) -> tuple[int, int] | None:
@@ -176,9 +176,9 @@ def image_size(model: Any) -> tuple[int, int] | None:
 def labels(model: Any) -> tuple[str, ...] | None:
     """The class names of the configuration, where they are more than `LABEL_0`, `LABEL_1` …"""
     names = getattr(model.config, "id2label", None) or {}
-    found = [str(names[at]) for at in range(len(names)) if at in names]
-    placeholder = all(name == f"LABEL_{at}" for at, name in enumerate(found))
-    return tuple(found) if found and len(found) == len(names) and not placeholder else None
+    classes = [str(names[index]) for index in range(len(names)) if index in names]
+    placeholder = all(name == f"LABEL_{index}" for index, name in enumerate(classes))
+    return tuple(classes) if classes and len(classes) == len(names) and not placeholder else None
 
 
 def recipe(model: Any) -> dict[str, Any] | None:
@@ -204,30 +204,30 @@ def from_processor(processor: Any) -> dict[str, Any] | None:
         return getattr(processor, name, None)
 
     size, crop = _sizes(has("size")), _sizes(has("crop_size")) if has("do_center_crop") else {}
-    if any(has(each) for each in OTHER_STEPS) or not has("do_resize") or has("resample") not in FILTERS:
+    if any(has(step) for step in OTHER_STEPS) or not has("do_resize") or has("resample") not in FILTERS:
         return None
-    found: dict[str, Any] = {"name": type(processor).__name__, "interpolation": FILTERS[int(has("resample"))]}
+    fields: dict[str, Any] = {"name": type(processor).__name__, "interpolation": FILTERS[int(has("resample"))]}
     short, percent = size.get("shortest_edge"), has("crop_pct")
     if percent is not None and short:
         # ConvNeXt: below 384 the shorter side is enlarged by the share that the crop keeps, from 384 on it is squashed.
-        found |= {"size": [short, short]}
-        found |= {"resize": "shorter", "short": int(short / percent)} if short < 384 else {"resize": "squash"}
+        fields |= {"size": [short, short]}
+        fields |= {"resize": "shorter", "short": int(short / percent)} if short < 384 else {"resize": "squash"}
     elif short and crop and not size.get("longest_edge"):
-        found |= {"resize": "shorter", "short": short, "size": [crop["height"], crop["width"]]}
+        fields |= {"resize": "shorter", "short": short, "size": [crop["height"], crop["width"]]}
     elif "height" in size and (not crop or crop == size):
-        found |= {"resize": "squash", "size": [size["height"], size["width"]]}
+        fields |= {"resize": "squash", "size": [size["height"], size["width"]]}
     else:
         return None
-    found["centre"] = "floor"
+    fields["centre"] = "floor"
     if has("do_rescale"):
-        found["divide"] = 1 / has("rescale_factor")
+        fields["divide"] = 1 / has("rescale_factor")
     if has("do_normalize"):
-        found |= {"mean": list(has("image_mean")), "std": list(has("image_std"))}
-    return found
+        fields |= {"mean": list(has("image_mean")), "std": list(has("image_std"))}
+    return fields
 
 
-def _sizes(given: Any) -> dict[str, int]:
-    if isinstance(given, int):
-        return {"height": given, "width": given}
-    pairs = given.items() if isinstance(given, Mapping) else vars(given).items() if given is not None else ()
+def _sizes(size: Any) -> dict[str, int]:
+    if isinstance(size, int):
+        return {"height": size, "width": size}
+    pairs = size.items() if isinstance(size, Mapping) else vars(size).items() if size is not None else ()
     return {str(name): int(value) for name, value in pairs if isinstance(value, int)}

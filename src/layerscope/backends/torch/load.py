@@ -28,15 +28,15 @@ def load_weights(model: Any, path: Path) -> None:
     """Put a safetensors file or a state dict (`weights_only`) into a model; every key must fit."""
     state = read_state(path)
     own = model.state_dict()
-    missing, extra = [each for each in own if each not in state], [each for each in state if each not in own]
-    wrong = [each for each in own if each in state and own[each].shape != state[each].shape]
+    missing, extra = [key for key in own if key not in state], [key for key in state if key not in own]
+    wrong = [key for key in own if key in state and own[key].shape != state[key].shape]
     if missing or extra or wrong:
-        said = [
+        faults = [
             f"{name}: {', '.join(keys[:4])}{' …' if len(keys) > 4 else ''} ({len(keys)})"
             for name, keys in (("missing", missing), ("not in the model", extra), ("of another shape", wrong))
             if keys
         ]
-        raise ModelNotReadable(f"the weights in {path.name} don't fit {type(model).__name__}: {'; '.join(said)}")
+        raise ModelNotReadable(f"the weights in {path.name} don't fit {type(model).__name__}: {'; '.join(faults)}")
     model.load_state_dict(state)
 
 
@@ -45,8 +45,8 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
     if not path.is_file():
         raise ModelNotReadable(f"no weights file {path}")
     state = _safetensors(path) if path.suffix == ".safetensors" else _state_dict(path)
-    if state and all(each.startswith("module.") for each in state):
-        state = {name.removeprefix("module."): each for name, each in state.items()}
+    if state and all(name.startswith("module.") for name in state):
+        state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
     return state
 
 
@@ -63,15 +63,15 @@ def _safetensors(path: Path) -> dict[str, torch.Tensor]:
 
 def _state_dict(path: Path) -> dict[str, torch.Tensor]:
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise ModelNotReadable(f"{path.name} is not a file of weights alone: {first_line(error)}") from error
     for key in ("state_dict", "model_state_dict", "model"):
-        if isinstance(found, dict) and isinstance(found.get(key), dict):
-            found = found[key]
-    if not isinstance(found, dict) or not all(isinstance(each, torch.Tensor) for each in found.values()):
-        raise ModelNotReadable(f"{path.name} holds a {type(found).__name__}, not a state dict (name -> tensor)")
-    return found
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in content.values()):
+        raise ModelNotReadable(f"{path.name} holds a {type(content).__name__}, not a state dict (name -> tensor)")
+    return content
 
 
 def _exported(source: Path) -> Any:
@@ -90,7 +90,7 @@ def _pickled(source: Path, trust: bool) -> Any:
             " (package.module:factory with --weights), or export it anew with torch.export.save to .pt2"
         )
     try:
-        found = torch.load(source, map_location="cpu", weights_only=not trust)
+        content = torch.load(source, map_location="cpu", weights_only=not trust)
     except pickle.UnpicklingError as error:
         if not trust and "eights" in str(error):
             raise TrustRequired(
@@ -104,9 +104,9 @@ def _pickled(source: Path, trust: bool) -> Any:
         raise ModelNotReadable(
             f"{source.name} needs a class that can't be imported here ({first_line(error)}): put its package on the path"
         ) from error
-    if isinstance(found, torch.nn.Module):
-        return found
-    kind = "a state dict (weights alone)" if isinstance(found, dict) else f"a {type(found).__name__}"
+    if isinstance(content, torch.nn.Module):
+        return content
+    kind = "a state dict (weights alone)" if isinstance(content, dict) else f"a {type(content).__name__}"
     raise ModelNotReadable(f"{source.name} holds {kind}, not a model: {FACTORY}")
 
 

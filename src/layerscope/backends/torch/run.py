@@ -51,7 +51,7 @@ def left_as_found(model: torch.nn.Module, gradients: bool = False) -> Iterator[l
         for name, buffer in module._buffers.items()
         if buffer is not None
     ]
-    devices = sorted({each.device.index for each in model.parameters() if each.device.type == "cuda"})
+    devices = sorted({weight.device.index for weight in model.parameters() if weight.device.type == "cuda"})
     handles: list[Any] = []
     with ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng(devices=devices))
@@ -98,9 +98,9 @@ def _uncompiled() -> Iterator[None]:
 def forward(model: torch.nn.Module, batch: Any) -> Any:
     """The model's output for a batch: an array, a tuple of arrays, or a dict of them by name."""
     if isinstance(batch, Mapping):
-        return model(**{name: _tensor(model, each) for name, each in batch.items()})
+        return model(**{name: _tensor(model, value) for name, value in batch.items()})
     if isinstance(batch, tuple | list):
-        return model(*(_tensor(model, each) for each in batch))
+        return model(*(_tensor(model, value) for value in batch))
     # Models of transformers say by which name they take images; the forward of some takes it by name only.
     name = getattr(model, "main_input_name", None)
     if name == "pixel_values":
@@ -111,7 +111,7 @@ def forward(model: torch.nn.Module, batch: Any) -> Any:
 def _tensor(model: torch.nn.Module, value: Any) -> Any:
     """On the model's device, in its floating type; a copy, so that a model may write into its input."""
     held = itertools.chain(model.parameters(), model.buffers())
-    like = next((each for each in held if each.is_floating_point()), torch.zeros(0))
+    like = next((weight for weight in held if weight.is_floating_point()), torch.zeros(0))
     if isinstance(value, np.ndarray):
         value = torch.from_numpy(np.ascontiguousarray(value).copy())
     elif isinstance(value, torch.Tensor):

@@ -100,3 +100,37 @@ def test_no_test_module_imports_another():
             for name in names:
                 first = name.partition(".")[0]
                 assert first not in packages and not name.rpartition(".")[2].startswith("test_"), f"{path}: {name}"
+
+
+# torch's own function, whose arguments it is called with, and the callbacks' classes, whose keywords users write.
+LONG = {"weights_of", "Recorder.__init__", "KerasCallback", "LightningCallback"}
+
+
+def functions(tree, owner=""):
+    """Every function of a module with the name of its class in front."""
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef):
+            yield from functions(node, f"{node.name}.")
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield f"{owner}{node.name}", node
+            yield from functions(node)
+
+
+def test_no_function_inside_the_house_takes_a_long_list():
+    """At most 6 parameters, 4 of them by position; what users call has its options as keywords of their own names."""
+    long = []
+    for _, path in modules():
+        for name, node in functions(ast.parse(path.read_text("utf-8"))):
+            positional = [
+                arg.arg for arg in (*node.args.posonlyargs, *node.args.args) if arg.arg not in ("self", "cls")
+            ]
+            count = len(positional) + len(node.args.kwonlyargs)
+            public = name in ls.__all__ or name.partition(".")[0] in ls.__all__
+            if (
+                name not in LONG
+                and not public
+                and name.rpartition(".")[2] != "capture"
+                and (count > 6 or len(positional) > 4)
+            ):
+                long.append((path.name, name, count, len(positional)))
+    assert not long, long

@@ -212,6 +212,15 @@ def numbers(channels: Sequence[int] | slice | str | None, count: int, path: str)
     return indices(f"channels of {path}", channels, count, error=BadChannels)
 
 
+def needs_values(channels: Any) -> bool:
+    """Whether a choice of channels is a condition, which can be told only from the layer's values.
+
+    >>> needs_values("0:16"), needs_values("0:16 and not dead")
+    (False, True)
+    """
+    return callable(channels) or (isinstance(channels, str) and bool(parse(channels).tests))
+
+
 def positions(one: FeatureMap, channels: Any) -> np.ndarray:
     """Where the chosen channels lie in the map of one image: by anything of the grammar. Raises `BadChannels`."""
     if channels is None:

@@ -130,7 +130,7 @@ def _met(one: list[int], other: list[int], ends: np.ndarray) -> list[int]:
     return meetings[best][1] + meetings[best][2]
 
 
-def said(sort: str) -> str:
+def describe_sort(sort: str) -> str:
     """The order in words, for the caption."""
     name, _, other = sort.partition(":")
     if name == "index":

@@ -124,12 +124,12 @@ def nmf(fm: Any, factors: int = 6, *, seed: int = 0, basis: Any = None, negative
     )
     return replace(
         combined,
-        notes=(*combined.notes, *(Note("group", said_of(group)) for group in groups)),
+        notes=(*combined.notes, *(Note("group", group_text(group)) for group in groups)),
         provenance={**combined.provenance, "groups": groups},
     )
 
 
-def said_of(group: dict[str, Any]) -> str:
+def group_text(group: dict[str, Any]) -> str:
     """One factor in words: `factor 0: 31.2%, channels 12, 40, 7`."""
     channels = ", ".join(map(str, group["channels"])) or "none"
     return f"factor {group['number']}: {group['share']:.1%}, channels {channels}"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from ..channels.query import needs_values
 from ..combinations.registry import combined, rule_named, target_of_capture
 from ..core.feature_map import FeatureMap
 from ..errors import BadOption
@@ -55,7 +56,7 @@ class Job:
     def __post_init__(self) -> None:
         if self.values is not None and self.values.suffix != ".npz":
             raise BadOption(f"--values {self.values}: values are saved as .npz")
-        if isinstance(self.options.channels, str) and self.combine is not None:
+        if needs_values(self.options.channels) and self.combine is not None:
             raise BadOption(
                 f"--channels {self.options.channels!r} chooses tiles of each sheet: with --combine, give channel numbers"
             )
@@ -120,7 +121,7 @@ class Job:
                 raise BadOption(f"-o {self.output}: that is the image itself, which would be lost: give another name")
 
     def _capture(self, skip: Callable[[str, str], None]) -> Iterator[Maps]:
-        condition = isinstance(self.options.channels, str)
+        condition = needs_values(self.options.channels)
         capturing = {
             "channels": None if condition else self.options.channels,
             "target": target_of_capture(self.combine, self.target),
@@ -186,7 +187,7 @@ class _Writer:
             step(next(iter(maps.values())).ids[image])
 
     def _write(self, path: str, fm: FeatureMap, options: DrawOptions) -> Iterator[Path]:
-        if not isinstance(options.channels, str):
+        if not needs_values(options.channels):
             options = replace(options, channels=None)  # captured alone
         picture = draw(fm, options, overlay=self.job.overlay)
         for page in range(picture.pages):

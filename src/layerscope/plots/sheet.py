@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 
 from ..arrays.ranges import extent_of, raw_extent
-from ..channels.query import positions
-from ..channels.sort import ordered
-from ..channels.sort import said as describe_sort
+from ..channels.query import needs_values, positions
+from ..channels.sort import describe_sort, ordered
 from ..channels.statistics import figures, listed
 from ..core.feature_map import FeatureMap, as_map
 from ..core.note import Note
@@ -354,7 +353,7 @@ def _count(one: FeatureMap, count: int, channels: Any) -> str:
     """How many channels are shown, and by which condition."""
     word = channel_word(one)
     text = f"{count} of {one.of} {word}" if not one.rule or one.role == "weights" else f"{count} {word}"
-    return text + (f" where {channels}" if isinstance(channels, str) else "")
+    return text + (f" where {channels}" if isinstance(channels, str) and needs_values(channels) else "")
 
 
 def _page_text(page: int, pages: int, most: int, here: int) -> str:

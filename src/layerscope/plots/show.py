@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..channels.query import find_channels
+from ..channels.query import find_channels, needs_values
 from ..combinations.registry import combined, row_of, target_of_capture
 from ..core.feature_map import FeatureMap
 from ..core.note import Note
@@ -115,7 +115,7 @@ def show(
         )
     if target is None and needs_target(combine):
         target = first_class(scope, image)
-    condition = channels if isinstance(channels, str) or callable(channels) else None
+    condition = channels if needs_values(channels) else None
     selected = None if condition else channels
     fm = _capture_one(scope, image, layer, channels=selected, target=target_of_capture(combine, target))
     if asks_model(combine):

@@ -68,7 +68,7 @@ class AttentionWatch(ModuleWatch):
         if not self._wanted(module):
             return func(*args, **kwargs)
         if func in FUSED:
-            return self._fused(name, module, func, args, kwargs)
+            return self._fused(name, module, func, args=args, kwargs=kwargs)
         if func is functional.multi_head_attention_forward:
             self._attended(Weights(name, module, _returned(func, args, kwargs), RETURNED))
             return func(*args, **kwargs)
@@ -83,7 +83,7 @@ class AttentionWatch(ModuleWatch):
         at = -2 if kind_of(self.running[-1][1]) == "Softmax" and len(self.running) > 1 else -1
         return self.running[at][:2]
 
-    def _fused(self, name: str, module: nn.Module, func: Any, args: Any, kwargs: Any) -> Any:
+    def _fused(self, name: str, module: nn.Module, func: Any, *, args: Any, kwargs: Any) -> Any:
         weights = self._attended(Weights(name, module, weights_of(*args, **kwargs), RECOMPUTED))
         if weights is None:
             return func(*args, **kwargs)

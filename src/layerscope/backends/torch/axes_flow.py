@@ -109,7 +109,7 @@ class Flow:
                     self._trace.set(result, FIRST[result.ndim])
             return
         if self.factors:
-            self._follow_factors(name, func, args, kwargs, out)
+            self._follow_factors(name, func, args, kwargs, out=out)
         values = _tensors((*args, *kwargs.values()))
         sources = [(tensor, axes) for tensor in values if (axes := self._trace.get(tensor))]
         if not sources or name in OPAQUE:
@@ -133,7 +133,7 @@ class Flow:
             self.factors.split(call.axes, call.source, result)
 
     def _follow_factors(
-        self, name: str, func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], out: Any
+        self, name: str, func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], *, out: Any
     ) -> None:
         moves: Callable[[str], str | None] | None = partial(_moved, func, args, kwargs) if name in MOVES else None
         if name == "__getitem__":

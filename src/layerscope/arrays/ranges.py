@@ -27,8 +27,8 @@ def percentiles(values: np.ndarray, clip: tuple[float, float], each: bool = Fals
     """
     clip = checked_clip(clip)
     if not each:
-        found = _between(np.sort(values.ravel("K"))[None], clip)[0]
-        return np.zeros(2) if np.isnan(found[0]) else found
+        limits = _between(np.sort(values.ravel("K"))[None], clip)[0]
+        return np.zeros(2) if np.isnan(limits[0]) else limits
     channels = values.shape[-1]
     flat = values.reshape(values.shape[0], -1, channels)
     return np.stack([_between(_sorted_planes(image), clip) for image in flat])

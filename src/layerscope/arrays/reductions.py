@@ -67,8 +67,8 @@ def squares(values: np.ndarray, middle: np.ndarray | None) -> np.ndarray:
 
 def channel_planes(values: np.ndarray) -> Iterator[np.ndarray]:
     """`[channel, *spatial]` of each image."""
-    for each in values:
-        yield np.moveaxis(each, -1, 0)
+    for image in values:
+        yield np.moveaxis(image, -1, 0)
 
 
 def lengths(values: np.ndarray, middle: np.ndarray | None = None) -> np.ndarray:
@@ -77,31 +77,31 @@ def lengths(values: np.ndarray, middle: np.ndarray | None = None) -> np.ndarray:
     `middle`, a number a place, is taken off every channel before.
     """
     with np.errstate(invalid="ignore", over="ignore"):
-        found = squares(values, middle)
-        most = found.max(initial=0)
+        total = squares(values, middle)
+        most = total.max(initial=0)
         if SMALL_SQUARE < most < np.inf:
-            return np.asarray(np.sqrt(found, out=found))
+            return np.asarray(np.sqrt(total, out=total))
     extent = np.abs(raw_extent(values))
     largest = float(extent[np.isfinite(extent)].max(initial=0))
     # Divided by the largest first where squares leave the range of float32.
     unit = np.float32(largest if largest > 1e18 or 0 < largest < 1e-18 else 1)
     with np.errstate(invalid="ignore", over="ignore"):
         if unit != 1:
-            found = squares(values / unit, None if middle is None else middle / unit)
-        return np.asarray(np.sqrt(found) * unit)
+            total = squares(values / unit, None if middle is None else middle / unit)
+        return np.asarray(np.sqrt(total) * unit)
 
 
 def finite_places(values: np.ndarray) -> np.ndarray:
     """bool `[image, *spatial]`: the places where every channel is finite."""
-    found = np.empty(values.shape[:-1], bool)
+    largest = np.empty(values.shape[:-1], bool)
     for image, planes in enumerate(channel_planes(values)):
         if values[image].flags.c_contiguous:
-            found[image] = np.isfinite(values[image]).all(-1)
+            largest[image] = np.isfinite(values[image]).all(-1)
             continue
-        found[image] = True
+        largest[image] = True
         for plane in planes:
-            found[image] &= np.isfinite(plane)
-    return found
+            largest[image] &= np.isfinite(plane)
+    return largest
 
 
 class Rows:
@@ -113,13 +113,13 @@ class Rows:
     def __init__(self, values: np.ndarray, keep: np.ndarray | None = None) -> None:
         self.channels = values.shape[-1]
         self._blocks: list[tuple[np.ndarray, np.ndarray | None]] = []
-        for image, each in enumerate(values):
-            whole = each[None] if each.ndim == 1 else each
+        for image, plane in enumerate(values):
+            whole = plane[None] if plane.ndim == 1 else plane
             kept = None if keep is None else keep[image].reshape(whole.shape[:-1])
             step = max(1, 8 * BLOCK // max(1, whole[0].size))
             for start in range(0, len(whole), step):
-                at = slice(start, start + step)
-                self._blocks.append((whole[at], None if kept is None else kept[at]))
+                block = slice(start, start + step)
+                self._blocks.append((whole[block], None if kept is None else kept[block]))
 
     def __iter__(self) -> Iterator[np.ndarray]:
         for block, kept in self._blocks:
@@ -179,5 +179,5 @@ def channel_squares(values: np.ndarray) -> np.ndarray:
                 summed += np.einsum("pc,pc->c", part, part)
             return summed
         for planes in channel_planes(values):
-            summed += [float(np.einsum("p,p->", each, each)) for each in planes.reshape(len(planes), -1)]
+            summed += [float(np.einsum("p,p->", plane, plane)) for plane in planes.reshape(len(planes), -1)]
     return summed

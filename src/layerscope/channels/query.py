@@ -90,10 +90,10 @@ class Query:
         """The numbers of one list whose runs all have an end; `None` where the layer must be known. Raises `BadOption`."""
         if self.tests or len(self.lists) != 1 or any(stop is None for _, stop in self.lists[0]):
             return None
-        found = dict.fromkeys(number for start, stop in self.lists[0] for number in range(start, stop or 0))
-        if not found:
+        chosen = dict.fromkeys(number for start, stop in self.lists[0] for number in range(start, stop or 0))
+        if not chosen:
             raise BadOption(f"{self.text!r} selects no channels")
-        return list(found)
+        return list(chosen)
 
     def _expand(self, parts: tuple[Part, ...], held: Sequence[int], where: str) -> Iterator[int]:
         known, count = set(held), max(held) + 1
@@ -170,12 +170,12 @@ def parse(text: str) -> Query:
 
 
 def _part(part: str, text: str) -> Part:
-    found = PART.fullmatch(part)
-    if found is None:
+    match = PART.fullmatch(part)
+    if match is None:
         raise BadOption(f"{part!r} in {text!r}: give channel numbers as 0:16,40")
-    if found[1]:
-        return int(found[1]), int(found[1]) + 1
-    return int(found[2] or 0), int(found[3]) if found[3] else None
+    if match[1]:
+        return int(match[1]), int(match[1]) + 1
+    return int(match[2] or 0), int(match[3]) if match[3] else None
 
 
 def _test(term: str, text: str) -> Test:
@@ -183,14 +183,14 @@ def _test(term: str, text: str) -> Test:
     if flag and flag[2] in FLAGS:
         name, wanted = flag[2], flag[1] is None
         return lambda table: table[name] == wanted
-    found = COMPARISON.fullmatch(term)
-    if found is None or found[1] not in FIGURES:
+    match = COMPARISON.fullmatch(term)
+    if match is None or match[1] not in FIGURES:
         known = (*FIGURES, *FLAGS)
         unknown = next((word for word in re.findall(r"[^\W\d]\w*", term) if word not in (*known, "not")), "")
         raise BadOption(f"{term!r} in {text!r}: {FORM}; known are {', '.join(known)}.{near(unknown, known)}")
-    if LIMIT.fullmatch(found[3]) is None:
-        raise BadOption(f"{found[3]!r} in {text!r} is not a number: {FORM}")
-    name, holds, limit = found[1], COMPARISONS[found[2]], float(found[3]) / (100 if found[4] else 1)
+    if LIMIT.fullmatch(match[3]) is None:
+        raise BadOption(f"{match[3]!r} in {text!r} is not a number: {FORM}")
+    name, holds, limit = match[1], COMPARISONS[match[2]], float(match[3]) / (100 if match[4] else 1)
     return lambda table: np.asarray(holds(table[name], limit))
 
 

@@ -96,7 +96,7 @@ def _joined(ends: np.ndarray) -> list[int]:
     count = len(ends)
     near_to = ends.copy()
     np.fill_diagonal(near_to, -np.inf)
-    members: list[list[int]] = [[each] for each in range(count)]
+    members: list[list[int]] = [[channel] for channel in range(count)]
     gone = np.zeros(count, np.float32)
     path: list[int] = []
     for _ in range(count - 1):

@@ -122,10 +122,10 @@ def pca(fm: Any, *, basis: Any = None, foreground: Any = None, robust: bool = Fa
         BadOption: The basis is of other channels, no place is left, or an option cannot be used.
     """
     fm = as_map(fm)
-    given = basis is not None
-    if given and robust:
+    projected = basis is not None
+    if projected and robust:
         raise BadOption("robust=True says how a basis is made, and one is given: pca_basis(fm, robust=True)")
-    basis = Basis.of(basis) if given else pca_basis(fm, foreground=foreground, robust=robust)
+    basis = Basis.of(basis) if projected else pca_basis(fm, foreground=foreground, robust=robust)
     channels = fm.values.shape[-1]
     if basis.components.shape != (3, channels):
         raise BadOption(
@@ -145,7 +145,7 @@ def pca(fm: Any, *, basis: Any = None, foreground: Any = None, robust: bool = Fa
     if mask is not None:
         planes[~mask & ~broken] = BACKGROUND
     linear = Linear.of(basis.components.T, fm.channels, bias=-shift)
-    notes = _notes(fm, basis, given, mask)
+    notes = _notes(fm, basis, projected, mask)
     return fm.combined(planes, f"PCA of {channels} channels", notes, role="rgb", linear=linear)
 
 
@@ -166,15 +166,15 @@ def _notes(fm: FeatureMap, basis: Basis, given: bool, mask: np.ndarray | None) -
 def _fitted(rows: Rows, components: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mean, unit directions with fixed signs, and the share of the variance of each."""
     center, count = rows.center()
-    values, found, size = _directions(rows, center, count, components)
-    kept = len(found)
+    values, directions, size = _directions(rows, center, count, components)
+    kept = len(directions)
     basis = np.zeros((components, rows.channels))
     threshold = values[0] * size * np.finfo(np.float32).eps ** 2 if len(values) else 0
-    for at in range(kept):
-        length = np.linalg.norm(found[at])
-        if values[at] > threshold and length > 0:
-            row = found[at] / length
-            basis[at] = row * np.sign(row[np.argmax(np.abs(row))])
+    for component in range(kept):
+        length = np.linalg.norm(directions[component])
+        if values[component] > threshold and length > 0:
+            row = directions[component] / length
+            basis[component] = row * np.sign(row[np.argmax(np.abs(row))])
     share = np.zeros(components)
     if values.sum() > 0:
         share[:kept] = values[:kept] / values.sum()

@@ -34,7 +34,7 @@ class Rule:
 
 
 def _place(text: str) -> tuple[int, ...]:
-    return tuple(int(each) for each in text.split(","))
+    return tuple(int(number) for number in text.split(","))
 
 
 RULES = (
@@ -62,10 +62,10 @@ RULES = (
 
 def rule_named(text: str) -> Rule:
     """The row for a name such as `"mean"` or `"weights:w.npy"`. Raises `BadOption` with near names."""
-    name, colon, given = text.partition(":")
+    name, colon, argument = text.partition(":")
     for rule in RULES:
         if rule.name == name:
-            if (colon and rule.argument is None) or (not given and rule.takes.startswith(":")):
+            if (colon and rule.argument is None) or (not argument and rule.takes.startswith(":")):
                 break
             return rule
     names = tuple(map(str, RULES))
@@ -90,29 +90,29 @@ def combined(fm: FeatureMap, rule: Any, target: Any = None) -> FeatureMap:
     row = row_of(rule)
     if row is None:
         if callable(rule):
-            made = rule(fm)
-            if not isinstance(made, FeatureMap):
+            result = rule(fm)
+            if not isinstance(result, FeatureMap):
                 name = getattr(rule, "__name__", "the function")
                 raise BadOption(
-                    f"combine={name} gave a {type(made).__name__}: a combination gives a feature map, as ls.mean does"
+                    f"combine={name} gave a {type(result).__name__}: a combination gives a feature map, as ls.mean does"
                 )
-            return made
+            return result
         raise BadOption(f"combine={rule!r}: use the name of a combination, or a function of a feature map")
     if row.model:
         return row.function(fm, target)
-    made = row.function(fm, *_argument(row, rule))
+    result = row.function(fm, *_argument(row, rule))
     if target is None or row.target:
-        return made
-    return replace(made, notes=(*made.notes, f"the same for every class: {row.name} uses no target"))
+        return result
+    return replace(result, notes=(*result.notes, f"the same for every class: {row.name} uses no target"))
 
 
 def _argument(row: Rule, rule: Any) -> tuple[Any, ...]:
     """What stands behind the colon, read; empty where nothing does."""
-    given = rule.partition(":")[2] if isinstance(rule, str) else ""
-    if row.argument is None or not given:
+    argument = rule.partition(":")[2] if isinstance(rule, str) else ""
+    if row.argument is None or not argument:
         return ()
     try:
-        return (row.argument(given),)
+        return (row.argument(argument),)
     except ValueError:
         raise BadOption(f"combine={rule!r}: {row} takes whole numbers") from None
 

@@ -51,10 +51,10 @@ class Frame:
         top = margin + heading.height
         codes = np.full((top + max(height, tall) + margin, whole_width + 2 * margin), GAP, np.uint8)
         _draw_heading(codes, heading)
-        drawn = bar.draw(margin + width + BAR_GAP * text, top, tall) if bar else None
-        if drawn:
-            _draw_bar(codes, drawn)
-        return Canvas(codes, margin, top, width, height, self, heading, drawn)
+        colorbar = bar.draw(margin + width + BAR_GAP * text, top, tall) if bar else None
+        if colorbar:
+            _draw_bar(codes, colorbar)
+        return Canvas(codes, margin, top, width, height, self, heading, colorbar)
 
 
 @dataclass(frozen=True)
@@ -121,11 +121,11 @@ class Canvas:
 
     def draw_bar(self, x: int, y: int, height: int, bar: ColorBar) -> None:
         """One more bar, at `x`, `y` of the body."""
-        drawn = bar.draw(self.x + x, self.y + y, height)
-        _draw_bar(self.codes, drawn)
-        self.ramps.append(drawn.ramp)
-        self.boxes.extend((*drawn.ticks, *drawn.caps))
-        self.lines.extend((*drawn.labels, *drawn.beyond))
+        colorbar = bar.draw(self.x + x, self.y + y, height)
+        _draw_bar(self.codes, colorbar)
+        self.ramps.append(colorbar.ramp)
+        self.boxes.extend((*colorbar.ticks, *colorbar.caps))
+        self.lines.extend((*colorbar.labels, *colorbar.beyond))
 
     def own(self, x: int, y: int, width: int, height: int) -> None:
         """Mark a box (of the whole picture) that is painted in colours of its own, which no theme changes."""

@@ -268,9 +268,9 @@ def _compare_models(models: Mapping[Any, Mapping[str, Any]], wanted: _Wanted) ->
     table = Table(tuple(maps), tuple(path or "output" for path in paths), rows, photos, photos_down=True)
     title = f"{_count(len(maps), 'model')} × {_count(len(paths), 'layer')}{_rule_title(ready.values())}"
     ids = [*dict.fromkeys(fm.ids[image] for fm in every)]
-    seen = ids[0] if len(ids) == 1 else f"the models saw different images: {', '.join(ids)}"
-    seen += f" (image {image} of {count})" if count > 1 else ""
-    words = " · ".join(filter(None, [seen, _combination_text(every, wanted.combine)]))
+    subject = ids[0] if len(ids) == 1 else f"the models saw different images: {', '.join(ids)}"
+    subject += f" (image {image} of {count})" if count > 1 else ""
+    words = " · ".join(filter(None, [subject, _combination_text(every, wanted.combine)]))
     return _Comparison(table, title, words, _maps_of(ready.values()) or every)
 
 

@@ -81,11 +81,11 @@ def grouped_overlay(whole: FeatureMap, options: DrawOptions, alpha: float) -> Pi
     groups = _groups(whole, options)
     photo, place = one.photos[0], one.placement[0]
     rows, columns = place.rows(one.spatial[0]), place.cols(one.spatial[1])
-    seen = np.ix_(rows >= 0, columns >= 0)
+    inside = np.ix_(rows >= 0, columns >= 0)
     units = np.ix_(rows[rows >= 0], columns[columns >= 0])
     cover = (_cover(groups) * np.float32(alpha))[units][..., None]
     body = photo.copy()
-    body[seen] = np.round(photo[seen] * (1 - cover) + _full(groups)[units] * cover).astype(np.uint8)
+    body[inside] = np.round(photo[inside] * (1 - cover) + _full(groups)[units] * cover).astype(np.uint8)
     line = f"on the photo, {photo.shape[0]}×{photo.shape[1]} · colour {alpha:.0%} where it is strongest · one flat area a unit"
     groups = replace(groups, lines=(*groups.lines, line))
     return _compose(whole, groups, body, replace(options, zoom=1))

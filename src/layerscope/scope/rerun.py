@@ -64,14 +64,14 @@ class Rerun:
             return self.batches[0]
         return np.concatenate(self.batches, self.axes.index("b"))
 
-    def image(self, at: int) -> Rerun:
+    def image(self, index: int) -> Rerun:
         axis = self.axes.index("b")
-        at %= self.count
+        index %= self.count
         for array in self.batches:
-            if at < array.shape[axis]:
-                return replace(self, batches=(array.take([at], axis),))
-            at -= array.shape[axis]
-        raise IndexError(at)
+            if index < array.shape[axis]:
+                return replace(self, batches=(array.take([index], axis),))
+            index -= array.shape[axis]
+        raise IndexError(index)
 
     def select(self, channels: tuple[int, ...]) -> Rerun:
         return replace(self, channels=channels)

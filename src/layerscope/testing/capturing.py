@@ -20,11 +20,11 @@ class CaptureTests(Network):
     def test_values_are_those_of_the_network(self) -> None:
         model = self.network()
         table, calls = self.table(model), self.calls()
-        found = self.read(self.backend().capture(model, self.batch(), list(calls.values())), table)
-        assert set(found) == set(calls.values())
+        captured = self.read(self.backend().capture(model, self.batch(), list(calls.values())), table)
+        assert set(captured) == set(calls.values())
         for name, path in calls.items():
-            self.same(found[path], self.expected()[name])
-        assert found[calls["conv1"]].min() < 0, "a later in-place ReLU must not reach the capture"
+            self.same(captured[path], self.expected()[name])
+        assert captured[calls["conv1"]].min() < 0, "a later in-place ReLU must not reach the capture"
 
     def test_one_layer_alone_gives_the_same(self) -> None:
         model = self.network()
@@ -38,26 +38,26 @@ class CaptureTests(Network):
         if not self.shared:
             return
         act = self.paths["act"]
-        found = self.backend().capture(self.network(), self.batch(), [act])
-        assert list(found) == [f"{act}:0", f"{act}:1"]
+        captured = self.backend().capture(self.network(), self.batch(), [act])
+        assert list(captured) == [f"{act}:0", f"{act}:1"]
 
     def test_a_single_call_can_be_asked_for_by_number(self) -> None:
         path = self.paths["conv1"]
-        found = self.backend().capture(self.network(), self.batch(), [f"{path}:0"])
-        assert list(found) == [f"{path}:0"]
+        captured = self.backend().capture(self.network(), self.batch(), [f"{path}:0"])
+        assert list(captured) == [f"{path}:0"]
 
     def test_results_come_in_execution_order(self) -> None:
         calls = self.calls()
         order = [calls[name] for name in ("conv1", "act:0", "conv2", "act:1", "head")]
-        found = self.backend().capture(self.network(), self.batch(), order[::-1])
-        assert list(found) == order
+        captured = self.backend().capture(self.network(), self.batch(), order[::-1])
+        assert list(captured) == order
 
     def test_images_do_not_mix(self) -> None:
         model, path = self.network(), self.paths["conv2"]
         table = self.table(model)
-        found = self.read(self.backend().capture(model, self.batch(3), [path]), table)[path]
-        assert found.shape[0] == 3
-        self.same(found, self.expected(3)["conv2"])
+        captured = self.read(self.backend().capture(model, self.batch(3), [path]), table)[path]
+        assert captured.shape[0] == 3
+        self.same(captured, self.expected(3)["conv2"])
 
     def test_an_unknown_layer_is_named_with_near_ones(self) -> None:
         path = self.paths["conv1"]
@@ -118,9 +118,9 @@ class CaptureTests(Network):
             self.same(self.backend().capture(model, batch, [path])[path].values, wanted)
 
     def test_values_are_real_arrays_of_the_host(self) -> None:
-        for each in self.backend().capture(self.network(), self.batch(), list(self.calls().values())).values():
-            assert type(each.values) is np.ndarray
-            assert each.values.dtype == np.float32
+        for output in self.backend().capture(self.network(), self.batch(), list(self.calls().values())).values():
+            assert type(output.values) is np.ndarray
+            assert output.values.dtype == np.float32
 
     def test_nothing_asked_twice_comes_twice(self) -> None:
         path = self.paths["conv1"]
@@ -137,9 +137,9 @@ class CaptureTests(Network):
             return [self.backend().capture(model, self.batch(), [path])[path].values for _ in range(5)]
 
         with ThreadPoolExecutor(2) as threads:
-            for found, values in zip(threads.map(repeated, models), wanted, strict=True):
-                for each in found:
-                    self.same(each, values)
+            for captures, values in zip(threads.map(repeated, models), wanted, strict=True):
+                for output in captures:
+                    self.same(output, values)
 
     def test_picked_channels_are_those_of_the_whole(self) -> None:
         if not adapt(self.backend()).picks:
@@ -149,7 +149,7 @@ class CaptureTests(Network):
         whole = self.backend().capture(model, self.batch(), list(calls.values()))
         for numbers in ((1, 2), (3, 0), (2,)):
             picks = {path: Pick(table[path].axes.index("c"), numbers) for path in calls.values()}
-            found = self.backend().capture(model, self.batch(), list(calls.values()), None, picks=picks)
-            for path, each in found.items():
+            captured = self.backend().capture(model, self.batch(), list(calls.values()), None, picks=picks)
+            for path, output in captured.items():
                 wanted = np.take(whole[path].values, numbers, picks[path].axis)
-                assert np.array_equal(each.values, wanted), (path, numbers)
+                assert np.array_equal(output.values, wanted), (path, numbers)

@@ -21,18 +21,18 @@ class FactsTests(Network):
         facts = self.backend().facts(self.network())
         assert isinstance(facts, Facts)
         assert facts.name
-        for each in facts.inputs:
-            assert len(each.axes) == len(each.shape)
-            if set(each.axes) == set(self.axes):
-                assert each.axes == self.axes
-                assert each.shape[each.axes.index("c")] == 3
+        for declared in facts.inputs:
+            assert len(declared.axes) == len(declared.shape)
+            if set(declared.axes) == set(self.axes):
+                assert declared.axes == self.axes
+                assert declared.shape[declared.axes.index("c")] == 3
 
     def test_the_digest_tells_states_of_the_weights_apart(self) -> None:
-        found = [self.digest(parameters) for parameters in (tiny_parameters(), tiny_parameters(), tiny_parameters(1))]
-        if not found[0]:
+        digests = [self.digest(parameters) for parameters in (tiny_parameters(), tiny_parameters(), tiny_parameters(1))]
+        if not digests[0]:
             return
-        assert found[0] == found[1], "the same weights have the same digest"
-        assert found[0] != found[2], "other weights have another digest"
+        assert digests[0] == digests[1], "the same weights have the same digest"
+        assert digests[0] != digests[2], "other weights have another digest"
 
     def test_taking_the_digest_changes_nothing(self) -> None:
         model = self.network()
@@ -68,16 +68,16 @@ class EvidenceTests(Network):
             return
         table = self.table(model)
         before = self.state(model)
-        found = self.backend().evidence(model, self.batch(3))
+        evidence = self.backend().evidence(model, self.batch(3))
         assert self.state(model) == before
-        assert isinstance(found, Evidence)
-        assert found.layer in table
-        given = self.expected(3)["conv1"]
+        assert isinstance(evidence, Evidence)
+        assert evidence.layer in table
+        expected = self.expected(3)["conv1"]
         for values, wanted in (
-            (found.trained_mean, MEAN),
-            (found.trained_variance, VARIANCE),
-            (found.mean, given.mean((1, 2))),
-            (found.variance, given.var((1, 2))),
+            (evidence.trained_mean, MEAN),
+            (evidence.trained_variance, VARIANCE),
+            (evidence.mean, expected.mean((1, 2))),
+            (evidence.variance, expected.var((1, 2))),
         ):
             assert values.shape == wanted.shape
             self.same(values, wanted)

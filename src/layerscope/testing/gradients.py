@@ -23,26 +23,28 @@ class GradientTests(Network):
         model, calls = self.network(), self.calls()
         table = self.table(model)
         before = self.state(model)
-        found = self.backend().capture(model, self.batch(), list(calls.values()), 2)
+        captured = self.backend().capture(model, self.batch(), list(calls.values()), 2)
         assert self.state(model) == before
         values, wanted = self.expected(), self.gradients(2)
         for name, path in calls.items():
-            gradient = found[path].gradient
+            gradient = captured[path].gradient
             assert gradient is not None
-            self.same(channels_last(found[path].values, table[path].axes), values[name])
+            self.same(channels_last(captured[path].values, table[path].axes), values[name])
             self.same(channels_last(gradient, table[path].axes), wanted[name])
 
     def gradients(self, target: int) -> dict[str, np.ndarray]:
         """The derivative of one class score with respect to each call's output, by the chain rule in numpy."""
-        given, values = tiny_parameters(), self.expected()
+        parameters, values = tiny_parameters(), self.expected()
         head = np.zeros_like(values["head"])
         head[:, target] = 1
-        last = np.broadcast_to(given["head.weight"][target] / values["act:1"][0, ..., 0].size, values["act:1"].shape)
+        last = np.broadcast_to(
+            parameters["head.weight"][target] / values["act:1"][0, ..., 0].size, values["act:1"].shape
+        )
         conv2 = last * (values["conv2"] > 0)
         act = np.zeros_like(values["act:0"])
         for y, x in np.ndindex(3, 3):
             rows, columns = conv2.shape[1], conv2.shape[2]
-            act[:, y : y + 2 * rows : 2, x : x + 2 * columns : 2] += conv2 @ given["conv2.weight"][:, :, y, x]
+            act[:, y : y + 2 * rows : 2, x : x + 2 * columns : 2] += conv2 @ parameters["conv2.weight"][:, :, y, x]
         return {"head": head, "act:1": last, "conv2": conv2, "act:0": act, "conv1": act * (values["conv1"] > 0)}
 
     def test_gradients_of_picked_channels_are_those_of_the_whole(self) -> None:
@@ -51,8 +53,8 @@ class GradientTests(Network):
         model, path = self.network(), self.paths["conv2"]
         pick = Pick(self.table(model)[path].axes.index("c"), (3, 0))
         whole = self.backend().capture(model, self.batch(), [path], 2)[path]
-        found = self.backend().capture(model, self.batch(), [path], 2, picks={path: pick})[path]
-        for part, of in ((found.values, whole.values), (found.gradient, whole.gradient)):
+        captured = self.backend().capture(model, self.batch(), [path], 2, picks={path: pick})[path]
+        for part, of in ((captured.values, whole.values), (captured.gradient, whole.gradient)):
             assert part is not None
             assert of is not None
             self.same(part, np.take(of, pick.numbers, pick.axis))

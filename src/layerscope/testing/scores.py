@@ -19,8 +19,8 @@ class ScoreTests(Network):
             return
         model = self.network()
         before = self.state(model)
-        found = self.backend().scores(model, self.batch(), 3, {})
-        self.same(np.asarray(found), self.expected()["head"][:, 3])
+        scores = self.backend().scores(model, self.batch(), 3, {})
+        self.same(np.asarray(scores), self.expected()["head"][:, 3])
         assert self.state(model) == before
 
     def test_a_layer_returns_what_the_change_says(self) -> None:
@@ -29,18 +29,18 @@ class ScoreTests(Network):
         model = self.network()
         path = self.calls()["conv2"]
         axes = self.table(model)[path].axes
-        before, seen = self.state(model), []
+        before, received = self.state(model), []
 
         def change(values: np.ndarray) -> np.ndarray:
-            seen.append(values.copy())
+            received.append(values.copy())
             changed = np.moveaxis(values.copy(), axes.index("c"), 0)
             changed[2] = 0
             return np.moveaxis(changed, 0, axes.index("c"))
 
-        found = self.backend().scores(model, self.batch(), 1, {f"{path}:0": change})
-        self.same(np.asarray(found), self._without(2, "conv2")[:, 1])
-        assert len(seen) == 1, "a change is asked once for each call"
-        self.same(np.moveaxis(seen[0], axes.index("c"), -1).reshape(-1), self._flat(axes))
+        scores = self.backend().scores(model, self.batch(), 1, {f"{path}:0": change})
+        self.same(np.asarray(scores), self._without(2, "conv2")[:, 1])
+        assert len(received) == 1, "a change is asked once for each call"
+        self.same(np.moveaxis(received[0], axes.index("c"), -1).reshape(-1), self._flat(axes))
         assert self.state(model) == before
         self.same(np.asarray(self.backend().scores(model, self.batch(), 1, {})), self.expected()["head"][:, 1])
 
@@ -56,7 +56,7 @@ class ScoreTests(Network):
             return np.moveaxis(changed, 0, table[path].axes.index("c"))
 
         first, second = calls["act:0"], calls["act:1"]
-        asked: list[tuple[dict[str, Any], tuple[str, ...]]] = [
+        cases: list[tuple[dict[str, Any], tuple[str, ...]]] = [
             ({first: lambda values: change(values, first)}, ("act:0",)),
             ({second: lambda values: change(values, second)}, ("act:1",)),
             # In the order of the run, whatever the order here.
@@ -67,24 +67,24 @@ class ScoreTests(Network):
         ]
         if self.shared:
             plain = self.paths["act"]
-            asked.append(({plain: lambda values: change(values, first)}, ("act:0", "act:1")))
-        for changes, names in asked:
-            found = self.backend().scores(model, self.batch(), 1, changes)
-            self.same(np.asarray(found), self._without(1, *names)[:, 1])
+            cases.append(({plain: lambda values: change(values, first)}, ("act:0", "act:1")))
+        for changes, names in cases:
+            scores = self.backend().scores(model, self.batch(), 1, changes)
+            self.same(np.asarray(scores), self._without(1, *names)[:, 1])
 
     def test_a_function_as_target_gives_each_image_its_number(self) -> None:
         if not self.offers("scores"):
             return
         model = self.network()
-        asked: list[tuple[Any, int]] = [
+        cases: list[tuple[Any, int]] = [
             (lambda out: out[:, 3] * 2, 2),
             (lambda out: out[0, 3] * 2, 2),
             # A number of Python's own, where there is one image.
             (lambda out: float(out[0, 3]) * 2, 1),
         ]
-        for target, images in asked:
-            found = self.backend().scores(model, self.batch(images), target, {})
-            self.same(np.asarray(found), self.expected(images)["head"][:, 3] * 2)
+        for target, images in cases:
+            scores = self.backend().scores(model, self.batch(images), target, {})
+            self.same(np.asarray(scores), self.expected(images)["head"][:, 3] * 2)
 
     def test_what_can_not_be_changed_is_named(self) -> None:
         if not self.offers("scores"):
@@ -92,7 +92,7 @@ class ScoreTests(Network):
         model, path = self.network(), self.calls()["conv2"]
         self.backend().layers(model, self.batch())
         before = self.state(model)
-        for changes, target, said in (
+        for changes, target, argument in (
             ({"no_such_layer": np.copy}, 1, "no_such_layer"),
             ({f"{path}:7": np.copy}, 1, path),
             ({path: lambda values: values[:1, :1]}, 1, path),
@@ -101,9 +101,9 @@ class ScoreTests(Network):
             try:
                 self.backend().scores(model, self.batch(), target, changes)
             except LayerscopeError as error:
-                assert said in str(error)
+                assert argument in str(error)
             else:
-                raise AssertionError(f"{said} was accepted")
+                raise AssertionError(f"{argument} was accepted")
         assert self.state(model) == before
 
     def test_a_change_that_raises_leaves_the_model_as_it_was(self) -> None:
@@ -136,4 +136,4 @@ class ScoreTests(Network):
     def _flat(self, axes: str) -> np.ndarray:
         """What `conv2` gives, in the order of the layer's axes with the channels last."""
         values = self.expected()["conv2"]
-        return values.transpose(["bhwc".index(each) for each in axes if each != "c"] + [3]).reshape(-1)
+        return values.transpose(["bhwc".index(axis) for axis in axes if axis != "c"] + [3]).reshape(-1)

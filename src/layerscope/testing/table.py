@@ -22,12 +22,12 @@ class TableTests(Network):
 
     def test_rows_are_numbered_and_in_execution_order(self) -> None:
         rows = self.backend().layers(self.network(), self.batch())
-        assert [each.index for each in rows] == list(range(len(rows)))
-        paths = [each.path for each in rows]
+        assert [layer.index for layer in rows] == list(range(len(rows)))
+        paths = [layer.path for layer in rows]
         order = [paths.index(self.paths[name]) for name in ("conv1", "conv2", "head")]
         assert order == sorted(order)
         assert len(set(paths)) == len(paths)
-        ran = [bool(each.calls) for each in rows]
+        ran = [bool(layer.calls) for layer in rows]
         assert ran == sorted(ran, reverse=True), "layers that never ran come last"
 
     def test_calls_know_their_order(self) -> None:
@@ -50,7 +50,7 @@ class TableTests(Network):
             return
         act = self.table(self.network())[self.paths["act"]]
         assert act.calls == 2
-        assert [each.path for each in act.per_call] == [f"{self.paths['act']}:0", f"{self.paths['act']}:1"]
+        assert [call.path for call in act.per_call] == [f"{self.paths['act']}:0", f"{self.paths['act']}:1"]
 
     def test_the_table_is_the_same_each_time(self) -> None:
         model = self.network()
@@ -59,20 +59,20 @@ class TableTests(Network):
     def test_the_table_does_not_depend_on_the_number_of_images(self) -> None:
         model = self.network()
         one, three = (self.backend().layers(model, self.batch(count)) for count in (1, 3))
-        assert [(each.path, each.shape) for each in one] == [(each.path, each.shape) for each in three]
+        assert [(layer.path, layer.shape) for layer in one] == [(layer.path, layer.shape) for layer in three]
 
     def test_every_layer_that_can_be_shown_gives_what_the_table_says(self) -> None:
         model = self.network()
         calls = [call for row in self.backend().layers(model, self.batch()) for call in row.per_call or (row,)]
         shown = {each.path: each for each in calls if each.showable}
         assert shown
-        found = self.backend().capture(model, self.batch(2), list(shown))
-        assert set(found) == set(shown)
+        captured = self.backend().capture(model, self.batch(2), list(shown))
+        assert set(captured) == set(shown)
         for path, layer in shown.items():
             assert layer.shape is not None
-            assert len(layer.axes) == len(layer.shape) == found[path].values.ndim, path
+            assert len(layer.axes) == len(layer.shape) == captured[path].values.ndim, path
             wanted = [2 * size if axis == "b" else size for axis, size in zip(layer.axes, layer.shape, strict=True)]
-            assert list(found[path].values.shape) == wanted, path
+            assert list(captured[path].values.shape) == wanted, path
 
     def test_parameters_are_counted_where_they_are_given(self) -> None:
         table, calls = self.table(self.network()), self.calls()
@@ -85,8 +85,8 @@ class TableTests(Network):
         table, calls = self.table(self.network()), self.calls()
         wanted = {"conv1": (3, 1, 0), "act:0": (3, 1, 0), "conv2": (5, 2, 1), "act:1": (5, 2, 1)}
         for name, field in wanted.items():
-            found = table[calls[name]].receptive
-            if found is not None and not any(each.unknown for each in found):
-                assert [(each.size, each.stride, each.offset) for each in found] == [field] * 2, name
+            fields = table[calls[name]].receptive
+            if fields is not None and not any(axis.unknown for axis in fields):
+                assert [(axis.size, axis.stride, axis.offset) for axis in fields] == [field] * 2, name
         head = table[calls["head"]].receptive
-        assert head is None or all(each.whole or each.unknown for each in head), "the mean sees the whole image"
+        assert head is None or all(axis.whole or axis.unknown for axis in head), "the mean sees the whole image"

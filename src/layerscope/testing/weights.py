@@ -17,17 +17,19 @@ class KernelTests(Network):
     def test_a_kernel_is_the_weights_of_the_convolution(self) -> None:
         if not self.offers("kernel"):
             return
-        model, given = self.network(), tiny_parameters()
+        model, parameters = self.network(), tiny_parameters()
         self.backend().layers(model, self.batch())
         before = self.state(model)
         for name in ("conv1", "conv2"):
-            found = self.backend().kernel(model, self.paths[name], self.batch())
-            assert isinstance(found, Kernel)
-            assert sorted(found.axes) == sorted("oihw")
-            assert len(found.axes) == found.values.ndim
-            assert found.groups == 1
-            assert found.values.dtype == np.float32
-            self.same(found.values.transpose([found.axes.index(each) for each in "oihw"]), given[f"{name}.weight"])
+            kernel = self.backend().kernel(model, self.paths[name], self.batch())
+            assert isinstance(kernel, Kernel)
+            assert sorted(kernel.axes) == sorted("oihw")
+            assert len(kernel.axes) == kernel.values.ndim
+            assert kernel.groups == 1
+            assert kernel.values.dtype == np.float32
+            self.same(
+                kernel.values.transpose([kernel.axes.index(axis) for axis in "oihw"]), parameters[f"{name}.weight"]
+            )
         assert self.state(model) == before
 
     def test_other_layers_have_no_kernel(self) -> None:
@@ -41,12 +43,12 @@ class KernelTests(Network):
         if not self.offers("kernel") or not self.can_fail:
             return
         model = self.build(tiny_parameters(), fail=True)
-        before, drawn = self.state(model), random_state()
+        before, random_before = self.state(model), random_state()
         # A backend that has to run the model gets as far as the failure.
         with contextlib.suppress(Exception):
             self.backend().kernel(model, self.paths["head"], self.batch())
         assert self.state(model) == before
-        assert random_state() == drawn
+        assert random_state() == random_before
 
 
 class HeadTests(Network):
@@ -55,29 +57,29 @@ class HeadTests(Network):
     def test_the_head_is_the_dense_layer_that_runs_last(self) -> None:
         if not self.offers("head"):
             return
-        model, given = self.network(), tiny_parameters()
+        model, parameters = self.network(), tiny_parameters()
         self.backend().layers(model, self.batch())
         before = self.state(model)
-        found = self.backend().head(model, self.batch())
-        assert isinstance(found, Head)
-        assert found.activation == ""
-        assert found.weights.dtype == np.float32
-        self.same(found.weights, given["head.weight"])
-        assert found.bias is not None
-        self.same(found.bias, given["head.bias"])
+        head = self.backend().head(model, self.batch())
+        assert isinstance(head, Head)
+        assert head.activation == ""
+        assert head.weights.dtype == np.float32
+        self.same(head.weights, parameters["head.weight"])
+        assert head.bias is not None
+        self.same(head.bias, parameters["head.bias"])
         assert self.state(model) == before
-        assert found.path == self.paths["head"]
+        assert head.path == self.paths["head"]
         # By its path, it is the layer whose output these weights explain.
-        captured = self.backend().capture(model, self.batch(), [found.path])[found.path].values
+        captured = self.backend().capture(model, self.batch(), [head.path])[head.path].values
         self.same(captured, self.expected()["head"])
 
     def test_asking_for_the_head_leaves_a_model_that_fails_as_it_was(self) -> None:
         if not self.offers("head") or not self.can_fail:
             return
         model = self.build(tiny_parameters(), fail=True)
-        before, drawn = self.state(model), random_state()
+        before, random_before = self.state(model), random_state()
         # A backend that has to run the model gets as far as the failure.
         with contextlib.suppress(Exception):
             self.backend().head(model, self.batch())
         assert self.state(model) == before
-        assert random_state() == drawn
+        assert random_state() == random_before

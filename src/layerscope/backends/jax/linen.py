@@ -132,10 +132,10 @@ class LinenModel:
 
     def kernel(self, path: str, image: Any) -> Kernel | None:
         values = self._kernel(path)
-        found = None if values is None else self._find(lambda name, _: name == path, image)
-        if found is None or not isinstance(found.module, nn.Conv | nn.ConvTranspose):
+        output = None if values is None else self._find(lambda name, _: name == path, image)
+        if output is None or not isinstance(output.module, nn.Conv | nn.ConvTranspose):
             return None
-        return flax_kernel(found.module, values, isinstance(found.module, nn.ConvTranspose))
+        return flax_kernel(output.module, values, isinstance(output.module, nn.ConvTranspose))
 
     def first_layer(self) -> FirstLayer | None:
         """Found by tracing the model, without computing, as far as its first layer."""
@@ -144,11 +144,11 @@ class LinenModel:
             return isinstance(module, nn.Conv | nn.Dense) and self._kernel(path) is not None
 
         try:
-            found = self._find(matches, jnp.zeros((1, 64, 64, 3)))
+            output = self._find(matches, jnp.zeros((1, 64, 64, 3)))
         except Exception:
             # Another input than a photo, or a fixed size: then the model's input isn't known, which is no error.
             return None
-        return None if found is None else FirstLayer(found.module, tuple(self._kernel(found.path).shape))
+        return None if output is None else FirstLayer(output.module, tuple(self._kernel(output.path).shape))
 
     def _find(self, matches: Callable[[str, Any], bool], image: Any) -> _Found | None:
         """The first module that matches, met by tracing the model without computing; `None` where none does."""

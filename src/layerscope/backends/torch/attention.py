@@ -80,8 +80,8 @@ class AttentionWatch(ModuleWatch):
 
     def _inside(self) -> tuple[str, nn.Module]:
         """The module that attends: the innermost that runs, or the one around it where that is a softmax of its own."""
-        at = -2 if kind_of(self.running[-1][1]) == "Softmax" and len(self.running) > 1 else -1
-        return self.running[at][:2]
+        position = -2 if kind_of(self.running[-1][1]) == "Softmax" and len(self.running) > 1 else -1
+        return self.running[position][:2]
 
     def _fused(self, name: str, module: nn.Module, func: Any, *, args: Any, kwargs: Any) -> Any:
         weights = self._attended(Weights(name, module, weights_of(*args, **kwargs), RECOMPUTED))

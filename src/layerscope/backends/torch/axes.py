@@ -181,7 +181,7 @@ class Axes:
             return traced
         inputs = [(value, self._trace.get(value)) for source in output.inputs for value in parts_of(source).values()]
         alike = [(value, axes) for value, axes in inputs if axes is not None and value.ndim == tensor.ndim]
-        viewed = next((found for value, axes in alike if (found := _viewed(value, axes, tensor))), None)
+        viewed = next((letters for value, axes in alike if (letters := _viewed(value, axes, tensor))), None)
         if viewed is not None:
             return viewed
         child, rank = self._children.get(output.name, (None, 0))

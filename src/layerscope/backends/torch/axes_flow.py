@@ -166,22 +166,22 @@ def reshaped(
     >>> reshaped("bchw", (1, 512, 7, 7), (1, 25088))
     ('bc', None)
     """
-    axes_after, at, to = "", 0, 0
+    axes_after, source, to = "", 0, 0
     old, new = tuple(old), tuple(new)
     if axes.startswith("b") and len(old) > 2 and new == (old[0], math.prod(old[1:])):
         return "bc", None
-    while at < len(old) and to < len(new):
-        if old[at] == new[to]:
-            axes_after, at, to = axes_after + axes[at], at + 1, to + 1
-        elif axes[at : at + 2] == "hw" and math.prod(old[at : at + 2]) == new[to]:
-            grid = old[at], old[at + 1]
-            axes_after, at, to = axes_after + "n", at + 2, to + 1
-        elif axes[at] == "n" and grid is not None and new[to : to + 2] == grid and math.prod(grid) == old[at]:
+    while source < len(old) and to < len(new):
+        if old[source] == new[to]:
+            axes_after, source, to = axes_after + axes[source], source + 1, to + 1
+        elif axes[source : source + 2] == "hw" and math.prod(old[source : source + 2]) == new[to]:
+            grid = old[source], old[source + 1]
+            axes_after, source, to = axes_after + "n", source + 2, to + 1
+        elif axes[source] == "n" and grid is not None and new[to : to + 2] == grid and math.prod(grid) == old[source]:
             grid = None
-            axes_after, at, to = axes_after + "hw", at + 1, to + 2
+            axes_after, source, to = axes_after + "hw", source + 1, to + 2
         else:
             return None, None
-    return (axes_after, grid) if at == len(old) and to == len(new) else (None, None)
+    return (axes_after, grid) if source == len(old) and to == len(new) else (None, None)
 
 
 def _permuted(call: Call, result: torch.Tensor) -> Found:

@@ -27,7 +27,7 @@ def test_an_example_runs(example, tmp_path):
     command = [sys.executable, str(example)]
     if any(each in example.read_text("utf-8") for each in ("torchvision", "timm", "transformers")):
         # all of them import torchvision, whose operators may not fit the torch that is installed here
-        start = f"import sys, runpy; sys.path.insert(0, {str(ROOT / 'tests')!r}); import torchvision_ops"
+        start = f"import sys, runpy; sys.path.insert(0, {str(ROOT / 'tests')!r}); import helpers.torchvision_ops"
         command[1:] = ["-c", f"{start}; runpy.run_path({str(example)!r})"]
     found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stderr

@@ -18,7 +18,7 @@ def line_images(size=SIZE):
     return np.concatenate([rows, columns])
 
 
-EDGE = 12
+EDGE = 24
 
 
 def check_boxes(values, fields, network=(), size=SIZE):

@@ -252,7 +252,8 @@ class FeatureMap:
         """
         count = len(self.ids)
         if not isinstance(at, int | np.integer) or not -count <= at < count:
-            raise BadOption(f"image={at!r}: this map holds {count}, 0 to {count - 1}")
+            held = f"{count}, 0 to {count - 1}" if count else "no image"
+            raise BadOption(f"image={at!r}: this map holds {held}")
         keep = slice(at, at + 1 or None)
         return replace(
             self,

@@ -333,7 +333,7 @@ ON_EVERY_FRAMEWORK = (
     *("test_attention.py", "test_backend.py", "test_gradients.py", "test_kinds.py", "test_scores.py", "test_state.py"),
     *("test_suite.py", "test_field.py::test_tokens_gates_and_layers_that_say_nothing"),
     *("test_load.py::test_facts_of_a_flat_model", "test_load.py::test_digest_follows_the_weights"),
-    *("test_load.py::test_own_scaling_wins", "test_load.py::test_weights_from_a_file", "../test_scores.py"),
+    *("test_load.py::test_own_scaling_wins", "test_load.py::test_weights_from_a_file", "../test_cams.py"),
 )
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from ..backends.protocol import Head
-from ..core.feature_map import FeatureMap, Origin
+from ..core.feature_map import FeatureMap
+from ..core.origin import Origin
 from ..errors import BadOption, BadWeights
 from ..inputs.recipe import READY
 from ..scope.open import demo_photo

@@ -13,8 +13,9 @@ import numpy as np
 
 from ..arrays.reductions import weighted_sum
 from ..checks import whole
-from ..core.feature_map import FeatureMap, Origin
+from ..core.feature_map import FeatureMap
 from ..core.note import Note
+from ..core.origin import Origin
 from ..errors import BadLayout
 from ..scope.progress import report
 from .class_map import Method, in_images, target_text

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from ..checks import whole
-from ..core.feature_map import FeatureMap, Origin
+from ..core.feature_map import FeatureMap
 from ..core.note import Note, kind_of
+from ..core.origin import Origin
 from ..errors import BadOption
 from ..scope.progress import report
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -17,49 +17,12 @@ from .conversion import as_float32, as_numpy
 from .layer import Layer
 from .linear import Linear
 from .note import Note
+from .origin import Origin
 from .placement import Placement
 
 if TYPE_CHECKING:
     import torch
     import xarray
-
-
-class Origin(Protocol):
-    """The model and the inputs that a map came from, for combinations that run the model again.
-
-    `inputs` is the model input, one row per image, with the axes `axes` (`"bchw"` …).
-    """
-
-    @property
-    def inputs(self) -> np.ndarray: ...
-
-    @property
-    def axes(self) -> str: ...
-
-    def image(self, at: int) -> Origin:
-        """The same for one of the images."""
-        ...
-
-    def select(self, channels: tuple[int, ...]) -> Origin:
-        """The same for some of the channels."""
-        ...
-
-    def captured(self, inputs: np.ndarray) -> FeatureMap:
-        """The map of the same layer, with gradients of the same target, for other inputs."""
-        ...
-
-    def aimed(self, target: Any) -> tuple[Any, str]:
-        """What `scores` takes as its target, and its text; for `None` that of the capture, or the model's top-1 class."""
-        ...
-
-    def scores(
-        self, inputs: np.ndarray, target: Any, change: Callable[[np.ndarray], np.ndarray] | None = None
-    ) -> np.ndarray:
-        """float64 `[image]`: the target's number for each input.
-
-        `change` is given what the layer returns, in its own axes (`layer.axes`), and returns the value passed on.
-        """
-        ...
 
 
 @dataclass(frozen=True, eq=False)

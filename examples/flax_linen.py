@@ -1,4 +1,4 @@
-"""A Flax linen module with its variables: compact submodules by their names, at rest without being told."""
+"""A Flax linen module with its variables: compact submodules by their names, in inference mode by itself."""
 
 import jax
 import jax.numpy as jnp

@@ -182,7 +182,7 @@ class Backend(ABC):
             trust: Whether the file may run code of its own while it is loaded.
 
         Raises:
-            ModelNotReadable: The file can't be read, with the way out.
+            ModelNotReadable: The file can't be read; the message says what to do.
             TrustRequired: The file runs code, and `trust` is false.
         """
         raise NotImplementedError
@@ -205,7 +205,7 @@ class Backend(ABC):
 
     @optional
     def evidence(self, model: Any, batch: Any) -> Evidence | None:
-        """What reaches the first BatchNorm, against what it has seen in training; from it wrong preprocessing is told.
+        """What reaches the first BatchNorm, against what it saw in training: wrong preprocessing shows in the difference.
 
         `None` where there is no such layer near the input, or an untrained one. The run stops there.
         """

@@ -40,7 +40,7 @@ def head_weights(scope: Scope, target: Any, layer: Any = "last", *, images: Any 
         target: A class index or a label.
         layer: The layer whose channels are weighted; `"last"` is the last one with pixels.
         images: What the model runs on for the check, by default an embedded photo. A model with `preprocess=None` needs a
-            batch of yours.
+            batch of your own.
 
     Returns:
         float32 `[channel]`.
@@ -94,7 +94,7 @@ def class_cam(
         positive: Cut off values below 0.
         smooth: Average over this many noisy copies of the input, as in `grad_cam`.
         noise: Standard deviation of the noise, as a share of the input's range; above 0.
-        flip: Average with the map of the mirrored input, turned back.
+        flip: Average with the map of the mirrored input, mirrored back.
         seed: Seed of the noise.
 
     Returns:

@@ -1,8 +1,8 @@
-"""Class activation maps by gradients: which places speak for a target, and which against it.
+"""Class activation maps by gradients: which places support a target, and which contradict it.
 
 Each takes a `FeatureMap` that was captured with a target and gives one with a single channel, float32 `[image, *spatial, 1]`.
 The values keep their sign and their size, where the papers cut them off at 0 (ReLU) and most libraries stretch them to 0…1: a
-place that speaks against the target isn't the same as one that says nothing. `positive=True` cuts them off.
+place that contradicts the target isn't the same as one without evidence. `positive=True` cuts the negative values off.
 
 In the formulas A is the feature map, G the gradient of the target with respect to it, c a channel, p and q places.
 """
@@ -48,7 +48,7 @@ def grad_cam(
         smooth: Average over this many noisy copies of the input (SmoothGrad, Smilkov et al. 2017); 0 for none. Each is a
             run of the model.
         noise: Standard deviation of the noise, as a share of the input's range (maximum less minimum); above 0.
-        flip: Average with the map of the mirrored input, turned back.
+        flip: Average with the map of the mirrored input, mirrored back.
         seed: Seed of the noise.
 
     Returns:
@@ -92,7 +92,7 @@ def grad_cam_pp(
         positive: Cut off values below 0, as the paper does.
         smooth: Average over this many noisy copies of the input, as in `grad_cam`.
         noise: Standard deviation of the noise, as a share of the input's range; above 0.
-        flip: Average with the map of the mirrored input, turned back.
+        flip: Average with the map of the mirrored input, mirrored back.
         seed: Seed of the noise.
 
     Returns:
@@ -139,7 +139,7 @@ def xgrad_cam(
         positive: Cut off values below 0, as the paper does.
         smooth: Average over this many noisy copies of the input, as in `grad_cam`.
         noise: Standard deviation of the noise, as a share of the input's range; above 0.
-        flip: Average with the map of the mirrored input, turned back.
+        flip: Average with the map of the mirrored input, mirrored back.
         seed: Seed of the noise.
 
     Returns:
@@ -186,7 +186,7 @@ def hires_cam(
         positive: Cut off values below 0.
         smooth: Average over this many noisy copies of the input, as in `grad_cam`.
         noise: Standard deviation of the noise, as a share of the input's range; above 0.
-        flip: Average with the map of the mirrored input, turned back.
+        flip: Average with the map of the mirrored input, mirrored back.
         seed: Seed of the noise.
 
     Returns:
@@ -228,7 +228,7 @@ def layer_cam(
         positive: Cut off values below 0, as the paper does.
         smooth: Average over this many noisy copies of the input, as in `grad_cam`.
         noise: Standard deviation of the noise, as a share of the input's range; above 0.
-        flip: Average with the map of the mirrored input, turned back.
+        flip: Average with the map of the mirrored input, mirrored back.
         seed: Seed of the noise.
 
     Returns:
@@ -265,7 +265,7 @@ def eigen_cam(
         center: Take off the mean over the places first, as pytorch-grad-cam does.
         smooth: Average over this many noisy copies of the input, as in `grad_cam`.
         noise: Standard deviation of the noise, as a share of the input's range; above 0.
-        flip: Average with the map of the mirrored input, turned back.
+        flip: Average with the map of the mirrored input, mirrored back.
         seed: Seed of the noise.
 
     Returns:

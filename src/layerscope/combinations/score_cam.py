@@ -61,7 +61,7 @@ def score_cam(
         batch: How many masked images run at a time.
         smooth: Average over this many noisy copies of the input, as in `grad_cam`.
         noise: Standard deviation of the noise, as a share of the input's range; above 0.
-        flip: Average with the map of the mirrored input, turned back.
+        flip: Average with the map of the mirrored input, mirrored back.
         seed: Seed of the noise.
 
     Returns:
@@ -124,7 +124,7 @@ def ablation_cam(
         batch: How many copies of the image run at a time, each without one channel.
         smooth: Average over this many noisy copies of the input, as in `grad_cam`.
         noise: Standard deviation of the noise, as a share of the input's range; above 0.
-        flip: Average with the map of the mirrored input, turned back.
+        flip: Average with the map of the mirrored input, mirrored back.
         seed: Seed of the noise.
 
     Returns:

@@ -25,7 +25,7 @@ class Averaging:
 
     `smooth`: over this many copies of the input with normal noise of `noise` times its range (maximum less minimum) as standard
     deviation, drawn from `seed` (Smilkov et al. 2017, "SmoothGrad: removing noise by adding noise"; for class activation maps
-    Omeiza et al. 2019). `flip`: over the input and its mirror image, whose map is turned back.
+    Omeiza et al. 2019). `flip`: over the input and its mirror image, whose map is mirrored back.
     """
 
     smooth: int = 0

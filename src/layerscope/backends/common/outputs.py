@@ -116,7 +116,7 @@ class Aim:
     def at(self, output: Any, target: Target) -> Any:
         """The number to differentiate: one class's score of the main array summed over the images, or what a function gives.
 
-        At rest an image's score doesn't depend on the other images, so one sum gives each its own gradient.
+        In inference mode an image's score doesn't depend on the other images, so one sum gives each its own gradient.
         """
         if callable(target):
             return self.total(self._given(target(output)))

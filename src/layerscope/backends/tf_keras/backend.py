@@ -1,4 +1,4 @@
-"""The backend of tf_keras, the Keras 2 that goes on beside Keras 3: models in memory, its files, SavedModel folders."""
+"""The backend of tf_keras, Keras 2 as it is maintained beside Keras 3: models in memory, its files, SavedModel folders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The engine of tf_keras, the Keras 2 that goes on beside Keras 3: TensorFlow alone."""
+"""The engine of tf_keras, Keras 2 as it is maintained beside Keras 3: TensorFlow alone."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ class Session:
 
 
 class _Named:
-    """Turns what an interpreter raises into a `ModelNotReadable` that names the operator and a way out."""
+    """Turns what an interpreter raises into a `ModelNotReadable` that names the operator and what to do."""
 
     def __init__(self, graph: Graph, operators: Sequence[int], what: str) -> None:
         self.graph, self.operators, self.what = graph, operators, what

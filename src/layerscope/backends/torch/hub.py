@@ -19,7 +19,7 @@ def from_torchvision(name: str, weights: Path | None = None) -> tuple[torch.nn.M
     """(the model `torchvision.models.NAME` in evaluation mode, the entry of its default weights or `None`).
 
     `weights` is a state dict file; without it, weights that torch.hub has on this machine are read, else they are random,
-    said with a `RandomWeights` warning. Raises `ModelNotReadable` with near names.
+    with a `RandomWeights` warning. Raises `ModelNotReadable` with near names.
     """
     try:
         from torchvision import models  # type: ignore[import-untyped]  # it ships no types
@@ -59,7 +59,7 @@ def from_timm(name: str, weights: Path | None = None) -> torch.nn.Module:
     """The model `timm.create_model(NAME)` in evaluation mode.
 
     `weights` is a state dict file; without it, weights that the Hugging Face cache has on this machine are read, else they
-    are random, said with a `RandomWeights` warning. Raises `ModelNotReadable` with near names.
+    are random, with a `RandomWeights` warning. Raises `ModelNotReadable` with near names.
     """
     try:
         import timm
@@ -105,7 +105,7 @@ OTHER_STEPS = ("do_pad", "do_flip_channel_order", "do_split_image", "do_reduce_l
 def from_hf(name: str, weights: Path | None = None) -> torch.nn.Module:
     """The model in a folder that `save_pretrained` wrote, or of that name in the local cache, in evaluation mode.
 
-    `weights` is a state dict file; without it, the weights beside the configuration are read, else they are random, said
+    `weights` is a state dict file; without it, the weights beside the configuration are read, else they are random,
     with a `RandomWeights` warning. Raises `ModelNotReadable` where there is no configuration, `BackendMissing`.
     """
     try:

@@ -263,7 +263,7 @@ def statistics(fm: Any, image: int | None = None, *, layout: str | None = None) 
         layout: The axes of a bare array, one letter each (`"bchw"`); `None` for its library's convention.
 
     Raises:
-        BadLayout: `fm` is no array of numbers, or doesn't fit `layout`.
+        BadLayout: `fm` isn't an array of numbers, or doesn't fit `layout`.
         BadOption: There is no such image.
     """
     whole = as_map(fm, layout)

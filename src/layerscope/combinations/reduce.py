@@ -34,7 +34,7 @@ def mean(fm: Any) -> FeatureMap:
         A map with one channel, float32 `[image, *spatial, 1]`; `linear` has its weights.
 
     Raises:
-        BadLayout: `fm` is no array of numbers.
+        BadLayout: `fm` isn't an array of numbers.
     """
     fm = as_map(fm)
     count = fm.values.shape[-1]
@@ -55,7 +55,7 @@ def total(fm: Any) -> FeatureMap:
         A map with one channel, float32 `[image, *spatial, 1]`; `linear` has its weights.
 
     Raises:
-        BadLayout: `fm` is no array of numbers.
+        BadLayout: `fm` isn't an array of numbers.
     """
     fm = as_map(fm)
     count = fm.values.shape[-1]
@@ -86,7 +86,7 @@ def weighted(fm: Any, weights: Any) -> FeatureMap:
 
     Raises:
         BadWeights: The weights are not finite numbers, don't fit the channels, or their file cannot be read.
-        BadLayout: `fm` is no array of numbers.
+        BadLayout: `fm` isn't an array of numbers.
     """
     fm = as_map(fm)
     vector = weight_vector(fm, weights)
@@ -112,7 +112,7 @@ def maximum(fm: Any) -> FeatureMap:
         A map with one channel, float32 `[image, *spatial, 1]`; NaN where a channel has NaN.
 
     Raises:
-        BadLayout: `fm` is no array of numbers.
+        BadLayout: `fm` isn't an array of numbers.
     """
     fm = as_map(fm)
     values = fm.values.max(axis=-1, keepdims=True)
@@ -133,7 +133,7 @@ def norm(fm: Any) -> FeatureMap:
         A map with one channel, float32 `[image, *spatial, 1]`, right also where the squares would leave float32.
 
     Raises:
-        BadLayout: `fm` is no array of numbers.
+        BadLayout: `fm` isn't an array of numbers.
     """
     fm = as_map(fm)
     return fm.combined(lengths(fm.values)[..., None], f"norm of {fm.values.shape[-1]} channels")
@@ -153,7 +153,7 @@ def deviation(fm: Any) -> FeatureMap:
         A map with one channel, float32 `[image, *spatial, 1]`.
 
     Raises:
-        BadLayout: `fm` is no array of numbers.
+        BadLayout: `fm` isn't an array of numbers.
     """
     fm = as_map(fm)
     count = fm.values.shape[-1]

@@ -41,7 +41,7 @@ class Field:
 
     @property
     def size(self) -> int | None:
-        """The width of the box in pixels, the widest where units differ; `None` where it is no box."""
+        """The width of the box in pixels, the widest where units differ; `None` where it isn't a box."""
         spans = [end - start for start, end in zip(self.starts, self.ends, strict=True) if start <= end]
         return int(max(spans)) + 1 if self.known and spans else None
 

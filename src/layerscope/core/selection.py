@@ -226,7 +226,7 @@ WORDS = {"last": _last, "stages": _stages_or_error, "output": _output}
 
 
 def _pictures(table: Sequence[Layer]) -> list[Layer]:
-    """The calls that give pictures of more than one pixel; attention weights are no pictures of the image."""
+    """The calls that give pictures of more than one pixel; attention weights aren't pictures of the image."""
     ran = [call for call in in_order(table) if call.path and call.showable]
     # What has no receptive field although a later layer has one wasn't made from the image: a table of positions.
     last_receptive = max((position for position, call in enumerate(ran) if call.receptive), default=-1)

@@ -152,7 +152,7 @@ class Stack:
 
     @classmethod
     def of(cls, whole: FeatureMap, options: MontageOptions, channel: int | None) -> Stack:
-        """Raises `BadLayout` for what is no volume, `BadChannels` for a channel that isn't there."""
+        """Raises `BadLayout` for what isn't a volume, `BadChannels` for a channel that isn't there."""
         if len(whole.spatial) != 3:
             raise BadLayout(
                 f"{whole.layer.path!r} is no volume but {whole.spatial or 'one number a channel'}: {_use_instead(whole)}"

@@ -178,7 +178,7 @@ class _CellLayout:
 
 
 def _use_instead(whole: FeatureMap) -> str:
-    """What a map has that is no strip, and which function draws it."""
+    """What a map has that isn't a strip, and which function draws it."""
     if len(whole.spatial) == 2:
         return f"pictures of {whole.spatial}: draw it with sheet(), one map with heatmap()"
     return f"volumes of {whole.spatial}: draw one channel with montage(), all of them with sheet()"

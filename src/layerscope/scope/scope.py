@@ -249,7 +249,7 @@ class Scope:
             images: The model is run on the first of these; as for `layers`.
 
         Raises:
-            BadOption: The layer is no convolution with weights of its own (those that are get named), or several are named.
+            BadOption: The layer isn't a convolution with weights of its own (the message lists those that are), or several are named.
         """
         if images is None and self.preprocess == READY:
             raise BadOption(

@@ -74,7 +74,7 @@ def rebuilt(
 
 
 def plain_numbers(result: Any) -> list[float]:
-    """What a target function gave, as a list of floats. Raises `BadOption` where that is no number and no row of them."""
+    """What a target function gave, as a list of floats. Raises `BadOption` where that is neither a number nor a row of them."""
     try:
         values = np.asarray("" if result is None else result, np.float64)  # numpy takes None for NaN
     except (TypeError, ValueError):

@@ -13,7 +13,7 @@ from ...errors import ModelNotReadable, TrustRequired, first_line
 
 
 def refuse_weights_only(source: Path) -> None:
-    """Raise `ModelNotReadable` for what is no model file or holds weights alone."""
+    """Raise `ModelNotReadable` for what isn't a model file or holds weights alone."""
     advice = "build the model in Python and give this file as its weights: weights="
     if source.name.endswith((".weights.h5", ".weights.json")):
         raise ModelNotReadable(f"{source.name} holds weights only, no model: {advice}")

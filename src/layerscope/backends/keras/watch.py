@@ -25,7 +25,7 @@ from .names import ROOT, Child, Names, Place, is_a, is_graph, is_layer, is_libra
 
 
 class Stop(BaseException):
-    """Ends a run early. Keras wraps each `Exception` on its way out, so this is none."""
+    """Ends a run early. Keras wraps every `Exception` that passes through it, so this isn't one."""
 
 
 class Call(NamedTuple):

@@ -18,7 +18,7 @@ Shapes = dict[str, tuple[int, ...] | None]
 
 
 def shapes_of(model: OnnxModel, feeds: Feeds, wanted: Sequence[str] | None = None) -> Shapes:
-    """The shape of every layer, or of those on the way to `wanted`; `None` for what is no tensor of numbers."""
+    """The shape of every layer, or of those on the way to `wanted`; `None` for what isn't a tensor of numbers."""
     graph, outputs = model.graph, model.outputs
     if wanted is not None:
         steps = set(graph.ancestors(wanted))
@@ -52,7 +52,7 @@ def axes_on_the_way(model: OnnxModel, feeds: Feeds, tensors: Sequence[str]) -> A
 
 
 def _inferred(graph: Graph, feeds: Feeds) -> Shapes:
-    """Shapes from ONNX's own inference; `None` for what is no tensor, left out where it isn't known."""
+    """Shapes from ONNX's own inference; `None` for what isn't a tensor, left out where it isn't known."""
     bare = skeleton(graph)
     for value in bare.graph.input:
         if value.name in feeds:

@@ -164,7 +164,7 @@ class _Page:
             "fontsize": text.size * self.point,
             "family": MONOSPACED,
             "color": _color(self.picture, text.ink),
-            # A `$` in a layer's name is no formula.
+            # A `$` in a layer's name isn't a formula.
             "parse_math": False,
         }
 

@@ -48,25 +48,25 @@ class Recorder:
     ['epoch-0001-conv1.png', 'epoch-0002-conv1.png']
 
     Args:
-        model: a model or a `Scope`.
-        images: as for `Scope.capture`.
-        layers: as for `Scope.capture`.
-        folder: gets a file for each layer and image, `epoch-0003-conv1.png`.
-        writer: a `SummaryWriter`, or a folder, that gets the same as image summaries.
-        every: draw each so many steps.
-        combine: a combination by name, or a function of a feature map. By default every channel is a tile.
-        target: the class of the combination, as for `show`; by default each image's top-1 class at that step.
-        draw: a function from `FeatureMap` (of one image) to `Picture`, such as `ls.sheet`, in place of the usual one.
-        weights: as for `open`, like all that follow; not used where `model` is a `Scope`.
-        preprocess: how the images become the model's input.
-        size: the model's input size, where the model leaves it free.
-        labels: class names, or a file with one a line.
-        backend: the backend that reads the model.
-        trust: whether the model's file may run code while it is loaded.
+        model: A model or a `Scope`.
+        images: As for `Scope.capture`.
+        layers: As for `Scope.capture`.
+        folder: Gets a file for each layer and image, `epoch-0003-conv1.png`.
+        writer: A `SummaryWriter`, or a folder, that gets the same as image summaries.
+        every: Draw each so many steps.
+        combine: A combination by name, or a function of a feature map. By default every channel is a tile.
+        target: The class of the combination, as for `show`; by default each image's top-1 class at that step.
+        draw: A function from `FeatureMap` (of one image) to `Picture`, such as `ls.sheet`, in place of the usual one.
+        weights: As for `open`, like all that follow; not used where `model` is a `Scope`.
+        preprocess: How the images become the model's input.
+        size: The model's input size, where the model leaves it free.
+        labels: Class names, or a file with one a line.
+        backend: The backend that reads the model.
+        trust: Whether the model's file may run code while it is loaded.
 
     Raises:
-        LayerNotFound: a layer that doesn't exist.
-        BadOption: neither `folder` nor `writer`, or another option out of its range.
+        LayerNotFound: A layer that doesn't exist.
+        BadOption: Neither `folder` nor `writer`, or another option out of its range.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Recorder:
         """The files written for this step; none where `number` isn't a multiple of `every`.
 
         Args:
-            number: of the step or epoch; the files carry it.
+            number: Of the step or epoch; the files carry it.
         """
         if number % self.every:
             return ()
@@ -196,24 +196,24 @@ def KerasCallback(
     ```
 
     Args:
-        images: as for `Scope.capture`.
-        layers: as for `Scope.capture`.
-        folder: gets a file for each layer and image, `epoch-0003-conv1.png`.
-        writer: a `SummaryWriter`, or a folder, that gets the same as image summaries.
-        every: draw each so many epochs.
-        combine: as for `Recorder`, like all that follow.
-        target: the class of the combination.
-        draw: a function from `FeatureMap` (of one image) to `Picture`.
-        weights: of a model that is built, not loaded.
-        preprocess: how the images become the model's input.
-        size: the model's input size, where the model leaves it free.
-        labels: class names, or a file with one a line.
-        backend: the backend that reads the model.
-        trust: whether the model's file may run code while it is loaded.
+        images: As for `Scope.capture`.
+        layers: As for `Scope.capture`.
+        folder: Gets a file for each layer and image, `epoch-0003-conv1.png`.
+        writer: A `SummaryWriter`, or a folder, that gets the same as image summaries.
+        every: Draw each so many epochs.
+        combine: As for `Recorder`, like all that follow.
+        target: The class of the combination.
+        draw: A function from `FeatureMap` (of one image) to `Picture`.
+        weights: Of a model that is built, not loaded.
+        preprocess: How the images become the model's input.
+        size: The model's input size, where the model leaves it free.
+        labels: Class names, or a file with one a line.
+        backend: The backend that reads the model.
+        trust: Whether the model's file may run code while it is loaded.
 
     Raises:
         BackendMissing: Keras isn't installed.
-        BadOption: neither `folder` nor `writer`, or another option out of its range.
+        BadOption: Neither `folder` nor `writer`, or another option out of its range.
     """
     _check(folder=folder, writer=writer, every=every, combine=combine, draw=draw)
     make_recorder = partial(
@@ -278,25 +278,25 @@ def LightningCallback(
     ```
 
     Args:
-        images: as for `Scope.capture`.
-        layers: as for `Scope.capture`.
-        part: the submodule to look into, where the LightningModule has no `forward` of its own.
-        folder: gets a file for each layer and image, `epoch-0003-conv1.png`.
-        writer: a `SummaryWriter`, or a folder, that gets the same as image summaries.
-        every: draw each so many epochs.
-        combine: as for `Recorder`, like all that follow.
-        target: the class of the combination.
-        draw: a function from `FeatureMap` (of one image) to `Picture`.
-        weights: of a model that is built, not loaded.
-        preprocess: how the images become the model's input.
-        size: the model's input size, where the model leaves it free.
-        labels: class names, or a file with one a line.
-        backend: the backend that reads the model.
-        trust: whether the model's file may run code while it is loaded.
+        images: As for `Scope.capture`.
+        layers: As for `Scope.capture`.
+        part: The submodule to look into, where the LightningModule has no `forward` of its own.
+        folder: Gets a file for each layer and image, `epoch-0003-conv1.png`.
+        writer: A `SummaryWriter`, or a folder, that gets the same as image summaries.
+        every: Draw each so many epochs.
+        combine: As for `Recorder`, like all that follow.
+        target: The class of the combination.
+        draw: A function from `FeatureMap` (of one image) to `Picture`.
+        weights: Of a model that is built, not loaded.
+        preprocess: How the images become the model's input.
+        size: The model's input size, where the model leaves it free.
+        labels: Class names, or a file with one a line.
+        backend: The backend that reads the model.
+        trust: Whether the model's file may run code while it is loaded.
 
     Raises:
         BackendMissing: Lightning isn't installed.
-        BadOption: neither `folder` nor `writer`, or another option out of its range.
+        BadOption: Neither `folder` nor `writer`, or another option out of its range.
     """
     _check(folder=folder, writer=writer, every=every, combine=combine, draw=draw)
     make_recorder = partial(

@@ -59,29 +59,29 @@ def animate(
     ('images.gif', True)
 
     Args:
-        frames: a feature map or an array; or a list of `Picture`s of one size and one scale.
-        path: the file to write, `.gif` or `.webp`.
-        fps: frames a second, above 0. A GIF counts in hundredths of a second, so it gets the nearest that this allows, up to
+        frames: A feature map or an array; or a list of `Picture`s of one size and one scale.
+        path: The file to write, `.gif` or `.webp`.
+        fps: Frames a second, above 0. A GIF counts in hundredths of a second, so it gets the nearest that this allows, up to
             50; WebP up to 1000.
-        over: what follows one another. `"d"`, `"h"`, `"w"` or `"t"` (slices of a volume, frames of a clip; `"d"` is the
+        over: What follows one another. `"d"`, `"h"`, `"w"` or `"t"` (slices of a volume, frames of a clip; `"d"` is the
             default there), `"images"` or `"channels"` (of a layer with pictures; `"images"` is the default).
-        image: which image of the map, where the frames aren't the images.
-        channel: the true number of the channel, where the frames aren't the channels.
-        zoom: pixels of the picture for a unit of the map.
+        image: Which image of the map, where the frames aren't the images.
+        channel: The true number of the channel, where the frames aren't the channels.
+        zoom: Pixels of the picture for a unit of the map.
         scale: `"channel"` (the range of the channel, the default), `"layer"`, `"images"` (the default over images),
             `(low, high)` or a `Scale`.
-        colors: a colour map of the cmap catalogue.
-        loop: whether it starts again at its end.
-        layout: the axes of an array, such as `"bcthw"`, where its library's convention isn't meant.
+        colors: A colour map of the cmap catalogue.
+        loop: Whether it starts again at its end.
+        layout: The axes of an array, such as `"bcthw"`, where its library's convention isn't meant.
 
     Returns:
         The path.
 
     Raises:
-        BadLayout: a map that has no such frames.
-        BadChannels: a channel that the map doesn't hold, or none given where there are several.
-        BadScale: a scale that gives each frame its own range, or pictures of several scales.
-        BadOption: a suffix, an `fps` or another option out of its range, or a file that can't be written.
+        BadLayout: A map that has no such frames.
+        BadChannels: A channel that the map doesn't hold, or none given where there are several.
+        BadScale: A scale that gives each frame its own range, or pictures of several scales.
+        BadOption: A suffix, an `fps` or another option out of its range, or a file that can't be written.
     """
     path = Path(path)
     suffix = path.suffix.lower()

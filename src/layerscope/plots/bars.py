@@ -54,23 +54,23 @@ def bars(
     [(1, 'dog: 0.7'), (2, 'fox: 0.2')]
 
     Args:
-        fm: a `FeatureMap` or an array of one number a channel, such as the model's output or a pooled layer.
-        labels: a name for each channel of the layer. By default `fm.names`, which the model's output has where the model
+        fm: A `FeatureMap` or an array of one number a channel, such as the model's output or a pooled layer.
+        labels: A name for each channel of the layer. By default `fm.names`, which the model's output has where the model
             has labels.
-        top: how many bars; `None` draws all channels.
-        image: which image of `fm`, counted from 0.
-        channels: true channel numbers, or a slice: these alone are ranked. All by default.
-        by: the order, `"value"` or `"magnitude"` (largest first, NaN last) or `"index"`.
+        top: How many bars; `None` draws all channels.
+        image: Which image of `fm`, counted from 0.
+        channels: True channel numbers, or a slice: these alone are ranked. All by default.
+        by: The order, `"value"` or `"magnitude"` (largest first, NaN last) or `"index"`.
         scale: `"layer"` (the bars fill the picture), `"images"` (as long in every image), `(low, high)` or a `Scale`.
-        colors: a colour map of the cmap catalogue. By default viridis, or vik centred on 0 for values of both signs.
-        text: size of letters and bars, 1 (screen) to 4; 3 is for print at 300 dpi.
-        layout: the axes of an array, such as `"bc"`, where its library's convention isn't meant.
+        colors: A colour map of the cmap catalogue. By default viridis, or vik centred on 0 for values of both signs.
+        text: Size of letters and bars, 1 (screen) to 4; 3 is for print at 300 dpi.
+        layout: The axes of an array, such as `"bc"`, where its library's convention isn't meant.
 
     Raises:
-        BadLayout: a map with pixels or positions.
-        BadChannels: a channel that the map doesn't hold.
-        BadScale: a scale or colours that don't exist.
-        BadOption: any other option out of its range.
+        BadLayout: A map with pixels or positions.
+        BadChannels: A channel that the map doesn't hold.
+        BadScale: A scale or colours that don't exist.
+        BadOption: Any other option out of its range.
     """
     options = BarOptions(
         labels=labels,

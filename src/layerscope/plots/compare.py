@@ -64,24 +64,24 @@ def compare(
     (4, 'late · 4×4 · image 1')
 
     Args:
-        maps: the feature maps or arrays, as above.
-        channels: true channel numbers, or a slice, of one feature map.
-        images: the numbers of the images, or a slice. All by default; of models one, `[0]`.
-        combine: how several channels become the one map of a cell: the name of a combination, or a function of a feature map.
+        maps: The feature maps or arrays, as above.
+        channels: True channel numbers, or a slice, of one feature map.
+        images: The numbers of the images, or a slice. All by default; of models one, `[0]`.
+        combine: How several channels become the one map of a cell: the name of a combination, or a function of a feature map.
             By default the mean, and the caption says so.
-        target: the class for a combination by name that asks the model itself, such as `"score-cam"`.
-        scale: what shares a range and a bar. `"all"`: every cell; `"row"` and `"column"`: each of them; `"cell"`: each cell
+        target: The class for a combination by name that asks the model itself, such as `"score-cam"`.
+        scale: What shares a range and a bar. `"all"`: every cell; `"row"` and `"column"`: each of them; `"cell"`: each cell
             has its own range, written below it; or `(low, high)`, or a `Scale` such as `shared_scale` gives.
-        clip: two percentiles, such as `(1, 99)`, at which the ranges are cut.
-        colors: a colour map of the cmap catalogue. By default viridis, or vik centred on 0 for values of both signs.
-        photos: whether the photos stand beside the maps.
-        same_size: whether a model's cell is blank where its layer has another size than in the first model.
+        clip: Two percentiles, such as `(1, 99)`, at which the ranges are cut.
+        colors: A colour map of the cmap catalogue. By default viridis, or vik centred on 0 for values of both signs.
+        photos: Whether the photos stand beside the maps.
+        same_size: Whether a model's cell is blank where its layer has another size than in the first model.
 
     Raises:
-        BadLayout: no cell has a map.
-        BadChannels: a channel that the map doesn't hold.
-        BadScale: a scale, percentiles or colours that don't exist.
-        BadOption: any other option out of its range.
+        BadLayout: No cell has a map.
+        BadChannels: A channel that the map doesn't hold.
+        BadScale: A scale, percentiles or colours that don't exist.
+        BadOption: Any other option out of its range.
     """
     options = DrawOptions(channels=channels, scale=scale, clip=clip, colors=colors)
     wanted = _Wanted(images, _with_target(combine, target), photos, same_size)

@@ -49,20 +49,20 @@ def heatmap(
     (0.0, 4.0)
 
     Args:
-        fm: a `FeatureMap` of one channel, as every combination gives, or of `pca`, `nmf` or `clusters`; or an array.
-        image: which image of `fm`, counted from 0.
+        fm: A `FeatureMap` of one channel, as every combination gives, or of `pca`, `nmf` or `clusters`; or an array.
+        image: Which image of `fm`, counted from 0.
         scale: `"layer"` (the range of this image), `"images"` (of all images of `fm`), `(low, high)` or a `Scale`.
-        colors: a colour map of the cmap catalogue. By default viridis, or vik centred on 0 for values of both signs.
-        clip: two percentiles, such as `(1, 99)`, at which the range is cut. What lies beyond has the last colour of that
+        colors: A colour map of the cmap catalogue. By default viridis, or vik centred on 0 for values of both signs.
+        clip: Two percentiles, such as `(1, 99)`, at which the range is cut. What lies beyond has the last colour of that
             side, and bar and caption say so.
-        zoom: pixels of the picture for a unit of the map.
-        text: size of letters and map, 1 (screen) to 4; 3 is for print at 300 dpi.
-        layout: the axes of an array, such as `"bchw"`, where its library's convention isn't meant.
+        zoom: Pixels of the picture for a unit of the map.
+        text: Size of letters and map, 1 (screen) to 4; 3 is for print at 300 dpi.
+        layout: The axes of an array, such as `"bchw"`, where its library's convention isn't meant.
 
     Raises:
-        BadLayout: several channels that wait to be combined, or a volume, which is drawn by `montage`.
-        BadScale: a scale, percentiles or colours that don't exist.
-        BadOption: any other option out of its range.
+        BadLayout: Several channels that wait to be combined, or a volume, which is drawn by `montage`.
+        BadScale: A scale, percentiles or colours that don't exist.
+        BadOption: Any other option out of its range.
     """
     options = DrawOptions(image=image, scale=scale, colors=colors, clip=clip, zoom=zoom, text=text)
     return draw_heatmap(as_map(fm, layout), options)

@@ -54,26 +54,26 @@ def kernels(
     [0, 5]
 
     Args:
-        scope: what `open` gives.
-        layer: one convolution: its path, a part of its path, or its index.
-        filters: the numbers of the filters, or a slice. All by default.
-        inputs: what becomes of a filter's input channels. `"rgb"`: the three of the first layer as colours; grey is 0, and each
+        scope: What `open` gives.
+        layer: One convolution: its path, a part of its path, or its index.
+        filters: The numbers of the filters, or a slice. All by default.
+        inputs: What becomes of a filter's input channels. `"rgb"`: the three of the first layer as colours; grey is 0, and each
             filter is stretched to its own largest weight on both sides. `"norm"`: their L2 norm at each place, which shows
             where a filter looks, but not with which sign. `"mean"`: keeps the sign, but opposite weights cancel out. Numbers
             or a slice: each becomes a tile of its own, a row a filter.
-        columns: tiles in a row.
-        zoom: pixels of the picture for one weight.
+        columns: Tiles in a row.
+        zoom: Pixels of the picture for one weight.
         scale: `"layer"` (one range for all filters, the default but for colours), `"channel"` (each filter its own),
             `(low, high)` or a `Scale`.
-        colors: a colour map of the cmap catalogue. By default viridis, or vik centred on 0 for values of both signs.
-        page: which page, counted from 0.
-        text: size of letters and tiles, 1 (screen) to 4; 3 is for print at 300 dpi.
-        images: an image for the dry run, for models whose input isn't known.
+        colors: A colour map of the cmap catalogue. By default viridis, or vik centred on 0 for values of both signs.
+        page: Which page, counted from 0.
+        text: Size of letters and tiles, 1 (screen) to 4; 3 is for print at 300 dpi.
+        images: An image for the dry run, for models whose input isn't known.
 
     Raises:
-        LayerNotFound: a layer that doesn't exist.
-        BadScale: a scale or colours that don't exist.
-        BadOption: a layer without such weights, filters or inputs that don't exist, a framework whose backend gives no weights,
+        LayerNotFound: A layer that doesn't exist.
+        BadScale: A scale or colours that don't exist.
+        BadOption: A layer without such weights, filters or inputs that don't exist, a framework whose backend gives no weights,
             or any other option out of its range.
     """
     options = DrawOptions(columns=columns, zoom=zoom, scale=scale, colors=colors, page=page, text=text)

@@ -55,27 +55,27 @@ def montage(
     (['slice 0', 'slice 4'], 239.0)
 
     Args:
-        fm: a `FeatureMap` or an array `[image, d, h, w, channel]`.
-        image: which image of `fm`, counted from 0.
-        channel: the true number of the channel; may be left out where there is only one, as after a combination.
-        axis: what the slices lie along, `"d"`, `"h"` or `"w"`; `"t"` for a clip, whose first axis is time and whose slices
+        fm: A `FeatureMap` or an array `[image, d, h, w, channel]`.
+        image: Which image of `fm`, counted from 0.
+        channel: The true number of the channel; may be left out where there is only one, as after a combination.
+        axis: What the slices lie along, `"d"`, `"h"` or `"w"`; `"t"` for a clip, whose first axis is time and whose slices
             are called frames.
-        slices: the numbers of the slices to draw, or a slice. All by default.
-        columns: tiles in a row.
-        zoom: pixels of the picture for a unit of the map.
+        slices: The numbers of the slices to draw, or a slice. All by default.
+        columns: Tiles in a row.
+        zoom: Pixels of the picture for a unit of the map.
         scale: `"channel"` (the range of this channel over all its slices, also those that aren't shown), `"layer"` (over all
             channels), `"images"`, `(low, high)` or a `Scale`.
-        colors: a colour map of the cmap catalogue. By default viridis, or vik centred on 0 for values of both signs.
-        clip: two percentiles, such as `(1, 99)`, at which the range is cut.
-        page: which page, counted from 0.
-        text: size of letters and tiles, 1 (screen) to 4; 3 is for print at 300 dpi.
-        layout: the axes of an array, such as `"bcdhw"`, where its library's convention isn't meant.
+        colors: A colour map of the cmap catalogue. By default viridis, or vik centred on 0 for values of both signs.
+        clip: Two percentiles, such as `(1, 99)`, at which the range is cut.
+        page: Which page, counted from 0.
+        text: Size of letters and tiles, 1 (screen) to 4; 3 is for print at 300 dpi.
+        layout: The axes of an array, such as `"bcdhw"`, where its library's convention isn't meant.
 
     Raises:
-        BadLayout: a map that isn't a volume.
-        BadChannels: a channel that the map doesn't hold, or none given where there are several.
-        BadScale: a scale, percentiles or colours that don't exist.
-        BadOption: any other option out of its range.
+        BadLayout: A map that isn't a volume.
+        BadChannels: A channel that the map doesn't hold, or none given where there are several.
+        BadScale: A scale, percentiles or colours that don't exist.
+        BadOption: Any other option out of its range.
     """
     options = MontageOptions(
         image=image,

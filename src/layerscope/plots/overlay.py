@@ -75,23 +75,23 @@ def overlay(
     (16, 16)
 
     Args:
-        fm: a `FeatureMap` of one channel, or of `pca`, `nmf` or `clusters`, from `Scope.capture`, which knows where the
+        fm: A `FeatureMap` of one channel, or of `pca`, `nmf` or `clusters`, from `Scope.capture`, which knows where the
             model's input lies on the photo.
-        image: which image of `fm`, counted from 0.
-        alpha: the share of the map's colour, from 0 (the photo alone) to 1 (the map alone).
+        image: Which image of `fm`, counted from 0.
+        alpha: The share of the map's colour, from 0 (the photo alone) to 1 (the map alone).
         scale: `"layer"` (the range of this image), `"images"` (of all images of `fm`), `(low, high)` or a `Scale`.
-        colors: a colour map of the cmap catalogue. By default viridis, or vik centred on 0 for values of both signs.
-        clip: two percentiles, such as `(1, 99)`, at which the range is cut.
-        smooth: whether the values of neighbouring units blend linearly; by default a unit is one flat area.
-        contours: levels to draw a line at, or how many (evenly between the limits): white on the higher side, black on the
+        colors: A colour map of the cmap catalogue. By default viridis, or vik centred on 0 for values of both signs.
+        clip: Two percentiles, such as `(1, 99)`, at which the range is cut.
+        smooth: Whether the values of neighbouring units blend linearly; by default a unit is one flat area.
+        contours: Levels to draw a line at, or how many (evenly between the limits): white on the higher side, black on the
             lower.
-        top: per cent of the units to colour, above 0 and up to 100: the highest ones. All by default.
-        text: size of letters and bar, 1 (screen) to 4; 3 is for print at 300 dpi. The photo keeps its size.
+        top: Per cent of the units to colour, above 0 and up to 100: the highest ones. All by default.
+        text: Size of letters and bar, 1 (screen) to 4; 3 is for print at 300 dpi. The photo keeps its size.
 
     Raises:
-        BadLayout: several channels that wait to be combined, or attention weights, which have no place on the photo.
-        BadScale: a scale, percentiles or colours that don't exist.
-        BadOption: a map without a photo, or any other option out of its range.
+        BadLayout: Several channels that wait to be combined, or attention weights, which have no place on the photo.
+        BadScale: A scale, percentiles or colours that don't exist.
+        BadOption: A map without a photo, or any other option out of its range.
     """
     options = OverlayOptions(
         image=image,
@@ -153,21 +153,21 @@ def beside(
     ['photo', 'map', 'overlay']
 
     Args:
-        fm: a `FeatureMap` of one channel, or of `pca`, from `Scope.capture`.
-        image: which image of `fm`, counted from 0.
-        alpha: the share of the map's colour in the overlay, from 0 to 1.
+        fm: A `FeatureMap` of one channel, or of `pca`, from `Scope.capture`.
+        image: Which image of `fm`, counted from 0.
+        alpha: The share of the map's colour in the overlay, from 0 to 1.
         scale: `"layer"`, `"images"`, `(low, high)` or a `Scale`.
-        colors: a colour map of the cmap catalogue.
-        clip: two percentiles, such as `(1, 99)`, at which the range is cut.
-        smooth: whether the values of neighbouring units blend linearly.
-        contours: levels to draw a line at, or how many.
-        top: per cent of the units to colour, above 0 and up to 100.
-        text: size of letters and bar, 1 to 4.
+        colors: A colour map of the cmap catalogue.
+        clip: Two percentiles, such as `(1, 99)`, at which the range is cut.
+        smooth: Whether the values of neighbouring units blend linearly.
+        contours: Levels to draw a line at, or how many.
+        top: Per cent of the units to colour, above 0 and up to 100.
+        text: Size of letters and bar, 1 to 4.
 
     Raises:
-        BadLayout: several channels that wait to be combined, or groups, which `overlay` draws.
-        BadScale: a scale, percentiles or colours that don't exist.
-        BadOption: a map without a photo, or any other option out of its range.
+        BadLayout: Several channels that wait to be combined, or groups, which `overlay` draws.
+        BadScale: A scale, percentiles or colours that don't exist.
+        BadOption: A map without a photo, or any other option out of its range.
     """
     options = OverlayOptions(
         image=image,

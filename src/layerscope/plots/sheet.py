@@ -60,29 +60,29 @@ def sheet(
     (64, 10)
 
     Args:
-        fm: a `FeatureMap`, or an array of rank 1 to 5.
-        image: which image of `fm`, counted from 0.
-        channels: true channel numbers, a slice, a mask, or a condition as in `find_channels`. All by default.
-        columns: tiles in a row; by default about as many as rows.
-        sort: the order of the tiles. `"index"`; `"mean"`, `"max"`, `"energy"`, `"sparsity"` or `"deviation"`, largest first;
+        fm: A `FeatureMap`, or an array of rank 1 to 5.
+        image: Which image of `fm`, counted from 0.
+        channels: True channel numbers, a slice, a mask, or a condition as in `find_channels`. All by default.
+        columns: Tiles in a row; by default about as many as rows.
+        sort: The order of the tiles. `"index"`; `"mean"`, `"max"`, `"energy"`, `"sparsity"` or `"deviation"`, largest first;
             `"similarity"` (neighbours are alike) or `"similarity:17"` (most like channel 17 first).
-        scale: what shares a range of values. `"channel"`: each tile has its own, printed on it where there is room;
+        scale: What shares a range of values. `"channel"`: each tile has its own, printed on it where there is room;
             `"layer"`: one for this image; `"images"`: one for all images; or `(low, high)`, or a `Scale`.
-        colors: a colour map of the cmap catalogue. By default viridis, or vik centred on 0 for values of both signs.
-        clip: two percentiles, such as `(1, 99)`, at which the range is cut.
-        page: which page, counted from 0.
-        per_page: tiles on a page; by default as many as fit.
-        zoom: pixels of the picture for a unit of the map, in either direction.
-        statistics: whether mean and share of zeros stand below each tile.
-        text: size of letters and tiles, 1 (screen) to 4; 3 is for print at 300 dpi.
+        colors: A colour map of the cmap catalogue. By default viridis, or vik centred on 0 for values of both signs.
+        clip: Two percentiles, such as `(1, 99)`, at which the range is cut.
+        page: Which page, counted from 0.
+        per_page: Tiles on a page; by default as many as fit.
+        zoom: Pixels of the picture for a unit of the map, in either direction.
+        statistics: Whether mean and share of zeros stand below each tile.
+        text: Size of letters and tiles, 1 (screen) to 4; 3 is for print at 300 dpi.
         theme: `"light"` or `"dark"` paper.
-        layout: the axes of an array, such as `"bchw"`, where its library's convention isn't meant.
+        layout: The axes of an array, such as `"bchw"`, where its library's convention isn't meant.
 
     Raises:
-        BadChannels: a channel that the map doesn't hold, or a condition that no channel fits.
-        BadScale: a scale, percentiles or colours that don't exist.
-        BadLayout: an array whose axes can't be told.
-        BadOption: any other option out of its range.
+        BadChannels: A channel that the map doesn't hold, or a condition that no channel fits.
+        BadScale: A scale, percentiles or colours that don't exist.
+        BadLayout: An array whose axes can't be told.
+        BadOption: Any other option out of its range.
     """
     options = DrawOptions(
         image=image,
@@ -128,23 +128,23 @@ def pages(
     [8, 8, 4]
 
     Args:
-        fm: a `FeatureMap`, or an array of rank 1 to 5.
-        image: as for `sheet`, like all other options.
-        channels: true channel numbers, a slice, a mask or a condition.
-        columns: tiles in a row.
-        sort: the order of the tiles.
+        fm: A `FeatureMap`, or an array of rank 1 to 5.
+        image: As for `sheet`, like all other options.
+        channels: True channel numbers, a slice, a mask or a condition.
+        columns: Tiles in a row.
+        sort: The order of the tiles.
         scale: `"channel"`, `"layer"`, `"images"`, `(low, high)` or a `Scale`.
-        colors: a colour map of the cmap catalogue.
-        clip: two percentiles at which the range is cut.
-        per_page: tiles on a page; by default as many as fit.
-        zoom: pixels of the picture for a unit of the map.
-        statistics: whether mean and share of zeros stand below each tile.
-        text: size of letters and tiles, 1 to 4.
+        colors: A colour map of the cmap catalogue.
+        clip: Two percentiles at which the range is cut.
+        per_page: Tiles on a page; by default as many as fit.
+        zoom: Pixels of the picture for a unit of the map.
+        statistics: Whether mean and share of zeros stand below each tile.
+        text: Size of letters and tiles, 1 to 4.
         theme: `"light"` or `"dark"` paper.
-        layout: the axes of an array.
+        layout: The axes of an array.
 
     Raises:
-        LayerscopeError: as `sheet` does.
+        LayerscopeError: As `sheet` does.
     """
     options = DrawOptions(
         image=image,

@@ -64,36 +64,36 @@ def show(
     (32, 5)
 
     Args:
-        model: what `open` takes (a model object, a file, a reference), or a `Scope`.
-        image: one image: a path, an array `[height, width, 3]`, a `PIL.Image`. Of a ready batch (`preprocess=None`) the first.
-        layer: a path or a part of it, a glob, `"kind:Conv2D"`, an index, `"last"` (the last layer with pixels) or `"output"`.
-        combine: the name of a combination, as on the command line (`"mean"`, `"pca"`, `"weights:w.npy"`, `"grad-cam"` …), or
+        model: What `open` takes (a model object, a file, a reference), or a `Scope`.
+        image: One image: a path, an array `[height, width, 3]`, a `PIL.Image`. Of a ready batch (`preprocess=None`) the first.
+        layer: A path or a part of it, a glob, `"kind:Conv2D"`, an index, `"last"` (the last layer with pixels) or `"output"`.
+        combine: The name of a combination, as on the command line (`"mean"`, `"pca"`, `"weights:w.npy"`, `"grad-cam"` …), or
             any function of a feature map. By default every channel is a tile.
-        target: for combinations for a class: its index, its label, or a function of the output. By default the top-1 class.
-        overlay: whether the combined map lies on the photo.
-        channels: true channel numbers, a slice, or a condition as in `find_channels`: what is drawn or combined.
-        columns: tiles in a row.
-        sort: the order of the tiles, as for `sheet`.
+        target: For combinations for a class: its index, its label, or a function of the output. By default the top-1 class.
+        overlay: Whether the combined map lies on the photo.
+        channels: True channel numbers, a slice, or a condition as in `find_channels`: what is drawn or combined.
+        columns: Tiles in a row.
+        sort: The order of the tiles, as for `sheet`.
         scale: `"channel"`, `"layer"`, `(low, high)` or a `Scale`; by default that of the kind of picture.
-        colors: a colour map of the cmap catalogue. By default viridis, or vik centred on 0 for values of both signs.
-        clip: two percentiles, such as `(1, 99)`, at which the range is cut.
-        page: which page, counted from 0.
-        per_page: tiles on a page; by default as many as fit.
-        statistics: whether mean and share of zeros stand below each tile.
-        text: size of letters and tiles, 1 (screen) to 4; 3 is for print at 300 dpi.
+        colors: A colour map of the cmap catalogue. By default viridis, or vik centred on 0 for values of both signs.
+        clip: Two percentiles, such as `(1, 99)`, at which the range is cut.
+        page: Which page, counted from 0.
+        per_page: Tiles on a page; by default as many as fit.
+        statistics: Whether mean and share of zeros stand below each tile.
+        text: Size of letters and tiles, 1 (screen) to 4; 3 is for print at 300 dpi.
         theme: `"light"` or `"dark"` paper.
-        weights: as for `open`, like all that follow; not used where `model` is a `Scope`.
-        preprocess: how the image becomes the model's input.
-        size: the model's input size, where the model leaves it free.
-        labels: class names, or a file with one a line.
-        backend: the backend that reads the model.
-        trust: whether the model's file may run code while it is loaded.
+        weights: As for `open`, like all that follow; not used where `model` is a `Scope`.
+        preprocess: How the image becomes the model's input.
+        size: The model's input size, where the model leaves it free.
+        labels: Class names, or a file with one a line.
+        backend: The backend that reads the model.
+        trust: Whether the model's file may run code while it is loaded.
 
     Raises:
-        LayerNotFound: a layer that doesn't exist.
-        GradientsUnavailable: a combination by gradients, where the framework has none.
-        ModelNotReadable: a model that can't be opened; with its children `BackendMissing` and `TrustRequired`.
-        BadOption: several layers or images, or an option out of its range; also `BadScale`, `BadChannels`.
+        LayerNotFound: A layer that doesn't exist.
+        GradientsUnavailable: A combination by gradients, where the framework has none.
+        ModelNotReadable: A model that can't be opened; with its children `BackendMissing` and `TrustRequired`.
+        BadOption: Several layers or images, or an option out of its range; also `BadScale`, `BadChannels`.
     """
     options = DrawOptions(
         columns=columns,

@@ -249,7 +249,7 @@ class Scope:
             images: The model is run on the first of these; as for `layers`.
 
         Raises:
-            BadOption: The layer isn't a convolution with weights of its own (the message lists those that are), or several are named.
+            BadOption: The layer isn't a convolution with its own weights (the message lists those that are), or several match.
         """
         if images is None and self.preprocess == READY:
             raise BadOption(

@@ -107,7 +107,7 @@ class Recorder:
         """The files written for this step; none where `number` isn't a multiple of `every`.
 
         Args:
-            number: Of the step or epoch; the files carry it.
+            number: The number of the step or epoch; the files carry it.
         """
         if number % self.every:
             return ()

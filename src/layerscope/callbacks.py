@@ -204,7 +204,7 @@ def KerasCallback(
         combine: As for `Recorder`, like all that follow.
         target: The class of the combination.
         draw: A function from `FeatureMap` (of one image) to `Picture`.
-        weights: Of a model that is built, not loaded.
+        weights: A file of weights, for a model that is built, not loaded.
         preprocess: How the images become the model's input.
         size: The model's input size, where the model leaves it free.
         labels: Class names, or a file with one a line.
@@ -287,7 +287,7 @@ def LightningCallback(
         combine: As for `Recorder`, like all that follow.
         target: The class of the combination.
         draw: A function from `FeatureMap` (of one image) to `Picture`.
-        weights: Of a model that is built, not loaded.
+        weights: A file of weights, for a model that is built, not loaded.
         preprocess: How the images become the model's input.
         size: The model's input size, where the model leaves it free.
         labels: Class names, or a file with one a line.

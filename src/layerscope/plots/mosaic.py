@@ -17,11 +17,9 @@ from ..picture.picture import Picture
 from ..picture.scale import palette
 from ..picture.shapes import Cell
 from .options import DrawOptions
+from .tiles import PAGE_PIXELS
 
 COMFORTABLE, LARGEST, SMALLEST = 960, 256, 72
-
-
-PAGE_PIXELS = 16_000_000
 
 
 class Tile(NamedTuple):

@@ -20,13 +20,14 @@ from ..picture.picture import Picture
 from ..picture.scale import Scale, marks_of
 from ..picture.shapes import Cell
 from .options import DrawOptions
+from .tiles import PAGE_PIXELS
 
 # Rows are high enough to be told apart, also where there are too many positions for wide ones.
 WIDE, TALL, ROW = 768, 2048, 14
 
 
 # A longer sequence has several pages: programs that show pictures stumble over very wide ones.
-WIDEST, PAGE_PIXELS = 4096, 16_000_000
+WIDEST = 4096
 
 
 POOLS = {"max": (np.max, "largest"), "min": (np.min, "smallest")}

@@ -169,3 +169,15 @@ def test_to_torch_gives_a_tensor_of_ones_own(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "torch", None)
     with raises(ls.BackendMissing):
         fm.to_torch()
+
+
+@pytest.mark.parametrize("channels", [[1.5], ["1"], ["a"], [None], "mean > 0", [7]])
+def test_what_is_no_channel_number_is_refused(channels):
+    with pytest.raises(ls.BadChannels):
+        ls.FeatureMap.of_array(np.zeros((1, 2, 2, 3))).select(channels)
+
+
+def test_a_map_is_read_from_an_open_file(tmp_path):
+    path = ls.FeatureMap.of_array(np.ones((1, 2, 2, 3))).save(tmp_path / "map.npz")
+    with path.open("rb") as file:
+        assert (ls.load(file).values == 1).all()

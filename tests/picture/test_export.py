@@ -1,7 +1,9 @@
 """The ways out of a picture: each holds the same pixels, the same text and the same limits as the PNG."""
 
+import copy
 import io
 import os
+import pickle
 import subprocess
 import sys
 from base64 import b64decode
@@ -407,3 +409,12 @@ def test_what_cannot_be_written_is_said(tmp_path, monkeypatch):
         with raises(ls.BackendMissing, "'layerscope[matplotlib]'"):
             way()
     assert not (tmp_path / "b.pdf").exists()
+
+
+@pytest.mark.parametrize("kind", ["sheet", "heatmap", "strip", "bars"])
+def test_a_picture_can_be_copied_and_sent_to_another_process(kind):
+    shape, layout = ((1, 6, 6, 3), "bhwc") if kind in ("sheet", "heatmap") else ((1, 9), "bc")
+    fm = ls.FeatureMap.of_array(np.random.default_rng(0).random(shape), layout)
+    picture = getattr(ls, kind)(ls.mean(fm) if kind == "heatmap" else fm)
+    for twin in (copy.deepcopy(picture), pickle.loads(pickle.dumps(picture))):
+        assert (twin.pixels == picture.pixels).all() and twin.svg() == picture.svg()

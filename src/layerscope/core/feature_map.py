@@ -180,15 +180,15 @@ class FeatureMap:
             return self
         if isinstance(channels, slice):
             channels = range(max(self.channels) + 1)[channels]
-        chosen = tuple(int(number) for number in channels)
         index_of = {number: index for index, number in enumerate(self.channels)}
-        missing = [number for number in chosen if number not in index_of]
-        if missing or not chosen:
+        missing = [number for number in channels if number not in index_of]
+        if missing or not len(channels):
             problem = f"channels {missing} are not in" if missing else "channels=[] selects nothing from"
             in_order = self.channels == tuple(range(len(self.channels)))
             held = f"0 to {self.channels[-1]}" if in_order else str(self.channels)
             raise BadChannels(f"{problem} {self.layer.path!r}, which holds {held}")
-        indices = [index_of[number] for number in chosen]
+        indices = [index_of[number] for number in channels]
+        chosen = tuple(self.channels[index] for index in indices)
         return replace(
             self,
             values=self.values[..., indices],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from itertools import zip_longest
 from pathlib import Path
@@ -59,7 +60,8 @@ def write(fm: Map, path: Path) -> Path:
 
 def read(path: str | Path, make: Callable[..., Made]) -> Made:
     """What `make` makes of the fields in a file. Raises `BadOption` where the file holds none, or `make` doesn't take them."""
-    with open_regular(path, what="feature map") as opened:
+    source = nullcontext(path) if hasattr(path, "read") else open_regular(path, what="feature map")
+    with source as opened:
         try:
             with np.load(opened, allow_pickle=False) as archive:
                 about = json.loads(str(archive["about"]))

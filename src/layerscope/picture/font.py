@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from importlib import resources
 
@@ -21,6 +21,7 @@ class Font:
     def __init__(self, size: int) -> None:
         from PIL import ImageFont
 
+        self.size = size
         data = resources.files("layerscope").joinpath("assets", "DejaVuSansMono.ttf").read_bytes()
         # One letter at a time needs no shaping, and the engine for it fails on control characters.
         self._font = ImageFont.truetype(io.BytesIO(data), size, layout_engine=ImageFont.Layout.BASIC)
@@ -31,6 +32,10 @@ class Font:
         # For each character its place among the letters drawn so far, -1 before it is drawn.
         self._places = np.full(BASIC_PLANE, -1, np.int32)
         self._letters = np.empty((0, self.height, self.width), np.uint8)
+
+    def __reduce__(self) -> tuple[Callable[[int], Font], tuple[int]]:
+        # A copy, and a picture in another process, have the font of that size there.
+        return font, (self.size,)
 
     def line(self, text: str) -> np.ndarray:
         """One line of text, `[height, width * len(text)]`."""

@@ -205,7 +205,8 @@ def _as_strip(whole: FeatureMap, numbers: list[int], options: DrawOptions) -> Pi
     if left:
         whole = replace(whole, notes=(*whole.notes, Note("options", f"a strip has no tiles, so without {left}")))
     channels = None if options.channels is None else numbers
-    strip_options = replace(StripOptions.like(options), channels=channels)
+    scale = "channel" if options.scale is None else options.scale
+    strip_options = replace(StripOptions.like(options), channels=channels, scale=scale)
     return draw_strip(whole, strip_options).themed(options.theme)
 
 

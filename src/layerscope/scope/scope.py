@@ -103,8 +103,10 @@ class Scope:
 
         Args:
             word: `"last"`, or anything else that `LayerTable.choose` takes.
-            images: As for `layers`.
+            images: As for `layers`; without them, `""` where `preprocess=None` makes no blank image.
         """
+        if images is None and self.preprocess == READY:
+            return ""
         return self.layers(images).explained(word)
 
     def capture(
@@ -205,7 +207,8 @@ class Scope:
         Raises:
             BadOption: The output is not a list of class scores for each image.
         """
-        whole("top", top, low=0)
+        if top is not None:
+            whole("top", top, low=0)
         (output,) = self.capture(images, "output").values()
         if output.values.ndim != 2 or output.rows != "image":
             raise BadOption(f"the model's output has the shape {output.shape}, which is not a list of class scores")

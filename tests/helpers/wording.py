@@ -81,7 +81,7 @@ def _check(message: str, data: tuple[Any, ...]) -> None:
 
 # Keras numbers the layers of a process, so the number depends on the tests that ran before.
 KERAS_NUMBERED = re.compile(
-    r"\b(sequential|functional|rescaling|activation|dense|batch_normalization|conv2d|re_lu|flatten|input_layer|add)_\d+\b"
+    r"\b(keras_tensor|sequential|functional|rescaling|activation|dense|batch_normalization|conv2d|re_lu|flatten|input_layer|add)_\d+\b"
 )
 
 
@@ -110,7 +110,7 @@ class Reading:
         ]:
             message = message.replace(f"{path}/", "<path>/")
         message = re.sub(r"\b0x[0-9a-fA-F]{6,}", "0x…", message)
-        message = KERAS_NUMBERED.sub(r"\1_#", message)
+        message = KERAS_NUMBERED.sub(r"\1", message)
         return re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", lambda found: f"<{ord(found[0]):02x}>", message)
 
 

@@ -1,13 +1,20 @@
 """The one place that opens files and writes them, and the one that makes foreign names safe to print."""
 
+import json
 import os
+from dataclasses import replace
+from xml.etree import ElementTree as xml
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import layerscope as ls
 from helpers.wording import raises
+from layerscope.cli import main
 from layerscope.files import open_regular, read_bytes, write
 from layerscope.safe_text import printable
+from layerscope.testing import TinyBackend, tiny_model
 
 
 def test_a_longer_file_is_cut_to_length(tmp_path):
@@ -41,7 +48,59 @@ def test_what_cannot_be_written_is_a_bad_option(tmp_path):
         ("gnp.\u202exe", r"gnp.\u202exe"),
         ("\udcff.jpg", r"\udcff.jpg"),
         ("soft\u00adhyphen", "soft\u00adhyphen"),
+        ("not a character\uffff", r"not a character\uffff"),
     ],
 )
 def test_names_cannot_steer_a_terminal(name, shown):
     assert printable(name) == shown
+
+
+@pytest.fixture
+def latin(tmp_path):
+    """A photo whose name is Latin-1, as files from old archives are, and its id."""
+    path = os.path.join(os.fsencode(tmp_path), b"caf\xe9.png")
+    try:
+        with open(path, "wb") as file:
+            Image.new("RGB", (8, 8), "red").save(file, "png")
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    return os.fsdecode(path), "caf\udce9.png"
+
+
+def test_a_name_that_is_not_utf8_goes_through_every_door(latin, tmp_path):
+    path, id = latin
+    scope = ls.open(tiny_model(), backend=TinyBackend(), preprocess="unit", size=8)
+    fm = scope.capture(path, "conv1")["conv1"]
+    assert fm.ids == ls.load(fm.save(tmp_path / "map.npz")).ids == (id,)
+    labels = [f"cat \udce9 {number}" for number in range(6)]
+    output = scope.capture(path, "output")["head"]
+    rows = ls.compare({"one\udce9": fm, "two": fm})
+    for picture in (ls.sheet(fm), ls.overlay(ls.mean(fm)), ls.bars(output, labels=labels), rows):
+        for text in (repr(picture), picture.alt(), picture._repr_html_(), *(line.text for line in picture.texts)):
+            assert text.encode()
+        assert xml.fromstring(picture.svg())
+        assert picture.pdf()
+        file = picture.save(tmp_path / f"picture-{id}")
+        assert json.loads(Image.open(file).text["layerscope"])["images"][0] == id
+    assert r"caf\udce9.png" in ls.sheet(fm).svg()
+    assert ls.animate([ls.sheet(fm)], tmp_path / "film.gif")
+    assert ls.to_tensorboard({id: ls.sheet(fm)}, tmp_path) == (r"caf\udce9.png",)
+    assert str(ls.statistics(fm)).encode()
+
+
+@pytest.mark.parametrize("name", ["conv\x1b[2J", "conv\udce9"])
+def test_names_in_a_model_can_be_printed(name):
+    layer = ls.Layer(name, "Conv", "bhwc", (1, 8, 8, 4), calls=1)
+    fm = replace(ls.FeatureMap.of_array(np.zeros((8, 8, 4), np.float32)), layer=layer)
+    table = ls.LayerTable([layer], title=name)
+    scope = ls.open(tiny_model(), backend=TinyBackend(), preprocess=None)
+    for text in (repr(fm), repr(ls.Maps({name: fm})), str(table), table._repr_html_(), repr(replace(scope, name=name))):
+        assert "\x1b" not in text
+        assert text.encode()
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg", "pdf", "jpg"])
+def test_a_name_that_is_not_utf8_on_the_command_line(latin, tmp_path, suffix):
+    out = tmp_path / f"out.{suffix}"
+    assert main(["show", "demo", latin[0], "-l", "_conv_stem", "-o", str(out)]) == 0
+    assert out.stat().st_size

@@ -18,6 +18,7 @@ from ..core.feature_map import as_map
 from ..errors import BadOption, near
 from ..files import write
 from ..picture.numbers import number
+from ..safe_text import printable
 
 SHOWN, LISTED = 40, 12
 
@@ -225,7 +226,8 @@ class ChannelStatistics:
 
     def _foot(self) -> list[str]:
         images = f"all {len(self.images)} images" if len(self.images) > 1 else self.images[0]
-        lines = [f"{len(self)} channel{'s' if len(self) > 1 else ''} of {self.layer} in {images}"]
+        count = f"{len(self)} channel{'s' if len(self) > 1 else ''}"
+        lines = [printable(f"{count} of {self.layer} in {images}")]
         for name, channels in (
             ("dead", self.dead),
             ("constant", self.constant),

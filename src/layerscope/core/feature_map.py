@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ..errors import BackendMissing, BadChannels, BadLayout, BadOption, LayoutWarning, caller_level
+from ..safe_text import printable
 from . import axes as _axes
 from . import npz
 from .conversion import as_float32, as_numpy
@@ -162,7 +163,7 @@ class FeatureMap:
 
     def __repr__(self) -> str:
         rule = f", {self.rule}" if self.rule else ""
-        return f"<FeatureMap {self.layer.path or 'output'} ({self.layer.kind}) {list(self.shape)}{rule}>"
+        return printable(f"<FeatureMap {self.layer.path or 'output'} ({self.layer.kind}) {list(self.shape)}{rule}>")
 
     def select(self, channels: Sequence[int] | slice | None) -> FeatureMap:
         """The same map with some of its channels only, in the order given.

@@ -134,7 +134,7 @@ def html_table(layers: Sequence[Layer], title: str = "") -> str:
     """The tree as an HTML table."""
     head = "".join(f"<th>{name}</th>" for name in HEADER)
     body = "".join(f"<tr>{_cells(cells, layer)}</tr>" for cells, layer in tree_rows(layers))
-    caption = f"<caption>{html.escape(title)}</caption>" if title else ""
+    caption = f"<caption>{html.escape(printable(title))}</caption>" if title else ""
     foot = "<br>".join(html.escape(line) for line in footer(layers))
     return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><p>{foot}</p>"
 
@@ -144,7 +144,7 @@ def _cells(cells: Sequence[str], layer: Layer | None) -> str:
     for column, cell in enumerate(cells):
         style = ' style="text-align:right"' if column in RIGHT else ""
         if column == 1:
-            full = html.escape((layer.path if layer else cell.strip()) or "(output)", quote=True)
+            full = html.escape(printable(layer.path if layer else cell.strip()) or "(output)", quote=True)
             depth = (len(cell) - len(cell.lstrip())) // 2
             style = f' style="text-align:left;padding-left:{depth + 0.5}em" title="{full}"'
         columns.append(f"<td{style}>{html.escape(cell.strip())}</td>")

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ..core.note import Note, kind_of
+from ..safe_text import printable
 from .codes import GAP, INK, INK_LIGHT, INK_MIDDLE, OWN
 from .colorbar import BAR_GAP, BAR_TALLEST, ColorBar, DrawnBar
 from .drawing import Drawing, TileLabels
@@ -40,6 +42,10 @@ class Frame:
     marks: Collection[int] = ()
     reach: tuple[float, float] | None = None
     text: int = 1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "title", printable(self.title))
+        object.__setattr__(self, "lines", [_printable_note(line) for line in self.lines])
 
     def around(self, height: int, width: int) -> Canvas:
         """A canvas for a map of `height` × `width` pixels, with caption, legend and bar drawn."""
@@ -96,7 +102,7 @@ class Canvas:
 
     def write(self, x: int, y: int, text: str, *, muted: bool = False, tile: int = -1) -> None:
         """Write a line from `x`, `y` of the body on; `tile` is the number of the cell that it names, if it does."""
-        line = Text(self.x + x, self.y + y, text, SMALL * self.text, INK_MIDDLE if muted else INK, tile)
+        line = Text(self.x + x, self.y + y, printable(text), SMALL * self.text, INK_MIDDLE if muted else INK, tile)
         draw_text(self.codes, line)
         self.lines.append(line)
 
@@ -164,6 +170,10 @@ class Canvas:
             drawing=self.drawing(),
             **more,
         )
+
+
+def _printable_note(line: str) -> str:
+    return line if line.isprintable() else Note(kind_of(line), printable(line))
 
 
 def draw_text(codes: np.ndarray, line: Text) -> None:

@@ -9,6 +9,8 @@ from importlib import resources
 
 import numpy as np
 
+from ..safe_text import printable
+
 SMALL, LARGE = 11, 16
 
 
@@ -98,7 +100,7 @@ def cut_text(text: str, length: int, lines: int) -> list[str]:
     >>> cut_text("vgg16/block5_conv3", 8, 2), cut_text("block5", 8, 2)
     (['vgg16/bl', '…5_conv3'], ['block5'])
     """
-    length, lines = max(3, length), max(1, lines)
+    text, length, lines = printable(text), max(3, length), max(1, lines)
     parts = wrap(text, length)
     if len(parts) <= lines:
         return parts

@@ -16,6 +16,7 @@ from ..checks import one_of, real
 from ..core.note import kind_of
 from ..errors import BadOption, first_line
 from ..files import write
+from ..safe_text import printable
 from . import png
 from .codes import OWN
 from .drawing import Drawing
@@ -356,7 +357,7 @@ class Picture:
         >>> ls.heatmap(np.array([[0.0, 4.0]])).alt().partition(" · ")[0]
         'array'
         """
-        return " · ".join((self.title, *self.lines))
+        return printable(" · ".join((self.title, *self.lines)))
 
     def about(self) -> dict[str, Any]:
         """What the file remembers: provenance, title, caption, scale, page and limits, ready for JSON.
@@ -405,7 +406,7 @@ class Picture:
         limits = ""
         if self.scale is not None and self.scale.single:
             limits = f", {span_text(*self.scale.limits)}"
-        return f"<Picture {self.width}×{self.height}, {len(self.cells)} cells{limits}: {self.title}>"
+        return f"<Picture {self.width}×{self.height}, {len(self.cells)} cells{limits}: {printable(self.title)}>"
 
 
 def _check_dpi(dpi: Any) -> float:

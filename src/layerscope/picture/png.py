@@ -41,7 +41,9 @@ def encode(
         metre = round(dpi / 0.0254)
         parts.append(_chunk(b"pHYs", struct.pack(">IIB", metre, metre, 1)))
     for keyword, value in (text or {}).items():
-        parts.append(_chunk(b"iTXt", keyword.encode("latin-1") + b"\0\0\0\0\0" + value.encode("utf-8")))
+        # A file name that isn't UTF-8 becomes an escape, which JSON reads back.
+        line = value.encode("utf-8", "backslashreplace")
+        parts.append(_chunk(b"iTXt", keyword.encode("latin-1") + b"\0\0\0\0\0" + line))
     parts.append(_chunk(b"IDAT", _packed(_filtered(pixels))))
     parts.append(_chunk(b"IEND", b""))
     return b"".join(parts)

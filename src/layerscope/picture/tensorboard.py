@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BackendMissing, BadOption
+from ..safe_text import printable
 from .picture import Picture
 
 
@@ -40,7 +41,7 @@ def to_tensorboard(
         BadOption: For other pictures, writers or steps, and where the file can't be written.
         BackendMissing: For a folder without tensorboard.
     """
-    by_tag = _tagged(pictures, tag)
+    by_tag = {printable(name): picture for name, picture in _tagged(pictures, tag).items()}
     if isinstance(step, bool) or not hasattr(step, "__index__"):
         raise BadOption(f"step={step!r}: use a whole number")
     if isinstance(writer, str | os.PathLike):

@@ -22,6 +22,7 @@ from ..picture.numbers import number
 from ..picture.picture import Picture
 from ..picture.scale import MARKS, Scale
 from ..picture.shapes import Cell
+from ..safe_text import printable
 from .options import DrawOptions, frozen
 
 ORDERS = ("value", "magnitude", "index")
@@ -151,14 +152,14 @@ def draw_bars(fm: FeatureMap, options: BarOptions) -> Picture:
 def _names(one: FeatureMap, labels: Sequence[str] | None) -> tuple[str, ...]:
     """A name for each channel of the map, empty where there are none."""
     if labels is None:
-        return one.names
+        return tuple(map(printable, one.names))
     if not all(isinstance(label, str) for label in labels):
         raise BadOption("labels= is a list of names, one a channel")
     if len(labels) != one.of:
         raise BadOption(
             f"labels= has {len(labels)} names, and {one.layer.path!r} has {one.of} channels: give one for each"
         )
-    return tuple(labels[channel] for channel in one.channels)
+    return tuple(printable(labels[channel]) for channel in one.channels)
 
 
 def _order(values: np.ndarray, by: str) -> np.ndarray:

@@ -16,6 +16,7 @@ from ..core.layer_table import LayerTable
 from ..core.note import Note
 from ..core.placement import Placement
 from ..errors import BadOption, LayerNotFound
+from ..safe_text import printable
 from .batches import Batch
 from .run import Request, Run
 
@@ -66,7 +67,7 @@ class Maps(Mapping[str, FeatureMap]):
         return len(self._maps)
 
     def __repr__(self) -> str:
-        return "\n".join(f"{path or 'output'}: {fm!r}" for path, fm in self.items()) or "<no maps>"
+        return "\n".join(f"{printable(path) or 'output'}: {fm!r}" for path, fm in self.items()) or "<no maps>"
 
 
 def join(runs: Iterable[Run]) -> tuple[dict[str, FeatureMap], list[Batch]]:

@@ -17,6 +17,7 @@ from ..core.layer_table import LayerTable
 from ..errors import BadOption, PreprocessWarning, caller_level
 from ..inputs.preprocess import InputPlan
 from ..inputs.recipe import READY, Recipe
+from ..safe_text import printable
 from .batches import Batch, blank_batch, count_images, read_batches
 from .capture import Maps, join
 from .input_warning import warn_of_input
@@ -292,9 +293,8 @@ class Scope:
 
     def __repr__(self) -> str:
         source = f" ({self.plan.note})" if self.plan.note and self.preprocess != READY else ""
-        return (
-            f"<Scope {self.name} ({self.facts.framework or self.backend.name}), {self.preprocess.describe()}{source}>"
-        )
+        framework = self.facts.framework or self.backend.name
+        return printable(f"<Scope {self.name} ({framework}), {self.preprocess.describe()}{source}>")
 
     def _question(self, layers: Any, channels: Sequence[int] | slice | str | None, target: Any) -> Question:
         if target is not None and not self.backend.gradients:

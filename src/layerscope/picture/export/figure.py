@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import BackendMissing, BadOption
+from ...safe_text import printable
 from ..codes import ABOVE, BELOW, GAP, INK, INK_LIGHT, INK_MIDDLE, NAN, TOP, ends
 from ..colorbar import DrawnBar, bar_ticks
 from ..font import SMALL, font
@@ -63,7 +64,7 @@ def draw_into(picture: Picture, ax: Axes) -> Figure:
         )
     (cell,) = picture.cells
     image = _show_tile(ax, picture, cell)
-    ax.set_title(picture.title)
+    ax.set_title(printable(picture.title), parse_math=False)
     ax.set_axis_off()
     scale = picture.scale
     if scale is not None and scale.single:
@@ -79,7 +80,7 @@ def pdf(picture: Picture) -> bytes:
     import matplotlib
 
     about = {
-        "Title": picture.title,
+        "Title": printable(picture.title),
         "Subject": picture.alt(),
         "Creator": "layerscope",
         "Keywords": json.dumps(dict(picture.about()), default=str),

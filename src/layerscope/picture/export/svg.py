@@ -10,6 +10,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
 
+from ...safe_text import printable
 from .. import png
 from ..codes import GAP
 from ..font import font
@@ -26,10 +27,6 @@ SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 FONTS = "'DejaVu Sans Mono', 'Bitstream Vera Sans Mono', Menlo, Consolas, 'Liberation Mono', monospace"
 
 
-# What XML 1.0 can't hold even escaped; a file name may.
-ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-
-
 WORDS = re.compile(r"\S+(?: \S+)*")
 
 
@@ -41,7 +38,7 @@ def svg(picture: Picture) -> str:
     lines = [
         '<?xml version="1.0" encoding="UTF-8"?>',
         f'<svg xmlns="{SVG}" xmlns:xlink="{XLINK}" version="1.1" width="{width}" height="{height}"'
-        f' viewBox="0 0 {width} {height}" role="img" aria-label={quoteattr(legal(picture.title))}>',
+        f' viewBox="0 0 {width} {height}" role="img" aria-label={quoteattr(printable(picture.title))}>',
         _element("title", picture.title),
         _element("desc", picture.alt()),
         f'<rect width="{width}" height="{height}" fill="{_hex(colors[GAP])}"/>',
@@ -62,13 +59,8 @@ def svg(picture: Picture) -> str:
     return "\n".join((*lines, "</svg>", ""))
 
 
-def legal(text: str) -> str:
-    """`text` without the characters that XML forbids, each of which becomes `�`."""
-    return ILLEGAL.sub("�", text)
-
-
 def _element(name: str, text: str) -> str:
-    return f"<{name}>{escape(legal(text))}</{name}>"
+    return f"<{name}>{escape(printable(text))}</{name}>"
 
 
 def _tooltip(cell: Cell) -> str:
@@ -99,7 +91,7 @@ def _texts(texts: Iterable[Text], colors: np.ndarray) -> Iterator[str]:
     for x, y, line, size, ink, _ in texts:
         letters, fill = font(size), _hex(colors[ink])
         # Browsers collapse spaces, so words further apart than one space are placed by themselves.
-        for words in WORDS.finditer(legal(line)):
+        for words in WORDS.finditer(printable(line)):
             left, width = x + words.start() * letters.width, len(words[0]) * letters.width
             # Another font must not run into the next tile, hence the length.
             yield (

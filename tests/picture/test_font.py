@@ -15,6 +15,7 @@ from layerscope.picture.font import LARGE, SMALL, font, wrap
 from layerscope.picture.heading import MARGIN
 from layerscope.picture.numbers import number
 from layerscope.picture.scale import MARKS
+from layerscope.safe_text import printable
 
 STRENGTHS = np.full(256, 9, np.uint8)
 STRENGTHS[[GAP, INK_LIGHT, INK_MIDDLE, INK]] = 0, 1, 2, 3
@@ -73,14 +74,15 @@ def assert_numbers_are_whole(picture, text):
         assert written in first, cell
 
 
-def test_signs_that_cant_be_printed_are_drawn_as_question_marks():
+def test_signs_that_cant_be_printed_are_drawn_as_question_marks_and_in_names_as_escapes():
     letters = font(SMALL)
     for sign in ("\x85", "\n", "\0", "\u200b", "\ud800", "😀"):
         assert np.array_equal(letters.line(sign), letters.line("?")), repr(sign)
     fm = ls.FeatureMap(
         np.ones((1, 4, 4, 1), np.float32), ls.Layer("a\nb", "k\x85", "bhwc", (), 0, 1), ("c\0.png",), (0,)
     )
-    assert read(ls.sheet(fm).pixels, MARGIN, MARGIN, LARGE, 8) == "a?b · k?"
+    title = printable(f"{fm.layer.path} · {fm.layer.kind}")
+    assert read(ls.sheet(fm).pixels, MARGIN, MARGIN, LARGE, len(title)) == title
 
 
 WORDS = st.text(st.characters(min_codepoint=33, max_codepoint=0x17F, exclude_characters="·\xad"), max_size=40)

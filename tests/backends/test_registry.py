@@ -116,11 +116,13 @@ class Duck:
 
 
 def test_a_backend_without_the_base_class_is_adapted():
-    scope = ls.open(tiny_model(), backend=Duck(), preprocess=None)
-    assert isinstance(scope.backend, Backend)
-    assert (scope.backend.name, scope.backend.picks, scope.backend.random) == ("duck", False, True)
-    assert scope.backend.pond == "large"
-    assert [verb for verb in OPTIONAL if scope.backend.offers(verb)] == ["digest"]
+    duck = Duck()
+    adapted = adapt(duck)
+    assert isinstance(adapted, Backend)
+    assert (adapted.name, adapted.picks, adapted.random, adapted.pond) == ("duck", False, True, "large")
+    assert [verb for verb in OPTIONAL if adapted.offers(verb)] == ["digest"]
+    scope = ls.open(tiny_model(), backend=duck, preprocess=None)
+    assert scope.backend is duck
     fm = scope.capture(np.zeros((1, 3, 8, 8), np.float32), "conv1")["conv1"]
     assert fm.provenance["model_digest"] == "sha256:duck"
     assert scope.head() is None
@@ -128,6 +130,33 @@ def test_a_backend_without_the_base_class_is_adapted():
         scope.kernel("conv1", np.zeros((1, 3, 8, 8), np.float32))
     with pytest.raises(ls.GradientsUnavailable):
         scope.capture(np.zeros((1, 3, 8, 8), np.float32), "conv1", target=1)
+
+
+def test_what_an_adapted_backend_can_do_is_asked_when_it_is_needed():
+    class Learning(Duck):
+        gradients = property(lambda self: self.pond == "deep")
+
+    duck, batch = Learning(), np.zeros((1, 3, 8, 8), np.float32)
+    scope = ls.open(tiny_model(), backend=duck, preprocess=None)
+    with pytest.raises(ls.GradientsUnavailable):
+        scope.capture(batch, "conv1", target=1)
+    assert scope.head(batch) is None
+    targets = []
+
+    def capture(model, batch, paths, target=None):
+        targets.append(target)
+        return TinyBackend().capture(model, batch, paths)
+
+    duck.pond, duck.capture = "deep", capture
+    duck.head = lambda model, batch: "head"
+    scope.capture(batch, "conv1", target=1)
+    assert (targets, scope.head(batch)) == ([1], "head")
+
+
+def test_the_backend_of_a_package_without_the_base_class_is_its_own_object(installed):
+    installed(ACME=ACME)
+    sys.modules["acme.reader"].AcmeBackend = Duck
+    assert isinstance(ls.open(tiny_model(), preprocess=None).backend, Duck)
 
 
 def test_a_backend_of_the_base_class_stays_as_it_is():

@@ -7,15 +7,13 @@ import importlib.metadata
 import importlib.util
 import sys
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ..core.layer import Layer
 from ..errors import BackendMissing, BackendSkipped, BadOption, ModelNotReadable, TrustRequired, caller_level
-from .protocol import OPTIONAL, REQUIRED, Backend, Captured, Target
+from .protocol import REQUIRED, Backend, not_offered
 
 GROUP = "layerscope.backends"
 
@@ -121,31 +119,20 @@ SPECS = (
 
 
 class Adapted(Backend):
-    """A backend of another package that has the verbs without the base class; `original` is its object."""
+    """A backend of another package that has the verbs without the base class: every look-up goes to it, `original`, first."""
+
+    # What the base class demands; `original` has them, or `adapt` refuses it.
+    owns = layers = capture = not_offered("it is gone from the object that was adapted")
 
     def __init__(self, original: Any) -> None:
         self.original = original
-        for name in ("name", "gradients", "picks", "random", *OPTIONAL):
-            if hasattr(original, name):
-                setattr(self, name, getattr(original, name))
 
-    def owns(self, model: Any) -> bool:
-        return bool(self.original.owns(model))
-
-    def layers(self, model: Any, batch: Any) -> list[Layer]:
-        rows: list[Layer] = self.original.layers(model, batch)
-        return rows
-
-    def capture(
-        self, model: Any, batch: Any, paths: Sequence[str], target: Target | None = None, **options: Any
-    ) -> dict[str, Captured]:
-        captured: dict[str, Captured] = self.original.capture(model, batch, paths, target, **options)
-        return captured
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name == "original":
-            raise AttributeError(name)
-        return getattr(self.original, name)
+    def __getattribute__(self, name: str) -> Any:
+        own = super().__getattribute__
+        if name.startswith("__") or name in ("original", "offers", "refusal"):
+            return own(name)
+        original = own("original")
+        return getattr(original, name) if hasattr(original, name) else own(name)
 
 
 def adapt(backend: Any) -> Backend:
@@ -161,7 +148,7 @@ def adapt(backend: Any) -> Backend:
     """
     if isinstance(backend, Backend):
         return backend
-    missing = [name for name in ("name", *REQUIRED) if not hasattr(backend, name)]
+    missing = [name for name in ("name", *REQUIRED) if not getattr(backend, name, None)]
     if missing:
         raise BadOption(
             f"backend={backend!r} has no {', '.join(missing)}: give the name of a backend, or an object with"

@@ -42,11 +42,11 @@ def warn_of_input(scope: Scope, batch: Batch) -> None:
 
 def _evidence(scope: Scope, images: np.ndarray) -> Evidence | None:
     """What the backend finds at the first BatchNorm for these images."""
-    if not scope.backend.offers("evidence"):
+    if not scope._reader.offers("evidence"):
         return None
 
     def evidence_of(array: np.ndarray) -> Evidence | None:
         with forward_pass(scope, array):
-            return scope.backend.evidence(scope.model, array)
+            return scope._reader.evidence(scope.model, array)
 
     return in_parts(images.astype(scope.plan.dtype), scope.plan.axes.index("b"), scope.plan.batch, evidence_of)

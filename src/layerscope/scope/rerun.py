@@ -86,7 +86,7 @@ class Rerun:
 
     def head(self) -> Head | None:
         """The dense layer that runs last for these inputs; `None` where there is none that can be read."""
-        backend, inputs = self.scope.backend, self.image(0).inputs
+        backend, inputs = self.scope._reader, self.image(0).inputs
         if not backend.offers("head"):
             return None
         with forward_pass(self.scope, inputs):
@@ -99,7 +99,7 @@ class Rerun:
         return resolved, describe_target(self.scope, resolved)
 
     def scores(self, inputs: np.ndarray, target: Any, change: Change | None = None) -> np.ndarray:
-        scope, backend = self.scope, self.scope.backend
+        scope, backend = self.scope, self.scope._reader
         if change is not None and not backend.offers("scores"):
             raise backend.refusal("scores")
         scores = []

@@ -85,7 +85,7 @@ class Run:
 @contextmanager
 def forward_pass(scope: Scope, array: Any) -> Iterator[None]:
     """Around a forward pass: random state is put back, the model's own errors come with what it was given."""
-    states = (random.getstate(), np.random.get_state()) if scope.backend.random else None
+    states = (random.getstate(), np.random.get_state()) if scope._reader.random else None
     try:
         yield
     except LayerscopeError:
@@ -113,8 +113,8 @@ def layer_table(scope: Scope, batch: Batch) -> LayerTable:
     tables, key = scope._cache.tables, signature(batch.array)
     if key not in tables:
         with forward_pass(scope, batch.array):
-            layers = scope.backend.layers(scope.model, batch.array)
-        tables[key] = LayerTable(layers, f"{scope.name} · {scope.facts.framework or scope.backend.name}")
+            layers = scope._reader.layers(scope.model, batch.array)
+        tables[key] = LayerTable(layers, f"{scope.name} · {scope.facts.framework or scope._reader.name}")
     return tables[key]
 
 
@@ -135,12 +135,12 @@ def resolve_request(scope: Scope, table: LayerTable, question: Question, provena
 def run_model(scope: Scope, table: LayerTable, batch: Batch, request: Request) -> Run:
     """The forward pass: channels that weren't asked for and images that only filled the batch are left out."""
     paths = {table.single(path): path for path in request.layers}
-    picks = request.picks() if scope.backend.picks else {}
+    picks = request.picks() if scope._reader.picks else {}
     options: dict[str, Any] = {}
     if picks:
         options["picks"] = {address: picks[path] for address, path in paths.items() if path in picks}
     with forward_pass(scope, batch.array):
-        captured = scope.backend.capture(scope.model, batch.array, list(paths), request.target, **options)
+        captured = scope._reader.capture(scope.model, batch.array, list(paths), request.target, **options)
     wanted = {
         paths[address]: _trimmed(output, request, paths[address], filled=batch.filled, picked=paths[address] in picks)
         for address, output in captured.items()
@@ -151,11 +151,11 @@ def run_model(scope: Scope, table: LayerTable, batch: Batch, request: Request) -
 def provenance(scope: Scope) -> dict[str, Any]:
     """What a picture must remember of model and preprocessing."""
     # Taken anew at each capture: weights may have been trained since the last one.
-    digest = scope.backend.digest(scope.model) if scope.backend.offers("digest") else scope.facts.digest
+    digest = scope._reader.digest(scope.model) if scope._reader.offers("digest") else scope.facts.digest
     return {
         "model": scope.name,
         "model_digest": digest,
-        "framework": scope.facts.framework or scope.backend.name,
+        "framework": scope.facts.framework or scope._reader.name,
         "preprocess": scope.preprocess.describe(),
         "preprocess_source": scope.plan.note,
     }

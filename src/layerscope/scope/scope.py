@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..backends.protocol import Backend, Facts, Head, Kernel
-from ..backends.registry import adapt
+from ..backends.registry import Adapted, adapt
 from ..checks import optional_whole, whole
 from ..core.layer import list_paths
 from ..core.layer_table import LayerTable
@@ -55,7 +55,7 @@ class Scope:
 
     Attributes:
         model: The model, of whatever framework; never changed.
-        backend: What reads models of its framework.
+        backend: What reads models of its framework; an object that has the verbs alone is itself here.
         preprocess: How a photo becomes model input.
         labels: The names of the classes, where they are known.
         plan: What the model's input looks like.
@@ -72,10 +72,13 @@ class Scope:
     facts: Facts = field(default_factory=lambda: Facts(""))
     name: str = ""
     check_input: bool = True
+    _reader: Backend = field(init=False, repr=False)
     _cache: Cache = field(default_factory=Cache, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "backend", adapt(self.backend))
+        reader = adapt(self.backend)
+        object.__setattr__(self, "_reader", reader)
+        object.__setattr__(self, "backend", reader.original if isinstance(reader, Adapted) else reader)
 
     def layers(self, images: Any = None) -> LayerTable:
         """The table of the model's layers, with their shapes.
@@ -234,11 +237,11 @@ class Scope:
         Args:
             images: The model is run on the first of these; as for `layers`.
         """
-        if not self.backend.offers("head"):
+        if not self._reader.offers("head"):
             return None
         batch = self._first_batch(images)
         with forward_pass(self, batch.array):
-            return self.backend.head(self.model, batch.array)
+            return self._reader.head(self.model, batch.array)
 
     def kernel(self, layer: Any, images: Any = None) -> Kernel:
         """The weights of a convolution as they are now, with the letters of their axes; `ls.kernels` draws them.
@@ -264,10 +267,10 @@ class Scope:
         chosen = table.choose(layer)
         if len(chosen) != 1:
             raise BadOption(f"{layer!r} selects {len(chosen)} layers ({list_paths(chosen)}): give one of them")
-        if not self.backend.offers("kernel"):
-            raise self.backend.refusal("kernel")
+        if not self._reader.offers("kernel"):
+            raise self._reader.refusal("kernel")
         with forward_pass(self, batch.array):
-            kernel = self.backend.kernel(self.model, chosen[0].path, batch.array)
+            kernel = self._reader.kernel(self.model, chosen[0].path, batch.array)
         if kernel is None:
             convolutions = [other for other in table if other.calls and "conv" in other.kind.lower()]
             advice = "no layer here is a convolution"
@@ -293,12 +296,12 @@ class Scope:
 
     def __repr__(self) -> str:
         source = f" ({self.plan.note})" if self.plan.note and self.preprocess != READY else ""
-        framework = self.facts.framework or self.backend.name
+        framework = self.facts.framework or self._reader.name
         return printable(f"<Scope {self.name} ({framework}), {self.preprocess.describe()}{source}>")
 
     def _question(self, layers: Any, channels: Sequence[int] | slice | str | None, target: Any) -> Question:
-        if target is not None and not self.backend.gradients:
-            raise self.backend.refusal("gradients")
+        if target is not None and not self._reader.gradients:
+            raise self._reader.refusal("gradients")
         return Question(layers, channels, resolve_target(self, target))
 
     def _runs(

@@ -60,8 +60,9 @@ class BackendTests(
     """The behaviour that every backend owes the core; subclass it in a pytest module, and say how to build the network.
 
     What a subclass gives is written at `Network`: `backend()`, `build()`, `state()`, `paths`, and where needed `ran()`,
-    `normed()`, `axes`, `shared`, `can_fail`, `tolerance`. A verb that the backend doesn't offer must say so with
-    `not_offered(reason)`. The suite runs without pytest's help, so other test runners take it as well.
+    `normed()`, `axes`, `shared`, `can_fail`, `tolerance`. A child of `Backend` marks a verb that it doesn't offer with
+    `not_offered(reason)`; a class that only has the verbs may lack optional ones, which are printed. The suite runs without
+    pytest's help, so other test runners take it as well.
 
     >>> class Suite(BackendTests):
     ...     def backend(self):

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..backends.protocol import Captured, NotOffered
+from ..backends.protocol import Backend, Captured, NotOffered
 from ..core.axes import channels_last
 from ..core.layer import Layer
 from .tiny import tiny_model, tiny_parameters
@@ -54,9 +54,13 @@ class Network:
         return None
 
     def offers(self, verb: str) -> bool:
-        """Whether the backend offers a verb; one about which it says nothing is an error, as it may be misspelt."""
-        value = getattr(self.backend(), verb, None)
-        if value is None or (isinstance(value, NotOffered) and not value.reason):
+        """Whether the backend offers a verb.
+
+        A child of `Backend` that says nothing about it raises `AssertionError`; without the base class it isn't offered.
+        """
+        backend = self.backend()
+        value = getattr(backend, verb, None)
+        if isinstance(backend, Backend) and (value is None or (isinstance(value, NotOffered) and not value.reason)):
             raise AssertionError(f"{verb}: write the method, or {verb} = not_offered(reason)")
         return bool(value)
 

@@ -16,28 +16,28 @@ def main() -> None:
     parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"any of {', '.join(GROUPS)} (default: all)")
     parser.add_argument("--save", action="store_true", help="also write bench/results.json")
     parser.add_argument("--readme", action="store_true", help="also put the tables into bench/README.md")
-    given = parser.parse_args()
-    if unknown := set(given.groups) - set(GROUPS):
+    arguments = parser.parse_args()
+    if unknown := set(arguments.groups) - set(GROUPS):
         parser.error(f"no group {', '.join(sorted(unknown))}: use {', '.join(GROUPS)}")
-    if given.readme and given.groups:
+    if arguments.readme and arguments.groups:
         parser.error("--readme writes the tables of one whole run: name no groups")
     print(", ".join(f"{name} {value}" for name, value in machine().items()))
-    found, titles = {}, {}
-    for name in given.groups or GROUPS:
+    results, titles = {}, {}
+    for name in arguments.groups or GROUPS:
         group = import_module(f".{name}", __package__)
         titles[name] = group.TITLE
-        found[name] = shown(group.TITLE, group.rows())
-    missed = [row for rows in found.values() for row in rows if row.reached is False]
+        results[name] = shown(group.TITLE, group.rows())
+    missed = [row for rows in results.values() for row in rows if row.reached is False]
     for row in missed:
         print(
             f"missed: {row.what} against {row.against or 'the clock'}: {row.ratio or row.ours}, target {row.target_text}"
         )
     if not missed:
         print("every target reached")
-    if given.save:
-        print(f"written: {saved(found, HERE / 'results.json')}")
-    if given.readme:
-        print(f"written: {written_down({titles[name]: rows for name, rows in found.items()}, HERE / 'README.md')}")
+    if arguments.save:
+        print(f"written: {saved(results, HERE / 'results.json')}")
+    if arguments.readme:
+        print(f"written: {written_down({titles[name]: rows for name, rows in results.items()}, HERE / 'README.md')}")
 
 
 if __name__ == "__main__":

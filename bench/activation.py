@@ -48,26 +48,26 @@ def _gradients() -> Iterator[Row]:
     model, image = torch_vgg16(), batch_first()
     scope = ls.open(model, preprocess=None)
     layers: dict[str, Any] = dict(model.named_modules())
-    at = list(model.features._modules).index(LAYER.rpartition(".")[2]) + 1
+    position = list(model.features._modules).index(LAYER.rpartition(".")[2]) + 1
 
     def bare() -> Any:
         """The least that any way must do: the gradient of the score with respect to the layer alone."""
         with torch.no_grad():
-            values = model.features[:at](image)
+            values = model.features[:position](image)
         values.requires_grad_()
-        score = model.head(model.features[at:](values.clone()))[0, CLASS]
+        score = model.head(model.features[position:](values.clone()))[0, CLASS]
         (gradient,) = torch.autograd.grad(score, values)
         return (gradient.mean((2, 3), keepdim=True) * values).sum(1)
 
     contestants = {"ours": lambda: ls.grad_cam(scope.capture(image, LAYER, target=CLASS)[LAYER]), "bare": bare}
     peers = _peers(model, image, layers[LAYER])
-    found = side_by_side({**contestants, **peers}, seconds=15)
+    times = side_by_side({**contestants, **peers}, seconds=15)
     what = f"Grad-CAM of torch VGG16 {LAYER.rpartition('.')[2]}"
     yield Row(
-        what, found["ours"], "forward and the layer's gradient in plain torch", found["bare"], Target("within", 1.1)
+        what, times["ours"], "forward and the layer's gradient in plain torch", times["bare"], Target("within", 1.1)
     )
     for peer in peers:
-        yield Row(what, found["ours"], peer, found[peer])
+        yield Row(what, times["ours"], peer, times[peer])
     fm = scope.capture(image, LAYER, target=CLASS)[LAYER]
     for method in (ls.grad_cam, ls.grad_cam_pp, ls.xgrad_cam, ls.hires_cam, ls.layer_cam):
         ours = side_by_side({"ours": lambda method=method: method(fm), "read": lambda: fm.values.sum()}, seconds=0.5)
@@ -89,7 +89,7 @@ def _peers(model: Any, image: Any, layer: Any) -> dict[str, Any]:
 def _eigen() -> Iterator[Row]:
     values = photo_map(64)
     flat = values.reshape(-1, 64)
-    found = side_by_side(
+    times = side_by_side(
         {
             "ours": lambda: ls.eigen_cam(values),
             "svd": lambda: flat @ np.linalg.svd(flat, full_matrices=False)[2][0],
@@ -97,8 +97,8 @@ def _eigen() -> Iterator[Row]:
         },
         seconds=2,
     )
-    yield Row(f"Eigen-CAM of {name(64)}", found["ours"], "np.linalg.svd, thin", found["svd"])
-    yield Row(f"Eigen-CAM of {name(64)}", found["ours"], "one read, array.sum()", found["read"])
+    yield Row(f"Eigen-CAM of {name(64)}", times["ours"], "np.linalg.svd, thin", times["svd"])
+    yield Row(f"Eigen-CAM of {name(64)}", times["ours"], "one read, array.sum()", times["read"])
     yield Row(
         f"Eigen-CAM of {name(64)}: peak beyond the array",
         Measured(tuple(child(PEAK) for _ in range(3)), "MB"),
@@ -116,9 +116,9 @@ def _eigen() -> Iterator[Row]:
     if peer is not None:
         planes = np.ascontiguousarray(small.transpose(0, 3, 1, 2))
         contestants["pytorch-grad-cam's get_2d_projection"] = lambda: peer.get_2d_projection(planes)
-    found = side_by_side(contestants, slow=dict.fromkeys([*contestants][2:], 3), seconds=1)
+    times = side_by_side(contestants, slow=dict.fromkeys([*contestants][2:], 3), seconds=1)
     for other in [*contestants][1:]:
-        yield Row(f"Eigen-CAM of {name(2048)}, centred", found["ours"], other, found[other])
+        yield Row(f"Eigen-CAM of {name(2048)}, centred", times["ours"], other, times[other])
     print("pytorch-grad-cam's Eigen-CAM of 64 × 224 × 224 is left out: its full decomposition asks for 10 GB.")
 
 
@@ -149,9 +149,9 @@ def _scores() -> Iterator[Row]:
         with torch.no_grad():
             return [model(image.expand(16, -1, -1, -1).contiguous()) for _ in range(2)]
 
-    found = side_by_side({"ours": lambda: ls.score_cam(fm), "theirs": theirs, "bare": bare}, seconds=4)
+    times = side_by_side({"ours": lambda: ls.score_cam(fm), "theirs": theirs, "bare": bare}, seconds=4)
     what = "Score-CAM, 32 channels of a small torch network"
-    yield Row(what, found["ours"], "torch-cam", found["theirs"])
-    yield Row(what, found["ours"], "32 forward passes alone, 16 at a time", found["bare"])
-    found = side_by_side({"ours": lambda: ls.ablation_cam(fm), "bare": bare}, seconds=3)
-    yield Row("Ablation-CAM, the same", found["ours"], "32 forward passes alone, 16 at a time", found["bare"])
+    yield Row(what, times["ours"], "torch-cam", times["theirs"])
+    yield Row(what, times["ours"], "32 forward passes alone, 16 at a time", times["bare"])
+    times = side_by_side({"ours": lambda: ls.ablation_cam(fm), "bare": bare}, seconds=3)
+    yield Row("Ablation-CAM, the same", times["ours"], "32 forward passes alone, 16 at a time", times["bare"])

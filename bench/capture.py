@@ -69,9 +69,9 @@ def torch_vgg16() -> Any:
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     before = 3
     for block, (count, channels) in enumerate(BLOCKS, 1):
-        for at in range(1, count + 1):
-            layers[f"block{block}_conv{at}"] = nn.Conv2d(before, channels, 3, padding=1)
-            layers[f"block{block}_relu{at}"] = nn.ReLU(inplace=True)
+        for index in range(1, count + 1):
+            layers[f"block{block}_conv{index}"] = nn.Conv2d(before, channels, 3, padding=1)
+            layers[f"block{block}_relu{index}"] = nn.ReLU(inplace=True)
             before = channels
         layers[f"block{block}_pool"] = nn.MaxPool2d(2)
     head = nn.Sequential(
@@ -82,9 +82,9 @@ def torch_vgg16() -> Any:
 
 def _compared(what: str, against: str, ours: Callable[[], Any], bare: Callable[[], Any]) -> Iterator[Row]:
     """Against the bare forward pass, and against one whose result is then copied into numpy, which every capture must."""
-    found = side_by_side({"ours": ours, "bare": bare, "copied": lambda: np.array(bare())}, seconds=6)
-    yield Row(what, found["ours"], against, found["bare"], WITHIN)
-    yield Row(what, found["ours"], "the same and np.array() of it", found["copied"])
+    times = side_by_side({"ours": ours, "bare": bare, "copied": lambda: np.array(bare())}, seconds=6)
+    yield Row(what, times["ours"], against, times["bare"], WITHIN)
+    yield Row(what, times["ours"], "the same and np.array() of it", times["copied"])
 
 
 def _torch() -> Iterator[Row]:
@@ -113,8 +113,10 @@ def _torch() -> Iterator[Row]:
         (captured,) = scope.capture(image, f"features.{name}").values()
         tensor = torch.from_numpy(np.ascontiguousarray(captured.values))
         copy = side_by_side({"copy": lambda tensor=tensor: run.as_captured(tensor)}, seconds=0.3)["copy"]
-        for each in ("weights digest", "the forward pass", "rest"):
-            yield Row(f"torch VGG16 {name}: {each}", inside[each], "the whole capture", inside["whole"], part=True)
+        for part_name in ("weights digest", "the forward pass", "rest"):
+            yield Row(
+                f"torch VGG16 {name}: {part_name}", inside[part_name], "the whole capture", inside["whole"], part=True
+            )
         yield Row(f"torch VGG16 {name}: the copy in it", copy, "the whole capture", inside["whole"], part=True)
 
 
@@ -125,12 +127,12 @@ def _onnx() -> Iterator[Row]:
     file = ls.demo_model()
     scope = ls.open(file, preprocess=None)
     model = onnx.load(file)
-    (first,) = [each for each in model.graph.input if each.name not in {w.name for w in model.graph.initializer}]
-    size = [each.dim_value or 1 for each in first.type.tensor_type.shape.dim]
+    (first,) = [value for value in model.graph.input if value.name not in {w.name for w in model.graph.initializer}]
+    size = [dim.dim_value or 1 for dim in first.type.tensor_type.shape.dim]
     image = np.random.default_rng(0).normal(size=size).astype(np.float32)
-    made = {node.name: node.output[0] for node in model.graph.node}
+    output_of = {node.name: node.output[0] for node in model.graph.node}
     for name in ("_blocks.0._project_conv", "_blocks.8._project_conv"):
-        tensor = made[name]
+        tensor = output_of[name]
         cut = _cut(model, tensor)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
@@ -154,7 +156,7 @@ def _cut(model: Any, tensor: str) -> Any:
         if needed & set(node.output):
             needed |= set(node.input)
             kept.insert(0, node)
-    weights = [each for each in model.graph.initializer if each.name in needed]
+    weights = [tensor for tensor in model.graph.initializer if tensor.name in needed]
     for field, values in (("node", kept), ("initializer", weights)):
         cut.graph.ClearField(field)
         getattr(cut.graph, field).extend(values)
@@ -173,7 +175,9 @@ def _tflite() -> Iterator[Row]:
     scope, image = ls.open(content, preprocess=None), _image()
     interpreter = Interpreter(model_content=content, num_threads=1)
     interpreter.allocate_tensors()
-    first, last = (each[0]["index"] for each in (interpreter.get_input_details(), interpreter.get_output_details()))
+    first, last = (
+        details[0]["index"] for details in (interpreter.get_input_details(), interpreter.get_output_details())
+    )
 
     def invoked() -> Any:
         interpreter.set_tensor(first, image)
@@ -199,8 +203,8 @@ def _jax() -> Iterator[Row]:
         def __init__(self, rngs: nnx.Rngs) -> None:
             before, self.names = 3, []
             for block, (count, channels) in enumerate(BLOCKS, 1):
-                for at in range(1, count + 1):
-                    self.names.append(f"block{block}_conv{at}")
+                for index in range(1, count + 1):
+                    self.names.append(f"block{block}_conv{index}")
                     setattr(self, self.names[-1], nnx.Conv(before, channels, (3, 3), rngs=rngs))
                     before = channels
 
@@ -250,8 +254,10 @@ def _keras() -> Iterator[Row]:
         yield from _compared(f"Keras VGG16 {name}, TensorFlow", "a sub-model called eagerly", ours, bare)
         parts = {"weights digest": (backend.KerasBackend, "digest"), "the forward pass": (KerasModel, "forward")}
         inside = parts_of(ours, parts)
-        for each in (*parts, "rest"):
-            yield Row(f"Keras VGG16 {name}: {each}", inside[each], "the whole capture", inside["whole"], part=True)
+        for part_name in (*parts, "rest"):
+            yield Row(
+                f"Keras VGG16 {name}: {part_name}", inside[part_name], "the whole capture", inside["whole"], part=True
+            )
 
 
 def _keras_all(model: Any, scope: ls.Scope, image: Any) -> Iterator[Row]:
@@ -260,7 +266,7 @@ def _keras_all(model: Any, scope: ls.Scope, image: Any) -> Iterator[Row]:
 
     names = [layer.name for layer in model.layers[1:]]
     every = keras.Model(model.inputs, [layer.output for layer in model.layers[1:]])
-    found = side_by_side(
+    times = side_by_side(
         {
             "ours": lambda: scope.capture(image, names),
             "bare": lambda: model(image, training=False),
@@ -269,8 +275,8 @@ def _keras_all(model: Any, scope: ls.Scope, image: Any) -> Iterator[Row]:
         seconds=4,
     )
     what = f"Keras VGG16, all {len(names)} layers, TensorFlow"
-    yield Row(what, found["ours"], "an eager forward pass", found["bare"], Target("within", 1.2))
-    yield Row(what, found["ours"], "keract's way: predict() of a model with all outputs", found["keract"])
+    yield Row(what, times["ours"], "an eager forward pass", times["bare"], Target("within", 1.2))
+    yield Row(what, times["ours"], "keract's way: predict() of a model with all outputs", times["keract"])
 
 
 def _flat() -> Iterator[Row]:

@@ -61,10 +61,10 @@ def _combinations(what: str, values: np.ndarray, target: Target | None) -> Itera
         "norm": (lambda: ls.norm(values), lambda: np.linalg.norm(values, axis=-1)),
         "deviation": (lambda: ls.deviation(values), lambda: values.std(-1)),
     }
-    for each, (ours, theirs) in plain.items():
-        found = side_by_side({"ours": ours, "numpy": theirs, "read": lambda: values.sum()}, seconds=0.6)
-        yield Row(f"{each} of {what}", found["ours"], "numpy's expression", found["numpy"], target)
-        yield Row(f"{each} of {what}", found["ours"], "one read, array.sum()", found["read"])
+    for rule, (ours, theirs) in plain.items():
+        times = side_by_side({"ours": ours, "numpy": theirs, "read": lambda: values.sum()}, seconds=0.6)
+        yield Row(f"{rule} of {what}", times["ours"], "numpy's expression", times["numpy"], target)
+        yield Row(f"{rule} of {what}", times["ours"], "one read, array.sum()", times["read"])
 
 
 def _pca() -> Iterator[Row]:
@@ -73,7 +73,7 @@ def _pca() -> Iterator[Row]:
     for memory in ("NHWC", "NCHW"):
         values = photo_map(64) if memory == "NHWC" else channels_first_in_memory(photo_map(64))
         flat = np.ascontiguousarray(values).reshape(-1, 64)
-        found = side_by_side(
+        times = side_by_side(
             {
                 "ours": lambda values=values: ls.pca(values),
                 "sklearn": lambda flat=flat: PCA(3, svd_solver="full").fit_transform(flat),
@@ -82,9 +82,9 @@ def _pca() -> Iterator[Row]:
             seconds=2,
         )
         what = f"PCA of {name(64)}, {memory} memory"
-        yield Row(what, found["ours"], "", None, Target("below", 0.5))
-        yield Row(what, found["ours"], 'sklearn PCA(3, svd_solver="full")', found["sklearn"])
-        yield Row(what, found["ours"], "np.linalg.svd, thin", found["svd"])
+        yield Row(what, times["ours"], "", None, Target("below", 0.5))
+        yield Row(what, times["ours"], 'sklearn PCA(3, svd_solver="full")', times["sklearn"])
+        yield Row(what, times["ours"], "np.linalg.svd, thin", times["svd"])
     yield from _pca_memory()
     print("np.linalg.svd with its default full_matrices=True is left out: U alone, 50,176², takes 10 GB in float32.")
 
@@ -97,7 +97,7 @@ def _colors(channels: int) -> Iterator[Row]:
     size = values.shape[1:3]
     tokens = values.reshape(-1, channels)
     tensor = torch.from_numpy(tokens)
-    found = side_by_side(
+    times = side_by_side(
         {
             "ours": lambda: ls.heatmap(ls.pca(values)),
             "FeatLens's steps, no text": lambda: low_rank_colors(tensor, size, (448, 448)),
@@ -105,8 +105,8 @@ def _colors(channels: int) -> Iterator[Row]:
         },
         seconds=2,
     )
-    for other in [*found][1:]:
-        yield Row(f"PCA of {name(channels)} as a picture", found["ours"], other, found[other])
+    for other in [*times][1:]:
+        yield Row(f"PCA of {name(channels)} as a picture", times["ours"], other, times[other])
 
 
 def _plain_memory() -> Iterator[Row]:
@@ -149,10 +149,10 @@ def _learned(channels: int) -> Iterator[Row]:
     for rule, contestants in (("nmf", nmf), ("clusters", clusters)):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # "not settled after 400 rounds", which the caption says
-            found = side_by_side(contestants, seconds=3)
+            times = side_by_side(contestants, seconds=3)
         for other in list(contestants)[1:]:
             target = Target("within", 1.5) if channels == 64 and "directly" in other else None
-            yield Row(f"{rule} of {name(channels)}", found["ours"], other, found[other], target)
+            yield Row(f"{rule} of {name(channels)}", times["ours"], other, times[other], target)
 
 
 def _compared(channels: int) -> Iterator[Row]:
@@ -182,10 +182,10 @@ def _compared(channels: int) -> Iterator[Row]:
         "numpy: a - b alone": lambda: values - other,
     }
     for rule, contestants in (("similarity", similarity), ("difference", difference)):
-        found = side_by_side(contestants, seconds=1)
-        for each in list(contestants)[1:]:
-            target = Target("within", 1.5) if channels == 64 and each == list(contestants)[1] else None
-            yield Row(f"{rule} of {name(channels)}", found["ours"], each, found[each], target)
+        times = side_by_side(contestants, seconds=1)
+        for expression in list(contestants)[1:]:
+            target = Target("within", 1.5) if channels == 64 and expression == list(contestants)[1] else None
+            yield Row(f"{rule} of {name(channels)}", times["ours"], expression, times[expression], target)
 
 
 def _learned_memory() -> Iterator[Row]:
@@ -213,8 +213,8 @@ def _learned_memory() -> Iterator[Row]:
 
 def _dff() -> Callable[[np.ndarray, int], object] | None:
     """pytorch-grad-cam's Deep Feature Factorization."""
-    found = beside_torchvision("pytorch_grad_cam.feature_factorization.deep_feature_factorization")
-    return None if found is None else found.dff
+    module = beside_torchvision("pytorch_grad_cam.feature_factorization.deep_feature_factorization")
+    return None if module is None else module.dff
 
 
 def _pca_memory() -> Iterator[Row]:

@@ -41,8 +41,8 @@ def table_of_maps() -> dict[str, ls.FeatureMap]:
     """Eight layers of eight images, as a network of VGG's sizes would give them."""
     random = np.random.default_rng(1)
     return {
-        f"block{at}": ls.FeatureMap.of_array(random.random((IMAGES, size, size, channels), dtype=np.float32))
-        for at, (size, channels) in enumerate(LAYERS)
+        f"block{index}": ls.FeatureMap.of_array(random.random((IMAGES, size, size, channels), dtype=np.float32))
+        for index, (size, channels) in enumerate(LAYERS)
     }
 
 
@@ -57,7 +57,7 @@ def _overlays() -> Iterator[Row]:
     photo, values = fm.photos[0], fm.values[0, ..., 0]
     what = "overlay of a 7×7 map on a 12-megapixel photo"
     for smooth, way in ((False, "one flat area a unit"), (True, "blended between units")):
-        found = side_by_side(
+        times = side_by_side(
             {
                 "ours": lambda smooth=smooth: ls.overlay(fm, smooth=smooth),
                 "Pillow": lambda smooth=smooth: _pillow(values, photo, smooth),
@@ -66,14 +66,14 @@ def _overlays() -> Iterator[Row]:
             slow={"recipe": 3},
         )
         yield Row(
-            f"{what}, {way}", found["ours"], "Pillow's resize and blend, no bar", found["Pillow"], Target("within", 2)
+            f"{what}, {way}", times["ours"], "Pillow's resize and blend, no bar", times["Pillow"], Target("within", 2)
         )
-        yield Row(f"{what}, {way}", found["ours"], "numpy in float32, no bar", found["recipe"])
-    found = side_by_side({"ours": lambda: ls.overlay(fm, smooth=True, contours=3), "beside": lambda: ls.beside(fm)})
-    yield Row(f"{what}, with three contours", found["ours"])
-    yield Row(f"{what}, with the photo and the map beside", found["beside"])
+        yield Row(f"{what}, {way}", times["ours"], "numpy in float32, no bar", times["recipe"])
+    times = side_by_side({"ours": lambda: ls.overlay(fm, smooth=True, contours=3), "beside": lambda: ls.beside(fm)})
+    yield Row(f"{what}, with three contours", times["ours"])
+    yield Row(f"{what}, with the photo and the map beside", times["beside"])
     with tempfile.TemporaryDirectory() as folder:
-        found = side_by_side(
+        times = side_by_side(
             {
                 "ours": lambda: ls.overlay(fm).save(Path(folder) / "ours.png"),
                 "matplotlib": lambda: _matplotlib(values, photo, Path(folder) / "theirs.png"),
@@ -83,9 +83,9 @@ def _overlays() -> Iterator[Row]:
         )
     yield Row(
         f"{what} → PNG file",
-        found["ours"],
+        times["ours"],
         "matplotlib, two imshow and a bar",
-        found["matplotlib"],
+        times["matplotlib"],
         Target("faster", 3),
     )
     yield Row(f"{what}: peak beyond the photo", _peak("photo_with_map()", "overlay(made)", "ls.overlay(made)"))
@@ -95,7 +95,7 @@ def _tables() -> Iterator[Row]:
     maps = table_of_maps()
     what = f"{len(LAYERS)} layers × {IMAGES} images"
     with tempfile.TemporaryDirectory() as folder:
-        found = side_by_side(
+        times = side_by_side(
             {
                 "picture": lambda: ls.compare(maps),
                 "rows": lambda: ls.compare(maps, scale="row", clip=(1, 99)),
@@ -104,10 +104,10 @@ def _tables() -> Iterator[Row]:
             },
             slow={"matplotlib": 1},
         )
-    yield Row(f"compare {what}, picture", found["picture"], "", None, Target("below", 0.5))
-    yield Row(f"compare {what}, a range a row, cut at percentiles", found["rows"], "", None, Target("below", 0.5))
+    yield Row(f"compare {what}, picture", times["picture"], "", None, Target("below", 0.5))
+    yield Row(f"compare {what}, a range a row, cut at percentiles", times["rows"], "", None, Target("below", 0.5))
     yield Row(
-        f"compare {what} → PNG file", found["ours"], "matplotlib, 64 subplots", found["matplotlib"], Target("faster", 5)
+        f"compare {what} → PNG file", times["ours"], "matplotlib, 64 subplots", times["matplotlib"], Target("faster", 5)
     )
     yield Row(f"compare {what}: peak beyond the maps", _peak("table_of_maps()", "compare(made)", "ls.compare(made)"))
 
@@ -147,7 +147,7 @@ def _subplots(maps: dict[str, ls.FeatureMap], path: Path) -> None:
     figure = Figure(figsize=(12, 11), dpi=100)
     grid = figure.subplots(len(maps), IMAGES)
     means = {name: fm.values.mean(-1) for name, fm in maps.items()}
-    low, high = min(each.min() for each in means.values()), max(each.max() for each in means.values())
+    low, high = min(mean.min() for mean in means.values()), max(mean.max() for mean in means.values())
     for (name, planes), line in zip(means.items(), grid, strict=True):
         line[0].set_ylabel(name)
         for plane, axes in zip(planes, line, strict=True):
@@ -158,7 +158,7 @@ def _subplots(maps: dict[str, ls.FeatureMap], path: Path) -> None:
     figure.savefig(path)
 
 
-def _peak(made: str, small: str, run: str) -> Measured:
+def _peak(setup: str, small: str, run: str) -> Measured:
     # Once before, so that no import and no font counts.
-    code = PEAK.format(made=made, small=small, run=run)
+    code = PEAK.format(made=setup, small=small, run=run)
     return Measured(tuple(child(code) for _ in range(3)), "MB")

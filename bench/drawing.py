@@ -39,8 +39,8 @@ def rows() -> Iterator[Row]:
         yield from _mosaics(channels)
     with tempfile.TemporaryDirectory() as folder:
         yield from _thousands(Path(folder))
-        yield from _written(Path(folder))
-        yield from _cut(Path(folder))
+        yield from _annotated(Path(folder))
+        yield from _clipped(Path(folder))
         yield from _signed(Path(folder))
     yield from _exported()
     yield from _statistics()
@@ -60,7 +60,7 @@ def _files(channels: int, folder: Path) -> Iterator[Row]:
     matplotlib_loop(values[0, ..., :1], 1, 1, folder / "warm.png")
     loop = None
     for case, array in cases.items():
-        found = side_by_side(
+        times = side_by_side(
             {
                 "ours": lambda array=array: ls.sheet(array).save(folder / "ours.png"),
                 "loop": lambda array=array: matplotlib_loop(array[0], *SUBPLOTS[channels], folder / "loop.png"),
@@ -70,11 +70,11 @@ def _files(channels: int, folder: Path) -> Iterator[Row]:
             # Once for all cases: what it draws doesn't change its time.
             slow={"loop": 0 if loop else 1, "make_grid": 3},
         )
-        loop = loop or found["loop"]
+        loop = loop or times["loop"]
         what = f"{name(channels)} → PNG file, {case}"
-        yield Row(what, found["ours"], f"{channels} matplotlib subplots", loop, Target("faster", FASTER[channels]))
-        yield Row(what, found["ours"], "make_grid + Pillow's default PNG", found["make_grid"])
-        yield Row(what, found["ours"], "numpy mosaic + Pillow palette, level 1", found["palette"])
+        yield Row(what, times["ours"], f"{channels} matplotlib subplots", loop, Target("faster", FASTER[channels]))
+        yield Row(what, times["ours"], "make_grid + Pillow's default PNG", times["make_grid"])
+        yield Row(what, times["ours"], "numpy mosaic + Pillow palette, level 1", times["palette"])
 
 
 def _places(rows: int, columns: int, height: int, width: int) -> np.ndarray:
@@ -96,11 +96,11 @@ def _mosaics(channels: int) -> Iterator[Row]:
             extent = raw_extent(array)[0]
             codes.encode(array[0], out, extent, center=None, exact=exact, extent=extent)
 
-        found = side_by_side({"ours": ours, "read": lambda array=array: array.sum()}, seconds=1)
+        times = side_by_side({"ours": ours, "read": lambda array=array: array.sum()}, seconds=1)
         # On small maps the fixed cost of a few numpy calls is all there is, so only the large one has a target.
         target = Target("within", 4) if channels == 64 else None
         yield Row(
-            f"{name(channels)} mosaic alone, {memory} memory", found["ours"], "array.sum()", found["read"], target
+            f"{name(channels)} mosaic alone, {memory} memory", times["ours"], "array.sum()", times["read"], target
         )
 
 
@@ -113,22 +113,22 @@ def _thousands(folder: Path) -> Iterator[Row]:
 
     values = photo_map(2048)
     planes = torch.from_numpy(np.ascontiguousarray(values[0].transpose(2, 0, 1)))[:, None]
-    found = side_by_side(
+    times = side_by_side(
         {
             "ours": lambda: ls.sheet(values).save(folder / "ours.png"),
             "torchvision": lambda: torchvision_grid(utils, planes, 64, folder / "grid.png"),
         },
         slow={"torchvision": 7},
     )
-    yield Row(f"{name(2048)} → PNG file", found["ours"], "torchvision's make_grid, save_image", found["torchvision"])
+    yield Row(f"{name(2048)} → PNG file", times["ours"], "torchvision's make_grid, save_image", times["torchvision"])
 
 
-def _cut(folder: Path) -> Iterator[Row]:
+def _clipped(folder: Path) -> Iterator[Row]:
     """Limits at percentiles: they must be found, and what lies beyond has a mark."""
     values = photo_map(64)
     for memory, array in (("NHWC", values), ("NCHW", channels_first_in_memory(values))):
         for case, options in {"each tile": {}, "the layer": {"scale": "layer"}}.items():
-            found = side_by_side(
+            times = side_by_side(
                 {
                     "ours": lambda array=array, options=options: ls.sheet(array, clip=(1, 99), **options).save(
                         folder / "ours.png"
@@ -138,7 +138,7 @@ def _cut(folder: Path) -> Iterator[Row]:
                 seconds=1,
             )
             what = f"{name(64)} → PNG file, {case} cut at percentiles, {memory} memory"
-            yield Row(what, found["ours"], "the same without a cut", found["plain"], Target("within", 3))
+            yield Row(what, times["ours"], "the same without a cut", times["plain"], Target("within", 3))
 
 
 def _signed(folder: Path) -> Iterator[Row]:
@@ -146,7 +146,7 @@ def _signed(folder: Path) -> Iterator[Row]:
     plane = photo_map(64)[0] @ np.random.default_rng(3).normal(size=64).astype(np.float32)
     table = lut("vik")[np.linspace(0, codes.TOP, 256).astype(int)]
     for size, shown in (("224 × 224", plane), ("7 × 7", plane[::32, ::32])):
-        found = side_by_side(
+        times = side_by_side(
             {
                 "ours": lambda shown=shown: ls.heatmap(shown).save(folder / "ours.png"),
                 "zennit": lambda shown=shown: signed_palette(shown, table, folder / "theirs.png"),
@@ -154,11 +154,11 @@ def _signed(folder: Path) -> Iterator[Row]:
             seconds=0.6,
         )
         yield Row(
-            f"a signed map of {size} → PNG file", found["ours"], "zennit's steps, no text, no bar", found["zennit"]
+            f"a signed map of {size} → PNG file", times["ours"], "zennit's steps, no text, no bar", times["zennit"]
         )
 
 
-def _written(folder: Path) -> Iterator[Row]:
+def _annotated(folder: Path) -> Iterator[Row]:
     """2,048 channels with all that can be written on them, and in the order that takes longest to find."""
     values = photo_map(2048)
     cases: dict[str, dict[str, Any]] = {
@@ -168,22 +168,22 @@ def _written(folder: Path) -> Iterator[Row]:
         "numbers, sorted by similarity": {"sort": "similarity"},
     }
     for case, options in cases.items():
-        found = side_by_side(
+        times = side_by_side(
             {
                 "ours": lambda options=options: ls.sheet(values, **options).save(folder / "ours.png"),
                 "plain": lambda: ls.sheet(values).save(folder / "ours.png"),
             }
         )
         target = Target("below", 0.3 if options.get("sort") == "similarity" else 0.05)
-        yield Row(f"{name(2048)} → PNG file, {case}", found["ours"], "the plain sheet", found["plain"], target)
+        yield Row(f"{name(2048)} → PNG file, {case}", times["ours"], "the plain sheet", times["plain"], target)
 
 
 def _exported() -> Iterator[Row]:
     """A sheet as SVG: its text is taken from the record made while drawing, not read back."""
     values = photo_map(512)
     picture = ls.sheet(values)
-    found = side_by_side({"ours": picture.svg, "png": lambda: ls.sheet(values).png()}, seconds=1)
-    yield Row(f"{name(512)} as SVG", found["ours"], "drawing it, and its PNG", found["png"], Target("below", 0.015))
+    times = side_by_side({"ours": picture.svg, "png": lambda: ls.sheet(values).png()}, seconds=1)
+    yield Row(f"{name(512)} as SVG", times["ours"], "drawing it, and its PNG", times["png"], Target("below", 0.015))
 
 
 def _statistics() -> Iterator[Row]:
@@ -191,7 +191,7 @@ def _statistics() -> Iterator[Row]:
         values = photo_map(channels)
         for memory, array in (("NHWC", values), ("NCHW", channels_first_in_memory(values))):
             places = tuple(range(array.ndim - 1))
-            found = side_by_side(
+            times = side_by_side(
                 {
                     "ours": lambda array=array: ls.statistics(array),
                     "read": lambda array=array, places=places: array.sum(places, dtype=np.float64),
@@ -202,8 +202,8 @@ def _statistics() -> Iterator[Row]:
             what = f"statistics of {name(channels)}, {memory} memory"
             # Of small maps the fixed cost of some fifty numpy calls is nearly all there is.
             target = Target("within", 4) if channels == 64 else None
-            yield Row(what, found["ours"], "one read: array.sum in float64", found["read"], target)
-            yield Row(what, found["ours"], "the same figures by numpy, one by one", found["numpy"])
+            yield Row(what, times["ours"], "one read: array.sum in float64", times["read"], target)
+            yield Row(what, times["ours"], "the same figures by numpy, one by one", times["numpy"])
 
 
 def _by_numpy(array: np.ndarray, places: tuple[int, ...]) -> list[np.ndarray]:
@@ -235,6 +235,6 @@ def _parts(channels: int, folder: Path) -> Iterator[Row]:
     }
     values = photo_map(channels)
     for memory, array in (("NHWC", values), ("NCHW", channels_first_in_memory(values))):
-        found = parts_of(lambda array=array: ls.sheet(array).save(folder / "ours.png"), parts)
+        times = parts_of(lambda array=array: ls.sheet(array).save(folder / "ours.png"), parts)
         for part in (*parts, "rest"):
-            yield Row(f"{name(channels)}, {memory}: {part}", found[part], "the whole sheet", found["whole"], part=True)
+            yield Row(f"{name(channels)}, {memory}: {part}", times[part], "the whole sheet", times["whole"], part=True)

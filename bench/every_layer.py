@@ -31,7 +31,7 @@ def _torch() -> Iterator[Row]:
 
     model, image = torch_vgg16(), batch_first()
     scope = ls.open(model, preprocess=None)
-    leaves = {name: each for name, each in model.named_modules() if name and not list(each.children())}
+    leaves = {name: module for name, module in model.named_modules() if name and not list(module.children())}
     maps = [
         layer.path for layer in scope.layers(image) if layer.path in leaves and layer.channels and layer.channels > 15
     ]
@@ -51,18 +51,18 @@ def _torch() -> Iterator[Row]:
         "cloned": lambda: _hooked(model, image, leaves, clone=True),
         "kept": lambda: _hooked(model, image, leaves, clone=False),
     }
-    found = side_by_side(contestants, seconds=15)
+    times = side_by_side(contestants, seconds=15)
     count = f"torch VGG16, all {len(leaves)} layers"
-    yield Row(count, found["ours"], "the bare forward pass, no_grad", found["bare"], Target("within", 1.3))
+    yield Row(count, times["ours"], "the bare forward pass, no_grad", times["bare"], Target("within", 1.3))
     yield Row(
         f"{count}, 16 channels each",
-        found["some"],
+        times["some"],
         "the bare forward pass, no_grad",
-        found["bare"],
+        times["bare"],
         Target("within", 1.15),
     )
-    yield Row(count, found["ours"], "forward hooks that clone (as torchextractor)", found["cloned"])
-    yield Row(count, found["ours"], "forward hooks that keep (wrong before an in-place ReLU)", found["kept"])
+    yield Row(count, times["ours"], "forward hooks that clone (as torchextractor)", times["cloned"])
+    yield Row(count, times["ours"], "forward hooks that keep (wrong before an in-place ReLU)", times["kept"])
     # Alone, since a trace leaves much for the garbage collector, which the others would pay for.
     against = side_by_side({"ours": contestants["ours"], "traced": traced}, seconds=8)
     yield Row(count, against["ours"], "torchlens.trace", against["traced"])
@@ -75,16 +75,16 @@ def _hooked(model: Any, image: Any, leaves: dict[str, Any], clone: bool) -> dict
     kept: dict[str, Any] = {}
 
     def hook(name: str) -> Callable[..., None]:
-        def seen(_: Any, inputs: Any, output: Any) -> None:
+        def keep(_: Any, inputs: Any, output: Any) -> None:
             kept[name] = output.detach().clone() if clone else output.detach()
 
-        return seen
+        return keep
 
     added = [module.register_forward_hook(hook(name)) for name, module in leaves.items()]
     try:
         with torch.no_grad():
             model(image)
     finally:
-        for each in added:
-            each.remove()
+        for handle in added:
+            handle.remove()
     return kept

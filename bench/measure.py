@@ -134,7 +134,7 @@ def side_by_side(
         if name not in slow:
             run()
             run()
-    found: dict[str, list[float]] = {name: [] for name in contestants}
+    times: dict[str, list[float]] = {name: [] for name in contestants}
     spent, done = 0.0, 0
     with _no_garbage_collection():
         while done < 7 or (spent < seconds and done < 200):
@@ -142,10 +142,10 @@ def side_by_side(
                 if name in slow and done >= slow[name]:
                     continue
                 took = _timed(contestants[name])
-                found[name].append(took)
+                times[name].append(took)
                 spent += 0 if name in slow else took
             done += 1
-    return {name: Measured(tuple(rounds)) for name, rounds in found.items()}
+    return {name: Measured(tuple(rounds)) for name, rounds in times.items()}
 
 
 def _timed(run: Callable[[], object]) -> float:
@@ -170,7 +170,7 @@ def parts_of(run: Callable[[], object], parts: Mapping[str, tuple[Any, str]], ro
     The functions are wrapped during the run itself, so the parts and the rest add up to `"whole"`.
     """
     spent: dict[str, float] = {}
-    found: dict[str, list[float]] = {name: [] for name in (*parts, "rest", "whole")}
+    times: dict[str, list[float]] = {name: [] for name in (*parts, "rest", "whole")}
     with ExitStack() as stack:
         for name, (owner, function) in parts.items():
             stack.enter_context(patch.object(owner, function, _clocked(getattr(owner, function), name, spent)))
@@ -182,8 +182,8 @@ def parts_of(run: Callable[[], object], parts: Mapping[str, tuple[Any, str]], ro
                 whole = _timed(run)
                 inside = {name: spent.get(name, 0.0) for name in parts}
                 for name, took in (inside | {"rest": whole - sum(inside.values()), "whole": whole}).items():
-                    found[name].append(took)
-    return {name: Measured(tuple(rounds)) for name, rounds in found.items()}
+                    times[name].append(took)
+    return {name: Measured(tuple(rounds)) for name, rounds in times.items()}
 
 
 def _clocked(function: Callable[..., Any], name: str, spent: dict[str, float]) -> Callable[..., Any]:
@@ -219,7 +219,7 @@ def child(code: str) -> Any:
     return json.loads(done.stdout)
 
 
-def shown(title: str, rows: Iterable[Row]) -> list[Row]:
+def print_table(title: str, rows: Iterable[Row]) -> list[Row]:
     """The rows, after printing them as a table."""
     rows = list(rows)
     table = Table(title=title, box=box.SIMPLE, title_justify="left", title_style="bold")
@@ -239,7 +239,7 @@ def _texts(row: Row) -> tuple[str, ...]:
     return row.what, str(row.ours), row.against, str(row.other or ""), row.ratio, row.target_text, reached
 
 
-def written_down(groups: Mapping[str, Sequence[Row]], path: Path) -> Path:
+def write_readme(groups: Mapping[str, Sequence[Row]], path: Path) -> Path:
     """Replace what follows the mark in `README.md` by the tables of this run."""
     kept = path.read_text().partition(MARK)[0]
     about = ", ".join(f"{name} {value}" for name, value in machine().items())

@@ -79,8 +79,8 @@ def low_rank_colors(tokens: Any, size: tuple[int, int], enlarged: tuple[int, int
     colors = tokens @ torch.pca_lowrank(tokens, q=3, niter=20)[2]
     away = (colors - colors.median(0).values).abs()
     inside = away / (away.median(0).values + 1e-8) < 2
-    low = torch.stack([colors[inside[:, at], at].min() for at in range(3)])
-    high = torch.stack([colors[inside[:, at], at].max() for at in range(3)])
+    low = torch.stack([colors[inside[:, channel], channel].min() for channel in range(3)])
+    high = torch.stack([colors[inside[:, channel], channel].max() for channel in range(3)])
     shares = ((colors - low) / (high - low + 1e-8)).clamp(0, 1).numpy().reshape(*size, 3)
     return Image.fromarray((shares * 255).astype(np.uint8)).resize(enlarged, Image.Resampling.NEAREST)
 

@@ -19,7 +19,7 @@ FIRST_PICTURE = "import layerscope as ls, numpy; ls.sheet(numpy.eye(28, dtype='f
 
 def rows() -> Iterator[Row]:
     program = Path(sys.executable).with_name("layerscope")
-    found = _interleaved(
+    times = _interleaved(
         {
             "base": [sys.executable, "-c", BASE],
             "import": [sys.executable, "-c", f"{BASE}; import layerscope"],
@@ -31,11 +31,11 @@ def rows() -> Iterator[Row]:
             else [sys.executable, "-m", "layerscope.cli", "--help"],
         }
     )
-    base = found["base"]
-    yield Row("import layerscope", found["import"], BASE, base, Target("over", 0.15))
-    yield Row("import layerscope, its functions used", found["names"], BASE, base, Target("over", 0.15))
-    yield Row("import layerscope, first picture drawn", found["picture"], BASE, base)
-    yield Row("layerscope --help", found["help"], "python -c pass", found["bare"], Target("below", 0.5))
+    base = times["base"]
+    yield Row("import layerscope", times["import"], BASE, base, Target("over", 0.15))
+    yield Row("import layerscope, its functions used", times["names"], BASE, base, Target("over", 0.15))
+    yield Row("import layerscope, first picture drawn", times["picture"], BASE, base)
+    yield Row("layerscope --help", times["help"], "python -c pass", times["bare"], Target("below", 0.5))
     print("slowest imports of the first picture, beyond numpy and Pillow:", ", ".join(slowest()))
 
 
@@ -54,11 +54,11 @@ def slowest(most: int = 6) -> list[str]:
 
 
 def _interleaved(commands: dict[str, Sequence[str]]) -> dict[str, Measured]:
-    found: dict[str, list[float]] = {name: [] for name in commands}
-    for at in range(ROUNDS + 1):
+    times: dict[str, list[float]] = {name: [] for name in commands}
+    for number in range(ROUNDS + 1):
         for name, command in commands.items():
             start = time.perf_counter()
             subprocess.run(command, check=True, capture_output=True)
-            if at:  # the first fills the disk's cache
-                found[name].append(time.perf_counter() - start)
-    return {name: Measured(tuple(rounds)) for name, rounds in found.items()}
+            if number:  # the first fills the disk's cache
+                times[name].append(time.perf_counter() - start)
+    return {name: Measured(tuple(rounds)) for name, rounds in times.items()}

@@ -22,8 +22,8 @@ model = nn.Sequential(
 scope = ls.open(model, preprocess="imagenet", size=112, labels=["ant", "bee", "cat", "dog"])
 fm = scope.capture(ls.demo_photo(), "3", target="cat")["3"]
 for method in (ls.grad_cam, ls.hires_cam, ls.class_cam, ls.score_cam):
-    found = method(fm)
-    print(ls.overlay(found, smooth=True).save(f"{method.__name__}.png"), found.notes)
+    cam = method(fm)
+    print(ls.overlay(cam, smooth=True).save(f"{method.__name__}.png"), cam.notes)
 
 # Averaged over noisy inputs and the mirrored one; and all of them side by side, each in its own range.
 print(ls.overlay(ls.grad_cam(fm, smooth=8, flip=True), contours=3).save("grad_cam-smooth.png"))

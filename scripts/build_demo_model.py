@@ -95,7 +95,7 @@ def exported(model: Any) -> onnx.ModelProto:
 
 def scopes_of(node: onnx.NodeProto) -> list[str]:
     """`['', '_blocks.0', '_blocks.0._bn1']`: the modules around a node, outermost first."""
-    recorded = {each.key: each.value for each in node.metadata_props}
+    recorded = {prop.key: prop.value for prop in node.metadata_props}
     return list(ast.literal_eval(recorded[SCOPES]))[:-1]
 
 
@@ -118,7 +118,7 @@ def module_names(graph: onnx.GraphProto) -> list[str]:
 
 def rename(graph: onnx.GraphProto) -> None:
     """Give nodes and tensors the names of the torch modules."""
-    renamed = {each.name: each.name.replace(".weight_bias", ".bias") for each in graph.initializer}
+    renamed = {tensor.name: tensor.name.replace(".weight_bias", ".bias") for tensor in graph.initializer}
     renamed |= {"min_val_cast": "zero", "max_val_cast": "six"}
     for node, name in zip(graph.node, module_names(graph), strict=True):
         node.name = name
@@ -127,12 +127,12 @@ def rename(graph: onnx.GraphProto) -> None:
         if node.op_type == "Reshape":
             renamed[node.input[1]] = f"{name}.shape"
         renamed[node.output[0]] = scopes_of(node)[-1] if node.op_type == "Conv" else name
-    renamed |= {each.name: each.name for each in (*graph.input, *graph.output)}
+    renamed |= {value.name: value.name for value in (*graph.input, *graph.output)}
     for node in graph.node:
-        node.input[:] = [renamed[each] for each in node.input]
-        node.output[:] = [renamed[each] for each in node.output]
-    for each in graph.initializer:
-        each.name = renamed[each.name]
+        node.input[:] = [renamed[name] for name in node.input]
+        node.output[:] = [renamed[name] for name in node.output]
+    for tensor in graph.initializer:
+        tensor.name = renamed[tensor.name]
 
 
 def strip(model: onnx.ModelProto) -> None:
@@ -144,7 +144,7 @@ def strip(model: onnx.ModelProto) -> None:
     del model.metadata_props[:]
     for node in graph.node:
         node.doc_string = ""
-        kept = {each.key: each.value for each in node.metadata_props if each.key in (SCOPES, RULE)}
+        kept = {prop.key: prop.value for prop in node.metadata_props if prop.key in (SCOPES, RULE)}
         del node.metadata_props[:]
         for key, value in sorted(kept.items()):
             node.metadata_props.add(key=key, value=value)
@@ -153,20 +153,20 @@ def strip(model: onnx.ModelProto) -> None:
 def halve(graph: onnx.GraphProto) -> None:
     """Store the large weights as float16, each with a cast back to float32."""
     casts = {}
-    for each in graph.initializer:
-        values = numpy_helper.to_array(each)
+    for tensor in graph.initializer:
+        values = numpy_helper.to_array(tensor)
         if values.dtype == np.float32 and values.size >= HALVED_FROM:
-            each.CopyFrom(numpy_helper.from_array(values.astype(np.float16), each.name))
-            wide = f"{each.name}.float32"
-            casts[each.name] = onnx.helper.make_node("Cast", [each.name], [wide], wide, to=onnx.TensorProto.FLOAT)
+            tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), tensor.name))
+            wide = f"{tensor.name}.float32"
+            casts[tensor.name] = onnx.helper.make_node("Cast", [tensor.name], [wide], wide, to=onnx.TensorProto.FLOAT)
     nodes = []
     for node in graph.node:
-        for at, name in enumerate(node.input):
+        for index, name in enumerate(node.input):
             if name in casts:
                 nodes.append(casts[name])
-                node.input[at] = casts[name].output[0]
+                node.input[index] = casts[name].output[0]
         nodes.append(node)
-    copies = [onnx.NodeProto.FromString(each.SerializeToString()) for each in nodes]
+    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
     del graph.node[:]
     graph.node.extend(copies)
 

@@ -21,11 +21,11 @@ for. Every backend has `owns`, `layers` and `capture`.
 
 def classes() -> dict[str, type[Backend]]:
     """The class of each of layerscope's own backends by its name; every framework must be installed."""
-    found = {}
+    backends = {}
     for spec in SPECS:
         module, _, name = spec.entry.partition(":")
-        found[spec.name] = getattr(importlib.import_module(module), name)
-    return found
+        backends[spec.name] = getattr(importlib.import_module(module), name)
+    return backends
 
 
 def page() -> str:

@@ -49,7 +49,7 @@ def test_drawing_needs_numpy_pillow_and_cmap_alone():
     )
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
     allowed = {"layerscope", "PIL", "cmap", "isal", "numpy", "_cython_3_0_11"}
-    assert {each for each in loaded if not each.startswith(("_", "cython"))} <= allowed, loaded
+    assert {name for name in loaded if not name.startswith(("_", "cython"))} <= allowed, loaded
 
 
 def test_every_public_name_resolves_and_has_a_docstring():

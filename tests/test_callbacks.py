@@ -70,19 +70,19 @@ def trained(each_epoch=lambda model, epoch: None, epochs=3):
             torch.nn.functional.cross_entropy(model(images[part]), torch.tensor(LABELS)[part]).backward()
             optimizer.step()
         each_epoch(model, epoch + 1)
-    flags = [each.training for each in model.modules()]
+    flags = [module.training for module in model.modules()]
     states = [torch.get_rng_state().tolist(), random.getstate(), str(np.random.get_state())]
-    gradients = {name: each.grad for name, each in model.named_parameters()}
+    gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
     return model.state_dict(), gradients, optimizer.state_dict()["state"], flags, states
 
 
-def same(torch, one, other):
-    assert one.keys() == other.keys()
-    for name, each in one.items():
-        if isinstance(each, dict):
-            same(torch, each, other[name])
+def same(torch, first, other):
+    assert first.keys() == other.keys()
+    for name, value in first.items():
+        if isinstance(value, dict):
+            same(torch, value, other[name])
         else:
-            assert torch.equal(each, other[name]), name
+            assert torch.equal(value, other[name]), name
 
 
 def test_a_loop_of_ones_own_trains_as_without(tmp_path):
@@ -97,21 +97,21 @@ def test_a_loop_of_ones_own_trains_as_without(tmp_path):
                 )
             )
         files = recorders[0].step(epoch)
-        shown.append([each.name for each in files])
+        shown.append([file.name for file in files])
         if files:
             with torch.no_grad():
                 wanted = model[0](torch.tensor(IMAGES[:1]).permute(0, 3, 1, 2)).permute(0, 2, 3, 1).numpy()
             picture = ls.sheet(wanted)
-            found = np.asarray(Image.open(files[0]).convert("P"))
+            written = np.asarray(Image.open(files[0]).convert("P"))
             for cell, other in zip(picture.cells, recorders[0].pictures()[("0",)].cells, strict=True):
-                box = found[other.y : other.y + cell.height, other.x : other.x + cell.width]
+                box = written[other.y : other.y + cell.height, other.x : other.x + cell.width]
                 assert np.array_equal(box, picture.pixels[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width])
 
-    one, other = trained(), trained(draw)
+    alone, watched = trained(), trained(draw)
     assert shown == [[], ["epoch-0002-0.png", "epoch-0002-2.png"], []]
     for part in range(3):
-        same(torch, one[part], other[part])
-    assert one[3:] == other[3:]
+        same(torch, alone[part], watched[part])
+    assert alone[3:] == watched[3:]
 
 
 @pytest.mark.parametrize("name", ["keras", "tf_keras"])
@@ -131,24 +131,24 @@ def test_fit_trains_as_without_and_each_epoch_is_drawn(name, tmp_path):
     watch = keras.callbacks.LambdaCallback(on_epoch_end=reference)
     ours = ls.callbacks.KerasCallback(IMAGES[:1], "act", folder=tmp_path, draw=draw, preprocess=None)
     assert isinstance(ours, keras.callbacks.Callback)
-    drawn, plain = fitted(keras, ours, watch), fitted(keras)
-    assert [each.name for each in sorted(tmp_path.iterdir())] == [f"epoch-000{at}-act.png" for at in (1, 2, 3)]
+    trained_model, reference_model = fitted(keras, ours, watch), fitted(keras)
+    assert [path.name for path in sorted(tmp_path.iterdir())] == [f"epoch-000{epoch}-act.png" for epoch in (1, 2, 3)]
     assert len(shown) == len(wanted) == 3
-    for one, other in zip(shown, wanted, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+    for values, expected in zip(shown, wanted, strict=True):
+        np.testing.assert_allclose(values, expected, rtol=1e-5, atol=1e-6)
     assert not np.array_equal(shown[0], shown[2])
-    for one, other in zip(drawn.get_weights(), plain.get_weights(), strict=True):
-        assert np.array_equal(one, other)
+    for weight, expected in zip(trained_model.get_weights(), reference_model.get_weights(), strict=True):
+        assert np.array_equal(weight, expected)
     variables = [
         [
-            np.asarray(each)
-            for each in (
+            np.asarray(variable)
+            for variable in (
                 model.optimizer.variables() if callable(model.optimizer.variables) else model.optimizer.variables
             )
         ]
-        for model in (drawn, plain)
+        for model in (trained_model, reference_model)
     ]
-    assert all(np.array_equal(one, other) for one, other in zip(*variables, strict=True))
+    assert all(np.array_equal(variable, expected) for variable, expected in zip(*variables, strict=True))
 
 
 @pytest.fixture
@@ -161,7 +161,7 @@ def lightning():
         yield pytest.importorskip("pytorch_lightning", reason="the trainer is its")
 
 
-def lightning_run(lightning, *callbacks, epochs=3):
+def fit_lightning(lightning, *callbacks, epochs=3):
     torch, inner = torch_model()
 
     class Module(lightning.LightningModule):
@@ -196,16 +196,16 @@ def test_lightning_trains_as_without_and_each_epoch_is_drawn(lightning, tmp_path
 
     class Watch(lightning.Callback):
         def on_train_epoch_end(self, trainer, pl_module):
-            flags.append([each.training for each in pl_module.modules()])
+            flags.append([module.training for module in pl_module.modules()])
 
     options = {"part": "net", "folder": tmp_path, "preprocess": None, "combine": "mean"}
     ours = ls.callbacks.LightningCallback(np.moveaxis(IMAGES[:2], -1, 1), ["0", "2"], **options)
     assert isinstance(ours, lightning.Callback)
-    torch, drawn = lightning_run(lightning, ours, Watch())
-    same(torch, drawn.state_dict(), lightning_run(lightning)[1].state_dict())
-    names = {f"epoch-000{at}-{layer}-image_{image}.png" for at in (1, 2, 3) for layer in "02" for image in (0, 1)}
-    assert {each.name for each in tmp_path.iterdir()} == names
-    assert all(all(each) for each in flags)
+    torch, module = fit_lightning(lightning, ours, Watch())
+    same(torch, module.state_dict(), fit_lightning(lightning)[1].state_dict())
+    names = {f"epoch-000{epoch}-{layer}-image_{image}.png" for epoch in (1, 2, 3) for layer in "02" for image in (0, 1)}
+    assert {path.name for path in tmp_path.iterdir()} == names
+    assert all(all(module_flags) for module_flags in flags)
 
 
 def test_lightning_stops_at_a_wrong_layer_before_it_trains(lightning, tmp_path):
@@ -213,7 +213,7 @@ def test_lightning_stops_at_a_wrong_layer_before_it_trains(lightning, tmp_path):
         np.moveaxis(IMAGES[:1], -1, 1), "net.9", part="net", folder=tmp_path, preprocess=None
     )
     with raises(ls.LayerNotFound):
-        lightning_run(lightning, ours)
+        fit_lightning(lightning, ours)
     assert not list(tmp_path.iterdir())
 
 
@@ -260,15 +260,15 @@ def test_a_failing_drawing_does_not_end_fit_nor_change_it(tmp_path):
 
     ours = ls.callbacks.KerasCallback(IMAGES[:1], "act", folder=tmp_path, draw=broken, preprocess=None)
     with warns(ls.DrawingFailed):
-        drawn = fitted(keras, ours, epochs=1)
-    for one, other in zip(drawn.get_weights(), fitted(keras, epochs=1).get_weights(), strict=True):
-        assert np.array_equal(one, other)
+        trained_model = fitted(keras, ours, epochs=1)
+    for weight, expected in zip(trained_model.get_weights(), fitted(keras, epochs=1).get_weights(), strict=True):
+        assert np.array_equal(weight, expected)
 
 
 def test_weights_of_nan_are_drawn_as_nan(tmp_path):
     keras = keras_of("keras")
     model = keras_model(keras)
-    model.set_weights([np.full_like(each, np.nan) for each in model.get_weights()])
+    model.set_weights([np.full_like(weight, np.nan) for weight in model.get_weights()])
     ours = ls.callbacks.Recorder(model, IMAGES[:1], "act", tmp_path, preprocess=None)
     (file,) = ours.step(1)
     assert (ours.pictures()[("act",)].codes(ours.pictures()[("act",)].cells[0]) == NAN).all()
@@ -281,16 +281,16 @@ def test_a_writer_gets_the_same_pictures(tmp_path):
     assert ours.step(5) == ()
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    found = EventAccumulator(str(tmp_path / "run")).Reload()
-    assert found.Tags()["images"] == ["conv1", "conv2"]
-    assert found.Images("conv1")[0].step == 5
+    events = EventAccumulator(str(tmp_path / "run")).Reload()
+    assert events.Tags()["images"] == ["conv1", "conv2"]
+    assert events.Images("conv1")[0].step == 5
 
 
 def test_a_rule_by_gradients_finds_its_own_class(tmp_path):
     torch, model = torch_model()
     images = torch.tensor(IMAGES[:1]).permute(0, 3, 1, 2)
     (file,) = ls.callbacks.Recorder(model, images, "2", tmp_path, combine="grad-cam", preprocess=None).step(1)
-    assert all(each.grad is None for each in model.parameters())
+    assert all(parameter.grad is None for parameter in model.parameters())
     with Image.open(file) as image:
         assert "Grad-CAM" in image.text["Title"]
 
@@ -308,8 +308,8 @@ def test_each_image_has_its_own_first_class(rule, tmp_path):
     recorder = ls.callbacks.Recorder(model, images, "2", tmp_path, combine=rule, preprocess=None)
     titles = {id: picture.title for (_, id), picture in recorder.pictures().items()}
     assert len(titles) == len(recorder.step(1)) == 4
-    for at, each in enumerate(classes):
-        assert f"for class {each} " in titles[f"image {at}"], titles
+    for index, target in enumerate(classes):
+        assert f"for class {target} " in titles[f"image {index}"], titles
 
 
 def test_what_is_wrong_in_itself_is_said_at_once(tmp_path):

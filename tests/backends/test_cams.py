@@ -104,8 +104,8 @@ def in_onnx():
         [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["n", 3, 8, 8])],
         [onnx.helper.make_tensor_value_info("scores", onnx.TensorProto.FLOAT, ["n", 4])],
         [
-            onnx.numpy_helper.from_array(each, name)
-            for name, each in (("kernel", kernel), ("bias", bias), ("head", head))
+            onnx.numpy_helper.from_array(tensor, name)
+            for name, tensor in (("kernel", kernel), ("bias", bias), ("head", head))
         ],
     )
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
@@ -129,7 +129,7 @@ WANTED = ["keras"] if "LAYERSCOPE_KERAS_TESTS" in os.environ else sorted(MAKERS)
 
 
 @pytest.fixture(scope="module", params=WANTED)
-def made(request):
+def network(request):
     return MAKERS[request.param]()
 
 
@@ -138,18 +138,18 @@ def images():
     return np.random.default_rng(0).normal(size=(3, 3, 8, 8)).astype(np.float32)
 
 
-def test_maps_by_scores_are_the_same_everywhere(made, images):
-    scope, own = made
+def test_maps_by_scores_are_the_same_everywhere(network, images):
+    scope, own = network
     fm = scope.capture(own(images), "relu")["relu"]
-    loss = expected(images)[:, 3, None] - np.stack([expected(images, [at] * 3)[:, 3] for at in range(5)], 1)
+    loss = expected(images)[:, 3, None] - np.stack([expected(images, [channel] * 3)[:, 3] for channel in range(5)], 1)
     weights = loss / np.abs(expected(images)[:, 3, None])
     by_hand = np.einsum("bhwc,bc->bhw", fm.values, weights)
     np.testing.assert_allclose(ls.ablation_cam(fm, 3).values[..., 0], by_hand, rtol=1e-3, atol=1e-5)
     assert np.isfinite(ls.score_cam(fm, 3).values).all()
 
 
-def test_maps_by_gradients_are_the_same_everywhere(made, images):
-    scope, own = made
+def test_maps_by_gradients_are_the_same_everywhere(network, images):
+    scope, own = network
     if not scope.backend.gradients:
         with raises(ls.GradientsUnavailable):
             scope.capture(own(images), "relu", target=3)

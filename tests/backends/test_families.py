@@ -39,7 +39,7 @@ def test_a_family(name, recipe, shape):
 
     batch, _ = preprocess.batch(images.load(ls.demo_photo())[0], scope.preprocess, scope.plan)
     # get_layer() doesn't know operations such as ConvNeXt's additions.
-    (step,) = [each for each in model.operations if each.name == fm.layer.path]
+    (step,) = [operation for operation in model.operations if operation.name == fm.layer.path]
     sub_model = keras.Model(model.inputs, step.output)
     wanted = np.asarray(keras.ops.convert_to_numpy(sub_model([batch], training=False)))
     np.testing.assert_allclose(fm.values, wanted, rtol=1e-4, atol=1e-5 * np.abs(wanted).max())

@@ -30,18 +30,18 @@ def responses(scope, case):
     """What the convolution gives for a 1 in the middle of each input in turn, `[input, y, x, filter]`."""
     images = np.zeros((INPUTS, INPUTS, SIZE, SIZE), np.float32)
     images[np.arange(INPUTS), np.arange(INPUTS), 3, 3] = 1
-    (path,) = [each.path for each in scope.layers(case.feed(images)[:1]) if "conv" in each.kind.lower()][:1]
+    (path,) = [layer.path for layer in scope.layers(case.feed(images)[:1]) if "conv" in layer.kind.lower()][:1]
     kernel = scope.kernel(path, case.feed(images)[:1])
     return kernel, scope.capture(case.feed(images), path)[path].values
 
 
 def check(case, tolerance=1e-6):
     scope = ls.open(case.model, preprocess=None)
-    kernel, given = responses(scope, case)
+    kernel, answers = responses(scope, case)
     filters = arranged(kernel)
     count, inputs, height, width = filters.shape
     assert (height, width) == (3, 2)
-    assert given.shape[-1] == count
+    assert answers.shape[-1] == count
     groups = kernel.values.shape[kernel.axes.index("i")] if "m" in kernel.axes else kernel.groups
     assert inputs * groups == INPUTS
     wanted = np.zeros((INPUTS, count, height, width), np.float32)
@@ -49,12 +49,12 @@ def check(case, tolerance=1e-6):
         first = filter // (count // groups) * inputs
         wanted[first : first + inputs, filter] = filters[filter]
     # A correlation answers a single 1 with its kernel turned round, a transposed one with the kernel itself.
-    found = given.transpose(0, 3, 1, 2)
-    rows, columns = np.nonzero(np.abs(found).max((0, 1)) > 0)
-    found = found[:, :, rows.min() : rows.min() + 3, columns.min() : columns.min() + 2]
+    answer = answers.transpose(0, 3, 1, 2)
+    rows, columns = np.nonzero(np.abs(answer).max((0, 1)) > 0)
+    answer = answer[:, :, rows.min() : rows.min() + 3, columns.min() : columns.min() + 2]
     wanted = wanted if case.turned else wanted[..., ::-1, ::-1]
-    np.testing.assert_allclose(found, wanted, atol=tolerance)
-    assert np.abs(found).sum((2, 3)).astype(bool).sum() == count * inputs, "every other input leaves a filter alone"
+    np.testing.assert_allclose(answer, wanted, atol=tolerance)
+    assert np.abs(answer).sum((2, 3)).astype(bool).sum() == count * inputs, "every other input leaves a filter alone"
     return kernel
 
 
@@ -186,7 +186,7 @@ def onnx_model(kind, groups, filters, quantised=False):
         "net",
         [onnx.helper.make_tensor_value_info("x", floats, ["n", INPUTS, SIZE, SIZE])],
         [onnx.helper.make_tensor_value_info("y", floats, None)],
-        [onnx.numpy_helper.from_array(each, name) for name, each in stored.items()],
+        [onnx.numpy_helper.from_array(array, name) for name, array in stored.items()],
     )
     return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
 
@@ -219,9 +219,9 @@ def test_tflite_codes_are_dequantised(quantise):
     model = keras.Sequential([keras.Input((8, 8, 16)), keras.layers.Conv2D(32, 3, use_bias=False)])
     scope = ls.open(models.converted(model, quantise), preprocess=None)
     batch = np.zeros((1, 8, 8, 16), np.float32)
-    (path,) = [each.path for each in scope.layers(batch) if each.kind.startswith("Conv2D") or "CONV_2D" in each.kind][
-        :1
-    ]
+    (path,) = [
+        layer.path for layer in scope.layers(batch) if layer.kind.startswith("Conv2D") or "CONV_2D" in layer.kind
+    ][:1]
     kernel = scope.kernel(path, batch)
     wanted = np.asarray(model.get_weights()[0]).transpose(3, 0, 1, 2)
     step = np.abs(wanted).max() / 127

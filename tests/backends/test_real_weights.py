@@ -68,20 +68,20 @@ def test_the_maps_of_every_stage_agree(in_torch):
     ours = in_torch.capture(ls.demo_photo(), list(pairs))
     theirs = ls.open("demo").capture(ls.demo_photo(), list(pairs.values()))
     assert len(ours) == len(theirs) == len(pairs) + 1, "the shared activation runs twice"
-    for (path, one), (other, two) in zip(ours.items(), theirs.items(), strict=True):
-        assert one.shape == two.shape, (path, other)
-        difference = np.abs(one.values - two.values).max() / np.abs(one.values).max()
+    for (path, our_fm), (other, their_fm) in zip(ours.items(), theirs.items(), strict=True):
+        assert our_fm.shape == their_fm.shape, (path, other)
+        difference = np.abs(our_fm.values - their_fm.values).max() / np.abs(our_fm.values).max()
         assert difference < TOLERANCE, (path, other, difference)
 
 
 def test_sixteen_activations_run_twice_and_every_call_is_addressable(in_torch):
     table = in_torch.layers()
-    twice = [each for each in table if each.calls == 2]
+    twice = [layer for layer in table if layer.calls == 2]
     assert len(twice) == 16
-    maps = in_torch.capture(ls.demo_photo(), [each.path for each in twice])
+    maps = in_torch.capture(ls.demo_photo(), [layer.path for layer in twice])
     assert len(maps) == 32
     assert table.choose("last")[0].path == "_swish:1"
-    assert [each.spatial for each in table.choose("stages")] == [(112, 112), (56, 56), (28, 28), (14, 14), (7, 7)]
+    assert [layer.spatial for layer in table.choose("stages")] == [(112, 112), (56, 56), (28, 28), (14, 14), (7, 7)]
 
 
 def test_at_the_last_layer_the_gradients_are_the_classifiers_weights(in_torch):
@@ -100,39 +100,39 @@ def test_the_map_weighted_for_a_class_adds_up_to_its_score_in_all_three(in_torch
         (fm, output) = maps.values()
         for target in (282, "espresso"):
             index = target if isinstance(target, int) else scope.labels.index(target)
-            found = ls.weighted(fm, ls.head_weights(scope, target)).values.mean() + scope.head().bias[index]
-            assert found == pytest.approx(float(output.values[0, index]), abs=1e-3), scope.facts.framework
+            score = ls.weighted(fm, ls.head_weights(scope, target)).values.mean() + scope.head().bias[index]
+            assert score == pytest.approx(float(output.values[0, index]), abs=1e-3), scope.facts.framework
 
 
 @pytest.mark.parametrize(("photo", "label"), [("chelsea", "tiger cat"), ("coffee", "espresso")])
 def test_all_three_name_the_photo(in_torch, in_keras, coffee, photo, label):
-    given = ls.demo_photo() if photo == "chelsea" else coffee
+    image = ls.demo_photo() if photo == "chelsea" else coffee
     for scope in (in_torch, in_keras, ls.open("demo")):
-        assert scope.predict(given)[0][0].label == label, scope.facts.framework
+        assert scope.predict(image)[0][0].label == label, scope.facts.framework
 
 
 def test_every_call_in_keras_is_that_of_torch(in_torch, in_keras):
     """Every layer with pixels that both have, the 16 shared activations twice, on the photo of the cat."""
-    theirs = {each.path for each in in_keras.layers() if each.calls and each.path}
-    shared = [each.path for each in in_torch.layers() if keras_name(each.path) in theirs and each.axes == "bchw"]
+    theirs = {layer.path for layer in in_keras.layers() if layer.calls and layer.path}
+    shared = [layer.path for layer in in_torch.layers() if keras_name(layer.path) in theirs and layer.axes == "bchw"]
     shared.remove("_avg_pooling")
     assert {"_conv_stem", "_blocks.2", "_blocks.9._depthwise_conv", "_blocks.15._swish", "_bn1"} <= set(shared)
-    one = in_torch.capture(ls.demo_photo(), shared)
-    two = in_keras.capture(ls.demo_photo(), [keras_name(path) for path in shared])
-    assert {keras_name(path) for path in one} == set(two)
-    assert len([path for path in one if path.endswith(":1")]) == 16
-    for path, fm in one.items():
-        difference = np.abs(fm.values - two[keras_name(path)].values).max() / np.abs(fm.values).max()
+    torch_maps = in_torch.capture(ls.demo_photo(), shared)
+    keras_maps = in_keras.capture(ls.demo_photo(), [keras_name(path) for path in shared])
+    assert {keras_name(path) for path in torch_maps} == set(keras_maps)
+    assert len([path for path in torch_maps if path.endswith(":1")]) == 16
+    for path, fm in torch_maps.items():
+        difference = np.abs(fm.values - keras_maps[keras_name(path)].values).max() / np.abs(fm.values).max()
         assert difference < ROUNDING, (path, difference)
 
 
 def test_keras_and_onnx_agree(in_keras):
     stages = ["_swish:0", "_blocks.0._swish", "_blocks.2", "_blocks.4", "_blocks.10", "_blocks.14", "_swish:1"]
-    one = in_keras.capture(ls.demo_photo(), [keras_name(path) for path in stages])
-    two = ls.open("demo").capture(ls.demo_photo(), stages)
+    keras_maps = in_keras.capture(ls.demo_photo(), [keras_name(path) for path in stages])
+    onnx_maps = ls.open("demo").capture(ls.demo_photo(), stages)
     for path in stages:
-        ours = one[keras_name(path)].values
-        difference = np.abs(ours - two[path].values).max() / np.abs(ours).max()
+        ours = keras_maps[keras_name(path)].values
+        difference = np.abs(ours - onnx_maps[path].values).max() / np.abs(ours).max()
         assert difference < TOLERANCE, (path, difference)
 
 
@@ -141,8 +141,8 @@ def test_all_134_calls_in_torch_are_addressable(in_torch):
     kinds = {"Conv2dStaticSamePadding", "BatchNorm2d", "ReLU6", "AdaptiveAvgPool2d", "Dropout", "Linear"}
     steps = [call for layer in in_torch.layers() for call in layer.per_call or (layer,) if layer.kind in kinds]
     assert len(steps) == 134
-    maps = in_torch.capture(ls.demo_photo(), [each.path for each in steps])
-    assert {path: fm.shape[-1] for path, fm in maps.items()} == {each.path: each.channels for each in steps}
+    maps = in_torch.capture(ls.demo_photo(), [step.path for step in steps])
+    assert {path: fm.shape[-1] for path, fm in maps.items()} == {step.path: step.channels for step in steps}
 
 
 @pytest.mark.frameworks

@@ -34,8 +34,8 @@ def installed(monkeypatch):
     def install(*missing, **points):
         for name, value in points.items():
             setattr(package, name, value)
-        found = [EntryPoint(name, f"acme:{name}", backends.GROUP) for name in (*points, *missing)]
-        monkeypatch.setattr(registry.importlib.metadata, "entry_points", lambda group: found if group else [])
+        entry_points = [EntryPoint(name, f"acme:{name}", backends.GROUP) for name in (*points, *missing)]
+        monkeypatch.setattr(registry.importlib.metadata, "entry_points", lambda group: entry_points if group else [])
         backends.specs.cache_clear()
 
     monkeypatch.setitem(sys.modules, "acme", package)

@@ -16,7 +16,7 @@ PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
 
 def onnx_paths(steps):
     """ONNX has no layer that is called twice: the calls of the shared activation are nodes of their own."""
-    return [each.replace("act:", "act_") if "act:" in each else each.removesuffix(":0") for each in paths(steps, "/")]
+    return [path.replace("act:", "act_") if "act:" in path else path.removesuffix(":0") for path in paths(steps, "/")]
 
 
 def captured(model, batch, wanted, **options):
@@ -35,12 +35,12 @@ def test_every_layer_has_the_same_map_in_all_three(steps):
         "keras": captured(networks_keras.build(steps), IMAGES, paths(steps, "/")),
         "onnx": captured(networks_onnx.build(steps), first, onnx_paths(steps)),
     }
-    for framework, found in others.items():
-        for path, one, other in zip(paths(steps, "/"), torch_maps, found, strict=True):
-            assert one.shape == other.shape, (path, framework)
-            scale = max(1.0, float(np.abs(one.values).max()))
+    for framework, captures in others.items():
+        for path, torch_capture, other in zip(paths(steps, "/"), torch_maps, captures, strict=True):
+            assert torch_capture.shape == other.shape, (path, framework)
+            scale = max(1.0, float(np.abs(torch_capture.values).max()))
             np.testing.assert_allclose(
-                other.values, one.values, rtol=1e-4, atol=1e-5 * scale, err_msg=f"{path} in {framework}"
+                other.values, torch_capture.values, rtol=1e-4, atol=1e-5 * scale, err_msg=f"{path} in {framework}"
             )
     for kind in sorted({place.rpartition("/")[2].rstrip("0123456789:") for place in paths(steps, "/")}):
         event(kind)
@@ -52,6 +52,6 @@ def test_every_layer_has_the_same_gradient_in_torch_and_keras(steps):
     first = np.ascontiguousarray(IMAGES.transpose(0, 3, 1, 2))
     ours = captured(networks_torch.build(steps), first, paths(steps, "."), target=1)
     others = captured(networks_keras.build(steps), IMAGES, paths(steps, "/"), target=1)
-    for path, one, other in zip(paths(steps, "/"), ours, others, strict=True):
-        scale = max(1e-3, float(np.abs(one.gradient).max()))
-        np.testing.assert_allclose(other.gradient, one.gradient, rtol=1e-3, atol=1e-4 * scale, err_msg=path)
+    for path, torch_capture, other in zip(paths(steps, "/"), ours, others, strict=True):
+        scale = max(1e-3, float(np.abs(torch_capture.gradient).max()))
+        np.testing.assert_allclose(other.gradient, torch_capture.gradient, rtol=1e-3, atol=1e-4 * scale, err_msg=path)

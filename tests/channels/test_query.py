@@ -40,7 +40,7 @@ def test_numbers_as_text_choose_tiles_and_what_is_captured(query, wanted):
         with raises(ls.BadChannels, "4"):
             ls.sheet(whole, channels=query)
         return
-    assert shown(whole, channels=query) == wanted
+    assert channels_of(whole, channels=query) == wanted
     assert list(scope.capture(batch, "conv1", channels=query)["conv1"].channels) == wanted
 
 
@@ -50,7 +50,7 @@ def test_a_condition_needs_values_so_a_capture_refuses_it():
         scope.capture(np.abs(noise(1, 3, 8, 8)), "conv1", channels="mean > 1")
 
 
-def shown(*args, **options):
+def channels_of(*args, **options):
     return [cell.channel for cell in ls.sheet(*args, **options).cells]
 
 
@@ -80,7 +80,7 @@ def graded():
 def test_channels_are_found_by_their_figures(condition, wanted):
     assert ls.find_channels(graded(), condition) == wanted
     if wanted:
-        assert shown(graded(), channels=condition) == wanted
+        assert channels_of(graded(), channels=condition) == wanted
     else:
         with raises(ls.BadChannels, "'array'"):
             ls.sheet(graded(), channels=condition)
@@ -115,13 +115,13 @@ def test_conditions_that_mean_nothing_are_named(condition):
 
 def test_a_mask_is_a_mask_and_never_the_numbers_0_and_1():
     values = noise(1, 4, 4, 4)
-    assert shown(values, channels=np.array([True, False, False, True])) == [0, 3]
-    assert shown(values, channels=[False, False, True, True]) == [2, 3]
-    assert shown(values, channels=slice(1, None, 2)) == [1, 3]
+    assert channels_of(values, channels=np.array([True, False, False, True])) == [0, 3]
+    assert channels_of(values, channels=[False, False, True, True]) == [2, 3]
+    assert channels_of(values, channels=slice(1, None, 2)) == [1, 3]
     for mask in ([True, False], [False] * 4):
         with raises(ls.BadChannels, "4"):
             ls.sheet(values, channels=mask)
-    assert shown(noise(5), channels="max > -100") == [0, 1, 2, 3, 4], "strips choose as well"
+    assert channels_of(noise(5), channels="max > -100") == [0, 1, 2, 3, 4], "strips choose as well"
 
 
 def test_a_sheet_of_a_condition_says_how_many_it_shows():

@@ -13,7 +13,7 @@ from layerscope.channels.sort import SORTS, chain, correlations
 from layerscope.cli import arguments
 
 
-def shown(*args, **options):
+def channels_of(*args, **options):
     return [cell.channel for cell in ls.sheet(*args, **options).cells]
 
 
@@ -37,7 +37,7 @@ def test_the_largest_come_first_under_their_true_numbers(sort, key):
     values = np.maximum(noise(1, 9, 9, 20) + np.linspace(-1, 1, 20, dtype=np.float32), 0)
     values *= np.random.default_rng(1).uniform(1, 5, 20).astype(np.float32)
     keys = key(values[0].reshape(81, 20).astype(float))
-    assert (np.diff(keys[shown(values, sort=sort)]) <= 0).all()
+    assert (np.diff(keys[channels_of(values, sort=sort)]) <= 0).all()
     picture = ls.sheet(values, sort=sort, channels=[3, 11, 7])
     wording(picture.alt(), "3", "20", sort)
     assert (np.diff(keys[[cell.channel for cell in picture.cells]]) <= 0).all()
@@ -47,14 +47,14 @@ def test_channels_without_a_figure_come_last_and_equal_ones_stay():
     values = np.zeros((1, 4, 4, 5), np.float32)
     values[..., 1] = np.nan
     values[..., 3] = 2
-    assert shown(values, sort="mean") == [3, 0, 2, 4, 1]
-    assert shown(values, sort="similarity") == [0, 1, 2, 3, 4], "nothing has a correlation"
+    assert channels_of(values, sort="mean") == [3, 0, 2, 4, 1]
+    assert channels_of(values, sort="similarity") == [0, 1, 2, 3, 4], "nothing has a correlation"
 
 
 def test_similar_channels_stand_side_by_side():
     """Bumps that move along a line come in the order of their places, from whichever end has the lower number."""
     places = np.random.default_rng(3).permutation(np.linspace(0.1, 0.9, 25))
-    order = shown(bumps(places), sort="similarity")
+    order = channels_of(bumps(places), sort="similarity")
     wanted = np.argsort(places).tolist()
     assert order in (wanted, wanted[::-1])
     assert order[0] < order[-1]
@@ -66,7 +66,7 @@ def test_similar_channels_stand_side_by_side():
 def test_the_order_of_likeness_holds_every_channel_once(channels, seed):
     values = noise(1, 5, 5, channels, seed=seed)
     values[..., ::4] = 0
-    order = shown(values, sort="similarity")
+    order = channels_of(values, sort="similarity")
     assert sorted(order) == list(range(channels))
     dead = len(range(0, channels, 4))
     assert order[channels - dead :] == list(range(0, channels, 4)), "dead ones last"
@@ -95,7 +95,7 @@ def test_neighbours_are_as_alike_as_scipys_own_order_makes_them():
     apart = (1 - alike.astype(float))[np.triu_indices(150, 1)]
     best = hierarchy.leaves_list(hierarchy.linkage(apart, "average", optimal_ordering=True))
     order = chain(alike, known)
-    mine, theirs = (alike[each[:-1], each[1:]].mean() for each in (order, best))
+    mine, theirs = (alike[leaves[:-1], leaves[1:]].mean() for leaves in (order, best))
     plain = alike[np.arange(149), np.arange(1, 150)].mean()
     assert mine > 0.97 * theirs
     assert mine > plain + 0.3
@@ -104,12 +104,12 @@ def test_neighbours_are_as_alike_as_scipys_own_order_makes_them():
 def test_likeness_to_one_channel():
     values = bumps(np.linspace(0.1, 0.9, 9))
     values[..., 8] = 1
-    order = shown(values, sort="similarity:3")
+    order = channels_of(values, sort="similarity:3")
     assert order[0] == 3
     assert set(order[1:3]) == {2, 4}
     assert order[-1] == 8
     wording(ls.sheet(values, sort="similarity:3").alt(), "3")
-    assert shown(values, sort="similarity:3", channels=[0, 1, 2]) == [2, 1, 0]
+    assert channels_of(values, sort="similarity:3", channels=[0, 1, 2]) == [2, 1, 0]
     with raises(ls.BadChannels, "99"):
         ls.sheet(values, sort="similarity:99")
     with raises(ls.BadOption):

@@ -60,8 +60,8 @@ def test_every_figure_is_numpys_own(images, spatial, channels, kind, planes, see
         assert table["nan"][channel] == np.isnan(plane).sum()
         assert table["inf"][channel] == np.isinf(plane).sum()
         if np.isfinite(plane).any():
-            found = plane[tuple(table["peak"][channel])]
-            assert found == plane[np.isfinite(plane)].max()
+            peak = plane[tuple(table["peak"][channel])]
+            assert peak == plane[np.isfinite(plane)].max()
     if energies.sum():
         np.testing.assert_allclose(table["energy"], energies / energies.sum(), rtol=1e-9)
 

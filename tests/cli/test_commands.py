@@ -15,10 +15,10 @@ from layerscope import cli
 from layerscope.cli import commands
 
 
-def run(capsys, *arguments):
+def run_cli(capsys, *arguments):
     """(exit code, stdout, stderr) of one command, in this process."""
     try:
-        code = cli.main([str(each) for each in arguments])
+        code = cli.main([str(argument) for argument in arguments])
     except SystemExit as stop:
         code = stop.code
     out, err = capsys.readouterr()
@@ -31,15 +31,15 @@ def photo():
 
 
 def test_layers_prints_a_table_that_grep_can_read(capsys):
-    code, out, _ = run(capsys, "layers", "demo")
+    code, out, _ = run_cli(capsys, "layers", "demo")
     assert code == 0
-    line = next(each for each in out.splitlines() if " _blocks.4._swish " in each)
+    line = next(line for line in out.splitlines() if " _blocks.4._swish " in line)
     assert line.split()[:7] == ["19", "_blocks.4._swish", "Clip", "1×240×28×28", "bchw", "240", "2"]
 
 
 def test_layers_as_json(capsys, photo):
-    code, out, _ = run(capsys, "layers", "demo", photo, "--json")
-    rows = {each["path"]: each for each in json.loads(out)}
+    code, out, _ = run_cli(capsys, "layers", "demo", photo, "--json")
+    rows = {row["path"]: row for row in json.loads(out)}
     assert code == 0
     assert rows["_conv_stem"]["shape"] == [1, 32, 112, 112]
     assert rows["_swish"]["call_shapes"] == [[1, 32, 112, 112], [1, 1280, 7, 7]]
@@ -58,7 +58,7 @@ def test_a_terminal_gets_a_tree_that_cuts_nothing(capsys, monkeypatch, width):
     commands._print_rich(table)
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= width
-    line = next(each for each in lines if each.lstrip().startswith("0 "))
+    line = next(line for line in lines if line.lstrip().startswith("0 "))
     assert {"1×32×112×112", "896", "3×3", "/2", "@1", "▦"} <= set(line.split())
     assert "BatchNorm folded: values are after '_bn0'" in " ".join(" ".join(lines).split())
     assert "…" not in "".join(lines)
@@ -71,11 +71,11 @@ def test_an_output_without_such_signs_gets_plain_ones(monkeypatch):
 
 def test_the_json_of_the_embedded_model_is_what_it_was(capsys):
     """The contract of `layers --json`: keys in this order, and the same text each time."""
-    text = [run(capsys, "layers", "demo", "--json")[1] for _ in range(2)]
+    text = [run_cli(capsys, "layers", "demo", "--json")[1] for _ in range(2)]
     assert text[0] == text[1]
     rows = json.loads(text[0])
     keys = "path kind axes shape index channels spatial calls call_shapes note aliases mark parameters receptive"
-    assert {" ".join(each) for each in rows} == {keys}
+    assert {" ".join(row) for row in rows} == {keys}
     axis = {"size": 3, "stride": 2.0, "offset": 1.0, "whole": False, "unknown": ""}
     assert rows[0] == {
         "path": "_conv_stem",
@@ -99,7 +99,7 @@ def test_the_json_of_the_embedded_model_is_what_it_was(capsys):
 
 def test_show_writes_a_sheet_and_prints_its_path(capsys, photo, tmp_path):
     out_file = tmp_path / "new" / "stem.png"
-    code, out, err = run(capsys, "show", "demo", photo, "-l", "_conv_stem", "-o", out_file)
+    code, out, err = run_cli(capsys, "show", "demo", photo, "-l", "_conv_stem", "-o", out_file)
     assert (code, out.strip()) == (0, str(out_file))
     wording(err)
     wording(err)
@@ -118,8 +118,8 @@ def test_last_is_explained_without_another_run(capsys, photo, tmp_path, monkeypa
     from layerscope.backends.onnx.backend import OnnxBackend
 
     dry_runs, layers = [], OnnxBackend.layers
-    monkeypatch.setattr(OnnxBackend, "layers", lambda *given: dry_runs.append(1) or layers(*given))
-    code, _, err = run(capsys, "show", "demo", photo, "-o", tmp_path / "a.png")
+    monkeypatch.setattr(OnnxBackend, "layers", lambda *args: dry_runs.append(1) or layers(*args))
+    code, _, err = run_cli(capsys, "show", "demo", photo, "-o", tmp_path / "a.png")
     assert code == 0
     wording(err, "'_swish:1'")
     assert dry_runs == [1]
@@ -141,7 +141,7 @@ def test_show_takes_every_option(capsys, photo, tmp_path):
         "signed": ["--scale", "-.5:1"],
     }.items():
         target = tmp_path / f"{name}.png"
-        code, _, err = run(capsys, *layer, *options, "-o", target)
+        code, _, err = run_cli(capsys, *layer, *options, "-o", target)
         assert code == 0, err
         with Image.open(target) as image:
             caption = " ".join(json.loads(image.text["layerscope"])["caption"])
@@ -162,27 +162,27 @@ def test_show_takes_every_option(capsys, photo, tmp_path):
 def test_show_finds_channels_and_draws_them_in_pages_for_print(capsys, photo, tmp_path):
     options = ["--channels", "mean > 0.1 and not dead", "--sort", "similarity", "--per-page", "8", "--statistics"]
     options += ["--text", "2", "--dpi", "300", "--theme", "dark"]
-    code, out, err = run(capsys, "show", "demo", photo, "-l", "_conv_stem", *options, "-o", tmp_path / "a.png")
+    code, out, err = run_cli(capsys, "show", "demo", photo, "-l", "_conv_stem", *options, "-o", tmp_path / "a.png")
     assert code == 0, err
     fm = ls.open("demo").capture(photo, "_conv_stem")["_conv_stem"]
-    found = ls.find_channels(fm, "mean > 0.1 and not dead")
+    channels = ls.find_channels(fm, "mean > 0.1 and not dead")
     files = out.split()
-    assert len(files) == -(-len(found) // 8) > 1
-    for at, file in enumerate(files):
+    assert len(files) == -(-len(channels) // 8) > 1
+    for page, file in enumerate(files):
         options = {"channels": "mean > 0.1 and not dead", "sort": "similarity", "statistics": True, "text": 2}
-        wanted = ls.sheet(fm, **options, per_page=8, page=at)
+        wanted = ls.sheet(fm, **options, per_page=8, page=page)
         with Image.open(file) as image:
             assert image.info["dpi"] == pytest.approx((300, 300), abs=0.01)
             assert np.array_equal(np.asarray(image), wanted.pixels)
             about = json.loads(image.text["layerscope"])
         assert about["theme"] == "dark"
-        wording(about["caption"][0], len(found), "32", "0.1")
-    code, _, err = run(capsys, "show", "demo", photo, "--channels", "dead", "--combine", "mean")
+        wording(about["caption"][0], len(channels), "32", "0.1")
+    code, _, err = run_cli(capsys, "show", "demo", photo, "--channels", "dead", "--combine", "mean")
     assert (code, "give channel numbers" in err) == (1, True)
 
 
 def test_values_are_written_as_the_numbers_themselves(capsys, photo, tmp_path):
-    code, out, _ = run(
+    code, out, _ = run_cli(
         capsys, "show", "demo", photo, "-l", "_conv_stem", "-o", tmp_path / "a.png", "--values", tmp_path / "v.npz"
     )
     assert code == 0
@@ -193,14 +193,14 @@ def test_values_are_written_as_the_numbers_themselves(capsys, photo, tmp_path):
 
 def test_without_o_it_writes_into_the_current_folder(capsys, photo, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    code, out, _ = run(capsys, "show", "demo", photo, "-l", "_swish", "-l", "_conv_stem", "--combine", "mean")
+    code, out, _ = run_cli(capsys, "show", "demo", photo, "-l", "_swish", "-l", "_conv_stem", "--combine", "mean")
     assert code == 0
     assert out.split() == [
         "chelsea-_conv_stem-mean.png",
         "chelsea-_swish_0-mean.png",
         "chelsea-_swish_1-mean.png",
     ]
-    assert all((tmp_path / each).is_file() for each in out.split())
+    assert all((tmp_path / name).is_file() for name in out.split())
 
 
 def test_a_bad_image_is_skipped_listed_and_told_by_the_exit_code(capsys, photo, tmp_path):
@@ -208,13 +208,13 @@ def test_a_bad_image_is_skipped_listed_and_told_by_the_exit_code(capsys, photo, 
     folder.mkdir()
     (folder / "good.png").write_bytes(photo.read_bytes())
     (folder / "truncated.png").write_bytes(photo.read_bytes()[:5000])
-    code, out, err = run(
+    code, out, err = run_cli(
         capsys, "show", "demo", folder, "-l", "_conv_stem", "--combine", "mean", "-o", tmp_path / "out"
     )
     assert code == 3
     wording(err, "truncated.png")
     assert len(out.split()) == 1
-    code, _, err = run(capsys, "show", "demo", folder / "truncated.png", "-o", tmp_path / "b.png")
+    code, _, err = run_cli(capsys, "show", "demo", folder / "truncated.png", "-o", tmp_path / "b.png")
     assert code == 1
     assert err.count("\n") == 2, "the preprocessing and one line of error"
 
@@ -226,9 +226,9 @@ def test_images_of_one_name_do_not_overwrite_each_other(capsys, photo, tmp_path)
     with Image.open(photo) as image:
         image.convert("RGB").save(tmp_path / "a" / "cat.jpg")
     png, jpg, other = tmp_path / "a" / "cat.png", tmp_path / "a" / "cat.jpg", tmp_path / "b" / "cat.png"
-    for name, given in {"suffixes": (png, jpg), "folders": (png, other)}.items():
+    for name, images in {"suffixes": (png, jpg), "folders": (png, other)}.items():
         to = tmp_path / name
-        code, out, _ = run(capsys, "show", "demo", *given, "-l", "_conv_stem", "--combine", "mean", "-o", to)
+        code, out, _ = run_cli(capsys, "show", "demo", *images, "-l", "_conv_stem", "--combine", "mean", "-o", to)
         assert code == 0
         assert len(set(out.split())) == len(list(to.iterdir())) == 2
 
@@ -236,17 +236,19 @@ def test_images_of_one_name_do_not_overwrite_each_other(capsys, photo, tmp_path)
 def test_one_range_and_one_basis_for_all_images(capsys, photo, tmp_path):
     folder = tmp_path / "photos"
     folder.mkdir()
-    for at, turn in enumerate((0, 180)):
+    for index, turn in enumerate((0, 180)):
         with Image.open(photo) as image:
-            image.rotate(turn).save(folder / f"{at}.png")
+            image.rotate(turn).save(folder / f"{index}.png")
     for options in (["--scale", "images"], ["--combine", "pca"]):
-        code, out, _ = run(capsys, "show", "demo", folder, "-l", "_conv_stem", *options, "-o", tmp_path / options[1])
+        code, out, _ = run_cli(
+            capsys, "show", "demo", folder, "-l", "_conv_stem", *options, "-o", tmp_path / options[1]
+        )
         assert code == 0
         limits = set()
         for path in out.split():
             with Image.open(path) as image:
                 about = json.loads(image.text["layerscope"])
-                limits.add(str(about.get("limits") or [each for each in about["notes"] if "basis" in each]))
+                limits.add(str(about.get("limits") or [note for note in about["notes"] if "basis" in note]))
         assert len(limits) == 1
 
 
@@ -279,8 +281,8 @@ def test_errors_are_one_line_and_exit_1(capsys, photo, tmp_path, monkeypatch, ar
     monkeypatch.chdir(tmp_path)
     (tmp_path / "is.npz").mkdir()
     (tmp_path / "cat.png").write_bytes(photo.read_bytes())
-    arguments = [each.format(photo=photo, tmp=tmp_path) for each in arguments]
-    code, _, err = run(capsys, *arguments)
+    arguments = [argument.format(photo=photo, tmp=tmp_path) for argument in arguments]
+    code, _, err = run_cli(capsys, *arguments)
     assert code == 1
     last = err.strip().splitlines()[-1]
     assert last.startswith("layerscope: error: ")
@@ -293,7 +295,9 @@ def test_errors_are_one_line_and_exit_1(capsys, photo, tmp_path, monkeypatch, ar
 
 def test_the_scale_can_be_cut_at_percentiles(capsys, photo, tmp_path):
     to = tmp_path / "a.png"
-    code, _, _ = run(capsys, "show", "demo", photo, "-l", "_swish:1", "--combine", "mean", "--clip", "5:90", "-o", to)
+    code, _, _ = run_cli(
+        capsys, "show", "demo", photo, "-l", "_swish:1", "--combine", "mean", "--clip", "5:90", "-o", to
+    )
     assert code == 0
     assert "cut at the percentiles 5 and 90" in Image.open(to).text["Description"]
 
@@ -314,7 +318,7 @@ def test_the_scale_can_be_cut_at_percentiles(capsys, photo, tmp_path):
     ],
 )
 def test_wrong_usage_exits_2(capsys, arguments):
-    assert run(capsys, *arguments)[0] == 2
+    assert run_cli(capsys, *arguments)[0] == 2
 
 
 def test_help_and_version_load_nothing_heavy():
@@ -324,21 +328,21 @@ def test_help_and_version_load_nothing_heavy():
         "except SystemExit: pass\n"
         "print([m for m in ('numpy', 'PIL', 'rich', 'torch', 'keras', 'onnx') if m in sys.modules], file=sys.stderr)\n"
     )
-    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert found.stderr.strip() == "[]"
-    assert "exit codes" in found.stdout
+    process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert process.stderr.strip() == "[]"
+    assert "exit codes" in process.stdout
 
 
 def test_a_pipe_that_closes_early_is_no_error():
-    found = subprocess.run(
+    process = subprocess.run(
         f"{sys.executable} -m layerscope.cli layers demo | head -1",
         shell=True,
         capture_output=True,
         text=True,
         check=True,
     )
-    assert "Traceback" not in found.stderr
-    assert "BrokenPipe" not in found.stderr
+    assert "Traceback" not in process.stderr
+    assert "BrokenPipe" not in process.stderr
 
 
 def test_weights_and_factories_work_from_the_command_line(capsys, photo, tmp_path, monkeypatch):
@@ -349,7 +353,7 @@ def test_weights_and_factories_work_from_the_command_line(capsys, photo, tmp_pat
     monkeypatch.chdir(tmp_path)
     model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3))
     torch.save(model.state_dict(), tmp_path / "w.pth")
-    code, _, err = run(
+    code, _, err = run_cli(
         capsys, "show", "cli_net:build", photo, "--weights", "w.pth", "-l", "0", "--size", "32x48",
         "--values", "v.npz", "-o", "a.png",
     )  # fmt: skip

@@ -20,9 +20,9 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_the_demo_writes_every_picture_it_names(tmp_path):
-    said = []
-    written = demo.run(tmp_path / "out", said.append)
-    text = "\n".join(said)
+    printed = []
+    written = demo.run(tmp_path / "out", printed.append)
+    text = "\n".join(printed)
     wording(text)
     assert len(written) == 7
     for path in written:
@@ -50,7 +50,7 @@ def test_a_wheel_in_an_empty_environment_runs_the_demo(tmp_path):
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *pins]
     subprocess.run([*pip, f"{wheel}[demo]"], check=True, capture_output=True, text=True)
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    found = subprocess.run(
+    process = subprocess.run(
         [tmp_path / "env" / "bin" / "layerscope", "demo"],
         cwd=tmp_path,
         env=clean,
@@ -58,8 +58,8 @@ def test_a_wheel_in_an_empty_environment_runs_the_demo(tmp_path):
         text=True,
         check=False,
     )
-    assert found.returncode == 0, found.stderr
-    assert "tiger cat" in found.stdout
+    assert process.returncode == 0, process.stderr
+    assert "tiger cat" in process.stdout
     assert len(list((tmp_path / "demo-out").glob("*.png"))) == 7
     listed = subprocess.run(
         [str(python), "-m", "pip", "list"], check=True, capture_output=True, text=True

@@ -12,34 +12,34 @@ def weights(seed, grid=(2, 3), prefix=("cls",), heads=2, images=2, axes="bcqk"):
     raw = np.random.default_rng(seed).random((images, count, count, heads)).astype(np.float32)
     raw /= raw.sum(2, keepdims=True)
     layer = ls.Layer(f"block{seed}", "AttentionMap", axes, (1, heads, count, count), calls=1, grid=grid, prefix=prefix)
-    return ls.FeatureMap(raw, layer, tuple(f"image {at}" for at in range(images)), tuple(range(heads)))
+    return ls.FeatureMap(raw, layer, tuple(f"image {index}" for index in range(images)), tuple(range(heads)))
 
 
 def test_a_row_of_the_matrix_lies_on_the_grid():
     fm = weights(0, prefix=("cls", "reg1"))
-    found = ls.attention(fm)
-    assert found.shape == (2, 2, 3, 2)
-    assert (found.values[1, 1, 0] == fm.values[1, 0, 2 + 3]).all()
-    assert (found.tokens == fm.values[:, 0, :2]).all()
-    assert found.layer.prefix == ("cls", "reg1")
-    assert found.channels == (0, 1)
+    from_cls = ls.attention(fm)
+    assert from_cls.shape == (2, 2, 3, 2)
+    assert (from_cls.values[1, 1, 0] == fm.values[1, 0, 2 + 3]).all()
+    assert (from_cls.tokens == fm.values[:, 0, :2]).all()
+    assert from_cls.layer.prefix == ("cls", "reg1")
+    assert from_cls.channels == (0, 1)
     assert (ls.attention(fm, "reg1").values[0, 0, 0] == fm.values[0, 1, 2]).all()
     assert (ls.attention(fm, (1, 2)).values[0, 0, 1] == fm.values[0, 2 + 5, 3]).all()
     assert (ls.attention(fm, 4).values[0, 0, 1] == fm.values[0, 4, 3]).all()
-    by_hand = sum(fm.values[:, at] for at in range(2, 8)) / 6
+    by_hand = sum(fm.values[:, row] for row in range(2, 8)) / 6
     np.testing.assert_allclose(ls.attention(fm, "mean").values.reshape(2, 6, 2), by_hand[:, 2:], rtol=1e-6)
 
 
 def test_the_picture_says_from_which_token():
-    found = ls.attention(weights(0), (1, 2))
-    wording(ls.sheet(found).alt(), "1", "2")
-    assert len(ls.sheet(found).cells) == 2
+    from_place = ls.attention(weights(0), (1, 2))
+    wording(ls.sheet(from_place).alt(), "1", "2")
+    assert len(ls.sheet(from_place).cells) == 2
 
 
 def test_a_sheet_shows_every_head_as_a_matrix_of_queries_and_keys():
     fm = weights(0)
     picture = ls.sheet(fm, zoom=4)
-    assert [(each.width, each.height) for each in picture.cells] == [(28, 28)] * 2
+    assert [(cell.width, cell.height) for cell in picture.cells] == [(28, 28)] * 2
     wording(picture.alt(), "7", "2×3")
     with raises(ls.BadOption):
         ls.overlay(ls.mean(fm))
@@ -47,19 +47,19 @@ def test_a_sheet_shows_every_head_as_a_matrix_of_queries_and_keys():
 
 def test_rollout_is_the_product_of_the_layers():
     first, second = weights(1), weights(2)
-    one, two = (0.5 * each.values.mean(-1) + 0.5 * np.eye(7) for each in (first, second))
-    by_hand = np.stack([two[image] @ one[image] for image in range(2)])
-    found = ls.attention_rollout([first, second])
-    assert found.shape == (2, 2, 3, 1)
-    np.testing.assert_allclose(found.values.reshape(2, 6), by_hand[:, 0, 1:], rtol=1e-5)
-    assert ls.heatmap(found).title == "attention rollout from cls · 2 layers · AttentionMap"
+    first_weights, second_weights = (0.5 * fm.values.mean(-1) + 0.5 * np.eye(7) for fm in (first, second))
+    by_hand = np.stack([second_weights[image] @ first_weights[image] for image in range(2)])
+    rollout = ls.attention_rollout([first, second])
+    assert rollout.shape == (2, 2, 3, 1)
+    np.testing.assert_allclose(rollout.values.reshape(2, 6), by_hand[:, 0, 1:], rtol=1e-5)
+    assert ls.heatmap(rollout).title == "attention rollout from cls · 2 layers · AttentionMap"
     # Without a class token: the mean over the patches.
     first, second = weights(1, prefix=()), weights(2, prefix=())
     bare = second.values.max(-1) @ first.values.max(-1)
-    rows = [each.values.max(-1) / each.values.max(-1).sum(-1, keepdims=True) for each in (first, second)]
-    found = ls.attention_rollout({"a": first, "b": second}, head="max", residual=False)
-    np.testing.assert_allclose(found.values.reshape(2, 6), (rows[1] @ rows[0]).mean(1), rtol=1e-5)
-    assert not np.allclose(found.values.reshape(2, 6), bare.mean(1))
+    rows = [fm.values.max(-1) / fm.values.max(-1).sum(-1, keepdims=True) for fm in (first, second)]
+    rollout = ls.attention_rollout({"a": first, "b": second}, head="max", residual=False)
+    np.testing.assert_allclose(rollout.values.reshape(2, 6), (rows[1] @ rows[0]).mean(1), rtol=1e-5)
+    assert not np.allclose(rollout.values.reshape(2, 6), bare.mean(1))
 
 
 def test_identity_attention_rolls_out_to_itself_and_rows_stay_shares():
@@ -76,8 +76,8 @@ def test_discard_takes_the_smallest_weights():
     raw = fm.values[0, ..., 0].copy()
     raw[raw < np.sort(raw, axis=None)[18]] = 0
     raw /= raw.sum(1, keepdims=True)
-    found = ls.attention_rollout([fm], discard=0.5, residual=False, query=2)
-    np.testing.assert_allclose(found.values.ravel(), raw[2], rtol=1e-5)
+    rollout = ls.attention_rollout([fm], discard=0.5, residual=False, query=2)
+    np.testing.assert_allclose(rollout.values.ravel(), raw[2], rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -121,8 +121,8 @@ def test_it_is_no_picture_of_the_photo():
         ls.overlay(ls.mean(placed))
     assert ls.overlay(ls.mean(ls.attention(placed))).cells[0].width == 30
     table = ls.LayerTable([ls.Layer("conv", "Conv", "bchw", (1, 2, 8, 8), 0, 1), placed.layer])
-    assert [each.path for each in table.choose("last")] == ["conv"]
-    assert [each.path for each in table.choose("kind:AttentionMap")] == ["block0"]
+    assert [layer.path for layer in table.choose("last")] == ["conv"]
+    assert [layer.path for layer in table.choose("kind:AttentionMap")] == ["block0"]
 
 
 def test_it_is_saved_and_exported_with_its_tokens(tmp_path):
@@ -141,7 +141,7 @@ def test_it_is_saved_and_exported_with_its_tokens(tmp_path):
 def test_prefix_tokens_stand_under_their_names():
     fm = ls.attention(weights(0, prefix=("cls", "reg1")))
     picture = ls.strip(fm.prefix())
-    assert [(each.note, each.channel) for each in picture.cells] == [("cls", 0), ("cls", 1), ("reg1", 0), ("reg1", 1)]
+    assert [(cell.note, cell.channel) for cell in picture.cells] == [("cls", 0), ("cls", 1), ("reg1", 0), ("reg1", 1)]
     wording(picture.title)
-    codes = [picture.pixels[each.y + 1, each.x + 1] for each in picture.cells]
+    codes = [picture.pixels[cell.y + 1, cell.x + 1] for cell in picture.cells]
     assert codes == picture.scale.codes(fm.tokens[0].ravel()).tolist()

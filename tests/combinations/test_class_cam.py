@@ -13,8 +13,8 @@ def adds_up(scope, image, target, layer="last", output="output", reach=1e-3):
     weights = ls.head_weights(scope, target, layer, images=image)
     assert weights.dtype == np.float32 and weights.shape == (fm.shape[-1],)
     (scores,) = scope.capture(image, output).values()
-    found = ls.weighted(fm, weights).values.mean(dtype=np.float64) + scope.head(image).bias[target]
-    assert found == pytest.approx(float(scores.values.reshape(-1)[target]), abs=reach, rel=1e-4)
+    score = ls.weighted(fm, weights).values.mean(dtype=np.float64) + scope.head(image).bias[target]
+    assert score == pytest.approx(float(scores.values.reshape(-1)[target]), abs=reach, rel=1e-4)
 
 
 def test_the_onnx_demo_adds_up_to_its_logit():
@@ -23,7 +23,7 @@ def test_the_onnx_demo_adds_up_to_its_logit():
     weights = ls.head_weights(scope, 282)
     onnx = pytest.importorskip("onnx")
     graph = onnx.load(str(ls.demo_model())).graph
-    stored = next(onnx.numpy_helper.to_array(each) for each in graph.initializer if each.name == "_fc.weight")
+    stored = next(onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer if tensor.name == "_fc.weight")
     np.testing.assert_array_equal(weights, stored[282].astype(np.float32))
     np.testing.assert_array_equal(ls.head_weights(scope, "tiger cat"), weights)
     with raises(ls.BadOption, "'tiger cat'"):
@@ -194,9 +194,9 @@ def test_the_class_activation_map_is_the_sum_with_those_weights():
     fm = scope.capture(ls.demo_photo(), "last")["_swish:1"]
     expected = ls.weighted(fm, ls.head_weights(scope, "tiger cat")).values
     for target in (282, "tiger cat", None):
-        found = ls.class_cam(fm, target)
-        np.testing.assert_array_equal(found.values, expected)
-        assert found.rule == "Class activation map for class 282, tiger cat"
+        cam = ls.class_cam(fm, target)
+        np.testing.assert_array_equal(cam.values, expected)
+        assert cam.rule == "Class activation map for class 282, tiger cat"
     assert ls.class_cam(fm, "espresso").values.max() < expected.max()
     assert (ls.class_cam(fm, "espresso", positive=True).values >= 0).all()
     with raises(ls.BadOption, "'tiger cat'"):
@@ -216,10 +216,12 @@ def test_a_class_activation_map_of_some_channels_is_their_part(batch):
         whole.select([4, 1]),
         whole.select([5, 4, 3, 2, 1, 0]),
     ):
-        expected = np.stack([fm.values[..., at] * weights[2, channel] for at, channel in enumerate(fm.channels)]).sum(0)
-        found = ls.class_cam(fm, 2)
-        np.testing.assert_allclose(found.values[..., 0], expected, rtol=1e-5, atol=1e-6)
-        assert ("of 2 of the 6 channels alone" in found.notes) == (len(fm.channels) == 2)
+        expected = np.stack(
+            [fm.values[..., position] * weights[2, channel] for position, channel in enumerate(fm.channels)]
+        ).sum(0)
+        cam = ls.class_cam(fm, 2)
+        np.testing.assert_allclose(cam.values[..., 0], expected, rtol=1e-5, atol=1e-6)
+        assert ("of 2 of the 6 channels alone" in cam.notes) == (len(fm.channels) == 2)
 
 
 def test_nan_is_named_as_the_reason(batch):

@@ -25,9 +25,9 @@ def blobs(images=2, size=8, channels=6, kinds=3, seed=0):
 def test_clusters_are_scikit_learns_numbered_by_size(order):
     values, _ = blobs(kinds=4)
     wanted = KMeans(4, n_init=4, random_state=0).fit(values.reshape(-1, 6))
-    found, basis = ls.clusters(order(values), 4), ls.cluster_basis(order(values), 4)
-    labels = found.values.ravel().astype(int)
-    assert found.role == "labels" and found.shape == (2, 8, 8, 1)
+    fm, basis = ls.clusters(order(values), 4), ls.cluster_basis(order(values), 4)
+    labels = fm.values.ravel().astype(int)
+    assert fm.role == "labels" and fm.shape == (2, 8, 8, 1)
     assert adjusted_rand_score(wanted.labels_, labels) == 1
     sizes = np.bincount(labels)
     assert (np.diff(sizes) <= 0).all()
@@ -36,7 +36,7 @@ def test_clusters_are_scikit_learns_numbered_by_size(order):
     np.testing.assert_allclose(basis.centers, wanted.cluster_centers_[match], atol=1e-4)
     flat = values.reshape(-1, 6).astype(np.float64)
     between = 1 - wanted.inertia_ / np.square(flat - flat.mean(0)).sum()
-    wording(found.notes, f"{between:.1%}")
+    wording(fm.notes, f"{between:.1%}")
 
 
 def test_by_cosine_a_place_goes_with_its_direction():
@@ -44,12 +44,12 @@ def test_by_cosine_a_place_goes_with_its_direction():
     values *= np.random.default_rng(1).uniform(0.01, 100, (*kind.shape, 1)).astype(np.float32)
     unit = values / np.linalg.norm(values, axis=-1, keepdims=True)
     wanted = KMeans(3, n_init=4, random_state=0).fit(unit.reshape(-1, 6))
-    found = ls.clusters(values, 3, metric="cosine")
-    assert adjusted_rand_score(wanted.labels_, found.values.ravel()) == 1
+    fm = ls.clusters(values, 3, metric="cosine")
+    assert adjusted_rand_score(wanted.labels_, fm.values.ravel()) == 1
     values[0, 0, 0] = 0
-    found = ls.clusters(values, 3, metric="cosine")
-    assert np.isnan(found.values[0, 0, 0, 0]) and np.isfinite(found.values).sum() == 127
-    wording(found.notes, "1", "0")
+    fm = ls.clusters(values, 3, metric="cosine")
+    assert np.isnan(fm.values[0, 0, 0, 0]) and np.isfinite(fm.values).sum() == 127
+    wording(fm.notes, "1", "0")
     with raises(ls.BadOption, "0"):
         ls.clusters(np.zeros((1, 3, 3, 2)), 2, metric="cosine")
 
@@ -60,8 +60,8 @@ def test_saved_centres_sort_other_images(tmp_path):
         together = ls.clusters(values, 3, metric=metric)
         basis = ls.cluster_basis(values, 3, metric=metric)
         path = basis.save(tmp_path / f"{metric}.npz")
-        for given_ in (basis, path, ls.ClusterBasis.load(path)):
-            again = ls.clusters(values[1:2], basis=given_)
+        for source in (basis, path, ls.ClusterBasis.load(path)):
+            again = ls.clusters(values[1:2], basis=source)
             np.testing.assert_array_equal(again.values, together.values[1:2])
             wording(again.notes)
         assert ls.ClusterBasis.load(path).metric == metric
@@ -74,27 +74,27 @@ def test_saved_centres_sort_other_images(tmp_path):
 @settings(deadline=None, max_examples=15)
 @given(st.integers(1, 9), st.integers(0, 50))
 def test_every_place_has_one_of_k_numbers(k, seed):
-    found = ls.clusters(blobs(1, 5, seed=seed)[0], k)
-    assert set(np.unique(found.values)) == set(range(k))
-    assert sum(each["share"] for each in found.provenance["groups"]) == pytest.approx(1)
+    fm = ls.clusters(blobs(1, 5, seed=seed)[0], k)
+    assert set(np.unique(fm.values)) == set(range(k))
+    assert sum(group["share"] for group in fm.provenance["groups"]) == pytest.approx(1)
 
 
 def test_broken_places_are_left_out_and_marked():
     values, _ = blobs()
     values[0, 1, 2, 3], values[1, 0, 0] = np.nan, np.inf
-    found = ls.clusters(values, 3)
-    assert np.isnan(found.values).sum() == 2 and np.isnan(found.values[0, 1, 2, 0])
-    wording(found.notes, "2", "128")
+    fm = ls.clusters(values, 3)
+    assert np.isnan(fm.values).sum() == 2 and np.isnan(fm.values[0, 1, 2, 0])
+    wording(fm.notes, "2", "128")
 
 
 def test_fewer_different_vectors_than_clusters_is_said():
     values = np.zeros((1, 4, 4, 3), np.float32)
     values[0, :2] = 1
     values[0, 0, 0] = 2
-    found = ls.clusters(values, 5)
-    assert sorted(np.bincount(found.values.ravel().astype(int)).tolist()) == [1, 7, 8]
-    wording(found.notes, "3", "5")
-    assert found.rule.startswith("3 clusters")
+    fm = ls.clusters(values, 5)
+    assert sorted(np.bincount(fm.values.ravel().astype(int)).tolist()) == [1, 7, 8]
+    wording(fm.notes, "3", "5")
+    assert fm.rule.startswith("3 clusters")
     assert (ls.clusters(np.zeros((1, 4, 4, 3))).values == 0).all()
 
 

@@ -23,25 +23,25 @@ FINITE = st.floats(-1e3, 1e3, width=32)
 )
 def test_it_is_a_minus_b(a, b, first):
     order = planes_first if first else np.ascontiguousarray
-    found = ls.difference(ls.FeatureMap.of_array(order(a), "bhwc"), ls.FeatureMap.of_array(order(b), "bhwc"))
-    np.testing.assert_array_equal(found.values, a - b)
+    fm = ls.difference(ls.FeatureMap.of_array(order(a), "bhwc"), ls.FeatureMap.of_array(order(b), "bhwc"))
+    np.testing.assert_array_equal(fm.values, a - b)
     back = ls.difference(ls.FeatureMap.of_array(b, "bhwc"), ls.FeatureMap.of_array(a, "bhwc"))
-    np.testing.assert_array_equal(found.values, -back.values)
-    assert found.rule == "difference of 5 channels" and found.channels == (0, 1, 2, 3, 4)
+    np.testing.assert_array_equal(fm.values, -back.values)
+    assert fm.rule == "difference of 5 channels" and fm.channels == (0, 1, 2, 3, 4)
 
 
 @pytest.mark.parametrize("order", [np.ascontiguousarray, planes_first], ids=["nhwc", "nchw"])
 def test_the_notes_name_what_changed_most_and_how_much_in_all(order):
     b = noise(1, 20, 20, 12)
     a = b + noise(1, 20, 20, 12, seed=1) * np.array([0, 5, 0.1, 0, 3, 0, 0, 0, 1, 0, 0, 0], np.float32)
-    found = ls.difference(order(a), order(b))
+    fm = ls.difference(order(a), order(b))
     rms = np.sqrt(np.square(a.astype(float) - b).mean((0, 1, 2)))
-    wording(found.notes, "1", f"{rms[1]:.3g}", "4", f"{rms[4]:.3g}", "8", f"{rms[8]:.3g}", "2", f"{rms[2]:.3g}")
+    wording(fm.notes, "1", f"{rms[1]:.3g}", "4", f"{rms[4]:.3g}", "8", f"{rms[8]:.3g}", "2", f"{rms[2]:.3g}")
     share = np.linalg.norm((a - b).ravel()) / np.linalg.norm(b.ravel())
-    wording(found.notes, f"{share:.3g}")
-    cells = ls.sheet(found, sort="energy").cells
-    assert [each.channel for each in cells[:4]] == [1, 4, 8, 2]
-    assert ls.sheet(found, scale="layer").scale.center == 0
+    wording(fm.notes, f"{share:.3g}")
+    cells = ls.sheet(fm, sort="energy").cells
+    assert [cell.channel for cell in cells[:4]] == [1, 4, 8, 2]
+    assert ls.sheet(fm, scale="layer").scale.center == 0
 
 
 def test_relative_divides_each_channel_by_its_size_in_b():
@@ -49,33 +49,33 @@ def test_relative_divides_each_channel_by_its_size_in_b():
     b[..., 1] = 0
     a[..., 1] = 0
     a[0, 0, 0, 1] = 2
-    found = ls.difference(a, b, relative=True)
+    fm = ls.difference(a, b, relative=True)
     wanted = (a - b)[..., 0] / np.sqrt(np.square(b[..., 0]).mean())
-    np.testing.assert_allclose(found.values[..., 0], wanted, rtol=1e-5)
-    assert found.values[0, 0, 0, 1] == np.inf
-    assert (found.values[..., 1] == 0).sum() == 39
-    assert found.rule == "relative difference of 3 channels"
+    np.testing.assert_allclose(fm.values[..., 0], wanted, rtol=1e-5)
+    assert fm.values[0, 0, 0, 1] == np.inf
+    assert (fm.values[..., 1] == 0).sum() == 39
+    assert fm.rule == "relative difference of 3 channels"
 
 
 def test_the_most_changed_channels_of_a_relative_difference_are_the_first_of_its_sheet():
     b = noise(1, 6, 6, 4) * np.float32([100, 1, 10, 1])
     a = b + noise(1, 6, 6, 4, seed=1) * np.float32([10, 2, 3, 0])
-    found = ls.difference(a, b, relative=True)
+    fm = ls.difference(a, b, relative=True)
     rms = np.sqrt(np.square((a - b).astype(float)).mean((0, 1, 2)) / np.square(b.astype(float)).mean((0, 1, 2)))
     assert rms.argsort().tolist() == [3, 0, 2, 1]
-    wording(found.notes, "1", f"{rms[1]:.3g}", "2", f"{rms[2]:.3g}", "0", f"{rms[0]:.3g}")
-    assert [each.channel for each in ls.sheet(found, sort="energy").cells] == [1, 2, 0, 3]
+    wording(fm.notes, "1", f"{rms[1]:.3g}", "2", f"{rms[2]:.3g}", "0", f"{rms[0]:.3g}")
+    assert [cell.channel for cell in ls.sheet(fm, sort="energy").cells] == [1, 2, 0, 3]
     b[..., 3], a[..., 3] = 0, 1
     assert "most changed channels (rms): 3 (inf), 1" in " ".join(ls.difference(a, b, relative=True).notes)
 
 
 def test_two_images_of_one_map_are_the_pair():
     values = noise(2, 4, 4, 3)
-    found = ls.difference(values)
-    np.testing.assert_array_equal(found.values[0], values[0] - values[1])
-    assert found.ids == ("image 0 − image 1",)
-    assert found.photos is None
-    assert "a is image 0" in found.notes and "b is image 1" in found.notes
+    fm = ls.difference(values)
+    np.testing.assert_array_equal(fm.values[0], values[0] - values[1])
+    assert fm.ids == ("image 0 − image 1",)
+    assert fm.photos is None
+    assert "a is image 0" in fm.notes and "b is image 1" in fm.notes
     with raises(ls.BadOption, "3"):
         ls.difference(noise(3, 4, 4, 3))
 
@@ -98,23 +98,23 @@ def test_a_quantised_network_can_be_compared_with_itself_in_float():
     """Captured from one model twice: the photo stays, so an overlay has its place."""
     scope = ls.open("demo")
     fm = scope.capture(ls.demo_photo(), "_blocks.0._swish")["_blocks.0._swish"]
-    found = ls.difference(fm, replace(fm, values=fm.values * np.float32(0.5)))
-    assert found.photos is not None and "0.5" not in found.ids[0]
-    wording(found.notes, "1")
-    ls.overlay(ls.norm(found))
+    difference = ls.difference(fm, replace(fm, values=fm.values * np.float32(0.5)))
+    assert difference.photos is not None and "0.5" not in difference.ids[0]
+    wording(difference.notes, "1")
+    ls.overlay(ls.norm(difference))
 
 
 def test_units_that_are_not_finite_do_not_count():
     a, b = noise(1, 4, 4, 3), noise(1, 4, 4, 3, seed=1)
     a[0, 0, 0, 0] = b[0, 0, 0, 0] = np.inf
     b[0, 1, 1, 1] = np.nan
-    found = ls.difference(a, b)
-    assert np.isnan(found.values).sum() == 2
-    wording(found.notes, "2", "48")
+    fm = ls.difference(a, b)
+    assert np.isnan(fm.values).sum() == 2
+    wording(fm.notes, "2", "48")
     a[0, 0, 0, 0] = np.nan
     kept = np.isfinite(a - b)
     rms = np.sqrt(np.square((a - b)[..., 0][kept[..., 0]]).mean())
-    assert f"0 ({rms:.3g})" in " ".join(found.notes)
+    assert f"0 ({rms:.3g})" in " ".join(fm.notes)
 
 
 @pytest.mark.parametrize(

@@ -70,12 +70,12 @@ def steep(model, images):
 )
 def test_as_torch_cam(model, images, captured, layer, ours, theirs):
     methods = pytest.importorskip("torchcam.methods", reason="torch-cam is the peer")
-    found = ours(captured[layer], positive=True).values[..., 0]
-    for at, image in enumerate(images):
-        given = image[None].clone().requires_grad_()
+    cams = ours(captured[layer], positive=True).values[..., 0]
+    for index, image in enumerate(images):
+        tensor = image[None].clone().requires_grad_()
         with getattr(methods, theirs)(model, target_layer=layer) as extractor:
-            (expected,) = extractor(CLASS, model(given), normalized=False)
-        np.testing.assert_allclose(found[at], expected[0].detach().numpy(), rtol=2e-4, atol=2e-7)
+            (expected,) = extractor(CLASS, model(tensor), normalized=False)
+        np.testing.assert_allclose(cams[index], expected[0].detach().numpy(), rtol=2e-4, atol=2e-7)
 
 
 @pytest.mark.parametrize("layer", ["4", "5", "8"])
@@ -98,10 +98,10 @@ def test_as_pytorch_grad_cam(model, images, steep, layer, ours, theirs):
     with getattr(peer, theirs)(model=model, target_layers=[dict(model.named_modules())[layer]]) as cam:
         cam(input_tensor=images, targets=targets)
         kept = cam.activations_and_grads
-        activations, gradients = (each[0].numpy() for each in (kept.activations, kept.gradients))
+        activations, gradients = (arrays[0].numpy() for arrays in (kept.activations, kept.gradients))
         expected = cam.get_cam_image(images, cam.target_layers[0], targets, activations, gradients, False)
-    found = ours(steep[layer]).values[..., 0]
-    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5 * np.abs(expected).max())
+    cams = ours(steep[layer]).values[..., 0]
+    np.testing.assert_allclose(cams, expected, rtol=1e-3, atol=1e-5 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("layer", ["4", "5", "8"])
@@ -122,37 +122,37 @@ def test_eigen_cam_as_pytorch_grad_cam_up_to_the_sign(captured, layer):
     svd = pytest.importorskip("pytorch_grad_cam.utils.svd_on_activations", reason="pytorch-grad-cam is the peer")
     values = captured[layer].values
     expected = svd.get_2d_projection(np.moveaxis(values, -1, 1).copy())
-    found = ls.eigen_cam(captured[layer], center=True).values[..., 0]
-    for ours, theirs in zip(found, expected, strict=True):
+    maps = ls.eigen_cam(captured[layer], center=True).values[..., 0]
+    for ours, theirs in zip(maps, expected, strict=True):
         sign = np.sign((ours * theirs).sum())
         np.testing.assert_allclose(ours, sign * theirs, rtol=1e-3, atol=1e-5)
 
 
 def test_eigen_cam_as_a_singular_value_decomposition():
     values = np.random.default_rng(1).normal(size=(3, 5, 6, 9)).astype(np.float32)
-    for one, found in zip(values, ls.eigen_cam(values).values, strict=True):
-        flat = one.reshape(-1, 9)
+    for image, cam in zip(values, ls.eigen_cam(values).values, strict=True):
+        flat = image.reshape(-1, 9)
         expected = flat @ np.linalg.svd(flat, full_matrices=False)[2][0]
         # Pointing where the channels sum to more.
         expected *= np.sign(expected @ flat.sum(1))
-        np.testing.assert_allclose(found.ravel(), expected, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(cam.ravel(), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_eigen_cam_with_fewer_places_than_channels():
     values = np.random.default_rng(1).normal(size=(1, 2, 3, 40)).astype(np.float32)
     flat = values.reshape(-1, 40)
     expected = flat @ np.linalg.svd(flat, full_matrices=False)[2][0]
-    found = ls.eigen_cam(values).values.ravel()
-    np.testing.assert_allclose(found, expected * np.sign(expected @ flat.sum(1)), rtol=1e-4, atol=1e-5)
+    cam = ls.eigen_cam(values).values.ravel()
+    np.testing.assert_allclose(cam, expected * np.sign(expected @ flat.sum(1)), rtol=1e-4, atol=1e-5)
 
 
 def test_eigen_cam_of_broken_places_is_nan():
     values = np.random.default_rng(0).random((2, 4, 4, 3)).astype(np.float32)
     values[..., 1] = 0  # a dead channel has the weight 0, which looks at no value
     values[0, 1, 2, 1], values[1] = np.inf, np.nan
-    found = ls.eigen_cam(values).values
-    assert np.isnan(found[0, 1, 2]).all() and np.isfinite(found[0]).sum() == 15
-    assert np.isnan(found[1]).all(), "not zeros, as of a dead layer"
+    cam = ls.eigen_cam(values).values
+    assert np.isnan(cam[0, 1, 2]).all() and np.isfinite(cam[0]).sum() == 15
+    assert np.isnan(cam[1]).all(), "not zeros, as of a dead layer"
 
 
 def test_eigen_cam_of_a_dead_layer_is_zero():
@@ -178,43 +178,43 @@ def test_every_rank(method, spatial):
     values = random.normal(size=(2, *spatial, 6)).astype(np.float32)
     layout = "b" + {0: "", 1: "n", 2: "hw", 3: "dhw"}[len(spatial)] + "c"
     fm = replace(FeatureMap.of_array(values, layout), gradient=random.normal(size=values.shape).astype(np.float32))
-    found = method(fm)
-    assert found.shape == (2, *spatial, 1)
-    assert found.values.dtype == np.float32
-    assert np.isfinite(found.values).all()
+    cam = method(fm)
+    assert cam.shape == (2, *spatial, 1)
+    assert cam.values.dtype == np.float32
+    assert np.isfinite(cam.values).all()
 
 
 def test_no_positive_evidence_is_said_and_nothing_is_cut_off():
     fm = pair(np.ones((1, 2, 2, 3)), -np.ones((1, 2, 2, 3)), "class 3, dog")
-    found = ls.grad_cam(fm)
-    assert (found.values == -3).all()
-    wording(found.notes, "3", "0")
+    cam = ls.grad_cam(fm)
+    assert (cam.values == -3).all()
+    wording(cam.notes, "3", "0")
     cut = ls.grad_cam(fm, positive=True)
     assert not cut.values.any()
     wording(cut.notes, "3", "0")
-    wording(" ".join(ls.heatmap(found).lines))
+    wording(" ".join(ls.heatmap(cam).lines))
 
 
 def test_no_positive_evidence_names_the_images_it_is_missing_in():
     gradient = np.stack([-np.ones((2, 2, 3)), np.ones((2, 2, 3))])
-    found = ls.hires_cam(pair(np.ones((2, 2, 2, 3)), gradient))
-    (said,) = [each for each in found.notes if "evidence" in each]
-    assert "in image 0:" in said and "image 1" not in said
+    cam = ls.hires_cam(pair(np.ones((2, 2, 2, 3)), gradient))
+    (note,) = [text for text in cam.notes if "evidence" in text]
+    assert "in image 0:" in note and "image 1" not in note
 
 
 def test_a_map_without_gradients_is_refused_with_the_way_out(captured):
-    for given in (np.ones((1, 2, 2, 3)), FeatureMap.of_array(np.ones((1, 2, 2, 3)))):
+    for content in (np.ones((1, 2, 2, 3)), FeatureMap.of_array(np.ones((1, 2, 2, 3)))):
         with raises(ls.GradientsUnavailable, "target="):
-            ls.grad_cam(given)
+            ls.grad_cam(content)
 
 
 @pytest.mark.parametrize("method", [ls.grad_cam, ls.hires_cam, ls.layer_cam])
 def test_nan_is_not_said_to_be_no_evidence(method):
     gradient = np.ones((1, 2, 2, 3))
     gradient[:] = np.nan
-    found = method(pair(np.ones((1, 2, 2, 3)), gradient))
-    assert np.isnan(found.values).all()
-    assert "evidence" not in " ".join(found.notes)
+    cam = method(pair(np.ones((1, 2, 2, 3)), gradient))
+    assert np.isnan(cam.values).all()
+    assert "evidence" not in " ".join(cam.notes)
 
 
 def test_a_combination_is_not_said_to_lack_a_target(captured):
@@ -269,12 +269,12 @@ def test_a_target_by_function_on_a_segmentation(torch):
         return output[:, 2, :4, :4].sum()
 
     fm = ls.open(model, preprocess=None).capture(image, "1", target=upper_left)["1"]
-    found = ls.hires_cam(fm)
+    cam = ls.hires_cam(fm)
     kept = model[2].weight.detach().numpy()[2, :, 0, 0]
     expected = fm.values[0] @ kept
     expected[4:] = expected[:, 4:] = 0
-    np.testing.assert_allclose(found.values[0, ..., 0], expected, rtol=1e-5, atol=1e-6)
-    assert found.rule == "HiRes-CAM for upper_left"
+    np.testing.assert_allclose(cam.values[0, ..., 0], expected, rtol=1e-5, atol=1e-6)
+    assert cam.rule == "HiRes-CAM for upper_left"
     # A class index on a segmentation means that class at every place.
     whole = ls.open(model, preprocess=None).capture(image, "1", target=2)["1"]
     np.testing.assert_allclose(ls.hires_cam(whole).values[0, ..., 0], whole.values[0] @ kept, rtol=1e-5, atol=1e-6)
@@ -292,8 +292,8 @@ def test_a_target_by_function_on_detections(torch):
 
         def forward(self, x):
             cells = self.body(x).relu().flatten(2).transpose(1, 2)
-            found = self.head(cells)
-            return {"boxes": found[..., :4], "scores": found[..., 4]}
+            rows = self.head(cells)
+            return {"boxes": rows[..., :4], "scores": rows[..., 4]}
 
     torch.manual_seed(0)
     model, image = Detector().eval(), torch.randn(1, 3, 6, 6)

@@ -31,41 +31,41 @@ def test_the_factors_are_scikit_learns(order):
     model = NMF(3, init="nndsvda", random_state=0, max_iter=400)
     strengths = model.fit_transform(flat)
     size = np.linalg.norm(model.components_, axis=1)
-    found, basis = ls.nmf(order(values), 3), ls.nmf_basis(order(values), 3)
-    assert found.shape == (2, 6, 6, 3) and found.role == "factors"
+    fm, basis = ls.nmf(order(values), 3), ls.nmf_basis(order(values), 3)
+    assert fm.shape == (2, 6, 6, 3) and fm.role == "factors"
     # Each of theirs is one of ours, in another order.
     match = np.argmax(basis.components @ (model.components_ / size[:, None]).T, axis=1)
     assert sorted(match.tolist()) == [0, 1, 2]
     np.testing.assert_allclose(basis.components, (model.components_ / size[:, None])[match], atol=1e-4)
-    np.testing.assert_allclose(found.values.reshape(-1, 3), (strengths * size)[:, match], atol=1e-3)
+    np.testing.assert_allclose(fm.values.reshape(-1, 3), (strengths * size)[:, match], atol=1e-3)
 
 
 def test_shares_of_the_energy_add_up_to_what_the_whole_explains_and_order_the_factors():
     values = parts(kinds=5)
-    found, basis = ls.nmf(values, 4), ls.nmf_basis(values, 4)
-    made = found.values.astype(np.float64) @ basis.components
-    wanted = 1 - np.square(values - made).sum() / np.square(values.astype(np.float64)).sum()
+    fm, basis = ls.nmf(values, 4), ls.nmf_basis(values, 4)
+    rebuilt = fm.values.astype(np.float64) @ basis.components
+    wanted = 1 - np.square(values - rebuilt).sum() / np.square(values.astype(np.float64)).sum()
     assert basis.energy.sum() == pytest.approx(wanted, abs=1e-6)
     assert (np.diff(basis.energy) <= 0).all() and (basis.energy > 0).all()
-    wording(found.notes, "4", f"{wanted:.1%}")
-    wording(found.notes[-4], "0", f"{basis.energy[0]:.1%}")
-    assert [each["share"] for each in found.provenance["groups"]] == basis.energy.tolist()
+    wording(fm.notes, "4", f"{wanted:.1%}")
+    wording(fm.notes[-4], "0", f"{basis.energy[0]:.1%}")
+    assert [group["share"] for group in fm.provenance["groups"]] == basis.energy.tolist()
 
 
 def test_the_strongest_channels_have_their_true_numbers():
     fm = ls.FeatureMap.of_array(parts(channels=30)).select([25, 4, 17, 9])
     basis = ls.nmf_basis(fm, 2)
     for row, group in zip(basis.components, ls.nmf(fm, 2).provenance["groups"], strict=True):
-        order = [each for each in np.argsort(-row) if row[each] > 0]
-        assert group["channels"] == [(25, 4, 17, 9)[each] for each in order]
+        order = [position for position in np.argsort(-row) if row[position] > 0]
+        assert group["channels"] == [(25, 4, 17, 9)[position] for position in order]
 
 
 def test_a_saved_basis_gives_other_images_the_same_factors(tmp_path):
     values = parts(3)
     together, basis = ls.nmf(values, 3), ls.nmf_basis(values, 3)
     path = basis.save(tmp_path / "factors.npz")
-    for given_ in (basis, path, ls.FactorBasis.load(path)):
-        again = ls.nmf(values[1:2], basis=given_)
+    for source in (basis, path, ls.FactorBasis.load(path)):
+        again = ls.nmf(values[1:2], basis=source)
         np.testing.assert_allclose(again.values, together.values[1:2], atol=0.02)
         wording(again.notes)
     with raises(ls.BadOption, "10", "4"):
@@ -76,8 +76,8 @@ def test_a_saved_basis_gives_other_images_the_same_factors(tmp_path):
 @given(st.integers(1, 4), st.integers(0, 50))
 def test_no_factor_is_negative_and_none_beats_the_values(count, seed):
     values = parts(1, 5, 6, seed=seed)
-    found, basis = ls.nmf(values, count), ls.nmf_basis(values, count)
-    assert (found.values >= 0).all() and (basis.components >= 0).all()
+    fm, basis = ls.nmf(values, count), ls.nmf_basis(values, count)
+    assert (fm.values >= 0).all() and (basis.components >= 0).all()
     np.testing.assert_allclose(np.linalg.norm(basis.components, axis=1), 1, rtol=1e-5)
     assert 0.5 < basis.energy.sum() <= 1 + 1e-6
 
@@ -85,9 +85,9 @@ def test_no_factor_is_negative_and_none_beats_the_values(count, seed):
 @pytest.mark.parametrize("size", [1e-30, 1e-6, 1e6, 1e30])
 def test_the_size_of_the_values_changes_nothing_but_the_strengths(size):
     values = parts()
-    plain, found = ls.nmf(values, 3), ls.nmf(values * np.float32(size), 3)
-    np.testing.assert_allclose(found.values / np.float32(size), plain.values, atol=5e-2)
-    assert found.provenance["groups"][0]["share"] == pytest.approx(plain.provenance["groups"][0]["share"], abs=1e-2)
+    plain, scaled = ls.nmf(values, 3), ls.nmf(values * np.float32(size), 3)
+    np.testing.assert_allclose(scaled.values / np.float32(size), plain.values, atol=5e-2)
+    assert scaled.provenance["groups"][0]["share"] == pytest.approx(plain.provenance["groups"][0]["share"], abs=1e-2)
 
 
 def test_negative_values_are_refused_with_two_ways_out():
@@ -95,9 +95,9 @@ def test_negative_values_are_refused_with_two_ways_out():
     values[0, 0, 0, :3] = -0.5
     with raises(ls.BadOption, "0.4%", "-0.5"):
         ls.nmf(values, 2)
-    found = ls.nmf(values, 2, negative="clip")
-    np.testing.assert_array_equal(found.values, ls.nmf(np.maximum(values, 0), 2).values)
-    wording(found.notes, "0.4%", "-0.5", "0")
+    fm = ls.nmf(values, 2, negative="clip")
+    np.testing.assert_array_equal(fm.values, ls.nmf(np.maximum(values, 0), 2).values)
+    wording(fm.notes, "0.4%", "-0.5", "0")
     with raises(ls.BadOption):
         ls.nmf(values, 2, negative="drop")
 
@@ -106,18 +106,18 @@ def test_broken_places_are_left_out_and_marked():
     values = parts()
     clean = np.delete(values.reshape(-1, 10), [7, 40], 0)
     values.reshape(-1, 10)[7, 2], values.reshape(-1, 10)[40, 0] = np.nan, np.inf
-    found = ls.nmf(values, 3)
-    flat = found.values.reshape(-1, 3)
+    fm = ls.nmf(values, 3)
+    flat = fm.values.reshape(-1, 3)
     assert np.isnan(flat[[7, 40]]).all()
     np.testing.assert_array_equal(np.delete(flat, [7, 40], 0), ls.nmf(clean[None, None], 3).values.reshape(-1, 3))
-    wording(found.notes, "2", "72")
+    wording(fm.notes, "2", "72")
 
 
 def test_a_dead_layer_has_no_energy_to_explain():
-    found = ls.nmf(np.zeros((1, 4, 4, 5), np.float32), 2)
-    assert (found.values == 0).all()
-    wording(found.notes, "0")
-    ls.heatmap(found)
+    fm = ls.nmf(np.zeros((1, 4, 4, 5), np.float32), 2)
+    assert (fm.values == 0).all()
+    wording(fm.notes, "0")
+    ls.heatmap(fm)
 
 
 @pytest.mark.parametrize(
@@ -155,18 +155,18 @@ def test_without_scikit_learn_the_error_has_the_pip_line(rule, monkeypatch):
 def test_sums_are_taken_in_one_thread_and_threads_and_arrays_are_left_as_found(monkeypatch):
     from threadpoolctl import threadpool_info, threadpool_limits
 
-    values, seen = parts(), []
+    values, threads_used = parts(), []
     before, fit = values.copy(), NMF.fit_transform
 
     def watched(model, matrix):
-        seen.append({each["num_threads"] for each in threadpool_info()})
+        threads_used.append({pool["num_threads"] for pool in threadpool_info()})
         return fit(model, matrix)
 
     with threadpool_limits(2):
         threads = threadpool_info()
         monkeypatch.setattr(NMF, "fit_transform", watched)
         ls.nmf(values, 2), ls.clusters(values, 2)
-        assert seen == [{1}]
+        assert threads_used == [{1}]
         monkeypatch.setattr(NMF, "fit_transform", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             ls.nmf(values, 2)
@@ -175,9 +175,9 @@ def test_sums_are_taken_in_one_thread_and_threads_and_arrays_are_left_as_found(m
 
 
 def test_a_saved_map_is_drawn_as_before(tmp_path):
-    for found in (ls.nmf(parts(), 3), ls.clusters(parts(), 3)):
-        again = ls.load(found.save(tmp_path / "map.npz"))
-        assert np.array_equal(ls.heatmap(again, image=1).pixels, ls.heatmap(found, image=1).pixels)
+    for fm in (ls.nmf(parts(), 3), ls.clusters(parts(), 3)):
+        again = ls.load(fm.save(tmp_path / "map.npz"))
+        assert np.array_equal(ls.heatmap(again, image=1).pixels, ls.heatmap(fm, image=1).pixels)
 
 
 def test_a_map_of_no_image_is_named():
@@ -199,8 +199,8 @@ def test_a_map_of_no_image_is_named():
 def test_they_have_names_for_show(rule, role, channels):
     scope = ls.open("demo")
     (fm,) = scope.capture(ls.demo_photo(), "_swish:1").values()
-    found = combined(fm, rule)
-    assert (found.role, found.shape[-1]) == (role, channels)
+    fm = combined(fm, rule)
+    assert (fm.role, fm.shape[-1]) == (role, channels)
     assert ls.show(scope, ls.demo_photo(), "_swish:1", combine=rule, overlay=True).cells
 
 

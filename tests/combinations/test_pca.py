@@ -29,13 +29,13 @@ def agree(basis, rows):
 
 def test_a_mask_fits_the_basis_to_its_places_alone():
     values, mask = planted()
-    found = ls.pca(values, foreground=mask)
+    fm = ls.pca(values, foreground=mask)
     agree(ls.pca_basis(values, foreground=mask), values[mask])
-    assert (found.values[~mask] == -np.inf).all()
-    assert np.isfinite(found.values[mask]).all()
-    assert "foreground (as given): 16.0% of the places" in " ".join(found.notes)
-    one = ls.pca(values[:1], foreground=mask[0])
-    np.testing.assert_array_equal(one.values, ls.pca(values[:1], foreground=mask[:1].astype(int)).values)
+    assert (fm.values[~mask] == -np.inf).all()
+    assert np.isfinite(fm.values[mask]).all()
+    assert "foreground (as given): 16.0% of the places" in " ".join(fm.notes)
+    single = ls.pca(values[:1], foreground=mask[0])
+    np.testing.assert_array_equal(single.values, ls.pca(values[:1], foreground=mask[:1].astype(int)).values)
 
 
 def test_auto_is_the_first_component_cut_at_0_by_scikit_learn_and_takes_the_side_inside():
@@ -44,8 +44,8 @@ def test_auto_is_the_first_component_cut_at_0_by_scikit_learn_and_takes_the_side
     wanted = first > 0 if (first > 0).mean() < 0.5 else first < 0
     np.testing.assert_array_equal(wanted, mask)
     for flipped in (values, -values):
-        found = ls.pca(flipped, foreground="auto")
-        np.testing.assert_array_equal(found.values[..., 0] != -np.inf, mask)
+        fm = ls.pca(flipped, foreground="auto")
+        np.testing.assert_array_equal(fm.values[..., 0] != -np.inf, mask)
     agree(ls.pca_basis(values, foreground="auto"), values[mask])
     above = ls.pca(values, foreground="above").values[..., 0] != -np.inf
     below = ls.pca(values, foreground="below").values[..., 0] != -np.inf
@@ -55,10 +55,10 @@ def test_auto_is_the_first_component_cut_at_0_by_scikit_learn_and_takes_the_side
 def test_a_saved_basis_carries_its_foreground_to_other_images(tmp_path):
     values, mask = planted()
     path = ls.pca_basis(values, foreground="auto", robust=True).save(tmp_path / "basis.npz")
-    for given in (path, str(path), ls.Basis.load(path)):
-        again = ls.pca(values[1:], basis=given)
+    for source in (path, str(path), ls.Basis.load(path)):
+        again = ls.pca(values[1:], basis=source)
         np.testing.assert_array_equal(again.values[..., 0] != -np.inf, mask[1:])
-        assert any(each.startswith("robust:") for each in again.notes)
+        assert any(note.startswith("robust:") for note in again.notes)
     whole = ls.pca(values[1:], basis=path, foreground=np.ones((10, 10), bool))
     assert np.isfinite(whole.values).all()
     plain = ls.pca_basis(values).save(tmp_path / "plain.npz")
@@ -72,9 +72,9 @@ def test_robust_leaves_out_the_places_that_are_far_longer():
     out[0, [1, 5, 9], [2, 7, 7]] = True
     values[out] = 200 * noise(3, 16, seed=9)
     agree(ls.pca_basis(values, robust=True), values[~out])
-    found = ls.pca(values, robust=True)
-    assert np.isfinite(found.values).all(), "outliers get colours all the same"
-    assert any(each.startswith("robust: basis without 3 of 144 places") for each in found.notes)
+    fm = ls.pca(values, robust=True)
+    assert np.isfinite(fm.values).all(), "outliers get colours all the same"
+    assert any(note.startswith("robust: basis without 3 of 144 places") for note in fm.notes)
     assert ls.pca_basis(values).variance[0] > 0.4 > ls.pca_basis(values, robust=True).variance[0]
 
 
@@ -82,13 +82,13 @@ def test_robust_does_not_take_an_object_for_outliers():
     values, mask = planted()
     assert mask.mean() > 0.1
     agree(ls.pca_basis(values, robust=True), values.reshape(-1, 12))
-    (said,) = ls.pca_basis(values, robust=True).notes
-    assert said.startswith("robust: none left out, since 32 of 200 places")
+    (note,) = ls.pca_basis(values, robust=True).notes
+    assert note.startswith("robust: none left out, since 32 of 200 places")
 
 
 def test_robust_of_vectors_of_one_length_leaves_out_nothing():
     values = np.repeat(np.eye(4, dtype=np.float32), 4, 0).reshape(1, 4, 4, 4)
-    assert any(each == "robust: no place is left out" for each in ls.pca(values, robust=True).notes)
+    assert any(note == "robust: no place is left out" for note in ls.pca(values, robust=True).notes)
 
 
 def test_background_is_paper_on_a_map_and_bare_on_a_photo():
@@ -99,27 +99,27 @@ def test_background_is_paper_on_a_map_and_bare_on_a_photo():
     fm = ls.FeatureMap(
         fm.values, fm.layer, fm.ids, fm.channels, tuple(photo), (Placement.whole((40, 40), (40, 40)),), of=fm.of
     )
-    found = ls.pca(fm, foreground=mask[:1])
-    assert np.isnan(found.values[0, 4, 4]).all()
-    picture = ls.heatmap(found)
+    components = ls.pca(fm, foreground=mask[:1])
+    assert np.isnan(components.values[0, 4, 4]).all()
+    picture = ls.heatmap(components)
     cell = picture.cells[0]
     zoom = cell.width // 10
     assert picture.rgb()[cell.y, cell.x].tolist() == [241, 243, 245]
     assert picture.rgb()[cell.y + 4 * zoom, cell.x + 4 * zoom].tolist() == [255, 0, 255]
     legend = (picture.rgb()[: cell.y] == (255, 0, 255)).all(-1)
     assert legend.any(), "the mark is explained"
-    laid = ls.overlay(found)
-    cell = laid.cells[0]
-    assert laid.rgb()[cell.y, cell.x].tolist() == [10, 200, 30]
-    assert laid.rgb()[cell.y + 14, cell.x + 10].tolist() != [10, 200, 30]
+    overlay = ls.overlay(components)
+    cell = overlay.cells[0]
+    assert overlay.rgb()[cell.y, cell.x].tolist() == [10, 200, 30]
+    assert overlay.rgb()[cell.y + 14, cell.x + 10].tolist() != [10, 200, 30]
 
 
 def test_places_that_are_not_finite_become_nan_in_every_component():
     values = noise(1, 6, 6, 5)
     values[0, 1, 1, 2], values[0, 2, 2, 3] = np.inf, -np.inf
-    found = ls.pca(values).values
-    assert np.isnan(found[0, [1, 2], [1, 2]]).all()
-    assert np.isfinite(found).all(-1).sum() == 34
+    components = ls.pca(values).values
+    assert np.isnan(components[0, [1, 2], [1, 2]]).all()
+    assert np.isfinite(components).all(-1).sum() == 34
 
 
 @pytest.mark.parametrize(
@@ -157,14 +157,14 @@ def test_files_that_hold_something_else_are_named(tmp_path):
     values = np.abs(noise(1, 4, 4, 6))
     path = tmp_path / "made.npz"
     three, whole = np.zeros(3), {"mean": np.zeros(6), "components": np.eye(3, 6), "variance": np.zeros(3)}
-    for given in (
+    for arrays in (
         {"a": three},
         {**whole, "components": np.array("abc")},
         {**whole, "components": np.eye(3, 6) * np.nan},
         {**whole, "mean": np.zeros(7)},
         {**whole, "split": np.zeros((2, 2))},
     ):
-        np.savez(path, **given)
+        np.savez(path, **arrays)
         with raises(ls.BadOption):
             ls.pca(values, basis=path)
     np.savez(path, kind=np.array("FactorBasis"), components=-np.ones((2, 6)), energy=np.zeros(2))

@@ -29,11 +29,11 @@ RULES = {
 def test_each_rule_is_numpys_own(rule, shape, order):
     values = noise(*shape)
     fm = ls.FeatureMap.of_array(order(values), {2: "bc", 3: "bnc", 4: "bhwc", 5: "bdhwc"}[len(shape)])
-    found = rule(fm)
-    assert found.shape == (*shape[:-1], 1)
-    np.testing.assert_allclose(found.values[..., 0], RULES[rule](values.astype(np.float64)), rtol=1e-5, atol=1e-5)
-    assert found.of == shape[-1]
-    assert str(shape[-1]) in found.rule
+    combined = rule(fm)
+    assert combined.shape == (*shape[:-1], 1)
+    np.testing.assert_allclose(combined.values[..., 0], RULES[rule](values.astype(np.float64)), rtol=1e-5, atol=1e-5)
+    assert combined.of == shape[-1]
+    assert str(shape[-1]) in combined.rule
 
 
 @given(
@@ -43,8 +43,8 @@ def test_each_rule_is_numpys_own(rule, shape, order):
 def test_weighted_is_the_sum_of_values_times_weights(values, weights):
     wanted = np.sum(values.astype(np.float64) * weights, axis=-1)
     for array in (values, planes_first(values)):
-        found = ls.weighted(ls.FeatureMap.of_array(array, "bhwc"), weights)
-        np.testing.assert_allclose(found.values[..., 0], wanted, rtol=1e-4, atol=2e-2)
+        combined = ls.weighted(ls.FeatureMap.of_array(array, "bhwc"), weights)
+        np.testing.assert_allclose(combined.values[..., 0], wanted, rtol=1e-4, atol=2e-2)
 
 
 def test_weights_come_as_arrays_dicts_and_files(tmp_path):
@@ -54,7 +54,7 @@ def test_weights_come_as_arrays_dicts_and_files(tmp_path):
     (tmp_path / "column.csv").write_text("0.5\n-2\n1\n")
     (tmp_path / "row.csv").write_text("0.5,-2,1\n")
     (tmp_path / "pairs.csv").write_text("0,0.5\n2,1\n1,-2\n")
-    for given_ in (
+    for form in (
         weights,
         weights.tolist(),
         weights[:, None],
@@ -64,24 +64,24 @@ def test_weights_come_as_arrays_dicts_and_files(tmp_path):
         tmp_path / "row.csv",
         tmp_path / "pairs.csv",
     ):
-        np.testing.assert_allclose(ls.weighted(values, given_).values[..., 0], wanted, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(ls.weighted(values, form).values[..., 0], wanted, rtol=1e-5, atol=1e-6)
 
 
 def test_a_dict_names_true_channels_and_leaves_the_others_out():
     values = noise(1, 4, 4, 8)
     values[..., 5] = np.nan
     fm = ls.FeatureMap.of_array(values).select([2, 5, 7])
-    found = ls.weighted(fm, {7: 2.0})
-    np.testing.assert_allclose(found.values[..., 0], 2 * values[..., 7], rtol=1e-6)
-    assert found.rule == "weighted sum of 1 of 3 channels"
+    combined = ls.weighted(fm, {7: 2.0})
+    np.testing.assert_allclose(combined.values[..., 0], 2 * values[..., 7], rtol=1e-6)
+    assert combined.rule == "weighted sum of 1 of 3 channels"
 
 
 @pytest.mark.parametrize("order", [np.ascontiguousarray, planes_first], ids=["nhwc", "nchw"])
 def test_a_weight_of_zero_looks_at_no_value(order):
     values = noise(1, 4, 4, 3)
     values[..., 1] = np.nan
-    found = ls.weighted(order(values), [1.0, 0.0, 2.0])
-    np.testing.assert_allclose(found.values[..., 0], values[..., 0] + 2 * values[..., 2], rtol=1e-6)
+    combined = ls.weighted(order(values), [1.0, 0.0, 2.0])
+    np.testing.assert_allclose(combined.values[..., 0], values[..., 0] + 2 * values[..., 2], rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -115,10 +115,10 @@ def test_bad_weight_files_are_named(tmp_path):
 
 def test_a_sum_without_a_positive_value_says_so_and_keeps_its_signs():
     values = np.abs(noise(1, 4, 4, 3))
-    found = ls.weighted(values, [-1, -2, 0])
-    assert found.notes[-1] == "no positive evidence: every value is 0 or below"
-    np.testing.assert_allclose(found.values[..., 0], values @ [-1, -2, 0], rtol=1e-5)
-    picture = ls.heatmap(found)
+    combined = ls.weighted(values, [-1, -2, 0])
+    assert combined.notes[-1] == "no positive evidence: every value is 0 or below"
+    np.testing.assert_allclose(combined.values[..., 0], values @ [-1, -2, 0], rtol=1e-5)
+    picture = ls.heatmap(combined)
     wording(picture.alt())
     assert picture.bar.high < 0, "neither zeroed nor stretched to look like evidence"
     assert "no positive" not in " ".join(ls.weighted(values, [1, -1, 0]).notes)
@@ -135,8 +135,8 @@ def test_combinations_chain_and_draw():
 
 def test_norms_neither_overflow_nor_vanish():
     for size in (3e30, 1e-30):
-        found = ls.norm(np.full((1, 2, 2, 4), size, np.float32)).values
-        np.testing.assert_allclose(found, 2 * size, rtol=1e-5)
+        norms = ls.norm(np.full((1, 2, 2, 4), size, np.float32)).values
+        np.testing.assert_allclose(norms, 2 * size, rtol=1e-5)
     assert (ls.norm(np.zeros((1, 2, 2, 4), np.float32)).values == 0).all()
 
 
@@ -144,8 +144,8 @@ def test_norms_neither_overflow_nor_vanish():
 def test_deviations_neither_overflow_nor_vanish(size):
     values = np.random.default_rng(0).random((2, 3, 4, 5)) * size
     for order in (values, np.ascontiguousarray(values.transpose(0, 3, 1, 2)).transpose(0, 2, 3, 1)):
-        found = ls.deviation(order.astype(np.float32)).values[..., 0]
-        np.testing.assert_allclose(found, values.std(-1), rtol=1e-5)
+        deviations = ls.deviation(order.astype(np.float32)).values[..., 0]
+        np.testing.assert_allclose(deviations, values.std(-1), rtol=1e-5)
 
 
 def test_pca_agrees_with_scikit_learn():
@@ -157,8 +157,8 @@ def test_pca_agrees_with_scikit_learn():
     np.testing.assert_allclose(basis.components, wanted.components_ * signs[:, None], atol=1e-6)
     projected = wanted.transform(values.reshape(-1, 16)) * signs
     for array in (values, planes_first(values)):
-        found = ls.pca(ls.FeatureMap.of_array(array, "bhwc"))
-        np.testing.assert_allclose(found.values.reshape(-1, 3), projected, atol=1e-3)
+        components = ls.pca(ls.FeatureMap.of_array(array, "bhwc"))
+        np.testing.assert_allclose(components.values.reshape(-1, 3), projected, atol=1e-3)
 
 
 def test_pca_of_more_channels_than_places_takes_the_other_route():
@@ -208,11 +208,11 @@ def test_pca_of_flat_short_or_broken_maps_is_no_error():
     assert ls.pca(noise(1, 4, 4, 2)).values[..., 2].max() == 0
     values = noise(1, 6, 6, 5)
     values[0, 0, 0] = np.nan
-    found = ls.pca(values)
-    assert np.isnan(found.values[0, 0, 0]).all()
-    assert np.isfinite(found.values[0, 1:]).all()
+    components = ls.pca(values)
+    assert np.isnan(components.values[0, 0, 0]).all()
+    assert np.isfinite(components.values[0, 1:]).all()
     assert np.isnan(ls.pca(np.full((1, 2, 2, 3), np.nan, np.float32)).values).all()
-    ls.heatmap(found)
+    ls.heatmap(components)
     ls.heatmap(ls.pca(np.ones((1, 4, 4, 5), np.float32)))
 
 
@@ -225,8 +225,8 @@ def test_pca_of_an_early_layer_stays_under_a_gigabyte():
         "ls.pca(v)\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
     )
-    found = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True)
-    assert int(found.stdout) < 300_000, "kilobytes on top of the map itself"
+    process = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True)
+    assert int(process.stdout) < 300_000, "kilobytes on top of the map itself"
 
 
 def test_the_callers_array_is_not_written_to():

@@ -37,12 +37,12 @@ def photos(tmp_path):
     folder = tmp_path / "photos"
     folder.mkdir()
     random = np.random.default_rng(0)
-    for at in range(3):
-        Image.fromarray(random.integers(0, 255, (20, 24, 3), np.uint8)).save(folder / f"{at}.png")
+    for index in range(3):
+        Image.fromarray(random.integers(0, 255, (20, 24, 3), np.uint8)).save(folder / f"{index}.png")
     return folder
 
 
-@pytest.mark.parametrize("name", [each.name for each in RULES if not each.takes.startswith(":")])
+@pytest.mark.parametrize("name", [rule.name for rule in RULES if not rule.takes.startswith(":")])
 def test_every_name_draws(scope, photos, name):
     picture = ls.show(scope, photos / "0.png", "1", combine=name, target="cat")
     assert picture.width > 100
@@ -110,8 +110,8 @@ def test_each_file_of_a_job_has_its_own_first_class(scope, photos, tmp_path, nam
         written = list(job.run(skip=lambda id, reason: skipped.append(id)))
     assert len(written) == 3
     assert skipped == ["broken.png"]
-    for path, at in zip(sorted(written), range(3), strict=True):
-        first = scope.predict(photos / f"{at}.png", top=1)[0][0]
+    for path, index in zip(sorted(written), range(3), strict=True):
+        first = scope.predict(photos / f"{index}.png", top=1)[0][0]
         assert f"class {first.index}, {first.label}" in Image.open(path).text["Title"]
 
 
@@ -119,7 +119,7 @@ def test_a_job_with_a_target_takes_it_for_all(scope, photos, tmp_path):
     job = Job(scope, ["1"], images=str(photos), combine="hires-cam", target="dog", output=tmp_path / "out")
     titles = [Image.open(path).text["Title"] for path in job.run(lambda id: None)]
     assert len(titles) == 3
-    assert all("HiRes-CAM for class 3, dog" in each for each in titles)
+    assert all("HiRes-CAM for class 3, dog" in title for title in titles)
 
 
 def test_a_target_that_does_not_exist_is_named(scope, photos):
@@ -193,12 +193,12 @@ def test_values_of_images_with_classes_of_their_own_have_files_of_their_own(scop
     job = Job(scope, ["1"], images=str(photos), combine=name, output=tmp_path / "out", values=tmp_path / "v.npz")
     files = list(job.run(lambda id: None))
     # An image named as a layer is (here "1") keeps its name.
-    assert {path.name for path in files if path.suffix == ".png"} == {f"{at}-1-{name}.png" for at in range(3)}
+    assert {path.name for path in files if path.suffix == ".png"} == {f"{index}-1-{name}.png" for index in range(3)}
     written = {path.name for path in files if path.suffix == ".npz"}
     assert written == {"v-0.npz", "v-1.npz", "v-2.npz"}
-    for at in range(3):
-        saved = ls.load(tmp_path / f"v-{at}.npz")
-        assert np.array_equal(saved.values, scope.capture(photos / f"{at}.png", "1")["1"].values)
+    for index in range(3):
+        saved = ls.load(tmp_path / f"v-{index}.npz")
+        assert np.array_equal(saved.values, scope.capture(photos / f"{index}.png", "1")["1"].values)
     job = Job(
         scope, ["1"], images=str(photos), combine=name, target=1, output=tmp_path / "out", values=tmp_path / "w.npz"
     )
@@ -223,8 +223,8 @@ def test_one_range_for_all_images_is_of_all_images(scope, photos, tmp_path, name
         with Image.open(path) as image:
             abouts.append(json.loads(image.text["layerscope"]))
     maps = []
-    for at in range(3):
-        image = photos / f"{at}.png"
+    for index in range(3):
+        image = photos / f"{index}.png"
         aim = scope.predict(image, top=1)[0][0].index if target is None else target
         maps.append(combined(scope.capture(image, "1", target=aim)["1"], name, aim).values)
     low, high = float(np.min(maps)), float(np.max(maps))

@@ -58,12 +58,12 @@ def fm(scope, images):
 
 def test_score_cam_as_torch_cam(model, images, fm):
     methods = pytest.importorskip("torchcam.methods", reason="torch-cam is the peer")
-    found = ls.score_cam(fm, positive=True).values[..., 0]
-    for at, image in enumerate(images):
+    cams = ls.score_cam(fm, positive=True).values[..., 0]
+    for index, image in enumerate(images):
         with methods.ScoreCAM(model, target_layer="4", batch_size=4) as extractor:
             scores = model(image[None])
             (expected,) = extractor(CLASS, scores, normalized=False)
-        np.testing.assert_allclose(found[at], expected[0].detach().numpy(), rtol=1e-3, atol=1e-6)
+        np.testing.assert_allclose(cams[index], expected[0].detach().numpy(), rtol=1e-3, atol=1e-6)
 
 
 def test_score_cam_by_hand(torch, model, images, fm):
@@ -84,11 +84,11 @@ def test_scores_that_hardly_differ_are_said_to_give_the_mean(torch, model, image
     assert "plain mean" not in " ".join(ls.score_cam(fm).notes)
     soft = nn.Sequential(*model, nn.Softmax(-1))
     flat = ls.open(soft, preprocess=None).capture(images, "4", target=CLASS)["4"]
-    found = ls.score_cam(flat, lambda output: output[:, CLASS] * 0.02)
+    cam = ls.score_cam(flat, lambda output: output[:, CLASS] * 0.02)
     mean = flat.values.mean(-1, keepdims=True)
-    np.testing.assert_allclose(found.values, mean, rtol=0.05, atol=0.05 * mean.max())
-    (said,) = [each for each in found.notes if "plain mean" in each]
-    assert said.startswith("nearly the plain mean of the channels in image 0, image 1: their scores differ by 0.0")
+    np.testing.assert_allclose(cam.values, mean, rtol=0.05, atol=0.05 * mean.max())
+    (note,) = [text for text in cam.notes if "plain mean" in text]
+    assert note.startswith("nearly the plain mean of the channels in image 0, image 1: their scores differ by 0.0")
     assert "plain mean" not in " ".join(ls.score_cam(flat.select([2]), CLASS).notes)
 
 
@@ -110,8 +110,8 @@ def test_a_bfloat16_batch_is_run_again_as_it_was(torch):
     batch = torch.randn(2, 3, 16, 16).to(torch.bfloat16)
     fm = ls.open(model, preprocess=None).capture(batch, "1")["1"]
     with torch.no_grad():
-        expected = [int(each) for each in model(batch).argmax(-1)]
-    assert [fm.origin.image(at).aimed(None)[0] for at in range(2)] == expected
+        expected = [int(index) for index in model(batch).argmax(-1)]
+    assert [fm.origin.image(index).aimed(None)[0] for index in range(2)] == expected
     np.testing.assert_array_equal(fm.origin.inputs, batch.float().numpy())
     np.testing.assert_array_equal(fm.origin.captured(fm.origin.inputs).values, fm.values)
     assert np.isfinite(ls.score_cam(fm).values).all()
@@ -132,12 +132,12 @@ def test_ablation_cam_as_pytorch_grad_cam(model, images, fm):
 
 def test_ablation_weights_add_up_behind_a_linear_head(model, images, fm):
     """Without a channel the score loses what the head gives it: its weight times its mean."""
-    found = ls.ablation_cam(fm).values[..., 0].mean((1, 2))
+    means_of_cam = ls.ablation_cam(fm).values[..., 0].mean((1, 2))
     scores = model(images).detach().numpy()[:, CLASS]
     # Each channel's loss is weight · mean; the map's mean is the sum over channels of loss · mean / score.
     head = model[7].weight.detach().numpy()[CLASS]
     means = fm.values.mean((1, 2))
-    np.testing.assert_allclose(found, (means**2 * head).sum(1) / np.abs(scores), rtol=1e-4)
+    np.testing.assert_allclose(means_of_cam, (means**2 * head).sum(1) / np.abs(scores), rtol=1e-4)
 
 
 def test_another_target_than_the_capture_by_index_label_and_function(scope, images, fm):
@@ -153,9 +153,9 @@ def test_another_target_than_the_capture_by_index_label_and_function(scope, imag
 def test_without_a_target_each_image_has_its_own_first_class(scope, model, images):
     fm = scope.capture(images, "4")["4"]
     classes = model(images).argmax(1).tolist()
-    found = ls.score_cam(fm)
-    for at, each in enumerate(classes):
-        np.testing.assert_allclose(found.values[at], ls.score_cam(fm, each).values[at])
+    cam = ls.score_cam(fm)
+    for index, target in enumerate(classes):
+        np.testing.assert_allclose(cam.values[index], ls.score_cam(fm, target).values[index])
 
 
 def test_a_target_that_does_not_exist(fm):
@@ -166,13 +166,13 @@ def test_a_target_that_does_not_exist(fm):
 
 
 def test_a_map_without_its_model_is_refused_with_the_way_out(fm, tmp_path):
-    for given in (
+    for content in (
         np.ones((1, 4, 4, 3)),
         FeatureMap.of_array(np.ones((1, 4, 4, 3))),
         ls.load(fm.save(tmp_path / "a.npz")),
     ):
         with raises(ls.BadOption):
-            ls.score_cam(given)
+            ls.score_cam(content)
 
 
 def test_a_dense_layer_is_no_mask(scope, images):
@@ -202,7 +202,7 @@ def test_batches_change_nothing(fm):
 @pytest.mark.parametrize("raising", ["scores", "change"])
 def test_the_model_is_left_as_found_also_when_it_fails(torch, model, scope, images, fm, raising):
     model.train()
-    state = {name: each.clone() for name, each in model.state_dict().items()}
+    state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
     def target(output):
         raise RuntimeError("in the middle")
@@ -215,23 +215,23 @@ def test_the_model_is_left_as_found_also_when_it_fails(torch, model, scope, imag
         with raises(ls.LayerscopeError):
             run()
         assert model.training
-        assert all(not each._forward_hooks for each in model.modules())
-        assert all(torch.equal(state[name], each) for name, each in model.state_dict().items())
+        assert all(not module._forward_hooks for module in model.modules())
+        assert all(torch.equal(state[name], tensor) for name, tensor in model.state_dict().items())
     finally:
         model.eval()
 
 
 def test_a_smooth_map_is_the_mean_over_noisy_inputs(scope, images, fm):
-    found = ls.grad_cam(fm, smooth=3, noise=0.2, seed=5)
+    cam = ls.grad_cam(fm, smooth=3, noise=0.2, seed=5)
     random = np.random.default_rng(5)
-    given = images[1:].numpy()
+    image = images[1:].numpy()
     total = 0
     for _ in range(3):
-        noisy = given + random.normal(0, 0.2 * (given.max() - given.min()), given.shape).astype(np.float32)
+        noisy = image + random.normal(0, 0.2 * (image.max() - image.min()), image.shape).astype(np.float32)
         total = total + ls.grad_cam(scope.capture(noisy.astype(np.float32), "4", target=CLASS)["4"]).values[0]
-    np.testing.assert_allclose(found.values[1], total / 3, rtol=1e-4, atol=1e-6)
-    wording(found.notes, "3", "0.2", "5")
-    np.testing.assert_array_equal(found.values, ls.grad_cam(fm, smooth=3, noise=0.2, seed=5).values)
+    np.testing.assert_allclose(cam.values[1], total / 3, rtol=1e-4, atol=1e-6)
+    wording(cam.notes, "3", "0.2", "5")
+    np.testing.assert_array_equal(cam.values, ls.grad_cam(fm, smooth=3, noise=0.2, seed=5).values)
 
 
 def test_changed_pixels_of_whole_numbers_do_not_wrap_round(torch):
@@ -252,12 +252,12 @@ def test_changed_pixels_of_whole_numbers_do_not_wrap_round(torch):
     fm = ls.open(model, preprocess=None).capture(pixels, "conv", target=1)["conv"]
     model.seen.clear()
     ls.grad_cam(fm, smooth=3)
-    changed = [each for each in model.seen if not torch.equal(each, pixels)]
+    changed = [batch for batch in model.seen if not torch.equal(batch, pixels)]
     assert len(changed) >= 3
-    for each in changed:
-        assert each.dtype == torch.uint8
+    for batch in changed:
+        assert batch.dtype == torch.uint8
         # Ten standard deviations of the noise are 255.
-        assert each[..., :8].max() < 128 < each[..., 8:].min()
+        assert batch[..., :8].max() < 128 < batch[..., 8:].min()
     model.seen.clear()
     ls.score_cam(fm, 1)
     masked = max(model.seen, key=len).numpy()
@@ -268,11 +268,11 @@ def test_changed_pixels_of_whole_numbers_do_not_wrap_round(torch):
 
 
 def test_a_flipped_map_is_the_mean_with_the_mirrored_image(scope, images, fm):
-    found = ls.eigen_cam(fm, flip=True)
+    cam = ls.eigen_cam(fm, flip=True)
     mirrored = scope.capture(images.flip(3), "4", target=CLASS)["4"]
     expected = (ls.eigen_cam(fm).values + ls.eigen_cam(mirrored).values[:, :, ::-1]) / 2
-    np.testing.assert_allclose(found.values, expected, rtol=1e-5, atol=1e-6)
-    wording(found.notes)
+    np.testing.assert_allclose(cam.values, expected, rtol=1e-5, atol=1e-6)
+    wording(cam.notes)
 
 
 @pytest.mark.parametrize(
@@ -290,10 +290,10 @@ def test_a_flipped_map_is_the_mean_with_the_mirrored_image(scope, images, fm):
 )
 def test_every_method_takes_the_averages(fm, method):
     assert {"smooth", "noise", "flip", "seed"} <= set(inspect.signature(method).parameters)
-    found = method(fm.image(0), smooth=2, flip=True)
-    assert found.shape == method(fm.image(0)).shape
-    assert not np.array_equal(found.values, method(fm.image(0)).values)
-    assert found.rule == method(fm.image(0)).rule
+    cam = method(fm.image(0), smooth=2, flip=True)
+    assert cam.shape == method(fm.image(0)).shape
+    assert not np.array_equal(cam.values, method(fm.image(0)).values)
+    assert cam.rule == method(fm.image(0)).rule
 
 
 @pytest.mark.parametrize(

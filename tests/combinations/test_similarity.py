@@ -27,18 +27,18 @@ def test_every_metric_is_scipys(order, metric, image, y, x, seed):
         "dot": lambda: flat @ query,
         "euclidean": lambda: -cdist(flat, query[None])[:, 0],
     }[metric]()
-    found = ls.similarity(order(values), (y, x), image=image, metric=metric)
-    np.testing.assert_allclose(found.values.ravel(), wanted, rtol=1e-4, atol=1e-5)
-    best = np.unravel_index(found.values.argmax(), found.shape)
+    fm = ls.similarity(order(values), (y, x), image=image, metric=metric)
+    np.testing.assert_allclose(fm.values.ravel(), wanted, rtol=1e-4, atol=1e-5)
+    best = np.unravel_index(fm.values.argmax(), fm.shape)
     if metric != "dot":
         assert best == (image, y, x, 0)
-    assert found.notes[-1] == f"query: ({y}, {x}) of image {image}"
+    assert fm.notes[-1] == f"query: ({y}, {x}) of image {image}"
 
 
 def test_a_map_of_any_number_of_axes_has_places():
     values = noise(1, 2, 3, 4, 5)
-    found = ls.similarity(ls.FeatureMap.of_array(values, "bdhwc"), (1, 2, 3))
-    assert np.unravel_index(found.values.argmax(), found.shape) == (0, 1, 2, 3, 0)
+    fm = ls.similarity(ls.FeatureMap.of_array(values, "bdhwc"), (1, 2, 3))
+    assert np.unravel_index(fm.values.argmax(), fm.shape) == (0, 1, 2, 3, 0)
     row = ls.similarity(ls.FeatureMap.of_array(noise(1, 6, 5), "bnc"), 4)
     assert row.values.argmax() == 4
     with raises(ls.BadLayout):
@@ -49,9 +49,9 @@ def test_vectors_without_a_direction_are_nan_and_said():
     values = noise(1, 4, 4, 3)
     values[0, 1, 1] = 0
     values[0, 2, 2, 0] = np.nan
-    found = ls.similarity(values, (0, 0))
-    assert np.argwhere(np.isnan(found.values[0, ..., 0])).tolist() == [[1, 1], [2, 2]]
-    assert found.notes[-1] == "1 places with a vector of length 0 have no direction"
+    fm = ls.similarity(values, (0, 0))
+    assert np.argwhere(np.isnan(fm.values[0, ..., 0])).tolist() == [[1, 1], [2, 2]]
+    assert fm.notes[-1] == "1 places with a vector of length 0 have no direction"
     assert np.isnan(ls.similarity(values, (0, 0), metric="euclidean").values).sum() == 1
     nothing = ls.similarity(values, (1, 1))
     assert np.isnan(nothing.values).all()
@@ -65,8 +65,8 @@ def test_vectors_without_a_direction_are_nan_and_said():
 def test_neither_large_nor_small_vectors_leave_float32(size):
     values = noise(1, 4, 4, 3)
     for metric, unit in (("cosine", 1), ("euclidean", size)):
-        found = ls.similarity(values * np.float32(size), (1, 2), metric=metric).values / unit
-        np.testing.assert_allclose(found, ls.similarity(values, (1, 2), metric=metric).values, rtol=1e-4, atol=1e-6)
+        scaled = ls.similarity(values * np.float32(size), (1, 2), metric=metric).values / unit
+        np.testing.assert_allclose(scaled, ls.similarity(values, (1, 2), metric=metric).values, rtol=1e-4, atol=1e-6)
 
 
 def on_photo(values, placement):
@@ -84,44 +84,44 @@ def test_a_place_on_the_photo_is_the_unit_that_covers_it(y, x):
         with pytest.raises(ls.BadOption, match="cropped away before the model: it saw the rows 19 to 280"):
             ls.similarity(fm, photo=(y, x))
         return
-    found = ls.similarity(fm, photo=(y, x))
-    assert found.provenance["query"]["at"] == [int(row), int(column)]
-    assert f"at ({y}, {x}) of the photo" in found.notes[-1]
+    similar = ls.similarity(fm, photo=(y, x))
+    assert similar.provenance["query"]["at"] == [int(row), int(column)]
+    assert f"at ({y}, {x}) of the photo" in similar.notes[-1]
 
 
 def test_the_photo_of_a_capture_is_the_upright_one():
     scope = ls.open("demo")
     fm = scope.capture(ls.demo_photo(), "_blocks.0._swish")["_blocks.0._swish"]
-    found = ls.similarity(fm, photo=(150, 230))
-    top, left, height, width = fm.placement[0].cell_box(*found.provenance["query"]["at"], fm.spatial)
+    similar = ls.similarity(fm, photo=(150, 230))
+    top, left, height, width = fm.placement[0].cell_box(*similar.provenance["query"]["at"], fm.spatial)
     assert top <= 150.5 < top + height and left <= 230.5 < left + width
 
 
 def test_another_map_is_compared_with_the_query_of_the_first():
-    one, other = noise(1, 4, 5, 6), noise(3, 2, 2, 6, seed=1)
-    found = ls.similarity(one, (3, 4), to=other)
-    wanted = 1 - cdist(other.reshape(-1, 6), one[0, 3, 4][None], "cosine")
-    np.testing.assert_allclose(found.values.reshape(-1, 1), wanted, atol=1e-5)
-    assert found.ids == ("image 0", "image 1", "image 2")
+    first, other = noise(1, 4, 5, 6), noise(3, 2, 2, 6, seed=1)
+    fm = ls.similarity(first, (3, 4), to=other)
+    wanted = 1 - cdist(other.reshape(-1, 6), first[0, 3, 4][None], "cosine")
+    np.testing.assert_allclose(fm.values.reshape(-1, 1), wanted, atol=1e-5)
+    assert fm.ids == ("image 0", "image 1", "image 2")
     with raises(ls.BadLayout, "6", "to=", "2"):
-        ls.similarity(one, (0, 0), to=other[..., :2])
-    fm = ls.FeatureMap.of_array(one)
+        ls.similarity(first, (0, 0), to=other[..., :2])
+    fm = ls.FeatureMap.of_array(first)
     with raises(ls.BadLayout):
         ls.similarity(fm.select([0, 1]), (0, 0), to=fm.select([0, 2]))
 
 
 def test_the_query_is_outlined_on_its_own_image_alone():
     values = noise(2, 4, 4, 6)
-    found = ls.similarity(values, (1, 2), image=1)
-    ink = [(ls.heatmap(found, image=at).pixels == 250) for at in (0, 1)]
-    cell = ls.heatmap(found, image=1).cells[0]
+    fm = ls.similarity(values, (1, 2), image=1)
+    ink = [(ls.heatmap(fm, image=image).pixels == 250) for image in (0, 1)]
+    cell = ls.heatmap(fm, image=1).cells[0]
     zoom = cell.width // 4
-    for at in (0, 1):
-        body = ink[at][cell.y : cell.y + cell.height, cell.x : cell.x + cell.width]
+    for image in (0, 1):
+        body = ink[image][cell.y : cell.y + cell.height, cell.x : cell.x + cell.width]
         where = np.argwhere(body) // zoom
-        assert {tuple(each) for each in where.tolist()} == ({(1, 2)} if at else set())
-    picture = ls.heatmap(found, image=1)
-    np.testing.assert_allclose(picture.decode(picture.cells[0]), found.values[1, ..., 0], atol=0.01)
+        assert {tuple(place) for place in where.tolist()} == ({(1, 2)} if image else set())
+    picture = ls.heatmap(fm, image=1)
+    np.testing.assert_allclose(picture.decode(picture.cells[0]), fm.values[1, ..., 0], atol=0.01)
 
 
 @pytest.mark.parametrize(

@@ -115,9 +115,9 @@ def test_other_libraries_arrays_are_read(monkeypatch):
 
 def test_to_xarray_names_its_axes():
     pytest.importorskip("xarray", reason="an extra")
-    found = full().to_xarray()
-    assert found.dims == ("image", "h", "w", "channel")
-    assert found.sel(channel=9).shape == (2, 4, 5)
+    array = full().to_xarray()
+    assert array.dims == ("image", "h", "w", "channel")
+    assert array.sel(channel=9).shape == (2, 4, 5)
 
 
 def test_wrong_shapes_are_refused():

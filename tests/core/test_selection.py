@@ -9,11 +9,11 @@ from layerscope.core.receptive_field import Field
 
 
 def paths(choice):
-    return [each.path for each in TABLE.choose(choice)]
+    return [layer.path for layer in TABLE.choose(choice)]
 
 
 @pytest.mark.parametrize(
-    ("choice", "found"),
+    ("choice", "expected"),
     [
         ("vgg16/block1_conv2", ["vgg16/block1_conv2"]),
         ("block1_conv2", ["vgg16/block1_conv2"]),
@@ -40,15 +40,15 @@ def paths(choice):
         ("relu:1", ["act/relu:1"]),
         ("block1_conv2:0", ["vgg16/block1_conv2"]),
         (["last", "block1_conv1", "block1_conv1"], ["vgg16/block1_conv1", "features.10"]),
-        (lambda each: each.channels == 10, ["logits_conv", ""]),
+        (lambda layer: layer.channels == 10, ["logits_conv", ""]),
         (TABLE[2], ["vgg16/block1_pool"]),
     ],
 )
-def test_a_layer_is_found(choice, found):
-    if found is None:
+def test_a_layer_is_found(choice, expected):
+    if expected is None:
         assert len(TABLE.choose(choice)) == 1
     else:
-        assert paths(choice) == found
+        assert paths(choice) == expected
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_a_layer_is_found(choice, found):
         ([], ls.LayerNotFound),
         (1.5, ls.LayerNotFound),
         ([1.5], ls.LayerNotFound),
-        (lambda each: False, ls.LayerNotFound),
+        (lambda layer: False, ls.LayerNotFound),
         ("spare", ls.LayerNotCalled),
         ("spar*", ls.LayerNotCalled),
     ],
@@ -86,12 +86,12 @@ def test_last_is_the_last_with_more_than_one_pixel():
 
 def test_a_shared_layer_that_runs_again_at_the_end_is_the_last():
     """EfficientNet calls one activation after the first convolution and after the last."""
-    calls = tuple(layer(f"act:{at}", 0, (1, size, size, 4), step=step) for at, size, step in ((0, 8, 1), (1, 2, 3)))
+    calls = tuple(layer(f"act:{call}", 0, (1, size, size, 4), step=step) for call, size, step in ((0, 8, 1), (1, 2, 3)))
     shared = layer("act", 0, (1, 8, 8, 4), calls=2, per_call=calls, step=1)
     table = ls.LayerTable([layer("stem", 1, step=0), shared, layer("head", 2, (1, 2, 2, 4), step=2)])
     assert table.choose("last")[0].path == "act:1"
-    assert [each.path for each in table.choose("stages")] == ["act:0", "act:1"]
-    assert [each.path for each in table.choose(["head", "act", "stem"])] == ["stem", "act:0", "head", "act:1"]
+    assert [layer.path for layer in table.choose("stages")] == ["act:0", "act:1"]
+    assert [layer.path for layer in table.choose(["head", "act", "stem"])] == ["stem", "act:0", "head", "act:1"]
 
 
 def test_padding_is_no_stage():
@@ -102,22 +102,22 @@ def test_padding_is_no_stage():
             layer("pad2", 2, (1, 5, 5, 4), "Pad"),
         ]
     )
-    assert [each.path for each in table.choose("stages")] == ["conv"]
+    assert [layer.path for layer in table.choose("stages")] == ["conv"]
 
 
 def test_the_way_up_again_has_stages_of_its_own():
     """A U-Net gives the last layer of each resolution on its way down, and again on its way up."""
     sizes = [16, 16, 8, 4, 4, 8, 16, 16]
-    table = ls.LayerTable([layer(f"l{at}", at, (1, size, size, 4)) for at, size in enumerate(sizes)])
-    assert [each.path for each in table.choose("stages")] == ["l1", "l2", "l4", "l5", "l7"]
+    table = ls.LayerTable([layer(f"l{index}", index, (1, size, size, 4)) for index, size in enumerate(sizes)])
+    assert [layer.path for layer in table.choose("stages")] == ["l1", "l2", "l4", "l5", "l7"]
 
 
 def test_last_says_what_it_is_and_what_else_there_is():
-    said = TABLE.explained("last")
-    assert said.startswith(
+    message = TABLE.explained("last")
+    assert message.startswith(
         "last is 'features.10' (Conv2D, 4×4); the later 'logits_conv' has one pixel; stages would add "
     )
-    assert "'vgg16/block1_conv2'" in said
+    assert "'vgg16/block1_conv2'" in message
 
 
 def test_last_says_one_pixel_only_of_what_has_one():
@@ -150,7 +150,7 @@ def test_an_ambiguous_end_names_the_candidates():
 
 def test_names_with_a_colon_of_their_own_win():
     table = ls.LayerTable([layer("conv/Relu:0", 0), layer("conv/Relu", 1)])
-    assert [each.path for each in table.choose("conv/Relu:0")] == ["conv/Relu:0"]
+    assert [layer.path for layer in table.choose("conv/Relu:0")] == ["conv/Relu:0"]
     assert table.choose("conv/Relu:0")[0].index == 0
 
 
@@ -159,14 +159,14 @@ def test_a_container_does_not_hide_a_word():
     table = ls.LayerTable([conv, ls.Layer("encoder.stages", "ModuleList", note="a container")])
     assert table.choose("stages") == [conv]
     table = ls.LayerTable([conv, ls.Layer("stages", "Sequential", "bchw", (1, 2, 4, 4), 1, 1)])
-    assert [each.path for each in table.choose("stages")] == ["stages"]
+    assert [layer.path for layer in table.choose("stages")] == ["stages"]
     inner = ls.Layer("stages.0", "Conv", "bchw", (1, 2, 4, 4), 1, 1)
     table = ls.LayerTable([conv, inner, ls.Layer("stages", "Sequential", "bchw", (1, 2, 4, 4), 2, 1)])
-    assert [each.path for each in table.choose("stages")] == ["encoder.conv", "stages"]
+    assert [layer.path for layer in table.choose("stages")] == ["encoder.conv", "stages"]
     conv = ls.Layer("stages.0", "Conv", "bchw", (1, 2, 8, 8), 0, 1)
     container = ls.Layer("stages", "Sequential", "bchw", (1, 2, 4, 4), 1, 1)
     table = ls.LayerTable([conv, container, ls.Layer("norm", "Norm", "bchw", (1, 2, 4, 4), 2, 1)])
-    assert [each.path for each in table.choose("stages")] == ["stages.0", "norm"]
+    assert [layer.path for layer in table.choose("stages")] == ["stages.0", "norm"]
     assert table.choose(container) == table.choose("#1") == [container], "a layer itself is never a word"
 
 
@@ -174,10 +174,10 @@ def test_what_was_chosen_once_is_kept_and_a_caller_may_change_his_list():
     table = ls.LayerTable([ls.Layer("a", "Conv", "bc", (1, 2), calls=1), ls.Layer("b", "Conv", "bc", (1, 2), calls=1)])
     for words in ("kind:Conv", ["b", "a"], ("a", "b")):
         first = table.choose(words)
-        assert [each.path for each in first] == ["a", "b"]
+        assert [layer.path for layer in first] == ["a", "b"]
         first.clear()
-        assert [each.path for each in table.choose(words)] == ["a", "b"]
-    assert [each.path for each in table.choose("b")] == ["b"]
+        assert [layer.path for layer in table.choose(words)] == ["a", "b"]
+    assert [layer.path for layer in table.choose("b")] == ["b"]
     with raises(ls.LayerNotFound):
         table.choose(["a", "missing"])
 

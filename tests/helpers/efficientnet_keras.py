@@ -56,17 +56,17 @@ class Port:
 
 def port(module: Any) -> Any:
     """The Keras model of a torch EfficientNet-Lite."""
-    built = Port({name: each.numpy() for name, each in module.state_dict().items()})
+    built = Port({name: tensor.numpy() for name, tensor in module.state_dict().items()})
     act = K.ReLU(6.0, name="_swish")
-    given = keras.Input((224, 224, 3), name="image")
-    x = act(built.norm(built.conv(given, "_conv_stem", 2), "_bn0"))
-    for at, block in enumerate(module._blocks):
+    inputs = keras.Input((224, 224, 3), name="image")
+    x = act(built.norm(built.conv(inputs, "_conv_stem", 2), "_bn0"))
+    for index, block in enumerate(module._blocks):
         stride = block._block_args.stride
-        x = built.block(x, f"_blocks.{at}", stride if isinstance(stride, int) else stride[0])
+        x = built.block(x, f"_blocks.{index}", stride if isinstance(stride, int) else stride[0])
     x = act(built.norm(built.conv(x, "_conv_head"), "_bn1"))
     head = K.Dense(1000, name="_fc")
     built.todo.append((head, [built.weights["_fc.weight"].T, built.weights["_fc.bias"]]))
-    model = keras.Model(given, head(K.GlobalAveragePooling2D(name="_avg_pooling")(x)), name="efficientnet_lite0")
+    model = keras.Model(inputs, head(K.GlobalAveragePooling2D(name="_avg_pooling")(x)), name="efficientnet_lite0")
     for layer, weights in built.todo:
         layer.set_weights(weights)
     return model

@@ -33,17 +33,17 @@ def check_boxes(values, fields, network=(), size=SIZE):
     compared = 0
     if not moved.any():
         # A transposed convolution leaves holes, and a stride may read only those.
-        assert any(each.known and each.size is None for each in fields)
+        assert any(field.known and field.size is None for field in fields)
         return 0
     for axis, (part, extent) in enumerate(((moved[:height], height), (moved[height:], size[1]))):
-        seen = part.any(axis=2 - axis)  # [line of the image, unit along this axis]
+        reached = part.any(axis=2 - axis)  # [line of the image, unit along this axis]
         field: Field = fields[axis]
         if field.unknown:
             continue
-        for unit in range(seen.shape[1]):
-            lines = np.flatnonzero(seen[:, unit])
+        for unit in range(reached.shape[1]):
+            lines = np.flatnonzero(reached[:, unit])
             low, high = (0, extent - 1) if field.whole else field.box(unit)
-            if 0 <= low <= high < extent and edge <= unit < seen.shape[1] - edge:
+            if 0 <= low <= high < extent and edge <= unit < reached.shape[1] - edge:
                 assert len(lines), (axis, unit, field)
                 assert (lines[0], lines[-1]) == (low, high), (axis, unit, field)
                 compared += 1

@@ -127,12 +127,12 @@ def equinox_network(parameters, fail=False):
 
 def as_bytes(tree: Any) -> bytes:
     """Every leaf of a tree and its structure."""
-    found = repr(jax.tree.structure(tree)).encode()
+    content = repr(jax.tree.structure(tree)).encode()
     for leaf in jax.tree.leaves(tree):
         if isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             leaf = jax.random.key_data(leaf)
-        found += np.asarray(leaf).tobytes() if hasattr(leaf, "dtype") else repr(leaf).encode()
-    return found
+        content += np.asarray(leaf).tobytes() if hasattr(leaf, "dtype") else repr(leaf).encode()
+    return content
 
 
 def nnx_state(model: Any) -> bytes:
@@ -140,9 +140,9 @@ def nnx_state(model: Any) -> bytes:
     kinds = [
         (
             path,
-            type(each),
-            sorted((name, repr(value)) for name, value in vars(each).items() if not name.startswith("_")),
+            type(module),
+            sorted((name, repr(value)) for name, value in vars(module).items() if not name.startswith("_")),
         )
-        for path, each in nnx.iter_modules(model)
+        for path, module in nnx.iter_modules(model)
     ]
     return repr(kinds).encode() + as_bytes(nnx.to_pure_dict(nnx.state(model)))

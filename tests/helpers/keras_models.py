@@ -30,9 +30,9 @@ def to_numpy(tensor: Any) -> np.ndarray:
 def by_sub_model(model: Any, names: list[str], x: Any) -> dict[str, np.ndarray]:
     """What Keras's own sub-model gives for the named layers of a flat model."""
     outputs = [model.get_layer(name).output for name in names]
-    found = keras.Model(model.inputs, outputs)([x], training=False)
-    found = found if isinstance(found, list) else [found]
-    return {name: to_numpy(each) for name, each in zip(names, found, strict=True)}
+    results = keras.Model(model.inputs, outputs)([x], training=False)
+    results = results if isinstance(results, list) else [results]
+    return {name: to_numpy(output) for name, output in zip(names, results, strict=True)}
 
 
 def vgg(top: bool = False, size: int = 64) -> Any:
@@ -148,13 +148,13 @@ class AddTokens(keras.Layer):
 
 
 def vit(height: int = 224, width: int = 160, prefix: int = 5, weight: str = "tokens", layer: str = "prefix") -> Any:
-    given = keras.Input((height, width, 3))
-    patches = K.Conv2D(8, 16, strides=16, name="patches")(given)
+    inputs = keras.Input((height, width, 3))
+    patches = K.Conv2D(8, 16, strides=16, name="patches")(inputs)
     tokens = K.Reshape((-1, 8), name="tokens")(patches)
     tokens = AddTokens(prefix, weight, name=layer)(tokens)
     mixed = K.MultiHeadAttention(2, 4, name="mha")(tokens, tokens)
     tokens = K.LayerNormalization(name="norm")(K.Add(name="add")([tokens, mixed]))
-    return keras.Model(given, K.Dense(2, name="cls" if weight == "unnamed" else "head")(tokens[:, 0]))
+    return keras.Model(inputs, K.Dense(2, name="cls" if weight == "unnamed" else "head")(tokens[:, 0]))
 
 
 def table(model: Any, batch: Any) -> dict[str, Any]:
@@ -162,13 +162,13 @@ def table(model: Any, batch: Any) -> dict[str, Any]:
 
 
 def values(model: Any, batch: Any, *paths: str) -> dict[str, np.ndarray]:
-    return {path: each.values for path, each in BACKEND.capture(model, batch, paths).items()}
+    return {path: captured.values for path, captured in BACKEND.capture(model, batch, paths).items()}
 
 
-def same(found: Any, wanted: Any) -> None:
-    wanted = to_numpy(wanted) if not isinstance(wanted, np.ndarray) else wanted
-    assert found.shape == wanted.shape
-    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+def same(values: Any, expected: Any) -> None:
+    expected = to_numpy(expected) if not isinstance(expected, np.ndarray) else expected
+    assert values.shape == expected.shape
+    np.testing.assert_allclose(values, expected, rtol=1e-5, atol=1e-6)
 
 
 def ran(model: Any, batch: Any) -> list[str]:

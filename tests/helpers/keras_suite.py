@@ -33,11 +33,11 @@ class Library:
 
     def functional(self, fail: bool = False, normed: bool = False) -> Any:
         conv1, conv2, head = self.parts()
-        given, act = self.module.Input((8, 8, 3)), self.layers.ReLU(name="act")
-        out = conv1(given)
+        inputs, act = self.module.Input((8, 8, 3)), self.layers.ReLU(name="act")
+        out = conv1(inputs)
         out = act(self.layers.BatchNormalization(name="norm")(out) if normed else out)
         out = act(conv2(self.fails()(out) if fail else out))
-        return self.module.Model(given, head(self.layers.GlobalAveragePooling2D()(out)))
+        return self.module.Model(inputs, head(self.layers.GlobalAveragePooling2D()(out)))
 
     @cached_property
     def subclassed(self) -> Callable[[bool], Any]:
@@ -102,7 +102,7 @@ class Suite(BackendTests):
 
     def state(self, model: Any) -> bytes:
         flags = str([(layer.name, layer.trainable) for layer in model._flatten_layers()])
-        return flags.encode() + b"".join(self.library.to_numpy(each).tobytes() for each in model.variables)
+        return flags.encode() + b"".join(self.library.to_numpy(variable).tobytes() for variable in model.variables)
 
 
 class FunctionalSuite(Suite):

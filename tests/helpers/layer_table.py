@@ -9,7 +9,7 @@ def layer(path, index, shape=(1, 8, 8, 4), kind="Conv2D", calls=1, axes="bhwc", 
     return ls.Layer(path, kind, axes if len(shape) == 4 else "bc", shape, index, calls, **more)
 
 
-RELU = tuple(layer(f"act/relu:{at}", 4, (1, size, size, 4), "ReLU") for at, size in enumerate((8, 4)))
+RELU = tuple(layer(f"act/relu:{call}", 4, (1, size, size, 4), "ReLU") for call, size in enumerate((8, 4)))
 TABLE = ls.LayerTable(
     [
         layer("vgg16/block1_conv1", 0, (1, 16, 16, 4), "Conv2D+relu"),

@@ -75,7 +75,7 @@ class Limit:
         """An error whose class the row names, with all these names and numbers in its message."""
         with wording.raises(errors.LayerscopeError, *data) as caught:
             yield
-        self._heard(caught.value)
+        self._record(caught.value)
 
     @contextlib.contextmanager
     def warns(self, *data: Any) -> Iterator[None]:
@@ -83,7 +83,7 @@ class Limit:
         with wording.warns(errors.LayerscopeWarning, *data) as caught:
             yield
         assert len(caught) == 1, [str(warning.message) for warning in caught]
-        self._heard(caught[0].message)
+        self._record(caught[0].message)
 
     def notes(self, layer: ls.Layer, *data: Any) -> None:
         """A row of the table of layers whose note says it, with all these names and numbers."""
@@ -95,7 +95,7 @@ class Limit:
         """Something else that the row quotes and the test has just shown: an option that works, a layer's path."""
         self.text += f"\n{text}"
 
-    def _heard(self, message: BaseException | str) -> None:
+    def _record(self, message: BaseException | str) -> None:
         kind = type(message).__name__
         assert kind in self.row.quoted, f"the row says {self.row.happens!r}; the error is a {kind}: {message}"
         self.kinds.add(kind)

@@ -20,11 +20,11 @@ class Step:
 
     kind: str
     name: str
-    given: tuple[tuple[str, Any], ...] = ()
+    parameters: tuple[tuple[str, Any], ...] = ()
     branches: tuple[tuple[Step, ...], ...] = ()
 
     def __getitem__(self, key: str) -> Any:
-        return dict(self.given)[key]
+        return dict(self.parameters)[key]
 
 
 @dataclass
@@ -33,11 +33,11 @@ class Plan:
 
     channels: int = 3
     size: int = 12
-    made: int = 0
+    count: int = 0
 
     def name(self, kind: str) -> str:
-        self.made += 1
-        return f"{kind}{self.made}"
+        self.count += 1
+        return f"{kind}{self.count}"
 
 
 LAYERS = ("conv", "conv", "depthwise", "norm", "relu", "shared", "pool", "mean_pool", "up", "transposed")
@@ -84,8 +84,8 @@ def _step(draw: Any, plan: Plan, kind: str, depth: int, same: bool) -> Step:
         reach = dilation * (kernel - 1)
         padding = reach // 2 if same or plan.size <= reach else draw(st.integers(0, reach // 2))
         plan.size = (plan.size + 2 * padding - reach - 1) // stride + 1
-        given = {"before": before, "after": plan.channels, "kernel": kernel, "stride": stride}
-        return Step(kind, name, (*given.items(), ("dilation", dilation), ("padding", padding)))
+        parameters = {"before": before, "after": plan.channels, "kernel": kernel, "stride": stride}
+        return Step(kind, name, (*parameters.items(), ("dilation", dilation), ("padding", padding)))
     if kind == "depthwise":
         return Step(kind, name, (("channels", before),))
     if kind == "transposed":
@@ -116,42 +116,47 @@ def _branches(draw: Any, plan: Plan, kind: str, depth: int) -> Step:
 def weights(step: Step) -> dict[str, np.ndarray]:
     """The weights of a layer, in PyTorch's order of axes; the same whenever they are asked for."""
     draw = np.random.default_rng(zlib.crc32(step.name.encode()))
-    made = draw.standard_normal
+    normal = draw.standard_normal
     if step.kind == "conv":
         size = (step["after"], step["before"], step["kernel"], step["kernel"])
-        found = {"weight": made(size) / np.sqrt(np.prod(size[1:])), "bias": made(size[0])}
+        arrays = {"weight": normal(size) / np.sqrt(np.prod(size[1:])), "bias": normal(size[0])}
     elif step.kind == "depthwise":
-        found = {"weight": made((step["channels"], 1, 3, 3)) / 3, "bias": made(step["channels"])}
+        arrays = {"weight": normal((step["channels"], 1, 3, 3)) / 3, "bias": normal(step["channels"])}
     elif step.kind == "transposed":
-        found = {"weight": made((step["before"], step["after"], 3, 3)) / 3, "bias": made(step["after"])}
+        arrays = {"weight": normal((step["before"], step["after"], 3, 3)) / 3, "bias": normal(step["after"])}
     elif step.kind == "norm":
         count = step["channels"]
-        found = {"weight": made(count), "bias": made(count), "mean": made(count), "var": made(count) ** 2 + 0.5}
+        arrays = {
+            "weight": normal(count),
+            "bias": normal(count),
+            "mean": normal(count),
+            "var": normal(count) ** 2 + 0.5,
+        }
     elif step.kind == "head":
-        found = {"weight": made((step["units"], step["features"])), "bias": made(step["units"])}
+        arrays = {"weight": normal((step["units"], step["features"])), "bias": normal(step["units"])}
     else:
-        found = {}
-    return {name: each.astype(np.float32) for name, each in found.items()}
+        arrays = {}
+    return {name: array.astype(np.float32) for name, array in arrays.items()}
 
 
 def places(steps: tuple[Step, ...], within: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     """The place of each layer's call, in the order in which they run; a shared activation comes once for each call."""
-    found: list[tuple[str, ...]] = []
+    places: list[tuple[str, ...]] = []
     for step in steps:
         if step.kind == "inner":
-            found += places(step.branches[0], (*within, step.name))
+            places += places(step.branches[0], (*within, step.name))
         else:
             for branch in step.branches:
-                found += places(branch, within)
-            found.append((*within, step.name))
-    return found
+                places += places(branch, within)
+            places.append((*within, step.name))
+    return places
 
 
 def paths(steps: tuple[Step, ...], separator: str) -> list[str]:
     """Each call's path: `inner2.conv3:0`, `act:1`."""
     counts: dict[tuple[str, ...], int] = {}
-    found = []
+    calls = []
     for place in places(steps):
         call = counts[place] = counts.get(place, -1) + 1
-        found.append(f"{separator.join(place)}:{call}")
-    return found
+        calls.append(f"{separator.join(place)}:{call}")
+    return calls

@@ -8,8 +8,8 @@ K = keras.layers
 
 
 def build(steps):
-    given = keras.Input((12, 12, 3))
-    return keras.Model(given, _run(steps, given, K.ReLU(name="act")))
+    inputs = keras.Input((12, 12, 3))
+    return keras.Model(inputs, _run(steps, inputs, K.ReLU(name="act")))
 
 
 def _run(steps, x, act):
@@ -32,7 +32,7 @@ def _layer(step, x):
         x = K.ZeroPadding2D(step["padding"])(x)
     if step.kind == "head":
         x = K.GlobalAveragePooling2D()(x)
-    made = {
+    layer = {
         "conv": lambda: K.Conv2D(
             step["after"], step["kernel"], step["stride"], dilation_rate=step["dilation"], name=step.name
         ),
@@ -45,9 +45,9 @@ def _layer(step, x):
         "up": lambda: K.UpSampling2D(2, name=step.name),
         "head": lambda: K.Dense(step["units"], name="head"),
     }[step.kind]()
-    out = made(x)
-    given = weights(step)
-    if given:
+    out = layer(x)
+    arrays = weights(step)
+    if arrays:
         turned = {
             "conv": (2, 3, 1, 0),
             "depthwise": (2, 3, 0, 1),
@@ -55,7 +55,7 @@ def _layer(step, x):
             "head": (1, 0),
             "norm": (0,),
         }
-        made.set_weights(
-            [given["weight"].transpose(turned[step.kind]), *(given[name] for name in given if name != "weight")]
+        layer.set_weights(
+            [arrays["weight"].transpose(turned[step.kind]), *(arrays[name] for name in arrays if name != "weight")]
         )
     return out

@@ -28,14 +28,14 @@ class Graph:
                 x = self.layer(step, x, place)
         return x
 
-    def node(self, kind, inputs, place, **given):
+    def node(self, kind, inputs, place, **attributes):
         """One node; its output's name says nothing of the layer, as exporters' names often do."""
         self.calls += 1
         name = "/".join(place)
         if place[-1] == "act":
-            name = f"{name}_{sum(each.startswith(f'{name}_') for each in self.names)}"
+            name = f"{name}_{sum(earlier.startswith(f'{name}_') for earlier in self.names)}"
         self.names.append(name)
-        self.nodes.append(make_node(kind, inputs, [f"val_{self.calls}"], name, **given))
+        self.nodes.append(make_node(kind, inputs, [f"val_{self.calls}"], name, **attributes))
         return f"val_{self.calls}"
 
     def layer(self, step, x, place):
@@ -76,11 +76,11 @@ class Graph:
 def build(steps):
     graph = Graph()
     end = graph.run(steps, "x")
-    made = helper.make_graph(
+    proto = helper.make_graph(
         graph.nodes,
         "random",
         [helper.make_tensor_value_info("x", 1, ["n", 3, 12, 12])],
         [helper.make_tensor_value_info(end, 1, None)],
         list(graph.held.values()),
     )
-    return helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    return helper.make_model(proto, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)

@@ -59,7 +59,7 @@ class Network(nn.Module):
 
 
 def layer(step):
-    made = {
+    module = {
         "conv": lambda: nn.Conv2d(
             step["before"], step["after"], step["kernel"], step["stride"], step["padding"], step["dilation"]
         ),
@@ -74,11 +74,11 @@ def layer(step):
         "cat": Joined,
         "head": lambda: nn.Linear(step["features"], step["units"]),
     }[step.kind]()
-    given = weights(step)
+    arrays = weights(step)
     names = {"weight": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
-    for name, value in given.items():
-        getattr(made, names[name]).data.copy_(torch.from_numpy(value))
-    return Head(made) if step.kind == "head" else made
+    for name, value in arrays.items():
+        getattr(module, names[name]).data.copy_(torch.from_numpy(value))
+    return Head(module) if step.kind == "head" else module
 
 
 def build(steps):

@@ -17,7 +17,7 @@ FORMATS = {"qdq": QuantFormat.QDQ, "qoperator": QuantFormat.QOperator}
 
 class Batches(CalibrationDataReader):
     def __init__(self, name: str, batches: list[np.ndarray]) -> None:
-        self.left = [{name: each} for each in batches]
+        self.left = [{name: batch} for batch in batches]
 
     def get_next(self) -> Any:
         return self.left.pop() if self.left else None

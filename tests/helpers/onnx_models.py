@@ -35,14 +35,14 @@ def model_of(
         nodes,
         "tiny",
         [make_tensor_value_info("x", kind, shape)],
-        [onnx.ValueInfoProto(name=each) for each in outputs],
+        [onnx.ValueInfoProto(name=name) for name in outputs],
         [numpy_helper.from_array(value, name) for name, value in (weights or {}).items()],
     )
     return make_model(graph, opset_imports=[make_opsetid("", opset)], ir_version=8 if opset < 19 else 10)
 
 
 def table(model: Any, batch: Any) -> dict[str, Layer]:
-    return {each.path: each for each in BACKEND.layers(model, batch)}
+    return {layer.path: layer for layer in BACKEND.layers(model, batch)}
 
 
 def reference(model: onnx.ModelProto, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -67,16 +67,16 @@ def assert_all_equal(
     model: onnx.ModelProto, batch: np.ndarray, tolerance: float = 1e-5, twin: onnx.ModelProto | None = None
 ) -> None:
     """Each layer, captured alone and together with all others, equals the reference on `twin` or the model itself."""
-    layers = [each for each in BACKEND.layers(model, batch) if each.path]
+    layers = [layer for layer in BACKEND.layers(model, batch) if layer.path]
     expected = reference(twin or model, {"x": batch})
-    together = BACKEND.capture(model, batch, [each.path for each in layers])
-    assert list(together) == [each.path for each in layers]
-    for each in layers:
-        wanted = next(expected[name] for name in (each.path, *each.aliases) if name in expected)
-        alone = BACKEND.capture(model, batch, [each.path])[each.path].values
-        for values in (alone, together[each.path].values):
+    together = BACKEND.capture(model, batch, [layer.path for layer in layers])
+    assert list(together) == [layer.path for layer in layers]
+    for layer in layers:
+        wanted = next(expected[name] for name in (layer.path, *layer.aliases) if name in expected)
+        alone = BACKEND.capture(model, batch, [layer.path])[layer.path].values
+        for values in (alone, together[layer.path].values):
             assert values.dtype == wanted.dtype
-            np.testing.assert_allclose(values, wanted, rtol=tolerance, atol=tolerance, err_msg=each.path)
+            np.testing.assert_allclose(values, wanted, rtol=tolerance, atol=tolerance, err_msg=layer.path)
 
 
 def cnn(opset: int = 17) -> onnx.ModelProto:
@@ -86,7 +86,7 @@ def cnn(opset: int = 17) -> onnx.ModelProto:
         "w2": random(8, 8, 3, 3, seed=2) * 0.2,
         "w3": random(8, 5, seed=3),
         "b3": random(5, seed=9),
-        **{f"bn{at}": np.abs(random(8, seed=4 + at)) + 0.1 for at in range(4)},
+        **{f"bn{index}": np.abs(random(8, seed=4 + index)) + 0.1 for index in range(4)},
     }
     nodes = [
         make_node("Conv", ["x", "w1"], ["getitem_6"], "conv1", pads=[1, 1, 1, 1]),

@@ -61,22 +61,22 @@ def interpreted(
         interpreter = Interpreter(
             model_content=content, experimental_preserve_all_tensors=True, experimental_op_resolver_type=kind
         )
-    inputs = {each["name"]: each["index"] for each in interpreter.get_input_details()}
-    given = feeds if isinstance(feeds, Mapping) else {next(iter(inputs)): feeds}
-    for name, value in given.items():
+    inputs = {details["name"]: details["index"] for details in interpreter.get_input_details()}
+    batches = feeds if isinstance(feeds, Mapping) else {next(iter(inputs)): feeds}
+    for name, value in batches.items():
         interpreter.resize_tensor_input(inputs[name], value.shape)
     interpreter.allocate_tensors()
-    for name, value in given.items():
+    for name, value in batches.items():
         interpreter.set_tensor(inputs[name], value)
     interpreter.invoke()
-    found = {}
-    for each in interpreter.get_tensor_details():
-        if each["name"] and each["name"] not in found:
+    arrays = {}
+    for details in interpreter.get_tensor_details():
+        if details["name"] and details["name"] not in arrays:
             try:
-                found[each["name"]] = np.array(interpreter.get_tensor(each["index"]))
+                arrays[details["name"]] = np.array(interpreter.get_tensor(details["index"]))
             except ValueError:
                 continue  # a tensor of the runtime's own
-    return found
+    return arrays
 
 
 class _nothing:
@@ -88,13 +88,13 @@ class _nothing:
 @functools.cache
 def _converted_network() -> bytes:
     """The suite's network with weights that can be told apart; every step is an output, so that none is fused."""
-    given = keras.Input((8, 8, 3), name="image")
-    a = K.Conv2D(4, 3, padding="same", bias_initializer="random_normal", name="conv1")(given)
+    inputs = keras.Input((8, 8, 3), name="image")
+    a = K.Conv2D(4, 3, padding="same", bias_initializer="random_normal", name="conv1")(inputs)
     b = K.ReLU(name="act")(a)
     c = K.Conv2D(5, 3, strides=2, bias_initializer="random_normal", name="conv2")(b)
     d = K.ReLU(name="act_two")(c)
     e = K.Dense(6, bias_initializer="random_normal", name="head")(K.GlobalAveragePooling2D(name="pool")(d))
-    return converted(keras.Model(given, [e, a, b, c, d], name="tiny"))
+    return converted(keras.Model(inputs, [e, a, b, c, d], name="tiny"))
 
 
 NAMES = {"CONV_2D": ["tiny/conv1/Conv2D", "tiny/conv2/Conv2D"], "RELU": ["tiny/act/Relu", "tiny/act_two/Relu"]}
@@ -107,55 +107,55 @@ def network(parameters: Mapping[str, np.ndarray], fail: bool = False, batch: int
 
     def change(model: Any) -> None:
         graph = model.subgraphs[0]
-        names = {each: iter(listed) for each, listed in {**NAMES, **ENDS}.items()}
+        names = {kind_name: iter(listed) for kind_name, listed in {**NAMES, **ENDS}.items()}
         weights = itertools.cycle(["conv1", "conv2", "head"])
-        made = {}
-        for each in graph.operators:
-            kind = operator_name(model, each)
-            output = graph.tensors[each.outputs[0]]
+        operators = {}
+        for node in graph.operators:
+            kind = operator_name(model, node)
+            output = graph.tensors[node.outputs[0]]
             output.name = next(names[kind])
-            made[output.name] = each
+            operators[output.name] = node
             if kind in ("CONV_2D", "FULLY_CONNECTED"):
                 name = next(weights)
                 weight = parameters[f"{name}.weight"]
                 weight = weight.transpose(0, 2, 3, 1) if weight.ndim == 4 else weight
-                for at, values in zip(each.inputs[1:3], (weight, parameters[f"{name}.bias"]), strict=True):
-                    held = model.buffers[graph.tensors[at].buffer]
+                for index, values in zip(node.inputs[1:3], (weight, parameters[f"{name}.bias"]), strict=True):
+                    held = model.buffers[graph.tensors[index].buffer]
                     assert len(held.data) == values.nbytes
                     held.data = np.frombuffer(np.ascontiguousarray(values).tobytes(), np.uint8)
-        for each in graph.tensors:
-            if each.shapeSignature is not None and len(each.shapeSignature) and each.shapeSignature[0] == -1:
-                each.shapeSignature = [batch, *each.shapeSignature[1:]]
-        graph.outputs = made["tiny/head/BiasAdd"].outputs
+        for tensor in graph.tensors:
+            if tensor.shapeSignature is not None and len(tensor.shapeSignature) and tensor.shapeSignature[0] == -1:
+                tensor.shapeSignature = [batch, *tensor.shapeSignature[1:]]
+        graph.outputs = operators["tiny/head/BiasAdd"].outputs
         model.signatureDefs = None
         if fail:
-            _break(model, made)
+            _break(model, operators)
 
     return changed(_converted_network(), change)
 
 
-def _break(model: Any, made: Mapping[str, Any]) -> None:
+def _break(model: Any, operators: Mapping[str, Any]) -> None:
     """Put a reshape between the activation and `conv2` whose size no picture has: 997 times what is found in the values."""
     graph = model.subgraphs[0]
-    act = made["tiny/act/Relu"].outputs[0]
+    act = operators["tiny/act/Relu"].outputs[0]
     cast = constant_free(model, "tiny/cast/Cast", [1, 8, 8, 4], schema.TensorType.INT32)
     size = constant_free(model, "tiny/size/Max", [1], schema.TensorType.INT32)
     axes = constant(model, np.array([0, 1, 2], np.int32))
     wrong = constant_free(model, "tiny/wrong/Add", [4], schema.TensorType.INT32)
     large = constant(model, np.full(4, 997, np.int32))
     broken = constant_free(model, FAILING, [1, 8, 8, 4], schema.TensorType.FLOAT32)
-    at = graph.operators.index(made["tiny/conv2/Conv2D"])
-    graph.operators[at:at] = [
+    position = graph.operators.index(operators["tiny/conv2/Conv2D"])
+    graph.operators[position:position] = [
         operator(model, "CAST", [act], [cast]),
         operator(model, "REDUCE_MAX", [cast, axes], [size], schema.ReducerOptionsT()),
         operator(model, "ADD", [size, large], [wrong], schema.AddOptionsT()),
         operator(model, "RESHAPE", [act, wrong], [broken]),
     ]
-    made["tiny/conv2/Conv2D"].inputs = [broken, *made["tiny/conv2/Conv2D"].inputs[1:]]
+    operators["tiny/conv2/Conv2D"].inputs = [broken, *operators["tiny/conv2/Conv2D"].inputs[1:]]
 
 
-def operator_name(model: Any, each: Any) -> str:
-    number = model.operatorCodes[each.opcodeIndex].builtinCode
+def operator_name(model: Any, node: Any) -> str:
+    number = model.operatorCodes[node.opcodeIndex].builtinCode
     return next(name for name, value in vars(schema.BuiltinOperator).items() if value == number)
 
 
@@ -164,11 +164,11 @@ def operator(model: Any, name: str, inputs: Sequence[int], outputs: Sequence[int
     code = schema.OperatorCodeT(builtinCode=getattr(schema.BuiltinOperator, name), version=1)
     code.deprecatedBuiltinCode = min(code.builtinCode, 127)
     model.operatorCodes.append(code)
-    made = schema.OperatorT(opcodeIndex=len(model.operatorCodes) - 1, inputs=list(inputs), outputs=list(outputs))
+    node = schema.OperatorT(opcodeIndex=len(model.operatorCodes) - 1, inputs=list(inputs), outputs=list(outputs))
     if options is not None:
-        made.builtinOptionsType = getattr(schema.BuiltinOptions, type(options).__name__.removesuffix("T"))
-        made.builtinOptions = options
-    return made
+        node.builtinOptionsType = getattr(schema.BuiltinOptions, type(options).__name__.removesuffix("T"))
+        node.builtinOptions = options
+    return node
 
 
 def constant_free(model: Any, name: str, shape: Sequence[int], kind: int) -> int:
@@ -181,20 +181,20 @@ def constant_free(model: Any, name: str, shape: Sequence[int], kind: int) -> int
 def constant(model: Any, values: np.ndarray) -> int:
     """The index of a new tensor with these values."""
     model.buffers.append(schema.BufferT(data=np.frombuffer(values.tobytes(), np.uint8)))
-    at = constant_free(model, f"constant{len(model.buffers)}", values.shape, schema.TensorType.INT32)
-    model.subgraphs[0].tensors[at].buffer = len(model.buffers) - 1
-    return at
+    index = constant_free(model, f"constant{len(model.buffers)}", values.shape, schema.TensorType.INT32)
+    model.subgraphs[0].tensors[index].buffer = len(model.buffers) - 1
+    return index
 
 
 def rows(content: bytes, batch: Any) -> dict[str, Any]:
     """The table of layers by path."""
-    return {each.path: each for each in BACKEND.layers(content, batch)}
+    return {layer.path: layer for layer in BACKEND.layers(content, batch)}
 
 
 def captured(content: bytes, batch: Any, *paths: str) -> list[np.ndarray]:
     """The values of single layers, in the order asked."""
-    found = BACKEND.capture(content, batch, list(paths))
-    return [found[each].values for each in paths]
+    captures = BACKEND.capture(content, batch, list(paths))
+    return [captures[path].values for path in paths]
 
 
 def tiny() -> bytes:

@@ -51,7 +51,7 @@ def warns(warning: type[Warning], *data: Any) -> Iterator[Any]:
     __tracebackhide__ = True
     with pytest.warns(warning) as caught:
         yield caught
-    messages = [each.message for each in caught if isinstance(each.message, warning)]
+    messages = [entry.message for entry in caught if isinstance(entry.message, warning)]
     for message in messages:
         _record(type(message).__name__, str(message), ())
     _check("\n".join(map(str, messages)), data)
@@ -111,7 +111,7 @@ class Reading:
             message = message.replace(f"{path}/", "<path>/")
         message = re.sub(r"\b0x[0-9a-fA-F]{6,}", "0x…", message)
         message = KERAS_NUMBERED.sub(r"\1", message)
-        return re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", lambda found: f"<{ord(found[0]):02x}>", message)
+        return re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", lambda match: f"<{ord(match[0]):02x}>", message)
 
 
 @functools.cache

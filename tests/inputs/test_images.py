@@ -30,8 +30,8 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def ids(given: Any) -> list[str]:
-    return [source.id for source in collect(given)]
+def ids(images: Any) -> list[str]:
+    return [source.id for source in collect(images)]
 
 
 def test_a_folder_gives_its_images_in_natural_order(folder: Path) -> None:
@@ -70,14 +70,14 @@ def test_the_home_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_mixed_lists_and_nested_ones(folder: Path) -> None:
-    given = [
+    images = [
         RAMP,
         encoded(Image.fromarray(RAMP)),
         Image.fromarray(RAMP),
         (GREY, folder / "img1.png"),
         read(RAMP, id="p"),
     ]
-    assert ids(given) == ["array-0", "bytes-0", "image-0", "array-1", "img1.png", "p"]
+    assert ids(images) == ["array-0", "bytes-0", "image-0", "array-1", "img1.png", "p"]
 
 
 def test_a_batch_array_is_many_images() -> None:
@@ -93,15 +93,15 @@ def test_the_same_file_twice_has_two_ids(folder: Path) -> None:
 
 
 def test_only_a_single_image_is_explicit(folder: Path) -> None:
-    assert [each.explicit for each in collect(folder / "img1.png")] == [True]
-    assert [each.explicit for each in collect([folder / "img1.png", RAMP])] == [False, False]
+    assert [source.explicit for source in collect(folder / "img1.png")] == [True]
+    assert [source.explicit for source in collect([folder / "img1.png", RAMP])] == [False, False]
     assert isinstance(collect(RAMP)[0], Source)
 
 
-@pytest.mark.parametrize("given", ["", "*.png", "deeper/**/*.jpg"])
-def test_nothing_found_says_what_was_looked_for(tmp_path: Path, given: str) -> None:
+@pytest.mark.parametrize("pattern", ["", "*.png", "deeper/**/*.jpg"])
+def test_nothing_found_says_what_was_looked_for(tmp_path: Path, pattern: str) -> None:
     with raises(ImageNotReadable):
-        collect(os.path.join(tmp_path, given))
+        collect(os.path.join(tmp_path, pattern))
 
 
 def test_no_image_at_all() -> None:
@@ -139,18 +139,18 @@ def test_one_truncated_file_of_200_is_skipped_and_listed(tmp_path: Path) -> None
 
 
 def test_the_warning_counts_and_gives_three_reasons(tmp_path: Path) -> None:
-    given = [tmp_path / f"missing{number}.png" for number in range(5)] + [RAMP]
+    images = [tmp_path / f"missing{number}.png" for number in range(5)] + [RAMP]
     with warns(ImagesSkipped, "5", "6", "missing0.png", "missing2.png", "2"):
-        photos, skipped = load(given)
+        photos, skipped = load(images)
     assert len(photos) == 1
     assert len(skipped) == 5
 
 
 def test_a_single_bad_image_raises(tmp_path: Path) -> None:
     (tmp_path / "cut.jpg").write_bytes(truncated())
-    for given in (tmp_path / "cut.jpg", [tmp_path / "cut.jpg"]):
+    for images in (tmp_path / "cut.jpg", [tmp_path / "cut.jpg"]):
         with raises(ImageNotReadable, "cut.jpg"):
-            load(given)
+            load(images)
 
 
 def test_only_bad_images_raise(tmp_path: Path) -> None:
@@ -177,17 +177,17 @@ def test_stream_gives_the_photos_of_load_in_batches(folder: Path) -> None:
 
 
 def test_stream_does_not_read_a_generator_ahead() -> None:
-    asked = 0
+    taken = 0
 
     def endless() -> Iterator[np.ndarray]:
-        nonlocal asked
+        nonlocal taken
         while True:
-            asked += 1
+            taken += 1
             yield RAMP
 
     groups = stream(endless(), 4)
     assert [photo.id for photo in next(groups)] == ["array-0", "array-1", "array-2", "array-3"]
-    assert asked == 4
+    assert taken == 4
     assert next(groups)[0].id == "array-4"
 
 

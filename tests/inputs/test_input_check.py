@@ -26,12 +26,12 @@ def photo(name):
     return img_as_ubyte(getattr(data, name)())
 
 
-def said(scope, images, layers="last"):
+def preprocess_warnings(scope, images, layers="last"):
     """The warnings about preprocessing that a capture gives."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ls.PreprocessWarning)
         scope.capture(images, layers)
-    return [str(each.message) for each in caught if issubclass(each.category, ls.PreprocessWarning)]
+    return [str(warning.message) for warning in caught if issubclass(warning.category, ls.PreprocessWarning)]
 
 
 # ---- the distance
@@ -39,15 +39,15 @@ def said(scope, images, layers="last"):
 
 def test_the_distance_is_that_of_bhattacharyya():
     """-ln of the integral of √(p·q), summed here over a fine grid."""
-    mean, variance, seen, spread = 0.5, 2.0, -1.0, 0.3
+    mean, variance, observed, spread = 0.5, 2.0, -1.0, 0.3
     x = np.linspace(-30, 30, 600_001)
 
-    def normal(at, width):
-        return np.exp(-((x - at) ** 2) / (2 * width)) / np.sqrt(2 * np.pi * width)
+    def normal(center, width):
+        return np.exp(-((x - center) ** 2) / (2 * width)) / np.sqrt(2 * np.pi * width)
 
-    overlap = np.trapezoid(np.sqrt(normal(mean, variance) * normal(seen, spread)), x)
-    given = Evidence("bn", np.array([mean]), np.array([variance]), np.array([[seen]]), np.array([[spread]]))
-    assert fit(given).distance == pytest.approx(-np.log(overlap), rel=0.005), "to the width that keeps it finite"
+    overlap = np.trapezoid(np.sqrt(normal(mean, variance) * normal(observed, spread)), x)
+    evidence = Evidence("bn", np.array([mean]), np.array([variance]), np.array([[observed]]), np.array([[spread]]))
+    assert fit(evidence).distance == pytest.approx(-np.log(overlap), rel=0.005), "to the width that keeps it finite"
 
 
 def test_a_batch_without_any_spread_has_a_finite_distance():
@@ -56,20 +56,24 @@ def test_a_batch_without_any_spread_has_a_finite_distance():
 
 
 def test_several_images_are_one_sample():
-    one, two = np.array([[1.0, 2.0], [3.0, 5.0]]), np.array([[-1.0, 0.0], [0.5, 4.0]])
-    pooled = np.stack([one, two])
-    given = Evidence(
-        "bn", np.zeros(1), np.ones(1), np.array([[one.mean()], [two.mean()]]), np.array([[one.var()], [two.var()]])
+    first, second = np.array([[1.0, 2.0], [3.0, 5.0]]), np.array([[-1.0, 0.0], [0.5, 4.0]])
+    pooled = np.stack([first, second])
+    evidence = Evidence(
+        "bn",
+        np.zeros(1),
+        np.ones(1),
+        np.array([[first.mean()], [second.mean()]]),
+        np.array([[first.var()], [second.var()]]),
     )
-    assert fit(given).spread == pytest.approx(pooled.std(), rel=0.001)
-    assert fit(given).shift == pytest.approx(abs(pooled.mean()))
+    assert fit(evidence).spread == pytest.approx(pooled.std(), rel=0.001)
+    assert fit(evidence).shift == pytest.approx(abs(pooled.mean()))
 
 
 def test_channels_that_were_constant_in_training_say_nothing():
-    given = Evidence(
+    evidence = Evidence(
         "bn", np.array([0.0, 5.0]), np.array([1.0, 0.0]), np.array([[0.0, 900.0]]), np.array([[0.999, 7.0]])
     )
-    assert fit(given).distance == pytest.approx(0, abs=1e-6)
+    assert fit(evidence).distance == pytest.approx(0, abs=1e-6)
 
 
 @pytest.mark.parametrize("name", KNOWN)
@@ -86,13 +90,13 @@ def test_pixels_come_back_from_every_recipe(name):
 def patches(name, count=96, side=16):
     """Patches of photos under a recipe, channels first."""
     draw = np.random.default_rng(0)
-    photos = [photo(each) for each in ("astronaut", "coffee", "chelsea", "retina", "rocket")]
-    found = []
-    for at in range(count):
-        pixels = photos[at % len(photos)]
+    photos = [photo(name) for name in ("astronaut", "coffee", "chelsea", "retina", "rocket")]
+    patches = []
+    for index in range(count):
+        pixels = photos[index % len(photos)]
         top, left = (int(draw.integers(0, edge - side)) for edge in pixels.shape[:2])
-        found.append(pixels[top : top + side, left : left + side])
-    return scaled(np.stack(found).astype(np.float32), RECIPES[name]).transpose(0, 3, 1, 2)
+        patches.append(pixels[top : top + side, left : left + side])
+    return scaled(np.stack(patches).astype(np.float32), RECIPES[name]).transpose(0, 3, 1, 2)
 
 
 def torch_trained(name):
@@ -120,16 +124,16 @@ def test_a_network_trained_on_patches_is_not_doubted_under_its_own_recipe_and_is
     wide = {"raw", "caffe"}
     for name in KNOWN:
         recipe = dataclasses.replace(RECIPES[name], size=(64, 64))
-        found = [
-            said(ls.open(network, preprocess=recipe), photo(each), "1")
-            for each in ("astronaut", "coffee", "coins", "cell")
+        messages = [
+            preprocess_warnings(ls.open(network, preprocess=recipe), photo(image), "1")
+            for image in ("astronaut", "coffee", "coins", "cell")
         ]
         if name == trained:
-            assert found == [[]] * 4
+            assert messages == [[]] * 4
         elif (name in wide) != (trained in wide):
-            assert all(found), (trained, name)
-            assert all("looks wrong" in each[0] and "BatchNorm ('1', 16 channels)" in each[0] for each in found)
-            best = [each[0].partition(" give ")[2] for each in found]
+            assert all(messages), (trained, name)
+            assert all("looks wrong" in each[0] and "BatchNorm ('1', 16 channels)" in each[0] for each in messages)
+            best = [each[0].partition(" give ")[2] for each in messages]
             assert any(trained in each for each in best), best
 
 
@@ -142,7 +146,7 @@ def as_keras(network):
         [convolution.weight.detach().numpy().transpose(2, 3, 1, 0), convolution.bias.detach().numpy()]
     )
     layers[1].set_weights(
-        [getattr(norm, each).detach().numpy() for each in ("weight", "bias", "running_mean", "running_var")]
+        [getattr(norm, name).detach().numpy() for name in ("weight", "bias", "running_mean", "running_var")]
     )
     return model
 
@@ -152,7 +156,7 @@ def as_onnx(network, batch="b"):
     pytest.importorskip("onnxruntime", reason="runs it")
     names = {"w": network[0].weight, "c": network[0].bias, "g": network[1].weight, "o": network[1].bias}
     names |= {"m": network[1].running_mean, "v": network[1].running_var}
-    weights = [onnx.numpy_helper.from_array(each.detach().numpy(), name) for name, each in names.items()]
+    weights = [onnx.numpy_helper.from_array(tensor.detach().numpy(), name) for name, tensor in names.items()]
     make = onnx.helper.make_node
     nodes = [
         make("Conv", ["x", "w", "c"], ["y"], "conv", pads=[1, 1, 1, 1]),
@@ -172,12 +176,12 @@ def test_every_framework_finds_the_same_evidence():
         expected = network[0](torch.from_numpy(images)).numpy()
     models = {"torch": network, "keras": as_keras(network), "onnx": as_onnx(network), "fixed": as_onnx(network, 1)}
     for name, model in models.items():
-        given = images.transpose(0, 2, 3, 1) if name == "keras" else images
-        found = ls.open(model, preprocess="unit", size=(64, 64)).backend.evidence(model, given)
-        np.testing.assert_allclose(found.mean, expected.mean((2, 3)), atol=1e-5, err_msg=name)
-        np.testing.assert_allclose(found.variance, expected.var((2, 3)), rtol=1e-3, atol=1e-6, err_msg=name)
-        np.testing.assert_allclose(found.trained_mean, network[1].running_mean, rtol=1e-6, err_msg=name)
-        np.testing.assert_allclose(found.trained_variance, network[1].running_var, rtol=1e-6, err_msg=name)
+        batch = images.transpose(0, 2, 3, 1) if name == "keras" else images
+        evidence = ls.open(model, preprocess="unit", size=(64, 64)).backend.evidence(model, batch)
+        np.testing.assert_allclose(evidence.mean, expected.mean((2, 3)), atol=1e-5, err_msg=name)
+        np.testing.assert_allclose(evidence.variance, expected.var((2, 3)), rtol=1e-3, atol=1e-6, err_msg=name)
+        np.testing.assert_allclose(evidence.trained_mean, network[1].running_mean, rtol=1e-6, err_msg=name)
+        np.testing.assert_allclose(evidence.trained_variance, network[1].running_var, rtol=1e-6, err_msg=name)
 
 
 @pytest.mark.parametrize(
@@ -185,8 +189,8 @@ def test_every_framework_finds_the_same_evidence():
 )
 def test_the_other_frameworks_doubt_too(build):
     model = build(torch_trained("unit"))
-    assert said(ls.open(model, preprocess="unit"), photo("astronaut")) == []
-    (message,) = said(ls.open(model, preprocess="raw"), photo("astronaut"))
+    assert preprocess_warnings(ls.open(model, preprocess="unit"), photo("astronaut")) == []
+    (message,) = preprocess_warnings(ls.open(model, preprocess="raw"), photo("astronaut"))
     wording(message, "'raw'")
     assert "preprocess='unit'" in message
 
@@ -213,7 +217,9 @@ def efficientnet_lite():
 
 def doubts(network, name):
     recipe = dataclasses.replace(RECIPES[name], size=(224, 224))
-    return {each: said(ls.open(network, preprocess=recipe), photo(each), "_conv_stem") for each in NAMES}
+    return {
+        image: preprocess_warnings(ls.open(network, preprocess=recipe), photo(image), "_conv_stem") for image in NAMES
+    }
 
 
 def test_no_photo_is_doubted_under_the_right_recipe(lite):
@@ -222,14 +228,16 @@ def test_no_photo_is_doubted_under_the_right_recipe(lite):
 
 @pytest.mark.parametrize("name", ["raw", "caffe"])
 def test_every_photo_is_doubted_where_the_scale_is_off_a_hundredfold(lite, name):
-    found = doubts(lite, name)
-    assert [each for each, messages in found.items() if not messages] == []
-    assert all("looks wrong" in each for (each,) in found.values())
+    messages = doubts(lite, name)
+    assert all(messages.values())
+    assert all("looks wrong" in each for (each,) in messages.values())
 
 
 def test_unit_for_minus_one_to_one_is_told_from_several_photos(lite):
     # a factor of 2 and a shift: a single photo often can't tell
-    (message,) = said(ls.open(lite, preprocess="unit", size=224), [photo(each) for each in NAMES[:4]], "_conv_stem")
+    (message,) = preprocess_warnings(
+        ls.open(lite, preprocess="unit", size=224), [photo(name) for name in NAMES[:4]], "_conv_stem"
+    )
     assert message.startswith("EfficientNet: another preprocessing fits this model better")
     assert "preprocess='tf'" in message
 
@@ -245,23 +253,23 @@ def test_flat_and_odd_images_are_not_doubted(lite):
         "dim": (photo("chelsea") // 16),
     }
     for name, pixels in odd.items():
-        assert said(ls.open(lite, preprocess="efficientnet-lite"), pixels, "_conv_stem") == [], name
+        assert preprocess_warnings(ls.open(lite, preprocess="efficientnet-lite"), pixels, "_conv_stem") == [], name
 
 
 def test_a_scope_is_checked_once_and_not_at_all_where_it_is_told_so(lite):
     scope = ls.open(lite, preprocess="raw", size=224)
-    assert len(said(scope, photo("astronaut"), "_conv_stem")) == 1
-    assert said(scope, photo("astronaut"), "_conv_stem") == []
+    assert len(preprocess_warnings(scope, photo("astronaut"), "_conv_stem")) == 1
+    assert preprocess_warnings(scope, photo("astronaut"), "_conv_stem") == []
     silent = dataclasses.replace(ls.open(lite, preprocess="raw", size=224), check_input=False)
-    assert said(silent, photo("astronaut"), "_conv_stem") == []
+    assert preprocess_warnings(silent, photo("astronaut"), "_conv_stem") == []
 
 
 def test_a_ready_batch_is_checked_too(lite):
     pixels = photo("astronaut")[None, ::2, ::2].transpose(0, 3, 1, 2)[..., :224, :224].astype(np.float32)
-    (message,) = said(ls.open(lite, preprocess=None), pixels, "_conv_stem")
+    (message,) = preprocess_warnings(ls.open(lite, preprocess=None), pixels, "_conv_stem")
     wording(message)
     wording(message)
-    assert said(ls.open(lite, preprocess=None), (pixels - 127) / 128, "_conv_stem") == []
+    assert preprocess_warnings(ls.open(lite, preprocess=None), (pixels - 127) / 128, "_conv_stem") == []
 
 
 # ---- where there is no evidence, and what is left behind
@@ -292,13 +300,13 @@ def test_the_model_is_left_as_it_was_when_it_raises():
             raise ValueError("halfway")
 
     network = Broken().train()
-    kept = {name: each.clone() for name, each in network.state_dict().items()}
+    kept = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     backend = ls.open(network, preprocess="unit").backend
     with pytest.raises(ValueError, match="halfway"):
         backend.evidence(network, np.ones((1, 3, 8, 8), np.float32))
     assert network.training
-    assert not any(each._forward_pre_hooks for each in network.modules())
-    assert all(torch.equal(each, kept[name]) for name, each in network.state_dict().items())
+    assert not any(module._forward_pre_hooks for module in network.modules())
+    assert all(torch.equal(tensor, kept[name]) for name, tensor in network.state_dict().items())
 
 
 # ---- the range that the model states
@@ -322,17 +330,17 @@ def tiny(recipe, dtype="float32"):
 )
 def test_values_outside_of_what_the_model_states(stated, scale, doubted):
     batch = np.random.default_rng(0).random((2, 3, 8, 8), np.float32) * scale
-    found = said(ls.open(tiny(stated), preprocess=None, backend=TinyBackend()), batch)
-    assert bool(found) is doubted
-    assert not found or f"its values go from {batch.min():.3g} to {batch.max():.3g}" in found[0]
+    messages = preprocess_warnings(ls.open(tiny(stated), preprocess=None, backend=TinyBackend()), batch)
+    assert bool(messages) is doubted
+    assert not messages or f"its values go from {batch.min():.3g} to {batch.max():.3g}" in messages[0]
 
 
 def test_masks_flat_batches_and_whole_numbers_are_not_out_of_range():
     mask = np.random.default_rng(0).integers(0, 2, (1, 3, 8, 8)).astype(np.float32)
     for batch in (mask, np.zeros((1, 3, 8, 8), np.float32), mask * np.float32(np.nan)):
-        assert said(ls.open(tiny("raw"), preprocess=None, backend=TinyBackend()), batch) == []
+        assert preprocess_warnings(ls.open(tiny("raw"), preprocess=None, backend=TinyBackend()), batch) == []
     whole = np.random.default_rng(0).integers(0, 256, (1, 3, 8, 8), np.uint8)
-    assert said(ls.open(tiny("raw", "uint8"), preprocess=None, backend=TinyBackend()), whole) == []
+    assert preprocess_warnings(ls.open(tiny("raw", "uint8"), preprocess=None, backend=TinyBackend()), whole) == []
 
 
 def test_inputs_that_are_no_images_are_not_doubted():
@@ -348,10 +356,10 @@ def test_what_the_evidence_does_not_tell(limit):
     right = dataclasses.replace(ls.open(ls.demo_model()).preprocess, size=(224, 224))
     network, photos = efficientnet_lite(), [ls.demo_photo(), photo("astronaut")]
     swapped = dataclasses.replace(right, order="bgr")
-    wide = dataclasses.replace(right, std=tuple(each / 2 for each in right.std))
+    wide = dataclasses.replace(right, std=tuple(std / 2 for std in right.std))
     for recipe in (swapped, wide):
-        for given in (photos[0], photos):
-            ls.open(network, preprocess=recipe).capture(given, "_conv_stem")  # a warning would be an error
+        for images in (photos[0], photos):
+            ls.open(network, preprocess=recipe).capture(images, "_conv_stem")  # a warning would be an error
     scope = ls.open(network, preprocess=dataclasses.replace(right, mean=(0.0,), std=(1.0,)))
     with warns(ls.PreprocessWarning, "BatchNorm"):  # what is far off is told by the same network
         scope.capture(ls.demo_photo(), "_conv_stem")

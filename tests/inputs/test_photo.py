@@ -82,7 +82,7 @@ def test_other_libraries_arrays_through_their_protocols() -> None:
             return self.array
 
     np.testing.assert_array_equal(read(Tensor(RAMP)).pixels, RAMP)
-    assert [each.id for each in collect(Tensor(np.stack([RAMP, RAMP])))] == ["array-0", "array-1"]
+    assert [source.id for source in collect(Tensor(np.stack([RAMP, RAMP])))] == ["array-0", "array-1"]
 
 
 def test_torch_tensors() -> None:

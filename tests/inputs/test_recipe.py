@@ -35,7 +35,7 @@ def test_fields_of_a_models_metadata() -> None:
 
 
 @pytest.mark.parametrize(
-    "given",
+    "fields",
     [
         {"means": 1},
         {"function": print},
@@ -54,9 +54,9 @@ def test_fields_of_a_models_metadata() -> None:
         {"multiple": 0},
     ],
 )
-def test_bad_fields_are_refused(given: dict[str, Any]) -> None:
+def test_bad_fields_are_refused(fields: dict[str, Any]) -> None:
     with raises(PreprocessUnknown):
-        from_fields(given)
+        from_fields(fields)
 
 
 def test_describe_says_every_step() -> None:

@@ -96,7 +96,9 @@ WAYS = [
 ]
 
 
-def found_on_photo(photo: Photo, recipe: Recipe, size: tuple[int, int], cells: tuple[int, int]) -> tuple[float, ...]:
+def brightest_on_photo(
+    photo: Photo, recipe: Recipe, size: tuple[int, int], cells: tuple[int, int]
+) -> tuple[float, ...]:
     """The box on the photo of the brightest cell of a map that is the block mean of the model's input."""
     array, place = apply(recipe, photo, "hwc", size)
     assert array.shape[:2] == size
@@ -124,8 +126,8 @@ def test_a_planted_square_comes_back(recipe: Recipe, size: tuple[int, int], phot
         exact = place.cell_box(y, x, cells)
         top, left = round(exact[0]), round(exact[1])
         box = (top, left, round(exact[0] + exact[2]) - top, round(exact[1] + exact[3]) - left)
-        found = found_on_photo(read(planted(*photo, box)), recipe, size, cells)
-        assert found == pytest.approx(box, abs=1)
+        box_on_photo = brightest_on_photo(read(planted(*photo, box)), recipe, size, cells)
+        assert box_on_photo == pytest.approx(box, abs=1)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -145,8 +147,8 @@ def test_a_planted_square_comes_back_through_every_exif_turn(orientation: int) -
     exif[0x0112] = orientation
     file = io.BytesIO()
     picture.save(file, "JPEG", quality=100, subsampling=0, exif=exif)
-    found = found_on_photo(read(file.getvalue()), Recipe(resize="squash"), (96, 128), (12, 16))
-    assert found == (24, 80, 8, 8)
+    box_on_photo = brightest_on_photo(read(file.getvalue()), Recipe(resize="squash"), (96, 128), (12, 16))
+    assert box_on_photo == (24, 80, 8, 8)
 
 
 @given(

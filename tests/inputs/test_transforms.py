@@ -52,7 +52,7 @@ def theirs(transform, pixels):
         models.EfficientNet_B1_Weights.DEFAULT,
         models.ViT_B_16_Weights.IMAGENET1K_SWAG_E2E_V1,
     ],
-    ids=lambda each: str(each),
+    ids=lambda weights: str(weights),
 )
 def test_weights_are_fed_what_their_own_transforms_give(weights, pixels):
     for wanted in (weights, weights.transforms()):
@@ -120,8 +120,8 @@ def test_other_things_are_left_to_others():
     class Colour(enum.Enum):
         RED = 1
 
-    for each in ("unit", None, Colour.RED, Colour, lambda pixels: pixels, {"mean": 1}):
-        assert from_transform(each) is None
+    for transform in ("unit", None, Colour.RED, Colour, lambda pixels: pixels, {"mean": 1}):
+        assert from_transform(transform) is None
 
 
 def test_a_model_by_name_has_its_weights_transforms_and_labels(tmp_path):
@@ -136,8 +136,8 @@ def test_a_model_by_name_has_its_weights_transforms_and_labels(tmp_path):
     assert "SqueezeNet1_1_Weights.IMAGENET1K_V1" in repr(scope)
     with torch.no_grad():
         expected = saved(default.transforms()(Image.fromarray(data.chelsea()))[None])
-    found = scope.capture(data.chelsea(), "output")[""].values
-    np.testing.assert_allclose(found, expected.numpy(), rtol=1e-3, atol=1e-4)
+    output = scope.capture(data.chelsea(), "output")[""].values
+    np.testing.assert_allclose(output, expected.numpy(), rtol=1e-3, atol=1e-4)
 
 
 def test_a_model_by_name_without_weights_says_that_they_are_random(monkeypatch, tmp_path):

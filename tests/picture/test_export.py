@@ -89,7 +89,7 @@ def picture(request):
     return PICTURES[request.param]()
 
 
-def drawn(figure):
+def figure_rgb(figure):
     """RGB of the figure at its own dots, by matplotlib's Agg."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
@@ -105,7 +105,7 @@ def far_from(pixels, color):
 
 
 def test_matplotlib_shows_each_tile_pixel_by_pixel(picture):
-    figure, wanted = drawn(picture.to_matplotlib()), picture.rgb()
+    figure, wanted = figure_rgb(picture.to_matplotlib()), picture.rgb()
     assert figure.shape == wanted.shape
     for cell in picture.cells:
         assert np.array_equal(figure[place_of(cell)], wanted[place_of(cell)]), cell
@@ -114,7 +114,7 @@ def test_matplotlib_shows_each_tile_pixel_by_pixel(picture):
 def test_matplotlib_writes_each_line_where_the_picture_has_it(picture):
     """Its letters are antialiased by another hand, so lines are compared by where their ink begins and ends."""
     paper = picture.palette()[GAP]
-    figure, wanted = (far_from(pixels, paper) for pixels in (drawn(picture.to_matplotlib()), picture.rgb()))
+    figure, wanted = (far_from(pixels, paper) for pixels in (figure_rgb(picture.to_matplotlib()), picture.rgb()))
     bare = np.ones(figure.shape, bool)
     ticks = picture.drawing.bar.labels if picture.drawing.bar else ()
     for line in (*picture.texts, *ticks):
@@ -171,7 +171,7 @@ def test_a_picture_without_a_record_is_one_image():
     (image,) = xml.fromstring(picture.svg().encode()).findall(f".//{SVG}image")
     data = b64decode(image.get(f"{XLINK}href").partition(",")[2])
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(data)).convert("RGB")), picture.rgb())
-    assert np.array_equal(drawn(picture.to_matplotlib()), picture.rgb())
+    assert np.array_equal(figure_rgb(picture.to_matplotlib()), picture.rgb())
     assert picture.texts == ()
 
 
@@ -190,36 +190,36 @@ def test_a_picture_without_a_record_is_one_image():
 )
 def test_what_is_written_around_tiles_is_text_too(name, words):
     picture = PICTURES[name]()
-    found = [each.text for each in xml.fromstring(picture.svg().encode()).findall(f".//{SVG}text")]
-    assert set(words) <= set(found)
+    texts = [element.text for element in xml.fromstring(picture.svg().encode()).findall(f".//{SVG}text")]
+    assert set(words) <= set(texts)
     pages = " ".join(PdfReader(io.BytesIO(picture.pdf())).pages[0].extract_text().split())
     assert all(word in pages for word in words)
 
 
 def test_the_names_of_groups_are_text():
     groups = PICTURES["clusters"]()
-    found = [each.text for each in xml.fromstring(groups.svg().encode()).findall(f".//{SVG}text")]
-    assert {part for cell in groups.cells[1:] for part in cell.note.replace("·", " ").split()} <= set(found)
+    texts = [element.text for element in xml.fromstring(groups.svg().encode()).findall(f".//{SVG}text")]
+    assert {part for cell in groups.cells[1:] for part in cell.note.replace("·", " ").split()} <= set(texts)
 
 
 def test_labels_at_the_ends_of_a_bar_stay_beside_it():
-    bar = next(each for each in PICTURES["limits"]().to_matplotlib().axes if each.get_label() == "colour bar")
-    found = {text.get_text(): text.get_verticalalignment() for text in bar.get_yticklabels()}
-    assert found == {"−1": "bottom", "1": "top", "0": "center", "0.5": "center", "−0.5": "center"}
+    bar = next(axes for axes in PICTURES["limits"]().to_matplotlib().axes if axes.get_label() == "colour bar")
+    alignments = {text.get_text(): text.get_verticalalignment() for text in bar.get_yticklabels()}
+    assert alignments == {"−1": "bottom", "1": "top", "0": "center", "0.5": "center", "−0.5": "center"}
 
 
 def test_a_blank_cell_of_a_comparison_has_no_colour_of_nan():
     blank = ls.compare({"a": np.random.default_rng(0).random((1, 8, 8, 4)), "b": as_map(np.ones((1, 8)), "bc")})
     axes = blank.to_matplotlib().axes
-    shown = [each.images[0].get_array() for each in axes if each.images and each.get_label() == "channel -1"]
+    shown = [panel.images[0].get_array() for panel in axes if panel.images and panel.get_label() == "channel -1"]
     assert len(shown) == 1 and shown[0].ndim == 3
 
 
-def test_an_axes_holds_the_values_with_their_own_norm():
+def test_an_panelholds_the_values_with_their_own_norm():
     values = special()
     picture = ls.sheet(values)
     axes = picture.to_matplotlib().axes
-    assert [each.get_title(loc="left") for each in axes] == [str(channel) for channel in range(9)]
+    assert [panel.get_title(loc="left") for panel in axes] == [str(channel) for channel in range(9)]
     for channel in (0, 1, 4, 7, 8):
         image = axes[channel].images[0]
         plane = values[0, ..., channel]
@@ -234,10 +234,10 @@ def test_an_axes_holds_the_values_with_their_own_norm():
 @pytest.mark.parametrize("name", ["limits", "heat map", "off centre", "one range"])
 def test_the_colour_bar_is_one_of_matplotlib_with_the_limits_of_the_scale(name):
     picture = PICTURES[name]()
-    bar = next(each for each in picture.to_matplotlib().axes if each.get_label() == "colour bar")
+    bar = next(axes for axes in picture.to_matplotlib().axes if axes.get_label() == "colour bar")
     assert bar.get_ylim() == pytest.approx(picture.scale.limits)
     shown = {text.get_text() for text in bar.get_yticklabels()}
-    assert {number(each) for each in picture.scale.limits} <= shown
+    assert {number(limit) for limit in picture.scale.limits} <= shown
     # Its middle has the colour that the scale gives that value.
     low, high = picture.scale.limits
     middle = picture.palette()[picture.scale.codes([(low + high) / 2])[0]] / 255
@@ -247,7 +247,7 @@ def test_the_colour_bar_is_one_of_matplotlib_with_the_limits_of_the_scale(name):
 
 def test_the_caption_stands_in_the_figure_as_text():
     picture = ls.sheet(special())
-    texts = " ".join(each.get_text() for each in picture.to_matplotlib().texts)
+    texts = " ".join(text.get_text() for text in picture.to_matplotlib().texts)
     for word in " ".join((picture.title, *picture.lines)).replace("·", " ").split():
         assert word in texts
 
@@ -255,14 +255,14 @@ def test_the_caption_stands_in_the_figure_as_text():
 def test_many_tiles_share_an_axes():
     figure = ls.sheet(np.zeros((1, 2, 2, 257))).to_matplotlib()
     assert len(figure.axes) == 1
-    assert {"0", "256"} <= {each.get_text() for each in figure.texts}
+    assert {"0", "256"} <= {text.get_text() for text in figure.texts}
     assert len(ls.sheet(np.zeros((1, 2, 2, 256))).to_matplotlib().axes) == 256
 
 
 def test_a_dollar_in_a_name_is_no_formula():
     fm = ls.FeatureMap.of_array(np.ones((1, 2, 2, 2)))
     fm = replace(fm, layer=replace(fm.layer, path="a$x^2$b"))
-    assert drawn(ls.sheet(fm).to_matplotlib()).size
+    assert figure_rgb(ls.sheet(fm).to_matplotlib()).size
 
 
 def test_a_tile_in_the_callers_axes():
@@ -301,7 +301,7 @@ def test_the_svg_is_valid_and_holds_the_tiles_themselves(picture):
     assert (root.get("width"), root.get("height")) == (str(picture.width), str(picture.height))
     assert (root.find(f"{SVG}title").text, root.find(f"{SVG}desc").text) == (picture.title, picture.alt())
     images = root.findall(f".//{SVG}image")
-    assert all("pixelated" in each.get("style") for each in images)
+    assert all("pixelated" in image.get("style") for image in images)
     wanted = picture.rgb()
     covered = np.zeros(wanted.shape[:2], bool)
     for image in images:
@@ -333,7 +333,7 @@ def test_an_svg_draws_bar_and_marks_in_the_colours_of_the_picture():
 
 def test_text_of_an_svg_is_text():
     picture = ls.sheet(special(), zoom=20)
-    texts = [each.text for each in xml.fromstring(picture.svg().encode()).findall(f".//{SVG}text")]
+    texts = [element.text for element in xml.fromstring(picture.svg().encode()).findall(f".//{SVG}text")]
     assert picture.title in texts
     assert {*map(str, range(9)), "dead", "const 2.5", "4 NaN", "1 +inf 1 −inf", "42 NaN"} <= set(texts)
     assert f"{number(picture.cells[0].low)}…{number(picture.cells[0].high)}" in texts
@@ -348,7 +348,7 @@ def test_hostile_names_stay_text():
     root = xml.fromstring(text.encode())
     assert "<script" not in text
     assert printable(name) in root.find(f"{SVG}desc").text
-    assert {each.tag.removeprefix(SVG) for each in root.iter()} <= {
+    assert {element.tag.removeprefix(SVG) for element in root.iter()} <= {
         "svg",
         "title",
         "desc",
@@ -357,7 +357,7 @@ def test_hostile_names_stay_text():
         "g",
         "text",
     }
-    attributes = [(key, value) for each in root.iter() for key, value in each.items()]
+    attributes = [(key, value) for element in root.iter() for key, value in element.items()]
     assert all(value.startswith("data:image/png;base64,") for key, value in attributes if "href" in key)
     assert not [value for key, value in attributes if "url(" in value or key.startswith("on")]
 
@@ -370,13 +370,13 @@ def test_pdf_holds_text_and_the_tiles_own_pixels(tmp_path):
     wording(text)
     assert "dead" in text and "9 NaN" not in text and "4 NaN" in text
     assert (float(page.mediabox.width), float(page.mediabox.height)) == pytest.approx((picture.width, picture.height))
-    sizes = [each.image.size for each in page.images if each.image.size == (7, 6)]
+    sizes = [image.image.size for image in page.images if image.image.size == (7, 6)]
     assert len(sizes) >= 9
     # PDF counts rows from below; the image's matrix turns it over.
     wanted = {
         picture.palette()[picture.codes(cell)[::-1]].tobytes() for cell in picture.cells if cell.channel in (0, 1, 7, 8)
     }
-    assert wanted <= {np.asarray(each.image.convert("RGB")).tobytes() for each in page.images}
+    assert wanted <= {np.asarray(image.image.convert("RGB")).tobytes() for image in page.images}
 
 
 def test_the_same_picture_gives_the_same_files():

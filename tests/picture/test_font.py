@@ -26,16 +26,16 @@ def alphabet(size, muted):
     """The font's letters by their pixels, in full ink or muted."""
     # The commonest wins where two signs look alike.
     signs = [*filter(str.isprintable, map(chr, range(0x17F, 160, -1))), *map(chr, range(33, 127)), *"×·…− "]
-    drawn = np.minimum(font(size).lines(signs, 1), 2 if muted else 3)
-    return {box.tobytes(): sign for box, sign in zip(drawn, signs, strict=True)}
+    strengths = np.minimum(font(size).lines(signs, 1), 2 if muted else 3)
+    return {box.tobytes(): sign for box, sign in zip(strengths, signs, strict=True)}
 
 
 def read(codes, x, y, size, length, muted=False):
     """`length` letters of the picture from a place on; `�` for what isn't a whole letter."""
     letters, known = font(size), alphabet(size, muted)
     boxes = (
-        codes[y : y + letters.height, at : at + letters.width]
-        for at in range(x, x + length * letters.width, letters.width)
+        codes[y : y + letters.height, left : left + letters.width]
+        for left in range(x, x + length * letters.width, letters.width)
     )
     return "".join(known.get(np.ascontiguousarray(STRENGTHS[box]).tobytes(), "�") for box in boxes)
 
@@ -53,7 +53,7 @@ def assert_caption_is_whole(picture, text):
         assert read(picture.pixels, margin, y, large, len(line)) == same_letters(line, large)
         y += font(large).height + text
     y += 2 * text
-    for line in (part for each in picture.lines for part in wrap(each, width // font(small).width)):
+    for line in (part for entry in picture.lines for part in wrap(entry, width // font(small).width)):
         assert read(picture.pixels, margin, y, small, len(line)) == same_letters(line, small)
         y += font(small).height + 2 * text
 
@@ -130,13 +130,13 @@ def test_ranges_and_figures_are_read_back(text, size):
         assert read(picture.pixels, cell.x, below, small, len(mean), muted=True) == mean
         assert read(picture.pixels, cell.x, below + letters.height, small, len(share), muted=True) == share
         ranges = [f"{number(cell.low, digits)}…{number(cell.high, digits)}" for digits in (3, 2)]
-        found = set()
+        ranges_read = set()
         for words in ranges:
             right = cell.x + cell.width - len(words) * letters.width
-            found |= {
-                read(picture.pixels, at, cell.y - letters.height, small, len(words), True) for at in (right, cell.x)
+            ranges_read |= {
+                read(picture.pixels, left, cell.y - letters.height, small, len(words), True) for left in (right, cell.x)
             }
-        assert found & set(ranges) or "no room on the tiles" in picture.alt(), cell
+        assert ranges_read & set(ranges) or "no room on the tiles" in picture.alt(), cell
 
 
 @pytest.mark.parametrize("text", [1, 2, 3, 4])
@@ -145,11 +145,11 @@ def test_the_bar_and_the_whole_legend_are_read_back(text):
     picture = ls.sheet(values, scale="layer", text=text)
     bar, small = picture.bar, SMALL * text
     column = bar.x + bar.width + 6 * text
-    found = {
+    labels = {
         read(picture.pixels, column, y, small, 2).strip()
         for y in range(bar.y, bar.y + bar.height - font(small).height + 1)
     }
-    assert {"−3", "17", "0", "5", "10", "15"} <= found
+    assert {"−3", "17", "0", "5", "10", "15"} <= labels
     canvas = Frame("t", ["line"], marks=MARKS, text=text).around(10, 10)
     for mark, (name, _) in MARKS.items():
         ys, xs = np.nonzero(canvas.codes == mark)
@@ -163,10 +163,10 @@ def test_the_bar_and_the_whole_legend_are_read_back(text):
 
 def test_larger_letters_make_larger_tiles_and_gaps():
     values = np.random.default_rng(0).random((1, 14, 14, 20)).astype(np.float32)
-    one, three = ls.sheet(values), ls.sheet(values, text=3)
-    assert three.cells[0].width == pytest.approx(3 * one.cells[0].width, rel=0.05)
+    small_text, three = ls.sheet(values), ls.sheet(values, text=3)
+    assert three.cells[0].width == pytest.approx(3 * small_text.cells[0].width, rel=0.05)
     assert three.cells[1].x - three.cells[0].x - three.cells[0].width == 3 * 8
-    assert np.array_equal(one.codes(one.cells[7]), three.codes(three.cells[7]))
+    assert np.array_equal(small_text.codes(small_text.cells[7]), three.codes(three.cells[7]))
     for wrong in (0, 5, 1.5, True, "2"):
         with raises(ls.BadOption, "1"):
             ls.sheet(values, text=wrong)
@@ -185,15 +185,19 @@ KINDS = {
 
 @pytest.mark.parametrize("name", KINDS)
 def test_every_kind_of_picture_has_larger_letters(name):
-    one, three = KINDS[name](1), KINDS[name](3)
-    assert (one.text, three.text) == (1, 3)
-    assert three.cells[0].width >= 2.9 * one.cells[0].width
+    small_text, three = KINDS[name](1), KINDS[name](3)
+    assert (small_text.text, three.text) == (1, 3)
+    assert three.cells[0].width >= 2.9 * small_text.cells[0].width
     if three.indexed:
         assert_caption_is_whole(three, 3)
         assert_no_ink_in_tiles(three)
-        assert np.array_equal(one.codes(one.cells[0])[0], three.codes(three.cells[0])[0]) or name == "bars"
+        assert (
+            np.array_equal(small_text.codes(small_text.cells[0])[0], three.codes(three.cells[0])[0]) or name == "bars"
+        )
     # Lines may break in other places.
-    words = [[word for line in picture.texts for word in line.text.split() if word != "·"] for picture in (one, three)]
+    words = [
+        [word for line in picture.texts for word in line.text.split() if word != "·"] for picture in (small_text, three)
+    ]
     assert words[0] == words[1]
     for x, y, words, size, ink, _ in three.texts:
         assert size in (3 * SMALL, 3 * LARGE)
@@ -208,13 +212,13 @@ def test_larger_letters_leave_a_photo_as_it_is():
     scope = ls.open(ls.demo_model())
     (fm,) = scope.capture(ls.demo_photo(), "_blocks.4._swish:1").values()
     for draw in (ls.overlay, ls.beside):
-        one, three = draw(ls.mean(fm)), draw(ls.mean(fm), text=3)
-        assert one.cells[0][2:4] == three.cells[0][2:4]
+        small_text, three = draw(ls.mean(fm)), draw(ls.mean(fm), text=3)
+        assert small_text.cells[0][2:4] == three.cells[0][2:4]
         boxes = [
-            np.s_[each.y : each.y + each.height, each.x : each.x + each.width]
-            for each in (one.cells[-1], three.cells[-1])
+            np.s_[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width]
+            for cell in (small_text.cells[-1], three.cells[-1])
         ]
-        assert np.array_equal(one.rgb()[boxes[0]], three.rgb()[boxes[1]])
+        assert np.array_equal(small_text.rgb()[boxes[0]], three.rgb()[boxes[1]])
     assert ls.show(scope, ls.demo_photo(), "_blocks.4._swish:1", combine="mean", text=2).text == 2
     assert ls.show(scope, ls.demo_photo(), "output", text=2).text == 2
     assert ls.show(scope, ls.demo_photo(), "_blocks.4._swish:1", combine="mean", overlay=True, text=2).text == 2

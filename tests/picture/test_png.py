@@ -45,12 +45,12 @@ def test_text_survives_in_any_script(value):
 
 def test_every_checksum_is_right():
     data = png.encode(np.arange(100, dtype=np.uint8).reshape(10, 10), PALETTE, {"a": "b"})
-    at = 8
+    offset = 8
     names = []
-    while at < len(data):
-        size = int.from_bytes(data[at : at + 4], "big")
-        body = data[at + 4 : at + 8 + size]
-        assert zlib.crc32(body) == int.from_bytes(data[at + 8 + size : at + 12 + size], "big")
+    while offset < len(data):
+        size = int.from_bytes(data[offset : offset + 4], "big")
+        body = data[offset + 4 : offset + 8 + size]
+        assert zlib.crc32(body) == int.from_bytes(data[offset + 8 + size : offset + 12 + size], "big")
         names.append(body[:4].decode())
-        at += 12 + size
+        offset += 12 + size
     assert names == ["IHDR", "PLTE", "iTXt", "IDAT", "IEND"]

@@ -26,10 +26,10 @@ def test_every_special_value_has_its_own_code_and_colour():
     codes = scale.codes([0, 1, 0.5, -1, 2, np.nan, np.inf, -np.inf])
     assert codes.tolist() == [0, TOP, TOP // 2, BELOW, ABOVE, NAN, POS_INF, NEG_INF]
     marks = [BELOW, ABOVE, NAN, POS_INF, NEG_INF, CONSTANT]
-    colors = {tuple(palette("viridis")[each]) for each in marks}
+    colors = {tuple(palette("viridis")[mark]) for mark in marks}
     assert len(colors) == len(marks)
     for name in ("viridis", "vik", "gray", "magma"):
-        assert not colors & {tuple(each) for each in lut(name)}, name
+        assert not colors & {tuple(color) for color in lut(name)}, name
 
 
 def test_a_constant_map_is_flat_and_not_a_value():
@@ -53,8 +53,8 @@ def test_decoding_gives_the_value_to_half_a_step(values):
     assume(low < high)
     reach = max(abs(low), abs(high)) if scale.center is not None else (high - low) / 2
     step = 2 * reach / TOP
-    found = scale.decode(scale.codes(values))
-    assert np.abs(found - values).max() <= step * 0.501
+    decoded = scale.decode(scale.codes(values))
+    assert np.abs(decoded - values).max() <= step * 0.501
 
 
 @given(
@@ -98,12 +98,12 @@ def test_what_lies_beyond_limits_has_its_mark_to_the_last_bit_on_the_fast_way_to
     out = np.empty((-(-7 // columns), columns, 5, 6), np.uint8)
     encode(values, out, limits, center=center, exact=np.zeros(7, bool), extent=raw_extent(values[None])[0])
     for channel, (low, high) in enumerate(limits):
-        one = values[..., channel].astype(np.float64)
+        plane = values[..., channel].astype(np.float64)
         got = out[channel // columns, channel % columns].astype(int)
-        np.testing.assert_array_equal(got == BELOW, one < low)
-        np.testing.assert_array_equal(got == ABOVE, one > high)
-        inside = (one >= low) & (one <= high)
-        wanted = ls.Scale((low, high), center=center).codes(one).astype(int)
+        np.testing.assert_array_equal(got == BELOW, plane < low)
+        np.testing.assert_array_equal(got == ABOVE, plane > high)
+        inside = (plane >= low) & (plane <= high)
+        wanted = ls.Scale((low, high), center=center).codes(plane).astype(int)
         assert np.abs(got - wanted)[inside].max(initial=0) <= 1
 
 
@@ -124,9 +124,9 @@ def test_percentiles_are_those_of_numpy(dtype, clip, size):
     values[1, ..., 2] = np.maximum(values[1, ..., 2], 0)  # many equal numbers
     exact = values.astype(np.float64)
     np.testing.assert_allclose(percentiles(values, clip), np.percentile(exact, clip), rtol=1e-12, atol=1e-15)
-    for each in (values, np.ascontiguousarray(values.transpose(0, 3, 1, 2)).transpose(0, 2, 3, 1)):
+    for array in (values, np.ascontiguousarray(values.transpose(0, 3, 1, 2)).transpose(0, 2, 3, 1)):
         wanted = np.moveaxis(np.percentile(exact, clip, axis=(1, 2)), 0, -1)
-        np.testing.assert_allclose(percentiles(each, clip, True), wanted, rtol=1e-12, atol=1e-15)
+        np.testing.assert_allclose(percentiles(array, clip, True), wanted, rtol=1e-12, atol=1e-15)
     values[0, 0, 0] = np.nan
     values[1, 0, 0] = -np.inf
     known = exact[np.isfinite(values)]
@@ -188,10 +188,10 @@ def test_where_the_percentiles_leave_no_range_nothing_is_cut():
     values = np.zeros((1, 20, 20, 2), np.float32)
     values[0, 3, 4, 0] = 5
     values[..., 1] = np.linspace(0, 1, 400).reshape(20, 20)
-    each = ls.Scale.fit(values, "channel", clip=(1, 99))
-    assert each.limits[0, 0].tolist() == [0, 5]
-    assert each.limits[0, 1] == pytest.approx([0.01, 0.99])
-    wording(each.describe())
+    scale = ls.Scale.fit(values, "channel", clip=(1, 99))
+    assert scale.limits[0, 0].tolist() == [0, 5]
+    assert scale.limits[0, 1] == pytest.approx([0.01, 0.99])
+    wording(scale.describe())
     picture = ls.heatmap(values[0, ..., 0], clip=(1, 99))
     assert picture.scale.limits == (0, 5)
     assert picture.scale.clip is None
@@ -201,11 +201,11 @@ def test_where_the_percentiles_leave_no_range_nothing_is_cut():
 def through_the_bar(rgb, bar, cell, zoom):
     """The values that a reader of the picture finds: a pixel's colour, looked for in the bar, and its place there."""
     column = rgb[bar.y : bar.y + bar.height, bar.x + 2].astype(int)
-    at = bar.high + (np.arange(bar.height) + 0.5) / bar.height * (bar.low - bar.high)
+    value_at_row = bar.high + (np.arange(bar.height) + 0.5) / bar.height * (bar.low - bar.high)
     tile = rgb[cell.y : cell.y + cell.height : zoom, cell.x : cell.x + cell.width : zoom].astype(int)
     distance = np.abs(tile[:, :, None] - column).sum(-1)
     best = distance == distance.min(-1, keepdims=True)
-    return (best * at).sum(-1) / best.sum(-1), tile
+    return (best * value_at_row).sum(-1) / best.sum(-1), tile
 
 
 VALUES = np.random.default_rng(5).gamma(2.0, 1.0, (2, 24, 24, 6)).astype(np.float32) * [1, 2, 3, 4, 5, 6] - np.float32(
@@ -239,10 +239,10 @@ def test_pixels_read_through_the_bar_are_the_values(rule, image, tmp_path):
     assert picture.bar.height > TOP, "each step has a row of its own"
     cut = picture.scale.clip is not None
     for cell in picture.cells:
-        found, tile = through_the_bar(rgb, picture.bar, cell, picture.zoom)
+        value_read, tile = through_the_bar(rgb, picture.bar, cell, picture.zoom)
         wanted = values[image, ..., cell.channel]
         inside = (wanted >= low) & (wanted <= high)
-        assert np.abs(found - wanted)[inside].max(initial=0) <= step
+        assert np.abs(value_read - wanted)[inside].max(initial=0) <= step
         for mark, beyond, y in ((ABOVE, wanted > high, picture.bar.y - 4), (BELOW, wanted < low, -4)):
             cap = rgb[y if y >= 0 else picture.bar.y + picture.bar.height + 4, picture.bar.x + 8]
             assert (tile[beyond] == picture.scale.palette()[mark]).all()
@@ -281,18 +281,18 @@ def test_each_channel_in_its_own_range_reads_through_a_bar_of_that_range(tmp_pat
             both = np.zeros((max(rgb.shape[0], column.shape[0]), rgb.shape[1] + column.shape[1], 3), np.uint8)
             both[: rgb.shape[0], : rgb.shape[1]] = rgb
             both[: column.shape[0], rgb.shape[1] :] = column
-            found, _ = through_the_bar(both, bar._replace(x=bar.x + rgb.shape[1]), cell, picture.zoom)
+            values_read, _ = through_the_bar(both, bar._replace(x=bar.x + rgb.shape[1]), cell, picture.zoom)
             wanted = values[0, ..., cell.channel].clip(cell.low, cell.high)
             inside = wanted == values[0, ..., cell.channel]
-            assert np.abs(found - wanted)[inside].max() <= 2 * max(abs(cell.low), abs(cell.high)) / TOP
+            assert np.abs(values_read - wanted)[inside].max() <= 2 * max(abs(cell.low), abs(cell.high)) / TOP
 
 
 def test_only_what_lies_beyond_is_counted():
     values = np.array([-1.0, 1.0, 2.0, 3.5, np.inf, -np.inf, np.nan])
     assert Beyond.of(values, (1.0, 2.0)) == Beyond(1, 1, -1.0, 3.5)
     assert Beyond.of(values[-3:], (1.0, 2.0)) == Beyond()
-    each = Beyond.of(np.array([[1.0, 5.0], [4.0, 6.0]]), np.array([[0.0, 3.0], [5.0, 6.0]]))
-    assert (each.below, each.above) == (0, 1)
+    beyond = Beyond.of(np.array([[1.0, 5.0], [4.0, 6.0]]), np.array([[0.0, 3.0], [5.0, 6.0]]))
+    assert (beyond.below, beyond.above) == (0, 1)
     dense = ls.strip(np.append(np.linspace(0, 1, 40), 90.0), clip=(5, 95))
     wording(dense.alt())
     wording(dense.alt(), "90")
@@ -305,7 +305,7 @@ def test_a_shared_scale_spans_layers_images_and_models():
     first, second = np.array([[0.0, 1.0]]), np.array([[2.0, 5.0], [3.0, 4.0]])
     assert ls.shared_scale(first, second).limits == (0, 5)
     assert ls.shared_scale({"a": first, "b": {"c": second}}).limits == (0, 5)
-    assert ls.shared_scale([ls.FeatureMap.of_array(each) for each in (first, second)]).limits == (0, 5)
+    assert ls.shared_scale([ls.FeatureMap.of_array(values) for values in (first, second)]).limits == (0, 5)
     signed = ls.shared_scale(first, -second)
     assert (signed.limits, signed.center, signed.colors) == ((-5, 1), 0.0, "vik")
     wording(signed.describe(), "−5", "1")
@@ -313,8 +313,8 @@ def test_a_shared_scale_spans_layers_images_and_models():
     assert (moved.center, moved.colors) == (2.0, "berlin")
     both = np.concatenate([first.ravel(), second.ravel()])
     assert ls.shared_scale(first, second, clip=(20, 80)).limits == pytest.approx(tuple(np.percentile(both, (20, 80))))
-    pictures = [ls.heatmap(each, scale=moved) for each in (first, second)]
-    assert {(each.bar.low, each.bar.high) for each in pictures} == {(0.0, 5.0)}
+    pictures = [ls.heatmap(values, scale=moved) for values in (first, second)]
+    assert {(picture.bar.low, picture.bar.high) for picture in pictures} == {(0.0, 5.0)}
     broken = np.array([[np.nan, np.inf, 2.0]])
     assert ls.shared_scale(first, broken).limits == (0, 2)
 
@@ -371,7 +371,7 @@ def test_texts_of_nearly_equal_numbers_differ():
 
 
 def test_numbers_are_short_and_never_lie_about_their_size():
-    assert [number(each) for each in (0.0, -0.5, 1234.5, 12345.0, 1e-12, np.nan, np.inf)] == [
+    assert [number(value) for value in (0.0, -0.5, 1234.5, 12345.0, 1e-12, np.nan, np.inf)] == [
         "0",
         "−0.5",
         "1.23e3",

@@ -23,15 +23,15 @@ def pictures():
     return {"sheet": ls.sheet(values), "colours": ls.heatmap(ls.pca(values))}
 
 
-def read(folder):
+def images_of(folder):
     """{tag: [(step, RGB)]} of all event files of a folder."""
-    found = accumulator.EventAccumulator(str(folder), size_guidance={accumulator.IMAGES: 0}).Reload()
+    events = accumulator.EventAccumulator(str(folder), size_guidance={accumulator.IMAGES: 0}).Reload()
     return {
         tag: [
-            (each.step, np.asarray(Image.open(io.BytesIO(each.encoded_image_string)).convert("RGB")))
-            for each in found.Images(tag)
+            (event.step, np.asarray(Image.open(io.BytesIO(event.encoded_image_string)).convert("RGB")))
+            for event in events.Images(tag)
         ]
-        for tag in found.Tags()["images"]
+        for tag in events.Tags()["images"]
     }
 
 
@@ -39,13 +39,13 @@ def test_a_folder_gets_an_event_file_with_the_pictures_themselves(pictures, tmp_
     folder = tmp_path / "new" / "run"
     assert ls.to_tensorboard(pictures, folder, tag="maps", step=3) == ("maps/sheet", "maps/colours")
     assert ls.to_tensorboard(pictures["sheet"], folder, tag="maps/sheet", step=4) == ("maps/sheet",)
-    found = read(folder)
-    assert {tag: [step for step, _ in each] for tag, each in found.items()} == {
+    images = images_of(folder)
+    assert {tag: [step for step, _ in steps] for tag, steps in images.items()} == {
         "maps/sheet": [3, 4],
         "maps/colours": [3],
     }
-    assert np.array_equal(found["maps/sheet"][0][1], pictures["sheet"].rgb())
-    assert np.array_equal(found["maps/colours"][0][1], pictures["colours"].rgb())
+    assert np.array_equal(images["maps/sheet"][0][1], pictures["sheet"].rgb())
+    assert np.array_equal(images["maps/colours"][0][1], pictures["colours"].rgb())
 
 
 def test_tags_come_from_titles_and_places(pictures, tmp_path):
@@ -61,9 +61,9 @@ def test_a_writer_of_ones_own(library, pictures, tmp_path):
     writer = module.SummaryWriter(str(tmp_path))
     ls.to_tensorboard(pictures, writer, step=7)
     writer.close()
-    found = read(tmp_path)
+    images = images_of(tmp_path)
     for tag, picture in pictures.items():
-        ((step, pixels),) = found[tag]
+        ((step, pixels),) = images[tag]
         assert step == 7
         assert np.array_equal(pixels, picture.rgb())
 
@@ -81,9 +81,9 @@ def test_what_it_does_not_take_is_said(pictures, tmp_path, monkeypatch):
     sheet = pictures["sheet"]
     with raises(ls.BadOption):
         ls.to_tensorboard(sheet, 3)
-    for given, name in ((np.eye(3), "ndarray"), ([], "list"), ([sheet, "x"], "str"), ("x", "str"), (None, "NoneType")):
+    for wrong, name in ((np.eye(3), "ndarray"), ([], "list"), ([sheet, "x"], "str"), ("x", "str"), (None, "NoneType")):
         with raises(ls.BadOption, name):
-            ls.to_tensorboard(given, tmp_path)
+            ls.to_tensorboard(wrong, tmp_path)
     for step in (1.5, True, "1"):
         with raises(ls.BadOption, "step="):
             ls.to_tensorboard(sheet, tmp_path, step=step)

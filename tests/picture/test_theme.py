@@ -18,14 +18,14 @@ from layerscope.plots.rgb import paper
 from layerscope.testing import TinyBackend, tiny_model
 
 
-def contrast(one, other):
+def contrast(color, other):
     """WCAG 2.2's contrast ratio of two sRGB colours."""
 
-    def luminance(color):
-        share = np.asarray(color, float) / 255
+    def luminance(rgb):
+        share = np.asarray(rgb, float) / 255
         return np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
 
-    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    light, dark = sorted((luminance(color), luminance(other)), reverse=True)
     return (light + 0.05) / (dark + 0.05)
 
 

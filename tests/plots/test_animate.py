@@ -12,7 +12,7 @@ from layerscope.plots.animate import draw_frames
 from layerscope.plots.montage import MontageOptions
 
 
-def drawn(fm, over=None, **options):
+def frame_pictures(fm, over=None, **options):
     """The pictures that `animate` writes of a map."""
     return draw_frames(as_map(fm), MontageOptions(**options), over)
 
@@ -25,7 +25,7 @@ def clip():
 
 
 @pytest.fixture
-def kept_codes(monkeypatch):
+def frames_as_codes(monkeypatch):
     """Pillow gives the codes of every frame, where it would turn all but the first into colours."""
     monkeypatch.setattr(
         GifImagePlugin, "LOADING_STRATEGY", GifImagePlugin.LoadingStrategy.RGB_AFTER_DIFFERENT_PALETTE_ONLY
@@ -34,18 +34,18 @@ def kept_codes(monkeypatch):
 
 def frames(path):
     with Image.open(path) as image:
-        for at in range(image.n_frames):
-            image.seek(at)
+        for index in range(image.n_frames):
+            image.seek(index)
             yield image.copy()
 
 
-@pytest.mark.usefixtures("kept_codes")
+@pytest.mark.usefixtures("frames_as_codes")
 def test_a_gif_holds_the_codes_and_the_palette_of_its_pictures(clip, tmp_path):
-    wanted = drawn(clip, over="t", channel=1)
+    wanted = frame_pictures(clip, over="t", channel=1)
     path = ls.animate(clip, tmp_path / "clip.gif", over="t", channel=1)
-    found = list(frames(path))
-    assert len(found) == len(wanted) == 6
-    for frame, picture in zip(found, wanted, strict=True):
+    written = list(frames(path))
+    assert len(written) == len(wanted) == 6
+    for frame, picture in zip(written, wanted, strict=True):
         assert frame.mode == "P"
         assert (np.asarray(frame) == picture.pixels).all()
         assert (np.asarray(frame.convert("RGB")) == picture.rgb()).all()
@@ -58,54 +58,56 @@ def test_a_gif_holds_the_codes_and_the_palette_of_its_pictures(clip, tmp_path):
 
 
 def test_a_webp_loses_nothing(clip, tmp_path):
-    wanted = drawn(clip, channel=1)
-    found = list(frames(ls.animate(clip, tmp_path / "clip.webp", channel=1, fps=20)))
-    assert len(found) == 6
-    for frame, picture in zip(found, wanted, strict=True):
+    wanted = frame_pictures(clip, channel=1)
+    written = list(frames(ls.animate(clip, tmp_path / "clip.webp", channel=1, fps=20)))
+    assert len(written) == 6
+    for frame, picture in zip(written, wanted, strict=True):
         assert (np.asarray(frame.convert("RGB")) == picture.rgb()).all()
 
 
 @pytest.mark.parametrize(("over", "axis"), [("d", 0), ("h", 1), ("w", 2), ("t", 0)])
 def test_frames_are_slices_with_one_range_and_one_size(clip, over, axis):
-    pictures = drawn(clip, over=over, channel=0)
+    pictures = frame_pictures(clip, over=over, channel=0)
     volume = clip.values[0, ..., 0]
-    assert len({(each.width, each.height) for each in pictures}) == 1
-    for at, picture in enumerate(pictures):
+    assert len({(picture.width, picture.height) for picture in pictures}) == 1
+    for index, picture in enumerate(pictures):
         (cell,) = picture.cells
         assert (picture.bar.low, picture.bar.high) == (volume.min(), volume.max())
-        np.testing.assert_allclose(picture.decode(cell), volume.take(at, axis), atol=np.abs(volume).max() / 240 * 1.01)
+        np.testing.assert_allclose(
+            picture.decode(cell), volume.take(index, axis), atol=np.abs(volume).max() / 240 * 1.01
+        )
         word = "frame" if over == "t" else "slice"
-        assert picture.lines[-1].strip() == f"{word} {at} (0 to {len(pictures) - 1})"
+        assert picture.lines[-1].strip() == f"{word} {index} (0 to {len(pictures) - 1})"
 
 
 def test_over_images_and_over_channels():
     fm = ls.FeatureMap.of_array(noise(3, 5, 4, 6), "bhwc")
-    pictures = drawn(fm, channel=2)
-    assert [each.cells[0].image for each in pictures] == [0, 1, 2]
+    pictures = frame_pictures(fm, channel=2)
+    assert [picture.cells[0].image for picture in pictures] == [0, 1, 2]
     assert pictures[1].bar.high == fm.values[..., 2].max(), "one range for this channel of all images"
-    pictures = drawn(fm, over="channels", image=1)
-    assert [each.cells[0].channel for each in pictures] == list(range(6))
+    pictures = frame_pictures(fm, over="channels", image=1)
+    assert [picture.cells[0].channel for picture in pictures] == list(range(6))
     assert pictures[1].bar.high == fm.values[1].max()
 
 
 def test_marks_and_captions_move_nothing(clip):
     # One frame alone has NaN, one has values outside the limits: the legend is the same on all.
-    pictures = drawn(clip, channel=1, scale=(-1, 9))
-    assert len({each.height for each in pictures}) == 1
-    assert all("4 NaN" in each.alt() for each in pictures)
+    pictures = frame_pictures(clip, channel=1, scale=(-1, 9))
+    assert len({picture.height for picture in pictures}) == 1
+    assert all("4 NaN" in picture.alt() for picture in pictures)
 
 
 def test_pictures_of_epochs_need_one_scale_and_one_size(tmp_path):
     epochs = [noise(1, 6, 6, 4, seed=seed) for seed in range(3)]
-    path = ls.animate([ls.sheet(each, scale=(-3, 3)) for each in epochs], tmp_path / "epochs.gif", fps=2)
+    path = ls.animate([ls.sheet(values, scale=(-3, 3)) for values in epochs], tmp_path / "epochs.gif", fps=2)
     with Image.open(path) as image:
         assert (image.n_frames, image.info["duration"]) == (3, 500)
     with raises(ls.BadScale, "1", "scale=(low, high)"):
-        ls.animate([ls.sheet(each, scale="layer") for each in epochs], tmp_path / "a.gif")
+        ls.animate([ls.sheet(values, scale="layer") for values in epochs], tmp_path / "a.gif")
     with raises(ls.BadScale, "1"):
-        ls.animate([ls.sheet(each, scale="channel") for each in epochs], tmp_path / "a.gif")
+        ls.animate([ls.sheet(values, scale="channel") for values in epochs], tmp_path / "a.gif")
     with raises(ls.BadOption, "1"):
-        ls.animate([ls.sheet(epochs[0], scale=(-3, 3), zoom=each) for each in (9, 20)], tmp_path / "a.gif")
+        ls.animate([ls.sheet(epochs[0], scale=(-3, 3), zoom=zoom) for zoom in (9, 20)], tmp_path / "a.gif")
     assert not (tmp_path / "a.gif").exists()
 
 
@@ -117,7 +119,7 @@ def test_equal_frames_stay_for_their_time(tmp_path):
     assert len(list(frames(path))) == 5
     picture = ls.heatmap(noise(4, 4))
     path = ls.animate([picture, picture], tmp_path / "two.gif", fps=10)
-    assert sum(each.info["duration"] for each in frames(path)) == 200
+    assert sum(frame.info["duration"] for frame in frames(path)) == 200
 
 
 def test_colours_go_into_webp_alone(tmp_path):
@@ -126,8 +128,8 @@ def test_colours_go_into_webp_alone(tmp_path):
         ls.animate([picture, picture], tmp_path / "a.gif")
     other = ls.heatmap(ls.pca(ls.FeatureMap.of_array(noise(1, 6, 6, 5, seed=4), "bhwc")))
     if other.height == picture.height:
-        found = list(frames(ls.animate([picture, other], tmp_path / "a.webp")))
-        assert (np.asarray(found[1].convert("RGB")) == other.rgb()).all()
+        written = list(frames(ls.animate([picture, other], tmp_path / "a.webp")))
+        assert (np.asarray(written[1].convert("RGB")) == other.rgb()).all()
 
 
 @pytest.mark.parametrize(
@@ -149,9 +151,9 @@ def test_colours_go_into_webp_alone(tmp_path):
 )
 def test_animations_refuse(frames, options, error, tmp_path):
     layout = {5: "bdhwc", 4: "bhwc", 2: "bc"}.get(getattr(frames, "ndim", 0))
-    given = frames if layout is None else ls.FeatureMap.of_array(frames, layout)
+    content = frames if layout is None else ls.FeatureMap.of_array(frames, layout)
     with raises(error):
-        ls.animate(given, tmp_path / "a.gif", **options)
+        ls.animate(content, tmp_path / "a.gif", **options)
 
 
 def test_animations_refuse_other_files(tmp_path):

@@ -43,7 +43,7 @@ def test_bars_of_both_signs_begin_at_the_same_zero():
 def test_bars_of_several_images_may_share_their_scale():
     fm = ls.FeatureMap.of_array(np.array([[1.0, 2.0], [8.0, 4.0]], np.float32), "bc")
     first, second = ls.bars(fm, scale="images"), ls.bars(fm, image=1, scale="images")
-    widths = {(cell.image, cell.channel): cell.width for each in (first, second) for cell in each.cells}
+    widths = {(cell.image, cell.channel): cell.width for picture in (first, second) for cell in picture.cells}
     assert widths[1, 0] == pytest.approx(4 * widths[0, 1], abs=4)
     assert first.scale.limits == second.scale.limits == (0, 8)
     assert ls.bars(fm).cells[0].width == widths[1, 0], "by itself a picture is filled"
@@ -56,7 +56,7 @@ def test_negative_bars_end_at_zero():
 
 
 def test_bars_say_what_the_numbers_are_and_change_none():
-    names = [f"class {at}" for at in range(4)]
+    names = [f"class {index}" for index in range(4)]
     shares = np.array([0.1, 0.6, 0.25, 0.05])
     wording(ls.bars(dense(shares, names)).alt(), "1", "4")
     logits = ls.bars(dense([4.0, -2.0, 1.0, 0.5], names))
@@ -112,8 +112,8 @@ def test_the_models_output_becomes_bars_with_its_labels_and_a_strip_where_asked(
     assert output.names == scope.labels
     picture = ls.show(scope, ls.demo_photo(), "output")
     top = scope.predict(ls.demo_photo(), 10)[0]
-    assert [cell.channel for cell in picture.cells] == [each.index for each in top]
-    assert [cell.note.partition(":")[0] for cell in picture.cells] == [each.label for each in top]
+    assert [cell.channel for cell in picture.cells] == [prediction.index for prediction in top]
+    assert [cell.note.partition(":")[0] for cell in picture.cells] == [prediction.label for prediction in top]
     assert len(ls.strip(output).cells) == 1000
     # Names go with their channels, into a file and back, and not into what is made of them.
     assert output.select([281, 7]).names == (scope.labels[281], scope.labels[7])

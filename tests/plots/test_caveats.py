@@ -43,10 +43,10 @@ def test_one_unit_that_takes_the_range_is_named(sign):
     values[0, 3, 7, 5] = 100
     values *= sign
     rest = np.delete(values.ravel(), np.abs(values).argmax())
-    said = notes(values, scale="layer")
-    wording(said, "5", "3", "7", "9")
+    text = notes(values, scale="layer")
+    wording(text, "5", "3", "7", "9")
     end = f"which ends at {rest.max():.3g}" if sign > 0 else f"which begins at −{-rest.min():.3g}"
-    assert end in said
+    assert end in text
     wording(notes(values, scale="images"))
     assert "one unit" not in notes(values), "in its own range it is its own tile's affair"
     assert "one unit" not in notes(values, scale=(0, 100))
@@ -87,6 +87,6 @@ def test_a_heat_map_warns_of_one_unit_that_takes_its_range():
     values = np.random.default_rng(0).random((1, 12, 12, 1)).astype(np.float32)
     assert ls.heatmap(values).notes == ()
     values[0, 3, 4, 0] = 90
-    (said,) = ls.heatmap(values).notes
-    assert "one unit" in said and "y 3, x 4" in said
-    assert any(said in line for line in ls.heatmap(values).lines)
+    (note,) = ls.heatmap(values).notes
+    assert "one unit" in note and "y 3, x 4" in note
+    assert any(note in line for line in ls.heatmap(values).lines)

@@ -34,8 +34,8 @@ def layers(images=3):
 
 def grid(picture, columns):
     """The cells row by row, without the photos."""
-    cells = [each for each in picture.cells if each.note not in ("photo", "no photo")]
-    return [cells[at : at + columns] for at in range(0, len(cells), columns)]
+    cells = [cell for cell in picture.cells if cell.note not in ("photo", "no photo")]
+    return [cells[start : start + columns] for start in range(0, len(cells), columns)]
 
 
 def assert_true(picture, cell, wanted):
@@ -69,9 +69,9 @@ def test_layers_by_images_decode_in_every_scale(scale, clip):
             assert 180 < max(cell.width, cell.height) <= 224, "large enough to see, by a whole number"
             assert_true(picture, cell, planes[image].astype(np.float32))
             group = {
-                "all": np.concatenate([each.ravel() for each in means.values()]),
+                "all": np.concatenate([planes.ravel() for planes in means.values()]),
                 "row": planes,
-                "column": np.concatenate([each[image].ravel() for each in means.values()]),
+                "column": np.concatenate([planes[image].ravel() for planes in means.values()]),
                 "cell": planes[image],
             }.get(scale if isinstance(scale, str) else "")
             limits = scale if group is None else np.percentile(group, clip or (0, 100))
@@ -95,13 +95,13 @@ def test_rows_read_through_their_own_bars():
         ys = np.flatnonzero(inside & (np.abs(np.arange(len(inside)) - top - cells[0].height // 2) <= 112))
         column = rgb[ys, x]
         low, high = cells[0].low, cells[0].high
-        at = high + (np.arange(len(ys)) + 0.5) / len(ys) * (low - high)
+        value_at_row = high + (np.arange(len(ys)) + 0.5) / len(ys) * (low - high)
         plane = values.astype(np.float64).mean(-1)[1]
         cell, zoom = cells[1], cells[1].width // plane.shape[1]
         tile = rgb[cell.y : cell.y + cell.height : zoom, cell.x : cell.x + cell.width : zoom]
-        found = at[np.abs(tile[:, :, None] - column).sum(-1).argmin(-1)]
+        values_read = value_at_row[np.abs(tile[:, :, None] - column).sum(-1).argmin(-1)]
         step = max((high - low) / len(ys), 2 * max(abs(low), abs(high)) / TOP)
-        assert np.abs(found - plane).max() <= 2 * step
+        assert np.abs(values_read - plane).max() <= 2 * step
 
 
 @pytest.mark.parametrize("scale", ["row", "column"])
@@ -126,7 +126,7 @@ def test_what_is_cut_shows_on_the_bars_of_rows_and_columns(scale):
     st.sampled_from(["all", "row", "column", "cell"]),
 )
 def test_no_name_and_no_number_lies_on_a_map(names, images, scale):
-    maps = {name: noise(images, 5, 4, 2, seed=at) for at, name in enumerate(names)}
+    maps = {name: noise(images, 5, 4, 2, seed=seed) for seed, name in enumerate(names)}
     picture = ls.compare(maps, scale=scale)
     assert len(picture.cells) == len(names) * images
     taken = np.zeros(picture.pixels.shape, int)
@@ -143,26 +143,26 @@ def test_names_stand_where_they_belong_and_read_from_top_to_bottom():
     letters = font(SMALL)
     first, second = picture.cells
 
-    def written(y, x, text):
+    def is_written(y, x, text):
         ink = STRENGTHS[letters.line(text)]
         return np.array_equal(picture.pixels[y : y + letters.height, x : x + ink.shape[1]], ink)
 
     lines = cut_text("one " * 12, first.width // letters.width, 3)
     assert len(lines) == 2
     top = first.y - 2 - 2 * letters.height
-    for at, line in enumerate(lines):
-        assert written(top + at * letters.height, first.x, line)
-    assert written(second.y - 2 - letters.height, second.x, "short")
-    assert written(first.y, 10, "a first name · 4×4")
+    for row, line in enumerate(lines):
+        assert is_written(top + row * letters.height, first.x, line)
+    assert is_written(second.y - 2 - letters.height, second.x, "short")
+    assert is_written(first.y, 10, "a first name · 4×4")
 
 
 @given(st.text(max_size=200), st.integers(3, 40), st.integers(1, 5))
 def test_long_names_are_wrapped_or_cut_and_say_so(text, length, lines):
-    found = cut_text(text, length, lines)
-    assert len(found) <= lines
-    assert all(len(each) <= length for each in found)
+    wrapped = cut_text(text, length, lines)
+    assert len(wrapped) <= lines
+    assert all(len(line) <= length for line in wrapped)
     if "…" not in text and " " not in text:
-        assert "".join(found) == printable(text) or "…" in "".join(found)
+        assert "".join(wrapped) == printable(text) or "…" in "".join(wrapped)
 
 
 def test_models_by_layers_leave_cells_blank_with_the_reason():
@@ -197,10 +197,10 @@ def test_models_by_layers_leave_cells_blank_with_the_reason():
                 assert_true(picture, cell, maps[layer][1].astype(np.float64).mean(-1).astype(np.float32))
     wording(picture.alt(), "1", "14×14", "7×7")
     wording(picture.alt(), "same_size=False")
-    drawn = ls.compare(models, same_size=False)
-    cell = grid(drawn, 6)[1][0]
-    assert_true(drawn, cell, models["second"]["conv"][0].astype(np.float64).mean(-1).astype(np.float32))
-    wording(drawn.alt(), "0", "2")
+    unequal = ls.compare(models, same_size=False)
+    cell = grid(unequal, 6)[1][0]
+    assert_true(unequal, cell, models["second"]["conv"][0].astype(np.float64).mean(-1).astype(np.float32))
+    wording(unequal.alt(), "0", "2")
 
 
 def test_channels_by_images():
@@ -215,15 +215,15 @@ def test_channels_by_images():
 
 
 def test_images_are_matched_by_their_names():
-    one = ls.FeatureMap.of_array(noise(2, 4, 4, 1))
+    named = ls.FeatureMap.of_array(noise(2, 4, 4, 1))
     other = replace(ls.FeatureMap.of_array(noise(2, 4, 4, 1, seed=2)), ids=("image 1", "cat.jpg"))
-    picture = ls.compare([one, other])
+    picture = ls.compare([named, other])
     first, second = grid(picture, 3)
-    assert [each.note.rpartition("· ")[2] for each in first] == ["image 0", "image 1", "cat.jpg: no image of this name"]
+    assert [cell.note.rpartition("· ")[2] for cell in first] == ["image 0", "image 1", "cat.jpg: no image of this name"]
     assert second[0].note.startswith("array (2)")
     assert_true(picture, second[1], other.values[0, ..., 0])
     assert_true(picture, second[2], other.values[1, ..., 0])
-    assert_true(picture, first[1], one.values[1, ..., 0])
+    assert_true(picture, first[1], named.values[1, ..., 0])
 
 
 def test_a_function_a_name_and_a_map_that_is_combined_already():
@@ -248,8 +248,8 @@ def test_a_layer_that_the_combination_does_not_suit_is_blank_and_the_others_are_
     maps = {"seven": noise(2, 4, 4, 7), "five": noise(2, 6, 6, 5), "fc": dense(2, 9)}
     picture = ls.compare(maps, combine=lambda fm: ls.weighted(fm, np.arange(5)))
     seven, five, fc = grid(picture, 2)
-    assert [each.channel for each in (*seven, *five, *fc)] == [-1, -1, 0, 0, -1, -1]
-    assert all("'array' has 7 channels and needs 7 weights" in each.note for each in seven)
+    assert [cell.channel for cell in (*seven, *five, *fc)] == [-1, -1, 0, 0, -1, -1]
+    assert all("'array' has 7 channels and needs 7 weights" in cell.note for cell in seven)
     wording(picture.alt(), "4", "6", "2", "'array'", "7")
     assert_true(picture, five[1], np.sum(maps["five"][1] * np.arange(5), axis=-1))
 
@@ -267,11 +267,11 @@ def test_colours_say_where_they_can_be_compared():
 
 
 def test_colours_and_photos_make_an_rgb_picture():
-    photos = tuple(np.full((30, 60, 3), each, np.uint8) for each in (50, 200))
+    photos = tuple(np.full((30, 60, 3), level, np.uint8) for level in (50, 200))
     fm = replace(ls.FeatureMap.of_array(noise(2, 8, 8, 6)), photos=photos)
     picture = ls.compare({"one": fm, "dense": dense(2, 5)}, combine="pca", photos=True)
     assert not picture.indexed
-    assert [each.note for each in picture.cells[:2]] == ["photo", "photo"]
+    assert [cell.note for cell in picture.cells[:2]] == ["photo", "photo"]
     for cell, photo in zip(picture.cells[:2], photos, strict=True):
         assert (picture.pixels[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width] == photo[0, 0]).all()
         assert cell.width == 2 * cell.height, "in the shape of the photo"
@@ -291,7 +291,7 @@ def test_colours_and_photos_make_an_rgb_picture():
         bare.rgb()[same.y : same.y + same.height, same.x : same.x + same.width],
     )
     missing = ls.compare({"m": {"conv": fm}, "n": {"conv": noise(2, 8, 8, 6)}}, photos=True)
-    assert [each.note for each in missing.cells[:2]] == ["photo", "no photo"]
+    assert [cell.note for cell in missing.cells[:2]] == ["photo", "no photo"]
 
 
 def test_special_values_keep_their_marks_and_their_count():
@@ -301,7 +301,7 @@ def test_special_values_keep_their_marks_and_their_count():
         "c": noise(1, 4, 4, 1),
     }
     picture = ls.compare(maps, scale="cell")
-    a, b, c = (each[0] for each in grid(picture, 1))
+    a, b, c = (row[0] for row in grid(picture, 1))
     assert (picture.codes(a) == NAN).all()
     assert (picture.codes(b) == CONSTANT).all(), "a map without a range is not a value"
     assert (picture.codes(c) <= TOP).all()
@@ -317,8 +317,8 @@ def test_a_row_without_a_value_has_no_bar_and_changes_no_other(scale):
         maps = {"x": np.where(np.arange(2).reshape(2, 1, 1, 1), maps["x"], np.nan)}
     with pytest.MonkeyPatch.context() as patch:
         reaches = []
-        drawn = compare_layout.shared_bar
-        patch.setattr(compare_layout, "shared_bar", lambda *given: reaches.append(drawn(*given)) or reaches[-1])
+        shared_bar = compare_layout.shared_bar
+        patch.setattr(compare_layout, "shared_bar", lambda *args: reaches.append(shared_bar(*args)) or reaches[-1])
         ls.compare(maps, scale=scale, clip=(5, 95)).png()
     assert reaches
     assert all(scale.limits[0] > 6 and reach[0] > 6 for scale, _, reach in reaches)
@@ -367,7 +367,7 @@ def test_the_file_remembers_what_was_compared(tmp_path):
         (layers(), {"scale": (0, 1), "clip": (1, 99)}, ls.BadScale),
         (layers(), {"clip": (99, 1)}, ls.BadScale),
         (layers(), {"colors": "virids"}, ls.BadScale),
-        ({"a": noise(600, 2, 2, 1), **{str(at): noise(600, 2, 2, 1) for at in range(9)}}, {}, ls.BadOption),
+        ({"a": noise(600, 2, 2, 1), **{str(index): noise(600, 2, 2, 1) for index in range(9)}}, {}, ls.BadOption),
     ],
 )
 def test_bad_comparisons_are_named(maps, options, error):

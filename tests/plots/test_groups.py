@@ -19,20 +19,20 @@ def of(values, role, groups):
 
 
 def rgb(name):
-    return tuple(int(name[at : at + 2], 16) for at in (1, 3, 5))
+    return tuple(int(name[start : start + 2], 16) for start in (1, 3, 5))
 
 
 def labels(values):
-    numbers = [{"number": at, "share": 0.0} for at in range(3)]
+    numbers = [{"number": number, "share": 0.0} for number in range(3)]
     return of(np.asarray(values)[..., None], "labels", numbers)
 
 
 def factors(values):
-    groups = [{"number": at, "share": share, "channels": [at, 9]} for at, share in enumerate((0.5, 0.25))]
+    groups = [{"number": number, "share": share, "channels": [number, 9]} for number, share in enumerate((0.5, 0.25))]
     return of(values, "factors", groups)
 
 
-def at(picture, cell, y, x, size):
+def color_at(picture, cell, y, x, size):
     """The colour of unit (y, x) of a map of so many units in a cell."""
     step = cell.height // size
     return tuple(picture.rgb()[cell.y + y * step + step // 2, cell.x + x * step + step // 2].tolist())
@@ -41,16 +41,16 @@ def at(picture, cell, y, x, size):
 def test_a_cluster_has_its_colour_and_its_share_of_this_image():
     picture = ls.heatmap(labels([[0, 0, 0], [1, np.nan, 0], [0, 0, 0]]))
     cell, *legend = picture.cells
-    assert at(picture, cell, 0, 0, 3) == rgb(SAFE[0])
-    assert at(picture, cell, 1, 0, 3) == rgb(SAFE[1])
-    assert at(picture, cell, 1, 1, 3) == NAN
-    assert [(each.channel, each.note.split(" · ")[1].strip()) for each in legend] == [
+    assert color_at(picture, cell, 0, 0, 3) == rgb(SAFE[0])
+    assert color_at(picture, cell, 1, 0, 3) == rgb(SAFE[1])
+    assert color_at(picture, cell, 1, 1, 3) == NAN
+    assert [(entry.channel, entry.note.split(" · ")[1].strip()) for entry in legend] == [
         (0, "77.8%"),
         (1, "11.1%"),
         (2, "0.0%"),
     ]
-    for each, color in zip(legend, SAFE, strict=False):
-        assert at(picture, each, 0, 0, 1) == rgb(color)
+    for entry, color in zip(legend, SAFE, strict=False):
+        assert color_at(picture, entry, 0, 0, 1) == rgb(color)
 
 
 def test_a_factor_is_as_bright_as_it_is_strong_and_its_tile_shows_it_alone():
@@ -59,18 +59,18 @@ def test_a_factor_is_as_bright_as_it_is_strong_and_its_tile_shows_it_alone():
     picture = ls.heatmap(factors(values))
     cell, first, second = picture.cells
     scaled = lambda name, share: tuple(np.round(np.array(rgb(name)) * share).astype(int).tolist())  # noqa: E731 # named once
-    assert at(picture, cell, 0, 0, 2) == rgb(SAFE[0])
-    assert at(picture, cell, 0, 1, 2) == scaled(SAFE[1], 0.5)
-    assert at(picture, cell, 1, 0, 2) == scaled(SAFE[0], 0.5)
-    assert at(picture, cell, 1, 1, 2) == (0, 0, 0)
-    assert at(picture, first, 0, 1, 2) == scaled(SAFE[0], 0.25), "shown alone, also where another is stronger"
-    assert at(picture, second, 1, 0, 2) == scaled(SAFE[1], 0.25)
+    assert color_at(picture, cell, 0, 0, 2) == rgb(SAFE[0])
+    assert color_at(picture, cell, 0, 1, 2) == scaled(SAFE[1], 0.5)
+    assert color_at(picture, cell, 1, 0, 2) == scaled(SAFE[0], 0.5)
+    assert color_at(picture, cell, 1, 1, 2) == (0, 0, 0)
+    assert color_at(picture, first, 0, 1, 2) == scaled(SAFE[0], 0.25), "shown alone, also where another is stronger"
+    assert color_at(picture, second, 1, 0, 2) == scaled(SAFE[1], 0.25)
     assert first.note == "0 50.0% · ch 0, 9"
     assert "0…4" in picture.alt()
     own = ls.heatmap(factors(values), scale="channel")
-    assert at(own, own.cells[0], 0, 1, 2) == rgb(SAFE[1])
+    assert color_at(own, own.cells[0], 0, 1, 2) == rgb(SAFE[1])
     fixed = ls.heatmap(factors(values), scale=(0, 8))
-    assert at(fixed, fixed.cells[0], 0, 0, 2) == scaled(SAFE[0], 0.5)
+    assert color_at(fixed, fixed.cells[0], 0, 0, 2) == scaled(SAFE[0], 0.5)
     with raises(ls.BadScale, "0"):
         ls.heatmap(factors(values), scale=(1, 8))
 
@@ -79,16 +79,16 @@ def test_broken_places_of_factors_are_marked():
     values = np.ones((3, 3, 2))
     values[1, 1] = np.nan
     picture = ls.heatmap(factors(values))
-    assert at(picture, picture.cells[0], 1, 1, 3) == NAN
-    assert at(picture, picture.cells[1], 1, 1, 3) == NAN
+    assert color_at(picture, picture.cells[0], 1, 1, 3) == NAN
+    assert color_at(picture, picture.cells[1], 1, 1, 3) == NAN
 
 
 def test_a_number_has_its_colour_whichever_others_there_are():
     few, many = labels([[0, 1], [2, 0]]), labels(np.arange(12).reshape(3, 4))
     first, second = ls.heatmap(few), ls.heatmap(many)
-    assert at(first, first.cells[0], 1, 0, 2) == at(second, second.cells[0], 0, 2, 3) == rgb(SAFE[2])
+    assert color_at(first, first.cells[0], 1, 0, 2) == color_at(second, second.cells[0], 0, 2, 3) == rgb(SAFE[2])
     assert "only the first 8 colours" in second.alt() and "first 8" not in first.alt()
-    assert len({rgb(each) for each in (*SAFE, *MORE)} | {NAN, (0, 0, 0)}) == 22
+    assert len({rgb(color) for color in (*SAFE, *MORE)} | {NAN, (0, 0, 0)}) == 22
     again = ls.heatmap(labels(np.arange(25).reshape(5, 5)))
     wording(again.alt(), "20")
     assert len(again.cells) == 26
@@ -98,7 +98,7 @@ def test_selected_factors_keep_number_colour_and_share():
     fm = factors(np.ones((2, 2, 2))).select([1])
     picture = ls.heatmap(fm)
     assert picture.cells[1].channel == 1 and picture.cells[1].note == "1 25.0% · ch 1, 9"
-    assert at(picture, picture.cells[0], 0, 0, 2) == rgb(SAFE[1])
+    assert color_at(picture, picture.cells[0], 0, 0, 2) == rgb(SAFE[1])
 
 
 def test_an_overlay_covers_by_strength_and_leaves_bare_what_was_cropped():
@@ -118,7 +118,7 @@ def test_an_overlay_covers_by_strength_and_leaves_bare_what_was_cropped():
 @pytest.mark.parametrize("name", ["tol:muted", "viridis", "okabe_ito"])
 def test_colours_of_the_catalogue_can_be_had(name):
     picture = ls.heatmap(labels([[0, 1], [2, 0]]), colors=name)
-    colors = {at(picture, picture.cells[0], *where, 2) for where in ((0, 0), (0, 1), (1, 0))}
+    colors = {color_at(picture, picture.cells[0], *where, 2) for where in ((0, 0), (0, 1), (1, 0))}
     assert len(colors) == 3
     with raises(ls.BadScale, "'nothing'"):
         ls.heatmap(labels([[0, 1], [2, 0]]), colors="nothing")
@@ -138,10 +138,10 @@ def test_every_size_of_map_is_drawn_with_its_legend_inside(size):
 
 def test_what_the_rules_make_is_drawn_in_every_way():
     values = np.random.default_rng(0).random((2, 6, 6, 8), dtype=np.float32)
-    found = ls.nmf(values, 3)
-    text = ls.heatmap(found, image=1).alt()
+    factors_map = ls.nmf(values, 3)
+    text = ls.heatmap(factors_map, image=1).alt()
     assert "factor 0:" not in text, "what the legend shows is not said again"
-    assert len(ls.sheet(found).cells) == 3
+    assert len(ls.sheet(factors_map).cells) == 3
     assert ls.sheet(ls.clusters(values, 3)).cells
     sequence = ls.FeatureMap.of_array(values[:, 0], "bnc")
     assert ls.heatmap(ls.nmf(sequence, 2)).cells and ls.heatmap(ls.clusters(sequence, 2)).cells

@@ -23,12 +23,12 @@ def test_a_colour_on_the_map_is_found_in_the_bar_at_its_value(low, span, colors)
     picture = ls.heatmap(values, colors=colors)
     cell, bar, rgb = picture.cells[0], picture.bar, picture.rgb().astype(int)
     column = rgb[bar.y : bar.y + bar.height, bar.x]
-    at = bar.high - (np.arange(bar.height) + 0.5) / bar.height * (bar.high - bar.low)
+    value_at_row = bar.high - (np.arange(bar.height) + 0.5) / bar.height * (bar.high - bar.low)
     for y, x in ((0, 0), (1, 3), (3, 5)):
         color = rgb[cell.y + y * picture.zoom, cell.x + x * picture.zoom]
         distance = np.abs(column - color).sum(1)
-        found = at[distance == distance.min()]
-        assert np.abs(found - values[y, x]).min() <= span / TOP * 2 + abs(low) * 1e-6
+        candidates = value_at_row[distance == distance.min()]
+        assert np.abs(candidates - values[y, x]).min() <= span / TOP * 2 + abs(low) * 1e-6
 
 
 def test_the_bar_has_the_limits_and_round_numbers():
@@ -72,9 +72,9 @@ def test_ticks_are_true_and_their_labels_never_overlap(low, exponent, height, ma
     assume(low < high)
     scale = ls.Scale((low, high))
     bar = ColorBar(scale, marks, (low - 1, high + 1))
-    drawn = bar.draw(5, 0, height)
-    assert drawn.bar.height > 0
-    texts = (*drawn.labels, *drawn.beyond)
+    placed = bar.draw(5, 0, height)
+    assert placed.bar.height > 0
+    texts = (*placed.labels, *placed.beyond)
     boxes = sorted((line.y, line.y + font(line.size).height) for line in texts)
     assert all(before[1] <= after[0] for before, after in itertools.pairwise(boxes))
     assert boxes[0][0] >= 0
@@ -91,7 +91,7 @@ def test_ticks_are_true_and_their_labels_never_overlap(low, exponent, height, ma
 def test_ticks_lie_within_the_limits(low, span):
     ticks = round_numbers(low, low + span)
     assert len(ticks) <= 21
-    assert all(low - span * 1e-6 <= each <= low + span * (1 + 1e-6) for each in ticks)
+    assert all(low - span * 1e-6 <= tick <= low + span * (1 + 1e-6) for tick in ticks)
 
 
 def test_a_map_is_enlarged_without_a_new_value():
@@ -159,7 +159,7 @@ def test_a_path_that_cannot_be_written_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "line"),
     [
         ([[np.nan, 1.0], [np.inf, np.inf]], "the map holds 1 NaN, 2 +inf"),
         ([[np.nan, np.nan]], "the map holds 2 NaN, no finite value"),
@@ -167,8 +167,8 @@ def test_a_path_that_cannot_be_written_is_named(tmp_path):
         ([[3.0, 3.0]], "the map is constant"),
     ],
 )
-def test_values_without_a_colour_of_their_own_are_said(values, said):
-    assert said in ls.heatmap(np.array(values)).lines
+def test_values_without_a_colour_of_their_own_are_said(values, line):
+    assert line in ls.heatmap(np.array(values)).lines
 
 
 @pytest.mark.parametrize("zoom", [0, -1, 2.5, True, "2"])

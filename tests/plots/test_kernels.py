@@ -89,7 +89,7 @@ def by_hand(name):
     """`[filter, input, *space]` of each layer, written out."""
     values = WEIGHTS[name].values
     if name == "depth":
-        return np.stack([values[:, :, at // 2, at % 2][None] for at in range(10)])
+        return np.stack([values[:, :, index // 2, index % 2][None] for index in range(10)])
     return values.transpose(3, 2, 0, 1) if name == "point" else values
 
 
@@ -109,7 +109,7 @@ def test_every_order_of_axes_is_arranged(name):
 )
 def test_inputs_are_folded_into_one_tile_a_filter(scope, name, inputs, fold):
     picture = ls.kernels(scope, name, inputs=inputs, filters=[4, 0, 2])
-    wanted = {at: fold(each.astype(np.float64)) for at, each in enumerate(by_hand(name))}
+    wanted = {index: fold(kernel.astype(np.float64)) for index, kernel in enumerate(by_hand(name))}
     assert [cell.channel for cell in picture.cells] == [4, 0, 2]
     whole = np.stack(list(wanted.values()))
     assert picture.bar.high == pytest.approx(whole.max()), "one range for all filters, also those not shown"
@@ -125,9 +125,9 @@ def test_one_tile_for_each_input_under_its_true_number(scope):
         *("input 0 to filter 1", "input 3 to filter 1", "input 5 to filter 6", "input 8 to filter 6")
     ]
     weights = WEIGHTS["grouped"].values
-    for cell, (filter, at) in zip(picture.cells, [(1, 0), (1, 3), (6, 0), (6, 3)], strict=True):
+    for cell, (filter, channel) in zip(picture.cells, [(1, 0), (1, 3), (6, 0), (6, 3)], strict=True):
         shown = picture.decode(cell)
-        np.testing.assert_allclose(shown, weights[filter, at], atol=np.abs(weights).max() / TOP * 1.01)
+        np.testing.assert_allclose(shown, weights[filter, channel], atol=np.abs(weights).max() / TOP * 1.01)
     wording(picture.alt(), "2", "5")
 
 
@@ -191,19 +191,19 @@ def test_a_model_whose_input_is_not_known_needs_a_batch(scope):
 
 def test_weights_of_transposed_convolutions_are_turned_within_their_groups():
     values = np.arange(4 * 3 * 2).reshape(4, 3, 2)
-    found = turned(values, 2)
-    assert found.shape == (6, 2, 2)
+    kernels = turned(values, 2)
+    assert kernels.shape == (6, 2, 2)
     for filter in range(6):
-        for at in range(2):
-            assert (found[filter, at] == values[filter // 3 * 2 + at, filter % 3]).all()
+        for channel in range(2):
+            assert (kernels[filter, channel] == values[filter // 3 * 2 + channel, filter % 3]).all()
 
 
 def test_the_embedded_networks_first_layer_is_what_its_file_holds():
     onnx = pytest.importorskip("onnx", reason="reads the embedded model's file")
     graph = onnx.load(str(ls.demo_model())).graph
-    stem = next(each for each in graph.node if each.op_type == "Conv")
-    (stored,) = [onnx.numpy_helper.to_array(each) for each in graph.initializer if each.name == stem.input[1]]
+    stem = next(node for node in graph.node if node.op_type == "Conv")
+    (stored,) = [onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer if tensor.name == stem.input[1]]
     scope = ls.open(ls.demo_model())
-    found = scope.kernel("_conv_stem")
-    np.testing.assert_array_equal(found.values, stored.astype(np.float32))
+    kernel = scope.kernel("_conv_stem")
+    np.testing.assert_array_equal(kernel.values, stored.astype(np.float32))
     assert len(ls.kernels(scope, "_conv_stem").cells) == 32

@@ -13,12 +13,12 @@ from layerscope.picture.codes import TOP
 def test_a_montage_shows_each_slice_along_an_axis(axis):
     fm = map_of(3)
     picture = ls.montage(fm, channel=4, axis=axis)
-    at = "dhw".index(axis)
+    position = "dhw".index(axis)
     volume = fm.values[0, ..., 4]
-    assert len(picture.cells) == volume.shape[at]
+    assert len(picture.cells) == volume.shape[position]
     for number, cell in enumerate(picture.cells):
         assert (cell.channel, cell.note) == (4, f"slice {number}")
-        wanted = np.take(volume, number, axis=at)
+        wanted = np.take(volume, number, axis=position)
         np.testing.assert_allclose(picture.decode(cell), wanted, atol=np.abs(volume).max() / TOP * 1.01)
     assert (picture.bar.low, picture.bar.high) == (volume.min(), volume.max()), "the whole channel, one range"
 
@@ -43,7 +43,7 @@ def test_a_large_volume_has_pages():
     fm = ls.FeatureMap.of_array(noise(1, 40, 8, 8, 1), "bdhwc")
     pages = [ls.montage(fm, zoom=200, page=page) for page in range(ls.montage(fm, zoom=200).pages)]
     assert len(pages) > 1
-    assert [cell.note for page in pages for cell in page.cells] == [f"slice {at}" for at in range(40)]
+    assert [cell.note for page in pages for cell in page.cells] == [f"slice {index}" for index in range(40)]
     with raises(ls.BadOption):
         ls.montage(fm, zoom=200, page=len(pages))
 
@@ -52,18 +52,18 @@ def test_show_makes_a_montage_of_a_combined_volume():
     from layerscope.plots.show import draw
 
     for combined in (ls.mean(map_of(3)), ls.pca(map_of(3))):
-        assert [cell.note for cell in draw(combined).cells] == [f"slice {at}" for at in range(4)]
+        assert [cell.note for cell in draw(combined).cells] == [f"slice {index}" for index in range(4)]
     assert len(draw(ls.nmf(ls.FeatureMap.of_array(np.abs(map_of(3).values), "bdhwc"), 2)).cells) == 2
 
 
 def test_a_volume_of_three_colours_has_slices_in_colours():
     fm = ls.pca(map_of(3))
     picture = ls.montage(fm, axis="h")
-    assert [cell.note for cell in picture.cells] == [f"slice {at}" for at in range(7)]
+    assert [cell.note for cell in picture.cells] == [f"slice {index}" for index in range(7)]
     low, high = np.percentile(fm.values.reshape(-1, 3), (1, 99), axis=0)
-    for at, cell in enumerate(picture.cells):
+    for row, cell in enumerate(picture.cells):
         box = picture.rgb()[cell.y : cell.y + cell.height : picture.zoom, cell.x : cell.x + cell.width : picture.zoom]
-        wanted = np.clip((fm.values[0, :, at] - low) / (high - low), 0, 1) * 255
+        wanted = np.clip((fm.values[0, :, row] - low) / (high - low), 0, 1) * 255
         np.testing.assert_allclose(box, wanted, atol=0.51)
     wording(picture.alt(), "7")
     # Its frame can change its theme, its tiles don't.

@@ -18,7 +18,7 @@ from layerscope.picture.scale import palette
 from layerscope.testing import TinyBackend, TinyModel, tiny_model
 
 
-def shown(picture, cell=None):
+def cell_rgb(picture, cell=None):
     """The RGB pixels of one cell."""
     cell = cell or picture.cells[0]
     return picture.rgb()[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width]
@@ -153,13 +153,13 @@ def test_a_planted_square_comes_back_on_its_own_pixels(name, turn, tmp_path):
     fm = ls.mean(scope.capture(tmp_path / "a.png", "pool")["pool"])
     assert np.array_equal(fm.photos[0], upright)
     for smooth in (False, True):
-        bright = shown(ls.overlay(fm, alpha=1.0, smooth=smooth, colors="gray")).astype(int).sum(-1)
-        found = np.argwhere(bright >= (0.98 if smooth else 0.5) * bright.max())
+        bright = cell_rgb(ls.overlay(fm, alpha=1.0, smooth=smooth, colors="gray")).astype(int).sum(-1)
+        bright_places = np.argwhere(bright >= (0.98 if smooth else 0.5) * bright.max())
         if smooth:
-            assert np.abs(found.mean(0) + 0.5 - [y + 8, x + 8]).max() <= 1
+            assert np.abs(bright_places.mean(0) + 0.5 - [y + 8, x + 8]).max() <= 1
         else:
-            assert np.abs(found.min(0) - [y, x]).max() <= 1
-            assert np.abs(found.max(0) + 1 - [y + 16, x + 16]).max() <= 1
+            assert np.abs(bright_places.min(0) - [y, x]).max() <= 1
+            assert np.abs(bright_places.max(0) + 1 - [y + 16, x + 16]).max() <= 1
 
 
 @pytest.mark.parametrize("thick", [(300, 400), (1100, 1200)])
@@ -167,7 +167,7 @@ def test_contours_lie_where_skimage_finds_them(thick):
     height, width = thick
     photo, values = np.full((height, width, 3), 128, np.uint8), noise(5, 6, seed=3)
     picture = ls.overlay(on_photo(values, photo), alpha=0.0, smooth=True, contours=[0.3])
-    pixels = shown(picture)
+    pixels = cell_rgb(picture)
     white, black = (pixels == 255).all(-1), (pixels == 0).all(-1)
     ys = np.clip((np.arange(height) + 0.5) * 5 / height - 0.5, 0, 4)
     xs = np.clip((np.arange(width) + 0.5) * 6 / width - 0.5, 0, 5)
@@ -176,11 +176,11 @@ def test_contours_lie_where_skimage_finds_them(thick):
     )
     lines = np.concatenate(find_contours(placed, 0.3))
     wide = 1 if min(thick) <= 1000 else 2
-    for drawn, side in ((white, placed >= 0.3), (black, placed < 0.3)):
-        assert drawn.any()
-        assert (side | (np.abs(placed - 0.3) < 1e-5))[drawn].all(), "white above, black below"
-        assert cKDTree(np.argwhere(drawn)).query(lines)[0].max() <= 1.5
-        assert cKDTree(lines).query(np.argwhere(drawn))[0].max() <= 0.5 + wide
+    for line, side in ((white, placed >= 0.3), (black, placed < 0.3)):
+        assert line.any()
+        assert (side | (np.abs(placed - 0.3) < 1e-5))[line].all(), "white above, black below"
+        assert cKDTree(np.argwhere(line)).query(lines)[0].max() <= 1.5
+        assert cKDTree(lines).query(np.argwhere(line))[0].max() <= 0.5 + wide
     assert (pixels[~white & ~black] == 128).all()
     wording(picture.alt(), "0.3")
 
@@ -190,7 +190,7 @@ def test_a_number_of_contours_is_spread_between_the_limits_and_what_is_not_cross
     wording(ls.overlay(fm, contours=3).alt(), "1", "2", "3")
     wording(ls.overlay(fm, contours=[9]).alt(), "9")
     flat = ls.overlay(on_photo(np.ones((4, 4)), grey_photo(40, 40)), alpha=0.0, contours=[1.0])
-    assert np.array_equal(shown(flat), grey_photo(40, 40))
+    assert np.array_equal(cell_rgb(flat), grey_photo(40, 40))
     counted = ls.overlay(on_photo(np.ones((4, 4)), grey_photo(40, 40)), contours=3)
     wording(counted.alt(), "1")
 
@@ -199,7 +199,7 @@ def test_nan_has_no_contour():
     values = np.zeros((4, 4))
     values[1, 1], values[3, 3] = np.nan, 2
     photo = np.full((40, 40, 3), 128, np.uint8)
-    pixels = shown(ls.overlay(on_photo(values, photo), alpha=0.0, contours=[1.0]))
+    pixels = cell_rgb(ls.overlay(on_photo(values, photo), alpha=0.0, contours=[1.0]))
     assert (pixels[:25, :25] == 128).all()
     assert (pixels == 255).all(-1).sum() == 19, "the left and upper edge of the last unit"
 
@@ -208,7 +208,7 @@ def test_a_hole_in_a_high_place_has_no_contour():
     values = np.full((4, 4), 2.0)
     values[1, 1], values[3, 3] = np.nan, 0
     photo = np.full((40, 40, 3), 128, np.uint8)
-    pixels = shown(ls.overlay(on_photo(values, photo), alpha=0.0, contours=[1.0]))
+    pixels = cell_rgb(ls.overlay(on_photo(values, photo), alpha=0.0, contours=[1.0]))
     assert (pixels[:25, :25] == 128).all()
     assert (pixels == 0).all(-1).sum() == 19
 
@@ -216,16 +216,16 @@ def test_a_hole_in_a_high_place_has_no_contour():
 def test_only_the_highest_units_are_coloured():
     photo, values = grey_photo(50, 60), noise(5, 6)
     picture = ls.overlay(on_photo(values, photo), top=20, alpha=1.0)
-    changed = (shown(picture) != photo).any(-1)
+    changed = (cell_rgb(picture) != photo).any(-1)
     wanted = (values >= np.sort(values.ravel())[-6]).repeat(10, 0).repeat(10, 1)
     assert np.array_equal(changed, wanted)
     wording(picture.alt(), "20")
     tied = ls.overlay(on_photo(np.zeros((4, 4)), photo), top=10)
-    said = "the highest 100 % of the units (asked for: 10 %; equal units are all coloured), from 0 up"
-    assert said in tied.alt(), "equal units are all drawn, and it is said"
+    caveat = "the highest 100 % of the units (asked for: 10 %; equal units are all coloured), from 0 up"
+    assert caveat in tied.alt(), "equal units are all drawn, and it is said"
     assert "asked for" not in picture.alt()
     smooth = ls.overlay(on_photo(values, photo), top=20, smooth=True)
-    assert 0 < (shown(smooth) != photo).any(-1).mean() < 0.5
+    assert 0 < (cell_rgb(smooth) != photo).any(-1).mean() < 0.5
 
 
 @pytest.mark.parametrize("size", [(60, 40), (30, 90)])
@@ -236,10 +236,10 @@ def test_beside_shows_photo_map_and_overlay_in_the_same_size(size):
     assert [cell.note for cell in picture.cells] == ["photo", "map", "overlay"]
     first, middle, last = picture.cells
     assert {(cell.height, cell.width) for cell in picture.cells} == {size}
-    assert np.array_equal(shown(picture, first), photo)
-    assert np.array_equal(shown(picture, last), shown(ls.overlay(fm, alpha=0.4, contours=[0.0], top=50)))
-    alone = shown(picture, middle)
-    assert np.array_equal(alone[10:-10, 5:-5], shown(ls.overlay(fm, alpha=1.0))[10:-10, 5:-5])
+    assert np.array_equal(cell_rgb(picture, first), photo)
+    assert np.array_equal(cell_rgb(picture, last), cell_rgb(ls.overlay(fm, alpha=0.4, contours=[0.0], top=50)))
+    alone = cell_rgb(picture, middle)
+    assert np.array_equal(alone[10:-10, 5:-5], cell_rgb(ls.overlay(fm, alpha=1.0))[10:-10, 5:-5])
     assert (alone[:10] == palette(None)[GAP]).all()
     assert (alone[:, -5:] == palette(None)[GAP]).all()
     taken = np.zeros(picture.pixels.shape[:2], int)
@@ -256,7 +256,7 @@ def test_blocks_leave_no_seam():
     picture = ls.overlay(on_photo(values, photo), alpha=1.0)
     rows, columns = (((np.arange(size) + 0.5) * 7 / size).astype(int) for size in (700, 400))
     wanted = picture.scale.palette()[picture.scale.codes(values)][rows][:, columns]
-    assert np.array_equal(shown(picture), wanted)
+    assert np.array_equal(cell_rgb(picture), wanted)
     smooth = ls.overlay(on_photo(values, photo), alpha=1.0, smooth=True)
     ys, xs = (np.clip((np.arange(size) + 0.5) * 7 / size - 0.5, 0, 6) for size in (700, 400))
     placed = RegularGridInterpolator((np.arange(7), np.arange(7)), values)(
@@ -264,7 +264,7 @@ def test_blocks_leave_no_seam():
     )
     table = smooth.scale.palette()
     codes = smooth.scale.codes(placed).astype(int)
-    near = [np.abs(shown(smooth).astype(int) - table[(codes + shift).clip(0, 240)]).sum(-1) for shift in (-1, 0, 1)]
+    near = [np.abs(cell_rgb(smooth).astype(int) - table[(codes + shift).clip(0, 240)]).sum(-1) for shift in (-1, 0, 1)]
     assert np.min(near, axis=0).max() == 0, "at most one step off, where two steps meet"
 
 
@@ -273,7 +273,7 @@ def test_marks_and_clipped_units_show_on_an_overlay(smooth):
     values = np.linspace(0, 10, 64).reshape(8, 8)
     values[4, 4] = np.nan
     picture = ls.overlay(on_photo(values, grey_photo(160, 160)), alpha=1.0, clip=(10, 90), smooth=smooth)
-    pixels, table = shown(picture), picture.scale.palette()
+    pixels, table = cell_rgb(picture), picture.scale.palette()
     assert pixels[90, 90].tolist() == [255, 0, 255]
     assert pixels[2, 2].tolist() == table[BELOW].tolist() == table[0].tolist()
     assert pixels[-2, -2].tolist() == table[ABOVE].tolist() == table[240].tolist()
@@ -313,10 +313,10 @@ def test_bad_options_are_named(draw, options):
 def test_maps_of_nothing_and_of_one_pixel():
     photo = grey_photo(20, 20)
     nothing = ls.overlay(on_photo(np.full((4, 4), np.nan), photo), alpha=1.0)
-    assert (shown(nothing) == [255, 0, 255]).all()
+    assert (cell_rgb(nothing) == [255, 0, 255]).all()
     with raises(ls.BadOption):
         ls.overlay(on_photo(np.full((4, 4), np.nan), photo), top=10)
-    assert shown(ls.overlay(on_photo([[2.0]], photo))).shape == (20, 20, 3)
+    assert cell_rgb(ls.overlay(on_photo([[2.0]], photo))).shape == (20, 20, 3)
     colours = replace(ls.pca(noise(1, 4, 4, 5)), photos=(photo,), placement=(ls.Placement.whole((20, 20), (4, 4)),))
     with raises(ls.BadOption):
         ls.overlay(colours, contours=2)

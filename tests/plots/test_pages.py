@@ -22,19 +22,21 @@ from layerscope.plots import tiles
 def test_the_pages_together_hold_every_channel_once(channels, per_page, sort, statistics, seed):
     values = noise(1, 4, 5, channels, seed=seed)
     options = {"sort": sort, "statistics": statistics, "layout": "bhwc"}
-    found = list(ls.pages(values, per_page=per_page, **options))
-    assert len(found) == -(-channels // per_page)
-    seen = [cell.channel for picture in found for cell in picture.cells]
-    assert sorted(seen) == list(range(channels))
+    pages = list(ls.pages(values, per_page=per_page, **options))
+    assert len(pages) == -(-channels // per_page)
+    channels_drawn = [cell.channel for picture in pages for cell in picture.cells]
+    assert sorted(channels_drawn) == list(range(channels))
     order = [cell.channel for cell in ls.sheet(values, **options).cells]
-    assert seen == order, "the order goes on from page to page"
-    for at, picture in enumerate(found):
-        assert (picture.page, picture.pages) == (at, len(found))
-        assert len(picture.cells) == min(per_page, channels - at * per_page)
+    assert channels_drawn == order, "the order goes on from page to page"
+    for index, picture in enumerate(pages):
+        assert (picture.page, picture.pages) == (index, len(pages))
+        assert len(picture.cells) == min(per_page, channels - index * per_page)
         assert len({cell.width for cell in picture.cells}) == 1
-        if len(found) > 1:
-            first = at * per_page + 1
-            assert f"page {at + 1} of {len(found)} (tiles {first} to {first + len(picture.cells) - 1})" in picture.alt()
+        if len(pages) > 1:
+            first = index * per_page + 1
+            assert (
+                f"page {index + 1} of {len(pages)} (tiles {first} to {first + len(picture.cells) - 1})" in picture.alt()
+            )
         for cell in picture.cells:
             reach = max(abs(cell.low), abs(cell.high)) / 240
             np.testing.assert_allclose(picture.decode(cell), values[0, ..., cell.channel], atol=reach * 1.01)

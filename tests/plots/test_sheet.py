@@ -144,13 +144,13 @@ def test_the_scale_is_a_setting_and_stands_on_the_picture():
     """Channels a and 1000·a: alike by channel, not alike by layer."""
     a = np.abs(noise(1, 12, 12, 1))
     values = np.concatenate([a, 1000 * a], -1)
-    own, one = ls.sheet(values), ls.sheet(values, scale="layer")
+    own, shared = ls.sheet(values), ls.sheet(values, scale="layer")
     assert np.abs(own.codes(own.cells[0]).astype(int) - own.codes(own.cells[1])).max() <= 1
-    assert one.codes(one.cells[0]).max() <= 1
+    assert shared.codes(shared.cells[0]).max() <= 1
     wording(own.alt())
     assert own.bar is None
-    wording(one.alt())
-    assert one.bar is not None
+    wording(shared.alt())
+    assert shared.bar is not None
     assert own.cells[1].high == pytest.approx(1000 * own.cells[0].high)
 
 
@@ -244,8 +244,8 @@ def test_2048_channels_come_whole_and_large_ones_in_pages():
     first = ls.sheet(values)
     assert first.pages > 1
     assert first.pixels.size <= PAGE_PIXELS * 1.1
-    seen = [cell.channel for page in range(first.pages) for cell in ls.sheet(values, page=page).cells]
-    assert seen == list(range(2048)), "no channel is lost between pages"
+    channels_drawn = [cell.channel for page in range(first.pages) for cell in ls.sheet(values, page=page).cells]
+    assert channels_drawn == list(range(2048)), "no channel is lost between pages"
     wording(first.alt(), "1", first.pages)
     with raises(ls.BadOption, "0", first.pages - 1):
         ls.sheet(values, page=first.pages)
@@ -393,8 +393,12 @@ def test_sheets_raise_no_warnings_on_bad_values():
 
 def test_an_image_counted_from_the_end_has_its_own_number():
     values = np.random.default_rng(0).random((3, 4, 4, 2))
-    one = ls.mean(ls.FeatureMap.of_array(values))
-    pictures = [ls.sheet(values, image=-1), ls.heatmap(one, image=-1), ls.strip(values[:, 0], layout="bnc", image=-1)]
+    combined = ls.mean(ls.FeatureMap.of_array(values))
+    pictures = [
+        ls.sheet(values, image=-1),
+        ls.heatmap(combined, image=-1),
+        ls.strip(values[:, 0], layout="bnc", image=-1),
+    ]
     pictures += [
         ls.bars(values[:, 0, 0], layout="bc", image=-1),
         ls.montage(values[..., None], layout="bdhwc", image=-1),

@@ -82,6 +82,6 @@ def test_every_page_of_a_long_sequence_is_drawn():
     from layerscope.plots.show import DrawOptions, draw
 
     fm = ls.FeatureMap.of_array(noise(1, 5000, 3), "bnc")
-    for each in (fm, ls.mean(fm)):
-        pages = [draw(each, DrawOptions(page=page)) for page in range(draw(each).pages)]
+    for sequence in (fm, ls.mean(fm)):
+        pages = [draw(sequence, DrawOptions(page=page)) for page in range(draw(sequence).pages)]
         assert [page.provenance["positions"] for page in pages] == [[0, 4095], [4096, 4999]]

@@ -54,10 +54,10 @@ def test_what_a_capture_keeps_to_run_the_model_again_is_counted(monkeypatch):
     monkeypatch.setattr(memory, "available", lambda: 0)
     opened = ls.open(tiny_model(), backend=TinyBackend(), preprocess="unit", size=(8, 8))
     photos = [np.zeros((20, 30, 3), np.uint8)] * 5
-    beside, fed = 20 * 30 * 3, 3 * 8 * 8 * 4
+    beside, model_input = 20 * 30 * 3, 3 * 8 * 8 * 4
     with raises(ls.CaptureTooLarge) as kept:
         opened.capture(photos, "conv1")
-    assert f"5 images of {memory.amount(ONE + beside + fed)}" in str(kept.value)
+    assert f"5 images of {memory.amount(ONE + beside + model_input)}" in str(kept.value)
     # A stream lets go of it.
     with raises(ls.CaptureTooLarge) as passed:
         next(opened.stream(photos, "conv1"))

@@ -58,27 +58,27 @@ def test_a_map_is_found_by_its_short_name():
 
 
 def test_batches_give_what_one_run_gives(tmp_path):
-    for at in range(7):
-        Image.fromarray(photo(at)).save(tmp_path / f"{at}.png")
+    for index in range(7):
+        Image.fromarray(photo(index)).save(tmp_path / f"{index}.png")
     opened = scope()
     whole = opened.capture(tmp_path, ["conv1", "head"])
-    assert whole["conv1"].ids == tuple(f"{at}.png" for at in range(7))
+    assert whole["conv1"].ids == tuple(f"{index}.png" for index in range(7))
     for batch in (1, 2, 3):
         parts = opened.capture(tmp_path, ["conv1", "head"], batch=batch)
         for path in whole:
             np.testing.assert_allclose(parts[path].values, whole[path].values, atol=1e-6)
     streamed = list(opened.stream(tmp_path, "conv1", batch=3))
-    assert [len(each["conv1"].ids) for each in streamed] == [3, 3, 1]
+    assert [len(maps["conv1"].ids) for maps in streamed] == [3, 3, 1]
     np.testing.assert_allclose(
-        np.concatenate([each["conv1"].values for each in streamed]), whole["conv1"].values, atol=1e-6
+        np.concatenate([maps["conv1"].values for maps in streamed]), whole["conv1"].values, atol=1e-6
     )
     with raises(ls.BadOption):
         opened.capture(tmp_path, "conv1", batch=0)
 
 
 def test_one_truncated_jpeg_in_a_thousand_costs_no_other(tmp_path):
-    for at in range(1000):
-        Image.fromarray(photo(at, 8, 8)).save(tmp_path / f"{at}.jpg")
+    for index in range(1000):
+        Image.fromarray(photo(index, 8, 8)).save(tmp_path / f"{index}.jpg")
     broken = tmp_path / "500.jpg"
     broken.write_bytes(broken.read_bytes()[:300])
     with warns(ls.ImagesSkipped, "1", "1000"):
@@ -90,8 +90,8 @@ def test_one_truncated_jpeg_in_a_thousand_costs_no_other(tmp_path):
 
 
 def test_a_bad_image_in_a_folder_is_skipped_and_listed(tmp_path):
-    for at in range(5):
-        Image.fromarray(photo(at)).save(tmp_path / f"{at}.png")
+    for index in range(5):
+        Image.fromarray(photo(index)).save(tmp_path / f"{index}.png")
     (tmp_path / "2.png").write_bytes((tmp_path / "2.png").read_bytes()[:60])
     with warns(ls.ImagesSkipped, "1", "5"):
         maps = scope().capture(tmp_path, "conv1")
@@ -99,7 +99,7 @@ def test_a_bad_image_in_a_folder_is_skipped_and_listed(tmp_path):
     assert [id for id, _ in maps.skipped] == ["2.png"]
     with warns(ls.ImagesSkipped):
         streamed = list(scope().stream(tmp_path, "conv1", batch=2))
-    assert [id for each in streamed for id, _ in each.skipped] == ["2.png"]
+    assert [id for maps in streamed for id, _ in maps.skipped] == ["2.png"]
     with raises(ls.ImageNotReadable, "2.png"):
         scope().capture(tmp_path / "2.png", "conv1")
 
@@ -121,7 +121,7 @@ def test_ready_batches_are_fed_as_they_are():
     opened = scope(preprocess=None)
     batch = np.random.default_rng(0).standard_normal((5, 3, 8, 8)).astype(np.float32)
     fm = opened.capture(batch, "conv1")["conv1"]
-    assert fm.ids == tuple(f"image {at}" for at in range(5))
+    assert fm.ids == tuple(f"image {index}" for index in range(5))
     assert fm.photos is None
     parts = opened.capture(batch, "conv1", batch=2)["conv1"]
     np.testing.assert_allclose(parts.values, fm.values, atol=1e-6)
@@ -135,11 +135,11 @@ def test_ready_batches_are_fed_as_they_are():
 def test_a_model_that_takes_a_fixed_number_of_images_gets_it():
     model = tiny_model()
     fixed = TinyModel(model.steps, facts=Facts("fixed", (Input("image", "bchw", (4, 3, 8, 8)),)))
-    photos = [photo(at) for at in range(6)]
-    found = scope(fixed).capture(photos, "head")["head"]
+    photos = [photo(index) for index in range(6)]
+    fm = scope(fixed).capture(photos, "head")["head"]
     wanted = scope().capture(photos, "head")["head"]
-    assert found.shape[0] == 6
-    np.testing.assert_allclose(found.values, wanted.values, atol=1e-6)
+    assert fm.shape[0] == 6
+    np.testing.assert_allclose(fm.values, wanted.values, atol=1e-6)
     assert len(scope(fixed).layers()) == 4
 
 
@@ -148,7 +148,7 @@ def test_predictions_are_probabilities_with_labels():
     for values in (scores, np.exp(scores) / np.exp(scores).sum()):
         model = TinyModel((Step("out", "Dense", "bc", lambda x, values=values: values.astype(np.float32)),))
         (top,) = scope(model, labels=["cat", "dog"]).predict(photo(), top=2)
-        assert [each.label for each in top] == ["dog", "class 2"]
+        assert [prediction.label for prediction in top] == ["dog", "class 2"]
         assert top[0].probability == pytest.approx(np.exp(3) / np.exp([1, 2, 3]).sum())
     with raises(ls.BadOption):
         scope(TinyModel(tiny_model().steps[:1])).predict(photo())
@@ -204,7 +204,7 @@ def test_tokens_are_laid_on_their_grid_with_the_prefix_apart():
         def layers(self, model, batch):
             from dataclasses import replace
 
-            return [replace(each, grid=(2, 3)) for each in super().layers(model, batch)]
+            return [replace(layer, grid=(2, 3)) for layer in super().layers(model, batch)]
 
     def tokens(x):
         return np.broadcast_to(np.arange(8, dtype=np.float32)[None, :, None], (len(x), 8, 5)).copy()
@@ -251,7 +251,7 @@ def test_what_cannot_be_opened_is_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "model.xyz").write_text("x")
     (tmp_path / "factories.py").write_text("def broken():\n    raise KeyError('k')\nvalue = 3\n")
-    for given in (
+    for model in (
         "nowhere.onnx",
         "model.xyz",
         object(),
@@ -261,7 +261,7 @@ def test_what_cannot_be_opened_is_named(tmp_path, monkeypatch):
         "factories:value",
     ):
         with raises(ls.ModelNotReadable):
-            ls.open(given)
+            ls.open(model)
     with raises(ls.BackendMissing):
         ls.open(object(), backend="caffe")
     with raises(ls.BadOption):
@@ -272,18 +272,18 @@ def test_labels_come_from_files_and_lists(tmp_path):
     (tmp_path / "labels.txt").write_text("cat\ndog\n")
     (tmp_path / "labels.json").write_text('["cat", "dog"]')
     (tmp_path / "wrong.json").write_text('{"a": 1}')
-    for given in (tmp_path / "labels.txt", tmp_path / "labels.json", ["cat", "dog"]):
-        assert scope(labels=given).labels == ("cat", "dog")
-    for given in (tmp_path / "none.txt", tmp_path / "wrong.json"):
+    for labels in (tmp_path / "labels.txt", tmp_path / "labels.json", ["cat", "dog"]):
+        assert scope(labels=labels).labels == ("cat", "dog")
+    for labels in (tmp_path / "none.txt", tmp_path / "wrong.json"):
         with raises(ls.BadOption):
-            scope(labels=given)
+            scope(labels=labels)
 
 
 def test_a_missing_framework_is_named_with_its_pip_line(monkeypatch, tmp_path):
     import importlib.util
 
-    found = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "onnx" else found(name, *a))
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "onnx" else find_spec(name, *a))
     (tmp_path / "m.onnx").write_bytes(b"")
     with raises(ls.BackendMissing, "'layerscope[onnx]'"):
         ls.open(tmp_path / "m.onnx")

@@ -42,10 +42,10 @@ class Terminal:
         self.stream = os.fdopen(self.slave, "w", encoding="utf-8", closefd=False)
         self.keys = os.fdopen(self.slave, encoding="utf-8", closefd=False)
         self.before = termios.tcgetattr(self.slave)
-        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader = threading.Thread(target=self._collect, daemon=True)
         self.reader.start()
 
-    def _read(self):
+    def _collect(self):
         answered = False
         while True:
             try:
@@ -55,10 +55,10 @@ class Terminal:
             self.sent += part
             if not answered and QUESTION in self.sent and self.answer:
                 answered = True
-                for at in range(0, len(self.answer), 5):
-                    os.write(self.master, self.answer[at : at + 5])
+                for start in range(0, len(self.answer), 5):
+                    os.write(self.master, self.answer[start : start + 5])
 
-    def shown(self):
+    def output(self):
         """What was sent after the question, when no more comes."""
         self.stream.flush()
         termios.tcdrain(self.slave)
@@ -81,20 +81,20 @@ class Terminal:
 @pytest.fixture
 def terminal(monkeypatch):
     """terminal(answer, TERM=…): a `Terminal` that is also standard input, and the environment it gives."""
-    made = []
+    opened = []
 
     def make(answer=ATTRIBUTES, columns=80, pixels=0, **variables):
         for name in VARIABLES:
             monkeypatch.delenv(name, raising=False)
         for name, value in {"TERM": "xterm-256color", **variables}.items():
             monkeypatch.setenv(name, value)
-        made.append(Terminal(answer, columns, pixels))
-        monkeypatch.setattr(sys, "stdin", made[-1].keys)
-        return made[-1]
+        opened.append(Terminal(answer, columns, pixels))
+        monkeypatch.setattr(sys, "stdin", opened[-1].keys)
+        return opened[-1]
 
     yield make
-    for each in made:
-        each.close()
+    for screen in opened:
+        screen.close()
 
 
 @pytest.fixture(scope="module")
@@ -105,10 +105,10 @@ def picture():
 def kitty_png(sent):
     """(options of the first chunk, PNG) of kitty's protocol."""
     chunks = re.findall(rb"\x1b_G([^;]*);([^\x1b]*)\x1b\\", sent)
-    options = [dict(each.split(b"=") for each in head.split(b",")) for head, _ in chunks]
+    options = [dict(option.split(b"=") for option in head.split(b",")) for head, _ in chunks]
     assert all(len(data) <= 4096 and (len(data) % 4 == 0) for _, data in chunks)
-    assert [each[b"m"] for each in options] == [b"1"] * (len(chunks) - 1) + [b"0"]
-    assert sent == b"".join(b"\x1b_G%b;%b\x1b\\" % each for each in chunks) + b"\n"
+    assert [option[b"m"] for option in options] == [b"1"] * (len(chunks) - 1) + [b"0"]
+    assert sent == b"".join(b"\x1b_G%b;%b\x1b\\" % chunk for chunk in chunks) + b"\n"
     return options[0], b64decode(b"".join(data for _, data in chunks))
 
 
@@ -120,7 +120,7 @@ def sixel_pixels(sent):
     """RGB, in hundredths, of a sixel sequence: a decoder by the manual, one pixel at a time."""
     body = re.fullmatch(rb"\x1bP[\d;]*q(.*)\x1b\\\n", sent, re.DOTALL).group(1)
     width, height = map(int, re.match(rb'"1;1;(\d+);(\d+)', body).groups())
-    colors, found = {}, np.full((height + 6, width, 3), -1)
+    colors, pixels = {}, np.full((height + 6, width, 3), -1)
     x = y = 0
     color = None
     for token in re.findall(rb'"[\d;]*|#[\d;]+|!\d+[?-~]|[?-~]|\$|-', body):
@@ -140,11 +140,11 @@ def sixel_pixels(sent):
             bits = token[-1] - 63
             for bit in range(6):
                 if bits >> bit & 1:
-                    found[y + bit, x : x + count] = colors[color]
+                    pixels[y + bit, x : x + count] = colors[color]
             x += count
     assert len(colors) <= 256
-    assert (found[height:] == -1).all()
-    return found[:height]
+    assert (pixels[height:] == -1).all()
+    return pixels[:height]
 
 
 CUBE = [0, 95, 135, 175, 215, 255]
@@ -156,16 +156,18 @@ def block_pixels(lines):
     for line in lines:
         top, bottom, now = [], [], {38: None, 48: None}
         for codes, letter in re.findall(r"(?:\x1b\[([\d;]*)m)?(▀|$)", line.removesuffix("\x1b[0m")):
-            numbers = [int(each) for each in codes.split(";")] if codes else []
+            numbers = [int(code) for code in codes.split(";")] if codes else []
             while numbers:
                 where, kind = numbers[:2]
                 if kind == 2:
                     now[where], numbers = tuple(numbers[2:5]), numbers[5:]
                 else:
-                    at, numbers = numbers[2], numbers[3:]
-                    grey = 8 + 10 * (at - 232)
-                    cube = at - 16
-                    now[where] = (grey,) * 3 if at >= 232 else (CUBE[cube // 36], CUBE[cube // 6 % 6], CUBE[cube % 6])
+                    index, numbers = numbers[2], numbers[3:]
+                    grey = 8 + 10 * (index - 232)
+                    cube = index - 16
+                    now[where] = (
+                        (grey,) * 3 if index >= 232 else (CUBE[cube // 36], CUBE[cube // 6 % 6], CUBE[cube % 6])
+                    )
             if letter:
                 top.append(now[38]), bottom.append(now[48])
         rows += [top, bottom]
@@ -184,7 +186,7 @@ def block_pixels(lines):
 def test_kitty_gets_the_png_in_chunks(terminal, picture, variables, answer):
     screen = terminal(answer, 200, **variables)
     assert ls.terminal.draw(picture, screen.stream) == "kitty"
-    options, png = kitty_png(screen.shown())
+    options, png = kitty_png(screen.output())
     assert np.array_equal(pixels_of(png), picture.rgb())
     assert options == {b"a": b"T", b"f": b"100", b"q": b"2", b"m": options[b"m"]}
     assert screen.as_before
@@ -193,14 +195,14 @@ def test_kitty_gets_the_png_in_chunks(terminal, picture, variables, answer):
 def test_a_wide_picture_is_shrunk_to_the_terminal(terminal, picture):
     screen = terminal(None, 40, TERM="xterm-kitty")
     ls.terminal.draw(picture, screen.stream)
-    assert kitty_png(screen.shown())[0][b"c"] == b"40"
+    assert kitty_png(screen.output())[0][b"c"] == b"40"
     # Where the terminal tells its pixels, they decide.
     screen = terminal(None, 40, 40 * 60, TERM="xterm-kitty")
     ls.terminal.draw(picture, screen.stream)
-    assert b"c" not in kitty_png(screen.shown())[0]
+    assert b"c" not in kitty_png(screen.output())[0]
     screen = terminal(None, 200, TERM="xterm-kitty")
     ls.terminal.draw(picture, screen.stream, width=20)
-    assert kitty_png(screen.shown())[0][b"c"] == b"20"
+    assert kitty_png(screen.output())[0][b"c"] == b"20"
 
 
 @pytest.mark.parametrize(
@@ -209,9 +211,9 @@ def test_a_wide_picture_is_shrunk_to_the_terminal(terminal, picture):
 def test_iterm_gets_an_inline_image(terminal, picture, variables):
     screen = terminal(None, 200, **variables)
     assert ls.terminal.draw(picture, screen.stream) == "iterm"
-    about, data = re.fullmatch(rb"\x1b\]1337;File=([^:]*):([^\x07]*)\x07\n", screen.shown()).groups()
+    about, data = re.fullmatch(rb"\x1b\]1337;File=([^:]*):([^\x07]*)\x07\n", screen.output()).groups()
     assert np.array_equal(pixels_of(b64decode(data)), picture.rgb())
-    options = dict(each.split(b"=") for each in about.split(b";"))
+    options = dict(option.split(b"=") for option in about.split(b";"))
     assert options[b"inline"] == b"1" and int(options[b"size"]) == len(b64decode(data))
     assert options[b"width"] == b"%dpx" % picture.width
 
@@ -219,9 +221,9 @@ def test_iterm_gets_an_inline_image(terminal, picture, variables):
 def test_sixel_is_drawn_where_the_terminal_says_that_it_knows_it(terminal, picture):
     screen = terminal(SIXEL_TOO, 200)
     assert ls.terminal.draw(picture, screen.stream) == "sixel"
-    found = sixel_pixels(screen.shown())
-    assert found.shape == picture.rgb().shape
-    assert np.abs(found * 2.55 - picture.rgb()).max() <= 1.3
+    pixels = sixel_pixels(screen.output())
+    assert pixels.shape == picture.rgb().shape
+    assert np.abs(pixels * 2.55 - picture.rgb()).max() <= 1.3
     assert screen.as_before
 
 
@@ -229,13 +231,13 @@ def test_sixel_of_a_picture_without_a_palette_and_of_a_wide_one(terminal):
     colored = ls.heatmap(ls.pca(np.random.default_rng(0).random((4, 4, 5))))
     screen = terminal(SIXEL_TOO, 200)
     ls.terminal.draw(colored, screen.stream)
-    assert np.abs(sixel_pixels(screen.shown()) * 2.55 - colored.rgb()).mean() < 3
+    assert np.abs(sixel_pixels(screen.output()) * 2.55 - colored.rgb()).mean() < 3
     screen = terminal(SIXEL_TOO, 20)
     ls.terminal.draw(colored, screen.stream)
-    found = sixel_pixels(screen.shown())
-    assert found.shape[:2] == (round(colored.height * 200 / colored.width), 200)
-    small = np.asarray(Image.fromarray(colored.rgb()).resize(found.shape[1::-1], Image.Resampling.BOX))
-    assert np.abs(found * 2.55 - small).mean() < 5
+    pixels = sixel_pixels(screen.output())
+    assert pixels.shape[:2] == (round(colored.height * 200 / colored.width), 200)
+    small = np.asarray(Image.fromarray(colored.rgb()).resize(pixels.shape[1::-1], Image.Resampling.BOX))
+    assert np.abs(pixels * 2.55 - small).mean() < 5
 
 
 @pytest.mark.parametrize(("variables", "most"), [({"COLORTERM": "truecolor"}, 0), ({}, 48)])
@@ -244,13 +246,13 @@ def test_half_blocks_show_a_map_unit_by_unit(terminal, variables, most):
     picture = ls.heatmap(values)
     screen = terminal(ATTRIBUTES, 12, **variables)
     assert ls.terminal.draw(picture, screen.stream) == "blocks"
-    lines = screen.shown().decode().splitlines()
+    lines = screen.output().decode().splitlines()
     assert [picture.title] == lines[:1] or picture.title.startswith(lines[0])
-    blocks = [each for each in lines if each.startswith("\x1b[38")]
-    found = block_pixels(blocks)
+    blocks = [line for line in lines if line.startswith("\x1b[38")]
+    pixels = block_pixels(blocks)
     wanted = picture.palette()[picture.codes(picture.cells[0])]
-    assert np.abs(found[:5] - wanted).max() <= most
-    assert (len(found), found.shape[1]) == (6, 8)
+    assert np.abs(pixels[:5] - wanted).max() <= most
+    assert (len(pixels), pixels.shape[1]) == (6, 8)
     low, high = picture.scale.limits
     assert lines[-1].startswith(number(low)) and lines[-1].endswith(number(high))
     bar = block_pixels([lines[-1][lines[-1].index("\x1b") : lines[-1].rindex("m") + 1]])[0]
@@ -261,16 +263,16 @@ def test_half_blocks_show_a_map_unit_by_unit(terminal, variables, most):
 def test_half_blocks_average_what_is_wider(terminal, picture):
     screen = terminal(ATTRIBUTES, 30, COLORTERM="truecolor")
     ls.terminal.draw(picture, screen.stream)
-    lines = [each for each in screen.shown().decode().splitlines() if each.startswith("\x1b[38")]
-    found = block_pixels(lines)
+    lines = [line for line in screen.output().decode().splitlines() if line.startswith("\x1b[38")]
+    pixels = block_pixels(lines)
     cells = picture.cells
     top, left = cells[0].y, cells[0].x
     body = picture.rgb()[top : cells[-1].y + cells[-1].height, left : cells[2].x + cells[2].width]
-    assert found.shape[1] == 30
+    assert pixels.shape[1] == 30
     wanted = np.asarray(
         Image.fromarray(body).resize((30, round(body.shape[0] * 30 / body.shape[1])), Image.Resampling.BOX)
     )
-    assert np.array_equal(found[: len(wanted)], wanted)
+    assert np.array_equal(pixels[: len(wanted)], wanted)
 
 
 @pytest.mark.parametrize(
@@ -284,7 +286,7 @@ def test_half_blocks_average_what_is_wider(terminal, picture):
 def test_without_colours_it_says_what_there_is_to_see(terminal, picture, variables, reason):
     screen = terminal(ATTRIBUTES, **variables)
     assert ls.terminal.draw(picture, screen.stream) == "none"
-    text = screen.shown().decode()
+    text = screen.output().decode()
     assert "\x1b" not in text
     assert picture.title in text
     wording("\n".join(text.splitlines()), "9", "0", "8", reason)
@@ -308,7 +310,7 @@ def test_an_output_without_such_letters_gets_words(terminal, picture):
     screen = terminal(ATTRIBUTES)
     with open(screen.slave, "w", encoding="ascii", closefd=False) as plain:
         assert ls.terminal.draw(picture, plain) == "none"
-    assert "ascii has no block characters" in screen.shown().decode("ascii")
+    assert "ascii has no block characters" in screen.output().decode("ascii")
 
 
 def test_a_terminal_that_never_answers_costs_half_a_second(terminal, picture):
@@ -322,16 +324,16 @@ def test_a_terminal_that_never_answers_costs_half_a_second(terminal, picture):
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
 def test_the_terminal_is_as_before_when_the_question_fails(terminal, picture, monkeypatch, error):
     screen = terminal(None)
-    seen = []
+    echo_flags = []
 
     def broken(*_):
-        seen.append(termios.tcgetattr(screen.slave)[3] & termios.ECHO)
+        echo_flags.append(termios.tcgetattr(screen.slave)[3] & termios.ECHO)
         raise error
 
     monkeypatch.setattr("layerscope.terminal.probe.select.select", broken)
     with pytest.raises(error):
         ls.terminal.draw(picture, screen.stream)
-    assert seen == [0], "the echo was off while it asked"
+    assert echo_flags == [0], "the echo was off while it asked"
     assert screen.as_before
 
 
@@ -343,18 +345,18 @@ def test_a_process_in_the_background_asks_nothing(terminal, picture, monkeypatch
 
 
 def tmux(monkeypatch, client, allowed):
-    def said(*arguments):
+    def run_tmux(*arguments):
         return client if "display-message" in arguments else allowed
 
-    monkeypatch.setattr("layerscope.terminal.protocol._tmux", said)
+    monkeypatch.setattr("layerscope.terminal.protocol._tmux", run_tmux)
 
 
 def test_tmux_is_asked_to_let_a_picture_through(terminal, picture, monkeypatch):
     tmux(monkeypatch, "xterm-kitty", "on")
     screen = terminal(None, 200, TMUX="/tmp/x", TERM="tmux-256color")
     assert ls.terminal.draw(picture, screen.stream) == "kitty"
-    wrapped = re.findall(rb"\x1bPtmux;((?:\x1b\x1b|[^\x1b])*)\x1b\\", screen.shown())
-    sent = b"".join(each.replace(b"\x1b\x1b", b"\x1b") for each in wrapped)
+    wrapped = re.findall(rb"\x1bPtmux;((?:\x1b\x1b|[^\x1b])*)\x1b\\", screen.output())
+    sent = b"".join(sequence.replace(b"\x1b\x1b", b"\x1b") for sequence in wrapped)
     assert np.array_equal(pixels_of(kitty_png(sent + b"\n")[1]), picture.rgb())
 
 
@@ -392,36 +394,36 @@ def test_what_it_does_not_take_is_said(picture):
         ls.terminal.draw(picture, io.StringIO(), width=0)
 
 
-def shown_by_cli(screen, monkeypatch, folder, *options):
+def output_of_show(screen, monkeypatch, folder, *options):
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "stdout", screen.stream)
     assert cli.main(["show", "demo", str(ls.demo_photo()), "-l", "_conv_stem", "--combine", "mean", *options]) == 0
-    return screen.shown()
+    return screen.output()
 
 
 def test_show_draws_in_a_terminal_that_can(terminal, monkeypatch, tmp_path):
     screen = terminal(None, 200, TERM="xterm-kitty")
     wanted = ls.show("demo", ls.demo_photo(), "_conv_stem", combine="mean")
-    assert np.array_equal(pixels_of(kitty_png(shown_by_cli(screen, monkeypatch, tmp_path))[1]), wanted.rgb())
+    assert np.array_equal(pixels_of(kitty_png(output_of_show(screen, monkeypatch, tmp_path))[1]), wanted.rgb())
     assert not list(tmp_path.iterdir())
 
 
 def test_show_writes_a_file_where_the_terminal_cannot_draw_or_a_file_is_asked_for(terminal, monkeypatch, tmp_path):
     name = "chelsea-_conv_stem-mean.png"
-    for at, (term, options, wanted) in enumerate(
+    for index, (term, options, wanted) in enumerate(
         (
             ("dumb", (), name),
             ("xterm-kitty", ("--terminal", "none"), name),
             ("xterm-kitty", ("-o", "a.png"), "a.png"),
         )
     ):
-        folder = tmp_path / str(at)
+        folder = tmp_path / str(index)
         folder.mkdir()
         screen = terminal(None, 200, TERM=term)
-        assert shown_by_cli(screen, monkeypatch, folder, *options).decode() == f"{wanted}\n"
-        assert [each.name for each in folder.iterdir()] == [wanted]
+        assert output_of_show(screen, monkeypatch, folder, *options).decode() == f"{wanted}\n"
+        assert [path.name for path in folder.iterdir()] == [wanted]
     both = tmp_path / "both"
     both.mkdir()
-    sent = shown_by_cli(terminal(None, 200, TERM="dumb"), monkeypatch, both, "-o", "a.png", "--terminal", "iterm")
+    sent = output_of_show(terminal(None, 200, TERM="dumb"), monkeypatch, both, "-o", "a.png", "--terminal", "iterm")
     assert sent.startswith(b"\x1b]1337;File=") and sent.endswith(b"\na.png\n")
     assert (both / "a.png").is_file()

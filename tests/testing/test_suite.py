@@ -21,7 +21,7 @@ class TestTiny(BackendTests):
         return tiny_model(parameters, fail)
 
     def state(self, model):
-        return repr([each.path for each in model.steps]).encode()
+        return repr([step.path for step in model.steps]).encode()
 
     def ran(self, model):
         return model.ran
@@ -46,8 +46,8 @@ class Telling(TinyBackend):
         before, norm = model.steps[0], model.steps[1].run
         if not isinstance(norm, Norm) or not trained(norm.mean, norm.variance):
             return None
-        given = before.run(batch)
-        return Evidence("norm", norm.mean, norm.variance, given.mean(self.over), given.var(self.over))
+        activations = before.run(batch)
+        return Evidence("norm", norm.mean, norm.variance, activations.mean(self.over), activations.var(self.over))
 
 
 class Averaging(Telling):
@@ -74,22 +74,22 @@ class Views(TinyBackend):
     """What a hook without a copy gives: the next layer writes into it."""
 
     def capture(self, model, batch, paths, target=None):
-        found = super().capture(model, batch, paths, target)
-        return {path: Captured(np.maximum(each.values, 0)) for path, each in found.items()}
+        captures = super().capture(model, batch, paths, target)
+        return {path: Captured(np.maximum(capture.values, 0)) for path, capture in captures.items()}
 
 
 class Swapped(TinyBackend):
     """Rows of the batch in another order."""
 
     def capture(self, model, batch, paths, target=None):
-        found = super().capture(model, batch, paths, target)
-        return {path: Captured(each.values[::-1]) for path, each in found.items()}
+        captures = super().capture(model, batch, paths, target)
+        return {path: Captured(capture.values[::-1]) for path, capture in captures.items()}
 
 
 class Unordered(TinyBackend):
     def capture(self, model, batch, paths, target=None):
-        found = super().capture(model, batch, paths, target)
-        return {path: found[path] for path in paths}
+        captures = super().capture(model, batch, paths, target)
+        return {path: captures[path] for path in paths}
 
 
 class Writing(TinyBackend):
@@ -99,13 +99,13 @@ class Writing(TinyBackend):
 
 
 class Forgetful(TinyBackend):
-    """Numbers its rows by how often it was asked."""
+    """Numbers its rows by how often it made the table."""
 
-    asked = 0
+    tables = 0
 
     def layers(self, model, batch):
-        Forgetful.asked += 1
-        return [replace(each, note=f"dry run {self.asked}") for each in super().layers(model, batch)]
+        Forgetful.tables += 1
+        return [replace(layer, note=f"dry run {self.tables}") for layer in super().layers(model, batch)]
 
 
 class Batched(TinyBackend):
@@ -113,7 +113,8 @@ class Batched(TinyBackend):
 
     def layers(self, model, batch):
         return [
-            replace(each, shape=each.shape and (len(batch), *each.shape[1:])) for each in super().layers(model, batch)
+            replace(layer, shape=layer.shape and (len(batch), *layer.shape[1:]))
+            for layer in super().layers(model, batch)
         ]
 
 
@@ -135,16 +136,16 @@ class Constant(TinyBackend):
 
 class Double(TinyBackend):
     def capture(self, model, batch, paths, target=None):
-        found = super().capture(model, batch, paths, target)
-        return {path: Captured(each.values.astype(float)) for path, each in found.items()}
+        captures = super().capture(model, batch, paths, target)
+        return {path: Captured(capture.values.astype(float)) for path, capture in captures.items()}
 
 
 class Leaking(TinyBackend):
     def capture(self, model, batch, paths, target=None):
         model.steps = [*model.steps, model.steps[-1]]
-        found = super().capture(model, batch, paths, target)
+        captures = super().capture(model, batch, paths, target)
         model.steps = model.steps[:-1]
-        return found
+        return captures
 
 
 @pytest.mark.parametrize(
@@ -212,7 +213,7 @@ class FirstCall(TinyBackend):
 
     def scores(self, model, batch, target, changes):
         return super().scores(
-            model, batch, target, {f"{path.partition(':')[0]}:0": each for path, each in changes.items()}
+            model, batch, target, {f"{path.partition(':')[0]}:0": change for path, change in changes.items()}
         )
 
 
@@ -220,10 +221,10 @@ class Ignoring(TinyBackend):
     """Asks the change and goes on with the layer's own values, as where a hook's result is dropped."""
 
     def scores(self, model, batch, target, changes):
-        def asked(change):
+        def with_copy(change):
             return lambda values: [change(values.copy()), values][1]
 
-        return super().scores(model, batch, target, {path: asked(each) for path, each in changes.items()})
+        return super().scores(model, batch, target, {path: with_copy(change) for path, change in changes.items()})
 
 
 class Twice(TinyBackend):
@@ -241,17 +242,17 @@ class Sticky(TinyBackend):
         before = model.steps
         if changes:
             model.steps = [*before, before[-1]]
-        found = super().scores(replace(model, steps=before), batch, target, changes)
+        scores = super().scores(replace(model, steps=before), batch, target, changes)
         model.steps = before
-        return found
+        return scores
 
 
 class Forgiving(TinyBackend):
     """Leaves out the changes of layers that aren't there."""
 
     def scores(self, model, batch, target, changes):
-        known = {each.path for each in model.steps}
-        changes = {path: each for path, each in changes.items() if path.partition(":")[0] in known}
+        known = {step.path for step in model.steps}
+        changes = {path: change for path, change in changes.items() if path.partition(":")[0] in known}
         return super().scores(model, batch, target, changes)
 
 
@@ -278,14 +279,14 @@ class Heading(TinyBackend):
     """A backend that gives the last dense layer."""
 
     def head(self, model, batch):
-        given = tiny_parameters()
-        return Head("head", given["head.weight"], given["head.bias"])
+        parameters = tiny_parameters()
+        return Head("head", parameters["head.weight"], parameters["head.bias"])
 
 
 class Sideways(Heading):
     def head(self, model, batch):
-        found = super().head(model, batch)
-        return replace(found, weights=np.ascontiguousarray(found.weights[::-1]))
+        head = super().head(model, batch)
+        return replace(head, weights=np.ascontiguousarray(head.weights[::-1]))
 
 
 class Elsewhere(Heading):

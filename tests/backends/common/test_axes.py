@@ -14,11 +14,11 @@ from layerscope.core.axes import channels_last, likelier_layout, split_tokens
 )
 def test_every_layout_ends_as_image_space_channel(axes):
     sizes = {"b": 2, "c": 3, "d": 4, "h": 5, "w": 6, "n": 7}
-    values = np.arange(np.prod([sizes[each] for each in axes])).reshape([sizes[each] for each in axes])
-    found = channels_last(values, axes)
-    wanted = np.einsum(f"{axes}->{''.join(each for each in 'bdhwnc' if each in axes)}", values)
-    assert np.array_equal(found.ravel(), wanted.ravel())
-    assert np.shares_memory(found, values), "a view"
+    values = np.arange(np.prod([sizes[axis] for axis in axes])).reshape([sizes[axis] for axis in axes])
+    view = channels_last(values, axes)
+    wanted = np.einsum(f"{axes}->{''.join(axis for axis in 'bdhwnc' if axis in axes)}", values)
+    assert np.array_equal(view.ravel(), wanted.ravel())
+    assert np.shares_memory(view, values), "a view"
 
 
 def test_colours_are_never_guessed_from_three():

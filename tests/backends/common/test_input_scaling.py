@@ -84,10 +84,10 @@ WRITTEN = {
 def test_preprocessing_written_into_a_keras_graph_is_not_done_twice(library, written):
     keras = pytest.importorskip(library, reason="builds its models")
     recipe, front = WRITTEN[written]
-    given = keras.Input((32, 32, 3))
-    front = front(given, keras)
+    inputs = keras.Input((32, 32, 3))
+    front = front(inputs, keras)
     base = keras.applications.VGG16(weights=None, include_top=False, input_shape=(32, 32, front.shape[-1]))
-    scope = ls.open(keras.Model(given, base(front)))
+    scope = ls.open(keras.Model(inputs, base(front)))
     assert scope.preprocess.name == recipe, scope.plan.note
     assert scope.facts.assumed == (recipe == "caffe")
 
@@ -119,14 +119,14 @@ def onnx_model(steps, dtype="FLOAT"):
 
     kind = getattr(onnx.TensorProto, dtype)
     weights = [onnx.numpy_helper.from_array(np.ones((2, 3, 1, 1), np.float32), "w")]
-    nodes, at = [], "x"
+    nodes, tensor = [], "x"
     for number, (operator, constant) in enumerate(steps):
         value = np.asarray(constant, np.float32)
         weights.append(onnx.numpy_helper.from_array(value.reshape(1, -1, 1, 1) if value.ndim else value, f"c{number}"))
-        pair = [f"c{number}", at] if operator.startswith("-") else [at, f"c{number}"]
+        pair = [f"c{number}", tensor] if operator.startswith("-") else [tensor, f"c{number}"]
         nodes.append(onnx.helper.make_node(operator.strip("-"), pair, [f"t{number}"]))
-        at = f"t{number}"
-    nodes.append(onnx.helper.make_node("Conv", [at, "w"], ["y"], "conv"))
+        tensor = f"t{number}"
+    nodes.append(onnx.helper.make_node("Conv", [tensor, "w"], ["y"], "conv"))
     feed = onnx.helper.make_tensor_value_info("x", kind, ["b", 3, 16, 16])
     end = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["b", 2, 16, 16])
     graph = onnx.helper.make_graph(nodes, "one", [feed], [end], weights)
@@ -170,6 +170,6 @@ def test_arithmetic_that_tells_nothing(steps):
 )
 def test_arithmetic_in_front_of_a_keras_model(library, arithmetic, recipe):
     lib = pytest.importorskip(library)
-    given = lib.Input((16, 16, 3))
-    scope = ls.open(lib.Model(given, lib.layers.Conv2D(2, 3)(arithmetic(given))))
+    inputs = lib.Input((16, 16, 3))
+    scope = ls.open(lib.Model(inputs, lib.layers.Conv2D(2, 3)(arithmetic(inputs))))
     assert (scope.preprocess.name, "own arithmetic" in scope.plan.note) == (recipe, True)

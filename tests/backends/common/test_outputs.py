@@ -34,7 +34,7 @@ MAP, LOSS, INTS = np.arange(12.0).reshape(2, 2, 3), np.array(1.5), np.ones((2, 3
 
 
 @pytest.mark.parametrize(
-    ("output", "found"),
+    ("output", "expected"),
     [
         (MAP, [""]),
         ((LOSS, [MAP, None]), ["[0]", "[1][0]"]),
@@ -43,9 +43,9 @@ MAP, LOSS, INTS = np.arange(12.0).reshape(2, 2, 3), np.array(1.5), np.ones((2, 3
         (7, []),
     ],
 )
-def test_arrays_have_the_places_that_lead_to_them(output: Any, found: list[str]) -> None:
+def test_arrays_have_the_places_that_lead_to_them(output: Any, expected: list[str]) -> None:
     by_place = dict(places(output, is_array))
-    assert list(by_place) == found
+    assert list(by_place) == expected
     for place, array in by_place.items():
         steps = place.replace(".a", "['a']")
         assert eval(f"output{steps}", {"output": output}) is array
@@ -77,30 +77,30 @@ def by_hand(output: Any, target: Any) -> Any:
         arrays = dict(places(output, is_array))
         return arrays.get(main_place(arrays, floating))
 
-    return Aim(is_array, main, lambda each: -1, np.take, np.sum).at(output, target)
+    return Aim(is_array, main, lambda array: -1, np.take, np.sum).at(output, target)
 
 
 def in_torch(output: Any, target: Any) -> Any:
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     from layerscope.backends.torch.run import aim_at
 
-    def given(output: Any) -> Any:
-        found = target(output)
-        return torch.from_numpy(found) if is_array(found) else found
+    def target_in_torch(output: Any) -> Any:
+        score = target(output)
+        return torch.from_numpy(score) if is_array(score) else score
 
     turned = torch.from_numpy(np.moveaxis(output, -1, 1).copy()) if is_array(output) else output
-    return np.asarray(aim_at(turned, given if callable(target) else target))
+    return np.asarray(aim_at(turned, target_in_torch if callable(target) else target))
 
 
 def in_jax(output: Any, target: Any) -> Any:
     jnp = pytest.importorskip("jax.numpy", reason="JAX is not installed")
     from layerscope.backends.jax.outputs import aim
 
-    def given(output: Any) -> Any:
-        found = target(output)
-        return jnp.asarray(found) if is_array(found) else found
+    def target_in_jax(output: Any) -> Any:
+        score = target(output)
+        return jnp.asarray(score) if is_array(score) else score
 
-    return np.asarray(aim(False).at(jnp.asarray(output), given if callable(target) else target))
+    return np.asarray(aim(False).at(jnp.asarray(output), target_in_jax if callable(target) else target))
 
 
 @pytest.mark.parametrize("aimed", [by_hand, in_torch, in_jax])
@@ -133,10 +133,10 @@ def test_an_output_without_classes(output: Any) -> None:
 
 def test_a_function_of_numpy_outputs_gives_a_number_for_each_image_as_in_the_frameworks() -> None:
     output = np.arange(6.0).reshape(2, 3)
-    assert scored(output, lambda given: given[:, 1], "bc").tolist() == [1, 4]
-    assert scored(output, lambda given: given.sum(), "bc").tolist() == [3, 12]
+    assert scored(output, lambda values: values[:, 1], "bc").tolist() == [1, 4]
+    assert scored(output, lambda values: values.sum(), "bc").tolist() == [3, 12]
     with raises(ls.BadOption, "1", "3"):
-        scored(output, lambda given: given, "bc")
+        scored(output, lambda values: values, "bc")
     for wrong in ("x", None):
         with raises(ls.BadOption):
-            scored(output, lambda given, wrong=wrong: wrong, "bc")
+            scored(output, lambda values, wrong=wrong: wrong, "bc")

@@ -147,14 +147,14 @@ def test_layer_shared_by_two_parents_has_two_paths():
 @pytest.mark.parametrize("given_as", ["tuple", "dict"])
 def test_several_inputs(given_as):
     a, b = keras.Input((6, 6, 3), name="a"), keras.Input((6, 6, 3), name="b")
-    one, two = K.Conv2D(2, 3, name="one"), K.Conv2D(2, 3, name="two")
-    model = keras.Model([a, b], [K.Concatenate(name="both")([one(a), two(b)]), one.output])
+    first, second = K.Conv2D(2, 3, name="one"), K.Conv2D(2, 3, name="two")
+    model = keras.Model([a, b], [K.Concatenate(name="both")([first(a), second(b)]), first.output])
     x, y = images(2, 6, 6, 3), images(2, 6, 6, 3, seed=1)
     batch = (x, y) if given_as == "tuple" else {"b": y, "a": x}
     result = values(model, batch, "one", "both", "[1]")
-    same(result["one"], one(x))
-    same(result["both"], np.concatenate([to_numpy(one(x)), to_numpy(two(y))], -1))
-    same(result["[1]"], one(x))
+    same(result["one"], first(x))
+    same(result["both"], np.concatenate([to_numpy(first(x)), to_numpy(second(y))], -1))
+    same(result["[1]"], first(x))
     assert table(model, batch)["both"].shape == (1, 4, 4, 4)
 
 
@@ -357,11 +357,11 @@ def test_chosen_channels_are_gathered_before_anything_is_copied(monkeypatch):
     on = BACKEND.engine()
     as_numpy = type(on).as_numpy
 
-    def seen(self, tensor):
+    def watched(self, tensor):
         copied.append(tuple(tensor.shape))
         return as_numpy(self, tensor)
 
-    monkeypatch.setattr(type(on), "as_numpy", seen)
+    monkeypatch.setattr(type(on), "as_numpy", watched)
     result = BACKEND.capture(model, batch, ["conv"], picks={"conv": Pick(3, (5, 2))})["conv"].values
     assert (copied[-1], max(math.prod(item) for item in copied)) == ((1, 4, 4, 2), 32)
     np.testing.assert_array_equal(result, whole[..., [5, 2]])

@@ -35,7 +35,7 @@ def own_function(network):
     return module.preprocess_input
 
 
-def fed(scope):
+def model_input(scope):
     array, _ = preprocess.batch([CAT], scope.preprocess, scope.plan)
     return array
 
@@ -68,7 +68,7 @@ def test_the_recipe_gives_what_preprocess_input_gives(network):
     array, pixels = values_alone(scope)
     np.testing.assert_allclose(array, own_function(network)(pixels.copy()), atol=1e-4)
     if scope.preprocess.resize == "squash":
-        np.testing.assert_allclose(fed(scope), own_function(network)(loaded(64)), atol=1e-4)
+        np.testing.assert_allclose(model_input(scope), own_function(network)(loaded(64)), atol=1e-4)
 
 
 @pytest.mark.parametrize("network", [item for item in NETWORKS if item.startswith(SCALING)])

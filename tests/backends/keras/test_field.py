@@ -22,8 +22,8 @@ def applied(x, name, options):
     if name == "up":
         return K.UpSampling2D(2, interpolation={"linear": "bilinear"}.get(options, options))(x)
     if name in ("add", "cat"):
-        one, two = (K.Conv2D(1, 2 * k + 1, padding="same", **PLAIN)(x) for k in options)
-        return K.Add()([one, two]) if name == "add" else keras.ops.concatenate([one, two], -1)
+        first, second = (K.Conv2D(1, 2 * k + 1, padding="same", **PLAIN)(x) for k in options)
+        return K.Add()([first, second]) if name == "add" else keras.ops.concatenate([first, second], -1)
     kernel, stride, dilation = options["kernel"], options["stride"], options["dilation"]
     padding = "same" if options["pad"] else "valid"
     if name == "conv":
@@ -42,11 +42,11 @@ def test_the_field_is_what_moves_a_unit():
     @given(field_probe.networks)
     def holds(network):
         pictures = np.moveaxis(field_probe.line_images(), 1, -1)
-        x = given_ = K.Input((*field_probe.SIZE, 1))
+        x = inputs = K.Input((*field_probe.SIZE, 1))
         try:
             for item in network:
                 x = applied(x, *item)
-            model = keras.Model(given_, x)
+            model = keras.Model(inputs, x)
             values = np.moveaxis(to_numpy(model(pictures)), -1, 1)
         except ValueError:  # the image has become smaller than the next kernel
             return
@@ -81,7 +81,7 @@ def test_tokens_gates_and_layers_that_say_nothing():
         def call(self, x):
             return x * 2
 
-    x = given_ = K.Input((16, 24, 3))
+    x = inputs = K.Input((16, 24, 3))
     x = patches = K.Conv2D(8, 4, 4, name="patches")(x)
     x = K.Reshape((24, 8), name="tokens")(x)
     x = K.LayerNormalization(name="norm")(x)
@@ -90,7 +90,7 @@ def test_tokens_gates_and_layers_that_say_nothing():
     gate = K.Dense(8, activation="sigmoid", name="gate")(K.GlobalAveragePooling2D(keepdims=True)(patches))
     gated = K.Multiply(name="gated")([patches, gate])
     odd = K.ReLU(name="after")(Odd(name="odd")(patches))
-    model = keras.Model(given_, [x, gated, odd])
+    model = keras.Model(inputs, [x, gated, odd])
     rows = {item.path: item for item in KerasBackend().layers(model, np.zeros((1, 16, 24, 3), np.float32))}
     result = {path: describe(item.receptive or ()) for path, item in rows.items()}
     assert result["patches"] == result["tokens"] == result["norm"] == "4×4 /4 @1.5"

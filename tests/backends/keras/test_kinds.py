@@ -102,8 +102,8 @@ def test_augmentation_is_at_rest():
     kinds = (K.RandomFlip, K.RandomRotation, K.RandomZoom, K.RandomContrast, K.Dropout, K.GaussianNoise)
     layers = [kind(*(() if kind is K.RandomFlip else (0.5,)), name=kind.__name__) for kind in kinds]
     model, x = keras.Sequential(layers), images(2, 8, 8, 3)
-    for name, found in values(model, x, *(item.name for item in layers)).items():
-        np.testing.assert_array_equal(found, x, err_msg=name)
+    for name, output in values(model, x, *(item.name for item in layers)).items():
+        np.testing.assert_array_equal(output, x, err_msg=name)
 
 
 class Switch(keras.Layer):

@@ -171,11 +171,11 @@ def test_a_broken_file_of_tf_keras_2(tmp_path):
 
 
 def test_weights_from_a_file(tmp_path):
-    one, two = (keras.Sequential([keras.Input((3,)), K.Dense(2)]) for _ in range(2))
-    one.save(tmp_path / "one.keras")
-    two.save_weights(tmp_path / "two.weights.h5")
+    first, second = (keras.Sequential([keras.Input((3,)), K.Dense(2)]) for _ in range(2))
+    first.save(tmp_path / "one.keras")
+    second.save_weights(tmp_path / "two.weights.h5")
     result = BACKEND.load(tmp_path / "one.keras", tmp_path / "two.weights.h5", False)
-    np.testing.assert_array_equal(to_numpy(result.layers[0].kernel), to_numpy(two.layers[0].kernel))
+    np.testing.assert_array_equal(to_numpy(result.layers[0].kernel), to_numpy(second.layers[0].kernel))
     keras.Sequential([keras.Input((4,)), K.Dense(2)]).save_weights(tmp_path / "wide.weights.h5")
     with raises(ModelNotReadable):
         BACKEND.load(tmp_path / "one.keras", tmp_path / "wide.weights.h5", False)

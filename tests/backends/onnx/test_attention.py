@@ -68,10 +68,10 @@ def by_hand(causal: bool = False, key_heads: int = HEADS) -> tuple[np.ndarray, n
     """(what the tokens become, the weights) in float64; fewer key heads than heads serve several each."""
     read = tokens().astype(np.float64)
     size = WIDTH // HEADS
-    q, k, v = (read @ each for each in (Q, K[:, : key_heads * size], V[:, : key_heads * size]))
+    q, k, v = (read @ weights for weights in (Q, K[:, : key_heads * size], V[:, : key_heads * size]))
     out, maps = [], []
     for head in range(HEADS):
-        own, shared = (slice(each * size, (each + 1) * size) for each in (head, head * key_heads // HEADS))
+        own, shared = (slice(index * size, (index + 1) * size) for index in (head, head * key_heads // HEADS))
         scores = q[..., own] @ k[..., shared].swapaxes(1, 2) / np.sqrt(size)
         if causal:
             scores = np.where(np.tri(7, dtype=bool), scores, -np.inf)
@@ -81,9 +81,9 @@ def by_hand(causal: bool = False, key_heads: int = HEADS) -> tuple[np.ndarray, n
     return np.concatenate(out, -1), np.stack(maps, 1)
 
 
-def standard(**said: Any) -> list[onnx.NodeProto]:
+def standard(**attributes: Any) -> list[onnx.NodeProto]:
     heads = {"q_num_heads": HEADS, "kv_num_heads": HEADS}
-    return [make_node("Attention", ["q", "k", "v"], ["attended"], name="attn", **heads, **said)]
+    return [make_node("Attention", ["q", "k", "v"], ["attended"], name="attn", **heads, **attributes)]
 
 
 def grouped() -> tuple[list[onnx.NodeProto], dict[str, np.ndarray]]:
@@ -100,10 +100,10 @@ def grouped() -> tuple[list[onnx.NodeProto], dict[str, np.ndarray]]:
     return nodes, {"wk1": K[:, :size], "wv1": V[:, :size], **lengths}
 
 
-def multihead(**said: Any) -> list[onnx.NodeProto]:
+def multihead(**attributes: Any) -> list[onnx.NodeProto]:
     return [
         make_node(
-            "MultiHeadAttention", ["q", "k", "v"], ["attended"], "attn", domain=MICROSOFT, num_heads=HEADS, **said
+            "MultiHeadAttention", ["q", "k", "v"], ["attended"], "attn", domain=MICROSOFT, num_heads=HEADS, **attributes
         )
     ]
 
@@ -132,10 +132,10 @@ def assert_tokens(layer: Layer) -> None:
 def test_tokens_and_weights_of_an_attention_operator(case: str) -> None:
     model, how = CASES[case]
     # The lengths that GroupQueryAttention reads are those of two images, so it is asked about two.
-    found = table(model, IMAGE) if case != "GroupQueryAttention" else {}
-    if found:
-        assert_tokens(found["attn"])
-        weights = found["attn/attention_map"]
+    layers = table(model, IMAGE) if case != "GroupQueryAttention" else {}
+    if layers:
+        assert_tokens(layers["attn"])
+        weights = layers["attn/attention_map"]
         assert (weights.kind, weights.axes, weights.shape) == ("AttentionMap", "bcqk", (1, HEADS, 7, 7))
         assert (weights.grid, weights.prefix, weights.parameters) == ((2, 3), ("cls",), 0)
     out, maps = by_hand(**how)
@@ -150,13 +150,13 @@ def test_tokens_and_weights_of_an_attention_operator(case: str) -> None:
 
 def test_an_attention_that_cannot_return_its_weights_says_so() -> None:
     model = vit(*packed())
-    found = table(model, IMAGE)
-    assert_tokens(found["attn"])
-    assert found["attn"].note == "its attention weights stay inside the operator"
-    assert found["attn"].parameters == 3 * WIDTH * WIDTH + 3 * WIDTH
-    assert "attn/attention_map" not in found
+    layers = table(model, IMAGE)
+    assert_tokens(layers["attn"])
+    assert layers["attn"].note == "its attention weights stay inside the operator"
+    assert layers["attn"].parameters == 3 * WIDTH * WIDTH + 3 * WIDTH
+    assert "attn/attention_map" not in layers
     # Keys and values in one tensor: [both, image, head, token, channel].
-    assert (found["attn[1]"].axes, found["attn[1]"].shape) == ("dbhnc", (2, 1, HEADS, 7, WIDTH // HEADS))
+    assert (layers["attn[1]"].axes, layers["attn[1]"].shape) == ("dbhnc", (2, 1, HEADS, 7, WIDTH // HEADS))
     np.testing.assert_allclose(BACKEND.capture(model, IMAGE, ["attn"])["attn"].values, by_hand()[0], atol=2e-6)
 
 
@@ -171,12 +171,12 @@ def test_queries_with_heads_of_their_own_come_out_so() -> None:
     ]
     heads = {"heads": np.array([0, 0, HEADS, WIDTH // HEADS]), "merge": np.array([0, 0, WIDTH])}
     model = vit([*split, node, *back], heads)
-    found = table(model, IMAGE)
-    assert (found["attn"].axes, found["attn"].shape) == ("bhnc", (1, HEADS, 7, WIDTH // HEADS))
-    assert (found["attn/attention_map"].axes, found["attn/attention_map"].grid) == ("bcqk", (2, 3))
-    assert all("isn't followed" in each.unknown for each in found["attn/attention_map"].receptive or ())
-    assert [each.whole for each in found["attn"].receptive or ()] == [True, True]
-    assert_tokens(found["attended"])
+    layers = table(model, IMAGE)
+    assert (layers["attn"].axes, layers["attn"].shape) == ("bhnc", (1, HEADS, 7, WIDTH // HEADS))
+    assert (layers["attn/attention_map"].axes, layers["attn/attention_map"].grid) == ("bcqk", (2, 3))
+    assert all("isn't followed" in axis.unknown for axis in layers["attn/attention_map"].receptive or ())
+    assert [axis.whole for axis in layers["attn"].receptive or ()] == [True, True]
+    assert_tokens(layers["attended"])
     out, maps = by_hand()
     got = BACKEND.capture(model, IMAGE, ["attn/attention_map", "attended"])
     np.testing.assert_allclose(got["attn/attention_map"].values, maps, atol=2e-6)
@@ -187,9 +187,9 @@ def test_an_operator_that_returns_scores_already_keeps_to_them() -> None:
     node = standard()[0]
     node.output.extend(["", "", "scores"])
     model = vit([node])
-    found = table(model, IMAGE)
-    assert "attn/attention_map" not in found
-    assert (found["attn[1]"].axes, found["attn[1]"].shape) == ("bcqk", (1, HEADS, 7, 7))
+    layers = table(model, IMAGE)
+    assert "attn/attention_map" not in layers
+    assert (layers["attn[1]"].axes, layers["attn[1]"].shape) == ("bcqk", (1, HEADS, 7, 7))
     wanted = reference(model, {"x": IMAGE})["scores"]
     np.testing.assert_allclose(BACKEND.capture(model, IMAGE, ["scores"])["scores"].values, wanted, atol=2e-6)
     assert np.abs(wanted.sum(-1) - 1).max() > 0.1  # scores, no weights
@@ -200,8 +200,8 @@ def test_the_operator_is_changed_only_where_its_weights_are_asked_for() -> None:
     before = model.SerializeToString()
     graph = Graph(model)
     for tensors, outputs in ((["attended"], 1), (["out"], 1), (["attended:attention_map"], 4)):
-        made = onnx.ModelProto.FromString(cut(graph, tensors, None).content)
-        (node,) = [each for each in made.graph.node if each.op_type == "Attention"]
+        part = onnx.ModelProto.FromString(cut(graph, tensors, None).content)
+        (node,) = [candidate for candidate in part.graph.node if candidate.op_type == "Attention"]
         assert len(node.output) == outputs
     table(model, IMAGE)
     BACKEND.capture(model, IMAGE, ["attn", "attn/attention_map"])
@@ -210,25 +210,25 @@ def test_the_operator_is_changed_only_where_its_weights_are_asked_for() -> None:
 
 def test_the_table_makes_no_weights_for_their_shape(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those of a picture of 64 × 64 patches take a GB a layer."""
-    asked: list[str] = []
+    tensors_run: list[str] = []
     session = OnnxModel.session
 
-    def watched(self: OnnxModel, tensors: tuple[str, ...], given: Any = ()) -> Any:
-        asked.extend(tensors)
-        return session(self, tensors, given)
+    def watched(self: OnnxModel, tensors: tuple[str, ...], beside: Any = ()) -> Any:
+        tensors_run.extend(tensors)
+        return session(self, tensors, beside)
 
     monkeypatch.setattr(OnnxModel, "session", watched)
-    found = table(CASES["MultiHeadAttention"][0], IMAGE)
-    assert found["attn/attention_map"].shape == (1, HEADS, 7, 7)
-    assert "attended" in asked and not [each for each in asked if "attention_map" in each]
+    layers = table(CASES["MultiHeadAttention"][0], IMAGE)
+    assert layers["attn/attention_map"].shape == (1, HEADS, 7, 7)
+    assert "attended" in tensors_run and not [tensor for tensor in tensors_run if "attention_map" in tensor]
 
 
 def test_tokens_see_the_whole_image_behind_an_attention_and_not_before() -> None:
     for case in ("standard", "MultiHeadAttention"):
-        found = table(CASES[case][0], IMAGE)
-        assert [each.size for each in found["patch_tokens"].receptive or ()] == [4, 4]
-        assert [each.whole for each in found["attn"].receptive or ()] == [True, True]
-        assert [each.whole for each in found["out"].receptive or ()] == [True, True]
+        layers = table(CASES[case][0], IMAGE)
+        assert [axis.size for axis in layers["patch_tokens"].receptive or ()] == [4, 4]
+        assert [axis.whole for axis in layers["attn"].receptive or ()] == [True, True]
+        assert [axis.whole for axis in layers["out"].receptive or ()] == [True, True]
 
 
 def test_readers_say_that_their_tokens_are_tokens() -> None:
@@ -260,7 +260,7 @@ def test_a_norm_of_runtimes_own_says_where_the_channels_are() -> None:
     model = vit([node], {"scale": np.full(WIDTH, 2, np.float32), "offset": np.full(WIDTH, 0.5, np.float32)})
     layer = table(model, IMAGE)["norm"]
     assert_tokens(layer)
-    assert [each.size for each in layer.receptive or ()] == [4, 4]
+    assert [axis.size for axis in layer.receptive or ()] == [4, 4]
     added = tokens().astype(np.float64) @ (Q + V)
     wanted = 2 * (added - added.mean(-1, keepdims=True)) / np.sqrt(added.var(-1, keepdims=True) + 1e-12) + 0.5
     np.testing.assert_allclose(BACKEND.capture(model, IMAGE, ["norm"])["norm"].values, wanted, atol=1e-4)
@@ -296,7 +296,7 @@ def test_attention_inside_an_operator(limit):
     own = vit(*packed())
     listed = table(own, IMAGE)
     limit.notes(listed["attn"])
-    assert not [each for each in listed.values() if each.kind == "AttentionMap"]
+    assert not [layer for layer in listed.values() if layer.kind == "AttentionMap"]
     for operator in ("standard", "MultiHeadAttention", "GroupQueryAttention"):
         model, _ = CASES[operator]
         path = "attn/attention_map"

@@ -44,9 +44,9 @@ def random_model(seed: int) -> onnx.ModelProto:
     nodes: list[onnx.NodeProto] = []
     tensors = ["x"]
 
-    def add(kind: str, inputs: list[str], **said: Any) -> str:
+    def add(kind: str, inputs: list[str], **attributes: Any) -> str:
         name = f"t{len(nodes)}"
-        nodes.append(make_node(kind, inputs, [name], f"node{len(nodes)}", **said))
+        nodes.append(make_node(kind, inputs, [name], f"node{len(nodes)}", **attributes))
         tensors.append(name)
         return name
 
@@ -84,9 +84,9 @@ def random_model(seed: int) -> onnx.ModelProto:
         lambda now: add("AveragePool", [now], kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
     ]
     now = "x"
-    for at in rng.integers(0, len(steps), 8):
+    for index in rng.integers(0, len(steps), 8):
         before = list(tensors)
-        now = steps[at](now)
+        now = steps[index](now)
         tensors[:] = [*before, now]  # inner tensors may have another shape
     return model_of(nodes, ["n", 4, 6, 6], [now], weights)
 
@@ -128,14 +128,14 @@ def test_a_changed_model_is_not_answered_from_an_old_session() -> None:
 def test_the_cut_holds_only_what_is_needed() -> None:
     graph = Graph(cnn())
     part = onnx.ModelProto.FromString(cut(graph, ["relu"], None).content)
-    assert [each.name for each in part.graph.node] == ["conv1", "bn", "act"]
-    assert {each.name for each in part.graph.initializer} == {"w1", "bn0", "bn1", "bn2", "bn3"}
+    assert [node.name for node in part.graph.node] == ["conv1", "bn", "act"]
+    assert {tensor.name for tensor in part.graph.initializer} == {"w1", "bn0", "bn1", "bn2", "bn3"}
 
 
 def test_an_early_layer_of_a_model_that_fails_later() -> None:
     batch = random(1, 6)
-    found = BACKEND.capture(fails_late(), batch, ["early_node"])
-    np.testing.assert_array_equal(found["early_node"].values, np.maximum(batch, 0))
+    captures = BACKEND.capture(fails_late(), batch, ["early_node"])
+    np.testing.assert_array_equal(captures["early_node"].values, np.maximum(batch, 0))
     with raises(ModelNotReadable):
         BACKEND.capture(fails_late(), batch, ["late_node"])
 
@@ -146,11 +146,11 @@ def test_a_hundred_captures_keep_sessions_and_memory_flat(tmp_path: Path) -> Non
     onnx.save(cnn(), path)
     backend = OnnxBackend(threads=1)
     model = backend.load(path)
-    paths = [each.path for each in backend.layers(model, batch)]
+    paths = [layer.path for layer in backend.layers(model, batch)]
 
     def run() -> int:
-        for at in range(100):
-            backend.capture(model, batch, [paths[at % len(paths)]])
+        for number in range(100):
+            backend.capture(model, batch, [paths[number % len(paths)]])
             backend.capture(model.proto, batch, ["conv1", "fc"])
         gc.collect()
         return int(Path(f"/proc/{os.getpid()}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

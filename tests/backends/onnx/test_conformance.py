@@ -38,7 +38,7 @@ FAILING = [
 
 def network(parameters: Mapping[str, np.ndarray], fail: bool, shape: list[Any], axes: str = "bchw") -> onnx.ModelProto:
     """The suite's network with the modules of its nodes in their metadata, as `torch.onnx.export` writes them."""
-    turn = make_node("Transpose", ["x"], ["first"], perm=[axes.index(each) for each in "bchw"])
+    turn = make_node("Transpose", ["x"], ["first"], perm=[axes.index(axis) for axis in "bchw"])
     steps = [("", turn), *NETWORK]
     weights = dict(parameters)
     if fail:
@@ -60,10 +60,10 @@ def scopes(node: onnx.NodeProto) -> list[str]:
 def with_norm(model: onnx.ModelProto, mean: np.ndarray, variance: np.ndarray) -> onnx.ModelProto:
     """The network with a BatchNormalization behind its first convolution."""
     kept = {"one": np.ones_like(mean), "zero": np.zeros_like(mean), "mean": mean, "variance": variance}
-    model.graph.initializer.extend(onnx.numpy_helper.from_array(each, name) for name, each in kept.items())
-    at = next(at for at, node in enumerate(model.graph.node) if "a" in node.input)
-    model.graph.node[at].input[0] = "normed"
-    model.graph.node.insert(at, make_node("BatchNormalization", ["a", *kept], ["normed"], "norm"))
+    model.graph.initializer.extend(onnx.numpy_helper.from_array(values, name) for name, values in kept.items())
+    position = next(position for position, node in enumerate(model.graph.node) if "a" in node.input)
+    model.graph.node[position].input[0] = "normed"
+    model.graph.node.insert(position, make_node("BatchNormalization", ["a", *kept], ["normed"], "norm"))
     return model
 
 
@@ -86,12 +86,12 @@ class TestNamesOfTheOlderExporter(TestOnnx):
 
     def build(self, parameters: Mapping[str, np.ndarray], fail: bool = False) -> Any:
         model = super().build(parameters, fail)
-        seen: dict[str, int] = {}
+        numbers: dict[str, int] = {}
         for node in model.graph.node:
             *_, scope, _ = scopes(node)
             del node.metadata_props[:]
             name = f"/{scope}/{node.op_type}" if scope else f"/{node.op_type}"
-            number = seen[name] = seen.get(name, -1) + 1
+            number = numbers[name] = numbers.get(name, -1) + 1
             node.name = node.name or (f"{name}_{number}" if number else name)
         return model
 
@@ -135,7 +135,7 @@ class TestFile(TestOnnx):
         self.folder = tmp_path
 
     def build(self, parameters: Mapping[str, np.ndarray], fail: bool = False) -> Any:
-        weights = hashlib.sha256(b"".join(each.tobytes() for each in parameters.values())).hexdigest()[:8]
+        weights = hashlib.sha256(b"".join(values.tobytes() for values in parameters.values())).hexdigest()[:8]
         return self.saved(super().build(parameters, fail), f"{'bad' if fail else 'good'}-{weights}")
 
     def normed(self, parameters: Mapping[str, np.ndarray], mean: np.ndarray, variance: np.ndarray) -> Any:
@@ -149,7 +149,7 @@ class TestFile(TestOnnx):
         return self.backend().load(path)
 
     def state(self, model: Any) -> bytes:
-        return super().state(model.proto) + b"".join(each.read_bytes() for each in sorted(self.folder.iterdir()))
+        return super().state(model.proto) + b"".join(file.read_bytes() for file in sorted(self.folder.iterdir()))
 
 
 class TestFileWithWeightsBesideIt(TestFile):

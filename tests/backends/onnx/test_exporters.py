@@ -14,18 +14,18 @@ from helpers.onnx_models import BACKEND, random, table
 
 def hooked(torch: Any, model: Any, images: Any) -> dict[str, list[np.ndarray]]:
     """What each module returns at each of its calls, by forward hooks."""
-    found: dict[str, list[np.ndarray]] = {}
+    outputs: dict[str, list[np.ndarray]] = {}
     handles = [
         module.register_forward_hook(
-            lambda _m, _i, out, name=name: found.setdefault(name, []).append(out.detach().numpy().copy())
+            lambda _m, _i, out, name=name: outputs.setdefault(name, []).append(out.detach().numpy().copy())
         )
         for name, module in model.named_modules()
     ]
     with torch.no_grad():
         model(images)
-    for each in handles:
-        each.remove()
-    return found
+    for handle in handles:
+        handle.remove()
+    return outputs
 
 
 def torch_cnn(torch: Any) -> Any:
@@ -47,11 +47,11 @@ def torch_cnn(torch: Any) -> Any:
         nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.Sequential(Block(), nn.MaxPool2d(2))
     )
     model.head = nn.Sequential(nn.Conv2d(8, 6, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 5))
-    for each in model.modules():
-        if isinstance(each, nn.BatchNorm2d):
-            for tensor in (each.weight, each.bias, each.running_mean):
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for tensor in (module.weight, module.bias, module.running_mean):
                 nn.init.normal_(tensor)
-            nn.init.uniform_(each.running_var, 0.5, 2)
+            nn.init.uniform_(module.running_var, 0.5, 2)
     return model.eval()
 
 
@@ -62,20 +62,20 @@ def test_module_scopes_of_both_torch_exporters(dynamo: bool, tmp_path: Path) -> 
     images = torch.from_numpy(random(2, 3, 10, 12))
     model = export(torch, network, images, tmp_path / "cnn.onnx", dynamo)
     batch = images.numpy()
-    found, wanted = table(model, batch), hooked(torch, network, images)
+    layers, wanted = table(model, batch), hooked(torch, network, images)
     modules = ["features.2", "features.3.0.conv", "features.3.1", "head.0", "head.1", "head.3", ""]
-    assert ["features.0", *modules] == [path for path in found if path in ("features.0", *modules)]
+    assert ["features.0", *modules] == [path for path in layers if path in ("features.0", *modules)]
     values = BACKEND.capture(model, batch, modules)
     for path in modules:
         # a folded convolution gives what its BatchNorm gave
         module = path.replace("conv", "bn")
         np.testing.assert_allclose(values[path].values, wanted[module][0], rtol=1e-4, atol=1e-5, err_msg=path)
     for path in ("features.0", "features.3.0.conv"):
-        assert found[path].kind == "Conv"
-        assert found[path].note.startswith("BatchNorm folded")
+        assert layers[path].kind == "Conv"
+        assert layers[path].note.startswith("BatchNorm folded")
     folded = BACKEND.capture(model, batch, ["features.0"])["features.0"].values
     np.testing.assert_allclose(folded, wanted["features.1"][0], rtol=1e-4, atol=1e-5)
-    assert found["head.0"].note == ""
+    assert layers["head.0"].note == ""
     for outer in ("features", "head", "features.3"):
         inner = BACKEND.capture(model, batch, [outer])[outer].values
         np.testing.assert_allclose(inner, wanted[outer][0], rtol=1e-4, atol=1e-5)
@@ -88,14 +88,14 @@ def test_a_module_that_runs_twice_has_two_calls(tmp_path: Path) -> None:
     model = export(torch, network, images, tmp_path / "cnn.onnx", dynamo=True)
     path = "features.3.0.relu"
     layer = table(model, images.numpy())[path]
-    assert (layer.calls, [each.path for each in layer.per_call]) == (2, [f"{path}:0", f"{path}:1"])
+    assert (layer.calls, [call.path for call in layer.per_call]) == (2, [f"{path}:0", f"{path}:1"])
     wanted = hooked(torch, network, images)[path]
     both = BACKEND.capture(model, images.numpy(), [path])
     assert list(both) == [f"{path}:0", f"{path}:1"]
     for call in range(2):
-        one = BACKEND.capture(model, images.numpy(), [f"{path}:{call}"])[f"{path}:{call}"].values
-        np.testing.assert_allclose(one, wanted[call], rtol=1e-4, atol=1e-5)
-        np.testing.assert_array_equal(one, both[f"{path}:{call}"].values)
+        alone = BACKEND.capture(model, images.numpy(), [f"{path}:{call}"])[f"{path}:{call}"].values
+        np.testing.assert_allclose(alone, wanted[call], rtol=1e-4, atol=1e-5)
+        np.testing.assert_array_equal(alone, both[f"{path}:{call}"].values)
     assert BACKEND.capture(model, images.numpy(), ["features.3.0.bn"])["features.3.0.bn"].values.shape[1] == 8
 
 
@@ -106,7 +106,7 @@ def test_a_computed_weight_is_not_called_batchnorm(tmp_path: Path) -> None:
     for dynamo in (False, True):
         images = torch.from_numpy(random(2, 3, 6, 6))
         model = export(torch, network, images, tmp_path / f"{dynamo}.onnx", dynamo)
-        assert not any("BatchNorm" in each.note for each in BACKEND.layers(model, images.numpy()))
+        assert not any("BatchNorm" in layer.note for layer in BACKEND.layers(model, images.numpy()))
 
 
 def torch_vit(torch: Any) -> Any:
@@ -140,13 +140,13 @@ def test_tokens_of_a_vision_transformer_lie_on_their_grid(dynamo: bool, tmp_path
     network = torch_vit(torch)
     images = torch.from_numpy(random(2, 3, 24, 32))
     model = export(torch, network, images, tmp_path / "vit.onnx", dynamo)
-    found, wanted = table(model, images.numpy()), hooked(torch, network, images)
+    layers, wanted = table(model, images.numpy()), hooked(torch, network, images)
     for path in ("norm", "qkv", "mlp.0", "mlp.1", "mlp.2"):
-        assert (found[path].axes, found[path].grid) == ("bnc", (3, 4)), path
+        assert (layers[path].axes, layers[path].grid) == ("bnc", (3, 4)), path
         values = BACKEND.capture(model, images.numpy(), [path])[path].values
         np.testing.assert_allclose(values, wanted[path][0], rtol=1e-4, atol=1e-5)
-    assert (found["patch"].axes, found["patch"].spatial) == ("bchw", (3, 4))
-    assert found["head"].axes == "bc"
-    attention = next(each for each in found.values() if each.kind == "Softmax")
+    assert (layers["patch"].axes, layers["patch"].spatial) == ("bchw", (3, 4))
+    assert layers["head"].axes == "bc"
+    attention = next(layer for layer in layers.values() if layer.kind == "Softmax")
     assert (attention.axes, attention.shape) == ("bcqk", (1, 4, 13, 13))
-    assert not any("assumed" in each.note for each in found.values())
+    assert not any("assumed" in layer.note for layer in layers.values())

@@ -21,9 +21,9 @@ class Made:
     def __init__(self):
         self.nodes, self.stored = [], []
 
-    def add(self, kind, *inputs, **said):
+    def add(self, kind, *inputs, **attributes):
         name = f"t{len(self.nodes)}"
-        self.nodes.append(helper.make_node(kind, list(inputs), [name], name=f"n{len(self.nodes)}", **said))
+        self.nodes.append(helper.make_node(kind, list(inputs), [name], name=f"n{len(self.nodes)}", **attributes))
         return name
 
     def weight(self, values):
@@ -39,32 +39,38 @@ class Made:
             self.nodes,
             "made",
             [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
-            [helper.make_tensor_value_info(each, TensorProto.FLOAT, None) for each in outputs],
+            [helper.make_tensor_value_info(output, TensorProto.FLOAT, None) for output in outputs],
             self.stored,
         )
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
 
 
-def applied(made, x, channels, name, options):
+def applied(graph, x, channels, name, options):
     if name == "up":
-        scales = made.weight(np.float32([1, 1, 2, 3]))
+        scales = graph.weight(np.float32([1, 1, 2, 3]))
         place = "asymmetric" if options == "nearest" else "half_pixel"
-        said = {"nearest_mode": "floor"} if options == "nearest" else {}
-        return made.add("Resize", x, "", scales, mode=options, coordinate_transformation_mode=place, **said), channels
+        rounding = {"nearest_mode": "floor"} if options == "nearest" else {}
+        return graph.add(
+            "Resize", x, "", scales, mode=options, coordinate_transformation_mode=place, **rounding
+        ), channels
     if name in ("add", "cat"):
-        one, two = (made.add("Conv", x, made.ones(1, channels, 2 * k + 1, 2 * k + 1), pads=[k] * 4) for k in options)
-        return (made.add("Add", one, two), 1) if name == "add" else (made.add("Concat", one, two, axis=1), 2)
+        first, second = (
+            graph.add("Conv", x, graph.ones(1, channels, 2 * k + 1, 2 * k + 1), pads=[k] * 4) for k in options
+        )
+        return (
+            (graph.add("Add", first, second), 1) if name == "add" else (graph.add("Concat", first, second, axis=1), 2)
+        )
     kernel, stride, dilation = options["kernel"], options["stride"], options["dilation"]
     pads = {"auto_pad": "SAME_LOWER"} if options["pad"] and dilation == (1, 1) else {}
     if name == "conv":
-        weight = made.ones(1, channels, *kernel)
-        return made.add("Conv", x, weight, strides=stride, dilations=dilation, **pads), 1
+        weight = graph.ones(1, channels, *kernel)
+        return graph.add("Conv", x, weight, strides=stride, dilations=dilation, **pads), 1
     if name == "turned":
         pads = {"pads": [0, 1, 0, 0]} if options["pad"] else {}
-        weight = made.ones(channels, 1, *kernel)
-        return made.add("ConvTranspose", x, weight, strides=stride, dilations=dilation, **pads), 1
+        weight = graph.ones(channels, 1, *kernel)
+        return graph.add("ConvTranspose", x, weight, strides=stride, dilations=dilation, **pads), 1
     kind = {"max": "MaxPool", "avg": "AveragePool"}[name]
-    return made.add(kind, x, kernel_shape=kernel, strides=stride, **pads), channels
+    return graph.add(kind, x, kernel_shape=kernel, strides=stride, **pads), channels
 
 
 def values_of(model, pictures):
@@ -78,17 +84,17 @@ def test_the_field_is_what_moves_a_unit():
     @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(field_probe.networks)
     def holds(network):
-        made, x, channels = Made(), "x", 1
-        for each in network:
-            x, channels = applied(made, x, channels, *each)
+        graph, x, channels = Made(), "x", 1
+        for step in network:
+            x, channels = applied(graph, x, channels, *step)
         pictures = field_probe.line_images()
-        model = made.model([None, 1, *field_probe.SIZE], x)
+        model = graph.model([None, 1, *field_probe.SIZE], x)
         try:
             values = values_of(model, pictures)
         except (Fail, InvalidArgument, RuntimeException):  # the image has become smaller than the next kernel
             return
         if min(values.shape) and 1 not in values.shape[2:]:
-            last = next(each for each in BACKEND.layers(model, pictures) if each.path == "")
+            last = next(layer for layer in BACKEND.layers(model, pictures) if layer.path == "")
             compared.append(field_probe.check_boxes(values, last.receptive, network))
 
     holds()
@@ -96,46 +102,46 @@ def test_the_field_is_what_moves_a_unit():
 
 
 def test_tokens_gates_slices_and_what_is_not_followed():
-    made = Made()
-    patches = made.add("Conv", "x", made.ones(8, 3, 4, 4), strides=[4, 4])
-    tokens = made.add("Transpose", made.add("Reshape", patches, made.weight(np.int64([0, 8, -1]))), perm=[0, 2, 1])
-    dense = made.add("MatMul", tokens, made.ones(8, 8))
-    scores = made.add("MatMul", dense, made.add("Transpose", dense, perm=[0, 2, 1]))
-    attention = made.add("MatMul", made.add("Softmax", scores, axis=-1), dense)
-    gate = made.add("Sigmoid", made.add("ReduceMean", patches, made.weight(np.int64([2, 3])), keepdims=1))
-    gated = made.add("Mul", patches, gate)
-    one, two = made.weight(np.int64([1])), made.weight(np.int64([2]))
-    sliced = made.add("Slice", patches, one, made.weight(np.int64([9])), two)
-    odd = made.add("Relu", made.add("CumSum", patches, made.weight(np.int64(2))))
-    model = made.model([1, 3, 16, 24], attention, gated, sliced, odd)
+    graph = Made()
+    patches = graph.add("Conv", "x", graph.ones(8, 3, 4, 4), strides=[4, 4])
+    tokens = graph.add("Transpose", graph.add("Reshape", patches, graph.weight(np.int64([0, 8, -1]))), perm=[0, 2, 1])
+    dense = graph.add("MatMul", tokens, graph.ones(8, 8))
+    scores = graph.add("MatMul", dense, graph.add("Transpose", dense, perm=[0, 2, 1]))
+    attention = graph.add("MatMul", graph.add("Softmax", scores, axis=-1), dense)
+    gate = graph.add("Sigmoid", graph.add("ReduceMean", patches, graph.weight(np.int64([2, 3])), keepdims=1))
+    gated = graph.add("Mul", patches, gate)
+    start, axis = graph.weight(np.int64([1])), graph.weight(np.int64([2]))
+    sliced = graph.add("Slice", patches, start, graph.weight(np.int64([9])), axis)
+    odd = graph.add("Relu", graph.add("CumSum", patches, graph.weight(np.int64(2))))
+    model = graph.model([1, 3, 16, 24], attention, gated, sliced, odd)
     rows = BACKEND.layers(model, np.zeros((1, 3, 16, 24), np.float32))
-    by_kind = [(each.kind, describe(each.receptive)) for each in rows]
+    by_kind = [(layer.kind, describe(layer.receptive)) for layer in rows]
     assert by_kind[:4] == [(kind, "4×4 /4 @1.5") for kind in ("Conv", "Reshape", "Transpose", "MatMul")]
     assert ("Slice", "4×4 /4 @5.5,1.5") in by_kind
     assert ("Mul", "whole image") in by_kind
     assert ("Softmax", "whole image") in by_kind
     assert ("CumSum", "?") in by_kind
-    assert [each.receptive[0].unknown for each in rows if each.kind == "Relu"] == ["CumSum isn't followed"]
+    assert [layer.receptive[0].unknown for layer in rows if layer.kind == "Relu"] == ["CumSum isn't followed"]
 
 
 def test_the_embedded_model():
     """EfficientNet-Lite0 worked out by hand: kernels 3 and 5 at the strides where they stand."""
-    rows = {each.path: each for each in ls.open(ls.demo_model()).layers()}
+    rows = {layer.path: layer for layer in ls.open(ls.demo_model()).layers()}
     blocks = [(3, 1, 1), (3, 2, 2), (5, 2, 2), (3, 2, 3), (5, 1, 3), (5, 2, 4), (3, 1, 1)]
     jump, size = 2, 3
     for kernel, stride, count in blocks:
-        for at in range(count):
+        for position in range(count):
             size += (kernel - 1) * jump
-            jump *= stride if at == 0 else 1
-    assert [(each.size, each.stride) for each in rows["_conv_head"].receptive] == [(size, jump)] * 2
+            jump *= stride if position == 0 else 1
+    assert [(axis.size, axis.stride) for axis in rows["_conv_head"].receptive] == [(size, jump)] * 2
     assert describe(rows[""].receptive) == "whole image"
 
 
 @pytest.mark.parametrize("stored", ["shared", "apart"])
 def test_parameters_are_counted_once(stored):
-    made = Made()
-    weight = made.ones(3, 3, 1, 1)
-    first = made.add("Conv", "x", weight)
-    last = made.add("Conv", first, weight if stored == "shared" else made.ones(3, 3, 1, 1))
-    rows = BACKEND.layers(made.model([1, 3, 8, 8], last), np.zeros((1, 3, 8, 8), np.float32))
-    assert [each.parameters for each in rows] == [9, 9, 9 if stored == "shared" else 18]
+    graph = Made()
+    weight = graph.ones(3, 3, 1, 1)
+    first = graph.add("Conv", "x", weight)
+    last = graph.add("Conv", first, weight if stored == "shared" else graph.ones(3, 3, 1, 1))
+    rows = BACKEND.layers(graph.model([1, 3, 8, 8], last), np.zeros((1, 3, 8, 8), np.float32))
+    assert [layer.parameters for layer in rows] == [9, 9, 9 if stored == "shared" else 18]

@@ -35,8 +35,8 @@ def test_weights_in_a_side_file_of_another_folder(tmp_path: Path, monkeypatch: p
     monkeypatch.chdir(tmp_path / "here")
     model, batch = BACKEND.load(Path("../there/model.onnx")), random(2, 3, 8, 6)
     wanted = reference(cnn(), {"x": batch})
-    found = BACKEND.capture(model, batch, ["conv2", "fc"])
-    np.testing.assert_allclose(found["conv2"].values, wanted["conv2_out"], rtol=1e-5, atol=1e-5)
+    captures = BACKEND.capture(model, batch, ["conv2", "fc"])
+    np.testing.assert_allclose(captures["conv2"].values, wanted["conv2_out"], rtol=1e-5, atol=1e-5)
     assert table(model, batch)["fc"].shape == (1, 5)
     digest = BACKEND.facts(BACKEND.load(path)).digest
     content = bytearray((tmp_path / "there" / "weights.bin").read_bytes())
@@ -53,8 +53,8 @@ def test_facts_read_side_files_from_the_models_folder_only(name: str, tmp_path: 
     path = save_with_side_file(tmp_path / "there")
     (tmp_path / "secret.bin").write_bytes(bytes(10_000))
     proto = onnx.load(path, load_external_data=False)
-    for each in proto.graph.initializer:
-        next(said for said in each.external_data if said.key == "location").value = name
+    for tensor in proto.graph.initializer:
+        next(entry for entry in tensor.external_data if entry.key == "location").value = name
     path.write_bytes(proto.SerializeToString())
     with raises(ModelNotReadable, name):
         BACKEND.facts(BACKEND.load(path))
@@ -67,8 +67,8 @@ def test_a_side_file_is_named_by_a_way_down_from_the_model_alone(name: str, tmp_
     (tmp_path / "there" / "sub").mkdir()
     (tmp_path / "there" / "C:weights.bin").write_bytes((tmp_path / "there" / "weights.bin").read_bytes())
     proto = onnx.load(path, load_external_data=False)
-    for each in proto.graph.initializer:
-        next(said for said in each.external_data if said.key == "location").value = name.format(
+    for tensor in proto.graph.initializer:
+        next(entry for entry in tensor.external_data if entry.key == "location").value = name.format(
             folder=tmp_path / "there"
         )
     path.write_bytes(proto.SerializeToString())
@@ -92,8 +92,8 @@ def test_large_weights_in_several_folders(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "there" / "more").mkdir()
     (tmp_path / "there" / "more" / "first.bin").write_bytes((tmp_path / "there" / "weights.bin").read_bytes())
     proto = onnx.load(path, load_external_data=False)
-    first = next(each for each in proto.graph.initializer if each.name == "w1")
-    next(said for said in first.external_data if said.key == "location").value = "more/first.bin"
+    first = next(tensor for tensor in proto.graph.initializer if tensor.name == "w1")
+    next(entry for entry in first.external_data if entry.key == "location").value = "more/first.bin"
     path.write_bytes(proto.SerializeToString())
     values = BACKEND.capture(BACKEND.load(path), batch, ["fc"])["fc"].values
     np.testing.assert_allclose(values, reference(cnn(), {"x": batch})["logits"], rtol=1e-5, atol=1e-5)
@@ -124,9 +124,9 @@ def test_numbers_of_four_bits_share_a_byte() -> None:
 
 def test_side_files_of_several_tensors_in_one_attribute() -> None:
     tensors = [onnx.TensorProto(name=name, data_type=1, dims=[2]) for name in "ab"]
-    for each in tensors:
-        each.data_location = onnx.TensorProto.EXTERNAL
-        each.external_data.add(key="location", value=f"{each.name}.bin")
+    for tensor in tensors:
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+        tensor.external_data.add(key="location", value=f"{tensor.name}.bin")
     model = model_of([make_node("Several", ["x"], ["y"], tensors=tensors)], [1], ["y"])
     assert side_files(model) == ["a.bin", "b.bin"]
 
@@ -147,8 +147,8 @@ def test_links_of_a_download_cache_are_followed(large: int, tmp_path: Path, monk
     monkeypatch.setattr(cut_module, "LARGE", large)
     path, batch = in_a_cache(tmp_path), random(2, 3, 8, 6)
     (tmp_path / "snapshots" / "main").symlink_to("x")
-    for each in (path, tmp_path / "snapshots" / "main" / "onnx" / "model.onnx"):
-        model = BACKEND.load(each)
+    for link in (path, tmp_path / "snapshots" / "main" / "onnx" / "model.onnx"):
+        model = BACKEND.load(link)
         values = BACKEND.capture(model, batch, ["fc"])["fc"].values
         np.testing.assert_allclose(values, reference(cnn(), {"x": batch})["logits"], rtol=1e-5, atol=1e-5)
         assert BACKEND.facts(model).digest == BACKEND.facts(BACKEND.load(path)).digest
@@ -238,9 +238,9 @@ def test_constants_inside_nodes_and_bodies_may_lie_in_side_files(tmp_path: Path)
     )
     held = BACKEND.load(path)
     assert side_files(held.proto) == ["weights.bin"]
-    found = BACKEND.capture(held, batch, ["added", "choice"])
-    np.testing.assert_array_equal(found["added"].values, wanted["y"])
-    np.testing.assert_array_equal(found["choice"].values, wanted["chosen"])
+    captures = BACKEND.capture(held, batch, ["added", "choice"])
+    np.testing.assert_array_equal(captures["added"].values, wanted["y"])
+    np.testing.assert_array_equal(captures["choice"].values, wanted["chosen"])
 
 
 def test_a_proto_whose_side_files_were_not_loaded(tmp_path: Path) -> None:
@@ -267,9 +267,9 @@ def test_large_weights_are_given_beside_the_graph(saved: bool, tmp_path: Path, m
     assert len(part.content) < 2000
     batch = random(2, 3, 8, 6)
     wanted = reference(cnn(), {"x": batch})
-    found = BACKEND.capture(model, batch, ["conv1", "conv2", "fc"])
+    captures = BACKEND.capture(model, batch, ["conv1", "conv2", "fc"])
     gc.collect()
-    for values in (found, BACKEND.capture(model, batch, ["conv1", "conv2", "fc"])):
+    for values in (captures, BACKEND.capture(model, batch, ["conv1", "conv2", "fc"])):
         np.testing.assert_allclose(values["conv2"].values, wanted["conv2_out"], rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(values["fc"].values, wanted["logits"], rtol=1e-5, atol=1e-5)
 

@@ -21,11 +21,11 @@ def test_layers_before_an_operator_that_the_runtime_does_not_have() -> None:
     ]
     model, batch = model_of(nodes, ["n", 3], ["y"]), random(2, 3)
     model.opset_import.append(make_opsetid("acme", 1))
-    found = table(model, batch)
-    assert (found["early"].axes, found["early"].note) == ("bc", "")
+    layers = table(model, batch)
+    assert (layers["early"].axes, layers["early"].note) == ("bc", "")
     for path in ("fancy", "late", ""):
-        assert not found[path].showable
-        assert found[path].note == "behind acme:Fancy, an operator that ONNX Runtime doesn't have"
+        assert not layers[path].showable
+        assert layers[path].note == "behind acme:Fancy, an operator that ONNX Runtime doesn't have"
     np.testing.assert_array_equal(BACKEND.capture(model, batch, ["early"])["early"].values, np.maximum(batch, 0))
     with raises(ModelNotReadable):
         BACKEND.capture(model, batch, ["late"])

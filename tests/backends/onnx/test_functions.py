@@ -61,20 +61,20 @@ def model(opset: int = 18) -> onnx.ModelProto:
 
 def by_reference() -> list[np.ndarray]:
     """conv, act, conv, act, pool, one after the other."""
-    values, found = IMAGE, []
+    values, outputs = IMAGE, []
     for weights, slope in ((W1, 0.5), (W2, 0.125)):
         for node, more in (
             (make_node("Conv", ["x", "w"], ["y"], pads=[1, 1, 1, 1]), {"w": weights}),
             (make_node("LeakyRelu", ["x"], ["y"], alpha=slope), {}),
         ):
             (values,) = ReferenceEvaluator(node).run(None, {"x": values, **more})
-            found.append(values)
-    return [*found, values.max((2, 3), keepdims=True)]
+            outputs.append(values)
+    return [*outputs, values.max((2, 3), keepdims=True)]
 
 
 def test_layers_inside_a_function_are_listed_under_its_calls() -> None:
-    found = table(model(), IMAGE)
-    assert [(path, each.kind) for path, each in found.items()] == [
+    layers = table(model(), IMAGE)
+    assert [(path, layer.kind) for path, layer in layers.items()] == [
         ("stage/first/conv", "Conv"),
         ("stage/first", "LeakyRelu"),
         ("stage/y/conv", "Conv"),  # the second call has no name but its output's
@@ -82,15 +82,15 @@ def test_layers_inside_a_function_are_listed_under_its_calls() -> None:
         ("pool", "GlobalMaxPool"),
         ("", "Model"),
     ]
-    assert [(each.axes, each.shape) for each in found.values()][:4] == [("bchw", (1, 4, 8, 8))] * 4
-    assert [each.parameters for each in found.values()] == [W1.size, 0, W2.size, 0, 0, W1.size + W2.size]
-    assert [[field.size for field in each.receptive or ()] for each in found.values()][:4] == [
+    assert [(layer.axes, layer.shape) for layer in layers.values()][:4] == [("bchw", (1, 4, 8, 8))] * 4
+    assert [layer.parameters for layer in layers.values()] == [W1.size, 0, W2.size, 0, 0, W1.size + W2.size]
+    assert [[field.size for field in layer.receptive or ()] for layer in layers.values()][:4] == [
         [3, 3],
         [3, 3],
         [5, 5],
         [5, 5],
     ]
-    assert not any(each.note for each in found.values())
+    assert not any(layer.note for layer in layers.values())
 
 
 def test_what_is_inside_a_function_is_what_it_computes() -> None:
@@ -103,18 +103,18 @@ def test_what_is_inside_a_function_is_what_it_computes() -> None:
 
 
 def test_the_name_of_a_call_finds_what_the_function_returns() -> None:
-    (found,) = BACKEND.capture(model(), IMAGE, ["stage"]).values()
-    np.testing.assert_allclose(found.values, by_reference()[3], atol=1e-5)
+    (captured,) = BACKEND.capture(model(), IMAGE, ["stage"]).values()
+    np.testing.assert_allclose(captured.values, by_reference()[3], atol=1e-5)
 
 
 def test_a_function_of_another_opset_stays_one_layer_and_says_so() -> None:
-    found = table(model(opset=17), IMAGE)
-    assert [(path, each.kind) for path, each in found.items()] == [
+    layers = table(model(opset=17), IMAGE)
+    assert [(path, layer.kind) for path, layer in layers.items()] == [
         ("stage", "Stage"),
         ("pool", "GlobalMaxPool"),
         ("", "Model"),
     ]
-    assert found["stage"].note == "its body can't be looked into"
+    assert layers["stage"].note == "its body can't be looked into"
     np.testing.assert_allclose(
         BACKEND.capture(model(17), IMAGE, ["stage"])["stage"].values, by_reference()[3], atol=1e-5
     )
@@ -130,10 +130,10 @@ def test_a_model_that_cannot_be_inlined_keeps_its_calls(monkeypatch: pytest.Monk
 
 
 def test_a_model_with_functions_is_left_as_it_was() -> None:
-    given = model()
-    before = given.SerializeToString()
-    table(given, IMAGE)
-    BACKEND.capture(given, IMAGE, ["stage/first/conv"])
-    assert given.SerializeToString() == before
-    plain = onnx.helper.make_model(given.graph)
+    original = model()
+    before = original.SerializeToString()
+    table(original, IMAGE)
+    BACKEND.capture(original, IMAGE, ["stage/first/conv"])
+    assert original.SerializeToString() == before
+    plain = onnx.helper.make_model(original.graph)
     assert functions.inline_functions(plain) is plain  # nothing is copied where there are no functions

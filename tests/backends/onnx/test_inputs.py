@@ -28,10 +28,10 @@ def test_float16_models_take_float32_batches() -> None:
         kind=TensorProto.FLOAT16,
     )
     batch = random(2, 3, 6, 6)
-    found = BACKEND.capture(model, batch, ["conv", "relu"])
+    captures = BACKEND.capture(model, batch, ["conv", "relu"])
     wanted = reference(model, {"x": batch.astype(np.float16)})
-    assert found["conv"].values.dtype == np.float16
-    np.testing.assert_allclose(found["conv"].values, wanted["y"], atol=0.02)
+    assert captures["conv"].values.dtype == np.float16
+    np.testing.assert_allclose(captures["conv"].values, wanted["y"], atol=0.02)
     assert BACKEND.facts(model).inputs[0].dtype == "float16"
 
 
@@ -41,11 +41,11 @@ def test_bfloat16_comes_as_float32_with_its_name() -> None:
         make_node("Cast", ["half"], ["y"], "back", to=FLOAT),
     ]
     model, batch = model_of(nodes, ["n", 5], ["y"]), random(2, 5)
-    found = BACKEND.capture(model, batch, ["to_half", "back"])
+    captures = BACKEND.capture(model, batch, ["to_half", "back"])
     rounded = (batch.view(np.uint32) + 0x7FFF + (batch.view(np.uint32) >> 16 & 1)) & 0xFFFF0000
-    assert found["to_half"].dtype == "bfloat16"
-    assert found["back"].dtype == ""
-    np.testing.assert_array_equal(found["to_half"].values, rounded.view(np.float32))
+    assert captures["to_half"].dtype == "bfloat16"
+    assert captures["back"].dtype == ""
+    np.testing.assert_array_equal(captures["to_half"].values, rounded.view(np.float32))
 
 
 def quantised() -> onnx.ModelProto:
@@ -71,9 +71,9 @@ def quantised() -> onnx.ModelProto:
 
 def test_an_operator_and_the_codes_of_its_output_are_one_layer() -> None:
     batch = random(2, 3, 6, 6)
-    found = table(quantised(), batch)
-    assert list(found) == ["quantise", "conv", "relu", ""]
-    assert [each.note for each in found.values()] == [
+    layers = table(quantised(), batch)
+    assert list(layers) == ["quantise", "conv", "relu", ""]
+    assert [layer.note for layer in layers.values()] == [
         "quantised to int8, shown dequantised",
         "",
         *["quantised to int8, shown dequantised"] * 2,
@@ -92,10 +92,10 @@ def test_an_operator_whose_own_output_the_model_gives_keeps_its_values() -> None
     model.graph.output.append(onnx.ValueInfoProto(name="r"))
     batch = random(2, 3, 6, 6)
     assert list(table(model, batch)) == ["quantise", "conv", "relu", "quantise2", ""]
-    found = BACKEND.capture(model, batch, ["relu", "quantise2"])
+    captures = BACKEND.capture(model, batch, ["relu", "quantise2"])
     expected = reference(model, {"x": batch})
-    np.testing.assert_allclose(found["relu"].values, expected["r"], rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(found["quantise2"].values, expected["out"], rtol=1e-6)
+    np.testing.assert_allclose(captures["relu"].values, expected["r"], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(captures["quantise2"].values, expected["out"], rtol=1e-6)
     assert np.abs(expected["r"] - expected["out"]).max() > 0.01
 
 
@@ -114,14 +114,14 @@ def test_fusing_does_not_move_the_codes_of_a_quantised_graph(seed: int) -> None:
         make_node("QuantizeLinear", ["x", "scale", "zero"], ["q"], "quantise"),
         make_node("DequantizeLinear", ["q", "scale", "zero"], ["d0"], "dequantise"),
     ]
-    for at in range(4):
-        weights[f"codes{at}"] = rng.integers(-100, 100, (4, 4, 3, 3)).astype(np.int8)
+    for index in range(4):
+        weights[f"codes{index}"] = rng.integers(-100, 100, (4, 4, 3, 3)).astype(np.int8)
         nodes += [
-            make_node("DequantizeLinear", [f"codes{at}", "wscale"], [f"w{at}"]),
-            make_node("Conv", [f"d{at}", f"w{at}"], [f"c{at}"], f"conv{at}", pads=[1, 1, 1, 1]),
-            make_node("Relu", [f"c{at}"], [f"r{at}"], f"relu{at}"),
-            make_node("QuantizeLinear", [f"r{at}", "scale", "zero"], [f"q{at}"], f"quantise{at}"),
-            make_node("DequantizeLinear", [f"q{at}", "scale", "zero"], [f"d{at + 1}"], f"dequantise{at}"),
+            make_node("DequantizeLinear", [f"codes{index}", "wscale"], [f"w{index}"]),
+            make_node("Conv", [f"d{index}", f"w{index}"], [f"c{index}"], f"conv{index}", pads=[1, 1, 1, 1]),
+            make_node("Relu", [f"c{index}"], [f"r{index}"], f"relu{index}"),
+            make_node("QuantizeLinear", [f"r{index}", "scale", "zero"], [f"q{index}"], f"quantise{index}"),
+            make_node("DequantizeLinear", [f"q{index}", "scale", "zero"], [f"d{index + 1}"], f"dequantise{index}"),
         ]
     assert_all_equal(model_of(nodes, ["n", 4, 8, 8], ["d4"], weights, opset=19), random(1, 4, 8, 8, seed=seed))
 
@@ -130,9 +130,9 @@ def test_a_model_for_one_image_gets_three() -> None:
     model, batch = cnn(), random(3, 3, 8, 6)
     wanted = reference(model, {"x": batch})
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
-    found = BACKEND.capture(model, batch, ["conv1", "fc"])
-    np.testing.assert_allclose(found["conv1"].values, wanted["getitem_6"], rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(found["fc"].values, wanted["logits"], rtol=1e-5, atol=1e-5)
+    captures = BACKEND.capture(model, batch, ["conv1", "fc"])
+    np.testing.assert_allclose(captures["conv1"].values, wanted["getitem_6"], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(captures["fc"].values, wanted["logits"], rtol=1e-5, atol=1e-5)
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 2
     with raises(ModelNotReadable, "2"):
         BACKEND.capture(model, batch, ["conv1"])
@@ -165,15 +165,15 @@ def two(left: Any, right: Any) -> onnx.ModelProto:
 def test_one_image_at_a_time_takes_the_other_inputs_along() -> None:
     left, right = random(3, 3, 2, 2, seed=1), random(3, 3, 2, 2, seed=2)
     for model in (two(1, 1), two(1, "n"), two("n", 1)):
-        found = BACKEND.capture(model, (left, right), ["add"])["add"].values
-        np.testing.assert_allclose(found, left + right, rtol=1e-6)
+        total = BACKEND.capture(model, (left, right), ["add"])["add"].values
+        np.testing.assert_allclose(total, left + right, rtol=1e-6)
     with raises(ModelNotReadable, "1", "3"):
         BACKEND.capture(two(1, "n"), (left, right[:2]), ["add"])
 
 
 def test_the_table_of_a_model_for_two_images_is_of_two() -> None:
-    found = table(two(2, 2), (random(2, 3, 2, 2), random(2, 3, 2, 2)))
-    assert found["add"].shape == (2, 3, 2, 2)
+    layers = table(two(2, 2), (random(2, 3, 2, 2), random(2, 3, 2, 2)))
+    assert layers["add"].shape == (2, 3, 2, 2)
     assert table(two("n", "n"), (random(2, 3, 2, 2), random(2, 3, 2, 2)))["add"].shape == (1, 3, 2, 2)
 
 
@@ -181,7 +181,7 @@ def test_several_inputs_by_order_and_by_name() -> None:
     graph = make_graph(
         [make_node("Add", ["left", "right"], ["sum"], "add")],
         "two",
-        [make_tensor_value_info(each, FLOAT, ["n", 4]) for each in ("left", "right")],
+        [make_tensor_value_info(name, FLOAT, ["n", 4]) for name in ("left", "right")],
         [make_tensor_value_info("sum", FLOAT, ["n", 4])],
     )
     model = make_model(graph, opset_imports=[make_opsetid("", 17)], ir_version=8)
@@ -212,10 +212,10 @@ def test_bodies_of_control_flow_are_run_but_not_looked_into() -> None:
     ]
     model = model_of(nodes, ["n", 3], ["y"], {"limit": np.float32(0)})
     batch = np.abs(random(1, 3))
-    found = table(model, batch)
-    assert list(found) == ["square", "sum", "greater", "choice", ""]
-    wording(found["choice"].note)
-    wording(found["sum"].note)
+    layers = table(model, batch)
+    assert list(layers) == ["square", "sum", "greater", "choice", ""]
+    wording(layers["choice"].note)
+    wording(layers["sum"].note)
     for sign, wanted in ((1, -(batch**2)), (-1, batch)):
         values = BACKEND.capture(model, sign * batch, ["choice"])["choice"].values
         np.testing.assert_allclose(values, wanted, rtol=1e-6)
@@ -223,9 +223,9 @@ def test_bodies_of_control_flow_are_run_but_not_looked_into() -> None:
 
 def test_a_body_needs_what_it_hands_on_from_outside() -> None:
     """A branch without nodes, that gives a tensor of the graph around it."""
-    given = make_graph([], "given", [], [onnx.ValueInfoProto(name="a")])
-    made = make_graph([make_node("Neg", ["b"], ["c"])], "made", [], [onnx.ValueInfoProto(name="c")])
-    node = make_node("If", ["large"], ["y"], "choice", then_branch=given, else_branch=made)
+    through = make_graph([], "given", [], [onnx.ValueInfoProto(name="a")])
+    negated = make_graph([make_node("Neg", ["b"], ["c"])], "made", [], [onnx.ValueInfoProto(name="c")])
+    node = make_node("If", ["large"], ["y"], "choice", then_branch=through, else_branch=negated)
     assert sorted(needs(node)) == ["a", "b", "large"]
 
 
@@ -235,9 +235,9 @@ def test_a_sequence_is_no_layer_with_a_picture() -> None:
         make_node("ConcatFromSequence", ["parts"], ["y"], "joining", axis=1),
     ]
     model, batch = model_of(nodes, ["n", 3], ["y"]), random(2, 3)
-    found = table(model, batch)
-    assert not found["cutting"].showable
-    wording(found["cutting"].note)
+    layers = table(model, batch)
+    assert not layers["cutting"].showable
+    wording(layers["cutting"].note)
     with raises(LayerNotCalled):
         BACKEND.capture(model, batch, ["cutting"])
     np.testing.assert_array_equal(BACKEND.capture(model, batch, ["joining"])["joining"].values, batch)
@@ -255,8 +255,8 @@ def test_quantised_graphs_run_without_fusions(limit, monkeypatch):
     )
     backend = type(BACKEND)(threads=1)
     together = backend.capture(model, batch, ["quantise", "conv", "relu"])
-    for path, each in together.items():
-        np.testing.assert_array_equal(each.values, backend.capture(model, batch, [path])[path].values)
+    for path, captured in together.items():
+        np.testing.assert_array_equal(captured.values, backend.capture(model, batch, [path])[path].values)
     fused = session(model.SerializeToString(), providers=["CPUExecutionProvider"]).run(None, {"x": batch})[0]
     assert np.abs(backend.capture(model, batch, [""])[""].values - fused).max() < 0.05 * 1.001, "one step of the codes"
     assert set(levels) == {onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC}

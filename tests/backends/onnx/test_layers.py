@@ -21,16 +21,16 @@ from layerscope.errors import GradientsUnavailable, LayerNotCalled, LayerNotFoun
 
 def test_nodes_and_tensors_find_layers() -> None:
     batch = random(1, 3, 8, 6)
-    found = BACKEND.capture(cnn(), batch, ["getitem_6", "act", "relu2", "logits", "", "bn:0"])
-    assert list(found) == ["getitem_6", "bn:0", "act", "relu2", "logits", ""]
-    assert np.array_equal(found["logits"].values, found[""].values)
+    captures = BACKEND.capture(cnn(), batch, ["getitem_6", "act", "relu2", "logits", "", "bn:0"])
+    assert list(captures) == ["getitem_6", "bn:0", "act", "relu2", "logits", ""]
+    assert np.array_equal(captures["logits"].values, captures[""].values)
     layers = LayerTable(BACKEND.layers(cnn(), batch))
-    assert [each.path for each in layers] == [
+    assert [layer.path for layer in layers] == [
         *("conv1", "bn", "act", "conv2", "residual", "relu2", "pool", "gap_node", "flatten", "fc", ""),
     ]
     assert layers.choose("getitem_6")[0].path == "conv1"
     assert layers[-1].aliases == ("logits",)
-    assert [each.index for each in layers] == list(range(11))
+    assert [layer.index for layer in layers] == list(range(11))
 
 
 def test_tensor_names_with_a_colon_win_over_call_numbers() -> None:
@@ -39,15 +39,15 @@ def test_tensor_names_with_a_colon_win_over_call_numbers() -> None:
         make_node("Neg", ["net/relu:0"], ["net/relu:1"], "net/neg"),
     ]
     model, batch = model_of(nodes, ["n", 3], ["net/relu:1"]), random(1, 3)
-    found = BACKEND.capture(model, batch, ["net/relu:0", "net/relu:1"])
-    np.testing.assert_array_equal(found["net/relu:0"].values, np.maximum(batch, 0))
-    np.testing.assert_array_equal(found["net/relu:1"].values, -np.maximum(batch, 0))
+    captures = BACKEND.capture(model, batch, ["net/relu:0", "net/relu:1"])
+    np.testing.assert_array_equal(captures["net/relu:0"].values, np.maximum(batch, 0))
+    np.testing.assert_array_equal(captures["net/relu:1"].values, -np.maximum(batch, 0))
 
 
 def test_paths_are_unique_when_names_are_not() -> None:
     nodes = [make_node("Relu", ["x"], ["same"]), make_node("Neg", ["same"], ["b"], "same")]
     model, batch = model_of(nodes, ["n", 3], ["b"]), random(1, 3)
-    assert [each.path for each in BACKEND.layers(model, batch)] == ["same", "same_2", ""]
+    assert [layer.path for layer in BACKEND.layers(model, batch)] == ["same", "same_2", ""]
     np.testing.assert_array_equal(BACKEND.capture(model, batch, ["b"])["b"].values, -np.maximum(batch, 0))
 
 
@@ -80,9 +80,9 @@ def test_weights_constants_and_arithmetic_on_sizes_are_no_layers() -> None:
         "rest": np.array([-1], np.int64),
     }
     model, batch = model_of(nodes, ["n", 3, 4, 5], ["z"], weights), random(3, 3, 4, 5)
-    found = table(model, batch)
-    assert list(found) == ["conv", "flat", ""]
-    assert (found["flat"].axes, found["flat"].shape) == ("bc", (1, 40))
+    rows = table(model, batch)
+    assert list(rows) == ["conv", "flat", ""]
+    assert (rows["flat"].axes, rows["flat"].shape) == ("bc", (1, 40))
     with raises(LayerNotCalled):
         BACKEND.capture(model, batch, ["shape"])
     wanted = reference(model, {"x": batch})
@@ -97,9 +97,9 @@ def test_a_node_with_several_outputs() -> None:
     model = model_of(nodes, ["n", 6], ["y", "a"], {"sizes": np.array([1, 2, 3], np.int64)})
     batch = random(2, 6)
     assert list(table(model, batch)) == ["split", "split[1]", "split[2]", "neg", ""]
-    found = BACKEND.capture(model, batch, ["split", "b", "split[2]"])
+    captures = BACKEND.capture(model, batch, ["split", "b", "split[2]"])
     for name, wanted in (("split", batch[:, :1]), ("b", batch[:, 1:3]), ("split[2]", batch[:, 3:])):
-        np.testing.assert_array_equal(found[name].values, wanted)
+        np.testing.assert_array_equal(captures[name].values, wanted)
 
 
 def test_fused_operators_say_so() -> None:
@@ -107,8 +107,8 @@ def test_fused_operators_say_so() -> None:
     model = model_of([node], ["n", 3, 4, 4], ["y"], {"w": random(2, 3, 1, 1)})
     model.opset_import.append(make_opsetid("com.microsoft", 1))
     batch = random(1, 3, 4, 4)
-    found = table(model, batch)["conv"]
-    assert (found.kind, found.axes, found.shape) == ("Conv+Relu", "bchw", (1, 2, 4, 4))
+    layer = table(model, batch)["conv"]
+    assert (layer.kind, layer.axes, layer.shape) == ("Conv+Relu", "bchw", (1, 2, 4, 4))
     wanted = np.maximum(np.einsum("oi,bihw->bohw", random(2, 3, 1, 1)[:, :, 0, 0], batch), 0)
     np.testing.assert_allclose(BACKEND.capture(model, batch, ["conv"])["conv"].values, wanted, rtol=1e-5, atol=1e-6)
 
@@ -147,11 +147,11 @@ def test_axes_of_a_channels_last_graph_from_tensorflow() -> None:
 
 @pytest.mark.parametrize("opset", [11, 13, 18, 21])
 def test_axes_where_they_are_attributes_and_where_they_are_inputs(opset: int) -> None:
-    def listed(kind: str, start: int, now: str, to: str, axes: list[int], **said: Any) -> onnx.NodeProto:
+    def listed(kind: str, start: int, now: str, to: str, axes: list[int], **attributes: Any) -> onnx.NodeProto:
         if opset < start:
-            return make_node(kind, [now], [to], to, axes=axes, **said)
+            return make_node(kind, [now], [to], to, axes=axes, **attributes)
         weights[f"{to}.axes"] = np.array(axes, np.int64)
-        return make_node(kind, [now, f"{to}.axes"], [to], to, **said)
+        return make_node(kind, [now, f"{to}.axes"], [to], to, **attributes)
 
     weights = {"w": random(4, 3, 1, 1), "cls": np.array(0, np.int64)}
     nodes = [
@@ -166,8 +166,8 @@ def test_axes_where_they_are_attributes_and_where_they_are_inputs(opset: int) ->
         make_node("Identity", ["scaled"], ["y"], "y"),
     ]
     model = model_of(nodes, ["n", 3, 4, 5], ["y"], weights, opset)
-    found = {path: layer.axes for path, layer in table(model, random(1, 3, 4, 5)).items()}
-    assert found == {
+    axes_of = {path: layer.axes for path, layer in table(model, random(1, 3, 4, 5)).items()}
+    assert axes_of == {
         "conv": "bchw",
         "kept": "bchw",
         "squeezed": "bc",
@@ -186,16 +186,16 @@ def test_axes_where_they_are_attributes_and_where_they_are_inputs(opset: int) ->
 def test_axes_of_convolutions_in_one_two_and_three_dimensions(spatial: tuple[int, ...], axes: str) -> None:
     weights = {"w": random(2, 3, *(1 for _ in spatial))}
     model = model_of([make_node("Conv", ["x", "w"], ["y"], "conv")], ["n", 3, *spatial], ["y"], weights)
-    found = table(model, random(1, 3, *spatial))["conv"]
-    assert (found.axes, found.shape) == (axes, (1, 2, *spatial))
+    layer = table(model, random(1, 3, *spatial))["conv"]
+    assert (layer.axes, layer.shape) == (axes, (1, 2, *spatial))
 
 
 def test_axes_that_nothing_states_are_marked_as_assumed() -> None:
     model = model_of([make_node("Abs", ["x"], ["y"], "abs")], ["n", 3, 4], ["y"])
     nodes = [make_node("Einsum", ["x"], ["y"], "sum", equation="bij->bji")]
     assert table(model, random(1, 3, 4))["abs"].axes == "bnc"
-    found = table(model_of(nodes, ["n", 3, 4], ["y"]), random(1, 3, 4))["sum"]
-    assert (found.axes, found.note) == ("bnc", "axes assumed from the rank")
+    layer = table(model_of(nodes, ["n", 3, 4], ["y"]), random(1, 3, 4))["sum"]
+    assert (layer.axes, layer.note) == ("bnc", "axes assumed from the rank")
 
 
 def test_windows_get_no_grid_of_the_whole_image() -> None:
@@ -216,11 +216,11 @@ def test_windows_get_no_grid_of_the_whole_image() -> None:
         "windows.to": np.array([-1, 16, 8]),
     }
     model = model_of(nodes, ["n", 3, 32, 32], ["soft", "tokens"], weights)
-    found = table(model, random(1, 3, 32, 32))
-    assert (found["tokens"].axes, found["tokens"].grid) == ("bnc", (8, 8))
-    assert (found["windows"].grid, found["soft"].grid) == (None, None)
-    wording(found["windows"].note)
-    assert (found["six"].showable, found["six"].note) == (False, "6 axes, more than a picture can show")
+    layers = table(model, random(1, 3, 32, 32))
+    assert (layers["tokens"].axes, layers["tokens"].grid) == ("bnc", (8, 8))
+    assert (layers["windows"].grid, layers["soft"].grid) == (None, None)
+    wording(layers["windows"].note)
+    assert (layers["six"].showable, layers["six"].note) == (False, "6 axes, more than a picture can show")
     assert_all_equal(model, random(2, 3, 32, 32))
 
 
@@ -243,8 +243,8 @@ def test_files_optimised_by_the_runtime_are_not_misread(tmp_path: Path) -> None:
     ]
     if not blocked:
         pytest.skip("this processor's runtime uses no blocked layout")
-    found = table(optimised, random(1, 3, 8, 8))
+    layers = table(optimised, random(1, 3, 8, 8))
     for node in blocked:
-        assert not found[node.name or node.output[0]].showable
-        wording(found[node.name or node.output[0]].note)
-    assert (found[""].axes, found[""].note) == ("bchw", "")
+        assert not layers[node.name or node.output[0]].showable
+        wording(layers[node.name or node.output[0]].note)
+    assert (layers[""].axes, layers[""].note) == ("bchw", "")

@@ -21,13 +21,13 @@ def test_control_flow_of_onnx(limit):
     nodes = [make_node("If", ["large"], ["y"], "choice", then_branch=branch("Neg"), else_branch=branch("Relu"))]
     model = onnx_models.model_of(nodes, ["n", 3], ["y"], {"large": np.array(True)})
     listed = rows(model, np.ones((1, 3), np.float32))
-    assert not [each for each in listed.values() if each.kind in ("Neg", "Relu")]
+    assert not [layer for layer in listed.values() if layer.kind in ("Neg", "Relu")]
     limit.notes(listed.get("choice", listed[""]))
     flag, number = onnx.TensorProto.BOOL, onnx.TensorProto.INT64
-    given = [("i", number, []), ("on", flag, []), ("value", onnx_models.FLOAT, [1, 3])]
+    inputs = [("i", number, []), ("on", flag, []), ("value", onnx_models.FLOAT, [1, 3])]
     loop = [make_node("Identity", ["on"], ["still"]), make_node("Relu", ["value"], ["new"], "inside")]
-    made = [make_tensor_value_info("still", flag, []), make_tensor_value_info("new", onnx_models.FLOAT, [1, 3])]
-    body = make_graph(loop, "round", [make_tensor_value_info(*each) for each in given], made)
+    outputs = [make_tensor_value_info("still", flag, []), make_tensor_value_info("new", onnx_models.FLOAT, [1, 3])]
+    body = make_graph(loop, "round", [make_tensor_value_info(*spec) for spec in inputs], outputs)
     nodes = [make_node("Loop", ["count", "", "x"], ["y"], "again", body=body), make_node("Neg", ["y"], ["z"], "after")]
     model = onnx_models.model_of(nodes, ["n", 3], ["z"], {"count": np.array(2)})
     listed = onnx_models.table(model, np.ones((1, 3), np.float32))

@@ -18,23 +18,23 @@ def forms(opset: int) -> onnx.ModelProto:
     """A network of operators whose attributes became inputs, or whose names changed, with the forms of `opset`."""
     weights: dict[str, np.ndarray] = {
         "w": random(4, 3, 3, 3),
-        **{f"n{at}": np.abs(random(4, seed=at)) for at in range(4)},
+        **{f"n{index}": np.abs(random(4, seed=index)) for index in range(4)},
     }
     nodes: list[onnx.NodeProto] = []
 
-    def add(kind: str, now: str, to: str, more: dict[str, Any] | None = None, **said: Any) -> str:
+    def add(kind: str, now: str, to: str, more: dict[str, Any] | None = None, **attributes: Any) -> str:
         inputs = [now]
         for name, value in (more or {}).items():
             inputs.append(f"{to}.{name}" if value is not None else "")
             if value is not None:
                 weights[f"{to}.{name}"] = value
-        nodes.append(make_node(kind, inputs, [to], to, **said))
+        nodes.append(make_node(kind, inputs, [to], to, **attributes))
         return to
 
-    def either(kind: str, since: int, now: str, to: str, **said: Any) -> str:
+    def either(kind: str, since: int, now: str, to: str, **attributes: Any) -> str:
         """Attributes before the opset `since`, inputs from then on."""
-        as_inputs = {name: np.array(value) for name, value in said.items()}
-        return add(kind, now, to, as_inputs) if opset >= since else add(kind, now, to, **said)
+        as_inputs = {name: np.array(value) for name, value in attributes.items()}
+        return add(kind, now, to, as_inputs) if opset >= since else add(kind, now, to, **attributes)
 
     nodes.append(make_node("Conv", ["x", "w"], ["conv"], "conv", pads=[1, 1, 1, 1]))
     old = {"spatial": 1} if opset < 9 else {}
@@ -66,8 +66,8 @@ def forms(opset: int) -> onnx.ModelProto:
     model.ir_version = 3 if opset < 9 else 8 if opset < 19 else 10
     if opset < 9:  # until IR version 4, weights stood among the inputs as well
         model.graph.input.extend(
-            onnx.helper.make_tensor_value_info(each.name, each.data_type, list(each.dims))
-            for each in model.graph.initializer
+            onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
+            for tensor in model.graph.initializer
         )
     return model
 
@@ -76,19 +76,19 @@ def forms(opset: int) -> onnx.ModelProto:
 def test_each_form_of_an_operator(opset: int) -> None:
     model, batch = forms(opset), random(2, 3, 8, 6)
     wanted = unoptimised(model, batch)
-    rows = [each for each in BACKEND.layers(model, batch) if each.path]
-    axes = {each.path: each.axes for each in rows}
+    rows = [layer for layer in BACKEND.layers(model, batch) if layer.path]
+    axes = {row.path: row.axes for row in rows}
     pictures = dict.fromkeys(("conv", "norm", "clip", "pad", "cut", "up", "drop", "cast", "mean"), "bchw")
     assert {path: axes[path] for path in pictures} == pictures
     assert axes["flat"] == "bc"
-    assert not any("assumed" in each.note for each in rows)
-    assert [each.name for each in BACKEND.facts(model).inputs] == ["x"]
-    found = BACKEND.capture(model, batch, [each.path for each in rows])
-    for each in rows:
-        tensor = {"drop": "dropped", "drop[1]": "mask"}.get(each.path, each.path)
-        alone = BACKEND.capture(model, batch, [each.path])[each.path].values
-        for values in (alone, found[each.path].values):
-            np.testing.assert_allclose(values, wanted[tensor], rtol=1e-5, atol=1e-5, err_msg=each.path)
+    assert not any("assumed" in row.note for row in rows)
+    assert [value.name for value in BACKEND.facts(model).inputs] == ["x"]
+    captures = BACKEND.capture(model, batch, [row.path for row in rows])
+    for row in rows:
+        tensor = {"drop": "dropped", "drop[1]": "mask"}.get(row.path, row.path)
+        alone = BACKEND.capture(model, batch, [row.path])[row.path].values
+        for values in (alone, captures[row.path].values):
+            np.testing.assert_allclose(values, wanted[tensor], rtol=1e-5, atol=1e-5, err_msg=row.path)
 
 
 def without_shape(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -37,15 +37,15 @@ def test_layers_of_a_quantised_cnn_are_the_float_ones_within_steps(
     pairs = {f"conv1{suffix}": "conv1", f"residual{suffix}": "relu2", "pool": "pool", f"fc{suffix}": "fc"}
     if how == "qdq":
         assert set(rows) >= {"conv1", "bn", "conv2", "residual", "pool", "fc", ""}
-    found = BACKEND.capture(model, batch, [*pairs])
+    captures = BACKEND.capture(model, batch, [*pairs])
     wanted = BACKEND.capture(plain, batch, [*pairs.values()])
     for name, other in pairs.items():
         assert rows[name].note == f"quantised to {code}, shown dequantised"
-        assert found[name].dtype == code
-        assert found[name].values.dtype == np.float32
+        assert captures[name].dtype == code
+        assert captures[name].values.dtype == np.float32
         span = np.ptp(wanted[other].values)
-        assert np.abs(found[name].values - wanted[other].values).max() < 0.06 * span, name
-        assert len(np.unique(found[name].values)) <= 256
+        assert np.abs(captures[name].values - wanted[other].values).max() < 0.06 * span, name
+        assert len(np.unique(captures[name].values)) <= 256
 
 
 @pytest.mark.parametrize("how", FORMATS)
@@ -53,7 +53,7 @@ def test_every_layer_is_its_codes_dequantised(how: str, tmp_path: Path) -> None:
     """ONNX Runtime gives the codes with all optimisation off; numpy turns them into values."""
     batches = [random(1, 3, 8, 6, seed=seed) for seed in range(4)]
     model = quantised(cnn(13), tmp_path, batches, how, True, "uint8")
-    stored = {each.name: numpy_helper.to_array(each) for each in model.graph.initializer}
+    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     scales: dict[str, tuple[str, str]] = {}
     for node in model.graph.node:
         if node.op_type == "QuantizeLinear":
@@ -63,12 +63,12 @@ def test_every_layer_is_its_codes_dequantised(how: str, tmp_path: Path) -> None:
             scales[node.output[0]] = node.input[where], node.input[where + 1]
     codes = _codes(model, list(scales), batches[0])
     aliases = {alias: path for path, layer in table(model, batches[0]).items() for alias in layer.aliases}
-    found = BACKEND.capture(model, batches[0], [aliases[each] for each in scales if each in aliases])
+    captures = BACKEND.capture(model, batches[0], [aliases[tensor] for tensor in scales if tensor in aliases])
     compared = 0
     for tensor, (scale, zero) in scales.items():
         if tensor in aliases:
             wanted = (codes[tensor].astype(np.float32) - np.float32(stored[zero])) * stored[scale]
-            captured = found[aliases[tensor]].values
+            captured = captures[aliases[tensor]].values
             # The runtime may compute a layer alone and together with others by other kernels: one step at most.
             assert np.abs(captured - wanted).max() <= stored[scale] * 1.001, tensor
             assert (captured != wanted).mean() < 0.02, tensor
@@ -77,12 +77,12 @@ def test_every_layer_is_its_codes_dequantised(how: str, tmp_path: Path) -> None:
 
 
 def _codes(model: onnx.ModelProto, tensors: list[str], batch: np.ndarray) -> dict[str, np.ndarray]:
-    asked = onnx.ModelProto()
-    asked.CopyFrom(model)
-    asked.graph.output.extend(onnx.ValueInfoProto(name=each) for each in tensors)
+    opened = onnx.ModelProto()
+    opened.CopyFrom(model)
+    opened.graph.output.extend(onnx.ValueInfoProto(name=tensor) for tensor in tensors)
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(asked.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(opened.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return dict(zip(tensors, session.run(tensors, {"x": batch}), strict=True))
 
 
@@ -107,11 +107,11 @@ def test_values_that_are_read_by_others_too_stay_as_they_are() -> None:
     model, batch = model_of(nodes, ["n", 3, 4, 4], ["y"], weights, opset=19), random(1, 3, 4, 4)
     rows = table(model, batch)
     assert list(rows) == ["relu", "quantise", "add", ""]
-    found = BACKEND.capture(model, batch, ["relu", "quantise", "dequantise"])
+    captures = BACKEND.capture(model, batch, ["relu", "quantise", "dequantise"])
     wanted = reference(model, {"x": batch})
-    np.testing.assert_array_equal(found["relu"].values, wanted["r"])
+    np.testing.assert_array_equal(captures["relu"].values, wanted["r"])
     for name in ("quantise", "dequantise"):
-        np.testing.assert_allclose(found[name].values, wanted["d"], rtol=1e-6)
+        np.testing.assert_allclose(captures[name].values, wanted["d"], rtol=1e-6)
 
 
 def test_scales_for_each_channel_of_a_map() -> None:
@@ -122,8 +122,8 @@ def test_scales_for_each_channel_of_a_map() -> None:
     ]
     weights = {"scale": np.array([0.1, 0.5, 0.02], np.float32), "zero": np.array([3, -4, 0], np.int8)}
     model, batch = model_of(nodes, ["n", 3, 4, 4], ["y"], weights, opset=19), random(2, 3, 4, 4)
-    found = BACKEND.capture(model, batch, ["quantise"])["quantise"]
-    np.testing.assert_allclose(found.values, reference(model, {"x": batch})["d"], rtol=1e-6)
+    captured = BACKEND.capture(model, batch, ["quantise"])["quantise"]
+    np.testing.assert_allclose(captured.values, reference(model, {"x": batch})["d"], rtol=1e-6)
 
 
 def test_dynamic_quantisation(tmp_path: Path) -> None:
@@ -164,17 +164,17 @@ def test_concatenated_codes() -> None:
         make_node("DequantizeLinear", ["c", "s3", "z3"], ["y"], "values"),
     ]
     weights: dict[str, Any] = {}
-    for at, (scale, zero) in enumerate([(0.05, 100), (0.04, 120), (0.06, 128)], 1):
-        weights[f"s{at}"], weights[f"z{at}"] = np.float32(scale), np.uint8(zero)
+    for index, (scale, zero) in enumerate([(0.05, 100), (0.04, 120), (0.06, 128)], 1):
+        weights[f"s{index}"], weights[f"z{index}"] = np.float32(scale), np.uint8(zero)
     model, batch = model_of(nodes, ["n", 3, 4, 4], ["y"], weights), random(1, 3, 4, 4)
     model.opset_import.append(make_opsetid("com.microsoft", 1))
     rows = table(model, batch)
     assert list(rows) == ["first", "second", "joined", ""]
     assert rows["joined"].shape == (1, 6, 4, 4)
-    assert [(each.size, each.stride) for each in rows["joined"].receptive] == [(1, 1)] * 2
-    found = BACKEND.capture(model, batch, ["joined"])["joined"].values
-    np.testing.assert_allclose(found[:, :3], batch, atol=0.06)
-    np.testing.assert_allclose(found[:, 3:], batch, atol=0.06)
+    assert [(axis.size, axis.stride) for axis in rows["joined"].receptive] == [(1, 1)] * 2
+    joined = BACKEND.capture(model, batch, ["joined"])["joined"].values
+    np.testing.assert_allclose(joined[:, :3], batch, atol=0.06)
+    np.testing.assert_allclose(joined[:, 3:], batch, atol=0.06)
 
 
 @pytest.mark.slow
@@ -188,12 +188,12 @@ def test_the_embedded_model_quantised(tmp_path: Path) -> None:
     float_maps = scope.capture(photos, ["_blocks.2", "_blocks.4", "_blocks.7", "_blocks.13"])
     batch = _batch(scope)
     codes = quantised(wide, tmp_path, [batch, batch[..., ::-1].copy()], "qdq", True, "uint8")
-    onnx.helper.set_model_props(codes, {each.key: each.value for each in model.metadata_props})
+    onnx.helper.set_model_props(codes, {prop.key: prop.value for prop in model.metadata_props})
     small = ls.open(codes)
     assert small.predict(photos[0])[0][0].label == scope.predict(photos[0])[0][0].label
     rows = small.layers()
-    assert len([each for each in rows if "shown dequantised" in each.note]) > 50
-    assert not [each for each in rows if each.kind == "DequantizeLinear"]
+    assert len([layer for layer in rows if "shown dequantised" in layer.note]) > 50
+    assert not [layer for layer in rows if layer.kind == "DequantizeLinear"]
     for path, fm in float_maps.items():
         other = small.capture(photos, path)[path].values
         assert np.corrcoef(other.ravel(), fm.values.ravel())[0, 1] > 0.85, path
@@ -201,17 +201,17 @@ def test_the_embedded_model_quantised(tmp_path: Path) -> None:
 
 def _in_float32(model: onnx.ModelProto) -> onnx.ModelProto:
     """The embedded file keeps large weights in float16 behind a Cast; the quantiser wants them plain."""
-    made = onnx.ModelProto()
-    made.CopyFrom(model)
-    halves = {each.name: each for each in made.graph.initializer if each.data_type == TensorProto.FLOAT16}
-    casts = [node for node in made.graph.node if node.op_type == "Cast" and node.input[0] in halves]
+    plain = onnx.ModelProto()
+    plain.CopyFrom(model)
+    halves = {tensor.name: tensor for tensor in plain.graph.initializer if tensor.data_type == TensorProto.FLOAT16}
+    casts = [node for node in plain.graph.node if node.op_type == "Cast" and node.input[0] in halves]
     for node in casts:
         value = numpy_helper.to_array(halves[node.input[0]]).astype(np.float32)
-        made.graph.initializer.append(numpy_helper.from_array(value, node.output[0]))
-        made.graph.node.remove(node)
-    for each in halves.values():
-        made.graph.initializer.remove(each)
-    return made
+        plain.graph.initializer.append(numpy_helper.from_array(value, node.output[0]))
+        plain.graph.node.remove(node)
+    for tensor in halves.values():
+        plain.graph.initializer.remove(tensor)
+    return plain
 
 
 def _batch(scope: Any) -> np.ndarray:
@@ -234,7 +234,7 @@ def _batch(scope: Any) -> np.ndarray:
     return np.asarray(taken[-1])
 
 
-def fed_codes(reader: str, kind: str, scale: float, zero: int, second: float | None = None) -> onnx.ModelProto:
+def model_of_codes(reader: str, kind: str, scale: float, zero: int, second: float | None = None) -> onnx.ModelProto:
     """A model that takes codes; what reads them says what they stand for. `second`: another reader, of that scale."""
     type_ = TensorProto.INT8 if kind == "int8" else TensorProto.UINT8
     weights = {
@@ -259,21 +259,21 @@ def fed_codes(reader: str, kind: str, scale: float, zero: int, second: float | N
 @pytest.mark.parametrize("reader", ["DequantizeLinear", "QLinearConv"])
 def test_a_photo_is_quantised_into_an_input_of_codes(reader: str, kind: str) -> None:
     scale, zero = 0.02, 5 if kind == "int8" else 117
-    model = fed_codes(reader, kind, scale, zero)
+    model = model_of_codes(reader, kind, scale, zero)
     scope = ls.open(model, preprocess={"divide": 255, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]})
     wording(scope.plan.note, kind, "0.02", zero)
     photo = np.random.default_rng(1).integers(0, 256, (8, 6, 3), np.uint8)
-    fed = ((photo / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]).transpose(2, 0, 1)[None]
+    model_input = ((photo / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]).transpose(2, 0, 1)[None]
     limits = np.iinfo(kind)
-    codes = np.clip(np.round(fed / np.float32(scale)) + zero, limits.min, limits.max).astype(kind)
+    codes = np.clip(np.round(model_input / np.float32(scale)) + zero, limits.min, limits.max).astype(kind)
     (wanted,) = onnxruntime.InferenceSession(model.SerializeToString()).run(["y"], {"x": codes})
     if reader == "QLinearConv":
         wanted = (wanted.astype(np.float32) - 3) * np.float32(0.1)
     assert len(np.unique(wanted)) > 20
-    found = scope.capture(photo, "first")["first"].values
-    np.testing.assert_allclose(found, wanted.transpose(0, 2, 3, 1), rtol=1e-6)
+    fm_values = scope.capture(photo, "first")["first"].values
+    np.testing.assert_allclose(fm_values, wanted.transpose(0, 2, 3, 1), rtol=1e-6)
     ready = ls.open(model, preprocess=None).capture(codes, "first")["first"].values
-    np.testing.assert_array_equal(found, ready)
+    np.testing.assert_array_equal(fm_values, ready)
 
 
 @pytest.mark.parametrize(
@@ -281,23 +281,23 @@ def test_a_photo_is_quantised_into_an_input_of_codes(reader: str, kind: str) -> 
     [(1 / 255, -128, "unit"), (2 / 255, 0, "tf"), (1.0, -128, "raw"), (0.02, 5, None)],
 )
 def test_the_range_of_an_input_of_codes_shows_what_it_takes(scale: float, zero: int, recipe: str | None) -> None:
-    facts = BACKEND.facts(fed_codes("DequantizeLinear", "int8", scale, zero))
+    facts = BACKEND.facts(model_of_codes("DequantizeLinear", "int8", scale, zero))
     assert (facts.recipe, bool(facts.source), facts.inputs[0].dtype) == (recipe, bool(recipe), "float32")
 
 
 def test_pixels_go_into_an_input_of_uint8_as_they_are() -> None:
-    scope = ls.open(fed_codes("DequantizeLinear", "uint8", 0.02, 117))
+    scope = ls.open(model_of_codes("DequantizeLinear", "uint8", 0.02, 117))
     assert (scope.preprocess.name, scope.plan.dtype) == ("raw", "uint8")
     photo = np.random.default_rng(1).integers(0, 256, (8, 6, 3), np.uint8)
-    found = scope.capture(photo, "first")["first"].values
-    np.testing.assert_allclose(found[0], (photo.astype(np.float32) - 117) * np.float32(0.02), rtol=1e-6)
+    fm_values = scope.capture(photo, "first")["first"].values
+    np.testing.assert_allclose(fm_values[0], (photo.astype(np.float32) - 117) * np.float32(0.02), rtol=1e-6)
 
 
 def test_codes_that_nothing_explains_are_refused() -> None:
     plain = model_of(
         [make_node("Cast", ["x"], ["y"], to=TensorProto.FLOAT)], [1, 3, 8, 6], ["y"], kind=TensorProto.INT8
     )
-    for model in (plain, fed_codes("DequantizeLinear", "int8", 0.02, 5, second=0.5)):
+    for model in (plain, model_of_codes("DequantizeLinear", "int8", 0.02, 5, second=0.5)):
         assert BACKEND.facts(model).inputs[0].codes == ""
         with raises(ls.PreprocessUnknown):
             ls.open(model)
@@ -332,7 +332,7 @@ def test_a_network_and_its_quantised_twin_differ_by_what_quantising_changed(twin
     assert f"{rms.argmax()} ({rms.max():.3g})," in notes
     assert not any(re.match(r"\d+% of", note) for note in change.notes), "both have both signs"
     picture = ls.sheet(change, sort="energy")
-    assert [each.channel for each in picture.cells] == np.argsort(-rms, kind="stable").tolist()
+    assert [cell.channel for cell in picture.cells] == np.argsort(-rms, kind="stable").tolist()
     assert "int8" in picture.alt()
     ls.overlay(ls.norm(change), contours=2)  # one photo, one place on it
 
@@ -345,7 +345,7 @@ def test_a_quantised_layer_that_holds_its_activation_is_not_taken_for_the_one_be
     before, after = ls.difference(a["_conv_stem"], b), ls.difference(a["_swish:0"], b)
     below = float((a["_conv_stem"].values < 0).mean())
     assert any(
-        each.startswith(f"{below:.0%} of a is below 0 and nothing of b: b may come after") for each in before.notes
+        note.startswith(f"{below:.0%} of a is below 0 and nothing of b: b may come after") for note in before.notes
     )
     assert any(note.startswith(f"{below:.0%} of b ") for note in ls.difference(b, a["_conv_stem"]).notes)
     assert not any(re.match(r"\d+% of", note) for note in after.notes)

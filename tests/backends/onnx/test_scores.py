@@ -27,7 +27,7 @@ def without(values: np.ndarray, channels: list[int]) -> np.ndarray:
 
 def rest_of(model: onnx.ModelProto, tensor: str, values: np.ndarray) -> np.ndarray:
     """The output where `tensor` has these values: cut by ONNX's own tool, run by its reference."""
-    (output,) = (each.name for each in model.graph.output)
+    (output,) = (value.name for value in model.graph.output)
     return reference(onnx.utils.Extractor(model).extract_model([tensor], [output]), {tensor: values})[output]
 
 
@@ -37,24 +37,24 @@ def plain() -> onnx.ModelProto:
 
 
 def test_several_layers_are_changed_in_the_order_of_the_graph(plain: onnx.ModelProto) -> None:
-    seen = {}
+    received = {}
 
     def second(values: np.ndarray) -> np.ndarray:
-        seen["pool"] = values
+        received["pool"] = values
         return values - 1
 
     changes = {"pool": second, "act": lambda values: without(values, [1, 5, 2])}
-    found = BACKEND.scores(plain, BATCH, 4, changes)
+    scores = BACKEND.scores(plain, BATCH, 4, changes)
     expected = reference(plain, {"x": BATCH})
     cut = onnx.utils.Extractor(plain).extract_model(["relu"], ["pooled"])
     pooled = reference(cut, {"relu": without(expected["relu"], [1, 5, 2])})["pooled"]
-    np.testing.assert_allclose(seen["pool"], pooled, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(found, rest_of(plain, "pooled", pooled - 1)[:, 4], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(received["pool"], pooled, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(scores, rest_of(plain, "pooled", pooled - 1)[:, 4], rtol=1e-4, atol=1e-5)
 
 
 def test_the_output_itself_is_changed(plain: onnx.ModelProto) -> None:
-    found = BACKEND.scores(plain, BATCH, 4, {"fc": lambda values: values * 3})
-    np.testing.assert_allclose(found, reference(plain, {"x": BATCH})["logits"][:, 4] * 3, rtol=1e-4)
+    scores = BACKEND.scores(plain, BATCH, 4, {"fc": lambda values: values * 3})
+    np.testing.assert_allclose(scores, reference(plain, {"x": BATCH})["logits"][:, 4] * 3, rtol=1e-4)
 
 
 @pytest.mark.parametrize("saved", [False, True], ids=["proto", "file"])
@@ -66,9 +66,9 @@ def test_a_model_that_takes_one_image(saved: bool, plain: onnx.ModelProto, tmp_p
     if saved:
         onnx.save(model, tmp_path / "one.onnx")
         held = BACKEND.load(tmp_path / "one.onnx")
-    found = BACKEND.scores(held, BATCH, 4, {"act": lambda values: without(values, [1, 5, 2])})
+    scores = BACKEND.scores(held, BATCH, 4, {"act": lambda values: without(values, [1, 5, 2])})
     relu = without(reference(plain, {"x": BATCH})["relu"], [1, 5, 2])
-    np.testing.assert_allclose(found, rest_of(plain, "relu", relu)[:, 4], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(scores, rest_of(plain, "relu", relu)[:, 4], rtol=1e-4, atol=1e-5)
 
 
 def test_one_part_of_a_node_is_changed_and_the_others_stay() -> None:
@@ -80,9 +80,9 @@ def test_one_part_of_a_node_is_changed_and_the_others_stay() -> None:
     model, batch = model_of(nodes, ["n", 4], ["y"]), random(2, 4)
     for path, row in (("split", 0), ("split[1]", 2)):
         for target in range(4):
-            found = BACKEND.scores(model, batch, target, {path: lambda values: values + 1})
+            scores = BACKEND.scores(model, batch, target, {path: lambda values: values + 1})
             added = (1 if row == target // 2 * 2 else 0) * (2 if target < 2 else 1)
-            np.testing.assert_allclose(found, batch[:, target] * (2 if target < 2 else 1) + added, rtol=1e-6)
+            np.testing.assert_allclose(scores, batch[:, target] * (2 if target < 2 else 1) + added, rtol=1e-6)
 
 
 def test_a_layer_in_a_type_that_numpy_does_not_have() -> None:
@@ -92,8 +92,8 @@ def test_a_layer_in_a_type_that_numpy_does_not_have() -> None:
     ]
     model, batch = model_of(nodes, ["n", 4], ["y"]), random(2, 4)
     assert BACKEND.capture(model, batch, ["narrow"])["narrow"].dtype == "bfloat16"
-    found = BACKEND.scores(model, batch, 1, {"narrow": lambda values: values * 0 + 1.001})
-    assert found.tolist() == [1.0, 1.0], "1.001 is 1 in eight bits of mantissa"
+    scores = BACKEND.scores(model, batch, 1, {"narrow": lambda values: values * 0 + 1.001})
+    assert scores.tolist() == [1.0, 1.0], "1.001 is 1 in eight bits of mantissa"
 
 
 @pytest.mark.parametrize("per_channel", [False, True])
@@ -106,24 +106,24 @@ def test_codes_are_changed_as_what_they_stand_for(how: str, per_channel: bool, t
     whole = BACKEND.scores(model, BATCH, 4, {})
     np.testing.assert_array_equal(BACKEND.scores(model, BATCH, 4, {path: lambda values: values}), whole)
     # The same by hand: ONNX's own tool cuts at the codes, whose zero point stands for 0.
-    stored = {each.name: numpy_helper.to_array(each) for each in model.graph.initializer}
-    made = next(
-        each
-        for each in model.graph.node
-        if each.op_type in ("QuantizeLinear", "QLinearConv") and each.output[0] in (*row.aliases, path)
+    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    writer = next(
+        node
+        for node in model.graph.node
+        if node.op_type in ("QuantizeLinear", "QLinearConv") and node.output[0] in (*row.aliases, path)
     )
-    zero = stored[made.input[2] if how == "qdq" else made.input[7]]
-    codes, (output,) = made.output[0], (each.name for each in model.graph.output)
+    zero = stored[writer.input[2] if how == "qdq" else writer.input[7]]
+    codes, (output,) = writer.output[0], (value.name for value in model.graph.output)
     wide = onnx.ModelProto()
     wide.CopyFrom(model)
     wide.graph.value_info.append(onnx.helper.make_tensor_value_info(codes, TensorProto.UINT8, ["n", 8, 8, 6]))
     wide.graph.output.append(wide.graph.value_info[-1])
-    given = without(_ran(wide, [codes], {"x": BATCH})[0].astype(int) - int(zero), [1, 5, 2]) + int(zero)
+    changed_codes = without(_ran(wide, [codes], {"x": BATCH})[0].astype(int) - int(zero), [1, 5, 2]) + int(zero)
     rest = onnx.utils.Extractor(wide).extract_model([codes], [output])
-    expected = _ran(rest, [output], {codes: given.astype(np.uint8)})[0]
-    found = BACKEND.scores(model, BATCH, 4, {path: lambda values: without(values, [1, 5, 2])})
-    np.testing.assert_allclose(found, expected[:, 4], rtol=1e-5)
-    assert np.abs(found - whole).max() > 0.01
+    expected = _ran(rest, [output], {codes: changed_codes.astype(np.uint8)})[0]
+    scores = BACKEND.scores(model, BATCH, 4, {path: lambda values: without(values, [1, 5, 2])})
+    np.testing.assert_allclose(scores, expected[:, 4], rtol=1e-5)
+    assert np.abs(scores - whole).max() > 0.01
     with raises(ls.BadOption):
         BACKEND.scores(model, BATCH, 4, {path: lambda values: values * np.nan})
 

@@ -29,7 +29,7 @@ def model(nodes: list[onnx.NodeProto], outputs: list[str], words: bool = False) 
         nodes,
         "text",
         [make_tensor_value_info("x", TensorProto.STRING if words else TensorProto.FLOAT, ["images", 3])],
-        [onnx.ValueInfoProto(name=each) for each in outputs],
+        [onnx.ValueInfoProto(name=name) for name in outputs],
     )
     imports = [make_opsetid("", 18), make_opsetid("ai.onnx.ml", 2), make_opsetid("com.microsoft", 1)]
     return make_model(graph, opset_imports=imports, ir_version=9)
@@ -51,8 +51,8 @@ def classifier() -> onnx.ModelProto:
 
 
 def test_text_is_listed_and_says_that_it_has_no_picture() -> None:
-    found = table(classifier(), ROWS)
-    noted = {path: (each.axes, each.shape, each.note) for path, each in found.items()}
+    layers = table(classifier(), ROWS)
+    noted = {path: (layer.axes, layer.shape, layer.note) for path, layer in layers.items()}
     text = ("", None, "no numbers but text")
     assert noted == {
         "scores": ("bc", (1, 3), ""),
@@ -70,10 +70,10 @@ def test_text_that_only_a_run_shows_says_so_too(monkeypatch: pytest.MonkeyPatch)
         raise onnx.shape_inference.InferenceError("a graph that ONNX can't follow")
 
     monkeypatch.setattr(onnx.shape_inference, "infer_shapes", refuses)
-    found = table(classifier(), ROWS)
-    notes = {path: each.note for path, each in found.items() if path}
+    layers = table(classifier(), ROWS)
+    notes = {path: layer.note for path, layer in layers.items() if path}
     assert (notes["name"], notes["maps"]) == ("no numbers but text", "no tensor but a sequence or an optional")
-    assert [path for path, each in found.items() if each.shape is not None] == ["scores", "number"]
+    assert [path for path, layer in layers.items() if layer.shape is not None] == ["scores", "number"]
 
 
 @pytest.mark.parametrize("path", ["name", "said", "maps"])
@@ -87,10 +87,10 @@ def test_asking_for_text_is_a_named_error(path: str) -> None:
 
 
 def test_words_can_be_fed() -> None:
-    given = model(
+    from_text = model(
         [make_node("Cast", ["x"], ["y"], to=TensorProto.FLOAT), make_node("Relu", ["y"], ["z"])], ["z"], words=True
     )
-    scope = ls.open(given, preprocess=None)
+    scope = ls.open(from_text, preprocess=None)
     assert scope.facts.inputs[0].dtype == "string"
     words = np.array([["1", "-2", "3.5"]])
     for batch in (words, words.astype(object)):
@@ -106,9 +106,9 @@ def test_an_input_that_is_a_sequence_is_a_named_error() -> None:
         [make_tensor_sequence_value_info("x", TensorProto.FLOAT, ["images", 3])],
         [onnx.ValueInfoProto(name="y")],
     )
-    given = make_model(graph, opset_imports=[make_opsetid("", 18)], ir_version=9)
+    proto = make_model(graph, opset_imports=[make_opsetid("", 18)], ir_version=9)
     with raises(ls.ModelNotReadable, "'x'"):
-        ls.open(given, preprocess=None)
+        ls.open(proto, preprocess=None)
 
 
 def test_the_output_as_text_is_refused_by_name_and_no_other_layer_is_taken_for_it() -> None:

@@ -50,19 +50,19 @@ def test_each_module_of_the_file_is_the_module_of_the_model(name: str, dynamo: b
     network = build().eval()
     images = torch.randn(2, 3, *size)
     model = export(torch, network, images, tmp_path / "model.onnx", dynamo)
-    found = {name: each for each in BACKEND.layers(model, images.numpy()) for name in (each.path, *each.aliases)}
-    wanted = [each for each in TorchBackend().layers(network, images) if each.showable and each.calls == 1]
-    shared = [each for each in wanted if each.path in found and found[each.path].calls == 1]
+    by_name = {name: layer for layer in BACKEND.layers(model, images.numpy()) for name in (layer.path, *layer.aliases)}
+    wanted = [row for row in TorchBackend().layers(network, images) if row.showable and row.calls == 1]
+    shared = [row for row in wanted if row.path in by_name and by_name[row.path].calls == 1]
     assert len(shared) >= least
-    paths = [each.path for each in shared]
+    paths = [row.path for row in shared]
     values, true = BACKEND.capture(model, images.numpy(), paths), TorchBackend().capture(network, images, paths)
-    for each in shared:
-        layer: Any = found[each.path]
-        told = (layer.axes, layer.shape, layer.grid, layer.prefix)
-        assert told == (each.axes, each.shape, each.grid, each.prefix), each.path
+    for row in shared:
+        layer: Any = by_name[row.path]
+        described = (layer.axes, layer.shape, layer.grid, layer.prefix)
+        assert described == (row.axes, row.shape, row.grid, row.prefix), row.path
         if not layer.note.startswith("BatchNorm folded"):
             np.testing.assert_allclose(
-                values[each.path].values, true[each.path].values, rtol=1e-3, atol=1e-4, err_msg=each.path
+                values[row.path].values, true[row.path].values, rtol=1e-3, atol=1e-4, err_msg=row.path
             )
 
 
@@ -73,10 +73,10 @@ def test_attention_weights_of_the_file_are_those_of_the_model(dynamo: bool, tmp_
     network = build().eval()
     images = torch.randn(2, 3, *size)
     model = export(torch, network, images, tmp_path / "model.onnx", dynamo)
-    rows = [each for each in BACKEND.layers(model, images.numpy()) if each.kind == "Softmax"]
-    assert [each.path for each in rows] == [f"blocks.{at}.attn/Softmax" for at in range(2)]
-    true = TorchBackend().capture(network, images, [f"blocks.{at}.attn.attention_map" for at in range(2)])
-    found = BACKEND.capture(model, images.numpy(), [each.path for each in rows])
+    rows = [layer for layer in BACKEND.layers(model, images.numpy()) if layer.kind == "Softmax"]
+    assert [layer.path for layer in rows] == [f"blocks.{index}.attn/Softmax" for index in range(2)]
+    true = TorchBackend().capture(network, images, [f"blocks.{index}.attn.attention_map" for index in range(2)])
+    captures = BACKEND.capture(model, images.numpy(), [layer.path for layer in rows])
     for layer, wanted in zip(rows, true.values(), strict=True):
         assert (layer.axes, layer.grid, layer.prefix) == ("bcqk", (4, 6), ("cls", "reg1", "reg2"))
-        np.testing.assert_allclose(found[layer.path].values, wanted.values, rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(captures[layer.path].values, wanted.values, rtol=1e-3, atol=1e-5)

@@ -34,8 +34,8 @@ def table(model: Any, batch: Any) -> dict[str, Any]:
     return {layer.path: layer for layer in BACKEND.layers(model, batch)}
 
 
-def same(found: np.ndarray, wanted: Any) -> None:
-    np.testing.assert_allclose(found, np.asarray(wanted), rtol=1e-5, atol=1e-6)
+def same(actual: np.ndarray, wanted: Any) -> None:
+    np.testing.assert_allclose(actual, np.asarray(wanted), rtol=1e-5, atol=1e-6)
 
 
 def base() -> Any:
@@ -329,7 +329,7 @@ def test_tensorflows_random_state_is_left_as_found(broken):
     model(x)
     model.layers[0].broken = broken
 
-    def drawn(between: Any) -> list[np.ndarray]:
+    def random_numbers(between: Any) -> list[np.ndarray]:
         tf.random.set_seed(3)
         tf.random.get_global_generator().reset_from_seed(4)
         first = tf.random.normal((2,))
@@ -341,8 +341,8 @@ def test_tensorflows_random_state_is_left_as_found(broken):
         with pytest.raises(RuntimeError, match="broken on purpose") if broken else contextlib.nullcontext():
             BACKEND.capture(model, x, ["draws"])
 
-    for found, wanted in zip(drawn(captured), drawn(lambda: None), strict=True):
-        np.testing.assert_array_equal(found, wanted)
+    for after, expected in zip(random_numbers(captured), random_numbers(lambda: None), strict=True):
+        np.testing.assert_array_equal(after, expected)
 
 
 @pytest.mark.limit("files of tf.keras 2")

@@ -19,7 +19,7 @@ class Fails(tf_keras.layers.Layer):
 
 
 LIBRARY = Library(
-    tf_keras, Fails, lambda x: tf.reduce_mean(x, axis=(1, 2)), lambda each: each.numpy(), TfKerasBackend()
+    tf_keras, Fails, lambda x: tf.reduce_mean(x, axis=(1, 2)), lambda tensor: tensor.numpy(), TfKerasBackend()
 )
 
 

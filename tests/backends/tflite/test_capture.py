@@ -22,8 +22,8 @@ IMAGES = np.random.default_rng(3).random((2, 12, 10, 3)).astype(np.float32)
 def net() -> keras.Model:
     """Every layer of it is a layer of the file; statistics of the BatchNorms as if trained."""
     keras.utils.set_random_seed(5)
-    given = keras.Input((12, 10, 3))
-    x = K.Conv2D(8, 3, padding="same", name="stem")(given)
+    inputs = keras.Input((12, 10, 3))
+    x = K.Conv2D(8, 3, padding="same", name="stem")(inputs)
     x = K.BatchNormalization(name="norm", moving_mean_initializer="random_normal")(x)
     x = K.ReLU(6.0, name="clipped")(x)
     x = K.MaxPooling2D(name="pool")(x)
@@ -31,7 +31,7 @@ def net() -> keras.Model:
     x = K.Conv2D(8, 1, bias_initializer="random_normal", name="narrow")(x)
     x = K.AveragePooling2D(2, name="average")(x)
     x = K.GlobalAveragePooling2D(name="flat")(x)
-    return keras.Model(given, K.Dense(4, bias_initializer="random_normal", name="scores")(x), name="net")
+    return keras.Model(inputs, K.Dense(4, bias_initializer="random_normal", name="scores")(x), name="net")
 
 
 LAYERS = ("clipped", "pool", "depthwise", "narrow", "average", "flat", "scores")
@@ -49,20 +49,20 @@ def file(quantise: str = "") -> bytes:
 
 
 def of_keras(*names: str) -> dict[str, np.ndarray]:
-    model = keras.Model(net().input, {each: net().get_layer(each).output for each in names})
-    return {each: np.asarray(value) for each, value in model(IMAGES).items()}
+    model = keras.Model(net().input, {name: net().get_layer(name).output for name in names})
+    return {name: np.asarray(value) for name, value in model(IMAGES).items()}
 
 
 def test_every_layer_is_that_of_keras() -> None:
     wanted = of_keras(*LAYERS)
-    for name, found in zip(LAYERS, captured(file(), IMAGES, *(f"net/{each}" for each in LAYERS)), strict=True):
-        np.testing.assert_allclose(found, wanted[name], rtol=1e-5, atol=1e-5, err_msg=name)
+    for name, values in zip(LAYERS, captured(file(), IMAGES, *(f"net/{layer}" for layer in LAYERS)), strict=True):
+        np.testing.assert_allclose(values, wanted[name], rtol=1e-5, atol=1e-5, err_msg=name)
 
 
 def test_the_table_says_what_runs_fused() -> None:
     table = rows(file(), IMAGES)
-    assert [each.rpartition("/")[2] for each in table] == [*LAYERS, ""]
-    assert {each: table[f"net/{each}"].kind for each in ("clipped", "pool", "depthwise", "narrow")} == {
+    assert [path.rpartition("/")[2] for path in table] == [*LAYERS, ""]
+    assert {layer: table[f"net/{layer}"].kind for layer in ("clipped", "pool", "depthwise", "narrow")} == {
         "clipped": "Conv2D+relu6",
         "pool": "MaxPool2D",
         "depthwise": "DepthwiseConv2D+relu",
@@ -70,7 +70,7 @@ def test_the_table_says_what_runs_fused() -> None:
     }
     assert table["net/clipped"].note == "BatchNorm folded: values are after 'clipped'"
     assert table["net/narrow"].note == ""
-    assert {each.axes for each in table.values()} == {"bhwc", "bc"}
+    assert {layer.axes for layer in table.values()} == {"bhwc", "bc"}
 
 
 def test_a_max_pool_is_recomputed_from_its_captured_input() -> None:
@@ -82,7 +82,7 @@ def test_a_max_pool_is_recomputed_from_its_captured_input() -> None:
     interpreter.allocate_tensors()
     interpreter.set_tensor(0, IMAGES)
     interpreter.invoke()
-    names = {each["name"].partition(";")[0]: each["index"] for each in interpreter.get_tensor_details()}
+    names = {tensor["name"].partition(";")[0]: tensor["index"] for tensor in interpreter.get_tensor_details()}
     reused = interpreter.get_tensor(names["net_1/clipped_1/Relu6"])
     assert not np.array_equal(reused, before), "the case that this test is about"
 
@@ -96,10 +96,10 @@ def _without_delegates() -> object:
 @pytest.mark.parametrize("delegate", [False, True], ids=["no delegate", "XNNPACK"])
 def test_float_layers_equal_the_interpreters_own_tensors(delegate: bool) -> None:
     table, every = rows(file(), IMAGES), interpreted(file(), IMAGES, delegate)
-    paths = [each for each in table if each]
-    for path, found in zip(paths, captured(file(), IMAGES, *paths), strict=True):
-        name = next(each for each in every if each in table[path].aliases or each == path)
-        np.testing.assert_allclose(found, every[name], rtol=1e-5, atol=1e-5, err_msg=path)
+    paths = [path for path in table if path]
+    for path, values in zip(paths, captured(file(), IMAGES, *paths), strict=True):
+        name = next(tensor for tensor in every if tensor in table[path].aliases or tensor == path)
+        np.testing.assert_allclose(values, every[name], rtol=1e-5, atol=1e-5, err_msg=path)
 
 
 @pytest.mark.parametrize("kind", ["int8", "uint8", "int16"])
@@ -107,29 +107,29 @@ def test_quantised_layers_are_the_codes_of_the_interpreter_and_near_the_float_on
     content = file(kind)
     table = rows(content, IMAGES)
     paths = [
-        each for each in table if table[each].note.endswith(f"dequantised from {'int8' if kind == 'uint8' else kind}")
+        path for path in table if table[path].note.endswith(f"dequantised from {'int8' if kind == 'uint8' else kind}")
     ]
-    paths = [each for each in paths if each and each != "output_0"]
+    paths = [path for path in paths if path and path != "output_0"]
     assert len(paths) >= 6
     interpreter = Interpreter(model_content=content)
-    details = {each["name"]: each["quantization_parameters"] for each in interpreter.get_tensor_details()}
+    details = {tensor["name"]: tensor["quantization_parameters"] for tensor in interpreter.get_tensor_details()}
     start = interpreter.get_input_details()[0]
     scale, zero = start["quantization"]
     limits = np.iinfo(kind)
     codes = np.clip(np.round(IMAGES / scale) + zero, limits.min, limits.max).astype(kind)
     runs, wanted = [interpreted(content, codes, delegate) for delegate in (True, False)], of_keras(*LAYERS)
-    found = BACKEND.capture(content, IMAGES, paths)
+    captures = BACKEND.capture(content, IMAGES, paths)
     for path in paths:
-        name = next(each for each in (path, *table[path].aliases) if each in details)
+        name = next(tensor for tensor in (path, *table[path].aliases) if tensor in details)
         step = float(details[name]["scales"][0])
-        assert found[path].dtype == str(runs[0][name].dtype) and found[path].values.dtype == np.float32
+        assert captures[path].dtype == str(runs[0][name].dtype) and captures[path].values.dtype == np.float32
         own, plain = ((run[name].astype(np.float64) - details[name]["zero_points"][0]) * step for run in runs)
-        np.testing.assert_allclose(found[path].values, own, rtol=1e-6, err_msg=path)
+        np.testing.assert_allclose(captures[path].values, own, rtol=1e-6, err_msg=path)
         # kernels of the delegate round a code up or down that the plain ones don't, and layers add that up
-        assert np.abs(found[path].values - plain).max() <= 4.01 * step, path
+        assert np.abs(captures[path].values - plain).max() <= 4.01 * step, path
         layer = path.rpartition("/")[2]
         if layer in wanted:
-            assert np.abs(found[path].values - wanted[layer]).mean() <= 3 * max(step, 1e-3), path
+            assert np.abs(captures[path].values - wanted[layer]).mean() <= 3 * max(step, 1e-3), path
 
 
 def test_weights_differ_in_scale_along_an_axis() -> None:
@@ -139,18 +139,18 @@ def test_weights_differ_in_scale_along_an_axis() -> None:
 
     graph = TfliteModel(file("int8")).graph
     details = {
-        each["index"]: each["quantization_parameters"]
-        for each in Interpreter(model_content=file("int8")).get_tensor_details()
+        tensor["index"]: tensor["quantization_parameters"]
+        for tensor in Interpreter(model_content=file("int8")).get_tensor_details()
     }
-    several = [each for each in graph.tensors if each.scale.size > 1 and each.type == "int8"]
+    several = [tensor for tensor in graph.tensors if tensor.scale.size > 1 and tensor.type == "int8"]
     assert several
-    for each in several:
-        said, raw = details[each.index], graph.stored(each)
+    for tensor in several:
+        expected, raw = details[tensor.index], graph.stored(tensor)
         assert raw is not None
-        codes = raw.view(np.int8).reshape([size or 1 for size in each.shape])
-        for at, (scale, zero) in enumerate(zip(said["scales"], said["zero_points"], strict=True)):
-            part = np.take(dequantise(each, codes), at, said["quantized_dimension"])
-            wanted = (np.take(codes, at, said["quantized_dimension"]).astype(np.float32) - zero) * scale
+        codes = raw.view(np.int8).reshape([size or 1 for size in tensor.shape])
+        for index, (scale, zero) in enumerate(zip(expected["scales"], expected["zero_points"], strict=True)):
+            part = np.take(dequantise(tensor, codes), index, expected["quantized_dimension"])
+            wanted = (np.take(codes, index, expected["quantized_dimension"]).astype(np.float32) - zero) * scale
             np.testing.assert_allclose(part, wanted, rtol=1e-6)
 
 
@@ -166,9 +166,9 @@ def test_a_layer_does_not_depend_on_what_else_is_asked_for(kind: str) -> None:
 @pytest.mark.parametrize(("kind", "tolerance"), [("float16", 5e-3), ("dynamic", 5e-2)])
 def test_files_with_small_weights_give_nearly_the_float_layers(kind: str, tolerance: float) -> None:
     wanted = of_keras(*LAYERS)
-    for name, found in zip(LAYERS, captured(file(kind), IMAGES, *(f"net/{each}" for each in LAYERS)), strict=True):
-        assert found.dtype == np.float32
-        np.testing.assert_allclose(found, wanted[name], rtol=tolerance, atol=tolerance * np.abs(wanted[name]).max())
+    for name, values in zip(LAYERS, captured(file(kind), IMAGES, *(f"net/{layer}" for layer in LAYERS)), strict=True):
+        assert values.dtype == np.float32
+        np.testing.assert_allclose(values, wanted[name], rtol=tolerance, atol=tolerance * np.abs(wanted[name]).max())
 
 
 def test_codes_can_be_given_instead_of_pixels() -> None:
@@ -183,7 +183,7 @@ def test_only_what_is_needed_runs() -> None:
     backend.capture(model, IMAGES, ["net/pool"])
     ((_, held),) = backend._models
     (session,) = held.sessions._kept.values()
-    assert [held.graph.operators[at].name for at in session.operators] == ["CONV_2D", "MAX_POOL_2D"]
+    assert [held.graph.operators[index].name for index in session.operators] == ["CONV_2D", "MAX_POOL_2D"]
     assert session.interpreter.get_tensor_details()[0]["name"], "an interpreter of its own"
 
 
@@ -199,19 +199,19 @@ def test_interpreters_are_kept_for_the_next_capture_and_not_too_many() -> None:
 
 
 def test_threads_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
+    threads = []
     import layerscope.backends.tflite.run as run
 
     class Spy(Interpreter):
-        def __init__(self, **given: object) -> None:
-            seen.append(given["num_threads"])
-            super().__init__(**given)
+        def __init__(self, **options: object) -> None:
+            threads.append(options["num_threads"])
+            super().__init__(**options)
 
     monkeypatch.setattr(run, "runtime", lambda: ("spy", Spy))
     TfliteBackend().capture(file(), IMAGES, ["net/pool"])
     monkeypatch.setenv("LAYERSCOPE_TFLITE_THREADS", "2")
     TfliteBackend().capture(file(), IMAGES, ["net/pool"])
-    assert seen == [1, 2]
+    assert threads == [1, 2]
     for wrong in ("0", "many", ""):
         monkeypatch.setenv("LAYERSCOPE_TFLITE_THREADS", wrong)
         with raises(ls.BadOption, "1"):
@@ -221,17 +221,17 @@ def test_threads_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> N
 def test_threads_that_share_a_model_do_not_mix() -> None:
     """An interpreter holds one batch at a time, so they take turns, however often Python changes between them."""
     backend, draw = TfliteBackend(), np.random.default_rng(4)
-    batches = [draw.random((at % 3 + 1, 12, 10, 3)).astype(np.float32) for at in range(400)]
+    batches = [draw.random((index % 3 + 1, 12, 10, 3)).astype(np.float32) for index in range(400)]
     wanted = [BACKEND.capture(file(), batch, ["net/pool"])["net/pool"].values for batch in batches]
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
         with ThreadPoolExecutor(4) as threads:
-            found = list(threads.map(lambda batch: backend.capture(file(), batch, ["net/pool"]), batches))
+            captures = list(threads.map(lambda batch: backend.capture(file(), batch, ["net/pool"]), batches))
     finally:
         sys.setswitchinterval(before)
-    for one, other in zip(found, wanted, strict=True):
-        assert np.array_equal(one["net/pool"].values, other)
+    for capture, expected in zip(captures, wanted, strict=True):
+        assert np.array_equal(capture["net/pool"].values, expected)
 
 
 def test_gradients_are_refused_with_the_way_out() -> None:
@@ -252,56 +252,59 @@ def test_what_a_file_holds_over_the_end_is_kept() -> None:
 
 
 def test_a_dilated_convolution_has_its_pixels_in_the_batch_axis_and_says_so() -> None:
-    given = keras.Input((8, 8, 3))
-    outer = K.Conv2D(4, 3, padding="same", dilation_rate=2, name="wide", bias_initializer="random_normal")(given)
-    model = keras.Model(given, K.Dense(2, name="dense")(outer), name="far")
+    inputs = keras.Input((8, 8, 3))
+    outer = K.Conv2D(4, 3, padding="same", dilation_rate=2, name="wide", bias_initializer="random_normal")(inputs)
+    model = keras.Model(inputs, K.Dense(2, name="dense")(outer), name="far")
     content, images = converted(model), IMAGES[:, :8, :8]
     table = rows(content, images)
-    hidden = [each for each in table.values() if each.shape and each.shape[0] != 1]
-    for each in hidden:
-        assert not each.showable and "pixels in the batch axis" in each.note
-    wanted = np.asarray(keras.Model(given, outer)(images))
+    hidden = [layer for layer in table.values() if layer.shape and layer.shape[0] != 1]
+    for layer in hidden:
+        assert not layer.showable and "pixels in the batch axis" in layer.note
+    wanted = np.asarray(keras.Model(inputs, outer)(images))
     np.testing.assert_allclose(captured(content, images, "far/wide")[0], wanted, rtol=1e-5, atol=1e-5)
     wanted = np.asarray(model(images))
     np.testing.assert_allclose(captured(content, images, "far/dense")[0], wanted, rtol=1e-5, atol=1e-5)
 
 
 def test_tokens_lie_on_the_grid_of_their_patches() -> None:
-    given = keras.Input((12, 8, 3))
-    x = K.Reshape((6, 5), name="tokens")(K.Conv2D(5, 4, strides=4, name="patches")(given))
+    inputs = keras.Input((12, 8, 3))
+    x = K.Reshape((6, 5), name="tokens")(K.Conv2D(5, 4, strides=4, name="patches")(inputs))
     x = K.Add(name="sum")([x, K.Dense(5, name="mix")(K.LayerNormalization(name="norm")(x))])
-    model = keras.Model(given, K.GlobalAveragePooling1D(name="mean")(x), name="vit")
+    model = keras.Model(inputs, K.GlobalAveragePooling1D(name="mean")(x), name="vit")
     content, images = converted(model), np.random.default_rng(2).random((2, 12, 8, 3)).astype(np.float32)
     table = rows(content, images)
     assert (table["vit/sum"].axes, table["vit/sum"].grid) == ("bnc", (3, 2))
-    found = captured(content, images, "vit/sum")[0]
-    np.testing.assert_allclose(found, np.asarray(keras.Model(given, x)(images)), rtol=1e-4, atol=1e-5)
+    values = captured(content, images, "vit/sum")[0]
+    np.testing.assert_allclose(values, np.asarray(keras.Model(inputs, x)(images)), rtol=1e-4, atol=1e-5)
 
 
 def test_attention_weights_have_queries_keys_and_heads() -> None:
-    given = keras.Input((12, 8, 3))
-    x = K.Reshape((6, 6), name="tokens")(K.Conv2D(6, 4, strides=4, name="patches")(given))
+    inputs = keras.Input((12, 8, 3))
+    x = K.Reshape((6, 6), name="tokens")(K.Conv2D(6, 4, strides=4, name="patches")(inputs))
     mixed, weights = K.MultiHeadAttention(2, 3, name="mixer")(x, x, return_attention_scores=True)
-    model = keras.Model(given, K.GlobalAveragePooling1D(name="mean")(K.Add(name="sum")([x, mixed])), name="vit")
+    model = keras.Model(inputs, K.GlobalAveragePooling1D(name="mean")(K.Add(name="sum")([x, mixed])), name="vit")
     content, images = converted(model), np.random.default_rng(2).random((2, 12, 8, 3)).astype(np.float32)
-    (row,) = (each for each in rows(content, images).values() if each.kind == "Softmax")
+    (row,) = (layer for layer in rows(content, images).values() if layer.kind == "Softmax")
     assert (row.axes, row.grid, row.attention) == ("bcqk", (3, 2), True)
     fm = ls.open(content, preprocess=None).capture(images, row.path)[row.path]
-    wanted = np.asarray(keras.Model(given, weights)(images))
+    wanted = np.asarray(keras.Model(inputs, weights)(images))
     np.testing.assert_allclose(fm.values, wanted.transpose(0, 2, 3, 1), rtol=1e-4, atol=1e-6)
     looked = ls.attention(fm, query="mean").values
     np.testing.assert_allclose(looked, wanted.mean(2).transpose(0, 2, 1).reshape(2, 3, 2, 2), rtol=1e-4, atol=1e-6)
 
 
 def test_free_sizes_are_taken_from_the_batch() -> None:
-    given = keras.Input((None, None, 3))
-    out = K.Conv2D(4, 3, strides=2, name="conv", bias_initializer="random_normal")(given)
-    model = keras.Model(given, K.GlobalMaxPooling2D(name="top")(out), name="free")
+    inputs = keras.Input((None, None, 3))
+    out = K.Conv2D(4, 3, strides=2, name="conv", bias_initializer="random_normal")(inputs)
+    model = keras.Model(inputs, K.GlobalMaxPooling2D(name="top")(out), name="free")
     content = converted(model)
     assert BACKEND.facts(content).inputs[0].shape == (None, None, None, 3)
     for images in (IMAGES, IMAGES[:1, :9, :7], np.concatenate([IMAGES] * 2)):
         np.testing.assert_allclose(
-            captured(content, images, "free/conv")[0], np.asarray(keras.Model(given, out)(images)), rtol=1e-5, atol=1e-5
+            captured(content, images, "free/conv")[0],
+            np.asarray(keras.Model(inputs, out)(images)),
+            rtol=1e-5,
+            atol=1e-5,
         )
 
 
@@ -311,10 +314,10 @@ def test_mobilenet_layer_by_layer() -> None:
     keras.utils.set_random_seed(1)
     model = keras.applications.MobileNetV2(weights=None, input_shape=(64, 64, 3), alpha=0.35, classes=10)
     draw = np.random.default_rng(0)
-    for each in model.layers:
-        if isinstance(each, K.BatchNormalization):
-            gamma, beta, mean, variance = each.get_weights()
-            each.set_weights(
+    for layer in model.layers:
+        if isinstance(layer, K.BatchNormalization):
+            gamma, beta, mean, variance = layer.get_weights()
+            layer.set_weights(
                 [
                     draw.uniform(0.5, 1.5, gamma.shape),
                     draw.normal(0, 0.3, beta.shape),
@@ -325,16 +328,16 @@ def test_mobilenet_layer_by_layer() -> None:
     content = converted(model)
     images = draw.random((1, 64, 64, 3)).astype(np.float32)
     table = rows(content, images)
-    names = {each.name for each in model.layers}
+    names = {layer.name for layer in model.layers}
     paths = [path for path in table if path.rpartition("/")[2] in names]
     named = [path.rpartition("/")[2] for path in paths]
     assert len(paths) >= 63
-    wanted = keras.Model(model.input, {each: model.get_layer(each).output for each in named[:-1]})(images)
-    for path, found in zip(paths[:-1], captured(content, images, *paths[:-1]), strict=True):
+    wanted = keras.Model(model.input, {name: model.get_layer(name).output for name in named[:-1]})(images)
+    for path, values in zip(paths[:-1], captured(content, images, *paths[:-1]), strict=True):
         value = np.asarray(wanted[path.rpartition("/")[2]])
-        np.testing.assert_allclose(found, value, rtol=1e-3, atol=1e-4 * np.abs(value).max(), err_msg=path)
+        np.testing.assert_allclose(values, value, rtol=1e-3, atol=1e-4 * np.abs(value).max(), err_msg=path)
     assert named[-1] == "predictions" and table[paths[-1]].kind == "FullyConnected"
-    assert sum("BatchNorm folded" in each.note for each in table.values()) >= 50
+    assert sum("BatchNorm folded" in row.note for row in table.values()) >= 50
 
 
 def test_the_file_that_is_cut_is_the_file_with_two_places_changed() -> None:
@@ -352,16 +355,16 @@ def test_the_file_that_is_cut_is_the_file_with_two_places_changed() -> None:
 
 def test_operators_without_weights_between_branches() -> None:
     """Only the branch that is asked for runs: `left` needs nothing of `right`."""
-    given = keras.Input((8, 8, 3))
-    left = K.Conv2D(2, 3, name="left", bias_initializer="random_normal")(given)
-    right = K.Conv2D(2, 3, name="right", bias_initializer="random_normal")(given)
+    inputs = keras.Input((8, 8, 3))
+    left = K.Conv2D(2, 3, name="left", bias_initializer="random_normal")(inputs)
+    right = K.Conv2D(2, 3, name="right", bias_initializer="random_normal")(inputs)
     model = keras.Model(
-        given, K.Add(name="sum")([K.MaxPooling2D(name="less")(right), K.MaxPooling2D(name="more")(left)])
+        inputs, K.Add(name="sum")([K.MaxPooling2D(name="less")(right), K.MaxPooling2D(name="more")(left)])
     )
     content = converted(model)
     images = IMAGES[:, :8, :8]
     backend = TfliteBackend()
-    path = next(each for each in rows(content, images) if each.endswith("/right"))
+    path = next(row_path for row_path in rows(content, images) if row_path.endswith("/right"))
     backend.capture(content, images, [path])
     ((_, held),) = backend._models
     (session,) = held.sessions._kept.values()
@@ -376,18 +379,18 @@ def test_a_trained_network_and_its_quantised_file_see_the_same() -> None:
     keras.utils.set_random_seed(0)
     digits, classes = load_digits(return_X_y=True)
     digits = (digits.reshape(-1, 8, 8, 1) / 16).astype(np.float32)
-    given = keras.Input((8, 8, 1))
-    x = K.Conv2D(16, 3, padding="same", activation="relu", name="one")(given)
+    inputs = keras.Input((8, 8, 1))
+    x = K.Conv2D(16, 3, padding="same", activation="relu", name="one")(inputs)
     x = K.MaxPooling2D(name="pool")(K.BatchNormalization(name="norm")(x))
     x = K.Conv2D(32, 3, activation="relu", name="two")(x)
-    model = keras.Model(given, K.Dense(10, name="scores")(K.GlobalAveragePooling2D(name="mean")(x)), name="digits")
+    model = keras.Model(inputs, K.Dense(10, name="scores")(K.GlobalAveragePooling2D(name="mean")(x)), name="digits")
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     model.fit(digits[:1500], classes[:1500], epochs=15, verbose=0)
-    content = converted(model, "int8", lambda: ([each[None]] for each in digits[:200]))
+    content = converted(model, "int8", lambda: ([digit[None]] for digit in digits[:200]))
     names = ["digits/one", "digits/two", "digits/scores"]
-    wanted = keras.Model(given, [model.get_layer(each.rpartition("/")[2]).output for each in names])(digits[1500:])
-    for name, found, value in zip(names, captured(content, digits[1500:], *names), wanted, strict=True):
-        assert np.corrcoef(found.ravel(), np.asarray(value).ravel())[0, 1] > 0.995, name
+    wanted = keras.Model(inputs, [model.get_layer(path.rpartition("/")[2]).output for path in names])(digits[1500:])
+    for name, values, value in zip(names, captured(content, digits[1500:], *names), wanted, strict=True):
+        assert np.corrcoef(values.ravel(), np.asarray(value).ravel())[0, 1] > 0.995, name
     right = captured(content, digits[1500:], "digits/scores")[0].argmax(-1) == classes[1500:]
     assert right.mean() > 0.85
 
@@ -402,7 +405,7 @@ def test_changed_is_the_same_file_when_nothing_changes() -> None:
 def test_fused_layers(limit):
     scope = ls.open(file(), preprocess=None)
     batch = np.ones((1, 12, 10, 3), np.float32)
-    listed = {each.path for each in scope.layers(batch)}
+    listed = {layer.path for layer in scope.layers(batch)}
     assert not [path for path in listed if path.endswith(("stem", "norm"))]
     (fm,) = scope.capture(batch, "stem").values()
     assert fm.layer.path == "net/clipped"

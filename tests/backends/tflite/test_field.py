@@ -29,8 +29,8 @@ NETWORKS = {
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_field_is_what_moves_a_unit(name: str) -> None:
-    given = keras.Input((*field_probe.SIZE, 1))
-    content = converted(keras.Model(given, NETWORKS[name](given), name="net"))
+    inputs = keras.Input((*field_probe.SIZE, 1))
+    content = converted(keras.Model(inputs, NETWORKS[name](inputs), name="net"))
     pictures = field_probe.line_images()
     still = BACKEND.capture(content, np.zeros_like(pictures[:1]).transpose(0, 2, 3, 1), [""])[""].values
     values = BACKEND.capture(content, pictures.transpose(0, 2, 3, 1), [""])[""].values - still
@@ -39,15 +39,15 @@ def test_the_field_is_what_moves_a_unit(name: str) -> None:
 
 
 def test_dense_layers_see_the_whole_image_and_weights_are_counted() -> None:
-    given = keras.Input((8, 8, 3))
-    x = K.Conv2D(4, 3, name="conv", bias_initializer="random_normal")(given)
+    inputs = keras.Input((8, 8, 3))
+    x = K.Conv2D(4, 3, name="conv", bias_initializer="random_normal")(inputs)
     x = K.BatchNormalization(name="norm", moving_mean_initializer="random_normal")(x)
     x = K.GlobalAveragePooling2D(name="mean")(K.PReLU(name="act", alpha_initializer="random_normal")(x))
-    content = converted(keras.Model(given, K.Dense(5, name="dense", bias_initializer="random_normal")(x), name="net"))
+    content = converted(keras.Model(inputs, K.Dense(5, name="dense", bias_initializer="random_normal")(x), name="net"))
     table = rows(content, np.zeros((1, 8, 8, 3), np.float32))
-    counts = {path: each.parameters for path, each in table.items()}
+    counts = {path: layer.parameters for path, layer in table.items()}
     assert counts["net/norm"] == 3 * 3 * 3 * 4 + 4
     assert (counts["net/mean"], counts["net/dense"]) == (0, 4 * 5 + 5)
     assert counts[""] == sum(value for path, value in counts.items() if path)
-    assert [each.size for each in table["net/norm"].receptive] == [3, 3]
-    assert all(each.whole for each in table["net/dense"].receptive)
+    assert [axis.size for axis in table["net/norm"].receptive] == [3, 3]
+    assert all(axis.whole for axis in table["net/dense"].receptive)

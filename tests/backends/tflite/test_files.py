@@ -49,11 +49,11 @@ def test_a_file_its_bytes_and_an_interpreter_on_them_are_the_same_model(tmp_path
     path = tmp_path / "tiny.tflite"
     path.write_bytes(tiny())
     interpreter = Interpreter(model_content=tiny())
-    found = [
-        ls.open(each, preprocess=None).capture(IMAGES, "conv1")["tiny/conv1"].values
-        for each in (path, tiny(), interpreter)
+    values = [
+        ls.open(model, preprocess=None).capture(IMAGES, "conv1")["tiny/conv1"].values
+        for model in (path, tiny(), interpreter)
     ]
-    assert np.array_equal(found[0], found[1]) and np.array_equal(found[0], found[2])
+    assert np.array_equal(values[0], values[1]) and np.array_equal(values[0], values[2])
     assert ls.open(path, preprocess=None).facts.digest == ls.open(tiny(), preprocess=None).facts.digest
 
 
@@ -78,9 +78,9 @@ def test_a_truncated_file_is_named(tmp_path: Path, keep: float) -> None:
 def test_damaged_bytes_never_do_worse_than_a_named_error() -> None:
     """One byte after the other is wrong: what can still be read runs, the rest is said."""
     draw, content, outcomes = np.random.default_rng(0), tiny(), set()
-    for at in draw.integers(8, len(content), 150):
+    for offset in draw.integers(8, len(content), 150):
         damaged = bytearray(content)
-        damaged[at] ^= 0xFF
+        damaged[offset] ^= 0xFF
         backend = TfliteBackend()
         try:
             backend.facts(bytes(damaged))
@@ -140,7 +140,7 @@ def test_the_numbers_are_those_of_the_schema() -> None:
             assert known.get(number, name).lower() == name.lower()
         assert set(range(len(ours))) <= set(known)
     known = {value: name for name, value in vars(schema.ActivationFunctionType).items() if isinstance(value, int)}
-    assert [known[at].lower() for at in range(1, 6)] == list(numbers.ACTIVATIONS[1:])
+    assert [known[code].lower() for code in range(1, 6)] == list(numbers.ACTIVATIONS[1:])
 
 
 OPTIONS = {
@@ -179,8 +179,8 @@ def metadata(mean: list[float], std: list[float], files: list[tuple[str, int, st
 
     def vector(items: list[int]) -> int:
         builder.StartVector(4, len(items), 4)
-        for each in reversed(items):
-            builder.PrependUOffsetTRelative(each)
+        for offset in reversed(items):
+            builder.PrependUOffsetTRelative(offset)
         return int(builder.EndVector())
 
     def floats(values: list[float]) -> int:
@@ -206,9 +206,9 @@ def metadata(mean: list[float], std: list[float], files: list[tuple[str, int, st
     return bytes(builder.Output())
 
 
-def with_metadata(content: bytes, said: bytes, files: dict[str, str]) -> bytes:
+def with_metadata(content: bytes, buffer: bytes, files: dict[str, str]) -> bytes:
     def change(model: Any) -> None:
-        model.buffers.append(schema.BufferT(data=np.frombuffer(said, np.uint8)))
+        model.buffers.append(schema.BufferT(data=np.frombuffer(buffer, np.uint8)))
         model.metadata = [
             *(model.metadata or []),
             schema.MetadataT(name="TFLITE_METADATA", buffer=len(model.buffers) - 1),
@@ -223,9 +223,9 @@ def with_metadata(content: bytes, said: bytes, files: dict[str, str]) -> bytes:
 
 def test_preprocessing_and_labels_come_from_the_metadata(tmp_path: Path) -> None:
     names = "rose\ntulip\ndaisy\naster\nlily\niris\n"
-    said = metadata([127.5], [127.5], [("de.txt", 2, "de"), ("labels.txt", 2, ""), ("notes.txt", 1, "")])
+    buffer = metadata([127.5], [127.5], [("de.txt", 2, "de"), ("labels.txt", 2, ""), ("notes.txt", 1, "")])
     path = tmp_path / "flowers.tflite"
-    path.write_bytes(with_metadata(tiny(), said, {"de.txt": "Rose", "labels.txt": names, "notes.txt": "no"}))
+    path.write_bytes(with_metadata(tiny(), buffer, {"de.txt": "Rose", "labels.txt": names, "notes.txt": "no"}))
     scope = ls.open(path)
     assert scope.facts.name == "Flower sorter"
     assert scope.labels == ("rose", "tulip", "daisy", "aster", "lily", "iris")
@@ -236,21 +236,21 @@ def test_preprocessing_and_labels_come_from_the_metadata(tmp_path: Path) -> None
     assert scope.predict(photo, top=6)[0][0].label in scope.labels
 
 
-@pytest.mark.parametrize("said", [b"", b"\x08\x00\x00\x00M001", bytes(40), b"\xff" * 40], ids=repr)
-def test_metadata_that_can_not_be_read_is_left_out(said: bytes) -> None:
-    facts = BACKEND.facts(with_metadata(tiny(), said, {}))
+@pytest.mark.parametrize("buffer", [b"", b"\x08\x00\x00\x00M001", bytes(40), b"\xff" * 40], ids=repr)
+def test_metadata_that_can_not_be_read_is_left_out(buffer: bytes) -> None:
+    facts = BACKEND.facts(with_metadata(tiny(), buffer, {}))
     assert (facts.recipe, facts.labels) == (None, None)
 
 
 def test_label_files_that_are_not_there_are_left_out() -> None:
-    said = metadata([0.0], [1.0], [("labels.txt", 2, "")])
-    assert BACKEND.facts(with_metadata(tiny(), said, {"other.txt": "x"})).labels is None
+    buffer = metadata([0.0], [1.0], [("labels.txt", 2, "")])
+    assert BACKEND.facts(with_metadata(tiny(), buffer, {"other.txt": "x"})).labels is None
     assert BACKEND.facts(with_metadata(tiny(), metadata([0.0], [0.0], []), {})).recipe is None, "division by 0"
 
 
 def quantised_net(low: float, high: float, kind: str) -> bytes:
-    given = keras.Input((8, 8, 3))
-    model = keras.Model(given, K.Conv2D(2, 3, name="conv", bias_initializer="random_normal")(given), name="q")
+    inputs = keras.Input((8, 8, 3))
+    model = keras.Model(inputs, K.Conv2D(2, 3, name="conv", bias_initializer="random_normal")(inputs), name="q")
     draw = np.random.default_rng(0)
     edges = np.tile(np.array([low, high], np.float32), 96).reshape(1, 8, 8, 3)
     return converted(model, kind, lambda: iter([[edges], [draw.uniform(low, high, (1, 8, 8, 3)).astype(np.float32)]]))
@@ -273,7 +273,7 @@ def test_a_uint8_input_takes_pixels_as_they_are() -> None:
     assert scope.facts.inputs[0].dtype == scope.plan.dtype == "uint8"
     assert "quantised" not in scope.plan.note
     path = scope.layers()[-1].path
-    found = scope.capture(photo, "output")["output"] if not path else scope.capture(photo, path)[path]
+    fm = scope.capture(photo, "output")["output"] if not path else scope.capture(photo, path)[path]
     interpreter = Interpreter(model_content=content)
     interpreter.allocate_tensors()
     interpreter.set_tensor(interpreter.get_input_details()[0]["index"], photo[None])
@@ -281,7 +281,7 @@ def test_a_uint8_input_takes_pixels_as_they_are() -> None:
     last = interpreter.get_output_details()[0]
     scale, zero = last["quantization"]
     np.testing.assert_allclose(
-        found.values, (interpreter.get_tensor(last["index"]).astype(float) - zero) * scale, rtol=1e-5
+        fm.values, (interpreter.get_tensor(last["index"]).astype(float) - zero) * scale, rtol=1e-5
     )
 
 
@@ -297,19 +297,19 @@ def test_a_photo_is_quantised_into_the_input_of_the_file(kind: str, preprocess: 
     interpreter.allocate_tensors()
     first, last = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
     scale, zero = first["quantization"]
-    said = f"then quantised into the model's input ({kind}, scale {scale:g}, zero point {zero})"
-    assert said in scope.plan.note and said in repr(scope)
+    quantised = f"then quantised into the model's input ({kind}, scale {scale:g}, zero point {zero})"
+    assert quantised in scope.plan.note and quantised in repr(scope)
     assert scope.plan.dtype == "float32"
-    fed = photo / 127.5 - 1 if preprocess == "tf" else (photo / 255 - preprocess["mean"]) / preprocess["std"]
+    model_input = photo / 127.5 - 1 if preprocess == "tf" else (photo / 255 - preprocess["mean"]) / preprocess["std"]
     limits = np.iinfo(kind)
-    codes = np.clip(np.round(fed / scale) + zero, limits.min, limits.max).astype(kind)
+    codes = np.clip(np.round(model_input / scale) + zero, limits.min, limits.max).astype(kind)
     interpreter.set_tensor(first["index"], codes[None])
     interpreter.invoke()
-    (found,) = scope.capture(photo, "output").values()
+    (fm,) = scope.capture(photo, "output").values()
     scale, zero = last["quantization"]
     wanted = (interpreter.get_tensor(last["index"]).astype(float) - zero) * scale
     assert len(np.unique(wanted)) > 20
-    np.testing.assert_allclose(found.values, wanted, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(fm.values, wanted, rtol=1e-5, atol=1e-6)
 
 
 def test_files_over_the_limit_of_the_format_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -331,14 +331,16 @@ def two_inputs() -> tuple[Any, bytes]:
 
 def test_several_inputs_go_by_name_or_in_the_files_order() -> None:
     model, content = two_inputs()
-    given = {"left": IMAGES, "right": np.ones((2, 5), np.float32)}
-    wanted = np.asarray(keras.Model(model.inputs, model.get_layer("joined").output)([given["right"], given["left"]]))
-    order = [each.name for each in BACKEND.facts(content).inputs]
+    batches = {"left": IMAGES, "right": np.ones((2, 5), np.float32)}
+    wanted = np.asarray(
+        keras.Model(model.inputs, model.get_layer("joined").output)([batches["right"], batches["left"]])
+    )
+    order = [value.name for value in BACKEND.facts(content).inputs]
     assert sorted(order) == ["left", "right"]
-    tensors = {f"serving_default_{name}:0": value for name, value in given.items()}
-    for batch in (given, tensors, tuple(given[name] for name in order)):
+    tensors = {f"serving_default_{name}:0": value for name, value in batches.items()}
+    for batch in (batches, tensors, tuple(batches[name] for name in order)):
         np.testing.assert_allclose(captured(content, batch, "two/joined")[0], wanted, rtol=1e-5, atol=1e-5)
-    for wrong in (IMAGES, {"left": IMAGES}, {**given, "more": IMAGES}, (IMAGES,)):
+    for wrong in (IMAGES, {"left": IMAGES}, {**batches, "more": IMAGES}, (IMAGES,)):
         with raises(ls.ModelNotReadable, "2", "'left'"):
             captured(content, wrong, "two/joined")
 
@@ -358,9 +360,9 @@ def test_a_fixed_number_of_images_is_named() -> None:
 
 
 def _take_four(model: Any) -> None:
-    for each in model.subgraphs[0].tensors:
-        if each.shapeSignature is not None and len(each.shapeSignature):
-            each.shapeSignature = [4, *each.shapeSignature[1:]]
+    for tensor in model.subgraphs[0].tensors:
+        if tensor.shapeSignature is not None and len(tensor.shapeSignature):
+            tensor.shapeSignature = [4, *tensor.shapeSignature[1:]]
 
 
 def test_channels_first_inputs_are_found_through_the_transpose() -> None:
@@ -377,7 +379,7 @@ def test_axes_that_no_operator_states_are_assumed_and_said() -> None:
     content = of_function(lambda x: tf.nn.relu(x) * 2.0 + 1.0, tf.TensorSpec([1, 4, 5, 7], tf.float32))
     assert BACKEND.facts(content).inputs[0].axes == "bhwc"
     table = list(rows(content, np.ones((1, 4, 5, 7), np.float32)).values())
-    assert {each.axes for each in table} == {"bhwc"}
+    assert {layer.axes for layer in table} == {"bhwc"}
     mixed = of_function(lambda x: tf.reshape(x, [1, 70, 2]), tf.TensorSpec([1, 4, 5, 7], tf.float32))
     last = rows(mixed, np.ones((1, 4, 5, 7), np.float32))[""]
     assert (last.axes, last.note) == ("bnc", "axes assumed from the rank")
@@ -402,22 +404,22 @@ def _constant_name() -> str:
     from layerscope.backends.tflite.model import TfliteModel
 
     graph = TfliteModel(tiny()).graph
-    mean = next(each for each in graph.operators if each.name == "MEAN")
+    mean = next(node for node in graph.operators if node.name == "MEAN")
     return graph.tensors[mean.inputs[1]].name
 
 
 def test_layers_are_found_by_the_names_of_what_runs_in_them() -> None:
-    given = keras.Input((8, 8, 3))
-    x = K.ReLU(name="act")(K.Conv2D(2, 3, name="conv", bias_initializer="random_normal")(given))
-    model = keras.Model(given, K.Conv2D(2, 3, name="last")(K.MaxPooling2D(name="pool")(x)), name="net")
+    inputs = keras.Input((8, 8, 3))
+    x = K.ReLU(name="act")(K.Conv2D(2, 3, name="conv", bias_initializer="random_normal")(inputs))
+    model = keras.Model(inputs, K.Conv2D(2, 3, name="last")(K.MaxPooling2D(name="pool")(x)), name="net")
     scope = ls.open(converted(model), preprocess=None)
     table = scope.layers(IMAGES)
     wanted = table.choose("act")
-    assert [each.path for each in wanted] == ["net/act"]
+    assert [layer.path for layer in wanted] == ["net/act"]
     assert table.choose("net/conv") == table.choose("conv") == wanted
-    assert table.choose(next(each for each in wanted[0].aliases if ";" in each)) == wanted
+    assert table.choose(next(alias for alias in wanted[0].aliases if ";" in alias)) == wanted
     assert wanted[0].note == "'conv' fused in: values are after 'act'"
-    assert [each.path for each in table.choose("kind:Conv2D")] == ["net/act", "net/last"]
+    assert [layer.path for layer in table.choose("kind:Conv2D")] == ["net/act", "net/last"]
 
 
 def test_names_of_other_layers_that_share_a_constant_are_not_taken_for_fused_ones() -> None:
@@ -426,7 +428,7 @@ def test_names_of_other_layers_that_share_a_constant_are_not_taken_for_fused_one
 
     def change(model: Any) -> None:
         graph = model.subgraphs[0]
-        first = next(each for each in graph.operators if graph.tensors[each.outputs[0]].name == b"tiny/conv1/Conv2D")
+        first = next(node for node in graph.operators if graph.tensors[node.outputs[0]].name == b"tiny/conv1/Conv2D")
         graph.tensors[first.outputs[0]].name = shared
         graph.tensors[first.inputs[1]].name = "tiny/conv1/Conv2D_dequantize"
 
@@ -437,8 +439,8 @@ def test_names_of_other_layers_that_share_a_constant_are_not_taken_for_fused_one
 
 def test_names_without_a_layer_stay_and_repeated_ones_are_numbered() -> None:
     def change(model: Any) -> None:
-        for each in model.subgraphs[0].operators:
-            model.subgraphs[0].tensors[each.outputs[0]].name = "x:1"
+        for node in model.subgraphs[0].operators:
+            model.subgraphs[0].tensors[node.outputs[0]].name = "x:1"
 
     table = rows(changed(tiny(), change), IMAGES)
     assert list(table) == ["x[1]", "x[1]_2", "x[1]_3", "x[1]_4", "x[1]_5", "x[1]_6", ""]
@@ -446,8 +448,8 @@ def test_names_without_a_layer_stay_and_repeated_ones_are_numbered() -> None:
 
 
 def _unnamed(model: Any) -> None:
-    for each in model.subgraphs[0].tensors:
-        each.name = ""
+    for tensor in model.subgraphs[0].tensors:
+        tensor.name = ""
 
 
 # ---- unusual operators -----------------------------------------------------------------------------------------------
@@ -457,16 +459,16 @@ def test_custom_operators_are_named_and_what_comes_before_them_is_shown() -> Non
     def change(model: Any) -> None:
         graph = model.subgraphs[0]
         last = graph.operators[-1]
-        made = operator(model, "CUSTOM", last.inputs[:1], last.outputs)
+        custom = operator(model, "CUSTOM", last.inputs[:1], last.outputs)
         model.operatorCodes[-1].customCode = "Sparkle"
-        graph.operators[-1] = made
+        graph.operators[-1] = custom
 
     content = changed(tiny(), change)
     assert captured(content, IMAGES, "tiny/conv2")[0].shape == (2, 3, 3, 5)
     with raises(ls.ModelNotReadable, "'Sparkle'"):
         captured(content, IMAGES, "tiny/head")
     scope = ls.open(content, preprocess=None)
-    assert [each.path for each in scope.layers(IMAGES) if not each.calls] == ["tiny/head", ""]
+    assert [layer.path for layer in scope.layers(IMAGES) if not layer.calls] == ["tiny/head", ""]
     assert list(scope.capture(IMAGES, "last")) == ["tiny/act_two"]
     with raises(ls.LayerNotCalled, "'tiny/head'", "'Sparkle'"):
         scope.capture(IMAGES, "head")
@@ -495,7 +497,7 @@ def test_control_flow_is_a_layer_whose_body_is_not_listed() -> None:
     content = of_function(function, tf.TensorSpec([1, 4, 4, 2], tf.float32))
     images = np.random.default_rng(0).standard_normal((1, 4, 4, 2)).astype(np.float32)
     table = rows(content, images)
-    (branch,) = (each for each in table.values() if each.kind == "If")
+    (branch,) = (layer for layer in table.values() if layer.kind == "If")
     wording(branch.note)
     np.testing.assert_allclose(captured(content, images, "")[0], np.asarray(function(tf.constant(images))), rtol=1e-6)
 

@@ -54,17 +54,19 @@ def test_bodies_and_signatures_of_tflite(limit):
         return tf.cond(tf.reduce_sum(x) > 0, lambda: tf.nn.relu(x) * 2.0, lambda: x - tf.reduce_max(x)) + 1.0
 
     listed = tflite_models.rows(of_function(function, spec), np.ones((1, 4), np.float32))
-    (branch,) = (each for each in listed.values() if each.kind == "If")
+    (branch,) = (layer for layer in listed.values() if layer.kind == "If")
     limit.notes(branch)
 
     def loop(x: Any) -> Any:
-        return tf.while_loop(lambda at, y: at < 3, lambda at, y: (at + 1, y * y), [tf.constant(0), x])[1] + 1.0
+        return (
+            tf.while_loop(lambda count, y: count < 3, lambda count, y: (count + 1, y * y), [tf.constant(0), x])[1] + 1.0
+        )
 
     listed = tflite_models.rows(of_function(loop, spec), np.ones((1, 4), np.float32))
-    loops = [each for each in listed.values() if each.kind == "While"]
-    assert loops and not [each for each in listed.values() if each.kind == "Mul"]
-    for each in loops:
-        limit.notes(each)
+    loops = [layer for layer in listed.values() if layer.kind == "While"]
+    assert loops and not [layer for layer in listed.values() if layer.kind == "Mul"]
+    for layer in loops:
+        limit.notes(layer)
     module = Two()
     functions = [module.first.get_concrete_function(), module.second.get_concrete_function()]
     content = tf.lite.TFLiteConverter.from_concrete_functions(functions, module).convert()
@@ -73,29 +75,29 @@ def test_bodies_and_signatures_of_tflite(limit):
 
 @pytest.mark.limit("a BatchNorm folded without a trace")
 def test_a_batchnorm_without_a_trace(limit):
-    given = keras.Input((8, 8, 3))
-    conv = K.Conv2D(4, 3, name="conv")(given)
+    inputs = keras.Input((8, 8, 3))
+    conv = K.Conv2D(4, 3, name="conv")(inputs)
     norm = K.BatchNormalization(name="norm", moving_mean_initializer="random_normal")(conv)
-    model = keras.Model(given, K.MaxPooling2D(name="pool")(norm), name="net")
+    model = keras.Model(inputs, K.MaxPooling2D(name="pool")(norm), name="net")
 
     content = tflite_models.converted(model)
     assert "net/norm" in tflite_models.rows(content, LAST)
 
     def forget(file: Any) -> None:
-        for each in file.subgraphs[0].tensors:
-            each.name = b"net/conv/Conv2D" if b"norm" in each.name else each.name
+        for tensor in file.subgraphs[0].tensors:
+            tensor.name = b"net/conv/Conv2D" if b"norm" in tensor.name else tensor.name
 
     plain = tflite_models.changed(content, forget)
     listed = tflite_models.rows(plain, LAST)
     assert "net/norm" not in listed and listed["net/conv"].note == ""
     values = tflite_models.captured(plain, LAST, "net/conv")[0]
-    np.testing.assert_allclose(values, np.asarray(keras.Model(given, norm)(LAST)), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(values, np.asarray(keras.Model(inputs, norm)(LAST)), rtol=1e-5, atol=1e-5)
 
 
 def dilated() -> bytes:
-    given = keras.Input((8, 8, 3))
-    wide = K.Conv2D(4, 3, padding="same", dilation_rate=2, name="wide", bias_initializer="random_normal")(given)
-    return tflite_models.converted(keras.Model(given, K.Dense(2, name="dense")(wide), name="far"))
+    inputs = keras.Input((8, 8, 3))
+    wide = K.Conv2D(4, 3, padding="same", dilation_rate=2, name="wide", bias_initializer="random_normal")(inputs)
+    return tflite_models.converted(keras.Model(inputs, K.Dense(2, name="dense")(wide), name="far"))
 
 
 @pytest.mark.limit("receptive fields in TFLite")
@@ -106,7 +108,7 @@ def test_fields_that_tflite_hides(limit):
         "gather": lambda x: tf.gather(tf.nn.relu(x), [0, 2, 1], axis=1) + 1.0,
         "tile": lambda x: tf.tile(tf.nn.relu(x), [1, 2, 1, 1]) + 1.0,
     }
-    contents = [dilated(), *(of_function(each, spec) for each in functions.values())]
+    contents = [dilated(), *(of_function(build, spec) for build in functions.values())]
     for content in contents:
         lost = [axis.unknown for axis in tflite_models.rows(content, LAST)[""].receptive]
         assert any(lost), "without a reason"
@@ -114,15 +116,15 @@ def test_fields_that_tflite_hides(limit):
 
 @pytest.mark.limit("pixels moved into the batch axis")
 def test_pixels_in_the_batch_axis(limit):
-    given = keras.Input((8, 8, 3))
-    dense = K.Dense(5, name="dense", bias_initializer="random_normal")(given)
-    on_pixels = tflite_models.converted(keras.Model(given, K.Conv2D(2, 3, name="conv")(dense), name="net"))
+    inputs = keras.Input((8, 8, 3))
+    dense = K.Dense(5, name="dense", bias_initializer="random_normal")(inputs)
+    on_pixels = tflite_models.converted(keras.Model(inputs, K.Conv2D(2, 3, name="conv")(dense), name="net"))
     for content, back, channels in ((dilated(), "far/wide", 4), (on_pixels, "net/dense", 5)):
         listed = tflite_models.rows(content, LAST)
-        hidden = [each for each in listed.values() if each.shape[0] != 1]
-        assert hidden and not any(each.showable for each in hidden)
-        for each in hidden:
-            limit.notes(each)
+        hidden = [layer for layer in listed.values() if layer.shape[0] != 1]
+        assert hidden and not any(layer.showable for layer in hidden)
+        for layer in hidden:
+            limit.notes(layer)
         assert listed[back].showable and listed[back].shape == (1, 8, 8, channels)
 
 

@@ -19,11 +19,11 @@ IMAGES = np.random.default_rng(0).random((3, 12, 10, 3)).astype(np.float32)
 def net() -> Any:
     """A layer in the middle, and what comes after it as a model of its own."""
     keras.utils.set_random_seed(5)
-    given, inner = keras.Input((12, 10, 3)), keras.Input((12, 10, 8))
-    middle = K.Conv2D(8, 3, padding="same", activation="relu", name="middle")(given)
+    inputs, inner = keras.Input((12, 10, 3)), keras.Input((12, 10, 8))
+    middle = K.Conv2D(8, 3, padding="same", activation="relu", name="middle")(inputs)
     x = K.Conv2D(6, 3, bias_initializer="random_normal", name="narrow")(inner)
     rest = keras.Model(inner, K.Dense(4, name="scores")(K.Flatten()(K.MaxPooling2D()(x))), name="rest")
-    return keras.Model(given, rest(middle), name="net"), keras.Model(given, middle), rest
+    return keras.Model(inputs, rest(middle), name="net"), keras.Model(inputs, middle), rest
 
 
 @functools.cache
@@ -33,8 +33,8 @@ def file(quantise: str = "") -> bytes:
 
 
 def one_at_a_time(model: Any) -> None:
-    for each in model.subgraphs[0].tensors:
-        each.shapeSignature = None
+    for tensor in model.subgraphs[0].tensors:
+        tensor.shapeSignature = None
 
 
 def without(values: np.ndarray, channels: list[int]) -> np.ndarray:
@@ -49,31 +49,31 @@ def test_what_comes_after_a_changed_layer_is_that_of_keras(fixed: bool) -> None:
     content = changed(file(), one_at_a_time) if fixed else file()
     expected = np.asarray(rest(without(np.asarray(middle(IMAGES)), [1, 5, 2])))
     for target, wanted in ((2, expected[:, 2]), (lambda output: output[:, 1:].sum(), expected[:, 1:].sum(1))):
-        found = BACKEND.scores(content, IMAGES, target, {"net/middle": lambda values: without(values, [1, 5, 2])})
-        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+        scores = BACKEND.scores(content, IMAGES, target, {"net/middle": lambda values: without(values, [1, 5, 2])})
+        np.testing.assert_allclose(scores, wanted, rtol=1e-4, atol=1e-5)
     # Only the layer decides what comes after it.
-    found = BACKEND.scores(content, IMAGES, 2, {"net/middle": np.zeros_like})
-    np.testing.assert_allclose(found, np.asarray(rest(np.zeros((3, 12, 10, 8))))[:, 2], rtol=1e-4, atol=1e-5)
+    scores = BACKEND.scores(content, IMAGES, 2, {"net/middle": np.zeros_like})
+    np.testing.assert_allclose(scores, np.asarray(rest(np.zeros((3, 12, 10, 8))))[:, 2], rtol=1e-4, atol=1e-5)
 
 
 def test_two_layers_are_changed_in_the_order_of_the_file() -> None:
     _, middle, rest = net()
     narrow = keras.Model(rest.input, rest.get_layer("narrow").output)
-    seen = {}
+    received = {}
 
     def change(values: np.ndarray) -> np.ndarray:
-        seen["narrow"] = values
+        received["narrow"] = values
         return values * 0.5
 
-    path = next(each.path for each in BACKEND.layers(file(), IMAGES) if each.path.endswith("narrow"))
+    path = next(layer.path for layer in BACKEND.layers(file(), IMAGES) if layer.path.endswith("narrow"))
     changes = {path: change, "net/middle": lambda values: values * 2, "": lambda values: values + 1}
-    found = BACKEND.scores(file(), IMAGES, 0, changes)
+    scores = BACKEND.scores(file(), IMAGES, 0, changes)
     doubled = np.asarray(narrow(np.asarray(middle(IMAGES)) * 2))
-    np.testing.assert_allclose(seen["narrow"], doubled, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(received["narrow"], doubled, rtol=1e-4, atol=1e-5)
     after = doubled * 0.5
     for layer in rest.layers[2:]:
         after = layer(after)
-    np.testing.assert_allclose(found, np.asarray(after)[:, 0] + 1, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(scores, np.asarray(after)[:, 0] + 1, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["int8", "uint8", "int16"])
@@ -83,13 +83,15 @@ def test_codes_are_changed_as_what_they_stand_for(kind: str) -> None:
     np.testing.assert_array_equal(BACKEND.scores(content, IMAGES, 2, {path: lambda values: values}), plain)
     _, middle, rest = net()
     expected = np.asarray(rest(without(np.asarray(middle(IMAGES)), [1, 5, 2])))[:, 2]
-    found = BACKEND.scores(content, IMAGES, 2, {path: lambda values: without(values, [1, 5, 2])})
+    scores = BACKEND.scores(content, IMAGES, 2, {path: lambda values: without(values, [1, 5, 2])})
     reach = 0.02 if kind == "int16" else 0.1
-    assert np.abs(found - expected).max() < reach * np.ptp(expected) + reach * np.abs(expected).max()
+    assert np.abs(scores - expected).max() < reach * np.ptp(expected) + reach * np.abs(expected).max()
     assert np.abs(plain - expected).max() > 0.1
     # Beyond the codes there are only their ends.
     details = Interpreter(model_content=content).get_tensor_details()
-    scale, zero = next(each["quantization"] for each in details if "middle" in each["name"] and each["shape"][-1] == 8)
+    scale, zero = next(
+        tensor["quantization"] for tensor in details if "middle" in tensor["name"] and tensor["shape"][-1] == 8
+    )
     end = (np.iinfo("int8" if kind == "uint8" else kind).max - zero) * scale
     high, top = (
         BACKEND.scores(content, IMAGES, 2, {path: lambda values, level=level: np.full_like(values, level)})
@@ -102,7 +104,7 @@ def test_codes_are_changed_as_what_they_stand_for(kind: str) -> None:
 
 def spread(model: Any) -> None:
     """A scale for each channel of the layer in the middle."""
-    tensor = next(each for each in model.subgraphs[0].tensors if list(each.shape) == [1, 12, 10, 8])
+    tensor = next(tensor for tensor in model.subgraphs[0].tensors if list(tensor.shape) == [1, 12, 10, 8])
     tensor.quantization.scale = [tensor.quantization.scale[0]] * 8
     tensor.quantization.zeroPoint = [tensor.quantization.zeroPoint[0]] * 8
     tensor.quantization.quantizedDimension = 3
@@ -115,18 +117,18 @@ def test_a_scale_for_each_channel_is_refused() -> None:
 
 def test_one_part_of_an_operator_is_changed_and_the_others_stay() -> None:
     keras.utils.set_random_seed(3)
-    given = keras.Input((4, 4, 6))
-    first, second = keras.ops.split(K.ReLU()(given), 2, axis=-1)
+    inputs = keras.Input((4, 4, 6))
+    first, second = keras.ops.split(K.ReLU()(inputs), 2, axis=-1)
     out = keras.ops.concatenate([first * 2.0, second], axis=-1)
-    content = converted(keras.Model(given, K.GlobalAveragePooling2D()(out)))
+    content = converted(keras.Model(inputs, K.GlobalAveragePooling2D()(out)))
     batch = np.random.default_rng(2).standard_normal((2, 4, 4, 6)).astype(np.float32)
-    parts = [each.path for each in BACKEND.layers(content, batch) if each.kind.startswith("Split")]
+    parts = [layer.path for layer in BACKEND.layers(content, batch) if layer.kind.startswith("Split")]
     assert len(parts) == 2
     plain = np.maximum(batch, 0).mean((1, 2))
-    for at, path in enumerate(parts):
+    for index, path in enumerate(parts):
         for target, wanted in ((0, plain[:, 0] * 2), (5, plain[:, 5])):
-            found = BACKEND.scores(content, batch, target, {path: np.zeros_like})
-            np.testing.assert_allclose(found, wanted * ((target < 3) != (at == 0)), rtol=1e-5, atol=1e-6)
+            scores = BACKEND.scores(content, batch, target, {path: np.zeros_like})
+            np.testing.assert_allclose(scores, wanted * ((target < 3) != (index == 0)), rtol=1e-5, atol=1e-6)
 
 
 def test_nothing_of_the_image_runs_again_behind_the_layer() -> None:
@@ -134,11 +136,11 @@ def test_nothing_of_the_image_runs_again_behind_the_layer() -> None:
     from layerscope.backends.tflite.graph import Graph
 
     graph = Graph(file())
-    made = graph.operators[0].outputs
-    content, kept = cut(graph, graph.outputs, made)
+    outputs = graph.operators[0].outputs
+    content, kept = cut(graph, graph.outputs, outputs)
     assert kept == list(range(1, len(graph.operators)))
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
-    assert list(model.subgraphs[0].inputs) == [*graph.inputs, *made]
+    assert list(model.subgraphs[0].inputs) == [*graph.inputs, *outputs]
     assert list(model.subgraphs[0].outputs) == list(graph.outputs)
 
 
@@ -149,7 +151,7 @@ def test_what_a_branch_gives_is_changed() -> None:
     traced = tf.function(function, input_signature=[tf.TensorSpec([1, 4], tf.float32)]).get_concrete_function()
     content = tf.lite.TFLiteConverter.from_concrete_functions([traced]).convert()
     images = np.array([[1, -2, 3, 0.5]], np.float32)
-    (branch,) = (each.path for each in BACKEND.layers(content, images) if each.kind == "If")
+    (branch,) = (layer.path for layer in BACKEND.layers(content, images) if layer.kind == "If")
     assert BACKEND.scores(content, images, 2, {}) == 9
     assert BACKEND.scores(content, images, 2, {branch: lambda values: values - 1}) == 8
 
@@ -157,9 +159,9 @@ def test_what_a_branch_gives_is_changed() -> None:
 def test_maps_by_ablation_are_those_of_keras() -> None:
     model = net()[0]
     lite, own = ls.open(file(), preprocess=None), ls.open(model, preprocess=None)
-    found = ls.ablation_cam(lite.capture(IMAGES, "net/middle")["net/middle"], 2)
+    cam = ls.ablation_cam(lite.capture(IMAGES, "net/middle")["net/middle"], 2)
     wanted = ls.ablation_cam(own.capture(IMAGES, "middle")["middle"], 2)
-    np.testing.assert_allclose(found.values, wanted.values, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(cam.values, wanted.values, rtol=1e-3, atol=1e-5)
     single = ls.open(changed(file(), one_at_a_time), preprocess=None)
     again = ls.ablation_cam(single.capture(IMAGES, "net/middle")["net/middle"], 2)
     np.testing.assert_allclose(again.values, wanted.values, rtol=1e-3, atol=1e-5)

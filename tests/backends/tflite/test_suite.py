@@ -47,4 +47,4 @@ class TestFile(TestTflite):
         return self.backend().load(path)
 
     def state(self, model: Any) -> bytes:
-        return b"".join(each.read_bytes() for each in sorted(self.folder.iterdir()))
+        return b"".join(file.read_bytes() for file in sorted(self.folder.iterdir()))

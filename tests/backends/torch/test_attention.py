@@ -26,16 +26,16 @@ def channels_last(tensor):
 
 def timm_weights(model, x):
     """The dropout behind the softmax sees the weights when timm's attention isn't fused."""
-    seen, handles = [], []
+    weights, handles = [], []
     for module in model.modules():
         if hasattr(module, "fused_attn"):
             module.fused_attn = False
-            handles.append(module.attn_drop.register_forward_hook(lambda _, __, out: seen.append(out)))
+            handles.append(module.attn_drop.register_forward_hook(lambda _, __, out: weights.append(out)))
     with torch.no_grad():
         model(torch.from_numpy(x))
     for handle in handles:
         handle.remove()
-    return seen
+    return weights
 
 
 @pytest.mark.parametrize(
@@ -98,9 +98,9 @@ def test_transformers_return_the_same(kind, options, grid, way):
         own = model(torch.from_numpy(x), output_attentions=True).attentions
     assert own is not None
     model.set_attn_implementation(way)
-    found = ls.open(model, preprocess=None).capture(x, WEIGHTS)
-    assert len(found) == len(own) == 2
-    for fm, weights in zip(found.values(), own, strict=True):
+    maps = ls.open(model, preprocess=None).capture(x, WEIGHTS)
+    assert len(maps) == len(own) == 2
+    for fm, weights in zip(maps.values(), own, strict=True):
         np.testing.assert_allclose(fm.values, channels_last(weights), atol=1e-6)
         assert fm.layer.axes == "bcqk"
         assert fm.layer.grid == grid
@@ -116,10 +116,10 @@ def test_windows_are_rows_and_not_a_picture_of_the_image():
     with torch.no_grad():
         own = model(torch.from_numpy(x), output_attentions=True).attentions
     scope = ls.open(model, preprocess=None)
-    found = list(scope.capture(x, WEIGHTS).values())
-    for fm, weights in zip(found, own, strict=True):
+    maps = list(scope.capture(x, WEIGHTS).values())
+    for fm, weights in zip(maps, own, strict=True):
         np.testing.assert_allclose(fm.values, channels_last(weights), atol=1e-6)
-    first = found[0]
+    first = maps[0]
     assert first.shape == (2 * 16, 16, 16, 2)
     assert first.layer.grid is None
     wording(first.layer.note, "16")
@@ -147,17 +147,17 @@ def test_the_fused_encoder_layers_of_torch():
     torch.manual_seed(0)
     model, x = Encoder().eval(), pixels()
     scope = ls.open(model, preprocess=None)
-    table = {each.path: each for each in scope.layers(x)}
+    table = {row.path: row for row in scope.layers(x)}
     assert table["encoder.layers.0.self_attn.attention_map"].grid == (4, 3)
-    steps = [each.path for each in scope.layers(x) if each.showable]
+    steps = [row.path for row in scope.layers(x) if row.showable]
     assert steps.index("encoder.layers.0.self_attn.attention_map") < steps.index("encoder.layers.0")
-    found = scope.capture(x, [WEIGHTS, "encoder.layers.0"])
+    maps = scope.capture(x, [WEIGHTS, "encoder.layers.0"])
     with torch.no_grad():
         tokens = model.patch(torch.from_numpy(x)).flatten(2).transpose(1, 2)
         tokens = torch.cat([model.cls_token.expand(2, -1, -1), tokens], 1)
-        for at, layer in enumerate(model.encoder.layers):
+        for index, layer in enumerate(model.encoder.layers):
             _, own = layer.self_attn(tokens, tokens, tokens, need_weights=True, average_attn_weights=False)
-            fm = found[f"encoder.layers.{at}.self_attn.attention_map"]
+            fm = maps[f"encoder.layers.{index}.self_attn.attention_map"]
             np.testing.assert_allclose(fm.values, channels_last(own), atol=1e-6)
             tokens = layer(tokens)
     assert "need_weights=True" in fm.layer.note
@@ -239,7 +239,7 @@ def test_the_run_stops_behind_the_attention_and_leaves_nothing():
     with raises(ls.ModelNotReadable):
         scope.capture(x, [WEIGHTS, "head"])
     handle.remove()
-    assert not any(each._forward_hooks or each._forward_pre_hooks for each in model.modules())
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
     assert torch.overrides._get_current_function_mode() is None
     with raises(ls.LayerNotFound):
         scope.capture(x, "blocks.7.attn.attention_map")
@@ -247,7 +247,7 @@ def test_the_run_stops_behind_the_attention_and_leaves_nothing():
 
 def test_what_attention_makes_of_heads_is_no_picture():
     model = timm.create_model("vit_tiny_patch16_224", img_size=(64, 48), depth=1, qk_norm=True).eval()
-    table = {each.path: each for each in ls.open(model, preprocess=None).layers(pixels())}
+    table = {row.path: row for row in ls.open(model, preprocess=None).layers(pixels())}
     for name in ("q_norm", "k_norm"):
         row = table[f"blocks.0.attn.{name}"]
         assert not row.axes
@@ -268,17 +268,17 @@ def test_torchvision_asks_for_no_weights_and_they_are_there():
         for handle in handles:
             handle.remove()
         own = [module(*args, need_weights=True, average_attn_weights=False)[1] for module, args in inputs]
-    found = ls.open(model, preprocess=None).capture(x, WEIGHTS)
-    for fm, weights in zip(found.values(), own, strict=True):
+    maps = ls.open(model, preprocess=None).capture(x, WEIGHTS)
+    for fm, weights in zip(maps.values(), own, strict=True):
         np.testing.assert_allclose(fm.values, channels_last(weights), atol=1e-6)
         assert (fm.layer.grid, fm.layer.prefix) == ((4, 4), ("cls",))
 
 
 @pytest.mark.limit("attention in windows")
 def test_attention_without_a_grid(limit):
-    given = {"image_size": 64, "patch_size": 4, "embed_dim": 8, "depths": [1], "num_heads": [2], "window_size": 4}
+    windowed = {"image_size": 64, "patch_size": 4, "embed_dim": 8, "depths": [1], "num_heads": [2], "window_size": 4}
     masked = {"image_size": 64, "patch_size": 16, "decoder_num_hidden_layers": 1, **SIZES}
-    swin = transformers.SwinModel(transformers.SwinConfig(**given)).eval()
+    swin = transformers.SwinModel(transformers.SwinConfig(**windowed)).eval()
     mae = transformers.ViTMAEModel(transformers.ViTMAEConfig(**masked)).eval()
     for model in (swin, mae):
         maps = ls.open(model, preprocess=None).capture(pixels(64, 64), "kind:AttentionMap")

@@ -58,9 +58,11 @@ class TestTorch(BackendTests):
         return model
 
     def state(self, model):
-        flags = [(name, each.training, len(each._forward_hooks)) for name, each in model.named_modules()]
-        weights = [(name, each.numpy().tobytes(), each.requires_grad) for name, each in model.state_dict().items()]
-        grads = [each.grad for each in model.parameters()]
+        flags = [(name, module.training, len(module._forward_hooks)) for name, module in model.named_modules()]
+        weights = [
+            (name, tensor.numpy().tobytes(), tensor.requires_grad) for name, tensor in model.state_dict().items()
+        ]
+        grads = [parameter.grad for parameter in model.parameters()]
         return repr((flags, weights, grads, torch.get_rng_state().tolist(), torch.is_grad_enabled())).encode()
 
     def ran(self, model):
@@ -78,7 +80,7 @@ def capture(model, batch, *paths):
 
 
 def rows(model, batch):
-    return {each.path: each for each in BACKEND.layers(model, batch)}
+    return {layer.path: layer for layer in BACKEND.layers(model, batch)}
 
 
 def images(count=1, channels=3, size=8):
@@ -87,24 +89,24 @@ def images(count=1, channels=3, size=8):
 
 def test_an_in_place_relu_does_not_reach_the_layer_before_it():
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True))
-    found = capture(model, images(), "0", "1")
+    captures = capture(model, images(), "0", "1")
     wanted = F.conv2d(torch.from_numpy(images()), model[0].weight, model[0].bias).detach().numpy()
-    assert np.array_equal(found["0"].values, wanted)
-    assert (found["0"].values < 0).any()
-    assert np.array_equal(found["1"].values, np.maximum(wanted, 0))
+    assert np.array_equal(captures["0"].values, wanted)
+    assert (captures["0"].values < 0).any()
+    assert np.array_equal(captures["1"].values, np.maximum(wanted, 0))
 
 
 def test_modes_and_statistics_are_left_alone_with_mixed_flags():
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5), nn.Conv2d(4, 4, 3)).train()
     model[1].eval()
-    before = {name: each.clone() for name, each in model.state_dict().items()}
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     torch.manual_seed(3)
     state = torch.get_rng_state()
     first = capture(model, images(), "2")["2"].values
     second = capture(model, images(), "2")["2"].values
     assert np.array_equal(first, second), "dropout is off"
-    assert [each.training for each in model] == [True, False, True, True]
-    assert all(torch.equal(each, before[name]) for name, each in model.state_dict().items())
+    assert [module.training for module in model] == [True, False, True, True]
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert torch.equal(torch.get_rng_state(), state)
 
 
@@ -159,7 +161,7 @@ def test_no_hooks_stay_and_memory_is_flat_over_200_runs():
     gc.collect()
     # One capture is 2 MB, so a leak of each would be 400.
     assert resident() - before < 20e6
-    assert not any(each._forward_hooks for each in model.modules())
+    assert not any(module._forward_hooks for module in model.modules())
 
 
 def test_the_parts_of_tuples_dicts_and_dataclasses_have_names():
@@ -190,13 +192,13 @@ def test_the_parts_of_tuples_dicts_and_dataclasses_have_names():
     table = rows(Model(), x)
     wording(table["encoder"].note, "0", "'encoder[1].half'")
     assert table[""].aliases == (".logits",)
-    found = capture(Model(), x, "encoder", "encoder[0]", "encoder[1].half", "pair.second", "", ".hidden")
-    assert np.array_equal(found["encoder"].values, x + 1)
-    assert np.array_equal(found["encoder[0]"].values, x + 1)
-    assert np.array_equal(found["encoder[1].half"].values, x / 2)
-    assert np.array_equal(found["pair.second"].values, x * 4)
-    np.testing.assert_allclose(found[""].values, (x * 3).mean((2, 3)), rtol=1e-6)
-    assert np.array_equal(found[".hidden"].values, x + 1)
+    captures = capture(Model(), x, "encoder", "encoder[0]", "encoder[1].half", "pair.second", "", ".hidden")
+    assert np.array_equal(captures["encoder"].values, x + 1)
+    assert np.array_equal(captures["encoder[0]"].values, x + 1)
+    assert np.array_equal(captures["encoder[1].half"].values, x / 2)
+    assert np.array_equal(captures["pair.second"].values, x * 4)
+    np.testing.assert_allclose(captures[""].values, (x * 3).mean((2, 3)), rtol=1e-6)
+    assert np.array_equal(captures[".hidden"].values, x + 1)
     scope = ls.open(Model(), preprocess=None)
     assert scope.layers(x).choose("output")[0].path == ""
     assert scope.layers(x).choose(".logits")[0].path == ""
@@ -230,8 +232,8 @@ def test_layers_that_never_run_say_why():
             self.direct = nn.Conv2d(3, 3, 1)
 
         def forward(self, x):
-            for each in self.blocks:
-                x = each(x)
+            for block in self.blocks:
+                x = block(x)
             return self.direct.forward(x)
 
     table = rows(Model(), images())
@@ -261,15 +263,15 @@ def test_compiled_models_give_what_eager_ones_do():
     outer = Outer()
     with torch.no_grad():
         outer(torch.from_numpy(images()))
-    path = next(each for each in rows(outer, images()) if each.endswith(".0"))
+    path = next(row for row in rows(outer, images()) if row.endswith(".0"))
     assert np.array_equal(capture(outer, images(), path)[path].values, wanted)
 
 
 def test_data_parallel_is_looked_through():
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
-    found = capture(nn.DataParallel(model), images(3), "0")["0"].values
-    assert found.shape[0] == 3
-    assert np.array_equal(found, capture(model, images(3), "0")["0"].values)
+    values = capture(nn.DataParallel(model), images(3), "0")["0"].values
+    assert values.shape[0] == 3
+    assert np.array_equal(values, capture(model, images(3), "0")["0"].values)
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # torch calls its own jit deprecated
@@ -317,22 +319,22 @@ def test_types_are_read_as_float32_and_named():
         ".complex": np.hypot(x, x),
     }
     assert maps[".fp16"].dtype == "float16"
-    found = {fm.layer.path or ".bf16": fm for fm in maps.values()}
+    by_path = {fm.layer.path or ".bf16": fm for fm in maps.values()}
     for path, values in wanted.items():
-        assert found[path].values.dtype == np.float32
-        np.testing.assert_allclose(found[path].values, np.moveaxis(values, 1, -1).astype(np.float32), rtol=1e-6)
-    assert found[".bf16"].dtype == "bfloat16"
-    wording(found[".complex"].notes[0])
+        assert by_path[path].values.dtype == np.float32
+        np.testing.assert_allclose(by_path[path].values, np.moveaxis(values, 1, -1).astype(np.float32), rtol=1e-6)
+    assert by_path[".bf16"].dtype == "bfloat16"
+    wording(by_path[".complex"].notes[0])
 
 
 def test_models_of_other_precisions_get_their_own_input_type():
     x = images()
     for kind in (torch.float64, torch.bfloat16):
         model = nn.Sequential(nn.Conv2d(3, 4, 3)).to(kind)
-        found = capture(model, x, "0")["0"]
-        assert found.dtype == str(kind).removeprefix("torch.")
+        captured = capture(model, x, "0")["0"]
+        assert captured.dtype == str(kind).removeprefix("torch.")
         wanted = model(torch.from_numpy(x).to(kind)).detach().float().numpy()
-        assert np.array_equal(found.values.astype(np.float32), wanted)
+        assert np.array_equal(captured.values.astype(np.float32), wanted)
 
 
 def test_several_inputs_are_passed_by_place_and_by_name():
@@ -350,11 +352,11 @@ def test_several_inputs_are_passed_by_place_and_by_name():
 
     a, b = images(2), images(2) + 1
     model = Towers()
-    found = capture(model, {"a": a, "b": b}, "right")["right"].values
-    assert np.array_equal(found, model.right(torch.from_numpy(b)).detach().numpy())
+    right = capture(model, {"a": a, "b": b}, "right")["right"].values
+    assert np.array_equal(right, model.right(torch.from_numpy(b)).detach().numpy())
     places = Places()
-    found = ls.open(places, preprocess=None).capture((a, b), "right")["right"].values
-    assert np.array_equal(found, np.moveaxis(places.right(torch.from_numpy(b)).detach().numpy(), 1, -1))
+    right = ls.open(places, preprocess=None).capture((a, b), "right")["right"].values
+    assert np.array_equal(right, np.moveaxis(places.right(torch.from_numpy(b)).detach().numpy(), 1, -1))
 
 
 def test_inference_mode_and_inference_tensors_are_no_obstacle():
@@ -556,8 +558,8 @@ def by_hand(model, x, target):
     for module in model:
         value = F.relu(value) if isinstance(module, nn.ReLU) else module(value)
         steps.append(value)
-    found = torch.autograd.grad(value[:, target].sum(), steps)
-    return [each.numpy() for each in found]
+    by_autograd = torch.autograd.grad(value[:, target].sum(), steps)
+    return [gradient.numpy() for gradient in by_autograd]
 
 
 @pytest.mark.parametrize("frozen", [False, True])
@@ -566,11 +568,11 @@ def test_gradients_need_nothing_from_the_caller(frozen, around):
     x, wanted = images(2), by_hand(cam_model(), images(2), 3)
     model = cam_model(frozen)
     with around():
-        found = BACKEND.capture(model, x, ["0", "1", "2", "4", "5"], 3)
-    for path, captured in found.items():
+        captures = BACKEND.capture(model, x, ["0", "1", "2", "4", "5"], 3)
+    for path, captured in captures.items():
         np.testing.assert_allclose(captured.gradient, wanted[int(path)], atol=1e-6, err_msg=path)
-    assert found["0"].values.min() < 0, "the in-place ReLU reached neither value nor gradient"
-    assert all(each.requires_grad is not frozen and each.grad is None for each in model.parameters())
+    assert captures["0"].values.min() < 0, "the in-place ReLU reached neither value nor gradient"
+    assert all(parameter.requires_grad is not frozen and parameter.grad is None for parameter in model.parameters())
 
 
 def test_gradients_through_the_scope_make_a_grad_cam():
@@ -578,9 +580,9 @@ def test_gradients_through_the_scope_make_a_grad_cam():
     fm = ls.open(model, preprocess=None, labels=list("abcdef")).capture(x, "2", target="d")["2"]
     assert fm.gradient.shape == fm.values.shape
     assert fm.provenance["target"] == "class 3, d"
-    one = fm.image(0)
-    cam = ls.weighted(one, one.gradient.mean((0, 1, 2)))
-    wanted = (one.gradient.mean((1, 2), keepdims=True) * one.values).sum(-1)
+    first = fm.image(0)
+    cam = ls.weighted(first, first.gradient.mean((0, 1, 2)))
+    wanted = (first.gradient.mean((1, 2), keepdims=True) * first.values).sum(-1)
     np.testing.assert_allclose(cam.values[..., 0], wanted, rtol=1e-5, atol=1e-6)
     wording(ls.heatmap(cam).alt(), "3")
     some = ls.open(model, preprocess=None).capture(x, "2", target=3, channels=[4, 1])["2"]
@@ -613,9 +615,9 @@ def test_a_layer_that_the_target_does_not_see_has_a_gradient_of_zero():
             self.aside(x)
             return self.seen(x).flatten(1)
 
-    found = BACKEND.capture(Two(), images(), ["seen", "aside"], 1)
-    assert (found["aside"].gradient == 0).all()
-    assert found["seen"].gradient.ravel().tolist() == [0, 1]
+    captures = BACKEND.capture(Two(), images(), ["seen", "aside"], 1)
+    assert (captures["aside"].gradient == 0).all()
+    assert captures["seen"].gradient.ravel().tolist() == [0, 1]
 
 
 def test_an_error_while_differentiating_leaves_the_model_as_it_was():
@@ -641,7 +643,7 @@ def test_an_error_while_differentiating_leaves_the_model_as_it_was():
         BACKEND.capture(model, images(), ["conv"], 0)
     assert model.training
     assert not model.conv._forward_hooks
-    assert all(each.grad is None for each in model.parameters())
+    assert all(parameter.grad is None for parameter in model.parameters())
 
 
 @pytest.mark.parametrize("channels", [[1, 2], [3, 0], [2], range(0, 4, 2)])
@@ -667,4 +669,6 @@ def test_channels_are_chosen_before_the_copy_and_equal_those_of_the_whole(channe
         if target is not None:
             assert np.array_equal(fm.gradient, whole[path].gradient[..., list(channels)])
     places = [fm.values[0, ..., 0].size for fm in some.values()]
-    assert sorted(copied) == sorted([2 * each * len(channels) for each in places] * (1 if target is None else 2))
+    assert sorted(copied) == sorted(
+        [2 * place_count * len(channels) for place_count in places] * (1 if target is None else 2)
+    )

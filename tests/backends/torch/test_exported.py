@@ -31,9 +31,9 @@ def test_an_exported_model_is_read_as_the_original(name):
         warnings.simplefilter("ignore")  # deprecations inside torch's exporter, which no user of ours can change
         program = torch.export.export(model, (torch.from_numpy(IMAGES),))
     exported = ls.open(program, preprocess=None)
-    before = {each.path: each for each in original.layers(IMAGES) if each.showable}
-    after = {each.path: each for each in exported.layers(IMAGES) if each.showable}
-    inside = [path for path, each in before.items() if each.attention or path.endswith("()")]
+    before = {layer.path: layer for layer in original.layers(IMAGES) if layer.showable}
+    after = {layer.path: layer for layer in exported.layers(IMAGES) if layer.showable}
+    inside = [path for path, layer in before.items() if layer.attention or path.endswith("()")]
     assert any(before[path].attention for path in inside)
     assert not set(inside) - set(after)
     for path in before.keys() & after.keys():
@@ -42,9 +42,9 @@ def test_an_exported_model_is_read_as_the_original(name):
             assert getattr(after[path], what) == getattr(before[path], what), path
     assert [after[path].kind for path in inside] == [before[path].kind for path in inside]
     assert exported.layers(IMAGES).explained("last") == original.layers(IMAGES).explained("last")
-    wanted, found = original.capture(IMAGES, inside), exported.capture(IMAGES, inside)
+    wanted, captures = original.capture(IMAGES, inside), exported.capture(IMAGES, inside)
     for path, fm in wanted.items():
-        np.testing.assert_allclose(found[path].values, fm.values, atol=1e-6)
+        np.testing.assert_allclose(captures[path].values, fm.values, atol=1e-6)
 
 
 # torch's unflatten trips over its own deprecation
@@ -59,6 +59,6 @@ def test_the_input_of_an_exported_model_has_the_size_that_it_was_exported_for(ki
         if kind == "file":
             torch.export.save(program, tmp_path / "small.pt2")
         scope = ls.open(program if kind == "object" else tmp_path / "small.pt2", preprocess="unit")
-        (given,) = scope.facts.inputs
-        assert (given.axes, given.shape) == ("bchw", (first, 3, 96, 64))
+        (image,) = scope.facts.inputs
+        assert (image.axes, image.shape) == ("bchw", (first, 3, 96, 64))
         assert scope.capture([ls.demo_photo()] * 2, "1")["1"].shape == (2, 94, 62, 4)

@@ -27,7 +27,7 @@ def capture(model, *paths, batch=None, **options):
 
 
 def rows(model, batch=None):
-    return {each.path: each for each in BACKEND.layers(model, images() if batch is None else batch)}
+    return {layer.path: layer for layer in BACKEND.layers(model, images() if batch is None else batch)}
 
 
 class Net(nn.Module):
@@ -52,11 +52,15 @@ class Net(nn.Module):
 def state(model):
     """Everything that a run could leave behind."""
     hooks = [
-        len(each._forward_hooks) + len(each._forward_pre_hooks) + len(each._backward_hooks) for each in model.modules()
+        len(module._forward_hooks) + len(module._forward_pre_hooks) + len(module._backward_hooks)
+        for module in model.modules()
     ]
-    flags = [each.training for each in model.modules()]
-    held = [(name, each.tolist()) for name, each in model.state_dict().items()]
-    grads = [(each.requires_grad, None if each.grad is None else each.grad.tolist()) for each in model.parameters()]
+    flags = [module.training for module in model.modules()]
+    held = [(name, tensor.tolist()) for name, tensor in model.state_dict().items()]
+    grads = [
+        (parameter.requires_grad, None if parameter.grad is None else parameter.grad.tolist())
+        for parameter in model.parameters()
+    ]
     around = (torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.get_rng_state().tolist())
     modes = len(torch.overrides._get_current_function_mode_stack())
     fast = torch.backends.mha.get_fastpath_enabled()
@@ -66,7 +70,7 @@ def state(model):
 ERRORS = [RuntimeError("in the forward"), KeyboardInterrupt("by hand"), MemoryError("none left"), SystemExit(3)]
 
 
-@pytest.mark.parametrize("error", ERRORS, ids=lambda each: type(each).__name__)
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("path", ["conv2", "add()", "", "conv2:0"])
 @pytest.mark.parametrize("target", [None, 1])
 def test_an_exception_in_the_forward_comes_through_and_leaves_nothing(error, path, target):
@@ -148,10 +152,10 @@ def test_lazy_modules_and_weights_without_data_are_refused_with_the_way_out():
 
 def test_parametrized_weights_are_no_layers():
     model = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 4, 3)))
-    found = rows(model)
-    assert found["0"].axes == "bchw"
-    assert not [path for path in found if "()" in path], "the convolution is the module's own"
-    inner = found["0.parametrizations.weight.0"]
+    layers = rows(model)
+    assert layers["0"].axes == "bchw"
+    assert not [path for path in layers if "()" in path], "the convolution is the module's own"
+    inner = layers["0.parametrizations.weight.0"]
     assert inner.calls == 0
     wording(inner.note)
     with raises(ls.LayerNotCalled):
@@ -181,11 +185,11 @@ def test_a_checkpointed_part_is_captured_with_its_gradient():
             return inner.mean((2, 3))
 
     model = Checkpointed()
-    found = capture(model, "conv", target=2)["conv"]
-    assert (found.values < 0).any(), "the in-place ReLU didn't reach it"
-    wanted = np.zeros_like(found.values)
-    wanted[:, 2] = (found.values[:, 2] > 0) / found.values[0, 2].size
-    np.testing.assert_allclose(found.gradient, wanted, rtol=1e-6)
+    captured = capture(model, "conv", target=2)["conv"]
+    assert (captured.values < 0).any(), "the in-place ReLU didn't reach it"
+    wanted = np.zeros_like(captured.values)
+    wanted[:, 2] = (captured.values[:, 2] > 0) / captured.values[0, 2].size
+    np.testing.assert_allclose(captured.gradient, wanted, rtol=1e-6)
 
 
 @pytest.mark.parametrize("how", ["no_grad", "reentrant"])
@@ -277,8 +281,8 @@ def test_channels_last_memory_changes_nothing_but_the_strides():
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3))
     plain = capture(model, "1")["1"].values
     model = model.to(memory_format=torch.channels_last)
-    found = rows(model)
-    assert [found[each].axes for each in ("0", "1", "2")] == ["bchw"] * 3
+    layers = rows(model)
+    assert [layers[path].axes for path in ("0", "1", "2")] == ["bchw"] * 3
     np.testing.assert_allclose(capture(model, "1")["1"].values, plain, rtol=1e-5, atol=1e-6)
 
 
@@ -296,7 +300,7 @@ def quantised():
     """A statically quantised network (weights per channel), and the float one it was made from."""
     engine = torch.backends.quantized.engine
     name = next(
-        each for each in ("fbgemm", "x86", "onednn", "qnnpack") if each in torch.backends.quantized.supported_engines
+        name for name in ("fbgemm", "x86", "onednn", "qnnpack") if name in torch.backends.quantized.supported_engines
     )
     torch.manual_seed(0)
     plain = Quantisable().eval()
@@ -318,15 +322,15 @@ def test_maps_of_a_quantised_model_are_dequantised_and_say_what_they_were():
     before = BACKEND.digest(model)
     assert rows(model)["conv"].axes == "bchw"
     scope = ls.open(model, preprocess=None)
-    found = scope.capture(images(), ["quant", "conv", "last"])
-    assert [fm.dtype for fm in found.values()] == ["quint8"] * 3
+    maps = scope.capture(images(), ["quant", "conv", "last"])
+    assert [fm.dtype for fm in maps.values()] == ["quint8"] * 3
     with torch.no_grad():
         wanted = model.conv(model.quant(torch.from_numpy(images())))
         close = torch.relu(plain.conv(torch.from_numpy(images()))).numpy()
-    assert np.array_equal(found["conv"].values, wanted.dequantize().numpy().transpose(0, 2, 3, 1))
+    assert np.array_equal(maps["conv"].values, wanted.dequantize().numpy().transpose(0, 2, 3, 1))
     step = wanted.q_scale()
-    assert np.abs(found["conv"].values - close.transpose(0, 2, 3, 1)).max() < 4 * step
-    levels = found["conv"].values / step
+    assert np.abs(maps["conv"].values - close.transpose(0, 2, 3, 1)).max() < 4 * step
+    levels = maps["conv"].values / step
     np.testing.assert_allclose(levels, np.round(levels), atol=1e-3)
     assert BACKEND.digest(model) == before
     assert isinstance(model.conv.weight().q_per_channel_scales(), torch.Tensor), "weights per channel"
@@ -350,8 +354,8 @@ def test_dynamically_quantised_layers_give_their_float_output():
         model = torch.ao.quantization.quantize_dynamic(nn.Sequential(nn.Flatten(), nn.Linear(192, 4)), {nn.Linear})
         with torch.no_grad():
             wanted = model(torch.from_numpy(images())).numpy()
-        found = capture(model, "1")["1"]
-    assert np.array_equal(found.values, wanted)
+        captured = capture(model, "1")["1"]
+    assert np.array_equal(captured.values, wanted)
 
 
 def test_distributed_wrappers_are_taken_off(tmp_path):
@@ -373,9 +377,9 @@ def test_an_encoders_fast_path_is_not_taken_where_layers_inside_are_wanted_and_g
     with torch.no_grad():
         fast = model(torch.from_numpy(tokens)).numpy()
     for path in ("layers.1.linear1", "layers.0.self_attn", "layers.0.add()", "layers.0.norm1"):
-        found = capture(model, path, "", batch=tokens)
-        assert found[path].values.any()
-        np.testing.assert_allclose(found[""].values, fast, rtol=1e-4, atol=1e-5)
+        captures = capture(model, path, "", batch=tokens)
+        assert captures[path].values.any()
+        np.testing.assert_allclose(captures[""].values, fast, rtol=1e-4, atol=1e-5)
     table = rows(model, tokens)
     wording(table["layers.0.self_attn.out_proj"].note)
     assert torch.backends.mha.get_fastpath_enabled()
@@ -393,5 +397,5 @@ def test_a_layer_that_the_run_itself_adds_is_listed_and_can_be_captured_then():
             return self.late(self.conv(x))
 
     scope = ls.open(Growing(), preprocess=None)
-    assert "late" in [each.path for each in scope.layers(images())]
+    assert "late" in [layer.path for layer in scope.layers(images())]
     assert capture(scope.model, "late")["late"].values.shape == (2, 2, 6, 6)

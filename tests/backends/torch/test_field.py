@@ -30,9 +30,9 @@ class Step(nn.Module):
                 x, scale_factor=2, mode=mode, **({} if mode == "nearest" else {"align_corners": False})
             )
         if name in ("add", "cat"):
-            one, two = (F.conv2d(x, torch.ones(1, channels, 2 * k + 1, 2 * k + 1), padding=k) for k in options)
-            return one + two if name == "add" else torch.cat([one, two], 1)
-        kernel, stride, dilation, pad = (options[each] for each in ("kernel", "stride", "dilation", "pad"))
+            first, second = (F.conv2d(x, torch.ones(1, channels, 2 * k + 1, 2 * k + 1), padding=k) for k in options)
+            return first + second if name == "add" else torch.cat([first, second], 1)
+        kernel, stride, dilation, pad = (options[key] for key in ("kernel", "stride", "dilation", "pad"))
         if name == "conv":
             return F.conv2d(x, torch.ones(1, channels, *kernel), stride=stride, dilation=dilation, padding=pad)
         if name == "turned":
@@ -48,7 +48,7 @@ def test_the_field_is_what_moves_a_unit():
     @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(field_probe.networks)
     def holds(network):
-        model = nn.Sequential(*(Step(*each) for each in network))
+        model = nn.Sequential(*(Step(*step) for step in network))
         pictures = field_probe.line_images()
         try:
             with torch.no_grad():
@@ -85,9 +85,9 @@ def test_the_numbers_of_the_paper(name):
         shell = make(weights=None)
     model = shell.to_empty(device="cpu")
     side = 299 if "inception" in name else 224
-    table = {each.path: each for each in TorchBackend().layers(model, np.zeros((1, 3, side, side), np.float32))}
-    found = table[path].receptive
-    assert [(each.size, each.stride) for each in found] == [(size, stride)] * 2
+    table = {layer.path: layer for layer in TorchBackend().layers(model, np.zeros((1, 3, side, side), np.float32))}
+    fields = table[path].receptive
+    assert [(axis.size, axis.stride) for axis in fields] == [(size, stride)] * 2
     assert describe(table[""].receptive) == "whole image"
 
 
@@ -122,12 +122,12 @@ def test_the_field_goes_through_tokens_gates_and_slices():
     for fused in (torch.no_grad, torch.inference_mode):
         with fused():
             rows = TorchBackend().layers(Many(), np.zeros((1, 3, 16, 24), np.float32))
-        found = {each.path: describe(each.receptive or ()) for each in rows}
-        assert found["patches"] == found["tokens"] == found["norm"] == "4×4 /4 @1.5"
-        assert found["shifted"] == "4×4 /4 @5.5,1.5"
-        assert found["gated"] == found["attention"] == "whole image"
-        assert found["rolled"] == "?"
-        reasons = {each.path: each.receptive[0].unknown for each in rows if each.receptive}
+        described = {layer.path: describe(layer.receptive or ()) for layer in rows}
+        assert described["patches"] == described["tokens"] == described["norm"] == "4×4 /4 @1.5"
+        assert described["shifted"] == "4×4 /4 @5.5,1.5"
+        assert described["gated"] == described["attention"] == "whole image"
+        assert described["rolled"] == "?"
+        reasons = {layer.path: layer.receptive[0].unknown for layer in rows if layer.receptive}
         wording(reasons["rolled"])
 
 
@@ -140,7 +140,7 @@ def test_a_norm_over_places_sees_the_whole_image_and_one_over_channels_its_own()
         def forward(self, x):
             return self.channels(x.norm(dim=1, keepdim=True)) + self.places(x.norm(2, (2, 3), keepdim=True))
 
-    rows = {each.path: each for each in TorchBackend().layers(Norms(), np.zeros((1, 3, 8, 8), np.float32))}
+    rows = {layer.path: layer for layer in TorchBackend().layers(Norms(), np.zeros((1, 3, 8, 8), np.float32))}
     assert describe(rows["places"].receptive) == "whole image"
     assert describe(rows["channels"].receptive) == "1×1 /1 @0"
 
@@ -156,7 +156,7 @@ def test_what_is_written_through_a_view_is_not_claimed():
             kept[:, :, :2].add_(self.wide(x)[:, :, :2])
             return self.end(kept)
 
-    rows = {each.path: each for each in TorchBackend().layers(Writes(), np.zeros((1, 1, 8, 8), np.float32))}
+    rows = {layer.path: layer for layer in TorchBackend().layers(Writes(), np.zeros((1, 1, 8, 8), np.float32))}
     wording(rows["end"].receptive[0].unknown)
 
 
@@ -170,12 +170,12 @@ def test_a_view_of_what_was_written_to_is_still_followed():
             kept = F.relu_(self.first(x)).permute(0, 2, 3, 1)
             return self.end(kept * 2)
 
-    rows = {each.path: each for each in TorchBackend().layers(Views(), np.zeros((1, 1, 8, 8), np.float32))}
+    rows = {layer.path: layer for layer in TorchBackend().layers(Views(), np.zeros((1, 1, 8, 8), np.float32))}
     assert describe(rows["end"].receptive) == "3×3 /1 @0"
 
 
 def test_parameters_are_counted_once():
     shared = nn.Conv2d(3, 3, 1)
     model = nn.Sequential(shared, nn.Sequential(shared, nn.BatchNorm2d(3)), nn.ReLU())
-    rows = {each.path: each for each in TorchBackend().layers(model, np.zeros((1, 3, 8, 8), np.float32))}
+    rows = {layer.path: layer for layer in TorchBackend().layers(model, np.zeros((1, 3, 8, 8), np.float32))}
     assert (rows["0"].parameters, rows["1"].parameters, rows["2"].parameters, rows[""].parameters) == (12, 18, 0, 18)

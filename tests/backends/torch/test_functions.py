@@ -21,7 +21,7 @@ def images(count=1, channels=3, size=8):
 
 
 def rows(model, batch=None):
-    return {each.path: each for each in BACKEND.layers(model, images() if batch is None else batch)}
+    return {layer.path: layer for layer in BACKEND.layers(model, images() if batch is None else batch)}
 
 
 class Residual(nn.Module):
@@ -46,15 +46,15 @@ class Residual(nn.Module):
         return z.mean((2, 3))
 
 
-def equal(found, wanted):
-    assert np.array_equal(found.values, wanted.detach().numpy())
+def equal(captured, wanted):
+    assert np.array_equal(captured.values, wanted.detach().numpy())
 
 
 def test_functions_have_rows_in_the_order_in_which_they_ran():
-    found = rows(Residual())
-    names = [path for path in found if path.endswith("()")]
+    layers = rows(Residual())
+    names = [path for path in layers if path.endswith("()")]
     assert names == ["relu()", "relu_1()", "add()", "add_1()", "sub()", "cat()", "mean()"]
-    assert [found[each].kind for each in names[:6]] == [
+    assert [layers[path].kind for path in names[:6]] == [
         "F.relu",
         "F.relu",
         "torch.add",
@@ -62,21 +62,21 @@ def test_functions_have_rows_in_the_order_in_which_they_ran():
         "torch.sub",
         "torch.cat",
     ]
-    assert found["cat()"].axes == "bchw"
-    assert found["cat()"].shape == (1, 6, 8, 8)
-    assert list(found).index("conv") < list(found).index("add()") < list(found).index("relu")
-    assert found["mean()"].axes == found[""].axes == "bc"
+    assert layers["cat()"].axes == "bchw"
+    assert layers["cat()"].shape == (1, 6, 8, 8)
+    assert list(layers).index("conv") < list(layers).index("add()") < list(layers).index("relu")
+    assert layers["mean()"].axes == layers[""].axes == "bc"
 
 
 def test_values_are_those_the_model_computed_also_before_something_writes_into_them():
     model = Residual()
-    found = BACKEND.capture(model, images(2), ["relu()", "add()", "add_1()", "cat()", "relu"])
-    seen = {**model.seen}
-    equal(found["relu()"], seen["F.relu"])
-    equal(found["add()"], seen["add"])
-    equal(found["add_1()"], seen["+="])
-    equal(found["cat()"], seen["cat"])
-    assert not np.array_equal(found["add()"].values, found["add_1()"].values)
+    captures = BACKEND.capture(model, images(2), ["relu()", "add()", "add_1()", "cat()", "relu"])
+    by_model = {**model.seen}
+    equal(captures["relu()"], by_model["F.relu"])
+    equal(captures["add()"], by_model["add"])
+    equal(captures["add_1()"], by_model["+="])
+    equal(captures["cat()"], by_model["cat"])
+    assert not np.array_equal(captures["add()"].values, captures["add_1()"].values)
 
 
 def test_a_short_name_finds_a_function_unless_a_module_has_it():
@@ -112,9 +112,9 @@ def test_a_module_called_twice_has_functions_with_calls():
             return torch.tanh(self.conv(x)) + x
 
     model = Twice()
-    found = rows(model)
-    assert found["block.add()"].calls == 2
-    assert [each.path for each in found["block.add()"].per_call] == ["block.add():0", "block.add():1"]
+    layers = rows(model)
+    assert layers["block.add()"].calls == 2
+    assert [call.path for call in layers["block.add()"].per_call] == ["block.add():0", "block.add():1"]
     captured = BACKEND.capture(model, images(), ["block.add():1", "block.tanh():0", "block:0"])
     equal(captured["block.tanh():0"], torch.tanh(model.block.conv(torch.from_numpy(images()))))
     assert np.array_equal(captured["block.add():1"].values, BACKEND.capture(model, images(), [""])[""].values)
@@ -125,8 +125,8 @@ def test_the_last_function_of_a_module_without_children_is_the_module():
         def forward(self, x):
             return x * torch.sigmoid(x)
 
-    found = rows(nn.Sequential(nn.Conv2d(3, 4, 1), Swish()))
-    assert "1.sigmoid()" in found and "1.mul()" not in found
+    layers = rows(nn.Sequential(nn.Conv2d(3, 4, 1), Swish()))
+    assert "1.sigmoid()" in layers and "1.mul()" not in layers
 
 
 def test_moves_and_masks_are_no_layers_and_neither_is_what_torchs_own_layers_call():
@@ -156,9 +156,9 @@ def test_a_model_of_functions_alone_can_be_looked_into():
             return F.adaptive_avg_pool2d(x, 1).flatten(1) @ torch.ones(4, 5)
 
     model = Functional()
-    found = rows(model)
-    assert found["conv2d()"].axes == "bchw"
-    assert found["conv2d()"].shape == (1, 4, 8, 8)
+    layers = rows(model)
+    assert layers["conv2d()"].axes == "bchw"
+    assert layers["conv2d()"].shape == (1, 4, 8, 8)
     equal(
         BACKEND.capture(model, images(), ["conv2d()"])["conv2d()"],
         F.conv2d(torch.from_numpy(images()), model.weight, padding=1),
@@ -183,12 +183,12 @@ def test_gradients_of_functions_are_those_of_a_shift_of_the_result(path):
             with torch.no_grad(), watch:
                 return model(torch.from_numpy(batch))[0, 1].item()
         finally:
-            for each in handles:
-                each.remove()
+            for handle in handles:
+                handle.remove()
 
     slope = (score(1e-6) - score(-1e-6)) / 2e-6
     np.testing.assert_allclose((captured.gradient * direction).sum(), slope, rtol=1e-5, atol=1e-8)
-    assert not any(each.requires_grad for each in model.parameters())
+    assert not any(parameter.requires_grad for parameter in model.parameters())
 
 
 class Shifted(torch.overrides.TorchFunctionMode):
@@ -254,7 +254,7 @@ def test_an_error_in_a_function_leaves_the_model_as_it_was():
         else:
             assert BACKEND.capture(model, images(), [path])
     assert model.training
-    assert not any(each._forward_hooks or each._forward_pre_hooks for each in model.modules())
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
     assert torch.overrides._get_current_function_mode_stack() == []
 
 
@@ -279,21 +279,21 @@ def test_a_function_that_does_not_exist_is_an_error_that_says_it_did_not_run():
 def test_real_architectures(name, path, kind):
     model = getattr(torchvision.models, name)(weights=None).eval()
     batch = images(size=64)
-    found = rows(model, batch)
+    layers = rows(model, batch)
     if name == "squeezenet1_1":  # its cat makes the output of the module around it, which has children
-        assert found[path].shape == found["features.3"].shape
-    assert found[path].kind == kind
-    assert found[path].axes == "bchw"
+        assert layers[path].shape == layers["features.3"].shape
+    assert layers[path].kind == kind
+    assert layers[path].axes == "bchw"
     short = path.removesuffix("()")
     scope = ls.open(model, preprocess=None)
     (captured,) = scope.capture(batch, short).values()
-    assert captured.values.shape == (1, *found[path].shape[2:], found[path].shape[1])
+    assert captured.values.shape == (1, *layers[path].shape[2:], layers[path].shape[1])
     if kind == "torch.add":
         # The addition is what the block's last module, or the block itself, was given.
         block = model.get_submodule(path.rpartition(".")[0])
-        given = []
+        tensors = []
         handle = (block.relu if name == "resnet18" else block).register_forward_hook(
-            lambda module, inputs, output: given.append((inputs[0] if name == "resnet18" else output).clone())
+            lambda module, inputs, output: tensors.append((inputs[0] if name == "resnet18" else output).clone())
         )
         relu = model.layer1[0].relu if name == "resnet18" else None
         if relu is not None:
@@ -301,4 +301,4 @@ def test_real_architectures(name, path, kind):
         with torch.no_grad():
             model(torch.from_numpy(batch))
         handle.remove()
-        np.testing.assert_array_equal(captured.values, given[-1].numpy().transpose(0, 2, 3, 1))
+        np.testing.assert_array_equal(captured.values, tensors[-1].numpy().transpose(0, 2, 3, 1))

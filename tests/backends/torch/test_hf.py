@@ -73,13 +73,13 @@ def test_the_batch_is_the_processors_own(case, tmp_path):
     scope = ls.open(f"hf:{tmp_path}")
     assert scope.plan.known
     wording(scope.plan.note)
-    fed = []
+    batches = []
     handle = scope.model.register_forward_pre_hook(
-        lambda _, args, kwargs: fed.append(kwargs["pixel_values"]), with_kwargs=True
+        lambda _, args, kwargs: batches.append(kwargs["pixel_values"]), with_kwargs=True
     )
     scope.capture(PHOTO, "last")
     handle.remove()
-    mine = fed[-1].numpy()
+    mine = batches[-1].numpy()
     std = np.array(fields.get("image_std", processor.image_std)) if processor.do_normalize else np.ones(3)
     level = (1 / 255 / std).max()
     pil = getattr(transformers, name + "Pil")(**fields)(PHOTO, return_tensors="np")["pixel_values"]
@@ -101,8 +101,8 @@ def test_labels_outputs_and_parts(tmp_path):
     ready = ls.open(scope.model, preprocess=None)
     np.testing.assert_allclose(ready.capture(pixels.numpy(), "output")[""].values, own.logits, atol=1e-6)
     scope.model.config.output_hidden_states = True
-    found = ls.open(scope.model, preprocess=None).capture(pixels.numpy(), ".hidden_states[1]")
-    fm = next(iter(found.values()))
+    maps = ls.open(scope.model, preprocess=None).capture(pixels.numpy(), ".hidden_states[1]")
+    fm = next(iter(maps.values()))
     assert fm.shape == (1, 4, 4, 24)
     np.testing.assert_allclose(fm.values.reshape(16, 24), own.hidden_states[1][0, 1:], atol=1e-6)
     assert fm.layer.prefix == ("cls",)
@@ -134,9 +134,9 @@ def test_what_is_not_on_this_machine_is_said(tmp_path, monkeypatch):
     (tmp_path / "model.safetensors").rename(tmp_path / "elsewhere.safetensors")
     with warns(ls.RandomWeights, "weights="):
         ls.open(f"hf:{tmp_path}")
-    given = ls.open(f"hf:{tmp_path}", weights=tmp_path / "elsewhere.safetensors")
+    reloaded = ls.open(f"hf:{tmp_path}", weights=tmp_path / "elsewhere.safetensors")
     own = original.state_dict()
-    assert all(torch.equal(value, own[name]) for name, value in given.model.state_dict().items())
+    assert all(torch.equal(value, own[name]) for name, value in reloaded.model.state_dict().items())
     torch.save({"nothing": torch.zeros(1)}, tmp_path / "other.pth")
     with raises(ls.ModelNotReadable):
         ls.open(f"hf:{tmp_path}", weights=tmp_path / "other.pth")
@@ -166,8 +166,8 @@ def test_timm_built_for_another_size_is_fed_that_size():
 def test_processors_with_other_steps(limit, tmp_path):
     processor = transformers.CLIPImageProcessor(size={"shortest_edge": 64}, do_center_crop=False)
     padding = transformers.ViTImageProcessor(size={"height": 64, "width": 64})
-    for name, kind, given in (("edge", "CLIPVisionModel", processor), ("padded", "ViTModel", padding)):
-        saved(tmp_path / name, kind, given, **VIT)
+    for name, kind, image_processor in (("edge", "CLIPVisionModel", processor), ("padded", "ViTModel", padding)):
+        saved(tmp_path / name, kind, image_processor, **VIT)
     config = tmp_path / "padded" / "preprocessor_config.json"
     config.write_text(json.dumps({**json.loads(config.read_text()), "do_pad": True}))
     for name in ("edge", "padded"):

@@ -33,15 +33,15 @@ class Odd(nn.Module):
         self.used = nn.Conv2d(3, 3, 1)
 
     def forward(self, x):
-        for each in self.blocks:
-            x = each(x)
+        for block in self.blocks:
+            x = block(x)
         return F.conv2d(self.direct.forward(x), self.used.weight)
 
 
 @pytest.mark.limit("a module that never runs as one")
 def test_modules_that_never_run(limit):
     scope = ls.open(Odd(), preprocess=None)
-    noted = {each.path: each for each in scope.layers(FIRST)}
+    noted = {layer.path: layer for layer in scope.layers(FIRST)}
     limit.notes(noted["blocks"])
     for path in ("direct", "used"):
         limit.notes(noted[path], ".forward()")
@@ -69,8 +69,8 @@ class Block(nn.Module):
 
     def forward(self, x):
         y = F.pad(F.relu(self.conv(x)), (1, 1, 1, 1))[:, :, 1:-1, 1:-1] * (x > 0)
-        seen = y.flatten(2)
-        return self.norm((seen @ seen.transpose(1, 2)).mean() * x + y)
+        flat = y.flatten(2)
+        return self.norm((flat @ flat.transpose(1, 2)).mean() * x + y)
 
 
 @pytest.mark.limit("functions in a PyTorch module's forward")
@@ -109,12 +109,12 @@ class Unmarked(nn.Module):
 @pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")  # torch's unflatten trips over its own deprecation
 def test_attention_by_hand(limit):
     model = nn.Sequential(nn.Conv2d(3, 4, 2, 2), Unmarked())
-    assert not [each for each in rows(model, FIRST).values() if each.kind == "AttentionMap"]
+    assert not [layer for layer in rows(model, FIRST).values() if layer.kind == "AttentionMap"]
     own = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True).eval()
     exported = torch.export.export(own, (torch.ones(1, 5, 4),))
-    for given in (own, exported):
-        found = rows(given, np.ones((1, 5, 4), np.float32)).values()
-        (listed,) = (each for each in found if each.kind == "AttentionMap")
+    for encoder in (own, exported):
+        layers = rows(encoder, np.ones((1, 5, 4), np.float32)).values()
+        (listed,) = (layer for layer in layers if layer.kind == "AttentionMap")
         assert listed.path.endswith("attention_map")
     limit.shows("attention_map")
 

@@ -47,12 +47,12 @@ class Around(nn.Module):
         self.two, self.kind = Two(kind), kind
 
     def forward(self, x):
-        found = self.two(x)
+        pair = self.two(x)
         if self.kind == "dict":
-            return found["left"] + 10 * found["right"]
+            return pair["left"] + 10 * pair["right"]
         if self.kind == "named":
-            return found.left + 10 * found.right
-        return found[0] + 10 * found[1]
+            return pair.left + 10 * pair.right
+        return pair[0] + 10 * pair[1]
 
 
 @pytest.mark.parametrize("kind", ["tuple", "named", "dict"])
@@ -60,8 +60,8 @@ def test_one_part_of_what_a_module_returns(kind):
     right = {"tuple": "two[1]", "named": "two.right", "dict": "two.right"}[kind]
     plain = BATCH.numpy()[:, 1] * 21
     for path, factor in (("two", 1), (right, 10)):
-        found = BACKEND.scores(Around(kind), BATCH, 1, {path: added})
-        np.testing.assert_allclose(found, plain + factor * np.array([1, 2, 3]), rtol=1e-5)
+        scores = BACKEND.scores(Around(kind), BATCH, 1, {path: added})
+        np.testing.assert_allclose(scores, plain + factor * np.array([1, 2, 3]), rtol=1e-5)
 
 
 def test_a_call_alone_a_function_and_a_residual():
@@ -118,10 +118,10 @@ def test_attention_weights():
             return self.attn(x).sum((1, 2))
 
     tokens = torch.randn(2, 1, 3, 4, generator=torch.Generator().manual_seed(1))
-    found = BACKEND.scores(
+    scores = BACKEND.scores(
         Model(), tokens, 3, {"attn.attention_map": lambda values: values * 0 + np.eye(3, dtype="f4")}
     )
-    np.testing.assert_allclose(found, tokens.sum((1, 2))[:, 3], rtol=1e-5)
+    np.testing.assert_allclose(scores, tokens.sum((1, 2))[:, 3], rtol=1e-5)
 
     class Multihead(nn.Module):
         def __init__(self):
@@ -136,11 +136,11 @@ def test_attention_weights():
 
 
 def test_a_model_in_bfloat16_goes_on_in_it():
-    model, seen = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2)).bfloat16().train(), []
-    model[1].register_forward_hook(lambda *each: seen.append(each[2].dtype))
-    found = BACKEND.scores(model, BATCH, 1, {"1": np.zeros_like})
-    assert found == [model[2].bias[1].item()] * 3
-    assert seen == [torch.bfloat16] and all(each.training for each in model.modules())
+    model, dtypes = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2)).bfloat16().train(), []
+    model[1].register_forward_hook(lambda *args: dtypes.append(args[2].dtype))
+    scores = BACKEND.scores(model, BATCH, 1, {"1": np.zeros_like})
+    assert scores == [model[2].bias[1].item()] * 3
+    assert dtypes == [torch.bfloat16] and all(module.training for module in model.modules())
     assert len(model[1]._forward_hooks) == 1
 
 
@@ -178,10 +178,10 @@ def test_targets_that_are_functions_of_every_kind():
 
         def forward(self, x):
             x = self.conv(x)
-            return [{"scores": each[:3] * 0 + each.max()} for each in x]
+            return [{"scores": image[:3] * 0 + image.max()} for image in x]
 
-    def best(found):
-        return max((each["scores"].max() for each in found), default=0)
+    def best(detections):
+        return max((detection["scores"].max() for detection in detections), default=0)
 
     np.testing.assert_allclose(BACKEND.scores(Detects(), BATCH, best, {}), BATCH.max(1).values)
 
@@ -211,9 +211,9 @@ def test_a_kernel_in_training_takes_no_step_of_its_own():
     torch.manual_seed(0)
     model = nn.Sequential(spectral_norm(nn.Conv2d(3, 4, 3)), weight_norm(nn.Conv2d(4, 2, 1))).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    found = BACKEND.kernel(model, "0", None)
+    kernel = BACKEND.kernel(model, "0", None)
     again = BACKEND.kernel(model, "0", None)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-    np.testing.assert_array_equal(found.values, again.values)
-    np.testing.assert_array_equal(found.values, model.eval()[0].weight.detach())
+    np.testing.assert_array_equal(kernel.values, again.values)
+    np.testing.assert_array_equal(kernel.values, model.eval()[0].weight.detach())
     assert BACKEND.kernel(model, "1", None).values.shape == (2, 4, 1, 1)

@@ -151,9 +151,9 @@ def built():
     return get
 
 
-def chosen(table, end):
+def layer_at(table, end):
     """The layer of that path, or the one whose path ends so."""
-    return next(each for each in table if each.path == end or each.path.endswith("." + end))
+    return next(row for row in table if row.path == end or row.path.endswith("." + end))
 
 
 def dark(height, width):
@@ -184,7 +184,7 @@ def test_channels_are_those_of_the_module(name, built):
 def test_every_map_has_the_proportions_of_the_image(name, built):
     _, (height, width), *_ = MODELS[name]
     table = ls.open(built(name), preprocess=None).layers(dark(height, width))
-    maps = [each for each in table if each.showable and len(each.spatial) == 2 and not each.attention]
+    maps = [row for row in table if row.showable and len(row.spatial) == 2 and not row.attention]
     assert len(maps) >= 5
     for layer in maps:
         rows, columns = layer.spatial
@@ -197,11 +197,11 @@ def test_every_map_has_the_proportions_of_the_image(name, built):
 def test_the_grid_and_the_tokens_in_front_of_it(name, built):
     _, size, _, end, grid, prefix = MODELS[name]
     table = ls.open(built(name), preprocess=None).layers(dark(*size))
-    layer = chosen(table, end)
+    layer = layer_at(table, end)
     assert layer.spatial == grid, layer
     assert layer.prefix == prefix, layer
     assert table.choose("last")[0].spatial[0] > 1
-    assert all(not each.attention for each in table.choose("stages"))
+    assert all(not layer.attention for layer in table.choose("stages"))
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -214,7 +214,7 @@ def test_a_bright_corner_stays_in_its_corner(name, corner, built):
     where = (slice(0, step), slice(-step, None)) if corner == "top right" else (slice(-step, None), slice(0, step))
     images[(1, slice(None), *where)] = np.random.default_rng(0).normal(size=(3, step, step)) * 4
     table = scope.layers(images)
-    for path in (chosen(table, first).path, chosen(table, end).path):
+    for path in (layer_at(table, first).path, layer_at(table, end).path):
         fm = scope.capture(images, path)[path]
         change = np.abs(fm.values[1] - fm.values[0]).sum(-1)
         assert change.ndim == 2
@@ -228,7 +228,7 @@ def test_a_masked_autoencoder_has_no_grid_and_says_why():
     options = {**SIZES, "image_size": 64, "patch_size": 16, "decoder_num_hidden_layers": 1}
     model = transformers.ViTMAEModel(transformers.ViTMAEConfig(**options)).eval()
     table = ls.open(model, preprocess=None).layers(dark(64, 64))
-    tokens = [each for each in table if each.axes == "bnc" and "layer" in each.path]
+    tokens = [row for row in table if row.axes == "bnc" and "layer" in row.path]
     assert tokens
     for layer in tokens:
         assert layer.grid is None
@@ -238,14 +238,14 @@ def test_a_masked_autoencoder_has_no_grid_and_says_why():
 def test_unrolled_tokens_have_no_grid_and_say_why():
     model = timm.create_model("hiera_tiny_224", embed_dim=16, num_heads=1, stages=(1, 1, 1, 1))
     table = ls.open(model, preprocess=None).layers(dark(224, 224))
-    assert {each.grid for each in table} == {None}
-    wording(next(each for each in table if each.path == "blocks.1.attn.qkv").note)
+    assert {layer.grid for layer in table} == {None}
+    wording(next(layer for layer in table if layer.path == "blocks.1.attn.qkv").note)
 
 
 def test_a_linear_layer_keeps_the_axes_that_it_does_not_touch():
     """CaiT mixes the heads of its attention weights by linear layers: they stay attention weights."""
     model = timm.create_model("cait_xxs24_224", img_size=64, depth=1, embed_dim=16, num_heads=2)
-    rows = {each.path: each for each in ls.open(model, preprocess=None).layers(dark(64, 64))}
+    rows = {layer.path: layer for layer in ls.open(model, preprocess=None).layers(dark(64, 64))}
     assert rows["blocks.0.attn.proj_w"].axes == "bqkc"
     assert rows["blocks.0.attn.attn_drop"].axes == "bcqk"
 
@@ -258,7 +258,7 @@ def test_a_linear_layer_keeps_the_axes_that_it_does_not_touch():
             return self.linear(self.norm(self.conv(x).flatten(2).permute(2, 0, 1)))
 
     scope = ls.open(SequenceFirst(), preprocess=None)
-    assert [each.axes for each in scope.layers(dark(8, 12))] == ["bchw", "nbc", "nbc", "nbc"]
+    assert [layer.axes for layer in scope.layers(dark(8, 12))] == ["bchw", "nbc", "nbc", "nbc"]
     assert scope.capture(np.zeros((2, 3, 8, 12), np.float32), "linear")["linear"].values.shape == (2, 2, 3, 5)
 
 
@@ -275,8 +275,8 @@ def test_a_linear_layer_keeps_the_axes_that_it_does_not_touch():
 )
 def test_last_and_stages_of_real_models(build, last, stages):
     table = ls.open(build(), preprocess=None).layers(dark(64, 64))
-    assert [each.path for each in table.choose("last")] == [last]
-    assert [each.spatial for each in table.choose("stages")] == [(each, each) for each in stages]
+    assert [layer.path for layer in table.choose("last")] == [last]
+    assert [layer.spatial for layer in table.choose("stages")] == [(layer, layer) for layer in stages]
 
 
 def test_a_count_that_does_not_factor_is_a_sequence():

@@ -24,7 +24,7 @@ def images(size, channels=3):
 
 
 def table(model, batch):
-    return {each.path: each for each in BACKEND.layers(model.eval(), batch)}
+    return {layer.path: layer for layer in BACKEND.layers(model.eval(), batch)}
 
 
 @pytest.fixture(scope="module")
@@ -37,13 +37,13 @@ def maxvit():
 @pytest.mark.parametrize("kind", ["window_attention", "grid_attention"])
 def test_windows_of_torchvisions_maxvit_are_no_picture(maxvit, kind):
     base = f"blocks.0.layers.0.layers.{kind}"
-    inside = [each for path, each in maxvit.items() if path.startswith(f"{base}.") and "departition_op" not in path]
+    inside = [layer for path, layer in maxvit.items() if path.startswith(f"{base}.") and "departition_op" not in path]
     assert {"attn_layer.1.merge", "mlp_layer.1", "attn_layer.0"} <= {
-        each.path.removeprefix(f"{base}.") for each in inside
+        layer.path.removeprefix(f"{base}.") for layer in inside
     }
-    for each in inside:
-        if each.shape is not None:
-            assert not each.showable, each
+    for layer in inside:
+        if layer.shape is not None:
+            assert not layer.showable, layer
     wording(maxvit[f"{base}.mlp_layer.1"].note)
     for whole in (base, f"{base}.departition_op"):
         assert (maxvit[whole].axes, maxvit[whole].shape) == ("bchw", (1, 8, 8, 8)), whole
@@ -127,7 +127,7 @@ def test_the_dry_run_hears_of_the_models_own_calls_alone(monkeypatch):
     model = nn.Sequential(
         nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
     ).eval()
-    heard, own = [], []
+    functions_seen, own = [], []
 
     class Own(TorchFunctionMode):
         def __torch_function__(self, func, types, args=(), kwargs=None):
@@ -136,7 +136,7 @@ def test_the_dry_run_hears_of_the_models_own_calls_alone(monkeypatch):
 
     class Heard(torch_table.DryRunWatch):
         def __torch_function__(self, func, types, args=(), kwargs=None):
-            heard.append(func)
+            functions_seen.append(func)
             return super().__torch_function__(func, types, args, kwargs)
 
     monkeypatch.setattr("layerscope.backends.torch.table.DryRunWatch", Heard)
@@ -145,4 +145,4 @@ def test_the_dry_run_hears_of_the_models_own_calls_alone(monkeypatch):
         model(batch)
     BACKEND.layers(model, batch)
     # Looks at tensors from the hooks would be told as well: they were 20 times as many, and most of the time.
-    assert len(heard) <= len(own) + 20
+    assert len(functions_seen) <= len(own) + 20

@@ -139,18 +139,18 @@ def test_one_truncated_file_of_200_is_skipped_and_listed(tmp_path: Path) -> None
 
 
 def test_the_warning_counts_and_gives_three_reasons(tmp_path: Path) -> None:
-    images = [tmp_path / f"missing{number}.png" for number in range(5)] + [RAMP]
+    sources = [tmp_path / f"missing{number}.png" for number in range(5)] + [RAMP]
     with warns(ImagesSkipped, "5", "6", "missing0.png", "missing2.png", "2"):
-        photos, skipped = load(images)
+        photos, skipped = load(sources)
     assert len(photos) == 1
     assert len(skipped) == 5
 
 
 def test_a_single_bad_image_raises(tmp_path: Path) -> None:
     (tmp_path / "cut.jpg").write_bytes(truncated())
-    for images in (tmp_path / "cut.jpg", [tmp_path / "cut.jpg"]):
+    for source in (tmp_path / "cut.jpg", [tmp_path / "cut.jpg"]):
         with raises(ImageNotReadable, "cut.jpg"):
-            load(images)
+            load(source)
 
 
 def test_only_bad_images_raise(tmp_path: Path) -> None:

@@ -57,12 +57,12 @@ def correlations(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """float32 `[channel, channel]` of Pearson's correlation over the positions, and which channels have one (a constant
     channel has none). NaN and ±inf count as the channel's mean."""
     flat = values.reshape(-1, values.shape[-1])
-    found = moments(values[None])
-    known = (found.count > 1) & (found.low < found.high) & (found.variance > 0)
-    broken = found.count < len(flat)
-    mean = np.where(known, found.mean, 0)
+    per_channel = moments(values[None])
+    known = (per_channel.count > 1) & (per_channel.low < per_channel.high) & (per_channel.variance > 0)
+    broken = per_channel.count < len(flat)
+    mean = np.where(known, per_channel.mean, 0)
     # In units of the deviation, so that no square leaves the range of float32.
-    unit = np.where(known, np.sqrt(np.where(known, found.variance, 1)), np.inf)
+    unit = np.where(known, np.sqrt(np.where(known, per_channel.variance, 1)), np.inf)
     products = np.zeros((len(unit),) * 2, np.float32)
     step = max(64, BLOCK // len(unit))
     for start in range(0, len(flat), step):

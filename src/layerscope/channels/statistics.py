@@ -281,26 +281,26 @@ def statistics(fm: Any, image: int | None = None, *, layout: str | None = None) 
 
 def figures(values: np.ndarray) -> dict[str, np.ndarray]:
     """The columns of `statistics` without the numbers of the channels, of float32 `[image, *spatial, channel]`."""
-    found = moments(values)
+    per_channel = moments(values)
     size, spatial = values.size // values.shape[-1], values.shape[1:-1]
-    dead = (found.count == size) & (found.low == 0) & (found.high == 0)
+    dead = (per_channel.count == size) & (per_channel.low == 0) & (per_channel.high == 0)
     shares = np.full((2, len(dead)), np.nan)
-    np.divide((found.zeros, found.positive), found.count, out=shares, where=found.count > 0)
-    total = found.squares.sum()
-    places = np.unravel_index(found.place, spatial) if spatial else ()
+    np.divide((per_channel.zeros, per_channel.positive), per_channel.count, out=shares, where=per_channel.count > 0)
+    total = per_channel.squares.sum()
+    places = np.unravel_index(per_channel.place, spatial) if spatial else ()
     return {
-        "min": found.low,
-        "mean": found.mean,
-        "max": found.high,
-        "deviation": np.where(found.count > 0, np.sqrt(found.variance), np.nan),
+        "min": per_channel.low,
+        "mean": per_channel.mean,
+        "max": per_channel.high,
+        "deviation": np.where(per_channel.count > 0, np.sqrt(per_channel.variance), np.nan),
         "sparsity": shares[0],
         "positive": shares[1],
-        "energy": found.squares / total if total else np.zeros(len(dead)),
+        "energy": per_channel.squares / total if total else np.zeros(len(dead)),
         "dead": dead,
-        "constant": (found.count == size) & (found.low == found.high) & ~dead,
-        "nan": found.nan,
-        "inf": found.inf,
-        "peak": np.stack((found.image, *places), -1),
+        "constant": (per_channel.count == size) & (per_channel.low == per_channel.high) & ~dead,
+        "nan": per_channel.nan,
+        "inf": per_channel.inf,
+        "peak": np.stack((per_channel.image, *places), -1),
     }
 
 

@@ -65,7 +65,7 @@ class TableTests(Network):
     def test_every_layer_that_can_be_shown_gives_what_the_table_says(self) -> None:
         model = self.network()
         calls = [call for row in self.backend().layers(model, self.batch()) for call in row.per_call or (row,)]
-        shown = {each.path: each for each in calls if each.showable}
+        shown = {call.path: call for call in calls if call.showable}
         assert shown
         captured = self.backend().capture(model, self.batch(2), list(shown))
         assert set(captured) == set(shown)

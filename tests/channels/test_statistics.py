@@ -144,14 +144,13 @@ def test_it_prints_as_a_table():
         "channel", "min", "mean", "max", "deviation", "zeros", "positive", "energy", "peak",
     ]  # fmt: skip
     assert lines[3].split() == ["2", "0", "0", "0", "0", "100%", "0%", "0%", "0,", "0", "dead"]
-    assert lines[-2:] == ["4 channels of array in image 0", "dead: 1 (2)"]
+    wording(lines[-2:], "4", "0", "1", "(2)")
     long = ls.statistics(noise(2, 3, 3, 100))
-    assert "… 60 more" in repr(long)
+    wording(repr(long).splitlines()[-2:], "60", "2")
     assert len(long.plain().splitlines()) == 102
-    assert "in all 2 images" in repr(long)
     html = ls.statistics(ls.FeatureMap.of_array(values, None))._repr_html_()
     assert html.count("<tr>") == 5
-    assert "dead: 1 (2)" in html
+    assert lines[-1] in html
 
 
 def test_text_of_the_user_is_escaped_in_a_notebook():

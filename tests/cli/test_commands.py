@@ -60,7 +60,7 @@ def test_a_terminal_gets_a_tree_that_cuts_nothing(capsys, monkeypatch, width):
     assert max(map(len, lines)) <= width
     line = next(line for line in lines if line.lstrip().startswith("0 "))
     assert {"1×32×112×112", "896", "3×3", "/2", "@1", "▦"} <= set(line.split())
-    assert "BatchNorm folded: values are after '_bn0'" in " ".join(" ".join(lines).split())
+    assert table[0].note in " ".join(" ".join(lines).split())
     assert "…" not in "".join(lines)
 
 
@@ -178,7 +178,8 @@ def test_show_finds_channels_and_draws_them_in_pages_for_print(capsys, photo, tm
         assert about["theme"] == "dark"
         wording(about["caption"][0], len(channels), "32", "0.1")
     code, _, err = run_cli(capsys, "show", "demo", photo, "--channels", "dead", "--combine", "mean")
-    assert (code, "give channel numbers" in err) == (1, True)
+    assert code == 1
+    wording(err)
 
 
 def test_values_are_written_as_the_numbers_themselves(capsys, photo, tmp_path):
@@ -299,7 +300,7 @@ def test_the_scale_can_be_cut_at_percentiles(capsys, photo, tmp_path):
         capsys, "show", "demo", photo, "-l", "_swish:1", "--combine", "mean", "--clip", "5:90", "-o", to
     )
     assert code == 0
-    assert "cut at the percentiles 5 and 90" in Image.open(to).text["Description"]
+    wording(Image.open(to).text["Description"], "5", "90")
 
 
 @pytest.mark.parametrize(
@@ -330,7 +331,7 @@ def test_help_and_version_load_nothing_heavy():
     )
     process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert process.stderr.strip() == "[]"
-    assert "exit codes" in process.stdout
+    wording(process.stdout)
 
 
 def test_a_pipe_that_closes_early_is_no_error():

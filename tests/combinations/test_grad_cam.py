@@ -198,8 +198,9 @@ def test_no_positive_evidence_is_said_and_nothing_is_cut_off():
 def test_no_positive_evidence_names_the_images_it_is_missing_in():
     gradient = np.stack([-np.ones((2, 2, 3)), np.ones((2, 2, 3))])
     cam = ls.hires_cam(pair(np.ones((2, 2, 2, 3)), gradient))
-    (note,) = [text for text in cam.notes if "evidence" in text]
-    assert "in image 0:" in note and "image 1" not in note
+    (note,) = [note for note in cam.notes if kind_of(note) == "no-evidence"]
+    wording(note, "image 0")
+    assert cam.ids[1] not in note
 
 
 def test_a_map_without_gradients_is_refused_with_the_way_out(captured):

@@ -6,7 +6,8 @@ from sklearn.decomposition import PCA
 
 import layerscope as ls
 from helpers.arrays import noise
-from helpers.wording import raises
+from helpers.wording import raises, wording
+from layerscope.core.note import kind_of
 from layerscope.core.placement import Placement
 
 
@@ -33,7 +34,8 @@ def test_a_mask_fits_the_basis_to_its_places_alone():
     agree(ls.pca_basis(values, foreground=mask), values[mask])
     assert (fm.values[~mask] == -np.inf).all()
     assert np.isfinite(fm.values[mask]).all()
-    assert "foreground (as given): 16.0% of the places" in " ".join(fm.notes)
+    (note,) = [note for note in fm.notes if kind_of(note) == "foreground"]
+    wording(note, "16.0%")
     single = ls.pca(values[:1], foreground=mask[0])
     np.testing.assert_array_equal(single.values, ls.pca(values[:1], foreground=mask[:1].astype(int)).values)
 

@@ -11,6 +11,7 @@ from scipy.spatial.distance import cdist
 import layerscope as ls
 from helpers.arrays import noise, planes_first
 from helpers.wording import raises
+from layerscope.core.note import kind_of
 from layerscope.core.placement import Placement
 
 
@@ -86,7 +87,7 @@ def test_a_place_on_the_photo_is_the_unit_that_covers_it(y, x):
         return
     similar = ls.similarity(fm, photo=(y, x))
     assert similar.provenance["query"]["at"] == [int(row), int(column)]
-    assert f"at ({y}, {x}) of the photo" in similar.notes[-1]
+    assert kind_of(similar.notes[-1]) == "query" and f"({y}, {x})" in similar.notes[-1]
 
 
 def test_the_photo_of_a_capture_is_the_upright_one():

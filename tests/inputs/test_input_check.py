@@ -1,6 +1,7 @@
 """Preprocessing that doesn't fit the model: found on trained networks, told with numbers, and never where it fits."""
 
 import dataclasses
+import re
 import warnings
 
 import numpy as np
@@ -132,9 +133,9 @@ def test_a_network_trained_on_patches_is_not_doubted_under_its_own_recipe_and_is
             assert messages == [[]] * 4
         elif (name in wide) != (trained in wide):
             assert all(messages), (trained, name)
-            assert all("looks wrong" in each[0] and "BatchNorm ('1', 16 channels)" in each[0] for each in messages)
-            best = [each[0].partition(" give ")[2] for each in messages]
-            assert any(trained in each for each in best), best
+            assert all("('1', 16 " in message for (message,) in messages), "the first BatchNorm and its channels"
+            advised = [re.findall(r"preprocess='([\w-]+)'", message) for (message,) in messages]
+            assert any(trained in names for names in advised), advised
 
 
 def as_keras(network):
@@ -229,8 +230,7 @@ def test_no_photo_is_doubted_under_the_right_recipe(lite):
 @pytest.mark.parametrize("name", ["raw", "caffe"])
 def test_every_photo_is_doubted_where_the_scale_is_off_a_hundredfold(lite, name):
     messages = doubts(lite, name)
-    assert all(messages.values())
-    assert all("looks wrong" in each for (each,) in messages.values())
+    assert all(len(texts) == 1 for texts in messages.values())
 
 
 def test_unit_for_minus_one_to_one_is_told_from_several_photos(lite):
@@ -332,7 +332,7 @@ def test_values_outside_of_what_the_model_states(stated, scale, doubted):
     batch = np.random.default_rng(0).random((2, 3, 8, 8), np.float32) * scale
     messages = preprocess_warnings(ls.open(tiny(stated), preprocess=None, backend=TinyBackend()), batch)
     assert bool(messages) is doubted
-    assert not messages or f"its values go from {batch.min():.3g} to {batch.max():.3g}" in messages[0]
+    assert not messages or {f"{batch.min():.3g}", f"{batch.max():.3g},"} <= set(messages[0].split())
 
 
 def test_masks_flat_batches_and_whole_numbers_are_not_out_of_range():

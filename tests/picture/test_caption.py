@@ -5,6 +5,7 @@ import json
 import numpy as np
 
 import layerscope as ls
+from helpers.wording import wording
 from layerscope.core.note import Note, kind_of
 from layerscope.picture.caption import one_line, special
 
@@ -15,7 +16,7 @@ def test_lines_have_kinds():
     kinds = dict(zip(map(kind_of, picture.lines), picture.lines, strict=True))
     assert list(kinds) == ["subject", "scale", "layout", "beyond"]
     assert kinds["scale"] == picture.scale.describe()
-    assert "2 units below" in kinds["beyond"]
+    wording(kinds["beyond"], "2")
 
 
 def test_values_without_a_colour_of_their_own_have_a_kind():

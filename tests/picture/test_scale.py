@@ -12,6 +12,7 @@ from PIL import Image
 import layerscope as ls
 from helpers.wording import raises, wording
 from layerscope.arrays.ranges import extent_of, percentiles, raw_extent
+from layerscope.core.note import kind_of
 from layerscope.picture import codes as encoding
 from layerscope.picture.codes import ABOVE, BELOW, CONSTANT, NAN, NEG_INF, POS_INF, TOP, encode
 from layerscope.picture.numbers import beyond_text, number, short_span, span_text
@@ -261,9 +262,11 @@ def test_pixels_read_through_the_bar_are_the_values(rule, image, tmp_path):
     }.get(rule)
     if wanted is not None:
         assert (low, high) == pytest.approx((wanted.min(), wanted.max()), rel=1e-5), "the limits are those of the rule"
-    count = sum(int((values[image, ..., cell.channel] > high).sum()) for cell in picture.cells)
-    assert (" above " in picture.alt()) == (count > 0)
-    assert (f"{count:,} units above" in picture.alt()) == (count > 1)
+    shown = values[image][..., [cell.channel for cell in picture.cells]]
+    counts = [f"{count:,}" for count in ((shown < low).sum(), (shown > high).sum()) if count]
+    lines = [line for line in picture.lines if kind_of(line) == "beyond"]
+    assert len(lines) == bool(counts)
+    wording(lines, *counts)
 
 
 def test_each_channel_in_its_own_range_reads_through_a_bar_of_that_range(tmp_path):
@@ -298,7 +301,7 @@ def test_only_what_lies_beyond_is_counted():
     wording(dense.alt(), "90")
     words = ls.heatmap(np.array([[0.0, 5.0], [2.0, 12.5]]), scale=(1, 3)).alt()
     wording(words, "1", "0", "2", "3", "12.5")
-    assert " above " not in ls.heatmap(np.array([[0.0, 5.0]])).alt()
+    assert "beyond" not in map(kind_of, ls.heatmap(np.array([[0.0, 5.0]])).lines)
 
 
 def test_a_shared_scale_spans_layers_images_and_models():

@@ -6,6 +6,7 @@ import pytest
 import layerscope as ls
 from helpers.arrays import noise
 from helpers.wording import wording
+from layerscope.core.note import kind_of
 
 
 def positive(*shape, seed=0):
@@ -13,10 +14,11 @@ def positive(*shape, seed=0):
 
 
 def notes(*args, **options):
+    """The warnings of a sheet by their kinds."""
     picture = ls.sheet(*args, **options)
     for note in picture.notes:
         assert note in picture.alt(), "a note stands in the caption"
-    return " · ".join(picture.notes)
+    return {kind_of(note): str(note) for note in picture.notes}
 
 
 def test_stretched_tiles_are_counted():
@@ -24,17 +26,16 @@ def test_stretched_tiles_are_counted():
     values[..., 2] *= 1e-4
     values[..., 5] *= 1e-6
     values[..., 6] = 0
-    line = "2 tiles (2, 5) show less than 0.1% of the layer's range: scale='layer' shows them as they are"
-    assert line in notes(values)
-    assert line in notes(values, channels=[5, 2, 0])
-    wording(notes(values, channels=[1, 2]), "1", "2")
-    assert "0.1%" not in notes(values, channels=[0, 1, 6]), (
+    wording(notes(values)["faint"], "2", "(2, 5)")
+    assert notes(values, channels=[5, 2, 0]) == notes(values)
+    wording(notes(values, channels=[1, 2])["faint"], "1", "(2)")
+    assert "faint" not in notes(values, channels=[0, 1, 6]), (
         "those that are shown count, and dead ones are named as such"
     )
-    assert "0.1%" not in notes(values, scale="layer")
+    assert "faint" not in notes(values, scale="layer")
     values[..., (2, 5)] *= 1e3
-    wording(notes(values), "1", "5")
-    assert "0.1%" not in notes(positive(1, 20, 20, 8))
+    wording(notes(values)["faint"], "1", "(5)")
+    assert "faint" not in notes(positive(1, 20, 20, 8))
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -43,32 +44,32 @@ def test_one_unit_that_takes_the_range_is_named(sign):
     values[0, 3, 7, 5] = 100
     values *= sign
     rest = np.delete(values.ravel(), np.abs(values).argmax())
-    text = notes(values, scale="layer")
-    wording(text, "5", "3", "7", "9")
-    end = f"which ends at {rest.max():.3g}" if sign > 0 else f"which begins at −{-rest.min():.3g}"
-    assert end in text
-    wording(notes(values, scale="images"))
-    assert "one unit" not in notes(values), "in its own range it is its own tile's affair"
-    assert "one unit" not in notes(values, scale=(0, 100))
+    end = f"{rest.max():.3g}" if sign > 0 else f"−{-rest.min():.3g}"
+    wording(notes(values, scale="layer")["outlier"], "channel 5", "y 3", "x 7", "96%", end)
+    assert "outlier" in notes(values, scale="images")
+    assert "outlier" not in notes(values), "in its own range it is its own tile's affair"
+    assert "outlier" not in notes(values, scale=(0, 100))
     values[0, 9, 9, 1] = 99 * sign
-    assert "one unit" not in notes(values, scale="layer"), "two of them are not one"
+    assert "outlier" not in notes(values, scale="layer"), "two of them are not one"
 
 
 def test_an_outlier_of_nine_tenths_is_the_least_that_is_named():
     values = np.zeros((1, 20, 20, 2), np.float32)
     values[0, 0, 0, 0], values[0, 1, 1, 1] = 1, 0.11
-    assert "one unit" not in notes(values, scale="layer")
+    assert "outlier" not in notes(values, scale="layer")
     values[0, 1, 1, 1] = 0.09
-    wording(notes(values, scale="layer"), "0", "90%", "0.09")
-    assert "one unit (" not in notes(values[:, :5, :5], scale="layer"), "50 units: each is a large part of them"
+    wording(notes(values, scale="layer")["outlier"], "0", "90%", "0.09")
+    assert "outlier" not in notes(values[:, :5, :5], scale="layer"), "50 units: each is a large part of them"
 
 
 def test_enlarged_small_maps_say_that_blocks_are_units():
     picture = ls.sheet(positive(1, 7, 7, 20))
-    wording(picture.alt(), picture.zoom)
-    assert "one unit" not in notes(positive(1, 7, 7, 20), zoom=3)
-    assert "one unit" not in notes(positive(1, 17, 17, 20), zoom=8)
-    assert "one unit" not in notes(positive(1, 56, 56, 64))
+    (note,) = picture.notes
+    assert kind_of(note) == "blocks"
+    wording(note, picture.zoom)
+    assert "blocks" not in notes(positive(1, 7, 7, 20), zoom=3)
+    assert "blocks" not in notes(positive(1, 17, 17, 20), zoom=8)
+    assert "blocks" not in notes(positive(1, 56, 56, 64))
 
 
 def test_a_plain_sheet_has_no_notes():
@@ -78,9 +79,9 @@ def test_a_plain_sheet_has_no_notes():
 def test_maps_without_a_finite_value_are_drawn_without_a_word_of_ranges():
     values = np.full((1, 20, 20, 3), np.nan, np.float32)
     for scale in ("channel", "layer"):
-        assert notes(values, scale=scale) == ""
+        assert notes(values, scale=scale) == {}
     values[..., 0] = 1
-    assert "one unit" not in notes(values, scale="layer")
+    assert "outlier" not in notes(values, scale="layer")
 
 
 def test_a_heat_map_warns_of_one_unit_that_takes_its_range():
@@ -88,5 +89,6 @@ def test_a_heat_map_warns_of_one_unit_that_takes_its_range():
     assert ls.heatmap(values).notes == ()
     values[0, 3, 4, 0] = 90
     (note,) = ls.heatmap(values).notes
-    assert "one unit" in note and "y 3, x 4" in note
+    assert kind_of(note) == "outlier"
+    wording(note, "y 3", "x 4")
     assert any(note in line for line in ls.heatmap(values).lines)

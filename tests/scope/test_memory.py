@@ -55,13 +55,11 @@ def test_what_a_capture_keeps_to_run_the_model_again_is_counted(monkeypatch):
     opened = ls.open(tiny_model(), backend=TinyBackend(), preprocess="unit", size=(8, 8))
     photos = [np.zeros((20, 30, 3), np.uint8)] * 5
     beside, model_input = 20 * 30 * 3, 3 * 8 * 8 * 4
-    with raises(ls.CaptureTooLarge) as kept:
+    with raises(ls.CaptureTooLarge, "5", memory.amount(ONE + beside + model_input)):
         opened.capture(photos, "conv1")
-    assert f"5 images of {memory.amount(ONE + beside + model_input)}" in str(kept.value)
     # A stream lets go of it.
-    with raises(ls.CaptureTooLarge) as passed:
+    with raises(ls.CaptureTooLarge, "5", memory.amount(ONE + beside)):
         next(opened.stream(photos, "conv1"))
-    assert f"5 images of {memory.amount(ONE + beside)}" in str(passed.value)
 
 
 def test_where_the_system_does_not_say_nothing_is_refused(monkeypatch):

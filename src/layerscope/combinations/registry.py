@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..core.feature_map import FeatureMap
+from ..core.note import Note
 from ..errors import BadOption, near
 from . import class_cam, clusters, grad_cam, nmf, pca, reduce, score_cam, similarity
 
@@ -103,7 +104,9 @@ def combined(fm: FeatureMap, rule: Any, target: Any = None) -> FeatureMap:
     result = row.function(fm, *_argument(row, rule))
     if target is None or row.target:
         return result
-    return replace(result, notes=(*result.notes, f"the same for every class: {row.name} uses no target"))
+    return replace(
+        result, notes=(*result.notes, Note("no-target", f"the same for every class: {row.name} uses no target"))
+    )
 
 
 def _argument(row: Rule, rule: Any) -> tuple[Any, ...]:

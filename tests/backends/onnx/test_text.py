@@ -62,7 +62,7 @@ def test_text_is_listed_and_says_that_it_has_no_picture() -> None:
         "maps": ("", None, "no tensor but a sequence or an optional"),
         "": text,
     }
-    assert "no numbers but text" in str(ls.open(classifier(), preprocess=None).layers(ROWS))
+    assert noted["name"][2] in str(ls.open(classifier(), preprocess=None).layers(ROWS))
 
 
 def test_text_that_only_a_run_shows_says_so_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 import layerscope as ls
 from helpers.limits import FIRST, rows
+from helpers.wording import wording
 
 torch.set_num_threads(1)
 
@@ -124,7 +125,7 @@ def test_steps_of_a_transform(limit):
     transforms = pytest.importorskip("torchvision.transforms", reason="the transform is torchvision's")
     steps = [transforms.Resize(32), transforms.CenterCrop(32), transforms.ToTensor(), transforms.Grayscale(3)]
     scope = ls.open(nn.Conv2d(3, 4, 3), preprocess=transforms.Compose(steps))
-    assert "step 3, Grayscale" in scope.preprocess.describe()
+    wording(scope.preprocess.describe(), "3", "Grayscale")
     (fm,) = scope.capture(ls.demo_photo(), "output").values()
     assert fm.placement[0].box == (0.0, 0.0, 300.0, 451.0), "the whole photo"
 

@@ -208,4 +208,4 @@ def test_a_sheet_writes_mean_and_zeros_below_its_tiles():
 
 
 def test_one_channel_is_no_channels():
-    assert repr(ls.statistics(np.ones((4, 4)))).splitlines()[2].startswith("1 channel of array")
+    wording(repr(ls.statistics(np.ones((4, 4)))).splitlines()[2], "1")

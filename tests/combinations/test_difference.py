@@ -97,7 +97,7 @@ def test_which_is_which_is_said_by_what_differs():
     wording(notes)
     same = ls.difference(a, a)
     wording(same.notes)
-    assert [kind_of(note) for note in same.notes] == ["sides", "overall", "most-changed"]
+    assert (same.values == 0).all()
     assert ls.difference(a, b).provenance["minus"]["model_digest"] == "sha256:fedcba9876543210"
 
 

@@ -4,7 +4,7 @@ import pytest
 
 import layerscope as ls
 from helpers.layer_table import TABLE, layer
-from helpers.wording import raises
+from helpers.wording import raises, wording
 from layerscope.core.receptive_field import Field
 
 
@@ -114,10 +114,7 @@ def test_the_way_up_again_has_stages_of_its_own():
 
 def test_last_says_what_it_is_and_what_else_there_is():
     message = TABLE.explained("last")
-    assert message.startswith(
-        "last is 'features.10' (Conv2D, 4×4); the later 'logits_conv' has one pixel; stages would add "
-    )
-    assert "'vgg16/block1_conv2'" in message
+    wording(message, "'features.10'", "4×4", "'logits_conv'", "'vgg16/block1_conv2'")
 
 
 def test_last_says_one_pixel_only_of_what_has_one():

@@ -238,8 +238,7 @@ def test_unit_for_minus_one_to_one_is_told_from_several_photos(lite):
     (message,) = preprocess_warnings(
         ls.open(lite, preprocess="unit", size=224), [photo(name) for name in NAMES[:4]], "_conv_stem"
     )
-    assert message.startswith("EfficientNet: another preprocessing fits this model better")
-    assert "preprocess='tf'" in message
+    wording(message, "preprocess='tf'")
 
 
 def test_flat_and_odd_images_are_not_doubted(lite):

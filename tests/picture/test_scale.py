@@ -266,7 +266,8 @@ def test_pixels_read_through_the_bar_are_the_values(rule, image, tmp_path):
     counts = [f"{count:,}" for count in ((shown < low).sum(), (shown > high).sum()) if count]
     lines = [line for line in picture.lines if kind_of(line) == "beyond"]
     assert len(lines) == bool(counts)
-    wording(lines, *counts)
+    for line in lines:
+        wording(line, *counts)
 
 
 def test_each_channel_in_its_own_range_reads_through_a_bar_of_that_range(tmp_path):

@@ -145,7 +145,7 @@ def _vectors(matrix: np.ndarray, sound: np.ndarray, metric: str) -> tuple[np.nda
     return (
         unit,
         places,
-        (Note("no-direction", f"{(~moving).sum():,} places with a vector of length 0 have no direction"),),
+        (Note("no-direction", f"places without a direction (a vector of length 0): {(~moving).sum():,}"),),
     )
 
 

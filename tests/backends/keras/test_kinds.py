@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from helpers.keras_models import BACKEND, ON, K, images, keras, same, small_cnn, table, to_numpy, values
+from helpers.wording import wording
 
 # Keras's own Variable, when Keras on TensorFlow turns it into an array
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
@@ -53,7 +54,7 @@ def test_layers_in_collections_and_a_dict_of_outputs():
     model, x = Collections(), images(1, 8, 8, 3)
     layers = table(model, x)
     assert list(layers) == ["by_name/x", "by_name/y/0", "pair/0", "pair/1", "", ".b"]
-    assert layers[""].note == "main output .a of 2"
+    wording(layers[""].note, ".a", "2")
     captured = values(model, x, "by_name/x", "by_name/y/0", "pair/0", ".b")
     same(captured["by_name/x"], model.by_name["x"](x))
     same(captured[".b"], captured["by_name/y/0"])
@@ -181,7 +182,7 @@ def test_quantised_models(mode):
     captured = BACKEND.capture(model, x, ["a", "b"])
     assert {item.values.dtype.name for item in captured.values()} == {"float32"}
     same(captured["b"].values, model(x, training=False))
-    assert table(model, x)["a"].note == f"computed in {mode}, values in float32"
+    wording(table(model, x)["a"].note, mode, "float32")
 
 
 def test_layers_with_low_rank_additions():

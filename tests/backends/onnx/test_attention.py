@@ -12,6 +12,7 @@ from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_te
 
 import layerscope as ls
 from helpers.onnx_models import BACKEND, random, reference, table
+from helpers.wording import wording
 from layerscope.backends.onnx.axes import Axes
 from layerscope.backends.onnx.cut import cut
 from layerscope.backends.onnx.graph import Graph
@@ -152,7 +153,7 @@ def test_an_attention_that_cannot_return_its_weights_says_so() -> None:
     model = vit(*packed())
     layers = table(model, IMAGE)
     assert_tokens(layers["attn"])
-    assert layers["attn"].note == "its attention weights stay inside the operator"
+    wording(layers["attn"].note)
     assert layers["attn"].parameters == 3 * WIDTH * WIDTH + 3 * WIDTH
     assert "attn/attention_map" not in layers
     # Keys and values in one tensor: [both, image, head, token, channel].

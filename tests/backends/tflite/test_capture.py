@@ -68,7 +68,7 @@ def test_the_table_says_what_runs_fused() -> None:
         "depthwise": "DepthwiseConv2D+relu",
         "narrow": "Conv2D",
     }
-    assert table["net/clipped"].note == "BatchNorm folded: values are after 'clipped'"
+    wording(table["net/clipped"].note, "BatchNorm", "'clipped'")
     assert table["net/narrow"].note == ""
     assert {layer.axes for layer in table.values()} == {"bhwc", "bc"}
 

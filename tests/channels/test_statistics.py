@@ -146,7 +146,8 @@ def test_it_prints_as_a_table():
     assert lines[3].split() == ["2", "0", "0", "0", "0", "100%", "0%", "0%", "0,", "0", "dead"]
     wording(lines[-2:], "4", "0", "1", "(2)")
     long = ls.statistics(noise(2, 3, 3, 100))
-    wording(repr(long).splitlines()[-2:], "60", "2")
+    left_out = next(line for line in repr(long).splitlines() if "…" in line)
+    wording([left_out, repr(long).splitlines()[-1]], "60", "2")
     assert len(long.plain().splitlines()) == 102
     html = ls.statistics(ls.FeatureMap.of_array(values, None))._repr_html_()
     assert html.count("<tr>") == 5

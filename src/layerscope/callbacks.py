@@ -23,6 +23,7 @@ from .checks import whole
 from .combinations.registry import combined, row_of, rule_named, target_of_capture
 from .core.feature_map import FeatureMap
 from .errors import BackendMissing, BadOption, DrawingFailed, caller_level
+from .files import make_folder
 from .picture.picture import Picture
 from .picture.tensorboard import to_tensorboard
 from .plots.file_names import safe
@@ -158,7 +159,7 @@ class Recorder:
 
     def _save(self, pictures: Mapping[tuple[str, ...], Picture], number: int) -> tuple[Path, ...]:
         assert self.folder is not None
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         taken: set[str] = set()
         written = []
         for key, picture in pictures.items():

@@ -46,6 +46,15 @@ def read_bytes(path: str | os.PathLike[str], *, what: str = "file", error: type[
             raise error(f"{what} {path}: {_reason(cause)}") from cause
 
 
+def make_folder(folder: Path) -> Path:
+    """The folder, made where it isn't there. Raises `BadOption`."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as cause:
+        raise BadOption(f"can't make the folder {folder}: {_reason(cause)}") from cause
+    return folder
+
+
 @contextmanager
 def writing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """The file at `path`, open for writing bytes over what is there, cut to length at the end. Raises `BadOption`.

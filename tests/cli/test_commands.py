@@ -275,7 +275,7 @@ def test_one_range_and_one_basis_for_all_images(capsys, photo, tmp_path):
         (["show", "demo", "{photo}", "-l", "0", "--values", "{photo}/v.npz", "-o", "{tmp}"], "can't make the folder"),
         (["show", "demo", "{photo}", "-l", "0", "--values", "{tmp}/is.npz", "-o", "{tmp}"], "can't write"),
         (["layers", "demo", "nowhere.jpg"], "nowhere.jpg"),
-        (["show", "demo", "{photo}", "--combine", "weights:no.npy"], "no file no.npy"),
+        (["show", "demo", "{photo}", "--combine", "weights:no.npy"], "no.npy: no such file"),
     ],
 )
 def test_errors_are_one_line_and_exit_1(capsys, photo, tmp_path, monkeypatch, arguments, match):

@@ -9,6 +9,7 @@ from ..combinations.class_cam import head_weights
 from ..combinations.pca import pca
 from ..combinations.reduce import mean, weighted
 from ..core.feature_map import FeatureMap
+from ..files import make_folder
 from ..picture.picture import Picture
 from ..plots.heatmap import heatmap
 from ..plots.overlay import overlay
@@ -31,7 +32,7 @@ def run(folder: Path, say: Callable[[str], None]) -> list[Path]:
     for prediction in classes:
         say(f"  {prediction.probability:6.1%}  {prediction.label}")
     maps = scope.capture(photo, [EARLY, MIDDLE, LATE])
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     say(f"pictures in {folder}:")
     written = []
     evidence = weighted(maps[LATE], head_weights(scope, classes[0].index, LATE))

@@ -17,7 +17,7 @@ from ..arrays.reductions import Rows, finite_places
 from ..core.feature_map import FeatureMap
 from ..core.note import Note
 from ..errors import BadOption, LibraryMissing
-from ..files import writing
+from ..files import open_regular, writing
 
 LARGEST_SEED = 2**32 - 1  # of scikit-learn
 
@@ -86,21 +86,19 @@ class Stored:
         Raises:
             BadOption: There is no such file, or it holds something else.
         """
-        try:
-            # Opened here, since numpy leaves a broken file open.
-            with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-                kind = str(file["kind"]) if "kind" in file else cls.__name__
-                if kind != cls.__name__:
-                    raise BadOption(f"it holds a {kind}, and a {cls.__name__} is needed")
-                names = {field.name for field in fields(cls)}
-                return cls(**{name: _read(file[name]) for name in file.files if name in names})
-        except BadOption as error:
-            raise BadOption(f"{path}: {error}") from error
-        except FileNotFoundError as error:
-            raise BadOption(f"no file {path} with a {cls.__name__}") from error
-        except (KeyError, ValueError, TypeError, OSError, zipfile.BadZipFile, zlib.error, EOFError) as error:
-            # numpy's own words would advise to load it unsafely.
-            raise BadOption(f"{path} is not a {cls.__name__} that its save() has written") from error
+        names = {field.name for field in fields(cls)}
+        with open_regular(path, what=cls.__name__) as raw:
+            try:
+                with np.load(raw, allow_pickle=False) as file:
+                    kind = str(file["kind"]) if "kind" in file else cls.__name__
+                    if kind != cls.__name__:
+                        raise BadOption(f"it holds a {kind}, and a {cls.__name__} is needed")
+                    return cls(**{name: _value(file[name]) for name in file.files if name in names})
+            except BadOption as error:
+                raise BadOption(f"{path}: {error}") from error
+            except (KeyError, ValueError, TypeError, OSError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+                # numpy's own words would advise to load it unsafely.
+                raise BadOption(f"{path} is not a {cls.__name__} that its save() has written") from error
 
     @classmethod
     def of(cls: type[Kept], given: Any) -> Kept:
@@ -112,7 +110,7 @@ class Stored:
         raise BadOption(f"basis= is a {type(given).__name__}: give a {cls.__name__}, or the path of one saved as .npz")
 
 
-def _read(array: np.ndarray) -> Any:
+def _value(array: np.ndarray) -> Any:
     """Words as a tuple or a string, everything else as the array it is."""
     if array.dtype.kind == "U":
         return tuple(array.tolist()) if array.ndim else str(array)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import socket
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BackendMissing, BadOption
+from ..files import make_folder, write
 from ..safe_text import printable
 from .picture import Picture
 
@@ -97,12 +99,9 @@ def _write(folder: Path, by_tag: Mapping[str, Picture], step: int) -> None:
     events = [Event(wall_time=now, file_version="brain.Event:2")]
     events.append(Event(wall_time=now, step=step, summary=Summary(value=values)))
     # TensorBoard finds files by this pattern; the last part keeps those of one second apart.
-    file = folder / f"events.out.tfevents.{int(now)}.{socket.gethostname()}.{os.getpid()}.{time.monotonic_ns()}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with open(file, "xb") as stream:
-            records = RecordWriter(stream)
-            for event in events:
-                records.write(event.SerializeToString())
-    except OSError as error:
-        raise BadOption(f"can't write {file}: {error.strerror or error}") from error
+    file = f"events.out.tfevents.{int(now)}.{socket.gethostname()}.{os.getpid()}.{time.monotonic_ns()}"
+    stream = io.BytesIO()
+    records = RecordWriter(stream)
+    for event in events:
+        records.write(event.SerializeToString())
+    write(make_folder(folder) / file, stream.getvalue())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from ..checks import one_of
 from ..core.feature_map import FeatureMap, as_map
 from ..errors import BadLayout, BadOption, BadScale
+from ..files import write
 from ..picture.canvas import Frame
 from ..picture.caption import about, caption, special, title_of
 from ..picture.numbers import number
@@ -99,8 +101,7 @@ def animate(
         whole = as_map(frames, layout)
         options = MontageOptions(image=image, channel=channel, zoom=zoom, scale=scale, colors=colors, columns=1)
         pictures = draw_frames(whole, options, over)
-    _write(pictures, path, fps=fps, loop=loop)
-    return path
+    return _write(pictures, path, fps=fps, loop=loop)
 
 
 def draw_frames(whole: FeatureMap, options: MontageOptions, over: str | None = None) -> list[Picture]:
@@ -218,7 +219,7 @@ def _limits(picture: Picture) -> str:
     return "…".join(map(number, picture.scale.limits)) if picture.scale.single else "a range for each tile"
 
 
-def _write(pictures: list[Picture], path: Path, *, fps: float, loop: bool) -> None:
+def _write(pictures: list[Picture], path: Path, *, fps: float, loop: bool) -> Path:
     from PIL import features
 
     suffix = path.suffix.lower()
@@ -242,7 +243,6 @@ def _write(pictures: list[Picture], path: Path, *, fps: float, loop: bool) -> No
         options |= {"append_images": images[1:], "duration": max(1, round(1000 / fps)), "loop": 0 if loop else 1}
         # Exact: nothing is lost; method 4 is libwebp's own default.
         options |= {"lossless": True, "quality": 80, "method": 4}
-    try:
-        images[0].save(path, format=suffix[1:].upper(), **options)
-    except OSError as error:
-        raise BadOption(f"can't write {path}: {error.strerror or error}") from error
+    encoded = io.BytesIO()
+    images[0].save(encoded, format=suffix[1:].upper(), **options)
+    return write(path, encoded.getvalue())

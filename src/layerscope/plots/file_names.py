@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ..errors import BadOption
+from ..files import make_folder
 from ..inputs.images import is_image
 
 PICTURES = (".png", ".svg", ".pdf", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif")
@@ -50,15 +50,6 @@ def describe_rule(combine: str | None, *, overlay: bool) -> str:
     name, _, argument = (combine or "").partition(":")
     parts = [name, Path(argument).stem, "overlay" if overlay else ""]
     return "".join(f"-{safe(part)}" for part in parts if part)
-
-
-def make_folder(folder: Path) -> Path:
-    """The folder, made where it isn't there. Raises `BadOption`."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadOption(f"can't make the folder {folder}: {error.strerror or error}") from error
-    return folder
 
 
 def _unused(taken: dict[str, str], text: str, owner: str) -> str:

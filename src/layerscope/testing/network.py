@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import numpy as np
@@ -70,11 +72,13 @@ class Network:
     def batch(self, count: int = 2) -> np.ndarray:
         return np.ascontiguousarray(self.images(count).transpose(["bchw".index(axis) for axis in self.axes]))
 
-    def expected(self, count: int = 2) -> dict[str, np.ndarray]:
-        """Each call's output in numpy, as `[image, *spatial, channel]`."""
+    def expected(self, count: int = 2, zeroed: Mapping[str, int] | None = None) -> dict[str, np.ndarray]:
+        """Each call's output in numpy, as `[image, *spatial, channel]`; where `zeroed` names a call, a channel of it is 0."""
         value, named = self.images(count), {}
         for name, step in zip(("conv1", "act:0", "conv2", "act:1", "head"), tiny_model().steps, strict=True):
             value = step.run(value.copy())
+            if zeroed and name in zeroed:
+                value[:, zeroed[name]] = 0
             named[name] = channels_last(value, step.axes)
         return named
 
@@ -97,6 +101,42 @@ class Network:
     def network(self) -> Any:
         """The network with the suite's own weights."""
         return self.build(tiny_parameters())
+
+    def values(self, model: Any, path: str) -> np.ndarray:
+        """What a capture of one layer alone gives, in the layer's own axes."""
+        return np.asarray(self.backend().capture(model, self.batch(), [path])[path].values)
+
+    @contextmanager
+    def unchanged(self, model: Any) -> Iterator[None]:
+        """The model must be the same after the block as before, and so must Python's and numpy's random state."""
+        before = self.state(model), random_state()
+        yield
+        assert (self.state(model), random_state()) == before
+
+
+def where_offered(verb: str) -> Callable[[Callable[[Any], None]], Callable[[Any], None]]:
+    """For the tests of a verb: they pass where the backend says that it doesn't offer it."""
+
+    def decorate(test: Callable[[Any], None]) -> Callable[[Any], None]:
+        @functools.wraps(test)
+        def checked(self: Network) -> None:
+            if self.offers(verb):
+                test(self)
+
+        return checked
+
+    return decorate
+
+
+@contextmanager
+def refused(error: type[Exception], naming: str = "") -> Iterator[None]:
+    """The block must raise this error, with `naming` in its message or in that of its cause."""
+    try:
+        yield
+    except error as raised:
+        assert naming in f"{raised} {raised.__cause__}"
+    else:
+        raise AssertionError(f"no {error.__name__} was raised{f' that names {naming}' if naming else ''}")
 
 
 def random_state() -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -108,72 +109,54 @@ class TinyBackend(Backend):
     ) -> dict[str, Captured]:
         if target is not None:
             raise self.refusal("gradients")
-        wanted = [self._wanted(model, path) for path in paths]
-        waiting = {key for key in wanted if key[1] is not None}
-        endless = any(call is None for _, call in wanted)
-        taken: list[tuple[str, int, np.ndarray]] = []
-        counts: dict[str, int] = {}
-        value = batch
-        for step in model.steps:
+        keys = [_key(model, path) for path in paths]
+        waiting, captured, value = set(keys), {}, batch
+        for step, call in _calls(model):
             value = step.run(value)
             model.ran.append(step.path)
-            call = counts.get(step.path, 0)
-            counts[step.path] = call + 1
-            if (step.path, call) in waiting or (step.path, None) in wanted:
-                taken.append((step.path, call, value.copy()))
+            for key in ((step.path, call), (step.path, None)):
+                if key in keys:
+                    path = paths[keys.index(key)]
+                    several = key[1] is None and _count(model, step.path) > 1
+                    captured[f"{path}:{call}" if several else path] = Captured(value.copy())
+            # A plain path waits for every call, so the run goes on to the end.
             waiting.discard((step.path, call))
-            if not endless and not waiting:
+            if not waiting:
                 break
-        return self._named(paths, wanted, taken, counts)
+        return captured
 
     def scores(self, model: TinyModel, batch: Any, target: Target, changes: Mapping[str, Change]) -> np.ndarray:
         """The target's number for each image, while steps return what `changes` makes of their values."""
-        wanted = {self._wanted(model, path): (path, change) for path, change in changes.items()}
-        counts: dict[str, int] = {}
-        done: set[str] = set()
-        value = batch
-        for step in model.steps:
+        paths, value = {_key(model, path): path for path in changes}, batch
+        for step, call in _calls(model):
             value = step.run(value.copy())
-            call = counts.get(step.path, 0)
-            counts[step.path] = call + 1
-            for key in {(step.path, None), (step.path, call)} & wanted.keys():
-                path, change = wanted[key]
-                value = changed(path, change, value)
-                done.add(path)
-        for path in changes:
-            if path not in done:
-                raise LayerNotCalled(
-                    f"layer {path!r} has no output: it ran {counts.get(path, 0)} times in this forward pass"
-                )
+            for key in {(step.path, None), (step.path, call)} & paths.keys():
+                value = changed(paths[key], changes[paths[key]], value)
         return scored(value, target, model.steps[-1].axes)
 
-    def _wanted(self, model: TinyModel, path: str) -> tuple[str, int | None]:
-        known = [step.path for step in (*model.steps, *model.unused)]
-        whole: tuple[str, int | None] = (path, None)
-        for base, call in (whole, split_call(path)):
-            if base in known:
-                return base, call
-        raise LayerNotFound(f"no layer {path!r}.{near(path, known)}")
 
-    def _named(
-        self,
-        paths: Sequence[str],
-        wanted: Sequence[tuple[str, int | None]],
-        taken: Sequence[tuple[str, int, np.ndarray]],
-        counts: Mapping[str, int],
-    ) -> dict[str, Captured]:
-        named = {}
-        for base, call, values in taken:
-            for path, key in zip(paths, wanted, strict=True):
-                if key == (base, call):
-                    named[path] = Captured(values)
-                elif key == (base, None):
-                    named[f"{path}:{call}" if counts[base] > 1 else path] = Captured(values)
-        for path, (base, wish) in zip(paths, wanted, strict=True):
-            ran = counts.get(base, 0)
-            if not ran or (wish is not None and wish >= ran):
-                raise LayerNotCalled(f"layer {path!r} has no output: it ran {ran} times in this forward pass")
-        return named
+def _calls(model: TinyModel) -> Iterator[tuple[Step, int]]:
+    """The steps in execution order, each with the number of its call."""
+    counts: Counter[str] = Counter()
+    for step in model.steps:
+        yield step, counts[step.path]
+        counts[step.path] += 1
+
+
+def _count(model: TinyModel, path: str) -> int:
+    return [step.path for step in model.steps].count(path)
+
+
+def _key(model: TinyModel, path: str) -> tuple[str, int | None]:
+    """A path as the path of a step and the number of its call, `None` for every call."""
+    known = [step.path for step in (*model.steps, *model.unused)]
+    base, call = (path, None) if path in known else split_call(path)
+    if base not in known:
+        raise LayerNotFound(f"no layer {path!r}.{near(path, known)}")
+    count = _count(model, base)
+    if not count or (call is not None and call >= count):
+        raise LayerNotCalled(f"layer {path!r} has no output: it ran {count} times in this forward pass")
+    return base, call
 
 
 def tiny_model(parameters: Mapping[str, np.ndarray] | None = None, fail: bool = False) -> TinyModel:

@@ -48,7 +48,15 @@ class LayerscopeError(Exception):
     ... except ls.LayerscopeError as error:
     ...     print(type(error).__name__, "-", error)
     BadChannels - channels [7] are not in 'array', which holds 0 to 2
+
+    Args:
+        problem: What is wrong; an attribute of the error, for those who have room for a few words only.
+        advice: What to do about it; it stands behind the problem in the message.
     """
+
+    def __init__(self, problem: str = "", advice: str = "") -> None:
+        super().__init__(f"{problem}: {advice}" if advice else problem)
+        self.problem = problem
 
 
 class ModelNotReadable(LayerscopeError):

@@ -110,7 +110,8 @@ def attention_rollout(
     texts.append(f"layers {layers[0].layer.path} to {last.layer.path}")
     notes = [Note("rollout", text) for text in texts]
     whole = replace(last, values=values, layer=layer, channels=(0,), gradient=None, tokens=None, of=1, origin=None)
-    return replace(whole, rule=f"attention rollout from {source}", notes=(*_shared_notes(last), *notes))
+    rule = f"attention rollout from {source}"
+    return replace(whole, rule=rule, method=rule, notes=(*_shared_notes(last), *notes))
 
 
 def _layout(fm: Any) -> tuple[tuple[int, int], tuple[str, ...]]:

@@ -54,8 +54,8 @@ def head_weights(scope: Scope, target: Any, layer: Any = "last", *, images: Any 
     head = scope.head(images)
     if head is None:
         raise BadWeights(
-            f"{scope.name} has no dense layer with weights of its own, so no class has weights for channels: use grad_cam, or"
-            " your own weights"
+            f"{scope.name} has no dense layer with weights of its own, so no class has weights for channels",
+            "use grad_cam, or your own weights",
         )
     index = _index(scope, target, len(head.weights))
     maps = scope.capture(images, layer)
@@ -129,7 +129,8 @@ def _rows(fm: FeatureMap, origin: Origin, target: Any) -> np.ndarray:
     head = origin.head() if isinstance(origin, Rerun) else None
     if not isinstance(origin, Rerun) or head is None:
         raise BadWeights(
-            "this model has no dense layer whose weights can be read: use grad_cam, or weighted() with your own weights"
+            "this model has no dense layer whose weights can be read",
+            "use grad_cam, or weighted() with your own weights",
         )
     first = origin.image(0)
     scores = first.layer(head.path)
@@ -161,8 +162,8 @@ def _check(fm: FeatureMap, output: FeatureMap, head: Head) -> None:
     path, name = fm.layer.path or "output", head.path
     if fm.shape[-1] != channels:
         raise BadWeights(
-            f"the last dense layer, {name!r}, weighs {channels} numbers, and {path!r} has {fm.shape[-1]} channels: it doesn't"
-            " follow that layer directly; choose the layer before its pooling with layer=, or use grad_cam"
+            f"the last dense layer, {name!r}, weighs {channels} numbers, and {path!r} has {fm.shape[-1]} channels",
+            "it doesn't follow that layer directly; choose the layer before its pooling with layer=, or use grad_cam",
         )
     mean = fm.values.reshape(-1, channels).mean(0, dtype=np.float64)
     expected = _activated(head.weights @ mean + (0 if head.bias is None else head.bias), head.activation)
@@ -170,7 +171,8 @@ def _check(fm: FeatureMap, output: FeatureMap, head: Head) -> None:
     if not (np.isfinite(mean).all() and np.isfinite(scores).all()):
         raise BadWeights(
             f"{path!r} or the output of {name!r} holds NaN or infinite values for this image, so the classifier"
-            " cannot be checked on it: use another image"
+            " cannot be checked on it",
+            "use another image",
         )
     if expected is not None and scores.shape == expected.shape:
         soft = any(dtype not in ("float32", "float64") for dtype in (fm.dtype, output.dtype))
@@ -182,8 +184,9 @@ def _check(fm: FeatureMap, output: FeatureMap, head: Head) -> None:
     else:
         reason = f"its output has the shape {output.shape}" + (f" after {head.activation}" if head.activation else "")
     raise BadWeights(
-        f"the last dense layer, {name!r}, doesn't see the average of {path!r}: {reason}. Something else lies between (an"
-        " activation, a norm, another pooling, a token that is picked): choose the layer with layer=, or use grad_cam"
+        f"the last dense layer, {name!r}, doesn't see the average of {path!r}",
+        f"{reason}. Something else lies between (an activation, a norm, another pooling, a token that is picked): choose the"
+        " layer with layer=, or use grad_cam",
     )
 
 
@@ -197,7 +200,8 @@ def _check_output(output: FeatureMap, logits: FeatureMap, head: Head) -> None:
             return
     raise BadOption(
         f"the model's output, of shape {output.shape}, isn't what its last dense layer, {head.path!r}, gives, so its top-1"
-        f" class is none of that layer's: give target=, 0 to {len(head.weights) - 1} for a row of {head.path!r}"
+        f" class is none of that layer's",
+        f"give target=, 0 to {len(head.weights) - 1} for a row of {head.path!r}",
     )
 
 

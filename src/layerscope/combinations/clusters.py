@@ -118,12 +118,8 @@ def clusters(fm: Any, k: int = 6, *, seed: int = 0, basis: Any = None, metric: s
     groups = [{"number": number, "share": float(share)} for number, share in enumerate(shares)]
     near_is = "cosine, on unit vectors" if basis.metric == "cosine" else "Euclidean"
     texts = (Note("metric", f"k-means, {near_is}"), Note("basis", source), *notes, *left_out(sound))
-    combined = fm.combined(
-        spread(labels[:, None].astype(np.float32), sound),
-        f"{count} clusters of {matrix.shape[1]} channels",
-        texts,
-        role="labels",
-    )
+    values = spread(labels[:, None].astype(np.float32), sound)
+    combined = fm.combined(values, f"{count} clusters", texts, role="labels", over=f"{matrix.shape[1]} channels")
     return replace(combined, provenance={**combined.provenance, "groups": groups})
 
 

@@ -72,9 +72,10 @@ def difference(a: Any, b: Any = None, *, relative: bool = False) -> FeatureMap:
     # Two runs of a model can't be asked again as one.
     base = replace(base, origin=None, notes=tuple(dict.fromkeys((*a.notes, *b.notes))))
     name = "relative difference" if relative else "difference"
-    rule = f"{name} of {a.rule}" if a.rule else f"{name} of {a.shape[-1]} channels"
-    combined = base.combined(values, "", notes)
-    return replace(combined, rule=rule, ids=ids, channels=a.channels, provenance=_provenance(a, b))
+    other = {key: value for key, value in b.provenance.items() if a.provenance.get(key) != value}
+    provenance = {**a.provenance, "minus": {"images": list(b.ids), "layer": b.layer.path, **other}}
+    combined = base.combined(values, name, notes, over="" if a.rule else f"{a.shape[-1]} channels")
+    return replace(combined, ids=ids, channels=a.channels, provenance=provenance)
 
 
 def _rms(values: np.ndarray) -> np.ndarray:
@@ -145,11 +146,6 @@ def _one_signed(a: FeatureMap, b: FeatureMap) -> tuple[str, ...]:
 def _digest(fm: FeatureMap) -> str:
     whole = str(fm.provenance.get("model_digest", ""))
     return whole[: whole.find(":") + 9] if whole else ""
-
-
-def _provenance(a: FeatureMap, b: FeatureMap) -> dict[str, Any]:
-    other = {name: value for name, value in b.provenance.items() if a.provenance.get(name) != value}
-    return {**a.provenance, "minus": {"images": list(b.ids), "layer": b.layer.path, **other}}
 
 
 def _check_fit(a: FeatureMap, b: FeatureMap) -> None:

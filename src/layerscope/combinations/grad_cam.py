@@ -280,8 +280,8 @@ def eigen_cam(
         values, directions, shifts = zip(*(first_component(image, center) for image in fm.values), strict=True)
         notes = (Note("centered", "the mean over the places taken off"),) if center else ()
         linear = Linear.of(np.stack(directions)[..., None], fm.channels, bias=-np.array(shifts)[:, None])
-        rule = f"Eigen-CAM of {fm.values.shape[-1]} channels"
-        return fm.combined(np.stack(values)[..., None], rule, notes, linear=linear)
+        over = f"{fm.values.shape[-1]} channels"
+        return fm.combined(np.stack(values)[..., None], "Eigen-CAM", notes, linear=linear, over=over)
 
     return Averaging(smooth, noise, flip, seed).of("eigen_cam", method, fm)
 
@@ -297,8 +297,9 @@ def _pair(fm: FeatureMap) -> tuple[np.ndarray, np.ndarray]:
     else:
         what = f"{fm.layer.path or 'output'!r} was captured without a target"
     raise GradientsUnavailable(
-        f"a class activation map by gradients needs them, and {what}: capture(image, layer, target=CLASS) with a class"
-        " index, a label or a function of the output; class_cam, score_cam, ablation_cam and eigen_cam need no gradients"
+        f"a class activation map by gradients needs them, and {what}",
+        "capture(image, layer, target=CLASS) with a class index, a label or a function of the output; class_cam, score_cam,"
+        " ablation_cam and eigen_cam need no gradients",
     )
 
 

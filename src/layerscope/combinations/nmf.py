@@ -119,9 +119,8 @@ def nmf(fm: Any, factors: int = 6, *, seed: int = 0, basis: Any = None, negative
     count = len(groups)
     energy_note = Note("energy", f"energy explained by {count} factors: {learned.energy.sum():.1%}")
     texts = (energy_note, Note("basis", source), *learned.notes, *left_out(sound))
-    combined = fm.combined(
-        spread(strengths, sound), f"{count} factors (NMF) of {matrix.shape[1]} channels", texts, role="factors"
-    )
+    rule, over = f"{count} factors (NMF)", f"{matrix.shape[1]} channels"
+    combined = fm.combined(spread(strengths, sound), rule, texts, role="factors", over=over)
     return replace(
         combined,
         notes=(*combined.notes, *(Note("group", group_text(group)) for group in groups)),
@@ -146,8 +145,9 @@ def _matrix(fm: FeatureMap, negative: str) -> tuple[np.ndarray, np.ndarray, tupl
     if negative == "error":
         raise BadOption(
             f"nmf needs values of 0 and above, and {share:.1%} of those of {fm.layer.path!r} are negative (down to"
-            f' {lowest:.3g}): capture the layer after its activation (ReLU), or take negative="clip", which counts them as 0;'
-            " pca and clusters take any sign"
+            f" {lowest:.3g})",
+            'capture the layer after its activation (ReLU), or take negative="clip", which counts them as 0; pca and clusters'
+            " take any sign",
         )
     return (
         np.maximum(matrix, 0),

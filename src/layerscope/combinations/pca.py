@@ -146,7 +146,7 @@ def pca(fm: Any, *, basis: Any = None, foreground: Any = None, robust: bool = Fa
         planes[~mask & ~broken] = BACKGROUND
     linear = Linear.of(basis.components.T, fm.channels, bias=-shift)
     notes = _notes(fm, basis, projected, mask)
-    return fm.combined(planes, f"PCA of {channels} channels", notes, role="rgb", linear=linear)
+    return fm.combined(planes, "PCA", notes, role="rgb", linear=linear, over=f"{channels} channels")
 
 
 def _notes(fm: FeatureMap, basis: Basis, given: bool, mask: np.ndarray | None) -> tuple[str, ...]:

@@ -39,7 +39,7 @@ def mean(fm: Any) -> FeatureMap:
     """
     fm = as_map(fm)
     count = fm.values.shape[-1]
-    return _weighted(fm, np.full(count, 1 / count), f"mean of {count} channels")
+    return _weighted(fm, np.full(count, 1 / count), "mean", f"{count} channels")
 
 
 def total(fm: Any) -> FeatureMap:
@@ -60,7 +60,7 @@ def total(fm: Any) -> FeatureMap:
     """
     fm = as_map(fm)
     count = fm.values.shape[-1]
-    return _weighted(fm, np.ones(count), f"sum of {count} channels")
+    return _weighted(fm, np.ones(count), "sum", f"{count} channels")
 
 
 def weighted(fm: Any, weights: Any) -> FeatureMap:
@@ -91,12 +91,11 @@ def weighted(fm: Any, weights: Any) -> FeatureMap:
     """
     fm = as_map(fm)
     vector = weight_vector(fm, weights)
-    used = int(np.count_nonzero(vector))
     values = weighted_sum(fm.values, vector)[..., None]
     # A map of negative values alone looks like any other once it has colours, so a note says it.
     notes = () if (values > 0).any() else (Note("no-evidence", "no positive evidence: every value is 0 or below"),)
-    rule = f"weighted sum of {used} of {len(vector)} channels"
-    return fm.combined(values, rule, notes, linear=Linear.of(vector, fm.channels))
+    over = f"{np.count_nonzero(vector)} of {len(vector)} channels"
+    return fm.combined(values, "weighted sum", notes, linear=Linear.of(vector, fm.channels), over=over)
 
 
 def maximum(fm: Any) -> FeatureMap:
@@ -117,7 +116,7 @@ def maximum(fm: Any) -> FeatureMap:
     """
     fm = as_map(fm)
     values = fm.values.max(axis=-1, keepdims=True)
-    return fm.combined(values, f"maximum of {fm.values.shape[-1]} channels")
+    return fm.combined(values, "maximum", over=f"{fm.values.shape[-1]} channels")
 
 
 def norm(fm: Any) -> FeatureMap:
@@ -137,7 +136,7 @@ def norm(fm: Any) -> FeatureMap:
         BadLayout: `fm` isn't an array of numbers.
     """
     fm = as_map(fm)
-    return fm.combined(lengths(fm.values)[..., None], f"norm of {fm.values.shape[-1]} channels")
+    return fm.combined(lengths(fm.values)[..., None], "norm", over=f"{fm.values.shape[-1]} channels")
 
 
 def deviation(fm: Any) -> FeatureMap:
@@ -160,12 +159,12 @@ def deviation(fm: Any) -> FeatureMap:
     count = fm.values.shape[-1]
     center = weighted_sum(fm.values, np.full(count, 1 / count))
     spread = lengths(fm.values, center) / np.float32(np.sqrt(count))
-    return fm.combined(spread[..., None], f"standard deviation of {count} channels")
+    return fm.combined(spread[..., None], "standard deviation", over=f"{count} channels")
 
 
-def _weighted(fm: FeatureMap, weights: np.ndarray, rule: str) -> FeatureMap:
+def _weighted(fm: FeatureMap, weights: np.ndarray, rule: str, over: str) -> FeatureMap:
     values = weighted_sum(fm.values, weights)[..., None]
-    return fm.combined(values, rule, linear=Linear.of(weights, fm.channels))
+    return fm.combined(values, rule, linear=Linear.of(weights, fm.channels), over=over)
 
 
 def weight_vector(fm: FeatureMap, weights: Any) -> np.ndarray:

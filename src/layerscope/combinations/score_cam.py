@@ -75,7 +75,7 @@ def score_cam(
 
     def method(fm: FeatureMap) -> FeatureMap:
         origin = needed_origin(fm, "score_cam")
-        _check_spatial(fm, origin, "score_cam")
+        _check_spatial(fm, origin)
         weights, targets, spans = [], [], []
         for index, values in enumerate(fm.values):
             image = origin.image(index)
@@ -232,9 +232,10 @@ def _groups(channels: Any, step: int) -> Iterator[tuple[int, ...]]:
         yield tuple(channels[start : start + step])
 
 
-def _check_spatial(fm: FeatureMap, origin: Origin, name: str) -> None:
+def _check_spatial(fm: FeatureMap, origin: Origin) -> None:
     if len(fm.spatial) != 2 or fm.layer.attention or not {"h", "w"} <= set(origin.axes):
         raise BadLayout(
-            f"{name} lays each channel over the image as a mask, and {fm.layer.path or 'output'!r} ({fm.layer.kind}) has the"
-            f" shape {fm.shape} for an input with the axes {origin.axes}: use a layer with height and width"
+            f"score_cam lays each channel over the image as a mask, and {fm.layer.path or 'output'!r} ({fm.layer.kind}) has the"
+            f" shape {fm.shape} for an input with the axes {origin.axes}",
+            "use a layer with height and width",
         )

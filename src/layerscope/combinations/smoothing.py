@@ -91,8 +91,9 @@ def needed_origin(fm: Any, name: str) -> Origin:
     origin = fm.origin if isinstance(fm, FeatureMap) else None
     if origin is None:
         raise BadOption(
-            f"{name} runs the model again, and this map doesn't know its model: use a map that Scope.capture gave for a model"
-            " with one input, not one from a file, a stream, a copy, a combination or a bare array"
+            f"{name} runs the model again, and this map doesn't know its model",
+            "use a map that Scope.capture gave for a model with one input, not one from a file, a stream, a copy, a"
+            " combination or a bare array",
         )
     return origin
 

@@ -47,6 +47,7 @@ class FeatureMap:
         placement: Where the model input lies on each photo; `None` where unknown.
         gradient: The derivative of the target with respect to `values`, in their shape; `None` without a target.
         rule: What was done to the channels, `""` for nothing.
+        method: The same in a word or two, without what it was done to: `"mean"` where `rule` is `"mean of 64 channels"`.
         of: How many channels the layer has.
         tokens: The prefix tokens of a transformer, float32 `[image, token, channel]`.
         dtype: The type that the model itself computed in.
@@ -82,6 +83,7 @@ class FeatureMap:
     names: tuple[str, ...] = field(default=(), repr=False)
     rows: Literal["image", "row"] = field(default="image", repr=False)
     linear: Linear | None = field(default=None, repr=False)
+    method: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         if self.values.ndim < 2 or self.values.dtype != np.float32:
@@ -232,7 +234,14 @@ class FeatureMap:
         )
 
     def combined(
-        self, values: np.ndarray, rule: str, notes: Sequence[str] = (), role: str = "", *, linear: Linear | None = None
+        self,
+        values: np.ndarray,
+        rule: str,
+        notes: Sequence[str] = (),
+        role: str = "",
+        *,
+        linear: Linear | None = None,
+        over: str = "",
     ) -> FeatureMap:
         """A map made from this one by a rule over its channels, which are numbered anew.
 
@@ -248,6 +257,7 @@ class FeatureMap:
             notes: What a caption must say of it, after this map's own notes.
             role: What the new channels are to a picture, as in `FeatureMap.role`.
             linear: The weights by which it was made from `self.values`, where it is linear in the channels.
+            over: What it was done to, such as `"64 channels"`; it stands behind `rule` in captions.
         """
         text = f"prefix tokens left out: {', '.join(self.layer.prefix)}"
         left_out = () if self.prefix() is None else (Note("tokens-left-out", text),)
@@ -261,7 +271,8 @@ class FeatureMap:
             layer=replace(self.layer, prefix=()) if self.tokens is not None else self.layer,
             # Running the model again would give the layer, not what was made of it.
             origin=None,
-            rule=rule if not self.rule else f"{rule} of {self.rule}",
+            rule=" of ".join(filter(None, (rule, over, self.rule))),
+            method=rule,
             role=role,
             linear=linear if not self.rule else linear and self.linear and linear.after(self.linear),
             of=self.of,

@@ -65,14 +65,14 @@ def beyond_text(value: float, limit: float, low: float, high: float) -> str:
     return text
 
 
-def short_span(low: float, high: float, digits: int = 3) -> str:
-    """`low…high` in as few significant digits as can be, from `digits` on, so that two numbers never read the same.
+def short_span(low: float, high: float, digits: int) -> tuple[str, str]:
+    """Two numbers in as few significant digits as can be, from `digits` on, so that they never read the same.
 
-    >>> short_span(0.9998, 1.0002), short_span(0, 0.5)
-    ('0.9998…1', '0…0.5')
+    >>> short_span(0.9998, 1.0002, 3), short_span(0, 0.5, 3)
+    (('0.9998', '1'), ('0', '0.5'))
     """
     first, last = number(low, digits), number(high, digits)
     while first == last and low != high and digits < 17:
         digits += 1
         first, last = number(low, digits), number(high, digits)
-    return f"{first}…{last}"
+    return first, last

@@ -341,8 +341,8 @@ def _maps_of(cells: Collection[FeatureMap | Blank]) -> list[FeatureMap]:
 
 def _rule_title(cells: Collection[FeatureMap | Blank]) -> str:
     """What was done to the channels, for the title, where it is the same in all cells."""
-    rules = {fm.rule.partition(" of ")[0] for fm in _maps_of(cells)}
-    return f" · {rules.pop()}" if len(rules) == 1 and "" not in rules else ""
+    methods = {fm.method or fm.rule for fm in _maps_of(cells)}
+    return f" · {methods.pop()}" if len(methods) == 1 and "" not in methods else ""
 
 
 def _combination_text(every: Sequence[FeatureMap], combine: Any) -> str:

@@ -149,7 +149,7 @@ def combine_all(maps: Mapping[Any, FeatureMap], combine: Any) -> dict[Any, Featu
             cells[name] = combine_for_cell(fm, combine)
         except LayerscopeError as error:
             failed.append(error)
-            cells[name] = Blank("combination", str(error).partition(": ")[0])
+            cells[name] = Blank("combination", error.problem)
     if failed and all(isinstance(cell, Blank) for cell in cells.values()):
         raise failed[0]
     return cells

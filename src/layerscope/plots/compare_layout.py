@@ -296,12 +296,11 @@ def _ranges(table: Table, rule: Scale | None, room: int) -> tuple[tuple[tuple[st
 
 
 def _range_lines(low: float, high: float, room: int) -> tuple[str, ...]:
-    for digits in (3, 2):
-        text = short_span(low, high, digits)
-        if len(text) <= room:
-            return (text,)
-    first, _, last = short_span(low, high, 3).partition("…")
-    return f"{first}…", last
+    spans = [short_span(low, high, digits) for digits in (3, 2)]
+    for first, last in spans:
+        if len(first) + 1 + len(last) <= room:
+            return (f"{first}…{last}",)
+    return f"{spans[0][0]}…", spans[0][1]
 
 
 def _zoomed(plane: np.ndarray, side: int) -> tuple[int, int]:

@@ -180,7 +180,7 @@ class Tiles:
     def texts(self, own_range: bool, digits: int) -> tuple[str, ...]:
         """What is special about each tile, else its range."""
         return tuple(
-            word or (short_span(low, high, digits) if own_range else "")
+            word or ("…".join(short_span(low, high, digits)) if own_range else "")
             for word, (low, high) in zip(self.words, self.limits.tolist(), strict=True)
         )
 

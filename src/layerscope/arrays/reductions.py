@@ -41,27 +41,28 @@ def weighted_sum(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return out
 
 
-def squares(values: np.ndarray, middle: np.ndarray | None) -> np.ndarray:
-    """`sum((values - middle)², -1)` in float32, without a temporary of the size of `values`."""
+def squares(values: np.ndarray, middle: np.ndarray | None = None) -> np.ndarray:
+    """`sum((values - middle)², -1)` in float32, without a temporary of the size of `values`.
+
+    `middle` is one vector, `[channel]`, or a number for each place, `[image, *spatial, 1]`.
+    """
     out = np.zeros(values.shape[:-1], np.float32)
     if values.flags.c_contiguous:
         flat, to = values.reshape(-1, values.shape[-1]), out.reshape(-1)
+        less = None if middle is None else middle.reshape(-1, middle.shape[-1])
         step = max(1, BLOCK // values.shape[-1])
         for start in range(0, len(flat), step):
             part = flat[start : start + step]
-            if middle is not None:
-                part = part - middle.reshape(-1)[start : start + step, None]
+            if less is not None:
+                part = part - (less if len(less) == 1 else less[start : start + step])
             np.einsum("nc,nc->n", part, part, out=to[start : start + step])
         return out
     scratch = np.empty(values.shape[1:-1], np.float32)
+    less = None if middle is None else np.broadcast_to(middle, values.shape)
     for image, planes in enumerate(channel_planes(values)):
-        for plane in planes:
-            if middle is not None:
-                np.subtract(plane, middle[image], out=scratch)
-                np.multiply(scratch, scratch, out=scratch)
-            else:
-                np.multiply(plane, plane, out=scratch)
-            out[image] += scratch
+        for channel, plane in enumerate(planes):
+            shifted = plane if less is None else np.subtract(plane, less[image, ..., channel], out=scratch)
+            out[image] += np.multiply(shifted, shifted, out=scratch)
     return out
 
 
@@ -74,14 +75,14 @@ def channel_planes(values: np.ndarray) -> Iterator[np.ndarray]:
 def lengths(values: np.ndarray, middle: np.ndarray | None = None) -> np.ndarray:
     """The Euclidean length of the channel vector at each place, float32, also where its square would leave float32.
 
-    `middle`, a number a place, is taken off every channel before.
+    `middle`, as in `squares`, is taken off before: with a vector, the distance from it.
     """
     with np.errstate(invalid="ignore", over="ignore"):
         total = squares(values, middle)
         most = total.max(initial=0)
         if SMALL_SQUARE < most < np.inf:
             return np.asarray(np.sqrt(total, out=total))
-    extent = np.abs(raw_extent(values))
+    extent = np.abs(raw_extent(values).ravel() if middle is None else np.append(raw_extent(values), middle))
     largest = float(extent[np.isfinite(extent)].max(initial=0))
     # Divided by the largest first where squares leave the range of float32.
     unit = np.float32(largest if largest > 1e18 or 0 < largest < 1e-18 else 1)
@@ -140,31 +141,6 @@ class Rows:
     def matrix(self) -> np.ndarray:
         """All of them as one float32 array `[place, channel]` of its own."""
         return np.concatenate(list(self))
-
-
-def distances(values: np.ndarray, vector: np.ndarray) -> np.ndarray:
-    """The Euclidean distance of the channel vector at each place from one vector, float32 `[image, *spatial]`."""
-    extent = np.abs(raw_extent(values))
-    largest = max(float(extent[np.isfinite(extent)].max(initial=0)), float(np.abs(vector).max(initial=0)))
-    unit = np.float32(largest if largest > 1e18 or 0 < largest < 1e-18 else 1)
-    middle = (vector / unit).astype(np.float32)
-    out = np.zeros(values.shape[:-1], np.float32)
-    with np.errstate(invalid="ignore", over="ignore"):
-        if values.flags.c_contiguous:
-            flat, to = values.reshape(-1, len(middle)), out.reshape(-1)
-            step = max(1, BLOCK // len(middle))
-            for start in range(0, len(flat), step):
-                part = flat[start : start + step] / unit if unit != 1 else flat[start : start + step]
-                part = part - middle
-                np.einsum("nc,nc->n", part, part, out=to[start : start + step])
-        else:
-            scratch = np.empty(values.shape[1:-1], np.float32)
-            for image, planes in enumerate(channel_planes(values)):
-                for plane, less in zip(planes, middle, strict=True):
-                    np.subtract(plane if unit == 1 else plane / unit, less, out=scratch)
-                    np.multiply(scratch, scratch, out=scratch)
-                    out[image] += scratch
-        return np.asarray(np.sqrt(out) * unit)
 
 
 def channel_squares(values: np.ndarray) -> np.ndarray:

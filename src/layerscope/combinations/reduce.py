@@ -158,7 +158,7 @@ def deviation(fm: Any) -> FeatureMap:
     fm = as_map(fm)
     count = fm.values.shape[-1]
     center = weighted_sum(fm.values, np.full(count, 1 / count))
-    spread = lengths(fm.values, center) / np.float32(np.sqrt(count))
+    spread = lengths(fm.values, center[..., None]) / np.float32(np.sqrt(count))
     return fm.combined(spread[..., None], "standard deviation", over=f"{count} channels")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays.reductions import distances, finite_places, lengths, weighted_sum
+from ..arrays.reductions import finite_places, lengths, weighted_sum
 from ..checks import one_of
 from ..core.feature_map import FeatureMap, as_map
 from ..core.linear import Linear
@@ -83,7 +83,7 @@ def _compared(values: np.ndarray, query: np.ndarray, metric: str) -> tuple[np.nd
         likeness[~finite_places(values)] = np.nan
         return likeness, 0
     if metric == "euclidean":
-        likeness = distances(values, query)
+        likeness = lengths(values, query.astype(np.float32))
         likeness[~np.isfinite(likeness)] = np.nan
         return np.negative(likeness, out=likeness), 0
     size = float(np.abs(query).max())

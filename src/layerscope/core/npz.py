@@ -23,7 +23,7 @@ from .receptive_field import Field
 
 FORMAT = 1
 ARRAYS = ("values", "gradient", "tokens")
-
+PLAIN = ("ids", "channels", "rule", "method", "role", "names", "of", "dtype", "rows")
 
 Map = Any  # a `FeatureMap`, which itself imports this module
 Made = TypeVar("Made")
@@ -36,18 +36,10 @@ def write(fm: Map, path: Path) -> Path:
     about = {
         "format": FORMAT,
         "layer": asdict(fm.layer),
-        "ids": fm.ids,
-        "channels": fm.channels,
         "placement": fm.placement and [asdict(placement) for placement in fm.placement],
-        "rule": fm.rule,
-        "method": fm.method,
-        "role": fm.role,
-        "names": fm.names,
-        "of": fm.of,
-        "dtype": fm.dtype,
+        **{name: getattr(fm, name) for name in PLAIN},
         "notes": fm.notes,
         "note_kinds": [kind_of(note) for note in fm.notes],
-        "rows": fm.rows,
         "provenance": dict(fm.provenance),
         "linear": fm.linear and {"channels": fm.linear.channels, "post": fm.linear.post},
     }
@@ -78,22 +70,21 @@ def read(path: str | Path, make: Callable[..., Made]) -> Made:
 
 
 def _fields(about: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a feature map; older files lack those that are read with a default."""
+    """The fields of a feature map; older files lack some of the plain ones."""
     return {
-        "layer": _layer(about["layer"]),
-        "ids": tuple(about["ids"]),
-        "channels": tuple(about["channels"]),
-        "placement": about["placement"] and tuple(_placement(fields) for fields in about["placement"]),
-        "rule": about["rule"],
-        "method": about.get("method", ""),
-        "role": about.get("role", ""),
-        "names": tuple(about.get("names", ())),
-        "of": about["of"],
-        "dtype": about["dtype"],
+        **{name: _tuples(about[name]) for name in PLAIN if name in about},
+        "layer": _layer(_tuples(about["layer"])),
+        "placement": about["placement"] and tuple(Placement(**fields) for fields in _tuples(about["placement"])),
         "notes": _notes(about["notes"], about.get("note_kinds", ())),
-        "rows": about.get("rows", "image"),
         "provenance": about["provenance"],
     }
+
+
+def _tuples(value: Any) -> Any:
+    """Tuples, as the fields have them, for the lists of JSON."""
+    if isinstance(value, Mapping):
+        return {name: _tuples(part) for name, part in value.items()}
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def _notes(texts: Sequence[str], kinds: Sequence[str]) -> tuple[str, ...]:
@@ -108,19 +99,9 @@ def _linear(fields: Mapping[str, Any] | None, archive: Mapping[str, np.ndarray])
 
 
 def _layer(fields: Mapping[str, Any]) -> Layer:
-    fields = dict(fields)
-    for name in ("shape", "grid"):
-        fields[name] = fields[name] and tuple(fields[name])
-    for name in ("aliases", "prefix"):
-        fields[name] = tuple(fields.get(name) or ())
-    fields["per_call"] = tuple(_layer(call) for call in fields["per_call"])
-    if fields.get("receptive"):
-        fields["receptive"] = tuple(
-            Field(**{**axis, "starts": tuple(axis["starts"]), "ends": tuple(axis["ends"])})
-            for axis in fields["receptive"]
-        )
-    return Layer(**fields)
-
-
-def _placement(fields: Mapping[str, Any]) -> Placement:
-    return Placement(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
+    receptive = fields.get("receptive")
+    parts = {
+        "per_call": tuple(map(_layer, fields["per_call"])),
+        "receptive": receptive and tuple(Field(**axis) for axis in receptive),
+    }
+    return Layer(**{**fields, **parts})

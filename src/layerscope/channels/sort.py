@@ -17,11 +17,12 @@ SORTS = ("index", *FIGURES, "similarity")
 ALLOWED = (*SORTS, "similarity:17")
 
 
-def check_sort(sort: Any) -> None:
-    """Raises `BadOption` with near names for what no sheet can be sorted by."""
+def check_sort(sort: Any) -> Any:
+    """`sort` itself. Raises `BadOption` with near names for what no sheet can be sorted by."""
     name, colon, number = str(sort).partition(":")
     if sort not in SORTS and not (name == "similarity" and colon and number.isdecimal()):
         raise BadOption(f"sort={sort!r}: use {', '.join(map(repr, ALLOWED))}.{near(str(sort), SORTS)}")
+    return sort
 
 
 def ordered(one: FeatureMap, chosen: np.ndarray, sort: str) -> np.ndarray:

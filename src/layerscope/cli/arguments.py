@@ -68,45 +68,47 @@ def scale(text: str) -> Any:
 
     if text in RULES:
         return text
-    low, colon, high = text.partition(":")
-    try:
-        limits = float(low), float(high)
-    except ValueError:
-        limits = (0.0, 0.0)
-    if not colon or not limits[0] < limits[1]:
+    low, high = _ends(text)
+    if not low < high:
         raise argparse.ArgumentTypeError(f"{text!r}: use {scales()} or LOW:HIGH, such as -1:1")
-    return limits
+    return low, high
 
 
 def clip(text: str) -> tuple[float, float]:
+    low, high = _ends(text)
+    if not 0 <= low < high <= 100:
+        raise argparse.ArgumentTypeError(f"{text!r}: give two percentiles from 0 to 100 as LOW:HIGH, such as 1:99")
+    return low, high
+
+
+def _ends(text: str) -> tuple[float, float]:
+    """`LOW:HIGH` as two numbers; (0, 0) for anything else."""
     low, _, high = text.partition(":")
     try:
-        ends = float(low), float(high)
+        return float(low), float(high)
     except ValueError:
-        ends = (0.0, 0.0)
-    if not 0 <= ends[0] < ends[1] <= 100:
-        raise argparse.ArgumentTypeError(f"{text!r}: give two percentiles from 0 to 100 as LOW:HIGH, such as 1:99")
-    return ends
+        return 0.0, 0.0
 
 
 def sort(text: str) -> str:
-    from ..channels.sort import SORTS, check_sort
-    from ..errors import BadOption, near
+    from ..channels.sort import check_sort
 
-    try:
-        check_sort(text)
-    except BadOption:
-        raise argparse.ArgumentTypeError(f"{text!r}: use {orders()}.{near(text, SORTS)}") from None
-    return text
+    return str(_checked(check_sort, text))
 
 
 def channels(text: str) -> list[int] | str:
     """`0:4,40` as `[0, 1, 2, 3, 40]`; what needs the layer, a condition or an open run, stays as it is."""
     from ..channels.query import parse
+
+    closed: list[int] | None = _checked(lambda text: parse(text).closed(), text)
+    return text if closed is None else closed
+
+
+def _checked(check: Callable[[str], Any], text: str) -> Any:
+    """What a check of the library gives; its error in the way of argparse, which prints the usage with it."""
     from ..errors import BadOption
 
     try:
-        closed = parse(text).closed()
+        return check(text)
     except BadOption as error:
         raise argparse.ArgumentTypeError(str(error)) from error
-    return text if closed is None else closed

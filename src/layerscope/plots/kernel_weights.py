@@ -143,10 +143,9 @@ def draw_colours(weights: Weights, chosen: Sequence[int], order: str, options: D
     filters = Colours.of(weights, chosen, alike=options.scale == "layer", order=order)
     size, longest = (filters.colours.shape[1], filters.colours.shape[2]), max(len(tile.label) for tile in filters.tiles)
     grid = Mosaic.fitting(size, len(filters.tiles), longest, options)
-    pages, here = grid.page(len(filters.tiles), options.page)
+    page = options.pick_page(len(filters.tiles), grid.most)
     fm = weights.map(weights.values.mean(1).transpose(1, 2, 0)[None], "kernels")
-    what = f"{len(chosen)} of {len(weights.values)} filters"
-    what += f", page {options.page + 1} of {pages}" if pages > 1 else ""
+    what = f"{len(chosen)} of {len(weights.values)} filters{page.text}"
     frame = Frame(title_of(fm), (*caption(fm, None, what), *filters.lines), text=options.text)
-    picture = grid.picture(filters.colours[here], filters.tiles[here], frame, about(fm, None))
-    return replace(picture, page=options.page, pages=pages)
+    picture = grid.picture(filters.colours[page.here], filters.tiles[page.here], frame, about(fm, None))
+    return replace(picture, page=page.number, pages=page.pages)

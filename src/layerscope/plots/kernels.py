@@ -182,10 +182,10 @@ def _draw_grid(view: View, numbers: Sequence[int]) -> Picture:
     codes = rule.codes(values[np.ix_(view.filters, numbers)].reshape(-1, *values.shape[2:]))
     size, longest = (values.shape[2], values.shape[3]), max(len(tile.label) for tile in tiles)
     grid = Mosaic.fitting(size, len(tiles), longest, replace(options, columns=len(numbers)))
-    pages, here = grid.page(len(tiles), options.page)
+    page = options.pick_page(len(tiles), grid.most)
     what = f"{len(view.filters)} of {len(values)} filters down, {len(numbers)} of {weights.inputs} inputs to the right"
-    what += f", page {options.page + 1} of {pages}" if pages > 1 else ""
+    what += page.text
     lines = (*caption(fm, rule, what), "above each tile: input channel → filter")
-    frame = Frame(title_of(fm), lines, rule, marks_of(codes[here]), text=options.text)
-    picture = grid.picture(codes[here], tiles[here], frame, about(fm, rule))
-    return replace(picture, page=options.page, pages=pages)
+    frame = Frame(title_of(fm), lines, rule, marks_of(codes[page.here]), text=options.text)
+    picture = grid.picture(codes[page.here], tiles[page.here], frame, about(fm, rule))
+    return replace(picture, page=page.number, pages=page.pages)

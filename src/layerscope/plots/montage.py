@@ -100,11 +100,10 @@ def draw_montage(whole: FeatureMap, options: MontageOptions) -> Picture:
     stack = Stack.of(whole, options, whole.channels[0] if colored else options.channel)
     numbers = stack.choose(options.slices)
     grid = Mosaic.fitting(stack.size, len(numbers), len(str(stack.count - 1)), options)
-    pages, here = grid.page(len(numbers), options.page)
-    shown = list(numbers[here])
-    what = stack.describe_slices(len(numbers)) + (
-        f", page {options.page + 1} of {pages} ({stack.word}s {shown[0]} to {shown[-1]})" if pages > 1 else ""
-    )
+    page = options.pick_page(len(numbers), grid.most)
+    shown = list(numbers[page.here])
+    what = stack.describe_slices(len(numbers)) + page.text
+    what += f" ({stack.word}s {shown[0]} to {shown[-1]})" if page.text else ""
     channel = 0 if colored else stack.channel
     tiles = [Tile(str(number), stack.image, channel, f"{stack.word} {number}") for number in shown]
     if colored:
@@ -118,7 +117,7 @@ def draw_montage(whole: FeatureMap, options: MontageOptions) -> Picture:
         lines += Beyond.of(stack.planes, rule.limits).words(rule, options.clip)
         frame = Frame(title_of(stack.one), lines, rule, marks_of(pictures), reach_of(stack.planes), options.text)
     facts = about(stack.one, frame.bar, axis=stack.axis, slices=shown)
-    return replace(grid.picture(pictures, tiles, frame, facts), page=int(options.page), pages=pages)
+    return replace(grid.picture(pictures, tiles, frame, facts), page=page.number, pages=page.pages)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..errors import BadOption
 from ..picture.canvas import Canvas, Frame
 from ..picture.codes import OWN
 from ..picture.font import SMALL, font
@@ -79,13 +78,6 @@ class Mosaic:
     @property
     def pitch_y(self) -> int:
         return self.height * self.zoom + self.above + self.space
-
-    def page(self, count: int, page: int) -> tuple[int, slice]:
-        """How many pages there are, and the tiles of this one. Raises `BadOption` where `page` isn't one of them."""
-        pages = ceil(count / self.most)
-        if not isinstance(page, int | np.integer) or not 0 <= page < pages:
-            raise BadOption(f"page={page!r}: this picture has {pages}, 0 to {pages - 1}")
-        return pages, slice(page * self.most, (page + 1) * self.most)
 
     def picture(
         self, tiles: np.ndarray, labels: Sequence[Tile], frame: Frame, provenance: Mapping[str, Any]

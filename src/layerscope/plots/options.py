@@ -6,7 +6,8 @@ import importlib
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from math import ceil
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -21,6 +22,19 @@ from ..picture.scale_rules import make_scale
 Options = TypeVar("Options", bound="DrawOptions")
 
 LARGEST_TEXT = 4
+
+
+class Page(NamedTuple):
+    """One page of a picture: its number, counted from 0, of how many, and which of the things it shows."""
+
+    number: int
+    pages: int
+    here: slice
+
+    @property
+    def text(self) -> str:
+        """What stands behind the count in a caption; nothing where there is one page."""
+        return f", page {self.number + 1} of {self.pages}" if self.pages > 1 else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +92,12 @@ class DrawOptions:
         """The map of the one image to draw, and the number of that image, counted from the first."""
         return fm.image(self.image), int(self.image) % len(fm.ids)
 
+    def pick_page(self, count: int, most: int) -> Page:
+        """The page to draw of `count` things, at most `most` on each. Raises `BadOption` where there is no such page."""
+        pages = ceil(count / most)
+        number = whole("page", self.page, 0, pages - 1)
+        return Page(number, pages, slice(number * most, (number + 1) * most))
+
     def fit_scale(self, fm: FeatureMap, one: FeatureMap, extent: np.ndarray, usual: str = "layer") -> Scale:
         """The scale of a picture of `one` image of `fm`, by the rule `usual` where none is given."""
         scale = usual if self.scale is None else self.scale
@@ -85,12 +105,8 @@ class DrawOptions:
 
     def to_dict(self) -> dict[str, Any]:
         """The options that differ from the defaults, in values that JSON has. Raises `BadOption` for functions."""
-        changed = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {
-            field.name: _to_json(field.name, changed[field.name])
-            for field in fields(self)
-            if not _same(changed[field.name], field.default)
-        }
+        values = {field.name: (getattr(self, field.name), field.default) for field in fields(self)}
+        return {name: _to_json(name, value) for name, (value, usual) in values.items() if not _same(value, usual)}
 
     @classmethod
     def from_dict(cls: type[Options], values: Mapping[str, Any]) -> Options:
@@ -136,14 +152,7 @@ def frozen(value: Any) -> Any:
 def _to_json(name: str, value: Any) -> Any:
     value = value.item() if isinstance(value, np.generic) else value
     if isinstance(value, Scale):
-        limits = value.limits if value.single else value.limits.tolist()
-        return {
-            "limits": _to_json(name, limits),
-            "colors": value.colors,
-            "center": value.center,
-            "per": value.per,
-            "clip": _to_json(name, value.clip),
-        }
+        return value.to_dict()
     if isinstance(value, slice):
         return {"slice": [value.start, value.stop, value.step]}
     if isinstance(value, tuple | list | range):
@@ -155,7 +164,7 @@ def _to_json(name: str, value: Any) -> Any:
 
 def _from_json(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return slice(*value["slice"]) if "slice" in value else Scale(**value)
+        return slice(*value["slice"]) if "slice" in value else Scale.from_dict(value)
     return tuple(map(_from_json, value)) if isinstance(value, list) else value
 
 

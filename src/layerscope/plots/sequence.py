@@ -19,7 +19,7 @@ from ..picture.numbers import number
 from ..picture.picture import Picture
 from ..picture.scale import Scale, marks_of
 from ..picture.shapes import Cell
-from .options import DrawOptions
+from .options import DrawOptions, Page
 from .tiles import PAGE_PIXELS
 
 # Rows are high enough to be told apart, also where there are too many positions for wide ones.
@@ -77,23 +77,20 @@ class Window:
     first: int
     width: int
     of: int
-    page: int
-    pages: int
+    page: Page
     pool: str
 
     @classmethod
-    def of_table(cls, table: np.ndarray, page: int, pool: str | None) -> Window:
+    def of_table(cls, table: np.ndarray, options: StripOptions) -> Window:
         """The columns of a table `[channel, position]`. Raises `BadOption` for a page that doesn't exist."""
-        channels, count = table.shape
-        most = min(WIDEST, max(256, PAGE_PIXELS // channels))
-        pages = ceil(count / most) if pool is None else 1
-        if not isinstance(page, int | np.integer) or not 0 <= page < pages:
-            raise BadOption(f"page={page!r}: this strip has {pages}, 0 to {pages - 1}")
+        (channels, count), pool = table.shape, options.pool
+        most = min(WIDEST, max(256, PAGE_PIXELS // channels)) if pool is None else count
+        page = options.pick_page(count, most)
         if pool is None:
-            return cls(table[:, page * most : (page + 1) * most], page * most, 1, count, int(page), pages, "")
+            return cls(table[:, page.here], page.here.start, 1, count, page, "")
         width = ceil(count / WIDE)
         columns = [POOLS[pool][0](table[:, start : start + width], axis=1) for start in range(0, count, width)]
-        return cls(np.stack(columns, 1), 0, width, count, 0, 1, pool if width > 1 else "")
+        return cls(np.stack(columns, 1), 0, width, count, page, pool if width > 1 else "")
 
     @property
     def last(self) -> int:
@@ -104,8 +101,7 @@ class Window:
         step = options.step
         whole = "" if (self.first, self.last) == (0, self.of - 1) else f" of 0 to {number((self.of - 1) * step, 6)}"
         text = f"{options.axis} {number(self.first * step, 6)} to {number(self.last * step, 6)}{whole}, left to right"
-        if self.pages > 1:
-            text += f", page {self.page + 1} of {self.pages}"
+        text += self.page.text
         if self.pool:
             text += f", each column the {POOLS[self.pool][1]} of {self.width} positions"
             left = self.of % self.width
@@ -116,7 +112,7 @@ class Window:
 def draw_sequence(rows: Rows, table: np.ndarray, options: StripOptions) -> Picture:
     """One row a channel of a table `[channel, position]`, positions to the right."""
     one, rule, text = rows.one, rows.rule, options.text
-    window = Window.of_table(table, options.page, options.pool)
+    window = Window.of_table(table, options)
     order = list(enumerate(rows.places))[:: -1 if options.flip else 1]
     codes = np.stack([rule.codes(window.values[row], 0, place) for row, place in order])
     channels, columns = codes.shape
@@ -145,7 +141,7 @@ def draw_sequence(rows: Rows, table: np.ndarray, options: StripOptions) -> Pictu
         for row, (channel, (_, place)) in enumerate(zip(numbers, order, strict=True))
     )
     facts = about(one, rule, positions=[window.first, window.last], pool=window.pool or None)
-    return canvas.picture(cells, rule, facts, page=window.page, pages=window.pages, zoom=zoom, tall=tall)
+    return canvas.picture(cells, rule, facts, page=window.page.number, pages=window.page.pages, zoom=zoom, tall=tall)
 
 
 def _ticks(window: Window, options: StripOptions, zoom: int) -> list[tuple[int, str]]:

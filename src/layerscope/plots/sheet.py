@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from functools import partial
-from itertools import repeat
-from math import ceil
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,14 +15,11 @@ from ..channels.statistics import figures, listed
 from ..core.feature_map import FeatureMap, as_map
 from ..core.note import Note
 from ..errors import BadOption
-from ..picture.canvas import Canvas, Frame
-from ..picture.caption import about, caption, channel_word, not_finite, one_line, title_of
-from ..picture.codes import encode
+from ..picture.caption import caption, channel_word, not_finite, one_line
 from ..picture.picture import Picture
-from ..picture.scale import Scale
-from ..picture.shapes import Cell
 from .caveats import cautions
 from .options import DrawOptions
+from .sheet_layout import SheetLayout, compose
 from .strip import StripOptions, draw_strip
 from .tiles import Below, Grid, Labels, Tiles, planes
 
@@ -181,21 +175,21 @@ def draw_sheet(whole: FeatureMap, options: DrawOptions) -> Picture:
     rule = options.fit_scale(whole, one, extent, "channel")
     below = _figures_below(one, order) if options.statistics else None
     grid = _fit_grid(one, order, options, below)
-    pages = check_page(options.page, ceil(len(order) / grid.most))
-    shown = order[options.page * grid.most : (options.page + 1) * grid.most]
+    page = options.pick_page(len(order), grid.most)
+    shown = order[page.here]
     tiles = Tiles.of(one, shown, rule, raw=raw[0, shown], extent=extent[0, shown])
     labels = Labels.fitting(tiles, grid, own_range=rule.per == "channel" and not rule.single)
-    what = _count(one, len(order), options.channels) + describe_sort(options.sort)
-    what += _page_text(options.page, pages, grid.most, len(shown))
+    what = _count(one, len(order), options.channels) + describe_sort(options.sort) + page.text
+    what += f" (tiles {page.here.start + 1} to {page.here.start + len(shown)})" if page.text else ""
     lines = caption(one, rule, _slices(one) + what) + _special(whole, one, extent[0], raw[0])
     lines += tiles.beyond().words(rule, options.clip)
     notes = cautions(one, rule, extent[0], order, zoom=grid.zoom) + labels.missing_text()
     lines += one_line(notes)
     if below is not None:
         lines += (Note("statistics", "below each tile: its mean and the share of its values that are exactly 0"),)
-        below = below.on(options.page, grid)
-    picture = _compose(one, _Page(grid, tiles, labels, below, image), rule, lines)
-    return replace(picture, page=options.page, pages=pages, notes=notes, theme=options.theme)
+        below = below.on(page.here)
+    picture = compose(one, SheetLayout(grid, tiles, labels, below, image), rule, lines)
+    return replace(picture, page=page.number, pages=page.pages, notes=notes, theme=options.theme)
 
 
 def _as_strip(whole: FeatureMap, numbers: list[int], options: DrawOptions) -> Picture:
@@ -208,14 +202,6 @@ def _as_strip(whole: FeatureMap, numbers: list[int], options: DrawOptions) -> Pi
     scale = "channel" if options.scale is None else options.scale
     strip_options = replace(StripOptions.like(options), channels=channels, scale=scale)
     return draw_strip(whole, strip_options).themed(options.theme)
-
-
-def check_page(page: Any, pages: int) -> int:
-    """`pages`, if `page` is one of them."""
-    if not isinstance(page, int | np.integer) or isinstance(page, bool) or not 0 <= page < pages:
-        allowed = f"0 to {pages - 1}" if pages > 1 else "page 0"
-        raise BadOption(f"page={page!r}: this sheet has {pages}, {allowed}")
-    return pages
 
 
 def _fit_grid(one: FeatureMap, order: np.ndarray, options: DrawOptions, below: Below | None) -> Grid:
@@ -236,88 +222,6 @@ def _fit_grid(one: FeatureMap, order: np.ndarray, options: DrawOptions, below: B
 def _figures_below(one: FeatureMap, order: np.ndarray) -> Below:
     columns = figures(one.values)
     return Below.of(columns["mean"][order], columns["sparsity"][order])
-
-
-@dataclass(frozen=True)
-class _Page:
-    """What one page holds, of the image with this number."""
-
-    grid: Grid
-    tiles: Tiles
-    labels: Labels
-    below: Below | None
-    image: int
-
-    @property
-    def above(self) -> int:
-        """Pixels above a tile, for its label."""
-        return self.labels.lines * self.grid.letters.height
-
-    @property
-    def bottom(self) -> int:
-        """Where a tile ends, in the place that it has."""
-        return self.above + self.grid.tile_height
-
-    @property
-    def pitch_y(self) -> int:
-        """From one row of tiles to the next."""
-        under = len(self.below.lines) * self.grid.letters.height if self.below else 0
-        return self.bottom + under + self.grid.space
-
-
-def _compose(one: FeatureMap, page: _Page, rule: Scale, lines: tuple[str, ...]) -> Picture:
-    grid, tiles = page.grid, page.tiles
-    rows, pitch_y = ceil(len(tiles.channels) / grid.columns), page.pitch_y
-    size = rows * pitch_y, grid.columns * grid.pitch
-    reach = (float(tiles.extent[:, 0].min()), float(tiles.extent[:, 1].max()))
-    bar = rule if rule.single else None
-    canvas = Frame(title_of(one), lines, bar, tiles.marks, reach, grid.text).around(*size)
-    body = canvas.body
-    # A view [row, column, y, x] of the tiles' places: everything is written straight into the picture.
-    spaced = np.lib.stride_tricks.as_strided(
-        body,
-        (rows, grid.columns, pitch_y, grid.pitch),
-        (pitch_y * body.strides[0], grid.pitch * body.strides[1], *body.strides),
-    )
-    _draw_tiles(spaced[:, :, page.above : page.bottom, : grid.tile_width], page, rule)
-    canvas.labels.extend(page.labels.draw(spaced, grid))
-    if page.below is not None:
-        canvas.labels.extend(page.below.draw(spaced, page.bottom, grid))
-    return canvas.picture(_cells(canvas, page), rule, about(one, rule), zoom=grid.zoom)
-
-
-def _draw_tiles(places: np.ndarray, page: _Page, rule: Scale) -> None:
-    """Write the codes of the tiles into their places `[row, column, y, x]`."""
-    grid, tiles = page.grid, page.tiles
-    if grid.zoom == 1:
-        encode(tiles.values, places, tiles.limits, center=rule.center, exact=tiles.exact, extent=tiles.raw)
-        return
-    codes = np.empty((*places.shape[:2], grid.height, grid.width), np.uint8)
-    encode(tiles.values, codes, tiles.limits, center=rule.center, exact=tiles.exact, extent=tiles.raw)
-    wide = codes.repeat(grid.zoom, axis=3)
-    for line in range(grid.zoom):
-        places[:, :, line :: grid.zoom] = wide
-
-
-def _cells(canvas: Canvas, page: _Page) -> tuple[Cell, ...]:
-    grid, tiles = page.grid, page.tiles
-    count = len(tiles.channels)
-    xs = canvas.x + np.arange(count) % grid.columns * grid.pitch
-    ys = canvas.y + np.arange(count) // grid.columns * page.pitch_y + page.above
-    boxes = zip(
-        xs.tolist(),
-        ys.tolist(),
-        repeat(grid.tile_width),
-        repeat(grid.tile_height),
-        repeat(page.image),
-        tiles.channels,
-        tiles.limits[:, 0].tolist(),
-        tiles.limits[:, 1].tolist(),
-        tiles.words,
-        strict=False,
-    )
-    # As Cell(*box), without a call into Python for each of 2,048.
-    return tuple(map(partial(tuple.__new__, Cell), boxes))
 
 
 def _special(whole: FeatureMap, one: FeatureMap, extent: np.ndarray, raw: np.ndarray) -> tuple[str, ...]:
@@ -355,10 +259,6 @@ def _count(one: FeatureMap, count: int, channels: Any) -> str:
     word = channel_word(one)
     text = f"{count} of {one.of} {word}" if not one.rule or one.role == "weights" else f"{count} {word}"
     return text + (f" where {channels}" if isinstance(channels, str) and needs_values(channels) else "")
-
-
-def _page_text(page: int, pages: int, most: int, here: int) -> str:
-    return f", page {page + 1} of {pages} (tiles {page * most + 1} to {page * most + here})" if pages > 1 else ""
 
 
 def _slices(one: FeatureMap) -> str:

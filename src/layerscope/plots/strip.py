@@ -11,7 +11,7 @@ import numpy as np
 
 from ..arrays.ranges import extent_of
 from ..core.feature_map import FeatureMap, as_map
-from ..errors import BadLayout, BadOption
+from ..errors import BadLayout
 from ..picture.canvas import Frame
 from ..picture.caption import about, caption, channel_word, title_of
 from ..picture.font import SMALL, font
@@ -115,8 +115,7 @@ def draw_strip(whole: FeatureMap, options: StripOptions) -> Picture:
     rows = Rows(one, image, places, rule, lines)
     if not cells:
         return draw_sequence(rows, table, options)
-    if options.page != 0:
-        raise BadOption(f"page={options.page!r}: this strip has 1, 0 to 0")
+    options.pick_page(1, 1)
     return _draw_cells(rows, _codes(table, rule, places), tokens, options)
 
 

@@ -47,9 +47,8 @@ class Below:
     def length(self) -> int:
         return max(len(word) for line in self.lines for word in line)
 
-    def on(self, page: int, grid: Grid) -> Below:
-        """What stands on one page."""
-        here = slice(page * grid.most, (page + 1) * grid.most)
+    def on(self, here: slice) -> Below:
+        """What stands below some of the tiles."""
         return Below(tuple(line[here] for line in self.lines))
 
     def draw(self, spaced: np.ndarray, top: int, grid: Grid) -> list[TileLabels]:

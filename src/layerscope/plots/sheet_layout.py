@@ -1,0 +1,101 @@
+"""A page of a sheet as a picture: its tiles and what is written around them, straight into their places."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from itertools import repeat
+from math import ceil
+
+import numpy as np
+
+from ..core.feature_map import FeatureMap
+from ..picture.canvas import Canvas, Frame
+from ..picture.caption import about, title_of
+from ..picture.codes import encode
+from ..picture.picture import Picture
+from ..picture.scale import Scale
+from ..picture.shapes import Cell
+from .tiles import Below, Grid, Labels, Tiles
+
+
+@dataclass(frozen=True)
+class SheetLayout:
+    """What one page holds, of the image with this number."""
+
+    grid: Grid
+    tiles: Tiles
+    labels: Labels
+    below: Below | None
+    image: int
+
+    @property
+    def above(self) -> int:
+        """Pixels above a tile, for its label."""
+        return self.labels.lines * self.grid.letters.height
+
+    @property
+    def bottom(self) -> int:
+        """Where a tile ends, in the place that it has."""
+        return self.above + self.grid.tile_height
+
+    @property
+    def pitch_y(self) -> int:
+        """From one row of tiles to the next."""
+        under = len(self.below.lines) * self.grid.letters.height if self.below else 0
+        return self.bottom + under + self.grid.space
+
+
+def compose(one: FeatureMap, layout: SheetLayout, rule: Scale, lines: tuple[str, ...]) -> Picture:
+    grid, tiles = layout.grid, layout.tiles
+    rows, pitch_y = ceil(len(tiles.channels) / grid.columns), layout.pitch_y
+    size = rows * pitch_y, grid.columns * grid.pitch
+    reach = (float(tiles.extent[:, 0].min()), float(tiles.extent[:, 1].max()))
+    bar = rule if rule.single else None
+    canvas = Frame(title_of(one), lines, bar, tiles.marks, reach, grid.text).around(*size)
+    body = canvas.body
+    # A view [row, column, y, x] of the tiles' places: everything is written straight into the picture.
+    spaced = np.lib.stride_tricks.as_strided(
+        body,
+        (rows, grid.columns, pitch_y, grid.pitch),
+        (pitch_y * body.strides[0], grid.pitch * body.strides[1], *body.strides),
+    )
+    _draw_tiles(spaced[:, :, layout.above : layout.bottom, : grid.tile_width], layout, rule)
+    canvas.labels.extend(layout.labels.draw(spaced, grid))
+    if layout.below is not None:
+        canvas.labels.extend(layout.below.draw(spaced, layout.bottom, grid))
+    return canvas.picture(_cells(canvas, layout), rule, about(one, rule), zoom=grid.zoom)
+
+
+def _draw_tiles(places: np.ndarray, layout: SheetLayout, rule: Scale) -> None:
+    """Write the codes of the tiles into their places `[row, column, y, x]`."""
+    grid, tiles = layout.grid, layout.tiles
+    if grid.zoom == 1:
+        encode(tiles.values, places, tiles.limits, center=rule.center, exact=tiles.exact, extent=tiles.raw)
+        return
+    codes = np.empty((*places.shape[:2], grid.height, grid.width), np.uint8)
+    encode(tiles.values, codes, tiles.limits, center=rule.center, exact=tiles.exact, extent=tiles.raw)
+    wide = codes.repeat(grid.zoom, axis=3)
+    for line in range(grid.zoom):
+        places[:, :, line :: grid.zoom] = wide
+
+
+def _cells(canvas: Canvas, layout: SheetLayout) -> tuple[Cell, ...]:
+    grid, tiles = layout.grid, layout.tiles
+    count = len(tiles.channels)
+    xs = canvas.x + np.arange(count) % grid.columns * grid.pitch
+    ys = canvas.y + np.arange(count) // grid.columns * layout.pitch_y + layout.above
+    boxes = zip(
+        xs.tolist(),
+        ys.tolist(),
+        repeat(grid.tile_width),
+        repeat(grid.tile_height),
+        repeat(layout.image),
+        tiles.channels,
+        tiles.limits[:, 0].tolist(),
+        tiles.limits[:, 1].tolist(),
+        tiles.words,
+        strict=False,
+    )
+    # As Cell(*box), without a call into Python for each of 2,048.
+    return tuple(map(partial(tuple.__new__, Cell), boxes))

@@ -328,7 +328,7 @@ class Misspelt:
     digest = load = load_weights = from_library = evidence = kernel = scores = not_offered("it is a test")
 
     owns, layers, capture = TinyBackend.owns, TinyBackend.layers, TinyBackend.capture
-    _wanted, _named, refusal = TinyBackend._wanted, TinyBackend._named, Backend.refusal
+    refusal = Backend.refusal
 
     def hed(self, model, batch):
         return None

@@ -95,7 +95,8 @@ class DrawOptions:
     def pick_page(self, count: int, most: int) -> Page:
         """The page to draw of `count` things, at most `most` on each. Raises `BadOption` where there is no such page."""
         pages = ceil(count / most)
-        number = whole("page", self.page, 0, pages - 1)
+        instead = f"; there {'is 1 page' if pages == 1 else f'are {pages} pages'}"
+        number = whole("page", self.page, 0, pages - 1, instead=instead)
         return Page(number, pages, slice(number * most, (number + 1) * most))
 
     def fit_scale(self, fm: FeatureMap, one: FeatureMap, extent: np.ndarray, usual: str = "layer") -> Scale:

@@ -121,7 +121,7 @@ class CaptureTests(Network):
         path = self.paths["conv2"]
         models = [self.build(tiny_parameters(seed)) for seed in (0, 1)]
         wanted = [self.values(model, path) for model in models]
-        assert not np.allclose(*wanted)
+        assert not np.allclose(wanted[0], wanted[1])
 
         def repeated(model: Any) -> list[np.ndarray]:
             return [self.values(model, path) for _ in range(5)]

@@ -338,7 +338,7 @@ class Bare:
     """The three verbs and no word of the others, as backends were written before there was a base class."""
 
     name, owns, layers, capture = "bare", TinyBackend.owns, TinyBackend.layers, TinyBackend.capture
-    _wanted, _named, refusal = TinyBackend._wanted, TinyBackend._named, Backend.refusal
+    refusal = Backend.refusal
     gradients = False
 
 

@@ -297,7 +297,7 @@ def test_a_rule_by_gradients_finds_its_own_class(tmp_path):
 
 
 @pytest.mark.parametrize("rule", ["grad-cam", "score-cam", "cam", ls.grad_cam])
-def test_each_image_has_its_own_first_class(rule, tmp_path):
+def test_each_image_has_its_own_top_1_class(rule, tmp_path):
     torch, model = torch_model()
     images = torch.tensor(IMAGES[:4]).permute(0, 3, 1, 2)
     with torch.no_grad():
@@ -313,7 +313,7 @@ def test_each_image_has_its_own_first_class(rule, tmp_path):
         assert re.search(rf"\b{target}\b", titles[f"image {index}"].partition("·")[0]), titles
 
 
-def test_what_is_wrong_in_itself_is_said_at_once(tmp_path):
+def test_wrong_options_are_refused_at_once(tmp_path):
     for options in (
         {},
         {"folder": tmp_path, "every": 0},

@@ -29,6 +29,6 @@ def test_every_framework_has_tests_and_the_few_are_there():
     assert all(group_of(ROOT / path) for path in FEW)
 
 
-def test_words_in_other_words_are_no_framework():
+def test_names_inside_other_names_are_no_framework():
     assert framework_in("import torchlike\nfrom jaxx import y\nkeras = 3") == ""
     assert framework_in('timm = pytest.importorskip("timm")') == "torch"

@@ -76,6 +76,19 @@ def test_another_wording_fails_and_another_class_everywhere(module, monkeypatch,
         wording.compare(item, {"    text: eleven": "text"})
 
 
+def test_a_new_module_fails_until_its_file_is_written(module, monkeypatch):
+    monkeypatch.setattr(wording, "pinned", lambda: True)
+    new = module.with_name("test_new.py")
+    new.write_text("def test_x(): ...\n")
+    item = item_of(new, "test_x")
+    wording.compare(item, {})
+    with pytest.raises(pytest.fail.Exception, match=r"\+    text: x"):
+        wording.compare(item, {"    text: x": "text"})
+    wording.renew({str(new): {"test_x": "    text: x"}}, {str(new): ["test_x"]}, whole=True)
+    wording.golden.cache_clear()
+    wording.compare(item, {"    text: x": "text"})
+
+
 def test_messages_hold_their_data_as_whole_words(tmp_path):
     with pytest.raises(AssertionError), wording.raises(ls.BadOption, "2"):
         raise ls.BadOption("use 12")

@@ -105,7 +105,7 @@ def test_keras(kind, axes):
     np.testing.assert_array_equal(kernel.values, np.asarray(model.get_weights()[0]))
 
 
-def test_keras_gives_the_depthwise_half_of_a_separable_convolution_and_says_so():
+def test_keras_gives_the_depthwise_half_of_a_separable_convolution_with_a_note():
     keras, _ = keras_layers()
     model = keras.Sequential([keras.Input((8, 8, 4)), keras.layers.SeparableConv2D(6, 3, name="both")])
     kernel = ls.open(model, preprocess=None).kernel("both", np.zeros((1, 8, 8, 4), np.float32))

@@ -64,7 +64,7 @@ def test_its_files_are_listed_among_those_that_can_be_read(installed, tmp_path):
         ls.open(file)
 
 
-def test_what_it_needs_is_said_in_its_own_words(installed, tmp_path, monkeypatch):
+def test_a_missing_requirement_is_reported_in_the_backends_own_message(installed, tmp_path, monkeypatch):
     installed(ACME=ACME)
     monkeypatch.setattr(registry.importlib.util, "find_spec", lambda name: None)
     file = tmp_path / "net.acme"
@@ -132,7 +132,7 @@ def test_a_backend_without_the_base_class_is_adapted():
         scope.capture(np.zeros((1, 3, 8, 8), np.float32), "conv1", target=1)
 
 
-def test_what_an_adapted_backend_can_do_is_asked_when_it_is_needed():
+def test_the_capabilities_of_an_adapted_backend_are_looked_up_when_needed():
     class Learning(Duck):
         gradients = property(lambda self: self.pond == "deep")
 
@@ -170,7 +170,7 @@ def test_an_object_without_the_three_verbs_is_no_backend():
         ls.open(tiny_model(), backend=object())
 
 
-def test_what_is_not_offered_says_why():
+def test_what_is_not_offered_has_a_reason():
     with pytest.raises(ls.BadOption) as refused:
         TinyBackend().kernel(tiny_model(), "conv1", None)
     assert TinyBackend.kernel.reason in str(refused.value)

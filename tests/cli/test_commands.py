@@ -204,7 +204,7 @@ def test_without_o_it_writes_into_the_current_folder(capsys, photo, tmp_path, mo
     assert all((tmp_path / name).is_file() for name in out.split())
 
 
-def test_a_bad_image_is_skipped_listed_and_told_by_the_exit_code(capsys, photo, tmp_path):
+def test_a_bad_image_is_skipped_listed_and_shows_in_the_exit_code(capsys, photo, tmp_path):
     folder = tmp_path / "photos"
     folder.mkdir()
     (folder / "good.png").write_bytes(photo.read_bytes())

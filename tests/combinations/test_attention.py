@@ -30,7 +30,7 @@ def test_a_row_of_the_matrix_lies_on_the_grid():
     np.testing.assert_allclose(ls.attention(fm, "mean").values.reshape(2, 6, 2), by_hand[:, 2:], rtol=1e-6)
 
 
-def test_the_picture_says_from_which_token():
+def test_the_caption_names_the_query_token():
     from_place = ls.attention(weights(0), (1, 2))
     wording(ls.sheet(from_place).alt(), "1", "2")
     assert len(ls.sheet(from_place).cells) == 2
@@ -89,7 +89,7 @@ def test_discard_takes_the_smallest_weights():
         None,
     ],
 )
-def test_an_unknown_query_says_what_there_is(query):
+def test_an_unknown_query_lists_the_known_ones(query):
     with raises(ls.BadOption):
         ls.attention(weights(0), query)
 

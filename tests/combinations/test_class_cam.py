@@ -153,7 +153,7 @@ def test_where_it_would_not_hold_it_is_refused(model, batch):
         ls.head_weights(opened(model()), 1, "features.3", images=batch)
 
 
-def test_a_ready_batch_is_asked_for(batch):
+def test_without_preprocessing_a_ready_batch_is_required(batch):
     with raises(ls.BadOption, "images="):
         ls.head_weights(opened(Small(mean_pool)), 1)
 

@@ -87,7 +87,7 @@ def test_broken_places_are_left_out_and_marked():
     wording(fm.notes, "2", "128")
 
 
-def test_fewer_different_vectors_than_clusters_is_said():
+def test_fewer_different_vectors_than_clusters_are_noted():
     values = np.zeros((1, 4, 4, 3), np.float32)
     values[0, :2] = 1
     values[0, 0, 0] = 2

@@ -87,7 +87,7 @@ def test_two_images_of_one_map_are_the_pair():
         ls.difference(noise(3, 4, 4, 3))
 
 
-def test_which_is_which_is_said_by_what_differs():
+def test_the_notes_tell_a_from_b_by_what_differs():
     fm = ls.FeatureMap.of_array(noise(1, 4, 4, 3))
     about = {"model": "net", "model_digest": "sha256:0123456789abcdef"}
     a = replace(fm, provenance=about)

@@ -184,7 +184,7 @@ def test_every_rank(method, spatial):
     assert np.isfinite(cam.values).all()
 
 
-def test_no_positive_evidence_is_said_and_nothing_is_cut_off():
+def test_no_positive_evidence_is_noted_and_nothing_is_cut_off():
     fm = pair(np.ones((1, 2, 2, 3)), -np.ones((1, 2, 2, 3)), "class 3, dog")
     cam = ls.grad_cam(fm)
     assert (cam.values == -3).all()
@@ -203,14 +203,14 @@ def test_no_positive_evidence_names_the_images_it_is_missing_in():
     assert cam.ids[1] not in note
 
 
-def test_a_map_without_gradients_is_refused_with_the_way_out(captured):
+def test_a_map_without_gradients_is_refused_with_a_remedy(captured):
     for content in (np.ones((1, 2, 2, 3)), FeatureMap.of_array(np.ones((1, 2, 2, 3)))):
         with raises(ls.GradientsUnavailable, "target="):
             ls.grad_cam(content)
 
 
 @pytest.mark.parametrize("method", [ls.grad_cam, ls.hires_cam, ls.layer_cam])
-def test_nan_is_not_said_to_be_no_evidence(method):
+def test_nan_is_not_reported_as_no_evidence(method):
     gradient = np.ones((1, 2, 2, 3))
     gradient[:] = np.nan
     cam = method(pair(np.ones((1, 2, 2, 3)), gradient))
@@ -218,7 +218,7 @@ def test_nan_is_not_said_to_be_no_evidence(method):
     assert "evidence" not in " ".join(cam.notes)
 
 
-def test_a_combination_is_not_said_to_lack_a_target(captured):
+def test_a_combination_is_not_reported_as_lacking_a_target(captured):
     with raises(ls.GradientsUnavailable, "12"):
         ls.grad_cam(ls.mean(captured["5"]))
 
@@ -241,7 +241,7 @@ def test_a_class_token_that_is_picked_leaves_the_patches_without_gradients(torch
     assert "zero-gradient" not in map(kind_of, ls.grad_cam(maps["blocks.1"], smooth=2).notes)
 
 
-def test_only_some_channels_are_said(model, images):
+def test_a_part_of_the_channels_is_noted(model, images):
     fm = ls.open(model, preprocess=None).capture(images, "5", target=CLASS, channels=[1, 4])["5"]
     wording(ls.grad_cam(fm).notes, "2", "12")
 

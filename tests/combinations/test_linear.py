@@ -64,7 +64,7 @@ def combine(rule, fm, captured):
 
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
-def test_every_rule_of_the_registry_says_its_weights_or_that_it_has_none(rule, fm, captured):
+def test_every_rule_of_the_registry_has_weights_or_states_that_it_has_none(rule, fm, captured):
     source, combined = combine(rule, fm, captured)
     assert (combined.linear is None) == (rule.name in NONLINEAR)
     if combined.linear:

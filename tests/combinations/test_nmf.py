@@ -90,7 +90,7 @@ def test_the_size_of_the_values_changes_nothing_but_the_strengths(size):
     assert scaled.provenance["groups"][0]["share"] == pytest.approx(plain.provenance["groups"][0]["share"], abs=1e-2)
 
 
-def test_negative_values_are_refused_with_two_ways_out():
+def test_negative_values_are_refused_with_two_remedies():
     values = parts()
     values[0, 0, 0, :3] = -0.5
     with raises(ls.BadOption, "0.4%", "-0.5"):

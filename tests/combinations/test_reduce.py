@@ -114,7 +114,7 @@ def test_bad_weight_files_are_named(tmp_path):
             ls.weighted(noise(1, 4, 4, 3), tmp_path / name)
 
 
-def test_a_sum_without_a_positive_value_says_so_and_keeps_its_signs():
+def test_a_sum_without_a_positive_value_is_noted_and_keeps_its_signs():
     values = np.abs(noise(1, 4, 4, 3))
     combined = ls.weighted(values, [-1, -2, 0])
     assert kind_of(combined.notes[-1]) == "no-evidence"

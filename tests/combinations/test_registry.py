@@ -103,7 +103,7 @@ def test_a_function_is_a_combination(scope, photos):
 
 
 @pytest.mark.parametrize("name", ["grad-cam", "score-cam"])
-def test_each_file_of_a_job_has_its_own_first_class(scope, photos, tmp_path, name):
+def test_each_file_of_a_job_has_its_own_top_1_class(scope, photos, tmp_path, name):
     (photos / "broken.png").write_bytes(b"no picture")
     job = Job(scope, ["1"], images=str(photos), combine=name, output=tmp_path / "out")
     skipped = []
@@ -144,7 +144,7 @@ def test_a_whole_number_of_another_library_is_a_class(scope, photos):
         wording(ls.show(scope, photos / "0.png", "1", combine="grad-cam", target=target).title, "2")
 
 
-def test_a_rule_that_knows_no_class_says_so_and_asks_for_no_gradients(photos):
+def test_a_rule_without_a_target_notes_it_and_takes_no_gradients(photos):
     for rule in ("mean", "eigen-cam", ls.eigen_cam):
         picture = ls.show("demo", photos / "0.png", "_conv_stem", combine=rule, target=282)
         wording(" ".join(picture.lines))
@@ -246,7 +246,7 @@ def test_one_picture_goes_to_the_file_that_is_named(scope, photos, tmp_path, suf
         list(Job(scope, ["1"], images=str(photos), combine="mean", output=out).run(lambda id: None))
 
 
-def test_gradients_that_a_runtime_lacks_are_refused_with_the_way_out():
+def test_gradients_that_a_runtime_lacks_are_refused_with_a_remedy():
     with raises(ls.GradientsUnavailable):
         ls.show("demo", ls.demo_photo(), "last", combine="grad-cam", target=282)
 

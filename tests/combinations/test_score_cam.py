@@ -79,7 +79,7 @@ def test_score_cam_by_hand(torch, model, images, fm):
     np.testing.assert_allclose(ls.score_cam(fm).values[1, ..., 0], expected.numpy(), rtol=1e-4, atol=1e-6)
 
 
-def test_scores_that_hardly_differ_are_said_to_give_the_mean(torch, model, images, fm):
+def test_scores_that_hardly_differ_are_noted_to_give_the_mean(torch, model, images, fm):
     from torch import nn
 
     assert "nearly-mean" not in map(kind_of, ls.score_cam(fm).notes)
@@ -151,7 +151,7 @@ def test_another_target_than_the_capture_by_index_label_and_function(scope, imag
     assert ls.ablation_cam(fm, 1).rule == "Ablation-CAM for class 1, b"
 
 
-def test_without_a_target_each_image_has_its_own_first_class(scope, model, images):
+def test_without_a_target_each_image_has_its_own_top_1_class(scope, model, images):
     fm = scope.capture(images, "4")["4"]
     classes = model(images).argmax(1).tolist()
     cam = ls.score_cam(fm)
@@ -166,7 +166,7 @@ def test_a_target_that_does_not_exist(fm):
         ls.score_cam(fm, 5)
 
 
-def test_a_map_without_its_model_is_refused_with_the_way_out(fm, tmp_path):
+def test_a_map_without_its_model_is_refused_with_a_remedy(fm, tmp_path):
     for content in (
         np.ones((1, 4, 4, 3)),
         FeatureMap.of_array(np.ones((1, 4, 4, 3))),

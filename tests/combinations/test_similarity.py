@@ -46,7 +46,7 @@ def test_a_map_of_any_number_of_axes_has_places():
         ls.similarity(ls.FeatureMap.of_array(noise(1, 6), "bc"), 0)
 
 
-def test_vectors_without_a_direction_are_nan_and_said():
+def test_vectors_without_a_direction_are_nan_and_noted():
     values = noise(1, 4, 4, 3)
     values[0, 1, 1] = 0
     values[0, 2, 2, 0] = np.nan

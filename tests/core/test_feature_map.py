@@ -100,7 +100,7 @@ def test_every_type_becomes_float32_and_is_named(dtype):
     np.testing.assert_array_equal(fm.values[0, ..., 0], np.abs(array) if dtype == "complex64" else array)
 
 
-def test_values_beyond_float32_are_said():
+def test_values_beyond_float32_are_noted():
     fm = ls.FeatureMap.of_array(np.array([[1e300, 1.0]]))
     assert np.isposinf(fm.values[0, 0, 0, 0])
     assert kind_of(fm.notes[-1]) == "overflow"

@@ -71,7 +71,7 @@ def test_a_layer_is_found(choice, expected):
         ("spar*", ls.LayerNotCalled),
     ],
 )
-def test_what_is_not_found_says_why(choice, error):
+def test_a_choice_that_selects_nothing_is_refused(choice, error):
     with raises(error):
         TABLE.choose(choice)
 
@@ -112,12 +112,12 @@ def test_the_way_up_again_has_stages_of_its_own():
     assert [layer.path for layer in table.choose("stages")] == ["l1", "l2", "l4", "l5", "l7"]
 
 
-def test_last_says_what_it_is_and_what_else_there_is():
+def test_last_is_explained_with_the_alternatives():
     message = TABLE.explained("last")
     wording(message, "'features.10'", "4×4", "'logits_conv'", "'vgg16/block1_conv2'")
 
 
-def test_last_says_one_pixel_only_of_what_has_one():
+def test_last_mentions_one_pixel_only_for_layers_that_have_one():
     conv = ls.Layer("conv", "Conv", "bchw", (1, 2, 8, 8), 0, 1)
     weights = ls.Layer("attention_map", "AttentionMap", "bcqk", (1, 2, 4, 4), 1, 1)
     table = ls.LayerTable([conv, weights, ls.Layer("", "Model", "bchw", (1, 2, 8, 8), 2, 1)])
@@ -134,7 +134,7 @@ def test_a_table_of_positions_is_no_picture_of_the_image():
     assert ls.LayerTable([conv, positions]).choose("last") == [positions]
 
 
-def test_a_name_with_a_comma_says_how_to_give_several():
+def test_a_name_with_a_comma_is_refused_with_how_to_give_several():
     with raises(ls.LayerNotFound):
         TABLE.choose("block1_conv1,last")
 
@@ -151,7 +151,7 @@ def test_names_with_a_colon_of_their_own_win():
     assert table.choose("conv/Relu:0")[0].index == 0
 
 
-def test_a_container_does_not_hide_a_word():
+def test_a_container_does_not_hide_a_keyword():
     conv = ls.Layer("encoder.conv", "Conv", "bchw", (1, 2, 8, 8), 0, 1)
     table = ls.LayerTable([conv, ls.Layer("encoder.stages", "ModuleList", note="a container")])
     assert table.choose("stages") == [conv]

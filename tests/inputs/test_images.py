@@ -58,7 +58,7 @@ def test_glob_patterns(folder: Path) -> None:
     assert ids(folder / "odd[1].png") == ["odd[1].png"]
 
 
-def test_a_pattern_with_its_own_suffix_is_taken_at_its_word(folder: Path) -> None:
+def test_a_pattern_with_its_own_suffix_is_taken_literally(folder: Path) -> None:
     (folder / "scan.dat").write_bytes(encoded(Image.fromarray(RAMP)))
     assert ids(f"{folder}/*.dat") == ["scan.dat"]
 
@@ -99,7 +99,7 @@ def test_only_a_single_image_is_explicit(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("pattern", ["", "*.png", "deeper/**/*.jpg"])
-def test_nothing_found_says_what_was_looked_for(tmp_path: Path, pattern: str) -> None:
+def test_a_pattern_without_matches_is_named_in_the_error(tmp_path: Path, pattern: str) -> None:
     with raises(ImageNotReadable):
         collect(os.path.join(tmp_path, pattern))
 
@@ -191,7 +191,7 @@ def test_stream_does_not_read_a_generator_ahead() -> None:
     assert next(groups)[0].id == "array-4"
 
 
-def test_stream_reads_files_only_when_asked(folder: Path) -> None:
+def test_stream_reads_files_only_when_needed(folder: Path) -> None:
     groups = stream(folder, 1)
     next(groups)
     (folder / "img2.PNG").write_bytes(truncated())

@@ -70,7 +70,7 @@ def test_several_images_are_one_sample():
     assert fit(evidence).shift == pytest.approx(abs(pooled.mean()))
 
 
-def test_channels_that_were_constant_in_training_say_nothing():
+def test_channels_that_were_constant_in_training_are_left_out():
     evidence = Evidence(
         "bn", np.array([0.0, 5.0]), np.array([1.0, 0.0]), np.array([[0.0, 900.0]]), np.array([[0.999, 7.0]])
     )
@@ -233,7 +233,7 @@ def test_every_photo_is_doubted_where_the_scale_is_off_a_hundredfold(lite, name)
     assert all(len(texts) == 1 for texts in messages.values())
 
 
-def test_unit_for_minus_one_to_one_is_told_from_several_photos(lite):
+def test_unit_for_minus_one_to_one_is_recognised_from_several_photos(lite):
     # a factor of 2 and a shift: a single photo often can't tell
     (message,) = preprocess_warnings(
         ls.open(lite, preprocess="unit", size=224), [photo(name) for name in NAMES[:4]], "_conv_stem"
@@ -255,7 +255,7 @@ def test_flat_and_odd_images_are_not_doubted(lite):
         assert preprocess_warnings(ls.open(lite, preprocess="efficientnet-lite"), pixels, "_conv_stem") == [], name
 
 
-def test_a_scope_is_checked_once_and_not_at_all_where_it_is_told_so(lite):
+def test_a_scope_is_checked_once_and_not_at_all_on_request(lite):
     scope = ls.open(lite, preprocess="raw", size=224)
     assert len(preprocess_warnings(scope, photo("astronaut"), "_conv_stem")) == 1
     assert preprocess_warnings(scope, photo("astronaut"), "_conv_stem") == []
@@ -351,7 +351,7 @@ def test_inputs_that_are_no_images_are_not_doubted():
 
 
 @pytest.mark.limit("RGB where the model was trained on BGR")
-def test_what_the_evidence_does_not_tell(limit):
+def test_what_the_evidence_does_not_show(limit):
     right = dataclasses.replace(ls.open(ls.demo_model()).preprocess, size=(224, 224))
     network, photos = efficientnet_lite(), [ls.demo_photo(), photo("astronaut")]
     swapped = dataclasses.replace(right, order="bgr")

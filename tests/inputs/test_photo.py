@@ -106,7 +106,7 @@ def test_things_that_are_no_images(thing: Any) -> None:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF", "WEBP"])
-def test_every_exif_turn_is_undone(orientation: int, format: str) -> None:
+def test_every_exif_orientation_is_undone(orientation: int, format: str) -> None:
     # a picture whose four corners differ, stored as the camera does for that orientation
     upright = np.zeros((32, 48, 3), np.uint8)
     upright[:16, :24], upright[:16, 24:], upright[16:, :24] = (255, 0, 0), (0, 255, 0), (0, 0, 255)
@@ -131,7 +131,7 @@ def test_every_exif_turn_is_undone(orientation: int, format: str) -> None:
         assert photo.turned == (orientation > 1)
 
 
-def test_a_turned_16_bit_image_is_upright_too() -> None:
+def test_a_16_bit_image_with_an_exif_orientation_is_upright_too() -> None:
     array = np.arange(6, dtype=np.uint16).reshape(2, 3) * 10000
     exif = Image.Exif()
     exif[0x0112] = 6

@@ -232,7 +232,7 @@ def test_the_plan_holds_axes_channels_and_batch() -> None:
     assert choose("unit", facts("bchw", (None, None, 28, 28)))[1].channels == 3
 
 
-def test_a_model_that_says_nothing_of_its_inputs() -> None:
+def test_a_model_that_states_nothing_about_its_inputs() -> None:
     assert choose("unit", Facts("m", framework="torch 2.1"))[1].axes == "bchw"
     assert choose("unit", Facts("m", framework="keras 3"))[1].axes == "bhwc"
 

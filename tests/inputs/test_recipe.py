@@ -59,7 +59,7 @@ def test_bad_fields_are_refused(fields: dict[str, Any]) -> None:
         from_fields(fields)
 
 
-def test_describe_says_every_step() -> None:
+def test_describe_names_every_step() -> None:
     recipe = replace(RECIPES["imagenet"], size=(224, 224))
     assert recipe.describe() == (
         "imagenet: RGB, shorter side to 256 (bilinear), centre crop 224 × 224, /255,"

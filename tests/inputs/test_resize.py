@@ -131,7 +131,7 @@ def test_a_planted_square_comes_back(recipe: Recipe, size: tuple[int, int], phot
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_planted_square_comes_back_through_every_exif_turn(orientation: int) -> None:
+def test_a_planted_square_comes_back_through_every_exif_orientation(orientation: int) -> None:
     turned = read(planted(96, 128, (24, 80, 8, 8)))
     stored = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,

@@ -54,7 +54,7 @@ def theirs(transform, pixels):
     ],
     ids=lambda weights: str(weights),
 )
-def test_weights_are_fed_what_their_own_transforms_give(weights, pixels):
+def test_the_model_input_is_that_of_the_weights_own_transforms(weights, pixels):
     for wanted in (weights, weights.transforms()):
         np.testing.assert_allclose(ours(wanted, pixels), theirs(weights.transforms(), pixels), atol=2e-5)
 
@@ -140,7 +140,7 @@ def test_a_model_by_name_has_its_weights_transforms_and_labels(tmp_path):
     np.testing.assert_allclose(output, expected.numpy(), rtol=1e-3, atol=1e-4)
 
 
-def test_a_model_by_name_without_weights_says_that_they_are_random(monkeypatch, tmp_path):
+def test_a_model_by_name_without_weights_warns_that_they_are_random(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with warns(ls.RandomWeights):
         ls.open("torchvision:squeezenet1_1")

@@ -397,7 +397,7 @@ def test_a_channel_of_nothing_but_nan_decodes():
     assert np.isnan(picture.decode(picture.cells[6])).all()
 
 
-def test_what_cannot_be_written_is_said(tmp_path, monkeypatch):
+def test_unknown_formats_are_refused(tmp_path, monkeypatch):
     picture = PICTURES["heat map"]()
     for name in ("a.png", "a.svg", "a.pdf", "a.webp"):
         with raises(ls.BadOption):

@@ -157,7 +157,7 @@ def test_numbers_far_from_zero_and_extreme_ranges_keep_their_steps():
         assert (np.diff(codes.ravel().astype(int)) >= 0).all()
 
 
-def test_clipped_limits_say_so_and_what_lies_beyond_has_the_colour_of_its_end():
+def test_clipped_limits_are_described_and_what_lies_beyond_has_the_colour_of_its_end():
     values = np.append(np.linspace(0, 1, 99), 1000).astype(np.float32).reshape(1, 10, 10, 1)
     scale = ls.Scale.fit(values, clip=(1, 98))
     assert scale.limits == pytest.approx(tuple(np.percentile(values, (1, 98))))

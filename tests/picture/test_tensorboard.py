@@ -77,7 +77,7 @@ def test_no_framework_is_loaded_for_it(tmp_path):
     assert not subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
 
 
-def test_what_it_does_not_take_is_said(pictures, tmp_path, monkeypatch):
+def test_wrong_arguments_are_refused(pictures, tmp_path, monkeypatch):
     sheet = pictures["sheet"]
     with raises(ls.BadOption):
         ls.to_tensorboard(sheet, 3)

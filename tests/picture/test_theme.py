@@ -148,7 +148,7 @@ def test_unknown_themes_are_named():
         bare.dark()
 
 
-def test_the_file_says_how_large_it_prints(tmp_path):
+def test_the_file_states_how_large_it_prints(tmp_path):
     picture = ls.sheet(noise(1, 8, 8, 4))
     for suffix in ("png", "jpg", "tiff"):
         with Image.open(picture.save(tmp_path / f"a.{suffix}", dpi=300)) as image:

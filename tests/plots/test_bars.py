@@ -106,7 +106,7 @@ def test_bars_refuse(options, error):
         ls.bars(map_of(0), **options)
 
 
-def test_the_models_output_becomes_bars_with_its_labels_and_a_strip_where_asked(tmp_path):
+def test_the_models_output_becomes_bars_with_its_labels_and_a_strip_on_request(tmp_path):
     scope = ls.open(ls.demo_model())
     (output,) = scope.capture(ls.demo_photo(), "output").values()
     assert output.names == scope.labels

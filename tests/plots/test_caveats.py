@@ -76,7 +76,7 @@ def test_a_plain_sheet_has_no_notes():
     assert ls.sheet(positive(1, 56, 56, 64)).notes == ()
 
 
-def test_maps_without_a_finite_value_are_drawn_without_a_word_of_ranges():
+def test_maps_without_a_finite_value_have_no_note_on_ranges():
     values = np.full((1, 20, 20, 3), np.nan, np.float32)
     for scale in ("channel", "layer"):
         assert notes(values, scale=scale) == {}

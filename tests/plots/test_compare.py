@@ -157,7 +157,7 @@ def test_names_stand_where_they_belong_and_read_from_top_to_bottom():
 
 
 @given(st.text(max_size=200), st.integers(3, 40), st.integers(1, 5))
-def test_long_names_are_wrapped_or_cut_and_say_so(text, length, lines):
+def test_long_names_are_wrapped_or_end_in_an_ellipsis(text, length, lines):
     wrapped = cut_text(text, length, lines)
     assert len(wrapped) <= lines
     assert all(len(line) <= length for line in wrapped)

@@ -167,7 +167,7 @@ def test_a_path_that_cannot_be_written_is_named(tmp_path):
         ([[3.0, 3.0]], "the map is constant"),
     ],
 )
-def test_values_without_a_colour_of_their_own_are_said(values, line):
+def test_values_without_a_colour_of_their_own_are_named_in_the_caption(values, line):
     assert line in ls.heatmap(np.array(values)).lines
 
 

@@ -189,7 +189,7 @@ def test_a_model_whose_input_is_not_known_needs_a_batch(scope):
     assert ls.kernels(ready, "first", images=np.zeros((1, 3, 8, 8), np.float32)).cells
 
 
-def test_weights_of_transposed_convolutions_are_turned_within_their_groups():
+def test_weights_of_transposed_convolutions_are_transposed_within_their_groups():
     values = np.arange(4 * 3 * 2).reshape(4, 3, 2)
     kernels = turned(values, 2)
     assert kernels.shape == (6, 2, 2)

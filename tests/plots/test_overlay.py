@@ -186,7 +186,7 @@ def test_contours_lie_where_skimage_finds_them(thick):
     wording(picture.alt(), "0.3")
 
 
-def test_a_number_of_contours_is_spread_between_the_limits_and_what_is_not_crossed_is_said():
+def test_a_number_of_contours_is_spread_between_the_limits_and_levels_that_are_not_crossed_are_noted():
     fm = on_photo(np.linspace(0, 4, 16).reshape(4, 4), grey_photo(40, 40))
     wording(ls.overlay(fm, contours=3).alt(), "1", "2", "3")
     wording(ls.overlay(fm, contours=[9]).alt(), "9")

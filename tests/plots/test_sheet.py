@@ -112,7 +112,7 @@ def test_torch_arrays_are_channels_first_and_layout_overrides():
     assert len(ls.sheet(bf16).cells) == 5
 
 
-def test_sizes_that_speak_against_the_convention_warn_and_change_nothing():
+def test_sizes_that_contradict_the_convention_warn_and_change_nothing():
     values = noise(64, 224, 224)
     with warns(ls.LayoutWarning, "layout='chw'") as caught:
         picture = ls.sheet(values[:, :16, :16])

@@ -38,7 +38,7 @@ def test_a_capture_that_can_not_fit_is_refused_before_the_model_runs(monkeypatch
     assert opened.capture(images(10), "conv1", channels=[0, 1])
 
 
-def test_the_error_names_the_ways_out_and_they_work(monkeypatch):
+def test_the_error_suggests_remedies_that_work(monkeypatch):
     monkeypatch.setattr(memory, "available", lambda: 10 * ONE)
     with raises(ls.CaptureTooLarge, "channels=", "stream()") as caught:
         scope().capture(images(32), "conv1", batch=4)
@@ -62,7 +62,7 @@ def test_what_a_capture_keeps_to_run_the_model_again_is_counted(monkeypatch):
         next(opened.stream(photos, "conv1"))
 
 
-def test_where_the_system_does_not_say_nothing_is_refused(monkeypatch):
+def test_where_the_free_memory_is_unknown_nothing_is_refused(monkeypatch):
     monkeypatch.setattr(memory, "available", lambda: None)
     assert scope().capture(images(64), "conv1")
 

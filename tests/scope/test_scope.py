@@ -117,7 +117,7 @@ def test_chosen_channels_are_the_only_ones_kept():
             opened.capture(photo(), "conv1", channels=wrong)
 
 
-def test_ready_batches_are_fed_as_they_are():
+def test_ready_batches_go_into_the_model_unchanged():
     opened = scope(preprocess=None)
     batch = np.random.default_rng(0).standard_normal((5, 3, 8, 8)).astype(np.float32)
     fm = opened.capture(batch, "conv1")["conv1"]
@@ -154,7 +154,7 @@ def test_predictions_are_probabilities_with_labels():
         scope(TinyModel(tiny_model().steps[:1])).predict(photo())
 
 
-def test_what_the_model_raises_is_said_with_what_was_fed():
+def test_an_error_of_the_model_is_reported_with_the_model_input():
     with raises(ls.ModelNotReadable, "1×3×8×8"):
         scope(tiny_model(fail=True)).capture(photo(), "head")
 

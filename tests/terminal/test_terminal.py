@@ -218,7 +218,7 @@ def test_iterm_gets_an_inline_image(terminal, picture, variables):
     assert options[b"width"] == b"%dpx" % picture.width
 
 
-def test_sixel_is_drawn_where_the_terminal_says_that_it_knows_it(terminal, picture):
+def test_sixel_is_drawn_where_the_terminal_reports_it(terminal, picture):
     screen = terminal(SIXEL_TOO, 200)
     assert ls.terminal.draw(picture, screen.stream) == "sixel"
     pixels = sixel_pixels(screen.output())
@@ -283,7 +283,7 @@ def test_half_blocks_average_what_is_wider(terminal, picture):
         ({"TERM": "linux"}, "TERM=linux has too few colours"),
     ],
 )
-def test_without_colours_it_says_what_there_is_to_see(terminal, picture, variables, reason):
+def test_without_colours_it_prints_the_caption(terminal, picture, variables, reason):
     screen = terminal(ATTRIBUTES, **variables)
     assert ls.terminal.draw(picture, screen.stream) == "none"
     text = screen.output().decode()
@@ -296,7 +296,7 @@ def test_no_color_keeps_colours_out_of_text_but_not_pictures(terminal, picture):
     assert ls.terminal.draw(picture, terminal(SIXEL_TOO, 200, NO_COLOR="1").stream) == "sixel"
 
 
-def test_a_pipe_gets_words_and_is_asked_nothing(picture, monkeypatch):
+def test_a_pipe_gets_the_caption_and_no_query(picture, monkeypatch):
     monkeypatch.setenv("TERM", "xterm-kitty")
     pipe = io.StringIO()
     assert ls.terminal.draw(picture, pipe) == "none"
@@ -307,7 +307,7 @@ def test_a_pipe_gets_words_and_is_asked_nothing(picture, monkeypatch):
     assert np.array_equal(pixels_of(kitty_png(pipe.getvalue().encode())[1]), picture.rgb())
 
 
-def test_an_output_without_such_letters_gets_words(terminal, picture):
+def test_an_output_without_block_characters_gets_the_caption(terminal, picture):
     screen = terminal(ATTRIBUTES)
     with open(screen.slave, "w", encoding="ascii", closefd=False) as plain:
         assert ls.terminal.draw(picture, plain) == "none"
@@ -352,7 +352,7 @@ def tmux(monkeypatch, client, allowed):
     monkeypatch.setattr("layerscope.terminal.protocol._tmux", run_tmux)
 
 
-def test_tmux_is_asked_to_let_a_picture_through(terminal, picture, monkeypatch):
+def test_tmux_passes_a_picture_through(terminal, picture, monkeypatch):
     tmux(monkeypatch, "xterm-kitty", "on")
     screen = terminal(None, 200, TMUX="/tmp/x", TERM="tmux-256color")
     assert ls.terminal.draw(picture, screen.stream) == "kitty"
@@ -388,7 +388,7 @@ def test_names_from_a_file_cannot_command_the_terminal():
         assert r"a\x1b]0;owned\x07\x9b2J\x0d" in left.replace("\n", "")
 
 
-def test_what_it_does_not_take_is_said(picture):
+def test_wrong_arguments_are_refused(picture):
     with raises(ls.BadOption, "protocol='kity'", "'kitty'"):
         ls.terminal.draw(picture, io.StringIO(), "kity")
     with raises(ls.BadOption, "width=0"):
@@ -409,7 +409,7 @@ def test_show_draws_in_a_terminal_that_can(terminal, monkeypatch, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_show_writes_a_file_where_the_terminal_cannot_draw_or_a_file_is_asked_for(terminal, monkeypatch, tmp_path):
+def test_show_writes_a_file_where_the_terminal_cannot_draw_or_on_request(terminal, monkeypatch, tmp_path):
     name = "chelsea-_conv_stem-mean.png"
     for index, (term, options, wanted) in enumerate(
         (

@@ -38,7 +38,7 @@ def test_colours_are_never_guessed_from_three():
         ("hw", (3, 224), None),
     ],
 )
-def test_sizes_that_speak_against_a_layout(axes, shape, other):
+def test_sizes_that_contradict_a_layout(axes, shape, other):
     assert likelier_layout(axes, shape) == other
 
 

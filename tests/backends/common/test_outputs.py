@@ -120,7 +120,7 @@ def test_a_class_is_its_scores_summed(aimed: Any) -> None:
         (lambda _: MAP, ls.BadOption),
     ],
 )
-def test_a_target_that_can_not_be_is_said_in_the_same_words(aimed: Any, target: Any, error: Any) -> None:
+def test_an_impossible_target_has_the_same_message_everywhere(aimed: Any, target: Any, error: Any) -> None:
     with raises(error):
         aimed(MAP, target)
 

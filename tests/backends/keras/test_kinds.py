@@ -99,7 +99,7 @@ def test_convlstm_has_an_axis_of_time():
     same(values(model, x, "lstm")["lstm"], model(x))
 
 
-def test_augmentation_is_at_rest():
+def test_augmentation_is_off_in_inference_mode():
     kinds = (K.RandomFlip, K.RandomRotation, K.RandomZoom, K.RandomContrast, K.Dropout, K.GaussianNoise)
     layers = [kind(*(() if kind is K.RandomFlip else (0.5,)), name=kind.__name__) for kind in kinds]
     model, x = keras.Sequential(layers), images(2, 8, 8, 3)
@@ -196,7 +196,7 @@ def test_layers_with_low_rank_additions():
 
 
 @pytest.mark.skipif(ON != "tensorflow", reason="only TensorFlow has tensors of strings")
-def test_words_as_inputs():
+def test_text_as_model_input():
     lookup = K.StringLookup(vocabulary=["cat", "dog"], name="lookup")
     model = keras.Sequential([keras.Input((1,), dtype="string"), lookup, K.Embedding(4, 3, name="embed")])
     captured = values(model, np.array([["dog"], ["cow"]]), "lookup", "embed")

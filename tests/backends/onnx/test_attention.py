@@ -149,7 +149,7 @@ def test_tokens_and_weights_of_an_attention_operator(case: str) -> None:
     np.testing.assert_allclose(BACKEND.capture(model, IMAGE, ["attn"])["attn"].values, out, atol=2e-6)
 
 
-def test_an_attention_that_cannot_return_its_weights_says_so() -> None:
+def test_an_attention_that_cannot_return_its_weights_has_a_note() -> None:
     model = vit(*packed())
     layers = table(model, IMAGE)
     assert_tokens(layers["attn"])
@@ -196,7 +196,7 @@ def test_an_operator_that_returns_scores_already_keeps_to_them() -> None:
     assert np.abs(wanted.sum(-1) - 1).max() > 0.1  # scores, no weights
 
 
-def test_the_operator_is_changed_only_where_its_weights_are_asked_for() -> None:
+def test_the_operator_is_changed_only_where_its_weights_are_requested() -> None:
     model = CASES["standard"][0]
     before = model.SerializeToString()
     graph = Graph(model)
@@ -232,7 +232,7 @@ def test_tokens_see_the_whole_image_behind_an_attention_and_not_before() -> None
         assert [axis.whole for axis in layers["out"].receptive or ()] == [True, True]
 
 
-def test_readers_say_that_their_tokens_are_tokens() -> None:
+def test_readers_show_that_their_tokens_are_tokens() -> None:
     """A model that takes tokens: nothing but the operator says what their axes are."""
     node = make_node("Attention", ["y", "y", "y"], ["out"], "attn", q_num_heads=2, kv_num_heads=2)
     graph = make_graph(
@@ -255,7 +255,7 @@ def test_where_the_class_token_looks_in_a_picture() -> None:
     )
 
 
-def test_a_norm_of_runtimes_own_says_where_the_channels_are() -> None:
+def test_a_norm_of_onnx_runtime_shows_where_the_channels_are() -> None:
     """SkipLayerNormalization, which ONNX Runtime makes of a sum and a norm: of each token, over its channels."""
     node = make_node("SkipLayerNormalization", ["q", "v", "scale", "offset"], ["attended"], "norm", domain=MICROSOFT)
     model = vit([node], {"scale": np.full(WIDTH, 2, np.float32), "offset": np.full(WIDTH, 0.5, np.float32)})
@@ -276,7 +276,9 @@ def test_a_norm_of_runtimes_own_says_where_the_channels_are() -> None:
         ("SkipLayerNormalization", MICROSOFT, ["x", "x", "wide", "offset"], False),
     ],
 )
-def test_only_a_norm_over_the_channels_alone_says_so(kind: str, domain: str, inputs: list[str], sure: bool) -> None:
+def test_only_a_norm_over_the_channels_alone_shows_their_axis(
+    kind: str, domain: str, inputs: list[str], sure: bool
+) -> None:
     graph = make_graph(
         [make_node(kind, inputs, ["out"], "norm", domain=domain)],
         "tokens",

@@ -164,7 +164,7 @@ def test_a_link_out_of_the_models_folders_is_refused(tmp_path: Path) -> None:
             ask(BACKEND.load(path))
 
 
-def test_a_side_file_that_is_cut_short_or_says_nonsense(tmp_path: Path) -> None:
+def test_a_side_file_that_is_truncated_or_nonsense(tmp_path: Path) -> None:
     path, batch = save_with_side_file(tmp_path / "there"), random(1, 3, 8, 6)
     beside = tmp_path / "there" / "weights.bin"
     beside.write_bytes(beside.read_bytes()[:1000])

@@ -31,7 +31,7 @@ def test_layers_before_an_operator_that_the_runtime_does_not_have() -> None:
         BACKEND.capture(model, batch, ["late"])
 
 
-def test_a_version_that_is_too_new_is_told_with_the_newest_that_runs() -> None:
+def test_a_version_that_is_too_new_is_reported_with_the_newest_that_runs() -> None:
     batch = random(1, 3, 8, 6)
     model = cnn()
     model.opset_import[0].version = 99

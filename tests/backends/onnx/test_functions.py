@@ -108,7 +108,7 @@ def test_the_name_of_a_call_finds_what_the_function_returns() -> None:
     np.testing.assert_allclose(captured.values, by_reference()[3], atol=1e-5)
 
 
-def test_a_function_of_another_opset_stays_one_layer_and_says_so() -> None:
+def test_a_function_of_another_opset_stays_one_layer_with_a_note() -> None:
     layers = table(model(opset=17), IMAGE)
     assert [(path, layer.kind) for path, layer in layers.items()] == [
         ("stage", "Stage"),

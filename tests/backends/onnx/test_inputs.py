@@ -190,7 +190,7 @@ def test_several_inputs_by_order_and_by_name() -> None:
             BACKEND.capture(model, wrong, ["add"])
 
 
-def test_a_batch_that_does_not_fit_says_what_does() -> None:
+def test_a_batch_that_does_not_fit_is_refused_with_the_shape_that_does() -> None:
     with raises(ModelNotReadable, "3", "8", "6", "1"):
         BACKEND.capture(cnn(), random(1, 8, 6, 3), ["conv1"])
     with raises(ModelNotReadable):

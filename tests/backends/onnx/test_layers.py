@@ -102,7 +102,7 @@ def test_a_node_with_several_outputs() -> None:
         np.testing.assert_array_equal(captures[name].values, wanted)
 
 
-def test_fused_operators_say_so() -> None:
+def test_fused_operators_show_in_the_kind() -> None:
     node = make_node("FusedConv", ["x", "w"], ["y"], "conv", domain="com.microsoft", activation="Relu")
     model = model_of([node], ["n", 3, 4, 4], ["y"], {"w": random(2, 3, 1, 1)})
     model.opset_import.append(make_opsetid("com.microsoft", 1))

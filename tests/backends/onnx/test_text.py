@@ -50,7 +50,7 @@ def classifier() -> onnx.ModelProto:
     )
 
 
-def test_text_is_listed_and_says_that_it_has_no_picture() -> None:
+def test_text_is_listed_with_a_note_that_it_has_no_picture() -> None:
     layers = table(classifier(), ROWS)
     noted = {path: (layer.axes, layer.shape, layer.note) for path, layer in layers.items()}
     text = ("", None, "no numbers but text")
@@ -65,7 +65,7 @@ def test_text_is_listed_and_says_that_it_has_no_picture() -> None:
     assert noted["name"][2] in str(ls.open(classifier(), preprocess=None).layers(ROWS))
 
 
-def test_text_that_only_a_run_shows_says_so_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_text_that_only_a_run_shows_has_the_same_note(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuses(*_: Any, **__: Any) -> onnx.ModelProto:
         raise onnx.shape_inference.InferenceError("a graph that ONNX can't follow")
 
@@ -86,7 +86,7 @@ def test_asking_for_text_is_a_named_error(path: str) -> None:
     np.testing.assert_array_equal(scope.capture(ROWS, "scores")["scores"].values, np.maximum(ROWS, 0))
 
 
-def test_words_can_be_fed() -> None:
+def test_text_can_be_a_model_input() -> None:
     from_text = model(
         [make_node("Cast", ["x"], ["y"], to=TensorProto.FLOAT), make_node("Relu", ["y"], ["z"])], ["z"], words=True
     )

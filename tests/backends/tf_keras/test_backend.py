@@ -297,7 +297,7 @@ class Unregistered(tf_keras.Model):
         return self.head(tf.reduce_mean(self.drop(tf.nn.relu(self.conv(x)), training=training), (1, 2)))
 
 
-def test_a_restored_subclassed_model_runs_and_says_why_its_layers_dont(tmp_path):
+def test_a_restored_subclassed_model_runs_and_notes_why_its_layers_dont(tmp_path):
     model, x = Unregistered(), images(2, 8, 8, 3)
     wanted = model.predict(x, verbose=0)
     model.save(tmp_path / "saved")

@@ -59,7 +59,7 @@ def test_every_layer_is_that_of_keras() -> None:
         np.testing.assert_allclose(values, wanted[name], rtol=1e-5, atol=1e-5, err_msg=name)
 
 
-def test_the_table_says_what_runs_fused() -> None:
+def test_the_table_shows_what_runs_fused() -> None:
     table = rows(file(), IMAGES)
     assert [path.rpartition("/")[2] for path in table] == [*LAYERS, ""]
     assert {layer: table[f"net/{layer}"].kind for layer in ("clipped", "pool", "depthwise", "narrow")} == {
@@ -155,7 +155,7 @@ def test_weights_differ_in_scale_along_an_axis() -> None:
 
 
 @pytest.mark.parametrize("kind", ["int8", "dynamic", "float16"])
-def test_a_layer_does_not_depend_on_what_else_is_asked_for(kind: str) -> None:
+def test_a_layer_does_not_depend_on_the_other_layers_of_a_capture(kind: str) -> None:
     content = file(kind)
     table = rows(content, IMAGES)
     together = BACKEND.capture(content, IMAGES, list(table))
@@ -234,7 +234,7 @@ def test_threads_that_share_a_model_do_not_mix() -> None:
         assert np.array_equal(capture["net/pool"].values, expected)
 
 
-def test_gradients_are_refused_with_the_way_out() -> None:
+def test_gradients_are_refused_with_a_remedy() -> None:
     with raises(ls.GradientsUnavailable):
         BACKEND.capture(file(), IMAGES, ["net/pool"], 1)
 
@@ -251,7 +251,7 @@ def test_what_a_file_holds_over_the_end_is_kept() -> None:
     assert np.array_equal(captured(padded, IMAGES, "net/pool")[0], captured(file(), IMAGES, "net/pool")[0])
 
 
-def test_a_dilated_convolution_has_its_pixels_in_the_batch_axis_and_says_so() -> None:
+def test_a_dilated_convolution_with_its_pixels_in_the_batch_axis_has_a_note() -> None:
     inputs = keras.Input((8, 8, 3))
     outer = K.Conv2D(4, 3, padding="same", dilation_rate=2, name="wide", bias_initializer="random_normal")(inputs)
     model = keras.Model(inputs, K.Dense(2, name="dense")(outer), name="far")

@@ -57,7 +57,7 @@ def test_a_file_its_bytes_and_an_interpreter_on_them_are_the_same_model(tmp_path
     assert ls.open(path, preprocess=None).facts.digest == ls.open(tiny(), preprocess=None).facts.digest
 
 
-def test_an_interpreter_on_a_file_is_refused_with_the_way_out(tmp_path: Path) -> None:
+def test_an_interpreter_on_a_file_is_refused_with_a_remedy(tmp_path: Path) -> None:
     path = tmp_path / "tiny.tflite"
     path.write_bytes(tiny())
     with pytest.warns(UserWarning, match="deprecated"):
@@ -375,7 +375,7 @@ def test_channels_first_inputs_are_found_through_the_transpose() -> None:
     assert BACKEND.facts(content).inputs[0].axes == "bchw"
 
 
-def test_axes_that_no_operator_states_are_assumed_and_said() -> None:
+def test_axes_that_no_operator_states_are_assumed_with_a_note() -> None:
     content = of_function(lambda x: tf.nn.relu(x) * 2.0 + 1.0, tf.TensorSpec([1, 4, 5, 7], tf.float32))
     assert BACKEND.facts(content).inputs[0].axes == "bhwc"
     table = list(rows(content, np.ones((1, 4, 5, 7), np.float32)).values())
@@ -475,7 +475,7 @@ def test_custom_operators_are_named_and_what_comes_before_them_is_shown() -> Non
         scope.capture(IMAGES, "head")
 
 
-def test_operators_of_tensorflow_itself_are_named_with_the_way_out() -> None:
+def test_operators_of_tensorflow_itself_are_named_with_a_remedy() -> None:
     content = of_function(with_a_determinant, tf.TensorSpec([1, 3, 3], tf.float32), flex=True)
     batch = np.arange(-4, 5, dtype=np.float32).reshape(1, 3, 3)
     with raises(ls.ModelNotReadable, "'FlexMatrixDeterminant'", "TFLITE_BUILTINS"):
@@ -503,7 +503,7 @@ def test_control_flow_is_a_layer_whose_body_is_not_listed() -> None:
     np.testing.assert_allclose(captured(content, images, "")[0], np.asarray(function(tf.constant(images))), rtol=1e-6)
 
 
-def test_other_signatures_are_said_not_listed() -> None:
+def test_other_signatures_are_noted_not_listed() -> None:
     class Two(tf.Module):
         @tf.function(input_signature=[tf.TensorSpec([1, 4], tf.float32)])
         def first(self, x: Any) -> Any:

@@ -224,7 +224,7 @@ def test_attention_gives_tokens_and_weights_as_a_picture():
         scope.capture(x, "mha.out_proj")
 
 
-def test_layers_that_never_run_say_why():
+def test_layers_that_never_run_have_a_reason():
     class Model(nn.Module):
         def __init__(self):
             super().__init__()
@@ -275,7 +275,7 @@ def test_data_parallel_is_looked_through():
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # torch calls its own jit deprecated
-def test_torchscript_is_refused_with_a_way_out(tmp_path):
+def test_torchscript_is_refused_with_a_remedy(tmp_path):
     script = torch.jit.trace(nn.Conv2d(3, 4, 3), torch.from_numpy(images()))
     with raises(ls.ModelNotReadable, "torch.export"):
         capture(script, images(), "0")

@@ -141,7 +141,7 @@ def test_a_model_that_changes_its_input_changes_neither_the_array_nor_the_tensor
     assert model.runs.item() == 0
 
 
-def test_lazy_modules_and_weights_without_data_are_refused_with_the_way_out():
+def test_lazy_modules_and_weights_without_data_are_refused_with_a_remedy():
     with raises(ls.ModelNotReadable, "0.weight", "0.bias"):
         rows(nn.Sequential(nn.LazyConv2d(4, 3)))
     with torch.device("meta"):
@@ -317,7 +317,7 @@ def quantised():
             torch.backends.quantized.engine = engine
 
 
-def test_maps_of_a_quantised_model_are_dequantised_and_say_what_they_were():
+def test_maps_of_a_quantised_model_are_dequantised_and_keep_the_name_of_their_type():
     model, plain = quantised()
     before = BACKEND.digest(model)
     assert rows(model)["conv"].axes == "bchw"

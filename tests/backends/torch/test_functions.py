@@ -258,7 +258,7 @@ def test_an_error_in_a_function_leaves_the_model_as_it_was():
     assert torch.overrides._get_current_function_mode_stack() == []
 
 
-def test_a_function_that_does_not_exist_is_an_error_that_says_it_did_not_run():
+def test_a_function_that_does_not_exist_is_reported_as_not_run():
     with raises(ls.LayerNotCalled, "'conv.tanh()'"):
         BACKEND.capture(Residual(), images(), ["conv.tanh()"])
     with raises(ls.LayerNotFound, "'cat()'"):

@@ -126,7 +126,7 @@ def test_a_processor_with_other_steps_is_not_half_read(tmp_path):
     assert not ls.open(f"hf:{tmp_path}").plan.known
 
 
-def test_what_is_not_on_this_machine_is_said(tmp_path, monkeypatch):
+def test_files_that_are_not_on_this_machine_are_reported(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with raises(ls.ModelNotReadable):
         ls.open("hf:nobody/nothing")
@@ -155,7 +155,7 @@ def test_timm_by_name(tmp_path):
         ls.open("timm:resnet10x")
 
 
-def test_timm_built_for_another_size_is_fed_that_size():
+def test_timm_built_for_another_size_gets_that_size():
     scope = ls.open(timm.create_model("vit_tiny_patch16_224", img_size=(64, 96), depth=1))
     assert scope.plan.size == (64, 96)
     (fm,) = scope.capture(PHOTO, "last").values()

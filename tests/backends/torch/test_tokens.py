@@ -223,7 +223,7 @@ def test_a_bright_corner_stays_in_its_corner(name, corner, built):
         assert (y < rows / 2, x < columns / 2) == (corner == "top right", corner == "bottom left"), path
 
 
-def test_a_masked_autoencoder_has_no_grid_and_says_why():
+def test_a_masked_autoencoder_has_no_grid_and_a_reason():
     torch.manual_seed(0)
     options = {**SIZES, "image_size": 64, "patch_size": 16, "decoder_num_hidden_layers": 1}
     model = transformers.ViTMAEModel(transformers.ViTMAEConfig(**options)).eval()
@@ -235,7 +235,7 @@ def test_a_masked_autoencoder_has_no_grid_and_says_why():
         wording(layer.note)
 
 
-def test_unrolled_tokens_have_no_grid_and_say_why():
+def test_unrolled_tokens_have_no_grid_and_a_reason():
     model = timm.create_model("hiera_tiny_224", embed_dim=16, num_heads=1, stages=(1, 1, 1, 1))
     table = ls.open(model, preprocess=None).layers(dark(224, 224))
     assert {layer.grid for layer in table} == {None}

@@ -123,7 +123,7 @@ def test_a_reshape_that_cuts_through_parts_is_not_followed():
     assert viewed(whole, (36,)) == ((Part("h", 1, 6), Part("w", 1, 6)),)
 
 
-def test_the_dry_run_hears_of_the_models_own_calls_alone(monkeypatch):
+def test_the_dry_run_watches_the_models_own_calls_alone(monkeypatch):
     model = nn.Sequential(
         nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
     ).eval()

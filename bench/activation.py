@@ -37,7 +37,7 @@ def rows() -> Iterator[Row]:
         try:
             yield from of()
         except Exception:
-            # One library missing leaves the others to be measured; said, not hidden.
+            # One library missing leaves the others to be measured, with a message.
             print(f"{of.__name__[1:]} could not be measured:")
             traceback.print_exc(limit=-3)
 

@@ -20,7 +20,7 @@ def rows() -> Iterator[Row]:
         try:
             yield from of()
         except Exception:
-            # One framework missing leaves the others to be measured; said, not hidden.
+            # One framework missing leaves the others to be measured, with a message.
             print(f"{of.__name__[1:]} could not be measured:")
             traceback.print_exc(limit=-3)
 

@@ -15,7 +15,7 @@ from .measure import HERE
 
 
 def beside_torchvision(module: str) -> Any:
-    """A module that imports torchvision, whose operators may not fit this torch; `None`, and said, where it is missing."""
+    """A module that imports torchvision, whose operators may not fit this torch; `None` with a message where it is missing."""
     sys.path.append(str(HERE.parent / "tests"))
     try:
         import_module("torchvision_ops")

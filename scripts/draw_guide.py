@@ -50,7 +50,7 @@ def of_channels() -> Iterator[Made]:
 
 
 def mirrored(photo: Path) -> Any:
-    """The photo turned left to right."""
+    """The photo mirrored left to right."""
     from PIL import Image, ImageOps
 
     return ImageOps.mirror(Image.open(photo))

@@ -101,8 +101,8 @@ def test_a_loop_of_ones_own_trains_as_without(tmp_path):
         shown.append([file.name for file in files])
         if files:
             with torch.no_grad():
-                wanted = model[0](torch.tensor(IMAGES[:1]).permute(0, 3, 1, 2)).permute(0, 2, 3, 1).numpy()
-            picture = ls.sheet(wanted)
+                expected = model[0](torch.tensor(IMAGES[:1]).permute(0, 3, 1, 2)).permute(0, 2, 3, 1).numpy()
+            picture = ls.sheet(expected)
             written = np.asarray(Image.open(files[0]).convert("P"))
             for cell, other in zip(picture.cells, recorders[0].pictures()[("0",)].cells, strict=True):
                 box = written[other.y : other.y + cell.height, other.x : other.x + cell.width]

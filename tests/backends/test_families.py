@@ -41,5 +41,5 @@ def test_a_family(name, recipe, shape):
     # get_layer() doesn't know operations such as ConvNeXt's additions.
     (step,) = [operation for operation in model.operations if operation.name == fm.layer.path]
     sub_model = keras.Model(model.inputs, step.output)
-    wanted = np.asarray(keras.ops.convert_to_numpy(sub_model([batch], training=False)))
-    np.testing.assert_allclose(fm.values, wanted, rtol=1e-4, atol=1e-5 * np.abs(wanted).max())
+    expected = np.asarray(keras.ops.convert_to_numpy(sub_model([batch], training=False)))
+    np.testing.assert_allclose(fm.values, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())

@@ -16,13 +16,13 @@ KINDS = {"plain": 1, "grouped": 2, "depthwise": 4}
 
 @dataclass
 class Case:
-    """A model of one convolution: how to feed it `[image, channel, y, x]`, and whether it draws the kernel turned round."""
+    """A model of one convolution: how it takes `[image, channel, y, x]`, and whether it is transposed."""
 
     model: object
     last: bool
-    turned: bool = False
+    transposed: bool = False
 
-    def feed(self, images):
+    def as_input(self, images):
         return np.ascontiguousarray(images.transpose(0, 2, 3, 1)) if self.last else images
 
 
@@ -30,9 +30,9 @@ def responses(scope, case):
     """What the convolution gives for a 1 in the middle of each input in turn, `[input, y, x, filter]`."""
     images = np.zeros((INPUTS, INPUTS, SIZE, SIZE), np.float32)
     images[np.arange(INPUTS), np.arange(INPUTS), 3, 3] = 1
-    (path,) = [layer.path for layer in scope.layers(case.feed(images)[:1]) if "conv" in layer.kind.lower()][:1]
-    kernel = scope.kernel(path, case.feed(images)[:1])
-    return kernel, scope.capture(case.feed(images), path)[path].values
+    (path,) = [layer.path for layer in scope.layers(case.as_input(images)[:1]) if "conv" in layer.kind.lower()][:1]
+    kernel = scope.kernel(path, case.as_input(images)[:1])
+    return kernel, scope.capture(case.as_input(images), path)[path].values
 
 
 def check(case, tolerance=1e-6):
@@ -44,16 +44,16 @@ def check(case, tolerance=1e-6):
     assert answers.shape[-1] == count
     groups = kernel.values.shape[kernel.axes.index("i")] if "m" in kernel.axes else kernel.groups
     assert inputs * groups == INPUTS
-    wanted = np.zeros((INPUTS, count, height, width), np.float32)
+    expected = np.zeros((INPUTS, count, height, width), np.float32)
     for filter in range(count):
         first = filter // (count // groups) * inputs
-        wanted[first : first + inputs, filter] = filters[filter]
-    # A correlation answers a single 1 with its kernel turned round, a transposed one with the kernel itself.
+        expected[first : first + inputs, filter] = filters[filter]
+    # A correlation answers a single 1 with its kernel flipped, a transposed one with the kernel itself.
     answer = answers.transpose(0, 3, 1, 2)
     rows, columns = np.nonzero(np.abs(answer).max((0, 1)) > 0)
     answer = answer[:, :, rows.min() : rows.min() + 3, columns.min() : columns.min() + 2]
-    wanted = wanted if case.turned else wanted[..., ::-1, ::-1]
-    np.testing.assert_allclose(answer, wanted, atol=tolerance)
+    expected = expected if case.transposed else expected[..., ::-1, ::-1]
+    np.testing.assert_allclose(answer, expected, atol=tolerance)
     assert np.abs(answer).sum((2, 3)).astype(bool).sum() == count * inputs, "every other input leaves a filter alone"
     return kernel
 
@@ -64,7 +64,7 @@ def test_torch(groups, transposed):
     torch = pytest.importorskip("torch", reason="this backend's framework")
     kind = torch.nn.ConvTranspose2d if transposed else torch.nn.Conv2d
     model = torch.nn.Sequential(kind(INPUTS, 8, (3, 2), groups=groups, bias=False), torch.nn.ReLU())
-    kernel = check(Case(model, last=False, turned=transposed))
+    kernel = check(Case(model, last=False, transposed=transposed))
     assert (kernel.axes, kernel.groups) == ("oihw", groups)
     if not transposed:
         assert (kernel.values == model[0].weight.detach().numpy()).all()
@@ -100,7 +100,7 @@ def keras_layers():
 def test_keras(kind, axes):
     keras, layers = keras_layers()
     model = keras.Sequential([keras.Input((SIZE, SIZE, INPUTS)), layers[kind]])
-    kernel = check(Case(model, last=True, turned=kind == "transposed"))
+    kernel = check(Case(model, last=True, transposed=kind == "transposed"))
     assert kernel.axes == axes
     np.testing.assert_array_equal(kernel.values, np.asarray(model.get_weights()[0]))
 
@@ -162,7 +162,7 @@ def test_equinox(transposed):
             return self.conv(x)
 
     model = Net(kind(INPUTS, 8, (3, 2), groups=2, use_bias=False, key=jax.random.key(0)))
-    # Equinox lets a transposed convolution correlate, so its kernel answers turned round as well.
+    # Equinox lets a transposed convolution correlate, so it answers with its kernel flipped as well.
     kernel = check(Case(model, last=False))
     assert (kernel.axes, kernel.groups) == ("oihw", 2)
 
@@ -194,7 +194,7 @@ def onnx_model(kind, groups, filters, quantised=False):
 @pytest.mark.parametrize("groups", [1, 2, 4])
 @pytest.mark.parametrize("kind", ["Conv", "ConvTranspose"])
 def test_onnx(kind, groups):
-    kernel = check(Case(onnx_model(kind, groups, 8), last=False, turned=kind == "ConvTranspose"))
+    kernel = check(Case(onnx_model(kind, groups, 8), last=False, transposed=kind == "ConvTranspose"))
     assert (kernel.axes, kernel.groups) == ("oihw", groups)
 
 
@@ -207,7 +207,7 @@ def test_tflite(kind, axes):
     models = pytest.importorskip("helpers.tflite_models", reason="made with TensorFlow's converter")
     keras, layers = keras_layers()
     model = keras.Sequential([keras.Input((SIZE, SIZE, INPUTS)), layers[kind]])
-    kernel = check(Case(models.converted(model), last=True, turned=kind == "transposed"))
+    kernel = check(Case(models.converted(model), last=True, transposed=kind == "transposed"))
     assert kernel.axes == axes
 
 
@@ -223,10 +223,10 @@ def test_tflite_codes_are_dequantised(quantise):
         layer.path for layer in scope.layers(batch) if layer.kind.startswith("Conv2D") or "CONV_2D" in layer.kind
     ][:1]
     kernel = scope.kernel(path, batch)
-    wanted = np.asarray(model.get_weights()[0]).transpose(3, 0, 1, 2)
-    step = np.abs(wanted).max() / 127
-    np.testing.assert_allclose(kernel.values, wanted, atol=step * 0.51)
-    assert (kernel.values != wanted).any(), "codes, not the original weights"
+    expected = np.asarray(model.get_weights()[0]).transpose(3, 0, 1, 2)
+    step = np.abs(expected).max() / 127
+    np.testing.assert_allclose(kernel.values, expected, atol=step * 0.51)
+    assert (kernel.values != expected).any(), "codes, not the original weights"
 
 
 def test_a_layer_without_a_kernel_names_those_that_have_one():

@@ -1,4 +1,4 @@
-"""Backends of other packages: found through the entry point group, asked first, left out with a warning when wrong."""
+"""Backends of other packages: found through the entry point group, tried first, left out with a warning when wrong."""
 
 import sys
 import types

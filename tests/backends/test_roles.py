@@ -41,9 +41,9 @@ def test_a_role_has_the_same_functions_everywhere(name, functions):
     tree = ast.parse((BACKENDS / f"{name}.py").read_text("utf-8"))
     for function, parameters in functions.items():
         own, further = signature(tree, function)
-        wanted = parameters.split()
-        assert own[: len(wanted)] == wanted, f"{function}({', '.join(own)})"
-        assert not further - set(own[: len(wanted)]), f"{function}: further parameters need defaults"
+        expected = parameters.split()
+        assert own[: len(expected)] == expected, f"{function}({', '.join(own)})"
+        assert not further - set(own[: len(expected)]), f"{function}: further parameters need defaults"
 
 
 def signature(tree, name):

@@ -19,11 +19,11 @@ def onnx_paths(steps):
     return [path.replace("act:", "act_") if "act:" in path else path.removesuffix(":0") for path in paths(steps, "/")]
 
 
-def captured(model, batch, wanted, **options):
+def captured(model, batch, expected, **options):
     """The maps in the order of `wanted`; a layer that runs once comes under its plain path."""
-    maps = ls.open(model, preprocess=None).capture(batch, wanted, **options)
-    assert len(maps) == len(wanted)
-    return [maps[path if path in maps else path.rpartition(":")[0]] for path in wanted]
+    maps = ls.open(model, preprocess=None).capture(batch, expected, **options)
+    assert len(maps) == len(expected)
+    return [maps[path if path in maps else path.rpartition(":")[0]] for path in expected]
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow], phases=PHASES)

@@ -134,12 +134,12 @@ def test_show_draws_and_combines_the_channels_of_a_condition():
     photo = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     path = scope.layers()[0].path
     whole = scope.capture(photo, path)[path]
-    wanted = ls.find_channels(whole, "mean > 0")
-    assert 0 < len(wanted) < whole.shape[-1]
+    expected = ls.find_channels(whole, "mean > 0")
+    assert 0 < len(expected) < whole.shape[-1]
     picture = ls.show(scope, photo, path, channels="mean > 0", per_page=1, text=2, theme="dark")
-    assert [cell.channel for cell in picture.cells] == wanted[:1]
-    assert (picture.pages, picture.theme) == (len(wanted), "dark")
+    assert [cell.channel for cell in picture.cells] == expected[:1]
+    assert (picture.pages, picture.theme) == (len(expected), "dark")
     wording(picture.alt(), "0")
     combined = ls.show(scope, photo, path, channels="mean > 0", combine="mean")
-    mean = ls.heatmap(ls.mean(whole.select(wanted)))
+    mean = ls.heatmap(ls.mean(whole.select(expected)))
     np.testing.assert_array_equal(combined.decode(combined.cells[0]), mean.decode(mean.cells[0]))

@@ -55,8 +55,8 @@ def test_similar_channels_stand_side_by_side():
     """Bumps that move along a line come in the order of their places, from whichever end has the lower number."""
     places = np.random.default_rng(3).permutation(np.linspace(0.1, 0.9, 25))
     order = channels_of(bumps(places), sort="similarity")
-    wanted = np.argsort(places).tolist()
-    assert order in (wanted, wanted[::-1])
+    expected = np.argsort(places).tolist()
+    assert order in (expected, expected[::-1])
     assert order[0] < order[-1]
     wording(ls.sheet(bumps(places), sort="similarity").alt())
 
@@ -82,8 +82,8 @@ def test_correlations_are_numpys():
     assert np.flatnonzero(~known).tolist() == [4]
     plane = values[..., 3].reshape(-1).astype(float)
     plane[0] = np.nanmean(plane)
-    wanted = np.corrcoef(plane, values[..., 5].reshape(-1))[0, 1]
-    assert alike[3, 5] == pytest.approx(wanted, abs=0.02)
+    expected = np.corrcoef(plane, values[..., 5].reshape(-1))[0, 1]
+    assert alike[3, 5] == pytest.approx(expected, abs=0.02)
 
 
 def test_neighbours_are_as_alike_as_scipys_own_order_makes_them():

@@ -55,8 +55,8 @@ def test_every_figure_is_numpys_own(images, spatial, channels, kind, planes, see
     energies = np.square(finite).sum(tuple(range(values.ndim - 1)))
     for channel in range(channels):
         plane = values[..., channel]
-        for name, wanted in by_hand(plane).items():
-            np.testing.assert_allclose(table[name][channel], wanted, rtol=1e-9, atol=1e-12, err_msg=name)
+        for name, expected in by_hand(plane).items():
+            np.testing.assert_allclose(table[name][channel], expected, rtol=1e-9, atol=1e-12, err_msg=name)
         assert table["nan"][channel] == np.isnan(plane).sum()
         assert table["inf"][channel] == np.isinf(plane).sum()
         if np.isfinite(plane).any():

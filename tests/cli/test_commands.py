@@ -170,10 +170,10 @@ def test_show_finds_channels_and_draws_them_in_pages_for_print(capsys, photo, tm
     assert len(files) == -(-len(channels) // 8) > 1
     for page, file in enumerate(files):
         options = {"channels": "mean > 0.1 and not dead", "sort": "similarity", "statistics": True, "text": 2}
-        wanted = ls.sheet(fm, **options, per_page=8, page=page)
+        expected = ls.sheet(fm, **options, per_page=8, page=page)
         with Image.open(file) as image:
             assert image.info["dpi"] == pytest.approx((300, 300), abs=0.01)
-            assert np.array_equal(np.asarray(image), wanted.pixels)
+            assert np.array_equal(np.asarray(image), expected.pixels)
             about = json.loads(image.text["layerscope"])
         assert about["theme"] == "dark"
         wording(about["caption"][0], len(channels), "32", "0.1")
@@ -188,8 +188,8 @@ def test_values_are_written_as_the_numbers_themselves(capsys, photo, tmp_path):
     )
     assert code == 0
     assert str(tmp_path / "v.npz") in out
-    wanted = ls.open("demo").capture(photo, "_conv_stem")["_conv_stem"]
-    assert np.array_equal(ls.load(tmp_path / "v.npz").values, wanted.values)
+    expected = ls.open("demo").capture(photo, "_conv_stem")["_conv_stem"]
+    assert np.array_equal(ls.load(tmp_path / "v.npz").values, expected.values)
 
 
 def test_without_o_it_writes_into_the_current_folder(capsys, photo, tmp_path, monkeypatch):
@@ -362,5 +362,5 @@ def test_weights_and_factories_work_from_the_command_line(capsys, photo, tmp_pat
     wording(err, "0", "1")
     fm = ls.load(tmp_path / "v.npz")
     assert fm.shape == (1, 30, 46, 4)
-    wanted = ls.open(model, preprocess="unit", size=(32, 48)).capture(photo, "0")["0"]
-    assert np.array_equal(fm.values, wanted.values)
+    expected = ls.open(model, preprocess="unit", size=(32, 48)).capture(photo, "0")["0"]
+    assert np.array_equal(fm.values, expected.values)

@@ -47,21 +47,21 @@ def test_another_layer_than_the_one_before_the_average_is_refused():
         ls.head_weights(scope, 282, "stages")
 
 
-@pytest.mark.parametrize("kind", ["gemm", "gemm turned", "matmul", "cast", "codes"])
+@pytest.mark.parametrize("kind", ["gemm", "gemm transposed", "matmul", "cast", "codes"])
 def test_a_dense_layer_of_onnx_is_read_however_it_is_written(kind):
     onnx = pytest.importorskip("onnx")
     from onnx import helper, numpy_helper
 
     random = np.random.default_rng(0)
     weights, bias = random.normal(size=(6, 4)).astype(np.float32), random.normal(size=4).astype(np.float32)
-    stored = {"w": weights.T if kind == "gemm turned" else weights, "b": bias}
+    stored = {"w": weights.T if kind == "gemm transposed" else weights, "b": bias}
     nodes = [
         helper.make_node("Relu", ["x"], ["map"]),
         helper.make_node("GlobalAveragePool", ["map"], ["pooled"]),
         helper.make_node("Flatten", ["pooled"], ["flat"]),
     ]
     if kind.startswith("gemm"):
-        settings = {"transB": int(kind == "gemm turned"), "alpha": 0.5, "beta": 2.0}
+        settings = {"transB": int(kind == "gemm transposed"), "alpha": 0.5, "beta": 2.0}
         nodes.append(helper.make_node("Gemm", ["flat", "w", "b"], ["y"], **settings))
         weights, bias = weights * 0.5, bias * 2
     elif kind == "cast":

@@ -24,18 +24,18 @@ def blobs(images=2, size=8, channels=6, kinds=3, seed=0):
 @pytest.mark.parametrize("order", [np.ascontiguousarray, planes_first], ids=["nhwc", "nchw"])
 def test_clusters_are_scikit_learns_numbered_by_size(order):
     values, _ = blobs(kinds=4)
-    wanted = KMeans(4, n_init=4, random_state=0).fit(values.reshape(-1, 6))
+    expected = KMeans(4, n_init=4, random_state=0).fit(values.reshape(-1, 6))
     fm, basis = ls.clusters(order(values), 4), ls.cluster_basis(order(values), 4)
     labels = fm.values.ravel().astype(int)
     assert fm.role == "labels" and fm.shape == (2, 8, 8, 1)
-    assert adjusted_rand_score(wanted.labels_, labels) == 1
+    assert adjusted_rand_score(expected.labels_, labels) == 1
     sizes = np.bincount(labels)
     assert (np.diff(sizes) <= 0).all()
     np.testing.assert_allclose(basis.share, sizes / sizes.sum())
-    match = cdist(basis.centers, wanted.cluster_centers_).argmin(1)
-    np.testing.assert_allclose(basis.centers, wanted.cluster_centers_[match], atol=1e-4)
+    match = cdist(basis.centers, expected.cluster_centers_).argmin(1)
+    np.testing.assert_allclose(basis.centers, expected.cluster_centers_[match], atol=1e-4)
     flat = values.reshape(-1, 6).astype(np.float64)
-    between = 1 - wanted.inertia_ / np.square(flat - flat.mean(0)).sum()
+    between = 1 - expected.inertia_ / np.square(flat - flat.mean(0)).sum()
     wording(fm.notes, f"{between:.1%}")
 
 
@@ -43,9 +43,9 @@ def test_by_cosine_a_place_goes_with_its_direction():
     values, kind = blobs()
     values *= np.random.default_rng(1).uniform(0.01, 100, (*kind.shape, 1)).astype(np.float32)
     unit = values / np.linalg.norm(values, axis=-1, keepdims=True)
-    wanted = KMeans(3, n_init=4, random_state=0).fit(unit.reshape(-1, 6))
+    expected = KMeans(3, n_init=4, random_state=0).fit(unit.reshape(-1, 6))
     fm = ls.clusters(values, 3, metric="cosine")
-    assert adjusted_rand_score(wanted.labels_, fm.values.ravel()) == 1
+    assert adjusted_rand_score(expected.labels_, fm.values.ravel()) == 1
     values[0, 0, 0] = 0
     fm = ls.clusters(values, 3, metric="cosine")
     assert np.isnan(fm.values[0, 0, 0, 0]) and np.isfinite(fm.values).sum() == 127
@@ -65,8 +65,8 @@ def test_saved_centres_sort_other_images(tmp_path):
             np.testing.assert_array_equal(again.values, together.values[1:2])
             wording(again.notes)
         assert ls.ClusterBasis.load(path).metric == metric
-        wanted = cdist(values[1].reshape(-1, 6), basis.centers, metric).argmin(1)
-        np.testing.assert_array_equal(again.values.ravel(), wanted)
+        expected = cdist(values[1].reshape(-1, 6), basis.centers, metric).argmin(1)
+        np.testing.assert_array_equal(again.values.ravel(), expected)
     with raises(ls.BadOption, "6", "2"):
         ls.clusters(values[..., :2], basis=basis)
 

@@ -56,8 +56,8 @@ def test_relative_divides_each_channel_by_its_size_in_b():
     a[..., 1] = 0
     a[0, 0, 0, 1] = 2
     fm = ls.difference(a, b, relative=True)
-    wanted = (a - b)[..., 0] / np.sqrt(np.square(b[..., 0]).mean())
-    np.testing.assert_allclose(fm.values[..., 0], wanted, rtol=1e-5)
+    expected = (a - b)[..., 0] / np.sqrt(np.square(b[..., 0]).mean())
+    np.testing.assert_allclose(fm.values[..., 0], expected, rtol=1e-5)
     assert fm.values[0, 0, 0, 1] == np.inf
     assert (fm.values[..., 1] == 0).sum() == 39
     assert fm.rule == "relative difference of 3 channels"

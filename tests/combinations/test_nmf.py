@@ -44,10 +44,10 @@ def test_shares_of_the_energy_add_up_to_what_the_whole_explains_and_order_the_fa
     values = parts(kinds=5)
     fm, basis = ls.nmf(values, 4), ls.nmf_basis(values, 4)
     rebuilt = fm.values.astype(np.float64) @ basis.components
-    wanted = 1 - np.square(values - rebuilt).sum() / np.square(values.astype(np.float64)).sum()
-    assert basis.energy.sum() == pytest.approx(wanted, abs=1e-6)
+    expected = 1 - np.square(values - rebuilt).sum() / np.square(values.astype(np.float64)).sum()
+    assert basis.energy.sum() == pytest.approx(expected, abs=1e-6)
     assert (np.diff(basis.energy) <= 0).all() and (basis.energy > 0).all()
-    wording(fm.notes, "4", f"{wanted:.1%}")
+    wording(fm.notes, "4", f"{expected:.1%}")
     wording(fm.notes[-4], "0", f"{basis.energy[0]:.1%}")
     assert [group["share"] for group in fm.provenance["groups"]] == basis.energy.tolist()
 

@@ -22,10 +22,10 @@ def planted(images=2, size=10, channels=12):
 
 
 def agree(basis, rows):
-    wanted = PCA(3, svd_solver="full").fit(rows.astype(np.float64))
-    np.testing.assert_allclose(basis.variance, wanted.explained_variance_ratio_, rtol=1e-5)
-    np.testing.assert_allclose(np.abs((basis.components * wanted.components_).sum(1)), 1, rtol=1e-5)
-    np.testing.assert_allclose(basis.mean, wanted.mean_, atol=1e-6)
+    expected = PCA(3, svd_solver="full").fit(rows.astype(np.float64))
+    np.testing.assert_allclose(basis.variance, expected.explained_variance_ratio_, rtol=1e-5)
+    np.testing.assert_allclose(np.abs((basis.components * expected.components_).sum(1)), 1, rtol=1e-5)
+    np.testing.assert_allclose(basis.mean, expected.mean_, atol=1e-6)
 
 
 def test_a_mask_fits_the_basis_to_its_places_alone():
@@ -43,8 +43,8 @@ def test_a_mask_fits_the_basis_to_its_places_alone():
 def test_auto_is_the_first_component_cut_at_0_by_scikit_learn_and_takes_the_side_inside():
     values, mask = planted()
     first = PCA(1, svd_solver="full").fit_transform(values.reshape(-1, 12).astype(np.float64)).reshape(mask.shape)
-    wanted = first > 0 if (first > 0).mean() < 0.5 else first < 0
-    np.testing.assert_array_equal(wanted, mask)
+    expected = first > 0 if (first > 0).mean() < 0.5 else first < 0
+    np.testing.assert_array_equal(expected, mask)
     for flipped in (values, -values):
         fm = ls.pca(flipped, foreground="auto")
         np.testing.assert_array_equal(fm.values[..., 0] != -np.inf, mask)

@@ -42,15 +42,15 @@ def test_each_rule_is_numpys_own(rule, shape, order):
     hnp.arrays(np.float64, 6, elements=st.floats(-10, 10)),
 )
 def test_weighted_is_the_sum_of_values_times_weights(values, weights):
-    wanted = np.sum(values.astype(np.float64) * weights, axis=-1)
+    expected = np.sum(values.astype(np.float64) * weights, axis=-1)
     for array in (values, planes_first(values)):
         combined = ls.weighted(ls.FeatureMap.of_array(array, "bhwc"), weights)
-        np.testing.assert_allclose(combined.values[..., 0], wanted, rtol=1e-4, atol=2e-2)
+        np.testing.assert_allclose(combined.values[..., 0], expected, rtol=1e-4, atol=2e-2)
 
 
 def test_weights_come_as_arrays_dicts_and_files(tmp_path):
     values, weights = noise(1, 4, 5, 3), np.array([0.5, -2.0, 1.0])
-    wanted = (values * weights).sum(-1)
+    expected = (values * weights).sum(-1)
     np.save(tmp_path / "w.npy", weights)
     (tmp_path / "column.csv").write_text("0.5\n-2\n1\n")
     (tmp_path / "row.csv").write_text("0.5,-2,1\n")
@@ -65,7 +65,7 @@ def test_weights_come_as_arrays_dicts_and_files(tmp_path):
         tmp_path / "row.csv",
         tmp_path / "pairs.csv",
     ):
-        np.testing.assert_allclose(ls.weighted(values, form).values[..., 0], wanted, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(ls.weighted(values, form).values[..., 0], expected, rtol=1e-5, atol=1e-6)
 
 
 def test_a_dict_names_true_channels_and_leaves_the_others_out():
@@ -152,11 +152,11 @@ def test_deviations_neither_overflow_nor_vanish(size):
 def test_pca_agrees_with_scikit_learn():
     values = noise(2, 12, 10, 16) @ noise(16, 16, seed=1)
     basis = ls.pca_basis(values)
-    wanted = PCA(3, svd_solver="full").fit(values.reshape(-1, 16).astype(np.float64))
-    np.testing.assert_allclose(basis.variance, wanted.explained_variance_ratio_, rtol=1e-6)
-    signs = np.sign((basis.components * wanted.components_).sum(1))
-    np.testing.assert_allclose(basis.components, wanted.components_ * signs[:, None], atol=1e-6)
-    projected = wanted.transform(values.reshape(-1, 16)) * signs
+    expected = PCA(3, svd_solver="full").fit(values.reshape(-1, 16).astype(np.float64))
+    np.testing.assert_allclose(basis.variance, expected.explained_variance_ratio_, rtol=1e-6)
+    signs = np.sign((basis.components * expected.components_).sum(1))
+    np.testing.assert_allclose(basis.components, expected.components_ * signs[:, None], atol=1e-6)
+    projected = expected.transform(values.reshape(-1, 16)) * signs
     for array in (values, planes_first(values)):
         components = ls.pca(ls.FeatureMap.of_array(array, "bhwc"))
         np.testing.assert_allclose(components.values.reshape(-1, 3), projected, atol=1e-3)
@@ -164,16 +164,16 @@ def test_pca_agrees_with_scikit_learn():
 
 def test_pca_of_more_channels_than_places_takes_the_other_route():
     values = noise(1, 3, 4, 300)
-    wanted = PCA(3, svd_solver="full").fit(values.reshape(-1, 300).astype(np.float64))
+    expected = PCA(3, svd_solver="full").fit(values.reshape(-1, 300).astype(np.float64))
     basis = ls.pca_basis(values)
-    np.testing.assert_allclose(basis.variance, wanted.explained_variance_ratio_, rtol=1e-6)
-    np.testing.assert_allclose(np.abs((basis.components * wanted.components_).sum(1)), 1, rtol=1e-6)
+    np.testing.assert_allclose(basis.variance, expected.explained_variance_ratio_, rtol=1e-6)
+    np.testing.assert_allclose(np.abs((basis.components * expected.components_).sum(1)), 1, rtol=1e-6)
 
 
 def test_pca_keeps_small_components_of_layers_with_a_large_mean():
     values = (1e4 + noise(1, 20, 20, 8) * 0.1).astype(np.float32)
-    wanted = PCA(3, svd_solver="full").fit(values.reshape(-1, 8).astype(np.float64))
-    np.testing.assert_allclose(ls.pca_basis(values).variance, wanted.explained_variance_ratio_, rtol=1e-4)
+    expected = PCA(3, svd_solver="full").fit(values.reshape(-1, 8).astype(np.float64))
+    np.testing.assert_allclose(ls.pca_basis(values).variance, expected.explained_variance_ratio_, rtol=1e-4)
 
 
 def test_pca_signs_and_colours_are_the_same_in_every_run():

@@ -23,13 +23,13 @@ def test_every_metric_is_scipys(order, metric, image, y, x, seed):
     values = noise(2, 5, 7, 9, seed=seed)
     flat = values.reshape(-1, 9).astype(np.float64)
     query = values[image, y, x].astype(np.float64)
-    wanted = {
+    expected = {
         "cosine": lambda: 1 - cdist(flat, query[None], "cosine")[:, 0],
         "dot": lambda: flat @ query,
         "euclidean": lambda: -cdist(flat, query[None])[:, 0],
     }[metric]()
     fm = ls.similarity(order(values), (y, x), image=image, metric=metric)
-    np.testing.assert_allclose(fm.values.ravel(), wanted, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(fm.values.ravel(), expected, rtol=1e-4, atol=1e-5)
     best = np.unravel_index(fm.values.argmax(), fm.shape)
     if metric != "dot":
         assert best == (image, y, x, 0)
@@ -102,8 +102,8 @@ def test_the_photo_of_a_capture_is_the_upright_one():
 def test_another_map_is_compared_with_the_query_of_the_first():
     first, other = noise(1, 4, 5, 6), noise(3, 2, 2, 6, seed=1)
     fm = ls.similarity(first, (3, 4), to=other)
-    wanted = 1 - cdist(other.reshape(-1, 6), first[0, 3, 4][None], "cosine")
-    np.testing.assert_allclose(fm.values.reshape(-1, 1), wanted, atol=1e-5)
+    expected = 1 - cdist(other.reshape(-1, 6), first[0, 3, 4][None], "cosine")
+    np.testing.assert_allclose(fm.values.reshape(-1, 1), expected, atol=1e-5)
     assert fm.ids == ("image 0", "image 1", "image 2")
     with raises(ls.BadLayout, "6", "to=", "2"):
         ls.similarity(first, (0, 0), to=other[..., :2])

@@ -114,7 +114,7 @@ class Broken(keras.Layer):
 
 
 class Restless(keras.Model):
-    """Trains its statistics and draws random numbers although it is told not to."""
+    """Trains its statistics and draws random numbers although `training` is false."""
 
     def __init__(self) -> None:
         super().__init__()

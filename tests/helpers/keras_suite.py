@@ -1,4 +1,4 @@
-"""The network of the suite in the words of Keras 3 and of tf_keras, as a Functional model and as a subclassed one."""
+"""The network of the suite in Keras 3 and in tf_keras, as a Functional model and as a subclassed one."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def table() -> list[Row]:
 
 
 def row_of(start: str) -> Row:
-    """The only row that begins with these words."""
+    """The only row that begins with this text."""
     matching = [row for row in table() if row.what.startswith(start)]
     assert len(matching) == 1, f"{len(matching)} rows of docs/limits.md begin with {start!r}"
     return matching[0]

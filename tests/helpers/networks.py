@@ -114,7 +114,7 @@ def _branches(draw: Any, plan: Plan, kind: str, depth: int) -> Step:
 
 
 def weights(step: Step) -> dict[str, np.ndarray]:
-    """The weights of a layer, in PyTorch's order of axes; the same whenever they are asked for."""
+    """The weights of a layer, in PyTorch's order of axes; the same at every call."""
     draw = np.random.default_rng(zlib.crc32(step.name.encode()))
     normal = draw.standard_normal
     if step.kind == "conv":

@@ -39,7 +39,7 @@ def converted(model: Any, quantise: str = "", samples: Callable[[], Iterator[lis
         converter.target_spec.supported_ops = [wide if quantise == "int16" else tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = converter.inference_output_type = getattr(tf, quantise)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Statistics for quantized inputs", UserWarning)  # said of every such file
+        warnings.filterwarnings("ignore", "Statistics for quantized inputs", UserWarning)  # for every such file
         return converter.convert()
 
 
@@ -87,7 +87,7 @@ class _nothing:
 
 @functools.cache
 def _converted_network() -> bytes:
-    """The suite's network with weights that can be told apart; every step is an output, so that none is fused."""
+    """The suite's network with weights that differ; every step is an output, so that none is fused."""
     inputs = keras.Input((8, 8, 3), name="image")
     a = K.Conv2D(4, 3, padding="same", bias_initializer="random_normal", name="conv1")(inputs)
     b = K.ReLU(name="act")(a)
@@ -192,7 +192,7 @@ def rows(content: bytes, batch: Any) -> dict[str, Any]:
 
 
 def captured(content: bytes, batch: Any, *paths: str) -> list[np.ndarray]:
-    """The values of single layers, in the order asked."""
+    """The values of single layers, in the order of `paths`."""
     captures = BACKEND.capture(content, batch, list(paths))
     return [captures[path].values for path in paths]
 

@@ -203,15 +203,15 @@ def compare(item: pytest.Item, entries: dict[str, str]) -> None:
     """Fails the test where it read something else than stands in the golden file."""
     __tracebackhide__ = True
     path, name = file_of(item.path), name_of(item)
-    wanted = golden(path).get(name, "")
+    expected = golden(path).get(name, "")
     text = "\n".join(entries).rstrip("\n")  # as the golden file gives it back
     if not pinned():
-        wanted = "\n".join(re.findall(r"^ {4}(\w+):", wanted, re.MULTILINE))
+        expected = "\n".join(re.findall(r"^ {4}(\w+):", expected, re.MULTILINE))
         text = "\n".join(entries.values())
-    if text == wanted:
+    if text == expected:
         return
     difference = difflib.unified_diff(
-        wanted.split("\n"), text.split("\n"), str(path.relative_to(TESTS.parent)), name, n=1, lineterm=""
+        expected.split("\n"), text.split("\n"), str(path.relative_to(TESTS.parent)), name, n=1, lineterm=""
     )
     command = f"make wording ONLY={item.path.relative_to(TESTS.parent)}"
     pytest.fail(

@@ -1,4 +1,4 @@
-"""Preprocessing that doesn't fit the model: found on trained networks, told with numbers, and never where it fits."""
+"""Preprocessing that doesn't fit the model: found on trained networks, reported with numbers, and never where it fits."""
 
 import dataclasses
 import re
@@ -101,7 +101,7 @@ def patches(name, count=96, side=16):
 
 
 def torch_trained(name):
-    """A small network after some steps of training to tell bright patches from dark ones, fed under a recipe."""
+    """A small network after some steps of training on bright and dark patches under a recipe."""
     torch = pytest.importorskip("torch", reason="trains a torch module")
     torch.manual_seed(0)
     layers = torch.nn.Conv2d(3, 16, 3, padding=1), torch.nn.BatchNorm2d(16, momentum=0.3), torch.nn.ReLU()
@@ -360,5 +360,5 @@ def test_what_the_evidence_does_not_show(limit):
         for images in (photos[0], photos):
             ls.open(network, preprocess=recipe).capture(images, "_conv_stem")  # a warning would be an error
     scope = ls.open(network, preprocess=dataclasses.replace(right, mean=(0.0,), std=(1.0,)))
-    with warns(ls.PreprocessWarning, "BatchNorm"):  # what is far off is told by the same network
+    with warns(ls.PreprocessWarning, "BatchNorm"):  # what is far off is recognised by the same network
         scope.capture(ls.demo_photo(), "_conv_stem")

@@ -132,7 +132,7 @@ def test_a_planted_square_comes_back(recipe: Recipe, size: tuple[int, int], phot
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_planted_square_comes_back_through_every_exif_orientation(orientation: int) -> None:
-    turned = read(planted(96, 128, (24, 80, 8, 8)))
+    upright = read(planted(96, 128, (24, 80, 8, 8)))
     stored = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
         3: Image.Transpose.ROTATE_180,
@@ -142,7 +142,7 @@ def test_a_planted_square_comes_back_through_every_exif_orientation(orientation:
         7: Image.Transpose.TRANSVERSE,
         8: Image.Transpose.ROTATE_270,
     }
-    picture = pil(turned) if orientation == 1 else pil(turned).transpose(stored[orientation])
+    picture = pil(upright) if orientation == 1 else pil(upright).transpose(stored[orientation])
     exif = Image.Exif()
     exif[0x0112] = orientation
     file = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Transforms of torchvision and timm as recipes: the batch is that of the transform itself, and what isn't read is said."""
+"""Transforms of torchvision and timm as recipes: the batch is that of the transform itself, and what isn't read is named."""
 
 import enum
 import warnings
@@ -55,8 +55,8 @@ def theirs(transform, pixels):
     ids=lambda weights: str(weights),
 )
 def test_the_model_input_is_that_of_the_weights_own_transforms(weights, pixels):
-    for wanted in (weights, weights.transforms()):
-        np.testing.assert_allclose(ours(wanted, pixels), theirs(weights.transforms(), pixels), atol=2e-5)
+    for expected in (weights, weights.transforms()):
+        np.testing.assert_allclose(ours(expected, pixels), theirs(weights.transforms(), pixels), atol=2e-5)
 
 
 COMPOSED = {

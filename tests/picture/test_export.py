@@ -1,4 +1,4 @@
-"""The ways out of a picture: each holds the same pixels, the same text and the same limits as the PNG."""
+"""Exporting a picture: each format holds the same pixels, the same text and the same limits as the PNG."""
 
 import copy
 import io
@@ -106,23 +106,23 @@ def far_from(pixels, color):
 
 
 def test_matplotlib_shows_each_tile_pixel_by_pixel(picture):
-    figure, wanted = figure_rgb(picture.to_matplotlib()), picture.rgb()
-    assert figure.shape == wanted.shape
+    figure, expected = figure_rgb(picture.to_matplotlib()), picture.rgb()
+    assert figure.shape == expected.shape
     for cell in picture.cells:
-        assert np.array_equal(figure[place_of(cell)], wanted[place_of(cell)]), cell
+        assert np.array_equal(figure[place_of(cell)], expected[place_of(cell)]), cell
 
 
 def test_matplotlib_writes_each_line_where_the_picture_has_it(picture):
     """Its letters are antialiased by another hand, so lines are compared by where their ink begins and ends."""
     paper = picture.palette()[GAP]
-    figure, wanted = (far_from(pixels, paper) for pixels in (figure_rgb(picture.to_matplotlib()), picture.rgb()))
+    figure, expected = (far_from(pixels, paper) for pixels in (figure_rgb(picture.to_matplotlib()), picture.rgb()))
     bare = np.ones(figure.shape, bool)
     ticks = picture.drawing.bar.labels if picture.drawing.bar else ()
     for line in (*picture.texts, *ticks):
         letters = font(line.size)
         x, y, width = line.x, line.y, len(line.text) * letters.width
         bare[y : y + letters.height, max(0, x - 2) : x + width + 2] = False
-        ours, theirs = (np.argwhere(ink[y : y + letters.height, x : x + width]) for ink in (wanted, figure))
+        ours, theirs = (np.argwhere(ink[y : y + letters.height, x : x + width]) for ink in (expected, figure))
         if line.text.strip(" .…·−") and len(ours):
             ends = [np.concatenate([points.min(0), points.max(0)]) for points in (ours, theirs)]
             # Ticks are placed by matplotlib's own bar.
@@ -303,15 +303,15 @@ def test_the_svg_is_valid_and_holds_the_tiles_themselves(picture):
     assert (root.find(f"{SVG}title").text, root.find(f"{SVG}desc").text) == (picture.title, picture.alt())
     images = root.findall(f".//{SVG}image")
     assert all("pixelated" in image.get("style") for image in images)
-    wanted = picture.rgb()
-    covered = np.zeros(wanted.shape[:2], bool)
+    expected = picture.rgb()
+    covered = np.zeros(expected.shape[:2], bool)
     for image in images:
         x, y, width, height = (int(image.get(name)) for name in ("x", "y", "width", "height"))
         kind, _, data = image.get(f"{XLINK}href").partition(",")
         assert kind == "data:image/png;base64"
         tile = Image.open(io.BytesIO(b64decode(data))).convert("RGB").resize((width, height), Image.Resampling.NEAREST)
         box = slice(y, y + height), slice(x, x + width)
-        same = (np.asarray(tile) == wanted[box]).all(-1)
+        same = (np.asarray(tile) == expected[box]).all(-1)
         covered[box] = True
         # One image of many tiles has nothing but paper between them.
         assert (
@@ -323,13 +323,13 @@ def test_the_svg_is_valid_and_holds_the_tiles_themselves(picture):
 
 def test_an_svg_draws_bar_and_marks_in_the_colours_of_the_picture():
     picture = ls.sheet(special(), scale=(-1, 1))
-    wanted = picture.rgb()
+    expected = picture.rgb()
     boxes = xml.fromstring(picture.svg().encode()).findall(f".//{SVG}g/{SVG}rect")
     assert len(boxes) > 100
     for box in boxes:
         x, y, width, height = (int(box.get(name)) for name in ("x", "y", "width", "height"))
         color = list(bytes.fromhex(box.get("fill")[1:]))
-        assert (wanted[y : y + height, x : x + width] == color).all()
+        assert (expected[y : y + height, x : x + width] == color).all()
 
 
 def test_text_of_an_svg_is_text():
@@ -374,10 +374,10 @@ def test_pdf_holds_text_and_the_tiles_own_pixels(tmp_path):
     sizes = [image.image.size for image in page.images if image.image.size == (7, 6)]
     assert len(sizes) >= 9
     # PDF counts rows from below; the image's matrix turns it over.
-    wanted = {
+    expected = {
         picture.palette()[picture.codes(cell)[::-1]].tobytes() for cell in picture.cells if cell.channel in (0, 1, 7, 8)
     }
-    assert wanted <= {np.asarray(image.image.convert("RGB")).tobytes() for image in page.images}
+    assert expected <= {np.asarray(image.image.convert("RGB")).tobytes() for image in page.images}
 
 
 def test_the_same_picture_gives_the_same_files():

@@ -72,9 +72,9 @@ def test_the_fast_way_and_the_exact_way_agree_in_both_memory_orders(values, orde
     out = np.empty((rows, columns, 5, 6), np.uint8)
     encode(values[1], out, limits, center=None, exact=exact, extent=limits)
     for channel in range(7):
-        wanted = ls.Scale(tuple(limits[channel])).codes(values[1, ..., channel])
+        expected = ls.Scale(tuple(limits[channel])).codes(values[1, ..., channel])
         got = out[channel // columns, channel % columns].astype(int)
-        assert np.abs(got - wanted.astype(int)).max() <= 1, "rounding at the border of two steps may differ"
+        assert np.abs(got - expected.astype(int)).max() <= 1, "rounding at the border of two steps may differ"
         assert got.max() <= TOP or exact[channel]
 
 
@@ -104,8 +104,8 @@ def test_what_lies_beyond_limits_has_its_mark_to_the_last_bit_on_the_fast_way_to
         np.testing.assert_array_equal(got == BELOW, plane < low)
         np.testing.assert_array_equal(got == ABOVE, plane > high)
         inside = (plane >= low) & (plane <= high)
-        wanted = ls.Scale((low, high), center=center).codes(plane).astype(int)
-        assert np.abs(got - wanted)[inside].max(initial=0) <= 1
+        expected = ls.Scale((low, high), center=center).codes(plane).astype(int)
+        assert np.abs(got - expected)[inside].max(initial=0) <= 1
 
 
 def test_a_sheet_cut_at_percentiles_takes_the_fast_way(monkeypatch):
@@ -126,13 +126,13 @@ def test_percentiles_are_those_of_numpy(dtype, clip, size):
     exact = values.astype(np.float64)
     np.testing.assert_allclose(percentiles(values, clip), np.percentile(exact, clip), rtol=1e-12, atol=1e-15)
     for array in (values, np.ascontiguousarray(values.transpose(0, 3, 1, 2)).transpose(0, 2, 3, 1)):
-        wanted = np.moveaxis(np.percentile(exact, clip, axis=(1, 2)), 0, -1)
-        np.testing.assert_allclose(percentiles(array, clip, True), wanted, rtol=1e-12, atol=1e-15)
+        expected = np.moveaxis(np.percentile(exact, clip, axis=(1, 2)), 0, -1)
+        np.testing.assert_allclose(percentiles(array, clip, True), expected, rtol=1e-12, atol=1e-15)
     values[0, 0, 0] = np.nan
     values[1, 0, 0] = -np.inf
     known = exact[np.isfinite(values)]
-    wanted = np.percentile(known, clip) if known.size else np.zeros(2)
-    np.testing.assert_allclose(percentiles(values, clip), wanted, rtol=1e-12, atol=1e-15)
+    expected = np.percentile(known, clip) if known.size else np.zeros(2)
+    np.testing.assert_allclose(percentiles(values, clip), expected, rtol=1e-12, atol=1e-15)
 
 
 def test_extents_ignore_what_is_not_finite():
@@ -181,8 +181,8 @@ def test_percentiles_of_each_channel_leave_broken_values_out():
     limits = ls.Scale.fit(values, "channel", clip=(10, 90)).limits
     for image, channel in np.ndindex(2, 3):
         known = values[image, ..., channel][np.isfinite(values[image, ..., channel])]
-        wanted = np.percentile(known, (10, 90)) if known.size else (np.nan, np.nan)
-        np.testing.assert_allclose(limits[image, channel], wanted, rtol=1e-6)
+        expected = np.percentile(known, (10, 90)) if known.size else (np.nan, np.nan)
+        np.testing.assert_allclose(limits[image, channel], expected, rtol=1e-6)
 
 
 def test_where_the_percentiles_leave_no_range_nothing_is_cut():
@@ -241,17 +241,17 @@ def test_pixels_read_through_the_bar_are_the_values(rule, image, tmp_path):
     cut = picture.scale.clip is not None
     for cell in picture.cells:
         value_read, tile = through_the_bar(rgb, picture.bar, cell, picture.zoom)
-        wanted = values[image, ..., cell.channel]
-        inside = (wanted >= low) & (wanted <= high)
-        assert np.abs(value_read - wanted)[inside].max(initial=0) <= step
-        for mark, beyond, y in ((ABOVE, wanted > high, picture.bar.y - 4), (BELOW, wanted < low, -4)):
+        expected = values[image, ..., cell.channel]
+        inside = (expected >= low) & (expected <= high)
+        assert np.abs(value_read - expected)[inside].max(initial=0) <= step
+        for mark, beyond, y in ((ABOVE, expected > high, picture.bar.y - 4), (BELOW, expected < low, -4)):
             cap = rgb[y if y >= 0 else picture.bar.y + picture.bar.height + 4, picture.bar.x + 8]
             assert (tile[beyond] == picture.scale.palette()[mark]).all()
             if beyond.any():
                 assert cap.tolist() == picture.scale.palette()[mark].tolist(), "the bar shows what lies beyond"
             if beyond.any() and cut:
                 assert cap.tolist() == picture.scale.palette()[TOP if mark == ABOVE else 0].tolist()
-    wanted = {
+    expected = {
         "layer": values[image],
         "another map": values[image],
         "images": values,
@@ -260,8 +260,10 @@ def test_pixels_read_through_the_bar_are_the_values(rule, image, tmp_path):
         "shared": np.stack([values, VALUES * 2]),
         "shared and clipped": np.percentile(np.stack([VALUES, VALUES * 2]), (5, 80)),
     }.get(rule)
-    if wanted is not None:
-        assert (low, high) == pytest.approx((wanted.min(), wanted.max()), rel=1e-5), "the limits are those of the rule"
+    if expected is not None:
+        assert (low, high) == pytest.approx((expected.min(), expected.max()), rel=1e-5), (
+            "the limits are those of the rule"
+        )
     shown = values[image][..., [cell.channel for cell in picture.cells]]
     counts = [f"{count:,}" for count in ((shown < low).sum(), (shown > high).sum()) if count]
     lines = [line for line in picture.lines if kind_of(line) == "beyond"]
@@ -286,9 +288,9 @@ def test_each_channel_in_its_own_range_reads_through_a_bar_of_that_range(tmp_pat
             both[: rgb.shape[0], : rgb.shape[1]] = rgb
             both[: column.shape[0], rgb.shape[1] :] = column
             values_read, _ = through_the_bar(both, bar._replace(x=bar.x + rgb.shape[1]), cell, picture.zoom)
-            wanted = values[0, ..., cell.channel].clip(cell.low, cell.high)
-            inside = wanted == values[0, ..., cell.channel]
-            assert np.abs(values_read - wanted)[inside].max() <= 2 * max(abs(cell.low), abs(cell.high)) / TOP
+            expected = values[0, ..., cell.channel].clip(cell.low, cell.high)
+            inside = expected == values[0, ..., cell.channel]
+            assert np.abs(values_read - expected)[inside].max() <= 2 * max(abs(cell.low), abs(cell.high)) / TOP
 
 
 def test_only_what_lies_beyond_is_counted():

@@ -41,11 +41,11 @@ def frames(path):
 
 @pytest.mark.usefixtures("frames_as_codes")
 def test_a_gif_holds_the_codes_and_the_palette_of_its_pictures(clip, tmp_path):
-    wanted = frame_pictures(clip, over="t", channel=1)
+    expected = frame_pictures(clip, over="t", channel=1)
     path = ls.animate(clip, tmp_path / "clip.gif", over="t", channel=1)
     written = list(frames(path))
-    assert len(written) == len(wanted) == 6
-    for frame, picture in zip(written, wanted, strict=True):
+    assert len(written) == len(expected) == 6
+    for frame, picture in zip(written, expected, strict=True):
         assert frame.mode == "P"
         assert (np.asarray(frame) == picture.pixels).all()
         assert (np.asarray(frame.convert("RGB")) == picture.rgb()).all()
@@ -58,10 +58,10 @@ def test_a_gif_holds_the_codes_and_the_palette_of_its_pictures(clip, tmp_path):
 
 
 def test_a_webp_loses_nothing(clip, tmp_path):
-    wanted = frame_pictures(clip, channel=1)
+    expected = frame_pictures(clip, channel=1)
     written = list(frames(ls.animate(clip, tmp_path / "clip.webp", channel=1, fps=20)))
     assert len(written) == 6
-    for frame, picture in zip(written, wanted, strict=True):
+    for frame, picture in zip(written, expected, strict=True):
         assert (np.asarray(frame.convert("RGB")) == picture.rgb()).all()
 
 

@@ -38,17 +38,17 @@ def grid(picture, columns):
     return [cells[start : start + columns] for start in range(0, len(cells), columns)]
 
 
-def assert_true(picture, cell, wanted):
+def assert_true(picture, cell, expected):
     """The cell decodes to the values, to half a step of its own range."""
     center = picture.scale.center
     reach = (cell.high - cell.low) / 2 if center is None else max(cell.high - center, center - cell.low)
     codes = picture.codes(cell)
-    assert codes.shape == wanted.shape
-    inside = (wanted >= cell.low) & (wanted <= cell.high)
+    assert codes.shape == expected.shape
+    inside = (expected >= cell.low) & (expected <= cell.high)
     assert (codes[inside] <= TOP).all()
-    np.testing.assert_allclose(picture.decode(cell)[inside], wanted[inside], atol=reach / TOP * 1.02)
-    assert (codes[wanted > cell.high + 1e-5] == ABOVE).all()
-    assert (codes[wanted < cell.low - 1e-5] == BELOW).all()
+    np.testing.assert_allclose(picture.decode(cell)[inside], expected[inside], atol=reach / TOP * 1.02)
+    assert (codes[expected > cell.high + 1e-5] == ABOVE).all()
+    assert (codes[expected < cell.low - 1e-5] == BELOW).all()
 
 
 @pytest.mark.parametrize(

@@ -34,13 +34,13 @@ ONE = {
 @pytest.mark.parametrize("function", sorted(MANY))
 def test_every_rank_is_drawn_or_sent_to_the_function_that_draws_it(function, channels, rank):
     fm = map_of(rank) if channels == 6 else ls.mean(map_of(rank))
-    wanted = (MANY if channels == 6 else ONE)[function][rank]
-    if wanted is DRAWN:
+    expected = (MANY if channels == 6 else ONE)[function][rank]
+    if expected is DRAWN:
         picture = getattr(ls, function)(fm)
         assert picture.cells
         assert picture.png().startswith(b"\x89PNG")
     else:
-        with raises(ls.LayerscopeError, *wanted.split()):
+        with raises(ls.LayerscopeError, *expected.split()):
             getattr(ls, function)(fm)
 
 

@@ -109,13 +109,13 @@ def test_every_order_of_axes_is_arranged(name):
 )
 def test_inputs_are_folded_into_one_tile_a_filter(scope, name, inputs, fold):
     picture = ls.kernels(scope, name, inputs=inputs, filters=[4, 0, 2])
-    wanted = {index: fold(kernel.astype(np.float64)) for index, kernel in enumerate(by_hand(name))}
+    expected = {index: fold(kernel.astype(np.float64)) for index, kernel in enumerate(by_hand(name))}
     assert [cell.channel for cell in picture.cells] == [4, 0, 2]
-    whole = np.stack(list(wanted.values()))
+    whole = np.stack(list(expected.values()))
     assert picture.bar.high == pytest.approx(whole.max()), "one range for all filters, also those not shown"
     assert picture.bar.low == pytest.approx(min(0, whole.min())), "norms from 0"
     for cell in picture.cells:
-        np.testing.assert_allclose(picture.decode(cell), wanted[cell.channel], atol=np.abs(whole).max() / TOP * 1.01)
+        np.testing.assert_allclose(picture.decode(cell), expected[cell.channel], atol=np.abs(whole).max() / TOP * 1.01)
 
 
 def test_one_tile_for_each_input_under_its_true_number(scope):
@@ -147,10 +147,10 @@ def test_kernels_of_one_and_of_three_dimensions(scope):
     for cell in line.cells:
         np.testing.assert_allclose(line.decode(cell)[0], norm[cell.channel], atol=norm.max() / TOP * 1.01)
     volume = ls.kernels(scope, "volume", inputs="mean")
-    wanted = WEIGHTS["volume"].values.mean(1)
+    expected = WEIGHTS["volume"].values.mean(1)
     for cell in volume.cells:
-        slices = np.concatenate(list(wanted[cell.channel]), 1)
-        np.testing.assert_allclose(volume.decode(cell), slices, atol=np.abs(wanted).max() / TOP * 1.01)
+        slices = np.concatenate(list(expected[cell.channel]), 1)
+        np.testing.assert_allclose(volume.decode(cell), slices, atol=np.abs(expected).max() / TOP * 1.01)
     with raises(ls.BadOption, "inputs='norm'", "'mean'"):
         ls.kernels(scope, "line", inputs=[0])
 

@@ -18,8 +18,8 @@ def test_a_montage_shows_each_slice_along_an_axis(axis):
     assert len(picture.cells) == volume.shape[position]
     for number, cell in enumerate(picture.cells):
         assert (cell.channel, cell.note) == (4, f"slice {number}")
-        wanted = np.take(volume, number, axis=position)
-        np.testing.assert_allclose(picture.decode(cell), wanted, atol=np.abs(volume).max() / TOP * 1.01)
+        expected = np.take(volume, number, axis=position)
+        np.testing.assert_allclose(picture.decode(cell), expected, atol=np.abs(volume).max() / TOP * 1.01)
     assert (picture.bar.low, picture.bar.high) == (volume.min(), volume.max()), "the whole channel, one range"
 
 
@@ -63,8 +63,8 @@ def test_a_volume_of_three_colours_has_slices_in_colours():
     low, high = np.percentile(fm.values.reshape(-1, 3), (1, 99), axis=0)
     for row, cell in enumerate(picture.cells):
         box = picture.rgb()[cell.y : cell.y + cell.height : picture.zoom, cell.x : cell.x + cell.width : picture.zoom]
-        wanted = np.clip((fm.values[0, :, row] - low) / (high - low), 0, 1) * 255
-        np.testing.assert_allclose(box, wanted, atol=0.51)
+        expected = np.clip((fm.values[0, :, row] - low) / (high - low), 0, 1) * 255
+        np.testing.assert_allclose(box, expected, atol=0.51)
     wording(picture.alt(), "7")
     # Its frame can change its theme, its tiles don't.
     dark, cell = picture.dark().rgb(), picture.cells[0]

@@ -38,8 +38,8 @@ CASES = [
 @pytest.mark.parametrize(("function", "draw", "fm", "options"), CASES)
 def test_the_line_of_python_draws_the_same(function, draw, fm, options):
     line = options.python(function, "fm")
-    wanted = draw(fm, options).themed(options.theme)
-    assert np.array_equal(eval(line, {"ls": ls, "fm": fm}).rgb(), wanted.rgb())
+    expected = draw(fm, options).themed(options.theme)
+    assert np.array_equal(eval(line, {"ls": ls, "fm": fm}).rgb(), expected.rgb())
 
 
 @pytest.mark.parametrize(("function", "draw", "fm", "options"), CASES)

@@ -218,8 +218,8 @@ def test_only_the_highest_units_are_coloured():
     photo, values = grey_photo(50, 60), noise(5, 6)
     picture = ls.overlay(on_photo(values, photo), top=20, alpha=1.0)
     changed = (cell_rgb(picture) != photo).any(-1)
-    wanted = (values >= np.sort(values.ravel())[-6]).repeat(10, 0).repeat(10, 1)
-    assert np.array_equal(changed, wanted)
+    expected = (values >= np.sort(values.ravel())[-6]).repeat(10, 0).repeat(10, 1)
+    assert np.array_equal(changed, expected)
     wording(picture.alt(), "20")
     tied = ls.overlay(on_photo(np.zeros((4, 4)), photo), top=10)
     (line,) = [line for line in tied.lines if kind_of(line) == "top"]
@@ -255,8 +255,8 @@ def test_blocks_leave_no_seam():
     photo = grey_photo(700, 400)
     picture = ls.overlay(on_photo(values, photo), alpha=1.0)
     rows, columns = (((np.arange(size) + 0.5) * 7 / size).astype(int) for size in (700, 400))
-    wanted = picture.scale.palette()[picture.scale.codes(values)][rows][:, columns]
-    assert np.array_equal(cell_rgb(picture), wanted)
+    expected = picture.scale.palette()[picture.scale.codes(values)][rows][:, columns]
+    assert np.array_equal(cell_rgb(picture), expected)
     smooth = ls.overlay(on_photo(values, photo), alpha=1.0, smooth=True)
     ys, xs = (np.clip((np.arange(size) + 0.5) * 7 / size - 0.5, 0, 6) for size in (700, 400))
     placed = RegularGridInterpolator((np.arange(7), np.arange(7)), values)(

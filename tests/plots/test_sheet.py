@@ -19,9 +19,9 @@ from layerscope.plots.tiles import PAGE_PIXELS, even_columns
 def assert_tiles_are_true(picture, values):
     """Each tile decodes to its channel's values, to half a step of its own range."""
     for cell in picture.cells:
-        wanted = values[..., cell.channel]
+        expected = values[..., cell.channel]
         reach = max(abs(cell.low), abs(cell.high)) if picture.scale.center is not None else (cell.high - cell.low) / 2
-        np.testing.assert_allclose(picture.decode(cell), wanted, atol=reach / TOP * 1.01, err_msg=str(cell))
+        np.testing.assert_allclose(picture.decode(cell), expected, atol=reach / TOP * 1.01, err_msg=str(cell))
 
 
 @pytest.mark.parametrize(
@@ -66,11 +66,11 @@ def test_no_channel_is_dropped_reordered_or_changed(channels, height, width, sca
     assert sorted(cell.channel for cell in picture.cells) == list(range(channels))
     for cell in picture.cells:
         shown = picture.decode(cell)
-        wanted = np.clip(values[0, ..., cell.channel], cell.low, cell.high)
+        expected = np.clip(values[0, ..., cell.channel], cell.low, cell.high)
         codes = picture.codes(cell)
         inside = codes <= TOP
         reach = max(abs(cell.low), abs(cell.high), (cell.high - cell.low) / 2)
-        np.testing.assert_allclose(shown[inside], wanted[inside], atol=reach / TOP * 1.01)
+        np.testing.assert_allclose(shown[inside], expected[inside], atol=reach / TOP * 1.01)
         assert (np.isin(codes[~inside], (BELOW, ABOVE, CONSTANT))).all()
 
 
@@ -287,8 +287,8 @@ def test_the_slices_of_a_volume_stand_side_by_side():
     picture = ls.sheet(values, image=1)
     cell = picture.cells[3]
     assert picture.codes(cell).shape == (8, 45)
-    wanted = np.concatenate([values[1, depth, :, :, 3] for depth in range(5)], 1)
-    np.testing.assert_allclose(picture.decode(cell), wanted, atol=np.abs(wanted).max() / TOP * 1.01)
+    expected = np.concatenate([values[1, depth, :, :, 3] for depth in range(5)], 1)
+    np.testing.assert_allclose(picture.decode(cell), expected, atol=np.abs(expected).max() / TOP * 1.01)
 
 
 def test_dense_layers_and_sequences_are_strips():

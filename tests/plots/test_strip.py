@@ -49,8 +49,8 @@ def test_a_pooled_strip_shows_the_extremes_of_whole_numbers_of_positions(pool):
     wording(picture.alt(), word, "14", "4")
     for cell in picture.cells:
         padded = np.append(values[0, :, cell.channel], np.full(10, -np.inf if pool == "max" else np.inf))
-        wanted = getattr(padded.reshape(-1, 14), pool)(1)
-        np.testing.assert_allclose(picture.decode(cell)[0], wanted, atol=30 / TOP * 1.01)
+        expected = getattr(padded.reshape(-1, 14), pool)(1)
+        np.testing.assert_allclose(picture.decode(cell)[0], expected, atol=30 / TOP * 1.01)
 
 
 def test_positions_stand_at_their_columns():

@@ -137,9 +137,9 @@ def test_a_model_that_takes_a_fixed_number_of_images_gets_it():
     fixed = TinyModel(model.steps, facts=Facts("fixed", (Input("image", "bchw", (4, 3, 8, 8)),)))
     photos = [photo(index) for index in range(6)]
     fm = scope(fixed).capture(photos, "head")["head"]
-    wanted = scope().capture(photos, "head")["head"]
+    expected = scope().capture(photos, "head")["head"]
     assert fm.shape[0] == 6
-    np.testing.assert_allclose(fm.values, wanted.values, atol=1e-6)
+    np.testing.assert_allclose(fm.values, expected.values, atol=1e-6)
     assert len(scope(fixed).layers()) == 4
 
 
@@ -166,11 +166,11 @@ def test_random_states_survive_a_model_that_draws():
     opened = scope(TinyModel((Step("noisy", "Noise", "bchw", noisy),)))
     random.seed(1)
     np.random.seed(1)
-    wanted = random.random(), np.random.rand()
+    expected = random.random(), np.random.rand()
     random.seed(1)
     np.random.seed(1)
     opened.capture(photo(), "noisy")
-    assert (random.random(), np.random.rand()) == wanted
+    assert (random.random(), np.random.rand()) == expected
 
 
 def test_unknown_preprocessing_is_warned_of_once_a_run_and_named_ones_are_not():

@@ -250,8 +250,8 @@ def test_half_blocks_show_a_map_unit_by_unit(terminal, variables, most):
     assert [picture.title] == lines[:1] or picture.title.startswith(lines[0])
     blocks = [line for line in lines if line.startswith("\x1b[38")]
     pixels = block_pixels(blocks)
-    wanted = picture.palette()[picture.codes(picture.cells[0])]
-    assert np.abs(pixels[:5] - wanted).max() <= most
+    expected = picture.palette()[picture.codes(picture.cells[0])]
+    assert np.abs(pixels[:5] - expected).max() <= most
     assert (len(pixels), pixels.shape[1]) == (6, 8)
     low, high = picture.scale.limits
     assert lines[-1].startswith(number(low)) and lines[-1].endswith(number(high))
@@ -269,10 +269,10 @@ def test_half_blocks_average_what_is_wider(terminal, picture):
     top, left = cells[0].y, cells[0].x
     body = picture.rgb()[top : cells[-1].y + cells[-1].height, left : cells[2].x + cells[2].width]
     assert pixels.shape[1] == 30
-    wanted = np.asarray(
+    expected = np.asarray(
         Image.fromarray(body).resize((30, round(body.shape[0] * 30 / body.shape[1])), Image.Resampling.BOX)
     )
-    assert np.array_equal(pixels[: len(wanted)], wanted)
+    assert np.array_equal(pixels[: len(expected)], expected)
 
 
 @pytest.mark.parametrize(
@@ -404,14 +404,14 @@ def output_of_show(screen, monkeypatch, folder, *options):
 
 def test_show_draws_in_a_terminal_that_can(terminal, monkeypatch, tmp_path):
     screen = terminal(None, 200, TERM="xterm-kitty")
-    wanted = ls.show("demo", ls.demo_photo(), "_conv_stem", combine="mean")
-    assert np.array_equal(pixels_of(kitty_png(output_of_show(screen, monkeypatch, tmp_path))[1]), wanted.rgb())
+    expected = ls.show("demo", ls.demo_photo(), "_conv_stem", combine="mean")
+    assert np.array_equal(pixels_of(kitty_png(output_of_show(screen, monkeypatch, tmp_path))[1]), expected.rgb())
     assert not list(tmp_path.iterdir())
 
 
 def test_show_writes_a_file_where_the_terminal_cannot_draw_or_on_request(terminal, monkeypatch, tmp_path):
     name = "chelsea-_conv_stem-mean.png"
-    for index, (term, options, wanted) in enumerate(
+    for index, (term, options, expected) in enumerate(
         (
             ("dumb", (), name),
             ("xterm-kitty", ("--terminal", "none"), name),
@@ -421,8 +421,8 @@ def test_show_writes_a_file_where_the_terminal_cannot_draw_or_on_request(termina
         folder = tmp_path / str(index)
         folder.mkdir()
         screen = terminal(None, 200, TERM=term)
-        assert output_of_show(screen, monkeypatch, folder, *options).decode() == f"{wanted}\n"
-        assert [path.name for path in folder.iterdir()] == [wanted]
+        assert output_of_show(screen, monkeypatch, folder, *options).decode() == f"{expected}\n"
+        assert [path.name for path in folder.iterdir()] == [expected]
     both = tmp_path / "both"
     both.mkdir()
     sent = output_of_show(terminal(None, 200, TERM="dumb"), monkeypatch, both, "-o", "a.png", "--terminal", "iterm")

@@ -16,8 +16,8 @@ def test_every_layout_ends_as_image_space_channel(axes):
     sizes = {"b": 2, "c": 3, "d": 4, "h": 5, "w": 6, "n": 7}
     values = np.arange(np.prod([sizes[axis] for axis in axes])).reshape([sizes[axis] for axis in axes])
     view = channels_last(values, axes)
-    wanted = np.einsum(f"{axes}->{''.join(axis for axis in 'bdhwnc' if axis in axes)}", values)
-    assert np.array_equal(view.ravel(), wanted.ravel())
+    expected = np.einsum(f"{axes}->{''.join(axis for axis in 'bdhwnc' if axis in axes)}", values)
+    assert np.array_equal(view.ravel(), expected.ravel())
     assert np.shares_memory(view, values), "a view"
 
 

@@ -1,4 +1,4 @@
-"""What an output and a target mean: by hand in numpy, and with the same words in PyTorch and JAX."""
+"""What an output and a target mean: by hand in numpy, and with the same messages in PyTorch and JAX."""
 
 from __future__ import annotations
 
@@ -88,8 +88,8 @@ def in_torch(output: Any, target: Any) -> Any:
         score = target(output)
         return torch.from_numpy(score) if is_array(score) else score
 
-    turned = torch.from_numpy(np.moveaxis(output, -1, 1).copy()) if is_array(output) else output
-    return np.asarray(aim_at(turned, target_in_torch if callable(target) else target))
+    tensor = torch.from_numpy(np.moveaxis(output, -1, 1).copy()) if is_array(output) else output
+    return np.asarray(aim_at(tensor, target_in_torch if callable(target) else target))
 
 
 def in_jax(output: Any, target: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Attention weights of Keras's MultiHeadAttention against what the layer itself returns when it is asked for scores."""
+"""Attention weights of Keras's MultiHeadAttention against the scores that the layer itself returns."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def test_the_weights_of_a_vision_transformer():
     assert (layer.grid, layer.prefix, layer.calls) == ((4, 2), ("prefix1",), 1)
     wording(layer.note)
     captured = values(model, x, "prefix", "mha/attention_map", "mha")
-    wanted = by_the_layer(model.get_layer("mha"), captured["prefix"])
-    same(captured["mha/attention_map"], wanted)
+    expected = by_the_layer(model.get_layer("mha"), captured["prefix"])
+    same(captured["mha/attention_map"], expected)
     np.testing.assert_allclose(captured["mha/attention_map"].sum(-1), 1, rtol=1e-5)
     plain = values(model, x, "mha")["mha"]
     same(captured["mha"], plain)
@@ -72,9 +72,9 @@ def test_gradients_reach_the_weights():
     weights, value = captured["mha/attention_map"].values, captured["mha/value"].values
     kernel = to_numpy(layer._output_dense.kernel)
     # Column 5 belongs to the first query alone: d out / d weight[0, key] = value[key] · kernel[:, 5].
-    wanted = np.zeros_like(weights)
-    wanted[0, 0, 0] = value[0, :, 0] @ kernel[0, :, 5]
-    np.testing.assert_allclose(captured["mha/attention_map"].gradient, wanted, rtol=1e-4, atol=1e-6)
+    expected = np.zeros_like(weights)
+    expected[0, 0, 0] = value[0, :, 0] @ kernel[0, :, 5]
+    np.testing.assert_allclose(captured["mha/attention_map"].gradient, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_through_the_core():

@@ -38,8 +38,8 @@ def test_flat_model_equals_its_sub_model():
     names = ["block1_conv1", "block1_conv2", "block3_pool", "block5_conv3"]
     result = values(model, x, *reversed(names))
     assert list(result) == names
-    for name, wanted in by_sub_model(model, names, x).items():
-        same(result[name], wanted)
+    for name, expected in by_sub_model(model, names, x).items():
+        same(result[name], expected)
         assert result[name].any()
 
 
@@ -63,11 +63,11 @@ def test_base_model_inside_another():
     model, x = keras.Model(inputs, K.Dense(3, name="head")(pooled)), images(2, 64, 64, 3) * 255
     result = values(model, x, "vgg16/block1_conv2", "vgg16/block5_conv3", "gap", "vgg16", "")
     names = ["block1_conv2", "block5_conv3", "block5_pool"]
-    wanted = by_sub_model(base, names, x * np.float32(1 / 255))
-    same(result["vgg16/block1_conv2"], wanted["block1_conv2"])
-    same(result["vgg16/block5_conv3"], wanted["block5_conv3"])
-    same(result["vgg16"], wanted["block5_pool"])
-    same(result["gap"], wanted["block5_pool"].mean((1, 2)))
+    expected = by_sub_model(base, names, x * np.float32(1 / 255))
+    same(result["vgg16/block1_conv2"], expected["block1_conv2"])
+    same(result["vgg16/block5_conv3"], expected["block5_conv3"])
+    same(result["vgg16"], expected["block5_pool"])
+    same(result["gap"], expected["block5_pool"].mean((1, 2)))
     same(result[""], model(x, training=False))
     assert list(result) == ["vgg16/block1_conv2", "vgg16/block5_conv3", "vgg16", "gap", ""]
 
@@ -76,9 +76,9 @@ def test_base_model_inside_a_sequential():
     base, x = models.vgg(), images(1, 64, 64, 3)
     model = keras.Sequential([base, K.Flatten(name="flatten"), K.Dense(2, name="head")])
     result = values(model, x, "vgg16/block4_conv3", "flatten")
-    wanted = by_sub_model(base, ["block4_conv3", "block5_pool"], x)
-    same(result["vgg16/block4_conv3"], wanted["block4_conv3"])
-    same(result["flatten"], wanted["block5_pool"].reshape(1, -1))
+    expected = by_sub_model(base, ["block4_conv3", "block5_pool"], x)
+    same(result["vgg16/block4_conv3"], expected["block4_conv3"])
+    same(result["flatten"], expected["block5_pool"].reshape(1, -1))
 
 
 @pytest.mark.parametrize("state", ["fresh", "called", "keras", "h5"])

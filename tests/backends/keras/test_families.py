@@ -1,4 +1,4 @@
-"""Every network of keras.applications is fed what its own `preprocess_input`, or its own layers, make of a photo."""
+"""Every network of keras.applications gets the model input that its own `preprocess_input`, or its own layers, make."""
 
 import functools
 import importlib

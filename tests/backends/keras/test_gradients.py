@@ -49,8 +49,8 @@ def test_a_nested_base_frozen_or_not(trainable):
     captured = BACKEND.capture(model, x, ["base/conv", "base/deep", "head"], 1)
     base = model.get_layer("base")
     for name in ("conv", "deep"):
-        wanted = by_differences(model, base.get_layer(name), x, 1)
-        np.testing.assert_allclose(captured[f"base/{name}"].gradient.sum((0, 1, 2)), wanted, rtol=2e-2, atol=2e-3)
+        expected = by_differences(model, base.get_layer(name), x, 1)
+        np.testing.assert_allclose(captured[f"base/{name}"].gradient.sum((0, 1, 2)), expected, rtol=2e-2, atol=2e-3)
     assert captured["head"].gradient.tolist() == [[0, 1, 0], [0, 1, 0]]
     assert [item.trainable for item in base.layers] == [trainable] * len(base.layers)
 

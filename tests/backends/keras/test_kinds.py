@@ -31,10 +31,10 @@ def test_three_levels_and_a_sub_model_used_twice():
         *("middle/inner/conv:0", "middle/inner/conv:1", "middle:0"),
         *("middle/inner/conv:2", "middle/inner/conv:3", "middle:1"),
     ]
-    wanted = x
+    expected = x
     for call in range(4):
-        wanted = conv(wanted)
-        same(captured[f"middle/inner/conv:{call}"], wanted)
+        expected = conv(expected)
+        same(captured[f"middle/inner/conv:{call}"], expected)
 
 
 class Collections(keras.Model):
@@ -69,8 +69,8 @@ def test_mixed_precision_layer_by_layer(policy):
     kind = policy.removeprefix("mixed_")
     assert kind in (captured["half"].dtype, captured["half"].values.dtype.name)
     assert (captured["full"].dtype, captured["full"].values.dtype) == ("", np.float32)
-    wanted = to_numpy(keras.ops.cast(model.layers[0](x), "float32"))
-    np.testing.assert_array_equal(captured["half"].values.astype(np.float32), wanted)
+    expected = to_numpy(keras.ops.cast(model.layers[0](x), "float32"))
+    np.testing.assert_array_equal(captured["half"].values.astype(np.float32), expected)
 
 
 def test_names_with_dots_and_dashes_are_whole():

@@ -51,11 +51,11 @@ def test_cells_of_recurrent_layers(limit, framework):
     inputs = {**os.environ, "KERAS_BACKEND": framework}
     ran = subprocess.run([sys.executable, "-c", STEPS], capture_output=True, text=True, env=inputs, check=False)
     assert ran.returncode == 0, ran.stderr
-    cells, wanted, last, own = json.loads(ran.stdout.splitlines()[-1])
+    cells, expected, last, own = json.loads(ran.stdout.splitlines()[-1])
     if framework == "tensorflow":
         np.testing.assert_allclose(cells[0], cells[1], err_msg="a trial of the first step")
         cells = cells[1:]
-    np.testing.assert_allclose(cells, wanted, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(cells, expected, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(last, own, rtol=1e-5, atol=1e-6)
 
 

@@ -1,4 +1,4 @@
-"""What is said of a Keras model without running it, and how one is opened."""
+"""What is known of a Keras model without running it, and how one is opened."""
 
 from __future__ import annotations
 
@@ -75,13 +75,13 @@ def test_recipes_of_keras_applications(name, options, recipe, truncated):
 def test_recipes_are_what_keras_does(name):
     """Keras's own `preprocess_input` on one pixel: BGR minus mean, -1 to 1, or mean and standard deviation."""
     pixel = np.array([[[255.0, 127.5, 0.0]]], np.float32)
-    wanted = {
+    expected = {
         "vgg16": [0 - 103.939, 127.5 - 116.779, 255 - 123.68],
         "mobilenet_v2": [1, 0, -1],
         "densenet": [(1 - 0.485) / 0.229, (0.5 - 0.456) / 0.224, (0 - 0.406) / 0.225],
     }[name]
     result = getattr(keras.applications, name).preprocess_input(pixel.copy())
-    np.testing.assert_allclose(result[0, 0], wanted, rtol=1e-5)
+    np.testing.assert_allclose(result[0, 0], expected, rtol=1e-5)
 
 
 def test_own_scaling_wins():

@@ -61,8 +61,8 @@ def test_what_is_masked_stays_masked_behind_a_changed_layer():
     np.testing.assert_allclose(BACKEND.scores(model, x, 1, {"act": lambda values: values.copy()}), plain, rtol=1e-5)
     captured = BACKEND.capture(model, x, ["act"], 1)["act"].gradient
     weights = to_numpy(model.out.kernel)[:, 1]
-    wanted = np.broadcast_to(weights / 3, (2, 5, 4)) * np.array([1, 1, 1, 0, 0])[:, None]
-    np.testing.assert_allclose(captured, wanted, rtol=1e-5, atol=1e-7)
+    expected = np.broadcast_to(weights / 3, (2, 5, 4)) * np.array([1, 1, 1, 0, 0])[:, None]
+    np.testing.assert_allclose(captured, expected, rtol=1e-5, atol=1e-7)
 
 
 def test_attention_weights_are_what_the_model_goes_on_with():
@@ -72,7 +72,7 @@ def test_attention_weights_are_what_the_model_goes_on_with():
     x = images(2, 5, 8)
     # Each query sees the first token only: its value, through the output's weights.
     first = np.broadcast_to(x[:, :1], x.shape)
-    wanted = to_numpy(attention(x, first))[:, 0, 3]
+    expected = to_numpy(attention(x, first))[:, 0, 3]
 
     def change(values):
         values[:] = 0
@@ -80,7 +80,7 @@ def test_attention_weights_are_what_the_model_goes_on_with():
         return values
 
     scores = BACKEND.scores(model, x, 3, {"attention/attention_map": change})
-    np.testing.assert_allclose(scores, wanted, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_the_head_of_an_adapted_model_holds_what_was_added():

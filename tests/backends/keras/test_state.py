@@ -129,11 +129,11 @@ def test_other_threads_are_not_seen():
 def test_threads_that_capture_at_once_and_one_that_fails():
     """The classes stay watched until the last run ends, and then hold the very methods that they held before."""
     before = vars(keras.Layer)["__call__"]
-    x, wanted, errors = images(1, 8, 8, 3), [], []
+    x, expected, errors = images(1, 8, 8, 3), [], []
     small = [models.small_cnn() for _ in range(2)]
     for item in small:
         item(x)
-        wanted.append(to_numpy(item.layers[0](x)))
+        expected.append(to_numpy(item.layers[0](x)))
     failing = models.Restless()
     failing(x)
     failing.broken = True
@@ -143,7 +143,7 @@ def test_threads_that_capture_at_once_and_one_that_fails():
         start.wait()
         for _ in range(5):
             try:
-                same(values(small[index], x, "conv_a")["conv_a"], wanted[index])
+                same(values(small[index], x, "conv_a")["conv_a"], expected[index])
             except AssertionError as error:
                 errors.append(error)
 

@@ -191,9 +191,9 @@ def test_an_operator_that_returns_scores_already_keeps_to_them() -> None:
     layers = table(model, IMAGE)
     assert "attn/attention_map" not in layers
     assert (layers["attn[1]"].axes, layers["attn[1]"].shape) == ("bcqk", (1, HEADS, 7, 7))
-    wanted = reference(model, {"x": IMAGE})["scores"]
-    np.testing.assert_allclose(BACKEND.capture(model, IMAGE, ["scores"])["scores"].values, wanted, atol=2e-6)
-    assert np.abs(wanted.sum(-1) - 1).max() > 0.1  # scores, no weights
+    expected = reference(model, {"x": IMAGE})["scores"]
+    np.testing.assert_allclose(BACKEND.capture(model, IMAGE, ["scores"])["scores"].values, expected, atol=2e-6)
+    assert np.abs(expected.sum(-1) - 1).max() > 0.1  # scores, no weights
 
 
 def test_the_operator_is_changed_only_where_its_weights_are_requested() -> None:
@@ -263,8 +263,8 @@ def test_a_norm_of_onnx_runtime_shows_where_the_channels_are() -> None:
     assert_tokens(layer)
     assert [axis.size for axis in layer.receptive or ()] == [4, 4]
     added = tokens().astype(np.float64) @ (Q + V)
-    wanted = 2 * (added - added.mean(-1, keepdims=True)) / np.sqrt(added.var(-1, keepdims=True) + 1e-12) + 0.5
-    np.testing.assert_allclose(BACKEND.capture(model, IMAGE, ["norm"])["norm"].values, wanted, atol=1e-4)
+    expected = 2 * (added - added.mean(-1, keepdims=True)) / np.sqrt(added.var(-1, keepdims=True) + 1e-12) + 0.5
+    np.testing.assert_allclose(BACKEND.capture(model, IMAGE, ["norm"])["norm"].values, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -62,23 +62,23 @@ def test_module_scopes_of_both_torch_exporters(dynamo: bool, tmp_path: Path) -> 
     images = torch.from_numpy(random(2, 3, 10, 12))
     model = export(torch, network, images, tmp_path / "cnn.onnx", dynamo)
     batch = images.numpy()
-    layers, wanted = table(model, batch), hooked(torch, network, images)
+    layers, expected = table(model, batch), hooked(torch, network, images)
     modules = ["features.2", "features.3.0.conv", "features.3.1", "head.0", "head.1", "head.3", ""]
     assert ["features.0", *modules] == [path for path in layers if path in ("features.0", *modules)]
     values = BACKEND.capture(model, batch, modules)
     for path in modules:
         # a folded convolution gives what its BatchNorm gave
         module = path.replace("conv", "bn")
-        np.testing.assert_allclose(values[path].values, wanted[module][0], rtol=1e-4, atol=1e-5, err_msg=path)
+        np.testing.assert_allclose(values[path].values, expected[module][0], rtol=1e-4, atol=1e-5, err_msg=path)
     for path in ("features.0", "features.3.0.conv"):
         assert layers[path].kind == "Conv"
         assert layers[path].note.startswith("BatchNorm folded")
     folded = BACKEND.capture(model, batch, ["features.0"])["features.0"].values
-    np.testing.assert_allclose(folded, wanted["features.1"][0], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(folded, expected["features.1"][0], rtol=1e-4, atol=1e-5)
     assert layers["head.0"].note == ""
     for outer in ("features", "head", "features.3"):
         inner = BACKEND.capture(model, batch, [outer])[outer].values
-        np.testing.assert_allclose(inner, wanted[outer][0], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(inner, expected[outer][0], rtol=1e-4, atol=1e-5)
 
 
 def test_a_module_that_runs_twice_has_two_calls(tmp_path: Path) -> None:
@@ -89,12 +89,12 @@ def test_a_module_that_runs_twice_has_two_calls(tmp_path: Path) -> None:
     path = "features.3.0.relu"
     layer = table(model, images.numpy())[path]
     assert (layer.calls, [call.path for call in layer.per_call]) == (2, [f"{path}:0", f"{path}:1"])
-    wanted = hooked(torch, network, images)[path]
+    expected = hooked(torch, network, images)[path]
     both = BACKEND.capture(model, images.numpy(), [path])
     assert list(both) == [f"{path}:0", f"{path}:1"]
     for call in range(2):
         alone = BACKEND.capture(model, images.numpy(), [f"{path}:{call}"])[f"{path}:{call}"].values
-        np.testing.assert_allclose(alone, wanted[call], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(alone, expected[call], rtol=1e-4, atol=1e-5)
         np.testing.assert_array_equal(alone, both[f"{path}:{call}"].values)
     assert BACKEND.capture(model, images.numpy(), ["features.3.0.bn"])["features.3.0.bn"].values.shape[1] == 8
 
@@ -140,11 +140,11 @@ def test_tokens_of_a_vision_transformer_lie_on_their_grid(dynamo: bool, tmp_path
     network = torch_vit(torch)
     images = torch.from_numpy(random(2, 3, 24, 32))
     model = export(torch, network, images, tmp_path / "vit.onnx", dynamo)
-    layers, wanted = table(model, images.numpy()), hooked(torch, network, images)
+    layers, expected = table(model, images.numpy()), hooked(torch, network, images)
     for path in ("norm", "qkv", "mlp.0", "mlp.1", "mlp.2"):
         assert (layers[path].axes, layers[path].grid) == ("bnc", (3, 4)), path
         values = BACKEND.capture(model, images.numpy(), [path])[path].values
-        np.testing.assert_allclose(values, wanted[path][0], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(values, expected[path][0], rtol=1e-4, atol=1e-5)
     assert (layers["patch"].axes, layers["patch"].spatial) == ("bchw", (3, 4))
     assert layers["head"].axes == "bc"
     attention = next(layer for layer in layers.values() if layer.kind == "Softmax")

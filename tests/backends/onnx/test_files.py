@@ -34,9 +34,9 @@ def test_weights_in_a_side_file_of_another_folder(tmp_path: Path, monkeypatch: p
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     model, batch = BACKEND.load(Path("../there/model.onnx")), random(2, 3, 8, 6)
-    wanted = reference(cnn(), {"x": batch})
+    expected = reference(cnn(), {"x": batch})
     captures = BACKEND.capture(model, batch, ["conv2", "fc"])
-    np.testing.assert_allclose(captures["conv2"].values, wanted["conv2_out"], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(captures["conv2"].values, expected["conv2_out"], rtol=1e-5, atol=1e-5)
     assert table(model, batch)["fc"].shape == (1, 5)
     digest = BACKEND.facts(BACKEND.load(path)).digest
     content = bytearray((tmp_path / "there" / "weights.bin").read_bytes())
@@ -227,7 +227,7 @@ def test_constants_inside_nodes_and_bodies_may_lie_in_side_files(tmp_path: Path)
         make_node("If", ["never"], ["chosen"], "choice", then_branch=inner, else_branch=inner),
     ]
     model, batch = model_of(nodes, [2, 300], ["chosen"]), random(2, 300)
-    wanted = reference(model, {"x": batch})
+    expected = reference(model, {"x": batch})
     path = tmp_path / "model.onnx"
     onnx.save(
         *(model, path),
@@ -239,8 +239,8 @@ def test_constants_inside_nodes_and_bodies_may_lie_in_side_files(tmp_path: Path)
     held = BACKEND.load(path)
     assert side_files(held.proto) == ["weights.bin"]
     captures = BACKEND.capture(held, batch, ["added", "choice"])
-    np.testing.assert_array_equal(captures["added"].values, wanted["y"])
-    np.testing.assert_array_equal(captures["choice"].values, wanted["chosen"])
+    np.testing.assert_array_equal(captures["added"].values, expected["y"])
+    np.testing.assert_array_equal(captures["choice"].values, expected["chosen"])
 
 
 def test_a_proto_whose_side_files_were_not_loaded(tmp_path: Path) -> None:
@@ -266,12 +266,12 @@ def test_large_weights_are_given_beside_the_graph(saved: bool, tmp_path: Path, m
     assert set(part.weights) == {"w1", "w2", "w3"}
     assert len(part.content) < 2000
     batch = random(2, 3, 8, 6)
-    wanted = reference(cnn(), {"x": batch})
+    expected = reference(cnn(), {"x": batch})
     captures = BACKEND.capture(model, batch, ["conv1", "conv2", "fc"])
     gc.collect()
     for values in (captures, BACKEND.capture(model, batch, ["conv1", "conv2", "fc"])):
-        np.testing.assert_allclose(values["conv2"].values, wanted["conv2_out"], rtol=1e-5, atol=1e-5)
-        np.testing.assert_allclose(values["fc"].values, wanted["logits"], rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(values["conv2"].values, expected["conv2_out"], rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(values["fc"].values, expected["logits"], rtol=1e-5, atol=1e-5)
 
 
 # -- files and facts

@@ -98,9 +98,9 @@ def test_what_is_inside_a_function_is_what_it_computes() -> None:
     every = [path for path in table(model(), IMAGE) if path]
     together = BACKEND.capture(model(), IMAGE, every)
     assert list(together) == every
-    for path, wanted in zip(every, by_reference(), strict=True):
+    for path, expected in zip(every, by_reference(), strict=True):
         for values in (together[path].values, BACKEND.capture(model(), IMAGE, [path])[path].values):
-            np.testing.assert_allclose(values, wanted, atol=1e-5, err_msg=path)
+            np.testing.assert_allclose(values, expected, atol=1e-5, err_msg=path)
 
 
 def test_the_name_of_a_call_finds_what_the_function_returns() -> None:

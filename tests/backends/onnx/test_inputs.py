@@ -29,9 +29,9 @@ def test_float16_models_take_float32_batches() -> None:
     )
     batch = random(2, 3, 6, 6)
     captures = BACKEND.capture(model, batch, ["conv", "relu"])
-    wanted = reference(model, {"x": batch.astype(np.float16)})
+    expected = reference(model, {"x": batch.astype(np.float16)})
     assert captures["conv"].values.dtype == np.float16
-    np.testing.assert_allclose(captures["conv"].values, wanted["y"], atol=0.02)
+    np.testing.assert_allclose(captures["conv"].values, expected["y"], atol=0.02)
     assert BACKEND.facts(model).inputs[0].dtype == "float16"
 
 
@@ -125,11 +125,11 @@ def test_fusing_does_not_move_the_codes_of_a_quantised_graph(seed: int) -> None:
 
 def test_a_model_for_one_image_gets_three() -> None:
     model, batch = cnn(), random(3, 3, 8, 6)
-    wanted = reference(model, {"x": batch})
+    expected = reference(model, {"x": batch})
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
     captures = BACKEND.capture(model, batch, ["conv1", "fc"])
-    np.testing.assert_allclose(captures["conv1"].values, wanted["getitem_6"], rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(captures["fc"].values, wanted["logits"], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(captures["conv1"].values, expected["getitem_6"], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(captures["fc"].values, expected["logits"], rtol=1e-5, atol=1e-5)
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 2
     with raises(ModelNotReadable, "2"):
         BACKEND.capture(model, batch, ["conv1"])
@@ -213,9 +213,9 @@ def test_bodies_of_control_flow_are_run_but_not_looked_into() -> None:
     assert list(layers) == ["square", "sum", "greater", "choice", ""]
     wording(layers["choice"].note)
     wording(layers["sum"].note)
-    for sign, wanted in ((1, -(batch**2)), (-1, batch)):
+    for sign, expected in ((1, -(batch**2)), (-1, batch)):
         values = BACKEND.capture(model, sign * batch, ["choice"])["choice"].values
-        np.testing.assert_allclose(values, wanted, rtol=1e-6)
+        np.testing.assert_allclose(values, expected, rtol=1e-6)
 
 
 def test_a_body_needs_what_it_hands_on_from_outside() -> None:

@@ -85,8 +85,8 @@ def test_weights_constants_and_arithmetic_on_sizes_are_no_layers() -> None:
     assert (rows["flat"].axes, rows["flat"].shape) == ("bc", (1, 40))
     with raises(LayerNotCalled):
         BACKEND.capture(model, batch, ["shape"])
-    wanted = reference(model, {"x": batch})
-    np.testing.assert_allclose(BACKEND.capture(model, batch, ["flat"])["flat"].values, wanted["z"], rtol=1e-5)
+    expected = reference(model, {"x": batch})
+    np.testing.assert_allclose(BACKEND.capture(model, batch, ["flat"])["flat"].values, expected["z"], rtol=1e-5)
 
 
 def test_a_node_with_several_outputs() -> None:
@@ -98,8 +98,8 @@ def test_a_node_with_several_outputs() -> None:
     batch = random(2, 6)
     assert list(table(model, batch)) == ["split", "split[1]", "split[2]", "neg", ""]
     captures = BACKEND.capture(model, batch, ["split", "b", "split[2]"])
-    for name, wanted in (("split", batch[:, :1]), ("b", batch[:, 1:3]), ("split[2]", batch[:, 3:])):
-        np.testing.assert_array_equal(captures[name].values, wanted)
+    for name, expected in (("split", batch[:, :1]), ("b", batch[:, 1:3]), ("split[2]", batch[:, 3:])):
+        np.testing.assert_array_equal(captures[name].values, expected)
 
 
 def test_fused_operators_show_in_the_kind() -> None:
@@ -109,8 +109,8 @@ def test_fused_operators_show_in_the_kind() -> None:
     batch = random(1, 3, 4, 4)
     layer = table(model, batch)["conv"]
     assert (layer.kind, layer.axes, layer.shape) == ("Conv+Relu", "bchw", (1, 2, 4, 4))
-    wanted = np.maximum(np.einsum("oi,bihw->bohw", random(2, 3, 1, 1)[:, :, 0, 0], batch), 0)
-    np.testing.assert_allclose(BACKEND.capture(model, batch, ["conv"])["conv"].values, wanted, rtol=1e-5, atol=1e-6)
+    expected = np.maximum(np.einsum("oi,bihw->bohw", random(2, 3, 1, 1)[:, :, 0, 0], batch), 0)
+    np.testing.assert_allclose(BACKEND.capture(model, batch, ["conv"])["conv"].values, expected, rtol=1e-5, atol=1e-6)
 
 
 # -- axes

@@ -75,7 +75,7 @@ def forms(opset: int) -> onnx.ModelProto:
 @pytest.mark.parametrize("opset", OPSETS)
 def test_each_form_of_an_operator(opset: int) -> None:
     model, batch = forms(opset), random(2, 3, 8, 6)
-    wanted = unoptimised(model, batch)
+    expected = unoptimised(model, batch)
     rows = [layer for layer in BACKEND.layers(model, batch) if layer.path]
     axes = {row.path: row.axes for row in rows}
     pictures = dict.fromkeys(("conv", "norm", "clip", "pad", "cut", "up", "drop", "cast", "mean"), "bchw")
@@ -88,7 +88,7 @@ def test_each_form_of_an_operator(opset: int) -> None:
         tensor = {"drop": "dropped", "drop[1]": "mask"}.get(row.path, row.path)
         alone = BACKEND.capture(model, batch, [row.path])[row.path].values
         for values in (alone, captures[row.path].values):
-            np.testing.assert_allclose(values, wanted[tensor], rtol=1e-5, atol=1e-5, err_msg=row.path)
+            np.testing.assert_allclose(values, expected[tensor], rtol=1e-5, atol=1e-5, err_msg=row.path)
 
 
 def without_shape(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -109,7 +109,7 @@ def test_inputs_of_free_and_unknown_shape() -> None:
             batch = random(2, 3, *size)
             rows = table(model, batch)
             assert (rows["conv"].axes, rows["conv"].shape) == ("bchw", (1, 4, size[0] - 2, size[1] - 2))
-            wanted = unoptimised(model, batch)
+            expected = unoptimised(model, batch)
             values = BACKEND.capture(model, batch, ["where", "relu"])
-            np.testing.assert_allclose(values["relu"].values, wanted["y"], rtol=1e-5, atol=1e-6)
-            np.testing.assert_array_equal(values["where"].values, wanted["found"])
+            np.testing.assert_allclose(values["relu"].values, expected["y"], rtol=1e-5, atol=1e-6)
+            np.testing.assert_array_equal(values["where"].values, expected["found"])

@@ -38,13 +38,13 @@ def test_layers_of_a_quantised_cnn_are_the_float_ones_within_steps(
     if how == "qdq":
         assert set(rows) >= {"conv1", "bn", "conv2", "residual", "pool", "fc", ""}
     captures = BACKEND.capture(model, batch, [*pairs])
-    wanted = BACKEND.capture(plain, batch, [*pairs.values()])
+    expected = BACKEND.capture(plain, batch, [*pairs.values()])
     for name, other in pairs.items():
         wording(rows[name].note, code)
         assert captures[name].dtype == code
         assert captures[name].values.dtype == np.float32
-        span = np.ptp(wanted[other].values)
-        assert np.abs(captures[name].values - wanted[other].values).max() < 0.06 * span, name
+        span = np.ptp(expected[other].values)
+        assert np.abs(captures[name].values - expected[other].values).max() < 0.06 * span, name
         assert len(np.unique(captures[name].values)) <= 256
 
 
@@ -67,11 +67,11 @@ def test_every_layer_is_its_codes_dequantised(how: str, tmp_path: Path) -> None:
     compared = 0
     for tensor, (scale, zero) in scales.items():
         if tensor in aliases:
-            wanted = (codes[tensor].astype(np.float32) - np.float32(stored[zero])) * stored[scale]
+            expected = (codes[tensor].astype(np.float32) - np.float32(stored[zero])) * stored[scale]
             captured = captures[aliases[tensor]].values
             # The runtime may compute a layer alone and together with others by other kernels: one step at most.
-            assert np.abs(captured - wanted).max() <= stored[scale] * 1.001, tensor
-            assert (captured != wanted).mean() < 0.02, tensor
+            assert np.abs(captured - expected).max() <= stored[scale] * 1.001, tensor
+            assert (captured != expected).mean() < 0.02, tensor
             compared += 1
     assert compared >= 5
 
@@ -91,9 +91,9 @@ def test_the_output_of_the_model_is_what_the_runtime_gives(tmp_path: Path) -> No
     for how in FORMATS:
         model = quantised(cnn(13), tmp_path, batches, how, True, "uint8")
         session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-        (wanted,) = session.run(None, {"x": batches[1]})
-        step = np.min(np.diff(np.unique(wanted)))
-        np.testing.assert_allclose(BACKEND.capture(model, batches[1], [""])[""].values, wanted, atol=1.01 * step)
+        (expected,) = session.run(None, {"x": batches[1]})
+        step = np.min(np.diff(np.unique(expected)))
+        np.testing.assert_allclose(BACKEND.capture(model, batches[1], [""])[""].values, expected, atol=1.01 * step)
 
 
 def test_values_that_are_read_by_others_too_stay_as_they_are() -> None:
@@ -108,10 +108,10 @@ def test_values_that_are_read_by_others_too_stay_as_they_are() -> None:
     rows = table(model, batch)
     assert list(rows) == ["relu", "quantise", "add", ""]
     captures = BACKEND.capture(model, batch, ["relu", "quantise", "dequantise"])
-    wanted = reference(model, {"x": batch})
-    np.testing.assert_array_equal(captures["relu"].values, wanted["r"])
+    expected = reference(model, {"x": batch})
+    np.testing.assert_array_equal(captures["relu"].values, expected["r"])
     for name in ("quantise", "dequantise"):
-        np.testing.assert_allclose(captures[name].values, wanted["d"], rtol=1e-6)
+        np.testing.assert_allclose(captures[name].values, expected["d"], rtol=1e-6)
 
 
 def test_scales_for_each_channel_of_a_map() -> None:
@@ -266,12 +266,12 @@ def test_a_photo_is_quantised_into_an_input_of_codes(reader: str, kind: str) -> 
     model_input = ((photo / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]).transpose(2, 0, 1)[None]
     limits = np.iinfo(kind)
     codes = np.clip(np.round(model_input / np.float32(scale)) + zero, limits.min, limits.max).astype(kind)
-    (wanted,) = onnxruntime.InferenceSession(model.SerializeToString()).run(["y"], {"x": codes})
+    (expected,) = onnxruntime.InferenceSession(model.SerializeToString()).run(["y"], {"x": codes})
     if reader == "QLinearConv":
-        wanted = (wanted.astype(np.float32) - 3) * np.float32(0.1)
-    assert len(np.unique(wanted)) > 20
+        expected = (expected.astype(np.float32) - 3) * np.float32(0.1)
+    assert len(np.unique(expected)) > 20
     fm_values = scope.capture(photo, "first")["first"].values
-    np.testing.assert_allclose(fm_values, wanted.transpose(0, 2, 3, 1), rtol=1e-6)
+    np.testing.assert_allclose(fm_values, expected.transpose(0, 2, 3, 1), rtol=1e-6)
     ready = ls.open(model, preprocess=None).capture(codes, "first")["first"].values
     np.testing.assert_array_equal(fm_values, ready)
 

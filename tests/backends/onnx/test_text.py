@@ -1,4 +1,4 @@
-"""Tensors of an ONNX model that hold text: class names as outputs, words as inputs."""
+"""Tensors of an ONNX model that hold text: class names as outputs, text as inputs."""
 
 from __future__ import annotations
 

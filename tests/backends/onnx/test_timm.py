@@ -51,8 +51,8 @@ def test_each_module_of_the_file_is_the_module_of_the_model(name: str, dynamo: b
     images = torch.randn(2, 3, *size)
     model = export(torch, network, images, tmp_path / "model.onnx", dynamo)
     by_name = {name: layer for layer in BACKEND.layers(model, images.numpy()) for name in (layer.path, *layer.aliases)}
-    wanted = [row for row in TorchBackend().layers(network, images) if row.showable and row.calls == 1]
-    shared = [row for row in wanted if row.path in by_name and by_name[row.path].calls == 1]
+    expected = [row for row in TorchBackend().layers(network, images) if row.showable and row.calls == 1]
+    shared = [row for row in expected if row.path in by_name and by_name[row.path].calls == 1]
     assert len(shared) >= least
     paths = [row.path for row in shared]
     values, true = BACKEND.capture(model, images.numpy(), paths), TorchBackend().capture(network, images, paths)
@@ -77,6 +77,6 @@ def test_attention_weights_of_the_file_are_those_of_the_model(dynamo: bool, tmp_
     assert [layer.path for layer in rows] == [f"blocks.{index}.attn/Softmax" for index in range(2)]
     true = TorchBackend().capture(network, images, [f"blocks.{index}.attn.attention_map" for index in range(2)])
     captures = BACKEND.capture(model, images.numpy(), [layer.path for layer in rows])
-    for layer, wanted in zip(rows, true.values(), strict=True):
+    for layer, expected in zip(rows, true.values(), strict=True):
         assert (layer.axes, layer.grid, layer.prefix) == ("bcqk", (4, 6), ("cls", "reg1", "reg2"))
-        np.testing.assert_allclose(captures[layer.path].values, wanted.values, rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(captures[layer.path].values, expected.values, rtol=1e-3, atol=1e-5)

@@ -34,8 +34,8 @@ def table(model: Any, batch: Any) -> dict[str, Any]:
     return {layer.path: layer for layer in BACKEND.layers(model, batch)}
 
 
-def same(actual: np.ndarray, wanted: Any) -> None:
-    np.testing.assert_allclose(actual, np.asarray(wanted), rtol=1e-5, atol=1e-6)
+def same(actual: np.ndarray, expected: Any) -> None:
+    np.testing.assert_allclose(actual, np.asarray(expected), rtol=1e-5, atol=1e-6)
 
 
 def base() -> Any:
@@ -55,11 +55,11 @@ def nested() -> Any:
 def check_nested(scope: ls.Scope, model: Any, x: np.ndarray) -> None:
     inner = model.get_layer("base")
     sub = tf_keras.Model(inner.inputs, [inner.get_layer(name).output for name in ("conv_a", "bn", "conv_b")])
-    wanted = sub(np.maximum(x * 2 - 1, 0), training=False)
+    expected = sub(np.maximum(x * 2 - 1, 0), training=False)
     result = scope.capture(x, ["base/conv_a", "bn", "conv_b", "gap", "head"])
-    for name, item in zip(("base/conv_a", "base/bn", "base/conv_b"), wanted, strict=True):
+    for name, item in zip(("base/conv_a", "base/bn", "base/conv_b"), expected, strict=True):
         same(result[name].values, item)
-    same(result["gap"].values, np.asarray(wanted[2]).mean((1, 2)))
+    same(result["gap"].values, np.asarray(expected[2]).mean((1, 2)))
     same(result["head"].values, model(x, training=False)[0])
 
 
@@ -165,7 +165,7 @@ def test_families_of_its_applications_are_known():
 
 
 class Restless(tf_keras.Model):
-    """Trains its statistics although it is told not to."""
+    """Trains its statistics although `training` is false."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -299,14 +299,14 @@ class Unregistered(tf_keras.Model):
 
 def test_a_restored_subclassed_model_runs_and_notes_why_its_layers_dont(tmp_path):
     model, x = Unregistered(), images(2, 8, 8, 3)
-    wanted = model.predict(x, verbose=0)
+    expected = model.predict(x, verbose=0)
     model.save(tmp_path / "saved")
     scope = ls.open(tmp_path / "saved", preprocess=None)
     assert type(scope.model) is not Unregistered
     assert [(item.path, bool(item.calls)) for item in scope.layers(x)] == [
         ("", True), ("conv", False), ("drop", False), ("head", False)
     ]  # fmt: skip
-    same(scope.capture(x, "output")[""].values, wanted)
+    same(scope.capture(x, "output")[""].values, expected)
     with raises(LayerNotCalled):
         scope.capture(x, "conv")
 

@@ -54,9 +54,9 @@ def of_keras(*names: str) -> dict[str, np.ndarray]:
 
 
 def test_every_layer_is_that_of_keras() -> None:
-    wanted = of_keras(*LAYERS)
+    expected = of_keras(*LAYERS)
     for name, values in zip(LAYERS, captured(file(), IMAGES, *(f"net/{layer}" for layer in LAYERS)), strict=True):
-        np.testing.assert_allclose(values, wanted[name], rtol=1e-5, atol=1e-5, err_msg=name)
+        np.testing.assert_allclose(values, expected[name], rtol=1e-5, atol=1e-5, err_msg=name)
 
 
 def test_the_table_shows_what_runs_fused() -> None:
@@ -117,7 +117,7 @@ def test_quantised_layers_are_the_codes_of_the_interpreter_and_near_the_float_on
     scale, zero = start["quantization"]
     limits = np.iinfo(kind)
     codes = np.clip(np.round(IMAGES / scale) + zero, limits.min, limits.max).astype(kind)
-    runs, wanted = [interpreted(content, codes, delegate) for delegate in (True, False)], of_keras(*LAYERS)
+    runs, expected = [interpreted(content, codes, delegate) for delegate in (True, False)], of_keras(*LAYERS)
     captures = BACKEND.capture(content, IMAGES, paths)
     for path in paths:
         name = next(tensor for tensor in (path, *table[path].aliases) if tensor in details)
@@ -128,8 +128,8 @@ def test_quantised_layers_are_the_codes_of_the_interpreter_and_near_the_float_on
         # kernels of the delegate round a code up or down that the plain ones don't, and layers add that up
         assert np.abs(captures[path].values - plain).max() <= 4.01 * step, path
         layer = path.rpartition("/")[2]
-        if layer in wanted:
-            assert np.abs(captures[path].values - wanted[layer]).mean() <= 3 * max(step, 1e-3), path
+        if layer in expected:
+            assert np.abs(captures[path].values - expected[layer]).mean() <= 3 * max(step, 1e-3), path
 
 
 def test_weights_differ_in_scale_along_an_axis() -> None:
@@ -165,10 +165,12 @@ def test_a_layer_does_not_depend_on_the_other_layers_of_a_capture(kind: str) -> 
 
 @pytest.mark.parametrize(("kind", "tolerance"), [("float16", 5e-3), ("dynamic", 5e-2)])
 def test_files_with_small_weights_give_nearly_the_float_layers(kind: str, tolerance: float) -> None:
-    wanted = of_keras(*LAYERS)
+    expected = of_keras(*LAYERS)
     for name, values in zip(LAYERS, captured(file(kind), IMAGES, *(f"net/{layer}" for layer in LAYERS)), strict=True):
         assert values.dtype == np.float32
-        np.testing.assert_allclose(values, wanted[name], rtol=tolerance, atol=tolerance * np.abs(wanted[name]).max())
+        np.testing.assert_allclose(
+            values, expected[name], rtol=tolerance, atol=tolerance * np.abs(expected[name]).max()
+        )
 
 
 def test_codes_can_be_given_instead_of_pixels() -> None:
@@ -261,10 +263,10 @@ def test_a_dilated_convolution_with_its_pixels_in_the_batch_axis_has_a_note() ->
     for layer in hidden:
         assert not layer.showable
         wording(layer.note)
-    wanted = np.asarray(keras.Model(inputs, outer)(images))
-    np.testing.assert_allclose(captured(content, images, "far/wide")[0], wanted, rtol=1e-5, atol=1e-5)
-    wanted = np.asarray(model(images))
-    np.testing.assert_allclose(captured(content, images, "far/dense")[0], wanted, rtol=1e-5, atol=1e-5)
+    expected = np.asarray(keras.Model(inputs, outer)(images))
+    np.testing.assert_allclose(captured(content, images, "far/wide")[0], expected, rtol=1e-5, atol=1e-5)
+    expected = np.asarray(model(images))
+    np.testing.assert_allclose(captured(content, images, "far/dense")[0], expected, rtol=1e-5, atol=1e-5)
 
 
 def test_tokens_lie_on_the_grid_of_their_patches() -> None:
@@ -288,10 +290,10 @@ def test_attention_weights_have_queries_keys_and_heads() -> None:
     (row,) = (layer for layer in rows(content, images).values() if layer.kind == "Softmax")
     assert (row.axes, row.grid, row.attention) == ("bcqk", (3, 2), True)
     fm = ls.open(content, preprocess=None).capture(images, row.path)[row.path]
-    wanted = np.asarray(keras.Model(inputs, weights)(images))
-    np.testing.assert_allclose(fm.values, wanted.transpose(0, 2, 3, 1), rtol=1e-4, atol=1e-6)
+    expected = np.asarray(keras.Model(inputs, weights)(images))
+    np.testing.assert_allclose(fm.values, expected.transpose(0, 2, 3, 1), rtol=1e-4, atol=1e-6)
     looked = ls.attention(fm, query="mean").values
-    np.testing.assert_allclose(looked, wanted.mean(2).transpose(0, 2, 1).reshape(2, 3, 2, 2), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(looked, expected.mean(2).transpose(0, 2, 1).reshape(2, 3, 2, 2), rtol=1e-4, atol=1e-6)
 
 
 def test_free_sizes_are_taken_from_the_batch() -> None:
@@ -333,9 +335,9 @@ def test_mobilenet_layer_by_layer() -> None:
     paths = [path for path in table if path.rpartition("/")[2] in names]
     named = [path.rpartition("/")[2] for path in paths]
     assert len(paths) >= 63
-    wanted = keras.Model(model.input, {name: model.get_layer(name).output for name in named[:-1]})(images)
+    expected = keras.Model(model.input, {name: model.get_layer(name).output for name in named[:-1]})(images)
     for path, values in zip(paths[:-1], captured(content, images, *paths[:-1]), strict=True):
-        value = np.asarray(wanted[path.rpartition("/")[2]])
+        value = np.asarray(expected[path.rpartition("/")[2]])
         np.testing.assert_allclose(values, value, rtol=1e-3, atol=1e-4 * np.abs(value).max(), err_msg=path)
     assert named[-1] == "predictions" and table[paths[-1]].kind == "FullyConnected"
     assert sum("BatchNorm" in row.note for row in table.values()) >= 50
@@ -355,7 +357,7 @@ def test_the_file_that_is_cut_is_the_file_with_two_places_changed() -> None:
 
 
 def test_operators_without_weights_between_branches() -> None:
-    """Only the branch that is asked for runs: `left` needs nothing of `right`."""
+    """Only the requested branch runs: `left` needs nothing of `right`."""
     inputs = keras.Input((8, 8, 3))
     left = K.Conv2D(2, 3, name="left", bias_initializer="random_normal")(inputs)
     right = K.Conv2D(2, 3, name="right", bias_initializer="random_normal")(inputs)
@@ -389,8 +391,8 @@ def test_a_trained_network_and_its_quantised_file_see_the_same() -> None:
     model.fit(digits[:1500], classes[:1500], epochs=15, verbose=0)
     content = converted(model, "int8", lambda: ([digit[None]] for digit in digits[:200]))
     names = ["digits/one", "digits/two", "digits/scores"]
-    wanted = keras.Model(inputs, [model.get_layer(path.rpartition("/")[2]).output for path in names])(digits[1500:])
-    for name, values, value in zip(names, captured(content, digits[1500:], *names), wanted, strict=True):
+    expected = keras.Model(inputs, [model.get_layer(path.rpartition("/")[2]).output for path in names])(digits[1500:])
+    for name, values, value in zip(names, captured(content, digits[1500:], *names), expected, strict=True):
         assert np.corrcoef(values.ravel(), np.asarray(value).ravel())[0, 1] > 0.995, name
     right = captured(content, digits[1500:], "digits/scores")[0].argmax(-1) == classes[1500:]
     assert right.mean() > 0.85

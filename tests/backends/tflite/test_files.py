@@ -1,4 +1,4 @@
-"""What TFLite files say of themselves, what is asked of their inputs, and what damaged and unusual files answer."""
+"""What TFLite files state about themselves and their inputs, and how damaged and unusual files are handled."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_a_truncated_file_is_named(tmp_path: Path, keep: float) -> None:
 
 
 def test_damaged_bytes_never_do_worse_than_a_named_error() -> None:
-    """One byte after the other is wrong: what can still be read runs, the rest is said."""
+    """One byte after the other is wrong: what can still be read runs, the rest is a named error."""
     draw, content, outcomes = np.random.default_rng(0), tiny(), set()
     for offset in draw.integers(8, len(content), 150):
         damaged = bytearray(content)
@@ -117,7 +117,7 @@ def test_without_a_runtime_the_pip_line_is_given(monkeypatch: pytest.MonkeyPatch
 
 
 def test_tensorflows_own_interpreter_does_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
-    wanted = captured(tiny(), IMAGES, "tiny/conv2")[0]
+    expected = captured(tiny(), IMAGES, "tiny/conv2")[0]
     find = run.importlib.util.find_spec
     monkeypatch.setattr(
         run.importlib.util, "find_spec", lambda name, *rest: None if name in HIDDEN else find(name, *rest)
@@ -125,7 +125,7 @@ def test_tensorflows_own_interpreter_does_as_well(monkeypatch: pytest.MonkeyPatc
     assert run.runtime()[0].startswith("tensorflow ")
     backend = registry.named("tflite").backend()
     before = list(warnings.filters)
-    assert np.array_equal(backend.capture(tiny(), IMAGES, ["tiny/conv2"])["tiny/conv2"].values, wanted)
+    assert np.array_equal(backend.capture(tiny(), IMAGES, ["tiny/conv2"])["tiny/conv2"].values, expected)
     assert warnings.filters == before
     assert backend.facts(tiny()).framework.startswith("tensorflow ")
 
@@ -307,9 +307,9 @@ def test_a_photo_is_quantised_into_the_input_of_the_file(kind: str, preprocess: 
     interpreter.invoke()
     (fm,) = scope.capture(photo, "output").values()
     scale, zero = last["quantization"]
-    wanted = (interpreter.get_tensor(last["index"]).astype(float) - zero) * scale
-    assert len(np.unique(wanted)) > 20
-    np.testing.assert_allclose(fm.values, wanted, rtol=1e-5, atol=1e-6)
+    expected = (interpreter.get_tensor(last["index"]).astype(float) - zero) * scale
+    assert len(np.unique(expected)) > 20
+    np.testing.assert_allclose(fm.values, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_files_over_the_limit_of_the_format_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -332,14 +332,14 @@ def two_inputs() -> tuple[Any, bytes]:
 def test_several_inputs_go_by_name_or_in_the_files_order() -> None:
     model, content = two_inputs()
     batches = {"left": IMAGES, "right": np.ones((2, 5), np.float32)}
-    wanted = np.asarray(
+    expected = np.asarray(
         keras.Model(model.inputs, model.get_layer("joined").output)([batches["right"], batches["left"]])
     )
     order = [value.name for value in BACKEND.facts(content).inputs]
     assert sorted(order) == ["left", "right"]
     tensors = {f"serving_default_{name}:0": value for name, value in batches.items()}
     for batch in (batches, tensors, tuple(batches[name] for name in order)):
-        np.testing.assert_allclose(captured(content, batch, "two/joined")[0], wanted, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(captured(content, batch, "two/joined")[0], expected, rtol=1e-5, atol=1e-5)
     for wrong in (IMAGES, {"left": IMAGES}, {**batches, "more": IMAGES}, (IMAGES,)):
         with raises(ls.ModelNotReadable, "2", "'left'"):
             captured(content, wrong, "two/joined")
@@ -415,11 +415,11 @@ def test_layers_are_found_by_the_names_of_what_runs_in_them() -> None:
     model = keras.Model(inputs, K.Conv2D(2, 3, name="last")(K.MaxPooling2D(name="pool")(x)), name="net")
     scope = ls.open(converted(model), preprocess=None)
     table = scope.layers(IMAGES)
-    wanted = table.choose("act")
-    assert [layer.path for layer in wanted] == ["net/act"]
-    assert table.choose("net/conv") == table.choose("conv") == wanted
-    assert table.choose(next(alias for alias in wanted[0].aliases if ";" in alias)) == wanted
-    wording(wanted[0].note, "'conv'", "'act'")
+    expected = table.choose("act")
+    assert [layer.path for layer in expected] == ["net/act"]
+    assert table.choose("net/conv") == table.choose("conv") == expected
+    assert table.choose(next(alias for alias in expected[0].aliases if ";" in alias)) == expected
+    wording(expected[0].note, "'conv'", "'act'")
     assert [layer.path for layer in table.choose("kind:Conv2D")] == ["net/act", "net/last"]
 
 

@@ -126,9 +126,9 @@ def test_one_part_of_an_operator_is_changed_and_the_others_stay() -> None:
     assert len(parts) == 2
     plain = np.maximum(batch, 0).mean((1, 2))
     for index, path in enumerate(parts):
-        for target, wanted in ((0, plain[:, 0] * 2), (5, plain[:, 5])):
+        for target, expected in ((0, plain[:, 0] * 2), (5, plain[:, 5])):
             scores = BACKEND.scores(content, batch, target, {path: np.zeros_like})
-            np.testing.assert_allclose(scores, wanted * ((target < 3) != (index == 0)), rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(scores, expected * ((target < 3) != (index == 0)), rtol=1e-5, atol=1e-6)
 
 
 def test_nothing_of_the_image_runs_again_behind_the_layer() -> None:
@@ -160,11 +160,11 @@ def test_maps_by_ablation_are_those_of_keras() -> None:
     model = net()[0]
     lite, own = ls.open(file(), preprocess=None), ls.open(model, preprocess=None)
     cam = ls.ablation_cam(lite.capture(IMAGES, "net/middle")["net/middle"], 2)
-    wanted = ls.ablation_cam(own.capture(IMAGES, "middle")["middle"], 2)
-    np.testing.assert_allclose(cam.values, wanted.values, rtol=1e-3, atol=1e-5)
+    expected = ls.ablation_cam(own.capture(IMAGES, "middle")["middle"], 2)
+    np.testing.assert_allclose(cam.values, expected.values, rtol=1e-3, atol=1e-5)
     single = ls.open(changed(file(), one_at_a_time), preprocess=None)
     again = ls.ablation_cam(single.capture(IMAGES, "net/middle")["net/middle"], 2)
-    np.testing.assert_allclose(again.values, wanted.values, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(again.values, expected.values, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.limit("other values (`ablation_cam`)")

@@ -90,10 +90,10 @@ def images(count=1, channels=3, size=8):
 def test_an_in_place_relu_does_not_reach_the_layer_before_it():
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True))
     captures = capture(model, images(), "0", "1")
-    wanted = F.conv2d(torch.from_numpy(images()), model[0].weight, model[0].bias).detach().numpy()
-    assert np.array_equal(captures["0"].values, wanted)
+    expected = F.conv2d(torch.from_numpy(images()), model[0].weight, model[0].bias).detach().numpy()
+    assert np.array_equal(captures["0"].values, expected)
     assert (captures["0"].values < 0).any()
-    assert np.array_equal(captures["1"].values, np.maximum(wanted, 0))
+    assert np.array_equal(captures["1"].values, np.maximum(expected, 0))
 
 
 def test_modes_and_statistics_are_left_alone_with_mixed_flags():
@@ -246,11 +246,11 @@ def test_layers_that_never_run_have_a_reason():
 
 def test_compiled_models_give_what_eager_ones_do():
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
-    wanted = capture(model, images(), "0")["0"].values
+    expected = capture(model, images(), "0")["0"].values
     compiled = torch.compile(model, backend="eager")
     with torch.no_grad():
         compiled(torch.from_numpy(images()))
-    assert np.array_equal(capture(compiled, images(), "0")["0"].values, wanted)
+    assert np.array_equal(capture(compiled, images(), "0")["0"].values, expected)
 
     class Outer(nn.Module):
         def __init__(self):
@@ -264,7 +264,7 @@ def test_compiled_models_give_what_eager_ones_do():
     with torch.no_grad():
         outer(torch.from_numpy(images()))
     path = next(row for row in rows(outer, images()) if row.endswith(".0"))
-    assert np.array_equal(capture(outer, images(), path)[path].values, wanted)
+    assert np.array_equal(capture(outer, images(), path)[path].values, expected)
 
 
 def test_data_parallel_is_looked_through():
@@ -289,10 +289,10 @@ def test_exported_programs_keep_their_module_paths(tmp_path):
     model = nn.Sequential(collections.OrderedDict(conv=nn.Conv2d(3, 4, 3), act=nn.ReLU())).eval()
     program = torch.export.export(model, (torch.from_numpy(images()),))
     torch.export.save(program, tmp_path / "model.pt2")
-    wanted = capture(model, images(), "conv")["conv"].values
-    np.testing.assert_allclose(capture(program, images(), "conv")["conv"].values, wanted, atol=1e-6)
+    expected = capture(model, images(), "conv")["conv"].values
+    np.testing.assert_allclose(capture(program, images(), "conv")["conv"].values, expected, atol=1e-6)
     scope = ls.open(tmp_path / "model.pt2", preprocess=None)
-    np.testing.assert_allclose(scope.capture(images(), "conv")["conv"].values, np.moveaxis(wanted, 1, -1), atol=1e-6)
+    np.testing.assert_allclose(scope.capture(images(), "conv")["conv"].values, np.moveaxis(expected, 1, -1), atol=1e-6)
     (tmp_path / "broken.pt2").write_bytes(b"nothing")
     with raises(ls.ModelNotReadable, "torch.export"):
         ls.open(tmp_path / "broken.pt2")
@@ -311,7 +311,7 @@ def test_types_are_read_as_float32_and_named():
 
     x = images()
     maps = ls.open(Types(), preprocess=None).capture(x, [".bf16", ".fp16", ".int8", ".bool", ".complex"])
-    wanted = {
+    expected = {
         ".bf16": torch.from_numpy(x).bfloat16().float().numpy(),
         ".fp16": x.astype(np.float16),
         ".int8": (x * 10).astype(np.int8),
@@ -320,7 +320,7 @@ def test_types_are_read_as_float32_and_named():
     }
     assert maps[".fp16"].dtype == "float16"
     by_path = {fm.layer.path or ".bf16": fm for fm in maps.values()}
-    for path, values in wanted.items():
+    for path, values in expected.items():
         assert by_path[path].values.dtype == np.float32
         np.testing.assert_allclose(by_path[path].values, np.moveaxis(values, 1, -1).astype(np.float32), rtol=1e-6)
     assert by_path[".bf16"].dtype == "bfloat16"
@@ -333,8 +333,8 @@ def test_models_of_other_precisions_get_their_own_input_type():
         model = nn.Sequential(nn.Conv2d(3, 4, 3)).to(kind)
         captured = capture(model, x, "0")["0"]
         assert captured.dtype == str(kind).removeprefix("torch.")
-        wanted = model(torch.from_numpy(x).to(kind)).detach().float().numpy()
-        assert np.array_equal(captured.values.astype(np.float32), wanted)
+        expected = model(torch.from_numpy(x).to(kind)).detach().float().numpy()
+        assert np.array_equal(captured.values.astype(np.float32), expected)
 
 
 def test_several_inputs_are_passed_by_place_and_by_name():
@@ -473,12 +473,12 @@ def test_weights_files_are_read_safely(tmp_path, monkeypatch):
     )
     monkeypatch.chdir(tmp_path)
     model = nn.Sequential(nn.Conv2d(3, 4, 3))
-    wanted = capture(model, images(), "0")["0"].values
+    expected = capture(model, images(), "0")["0"].values
     save_file(model.state_dict(), tmp_path / "w.safetensors")
     torch.save({"state_dict": {f"module.{k}": v for k, v in model.state_dict().items()}}, tmp_path / "w.pth")
     for name in ("w.safetensors", "w.pth"):
         scope = ls.open("my_net:build", weights=tmp_path / name, preprocess=None)
-        assert np.array_equal(scope.capture(images(), "0")["0"].values, np.moveaxis(wanted, 1, -1))
+        assert np.array_equal(scope.capture(images(), "0")["0"].values, np.moveaxis(expected, 1, -1))
     torch.save({"other.weight": torch.zeros(1)}, tmp_path / "wrong.pth")
     with raises(ls.ModelNotReadable, "0.weight", "0.bias", "other.weight"):
         ls.open("my_net:build", weights=tmp_path / "wrong.pth")
@@ -565,12 +565,12 @@ def by_hand(model, x, target):
 @pytest.mark.parametrize("frozen", [False, True])
 @pytest.mark.parametrize("around", [torch.enable_grad, torch.no_grad, torch.inference_mode])
 def test_gradients_need_nothing_from_the_caller(frozen, around):
-    x, wanted = images(2), by_hand(cam_model(), images(2), 3)
+    x, expected = images(2), by_hand(cam_model(), images(2), 3)
     model = cam_model(frozen)
     with around():
         captures = BACKEND.capture(model, x, ["0", "1", "2", "4", "5"], 3)
     for path, captured in captures.items():
-        np.testing.assert_allclose(captured.gradient, wanted[int(path)], atol=1e-6, err_msg=path)
+        np.testing.assert_allclose(captured.gradient, expected[int(path)], atol=1e-6, err_msg=path)
     assert captures["0"].values.min() < 0, "the in-place ReLU reached neither value nor gradient"
     assert all(parameter.requires_grad is not frozen and parameter.grad is None for parameter in model.parameters())
 
@@ -582,8 +582,8 @@ def test_gradients_through_the_scope_make_a_grad_cam():
     assert fm.provenance["target"] == "class 3, d"
     first = fm.image(0)
     cam = ls.weighted(first, first.gradient.mean((0, 1, 2)))
-    wanted = (first.gradient.mean((1, 2), keepdims=True) * first.values).sum(-1)
-    np.testing.assert_allclose(cam.values[..., 0], wanted, rtol=1e-5, atol=1e-6)
+    expected = (first.gradient.mean((1, 2), keepdims=True) * first.values).sum(-1)
+    np.testing.assert_allclose(cam.values[..., 0], expected, rtol=1e-5, atol=1e-6)
     wording(ls.heatmap(cam).alt(), "3")
     some = ls.open(model, preprocess=None).capture(x, "2", target=3, channels=[4, 1])["2"]
     np.testing.assert_allclose(some.gradient, fm.gradient[..., [4, 1]], atol=1e-7)

@@ -42,8 +42,8 @@ def test_an_exported_model_is_read_as_the_original(name):
             assert getattr(after[path], what) == getattr(before[path], what), path
     assert [after[path].kind for path in inside] == [before[path].kind for path in inside]
     assert exported.layers(IMAGES).explained("last") == original.layers(IMAGES).explained("last")
-    wanted, captures = original.capture(IMAGES, inside), exported.capture(IMAGES, inside)
-    for path, fm in wanted.items():
+    expected, captures = original.capture(IMAGES, inside), exported.capture(IMAGES, inside)
+    for path, fm in expected.items():
         np.testing.assert_allclose(captures[path].values, fm.values, atol=1e-6)
 
 

@@ -169,8 +169,8 @@ def test_pruned_modules_keep_their_own_hooks():
     prune.l1_unstructured(model[0], "weight", 0.5)
     before = state(model)
     with torch.no_grad():
-        wanted = model[0](torch.from_numpy(images())).numpy()
-    assert np.array_equal(capture(model, "0")["0"].values, wanted)
+        expected = model[0](torch.from_numpy(images())).numpy()
+    assert np.array_equal(capture(model, "0")["0"].values, expected)
     assert state(model) == before
 
 
@@ -187,9 +187,9 @@ def test_a_checkpointed_part_is_captured_with_its_gradient():
     model = Checkpointed()
     captured = capture(model, "conv", target=2)["conv"]
     assert (captured.values < 0).any(), "the in-place ReLU didn't reach it"
-    wanted = np.zeros_like(captured.values)
-    wanted[:, 2] = (captured.values[:, 2] > 0) / captured.values[0, 2].size
-    np.testing.assert_allclose(captured.gradient, wanted, rtol=1e-6)
+    expected = np.zeros_like(captured.values)
+    expected[:, 2] = (captured.values[:, 2] > 0) / captured.values[0, 2].size
+    np.testing.assert_allclose(captured.gradient, expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("how", ["no_grad", "reentrant"])
@@ -219,8 +219,8 @@ def test_a_forward_put_on_the_instance_counts():
     own = model[0].forward
     model[0].forward = lambda x: own(x) * 2
     with torch.no_grad():
-        wanted = own(torch.from_numpy(images())).numpy() * 2
-    assert np.array_equal(capture(model, "0")["0"].values, wanted)
+        expected = own(torch.from_numpy(images())).numpy() * 2
+    assert np.array_equal(capture(model, "0")["0"].values, expected)
 
 
 class Inside(nn.Module):
@@ -271,9 +271,9 @@ def test_a_model_of_another_type_takes_the_batch_in_its_own(kind):
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()).to(kind)
     fm = ls.open(model, preprocess=None).capture(images(), "0")["0"]
     with torch.no_grad():
-        wanted = model[0](torch.from_numpy(images()).to(kind)).float().numpy()
+        expected = model[0](torch.from_numpy(images()).to(kind)).float().numpy()
     assert fm.dtype == str(kind).removeprefix("torch.")
-    assert np.array_equal(fm.values, wanted.transpose(0, 2, 3, 1))
+    assert np.array_equal(fm.values, expected.transpose(0, 2, 3, 1))
 
 
 def test_channels_last_memory_changes_nothing_but_the_strides():
@@ -325,10 +325,10 @@ def test_maps_of_a_quantised_model_are_dequantised_and_keep_the_name_of_their_ty
     maps = scope.capture(images(), ["quant", "conv", "last"])
     assert [fm.dtype for fm in maps.values()] == ["quint8"] * 3
     with torch.no_grad():
-        wanted = model.conv(model.quant(torch.from_numpy(images())))
+        expected = model.conv(model.quant(torch.from_numpy(images())))
         close = torch.relu(plain.conv(torch.from_numpy(images()))).numpy()
-    assert np.array_equal(maps["conv"].values, wanted.dequantize().numpy().transpose(0, 2, 3, 1))
-    step = wanted.q_scale()
+    assert np.array_equal(maps["conv"].values, expected.dequantize().numpy().transpose(0, 2, 3, 1))
+    step = expected.q_scale()
     assert np.abs(maps["conv"].values - close.transpose(0, 2, 3, 1)).max() < 4 * step
     levels = maps["conv"].values / step
     np.testing.assert_allclose(levels, np.round(levels), atol=1e-3)
@@ -353,9 +353,9 @@ def test_dynamically_quantised_layers_give_their_float_output():
         warnings.simplefilter("ignore")  # as above
         model = torch.ao.quantization.quantize_dynamic(nn.Sequential(nn.Flatten(), nn.Linear(192, 4)), {nn.Linear})
         with torch.no_grad():
-            wanted = model(torch.from_numpy(images())).numpy()
+            expected = model(torch.from_numpy(images())).numpy()
         captured = capture(model, "1")["1"]
-    assert np.array_equal(captured.values, wanted)
+    assert np.array_equal(captured.values, expected)
 
 
 def test_distributed_wrappers_are_taken_off(tmp_path):

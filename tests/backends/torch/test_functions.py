@@ -46,8 +46,8 @@ class Residual(nn.Module):
         return z.mean((2, 3))
 
 
-def equal(captured, wanted):
-    assert np.array_equal(captured.values, wanted.detach().numpy())
+def equal(captured, expected):
+    assert np.array_equal(captured.values, expected.detach().numpy())
 
 
 def test_functions_have_rows_in_the_order_in_which_they_ran():
@@ -231,9 +231,9 @@ def test_an_in_place_function_whose_result_is_dropped_has_its_gradient():
             return y.mean((2, 3))
 
     captured = BACKEND.capture(Dropped(), images(), ["mul()"], target=0)["mul()"]
-    wanted = np.zeros((1, 2, 8, 8), np.float32)
-    wanted[:, 0] = 1 / 64
-    np.testing.assert_allclose(captured.gradient, wanted, rtol=1e-6)
+    expected = np.zeros((1, 2, 8, 8), np.float32)
+    expected[:, 0] = 1 / 64
+    np.testing.assert_allclose(captured.gradient, expected, rtol=1e-6)
 
 
 def test_an_error_in_a_function_leaves_the_model_as_it_was():

@@ -80,14 +80,14 @@ def test_a_call_alone_a_function_and_a_residual():
         plain, twice = F.relu(once + BATCH), F.relu(once + BATCH + 1)
         second, first = F.relu(torch.full_like(once, 2) + BATCH), F.relu(model.scale(torch.ones(3, 4)).relu() + BATCH)
         both = F.relu(torch.ones(3, 4) + BATCH)
-    for changes, wanted in (
+    for changes, expected in (
         ({}, plain),
         ({"relu:1": lambda values: values * 0 + 2}, second),
         ({"relu:0": np.ones_like}, first),
         ({"relu": np.ones_like}, both),
         ({"add()": lambda values: values + 1}, twice),
     ):
-        np.testing.assert_allclose(BACKEND.scores(model, BATCH, 2, changes), wanted[:, 2], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(BACKEND.scores(model, BATCH, 2, changes), expected[:, 2], rtol=1e-5, atol=1e-6)
 
 
 def test_what_is_written_in_place_and_read_where_it_stands():

@@ -134,15 +134,15 @@ def test_the_dry_run_watches_the_models_own_calls_alone(monkeypatch):
             own.append(func)
             return func(*args, **(kwargs or {}))
 
-    class Heard(torch_table.DryRunWatch):
+    class Watched(torch_table.DryRunWatch):
         def __torch_function__(self, func, types, args=(), kwargs=None):
             functions_seen.append(func)
             return super().__torch_function__(func, types, args, kwargs)
 
-    monkeypatch.setattr("layerscope.backends.torch.table.DryRunWatch", Heard)
+    monkeypatch.setattr("layerscope.backends.torch.table.DryRunWatch", Watched)
     batch = torch.from_numpy(images((8, 8)))
     with torch.no_grad(), Own():
         model(batch)
     BACKEND.layers(model, batch)
-    # Looks at tensors from the hooks would be told as well: they were 20 times as many, and most of the time.
+    # Reads of tensors by the hooks would be seen as well: they were 20 times as many, and most of the time.
     assert len(functions_seen) <= len(own) + 20

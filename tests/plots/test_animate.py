@@ -128,9 +128,8 @@ def test_colours_go_into_webp_alone(tmp_path):
     with raises(ls.BadOption, "256"):
         ls.animate([picture, picture], tmp_path / "a.gif")
     other = ls.heatmap(ls.pca(ls.FeatureMap.of_array(noise(1, 6, 6, 5, seed=4), "bhwc")))
-    if other.height == picture.height:
-        written = list(frames(ls.animate([picture, other], tmp_path / "a.webp")))
-        assert (np.asarray(written[1].convert("RGB")) == other.rgb()).all()
+    written = list(frames(ls.animate([picture, other], tmp_path / "a.webp")))
+    assert (np.asarray(written[1].convert("RGB")) == other.rgb()).all()
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from layerscope.core.receptive_field import describe
 BACKEND = OnnxBackend(threads=1)
 
 
-class Made:
+class GraphBuilder:
     """A graph under construction."""
 
     def __init__(self):
@@ -84,7 +84,7 @@ def test_the_field_is_what_moves_a_unit():
     @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(field_probe.networks)
     def holds(network):
-        graph, x, channels = Made(), "x", 1
+        graph, x, channels = GraphBuilder(), "x", 1
         for step in network:
             x, channels = applied(graph, x, channels, *step)
         pictures = field_probe.line_images()
@@ -102,7 +102,7 @@ def test_the_field_is_what_moves_a_unit():
 
 
 def test_tokens_gates_slices_and_what_is_not_followed():
-    graph = Made()
+    graph = GraphBuilder()
     patches = graph.add("Conv", "x", graph.ones(8, 3, 4, 4), strides=[4, 4])
     tokens = graph.add("Transpose", graph.add("Reshape", patches, graph.weight(np.int64([0, 8, -1]))), perm=[0, 2, 1])
     dense = graph.add("MatMul", tokens, graph.ones(8, 8))
@@ -139,7 +139,7 @@ def test_the_embedded_model():
 
 @pytest.mark.parametrize("stored", ["shared", "apart"])
 def test_parameters_are_counted_once(stored):
-    graph = Made()
+    graph = GraphBuilder()
     weight = graph.ones(3, 3, 1, 1)
     first = graph.add("Conv", "x", weight)
     last = graph.add("Conv", first, weight if stored == "shared" else graph.ones(3, 3, 1, 1))

@@ -2,7 +2,9 @@
 
 import importlib.util
 import os
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -101,6 +103,16 @@ def pytest_sessionstart(session):
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if os.environ.get("CI") and missing and not session.config.getoption("--only"):
         pytest.exit(f"CI lacks what the tests need: {', '.join(missing)}", returncode=3)
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory):
+    """The wheel of this state, built once."""
+    root, folder = Path(__file__).parents[1], tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(root)]
+    subprocess.run(build, check=True, capture_output=True, text=True)
+    (path,) = folder.glob("*.whl")
+    return path
 
 
 @pytest.fixture

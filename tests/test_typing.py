@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
 # What the wheel depends on, without the frameworks, which mypy would follow for minutes.
 DEPENDENCIES = ("numpy", "Pillow", "cmap", "rich", "isal")
 SCRIPT = """\
@@ -43,14 +42,11 @@ ls.sheeet(ls.load("map.npz"))
 
 
 @pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def python(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Path:
     """The interpreter of an environment with the wheel installed."""
     folder = tmp_path_factory.mktemp("typing")
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
-    subprocess.run(build, check=True, capture_output=True, text=True)
     venv.create(folder / "venv", with_pip=False)
     (site,) = (folder / "venv" / "lib").glob("python*/site-packages")
-    (wheel,) = folder.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         assert "layerscope/py.typed" in archive.namelist() and "layerscope/__init__.pyi" in archive.namelist()
         archive.extractall(site)

@@ -1,10 +1,5 @@
 """The same trained network in PyTorch, in Keras and as ONNX: every stage must show the same, through layerscope alone."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -20,8 +15,6 @@ def keras_name(path):
 TOLERANCE = 6e-3
 # The same float32 weights; what differs is the order of the sums.
 ROUNDING = 2e-4
-# Set in the process that runs these tests on another framework under Keras.
-INNER = "LAYERSCOPE_KERAS_TESTS"
 
 
 @pytest.fixture(scope="module")
@@ -143,19 +136,3 @@ def test_all_134_calls_in_torch_are_addressable(in_torch):
     assert len(steps) == 134
     maps = in_torch.capture(ls.demo_photo(), [step.path for step in steps])
     assert {path: fm.shape[-1] for path, fm in maps.items()} == {step.path: step.channels for step in steps}
-
-
-@pytest.mark.frameworks
-@pytest.mark.parametrize("on", ["torch", "jax"])
-@pytest.mark.skipif(INNER in os.environ, reason="this test already runs in the process of another one")
-def test_on_other_frameworks_under_keras(on):
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", "keras or three"]
-    done = subprocess.run(
-        command,
-        env={**os.environ, "KERAS_BACKEND": on, INNER: "1"},
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]

@@ -1,4 +1,4 @@
-"""Tests by the framework that they load: one process each with `-n 2`, none of them in `make check`, little left behind."""
+"""Tests by the framework that they load: one worker for each with `-n 2`, none in `make check`, little left behind."""
 
 from __future__ import annotations
 
@@ -68,6 +68,21 @@ def uses(node: ast.stmt) -> set[str]:
     }
 
 
+def work_group(item: pytest.Item) -> str:
+    """What pytest-xdist gives to one worker: the tests of a framework, a test with a process of its own, or a module."""
+    if item.get_closest_marker("frameworks"):
+        return item.nodeid
+    if "wheel" in getattr(item, "fixturenames", ()):
+        return "wheel"
+    return group_of(item.path) or item.path.relative_to(ROOT).as_posix()
+
+
+def work_order(group: str) -> int:
+    """The longest first, so that both workers end together (with `--no-loadscope-reorder`)."""
+    order = ["tensorflow", "test_other_frameworks.py", "torch", "jax", "wheel", "test_"]
+    return next((index for index, part in enumerate(order) if part in group), len(order))
+
+
 class Plugin:
     """`--fast` leaves out what loads a framework; pytest-xdist keeps the tests of one together."""
 
@@ -83,8 +98,8 @@ class Plugin:
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         for item in items:
-            name = group_of(item.path) or item.path.relative_to(ROOT).as_posix()
-            item.add_marker(pytest.mark.xdist_group(name))
+            item.add_marker(pytest.mark.xdist_group(work_group(item)))
+        items.sort(key=lambda item: work_order(work_group(item)))
         if self.fast:
             slow = [item for item in items if self.loads_a_framework(item)]
             items[:] = [item for item in items if item not in slow]

@@ -1,8 +1,4 @@
-"""The question that began it: VGG16, a model on top of it, `block1_conv2`, one photo; on every backend of Keras."""
-
-import os
-import subprocess
-import sys
+"""The question that began it: VGG16, a model on top of it, `block1_conv2`, one photo."""
 
 import keras
 import numpy as np
@@ -12,8 +8,6 @@ from PIL import Image
 import layerscope as ls
 from helpers.wording import wording
 from layerscope import cli
-
-INNER = "LAYERSCOPE_QUESTION"
 
 # Keras's own Variable, when Keras on TensorFlow turns it into an array.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
@@ -118,17 +112,3 @@ def test_a_saved_model_from_the_command_line(suffix, coffee, tmp_path, capsys):
 def test_a_reference_without_weights_says_that_they_are_random(capsys):
     assert cli.main(["layers", "keras:MobileNetV3Small"]) == 0
     wording(capsys.readouterr().err)
-
-
-@pytest.mark.frameworks
-@pytest.mark.parametrize("on", ["torch", "jax"])
-@pytest.mark.skipif(INNER in os.environ, reason="these tests already run in the process of another one")
-def test_on_the_other_backends_of_keras(on):
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__],
-        env={**os.environ, "KERAS_BACKEND": on, INNER: "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]

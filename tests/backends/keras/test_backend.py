@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,8 +14,6 @@ from helpers.wording import raises, wording
 from layerscope.backends import Pick
 from layerscope.core.note import kind_of
 from layerscope.errors import LayerNotFound
-
-INNER = "LAYERSCOPE_KERAS_TESTS"
 
 pytestmark = [
     # Keras's own Variable, when Keras on TensorFlow turns it into an array
@@ -328,27 +322,6 @@ def test_tokens_lie_on_the_patch_grid():
     assert layers["norm"].shape == (1, 145, 8)
     assert (layers["mha/query"].axes, layers["mha/query"].note) == ("bndc", "d = attention head")
     assert (layers["head"].axes, layers["head"].grid) == ("bc", None)
-
-
-# What depends on the framework under Keras. Files, facts of a graph and the windows of receptive fields are Keras's own.
-ON_EVERY_FRAMEWORK = (
-    *("test_attention.py", "test_backend.py", "test_gradients.py", "test_kinds.py", "test_scores.py", "test_state.py"),
-    *("test_suite.py", "test_field.py::test_tokens_gates_and_layers_that_say_nothing"),
-    *("test_load.py::test_facts_of_a_flat_model", "test_load.py::test_digest_follows_the_weights"),
-    *("test_load.py::test_own_scaling_wins", "test_load.py::test_weights_from_a_file", "../test_cams.py"),
-)
-
-
-@pytest.mark.frameworks
-@pytest.mark.parametrize("on", ["torch", "jax"])
-@pytest.mark.skipif(INNER in os.environ, reason="these tests already run in the process of another one")
-def test_other_keras_backends(on):
-    tests = [str(Path(__file__).parent / test) for test in ON_EVERY_FRAMEWORK]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
-    done = subprocess.run(
-        command, env={**os.environ, "KERAS_BACKEND": on, INNER: "1"}, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
 
 
 def test_chosen_channels_are_gathered_before_anything_is_copied(monkeypatch):

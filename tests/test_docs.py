@@ -1,6 +1,7 @@
 """What the documents promise is so: examples run, links lead somewhere, names exist."""
 
 import ast
+import doctest
 import re
 import runpy
 from collections import OrderedDict
@@ -116,6 +117,17 @@ def test_the_code_of_the_readme_runs(tmp_path, monkeypatch):
     for block in blocks:
         exec(block, {**held, "model": model})
     assert Path("block1_conv2.png").exists()
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if "```pycon" in page.read_text("utf-8")], ids=lambda path: path.name
+)
+def test_the_sessions_of_a_page_run(page):
+    sessions = re.findall(r"```pycon\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+    test = doctest.DocTestParser().get_doctest("\n".join(sessions), {}, page.name, str(page), 0)
+    assert test.examples
+    result = doctest.DocTestRunner().run(test)
+    assert not result.failed
 
 
 def test_the_readme_quotes_both_wordings_of_the_error():

@@ -11,7 +11,6 @@ from .ranges import down
 # What is looked at in one go stays in the processor's cache while all figures are taken from it.
 BLOCK = 1 << 16
 
-
 # Squares less the squared mean lose this many of their digits where a channel lies far from 0: then it is read again.
 FAR_FROM_ZERO = 1e6
 

@@ -11,7 +11,6 @@ from .ranges import raw_extent
 # Values in one step of a reduction: what a core's cache holds.
 BLOCK = 1 << 16
 
-
 # Below it, some squares may have vanished.
 SMALL_SQUARE = 1e-30
 

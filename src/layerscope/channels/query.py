@@ -43,31 +43,14 @@ COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
     ">": operator.gt,
 }
 
-
 FLAGS = ("dead", "constant")
-
-
 FIGURES = tuple(name for name in COLUMNS if name not in (*FLAGS, "peak"))
-
-
 PART = re.compile(r"([0-9]+)|([0-9]*)\s*:\s*([0-9]*)")
-
-
 COMPARISON = re.compile(r"(\w+)\s*(<=|>=|==|!=|<|>)\s*([^\s%]+)\s*(%?)")
-
-
 LIMIT = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
-
-
 FORM = 'channels are chosen by numbers, such as "0:16,40", or by a condition, such as "mean > 0.1 and not dead"'
-
-
 Condition = Callable[[ChannelRow], Any] | str
-
-
 Part = tuple[int, int | None]  # the first number of a run, and the one behind its last; `None` for all that follow
-
-
 Test = Callable[[ChannelStatistics], np.ndarray]
 
 

@@ -12,8 +12,6 @@ from ..errors import BadChannels, BadOption, near
 from .statistics import FIGURES, figures
 
 SORTS = ("index", *FIGURES, "similarity")
-
-
 ALLOWED = (*SORTS, "similarity:17")
 
 

@@ -21,8 +21,6 @@ from ..picture.numbers import number
 from ..safe_text import printable
 
 SHOWN, LISTED = 40, 12
-
-
 AXES = {0: (), 1: ("n",), 2: ("y", "x"), 3: ("d", "y", "x")}
 
 
@@ -66,7 +64,6 @@ class ChannelRow(NamedTuple):
 
 
 COLUMNS = ChannelRow._fields
-
 
 # What a sheet can be sorted by, with the largest first.
 FIGURES = ("mean", "max", "energy", "sparsity", "deviation")

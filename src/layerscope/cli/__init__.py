@@ -17,7 +17,6 @@ from .commands import DONE, FAILED, INTERRUPTED, run_demo, run_layers, run_show,
 
 CHANNELS = "only these channels; or a condition, such as 'mean > 0.1 and sparsity < 50%% and not dead'"
 
-
 EPILOG = """\
 MODEL is a file (.onnx, .keras, .h5, .pt2; .pt only with --trust), keras:VGG16, package.module:factory
 (a function that builds the model; --weights fills it), or demo, the embedded network.

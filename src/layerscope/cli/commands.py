@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from ..scope.scope import Scope
 
 NARROW = 120
-
-
 DONE, FAILED, USAGE, SKIPPED, INTERRUPTED = 0, 1, 2, 3, 130
 
 

@@ -20,8 +20,6 @@ from ..errors import BadOption, LibraryMissing
 from ..files import open_regular, writing
 
 LARGEST_SEED = 2**32 - 1  # of scikit-learn
-
-
 Kept = TypeVar("Kept", bound="Stored")
 
 

@@ -15,11 +15,7 @@ from ..errors import BadOption
 from .basis import LARGEST_SEED, Stored, left_out, one_thread, places_of, scikit_learn, spread
 
 METRICS = ("euclidean", "cosine")
-
-
 STARTS, MOST_ROUNDS = 4, 300
-
-
 PARTS = 16  # so that no second array of the size of the layer is made
 
 

@@ -13,11 +13,7 @@ from ..core.note import Note
 from ..errors import BadLayout, BadOption
 
 MOST_CHANGED = 8
-
-
 SOME = 0.01  # less may be rounding
-
-
 AXES = {1: ("n",), 2: ("height", "width"), 3: ("depth", "height", "width")}
 
 

@@ -16,11 +16,7 @@ from ..errors import BadOption
 from .basis import LARGEST_SEED, Stored, left_out, one_thread, places_of, scikit_learn, spread
 
 MOST_ROUNDS = 400
-
-
 STRONGEST = 4
-
-
 PARTS = 16  # so that no array in float64 of the size of the layer is made
 
 

@@ -18,14 +18,9 @@ from .basis import Stored
 
 SIDES = ("auto", "above", "below")
 
-
 # Of places whose lengths are spread normally, one in 1.7 million lies beyond.
 DEVIATIONS = 5.0
-
-
 MOST_OUTLIERS = 0.1
-
-
 BACKGROUND = -np.inf
 
 

@@ -22,8 +22,6 @@ from .class_map import Method, in_images, target_text
 from .smoothing import NEARLY_MEAN, Averaging, as_input, needed_origin
 
 BATCH, NEAR = 16, 0.1
-
-
 Step = TypeVar("Step")
 
 

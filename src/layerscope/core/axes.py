@@ -20,12 +20,9 @@ from ..errors import BadLayout
 SPATIAL = "dhwnqk"
 LETTERS = "bc" + SPATIAL
 
-
 # How a bare array of that rank is read, by its library's convention.
 CHANNELS_LAST = {1: "c", 2: "hw", 3: "hwc", 4: "bhwc", 5: "bdhwc"}
 CHANNELS_FIRST = {1: "c", 2: "hw", 3: "chw", 4: "bchw", 5: "bcdhw"}
-
-
 MOST_PREFIX_TOKENS = 16
 
 

@@ -14,17 +14,9 @@ from .layer import Layer
 from .receptive_field import Field, describe
 
 HEADER = ("index", "path", "kind", "output", "axes", "channels", "calls", "parameters", "field", "mark", "note")
-
-
 RIGHT = {0, 3, 5, 6, 7}  # columns aligned to the right
-
-
 GLYPHS = {"picture": "▦", "volume": "▧", "strip": "▤", "scalar": "·", "none": ""}
-
-
 LEGEND = "▦ picture  ▧ volume  ▤ strip  · scalar"
-
-
 PLAIN_SIGNS = str.maketrans("▦▧▤·×–…", "#%=.x-~")
 
 

@@ -18,24 +18,16 @@ from .recipe import READY, RECIPES, Recipe
 
 IMAGES = 4
 
-
 # Photos with less contrast than this (standard deviation of 0–255) tell nothing of the spread in training.
 CONTRAST = 20.0
-
 
 # Distances (see `fit`) measured on trained networks and photos, in docs/preprocessing.md. The first three are for values
 # that are wrong by a factor of 10 and more, the other two for what an alternative explains nearly perfectly.
 FAR, NEAR_ENOUGH, BETTER_BY = 1.0, 0.7, 0.7
-
-
 OFF, PERFECT = 0.25, 0.05
 TIE = 0.1
-
-
 BATCH = "this batch"
 NAMES = ("raw", "unit", "tf", "imagenet", "caffe")
-
-
 EvidenceOf = Callable[[np.ndarray], Evidence | None]
 
 

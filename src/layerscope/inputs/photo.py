@@ -34,16 +34,11 @@ from .pixels import ARRAYS, planes_of_array, planes_of_image
 
 DEFAULT_LIMIT = 100_000_000
 LIMIT_VARIABLE = "LAYERSCOPE_MAX_PIXELS"
-
-
 ARRAY = f"give an array that is {ARRAYS}"
 DAMAGED = "the file is cut off, damaged or of a rare kind"
 ANEW = "download or copy it again, or open it in an image program and save it anew"
-
-
 PLUGINS = {".heic": "pillow-heif", ".heif": "pillow-heif", ".jxl": "pillow-jxl-plugin"}
 UNSAFE = {"EPS"}  # Pillow starts Ghostscript to draw these
-
 
 ORIENTATIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,

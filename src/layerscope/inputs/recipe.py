@@ -25,7 +25,6 @@ FILTERS = {
     "lanczos": Image.Resampling.LANCZOS,
 }
 
-
 RESIZES = ("squash", "shorter", "letterbox", "none")
 
 
@@ -153,7 +152,6 @@ class Recipe:
 # A ready batch: `preprocess=None`. Not in the table, since no photo is turned into an input by it.
 READY = Recipe("ready", resize="none")
 
-
 _IMAGENET = Recipe(
     "imagenet",
     divide=255,
@@ -162,7 +160,6 @@ _IMAGENET = Recipe(
     resize="shorter",
     interpolation="bilinear",
 )
-
 
 # Those of Keras are squashed with "nearest" because `keras.utils.load_img(path, target_size=…)`, which every example of
 # keras.applications uses, does so; the maps are then those of the user's own script.

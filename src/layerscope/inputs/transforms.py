@@ -19,8 +19,6 @@ from .recipe import Recipe
 LIBRARIES = ("torchvision", "timm")
 # PIL.Image.Resampling by number, as old torchvision and Pillow's users write it
 FILTER_NUMBERS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
-
-
 TO_TENSOR = ("ToTensor", "MaybeToTensor")
 ONLY_TYPE = ("PILToTensor", "MaybePILToTensor", "ToImage", "ToImageTensor", "ToPureTensor", "Identity")
 

@@ -20,11 +20,7 @@ from .scale import Scale
 from .shapes import Bar, Box, Cell, Ramp, Text
 
 NARROWEST = 440
-
-
 STRENGTHS = np.array([GAP, INK_LIGHT, INK_MIDDLE, INK], np.uint8)
-
-
 MUTED = np.array([GAP, INK_LIGHT, INK_MIDDLE, INK_MIDDLE], np.uint8)
 
 

@@ -9,15 +9,10 @@ from typing import Any
 import numpy as np
 
 TOP = 240
-
-
 GAP, NAN, POS_INF, NEG_INF, CONSTANT, BELOW, ABOVE, INK_LIGHT, INK_MIDDLE, INK = range(241, 251)
-
 
 # In the frame of an RGB picture: the pixels that keep colours of their own.
 OWN = 251
-
-
 BLOCK = 1 << 16
 
 

@@ -12,8 +12,6 @@ import numpy as np
 from ..safe_text import printable
 
 SMALL, LARGE = 11, 16
-
-
 BASIC_PLANE = 1 << 16
 
 

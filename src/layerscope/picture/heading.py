@@ -10,8 +10,6 @@ from .scale import MARKS
 from .shapes import Box, Text
 
 MARGIN = 10
-
-
 CAPTION_GAP = 8
 
 

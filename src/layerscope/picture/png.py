@@ -15,8 +15,6 @@ from typing import Any
 import numpy as np
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-
-
 RGB, PALETTE = 2, 3
 
 

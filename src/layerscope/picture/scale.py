@@ -32,19 +32,11 @@ MARKS = {
     ABOVE: ("above the limits", (140, 196, 140)),
 }
 
-
 # Paper and pen. The marks lie among the colours of the map, which are the same in every theme, so they are as well.
 THEMES = {"light": ((241, 243, 245), (28, 32, 38)), "dark": ((22, 24, 28), (232, 234, 237))}
-
-
 STRENGTHS_OF_INK = ((INK_LIGHT, 0.33), (INK_MIDDLE, 0.66), (INK, 1.0))
-
-
 SEQUENTIAL, DIVERGING = "viridis", "vik"
-
-
 RULES = ("channel", "layer", "images")
-
 
 # What `describe` says of where the limits came from.
 WORDS = {

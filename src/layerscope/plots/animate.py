@@ -25,10 +25,7 @@ from .mosaic import Mosaic, Tile
 from .sequence import reach_of
 
 SUFFIXES = (".gif", ".webp")
-
-
 OVER = (*AXES, "images", "channels")
-
 
 # A frame of a GIF lasts a whole number of hundredths of a second, and players slow down what is below two.
 FASTEST = {".gif": 50, ".webp": 1000}

@@ -26,8 +26,6 @@ from ..safe_text import printable
 from .options import DrawOptions, frozen
 
 ORDERS = ("value", "magnitude", "index")
-
-
 LENGTH, THICK, PITCH, GAP, LONGEST = 360, 14, 20, 8, 48
 
 

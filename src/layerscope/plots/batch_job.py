@@ -23,8 +23,6 @@ from .options import DrawOptions
 from .show import PLAIN, asks_model, draw, first_class, needs_target
 
 TOGETHER = 16
-
-
 Capturing = Literal["stream", "together", "singly"]
 
 

@@ -13,10 +13,8 @@ from ..picture.scale import Scale
 # A tile with less than this share of the layer's range is mostly its own noise, stretched.
 FAINT = 1e-3
 
-
 # One unit that takes this share of the range leaves the others hardly any colours.
 TAKEN, FEWEST_UNITS = 0.9, 100
-
 
 # Enlarged at least so many times, a map of at most so many units looks as if it had detail.
 BLOCKS, COARSE = 4, 16

@@ -21,17 +21,9 @@ from .compare_cells import Table, all_beyond, shared_bar
 from .rgb import paper, rgb_colors
 
 COMFORTABLE_WIDTH, SMALLEST_CELL, LARGEST_CELL, LOWEST_CELL = 1000, 96, 224, 64
-
-
 LONGEST_NAME, NAME_LINES = 28, 3
-
-
 GAP_BETWEEN, BAR_HEIGHT = 8, 8
-
-
 MOST_PIXELS = 48_000_000
-
-
 PHOTO = "photo"
 
 

@@ -14,11 +14,7 @@ from ..picture.numbers import reading
 from ..picture.scale import Scale
 
 MOST_LEVELS = 100
-
-
 ALLOWED = f"use how many, from 1 to {MOST_LEVELS}, or a list of levels"
-
-
 ABOVE_LINE, BELOW_LINE = np.array([[255], [0]], np.uint8)
 
 

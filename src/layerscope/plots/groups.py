@@ -25,17 +25,14 @@ from .options import DrawOptions
 
 GROUPED = ("factors", "labels")
 
-
 # Okabe and Ito 2008, told apart with any colour vision; their black is the ground here, and grey takes its place.
 SAFE = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#999999")
-
 
 # Each as far as can be (in Oklab) from those before it, from black and from the mark of NaN.
 MORE = (
     *("#8800FF", "#FFCCFF", "#44FFEE", "#00DD00", "#AA1188", "#776600"),
     *("#0044FF", "#9977FF", "#FF0066", "#FF88FF", "#FFFFDD", "#66CC99"),
 )
-
 
 TILE, GAP_X, GAP_Y, SWATCH = 104, 16, 10, 10
 

@@ -21,8 +21,6 @@ from .mosaic import Mosaic, Tile
 from .options import DrawOptions
 
 MAGENTA = (255, 0, 255)
-
-
 FAINT = 1000
 
 

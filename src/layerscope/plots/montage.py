@@ -23,8 +23,6 @@ from .rgb import is_rgb, rgb_colors, rgb_limits, rgb_text
 from .sequence import reach_of
 
 AXES = {"d": ("slice", "d"), "h": ("slice", "h"), "w": ("slice", "w"), "t": ("frame", "d")}
-
-
 SIDES = {"d": ("h", "w"), "h": ("d", "w"), "w": ("d", "h")}
 
 

@@ -21,7 +21,6 @@ from .rgb import colored, rgb_colors
 
 BLOCK_PIXELS = 1 << 16
 
-
 # Above this many pixels on the shorter side a contour is two pixels wide on either side.
 LARGE_PHOTO = 1000
 

@@ -25,11 +25,8 @@ from .tiles import PAGE_PIXELS
 # Rows are high enough to be told apart, also where there are too many positions for wide ones.
 WIDE, TALL, ROW = 768, 2048, 14
 
-
 # A longer sequence has several pages: programs that show pictures stumble over very wide ones.
 WIDEST = 4096
-
-
 POOLS = {"max": (np.max, "largest"), "min": (np.min, "smallest")}
 
 

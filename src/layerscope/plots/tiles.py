@@ -23,11 +23,8 @@ from .options import DrawOptions
 
 PAGE_PIXELS = 16_000_000
 
-
 # Tiles of a few channels are made large enough to read, those of hundreds only large enough to see.
 FEW, SMALLEST_OF_FEW, SMALLEST = 256, 72, 28
-
-
 COMFORTABLE_WIDTH, LARGEST_TILE = 800, 256
 
 

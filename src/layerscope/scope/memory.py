@@ -18,16 +18,11 @@ if TYPE_CHECKING:
     from .run import Request
 
 log = logging.getLogger("layerscope")
-
-
 LIMIT = "LAYERSCOPE_MAX_MEMORY"
 SHARE = 0.9  # of what is free: the model's own activations need some as well
 UNCHECKED_BYTES = 64 << 20  # less fits anywhere, and asking how much is free takes as long as a small layer
 ANNOUNCED_BYTES = 2 << 30
-
-
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
-
 
 # What frameworks say: numpy and Python, torch on CPU and CUDA, TensorFlow, JAX, ONNX Runtime and C++ below them all.
 SHORT_OF_MEMORY = re.compile(

@@ -32,8 +32,6 @@ class Progress:
 
 
 Observer = Callable[[Progress], object]
-
-
 _OBSERVER: ContextVar[Observer | None] = ContextVar("layerscope_progress", default=None)
 
 

@@ -13,11 +13,7 @@ if TYPE_CHECKING:
     from ..picture.picture import Picture
 
 BLOCK, RESET = "▀", "\x1b[0m"
-
-
 COMFORTABLE, BAR = 64, 32
-
-
 LEVELS = np.array([0, 95, 135, 175, 215, 255])
 
 

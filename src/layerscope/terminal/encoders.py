@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from ..picture.picture import Picture
 
 BAND, COLORS, EMPTY = 6, 256, 63
-
-
 REPEATED = re.compile(rb"(.)\1{3,}", re.DOTALL)
 
 

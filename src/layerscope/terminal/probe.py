@@ -15,19 +15,10 @@ from typing import Any, NamedTuple
 # attributes. When the second answer is there, the first won't come any more.
 # https://sw.kovidgoyal.net/kitty/graphics-protocol/#querying-support-and-available-transmission-mediums
 QUERY = b"\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\\x1b[c"
-
-
 ATTRIBUTES = re.compile(rb"\x1b\[\?([\d;]*)c")
-
-
 KITTY = re.compile(rb"\x1b_Gi=31;OK\x1b\\")
-
-
 SIXEL = b"4"
-
-
 TIMEOUT = 0.5
-
 
 # Where a terminal doesn't tell the size of its letters.
 CELL_WIDTH, COLUMNS = 10, 80

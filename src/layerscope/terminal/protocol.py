@@ -10,15 +10,10 @@ from typing import Any, NamedTuple
 from .probe import descriptor, query
 
 KITTY_TERMS = ("xterm-kitty", "xterm-ghostty")
-
-
 ITERM_PROGRAMS = ("iTerm.app", "WezTerm")
-
 
 # Terminals without 256 colours.
 POOR = ("", "dumb", "linux", "ansi", "vt100", "vt102", "vt220", "cygwin")
-
-
 SECONDS = 2
 
 

@@ -46,8 +46,6 @@ class FactsTests(Network):
 
 
 MEAN = np.array([0.5, -1.0, 2.0, 0.25], np.float32)
-
-
 VARIANCE = np.array([0.5, 2.0, 1.5, 0.125], np.float32)
 
 

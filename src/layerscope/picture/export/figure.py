@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from ..picture import Picture
 
 MONOSPACED = "DejaVu Sans Mono"
-
-
 POINTS = 72
 
 

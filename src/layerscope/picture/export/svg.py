@@ -22,11 +22,7 @@ if TYPE_CHECKING:
     from ..picture import Picture
 
 SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
-
-
 FONTS = "'DejaVu Sans Mono', 'Bitstream Vera Sans Mono', Menlo, Consolas, 'Liberation Mono', monospace"
-
-
 WORDS = re.compile(r"\S+(?: \S+)*")
 
 

@@ -112,9 +112,7 @@ def find_channels(fm: Any, condition: Condition, image: int | None = None, *, la
 
     Args:
         fm: A `FeatureMap`, or an array of rank 1 to 5.
-        condition: A text of terms joined by `and`, such as `"mean > 0.1 and sparsity < 50% and not dead"`, over the columns
-            of `statistics`, or `"0:16,40"` by true numbers. It is read word by word, never run as code. For everything
-            else a function of a `ChannelRow`.
+        condition: `"mean > 0.1 and not dead"`, `"0:16,40"`, or a function of a `ChannelRow`. Text is never run as code.
         image: The figures of this image; `None` for those over all images.
         layout: The axes of a bare array, one letter each (`"bchw"`); `None` for its library's convention.
 

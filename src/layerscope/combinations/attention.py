@@ -29,8 +29,7 @@ def attention(fm: FeatureMap, query: str | int | Sequence[int] = "cls") -> Featu
 
     Args:
         fm: Attention weights (axes `bcqk`), as a capture of `kind:AttentionMap` gives.
-        query: The name of a prefix token (`"cls"`), `"mean"` (the mean over the patch queries, for models without a class
-            token), a place `(y, x)` on the grid, or the index of a token.
+        query: A prefix token (`"cls"`), `"mean"` (over the patches), a place `(y, x)` on the grid, or the index of a token.
 
     Returns:
         float32 `[image, h, w, head]`; the weights on the prefix tokens are in its `prefix()`.
@@ -70,8 +69,7 @@ def attention_rollout(
     and the matrices multiplied, the last layer leftmost.
 
     Args:
-        maps: The attention weights of consecutive layers in the order in which they ran, as
-            `scope.capture(image, "kind:AttentionMap")` gives them.
+        maps: The attention weights of consecutive layers, as `capture(image, "kind:AttentionMap")` gives them.
         head: How the heads become one: `"mean"`, `"max"` or `"min"`.
         discard: The share of the smallest weights of each matrix that is set to 0 first, from 0 to below 1.
         residual: Count the skip connection.

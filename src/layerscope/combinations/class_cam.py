@@ -39,15 +39,13 @@ def head_weights(scope: Scope, target: Any, layer: Any = "last", *, images: Any 
         scope: A model that `open` gave.
         target: A class index or a label.
         layer: The layer whose channels are weighted; `"last"` is the last one with pixels.
-        images: What the model runs on for the check, by default an embedded photo. A model with `preprocess=None` needs a
-            batch of your own.
+        images: What the check runs the model on, by default an embedded photo; a batch with `preprocess=None`.
 
     Returns:
         float32 `[channel]`.
 
     Raises:
-        BadWeights: The last layer isn't dense, its width doesn't fit the layer, or something else lies between them;
-            gradients (`grad_cam`) need none of that.
+        BadWeights: The last layer isn't dense, its width doesn't fit the layer, or something else lies between them.
         BadOption: The class doesn't exist, or `layer` selects several layers.
     """
     images = _images(scope, images)

@@ -84,8 +84,7 @@ def clusters(fm: Any, k: int = 6, *, seed: int = 0, basis: Any = None, metric: s
         k: How many clusters, at most the number of places; not used with a `basis`.
         seed: Seed of the starts, a whole number below 2³².
         basis: A `ClusterBasis` that `cluster_basis` gave, or the path of its file; each place goes to the nearest centre.
-        metric: `"euclidean"`; or `"cosine"`, which compares directions alone, by k-means on unit vectors. Vectors of
-            length 0 have none and become NaN, as places with NaN or inf do.
+        metric: `"euclidean"`, or `"cosine"`: k-means on unit vectors, where vectors of length 0 become NaN.
 
     Returns:
         A map of whole numbers, float32 `[image, *spatial, 1]`, with the role `"labels"`: `heatmap` and `overlay` give each

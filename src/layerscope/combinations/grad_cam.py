@@ -45,8 +45,7 @@ def grad_cam(
     Args:
         fm: A map that was captured with `target=`.
         positive: Cut off values below 0, as the paper does.
-        smooth: Average over this many noisy copies of the input (SmoothGrad, Smilkov et al. 2017); 0 for none. Each is a
-            run of the model.
+        smooth: Average over this many noisy copies of the input (SmoothGrad, Smilkov et al. 2017), a run each; 0 for none.
         noise: Standard deviation of the noise, as a share of the input's range (maximum less minimum); above 0.
         flip: Average with the map of the mirrored input, mirrored back.
         seed: Seed of the noise.

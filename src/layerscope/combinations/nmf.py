@@ -83,8 +83,7 @@ def nmf(fm: Any, factors: int = 6, *, seed: int = 0, basis: Any = None, negative
         factors: How many, at most the number of channels and of places; not used with a `basis`.
         seed: Seed of the start, a whole number below 2³².
         basis: A `FactorBasis` that `nmf_basis` gave, or the path of its file; the strengths of its factors are solved for.
-        negative: What becomes of negative values, which a sum of parts can't reach: `"error"` raises (capture the layer
-            after its activation); `"clip"` counts them as 0, and a note says so.
+        negative: What becomes of negative values: `"error"` raises; `"clip"` counts them as 0, and a note says so.
 
     Returns:
         A map with a channel for each factor, float32 `[image, *spatial, factor]`, with the role `"factors"`: `heatmap` and

@@ -37,8 +37,7 @@ class Basis(Stored):
         mean: float64 `[channel]`.
         components: float64 `[k, channel]`, rows of length 1.
         variance: float64 `[k]`, the share of the variance that each explains.
-        split: float64 `[channel + 1]`; `None` without. It tells foreground from background: a place belongs to it where
-            `values @ split[:-1] + split[-1] > 0`.
+        split: float64 `[channel + 1]`: a place is foreground where `values @ split[:-1] + split[-1] > 0`; `None` without.
         notes: What a caption must say of how the basis was made.
 
     Raises:

@@ -53,8 +53,7 @@ def score_cam(
 
     Args:
         fm: A map of a layer with height and width that `Scope.capture` gave.
-        target: A class index, a label or a function of the output; `None` for that of the capture, or else the top-1 class
-            of each image.
+        target: A class index, a label or a function of the output; `None`: that of the capture, else each image's top-1 class.
         positive: Cut off values below 0, as the paper does.
         batch: How many masked images run at a time.
         smooth: Average over this many noisy copies of the input, as in `grad_cam`.
@@ -116,8 +115,7 @@ def ablation_cam(
 
     Args:
         fm: A map that `Scope.capture` gave, of a backend that can change what a layer returns.
-        target: A class index, a label or a function of the output; `None` for that of the capture, or else the top-1 class
-            of each image.
+        target: A class index, a label or a function of the output; `None`: that of the capture, else each image's top-1 class.
         positive: Cut off values below 0, as the paper does.
         batch: How many copies of the image run at a time, each without one channel.
         smooth: Average over this many noisy copies of the input, as in `grad_cam`.

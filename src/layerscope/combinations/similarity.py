@@ -38,8 +38,7 @@ def similarity(
         at: The place of the query on the map, (row, column), or one number for a sequence. Either this or `photo`.
         photo: The place in pixels of the photo, (row, column), found through crop, padding and EXIF orientation.
         image: The number of the image that the query is from.
-        metric: `"cosine"` (−1 to 1; `heatmap(..., scale=(-1, 1))` makes pictures comparable), `"dot"`, or `"euclidean"` (the
-            distance with a minus sign, 0 for equal vectors).
+        metric: `"cosine"` (−1 to 1), `"dot"`, or `"euclidean"` (the distance with a minus sign, 0 for equal vectors).
         to: Another map with the same channels, whose images are compared; `None` for those of `fm`.
 
     Returns:

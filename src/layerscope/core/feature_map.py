@@ -335,8 +335,7 @@ class FeatureMap:
         (1, 3, 5, 6)
 
         Args:
-            layout: One letter an axis: `b` and `c`, and for space `n`, `hw`, `dhw` or `qk`, each once. `None`: channels
-                last, as in `values`.
+            layout: One letter an axis, each once: `b`, `c`, and for space `n`, `hw`, `dhw` or `qk`. `None`: channels last.
 
         Raises:
             BadLayout: The layout doesn't name each axis once.

@@ -106,8 +106,7 @@ class LayerTable(Sequence[Layer]):
         ['net/conv0', 'net/conv2']
 
         Args:
-            layers: A name; an index (int); a `Layer`; a function of a `Layer` that returns whether it is wanted; or a list
-                of these, whose layers are added up.
+            layers: A name, an index, a `Layer`, a function of a `Layer` that says whether it is wanted; or a list of these.
 
         Raises:
             LayerNotFound: Nothing answers to a name; near names are given.

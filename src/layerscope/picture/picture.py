@@ -46,8 +46,7 @@ class Picture:
         cells: Where each tile lies, with its image, channel and range of values.
         scale: The rule from values to colours; `None` where the colours stand for no values.
         title: What the picture shows.
-        lines: The caption, line by line; those that can be told apart are `Note`s with a kind (`"subject"`, `"scale"`,
-            `"notes"` …).
+        lines: The caption, line by line; those of a kind of their own are `Note`s (`"subject"`, `"scale"`, `"notes"` …).
         provenance: What the file remembers: model, layer, images, versions.
         bar: Where the colour bar lies; `None` where there is none.
         page: The number of this page, from 0.
@@ -287,10 +286,8 @@ class Picture:
         'eye.png'
 
         Args:
-            path: The file. Its suffix is the format: `.png`, which keeps every value, `.svg`, `.pdf`, or one that Pillow
-                writes (`.jpg`, `.webp`, `.tiff` …).
-            dpi: How many pixels make an inch on paper, from 1 to 100,000, written into files of pixels: 300 for a picture
-                with `text=3`.
+            path: The file, `.png` (keeps every value), `.svg`, `.pdf`, or a suffix of Pillow's (`.jpg`, `.webp`, `.tiff` …).
+            dpi: Pixels per inch on paper, 1 to 100,000, written into files of pixels: 300 for a picture with `text=3`.
 
         Raises:
             BadOption: Where the format is unknown or the file can't be written.

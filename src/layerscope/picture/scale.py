@@ -123,8 +123,7 @@ class Scale:
         Args:
             values: An array `[image, *spatial, channel]`.
             per: `"channel"` for a range for each channel of each image, `"layer"` or `"images"` for one for the whole.
-            clip: Two percentiles, such as `(1, 99)`, in place of minimum and maximum, except where both are the same number
-                and so no range would be left.
+            clip: Two percentiles, such as `(1, 99)`, in place of minimum and maximum, where they leave a range.
             colors: A name of the cmap catalogue.
             extent: Minimum and maximum of each channel, `[image, channel, 2]`, where they are known already.
             center: The value in the middle of the colours, in place of 0.

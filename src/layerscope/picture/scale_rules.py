@@ -59,8 +59,7 @@ def shared_scale(*maps: Any, clip: Any = None, colors: str | None = None, center
     (0.0, 5.0)
 
     Args:
-        maps: Feature maps, arrays, or lists and mappings of them such as what `capture` gives; of layers, images or models
-            alike, but combined first where combinations are to be drawn.
+        maps: Feature maps, arrays, or lists and mappings of them; combined first where combinations are drawn.
         clip: Two percentiles of all the values together, such as `(1, 99)`, in place of minimum and maximum.
         colors: A name of the cmap catalogue.
         center: The value in the middle of the colours; values of both signs are centred on 0 without it.

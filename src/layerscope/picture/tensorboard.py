@@ -34,8 +34,7 @@ def to_tensorboard(
 
     Args:
         pictures: One, several (`tag/0`, `tag/1` …), or a mapping from tags (below `tag` where one is given).
-        writer: A `SummaryWriter` of `torch.utils.tensorboard` or tensorboardX, or a folder, into which an event file with the
-            picture's own PNG is written (`pip install 'layerscope[tensorboard]'`).
+        writer: A `SummaryWriter`, or a folder for an event file (`pip install 'layerscope[tensorboard]'`).
         tag: The name in TensorBoard; by default the picture's title.
         step: The step of training that the pictures belong to, a whole number.
 

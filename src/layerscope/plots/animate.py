@@ -60,15 +60,13 @@ def animate(
     Args:
         frames: A feature map or an array; or a list of `Picture`s of one size and one scale.
         path: The file to write, `.gif` or `.webp`.
-        fps: Frames a second, above 0. A GIF counts in hundredths of a second, so it gets the nearest that this allows, up to
-            50; WebP up to 1000.
+        fps: Frames a second, above 0: up to 50 for GIF (to the nearest hundredth of a second), up to 1000 for WebP.
         over: What follows one another. `"d"`, `"h"`, `"w"` or `"t"` (slices of a volume, frames of a clip; `"d"` is the
             default there), `"images"` or `"channels"` (of a layer with pictures; `"images"` is the default).
         image: Which image of the map, where the frames aren't the images.
         channel: The true number of the channel, where the frames aren't the channels.
         zoom: Pixels of the picture for a unit of the map.
-        scale: `"channel"` (the range of the channel, the default), `"layer"`, `"images"` (the default over images),
-            `(low, high)` or a `Scale`.
+        scale: `"channel"` (the default), `"layer"`, `"images"` (the default over images), `(low, high)` or a `Scale`.
         colors: A colour map of the cmap catalogue.
         loop: Whether it starts again at its end.
         layout: The axes of an array, such as `"bcthw"`, where its library's convention isn't meant.

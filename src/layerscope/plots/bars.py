@@ -54,8 +54,7 @@ def bars(
 
     Args:
         fm: A `FeatureMap` or an array of one number a channel, such as the model's output or a pooled layer.
-        labels: A name for each channel of the layer. By default `fm.names`, which the model's output has where the model
-            has labels.
+        labels: A name for each channel of the layer. By default `fm.names`, those of the model's classes.
         top: How many bars; `None` draws all channels.
         image: Which image of `fm`, counted from 0.
         channels: True channel numbers, or a slice: these alone are ranked. All by default.

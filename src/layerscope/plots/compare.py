@@ -67,8 +67,7 @@ def compare(
         maps: The feature maps or arrays, as above.
         channels: True channel numbers, or a slice, of one feature map.
         images: The numbers of the images, or a slice. All by default; of models one, `[0]`.
-        combine: How several channels become the one map of a cell: the name of a combination, or a function of a feature map.
-            By default the mean, and the caption says so.
+        combine: How channels become one map: the name of a combination or a function of a feature map. By default the mean.
         target: The class for a combination by name that asks the model itself, such as `"score-cam"`.
         scale: What shares a range and a bar. `"all"`: every cell; `"row"` and `"column"`: each of them; `"cell"`: each cell
             has its own range, written below it; or `(low, high)`, or a `Scale` such as `shared_scale` gives.

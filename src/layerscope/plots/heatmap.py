@@ -53,8 +53,7 @@ def heatmap(
         image: Which image of `fm`, counted from 0.
         scale: `"layer"` (the range of this image), `"images"` (of all images of `fm`), `(low, high)` or a `Scale`.
         colors: A colour map of the cmap catalogue. By default viridis, or vik centred on 0 for values of both signs.
-        clip: Two percentiles, such as `(1, 99)`, at which the range is cut. What lies beyond has the last colour of that
-            side, and bar and caption say so.
+        clip: Two percentiles, such as `(1, 99)`, at which the range is cut; what lies beyond has the last colour of that side.
         zoom: Pixels of the picture for a unit of the map.
         text: Size of letters and map, 1 (screen) to 4; 3 is for print at 300 dpi.
         layout: The axes of an array, such as `"bchw"`, where its library's convention isn't meant.

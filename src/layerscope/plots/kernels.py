@@ -63,8 +63,7 @@ def kernels(
             or a slice: each becomes a tile of its own, a row a filter.
         columns: Tiles in a row.
         zoom: Pixels of the picture for one weight.
-        scale: `"layer"` (one range for all filters, the default but for colours), `"channel"` (each filter its own),
-            `(low, high)` or a `Scale`.
+        scale: `"layer"` (one for all filters, the usual one), `"channel"` (each its own), `(low, high)` or a `Scale`.
         colors: A colour map of the cmap catalogue. By default viridis, or vik centred on 0 for values of both signs.
         page: Which page, counted from 0.
         text: Size of letters and tiles, 1 (screen) to 4; 3 is for print at 300 dpi.
@@ -73,8 +72,7 @@ def kernels(
     Raises:
         LayerNotFound: A layer that doesn't exist.
         BadScale: A scale or colours that don't exist.
-        BadOption: A layer without such weights, filters or inputs that don't exist, a framework whose backend gives no weights,
-            or any other option out of its range.
+        BadOption: No such weights, filters or inputs, or any other option out of its range.
     """
     options = DrawOptions(columns=columns, zoom=zoom, scale=scale, colors=colors, page=page, text=text)
     kernel = scope.kernel(layer, images)

@@ -56,13 +56,11 @@ def montage(
         fm: A `FeatureMap` or an array `[image, d, h, w, channel]`.
         image: Which image of `fm`, counted from 0.
         channel: The true number of the channel; may be left out where there is only one, as after a combination.
-        axis: What the slices lie along, `"d"`, `"h"` or `"w"`; `"t"` for a clip, whose first axis is time and whose slices
-            are called frames.
+        axis: What the slices lie along, `"d"`, `"h"` or `"w"`; `"t"` for a clip, whose first axis is time.
         slices: The numbers of the slices to draw, or a slice. All by default.
         columns: Tiles in a row.
         zoom: Pixels of the picture for a unit of the map.
-        scale: `"channel"` (the range of this channel over all its slices, also those that aren't shown), `"layer"` (over all
-            channels), `"images"`, `(low, high)` or a `Scale`.
+        scale: `"channel"` (of all its slices), `"layer"` (over all channels), `"images"`, `(low, high)` or a `Scale`.
         colors: A colour map of the cmap catalogue. By default viridis, or vik centred on 0 for values of both signs.
         clip: Two percentiles, such as `(1, 99)`, at which the range is cut.
         page: Which page, counted from 0.

@@ -75,16 +75,14 @@ def overlay(
     (16, 16)
 
     Args:
-        fm: A `FeatureMap` of one channel, or of `pca`, `nmf` or `clusters`, from `Scope.capture`, which knows where the
-            model's input lies on the photo.
+        fm: A `FeatureMap` of one channel, or of `pca`, `nmf` or `clusters`, that comes from `Scope.capture` of an image.
         image: Which image of `fm`, counted from 0.
         alpha: The share of the map's colour, from 0 (the photo alone) to 1 (the map alone).
         scale: `"layer"` (the range of this image), `"images"` (of all images of `fm`), `(low, high)` or a `Scale`.
         colors: A colour map of the cmap catalogue. By default viridis, or vik centred on 0 for values of both signs.
         clip: Two percentiles, such as `(1, 99)`, at which the range is cut.
         smooth: Whether the values of neighbouring units blend linearly; by default a unit is one flat area.
-        contours: Levels to draw a line at, or how many (evenly between the limits): white on the higher side, black on the
-            lower.
+        contours: Levels to draw a line at, or how many, evenly between the limits: white on the higher side.
         top: Per cent of the units to colour, above 0 and up to 100: the highest ones. All by default.
         text: Size of letters and bar, 1 (screen) to 4; 3 is for print at 300 dpi. The photo keeps its size.
 

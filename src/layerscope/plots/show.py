@@ -67,8 +67,7 @@ def show(
         model: What `open` takes (a model object, a file, a reference), or a `Scope`.
         image: One image: a path, an array `[height, width, 3]`, a `PIL.Image`. Of a ready batch (`preprocess=None`) the first.
         layer: A path or a part of it, a glob, `"kind:Conv2D"`, an index, `"last"` (the last layer with pixels) or `"output"`.
-        combine: The name of a combination, as on the command line (`"mean"`, `"pca"`, `"weights:w.npy"`, `"grad-cam"` …), or
-            any function of a feature map. By default every channel is a tile.
+        combine: The name of a combination (`"mean"`, `"weights:w.npy"` …), or a function of a feature map. By default none.
         target: For combinations for a class: its index, its label, or a function of the output. By default the top-1 class.
         overlay: Whether the combined map lies on the photo.
         channels: True channel numbers, a slice, or a condition as in `find_channels`: what is drawn or combined.

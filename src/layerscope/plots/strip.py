@@ -56,15 +56,13 @@ def strip(
         fm: A `FeatureMap` or an array without pixels: `[channel]`, `[image, channel]` or `[image, position, channel]`.
         image: Which image of `fm`, counted from 0.
         channels: True channel numbers, or a slice. All by default.
-        scale: `"layer"` (the range of this image), `"images"`, `(low, high)` or a `Scale`; for a sequence also `"channel"`,
-            which gives each row its own.
+        scale: `"layer"`, `"images"`, `(low, high)` or a `Scale`; for a sequence also `"channel"` (each row its own).
         colors: A colour map of the cmap catalogue. By default viridis, or vik centred on 0 for values of both signs.
         clip: Two percentiles, such as `(1, 99)`, at which the range is cut.
         axis: What the positions lie along, such as `"seconds"`.
         step: How much of `axis` one position is, such as 0.01 for a spectrogram with ten milliseconds a column.
         flip: Whether channel 0 is at the bottom, as spectrograms have their low frequencies.
-        pool: `"max"` or `"min"`: each column is the largest or smallest of a whole number of positions, which the caption
-            gives. `None` draws pages.
+        pool: `"max"` or `"min"` of a whole number of positions in each column; `None` draws pages.
         page: Which page of a long sequence, counted from 0.
         text: Size of letters, cells and rows, 1 (screen) to 4; 3 is for print at 300 dpi.
         layout: The axes of an array, such as `"bnc"`, where its library's convention isn't meant.

@@ -134,11 +134,9 @@ class Scope:
         conv2: <FeatureMap conv2 (Conv) [2, 3, 3, 2]>
 
         Args:
-            images: Path(s), a folder, a glob, PIL image(s), array(s) or bytes; or, with `preprocess=None`, a batch that is
-                ready for the model (a tuple or dict of them for several inputs).
+            images: Paths, folders, globs, PIL images, arrays or bytes; with `preprocess=None` a batch as the model takes it.
             layers: A name or a list of names, see `LayerTable.choose`.
-            target: A class index, a label, or a function of the model's output to one number per image; the maps then hold
-                the gradients of it as well.
+            target: A class index, a label, or a function of the output to one number per image; the maps then hold its gradients.
             channels: Keep only these, by their true numbers: a list, a slice, or text such as `"0:16,40"`.
             batch: How many images at a time; `None`: 16, or a ready batch as it is.
 

@@ -136,7 +136,7 @@ class Scope:
         Args:
             images: Paths, folders, globs, PIL images, arrays or bytes; with `preprocess=None` a batch as the model takes it.
             layers: A name or a list of names, see `LayerTable.choose`.
-            target: A class index, a label, or a function of the output to one number per image; the maps then hold its gradients.
+            target: A class index, a label, or a function of the output to one number per image; gives gradients of it, too.
             channels: Keep only these, by their true numbers: a list, a slice, or text such as `"0:16,40"`.
             batch: How many images at a time; `None`: 16, or a ready batch as it is.
 

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 import layerscope as ls
-from layerscope.picture.scale import lut
+from layerscope.picture.palette import lut
 
 from .measure import Measured, Row, Target, child, side_by_side
 

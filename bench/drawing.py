@@ -12,7 +12,7 @@ import numpy as np
 import layerscope as ls
 from layerscope.arrays.ranges import raw_extent
 from layerscope.picture import canvas, codes, png
-from layerscope.picture.scale import lut
+from layerscope.picture.palette import lut
 from layerscope.plots import sheet, tiles
 
 from .arrays import channels_first_in_memory, name, noise, photo_map

@@ -15,7 +15,7 @@ from layerscope.picture.codes import GAP, INK, INK_LIGHT, INK_MIDDLE
 from layerscope.picture.font import LARGE, SMALL, font, wrap
 from layerscope.picture.heading import MARGIN
 from layerscope.picture.numbers import number
-from layerscope.picture.scale import MARKS
+from layerscope.picture.palette import MARKS
 from layerscope.safe_text import printable
 
 STRENGTHS = np.full(256, 9, np.uint8)

@@ -16,7 +16,7 @@ from layerscope.core.note import kind_of
 from layerscope.picture import codes as encoding
 from layerscope.picture.codes import ABOVE, BELOW, CONSTANT, NAN, NEG_INF, POS_INF, TOP, encode
 from layerscope.picture.numbers import beyond_text, number, short_span, span_text
-from layerscope.picture.scale import lut, palette
+from layerscope.picture.palette import lut, palette
 from layerscope.picture.scale_rules import Beyond
 
 FINITE = st.floats(-1e6, 1e6, width=32)

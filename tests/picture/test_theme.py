@@ -12,8 +12,8 @@ from helpers.wording import raises
 from layerscope.inputs.preprocess import Recipe
 from layerscope.picture.canvas import Frame
 from layerscope.picture.codes import CONSTANT, GAP, INK, INK_LIGHT, INK_MIDDLE, TOP
+from layerscope.picture.palette import MARKS, THEMES, palette
 from layerscope.picture.picture import Picture
-from layerscope.picture.scale import MARKS, THEMES, palette
 from layerscope.plots.rgb import paper
 from layerscope.testing import TinyBackend, tiny_model
 

@@ -15,7 +15,7 @@ from helpers.wording import raises, wording
 from layerscope.core.note import kind_of
 from layerscope.inputs.preprocess import Recipe
 from layerscope.picture.codes import ABOVE, BELOW, GAP
-from layerscope.picture.scale import palette
+from layerscope.picture.palette import palette
 from layerscope.testing import TinyBackend, TinyModel, tiny_model
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from .codes import INK_MIDDLE
 from .font import LARGE, SMALL, font, wrap
-from .scale import MARKS
+from .palette import MARKS
 from .shapes import Box, Text
 
 MARGIN = 10

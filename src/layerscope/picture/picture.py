@@ -21,7 +21,8 @@ from . import png
 from .codes import OWN
 from .drawing import Drawing
 from .numbers import span_text
-from .scale import THEMES, Scale, palette
+from .palette import THEMES, palette
+from .scale import Scale
 from .shapes import Bar, Cell, Text
 
 if TYPE_CHECKING:

@@ -17,8 +17,9 @@ from ..files import write
 from ..picture.canvas import Frame
 from ..picture.caption import about, caption, special, title_of
 from ..picture.numbers import number
+from ..picture.palette import marks_of
 from ..picture.picture import Picture
-from ..picture.scale import Scale, marks_of
+from ..picture.scale import Scale
 from ..picture.scale_rules import Beyond
 from .montage import AXES, MontageOptions, Stack, channel_scale, one_channel
 from .mosaic import Mosaic, Tile

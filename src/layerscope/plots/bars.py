@@ -19,8 +19,9 @@ from ..picture.codes import ABOVE, BELOW, INK_LIGHT, NAN, NEG_INF, POS_INF
 from ..picture.colorbar import round_numbers
 from ..picture.font import SMALL, font
 from ..picture.numbers import number
+from ..picture.palette import MARKS
 from ..picture.picture import Picture
-from ..picture.scale import MARKS, Scale
+from ..picture.scale import Scale
 from ..picture.shapes import Cell
 from ..safe_text import printable
 from .options import DrawOptions, frozen

@@ -14,8 +14,9 @@ from ..picture.codes import ABOVE, BELOW, INK_LIGHT, INK_MIDDLE
 from ..picture.colorbar import BAR_GAP, ColorBar, cap_boxes, ramp_codes
 from ..picture.font import SMALL, cut_text, font
 from ..picture.numbers import short_span
+from ..picture.palette import marks_of, palette
 from ..picture.picture import Picture
-from ..picture.scale import Scale, marks_of, palette
+from ..picture.scale import Scale
 from ..picture.shapes import Box, Cell, Text
 from .compare_cells import Table, all_beyond, shared_bar
 from .rgb import paper, rgb_colors

@@ -18,8 +18,8 @@ from ..picture.caption import about, caption, title_of
 from ..picture.codes import NAN
 from ..picture.font import SMALL, font
 from ..picture.numbers import number
+from ..picture.palette import MARKS, palette
 from ..picture.picture import Picture
-from ..picture.scale import MARKS, palette
 from ..picture.shapes import Box, Cell
 from .options import DrawOptions
 

@@ -14,8 +14,8 @@ from ..errors import BadLayout, BadOption
 from ..picture.canvas import Frame, outline
 from ..picture.caption import about, caption, special, title_of
 from ..picture.codes import GAP, INK, NAN
+from ..picture.palette import marks_of, palette
 from ..picture.picture import Picture
-from ..picture.scale import marks_of, palette
 from ..picture.scale_rules import Beyond
 from ..picture.shapes import Cell
 from .caveats import outlier

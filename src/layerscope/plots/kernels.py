@@ -13,8 +13,9 @@ from ..core.feature_map import FeatureMap
 from ..errors import BadOption, near
 from ..picture.canvas import Frame
 from ..picture.caption import about, caption, title_of
+from ..picture.palette import marks_of
 from ..picture.picture import Picture
-from ..picture.scale import Scale, marks_of
+from ..picture.scale import Scale
 from ..picture.scale_rules import make_scale
 from ..scope.run import provenance
 from ..scope.scope import Scope

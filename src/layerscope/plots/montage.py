@@ -14,8 +14,9 @@ from ..core.feature_map import FeatureMap, as_map
 from ..errors import BadChannels, BadLayout, BadOption, near
 from ..picture.canvas import Frame
 from ..picture.caption import about, caption, special, title_of
+from ..picture.palette import marks_of
 from ..picture.picture import Picture
-from ..picture.scale import Scale, marks_of
+from ..picture.scale import Scale
 from ..picture.scale_rules import Beyond
 from .mosaic import Mosaic, Tile
 from .options import DrawOptions, frozen

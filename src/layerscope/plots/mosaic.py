@@ -12,8 +12,8 @@ import numpy as np
 from ..picture.canvas import Canvas, Frame
 from ..picture.codes import OWN
 from ..picture.font import SMALL, font
+from ..picture.palette import palette
 from ..picture.picture import Picture
-from ..picture.scale import palette
 from ..picture.shapes import Cell
 from .options import DrawOptions
 from .tiles import PAGE_PIXELS

@@ -16,7 +16,8 @@ from ..channels.sort import check_sort
 from ..checks import one_of, whole
 from ..core.feature_map import FeatureMap
 from ..errors import BadOption, near
-from ..picture.scale import THEMES, Scale
+from ..picture.palette import THEMES
+from ..picture.scale import Scale
 from ..picture.scale_rules import make_scale
 
 Options = TypeVar("Options", bound="DrawOptions")

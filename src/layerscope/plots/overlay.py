@@ -18,8 +18,8 @@ from ..picture.caption import about, caption, special, title_of
 from ..picture.codes import NAN, NEG_INF, POS_INF
 from ..picture.font import SMALL, font
 from ..picture.numbers import reading
+from ..picture.palette import marks_of
 from ..picture.picture import Picture
-from ..picture.scale import marks_of
 from ..picture.scale_rules import Beyond
 from ..picture.shapes import Cell
 from .contours import contour_levels, levels_text

@@ -15,7 +15,8 @@ from ..core.feature_map import FeatureMap
 from ..core.placement import Placement
 from ..picture.canvas import outline
 from ..picture.codes import GAP, INK, encode
-from ..picture.scale import Scale, palette
+from ..picture.palette import palette
+from ..picture.scale import Scale
 from .contours import draw_contour
 from .rgb import colored, rgb_colors
 

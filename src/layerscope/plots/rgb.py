@@ -10,7 +10,7 @@ from ..core.feature_map import FeatureMap
 from ..core.note import Note
 from ..picture.canvas import Canvas
 from ..picture.codes import BLOCK, GAP, NAN
-from ..picture.scale import palette
+from ..picture.palette import palette
 
 # DINO's habit of stretching to minimum and maximum lets one bright pixel darken all others.
 RGB_PERCENTILES = (1, 99)

@@ -16,8 +16,9 @@ from ..picture.codes import INK_MIDDLE
 from ..picture.colorbar import round_numbers
 from ..picture.font import SMALL, font
 from ..picture.numbers import number
+from ..picture.palette import marks_of
 from ..picture.picture import Picture
-from ..picture.scale import Scale, marks_of
+from ..picture.scale import Scale
 from ..picture.shapes import Cell
 from .options import DrawOptions, Page
 from .tiles import PAGE_PIXELS

@@ -15,8 +15,9 @@ from ..errors import BadLayout
 from ..picture.canvas import Frame
 from ..picture.caption import about, caption, channel_word, title_of
 from ..picture.font import SMALL, font
+from ..picture.palette import marks_of
 from ..picture.picture import Picture
-from ..picture.scale import Scale, marks_of
+from ..picture.scale import Scale
 from ..picture.scale_rules import Beyond
 from ..picture.shapes import Cell
 from .sequence import WIDE, Rows, StripOptions, draw_sequence, reach_of, write_row_numbers

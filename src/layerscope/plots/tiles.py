@@ -17,7 +17,8 @@ from ..picture.codes import ABOVE, BELOW, CONSTANT, INK_MIDDLE, NAN, NEG_INF, PO
 from ..picture.drawing import TileLabels
 from ..picture.font import SMALL, Font, font
 from ..picture.numbers import number, short_span
-from ..picture.scale import MARKS, Scale
+from ..picture.palette import MARKS
+from ..picture.scale import Scale
 from ..picture.scale_rules import Beyond
 from .options import DrawOptions
 

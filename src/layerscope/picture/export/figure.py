@@ -14,7 +14,8 @@ from ...safe_text import printable
 from ..codes import ABOVE, BELOW, GAP, INK, INK_LIGHT, INK_MIDDLE, NAN, TOP, ends
 from ..colorbar import DrawnBar, bar_ticks
 from ..font import SMALL, font
-from ..scale import Scale, lut
+from ..palette import lut
+from ..scale import Scale
 from ..shapes import Box, Cell, Ramp, Text
 from .rasters import Raster, pixels_of, rasters
 

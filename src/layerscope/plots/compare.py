@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from ..combinations.registry import combined, rule_named
-from ..core.feature_map import FeatureMap, as_map
+from ..core.feature_map import FeatureMap
 from ..core.note import Note
-from ..errors import BadChannels, BadLayout, BadOption
+from ..errors import BadLayout, BadOption
 from ..picture.caption import about
 from ..picture.picture import Picture
 from ..picture.scale import Scale
-from .compare_cells import (
-    Blank,
-    Entry,
-    Table,
-    combine_all,
-    entry_of,
-    fit_table_scale,
-    size_text,
-    unfit,
-    usual_rule,
-)
+from .compare_cells import Blank, fit_table_scale
 from .compare_layout import draw_table
+from .compare_maps import Comparison, Selection, comparison_of
 from .options import DrawOptions
-from .rgb import is_rgb, rgb_text
+from .rgb import rgb_text
 
 NOTES, REASONS = 3, 6
 
@@ -83,8 +71,8 @@ def compare(
         BadOption: Any other option out of its range.
     """
     options = DrawOptions(channels=channels, scale=scale, clip=clip, colors=colors)
-    wanted = _Wanted(images, _with_target(combine, target), photos, same_size)
-    comparison = _compare_any(maps, channels, wanted)
+    selection = Selection(images, _with_target(combine, target), photos, same_size)
+    comparison = comparison_of(maps, channels, selection)
     table = comparison.table
     entries = [entry for row in table.entries for entry in row]
     blanks = [entry.blank for entry in entries if entry.blank is not None]
@@ -106,27 +94,7 @@ def compare(
     return draw_table(table, rule, title=comparison.title, lines=lines, provenance=facts, clip=options.clip)
 
 
-@dataclass(frozen=True)
-class _Wanted:
-    """What of the maps is compared: which images, combined how, with photos or not, of equal sizes or of any."""
-
-    images: Any
-    combine: Any
-    photos: bool
-    same_size: bool
-
-
-@dataclass(frozen=True)
-class _Comparison:
-    """A table, its title, what the caption says of the cells, and the maps that it is made from."""
-
-    table: Table
-    title: str
-    words: str
-    shown: Sequence[FeatureMap]
-
-
-def _lines(comparison: _Comparison, rule: Scale | None, options: DrawOptions) -> tuple[str, ...]:
+def _lines(comparison: Comparison, rule: Scale | None, options: DrawOptions) -> tuple[str, ...]:
     """The caption, without what it says of blank cells."""
     table, shown = comparison.table, comparison.shown
     models = {fm.provenance.get("model") for fm in shown}
@@ -178,184 +146,3 @@ def _notes(shown: Sequence[FeatureMap]) -> str:
     own = [*dict.fromkeys(own)]
     more = [f"and {len(own) - NOTES} more"] if len(own) > NOTES else []
     return " · ".join([*common, *own[:NOTES], *more])
-
-
-def _compare_any(maps: Any, channels: Any, wanted: _Wanted) -> _Comparison:
-    """The comparison that `maps` stand for."""
-    if isinstance(maps, list | tuple) and any(isinstance(fm, FeatureMap) for fm in maps):
-        maps = _by_name(maps)
-    if not isinstance(maps, Mapping):
-        fm = as_map(maps)
-        maps = {fm.layer.path or "output": fm}
-    if not maps:
-        raise BadOption("there is nothing to compare: give at least one feature map")
-    models = [isinstance(value, Mapping) for value in maps.values()]
-    if any(models):
-        if not all(models):
-            raise BadOption(
-                "some values are mappings and some are maps: give {layer: map} to compare layers, or {model: {layer: map}}"
-                " to compare models"
-            )
-        if channels is not None:
-            raise BadOption(
-                "channels= compares the channels of one feature map: select them before, fm.select(channels)"
-            )
-        return _compare_models(maps, wanted)
-    layers = {str(name): as_map(fm) for name, fm in maps.items()}
-    if channels is None:
-        return _compare_layers(layers, wanted)
-    if len(layers) > 1:
-        raise BadOption(f"channels= compares the channels of one layer, these are {len(layers)}: {', '.join(layers)}")
-    return _compare_channels(next(iter(layers.values())), channels, wanted)
-
-
-def _by_name(maps: Sequence[Any]) -> dict[str, FeatureMap]:
-    """Maps by the paths of their layers, numbered where two have the same."""
-    named: dict[str, FeatureMap] = {}
-    for fm in map(as_map, maps):
-        base = name = fm.layer.path or "output"
-        count = 1
-        while name in named:
-            count += 1
-            name = f"{base} ({count})"
-        named[name] = fm
-    return named
-
-
-def _compare_layers(maps: dict[str, FeatureMap], wanted: _Wanted) -> _Comparison:
-    """A row a layer, a column an image."""
-    every = list(maps.values())
-    ids = every[0].ids
-    same = all(fm.ids == ids for fm in every)
-    if not same:
-        ids = tuple(dict.fromkeys(id for fm in every for id in fm.ids))
-    chosen = _choose_images(wanted.images, len(ids))
-    cells = combine_all(maps, wanted.combine)
-    rows = []
-    for name, fm in maps.items():
-        entries = []
-        for column in chosen:
-            image = column if same else fm.ids.index(ids[column]) if ids[column] in fm.ids else None
-            missing = Entry(Blank("missing", "no image of this name"), column)
-            entries.append(missing if image is None else entry_of(cells[name], image, column))
-        rows.append(tuple(entries))
-    photos = tuple(_photo(every, ids[column]) for column in chosen) if wanted.photos else None
-    names = tuple(f"{name or 'output'} · {_size(fm)}" for name, fm in maps.items())
-    table = Table(names, tuple(ids[column] for column in chosen), tuple(rows), photos)
-    title = f"{_count(len(rows), 'layer')} × {_count(len(chosen), 'image')}{_rule_title(cells.values())}"
-    return _Comparison(table, title, _combination_text(every, wanted.combine), _maps_of(cells.values()) or every)
-
-
-def _compare_models(models: Mapping[Any, Mapping[str, Any]], wanted: _Wanted) -> _Comparison:
-    """A row a model, a column a layer, for one image."""
-    maps = {str(name): {path: as_map(fm) for path, fm in layers.items()} for name, layers in models.items()}
-    every = [fm for layers in maps.values() for fm in layers.values()]
-    if not every:
-        raise BadOption("there is nothing to compare: no model has a feature map")
-    count = min(len(fm.ids) for fm in every)
-    image, *further = _choose_images([0] if wanted.images is None and count else wanted.images, count)
-    if further:
-        raise BadOption(f"images={wanted.images!r}: a comparison of models shows one image, such as images=[{image}]")
-    paths = tuple(dict.fromkeys(path for layers in maps.values() for path in layers))
-    ready = combine_all(
-        {(model, path): fm for model, layers in maps.items() for path, fm in layers.items()}, wanted.combine
-    )
-    cells = ready | _other_sizes(maps, paths) if wanted.same_size else ready
-    missing = Blank("missing", "no layer of this name")
-    rows = tuple(tuple(entry_of(cells.get((model, path), missing), image, image) for path in paths) for model in maps)
-    photos = tuple(_photo([*layers.values()], None, image) for layers in maps.values()) if wanted.photos else None
-    table = Table(tuple(maps), tuple(path or "output" for path in paths), rows, photos, photos_down=True)
-    title = f"{_count(len(maps), 'model')} × {_count(len(paths), 'layer')}{_rule_title(ready.values())}"
-    ids = [*dict.fromkeys(fm.ids[image] for fm in every)]
-    subject = ids[0] if len(ids) == 1 else f"the models saw different images: {', '.join(ids)}"
-    subject += f" (image {image} of {count})" if count > 1 else ""
-    words = " · ".join(filter(None, [subject, _combination_text(every, wanted.combine)]))
-    return _Comparison(table, title, words, _maps_of(ready.values()) or every)
-
-
-def _other_sizes(maps: Mapping[str, Mapping[str, FeatureMap]], paths: Sequence[str]) -> dict[Any, FeatureMap | Blank]:
-    """The blank cells of layers that have another size than in the first model that has them."""
-    blanks: dict[Any, FeatureMap | Blank] = {}
-    for path in paths:
-        sizes = {model: layers[path].spatial for model, layers in maps.items() if path in layers}
-        first = next(iter(sizes.values()))
-        for model, size in sizes.items():
-            if size != first:
-                blanks[model, path] = Blank("size", f"{size_text(size)} against {size_text(first)}")
-    return blanks
-
-
-def _compare_channels(fm: FeatureMap, channels: Any, wanted: _Wanted) -> _Comparison:
-    """A row a channel, a column an image."""
-    if wanted.combine is not None:
-        raise BadOption("channels= shows single channels and combine= puts them together: give one of the two")
-    if is_rgb(fm):
-        raise BadChannels(f"the channels of {fm.rule!r} are colours, so they are not compared one by one")
-    part = fm.select(channels)
-    chosen = _choose_images(wanted.images, len(fm.ids))
-    blank = unfit(fm)
-    rows = tuple(
-        tuple(
-            Entry(blank, image) if blank else Entry(part.values[image, ..., place], image, channel) for image in chosen
-        )
-        for place, channel in enumerate(part.channels)
-    )
-    photos = tuple(_photo([fm], None, image) for image in chosen) if wanted.photos else None
-    names = tuple(f"channel {channel}" for channel in part.channels)
-    table = Table(names, tuple(fm.ids[image] for image in chosen), rows, photos)
-    layer = " · ".join(word for word in (fm.rule, fm.layer.path or "output", fm.layer.kind) if word)
-    title = f"{_count(len(rows), 'channel')} × {_count(len(chosen), 'image')} · {layer}"
-    return _Comparison(table, title, f"{len(rows)} of {fm.of} channels, {size_text(fm.spatial)}", [part])
-
-
-def _choose_images(images: Any, count: int) -> list[int]:
-    """The numbers of the images, from 0; negative ones count from the end."""
-    if not count:
-        raise BadOption("there are no images in these maps")
-    if isinstance(images, slice) or images is None:
-        numbers = [*range(count)][images or slice(None)]
-    else:
-        numbers = [images] if isinstance(images, int | np.integer) else [*images]
-        if not all(isinstance(number, int | np.integer) and not isinstance(number, bool) for number in numbers):
-            raise BadOption(f"images={images!r}: give the numbers of images, such as [0, 2], or a slice")
-    wrong = [number for number in numbers if not -count <= number < count]
-    if wrong or not numbers:
-        problem = f"has {wrong[0]}" if wrong else "selects nothing"
-        raise BadOption(f"images={images!r} {problem}: there are {count}, 0 to {count - 1}")
-    return [int(number) % count for number in numbers]
-
-
-def _photo(maps: Sequence[FeatureMap], id: str | None, image: int = 0) -> np.ndarray | None:
-    """The photo of one image, from the first map that keeps it."""
-    for fm in maps:
-        place = image if id is None else fm.ids.index(id) if id in fm.ids else None
-        if fm.photos is not None and place is not None:
-            return fm.photos[place]
-    return None
-
-
-def _maps_of(cells: Collection[FeatureMap | Blank]) -> list[FeatureMap]:
-    return [cell for cell in cells if isinstance(cell, FeatureMap)]
-
-
-def _rule_title(cells: Collection[FeatureMap | Blank]) -> str:
-    """What was done to the channels, for the title, where it is the same in all cells."""
-    methods = {fm.method or fm.rule for fm in _maps_of(cells)}
-    return f" · {methods.pop()}" if len(methods) == 1 and "" not in methods else ""
-
-
-def _combination_text(every: Sequence[FeatureMap], combine: Any) -> str:
-    """What was done to the channels, for the caption."""
-    if combine is None and any(usual_rule(fm) and not unfit(fm) for fm in every):
-        return "the channels of each layer combined by their mean, as nothing else was asked for"
-    if combine is None:
-        return ""
-    return f"the channels of each layer combined by {getattr(combine, '__name__', 'a function')}"
-
-
-def _size(fm: FeatureMap) -> str:
-    return size_text(fm.spatial) or f"{fm.shape[-1]}"
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}{'' if number == 1 else 's'}"

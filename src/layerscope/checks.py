@@ -31,13 +31,13 @@ def whole(name: str, value: Any, low: int = 1, high: int | None = None, *, inste
     return number
 
 
-def optional_whole(name: str, value: Any, low: int = 1, high: int | None = None) -> int | None:
-    """As `whole`, but `None` passes.
+def optional_whole(name: str, value: Any) -> int | None:
+    """A whole number from 1, or `None`.
 
     >>> optional_whole("columns", None) is None
     True
     """
-    return None if value is None else whole(name, value, low, high, instead=", or None")
+    return None if value is None else whole(name, value, instead=", or None")
 
 
 def real(name: str, value: Any, low: float, high: float, *, unit: str = "") -> float:

@@ -62,7 +62,19 @@ def test_a_saved_map_comes_back_whole(tmp_path):
     back = ls.load(fm.save(tmp_path / "fm.npz"))
     for name in ("values", "gradient", "tokens"):
         assert np.array_equal(getattr(back, name), getattr(fm, name))
-    for name in ("layer", "ids", "channels", "placement", "rule", "of", "dtype", "notes", "provenance", "rows"):
+    for name in (
+        "layer",
+        "ids",
+        "channels",
+        "placement",
+        "rule",
+        "method",
+        "of",
+        "dtype",
+        "notes",
+        "provenance",
+        "rows",
+    ):
         assert getattr(back, name) == getattr(fm, name), name
     assert [kind_of(note) for note in back.notes] == ["layout", ""]
     with raises(ls.BadOption):

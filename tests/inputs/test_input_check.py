@@ -12,7 +12,8 @@ from skimage.util import img_as_ubyte
 import layerscope as ls
 from helpers.wording import warns, wording
 from layerscope.backends import Evidence, Facts, Input
-from layerscope.inputs.input_check import alternatives, doubt, fit, guessed, scaled, to_pixels
+from layerscope.inputs.input_check import alternatives, doubt, fit, guessed, to_pixels
+from layerscope.inputs.preprocess import scaled
 from layerscope.inputs.recipe import READY, RECIPES
 from layerscope.tiny import Step, TinyBackend, TinyModel
 

@@ -63,7 +63,7 @@ def run_show(options: argparse.Namespace) -> int:
         screen=screen,
     )
     skipped: list[tuple[str, str]] = []
-    with _progress(1 if screen else job.count(), "pictures of") as step:
+    with _progress(1 if screen else job.count()) as step:
         for path in job.run(step, lambda id, reason: skipped.append((id, reason))):
             print(printable(str(path)))
     if "last" in (options.layer or ["last"]):
@@ -144,7 +144,7 @@ def _signs(text: str) -> str:
 
 
 @contextmanager
-def _progress(count: int | None, text: str) -> Iterator[Callable[[str], None]]:
+def _progress(count: int) -> Iterator[Callable[[str], None]]:
     """A bar on stderr while there is more than one image and someone to see it."""
     if count == 1 or not sys.stderr.isatty():
         yield lambda _: None
@@ -154,8 +154,8 @@ def _progress(count: int | None, text: str) -> Iterator[Callable[[str], None]]:
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(text, total=count)
-        yield lambda name: bar.update(task, advance=1, description=f"{text} {name}")
+        task = bar.add_task("pictures of", total=count)
+        yield lambda name: bar.update(task, advance=1, description=f"pictures of {name}")
 
 
 def say(text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -126,11 +127,15 @@ def scikit_learn(module: str, what: str) -> Any:
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """With several, sums are taken in an order that changes from run to run, and with it the last digits of the result."""
+def learning(what: str) -> Iterator[None]:
+    """Around scikit-learn's work: in one thread, and without its warning that it hasn't settled, which the caption says.
+
+    With several threads, sums are taken in an order that changes from run to run, and with it the last digits of the result.
+    """
     from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(1):
+    with threadpool_limits(1), warnings.catch_warnings():
+        warnings.simplefilter("ignore", scikit_learn("exceptions", what).ConvergenceWarning)
         yield
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -12,7 +11,7 @@ from ..checks import one_of, whole
 from ..core.feature_map import FeatureMap, as_map
 from ..core.note import Note
 from ..errors import BadOption
-from .basis import LARGEST_SEED, Stored, left_out, one_thread, places_of, scikit_learn, spread
+from .basis import LARGEST_SEED, Stored, learning, left_out, places_of, scikit_learn, spread
 
 METRICS = ("euclidean", "cosine")
 STARTS, MOST_ROUNDS = 4, 300
@@ -154,9 +153,7 @@ def _learned(vectors: np.ndarray, fm: FeatureMap, k: int, *, seed: int, metric: 
     # Squares of distances must stay within float32; a power of two changes no digit.
     unit = np.float32(2.0 ** np.round(np.log2(largest))) if largest > 1e15 or largest < 1e-15 else np.float32(1)
     scaled = vectors if unit == 1 else vectors / unit
-    with one_thread(), warnings.catch_warnings():
-        # Fewer different vectors than clusters: said in the caption instead.
-        warnings.simplefilter("ignore", scikit_learn("exceptions", "clusters").ConvergenceWarning)
+    with learning("clusters"):
         labels = model.fit_predict(scaled)
     sizes = np.bincount(labels, minlength=k)
     order = np.argsort(-sizes, kind="stable")
@@ -174,5 +171,5 @@ def _learned(vectors: np.ndarray, fm: FeatureMap, k: int, *, seed: int, metric: 
 
 def _nearest(vectors: np.ndarray, centers: np.ndarray) -> np.ndarray:
     metrics = scikit_learn("metrics", "clusters")
-    with one_thread():
+    with learning("clusters"):
         return np.asarray(metrics.pairwise_distances_argmin(vectors, centers.astype(np.float32)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -13,7 +12,7 @@ from ..checks import one_of, whole
 from ..core.feature_map import FeatureMap, as_map
 from ..core.note import Note
 from ..errors import BadOption
-from .basis import LARGEST_SEED, Stored, left_out, one_thread, places_of, scikit_learn, spread
+from .basis import LARGEST_SEED, Stored, learning, left_out, places_of, scikit_learn, spread
 
 MOST_ROUNDS = 400
 STRONGEST = 4
@@ -170,9 +169,7 @@ def _learned(
         return np.zeros((places, factors)), FactorBasis(
             np.zeros((factors, channels)), np.zeros(factors), (*notes, Note("all-zero", "every value is 0"))
         )
-    with one_thread(), warnings.catch_warnings():
-        # Said in the caption instead.
-        warnings.simplefilter("ignore", scikit_learn("exceptions", "nmf").ConvergenceWarning)
+    with learning("nmf"):
         strengths = model.fit_transform(matrix)
     if model.n_iter_ >= MOST_ROUNDS:
         notes = (*notes, Note("not-settled", f"not settled after {MOST_ROUNDS} rounds"))
@@ -191,8 +188,7 @@ def _solved(matrix: np.ndarray, components: np.ndarray) -> tuple[np.ndarray, np.
     matrix, unit = _of_size_one(matrix)
     if not unit or not components.any():
         return np.zeros((len(matrix), len(components)), np.float32), np.zeros(len(components))
-    with one_thread(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", scikit_learn("exceptions", "nmf").ConvergenceWarning)
+    with learning("nmf"):
         strengths, _, _ = decomposition.non_negative_factorization(
             matrix,
             H=np.ascontiguousarray(components, np.float32),

@@ -86,7 +86,7 @@ def likelier_layout(axes: str, shape: Sequence[int]) -> str | None:
     return axes[:-3] + ("chw" if convention == "hwc" else "hwc") if square or colour else None
 
 
-def split_tokens(values: np.ndarray, grid: tuple[int, int], prefix: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+def split_tokens(values: np.ndarray, grid: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Tokens `[image, n, channel]` as (map `[image, h, w, channel]`, prefix tokens `[image, p, channel]`).
 
     Rows of the grid follow one another, prefix tokens come first, as in ViT, DeiT and DINO.
@@ -96,11 +96,10 @@ def split_tokens(values: np.ndarray, grid: tuple[int, int], prefix: int | None =
     images, tokens, channels = values.shape
     height, width = grid
     extra = tokens - height * width
-    if extra < 0 or (prefix is not None and prefix != extra):
+    if extra < 0:
         raise BadLayout(
-            f"{tokens} tokens are not {height} × {width} = {height * width} patches"
-            + (f" and {prefix} prefix tokens" if prefix is not None else "")
-            + ": give the grid = (height, width) of the patch embedding and the number of prefix tokens"
+            f"{tokens} tokens are fewer than {height} × {width} = {height * width} patches: give the grid = (height, width)"
+            " of the patch embedding"
         )
     return values[:, extra:].reshape(images, height, width, channels), values[:, :extra]
 

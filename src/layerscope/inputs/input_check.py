@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..backends.protocol import Evidence
+from .preprocess import scaled
 from .recipe import READY, RECIPES, Recipe
 
 IMAGES = 4
@@ -163,13 +164,6 @@ def alternatives(recipe: Recipe, channels: int) -> dict[str, Recipe]:
         if np.abs(scaled(corners, replace(other, order="rgb")) - own).max() > 0.05 * np.ptp(own):
             others[name] = other
     return others
-
-
-def scaled(pixels: np.ndarray, recipe: Recipe) -> np.ndarray:
-    """Pixels `[image, y, x, channel]` from 0 to 255, in RGB, with the recipe's order and numbers."""
-    values = pixels[..., ::-1] if recipe.order == "bgr" else pixels
-    mean, std = (np.asarray(numbers[: values.shape[3]], np.float32) for numbers in (recipe.mean, recipe.std))
-    return np.ascontiguousarray((values / np.float32(recipe.divide) - mean) / std, np.float32)
 
 
 def to_pixels(values: np.ndarray, recipe: Recipe) -> np.ndarray:

@@ -193,18 +193,18 @@ def apply(
         return _apply_function(recipe, photo, axes, size, channels=channels)
     resized, offset, size = geometry(recipe, photo, size or recipe.size)
     picture = resampled(photo, resized, recipe.interpolation, channels)
-    values = _scaled(window(picture, offset, size, recipe.fill), recipe)
+    values = scaled(window(picture, offset, size, recipe.fill), recipe)
     vertical, horizontal = photo.size[0] / resized[0], photo.size[1] / resized[1]
     box = (offset[0] * vertical, offset[1] * horizontal, size[0] * vertical, size[1] * horizontal)
     return np.ascontiguousarray(_in_axes(values, axes)), Placement(photo.size, size, box)
 
 
-def _scaled(pixels: np.ndarray, recipe: Recipe) -> np.ndarray:
-    """The recipe's numbers for pixels `[h, w, channel]` from 0 to 255."""
+def scaled(pixels: np.ndarray, recipe: Recipe) -> np.ndarray:
+    """The recipe's numbers, in its order, for RGB or grey pixels `[…, channel]` from 0 to 255."""
     values = pixels.astype(np.float32)
     if recipe.order == "bgr":
         values = values[..., ::-1]
-    mean, std = _per_channel(recipe, values.shape[2])
+    mean, std = _per_channel(recipe, values.shape[-1])
     if recipe.divide != 1:
         values /= np.float32(recipe.divide)
     if mean.any():

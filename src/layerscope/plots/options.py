@@ -13,7 +13,7 @@ import numpy as np
 
 from ..arrays.ranges import checked_clip
 from ..channels.sort import check_sort
-from ..checks import one_of, whole
+from ..checks import one_of, optional_whole, whole
 from ..core.feature_map import FeatureMap
 from ..errors import BadOption, near
 from ..picture.palette import THEMES
@@ -68,8 +68,7 @@ class DrawOptions:
 
     def __post_init__(self) -> None:
         for name in ("columns", "zoom", "per_page"):
-            if getattr(self, name) is not None:
-                self._set(name, whole(name, getattr(self, name), instead=", or None"))
+            self._set(name, optional_whole(name, getattr(self, name)))
         self._set(
             "text", whole("text", self.text, 1, LARGEST_TEXT, instead=": 1 is for a screen, 3 for print at 300 dpi")
         )

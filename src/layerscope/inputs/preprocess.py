@@ -201,9 +201,7 @@ def apply(
 
 def scaled(pixels: np.ndarray, recipe: Recipe) -> np.ndarray:
     """The recipe's numbers, in its order, for RGB or grey pixels `[…, channel]` from 0 to 255."""
-    values = pixels.astype(np.float32)
-    if recipe.order == "bgr":
-        values = values[..., ::-1]
+    values = (pixels[..., ::-1] if recipe.order == "bgr" else pixels).astype(np.float32)
     mean, std = _per_channel(recipe, values.shape[-1])
     if recipe.divide != 1:
         values /= np.float32(recipe.divide)

@@ -176,6 +176,18 @@ def test_a_picture_without_a_record_is_one_image():
     assert picture.texts == ()
 
 
+def test_the_record_of_a_picture_of_another_size_is_dropped():
+    picture = ls.sheet(special())
+    assert replace(picture, pixels=picture.pixels.copy()).texts == picture.texts
+    padded = replace(picture, pixels=np.pad(picture.pixels, 20))
+    assert padded.drawing is None
+    assert len(xml.fromstring(padded.svg()).findall(f".//{SVG}image")) == 1
+    cut = replace(on_a_photo(), pixels=on_a_photo().pixels[:200])
+    assert cut.frame is None
+    with pytest.raises(ls.BadOption):
+        cut.dark()
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     {

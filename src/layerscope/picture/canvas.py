@@ -136,6 +136,7 @@ class Canvas:
     def drawing(self) -> Drawing:
         """What was drawn so far."""
         return Drawing(
+            self.codes.shape,
             self.heading,
             self.colorbar,
             tuple(self.boxes),

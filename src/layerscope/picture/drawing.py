@@ -36,10 +36,12 @@ class Drawing:
     """The parts of a picture besides its tiles. Drawn on paper in this order they make it: boxes, ramps, tiles, texts.
 
     `heading` and `bar` (the one of `Picture.bar`) know their own parts; `boxes` and `ramps` are all other ones, `lines` the
-    texts that belong to no tile, `labels` those that stand at the tiles. Nothing is worked out before it is asked for, so that
+    texts that belong to no tile, `labels` those that stand at the tiles; `size` is the (height, width) of the picture that they
+    are in. Nothing is worked out before it is asked for, so that
     the record costs a picture that is only looked at nothing.
     """
 
+    size: tuple[int, ...]
     heading: Heading
     bar: DrawnBar | None = None
     boxes: tuple[Box, ...] = ()

@@ -56,10 +56,14 @@ class Picture:
         zooms: The same for each cell, where they differ.
         notes: The part of the caption that warns of what is easily misread, each a `Note` with its kind.
         theme: `"light"` or `"dark"`.
-        frame: uint8 `[height, width]`: the codes around the map of an RGB picture, by which it can change its theme.
+        frame: uint8 `[height, width]`: the codes around the map of an RGB picture, by which it can change its theme. One that
+            isn't as large as `pixels` becomes `None`.
         tall: How many pixels a unit has in height where that is another number than in width; else 0.
         text: The size of its letters, from 1 (for a screen) to 4.
-        drawing: The record of what was drawn around the tiles, for files that hold text as text; `None` where unknown.
+        drawing: The record of what was drawn around the tiles, for files that hold text as text. `None` where unknown, as in
+            pictures that you make yourself: SVG and PDF then hold the pixels as one image. With other `pixels` of the same
+            size, as by `dataclasses.replace`, give `drawing=None` unless the same text is on them; the record of a picture
+            of another size is dropped.
     """
 
     pixels: np.ndarray
@@ -81,6 +85,11 @@ class Picture:
     drawing: Drawing | None = None
 
     def __post_init__(self) -> None:
+        size = self.pixels.shape[:2]
+        if self.drawing is not None and self.drawing.size != size:
+            object.__setattr__(self, "drawing", None)
+        if self.frame is not None and self.frame.shape != size:
+            object.__setattr__(self, "frame", None)
         self.pixels.flags.writeable = False
         if self.frame is not None:
             self.frame.flags.writeable = False

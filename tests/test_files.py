@@ -35,6 +35,12 @@ def test_what_cannot_be_read_is_named_with_what_is_near(tmp_path):
             read_bytes(tmp_path / name, what="image", error=ls.ImageNotReadable)
 
 
+def test_labels_from_a_pipe_are_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with raises(ls.BadOption):
+        ls.open(tiny_model(), backend=TinyBackend(), preprocess=None, labels=tmp_path / "pipe")
+
+
 def test_what_cannot_be_written_is_a_bad_option(tmp_path):
     with raises(ls.BadOption):
         write(tmp_path / "no-folder" / "a.bin", b"")

@@ -33,7 +33,8 @@ def open_regular(
     except (OSError, ValueError) as cause:  # ValueError: a zero byte in the name
         raise error(f"{what} {path}: {_reason(cause)}") from cause
     if file is None:
-        raise error(f"{what} {path}: not a regular file, but a {'folder' if path.is_dir() else 'pipe or device'}")
+        kind = "folder" if path.is_dir() else "pipe or device; save what comes out of it as a file"
+        raise error(f"{what} {path}: not a regular file, but a {kind}")
     return file
 
 

@@ -14,6 +14,8 @@ from helpers.wording import raises, wording
 from layerscope import cli
 from layerscope.cli import commands
 
+LONG = "long" * 100  # more than a file system takes
+
 
 def run_cli(capsys, *arguments):
     """(exit code, stdout, stderr) of one command, in this process."""
@@ -276,11 +278,18 @@ def test_one_range_and_one_basis_for_all_images(capsys, photo, tmp_path):
         (["show", "demo", "{photo}", "-l", "0", "--values", "{tmp}/is.npz", "-o", "{tmp}"], "can't write"),
         (["layers", "demo", "nowhere.jpg"], "nowhere.jpg"),
         (["show", "demo", "{photo}", "--combine", "weights:no.npy"], "no.npy: no such file"),
+        (["show", "demo", "{photo}", "--combine", "weights:{tmp}/empty.npy"], "does not hold numbers"),
+        (["layers", f"{LONG}.onnx"], "no file"),
+        (["show", "demo", f"{LONG}.png"], "too long"),
+        (["show", "demo", "{photo}", "-l", "0", "-o", f"{LONG}.png"], "can't write"),
+        (["show", "demo", "{photo}", "-l", "0", "-o", LONG], "can't make the folder"),
+        (["demo", "-o", "{tmp}/cat.png"], "can't make the folder"),
     ],
 )
 def test_errors_are_one_line_and_exit_1(capsys, photo, tmp_path, monkeypatch, arguments, match):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "is.npz").mkdir()
+    (tmp_path / "empty.npy").touch()
     (tmp_path / "cat.png").write_bytes(photo.read_bytes())
     arguments = [argument.format(photo=photo, tmp=tmp_path) for argument in arguments]
     code, _, err = run_cli(capsys, *arguments)

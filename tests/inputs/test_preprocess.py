@@ -18,8 +18,9 @@ from helpers.photos import CAT, pil
 from helpers.wording import raises, wording
 from layerscope.backends import Facts, Input
 from layerscope.core.placement import Placement
-from layerscope.errors import PreprocessUnknown
-from layerscope.inputs.photo import read
+from layerscope.errors import CaptureTooLarge, PreprocessUnknown
+from layerscope.inputs import preprocess
+from layerscope.inputs.photo import Photo, read
 from layerscope.inputs.preprocess import InputPlan, apply, batch, choose
 from layerscope.inputs.recipe import READY, RECIPES, Recipe, named
 
@@ -159,6 +160,15 @@ def test_batch_refuses_what_it_cannot_stack() -> None:
         batch([], own, InputPlan("bhwc"))
     with raises(PreprocessUnknown):
         batch([CAT], READY, InputPlan("bhwc"))
+
+
+def test_memory_that_runs_out_while_images_are_resized_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise MemoryError("Unable to allocate 27.9 GiB")
+
+    monkeypatch.setattr(preprocess, "apply", full)
+    with pytest.raises(CaptureTooLarge):
+        batch([Photo("a", np.zeros((4, 4, 3), np.uint8))], RECIPES["unit"], InputPlan("bchw", (99_999, 99_999)))
 
 
 def test_the_photo_is_left_as_it_was() -> None:

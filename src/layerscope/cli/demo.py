@@ -22,6 +22,7 @@ EARLY, MIDDLE, LATE = "_blocks.0._swish", "_blocks.4._swish:1", "_swish:1"
 
 def run(folder: Path, say: Callable[[str], None]) -> list[Path]:
     """Write the demo's pictures into `folder`, telling of each what it shows. Returns their paths."""
+    make_folder(folder)
     scope = open_scope(demo_model())
     photo = demo_photo()
     say(f"model  EfficientNet-Lite0 (ImageNet, embedded), {scope.facts.framework}")
@@ -32,7 +33,6 @@ def run(folder: Path, say: Callable[[str], None]) -> list[Path]:
     for prediction in classes:
         say(f"  {prediction.probability:6.1%}  {prediction.label}")
     maps = scope.capture(photo, [EARLY, MIDDLE, LATE])
-    make_folder(folder)
     say(f"pictures in {folder}:")
     written = []
     evidence = weighted(maps[LATE], head_weights(scope, classes[0].index, LATE))

@@ -17,7 +17,7 @@ from ..core.conversion import as_numpy
 from ..core.feature_map import FeatureMap, as_map
 from ..core.linear import Linear
 from ..core.note import Note
-from ..errors import BadWeights
+from ..errors import BadWeights, first_line
 from ..files import open_regular
 
 
@@ -213,15 +213,15 @@ def _number(weight: Any) -> float:
 
 def read_weights(path: Path) -> Any:
     """Weights from a file: `.npy`, or `.csv` with one number per line, one line of numbers, or lines `channel,weight`."""
-    if path.suffix not in (".npy", ".csv", ".txt"):
-        raise BadWeights(f"{path.name}: weights are read from .npy or .csv")
     with open_regular(path, what="weights", error=BadWeights) as file:
+        if path.suffix not in (".npy", ".csv", ".txt"):
+            raise BadWeights(f"{path.name}: weights are read from .npy or .csv")
         try:
             if path.suffix == ".npy":
-                return np.load(file, allow_pickle=False)
+                return np.lib.format.read_array(file, allow_pickle=False)
             table = np.loadtxt(file, delimiter=",", ndmin=2, encoding="utf-8")
-        except (ValueError, OSError, EOFError) as error:
-            raise BadWeights(f"{path.name} does not hold numbers: {error}") from error
+        except (ValueError, OSError, EOFError, MemoryError) as error:
+            raise BadWeights(f"{path.name} does not hold numbers: {first_line(error)}") from error
     if table.shape[1] == 2 and table.shape[0] != 1 and (table[:, 0] == np.round(table[:, 0])).all():
         return {int(channel): weight for channel, weight in table}
     return table.reshape(-1)

@@ -162,13 +162,13 @@ def _paths(name: str) -> list[Path]:
     if re.match(r"[a-z][a-z0-9+]+://", name, re.IGNORECASE):
         raise ImageNotReadable(f"{name}: nothing is fetched from the network; download the image and give its path")
     path = Path(name).expanduser()
-    if path.is_dir():
+    if os.path.isdir(path):
         return _in_folder(path)
-    if path.exists() or not glob.has_magic(name):
+    if os.path.exists(path) or not glob.has_magic(name):
         return [path]
     suffixes = {*SUFFIXES, path.suffix.lower()}
     matches = [Path(match) for match in glob.iglob(str(path), recursive=True)]
-    files = [match for match in matches if match.suffix.lower() in suffixes and match.is_file()]
+    files = [match for match in matches if match.suffix.lower() in suffixes and os.path.isfile(match)]
     if not files:
         raise ImageNotReadable(f"{name}: no image file matches this pattern; what counts is {' '.join(SUFFIXES)}")
     return sorted(files, key=_natural)

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..backends.protocol import Facts, Input
 from ..core.placement import Placement, Size
-from ..errors import PreprocessUnknown
+from ..errors import CaptureTooLarge, PreprocessUnknown, first_line
 from .photo import Photo, as_array
 from .recipe import READY, RECIPES, Recipe, as_recipe, callable_name, numbers_text
 from .resize import geometry, resampled, window
@@ -165,7 +165,14 @@ def batch(photos: Sequence[Photo], recipe: Recipe, plan: InputPlan) -> tuple[np.
     if not photos:
         raise PreprocessUnknown("no photo to preprocess")
     axes = plan.axes.replace("b", "")
-    applied = [apply(recipe, photo, axes, plan.size, channels=plan.channels) for photo in photos]
+    try:
+        applied = [apply(recipe, photo, axes, plan.size, channels=plan.channels) for photo in photos]
+    except MemoryError as error:
+        size = "×".join(map(str, plan.size or photos[0].size))
+        raise CaptureTooLarge(
+            f"memory ran out while images were made into model input of {size} pixels: {first_line(error)}. Use a smaller"
+            " size= or batch="
+        ) from error
     shapes = {array.shape for array, _ in applied}
     if len(shapes) > 1:
         raise PreprocessUnknown(

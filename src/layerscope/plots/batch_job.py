@@ -113,10 +113,10 @@ class Job:
         """Raises `BadOption` where one file can't hold what there is, or is one of the images."""
         if single and several:
             raise BadOption(f"-o {self.output}: several images make several pictures, so give a folder")
-        if single and self.output is not None and self.output.exists():
+        if single and self.output is not None and os.path.exists(self.output):
             items = [image.item for image in collect(self.images)]
             paths = [Path(item) for item in items if isinstance(item, str | os.PathLike)]
-            if any(path.exists() and self.output.samefile(path) for path in paths):
+            if any(os.path.exists(path) and self.output.samefile(path) for path in paths):
                 raise BadOption(f"-o {self.output}: that is the image itself, which would be lost: give another name")
 
     def _capture(self, skip: Callable[[str, str], None]) -> Iterator[Maps]:

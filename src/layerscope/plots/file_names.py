@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -25,7 +26,7 @@ class Namer:
     @property
     def single(self) -> bool:
         """Whether `output` is the one picture, not a folder."""
-        return self.output is not None and self.output.suffix.lower() in PICTURES and not self.output.is_dir()
+        return self.output is not None and self.output.suffix.lower() in PICTURES and not os.path.isdir(self.output)
 
     def picture(self, layer: str, image: str, page: int, pages: int) -> Path:
         """The file of one page of a picture, in a folder that is there."""

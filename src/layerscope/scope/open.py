@@ -111,10 +111,10 @@ def _from_reference(
     reference: str, weights: Path | None, reader: Backend | None, trust: bool
 ) -> tuple[Any, Backend, str, Any]:
     """(model, backend, name, transform of its own or `None`) for a path or a reference."""
-    if reference == "demo" and not Path(reference).exists():
+    if reference == "demo" and not os.path.exists(reference):
         reference = str(demo_model())
     path = Path(reference)
-    if path.exists():
+    if os.path.exists(path):
         if reader is not None:
             return reader.load(path, weights, trust), reader, path.stem, None
         return *load_file(path, weights, trust), path.stem, None

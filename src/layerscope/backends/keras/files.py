@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,7 @@ def trust_required(source: Path) -> TrustRequired:
 
 def read_weights(model: Any, path: Path) -> None:
     """Read a file of weights into a model that was built."""
-    if not path.exists():
+    if not os.path.exists(path):
         raise ModelNotReadable(f"{path}: there is no such file of weights")
     try:
         model.load_weights(path)

@@ -46,7 +46,7 @@ class SideFiles:
                 f"the weights can't be read from the side file {name!r}: it must lie where the .onnx file is, in"
                 f" {self.folder}" + (f"; this one leads to {true}" if name else "")
             )
-        if not true.is_file():
+        if not os.path.isfile(true):
             raise ModelNotReadable(
                 f"the weights can't be read, as there is no side file {name!r}: it must lie where the .onnx file is, in"
                 f" {self.folder}"

@@ -23,7 +23,7 @@ def from_torchvision(name: str, weights: Path | None = None) -> tuple[torch.nn.M
     """
     try:
         from torchvision import models  # type: ignore[import-untyped]  # it ships no types
-    except ImportError as error:
+    except Exception as error:  # one that doesn't fit the torch that is installed raises what it likes
         raise BackendMissing(f"torchvision:{name} needs torchvision ({error}): pip install torchvision") from error
     known = models.list_models()
     if name not in known:
@@ -63,7 +63,7 @@ def from_timm(name: str, weights: Path | None = None) -> torch.nn.Module:
     """
     try:
         import timm
-    except ImportError as error:
+    except Exception as error:  # one that doesn't fit the torch that is installed raises what it likes
         raise BackendMissing(f"timm:{name} needs timm ({error}): pip install timm") from error
     known = timm.list_models()
     if name.partition(".")[0] not in known:
@@ -110,7 +110,7 @@ def from_hf(name: str, weights: Path | None = None) -> torch.nn.Module:
     """
     try:
         import transformers
-    except ImportError as error:
+    except Exception as error:  # one that doesn't fit the torch that is installed raises what it likes
         raise BackendMissing(f"hf:{name} needs transformers ({error}): pip install transformers") from error
     try:
         config: Any = transformers.AutoConfig.from_pretrained(name, local_files_only=True)

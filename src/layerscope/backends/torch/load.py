@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import zipfile
 from pathlib import Path
@@ -42,7 +43,7 @@ def load_weights(model: Any, path: Path) -> None:
 
 def read_state(path: Path) -> dict[str, torch.Tensor]:
     """The state dict in a file, without the `module.` of a parallel wrapper."""
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise ModelNotReadable(f"no weights file {path}")
     state = _safetensors(path) if path.suffix == ".safetensors" else _state_dict(path)
     if state and all(name.startswith("module.") for name in state):
@@ -75,6 +76,8 @@ def _state_dict(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _exported(source: Path) -> Any:
+    if not zipfile.is_zipfile(source):  # else torch logs a traceback
+        raise ModelNotReadable(f"{source.name} is not a torch.export program: it is no zip archive")
     try:
         program = torch.export.load(source)
     except Exception as error:

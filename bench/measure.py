@@ -81,7 +81,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table. `part` says that `other` is the whole of which `ours` is a part."""
+    """One line of the table. `part`: `other` is the whole of which `ours` is a part."""
 
     what: str
     ours: Measured

@@ -1,4 +1,4 @@
-"""torchvision: the weights say how a photo is prepared and what the classes are called."""
+"""torchvision: the weights state the preprocessing and the names of the classes."""
 
 from torchvision.models import SqueezeNet1_1_Weights, squeezenet1_1
 

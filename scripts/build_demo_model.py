@@ -184,7 +184,7 @@ def plain(model: Any) -> onnx.ModelProto:
 
 
 def labels() -> list[str]:
-    """The 1,000 ImageNet names, index 0 first. NOTICE says where they are from."""
+    """The 1,000 ImageNet names, index 0 first. NOTICE states their source."""
     return (ASSETS / LABELS).read_text(encoding="utf-8").splitlines()
 
 

@@ -25,7 +25,7 @@ def main() -> None:
 
 
 def of_channels() -> Iterator[Made]:
-    """Combinations that ask for no class, on the embedded model."""
+    """Combinations without a target, on the embedded model."""
     scope = ls.open("demo")
     photo = ls.demo_photo()
     maps = scope.capture(photo, [demo.EARLY, demo.MIDDLE, "_blocks.10"])

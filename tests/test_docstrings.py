@@ -1,4 +1,4 @@
-"""Whatever `ls.__all__` reaches has a line that says what it is, a runnable example, and a word on every parameter."""
+"""Whatever `ls.__all__` reaches has a line that says what it is, a runnable example, and a description of every parameter."""
 
 from __future__ import annotations
 

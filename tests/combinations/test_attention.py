@@ -52,7 +52,7 @@ def test_rollout_is_the_product_of_the_layers():
     rollout = ls.attention_rollout([first, second])
     assert rollout.shape == (2, 2, 3, 1)
     np.testing.assert_allclose(rollout.values.reshape(2, 6), by_hand[:, 0, 1:], rtol=1e-5)
-    assert ls.heatmap(rollout).title == "attention rollout from cls · 2 layers · AttentionMap"
+    wording(ls.heatmap(rollout).title, "cls", "2", "AttentionMap")
     # Without a class token: the mean over the patches.
     first, second = weights(1, prefix=()), weights(2, prefix=())
     bare = second.values.max(-1) @ first.values.max(-1)

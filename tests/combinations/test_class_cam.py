@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import layerscope as ls
-from helpers.wording import raises
+from helpers.wording import raises, wording
 from layerscope.core.note import kind_of
 
 
@@ -197,7 +197,7 @@ def test_the_class_activation_map_is_the_sum_with_those_weights():
     for target in (282, "tiger cat", None):
         cam = ls.class_cam(fm, target)
         np.testing.assert_array_equal(cam.values, expected)
-        assert cam.rule == "Class activation map for class 282, tiger cat"
+        wording(cam.rule, "282", "tiger cat")
     assert ls.class_cam(fm, "espresso").values.max() < expected.max()
     assert (ls.class_cam(fm, "espresso", positive=True).values >= 0).all()
     with raises(ls.BadOption, "'tiger cat'"):
@@ -252,7 +252,7 @@ def test_the_first_class_of_another_output_is_no_row_of_the_classifier(batch):
         fm = opened(TwoHeads(count)).capture(batch, "features.3:1")["features.3:1"]
         with raises(ls.BadOption, "'other'", "target=", "0", count - 1, "'other'"):
             ls.class_cam(fm)
-        assert ls.class_cam(fm, 1).rule == "Class activation map for class 1"
+        wording(ls.class_cam(fm, 1).rule, "1")
 
 
 def test_a_class_activation_map_needs_its_model_and_the_layer_before_the_average():

@@ -33,7 +33,7 @@ def test_it_is_a_minus_b(a, b, first):
     np.testing.assert_array_equal(fm.values, a - b)
     back = ls.difference(ls.FeatureMap.of_array(b, "bhwc"), ls.FeatureMap.of_array(a, "bhwc"))
     np.testing.assert_array_equal(fm.values, -back.values)
-    assert fm.rule == "difference of 5 channels" and fm.channels == (0, 1, 2, 3, 4)
+    assert fm.method == "difference" and fm.channels == (0, 1, 2, 3, 4)
 
 
 @pytest.mark.parametrize("order", [np.ascontiguousarray, planes_first], ids=["nhwc", "nchw"])
@@ -60,7 +60,8 @@ def test_relative_divides_each_channel_by_its_size_in_b():
     np.testing.assert_allclose(fm.values[..., 0], expected, rtol=1e-5)
     assert fm.values[0, 0, 0, 1] == np.inf
     assert (fm.values[..., 1] == 0).sum() == 39
-    assert fm.rule == "relative difference of 3 channels"
+    assert fm.method == "relative difference"
+    wording(fm.rule, "3")
 
 
 def test_the_most_changed_channels_of_a_relative_difference_are_the_first_of_its_sheet():

@@ -224,7 +224,7 @@ def test_a_combination_is_not_reported_as_lacking_a_target(captured):
 
 
 def test_a_class_token_that_is_picked_leaves_the_patches_without_gradients(torch):
-    """Behind the last block of a vision transformer only the class token goes on: a black map isn't "no evidence"."""
+    """Behind the last block of a vision transformer only the class token is passed on: a black map isn't "no evidence"."""
     fm = pair(np.ones((2, 2, 2, 3)), np.stack([np.zeros((2, 2, 3)), -np.ones((2, 2, 3))]), "class 3")
     notes = ls.grad_cam(fm).notes
     wording(notes, "0", "3")

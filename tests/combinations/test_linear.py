@@ -1,4 +1,4 @@
-"""A linear combination says its weights: numpy makes the same map from the layer's values; others say `None`."""
+"""A linear combination keeps its weights: numpy makes the same map from the layer's values; others say `None`."""
 
 from dataclasses import replace
 

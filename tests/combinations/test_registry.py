@@ -120,7 +120,7 @@ def test_a_job_with_a_target_takes_it_for_all(scope, photos, tmp_path):
     job = Job(scope, ["1"], images=str(photos), combine="hires-cam", target="dog", output=tmp_path / "out")
     titles = [Image.open(path).text["Title"] for path in job.run(lambda id: None)]
     assert len(titles) == 3
-    assert all("3, dog" in title for title in titles)
+    assert all({"3,", "dog"} <= set(title.split()) for title in titles)
 
 
 def test_a_target_that_does_not_exist_is_named(scope, photos):
@@ -257,9 +257,9 @@ def test_on_the_command_line(tmp_path, capsys):
     out = tmp_path / "out.png"
     arguments = ["show", "demo", str(ls.demo_photo()), "-l", "_blocks.10", "--channels", "0:4", "-o", str(out)]
     assert main([*arguments, "--combine", "score-cam", "--target", "tiger cat"]) == 0
-    assert Image.open(out).text["Title"].startswith("Score-CAM for class 282, tiger cat")
+    wording(Image.open(out).text["Title"], "Score-CAM", "282", "tiger cat")
     assert main([*arguments, "--combine", "ablation-cam", "--target", "283"]) == 0
-    assert Image.open(out).text["Title"].startswith("Ablation-CAM for class 283, Persian cat")
+    wording(Image.open(out).text["Title"], "Ablation-CAM", "283", "Persian cat")
     assert main([*arguments, "--combine", "eigen-cam"]) == 0
     capsys.readouterr()
     assert main([*arguments, "--combine", "score-cam", "--target", "tigercat"]) == 1

@@ -1,4 +1,4 @@
-"""Similarity to one place against scipy's distances, through crop and turn of the photo, across images and maps."""
+"""Similarity to one place against scipy's distances, through crop and EXIF orientation of the photo, across images and maps."""
 
 from dataclasses import replace
 

@@ -77,7 +77,7 @@ def test_a_choice_that_selects_nothing_is_refused(choice, error):
 
 
 def test_last_is_the_last_with_more_than_one_pixel():
-    """MobileNetV3 ends in a 1 × 1 convolution, which is not what anybody wants to look at."""
+    """MobileNetV3 ends in a 1 × 1 convolution, which is no map to look at."""
     assert paths("last") == ["features.10"]
     flat = ls.LayerTable([layer("a", 0, (1, 1, 1, 4)), layer("b", 1, (1, 4))])
     with raises(ls.LayerNotFound):

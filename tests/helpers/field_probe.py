@@ -22,7 +22,7 @@ EDGE = 24
 
 
 def check_boxes(values, fields, network=(), size=SIZE):
-    """`values [rows + columns, channel, h, w]` of the line images against the fields; says how many boxes were compared.
+    """`values [rows + columns, channel, h, w]` of the line images against the fields; returns how many boxes were compared.
 
     A transposed convolution with padding cuts units off that see pixels of the image, and what comes after it is blind there:
     in such a network only the boxes of units away from the edge must be equal.

@@ -56,7 +56,7 @@ def row_of(start: str) -> Row:
 
 
 def marks() -> Iterator[str]:
-    """What every `limit` mark of the test files says, without importing them."""
+    """The row of every `limit` mark of the test files, without importing them."""
     for path in sorted(TESTS.rglob("test_*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             for decorator in getattr(node, "decorator_list", ()):
@@ -86,7 +86,7 @@ class Limit:
         self._record(caught[0].message)
 
     def notes(self, layer: ls.Layer, *data: Any) -> None:
-        """A row of the table of layers whose note says it, with all these names and numbers."""
+        """A row of the table of layers with a note that holds all these names and numbers."""
         assert layer.note, layer
         wording.wording(layer.note, *data)
         self.text += f"\n{layer.path} {layer.kind} {layer.note}"

@@ -29,7 +29,7 @@ class Graph:
         return x
 
     def node(self, kind, inputs, place, **attributes):
-        """One node; its output's name says nothing of the layer, as exporters' names often do."""
+        """One node; its output's name tells nothing about the layer, as exporters' names often do."""
         self.calls += 1
         name = "/".join(place)
         if place[-1] == "act":

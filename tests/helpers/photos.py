@@ -1,4 +1,4 @@
-"""The photo that the tests of preprocessing look at."""
+"""The photo of the tests of preprocessing."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ FAILING = "failed in the middle"
 
 
 def network(parameters: Mapping[str, np.ndarray], fail: bool = False, batch: int = -1) -> bytes:
-    """The suite's network from the converter, with these weights; its file says that it takes `batch` images."""
+    """The suite's network from the converter, with these weights; its file states that it takes `batch` images."""
 
     def change(model: Any) -> None:
         graph = model.subgraphs[0]

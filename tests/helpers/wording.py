@@ -1,11 +1,11 @@
-"""What layerscope says, as one reviewed snapshot: a golden file below `tests/wording/` for each module of tests.
+"""The wording of layerscope as one reviewed snapshot: a golden file below `tests/wording/` for each module of tests.
 
-A test asserts the class of an error, numbers and names (`raises(ls.BadChannels, "7")`), never English; what it got to read is
+A test asserts the class of an error, numbers and names (`raises(ls.BadChannels, "7")`), never English; the message is
 recorded under its id and compared with the golden file at its end. `make wording` renews the files (`make wording
 ONLY=tests/core` those of some tests): read the difference as a writer, and commit it.
 
-Words are compared where the versions are those of `constraints.txt` and of `PYTHON`, since Python and the frameworks speak
-inside some messages; with other versions only the classes are, in their order. Paths and addresses are cut. A message that
+Words are compared where the versions are those of `constraints.txt` and of `PYTHON`, since Python and the frameworks word
+parts of some messages; with other versions only the classes are, in their order. Paths and addresses are cut. A message that
 depends on drawn examples (hypothesis) is none for the snapshot: use pytest's own `raises` there. Nor is anything compared
 where Keras runs on another backend than TensorFlow, as in the tests that start the same tests again in a process of their own.
 """
@@ -98,7 +98,7 @@ class Reading:
         self.entries["\n".join(line.rstrip() for line in lines)] = kind
 
     def plain(self, message: str) -> str:
-        """Without what another machine or another run would say differently."""
+        """Without what differs on another machine or in another run."""
         base = str(self.item.config._tmp_path_factory.getbasetemp())  # type: ignore[attr-defined]
         own = getattr(self.item, "funcargs", {}).get("tmp_path")
         if own is not None:
@@ -200,7 +200,7 @@ class Plugin:
 
 
 def compare(item: pytest.Item, entries: dict[str, str]) -> None:
-    """Fails the test where it read something else than stands in the golden file."""
+    """Fails the test where the messages differ from the golden file."""
     __tracebackhide__ = True
     path, name = file_of(item.path), name_of(item)
     expected = golden(path).get(name, "")
@@ -214,9 +214,7 @@ def compare(item: pytest.Item, entries: dict[str, str]) -> None:
         expected.split("\n"), text.split("\n"), str(path.relative_to(TESTS.parent)), name, n=1, lineterm=""
     )
     command = f"make wording ONLY={item.path.relative_to(TESTS.parent)}"
-    pytest.fail(
-        "\n".join(["what layerscope says has changed:", *difference, f"If it is meant: {command}"]), pytrace=False
-    )
+    pytest.fail("\n".join(["the wording has changed:", *difference, f"If it is meant: {command}"]), pytrace=False)
 
 
 def renew(read: dict[str, dict[str, str]], collected: dict[str, list[str]], *, whole: bool) -> None:

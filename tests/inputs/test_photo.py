@@ -1,4 +1,4 @@
-"""Reading one image from wherever it comes: EXIF turns, damaged files, the pixel limit."""
+"""Reading one image from wherever it comes: EXIF orientations, damaged files, the pixel limit."""
 
 from __future__ import annotations
 

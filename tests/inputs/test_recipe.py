@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from helpers.wording import raises
+from helpers.wording import raises, wording
 from layerscope.errors import PreprocessUnknown
 from layerscope.inputs.recipe import RECIPES, Recipe, from_fields, named
 
@@ -61,13 +61,8 @@ def test_bad_fields_are_refused(fields: dict[str, Any]) -> None:
 
 def test_describe_names_every_step() -> None:
     recipe = replace(RECIPES["imagenet"], size=(224, 224))
-    assert recipe.describe() == (
-        "imagenet: RGB, shorter side to 256 (bilinear), centre crop 224 × 224, /255,"
-        " mean (0.485, 0.456, 0.406), std (0.229, 0.224, 0.225)"
-    )
-    assert Recipe("box", resize="letterbox", size=(64, 32)).describe() == (
-        "box: RGB, fitted into 64 × 32 (bilinear), padded with (0, 0, 0), values 0–255"
-    )
-    assert Recipe("own", "bgr", resize="none", multiple=32).describe() == (
-        "own: BGR, own size, cropped to multiples of 32, values 0–255"
-    )
+    statistics = "(0.485, 0.456, 0.406)", "(0.229, 0.224, 0.225)"
+    wording(recipe.describe(), "imagenet", "RGB", "256", "bilinear", "224 × 224", "/255", *statistics)
+    box = Recipe("box", resize="letterbox", size=(64, 32))
+    wording(box.describe(), "box", "RGB", "64 × 32", "bilinear", "(0, 0, 0)", "0–255")
+    wording(Recipe("own", "bgr", resize="none", multiple=32).describe(), "own", "BGR", "32", "0–255")

@@ -158,7 +158,7 @@ def test_a_planted_square_comes_back_through_every_exif_orientation(orientation:
 )
 @settings(max_examples=60, deadline=None)
 def test_the_placement_agrees_with_the_pixels(photo: tuple[int, int], size: tuple[int, int], recipe: Recipe) -> None:
-    """Two ramps, down and across, read from the input give the place on the photo that the placement says."""
+    """Two ramps, down and across, read from the input give the place on the photo that the placement states."""
     height, width = photo
     down = np.repeat((np.arange(height, dtype=np.float64) + 0.5)[:, None], width, axis=1) / 100
     across = np.repeat((np.arange(width, dtype=np.float64) + 0.5)[None], height, axis=0) / 100

@@ -29,7 +29,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def ours(transform, pixels):
-    """The batch that layerscope feeds, channels first."""
+    """The model input that layerscope makes, channels first."""
     recipe, plan = choose(transform, ls.open(torch.nn.Conv2d(3, 1, 1)).facts)
     assert recipe.function is None, recipe.name
     array, _ = batch([read(pixels)], recipe, plan)

@@ -109,7 +109,7 @@ def test_what_lies_beyond_limits_has_its_mark_to_the_last_bit_on_the_fast_way_to
 
 
 def test_a_sheet_cut_at_percentiles_takes_the_fast_way(monkeypatch):
-    """Each value looked at by itself would take thirty times as long."""
+    """One value at a time would take thirty times as long."""
     values = np.random.default_rng(0).standard_normal((1, 8, 8, 4)).astype(np.float32)
     monkeypatch.setattr(encoding, "marked", lambda *_: pytest.fail("a channel was encoded value by value"))
     for options in ({"clip": (5, 95)}, {"clip": (5, 95), "scale": "layer"}, {"scale": (-1, 1)}):

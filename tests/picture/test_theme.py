@@ -1,4 +1,4 @@
-"""Light and dark: paper and ink change, what the picture says doesn't."""
+"""Light and dark: paper and ink change, the content of the picture doesn't."""
 
 import json
 

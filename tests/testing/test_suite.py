@@ -218,7 +218,7 @@ class FirstCall(TinyBackend):
 
 
 class Ignoring(TinyBackend):
-    """Asks the change and goes on with the layer's own values, as where a hook's result is dropped."""
+    """Calls the change and passes on the layer's own values, as where a hook's result is dropped."""
 
     def scores(self, model, batch, target, changes):
         def with_copy(change):
@@ -352,7 +352,7 @@ class Blind(Bare):
 
 
 class Silent(Backend):
-    """A child of the base class that says nothing of what it doesn't offer."""
+    """A child of the base class that doesn't mark what it doesn't offer."""
 
     name = "silent"
     owns, layers, capture = TinyBackend.owns, TinyBackend.layers, TinyBackend.capture

@@ -1,4 +1,4 @@
-"""A model that scales its pixels itself says by its numbers which pixels it takes."""
+"""A model that scales its pixels itself shows by its constants which pixels it takes."""
 
 import numpy as np
 import pytest

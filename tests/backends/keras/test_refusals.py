@@ -1,4 +1,4 @@
-"""What can't be opened or looked into says why, and what to do instead."""
+"""What can't be opened or read is refused with the reason and what to do instead."""
 
 from __future__ import annotations
 

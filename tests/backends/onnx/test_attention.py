@@ -233,7 +233,7 @@ def test_tokens_see_the_whole_image_behind_an_attention_and_not_before() -> None
 
 
 def test_readers_show_that_their_tokens_are_tokens() -> None:
-    """A model that takes tokens: nothing but the operator says what their axes are."""
+    """A model that takes tokens: nothing but the operator states what their axes are."""
     node = make_node("Attention", ["y", "y", "y"], ["out"], "attn", q_num_heads=2, kv_num_heads=2)
     graph = make_graph(
         [make_node("Relu", ["x"], ["y"]), node],

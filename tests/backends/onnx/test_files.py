@@ -1,4 +1,4 @@
-"""ONNX files, weights beside them, and what a file says about itself."""
+"""ONNX files, weights beside them, and what a file states about itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Operators of other domains, versions that are too new, and what exporters say in a file's metadata."""
+"""Operators of other domains, versions that are too new, and what exporters write into a file's metadata."""
 
 from __future__ import annotations
 

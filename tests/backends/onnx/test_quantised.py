@@ -215,27 +215,27 @@ def _in_float32(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _batch(scope: Any) -> np.ndarray:
-    taken = []
+    batches = []
     keep = scope.backend.capture
 
-    class Seen:
+    class Recording:
         name, gradients, picks = scope.backend.name, scope.backend.gradients, False
 
         def __getattr__(self, name: str) -> Any:
             return getattr(scope.backend, name)
 
         def capture(self, model: Any, batch: Any, paths: Any, target: Any = None) -> Any:
-            taken.append(batch)
+            batches.append(batch)
             return keep(model, batch, paths, target)
 
     from dataclasses import replace
 
-    replace(scope, backend=Seen()).capture(ls.demo_photo(), "_conv_stem")
-    return np.asarray(taken[-1])
+    replace(scope, backend=Recording()).capture(ls.demo_photo(), "_conv_stem")
+    return np.asarray(batches[-1])
 
 
 def model_of_codes(reader: str, kind: str, scale: float, zero: int, second: float | None = None) -> onnx.ModelProto:
-    """A model that takes codes; what reads them says what they stand for. `second`: another reader, of that scale."""
+    """A model that takes codes; the operator that reads them has their scale. `second`: another reader, of that scale."""
     type_ = TensorProto.INT8 if kind == "int8" else TensorProto.UINT8
     weights = {
         "scale": np.float32(scale), "zero": np.array(zero, kind), "wscale": np.float32(0.01), "wzero": np.array(0, np.int8),

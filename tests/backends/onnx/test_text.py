@@ -19,7 +19,7 @@ from onnx.helper import (
 
 import layerscope as ls
 from helpers.onnx_models import BACKEND, random, table
-from helpers.wording import raises
+from helpers.wording import raises, wording
 
 ROWS = random(2, 3, seed=1)
 
@@ -36,7 +36,7 @@ def model(nodes: list[onnx.NodeProto], outputs: list[str], words: bool = False) 
 
 
 def classifier() -> onnx.ModelProto:
-    """Says the name of the class as text, and the scores as a sequence of maps, as scikit-learn's converter does."""
+    """Gives the name of the class as text, and the scores as a sequence of maps, as scikit-learn's converter does."""
     names = {"keys_int64s": [0, 1, 2], "values_strings": ["cat", "dog", "owl"]}
     return model(
         [
@@ -53,16 +53,17 @@ def classifier() -> onnx.ModelProto:
 def test_text_is_listed_with_a_note_that_it_has_no_picture() -> None:
     layers = table(classifier(), ROWS)
     noted = {path: (layer.axes, layer.shape, layer.note) for path, layer in layers.items()}
-    text = ("", None, "no numbers but text")
+    text, other = layers["name"].note, layers["maps"].note
     assert noted == {
         "scores": ("bc", (1, 3), ""),
         "number": ("b", (1,), ""),
-        "name": text,
-        "said": text,
-        "maps": ("", None, "no tensor but a sequence or an optional"),
-        "": text,
+        "name": ("", None, text),
+        "said": ("", None, text),
+        "maps": ("", None, other),
+        "": ("", None, text),
     }
-    assert noted["name"][2] in str(ls.open(classifier(), preprocess=None).layers(ROWS))
+    wording([text, other])
+    assert text in str(ls.open(classifier(), preprocess=None).layers(ROWS))
 
 
 def test_text_that_only_a_run_shows_has_the_same_note(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,7 +73,7 @@ def test_text_that_only_a_run_shows_has_the_same_note(monkeypatch: pytest.Monkey
     monkeypatch.setattr(onnx.shape_inference, "infer_shapes", refuses)
     layers = table(classifier(), ROWS)
     notes = {path: layer.note for path, layer in layers.items() if path}
-    assert (notes["name"], notes["maps"]) == ("no numbers but text", "no tensor but a sequence or an optional")
+    wording([notes["name"], notes["maps"]])
     assert [path for path, layer in layers.items() if layer.shape is not None] == ["scores", "number"]
 
 

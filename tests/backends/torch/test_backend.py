@@ -420,7 +420,7 @@ def test_channels_last_blocks_inside_torch_are_read_as_such():
 
 
 def test_tokens_lie_on_the_grid_of_the_patch_embedding():
-    """224 × 160 with patches of 16, one class token and four registers; positions tell where a token came from."""
+    """224 × 160 with patches of 16, one class token and four registers; positions show where a token came from."""
 
     class ViT(nn.Module):
         def __init__(self):

@@ -192,7 +192,7 @@ def test_gradients_of_functions_are_those_of_a_shift_of_the_result(path):
 
 
 class Shifted(torch.overrides.TorchFunctionMode):
-    """Adds to what the wanted function gives, found by counting the model's additions and the like by hand."""
+    """Adds to what the function of the path gives, found by counting the model's additions and the like by hand."""
 
     ORDER = ("relu", "relu", "add", "__iadd__", "sub", "cat")
     NAMES = ("relu", "relu", "add", "add_1", "sub", "cat")

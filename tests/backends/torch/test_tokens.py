@@ -162,7 +162,7 @@ def dark(height, width):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_channels_are_those_of_the_module(name, built):
-    """Where the module itself says how many channels it makes, the axis called c has that size."""
+    """Where the module itself states its number of channels, the axis called c has that size."""
     model, size = built(name), MODELS[name][1]
     checked = 0
     for layer in ls.open(model, preprocess=None).layers(dark(*size)):

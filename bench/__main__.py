@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from importlib import import_module
 
-from .measure import HERE, machine, saved, shown, written_down
+from .measure import HERE, machine, saved, print_table, write_readme
 
 # Capturing last, as it changes how the process keeps memory.
 GROUPS = ("drawing", "combining", "comparing", "starting", "activation", "capture", "every_layer")
@@ -26,7 +26,7 @@ def main() -> None:
     for name in arguments.groups or GROUPS:
         group = import_module(f".{name}", __package__)
         titles[name] = group.TITLE
-        results[name] = shown(group.TITLE, group.rows())
+        results[name] = print_table(group.TITLE, group.rows())
     missed = [row for rows in results.values() for row in rows if row.reached is False]
     for row in missed:
         print(
@@ -37,7 +37,7 @@ def main() -> None:
     if arguments.save:
         print(f"written: {saved(results, HERE / 'results.json')}")
     if arguments.readme:
-        print(f"written: {written_down({titles[name]: rows for name, rows in results.items()}, HERE / 'README.md')}")
+        print(f"written: {write_readme({titles[name]: rows for name, rows in results.items()}, HERE / 'README.md')}")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from importlib import import_module
 
-from .measure import HERE, machine, saved, print_table, write_readme
+from .measure import HERE, machine, print_table, saved, write_readme
 
 # Capturing last, as it changes how the process keeps memory.
 GROUPS = ("drawing", "combining", "comparing", "starting", "activation", "capture", "every_layer")

@@ -27,8 +27,8 @@ def values(model, paths, batch=PHOTOS):
     return {path: layer.values for path, layer in BACKEND.capture(model, batch, paths).items()}
 
 
-def close(found, wanted):
-    np.testing.assert_allclose(found, np.asarray(wanted), rtol=1e-5, atol=1e-5)
+def close(actual, expected):
+    np.testing.assert_allclose(actual, np.asarray(expected), rtol=1e-5, atol=1e-5)
 
 
 class Transformer(eqx.Module):
@@ -80,7 +80,7 @@ def test_layers_equal_the_model_run_by_hand():
     output, _ = jax.vmap(rest, in_axes=(0, None, None), out_axes=(0, None))(PHOTOS, state, KEY)
     close(captured[""], output)
     running = functools.partial(eqx.nn.inference_mode(model.norm), state=state)
-    close(captured["norm"], jax.vmap(lambda each: running(each)[0])(patch))
+    close(captured["norm"], jax.vmap(lambda image: running(image)[0])(patch))
 
 
 def test_axes_have_the_batch_and_the_mapped_tokens():
@@ -96,12 +96,12 @@ def test_axes_have_the_batch_and_the_mapped_tokens():
 
 def test_a_checkpointed_part_has_the_same_values_and_gradients():
     paths = ["patch", "linear", "body.layers.0", "body"]
-    wanted, found = (BACKEND.capture(built(checkpointed=item), PHOTOS, paths, 1) for item in (False, True))
-    assert list(found) == list(wanted) == paths
+    expected, captured = (BACKEND.capture(built(checkpointed=item), PHOTOS, paths, 1) for item in (False, True))
+    assert list(captured) == list(expected) == paths
     for path in paths:
-        close(found[path].values, wanted[path].values)
-        close(found[path].gradient, wanted[path].gradient)
-        assert np.abs(found[path].gradient).max() > 0
+        close(captured[path].values, expected[path].values)
+        close(captured[path].gradient, expected[path].gradient)
+        assert np.abs(captured[path].gradient).max() > 0
 
 
 def test_gradients_of_mapped_layers_equal_those_of_the_rest_of_the_model():
@@ -113,7 +113,7 @@ def test_gradients_of_mapped_layers_equal_those_of_the_rest_of_the_model():
         return jax.nn.gelu(hidden).mean(1)[:, 1].sum()
 
     def after_linear(x):
-        x = x + jax.vmap(lambda each: model.attention(each, each, each))(x)
+        x = x + jax.vmap(lambda tokens: model.attention(tokens, tokens, tokens))(x)
         return after_first(x @ model.body.layers[0].weight.T + model.body.layers[0].bias)
 
     close(captured["body.layers.0"].gradient, jax.grad(after_first)(captured["body.layers.0"].values))

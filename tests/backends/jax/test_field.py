@@ -149,7 +149,7 @@ class Sorted(nnx.Module):
         return self.conv(jnp.sort(x, axis=1))
 
 
-def test_what_cannot_be_followed_says_so() -> None:
+def test_what_cannot_be_followed_is_unknown_with_a_reason() -> None:
     image = np.zeros((1, 8, 8, 3), np.float32)
     rows = {layer.path: layer for layer in BACKEND.layers(Decides(nnx.Rngs(0)), image)}
     assert rows["conv"].showable and rows["conv"].receptive is None

@@ -51,8 +51,8 @@ def test_a_copy_is_the_one_that_nnx_makes(more: dict[str, bool]) -> None:
     before = nnx_state(model)
     ours, theirs = Tree(model).copy(), nnx.clone(model)
     assert nnx.graphdef(ours) == nnx.graphdef(theirs)
-    held, wanted = (as_bytes(nnx.to_pure_dict(nnx.state(item))) for item in (ours, theirs))
-    assert held == wanted
+    held, expected = (as_bytes(nnx.to_pure_dict(nnx.state(item))) for item in (ours, theirs))
+    assert held == expected
     apart = {id(item) for _, item in nnx.iter_graph(model) if isinstance(item, nnx.Module | nnx.Variable)}
     assert not apart & {id(item) for _, item in nnx.iter_graph(ours)}, "nothing that can change is shared"
     assert ours.me is ours
@@ -66,9 +66,9 @@ def test_a_copy_is_the_one_that_nnx_makes(more: dict[str, bool]) -> None:
 def test_the_variables_are_those_that_nnx_finds() -> None:
     model = Held(foreign=True)
     result = Tree(model).variables()
-    wanted = nnx.to_flat_state(nnx.state(model))
-    assert [steps for steps, _ in result] == [steps for steps, _ in wanted]
-    for (_, ours), (_, theirs) in zip(result, wanted, strict=True):
+    expected = nnx.to_flat_state(nnx.state(model))
+    assert [steps for steps, _ in result] == [steps for steps, _ in expected]
+    for (_, ours), (_, theirs) in zip(result, expected, strict=True):
         ours, theirs = (jax.tree.leaves(item)[0] for item in (ours, theirs))
         if not jnp.issubdtype(ours.dtype, jax.dtypes.prng_key):
             np.testing.assert_array_equal(ours, theirs)
@@ -111,10 +111,10 @@ def test_every_module_of_the_copy_rests() -> None:
             super().eval(**attributes)
             self.items[10].deterministic = None
 
-    for kind, wanted in ((Watched, [True, True, True, True]), (Own, [None, True, True, True])):
+    for kind, expected in ((Watched, [True, True, True, True]), (Own, [None, True, True, True])):
         model = kind(foreign=True)
         before = nnx_state(model)
         captured = BACKEND.capture(model, np.ones((1, 2), np.float32), ["_hidden"])["_hidden"]
-        assert observed.pop() == wanted
+        assert observed.pop() == expected
         assert nnx_state(model) == before
         np.testing.assert_allclose(captured.values, model._hidden(np.ones((1, 2)) / np.sqrt(1 + 1e-5)), rtol=1e-5)

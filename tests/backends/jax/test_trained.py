@@ -100,7 +100,7 @@ def evidence(early: bool, batch: np.ndarray, trained: bool = True) -> Any:
     model = Late(early)
     variables = model.init(jax.random.PRNGKey(0), batch, train=False)
     if trained:
-        variables = {**variables, "batch_stats": jax.tree.map(lambda each: each + 0.25, variables["batch_stats"])}
+        variables = {**variables, "batch_stats": jax.tree.map(lambda leaf: leaf + 0.25, variables["batch_stats"])}
     return BACKEND.evidence((model, variables), batch)
 
 

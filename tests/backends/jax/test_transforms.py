@@ -1,4 +1,4 @@
-"""Modules inside jit, vmap, scan and checkpoint: seen with the values that the model computes, or said not to be."""
+"""Modules inside jit, vmap, scan and checkpoint: seen with the values that the model computes, or named as not seen."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Equinox(eqx.Module):
         x = self.act(self.first(x))
         x = eqx.filter_jit(lambda module, x: module.act(module.second(x)))(self, x)
         arrays, rest = eqx.partition(self.stack, eqx.is_array)
-        x, _ = jax.lax.scan(lambda x, each: (eqx.combine(each, rest)(x), None), x, arrays)
+        x, _ = jax.lax.scan(lambda x, part: (eqx.combine(part, rest)(x), None), x, arrays)
         return eqx.filter_checkpoint(self.saved)(x)
 
 
@@ -54,9 +54,9 @@ def test_equinox_inside_jit_and_scan() -> None:
     assert list(captured) == ["first", "act:0", "second", "act:1", "stack:0", "stack:1", "stack:2", ""]
     x = np.tanh(np.tanh(batch @ model.first.weight.T + model.first.bias) @ model.second.weight.T + model.second.bias)
     np.testing.assert_allclose(captured["act:1"].values, x, atol=1e-5)
-    for at in range(3):
-        x = x @ model.stack.weight[at].T + model.stack.bias[at]
-        np.testing.assert_allclose(captured[f"stack:{at}"].values, x, atol=1e-5)
+    for index in range(3):
+        x = x @ model.stack.weight[index].T + model.stack.bias[index]
+        np.testing.assert_allclose(captured[f"stack:{index}"].values, x, atol=1e-5)
     np.testing.assert_allclose(captured[""].values, jax.vmap(model)(batch), atol=1e-5)
     np.testing.assert_allclose(captured["stack:2"].gradient, np.tile(model.saved.weight[1], (2, 1)), atol=1e-5)
 
@@ -81,11 +81,11 @@ def test_axes_of_what_the_model_maps_over() -> None:
     assert (result["attention.query_proj"].axes, result["attention.query_proj"].shape) == ("bnc", (1, 30, 4))
     assert (result["attention.dropout"].axes, result["attention.dropout"].shape) == ("bcqk", (1, 2, 30, 30))
     values = ls.open(model, preprocess=None).capture(batch, ["norm", "attention.dropout"])
-    wanted = jax.nn.standardize(batch.transpose(0, 2, 3, 1), epsilon=1e-5)
-    np.testing.assert_allclose(values["norm"].values, wanted, atol=1e-4)
+    expected = jax.nn.standardize(batch.transpose(0, 2, 3, 1), epsilon=1e-5)
+    np.testing.assert_allclose(values["norm"].values, expected, atol=1e-4)
     np.testing.assert_allclose(values["attention.dropout"].values.sum(2), 1, atol=1e-5, err_msg="rows of queries")
     gradient = BACKEND.capture(model, batch, ["norm"], lambda out: (out**2).sum())["norm"].gradient
-    moved = jax.grad(lambda x: (jax.vmap(lambda x: _attended(model, x))(x) ** 2).sum())(wanted)
+    moved = jax.grad(lambda x: (jax.vmap(lambda x: _attended(model, x))(x) ** 2).sum())(expected)
     np.testing.assert_allclose(gradient, moved, rtol=1e-3, atol=1e-4)
 
 
@@ -100,12 +100,12 @@ def test_a_class_of_an_equinox_map_is_a_channel() -> None:
     assert gradient[:, 4].all() and not gradient[:, :4].any()
 
 
-def test_equinox_in_bfloat16_is_fed_in_its_own_type() -> None:
+def test_equinox_in_bfloat16_gets_its_own_input_type() -> None:
     model = eqx.nn.Sequential([eqx.nn.Conv2d(3, 4, 3, key=KEY, dtype=jnp.bfloat16)])
     captured = BACKEND.capture(model, images(2, 3, 8, 8), ["layers.0"], lambda out: out.sum())["layers.0"]
     assert (captured.dtype, captured.values.dtype, captured.gradient.dtype) == ("bfloat16", np.float32, np.float32)
-    wanted = jax.vmap(model)(jnp.asarray(images(2, 3, 8, 8), jnp.bfloat16))
-    np.testing.assert_array_equal(captured.values, wanted.astype(jnp.float32))
+    expected = jax.vmap(model)(jnp.asarray(images(2, 3, 8, 8), jnp.bfloat16))
+    np.testing.assert_array_equal(captured.values, expected.astype(jnp.float32))
 
 
 class Stateful(eqx.Module):
@@ -130,7 +130,7 @@ class Linen(nn.Module):
         x = nn.remat(nn.Conv)(4, (3, 3), name="saved")(x)
         settings = {"variable_axes": {"params": 0}, "split_rngs": {"params": True}}
         x = nn.vmap(nn.Dense, in_axes=1, out_axes=1, axis_size=6, **settings)(4, name="mapped")(x)
-        x, _ = nn.scan(lambda each, x, _: (each(x), None), length=3, **settings)(nn.Dense(4, name="stack"), x, None)
+        x, _ = nn.scan(lambda dense, x, _: (dense(x), None), length=3, **settings)(nn.Dense(4, name="stack"), x, None)
         return nn.Dropout(0.5)(x.mean((1, 2)), deterministic=not train)
 
 
@@ -146,13 +146,15 @@ def test_linen_inside_its_own_transforms() -> None:
     np.testing.assert_allclose(got["compiled"].values, held["compiled"]["__call__"][0], atol=1e-5)
     np.testing.assert_allclose(got[""].values, out, atol=1e-5)
     x = np.moveaxis(got["mapped"].values, 0, 1)
-    for at in range(3):
-        x = x @ variables["params"]["stack"]["kernel"][at] + variables["params"]["stack"]["bias"][at]
-        np.testing.assert_allclose(got[f"stack:{at}"].values, x, atol=1e-5)
-    one = np.zeros((2, 6, 5, 4), np.float32)
-    one[..., 2] = 1 / 30
-    np.testing.assert_allclose(got["stack:2"].gradient, one, atol=1e-6)
-    np.testing.assert_allclose(np.moveaxis(got["mapped"].gradient, 0, 1), np.tile(_back(variables, one), 1), atol=1e-6)
+    for index in range(3):
+        x = x @ variables["params"]["stack"]["kernel"][index] + variables["params"]["stack"]["bias"][index]
+        np.testing.assert_allclose(got[f"stack:{index}"].values, x, atol=1e-5)
+    expected = np.zeros((2, 6, 5, 4), np.float32)
+    expected[..., 2] = 1 / 30
+    np.testing.assert_allclose(got["stack:2"].gradient, expected, atol=1e-6)
+    np.testing.assert_allclose(
+        np.moveaxis(got["mapped"].gradient, 0, 1), np.tile(_back(variables, expected), 1), atol=1e-6
+    )
 
 
 def _back(variables: Any, gradient: np.ndarray) -> np.ndarray:
@@ -177,7 +179,7 @@ class Nnx(nnx.Module):
 
     def __call__(self, x: Any) -> Any:
         x = nnx.jit(lambda module, x: module.norm(module.first(x)))(self, x)
-        x = nnx.scan(lambda x, each: each(x), in_axes=(nnx.Carry, 0), out_axes=nnx.Carry)(x, self.stack)
+        x = nnx.scan(lambda x, dense: dense(x), in_axes=(nnx.Carry, 0), out_axes=nnx.Carry)(x, self.stack)
         return self.rnn(jax.jit(lambda x: self.first(x))(x))
 
 
@@ -194,9 +196,9 @@ def test_nnx_inside_its_own_transforms() -> None:
     ]
     np.testing.assert_allclose(captured["norm"].values, model.norm(model.first(batch)), atol=1e-5)
     x = captured["norm"].values
-    for at in range(3):
-        x = x @ model.stack.kernel[at] + model.stack.bias[at]
-        np.testing.assert_allclose(captured[f"stack:{at}"].values, x, atol=1e-5)
+    for index in range(3):
+        x = x @ model.stack.kernel[index] + model.stack.bias[index]
+        np.testing.assert_allclose(captured[f"stack:{index}"].values, x, atol=1e-5)
     np.testing.assert_allclose(captured["rnn"].values, model(batch), atol=1e-5)
     np.testing.assert_array_equal(captured["rnn"].gradient, np.ones((2, 6, 5)))
     assert not jax.config.jax_disable_jit

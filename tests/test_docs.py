@@ -42,7 +42,7 @@ def test_links_lead_somewhere(page):
 def test_links_to_a_heading_find_it(page):
     for target, heading in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", page.read_text("utf-8")):
         text = (page.parent / target if target else page).read_text("utf-8")
-        assert heading in [slug(each) for each in re.findall(r"^#+ (.+)$", text, re.MULTILINE)], f"{target}#{heading}"
+        assert heading in [slug(title) for title in re.findall(r"^#+ (.+)$", text, re.MULTILINE)], f"{target}#{heading}"
 
 
 def slug(heading):
@@ -65,7 +65,7 @@ def families():
 def test_every_family_of_models_has_the_same_form(family):
     text = sections()[family]
     marks = ["```python", "**Layers:** `", "**Preprocessing:** ", "\n- ", "**Script:** [", "**Limits:** [limits.md]"]
-    places = [text.find(each) for each in marks]
+    places = [text.find(mark) for mark in marks]
     assert -1 not in places and places == sorted(places), dict(zip(marks, places, strict=True))
     (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     assert 3 <= len(block.splitlines()) <= 6
@@ -76,11 +76,13 @@ def test_every_family_of_models_has_the_same_form(family):
 def test_code_on_models_is_that_of_a_script_which_runs(section):
     """Every statement of a block stands in the section's script, in that order; `test_an_example_runs` runs the script."""
     text = sections()[section]
-    scripts = [MODELS.parent / each for each in re.findall(r"\((\.\./examples/\w+\.py)\)", text)]
+    scripts = [MODELS.parent / script for script in re.findall(r"\((\.\./examples/\w+\.py)\)", text)]
     for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
-        wanted = [ast.dump(each) for each in ast.parse(block).body]
-        held = [iter([ast.dump(each) for each in ast.parse(path.read_text("utf-8")).body]) for path in scripts]
-        assert any(all(each in script for each in wanted) for script in held), block
+        quoted = [ast.dump(statement) for statement in ast.parse(block).body]
+        programs = [
+            iter([ast.dump(statement) for statement in ast.parse(path.read_text("utf-8")).body]) for path in scripts
+        ]
+        assert any(all(statement in script for statement in quoted) for script in programs), block
 
 
 def test_every_example_is_the_script_of_a_family():

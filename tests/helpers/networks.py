@@ -141,15 +141,15 @@ def weights(step: Step) -> dict[str, np.ndarray]:
 
 def places(steps: tuple[Step, ...], within: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     """The place of each layer's call, in the order in which they run; a shared activation comes once for each call."""
-    places: list[tuple[str, ...]] = []
+    order: list[tuple[str, ...]] = []
     for step in steps:
         if step.kind == "inner":
-            places += places(step.branches[0], (*within, step.name))
+            order += places(step.branches[0], (*within, step.name))
         else:
             for branch in step.branches:
-                places += places(branch, within)
-            places.append((*within, step.name))
-    return places
+                order += places(branch, within)
+            order.append((*within, step.name))
+    return order
 
 
 def paths(steps: tuple[Step, ...], separator: str) -> list[str]:

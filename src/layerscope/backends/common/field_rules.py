@@ -9,13 +9,14 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from ...core.receptive_field import Field, adaptive_window, resize, transposed_window, window
 from .field import Factor, Places, axes_along, bearing, merge_fields, plain
 
 Numbers = int | Sequence[int]
 Shape = tuple[int, ...]
+R = TypeVar("R")
 
 # Upsampling by any number of pixels follows the same rule; sizes that are multiples stand for all.
 MANY = 1 << 10
@@ -63,24 +64,67 @@ class Operation:
 
 
 class Step(Protocol):
-    """What the backends translate: one operation of their framework."""
+    """What the backends translate: one operation of their framework, and one of its outputs."""
 
     @property
     def source(self) -> Places: ...
 
+    @property
+    def inputs(self) -> Sequence[Places]: ...
 
-def unary(kind: str, dims: Sequence[int] | None = ()) -> Callable[[Step], Operation]:
-    """The translation of an operation of which nothing but its first input and its kind matter."""
-    return lambda step: Operation(kind, [step.source], dims)
+    @property
+    def shape(self) -> Shape: ...
 
 
-def follow(translate: Callable[[], Operation], first: Places, name: str, shape: Sequence[int]) -> Places:
+S = TypeVar("S", bound=Step)
+Translation = Callable[[S], Operation]
+Dims = Sequence[int] | int | None
+
+
+def unary(kind: str, dims: Dims | Callable[[Any], Dims] = ()) -> Translation[Step]:
+    """The translation of an operation of which only the first input matters; `dims` may follow from the step."""
+    return lambda step: Operation(kind, [step.source], _dims_of(step, dims))
+
+
+def nary(kind: str, dims: Dims | Callable[[Any], Dims] = ()) -> Translation[Step]:
+    """The same, of all inputs."""
+    return lambda step: Operation(kind, step.inputs, _dims_of(step, dims))
+
+
+def _dims_of(step: Step, dims: Dims | Callable[[Any], Dims]) -> Sequence[int] | None:
+    listed = dims(step) if callable(dims) else dims
+    return [listed] if isinstance(listed, int) else listed
+
+
+def unknown(step: Step, reason: str) -> Operation:
+    """The operation of a step that can't be followed."""
+    return Operation("unknown", step.inputs, reason=reason)
+
+
+def depth_to_space(dims: Sequence[int], size: Callable[[Any], int]) -> Translation[Step]:
+    """The translation of an operation that moves channels into blocks of `size(step)` pixels."""
+    return lambda step: Operation("depth_to_space", [step.source], dims, kernel=size(step))
+
+
+def space_to_depth(dims: Sequence[int], size: Callable[[Any], int]) -> Translation[Step]:
+    """The translation of its inverse."""
+    return lambda step: Operation("window", [step.source], dims, kernel=size(step), stride=size(step))
+
+
+def by_name(*rows: tuple[R, str]) -> dict[str, R]:
+    """A table of rules by the names of operations, which each row lists in one string."""
+    return {name: rule for rule, names in rows for name in names.split()}
+
+
+def follow(rule: Translation[S] | None, step: S, first: Places, name: str) -> Places:
     """The places after an operation, or why they aren't known: a form that no rule was written for stops no dry run."""
+    if rule is None:
+        return first.give_up(f"{name} isn't followed", step.shape)
     try:
-        places = translate().after(shape)
+        places = rule(step).after(step.shape)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        return first.give_up(f"{name} isn't followed in this form ({type(error).__name__})", shape)
-    return places if places.shape == tuple(shape) else first.give_up(f"{name} isn't followed to this shape", shape)
+        return first.give_up(f"{name} isn't followed in this form ({type(error).__name__})", step.shape)
+    return places if places.shape == step.shape else first.give_up(f"{name} isn't followed to this shape", step.shape)
 
 
 def front_padding(kind: str, large: int, small: int, *, reach: int, stride: int) -> int:

@@ -33,13 +33,10 @@ class Step(Generic[Name]):
         places = self.flow.places.get(name)
         return constant(self.flow.shape_of(name)) if places is None else places
 
-    def inputs(self, first: int = 0, step: int = 1) -> list[Places]:
-        """The places of all inputs that are there, or of every `step`-th."""
-        return [self.input(index) for index in range(first, len(self.names), step) if self.names[index] != ""]
-
-    def unknown(self, reason: str) -> Operation:
-        """The operation of a step that can't be followed."""
-        return Operation("unknown", self.inputs(), reason=reason)
+    @property
+    def inputs(self) -> list[Places]:
+        """The places of all inputs that are there."""
+        return [self.input(index) for index, name in enumerate(self.names) if name != ""]
 
 
 class FieldFlow(Generic[Name]):
@@ -78,8 +75,5 @@ class FieldFlow(Generic[Name]):
             self.places[output] = first.give_up("its shape isn't fixed", ())
         elif any(name in self.axes.data and name not in self.places for name in names):
             self.places[output] = first.give_up("another input of the model comes in", shape)
-        elif rule is None:
-            self.places[output] = first.give_up(f"{kind} isn't followed", shape)
         else:
-            step = self.step(self, operator, names, tuple(shape))
-            self.places[output] = follow(lambda: rule(step), first, kind, shape)
+            self.places[output] = follow(rule, self.step(self, operator, names, tuple(shape)), first, kind)

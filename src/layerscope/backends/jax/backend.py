@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
-from ...core.layer import Layer
 from ...errors import ModelNotReadable
-from ..protocol import Backend, Captured, Change, Evidence, Facts, Head, Kernel, Target, not_offered
+from ..common.backend import RoleBackend, Verbs
+from ..protocol import not_offered
 from .capture import capture
 from .evidence import evidence
 from .facts import digest, facts
@@ -18,11 +18,12 @@ from .target import scores
 from .weights import head, kernel
 
 
-class JaxBackend(Backend):
+class JaxBackend(RoleBackend[JaxModel]):
     """Reads `nnx.Module`, linen modules with their variables, `TrainState`, and `eqx.Module`."""
 
     name = "jax"
     gradients = True
+    verbs = Verbs(facts, digest, layers, capture, scores, head, kernel, evidence)
     load = not_offered("a checkpoint of JAX holds arrays without the code that runs them: give the model itself")
     from_library = not_offered("Flax and Equinox have no models of their own to name")
     load_weights = not_offered("a checkpoint of JAX is a tree of arrays of its own kind: restore it in the factory")
@@ -35,39 +36,14 @@ class JaxBackend(Backend):
             # One of theirs, but something is missing: `facts` and the verbs name it.
             return True
 
-    def facts(self, model: Any) -> Facts:
-        """What is known of the model without running it."""
-        return facts(_opened(model))
-
-    def digest(self, model: Any) -> str:
-        """A digest of the weights as they are now."""
-        return digest(_opened(model))
-
-    def evidence(self, model: Any, batch: Any) -> Evidence | None:
-        """What reaches the first BatchNorm of Flax, against what it has seen in training."""
-        return evidence(_opened(model), batch)
-
-    def head(self, model: Any, batch: Any) -> Head | None:
-        """The dense layer that runs last."""
-        return head(_opened(model), batch)
-
-    def kernel(self, model: Any, path: str, batch: Any) -> Kernel | None:
-        """The weights of the convolution at `path`; linen is traced as far as that layer."""
-        return kernel(_opened(model), path, batch)
-
-    def layers(self, model: Any, batch: Any) -> list[Layer]:
-        """Every layer, in the order in which its first call ended; those that never ran last."""
-        return layers(_opened(model), batch)
-
-    def capture(
-        self, model: Any, batch: Any, paths: Sequence[str], target: Target | None = None
-    ) -> dict[str, Captured]:
-        """What the named layers produce for `batch`, in execution order."""
-        return capture(_opened(model), batch, paths, target)
-
-    def scores(self, model: Any, batch: Any, target: Target, changes: Mapping[str, Change]) -> list[float]:
-        """The target's number for each image, with other values in the place of what some layers return."""
-        return scores(_opened(model), batch, target, changes)
+    def open(self, model: Any) -> JaxModel:
+        opened = _read(model)
+        if opened is None:
+            raise ModelNotReadable(
+                f"the JAX backend doesn't read a {type(model).__qualname__}: give an nnx.Module, (linen module, variables), a"
+                " TrainState or an eqx.Module; a plain function has no layers with names"
+            )
+        return opened
 
 
 def _readers() -> list[Callable[[Any], JaxModel | None]]:
@@ -92,14 +68,3 @@ def _read(model: Any) -> JaxModel | None:
     """The model opened by the library it is of, `None` for what none reads."""
     opened = (read(model) for read in _readers())
     return next((jax_model for jax_model in opened if jax_model is not None), None)
-
-
-def _opened(model: Any) -> JaxModel:
-    """The opened model; raises `ModelNotReadable` for what no library reads."""
-    opened = _read(model)
-    if opened is None:
-        raise ModelNotReadable(
-            f"the JAX backend doesn't read a {type(model).__qualname__}: give an nnx.Module, (linen module, variables), a"
-            " TrainState or an eqx.Module; a plain function has no layers with names"
-        )
-    return opened

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import jax
 
 from ...core.receptive_field import Field
 from ..common.field import Places, constant, image_places
-from ..common.field_rules import Operation, follow, unary
+from ..common.field_rules import Operation, by_name, follow, nary, unary, unknown
 from .facts import inputs
 from .model import JaxModel
 from .watch import Call, Watch
@@ -109,12 +108,7 @@ def _after(equation: Any, inputs: list[Places]) -> Iterator[Places]:
         if len(inside.invars) == len(inputs):
             yield from _through(inside, constants, inputs)
             return
-    rule = RULES.get(name)
-    for shape in shapes:
-        if rule is None:
-            yield first.give_up(f"{name} isn't followed", shape)
-        else:
-            yield follow(partial(rule, Step(params, inputs, shape)), first, name, shape)
+    yield from (follow(RULES.get(name), Step(params, inputs, shape), first, name) for shape in shapes)
 
 
 def _elementwise(step: Step) -> Operation:
@@ -162,7 +156,7 @@ def _pad(step: Step) -> Operation:
 def _convolution(step: Step) -> Operation:
     params, (source, weight) = step.params, step.inputs
     if params["batch_group_count"] != 1:
-        return Operation("unknown", step.inputs, reason="a convolution in groups of images")
+        return unknown(step, "a convolution in groups of images")
     left, right, out = params["dimension_numbers"]
     # As if the image's axes lay where the output has them.
     source = source.permute([left[out.index(dim)] for dim in range(len(out))]).mix([out[1]])
@@ -191,59 +185,41 @@ def _product(step: Step) -> Operation:
     return Operation("einsum", step.inputs, labels=[*reads, output])
 
 
-def _reduce(step: Step) -> Operation:
-    return Operation("reduce", [step.source], step.params["axes"])
-
-
-def _expand(step: Step) -> Operation:
-    return Operation("expand", [step.source], step.params["broadcast_dimensions"])
-
-
-def _permute(step: Step) -> Operation:
-    return Operation("permute", [step.source], step.params["permutation"])
-
-
-def _concatenate(step: Step) -> Operation:
-    return Operation("concatenate", step.inputs, [step.params["dimension"]])
-
-
-def _split(step: Step) -> Operation:
-    return Operation("split", [step.source], [step.params["axis"]])
-
-
 def _slice(step: Step) -> Operation:
     starts = [-start for start in step.params["start_indices"]]
     return Operation("slice", [step.source], None, stride=step.params["strides"] or 1, padding=starts)
 
 
-def _mix(step: Step) -> Operation:
-    """A running sum or a reversal: each unit may depend on all along its axis."""
-    dims = step.params["dimensions"] if "dimensions" in step.params else [step.params["axis"]]
-    return Operation("normalize", [step.source], dims)
+def _param(name: str) -> Callable[[Step], Any]:
+    """A parameter of the operation."""
+    return lambda step: step.params[name]
 
 
-ELEMENTWISE = (
-    *("add", "sub", "mul", "div", "rem", "max", "min", "pow", "atan2", "nextafter", "and", "or", "xor", "add_any"),
-    *("eq", "ne", "lt", "le", "gt", "ge", "select_n", "clamp", "not", "neg", "sign", "abs", "floor", "ceil", "round"),
-    *("exp", "exp2", "expm1", "log", "log1p", "sqrt", "rsqrt", "cbrt", "square", "integer_pow", "is_finite"),
-    *("logistic", "tanh", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "erf", "erf_inv", "erfc"),
-    *("convert_element_type", "reduce_precision", "stop_gradient", "copy", "copy_p", "real", "imag", "optimization_barrier"),
-)  # fmt: skip
-
-
-RULES: dict[str, Rule] = {
-    **dict.fromkeys(ELEMENTWISE, _elementwise),
-    "conv_general_dilated": _convolution,
-    "dot_general": _product,
-    **dict.fromkeys(("reduce_window_max", "reduce_window_sum", "reduce_window_min", "reduce_window"), _window),
-    **dict.fromkeys(("reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "reduce_and", "reduce_or"), _reduce),
-    **dict.fromkeys(("argmax", "argmin"), _reduce),
-    "broadcast_in_dim": _expand,
-    **dict.fromkeys(("reshape", "squeeze", "expand_dims"), unary("reshape")),
-    "transpose": _permute,
-    "concatenate": _concatenate,
-    "split": _split,
-    "pad": _pad,
-    "slice": _slice,
-    **dict.fromkeys(("cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp", "rev"), _mix),
-}
+RULES: dict[str, Rule] = by_name(
+    (
+        _elementwise,
+        "add sub mul div rem max min pow atan2 nextafter and or xor add_any eq ne lt le gt ge select_n clamp",
+    ),
+    (_elementwise, "not neg sign abs floor ceil round exp exp2 expm1 log log1p sqrt rsqrt cbrt square integer_pow"),
+    (
+        _elementwise,
+        "is_finite logistic tanh sin cos tan asin acos atan sinh cosh erf erf_inv erfc convert_element_type",
+    ),
+    (_elementwise, "reduce_precision stop_gradient copy copy_p real imag optimization_barrier"),
+    (_convolution, "conv_general_dilated"),
+    (_product, "dot_general"),
+    (_window, "reduce_window_max reduce_window_sum reduce_window_min reduce_window"),
+    (
+        unary("reduce", _param("axes")),
+        "reduce_sum reduce_max reduce_min reduce_prod reduce_and reduce_or argmax argmin",
+    ),
+    (unary("expand", _param("broadcast_dimensions")), "broadcast_in_dim"),
+    (unary("reshape"), "reshape squeeze expand_dims"),
+    (unary("permute", _param("permutation")), "transpose"),
+    (nary("concatenate", _param("dimension")), "concatenate"),
+    (unary("split", _param("axis")), "split"),
+    (_pad, "pad"),
+    (_slice, "slice"),
+    (unary("normalize", _param("axis")), "cumsum cumprod cummax cummin cumlogsumexp"),
+    (unary("normalize", _param("dimensions")), "rev"),
+)

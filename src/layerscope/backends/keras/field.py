@@ -5,11 +5,13 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from operator import attrgetter
 from typing import Any
 
 from ...core.receptive_field import Field
 from ..common.field import Places, image_places
-from ..common.field_rules import Operation, follow, unary
+from ..common.field_rules import Operation, by_name, follow, nary, unary, unknown
 from .names import is_a, is_layer
 
 SAME = (
@@ -38,14 +40,10 @@ class Step:
         first = getattr(self.layer, "data_format", "channels_last") == "channels_first"
         return list(range(2, rank)) if first else list(range(1, rank - 1))
 
-    @property
-    def axis(self) -> list[int] | None:
-        """The axes that the layer works along; `None` for all."""
-        axis = self.layer.axis
-        return [axis] if isinstance(axis, int) else axis
-
 
 Rule = Callable[[Step], Operation]
+
+AXIS = attrgetter("layer.axis")  # the axes that a layer works along; `None` for all
 
 
 class Fields:
@@ -88,10 +86,7 @@ class Fields:
             return None
         if len(known) < len(inputs):
             return known[0].give_up("comes from an operation outside the layers", shape)
-        name = type(layer).__name__
-        if rule is None:
-            return known[0].give_up(f"{name} isn't followed", shape)
-        return follow(lambda: rule(Step(layer, known, shape)), known[0], name, shape)
+        return follow(rule, Step(layer, known, shape), known[0], type(layer).__name__)
 
 
 def _rule(layer: Any) -> Rule | None:
@@ -100,15 +95,12 @@ def _rule(layer: Any) -> Rule | None:
     return OPERATIONS.get(type(layer).__name__)
 
 
-def _elementwise(step: Step) -> Operation:
-    return Operation("elementwise", step.inputs)
-
-
-def _window(step: Step) -> Operation:
+def _window(kind: str, step: Step) -> Operation:
+    """A convolution, a pooling, or the gradient of a convolution ("transposed"), whose padding is cut off."""
     layer = step.layer
     kernel = layer.kernel_size if hasattr(layer, "kernel_size") else layer.pool_size
     return Operation(
-        "window",
+        kind,
         [step.source],
         step.spatial,
         kernel=kernel,
@@ -118,45 +110,25 @@ def _window(step: Step) -> Operation:
     )
 
 
-def _transposed(step: Step) -> Operation:
-    """The gradient of a convolution from the output to the input, whose padding it cuts off."""
-    layer = step.layer
-    options = {"kernel": layer.kernel_size, "stride": layer.strides, "dilation": layer.dilation_rate}
-    return Operation("transposed", [step.source], step.spatial, padding=layer.padding, **options)
-
-
 MODES = {"bilinear": "linear", "bicubic": "cubic", "nearest": "nearest"}
 
 
 def _resize(step: Step) -> Operation:
     name = getattr(step.layer, "interpolation", "nearest")
     if name not in MODES or any(getattr(step.layer, option, False) for option in ("antialias", "crop_to_aspect_ratio")):
-        return Operation("unknown", step.inputs, reason=f"a resize of the kind {name} isn't followed")
+        return unknown(step, f"a resize of the kind {name} isn't followed")
     return Operation("resize", [step.source], step.spatial, mode=MODES[name])
 
 
-def _pad(step: Step) -> Operation:
-    sizes = step.layer.padding
+def _pad(option: str, sign: int, step: Step) -> Operation:
+    """Pixels that are added around a picture, or cut off."""
+    sizes = getattr(step.layer, option)
     pairs = [sizes] if isinstance(sizes[0], int) else sizes
-    return Operation("window", [step.source], step.spatial, padding=[front for front, _ in pairs])
-
-
-def _crop(step: Step) -> Operation:
-    sizes = step.layer.cropping
-    pairs = [sizes] if isinstance(sizes[0], int) else sizes
-    return Operation("window", [step.source], step.spatial, padding=[-front for front, _ in pairs])
+    return Operation("window", [step.source], step.spatial, padding=[sign * front for front, _ in pairs])
 
 
 def _pad_all(step: Step) -> Operation:
     return Operation("window", [step.source], None, padding=[front for front, _ in step.layer.pad_width])
-
-
-def _global(step: Step) -> Operation:
-    return Operation("reduce", [step.source], step.spatial)
-
-
-def _reduce(step: Step) -> Operation:
-    return Operation("reduce", [step.source], step.axis)
 
 
 def _einsum(step: Step) -> Operation:
@@ -165,11 +137,7 @@ def _einsum(step: Step) -> Operation:
     if "..." not in labels:
         return Operation("einsum", [step.source], labels=(labels, output))
     same = len(step.shape) == len(step.source.dims)
-    return (
-        Operation("dense", [step.source])
-        if same
-        else Operation("unknown", step.inputs, reason="EinsumDense isn't followed")
-    )
+    return Operation("dense", [step.source]) if same else unknown(step, "EinsumDense isn't followed")
 
 
 def _reshape(step: Step) -> Operation:
@@ -179,22 +147,10 @@ def _reshape(step: Step) -> Operation:
     return Operation("reshape", [source])
 
 
-def _permute(step: Step) -> Operation:
-    return Operation("permute", [step.source], [0, *step.layer.dims])
-
-
-def _transpose(step: Step) -> Operation:
-    return Operation("permute", [step.source], step.layer.axes or range(len(step.shape))[::-1])
-
-
-def _concatenate(step: Step) -> Operation:
-    return Operation("concatenate", step.inputs, step.axis)
-
-
 def _normalize(step: Step) -> Operation:
     """Statistics over axes: those of the image make it depend on all of it."""
     groups = is_a(step.layer, "GroupNormalization")
-    return Operation("normalize", [step.source], range(1, len(step.shape)) if groups else step.axis)
+    return unary("normalize", range(1, len(step.shape)) if groups else AXIS)(step)
 
 
 def _activation(step: Step) -> Operation:
@@ -215,24 +171,24 @@ def _each_rank(*names: str) -> tuple[str, ...]:
 
 
 RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
-    (("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose"), _transposed),
+    (("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose"), partial(_window, "transposed")),
     (
         (
             *_each_rank("Conv", "MaxPooling", "AveragePooling"),
             *("DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D"),
         ),
-        _window,
+        partial(_window, "window"),
     ),
     ((*_each_rank("UpSampling"), "Resizing"), _resize),
-    (_each_rank("ZeroPadding"), _pad),
-    (_each_rank("Cropping"), _crop),
-    (_each_rank("GlobalAveragePooling", "GlobalMaxPooling"), _global),
+    (_each_rank("ZeroPadding"), partial(_pad, "padding", 1)),
+    (_each_rank("Cropping"), partial(_pad, "cropping", -1)),
+    (_each_rank("GlobalAveragePooling", "GlobalMaxPooling"), unary("reduce", lambda step: step.spatial)),
     (("EinsumDense",), _einsum),
     (("Dense",), unary("dense")),
     (("Flatten", "Reshape"), _reshape),
-    (("Permute",), _permute),
-    (("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum"), _elementwise),
-    (("Concatenate",), _concatenate),
+    (("Permute",), unary("permute", lambda step: [0, *step.layer.dims])),
+    (("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum"), nary("elementwise")),
+    (("Concatenate",), nary("concatenate", AXIS)),
     (("LayerNormalization", "RMSNormalization", "UnitNormalization", "GroupNormalization", "Softmax"), _normalize),
     (("Activation",), _activation),
     (("MultiHeadAttention", "GroupQueryAttention", "Attention", "AdditiveAttention"), _attention),
@@ -241,18 +197,14 @@ RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
 )
 
 
-OPERATIONS: dict[str, Rule] = {
-    name: rule
-    for rule, names in (
-        (unary("same"), "Relu Relu6 Sigmoid Silu Gelu Elu Selu Softplus Softsign Tanh LeakyRelu HardSigmoid HardSilu"),
-        (unary("same"), "HardTanh LogSigmoid Celu Mish Exp Expm1 Log Log1p Sqrt Rsqrt Square Abs Absolute Negative"),
-        (unary("same"), "Clip Cast Identity Round Floor Sign"),
-        (_elementwise, "Add Subtract Multiply Divide TrueDivide Maximum Minimum Power"),
-        (_reduce, "Mean Max Min Sum Amax Amin Var Std Prod Logsumexp"),
-        (_reshape, "Reshape Squeeze ExpandDims"),
-        (_transpose, "Transpose"),
-        (_concatenate, "Concatenate"),
-        (_pad_all, "Pad"),
-    )
-    for name in names.split()
-}
+OPERATIONS: dict[str, Rule] = by_name(
+    (unary("same"), "Relu Relu6 Sigmoid Silu Gelu Elu Selu Softplus Softsign Tanh LeakyRelu HardSigmoid HardSilu"),
+    (unary("same"), "HardTanh LogSigmoid Celu Mish Exp Expm1 Log Log1p Sqrt Rsqrt Square Abs Absolute Negative"),
+    (unary("same"), "Clip Cast Identity Round Floor Sign"),
+    (nary("elementwise"), "Add Subtract Multiply Divide TrueDivide Maximum Minimum Power"),
+    (unary("reduce", AXIS), "Mean Max Min Sum Amax Amin Var Std Prod Logsumexp"),
+    (_reshape, "Reshape Squeeze ExpandDims"),
+    (unary("permute", lambda step: step.layer.axes or range(len(step.shape))[::-1]), "Transpose"),
+    (nary("concatenate", AXIS), "Concatenate"),
+    (_pad_all, "Pad"),
+)

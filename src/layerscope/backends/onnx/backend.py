@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # its types are a package of their own
 
-from ...core.layer import Layer
 from ...errors import ModelNotReadable
-from ..protocol import Backend, Captured, Change, Evidence, Facts, Head, Kernel, Target, not_offered
-from . import capture, evidence, facts, table, weights
+from ..common.backend import RoleBackend, Verbs
+from ..protocol import not_offered
+from .capture import capture
+from .evidence import evidence
+from .facts import digest, facts
 from .model import Kept, OnnxModel
+from .table import layers
 from .target import scores
+from .weights import head, kernel
 
 
-class OnnxBackend(Backend):
+class OnnxBackend(RoleBackend[OnnxModel]):
     """Layers of ONNX graphs. `threads` is the number of threads inside an operator, `None` for the runtime's choice."""
 
     name = "onnx"
     gradients = not_offered("ONNX Runtime computes none")
     random = False
+    verbs = Verbs(facts, digest, layers, capture, scores, head, kernel, evidence)
     from_library = not_offered("ONNX has no library of models to name: give the file")
     load_weights = not_offered("an ONNX file holds its own weights")
 
@@ -51,40 +54,6 @@ class OnnxBackend(Backend):
             raise ModelNotReadable(f"{path.name} is no ONNX model, or a damaged one: it has no nodes")
         return OnnxModel(proto, path.absolute(), threads=self.threads)
 
-    def layers(self, model: Any, batch: Any) -> list[Layer]:
-        return table.layers(self._opened(model), batch)
-
-    def capture(
-        self, model: Any, batch: Any, paths: Sequence[str], target: Target | None = None
-    ) -> dict[str, Captured]:
-        if target is not None:
-            raise self.refusal("gradients")
-        return capture.capture(self._opened(model), batch, paths, target)
-
-    def scores(self, model: Any, batch: Any, target: Target, changes: Mapping[str, Change]) -> np.ndarray:
-        """The target's number for each image, with other values in the place of what a layer returns."""
-        return scores(self._opened(model), batch, target, changes)
-
-    def head(self, model: Any, batch: Any) -> Head | None:
-        """The last dense layer of the graph; nothing is run."""
-        return weights.head(self._opened(model), batch)
-
-    def kernel(self, model: Any, path: str, batch: Any) -> Kernel | None:
-        """The weights of the convolution at `path`, read from the graph."""
-        return weights.kernel(self._opened(model), path, batch)
-
-    def digest(self, model: Any) -> str:
-        """The checksum of the file, or of the proto as it is now."""
-        return facts.digest(self._opened(model))
-
-    def facts(self, model: Any) -> Facts:
-        """What the file says about itself: inputs, checksum, and preprocessing and class names where it has them."""
-        return facts.facts(self._opened(model))
-
-    def evidence(self, model: Any, batch: Any) -> Evidence | None:
-        """What reaches the first BatchNormalization, against what it has seen in training; exporters fold most of them."""
-        return evidence.evidence(self._opened(model), batch)
-
-    def _opened(self, model: Any) -> OnnxModel:
+    def open(self, model: Any) -> OnnxModel:
         # A ModelProto can be changed by whoever holds it: it is read anew, and what is kept is found by its content.
         return model if isinstance(model, OnnxModel) else OnnxModel(model, threads=self.threads, kept=self._kept)

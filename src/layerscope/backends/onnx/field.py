@@ -12,7 +12,7 @@ import onnx
 
 from ...core.receptive_field import Field
 from ..common.field import constant
-from ..common.field_rules import Operation, unary
+from ..common.field_rules import Operation, by_name, depth_to_space, nary, space_to_depth, unary, unknown
 from ..graph import field as graph_field
 from .attention import ATTENTIONS, is_attention
 from .axes import Axes
@@ -50,12 +50,12 @@ class Step(graph_field.Step[str]):
             raise LookupError("computed in the graph")
         return list(np.ravel(value).tolist())
 
+    def along(self, default: int) -> int:
+        """The axis that the node states."""
+        return int(self.options.get("axis", default))
+
     def unfollowed(self) -> Operation:
-        return self.unknown(f"{self.kind} isn't followed")
-
-
-def _elementwise(step: Step) -> Operation:
-    return Operation("elementwise", step.inputs())
+        return unknown(self, f"{self.kind} isn't followed")
 
 
 def _kernel(step: Step) -> list[int]:
@@ -88,27 +88,19 @@ def _window(step: Step) -> Operation:
 AUTO_PADDING = {"SAME_UPPER": "same", "SAME_LOWER": "same_lower", "VALID": "valid"}
 
 
-def _global(step: Step) -> Operation:
-    return Operation("reduce", [step.source], range(2, len(step.shape)))
-
-
 def _reduce(step: Step) -> Operation:
     if step.kind.startswith("Arg"):
-        return Operation("reduce", [step.source], [int(step.options.get("axis", 0))])
+        return Operation("reduce", [step.source], [step.along(0)])
     axes = step.numbers(1, "axes")
     if not axes and step.options.get("noop_with_empty_axes"):
         return Operation("same", [step.source])
     return Operation("reduce", [step.source], axes or None)
 
 
-def _softmax(step: Step) -> Operation:
-    return Operation("normalize", [step.source], [int(step.options.get("axis", -1))])
-
-
 def _normalize(step: Step) -> Operation:
     """Statistics over the axes from `axis` on."""
     rank = len(step.shape)
-    return Operation("normalize", [step.source], range(int(step.options.get("axis", -1)) % rank, rank))
+    return Operation("normalize", [step.source], range(step.along(-1) % rank, rank))
 
 
 def _skip(step: Step) -> Operation:
@@ -118,16 +110,12 @@ def _skip(step: Step) -> Operation:
 
 def _attention(step: Step) -> Operation:
     if not step.source.fields:
-        return step.unknown("queries that come from no image")
+        return unknown(step, "queries that come from no image")
     return Operation("attention", [step.source], None)
 
 
-def _permute(step: Step) -> Operation:
-    return Operation("permute", [step.source], step.options.get("perm") or range(len(step.shape))[::-1])
-
-
 def _concatenate(step: Step) -> Operation:
-    parts, dim = step.inputs(), int(step.options["axis"])
+    parts, dim = step.inputs, int(step.options["axis"])
     bare = [index for index, places in enumerate(parts) if not places.dims]
     if len(bare) == 1:
         # A class token that is expanded to a computed shape: what is left over is its own.
@@ -157,11 +145,12 @@ def _add_codes(step: Step) -> Operation:
 
 def _concatenate_codes(step: Step) -> Operation:
     """Scale and zero point of the result, then three inputs for each part."""
-    return Operation("concatenate", step.inputs(first=2, step=3), [int(step.options["axis"])])
+    parts = [step.input(index) for index in range(2, len(step.names), 3)]
+    return Operation("concatenate", parts, [int(step.options["axis"])])
 
 
 def _gather(step: Step) -> Operation:
-    source, axis = step.source, int(step.options.get("axis", 0))
+    source, axis = step.source, step.along(0)
     if source.fields and len(step.shape) == len(source.dims) - 1:
         return Operation("pick", [source], [axis])
     if not source.fields or len(step.shape) != len(source.dims):
@@ -173,15 +162,11 @@ def _slice(step: Step) -> Operation:
     source, starts, strides = step.source, step.numbers(1, "starts"), step.numbers(4, "steps")
     dims = step.numbers(3, "axes") or list(range(len(starts)))
     if any(stride < 0 for stride in strides):
-        return step.unknown("a slice that runs backwards")
+        return unknown(step, "a slice that runs backwards")
     fronts = [
         max(0, start + source.shape[dim]) if start < 0 else start for start, dim in zip(starts, dims, strict=True)
     ]
     return Operation("slice", [source], dims, stride=strides or 1, padding=[-front for front in fronts])
-
-
-def _split(step: Step) -> Operation:
-    return Operation("split", [step.source], [int(step.options.get("axis", 0))])
 
 
 def _pad(step: Step) -> Operation:
@@ -200,42 +185,43 @@ def _resize(step: Step) -> Operation:
     else:
         known = mode in ("linear", "cubic") and grid in ("half_pixel", "pytorch_half_pixel", "align_corners")
     if not known or step.options.get("antialias"):
-        return step.unknown(f"a resize of the kind {mode}, {grid} isn't followed")
+        return unknown(step, f"a resize of the kind {mode}, {grid} isn't followed")
     return Operation("resize", [step.source], None, mode=mode, corners=grid == "align_corners")
 
 
-def _depth_to_space(step: Step) -> Operation:
-    return Operation("depth_to_space", [step.source], (2, 3), kernel=int(step.options["blocksize"]))
+def _block(step: Step) -> int:
+    return int(step.options["blocksize"])
 
 
-def _space_to_depth(step: Step) -> Operation:
-    size = int(step.options["blocksize"])
-    return Operation("window", [step.source], (2, 3), kernel=size, stride=size)
-
-
-TABLE: tuple[tuple[Rule, str], ...] = (
+RULES: dict[str, Rule] = by_name(
     (_window, "Conv FusedConv ConvInteger QLinearConv ConvTranspose MaxPool AveragePool LpPool QLinearAveragePool"),
-    (_global, "GlobalAveragePool GlobalMaxPool GlobalLpPool QLinearGlobalAveragePool"),
-    (_softmax, "Softmax LogSoftmax Hardmax"),
+    (
+        unary("reduce", lambda step: range(2, len(step.shape))),
+        "GlobalAveragePool GlobalMaxPool GlobalLpPool QLinearGlobalAveragePool",
+    ),
+    (unary("normalize", lambda step: step.along(-1)), "Softmax LogSoftmax Hardmax"),
     (_normalize, "LayerNormalization SimplifiedLayerNormalization RMSNormalization"),
     (_skip, "SkipLayerNormalization SkipSimplifiedLayerNormalization"),
     (_attention, " ".join(sorted(ATTENTIONS))),
     (unary("normalize", None), "InstanceNormalization GroupNormalization MeanVarianceNormalization"),
     (unary("reshape"), "Reshape Flatten Squeeze Unsqueeze"),
-    (_permute, "Transpose"),
+    (unary("permute", lambda step: step.options.get("perm") or range(len(step.shape))[::-1]), "Transpose"),
     (_concatenate, "Concat"),
     (_matmul, "MatMul FusedMatMul QLinearMatMul"),
     (_gemm, "Gemm FusedGemm QGemm"),
     (_gather, "Gather"),
     (_slice, "Slice"),
-    (_split, "Split"),
+    (unary("split", lambda step: step.along(0)), "Split"),
     (_pad, "Pad"),
     (_resize, "Resize Upsample"),
     (unary("expand"), "Expand"),
-    (_depth_to_space, "DepthToSpace"),
-    (_space_to_depth, "SpaceToDepth"),
-    (_elementwise, "Add Sub Mul Div Pow Min Max Sum Mean PRelu Where Mod And Or Xor Equal Less Greater LessOrEqual"),
-    (_elementwise, "GreaterOrEqual BiasGelu"),
+    (depth_to_space((2, 3), _block), "DepthToSpace"),
+    (space_to_depth((2, 3), _block), "SpaceToDepth"),
+    (
+        nary("elementwise"),
+        "Add Sub Mul Div Pow Min Max Sum Mean PRelu Where Mod And Or Xor Equal Less Greater LessOrEqual",
+    ),
+    (nary("elementwise"), "GreaterOrEqual BiasGelu"),
     (_add_codes, "QLinearAdd QLinearMul"),
     (_concatenate_codes, "QLinearConcat"),
     (
@@ -249,9 +235,6 @@ TABLE: tuple[tuple[Rule, str], ...] = (
     (unary("same"), "QLinearSigmoid QLinearLeakyRelu"),
     (unary("same"), "Reciprocal Abs Neg Floor Ceil Round Sign Not Sin Cos QuantizeLinear DequantizeLinear IsNaN"),
 )
-
-
-RULES: dict[str, Rule] = {name: rule for rule, names in TABLE for name in names.split()}
 
 
 def _rule(graph: Graph, node: onnx.NodeProto) -> Rule | None:

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from ...core.layer import Layer
 from ...errors import ModelNotReadable
-from ..protocol import Backend, Captured, Change, Facts, Head, Kernel, Target, not_offered
-from . import capture, facts, table, weights
+from ..common.backend import RoleBackend, Verbs
+from ..protocol import not_offered
+from .capture import capture
+from .facts import digest, facts
 from .graph import IDENTIFIER
 from .model import TfliteModel
+from .table import layers
 from .target import scores
+from .weights import head, kernel
 
 INTERPRETERS = ("ai_edge_litert.interpreter", "tflite_runtime.interpreter", "tensorflow.lite.python.interpreter")
 MOST_HELD = 2
 
 
-class TfliteBackend(Backend):
+class TfliteBackend(RoleBackend[TfliteModel]):
     """Layers of TFLite files. `threads` is the number of threads inside an operator, `None` for one."""
 
     name = "tflite"
+    verbs = Verbs(facts, digest, layers, capture, scores, head, kernel)
     gradients = not_offered("the TFLite interpreter computes none")
     from_library = not_offered("TFLite has no library of models to name: give the file")
     load_weights = not_offered("a TFLite file holds its own weights")
@@ -46,37 +47,7 @@ class TfliteBackend(Backend):
             )
         return TfliteModel.from_file(Path(source), threads=self.threads)
 
-    def layers(self, model: Any, batch: Any) -> list[Layer]:
-        return table.layers(self._opened(model), batch)
-
-    def capture(
-        self, model: Any, batch: Any, paths: Sequence[str], target: Target | None = None
-    ) -> dict[str, Captured]:
-        if target is not None:
-            raise self.refusal("gradients")
-        return capture.capture(self._opened(model), batch, paths, target)
-
-    def scores(self, model: Any, batch: Any, target: Target, changes: Mapping[str, Change]) -> np.ndarray:
-        """The target's number for each image, with other values in the place of what some layers return."""
-        return scores(self._opened(model), batch, target, changes)
-
-    def head(self, model: Any, batch: Any) -> Head | None:
-        """The last dense layer of the file; nothing is run."""
-        return weights.head(self._opened(model), batch)
-
-    def kernel(self, model: Any, path: str, batch: Any) -> Kernel | None:
-        """The weights of the convolution at `path`, read from the file."""
-        return weights.kernel(self._opened(model), path, batch)
-
-    def digest(self, model: Any) -> str:
-        """The checksum of the file."""
-        return facts.digest(self._opened(model))
-
-    def facts(self, model: Any) -> Facts:
-        """What the file says about itself: inputs, checksum, and preprocessing and class names where it has them."""
-        return facts.facts(self._opened(model))
-
-    def _opened(self, model: Any) -> TfliteModel:
+    def open(self, model: Any) -> TfliteModel:
         if isinstance(model, TfliteModel):
             return model
         content = model if isinstance(model, bytes) else _content(model)

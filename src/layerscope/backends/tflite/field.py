@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ...core.receptive_field import Field
-from ..common.field_rules import Operation, unary
+from ..common.field_rules import Operation, depth_to_space, nary, space_to_depth, unary, unknown
 from ..graph import field as graph_field
 from .axes import POINTWISE, REDUCTIONS, Axes
 from .graph import Graph, Operator
@@ -41,10 +41,6 @@ class Step(graph_field.Step[int]):
 Rule = Callable[[Step], Operation]
 
 
-def _elementwise(step: Step) -> Operation:
-    return Operation("elementwise", step.inputs())
-
-
 def _window(step: Step) -> Operation:
     operator, transposed = step.operator, step.operator.name == "TRANSPOSE_CONV"
     kernel = [operator.setting(field, "i") for field in POOL_SIZE] if operator.name in POOLS else step.stored(1)[1:3]
@@ -57,18 +53,6 @@ def _window(step: Step) -> Operation:
         dilation=[operator.setting(field, "i", 1) for field in DILATIONS.get(operator.name, ())] or 1,
         padding="same" if operator.setting(0) == SAME else "valid",
     )
-
-
-def _reduce(step: Step) -> Operation:
-    return Operation("reduce", [step.source], step.numbers(1))
-
-
-def _permute(step: Step) -> Operation:
-    return Operation("permute", [step.source], step.numbers(1))
-
-
-def _concatenate(step: Step) -> Operation:
-    return Operation("concatenate", step.inputs(), [step.operator.setting(0, "i")])
 
 
 def _matmul(step: Step) -> Operation:
@@ -90,33 +74,28 @@ def _resize(step: Step) -> Operation:
     corners, half = (bool(operator.setting(field)) for field in ((2, 3) if linear else (0, 1)))
     multiple = all(after % before == 0 for before, after in zip(step.source.shape, step.shape, strict=True))
     if not (corners or half if linear else multiple and not corners):
-        return step.unknown(f"a {operator.kind} of this form isn't followed")
+        return unknown(step, f"a {operator.kind} of this form isn't followed")
     return Operation("resize", [step.source], (1, 2), mode="linear" if linear else "nearest", corners=corners)
 
 
-def _depth_to_space(step: Step) -> Operation:
-    return Operation("depth_to_space", [step.source], (1, 2), kernel=step.operator.setting(0, "i"))
-
-
-def _space_to_depth(step: Step) -> Operation:
-    size = step.operator.setting(0, "i")
-    return Operation("window", [step.source], (1, 2), kernel=size, stride=size)
+def _block(step: Step) -> int:
+    return step.operator.setting(0, "i")
 
 
 RULES: dict[str, Rule] = {
-    **dict.fromkeys(POINTWISE - {"MIRROR_PAD", "CUMSUM", "REVERSE_V2"}, _elementwise),
+    **dict.fromkeys(POINTWISE - {"MIRROR_PAD", "CUMSUM", "REVERSE_V2"}, nary("elementwise")),
     **dict.fromkeys((*DILATIONS, *POOLS, "TRANSPOSE_CONV"), _window),
-    **dict.fromkeys(REDUCTIONS, _reduce),
+    **dict.fromkeys(REDUCTIONS, unary("reduce", lambda step: step.numbers(1))),
     **dict.fromkeys(("RESHAPE", "SQUEEZE", "EXPAND_DIMS"), unary("reshape")),
-    "TRANSPOSE": _permute,
-    "CONCATENATION": _concatenate,
+    "TRANSPOSE": unary("permute", lambda step: step.numbers(1)),
+    "CONCATENATION": nary("concatenate", lambda step: step.operator.setting(0, "i")),
     **dict.fromkeys(("SOFTMAX", "LOG_SOFTMAX", "L2_NORMALIZATION"), unary("normalize", [-1])),
     "FULLY_CONNECTED": unary("dense"),
     "BATCH_MATMUL": _matmul,
     **dict.fromkeys(("PAD", "PADV2"), _pad),
     **dict.fromkeys(("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"), _resize),
-    "SPACE_TO_DEPTH": _space_to_depth,
-    "DEPTH_TO_SPACE": _depth_to_space,
+    "SPACE_TO_DEPTH": space_to_depth((1, 2), _block),
+    "DEPTH_TO_SPACE": depth_to_space((1, 2), _block),
     "LOCAL_RESPONSE_NORMALIZATION": unary("same"),
 }
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.nn.parameter import UninitializedParameter
 
-from ...core.layer import Layer
 from ...errors import ModelNotReadable
-from ..protocol import Backend, Captured, Change, Evidence, Facts, Head, Kernel, Pick, Target
+from ..common.backend import RoleBackend, Verbs
 from .capture import capture
 from .evidence import evidence
 from .facts import digest, facts
@@ -23,33 +21,19 @@ from .target import scores
 from .weights import head, kernel
 
 
-class TorchBackend(Backend):
+class TorchBackend(RoleBackend[torch.nn.Module]):
     """Reads a `torch.nn.Module`, compiled, parallel or exported (`torch.export`)."""
 
     name = "torch"
     gradients = True
     picks = True
+    verbs = Verbs(facts, digest, layers, capture, scores, head, kernel, evidence)
 
     def owns(self, model: Any) -> bool:
         # On Keras's torch backend every Keras layer is a module as well, and Keras knows it better.
         if any(kind.__module__.partition(".")[0] in ("keras", "tf_keras") for kind in type(model).__mro__):
             return False
         return isinstance(model, torch.nn.Module | torch.export.ExportedProgram)
-
-    def facts(self, model: Any) -> Facts:
-        return facts(_readable(model))
-
-    def digest(self, model: Any) -> str:
-        return digest(_readable(model))
-
-    def evidence(self, model: Any, batch: Any) -> Evidence | None:
-        return evidence(_readable(model), batch)
-
-    def head(self, model: Any, batch: Any) -> Head | None:
-        return head(_readable(model), batch)
-
-    def kernel(self, model: Any, path: str, batch: Any) -> Kernel | None:
-        return kernel(_readable(model), path, batch)
 
     def load(self, source: Path, weights: Path | None = None, trust: bool = False) -> Any:
         return load(source, weights, trust)
@@ -63,33 +47,17 @@ class TorchBackend(Backend):
             return from_torchvision(name, weights)
         return (from_timm if library == "timm" else from_hf)(name, weights), None
 
-    def layers(self, model: Any, batch: Any) -> list[Layer]:
-        return layers(_readable(model), batch)
-
-    def capture(
-        self,
-        model: Any,
-        batch: Any,
-        paths: Sequence[str],
-        target: Target | None = None,
-        picks: Mapping[str, Pick] | None = None,
-    ) -> dict[str, Captured]:
-        return capture(_readable(model), batch, paths, target, picks)
-
-    def scores(self, model: Any, batch: Any, target: Target, changes: Mapping[str, Change]) -> list[float]:
-        return scores(_readable(model), batch, target, changes)
-
-
-def _readable(model: Any) -> torch.nn.Module:
-    model = unwrapped(model)
-    if isinstance(model, torch.jit.ScriptModule):
-        raise ModelNotReadable(
-            "this is a TorchScript module, whose layers can't be watched: give the original nn.Module, or export it anew"
-            " with torch.export.save (.pt2)"
-        )
-    lazy = [name for name, tensor in model.named_parameters() if isinstance(tensor, UninitializedParameter)]
-    if lazy:
-        raise ModelNotReadable(
-            f"{', '.join(lazy[:3])}: weights of lazy modules have no size yet; run the model once on a batch of yours"
-        )
-    return model
+    def open(self, model: Any) -> torch.nn.Module:
+        model = unwrapped(model)
+        if isinstance(model, torch.jit.ScriptModule):
+            raise ModelNotReadable(
+                "this is a TorchScript module, whose layers can't be watched: give the original nn.Module, or export it anew"
+                " with torch.export.save (.pt2)"
+            )
+        lazy = [name for name, tensor in model.named_parameters() if isinstance(tensor, UninitializedParameter)]
+        if lazy:
+            raise ModelNotReadable(
+                f"{', '.join(lazy[:3])}: weights of lazy modules have no size yet; run the model once on your own batch"
+            )
+        module: torch.nn.Module = model
+        return module

@@ -89,12 +89,8 @@ class Fields(TorchDispatchMode):
 
     def _follow(self, operator: Operator, step: Step, tensor: torch.Tensor) -> None:
         """Note the places of a tensor that an operation has made."""
-        name, rule, args = operator.name, operator.rule, step.args
-        first = bearing(list(step.known.values()))
-        if rule is None:
-            places = first.give_up(f"{name} isn't followed", step.shape)
-        else:
-            places = follow(lambda: rule(step), first, name, step.shape)
+        args, first = step.args, bearing(list(step.known.values()))
+        places = follow(operator.rule, step, first, operator.name)
         # torch counts what was written, and has a view share its tensor's count, only after this.
         written = any(tensor is argument for argument in args)
         shares = args[0] if operator.view else tensor

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 import torch
 
 from ..common.field import Places, constant
-from ..common.field_rules import Operation, unary
+from ..common.field_rules import Operation, by_name, depth_to_space, nary, space_to_depth, unary, unknown
 
 
 @dataclass(frozen=True)
@@ -48,15 +49,26 @@ class Step:
         """The places of all tensors among these values."""
         return [self.places(tensor) for tensor in tensors_in(values)]
 
-    def statistic(self) -> Operation:
-        return Operation("unknown", [self.source], reason="a statistic")
+    @property
+    def inputs(self) -> list[Places]:
+        return self.operands([*self.args, *self.kwargs.values()])
 
 
 Rule = Callable[[Step], Operation]
 
+elementwise: Rule = nary("elementwise")
 
-def elementwise(step: Step) -> Operation:
-    return Operation("elementwise", step.operands([*step.args, *step.kwargs.values()]))
+SPATIAL = attrgetter("spatial")
+
+
+def _argument(index: int, default: Any = None) -> Callable[[Step], Any]:
+    """An argument of the operation."""
+    return lambda step: step.arg(index, default)
+
+
+def _main(rule: Rule) -> Rule:
+    """The translation of the first output; those after it are statistics."""
+    return lambda step: unknown(step, "a statistic") if step.index else rule(step)
 
 
 def _convolution(step: Step) -> Operation:
@@ -84,10 +96,6 @@ def _pool(dilation: int | None, step: Step) -> Operation:
     )
 
 
-def _adaptive_pool(step: Step) -> Operation:
-    return Operation("adapt", [step.source], step.spatial)
-
-
 def _resize(mode: str, corners: int | None, step: Step) -> Operation:
     keep = corners is not None and bool(step.arg(corners))
     return Operation("resize", [step.source], step.spatial, mode=mode, corners=keep)
@@ -104,39 +112,19 @@ def _slice(step: Step) -> Operation:
     return Operation("slice", [step.source], [dim], stride=step.arg(4, 1), padding=-start)
 
 
-def _reduce(dims: int, step: Step) -> Operation:
-    return Operation("reduce", [step.source], step.dims(dims))
-
-
 def _variance(step: Step) -> Operation:
     return Operation("reduce", [step.source], step.dims(1) if isinstance(step.arg(1), list | tuple) else None)
 
 
-def _softmax(step: Step) -> Operation:
-    return Operation("normalize", [step.source], [step.args[1]])
-
-
-def _layer_norm(step: Step) -> Operation:
-    return step.statistic() if step.index else Operation("normalize", [step.source], range(-len(step.args[1]), 0))
-
-
-def _norm_over_places(step: Step) -> Operation:
-    return step.statistic() if step.index else Operation("normalize", [step.source], None)
-
-
 def _same(step: Step) -> Operation:
     other = step.index and step.shape != step.source.shape
-    return step.statistic() if other else Operation("same", [step.source])
+    return unknown(step, "a statistic") if other else Operation("same", [step.source])
 
 
 def _strided(step: Step) -> Operation:
     """Another memory format of the same numbers, as adaptive pooling sets it; anything else isn't followed."""
     kind = "same" if step.shape == step.source.shape else "unknown"
     return Operation(kind, [step.source], reason="as_strided isn't followed")
-
-
-def _permute(step: Step) -> Operation:
-    return Operation("permute", [step.source], step.args[1])
 
 
 def _transpose(step: Step) -> Operation:
@@ -151,18 +139,6 @@ def _concatenate(step: Step) -> Operation:
     return Operation("concatenate", step.operands(parts), [step.arg(1, 0)])
 
 
-def _stack(step: Step) -> Operation:
-    return Operation("stack", step.operands(step.args[0]), [step.arg(1, 0)])
-
-
-def _pick(step: Step) -> Operation:
-    return Operation("pick", [step.source], [step.arg(1, 0)])
-
-
-def _split(step: Step) -> Operation:
-    return Operation("split", [step.source], [step.arg(2, 0)])
-
-
 def _matmul(step: Step) -> Operation:
     return Operation("matmul", step.operands(step.args[:2]))
 
@@ -174,62 +150,52 @@ def _add_product(step: Step) -> Operation:
 
 
 def _attention(step: Step) -> Operation:
-    return step.statistic() if step.index else Operation("attention", step.operands(step.args[:3]), [-2])
+    return Operation("attention", step.operands(step.args[:3]), [-2])
 
 
-def _fused_attention(step: Step) -> Operation:
-    return step.statistic() if step.index else Operation("attention", [step.source], [1])
-
-
-def _pixel_shuffle(step: Step) -> Operation:
-    return Operation("depth_to_space", [step.source], (-2, -1), kernel=step.args[1])
-
-
-def _pixel_unshuffle(step: Step) -> Operation:
-    return Operation("window", [step.source], (-2, -1), kernel=step.args[1], stride=step.args[1])
-
-
-TABLE: dict[Rule, str] = {
-    _convolution: "convolution _convolution cudnn_convolution mkldnn_convolution",
-    partial(_pool, 4): "max_pool2d_with_indices max_pool3d_with_indices max_pool2d max_pool1d max_pool3d"
-    " mkldnn_max_pool2d",
-    partial(_pool, None): "avg_pool1d avg_pool2d avg_pool3d",
-    _adaptive_pool: "_adaptive_avg_pool2d _adaptive_avg_pool3d adaptive_max_pool2d adaptive_max_pool3d"
-    " adaptive_avg_pool1d",
-    partial(_resize, "nearest", None): "upsample_nearest1d upsample_nearest2d upsample_nearest3d",
-    partial(_resize, "linear", 2): "upsample_linear1d upsample_bilinear2d upsample_trilinear3d",
-    partial(_resize, "cubic", 2): "upsample_bicubic2d",
-    _pad: "constant_pad_nd reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d"
-    " replication_pad3d",
-    _slice: "slice",
-    partial(_reduce, 1): "all any mean sum amax amin max min logsumexp prod",
-    partial(_reduce, 2): "norm linalg_vector_norm",
-    _variance: "var std",
-    _softmax: "_softmax _log_softmax softmax log_softmax cumsum",
-    _layer_norm: "native_layer_norm",
-    _norm_over_places: "native_group_norm instance_norm",
-    _same: "native_batch_norm cudnn_batch_norm _native_batch_norm_legit_no_training native_dropout hardswish hardtanh"
-    " contiguous detach alias clone lift_fresh _to_copy to dropout bernoulli leaky_relu elu celu",
-    _strided: "as_strided",
-    _permute: "permute",
-    _transpose: "transpose t",
-    unary("reshape"): "view _unsafe_view reshape unsqueeze squeeze _reshape_alias flatten _reshape_copy",
-    _concatenate: "cat",
-    _stack: "stack",
-    _pick: "select unbind",
-    _split: "split split_with_sizes chunk",
-    unary("expand"): "expand",
-    _matmul: "mm bmm matmul mv",
-    _add_product: "addmm baddbmm",
-    _attention: "_scaled_dot_product_flash_attention_for_cpu _scaled_dot_product_flash_attention"
-    " _scaled_dot_product_efficient_attention _scaled_dot_product_attention_math",
-    _fused_attention: "_native_multi_head_attention _transformer_encoder_layer_fwd",
-    _pixel_shuffle: "pixel_shuffle",
-    _pixel_unshuffle: "pixel_unshuffle",
-}
-
-
-RULES: dict[str, Rule] = {name: rule for rule, names in TABLE.items() for name in names.split()}
+RULES: dict[str, Rule] = by_name(
+    (_convolution, "convolution _convolution cudnn_convolution mkldnn_convolution"),
+    (
+        partial(_pool, 4),
+        "max_pool2d_with_indices max_pool3d_with_indices max_pool2d max_pool1d max_pool3d mkldnn_max_pool2d",
+    ),
+    (partial(_pool, None), "avg_pool1d avg_pool2d avg_pool3d"),
+    (unary("adapt", SPATIAL), "_adaptive_avg_pool2d _adaptive_avg_pool3d adaptive_max_pool2d adaptive_max_pool3d"),
+    (unary("adapt", SPATIAL), "adaptive_avg_pool1d"),
+    (partial(_resize, "nearest", None), "upsample_nearest1d upsample_nearest2d upsample_nearest3d"),
+    (partial(_resize, "linear", 2), "upsample_linear1d upsample_bilinear2d upsample_trilinear3d"),
+    (partial(_resize, "cubic", 2), "upsample_bicubic2d"),
+    (_pad, "constant_pad_nd reflection_pad1d reflection_pad2d reflection_pad3d"),
+    (_pad, "replication_pad1d replication_pad2d replication_pad3d"),
+    (_slice, "slice"),
+    (unary("reduce", lambda step: step.dims(1)), "all any mean sum amax amin max min logsumexp prod"),
+    (unary("reduce", lambda step: step.dims(2)), "norm linalg_vector_norm"),
+    (_variance, "var std"),
+    (unary("normalize", _argument(1)), "_softmax _log_softmax softmax log_softmax cumsum"),
+    (_main(unary("normalize", lambda step: range(-len(step.args[1]), 0))), "native_layer_norm"),
+    (_main(unary("normalize", None)), "native_group_norm instance_norm"),
+    (
+        _same,
+        "native_batch_norm cudnn_batch_norm _native_batch_norm_legit_no_training native_dropout hardswish hardtanh",
+    ),
+    (_same, "contiguous detach alias clone lift_fresh _to_copy to dropout bernoulli leaky_relu elu celu"),
+    (_strided, "as_strided"),
+    (unary("permute", _argument(1)), "permute"),
+    (_transpose, "transpose t"),
+    (unary("reshape"), "view _unsafe_view reshape unsqueeze squeeze _reshape_alias flatten _reshape_copy"),
+    (_concatenate, "cat"),
+    (nary("stack", _argument(1, 0)), "stack"),
+    (unary("pick", _argument(1, 0)), "select unbind"),
+    (unary("split", _argument(2, 0)), "split split_with_sizes chunk"),
+    (unary("expand"), "expand"),
+    (_matmul, "mm bmm matmul mv"),
+    (_add_product, "addmm baddbmm"),
+    (_main(_attention), "_scaled_dot_product_flash_attention_for_cpu _scaled_dot_product_flash_attention"),
+    (_main(_attention), "_scaled_dot_product_efficient_attention _scaled_dot_product_attention_math"),
+    (_main(unary("attention", [1])), "_native_multi_head_attention _transformer_encoder_layer_fwd"),
+    (depth_to_space((-2, -1), _argument(1)), "pixel_shuffle"),
+    (space_to_depth((-2, -1), _argument(1)), "pixel_unshuffle"),
+)
 
 
 def tensors_in(values: Sequence[Any]) -> list[torch.Tensor]:

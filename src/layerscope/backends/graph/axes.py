@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Generic
 
+import numpy as np
+
+from ...errors import ModelNotReadable
 from ..common.axes import without
 from .walk import Name
 
@@ -78,6 +81,19 @@ class KnownAxes(Generic[Name]):
         if not axes or rank is None:
             return None
         return axes if rank == len(axes) else without(axes, [axis]) if rank == len(axes) - 1 else None
+
+    def join(
+        self, runs: Sequence[Sequence[np.ndarray]], tensors: Sequence[Name], called: Callable[[Name], str]
+    ) -> list[np.ndarray]:
+        """What `tensors` are in several runs of one image each, along their batch axis."""
+        for tensor in tensors:
+            if "b" not in self.axes[tensor] or not self.certain(tensor):
+                raise ModelNotReadable(
+                    f"the model takes one image at a time, and {called(tensor)!r} has no known batch axis to join"
+                    f" {len(runs)} images on: give one image"
+                )
+        parts = zip(tensors, zip(*runs, strict=True), strict=True)
+        return [np.concatenate(images, axis=self.axes[tensor].index("b")) for tensor, images in parts]
 
     def meet_grid(self, axes: str, shape: Sequence[int], letters: str | None) -> None:
         """Remember the grid of a picture whose pixels a reshape turns into tokens."""

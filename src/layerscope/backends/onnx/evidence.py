@@ -9,12 +9,9 @@ import numpy as np
 from onnx import NodeProto
 
 from ..common.input_scaling import takes
-from ..graph.run import singles
 from ..protocol import Evidence, trained
-from .capture import EXPORT
 from .graph import Graph
 from .model import OnnxModel
-from .run import feeds_of
 
 # (factor, offset) of the arithmetic with a number.
 SCALING: dict[str, Callable[[np.ndarray], tuple[Any, Any]]] = {
@@ -45,12 +42,12 @@ def evidence(model: OnnxModel, batch: Any) -> Evidence | None:
     norm = _first_norm(model.graph)
     if norm is None:
         return None
-    feeds = feeds_of(model.graph, batch)
+    feeds = model.feeds(batch)
     if norm.tensor in feeds:
         parts = [feeds[norm.tensor]]
     else:
         session = model.session((norm.tensor,))
-        parts = [session.run(image)[0] for image in singles(model.graph.fixed, feeds, EXPORT) or [feeds]]
+        parts = [session.run(image)[0] for image in model.images(feeds) or [feeds]]
     values = np.concatenate(parts).astype(np.float32, copy=False)
     if values.ndim != 4 or values.shape[1] != norm.mean.size:
         return None

@@ -5,14 +5,13 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import onnxruntime
 
 from ...errors import ModelNotReadable
-from ..graph.codes import describe, recipe_of_range
-from ..protocol import Facts, Input
+from ..protocol import Facts
 from .axes import Axes
 from .evidence import own_scaling
 from .model import OnnxModel
@@ -40,19 +39,13 @@ def facts(model: OnnxModel) -> Facts:
     if recipe is None:
         recipe, source = own_scaling(graph)
     first = next(iter(graph.takes.values()), None)
-    if recipe is None and first is not None and first.codes:
-        recipe, source = recipe_of_range(*first.codes, str(first.dtype)) or (None, "")
+    if recipe is None and first is not None:
+        recipe, source = first.recipe()
     return Facts(
         name=graph.model.graph.name or (model.path.stem if model.path else "model"),
         inputs=tuple(
-            Input(
-                value.name,
-                axes.axes[value.name],
-                _stated_sizes(metadata, axes.axes[value.name], shapes[value.name] or ()),
-                "float32" if value.codes and value.dtype == np.int8 else value.own,
-                describe(*value.codes, str(value.dtype)) if value.codes else "",
-            )
-            for value in graph.takes.values()
+            replace(fact, shape=_stated_sizes(metadata, fact.axes, fact.shape))
+            for fact in (value.fact(axes.axes[value.name]) for value in graph.takes.values())
         ),
         digest=model.digest,
         framework=f"onnxruntime {onnxruntime.__version__}",

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from math import prod
-from typing import Any
 
 import numpy as np
 import onnx
 from onnx import numpy_helper
 
 from ...errors import ModelNotReadable
+from ..graph.inputs import GraphInput
 from ..graph.walk import ancestors
 from .attention import PLACE, is_attention, with_weights_returned
 from .codes import Codes, codes_of, read_by
@@ -26,42 +25,6 @@ SMALL = 1024
 
 
 DOMAINS = ("ai.onnx", "com.microsoft", "com.ms.internal")
-
-
-@dataclass(frozen=True)
-class Taken:
-    """An input of a graph: its sizes (`None` for free ones, or altogether where even the rank is free) and its type.
-
-    `codes` are scale and zero point of a quantised input, by which floats become its codes.
-    """
-
-    name: str
-    shape: tuple[int | None, ...] | None
-    dtype: np.dtype[Any]
-    codes: tuple[float, int] | None = None
-
-    @property
-    def own(self) -> str:
-        """The type by name: text is of numpy's type for any object."""
-        return "string" if self.dtype.kind == "O" else str(self.dtype)
-
-    @property
-    def type(self) -> str:
-        """The type in words."""
-        return f"{self.own} or float32 to be quantised" if self.codes else self.own
-
-    def __str__(self) -> str:
-        if self.shape is None:
-            return self.type
-        return f"{self.type}[{', '.join('any' if size is None else str(size) for size in self.shape)}]"
-
-    def fits(self, shape: Sequence[int]) -> bool:
-        """Whether an array of that shape can go in, whatever its number of images."""
-        if self.shape is None:
-            return True
-        return len(shape) == len(self.shape) and all(
-            a in (b, None) for a, b in zip(self.shape[1:], shape[1:], strict=True)
-        )
 
 
 class Graph:
@@ -91,16 +54,17 @@ class Graph:
         return {self.nodes[step].output[PLACE]: step for step in changed}
 
     @cached_property
-    def takes(self) -> dict[str, Taken]:
+    def takes(self) -> dict[str, GraphInput]:
         """The inputs by name."""
         odd = [value.name for value in self.inputs if not value.type.tensor_type.elem_type]
         if odd:
             raise ModelNotReadable(f"the model's input {odd[0]!r} is no tensor but a sequence or an optional")
         inputs = {}
         for value in self.inputs:
-            dtype = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
-            codes = self._codes_in(value.name) if str(dtype) in ("int8", "uint8") else None
-            inputs[value.name] = Taken(value.name, sizes(value), dtype, codes)
+            type_ = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+            dtype = "string" if type_.kind == "O" else str(type_)
+            codes = self._codes_in(value.name) if dtype in ("int8", "uint8") else None
+            inputs[value.name] = GraphInput(value.name, sizes(value), dtype, codes)
         return inputs
 
     def _codes_in(self, name: str) -> tuple[float, int] | None:
@@ -114,18 +78,6 @@ class Graph:
             scale, zero = (float(np.ravel(value)[0]) for value in values if value is not None)
             codes.add((scale, int(zero)))
         return codes.pop() if len(codes) == 1 else None
-
-    @cached_property
-    def names(self) -> dict[str, str]:
-        """What each name in a batch stands for: the inputs have no other names than their own."""
-        return {name: name for name in self.takes}
-
-    @cached_property
-    def fixed(self) -> dict[str, int]:
-        """The first sizes of the inputs for which the model fixes them."""
-        return {
-            name: taken.shape[0] for name, taken in self.takes.items() if taken.shape and taken.shape[0] is not None
-        }
 
     @cached_property
     def taken_by(self) -> dict[str, list[int]]:

@@ -3,34 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import NoReturn
 
 import onnx
 
-from ...core.layer import split_call
-from ...errors import LayerNotCalled, LayerNotFound, near
-from ..graph.run import Sessions
+from ..graph import model as graph_model
+from ..graph.inputs import GraphInput
+from ..graph.model import Address, GraphModel, Sessions
 from . import files as onnx_files
 from .attention import NAME
 from .axes import Axes
 from .cut import Replacement, cut
 from .graph import Graph, side_files
-from .names import Address, addresses
+from .names import addresses
 from .run import Session
 
-
-@dataclass(frozen=True)
-class Output:
-    """One tensor of the graph as a layer: where it is made, its address, and the tensors that it is shown for as well."""
-
-    tensor: str
-    node: onnx.NodeProto
-    address: Address
-    also: tuple[str, ...] = ()
+Output = graph_model.Output[str, onnx.NodeProto]
 
 
 @dataclass
@@ -41,8 +32,10 @@ class Kept:
     axes: dict[str, tuple[frozenset[str], Axes]] = field(default_factory=dict)
 
 
-class OnnxModel:
+class OnnxModel(GraphModel[str, onnx.NodeProto]):
     """A model file: its graph and, once used, its sessions. The weights in side files stay on the disk until needed."""
+
+    unfix = "export the model with a free batch axis"
 
     def __init__(
         self, proto: onnx.ModelProto, path: Path | None = None, *, threads: int | None = None, kept: Kept | None = None
@@ -61,6 +54,10 @@ class OnnxModel:
         return f"OnnxModel({str(self.path)!r})" if self.path else f"OnnxModel({self.proto.graph.name!r})"
 
     @property
+    def takes(self) -> dict[str, GraphInput]:
+        return self.graph.takes
+
+    @property
     def files(self) -> onnx_files.SideFiles | None:
         return onnx_files.SideFiles(self.path) if self.path else None
 
@@ -72,7 +69,6 @@ class OnnxModel:
 
     @cached_property
     def outputs(self) -> list[Output]:
-        """Every tensor that is a layer, in the order in which they are made."""
         graph = self.graph
         steps = [step for step, node in enumerate(graph.nodes) if any(name in graph.data for name in node.output)]
         layers = []
@@ -86,60 +82,9 @@ class OnnxModel:
                 layers.append(Output(node.output[-1], node, inside))
         return merge_quantised(graph, layers) if graph.codes else layers
 
-    @cached_property
-    def final(self) -> Output | None:
-        """The tensor that the model gives first, where a layer makes it."""
-        by_tensor = {tensor: output for output in self.outputs for tensor in (output.tensor, *output.also)}
-        return next((by_tensor[name] for name in self.graph.outputs if name in by_tensor), None)
-
-    @cached_property
-    def names(self) -> dict[str, list[Output]]:
-        """What each name stands for; exact paths win over other names, and those over `path:0` for a single call."""
-        by_name: dict[str, list[Output]] = {}
-        for output in self.outputs:
-            by_name.setdefault(output.address.path, []).append(output)
-        for output in self.outputs:
-            if output.address.call is not None:
-                by_name.setdefault(output.address.full, [output])
-        for output in self.outputs:
-            for alias in output.address.aliases:
-                by_name.setdefault(alias, [output])
-        if self.final:
-            by_name[""] = [self.final]
-        return by_name
-
-    def find(self, paths: Iterable[str]) -> dict[str, Output]:
-        """The outputs that the paths name, each under the name it is given back by, in execution order."""
-        outputs = {
-            path if len(calls) == 1 else output.address.full: output
-            for path in paths
-            for calls in (self._calls(path),)
-            for output in calls
-        }
-        if len(outputs) == 1:
-            return outputs
-        order = {output.tensor: index for index, output in enumerate(self.outputs)}
-        return dict(sorted(outputs.items(), key=lambda item: (order[item[1].tensor], item[0] == "")))
-
-    def _calls(self, path: str) -> list[Output]:
-        """The outputs that a path names: every call of a layer, or one."""
-        outputs = self.names.get(path)
-        base, call = split_call(path)
-        if outputs is None and call is not None and base in self.names:
-            outputs = self.names[base]
-            if call or len(outputs) > 1:
-                raise LayerNotFound(
-                    f"layer {base!r} ran {len(outputs)} times, so it has calls :0 to :{len(outputs) - 1}, not :{call}"
-                )
-        return self._refuse(path) if outputs is None else outputs
-
-    def _refuse(self, path: str) -> NoReturn:
+    def hidden_names(self) -> set[str]:
         graph = self.graph
-        if path in graph.initializers or path in graph.made_by or any(node.name == path for node in graph.nodes):
-            raise LayerNotCalled(f"{path!r} has no output to show: it is a weight, a constant or arithmetic on sizes")
-        if any(value.name == path for value in graph.inputs):
-            raise LayerNotCalled(f"{path!r} is the model's input, not a layer: the batch itself is its value")
-        raise LayerNotFound(f"no layer {path!r}.{near(path, self.names)} `layers()` lists them all")
+        return {*graph.initializers, *graph.made_by, *(node.name for node in graph.nodes)}
 
     def session(self, tensors: tuple[str, ...], replacements: tuple[Replacement, ...] = ()) -> Session:
         """A session that ends at `tensors`, with other values for those in `replacements`."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 import onnx
 
+from ..graph.model import Address
 from ..graph.walk import free
 from .functions import scope_of
 from .graph import Graph
@@ -31,20 +32,6 @@ NO_MODULE = "_empty_nn_module_stack"
 
 
 FOLDS_INTO = {"Conv", "ConvTranspose", "Gemm"}
-
-
-@dataclass(frozen=True)
-class Address:
-    """Where a node is found: `path`, or `path:call` where its module runs more than once."""
-
-    path: str
-    call: int | None = None
-    aliases: tuple[str, ...] = ()
-    note: str = ""
-
-    @property
-    def full(self) -> str:
-        return self.path if self.call is None else f"{self.path}:{self.call}"
 
 
 @dataclass(frozen=True)

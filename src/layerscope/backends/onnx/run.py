@@ -11,11 +11,9 @@ import numpy as np
 import onnxruntime
 
 from ...errors import LayerNotCalled, ModelNotReadable
-from ..graph.codes import encode
-from ..graph.run import match_inputs
 from .cut import Cut, Replacement, cut
 from .files import SideFiles
-from .graph import Graph, Taken
+from .graph import Graph
 
 THREADS = "LAYERSCOPE_ONNX_THREADS"
 
@@ -120,22 +118,3 @@ def _way_out(error: Exception) -> str:
     """What to do about a model that is newer than the runtime, which its messages don't say."""
     newer = re.search("support for domain .* is till opset|max supported IR version", str(error))
     return ": upgrade onnxruntime, or export the model for an older opset" if newer else ""
-
-
-def feeds_of(graph: Graph, batch: Any) -> Feeds:
-    """The arrays of a batch by input name, in the model's own types. Only one kind of float is turned into another."""
-    arrays = match_inputs(batch, list(graph.takes), graph.names, lambda name: f"{name!r} {graph.takes[name]}")
-    return {name: _cast(value, arrays[name]) for name, value in graph.takes.items()}
-
-
-def _cast(wanted: Taken, value: Any) -> np.ndarray:
-    array = np.asarray(value.numpy() if isinstance(value, onnxruntime.OrtValue) else value)
-    if wanted.codes and array.dtype.kind == "f" and wanted.fits(array.shape):
-        return encode(array, *wanted.codes, str(wanted.dtype))
-    floats = array.dtype.kind == "f" and wanted.dtype.kind == "f"
-    text = array.dtype.kind in "OUT" and wanted.dtype.kind == "O"
-    if not wanted.fits(array.shape) or not (array.dtype == wanted.dtype or floats or text):
-        raise ModelNotReadable(f"input {wanted.name!r} takes {wanted}; the batch is {array.dtype}{list(array.shape)}")
-    if text:
-        return array.astype(object)
-    return array if array.dtype == wanted.dtype else array.astype(wanted.dtype)

@@ -10,14 +10,13 @@ import onnx
 from ...core.axes import prefix_names
 from ...core.layer import Layer
 from ..common.axes import token_grid
-from ..graph.run import first_image
 from .attention import KIND, is_attention, way
 from .axes import Axes
+from .capture import shapes_of
 from .field import Fields
 from .graph import Graph, attributes, bodies
 from .model import OnnxModel, Output
-from .run import ODD, TEXT, feeds_of
-from .shapes import shapes_of
+from .run import ODD, TEXT
 from .weights import weights_of
 
 FUSED = {"FusedConv": "Conv", "NhwcFusedConv": "Conv", "FusedGemm": "Gemm"}
@@ -27,7 +26,7 @@ SUMS = {"ConvInteger", "MatMulInteger"}
 def layers(model: OnnxModel, batch: object) -> list[Layer]:
     """Every layer in the order of the graph, and the model's own output."""
     graph = model.graph
-    shapes = shapes_of(model, first_image(graph.fixed, feeds_of(graph, batch)))
+    shapes = shapes_of(model, model.first_image(model.feeds(batch)))
     axes = Axes(graph, shapes)
     fields = Fields(graph, axes)
     rows: dict[str, list[Layer]] = {}
@@ -45,7 +44,7 @@ def layers(model: OnnxModel, batch: object) -> list[Layer]:
 
 def _layer(graph: Graph, output: Output, shapes: Mapping[str, tuple[int, ...] | None], axes: Axes) -> Layer:
     """The row of one output, without its place in the table."""
-    node, tensor = output.node, output.tensor
+    node, tensor = output.operator, output.tensor
     shape, letters = shapes[tensor], axes.letters(output)
     grid = _grid(tensor, shape, letters, axes)
     front = 0
@@ -68,7 +67,7 @@ def _layer(graph: Graph, output: Output, shapes: Mapping[str, tuple[int, ...] | 
 
 def _operator_notes(graph: Graph, output: Output) -> Iterator[str]:
     """What is to be known of the operator that makes a layer."""
-    node = output.node
+    node = output.operator
     if bodies(node) or graph.is_function(node):
         yield "its body can't be looked into"
     if is_attention(node) and way(node) is None:

@@ -12,11 +12,10 @@ from ...core.layer import split_call
 from ...errors import BadOption
 from ..common.outputs import changed, scored
 from ..protocol import Change, Target
-from .capture import run
+from .capture import axes_on_the_way, run
 from .cut import Replacement
 from .model import OnnxModel
-from .run import Feeds, feeds_of
-from .shapes import axes_on_the_way
+from .run import Feeds
 
 
 def scores(model: OnnxModel, batch: Any, target: Target, changes: Mapping[str, Change]) -> np.ndarray:
@@ -27,11 +26,10 @@ def scores(model: OnnxModel, batch: Any, target: Target, changes: Mapping[str, C
     """
     if model.final is None:
         raise BadOption("the model has no output to aim at")
-    feeds, final = feeds_of(model.graph, batch), model.final.tensor
+    feeds, final = model.feeds(batch), model.final.tensor
     tensors = {path: output.tensor for name in changes for path, output in model.find([name]).items()}
-    order = {output.tensor: index for index, output in enumerate(model.outputs)}
     fixed: dict[Replacement, np.ndarray] = {}
-    for path in sorted(tensors, key=lambda path: order[tensors[path]]):
+    for path in sorted(tensors, key=lambda path: model.order[tensors[path]]):
         values, replacement = _values(model, feeds, path, tensors[path], fixed=fixed)
         fixed = {other: value for other, value in fixed.items() if other.tensor != replacement.tensor}
         fixed[replacement] = changed(path, changes.get(path) or changes[split_call(path)[0]], values)

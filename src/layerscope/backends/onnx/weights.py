@@ -65,7 +65,7 @@ def scale_codes(codes: np.ndarray, scale: np.ndarray, zero: np.ndarray | None, a
 def head(model: OnnxModel, batch: Any) -> Head | None:
     """The last such node, `None` where there is none."""
     for output in reversed(model.outputs):
-        node = output.node
+        node = output.operator
         if node.op_type not in ("Gemm", "MatMul") or node.domain not in ("", "ai.onnx"):
             continue
         weights = stored(model, node.input[1])
@@ -112,7 +112,7 @@ WEIGHTS = {"Conv": 1, "ConvTranspose": 1, "QLinearConv": 3}
 
 def kernel(model: OnnxModel, path: str, batch: Any) -> Kernel | None:
     """The weights of the convolution at `path`, `None` where another operator is or they are computed."""
-    node = next(iter(model.find([path]).values())).node
+    node = next(iter(model.find([path]).values())).operator
     if node.op_type not in WEIGHTS or node.domain not in ("", "ai.onnx"):
         return None
     index = WEIGHTS[node.op_type]

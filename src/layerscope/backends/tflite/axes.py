@@ -83,7 +83,7 @@ class Axes(KnownAxes[int]):
 
     def letters(self, output: Output) -> str:
         """The axes of one output, one letter each; `""` where they aren't known."""
-        return self.axes.get(output.tensor.index, "")
+        return self.axes.get(output.tensor, "")
 
     def asked(self, name: int, rank: int) -> str | None:
         return asked(self.graph, name, rank)

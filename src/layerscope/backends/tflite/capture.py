@@ -8,28 +8,25 @@ from typing import Any
 import numpy as np
 
 from ...errors import BadOption, ModelNotReadable
-from ..graph.run import first_image, join, singles
 from ..protocol import Captured, Target
 from .axes import Axes
 from .graph import Graph, Tensor
 from .model import TfliteModel
-from .run import Feeds, Session, dequantise, feeds_of
-
-EXPORT = "convert the model with a free batch axis"
+from .run import Feeds, Session, dequantise
 
 
 def capture(model: TfliteModel, batch: Any, paths: Sequence[str], target: Target | None) -> dict[str, Captured]:
     """What the named layers produce for a batch, by name, in execution order; `target` is `None`."""
     outputs = model.find(paths)
-    tensors = list({output.tensor.index: output.tensor for output in outputs.values()}.values())
+    tensors = [model.graph.tensors[index] for index in dict.fromkeys(output.tensor for output in outputs.values())]
     if not tensors:
         return {}
-    values = run(model, tensors, feeds_of(model.graph, model.inputs, batch))
+    values = run(model, tensors, model.feeds(batch))
     by_index = {
         tensor.index: Captured(dequantise(tensor, value), dtype=tensor.type if tensor.quantised else "")
         for tensor, value in zip(tensors, values, strict=True)
     }
-    return {name: by_index[output.tensor.index] for name, output in outputs.items()}
+    return {name: by_index[output.tensor] for name, output in outputs.items()}
 
 
 def run(
@@ -38,7 +35,7 @@ def run(
     """The tensors for a batch; `fixed` are the values of tensors on the way, in the file's own types."""
     fixed, indices = fixed or {}, [tensor.index for tensor in tensors]
     session = model.session(indices, list(fixed))
-    images = singles(model.graph.fixed, feeds, EXPORT)
+    images = model.images(feeds)
     if images is None:
         return session.run({**feeds, **fixed})
     axes = all_axes(model, feeds) if fixed else None
@@ -47,20 +44,20 @@ def run(
     results = [session.run(image) for image in images]
     shapes = {index: value.shape for index, value in zip(indices, results[0], strict=True)}
     axes = axes or Axes(model.graph, {**model.graph.file_shapes, **shapes})
-    return join(results, indices, axes, lambda index: model.graph.tensors[index].name)
+    return axes.join(results, indices, lambda index: model.graph.tensors[index].name)
 
 
 def all_axes(model: TfliteModel, feeds: Feeds) -> Axes:
     """The axes of every tensor; found once for each model, as a combination asks for many scores."""
     if model.axes is None:
-        model.axes = Axes(model.graph, shapes_of(model, first_image(model.graph.fixed, feeds)))
+        model.axes = Axes(model.graph, shapes_of(model, model.first_image(feeds)))
     return model.axes
 
 
 def shapes_of(model: TfliteModel, feeds: Feeds) -> dict[int, tuple[int, ...]]:
     """The shape of every input, and of every layer that can be run, by one run."""
     graph = model.graph
-    tensors = [output.tensor.index for output in model.layers if output.tensor.numeric]
+    tensors = [output.tensor for output in model.outputs if graph.tensors[output.tensor].numeric]
     try:
         shapes = _shapes(graph, tensors, feeds, model.threads)
     except ModelNotReadable:

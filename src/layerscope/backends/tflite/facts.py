@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import io
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from ..graph.codes import describe, recipe_of_range
-from ..protocol import Facts, Input
+from ..protocol import Facts
 from .axes import Axes
 from .flatbuffer import Damaged, Table
-from .graph import Graph, Tensor
+from .graph import Graph
 from .model import TfliteModel
 from .run import runtime
 
@@ -50,15 +49,10 @@ def digest(model: TfliteModel) -> str:
 
 def facts(model: TfliteModel) -> Facts:
     """What the file says about itself, without running it."""
-    graph, metadata = model.graph, _metadata(model.graph)
-    axes = Axes(graph, graph.file_shapes)
-    names = {index: name for name, index in model.inputs.items()}
+    metadata, axes = _metadata(model), Axes(model.graph, model.graph.file_shapes)
     return Facts(
         name=metadata.name or (model.path.stem if model.path else "model"),
-        inputs=tuple(
-            Input(names.get(index, tensor.name), axes.axes[index], tensor.shape, _taken_type(tensor), _codes(tensor))
-            for index, tensor in ((index, graph.tensors[index]) for index in graph.inputs)
-        ),
+        inputs=tuple(value.fact(axes.axes[index]) for index, value in model.takes.items()),
         digest=model.digest,
         framework=runtime()[0],
         recipe=metadata.recipe,
@@ -67,27 +61,15 @@ def facts(model: TfliteModel) -> Facts:
     )
 
 
-def _taken_type(tensor: Tensor) -> str:
-    """The type that an input takes: quantised ones take floats, which are quantised; uint8 takes pixels as they are."""
-    return "float32" if tensor.quantised and tensor.type != "uint8" else tensor.type
-
-
-def _codes(tensor: Tensor) -> str:
-    """What the codes of an input are, where one scale says it."""
-    single = tensor.quantised and tensor.scale.size == 1
-    return describe(float(tensor.scale[0]), int(tensor.zero[0]), tensor.type) if single else ""
-
-
-def _metadata(graph: Graph) -> Metadata:
+def _metadata(model: TfliteModel) -> Metadata:
     """What the file says, and what the range of a quantised input shows."""
-    metadata = _read(graph)
-    first = graph.tensors[graph.inputs[0]] if graph.inputs else None
-    if first is None or not first.quantised:
+    metadata, first = _read(model.graph), next(iter(model.takes.values()), None)
+    if first is None or first.codes is None:
         return metadata
-    if first.type == "uint8":  # takes pixels as they are: its scale and zero point are the normalization
-        return Metadata(None, "", metadata.labels, metadata.name)
-    if metadata.recipe is None and (recipe := _of_range(first)) is not None:
-        return Metadata(recipe[0], recipe[1], metadata.labels, metadata.name)
+    if first.dtype == "uint8":  # takes pixels as they are: its scale and zero point are the normalization
+        return replace(metadata, recipe=None, source="")
+    if metadata.recipe is None and (stated := first.recipe())[0]:
+        return replace(metadata, recipe=stated[0], source=stated[1])
     return metadata
 
 
@@ -149,7 +131,3 @@ def _zipped(graph: Graph, name: str) -> tuple[str, ...] | None:
     except (zipfile.BadZipFile, KeyError, UnicodeDecodeError, NotImplementedError, OSError, RuntimeError):
         return None  # no archive, or not that file in it
     return tuple(text.splitlines()) or None
-
-
-def _of_range(tensor: Tensor) -> tuple[str, str] | None:
-    return recipe_of_range(float(tensor.scale[0]), int(tensor.zero[0]), tensor.type) if tensor.scale.size == 1 else None

@@ -116,7 +116,7 @@ class Fields(graph_field.FieldFlow[int]):
 
     def fields(self, output: Output) -> tuple[Field, ...] | None:
         """The fields of one output, one for each axis of the image."""
-        return self.receptive(output.tensor.index)
+        return self.receptive(output.tensor)
 
     def shape_of(self, name: int) -> tuple[int, ...]:
         """The shape of a tensor that depends on no image."""

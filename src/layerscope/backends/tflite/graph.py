@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
+from typing import NamedTuple
 
 import numpy as np
 
@@ -54,6 +55,14 @@ class Tensor:
     @property
     def quantised(self) -> bool:
         return self.scale.size > 0 and self.type in INTEGERS
+
+    @property
+    def codes(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Scale and zero point, shaped to go along the axis that they differ on; `None` where it isn't quantised."""
+        shape = [1] * len(self.shape)
+        if self.scale.size > 1:
+            shape[self.axis % len(shape)] = self.scale.size
+        return (self.scale.reshape(shape), self.zero.reshape(shape)) if self.quantised else None
 
     @property
     def numeric(self) -> bool:
@@ -132,12 +141,6 @@ class Graph:
         return {tensor.index: tuple(size or 1 for size in tensor.shape) for tensor in self.tensors if tensor.shape}
 
     @cached_property
-    def fixed(self) -> dict[int, int]:
-        """The first sizes of the inputs for which the file fixes them."""
-        first = {index: shape[0] for index in self.inputs if (shape := self.tensors[index].shape)}
-        return {index: size for index, size in first.items() if size is not None}
-
-    @cached_property
     def taken_by(self) -> dict[int, list[int]]:
         taken: dict[int, list[int]] = {}
         for operator in self.operators:
@@ -209,10 +212,19 @@ class Graph:
         return None if values is None else [int(value) for value in values.ravel()]
 
 
-def signature(graph: Graph) -> tuple[str, dict[str, int], dict[str, int], list[str]]:
-    """(name, inputs, outputs by the names that the converter was given, names of other signatures) of the main subgraph."""
+class Signature(NamedTuple):
+    """The signature of the main subgraph: its name, inputs and outputs by the names that the converter was given."""
+
+    key: str
+    inputs: dict[str, int]
+    outputs: dict[str, int]
+    others: list[str]
+
+
+def signature(graph: Graph) -> Signature:
+    """The first signature of the main subgraph, with the names of those of other subgraphs (`others`)."""
     signatures: list[tuple[str, dict[str, int], dict[str, int]]] = []
-    others = []
+    others: list[str] = []
     for table in graph.model.tables(7):
         key = table.text(2)
         if table.number(4, "I"):
@@ -220,9 +232,7 @@ def signature(graph: Graph) -> tuple[str, dict[str, int], dict[str, int], list[s
             continue
         maps = [{entry.text(0): entry.number(1, "I") for entry in table.tables(field)} for field in (0, 1)]
         signatures.append((key, maps[0], maps[1]))
-    if not signatures:
-        return "", {}, {}, others
-    return (*signatures[0], others)
+    return Signature(*(signatures or [("", {}, {})])[0], others)
 
 
 def _code(table: Table) -> tuple[str, str]:

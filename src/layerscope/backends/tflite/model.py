@@ -4,33 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import mmap
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import NoReturn
 
-from ...core.layer import split_call
-from ...errors import LayerNotCalled, LayerNotFound, ModelNotReadable, near
-from ..graph.run import Sessions
+from ...errors import ModelNotReadable
+from ..graph import model as graph_model
+from ..graph.inputs import GraphInput
+from ..graph.model import GraphModel, Sessions
 from .axes import Axes
 from .flatbuffer import Bytes, Damaged
-from .graph import IDENTIFIER, Graph, Operator, Tensor, signature
-from .names import Address, addresses
+from .graph import IDENTIFIER, Graph, Operator, signature
+from .names import addresses
 from .run import Session
 
-
-@dataclass(frozen=True)
-class Output:
-    """One tensor of the graph as a layer: what makes it, and its address."""
-
-    tensor: Tensor
-    operator: Operator
-    address: Address
+Output = graph_model.Output[int, Operator]
 
 
-class TfliteModel:
+class TfliteModel(GraphModel[int, Operator]):
     """A model file, mapped into memory, or its bytes; and, once used, its interpreters."""
+
+    unfix = "convert the model with a free batch axis"
 
     def __init__(self, content: Bytes, path: Path | None = None, *, threads: int | None = None) -> None:
         self.path = path
@@ -42,7 +36,7 @@ class TfliteModel:
             raise ModelNotReadable(f"{called} is no TFLite model: the identifier TFL3 is missing")
         try:
             self.graph = Graph(content)
-            self.key, self.inputs, self.outputs, self.others = signature(self.graph)
+            self.signature = signature(self.graph)
         except Damaged as error:
             raise ModelNotReadable(f"{called}: {error}") from error
         if not self.graph.operators or not self.graph.outputs:
@@ -69,50 +63,29 @@ class TfliteModel:
         return f"sha256:{hashlib.sha256(self.graph.content).hexdigest()}"
 
     @cached_property
-    def layers(self) -> list[Output]:
-        """Every tensor that is a layer, in the order in which they are made."""
+    def takes(self) -> dict[int, GraphInput]:
+        names = {index: name for name, index in self.signature.inputs.items()}
+        tensors = {index: self.graph.tensors[index] for index in self.graph.inputs}
+        return {
+            index: GraphInput(names.get(index, tensor.name), tensor.shape, tensor.type, tensor.codes)
+            for index, tensor in tensors.items()
+        }
+
+    @property
+    def input_names(self) -> dict[str, int]:
+        return {self.graph.tensors[index].name: index for index in self.graph.inputs} | self.signature.inputs
+
+    @cached_property
+    def outputs(self) -> list[Output]:
         graph = self.graph
         indices = [index for operator in graph.operators for index in operator.outputs if index in graph.data]
         return [
-            Output(graph.tensors[index], graph.operators[graph.made_by[index]], address)
-            for index, address in addresses(graph, indices, self.outputs).items()
+            Output(index, graph.operators[graph.made_by[index]], address)
+            for index, address in addresses(graph, indices, self.signature.outputs).items()
         ]
 
-    @cached_property
-    def final(self) -> Output | None:
-        """The tensor that the model gives first, where a layer makes it."""
-        by_index = {output.tensor.index: output for output in self.layers}
-        return next((by_index[index] for index in self.graph.outputs if index in by_index), None)
-
-    @cached_property
-    def names(self) -> dict[str, Output]:
-        """What each name stands for; paths win over other names, and those over `path:0` for the only call."""
-        outputs = {output.address.path: output for output in self.layers}
-        for output in self.layers:
-            for alias in output.address.aliases:
-                outputs.setdefault(alias, output)
-        for name in list(outputs):
-            outputs.setdefault(f"{name}:0", outputs[name])
-        if self.final:
-            outputs[""] = self.final
-        return outputs
-
-    def find(self, paths: Iterable[str]) -> dict[str, Output]:
-        """The outputs that the paths name, each under the name it is given back by, in execution order."""
-        outputs = {path: self.names[path] if path in self.names else self._refuse(path) for path in paths}
-        order = {output.tensor.index: place for place, output in enumerate(self.layers)}
-        return dict(sorted(outputs.items(), key=lambda item: (order[item[1].tensor.index], item[0] == "")))
-
-    def _refuse(self, path: str) -> NoReturn:
-        base, call = split_call(path)
-        if call is not None and base in self.names:
-            raise LayerNotFound(f"layer {base!r} ran once, so it has the call :0, not :{call}")
-        names = {tensor.name: tensor.index for tensor in self.graph.tensors} | self.inputs
-        if names.get(path) in self.graph.inputs:
-            raise LayerNotCalled(f"{path!r} is the model's input, not a layer: the batch itself is its value")
-        if path in names:
-            raise LayerNotCalled(f"{path!r} has no output to show: it is a weight, a constant or arithmetic on sizes")
-        raise LayerNotFound(f"no layer {path!r}.{near(path, self.names)} `layers()` lists them all")
+    def hidden_names(self) -> set[str]:
+        return {tensor.name for tensor in self.graph.tensors}
 
     def session(self, tensors: Sequence[int], replaced: Sequence[int] = ()) -> Session:
         """An interpreter that ends at `tensors`, with other values for those in `replaced`."""

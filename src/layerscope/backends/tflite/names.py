@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from ..graph.model import Address
 from ..graph.walk import free
 from .graph import Graph, Tensor
 
@@ -34,15 +35,6 @@ WEIGHTED = {"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "CONV_3D", "FULLY_
 
 
 TRACED = re.compile(r"(?<=[^/])_1(?=/|$)")
-
-
-@dataclass(frozen=True)
-class Address:
-    """Where a tensor is found: its `path`, other names of it, and what its name says about what runs in it."""
-
-    path: str
-    aliases: tuple[str, ...] = ()
-    note: str = ""
 
 
 @dataclass(frozen=True)

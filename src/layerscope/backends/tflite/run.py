@@ -6,17 +6,16 @@ import importlib
 import importlib.util
 import os
 import re
+import struct
 import threading
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ...errors import BackendMissing, BadOption, ModelNotReadable
-from ..graph.codes import encode
-from ..graph.run import match_inputs
-from .cut import cut
+from .flatbuffer import unpack
 from .graph import Graph, Tensor
 
 THREADS = "LAYERSCOPE_TFLITE_THREADS"
@@ -31,6 +30,13 @@ RUNTIMES = (
 
 
 FAILED = re.compile(r"Node number (\d+) \(\w+\)")
+
+
+LIMIT = 2**31
+
+
+# Fields of a subgraph.
+INPUTS, OUTPUTS, OPERATORS = 1, 2, 3
 
 
 Feeds = dict[int, np.ndarray]
@@ -126,54 +132,50 @@ class _Named:
         return f"the {operator.name} that makes {self.graph.tensors[operator.outputs[0]].name!r} failed: "
 
 
-def feeds_of(graph: Graph, names: Mapping[str, int], batch: Any) -> Feeds:
-    """The arrays of a batch by input, in the model's own types; float pixels of a quantised input become its codes."""
-    by_name = {graph.tensors[index].name: index for index in graph.inputs} | dict(names)
-    own = {index: name for name, index in names.items()}
-
-    def wanted(index: int) -> str:
-        return f"{own.get(index, graph.tensors[index].name)!r} {_wanted(graph.tensors[index])}"
-
-    arrays = match_inputs(batch, graph.inputs, by_name, wanted)
-    return {index: _cast(graph.tensors[index], arrays[index]) for index in graph.inputs}
-
-
-def _cast(wanted: Tensor, value: Any) -> np.ndarray:
-    array = np.asarray(value)
-    fits = len(wanted.shape) == array.ndim and all(
-        a in (b, None) for a, b in zip(wanted.shape[1:], array.shape[1:], strict=True)
-    )
-    floats = array.dtype.kind == "f"
-    if fits and wanted.quantised and floats:
-        return quantise(wanted, array)
-    if not fits or not (array.dtype == wanted.type or (floats and wanted.type.startswith("float"))):
-        raise ModelNotReadable(
-            f"input {wanted.name!r} takes {_wanted(wanted)}; the batch is {array.dtype}{list(array.shape)}"
-        )
-    return np.ascontiguousarray(array, wanted.type)
-
-
-def _wanted(tensor: Tensor) -> str:
-    either = " or float32 to be quantised" if tensor.quantised else ""
-    return f"{tensor.type}[{', '.join('any' if size is None else str(size) for size in tensor.shape)}]{either}"
-
-
-def quantise(tensor: Tensor, values: np.ndarray) -> np.ndarray:
-    """The codes nearest to `values`."""
-    return encode(values, *_along(tensor, values.ndim), tensor.type)
-
-
 def dequantise(tensor: Tensor, values: np.ndarray) -> np.ndarray:
     """What the codes stand for, `(code - zero) * scale`, in float32; values that are no codes as they are."""
-    if not tensor.quantised:
+    if tensor.codes is None:
         return values
-    scale, zero = _along(tensor, values.ndim)
+    scale, zero = tensor.codes
     return ((values.astype(np.float64) - zero) * scale).astype(np.float32)
 
 
-def _along(tensor: Tensor, rank: int) -> tuple[np.ndarray, np.ndarray]:
-    """Scale and zero point, shaped to go along the axis that they differ on."""
-    shape = [1] * rank
-    if tensor.scale.size > 1:
-        shape[tensor.axis % rank] = tensor.scale.size
-    return tensor.scale.reshape(shape), tensor.zero.reshape(shape)
+def cut(graph: Graph, tensors: Sequence[int], replaced: Sequence[int] = ()) -> tuple[bytes, list[int]]:
+    """(the file that ends at `tensors`, the operators that it holds), without writing it anew. The weights are copied once.
+
+    Two places of the file change, on a copy: the list of operators keeps only those that are needed, and the list of outputs,
+    which is added at the end, names the tensors asked for. A tensor that is an output keeps its memory to itself, so nothing
+    that runs later writes into it, and no delegate may leave it out. The tensors in `replaced`, whose values are given, become
+    inputs after the model's own, and what makes them is left out.
+    """
+    content = memoryview(graph.content)
+    vector = graph.table.target(OPERATORS)
+    padding = bytes(-len(content) % 4)
+    if vector is None:
+        raise ModelNotReadable("the model has no operators")
+    kept = graph.needed(tensors, replaced)
+    places = [vector + 4 + 4 * index + unpack(content, "<I", vector + 4 + 4 * index) for index in kept]
+    operators = struct.pack(
+        f"<{len(kept) + 1}I", len(kept), *(place - (vector + 4 + 4 * index) for index, place in enumerate(places))
+    )
+    patches, added = [(vector, operators)], padding
+    for number, listed in ((INPUTS, (*graph.inputs, *replaced) if replaced else ()), (OUTPUTS, tensors)):
+        if listed:
+            patches.append(_pointed(graph, number, len(content) + len(added)))
+            added += struct.pack(f"<I{len(listed)}i", len(listed), *listed)
+    parts: list[bytes | memoryview] = []
+    copied = 0
+    for index, patch in sorted(patches):
+        parts += [content[copied:index], patch]
+        copied = index + len(patch)
+    return b"".join([*parts, content[copied:], added]), kept
+
+
+def _pointed(graph: Graph, number: int, end: int) -> tuple[int, bytes]:
+    """(where a field lies, what makes it refer to a list at `end`)."""
+    field = graph.table.position(number)
+    if field is None:
+        raise ModelNotReadable(f"the model has no {'inputs' if number == INPUTS else 'outputs'}")
+    if end - field >= LIMIT:
+        raise ModelNotReadable("layers of a TFLite file over 2 GB can't be captured: convert it with smaller weights")
+    return field, struct.pack("<I", end - field)

@@ -8,12 +8,11 @@ from typing import Any
 
 from ...core.layer import Layer
 from ..common.axes import token_grid
-from ..graph.run import first_image
 from .axes import Axes
 from .capture import shapes_of
 from .field import Fields
+from .graph import Operator, Tensor
 from .model import Output, TfliteModel
-from .run import feeds_of
 from .schema import BODIES
 from .weights import weights_of
 
@@ -21,17 +20,18 @@ from .weights import weights_of
 def layers(model: TfliteModel, batch: Any) -> list[Layer]:
     """Every layer in the order of the file, those that can't run last, and the model's own output."""
     graph = model.graph
-    axes = Axes(graph, shapes_of(model, first_image(graph.fixed, feeds_of(graph, model.inputs, batch))))
+    axes = Axes(graph, shapes_of(model, model.first_image(model.feeds(batch))))
     fields = Fields(graph, axes)
     table = [
         replace(_layer(model, output, axes, index), receptive=fields.fields(output))
-        for index, output in enumerate(model.layers)
+        for index, output in enumerate(model.outputs)
     ]
     if model.final:
         last = _layer(model, model.final, axes, len(table))
-        others = f"of the signature {model.key!r}; the layers of {', '.join(model.others)} are not listed"
-        note = "; ".join(text for text in (last.note, others if model.others else "") if text)
-        names = (model.final.tensor.name,)
+        key, _, _, others = model.signature
+        signature = f"of the signature {key!r}; the layers of {', '.join(others)} are not listed" if others else ""
+        note = "; ".join(text for text in (last.note, signature) if text)
+        names = (graph.tensors[model.final.tensor].name,)
         last = replace(last, path="", kind="Model", note=note, grid=None, aliases=names)
         table.append(replace(last, parameters=_parameters(model), receptive=fields.fields(model.final)))
     table.sort(key=lambda layer: not layer.calls)
@@ -40,10 +40,10 @@ def layers(model: TfliteModel, batch: Any) -> list[Layer]:
 
 def _layer(model: TfliteModel, output: Output, axes: Axes, index: int) -> Layer:
     """The row of one output."""
-    tensor, operator = output.tensor, output.operator
+    tensor, operator = model.graph.tensors[output.tensor], output.operator
     shape, letters = axes.shapes.get(tensor.index), axes.letters(output)
     ran = shape is not None or not tensor.numeric
-    notes = [output.address.note, *_operator_notes(output), _value_note(model, output, axes)]
+    notes = [output.address.note, *_operator_notes(operator, tensor), _value_note(model, output, axes)]
     return Layer(
         path=output.address.path,
         kind=operator.kind,
@@ -59,19 +59,19 @@ def _layer(model: TfliteModel, output: Output, axes: Axes, index: int) -> Layer:
     )
 
 
-def _operator_notes(output: Output) -> Iterator[str]:
+def _operator_notes(operator: Operator, tensor: Tensor) -> Iterator[str]:
     """What is to be known of the operator that makes a layer."""
-    if output.operator.name in BODIES:
+    if operator.name in BODIES:
         yield "its body can't be looked into"
-    if output.operator.custom:
+    if operator.custom:
         yield "a custom operator"
-    if output.tensor.quantised:
-        yield f"dequantised from {output.tensor.type}"
+    if tensor.quantised:
+        yield f"dequantised from {tensor.type}"
 
 
 def _value_note(model: TfliteModel, output: Output, axes: Axes) -> str:
     """Why a layer has no picture, or what its axes rest on."""
-    tensor = output.tensor
+    tensor = model.graph.tensors[output.tensor]
     shape = axes.shapes.get(tensor.index)
     if tensor.index in axes.spread:
         return "pixels in the batch axis: take the layer that puts them back"
@@ -99,6 +99,6 @@ def _grid(index: int, axes: Axes) -> tuple[int, int] | None:
 def _parameters(model: TfliteModel) -> int:
     """The number of weights that the layers of the model read, shared ones once."""
     weights: dict[int, int] = {}
-    for output in model.layers:
+    for output in model.outputs:
         weights |= weights_of(model.graph, output.operator)
     return sum(weights.values())

@@ -9,12 +9,15 @@ import numpy as np
 
 from ...errors import BadOption
 from ..common.outputs import changed, scored
-from ..graph.codes import CODES
+from ..graph.inputs import encode
 from ..protocol import Change, Target
 from .capture import all_axes, run
 from .graph import Tensor
 from .model import TfliteModel
-from .run import Feeds, dequantise, feeds_of, quantise
+from .run import Feeds, dequantise
+
+# The types whose every code is a number that float32 holds exactly.
+CODES = ("int8", "uint8", "int16", "uint16")
 
 
 def scores(model: TfliteModel, batch: Any, target: Target, changes: Mapping[str, Change]) -> np.ndarray:
@@ -24,10 +27,10 @@ def scores(model: TfliteModel, batch: Any, target: Target, changes: Mapping[str,
     """
     if model.final is None:
         raise BadOption("the model has no output to aim at")
-    feeds, final = feeds_of(model.graph, model.inputs, batch), model.final.tensor
+    feeds, final = model.feeds(batch), model.graph.tensors[model.final.tensor]
     fixed: dict[int, np.ndarray] = {}
     for path, output in model.find(changes).items():
-        fixed |= _change(model, feeds, (path, output.tensor, changes[path]), fixed)
+        fixed |= _change(model, feeds, (path, model.graph.tensors[output.tensor], changes[path]), fixed)
     if final.index not in fixed:
         fixed |= {final.index: run(model, [final], feeds, fixed)[0]}
     axes = all_axes(model, feeds).axes[final.index]
@@ -51,7 +54,7 @@ def _change(
     )
     before = values[tensor.index] if tensor.index in values else fixed[tensor.index]
     after = changed(path, function, dequantise(tensor, before))
-    return {**values, tensor.index: _codes(path, tensor, after) if tensor.quantised else after}
+    return {**values, tensor.index: _codes(path, tensor, after)}
 
 
 def _check(path: str, tensor: Tensor, outputs: Sequence[Tensor]) -> None:
@@ -67,7 +70,7 @@ def _check(path: str, tensor: Tensor, outputs: Sequence[Tensor]) -> None:
 
 
 def _codes(path: str, tensor: Tensor, values: np.ndarray) -> np.ndarray:
-    """The codes nearest to other values; those beyond the range of the codes become its ends, as in the model itself."""
-    if np.isnan(values).any():
+    """The codes nearest to other values, where it has codes; those beyond their range become its ends, as in the model."""
+    if tensor.codes is not None and np.isnan(values).any():
         raise BadOption(f"the change for layer {path!r} gave NaN, for which its {tensor.type} codes have no place")
-    return quantise(tensor, values)
+    return values if tensor.codes is None else encode(values, *tensor.codes, tensor.type)

@@ -35,7 +35,7 @@ def stored(graph: Graph, index: int) -> np.ndarray | None:
 
 def head(model: TfliteModel, batch: Any) -> Head | None:
     """The last FULLY_CONNECTED whose weights are in the file, dequantised where they are codes."""
-    for output in reversed(model.layers):
+    for output in reversed(model.outputs):
         operator = output.operator
         if operator.name != "FULLY_CONNECTED":
             continue

@@ -5,7 +5,8 @@ import pytest
 
 import layerscope as ls
 from helpers.wording import raises
-from layerscope.backends.common.axes import AxesTrace, permuted_view, token_grid
+from layerscope.backends.common.axes import permuted_view, token_grid
+from layerscope.backends.common.run import TensorMap
 from layerscope.core.axes import channels_last, likelier_layout, split_tokens
 
 
@@ -65,7 +66,7 @@ def test_a_trace_keeps_nothing_alive():
     class Tensor:
         pass
 
-    trace, tensor = AxesTrace(), Tensor()
+    trace, tensor = TensorMap(), Tensor()
     trace.set(tensor, "bchw")
     assert trace.get(tensor) == "bchw"
     del tensor

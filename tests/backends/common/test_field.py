@@ -116,15 +116,15 @@ def test_a_kernel_made_from_the_image_is_not_followed() -> None:
     assert all(field.unknown for field in places.receptive())
 
 
-class Cause:
-    source = IMAGE
+class OneStep:
+    source, inputs, shape = IMAGE, (IMAGE,), (1, 2, 3)
 
 
 def test_a_translation_that_fails_or_gives_another_shape_is_unknown() -> None:
-    def broken() -> Operation:
+    def broken(step: OneStep) -> Operation:
         raise LookupError
 
-    for translate in (broken, lambda: unary("same")(Cause())):
-        fields = follow(translate, IMAGE, "Odd", (1, 2, 3)).receptive()
+    for translate in (None, broken, unary("same")):
+        fields = follow(translate, OneStep(), IMAGE, "Odd").receptive()
         assert fields is not None
         assert all("Odd" in field.unknown for field in fields)

@@ -345,8 +345,8 @@ def test_mobilenet_layer_by_layer() -> None:
 
 def test_the_file_that_is_cut_is_the_file_with_two_places_changed() -> None:
     """Nothing but the lists of operators and outputs differs, so the weights of the cut are those of the file."""
-    from layerscope.backends.tflite.cut import cut
     from layerscope.backends.tflite.model import TfliteModel
+    from layerscope.backends.tflite.run import cut
 
     graph = TfliteModel(file()).graph
     content, kept = cut(graph, [graph.operators[1].outputs[0]])

@@ -34,7 +34,7 @@ from helpers.tflite_models import (
 )
 from helpers.wording import raises, wording
 from layerscope.backends import registry
-from layerscope.backends.tflite import cut, run
+from layerscope.backends.tflite import run
 from layerscope.backends.tflite import schema as numbers
 from layerscope.backends.tflite.backend import TfliteBackend
 from layerscope.tiny import tiny_parameters
@@ -313,7 +313,7 @@ def test_a_photo_is_quantised_into_the_input_of_the_file(kind: str, preprocess: 
 
 
 def test_files_over_the_limit_of_the_format_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cut, "LIMIT", len(tiny()) // 2)
+    monkeypatch.setattr(run, "LIMIT", len(tiny()) // 2)
     with raises(ls.ModelNotReadable, "2"):
         captured(tiny(), IMAGES, "tiny/conv1")
 

@@ -12,7 +12,7 @@ import layerscope as ls
 from helpers import tflite_models
 from helpers.limits import LAST
 from helpers.tflite_models import K, keras, of_function, tiny, with_a_determinant
-from layerscope.backends.tflite import cut
+from layerscope.backends.tflite import run
 
 
 @pytest.mark.limit("TFLite operators that the interpreter doesn't have")
@@ -137,7 +137,7 @@ def test_an_interpreter_on_a_file(limit, tmp_path):
 
 @pytest.mark.limit("TFLite files over 2 GB")
 def test_large_tflite_files(limit, monkeypatch):
-    monkeypatch.setattr(cut, "LIMIT", len(tiny()) // 2)
+    monkeypatch.setattr(run, "LIMIT", len(tiny()) // 2)
     with limit.raises("2"):
         tflite_models.captured(tiny(), LAST, "tiny/conv1")
 

@@ -132,8 +132,8 @@ def test_one_part_of_an_operator_is_changed_and_the_others_stay() -> None:
 
 
 def test_nothing_of_the_image_runs_again_behind_the_layer() -> None:
-    from layerscope.backends.tflite.cut import cut
     from layerscope.backends.tflite.graph import Graph
+    from layerscope.backends.tflite.run import cut
 
     graph = Graph(file())
     outputs = graph.operators[0].outputs

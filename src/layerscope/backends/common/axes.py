@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Iterable, Sequence
 from math import prod
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from ...core.axes import MOST_PREFIX_TOKENS
 
@@ -13,6 +12,14 @@ CHANNELS_LAST = {2: "bc", 3: "bnc", 4: "bhwc", 5: "bdhwc"}
 
 
 CHANNELS_FIRST = {2: "bc", 3: "bcn", 4: "bchw", 5: "bcdhw"}
+
+
+# Where nothing else is known: pictures are channels-first, sequences of vectors channels-last.
+PICTURES_FIRST = CHANNELS_FIRST | {3: "bnc"}
+
+
+# The letters of one, two and three dimensions of space.
+SPACE = {1: "n", 2: "hw", 3: "dhw"}
 
 
 # Names that models give to the parameters of tokens in front of those of the patches, and how such a token is labelled.
@@ -191,21 +198,3 @@ def distribute(
                 return None
         dims.append(tuple(dim))
     return dims
-
-
-class AxesTrace:
-    """Which axes the tensors of one run have, by identity, so that layers without axes of their own inherit them.
-
-    Entries go when their tensor goes: holding a trace keeps no tensor alive.
-    """
-
-    def __init__(self) -> None:
-        self._axes: dict[int, tuple[Any, str]] = {}
-
-    def set(self, tensor: Any, axes: str) -> None:
-        key = id(tensor)
-        self._axes[key] = (weakref.ref(tensor, lambda _: self._axes.pop(key, None)), axes)
-
-    def get(self, tensor: Any) -> str | None:
-        reference, axes = self._axes.get(id(tensor), (None, ""))
-        return axes if reference is not None and reference() is tensor else None

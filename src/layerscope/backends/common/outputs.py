@@ -185,22 +185,6 @@ def _index(target: Any, count: int) -> int:
     return index % count
 
 
-def first_image(batch: Any) -> Any:
-    """The batch cut to its first image."""
-    if isinstance(batch, Mapping):
-        return {name: first_image(array) for name, array in batch.items()}
-    if isinstance(batch, tuple | list):
-        return tuple(first_image(array) for array in batch)
-    return batch[:1] if getattr(batch, "ndim", 0) else batch
-
-
-def first_input(batch: Any) -> Any:
-    """The first array of a batch, whose rows are the images."""
-    while isinstance(batch, Mapping | tuple | list):
-        batch = next(iter(batch.values())) if isinstance(batch, Mapping) else batch[0]
-    return batch
-
-
 def changed(path: str, change: Change, values: np.ndarray) -> np.ndarray:
     """What a layer is said to return instead of `values`, in the same type. Raises `BadOption` for another shape."""
     after = np.asarray(change(values.copy()))

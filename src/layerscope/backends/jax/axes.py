@@ -12,13 +12,10 @@ import numpy as np
 
 from ...core.axes import prefix_names
 from ...core.layer import Layer
-from ..common.axes import CHANNELS_FIRST, CHANNELS_LAST, PREFIX_TOKENS, AxesTrace, prefix_labels, token_grid
+from ..common.axes import CHANNELS_FIRST, CHANNELS_LAST, PICTURES_FIRST, PREFIX_TOKENS, SPACE, prefix_labels, token_grid
+from ..common.run import TensorMap
 from .outputs import parts_of
 from .watch import Call
-
-# Where nothing else is known: Equinox has images channels-first and sequences of vectors channels-last.
-EQUINOX = CHANNELS_FIRST | {3: "bnc"}
-
 
 SPATIAL = ("Conv", "ConvLocal", "ConvTranspose", "Pool", "AdaptivePool")
 
@@ -58,12 +55,12 @@ class Axes:
 
     def __init__(self, channels_first: bool, prefix: Sequence[str], modules: Mapping[str, Any]) -> None:
         self._modules = modules
-        self._default = EQUINOX if channels_first else CHANNELS_LAST
+        self._default = PICTURES_FIRST if channels_first else CHANNELS_LAST
         self._channels_first = channels_first
         # Equinox takes one example, so its models run inside a vmap of ours.
         self._own_vmaps = 1 if channels_first else 0
         self._prefix = tuple(prefix)
-        self._trace = AxesTrace()
+        self._trace: TensorMap[str] = TensorMap()
         self._by_shape: dict[tuple[int, ...], str] = {}
         self._ambiguous: set[tuple[int, ...]] = set()
         # Tokens that a model transposes between two modules are known again by their values.
@@ -71,9 +68,10 @@ class Axes:
         self._children: dict[str, str] = {}
         self._grids: list[tuple[int, int]] = []
 
-    def row(self, output: Output, path: str) -> Layer:
+    def row(self, output: Output) -> Layer:
         """One array of an output as a row of the table: its axes, its grid of tokens, and a note."""
         (call, place), shape = output, output.shape
+        path = call.path
         axes = self.letters(output)
         if not axes:
             dtype = call.values[place].dtype
@@ -136,7 +134,7 @@ class Axes:
         """Inside vmaps of the model's own: the axes that the module sees, and the mapped ones where JAX puts them."""
         inside = rank - vmaps
         inner = stated_axes(call.module, inside, self._channels_first) or self._default.get(inside, "")
-        free = "" if set("dhwn") & set(inner) else {1: "n", 2: "hw", 3: "dhw"}.get(vmaps, "")
+        free = "" if set("dhwn") & set(inner) else SPACE.get(vmaps, "")
         letters = free or ("d" if vmaps == 1 and "d" not in inner else "")
         if not inner or not letters:
             return ""

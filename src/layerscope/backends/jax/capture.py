@@ -7,19 +7,21 @@ from dataclasses import replace
 from typing import Any
 
 from ...core.layer import split_call
+from ..common.run import Stop, until_stopped
 from ..protocol import Captured, Target
-from .model import JaxModel, run_until
+from .model import JaxModel
 from .outputs import as_captured
 from .target import gradients
 from .wanted import Key, Wanted
-from .watch import Call, Stop, Watch
+from .watch import Call, Watch
 
 
 def capture(model: JaxModel, batch: Any, paths: Sequence[str], target: Target | None = None) -> dict[str, Captured]:
     """What the named layers produce for `batch`, in execution order."""
     recorder = Recorder(model, paths)
     watch = Watch(recorder.record, wants=recorder.wanted.wants)
-    run_until(recorder, model, batch, watch)
+    with until_stopped(recorder):
+        model.run(batch, watch)
     keys = recorder.results(watch)
     captured = {name: recorder.captured[key] for name, key in keys.items()}
     if target is None or not keys:

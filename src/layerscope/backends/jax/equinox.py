@@ -14,8 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...errors import ModelNotReadable
+from ..common.axes import SPACE
 from ..protocol import Kernel
-from .model import SPACE, FirstLayer, Unwrapped, inference_arguments, unwrap
+from .model import FirstLayer, Unwrapped, inference_arguments, unwrap
 from .outputs import call_arguments, floating_leaf
 from .watch import Watch, reporting, watching
 

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import numpy as np
 
-from ..protocol import Evidence, trained
+from ..common.facts import compare
+from ..common.run import Stop, until_stopped
+from ..protocol import Evidence
 from .axes import is_a
-from .model import JaxModel, run_until
+from .model import JaxModel
 from .outputs import as_captured
-from .watch import Call, Stop, Watch
+from .watch import Call, Watch
 
 
 def evidence(model: JaxModel, batch: Any) -> Evidence | None:
@@ -23,7 +24,8 @@ def evidence(model: JaxModel, batch: Any) -> Evidence | None:
     if model.channels_first:
         return None
     search = _Search(model)
-    run_until(search, model, batch, Watch(search.record))
+    with until_stopped(search):
+        model.run(batch, Watch(search.record))
     return search.evidence
 
 
@@ -53,11 +55,7 @@ def _compare(call: Call, array: Any) -> Evidence | None:
     statistics = _statistics(call.module)
     if array.ndim != 4 or statistics is None:
         return None
-    values = as_captured(array).values
-    mean, variance = (np.asarray(statistic, np.float64) for statistic in statistics)
-    if mean.shape != values.shape[-1:] or not trained(mean, variance):
-        return None
-    return Evidence(call.path, mean, variance, values.mean((1, 2)), values.var((1, 2)))
+    return compare(call.path, as_captured(array).values, *statistics, -1)
 
 
 def _statistics(module: Any) -> tuple[Any, Any] | None:

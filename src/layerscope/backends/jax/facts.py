@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 from typing import Any
 
@@ -10,12 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..common.axes import CHANNELS_FIRST, CHANNELS_LAST
+from ..common.axes import CHANNELS_FIRST, CHANNELS_LAST, PICTURES_FIRST
+from ..common.facts import sample, sampled_digest
 from ..protocol import Facts, Input
-from .axes import EQUINOX
 from .model import JaxModel
-
-SAMPLES = 64
 
 
 def facts(model: JaxModel) -> Facts:
@@ -26,20 +23,16 @@ def facts(model: JaxModel) -> Facts:
 
 def digest(model: JaxModel) -> str:
     """A hash over name, shape, type and 64 evenly spaced values of each array; `""` for a model without any."""
-    digest, empty = hashlib.sha256(), True
-    for name, leaf in model.leaves():
-        empty = False
-        digest.update(f"{name} {tuple(np.shape(leaf))} {getattr(leaf, 'dtype', '')}".encode())
-        digest.update(_sample(leaf))
-    return "" if empty else f"sampled-sha256:{digest.hexdigest()}"
+    return sampled_digest(
+        (f"{name} {tuple(np.shape(leaf))} {getattr(leaf, 'dtype', '')}", _sample(leaf)) for name, leaf in model.leaves()
+    )
 
 
 def _sample(leaf: Any) -> bytes:
     """The bytes of 64 evenly spaced values of an array."""
     if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         leaf = jax.random.key_data(leaf)
-    flat = np.asarray(leaf).reshape(-1)
-    return np.ascontiguousarray(flat[:: max(1, flat.size // SAMPLES)][:SAMPLES]).tobytes()
+    return bytes(sample(np.asarray(leaf).reshape(-1)).tobytes())
 
 
 def inputs(model: JaxModel) -> tuple[Input, ...]:
@@ -47,7 +40,7 @@ def inputs(model: JaxModel) -> tuple[Input, ...]:
     layer = model.first_layer()
     if layer is None:
         # Nothing tells how many channels; the axes are those of the library.
-        axes, channels = (EQUINOX if model.channels_first else CHANNELS_LAST)[4], None
+        axes, channels = (PICTURES_FIRST if model.channels_first else CHANNELS_LAST)[4], None
     elif model.channels_first:
         axes, channels = CHANNELS_FIRST[len(layer.shape)], getattr(layer.module, "in_channels", layer.shape[-1])
     else:

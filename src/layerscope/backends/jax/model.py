@@ -11,8 +11,9 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from ..common.axes import SPACE
 from ..protocol import Kernel
-from .watch import Stop, Watch
+from .watch import Watch
 
 # Arguments that switch between training and inference, with the value for inference.
 INFERENCE = {
@@ -68,15 +69,6 @@ class JaxModel(Protocol):
         ...
 
 
-def run_until(owner: object, model: JaxModel, batch: Any, watch: Watch) -> None:
-    """Run `model`, at most until `owner` stops it."""
-    try:
-        model.run(batch, watch)
-    except Stop as stop:
-        if stop.owner is not owner:
-            raise
-
-
 def canonical_paths(model: JaxModel) -> dict[str, str]:
     """The path under which each module is reported, by its other paths."""
     return {alias: path for path, aliases in model.aliases().items() for alias in aliases}
@@ -106,9 +98,6 @@ def unwrap(model: Any) -> Unwrapped:
     if isinstance(model, types.MethodType):
         return Unwrapped(model.__self__, model.__name__, args, kwargs)
     return Unwrapped(model, "__call__", args, kwargs)
-
-
-SPACE = {1: "n", 2: "hw", 3: "dhw"}
 
 
 def flax_kernel(module: Any, values: Any, transposed: bool) -> Kernel:

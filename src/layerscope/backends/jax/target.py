@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from ...errors import BadOption, GradientsUnavailable, LayerscopeError
-from ..common.outputs import changed, first_input
+from ..common.outputs import changed
+from ..common.run import first_input
 from ..protocol import Captured, Change, Target
 from .model import JaxModel
 from .outputs import aim, as_captured

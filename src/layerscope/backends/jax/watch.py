@@ -18,14 +18,8 @@ import jax
 import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
 
+from ..common.run import Stop
 from .outputs import parts_of, with_arrays
-
-
-class Stop(BaseException):
-    """Ends a run that has given all that was asked for. Not an `Exception`, which models catch."""
-
-    def __init__(self, owner: object) -> None:
-        self.owner = owner
 
 
 class Call(NamedTuple):

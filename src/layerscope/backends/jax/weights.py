@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...core.layer import split_call
-from ..common.outputs import first_image
+from ..common.run import first_image
 from ..protocol import Head, Kernel
 from .axes import is_a
 from .model import JaxModel, canonical_paths

@@ -6,7 +6,8 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from ..common.axes import CHANNELS_FIRST, CHANNELS_LAST, PREFIX_TOKENS, AxesTrace, prefix_labels
+from ..common.axes import CHANNELS_FIRST, CHANNELS_LAST, PREFIX_TOKENS, prefix_labels
+from ..common.run import TensorMap
 from .attention import AttentionMap
 from .engine import Engine
 from .model import KerasModel
@@ -105,7 +106,7 @@ class Axes:
     def __init__(self, model: KerasModel) -> None:
         self._model = model
         self._format = model_format(model.root, model.engine.data_format)
-        self._trace = AxesTrace()
+        self._trace: TensorMap[str] = TensorMap()
 
     def letters(self, output: Output) -> str:
         """The axes of an output, `""` where it has no picture."""

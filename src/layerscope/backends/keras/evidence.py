@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from ..protocol import Evidence, trained
+from ..common.facts import compare
+from ..common.run import Stop
+from ..protocol import Evidence
 from .engine import copy_to_host
 from .model import KerasModel
 from .names import WITH_KERNEL, is_a
-from .watch import Call, Stop, run
+from .watch import Call, run
 
 
 def evidence(model: KerasModel, batch: Any) -> Evidence | None:
@@ -43,12 +43,7 @@ class _Search:
         tensor = next((leaf for leaf in engine.flatten(call.arguments) if engine.has_values(leaf)), None)
         if tensor is None:
             return None
-        values = copy_to_host(engine, tensor)[0].astype(np.float32, copy=False)
-        mean, variance = (
-            np.array(engine.as_numpy(engine.stored_value(variable)), np.float64)
-            for variable in (layer.moving_mean, layer.moving_variance)
-        )
-        if values.ndim != 4 or not trained(mean, variance):
-            return None
-        values = np.moveaxis(values, layer.axis if isinstance(layer.axis, int) else layer.axis[0], -1)
-        return Evidence(call.place.path, mean, variance, values.mean((1, 2)), values.var((1, 2)))
+        variables = (layer.moving_mean, layer.moving_variance)
+        mean, variance = (copy_to_host(engine, engine.stored_value(variable))[0] for variable in variables)
+        axis = layer.axis if isinstance(layer.axis, int) else layer.axis[0]
+        return compare(call.place.path, copy_to_host(engine, tensor)[0], mean, variance, axis)

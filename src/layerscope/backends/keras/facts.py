@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..common.input_scaling import takes
+from ..common.facts import recipe_of_scaling, sample, sampled_digest
 from ..protocol import Facts, Input
 from .axes import input_axes
 from .engine import Engine, dtype_name
 from .model import KerasModel
 from .names import WITH_KERNEL, Place, is_a, is_layer, walk
-
-SAMPLES = 64
-
 
 SECOND_ARGUMENT = ("x2", "y", "bias", "value")
 
@@ -97,14 +93,10 @@ def digest(model: KerasModel) -> str:
     """A hash over each variable's path, shape, type and 64 of its values; `""` for a model without variables."""
     engine = model.engine
     variables = engine.variables(model.root)
-    if not variables:
-        return ""
-    digest = hashlib.sha256()
-    for variable in variables:
-        values = engine.as_numpy(engine.stored_value(variable)).reshape(-1)
-        digest.update(engine.describe(variable).encode())
-        digest.update(np.ascontiguousarray(values[:: max(1, values.size // SAMPLES)][:SAMPLES]).tobytes())
-    return f"sampled-sha256:{digest.hexdigest()}"
+    values = (engine.as_numpy(engine.stored_value(variable)).reshape(-1) for variable in variables)
+    return sampled_digest(
+        (engine.describe(variable), sample(flat).tobytes()) for variable, flat in zip(variables, values, strict=True)
+    )
 
 
 def preprocessing(model: KerasModel) -> tuple[str | None, str, bool]:
@@ -161,14 +153,14 @@ def _is_arithmetic(layer: Any) -> bool:
 def _layer_recipe(layer: Any, engine: Engine) -> str | None:
     """Which pixels a Rescaling or an adapted Normalization takes."""
     if is_a(layer, "Rescaling"):
-        return takes(layer.scale, layer.offset)
+        return recipe_of_scaling(layer.scale, layer.offset)
     statistics = getattr(layer, "mean", None), getattr(layer, "variance", None)
     if statistics[0] is None or statistics[1] is None or layer.invert:
         return None
     mean, variance = (np.asarray(_as_numpy(statistic, engine), np.float64) for statistic in statistics)
     # as the layer itself does: no division by zero
     deviation = np.maximum(np.sqrt(variance), 1e-7)
-    return takes(1 / deviation, -mean / deviation)
+    return recipe_of_scaling(1 / deviation, -mean / deviation)
 
 
 def _arithmetic_recipe(layers: list[tuple[Place, Any]], engine: Engine) -> str | None:
@@ -183,7 +175,7 @@ def _arithmetic_recipe(layers: list[tuple[Place, Any]], engine: Engine) -> str |
             break
         factor, summand = ARITHMETIC[name](number)
         scale, offset = scale * factor, offset * factor + summand
-    return None if (scale == 1).all() and not offset.any() else takes(scale, offset)
+    return None if (scale == 1).all() and not offset.any() else recipe_of_scaling(scale, offset)
 
 
 def _as_numpy(value: Any, engine: Engine) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +11,7 @@ from typing import Any
 from ...core.receptive_field import Field
 from ..common.field import Places, image_places
 from ..common.field_rules import Operation, by_name, follow, nary, unary, unknown
+from ..common.run import TensorMap
 from .names import is_a, is_layer
 
 SAME = (
@@ -46,19 +46,8 @@ Rule = Callable[[Step], Operation]
 AXIS = attrgetter("layer.axis")  # the axes that a layer works along; `None` for all
 
 
-class Fields:
-    """The `Places` of the tensors of one run, by identity. It holds no tensor alive."""
-
-    def __init__(self) -> None:
-        self._held: dict[int, tuple[Any, Places]] = {}
-
-    def get(self, tensor: Any) -> Places | None:
-        reference, places = self._held.get(id(tensor), (None, None))
-        return places if reference is not None and reference() is tensor else None
-
-    def set(self, tensor: Any, places: Places) -> None:
-        key = id(tensor)
-        self._held[key] = (weakref.ref(tensor, lambda _: self._held.pop(key, None)), places)
+class Fields(TensorMap[Places]):
+    """The `Places` of the tensors of one run."""
 
     def start(self, tensor: Any, axes: str) -> None:
         """Note the model's input."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ..common.run import map_batch
 from .engine import Engine
 from .names import is_graph
 
@@ -22,7 +23,7 @@ class KerasModel:
 
     def forward(self, batch: Any) -> Any:
         """The model's output for `batch`, run eagerly in inference mode on tensors of its own."""
-        batch = _map_arrays(batch, self.engine.copy_input)
+        batch = map_batch(batch, self.engine.copy_input)
         parameters = () if is_graph(self.root) else _tensor_parameters(self.root)
         if isinstance(getattr(self.root, "_inputs_struct", None), list) and isinstance(batch, np.ndarray):
             # Keras takes a tensor for a list of one input, but warns of an array
@@ -34,11 +35,6 @@ class KerasModel:
         return self.root(batch, training=False)
 
 
-def first_image(batch: Any) -> Any:
-    """The batch cut to its first image. A list stays a list, which Keras tells from a tuple."""
-    return _map_arrays(batch, lambda array: array[:1] if getattr(array, "ndim", 0) else array)
-
-
 def _tensor_parameters(layer: Any) -> tuple[str, ...]:
     """The names of the tensors that a subclassed model's `call` takes."""
     parameters = inspect.signature(layer.call).parameters.values()
@@ -48,12 +44,3 @@ def _tensor_parameters(layer: Any) -> tuple[str, ...]:
         if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
         and parameter.name not in ("training", "mask")
     )
-
-
-def _map_arrays(batch: Any, change: Callable[[Any], Any]) -> Any:
-    """A batch of the same structure with `change(array)` in the place of each array."""
-    if isinstance(batch, Mapping):
-        return {name: _map_arrays(array, change) for name, array in batch.items()}
-    if isinstance(batch, list | tuple):
-        return type(batch)(_map_arrays(array, change) for array in batch)
-    return change(batch)

@@ -10,11 +10,13 @@ from ...core.axes import prefix_names
 from ...core.layer import Layer
 from ...core.note import Note, kind_of
 from ..common.axes import token_grid
+from ..common.run import first_image
+from ..common.table import NO_TENSOR, merge_calls, number_rows
 from .attention import NAME
 from .axes import Axes, Output, Source, axes_note, patch_grid, stated_prefix
 from .engine import dtype_name
 from .field import Fields
-from .model import KerasModel, first_image
+from .model import KerasModel
 from .names import ROOT, Place, is_a, is_layer, join, kind, walk
 from .outputs import Part, parts_of, tensors_in
 from .watch import Call, Watch, run
@@ -70,9 +72,7 @@ class Tabulator:
         row = self._rows.setdefault(call.place.path, {})
         self._paths.setdefault(id(call.layer), call.place.path)
         if not parts:
-            silent = Layer(
-                call.place.path, kind(call.layer), calls=1, note="returns no tensor", aliases=call.place.aliases
-            )
+            silent = Layer(call.place.path, kind(call.layer), calls=1, note=NO_TENSOR, aliases=call.place.aliases)
             row.setdefault("", []).append(silent)
         for part in parts:
             axes = self._axes.letters(Output(call.layer, call.parent, part.tensor, sources)) if part.numeric else ""
@@ -84,7 +84,7 @@ class Tabulator:
     def table(self, watch: Watch) -> list[Layer]:
         """All layers, those that ran in the order in which their first call ended."""
         ran = [_merged(calls) for row in self._rows.values() for calls in row.values()]
-        return [_numbered(layer, index) for index, layer in enumerate([*ran, *self._not_called(watch)])]
+        return number_rows([*ran, *self._not_called(watch)])
 
     def _source(self, tensor: Any) -> Source:
         """A tensor that went into a layer, with its axes; the first ones are the model's own input."""
@@ -186,12 +186,5 @@ def _notes(layer: Any, part: Part, axes: str, count: int) -> Iterator[str]:
 
 def _merged(calls: list[Layer]) -> Layer:
     """The calls of one layer as one `Layer`."""
-    if len(calls) == 1:
-        return calls[0]
-    per_call = tuple(replace(call, path=f"{call.path}:{number}", aliases=()) for number, call in enumerate(calls))
-    return replace(calls[0], calls=len(calls), per_call=per_call)
-
-
-def _numbered(layer: Layer, index: int) -> Layer:
-    """A row with its index, in its calls as well."""
-    return replace(layer, index=index, per_call=tuple(replace(call, index=index) for call in layer.per_call))
+    first = calls[0]
+    return merge_calls(first.path, [replace(call, aliases=()) for call in calls], aliases=first.aliases)

@@ -14,7 +14,8 @@ import numpy as np
 
 from ...core.layer import split_call
 from ...errors import GradientsUnavailable, LayerscopeError
-from ..common.outputs import Aim, changed, first_input
+from ..common.outputs import Aim, changed
+from ..common.run import first_input
 from ..protocol import Captured, Change, Pick, Target
 from .engine import Engine, copy_to_host
 from .missing import complete

@@ -18,14 +18,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..common.run import Stop
 from .attention import NAME, AttentionMap, attention_weights
 from .engine import Engine, WatchedMethod
 from .model import KerasModel
 from .names import ROOT, Child, Names, Place, is_a, is_graph, is_layer, is_library_class
-
-
-class Stop(BaseException):
-    """Ends a run early. Keras wraps every `Exception` that passes through it, so this isn't one."""
 
 
 class Call(NamedTuple):

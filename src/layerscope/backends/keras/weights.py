@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 
 from ...core.layer import split_call
+from ..common.axes import SPACE
+from ..common.run import Stop, first_image
 from ..protocol import Head, Kernel
 from .engine import Engine, copy_to_host
-from .model import KerasModel, first_image
+from .model import KerasModel
 from .names import is_a
-from .watch import Call, Stop, run
-
-SPACE = {1: "n", 2: "hw", 3: "dhw"}
-
+from .watch import Call, run
 
 SEPARABLE = "the depthwise half of a separable convolution; its pointwise half mixes what these give"
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from onnx import NodeProto
 
-from ..common.input_scaling import takes
+from ..common.facts import compare, recipe_of_scaling
 from ..protocol import Evidence, trained
 from .graph import Graph
 from .model import OnnxModel
@@ -48,10 +48,7 @@ def evidence(model: OnnxModel, batch: Any) -> Evidence | None:
     else:
         session = model.session((norm.tensor,))
         parts = [session.run(image)[0] for image in model.images(feeds) or [feeds]]
-    values = np.concatenate(parts).astype(np.float32, copy=False)
-    if values.ndim != 4 or values.shape[1] != norm.mean.size:
-        return None
-    return Evidence(norm.name, norm.mean, norm.variance, values.mean((2, 3)), values.var((2, 3)))
+    return compare(norm.name, np.concatenate(parts), norm.mean, norm.variance, 1)
 
 
 def _first_norm(graph: Graph) -> FirstNorm | None:
@@ -61,10 +58,9 @@ def _first_norm(graph: Graph) -> FirstNorm | None:
     if node is None:
         return None
     kinds = [graph.nodes[step].op_type for step in graph.ancestors([node.input[0]])]
-    stored = [graph.constant(name) for name in node.input[3:5]]
-    if sum(kinds.count(kind) for kind in WEIGHTED) > 1 or stored[0] is None or stored[1] is None:
+    mean, variance = (graph.constant(name) for name in node.input[3:5])
+    if sum(kinds.count(kind) for kind in WEIGHTED) > 1 or mean is None or variance is None:
         return None
-    mean, variance = (np.asarray(values, np.float64) for values in stored)
     return FirstNorm(node.name or node.output[0], node.input[0], mean, variance) if trained(mean, variance) else None
 
 
@@ -87,7 +83,7 @@ def own_scaling(graph: Graph) -> tuple[str | None, str]:
         elif node.op_type not in PASSING:
             break
         tensor = node.output[0]
-    recipe = takes(scale, offset) if kinds else None
+    recipe = recipe_of_scaling(scale, offset) if kinds else None
     return recipe, f"the arithmetic on the model's own input ({', '.join(kinds)})" if recipe else ""
 
 

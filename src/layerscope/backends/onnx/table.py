@@ -10,6 +10,7 @@ import onnx
 from ...core.axes import prefix_names
 from ...core.layer import Layer
 from ..common.axes import token_grid
+from ..common.table import number_rows
 from .attention import KIND, is_attention, way
 from .axes import Axes
 from .capture import shapes_of
@@ -39,7 +40,7 @@ def layers(model: OnnxModel, batch: object) -> list[Layer]:
         last = replace(last, path="", kind="Model", aliases=(model.final.tensor,), grid=None)
         last = replace(last, receptive=fields.fields(model.final), parameters=_parameters(graph))
         table.append(replace(last, step=len(model.outputs)))
-    return [_with_index(layer, index) for index, layer in enumerate(table)]
+    return number_rows(table)
 
 
 def _layer(graph: Graph, output: Output, shapes: Mapping[str, tuple[int, ...] | None], axes: Axes) -> Layer:
@@ -124,7 +125,3 @@ def _merge_calls(path: str, calls: Sequence[Layer]) -> Layer:
     if len(calls) == 1 and calls[0].path == path:
         return calls[0]
     return replace(calls[0], path=path, calls=len(calls), aliases=(), per_call=tuple(calls))
-
-
-def _with_index(layer: Layer, index: int) -> Layer:
-    return replace(layer, index=index, per_call=tuple(replace(call, index=index) for call in layer.per_call))

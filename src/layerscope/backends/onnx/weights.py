@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, numpy_helper
 
+from ..common.axes import SPACE
 from ..protocol import Head, Kernel, turned
 from .files import load_inside
 from .graph import Graph, attributes
@@ -101,9 +102,6 @@ def _added_bias(model: OnnxModel, tensor: str) -> tuple[np.ndarray | None, str]:
         if bias is not None and bias.size == max(bias.shape, default=0):
             return bias.reshape(-1), node.output[0]
     return None, tensor
-
-
-SPACE = {1: "n", 2: "hw", 3: "dhw"}
 
 
 # The places of the weights among an operator's inputs; those on codes have scale and zero point behind them.

@@ -8,6 +8,7 @@ from typing import Any
 
 from ...core.layer import Layer
 from ..common.axes import token_grid
+from ..common.table import number_rows
 from .axes import Axes
 from .capture import shapes_of
 from .field import Fields
@@ -35,7 +36,7 @@ def layers(model: TfliteModel, batch: Any) -> list[Layer]:
         last = replace(last, path="", kind="Model", note=note, grid=None, aliases=names)
         table.append(replace(last, parameters=_parameters(model), receptive=fields.fields(model.final)))
     table.sort(key=lambda layer: not layer.calls)
-    return [replace(layer, index=index) for index, layer in enumerate(table)]
+    return number_rows(table)
 
 
 def _layer(model: TfliteModel, output: Output, axes: Axes, index: int) -> Layer:

@@ -10,19 +10,19 @@ import torch
 from torch import nn
 
 from ...core.layer import Layer
-from ..common.axes import AxesTrace, permuted_view
+from ..common.axes import CHANNELS_FIRST as PICTURES
+from ..common.axes import CHANNELS_LAST as TOKENS
+from ..common.axes import PICTURES_FIRST, permuted_view
+from ..common.run import TensorMap
 from .attention import attends, map_axes
 from .axes_flow import Flow
 from .run import kind_of, parts_of
 from .tokens import TokenGrids, windows
 from .watch import same_memory
 
-FIRST = {1: "b", 2: "bc", 3: "bcn", 4: "bchw", 5: "bcdhw"}
+FIRST = PICTURES | {1: "b"}
 
-LAST = {1: "b", 2: "bc", 3: "bnc", 4: "bhwc", 5: "bdhwc"}
-
-# Where nothing else is known: images are channels-first in PyTorch, sequences of vectors channels-last.
-CONVENTION = {2: "bc", 3: "bnc", 4: "bchw", 5: "bcdhw"}
+LAST = TOKENS | {1: "b"}
 
 WINDOWS = "windows × places in a window × features: the picture is cut up here, so it has none"
 
@@ -71,7 +71,7 @@ class Axes:
     def __init__(self, model: nn.Module | None = None) -> None:
         self._tokens = TokenGrids(model)
         self._heads: set[str] = set()
-        self._trace = AxesTrace()
+        self._trace: TensorMap[str] = TensorMap()
         self.flow = Flow(self._trace)
         self._shapes: dict[tuple[int, ...], str] = {}
         self._children: dict[str, tuple[str, int]] = {}
@@ -130,7 +130,7 @@ class Axes:
             return ""
         axes = self._stated(output) or self._inherited(output)
         if axes is None or len(axes) != tensor.ndim or axes == "b":
-            axes = CONVENTION.get(tensor.ndim, "")
+            axes = PICTURES_FIRST.get(tensor.ndim, "")
         self._trace.set(tensor, axes)
         self._shapes[tuple(tensor.shape)] = axes
         self._children[name.rpartition(".")[0] if "." in name else ""] = (axes, tensor.ndim)

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from ..common.axes import distribute
+from ..common.run import TensorMap
 
 
 class Part(NamedTuple):
@@ -27,21 +27,20 @@ class Factors:
     """The dimensions of tensors in one dry run as products of parts of axes, from the first reshape that splits one on."""
 
     def __init__(self) -> None:
-        self._dims: Any = WeakTensorKeyDictionary()
+        self._dims: TensorMap[Dims] = TensorMap()
 
     def __bool__(self) -> bool:
         return bool(self._dims)
 
     def get(self, tensor: torch.Tensor) -> Dims | None:
-        dims: Dims | None = self._dims.get(tensor)
-        return dims
+        return self._dims.get(tensor)
 
     def split(self, axes: str, source: torch.Tensor, result: torch.Tensor) -> None:
         """Begin to follow a tensor that was reshaped from one with known axes."""
         whole = tuple((Part(letter, 1, int(size)),) for letter, size in zip(axes, source.shape, strict=True))
         dims = viewed(whole, tuple(result.shape))
         if dims is not None:
-            self._dims[result] = dims
+            self._dims.set(result, dims)
 
     def follow(
         self, name: str, move: Callable[[str], str | None] | None, args: Sequence[Any], result: torch.Tensor
@@ -50,7 +49,7 @@ class Factors:
         tensors = [argument for argument in args if isinstance(argument, torch.Tensor)]
         dims = self._after(name, move, args, tensors=tensors, result=result) if tensors else None
         if dims is not None and tuple(math.prod(part.size for part in dim) for dim in dims) == tuple(result.shape):
-            self._dims[result] = dims
+            self._dims.set(result, dims)
 
     def _after(
         self,

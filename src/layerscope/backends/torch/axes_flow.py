@@ -9,9 +9,9 @@ from functools import cache, partial
 from typing import Any, NamedTuple
 
 import torch
-from torch.utils.weak import WeakTensorKeyDictionary
 
-from ..common.axes import AxesTrace
+from ..common.axes import CHANNELS_FIRST
+from ..common.run import TensorMap
 from .axes_factors import Factors
 from .watch import base_name
 
@@ -40,8 +40,6 @@ KEEPS = {
 
 
 # Channels-first by what they are, like the layers of their names.
-FIRST = {3: "bcn", 4: "bchw", 5: "bcdhw"}
-
 LAYERS = re.compile(
     r"conv(_transpose|_tbc)?[123]d|(fractional_)?(max|avg|lp)_(un)?pool[123]d\w*|adaptive_\w+_pool[123]d\w*"
     r"|(batch|instance|group)_norm|local_response_norm|pixel_(un)?shuffle|channel_shuffle|upsample\w*|interpolate|grid_sample"
@@ -85,28 +83,27 @@ class Call(NamedTuple):
 class Flow:
     """Follows every call of a function of torch in one dry run and notes the axes of what comes out."""
 
-    def __init__(self, trace: AxesTrace) -> None:
+    def __init__(self, trace: TensorMap[str]) -> None:
         self._trace = trace
-        self._grids: Any = WeakTensorKeyDictionary()
+        self._grids: TensorMap[Grid] = TensorMap()
         self.factors = Factors()
 
     def grid(self, tensor: torch.Tensor) -> Grid | None:
         """The (height, width) that the tokens of `tensor` were made from by flattening, where that was seen."""
-        grid: Grid | None = self._grids.get(tensor)
-        return grid
+        return self._grids.get(tensor)
 
     def keep(self, tensor: torch.Tensor, grid: Grid | None) -> None:
         """Note the grid of a module's output."""
         if grid is not None:
-            self._grids[tensor] = grid
+            self._grids.set(tensor, grid)
 
     def follow(self, func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], out: Any) -> None:
         """Note the axes of what a function gave."""
         name = base_name(func)
         if _is_layer(name):
             for result in _tensors((out,)):
-                if result.ndim in FIRST:
-                    self._trace.set(result, FIRST[result.ndim])
+                if 2 < result.ndim < 6:
+                    self._trace.set(result, CHANNELS_FIRST[result.ndim])
             return
         if self.factors:
             self._follow_factors(name, func, args, kwargs, out=out)

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..common.input_scaling import takes
-from ..protocol import Evidence, trained
-from .run import Stop, as_captured, forward, left_as_found
+from ..common.facts import compare, recipe_of_scaling
+from ..common.run import Stop, until_stopped
+from ..protocol import Evidence
+from .run import as_captured, forward, left_as_found
 
 
 def evidence(model: torch.nn.Module, batch: Any) -> Evidence | None:
@@ -22,11 +23,8 @@ def evidence(model: torch.nn.Module, batch: Any) -> Evidence | None:
         for name, module in model.named_modules():
             if _keeps(module) or not any(True for _ in module.children()):
                 added.append(module.register_forward_pre_hook(watch.hook(name)))
-        try:
+        with until_stopped(watch):
             forward(model, batch)
-        except Stop as stop:
-            if stop.of is not watch:
-                raise
     return watch.found
 
 
@@ -56,11 +54,8 @@ def _keeps(module: torch.nn.Module) -> bool:
 
 
 def _compare(name: str, module: Any, tensor: torch.Tensor) -> Evidence | None:
-    values = as_captured(tensor).values.astype(np.float32, copy=False)
-    mean, variance = (as_captured(kept).values.astype(np.float64) for kept in (module.running_mean, module.running_var))
-    if values.ndim != 4 or values.shape[1] != mean.size or not trained(mean, variance):
-        return None
-    return Evidence(name, mean, variance, values.mean((2, 3)), values.var((2, 3)))
+    mean, variance = (as_captured(kept).values for kept in (module.running_mean, module.running_var))
+    return compare(name, as_captured(tensor).values, mean, variance, 1) if tensor.ndim == 4 else None
 
 
 def own_scaling(model: torch.nn.Module) -> tuple[str | None, str]:
@@ -74,7 +69,7 @@ def own_scaling(model: torch.nn.Module) -> tuple[str | None, str]:
             deviation, middle = (np.asarray(_numbers(values), np.float64).reshape(-1) for values in (std, mean))
             if not deviation.all() or deviation.size not in (1, 3) or middle.size not in (1, 3):
                 return None, ""
-            recipe = takes(1 / deviation, -middle / deviation)
+            recipe = recipe_of_scaling(1 / deviation, -middle / deviation)
             return recipe, f"the model's own {type(module).__name__} module {name!r}" if recipe else ""
         if not any(True for _ in module.children()) and any(True for _ in module.parameters()):
             return None, ""

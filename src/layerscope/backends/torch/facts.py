@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
+from ..common.axes import CHANNELS_FIRST
+from ..common.facts import sample, sampled_digest
 from ..protocol import Facts, Input
 from . import hub
 from .evidence import own_scaling
 from .run import as_captured
-
-SAMPLES = 64
-
-
-AXES_BY_RANK = {2: "bc", 3: "bcn", 4: "bchw", 5: "bcdhw"}
 
 
 def facts(model: nn.Module) -> Facts:
@@ -52,34 +47,34 @@ def _exported_inputs(model: nn.Module) -> tuple[Input, ...]:
     if len(names) != len(values) or not all(isinstance(value, torch.Tensor) for value in values):
         return ()
     shapes = [tuple(size if isinstance(size, int) else None for size in value.shape) for value in values]
-    if not all(len(shape) in AXES_BY_RANK for shape in shapes):
+    if not all(len(shape) in CHANNELS_FIRST for shape in shapes):
         return ()
-    return tuple(Input(name, AXES_BY_RANK[len(shape)], shape) for name, shape in zip(names, shapes, strict=True))
+    return tuple(Input(name, CHANNELS_FIRST[len(shape)], shape) for name, shape in zip(names, shapes, strict=True))
 
 
 def digest(model: nn.Module) -> str:
     """A digest over name, shape, type and 64 evenly spaced values of each parameter and buffer: milliseconds for VGG16."""
-    hashed = hashlib.sha256()
+    return sampled_digest(_weights(model))
+
+
+def _weights(model: nn.Module) -> Iterator[tuple[str, bytes]]:
+    """The description and a sample of each parameter and buffer, and of weights that quantised layers have packed."""
     for name, tensor in itertools.chain(model.named_parameters(), model.named_buffers()):
-        hashed.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        if tensor.device.type != "meta" and tensor.numel() and tensor.layout == torch.strided:
-            flat = tensor.detach().reshape(-1)
-            hashed.update(_sample(flat, max(1, flat.numel() // SAMPLES)))
+        there = tensor.device.type != "meta" and tensor.numel() and tensor.layout == torch.strided
+        yield f"{name} {tuple(tensor.shape)} {tensor.dtype}", _sample(tensor) if there else b""
     for name, module in model.named_modules():
         # Quantised layers keep their weights in a package of the engine's own, and give them by a method.
         if type(module).__module__.startswith("torch.ao.nn.quantized") and callable(getattr(module, "weight", None)):
             weight = module.weight()
-            hashed.update(f"{name} {tuple(weight.shape)} {weight.dtype}".encode())
-            flat = weight.detach().dequantize().reshape(-1)
-            hashed.update(_sample(flat, max(1, flat.numel() // SAMPLES)))
-    return f"sampled-sha256:{hashed.hexdigest()}"
+            yield f"{name} {tuple(weight.shape)} {weight.dtype}", _sample(weight.dequantize())
 
 
-def _sample(flat: torch.Tensor, step: int) -> bytes:
+def _sample(tensor: torch.Tensor) -> bytes:
+    flat = tensor.detach().reshape(-1)
     if flat.device.type == "cpu" and flat.dtype == torch.float32:
         # Straight from the memory: half a dozen tensor operations for each weight would be felt in every capture.
-        return flat.numpy()[::step][:SAMPLES].tobytes()
-    return np.ascontiguousarray(as_captured(flat[::step][:SAMPLES]).values).tobytes()
+        return bytes(sample(flat.numpy()).tobytes())
+    return as_captured(sample(flat)).values.tobytes()
 
 
 def _inputs(model: nn.Module, size: Sequence[int] | None) -> tuple[Input, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, NamedTuple
@@ -13,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ...core.receptive_field import Field
 from ..common.field import Places, bearing, image_places
 from ..common.field_rules import follow
+from ..common.run import TensorMap
 from .field_rules import RULES, Rule, Step, elementwise, tensors_in
 from .run import parts_of
 
@@ -37,7 +37,7 @@ class Fields(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self._held: dict[int, tuple[Any, Places, int]] = {}
+        self._held: TensorMap[tuple[Places, int]] = TensorMap()
 
     def start(self, model: torch.nn.Module, arguments: Any) -> None:
         """Note the model's input: the one floating tensor that can be an image; with more of them, nothing is followed."""
@@ -55,18 +55,17 @@ class Fields(TorchDispatchMode):
         return places.receptive() if places is not None else None
 
     def get(self, tensor: torch.Tensor) -> Places | None:
-        reference, places, version = self._held.get(id(tensor), (None, None, 0))
-        if reference is None or places is None or reference() is not tensor:
+        entry = self._held.get(tensor)
+        if entry is None:
             return None
+        places, version = entry
         if _version(tensor) != version:
             return places.give_up("written to in place through another view", tuple(tensor.shape))
         return places
 
     def set(self, tensor: torch.Tensor, places: Places, version: int | None = None) -> None:
         """Note the places of a tensor that has been written to `version` times."""
-        key = id(tensor)
-        version = _version(tensor) if version is None else version
-        self._held[key] = (weakref.ref(tensor, lambda _: self._held.pop(key, None)), places, version)
+        self._held.set(tensor, (places, _version(tensor) if version is None else version))
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -96,7 +95,7 @@ class Fields(TorchDispatchMode):
         shares = args[0] if operator.view else tensor
         self.set(tensor, places, _version(shares) + int(written and not tensor.is_inference()))
         base = tensor._base
-        if written and base is not None and id(base) not in self._held:
+        if written and base is not None and self._held.get(base) is None:
             # An array made by the model (zeros) into which parts are written.
             self.set(base, first.give_up("written to part by part", tuple(base.shape)))
 

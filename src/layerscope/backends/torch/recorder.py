@@ -12,9 +12,10 @@ import torch
 
 from ...core.layer import split_call
 from ...errors import LayerNotCalled, LayerNotFound, near
+from ..common.run import Stop, until_stopped
 from ..protocol import Captured, Pick
 from . import attention
-from .run import Stop, as_captured, left_as_found, main_part, parts_of
+from .run import as_captured, left_as_found, main_part, parts_of
 from .watch import FUNCTION, FunctionWatch, ModuleWatch, Operation
 
 
@@ -162,8 +163,5 @@ def recording(model: torch.nn.Module, recorder: Recorder, gradients: bool = Fals
         for watch in recorder.watches():
             handles += watch.hooked(model)
             watching.enter_context(watch)
-        try:
+        with until_stopped(recorder):
             yield
-        except Stop as stop:
-            if stop.of is not recorder:
-                raise

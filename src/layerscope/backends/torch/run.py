@@ -15,13 +15,6 @@ from ..common.outputs import Aim, main_place, places
 from ..protocol import Captured, Pick, Target
 
 
-class Stop(BaseException):
-    """Ends a run that has given all that was asked for. Not an `Exception`, which models catch."""
-
-    def __init__(self, of: object) -> None:
-        self.of = of
-
-
 def unwrapped(model: Any) -> Any:
     """The module itself, without `torch.compile`, DataParallel or DistributedDataParallel around it."""
     if isinstance(model, torch.export.ExportedProgram):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import torch
 
 from ...core.layer import Layer
-from ..common.outputs import first_image
+from ..common.run import first_image
+from ..common.table import Calls, number_rows
 from . import attention
 from .axes import Axes, Output
 from .field import Fields
@@ -66,16 +67,13 @@ class Record:
     def __init__(self, model: torch.nn.Module) -> None:
         self.axes = Axes(model)
         self.fields = Fields()
-        self.calls: dict[str, list[list[tuple[str, Layer]]]] = {}
-        self.mains: dict[str, str] = {}
-        self.order: list[str] = []
-        self.steps = 0
+        self.calls = Calls()
         self._latest: dict[str, tuple[str, Any]] = {}
         self.scores: torch.Tensor | None = None
         self._weights: dict[torch.nn.Module, dict[int, int | None]] = {}
 
     def start(self, model: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if not self.steps:
+        if not self.calls.steps:
             self.fields.start(model, (args, kwargs))
 
     def entered(self, name: str, module: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
@@ -101,24 +99,14 @@ class Record:
 
     def _add_inner(self, layer: Layer, tensor: torch.Tensor) -> None:
         """A call of what is made inside a module."""
-        layer = replace(layer, calls=1, step=self.steps, receptive=self.fields.fields(tensor))
-        self._add_call(layer.path, "", [("", layer)])
-
-    def _add_call(self, name: str, main: str, parts: list[tuple[str, Layer]]) -> None:
-        if name not in self.calls:
-            self.order.append(name)
-            self.mains[name] = main
-        self.steps += 1
-        self.calls.setdefault(name, []).append(parts)
+        layer = replace(layer, calls=1, step=self.calls.steps, receptive=self.fields.fields(tensor))
+        self.calls.add(layer.path, "", {"": layer})
 
     def _forget_what_is_the_output(self, name: str, output: Any) -> None:
         """The last function of a module without children made its output: one row, the module's, is enough."""
         path, latest = self._latest.pop(name, ("", lambda: None))
         if latest() is output and output is not None:
-            self.calls[path].pop()
-            if not self.calls[path]:
-                del self.calls[path]
-                self.order.remove(path)
+            self.calls.remove_last(path)
 
     def hook(self, name: str, module: torch.nn.Module) -> Callable[..., None]:
         def ended(_: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -134,14 +122,14 @@ class Record:
         own: dict[str, Any] = {
             "kind": kind_of(module),
             "calls": 1,
-            "step": self.steps,
+            "step": self.calls.steps,
             "parameters": self._parameters(module),
         }
-        rows = []
+        rows = {}
         for part, tensor in parts.items():
             layer = self.axes.layer(Output(name, module, inputs, part, tensor))
-            rows.append((part, replace(layer, receptive=self.fields.fields(tensor), **own)))
-        self._add_call(name, main_part(parts), rows)
+            rows[part] = replace(layer, receptive=self.fields.fields(tensor), **own)
+        self.calls.add(name, main_part(parts), rows)
 
     def _parameters(self, module: torch.nn.Module) -> int | None:
         """The number of weights of a module and all inside it, each once; `None` while a lazy one has no shape yet."""
@@ -164,48 +152,13 @@ class Record:
         """The rows: those that ran in the order in which their first call ended, then the others with the reason."""
         names, modules = _all_names(model), dict(model.named_modules())
         rows: list[Layer] = []
-        for name in self.order:
-            others = names[modules[name]] if name in modules else _inner_names(name, modules)
-            rows += self._rows(name, others, len(rows))
+        for name in self.calls.paths():
+            rows += self.calls.rows(name, names[modules[name]] if name in modules else _inner_names(name, modules))
         for name, module in modules.items():
             if name not in self.calls:
                 note = _why_not(model, name, module, self.calls)
-                rows.append(
-                    Layer(name, kind_of(module), index=len(rows), note=note, parameters=self._parameters(module))
-                )
-        return rows
-
-    def _rows(self, name: str, names: Sequence[str], index: int) -> list[Layer]:
-        calls, main = self.calls[name], self.mains[name]
-        parts = dict.fromkeys([main, *(part for call in calls for part, _ in call)])
-        if not any(calls):
-            return [Layer(name, "", index=index, note="its output holds no tensor", aliases=tuple(names[1:]))]
-        rows = []
-        for offset, part in enumerate(parts):
-            runs = [layer for call in calls for place, layer in call if place == part]
-            is_main = part == main
-            note = runs[0].note
-            if is_main and len(parts) > 1:
-                others = ", ".join(repr(name + other) for other in parts if other != main)
-                note = "; ".join(filter(None, (f"{part} of its output; also {others}", note)))
-            path = name if is_main else name + part
-            aliases = tuple(alias + part for alias in names if is_main and part) + (tuple(names[1:]) if is_main else ())
-            rows.append(replace(_merged(path, index + offset, runs), note=_joined(note, runs), aliases=aliases))
-        return rows
-
-
-def _merged(path: str, index: int, runs: Sequence[Layer]) -> Layer:
-    """The row of a layer that ran once or several times."""
-    calls: tuple[Layer, ...] = ()
-    if len(runs) > 1:
-        calls = tuple(replace(layer, path=f"{path}:{call}", index=index) for call, layer in enumerate(runs))
-    return replace(runs[0], path=path, index=index, calls=len(runs), per_call=calls)
-
-
-def _joined(note: str, runs: Sequence[Layer]) -> str:
-    """The note of a row, with that on its calls."""
-    differ = len({layer.shape for layer in runs}) > 1
-    return "; ".join(filter(None, (note, "shapes differ between calls" if differ else "")))
+                rows.append(Layer(name, kind_of(module), note=note, parameters=self._parameters(module)))
+        return number_rows(rows)
 
 
 def _inner_names(path: str, modules: dict[str, Any]) -> list[str]:
@@ -223,7 +176,7 @@ def _all_names(model: torch.nn.Module) -> dict[torch.nn.Module, list[str]]:
     return names
 
 
-def _why_not(model: torch.nn.Module, name: str, module: torch.nn.Module, ran: dict[str, Any]) -> str:
+def _why_not(model: torch.nn.Module, name: str, module: torch.nn.Module, calls: Calls) -> str:
     """The reason why a module has no output, as far as it can be known."""
     if makes_weights(name):
         return "a parametrization: it makes a weight of the module around it, no feature map"
@@ -232,6 +185,6 @@ def _why_not(model: torch.nn.Module, name: str, module: torch.nn.Module, ran: di
     parent = model.get_submodule(name.rpartition(".")[0]) if name else model
     if isinstance(parent, torch.nn.MultiheadAttention):
         return "bypassed: MultiheadAttention uses its weights directly"
-    if any(path.startswith(name + ".") for path in ran):
+    if calls.inside(name):
         return "a container: its members were called one by one"
     return "did not run in this forward pass (unused, bypassed, or called through .forward())"

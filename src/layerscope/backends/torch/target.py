@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from ...errors import BadOption, GradientsUnavailable
-from ..common.outputs import changed, first_input, rebuilt
+from ..common.outputs import changed, rebuilt
+from ..common.run import first_input
 from ..protocol import Captured, Change, Target
 from . import attention
 from .recorder import Recorder, Wanted, recording

@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..common.outputs import first_image
+from ..common.axes import SPACE
+from ..common.run import first_image
 from ..protocol import Head, Kernel, turned
 from .recorder import Wanted
 from .run import as_captured, forward, left_as_found
-
-SPACE = {1: "n", 2: "hw", 3: "dhw"}
 
 
 def kernel(model: torch.nn.Module, path: str, batch: Any) -> Kernel | None:

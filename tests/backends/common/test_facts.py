@@ -6,7 +6,7 @@ import pytest
 import layerscope as ls
 from helpers.photos import CAT
 from helpers.wording import wording
-from layerscope.backends.common.input_scaling import takes
+from layerscope.backends.common.facts import recipe_of_scaling
 
 MEAN, STD = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32)
 
@@ -29,7 +29,7 @@ MEAN, STD = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224,
     ],
 )
 def test_the_pixels_that_a_scale_and_an_offset_are_made_for(scale, offset, taken):
-    assert takes(scale, offset) == taken
+    assert recipe_of_scaling(scale, offset) == taken
 
 
 def keras_model(first):

@@ -1,0 +1,58 @@
+"""What facts and evidence of several frameworks share: a digest of weights, pixels that a model scales itself, BatchNorms."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from ..protocol import Evidence, trained
+
+SAMPLES = 64
+
+
+def sample(flat: Any) -> Any:
+    """64 evenly spaced values of a flat array."""
+    return flat[:: max(1, len(flat) // SAMPLES)][:SAMPLES]
+
+
+def sampled_digest(weights: Iterable[tuple[str, bytes]]) -> str:
+    """A hash over the description and the sampled bytes of each weight; `""` for a model without any."""
+    digest, empty = hashlib.sha256(), True
+    for description, values in weights:
+        empty = False
+        digest.update(description.encode())
+        digest.update(values)
+    return "" if empty else f"sampled-sha256:{digest.hexdigest()}"
+
+
+def recipe_of_scaling(scale: Any, offset: Any) -> str | None:
+    """The recipe whose pixels `x * scale + offset` is made for: "raw" (0–255) or "unit" (0–1), `None` where that's unclear.
+
+    What becomes zero is a value in the middle of the input's range; without an offset, the scale is a division by the range.
+
+    >>> [recipe_of_scaling(*numbers) for numbers in ((1 / 127.5, -1), ([2, 2, 2], -1), (1 / 255, 0), (1, -0.001))]
+    ['raw', 'unit', 'raw', None]
+    """
+    factors, offsets = np.broadcast_arrays(np.asarray(scale, np.float64), np.asarray(offset, np.float64))
+    factors, offsets = factors.reshape(-1), offsets.reshape(-1)
+    if not factors.size or not np.isfinite([factors, offsets]).all() or not factors.all():
+        return None
+    factor = float(np.abs(factors).mean())
+    if not offsets.any():
+        return "raw" if factor <= 0.1 else "unit" if factor >= 100 else None
+    middle = float((-offsets / factors).mean())
+    if middle > 2:
+        return "raw"
+    return "unit" if 0.05 < middle <= 1 else None
+
+
+def compare(path: str, values: np.ndarray, mean: Any, variance: Any, axis: int) -> Evidence | None:
+    """What reaches the BatchNorm at `path` against its statistics; `None` unless both are of the channels of pictures."""
+    mean, variance = np.asarray(mean, np.float64), np.asarray(variance, np.float64)
+    if values.ndim != 4 or values.shape[axis] != mean.size or not trained(mean, variance):
+        return None
+    values = np.moveaxis(values.astype(np.float32, copy=False), axis, -1)
+    return Evidence(path, mean, variance, values.mean((1, 2)), values.var((1, 2)))

@@ -1,0 +1,81 @@
+"""Rows of the table of layers from the calls of one dry run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ...core.layer import Layer
+
+NO_TENSOR = "returns no tensor"
+
+
+class Calls:
+    """The calls of modules in one run: for each path, and each call of it, a row for each place in its output.
+
+    A plain path means the main place of a module.
+    """
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self._calls: dict[str, list[dict[str, Layer]]] = {}
+        self._mains: dict[str, str] = {}
+
+    def __contains__(self, path: str) -> bool:
+        return path in self._calls
+
+    def inside(self, path: str, separators: str = ".") -> bool:
+        """Whether anything inside the module at `path` ran."""
+        return any(other.startswith(tuple(path + separator for separator in separators)) for other in self._calls)
+
+    def add(self, path: str, main: str, rows: dict[str, Layer]) -> None:
+        """Note one call that ended."""
+        self._mains.setdefault(path, main)
+        self._calls.setdefault(path, []).append(rows)
+        self.steps += 1
+
+    def remove_last(self, path: str) -> None:
+        """Forget the last call of a path."""
+        self._calls[path].pop()
+        if not self._calls[path]:
+            del self._calls[path]
+
+    def paths(self) -> Iterable[str]:
+        """The paths in the order in which their first call ended."""
+        return self._calls.keys()
+
+    def rows(self, path: str, names: Sequence[str]) -> list[Layer]:
+        """The rows of one module, the main one first; `names` are its path and the others that find it."""
+        calls, main = self._calls[path], self._mains[path]
+        places = dict.fromkeys([main, *(place for call in calls for place in call)])
+        if not any(calls):
+            return [Layer(path, "", note=NO_TENSOR, aliases=tuple(names[1:]))]
+        rows = []
+        for place in places:
+            runs = [call[place] for call in calls if place in call]
+            notes = [runs[0].note]
+            aliases: tuple[str, ...] = ()
+            if place == main:
+                others = ", ".join(repr(path + other) for other in places if other != main)
+                notes.insert(0, f"{place} of its output; also {others}" if others else "")
+                aliases = (*(name + place for name in names if place), *names[1:])
+            if len({run.shape for run in runs}) > 1:
+                notes.append("shapes differ between calls")
+            note = "; ".join(filter(None, notes))
+            rows.append(merge_calls(path if place == main else path + place, runs, note=note, aliases=aliases))
+        return rows
+
+
+def merge_calls(path: str, calls: Sequence[Layer], **changes: Any) -> Layer:
+    """The row of a layer that ran once or several times."""
+    per_call = tuple(replace(call, path=f"{path}:{number}") for number, call in enumerate(calls))
+    return replace(calls[0], path=path, calls=len(calls), per_call=per_call if len(calls) > 1 else (), **changes)
+
+
+def number_rows(rows: Iterable[Layer]) -> list[Layer]:
+    """The rows with their indices, in their calls as well."""
+    return [
+        replace(row, index=index, per_call=tuple(replace(call, index=index) for call in row.per_call))
+        for index, row in enumerate(rows)
+    ]

@@ -48,12 +48,12 @@ def prefix_labels(tokens: Iterable[tuple[str, int]]) -> tuple[str, ...]:
     return tuple(label for word in ("cls", "dist", "reg") for label in labels.get(word, ()))
 
 
-def regrouped(axes: str, before: Sequence[int], after: Sequence[int]) -> str | None:
+def regroup(axes: str, before: Sequence[int], after: Sequence[int]) -> str | None:
     """The axes after a reshape: which of the old ones each new one is made of follows from the products of their sizes.
 
-    >>> regrouped("bchw", (1, 8, 3, 4), (1, 8, 12))
+    >>> regroup("bchw", (1, 8, 3, 4), (1, 8, 12))
     'bcn'
-    >>> regrouped("bnc", (1, 12, 8), (1, 12, 2, 4))
+    >>> regroup("bnc", (1, 12, 8), (1, 12, 2, 4))
     'bnhc'
     """
     letters, stop, end = "", 0, 0
@@ -69,7 +69,7 @@ def regrouped(axes: str, before: Sequence[int], after: Sequence[int]) -> str | N
                 return None
         if end == len(after):
             stop = len(before)  # what is left of the old axes has size one
-        part = _renamed(axes[start:stop], end - begin, letters + axes[stop:])
+        part = _rename(axes[start:stop], end - begin, letters + axes[stop:])
         if part is None:
             return None
         letters += part
@@ -79,7 +79,7 @@ def regrouped(axes: str, before: Sequence[int], after: Sequence[int]) -> str | N
     return letters if complete and len(set(letters)) == len(letters) else None
 
 
-def _renamed(old: str, count: int, used: str) -> str | None:
+def _rename(old: str, count: int, used: str) -> str | None:
     """Letters for `count` new axes that hold what `old` held."""
     if len(old) == count:
         return old
@@ -100,15 +100,16 @@ def _renamed(old: str, count: int, used: str) -> str | None:
     return old + chosen if old == "b" else chosen + old
 
 
-def without(axes: str, positions: Sequence[int]) -> str:
+def drop_axes(axes: str, positions: Sequence[int]) -> str:
+    """The axes without those at `positions`."""
     dropped = {position % len(axes) for position in positions}
     return "".join(letter for index, letter in enumerate(axes) if index not in dropped)
 
 
-def widened(axes: str, positions: Sequence[int]) -> str | None:
+def insert_axes(axes: str, positions: Sequence[int]) -> str | None:
     """The axes with new ones of size one at `positions` of the result.
 
-    >>> widened("bc", [1]), widened("chw", [0])
+    >>> insert_axes("bc", [1]), insert_axes("chw", [0])
     ('bhc', 'bchw')
     """
     rank = len(axes) + len(positions)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Generic
+from typing import Any, Generic
 
 import numpy as np
 
 from ...errors import ModelNotReadable
-from ..common.axes import without
+from ..common.axes import drop_axes, insert_axes, regroup
+from .model import Output
 from .walk import Name
 
 
@@ -30,7 +31,11 @@ class KnownAxes(Generic[Name]):
         self.grids: dict[Name, list[tuple[int, int]]] = {}
         self._met: list[tuple[int, int]] = []
 
-    def asked(self, name: Name, rank: int) -> str | None:
+    def letters(self, output: Output[Name, Any]) -> str:
+        """The axes of one output, one letter each; `""` where they aren't known."""
+        return self.axes.get(output.tensor, "")
+
+    def from_readers(self, name: Name, rank: int) -> str | None:
         """The axes of a tensor as those that read it need them."""
         raise NotImplementedError
 
@@ -47,13 +52,13 @@ class KnownAxes(Generic[Name]):
         return None if shape is None else len(shape)
 
     def settle(self, name: Name, letters: str | None) -> None:
-        """The axes of a tensor: `found` where it fits, else what the readers need, else what the rank makes likely."""
+        """The axes of a tensor: `letters` where they fit, else what the readers need, else what the rank makes likely."""
         rank = self.rank(name)
         if rank is None:
             self.axes[name] = ""
             return
         if letters is None or len(letters) != rank:
-            letters = self.asked(name, rank)
+            letters = self.from_readers(name, rank)
         if letters is None:
             letters = self.by_rank.get(rank, "")
             self.assumed.add(name)
@@ -65,14 +70,41 @@ class KnownAxes(Generic[Name]):
             self.settle(name, letters)
             self.grids[name] = list(self._met)
 
-    def inherited(self, inputs: Iterable[Name], output: Name) -> str | None:
+    def inherit(self, inputs: Iterable[Name], output: Name) -> str | None:
         """The axes of an input with the output's rank; one whose axes are known for sure goes first."""
         rank = self.rank(output)
         same = [name for name in inputs if self.axes.get(name) and len(self.axes[name]) == rank]
         same.sort(key=lambda name: not self.certain(name))
         return self.axes[same[0]] if same else None
 
-    def gathered(self, source: Name, index: Name, output: Name, axis: int) -> str | None:
+    def permute(self, source: Name, order: Sequence[int] | None) -> str | None:
+        """The axes after a transposition; reversed without an order."""
+        axes = self.axes.get(source)
+        if not axes or order is None or sorted(order) != list(range(len(axes))):
+            return None
+        return "".join(axes[dim] for dim in order)
+
+    def reshape(self, source: Name, output: Name) -> str | None:
+        """The axes after a reshape; remembers the grid of a picture whose pixels it turns into tokens."""
+        axes, before, after = self.axes.get(source), self.shapes.get(source), self.shapes.get(output)
+        if not axes or before is None or after is None:
+            return None
+        letters = regroup(axes, before, after)
+        if letters and "h" in axes and "w" in axes and "n" in letters and "n" not in axes:
+            self._met.append((before[axes.index("h")], before[axes.index("w")]))
+        return letters
+
+    def drop(self, source: Name, dims: Sequence[int] | None) -> str | None:
+        """The axes without those at `dims`."""
+        axes = self.axes.get(source)
+        return drop_axes(axes, dims) if axes and dims is not None else None
+
+    def insert(self, source: Name, dims: Sequence[int] | None) -> str | None:
+        """The axes with new ones of size one at `dims` of the result."""
+        axes = self.axes.get(source)
+        return insert_axes(axes, dims) if axes and dims is not None else None
+
+    def gather(self, source: Name, index: Name, output: Name, axis: int) -> str | None:
         """The axes after rows are picked along `axis`; rows of a table of weights are channels (an embedding)."""
         if source not in self.data:
             inner = self.axes.get(index)
@@ -80,7 +112,17 @@ class KnownAxes(Generic[Name]):
         axes, rank = self.axes.get(source), self.rank(output)
         if not axes or rank is None:
             return None
-        return axes if rank == len(axes) else without(axes, [axis]) if rank == len(axes) - 1 else None
+        return axes if rank == len(axes) else drop_axes(axes, [axis]) if rank == len(axes) - 1 else None
+
+    def multiply(self, left: str | None, right: str | None, scores: Callable[[str, str], str | None]) -> str | None:
+        """The axes of a product of matrices; `scores` tells those of a product of queries and keys."""
+        if not left or not right:
+            return left or right or None
+        if len(left) != len(right) or len(left) < 3:
+            return left if len(left) > len(right) else None
+        if left[-1] == "c" and right[-2] == "c":
+            return scores(left, right)
+        return right if right[-1] == "c" else None
 
     def join(
         self, runs: Sequence[Sequence[np.ndarray]], tensors: Sequence[Name], called: Callable[[Name], str]
@@ -94,8 +136,3 @@ class KnownAxes(Generic[Name]):
                 )
         parts = zip(tensors, zip(*runs, strict=True), strict=True)
         return [np.concatenate(images, axis=self.axes[tensor].index("b")) for tensor, images in parts]
-
-    def meet_grid(self, axes: str, shape: Sequence[int], letters: str | None) -> None:
-        """Remember the grid of a picture whose pixels a reshape turns into tokens."""
-        if letters and "h" in axes and "w" in axes and "n" in letters and "n" not in axes:
-            self._met.append((shape[axes.index("h")], shape[axes.index("w")]))

@@ -10,6 +10,7 @@ from ...core.receptive_field import Field
 from ..common.field import Places, constant, image_places
 from ..common.field_rules import Operation, follow
 from .axes import KnownAxes
+from .model import Output
 from .walk import Name
 
 
@@ -54,9 +55,9 @@ class FieldFlow(Generic[Name]):
             if len(axes.axes[image]) == len(shape):
                 self.places[image] = image_places(axes.axes[image], shape)
 
-    def receptive(self, name: Name) -> tuple[Field, ...] | None:
-        """The fields of a tensor, one for each axis of the image."""
-        places = self.places.get(name)
+    def fields(self, output: Output[Name, Any]) -> tuple[Field, ...] | None:
+        """The fields of one output, one for each axis of the image."""
+        places = self.places.get(output.tensor)
         return None if places is None else places.receptive()
 
     def shape_of(self, name: Name) -> tuple[int, ...]:

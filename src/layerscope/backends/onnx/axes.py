@@ -8,35 +8,18 @@ decides, which is then noted. The sizes of a tensor never say what an axis is.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import onnx
 
-from ...core.axes import CHANNELS_FIRST
-from ..common.axes import regrouped, widened, without
+from ..common.axes import CHANNELS_FIRST, CHANNELS_LAST, PICTURES_FIRST
 from ..graph.axes import KnownAxes
 from ..graph.walk import Order, readers_say
 from .attention import axes_of, is_attention
 from .graph import Graph, attributes
 from .transformer_ops import SCORES, attending, channels_last, prefix_names
 
-if TYPE_CHECKING:
-    from .model import Output
-
 Shapes = Mapping[str, tuple[int, ...] | None]
-
-
-STATED = {
-    **{rank: axes for rank, axes in CHANNELS_FIRST.items() if rank > 3},
-    2: "bc",
-    3: "bcn",
-}
-
-
-ASSUMED = {1: "c", 2: "bc", 3: "bnc", 4: "bchw", 5: "bcdhw"}
-
-
-LAST = {2: "bc", 3: "bnc", 4: "bhwc", 5: "bdhwc"}
 
 
 CONVOLUTIONS = {"Conv", "ConvTranspose", "ConvInteger", "QLinearConv", "FusedConv", "DeformConv"}
@@ -85,7 +68,7 @@ class Axes(KnownAxes[str]):
     `blocked` are in the layout that ONNX Runtime gives convolutions in files that it has optimised, which nobody else can read.
     """
 
-    by_rank = ASSUMED
+    by_rank = PICTURES_FIRST | {1: "c"}
 
     def __init__(self, graph: Graph, shapes: Shapes) -> None:
         super().__init__(graph.data, shapes)
@@ -97,13 +80,6 @@ class Axes(KnownAxes[str]):
         for node in graph.nodes:
             if outputs := [name for name in node.output if name in graph.data]:
                 self._follow(node, outputs)
-
-    def letters(self, output: Output) -> str:
-        """The axes of one output, one letter each; `""` where they aren't known."""
-        return self.axes.get(output.tensor, "")
-
-    def asked(self, name: str, rank: int) -> str | None:
-        return asked(self.graph, name, rank)
 
     def _follow(self, node: onnx.NodeProto, outputs: list[str]) -> None:
         inputs = [name for name in node.input if name in self.axes]
@@ -138,7 +114,7 @@ class Axes(KnownAxes[str]):
         sure = bool(node.input) and node.input[0] in self.axes and self.certain(node.input[0])
         if sure or not channels_last(self.graph, node):
             return None
-        return LAST.get(self.rank(node.output[0]) or 0)
+        return CHANNELS_LAST.get(self.rank(node.output[0]) or 0)
 
     def images(self, name: str) -> bool:
         """Whether the rows of a tensor can be the images: windows are more of them than images went in."""
@@ -151,19 +127,11 @@ class Axes(KnownAxes[str]):
             if node.op_type in CONVOLUTIONS:
                 self._meet_patches(node)
             return stated
-        rule = RULES.get(node.op_type)
-        if node.op_type.startswith(REDUCTIONS):
-            rule = Axes._reduced
+        rule = Axes._reduce if node.op_type.startswith(REDUCTIONS) else RULES.get(node.op_type)
         if rule is not None:
-            return rule(self, node)
-        return (
-            None
-            if node.op_type in NOT_PASSED_ON or self.graph.is_function(node)
-            else self.inherited(node.input, node.output[0])
-        )
-
-    def _first(self, node: onnx.NodeProto) -> str | None:
-        return self.axes.get(node.input[0]) or None if node.input else None
+            return rule(self, node) if node.input else None
+        opaque = node.op_type in NOT_PASSED_ON or self.graph.is_function(node)
+        return None if opaque else self.inherit(node.input, node.output[0])
 
     def _meet_patches(self, node: onnx.NodeProto) -> None:
         """Remember the grid of a patch embedding: a convolution whose windows lie side by side."""
@@ -175,24 +143,12 @@ class Axes(KnownAxes[str]):
         if shape and len(shape) == 4 and strides and list(kernel) == list(strides) and min(kernel) > 1:
             self._met.append((shape[2], shape[3]))
 
-    def _transposed(self, node: onnx.NodeProto) -> str | None:
-        axes = self._first(node)
-        if axes is None:
-            return None
-        order: Any = attributes(node).get("perm") or range(len(axes) - 1, -1, -1)
-        return "".join(axes[dim] for dim in order)
+    def _transpose(self, node: onnx.NodeProto) -> str | None:
+        order: Any = attributes(node).get("perm") or range(self.rank(node.input[0]) or 0)[::-1]
+        return self.permute(node.input[0], order)
 
-    def _reshaped(self, node: onnx.NodeProto) -> str | None:
-        before, after = self.shapes.get(node.input[0]), self.shapes.get(node.output[0])
-        axes = self._first(node)
-        if axes is None or before is None or after is None:
-            return None
-        letters = regrouped(axes, before, after)
-        self.meet_grid(axes, before, letters)
-        return letters
-
-    def _flat(self, node: onnx.NodeProto) -> str | None:
-        return "bc"
+    def _reshape(self, node: onnx.NodeProto) -> str | None:
+        return self.reshape(node.input[0], node.output[0])
 
     def _listed(self, node: onnx.NodeProto) -> list[int] | None:
         """The axes that a node names, as an attribute (older opsets) or a constant input."""
@@ -202,56 +158,63 @@ class Axes(KnownAxes[str]):
             dims = None if value is None else value.ravel().tolist()
         return None if dims is None else [int(dim) for dim in dims]
 
-    def _reduced(self, node: onnx.NodeProto) -> str | None:
-        axes, options = self._first(node), attributes(node)
-        if axes is None:
-            return None
+    def _reduce(self, node: onnx.NodeProto) -> str | None:
+        options = attributes(node)
         if options.get("keepdims", 1):
-            return axes
+            return self.axes.get(node.input[0]) or None
         single: Any = options.get("axis", 0)
-        listed = [single] if node.op_type.startswith("Arg") else self._listed(node)
-        return None if listed is None else without(axes, listed)
+        return self.drop(node.input[0], [single] if node.op_type.startswith("Arg") else self._listed(node))
 
-    def _squeezed(self, node: onnx.NodeProto) -> str | None:
-        axes, listed = self._first(node), self._listed(node)
-        return None if axes is None or listed is None else without(axes, listed)
+    def _squeeze(self, node: onnx.NodeProto) -> str | None:
+        return self.drop(node.input[0], self._listed(node))
 
-    def _unsqueezed(self, node: onnx.NodeProto) -> str | None:
-        axes, listed = self._first(node), self._listed(node)
-        if axes is None or listed is None:
-            return None
-        return widened(axes, listed)
+    def _unsqueeze(self, node: onnx.NodeProto) -> str | None:
+        return self.insert(node.input[0], self._listed(node))
 
-    def _gathered(self, node: onnx.NodeProto) -> str | None:
+    def _gather(self, node: onnx.NodeProto) -> str | None:
         axis = int(str(attributes(node).get("axis", 0)))
-        return self.gathered(node.input[0], node.input[1], node.output[0], axis)
+        return self.gather(node.input[0], node.input[1], node.output[0], axis)
 
-    def _multiplied(self, node: onnx.NodeProto) -> str | None:
-        left, right = self.axes.get(node.input[0]), self.axes.get(node.input[1])
-        if not left or not right:
-            return left or right or None
-        if len(left) != len(right) or len(left) < 3:
-            return left if len(left) > len(right) else None
-        if left[-1] == "c" and right[-2] == "c":  # attention: query × key, a channel for each head
-            return SCORES.get(len(left))
-        return right if right[-1] == "c" else None
+    def _multiply(self, node: onnx.NodeProto) -> str | None:
+        """A product; of queries and keys it is a channel for each head."""
+        left, right = (self.axes.get(name) for name in node.input[:2])
+        return self.multiply(left, right, lambda queries, keys: SCORES.get(len(queries)))
 
     def _dense(self, node: onnx.NodeProto) -> str | None:
         return "bc"
 
+    def from_readers(self, name: str, rank: int) -> str | None:
+        """As its readers need them, looked for through transposes and pointwise steps."""
+
+        def read(step: int, tensor: str, order: Order) -> str | Order | None:
+            node = self.graph.nodes[step]
+            if node.input[:1] != [tensor] and node.op_type in (*FIRST, "Transpose"):
+                return None
+            stated = stated_first(node, len(order))
+            if stated is not None:
+                return stated
+            if is_attention(node):
+                return "bnc" if len(order) == 3 and tensor in node.input[:3] else None
+            if node.op_type == "Transpose":
+                permutation: Any = attributes(node).get("perm") or range(rank - 1, -1, -1)
+                return tuple(order[axis] for axis in permutation)
+            passes = node.op_type not in RULES and node.op_type not in NOT_PASSED_ON
+            return order if passes and not node.op_type.startswith(REDUCTIONS) else None
+
+        def outputs(step: int) -> list[str]:
+            return [tensor for tensor in self.graph.nodes[step].output if tensor]
+
+        return readers_say(name, rank, self.graph.taken_by, read=read, outputs=outputs)
+
 
 RULES = {
-    "Transpose": Axes._transposed,
-    "Reshape": Axes._reshaped,
-    "Flatten": Axes._flat,
-    "Squeeze": Axes._squeezed,
-    "Unsqueeze": Axes._unsqueezed,
-    "Gather": Axes._gathered,
-    "MatMul": Axes._multiplied,
-    "MatMulInteger": Axes._multiplied,
-    "FusedMatMul": Axes._multiplied,
-    "Gemm": Axes._dense,
-    "FusedGemm": Axes._dense,
+    "Transpose": Axes._transpose,
+    "Reshape": Axes._reshape,
+    "Squeeze": Axes._squeeze,
+    "Unsqueeze": Axes._unsqueeze,
+    "Gather": Axes._gather,
+    **dict.fromkeys(("MatMul", "MatMulInteger", "FusedMatMul"), Axes._multiply),
+    **dict.fromkeys(("Flatten", "Gemm", "FusedGemm"), Axes._dense),
 }
 
 
@@ -261,28 +224,4 @@ def stated_first(node: onnx.NodeProto, rank: int | None) -> str | None:
         return None
     if node.op_type.startswith("Nhwc") or (node.op_type in FIRST and attributes(node).get("channels_last")):
         return "bhwc" if rank == 4 else None
-    return STATED.get(rank) if node.op_type in FIRST else None
-
-
-def asked(graph: Graph, name: str, rank: int) -> str | None:
-    """The axes of a tensor as its readers need them, looked for through transposes and pointwise steps."""
-
-    def read(step: int, tensor: str, order: Order) -> str | Order | None:
-        node = graph.nodes[step]
-        if node.input[:1] != [tensor] and node.op_type in (*FIRST, "Transpose"):
-            return None
-        stated = stated_first(node, len(order))
-        if stated is not None:
-            return stated
-        if is_attention(node):
-            return "bnc" if len(order) == 3 and tensor in node.input[:3] else None
-        if node.op_type == "Transpose":
-            turned: Any = attributes(node).get("perm") or range(rank - 1, -1, -1)
-            return tuple(order[axis] for axis in turned)
-        passes = node.op_type not in RULES and node.op_type not in NOT_PASSED_ON
-        return order if passes and not node.op_type.startswith(REDUCTIONS) else None
-
-    def outputs(step: int) -> list[str]:
-        return [tensor for tensor in graph.nodes[step].output if tensor]
-
-    return readers_say(name, rank, graph.taken_by, read=read, outputs=outputs)
+    return CHANNELS_FIRST.get(rank) if node.op_type in FIRST else None

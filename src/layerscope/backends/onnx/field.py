@@ -10,14 +10,12 @@ from typing import Any
 import numpy as np
 import onnx
 
-from ...core.receptive_field import Field
 from ..common.field import constant
 from ..common.field_rules import Operation, by_name, depth_to_space, nary, space_to_depth, unary, unknown
 from ..graph import field as graph_field
 from .attention import ATTENTIONS, is_attention
 from .axes import Axes
 from .graph import Graph, attributes
-from .model import Output
 
 Rule = Callable[["Step"], Operation]
 
@@ -258,10 +256,6 @@ class Fields(graph_field.FieldFlow[str]):
                 if name in graph.data:
                     inside = is_attention(node) and name != node.output[0]  # keys, values and weights
                     self.follow(node, node.input, name, kind=node.op_type, rule=None if inside else translate)
-
-    def fields(self, output: Output) -> tuple[Field, ...] | None:
-        """The fields of one output, one for each axis of the image."""
-        return self.receptive(output.tensor)
 
     def shape_of(self, name: str) -> tuple[int, ...]:
         """The shape of a tensor that depends on no image."""

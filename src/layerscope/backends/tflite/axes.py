@@ -9,22 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import prod
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..common.axes import regrouped, widened, without
+from ..common.axes import CHANNELS_LAST
 from ..graph.axes import KnownAxes
 from ..graph.walk import Order, readers_say
 from .graph import Graph, Operator
 
-if TYPE_CHECKING:
-    from .model import Output
-
 Shapes = Mapping[int, tuple[int, ...]]
-
-
-ASSUMED = {1: "c", 2: "bc", 3: "bnc", 4: "bhwc", 5: "bdhwc"}
 
 
 CONVOLUTIONS = {"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"}
@@ -64,12 +57,11 @@ NOT_PASSED_ON = {
 class Axes(KnownAxes[int]):
     """The axes of every tensor with data, and the token grids met on the way to it.
 
-    `spread` have
-    pixels in the batch axis, as dilated convolutions and dense layers on pictures are computed: for these, which axes of
+    `spread` have pixels in the batch axis, as dilated convolutions and dense layers on pictures are computed: for these, which axes
     which sizes lie in it, where a reshape can take them out again.
     """
 
-    by_rank = ASSUMED
+    by_rank = CHANNELS_LAST | {1: "c"}
 
     def __init__(self, graph: Graph, shapes: Shapes) -> None:
         super().__init__(graph.data, shapes)
@@ -80,13 +72,6 @@ class Axes(KnownAxes[int]):
         for operator in graph.operators:
             if outputs := [index for index in operator.outputs if index in graph.data]:
                 self._follow(operator, outputs)
-
-    def letters(self, output: Output) -> str:
-        """The axes of one output, one letter each; `""` where they aren't known."""
-        return self.axes.get(output.tensor, "")
-
-    def asked(self, name: int, rank: int) -> str | None:
-        return asked(self.graph, name, rank)
 
     def _follow(self, operator: Operator, outputs: Sequence[int]) -> None:
         inputs = [index for index in operator.inputs if index in self.axes]
@@ -106,13 +91,13 @@ class Axes(KnownAxes[int]):
             if operator.name in CONVOLUTIONS:
                 self._meet_patches(operator)
             return stated
-        rule = Axes._reduced if operator.name in REDUCTIONS else RULES.get(operator.name)
+        rule = Axes._reduce if operator.name in REDUCTIONS else RULES.get(operator.name)
         if rule is not None:
-            return rule(self, operator)
-        return None if operator.name in NOT_PASSED_ON else self.inherited(operator.inputs, operator.outputs[0])
+            return rule(self, operator) if operator.inputs else None
+        return None if operator.name in NOT_PASSED_ON else self.inherit(operator.inputs, operator.outputs[0])
 
     def _first(self, operator: Operator) -> str | None:
-        return self.axes.get(operator.inputs[0]) or None if operator.inputs else None
+        return self.axes.get(operator.inputs[0]) or None
 
     def _listed(self, operator: Operator, place: int = 1) -> list[int] | None:
         """The whole numbers of a constant input."""
@@ -125,28 +110,23 @@ class Axes(KnownAxes[int]):
         if operator.name == "CONV_2D" and shape and len(weight) == 4 and weight[1:3] == strides and min(strides) > 1:
             self._met.append((shape[1], shape[2]))
 
-    def _transposed(self, operator: Operator) -> str | None:
-        axes, order = self._first(operator), self._listed(operator)
-        if axes is None or order is None or sorted(order) != list(range(len(axes))):
-            return None
-        return "".join(axes[dim] for dim in order)
+    def _transpose(self, operator: Operator) -> str | None:
+        return self.permute(operator.inputs[0], self._listed(operator))
 
-    def _reshaped(self, operator: Operator) -> str | None:
-        before, after = self.shapes.get(operator.inputs[0]), self.shapes.get(operator.outputs[0])
-        axes = self._first(operator)
+    def _reshape(self, operator: Operator) -> str | None:
+        source, output, axes = operator.inputs[0], operator.outputs[0], self._first(operator)
+        before, after = self.shapes.get(source), self.shapes.get(output)
         if axes is None or before is None or after is None:
             return None
-        lead, sizes = self.spread.get(operator.inputs[0], ("", ()))
+        lead, sizes = self.spread.get(source, ("", ()))
         if lead and after[: len(lead)] == sizes and len(after) == len(lead) + len(axes) - 1:
             return lead + axes[1:]
-        letters = regrouped(axes, before, after)
         merged = [dim for dim in range(2, len(before)) if prod(before[:dim]) == after[0]] if after else []
-        if operator.inputs[0] in self.spread:
-            self.spread[operator.outputs[0]] = ("", ())
+        if source in self.spread:
+            self.spread[output] = ("", ())
         elif merged and axes[0] == "b" and before[0] != after[0]:
-            self.spread[operator.outputs[0]] = (axes[: merged[0]], before[: merged[0]])
-        self.meet_grid(axes, before, letters)
-        return letters
+            self.spread[output] = (axes[: merged[0]], before[: merged[0]])
+        return self.reshape(source, output)
 
     def _dense(self, operator: Operator) -> str | None:
         rank, axes = self.rank(operator.outputs[0]), self._first(operator)
@@ -154,73 +134,57 @@ class Axes(KnownAxes[int]):
             return "bc"
         return axes if axes is not None and len(axes) == rank and axes[-1] == "c" else None
 
-    def _reduced(self, operator: Operator) -> str | None:
-        axes, listed = self._first(operator), self._listed(operator)
-        if axes is None or operator.setting(0):
-            return axes
-        return None if listed is None else without(axes, listed)
+    def _reduce(self, operator: Operator) -> str | None:
+        return self._first(operator) if operator.setting(0) else self._pick(operator)
 
-    def _picked(self, operator: Operator) -> str | None:
+    def _pick(self, operator: Operator) -> str | None:
         """The axes after `ARG_MAX`, whose axis is always dropped."""
-        axes, listed = self._first(operator), self._listed(operator)
-        return None if axes is None or listed is None else without(axes, listed)
+        return self.drop(operator.inputs[0], self._listed(operator))
 
-    def _squeezed(self, operator: Operator) -> str | None:
-        axes, shape = self._first(operator), self.shapes.get(operator.inputs[0])
+    def _squeeze(self, operator: Operator) -> str | None:
+        shape = self.shapes.get(operator.inputs[0])
         stated = operator.options.numbers(0, np.int32) if operator.options else None
-        if axes is None or shape is None:
+        if shape is None:
             return None
-        listed = (
-            [int(dim) for dim in stated] if stated is not None else [dim for dim, size in enumerate(shape) if size == 1]
-        )
-        return without(axes, listed) if listed else axes
+        single = [dim for dim, size in enumerate(shape) if size == 1]
+        return self.drop(operator.inputs[0], single if stated is None else [int(dim) for dim in stated])
 
-    def _widened(self, operator: Operator, places: list[int] | None) -> str | None:
-        axes = self._first(operator)
-        return None if axes is None or places is None else widened(axes, places)
+    def _expand(self, operator: Operator) -> str | None:
+        return self.insert(operator.inputs[0], self._listed(operator))
 
-    def _expanded(self, operator: Operator) -> str | None:
-        return self._widened(operator, self._listed(operator))
+    def _pack(self, operator: Operator) -> str | None:
+        return self.insert(operator.inputs[0], [operator.setting(1, "i")])
 
-    def _packed(self, operator: Operator) -> str | None:
-        return self._widened(operator, [operator.setting(1, "i")])
+    def _unpack(self, operator: Operator) -> str | None:
+        return self.drop(operator.inputs[0], [operator.setting(1, "i")])
 
-    def _unpacked(self, operator: Operator) -> str | None:
-        axes = self._first(operator)
-        return None if axes is None else without(axes, [operator.setting(1, "i")])
-
-    def _sliced(self, operator: Operator) -> str | None:
+    def _slice(self, operator: Operator) -> str | None:
         """The axes after a slice; those of which one place is picked are dropped."""
-        axes = self._first(operator)
-        if axes is None or operator.setting(2, "i") or operator.setting(3, "i"):
+        if operator.setting(2, "i") or operator.setting(3, "i"):
             return None
-        dropped = operator.setting(4, "i")
-        listed = [dim for dim in range(len(axes)) if dropped >> dim & 1]
-        return without(axes, listed) if listed else axes
+        picked = operator.setting(4, "i")
+        return self.drop(operator.inputs[0], [dim for dim in range(picked.bit_length()) if picked >> dim & 1])
 
-    def _gathered(self, operator: Operator) -> str | None:
+    def _gather(self, operator: Operator) -> str | None:
         axis = operator.setting(0, "i")
-        return self.gathered(operator.inputs[0], operator.inputs[1], operator.outputs[0], axis)
+        return self.gather(operator.inputs[0], operator.inputs[1], operator.outputs[0], axis)
 
-    def _multiplied(self, operator: Operator) -> str | None:
+    def _multiply(self, operator: Operator) -> str | None:
         """A product with weights keeps the axes; one of queries and keys is a picture for each head, which is a channel."""
         left, right = (self.axes.get(index) for index in operator.inputs[:2])
-        if not left or not right:
-            return left or right or None
-        if len(left) != len(right) or len(left) < 3:
-            return left if len(left) > len(right) else None
-        if operator.setting(0):
-            left = left[:-2] + left[:-3:-1]
-        if operator.setting(1):
-            right = right[:-2] + right[:-3:-1]
-        if left[-1] == "c" and right[-2] == "c":
-            rank = len(left)
-            keys = self._softmaxed(operator.outputs[0], rank) if left[-2] == right[-1] == "n" else None
-            pair = {rank - 1: "qk", rank - 2: "kq"}.get(-1 if keys is None else keys, "hw")
-            return {3: "b" + pair, 4: "bc" + pair}.get(rank)
-        return right if right[-1] == "c" else None
+        if left and right and len(left) == len(right) > 2:
+            left = left[:-2] + left[:-3:-1] if operator.setting(0) else left
+            right = right[:-2] + right[:-3:-1] if operator.setting(1) else right
 
-    def _softmaxed(self, index: int, rank: int) -> int | None:
+        def scores(queries: str, keys: str) -> str | None:
+            rank = len(queries)
+            axis = self._softmax_axis(operator.outputs[0], rank) if queries[-2] == keys[-1] == "n" else None
+            pair = {rank - 1: "qk", rank - 2: "kq"}.get(-1 if axis is None else axis, "hw")
+            return {3: "b" + pair, 4: "bc" + pair}.get(rank)
+
+        return self.multiply(left, right, scores)
+
+    def _softmax_axis(self, index: int, rank: int) -> int | None:
         """The axis of a tensor that a softmax further on goes along: that of the keys. `None` where there is none."""
         waiting = [(index, tuple(range(rank)))]
         for tensor, order in waiting:
@@ -229,26 +193,44 @@ class Axes(KnownAxes[int]):
                 output = operator.outputs[0]
                 if operator.name == "SOFTMAX":
                     return order[-1]
-                if operator.name == "TRANSPOSE" and (turned := self._listed(operator)) is not None:
-                    waiting.append((output, tuple(order[axis] for axis in turned)))
+                if operator.name == "TRANSPOSE" and (permutation := self._listed(operator)) is not None:
+                    waiting.append((output, tuple(order[axis] for axis in permutation)))
                 elif operator.name in {*POINTWISE, "RESHAPE"} and self.shapes.get(output) == self.shapes.get(tensor):
                     waiting.append((output, order))
         return None
 
+    def from_readers(self, name: int, rank: int) -> str | None:
+        """As its readers need them, looked for through transposes and pointwise steps."""
+        operators = self.graph.operators
+
+        def read(step: int, tensor: int, order: Order) -> str | Order | None:
+            operator = operators[step]
+            reads = operator.inputs[READS.get(operator.name, 0) :][:1] == (tensor,)
+            stated = stated_last(operator, len(order))
+            if stated is not None and reads:
+                return stated
+            if operator.name == "TRANSPOSE" and reads:
+                permutation = self._listed(operator)
+                known = permutation is not None and sorted(permutation) == list(range(len(order)))
+                return tuple(order[axis] for axis in permutation or ()) if known else None
+            return order if operator.name in POINTWISE else None
+
+        return readers_say(name, rank, self.graph.taken_by, read=read, outputs=lambda step: operators[step].outputs)
+
 
 RULES = {
-    "TRANSPOSE": Axes._transposed,
-    "RESHAPE": Axes._reshaped,
+    "TRANSPOSE": Axes._transpose,
+    "RESHAPE": Axes._reshape,
     "FULLY_CONNECTED": Axes._dense,
-    "SQUEEZE": Axes._squeezed,
-    "EXPAND_DIMS": Axes._expanded,
-    "PACK": Axes._packed,
-    "UNPACK": Axes._unpacked,
-    "STRIDED_SLICE": Axes._sliced,
-    "GATHER": Axes._gathered,
-    "BATCH_MATMUL": Axes._multiplied,
-    "ARG_MAX": Axes._picked,
-    "ARG_MIN": Axes._picked,
+    "SQUEEZE": Axes._squeeze,
+    "EXPAND_DIMS": Axes._expand,
+    "PACK": Axes._pack,
+    "UNPACK": Axes._unpack,
+    "STRIDED_SLICE": Axes._slice,
+    "GATHER": Axes._gather,
+    "BATCH_MATMUL": Axes._multiply,
+    "ARG_MAX": Axes._pick,
+    "ARG_MIN": Axes._pick,
 }
 
 
@@ -257,21 +239,3 @@ def stated_last(operator: Operator, rank: int | None) -> str | None:
     if operator.name in IMAGES and rank == 4:
         return "bhwc"
     return "bdhwc" if operator.name in VOLUMES and rank == 5 else None
-
-
-def asked(graph: Graph, index: int, rank: int) -> str | None:
-    """The axes of a tensor as its readers need them, looked for through transposes and pointwise steps."""
-
-    def read(step: int, tensor: int, order: Order) -> str | Order | None:
-        operator = graph.operators[step]
-        reads = operator.inputs[READS.get(operator.name, 0) :][:1] == (tensor,)
-        stated = stated_last(operator, len(order))
-        if stated is not None and reads:
-            return stated
-        if operator.name == "TRANSPOSE" and reads:
-            turned = graph.numbers(operator.inputs[1])
-            known = turned is not None and sorted(turned) == list(range(len(order)))
-            return tuple(order[axis] for axis in turned or ()) if known else None
-        return order if operator.name in POINTWISE else None
-
-    return readers_say(index, rank, graph.taken_by, read=read, outputs=lambda step: graph.operators[step].outputs)

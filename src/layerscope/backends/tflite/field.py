@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ...core.receptive_field import Field
 from ..common.field_rules import Operation, depth_to_space, nary, space_to_depth, unary, unknown
 from ..graph import field as graph_field
 from .axes import POINTWISE, REDUCTIONS, Axes
 from .graph import Graph, Operator
-from .model import Output
 
 SAME = 0
 POOLS = ("MAX_POOL_2D", "AVERAGE_POOL_2D", "L2_POOL_2D")
@@ -113,10 +111,6 @@ class Fields(graph_field.FieldFlow[int]):
             for output in operator.outputs:
                 if output in graph.data:
                     self.follow(operator, operator.inputs, output, kind=operator.kind, rule=rule)
-
-    def fields(self, output: Output) -> tuple[Field, ...] | None:
-        """The fields of one output, one for each axis of the image."""
-        return self.receptive(output.tensor)
 
     def shape_of(self, name: int) -> tuple[int, ...]:
         """The shape of a tensor that depends on no image."""

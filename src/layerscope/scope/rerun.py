@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..backends.common.outputs import scored
+from ..backends.common.outputs import score_images
 from ..backends.protocol import Head, Target
 from ..core.feature_map import FeatureMap
 from ..inputs.photo import as_array
@@ -112,7 +112,7 @@ class Rerun:
                 else:
                     output = table.choose("output")[0]
                     captured = backend.capture(scope.model, batch.array, [output.path])[output.path]
-                    values = scored(captured.values, target, output.axes)
+                    values = score_images(captured.values, target, output.axes)
             scores.append(np.asarray(values, np.float64)[: len(batch.ids)])
         return np.concatenate(scores)
 

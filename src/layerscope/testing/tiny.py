@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backends.common.outputs import changed, scored
+from ..backends.common.outputs import apply_change, score_images
 from ..backends.protocol import Backend, Captured, Change, Facts, Input, Target, not_offered
 from ..core.layer import Layer, split_call
 from ..errors import LayerNotCalled, LayerNotFound, near
@@ -131,8 +131,8 @@ class TinyBackend(Backend):
         for step, call in _calls(model):
             value = step.run(value.copy())
             for key in {(step.path, None), (step.path, call)} & paths.keys():
-                value = changed(paths[key], changes[paths[key]], value)
-        return scored(value, target, model.steps[-1].axes)
+                value = apply_change(paths[key], changes[paths[key]], value)
+        return score_images(value, target, model.steps[-1].axes)
 
 
 def _calls(model: TinyModel) -> Iterator[tuple[Step, int]]:

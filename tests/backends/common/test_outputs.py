@@ -11,7 +11,7 @@ import pytest
 
 import layerscope as ls
 from helpers.wording import raises
-from layerscope.backends.common.outputs import Aim, main_place, places, scored
+from layerscope.backends.common.outputs import Aim, main_place, places, score_images
 
 Pair = namedtuple("Pair", "hidden logits")
 
@@ -82,7 +82,7 @@ def by_hand(output: Any, target: Any) -> Any:
 
 def in_torch(output: Any, target: Any) -> Any:
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    from layerscope.backends.torch.run import aim_at
+    from layerscope.backends.torch.outputs import aim_at
 
     def target_in_torch(output: Any) -> Any:
         score = target(output)
@@ -133,10 +133,10 @@ def test_an_output_without_classes(output: Any) -> None:
 
 def test_a_function_of_numpy_outputs_gives_a_number_for_each_image_as_in_the_frameworks() -> None:
     output = np.arange(6.0).reshape(2, 3)
-    assert scored(output, lambda values: values[:, 1], "bc").tolist() == [1, 4]
-    assert scored(output, lambda values: values.sum(), "bc").tolist() == [3, 12]
+    assert score_images(output, lambda values: values[:, 1], "bc").tolist() == [1, 4]
+    assert score_images(output, lambda values: values.sum(), "bc").tolist() == [3, 12]
     with raises(ls.BadOption, "1", "3"):
-        scored(output, lambda values: values, "bc")
+        score_images(output, lambda values: values, "bc")
     for wrong in ("x", None):
         with raises(ls.BadOption):
-            scored(output, lambda values, wrong=wrong: wrong, "bc")
+            score_images(output, lambda values, wrong=wrong: wrong, "bc")

@@ -178,7 +178,7 @@ def test_gradients_of_functions_are_those_of_a_shift_of_the_result(path):
 
     def score(step):
         watch = Shifted(path, torch.from_numpy(step * direction))
-        handles = watch.hooked(model)
+        handles = watch.register_hooks(model)
         try:
             with torch.no_grad(), watch:
                 return model(torch.from_numpy(batch))[0, 1].item()
@@ -202,7 +202,7 @@ class Shifted(torch.overrides.TorchFunctionMode):
         names = ["relu()", "relu_1()", "add()", "add_1()", "sub()", "cat()"]
         self.at, self.by, self.count, self.inside = names.index(path), by, 0, False
 
-    def hooked(self, model):
+    def register_hooks(self, model):
         return [
             model.register_forward_pre_hook(lambda *_: setattr(self, "inside", True)),
             model.relu.register_forward_pre_hook(lambda *_: setattr(self, "inside", False)),

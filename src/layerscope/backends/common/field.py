@@ -107,13 +107,15 @@ class Places:
         rank = max(len(places.dims) for places in operands)
         fields = merge_fields(operands)
         if fields is None:
-            return bearing(operands).give_up("inputs of different kinds meet")
+            return first_with_fields(operands).give_up("inputs of different kinds meet")
         dims = []
         for dim in range(-rank, 0):
             factors = [places.dims[dim] for places in operands if len(places.dims) >= -dim]
             walking = {dim for dim in factors if axes_along(dim)}
             if len(walking) > 1:
-                return bearing(operands).give_up("places in different orders meet", _broadcast(operands, rank))
+                return first_with_fields(operands).give_up(
+                    "places in different orders meet", _broadcast(operands, rank)
+                )
             size = max(math.prod([part.size for part in dim]) for dim in factors)
             dims.append(walking.pop() if walking else (Factor("", size),))
         return Places(tuple(dims), fields).pair_up()
@@ -172,7 +174,7 @@ def image_places(axes: str, shape: Sequence[int]) -> Places:
     return Places(dims, tuple((axis, Field()) for axis in axes if axis in LETTERS))
 
 
-def bearing(operands: Sequence[Places]) -> Places:
+def first_with_fields(operands: Sequence[Places]) -> Places:
     """The first of the operands that depends on the image, the first of all where none does."""
     return next((places for places in operands if places.fields), operands[0])
 

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from ...core.receptive_field import Field, adaptive_window, resize, transposed_window, window
-from .field import Factor, Places, axes_along, bearing, merge_fields, plain
+from .field import Factor, Places, axes_along, first_with_fields, merge_fields, plain
 
 Numbers = int | Sequence[int]
 Shape = tuple[int, ...]
@@ -60,7 +60,7 @@ class Operation:
 
     def give_up(self, reason: str, shape: Shape) -> Places:
         """The places of its output where it can't be followed."""
-        return bearing(self.inputs).give_up(reason, shape)
+        return first_with_fields(self.inputs).give_up(reason, shape)
 
 
 class Step(Protocol):

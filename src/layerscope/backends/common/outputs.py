@@ -51,12 +51,12 @@ def is_record(value: Any) -> bool:
     return dataclasses.is_dataclass(value) and not isinstance(value, type) and not hasattr(value, "shape")
 
 
-def rebuilt(
+def rebuild(
     output: Any, is_array: Callable[[Any], bool], new: Callable[[str, Any], Any], *, place: str = "", depth: int = 0
 ) -> Any:
     """The same structure with other arrays: `new(place, array)` gives each.
 
-    >>> rebuilt({"logits": 1.5, "maps": (2, [3.5])}, lambda each: isinstance(each, float), lambda place, each: -each)
+    >>> rebuild({"logits": 1.5, "maps": (2, [3.5])}, lambda each: isinstance(each, float), lambda place, each: -each)
     {'logits': -1.5, 'maps': (2, [-3.5])}
     """
     if is_array(output):
@@ -64,7 +64,7 @@ def rebuilt(
     members = [] if depth > DEEPEST else _members(output)
     if not members:
         return output
-    parts = [rebuilt(member, is_array, new, place=place + step, depth=depth + 1) for step, member in members]
+    parts = [rebuild(member, is_array, new, place=place + step, depth=depth + 1) for step, member in members]
     # Outputs of transformers are both a mapping and a dataclass, and only as that keep their fields' names.
     if is_record(output):
         return dataclasses.replace(output, **{step[1:]: value for (step, _), value in zip(members, parts, strict=True)})
@@ -161,7 +161,7 @@ class Aim:
         def image(array: Any) -> Any:
             return array[index : index + 1] if len(array.shape) and array.shape[0] == count else array
 
-        return rebuilt(output, self.is_array, lambda _, array: image(array))
+        return rebuild(output, self.is_array, lambda _, array: image(array))
 
     def _given(self, aim: Any) -> Any:
         if not self.is_array(aim):
@@ -185,7 +185,7 @@ def _index(target: Any, count: int) -> int:
     return index % count
 
 
-def changed(path: str, change: Change, values: np.ndarray) -> np.ndarray:
+def apply_change(path: str, change: Change, values: np.ndarray) -> np.ndarray:
     """What a layer is said to return instead of `values`, in the same type. Raises `BadOption` for another shape."""
     after = np.asarray(change(values.copy()))
     if after.shape != values.shape:
@@ -196,7 +196,7 @@ def changed(path: str, change: Change, values: np.ndarray) -> np.ndarray:
     return after.astype(values.dtype, copy=False)
 
 
-def scored(output: np.ndarray, target: Any, axes: str) -> np.ndarray:
+def score_images(output: np.ndarray, target: Any, axes: str) -> np.ndarray:
     """float64 `[image]`: one class's score of an output, over all its places, or what a function of the output gives.
 
     The function is given the output of one image at a time, as numpy with its own axes.

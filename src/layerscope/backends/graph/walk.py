@@ -56,11 +56,11 @@ def readers_say(
     return None
 
 
-def free(path: str, taken: set[str]) -> str:
+def free_path(path: str, taken: set[str]) -> str:
     """`path`, or `path_2`, `path_3` … where it is taken; the result counts as taken.
 
     >>> taken = {"conv"}
-    >>> free("conv", taken), free("conv", taken), free("pool", taken)
+    >>> free_path("conv", taken), free_path("conv", taken), free_path("pool", taken)
     ('conv_2', 'conv_3', 'pool')
     """
     number, candidate = 1, path

@@ -106,31 +106,31 @@ class Axes:
             return "bcqk"
         vmaps = call.mapped - self._own_vmaps
         if vmaps > 0:
-            return self._mapped(call, rank, vmaps)
+            return self._map(call, rank, vmaps)
         stated = stated_axes(call.module, rank, self._channels_first)
         if is_a(call.module, *CHANNEL_LAST) and stated == CHANNELS_LAST.get(rank):
             return self._along_last(call, rank) or CHANNELS_LAST[rank]
-        return stated or self._inherited(output) or self._default[rank]
+        return stated or self._inherit(output) or self._default[rank]
 
     def _along_last(self, call: Call, rank: int) -> str | None:
         """For what works along the last axis: the others stay what they were, also where the model transposed them."""
         source = next((array for array in _inputs(call) if array.ndim == rank), None)
         if source is None:
             return None
-        axes = self._known(source)
+        axes = self._known_axes(source)
         if axes is None and source.shape not in self._ambiguous:
             axes = self._by_shape.get(source.shape)
         return axes if axes is not None and sorted(axes) == sorted(CHANNELS_LAST[rank]) else None
 
-    def _known(self, array: Any) -> str | None:
+    def _known_axes(self, array: Any) -> str | None:
         """The axes of an array that came out of a module, or of one that is such an array transposed."""
         axes = self._trace.get(array)
         if axes is not None:
             return axes
-        recognised = (_recognised(earlier, axes, array) for earlier, axes in reversed(self._latest))
+        recognised = (_recognise(earlier, axes, array) for earlier, axes in reversed(self._latest))
         return next((axes for axes in recognised if axes is not None), None)
 
-    def _mapped(self, call: Call, rank: int, vmaps: int) -> str:
+    def _map(self, call: Call, rank: int, vmaps: int) -> str:
         """Inside vmaps of the model's own: the axes that the module sees, and the mapped ones where JAX puts them."""
         inside = rank - vmaps
         inner = stated_axes(call.module, inside, self._channels_first) or self._default.get(inside, "")
@@ -140,13 +140,13 @@ class Axes:
             return ""
         return f"b{letters}{inner[1:]}" if self._channels_first else letters + inner
 
-    def _inherited(self, output: Output) -> str | None:
+    def _inherit(self, output: Output) -> str | None:
         """From the array itself, an input of its shape, the last child, the last array of its shape, any input."""
         call, shape = output.call, output.shape
         array, inputs = call.parts[output.place], _inputs(call)
         candidates = [
             self._trace.get(array),
-            *(self._known(source) for source in inputs if source.shape == array.shape),
+            *(self._known_axes(source) for source in inputs if source.shape == array.shape),
             self._children.get(call.path),
             None if shape in self._ambiguous else self._by_shape.get(shape),
             *(self._trace.get(source) for source in inputs),
@@ -205,7 +205,7 @@ def _inputs(call: Call) -> list[Any]:
     return [array for argument in (*args, kwargs) for array in parts_of(argument).values()]
 
 
-def _recognised(array: Any, axes: str, other: Any) -> str | None:
+def _recognise(array: Any, axes: str, other: Any) -> str | None:
     """The axes of `other` if it holds the numbers of `array`, as they are or with tokens and channels swapped."""
     if isinstance(other, jax.core.Tracer) or sorted(array.shape) != sorted(other.shape):
         return None

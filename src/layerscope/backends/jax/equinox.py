@@ -52,7 +52,7 @@ class EquinoxModel:
 
     def run(self, batch: Any, watch: Watch) -> Any:
         paths = {id(module): names[0] for module, names in self._places.values()}
-        model = eqx.nn.inference_mode(_tagged(self.unwrapped.module, paths))
+        model = eqx.nn.inference_mode(_tag(self.unwrapped.module, paths))
         function = getattr(model, self.unwrapped.method)
         # Equinox leaves types as they are, and JAX has no convolution of one type with another.
         args, named = jax.tree.map(_cast_to(floating_leaf(model)), call_arguments(batch, floating_leaf(model)))
@@ -77,7 +77,7 @@ class EquinoxModel:
         inputs = (*self.unwrapped.args, *args, *(() if self.state is None else (self.state,)))
         kwargs |= inference_arguments(model, function, inputs, kwargs)
         kwargs |= _key(function, inputs, kwargs)
-        if self.state is None and "state" in _lacking(function, inputs, kwargs):
+        if self.state is None and "state" in _missing(function, inputs, kwargs):
             raise ModelNotReadable(
                 f"{self.name} is called with a state: give (model, state), as eqx.nn.make_with_state returns them"
             )
@@ -137,7 +137,7 @@ def _cast_to(like: Any) -> Callable[[Any], Any]:
     return cast
 
 
-def _lacking(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> set[str]:
+def _missing(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> set[str]:
     """The arguments that a call can't do without and that aren't given."""
     signature = inspect.signature(function)
     bound = signature.bind_partial(*args, **kwargs).arguments
@@ -147,7 +147,7 @@ def _lacking(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> se
 
 def _key(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     """A random key, where the call can't do without one; in inference mode it decides nothing."""
-    return {"key": jax.random.PRNGKey(0)} if "key" in _lacking(function, args, kwargs) else {}
+    return {"key": jax.random.PRNGKey(0)} if "key" in _missing(function, args, kwargs) else {}
 
 
 def _fields(module: Any) -> Iterator[tuple[str, Any]]:
@@ -175,11 +175,11 @@ def _walk(module: Any, path: str) -> Iterator[tuple[str, Any]]:
                 yield from _walk(leaf, f"{path}.{name}.{inner}".strip("."))
 
 
-def _tagged(module: Any, paths: dict[int, str]) -> Any:
+def _tag(module: Any, paths: dict[int, str]) -> Any:
     """A copy of a tree whose callable modules are of classes that report. The arrays are shared, they can't change."""
 
     def tag(value: Any) -> Any:
-        return _tagged(value, paths) if _is_module(value) else value
+        return _tag(value, paths) if _is_module(value) else value
 
     fields = {name: jax.tree.map(tag, value, is_leaf=_is_module) for name, value in _fields(module)}
     path = paths.get(id(module))

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from ...errors import BadOption, GradientsUnavailable, LayerscopeError
-from ..common.outputs import changed
+from ..common.outputs import apply_change
 from ..common.run import first_input
 from ..protocol import Captured, Change, Target
 from .model import JaxModel
@@ -63,7 +63,7 @@ def scores(model: JaxModel, batch: Any, target: Target, changes: Mapping[str, Ch
                 hidden.add(path)
                 continue
             before = call.values[place]
-            after[place] = jnp.asarray(changed(path, changes[path], as_captured(before).values), before.dtype)
+            after[place] = jnp.asarray(apply_change(path, changes[path], as_captured(before).values), before.dtype)
             done.add(path)
         return after or None
 

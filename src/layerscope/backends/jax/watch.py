@@ -75,7 +75,7 @@ class Watch:
         arrays = list(parts.values())
         take = functools.partial(self._take, Call(path, module, arguments, parts))
         if self.marker is not None or any(isinstance(array, tracers().batched) for array in arrays):
-            after = _unmapped(jnp.zeros(()) if self.marker is None else self.marker, arrays, take)
+            after = _unmap(jnp.zeros(()) if self.marker is None else self.marker, arrays, take)
         else:
             after = take(arrays, 0)
         replaced = {id(old): new for old, new in zip(arrays, after, strict=True) if new is not old}
@@ -131,7 +131,7 @@ def tracers() -> Tracers:
     return Tracers(*types)
 
 
-def _unmapped(
+def _unmap(
     marker: Any, arrays: Sequence[Any], take: Callable[[Sequence[Any], int], Sequence[Any]], mapped: int = 0
 ) -> Sequence[Any]:
     """`take` with the values of all examples of the surrounding vmaps, the outermost axis first."""
@@ -148,7 +148,7 @@ def _unmapped(
             for value, of_batch in zip(rest, batched[1:], strict=True)
         ]
         if any(isinstance(value, tracers().batched) for value in (first, *whole)):
-            after = _unmapped(first, whole, take, mapped + 1)
+            after = _unmap(first, whole, take, mapped + 1)
         else:
             after = take(whole, mapped + 1)
         return (first, *after), (batched[0], *(True for _ in after))

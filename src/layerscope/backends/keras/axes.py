@@ -11,7 +11,7 @@ from ..common.run import TensorMap
 from .attention import AttentionMap
 from .engine import Engine
 from .model import KerasModel
-from .names import is_a, is_layer, walk
+from .tree import is_a, is_layer, walk
 
 ATTENTION = ("MultiHeadAttention", "GroupedQueryAttention")
 
@@ -185,13 +185,13 @@ def _letters(query: Query) -> str:
     return next((axes for axes in stated if axes), "")
 
 
-def _permuted(query: Query) -> str | None:
+def _permute(query: Query) -> str | None:
     """`Permute`: the axes of its input in another order."""
     axes = query.source.axes or default_axes(query.rank, query.data_format)
     return "b" + "".join(axes[axis] for axis in query.layer.dims) if len(axes) == query.rank else None
 
 
-def _convolved_over_time(query: Query) -> str | None:
+def _convolve_over_time(query: Query) -> str | None:
     """ConvLSTM: one axis of time before those of the picture, where whole sequences come out."""
     layer = query.layer
     if not layer.return_sequences:
@@ -235,7 +235,7 @@ def _channels_last(query: Query) -> str | None:
     return axes if axes and len(axes) == query.rank and axes.endswith("c") else CHANNELS_LAST[query.rank]
 
 
-def _reshaped(query: Query) -> str | None:
+def _reshape(query: Query) -> str | None:
     """A reshape keeps the order of the elements: an axis that is first or last and keeps its size stays what it is."""
     shape, source, axes = query.shape, query.source, query.source.axes or ""
     if query.rank > 2 and len(axes) > 2:
@@ -246,14 +246,14 @@ def _reshaped(query: Query) -> str | None:
     return default_axes(query.rank, query.data_format)
 
 
-def _transposed(query: Query) -> str | None:
+def _transpose(query: Query) -> str | None:
     """`Transpose`: the axes in another order, reversed by default."""
     axes = query.source.axes
     order = getattr(query.layer, "axes", None) or range(len(axes or ""))[::-1]
     return "".join(axes[axis] for axis in order) if axes else None
 
 
-def _reduced(query: Query) -> str | None:
+def _reduce(query: Query) -> str | None:
     """Reductions and `Squeeze`: without the axes that they name."""
     axes, dropped = query.source.axes, getattr(query.layer, "axis", None)
     if not axes or dropped is None or getattr(query.layer, "keepdims", False):
@@ -269,14 +269,14 @@ def _operation(query: Query) -> str | None:
     return rule(query) if rule else None
 
 
-def _inherited(query: Query) -> str | None:
+def _inherit(query: Query) -> str | None:
     """The axes of an input of the same shape, else of the same rank."""
     same_rank = [source for source in query.sources if source.axes and len(source.axes) == query.rank]
     same_shape = [source for source in same_rank if source.shape == query.shape]
     return next((source.axes for source in (*same_shape, *same_rank)), None)
 
 
-def _normalized(query: Query) -> str | None:
+def _normalize(query: Query) -> str | None:
     """Where a normalisation names one axis, that is the channel."""
     axis, rank = getattr(query.layer, "axis", None), query.rank
     axis = axis[0] if isinstance(axis, list | tuple) and len(axis) == 1 else axis
@@ -289,27 +289,27 @@ Rule = Callable[[Query], "str | None"]
 
 
 OPERATIONS: dict[str, Rule] = {
-    "Reshape": _reshaped,
-    "Transpose": _transposed,
-    "Squeeze": _reduced,
-    **dict.fromkeys(REDUCTIONS, _reduced),
+    "Reshape": _reshape,
+    "Transpose": _transpose,
+    "Squeeze": _reduce,
+    **dict.fromkeys(REDUCTIONS, _reduce),
 }
 
 
 # In this order: which classes of layers a rule is for (`()` for all), and the rule, which may leave it to the next ones.
 RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
     ((), lambda query: "bcqk" if isinstance(query.layer, AttentionMap) else None),
-    (("Permute",), _permuted),
+    (("Permute",), _permute),
     (("Flatten",), lambda query: "bc"),
-    (("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"), _convolved_over_time),
+    (("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"), _convolve_over_time),
     (("TimeDistributed",), _each_step),
     ((), _spatial),
     ((), _inside_attention),
     (ATTENTION, _attention_scores),
     (CHANNEL_LAST, _channels_last),
-    (("Reshape",), _reshaped),
+    (("Reshape",), _reshape),
     ((), _operation),
-    ((), _inherited),
-    (NORMALIZATION, _normalized),
+    ((), _inherit),
+    (NORMALIZATION, _normalize),
     ((), lambda query: default_axes(query.rank, query.data_format)),
 )

@@ -9,7 +9,7 @@ from ..common.run import Stop
 from ..protocol import Evidence
 from .engine import copy_to_host
 from .model import KerasModel
-from .names import WITH_KERNEL, is_a
+from .tree import WITH_KERNEL, is_a
 from .watch import Call, run
 
 

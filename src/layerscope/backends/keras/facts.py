@@ -12,7 +12,7 @@ from ..protocol import Facts, Input
 from .axes import input_axes
 from .engine import Engine, dtype_name
 from .model import KerasModel
-from .names import WITH_KERNEL, Place, is_a, is_layer, walk
+from .tree import WITH_KERNEL, Place, is_a, is_layer, walk
 
 SECOND_ARGUMENT = ("x2", "y", "bias", "value")
 

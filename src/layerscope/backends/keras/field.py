@@ -12,7 +12,7 @@ from ...core.receptive_field import Field
 from ..common.field import Places, image_places
 from ..common.field_rules import Operation, by_name, follow, nary, unary, unknown
 from ..common.run import TensorMap
-from .names import is_a, is_layer
+from .tree import is_a, is_layer
 
 SAME = (
     *("BatchNormalization", "Dropout", "GaussianNoise", "GaussianDropout", "AlphaDropout", "ActivityRegularization"),

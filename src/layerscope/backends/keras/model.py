@@ -11,7 +11,7 @@ import numpy as np
 
 from ..common.run import map_batch
 from .engine import Engine
-from .names import is_graph
+from .tree import is_graph
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from .axes import Axes, Output, Source, axes_note, patch_grid, stated_prefix
 from .engine import dtype_name
 from .field import Fields
 from .model import KerasModel
-from .names import ROOT, Place, is_a, is_layer, join, kind, walk
 from .outputs import Part, parts_of, tensors_in
+from .tree import ROOT, Place, is_a, is_layer, join, kind, walk
 from .watch import Call, Watch, run
 
 # layers that run somebody else's graph: TensorFlow Hub's, and an exported SavedModel
@@ -83,7 +83,7 @@ class Tabulator:
 
     def table(self, watch: Watch) -> list[Layer]:
         """All layers, those that ran in the order in which their first call ended."""
-        ran = [_merged(calls) for row in self._rows.values() for calls in row.values()]
+        ran = [_merge(calls) for row in self._rows.values() for calls in row.values()]
         return number_rows([*ran, *self._not_called(watch)])
 
     def _source(self, tensor: Any) -> Source:
@@ -184,7 +184,7 @@ def _notes(layer: Any, part: Part, axes: str, count: int) -> Iterator[str]:
         yield f"no picture for an output with {len(part.tensor.shape)} axes"
 
 
-def _merged(calls: list[Layer]) -> Layer:
+def _merge(calls: list[Layer]) -> Layer:
     """The calls of one layer as one `Layer`."""
     first = calls[0]
     return merge_calls(first.path, [replace(call, aliases=()) for call in calls], aliases=first.aliases)

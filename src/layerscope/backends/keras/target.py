@@ -14,7 +14,7 @@ import numpy as np
 
 from ...core.layer import split_call
 from ...errors import GradientsUnavailable, LayerscopeError
-from ..common.outputs import Aim, changed
+from ..common.outputs import Aim, apply_change
 from ..common.run import first_input
 from ..protocol import Captured, Change, Pick, Target
 from .engine import Engine, copy_to_host
@@ -191,7 +191,7 @@ def scores(model: KerasModel, batch: Any, target: Target, changes: Mapping[str, 
             for path in (key[0], f"{key[0]}:{key[1]}"):
                 if path in changes:
                     done.add(path)
-                    values = changed(path, changes[path], copy_to_host(engine, tensor)[0])
+                    values = apply_change(path, changes[path], copy_to_host(engine, tensor)[0])
                     tensor = engine.tensor_like(values, tensor)
             return tensor, tensor
 

@@ -22,7 +22,7 @@ from ..common.run import Stop
 from .attention import NAME, AttentionMap, attention_weights
 from .engine import Engine, WatchedMethod
 from .model import KerasModel
-from .names import ROOT, Child, Names, Place, is_a, is_graph, is_layer, is_library_class
+from .tree import ROOT, Child, Names, Place, is_a, is_graph, is_layer, is_library_class
 
 
 class Call(NamedTuple):
@@ -221,7 +221,7 @@ WATCHES: dict[str, Callable[[Watch, Method, Any, Any], Any]] = {
 }
 
 
-def _watched(original: Method, kind: str) -> Method:
+def _watch(original: Method, kind: str) -> Method:
     """A method that tells the watch in force of each call."""
     through = WATCHES[kind]
 
@@ -234,13 +234,13 @@ def _watched(original: Method, kind: str) -> Method:
 
 
 @contextlib.contextmanager
-def _patched(methods: list[WatchedMethod]) -> Iterator[None]:
+def _patch(methods: list[WatchedMethod]) -> Iterator[None]:
     """The watched methods on the classes while at least one run lasts, in any thread."""
     with _lock:
         for owner, name, kind in methods:
             if not _users[owner, name]:
                 _originals[owner, name] = vars(owner)[name]
-                setattr(owner, name, _watched(vars(owner)[name], kind))
+                setattr(owner, name, _watch(vars(owner)[name], kind))
             _users[owner, name] += 1
     try:
         yield
@@ -263,7 +263,7 @@ def run(
     `attention` tells of which paths attention weights are needed.
     """
     watch = Watch(model, on_call, attention, Names(model.engine.name_counts()))
-    with _patched(model.engine.watched_methods()), _watching(watch), _restored(watch), contextlib.suppress(Stop):
+    with _patch(model.engine.watched_methods()), _watching(watch), _restore(watch), contextlib.suppress(Stop):
         forward()
     return watch
 
@@ -279,7 +279,7 @@ def _watching(watch: Watch | None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _restored(watch: Watch) -> Iterator[None]:
+def _restore(watch: Watch) -> Iterator[None]:
     """Variables, losses, modes of torch modules and random state as they were, whatever happens inside."""
     root, engine = watch.model.root, watch.engine
     before = {id(variable) for variable in engine.variables(root)}

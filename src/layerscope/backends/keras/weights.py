@@ -12,7 +12,7 @@ from ..common.run import Stop, first_image
 from ..protocol import Head, Kernel
 from .engine import Engine, copy_to_host
 from .model import KerasModel
-from .names import is_a
+from .tree import is_a
 from .watch import Call, run
 
 SEPARABLE = "the depthwise half of a separable convolution; its pointwise half mixes what these give"

@@ -15,9 +15,9 @@ import onnx
 from ..common.axes import CHANNELS_FIRST, CHANNELS_LAST, PICTURES_FIRST
 from ..graph.axes import KnownAxes
 from ..graph.walk import Order, readers_say
-from .attention import axes_of, is_attention
+from .attention_ops import axes_of, is_attention
 from .graph import Graph, attributes
-from .transformer_ops import SCORES, attending, channels_last, prefix_names
+from .transformer_ops import SCORES, attention_axes, channels_last, prefix_names
 
 Shapes = Mapping[str, tuple[int, ...] | None]
 
@@ -92,7 +92,7 @@ class Axes(KnownAxes[str]):
             self._attend(node, outputs)
             return
         rank = self.rank(node.output[0])
-        stated = stated_first(node, rank) or attending(self.graph, node, rank)
+        stated = state_channels_first(node, rank) or attention_axes(self.graph, node, rank)
         last = self._stated_last(node) if stated is None else None
         letters = last or self._output(node, stated)
         if node.op_type == "Concat":
@@ -190,7 +190,7 @@ class Axes(KnownAxes[str]):
             node = self.graph.nodes[step]
             if node.input[:1] != [tensor] and node.op_type in (*FIRST, "Transpose"):
                 return None
-            stated = stated_first(node, len(order))
+            stated = state_channels_first(node, len(order))
             if stated is not None:
                 return stated
             if is_attention(node):
@@ -218,7 +218,7 @@ RULES = {
 }
 
 
-def stated_first(node: onnx.NodeProto, rank: int | None) -> str | None:
+def state_channels_first(node: onnx.NodeProto, rank: int | None) -> str | None:
     """The axes of what goes into and comes out of an operator that fixes them, `None` for all others."""
     if rank is None or (node.domain == BLOCKED and node.op_type != "ReorderOutput"):
         return None

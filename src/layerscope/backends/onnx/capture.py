@@ -10,7 +10,7 @@ import onnx
 
 from ...errors import BadOption
 from ..protocol import Captured, Target
-from .attention import shape_of
+from .attention_ops import shape_of
 from .axes import Axes
 from .cut import Replacement, skeleton
 from .graph import Graph, sizes
@@ -62,7 +62,7 @@ def shapes_of(model: OnnxModel, feeds: Feeds, wanted: Sequence[str] | None = Non
         steps = set(graph.ancestors(wanted))
         outputs = [output for output in outputs if graph.made_by[output.tensor] in steps]
     shapes: Shapes = {name: value.shape for name, value in feeds.items()}
-    shapes |= _inferred(graph, feeds)
+    shapes |= _infer(graph, feeds)
     shapes |= {output.tensor: None for output in outputs if output.tensor in graph.foreign}
     for late in (False, True):
         # Attention weights after the tensors that they are made of, whose shapes may be enough.
@@ -89,7 +89,7 @@ def axes_on_the_way(model: OnnxModel, feeds: Feeds, tensors: Sequence[str]) -> A
     return axes
 
 
-def _inferred(graph: Graph, feeds: Feeds) -> Shapes:
+def _infer(graph: Graph, feeds: Feeds) -> Shapes:
     """Shapes from ONNX's own inference; `None` for what isn't a tensor, left out where it isn't known."""
     bare = skeleton(graph)
     for value in bare.graph.input:

@@ -79,7 +79,7 @@ def codes_of(nodes: Sequence[onnx.NodeProto], data: set[str]) -> dict[str, Codes
         if not any(name in data for name in node.output):
             continue
         if node.op_type in STATED:
-            codes = _stated(node)
+            codes = _stated_codes(node)
             if codes is not None:
                 tensors[node.output[0]] = codes
         elif node.op_type == "DynamicQuantizeLinear":
@@ -99,7 +99,7 @@ def read_by(node: onnx.NodeProto, name: str) -> list[str]:
     return [*node.input[index + 1 : index + 3], ""][:2]
 
 
-def _stated(node: onnx.NodeProto) -> Codes | None:
+def _stated_codes(node: onnx.NodeProto) -> Codes | None:
     scale, zero = STATED[node.op_type]
     if len(node.input) <= scale or not node.input[scale]:
         return None  # QGemm without a scale for its output gives values

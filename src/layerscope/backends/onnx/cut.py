@@ -15,8 +15,8 @@ import onnx
 from onnx import numpy_helper
 
 from ...errors import ModelNotReadable
-from .attention import way
-from .files import SideFiles, is_outside, load_inside, references_to, stored, with_inside_loaded
+from .attention_ops import way_to_weights
+from .files import SideFiles, is_outside, load_inside, load_tensors_inside, references_to, stored
 from .graph import SMALL, Graph, needs
 
 PROTOBUF_LIMIT = 2**31 - 1
@@ -112,7 +112,7 @@ def cut(
     needed = {name for node in nodes for name in needs(node)} | set(tensors) | decoding
     part.graph.input.extend(graph.inputs)
     part.graph.input.extend(entry.taken for entry in replacements)
-    part.graph.node.extend(with_inside_loaded(node, files) for node in nodes)
+    part.graph.node.extend(load_tensors_inside(node, files) for node in nodes)
     weights, root = _add_initializers(part, graph, needed, files)
     for name in tensors:
         _add_output(part, graph, name, name in cast)
@@ -148,7 +148,7 @@ def _add_initializers(
             continue
         if files is not None and is_outside(tensor) and stored(tensor) > LARGE:
             outside.append(tensor)
-        elif beside(tensor):
+        elif goes_beside(tensor):
             weights[name] = numpy_helper.to_array(load_inside(tensor, files))
             part.graph.initializer.append(placeholder(tensor))
         else:
@@ -186,7 +186,7 @@ def _rename_replaced(node: onnx.NodeProto, replacements: Collection[str]) -> onn
 
 def _add_weights(part: onnx.ModelProto, name: str, node: onnx.NodeProto) -> None:
     """The attention weights `name` as an output: what the node returns, behind a softmax where that is scores."""
-    option = way(node)
+    option = way_to_weights(node)
     if option is None or not option.scores:
         part.graph.output.add(name=name)
         return
@@ -196,7 +196,7 @@ def _add_weights(part: onnx.ModelProto, name: str, node: onnx.NodeProto) -> None
     part.graph.output.add(name=f"{name}:softmax")
 
 
-def beside(tensor: onnx.TensorProto) -> bool:
+def goes_beside(tensor: onnx.TensorProto) -> bool:
     """Whether a weight is large enough, and of a type that numpy has, to be given beside the graph."""
     return tensor.data_type in NUMPY_TYPES and stored(tensor) > LARGE
 

@@ -13,7 +13,7 @@ import onnx
 from ..common.field import constant
 from ..common.field_rules import Operation, by_name, depth_to_space, nary, space_to_depth, unary, unknown
 from ..graph import field as graph_field
-from .attention import ATTENTIONS, is_attention
+from .attention_ops import ATTENTIONS, is_attention
 from .axes import Axes
 from .graph import Graph, attributes
 

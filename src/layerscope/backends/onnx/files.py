@@ -153,7 +153,7 @@ def tensors_inside(node: onnx.NodeProto) -> Iterator[onnx.TensorProto]:
                 yield from tensors_inside(inner)
 
 
-def with_inside_loaded(node: onnx.NodeProto, files: SideFiles | None) -> onnx.NodeProto:
+def load_tensors_inside(node: onnx.NodeProto, files: SideFiles | None) -> onnx.NodeProto:
     """The node; a copy with their numbers where tensors inside it lie in side files."""
     if not any(is_outside(tensor) for tensor in tensors_inside(node)):
         return node

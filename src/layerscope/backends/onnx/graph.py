@@ -13,7 +13,7 @@ from onnx import numpy_helper
 from ...errors import ModelNotReadable
 from ..graph.inputs import GraphInput
 from ..graph.walk import ancestors
-from .attention import PLACE, is_attention, with_weights_returned
+from .attention_ops import PLACE, is_attention, return_weights
 from .codes import Codes, codes_of, read_by
 from .files import is_outside, location, tensors_inside
 from .functions import inline_functions
@@ -45,7 +45,7 @@ class Graph:
 
     def _returning(self, node: onnx.NodeProto) -> onnx.NodeProto:
         """The node, an attention as it is when asked for its weights as well; `own` has it as it is in the file."""
-        return (is_attention(node) and with_weights_returned(node)) or node
+        return (is_attention(node) and return_weights(node)) or node
 
     @cached_property
     def attention_maps(self) -> dict[str, int]:

@@ -14,7 +14,7 @@ from ..graph import model as graph_model
 from ..graph.inputs import GraphInput
 from ..graph.model import Address, GraphModel, Sessions
 from . import files as onnx_files
-from .attention import NAME
+from .attention_ops import NAME
 from .axes import Axes
 from .cut import Replacement, cut
 from .graph import Graph, side_files

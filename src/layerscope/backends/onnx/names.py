@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import onnx
 
 from ..graph.model import Address
-from ..graph.walk import free
+from ..graph.walk import free_path
 from .functions import scope_of
 from .graph import Graph
 
@@ -60,7 +60,7 @@ def addresses(graph: Graph, steps: Sequence[int]) -> dict[int, Address]:
     for step in steps:
         if step not in by_step:
             node = graph.nodes[step]
-            path = free(node.name or main_output(node), taken)
+            path = free_path(node.name or main_output(node), taken)
             by_step[step] = Address(path)
     return {step: _with_own_names(graph.nodes[step], by_step[step]) for step in steps}
 
@@ -140,8 +140,8 @@ def _module_addresses(graph: Graph, origins: dict[int, Origin]) -> dict[int, Add
         for call, run in enumerate(runs):
             number = call if len(runs) > 1 else None
             ending = _exit(graph, run) if module else None
-            for step, name in _own(run, origins, module, ending):
-                path = free(name, taken) if number is None else name
+            for step, name in _nodes_inside(run, origins, module, ending):
+                path = free_path(name, taken) if number is None else name
                 taken.add(path)
                 by_step[step] = Address(path, number, note=origins[step].note)
             if ending is not None and origins[ending].scope != module:
@@ -182,7 +182,9 @@ def _exit(graph: Graph, run: Sequence[int]) -> int:
     return leaving[-1] if leaving else run[-1]
 
 
-def _own(run: Sequence[int], origins: dict[int, Origin], module: str, ending: int | None) -> Iterator[tuple[int, str]]:
+def _nodes_inside(
+    run: Sequence[int], origins: dict[int, Origin], module: str, ending: int | None
+) -> Iterator[tuple[int, str]]:
     """The nodes of a run that lie in the module itself, each with its path."""
     counts: Counter[str] = Counter()
     for step in run:
@@ -197,12 +199,12 @@ def _own(run: Sequence[int], origins: dict[int, Origin], module: str, ending: in
         yield step, f"{module}/{inner}" if module else inner
 
 
-def _unquantised(node: onnx.NodeProto) -> str:
+def _name_before(node: onnx.NodeProto) -> str:
     """The name before onnxruntime.quantization put another operator in the node's place."""
     return node.name.removesuffix("_quant") if node.op_type.startswith(("QLinear", "QGemm")) else ""
 
 
 def _with_own_names(node: onnx.NodeProto, address: Address) -> Address:
-    names = dict.fromkeys(name for name in (*address.aliases, node.name, _unquantised(node), main_output(node)) if name)
+    names = dict.fromkeys(name for name in (*address.aliases, node.name, _name_before(node), main_output(node)) if name)
     names.pop(address.full, None)
     return replace(address, aliases=tuple(names))

@@ -110,11 +110,11 @@ def open_session(part: Cut, threads: int | None, quantised: bool) -> onnxruntime
         return onnxruntime.InferenceSession(part.content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's errors have no common parent but Exception
         raise ModelNotReadable(
-            f"ONNX Runtime {onnxruntime.__version__} does not accept the model: {str(error).strip()}{_way_out(error)}"
+            f"ONNX Runtime {onnxruntime.__version__} does not accept the model: {str(error).strip()}{_advice(error)}"
         ) from error
 
 
-def _way_out(error: Exception) -> str:
+def _advice(error: Exception) -> str:
     """What to do about a model that is newer than the runtime, which its messages don't say."""
     newer = re.search("support for domain .* is till opset|max supported IR version", str(error))
     return ": upgrade onnxruntime, or export the model for an older opset" if newer else ""

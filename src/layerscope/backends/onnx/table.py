@@ -11,7 +11,7 @@ from ...core.axes import prefix_names
 from ...core.layer import Layer
 from ..common.axes import token_grid
 from ..common.table import number_rows
-from .attention import KIND, is_attention, way
+from .attention_ops import KIND, is_attention, way_to_weights
 from .axes import Axes
 from .capture import shapes_of
 from .field import Fields
@@ -71,7 +71,7 @@ def _operator_notes(graph: Graph, output: Output) -> Iterator[str]:
     node = output.operator
     if bodies(node) or graph.is_function(node):
         yield "its body can't be looked into"
-    if is_attention(node) and way(node) is None:
+    if is_attention(node) and way_to_weights(node) is None:
         yield "its attention weights stay inside the operator"
     if output.tensor in graph.codes:
         yield f"quantised to {graph.code_type(output.tensor)}, shown dequantised"

@@ -10,7 +10,7 @@ import onnx
 
 from ...core.layer import split_call
 from ...errors import BadOption
-from ..common.outputs import changed, scored
+from ..common.outputs import apply_change, score_images
 from ..protocol import Change, Target
 from .capture import axes_on_the_way, run
 from .cut import Replacement
@@ -32,11 +32,11 @@ def scores(model: OnnxModel, batch: Any, target: Target, changes: Mapping[str, C
     for path in sorted(tensors, key=lambda path: model.order[tensors[path]]):
         values, replacement = _values(model, feeds, path, tensors[path], fixed=fixed)
         fixed = {other: value for other, value in fixed.items() if other.tensor != replacement.tensor}
-        fixed[replacement] = changed(path, changes.get(path) or changes[split_call(path)[0]], values)
+        fixed[replacement] = apply_change(path, changes.get(path) or changes[split_call(path)[0]], values)
         if replacement.tensor in model.graph.codes and np.isnan(fixed[replacement]).any():
             raise BadOption(f"the change for layer {path!r} gave NaN, for which its codes have no place")
     axes = axes_on_the_way(model, feeds, [final]).axes[final]
-    return scored(run(model, (final,), feeds, fixed)[1][0], target, axes)
+    return score_images(run(model, (final,), feeds, fixed)[1][0], target, axes)
 
 
 def _values(

@@ -33,7 +33,7 @@ def channels_last(graph: Graph, node: onnx.NodeProto) -> bool:
     return weight is not None and len(weight.dims) == 2
 
 
-def attending(graph: Graph, node: onnx.NodeProto, rank: int | None) -> str | None:
+def attention_axes(graph: Graph, node: onnx.NodeProto, rank: int | None) -> str | None:
     """The axes of attention weights: a Softmax of a product of two tensors, which weighs a third."""
     if node.op_type != "Softmax" or rank != 4 or attributes(node).get("axis", -1) not in (-1, 3):
         return None

@@ -57,8 +57,8 @@ NOT_PASSED_ON = {
 class Axes(KnownAxes[int]):
     """The axes of every tensor with data, and the token grids met on the way to it.
 
-    `spread` have pixels in the batch axis, as dilated convolutions and dense layers on pictures are computed: for these, which axes
-    which sizes lie in it, where a reshape can take them out again.
+    `spread` have pixels in the batch axis, as dilated convolutions and dense layers on pictures are computed: for these, which
+    axes of which sizes lie in it, where a reshape can take them out again.
     """
 
     by_rank = CHANNELS_LAST | {1: "c"}
@@ -75,7 +75,7 @@ class Axes(KnownAxes[int]):
 
     def _follow(self, operator: Operator, outputs: Sequence[int]) -> None:
         inputs = [index for index in operator.inputs if index in self.axes]
-        stated = stated_last(operator, self.rank(outputs[0]))
+        stated = state_channels_last(operator, self.rank(outputs[0]))
         letters = self._output(operator, stated)
         if stated is None and self.unsure(inputs):
             self.derived.update(outputs)
@@ -206,7 +206,7 @@ class Axes(KnownAxes[int]):
         def read(step: int, tensor: int, order: Order) -> str | Order | None:
             operator = operators[step]
             reads = operator.inputs[READS.get(operator.name, 0) :][:1] == (tensor,)
-            stated = stated_last(operator, len(order))
+            stated = state_channels_last(operator, len(order))
             if stated is not None and reads:
                 return stated
             if operator.name == "TRANSPOSE" and reads:
@@ -234,7 +234,7 @@ RULES = {
 }
 
 
-def stated_last(operator: Operator, rank: int | None) -> str | None:
+def state_channels_last(operator: Operator, rank: int | None) -> str | None:
     """The axes of what goes into and comes out of an operator that fixes them, `None` for all others."""
     if operator.name in IMAGES and rank == 4:
         return "bhwc"

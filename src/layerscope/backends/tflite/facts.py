@@ -84,7 +84,7 @@ def _read(graph: Graph) -> Metadata:
         inputs, outputs = list(subgraph.tables(2)), list(subgraph.tables(3))
         recipe = _normalization(inputs[0]) if inputs else None
         files = [name for output in outputs if (name := _label_file(output))]
-        labels = _zipped(graph, files[0]) if files else None
+        labels = _unzip(graph, files[0]) if files else None
     except Damaged:
         return Metadata()
     return Metadata(recipe, "the TFLite metadata" if recipe else "", labels, root.text(0))
@@ -121,7 +121,7 @@ def _label_file(tensor: Table) -> str:
     return files[0].text(0) if files else ""
 
 
-def _zipped(graph: Graph, name: str) -> tuple[str, ...] | None:
+def _unzip(graph: Graph, name: str) -> tuple[str, ...] | None:
     """The lines of a file in the zip archive that is appended to the model."""
     try:
         with zipfile.ZipFile(io.BytesIO(graph.content)) as archive:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ..graph.model import Address
-from ..graph.walk import free
+from ..graph.walk import free_path
 from .graph import Graph, Tensor
 
 CALL = re.compile(r"(?:Stateful)?PartitionedCall(_\d+)?(?::\d+)?(?:_\d+)?")
@@ -50,7 +50,7 @@ class Origin:
 def addresses(graph: Graph, tensors: Sequence[int], named: dict[str, int]) -> dict[int, Address]:
     """A distinct address for each of `tensors` (in execution order); `named` are the names of outputs."""
     own = [graph.tensors[tensor] for tensor in tensors]
-    traced = _traced(graph, own)
+    traced = _is_second_trace(graph, own)
     origins = {tensor.index: origin for tensor in own if (origin := _origin(graph, tensor, traced)) is not None}
     exits = _exits(graph, tensors, origins)
     taken: set[str] = set()
@@ -59,18 +59,18 @@ def addresses(graph: Graph, tensors: Sequence[int], named: dict[str, int]) -> di
         if index not in by_tensor:
             result = [scope for scope, last in exits.items() if last == index]
             path = _path(graph, index, origins.get(index), results=result, named=named)
-            by_tensor[index] = Address(free(path, taken), note=_note(graph, index, origins.get(index)))
+            by_tensor[index] = Address(free_path(path, taken), note=_note(graph, index, origins.get(index)))
     return _with_aliases(graph, {index: by_tensor[index] for index in tensors}, origins, exits=exits, named=named)
 
 
-def _traced(graph: Graph, tensors: Sequence[Tensor]) -> bool:
+def _is_second_trace(graph: Graph, tensors: Sequence[Tensor]) -> bool:
     """Whether every name shows that the model is the second trace that Keras 3 exports."""
     calls = [CALL.fullmatch(graph.tensors[index].name) for index in graph.outputs]
     tops = [tensor.name.split("/")[0] for tensor in tensors if "/" in tensor.name]
     return any(call and call[1] == "_1" for call in calls) and bool(tops) and all(top.endswith("_1") for top in tops)
 
 
-def _named(graph: Graph, tensor: Tensor) -> str:
+def _telling_name(graph: Graph, tensor: Tensor) -> str:
     """The tensor's name, or where it has the model's output's, the product that its weights are named after.
 
     A dense layer on a picture ends in a reshape, which then stands for it.
@@ -79,7 +79,7 @@ def _named(graph: Graph, tensor: Tensor) -> str:
     if not NAMELESS.fullmatch(tensor.name):
         return tensor.name
     if operator.name == "RESHAPE" and operator.inputs[0] in graph.made_by:
-        return _named(graph, graph.tensors[operator.inputs[0]])
+        return _telling_name(graph, graph.tensors[operator.inputs[0]])
     parts = _weight_name(graph, tensor).split(";")
     return next((part for part in parts if PRODUCT.fullmatch(part)), tensor.name)
 
@@ -96,7 +96,7 @@ def _origin(graph: Graph, tensor: Tensor, traced: bool) -> Origin | None:
     Where layers share a constant, such as a bias of zeros, the converter puts the names of all of them into each one's:
     a product by other weights than the operator's own shows it, and then only the first name counts.
     """
-    parts = [part for part in _named(graph, tensor).split(";") if "/" in part]
+    parts = [part for part in _telling_name(graph, tensor).split(";") if "/" in part]
     if not parts:
         return None
     products, weights = _products(parts), _products(_weight_name(graph, tensor).split(";"))

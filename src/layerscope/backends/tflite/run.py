@@ -161,7 +161,7 @@ def cut(graph: Graph, tensors: Sequence[int], replaced: Sequence[int] = ()) -> t
     patches, added = [(vector, operators)], padding
     for number, listed in ((INPUTS, (*graph.inputs, *replaced) if replaced else ()), (OUTPUTS, tensors)):
         if listed:
-            patches.append(_pointed(graph, number, len(content) + len(added)))
+            patches.append(_point(graph, number, len(content) + len(added)))
             added += struct.pack(f"<I{len(listed)}i", len(listed), *listed)
     parts: list[bytes | memoryview] = []
     copied = 0
@@ -171,7 +171,7 @@ def cut(graph: Graph, tensors: Sequence[int], replaced: Sequence[int] = ()) -> t
     return b"".join([*parts, content[copied:], added]), kept
 
 
-def _pointed(graph: Graph, number: int, end: int) -> tuple[int, bytes]:
+def _point(graph: Graph, number: int, end: int) -> tuple[int, bytes]:
     """(where a field lies, what makes it refer to a list at `end`)."""
     field = graph.table.position(number)
     if field is None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import BadOption
-from ..common.outputs import changed, scored
+from ..common.outputs import apply_change, score_images
 from ..graph.inputs import encode
 from ..protocol import Change, Target
 from .capture import all_axes, run
@@ -34,7 +34,7 @@ def scores(model: TfliteModel, batch: Any, target: Target, changes: Mapping[str,
     if final.index not in fixed:
         fixed |= {final.index: run(model, [final], feeds, fixed)[0]}
     axes = all_axes(model, feeds).axes[final.index]
-    return scored(dequantise(final, fixed[final.index]), target, axes)
+    return score_images(dequantise(final, fixed[final.index]), target, axes)
 
 
 def _change(
@@ -53,7 +53,7 @@ def _change(
         zip([output.index for output in fresh], run(model, fresh, feeds, fixed) if fresh else (), strict=True)
     )
     before = values[tensor.index] if tensor.index in values else fixed[tensor.index]
-    after = changed(path, function, dequantise(tensor, before))
+    after = apply_change(path, function, dequantise(tensor, before))
     return {**values, tensor.index: _codes(path, tensor, after)}
 
 

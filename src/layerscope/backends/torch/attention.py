@@ -11,8 +11,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from .run import kind_of, parts_of
-from .watch import ModuleWatch
+from .functions import ModuleWatch
+from .model import kind_of
+from .outputs import parts_of
 
 KIND = "AttentionMap"
 
@@ -64,13 +65,13 @@ class AttentionWatch(ModuleWatch):
         attends = func in FUSED or func is functional.multi_head_attention_forward
         if not (attends or func in SOFTMAX) or not self.running:
             return func(*args, **kwargs)
-        name, module = self._inside()
+        name, module = self._attending()
         if not self._wanted(module):
             return func(*args, **kwargs)
         if func in FUSED:
-            return self._fused(name, module, func, args=args, kwargs=kwargs)
+            return self._run_fused(name, module, func, args=args, kwargs=kwargs)
         if func is functional.multi_head_attention_forward:
-            self._attended(Weights(name, module, _returned(func, args, kwargs), RETURNED))
+            self._attended(Weights(name, module, _returned_weights(func, args, kwargs), RETURNED))
             return func(*args, **kwargs)
         out = func(*args, **kwargs)
         if out.ndim != 4 or not _over_last_axis(args, kwargs) or not _is_named_attention(name, module):
@@ -78,13 +79,13 @@ class AttentionWatch(ModuleWatch):
         replacement = self._attended(Weights(name, module, out, COMPUTED))
         return out if replacement is None else replacement
 
-    def _inside(self) -> tuple[str, nn.Module]:
+    def _attending(self) -> tuple[str, nn.Module]:
         """The module that attends: the innermost that runs, or the one around it where that is a softmax of its own."""
         position = -2 if kind_of(self.running[-1][1]) == "Softmax" and len(self.running) > 1 else -1
         return self.running[position][:2]
 
-    def _fused(self, name: str, module: nn.Module, func: Any, *, args: Any, kwargs: Any) -> Any:
-        weights = self._attended(Weights(name, module, weights_of(*args, **kwargs), RECOMPUTED))
+    def _run_fused(self, name: str, module: nn.Module, func: Any, *, args: Any, kwargs: Any) -> Any:
+        weights = self._attended(Weights(name, module, recompute(*args, **kwargs), RECOMPUTED))
         if weights is None:
             return func(*args, **kwargs)
         value = args[2] if len(args) > 2 else kwargs["value"]
@@ -93,7 +94,7 @@ class AttentionWatch(ModuleWatch):
         return (weights @ value.to(weights.dtype)).to(value.dtype)
 
 
-def weights_of(
+def recompute(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
@@ -122,7 +123,7 @@ def weights_of(
     return scores.masked_fill(empty, 0).softmax(-1).masked_fill(empty, 0)
 
 
-def _returned(func: Any, args: Any, kwargs: Any) -> torch.Tensor:
+def _returned_weights(func: Any, args: Any, kwargs: Any) -> torch.Tensor:
     bound = inspect.signature(func).bind(*args, **kwargs).arguments
     weights: torch.Tensor = func(**{**bound, "need_weights": True, "average_attn_weights": False})[1]
     return weights

@@ -16,9 +16,10 @@ from ..common.axes import PICTURES_FIRST, permuted_view
 from ..common.run import TensorMap
 from .attention import attends, map_axes
 from .axes_flow import Flow
-from .run import kind_of, parts_of
+from .functions import same_memory
+from .model import kind_of
+from .outputs import parts_of
 from .tokens import TokenGrids, windows
-from .watch import same_memory
 
 FIRST = PICTURES | {1: "b"}
 
@@ -92,7 +93,7 @@ class Axes:
         axes = self.letters(output)
         if not axes:
             return Layer(path, "", "", shape, note=f"a {tensor.ndim}-dimensional {tensor.dtype} has no picture")
-        return self._placed(path, axes, shape, tensor)
+        return self._place(path, axes, shape, tensor)
 
     def attention(self, name: str, weights: torch.Tensor, scores: torch.Tensor | None) -> Layer:
         """Attention weights that were computed inside the module `name`, from `scores` where a softmax was seen."""
@@ -103,16 +104,16 @@ class Axes:
         if not axes:
             return Layer(name, "", "", shape, note=f"attention weights of rank {weights.ndim} have no picture")
         self._trace.set(weights, axes)
-        return self._placed(name, axes, shape, None)
+        return self._place(name, axes, shape, None)
 
     def function(self, name: str, tensor: torch.Tensor) -> Layer | None:
         """What a function gave inside the module `name`, `None` where its axes couldn't be followed."""
         axes = self._trace.get(tensor)
         if not axes or len(axes) != tensor.ndim:
             return None
-        return self._placed(name, axes, tuple(tensor.shape), tensor)
+        return self._place(name, axes, tuple(tensor.shape), tensor)
 
-    def _placed(self, path: str, axes: str, shape: tuple[int, ...], tensor: torch.Tensor | None) -> Layer:
+    def _place(self, path: str, axes: str, shape: tuple[int, ...], tensor: torch.Tensor | None) -> Layer:
         rows = shape[axes.index("b")] if "b" in axes else 1
         tokens = shape[axes.index("n" if "n" in axes else "k")] if "n" in axes or "k" in axes else None
         if tokens is None:
@@ -128,7 +129,7 @@ class Axes:
         name, module, _, _, tensor = output
         if tensor.ndim == 0 or tensor.ndim > 5:
             return ""
-        axes = self._stated(output) or self._inherited(output)
+        axes = self._state(output) or self._inherit(output)
         if axes is None or len(axes) != tensor.ndim or axes == "b":
             axes = PICTURES_FIRST.get(tensor.ndim, "")
         self._trace.set(tensor, axes)
@@ -144,10 +145,10 @@ class Axes:
             3 < tensor.ndim < 6
             and any(output.name.startswith(name + ".") for name in self._heads)
             and not isinstance(output.module, CHANNELS_FIRST)
-            and self._known((*output.inputs, tensor)) is None
+            and self._known_axes((*output.inputs, tensor)) is None
         )
 
-    def _stated(self, output: Output) -> str | None:
+    def _state(self, output: Output) -> str | None:
         """The axes that the class of a module states; `None` where it states none."""
         if _is_returned_attention(output):
             return "bcqk"
@@ -163,17 +164,17 @@ class Axes:
         if len(cast(nn.LayerNorm, module).normalized_shape) != 1:
             return None
         # Subclasses such as LayerNorm2d move the channels to the end and back: those keep their input's axes.
-        known = self._known(output.inputs) if type(module) not in NORMS else None
+        known = self._known_axes(output.inputs) if type(module) not in NORMS else None
         if known is not None and len(known) == rank:
             return known
         return FIRST[rank] if type(module).__name__.endswith("2d") else self._channels_last(output)
 
     def _channels_last(self, output: Output) -> str:
         """For what works along the last axis: the others stay what they were (`nbc`, `bqkc`), where that is known."""
-        known, rank = self._known(output.inputs) or "", output.tensor.ndim
+        known, rank = self._known_axes(output.inputs) or "", output.tensor.ndim
         return known if len(known) == rank and known.endswith("c") else LAST[rank]
 
-    def _inherited(self, output: Output) -> str | None:
+    def _inherit(self, output: Output) -> str | None:
         """From the tensor itself, the view it is, the last child, an input of its rank, or the last of its shape."""
         tensor = output.tensor
         traced = self._trace.get(tensor)
@@ -181,7 +182,7 @@ class Axes:
             return traced
         inputs = [(value, self._trace.get(value)) for source in output.inputs for value in parts_of(source).values()]
         alike = [(value, axes) for value, axes in inputs if axes is not None and value.ndim == tensor.ndim]
-        viewed = next((letters for value, axes in alike if (letters := _viewed(value, axes, tensor))), None)
+        viewed = next((letters for value, axes in alike if (letters := _view(value, axes, tensor))), None)
         if viewed is not None:
             return viewed
         child, rank = self._children.get(output.name, (None, 0))
@@ -189,7 +190,7 @@ class Axes:
             return child
         return alike[0][1] if alike else self._shapes.get(tuple(tensor.shape))
 
-    def _known(self, inputs: tuple[Any, ...]) -> str | None:
+    def _known_axes(self, inputs: tuple[Any, ...]) -> str | None:
         for source in inputs:
             for tensor in parts_of(source).values():
                 axes = self._trace.get(tensor)
@@ -198,7 +199,7 @@ class Axes:
         return None
 
 
-def _viewed(source: torch.Tensor, axes: str, tensor: torch.Tensor) -> str | None:
+def _view(source: torch.Tensor, axes: str, tensor: torch.Tensor) -> str | None:
     """The axes of a tensor that is a permuted view of all of another."""
     if math.prod(source.shape) != math.prod(tensor.shape) or not same_memory(source, tensor):
         return None
@@ -246,7 +247,7 @@ def _tokens(batch_first: bool, output: Output) -> str | None:
     return ("bnc" if batch_first else "nbc") if output.tensor.ndim == 3 else None
 
 
-def _flattened(_: Axes, output: Output) -> str | None:
+def _flatten(_: Axes, output: Output) -> str | None:
     rank = output.tensor.ndim
     return "bcn" if cast(nn.Flatten, output.module).start_dim == 2 and rank == 3 else "bc" if rank == 2 else None
 
@@ -259,5 +260,5 @@ STATED: tuple[tuple[tuple[type[nn.Module], ...], Callable[[Axes, Output], str | 
     (CHANNELS_FIRST, _channels_first),
     (CHANNELS_LAST, Axes._channels_last),
     (NORMS, Axes._layer_norm),
-    ((nn.Flatten,), _flattened),
+    ((nn.Flatten,), _flatten),
 )

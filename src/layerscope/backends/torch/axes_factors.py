@@ -38,7 +38,7 @@ class Factors:
     def split(self, axes: str, source: torch.Tensor, result: torch.Tensor) -> None:
         """Begin to follow a tensor that was reshaped from one with known axes."""
         whole = tuple((Part(letter, 1, int(size)),) for letter, size in zip(axes, source.shape, strict=True))
-        dims = viewed(whole, tuple(result.shape))
+        dims = reshape(whole, tuple(result.shape))
         if dims is not None:
             self._dims.set(result, dims)
 
@@ -47,11 +47,11 @@ class Factors:
     ) -> None:
         """Note the parts of what a function gave; `move` says how it orders the dimensions of its first argument."""
         tensors = [argument for argument in args if isinstance(argument, torch.Tensor)]
-        dims = self._after(name, move, args, tensors=tensors, result=result) if tensors else None
+        dims = self._follow(name, move, args, tensors=tensors, result=result) if tensors else None
         if dims is not None and tuple(math.prod(part.size for part in dim) for dim in dims) == tuple(result.shape):
             self._dims.set(result, dims)
 
-    def _after(
+    def _follow(
         self,
         name: str,
         move: Callable[[str], str | None] | None,
@@ -79,7 +79,7 @@ class Factors:
             order = move(letters)
             return None if order is None else tuple(first[letters.index(tensor)] for tensor in order)
         if name in ("reshape", "view", "flatten", "unflatten"):
-            return viewed(first, tuple(result.shape))
+            return reshape(first, tuple(result.shape))
         if name == "linear":
             return (*first[:-1], (Part("c", 1, int(result.shape[-1])),))
         if name == "unbind":
@@ -122,13 +122,13 @@ class Factors:
         return letters if letters in ("bchw", "bhwc") else None
 
 
-def viewed(dims: Dims, shape: Sequence[int]) -> Dims | None:
+def reshape(dims: Dims, shape: Sequence[int]) -> Dims | None:
     """The parts after a reshape to `shape`; `None` where it cuts through them.
 
-    >>> windows = viewed(((Part("h", 1, 14),), (Part("w", 1, 14),)), (2, 7, 2, 7))
+    >>> windows = reshape(((Part("h", 1, 14),), (Part("w", 1, 14),)), (2, 7, 2, 7))
     >>> windows[0], windows[1]
     ((Part(letter='h', stride=7, size=2),), (Part(letter='h', stride=1, size=7),))
-    >>> viewed(windows, (14, 14))
+    >>> reshape(windows, (14, 14))
     ((Part(letter='h', stride=1, size=14),), (Part(letter='w', stride=1, size=14),))
     """
     parts = distribute([part for dim in dims for part in dim], shape, _split)

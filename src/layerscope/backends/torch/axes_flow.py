@@ -13,10 +13,10 @@ import torch
 from ..common.axes import CHANNELS_FIRST
 from ..common.run import TensorMap
 from .axes_factors import Factors
-from .watch import base_name
+from .functions import base_name
 
 Grid = tuple[int, int]
-Found = tuple[str | None, Grid | None]
+Followed = tuple[str | None, Grid | None]
 
 MOVES = {"permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis"}
 
@@ -132,9 +132,9 @@ class Flow:
     def _follow_factors(
         self, name: str, func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], *, out: Any
     ) -> None:
-        moves: Callable[[str], str | None] | None = partial(_moved, func, args, kwargs) if name in MOVES else None
+        moves: Callable[[str], str | None] | None = partial(_move, func, args, kwargs) if name in MOVES else None
         if name == "__getitem__":
-            moves = partial(_sliced, index=args[1])
+            moves = partial(_slice, index=args[1])
         for result in _tensors((out,)):
             if any(result is value for value in args):
                 continue
@@ -149,18 +149,18 @@ def _is_layer(name: str) -> bool:
     return LAYERS.fullmatch(name) is not None
 
 
-def reshaped(
+def reshape(
     axes: str, old: Sequence[int], new: Sequence[int], grid: Grid | None = None
 ) -> tuple[str | None, Grid | None]:
     """(axes, grid) after a reshape that only flattens a picture to tokens, or unfolds tokens whose grid is known.
 
-    >>> reshaped("bchw", (1, 64, 14, 10), (1, 64, 140))
+    >>> reshape("bchw", (1, 64, 14, 10), (1, 64, 140))
     ('bcn', (14, 10))
-    >>> reshaped("bnc", (1, 140, 64), (1, 14, 10, 64), (14, 10))
+    >>> reshape("bnc", (1, 140, 64), (1, 14, 10, 64), (14, 10))
     ('bhwc', None)
-    >>> reshaped("bhwc", (1, 14, 14, 64), (1, 2, 7, 2, 7, 64))
+    >>> reshape("bhwc", (1, 14, 14, 64), (1, 2, 7, 2, 7, 64))
     (None, None)
-    >>> reshaped("bchw", (1, 512, 7, 7), (1, 25088))
+    >>> reshape("bchw", (1, 512, 7, 7), (1, 25088))
     ('bc', None)
     """
     axes_after, source, to = "", 0, 0
@@ -181,54 +181,54 @@ def reshaped(
     return (axes_after, grid) if source == len(old) and to == len(new) else (None, None)
 
 
-def _permuted(call: Call, result: torch.Tensor) -> Found:
-    return (_moved(call.func, call.args, call.kwargs, call.axes), call.grid) if call.of_source else (None, None)
+def _permute(call: Call, result: torch.Tensor) -> Followed:
+    return (_move(call.func, call.args, call.kwargs, call.axes), call.grid) if call.of_source else (None, None)
 
 
-def _reshaped(call: Call, result: torch.Tensor) -> Found:
-    return reshaped(call.axes, call.source.shape, result.shape, call.grid)
+def _reshape(call: Call, result: torch.Tensor) -> Followed:
+    return reshape(call.axes, call.source.shape, result.shape, call.grid)
 
 
-def _reduced(call: Call, result: torch.Tensor) -> Found:
+def _reduce(call: Call, result: torch.Tensor) -> Followed:
     if not call.of_source:
         return None, None
     same = result.ndim == call.source.ndim
-    return (call.axes if same else _moved(call.func, call.args, call.kwargs, call.axes)), call.grid
+    return (call.axes if same else _move(call.func, call.args, call.kwargs, call.axes)), call.grid
 
 
-def _indexed(call: Call, result: torch.Tensor) -> Found:
-    return _sliced(call.axes, call.args[1]), call.grid
+def _index(call: Call, result: torch.Tensor) -> Followed:
+    return _slice(call.axes, call.args[1]), call.grid
 
 
-def _selected(call: Call, result: torch.Tensor) -> Found:
+def _select(call: Call, result: torch.Tensor) -> Followed:
     if not call.of_source:
         return (call.axes if call.source.shape == result.shape else None), call.grid
     axis = call.args[1] % len(call.axes)
     return call.axes[:axis] + call.axes[axis + 1 :], call.grid
 
 
-def _kept(call: Call, result: torch.Tensor) -> Found:
+def _keep(call: Call, result: torch.Tensor) -> Followed:
     return (call.axes if call.source.ndim == result.ndim else None), call.grid
 
 
 # Every other function gives the axes of the first of its tensors that has the shape of the result.
-FUNCTIONS: dict[str, Callable[[Call, torch.Tensor], Found]] = {
-    **dict.fromkeys(KEEPS, _kept),
-    **dict.fromkeys(REDUCES, _reduced),
-    **dict.fromkeys(RESHAPES, _reshaped),
-    **dict.fromkeys(MOVES, _permuted),
-    "__getitem__": _indexed,
-    "select": _selected,
+FUNCTIONS: dict[str, Callable[[Call, torch.Tensor], Followed]] = {
+    **dict.fromkeys(KEEPS, _keep),
+    **dict.fromkeys(REDUCES, _reduce),
+    **dict.fromkeys(RESHAPES, _reshape),
+    **dict.fromkeys(MOVES, _permute),
+    "__getitem__": _index,
+    "select": _select,
 }
 
 
-def _moved(func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], axes: str) -> str:
+def _move(func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], axes: str) -> str:
     """The axes after a permutation or a reduction, by what it does to a tensor without data whose sizes are all different."""
     probe = torch.empty(tuple(range(2, 2 + len(axes))), device="meta")
     return "".join(axes[size - 2] for size in func(probe, *args[1:], **kwargs).shape)
 
 
-def _sliced(axes: str, index: Any) -> str | None:
+def _slice(axes: str, index: Any) -> str | None:
     """The axes that are left by an index of slices and whole numbers."""
     parts = list(index) if isinstance(index, tuple) else [index]
     if not all(isinstance(part, int | slice) or part is Ellipsis for part in parts):

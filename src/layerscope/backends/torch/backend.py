@@ -15,7 +15,7 @@ from .evidence import evidence
 from .facts import digest, facts
 from .hub import from_hf, from_timm, from_torchvision
 from .load import load, load_weights
-from .run import unwrapped
+from .model import unwrap
 from .table import layers
 from .target import scores
 from .weights import head, kernel
@@ -48,7 +48,7 @@ class TorchBackend(RoleBackend[torch.nn.Module]):
         return (from_timm if library == "timm" else from_hf)(name, weights), None
 
     def open(self, model: Any) -> torch.nn.Module:
-        model = unwrapped(model)
+        model = unwrap(model)
         if isinstance(model, torch.jit.ScriptModule):
             raise ModelNotReadable(
                 "this is a TorchScript module, whose layers can't be watched: give the original nn.Module, or export it anew"

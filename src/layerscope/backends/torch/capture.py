@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from ..protocol import Captured, Pick, Target
+from .model import forward
 from .recorder import Recorder, Wanted, recording
-from .run import forward
 from .target import GradientRecorder
 
 

@@ -10,7 +10,8 @@ import torch
 from ..common.facts import compare, recipe_of_scaling
 from ..common.run import Stop, until_stopped
 from ..protocol import Evidence
-from .run import as_captured, forward, left_as_found
+from .model import forward, preserve_state
+from .outputs import as_captured
 
 
 def evidence(model: torch.nn.Module, batch: Any) -> Evidence | None:
@@ -19,7 +20,7 @@ def evidence(model: torch.nn.Module, batch: Any) -> Evidence | None:
     The run stops there, or at the second layer with weights.
     """
     watch = _Watch()
-    with left_as_found(model) as added:
+    with preserve_state(model) as added:
         for name, module in model.named_modules():
             if _keeps(module) or not any(True for _ in module.children()):
                 added.append(module.register_forward_pre_hook(watch.hook(name)))

@@ -14,19 +14,19 @@ from ..common.facts import sample, sampled_digest
 from ..protocol import Facts, Input
 from . import hub
 from .evidence import own_scaling
-from .run import as_captured
+from .outputs import as_captured
 
 
 def facts(model: nn.Module) -> Facts:
     """Name, input, weights digest, and the preprocessing that a timm model carries with it."""
     hf = hub.is_hf(model)
     recipe = hub.recipe(model) if hf else _timm_recipe(model)
-    size = (hub.image_size(model) if hf else _built_size(model)) or (recipe["size"] if recipe else None)
+    size = (hub.image_size(model) if hf else _size_of_transformer(model)) or (recipe["size"] if recipe else None)
     source = "the model's image processor" if hf else "the model's timm configuration"
     own, module = own_scaling(model) if recipe is None else (None, "")
     return Facts(
         type(model).__name__,
-        _exported_inputs(model) or _inputs(model, size),
+        _inputs_of_export(model) or _inputs(model, size),
         digest(model),
         f"torch {torch.__version__}",
         recipe or own,
@@ -35,7 +35,7 @@ def facts(model: nn.Module) -> Facts:
     )
 
 
-def _exported_inputs(model: nn.Module) -> tuple[Input, ...]:
+def _inputs_of_export(model: nn.Module) -> tuple[Input, ...]:
     """The inputs of an exported program with the sizes that it was exported for; `None` for those that may change.
 
     Pictures are channels-first, as torch's convolutions take them.
@@ -92,7 +92,7 @@ def _inputs(model: nn.Module, size: Sequence[int] | None) -> tuple[Input, ...]:
     return ()
 
 
-def _built_size(model: nn.Module) -> tuple[int, int] | None:
+def _size_of_transformer(model: nn.Module) -> tuple[int, int] | None:
     """The input size that a timm transformer was built for (`img_size=`), which its configuration doesn't know."""
     embed = getattr(model, "patch_embed", None)
     size = getattr(embed, "img_size", None)

@@ -10,11 +10,11 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ...core.receptive_field import Field
-from ..common.field import Places, bearing, image_places
+from ..common.field import Places, first_with_fields, image_places
 from ..common.field_rules import follow
 from ..common.run import TensorMap
 from .field_rules import RULES, Rule, Step, elementwise, tensors_in
-from .run import parts_of
+from .outputs import parts_of
 
 
 class Operator(NamedTuple):
@@ -88,7 +88,7 @@ class Fields(TorchDispatchMode):
 
     def _follow(self, operator: Operator, step: Step, tensor: torch.Tensor) -> None:
         """Note the places of a tensor that an operation has made."""
-        args, first = step.args, bearing(list(step.known.values()))
+        args, first = step.args, first_with_fields(list(step.known.values()))
         places = follow(operator.rule, step, first, operator.name)
         # torch counts what was written, and has a view share its tensor's count, only after this.
         written = any(tensor is argument for argument in args)

@@ -34,7 +34,7 @@ def from_torchvision(name: str, weights: Path | None = None) -> tuple[torch.nn.M
     free = {"weights_backbone": None} if "weights_backbone" in built_on else {}
     model: torch.nn.Module = models.get_model(name, weights=None, **free).eval()
     if weights is None:
-        weights = _cached(entry)
+        weights = _cached_weights(entry)
     if weights is not None:
         load_weights(model, weights)
         return model, entry
@@ -48,7 +48,7 @@ def from_torchvision(name: str, weights: Path | None = None) -> tuple[torch.nn.M
     return model, entry
 
 
-def _cached(entry: Any) -> Path | None:
+def _cached_weights(entry: Any) -> Path | None:
     if entry is None:
         return None
     path = Path(torch.hub.get_dir(), "checkpoints", entry.url.rpartition("/")[2])
@@ -132,7 +132,7 @@ def from_hf(name: str, weights: Path | None = None) -> torch.nn.Module:
         auto: Any = transformers.AutoModel
         model = auto.from_config(config) if kind is auto else kind(config)
         model.config._name_or_path = name
-        _random(name, "there are no weights beside its configuration")
+        _warn_random(name, "there are no weights beside its configuration")
         return model.eval()
     model.config._name_or_path = name
     missing = sorted(str(key) for key in loading["missing_keys"])
@@ -141,7 +141,7 @@ def from_hf(name: str, weights: Path | None = None) -> torch.nn.Module:
             f"the weights in {weights.name} don't fit {type(model).__name__}: {_some(missing)} missing"
         )
     if missing:
-        _random(name, f"{_some(missing)} of its weights aren't in the file")
+        _warn_random(name, f"{_some(missing)} of its weights aren't in the file")
     return model.eval()
 
 
@@ -149,7 +149,7 @@ def _some(names: list[str], most: int = 4) -> str:
     return ", ".join(names[:most]) + (f" … ({len(names)})" if len(names) > most else "")
 
 
-def _random(name: str, why: str) -> None:
+def _warn_random(name: str, why: str) -> None:
     warnings.warn(
         f"hf:{name} has random weights: {why}, and nothing is downloaded to show a picture. Give weights=, or fetch them"
         f" once with `hf download {name}`",

@@ -19,7 +19,7 @@ FACTORY = (
 
 def load(source: Path, weights: Path | None = None, trust: bool = False) -> Any:
     """The module in a file: an exported program (`.pt2`), or a whole pickled module (`.pt`, only with `trust`)."""
-    model = _exported(source) if source.suffix.lower() == ".pt2" else _pickled(source, trust)
+    model = _load_exported(source) if source.suffix.lower() == ".pt2" else _load_pickled(source, trust)
     if weights is not None:
         load_weights(model, weights)
     return model
@@ -75,7 +75,7 @@ def _state_dict(path: Path) -> dict[str, torch.Tensor]:
     return content
 
 
-def _exported(source: Path) -> Any:
+def _load_exported(source: Path) -> Any:
     if not zipfile.is_zipfile(source):  # else torch logs a traceback
         raise ModelNotReadable(f"{source.name} is not a torch.export program: it is no zip archive")
     try:
@@ -86,7 +86,7 @@ def _exported(source: Path) -> Any:
     return torch.export.unflatten(program)
 
 
-def _pickled(source: Path, trust: bool) -> Any:
+def _load_pickled(source: Path, trust: bool) -> Any:
     if _is_script(source):
         raise ModelNotReadable(
             f"{source.name} is a TorchScript archive, whose layers can't be watched: give the original nn.Module"

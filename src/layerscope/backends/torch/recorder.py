@@ -15,8 +15,9 @@ from ...errors import LayerNotCalled, LayerNotFound, near
 from ..common.run import Stop, until_stopped
 from ..protocol import Captured, Pick
 from . import attention
-from .run import as_captured, left_as_found, main_part, parts_of
-from .watch import FUNCTION, FunctionWatch, ModuleWatch, Operation
+from .functions import FUNCTION, FunctionWatch, ModuleWatch, Operation
+from .model import preserve_state
+from .outputs import as_captured, main_part, parts_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,11 +158,11 @@ class Recorder:
 def recording(model: torch.nn.Module, recorder: Recorder, gradients: bool = False) -> Iterator[None]:
     """Around a run in which `recorder` takes what it wants, which it may end early; the model is left as it was."""
     sources = [request.source for request in recorder.wanted]
-    with left_as_found(model, gradients) as handles, ExitStack() as watching:
+    with preserve_state(model, gradients) as handles, ExitStack() as watching:
         for module in dict.fromkeys(source for source in sources if isinstance(source, torch.nn.Module)):
             handles.append(module.register_forward_hook(recorder.hook))
         for watch in recorder.watches():
-            handles += watch.hooked(model)
+            handles += watch.register_hooks(model)
             watching.enter_context(watch)
         with until_stopped(recorder):
             yield

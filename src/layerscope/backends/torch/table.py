@@ -15,20 +15,21 @@ from ..common.table import Calls, number_rows
 from . import attention
 from .axes import Axes, Output
 from .field import Fields
-from .run import forward, kind_of, left_as_found, main_part, parts_of
-from .watch import FUNCTION, FunctionWatch, Operation, alone, kind_of_function, makes_weights, unwatched
+from .functions import FUNCTION, FunctionWatch, Operation, alone, kind_of_function, makes_weights, unwatch
+from .model import forward, kind_of, preserve_state
+from .outputs import main_part, parts_of
 
 
 def layers(model: torch.nn.Module, batch: Any) -> list[Layer]:
     """The table of a model's layers, from one dry run with the first image of a batch."""
     record = Record(model)
     watch = DryRunWatch(record)
-    with left_as_found(model) as handles, watch:
+    with preserve_state(model) as handles, watch:
         handles.append(model.register_forward_pre_hook(record.start, with_kwargs=True))
         for name, module in model.named_modules():
             if not makes_weights(name):
                 handles.append(module.register_forward_hook(record.hook(name, module)))
-        handles += watch.hooked(model, record.entered)
+        handles += watch.register_hooks(model, record.entered)
         with record.fields:
             forward(model, first_image(batch))
     return record.table(model)
@@ -54,10 +55,10 @@ class DryRunWatch(attention.AttentionWatch):
         self._record.scores = None
         if not isinstance(out, torch.Tensor | tuple | list) or isinstance(out, torch.Size):
             return out  # a size, a type: asked for far more often than anything is computed
-        with unwatched():
+        with unwatch():
             self._follow(func, args, kwargs, out)
             if self.running and isinstance(out, torch.Tensor):
-                return self._functions.passed_on(func, args, kwargs, out)
+                return self._functions.report(func, args, kwargs, out)
             return out
 
 
@@ -77,7 +78,7 @@ class Record:
             self.fields.start(model, (args, kwargs))
 
     def entered(self, name: str, module: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
-        with unwatched():
+        with unwatch():
             self.axes.entered(name, module, inputs)
 
     def attended(self, weights: attention.Weights) -> None:
@@ -110,12 +111,12 @@ class Record:
 
     def hook(self, name: str, module: torch.nn.Module) -> Callable[..., None]:
         def ended(_: Any, inputs: tuple[Any, ...], output: Any) -> None:
-            with unwatched():
-                self._ended(name, module, inputs, output)
+            with unwatch():
+                self._end(name, module, inputs, output)
 
         return ended
 
-    def _ended(self, name: str, module: torch.nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+    def _end(self, name: str, module: torch.nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         if alone(module):
             self._forget_what_is_the_output(name, output)
         parts = parts_of(output)
@@ -133,10 +134,10 @@ class Record:
 
     def _parameters(self, module: torch.nn.Module) -> int | None:
         """The number of weights of a module and all inside it, each once; `None` while a lazy one has no shape yet."""
-        counts = self._held(module).values()
+        counts = self._sizes(module).values()
         return None if None in counts else sum(count for count in counts if count is not None)
 
-    def _held(self, module: torch.nn.Module) -> dict[int, int | None]:
+    def _sizes(self, module: torch.nn.Module) -> dict[int, int | None]:
         """The size of each tensor of weights in a module, by its identity; found once for each module."""
         if module not in self._weights:
             own = [parameter for parameter in module._parameters.values() if parameter is not None]
@@ -144,7 +145,7 @@ class Record:
                 id(tensor): None if torch.nn.parameter.is_lazy(tensor) else tensor.numel() for tensor in own
             }
             for child in module.children():
-                sizes |= self._held(child)
+                sizes |= self._sizes(child)
             self._weights[module] = sizes
         return self._weights[module]
 

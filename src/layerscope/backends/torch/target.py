@@ -10,13 +10,14 @@ import numpy as np
 import torch
 
 from ...errors import BadOption, GradientsUnavailable
-from ..common.outputs import changed, rebuilt
+from ..common.outputs import apply_change, rebuild
 from ..common.run import first_input
 from ..protocol import Captured, Change, Target
 from . import attention
+from .functions import Operation
+from .model import forward
+from .outputs import AIM, aim_at, as_captured
 from .recorder import Recorder, Wanted, recording
-from .run import AIM, aim_at, as_captured, forward
-from .watch import Operation
 
 
 def scores(model: torch.nn.Module, batch: Any, target: Target, changes: Mapping[str, Change]) -> list[float]:
@@ -131,7 +132,7 @@ class Changer(Recorder):
             # What was written in place may be read where it stands, not where it was returned.
             return tensor.copy_(replacement) if any(tensor is value for value in inputs) else replacement
 
-        return rebuilt(output, lambda value: isinstance(value, torch.Tensor), replaced)
+        return rebuild(output, lambda value: isinstance(value, torch.Tensor), replaced)
 
     def attended(self, weights: attention.Weights) -> torch.Tensor | None:
         if weights.origin == attention.RETURNED:
@@ -151,7 +152,7 @@ class Changer(Recorder):
         return self.replacement
 
     def take(self, wanted: Wanted, call: int, tensor: torch.Tensor) -> None:
-        values = changed(wanted.path, self.changes[wanted.path], as_captured(tensor).values)
+        values = apply_change(wanted.path, self.changes[wanted.path], as_captured(tensor).values)
         self.replacement = self.replacements[id(tensor)] = tensor_like(values, tensor, wanted.path)
         self.taken.append((wanted, call, Captured(values)))
 

@@ -65,7 +65,7 @@ class TokenGrids:
             return None, (), SHUFFLED
         if self._unrolled:
             return None, (), UNROLLED
-        grid = self._fitting(tokens, flattened) or self._counted(tokens)
+        grid = self._check(tokens, flattened) or self._count(tokens)
         if grid is None:
             return None, (), ""
         if grid not in self._exact:
@@ -73,13 +73,13 @@ class TokenGrids:
         front = tokens - grid[0] * grid[1]
         return grid, prefix_names(front, self.prefix or ()), ""
 
-    def _fitting(self, tokens: int, grid: Grid | None) -> Grid | None:
+    def _check(self, tokens: int, grid: Grid | None) -> Grid | None:
         """A grid that was seen being flattened, if the tokens that were put in front of it can be so many."""
         left = tokens - grid[0] * grid[1] if grid else -1
         fits = 0 <= left <= MOST_PREFIX_TOKENS if self.prefix is None else left in (0, len(self.prefix))
         return grid if fits else None
 
-    def _counted(self, tokens: int) -> Grid | None:
+    def _count(self, tokens: int) -> Grid | None:
         """A grid by the patch embeddings that ran before."""
         # Merging halves a grid, but only where nothing stands in front of it: else a part of the tokens was dropped.
         halved = next((grid for grid in reversed(self._exact) if grid[0] * grid[1] == tokens), None)

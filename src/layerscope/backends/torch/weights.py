@@ -10,8 +10,9 @@ import torch
 from ..common.axes import SPACE
 from ..common.run import first_image
 from ..protocol import Head, Kernel, turned
+from .model import forward, preserve_state
+from .outputs import as_captured
 from .recorder import Wanted
-from .run import as_captured, forward, left_as_found
 
 
 def kernel(model: torch.nn.Module, path: str, batch: Any) -> Kernel | None:
@@ -25,7 +26,7 @@ def kernel(model: torch.nn.Module, path: str, batch: Any) -> Kernel | None:
     if wanted.part is not None or not isinstance(module, torch.nn.modules.conv._ConvNd):
         return None
     # A parametrised weight is computed, and a spectral norm in training would take a step of its own.
-    with left_as_found(module):
+    with preserve_state(module):
         weight = module.weight
     if not isinstance(weight, torch.Tensor):
         return None  # a quantised convolution keeps packed codes, behind a method of that name
@@ -42,7 +43,7 @@ def head(model: torch.nn.Module, batch: Any) -> Head | None:
     def hook(name: str) -> Any:
         return lambda module, inputs, output: ran.append((name, module))
 
-    with left_as_found(model) as added:
+    with preserve_state(model) as added:
         for name, module in model.named_modules():
             if isinstance(module, torch.nn.Linear):
                 added.append(module.register_forward_hook(hook(name)))

@@ -57,7 +57,7 @@ def is_attention(node: onnx.NodeProto) -> bool:
     return standard or (node.domain == MICROSOFT and node.op_type in ATTENTIONS)
 
 
-def way(node: onnx.NodeProto) -> Way | None:
+def way_to_weights(node: onnx.NodeProto) -> Way | None:
     """How a node is made to return its weights, `None` where it can't be."""
     if node.op_type == "Attention" and node.domain in STANDARD:
         return Way("qk_matmul_output_mode", 3)
@@ -66,9 +66,9 @@ def way(node: onnx.NodeProto) -> Way | None:
     return {"GroupQueryAttention": Way("qk_output", 2), "MultiHeadAttention": Way(scores=True)}.get(node.op_type)
 
 
-def with_weights_returned(node: onnx.NodeProto) -> onnx.NodeProto | None:
+def return_weights(node: onnx.NodeProto) -> onnx.NodeProto | None:
     """A copy of the node that returns its weights as well, `None` where it can't, or returns weights or scores already."""
-    option = way(node)
+    option = way_to_weights(node)
     if option is None or not node.output or not node.output[0] or any(node.output[PLACE : PLACE + 1]):
         return None
     copy = onnx.NodeProto()

@@ -1,4 +1,4 @@
-"""One forward pass of a PyTorch model that leaves no trace, and what comes out of a module."""
+"""A PyTorch model as layerscope runs it: one forward pass that leaves no trace."""
 
 from __future__ import annotations
 
@@ -11,11 +11,9 @@ import numpy as np
 import torch
 
 from ...errors import ModelNotReadable
-from ..common.outputs import Aim, main_place, places
-from ..protocol import Captured, Pick, Target
 
 
-def unwrapped(model: Any) -> Any:
+def unwrap(model: Any) -> Any:
     """The module itself, without `torch.compile`, DataParallel or DistributedDataParallel around it."""
     if isinstance(model, torch.export.ExportedProgram):
         return torch.export.unflatten(model)
@@ -29,7 +27,7 @@ def unwrapped(model: Any) -> Any:
 
 
 @contextmanager
-def left_as_found(model: torch.nn.Module, gradients: bool = False) -> Iterator[list[Any]]:
+def preserve_state(model: torch.nn.Module, gradients: bool = False) -> Iterator[list[Any]]:
     """Evaluation mode, with gradients only if asked for; on the way out everything is put back, also when the model raises.
 
     Gradients work inside the caller's `no_grad` and `inference_mode` too. Yields a list for the handles of hooks, which
@@ -51,7 +49,7 @@ def left_as_found(model: torch.nn.Module, gradients: bool = False) -> Iterator[l
         if gradients:
             stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.set_grad_enabled(gradients))
-        stack.enter_context(_uncompiled())
+        stack.enter_context(_eagerly())
         try:
             for module, _ in flags:
                 # Set, not model.eval(): a model may override train() with effects of its own, or forbid it.
@@ -66,10 +64,10 @@ def left_as_found(model: torch.nn.Module, gradients: bool = False) -> Iterator[l
                 if module._buffers.get(name) is not buffer:
                     module._buffers[name] = buffer
                 if buffer.is_inference() or buffer._version != version:
-                    _put_back(buffer, kept)
+                    _restore(buffer, kept)
 
 
-def _put_back(buffer: torch.Tensor, kept: torch.Tensor) -> None:
+def _restore(buffer: torch.Tensor, kept: torch.Tensor) -> None:
     if buffer.is_inference():
         with torch.inference_mode():
             buffer.copy_(kept)
@@ -78,7 +76,7 @@ def _put_back(buffer: torch.Tensor, kept: torch.Tensor) -> None:
 
 
 @contextmanager
-def _uncompiled() -> Iterator[None]:
+def _eagerly() -> Iterator[None]:
     """Compiled parts inside the model run eagerly: a compiled region that has run once calls no hooks."""
     stance = getattr(torch.compiler, "set_stance", None)
     if stance is None:
@@ -123,59 +121,3 @@ def kind_of(module: torch.nn.Module) -> str:
     original = getattr(module, "type_name", None) if callable(getattr(module, "type_name", None)) else None
     kept = original() if original else None
     return kept.rpartition(".")[2] if isinstance(kept, str) and kept else name
-
-
-def parts_of(output: Any) -> dict[str, torch.Tensor]:
-    """Every tensor in a module's output by its place: `""`, `"[0]"`, `".logits"`, `".hidden_states[2]"`."""
-    return dict(places(output, _is_tensor))
-
-
-def main_part(parts: Mapping[str, torch.Tensor]) -> str:
-    """The part that a plain path means."""
-    return main_place(parts, torch.Tensor.is_floating_point)
-
-
-def aim_at(output: Any, target: Target) -> torch.Tensor:
-    """The number to differentiate."""
-    aim: torch.Tensor = AIM.at(output, target)
-    return aim
-
-
-def _is_tensor(value: Any) -> bool:
-    return isinstance(value, torch.Tensor)
-
-
-def _main(output: Any) -> Any:
-    parts = parts_of(output)
-    return parts.get(main_part(parts))
-
-
-AIM = Aim(
-    is_array=_is_tensor,
-    main=_main,
-    classes=lambda tensor: 1,
-    take=lambda tensor, index, axis: tensor.select(axis, index),
-    total=torch.sum,
-)
-
-
-def as_captured(tensor: torch.Tensor, pick: Pick | None = None) -> Captured:
-    """A copy on the host, taken before the next module can write into the tensor; of the channels of `pick` alone."""
-    dtype = str(tensor.dtype).removeprefix("torch.")
-    if pick is not None:
-        tensor = _picked(tensor, pick)
-    if tensor.is_quantized:
-        tensor = tensor.dequantize()
-    if tensor.layout != torch.strided:
-        tensor = tensor.to_dense()
-    if tensor.dtype == torch.bfloat16 or (tensor.is_floating_point() and tensor.element_size() == 1):
-        tensor = tensor.float()
-    copied = tensor.detach().to("cpu", copy=True).resolve_conj().resolve_neg()
-    return Captured(copied.numpy(), dtype=dtype)
-
-
-def _picked(tensor: torch.Tensor, pick: Pick) -> torch.Tensor:
-    first, count = pick.numbers[0], len(pick.numbers)
-    if pick.numbers == tuple(range(first, first + count)):
-        return tensor.narrow(pick.axis, first, count)
-    return tensor.index_select(pick.axis, torch.tensor(pick.numbers, device=tensor.device))

@@ -26,7 +26,7 @@ PLAIN = {
 FUNCTION = re.compile(r"(?:(.*)\.)?(\w+)\(\)")
 
 
-def unwatched() -> Any:
+def unwatch() -> Any:
     """No watch sees what is called inside: layerscope's own looks at tensors far outnumber the model's calls."""
     return torch._C.DisableTorchFunction()
 
@@ -38,7 +38,9 @@ class ModuleWatch(TorchFunctionMode):
         super().__init__()
         self.running: list[tuple[str, nn.Module, dict[str, int]]] = []
 
-    def hooked(self, model: nn.Module, entered: Callable[[str, nn.Module, Any], None] | None = None) -> list[Any]:
+    def register_hooks(
+        self, model: nn.Module, entered: Callable[[str, nn.Module, Any], None] | None = None
+    ) -> list[Any]:
         """Handles of the hooks by which it knows the module that is running; `entered` is called as each begins."""
         handles: list[Any] = []
         for name, module in model.named_modules():
@@ -80,22 +82,22 @@ class FunctionWatch(ModuleWatch):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        return self.passed_on(func, args, kwargs or {}, out) if self.running and isinstance(out, torch.Tensor) else out
+        return self.report(func, args, kwargs or {}, out) if self.running and isinstance(out, torch.Tensor) else out
 
-    def passed_on(self, func: Any, args: Any, kwargs: Any, out: torch.Tensor) -> torch.Tensor:
+    def report(self, func: Any, args: Any, kwargs: Any, out: torch.Tensor) -> torch.Tensor:
         """The value passed on after a function gave `out`."""
         name, module, used = self.running[-1]
         base, in_place = plain_name(base_name(func))
-        if base in PLAIN or not base or _of_torch(module):
+        if base in PLAIN or not base or _is_torchs_own(module):
             return out
-        with unwatched():
+        with unwatch():
             if out.ndim < 2 or not computes(out):
                 return out
-            tensors = [value for value in _flat((*args, *kwargs.values())) if isinstance(value, torch.Tensor)]
+            tensors = [value for value in _flatten((*args, *kwargs.values())) if isinstance(value, torch.Tensor)]
             if not tensors or (not in_place and any(same_memory(tensor, out) for tensor in tensors)):
                 return out  # made from nothing, or a view
         address = self._address(module, used, base)
-        replacement = self._operated(Operation(name, module, address, _resolved(func) or base, out, in_place))
+        replacement = self._operated(Operation(name, module, address, _full_name(func) or base, out, in_place))
         return out if replacement is None else replacement
 
     def _address(self, module: nn.Module, used: dict[str, int], base: str) -> str:
@@ -131,11 +133,11 @@ def plain_name(name: str) -> tuple[str, bool]:
     return name.strip("_"), False
 
 
-def _resolved(func: Any) -> str:
+def _full_name(func: Any) -> str:
     return f"torch.{base_name(func)}" if isinstance(func, torch._ops.OpOverload) else resolve_name(func) or ""
 
 
-def _of_torch(module: nn.Module) -> bool:
+def _is_torchs_own(module: nn.Module) -> bool:
     """A layer of torch itself: what its forward calls is the layer."""
     return type(module).__module__.startswith(("torch.nn.", "torch.ao.nn.")) and alone(module)
 
@@ -157,10 +159,10 @@ def same_memory(one: torch.Tensor, other: torch.Tensor) -> bool:
     return one.data_ptr() == other.data_ptr()
 
 
-def _flat(values: Any) -> Any:
+def _flatten(values: Any) -> Any:
     for value in values:
         if isinstance(value, tuple | list):
-            yield from _flat(value)
+            yield from _flatten(value)
         else:
             yield value
 

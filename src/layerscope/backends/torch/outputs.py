@@ -1,0 +1,66 @@
+"""What comes out of a PyTorch module, by name, and as arrays on the host."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from ..common.outputs import Aim, main_place, places
+from ..protocol import Captured, Pick, Target
+
+
+def parts_of(output: Any) -> dict[str, torch.Tensor]:
+    """Every tensor in a module's output by its place: `""`, `"[0]"`, `".logits"`, `".hidden_states[2]"`."""
+    return dict(places(output, _is_tensor))
+
+
+def main_part(parts: Mapping[str, torch.Tensor]) -> str:
+    """The part that a plain path means."""
+    return main_place(parts, torch.Tensor.is_floating_point)
+
+
+def aim_at(output: Any, target: Target) -> torch.Tensor:
+    """The number to differentiate."""
+    aim: torch.Tensor = AIM.at(output, target)
+    return aim
+
+
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, torch.Tensor)
+
+
+def _main(output: Any) -> Any:
+    parts = parts_of(output)
+    return parts.get(main_part(parts))
+
+
+AIM = Aim(
+    is_array=_is_tensor,
+    main=_main,
+    classes=lambda tensor: 1,
+    take=lambda tensor, index, axis: tensor.select(axis, index),
+    total=torch.sum,
+)
+
+
+def as_captured(value: torch.Tensor, pick: Pick | None = None) -> Captured:
+    """A copy on the host, taken before the next module can write into the tensor; of the channels of `pick` alone."""
+    dtype = str(value.dtype).removeprefix("torch.")
+    tensor = value if pick is None else _take(value, pick)
+    if tensor.is_quantized:
+        tensor = tensor.dequantize()
+    if tensor.layout != torch.strided:
+        tensor = tensor.to_dense()
+    if tensor.dtype == torch.bfloat16 or (tensor.is_floating_point() and tensor.element_size() == 1):
+        tensor = tensor.float()
+    copied = tensor.detach().to("cpu", copy=True).resolve_conj().resolve_neg()
+    return Captured(copied.numpy(), dtype=dtype)
+
+
+def _take(tensor: torch.Tensor, pick: Pick) -> torch.Tensor:
+    first, count = pick.numbers[0], len(pick.numbers)
+    if pick.numbers == tuple(range(first, first + count)):
+        return tensor.narrow(pick.axis, first, count)
+    return tensor.index_select(pick.axis, torch.tensor(pick.numbers, device=tensor.device))

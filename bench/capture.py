@@ -90,7 +90,7 @@ def _compared(what: str, against: str, ours: Callable[[], Any], bare: Callable[[
 def _torch() -> Iterator[Row]:
     import torch
 
-    from layerscope.backends.torch import backend, capture, run
+    from layerscope.backends.torch import backend, capture, outputs
 
     model, image = torch_vgg16(), batch_first()
     scope = ls.open(model, preprocess=None)
@@ -112,7 +112,7 @@ def _torch() -> Iterator[Row]:
         # The copy is made in a hook inside the forward pass, so it is timed apart.
         (captured,) = scope.capture(image, f"features.{name}").values()
         tensor = torch.from_numpy(np.ascontiguousarray(captured.values))
-        copy = side_by_side({"copy": lambda tensor=tensor: run.as_captured(tensor)}, seconds=0.3)["copy"]
+        copy = side_by_side({"copy": lambda tensor=tensor: outputs.as_captured(tensor)}, seconds=0.3)["copy"]
         for part_name in ("weights digest", "the forward pass", "rest"):
             yield Row(
                 f"torch VGG16 {name}: {part_name}", inside[part_name], "the whole capture", inside["whole"], part=True

@@ -26,7 +26,7 @@ SPACE = {1: "n", 2: "hw", 3: "dhw"}
 PREFIX_TOKENS = {
     **dict.fromkeys(("cls", "cls_token", "class_token", "class_embedding", "cls_embedding"), "cls"),
     **dict.fromkeys(("dist_token", "distillation_token"), "dist"),
-    **dict.fromkeys(("reg", "reg_token", "reg_tokens", "register_tokens", "registers"), "reg"),
+    **dict.fromkeys(("reg", "reg_token", "reg_tokens", "register_tokens", "registers", "storage_tokens"), "reg"),
 }
 
 

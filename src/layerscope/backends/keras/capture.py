@@ -10,9 +10,9 @@ from ...core.layer import split_call
 from ..common.run import Stop
 from ..protocol import Captured, Pick, Target
 from .engine import Engine, copy_to_host
-from .missing import complete
 from .model import KerasModel
 from .outputs import parts_of
+from .table import complete
 from .target import wants, with_gradients
 from .watch import Call, run
 

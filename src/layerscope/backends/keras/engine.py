@@ -142,6 +142,35 @@ class Engine:
         yield
 
 
+class TensorflowEngine(Engine):
+    """What TensorFlow answers, below either Keras."""
+
+    module = "tensorflow"
+
+    @property
+    def tensor(self) -> Any:
+        return self.lib.Tensor
+
+    def has_values(self, value: Any) -> bool:
+        # a tensor of a graph under construction has no `numpy`
+        return isinstance(value, self.tensor) and hasattr(value, "numpy")
+
+    def tensor_like(self, values: np.ndarray, tensor: Any) -> Any:
+        return self.lib.cast(self.lib.convert_to_tensor(values), tensor.dtype)
+
+    def snapshot(self, variable: Any) -> Any:
+        # a layer with a tf.function may write while its graph is under construction
+        with self.lib.init_scope():
+            return super().snapshot(variable)
+
+    @contextlib.contextmanager
+    def inference(self) -> Iterator[None]:
+        from .tf_random import preserve_random_state
+
+        with preserve_random_state():
+            yield
+
+
 def copy_to_host(engine: Engine, tensor: Any, pick: Pick | None = None) -> tuple[np.ndarray, str]:
     """The tensor, or the channels of `pick`, copied to numpy; and its type (`"bfloat16"`) where numpy lacks it, else `""`."""
     dtype = dtype_name(tensor.dtype)

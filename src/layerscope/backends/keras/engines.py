@@ -17,7 +17,7 @@ from keras.src.backend.common.global_state import get_global_attribute
 from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 
 from ...errors import ModelNotReadable
-from .engine import Engine, WatchedMethod
+from .engine import Engine, TensorflowEngine, WatchedMethod
 
 
 class Keras3Engine(Engine):
@@ -86,39 +86,14 @@ class Keras3Engine(Engine):
         return f"{variable.path} {tuple(variable.shape)} {variable._dtype}"
 
 
-class TensorflowEngine(Keras3Engine):
+class Keras3OnTensorflow(TensorflowEngine, Keras3Engine):
     """Keras 3 on TensorFlow."""
-
-    module = "tensorflow"
-
-    @property
-    def tensor(self) -> Any:
-        return self.lib.Tensor
-
-    def has_values(self, value: Any) -> bool:
-        # a tensor of a graph under construction has no `numpy`
-        return isinstance(value, self.tensor) and hasattr(value, "numpy")
-
-    def tensor_like(self, values: np.ndarray, tensor: Any) -> Any:
-        return self.lib.cast(self.lib.convert_to_tensor(values), tensor.dtype)
 
     def stored_value(self, variable: Any) -> Any:
         return variable._value.read_value()
 
     def watched_methods(self) -> list[WatchedMethod]:
         return [*super().watched_methods(), (type(self.lib.function(len)), "__call__", "function")]
-
-    def snapshot(self, variable: Any) -> Any:
-        # a layer with a tf.function may write while its graph is under construction
-        with self.lib.init_scope():
-            return super().snapshot(variable)
-
-    @contextlib.contextmanager
-    def inference(self) -> Iterator[None]:
-        from .tf_random import preserve_random_state
-
-        with preserve_random_state():
-            yield
 
 
 class TorchEngine(Keras3Engine):
@@ -192,7 +167,7 @@ class JaxEngine(Keras3Engine):
 
 
 ENGINES: dict[str, type[Keras3Engine]] = {
-    "tensorflow": TensorflowEngine,
+    "tensorflow": Keras3OnTensorflow,
     "torch": TorchEngine,
     "jax": JaxEngine,
     "numpy": Keras3Engine,

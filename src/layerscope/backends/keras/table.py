@@ -1,14 +1,15 @@
-"""The table of a Keras model's layers, from one run with every call seen."""
+"""The table of a Keras model's layers, from one run with every call seen, and by it why nothing came of a layer."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from ...core.axes import prefix_names
-from ...core.layer import Layer
+from ...core.layer import Layer, require_output, split_call
 from ...core.note import Note, kind_of
+from ...errors import LayerNotCalled, LayerNotFound, near
 from ..common.axes import token_grid
 from ..common.run import first_image
 from ..common.table import NO_TENSOR, merge_calls, number_rows
@@ -27,6 +28,9 @@ BLACK_BOXES = ("KerasLayer", "TFSMLayer")
 
 # kinds of notes on layers that gave nothing, where a compiled function may be why
 HIDDEN = ("not-called", "no-output", "compiled", "saved-model")
+
+
+Result = TypeVar("Result")
 
 
 def layers(model: KerasModel, batch: Any) -> list[Layer]:
@@ -188,3 +192,38 @@ def _merge(calls: list[Layer]) -> Layer:
     """The calls of one layer as one `Layer`."""
     first = calls[0]
     return merge_calls(first.path, [replace(call, aliases=()) for call in calls], aliases=first.aliases)
+
+
+def complete(model: KerasModel, batch: Any, attempt: Callable[[], tuple[Result, Sequence[str]]]) -> Result:
+    """The result of `attempt`, a run that returns the paths of which nothing came as well; raises where there are any."""
+    result, missing = attempt()
+    if missing and model.engine.can_unroll:
+        model.engine.unrolled = True
+        result, missing = attempt()
+    if missing:
+        raise _why_missing(missing[0], layers(model, batch))
+    return result
+
+
+def _why_missing(path: str, table: list[Layer]) -> Exception:
+    """Why nothing came of `path`, from the table of a dry run."""
+    base, _ = split_call(path)
+    layer = next((layer for layer in table if layer.path in (path, base)), None)
+    if layer is None:
+        return _not_found(path, table)
+    require_output(layer, table)
+    if path == layer.path:
+        return LayerNotCalled(f"layer {path!r} runs for the first image alone, but did not for the whole batch")
+    return LayerNotFound(
+        f"layer {layer.path!r} ran {layer.calls} time{'s' * (layer.calls != 1)}, so it has calls"
+        f" :0 to :{layer.calls - 1}: {path!r} is none of them"
+    )
+
+
+def _not_found(path: str, table: list[Layer]) -> LayerNotFound:
+    """The error for a path that no layer has, with near ones."""
+    nested = next((layer.path for layer in table if layer.path.endswith("/" + split_call(path)[0])), None)
+    paths = [name for layer in table for name in (layer.path, *layer.aliases)]
+    own_names = {name.rpartition("/")[2]: name for name in paths}
+    hint = f" Did you mean {nested!r}?" if nested else near(path, paths) or near(path, own_names)
+    return LayerNotFound(f"no layer {path!r} in this model of {len(table)} layers.{hint} `layers()` lists them all")

@@ -18,9 +18,9 @@ from ..common.outputs import Aim, apply_change
 from ..common.run import first_input
 from ..protocol import Captured, Change, Pick, Target
 from .engine import Engine, copy_to_host
-from .missing import complete
 from .model import KerasModel
 from .outputs import parts_of
+from .table import complete
 from .watch import Call, run
 
 Key = tuple[str, int]

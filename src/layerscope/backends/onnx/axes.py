@@ -48,17 +48,7 @@ REDUCTIONS = ("Reduce", "ArgMax", "ArgMin")
 
 
 NOT_PASSED_ON = {
-    "Einsum",
-    "LSTM",
-    "GRU",
-    "RNN",
-    "If",
-    "Loop",
-    "Scan",
-    "NonZero",
-    "TopK",
-    "NonMaxSuppression",
-    "Compress",
+    *("Einsum", "LSTM", "GRU", "RNN", "If", "Loop", "Scan", "NonZero", "TopK", "NonMaxSuppression", "Compress"),
 }
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 import tf_keras
 
@@ -18,23 +16,13 @@ from tf_keras.src.backend import get_default_graph_uid_map
 from tf_keras.src.engine.base_layer_utils import call_context
 from tf_keras.src.engine.keras_tensor import KerasTensor
 
-from ..keras.engine import Engine, WatchedMethod
-from ..keras.tf_random import preserve_random_state
+from ..keras.engine import TensorflowEngine, WatchedMethod
 
 
-class TfKerasEngine(Engine):
+class TfKerasEngine(TensorflowEngine):
     """What tf_keras answers."""
 
-    module = "tensorflow"
     library = "tf_keras"
-
-    @property
-    def tensor(self) -> Any:
-        return tf.Tensor
-
-    def has_values(self, value: Any) -> bool:
-        # a tensor of a graph under construction has no `numpy`
-        return isinstance(value, tf.Tensor) and hasattr(value, "numpy")
 
     @property
     def data_format(self) -> str:
@@ -73,27 +61,14 @@ class TfKerasEngine(Engine):
     def take(self, tensor: Any, numbers: Sequence[int], axis: int) -> Any:
         return tf.gather(tensor, list(numbers), axis=axis)
 
-    def tensor_like(self, values: np.ndarray, tensor: Any) -> Any:
-        return tf.cast(tf.convert_to_tensor(values), tensor.dtype)
-
     def stored_value(self, variable: Any) -> Any:
         return _uncast(variable).read_value()
-
-    def snapshot(self, variable: Any) -> Any:
-        # a layer with a tf.function may write while its graph is under construction
-        with tf.init_scope():
-            return np.array(self.stored_value(variable))
 
     def name_counts(self) -> dict[str, int]:
         return {name: count for (_, name), count in get_default_graph_uid_map().items()}
 
     def describe(self, variable: Any) -> str:
         return f"{variable.name} {tuple(variable.shape)} {_uncast(variable).dtype.name}"
-
-    @contextlib.contextmanager
-    def inference(self) -> Iterator[None]:
-        with preserve_random_state():
-            yield
 
     def save_losses(self, layer: Any) -> Callable[[], None]:
         losses, eager = list(layer._losses), list(layer._eager_losses)

@@ -21,18 +21,20 @@ SMALL = 1024
 
 
 NUMPY = {
-    "float32",
-    "float16",
-    "int32",
-    "uint8",
-    "int64",
-    "bool",
-    "int16",
-    "int8",
-    "float64",
-    "uint32",
-    "uint16",
-    "uint64",
+    *(
+        "float32",
+        "float16",
+        "float64",
+        "bool",
+        "int8",
+        "int16",
+        "int32",
+        "int64",
+        "uint8",
+        "uint16",
+        "uint32",
+        "uint64",
+    ),
 }
 
 

@@ -25,17 +25,19 @@ RESHAPES = {"reshape", "view", "flatten", "unflatten", "reshape_as", "view_as"}
 
 # The result has the axes of the first tensor, though not its sizes.
 KEEPS = {
-    "cat",
-    "concat",
-    "concatenate",
-    "pad",
-    "roll",
-    "linear",
-    "interpolate",
-    "chunk",
-    "split",
-    "tensor_split",
-    "slice",
+    *(
+        "cat",
+        "concat",
+        "concatenate",
+        "pad",
+        "roll",
+        "linear",
+        "interpolate",
+        "chunk",
+        "split",
+        "tensor_split",
+        "slice",
+    ),
 }
 
 
@@ -50,16 +52,18 @@ REDUCES = {"mean", "sum", "amax", "amin", "std", "var", "norm", "logsumexp", "pr
 
 # A result that happens to have the size of an argument says nothing here.
 OPAQUE = {
-    "einsum",
-    "matmul",
-    "bmm",
-    "baddbmm",
-    "mm",
-    "__matmul__",
-    "gather",
-    "index_select",
-    "take_along_dim",
-    "expand_as",
+    *(
+        "einsum",
+        "matmul",
+        "bmm",
+        "baddbmm",
+        "mm",
+        "__matmul__",
+        "gather",
+        "index_select",
+        "take_along_dim",
+        "expand_as",
+    ),
 }
 
 

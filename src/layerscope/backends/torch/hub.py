@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import sys
 import warnings
@@ -21,10 +22,7 @@ def from_torchvision(name: str, weights: Path | None = None) -> tuple[torch.nn.M
     `weights` is a state dict file; without it, weights that torch.hub has on this machine are read, else they are random,
     with a `RandomWeights` warning. Raises `ModelNotReadable` with near names.
     """
-    try:
-        from torchvision import models  # type: ignore[import-untyped]  # it ships no types
-    except Exception as error:  # one that doesn't fit the torch that is installed raises what it likes
-        raise BackendMissing(f"torchvision:{name} needs torchvision ({error}): pip install torchvision") from error
+    models = _import("torchvision", f"torchvision:{name}").models
     known = models.list_models()
     if name not in known:
         raise ModelNotReadable(f"torchvision.models has no {name!r}.{near(name, known)} There are {', '.join(known)}")
@@ -39,12 +37,8 @@ def from_torchvision(name: str, weights: Path | None = None) -> tuple[torch.nn.M
         load_weights(model, weights)
         return model, entry
     where = entry.url if entry is not None else "the weights"
-    warnings.warn(
-        f"torchvision:{name} has random weights: {where} isn't on this machine, and nothing is downloaded to show a"
-        f" picture. Give weights=, or fetch them once with torchvision.models.get_model({name!r}, weights='DEFAULT')",
-        RandomWeights,
-        stacklevel=caller_level(),
-    )
+    fetch = f"torchvision.models.get_model({name!r}, weights='DEFAULT')"
+    _warn_random(f"torchvision:{name}", f"{where} isn't on this machine", fetch)
     return model, entry
 
 
@@ -61,10 +55,7 @@ def from_timm(name: str, weights: Path | None = None) -> torch.nn.Module:
     `weights` is a state dict file; without it, weights that the Hugging Face cache has on this machine are read, else they
     are random, with a `RandomWeights` warning. Raises `ModelNotReadable` with near names.
     """
-    try:
-        import timm
-    except Exception as error:  # one that doesn't fit the torch that is installed raises what it likes
-        raise BackendMissing(f"timm:{name} needs timm ({error}): pip install timm") from error
+    timm = _import("timm", f"timm:{name}")
     known = timm.list_models()
     if name.partition(".")[0] not in known:
         raise ModelNotReadable(f"timm has no {name!r}.{near(name, known)} timm.list_models() lists all {len(known)}")
@@ -74,12 +65,8 @@ def from_timm(name: str, weights: Path | None = None) -> torch.nn.Module:
     if weights is not None:
         load_weights(model, weights)
         return model
-    warnings.warn(
-        f"timm:{name} has random weights: {place or 'none'} isn't on this machine, and nothing is downloaded to show a"
-        f" picture. Give weights=, or fetch them once with timm.create_model({name!r}, pretrained=True)",
-        RandomWeights,
-        stacklevel=caller_level(),
-    )
+    fetch = f"timm.create_model({name!r}, pretrained=True)"
+    _warn_random(f"timm:{name}", f"{place or 'none'} isn't on this machine", fetch)
     return model
 
 
@@ -108,20 +95,15 @@ def from_hf(name: str, weights: Path | None = None) -> torch.nn.Module:
     `weights` is a state dict file; without it, the weights beside the configuration are read, else they are random,
     with a `RandomWeights` warning. Raises `ModelNotReadable` where there is no configuration, `BackendMissing`.
     """
+    transformers, fetch = _import("transformers", f"hf:{name}"), f"`hf download {name}`"
     try:
-        import transformers
-    except Exception as error:  # one that doesn't fit the torch that is installed raises what it likes
-        raise BackendMissing(f"hf:{name} needs transformers ({error}): pip install transformers") from error
-    try:
-        config: Any = transformers.AutoConfig.from_pretrained(name, local_files_only=True)
+        config = transformers.AutoConfig.from_pretrained(name, local_files_only=True)
     except (OSError, ValueError) as error:
         raise ModelNotReadable(
             f"hf:{name}: no configuration in that folder or in the local cache, and nothing is downloaded to show a picture."
-            f" Fetch it once with `hf download {name}`, or give the folder that save_pretrained wrote"
+            f" Fetch it once with {fetch}, or give the folder that save_pretrained wrote"
         ) from error
-    kind: Any = getattr(
-        transformers, (getattr(config, "architectures", None) or ["AutoModel"])[0], transformers.AutoModel
-    )
+    kind = getattr(transformers, (getattr(config, "architectures", None) or ["AutoModel"])[0], transformers.AutoModel)
     options: dict[str, Any] = {"local_files_only": True, "output_loading_info": True}
     if weights is not None:
         # Through from_pretrained, since it knows the names that weights had in earlier versions.
@@ -129,10 +111,10 @@ def from_hf(name: str, weights: Path | None = None) -> torch.nn.Module:
     try:
         model, loading = kind.from_pretrained(name if weights is None else None, **options)
     except OSError:
-        auto: Any = transformers.AutoModel
-        model = auto.from_config(config) if kind is auto else kind(config)
+        auto = kind is transformers.AutoModel
+        model = kind.from_config(config) if auto else kind(config)
         model.config._name_or_path = name
-        _warn_random(name, "there are no weights beside its configuration")
+        _warn_random(f"hf:{name}", "there are no weights beside its configuration", fetch)
         return model.eval()
     model.config._name_or_path = name
     missing = sorted(str(key) for key in loading["missing_keys"])
@@ -141,7 +123,7 @@ def from_hf(name: str, weights: Path | None = None) -> torch.nn.Module:
             f"the weights in {weights.name} don't fit {type(model).__name__}: {_some(missing)} missing"
         )
     if missing:
-        _warn_random(name, f"{_some(missing)} of its weights aren't in the file")
+        _warn_random(f"hf:{name}", f"{_some(missing)} of its weights aren't in the file", fetch)
     return model.eval()
 
 
@@ -149,10 +131,17 @@ def _some(names: list[str], most: int = 4) -> str:
     return ", ".join(names[:most]) + (f" … ({len(names)})" if len(names) > most else "")
 
 
-def _warn_random(name: str, why: str) -> None:
+def _import(library: str, reference: str) -> Any:
+    try:
+        return importlib.import_module(library)
+    except Exception as error:  # one that doesn't fit the torch that is installed raises what it likes
+        raise BackendMissing(f"{reference} needs {library} ({error}): pip install {library}") from error
+
+
+def _warn_random(reference: str, why: str, fetch: str) -> None:
     warnings.warn(
-        f"hf:{name} has random weights: {why}, and nothing is downloaded to show a picture. Give weights=, or fetch them"
-        f" once with `hf download {name}`",
+        f"{reference} has random weights: {why}, and nothing is downloaded to show a picture. Give weights=, or fetch them"
+        f" once with {fetch}",
         RandomWeights,
         stacklevel=caller_level(),
     )

@@ -9,20 +9,14 @@ import torch
 from torch import nn
 
 from ...core.axes import MOST_PREFIX_TOKENS, prefix_names
-from ..common.axes import token_grid
+from ..common.axes import prefix_labels, token_grid
 from .axes_flow import Grid
 
-# Parameters of timm, transformers, torchvision and the DINO repositories, in the order in which all of them put the tokens.
-PREFIX = {
-    "cls_token": "cls",
-    "class_token": "cls",
-    "class_embedding": "cls",
-    "dist_token": "dist",
-    "distillation_token": "dist",
-    "reg_token": "reg",
-    "register_tokens": "reg",
-    "storage_tokens": "reg",
-}
+# Parameters of timm, transformers, torchvision and the DINO repositories.
+PREFIX = (
+    *("cls_token", "class_token", "class_embedding", "dist_token", "distillation_token"),
+    *("reg_token", "register_tokens", "storage_tokens"),
+)
 
 SHUFFLED = "a masked autoencoder's encoder shuffles its patches, so they lie on no grid"
 
@@ -97,20 +91,22 @@ def windows(rows: int) -> str:
 def stated_prefix(modules: Iterable[nn.Module]) -> tuple[str, ...] | None:
     """The names of the prefix tokens by a model's own parameters and `num_prefix_tokens`, `None` where it says nothing."""
     for module in modules:
-        names = [token for attribute, name in PREFIX.items() for token in _tokens(module, attribute, name)]
+        names = prefix_labels(
+            (name, _tokens(tensor)) for name in PREFIX if (tensor := _tensor(module, name)) is not None
+        )
         count: Any = getattr(module, "num_prefix_tokens", None)
         if isinstance(count, int) and not isinstance(count, bool):
             return prefix_names(count, names)
         if names:
-            return tuple(names)
+            return names
     return None
 
 
-def _tokens(module: nn.Module, attribute: str, name: str) -> list[str]:
-    tensor: torch.Tensor | None = module._parameters.get(attribute)
-    if tensor is None:
-        tensor = module._buffers.get(attribute)
-    if tensor is None:
-        return []
-    count = tensor.shape[-2] if tensor.ndim >= 2 else 1
-    return [name] if count == 1 and name != "reg" else [f"{name}{index + 1}" for index in range(count)]
+def _tensor(module: nn.Module, name: str) -> torch.Tensor | None:
+    """A parameter or buffer of the module itself."""
+    tensor = module._parameters.get(name)
+    return module._buffers.get(name) if tensor is None else tensor
+
+
+def _tokens(tensor: torch.Tensor) -> int:
+    return tensor.shape[-2] if tensor.ndim >= 2 else 1

@@ -82,7 +82,7 @@ def by_hand(output: Any, target: Any) -> Any:
 
 def in_torch(output: Any, target: Any) -> Any:
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    from layerscope.backends.torch.outputs import aim_at
+    from layerscope.backends.torch.outputs import AIM
 
     def target_in_torch(output: Any) -> Any:
         score = target(output)

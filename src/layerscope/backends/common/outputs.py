@@ -113,13 +113,13 @@ class Aim:
     take: Callable[[Any, int, int], Any]
     total: Callable[[Any], Any]
 
-    def at(self, output: Any, target: Target) -> Any:
+    def number(self, output: Any, target: Target) -> Any:
         """The number to differentiate: one class's score of the main array summed over the images, or what a function gives.
 
         In inference mode an image's score doesn't depend on the other images, so one sum gives each its own gradient.
         """
         if callable(target):
-            return self.total(self._given(target(output)))
+            return self.total(self._check(target(output)))
         main = self.main(output)
         if main is None or len(main.shape) < 2:
             raise GradientsUnavailable(
@@ -128,15 +128,15 @@ class Aim:
         axis = self.classes(main)
         return self.total(self.take(main, _index(target, main.shape[axis]), axis))
 
-    def of_images(self, output: Any, target: Target, count: int) -> list[float]:
+    def numbers(self, output: Any, target: Target, count: int) -> list[float]:
         """The target's number for each of `count` images; a function that gives one for all is asked image by image."""
         if callable(target):
-            numbers = self._numbers(target(output))
+            numbers = self._as_numbers(target(output))
             if len(numbers) == count:
                 return numbers
             if count == 1:
                 return [sum(numbers)]
-            return [sum(self._numbers(target(self._cut(output, image, count)))) for image in range(count)]
+            return [sum(self._as_numbers(target(self._cut(output, image, count)))) for image in range(count)]
         main = self.main(output)
         if main is None or len(main.shape) < 2 or main.shape[0] != count:
             raise BadOption(
@@ -146,10 +146,10 @@ class Aim:
         taken = self.take(main, _index(target, main.shape[axis]), axis)
         return [float(self.total(taken[image])) for image in range(count)]
 
-    def _numbers(self, result: Any) -> list[float]:
+    def _as_numbers(self, result: Any) -> list[float]:
         """What a function of the output gives: one number or several, which needn't be the framework's own."""
         if self.is_array(result):
-            values = self._given(result)
+            values = self._check(result)
             return [float(number) for number in values] if len(values.shape) else [float(values)]
         return plain_numbers(result)
 
@@ -163,7 +163,7 @@ class Aim:
 
         return rebuild(output, self.is_array, lambda _, array: image(array))
 
-    def _given(self, aim: Any) -> Any:
+    def _check(self, aim: Any) -> Any:
         if not self.is_array(aim):
             raise GradientsUnavailable(
                 f"the target function gave a {type(aim).__name__}; it must give a tensor computed from the output"

@@ -95,9 +95,11 @@ class EquinoxModel:
         names = (getattr(module, "axis_name", None) for module, _ in self._places.values())
         return next((name for name in names if isinstance(name, str)), None)
 
+    @functools.cached_property
     def modules(self) -> dict[str, Any]:
         return {names[0]: module for module, names in self._places.values()}
 
+    @functools.cached_property
     def aliases(self) -> dict[str, tuple[str, ...]]:
         return {names[0]: tuple(names[1:]) for _, names in self._places.values()}
 
@@ -107,21 +109,21 @@ class EquinoxModel:
                 yield jax.tree_util.keystr(steps), leaf
 
     def parameters(self, path: str) -> int | None:
-        module = self.modules().get(path)
+        module = self.modules.get(path)
         if module is None:
             return None
         arrays = {id(array): array for array in jax.tree.leaves(eqx.filter(module, eqx.is_inexact_array))}
         return sum(array.size for array in arrays.values())
 
     def kernel(self, path: str, image: Any) -> Kernel | None:
-        module = self.modules().get(path)
+        module = self.modules.get(path)
         if not isinstance(module, eqx.nn.Conv | eqx.nn.ConvTranspose):
             return None
         values = np.asarray(module.weight).astype(np.float32)
         return Kernel(values, "oi" + SPACE[values.ndim - 2], module.groups)
 
     def first_layer(self) -> FirstLayer | None:
-        for module in self.modules().values():
+        for module in self.modules.values():
             if isinstance(module, eqx.nn.Conv | eqx.nn.Linear) and module.weight is not None:
                 return FirstLayer(module, tuple(module.weight.shape))
         return None

@@ -110,6 +110,7 @@ class LinenModel:
         with watching(watch), nn.intercept_methods(intercept):
             return module.apply(self.variables, *args, method=method, mutable=False, **settings, **kwargs)
 
+    @functools.cached_property
     def modules(self) -> dict[str, Any]:
         """The modules that have parameters, as far as the tree of variables tells."""
         modules: dict[str, Any] = {"": self.unwrapped.module}
@@ -120,6 +121,7 @@ class LinenModel:
                     modules.setdefault("/".join(names[:count]), None)
         return modules
 
+    @functools.cached_property
     def aliases(self) -> dict[str, tuple[str, ...]]:
         return {}
 

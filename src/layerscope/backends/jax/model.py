@@ -44,10 +44,12 @@ class JaxModel(Protocol):
         """The output of a copy of the model in inference mode for a batch; every call goes to `watch`."""
         ...
 
+    @property
     def modules(self) -> Mapping[str, Any]:
         """Path -> module, in the order in which the model defines them; what isn't known as an object is `None`."""
         ...
 
+    @property
     def aliases(self) -> Mapping[str, tuple[str, ...]]:
         """Other paths of modules that stand at several places."""
         ...
@@ -71,7 +73,7 @@ class JaxModel(Protocol):
 
 def canonical_paths(model: JaxModel) -> dict[str, str]:
     """The path under which each module is reported, by its other paths."""
-    return {alias: path for path, aliases in model.aliases().items() for alias in aliases}
+    return {alias: path for path, aliases in model.aliases.items() for alias in aliases}
 
 
 @dataclass(frozen=True)

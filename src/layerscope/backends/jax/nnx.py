@@ -76,9 +76,11 @@ class NnxModel:
         arrays = (floating_leaf([leaf for _, leaf in arrays_of(parameter)]) for parameter in parameters)
         return next((array for array in arrays if array is not None), None)
 
+    @functools.cached_property
     def modules(self) -> dict[str, Any]:
         return {_path(routes[0]): module for module, routes in self._places.values()}
 
+    @functools.cached_property
     def aliases(self) -> dict[str, tuple[str, ...]]:
         return {_path(routes[0]): tuple(map(_path, routes[1:])) for _, routes in self._places.values()}
 
@@ -89,19 +91,19 @@ class NnxModel:
                     yield _path(steps) + name, leaf
 
     def parameters(self, path: str) -> int | None:
-        module = self.modules().get(path)
+        module = self.modules.get(path)
         if module is None:
             return None
         return sum(array.size for array in jax.tree.leaves(nnx.state(module, nnx.Param)))
 
     def kernel(self, path: str, image: Any) -> Kernel | None:
-        module = self.modules().get(path)
+        module = self.modules.get(path)
         if not isinstance(module, nnx.Conv | nnx.ConvTranspose):
             return None
         return flax_kernel(module, module.kernel[...], isinstance(module, nnx.ConvTranspose))
 
     def first_layer(self) -> FirstLayer | None:
-        for module in self.modules().values():
+        for module in self.modules.values():
             kernel = getattr(module, "kernel", None)
             if isinstance(module, nnx.Conv | nnx.Linear) and kernel is not None:
                 return FirstLayer(module, tuple(kernel.shape))

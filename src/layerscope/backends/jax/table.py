@@ -31,7 +31,7 @@ class Tabulator:
 
     def __init__(self, model: JaxModel, fields: Fields) -> None:
         self._model, self._fields = model, fields
-        self._axes = Axes(model.channels_first, stated_prefix(model.leaves()), model.modules())
+        self._axes = Axes(model.channels_first, stated_prefix(model.leaves()), model.modules)
         self._calls = Calls()
 
     def record(self, call: Call) -> None:
@@ -50,11 +50,11 @@ class Tabulator:
 
     def table(self, watch: Watch) -> list[Layer]:
         """The rows: those that ran in the order in which their first call ended, then the others with the reason."""
-        aliases = self._model.aliases()
+        aliases = self._model.aliases
         rows: list[Layer] = []
         for path in self._calls.paths():
             rows += self._calls.rows(path, (path, *aliases.get(path, ())))
-        for path, module in self._model.modules().items():
+        for path, module in self._model.modules.items():
             if path not in self._calls:
                 kind = "" if module is None else type(module).__name__
                 row = Layer(path, kind, note=self._why_not(path, kind, watch), aliases=aliases.get(path, ()))

@@ -38,7 +38,7 @@ def gradients(model: JaxModel, batch: Any, captured: Mapping[Key, Captured], tar
             return {place: call.values[place] + by_key[key] for place, key in keys.items() if key in by_key} or None
 
         watch = Watch(shift, wants=lambda path: path in paths, differentiating=True)
-        return aim(model.channels_first).at(model.run(batch, watch), target)
+        return aim(model.channels_first).number(model.run(batch, watch), target)
 
     try:
         by_key = jax.grad(shifted, tuple(range(len(zeros))))(*zeros.values())
@@ -77,4 +77,4 @@ def scores(model: JaxModel, batch: Any, target: Target, changes: Mapping[str, Ch
     for path in changes:
         if path not in done:
             raise wanted.missing(path, watch)
-    return aim(model.channels_first).of_images(output, target, len(first_input(batch)))
+    return aim(model.channels_first).numbers(output, target, len(first_input(batch)))

@@ -40,7 +40,7 @@ class Wanted:
     def missing(self, name: str, watch: Watch) -> Exception:
         """The error that says why nothing came of a name."""
         base, call = split_call(name)
-        known = {*self._model.modules(), *watch.ran, *self._seen}
+        known = {*self._model.modules, *watch.ran, *self._seen}
         if base not in known and name not in known:
             return LayerNotFound(f"no layer {name!r}.{near(name, known)} layers() lists them all")
         ran = watch.counts[base]

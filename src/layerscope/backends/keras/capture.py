@@ -11,7 +11,6 @@ from ..common.run import Stop
 from ..protocol import Captured, Pick, Target
 from .engine import Engine, copy_to_host
 from .model import KerasModel
-from .outputs import parts_of
 from .table import complete
 from .target import wants, with_gradients
 from .watch import Call, run
@@ -53,7 +52,7 @@ class Recorder:
 
     def record(self, call: Call) -> None:
         """Copy what is wanted of one call."""
-        for part in parts_of(call.output, self._engine.has_values):
+        for part in self._engine.parts_of(call.output):
             path = call.place.path + part.suffix
             numbered = f"{path}:{call.number}"
             wanted = [name for name in (path, numbered) if name in self._paths]

@@ -9,15 +9,25 @@ from __future__ import annotations
 import contextlib
 import importlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..common.outputs import main_place, places
 from ..protocol import Pick
 
 # owner of a method, its name, and the kind of call: "layer", "operation", "write" (to a variable), "attention" (the inside of
 # one), or "function" (a compiled one, which is run by its Python code instead)
 WatchedMethod = tuple[type, str, str]
+
+
+class Part(NamedTuple):
+    """One tensor of an output: what follows the layer's path, its place in the structure, whether it holds numbers."""
+
+    suffix: str
+    place: str
+    tensor: Any
+    numeric: bool
 
 
 class Engine:
@@ -120,6 +130,17 @@ class Engine:
         """Whether `value` is a tensor that holds numbers now."""
         return isinstance(value, self.tensor)
 
+    def parts_of(self, output: Any) -> list[Part]:
+        """The tensors of an output, the main one (as `main_place` chooses, with the suffix `""`) first."""
+        tensors = dict(places(output, self.has_values))
+        main = main_place(tensors, lambda tensor: "float" in str(tensor.dtype))
+        ordered = sorted(tensors.items(), key=lambda part: part[0] != main)
+        return [Part("" if place == main else place, place, tensor, is_numeric(tensor)) for place, tensor in ordered]
+
+    def tensors_in(self, arguments: Any) -> list[Any]:
+        """All tensors in the arguments of a call, in order."""
+        return [tensor for _, tensor in places(arguments, self.has_values)]
+
     def as_numpy(self, tensor: Any) -> np.ndarray:
         """The tensor in numpy, without a copy where possible."""
         return np.asarray(tensor)
@@ -183,3 +204,8 @@ def copy_to_host(engine: Engine, tensor: Any, pick: Pick | None = None) -> tuple
 def dtype_name(dtype: Any) -> str:
     """`"bfloat16"` of `torch.bfloat16`, `tf.bfloat16` or a numpy type."""
     return str(getattr(dtype, "name", dtype)).rpartition(".")[2]
+
+
+def is_numeric(tensor: Any) -> bool:
+    """Whether a tensor's type has a number for each element."""
+    return "string" not in str(tensor.dtype) and "variant" not in str(tensor.dtype)

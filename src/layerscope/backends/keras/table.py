@@ -15,10 +15,9 @@ from ..common.run import first_image
 from ..common.table import NO_TENSOR, merge_calls, number_rows
 from .attention import NAME
 from .axes import Axes, Output, Source, axes_note, patch_grid, stated_prefix
-from .engine import dtype_name
+from .engine import Part, dtype_name
 from .field import Fields
 from .model import KerasModel
-from .outputs import Part, parts_of, tensors_in
 from .tree import ROOT, Place, is_a, is_layer, join, kind, walk
 from .watch import Call, Watch, run
 
@@ -70,9 +69,9 @@ class Tabulator:
 
     def record(self, call: Call) -> None:
         """Note one call: its output's shapes and axes."""
-        inputs = tensors_in(call.arguments, self._engine.has_values)
+        inputs = self._engine.tensors_in(call.arguments)
         sources = [self._source(tensor) for tensor in inputs]
-        parts = parts_of(call.output, self._engine.has_values)
+        parts = self._engine.parts_of(call.output)
         row = self._rows.setdefault(call.place.path, {})
         self._paths.setdefault(id(call.layer), call.place.path)
         if not parts:

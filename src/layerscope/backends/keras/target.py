@@ -19,7 +19,6 @@ from ..common.run import first_input
 from ..protocol import Captured, Change, Pick, Target
 from .engine import Engine, copy_to_host
 from .model import KerasModel
-from .outputs import parts_of
 from .table import complete
 from .watch import Call, run
 
@@ -49,7 +48,7 @@ class Nodes:
     def record(self, call: Call) -> Any:
         """The output passed on, `None` where nothing of it is wanted."""
         replaced = {}
-        for part in parts_of(call.output, self._engine.has_values):
+        for part in self._engine.parts_of(call.output):
             path = call.place.path + part.suffix
             if part.numeric and {path, f"{path}:{call.number}"} & self._paths:
                 node, after = self._enter((path, call.number), part.tensor)
@@ -97,7 +96,7 @@ def with_gradients(
     for path, layer in captured.items():
         if layer.values.dtype.kind != "f":
             raise GradientsUnavailable(f"layer {path!r} returns {layer.values.dtype} values, which have no gradient")
-    target_run = TargetRun(model, list(captured), lambda: aim(engine).at(model.forward(batch), target))
+    target_run = TargetRun(model, list(captured), lambda: aim(engine).number(model.forward(batch), target))
     try:
         gradients = DIFFERENTIATE[engine.module](target_run, engine)
     except (LayerscopeError, MemoryError):
@@ -119,7 +118,7 @@ def aim(engine: Engine) -> Aim:
     """How a target is read from an output: the classes are the channels."""
 
     def main(output: Any) -> Any:
-        return next((part.tensor for part in parts_of(output, engine.has_values) if not part.suffix), None)
+        return next((part.tensor for part in engine.parts_of(output) if not part.suffix), None)
 
     def class_axis(tensor: Any) -> int:
         return 1 if engine.data_format == "channels_first" and len(tensor.shape) > 2 else -1
@@ -195,7 +194,7 @@ def scores(model: KerasModel, batch: Any, target: Target, changes: Mapping[str, 
                     tensor = engine.tensor_like(values, tensor)
             return tensor, tensor
 
-        target_run = TargetRun(model, changes, lambda: aim(engine).of_images(model.forward(batch), target, images))
+        target_run = TargetRun(model, changes, lambda: aim(engine).numbers(model.forward(batch), target, images))
         return target_run(enter)[1], sorted(set(changes) - done)
 
     return complete(model, batch, attempt)

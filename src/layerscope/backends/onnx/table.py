@@ -11,6 +11,7 @@ from ...core.axes import prefix_names
 from ...core.layer import Layer
 from ..common.axes import token_grid
 from ..common.table import number_rows
+from ..graph.table import model_row, value_note
 from .attention_ops import KIND, is_attention, way_to_weights
 from .axes import Axes
 from .capture import shapes_of
@@ -36,10 +37,8 @@ def layers(model: OnnxModel, batch: object) -> list[Layer]:
         rows.setdefault(output.address.path, []).append(layer)
     table = [_merge_calls(path, calls) for path, calls in rows.items()]
     if model.final:
-        last = _layer(graph, model.final, shapes, axes)
-        last = replace(last, path="", kind="Model", aliases=(model.final.tensor,), grid=None)
-        last = replace(last, receptive=fields.fields(model.final), parameters=_parameters(graph))
-        table.append(replace(last, step=len(model.outputs)))
+        last = replace(_layer(graph, model.final, shapes, axes), step=len(model.outputs))
+        table.append(model_row(last, model.final.tensor, model, fields, weights_of))
     return number_rows(table)
 
 
@@ -86,13 +85,9 @@ def _value_note(graph: Graph, output: Output, shape: tuple[int, ...] | None, axe
         return f"behind {graph.foreign[tensor]}, an operator that ONNX Runtime doesn't have"
     if shape is None:
         return TEXT if tensor in graph.text else ODD
-    if not shape:
-        return "a single number"
-    if tensor in axes.blocked:
+    if shape and tensor in axes.blocked:
         return "channels in blocks of ONNX Runtime's own: open the file from before it was optimised"
-    if not axes.letters(output):
-        return f"{len(shape)} axes, more than a picture can show"
-    return "axes assumed from the rank" if tensor in axes.assumed else ""
+    return value_note(output, axes)
 
 
 def _grid(tensor: str, shape: tuple[int, ...] | None, letters: str, axes: Axes) -> tuple[int, int] | None:
@@ -109,15 +104,6 @@ def _kind(node: onnx.NodeProto) -> str:
     if node.op_type in FUSED and isinstance(activation, bytes):
         return f"{FUSED[node.op_type]}+{activation.decode()}"
     return node.op_type
-
-
-def _parameters(graph: Graph) -> int:
-    """The number of weights that the layers of the model read, shared ones once."""
-    weights: dict[str, int] = {}
-    for node in graph.nodes:
-        if any(name in graph.data for name in node.output):
-            weights |= weights_of(graph, node)
-    return sum(weights.values())
 
 
 def _merge_calls(path: str, calls: Sequence[Layer]) -> Layer:

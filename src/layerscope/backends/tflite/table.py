@@ -9,6 +9,7 @@ from typing import Any
 from ...core.layer import Layer
 from ..common.axes import token_grid
 from ..common.table import number_rows
+from ..graph.table import model_row, value_note
 from .axes import Axes
 from .capture import shapes_of
 from .field import Fields
@@ -32,9 +33,8 @@ def layers(model: TfliteModel, batch: Any) -> list[Layer]:
         key, _, _, others = model.signature
         signature = f"of the signature {key!r}; the layers of {', '.join(others)} are not listed" if others else ""
         note = "; ".join(text for text in (last.note, signature) if text)
-        names = (graph.tensors[model.final.tensor].name,)
-        last = replace(last, path="", kind="Model", note=note, grid=None, aliases=names)
-        table.append(replace(last, parameters=_parameters(model), receptive=fields.fields(model.final)))
+        name = graph.tensors[model.final.tensor].name
+        table.append(model_row(replace(last, note=note), name, model, fields, weights_of))
     table.sort(key=lambda layer: not layer.calls)
     return number_rows(table)
 
@@ -80,11 +80,7 @@ def _value_note(model: TfliteModel, output: Output, axes: Axes) -> str:
         return f"needs the operator {model.graph.after_custom.get(tensor.index)!r}, which the interpreter doesn't have"
     if shape is None:
         return f"no numbers but {tensor.type}"
-    if not shape:
-        return "a single number"
-    if not axes.letters(output):
-        return f"{len(shape)} axes, more than a picture can show"
-    return "axes assumed from the rank" if tensor.index in axes.assumed else ""
+    return value_note(output, axes)
 
 
 def _grid(index: int, axes: Axes) -> tuple[int, int] | None:
@@ -95,11 +91,3 @@ def _grid(index: int, axes: Axes) -> tuple[int, int] | None:
     if not known or shape is None or len(letters) != 3 + (tokens == "k"):
         return None
     return token_grid(shape[letters.index(tokens)], axes.grids.get(index, ()))
-
-
-def _parameters(model: TfliteModel) -> int:
-    """The number of weights that the layers of the model read, shared ones once."""
-    weights: dict[int, int] = {}
-    for output in model.outputs:
-        weights |= weights_of(model.graph, output.operator)
-    return sum(weights.values())

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ..common.outputs import Aim, main_place, places
-from ..protocol import Captured, Pick, Target
+from ..protocol import Captured, Pick
 
 
 def parts_of(output: Any) -> dict[str, torch.Tensor]:
@@ -19,12 +19,6 @@ def parts_of(output: Any) -> dict[str, torch.Tensor]:
 def main_part(parts: Mapping[str, torch.Tensor]) -> str:
     """The part that a plain path means."""
     return main_place(parts, torch.Tensor.is_floating_point)
-
-
-def aim_at(output: Any, target: Target) -> torch.Tensor:
-    """The number to differentiate."""
-    aim: torch.Tensor = AIM.at(output, target)
-    return aim
 
 
 def _is_tensor(value: Any) -> bool:

@@ -16,7 +16,7 @@ from ..protocol import Captured, Change, Target
 from . import attention
 from .functions import Operation
 from .model import forward
-from .outputs import AIM, aim_at, as_captured
+from .outputs import AIM, as_captured
 from .recorder import Recorder, Wanted, recording
 
 
@@ -24,7 +24,7 @@ def scores(model: torch.nn.Module, batch: Any, target: Target, changes: Mapping[
     """The target's number for each image, while some layers return other values."""
     changer = Changer([Wanted.find(model, path) for path in changes], changes)
     with recording(model, changer):
-        numbers = AIM.of_images(forward(model, batch), target, len(first_input(batch)))
+        numbers = AIM.numbers(forward(model, batch), target, len(first_input(batch)))
     changer.results()
     return numbers
 
@@ -86,7 +86,7 @@ class GradientRecorder(Recorder):
 
     def differentiate(self, output: Any, target: Target) -> None:
         """Give every captured value its gradient: zeros where the target doesn't depend on it."""
-        aim = aim_at(output, target)
+        aim = AIM.number(output, target)
         nodes = [node for node in self.nodes if node is not None]
         if not nodes or not aim.requires_grad:
             raise GradientsUnavailable(

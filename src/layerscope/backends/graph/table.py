@@ -1,0 +1,37 @@
+"""Rows of the table of layers for a graph file: what its backends say alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from ...core.layer import Layer
+from .axes import KnownAxes
+from .field import FieldFlow
+from .model import GraphModel, Output
+from .walk import Name
+
+Weights = Callable[[Any, Any], Mapping[Name, int]]
+
+
+def value_note(output: Output[Name, Any], axes: KnownAxes[Name]) -> str:
+    """Why a layer whose shape is known has no picture, or what its axes rest on."""
+    shape = axes.shapes.get(output.tensor)
+    if not shape:
+        return "a single number"
+    if not axes.letters(output):
+        return f"{len(shape)} axes, more than a picture can show"
+    return "axes assumed from the rank" if output.tensor in axes.assumed else ""
+
+
+def model_row(
+    layer: Layer, name: str, model: GraphModel[Name, Any], fields: FieldFlow[Name], weights: Weights[Name]
+) -> Layer:
+    """The row of the model itself, from that of the layer that makes its output: the weights of all, shared ones once."""
+    sizes: dict[Name, int] = {}
+    for output in model.outputs:
+        sizes |= weights(model.graph, output.operator)
+    receptive = None if model.final is None else fields.fields(model.final)
+    parameters = sum(sizes.values())
+    return replace(layer, path="", kind="Model", grid=None, aliases=(name,), receptive=receptive, parameters=parameters)

@@ -19,6 +19,10 @@ FUNCTIONS = {
     "load": {"load": "source weights trust"},
     "axes": {"Axes.letters": "output"},
     "field": {"Fields.fields": "output"},
+    "outputs": {"parts_of": "output", "main_part": "parts", "as_captured": "value"},
+    "names": {"addresses": "graph indices"},
+    "run": {"Session.run": "feeds"},
+    "cut": {"cut": "graph tensors"},
 }
 
 
@@ -46,6 +50,16 @@ def test_a_role_has_the_same_functions_everywhere(name, functions):
         assert not further - set(own[: len(expected)]), f"{function}: further parameters need defaults"
 
 
+def inherited(node):
+    """The body of the class that the backends of graph files share, where a class is derived from one."""
+    bases = {base.value if isinstance(base, ast.Subscript) else base for base in node.bases}
+    names = {base.attr if isinstance(base, ast.Attribute) else base.id for base in bases}
+    for path in (BACKENDS / "graph").glob("*.py"):
+        for other in ast.parse(path.read_text("utf-8")).body:
+            if isinstance(other, ast.ClassDef) and other.name in names:
+                yield from other.body
+
+
 def signature(tree, name):
     """(the names of the parameters of a function or of `Class.method`, those without a default)."""
     body = tree.body
@@ -53,7 +67,7 @@ def signature(tree, name):
         nodes = [node for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == part]
         assert nodes, f"no {name}"
         (node,) = nodes
-        body = node.body
+        body = [*node.body, *inherited(node)] if isinstance(node, ast.ClassDef) else node.body
     arguments = node.args
     positional = [argument.arg for argument in (*arguments.posonlyargs, *arguments.args)]
     required = set(positional[: len(positional) - len(arguments.defaults)])

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from ..protocol import Evidence, trained
+from .run import Stop
 
 SAMPLES = 64
 
@@ -47,6 +48,25 @@ def recipe_of_scaling(scale: Any, offset: Any) -> str | None:
     if middle > 2:
         return "raw"
     return "unit" if 0.05 < middle <= 1 else None
+
+
+class NormSearch:
+    """Follows a run up to the first BatchNorm, which it stops at, or at the second layer with weights before it."""
+
+    def __init__(self) -> None:
+        self.evidence: Evidence | None = None
+        self._weighted = 0
+
+    def passed(self, weighted: bool) -> None:
+        """A layer ran, with weights or without."""
+        self._weighted += weighted
+        if self._weighted > 1:
+            raise Stop(self)
+
+    def reached(self, evidence: Evidence | None) -> NoReturn:
+        """The first BatchNorm is there."""
+        self.evidence = evidence
+        raise Stop(self)
 
 
 def compare(path: str, values: np.ndarray, mean: Any, variance: Any, axis: int) -> Evidence | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
-from collections.abc import Callable
 from typing import Any
 
 from ...errors import ModelNotReadable
@@ -46,25 +46,16 @@ class JaxBackend(RoleBackend[JaxModel]):
         return opened
 
 
-def _readers() -> list[Callable[[Any], JaxModel | None]]:
-    """What reads the models of each library that has been imported."""
-    readers: list[Callable[[Any], JaxModel | None]] = []
-    if "flax.nnx" in sys.modules:
-        from .nnx import NnxModel
-
-        readers.append(NnxModel.read)
-    if "flax.linen" in sys.modules:
-        from .linen import LinenModel
-
-        readers.append(LinenModel.read)
-    if "equinox" in sys.modules:
-        from .equinox import EquinoxModel
-
-        readers.append(EquinoxModel.read)
-    return readers
+# What has been imported where a model is of a library, and the class that reads its models.
+READERS = {"flax.nnx": ".nnx:NnxModel", "flax.linen": ".linen:LinenModel", "equinox": ".equinox:EquinoxModel"}
 
 
 def _read(model: Any) -> JaxModel | None:
     """The model opened by the library it is of, `None` for what none reads."""
-    opened = (read(model) for read in _readers())
-    return next((jax_model for jax_model in opened if jax_model is not None), None)
+    for library, reader in READERS.items():
+        if library in sys.modules:
+            file, _, name = reader.partition(":")
+            opened: JaxModel | None = getattr(importlib.import_module(file, __package__), name).read(model)
+            if opened is not None:
+                return opened
+    return None

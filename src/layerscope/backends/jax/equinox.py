@@ -18,7 +18,7 @@ from ..common.axes import SPACE
 from ..protocol import Kernel
 from .model import FirstLayer, Unwrapped, inference_arguments, unwrap
 from .outputs import call_arguments, floating_leaf
-from .watch import Watch, reporting, watching
+from .watch import Watch, reporting_call, watching
 
 TAG = "layerscope_path"
 
@@ -198,14 +198,10 @@ def _tag(module: Any, paths: dict[int, str]) -> Any:
 def _reporting_class(cls: Any) -> Any:
     """A class like `cls` whose calls are seen. Its path is static, so it outlives jit, scan and other transformations."""
 
-    def original(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return cls.__call__(self, *args, **kwargs)
-
-    functools.update_wrapper(original, cls.__call__)
     attributes = {
         "__annotations__": {TAG: str},
         TAG: eqx.field(static=True, default=""),
-        "__call__": reporting(lambda module: getattr(module, TAG, None), original),
+        "__call__": reporting_call(cls, lambda module: getattr(module, TAG, None)),
         "__module__": cls.__module__,
         "__qualname__": cls.__qualname__,
         "__doc__": cls.__doc__,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import jax
 
-from ..common.facts import compare
-from ..common.run import Stop, until_stopped
+from ..common.facts import NormSearch, compare
+from ..common.run import until_stopped
 from ..protocol import Evidence
 from .axes import is_a
 from .model import JaxModel
@@ -23,31 +22,18 @@ def evidence(model: JaxModel, batch: Any) -> Evidence | None:
     """
     if model.channels_first:
         return None
-    search = _Search(model)
-    with until_stopped(search):
-        model.run(batch, Watch(search.record))
-    return search.evidence
+    search = NormSearch()
 
-
-class _Search:
-    """Follows a run up to the first BatchNorm."""
-
-    def __init__(self, model: JaxModel) -> None:
-        self._model = model
-        self._weighted = 0
-        self.evidence: Evidence | None = None
-
-    def record(self, call: Call) -> Mapping[str, Any] | None:
-        """Count the layers with weights, and compare at the first BatchNorm."""
+    def record(call: Call) -> None:
         if is_a(call.module, "BatchNorm"):
             array = call.arguments[0][0] if call.arguments[0] else None
-            if isinstance(array, jax.Array) and not isinstance(array, jax.core.Tracer):
-                self.evidence = _compare(call, array)
-            raise Stop(self)
-        self._weighted += bool(self._model.parameters(call.path))
-        if self._weighted > 1:
-            raise Stop(self)
-        return None
+            concrete = isinstance(array, jax.Array) and not isinstance(array, jax.core.Tracer)
+            search.reached(_compare(call, array) if concrete else None)
+        search.passed(bool(model.parameters(call.path)))
+
+    with until_stopped(search):
+        model.run(batch, Watch(record))
+    return search.evidence
 
 
 def _compare(call: Call, array: Any) -> Evidence | None:

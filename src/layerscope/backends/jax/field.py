@@ -116,41 +116,27 @@ def _elementwise(step: Step) -> Operation:
     return Operation("elementwise", [places for places in step.inputs if places.dims or not step.shape])
 
 
-@dataclass(frozen=True)
-class Windows:
-    """The windows of an operation, with numbers for each dimension; `inner` is the dilation of what they slide over."""
-
-    kernel: Sequence[int]
-    stride: Sequence[int]
-    dilation: Sequence[int]
-    padding: Sequence[tuple[int, ...]]
-    inner: Sequence[int]
-
-    def operation(self, inputs: Sequence[Places], dims: Sequence[int] | None) -> Operation:
-        """The operation of these windows along `dims`."""
-        fronts = [pair[0] for pair in self.padding]
-        if all(inner == 1 for inner in self.inner):
-            return Operation(
-                "window", inputs, dims, kernel=self.kernel, stride=self.stride, dilation=self.dilation, padding=fronts
-            )
-        if any(stride != 1 for stride in self.stride):
-            return Operation("unknown", inputs, reason="a window with strides on both sides")
-        # Zeros between the units of the input: the transpose of a strided window.
-        spans = [(kernel - 1) * dilation for kernel, dilation in zip(self.kernel, self.dilation, strict=True)]
-        cut = [span - front for span, front in zip(spans, fronts, strict=True)]
-        return Operation(
-            "transposed", inputs, dims, kernel=self.kernel, stride=self.inner, dilation=self.dilation, padding=cut
-        )
+def _windows(inputs: Sequence[Places], dims: Sequence[int] | None, numbers: Sequence[Any]) -> Operation:
+    """Windows along `dims`: kernels, strides, dilations, paddings, and the dilations of what they slide over."""
+    kernel, stride, dilation, padding, inner = numbers
+    fronts = [pair[0] for pair in padding]
+    if all(step == 1 for step in inner):
+        return Operation("window", inputs, dims, kernel=kernel, stride=stride, dilation=dilation, padding=fronts)
+    if any(step != 1 for step in stride):
+        return Operation("unknown", inputs, reason="a window with strides on both sides")
+    # Zeros between the units of the input: the transpose of a strided window.
+    cut = [(size - 1) * apart - front for size, apart, front in zip(kernel, dilation, fronts, strict=True)]
+    return Operation("transposed", inputs, dims, kernel=kernel, stride=inner, dilation=dilation, padding=cut)
 
 
 def _window(step: Step) -> Operation:
     names = ("window_dimensions", "window_strides", "window_dilation", "padding", "base_dilation")
-    return Windows(*(step.params[name] for name in names)).operation([step.source], None)
+    return _windows([step.source], None, [step.params[name] for name in names])
 
 
 def _pad(step: Step) -> Operation:
     config, ones = step.params["padding_config"], [1] * len(step.shape)
-    return Windows(ones, ones, ones, config, [inner + 1 for *_, inner in config]).operation([step.source], None)
+    return _windows([step.source], None, (ones, ones, ones, config, [inner + 1 for *_, inner in config]))
 
 
 def _convolution(step: Step) -> Operation:
@@ -162,7 +148,7 @@ def _convolution(step: Step) -> Operation:
     source = source.permute([left[out.index(dim)] for dim in range(len(out))]).mix([out[1]])
     names = ("window_strides", "rhs_dilation", "padding", "lhs_dilation")
     kernel = [weight.shape[dim] for dim in right[2:]]
-    return Windows(kernel, *(params[name] for name in names)).operation([source, weight], out[2:])
+    return _windows([source, weight], out[2:], (kernel, *(params[name] for name in names)))
 
 
 def _product(step: Step) -> Operation:

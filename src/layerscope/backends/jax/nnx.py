@@ -13,7 +13,7 @@ from flax import nnx
 from ..protocol import Kernel
 from .model import FirstLayer, Unwrapped, flax_kernel, inference_arguments, unwrap
 from .outputs import call_arguments, floating_leaf
-from .watch import Watch, reporting, watching
+from .watch import Watch, reporting_call, watching
 
 TAG = "_layerscope_path"
 
@@ -121,20 +121,9 @@ def _tag(module: Any, path: str) -> None:
 @functools.lru_cache(maxsize=1024)
 def _reporting_class(cls: Any) -> Any:
     """A class like `cls` whose calls are seen. The user's own class stays as it is, for other threads too."""
-    call = reporting(lambda module: vars(module).get(TAG), _as_function(cls))
+    call = reporting_call(cls, lambda module: vars(module).get(TAG))
     attributes = {"__call__": call, "__module__": cls.__module__, "__qualname__": cls.__qualname__}
     return type(cls)(cls.__name__, (cls,), attributes)
-
-
-def _as_function(cls: Any) -> Any:
-    """`cls.__call__` as a function of self: what `nnx.jit` and others leave there may be an object."""
-    original = cls.__call__
-
-    @functools.wraps(original)
-    def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return original(self, *args, **kwargs)
-
-    return __call__
 
 
 Steps = tuple[Any, ...]

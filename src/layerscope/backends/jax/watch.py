@@ -170,8 +170,9 @@ def watching(watch: Watch) -> Iterator[None]:
         _current.reset(token)
 
 
-def reporting(path_of: Callable[[Any], str | None], original: Callable[..., Any]) -> Callable[..., Any]:
-    """A `__call__` that tells the watch in force."""
+def reporting_call(cls: Any, path_of: Callable[[Any], str | None]) -> Callable[..., Any]:
+    """A `__call__` that does what that of `cls` does, which may be an object (`nnx.jit`), and tells the watch in force."""
+    original = cls.__call__
 
     @functools.wraps(original)
     def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:

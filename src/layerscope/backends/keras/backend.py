@@ -9,7 +9,7 @@ import keras
 
 from .engine import Engine
 from .engines import engine
-from .load import from_reference, load, load_weights
+from .load import from_reference, load
 from .shared import WatchingBackend
 
 __all__ = ["KerasBackend", "from_reference"]
@@ -30,10 +30,6 @@ class KerasBackend(WatchingBackend):
     def load(self, source: Path, weights: Path | None = None, trust: bool = False) -> Any:
         """The model in a `.keras` or `.h5` file."""
         return load(source, weights, trust)
-
-    def load_weights(self, model: Any, path: Path) -> None:
-        """Read a file of weights into a model that was built."""
-        load_weights(model, path)
 
     def from_library(self, library: str, name: str, weights: Path | None = None) -> tuple[Any, Any]:
         """The model `keras.applications.NAME`; its preprocessing is among its facts."""

@@ -59,7 +59,7 @@ def trust_required(source: Path) -> TrustRequired:
     )
 
 
-def read_weights(model: Any, path: Path) -> None:
+def load_weights(model: Any, path: Path) -> None:
     """Read a file of weights into a model that was built."""
     if not os.path.exists(path):
         raise ModelNotReadable(f"{path}: there is no such file of weights")

@@ -14,7 +14,7 @@ import keras
 from keras.src.utils import file_utils
 
 from ...errors import ModelNotReadable, RandomWeights, first_line, near
-from .files import keras_version, read_weights, refuse_weights_only, trust_required
+from .files import keras_version, load_weights, refuse_weights_only, trust_required
 
 # Keras 2 wrote these under modules that Keras 3 doesn't have
 OF_KERAS_2 = ("Functional", "Sequential", "Model", "TFOpLambda", "SlicingOpLambda")
@@ -38,11 +38,6 @@ def load(source: Path, weights: Path | None = None, trust: bool = False) -> Any:
     if weights is not None:
         load_weights(model, weights)
     return model
-
-
-def load_weights(model: Any, path: Path) -> None:
-    """Read a file of weights into a model that was built."""
-    read_weights(model, path)
 
 
 def from_reference(name: str, weights: Path | None = None) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from pathlib import Path
 from typing import Any
 
 from ..common.backend import RoleBackend, Verbs
@@ -10,6 +11,7 @@ from .capture import capture
 from .engine import Engine
 from .evidence import evidence
 from .facts import digest, facts
+from .files import load_weights
 from .model import KerasModel
 from .table import layers
 from .target import scores
@@ -29,3 +31,6 @@ class WatchingBackend(RoleBackend[KerasModel]):
 
     def open(self, model: Any) -> KerasModel:
         return KerasModel(model, self.engine())
+
+    def load_weights(self, model: Any, path: Path) -> None:
+        load_weights(model, path)

@@ -48,21 +48,21 @@ class Origin:
         return self.modules[-1] if self.modules else ""
 
 
-def addresses(graph: Graph, steps: Sequence[int]) -> dict[int, Address]:
-    """A distinct address for each of the nodes `steps` (indices into the graph, in order)."""
+def addresses(graph: Graph, indices: Sequence[int]) -> dict[int, Address]:
+    """A distinct address for each of the nodes `indices`, which are in the graph's order."""
     origins = {
         step: _with_fold_note(graph, graph.nodes[step], origin)
-        for step in steps
+        for step in indices
         if (origin := _origin(graph.nodes[step]))
     }
     by_step = _module_addresses(graph, origins)
     taken = {address.full for address in by_step.values()} | {address.path for address in by_step.values()}
-    for step in steps:
+    for step in indices:
         if step not in by_step:
             node = graph.nodes[step]
             path = free_path(node.name or main_output(node), taken)
             by_step[step] = Address(path)
-    return {step: _with_own_names(graph.nodes[step], by_step[step]) for step in steps}
+    return {step: _with_own_names(graph.nodes[step], by_step[step]) for step in indices}
 
 
 def main_output(node: onnx.NodeProto) -> str:

@@ -11,7 +11,7 @@ from ..keras.engine import Engine
 from ..keras.shared import WatchingBackend
 from ..protocol import not_offered
 from .engine import TfKerasEngine
-from .load import load, load_weights
+from .load import load
 
 
 class TfKerasBackend(WatchingBackend):
@@ -30,7 +30,3 @@ class TfKerasBackend(WatchingBackend):
     def load(self, source: Path, weights: Path | None = None, trust: bool = False) -> Any:
         """The model in a `.keras` or `.h5` file or a SavedModel folder."""
         return load(source, weights, trust)
-
-    def load_weights(self, model: Any, path: Path) -> None:
-        """Read a file of weights into a model that was built."""
-        load_weights(model, path)

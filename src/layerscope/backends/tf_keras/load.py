@@ -15,7 +15,7 @@ import tf_keras
 from tf_keras.protobuf import saved_metadata_pb2
 
 from ...errors import ModelNotReadable, first_line
-from ..keras.files import holds_code, read_weights, refuse_weights_only, trust_required
+from ..keras.files import holds_code, load_weights, refuse_weights_only, trust_required
 
 
 def load(source: Path, weights: Path | None = None, trust: bool = False) -> Any:
@@ -46,11 +46,6 @@ def load(source: Path, weights: Path | None = None, trust: bool = False) -> Any:
     if weights is not None:
         load_weights(model, weights)
     return model
-
-
-def load_weights(model: Any, path: Path) -> None:
-    """Read a file of weights into a model that was built."""
-    read_weights(model, path)
 
 
 def _refuse_serving_only(source: Path) -> None:

@@ -97,6 +97,16 @@ class Operator:
         return self.options.number(field, kind, default) if self.options else default
 
 
+class Signature(NamedTuple):
+    """The signature of the main subgraph: its name, inputs and outputs by the names that the converter was given; the names
+    of the signatures of other subgraphs."""
+
+    key: str
+    inputs: dict[str, int]
+    outputs: dict[str, int]
+    others: list[str]
+
+
 class Graph:
     """The main subgraph of a file, which is only read. Raises `Damaged` where the file contradicts itself."""
 
@@ -108,7 +118,6 @@ class Graph:
         subgraphs = list(self.model.tables(2))
         if not subgraphs:
             raise Damaged("the TFLite file is damaged: it holds no graph")
-        self.subgraphs = len(subgraphs)
         self.table = subgraphs[0]
         self.tensors = [_tensor(index, entry) for index, entry in enumerate(self.table.tables(0))]
         self.inputs = self._indices(self.table, 1)
@@ -117,10 +126,6 @@ class Graph:
         self.made_by = {index: entry.index for entry in self.operators for index in entry.outputs}
         for entry in self.tensors:
             self.stored(entry)
-
-    @property
-    def description(self) -> str:
-        return self.model.text(3)
 
     def _indices(self, table: Table, field: int) -> tuple[int, ...]:
         numbers = table.numbers(field, np.int32)
@@ -141,6 +146,17 @@ class Graph:
     def file_shapes(self) -> dict[int, tuple[int, ...]]:
         """The shapes as the file states them, free sizes as 1: enough to follow axes by."""
         return {tensor.index: tuple(size or 1 for size in tensor.shape) for tensor in self.tensors if tensor.shape}
+
+    @cached_property
+    def signature(self) -> Signature:
+        """The first signature of the main subgraph."""
+        tables = list(self.model.tables(7))
+        others = [table.text(2) for table in tables if table.number(4, "I")]
+        for table in tables:
+            if not table.number(4, "I"):
+                maps = [{entry.text(0): entry.number(1, "I") for entry in table.tables(field)} for field in (0, 1)]
+                return Signature(table.text(2), *maps, others)
+        return Signature("", {}, {}, others)
 
     @cached_property
     def taken_by(self) -> dict[int, list[int]]:
@@ -212,29 +228,6 @@ class Graph:
         """A small constant tensor of whole numbers as a list."""
         values = self.constant(index)
         return None if values is None else [int(value) for value in values.ravel()]
-
-
-class Signature(NamedTuple):
-    """The signature of the main subgraph: its name, inputs and outputs by the names that the converter was given."""
-
-    key: str
-    inputs: dict[str, int]
-    outputs: dict[str, int]
-    others: list[str]
-
-
-def signature(graph: Graph) -> Signature:
-    """The first signature of the main subgraph, with the names of those of other subgraphs (`others`)."""
-    signatures: list[tuple[str, dict[str, int], dict[str, int]]] = []
-    others: list[str] = []
-    for table in graph.model.tables(7):
-        key = table.text(2)
-        if table.number(4, "I"):
-            others.append(key)
-            continue
-        maps = [{entry.text(0): entry.number(1, "I") for entry in table.tables(field)} for field in (0, 1)]
-        signatures.append((key, maps[0], maps[1]))
-    return Signature(*(signatures or [("", {}, {})])[0], others)
 
 
 def _code(table: Table) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from ..graph.inputs import GraphInput
 from ..graph.model import GraphModel, Sessions
 from .axes import Axes
 from .flatbuffer import Bytes, Damaged
-from .graph import IDENTIFIER, Graph, Operator, signature
+from .graph import IDENTIFIER, Graph, Operator
 from .names import addresses
 from .run import Session
 
@@ -36,7 +36,7 @@ class TfliteModel(GraphModel[int, Operator]):
             raise ModelNotReadable(f"{called} is no TFLite model: the identifier TFL3 is missing")
         try:
             self.graph = Graph(content)
-            self.signature = signature(self.graph)
+            self.signature = self.graph.signature
         except Damaged as error:
             raise ModelNotReadable(f"{called}: {error}") from error
         if not self.graph.operators or not self.graph.outputs:
@@ -81,7 +81,7 @@ class TfliteModel(GraphModel[int, Operator]):
         indices = [index for operator in graph.operators for index in operator.outputs if index in graph.data]
         return [
             Output(index, graph.operators[graph.made_by[index]], address)
-            for index, address in addresses(graph, indices, self.signature.outputs).items()
+            for index, address in addresses(graph, indices).items()
         ]
 
     def hidden_names(self) -> set[str]:

@@ -47,20 +47,21 @@ class Origin:
     normed: bool = False
 
 
-def addresses(graph: Graph, tensors: Sequence[int], named: dict[str, int]) -> dict[int, Address]:
-    """A distinct address for each of `tensors` (in execution order); `named` are the names of outputs."""
-    own = [graph.tensors[tensor] for tensor in tensors]
+def addresses(graph: Graph, indices: Sequence[int]) -> dict[int, Address]:
+    """A distinct address for each of the tensors `indices`, which are in execution order."""
+    named = graph.signature.outputs
+    own = [graph.tensors[tensor] for tensor in indices]
     traced = _is_second_trace(graph, own)
     origins = {tensor.index: origin for tensor in own if (origin := _origin(graph, tensor, traced)) is not None}
-    exits = _exits(graph, tensors, origins)
+    exits = _exits(graph, indices, origins)
     taken: set[str] = set()
     by_tensor: dict[int, Address] = {}
-    for index in (*exits.values(), *tensors):  # those that are a layer's result first, so that they get its name
+    for index in (*exits.values(), *indices):  # those that are a layer's result first, so that they get its name
         if index not in by_tensor:
             result = [scope for scope, last in exits.items() if last == index]
             path = _path(graph, index, origins.get(index), results=result, named=named)
             by_tensor[index] = Address(free_path(path, taken), note=_note(graph, index, origins.get(index)))
-    return _with_aliases(graph, {index: by_tensor[index] for index in tensors}, origins, exits=exits, named=named)
+    return _with_aliases(graph, {index: by_tensor[index] for index in indices}, origins, exits=exits, named=named)
 
 
 def _is_second_trace(graph: Graph, tensors: Sequence[Tensor]) -> bool:

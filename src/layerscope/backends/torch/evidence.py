@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 
-from ..common.facts import compare, recipe_of_scaling
-from ..common.run import Stop, until_stopped
+from ..common.facts import NormSearch, compare, recipe_of_scaling
+from ..common.run import until_stopped
 from ..protocol import Evidence
 from .model import forward, preserve_state
 from .outputs import as_captured
@@ -19,32 +20,25 @@ def evidence(model: torch.nn.Module, batch: Any) -> Evidence | None:
 
     The run stops there, or at the second layer with weights.
     """
-    watch = _Watch()
-    with preserve_state(model) as added:
-        for name, module in model.named_modules():
-            if _keeps(module) or not any(True for _ in module.children()):
-                added.append(module.register_forward_pre_hook(watch.hook(name)))
-        with until_stopped(watch):
-            forward(model, batch)
-    return watch.found
+    search = NormSearch()
 
-
-class _Watch:
-    def __init__(self) -> None:
-        self.found: Evidence | None = None
-        self.before = 0
-
-    def hook(self, name: str) -> Any:
+    def hook(name: str) -> Callable[[Any, Any], None]:
         def entered(module: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
-            if _keeps(module):
-                if inputs and isinstance(inputs[0], torch.Tensor):
-                    self.found = _compare(name, module, inputs[0])
-                raise Stop(self)
-            self.before += any(True for _ in module.parameters())
-            if self.before > 1:
-                raise Stop(self)
+            if not _keeps(module):
+                search.passed(any(True for _ in module.parameters()))
+            else:
+                tensor = inputs[0] if inputs else None
+                search.reached(_compare(name, module, tensor) if isinstance(tensor, torch.Tensor) else None)
 
         return entered
+
+    with preserve_state(model) as handles:
+        for name, module in model.named_modules():
+            if _keeps(module) or not any(True for _ in module.children()):
+                handles.append(module.register_forward_pre_hook(hook(name)))
+        with until_stopped(search):
+            forward(model, batch)
+    return search.evidence
 
 
 def _keeps(module: torch.nn.Module) -> bool:

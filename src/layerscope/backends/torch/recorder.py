@@ -25,7 +25,6 @@ class Wanted:
     """One requested path: the module, the part of its output, the call (`None`: all), the channels (`None`: all)."""
 
     path: str
-    base: str
     module: torch.nn.Module
     part: str | None
     call: int | None
@@ -51,15 +50,15 @@ class Wanted:
         modules = dict(model.named_modules(remove_duplicate=False))
         base, call = split_call(path)
         if path in modules or base in modules:
-            base, call = (path, None) if path in modules else (base, call)
-            return cls(path, base, modules[base], None, call, pick)
+            whole = path in modules
+            return cls(path, modules[path if whole else base], None, None if whole else call, pick)
         if base == attention.NAME or re.fullmatch(r"\w+\(\)", base):
-            return cls(path, base, model, f".{base}", call, pick)
+            return cls(path, model, f".{base}", call, pick)
         # A part of an output: `mha[1]`, `.logits`; the longest module name in front of it wins.
         for separator in reversed(list(re.finditer(r"[.\[]", base))):
             name, part = base[: separator.start()], base[separator.start() :]
             if name in modules:
-                return cls(path, base, modules[name], part, call, pick)
+                return cls(path, modules[name], part, call, pick)
         raise LayerNotFound(f"no layer {path!r}.{near(path, modules)} layers() lists them all")
 
 

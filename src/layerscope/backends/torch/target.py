@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...errors import BadOption, GradientsUnavailable
+from ...errors import BadOption, GradientsUnavailable, LayerscopeError
 from ..common.outputs import apply_change, rebuild
 from ..common.run import first_input
 from ..protocol import Captured, Change, Target
@@ -50,11 +50,7 @@ class GradientRecorder(Recorder):
         return node.clone()
 
     def attended(self, weights: attention.Weights) -> torch.Tensor | None:
-        if weights.origin == attention.RETURNED:
-            raise GradientsUnavailable(
-                f"{weights.name + '.' + attention.NAME!r}: MultiheadAttention doesn't compute its output from the weights it"
-                " returns, so they have no gradient; capture it without target="
-            )
+        _refuse_returned(weights, GradientsUnavailable, "they have no gradient; capture it without target=")
         node = _node(weights.tensor)
         super().attended(weights._replace(tensor=node))
         return node.clone()
@@ -135,11 +131,7 @@ class Changer(Recorder):
         return rebuild(output, lambda value: isinstance(value, torch.Tensor), replaced)
 
     def attended(self, weights: attention.Weights) -> torch.Tensor | None:
-        if weights.origin == attention.RETURNED:
-            raise BadOption(
-                f"{weights.name + '.' + attention.NAME!r}: MultiheadAttention doesn't compute its output from the weights it"
-                " returns, so changing them would change nothing: change the module itself"
-            )
+        _refuse_returned(weights, BadOption, "changing them would change nothing: change the module itself")
         self.replacement = None
         super().attended(weights)
         return self.replacement
@@ -155,6 +147,15 @@ class Changer(Recorder):
         values = apply_change(wanted.path, self.changes[wanted.path], as_captured(tensor).values)
         self.replacement = self.replacements[id(tensor)] = tensor_like(values, tensor, wanted.path)
         self.taken.append((wanted, call, Captured(values)))
+
+
+def _refuse_returned(weights: attention.Weights, kind: type[LayerscopeError], why: str) -> None:
+    """Raise where a module returns weights that it doesn't compute its output from."""
+    if weights.origin == attention.RETURNED:
+        raise kind(
+            f"{weights.name + '.' + attention.NAME!r}: MultiheadAttention doesn't compute its output from the weights it"
+            f" returns, so {why}"
+        )
 
 
 def tensor_like(values: np.ndarray, tensor: torch.Tensor, path: str) -> torch.Tensor:

@@ -154,8 +154,10 @@ class Graph:
         others = [table.text(2) for table in tables if table.number(4, "I")]
         for table in tables:
             if not table.number(4, "I"):
-                maps = [{entry.text(0): entry.number(1, "I") for entry in table.tables(field)} for field in (0, 1)]
-                return Signature(table.text(2), *maps, others)
+                inputs, outputs = (
+                    {entry.text(0): entry.number(1, "I") for entry in table.tables(field)} for field in (0, 1)
+                )
+                return Signature(table.text(2), inputs, outputs, others)
         return Signature("", {}, {}, others)
 
     @cached_property

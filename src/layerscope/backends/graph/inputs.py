@@ -59,21 +59,27 @@ class GraphInput:
     def fact(self, axes: str) -> Input:
         """The input as facts list it: quantised ones take floats, but uint8 takes pixels as they are."""
         dtype = self.dtype if self.codes is None or self.dtype == "uint8" else "float32"
-        codes = ""
-        if self.codes is not None and np.size(self.codes[0]) == 1:
-            codes = f"{self.dtype}, scale {float(self.codes[0]):g}, zero point {int(self.codes[1])}"
+        single = self._single_scale()
+        codes = f"{self.dtype}, scale {single[0]:g}, zero point {single[1]}" if single else ""
         return Input(self.name, axes, self.shape or (), dtype, codes)
 
     def recipe(self) -> tuple[str | None, str]:
         """(the recipe whose values fill the range of an int8 input to within one step, why), `(None, "")` for none."""
-        if self.codes is None or self.dtype != "int8" or np.size(self.codes[0]) > 1:
+        single = self._single_scale() if self.dtype == "int8" else None
+        if single is None:
             return None, ""
-        scale, zero, limits = float(self.codes[0]), int(self.codes[1]), np.iinfo(self.dtype)
+        (scale, zero), limits = single, np.iinfo(self.dtype)
         low, high = (limits.min - zero) * scale, (limits.max - zero) * scale
         for (least, most), recipe in RANGES.items():
             if abs(low - least) <= scale and abs(high - most) <= scale:
                 return recipe, f"the range of the quantised input, {least:g} to {most:g}"
         return None, ""
+
+    def _single_scale(self) -> tuple[float, int] | None:
+        """Scale and zero point where one says it for all codes."""
+        if self.codes is None or np.size(self.codes[0]) != 1:
+            return None
+        return np.float64(self.codes[0]).item(), np.int64(self.codes[1]).item()
 
 
 def encode(values: np.ndarray, scale: Any, zero: Any, dtype: str) -> np.ndarray:

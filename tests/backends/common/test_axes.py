@@ -70,5 +70,5 @@ def test_a_trace_keeps_nothing_alive():
     trace.set(tensor, "bchw")
     assert trace.get(tensor) == "bchw"
     del tensor
-    assert not trace._axes
+    assert not trace
     assert trace.get(Tensor()) is None

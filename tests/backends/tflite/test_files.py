@@ -488,7 +488,7 @@ def test_operators_of_tensorflow_itself_are_named_with_a_remedy() -> None:
 def _first_name(content: bytes) -> str:
     from layerscope.backends.tflite.model import TfliteModel
 
-    return TfliteModel(content).layers[0].address.path
+    return TfliteModel(content).outputs[0].address.path
 
 
 def test_control_flow_is_a_layer_whose_body_is_not_listed() -> None:

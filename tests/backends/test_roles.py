@@ -22,7 +22,6 @@ FUNCTIONS = {
     "outputs": {"parts_of": "output", "main_part": "parts", "as_captured": "value"},
     "names": {"addresses": "graph indices"},
     "run": {"Session.run": "feeds"},
-    "cut": {"cut": "graph tensors"},
 }
 
 

@@ -77,7 +77,7 @@ def by_hand(output: Any, target: Any) -> Any:
         arrays = dict(places(output, is_array))
         return arrays.get(main_place(arrays, floating))
 
-    return Aim(is_array, main, lambda array: -1, np.take, np.sum).at(output, target)
+    return Aim(is_array, main, lambda array: -1, np.take, np.sum).number(output, target)
 
 
 def in_torch(output: Any, target: Any) -> Any:
@@ -100,7 +100,7 @@ def in_jax(output: Any, target: Any) -> Any:
         score = target(output)
         return jnp.asarray(score) if is_array(score) else score
 
-    return np.asarray(aim(False).at(jnp.asarray(output), target_in_jax if callable(target) else target))
+    return np.asarray(aim(False).number(jnp.asarray(output), target_in_jax if callable(target) else target))
 
 
 @pytest.mark.parametrize("aimed", [by_hand, in_torch, in_jax])

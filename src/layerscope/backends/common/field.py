@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from ...core.receptive_field import WHOLE, Field, merge, unknown
@@ -86,11 +86,11 @@ class Places:
         gone = {dim % len(self.dims) for dim in (range(len(self.dims)) if over is None else over)}
         single, keep = (Factor("", 1),), rank == len(self.dims)
         dims = [single if dim in gone else factors for dim, factors in enumerate(self.dims) if keep or dim not in gone]
-        return replace(self.mix(gone), dims=tuple(dims))
+        return Places(tuple(dims), self.mix(gone).fields)
 
     def permute(self, order: Sequence[int]) -> Places:
         """After a transposition."""
-        return replace(self, dims=tuple(self.dims[dim] for dim in order))
+        return Places(tuple([self.dims[dim] for dim in order]), self.fields)
 
     def reshape(self, shape: Sequence[int]) -> Places:
         """After a reshape: merged dimensions remember their factors, and can be split there again."""
@@ -141,12 +141,12 @@ class Places:
 
     def with_dim(self, dim: int, factors: Dim) -> Places:
         """The same places with another dimension in the place of one."""
-        return replace(self, dims=(*self.dims[:dim], factors, *self.dims[dim % len(self.dims) + 1 :]))
+        return Places((*self.dims[:dim], factors, *self.dims[dim % len(self.dims) + 1 :]), self.fields)
 
     def pick(self, dim: int) -> Places:
         """After one index of a dimension was taken."""
         dim %= len(self.dims)
-        return replace(self.mix([dim]), dims=(*self.dims[:dim], *self.dims[dim + 1 :]))
+        return Places((*self.dims[:dim], *self.dims[dim + 1 :]), self.mix([dim]).fields)
 
 
 def axes_along(factors: Dim) -> str:

@@ -45,14 +45,14 @@ class Calls:
         """The paths in the order in which their first call ended."""
         return self._calls.keys()
 
-    def rows(self, path: str, names: Sequence[str]) -> list[Layer]:
-        """The rows of one module, the main one first; `names` are its path and the others that find it."""
+    def rows(self, path: str, names: Sequence[str], first: int) -> list[Layer]:
+        """The rows of one module from the index `first` on, the main one first; `names` are its path and further ones."""
         calls, main = self._calls[path], self._mains[path]
         places = dict.fromkeys([main, *(place for call in calls for place in call)])
         if not any(calls):
-            return [Layer(path, "", note=NO_TENSOR, aliases=tuple(names[1:]))]
+            return [Layer(path, "", index=first, note=NO_TENSOR, aliases=tuple(names[1:]))]
         rows = []
-        for place in places:
+        for index, place in enumerate(places, first):
             runs = [call[place] for call in calls if place in call]
             notes = [runs[0].note]
             aliases: tuple[str, ...] = ()
@@ -63,14 +63,17 @@ class Calls:
             if len({run.shape for run in runs}) > 1:
                 notes.append("shapes differ between calls")
             note = "; ".join(filter(None, notes))
-            rows.append(merge_calls(path if place == main else path + place, runs, note=note, aliases=aliases))
+            name = path if place == main else path + place
+            rows.append(merge_calls(name, runs, index=index, note=note, aliases=aliases))
         return rows
 
 
-def merge_calls(path: str, calls: Sequence[Layer], **changes: Any) -> Layer:
+def merge_calls(path: str, calls: Sequence[Layer], index: int, **changes: Any) -> Layer:
     """The row of a layer that ran once or several times."""
-    per_call = tuple(replace(call, path=f"{path}:{number}") for number, call in enumerate(calls))
-    return replace(calls[0], path=path, calls=len(calls), per_call=per_call if len(calls) > 1 else (), **changes)
+    per_call: tuple[Layer, ...] = ()
+    if len(calls) > 1:
+        per_call = tuple(replace(call, path=f"{path}:{number}", index=index) for number, call in enumerate(calls))
+    return replace(calls[0], path=path, index=index, calls=len(calls), per_call=per_call, **changes)
 
 
 def number_rows(rows: Iterable[Layer]) -> list[Layer]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ...core.layer import Layer
 from ..common.run import first_image
-from ..common.table import Calls, number_rows
+from ..common.table import Calls
 from .axes import Axes, Output, stated_prefix
 from .field import Fields
 from .model import JaxModel
@@ -53,13 +53,15 @@ class Tabulator:
         aliases = self._model.aliases
         rows: list[Layer] = []
         for path in self._calls.paths():
-            rows += self._calls.rows(path, (path, *aliases.get(path, ())))
+            rows += self._calls.rows(path, (path, *aliases.get(path, ())), len(rows))
         for path, module in self._model.modules.items():
             if path not in self._calls:
                 kind = "" if module is None else type(module).__name__
-                row = Layer(path, kind, note=self._why_not(path, kind, watch), aliases=aliases.get(path, ()))
+                row = Layer(
+                    path, kind, index=len(rows), note=self._why_not(path, kind, watch), aliases=aliases.get(path, ())
+                )
                 rows.append(replace(row, parameters=self._model.parameters(path)))
-        return number_rows(rows)
+        return rows
 
     def _why_not(self, path: str, kind: str, watch: Watch) -> str:
         """Why a module gave nothing."""

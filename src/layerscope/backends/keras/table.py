@@ -12,7 +12,7 @@ from ...core.note import Note, kind_of
 from ...errors import LayerNotCalled, LayerNotFound, near
 from ..common.axes import token_grid
 from ..common.run import first_image
-from ..common.table import NO_TENSOR, merge_calls, number_rows
+from ..common.table import NO_TENSOR, merge_calls
 from .attention import NAME
 from .axes import Axes, Output, Source, axes_note, patch_grid, stated_prefix
 from .engine import Part, dtype_name
@@ -86,8 +86,9 @@ class Tabulator:
 
     def table(self, watch: Watch) -> list[Layer]:
         """All layers, those that ran in the order in which their first call ended."""
-        ran = [_merge(calls) for row in self._rows.values() for calls in row.values()]
-        return number_rows([*ran, *self._not_called(watch)])
+        ran = [calls for row in self._rows.values() for calls in row.values()]
+        rows = [_merge(calls, index) for index, calls in enumerate(ran)]
+        return [*rows, *(replace(layer, index=index) for index, layer in enumerate(self._not_called(watch), len(rows)))]
 
     def _source(self, tensor: Any) -> Source:
         """A tensor that went into a layer, with its axes; the first ones are the model's own input."""
@@ -187,10 +188,11 @@ def _notes(layer: Any, part: Part, axes: str, count: int) -> Iterator[str]:
         yield f"no picture for an output with {len(part.tensor.shape)} axes"
 
 
-def _merge(calls: list[Layer]) -> Layer:
+def _merge(calls: list[Layer], index: int) -> Layer:
     """The calls of one layer as one `Layer`."""
     first = calls[0]
-    return merge_calls(first.path, [replace(call, aliases=()) for call in calls], aliases=first.aliases)
+    bare = [replace(call, aliases=()) for call in calls] if len(calls) > 1 else calls
+    return merge_calls(first.path, bare, index, aliases=first.aliases)
 
 
 def complete(model: KerasModel, batch: Any, attempt: Callable[[], tuple[Result, Sequence[str]]]) -> Result:

@@ -11,7 +11,7 @@ import torch
 
 from ...core.layer import Layer
 from ..common.run import first_image
-from ..common.table import Calls, number_rows
+from ..common.table import Calls
 from . import attention
 from .axes import Axes, Output
 from .field import Fields
@@ -154,12 +154,16 @@ class Record:
         names, modules = _all_names(model), dict(model.named_modules())
         rows: list[Layer] = []
         for name in self.calls.paths():
-            rows += self.calls.rows(name, names[modules[name]] if name in modules else _inner_names(name, modules))
+            rows += self.calls.rows(
+                name, names[modules[name]] if name in modules else _inner_names(name, modules), len(rows)
+            )
         for name, module in modules.items():
             if name not in self.calls:
                 note = _why_not(model, name, module, self.calls)
-                rows.append(Layer(name, kind_of(module), note=note, parameters=self._parameters(module)))
-        return number_rows(rows)
+                rows.append(
+                    Layer(name, kind_of(module), index=len(rows), note=note, parameters=self._parameters(module))
+                )
+        return rows
 
 
 def _inner_names(path: str, modules: dict[str, Any]) -> list[str]:

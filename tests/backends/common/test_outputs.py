@@ -89,7 +89,7 @@ def in_torch(output: Any, target: Any) -> Any:
         return torch.from_numpy(score) if is_array(score) else score
 
     tensor = torch.from_numpy(np.moveaxis(output, -1, 1).copy()) if is_array(output) else output
-    return np.asarray(aim_at(tensor, target_in_torch if callable(target) else target))
+    return np.asarray(AIM.number(tensor, target_in_torch if callable(target) else target))
 
 
 def in_jax(output: Any, target: Any) -> Any:

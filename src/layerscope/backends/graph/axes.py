@@ -78,7 +78,7 @@ class KnownAxes(Generic[Name]):
         return self.axes[same[0]] if same else None
 
     def permute(self, source: Name, order: Sequence[int] | None) -> str | None:
-        """The axes after a transposition; reversed without an order."""
+        """The axes after a transposition; `None` where its order isn't known."""
         axes = self.axes.get(source)
         if not axes or order is None or sorted(order) != list(range(len(axes))):
             return None

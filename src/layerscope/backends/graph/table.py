@@ -26,7 +26,7 @@ def value_note(output: Output[Name, Any], axes: KnownAxes[Name]) -> str:
 
 
 def model_row(
-    layer: Layer, name: str, model: GraphModel[Name, Any], fields: FieldFlow[Name], weights: Weights[Name]
+    layer: Layer, name: str, model: GraphModel[Name, Any], fields: FieldFlow[Name], *, weights: Weights[Name]
 ) -> Layer:
     """The row of the model itself, from that of the layer that makes its output: the weights of all, shared ones once."""
     sizes: dict[Name, int] = {}

@@ -38,7 +38,7 @@ def layers(model: OnnxModel, batch: object) -> list[Layer]:
     table = [_merge_calls(path, calls) for path, calls in rows.items()]
     if model.final:
         last = replace(_layer(graph, model.final, shapes, axes), step=len(model.outputs))
-        table.append(model_row(last, model.final.tensor, model, fields, weights_of))
+        table.append(model_row(last, model.final.tensor, model, fields, weights=weights_of))
     return number_rows(table)
 
 

@@ -34,7 +34,7 @@ def layers(model: TfliteModel, batch: Any) -> list[Layer]:
         signature = f"of the signature {key!r}; the layers of {', '.join(others)} are not listed" if others else ""
         note = "; ".join(text for text in (last.note, signature) if text)
         name = graph.tensors[model.final.tensor].name
-        table.append(model_row(replace(last, note=note), name, model, fields, weights_of))
+        table.append(model_row(replace(last, note=note), name, model, fields, weights=weights_of))
     table.sort(key=lambda layer: not layer.calls)
     return number_rows(table)
 

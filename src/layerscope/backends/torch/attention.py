@@ -85,7 +85,7 @@ class AttentionWatch(ModuleWatch):
         return self.running[position][:2]
 
     def _run_fused(self, name: str, module: nn.Module, func: Any, *, args: Any, kwargs: Any) -> Any:
-        weights = self._attended(Weights(name, module, recompute(*args, **kwargs), RECOMPUTED))
+        weights = self._attended(Weights(name, module, weights_of(*args, **kwargs), RECOMPUTED))
         if weights is None:
             return func(*args, **kwargs)
         value = args[2] if len(args) > 2 else kwargs["value"]
@@ -94,7 +94,7 @@ class AttentionWatch(ModuleWatch):
         return (weights @ value.to(weights.dtype)).to(value.dtype)
 
 
-def recompute(
+def weights_of(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,

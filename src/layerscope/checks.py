@@ -60,7 +60,7 @@ def one_of(name: str, value: Any, allowed: Iterable[str]) -> str:
     """
     words = tuple(allowed)
     if not isinstance(value, str) or value not in words:
-        raise BadOption(f"{name}={value!r}: use {', '.join(map(repr, words))}.{near(str(value), words)}")
+        raise BadOption(f"{name}={value!r}: use {', '.join(map(repr, words))}{near(str(value), words)}")
     return value
 
 

@@ -18,7 +18,7 @@ LayerscopeError
 ├── BadWeights                channel weights that don't fit the feature map
 ├── BadChannels               channel numbers that don't exist
 ├── BadScale                  limits, rule or colours that don't exist
-└── BadOption                 any other argument out of its range
+└── BadOption                 any other invalid argument
 
 LayerscopeWarning
 ├── LayoutWarning             an array's sizes contradict its library's convention
@@ -47,7 +47,7 @@ class LayerscopeError(Exception):
     ...     ls.FeatureMap.of_array([1, 2, 3]).select([7])
     ... except ls.LayerscopeError as error:
     ...     print(type(error).__name__, "-", error)
-    BadChannels - channels [7] are not in 'array', which holds 0 to 2
+    BadChannels - channels [7] are not in 'array', which has 0 to 2
 
     Args:
         problem: What is wrong; an attribute of the error, for those who have room for a few words only.
@@ -87,7 +87,7 @@ class ImageNotReadable(LayerscopeError, ValueError):
 
 
 class ImageTooLarge(ImageNotReadable):
-    """The image has more pixels than the limit in force: raised before it is decoded."""
+    """The image has more pixels than the current limit: raised before it is decoded."""
 
 
 class PreprocessUnknown(LayerscopeError, ValueError):
@@ -127,7 +127,7 @@ class BadScale(LayerscopeError, ValueError):
 
 
 class BadOption(LayerscopeError, ValueError):
-    """Any other argument out of its range, or a file that can't be read or written."""
+    """Any other invalid argument, or a file that can't be read or written."""
 
 
 class LayerscopeWarning(UserWarning):
@@ -159,10 +159,10 @@ class DrawingFailed(LayerscopeWarning):
 
 
 def near(name: str, known: Iterable[str], count: int = 3) -> str:
-    """`" Did you mean 'block1_conv2'?"` for the known names closest to `name`, else `""`.
+    """`". Did you mean 'block1_conv2'?"` for the known names closest to `name`, to end a message with; else `""`.
 
     >>> near("block1_con2", ["block1_conv2", "fc"])
-    " Did you mean 'block1_conv2'?"
+    ". Did you mean 'block1_conv2'?"
     >>> near("xyz", ["block1_conv2"])
     ''
     """
@@ -172,7 +172,8 @@ def near(name: str, known: Iterable[str], count: int = 3) -> str:
     close = difflib.get_close_matches(name.lower(), folded, n=count, cutoff=0.6)
     if not close:
         return ""
-    return f" Did you mean {' or '.join(repr(folded[word]) for word in close)}?"
+    *others, last = [repr(folded[word]) for word in close]
+    return f". Did you mean {', '.join(others)} or {last}?" if others else f". Did you mean {last}?"
 
 
 def first_line(error: BaseException) -> str:

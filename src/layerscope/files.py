@@ -28,8 +28,7 @@ def open_regular(
         regular = stat.S_ISREG(path.stat().st_mode)
         file = path.open("rb") if regular else None
     except FileNotFoundError as cause:
-        advice = near(path.name, _siblings(path))
-        raise error(f"{what} {path}: no such file{'.' + advice if advice else ''}") from cause
+        raise error(f"{what} {path}: no such file{near(path.name, _siblings(path))}") from cause
     except (OSError, ValueError) as cause:  # ValueError: a zero byte in the name
         raise error(f"{what} {path}: {_reason(cause)}") from cause
     if file is None:

@@ -22,6 +22,6 @@ TABLE = ls.LayerTable(
         layer("logits_conv", 7, (1, 1, 1, 10)),
         layer("head/pool", 8, (1, 4), "Pool"),
         layer("", 9, (1, 10), "Model"),
-        layer("spare", 10, calls=0, note="a container: its members run, it never does itself"),
+        layer("spare", 10, calls=0, note="a container: its members run, not the container itself"),
     ]
 )

@@ -223,7 +223,7 @@ def test_only_the_highest_units_are_coloured():
     wording(picture.alt(), "20")
     tied = ls.overlay(on_photo(np.zeros((4, 4)), photo), top=10)
     (line,) = [line for line in tied.lines if kind_of(line) == "top"]
-    wording(line, "100 %", "10 %")  # equal units are all drawn
+    wording(line, "100%", "10%")  # equal units are all drawn
     smooth = ls.overlay(on_photo(values, photo), top=20, smooth=True)
     assert 0 < (cell_rgb(smooth) != photo).any(-1).mean() < 0.5
 

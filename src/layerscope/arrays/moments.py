@@ -20,7 +20,7 @@ class Moments:
     """Figures by channel, each an array `[channel]`; NaN and ±inf are counted and left out of everything else.
 
     `count` is the number of finite values, `total` and `squares` their sum and the sum of their squares, `image` and
-    `place` the first place of the largest one (`place` counts the positions of a map row by row).
+    `place` the first position of the largest one (counted row by row).
     """
 
     count: np.ndarray

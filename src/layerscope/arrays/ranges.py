@@ -1,4 +1,4 @@
-"""Percentiles of maps, of all values or of each channel, for limits that are cut there."""
+"""Percentiles of maps, of all values or of each channel, for clipped limits."""
 
 from __future__ import annotations
 

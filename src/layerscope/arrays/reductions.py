@@ -72,7 +72,7 @@ def channel_planes(values: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def lengths(values: np.ndarray, middle: np.ndarray | None = None) -> np.ndarray:
-    """The Euclidean length of the channel vector at each place, float32, also where its square would leave float32.
+    """The Euclidean length of the channel vector at each position, float32, also where its square overflows float32.
 
     `middle`, as in `squares`, is taken off before: with a vector, the distance from it.
     """
@@ -92,7 +92,7 @@ def lengths(values: np.ndarray, middle: np.ndarray | None = None) -> np.ndarray:
 
 
 def finite_places(values: np.ndarray) -> np.ndarray:
-    """bool `[image, *spatial]`: the places where every channel is finite."""
+    """bool `[image, *spatial]`: the positions where every channel is finite."""
     largest = np.empty(values.shape[:-1], bool)
     for image, planes in enumerate(channel_planes(values)):
         if values[image].flags.c_contiguous:
@@ -105,9 +105,9 @@ def finite_places(values: np.ndarray) -> np.ndarray:
 
 
 class Rows:
-    """The channel vectors `[place, channel]` at the finite places of a map, in blocks of some megabytes.
+    """The channel vectors `[position, channel]` at the finite positions of a map, in blocks of some megabytes.
 
-    `keep`, bool `[image, *spatial]`, leaves out other places.
+    `keep`, bool `[image, *spatial]`, leaves out other positions.
     """
 
     def __init__(self, values: np.ndarray, keep: np.ndarray | None = None) -> None:
@@ -130,7 +130,7 @@ class Rows:
             yield flat if sound.all() else flat[sound]
 
     def center(self) -> tuple[np.ndarray, int]:
-        """The mean vector in float64 (zeros where there is no place), and how many places there are."""
+        """The mean vector in float64 (zeros where there is no position), and how many positions there are."""
         summed, count = np.zeros(self.channels), 0
         for flat in self:
             summed += flat.sum(0, dtype=np.float64)
@@ -138,12 +138,12 @@ class Rows:
         return summed / max(1, count), count
 
     def matrix(self) -> np.ndarray:
-        """All of them as one float32 array `[place, channel]` of its own."""
+        """All of them as one float32 array `[position, channel]` of its own."""
         return np.concatenate(list(self))
 
 
 def channel_squares(values: np.ndarray) -> np.ndarray:
-    """The sum of the squares of each channel over all images and places, float64 `[channel]`."""
+    """The sum of the squares of each channel over all images and positions, float64 `[channel]`."""
     summed = np.zeros(values.shape[-1])
     with np.errstate(invalid="ignore", over="ignore"):
         if values.flags.c_contiguous:

@@ -42,7 +42,7 @@ ADVICE = {
 
 
 class NotOffered:
-    """Stands in the place of a verb that a framework doesn't offer: falsy, and a call raises the reason.
+    """Stands in place of a verb that a framework doesn't offer: falsy, and a call raises the reason.
 
     The optional verbs of `Backend` itself have none: `reason` is `""` until a backend declares one.
     """
@@ -71,7 +71,7 @@ class NotOffered:
 
 
 def not_offered(reason: str) -> Any:
-    """A mark for a verb that a framework doesn't offer, written in the class in the place of the method.
+    """A mark for a verb that a framework doesn't offer, written in the class in place of the method.
 
     Such a verb is falsy, and a call raises `BadOption` (`GradientsUnavailable` for `gradients`) with the reason.
 
@@ -164,7 +164,7 @@ class Backend(ABC):
 
     @optional
     def facts(self, model: Any) -> Facts:
-        """What can be said of a model without running it: name, inputs, preprocessing, labels."""
+        """What is known of a model without running it: name, inputs, preprocessing, labels."""
         raise NotImplementedError
 
     @optional

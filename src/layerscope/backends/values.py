@@ -88,15 +88,15 @@ class Head:
 
 @dataclass(frozen=True)
 class Kernel:
-    """The weights of a convolution, with one letter an axis in the framework's own order.
+    """The weights of a convolution, with one letter per axis in the framework's own order.
 
     >>> Kernel(np.zeros((3, 3, 16, 32), np.float32), "hwio").axes
     'hwio'
 
     Attributes:
         values: float32, dequantised.
-        axes: `o` filters, `i` input channels of a filter (those of its own group), `d h w` space, or `n` for one dimension;
-            `m` instead of `o` where the weights hold that many filters for each input channel (depthwise).
+        axes: `o` filters, `i` input channels of a filter (those of its own group), `d h w` space, or `n` for one
+            dimension; `m` instead of `o` where the weights hold that many filters for each input channel (depthwise).
         groups: Into how many equal runs filters and inputs are cut; a filter reads the inputs of its own run.
         note: What these weights are not, `""` for nothing.
     """
@@ -116,7 +116,7 @@ class Input:
 
     Attributes:
         name: As the model names it.
-        axes: One letter an axis: `b` image, `c` channel, `h w d` space, `n` a sequence.
+        axes: One letter per axis: `b` image, `c` channel, `h w d` space, `n` a sequence.
         shape: The sizes, `None` where one is free.
         dtype: The type that it takes.
         codes: A description of a quantised input that takes floats as well, which the backend turns into its codes.
@@ -131,7 +131,7 @@ class Input:
 
 @dataclass(frozen=True)
 class Facts:
-    """What can be said of a model without running it.
+    """What is known of a model without running it.
 
     >>> Facts("vgg", (Input("x", "bhwc", (None, 224, 224, 3)),), recipe="caffe", source="keras.applications").name
     'vgg'
@@ -140,11 +140,12 @@ class Facts:
         name: The model's name, for pictures and file names.
         inputs: Its inputs, in their order.
         digest: A checksum that tells two states of the weights apart.
-        framework: The framework and its version, as it stands on pictures.
+        framework: The framework and its version, as pictures show it.
         recipe: Preprocessing that the model itself names: a recipe's name or its fields; `None` where it names none.
         source: Where the recipe was found.
         labels: The names of the classes.
-        assumed: Whether the recipe follows from the architecture alone, whose weights may have been trained on other values.
+        assumed: Whether the recipe follows from the architecture alone, whose weights may have been trained on other
+            values.
     """
 
     name: str

@@ -5,7 +5,8 @@ model.fit(x, y, epochs=20, callbacks=[ls.callbacks.KerasCallback(x[:1], "conv2",
 trainer = Trainer(callbacks=[ls.callbacks.LightningCallback(image, "net.conv2", folder="maps")])
 ```
 
-Nothing of the training changes: weights, optimizer, gradients, random state and train/eval flags are as they would be without.
+Training isn't affected: weights, optimizer, gradients, random state and train/eval flags are what they would be
+without.
 """
 
 from __future__ import annotations

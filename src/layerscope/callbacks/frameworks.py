@@ -31,7 +31,7 @@ def KerasCallback(
     backend: Any = None,
     trust: bool = False,
 ) -> Any:
-    """A `keras.callbacks.Callback` that draws after each epoch; of tf_keras where that is what's imported.
+    """A `keras.callbacks.Callback` that draws after each epoch; of tf_keras where that is imported.
 
     Epochs count from 1, as Keras prints them. A layer that doesn't exist raises `LayerNotFound` when training begins.
 
@@ -42,22 +42,22 @@ def KerasCallback(
     Args:
         images: As for `Scope.capture`.
         layers: As for `Scope.capture`.
-        folder: Gets a file for each layer and image, `epoch-0003-conv1.png`.
-        writer: A `SummaryWriter`, or a folder, that gets the same as image summaries.
-        every: Draw each so many epochs.
+        folder: Where one file per layer and image is written, such as `epoch-0003-conv1.png`.
+        writer: A `SummaryWriter`, or a folder, for the same pictures as TensorBoard image summaries.
+        every: Draw every so many epochs.
         combine: As for `Recorder`, like all that follow.
         target: The class of the combination.
         draw: A function from `FeatureMap` (of one image) to `Picture`.
-        weights: A file of weights, for a model that is built, not loaded.
+        weights: A file of weights for a model that is built, not loaded.
         preprocess: How the images become the model's input.
-        size: The model's input size, where the model leaves it free.
-        labels: Class names, or a file with one a line.
+        size: The model's input size, where the model doesn't fix it.
+        labels: Class names, or a file with one per line.
         backend: The backend that reads the model.
         trust: Whether the model's file may run code while it is loaded.
 
     Raises:
         BackendMissing: Keras isn't installed.
-        BadOption: Neither `folder` nor `writer`, or another option out of its range.
+        BadOption: Neither `folder` nor `writer`, or another option is invalid.
     """
     check_options(folder=folder, writer=writer, every=every, combine=combine, draw=draw)
     make_recorder = partial(
@@ -114,8 +114,8 @@ def LightningCallback(
 ) -> Any:
     """A `Callback` of Lightning (`lightning` or `pytorch_lightning`, whichever is imported) that draws after each epoch.
 
-    Epochs count from 1. Of several processes the first one draws. A layer that doesn't exist raises `LayerNotFound` when
-    training begins.
+    Epochs count from 1. Of several processes only the first draws. A layer that doesn't exist raises `LayerNotFound`
+    when training begins.
 
     ```python
     trainer = Trainer(callbacks=[ls.callbacks.LightningCallback(image, "net.conv2", folder="maps")])
@@ -125,22 +125,22 @@ def LightningCallback(
         images: As for `Scope.capture`.
         layers: As for `Scope.capture`.
         part: The submodule to look into, where the LightningModule has no `forward` of its own.
-        folder: Gets a file for each layer and image, `epoch-0003-conv1.png`.
-        writer: A `SummaryWriter`, or a folder, that gets the same as image summaries.
-        every: Draw each so many epochs.
+        folder: Where one file per layer and image is written, such as `epoch-0003-conv1.png`.
+        writer: A `SummaryWriter`, or a folder, for the same pictures as TensorBoard image summaries.
+        every: Draw every so many epochs.
         combine: As for `Recorder`, like all that follow.
         target: The class of the combination.
         draw: A function from `FeatureMap` (of one image) to `Picture`.
-        weights: A file of weights, for a model that is built, not loaded.
+        weights: A file of weights for a model that is built, not loaded.
         preprocess: How the images become the model's input.
-        size: The model's input size, where the model leaves it free.
-        labels: Class names, or a file with one a line.
+        size: The model's input size, where the model doesn't fix it.
+        labels: Class names, or a file with one per line.
         backend: The backend that reads the model.
         trust: Whether the model's file may run code while it is loaded.
 
     Raises:
         BackendMissing: Lightning isn't installed.
-        BadOption: Neither `folder` nor `writer`, or another option out of its range.
+        BadOption: Neither `folder` nor `writer`, or another option is invalid.
     """
     check_options(folder=folder, writer=writer, every=every, combine=combine, draw=draw)
     make_recorder = partial(
@@ -194,7 +194,7 @@ def _keras_bases() -> tuple[type, ...]:
 
 
 def _lightning_bases() -> tuple[type, ...]:
-    """The base of each Lightning that is imported: the same library goes by two names, which don't know each other."""
+    """The base of each Lightning that is imported: the same library under two names, which share no classes."""
     bases: list[type] = []
     if "lightning" in sys.modules:
         from lightning.pytorch import Callback

@@ -26,7 +26,8 @@ from ..scope.target import top_classes
 class Recorder:
     """Draws layers of a model for the same images, whenever `step` is called.
 
-    A layer that doesn't exist raises `LayerNotFound` here, at once. A drawing that fails later gives a `DrawingFailed` warning.
+    A layer that doesn't exist raises `LayerNotFound` here, at once. A drawing that fails later only gives a
+    `DrawingFailed` warning.
 
     >>> import tempfile
     >>> import numpy as np
@@ -42,22 +43,22 @@ class Recorder:
         model: A model or a `Scope`.
         images: As for `Scope.capture`.
         layers: As for `Scope.capture`.
-        folder: Gets a file for each layer and image, `epoch-0003-conv1.png`.
-        writer: A `SummaryWriter`, or a folder, that gets the same as image summaries.
-        every: Draw each so many steps.
+        folder: Where one file per layer and image is written, such as `epoch-0003-conv1.png`.
+        writer: A `SummaryWriter`, or a folder, for the same pictures as TensorBoard image summaries.
+        every: Draw every so many steps.
         combine: A combination by name, or a function of a feature map. By default every channel is a tile.
         target: The class of the combination, as for `show`; by default each image's top-1 class at that step.
         draw: A function from `FeatureMap` (of one image) to `Picture`, such as `ls.sheet`, in place of the usual one.
         weights: As for `open`, like all that follow; not used where `model` is a `Scope`.
         preprocess: How the images become the model's input.
-        size: The model's input size, where the model leaves it free.
-        labels: Class names, or a file with one a line.
+        size: The model's input size, where the model doesn't fix it.
+        labels: Class names, or a file with one per line.
         backend: The backend that reads the model.
         trust: Whether the model's file may run code while it is loaded.
 
     Raises:
         LayerNotFound: A layer that doesn't exist.
-        BadOption: Neither `folder` nor `writer`, or another option out of its range.
+        BadOption: Neither `folder` nor `writer`, or another option is invalid.
     """
 
     def __init__(
@@ -117,7 +118,7 @@ class Recorder:
             return ()
 
     def pictures(self) -> dict[tuple[str, ...], Picture]:
-        """The pictures of now: (layer,) -> picture, or (layer, image) where there are several images."""
+        """The current pictures: (layer,) -> picture, or (layer, image) where there are several images."""
         pictures: dict[tuple[str, ...], Picture] = {}
         for target, images in self._targets():
             maps = self.scope.capture(self.images, self.layers, target=target_of_capture(self.combine, target))

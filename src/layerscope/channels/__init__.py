@@ -1,1 +1,1 @@
-"""Statistics of channels, queries by them, orders of them."""
+"""Statistics of channels, conditions on them, and orders of channels."""

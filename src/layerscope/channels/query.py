@@ -1,4 +1,4 @@
-"""Which channels are meant: one grammar for `sheet`, `show`, `capture`, `find_channels` and the command line.
+"""How channels are chosen: one grammar for `sheet`, `show`, `capture`, `find_channels` and the command line.
 
 As a text, channels are chosen by
 
@@ -11,12 +11,13 @@ As a text, channels are chosen by
     comparison = "<=" | ">=" | "==" | "!=" | "<" | ">"
     limit      = [ sign ] ( digits [ "." [ digits ] ] | "." digits ) [ "e" [ sign ] digits ] [ "%" ]
 
-with any space between words and signs, such as `0:16,40` or `mean > 0.1 and sparsity < 50% and not dead`. A channel is chosen
-where every term holds; a figure that is NaN fits `!=` alone. The first list of numbers gives the order, each channel once;
-without one the channels keep their own. Numbers name channels, so each of a run with an end must be there, and at least one;
-conditions may fit none. Figures are those of `statistics`. A text is read word by word, never run as code.
+with any space between words and signs, such as `0:16,40` or `mean > 0.1 and sparsity < 50% and not dead`. A channel is
+chosen where every term holds; a figure that is NaN satisfies only `!=`. The first list of numbers gives the order, each
+channel once; without one the channels keep their own. Numbers name channels, so each of a run with an end must be
+there, and at least one; conditions may match none. Figures are those of `statistics`. A text is parsed, never run as
+code.
 
-Python's own values do as well: a list of numbers, a slice, a mask with one entry per channel, a function of a `ChannelRow`.
+Python values work as well: a list of numbers, a slice, a mask with one entry per channel, a function of a `ChannelRow`.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ Test = Callable[[ChannelStatistics], np.ndarray]
 
 @dataclass(frozen=True)
 class Query:
-    """A text that was read: `lists` of numbers, and `tests` that give a bool for each channel of a table."""
+    """A parsed text: `lists` of numbers, and `tests` that give a bool for each channel of a table."""
 
     text: str
     lists: tuple[tuple[Part, ...], ...] = ()
@@ -102,7 +103,7 @@ class Query:
 
 
 def find_channels(fm: Any, condition: Condition, image: int | None = None, *, layout: str | None = None) -> list[int]:
-    """The true numbers of the channels whose figures fit a condition.
+    """The true numbers of the channels whose figures satisfy a condition.
 
     >>> import numpy as np
     >>> find_channels(np.array([[[0.0, 1.0, 5.0]]]), "max >= 1")
@@ -117,7 +118,7 @@ def find_channels(fm: Any, condition: Condition, image: int | None = None, *, la
         layout: The axes of a bare array, one letter each (`"bchw"`); `None` for its library's convention.
 
     Returns:
-        The numbers, in the order of the channels or of the list of numbers; empty where no channel fits.
+        The numbers, in the order of the channels or of the list of numbers; empty where none satisfies it.
 
     Raises:
         BadOption: The condition cannot be read; with near names.
@@ -130,7 +131,7 @@ def _fitting(table: ChannelStatistics, condition: Condition) -> list[int]:
     if isinstance(condition, str):
         return parse(condition).select(table)
     if not callable(condition):
-        raise BadOption(f"{condition!r}: {FORM}, or as a function of a channel's figures")
+        raise BadOption(f"{condition!r}: {FORM}, or by a function of a channel's figures")
     return [row.channel for row in table if condition(row)]
 
 
@@ -168,7 +169,9 @@ def _test(term: str, text: str) -> Test:
     if match is None or match[1] not in FIGURES:
         known = (*FIGURES, *FLAGS)
         unknown = next((word for word in re.findall(r"[^\W\d]\w*", term) if word not in (*known, "not")), "")
-        raise BadOption(f"{term!r} in {text!r}: {FORM}; known are {', '.join(known)}.{near(unknown, known)}")
+        raise BadOption(
+            f"{term!r} in {text!r} can't be read: {FORM}; the figures are {', '.join(known)}{near(unknown, known)}"
+        )
     if LIMIT.fullmatch(match[3]) is None:
         raise BadOption(f"{match[3]!r} in {text!r} is not a number: {FORM}")
     name, holds, limit = match[1], COMPARISONS[match[2]], float(match[3]) / (100 if match[4] else 1)
@@ -176,7 +179,7 @@ def _test(term: str, text: str) -> Test:
 
 
 def numbers(channels: Sequence[int] | slice | str | None, count: int, path: str) -> tuple[int, ...]:
-    """The channels chosen of a layer whose values aren't there yet: by numbers, a slice, or a text of numbers.
+    """The channels chosen of a layer whose values aren't known yet: by numbers, a slice, or a text of numbers.
 
     >>> numbers("0:2,5", 8, "conv1")
     (0, 1, 5)
@@ -211,14 +214,17 @@ def positions(one: FeatureMap, channels: Any) -> np.ndarray:
         chosen = _chosen(one, channels)
         if not chosen:
             condition = repr(channels) if isinstance(channels, str) else "the condition"
-            raise BadChannels(f"no channel of {one.layer.path!r} fits {condition}: statistics() shows their figures")
+            raise BadChannels(
+                f"no channel of {one.layer.path!r} satisfies {condition}: statistics() lists the figures "
+                "of each channel"
+            )
         return np.array([position_of[channel] for channel in chosen])
     mask = np.asarray(channels) if not isinstance(channels, slice) else None
     if mask is not None and mask.dtype == bool:
         if mask.shape != (len(one.channels),) or not mask.any():
             raise BadChannels(
-                f"a mask of the shape {mask.shape} that selects {int(mask.sum())}: give one entry for each of the"
-                f" {len(one.channels)} channels, and select at least one"
+                f"a mask of shape {mask.shape} that selects {int(mask.sum())}: give one entry for each of the "
+                f"{len(one.channels)} channels, and select at least one"
             )
         return np.flatnonzero(mask)
     return np.array([position_of[channel] for channel in one.select(channels).channels])
@@ -235,4 +241,4 @@ def _chosen(one: FeatureMap, condition: Condition) -> list[int]:
 def _held(held: Sequence[int]) -> str:
     run = list(held) == list(range(held[0], held[-1] + 1))
     text = f"{held[0]} to {held[-1]}" if run else ", ".join(map(str, held[:12])) + (", …" if len(held) > 12 else "")
-    return f"there are {text}"
+    return f"its channels are {text}"

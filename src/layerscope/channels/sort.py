@@ -1,4 +1,4 @@
-"""Which channels a sheet shows and in what order: by number, by their figures, or by likeness."""
+"""Which channels a sheet shows and in what order: by number, by their figures, or by similarity."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def check_sort(sort: Any) -> Any:
     """`sort` itself. Raises `BadOption` with near names for what no sheet can be sorted by."""
     name, colon, number = str(sort).partition(":")
     if sort not in SORTS and not (name == "similarity" and colon and number.isdecimal()):
-        raise BadOption(f"sort={sort!r}: use {', '.join(map(repr, ALLOWED))}.{near(str(sort), SORTS)}")
+        raise BadOption(f"sort={sort!r}: use {', '.join(map(repr, ALLOWED))}{near(str(sort), SORTS)}")
     return sort
 
 
@@ -48,7 +48,7 @@ def _likeness_to(one: FeatureMap, channel: int, values: np.ndarray) -> np.ndarra
     wanted = one.values[..., one.channels.index(channel)]
     alike, known = correlations(np.concatenate([values, wanted[..., None]], -1)[0])
     if not known[-1]:
-        raise BadOption(f"sort='similarity:{channel}': channel {channel} is the same everywhere, so nothing is like it")
+        raise BadOption(f"sort='similarity:{channel}': channel {channel} is constant, so no channel correlates with it")
     return np.where(known[:-1], alike[-1, :-1], np.nan)
 
 
@@ -135,7 +135,7 @@ def describe_sort(sort: str) -> str:
     if name == "index":
         return ""
     if other:
-        return f", sorted by similarity to channel {other}, most alike first"
+        return f", sorted by similarity to channel {other}, most similar first"
     if name == "similarity":
-        return ", sorted by similarity, neighbours alike"
+        return ", sorted by similarity, similar ones side by side"
     return f", sorted by {name}, largest first"

@@ -37,7 +37,7 @@ class ChannelRow(NamedTuple):
         min: The smallest value, float64 as all figures; NaN where no value is finite.
         mean: The mean of the finite values.
         max: The largest value.
-        deviation: The standard deviation, divided by the number of values.
+        deviation: The standard deviation, as `np.std` (divided by N).
         sparsity: The share of values that are exactly 0, 0 to 1.
         positive: The share of values above 0, 0 to 1.
         energy: The channel's part of the sum of all squares, 0 to 1.
@@ -45,7 +45,7 @@ class ChannelRow(NamedTuple):
         constant: Whether it is one number other than 0 everywhere.
         nan: How many values are NaN.
         inf: How many values are ±inf.
-        peak: The first place of the largest value: image, then position on the map.
+        peak: The first position of the largest value: image, then position on the map.
     """
 
     channel: int
@@ -96,7 +96,7 @@ class ChannelStatistics:
 
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in self.columns:
-            raise BadOption(f"no column {name!r}: use {', '.join(COLUMNS)}.{near(str(name), COLUMNS)}")
+            raise BadOption(f"no column {name!r}: use {', '.join(COLUMNS)}{near(str(name), COLUMNS)}")
         return self.columns[name]
 
     def __len__(self) -> int:

@@ -66,21 +66,21 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_demo(commands: Any) -> None:
-    demo = _command(commands, "demo", "the embedded model on the embedded photo: sheets and heat maps", run_demo)
+    demo = _command(commands, "demo", "run the embedded model on the embedded photo", run_demo)
     demo.add_argument("-o", "--output", metavar="DIR", default="demo-out", type=Path, help="folder (default: demo-out)")
     demo.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
 def _add_layers(commands: Any) -> None:
-    layers = _command(commands, "layers", "the table of a model's layers", run_layers)
+    layers = _command(commands, "layers", "list the layers of a model", run_layers)
     layers.add_argument("model", metavar="MODEL")
     layers.add_argument("image", metavar="IMAGE", nargs="?", help="an image for the dry run (default: a blank one)")
-    layers.add_argument("--json", action="store_true", help="as JSON, one object a layer")
+    layers.add_argument("--json", action="store_true", help="as JSON, one object per layer")
     _add_common(layers)
 
 
 def _add_show(commands: Any) -> None:
-    show = _command(commands, "show", "layers of a model for images, as pictures", run_show)
+    show = _command(commands, "show", "draw layers of a model for images", run_show)
     show.add_argument("model", metavar="MODEL")
     show.add_argument("images", metavar="IMAGE", nargs="+", help="files, folders or globs")
     show.add_argument(
@@ -88,7 +88,7 @@ def _add_show(commands: Any) -> None:
         "--layer",
         action="append",
         metavar="LAYER",
-        help="path, its end, a glob, kind:Conv2D, last, stages, output or an index; may be repeated (default: last)",
+        help="path, end of a path, glob, kind:Conv2D, last, stages, output or index; may be repeated (default: last)",
     )
     combine = show.add_argument("--combine", metavar="RULE", help="%(words)s")
     _list_late(combine, arguments.combinations)
@@ -96,39 +96,41 @@ def _add_show(commands: Any) -> None:
         "--target", metavar="CLASS", help="class index or label (default: each image's top-1 class), for %(words)s"
     )
     _list_late(target, lambda: arguments.combinations(target=True))
-    show.add_argument("--overlay", action="store_true", help="lay the combined map on the photo (default rule: mean)")
+    show.add_argument(
+        "--overlay", action="store_true", help="overlay the combined map on the photo (default combination: mean)"
+    )
     show.add_argument("--channels", type=arguments.channels, metavar="0:16,40", help=CHANNELS)
-    show.add_argument("--columns", type=arguments.positive, metavar="N", help="tiles in a row")
+    show.add_argument("--columns", type=arguments.positive, metavar="N", help="tiles per row")
     scale = show.add_argument(
         "--scale", type=arguments.scale, metavar="RULE", help="%(words)s or LOW:HIGH (default for tiles: channel)"
     )
     _list_late(scale, arguments.scales)
     show.add_argument(
-        "--clip", type=arguments.clip, metavar="LOW:HIGH", help="cut the scale at these percentiles, such as 1:99"
+        "--clip", type=arguments.clip, metavar="LOW:HIGH", help="clip the scale to these percentiles, such as 1:99"
     )
-    show.add_argument("--colors", metavar="NAME", help="a colour map of the cmap catalogue, such as magma")
+    show.add_argument("--colors", metavar="NAME", help="a colour map from the cmap catalogue, such as magma")
     sort = show.add_argument(
         "--sort", type=arguments.sort, default="index", metavar="ORDER", help="order of the tiles: %(words)s"
     )
     _list_late(sort, arguments.orders)
     show.add_argument(
-        "--per-page", type=arguments.positive, metavar="N", help="tiles on a page (default: as many as fit)"
+        "--per-page", type=arguments.positive, metavar="N", help="tiles per page (default: as many as fit)"
     )
     show.add_argument("--statistics", action="store_true", help="mean and share of zeros below each tile")
-    show.add_argument("--text", type=int, choices=(1, 2, 3, 4), default=1, help="size of the letters; 3 for print")
+    show.add_argument("--text", type=int, choices=(1, 2, 3, 4), default=1, help="text size; 3 for print")
+    show.add_argument("--dpi", type=arguments.positive, metavar="N", help="pixels per inch for printing, such as 300")
     show.add_argument(
-        "--dpi", type=arguments.positive, metavar="N", help="pixels to the inch for printing, such as 300"
+        "--theme", choices=("light", "dark"), default="light", help="light or dark background (default: light)"
     )
-    show.add_argument("--theme", choices=("light", "dark"), default="light", help="paper and ink (default: light)")
     show.add_argument(
         "-o", "--output", metavar="OUT", type=Path, help="OUT.png (.svg, .pdf …) for one picture, else a folder"
     )
     show.add_argument(
         "--terminal",
         choices=("auto", "kitty", "iterm", "sixel", "blocks", "none"),
-        help="how to draw in the terminal (default without -o: auto, what it can; none: write files)",
+        help="how to draw in the terminal; none writes files (default without -o: auto, the best it supports)",
     )
-    show.add_argument("--values", metavar="OUT.npz", type=Path, help="write the numbers as well")
+    show.add_argument("--values", metavar="OUT.npz", type=Path, help="also write the values")
     _add_common(show)
 
 
@@ -146,21 +148,26 @@ def _command(commands: Any, name: str, text: str, run: Callable[[argparse.Namesp
 
 
 def _add_common(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--weights", metavar="FILE", help="weights for a model that is built")
     command.add_argument(
-        "--preprocess", metavar="NAME", default="auto", help="a recipe: unit, raw, tf, imagenet, caffe …"
+        "--weights", metavar="FILE", help="weights file, where MODEL is a function or a library's model"
     )
     command.add_argument(
-        "--size", type=arguments.size, metavar="HxW", help="the model's input size, where it leaves it free"
+        "--preprocess",
+        metavar="NAME",
+        default="auto",
+        help="preprocessing recipe: unit, raw, tf, imagenet, caffe … (default: auto)",
     )
-    command.add_argument("--labels", metavar="FILE", help="class names, one a line")
+    command.add_argument(
+        "--size", type=arguments.size, metavar="HxW", help="input size, where the model doesn't fix it"
+    )
+    command.add_argument("--labels", metavar="FILE", help="class names, one per line")
     command.add_argument("--trust", action="store_true", help="let the model file run code while it is loaded")
     command.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
 @contextmanager
 def _spoken_warnings() -> Iterator[None]:
-    """layerscope's own warnings as one line on stderr; what frameworks warn of stays quiet."""
+    """layerscope's own warnings as one line on stderr; warnings of frameworks are silenced."""
     from ..errors import ImagesSkipped, LayerscopeWarning
 
     with warnings.catch_warnings():

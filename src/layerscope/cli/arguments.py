@@ -1,4 +1,4 @@
-"""What the words of the command line mean. Nothing heavy is imported, so that `--help` is quick."""
+"""The arguments of the command line, parsed. Nothing heavy is imported, so that `--help` is quick."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ EARLY, MIDDLE, LATE = "_blocks.0._swish", "_blocks.4._swish:1", "_swish:1"
 
 
 def run(folder: Path, say: Callable[[str], None]) -> list[Path]:
-    """Write the demo's pictures into `folder`, telling of each what it shows. Returns their paths."""
+    """Write the demo's pictures into `folder`, and print what each shows. Returns their paths."""
     make_folder(folder)
     scope = open_scope(demo_model())
     photo = demo_photo()

@@ -1,1 +1,1 @@
-"""From a feature map to one with fewer channels, or to a difference of two; one file a method."""
+"""From a feature map to one with fewer channels, or the difference of two; one file per method."""

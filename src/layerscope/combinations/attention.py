@@ -29,13 +29,14 @@ def attention(fm: FeatureMap, query: str | int | Sequence[int] = "cls") -> Featu
 
     Args:
         fm: Attention weights (axes `bcqk`), as a capture of `kind:AttentionMap` gives.
-        query: A prefix token (`"cls"`), `"mean"` (over the patches), a place `(y, x)` on the grid, or the index of a token.
+        query: A prefix token (`"cls"`), `"mean"` (over the patches), a position `(y, x)` on the grid, or the index of a
+            token.
 
     Returns:
         float32 `[image, h, w, head]`; the weights on the prefix tokens are in its `prefix()`.
 
     Raises:
-        BadLayout: `fm` holds no attention weights, or its tokens lie on no grid.
+        BadLayout: `fm` holds no attention weights, or its tokens form no grid.
         BadOption: There is no such query.
     """
     grid, prefix = _layout(fm)
@@ -55,7 +56,7 @@ def attention_rollout(
     residual: bool = True,
     query: str | int | Sequence[int] | None = None,
 ) -> FeatureMap:
-    """Attention multiplied through the layers, on the patch grid: what reaches a token from each patch.
+    """Attention rollout on the patch grid: how much of each patch reaches a token through all layers.
 
     >>> from layerscope import Layer
     >>> weights = np.full((1, 5, 5, 2), 0.2, np.float32)
@@ -64,9 +65,9 @@ def attention_rollout(
     >>> attention_rollout([fm, fm]).values[0, ..., 0].round(2).tolist()
     [[0.15000000596046448, 0.15000000596046448], [0.15000000596046448, 0.15000000596046448]]
 
-    The rule of Abnar and Zuidema 2020, "Quantifying Attention Flow in Transformers", equation 1 and section 3: the heads of a
-    layer become one matrix; with `residual` it is 0.5 A + 0.5 I, for the skip connection around it; rows are normalised,
-    and the matrices multiplied, the last layer leftmost.
+    The rule of Abnar and Zuidema 2020, "Quantifying Attention Flow in Transformers", equation 1 and section 3: the
+    heads of a layer become one matrix; with `residual` it is 0.5 A + 0.5 I, for the skip connection around it; rows are
+    normalised, and the matrices multiplied, the last layer leftmost.
 
     Args:
         maps: The attention weights of consecutive layers, as `capture(image, "kind:AttentionMap")` gives them.
@@ -80,7 +81,7 @@ def attention_rollout(
 
     Raises:
         BadLayout: The layers don't fit each other (windows, pooled tokens).
-        BadOption: No layers are given, or an option cannot be used.
+        BadOption: No layers are given, or an option is invalid.
     """
     layers = list(maps.values() if isinstance(maps, Mapping) else maps)
     one_of("head", head, HEADS)
@@ -102,7 +103,7 @@ def attention_rollout(
         last.layer, path=f"{len(layers)} layers", kind=last.layer.kind, axes="bhwc", shape=(1, *grid, 1), grid=None
     )
     layer = replace(layer, prefix=())
-    skip = "half of each layer its weights, half the skip connection" if residual else "without the residual connection"
+    skip = "each layer is half its weights, half the skip connection" if residual else "without the residual connection"
     texts = [f"{head} over heads", skip]
     texts += [f"smallest {discard:.0%} of the weights discarded"] if discard else []
     texts.append(f"layers {layers[0].layer.path} to {last.layer.path}")
@@ -117,15 +118,15 @@ def _layout(fm: Any) -> tuple[tuple[int, int], tuple[str, ...]]:
     if not isinstance(fm, FeatureMap) or not fm.layer.attention or len(fm.spatial) != 2:
         what = repr(fm) if isinstance(fm, FeatureMap) else f"a {type(fm).__name__}"
         raise BadLayout(
-            f"attention weights are a feature map with the axes bcqk [image, query, key, head]; this is {what}."
-            " Capture 'kind:AttentionMap', or the layers named …attention_map in layers()"
+            f"attention weights are needed, a feature map with the axes bcqk [image, query, key, head]; got {what}. "
+            "Capture 'kind:AttentionMap', or the layers named …attention_map in layers()"
         )
     keys, grid = fm.spatial[1], fm.layer.grid
     if grid is None or keys < grid[0] * grid[1]:
         raise BadLayout(
-            f"the {keys} key tokens of {fm.layer.path!r} lie on no grid of the whole image"
+            f"the {keys} key tokens of {fm.layer.path!r} form no grid over the whole image"
             + (f" ({fm.layer.note})" if fm.layer.note else "")
-            + ": sheet() shows its weights as they are"
+            + ": sheet() draws the weights as they are"
         )
     return grid, prefix_names(keys - grid[0] * grid[1], fm.layer.prefix)
 
@@ -138,11 +139,11 @@ def _rows(
     height, width = grid
     same = queries == keys
     names = (*prefix, "mean") if same else ("mean",)
-    places = f", a place (y, x) below {grid}" if same else ""
+    places = f", a grid position (y, x) below {grid}" if same else ""
     allowed = f"use {', '.join(map(repr, names))}{places}, or the index of a token, 0 to {queries - 1}"
     if isinstance(query, str):
         if query not in names:
-            raise BadOption(f"query={query!r}: {fm.layer.path!r} has no such token; {allowed}.{near(query, names)}")
+            raise BadOption(f"query={query!r}: {fm.layer.path!r} has no such token; {allowed}{near(query, names)}")
         if query == "mean":
             return list(range(len(prefix) if same else 0, queries)), "the mean of all patches"
         return [prefix.index(query)], query
@@ -155,7 +156,7 @@ def _rows(
     except (TypeError, ValueError) as error:
         raise BadOption(f"query={query!r}: {allowed}") from error
     if not same or not (0 <= y < height and 0 <= x < width):
-        raise BadOption(f"query={query!r} is no place of the {height} × {width} grid of the queries; {allowed}")
+        raise BadOption(f"query={query!r} is outside the {height} × {width} grid of query tokens; {allowed}")
     return [len(prefix) + y * width + x], f"patch ({y}, {x})"
 
 
@@ -173,9 +174,9 @@ def _fitting(layers: Sequence[FeatureMap]) -> tuple[tuple[int, int], tuple[str, 
     for fm in layers:
         if _layout(fm)[0] != grid or fm.spatial != first.spatial or fm.spatial[0] != fm.spatial[1]:
             raise BadLayout(
-                f"rollout needs layers with the same tokens: {first.layer.path!r} has {first.spatial[0]} queries ×"
-                f" {first.spatial[1]} keys, {fm.layer.path!r} has {fm.spatial[0]} × {fm.spatial[1]}. It holds for"
-                " plain transformers, not for windows or pooled tokens"
+                f"rollout needs layers with the same tokens: {first.layer.path!r} has {first.spatial[0]} queries × "
+                f"{first.spatial[1]} keys, {fm.layer.path!r} has {fm.spatial[0]} × {fm.spatial[1]}. It is defined for "
+                "plain transformers, not for windowed attention or pooled tokens"
             )
         if fm.ids != first.ids:
             raise BadLayout(f"rollout needs the same images in every layer: {first.ids} and {fm.ids}")

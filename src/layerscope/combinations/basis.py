@@ -1,4 +1,4 @@
-"""What a combination learns from some maps and can be used for others: kept in `.npz` files without pickles."""
+"""What a combination learns from some maps and applies to others, saved as `.npz` without pickles."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ Kept = TypeVar("Kept", bound="Stored")
 
 @dataclass(frozen=True, eq=False)
 class Stored:
-    """A record of arrays and words that `save` writes and `load` reads.
+    """A record of arrays and texts that `save` writes and `load` reads.
 
-    `AXES` names the axes of its arrays, a letter each; those of one letter have one size. Raises `BadOption` where they don't.
+    `AXES` names the axes of its arrays, a letter each; those of one letter have one size. Raises `BadOption` where they
+    don't.
     """
 
     AXES: ClassVar[dict[str, str]] = {}
@@ -41,7 +42,7 @@ class Stored:
                 continue
             if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu" or array.ndim != len(axes):
                 raise BadOption(
-                    f"{type(self).__name__}.{name} is an array of numbers with {len(axes)} axes, not {array!r:.60}"
+                    f"{type(self).__name__}.{name} must be an array of numbers of rank {len(axes)}, not {array!r:.60}"
                 )
             if not np.isfinite(array).all():
                 raise BadOption(f"{type(self).__name__}.{name} holds NaN or inf")
@@ -91,13 +92,13 @@ class Stored:
                 with np.load(raw, allow_pickle=False) as file:
                     kind = str(file["kind"]) if "kind" in file else cls.__name__
                     if kind != cls.__name__:
-                        raise BadOption(f"it holds a {kind}, and a {cls.__name__} is needed")
+                        raise BadOption(f"it holds a {kind}, not a {cls.__name__}")
                     return cls(**{name: _value(file[name]) for name in file.files if name in names})
             except BadOption as error:
                 raise BadOption(f"{path}: {error}") from error
             except (KeyError, ValueError, TypeError, OSError, zipfile.BadZipFile, zlib.error, EOFError) as error:
                 # numpy's own words would advise to load it unsafely.
-                raise BadOption(f"{path} is not a {cls.__name__} that its save() has written") from error
+                raise BadOption(f"{path} is not a {cls.__name__} saved by layerscope") from error
 
     @classmethod
     def of(cls: type[Kept], given: Any) -> Kept:
@@ -106,11 +107,13 @@ class Stored:
             return given
         if isinstance(given, str | Path):
             return cls.load(given)
-        raise BadOption(f"basis= is a {type(given).__name__}: give a {cls.__name__}, or the path of one saved as .npz")
+        raise BadOption(
+            f"basis= is of type {type(given).__name__}: give a {cls.__name__}, or the path of one saved as .npz"
+        )
 
 
 def _value(array: np.ndarray) -> Any:
-    """Words as a tuple or a string, everything else as the array it is."""
+    """Texts as a tuple or a string, everything else as the array it is."""
     if array.dtype.kind == "U":
         return tuple(array.tolist()) if array.ndim else str(array)
     return array
@@ -140,24 +143,24 @@ def learning(what: str) -> Iterator[None]:
 
 
 def places_of(fm: FeatureMap, what: str) -> tuple[np.ndarray, np.ndarray]:
-    """(float32 `[place, channel]`, which must not be written to; bool `[image, *spatial]`, the places that it has)."""
+    """(float32 `[position, channel]`, which must not be written to; bool `[image, *spatial]`, the positions that it has)."""
     sound = finite_places(fm.values)
     if not sound.any():
-        reason = "every place has NaN or inf in it" if sound.size else f"its shape is {fm.shape}"
-        raise BadOption(f"{what}: there is no place to learn from in {fm.layer.path!r}: {reason}")
+        reason = "every one holds NaN or inf" if sound.size else f"its shape is {fm.shape}"
+        raise BadOption(f"{what}: no position of {fm.layer.path!r} can be used: {reason}")
     if sound.all() and fm.values.flags.c_contiguous:
         return fm.values.reshape(-1, fm.values.shape[-1]), sound
     return Rows(fm.values).matrix(), sound
 
 
 def spread(rows: np.ndarray, sound: np.ndarray) -> np.ndarray:
-    """`rows` `[place, k]` at their places, float32 `[image, *spatial, k]`; NaN at all others."""
+    """`rows` `[position, k]` at their positions, float32 `[image, *spatial, k]`; NaN at all others."""
     out = np.full((*sound.shape, rows.shape[-1]), np.nan, np.float32)
     out[sound] = rows
     return out
 
 
 def left_out(sound: np.ndarray) -> tuple[str, ...]:
-    """What the caption says of places with NaN or inf."""
+    """The note on positions with NaN or inf."""
     missing = int(sound.size - sound.sum())
-    return (Note("left-out", f"{missing:,} of {sound.size:,} places left out (NaN or inf)"),) if missing else ()
+    return (Note("left-out", f"{missing:,} of {sound.size:,} positions left out (NaN or inf)"),) if missing else ()

@@ -31,9 +31,9 @@ def head_weights(scope: Scope, target: Any, layer: Any = "last", *, images: Any 
     >>> ls.weighted(fm, weights).shape == (*fm.shape[:-1], 1)  # the class activation map
     True
 
-    With them `weighted` is a class activation map (Zhou et al. 2016, equation 2): its mean over the places, plus the bias
-    (`scope.head().bias`), is the class's score. That holds where nothing but an average over all places lies between
-    `layer` and the last dense layer, so it is tried: the model runs once, and both sides are compared.
+    With them `weighted` is a class activation map (Zhou et al. 2016, equation 2): its mean over the positions, plus the
+    bias (`scope.head().bias`), is the class's score. That holds only where nothing but global average pooling lies
+    between `layer` and the last dense layer, so it is checked: the model runs once, and both sides are compared.
 
     Args:
         scope: A model that `open` gave.
@@ -58,7 +58,9 @@ def head_weights(scope: Scope, target: Any, layer: Any = "last", *, images: Any 
     index = _index(scope, target, len(head.weights))
     maps = scope.capture(images, layer)
     if len(maps) != 1:
-        raise BadOption(f"layer={layer!r} selects {len(maps)} layers ({', '.join(maps)}): weights are for one")
+        raise BadOption(
+            f"layer={layer!r} selects {len(maps)} layers ({', '.join(maps)}): class weights are for one layer"
+        )
     (fm,) = maps.values()
     (output, *_) = scope.capture(images, head.path).values()
     _check(fm.image(0), output.image(0), head)
@@ -82,16 +84,16 @@ def class_cam(
     >>> class_cam(fm, "tiger cat").shape == (*fm.shape[:-1], 1)
     True
 
-    Zhou et al. 2016, "Learning Deep Features for Discriminative Localization", equation 2. Its mean over the places, plus
-    the classifier's bias, is the class's score before softmax. Holds, and is refused, as `head_weights` says; it needs no
-    gradients, so ONNX and TFLite files have it too.
+    Zhou et al. 2016, "Learning Deep Features for Discriminative Localization", equation 2. Its mean over the positions,
+    plus the classifier's bias, is the class's score before softmax. It is checked, and refused, as in `head_weights`;
+    it needs no gradients, so it works for ONNX and TFLite files too.
 
     Args:
-        fm: A map that `Scope.capture` gave, of the layer whose average the classifier sees.
+        fm: A map that `Scope.capture` gave, of the layer whose average the classifier takes.
         target: A class index or a label; `None` for that of the capture, or else the top-1 class of each image.
-        positive: Cut off values below 0.
+        positive: Set values below 0 to 0.
         smooth: Average over this many noisy copies of the input, as in `grad_cam`.
-        noise: Standard deviation of the noise, as a share of the input's range; above 0.
+        noise: Standard deviation of the noise, as a fraction of the input's value range; above 0.
         flip: Average with the map of the mirrored input, mirrored back.
         seed: Seed of the noise.
 
@@ -100,7 +102,7 @@ def class_cam(
 
     Raises:
         BadWeights: The classifier's weights cannot be read, or don't belong to this layer.
-        BadOption: The map doesn't know its model, the class doesn't exist, or an option cannot be used.
+        BadOption: The map has no link to its model, the class doesn't exist, or an option is invalid.
     """
 
     def method(fm: FeatureMap) -> FeatureMap:
@@ -143,14 +145,16 @@ def _images(scope: Scope, images: Any) -> Any:
     if images is not None:
         return images
     if scope.preprocess == READY:
-        raise BadOption("head_weights runs the model once, and preprocess=None: give images=, a batch ready for it")
+        raise BadOption(
+            "head_weights runs the model once, and with preprocess=None that needs images=, a batch ready for the model"
+        )
     return demo_photo()
 
 
 def _index(scope: Scope, target: Any, classes: int) -> int:
     target = resolve_target(scope, target)
     if not isinstance(target, int | np.integer) or isinstance(target, bool) or not 0 <= target < classes:
-        raise BadOption(f"target={target!r}: the classifier has the classes 0 to {classes - 1}; a label does as well")
+        raise BadOption(f"target={target!r}: the classifier has the classes 0 to {classes - 1}; a label works as well")
     return int(target)
 
 
@@ -160,8 +164,8 @@ def _check(fm: FeatureMap, output: FeatureMap, head: Head) -> None:
     path, name = fm.layer.path or "output", head.path
     if fm.shape[-1] != channels:
         raise BadWeights(
-            f"the last dense layer, {name!r}, weighs {channels} numbers, and {path!r} has {fm.shape[-1]} channels",
-            "it doesn't follow that layer directly; choose the layer before its pooling with layer=, or use grad_cam",
+            f"the last dense layer, {name!r}, has {channels} inputs, and {path!r} has {fm.shape[-1]} channels",
+            "it doesn't follow that layer directly; choose the layer before the pooling with layer=, or use grad_cam",
         )
     mean = fm.values.reshape(-1, channels).mean(0, dtype=np.float64)
     expected = _activated(head.weights @ mean + (0 if head.bias is None else head.bias), head.activation)
@@ -182,9 +186,9 @@ def _check(fm: FeatureMap, output: FeatureMap, head: Head) -> None:
     else:
         reason = f"its output has the shape {output.shape}" + (f" after {head.activation}" if head.activation else "")
     raise BadWeights(
-        f"the last dense layer, {name!r}, doesn't see the average of {path!r}",
-        f"{reason}. Something else lies between (an activation, a norm, another pooling, a token that is picked): choose the"
-        " layer with layer=, or use grad_cam",
+        f"the last dense layer, {name!r}, doesn't take the average of {path!r}",
+        f"{reason}. Something else lies between (an activation, a normalisation, another pooling, one token taken "
+        "out): choose the layer with layer=, or use grad_cam",
     )
 
 
@@ -197,8 +201,8 @@ def _check_output(output: FeatureMap, logits: FeatureMap, head: Head) -> None:
         if not (falls > EXACT * float(np.abs(shown).max())).any():
             return
     raise BadOption(
-        f"the model's output, of shape {output.shape}, isn't what its last dense layer, {head.path!r}, gives, so its top-1"
-        f" class is none of that layer's",
+        f"the model's output, of shape {output.shape}, isn't that of its last dense layer, {head.path!r}, so its "
+        "top-1 class isn't a class of that layer",
         f"give target=, 0 to {len(head.weights) - 1} for a row of {head.path!r}",
     )
 

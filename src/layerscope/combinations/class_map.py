@@ -16,7 +16,7 @@ from .smoothing import NO_EVIDENCE, ZERO_GRADIENT
 
 @dataclass(frozen=True)
 class Method:
-    """A class activation map by its name; `target` in words, `""` for that of the capture; `positive` cuts off below 0."""
+    """A class activation map by its name; `target` in words, `""` for that of the capture; `positive` zeroes the rest."""
 
     name: str
     positive: bool = False
@@ -28,14 +28,14 @@ class Method:
         return self.combine(fm, np.stack(values), Linear.of(weights[..., None], fm.channels))
 
     def combine(self, fm: FeatureMap, values: np.ndarray, linear: Linear | None = None) -> FeatureMap:
-        """The map of these values, one per place of `fm`, with its notes."""
+        """The map of these values, one per position of `fm`, with its notes."""
         target = self.target or str(fm.provenance.get("target", "the target"))
         values = values.reshape(*fm.values.shape[:-1], 1).astype(np.float32, copy=False)
         notes = list(_notes(fm, values, target))
         if self.positive:
             values = np.maximum(values, 0)
             linear = linear and linear.rectified()
-            notes.append(Note("rectified", "values below 0 cut off"))
+            notes.append(Note("rectified", "values below 0 set to 0"))
         return fm.combined(values, f"{self.name} for {target}", notes, linear=linear)
 
 
@@ -57,17 +57,17 @@ def _notes(fm: FeatureMap, values: np.ndarray, target: str) -> Iterator[Note]:
     silent = [index for index, image in enumerate(values) if (image <= 0).all() and index not in unseen]
     if unseen:
         tokens = fm.prefix()
-        only = "" if tokens is None else f" (the model may pass on {', '.join(tokens.layer.prefix)} alone)"
+        only = "" if tokens is None else f" (the model may use only {', '.join(tokens.layer.prefix)})"
         yield Note(
             ZERO_GRADIENT,
-            f"the gradient is 0 at every place{in_images(fm, unseen)}: {target} doesn't depend on them{only}, so choose an"
-            " earlier layer",
+            f"the gradient is 0 at every position{in_images(fm, unseen)}: {target} doesn't depend on them{only}, so "
+            "choose an earlier layer",
         )
     if silent:
         text = f"no positive evidence for {target}{in_images(fm, silent)}: every value is 0 or below"
         yield Note(NO_EVIDENCE, text)
     if len(fm.channels) < fm.of:
-        yield Note("channels", f"of {len(fm.channels)} of the {fm.of} channels alone")
+        yield Note("channels", f"from {len(fm.channels)} of the {fm.of} channels only")
 
 
 def _unseen(fm: FeatureMap, values: np.ndarray, index: int) -> bool:

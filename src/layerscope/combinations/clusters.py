@@ -1,4 +1,4 @@
-"""Clusters of the channel vectors: which places of a layer are alike."""
+"""Clusters of the channel vectors: which positions of a layer are alike."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class ClusterBasis(Stored):
 
     Attributes:
         centers: float64 `[k, channel]`.
-        share: float64 `[k]` of the places that each holds, the largest first.
-        metric: How near is meant, `"euclidean"` or `"cosine"`.
+        share: float64 `[k]` of the positions that each holds, the largest first.
+        metric: The distance, `"euclidean"` or `"cosine"`.
         between: The share of the variance that lies between the centres.
-        notes: What a caption must say of how the basis was made.
+        notes: Notes for the caption on how the basis was made.
 
     Raises:
         BadOption: An array has other axes, doesn't fit the other, or isn't finite.
@@ -47,19 +47,19 @@ class ClusterBasis(Stored):
 
 
 def cluster_basis(fm: Any, k: int = 6, *, seed: int = 0, metric: str = "euclidean") -> ClusterBasis:
-    """The centres of the clusters of the channel vectors at all places of all images.
+    """The centres of the clusters of the channel vectors at all positions of all images.
 
     >>> cluster_basis(np.array([[[[5.0, 0.0]], [[0.0, 1.0]], [[5.0, 0.0]]]], np.float32), 2).centers.tolist()
     [[5.0, 0.0], [0.0, 1.0]]
 
     Args:
         fm: A `FeatureMap`, or an array of rank 1 to 5 that is read by its library's convention.
-        k: How many clusters, at most the number of places.
-        seed: Seed of the starts, a whole number below 2³².
+        k: How many clusters, at most the number of positions.
+        seed: Random seed of the starts, a whole number below 2³².
         metric: `"euclidean"` or `"cosine"`, as in `clusters`.
 
     Raises:
-        BadOption: There is no place to learn from, or an option cannot be used.
+        BadOption: There is no usable position, or an option is invalid.
         LibraryMissing: scikit-learn isn't installed.
     """
     fm = as_map(fm)
@@ -68,29 +68,30 @@ def cluster_basis(fm: Any, k: int = 6, *, seed: int = 0, metric: str = "euclidea
 
 
 def clusters(fm: Any, k: int = 6, *, seed: int = 0, basis: Any = None, metric: str = "euclidean") -> FeatureMap:
-    """The number of the cluster that each place belongs to.
+    """The number of the cluster that each position belongs to.
 
     >>> import numpy as np
     >>> values = np.array([[[[5.0, 0.0]], [[0.0, 1.0]], [[5.1, 0.0]]]], np.float32)
     >>> clusters(values, 2).values.ravel().tolist()
     [0.0, 1.0, 0.0]
 
-    k-means (Lloyd 1982; scikit-learn's, with 4 starts from `seed`, so that two runs agree) on the channel vectors of all
-    images together; clusters are numbered by size, the largest 0.
+    k-means (Lloyd 1982; scikit-learn's, with 4 starts from `seed`, so that runs are reproducible) on the channel
+    vectors of all images together; clusters are numbered by size, the largest 0.
 
     Args:
         fm: A `FeatureMap`, or an array of rank 1 to 5 that is read by its library's convention.
-        k: How many clusters, at most the number of places; not used with a `basis`.
-        seed: Seed of the starts, a whole number below 2³².
-        basis: A `ClusterBasis` that `cluster_basis` gave, or the path of its file; each place goes to the nearest centre.
+        k: How many clusters, at most the number of positions; not used with a `basis`.
+        seed: Random seed of the starts, a whole number below 2³².
+        basis: A `ClusterBasis` that `cluster_basis` gave, or the path of its file; each position goes to the nearest
+            centre.
         metric: `"euclidean"`, or `"cosine"`: k-means on unit vectors, where vectors of length 0 become NaN.
 
     Returns:
-        A map of whole numbers, float32 `[image, *spatial, 1]`, with the role `"labels"`: `heatmap` and `overlay` give each
-        cluster a colour.
+        A map of whole numbers, float32 `[image, *spatial, 1]`, with the role `"labels"`: `heatmap` and `overlay` give
+        each cluster a colour.
 
     Raises:
-        BadOption: There is no place to learn from, there are more clusters than places, or an option cannot be used.
+        BadOption: There is no usable position, there are more clusters than positions, or an option is invalid.
         LibraryMissing: scikit-learn isn't installed.
     """
     fm = as_map(fm)
@@ -104,9 +105,9 @@ def clusters(fm: Any, k: int = 6, *, seed: int = 0, basis: Any = None, metric: s
     else:
         basis = ClusterBasis.of(basis)
         if basis.centers.shape[1] != matrix.shape[1]:
-            raise BadOption(f"the basis is of {basis.centers.shape[1]} channels, this map has {matrix.shape[1]}")
+            raise BadOption(f"the basis has {basis.centers.shape[1]} channels, this map has {matrix.shape[1]}")
         vectors, sound, notes = _vectors(matrix, sound, one_of("metric", basis.metric, METRICS))
-        labels, source = _nearest(vectors, basis.centers), "a basis given"
+        labels, source = _nearest(vectors, basis.centers), "with the given basis"
     count = len(basis.centers)
     shares = np.bincount(labels, minlength=count) / max(1, len(labels))
     groups = [{"number": number, "share": float(share)} for number, share in enumerate(shares)]
@@ -118,7 +119,7 @@ def clusters(fm: Any, k: int = 6, *, seed: int = 0, basis: Any = None, metric: s
 
 
 def _vectors(matrix: np.ndarray, sound: np.ndarray, metric: str) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    """(what is clustered, its places, what must be said): the vectors themselves, or those of length 1."""
+    """(what is clustered, its positions, notes): the vectors themselves, or those of length 1."""
     if metric == "euclidean":
         return matrix, sound, ()
     largest = np.abs(matrix).max(1, keepdims=True)
@@ -127,7 +128,7 @@ def _vectors(matrix: np.ndarray, sound: np.ndarray, metric: str) -> tuple[np.nda
     unit = matrix[moving] / largest[moving]
     unit /= np.sqrt(np.einsum("pc,pc->p", unit, unit))[:, None]
     if not len(unit):
-        raise BadOption('metric="cosine": every vector has the length 0, and no direction')
+        raise BadOption('metric="cosine": every vector has length 0, so none has a direction')
     if moving.all():
         return unit, sound, ()
     places = sound.copy()
@@ -140,12 +141,10 @@ def _vectors(matrix: np.ndarray, sound: np.ndarray, metric: str) -> tuple[np.nda
 
 
 def _learned(vectors: np.ndarray, fm: FeatureMap, k: int, *, seed: int, metric: str) -> tuple[np.ndarray, ClusterBasis]:
-    """The cluster of each place, and the basis, the largest cluster first; empty ones are left out."""
+    """The cluster of each position, and the basis, the largest cluster first; empty ones are left out."""
     k = whole("k", k)
     if k > len(vectors):
-        raise BadOption(
-            f"k={k}: {fm.layer.path!r} has {len(vectors)} places that can be clustered; use at most as many"
-        )
+        raise BadOption(f"k={k}: {fm.layer.path!r} has only {len(vectors)} positions to cluster; use at most that many")
     model = scikit_learn("cluster", "clusters").KMeans(
         k, n_init=STARTS, random_state=whole("seed", seed, 0, LARGEST_SEED), algorithm="lloyd", max_iter=MOST_ROUNDS
     )
@@ -160,7 +159,7 @@ def _learned(vectors: np.ndarray, fm: FeatureMap, k: int, *, seed: int, metric: 
     order = order[sizes[order] > 0]
     number = np.empty(k, int)
     number[order] = np.arange(len(order))
-    fewer = Note("fewer-clusters", f"{len(order)} clusters instead of {k}: there are no more different vectors")
+    fewer = Note("fewer-clusters", f"{len(order)} clusters instead of {k}: there are no more distinct vectors")
     notes = (fewer,) if len(order) < k else ()
     middle = scaled.mean(0, dtype=np.float64).astype(np.float32)
     variance = sum(float(np.square(part - middle).sum(dtype=np.float64)) for part in np.array_split(scaled, PARTS))

@@ -61,7 +61,7 @@ def difference(a: Any, b: Any = None, *, relative: bool = False) -> FeatureMap:
         with np.errstate(invalid="ignore", divide="ignore"):
             values = np.where(values == 0, values, values / size.astype(np.float32))
             change = np.where(change == 0, 0, change / size)
-        notes.append(Note("relative", "each channel divided by the root mean square of b in it"))
+        notes.append(Note("relative", "each channel divided by the root mean square of b in that channel"))
     notes.append(Note("most-changed", _most_changed(a, change)))
     ids = tuple(one if one == other else f"{one} − {other}" for one, other in zip(a.ids, b.ids, strict=True))
     base = a if a.ids == b.ids and a.placement == b.placement else replace(a, photos=None, placement=None)
@@ -75,7 +75,7 @@ def difference(a: Any, b: Any = None, *, relative: bool = False) -> FeatureMap:
 
 
 def _rms(values: np.ndarray) -> np.ndarray:
-    """The root mean square of each channel over all places, float64 `[channel]`; 0 where no place is finite."""
+    """The root mean square of each channel over all positions, float64 `[channel]`; 0 where no position is finite."""
     summed = channel_squares(values)
     if np.isfinite(summed).all():
         return np.asarray(np.sqrt(summed / max(1, values[..., 0].size)))
@@ -91,14 +91,13 @@ def _whole(change: np.ndarray, size: np.ndarray) -> str:
     changed, whole = float(np.linalg.norm(change)), float(np.linalg.norm(size))
     if not changed:
         return "no difference"
-    share = f"{changed / whole:.3g} of the size of b" if whole else "b is 0 everywhere"
-    return f"overall |a − b| / |b|: {share}" if whole else f"changed, and {share}"
+    return f"overall |a − b| / |b|: {changed / whole:.3g}" if whole else "changed, and b is 0 everywhere"
 
 
 def _most_changed(fm: FeatureMap, change: np.ndarray) -> str:
     order = [index for index in np.argsort(-change, kind="stable")[:MOST_CHANGED] if change[index] > 0]
     if not order:
-        return "no channel has changed"
+        return "no channel changed"
     channels = ", ".join(f"{fm.channels[index]} ({change[index]:.3g})" for index in order)
     return f"most changed channels (rms): {channels}"
 
@@ -122,7 +121,7 @@ def _which(a: FeatureMap, b: FeatureMap) -> tuple[str, ...]:
 
 
 def _one_signed(a: FeatureMap, b: FeatureMap) -> tuple[str, ...]:
-    """What is said where one of the two has no value below 0 and the other many, as before and after an activation.
+    """The note for two maps of which one has no value below 0 and the other many, as before and after an activation.
 
     Quantised models often hold no activation of their own: the range of the layer before it begins at 0.
     """
@@ -133,7 +132,7 @@ def _one_signed(a: FeatureMap, b: FeatureMap) -> tuple[str, ...]:
         return ()
     signed, other = ("a", "b") if below[0] else ("b", "a")
     text = (
-        f"{max(below):.0%} of {signed} is below 0 and nothing of {other}: {other} may come after an activation and {signed}"
+        f"{max(below):.0%} of {signed} is below 0, and nothing of {other} is: {other} may come after an activation and {signed}"
         " before it (quantised models fold it into the layer); then compare the layer after it"
     )
     return (Note("one-signed", text),)
@@ -148,7 +147,7 @@ def _check_fit(a: FeatureMap, b: FeatureMap) -> None:
     """Raises `BadLayout` that says how the two differ."""
     if "labels" in (a.role, b.role):
         raise BadLayout(
-            "the numbers of clusters are names, and names have no difference: take that of the layer itself"
+            "cluster numbers are labels, which can't be subtracted: take the difference of the layer itself"
         )
     if not a.values.size:
         raise BadLayout(f"difference: the map is empty, its shape is {a.shape}")
@@ -156,18 +155,18 @@ def _check_fit(a: FeatureMap, b: FeatureMap) -> None:
         return
     shapes = f"a is {list(a.shape)}, b is {list(b.shape)} [image, *spatial, channel]"
     if len(a.shape) != len(b.shape):
-        raise BadLayout(f"difference needs two maps of one shape: {shapes}, one has more axes than the other")
+        raise BadLayout(f"difference needs two maps of the same shape: {shapes}, one has more axes than the other")
     names = ("images", *AXES.get(len(a.spatial), ()), "channels")
     differ = [
         f"{name} ({one} and {other})" for name, one, other in zip(names, a.shape, b.shape, strict=True) if one != other
     ]
     if differ:
         raise BadLayout(
-            f"difference needs two maps of one shape: {shapes}, they differ in {', '.join(differ)}; the same layer of inputs"
-            " of the same size has one shape"
+            f"difference needs two maps of the same shape: {shapes}, they differ in {', '.join(differ)}; a layer has "
+            "the same shape for all inputs of one size"
         )
     only = sorted(set(a.channels) ^ set(b.channels))[:8]
     raise BadLayout(
-        f"difference needs two maps of the same channels in the same order"
-        f"{f': only one of the two holds {only}' if only else ''}; fm.select(channels) picks them"
+        "difference needs two maps with the same channels in the same "
+        f"order{f': only one of the two holds {only}' if only else ''}; fm.select(channels) picks them"
     )

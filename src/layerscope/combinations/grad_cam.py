@@ -1,10 +1,11 @@
-"""Class activation maps by gradients: which places support a target, and which contradict it.
+"""Gradient-based class activation maps: which positions support a target, and which contradict it.
 
-Each takes a `FeatureMap` that was captured with a target and gives one with a single channel, float32 `[image, *spatial, 1]`.
-The values keep their sign and their size, where the papers cut them off at 0 (ReLU) and most libraries stretch them to 0…1: a
-place that contradicts the target isn't the same as one without evidence. `positive=True` cuts the negative values off.
+Each takes a `FeatureMap` that was captured with a target and gives one with a single channel, float32 `[image,
+*spatial, 1]`. The values keep their sign and their size, where the papers set negative ones to 0 (ReLU) and most
+libraries stretch them to 0…1: a position that contradicts the target isn't the same as one without evidence.
+`positive=True` sets negative values to 0.
 
-In the formulas A is the feature map, G the gradient of the target with respect to it, c a channel, p and q places.
+In the formulas A is the feature map, G the gradient of the target with respect to it, c a channel, p and q positions.
 """
 
 from __future__ import annotations
@@ -39,14 +40,15 @@ def grad_cam(
     >>> grad_cam(fm).values.ravel().tolist()
     [0.0, 1.0]
 
-    Selvaraju et al. 2017, "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization", equations 1
-    and 2, without the ReLU.
+    Selvaraju et al. 2017, "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization", equations
+    1 and 2, without the ReLU.
 
     Args:
         fm: A map that was captured with `target=`.
-        positive: Cut off values below 0, as the paper does.
-        smooth: Average over this many noisy copies of the input (SmoothGrad, Smilkov et al. 2017), a run each; 0 for none.
-        noise: Standard deviation of the noise, as a share of the input's range (maximum less minimum); above 0.
+        positive: Set values below 0 to 0, as the paper does.
+        smooth: Average over this many noisy copies of the input (SmoothGrad, Smilkov et al. 2017), a run each; 0 for
+            none.
+        noise: Standard deviation of the noise, as a fraction of the input's value range (maximum − minimum); above 0.
         flip: Average with the map of the mirrored input, mirrored back.
         seed: Seed of the noise.
 
@@ -55,7 +57,7 @@ def grad_cam(
 
     Raises:
         GradientsUnavailable: The map was captured without a target.
-        BadOption: `smooth`, `noise` or `flip` cannot be used, or need a model that this map doesn't know.
+        BadOption: `smooth`, `noise` or `flip` is invalid, or needs a model that this map has no link to.
     """
 
     def method(fm: FeatureMap) -> FeatureMap:
@@ -74,7 +76,7 @@ def grad_cam_pp(
     flip: bool = False,
     seed: int = 0,
 ) -> FeatureMap:
-    """Grad-CAM++: as Grad-CAM, with each place's gradient counted by how much it adds.
+    """Grad-CAM++: as Grad-CAM, with each position's gradient counted by how much it adds.
 
     >>> from dataclasses import replace
     >>> fm = FeatureMap.of_array(np.array([[[[0.5, 2.0]], [[1.5, 4.0]]]], np.float32))
@@ -83,14 +85,14 @@ def grad_cam_pp(
     [0.25, 0.75]
 
     The weight of a channel is `sum_p a max(G, 0)` with `a = G² / (2 G² + G³ sum_q A)`, 0 where G is 0. Chattopadhay
-    et al. 2018, "Grad-CAM++: Improved Visual Explanations for Deep Convolutional Networks", equations 5 and 19, for a target
-    that is read as the exponent of a score.
+    et al. 2018, "Grad-CAM++: Improved Visual Explanations for Deep Convolutional Networks", equations 5 and 19, for a
+    target that is read as the exponent of a score.
 
     Args:
         fm: A map that was captured with `target=`.
-        positive: Cut off values below 0, as the paper does.
+        positive: Set values below 0 to 0, as the paper does.
         smooth: Average over this many noisy copies of the input, as in `grad_cam`.
-        noise: Standard deviation of the noise, as a share of the input's range; above 0.
+        noise: Standard deviation of the noise, as a fraction of the input's value range; above 0.
         flip: Average with the map of the mirrored input, mirrored back.
         seed: Seed of the noise.
 
@@ -99,7 +101,7 @@ def grad_cam_pp(
 
     Raises:
         GradientsUnavailable: The map was captured without a target.
-        BadOption: `smooth`, `noise` or `flip` cannot be used, or need a model that this map doesn't know.
+        BadOption: `smooth`, `noise` or `flip` is invalid, or needs a model that this map has no link to.
     """
 
     def method(fm: FeatureMap) -> FeatureMap:
@@ -122,7 +124,7 @@ def xgrad_cam(
     flip: bool = False,
     seed: int = 0,
 ) -> FeatureMap:
-    """XGrad-CAM: the channels weighted by their gradient averaged over the places in proportion to the map.
+    """XGrad-CAM: the channels weighted by their gradient averaged over the positions in proportion to the map.
 
     >>> from dataclasses import replace
     >>> fm = FeatureMap.of_array(np.array([[[[1.0, 2.0]], [[3.0, 2.0]]]], np.float32))
@@ -130,14 +132,14 @@ def xgrad_cam(
     >>> xgrad_cam(fm).values.ravel().tolist()
     [0.0, 2.0]
 
-    The weight of a channel is `sum_p G A / sum_q A`, 0 where the map sums to 0. Fu et al. 2020, "Axiom-based Grad-CAM: Towards
-    Accurate Visualization and Explanation of CNNs", equation 8.
+    The weight of a channel is `sum_p G A / sum_q A`, 0 where the map sums to 0. Fu et al. 2020, "Axiom-based Grad-CAM:
+    Towards Accurate Visualization and Explanation of CNNs", equation 8.
 
     Args:
         fm: A map that was captured with `target=`.
-        positive: Cut off values below 0, as the paper does.
+        positive: Set values below 0 to 0, as the paper does.
         smooth: Average over this many noisy copies of the input, as in `grad_cam`.
-        noise: Standard deviation of the noise, as a share of the input's range; above 0.
+        noise: Standard deviation of the noise, as a fraction of the input's value range; above 0.
         flip: Average with the map of the mirrored input, mirrored back.
         seed: Seed of the noise.
 
@@ -146,7 +148,7 @@ def xgrad_cam(
 
     Raises:
         GradientsUnavailable: The map was captured without a target.
-        BadOption: `smooth`, `noise` or `flip` cannot be used, or need a model that this map doesn't know.
+        BadOption: `smooth`, `noise` or `flip` is invalid, or needs a model that this map has no link to.
     """
 
     def method(fm: FeatureMap) -> FeatureMap:
@@ -177,23 +179,25 @@ def hires_cam(
     >>> hires_cam(fm).values.ravel().tolist()
     [1.0, -1.0]
 
-    Where only linear layers follow, its sum over the places is the score without the bias, which Grad-CAM's isn't. Draelos
-    and Carin 2020, "Use HiResCAM instead of Grad-CAM for faithful explanations of convolutional neural networks", equation 3.
+    Where only linear layers follow, its sum over the positions is the score without the bias, which Grad-CAM's isn't.
+    Draelos and Carin 2020, "Use HiResCAM instead of Grad-CAM for faithful explanations of convolutional neural
+    networks", equation 3.
 
     Args:
         fm: A map that was captured with `target=`.
-        positive: Cut off values below 0.
+        positive: Set values below 0 to 0.
         smooth: Average over this many noisy copies of the input, as in `grad_cam`.
-        noise: Standard deviation of the noise, as a share of the input's range; above 0.
+        noise: Standard deviation of the noise, as a fraction of the input's value range; above 0.
         flip: Average with the map of the mirrored input, mirrored back.
         seed: Seed of the noise.
 
     Returns:
-        A map with one channel, float32 `[image, *spatial, 1]`. Its weights differ from place to place, so `linear` is `None`.
+        A map with one channel, float32 `[image, *spatial, 1]`. Its weights differ from position to position, so
+        `linear` is `None`.
 
     Raises:
         GradientsUnavailable: The map was captured without a target.
-        BadOption: `smooth`, `noise` or `flip` cannot be used, or need a model that this map doesn't know.
+        BadOption: `smooth`, `noise` or `flip` is invalid, or needs a model that this map has no link to.
     """
 
     def method(fm: FeatureMap) -> FeatureMap:
@@ -224,18 +228,19 @@ def layer_cam(
 
     Args:
         fm: A map that was captured with `target=`.
-        positive: Cut off values below 0, as the paper does.
+        positive: Set values below 0 to 0, as the paper does.
         smooth: Average over this many noisy copies of the input, as in `grad_cam`.
-        noise: Standard deviation of the noise, as a share of the input's range; above 0.
+        noise: Standard deviation of the noise, as a fraction of the input's value range; above 0.
         flip: Average with the map of the mirrored input, mirrored back.
         seed: Seed of the noise.
 
     Returns:
-        A map with one channel, float32 `[image, *spatial, 1]`. Its weights differ from place to place, so `linear` is `None`.
+        A map with one channel, float32 `[image, *spatial, 1]`. Its weights differ from position to position, so
+        `linear` is `None`.
 
     Raises:
         GradientsUnavailable: The map was captured without a target.
-        BadOption: `smooth`, `noise` or `flip` cannot be used, or need a model that this map doesn't know.
+        BadOption: `smooth`, `noise` or `flip` is invalid, or needs a model that this map has no link to.
     """
 
     def method(fm: FeatureMap) -> FeatureMap:
@@ -254,16 +259,16 @@ def eigen_cam(
     >>> eigen_cam(np.array([[[[3.0, 4.0]], [[6.0, 8.0]]]])).values.ravel().round(3).tolist()
     [5.0, 10.0]
 
-    `v` is the eigenvector of the channel covariance with the largest eigenvalue, so a layer of 50,176 places and 64 channels
-    needs 64 × 64 numbers where a singular value decomposition of all its values takes 10 GB. Its sign is chosen so that the
-    projections go with the sum of the channels. Muhammad and Yeasin 2020, "Eigen-CAM: Class Activation Map using Principal
-    Components", section III.
+    `v` is the eigenvector of the channel covariance with the largest eigenvalue, so a layer of 50,176 positions and 64
+    channels needs 64 × 64 numbers where an SVD of all its values takes 10 GB. Its sign is chosen so that the
+    projections correlate with the sum of the channels. Muhammad and Yeasin 2020, "Eigen-CAM: Class Activation Map using
+    Principal Components", section III.
 
     Args:
         fm: A `FeatureMap`, or an array of rank 1 to 5 that is read by its library's convention.
-        center: Take off the mean over the places first, as pytorch-grad-cam does.
+        center: Subtract the mean over the positions first, as pytorch-grad-cam does.
         smooth: Average over this many noisy copies of the input, as in `grad_cam`.
-        noise: Standard deviation of the noise, as a share of the input's range; above 0.
+        noise: Standard deviation of the noise, as a fraction of the input's value range; above 0.
         flip: Average with the map of the mirrored input, mirrored back.
         seed: Seed of the noise.
 
@@ -271,13 +276,13 @@ def eigen_cam(
         A map with one channel, float32 `[image, *spatial, 1]`; `linear` has the direction of each image.
 
     Raises:
-        BadOption: `smooth`, `noise` or `flip` cannot be used, or need a model that this map doesn't know.
+        BadOption: `smooth`, `noise` or `flip` is invalid, or needs a model that this map has no link to.
     """
 
     def method(fm: Any) -> FeatureMap:
         fm = as_map(fm)
         values, directions, shifts = zip(*(first_component(image, center) for image in fm.values), strict=True)
-        notes = (Note("centered", "the mean over the places taken off"),) if center else ()
+        notes = (Note("centered", "mean over the positions subtracted"),) if center else ()
         linear = Linear.of(np.stack(directions)[..., None], fm.channels, bias=-np.array(shifts)[:, None])
         over = f"{fm.values.shape[-1]} channels"
         return fm.combined(np.stack(values)[..., None], "Eigen-CAM", notes, linear=linear, over=over)
@@ -292,16 +297,16 @@ def _pair(fm: FeatureMap) -> tuple[np.ndarray, np.ndarray]:
     if not isinstance(fm, FeatureMap):
         what = "this is a bare array"
     elif fm.rule:
-        what = f"this is a combination already ({fm.rule}), which has none: take the map that capture gave"
+        what = f"this is a combination already ({fm.rule}), which has none: use the map that capture returned"
     else:
         what = f"{fm.layer.path or 'output'!r} was captured without a target"
     raise GradientsUnavailable(
-        f"a class activation map by gradients needs them, and {what}",
+        f"gradient-based class activation maps need gradients, and {what}",
         "capture(image, layer, target=CLASS) with a class index, a label or a function of the output; class_cam, score_cam,"
         " ablation_cam and eigen_cam need no gradients",
     )
 
 
 def _flat(values: np.ndarray) -> np.ndarray:
-    """`[image, place, channel]`."""
+    """`[image, position, channel]`."""
     return values.reshape(values.shape[0], -1, values.shape[-1])

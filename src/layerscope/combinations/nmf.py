@@ -30,7 +30,7 @@ class FactorBasis(Stored):
     Attributes:
         components: float64 `[k, channel]`, non-negative rows of length 1.
         energy: float64 `[k]`, the share of the energy of the values that each explains, the largest first.
-        notes: What a caption must say of how the basis was made.
+        notes: Notes for the caption on how the basis was made.
 
     Raises:
         BadOption: An array has other axes, doesn't fit the other, or isn't finite.
@@ -44,19 +44,19 @@ class FactorBasis(Stored):
 
 
 def nmf_basis(fm: Any, factors: int = 6, *, seed: int = 0, negative: str = "error") -> FactorBasis:
-    """The non-negative factors of the channel vectors at all places of all images.
+    """The non-negative factors of the channel vectors at all positions of all images.
 
     >>> nmf_basis(np.array([[[[2.0, 0.0]], [[0.0, 1.0]]]], np.float32), 2).components.round(3).tolist()
     [[1.0, 0.0], [0.0, 1.0]]
 
     Args:
         fm: A `FeatureMap`, or an array of rank 1 to 5 that is read by its library's convention.
-        factors: How many, at most the number of channels and of places.
+        factors: How many, at most the number of channels and of positions.
         seed: Seed of the start, a whole number below 2³².
         negative: `"error"` or `"clip"`, as in `nmf`.
 
     Raises:
-        BadOption: The map has negative values or no place to learn from, or an option cannot be used.
+        BadOption: The map has negative values or no usable position, or an option is invalid.
         LibraryMissing: scikit-learn isn't installed.
     """
     fm = as_map(fm)
@@ -65,31 +65,33 @@ def nmf_basis(fm: Any, factors: int = 6, *, seed: int = 0, negative: str = "erro
 
 
 def nmf(fm: Any, factors: int = 6, *, seed: int = 0, basis: Any = None, negative: str = "error") -> FeatureMap:
-    """How strong each of a few non-negative factors is at each place.
+    """How strong each of a few non-negative factors is at each position.
 
     >>> import numpy as np
     >>> values = np.array([[[[2.0, 0.0]], [[0.0, 1.0]]]], np.float32)
     >>> nmf(values, 2).values.reshape(2, 2).round(3).tolist()
     [[2.0, 0.0], [0.0, 1.0]]
 
-    The matrix V `[place, channel]` of all images becomes W H with no negative number in W (the result) or H (the factors'
-    channels, rows of length 1): Deep Feature Factorization (Collins et al. 2018, "Deep Feature Factorization For Concept
-    Discovery", equation 1), by scikit-learn's coordinate descent from the start "nndsvda", so that two runs agree. Factors
-    are ordered by the share of the energy of V that they explain; the shares add up to `1 - |V - W H|² / |V|²`.
+    The matrix V `[position, channel]` of all images becomes W H with no negative number in W (the result) or H (the
+    factors' channels, rows of length 1): Deep Feature Factorization (Collins et al. 2018, "Deep Feature Factorization
+    For Concept Discovery", equation 1), by scikit-learn's coordinate descent from the start "nndsvda", so that runs are
+    reproducible. Factors are ordered by the share of the energy of V that they explain; the shares add up to `1 - |V -
+    W H|² / |V|²`.
 
     Args:
         fm: A `FeatureMap`, or an array of rank 1 to 5 that is read by its library's convention.
-        factors: How many, at most the number of channels and of places; not used with a `basis`.
+        factors: How many, at most the number of channels and of positions; not used with a `basis`.
         seed: Seed of the start, a whole number below 2³².
-        basis: A `FactorBasis` that `nmf_basis` gave, or the path of its file; the strengths of its factors are solved for.
-        negative: What becomes of negative values: `"error"` raises; `"clip"` counts them as 0, and a note says so.
+        basis: A `FactorBasis` that `nmf_basis` gave, or the path of its file; the strengths of its factors are solved
+            for.
+        negative: What becomes of negative values: `"error"` raises; `"clip"` treats them as 0, and a note says so.
 
     Returns:
-        A map with a channel for each factor, float32 `[image, *spatial, factor]`, with the role `"factors"`: `heatmap` and
-        `overlay` give each a colour, `sheet` a tile.
+        A map with a channel for each factor, float32 `[image, *spatial, factor]`, with the role `"factors"`: `heatmap`
+        and `overlay` give each a colour, `sheet` a tile.
 
     Raises:
-        BadOption: The map has negative values or no place to learn from, or an option cannot be used.
+        BadOption: The map has negative values or no usable position, or an option is invalid.
         LibraryMissing: scikit-learn isn't installed.
     """
     fm = as_map(fm)
@@ -100,12 +102,12 @@ def nmf(fm: Any, factors: int = 6, *, seed: int = 0, basis: Any = None, negative
     else:
         learned = FactorBasis.of(basis)
         if learned.components.shape[1] != matrix.shape[1]:
-            raise BadOption(f"the basis is of {learned.components.shape[1]} channels, this map has {matrix.shape[1]}")
+            raise BadOption(f"the basis has {learned.components.shape[1]} channels, this map has {matrix.shape[1]}")
         if (learned.components < 0).any():
-            raise BadOption("the basis has factors with negative numbers, which no sum of parts has")
+            raise BadOption("the basis has negative components, which non-negative factors can't have")
         strengths, energy = _solved(matrix, learned.components)
         learned = replace(learned, energy=energy, notes=notes)
-        source = "a basis given"
+        source = "with the given basis"
     groups = [
         {"number": number, "share": float(share), "channels": _strongest(row, fm)}
         for number, (row, share) in enumerate(zip(learned.components, learned.energy, strict=True))
@@ -129,7 +131,7 @@ def group_text(group: dict[str, Any]) -> str:
 
 
 def _matrix(fm: FeatureMap, negative: str) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    """(the non-negative matrix, its places, what must be said of it)."""
+    """(the non-negative matrix, its positions, notes on it)."""
     one_of("negative", negative, ("error", "clip"))
     matrix, sound = places_of(fm, "nmf")
     lowest = float(matrix.min())
@@ -138,28 +140,28 @@ def _matrix(fm: FeatureMap, negative: str) -> tuple[np.ndarray, np.ndarray, tupl
     share = float((matrix < 0).mean())
     if negative == "error":
         raise BadOption(
-            f"nmf needs values of 0 and above, and {share:.1%} of those of {fm.layer.path!r} are negative (down to"
-            f" {lowest:.3g})",
-            'capture the layer after its activation (ReLU), or take negative="clip", which counts them as 0; pca and clusters'
-            " take any sign",
+            f"nmf needs non-negative values, and {share:.1%} of those of {fm.layer.path!r} are negative (down to "
+            f"{lowest:.3g})",
+            'capture the layer after its activation (ReLU), or use negative="clip", which treats them as 0; pca and '
+            "clusters accept any sign",
         )
     return (
         np.maximum(matrix, 0),
         sound,
-        (Note("clipped", f"{share:.1%} of the values are negative (down to {lowest:.3g}), taken as 0"),),
+        (Note("clipped", f"{share:.1%} of the values are negative (down to {lowest:.3g}), treated as 0"),),
     )
 
 
 def _learned(
     matrix: np.ndarray, fm: FeatureMap, factors: int, *, seed: int, notes: tuple[str, ...]
 ) -> tuple[np.ndarray, FactorBasis]:
-    """The strengths `[place, factor]` and the basis, the strongest factor first."""
+    """The strengths `[position, factor]` and the basis, the strongest factor first."""
     factors = whole("factors", factors)
     places, channels = matrix.shape
     if factors > min(places, channels):
         raise BadOption(
-            f"factors={factors}: {fm.layer.path!r} has {places} places and {channels} channels, so there are at most"
-            f" {min(places, channels)} factors"
+            f"factors={factors}: {fm.layer.path!r} has {places} positions and {channels} channels, so there are at "
+            f"most {min(places, channels)} factors"
         )
     model = scikit_learn("decomposition", "nmf").NMF(
         factors, init="nndsvda", solver="cd", random_state=whole("seed", seed, 0, LARGEST_SEED), max_iter=MOST_ROUNDS
@@ -172,7 +174,7 @@ def _learned(
     with learning("nmf"):
         strengths = model.fit_transform(matrix)
     if model.n_iter_ >= MOST_ROUNDS:
-        notes = (*notes, Note("not-settled", f"not settled after {MOST_ROUNDS} rounds"))
+        notes = (*notes, Note("not-settled", f"not converged after {MOST_ROUNDS} rounds"))
     rows = model.components_.astype(np.float64)
     size = np.linalg.norm(rows, axis=1)
     rows = np.divide(rows, size[:, None], out=np.zeros_like(rows), where=size[:, None] > 0)
@@ -183,7 +185,7 @@ def _learned(
 
 
 def _solved(matrix: np.ndarray, components: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The non-negative strengths `[place, factor]` of given factors that come closest to the matrix, and their shares."""
+    """The non-negative strengths `[position, factor]` of given factors that come closest to the matrix, and their shares."""
     decomposition = scikit_learn("decomposition", "nmf")
     matrix, unit = _of_size_one(matrix)
     if not unit or not components.any():

@@ -37,8 +37,9 @@ class Basis(Stored):
         mean: float64 `[channel]`.
         components: float64 `[k, channel]`, rows of length 1.
         variance: float64 `[k]`, the share of the variance that each explains.
-        split: float64 `[channel + 1]`: a place is foreground where `values @ split[:-1] + split[-1] > 0`; `None` without.
-        notes: What a caption must say of how the basis was made.
+        split: float64 `[channel + 1]`: a position is foreground where `values @ split[:-1] + split[-1] > 0`; `None`
+        without.
+        notes: Notes for the caption on how the basis was made.
 
     Raises:
         BadOption: An array has other axes, doesn't fit the others, or isn't finite.
@@ -54,25 +55,25 @@ class Basis(Stored):
 
 
 def pca_basis(fm: Any, components: int = 3, *, foreground: Any = None, robust: bool = False) -> Basis:
-    """The principal components of the channel vectors at all places of all images.
+    """The principal components of the channel vectors at all positions of all images.
 
     >>> import numpy as np
     >>> values = np.random.default_rng(0).normal(size=(2, 4, 4, 8))
     >>> pca_basis(values).components.shape
     (3, 8)
 
-    By the eigenvectors of the channel covariance (or of the Gram matrix where there are fewer places than channels), so a
-    224 × 224 × 64 layer needs megabytes where an SVD of all its values needs gigabytes. Signs are fixed: the channel with
-    the largest weight in a component has a positive one. Places with NaN or inf don't count.
+    By the eigenvectors of the channel covariance (or of the Gram matrix where there are fewer positions than channels),
+    so a 224 × 224 × 64 layer needs megabytes where an SVD of all its values needs gigabytes. Signs are fixed: the
+    channel with the largest weight in a component has a positive one. Positions with NaN or inf don't count.
 
     Args:
         fm: A `FeatureMap`, or an array of rank 1 to 5 that is read by its library's convention.
         components: How many; components beyond the rank are rows of 0.
-        foreground: Which places it is fitted to, as in `pca`.
-        robust: Leave out places with vectors of unusual length, as in `pca`.
+        foreground: Which positions it is fitted to, as in `pca`.
+        robust: Leave out positions with vectors of unusual length, as in `pca`.
 
     Raises:
-        BadOption: The map is empty, no place is left, or an option cannot be used.
+        BadOption: The map is empty, no position is left, or an option is invalid.
     """
     fm = as_map(fm)
     components = whole("components", components)
@@ -101,24 +102,27 @@ def pca(fm: Any, *, basis: Any = None, foreground: Any = None, robust: bool = Fa
     Args:
         fm: A `FeatureMap`, or an array of rank 1 to 5 that is read by its library's convention.
         basis: A `Basis` that `pca_basis` gave, or the path of its file; `None` makes one of `fm`.
-        foreground: Fits the basis to a part of the places and leaves the rest bare (−inf in the values): a bool array
-            `[*spatial]` or `[image, *spatial]`; or `"auto"`, which cuts at the middle of the first component of all
-            places and takes the side that is seen less at the edge of the images (the cut of DINOv2's demonstration,
-            Oquab et al. 2023, section 7.5, whose side is chosen by eye: `"above"` and `"below"` name it).
-        robust: Fit without the places whose vectors are far longer or shorter than the others' (beyond the median ± 5
-            normal deviations, by the median absolute deviation; none where that were more than a tenth), as the few
-            tokens that transformers use for storage (Darcet et al. 2024). They get colours all the same.
+        foreground: Fits the basis to a part of the positions and leaves the rest bare (−inf in the values): a bool
+            array `[*spatial]` or `[image, *spatial]`; or `"auto"`, which splits at the middle of the first component of
+            all positions and takes the side that is seen less at the edge of the images (the threshold of DINOv2's
+            demonstration, Oquab et al. 2023, section 7.5, whose side is chosen by eye: `"above"` and `"below"` name
+            it).
+        robust: Fit without the positions whose vectors are far longer or shorter than the others' (beyond the median ±
+            5 normal deviations, by the median absolute deviation; none where that would be more than a tenth), as the
+            few tokens that transformers use for storage (Darcet et al. 2024). They get colours all the same.
 
     Returns:
         A map of three channels, float32 `[image, *spatial, 3]`, with the role `"rgb"`; `linear` has the projection.
 
     Raises:
-        BadOption: The basis is of other channels, no place is left, or an option cannot be used.
+        BadOption: The basis is of other channels, no position is left, or an option is invalid.
     """
     fm = as_map(fm)
     projected = basis is not None
     if projected and robust:
-        raise BadOption("robust=True says how a basis is made, and one is given: pca_basis(fm, robust=True)")
+        raise BadOption(
+            "robust=True applies when a basis is made, and basis= is given: make it with pca_basis(fm, robust=True)"
+        )
     basis = Basis.of(basis) if projected else pca_basis(fm, foreground=foreground, robust=robust)
     channels = fm.values.shape[-1]
     if basis.components.shape != (3, channels):
@@ -146,13 +150,15 @@ def pca(fm: Any, *, basis: Any = None, foreground: Any = None, robust: bool = Fa
 def _notes(fm: FeatureMap, basis: Basis, given: bool, mask: np.ndarray | None) -> tuple[str, ...]:
     images = fm.values.shape[0]
     shares = ", ".join(f"PC{index + 1} {share:.1%}" for index, share in enumerate(basis.variance))
-    source = "a basis given" if given else f"one basis over {images} images" if images > 1 else "a basis of this image"
+    source = (
+        "with the given basis" if given else f"one basis for {images} images" if images > 1 else "basis of this image"
+    )
     notes = [Note("variance", f"variance explained: {shares}"), Note("basis", source)]
     notes += [Note("robust", note) for note in basis.notes]
     if mask is not None:
-        how = "by the first component of all places" if basis.split is not None else "as given"
+        how = "by the first component of all positions" if basis.split is not None else "as given"
         of = ", which the basis is of" if not given else ""
-        text = f"foreground ({how}): {mask.mean():.1%} of the places{of}; the rest is left bare"
+        text = f"foreground ({how}): {mask.mean():.1%} of the positions{of}; the rest is left bare"
         notes.append(Note("foreground", text))
     return tuple(notes)
 
@@ -215,7 +221,7 @@ def first_component(values: np.ndarray, center: bool) -> tuple[np.ndarray, np.nd
 
 
 def _inliers(values: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The places whose vectors are about as long as most, and what to say of the others."""
+    """The positions whose vectors are about as long as most, and the notes on the others."""
     long = lengths(values)
     sound = np.isfinite(long)
     if not sound.any():
@@ -226,20 +232,21 @@ def _inliers(values: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     keep = sound & (np.abs(long - middle) <= reach) if reach > 0 else sound
     out, count = int(sound.sum() - keep.sum()), int(sound.sum())
     if not out:
-        return sound, ("robust: no place is left out",)
+        return sound, ("robust: no position left out",)
     beyond = f"whose length is beyond {max(0, middle - reach):.3g}…{middle + reach:.3g}"
     if out > MOST_OUTLIERS * count:
         return sound, (
-            f"robust: none left out, since {out:,} of {count:,} places, {beyond}, are too many to be outliers",
+            f"robust: none left out, since {out:,} of {count:,} positions, {beyond}, are too many to be outliers",
         )
-    return keep, (f"robust: basis without {out:,} of {count:,} places, {beyond}",)
+    return keep, (f"robust: basis without {out:,} of {count:,} positions, {beyond}",)
 
 
 def _split(values: np.ndarray, side: str, keep: np.ndarray | None) -> np.ndarray:
     """`[channel + 1]`: the plane through the mean, across the first component, whose upper side is the foreground."""
     if side not in SIDES:
         raise BadOption(
-            f"foreground={side!r}: use {', '.join(map(repr, SIDES))}, or a bool array of the map's places.{near(side, SIDES)}"
+            f"foreground={side!r}: use {', '.join(map(repr, SIDES))}, or a bool array with one entry for each "
+            f"position{near(side, SIDES)}"
         )
     center, components, _ = _fitted(Rows(values, keep), 1)
     plane = np.append(components[0], -components[0] @ center)
@@ -253,7 +260,7 @@ def _above(values: np.ndarray, plane: np.ndarray) -> np.ndarray:
 
 
 def _more_at_the_edge(mask: np.ndarray) -> bool:
-    """Whether the places of `mask` `[image, *spatial]` are more common at the edge of the images than inside."""
+    """Whether the positions of `mask` `[image, *spatial]` are more common at the edge of the images than inside."""
     inner = (slice(None), *(slice(1, -1),) * (mask.ndim - 1))
     inside = mask[inner]
     edge = mask.size - inside.size
@@ -263,21 +270,22 @@ def _more_at_the_edge(mask: np.ndarray) -> bool:
 
 
 def _foreground(fm: FeatureMap, given: Any, split: np.ndarray | None) -> np.ndarray | None:
-    """bool `[image, *spatial]`, or `None` where every place counts."""
+    """bool `[image, *spatial]`, or `None` where every position counts."""
     if given is None or isinstance(given, str):
         if split is None:
             if given is not None:
                 raise BadOption(
-                    f"foreground={given!r}: the basis given has no foreground: make it with pca_basis(fm, foreground={given!r})"
+                    f"foreground={given!r}: the given basis has no foreground: make one with pca_basis(fm, "
+                    f"foreground={given!r})"
                 )
             return None
         if len(split) != fm.values.shape[-1] + 1:
-            raise BadOption(f"the basis is of {len(split) - 1} channels, this map has {fm.values.shape[-1]}")
+            raise BadOption(f"the basis has {len(split) - 1} channels, this map has {fm.values.shape[-1]}")
         mask = _above(fm.values, split)
     else:
         mask = _mask(fm, given)
     if not mask.any():
-        raise BadOption("foreground= leaves no place of the map: every place is background")
+        raise BadOption("foreground= leaves no position: everything is background")
     return mask
 
 
@@ -287,7 +295,5 @@ def _mask(fm: FeatureMap, given: Any) -> np.ndarray:
     if mask.dtype != np.bool_ and not np.isin(mask, (0, 1)).all():
         raise BadOption(f"foreground= holds {mask.dtype} values: give a bool array, for example values > 0.5")
     if mask.shape not in (places, places[1:]):
-        raise BadOption(
-            f"foreground= has the shape {mask.shape}: give {places[1:]}, the places of the map, or {places}"
-        )
+        raise BadOption(f"foreground= has the shape {mask.shape}: give {places[1:]}, the size of the map, or {places}")
     return np.broadcast_to(mask.astype(bool), places)

@@ -1,7 +1,7 @@
-"""Combinations that reduce the channels to one number at each place: a `FeatureMap` from a `FeatureMap`.
+"""Combinations that reduce the channels to one number at each position: a `FeatureMap` from a `FeatureMap`.
 
-Each takes a `FeatureMap` or a bare array and gives a `FeatureMap` with one channel; so they chain, and `heatmap`, `overlay`
-and `sheet` draw the result.
+Each takes a `FeatureMap` or a bare array and gives a `FeatureMap` with one channel; so they chain, and `heatmap`,
+`overlay` and `sheet` draw the result.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def weighted(fm: Any, weights: Any) -> FeatureMap:
 
 
 def maximum(fm: Any) -> FeatureMap:
-    """The largest value of any channel at each place.
+    """The largest value of any channel at each position.
 
     >>> import numpy as np
     >>> maximum(np.array([[[1.0, 3.0]]])).values.ravel().tolist()
@@ -120,7 +120,7 @@ def maximum(fm: Any) -> FeatureMap:
 
 
 def norm(fm: Any) -> FeatureMap:
-    """The Euclidean length of the channel vector at each place.
+    """The Euclidean length of the channel vector at each position.
 
     >>> import numpy as np
     >>> norm(np.array([[[3.0, -4.0]]])).values.ravel().tolist()
@@ -130,7 +130,7 @@ def norm(fm: Any) -> FeatureMap:
         fm: A `FeatureMap`, or an array of rank 1 to 5 that is read by its library's convention.
 
     Returns:
-        A map with one channel, float32 `[image, *spatial, 1]`, right also where the squares would leave float32.
+        A map with one channel, float32 `[image, *spatial, 1]`, correct also where the squares overflow float32.
 
     Raises:
         BadLayout: `fm` isn't an array of numbers.
@@ -140,7 +140,7 @@ def norm(fm: Any) -> FeatureMap:
 
 
 def deviation(fm: Any) -> FeatureMap:
-    """The standard deviation over the channels at each place (divided by their number, as `np.std`).
+    """The standard deviation over the channels at each position (divided by their number, as `np.std`).
 
     >>> import numpy as np
     >>> deviation(np.array([[[1.0, 3.0]]])).values.ravel().tolist()
@@ -176,7 +176,7 @@ def weight_vector(fm: FeatureMap, weights: Any) -> np.ndarray:
         missing = [channel for channel in weights if channel not in fm.channels]
         if missing or not weights:
             raise BadWeights(
-                f"weights name the channels {missing}, which {fm.layer.path!r} doesn't hold"
+                f"weights are given for channels {missing}, which {fm.layer.path!r} doesn't have"
                 if missing
                 else "the weights are empty: give {channel: weight}"
             )
@@ -188,7 +188,7 @@ def weight_vector(fm: FeatureMap, weights: Any) -> np.ndarray:
         try:
             array = as_numpy(weights)
             if array.dtype.kind == "c":
-                raise TypeError("a complex number is no weight")
+                raise TypeError("weights can't be complex numbers")
             vector = np.asarray(array, np.float64)
         except (TypeError, ValueError) as error:
             raise BadWeights(f"weights are numbers, one per channel; got {type(weights).__name__}: {error}") from error
@@ -200,7 +200,7 @@ def weight_vector(fm: FeatureMap, weights: Any) -> np.ndarray:
             )
     bad = np.flatnonzero(~np.isfinite(vector))
     if len(bad):
-        raise BadWeights(f"weights must be finite; not so at the positions {bad[:8].tolist()}")
+        raise BadWeights(f"weights must be finite; those that are not are at {bad[:8].tolist()}")
     return vector
 
 

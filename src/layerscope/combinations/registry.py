@@ -16,10 +16,10 @@ from . import class_cam, clusters, grad_cam, nmf, pca, reduce, score_cam, simila
 class Rule:
     """One combination by name.
 
-    `target`: the capture must have a target. `model`: the map must know its model, and takes the target itself. `together`:
-    one basis or range is made over all images, so they are wanted at once. `argument` reads what may stand behind a colon
-    (`weights:w.npy`) into the function's second argument; `takes` says what that is, as in a list of what is allowed, in
-    brackets where it may be left out.
+    `target`: the capture must have a target. `model`: the map must have a link to its model, and takes the target
+    itself. `together`: one basis or range is made over all images, so they are wanted at once. `argument` reads what
+    may stand behind a colon (`weights:w.npy`) into the function's second argument; `takes` says what that is, as in a
+    list of what is allowed, in brackets where it may be left out.
     """
 
     name: str
@@ -70,7 +70,7 @@ def rule_named(text: str) -> Rule:
                 break
             return rule
     names = tuple(map(str, RULES))
-    raise BadOption(f"combine={text!r}: use {', '.join(names)}.{near(text, names)}")
+    raise BadOption(f"combine={text!r}: use {', '.join(names)}{near(text, names)}")
 
 
 def row_of(rule: Any) -> Rule | None:
@@ -83,8 +83,8 @@ def row_of(rule: Any) -> Rule | None:
 def combined(fm: FeatureMap, rule: Any, target: Any = None) -> FeatureMap:
     """`fm` combined by a rule: a name of `RULES`, a function, or `None` for not at all.
 
-    `target` is for rules that ask the model themselves; those by gradients have that of the capture. A rule of the table
-    that knows no class says so where a target is given.
+    `target` is for rules that run the model themselves; gradient-based ones have that of the capture. A rule of the
+    table that uses no class says so where a target is given.
     """
     if rule is None:
         return fm
@@ -95,7 +95,8 @@ def combined(fm: FeatureMap, rule: Any, target: Any = None) -> FeatureMap:
             if not isinstance(result, FeatureMap):
                 name = getattr(rule, "__name__", "the function")
                 raise BadOption(
-                    f"combine={name} gave a {type(result).__name__}: a combination gives a feature map, as ls.mean does"
+                    f"combine={name} returned {type(result).__name__}: a combination returns a FeatureMap, as ls.mean "
+                    "does"
                 )
             return result
         raise BadOption(f"combine={rule!r}: use the name of a combination, or a function of a feature map")
@@ -121,6 +122,6 @@ def _argument(row: Rule, rule: Any) -> tuple[Any, ...]:
 
 
 def target_of_capture(rule: Any, target: Any) -> Any:
-    """The target that the capture itself must have: none for rules that ask the model themselves, or that know no class."""
+    """The target that the capture itself must have: none for rules that run the model themselves, or that use no class."""
     row = row_of(rule)
     return target if row is None or row.target else None

@@ -1,4 +1,4 @@
-"""Class activation maps without gradients: the channels weighted by what the model says when it sees less, or more, of them.
+"""Class activation maps without gradients: the channels weighted by the model's score when they are masked or removed.
 
 They need the model, so the map must come from `Scope.capture`. Each channel is one run of the model.
 """
@@ -45,19 +45,21 @@ def score_cam(
     >>> score_cam(scope.capture(image, "conv1")["conv1"], target=2)
     <FeatureMap conv1 (Conv) [1, 8, 8, 1], Score-CAM for class 2>
 
-    The mask of a channel is its map, stretched to 0…1 and enlarged to the input by linear interpolation; the input times
-    the mask is what the model sees. The weights are the softmax over the channels of the scores, so all are above 0 and the
-    map's sign is the channels' own. A channel with one value everywhere is a mask of zeros. Scores that hardly differ, as
-    probabilities do, make nearly equal weights; the notes say where that leaves nearly the plain mean. Wang et al. 2020,
-    "Score-CAM: Score-Weighted Visual Explanations for Convolutional Neural Networks", algorithm 1.
+    The mask of a channel is its map, stretched to 0…1 and enlarged to the input by linear interpolation; the input
+    times the mask is what the model sees. The weights are the softmax over the channels of the scores, so all are above
+    0 and the map's sign is the channels' own. A channel with one value everywhere is a mask of zeros. Scores that
+    hardly differ, as probabilities do, make nearly equal weights; the notes say where that leaves nearly the plain
+    mean. Wang et al. 2020, "Score-CAM: Score-Weighted Visual Explanations for Convolutional Neural Networks", algorithm
+    1.
 
     Args:
         fm: A map of a layer with height and width that `Scope.capture` gave.
-        target: A class index, a label or a function of the output; `None`: that of the capture, else each image's top-1 class.
-        positive: Cut off values below 0, as the paper does.
+        target: A class index, a label or a function of the output; `None`: that of the capture, else each image's top-1
+            class.
+        positive: Set values below 0 to 0, as the paper does.
         batch: How many masked images run at a time.
         smooth: Average over this many noisy copies of the input, as in `grad_cam`.
-        noise: Standard deviation of the noise, as a share of the input's range; above 0.
+        noise: Standard deviation of the noise, as a fraction of the input's value range; above 0.
         flip: Average with the map of the mirrored input, mirrored back.
         seed: Seed of the noise.
 
@@ -65,7 +67,7 @@ def score_cam(
         A map with one channel, float32 `[image, *spatial, 1]`; `linear` has the weights of each image.
 
     Raises:
-        BadOption: The map doesn't know its model, or an option cannot be used.
+        BadOption: The map has no link to its model, or an option is invalid.
         BadLayout: The layer has no height and width.
     """
     step = whole("batch", batch)
@@ -109,17 +111,18 @@ def ablation_cam(
     >>> ablation_cam(scope.capture(image, "conv1")["conv1"], target=2)
     <FeatureMap conv1 (Conv) [1, 8, 8, 1], Ablation-CAM for class 2>
 
-    The weight of a channel is `(y − y_c) / |y|`, with y the target's score and `y_c` that with the channel set to 0. Desai
-    and Ramaswamy 2020, "Ablation-CAM: Visual Explanations for Deep Convolutional Network via Gradient-free Localization",
-    equation 5, but for the bars: a score below 0 would turn every sign.
+    The weight of a channel is `(y − y_c) / |y|`, with y the target's score and `y_c` that with the channel set to 0.
+    Desai and Ramaswamy 2020, "Ablation-CAM: Visual Explanations for Deep Convolutional Network via Gradient-free
+    Localization", equation 5, but for the bars: a score below 0 would flip every sign.
 
     Args:
         fm: A map that `Scope.capture` gave, of a backend that can change what a layer returns.
-        target: A class index, a label or a function of the output; `None`: that of the capture, else each image's top-1 class.
-        positive: Cut off values below 0, as the paper does.
+        target: A class index, a label or a function of the output; `None`: that of the capture, else each image's top-1
+            class.
+        positive: Set values below 0 to 0, as the paper does.
         batch: How many copies of the image run at a time, each without one channel.
         smooth: Average over this many noisy copies of the input, as in `grad_cam`.
-        noise: Standard deviation of the noise, as a share of the input's range; above 0.
+        noise: Standard deviation of the noise, as a fraction of the input's value range; above 0.
         flip: Average with the map of the mirrored input, mirrored back.
         seed: Seed of the noise.
 
@@ -127,7 +130,7 @@ def ablation_cam(
         A map with one channel, float32 `[image, *spatial, 1]`; `linear` has the weights of each image.
 
     Raises:
-        BadOption: The map doesn't know its model, the backend can't change a layer, or an option cannot be used.
+        BadOption: The map has no link to its model, the backend can't change a layer, or an option is invalid.
         BadLayout: The layer has no axes of images and channels.
     """
     step = whole("batch", batch)
@@ -160,7 +163,7 @@ def _reported(steps: Iterator[Step], fm: FeatureMap, image: int, size: int) -> I
 
 
 def _nearly_mean(fm: FeatureMap, weights: Sequence[np.ndarray], spans: Sequence[float]) -> tuple[Note, ...]:
-    """The note on images whose map is the plain mean to a tenth: there the target had next to no say."""
+    """The note on images whose map is the plain mean to a tenth: there the target hardly mattered."""
     if fm.shape[-1] == 1:
         return ()
     near = []
@@ -174,7 +177,7 @@ def _nearly_mean(fm: FeatureMap, weights: Sequence[np.ndarray], spans: Sequence[
     most = max(spans[index] for index in near)
     where = in_images(fm, near)
     return (
-        Note(NEARLY_MEAN, f"nearly the plain mean of the channels{where}: their scores differ by {most:.2g} at most"),
+        Note(NEARLY_MEAN, f"nearly the plain mean of the channels{where}: their scores differ by at most {most:.2g}"),
     )
 
 
@@ -231,7 +234,7 @@ def _groups(channels: Any, step: int) -> Iterator[tuple[int, ...]]:
 def _check_spatial(fm: FeatureMap, origin: Origin) -> None:
     if len(fm.spatial) != 2 or fm.layer.attention or not {"h", "w"} <= set(origin.axes):
         raise BadLayout(
-            f"score_cam lays each channel over the image as a mask, and {fm.layer.path or 'output'!r} ({fm.layer.kind}) has the"
-            f" shape {fm.shape} for an input with the axes {origin.axes}",
+            f"score_cam masks the image with each channel, and {fm.layer.path or 'output'!r} ({fm.layer.kind}) has "
+            f"shape {fm.shape} for an input with the axes {origin.axes}",
             "use a layer with height and width",
         )

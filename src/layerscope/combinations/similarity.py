@@ -1,4 +1,4 @@
-"""How like one place every other place is, by their channel vectors."""
+"""How similar every position is to one position, by their channel vectors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def similarity(
     metric: str = "cosine",
     to: Any = None,
 ) -> FeatureMap:
-    """How like the channel vector of one place those of all places are.
+    """How similar the channel vector at every position is to that at one position.
 
     >>> import numpy as np
     >>> similarity(np.array([[[[1.0, 0.0]], [[2.0, 2.0]], [[-3.0, 0.0]]]]), (0, 0)).values.ravel().round(3)
@@ -35,19 +35,19 @@ def similarity(
 
     Args:
         fm: A `FeatureMap`, or an array of rank 1 to 5 that is read by its library's convention.
-        at: The place of the query on the map, (row, column), or one number for a sequence. Either this or `photo`.
-        photo: The place in pixels of the photo, (row, column), found through crop, padding and EXIF orientation.
+        at: The position of the query on the map, (row, column), or one number for a sequence. Either this or `photo`.
+        photo: The same in pixels of the photo, (row, column), found through crop, padding and EXIF orientation.
         image: The number of the image that the query is from.
         metric: `"cosine"` (−1 to 1), `"dot"`, or `"euclidean"` (the distance with a minus sign, 0 for equal vectors).
         to: Another map with the same channels, whose images are compared; `None` for those of `fm`.
 
     Returns:
-        A map with one channel, float32 `[image, *spatial, 1]`. A vector of length 0 has no direction: its cosine is NaN.
-        `linear` has the query's vector where `metric` is `"dot"`.
+        A map with one channel, float32 `[image, *spatial, 1]`. A vector of length 0 has no direction: its cosine is
+        NaN. `linear` has the query's vector where `metric` is `"dot"`.
 
     Raises:
-        BadOption: The place isn't on the map or was cropped away, or an option cannot be used.
-        BadLayout: The maps are of other channels, or have no places.
+        BadOption: The position isn't on the map or was cropped away, or an option is invalid.
+        BadLayout: The maps have other channels, or no positions.
     """
     fm = as_map(fm)
     one_of("metric", metric, METRICS)
@@ -55,14 +55,14 @@ def similarity(
     place = _place(one, at, photo)
     query = one.values[0][place].astype(np.float64)
     if not np.isfinite(query).all():
-        raise BadOption(f"the vector at {_text(place)} of {one.ids[0]} has NaN or inf in it: choose another place")
+        raise BadOption(f"the vector at {_text(place)} of {one.ids[0]} holds NaN or inf: choose another position")
     target = fm if to is None else as_map(to)
     _check_channels(fm, target)
     values, silent = _compared(target.values, query, metric)
     on_photo = f", at {_text(photo)} of the photo" if photo is not None else ""
     notes = [Note("query", f"query: {_text(place)} of {one.ids[0]}{on_photo}")]
     if silent and not query.any():
-        notes.append(Note("no-direction", "the query's vector has the length 0, and no direction: nothing is like it"))
+        notes.append(Note("no-direction", "the query's vector has length 0, so it has no direction to compare with"))
     elif silent:
         notes.append(Note("no-direction", f"places without a direction (a vector of length 0): {silent:,}"))
     if to is not None and _source(fm) != _source(target):
@@ -76,7 +76,7 @@ def similarity(
 
 
 def _compared(values: np.ndarray, query: np.ndarray, metric: str) -> tuple[np.ndarray, int]:
-    """(the similarity at each place, NaN where the vector isn't finite; how many places have no direction)."""
+    """(the similarity at each position, NaN where the vector isn't finite; how many positions have no direction)."""
     if metric == "dot":
         likeness = weighted_sum(values, query)
         likeness[~finite_places(values)] = np.nan
@@ -99,30 +99,28 @@ def _compared(values: np.ndarray, query: np.ndarray, metric: str) -> tuple[np.nd
 
 
 def _place(one: FeatureMap, at: Any, photo: Any) -> tuple[int, ...]:
-    """The place on the map that the caller means."""
+    """The position on the map that the caller means."""
     sizes = one.spatial
     if (at is None) == (photo is None):
         raise BadOption(
-            "similarity needs one place: at=(row, column) on the map, or photo=(row, column) in the photo's pixels"
+            "similarity needs one position: at=(row, column) on the map, or photo=(row, column) in the photo's pixels"
         )
     if not sizes:
-        raise BadLayout(f"{one.layer.path!r} is a dense layer: it has no places to compare")
+        raise BadLayout(f"{one.layer.path!r} is a dense layer: it has no positions to compare")
     if photo is not None:
         return _on_photo(one, photo)
     place = (at,) if isinstance(at, int | np.integer) else tuple(at)
     numbers = all(isinstance(number, int | np.integer) and not isinstance(number, bool) for number in place)
     if len(place) != len(sizes) or not numbers:
-        raise BadOption(f"at={at!r}: give {len(sizes)} whole numbers, a place of the map of {_text(sizes, ' × ')}")
+        raise BadOption(f"at={at!r}: give {len(sizes)} whole numbers, a position on the map of {_text(sizes, ' × ')}")
     if not all(0 <= number < size for number, size in zip(place, sizes, strict=True)):
-        raise BadOption(f"at={at!r} is outside the map of {_text(sizes, ' × ')}: places start at 0")
+        raise BadOption(f"at={at!r} is outside the map of {_text(sizes, ' × ')}: positions count from 0")
     return tuple(int(number) for number in place)
 
 
 def _on_photo(one: FeatureMap, photo: Any) -> tuple[int, ...]:
     if one.placement is None or len(one.spatial) != 2 or one.layer.attention:
-        raise BadOption(
-            "photo= needs a map that lies on a photo, from capture() of an image; this one doesn't: give at=(row, column)"
-        )
+        raise BadOption("photo= needs a map captured from a photo, which this one isn't: give at=(row, column)")
     place = one.placement[0]
     height, width = place.photo
     try:
@@ -148,7 +146,7 @@ def _check_channels(fm: FeatureMap, target: FeatureMap) -> None:
         differ = f"the query has {fm.shape[-1]} channels, to= has {target.shape[-1]}"
     else:
         differ = "the two hold different channel numbers"
-    raise BadLayout(f"{differ}: vectors can be compared where they are of the same channels of the same layer")
+    raise BadLayout(f"{differ}: vectors can be compared only over the same channels of the same layer")
 
 
 def _source(fm: FeatureMap) -> str:

@@ -23,9 +23,9 @@ NO_EVIDENCE, ZERO_GRADIENT, NEARLY_MEAN = "no-evidence", "zero-gradient", "nearl
 class Averaging:
     """Which changed inputs a combination is averaged over; nothing is changed by default.
 
-    `smooth`: over this many copies of the input with normal noise of `noise` times its range (maximum less minimum) as standard
-    deviation, drawn from `seed` (Smilkov et al. 2017, "SmoothGrad: removing noise by adding noise"; for class activation maps
-    Omeiza et al. 2019). `flip`: over the input and its mirror image, whose map is mirrored back.
+    `smooth`: over this many copies of the input with normal noise of `noise` times its value range (maximum − minimum)
+    as standard deviation, drawn from `seed` (Smilkov et al. 2017, "SmoothGrad: removing noise by adding noise"; for
+    class activation maps Omeiza et al. 2019). `flip`: over the input and its mirror image, whose map is mirrored back.
     """
 
     smooth: int = 0
@@ -43,7 +43,7 @@ class Averaging:
             return method(fm)
         whole("smooth", self.smooth, 0)
         if not 0 < self.noise < np.inf:
-            raise BadOption(f"noise={self.noise!r}: use a share of the input's range above 0, such as 0.1")
+            raise BadOption(f"noise={self.noise!r}: use a fraction of the input's value range, above 0, such as 0.1")
         origin = needed_origin(fm, name)
         plain = method(fm)
         report(0, len(fm.ids) * self.copies, "inputs")
@@ -91,8 +91,8 @@ def needed_origin(fm: Any, name: str) -> Origin:
     origin = fm.origin if isinstance(fm, FeatureMap) else None
     if origin is None:
         raise BadOption(
-            f"{name} runs the model again, and this map doesn't know its model",
-            "use a map that Scope.capture gave for a model with one input, not one from a file, a stream, a copy, a"
+            f"{name} runs the model again, and this map has no link to its model",
+            "use a map that Scope.capture returned for a model with one input, not one from a file, a stream, a copy, a"
             " combination or a bare array",
         )
     return origin

@@ -23,7 +23,7 @@ def as_numpy(array: Any) -> np.ndarray:
     """An array of numbers on the host. Raises `BadLayout` for anything else."""
     values = to_host(array)
     if values.dtype == object or values.dtype.kind in "SUMm":
-        raise BadLayout(f"an array of numbers is needed, not {values.dtype} from a {type(array).__name__}")
+        raise BadLayout(f"an array of numbers is needed; this {type(array).__name__} has dtype {values.dtype}")
     return values
 
 

@@ -1,4 +1,4 @@
-"""`FeatureMap`: what a layer produced for some images, with everything needed to draw it and to say what it is."""
+"""`FeatureMap`: what a layer produced for some images, with everything needed to draw and to describe it."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ class FeatureMap:
         role: What the channels of a combination are to a picture: `""` (numbers with a scale), `"rgb"` (three colours),
             `"factors"` (non-negative parts, each with a colour of its own), `"labels"` (whole numbers of groups) or
             `"weights"` (no output, but a layer's own weights; each channel a filter).
-        notes: What a caption must say, each a `Note` with a kind.
-        provenance: What a file must remember: model, preprocessing, target.
+        notes: Notes for captions, each a `Note` with a kind.
+        provenance: What files record: model, preprocessing, target.
         origin: Can run the model again; `None` for a map of a file, of `Scope.stream` or of a bare array.
         names: A name for each channel where they have some, as the classes of a model's output do; else empty.
         rows: What the first axis of `values` counts: the images, or other rows such as detection boxes or windows.
@@ -111,8 +111,8 @@ class FeatureMap:
 
         Args:
             array: An array of numpy, torch, TensorFlow or JAX, of rank 1 to 5.
-            layout: One letter an axis (`"bchw"`, `"hwc"`, `"bnc"`). `None`: its library's convention, channels first for
-                torch, channels last for the others, with a `LayoutWarning` where the sizes contradict it.
+            layout: One letter per axis (`"bchw"`, `"hwc"`, `"bnc"`). `None`: its library's convention, channels first
+                for torch, channels last for the others, with a `LayoutWarning` where the sizes contradict it.
 
         Raises:
             BadLayout: The array is empty, isn't one of numbers, or doesn't fit the layout.
@@ -120,7 +120,7 @@ class FeatureMap:
         library = type(array).__module__.partition(".")[0]
         library = "numpy" if library == "builtins" else library
         values = as_numpy(array)
-        reading = f"read as {layout} as asked"
+        reading = f"read as {layout} as requested"
         if layout is None:
             layout = _layout_of(values.shape, library)
             reading = f"read as {layout} by the convention of {library}"
@@ -189,7 +189,7 @@ class FeatureMap:
             problem = f"channels {missing} are not in" if missing else "channels=[] selects nothing from"
             in_order = self.channels == tuple(range(len(self.channels)))
             held = f"0 to {self.channels[-1]}" if in_order else str(self.channels)
-            raise BadChannels(f"{problem} {self.layer.path!r}, which holds {held}")
+            raise BadChannels(f"{problem} {self.layer.path!r}, which has {held}")
         indices = [index_of[number] for number in channels]
         chosen = tuple(self.channels[index] for index in indices)
         return replace(
@@ -218,8 +218,8 @@ class FeatureMap:
         """
         count = len(self.ids)
         if not isinstance(at, int | np.integer) or not -count <= at < count:
-            held = f"{count}, 0 to {count - 1}" if count else "no image"
-            raise BadOption(f"image={at!r}: this map holds {held}")
+            held = f"{count} images, 0 to {count - 1}" if count > 1 else "only image 0" if count else "no images"
+            raise BadOption(f"image={at!r}: this map has {held}")
         keep = slice(at, at + 1 or None)
         return replace(
             self,
@@ -245,7 +245,7 @@ class FeatureMap:
     ) -> FeatureMap:
         """A map made from this one by a rule over its channels, which are numbered anew.
 
-        Prefix tokens have no place on it, so they stay behind, and a note says so; `prefix()` before combining has them.
+        Prefix tokens aren't part of it, and a note says so; call `prefix()` before combining to get them.
 
         >>> fm = FeatureMap.of_array(np.ones((5, 6, 3)))
         >>> fm.combined(fm.values.min(-1, keepdims=True), "minimum")
@@ -254,7 +254,7 @@ class FeatureMap:
         Args:
             values: `[image, *spatial, channel]` with this map's images.
             rule: What was done, in a word or two, for captions.
-            notes: What a caption must say of it, after this map's own notes.
+            notes: Notes for captions, after this map's own.
             role: What the new channels are to a picture, as in `FeatureMap.role`.
             linear: The weights by which it was made from `self.values`, where it is linear in the channels.
             over: What it was done to, such as `"64 channels"`; it stands behind `rule` in captions.
@@ -307,7 +307,7 @@ class FeatureMap:
     def to_xarray(self) -> xarray.DataArray:
         """The map as an `xarray.DataArray` with the dimensions image, d, h, w (or n; q, k for attention), channel.
 
-        Prefix tokens have no place on the grid: `fm.prefix().to_xarray()` has them, with their names along n.
+        Prefix tokens aren't on the grid: `fm.prefix().to_xarray()` has them, with their names along n.
 
         >>> FeatureMap.of_array(np.zeros((5, 6, 3))).to_xarray().dims
         ('image', 'h', 'w', 'channel')
@@ -329,13 +329,14 @@ class FeatureMap:
         )
 
     def to_numpy(self, layout: str | None = None) -> np.ndarray:
-        """A copy of the values as float32, yours to change.
+        """A copy of the values as float32, writable.
 
         >>> FeatureMap.of_array(np.zeros((1, 5, 6, 3))).to_numpy("bchw").shape
         (1, 3, 5, 6)
 
         Args:
-            layout: One letter an axis, each once: `b`, `c`, and for space `n`, `hw`, `dhw` or `qk`. `None`: channels last.
+            layout: One letter per axis, each once: `b`, `c`, and for space `n`, `hw`, `dhw` or `qk`. `None`: channels
+                last.
 
         Raises:
             BadLayout: The layout doesn't name each axis once.
@@ -344,7 +345,7 @@ class FeatureMap:
         return self.values.transpose(_axes.permutation(letters, layout or letters)).copy("C")
 
     def to_torch(self, layout: str | None = None) -> torch.Tensor:
-        """A copy of the values as a float32 `torch.Tensor` on the CPU, yours to change.
+        """A copy of the values as a float32 `torch.Tensor` on the CPU, writable.
 
         >>> FeatureMap.of_array(np.zeros((1, 5, 6, 3))).to_torch().shape  # doctest: +SKIP
         torch.Size([1, 3, 5, 6])

@@ -1,4 +1,4 @@
-"""`Layer`: one named step of a model, what it is called and what can be said of it before anything is captured."""
+"""`Layer`: one named step of a model, what it is called, and what is known of it before anything is captured."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ..errors import LayerNotCalled
+from ..errors import LayerNotCalled, LayerNotFound
 from .axes import SPATIAL
 from .receptive_field import Field
 
@@ -26,14 +26,16 @@ class Layer:
         shape: The output of a dry run with one image; `None` where nothing came out.
         index: Its index in the table of layers.
         calls: How often it ran.
-        note: What there is to say of it.
+        note: Remarks on it.
         grid: (height, width) of image tokens; of the key tokens where the axes are `q` and `k`.
         aliases: Other names that find it.
         per_call: Where it ran more than once, one `Layer` per call, at `path:0`, `path:1`, …
-        step: The place of its (first) call among all calls of the run, -1 where the backend doesn't say.
+        step: The index of its (first) call among all calls of the run, -1 where the backend doesn't say.
         prefix: The names of the tokens in front of the image tokens: `("cls", "reg1")`.
-        parameters: How many weights it and all layers inside it have, shared ones once; `None` where the backend doesn't say.
-        receptive: The receptive field along each axis of the image, outermost first; `None` where nothing is known of it.
+        parameters: How many weights it and all layers inside it have, shared ones once; `None` where the backend
+            doesn't say.
+        receptive: The receptive field along each axis of the image, outermost first; `None` where nothing is known of
+            it.
     """
 
     path: str
@@ -151,6 +153,17 @@ def require_output(layer: Layer, table: Sequence[Layer]) -> Layer:
     elif children:
         advice = f" Inside it ran {list_paths(children)}."
     raise LayerNotCalled(f"layer {layer.path!r} ({layer.kind}) has no output: {reason}.{advice}")
+
+
+def times(count: int) -> str:
+    """`"once"`, `"2 times"`: how often a layer ran."""
+    return "once" if count == 1 else f"{count} times"
+
+
+def no_call(path: str, calls: int, call: int) -> LayerNotFound:
+    """The error for a call that a layer of so many calls doesn't have."""
+    have = f"calls :0 to :{calls - 1}" if calls > 1 else "only call :0" if calls else "no calls"
+    return LayerNotFound(f"layer {path!r} ran {times(calls)}, so it has {have}, not :{call}")
 
 
 def list_paths(layers: Sequence[Layer], most: int = 6) -> str:

@@ -16,9 +16,10 @@ Post = Literal["none", "relu"]
 class Linear:
     """A combination that is linear in the channels: `post(values @ weights + bias)`, `values` being those of the layer.
 
-    `weights` is float32 `[channel, k]`, or `[image, channel, k]` where each image has weights of its own, as in Grad-CAM;
-    `bias` is float32 `[k]` or `[image, k]`. `channels` are the true channel numbers of the rows of `weights`. `post` is
-    `"none"` or `"relu"` (values below 0 become 0). It holds at every place where the combination is finite.
+    `weights` is float32 `[channel, k]`, or `[image, channel, k]` where each image has weights of its own, as in
+    Grad-CAM; `bias` is float32 `[k]` or `[image, k]`. `channels` are the true channel numbers of the rows of `weights`.
+    `post` is `"none"` or `"relu"` (values below 0 become 0). It holds at every position where the combination is
+    finite.
 
     >>> linear = Linear(np.array([[0.5], [0.5]], np.float32), np.zeros(1, np.float32), (0, 1))
     >>> linear.recombine(np.array([[[1.0, 3.0]]])).tolist()
@@ -59,7 +60,7 @@ class Linear:
         return replace(self, weights=self.weights[..., positions], bias=self.bias[..., positions])
 
     def rectified(self) -> Linear:
-        """The same with its negative values cut off."""
+        """The same with its negative values set to 0."""
         return replace(self, post="relu")
 
     def after(self, first: Linear) -> Linear | None:

@@ -154,7 +154,7 @@ class Placement:
 def _along(photo: int, start: float, length: float, cells: int) -> np.ndarray:
     """For every pixel centre of one side of the photo its position on the map, in cells from the input's edge."""
     if cells < 1:
-        raise BadOption(f"a map has at least 1 cell a side, not {cells}")
+        raise BadOption(f"a map has at least 1 cell per side, not {cells}")
     return (np.arange(photo) + 0.5 - start) * (cells / length)
 
 

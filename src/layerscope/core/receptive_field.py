@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 MOST_PHASES = 512
-NO_PATTERN = "the units repeat no pattern that could be followed"
+NO_PATTERN = "the units follow no repeating pattern"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""How a user's words choose among the layers of a model: path, suffix, glob, kind, `last`, `stages`, index, predicate."""
+"""How layers are chosen from a model's table: path, suffix, glob, kind, `last`, `stages`, index, predicate."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..errors import LayerNotCalled, LayerNotFound, near
-from .layer import Layer, bare_kind, inside, list_paths, path_endings, require_output, split_call
+from .layer import Layer, bare_kind, inside, list_paths, no_call, path_endings, require_output, split_call
 
 
 def choose(table: Sequence[Layer], layers: Any) -> list[Layer]:
@@ -71,7 +71,7 @@ def _matches(table: Sequence[Layer], choice: Any) -> list[Layer]:
     if callable(choice):
         accepted = [layer for layer in table if layer.showable and choice(layer)]
         if not accepted:
-            raise LayerNotFound("the function accepts none of the layers that produced an output")
+            raise LayerNotFound("the function selects none of the layers that produced an output")
         return accepted
     raise LayerNotFound(f"a layer can't be chosen by a {type(choice).__name__}: use a path, an index or a function")
 
@@ -112,9 +112,7 @@ def _exact(table: Sequence[Layer], name: str) -> Layer | None:
         if layer.path == base or base in layer.aliases:
             if (chosen := _call_of(layer, call)) is not None:
                 return chosen
-            raise LayerNotFound(
-                f"layer {base!r} ran {layer.calls} times, so it has calls :0 to :{max(layer.calls - 1, 0)}, not :{call}"
-            )
+            raise no_call(base, layer.calls, call)
     return None
 
 
@@ -128,8 +126,8 @@ def _by_ending(table: Sequence[Layer], name: str) -> list[Layer] | None:
     if len(layers) > 1:
         index = f", or #{name} for the layer of that index" if name.isdecimal() else ""
         raise LayerNotFound(
-            f"{name!r} ends {len(layers)} paths: {list_paths(layers)}. Give more of the path, or the glob {'*' + name!r} for"
-            f" all{index}"
+            f"{name!r} is the end of {len(layers)} paths: {list_paths(layers)}. Give more of the path, or the glob "
+            f"{'*' + name!r} for all{index}"
         )
     return [require_output(layers[0], table)] if layers else None
 
@@ -166,7 +164,7 @@ def _by_glob(table: Sequence[Layer], name: str) -> list[Layer] | None:
     ]
     ran = [layer for layer in layers if layer.showable]
     if layers and not ran:
-        raise LayerNotCalled(f"{name!r} matches {list_paths(layers)}, none of which produced an output")
+        raise LayerNotCalled(f"{name!r} matches only layers that produced no output: {list_paths(layers)}")
     return ran or None
 
 
@@ -185,11 +183,11 @@ def _unknown(table: Sequence[Layer], name: str) -> str:
     advice = near(name, names)
     parts = [part.strip() for part in name.split(",")]
     if len(parts) > 1 and any(part in names or part in WORDS for part in parts):
-        advice = f" A name is one layer: give several as a list, {parts}, or with an -l for each."
+        advice = f". A name is one layer: give several as a list, {parts}, or with an -l for each."
     if not advice:
         shown = [layer for layer in table if layer.showable]
-        advice = f" The model has {len(table)} layers: {list_paths(shown or list(table))}."
-    return f"no layer {name!r}.{advice} `layers()` lists them all"
+        advice = f". The model has {len(table)} layers: {list_paths(shown or list(table))}."
+    return f"no layer {name!r}{advice} `layers()` lists them all"
 
 
 # ---- words -----------------------------------------------------------------------------------------------------------

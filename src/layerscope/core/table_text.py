@@ -66,7 +66,7 @@ def _lines(node: Node, depth: int, separator: str) -> Iterator[tuple[int, str, L
 
 
 def row(layer: Layer, name: str | None = None) -> tuple[str, ...]:
-    """The cells of a layer's line, in the order of `HEADER`; `name` in the place of the full path."""
+    """The cells of a layer's line, in the order of `HEADER`; `name` in place of the full path."""
     return (
         str(layer.index),
         printable(name or layer.path or "(output)"),

@@ -44,9 +44,9 @@ def collect(images: Any) -> list[Source]:
 
     `images` is a path, a folder, a glob pattern (`**` works), bytes, an open file, a PIL image, an array, a batch of
     arrays `[image, height, width, channel]`, or a list or generator of these. A folder gives its own image files by
-    suffix in natural order (`2.jpg` before `10.jpg`); where it has none, those of its sub-folders (one folder a class).
-    Hidden files are left out. Ids are file names, with their folder where two are the same, else `array-0`, `bytes-0`,
-    `image-0` …
+    suffix in natural order (`2.jpg` before `10.jpg`); where it has none, those of its sub-folders (one folder per
+    class). Hidden files are left out. Ids are file names, with their folder where two are the same, else `array-0`,
+    `bytes-0`, `image-0` …
 
     >>> import numpy as np
     >>> [source.id for source in collect([np.zeros((4, 4), np.uint8), np.zeros((2, 4, 4, 3), np.uint8)])]
@@ -124,8 +124,8 @@ def _report(skipped: Sequence[tuple[str, str]], count: int) -> None:
     more = f"; and {len(skipped) - 3} more" if len(skipped) > 3 else ""
     if len(skipped) == count:
         raise ImageNotReadable(f"none of the {count} images can be read: {reasons}{more}")
-    what = "1 image was" if len(skipped) == 1 else f"{len(skipped)} images were"
-    warnings.warn(f"{what} skipped of {count}: {reasons}{more}", ImagesSkipped, stacklevel=3)
+    were = "was" if len(skipped) == 1 else "were"
+    warnings.warn(f"{len(skipped)} of {count} images {were} skipped: {reasons}{more}", ImagesSkipped, stacklevel=3)
 
 
 def _items(images: Any) -> Iterator[Any]:
@@ -150,10 +150,10 @@ def _items(images: Any) -> Iterator[Any]:
 
 def _check_batch(shape: tuple[int, ...]) -> None:
     if shape[3] not in (1, 3, 4):
-        advice = " array.transpose(0, 2, 3, 1), or tensor.permute(0, 2, 3, 1);" if shape[1] in (1, 3, 4) else ""
+        advice = " use array.transpose(0, 2, 3, 1), or tensor.permute(0, 2, 3, 1);" if shape[1] in (1, 3, 4) else ""
         raise ImageNotReadable(
-            f"a batch of images has the shape (N, H, W, 1, 3 or 4), this array has {shape}:{advice} a batch that is ready"
-            " for the model goes with preprocess=None"
+            f"a batch of images has the shape (N, H, W, 1, 3 or 4), this array has {shape}:{advice} a batch that is "
+            "ready for the model needs preprocess=None"
         )
 
 
@@ -170,7 +170,9 @@ def _paths(name: str) -> list[Path]:
     matches = [Path(match) for match in glob.iglob(str(path), recursive=True)]
     files = [match for match in matches if match.suffix.lower() in suffixes and os.path.isfile(match)]
     if not files:
-        raise ImageNotReadable(f"{name}: no image file matches this pattern; what counts is {' '.join(SUFFIXES)}")
+        raise ImageNotReadable(
+            f"{name}: no image file matches this pattern; the suffixes looked for are {' '.join(SUFFIXES)}"
+        )
     return sorted(files, key=_natural)
 
 
@@ -183,7 +185,7 @@ def _in_folder(folder: Path) -> list[Path]:
             break
     if not images:
         raise ImageNotReadable(
-            f"{folder}: no image in this folder or its sub-folders; what counts is {' '.join(SUFFIXES)}"
+            f"{folder}: no image in this folder or its sub-folders; the suffixes looked for are {' '.join(SUFFIXES)}"
         )
     return sorted(images, key=_natural)
 

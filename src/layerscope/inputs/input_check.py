@@ -1,8 +1,8 @@
-"""Whether the model input looks like what the model was trained on, and what would fit better.
+"""Whether the model input looks like what the model was trained on, and which preprocessing would fit better.
 
-Two kinds of evidence. A BatchNorm near the input keeps the mean and the variance of what reached it in training: the same
-photo is sent there under each known recipe, and the statistics are compared. And where the model itself names its
-preprocessing, the range of the values is held against the range that this gives.
+Two kinds of evidence. A BatchNorm near the input keeps the mean and the variance of what reached it in training: the
+same photo is sent there under each known recipe, and the statistics are compared. And where the model itself names its
+preprocessing, the value range is compared with the one that this gives.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Fit:
 
     def describe(self) -> str:
         """The difference as text."""
-        return f"{_short(self.spread)} × the spread of training, its mean {_short(self.shift)} deviations off"
+        return f"{_short(self.spread)} × the spread of training and a mean {_short(self.shift)} deviations off"
 
 
 def fit(evidence: Evidence) -> Fit:
@@ -67,10 +67,10 @@ def fit(evidence: Evidence) -> Fit:
 
 
 def doubt(array: Any, axes: str, recipe: Recipe, *, stated: Recipe | None, evidence_of: EvidenceOf) -> str:
-    """What contradicts the values of the model input, as text; `""` where nothing does.
+    """What suggests that the model input is wrong, as text; `""` where nothing does.
 
-    `array` is one batch in `axes`; `stated` the recipe that the model itself names; `evidence_of` runs a batch up to the
-    first BatchNorm. A batch without image axes or colours, or with hardly any contrast, raises no doubt.
+    `array` is one batch in `axes`; `stated` the recipe that the model itself names; `evidence_of` runs a batch up to
+    the first BatchNorm. A batch without image axes or colours, or with hardly any contrast, raises no doubt.
     """
     values = np.asarray(array)
     if sorted(axes) != sorted("bhwc") or values.ndim != 4 or values.dtype.kind != "f":
@@ -145,10 +145,10 @@ def _verdict(evidence: Evidence, what: str, current: Fit, others: dict[str, Fit]
     if what == BATCH:
         advice = "batches scaled as " + " or ".join(map(repr, equal))
     return (
-        f"{'the input looks wrong for this model' if wrong else 'another preprocessing fits this model better'}:"
-        f" what {what} sends to the first BatchNorm ({evidence.layer!r}, {len(evidence.trained_mean)} channels) has"
-        f" {current.describe()}; under {best!r} it would have {others[best].describe()} (medians over the channels). If the"
-        f" model wasn't trained this way, give {advice}"
+        f"{'the input looks wrong for this model' if wrong else 'another preprocessing fits this model better'}: at "
+        f"the first BatchNorm ({evidence.layer!r}, {len(evidence.trained_mean)} channels), {what} has "
+        f"{current.describe()}; under {best!r} it would have {others[best].describe()} (medians over the channels). If "
+        f"the model wasn't trained this way, give {advice}"
     )
 
 

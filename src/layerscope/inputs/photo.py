@@ -7,7 +7,7 @@ What a `Photo` holds, whatever it was read from:
 - the first frame of an animation or of a file with many pages (a PIL image: the frame it stands at), with a note;
 - colours as the file stores them: embedded ICC profiles are not applied;
 - 16-bit grey as 0–65535, that is /257 on the scale 0–255, its precision kept in `values` (`pixels.py` has the details).
-  Colour files with 16 bits a channel come at 8 bits, because Pillow reads them so.
+  Colour files with 16 bits per channel come at 8 bits, because Pillow reads them so.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from .pixels import ARRAYS, planes_of_array, planes_of_image
 DEFAULT_LIMIT = 100_000_000
 LIMIT_VARIABLE = "LAYERSCOPE_MAX_PIXELS"
 ARRAY = f"give an array that is {ARRAYS}"
-DAMAGED = "the file is cut off, damaged or of a rare kind"
-ANEW = "download or copy it again, or open it in an image program and save it anew"
+DAMAGED = "the file is truncated, damaged or in an unusual format"
+ANEW = "download or copy it again, or open it in an image program and save it again"
 PLUGINS = {".heic": "pillow-heif", ".heif": "pillow-heif", ".jxl": "pillow-jxl-plugin"}
 UNSAFE = {"EPS"}  # Pillow starts Ghostscript to draw these
 
@@ -55,8 +55,8 @@ ORIENTATIONS = {
 class Photo:
     """One upright image: `pixels` uint8 `[height, width, 3]` in RGB, never to be written to.
 
-    `mode` is what the source was ("L", "CMYK", "I;16", "RGBA" …), `orientation` that of its EXIF data (1: upright), `note`
-    what a person should know of it. Sources with more than 8 bits keep their precision in `values`, float32 from 0 to 255 of
+    `mode` is what the source was ("L", "CMYK", "I;16", "RGBA" …), `orientation` that of its EXIF data (1: upright),
+    `note` a remark for people. Sources with more than 8 bits keep their precision in `values`, float32 from 0 to 255 of
     shape `[height, width, 1 or 3]`; else it is `None`.
 
     >>> photo = read(np.zeros((2, 3), np.uint8), id="dark")
@@ -126,7 +126,7 @@ def read(source: Any, *, id: str | None = None, limit: int | None = None) -> Pho
 
 
 def pixel_limit(limit: int | None = None) -> int:
-    """The largest number of pixels in force: `limit`, else `LAYERSCOPE_MAX_PIXELS`, else 100 million.
+    """The current limit on the number of pixels: `limit`, else `LAYERSCOPE_MAX_PIXELS`, else 100 million.
 
     >>> pixel_limit(5_000_000)
     5000000

@@ -45,8 +45,8 @@ def planes_of_array(array: np.ndarray, name: str) -> tuple[np.ndarray, str]:
         planes, modes = _from_float(array, name), ("F", "RGB;F", "RGBA;F")
     else:
         raise ImageNotReadable(
-            f"{name}: an array of {array.dtype}, whose range isn't known; convert it, for example with"
-            " .astype(np.uint8) if it holds 0–255, or pass a ready batch with preprocess=None"
+            f"{name}: an array of {array.dtype}, whose value range isn't known; convert it, for example with "
+            ".astype(np.uint8) if it holds 0–255, or pass a ready batch with preprocess=None"
         )
     planes = planes[..., None] if planes.ndim == 2 else planes
     mode = modes[(1, 3, 4).index(planes.shape[2])]
@@ -56,8 +56,8 @@ def planes_of_array(array: np.ndarray, name: str) -> tuple[np.ndarray, str]:
 def _check_shape(shape: tuple[int, ...], name: str) -> None:
     if len(shape) == 3 and shape[2] not in (1, 3, 4) and shape[0] in (1, 3, 4):
         raise ImageNotReadable(
-            f"{name}: an array of shape {shape} has its channels first, an image has them last:"
-            " array.transpose(1, 2, 0), or tensor.permute(1, 2, 0)"
+            f"{name}: an array of shape {shape} has its channels first, an image has them last: use array.transpose(1, "
+            "2, 0), or tensor.permute(1, 2, 0)"
         )
     if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] not in (1, 3, 4)) or 0 in shape:
         raise ImageNotReadable(
@@ -77,8 +77,8 @@ def _from_16_bits(values: np.ndarray, name: str) -> np.ndarray:
     low, high = int(values.min()), int(values.max())
     if low < 0 or high > 65535:
         raise ImageNotReadable(
-            f"{name}: whole numbers from {low} to {high}, an image of 16 bits has 0–65535; scale it to 0–255 and"
-            " convert it to uint8"
+            f"{name}: integers from {low} to {high}, but a 16-bit image has 0–65535; scale it to 0–255 and convert it "
+            "to uint8"
         )
     return np.asarray(np.divide(values, 257, dtype=np.float32))
 
@@ -88,7 +88,7 @@ def _from_float(values: np.ndarray, name: str) -> np.ndarray:
     if not (low >= 0 and high <= 1):  # also true for NaN
         extent = "NaN" if np.isnan(low) else f"{low:g} to {high:g}"
         raise ImageNotReadable(
-            f"{name}: floats hold {extent}, an image of floats must lie in 0–1; convert it to uint8 (0–255), or pass"
-            " a ready batch with preprocess=None"
+            f"{name}: a float image must lie in 0–1, and this one holds {extent}; convert it to uint8 (0–255), or pass "
+            "a ready batch with preprocess=None"
         )
     return np.asarray(np.multiply(values, 255, dtype=np.float32))

@@ -28,7 +28,7 @@ READY_ADVICE = "give batches that are ready for the model, with preprocess=None"
 class InputPlan:
     """What the model's input looks like: axes, size (`None`: the photo's own), channels, type, fixed batch size.
 
-    `known` is false where nothing said how to preprocess; then the values may be wrong and a person must be told.
+    `known` is false where nothing said how to preprocess; then the values may be wrong and the user must be told.
     `note` says where recipe and size come from.
     """
 
@@ -88,7 +88,7 @@ def _image_input(facts: Facts) -> Input:
     channels = entry.shape[entry.axes.index("c")]
     if channels not in (None, 1, 3):
         raise PreprocessUnknown(
-            f"the model's input {entry.name!r} has {channels} channels, a photo gives 3 or 1: {READY_ADVICE}"
+            f"the model's input {entry.name!r} has {channels} channels, but a photo has 3 or 1: {READY_ADVICE}"
         )
     return entry
 
@@ -146,7 +146,7 @@ def _dtype(entry: Input) -> str:
         return "float32"
     if entry.dtype not in ("float16", "float32", "float64", "uint8"):
         raise PreprocessUnknown(
-            f"the model's input {entry.name!r} is {entry.dtype}, which no recipe gives: {READY_ADVICE}"
+            f"the model's input {entry.name!r} is {entry.dtype}, which no recipe produces: {READY_ADVICE}"
         )
     return entry.dtype
 
@@ -161,9 +161,9 @@ def batch(photos: Sequence[Photo], recipe: Recipe, plan: InputPlan) -> tuple[np.
     ((1, 3, 16, 16), (0.0, 0.0, 30.0, 40.0))
     """
     if recipe == READY:
-        raise PreprocessUnknown("preprocess=None passes batches on as they are, these are photos: name a preprocessing")
+        raise PreprocessUnknown("preprocess=None takes ready batches, and these are photos: choose a preprocessing")
     if not photos:
-        raise PreprocessUnknown("no photo to preprocess")
+        raise PreprocessUnknown("there is no photo to preprocess")
     axes = plan.axes.replace("b", "")
     try:
         applied = [apply(recipe, photo, axes, plan.size, channels=plan.channels) for photo in photos]
@@ -176,8 +176,8 @@ def batch(photos: Sequence[Photo], recipe: Recipe, plan: InputPlan) -> tuple[np.
     shapes = {array.shape for array, _ in applied}
     if len(shapes) > 1:
         raise PreprocessUnknown(
-            f"photos of different sizes can't go into one batch as {sorted(shapes)}: give size=, another"
-            " resize than 'none', or one photo at a time"
+            f"photos of different sizes, {sorted(shapes)}, can't go into one batch: give size=, a resize other than "
+            "'none', or one photo at a time"
         )
     stacked = np.stack([array for array, _ in applied], axis=plan.axes.index("b"))
     if plan.dtype == "uint8":
@@ -234,7 +234,7 @@ def _per_channel(recipe: Recipe, channels: int) -> tuple[np.ndarray, np.ndarray]
 
 def _in_axes(values: np.ndarray, axes: str) -> np.ndarray:
     if sorted(axes) != sorted("hwc"):
-        raise PreprocessUnknown(f"axes={axes!r}: an image goes into the axes h, w and c: {READY_ADVICE}")
+        raise PreprocessUnknown(f"axes={axes!r}: an image needs the axes h, w and c: {READY_ADVICE}")
     return np.asarray(values.transpose(["hwc".index(axis) for axis in axes]))
 
 
@@ -252,7 +252,7 @@ def _apply_function(
         lengths = {"h": size[0] if size else "height", "w": size[1] if size else "width", "c": channels}
         expected = ", ".join(f"{axis}={lengths[axis]}" for axis in axes)
         raise PreprocessUnknown(
-            f"{photo.id}: the preprocess function {callable_name(recipe.function)} gave an array of shape"
-            f" {array.shape}, the model takes ({expected})"
+            f"{photo.id}: the preprocess function {callable_name(recipe.function)} returned an array of shape "
+            f"{array.shape}, but the model takes ({expected})"
         )
     return np.ascontiguousarray(array), Placement.whole(photo.size, (sizes["h"], sizes["w"]))

@@ -55,15 +55,15 @@ class Recipe:
         name: For captions.
         order: The order of the channels in the input, "rgb" or "bgr".
         divide: What the pixels are divided by first; not 0.
-        mean: What is subtracted then, one number or three in `order`.
+        mean: What is then subtracted, one number or three in `order`.
         std: What is divided by last, one number or three in `order`; not 0.
-        resize: "squash" (exactly to `size`), "shorter" (shorter side to `short`, then centre crop to `size`), "letterbox"
-            (fits inside `size`, padded with `fill`) or "none" (the photo's own size, centre-cropped to whole multiples of
-            `multiple`).
+        resize: "squash" (exactly to `size`), "shorter" (shorter side to `short`, then centre crop to `size`),
+            "letterbox" (fits inside `size`, padded with `fill`) or "none" (the photo's own size, centre-cropped to
+            whole multiples of `multiple`).
         short: Pixels of the shorter side before the crop; `None` is size × 256/224.
         size: (height, width) of the input in pixels; `None` for the model's own.
         interpolation: "nearest", "bilinear", "bicubic" or "lanczos", as Pillow's filters.
-        centre: Where a centre crop lies that can't be even: "round" as in torchvision, "floor" as in transformers.
+        centre: How a centre crop with an odd margin is rounded: "round" as in torchvision, "floor" as in transformers.
         fill: An RGB colour, each 0–255.
         multiple: See `resize`; at least 1.
         function: Replaces all of this: it takes the uint8 RGB pixels and returns the model input for one image.
@@ -190,8 +190,8 @@ def named(name: str) -> Recipe:
     """
     if name.lower() not in RECIPES:
         raise PreprocessUnknown(
-            f"no preprocessing {name!r}.{near(name, RECIPES)} There are {', '.join(RECIPES)}; a layerscope Recipe, a"
-            " function of the RGB pixels, and None for batches that are ready"
+            f"no preprocessing {name!r}{near(name, RECIPES) or '.'} Use {', '.join(RECIPES)}, a layerscope Recipe, a "
+            "function of the RGB pixels, or None for batches that are ready"
         )
     return RECIPES[name.lower()]
 
@@ -208,7 +208,7 @@ def from_fields(settings: Mapping[str, Any]) -> Recipe:
     for key in settings:
         if key not in allowed:
             raise PreprocessUnknown(
-                f"preprocessing has no field {key!r}.{near(str(key), allowed)} There are {', '.join(allowed)}"
+                f"preprocessing has no field {key!r}{near(str(key), allowed) or '.'} There are {', '.join(allowed)}"
             )
     base = RECIPES.get(str(settings.get("name", "")).lower())
     changes: dict[str, Any] = {

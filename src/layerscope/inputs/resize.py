@@ -20,8 +20,8 @@ def geometry(recipe: Recipe, photo: Photo, size: Size | None) -> tuple[Size, Siz
         own = (height // recipe.multiple * recipe.multiple, width // recipe.multiple * recipe.multiple)
         if 0 in own or (size is not None and size != own):
             raise PreprocessUnknown(
-                f"{photo.id}: {height} × {width} pixels, and preprocessing {recipe.name!r} doesn't resize; the input"
-                f" needs {f'{size[0]} × {size[1]}' if size else f'at least {recipe.multiple} a side'}"
+                f"{photo.id}: {height} × {width} pixels, and preprocessing {recipe.name!r} doesn't resize; the input "
+                f"needs {f'{size[0]} × {size[1]}' if size else f'at least {recipe.multiple} per side'}"
             )
         return photo.size, _centred(photo.size, own), own
     if size is None:

@@ -52,7 +52,7 @@ def from_transform(wanted: Any) -> Recipe | None:
     if isinstance(wanted, type):
         if weights_of(getattr(wanted, "DEFAULT", None)) is not None:
             raise PreprocessUnknown(
-                f"{wanted.__name__} holds several weights: give one of them, such as {wanted.__name__}.DEFAULT"
+                f"{wanted.__name__} is a set of weights: give one of them, such as {wanted.__name__}.DEFAULT"
             )
         return None
     if not _is_transform(wanted):

@@ -26,9 +26,9 @@ MUTED = np.array([GAP, INK_LIGHT, INK_MIDDLE, INK_MIDDLE], np.uint8)
 
 @dataclass(frozen=True)
 class Frame:
-    """What stands around a map: title and lines of the caption, the scale of its bar, the marks of its legend.
+    """What surrounds a map: title and lines of the caption, the scale of its bar, the marks of its legend.
 
-    `reach` is how far the values themselves go; it stands at the ends of the bar where values lie beyond it. Letters, gaps and
+    `reach` is how far the values themselves go, printed at the ends of the bar that they exceed. Letters, gaps and
     the bar are `text` times as large as on a screen (1 to 4), drawn at that size.
     """
 

@@ -56,7 +56,7 @@ def _subject(fm: FeatureMap, shown: str) -> Note:
 
 
 def _remarks(fm: FeatureMap) -> list[str]:
-    """What must be known of the map and its layer."""
+    """Notes on the map and its layer."""
     notes = [*fm.notes]
     if fm.layer.note:
         notes.append(fm.layer.note)
@@ -64,7 +64,7 @@ def _remarks(fm: FeatureMap) -> list[str]:
         count = fm.tokens.shape[1]
         noun, pronoun = ("tokens", "them") if count > 1 else ("token", "it")
         names = ", ".join(fm.layer.prefix)
-        notes.append(Note("tokens", f"{count} prefix {noun} apart ({names}): strip(fm.prefix()) shows {pronoun}"))
+        notes.append(Note("tokens", f"{count} prefix {noun} not shown ({names}): strip(fm.prefix()) draws {pronoun}"))
     if fm.layer.attention and len(fm.spatial) == 2:
         notes.append(_attention_axes(fm))
     return notes

@@ -33,8 +33,8 @@ class DrawnBar:
 class ColorBar:
     """A bar to be drawn: its scale, and which `marks` (`ABOVE`, `BELOW`) of values beyond its ends it shows.
 
-    `reach` is how far the values themselves go; it stands at the end of the bar that they lie beyond. All is `text` times as
-    large as on a screen.
+    `reach` is how far the values themselves go, printed at the end of the bar that they exceed. Everything is `text`
+    times as large as on a screen.
     """
 
     scale: Scale
@@ -53,8 +53,8 @@ class ColorBar:
     def draw(self, x: int, y: int, height: int) -> DrawnBar:
         """The parts of the bar whose upper left corner is at `x`, `y`, caps included.
 
-        Where values lie beyond the limits there is a cap in the colour that they have: a block for limits that were given, a
-        point for limits that are cut at percentiles.
+        Where values lie beyond the limits there is a cap in the colour that they have: a block for limits that were
+        given, a point for limits that are clipped at percentiles.
         """
         letters, wide, scale = font(SMALL * self.text), BAR_WIDTH * self.text, self.scale
         space, left = 2 * self.text, x + (BAR_WIDTH + BAR_TICK) * self.text

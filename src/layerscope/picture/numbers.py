@@ -1,4 +1,4 @@
-"""Numbers as they stand on pictures: in as many digits as their range needs."""
+"""Numbers for pictures: with as many digits as their range needs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def number(value: float, digits: int = 3) -> str:
-    """A number in at most three (or `digits`) significant digits, as it stands on pictures.
+    """A number in at most three (or `digits`) significant digits, as pictures show it.
 
     >>> [number(value) for value in (0, 12.345, -0.0123, 1e-9, 123456)]
     ['0', '12.3', '−0.0123', '1e−9', '1.23e5']

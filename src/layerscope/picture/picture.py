@@ -43,7 +43,7 @@ class Picture:
     (dtype('uint8'), 2, 4, 3)
 
     Attributes:
-        pixels: uint8, read-only: `[height, width]` codes of `scale`, or RGB `[height, width, 3]`.
+        pixels: uint8, read-only: `[height, width]` codes of `scale` (palette indices), or RGB `[height, width, 3]`.
         cells: Where each tile lies, with its image, channel and range of values.
         scale: The rule from values to colours; `None` where the colours stand for no values.
         title: What the picture shows.
@@ -128,7 +128,7 @@ class Picture:
 
     @property
     def texts(self) -> tuple[Text, ...]:
-        """Every line of text with its place in pixels, besides the ticks of the bar; empty where `drawing` is `None`.
+        """Every line of text with its position in pixels, besides the ticks of the bar; empty where `drawing` is `None`.
 
         >>> import layerscope as ls, numpy as np
         >>> [line.text for line in ls.sheet(np.zeros((1, 8, 8, 3))).texts if line.tile >= 0]
@@ -189,7 +189,7 @@ class Picture:
         if self.indexed or theme == self.theme:
             return replace(self, theme=theme)
         if self.frame is None:
-            raise BadOption("this RGB picture has no frame, so its paper and ink can't be told from its colours")
+            raise BadOption("this RGB picture has no frame, so its theme can't be changed")
         around = np.take(self._colors(theme), self.frame, axis=0)
         own = self.frame == OWN
         around[own] = self.pixels[own]
@@ -220,7 +220,7 @@ class Picture:
             BadOption: Where the picture is RGB.
         """
         if not self.indexed:
-            raise BadOption("this picture is RGB: only pictures of one scale hold codes")
+            raise BadOption("this picture is RGB: only indexed pictures hold codes")
         box = self.pixels[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width]
         zoom = self.zooms[self.cells.index(cell)] if self.zooms else self.zoom
         return box[:: self.tall or zoom, ::zoom]
@@ -240,7 +240,7 @@ class Picture:
             BadOption: Where the picture is RGB or has no scale.
         """
         if self.scale is None:
-            raise BadOption("this picture has no scale, so its colours stand for no values")
+            raise BadOption("this picture has no scale, so its colours don't stand for values")
         known = np.isfinite(cell.low) and np.isfinite(cell.high)
         tile = Scale((cell.low, cell.high) if known else (0.0, 0.0), self.scale.colors, self.scale.center)
         return tile.decode(self.codes(cell))
@@ -253,7 +253,7 @@ class Picture:
         b'\\x89PNG'
 
         Args:
-            dpi: How many of its pixels make an inch on paper, from 1 to 100,000; it changes no pixel.
+            dpi: Pixels per inch on paper, from 1 to 100,000; it changes no pixel.
 
         Raises:
             BadOption: For another `dpi`.
@@ -274,7 +274,7 @@ class Picture:
         return svg(self)
 
     def pdf(self) -> bytes:
-        """The PDF file, drawn by matplotlib: text as text, the tiles' own pixels, a point for a pixel.
+        """The PDF file, drawn by matplotlib: text as text, the tiles' own pixels, one point per pixel.
 
         >>> import layerscope as ls, numpy as np
         >>> ls.heatmap(np.eye(4)).pdf()[:4]
@@ -296,7 +296,8 @@ class Picture:
         'eye.png'
 
         Args:
-            path: The file, `.png` (keeps every value), `.svg`, `.pdf`, or a suffix of Pillow's (`.jpg`, `.webp`, `.tiff` …).
+            path: The file, `.png` (keeps every value), `.svg`, `.pdf`, or another format that Pillow writes (`.jpg`,
+                `.webp`, `.tiff` …).
             dpi: Pixels per inch on paper, 1 to 100,000, written into files of pixels: 300 for a picture with `text=3`.
 
         Raises:
@@ -314,8 +315,8 @@ class Picture:
             self.to_pil().convert("RGB").save(encoded, **size)
         except (ValueError, OSError) as error:
             raise BadOption(
-                f"can't write {path}: {first_line(error)}. Use .png, which keeps every value, .svg, .pdf, or a suffix of"
-                " Pillow's"
+                f"can't write {path}: {first_line(error)}. Use .png, which keeps every value, .svg, .pdf, or another "
+                "format that Pillow writes"
             ) from error
         return write(path, encoded.getvalue())
 
@@ -336,9 +337,9 @@ class Picture:
     def to_matplotlib(self, dpi: float = 100, ax: Axes | None = None) -> Figure:
         """A `matplotlib.figure.Figure` with an axes for each tile and, where there is one range, a true colour bar.
 
-        An axes shows the tile's values (to half a step of its range, as `decode` gives them) with their own norm and colours;
-        its title is the channel number. Above 256 tiles one axes holds them all as an image, with the numbers as text. pyplot
-        isn't imported, and the backend in force isn't touched.
+        An axes shows the tile's values (to half a step of its range, as `decode` gives them) with their own norm and
+        colours; its title is the channel number. Above 256 tiles one axes holds them all as an image, with the numbers
+        as text. pyplot isn't imported, and the active backend isn't touched.
 
         >>> import layerscope as ls, numpy as np
         >>> figure = ls.sheet(np.random.default_rng(0).random((1, 8, 8, 4))).to_matplotlib()
@@ -358,7 +359,7 @@ class Picture:
         return figure_of(self, _check_dpi(dpi)) if ax is None else draw_into(self, ax)
 
     def alt(self) -> str:
-        """What the picture shows as one line of text: title and caption, for those who can't see it.
+        """What the picture shows as one line of text: title and caption, for people who can't see it.
 
         >>> import layerscope as ls, numpy as np
         >>> ls.heatmap(np.array([[0.0, 4.0]])).alt().partition(" · ")[0]

@@ -1,4 +1,4 @@
-"""A PNG writer for what a sheet is: one byte a pixel with a palette, large, flat or noisy, written often.
+"""A PNG writer for what a sheet is: one byte per pixel with a palette, large, flat or noisy, written often.
 
 Pillow spends three quarters of a sheet's time in zlib's match search, which finds little in feature maps. Here the rows
 get the Up filter and are packed by ISA-L where it is installed, else by zlib's run-length strategy. The bytes are an

@@ -1,6 +1,6 @@
 """`Scale`: the rule that maps numbers to colours, and the code by which a pixel can be read back.
 
-A picture of one scale holds codes, not colours:
+A picture with one scale holds codes (palette indices), not colours:
 
     0 … 240   the values from the lower end of the scale to the upper end, in equal steps
     241 … 250 GAP, NAN, POS_INF, NEG_INF, CONSTANT, BELOW, ABOVE, and three strengths of INK for text
@@ -54,11 +54,12 @@ class Scale:
     Args:
         limits: One `(low, high)` for all, both finite, or an array `[image, channel, 2]` with a range for each tile.
         colors: A name of the cmap catalogue; without one viridis, or vik where there is a centre.
-        center: The value that has the middle colour. Both sides have the same step, so the limits need not lie evenly around.
-        per: What shares a range: `"channel"`, `"layer"`, `"images"`, `"shared"` (several maps), `"fixed"` (given limits), or
-            in a comparison `"all"`, `"row"`, `"column"`, `"cell"`.
-        clip: The two percentiles where the limits are cut, if they are: what lies beyond keeps the codes BELOW and ABOVE,
-            whose colours are then the two ends of the colour map.
+        center: The value that has the middle colour. Both sides have the same step, so the limits need not lie evenly
+            around.
+        per: What shares a range: `"channel"`, `"layer"`, `"images"`, `"shared"` (several maps), `"fixed"` (given
+            limits), or in a comparison `"all"`, `"row"`, `"column"`, `"cell"`.
+        clip: The two percentiles to which the limits are clipped, if they are: values beyond keep the codes BELOW and
+            ABOVE, drawn in the two end colours.
 
     Raises:
         BadScale: For limits, colours or another argument that isn't allowed.
@@ -85,7 +86,7 @@ class Scale:
         if self.center is not None and not (is_number and np.isfinite(self.center)):
             raise BadScale(f"center={self.center!r}: use a finite number or None")
         if self.per not in WORDS:
-            raise BadScale(f"per={self.per!r}: use {', '.join(map(repr, WORDS))}.{near(str(self.per), WORDS)}")
+            raise BadScale(f"per={self.per!r}: use {', '.join(map(repr, WORDS))}{near(str(self.per), WORDS)}")
         if self.clip is not None:
             object.__setattr__(self, "clip", checked_clip(self.clip))
         if not self.colors:
@@ -120,9 +121,7 @@ class Scale:
             BadScale: For a rule, percentiles or colours that don't exist.
         """
         if per not in RULES:
-            raise BadScale(
-                f"scale={per!r}: use 'channel', 'layer', 'images', (low, high) or a Scale.{near(per, RULES)}"
-            )
+            raise BadScale(f"scale={per!r}: use 'channel', 'layer', 'images', (low, high) or a Scale{near(per, RULES)}")
         limits = extent_of(values) if extent is None else extent
         if per != "channel":
             limits = _union(limits)
@@ -208,8 +207,8 @@ class Scale:
         (0.0, 5.0)
 
         Args:
-            image: The place of the image in `limits`, from 0.
-            channel: The place of the channel in `limits`, from 0.
+            image: The index of the image in `limits`.
+            channel: The index of the channel in `limits`.
         """
         if self.single:
             return self.limits
@@ -224,8 +223,8 @@ class Scale:
 
         Args:
             values: Numbers of any shape.
-            image: The place of the image, where there is a range for each tile.
-            channel: The place of the channel, where there is a range for each tile.
+            image: The index of the image, where there is a range for each tile.
+            channel: The index of the channel, where there is a range for each tile.
         """
         low, high = self.range(image, channel)
         return marked(np.asarray(values), low, high, self.center)
@@ -240,8 +239,8 @@ class Scale:
 
         Args:
             codes: Codes of any shape.
-            image: The place of the image, where there is a range for each tile.
-            channel: The place of the channel, where there is a range for each tile.
+            image: The index of the image, where there is a range for each tile.
+            channel: The index of the channel, where there is a range for each tile.
         """
         low, high = self.range(image, channel)
         start, end = ends(low, high, self.center)
@@ -280,7 +279,7 @@ class Scale:
         if self.single:
             rule += f" {span_text(*self.limits)}"
         if self.clip:
-            rule += f", cut at the percentiles {self.clip[0]:g} and {self.clip[1]:g}"
+            rule += f", clipped at the percentiles {self.clip[0]:g} and {self.clip[1]:g}"
             rule += "" if self.single else " where that leaves a range"
         if self.center is not None:
             rule += f", centred on {number(self.center)}"

@@ -26,7 +26,7 @@ def make_scale(
     """The scale asked for: a rule's name, limits, or a `Scale`. `extent` is that of all channels of the one image."""
     if isinstance(scale, str):
         if scale not in RULES:
-            raise BadScale(f"scale={scale!r}: {ALLOWED}.{near(scale, RULES)}")
+            raise BadScale(f"scale={scale!r}: {ALLOWED}{near(scale, RULES)}")
         values = one.values
         if scale == "images" and len(whole.ids) > 1:
             values, extent = whole.values, extent_of(whole.values)
@@ -37,7 +37,7 @@ def make_scale(
 def given_scale(scale: Any, colors: str | None = None, clip: Any = None) -> Scale:
     """The one range that a `Scale` or `(low, high)` stands for."""
     if clip is not None:
-        raise BadScale(f"clip={clip!r} cuts limits that are found from the values: leave it out with scale={scale!r}")
+        raise BadScale(f"clip={clip!r} is for limits found from the values: leave it out with scale={scale!r}")
     if isinstance(scale, Scale):
         if not scale.single:
             raise BadScale("a Scale with a range for each tile fits only the map it was made for: give one range")
@@ -47,7 +47,7 @@ def given_scale(scale: Any, colors: str | None = None, clip: Any = None) -> Scal
     except (TypeError, ValueError) as error:
         raise BadScale(f"scale={scale!r}: {ALLOWED}") from error
     if not low < high:
-        raise BadScale(f"scale=({low:g}, {high:g}): the lower limit comes first and the two differ")
+        raise BadScale(f"scale=({low:g}, {high:g}): give two different limits, the lower one first")
     return Scale.within((low, high), colors)
 
 
@@ -73,7 +73,7 @@ def shared_scale(*maps: Any, clip: Any = None, colors: str | None = None, center
     for fm in every:
         if fm.role in ("rgb", "labels"):
             raise BadScale(
-                f"{fm.rule or fm.layer.path!r} holds {'colours' if fm.role == 'rgb' else 'labels'}: no scale"
+                f"{fm.rule or fm.layer.path!r} holds {'colours' if fm.role == 'rgb' else 'labels'}, which have no scale"
             )
     extents = np.concatenate([extent_of(fm.values).reshape(-1, 2) for fm in every])
     if np.isnan(extents).all():
@@ -98,7 +98,7 @@ def _flatten(maps: Any) -> Iterator[FeatureMap]:
 
 @dataclass(frozen=True)
 class Beyond:
-    """What of the values shown lies outside the limits: how many, and how far all the values go."""
+    """Which of the values shown lie outside the limits: how many, and how far they reach."""
 
     below: int = 0
     above: int = 0
@@ -123,18 +123,18 @@ class Beyond:
         return cls(int(below.sum()), int(above.sum()), float(least), float(most))
 
     def words(self, rule: Scale, asked: Any = None) -> tuple[str, ...]:
-        """The line of the caption on them; also where no range was left to cut at the percentiles `asked` for."""
+        """The line of the caption on them; also where the percentiles `asked` for leave no range."""
         sides = [
             _units_beyond(rule, count, upper, farthest)
             for count, upper, farthest in ((self.below, False, self.least), (self.above, True, self.most))
             if count
         ]
         if sides and rule.clip:
-            colors = "the last colour of that side" if len(sides) == 1 else "the last colours of both sides"
+            colors = "the end colour" if len(sides) == 1 else "the end colours"
             sides[-1] += f", drawn in {colors}"
         notes = [Note("beyond", text) for text in sides]
         if asked is not None and rule.clip is None:
-            text = f"no range is left between the percentiles {asked[0]:g} and {asked[1]:g}, so nothing is cut"
+            text = f"no range is left between the percentiles {asked[0]:g} and {asked[1]:g}, so nothing is clipped"
             notes.append(Note("no-clip", text))
         return one_line(notes)
 

@@ -1,4 +1,4 @@
-"""What lies on a picture, each with its place in pixels: `Cell`, `Bar`, and what is drawn around them."""
+"""The parts of a picture, each with its position in pixels: `Cell`, `Bar`, and what is drawn around them."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Bar(NamedTuple):
 class Text(NamedTuple):
     """A line of text: its upper left corner, its size in pixels, the code of its ink, and the tile that it names.
 
-    `tile` is the tile's place in `Picture.cells`, -1 for a text that belongs to no tile.
+    `tile` is the tile's index in `Picture.cells`, -1 for a text that belongs to no tile.
     """
 
     x: int

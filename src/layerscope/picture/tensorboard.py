@@ -52,7 +52,8 @@ def to_tensorboard(
             writer.add_image(name, picture.rgb(), global_step=int(step), dataformats="HWC")
     else:
         raise BadOption(
-            f"writer is a {type(writer).__name__}: use a SummaryWriter (torch.utils.tensorboard or tensorboardX), or a folder"
+            f"writer is of type {type(writer).__name__}: use a SummaryWriter (torch.utils.tensorboard or "
+            "tensorboardX), or a folder"
         )
     return tuple(by_tag)
 
@@ -72,13 +73,14 @@ def _tagged(pictures: Any, tag: str) -> dict[str, Picture]:
     if not by_tag or wrong is not None:
         name = type(pictures if wrong is None else wrong).__name__
         raise BadOption(
-            f"to_tensorboard() takes a Picture, a list or a mapping of them, not {name}: sheet(fm) and its like make one"
+            f"to_tensorboard() takes a Picture, a list or a mapping of them, not {name}: sheet(fm) and the like return "
+            "one"
         )
     return by_tag
 
 
 def _write(folder: Path, by_tag: Mapping[str, Picture], step: int) -> None:
-    """An event file of its own with one summary a picture."""
+    """An event file of its own with one summary per picture."""
     try:
         # Without TensorBoard's own EventFileWriter, which would import TensorFlow where that's installed.
         from tensorboard.compat.proto.event_pb2 import Event

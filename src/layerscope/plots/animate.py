@@ -46,11 +46,11 @@ def animate(
     loop: bool = True,
     layout: str | None = None,
 ) -> Path:
-    """The path of an animation written as `.gif` or lossless `.webp`: one frame a slice, an image, a channel or a picture.
+    """The path of an animation written as `.gif` or lossless `.webp`: a frame per slice, image, channel or picture.
 
-    One range holds for all frames and stands beside each. The colours are exact: a GIF holds the pictures' own codes with one
-    palette for all frames, without dithering, and WebP is written lossless. Equal frames in a row become one that stays
-    longer.
+    One range holds for all frames and stands beside each. The colours are exact: a GIF holds the pictures' own codes
+    with one palette for all frames, without dithering, and WebP is written lossless. Equal frames in a row become one
+    that stays longer.
 
     >>> import numpy as np, tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -62,15 +62,15 @@ def animate(
         frames: A feature map or an array; or a list of `Picture`s of one size and one scale.
         path: The file to write, `.gif` or `.webp`.
         fps: Frames a second, above 0: up to 50 for GIF (to the nearest hundredth of a second), up to 1000 for WebP.
-        over: What follows one another. `"d"`, `"h"`, `"w"` or `"t"` (slices of a volume, frames of a clip; `"d"` is the
+        over: What the frames are. `"d"`, `"h"`, `"w"` or `"t"` (slices of a volume, frames of a clip; `"d"` is the
             default there), `"images"` or `"channels"` (of a layer with pictures; `"images"` is the default).
         image: Which image of the map, where the frames aren't the images.
         channel: The true number of the channel, where the frames aren't the channels.
-        zoom: Pixels of the picture for a unit of the map.
+        zoom: Picture pixels per unit of the map.
         scale: `"channel"` (the default), `"layer"`, `"images"` (the default over images), `(low, high)` or a `Scale`.
         colors: A colour map of the cmap catalogue.
-        loop: Whether it starts again at its end.
-        layout: The axes of an array, such as `"bcthw"`, where its library's convention isn't meant.
+        loop: Whether the animation repeats.
+        layout: The axes of an array, such as `"bcthw"`, where it isn't its library's convention.
 
     Returns:
         The path.
@@ -79,18 +79,18 @@ def animate(
         BadLayout: A map that has no such frames.
         BadChannels: A channel that the map doesn't hold, or none given where there are several.
         BadScale: A scale that gives each frame its own range, or pictures of several scales.
-        BadOption: A suffix, an `fps` or another option out of its range, or a file that can't be written.
+        BadOption: An option is invalid, or the file can't be written.
     """
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise BadOption(f"{path.name!r}: animations are written as .gif or .webp")
     if isinstance(fps, bool) or not isinstance(fps, int | float) or not 0 < fps <= FASTEST[suffix]:
-        raise BadOption(f"fps={fps!r}: use a number of frames a second above 0, up to {FASTEST[suffix]} for {suffix}")
+        raise BadOption(f"fps={fps!r}: use a number of frames per second above 0, up to {FASTEST[suffix]} for {suffix}")
     if isinstance(frames, Sequence) and not hasattr(frames, "shape"):
         if any(option is not None for option in (over, channel, zoom, scale, colors, layout)):
             raise BadOption(
-                "over=, channel=, zoom=, scale=, colors= and layout= are for a feature map: pictures are finished"
+                "over=, channel=, zoom=, scale=, colors= and layout= are for feature maps, not for finished pictures"
             )
         pictures = _check_pictures(frames)
     else:
@@ -109,7 +109,8 @@ def draw_frames(whole: FeatureMap, options: MontageOptions, over: str | None = N
         return _draw(_slice_frames(whole, replace(options, axis=over)), options)
     if rank != 2:
         raise BadLayout(
-            f"over={over!r} needs a layer with pictures, {whole.layer.path!r} has {whole.spatial}: use over='d'"
+            f"over={over!r} needs two-dimensional maps, and {whole.layer.path!r} has spatial shape {whole.spatial}: "
+            "use over='d'"
         )
     return _draw(_channel_frames(whole, options) if over == "channels" else _image_frames(whole, options), options)
 
@@ -184,7 +185,9 @@ def _check_pictures(pictures: Sequence[Any]) -> list[Picture]:
         raise BadOption("an animation needs at least one frame; the list is empty")
     for index, picture in enumerate(pictures):
         if not isinstance(picture, Picture):
-            raise BadOption(f"frame {index} is a {type(picture).__name__}: give a feature map, or a list of Pictures")
+            raise BadOption(
+                f"frame {index} is of type {type(picture).__name__}: give a feature map, or a list of Pictures"
+            )
     first = pictures[0]
     for index, picture in enumerate(pictures):
         if (picture.height, picture.width) != (first.height, first.width):

@@ -46,7 +46,8 @@ def bars(
     """The `top` channels of a dense layer as labelled bars from 0, the largest first.
 
     A row has rank, label and true channel number on the left, a bar from 0 (negative values to the left of it), and the
-    value. The numbers are drawn as they are: logits don't become probabilities, and the caption says whether they sum to 1.
+    value. The numbers are drawn as they are: logits don't become probabilities, and the caption says whether they sum
+    to 1.
 
     >>> import numpy as np
     >>> picture = bars(np.array([0.1, 0.7, 0.2]), labels=["cat", "dog", "fox"], top=2)
@@ -54,7 +55,7 @@ def bars(
     [(1, 'dog: 0.7'), (2, 'fox: 0.2')]
 
     Args:
-        fm: A `FeatureMap` or an array of one number a channel, such as the model's output or a pooled layer.
+        fm: A `FeatureMap` or an array of one number per channel, such as the model's output or a pooled layer.
         labels: A name for each channel of the layer. By default `fm.names`, those of the model's classes.
         top: How many bars; `None` draws all channels.
         image: Which image of `fm`, counted from 0.
@@ -63,13 +64,13 @@ def bars(
         scale: `"layer"` (the bars fill the picture), `"images"` (as long in every image), `(low, high)` or a `Scale`.
         colors: A colour map of the cmap catalogue. By default viridis, or vik centred on 0 for values of both signs.
         text: Size of letters and bars, 1 (screen) to 4; 3 is for print at 300 dpi.
-        layout: The axes of an array, such as `"bc"`, where its library's convention isn't meant.
+        layout: The axes of an array, such as `"bc"`, where it isn't its library's convention.
 
     Raises:
         BadLayout: A map with pixels or positions.
         BadChannels: A channel that the map doesn't hold.
         BadScale: A scale or colours that don't exist.
-        BadOption: Any other option out of its range.
+        BadOption: Any other option is invalid.
     """
     options = BarOptions(
         labels=labels,
@@ -98,7 +99,7 @@ class BarOptions(DrawOptions):
         if self.top is not None:
             self._set("top", whole("top", self.top, instead=", or None for all channels"))
         if isinstance(self.labels, str):
-            raise BadOption("labels= is a list of names, one a channel")
+            raise BadOption("labels= must be a list of names, one per channel")
         self._set("labels", frozen(self.labels))
 
 
@@ -135,8 +136,8 @@ def draw_bars(fm: FeatureMap, options: BarOptions) -> Picture:
     """The bars of one image of a map."""
     if max(fm.spatial, default=1) > 1:
         raise BadLayout(
-            f"{fm.layer.path!r} has {'×'.join(map(str, fm.spatial))} numbers a channel, and a bar shows one: draw it"
-            f" with {'strip()' if len(fm.spatial) == 1 else 'sheet()'}"
+            f"{fm.layer.path!r} has {'×'.join(map(str, fm.spatial))} numbers per channel, and a bar shows one: draw it "
+            f"with {'strip()' if len(fm.spatial) == 1 else 'sheet()'}"
         )
     one, image = options.pick(fm)
     ranking = _Ranking.of(one, options)
@@ -152,7 +153,7 @@ def _names(one: FeatureMap, labels: Sequence[str] | None) -> tuple[str, ...]:
     if labels is None:
         return tuple(map(printable, one.names))
     if not all(isinstance(label, str) for label in labels):
-        raise BadOption("labels= is a list of names, one a channel")
+        raise BadOption("labels= must be a list of names, one per channel")
     if len(labels) != one.of:
         raise BadOption(
             f"labels= has {len(labels)} names, and {one.layer.path!r} has {one.of} channels: give one for each"
@@ -201,7 +202,7 @@ def _notes(rule: Scale, one: FeatureMap, values: np.ndarray) -> tuple[str, ...]:
         if values.min() >= 0 and abs(total - 1) < 1e-3:
             lines.append(f"the values are from 0 to 1 and sum to 1 over all {len(values)} channels: probabilities")
         else:
-            lines.append(f"as the model gives them: they sum to {number(total)}, so they are scores, not probabilities")
+            lines.append(f"as the model gives them: sum {number(total)}, so these are scores, not probabilities")
     return tuple(lines)
 
 
@@ -300,5 +301,5 @@ def _draw_ticks(canvas: Canvas, axis: _Axis, bottom: int) -> None:
 
 
 def is_named(fm: FeatureMap) -> bool:
-    """Whether a map is one that bars are drawn of by themselves: one named number a channel."""
+    """Whether a map is one that bars are drawn of by themselves: one named number per channel."""
     return bool(fm.names) and max(fm.spatial, default=1) == 1

@@ -71,8 +71,8 @@ class Job:
     def capturing(self) -> Capturing:
         """How images are captured: in batches, all at once, or one by one.
 
-        All at once for one range, one basis or one file of values. One by one where each image has its own target, and for a
-        combination that asks the model, which the maps of a stream don't know.
+        All at once for one range, one basis or one file of values. One by one where each image has its own target, and
+        for a combination that runs the model, which the maps of a stream don't know.
         """
         together = (
             self.options.scale == "images"
@@ -98,7 +98,7 @@ class Job:
         waiting: list[dict[str, FeatureMap]] = []
         for maps in self._capture(skip):
             if writer.namer.single and len(maps) > 1:
-                raise BadOption(f"-o {self.output}: {len(maps)} layers make several pictures, so give a folder")
+                raise BadOption(f"-o {self.output}: {len(maps)} layers give several pictures: name a folder")
             yield from writer.write_values(maps, several and self.capturing == "singly")
             ready = {path: combined(fm, self.combine, self.target) for path, fm in maps.items()}
             if self.capturing == "singly" and self.options.scale == "images":
@@ -112,12 +112,14 @@ class Job:
     def _check_output(self, single: bool, several: bool) -> None:
         """Raises `BadOption` where one file can't hold what there is, or is one of the images."""
         if single and several:
-            raise BadOption(f"-o {self.output}: several images make several pictures, so give a folder")
+            raise BadOption(f"-o {self.output}: several images give several pictures: name a folder")
         if single and self.output is not None and os.path.exists(self.output):
             items = [image.item for image in collect(self.images)]
             paths = [Path(item) for item in items if isinstance(item, str | os.PathLike)]
             if any(os.path.exists(path) and self.output.samefile(path) for path in paths):
-                raise BadOption(f"-o {self.output}: that is the image itself, which would be lost: give another name")
+                raise BadOption(
+                    f"-o {self.output}: that is the input image, which would be overwritten: give another name"
+                )
 
     def _capture(self, skip: Callable[[str, str], None]) -> Iterator[Maps]:
         condition = needs_values(self.options.channels)

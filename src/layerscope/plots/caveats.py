@@ -1,4 +1,4 @@
-"""What a caption says where a picture, true as it is, is easily misread."""
+"""Caption notes for pictures that are true but easily misread."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def faint(one: FeatureMap, extent: np.ndarray, shown: np.ndarray) -> str:
     if not len(faintest):
         return ""
     which = f"({listed([one.channels[place] for place in sorted(faintest.tolist())])})"
-    tiles, them = (f"1 tile {which} shows", "it as it is")
+    tiles, them = (f"1 tile {which} shows", "it to scale")
     if len(faintest) > 1:
-        tiles, them = f"{len(faintest)} tiles {which} show", "them as they are"
+        tiles, them = f"{len(faintest)} tiles {which} show", "them to scale"
     return Note("faint", f"{tiles} less than 0.1% of the layer's range: scale='layer' shows {them}")
 
 

@@ -38,12 +38,12 @@ def compare(
 
     What `maps` is decides what is compared:
 
-    - what `capture` gives, or any mapping name -> feature map (or array): a row a layer, a column an image
-    - a mapping of those, model name -> maps: a row a model, a column a layer, for one image
-    - one feature map with `channels`: a row a channel, a column an image
+    - what `capture` gives, or any mapping name -> feature map (or array): one row per layer, one column per image
+    - a mapping of those, model name -> maps: one row per model, one column per layer, for one image
+    - one feature map with `channels`: one row per channel, one column per image
 
-    A cell without a map is blank and says why, also where the combination doesn't fit a layer. `Picture.cells` has every
-    cell with its image, channel, range and name.
+    A cell without a map is blank and says why, also where the combination doesn't fit a layer. `Picture.cells` has
+    every cell with its image, channel, range and name.
 
     >>> import numpy as np
     >>> random = np.random.default_rng(0)
@@ -55,11 +55,12 @@ def compare(
         maps: The feature maps or arrays, as above.
         channels: True channel numbers, or a slice, of one feature map.
         images: The numbers of the images, or a slice. All by default; of models one, `[0]`.
-        combine: How channels become one map: the name of a combination or a function of a feature map. By default the mean.
-        target: The class for a combination by name that asks the model itself, such as `"score-cam"`.
-        scale: What shares a range and a bar. `"all"`: every cell; `"row"` and `"column"`: each of them; `"cell"`: each cell
-            has its own range, written below it; or `(low, high)`, or a `Scale` such as `shared_scale` gives.
-        clip: Two percentiles, such as `(1, 99)`, at which the ranges are cut.
+        combine: How channels become one map: the name of a combination or a function of a feature map. By default the
+            mean.
+        target: The class for a named combination that runs the model itself, such as `"score-cam"`.
+        scale: What shares a range and a bar. `"all"`: every cell; `"row"` and `"column"`: each of them; `"cell"`: each
+            cell has its own range, written below it; or `(low, high)`, or a `Scale` such as `shared_scale` gives.
+        clip: Two percentiles, such as `(1, 99)`, to which the ranges are clipped.
         colors: A colour map of the cmap catalogue. By default viridis, or vik centred on 0 for values of both signs.
         photos: Whether the photos stand beside the maps.
         same_size: Whether a model's cell is blank where its layer has another size than in the first model.
@@ -68,7 +69,7 @@ def compare(
         BadLayout: No cell has a map.
         BadChannels: A channel that the map doesn't hold.
         BadScale: A scale, percentiles or colours that don't exist.
-        BadOption: Any other option out of its range.
+        BadOption: Any other option is invalid.
     """
     options = DrawOptions(channels=channels, scale=scale, clip=clip, colors=colors)
     selection = Selection(images, _with_target(combine, target), photos, same_size)
@@ -123,13 +124,13 @@ def _with_target(combine: Any, target: Any) -> Any:
     """The combination as a function that knows its target and still has its name."""
     if not isinstance(combine, str):
         if target is not None:
-            raise BadOption(f"target={target!r} is for a combination by name that asks the model, not for {combine!r}")
+            raise BadOption(f"target={target!r} needs a named combination that runs the model, not {combine!r}")
         return combine
     row = rule_named(combine)
     if target is not None and not row.model:
-        own = "takes the target of the capture" if row.target else "knows no class"
+        own = "takes the target of the capture" if row.target else "uses no class"
         raise BadOption(
-            f"target={target!r} is for combinations that ask the model themselves, such as score-cam: {combine!r} {own}"
+            f"target={target!r} is for combinations that run the model themselves, such as score-cam: {combine!r} {own}"
         )
 
     def rule(fm: FeatureMap) -> FeatureMap:

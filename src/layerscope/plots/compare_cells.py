@@ -93,7 +93,7 @@ def fit_table_scale(table: Table, options: DrawOptions) -> Scale | None:
         return rule if table.values("all") else None
     if scale not in RULES:
         raise BadScale(
-            f"scale={scale!r}: a comparison takes {', '.join(map(repr, RULES))}, (low, high) or a Scale.{near(scale, RULES)}"
+            f"scale={scale!r}: a comparison takes {', '.join(map(repr, RULES))}, (low, high) or a Scale{near(scale, RULES)}"
         )
     limits = np.full((len(table.rows), len(table.columns), 2), np.nan)
     groups = table.values(scale)

@@ -1,4 +1,4 @@
-"""Contours: the borders between the places of a map that lie below and above a level."""
+"""Contours: the borders between the positions of a map that lie below and above a level."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..picture.numbers import reading
 from ..picture.scale import Scale
 
 MOST_LEVELS = 100
-ALLOWED = f"use how many, from 1 to {MOST_LEVELS}, or a list of levels"
+ALLOWED = f"use a number of contours from 1 to {MOST_LEVELS}, or a list of levels"
 ABOVE_LINE, BELOW_LINE = np.array([[255], [0]], np.uint8)
 
 
@@ -35,7 +35,7 @@ def contour_levels(contours: Any, rule: Scale) -> tuple[float, ...]:
     except (TypeError, ValueError) as error:
         raise BadOption(f"contours={contours!r}: {ALLOWED}") from error
     if not levels or not np.isfinite(levels).all():
-        raise BadOption(f"contours={contours!r}: use at least one level, all of them finite numbers")
+        raise BadOption(f"contours={contours!r}: give at least one level, and only finite ones")
     return tuple(levels)
 
 

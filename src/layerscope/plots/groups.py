@@ -44,9 +44,9 @@ def is_grouped(fm: FeatureMap) -> bool:
 
 @dataclass(frozen=True)
 class Groups:
-    """What is drawn: for each group its number, its colour, its strength 0…1 at each place of one image, its words.
+    """What is drawn: for each group its number, its colour, its strength 0…1 at each position of one image, its texts.
 
-    `strength` is `[group, y, x]`, `winner` `[y, x]` the group whose colour a place has, -1 where there is none.
+    `strength` is `[group, y, x]`, `winner` `[y, x]` the group whose colour a position has, -1 where there is none.
     """
 
     numbers: tuple[int, ...]
@@ -60,7 +60,7 @@ class Groups:
 
     @property
     def broken(self) -> np.ndarray:
-        """bool `[y, x]`: places left out."""
+        """bool `[y, x]`: positions left out."""
         return self.winner < 0
 
 
@@ -83,7 +83,10 @@ def grouped_overlay(whole: FeatureMap, options: DrawOptions, alpha: float) -> Pi
     cover = (_cover(groups) * np.float32(alpha))[units][..., None]
     body = photo.copy()
     body[inside] = np.round(photo[inside] * (1 - cover) + _full(groups)[units] * cover).astype(np.uint8)
-    line = f"on the photo, {photo.shape[0]}×{photo.shape[1]} · colour {alpha:.0%} where it is strongest · one flat area a unit"
+    line = (
+        f"on the photo, {photo.shape[0]}×{photo.shape[1]} · colour {alpha:.0%} where it is strongest · one flat "
+        "area per unit"
+    )
     groups = replace(groups, lines=(*groups.lines, line))
     return _compose(whole, groups, body, replace(options, zoom=1))
 
@@ -111,7 +114,7 @@ def _labels(one: FeatureMap, known: Mapping[int, Mapping[str, Any]], colors: str
         winner,
         words,
         tuple((float(group), float(group)) for group in numbers),
-        (f"colour: the cluster of each place; shares of the places of this image{_repeated(numbers, colors)}",),
+        (f"colour: the cluster of each position; %: share of the positions of this image{_repeated(numbers, colors)}",),
         False,
     )
 
@@ -137,8 +140,8 @@ def _factors(whole: FeatureMap, known: Mapping[int, Mapping[str, Any]], options:
         tuple(words),
         tuple((0.0, float(top)) for top in tops),
         (
-            "colour: the strongest factor of each place, bright by strength · %: share of the energy, ch: strongest channels"
-            f" · {rule}{_repeated(one.channels, options.colors)}",
+            "colour: the strongest factor at each position, as bright as it is strong · %: share of the energy, ch: "
+            f"strongest channels · {rule}{_repeated(one.channels, options.colors)}",
         ),
         True,
     )
@@ -152,7 +155,7 @@ def _tops(whole: FeatureMap, one: FeatureMap, scale: Any) -> tuple[np.ndarray, s
         extent = extent_of((whole if scale == "images" else one).values)[..., 1]
         tops = np.array([np.nan_to_num(largest[np.isfinite(largest)].max(initial=0)) for largest in extent.T])
         if scale == "channel":
-            return tops, "scale: each factor from 0 to its own largest"
+            return tops, "scale: each factor from 0 to its own maximum"
         top = float(tops.max(initial=0))
         of = "all images" if scale == "images" else "this image"
         return np.full(count, top), f"scale: one for all factors of {of}, 0…{number(top)}"
@@ -176,30 +179,32 @@ def _palette(numbers: Sequence[int], colors: str | None) -> np.ndarray:
         try:
             named = cmap.Colormap(colors)
         except (ValueError, TypeError, KeyError) as error:
-            raise BadScale(f"no colours {colors!r}: use a name of the cmap catalogue, such as 'tol:muted'") from error
+            raise BadScale(
+                f"no colour map {colors!r}: use a name from the cmap catalogue, such as 'tol:muted'"
+            ) from error
         steps = len(named.color_stops) if named.interpolation == "nearest" else max(2, *numbers, 0) + 1
         table = np.round(named.lut(steps)[:, :3] * 255)
     return np.array([table[number % len(table)] for number in numbers], np.uint8).reshape(-1, 3)
 
 
 def _repeated(numbers: Sequence[int], colors: str | None) -> str:
-    """What must be said of many colours."""
+    """The note on many colours."""
     most = max(numbers, default=0) + 1
     if colors is not None or most <= len(SAFE):
         return ""
     if most <= len(SAFE) + len(MORE):
         return f" · only the first {len(SAFE)} colours can be told apart with any colour vision"
-    return f" · colours come again after {len(SAFE) + len(MORE)}"
+    return f" · colours repeat after {len(SAFE) + len(MORE)}"
 
 
 def _full(groups: Groups) -> np.ndarray:
-    """uint8 `[y, x, 3]`: the colour of each place at full strength."""
+    """uint8 `[y, x, 3]`: the colour of each position at full strength."""
     table = np.concatenate([groups.colors, [MARKS[NAN][1]]]).astype(np.uint8)
     return np.asarray(table[groups.winner])
 
 
 def _cover(groups: Groups) -> np.ndarray:
-    """float32 `[y, x]`: the strength of each place's own group; 1 where a place is left out."""
+    """float32 `[y, x]`: the strength of each position's own group; 1 where a position is left out."""
     if not len(groups.numbers):
         return np.ones(groups.winner.shape, np.float32)
     winner = np.where(groups.broken, 0, groups.winner)

@@ -53,15 +53,15 @@ def heatmap(
         image: Which image of `fm`, counted from 0.
         scale: `"layer"` (the range of this image), `"images"` (of all images of `fm`), `(low, high)` or a `Scale`.
         colors: A colour map of the cmap catalogue. By default viridis, or vik centred on 0 for values of both signs.
-        clip: Two percentiles, such as `(1, 99)`, at which the range is cut; what lies beyond has the last colour of that side.
-        zoom: Pixels of the picture for a unit of the map.
+        clip: Two percentiles, such as `(1, 99)`, to which the range is clipped; what lies beyond has the end colour.
+        zoom: Picture pixels per unit of the map.
         text: Size of letters and map, 1 (screen) to 4; 3 is for print at 300 dpi.
-        layout: The axes of an array, such as `"bchw"`, where its library's convention isn't meant.
+        layout: The axes of an array, such as `"bchw"`; by default its library's convention.
 
     Raises:
-        BadLayout: Several channels that wait to be combined, or a volume, which is drawn by `montage`.
+        BadLayout: Several channels that haven't been combined, or a volume, which is drawn by `montage`.
         BadScale: A scale, percentiles or colours that don't exist.
-        BadOption: Any other option out of its range.
+        BadOption: Any other option is invalid.
     """
     options = DrawOptions(image=image, scale=scale, colors=colors, clip=clip, zoom=zoom, text=text)
     return draw_heatmap(as_map(fm, layout), options)
@@ -70,7 +70,7 @@ def heatmap(
 def draw_heatmap(whole: FeatureMap, options: DrawOptions) -> Picture:
     """The heat map of one image of a map, whatever its channels are."""
     if whole.role in GROUPED and options.clip is not None:
-        raise BadOption("clip needs one number at each place; this map holds groups with colours of their own")
+        raise BadOption("clip needs a map of numbers; this one holds groups, each with its own colour")
     if len(whole.spatial) < 2 and (whole.role in GROUPED or is_rgb(whole) or whole.shape[-1] == 1):
         return draw_strip(whole, replace(StripOptions.like(options), page=0))
     if options.zoom is None:
@@ -88,7 +88,7 @@ def draw_heatmap(whole: FeatureMap, options: DrawOptions) -> Picture:
 
 
 def _scaled_map(whole: FeatureMap, options: DrawOptions) -> Picture:
-    """The map of one number at each place."""
+    """The map of one number at each position."""
     one, image = options.pick(whole)
     extent = extent_of(one.values)
     rule = one_range(options).fit_scale(whole, one, extent)

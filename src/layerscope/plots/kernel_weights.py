@@ -42,7 +42,9 @@ class Weights:
         groups = kernel.values.shape[kernel.axes.index("i")] if "m" in kernel.axes else kernel.groups
         if groups > 1:
             whose = (
-                "one input channel a filter" if values.shape[1] == 1 else f"{values.shape[1]} input channels a filter"
+                "one input channel per filter"
+                if values.shape[1] == 1
+                else f"{values.shape[1]} input channels per filter"
             )
             notes = (f"{groups} groups, {whose}", *notes)
         return cls(values, shown, groups, notes, provenance)
@@ -123,9 +125,9 @@ class Colours:
         lines = [f"inputs {inputs} as red, green, blue · grey is 0, {stretch}"]
         faint = [row for row, most in zip(chosen, reach.tolist(), strict=True) if 0 < most < largest / FAINT]
         if faint and not alike:
-            lines.append(f"no weight above a thousandth of the layer's largest: {', '.join(map(str, faint))}")
+            lines.append(f"no weight above 0.1% of the layer's largest: filters {', '.join(map(str, faint))}")
         if odd.any():
-            lines.append(f"{int(odd.sum())} places hold NaN or inf (magenta)")
+            lines.append(f"{int(odd.sum())} positions hold NaN or inf (magenta)")
         return cls(colours, tiles, tuple(lines))
 
 

@@ -45,8 +45,9 @@ def kernels(
 ) -> Picture:
     """The filters of a convolution as numbered tiles: its weights, not what it gives for an image.
 
-    By default the first layer is drawn in colours, a filter with one input (depthwise) as it is, all others by their norm. A
-    1×1 convolution becomes one table, a row a filter, a column an input. `Scope.kernel` gives the numbers themselves.
+    By default the first layer is drawn in colours, a filter with one input (depthwise) as it is, all others by their
+    norm. A 1×1 convolution becomes one table, one row per filter, one column per input. `Scope.kernel` gives the
+    numbers themselves.
 
     >>> import layerscope as ls
     >>> scope = ls.open(ls.demo_model())
@@ -58,12 +59,12 @@ def kernels(
         scope: What `open` gives.
         layer: One convolution: its path, a part of its path, or its index.
         filters: The numbers of the filters, or a slice. All by default.
-        inputs: What becomes of a filter's input channels. `"rgb"`: the three of the first layer as colours; grey is 0, and each
-            filter is stretched to its own largest weight on both sides. `"norm"`: their L2 norm at each place, which shows
-            where a filter looks, but not with which sign. `"mean"`: keeps the sign, but opposite weights cancel out. Numbers
-            or a slice: each becomes a tile of its own, a row a filter.
-        columns: Tiles in a row.
-        zoom: Pixels of the picture for one weight.
+        inputs: What becomes of a filter's input channels. `"rgb"`: the three of the first layer as colours; grey is 0,
+            and each filter is stretched to its own largest weight on both sides. `"norm"`: their L2 norm at each
+            position, which shows where a filter looks, but not with which sign. `"mean"`: keeps the sign, but opposite
+            weights cancel out. Numbers or a slice: each becomes a tile of its own, one row per filter.
+        columns: Tiles per row.
+        zoom: Picture pixels per weight.
         scale: `"layer"` (one for all filters, the usual one), `"channel"` (each its own), `(low, high)` or a `Scale`.
         colors: A colour map of the cmap catalogue. By default viridis, or vik centred on 0 for values of both signs.
         page: Which page, counted from 0.
@@ -73,7 +74,7 @@ def kernels(
     Raises:
         LayerNotFound: A layer that doesn't exist.
         BadScale: A scale or colours that don't exist.
-        BadOption: No such weights, filters or inputs, or any other option out of its range.
+        BadOption: No such weights, filters or inputs, or any other option is invalid.
     """
     options = DrawOptions(columns=columns, zoom=zoom, scale=scale, colors=colors, page=page, text=text)
     kernel = scope.kernel(layer, images)
@@ -87,7 +88,7 @@ def kernels(
     if isinstance(inputs, str):
         if inputs not in FOLDS:
             words = ", ".join(map(repr, FOLDS))
-            raise BadOption(f"inputs={inputs!r}: use {words}, or the numbers of input channels.{near(inputs, FOLDS)}")
+            raise BadOption(f"inputs={inputs!r}: use {words}, or the numbers of input channels{near(inputs, FOLDS)}")
         if inputs == "rgb":
             return draw_colours(weights, view.filters, scope.preprocess.order, options)
         return _draw_folded(view, inputs)
@@ -134,7 +135,7 @@ def _fit_scale(fm: FeatureMap, options: DrawOptions, *, from_zero: bool = False)
 
 
 def _draw_folded(view: View, fold: str) -> Picture:
-    """Each filter as one map, its inputs folded into one number a place."""
+    """Each filter as one map, its inputs folded into one number per position."""
     weights, values = view.weights, view.weights.values
     if fold == "norm":
         folded, rule = (
@@ -154,7 +155,7 @@ def _draw_folded(view: View, fold: str) -> Picture:
 
 
 def _draw_table(view: View, numbers: Sequence[int]) -> Picture:
-    """A 1×1 convolution: a row a filter, a column an input."""
+    """A 1×1 convolution: one row per filter, one column per input."""
     weights = view.weights
     flat = weights.values.reshape(*weights.values.shape[:2])
     scale = _fit_scale(weights.map(flat.T[None], "kernels"), view.options)
@@ -167,12 +168,12 @@ def _draw_table(view: View, numbers: Sequence[int]) -> Picture:
 
 
 def _draw_grid(view: View, numbers: Sequence[int]) -> Picture:
-    """A row a filter, a tile for each of its inputs."""
+    """One row per filter, one tile for each of its inputs."""
     weights, values, options = view.weights, view.weights.values, view.options
     if values.ndim != 4:
         raise BadOption(
-            f"the tiles of single inputs are drawn of two-dimensional kernels, these have {values.ndim - 2}"
-            " dimensions: use inputs='norm' or 'mean'"
+            f"single inputs can be drawn only for two-dimensional kernels, and these have {values.ndim - 2}: use "
+            "inputs='norm' or 'mean'"
         )
     fm = weights.map(values.transpose(1, 2, 3, 0).reshape(1, -1, *values.shape[3:], len(values)), "kernels")
     rule = _fit_scale(fm, replace(options, scale="layer") if options.scale == "channel" else options)

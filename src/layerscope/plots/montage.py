@@ -45,8 +45,8 @@ def montage(
 ) -> Picture:
     """The slices of one channel of a volume as numbered tiles, with one range and one colour bar for all.
 
-    Above 16 megapixels there are several pages, which `Picture.pages` counts. The three channels of `pca` become red, green
-    and blue.
+    Above 16 megapixels there are several pages, which `Picture.pages` counts. The three channels of `pca` become red,
+    green and blue.
 
     >>> import numpy as np
     >>> picture = montage(np.arange(240.0).reshape(1, 5, 6, 8, 1), slices=[0, 4])
@@ -59,20 +59,20 @@ def montage(
         channel: The true number of the channel; may be left out where there is only one, as after a combination.
         axis: What the slices lie along, `"d"`, `"h"` or `"w"`; `"t"` for a clip, whose first axis is time.
         slices: The numbers of the slices to draw, or a slice. All by default.
-        columns: Tiles in a row.
-        zoom: Pixels of the picture for a unit of the map.
+        columns: Tiles per row.
+        zoom: Picture pixels per unit of the map.
         scale: `"channel"` (of all its slices), `"layer"` (over all channels), `"images"`, `(low, high)` or a `Scale`.
         colors: A colour map of the cmap catalogue. By default viridis, or vik centred on 0 for values of both signs.
-        clip: Two percentiles, such as `(1, 99)`, at which the range is cut.
+        clip: Two percentiles, such as `(1, 99)`, to which the range is clipped.
         page: Which page, counted from 0.
         text: Size of letters and tiles, 1 (screen) to 4; 3 is for print at 300 dpi.
-        layout: The axes of an array, such as `"bcdhw"`, where its library's convention isn't meant.
+        layout: The axes of an array, such as `"bcdhw"`, where it isn't its library's convention.
 
     Raises:
         BadLayout: A map that isn't a volume.
         BadChannels: A channel that the map doesn't hold, or none given where there are several.
         BadScale: A scale, percentiles or colours that don't exist.
-        BadOption: Any other option out of its range.
+        BadOption: Any other option is invalid.
     """
     options = MontageOptions(
         image=image,
@@ -130,7 +130,7 @@ class MontageOptions(DrawOptions):
         self._set("slices", frozen(self.slices))
         if self.axis not in AXES:
             raise BadOption(
-                f"axis={self.axis!r}: use 'd', 'h' or 'w', or 't' for the frames of a clip.{near(str(self.axis), AXES)}"
+                f"axis={self.axis!r}: use 'd', 'h' or 'w', or 't' for the frames of a clip{near(str(self.axis), AXES)}"
             )
 
 
@@ -150,9 +150,7 @@ class Stack:
     def of(cls, whole: FeatureMap, options: MontageOptions, channel: int | None) -> Stack:
         """Raises `BadLayout` for what isn't a volume, `BadChannels` for a channel that isn't there."""
         if len(whole.spatial) != 3:
-            raise BadLayout(
-                f"{whole.layer.path!r} is no volume but {whole.spatial or 'one number a channel'}: {_use_instead(whole)}"
-            )
+            raise BadLayout(f"{whole.layer.path!r} is not a volume: {_use_instead(whole)}")
         one, image = options.pick(whole)
         number = one_channel(whole, channel)
         word, letter = AXES[options.axis]
@@ -187,8 +185,8 @@ class Stack:
         return f"{count} of {self.count} {self.word}s along {along}, {rows} down and {columns} to the right"
 
     def special(self) -> tuple[str, ...]:
-        """What must be said of values that have no colour of their own, and of numbers that are no amounts."""
-        groups = ("numbers of groups: a larger one is not more",) if self.one.role == "labels" else ()
+        """Notes on values without a colour of their own, and on numbers that are labels."""
+        groups = ("cluster numbers are labels, not amounts",) if self.one.role == "labels" else ()
         return groups + special(self.planes, f"channel {self.channel}")
 
 
@@ -222,6 +220,7 @@ def channel_scale(whole: FeatureMap, one: FeatureMap, channel: int, options: Dra
 
 
 def _use_instead(whole: FeatureMap) -> str:
+    size = "×".join(map(str, whole.spatial))
     if len(whole.spatial) == 2:
-        return "a layer with pictures is drawn by sheet(), one map by heatmap()"
-    return "a sequence is drawn by strip()" if whole.spatial else "a dense layer is drawn by bars() or strip()"
+        return f"its maps of {size} are drawn by sheet(), a single one by heatmap()"
+    return f"its sequence of {size} is drawn by strip()" if size else "a dense layer is drawn by bars() or strip()"

@@ -33,9 +33,9 @@ class Tile(NamedTuple):
 
 @dataclass(frozen=True)
 class Mosaic:
-    """How tiles of `height` × `width` units lie: `zoom` pixels a unit, `columns` in a row, at most `most` on a page.
+    """How tiles of `height` × `width` units lie: `zoom` pixels per unit, `columns` per row, at most `most` per page.
 
-    All is `text` times as large as on a screen.
+    Everything is `text` times as large as on a screen.
     """
 
     height: int

@@ -115,7 +115,7 @@ class DrawOptions:
         names = [field.name for field in fields(cls)]
         for name in values:
             if name not in names:
-                raise BadOption(f"{name!r} is not an option of {cls.__name__}.{near(str(name), names)}")
+                raise BadOption(f"{name!r} is not an option of {cls.__name__}{near(str(name), names)}")
         return cls(**{name: _from_json(value) for name, value in values.items()})
 
     def python(self, function: str, *arguments: str) -> str:
@@ -187,4 +187,4 @@ def _source(name: str, value: Any) -> str:
         return str(int(value))
     if value is None or isinstance(value, bool | int | float | str | slice | range):
         return repr(value)
-    raise BadOption(f"{name}={value!r} has no form in Python source: give text, numbers or a slice")
+    raise BadOption(f"{name}={value!r} can't be written as Python source: give text, numbers or a slice")

@@ -46,7 +46,7 @@ class OverlayOptions(DrawOptions):
         real("alpha", self.alpha, 0, 1, unit=": 0 is the photo alone, 1 the map alone")
         self._set("contours", frozen(self.contours))
         if self.top is not None and (real("top", self.top, 0, 100, unit=" per cent of the units") <= 0):
-            raise BadOption(f"top={self.top!r}: use how many per cent of the units to colour, above 0 and up to 100")
+            raise BadOption(f"top={self.top!r}: use the percentage of units to colour, above 0 and up to 100")
 
 
 def overlay(
@@ -80,16 +80,16 @@ def overlay(
         alpha: The share of the map's colour, from 0 (the photo alone) to 1 (the map alone).
         scale: `"layer"` (the range of this image), `"images"` (of all images of `fm`), `(low, high)` or a `Scale`.
         colors: A colour map of the cmap catalogue. By default viridis, or vik centred on 0 for values of both signs.
-        clip: Two percentiles, such as `(1, 99)`, at which the range is cut.
+        clip: Two percentiles, such as `(1, 99)`, to which the range is clipped.
         smooth: Whether the values of neighbouring units blend linearly; by default a unit is one flat area.
         contours: Levels to draw a line at, or how many, evenly between the limits: white on the higher side.
         top: Per cent of the units to colour, above 0 and up to 100: the highest ones. All by default.
         text: Size of letters and bar, 1 (screen) to 4; 3 is for print at 300 dpi. The photo keeps its size.
 
     Raises:
-        BadLayout: Several channels that wait to be combined, or attention weights, which have no place on the photo.
+        BadLayout: Several channels that haven't been combined, or attention weights, which can't be laid on it.
         BadScale: A scale, percentiles or colours that don't exist.
-        BadOption: A map without a photo, or any other option out of its range.
+        BadOption: The map has no photo, or another option is invalid.
     """
     options = OverlayOptions(
         image=image,
@@ -111,7 +111,7 @@ def draw_overlay(whole: FeatureMap, options: OverlayOptions) -> Picture:
         _check_map(options.pick(whole)[0])
         if options.contours is not None or options.top is not None or options.clip is not None:
             raise BadOption(
-                "contours, top and clip need one number at each place; this map holds groups with colours of their own"
+                "contours, top and clip need a map of numbers; this one holds groups, each with its own colour"
             )
         return grouped_overlay(whole, options, options.alpha)
     sketch = _Sketch.of(whole, options)
@@ -139,8 +139,8 @@ def beside(
 ) -> Picture:
     """The photo, the map alone and the overlay in one picture, each at the photo's own size and in its geometry.
 
-    Contours and `top` show on the overlay alone. `Picture.cells` holds the three, with `note` "photo", "map" and "overlay".
-    Where the model saw nothing of the photo, the map alone is bare.
+    Contours and `top` show on the overlay alone. `Picture.cells` holds the three, with `note` "photo", "map" and
+    "overlay". Where the model saw nothing of the photo, the map alone is bare.
 
     >>> import layerscope as ls, numpy as np
     >>> from layerscope.testing import TinyBackend, tiny_model
@@ -156,16 +156,16 @@ def beside(
         alpha: The share of the map's colour in the overlay, from 0 to 1.
         scale: `"layer"`, `"images"`, `(low, high)` or a `Scale`.
         colors: A colour map of the cmap catalogue.
-        clip: Two percentiles, such as `(1, 99)`, at which the range is cut.
+        clip: Two percentiles, such as `(1, 99)`, to which the range is clipped.
         smooth: Whether the values of neighbouring units blend linearly.
         contours: Levels to draw a line at, or how many.
         top: Per cent of the units to colour, above 0 and up to 100.
         text: Size of letters and bar, 1 to 4.
 
     Raises:
-        BadLayout: Several channels that wait to be combined, or groups, which `overlay` draws.
+        BadLayout: Several channels that haven't been combined, or groups, which `overlay` draws.
         BadScale: A scale, percentiles or colours that don't exist.
-        BadOption: A map without a photo, or any other option out of its range.
+        BadOption: The map has no photo, or another option is invalid.
     """
     options = OverlayOptions(
         image=image,
@@ -219,9 +219,7 @@ class _Sketch:
     @classmethod
     def of(cls, whole: FeatureMap, options: OverlayOptions) -> _Sketch:
         if is_grouped(whole):
-            raise BadLayout(
-                "beside() draws one number a place, this map holds groups: overlay() and heatmap() draw those"
-            )
+            raise BadLayout("beside() draws maps of numbers; this one holds groups, which overlay() and heatmap() draw")
         one, image = options.pick(whole)
         _check_map(one)
         assert one.photos is not None
@@ -267,7 +265,7 @@ class _Sketch:
 
 def _rgb_paint(whole: FeatureMap, one: FeatureMap, options: OverlayOptions) -> Paint:
     if options.contours is not None or options.top is not None:
-        raise BadOption("contours and top need one number at each place; this map's three channels are colours")
+        raise BadOption("contours and top need a map of numbers; the three channels of this one are colours")
     return Paint(one, None, options.alpha, options.smooth, rgb_limits(whole, options.clip))
 
 
@@ -281,7 +279,7 @@ def _scaled_paint(whole: FeatureMap, one: FeatureMap, options: OverlayOptions) -
 def _lines(one: FeatureMap, grid: PhotoGrid, paint: Paint, options: OverlayOptions) -> tuple[str, ...]:
     """The caption."""
     rule, (height, width) = paint.rule, grid.size
-    between = "blended between units" if options.smooth else "one flat area a unit"
+    between = "blended between units" if options.smooth else "one flat area per unit"
     photo = Note("photo", f"on the photo, {height}×{width} · map {options.alpha:.0%} · {between}")
     lines = (*caption(one, rule, ""), photo)
     if rule is None:
@@ -297,15 +295,16 @@ def _lines(one: FeatureMap, grid: PhotoGrid, paint: Paint, options: OverlayOptio
 def _check_map(one: FeatureMap) -> None:
     """Raises where a map can't lie on a photo."""
     if one.photos is None or one.placement is None:
-        raise BadOption("this map has no photo to lie on: overlay() needs a map from capture() of an image")
+        raise BadOption("this map has no photo: overlay() needs a map captured from an image")
     if one.layer.attention:
         raise BadLayout(
-            f"{one.layer.path!r} holds attention weights, whose rows are query tokens and whose columns are key tokens, so it"
-            " has no place on the photo: ls.attention(fm) gives where a token looks"
+            f"{one.layer.path!r} holds attention weights, whose rows are query tokens and whose columns are key "
+            "tokens, so it can't be laid on the photo: ls.attention(fm) gives the map of one query token"
         )
     if len(one.spatial) != 2 or (one.shape[-1] != 1 and not is_rgb(one) and not is_grouped(one)):
         raise BadLayout(
-            f"an overlay needs one map of pixels, this has the shape {one.shape}: combine the channels first (mean, …)"
+            f"an overlay needs a single two-dimensional map, and this has shape {one.shape}: combine the channels "
+            "first (mean, …)"
         )
 
 
@@ -320,6 +319,6 @@ def _threshold(values: np.ndarray, top: float) -> float:
 def _top_text(top: float, least: float, values: np.ndarray) -> str:
     """What is coloured; and why it is more than was asked for, where it is more than the one unit that rounding adds."""
     share = 100.0 * np.count_nonzero(values[np.isfinite(values)] >= least) / values.size
-    text = f"coloured: the highest {share:.3g} % of the units"
+    text = f"coloured: the highest {share:.3g}% of the units"
     more = share > top + 100 / values.size
-    return text + (f" (asked for: {top:.3g} %; equal units are all coloured)" if more else "")
+    return text + (f" (requested: {top:.3g}%; equal units are all coloured)" if more else "")

@@ -43,7 +43,7 @@ def rgb_colors(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndar
 
 
 def colored(table: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """uint8 `[…, 3]`: the colours of codes. Taken as four bytes a pixel, which is three times as fast as three."""
+    """uint8 `[…, 3]`: the colours of codes. Taken as four bytes per pixel, which is three times as fast as three."""
     packed = np.zeros((256, 4), np.uint8)
     packed[:, :3] = table
     return np.take(packed.view(np.uint32)[:, 0], codes).view(np.uint8).reshape(*codes.shape, 4)[..., :3]

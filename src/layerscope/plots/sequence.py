@@ -1,4 +1,4 @@
-"""A sequence as one row a channel: round numbers of its axis below, pages or whole-number pooling where it is long."""
+"""A sequence as one row per channel: round numbers of its axis below, pages or whole-number pooling where it is long."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ class StripOptions(DrawOptions):
             raise BadOption(f"axis={self.axis!r}: give the axis a name, such as 'seconds'")
         plain = isinstance(self.step, int | float | np.number) and not isinstance(self.step, bool)
         if not plain or not isfinite(self.step) or self.step <= 0:
-            raise BadOption(f"step={self.step!r}: use a number above 0, how much of the axis one position is")
+            raise BadOption(f"step={self.step!r}: use a number above 0, the length of one position along the axis")
         if self.pool is not None and self.pool not in POOLS:
-            raise BadOption(f"pool={self.pool!r}: use 'max' or 'min', or None for pages.{near(str(self.pool), POOLS)}")
+            raise BadOption(f"pool={self.pool!r}: use 'max' or 'min', or None for pages{near(str(self.pool), POOLS)}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +108,7 @@ class Window:
 
 
 def draw_sequence(rows: Rows, table: np.ndarray, options: StripOptions) -> Picture:
-    """One row a channel of a table `[channel, position]`, positions to the right."""
+    """One row per channel of a table `[channel, position]`, positions to the right."""
     one, rule, text = rows.one, rows.rule, options.text
     window = Window.of_table(table, options)
     order = list(enumerate(rows.places))[:: -1 if options.flip else 1]

@@ -44,8 +44,8 @@ def sheet(
 ) -> Picture:
     """All channels of one image as numbered tiles in one picture.
 
-    A tile carries its true channel number, whatever the order. A dense layer or a sequence becomes a `strip`; the slices
-    of a volume stand side by side. Above 16 megapixels, or above `per_page` tiles, there are several pages:
+    A tile carries its true channel number, whatever the order. A dense layer or a sequence becomes a `strip`; the
+    slices of a volume stand side by side. Above 16 megapixels, or above `per_page` tiles, there are several pages:
     `Picture.pages` counts them and `pages` draws them all.
 
     >>> import numpy as np
@@ -57,26 +57,26 @@ def sheet(
         fm: A `FeatureMap`, or an array of rank 1 to 5.
         image: Which image of `fm`, counted from 0.
         channels: True channel numbers, a slice, a mask, or a condition as in `find_channels`. All by default.
-        columns: Tiles in a row; by default about as many as rows.
-        sort: The order of the tiles. `"index"`; `"mean"`, `"max"`, `"energy"`, `"sparsity"` or `"deviation"`, largest first;
-            `"similarity"` (neighbours are alike) or `"similarity:17"` (most like channel 17 first).
+        columns: Tiles per row; by default about as many as rows.
+        sort: The order of the tiles. `"index"`; `"mean"`, `"max"`, `"energy"`, `"sparsity"` or `"deviation"`, largest
+            first; `"similarity"` (neighbours are alike) or `"similarity:17"` (most like channel 17 first).
         scale: What shares a range of values. `"channel"`: each tile has its own, printed on it where there is room;
             `"layer"`: one for this image; `"images"`: one for all images; or `(low, high)`, or a `Scale`.
         colors: A colour map of the cmap catalogue. By default viridis, or vik centred on 0 for values of both signs.
-        clip: Two percentiles, such as `(1, 99)`, at which the range is cut.
+        clip: Two percentiles, such as `(1, 99)`, to which the range is clipped.
         page: Which page, counted from 0.
-        per_page: Tiles on a page; by default as many as fit.
-        zoom: Pixels of the picture for a unit of the map, in either direction.
-        statistics: Whether mean and share of zeros stand below each tile.
+        per_page: Tiles per page; by default as many as fit.
+        zoom: Picture pixels per unit of the map, in either direction.
+        statistics: Whether to print mean and share of zeros below each tile.
         text: Size of letters and tiles, 1 (screen) to 4; 3 is for print at 300 dpi.
         theme: `"light"` or `"dark"` paper.
-        layout: The axes of an array, such as `"bchw"`, where its library's convention isn't meant.
+        layout: The axes of an array, such as `"bchw"`; by default its library's convention.
 
     Raises:
         BadChannels: A channel that the map doesn't hold, or a condition that no channel fits.
         BadScale: A scale, percentiles or colours that don't exist.
         BadLayout: An array whose axes can't be told.
-        BadOption: Any other option out of its range.
+        BadOption: Any other option is invalid.
     """
     options = DrawOptions(
         image=image,
@@ -125,14 +125,14 @@ def pages(
         fm: A `FeatureMap`, or an array of rank 1 to 5.
         image: As for `sheet`, like all other options.
         channels: True channel numbers, a slice, a mask or a condition.
-        columns: Tiles in a row.
+        columns: Tiles per row.
         sort: The order of the tiles.
         scale: `"channel"`, `"layer"`, `"images"`, `(low, high)` or a `Scale`.
         colors: A colour map of the cmap catalogue.
-        clip: Two percentiles at which the range is cut.
-        per_page: Tiles on a page; by default as many as fit.
-        zoom: Pixels of the picture for a unit of the map.
-        statistics: Whether mean and share of zeros stand below each tile.
+        clip: Two percentiles to which the range is clipped.
+        per_page: Tiles per page; by default as many as fit.
+        zoom: Picture pixels per unit of the map.
+        statistics: Whether to print mean and share of zeros below each tile.
         text: Size of letters and tiles, 1 to 4.
         theme: `"light"` or `"dark"` paper.
         layout: The axes of an array.
@@ -197,7 +197,9 @@ def _as_strip(whole: FeatureMap, numbers: list[int], options: DrawOptions) -> Pi
     tiles_only = ("sort", "columns", "per_page", "zoom", "statistics")
     left = ", ".join(name for name in tiles_only if getattr(options, name) not in (None, False, "index"))
     if left:
-        whole = replace(whole, notes=(*whole.notes, Note("options", f"a strip has no tiles, so without {left}")))
+        whole = replace(
+            whole, notes=(*whole.notes, Note("options", f"a strip has no tiles, so these options are ignored: {left}"))
+        )
     channels = None if options.channels is None else numbers
     scale = "channel" if options.scale is None else options.scale
     strip_options = replace(StripOptions.like(options), channels=channels, scale=scale)

@@ -55,8 +55,8 @@ def show(
 ) -> Picture:
     """One layer of a model for one image as a picture: a numbered tile for each channel, or the channels combined.
 
-    A notebook displays the `Picture`; `Picture.save("out.png")` writes it. The model's output becomes `bars` where its classes
-    have names, a volume a `montage`, a sequence a `strip`.
+    A notebook displays the `Picture`; `Picture.save("out.png")` writes it. The model's output becomes `bars` where its
+    classes have names, a volume a `montage`, a sequence a `strip`.
 
     >>> import layerscope as ls
     >>> picture = show(ls.demo_model(), ls.demo_photo(), "_conv_stem")
@@ -71,20 +71,20 @@ def show(
         target: For combinations for a class: its index, its label, or a function of the output. By default the top-1 class.
         overlay: Whether the combined map lies on the photo.
         channels: True channel numbers, a slice, or a condition as in `find_channels`: what is drawn or combined.
-        columns: Tiles in a row.
+        columns: Tiles per row.
         sort: The order of the tiles, as for `sheet`.
         scale: `"channel"`, `"layer"`, `(low, high)` or a `Scale`; by default that of the kind of picture.
         colors: A colour map of the cmap catalogue. By default viridis, or vik centred on 0 for values of both signs.
-        clip: Two percentiles, such as `(1, 99)`, at which the range is cut.
+        clip: Two percentiles, such as `(1, 99)`, to which the range is clipped.
         page: Which page, counted from 0.
-        per_page: Tiles on a page; by default as many as fit.
-        statistics: Whether mean and share of zeros stand below each tile.
+        per_page: Tiles per page; by default as many as fit.
+        statistics: Whether to print mean and share of zeros below each tile.
         text: Size of letters and tiles, 1 (screen) to 4; 3 is for print at 300 dpi.
         theme: `"light"` or `"dark"` paper.
         weights: As for `open`, like all that follow; not used where `model` is a `Scope`.
         preprocess: How the image becomes the model's input.
-        size: The model's input size, where the model leaves it free.
-        labels: Class names, or a file with one a line.
+        size: The model's input size, where the model doesn't fix it.
+        labels: Class names, or a file with one per line.
         backend: The backend that reads the model.
         trust: Whether the model's file may run code while it is loaded.
 
@@ -92,7 +92,7 @@ def show(
         LayerNotFound: A layer that doesn't exist.
         GradientsUnavailable: A combination by gradients, where the framework has none.
         ModelNotReadable: A model that can't be opened; with its children `BackendMissing` and `TrustRequired`.
-        BadOption: Several layers or images, or an option out of its range; also `BadScale`, `BadChannels`.
+        BadOption: Several layers or images, or an invalid option; also `BadScale`, `BadChannels`.
     """
     options = DrawOptions(
         columns=columns,
@@ -128,7 +128,7 @@ def _capture_one(scope: Scope, image: Any, layer: Any, **capturing: Any) -> Feat
     maps = scope.capture(image, layer, **capturing)
     if len(maps) != 1:
         raise BadOption(
-            f"{layer!r} selects {len(maps)} feature maps ({', '.join(maps)}): show() draws one, capture() gives all"
+            f"{layer!r} selects {len(maps)} feature maps ({', '.join(maps)}): show() draws one, capture() returns all"
         )
     (fm,) = maps.values()
     _check_one(fm)
@@ -162,7 +162,7 @@ def first_class(scope: Scope, image: Any) -> int:
 
 def _check_one(fm: FeatureMap) -> None:
     if len(fm.ids) != 1 and fm.photos is not None:
-        raise BadOption(f"show() draws one image, these are {len(fm.ids)}: capture() takes them all")
+        raise BadOption(f"show() draws one image, and these are {len(fm.ids)}: use capture()")
 
 
 def draw(fm: FeatureMap, options: DrawOptions = PLAIN, *, overlay: bool = False) -> Picture:

@@ -1,4 +1,4 @@
-"""`strip`: dense layers as rows of cells, sequences as one row a channel."""
+"""`strip`: dense layers as rows of cells, sequences as one row per channel."""
 
 from __future__ import annotations
 
@@ -43,10 +43,11 @@ def strip(
 ) -> Picture:
     """A dense layer or a sequence of one image as a strip.
 
-    A dense layer (no spatial extent) has one cell a channel, in rows read like text; a sequence `[n, channel]` has one row
-    a channel, with round numbers of its axis below. Every channel is drawn, 25,088 too, and no position is left out: a
-    sequence of more than 4,096 has several pages, or becomes one picture by `pool`. Prefix tokens (`FeatureMap.prefix`)
-    are drawn as a dense layer each, under their names. One range holds for the whole, with a colour bar.
+    A dense layer (no spatial extent) has one cell per channel, in rows read like text; a sequence `[n, channel]` has
+    one row per channel, with round numbers of its axis below. Every channel is drawn, 25,088 too, and no position is
+    left out: a sequence of more than 4,096 has several pages, or becomes one picture by `pool`. Prefix tokens
+    (`FeatureMap.prefix`) are drawn as a dense layer each, under their names. One range holds for the whole, with a
+    colour bar.
 
     >>> import numpy as np
     >>> picture = strip(np.arange(12.0).reshape(1, 4, 3), layout="bnc")
@@ -59,20 +60,20 @@ def strip(
         channels: True channel numbers, or a slice. All by default.
         scale: `"layer"`, `"images"`, `(low, high)` or a `Scale`; for a sequence also `"channel"` (each row its own).
         colors: A colour map of the cmap catalogue. By default viridis, or vik centred on 0 for values of both signs.
-        clip: Two percentiles, such as `(1, 99)`, at which the range is cut.
+        clip: Two percentiles, such as `(1, 99)`, to which the range is clipped.
         axis: What the positions lie along, such as `"seconds"`.
-        step: How much of `axis` one position is, such as 0.01 for a spectrogram with ten milliseconds a column.
+        step: How much of `axis` one position is, such as 0.01 for a spectrogram with ten milliseconds per column.
         flip: Whether channel 0 is at the bottom, as spectrograms have their low frequencies.
         pool: `"max"` or `"min"` of a whole number of positions in each column; `None` draws pages.
         page: Which page of a long sequence, counted from 0.
         text: Size of letters, cells and rows, 1 (screen) to 4; 3 is for print at 300 dpi.
-        layout: The axes of an array, such as `"bnc"`, where its library's convention isn't meant.
+        layout: The axes of an array, such as `"bnc"`, where it isn't its library's convention.
 
     Raises:
         BadLayout: A map of pixels, which is drawn by `sheet` or `heatmap`.
         BadChannels: A channel that the map doesn't hold.
         BadScale: A scale, percentiles or colours that don't exist.
-        BadOption: Any other option out of its range.
+        BadOption: Any other option is invalid.
     """
     options = StripOptions(
         image=image,
@@ -100,7 +101,7 @@ def draw_strip(whole: FeatureMap, options: StripOptions) -> Picture:
     one_for_all: tuple[str, ...] = ()
     if cells and options.scale == "channel":
         options = replace(options, scale="layer")
-        one_for_all = ("one number a channel, so one range for all",)
+        one_for_all = ("one number per channel, so one range for all",)
     rule = options.fit_scale(whole, one, extent_of(one.values))
     shown = one.select(options.channels)
     place_of = {channel: place for place, channel in enumerate(one.channels)}
@@ -177,6 +178,7 @@ class _CellLayout:
 
 def _use_instead(whole: FeatureMap) -> str:
     """What a map has that isn't a strip, and which function draws it."""
+    size = "×".join(map(str, whole.spatial))
     if len(whole.spatial) == 2:
-        return f"pictures of {whole.spatial}: draw it with sheet(), one map with heatmap()"
-    return f"volumes of {whole.spatial}: draw one channel with montage(), all of them with sheet()"
+        return f"maps of {size}: draw them with sheet(), a single one with heatmap()"
+    return f"volumes of {size}: draw one channel with montage(), all of them with sheet()"

@@ -219,7 +219,7 @@ class Labels:
             return ()
         count = f"{self.missing} range{'s' if self.missing > 1 else ''}"
         which = "the ranges" if self.words is None else count
-        return (Note("no-room", f"no room on the tiles for {which}: zoom= makes larger tiles"),)
+        return (Note("no-room", f"tiles too small to show {which}: zoom= enlarges them"),)
 
     def draw(self, spaced: np.ndarray, grid: Grid) -> list[TileLabels]:
         """Write them into `[row, column, y, x]`, the places of the tiles with all that is around them."""
@@ -248,7 +248,7 @@ def _write_lines(spaced: np.ndarray, words: Sequence[str], grid: Grid, *, top: i
 
 @lru_cache(maxsize=16)
 def _number_codes(numbers: tuple[str, ...], digits: int, spare: int, text: int) -> np.ndarray:
-    """The channel numbers as codes, `[place, y, x]`. Kept, since one sheet after another has the same."""
+    """The channel numbers as codes, `[tile, y, x]`. Kept, since one sheet after another has the same."""
     return STRENGTHS[font(SMALL * text).lines((*numbers, *("",) * spare), digits)]
 
 

@@ -1,1 +1,1 @@
-"""A model meets the core: opening it, running it, capturing feature maps."""
+"""Opening a model, running it, capturing feature maps."""

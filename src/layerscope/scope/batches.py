@@ -65,7 +65,7 @@ def array_batches(array: np.ndarray, plan: InputPlan) -> Iterator[Batch]:
 def blank_batch(recipe: Recipe, plan: InputPlan) -> Batch:
     """A grey image, for a dry run without one of the user's."""
     if recipe == READY:
-        raise BadOption("layers() needs a batch of yours to run the model, since preprocess=None: layers(batch)")
+        raise BadOption("with preprocess=None, layers() needs a batch to run the model on: layers(batch)")
     height, width = plan.size or (224, 224)
     photo = Photo("blank", np.full((height, width, 3), 127, np.uint8))
     array, placement = _preprocess.batch([photo], recipe, plan)

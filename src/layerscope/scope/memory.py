@@ -39,11 +39,11 @@ def check_memory(request: Request, batch: Batch, count: int, *, kept: bool) -> N
     one = request.bytes_per_image() + _bytes_beside(batch, kept) / len(batch.ids)
     most = limit() if one * count > UNCHECKED_BYTES else None
     if most is not None and one * count > most:
-        instead = "stream(), which keeps a batch at a time" if kept and count > 1 else "a smaller batch="
+        instead = "stream(), which keeps one batch at a time" if kept and count > 1 else "a smaller batch="
         raise CaptureTooLarge(
-            f"this capture would keep {amount(one * count)} in memory ({count} images of {amount(one)}), and"
-            f" {amount(most)} is available: ask for fewer layers, for some channels=, or use {instead}."
-            f" {LIMIT}={math.ceil(one * count / 1e9)}GB lets it try all the same"
+            f"this capture would keep {amount(one * count)} in memory ({count} images of {amount(one)}), and "
+            f"{amount(most)} is available: ask for fewer layers or channels=, or use {instead}. "
+            f"{LIMIT}={math.ceil(one * count / 1e9)}GB overrides this limit"
         )
     if kept and one * count > ANNOUNCED_BYTES:
         log.warning(

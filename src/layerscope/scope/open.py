@@ -43,15 +43,15 @@ def open(
     conv1: <FeatureMap conv1 (Conv) [1, 8, 8, 4]>
 
     Args:
-        model: A model object (Keras, PyTorch, JAX, ONNX, the bytes of a TFLite file); the path of a file (`.keras`, `.h5`,
-            `.onnx`, `.tflite`, `.pt2`, `.pt`); `"keras:VGG16"`, `"torchvision:vgg16"`, `"timm:resnet18"` or
-            `"hf:FOLDER_OR_NAME"`; `"package.module:factory"`, a function that builds the model; or `"demo"`, the embedded
-            network.
+        model: A model object (Keras, PyTorch, JAX, ONNX, the bytes of a TFLite file); the path of a file (`.keras`,
+            `.h5`, `.onnx`, `.tflite`, `.pt2`, `.pt`); `"keras:VGG16"`, `"torchvision:vgg16"`, `"timm:resnet18"` or
+            `"hf:FOLDER_OR_NAME"`; `"package.module:factory"`, a function that builds the model; or `"demo"`, the
+            embedded network.
         weights: A file of weights for a model that is built, not loaded.
         preprocess: `"auto"` (what the model itself says), the name of a recipe, a `Recipe`, a mapping of its fields, a
-            transform or a weights entry of torchvision (whose class names become the labels), a function of the RGB pixels,
-            or `None` for batches that are ready.
-        size: The model's input size in pixels, `(height, width)` or one number, where the model leaves it free.
+            transform or a weights entry of torchvision (whose class names become the labels), a function of the RGB
+            pixels, or `None` for batches that are ready.
+        size: The model's input size in pixels, `(height, width)` or one number, where the model doesn't fix it.
         labels: Class names, or a file of them, one per line or a JSON list. `None`: what the model itself says.
         backend: The name of a backend, or a backend. `None`: the one that reads the model.
         trust: Whether a file may run code while it is loaded.
@@ -72,7 +72,7 @@ def open(
         model, reader, name, entry = _from_reference(os.fspath(model), path, reader, trust)
     else:
         if path is not None:
-            raise BadOption("weights= goes with a file or a reference; a model object has its weights already")
+            raise BadOption("weights= is for a file or a reference; a model object has its weights already")
         reader = reader or for_model(model)
         if not reader.owns(model):
             raise ModelNotReadable(f"the backend {reader.name!r} doesn't read a {type(model).__qualname__}")
@@ -132,8 +132,8 @@ def _from_reference(
             reader.load_weights(model, weights)
         return model, reader, reference.rpartition(":")[2], None
     raise ModelNotReadable(
-        f"no file {reference!r}; a model is the path of a file ({suffixes()}), 'keras:VGG16', 'torchvision:vgg16',"
-        " 'timm:resnet18', 'hf:NAME', 'package.module:factory', or 'demo'"
+        f"no file {reference!r}; give the path of a model file ({suffixes()}), 'keras:VGG16', 'torchvision:vgg16', "
+        "'timm:resnet18', 'hf:NAME', 'package.module:factory', or 'demo'"
     )
 
 

@@ -35,7 +35,7 @@ class Cache:
 
 @dataclass(frozen=True)
 class Question:
-    """What a user asks of a capture: layers and channels in the user's words, the target as `resolve_target` gives it."""
+    """What a user asks of a capture: layers and channels as the user gave them, the target as `resolve_target` gives it."""
 
     layers: Any
     channels: Sequence[int] | slice | str | None = None
@@ -95,8 +95,8 @@ def forward_pass(scope: Scope, array: Any) -> Iterator[None]:
         reason = f"{type(error).__name__}: {first_line(error)}"
         if short_of_memory(error):
             raise CaptureTooLarge(
-                f"{scope.name}: memory ran out in the forward pass on {describe(array)}: {reason}."
-                " Use a smaller batch=, fewer layers or some channels="
+                f"{scope.name}: memory ran out in the forward pass on {describe(array)}: {reason}. Use a smaller "
+                "batch=, fewer layers or fewer channels="
             ) from error
         raise ModelNotReadable(
             f"{scope.name}: the forward pass failed on an input of {describe(array)}: {reason}."
@@ -149,7 +149,7 @@ def run_model(scope: Scope, table: LayerTable, batch: Batch, request: Request) -
 
 
 def provenance(scope: Scope) -> dict[str, Any]:
-    """What a picture must remember of model and preprocessing."""
+    """What a picture records of model and preprocessing."""
     # Taken anew at each capture: weights may have been trained since the last one.
     digest = scope._reader.digest(scope.model) if scope._reader.offers("digest") else scope.facts.digest
     return {

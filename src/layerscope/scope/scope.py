@@ -59,7 +59,7 @@ class Scope:
         preprocess: How a photo becomes model input.
         labels: The names of the classes, where they are known.
         plan: What the model's input looks like.
-        facts: What can be said of the model without running it.
+        facts: What is known of the model without running it.
         name: The model's name, as pictures show it.
         check_input: Whether the first images are checked once for preprocessing that doesn't fit the model.
     """
@@ -258,7 +258,8 @@ class Scope:
         """
         if images is None and self.preprocess == READY:
             raise BadOption(
-                "the layers are found by a run, and preprocess=None: give images=, a batch ready for the model"
+                "finding the layers takes a forward pass, and with preprocess=None that needs images=, a batch ready "
+                "for the model"
             )
         batch = self._first_batch(images)
         table = layer_table(self, batch)
@@ -274,7 +275,7 @@ class Scope:
             advice = "no layer here is a convolution"
             if convolutions:
                 advice = f"convolutions here: {list_paths(convolutions)}"
-            raise BadOption(f"{chosen[0].path!r} ({chosen[0].kind}) has no weights of a convolution to show; {advice}")
+            raise BadOption(f"{chosen[0].path!r} ({chosen[0].kind}) has no convolution weights; {advice}")
         return kernel
 
     def label(self, index: int) -> str:

@@ -19,7 +19,7 @@ def resolve_target(scope: Scope, target: Any) -> Target | None:
     """A label or a whole number as a class index; a function or `None` as it is. Raises `BadOption` with near labels."""
     if isinstance(target, str):
         if scope.labels is None or target not in scope.labels:
-            raise BadOption(f"no class {target!r}.{near(target, scope.labels or ())} Use a class index")
+            raise BadOption(f"no class {target!r}{near(target, scope.labels or ()) or '.'} Use a class index")
         return scope.labels.index(target)
     if target is None or callable(target):
         return target
@@ -32,7 +32,7 @@ def resolve_target(scope: Scope, target: Any) -> Target | None:
 
 
 def describe_target(scope: Scope, target: Target | None) -> str:
-    """A resolved target as it stands on pictures; `""` for `None`."""
+    """A resolved target as pictures show it; `""` for `None`."""
     if target is None:
         return ""
     if callable(target):
@@ -41,10 +41,11 @@ def describe_target(scope: Scope, target: Target | None) -> str:
 
 
 def top_classes(output: FeatureMap) -> list[int]:
-    """The top-1 class of each image in a model's output, by scores summed over the places where it has some."""
+    """The top-1 class of each image in a model's output, by scores summed over the positions of a segmentation."""
     if output.rows != "image":
         raise BadOption(
-            f"the model's output has the shape {output.shape}, which is no list of class scores for each image: give target="
+            f"the model's output has the shape {output.shape}, which isn't a list of class scores for each image: give "
+            "target="
         )
     scores = output.values.reshape(len(output.ids), -1, output.shape[-1]).sum(1, dtype=np.float64)
     if np.isnan(scores).any():

@@ -20,8 +20,8 @@ PROTOCOLS = ("auto", "kitty", "iterm", "sixel", "blocks", "none")
 def draw(picture: Picture, file: TextIO | None = None, protocol: str = "auto", width: int | None = None) -> str:
     """Draw a picture in the terminal; returns the protocol that was used.
 
-    Pictures wider than the terminal are made smaller. Sixel and the two image protocols show all others pixel by pixel, half
-    blocks show the tiles alone, with the caption as text.
+    Pictures wider than the terminal are made smaller. Sixel and the two image protocols show all others pixel by pixel,
+    half blocks show the tiles alone, with the caption as text.
 
     >>> import io, layerscope as ls, numpy as np
     >>> from layerscope import terminal
@@ -34,8 +34,8 @@ def draw(picture: Picture, file: TextIO | None = None, protocol: str = "auto", w
     Args:
         picture: What is drawn.
         file: The stream that the terminal is behind, `sys.stdout` by default.
-        protocol: `"auto"` takes the first of `"kitty"`, `"iterm"`, `"sixel"`, `"blocks"` that the terminal supports, else
-            `"none"`, which writes in words what the picture shows. Any other name is used as it is, for a pipe as well.
+        protocol: `"auto"` takes the first of `"kitty"`, `"iterm"`, `"sixel"`, `"blocks"` that the terminal supports,
+            else `"none"`, which describes the picture in words. Any other name is used as it is, for a pipe as well.
         width: The most columns that the picture may take; by default all of the terminal's.
 
     Raises:

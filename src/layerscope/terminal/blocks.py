@@ -1,4 +1,4 @@
-"""A picture in half blocks: two pixels a letter, one in the letter's colour, one in its background's."""
+"""A picture in half blocks: two pixels per character, one in the letter's colour, one in its background's."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def choose(stream: Any) -> Choice:
     """The best protocol of the terminal behind `stream`."""
     term = os.environ.get("TERM", "")
     if descriptor(stream) is None:
-        return Choice("none", reason="this is no terminal")
+        return Choice("none", reason="not a terminal")
     if term == "dumb":
         return Choice("none", reason="a dumb terminal")
     protocol = _by_environment()

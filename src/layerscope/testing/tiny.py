@@ -152,7 +152,7 @@ def _key(model: TinyModel, path: str) -> tuple[str, int | None]:
     known = [step.path for step in (*model.steps, *model.unused)]
     base, call = (path, None) if path in known else split_call(path)
     if base not in known:
-        raise LayerNotFound(f"no layer {path!r}.{near(path, known)}")
+        raise LayerNotFound(f"no layer {path!r}{near(path, known)}")
     count = _count(model, base)
     if not count or (call is not None and call >= count):
         raise LayerNotCalled(f"layer {path!r} has no output: it ran {count} times in this forward pass")

@@ -18,7 +18,7 @@ from layerscope.backends.onnx.files import SideFiles, stored
 from layerscope.backends.onnx.graph import Graph, side_files
 from layerscope.errors import ModelNotReadable
 
-# -- side files and large weights
+# -- external data files and large weights
 
 
 def save_with_side_file(folder: Path) -> Path:
@@ -314,7 +314,7 @@ def test_broken_metadata_is_named() -> None:
         BACKEND.facts(model)
 
 
-@pytest.mark.limit("ONNX side files")
+@pytest.mark.limit("ONNX external data files")
 def test_side_files(limit, tmp_path):
     batch, load = random(1, 3, 8, 6), BACKEND.load
     path = save_with_side_file(tmp_path / "there")

@@ -66,7 +66,7 @@ class Places:
             if dim not in rules:
                 dims[dim] = factors if before[dim] == shape[dim] else dims[dim]
             elif len(axes) > 1 or axes not in fields:
-                return self.give_up("windows over places in a row", shape)
+                return self.give_up("windows over flattened positions", shape)
             else:
                 fields[axes] = rules[dim](fields[axes])
                 dims[dim] = (Factor(axes, int(shape[dim])),)
@@ -114,7 +114,7 @@ class Places:
             walking = {dim for dim in factors if axes_along(dim)}
             if len(walking) > 1:
                 return first_with_fields(operands).give_up(
-                    "places in different orders meet", _broadcast(operands, rank)
+                    "branches with positions in different orders meet", _broadcast(operands, rank)
                 )
             size = max(math.prod([part.size for part in dim]) for dim in factors)
             dims.append(walking.pop() if walking else (Factor("", size),))
@@ -136,7 +136,7 @@ class Places:
         sources = [places for places in operands if places.fields]
         if len(sources) > 1:
             shape = [*self.shape[:dim], size, *self.shape[dim + 1 :]]
-            return sources[0].give_up("places of several maps in a row", shape)
+            return sources[0].give_up("positions of several maps in a row", shape)
         return sources[0].with_dim(dim, (Factor(walked.pop(), size),))
 
     def with_dim(self, dim: int, factors: Dim) -> Places:

@@ -273,7 +273,7 @@ def _contract(operation: Operation, labels: Sequence[str], shape: Shape) -> Plac
         factors = [places.dims[names.index(label)] for places, names in zip(mixed, read, strict=True) if label in names]
         walking = {dim for dim in factors if axes_along(dim) and math.prod(part.size for part in dim) == size}
         if len(walking) > 1:
-            return operation.give_up("places in different orders meet", shape)
+            return operation.give_up("branches with positions in different orders meet", shape)
         dims.append(walking.pop() if walking else (Factor("", size),))
     return Places(tuple(dims), fields).pair_up()
 

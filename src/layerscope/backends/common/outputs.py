@@ -79,11 +79,12 @@ def plain_numbers(result: Any) -> list[float]:
         values = np.asarray("" if result is None else result, np.float64)  # numpy takes None for NaN
     except (TypeError, ValueError):
         raise BadOption(
-            f"the target function gave a {type(result).__name__}: it must give one number, or one for each image"
+            f"the target function returned {type(result).__name__}: it must return one number, or one for each image"
         ) from None
     if values.ndim > 1:
         raise BadOption(
-            f"the target function gave numbers of shape {values.shape}; it must give one number, or one for each image"
+            f"the target function returned numbers of shape {values.shape}; it must return one number, or one for each "
+            "image"
         )
     return [float(number) for number in values.reshape(-1)]
 
@@ -122,9 +123,7 @@ class Aim:
             return self.total(self._check(target(output)))
         main = self.main(output)
         if main is None or len(main.shape) < 2:
-            raise GradientsUnavailable(
-                "the model's output has no classes to aim at: give target= as a function of the output"
-            )
+            raise GradientsUnavailable("the model's output has no classes: give target= as a function of the output")
         axis = self.classes(main)
         return self.total(self.take(main, _index(target, main.shape[axis]), axis))
 
@@ -166,11 +165,12 @@ class Aim:
     def _check(self, aim: Any) -> Any:
         if not self.is_array(aim):
             raise GradientsUnavailable(
-                f"the target function gave a {type(aim).__name__}; it must give a tensor computed from the output"
+                f"the target function returned {type(aim).__name__}; it must return a tensor computed from the output"
             )
         if len(aim.shape) > 1:
             raise BadOption(
-                f"the target function gave numbers of shape {tuple(aim.shape)}; it must give one number, or one for each image"
+                f"the target function returned numbers of shape {tuple(aim.shape)}; it must return one number, or one "
+                "for each image"
             )
         return aim
 
@@ -190,8 +190,8 @@ def apply_change(path: str, change: Change, values: np.ndarray) -> np.ndarray:
     after = np.asarray(change(values.copy()))
     if after.shape != values.shape:
         raise BadOption(
-            f"the change for layer {path!r} gave an array of shape {after.shape}: it must give one of {values.shape}, as it"
-            " was given"
+            f"the change for layer {path!r} returned an array of shape {after.shape}: it must return one of shape "
+            f"{values.shape}, as it received"
         )
     return after.astype(values.dtype, copy=False)
 
@@ -209,9 +209,7 @@ def score_images(output: np.ndarray, target: Any, axes: str) -> np.ndarray:
             [sum(plain_numbers(target(output.take([image], axes.index("b"))))) for image in range(len(rows))]
         )
     if "c" not in axes:
-        raise BadOption(
-            f"the model's output has the axes {axes}, so it has no classes to aim at: give target= as a function"
-        )
+        raise BadOption(f"the model's output has the axes {axes}, so it has no classes: give target= as a function")
     classes = np.moveaxis(output, (axes.index("b"), axes.index("c")), (0, -1)).reshape(
         len(rows), -1, output.shape[axes.index("c")]
     )

@@ -80,14 +80,14 @@ class Axes:
         self._remember_grid(call.module, axes, shape)
         note, rows = self._note(call, axes, shape), shape[axes.index("b")]
         if rows != 1:
-            return Layer(path, "", axes, shape, note=note or f"{rows} rows an image, such as windows")
+            return Layer(path, "", axes, shape, note=note or f"{rows} rows for each image, as with windows")
         grid, prefix = self._tokens(axes, shape, _mixes_tokens(call.module, axes))
         return Layer(path, "", axes, shape, note=note, grid=grid, prefix=prefix)
 
     def _note(self, call: Call, axes: str, shape: tuple[int, ...]) -> str:
         """What axes mean that don't say it themselves, and whether they are certain."""
         if call.mapped > self._own_vmaps and not self._channels_first:
-            return "inside vmap: the mapped axis stands first"
+            return "inside vmap: the mapped axis comes first"
         if _mixes_tokens(call.module, axes):
             return MIXED
         if axes in NOTES:

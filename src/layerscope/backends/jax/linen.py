@@ -204,7 +204,7 @@ def _check_variables(variables: Mapping[str, Any]) -> Mapping[str, Any]:
     """The variables; raises `ModelNotReadable` where they are parameters alone, without the name of their collection."""
     if variables and not {"params", "batch_stats", "cache", "constants"} & set(variables):
         raise ModelNotReadable(
-            f"these variables have no collection 'params' but {', '.join(map(str, list(variables)[:5]))}: give what module.init"
-            " returned, {'params': ...} with the other collections"
+            f"these variables have no collection 'params', only {', '.join(map(str, list(variables)[:5]))}: give what "
+            "module.init returned, {'params': ...} with the other collections"
         )
     return variables

@@ -21,7 +21,7 @@ def parts_of(output: Any) -> dict[str, Any]:
 
 
 def with_arrays(output: Any, replaced: Mapping[int, Any]) -> Any:
-    """The same structure with other arrays in the place of those whose `id` is in `replaced`."""
+    """The same structure with other arrays in place of those whose `id` is in `replaced`."""
 
     def replace(leaf: Any) -> Any:
         if id(leaf) in replaced:

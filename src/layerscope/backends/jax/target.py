@@ -51,7 +51,7 @@ def gradients(model: JaxModel, batch: Any, captured: Mapping[Key, Captured], tar
 
 
 def scores(model: JaxModel, batch: Any, target: Target, changes: Mapping[str, Change]) -> list[float]:
-    """The target's number for each image, with other values in the place of what some layers return."""
+    """The target's number for each image, with other values in place of what some layers return."""
     wanted = Wanted(model, changes)
     done: set[str] = set()
     hidden: set[str] = set()

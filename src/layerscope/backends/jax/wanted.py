@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from ...core.layer import split_call
+from ...core.layer import split_call, times
 from ...errors import LayerNotCalled, LayerNotFound, near
 from .model import JaxModel, canonical_paths
 from .outputs import main_part
@@ -42,10 +42,10 @@ class Wanted:
         base, call = split_call(name)
         known = {*self._model.modules, *watch.ran, *self._seen}
         if base not in known and name not in known:
-            return LayerNotFound(f"no layer {name!r}.{near(name, known)} layers() lists them all")
+            return LayerNotFound(f"no layer {name!r}{near(name, known) or '.'} layers() lists them all")
         ran = watch.counts[base]
         if ran and call is not None:
-            why = f"it ran {ran} times in this forward pass"
+            why = f"it ran {times(ran)} in this forward pass"
         elif base in watch.traced:
             why = "it ran only inside a function that JAX traces, where it has no values"
         else:

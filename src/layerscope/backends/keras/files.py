@@ -20,13 +20,13 @@ def refuse_weights_only(source: Path) -> None:
         raise ModelNotReadable(f"{source.name} holds weights only, no model: {advice}")
     if source.suffix == ".keras":
         if not zipfile.is_zipfile(source):
-            raise ModelNotReadable(f"{source.name} is not a Keras model file (no zip archive)")
+            raise ModelNotReadable(f"{source.name} is not a Keras model file (not a zip archive)")
         with zipfile.ZipFile(source) as archive:
             if "config.json" not in archive.namelist():
                 raise ModelNotReadable(f"{source.name} is not a Keras model file: it has no config.json")
         return
     if not h5py.is_hdf5(source):
-        raise ModelNotReadable(f"{source.name} is not a Keras model file (no HDF5)")
+        raise ModelNotReadable(f"{source.name} is not a Keras model file (not HDF5)")
     with h5py.File(source, "r") as file:
         if "model_config" not in file.attrs:
             raise ModelNotReadable(f"{source.name} holds weights only, no model: {advice}")

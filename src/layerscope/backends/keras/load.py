@@ -48,7 +48,7 @@ def from_reference(name: str, weights: Path | None = None) -> Any:
     builders = _builders()
     if name not in builders:
         raise ModelNotReadable(
-            f"keras.applications has no {name!r}.{near(name, builders)} There are {', '.join(builders)}"
+            f"keras.applications has no {name!r}{near(name, builders) or '.'} There are {', '.join(builders)}"
         )
     if weights is not None:
         model = builders[name](weights=None)

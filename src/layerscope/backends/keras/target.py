@@ -180,7 +180,7 @@ DIFFERENTIATE: dict[str, Callable[[TargetRun, Engine], dict[Key, Any]]] = {
 
 
 def scores(model: KerasModel, batch: Any, target: Target, changes: Mapping[str, Change]) -> list[float]:
-    """The target's number for each image, with other values in the place of what some layers return."""
+    """The target's number for each image, with other values in place of what some layers return."""
     engine, images = model.engine, len(first_input(batch))
 
     def attempt() -> tuple[list[float], list[str]]:

@@ -15,7 +15,7 @@ from .model import KerasModel
 from .tree import is_a
 from .watch import Call, run
 
-SEPARABLE = "the depthwise half of a separable convolution; its pointwise half mixes what these give"
+SEPARABLE = "the depthwise half of a separable convolution; its pointwise half mixes their outputs"
 
 
 def kernel(model: KerasModel, path: str, batch: Any) -> Kernel | None:

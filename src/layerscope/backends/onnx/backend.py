@@ -49,9 +49,9 @@ class OnnxBackend(RoleBackend[OnnxModel]):
         except FileNotFoundError as error:
             raise ModelNotReadable(f"there is no file {path}") from error
         except (OSError, DecodeError) as error:
-            raise ModelNotReadable(f"{path.name} is no ONNX model, or a damaged one: {error}") from error
+            raise ModelNotReadable(f"{path.name} is not an ONNX model, or is damaged: {error}") from error
         if not proto.graph.node:
-            raise ModelNotReadable(f"{path.name} is no ONNX model, or a damaged one: it has no nodes")
+            raise ModelNotReadable(f"{path.name} is not an ONNX model, or is damaged: it has no nodes")
         return OnnxModel(proto, path.absolute(), threads=self.threads)
 
     def open(self, model: Any) -> OnnxModel:

@@ -73,8 +73,8 @@ class Replacement:
 class Cut:
     """A part of a model: its serialised graph, and its large weights, which are given to the runtime beside it.
 
-    Large weights in side files are left there: the runtime reads them itself, from the places that the graph tells from
-    the folder `root`.
+    Large weights in external data files are left there: the runtime reads them itself, from the places that the graph
+    tells from the folder `root`.
     """
 
     content: bytes
@@ -100,9 +100,9 @@ def cut(
     """The part of a model that gives `tensors`: only the nodes and weights that they need.
 
     `replacements` are tensors of the graph that become inputs: what makes nothing else is left out.
-    Codes come out as the values they stand for, the tensors in `cast` as float32. `files` are the side files with its weights.
-    Weights of more than 1 MB aren't serialised, so protobuf's limit of 2 GB doesn't hold for them; raises
-    `ModelNotReadable` where the rest is over it.
+    Codes come out as the values they stand for, the tensors in `cast` as float32. `files` are the external data files
+    with its weights. Weights of more than 1 MB aren't serialised, so protobuf's limit of 2 GB doesn't hold for them;
+    raises `ModelNotReadable` where the rest is over it.
     """
     part = empty_like(graph)
     decoding = {
@@ -141,7 +141,7 @@ def _nodes(graph: Graph, tensors: Collection[str], replacements: Sequence[Replac
 def _add_initializers(
     part: onnx.ModelProto, graph: Graph, needed: Collection[str], files: SideFiles | None
 ) -> tuple[dict[str, np.ndarray], Path | None]:
-    """Adds the stored tensors; gives the large ones that go beside the graph, and the folder of those left in side files."""
+    """Adds the stored tensors; gives the large ones beside the graph, and the folder of those in external data files."""
     weights, outside = {}, []
     for name, tensor in graph.initializers.items():
         if name not in needed:

@@ -62,7 +62,7 @@ def _json(metadata: Mapping[str, str], key: str) -> Any:
     try:
         return json.loads(metadata[key])
     except ValueError as error:
-        raise ModelNotReadable(f"the metadata {key!r} of the model is no JSON: {error}") from error
+        raise ModelNotReadable(f"the metadata {key!r} of the model is not valid JSON: {error}") from error
 
 
 def _labels(metadata: Mapping[str, str]) -> tuple[str, ...] | None:

@@ -23,12 +23,12 @@ class Place(NamedTuple):
 
 
 class SideFiles:
-    """The side files of the model file at `path`.
+    """The external data files of the model file at `path`.
 
-    A model names its side files, so a model from elsewhere must not have any file of the user's read. A name leads down
-    from the model's folder, never up or to the root. A file there may be a symbolic link, as in Hugging Face's cache
-    (`snapshots/x/model.onnx -> ../../blobs/abc`), if it leads into that folder or into the one in which the model file
-    itself lies in truth.
+    A model names its external data files, so a model from elsewhere must not have any file of the user's read. A name
+    leads down from the model's folder, never up or to the root. A file there may be a symbolic link, as in Hugging
+    Face's cache (`snapshots/x/model.onnx -> ../../blobs/abc`), if it leads into that folder or into the one in which
+    the model file itself lies in truth.
     """
 
     def __init__(self, path: Path) -> None:
@@ -36,20 +36,20 @@ class SideFiles:
         self._allowed = {path.parent.resolve(), path.resolve().parent}
 
     def file(self, name: str) -> Path:
-        """The side file of that name, as the model writes it; raises `ModelNotReadable`."""
+        """The external data file of that name, as the model writes it; raises `ModelNotReadable`."""
         file = self.folder / name
         parts = (PurePosixPath(name), PureWindowsPath(name))
         leaves = not name or any(part.is_absolute() or part.drive or ".." in part.parts for part in parts)
         true = file.resolve()
         if leaves or not any(true.is_relative_to(folder) for folder in self._allowed):
             raise ModelNotReadable(
-                f"the weights can't be read from the side file {name!r}: it must lie where the .onnx file is, in"
-                f" {self.folder}" + (f"; this one leads to {true}" if name else "")
+                f"the weights can't be read from the external data file {name!r}: it must lie where the .onnx file is, "
+                f"in {self.folder}" + (f"; this one resolves to {true}" if name else "")
             )
         if not os.path.isfile(true):
             raise ModelNotReadable(
-                f"the weights can't be read, as there is no side file {name!r}: it must lie where the .onnx file is, in"
-                f" {self.folder}"
+                f"the weights can't be read, as there is no external data file {name!r}: it must lie where the .onnx "
+                f"file is, in {self.folder}"
             )
         return true
 
@@ -62,13 +62,13 @@ class SideFiles:
         wanted, takes = _number(entries, "length", stored(tensor), tensor), stored(tensor)
         if wanted != takes:
             raise ModelNotReadable(
-                f"the weights {tensor.name!r} {list(tensor.dims)} take {takes:,} bytes, and the model says that the side"
-                f" file {name!r} holds {wanted:,} of them: the file is damaged, or written wrong"
+                f"the weights {tensor.name!r} {list(tensor.dims)} take {takes:,} bytes, and the model says that the "
+                f"external data file {name!r} holds {wanted:,} of them: the file is damaged, or was written incorrectly"
             )
         if start + wanted > size:
             raise ModelNotReadable(
-                f"the side file {name!r} is cut short: the weights {tensor.name!r} end at byte {start + wanted:,}, and"
-                f" it has {size:,}. Fetch or export {file.name} again"
+                f"the external data file {name!r} is cut short: the weights {tensor.name!r} end at byte "
+                f"{start + wanted:,}, and it has {size:,}. Fetch or export {file.name} again"
             )
         return Place(file, start, wanted)
 
@@ -81,7 +81,7 @@ class SideFiles:
                 return opened.read(place.length)
         except OSError as error:
             raise ModelNotReadable(
-                f"the weights {tensor.name!r} can't be read from the side file {location(tensor)!r}: {error}"
+                f"the weights {tensor.name!r} can't be read from the external data file {location(tensor)!r}: {error}"
             ) from error
 
 
@@ -101,12 +101,12 @@ def bits(tensor: onnx.TensorProto) -> int:
 
 
 def stored(tensor: onnx.TensorProto) -> int:
-    """The number of bytes that a tensor takes, here or in its side file."""
+    """The number of bytes that a tensor takes, here or in its external data file."""
     return -(-bits(tensor) // 8)
 
 
 def load_inside(tensor: onnx.TensorProto, files: SideFiles | None) -> onnx.TensorProto:
-    """The tensor with its numbers, read from its side file where it has one."""
+    """The tensor with its numbers, read from its external data file where it has one."""
     if not is_outside(tensor):
         return tensor
     copy = onnx.TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
@@ -132,7 +132,7 @@ def references_to(tensors: Iterable[onnx.TensorProto], files: SideFiles) -> tupl
 
 
 def digest(path: Path, names: list[str]) -> str:
-    """`sha256:…` of a model file and its side files."""
+    """`sha256:…` of a model file and its external data files."""
     files = SideFiles(path)
     checksum = hashlib.sha256()
     for file_path in (path, *(files.file(name) for name in names)):
@@ -154,7 +154,7 @@ def tensors_inside(node: onnx.NodeProto) -> Iterator[onnx.TensorProto]:
 
 
 def load_tensors_inside(node: onnx.NodeProto, files: SideFiles | None) -> onnx.NodeProto:
-    """The node; a copy with their numbers where tensors inside it lie in side files."""
+    """The node; a copy with their numbers where tensors inside it lie in external data files."""
     if not any(is_outside(tensor) for tensor in tensors_inside(node)):
         return node
     copy = onnx.NodeProto()
@@ -167,8 +167,8 @@ def load_tensors_inside(node: onnx.NodeProto, files: SideFiles | None) -> onnx.N
 def _of(files: SideFiles | None, tensor: onnx.TensorProto) -> SideFiles:
     if files is None:
         raise ModelNotReadable(
-            f"the weights of this onnx.ModelProto lie in a side file ({location(tensor)}) and were not loaded: give the"
-            " path of the .onnx file instead, or call onnx.load without load_external_data=False"
+            f"the weights of this onnx.ModelProto lie in an external data file ({location(tensor)}) and were not "
+            "loaded: give the path of the .onnx file instead, or call onnx.load without load_external_data=False"
         )
     return files
 
@@ -177,6 +177,6 @@ def _number(entries: dict[str, str], key: str, default: int, tensor: onnx.Tensor
     text = entries.get(key, str(default))
     if not text.isdecimal() or len(text) > 18:
         raise ModelNotReadable(
-            f"the {key} of the weights {tensor.name!r} in their side file is no number: {text[:40]!r}"
+            f"the {key} of the weights {tensor.name!r} in their external data file is not a valid number: {text[:40]!r}"
         )
     return int(text)

@@ -58,7 +58,7 @@ class Graph:
         """The inputs by name."""
         odd = [value.name for value in self.inputs if not value.type.tensor_type.elem_type]
         if odd:
-            raise ModelNotReadable(f"the model's input {odd[0]!r} is no tensor but a sequence or an optional")
+            raise ModelNotReadable(f"the model's input {odd[0]!r} is not a tensor but a sequence or an optional")
         inputs = {}
         for value in self.inputs:
             type_ = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)

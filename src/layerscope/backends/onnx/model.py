@@ -33,9 +33,10 @@ class Kept:
 
 
 class OnnxModel(GraphModel[str, onnx.NodeProto]):
-    """A model file: its graph and, once used, its sessions. The weights in side files stay on the disk until needed."""
+    """A model file: its graph and, once used, its sessions. The weights in external data files stay on the disk
+    until needed."""
 
-    unfix = "export the model with a free batch axis"
+    unfix = "export the model with a dynamic batch axis"
 
     def __init__(
         self, proto: onnx.ModelProto, path: Path | None = None, *, threads: int | None = None, kept: Kept | None = None

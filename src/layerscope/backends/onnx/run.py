@@ -21,10 +21,10 @@ THREADS = "LAYERSCOPE_ONNX_THREADS"
 NOT_IN_NUMPY = ("bfloat16", "float8", "int4", "float4")
 
 
-ODD = "no tensor but a sequence or an optional"
+ODD = "not a tensor but a sequence or an optional"
 
 
-TEXT = "no numbers but text"
+TEXT = "not numbers but text"
 
 
 Feeds = dict[str, Any]

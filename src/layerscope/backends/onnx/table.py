@@ -69,24 +69,24 @@ def _operator_notes(graph: Graph, output: Output) -> Iterator[str]:
     """What is to be known of the operator that makes a layer."""
     node = output.operator
     if bodies(node) or graph.is_function(node):
-        yield "its body can't be looked into"
+        yield "its body can't be inspected"
     if is_attention(node) and way_to_weights(node) is None:
         yield "its attention weights stay inside the operator"
     if output.tensor in graph.codes:
         yield f"quantised to {graph.code_type(output.tensor)}, shown dequantised"
     elif node.op_type in SUMS:
-        yield "sums of codes, scaled later"
+        yield "integer sums, rescaled later"
 
 
 def _value_note(graph: Graph, output: Output, shape: tuple[int, ...] | None, axes: Axes) -> str:
     """Why a layer has no picture, or what its axes rest on."""
     tensor = output.tensor
     if shape is None and tensor in graph.foreign:
-        return f"behind {graph.foreign[tensor]}, an operator that ONNX Runtime doesn't have"
+        return f"after {graph.foreign[tensor]}, an operator that ONNX Runtime doesn't have"
     if shape is None:
         return TEXT if tensor in graph.text else ODD
     if shape and tensor in axes.blocked:
-        return "channels in blocks of ONNX Runtime's own: open the file from before it was optimised"
+        return "channels in ONNX Runtime's own blocked layout: open the file from before it was optimised"
     return value_note(output, axes)
 
 

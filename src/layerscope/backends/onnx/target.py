@@ -1,4 +1,4 @@
-"""Scores of an ONNX model with other values in the place of what its layers return."""
+"""Scores of an ONNX model with other values in place of what its layers return."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from .run import Feeds
 
 
 def scores(model: OnnxModel, batch: Any, target: Target, changes: Mapping[str, Change]) -> np.ndarray:
-    """The target's number for each image, with other values in the place of what some layers return.
+    """The target's number for each image, with other values in place of what some layers return.
 
-    With a change the graph runs to the layer, and from it to the end. A function as target is given the output of one image
-    as numpy.
+    With a change the graph runs to the layer, and from it to the end. A function as target is given the output of one
+    image as numpy.
     """
     if model.final is None:
-        raise BadOption("the model has no output to aim at")
+        raise BadOption("the model has no output that could be a target")
     feeds, final = model.feeds(batch), model.final.tensor
     tensors = {path: output.tensor for name in changes for path, output in model.find([name]).items()}
     fixed: dict[Replacement, np.ndarray] = {}
@@ -34,7 +34,7 @@ def scores(model: OnnxModel, batch: Any, target: Target, changes: Mapping[str, C
         fixed = {other: value for other, value in fixed.items() if other.tensor != replacement.tensor}
         fixed[replacement] = apply_change(path, changes.get(path) or changes[split_call(path)[0]], values)
         if replacement.tensor in model.graph.codes and np.isnan(fixed[replacement]).any():
-            raise BadOption(f"the change for layer {path!r} gave NaN, for which its codes have no place")
+            raise BadOption(f"the change for layer {path!r} returned NaN, which quantised values can't represent")
     axes = axes_on_the_way(model, feeds, [final]).axes[final]
     return score_images(run(model, (final,), feeds, fixed)[1][0], target, axes)
 
@@ -45,8 +45,8 @@ def _values(
     """What a layer returns, and how other values are given in its place."""
     if tensor in model.graph.attention_maps:
         raise BadOption(
-            f"{path!r} is shown as other values than those the graph passes on, so they can't be changed:"
-            " change the operator itself"
+            f"the values shown for {path!r} aren't those that the graph passes on, so they can't be changed: change "
+            "the operator itself"
         )
     session, (values,) = run(model, (tensor,), feeds, fixed)
     cast = "" if tensor in model.graph.codes else session.dtypes[0]

@@ -51,7 +51,7 @@ def load(source: Path, weights: Path | None = None, trust: bool = False) -> Any:
 def _refuse_serving_only(source: Path) -> None:
     """Raise `ModelNotReadable` for a folder that holds no Keras layers."""
     if not (source / "saved_model.pb").exists():
-        raise ModelNotReadable(f"{source.name} is a folder without saved_model.pb, so no SavedModel")
+        raise ModelNotReadable(f"{source.name} is a folder without saved_model.pb, so it isn't a SavedModel")
     if not (source / "keras_metadata.pb").exists():
         raise ModelNotReadable(
             f"{source.name} is a SavedModel without Keras layers (a tf.Module, or written by model.export() to be served):"

@@ -80,7 +80,7 @@ class Table:
 
 def unpack(data: Bytes, kind: str, position: int) -> int:
     if not 0 <= position <= len(data) - struct.calcsize(kind):
-        raise Damaged(f"the TFLite file is damaged: it points to byte {position}, and has {len(data)}")
+        raise Damaged(f"the TFLite file is damaged: it points to byte {position}, and has only {len(data)}")
     number: int = struct.unpack_from(kind, data, position)[0]
     return number
 
@@ -89,6 +89,6 @@ def view(data: Bytes, position: int, size: int) -> np.ndarray:
     """`size` bytes from `at` on, without a copy."""
     if not (position >= 0 and position + size <= len(data)):
         raise Damaged(
-            f"the TFLite file is damaged: it points to bytes {position} to {position + size}, and has {len(data)}"
+            f"the TFLite file is damaged: it points to bytes {position} to {position + size}, and has only {len(data)}"
         )
     return np.frombuffer(data, np.uint8, size, position)

@@ -24,7 +24,7 @@ Output = graph_model.Output[int, Operator]
 class TfliteModel(GraphModel[int, Operator]):
     """A model file, mapped into memory, or its bytes; and, once used, its interpreters."""
 
-    unfix = "convert the model with a free batch axis"
+    unfix = "convert the model with a dynamic batch axis"
 
     def __init__(self, content: Bytes, path: Path | None = None, *, threads: int | None = None) -> None:
         self.path = path
@@ -33,7 +33,7 @@ class TfliteModel(GraphModel[int, Operator]):
         self.axes: Axes | None = None  # once they were needed
         called = path.name if path else "these bytes"
         if bytes(content[4:8]) != IDENTIFIER:
-            raise ModelNotReadable(f"{called} is no TFLite model: the identifier TFL3 is missing")
+            raise ModelNotReadable(f"{called} is not a TFLite model: the identifier TFL3 is missing")
         try:
             self.graph = Graph(content)
             self.signature = self.graph.signature
@@ -41,7 +41,7 @@ class TfliteModel(GraphModel[int, Operator]):
             raise ModelNotReadable(f"{called}: {error}") from error
         if not self.graph.operators or not self.graph.outputs:
             raise ModelNotReadable(
-                f"{called} is no TFLite model, or a damaged one: its graph has no operators or no outputs"
+                f"{called} is not a TFLite model, or is damaged: its graph has no operators or no outputs"
             )
 
     @classmethod
@@ -52,7 +52,7 @@ class TfliteModel(GraphModel[int, Operator]):
         except FileNotFoundError as error:
             raise ModelNotReadable(f"there is no file {path}") from error
         except (OSError, ValueError) as error:  # a ValueError is an empty file
-            raise ModelNotReadable(f"{path.name} is no TFLite model: {error}") from error
+            raise ModelNotReadable(f"{path.name} is not a TFLite model: {error}") from error
         return cls(content, path.resolve(), threads=threads)
 
     def __repr__(self) -> str:

@@ -122,7 +122,7 @@ class _Named:
                 f"it needs the operators {listed} of TensorFlow itself (Select TF ops): convert the model with"
                 " TFLITE_BUILTINS alone, or ask for layers before them. "
             )
-        return f"it needs the custom operators {listed}, which are in no file: ask for layers before them. "
+        return f"it needs the custom operators {listed}, which a model file doesn't hold: ask for layers before them. "
 
     def _where(self, message: str) -> str:
         match = FAILED.search(message)

@@ -63,7 +63,7 @@ def _layer(model: TfliteModel, output: Output, axes: Axes, index: int) -> Layer:
 def _operator_notes(operator: Operator, tensor: Tensor) -> Iterator[str]:
     """What is to be known of the operator that makes a layer."""
     if operator.name in BODIES:
-        yield "its body can't be looked into"
+        yield "its body can't be inspected"
     if operator.custom:
         yield "a custom operator"
     if tensor.quantised:
@@ -75,11 +75,11 @@ def _value_note(model: TfliteModel, output: Output, axes: Axes) -> str:
     tensor = model.graph.tensors[output.tensor]
     shape = axes.shapes.get(tensor.index)
     if tensor.index in axes.spread:
-        return "pixels in the batch axis: take the layer that puts them back"
+        return "pixels moved into the batch axis: take the layer that moves them back"
     if shape is None and tensor.numeric:
         return f"needs the operator {model.graph.after_custom.get(tensor.index)!r}, which the interpreter doesn't have"
     if shape is None:
-        return f"no numbers but {tensor.type}"
+        return f"not numbers but {tensor.type}"
     return value_note(output, axes)
 
 

@@ -1,4 +1,4 @@
-"""Scores of a TFLite file with other values in the place of what its operators make, as inputs of what runs after them."""
+"""Scores of a TFLite file with other values in place of what its operators make, as inputs of what runs after them."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ CODES = ("int8", "uint8", "int16", "uint16")
 
 
 def scores(model: TfliteModel, batch: Any, target: Target, changes: Mapping[str, Change]) -> np.ndarray:
-    """The target's number for each image, with other values in the place of what some layers return.
+    """The target's number for each image, with other values in place of what some layers return.
 
-    The file runs to each changed layer, and from there on. A function as target is given the output of one image as numpy.
+    The file runs to each changed layer, and from there on. A function as target is given the output of one image as
+    numpy.
     """
     if model.final is None:
-        raise BadOption("the model has no output to aim at")
+        raise BadOption("the model has no output that could be a target")
     feeds, final = model.feeds(batch), model.graph.tensors[model.final.tensor]
     fixed: dict[int, np.ndarray] = {}
     for path, output in model.find(changes).items():
@@ -62,15 +63,16 @@ def _check(path: str, tensor: Tensor, outputs: Sequence[Tensor]) -> None:
     if odd is not None:
         raise BadOption(f"{path!r} can't be changed: its operator makes {odd.name!r} as well, which holds {odd.type}")
     if tensor.quantised and (tensor.scale.size > 1 or tensor.type not in CODES):
-        many = "a scale for each channel" if tensor.scale.size > 1 else f"{tensor.type} codes"
+        many = "have a scale for each channel" if tensor.scale.size > 1 else f"are of type {tensor.type}"
         raise BadOption(
-            f"{path!r} can't be changed: its values are kept in {many}, which other values can't be put into: change the layer"
-            " before it or behind it"
+            f"{path!r} can't be changed: its quantised values {many}, and can't be set: change the layer before or after it"
         )
 
 
 def _codes(path: str, tensor: Tensor, values: np.ndarray) -> np.ndarray:
     """The codes nearest to other values, where it has codes; those beyond their range become its ends, as in the model."""
     if tensor.codes is not None and np.isnan(values).any():
-        raise BadOption(f"the change for layer {path!r} gave NaN, for which its {tensor.type} codes have no place")
+        raise BadOption(
+            f"the change for layer {path!r} returned NaN, which quantised {tensor.type} values can't represent"
+        )
     return values if tensor.codes is None else encode(values, *tensor.codes, tensor.type)

@@ -51,7 +51,7 @@ AXES = {"CONV_2D": "ohwi", "TRANSPOSE_CONV": "ohwi", "CONV_3D": "dhwio", "DEPTHW
 
 
 def kernel(model: TfliteModel, path: str, batch: Any) -> Kernel | None:
-    """The weights of a convolution, dequantised; `None` for other operators, computed weights and codes of four bits."""
+    """The weights of a convolution, dequantised; `None` for other operators, computed weights and 4-bit ones."""
     graph, (output,) = model.graph, model.find([path]).values()
     operator = output.operator
     if operator.name not in AXES or len(operator.inputs) < 2:

@@ -25,11 +25,11 @@ FIRST = PICTURES | {1: "b"}
 
 LAST = TOKENS | {1: "b"}
 
-WINDOWS = "windows × places in a window × features: the picture is cut up here, so it has none"
+WINDOWS = "windows × positions in a window × features: the image is split up here, so there is no picture"
 
 HEADS = "heads × tokens × features, or positions, inside an attention: no picture"
 
-OVER_CHANNELS = "attention between channels (a row and a column for each channel of a head), not between places"
+OVER_CHANNELS = "attention between channels (a row and a column for each channel of a head), not between positions"
 
 CHANNELS_FIRST = (
     *(nn.modules.conv._ConvNd, nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LocalResponseNorm),

@@ -51,8 +51,8 @@ class TorchBackend(RoleBackend[torch.nn.Module]):
         model = unwrap(model)
         if isinstance(model, torch.jit.ScriptModule):
             raise ModelNotReadable(
-                "this is a TorchScript module, whose layers can't be watched: give the original nn.Module, or export it anew"
-                " with torch.export.save (.pt2)"
+                "this is a TorchScript module, whose layers can't be watched: give the original nn.Module, or export "
+                "it again with torch.export.save (.pt2)"
             )
         lazy = [name for name, tensor in model.named_parameters() if isinstance(tensor, UninitializedParameter)]
         if lazy:

@@ -25,7 +25,9 @@ def from_torchvision(name: str, weights: Path | None = None) -> tuple[torch.nn.M
     models = _import("torchvision", f"torchvision:{name}").models
     known = models.list_models()
     if name not in known:
-        raise ModelNotReadable(f"torchvision.models has no {name!r}.{near(name, known)} There are {', '.join(known)}")
+        raise ModelNotReadable(
+            f"torchvision.models has no {name!r}{near(name, known) or '.'} There are {', '.join(known)}"
+        )
     entry = getattr(models.get_model_weights(name), "DEFAULT", None)
     # such as the backbone of a detector, which some builders fetch unless told not to
     built_on = inspect.signature(models.get_model_builder(name)).parameters
@@ -58,7 +60,9 @@ def from_timm(name: str, weights: Path | None = None) -> torch.nn.Module:
     timm = _import("timm", f"timm:{name}")
     known = timm.list_models()
     if name.partition(".")[0] not in known:
-        raise ModelNotReadable(f"timm has no {name!r}.{near(name, known)} timm.list_models() lists all {len(known)}")
+        raise ModelNotReadable(
+            f"timm has no {name!r}{near(name, known) or '.'} timm.list_models() lists all {len(known)}"
+        )
     model: torch.nn.Module = timm.create_model(name, pretrained=False).eval()
     place = (getattr(model, "pretrained_cfg", None) or {}).get("hf_hub_id") or ""
     weights = weights or _in_hub(place)

@@ -89,8 +89,8 @@ def _load_exported(source: Path) -> Any:
 def _load_pickled(source: Path, trust: bool) -> Any:
     if _is_script(source):
         raise ModelNotReadable(
-            f"{source.name} is a TorchScript archive, whose layers can't be watched: give the original nn.Module"
-            " (package.module:factory with --weights), or export it anew with torch.export.save to .pt2"
+            f"{source.name} is a TorchScript archive, whose layers can't be watched: give the original nn.Module "
+            "(package.module:factory with --weights), or export it again with torch.export.save to .pt2"
         )
     try:
         content = torch.load(source, map_location="cpu", weights_only=not trust)

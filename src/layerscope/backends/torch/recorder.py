@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from ...core.layer import split_call
+from ...core.layer import split_call, times
 from ...errors import LayerNotCalled, LayerNotFound, near
 from ..common.run import Stop, until_stopped
 from ..protocol import Captured, Pick
@@ -149,7 +149,7 @@ class Recorder:
         if not ran:
             return "it did not run in this forward pass"
         if wanted.call is not None and wanted.call >= ran:
-            return f"it ran {ran} times in this forward pass"
+            return f"it ran {times(ran)} in this forward pass"
         return f"its output has no tensor {wanted.part or ''}".rstrip()
 
 

@@ -184,9 +184,9 @@ def _all_names(model: torch.nn.Module) -> dict[torch.nn.Module, list[str]]:
 def _why_not(model: torch.nn.Module, name: str, module: torch.nn.Module, calls: Calls) -> str:
     """The reason why a module has no output, as far as it can be known."""
     if makes_weights(name):
-        return "a parametrization: it makes a weight of the module around it, no feature map"
+        return "a parametrization: it computes a weight of the module around it, not a feature map"
     if isinstance(module, torch.nn.ModuleList | torch.nn.ModuleDict | torch.nn.ParameterList | torch.nn.ParameterDict):
-        return "a container: its members run, it never does itself"
+        return "a container: its members run, not the container itself"
     parent = model.get_submodule(name.rpartition(".")[0]) if name else model
     if isinstance(parent, torch.nn.MultiheadAttention):
         return "bypassed: MultiheadAttention uses its weights directly"

@@ -92,12 +92,14 @@ class GradientRecorder(Recorder):
         try:
             gradients = iter(torch.autograd.grad(aim, nodes, allow_unused=True))
         except RuntimeError as error:
-            raise GradientsUnavailable(f"the model can't be differentiated to these layers: {error}") from error
+            raise GradientsUnavailable(
+                f"the model can't be differentiated with respect to these layers: {error}"
+            ) from error
         taken = []
         for (wanted, call, captured), node in zip(self.taken, self.nodes, strict=True):
             if node is None:
                 raise GradientsUnavailable(
-                    f"layer {wanted.path!r} has no gradient: its output is no floating tensor of the graph"
+                    f"layer {wanted.path!r} has no gradient: its output is not a floating-point tensor of the graph"
                 )
             gradient = next(gradients)
             values = np.zeros_like(captured.values) if gradient is None else as_captured(gradient, wanted.pick).values
@@ -106,7 +108,7 @@ class GradientRecorder(Recorder):
 
 
 class Changer(Recorder):
-    """Puts other values in the place of what layers return."""
+    """Puts other values in place of what layers return."""
 
     def __init__(self, wanted: Sequence[Wanted], changes: Mapping[str, Change]) -> None:
         super().__init__(wanted)
@@ -164,7 +166,7 @@ def tensor_like(values: np.ndarray, tensor: torch.Tensor, path: str) -> torch.Te
     if not tensor.is_quantized:
         return converted.to(tensor.dtype)
     if tensor.qscheme() != torch.per_tensor_affine:
-        raise BadOption(f"{path!r} can't be changed: its codes have a scale for each channel")
+        raise BadOption(f"{path!r} can't be changed: its quantised values have a scale for each channel")
     return torch.quantize_per_tensor(converted, tensor.q_scale(), tensor.q_zero_point(), tensor.dtype)
 
 

@@ -18,9 +18,9 @@ PREFIX = (
     *("reg_token", "register_tokens", "storage_tokens"),
 )
 
-SHUFFLED = "a masked autoencoder's encoder shuffles its patches, so they lie on no grid"
+SHUFFLED = "a masked autoencoder's encoder shuffles its patches, so they form no grid"
 
-UNROLLED = "Hiera keeps its tokens window by window, so they lie in no order of rows"
+UNROLLED = "Hiera keeps its tokens window by window, so they aren't in row order"
 
 
 class TokenGrids:
@@ -85,7 +85,7 @@ class TokenGrids:
 
 def windows(rows: int) -> str:
     """The note of a layer with several rows for one image."""
-    return f"{rows} rows an image, such as windows: no grid of the whole image"
+    return f"{rows} rows for each image, as with windows: no grid over the whole image"
 
 
 def stated_prefix(modules: Iterable[nn.Module]) -> tuple[str, ...] | None:

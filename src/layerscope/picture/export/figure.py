@@ -1,4 +1,4 @@
-"""A picture as a matplotlib figure, and from it as PDF. Neither pyplot nor the backend in force is touched."""
+"""A picture as a matplotlib figure, and from it as PDF. Neither pyplot nor the active backend is touched."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def draw_into(picture: Picture, ax: Axes) -> Figure:
 
 
 def pdf(picture: Picture) -> bytes:
-    """The PDF file of a picture: a point for a pixel, text as text, the tiles' own pixels."""
+    """The PDF file of a picture: one point per pixel, text as text, the tiles' own pixels."""
     figure = figure_of(picture, dpi=POINTS)
     import matplotlib
 

@@ -10,7 +10,7 @@ import layerscope as ls
 from helpers import torchvision_ops  # noqa: F401  # before timm, which imports torchvision
 from helpers.wording import raises, wording
 from layerscope.backends.torch import table as torch_table
-from layerscope.backends.torch.axes_factors import Part, viewed
+from layerscope.backends.torch.axes_factors import Part, reshape
 from layerscope.backends.torch.backend import TorchBackend
 
 timm = pytest.importorskip("timm")
@@ -119,8 +119,8 @@ def test_attention_between_as_many_tokens_as_channels_is_attention():
 
 def test_a_reshape_that_cuts_through_parts_is_not_followed():
     whole = ((Part("h", 1, 6),), (Part("w", 1, 6),))
-    assert viewed(whole, (9, 4)) is None
-    assert viewed(whole, (36,)) == ((Part("h", 1, 6), Part("w", 1, 6)),)
+    assert reshape(whole, (9, 4)) is None
+    assert reshape(whole, (36,)) == ((Part("h", 1, 6), Part("w", 1, 6)),)
 
 
 def test_the_dry_run_watches_the_models_own_calls_alone(monkeypatch):

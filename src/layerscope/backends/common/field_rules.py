@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, SupportsIndex, TypeVar
 
 from ...core.receptive_field import Field, adaptive_window, resize, transposed_window, window
 from .field import Factor, Places, axes_along, first_with_fields, merge_fields, plain
@@ -78,7 +78,7 @@ class Step(Protocol):
 
 S = TypeVar("S", bound=Step)
 Translation = Callable[[S], Operation]
-Dims = Sequence[int] | int | None
+Dims = Sequence[int] | SupportsIndex | None
 
 
 def unary(kind: str, dims: Dims | Callable[[Any], Dims] = ()) -> Translation[Step]:
@@ -93,7 +93,7 @@ def nary(kind: str, dims: Dims | Callable[[Any], Dims] = ()) -> Translation[Step
 
 def _dims_of(step: Step, dims: Dims | Callable[[Any], Dims]) -> Sequence[int] | None:
     listed = dims(step) if callable(dims) else dims
-    return [listed] if isinstance(listed, int) else listed
+    return [int(listed)] if isinstance(listed, SupportsIndex) else listed
 
 
 def unknown(step: Step, reason: str) -> Operation:

@@ -132,7 +132,7 @@ class KnownAxes(Generic[Name]):
             if "b" not in self.axes[tensor] or not self.certain(tensor):
                 raise ModelNotReadable(
                     f"the model takes one image at a time, and {called(tensor)!r} has no known batch axis to join"
-                    f" {len(runs)} images on: give one image"
+                    f" {len(runs)} images along: give one image"
                 )
         parts = zip(tensors, zip(*runs, strict=True), strict=True)
         return [np.concatenate(images, axis=self.axes[tensor].index("b")) for tensor, images in parts]

@@ -12,7 +12,7 @@ from typing import Any, Generic, NoReturn, TypeVar
 
 import numpy as np
 
-from ...core.layer import split_call
+from ...core.layer import no_call, split_call
 from ...errors import LayerNotCalled, LayerNotFound, near
 from .inputs import GraphInput, read_batch, split_images
 from .walk import Name
@@ -138,17 +138,15 @@ class GraphModel(ABC, Generic[Name, Operator]):
         if outputs is None and call is not None and base in self.names:
             outputs = self.names[base]
             if call or len(outputs) > 1:
-                ran = f"ran {len(outputs)} times, so it has calls :0 to :{len(outputs) - 1}"
-                ran = ran if len(outputs) > 1 else "ran once, so it has the call :0"
-                raise LayerNotFound(f"layer {base!r} {ran}, not :{call}")
+                raise no_call(base, len(outputs), call)
         return self._refuse(path) if outputs is None else outputs
 
     def _refuse(self, path: str) -> NoReturn:
         if path in self.input_names:
             raise LayerNotCalled(f"{path!r} is the model's input, not a layer: the batch itself is its value")
         if path in self.hidden_names():
-            raise LayerNotCalled(f"{path!r} has no output to show: it is a weight, a constant or arithmetic on sizes")
-        raise LayerNotFound(f"no layer {path!r}.{near(path, self.names)} `layers()` lists them all")
+            raise LayerNotCalled(f"{path!r} has no output to show: it is a weight, a constant or shape arithmetic")
+        raise LayerNotFound(f"no layer {path!r}{near(path, self.names) or '.'} `layers()` lists them all")
 
 
 class Sessions(Generic[Session]):

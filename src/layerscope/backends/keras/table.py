@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from ...core.axes import prefix_names
-from ...core.layer import Layer, require_output, split_call
+from ...core.layer import Layer, no_call, require_output, split_call
 from ...core.note import Note, kind_of
 from ...errors import LayerNotCalled, LayerNotFound, near
 from ..common.axes import token_grid
@@ -208,17 +208,14 @@ def complete(model: KerasModel, batch: Any, attempt: Callable[[], tuple[Result, 
 
 def _why_missing(path: str, table: list[Layer]) -> Exception:
     """Why nothing came of `path`, from the table of a dry run."""
-    base, _ = split_call(path)
+    base, call = split_call(path)
     layer = next((layer for layer in table if layer.path in (path, base)), None)
     if layer is None:
         return _not_found(path, table)
     require_output(layer, table)
-    if path == layer.path:
+    if call is None or path == layer.path:
         return LayerNotCalled(f"layer {path!r} runs for the first image alone, but did not for the whole batch")
-    return LayerNotFound(
-        f"layer {layer.path!r} ran {layer.calls} time{'s' * (layer.calls != 1)}, so it has calls"
-        f" :0 to :{layer.calls - 1}: {path!r} is none of them"
-    )
+    return no_call(layer.path, layer.calls, call)
 
 
 def _not_found(path: str, table: list[Layer]) -> LayerNotFound:
@@ -226,5 +223,7 @@ def _not_found(path: str, table: list[Layer]) -> LayerNotFound:
     nested = next((layer.path for layer in table if layer.path.endswith("/" + split_call(path)[0])), None)
     paths = [name for layer in table for name in (layer.path, *layer.aliases)]
     own_names = {name.rpartition("/")[2]: name for name in paths}
-    hint = f" Did you mean {nested!r}?" if nested else near(path, paths) or near(path, own_names)
-    return LayerNotFound(f"no layer {path!r} in this model of {len(table)} layers.{hint} `layers()` lists them all")
+    hint = f". Did you mean {nested!r}?" if nested else near(path, paths) or near(path, own_names)
+    return LayerNotFound(
+        f"no layer {path!r} in this model of {len(table)} layers{hint or '.'} `layers()` lists them all"
+    )

@@ -59,7 +59,7 @@ class Wanted:
             name, part = base[: separator.start()], base[separator.start() :]
             if name in modules:
                 return cls(path, modules[name], part, call, pick)
-        raise LayerNotFound(f"no layer {path!r}.{near(path, modules)} layers() lists them all")
+        raise LayerNotFound(f"no layer {path!r}{near(path, modules) or '.'} layers() lists them all")
 
 
 class Recorder:

@@ -12,7 +12,7 @@ from helpers.frameworks import FEW, GROUPS, ROOT, framework_in, group_of
         ("tests/inputs/test_input_check.py", "tensorflow", ""),
         ("tests/backends/jax/test_nnx.py", "jax", "jax"),
         ("tests/backends/torch/test_scores.py", "torch", "torch"),
-        ("tests/backends/common/test_input_scaling.py", "tensorflow", ""),
+        ("tests/backends/common/test_facts.py", "tensorflow", ""),
         ("tests/plots/test_sheet.py", "torch", ""),
         ("tests/backends/onnx/test_layers.py", "", ""),
         ("src/layerscope/backends/keras/axes.py", "tensorflow", "tensorflow"),

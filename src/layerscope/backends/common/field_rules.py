@@ -9,7 +9,9 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, SupportsIndex, TypeVar
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
 
 from ...core.receptive_field import Field, adaptive_window, resize, transposed_window, window
 from .field import Factor, Places, axes_along, first_with_fields, merge_fields, plain
@@ -78,22 +80,30 @@ class Step(Protocol):
 
 S = TypeVar("S", bound=Step)
 Translation = Callable[[S], Operation]
-Dims = Sequence[int] | SupportsIndex | None
+Dims = Sequence[int] | int | np.integer[Any] | None
 
 
 def unary(kind: str, dims: Dims | Callable[[Any], Dims] = ()) -> Translation[Step]:
     """The translation of an operation of which only the first input matters; `dims` may follow from the step."""
-    return lambda step: Operation(kind, [step.source], _dims_of(step, dims))
+    return _translation(kind, dims, lambda step: [step.source])
 
 
 def nary(kind: str, dims: Dims | Callable[[Any], Dims] = ()) -> Translation[Step]:
     """The same, of all inputs."""
-    return lambda step: Operation(kind, step.inputs, _dims_of(step, dims))
+    return _translation(kind, dims, lambda step: step.inputs)
 
 
-def _dims_of(step: Step, dims: Dims | Callable[[Any], Dims]) -> Sequence[int] | None:
-    listed = dims(step) if callable(dims) else dims
-    return [int(listed)] if isinstance(listed, SupportsIndex) else listed
+def _translation(
+    kind: str, dims: Dims | Callable[[Any], Dims], read: Callable[[Step], Sequence[Places]]
+) -> Translation[Step]:
+    if callable(dims):
+        return lambda step: Operation(kind, read(step), _listed(dims(step)))
+    fixed = _listed(dims)
+    return lambda step: Operation(kind, read(step), fixed)
+
+
+def _listed(dims: Dims) -> Sequence[int] | None:
+    return [int(dims)] if isinstance(dims, int | np.integer) else dims
 
 
 def unknown(step: Step, reason: str) -> Operation:

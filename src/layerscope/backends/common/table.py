@@ -27,7 +27,8 @@ class Calls:
 
     def inside(self, path: str, separators: str = ".") -> bool:
         """Whether anything inside the module at `path` ran."""
-        return any(other.startswith(tuple(path + separator for separator in separators)) for other in self._calls)
+        prefixes = tuple(path + separator for separator in separators)
+        return any(other.startswith(prefixes) for other in self._calls)
 
     def add(self, path: str, main: str, rows: dict[str, Layer]) -> None:
         """Note one call that ended."""

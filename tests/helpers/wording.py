@@ -21,7 +21,7 @@ import os
 import re
 import sys
 import tempfile
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -133,6 +133,8 @@ def pinned() -> bool:
 def golden(path: Path) -> dict[str, str]:
     """The entries of a golden file by the test's id."""
     parts = re.split(r"^(?!#)(\S.*)\n", path.read_text("utf-8"), flags=re.MULTILINE) if path.exists() else [""]
+    twice = [name for name, count in Counter(parts[1::2]).items() if count > 1]
+    assert not twice, f"{path} names a test twice: {twice}"
     return {name: body.strip("\n") for name, body in zip(parts[1::2], parts[2::2], strict=True)}
 
 

@@ -136,7 +136,7 @@ def _vectors(matrix: np.ndarray, sound: np.ndarray, metric: str) -> tuple[np.nda
     return (
         unit,
         places,
-        (Note("no-direction", f"places without a direction (a vector of length 0): {(~moving).sum():,}"),),
+        (Note("no-direction", f"positions without a direction (a vector of length 0): {(~moving).sum():,}"),),
     )
 
 

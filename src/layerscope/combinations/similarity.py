@@ -64,7 +64,7 @@ def similarity(
     if silent and not query.any():
         notes.append(Note("no-direction", "the query's vector has length 0, so it has no direction to compare with"))
     elif silent:
-        notes.append(Note("no-direction", f"places without a direction (a vector of length 0): {silent:,}"))
+        notes.append(Note("no-direction", f"positions without a direction (a vector of length 0): {silent:,}"))
     if to is not None and _source(fm) != _source(target):
         notes.append(Note("query", f"query from {_source(fm)}, compared in {_source(target)}"))
     linear = Linear.of(query, target.channels) if metric == "dot" else None

@@ -13,7 +13,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from ..errors import BadOption
+from ..errors import BadOption, first_line
 from ..files import open_regular, writing
 from .layer import Layer
 from .linear import Linear
@@ -66,7 +66,7 @@ def read(path: str | Path, make: Callable[..., Made]) -> Made:
         except (KeyError, ValueError, TypeError, EOFError, OSError, BadZipFile) as error:
             if isinstance(error, BadOption):
                 raise
-            raise BadOption(f"{path} is not a feature map saved by layerscope: {error}") from error
+            raise BadOption(f"{path} is not a feature map saved by layerscope: {first_line(error)}") from error
 
 
 def _fields(about: Mapping[str, Any]) -> dict[str, Any]:

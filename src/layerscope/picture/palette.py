@@ -31,8 +31,8 @@ def lut(colors: str) -> np.ndarray:
     try:
         table = cmap.Colormap(colors).lut(TOP + 1)
     except (ValueError, TypeError, KeyError) as error:
-        hint = near(str(colors), {name.split(":")[-1] for name in cmap.Catalog()})
-        raise BadScale(f"no colours {colors!r}.{hint} Use a name of the cmap catalogue, such as 'viridis'") from error
+        hint = near(str(colors), {name.split(":")[-1] for name in cmap.Catalog()}) or "."
+        raise BadScale(f"no colour map {colors!r}{hint} Use one from the cmap catalogue, such as 'viridis'") from error
     result = np.round(table[:, :3] * 255).astype(np.uint8)
     result.flags.writeable = False
     return result

@@ -52,14 +52,16 @@ def comparison_of(maps: Any, channels: Any, selection: Selection) -> Comparison:
             )
         if channels is not None:
             raise BadOption(
-                "channels= compares the channels of one feature map: select them before, fm.select(channels)"
+                "channels= compares the channels of one feature map: select them first, fm.select(channels)"
             )
         return _compare_models(maps, selection)
     layers = {str(name): as_map(fm) for name, fm in maps.items()}
     if channels is None:
         return _compare_layers(layers, selection)
     if len(layers) > 1:
-        raise BadOption(f"channels= compares the channels of one layer, these are {len(layers)}: {', '.join(layers)}")
+        raise BadOption(
+            f"channels= compares the channels of one layer, and these are {len(layers)}: {', '.join(layers)}"
+        )
     return _compare_channels(next(iter(layers.values())), channels, selection)
 
 
@@ -176,8 +178,8 @@ def _choose_images(images: Any, count: int) -> list[int]:
             raise BadOption(f"images={images!r}: give the numbers of images, such as [0, 2], or a slice")
     wrong = [number for number in numbers if not -count <= number < count]
     if wrong or not numbers:
-        problem = f"has {wrong[0]}" if wrong else "selects nothing"
-        raise BadOption(f"images={images!r} {problem}: there are {count}, 0 to {count - 1}")
+        problem = f"includes {wrong[0]}" if wrong else "selects nothing"
+        raise BadOption(f"images={images!r} {problem}: the maps have images 0 to {count - 1}")
     return [int(number) % count for number in numbers]
 
 
@@ -203,7 +205,7 @@ def _rule_title(cells: Collection[FeatureMap | Blank]) -> str:
 def _combination_text(every: Sequence[FeatureMap], combine: Any) -> str:
     """What was done to the channels, for the caption."""
     if combine is None and any(usual_rule(fm) and not unfit(fm) for fm in every):
-        return "the channels of each layer combined by their mean, as nothing else was asked for"
+        return "the channels of each layer combined by their mean (the default)"
     if combine is None:
         return ""
     return f"the channels of each layer combined by {getattr(combine, '__name__', 'a function')}"

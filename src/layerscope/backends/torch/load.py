@@ -77,7 +77,7 @@ def _state_dict(path: Path) -> dict[str, torch.Tensor]:
 
 def _load_exported(source: Path) -> Any:
     if not zipfile.is_zipfile(source):  # else torch logs a traceback
-        raise ModelNotReadable(f"{source.name} is not a torch.export program: it is no zip archive")
+        raise ModelNotReadable(f"{source.name} is not a torch.export program: it is not a zip archive")
     try:
         program = torch.export.load(source)
     except Exception as error:

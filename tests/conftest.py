@@ -88,7 +88,7 @@ class Without:
 
 def pytest_addoption(parser):
     parser.addoption("--only", choices=sorted(ONLY), help="the tests run as if no other framework were installed")
-    parser.addoption("--fast", action="store_true", help="leave out what loads TensorFlow, torch or JAX, but for a few")
+    parser.addoption("--fast", action="store_true", help="leave out what loads TensorFlow, torch, JAX or matplotlib")
     parser.addoption("--renew-wording", action="store_true", help="write the golden files of tests/wording anew")
 
 

@@ -135,6 +135,7 @@ def test_what_can_not_be_is_named(values, factors):
         ls.nmf(values, factors)
 
 
+@pytest.mark.slow
 def test_two_runs_are_equal_to_the_last_digit():
     script = "import numpy as np, layerscope as ls; v = np.random.default_rng(5).random((1, 40, 40, 12), dtype='f4');"
     script += (

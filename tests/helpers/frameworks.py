@@ -19,9 +19,8 @@ GROUPS = {
     "tensorflow": r"tensorflow|keras|tf_keras|tflite|ai_edge_litert",
     "jax": r"jax|flax|equinox",
     "torch": r"torch|torchvision_ops|torchvision|timm|transformers|torchcam|captum|pytorch_\w+",
+    "matplotlib": r"matplotlib|tensorboard\w*",
 }
-# What `make check` takes all the same.
-FEW = {"tests/backends/torch/test_limits.py"}
 
 
 def framework_in(text: str) -> str:
@@ -92,8 +91,7 @@ class Plugin:
     def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
         if not self.fast or not collection_path.is_file() or not collection_path.is_relative_to(ROOT):
             return None
-        few = collection_path.relative_to(ROOT).as_posix() in FEW
-        return True if group_of(collection_path, top=True) and not few else None
+        return True if group_of(collection_path, top=True) else None
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -106,8 +104,7 @@ class Plugin:
             config.hook.pytest_deselected(items=slow)
 
     def loads_a_framework(self, item: pytest.Item) -> bool:
-        path = item.path.relative_to(ROOT)
-        if path.as_posix() in FEW or not path.name.startswith("test_"):
+        if not item.path.name.startswith("test_"):
             return False
         return item.name.partition("[")[0] in loading(item.path)
 

@@ -35,6 +35,7 @@ def images_of(folder):
     }
 
 
+@pytest.mark.slow
 def test_a_folder_gets_an_event_file_with_the_pictures_themselves(pictures, tmp_path):
     folder = tmp_path / "new" / "run"
     assert ls.to_tensorboard(pictures, folder, tag="maps", step=3) == ("maps/sheet", "maps/colours")

@@ -1,6 +1,5 @@
 """Class activation maps by scores, gradients and weights, on every backend, against the model by hand."""
 
-import os
 import sys
 
 import numpy as np
@@ -124,11 +123,10 @@ def in_tflite():
 MAKERS = {"torch": in_torch, "keras": in_keras, "jax": in_jax, "onnx": in_onnx, "tflite": in_tflite}
 
 
-# In the process that runs Keras's tests on another of its frameworks, only those are of interest.
-WANTED = ["keras"] if "LAYERSCOPE_KERAS_TESTS" in os.environ else sorted(MAKERS)
+OTHERS = sorted(set(MAKERS) - {"keras"})
 
 
-@pytest.fixture(scope="module", params=WANTED)
+@pytest.fixture(scope="module", params=[pytest.param("keras", marks=pytest.mark.each_framework), *OTHERS])
 def network(request):
     return MAKERS[request.param]()
 

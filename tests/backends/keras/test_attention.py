@@ -33,6 +33,7 @@ def test_the_weights_of_a_vision_transformer():
     same(captured["mha"], plain)
 
 
+@pytest.mark.each_framework
 def test_the_layers_own_softmax_where_it_runs():
     layer = K.MultiHeadAttention(2, 4, dropout=0.3, name="mha")
     inputs = keras.Input((5, 8))
@@ -42,6 +43,7 @@ def test_the_layers_own_softmax_where_it_runs():
     same(values(model, x, "mha/attention_map")["mha/attention_map"], by_the_layer(layer, x))
 
 
+@pytest.mark.each_framework
 def test_masks_count():
     layer = K.MultiHeadAttention(2, 4, name="mha")
     inputs = keras.Input((5, 8))
@@ -61,6 +63,7 @@ def test_a_capture_of_other_layers_computes_no_weights(monkeypatch):
     assert vars(K.MultiHeadAttention)["_compute_attention"] is before
 
 
+@pytest.mark.each_framework
 def test_gradients_reach_the_weights():
     """Against differences: the output is linear in the weights, so moving one of them moves the target by its gradient."""
     if ON == "numpy":
@@ -77,6 +80,7 @@ def test_gradients_reach_the_weights():
     np.testing.assert_allclose(captured["mha/attention_map"].gradient, expected, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.each_framework
 def test_through_the_core():
     scope = ls.open(vit(64, 32, 1), preprocess=None)
     fm = scope.capture(images(1, 64, 32, 3), "mha/attention_map")["mha/attention_map"]

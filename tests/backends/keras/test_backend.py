@@ -101,6 +101,7 @@ def test_dry_run_of_a_fresh_sequential_counts_no_symbolic_calls():
     assert len(layers) == 7
 
 
+@pytest.mark.each_framework
 def test_subclassed_model_by_attribute():
     model, x = models.TwoConvs(), images(2, 9, 9, 3)
     result = values(model, x, "conv1", "blocks/0", "blocks/1", "hidden")
@@ -115,6 +116,7 @@ def test_subclassed_model_by_attribute():
     assert (layers["unused"].calls, kind_of(layers["unused"].note)) == (0, "not-called")
 
 
+@pytest.mark.each_framework
 def test_layer_called_twice():
     shared, inputs = K.Conv2D(3, 3, padding="same", name="shared"), keras.Input((6, 6, 3))
     model, x = keras.Model(inputs, K.Add()([shared(shared(inputs)), inputs])), images(2, 6, 6, 3)
@@ -183,6 +185,7 @@ def test_operations_of_a_functional_model():
     assert [layers[name].axes for name in names] == ["bhwc", "bhwc", "bchw", "bc"]
 
 
+@pytest.mark.each_framework
 def test_bfloat16_comes_as_float32():
     policy = keras.DTypePolicy("mixed_bfloat16")
     conv = K.Conv2D(3, 3, dtype=policy, name="conv")
@@ -192,6 +195,7 @@ def test_bfloat16_comes_as_float32():
     np.testing.assert_array_equal(captured.values, to_numpy(keras.ops.cast(conv(x), "float32")))
 
 
+@pytest.mark.each_framework
 @pytest.mark.parametrize("kind", ["float16", "int32", "bool"])
 def test_other_types_stay(kind):
     model = keras.Sequential([K.Lambda(lambda x: keras.ops.cast(x > 0, kind), output_shape=(3,), name="cast")])
@@ -213,6 +217,7 @@ def convolves_channels_first() -> bool:
     return True
 
 
+@pytest.mark.each_framework
 @pytest.mark.parametrize("held", [False, True])
 def test_channels_first_comes_from_the_layer(held):
     if not convolves_channels_first():
@@ -292,11 +297,13 @@ def test_a_layer_of_a_nested_model_is_named_with_its_path():
         BACKEND.capture(nested, images(1, 8, 8, 3), ["conv_a"])
 
 
+@pytest.mark.each_framework
 def test_the_frameworks_own_error_comes_through():
     with pytest.raises(ValueError, match="expected shape"):
         BACKEND.capture(models.vgg(), images(1, 20, 30, 1), ["block1_conv1"])
 
 
+@pytest.mark.each_framework
 def test_layers_run_one_by_one_keep_their_path():
     class ByHand(keras.Model):
         def __init__(self) -> None:
@@ -324,6 +331,7 @@ def test_tokens_lie_on_the_patch_grid():
     assert (layers["head"].axes, layers["head"].grid) == ("bc", None)
 
 
+@pytest.mark.each_framework
 def test_chosen_channels_are_gathered_before_anything_is_copied(monkeypatch):
     model = keras.Sequential([keras.Input((4, 4, 3)), K.Conv2D(8, 1, name="conv")])
     batch = np.ones((1, 4, 4, 3), np.float32)

@@ -61,6 +61,7 @@ def test_layers_in_collections_and_a_dict_of_outputs():
     same(captured["pair/0"], model.pair[0](captured["by_name/y/0"]))
 
 
+@pytest.mark.each_framework
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_mixed_precision_layer_by_layer(policy):
     model = keras.Sequential([K.Conv2D(3, 3, dtype=policy, name="half"), K.Dense(2, dtype="float32", name="full")])
@@ -99,6 +100,7 @@ def test_convlstm_has_an_axis_of_time():
     same(values(model, x, "lstm")["lstm"], model(x))
 
 
+@pytest.mark.each_framework
 def test_augmentation_is_off_in_inference_mode():
     kinds = (K.RandomFlip, K.RandomRotation, K.RandomZoom, K.RandomContrast, K.Dropout, K.GaussianNoise)
     layers = [kind(*(() if kind is K.RandomFlip else (0.5,)), name=kind.__name__) for kind in kinds]
@@ -118,6 +120,7 @@ class Switch(keras.Layer):
         return x * 2 if training else x
 
 
+@pytest.mark.each_framework
 def test_custom_layers_training_and_masks():
     words = keras.Input((5,), dtype="int32")
     embedded = K.Embedding(4, 3, mask_zero=True, name="embed")(words)
@@ -130,6 +133,7 @@ def test_custom_layers_training_and_masks():
     same(captured["lstm"], model(batch))
 
 
+@pytest.mark.each_framework
 def test_spectral_normalisation_leaves_its_vector_alone():
     inner = K.Conv2D(3, 3, name="conv")
     model, x = keras.Sequential([K.SpectralNormalization(inner, name="spectral")]), images(1, 8, 8, 3)
@@ -156,6 +160,7 @@ def test_compiled_for_training_and_frozen():
     assert not any(item.trainable for item in model.layers)
 
 
+@pytest.mark.each_framework
 def test_a_model_of_its_own_training_step():
     class Own(keras.Model):
         def __init__(self) -> None:
@@ -173,6 +178,7 @@ def test_a_model_of_its_own_training_step():
 
 
 # Keras says so of the InputLayer and whatever else has no weights
+@pytest.mark.each_framework
 @pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method implemented:UserWarning")
 @pytest.mark.parametrize("mode", ["int8", "float8"])
 def test_quantised_models(mode):
@@ -229,6 +235,7 @@ def in_a_function(inner: Any) -> Any:
     return Compiled()
 
 
+@pytest.mark.each_framework
 def test_layers_inside_a_compiled_function_have_values():
     inner, x = small_cnn(), images(2, 8, 8, 3)
     inner(x)
@@ -243,6 +250,7 @@ def test_layers_inside_a_compiled_function_have_values():
         assert np.abs(captured["inner/conv_a"].gradient).max() > 0
 
 
+@pytest.mark.each_framework
 def test_a_model_that_predicts_inside():
     inner = small_cnn()
 
@@ -264,6 +272,7 @@ def test_a_model_that_predicts_inside():
     assert vars(keras.Layer)["__call__"] is before
 
 
+@pytest.mark.each_framework
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError, MemoryError])
 @pytest.mark.parametrize("target", [None, 0])
 def test_the_watch_is_removed_whatever_happens(error, target):
@@ -287,6 +296,7 @@ def test_the_watch_is_removed_whatever_happens(error, target):
     assert [vars(owner)["__call__"] for owner in (keras.Layer, keras.Operation)] == before
 
 
+@pytest.mark.each_framework
 def test_an_error_in_the_second_run_of_gradients():
     """The first run gives the values, the error comes while gradients are recorded."""
     runs: list[int] = []
@@ -322,6 +332,7 @@ class MadeInCall(keras.Model):
         return K.ReLU()(keras.ops.pad(x, around) - 1)
 
 
+@pytest.mark.each_framework
 def test_what_is_made_in_the_call_has_the_same_name_in_every_run():
     model, x = MadeInCall(), images(1, 6, 6, 3)
     first = list(table(model, x))

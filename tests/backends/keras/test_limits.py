@@ -1,17 +1,12 @@
 """Rows of docs/limits.md on Keras: each is provoked, and the answer is the one that it promises."""
 
-import json
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import layerscope as ls
 from helpers import keras_models
-from helpers.keras_models import K, keras
+from helpers.keras_models import ON, K, keras, to_numpy
 from helpers.limits import LAST
 
 # Keras's own Variable, when Keras on TensorFlow turns it into an array
@@ -28,35 +23,23 @@ def test_black_boxes(limit):
         np.testing.assert_allclose(captured["after"], 3 * captured["before"], rtol=1e-6)
 
 
-STEPS = """
-import json, keras, numpy as np, layerscope as ls
-keras.utils.set_random_seed(0)
-model = keras.Sequential([keras.Input((4, 3)), keras.layers.LSTM(2, name="lstm"), keras.layers.Dense(2, name="last")])
-x = np.random.default_rng(0).random((2, 4, 3)).astype("float32")
-scope = ls.open(model, preprocess=None)
-cells = [fm.values.tolist() for fm in scope.capture(x, "lstm/cell").values()]
-cell = model.get_layer("lstm").cell
-state, wanted = [np.zeros((2, 2), "float32")] * 2, []
-for step in range(4):
-    out, state = cell(x[:, step], state)
-    wanted.append(np.asarray(out).tolist())
-print(json.dumps([cells, wanted, scope.capture(x, "last")["last"].values.tolist(), np.asarray(model(x)).tolist()]))
-"""
-
-
+@pytest.mark.each_framework
 @pytest.mark.limit("cells of recurrent layers on JAX")
-@pytest.mark.frameworks
-@pytest.mark.parametrize("framework", ["jax", "tensorflow"])
-def test_cells_of_recurrent_layers(limit, framework):
-    inputs = {**os.environ, "KERAS_BACKEND": framework}
-    ran = subprocess.run([sys.executable, "-c", STEPS], capture_output=True, text=True, env=inputs, check=False)
-    assert ran.returncode == 0, ran.stderr
-    cells, expected, last, own = json.loads(ran.stdout.splitlines()[-1])
-    if framework == "tensorflow":
+def test_cells_of_recurrent_layers(limit):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((4, 3)), K.LSTM(2, name="lstm"), K.Dense(2, name="last")])
+    x = np.random.default_rng(0).random((2, 4, 3)).astype(np.float32)
+    scope = ls.open(model, preprocess=None)
+    cells = [fm.values for fm in scope.capture(x, "lstm/cell").values()]
+    if ON == "tensorflow":
         np.testing.assert_allclose(cells[0], cells[1], err_msg="a trial of the first step")
         cells = cells[1:]
+    cell, state, expected = model.get_layer("lstm").cell, [np.zeros((2, 2), np.float32)] * 2, []
+    for step in range(4):
+        output, state = cell(x[:, step], state)
+        expected.append(to_numpy(output))
     np.testing.assert_allclose(cells, expected, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(last, own, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(scope.capture(x, "last")["last"].values, to_numpy(model(x)), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.limit("a SavedModel without Keras layers")

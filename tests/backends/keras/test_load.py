@@ -31,6 +31,7 @@ def test_facts_of_a_flat_model():
     assert facts.framework.startswith(f"keras {keras.__version__} on {ON} ")
 
 
+@pytest.mark.each_framework
 def test_digest_follows_the_weights():
     model = models.small_cnn()
     assert BACKEND.facts(model).digest == ""

@@ -8,6 +8,7 @@ import pytest
 from helpers.keras_models import BACKEND, K, images, keras, to_numpy
 
 pytestmark = [
+    pytest.mark.each_framework,
     # Keras's own Variable, when Keras on TensorFlow turns it into an array
     pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"),
 ]

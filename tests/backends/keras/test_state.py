@@ -15,6 +15,7 @@ from helpers import keras_models as models
 from helpers.keras_models import BACKEND, ON, K, by_sub_model, images, keras, ran, same, to_numpy, values
 
 pytestmark = [
+    pytest.mark.each_framework,
     # Keras's own Variable, when Keras on TensorFlow turns it into an array
     pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"),
     # a subclassed model with a layer that it never calls

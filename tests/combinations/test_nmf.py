@@ -137,12 +137,16 @@ def test_what_can_not_be_is_named(values, factors):
 
 @pytest.mark.slow
 def test_two_runs_are_equal_to_the_last_digit():
-    script = "import numpy as np, layerscope as ls; v = np.random.default_rng(5).random((1, 40, 40, 12), dtype='f4');"
-    script += (
-        "print(ls.nmf(v, 3).values.tobytes().hex()[-4000:], ls.clusters(v, 5).values.astype(int).ravel().tolist())"
-    )
-    runs = {subprocess.run([sys.executable, "-c", script], capture_output=True, check=True).stdout for _ in range(2)}
-    assert len(runs) == 1
+    script = """
+import numpy as np, layerscope as ls
+v = np.random.default_rng(5).random((1, 40, 40, 12), dtype="f4")
+result = ls.nmf(v, 3).values.tobytes().hex()[-4000:], ls.clusters(v, 5).values.astype(int).ravel().tolist()
+"""
+    command = [sys.executable, "-c", script + "print(*result, sep='|')"]
+    output = subprocess.run(command, capture_output=True, check=True, text=True).stdout.strip()
+    here = {}
+    exec(script, here)
+    assert output == "|".join(map(str, here["result"]))
 
 
 @pytest.mark.parametrize("rule", [ls.nmf, ls.clusters])

@@ -49,7 +49,7 @@ def digits() -> Any:
         optimizer.update(model, nnx.grad(loss)(model))
 
     order = np.random.default_rng(0)
-    for _ in range(600):
+    for _ in range(300):
         batch = order.integers(0, 1500, 128)
         step(model, optimizer, jnp.asarray(images[batch]), jnp.asarray(numbers[batch]))
     return model, images, numbers

@@ -315,7 +315,9 @@ def test_free_sizes_are_taken_from_the_batch() -> None:
 def test_mobilenet_layer_by_layer() -> None:
     """A real architecture with statistics as if trained: every layer that has a Keras layer's name has its values."""
     keras.utils.set_random_seed(1)
-    model = keras.applications.MobileNetV2(weights=None, input_shape=(64, 64, 3), alpha=0.35, classes=10)
+    model = keras.applications.MobileNetV2(weights=None, input_shape=(64, 64, 3), alpha=0.35, include_top=False)
+    # up to the block where it halves the picture for the fourth time; the rest repeats it
+    model = keras.Model(model.input, model.get_layer("block_6_project_BN").output)
     draw = np.random.default_rng(0)
     for layer in model.layers:
         if isinstance(layer, K.BatchNormalization):
@@ -334,13 +336,12 @@ def test_mobilenet_layer_by_layer() -> None:
     names = {layer.name for layer in model.layers}
     paths = [path for path in table if path.rpartition("/")[2] in names]
     named = [path.rpartition("/")[2] for path in paths]
-    assert len(paths) >= 63
-    expected = keras.Model(model.input, {name: model.get_layer(name).output for name in named[:-1]})(images)
-    for path, values in zip(paths[:-1], captured(content, images, *paths[:-1]), strict=True):
+    assert len(paths) >= 24
+    expected = keras.Model(model.input, {name: model.get_layer(name).output for name in named})(images)
+    for path, values in zip(paths, captured(content, images, *paths), strict=True):
         value = np.asarray(expected[path.rpartition("/")[2]])
         np.testing.assert_allclose(values, value, rtol=1e-3, atol=1e-4 * np.abs(value).max(), err_msg=path)
-    assert named[-1] == "predictions" and table[paths[-1]].kind == "FullyConnected"
-    assert sum("BatchNorm" in row.note for row in table.values()) >= 50
+    assert sum("BatchNorm" in row.note for row in table.values()) >= 18
 
 
 def test_the_file_that_is_cut_is_the_file_with_two_places_changed() -> None:

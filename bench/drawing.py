@@ -77,8 +77,8 @@ def _files(channels: int, folder: Path) -> Iterator[Row]:
         yield Row(what, times["ours"], "numpy mosaic + Pillow palette, level 1", times["palette"])
 
 
-def _places(rows: int, columns: int, height: int, width: int) -> np.ndarray:
-    """The tiles' places in a mosaic with gaps and room for labels, as a sheet has them: `[row, column, y, x]`."""
+def _slots(rows: int, columns: int, height: int, width: int) -> np.ndarray:
+    """The tiles' slots in a mosaic with gaps and room for labels, as a sheet has them: `[row, column, y, x]`."""
     tall, wide = height + 21, width + 8
     mosaic = np.full((rows * tall, columns * wide), codes.GAP, np.uint8)
     steps = (tall * mosaic.strides[0], wide, mosaic.strides[0], 1)
@@ -89,7 +89,7 @@ def _mosaics(channels: int) -> Iterator[Row]:
     values = photo_map(channels)
     for memory, array in (("NHWC", values), ("NCHW", channels_first_in_memory(values))):
         columns = tiles.even_columns(channels, 1)
-        out = _places(-(-channels // columns), columns, *array.shape[1:3])
+        out = _slots(-(-channels // columns), columns, *array.shape[1:3])
         exact = np.zeros(channels, bool)
 
         def ours(array: np.ndarray = array, out: np.ndarray = out, exact: np.ndarray = exact) -> None:
@@ -190,12 +190,12 @@ def _statistics() -> Iterator[Row]:
     for channels in (64, 512, 2048):
         values = photo_map(channels)
         for memory, array in (("NHWC", values), ("NCHW", channels_first_in_memory(values))):
-            places = tuple(range(array.ndim - 1))
+            axes = tuple(range(array.ndim - 1))
             times = side_by_side(
                 {
                     "ours": lambda array=array: ls.statistics(array),
-                    "read": lambda array=array, places=places: array.sum(places, dtype=np.float64),
-                    "numpy": lambda array=array, places=places: _by_numpy(array, places),
+                    "read": lambda array=array, axes=axes: array.sum(axes, dtype=np.float64),
+                    "numpy": lambda array=array, axes=axes: _by_numpy(array, axes),
                 },
                 seconds=1,
             )
@@ -206,19 +206,19 @@ def _statistics() -> Iterator[Row]:
             yield Row(what, times["ours"], "the same figures by numpy, one by one", times["numpy"])
 
 
-def _by_numpy(array: np.ndarray, places: tuple[int, ...]) -> list[np.ndarray]:
+def _by_numpy(array: np.ndarray, axes: tuple[int, ...]) -> list[np.ndarray]:
     wide = array.astype(np.float64)
     flat = array.reshape(-1, array.shape[-1])
     return [
-        array.min(places),
-        array.max(places),
-        wide.mean(places),
-        wide.std(places),
-        np.square(wide).sum(places),
-        (array == 0).mean(places),
-        (array > 0).mean(places),
-        np.isnan(array).sum(places),
-        np.isinf(array).sum(places),
+        array.min(axes),
+        array.max(axes),
+        wide.mean(axes),
+        wide.std(axes),
+        np.square(wide).sum(axes),
+        (array == 0).mean(axes),
+        (array > 0).mean(axes),
+        np.isnan(array).sum(axes),
+        np.isinf(array).sum(axes),
         flat.argmax(0),
     ]
 

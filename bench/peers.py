@@ -72,7 +72,7 @@ def signed_palette(plane: np.ndarray, table: np.ndarray, path: Path) -> None:
 
 
 def low_rank_colors(tokens: Any, size: tuple[int, int], enlarged: tuple[int, int]) -> Image.Image:
-    """What FeatLens does with tokens `[place, channel]` of torch: a low-rank PCA, the range of what lies within twice the
+    """What FeatLens does with tokens `[position, channel]` of torch: a low-rank PCA, the range of what lies within twice the
     median deviation, colours, enlarged."""
     import torch
 

@@ -65,8 +65,8 @@ def families():
 def test_every_family_of_models_has_the_same_form(family):
     text = sections()[family]
     marks = ["```python", "**Layers:** `", "**Preprocessing:** ", "\n- ", "**Script:** [", "**Limits:** [limits.md]"]
-    places = [text.find(mark) for mark in marks]
-    assert -1 not in places and places == sorted(places), dict(zip(marks, places, strict=True))
+    offsets = [text.find(mark) for mark in marks]
+    assert -1 not in offsets and offsets == sorted(offsets), dict(zip(marks, offsets, strict=True))
     (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     assert 3 <= len(block.splitlines()) <= 6
     assert 2 <= text.count("\n- ") <= 4

@@ -153,7 +153,7 @@ def test_maps_by_gradients_are_the_same_everywhere(network, images):
             scope.capture(own(images), "relu", target=3)
         return
     fm = scope.capture(own(images), "relu", target=3)["relu"]
-    # Behind the layer come an average over 36 places and a dense layer, so the gradient is its weight at every place.
+    # Behind the layer come an average over 36 positions and a dense layer, so the gradient is its weight at every position.
     by_hand = fm.values @ (weights()[2][3] / 36)
     for method in (ls.grad_cam, ls.hires_cam, ls.xgrad_cam):
         np.testing.assert_allclose(method(fm).values[..., 0], by_hand, rtol=1e-4, atol=1e-6)

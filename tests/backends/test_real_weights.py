@@ -79,7 +79,7 @@ def test_sixteen_activations_run_twice_and_every_call_is_addressable(in_torch):
 
 def test_at_the_last_layer_the_gradients_are_the_classifiers_weights(in_torch):
     """Grad-CAM generalises CAM (Selvaraju et al. 2017, section 3.1): where a global average leads to the classifier, the
-    mean gradient of a channel is its weight, divided by the number of places. The weights here come from the ONNX file."""
+    mean gradient of a channel is its weight, divided by the number of positions. The weights here come from the ONNX file."""
     (fm,) = in_torch.capture(ls.demo_photo(), "last", target="tiger cat").values()
     weights = ls.head_weights(ls.open("demo"), 282)
     np.testing.assert_allclose(fm.gradient.mean((0, 1, 2)) * 49, weights, atol=2e-3 * np.abs(weights).max())
@@ -87,7 +87,7 @@ def test_at_the_last_layer_the_gradients_are_the_classifiers_weights(in_torch):
 
 
 def test_the_map_weighted_for_a_class_adds_up_to_its_score_in_all_three(in_torch, in_keras):
-    """Averaged over the places, with the bias, it is the class's own score (Zhou et al. 2016, equation 2)."""
+    """Averaged over the positions, with the bias, it is the class's own score (Zhou et al. 2016, equation 2)."""
     for scope in (in_torch, in_keras, ls.open("demo")):
         maps = scope.capture(ls.demo_photo(), ["last", "output"])
         (fm, output) = maps.values()

@@ -42,7 +42,7 @@ def test_every_layer_has_the_same_map_in_all_three(steps):
             np.testing.assert_allclose(
                 other.values, torch_capture.values, rtol=1e-4, atol=1e-5 * scale, err_msg=f"{path} in {framework}"
             )
-    for kind in sorted({place.rpartition("/")[2].rstrip("0123456789:") for place in paths(steps, "/")}):
+    for kind in sorted({path.rpartition("/")[2].rstrip("0123456789:") for path in paths(steps, "/")}):
         event(kind)
 
 

@@ -17,10 +17,10 @@ def channels_of(*args, **options):
     return [cell.channel for cell in ls.sheet(*args, **options).cells]
 
 
-def bumps(places, width=0.08):
-    """One bump a channel along the rows, at those places from 0 to 1."""
+def bumps(centres, width=0.08):
+    """One bump a channel along the rows, at those centres from 0 to 1."""
     xs = np.linspace(0, 1, 40)[:, None, None]
-    return np.exp(-(((xs - np.array(places)) / width) ** 2)).repeat(4, 1)[None].astype(np.float32)
+    return np.exp(-(((xs - np.array(centres)) / width) ** 2)).repeat(4, 1)[None].astype(np.float32)
 
 
 @pytest.mark.parametrize(
@@ -52,13 +52,13 @@ def test_channels_without_a_figure_come_last_and_equal_ones_stay():
 
 
 def test_similar_channels_stand_side_by_side():
-    """Bumps that move along a line come in the order of their places, from whichever end has the lower number."""
-    places = np.random.default_rng(3).permutation(np.linspace(0.1, 0.9, 25))
-    order = channels_of(bumps(places), sort="similarity")
-    expected = np.argsort(places).tolist()
+    """Bumps that move along a line come in the order of their centres, from whichever end has the lower number."""
+    centres = np.random.default_rng(3).permutation(np.linspace(0.1, 0.9, 25))
+    order = channels_of(bumps(centres), sort="similarity")
+    expected = np.argsort(centres).tolist()
     assert order in (expected, expected[::-1])
     assert order[0] < order[-1]
-    wording(ls.sheet(bumps(places), sort="similarity").alt())
+    wording(ls.sheet(bumps(centres), sort="similarity").alt())
 
 
 @settings(deadline=None, max_examples=25)

@@ -31,9 +31,9 @@ def test_a_row_of_the_matrix_lies_on_the_grid():
 
 
 def test_the_caption_names_the_query_token():
-    from_place = ls.attention(weights(0), (1, 2))
-    wording(ls.sheet(from_place).alt(), "1", "2")
-    assert len(ls.sheet(from_place).cells) == 2
+    from_position = ls.attention(weights(0), (1, 2))
+    wording(ls.sheet(from_position).alt(), "1", "2")
+    assert len(ls.sheet(from_position).cells) == 2
 
 
 def test_a_sheet_shows_every_head_as_a_matrix_of_queries_and_keys():
@@ -115,8 +115,8 @@ def test_windows_and_other_maps_are_refused():
 def test_it_is_no_picture_of_the_photo():
     fm = weights(0)
     photos = tuple(np.zeros((20, 30, 3), np.uint8) for _ in fm.ids)
-    place = tuple(ls.Placement.whole((20, 30), (16, 16)) for _ in fm.ids)
-    placed = ls.FeatureMap(fm.values, fm.layer, fm.ids, fm.channels, photos, place)
+    placement = tuple(ls.Placement.whole((20, 30), (16, 16)) for _ in fm.ids)
+    placed = ls.FeatureMap(fm.values, fm.layer, fm.ids, fm.channels, photos, placement)
     with raises(ls.BadLayout):
         ls.overlay(ls.mean(placed))
     assert ls.overlay(ls.mean(ls.attention(placed))).cells[0].width == 30

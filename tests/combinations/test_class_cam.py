@@ -9,7 +9,7 @@ from layerscope.core.note import kind_of
 
 
 def adds_up(scope, image, target, layer="last", output="output", reach=1e-3):
-    """The mean over the places of the weighted map, plus the bias, is the score that the model itself gave."""
+    """The mean over the positions of the weighted map, plus the bias, is the score that the model itself gave."""
     (fm,) = scope.capture(image, layer).values()
     weights = ls.head_weights(scope, target, layer, images=image)
     assert weights.dtype == np.float32 and weights.shape == (fm.shape[-1],)

@@ -14,7 +14,7 @@ from helpers.wording import raises, wording
 
 
 def blobs(images=2, size=8, channels=6, kinds=3, seed=0):
-    """Places around a few centres, more of the first than of the last."""
+    """Positions around a few centres, more of the first than of the last."""
     random = np.random.default_rng(seed)
     kind = random.choice(kinds, (images, size, size), p=np.arange(kinds, 0, -1) / (kinds * (kinds + 1) / 2))
     centers = random.normal(size=(kinds, channels)) * 5

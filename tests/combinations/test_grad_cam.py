@@ -167,7 +167,7 @@ def test_the_formulas_by_hand():
     assert ls.layer_cam(fm).values.ravel().tolist() == [1.0, 3.0]
     # (1·1 + 1·3) / 4 = 1 and (−1·4) / 6 = −2/3
     np.testing.assert_allclose(ls.xgrad_cam(fm).values.ravel(), [1 - 4 / 3, 3 - 8 / 3], rtol=1e-6)
-    # channel 0: a = 1 / (2 + 4) at both places, channel 1: no positive gradient
+    # channel 0: a = 1 / (2 + 4) at both positions, channel 1: no positive gradient
     np.testing.assert_allclose(ls.grad_cam_pp(fm).values.ravel(), [1 / 3, 1.0], rtol=1e-6)
 
 
@@ -247,7 +247,7 @@ def test_a_part_of_the_channels_is_noted(model, images):
 
 
 def test_a_linear_head_is_explained_wholly_by_hires_cam(torch):
-    """Its sum over the places is the score without the bias: what Draelos and Carin prove."""
+    """Its sum over the positions is the score without the bias: what Draelos and Carin prove."""
     from torch import nn
 
     torch.manual_seed(0)
@@ -276,7 +276,7 @@ def test_a_target_by_function_on_a_segmentation(torch):
     expected[4:] = expected[:, 4:] = 0
     np.testing.assert_allclose(cam.values[0, ..., 0], expected, rtol=1e-5, atol=1e-6)
     assert cam.rule == "HiRes-CAM for upper_left"
-    # A class index on a segmentation means that class at every place.
+    # A class index on a segmentation means that class at every position.
     whole = ls.open(model, preprocess=None).capture(image, "1", target=2)["1"]
     np.testing.assert_allclose(ls.hires_cam(whole).values[0, ..., 0], whole.values[0] @ kept, rtol=1e-5, atol=1e-6)
 

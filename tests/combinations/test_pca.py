@@ -1,4 +1,4 @@
-"""Principal components of a part of the places: foreground, places without outliers, saved bases."""
+"""Principal components of a part of the positions: foreground, positions without outliers, saved bases."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def agree(basis, rows):
     np.testing.assert_allclose(basis.mean, expected.mean_, atol=1e-6)
 
 
-def test_a_mask_fits_the_basis_to_its_places_alone():
+def test_a_mask_fits_the_basis_to_its_positions_alone():
     values, mask = planted()
     fm = ls.pca(values, foreground=mask)
     agree(ls.pca_basis(values, foreground=mask), values[mask])

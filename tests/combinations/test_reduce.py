@@ -219,7 +219,7 @@ def test_pca_of_flat_short_or_broken_maps_is_no_error():
 
 
 def test_pca_of_an_early_layer_stays_under_a_gigabyte():
-    """50,176 places × 64 channels: the SVD of the whole would take 10 GB."""
+    """50,176 positions × 64 channels: the SVD of the whole would take 10 GB."""
     script = (
         "import resource, numpy as np, layerscope as ls\n"
         "v = np.random.default_rng(0).random((1, 224, 224, 64), dtype='f4')\n"

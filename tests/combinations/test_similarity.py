@@ -1,4 +1,4 @@
-"""Similarity to one place against scipy's distances, through crop and EXIF orientation of the photo, across images and maps."""
+"""Similarity to one position against scipy's distances, through crop and EXIF orientation of the photo, across images."""
 
 from dataclasses import replace
 
@@ -36,7 +36,7 @@ def test_every_metric_is_scipys(order, metric, image, y, x, seed):
     assert fm.notes[-1] == f"query: ({y}, {x}) of image {image}"
 
 
-def test_a_map_of_any_number_of_axes_has_places():
+def test_a_map_of_any_number_of_axes_has_positions():
     values = noise(1, 2, 3, 4, 5)
     fm = ls.similarity(ls.FeatureMap.of_array(values, "bdhwc"), (1, 2, 3))
     assert np.unravel_index(fm.values.argmax(), fm.shape) == (0, 1, 2, 3, 0)
@@ -79,8 +79,8 @@ def on_photo(values, placement):
 
 @given(st.integers(0, 299), st.integers(0, 399))
 def test_a_place_on_the_photo_is_the_unit_that_covers_it(y, x):
-    place = Placement(photo=(300, 400), input=(224, 224), box=(18.75, 68.75, 262.5, 262.5))
-    fm = on_photo(noise(1, 7, 7, 5), place)
+    placement = Placement(photo=(300, 400), input=(224, 224), box=(18.75, 68.75, 262.5, 262.5))
+    fm = on_photo(noise(1, 7, 7, 5), placement)
     row, column = (y + 0.5 - 18.75) / 262.5 * 7, (x + 0.5 - 68.75) / 262.5 * 7
     if not (0 <= row < 7 and 0 <= column < 7):
         with pytest.raises(ls.BadOption, match="cropped away before the model: it saw the rows 19 to 280"):
@@ -121,7 +121,7 @@ def test_the_query_is_outlined_on_its_own_image_alone():
     for image in (0, 1):
         body = ink[image][cell.y : cell.y + cell.height, cell.x : cell.x + cell.width]
         where = np.argwhere(body) // zoom
-        assert {tuple(place) for place in where.tolist()} == ({(1, 2)} if image else set())
+        assert {tuple(index) for index in where.tolist()} == ({(1, 2)} if image else set())
     picture = ls.heatmap(fm, image=1)
     np.testing.assert_allclose(picture.decode(picture.cells[0]), fm.values[1, ..., 0], atol=0.01)
 

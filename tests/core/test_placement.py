@@ -37,22 +37,22 @@ def test_points_may_be_arrays() -> None:
 
 def test_rows_and_cols_by_hand() -> None:
     # The input covers rows 2–5 and, padded, all four columns and two beyond each side.
-    place = Placement((8, 4), (4, 8), (2.0, -2.0, 4.0, 8.0))
-    assert place.rows(2).tolist() == [-1, -1, 0, 0, 1, 1, -1, -1]
-    assert place.cols(4).tolist() == [1, 1, 2, 2]
-    assert place.rows(2).dtype.kind == "i"
+    placement = Placement((8, 4), (4, 8), (2.0, -2.0, 4.0, 8.0))
+    assert placement.rows(2).tolist() == [-1, -1, 0, 0, 1, 1, -1, -1]
+    assert placement.cols(4).tolist() == [1, 1, 2, 2]
+    assert placement.rows(2).dtype.kind == "i"
 
 
 def test_positions_are_counted_from_cell_centres() -> None:
-    place = Placement((6, 4), (4, 4), (1.0, 0.0, 4.0, 4.0))
-    np.testing.assert_array_equal(place.row_positions(2), [np.nan, -0.25, 0.25, 0.75, 1.25, np.nan])
-    np.testing.assert_array_equal(place.col_positions(4), [0, 1, 2, 3])
+    placement = Placement((6, 4), (4, 4), (1.0, 0.0, 4.0, 4.0))
+    np.testing.assert_array_equal(placement.row_positions(2), [np.nan, -0.25, 0.25, 0.75, 1.25, np.nan])
+    np.testing.assert_array_equal(placement.col_positions(4), [0, 1, 2, 3])
 
 
 def test_cell_box_of_a_padded_input_reaches_beyond_the_photo() -> None:
-    place = Placement((10, 20), (20, 20), (-5.0, 0.0, 20.0, 20.0))
-    assert place.cell_box(0, 0, (2, 4)) == (-5, 0, 10, 5)
-    assert place.cell_box(1, 3, (2, 4)) == (5, 15, 10, 5)
+    placement = Placement((10, 20), (20, 20), (-5.0, 0.0, 20.0, 20.0))
+    assert placement.cell_box(0, 0, (2, 4)) == (-5, 0, 10, 5)
+    assert placement.cell_box(1, 3, (2, 4)) == (5, 15, 10, 5)
 
 
 @pytest.mark.parametrize("cell", [(-1, 0), (0, 4), (2, 0)])
@@ -69,15 +69,15 @@ def test_sizes_must_be_above_zero() -> None:
 
 
 @given(placements, st.floats(-500, 500), st.floats(-500, 500))
-def test_to_input_undoes_to_photo(place: Placement, y: float, x: float) -> None:
-    assert place.to_input(*place.to_photo(y, x)) == pytest.approx((y, x), abs=1e-6)
+def test_to_input_undoes_to_photo(placement: Placement, y: float, x: float) -> None:
+    assert placement.to_input(*placement.to_photo(y, x)) == pytest.approx((y, x), abs=1e-6)
 
 
 @given(placements, sides)
-def test_rows_rise_and_cover_exactly_the_box(place: Placement, cells: int) -> None:
-    rows = place.rows(cells)
-    top, height = place.box[0], place.box[2]
-    centres = np.arange(place.photo[0]) + 0.5
+def test_rows_rise_and_cover_exactly_the_box(placement: Placement, cells: int) -> None:
+    rows = placement.rows(cells)
+    top, height = placement.box[0], placement.box[2]
+    centres = np.arange(placement.photo[0]) + 0.5
     clear = (np.abs(centres - top) > 1e-9) & (np.abs(centres - top - height) > 1e-9)  # rounding decides on the edge
     inside = (centres > top) & (centres < top + height)
     assert ((rows >= 0) == inside)[clear].all()
@@ -86,16 +86,16 @@ def test_rows_rise_and_cover_exactly_the_box(place: Placement, cells: int) -> No
 
 
 @given(placements, sides)
-def test_a_column_lies_in_the_box_of_its_cell(place: Placement, cells: int) -> None:
-    for column, cell in enumerate(place.cols(cells)):
+def test_a_column_lies_in_the_box_of_its_cell(placement: Placement, cells: int) -> None:
+    for column, cell in enumerate(placement.cols(cells)):
         if cell >= 0:
-            _, left, _, width = place.cell_box(0, int(cell), (1, cells))
+            _, left, _, width = placement.cell_box(0, int(cell), (1, cells))
             assert left - 1e-6 <= column + 0.5 <= left + width + 1e-6
 
 
 @given(placements, sides)
-def test_positions_round_to_the_cells(place: Placement, cells: int) -> None:
-    rows, positions = place.rows(cells), place.row_positions(cells)
+def test_positions_round_to_the_cells(placement: Placement, cells: int) -> None:
+    rows, positions = placement.rows(cells), placement.row_positions(cells)
     np.testing.assert_array_equal(np.isnan(positions), rows < 0)
     within = rows >= 0
     assert (np.abs(positions[within] - rows[within]) <= 0.5 + 1e-9).all()

@@ -1,7 +1,7 @@
 """Random small networks, and the same one in PyTorch, Keras and ONNX, with the same weights and the same names.
 
-A network is a tree of steps. Each step that is a layer has a place (`("inner", "conv3")`), and `built.paths` says how
-each framework calls it; a network's shared activation has one path a call.
+A network is a tree of steps. Each step that is a layer has a path (`("inner", "conv3")`), and `built.paths` says how each
+framework calls it; a network's shared activation has one path per call.
 """
 
 from __future__ import annotations
@@ -139,15 +139,15 @@ def weights(step: Step) -> dict[str, np.ndarray]:
     return {name: array.astype(np.float32) for name, array in arrays.items()}
 
 
-def places(steps: tuple[Step, ...], within: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
-    """The place of each layer's call, in the order in which they run; a shared activation comes once for each call."""
+def step_paths(steps: tuple[Step, ...], within: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """The path of each layer's call, in the order in which they run; a shared activation comes once for each call."""
     order: list[tuple[str, ...]] = []
     for step in steps:
         if step.kind == "inner":
-            order += places(step.branches[0], (*within, step.name))
+            order += step_paths(step.branches[0], (*within, step.name))
         else:
             for branch in step.branches:
-                order += places(branch, within)
+                order += step_paths(branch, within)
             order.append((*within, step.name))
     return order
 
@@ -156,7 +156,7 @@ def paths(steps: tuple[Step, ...], separator: str) -> list[str]:
     """Each call's path: `inner2.conv3:0`, `act:1`."""
     counts: dict[tuple[str, ...], int] = {}
     calls = []
-    for place in places(steps):
-        call = counts[place] = counts.get(place, -1) + 1
-        calls.append(f"{separator.join(place)}:{call}")
+    for path in step_paths(steps):
+        call = counts[path] = counts.get(path, -1) + 1
+        calls.append(f"{separator.join(path)}:{call}")
     return calls

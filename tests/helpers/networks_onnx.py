@@ -17,29 +17,29 @@ class Graph:
 
     def run(self, steps, x, within=()):
         for step in steps:
-            place = (*within, step.name)
+            path = (*within, step.name)
             if step.kind == "inner":
-                x = self.run(step.branches[0], x, place)
+                x = self.run(step.branches[0], x, path)
             elif step.branches:
                 ends = [self.run(branch, x, within) for branch in step.branches]
                 node = ("Add", {}) if step.kind == "add" else ("Concat", {"axis": 1})
-                x = self.node(node[0], ends, place, **node[1])
+                x = self.node(node[0], ends, path, **node[1])
             else:
-                x = self.layer(step, x, place)
+                x = self.layer(step, x, path)
         return x
 
-    def node(self, kind, inputs, place, **attributes):
+    def node(self, kind, inputs, path, **attributes):
         """One node; its output's name tells nothing about the layer, as exporters' names often do."""
         self.calls += 1
-        name = "/".join(place)
-        if place[-1] == "act":
+        name = "/".join(path)
+        if path[-1] == "act":
             name = f"{name}_{sum(earlier.startswith(f'{name}_') for earlier in self.names)}"
         self.names.append(name)
         self.nodes.append(make_node(kind, inputs, [f"val_{self.calls}"], name, **attributes))
         return f"val_{self.calls}"
 
-    def layer(self, step, x, place):
-        name = "/".join(place)
+    def layer(self, step, x, path):
+        name = "/".join(path)
         held = [self.hold(f"{name}.{key}", value) for key, value in weights(step).items()]
         if step.kind == "conv":
             window = {
@@ -47,30 +47,30 @@ class Graph:
                 "pads": [step["padding"]] * 4,
                 "dilations": [step["dilation"]] * 2,
             }
-            return self.node("Conv", [x, *held], place, **window)
+            return self.node("Conv", [x, *held], path, **window)
         if step.kind == "depthwise":
-            return self.node("Conv", [x, *held], place, pads=[1] * 4, group=step["channels"])
+            return self.node("Conv", [x, *held], path, pads=[1] * 4, group=step["channels"])
         if step.kind == "transposed":
-            return self.node("ConvTranspose", [x, *held], place, strides=[2, 2])
+            return self.node("ConvTranspose", [x, *held], path, strides=[2, 2])
         if step.kind == "norm":
-            return self.node("BatchNormalization", [x, *held], place, epsilon=1e-3)
+            return self.node("BatchNormalization", [x, *held], path, epsilon=1e-3)
         if step.kind == "relu":
-            return self.node("Relu", [x], place)
+            return self.node("Relu", [x], path)
         if step.kind in ("pool", "mean_pool"):
             kind = "MaxPool" if step.kind == "pool" else "AveragePool"
-            return self.node(kind, [x], place, kernel_shape=[2, 2], strides=[2, 2])
+            return self.node(kind, [x], path, kernel_shape=[2, 2], strides=[2, 2])
         if step.kind == "up":
             scales = self.hold(f"{name}.scales", np.array([1, 1, 2, 2], np.float32))
             return self.node(
                 "Resize",
                 [x, "", scales],
-                place,
+                path,
                 mode="nearest",
                 coordinate_transformation_mode="asymmetric",
                 nearest_mode="floor",
             )
-        flat = self.node("ReduceMean", [x, self.hold("axes", np.array([2, 3]))], (*place, "mean"), keepdims=0)
-        return self.node("Gemm", [flat, *held], place, transB=1)
+        flat = self.node("ReduceMean", [x, self.hold("axes", np.array([2, 3]))], (*path, "mean"), keepdims=0)
+        return self.node("Gemm", [flat, *held], path, transB=1)
 
 
 def build(steps):

@@ -221,8 +221,8 @@ def test_damaged_files_never_give_another_error() -> None:
         whole = bytearray(encoded(Image.fromarray(RAMP), format, **options))
         for _ in range(60):
             damaged = bytearray(whole)
-            for place in random.integers(0, len(whole), 4):
-                damaged[place] = random.integers(0, 256)
+            for index in random.integers(0, len(whole), 4):
+                damaged[index] = random.integers(0, 256)
             try:
                 photo = read(bytes(damaged), limit=1_000_000)
             except ImageNotReadable as error:

@@ -35,10 +35,10 @@ def facts(axes: str = "bhwc", shape: tuple[int | None, ...] = (None, 224, 224, 3
 
 def test_unit_and_raw() -> None:
     squashed = np.asarray(pil(CAT).resize((224, 200), Image.Resampling.BILINEAR)).astype(np.float32)
-    array, place = apply(named("unit"), CAT, "hwc", (200, 224))
+    array, placement = apply(named("unit"), CAT, "hwc", (200, 224))
     assert array.dtype == np.float32
     np.testing.assert_array_equal(array, squashed / np.float32(255))
-    assert place == Placement.whole((300, 451), (200, 224))
+    assert placement == Placement.whole((300, 451), (200, 224))
     np.testing.assert_array_equal(apply(named("raw"), CAT, "hwc", (200, 224))[0], squashed)
 
 
@@ -58,10 +58,10 @@ def test_imagenet_is_torchvisions_pipeline() -> None:
     top, left = round((256 - 224) / 2.0), round((width - 224) / 2.0)
     cropped = np.asarray(resized.crop((left, top, left + 224, top + 224))).astype(np.float32)
     expected = ((cropped / np.float32(255) - MEAN) / STD).transpose(2, 0, 1)
-    array, place = apply(named("imagenet"), CAT, "chw", (224, 224))
+    array, placement = apply(named("imagenet"), CAT, "chw", (224, 224))
     np.testing.assert_array_equal(array, expected)
     assert array.flags.c_contiguous
-    assert place.box == pytest.approx((top * 300 / 256, left * 451 / width, 224 * 300 / 256, 224 * 451 / width))
+    assert placement.box == pytest.approx((top * 300 / 256, left * 451 / width, 224 * 300 / 256, 224 * 451 / width))
 
 
 def test_efficientnet_lite() -> None:
@@ -126,13 +126,13 @@ def test_float_colours_to_grey_and_no_overshoot() -> None:
 @pytest.mark.parametrize("axes", ["bhwc", "bchw", "bcwh", "hwbc"])
 def test_batch_in_the_models_axes(axes: str) -> None:
     photos = [CAT, read(data.coffee(), id="coffee")]
-    array, places = batch(photos, named("unit"), InputPlan(axes, (20, 30)))
+    array, placements = batch(photos, named("unit"), InputPlan(axes, (20, 30)))
     sizes = {"b": 2, "h": 20, "w": 30, "c": 3}
     assert array.shape == tuple(sizes[axis] for axis in axes)
     assert array.dtype == np.float32
     ordered = array.transpose([axes.index(axis) for axis in "bhwc"])
     np.testing.assert_array_equal(ordered[1], apply(named("unit"), photos[1], "hwc", (20, 30))[0])
-    assert [place.photo for place in places] == [(300, 451), (400, 600)]
+    assert [placement.photo for placement in placements] == [(300, 451), (400, 600)]
 
 
 def test_batch_gives_the_inputs_type() -> None:
@@ -178,10 +178,10 @@ def test_a_function_replaces_the_recipe() -> None:
         return np.ascontiguousarray(pixels[::2, ::2].transpose(2, 0, 1))[None] / 255
 
     recipe, plan = choose(halves, facts("bchw", (None, 3, None, None)))
-    array, (place,) = batch([CAT], recipe, plan)
+    array, (placement,) = batch([CAT], recipe, plan)
     assert array.shape == (1, 3, 150, 226)
     assert array.dtype == np.float32
-    assert place == Placement.whole((300, 451), (150, 226))
+    assert placement == Placement.whole((300, 451), (150, 226))
     assert recipe.describe() == "custom: halves(RGB pixels, uint8)"
     assert CAT.pixels[0].any()
 

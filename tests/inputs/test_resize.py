@@ -31,11 +31,11 @@ def test_filters_are_pillows(interpolation: str) -> None:
 
 def test_letterbox_pads_with_the_fill() -> None:
     photo = read(np.full((20, 40, 3), 200, np.uint8))
-    array, place = apply(Recipe(resize="letterbox", fill=(1, 2, 3)), photo, "hwc", (32, 32))
+    array, placement = apply(Recipe(resize="letterbox", fill=(1, 2, 3)), photo, "hwc", (32, 32))
     assert (array[8:24] == 200).all()
     assert (array[:8] == (1, 2, 3)).all()
     assert (array[24:] == (1, 2, 3)).all()
-    assert place.box == (-10, 0, 40, 40)
+    assert placement.box == (-10, 0, 40, 40)
 
 
 def test_letterbox_fill_is_treated_like_a_pixel() -> None:
@@ -51,17 +51,17 @@ def test_letterbox_fill_is_treated_like_a_pixel() -> None:
 )
 def test_crop_offsets_are_torchvisions(photo: tuple[int, int], crop: tuple[int, int]) -> None:
     shown = read(np.arange(photo[0] * photo[1], dtype=np.uint16).reshape(photo).astype(np.uint8))
-    _, place = apply(Recipe(resize="shorter", short=min(photo)), shown, "hwc", crop)
+    _, placement = apply(Recipe(resize="shorter", short=min(photo)), shown, "hwc", crop)
     for side in (0, 1):
         gap = photo[side] - crop[side]
         # torchvision: center_crop pads (crop - size) // 2 before, else starts at int(round((size - crop) / 2.0))
-        assert place.box[side] == (round(gap / 2.0) if gap >= 0 else -(-gap // 2))
+        assert placement.box[side] == (round(gap / 2.0) if gap >= 0 else -(-gap // 2))
 
 
 def test_shorter_covers_an_input_that_is_not_square() -> None:
-    array, place = apply(Recipe(resize="shorter", fill=(255, 0, 255)), CAT, "hwc", (320, 96))
+    array, placement = apply(Recipe(resize="shorter", fill=(255, 0, 255)), CAT, "hwc", (320, 96))
     assert array.shape == (320, 96, 3)
-    top, left, height, width = place.box
+    top, left, height, width = placement.box
     assert top >= 0
     assert left >= 0
     assert top + height <= 300
@@ -70,9 +70,9 @@ def test_shorter_covers_an_input_that_is_not_square() -> None:
 
 
 def test_own_size_and_multiples() -> None:
-    array, place = apply(Recipe(resize="none", multiple=32), CAT, "hwc")
+    array, placement = apply(Recipe(resize="none", multiple=32), CAT, "hwc")
     assert array.shape == (288, 448, 3)
-    assert place == Placement((300, 451), (288, 448), (6, 2, 288, 448))
+    assert placement == Placement((300, 451), (288, 448), (6, 2, 288, 448))
     np.testing.assert_array_equal(array, CAT.pixels[6:294, 2:450].astype(np.float32))
     assert apply(Recipe(resize="none"), CAT, "hwc", (300, 451))[1].box == (0, 0, 300, 451)
     with raises(PreprocessUnknown, "300", "451", "224"):
@@ -100,12 +100,12 @@ def brightest_on_photo(
     photo: Photo, recipe: Recipe, size: tuple[int, int], cells: tuple[int, int]
 ) -> tuple[float, ...]:
     """The box on the photo of the brightest cell of a map that is the block mean of the model's input."""
-    array, place = apply(recipe, photo, "hwc", size)
+    array, placement = apply(recipe, photo, "hwc", size)
     assert array.shape[:2] == size
     grey = array.mean(axis=2)
     blocks = grey.reshape(cells[0], size[0] // cells[0], cells[1], size[1] // cells[1]).mean(axis=(1, 3))
     y, x = np.unravel_index(blocks.argmax(), blocks.shape)
-    return place.cell_box(int(y), int(x), cells)
+    return placement.cell_box(int(y), int(x), cells)
 
 
 def planted(height: int, width: int, box: tuple[int, int, int, int]) -> np.ndarray:
@@ -119,11 +119,11 @@ def planted(height: int, width: int, box: tuple[int, int, int, int]) -> np.ndarr
 @pytest.mark.parametrize("size", [(224, 224), (160, 224), (224, 96)], ids=str)
 @pytest.mark.parametrize("photo", [(301, 403), (403, 301), (257, 777), (64, 48)], ids=str)
 def test_a_planted_square_comes_back(recipe: Recipe, size: tuple[int, int], photo: tuple[int, int]) -> None:
-    _, place = apply(recipe, read(np.zeros((*photo, 3), np.uint8)), "hwc", size)
+    _, placement = apply(recipe, read(np.zeros((*photo, 3), np.uint8)), "hwc", size)
     cells = (size[0] // 8, size[1] // 8)
     for y, x in ((cells[0] // 2, cells[1] // 2), (cells[0] // 2 - 2, cells[1] // 2 + 1)):
-        # plant a square where one cell lies; it must come back within one pixel of its place
-        exact = place.cell_box(y, x, cells)
+        # plant a square where one cell lies; it must come back within one pixel of its position
+        exact = placement.cell_box(y, x, cells)
         top, left = round(exact[0]), round(exact[1])
         box = (top, left, round(exact[0] + exact[2]) - top, round(exact[1] + exact[3]) - left)
         box_on_photo = brightest_on_photo(read(planted(*photo, box)), recipe, size, cells)
@@ -158,18 +158,18 @@ def test_a_planted_square_comes_back_through_every_exif_orientation(orientation:
 )
 @settings(max_examples=60, deadline=None)
 def test_the_placement_agrees_with_the_pixels(photo: tuple[int, int], size: tuple[int, int], recipe: Recipe) -> None:
-    """Two ramps, down and across, read from the input give the place on the photo that the placement states."""
+    """Two ramps, down and across, read from the input give the position on the photo that the placement states."""
     height, width = photo
     down = np.repeat((np.arange(height, dtype=np.float64) + 0.5)[:, None], width, axis=1) / 100
     across = np.repeat((np.arange(width, dtype=np.float64) + 0.5)[None], height, axis=0) / 100
     shown = read(np.stack([down, across, np.zeros(photo)], axis=2))
-    array, place = apply(replace(recipe, interpolation="bilinear"), shown, "hwc", size)
-    assert place.photo == photo
-    assert place.input == size
-    y, x = place.to_photo(np.arange(size[0]) + 0.5, np.arange(size[1]) + 0.5)
+    array, placement = apply(replace(recipe, interpolation="bilinear"), shown, "hwc", size)
+    assert placement.photo == photo
+    assert placement.input == size
+    y, x = placement.to_photo(np.arange(size[0]) + 0.5, np.arange(size[1]) + 0.5)
     # away from the photo's edges, where the filter is cut off; a sampled filter is itself some tenths of a pixel off
-    rows = (y > place.box[2] / size[0] + 1) & (y < height - place.box[2] / size[0] - 1)
-    cols = (x > place.box[3] / size[1] + 1) & (x < width - place.box[3] / size[1] - 1)
+    rows = (y > placement.box[2] / size[0] + 1) & (y < height - placement.box[2] / size[0] - 1)
+    cols = (x > placement.box[3] / size[1] + 1) & (x < width - placement.box[3] / size[1] - 1)
     values = array[np.ix_(rows, cols)] / 2.55
     np.testing.assert_allclose(values[..., 0], np.broadcast_to(y[rows][:, None], values.shape[:2]), atol=0.25)
     np.testing.assert_allclose(values[..., 1], np.broadcast_to(x[cols][None], values.shape[:2]), atol=0.25)

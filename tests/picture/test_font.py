@@ -32,7 +32,7 @@ def alphabet(size, muted):
 
 
 def read(codes, x, y, size, length, muted=False):
-    """`length` letters of the picture from a place on; `�` for what isn't a whole letter."""
+    """`length` letters of the picture from an offset on; `�` for what isn't a whole letter."""
     letters, known = font(size), alphabet(size, muted)
     boxes = (
         codes[y : y + letters.height, left : left + letters.width]

@@ -200,7 +200,7 @@ def test_where_the_percentiles_leave_no_range_nothing_is_cut():
 
 
 def through_the_bar(rgb, bar, cell, zoom):
-    """The values that a reader of the picture finds: a pixel's colour, looked for in the bar, and its place there."""
+    """The values that a reader of the picture finds: a pixel's colour, looked for in the bar, and its position there."""
     column = rgb[bar.y : bar.y + bar.height, bar.x + 2].astype(int)
     value_at_row = bar.high + (np.arange(bar.height) + 0.5) / bar.height * (bar.low - bar.high)
     tile = rgb[cell.y : cell.y + cell.height : zoom, cell.x : cell.x + cell.width : zoom].astype(int)

@@ -49,7 +49,7 @@ def test_a_folder_gets_an_event_file_with_the_pictures_themselves(pictures, tmp_
     assert np.array_equal(images["maps/colours"][0][1], pictures["colours"].rgb())
 
 
-def test_tags_come_from_titles_and_places(pictures, tmp_path):
+def test_tags_come_from_titles_and_indices(pictures, tmp_path):
     sheet = pictures["sheet"]
     assert ls.to_tensorboard(sheet, tmp_path) == (sheet.title,)
     assert ls.to_tensorboard([sheet, sheet], tmp_path, tag="x") == ("x/0", "x/1")

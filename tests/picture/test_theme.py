@@ -99,8 +99,8 @@ def test_an_overlay_has_a_dark_frame_around_the_same_photo():
     dark = light.dark()
     cell, bar = light.cells[0], light.bar
     for box in (cell, bar):
-        place = np.s_[box.y : box.y + box.height, box.x : box.x + box.width]
-        assert np.array_equal(dark.rgb()[place], light.rgb()[place])
+        region = np.s_[box.y : box.y + box.height, box.x : box.x + box.width]
+        assert np.array_equal(dark.rgb()[region], light.rgb()[region])
     assert tuple(dark.rgb()[0, 0]) == THEMES["dark"][0]
     assert np.array_equal(dark.light().rgb(), light.rgb())
 
@@ -124,9 +124,9 @@ def test_every_picture_in_colours_of_its_own_has_a_dark_frame():
         assert tuple(dark.rgb()[0, 0]) == THEMES["dark"][0], light.title
         assert np.array_equal(dark.light().rgb(), light.rgb()), light.title
         for cell in light.cells:
-            place = np.s_[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width]
-            same = (dark.rgb()[place] == light.rgb()[place]).all(-1)
-            bare = (light.rgb()[place] == THEMES["light"][0]).all(-1)
+            region = np.s_[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width]
+            same = (dark.rgb()[region] == light.rgb()[region]).all(-1)
+            bare = (light.rgb()[region] == THEMES["light"][0]).all(-1)
             assert cell.note == "no photo" or (same | bare).all(), (light.title, cell)
 
 

@@ -107,8 +107,8 @@ def test_an_overlay_covers_by_strength_and_leaves_bare_what_was_cropped():
     values = np.zeros((2, 2, 2))
     values[0, 0] = (4, 0)
     photo = np.full((20, 40, 3), 100, np.uint8)
-    place = Placement(photo=(20, 40), input=(20, 20), box=(0.0, 10.0, 20.0, 20.0))
-    fm = replace(factors(values), photos=(photo,), placement=(place,))
+    placement = Placement(photo=(20, 40), input=(20, 20), box=(0.0, 10.0, 20.0, 20.0))
+    fm = replace(factors(values), photos=(photo,), placement=(placement,))
     picture = ls.overlay(fm, alpha=0.5)
     cell = picture.cells[0]
     body = picture.rgb()[cell.y : cell.y + 20, cell.x : cell.x + 40]

@@ -27,9 +27,9 @@ def cell_rgb(picture, cell=None):
 
 def on_photo(values, photo, box=None):
     """A map `[y, x]` that lies on the whole photo, or on a part of it."""
-    place = ls.Placement(photo.shape[:2], (64, 64), box or (0.0, 0.0, *map(float, photo.shape[:2])))
+    placement = ls.Placement(photo.shape[:2], (64, 64), box or (0.0, 0.0, *map(float, photo.shape[:2])))
     fm = ls.FeatureMap.of_array(np.asarray(values, np.float32)[None, ..., None])
-    return replace(fm, photos=(photo,), placement=(place,))
+    return replace(fm, photos=(photo,), placement=(placement,))
 
 
 def grey_photo(height, width, seed=0):
@@ -57,7 +57,7 @@ def brightness_model():
 @pytest.mark.parametrize("recipe", ["shorter", "squash", "letterbox"])
 @pytest.mark.parametrize("turn", [1, 3, 6, 8])
 @pytest.mark.parametrize("smooth", [False, True])
-def test_a_planted_bright_square_comes_back_at_its_place(recipe, turn, smooth, tmp_path):
+def test_a_planted_bright_square_comes_back_where_it_was(recipe, turn, smooth, tmp_path):
     """A bright square of the upright photo must be where the overlay is brightest, through crop, squash, letterbox, EXIF."""
     height, width, y, x, side = 200, 280, 84, 150, 20
     upright = np.zeros((height, width, 3), np.uint8)
@@ -155,12 +155,12 @@ def test_a_planted_square_comes_back_on_its_own_pixels(name, turn, tmp_path):
     assert np.array_equal(fm.photos[0], upright)
     for smooth in (False, True):
         bright = cell_rgb(ls.overlay(fm, alpha=1.0, smooth=smooth, colors="gray")).astype(int).sum(-1)
-        bright_places = np.argwhere(bright >= (0.98 if smooth else 0.5) * bright.max())
+        bright_pixels = np.argwhere(bright >= (0.98 if smooth else 0.5) * bright.max())
         if smooth:
-            assert np.abs(bright_places.mean(0) + 0.5 - [y + 8, x + 8]).max() <= 1
+            assert np.abs(bright_pixels.mean(0) + 0.5 - [y + 8, x + 8]).max() <= 1
         else:
-            assert np.abs(bright_places.min(0) - [y, x]).max() <= 1
-            assert np.abs(bright_places.max(0) + 1 - [y + 16, x + 16]).max() <= 1
+            assert np.abs(bright_pixels.min(0) - [y, x]).max() <= 1
+            assert np.abs(bright_pixels.max(0) + 1 - [y + 16, x + 16]).max() <= 1
 
 
 @pytest.mark.parametrize("thick", [(300, 400), (1100, 1200)])

@@ -251,7 +251,7 @@ def test_2048_channels_come_whole_and_large_ones_in_pages():
         ls.sheet(values, page=first.pages)
 
 
-def test_a_prime_number_of_channels_leaves_blank_places():
+def test_a_prime_number_of_channels_leaves_blank_slots():
     picture = ls.sheet(noise(1, 16, 16, 101))
     assert len(picture.cells) == 101
     last = picture.cells[-1]

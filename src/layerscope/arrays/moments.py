@@ -20,7 +20,7 @@ class Moments:
     """Figures by channel, each an array `[channel]`; NaN and ±inf are counted and left out of everything else.
 
     `count` is the number of finite values, `total` and `squares` their sum and the sum of their squares, `image` and
-    `place` the first position of the largest one (counted row by row).
+    `position` the first position of the largest one (counted row by row).
     """
 
     count: np.ndarray
@@ -33,7 +33,7 @@ class Moments:
     nan: np.ndarray
     inf: np.ndarray
     image: np.ndarray
-    place: np.ndarray
+    position: np.ndarray
     variance: np.ndarray
 
     @classmethod
@@ -50,7 +50,7 @@ class Moments:
     def add(self, other: Moments, image: int) -> None:
         """Take in what was counted in one more image."""
         first = np.isnan(self.high) & ~np.isnan(other.high) | (other.high > self.high)
-        self.image[first], self.place[first] = image, other.place[first]
+        self.image[first], self.position[first] = image, other.position[first]
         self.low, self.high = np.fmin(self.low, other.low), np.fmax(self.high, other.high)
         for name in ("count", "total", "squares", "zeros", "positive", "nan", "inf"):
             getattr(self, name)[:] += getattr(other, name)
@@ -113,7 +113,7 @@ def _by_rows(flat: np.ndarray) -> Moments:
     for number in np.unique(blocks).tolist():
         here = np.flatnonzero(blocks == number)
         block = flat[number * step : (number + 1) * step]
-        counts.place[here] = number * step + (block if len(here) == channels else block[:, here]).argmax(0)
+        counts.position[here] = number * step + (block if len(here) == channels else block[:, here]).argmax(0)
     return counts
 
 
@@ -131,8 +131,8 @@ def _by_planes(flat: np.ndarray) -> Moments:
             planes = flat.T[here]
             wide, mask = space[: len(planes)], same[: len(planes)]
             np.copyto(wide, planes)
-            counts.place[here] = planes.argmax(1)
-            counts.high[here] = planes[np.arange(len(planes)), counts.place[here]]
+            counts.position[here] = planes.argmax(1)
+            counts.high[here] = planes[np.arange(len(planes)), counts.position[here]]
             counts.low[here] = planes.min(1)
             if together == 1:
                 counts.total[here], counts.squares[here] = wide[0] @ ones, wide[0] @ wide[0]
@@ -161,7 +161,7 @@ def _finite_only(counts: Moments, channel: int, plane: np.ndarray) -> None:
     counts.total[channel], counts.squares[channel] = kept.sum(), np.square(kept).sum()
     counts.zeros[channel], counts.positive[channel] = (kept == 0).sum(), (kept > 0).sum()
     counts.nan[channel], counts.inf[channel] = np.isnan(plane).sum(), np.isinf(plane).sum()
-    counts.place[channel] = np.where(finite, plane, -np.inf).argmax()
+    counts.position[channel] = np.where(finite, plane, -np.inf).argmax()
 
 
 def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

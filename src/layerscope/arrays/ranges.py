@@ -53,11 +53,11 @@ def _between(rising: np.ndarray, clip: tuple[float, float]) -> np.ndarray:
         # NaN and +inf come last in a rising row.
         finite = [row[np.isfinite(row)][None] for row in rising]
         return np.concatenate([_between(row, clip) for row in finite])
-    place = np.array(clip) / 100 * (rising.shape[1] - 1)
-    before = np.floor(place).astype(int)
+    rank = np.array(clip) / 100 * (rising.shape[1] - 1)
+    before = np.floor(rank).astype(int)
     low = rising[:, before].astype(np.float64)
     high = rising[:, np.minimum(before + 1, rising.shape[1] - 1)].astype(np.float64)
-    return np.asarray(low + (high - low) * (place - before))
+    return np.asarray(low + (high - low) * (rank - before))
 
 
 def extent_of(values: np.ndarray) -> np.ndarray:

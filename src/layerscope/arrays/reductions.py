@@ -43,7 +43,7 @@ def weighted_sum(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 def squares(values: np.ndarray, middle: np.ndarray | None = None) -> np.ndarray:
     """`sum((values - middle)², -1)` in float32, without a temporary of the size of `values`.
 
-    `middle` is one vector, `[channel]`, or a number for each place, `[image, *spatial, 1]`.
+    `middle` is one vector, `[channel]`, or a number for each position, `[image, *spatial, 1]`.
     """
     out = np.zeros(values.shape[:-1], np.float32)
     if values.flags.c_contiguous:
@@ -91,7 +91,7 @@ def lengths(values: np.ndarray, middle: np.ndarray | None = None) -> np.ndarray:
         return np.asarray(np.sqrt(total) * unit)
 
 
-def finite_places(values: np.ndarray) -> np.ndarray:
+def finite_positions(values: np.ndarray) -> np.ndarray:
     """bool `[image, *spatial]`: the positions where every channel is finite."""
     largest = np.empty(values.shape[:-1], bool)
     for image, planes in enumerate(channel_planes(values)):

@@ -284,7 +284,7 @@ def figures(values: np.ndarray) -> dict[str, np.ndarray]:
     shares = np.full((2, len(dead)), np.nan)
     np.divide((per_channel.zeros, per_channel.positive), per_channel.count, out=shares, where=per_channel.count > 0)
     total = per_channel.squares.sum()
-    places = np.unravel_index(per_channel.place, spatial) if spatial else ()
+    peak = np.unravel_index(per_channel.position, spatial) if spatial else ()
     return {
         "min": per_channel.low,
         "mean": per_channel.mean,
@@ -297,7 +297,7 @@ def figures(values: np.ndarray) -> dict[str, np.ndarray]:
         "constant": (per_channel.count == size) & (per_channel.low == per_channel.high) & ~dead,
         "nan": per_channel.nan,
         "inf": per_channel.inf,
-        "peak": np.stack((per_channel.image, *places), -1),
+        "peak": np.stack((per_channel.image, *peak), -1),
     }
 
 

@@ -139,8 +139,8 @@ def _rows(
     height, width = grid
     same = queries == keys
     names = (*prefix, "mean") if same else ("mean",)
-    places = f", a grid position (y, x) below {grid}" if same else ""
-    allowed = f"use {', '.join(map(repr, names))}{places}, or the index of a token, 0 to {queries - 1}"
+    positions = f", a grid position (y, x) below {grid}" if same else ""
+    allowed = f"use {', '.join(map(repr, names))}{positions}, or the index of a token, 0 to {queries - 1}"
     if isinstance(query, str):
         if query not in names:
             raise BadOption(f"query={query!r}: {fm.layer.path!r} has no such token; {allowed}{near(query, names)}")
@@ -152,7 +152,7 @@ def _rows(
             raise BadOption(f"query={query}: {fm.layer.path!r} has {queries} query tokens; {allowed}")
         return [int(query)], f"token {query}"
     try:
-        y, x = (int(number) for number in query)  # type: ignore[union-attr] # a bool is no place either: TypeError
+        y, x = (int(number) for number in query)  # type: ignore[union-attr] # a bool is no position either: TypeError
     except (TypeError, ValueError) as error:
         raise BadOption(f"query={query!r}: {allowed}") from error
     if not same or not (0 <= y < height and 0 <= x < width):

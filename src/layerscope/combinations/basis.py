@@ -14,7 +14,7 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from ..arrays.reductions import Rows, finite_places
+from ..arrays.reductions import Rows, finite_positions
 from ..core.feature_map import FeatureMap
 from ..core.note import Note
 from ..errors import BadOption, LibraryMissing
@@ -142,9 +142,9 @@ def learning(what: str) -> Iterator[None]:
         yield
 
 
-def places_of(fm: FeatureMap, what: str) -> tuple[np.ndarray, np.ndarray]:
+def finite_vectors(fm: FeatureMap, what: str) -> tuple[np.ndarray, np.ndarray]:
     """(float32 `[position, channel]`, which must not be written to; bool `[image, *spatial]`, the positions that it has)."""
-    sound = finite_places(fm.values)
+    sound = finite_positions(fm.values)
     if not sound.any():
         reason = "every one holds NaN or inf" if sound.size else f"its shape is {fm.shape}"
         raise BadOption(f"{what}: no position of {fm.layer.path!r} can be used: {reason}")

@@ -11,7 +11,7 @@ from ..checks import one_of, whole
 from ..core.feature_map import FeatureMap, as_map
 from ..core.note import Note
 from ..errors import BadOption
-from .basis import LARGEST_SEED, Stored, learning, left_out, places_of, scikit_learn, spread
+from .basis import LARGEST_SEED, Stored, finite_vectors, learning, left_out, scikit_learn, spread
 
 METRICS = ("euclidean", "cosine")
 STARTS, MOST_ROUNDS = 4, 300
@@ -63,7 +63,7 @@ def cluster_basis(fm: Any, k: int = 6, *, seed: int = 0, metric: str = "euclidea
         LibraryMissing: scikit-learn isn't installed.
     """
     fm = as_map(fm)
-    matrix, sound = places_of(fm, "clusters")
+    matrix, sound = finite_vectors(fm, "clusters")
     return _learned(_vectors(matrix, sound, one_of("metric", metric, METRICS))[0], fm, k, seed=seed, metric=metric)[1]
 
 
@@ -95,7 +95,7 @@ def clusters(fm: Any, k: int = 6, *, seed: int = 0, basis: Any = None, metric: s
         LibraryMissing: scikit-learn isn't installed.
     """
     fm = as_map(fm)
-    matrix, sound = places_of(fm, "clusters")
+    matrix, sound = finite_vectors(fm, "clusters")
     if basis is None:
         vectors, sound, notes = _vectors(matrix, sound, one_of("metric", metric, METRICS))
         labels, basis = _learned(vectors, fm, k, seed=seed, metric=metric)
@@ -131,11 +131,11 @@ def _vectors(matrix: np.ndarray, sound: np.ndarray, metric: str) -> tuple[np.nda
         raise BadOption('metric="cosine": every vector has length 0, so none has a direction')
     if moving.all():
         return unit, sound, ()
-    places = sound.copy()
-    places[sound] = moving
+    positions = sound.copy()
+    positions[sound] = moving
     return (
         unit,
-        places,
+        positions,
         (Note("no-direction", f"positions without a direction (a vector of length 0): {(~moving).sum():,}"),),
     )
 

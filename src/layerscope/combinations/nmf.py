@@ -12,7 +12,7 @@ from ..checks import one_of, whole
 from ..core.feature_map import FeatureMap, as_map
 from ..core.note import Note
 from ..errors import BadOption
-from .basis import LARGEST_SEED, Stored, learning, left_out, places_of, scikit_learn, spread
+from .basis import LARGEST_SEED, Stored, finite_vectors, learning, left_out, scikit_learn, spread
 
 MOST_ROUNDS = 400
 STRONGEST = 4
@@ -133,7 +133,7 @@ def group_text(group: dict[str, Any]) -> str:
 def _matrix(fm: FeatureMap, negative: str) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     """(the non-negative matrix, its positions, notes on it)."""
     one_of("negative", negative, ("error", "clip"))
-    matrix, sound = places_of(fm, "nmf")
+    matrix, sound = finite_vectors(fm, "nmf")
     lowest = float(matrix.min())
     if lowest >= 0:
         return matrix, sound, ()
@@ -157,18 +157,18 @@ def _learned(
 ) -> tuple[np.ndarray, FactorBasis]:
     """The strengths `[position, factor]` and the basis, the strongest factor first."""
     factors = whole("factors", factors)
-    places, channels = matrix.shape
-    if factors > min(places, channels):
+    positions, channels = matrix.shape
+    if factors > min(positions, channels):
         raise BadOption(
-            f"factors={factors}: {fm.layer.path!r} has {places} positions and {channels} channels, so there are at "
-            f"most {min(places, channels)} factors"
+            f"factors={factors}: {fm.layer.path!r} has {positions} positions and {channels} channels, so there are at "
+            f"most {min(positions, channels)} factors"
         )
     model = scikit_learn("decomposition", "nmf").NMF(
         factors, init="nndsvda", solver="cd", random_state=whole("seed", seed, 0, LARGEST_SEED), max_iter=MOST_ROUNDS
     )
     matrix, unit = _of_size_one(matrix)
     if not unit:
-        return np.zeros((places, factors)), FactorBasis(
+        return np.zeros((positions, factors)), FactorBasis(
             np.zeros((factors, channels)), np.zeros(factors), (*notes, Note("all-zero", "every value is 0"))
         )
     with learning("nmf"):

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..arrays.reductions import Rows, finite_places, lengths, weighted_sum
+from ..arrays.reductions import Rows, finite_positions, lengths, weighted_sum
 from ..checks import whole
 from ..core.conversion import as_numpy
 from ..core.feature_map import FeatureMap, as_map
@@ -18,7 +18,7 @@ from .basis import Stored
 
 SIDES = ("auto", "above", "below")
 
-# Of places whose lengths are spread normally, one in 1.7 million lies beyond.
+# Of positions whose lengths are spread normally, one in 1.7 million lies beyond.
 DEVIATIONS = 5.0
 MOST_OUTLIERS = 0.1
 BACKGROUND = -np.inf
@@ -138,7 +138,7 @@ def pca(fm: Any, *, basis: Any = None, foreground: Any = None, robust: bool = Fa
     # A weight of 0 looks at no value, so NaN and inf must be carried over by hand.
     broken = ~np.isfinite(planes).all(-1)
     if not basis.components.all():
-        broken |= ~finite_places(fm.values)
+        broken |= ~finite_positions(fm.values)
     planes[broken] = np.nan
     if mask is not None:
         planes[~mask & ~broken] = BACKGROUND
@@ -216,7 +216,7 @@ def first_component(values: np.ndarray, center: bool) -> tuple[np.ndarray, np.nd
     shift = np.float32(direction @ middle)
     projection = weighted_sum(values[None], direction) - shift
     # A weight of 0 looks at no value.
-    projection[~finite_places(values[None])] = np.nan
+    projection[~finite_positions(values[None])] = np.nan
     return np.asarray(projection[0]), direction, shift
 
 
@@ -228,7 +228,7 @@ def _inliers(values: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
         return sound, ()
     middle = np.median(long[sound])
     reach = DEVIATIONS * 1.4826 * np.median(np.abs(long[sound] - middle))
-    # More than half of the places alike: their spread is 0, and says nothing of the rest.
+    # More than half of the positions alike: their spread is 0, and says nothing of the rest.
     keep = sound & (np.abs(long - middle) <= reach) if reach > 0 else sound
     out, count = int(sound.sum() - keep.sum()), int(sound.sum())
     if not out:
@@ -290,10 +290,10 @@ def _foreground(fm: FeatureMap, given: Any, split: np.ndarray | None) -> np.ndar
 
 
 def _mask(fm: FeatureMap, given: Any) -> np.ndarray:
-    places = fm.values.shape[:-1]
+    shape = fm.values.shape[:-1]
     mask = as_numpy(given.values[..., 0] if isinstance(given, FeatureMap) and given.shape[-1] == 1 else given)
     if mask.dtype != np.bool_ and not np.isin(mask, (0, 1)).all():
         raise BadOption(f"foreground= holds {mask.dtype} values: give a bool array, for example values > 0.5")
-    if mask.shape not in (places, places[1:]):
-        raise BadOption(f"foreground= has the shape {mask.shape}: give {places[1:]}, the size of the map, or {places}")
-    return np.broadcast_to(mask.astype(bool), places)
+    if mask.shape not in (shape, shape[1:]):
+        raise BadOption(f"foreground= has the shape {mask.shape}: give {shape[1:]}, the size of the map, or {shape}")
+    return np.broadcast_to(mask.astype(bool), shape)

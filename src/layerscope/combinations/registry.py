@@ -34,7 +34,7 @@ class Rule:
         return f"{self.name}{self.takes}"
 
 
-def _place(text: str) -> tuple[int, ...]:
+def _position(text: str) -> tuple[int, ...]:
     return tuple(int(number) for number in text.split(","))
 
 
@@ -48,7 +48,7 @@ RULES = (
     Rule("pca", pca.pca, together=True),
     Rule("nmf", nmf.nmf, together=True, argument=int, takes="[:FACTORS]"),
     Rule("clusters", clusters.clusters, together=True, argument=int, takes="[:COUNT]"),
-    Rule("similarity", similarity.similarity, together=True, argument=_place, takes=":ROW,COLUMN"),
+    Rule("similarity", similarity.similarity, together=True, argument=_position, takes=":ROW,COLUMN"),
     Rule("cam", class_cam.class_cam, model=True),
     Rule("grad-cam", grad_cam.grad_cam, target=True),
     Rule("grad-cam++", grad_cam.grad_cam_pp, target=True),

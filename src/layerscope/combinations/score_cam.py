@@ -217,9 +217,9 @@ def _masked(values: np.ndarray, image: Origin, step: int) -> Iterator[np.ndarray
 
 def _interpolation(cells: int, size: int) -> np.ndarray:
     """`[size, cells]`: the shares by which each pixel blends the cells, whose centres lie in the middle of their parts."""
-    place = ((np.arange(size) + 0.5) * cells / size - 0.5).clip(0, cells - 1)
-    low = np.floor(place).astype(int)
-    share = place - low
+    position = ((np.arange(size) + 0.5) * cells / size - 0.5).clip(0, cells - 1)
+    low = np.floor(position).astype(int)
+    share = position - low
     weights = np.zeros((size, cells), np.float32)
     weights[np.arange(size), low] = 1 - share
     weights[np.arange(size), np.minimum(low + 1, cells - 1)] += share

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays.reductions import finite_places, lengths, weighted_sum
+from ..arrays.reductions import finite_positions, lengths, weighted_sum
 from ..checks import one_of
 from ..core.feature_map import FeatureMap, as_map
 from ..core.linear import Linear
@@ -52,15 +52,15 @@ def similarity(
     fm = as_map(fm)
     one_of("metric", metric, METRICS)
     one = fm.image(image)
-    place = _place(one, at, photo)
-    query = one.values[0][place].astype(np.float64)
+    position = _position(one, at, photo)
+    query = one.values[0][position].astype(np.float64)
     if not np.isfinite(query).all():
-        raise BadOption(f"the vector at {_text(place)} of {one.ids[0]} holds NaN or inf: choose another position")
+        raise BadOption(f"the vector at {_text(position)} of {one.ids[0]} holds NaN or inf: choose another position")
     target = fm if to is None else as_map(to)
     _check_channels(fm, target)
     values, silent = _compared(target.values, query, metric)
     on_photo = f", at {_text(photo)} of the photo" if photo is not None else ""
-    notes = [Note("query", f"query: {_text(place)} of {one.ids[0]}{on_photo}")]
+    notes = [Note("query", f"query: {_text(position)} of {one.ids[0]}{on_photo}")]
     if silent and not query.any():
         notes.append(Note("no-direction", "the query's vector has length 0, so it has no direction to compare with"))
     elif silent:
@@ -71,7 +71,7 @@ def similarity(
     combined = target.combined(
         values[..., None], f"{metric} similarity over {fm.shape[-1]} channels", notes, linear=linear
     )
-    query_of = {"image": one.ids[0], "at": list(place), "map": list(fm.spatial)}
+    query_of = {"image": one.ids[0], "at": list(position), "map": list(fm.spatial)}
     return replace(combined, provenance={**combined.provenance, "query": query_of})
 
 
@@ -79,7 +79,7 @@ def _compared(values: np.ndarray, query: np.ndarray, metric: str) -> tuple[np.nd
     """(the similarity at each position, NaN where the vector isn't finite; how many positions have no direction)."""
     if metric == "dot":
         likeness = weighted_sum(values, query)
-        likeness[~finite_places(values)] = np.nan
+        likeness[~finite_positions(values)] = np.nan
         return likeness, 0
     if metric == "euclidean":
         likeness = lengths(values, query.astype(np.float32))
@@ -98,7 +98,7 @@ def _compared(values: np.ndarray, query: np.ndarray, metric: str) -> tuple[np.nd
     return np.clip(likeness, -1, 1, out=likeness), silent
 
 
-def _place(one: FeatureMap, at: Any, photo: Any) -> tuple[int, ...]:
+def _position(one: FeatureMap, at: Any, photo: Any) -> tuple[int, ...]:
     """The position on the map that the caller means."""
     sizes = one.spatial
     if (at is None) == (photo is None):
@@ -109,27 +109,27 @@ def _place(one: FeatureMap, at: Any, photo: Any) -> tuple[int, ...]:
         raise BadLayout(f"{one.layer.path!r} is a dense layer: it has no positions to compare")
     if photo is not None:
         return _on_photo(one, photo)
-    place = (at,) if isinstance(at, int | np.integer) else tuple(at)
-    numbers = all(isinstance(number, int | np.integer) and not isinstance(number, bool) for number in place)
-    if len(place) != len(sizes) or not numbers:
+    position = (at,) if isinstance(at, int | np.integer) else tuple(at)
+    numbers = all(isinstance(number, int | np.integer) and not isinstance(number, bool) for number in position)
+    if len(position) != len(sizes) or not numbers:
         raise BadOption(f"at={at!r}: give {len(sizes)} whole numbers, a position on the map of {_text(sizes, ' × ')}")
-    if not all(0 <= number < size for number, size in zip(place, sizes, strict=True)):
+    if not all(0 <= number < size for number, size in zip(position, sizes, strict=True)):
         raise BadOption(f"at={at!r} is outside the map of {_text(sizes, ' × ')}: positions count from 0")
-    return tuple(int(number) for number in place)
+    return tuple(int(number) for number in position)
 
 
 def _on_photo(one: FeatureMap, photo: Any) -> tuple[int, ...]:
     if one.placement is None or len(one.spatial) != 2 or one.layer.attention:
         raise BadOption("photo= needs a map captured from a photo, which this one isn't: give at=(row, column)")
-    place = one.placement[0]
-    height, width = place.photo
+    placement = one.placement[0]
+    height, width = placement.photo
     try:
         y, x = (int(np.floor(number)) for number in photo)
     except (TypeError, ValueError, OverflowError) as error:
         raise BadOption(f"photo={photo!r}: give (row, column) in pixels of the photo") from error
     if not (0 <= y < height and 0 <= x < width):
         raise BadOption(f"photo={photo!r} is outside the photo of {height} × {width} pixels")
-    rows, columns = place.rows(one.spatial[0]), place.cols(one.spatial[1])
+    rows, columns = placement.rows(one.spatial[0]), placement.cols(one.spatial[1])
     if rows[y] < 0 or columns[x] < 0:
         kept = [np.flatnonzero(axis >= 0) for axis in (rows, columns)]
         spans = [f"{axis[0]} to {axis[-1]}" for axis in kept]
@@ -153,12 +153,12 @@ def _source(fm: FeatureMap) -> str:
     return " of ".join(filter(None, (fm.layer.path, fm.provenance.get("model"))))
 
 
-def _text(place: Sequence[Any], between: str = ", ") -> str:
-    text = between.join(f"{number:g}" if isinstance(number, float) else str(number) for number in place)
+def _text(position: Sequence[Any], between: str = ", ") -> str:
+    text = between.join(f"{number:g}" if isinstance(number, float) else str(number) for number in position)
     return text if between != ", " else f"({text})"
 
 
-def query_place(one: FeatureMap) -> tuple[int, int] | None:
+def query_position(one: FeatureMap) -> tuple[int, int] | None:
     """The (row, column) that the map of this image was compared with, `None` where it was another image's or none."""
     query = one.provenance.get("query")
     if not query or query["image"] != one.ids[0] or tuple(query["map"]) != one.spatial or len(one.spatial) != 2:

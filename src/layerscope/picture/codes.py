@@ -60,12 +60,12 @@ def encode(
                 _encode_rows(values, steps, out)
             else:
                 _encode_planes(values, steps, out)
-    rows, places = np.divmod(np.arange(channels), columns)
+    rows, across = np.divmod(np.arange(channels), columns)
     flat = exact & (limits[:, 0] == limits[:, 1]) & (extent == limits).all(1)
     if flat.any():
-        out[rows[flat], places[flat]] = CONSTANT
+        out[rows[flat], across[flat]] = CONSTANT
     for channel in np.flatnonzero(~plain & ~flat):
-        out[rows[channel], places[channel]] = marked(
+        out[rows[channel], across[channel]] = marked(
             values[..., channel], float(limits[channel, 0]), float(limits[channel, 1]), center
         )
     for spare in range(channels, out.shape[0] * columns):
@@ -94,11 +94,11 @@ def _encode_planes(values: np.ndarray, steps: _Steps, out: np.ndarray) -> None:
         np.multiply(planes[start:stop], steps.factor[start:stop, None, None], out=scratch)
         scratch += steps.offset[start:stop, None, None]
         column = start - row * out.shape[1]
-        place = out[row, column : column + stop - start]
+        target = out[row, column : column + stop - start]
         if marks is None or bounds is None:
-            np.copyto(place, scratch, casting="unsafe")
+            np.copyto(target, scratch, casting="unsafe")
         else:
-            place[:] = marks.codes(planes[start:stop], scratch, bounds[start:stop].T[..., None, None])
+            target[:] = marks.codes(planes[start:stop], scratch, bounds[start:stop].T[..., None, None])
 
 
 def _encode_rows(values: np.ndarray, steps: _Steps, out: np.ndarray) -> None:
@@ -124,8 +124,8 @@ def _encode_rows(values: np.ndarray, steps: _Steps, out: np.ndarray) -> None:
         planes = codes.transpose(2, 0, 1)
         # All full rows of the sheet in one copy, then the last one.
         full = channels // columns
-        place = out[:full, :, top : top + count]
-        place[:] = planes[: full * columns].reshape(full, columns, count, width)
+        target = out[:full, :, top : top + count]
+        target[:] = planes[: full * columns].reshape(full, columns, count, width)
         if full * columns < channels:
             out[full, : channels - full * columns, top : top + count] = planes[full * columns :]
 

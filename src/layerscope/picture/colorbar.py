@@ -109,11 +109,11 @@ def cap_boxes(box: Box, points: str = "") -> list[Box]:
     boxes = []
     for step in range(length):
         side = (length - 1 - step) * breadth // (2 * length)
-        place = step if points in ("up", "left") else length - 1 - step
+        along = step if points in ("up", "left") else length - 1 - step
         if across:
-            boxes.append(Box(x + place, y + side, 1, breadth - 2 * side, color))
+            boxes.append(Box(x + along, y + side, 1, breadth - 2 * side, color))
         else:
-            boxes.append(Box(x + side, y + place, breadth - 2 * side, 1, color))
+            boxes.append(Box(x + side, y + along, breadth - 2 * side, 1, color))
     return boxes
 
 

@@ -29,8 +29,8 @@ class Font:
         self.width = round(self._font.getlength("0"))
         self.ascent = ascent
         self.height = ascent + descent
-        # For each character its place among the letters drawn so far, -1 before it is drawn.
-        self._places = np.full(BASIC_PLANE, -1, np.int32)
+        # For each character its index among the letters drawn so far, -1 before it is drawn.
+        self._indices = np.full(BASIC_PLANE, -1, np.int32)
         self._letters = np.empty((0, self.height, self.width), np.uint8)
 
     def __reduce__(self) -> tuple[Callable[[int], Font], tuple[int]]:
@@ -48,11 +48,11 @@ class Font:
         # The font draws nothing beyond the basic plane (emoji, rare scripts), and no line breaks or control characters.
         known = (points < BASIC_PLANE) & (points >= 32) & ((points < 127) | (points > 159))
         points = np.where(known & (points != 0x2028) & (points != 0x2029), points, ord("?"))
-        places = self._places[points]
-        if (places < 0).any():
-            self._add(np.unique(points[places < 0]))
-            places = self._places[points]
-        cells = self._letters[places].reshape(len(texts), length, self.height, self.width)
+        indices = self._indices[points]
+        if (indices < 0).any():
+            self._add(np.unique(points[indices < 0]))
+            indices = self._indices[points]
+        cells = self._letters[indices].reshape(len(texts), length, self.height, self.width)
         return cells.transpose(0, 2, 1, 3).reshape(len(texts), self.height, length * self.width)
 
     def _add(self, points: np.ndarray) -> None:
@@ -65,7 +65,7 @@ class Font:
             # What can't be printed (line ends, controls in the name of a file) is drawn as what it is: unreadable.
             ImageDraw.Draw(image).text((0, 0), sign if sign.isprintable() else "?", fill=255, font=self._font)
             letters.append((np.asarray(image).astype(np.uint16) * 3 + 127) // 255)
-        self._places[points] = len(self._letters) + np.arange(len(points))
+        self._indices[points] = len(self._letters) + np.arange(len(points))
         self._letters = np.concatenate([self._letters, np.array(letters, np.uint8)])
 
 

@@ -66,7 +66,7 @@ def _tagged(pictures: Any, tag: str) -> dict[str, Picture]:
         by_tag = {f"{tag}/{name}" if tag else str(name): picture for name, picture in pictures.items()}
     elif isinstance(pictures, Sequence) and not isinstance(pictures, str):
         titles = [tag or getattr(picture, "title", "") for picture in pictures]
-        by_tag = {f"{title}/{place}": pictures[place] for place, title in enumerate(titles)}
+        by_tag = {f"{title}/{index}": pictures[index] for index, title in enumerate(titles)}
     else:
         by_tag = {}
     wrong = next((picture for picture in by_tag.values() if not isinstance(picture, Picture)), None)

@@ -105,29 +105,29 @@ class BarOptions(DrawOptions):
 
 @dataclass(frozen=True, eq=False)
 class _Ranking:
-    """The bars in their order: the places of their channels in the map of one image, all values and all names."""
+    """The bars in their order: the indices of their channels in the map of one image, all values and all names."""
 
     one: FeatureMap
     values: np.ndarray
-    places: Sequence[int]
+    indices: Sequence[int]
     names: Sequence[str]
 
     @classmethod
     def of(cls, one: FeatureMap, options: BarOptions) -> _Ranking:
-        places = [one.channels.index(channel) for channel in one.select(options.channels).channels]
+        indices = [one.channels.index(channel) for channel in one.select(options.channels).channels]
         values = one.values[0].reshape(-1).astype(np.float64)
-        order = _order(values[places], options.by)
-        return cls(one, values, [places[index] for index in order][: options.top], _names(one, options.labels))
+        order = _order(values[indices], options.by)
+        return cls(one, values, [indices[rank] for rank in order][: options.top], _names(one, options.labels))
 
     @property
     def shown(self) -> np.ndarray:
         """The values of the bars."""
-        return self.values[self.places]
+        return self.values[self.indices]
 
     def label(self, rank: int) -> str:
         """What stands in front of a bar; `rank` counts from 0."""
-        place = self.places[rank]
-        channel, name = self.one.channels[place], self.names[place] if self.names else ""
+        index = self.indices[rank]
+        channel, name = self.one.channels[index], self.names[index] if self.names else ""
         name = name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
         return f"{rank + 1:>2}  {name + ' ' if name else 'channel '}{f'({channel})' if name else channel}"
 
@@ -143,7 +143,7 @@ def draw_bars(fm: FeatureMap, options: BarOptions) -> Picture:
     ranking = _Ranking.of(one, options)
     rule = _scale(fm, ranking, options)
     among = len(one.select(options.channels).channels)
-    what = _describe(one, len(ranking.places), among, options.by)
+    what = _describe(one, len(ranking.indices), among, options.by)
     lines = (*caption(one, None, what), *_notes(rule, one, ranking.values))
     return _draw(ranking, rule, lines, image, text=options.text)
 
@@ -230,28 +230,28 @@ class _Axis:
 
 
 def _draw(ranking: _Ranking, rule: Scale, lines: tuple[str, ...], image: int, *, text: int) -> Picture:
-    one, letters, count = ranking.one, font(SMALL * text), len(ranking.places)
+    one, letters, count = ranking.one, font(SMALL * text), len(ranking.indices)
     heads = [ranking.label(rank) for rank in range(count)]
     texts = _texts(ranking.shown)
     low, high = rule.range()
     axis = _Axis((max(map(len, heads)) + 1) * letters.width, low, high, text)
-    codes = [int(rule.codes(ranking.values[[place]])[0]) for place in ranking.places]
+    codes = [int(rule.codes(ranking.values[[index]])[0]) for index in ranking.indices]
     marks = {code for code in codes if code in MARKS and (low < high or code in (NAN, POS_INF, NEG_INF))}
     beside, first, thick, pitch = axis.right + GAP * text, letters.height + 4 * text, THICK * text, PITCH * text
     size = first + count * pitch, beside + max(map(len, texts)) * letters.width
     canvas = Frame(title_of(one), lines, marks=marks, text=text).around(*size)
     _draw_ticks(canvas, axis, first + count * pitch - (pitch - thick))
     cells = []
-    for row, (place, code, head, label) in enumerate(zip(ranking.places, codes, heads, texts, strict=True)):
+    for row, (index, code, head, label) in enumerate(zip(ranking.indices, codes, heads, texts, strict=True)):
         top = first + row * pitch
         line = top + (thick - letters.height) // 2
         canvas.write(0, line, head)
-        start, stop = _ends(axis, float(ranking.values[place]), code)
+        start, stop = _ends(axis, float(ranking.values[index]), code)
         canvas.body[top : top + thick, start:stop] = code
         canvas.write(beside, line, label)
-        note = f"{ranking.names[place]}: {label}" if ranking.names else label
+        note = f"{ranking.names[index]}: {label}" if ranking.names else label
         box = canvas.x + start, canvas.y + top, stop - start, thick
-        cells.append(Cell(*box, image, one.channels[place], low, high, note))
+        cells.append(Cell(*box, image, one.channels[index], low, high, note))
     return canvas.picture(cells, rule, about(one, rule))
 
 

@@ -194,13 +194,13 @@ class _Writer:
         for page in range(picture.pages):
             if page:
                 picture = draw(fm, replace(options, page=page), overlay=self.job.overlay)
-            yield from self._place(picture, path, fm.ids[options.image])
+            yield from self._deliver(picture, path, fm.ids[options.image])
         prefix = fm.prefix()
         if prefix is not None:
             tokens = DrawOptions(image=options.image, text=options.text, theme=options.theme)
-            yield from self._place(draw(prefix, tokens), path, fm.ids[options.image], "-tokens")
+            yield from self._deliver(draw(prefix, tokens), path, fm.ids[options.image], "-tokens")
 
-    def _place(self, picture: Picture, path: str, id: str, more: str = "") -> Iterator[Path]:
+    def _deliver(self, picture: Picture, path: str, id: str, more: str = "") -> Iterator[Path]:
         """Onto the screen, into a file, or both."""
         job = self.job
         if job.screen is not None:

@@ -34,7 +34,7 @@ def faint(one: FeatureMap, extent: np.ndarray, shown: np.ndarray) -> str:
         faintest = shown[(span[shown] > 0) & (span[shown] < FAINT * whole)]
     if not len(faintest):
         return ""
-    which = f"({listed([one.channels[place] for place in sorted(faintest.tolist())])})"
+    which = f"({listed([one.channels[index] for index in sorted(faintest.tolist())])})"
     tiles, them = (f"1 tile {which} shows", "it to scale")
     if len(faintest) > 1:
         tiles, them = f"{len(faintest)} tiles {which} show", "them to scale"
@@ -56,11 +56,11 @@ def outlier(one: FeatureMap, rule: Scale, extent: np.ndarray) -> str:
         rest = np.delete(flat, unit).max(initial=-np.inf)
         rest = max(float(rest), float(np.nanmax(np.delete(ends, channel), initial=-np.inf)))
         if np.isfinite(rest) and float(ends[channel]) - rest >= TAKEN * (float(high) - float(low)) > 0:
-            place = ", ".join(map("{} {}".format, AXES[len(one.spatial)], np.unravel_index(unit, one.spatial)))
+            position = ", ".join(map("{} {}".format, AXES[len(one.spatial)], np.unravel_index(unit, one.spatial)))
             share = (float(ends[channel]) - rest) / (float(high) - float(low))
             return Note(
                 "outlier",
-                f"one unit (channel {one.channels[channel]} at {place}) takes {int(share * 100)}% of the range,"
+                f"one unit (channel {one.channels[channel]} at {position}) takes {int(share * 100)}% of the range,"
                 f" which {end} at {number(sign * rest)} without it",
             )
     return ""

@@ -69,7 +69,7 @@ class Table:
     photos_down: bool = False
 
     def values(self, rule: str) -> dict[Any, list[tuple[int, int]]]:
-        """The places of the cells with a scale, grouped by what shares a range."""
+        """The `(row, column)` of the cells with a scale, grouped by what shares a range."""
         groups: dict[Any, list[tuple[int, int]]] = {}
         for row, entries in enumerate(self.entries):
             for column, entry in enumerate(entries):
@@ -78,8 +78,8 @@ class Table:
                     groups.setdefault(key, []).append((row, column))
         return groups
 
-    def plane(self, place: tuple[int, int]) -> np.ndarray:
-        plane = self.entries[place[0]][place[1]].plane
+    def plane(self, index: tuple[int, int]) -> np.ndarray:
+        plane = self.entries[index[0]][index[1]].plane
         assert plane is not None
         return plane
 
@@ -98,14 +98,14 @@ def fit_table_scale(table: Table, options: DrawOptions) -> Scale | None:
     limits = np.full((len(table.rows), len(table.columns), 2), np.nan)
     groups = table.values(scale)
     cut = False
-    for places in groups.values():
-        flat = np.concatenate([table.plane(place).ravel() for place in places])
+    for indices in groups.values():
+        flat = np.concatenate([table.plane(index).ravel() for index in indices])
         ends = extent_of(flat[None, :, None])[0, 0]
         ends = np.zeros(2) if np.isnan(ends[0]) else ends
         if clip is not None and (inner := percentiles(flat, clip))[0] < inner[1]:
             ends, cut = inner, True
-        for place in places:
-            limits[place] = ends
+        for index in indices:
+            limits[index] = ends
     if not groups:
         return None
     return Scale.within(ends if scale == "all" else limits, colors, None, scale, clip if cut else None)
@@ -115,7 +115,7 @@ def all_beyond(table: Table, rule: Scale | None) -> Beyond:
     """What lies outside the limits, over all cells."""
     if rule is None:
         return Beyond()
-    return _sum_beyond([Beyond.of(table.plane(place), rule.range(*place)) for place in table.values("all")[0]])
+    return _sum_beyond([Beyond.of(table.plane(index), rule.range(*index)) for index in table.values("all")[0]])
 
 
 def _sum_beyond(parts: Sequence[Beyond]) -> Beyond:

@@ -86,14 +86,14 @@ class _Grid:
         rows, columns = len(self.table.rows) + self.shift[0], len(self.table.columns) + self.shift[1]
         return self.over + rows * self.step_down + foot, self.left + columns * self.step_across + self.beside
 
-    def place(self, row: int, column: int) -> tuple[int, int]:
+    def corner(self, row: int, column: int) -> tuple[int, int]:
         """The corner of a cell."""
         down, across = self.shift
         return self.over + (row + down) * self.step_down, self.left + (column + across) * self.step_across
 
-    def photo_place(self, image: int) -> tuple[int, int]:
+    def photo_corner(self, image: int) -> tuple[int, int]:
         """The corner of a photo's cell."""
-        return self.place(image, -1) if self.table.photos_down else self.place(-1, image)
+        return self.corner(image, -1) if self.table.photos_down else self.corner(-1, image)
 
 
 def draw_table(
@@ -119,8 +119,8 @@ def draw_table(
     canvas = Frame(title, lines, bar, marks, (beyond.least, beyond.most)).around(*grid.size)
     _write_names(canvas, grid)
     cells, zooms = [], []
-    for place in np.ndindex(len(table.rows), len(table.columns)):
-        cell, zoom = _draw_cell(canvas, grid, (place[0], place[1]), codes.get(place))
+    for index in np.ndindex(len(table.rows), len(table.columns)):
+        cell, zoom = _draw_cell(canvas, grid, (index[0], index[1]), codes.get(index))
         cells.append(cell)
         zooms.append(zoom)
     if rule is not None:
@@ -136,7 +136,7 @@ def _draw_colours(canvas: Canvas, grid: _Grid, cells: Sequence[Cell]) -> tuple[n
     table, rule = grid.table, grid.rule
     for index, photo in enumerate(table.photos or ()):
         if photo is None:
-            y, x = grid.photo_place(index)
+            y, x = grid.photo_corner(index)
             _draw_reason(canvas.body[y : y + grid.high, x : x + grid.wide], "no photo", grid)
     pixels = paper(canvas, rule.palette() if rule else palette(None))
     entries = [entry for row in table.entries for entry in row]
@@ -157,16 +157,16 @@ def _encode(table: Table, rule: Scale | None) -> tuple[dict[tuple[int, ...], np.
     """The codes of each cell with a scale, and the marks among them."""
     codes: dict[tuple[int, ...], np.ndarray] = {}
     if rule is not None:
-        for place in table.values("all")[0]:
-            codes[place] = rule.codes(table.plane(place), *place)
+        for index in table.values("all")[0]:
+            codes[index] = rule.codes(table.plane(index), *index)
     return codes, set().union(*map(marks_of, codes.values()))
 
 
-def _draw_cell(canvas: Canvas, grid: _Grid, place: tuple[int, int], codes: np.ndarray | None) -> tuple[Cell, int]:
+def _draw_cell(canvas: Canvas, grid: _Grid, index: tuple[int, int], codes: np.ndarray | None) -> tuple[Cell, int]:
     """Draw one cell; returns it, and the pixels that a unit has."""
-    y, x = grid.place(*place)
-    entry = grid.table.entries[place[0]][place[1]]
-    note = f"{grid.table.rows[place[0]]} · {grid.table.columns[place[1]]}"
+    y, x = grid.corner(*index)
+    entry = grid.table.entries[index[0]][index[1]]
+    note = f"{grid.table.rows[index[0]]} · {grid.table.columns[index[1]]}"
     if entry.blank is not None:
         _draw_reason(canvas.body[y : y + grid.high, x : x + grid.wide], entry.blank.text, grid)
         box = canvas.x + x, canvas.y + y, grid.wide, grid.high
@@ -177,9 +177,9 @@ def _draw_cell(canvas: Canvas, grid: _Grid, place: tuple[int, int], codes: np.nd
     top, left = y + (grid.high - height * zoom) // 2, x + (grid.wide - width * zoom) // 2
     if codes is not None:
         canvas.body[top : top + height * zoom, left : left + width * zoom] = codes.repeat(zoom, 0).repeat(zoom, 1)
-    for row, line in enumerate(grid.under[place[0]][place[1]] if grid.under else ()):
+    for row, line in enumerate(grid.under[index[0]][index[1]] if grid.under else ()):
         canvas.write(x, y + grid.high + row * grid.letters.height, line, muted=True)
-    low, high = (0.0, 0.0) if entry.colored or grid.rule is None else grid.rule.range(*place)
+    low, high = (0.0, 0.0) if entry.colored or grid.rule is None else grid.rule.range(*index)
     box = canvas.x + left, canvas.y + top, width * zoom, height * zoom
     return Cell(*box, entry.image, entry.channel, low, high, note), zoom
 
@@ -199,10 +199,10 @@ def _write_names(canvas: Canvas, grid: _Grid) -> None:
     letters = grid.letters
     for column, lines in enumerate(grid.heads):
         for row, line in enumerate(reversed(lines)):
-            _, x = grid.place(0, column)
+            _, x = grid.corner(0, column)
             canvas.write(x, grid.over - 2 - (row + 1) * letters.height, line)
     for row, lines in enumerate(grid.names):
-        y, _ = grid.place(row, 0)
+        y, _ = grid.corner(row, 0)
         for below, line in enumerate(lines):
             canvas.write(0, y + below * letters.height, line)
     if grid.table.photos is not None:
@@ -216,7 +216,7 @@ def _draw_photos(canvas: Canvas, pixels: np.ndarray, grid: _Grid) -> list[Cell]:
 
     cells: list[Cell] = []
     for image, photo in enumerate(grid.table.photos or ()):
-        y, x = grid.photo_place(image)
+        y, x = grid.photo_corner(image)
         if photo is None:
             cells.append(Cell(canvas.x + x, canvas.y + y, grid.wide, grid.high, image, -1, 0.0, 0.0, "no photo"))
             continue
@@ -234,13 +234,13 @@ def _draw_bars(canvas: Canvas, grid: _Grid, rule: Scale) -> None:
     table = grid.table
     if rule.per == "row":
         for row in _with_values(table, "row"):
-            y, _ = grid.place(row, 0)
+            y, _ = grid.corner(row, 0)
             x = canvas.width - grid.beside + BAR_GAP - GAP_BETWEEN
             canvas.draw_bar(x, y, grid.high, ColorBar(*shared_bar(table, rule, row, slice(None))))
     if rule.per == "column":
         y = grid.over + (len(table.rows) + grid.shift[0]) * grid.step_down
         for column in _with_values(table, "column"):
-            _, x = grid.place(0, column)
+            _, x = grid.corner(0, column)
             scale, marks, _ = shared_bar(table, rule, slice(None), column)
             _draw_bar_across(canvas, (x, y, grid.wide), scale, marks)
             for row, line in enumerate(grid.below[column]):
@@ -250,12 +250,12 @@ def _draw_bars(canvas: Canvas, grid: _Grid, rule: Scale) -> None:
 def _with_values(table: Table, rule: str) -> list[int]:
     """The rows or columns that a bar says something of: those with a finite value."""
     groups = table.values(rule).items()
-    return [key for key, places in groups if any(np.isfinite(table.plane(place)).any() for place in places)]
+    return [key for key, indices in groups if any(np.isfinite(table.plane(index)).any() for index in indices)]
 
 
-def _draw_bar_across(canvas: Canvas, place: tuple[int, int, int], scale: Scale, marks: set[int]) -> None:
+def _draw_bar_across(canvas: Canvas, spot: tuple[int, int, int], scale: Scale, marks: set[int]) -> None:
     """A bar that lies at x, y with a width; it has a point at an end that values lie beyond."""
-    x, y, width = place
+    x, y, width = spot
     tip, pointed = BAR_HEIGHT + 2, scale.clip is not None
     if ABOVE in marks:
         for cap in cap_boxes(Box(x + width - BAR_HEIGHT, y, BAR_HEIGHT, BAR_HEIGHT, ABOVE), "right" if pointed else ""):

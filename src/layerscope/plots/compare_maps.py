@@ -154,9 +154,9 @@ def _compare_channels(fm: FeatureMap, channels: Any, selection: Selection) -> Co
     blank = unfit(fm)
     rows = tuple(
         tuple(
-            Entry(blank, image) if blank else Entry(part.values[image, ..., place], image, channel) for image in chosen
+            Entry(blank, image) if blank else Entry(part.values[image, ..., index], image, channel) for image in chosen
         )
-        for place, channel in enumerate(part.channels)
+        for index, channel in enumerate(part.channels)
     )
     photos = tuple(_photo([fm], None, image) for image in chosen) if selection.photos else None
     names = tuple(f"channel {channel}" for channel in part.channels)
@@ -186,9 +186,9 @@ def _choose_images(images: Any, count: int) -> list[int]:
 def _photo(maps: Sequence[FeatureMap], id: str | None, image: int = 0) -> np.ndarray | None:
     """The photo of one image, from the first map that keeps it."""
     for fm in maps:
-        place = image if id is None else fm.ids.index(id) if id in fm.ids else None
-        if fm.photos is not None and place is not None:
-            return fm.photos[place]
+        index = image if id is None else fm.ids.index(id) if id in fm.ids else None
+        if fm.photos is not None and index is not None:
+            return fm.photos[index]
     return None
 
 

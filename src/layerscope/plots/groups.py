@@ -76,8 +76,8 @@ def grouped_overlay(whole: FeatureMap, options: DrawOptions, alpha: float) -> Pi
     one, _ = options.pick(whole)
     assert one.photos is not None and one.placement is not None
     groups = _groups(whole, options)
-    photo, place = one.photos[0], one.placement[0]
-    rows, columns = place.rows(one.spatial[0]), place.cols(one.spatial[1])
+    photo, placement = one.photos[0], one.placement[0]
+    rows, columns = placement.rows(one.spatial[0]), placement.cols(one.spatial[1])
     inside = np.ix_(rows >= 0, columns >= 0)
     units = np.ix_(rows[rows >= 0], columns[columns >= 0])
     cover = (_cover(groups) * np.float32(alpha))[units][..., None]
@@ -103,7 +103,7 @@ def _labels(one: FeatureMap, known: Mapping[int, Mapping[str, Any]], colors: str
     winner = np.where(sound, labels, -1).astype(int)
     numbers = tuple(sorted({*known, *np.unique(winner[sound]).tolist()}))
     strength = np.stack([winner == group for group in numbers]) if numbers else np.zeros((0, *labels.shape))
-    shares = [float(places.sum()) / max(1, labels.size) for places in strength]
+    shares = [float(mask.sum()) / max(1, labels.size) for mask in strength]
     winner = np.where(sound, np.searchsorted(numbers, winner), -1) if numbers else winner
     digits = len(str(max(numbers, default=0)))
     words = tuple((f"{group:>{digits}}", f"{share:6.1%}") for group, share in zip(numbers, shares, strict=True))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays.ranges import extent_of
-from ..combinations.similarity import query_place
+from ..combinations.similarity import query_position
 from ..core.feature_map import FeatureMap, as_map
 from ..errors import BadLayout, BadOption
 from ..picture.canvas import Frame, outline
@@ -101,8 +101,8 @@ def _scaled_map(whole: FeatureMap, options: DrawOptions) -> Picture:
     size = height * zoom, width * zoom
     canvas = Frame(title_of(one), lines, rule, marks_of(codes), reach, options.text).around(*size)
     canvas.body[:] = codes.repeat(zoom, 0).repeat(zoom, 1)
-    if (place := query_place(one)) is not None:
-        outline(canvas.body, (place[0] * zoom, place[1] * zoom, zoom, zoom), INK, GAP)
+    if (position := query_position(one)) is not None:
+        outline(canvas.body, (position[0] * zoom, position[1] * zoom, zoom, zoom), INK, GAP)
     cell = Cell(canvas.x, canvas.y, width * zoom, height * zoom, image, 0, *rule.range())
     return canvas.picture((cell,), rule, about(one, rule), zoom=zoom, notes=notes)
 

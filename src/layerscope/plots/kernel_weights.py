@@ -63,10 +63,10 @@ class Weights:
     def pointwise(self) -> bool:
         return prod(self.values.shape[2:]) == 1
 
-    def input_of(self, filter: int, place: int) -> int:
+    def input_of(self, filter: int, index: int) -> int:
         """The layer's own number of an input that a filter reads."""
         group = filter // (len(self.values) // self.groups)
-        return group * self.values.shape[1] + place
+        return group * self.values.shape[1] + index
 
     def map(self, values: np.ndarray, rule: str) -> FeatureMap:
         """Values `[1, *space, filter]` as a feature map, so that they are drawn as one."""

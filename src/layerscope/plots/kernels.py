@@ -162,7 +162,7 @@ def _draw_table(view: View, numbers: Sequence[int]) -> Picture:
     fm = weights.map(flat.T[None][:, list(numbers)], "kernels")
     axis = "input of its group" if weights.groups > 1 else "input"
     if tuple(numbers) != tuple(range(len(numbers))):
-        axis += f" (place among the {len(numbers)} chosen)"
+        axis += f" (index among the {len(numbers)} chosen)"
     options = replace(StripOptions.like(view.options), channels=view.filters, scale=scale, axis=axis)
     return draw_strip(fm, options)
 

@@ -89,10 +89,10 @@ class Mosaic:
         wide = max(wide, self.letters * font(SMALL * self.text).width)
         canvas = frame.around(rows * self.pitch_y, wide)
         cells = []
-        for place, (tile, label) in enumerate(zip(tiles, labels, strict=True)):
-            x, y, across, high = self._box(canvas, place)
+        for index, (tile, label) in enumerate(zip(tiles, labels, strict=True)):
+            x, y, across, high = self._box(canvas, index)
             if self.above:
-                canvas.write(x - canvas.x, y - canvas.y - self.above, label.label, tile=place)
+                canvas.write(x - canvas.x, y - canvas.y - self.above, label.label, tile=index)
             shown = OWN if rule is None else tile.repeat(self.zoom, 0).repeat(self.zoom, 1)
             canvas.codes[y : y + high, x : x + across] = shown
             limits = label.limits or (rule.range() if rule else (0.0, 0.0))
@@ -100,9 +100,9 @@ class Mosaic:
         colours = None if rule is not None else self._colours(canvas, cells, tiles)
         return canvas.picture(cells, rule, provenance, colours, zoom=self.zoom)
 
-    def _box(self, canvas: Canvas, place: int) -> tuple[int, int, int, int]:
+    def _box(self, canvas: Canvas, index: int) -> tuple[int, int, int, int]:
         """Where a tile lies: x, y, width, height."""
-        row, column = divmod(place, self.columns)
+        row, column = divmod(index, self.columns)
         x, y = canvas.x + column * self.pitch_x, canvas.y + row * self.pitch_y + self.above
         return x, y, self.width * self.zoom, self.height * self.zoom
 

@@ -190,12 +190,12 @@ def draw_beside(whole: FeatureMap, options: OverlayOptions) -> Picture:
     down, across = (height + letters.height + GAP_BETWEEN, 0) if width > 2 * height else (0, width + GAP_BETWEEN)
     canvas = sketch.canvas(2 * down + height + letters.height, 2 * across + width)
     parts = (("photo", None), ("map", sketch.paint.alone()), ("overlay", sketch.paint))
-    for place, (name, _) in enumerate(parts):
-        canvas.write(place * across, place * down, name[: width // letters.width], muted=True, tile=place)
+    for index, (name, _) in enumerate(parts):
+        canvas.write(index * across, index * down, name[: width // letters.width], muted=True, tile=index)
     pixels = paper(canvas, sketch.paint.table)
     cells = []
-    for place, (name, paint) in enumerate(parts):
-        x, y = canvas.x + place * across, canvas.y + place * down + letters.height
+    for index, (name, paint) in enumerate(parts):
+        x, y = canvas.x + index * across, canvas.y + index * down + letters.height
         box = pixels[y : y + height, x : x + width]
         if name != "map":
             box[:] = sketch.photo

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..arrays.ranges import raw_extent
 from ..combinations.pca import BACKGROUND
-from ..combinations.similarity import query_place
+from ..combinations.similarity import query_position
 from ..core.feature_map import FeatureMap
 from ..core.placement import Placement
 from ..picture.canvas import outline
@@ -31,18 +31,18 @@ class PhotoGrid:
     """The units of a map on the pixels of a photo: its `size`, the placement of the model's input, the map's own size."""
 
     size: tuple[int, ...]
-    place: Placement
+    placement: Placement
     spatial: tuple[int, ...]
 
     @cached_property
     def rows(self) -> np.ndarray:
         """The map's row for each row of the photo, -1 where the model didn't see it."""
-        return self.place.rows(self.spatial[0])
+        return self.placement.rows(self.spatial[0])
 
     @cached_property
     def columns(self) -> np.ndarray:
         """The map's column for each column of the photo, -1 where the model didn't see it."""
-        return self.place.cols(self.spatial[1])
+        return self.placement.cols(self.spatial[1])
 
     @cached_property
     def seen(self) -> tuple[slice, slice]:
@@ -76,8 +76,8 @@ class PhotoGrid:
 
     def _blended(self, values: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
         height, width = self.spatial
-        ys = self.place.row_positions(height)[self.rows >= 0].clip(0, height - 1)
-        xs = self.place.col_positions(width)[self.columns >= 0].clip(0, width - 1)
+        ys = self.placement.row_positions(height)[self.rows >= 0].clip(0, height - 1)
+        xs = self.placement.col_positions(width)[self.columns >= 0].clip(0, width - 1)
         across = _linear(values, xs, 1)
         for top in range(0, len(ys), self.step):
             yield slice(top, min(top + self.step, len(ys))), _linear(across, ys[top : top + self.step], 0)
@@ -146,8 +146,8 @@ def lay(box: np.ndarray, grid: PhotoGrid, paint: Paint) -> None:
         mixed >>= 8
         np.copyto(under, mixed, casting="unsafe", where=True if hidden is None else ~hidden[..., None])
     _draw_contours(part, grid, paint)
-    if (query := query_place(paint.one)) is not None:
-        y, x, height, width = map(round, grid.place.cell_box(*query, (grid.spatial[0], grid.spatial[1])))
+    if (query := query_position(paint.one)) is not None:
+        y, x, height, width = map(round, grid.placement.cell_box(*query, (grid.spatial[0], grid.spatial[1])))
         outline(box, (y, x, height, width), palette(None)[INK], palette(None)[GAP])
 
 

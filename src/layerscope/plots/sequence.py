@@ -57,14 +57,14 @@ class Rows:
 
     one: FeatureMap
     image: int
-    places: Sequence[int]
+    indices: Sequence[int]
     rule: Scale
     lines: tuple[str, ...]
 
     @property
     def numbers(self) -> list[int]:
         """Their true channel numbers."""
-        return [self.one.channels[place] for place in self.places]
+        return [self.one.channels[index] for index in self.indices]
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,8 +111,8 @@ def draw_sequence(rows: Rows, table: np.ndarray, options: StripOptions) -> Pictu
     """One row per channel of a table `[channel, position]`, positions to the right."""
     one, rule, text = rows.one, rows.rule, options.text
     window = Window.of_table(table, options)
-    order = list(enumerate(rows.places))[:: -1 if options.flip else 1]
-    codes = np.stack([rule.codes(window.values[row], 0, place) for row, place in order])
+    order = list(enumerate(rows.indices))[:: -1 if options.flip else 1]
+    codes = np.stack([rule.codes(window.values[row], 0, index) for row, index in order])
     channels, columns = codes.shape
     zoom = text * max(1, min(16, WIDE // columns, TALL // channels))
     tall = max(zoom, text * min(ROW, TALL // channels))
@@ -126,7 +126,7 @@ def draw_sequence(rows: Rows, table: np.ndarray, options: StripOptions) -> Pictu
     lines = (*rows.lines, window.describe(options))
     frame = Frame(title_of(one), lines, bar, marks_of(codes), reach_of(one.values), text)
     canvas = frame.around(height + 6 * text + 2 * letters.height, left + width)
-    numbers = [one.channels[place] for _, place in order]
+    numbers = [one.channels[index] for _, index in order]
     write_row_numbers(canvas, numbers, tall, top=0, height=height)
     canvas.body[:height, left : left + columns * zoom] = codes.repeat(tall, 0).repeat(zoom, 1)
     below = height + 5 * text
@@ -135,8 +135,8 @@ def draw_sequence(rows: Rows, table: np.ndarray, options: StripOptions) -> Pictu
         canvas.write(max(0, left + x - len(label) * letters.width // 2), below, label, muted=True)
     canvas.write(left, below + letters.height, options.axis, muted=True)
     cells = tuple(
-        Cell(canvas.x + left, canvas.y + row * tall, columns * zoom, tall, rows.image, channel, *rule.range(0, place))
-        for row, (channel, (_, place)) in enumerate(zip(numbers, order, strict=True))
+        Cell(canvas.x + left, canvas.y + row * tall, columns * zoom, tall, rows.image, channel, *rule.range(0, index))
+        for row, (channel, (_, index)) in enumerate(zip(numbers, order, strict=True))
     )
     facts = about(one, rule, positions=[window.first, window.last], pool=window.pool or None)
     return canvas.picture(cells, rule, facts, page=window.page.number, pages=window.page.pages, zoom=zoom, tall=tall)

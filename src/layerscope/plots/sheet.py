@@ -168,7 +168,7 @@ def draw_sheet(whole: FeatureMap, options: DrawOptions) -> Picture:
     one, image = options.pick(whole)
     chosen = positions(one, options.channels)
     if len(whole.spatial) < 2 or max(whole.spatial) == 1:
-        return _as_strip(whole, [one.channels[place] for place in chosen], options)
+        return _as_strip(whole, [one.channels[index] for index in chosen], options)
     order = ordered(one, chosen, options.sort)
     raw = raw_extent(one.values)
     extent = raw if np.isfinite(raw).all() else extent_of(one.values)
@@ -237,7 +237,7 @@ def _special(whole: FeatureMap, one: FeatureMap, extent: np.ndarray, raw: np.nda
     cases = (("dead", all_zero, dead), ("constant", "constant", constant), ("not-finite", "with NaN or inf", broken))
     for kind, name, where in cases:
         if where.any():
-            numbers = [one.channels[place] for place in np.flatnonzero(where)]
+            numbers = [one.channels[index] for index in np.flatnonzero(where)]
             parts.append(Note(kind, f"{name}: {len(numbers)} of {len(where)} channels ({listed(numbers)})"))
     if several and dead.any():
         parts.insert(1, Note("dead", _dead_everywhere(whole, np.flatnonzero(dead))))
@@ -249,11 +249,11 @@ def _special(whole: FeatureMap, one: FeatureMap, extent: np.ndarray, raw: np.nda
 def _dead_everywhere(whole: FeatureMap, dead: np.ndarray) -> str:
     """Which of the channels that are dead in one image are so in all of them; an image less to look at for each that isn't."""
     for image in whole.values:
-        dead = dead[[not image[..., place].any() for place in dead]]
+        dead = dead[[not image[..., index].any() for index in dead]]
     many = "both" if len(whole.ids) == 2 else f"all {len(whole.ids)}"
     if not len(dead):
         return f"none of them in {many} images"
-    return f"{len(dead)} of them in {many} images ({listed([whole.channels[place] for place in dead])})"
+    return f"{len(dead)} of them in {many} images ({listed([whole.channels[index] for index in dead])})"
 
 
 def _count(one: FeatureMap, count: int, channels: Any) -> str:

@@ -1,4 +1,4 @@
-"""A page of a sheet as a picture: its tiles and what is written around them, straight into their places."""
+"""A page of a sheet as a picture: its tiles and what is written around them, straight into the body."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class SheetLayout:
 
     @property
     def bottom(self) -> int:
-        """Where a tile ends, in the place that it has."""
+        """Where a tile ends, in the slot that it has."""
         return self.above + self.grid.tile_height
 
     @property
@@ -54,7 +54,7 @@ def compose(one: FeatureMap, layout: SheetLayout, rule: Scale, lines: tuple[str,
     bar = rule if rule.single else None
     canvas = Frame(title_of(one), lines, bar, tiles.marks, reach, grid.text).around(*size)
     body = canvas.body
-    # A view [row, column, y, x] of the tiles' places: everything is written straight into the picture.
+    # A view [row, column, y, x] of the tiles' slots: everything is written straight into the picture.
     spaced = np.lib.stride_tricks.as_strided(
         body,
         (rows, grid.columns, pitch_y, grid.pitch),
@@ -67,17 +67,17 @@ def compose(one: FeatureMap, layout: SheetLayout, rule: Scale, lines: tuple[str,
     return canvas.picture(_cells(canvas, layout), rule, about(one, rule), zoom=grid.zoom)
 
 
-def _draw_tiles(places: np.ndarray, layout: SheetLayout, rule: Scale) -> None:
-    """Write the codes of the tiles into their places `[row, column, y, x]`."""
+def _draw_tiles(slots: np.ndarray, layout: SheetLayout, rule: Scale) -> None:
+    """Write the codes of the tiles into their slots `[row, column, y, x]`."""
     grid, tiles = layout.grid, layout.tiles
     if grid.zoom == 1:
-        encode(tiles.values, places, tiles.limits, center=rule.center, exact=tiles.exact, extent=tiles.raw)
+        encode(tiles.values, slots, tiles.limits, center=rule.center, exact=tiles.exact, extent=tiles.raw)
         return
-    codes = np.empty((*places.shape[:2], grid.height, grid.width), np.uint8)
+    codes = np.empty((*slots.shape[:2], grid.height, grid.width), np.uint8)
     encode(tiles.values, codes, tiles.limits, center=rule.center, exact=tiles.exact, extent=tiles.raw)
     wide = codes.repeat(grid.zoom, axis=3)
     for line in range(grid.zoom):
-        places[:, :, line :: grid.zoom] = wide
+        slots[:, :, line :: grid.zoom] = wide
 
 
 def _cells(canvas: Canvas, layout: SheetLayout) -> tuple[Cell, ...]:

@@ -104,31 +104,31 @@ def draw_strip(whole: FeatureMap, options: StripOptions) -> Picture:
         one_for_all = ("one number per channel, so one range for all",)
     rule = options.fit_scale(whole, one, extent_of(one.values))
     shown = one.select(options.channels)
-    place_of = {channel: place for place, channel in enumerate(one.channels)}
-    places = [place_of[channel] for channel in shown.channels]
-    table = shown.values[0].reshape(-1, len(places)).T
-    what = f"{len(places)} of {one.of} {channel_word(one)}"
+    index_of = {channel: index for index, channel in enumerate(one.channels)}
+    indices = [index_of[channel] for channel in shown.channels]
+    table = shown.values[0].reshape(-1, len(indices)).T
+    what = f"{len(indices)} of {one.of} {channel_word(one)}"
     what += ", left to right and top to bottom" if cells else ""
     lines = caption(one, rule, what) + one_for_all
-    limits = rule.limits if rule.single else rule.limits[0, places][:, None]
+    limits = rule.limits if rule.single else rule.limits[0, indices][:, None]
     lines += Beyond.of(table, limits).words(rule, options.clip)
-    rows = Rows(one, image, places, rule, lines)
+    rows = Rows(one, image, indices, rule, lines)
     if not cells:
         return draw_sequence(rows, table, options)
     options.pick_page(1, 1)
-    return _draw_cells(rows, _codes(table, rule, places), tokens, options)
+    return _draw_cells(rows, _codes(table, rule, indices), tokens, options)
 
 
-def _codes(table: np.ndarray, rule: Scale, places: Sequence[int]) -> np.ndarray:
+def _codes(table: np.ndarray, rule: Scale, indices: Sequence[int]) -> np.ndarray:
     if rule.single:
         return rule.codes(table)
-    return np.stack([rule.codes(row, 0, place) for row, place in zip(table, places, strict=True)])
+    return np.stack([rule.codes(row, 0, index) for row, index in zip(table, indices, strict=True)])
 
 
 def _draw_cells(rows: Rows, codes: np.ndarray, names: Sequence[str], options: StripOptions) -> Picture:
     """Cells in rows, each headed by the number of its first channel; for prefix tokens a block each, below its name."""
     one, rule, text = rows.one, rows.rule, options.text
-    layout = _CellLayout.of(len(rows.places), one, bool(names), text)
+    layout = _CellLayout.of(len(rows.indices), one, bool(names), text)
     wide = max(layout.columns * layout.pitch, max(map(len, names), default=0) * font(SMALL * text).width)
     size = codes.shape[1] * layout.block - layout.between, layout.left + wide
     bar = rule if rule.single else None
@@ -142,7 +142,7 @@ def _draw_cells(rows: Rows, codes: np.ndarray, names: Sequence[str], options: St
             y, x = top + cell // layout.columns * layout.tall, layout.left + cell % layout.columns * layout.pitch
             canvas.body[y : y + layout.zoom, x : x + layout.zoom] = code
             box = canvas.x + x, canvas.y + y, layout.zoom, layout.zoom
-            cells.append(Cell(*box, rows.image, numbers[cell], *rule.range(0, rows.places[cell]), name))
+            cells.append(Cell(*box, rows.image, numbers[cell], *rule.range(0, rows.indices[cell]), name))
     return canvas.picture(cells, rule, about(one, rule), zoom=layout.zoom)
 
 

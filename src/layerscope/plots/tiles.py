@@ -222,7 +222,7 @@ class Labels:
         return (Note("no-room", f"tiles too small to show {which}: zoom= enlarges them"),)
 
     def draw(self, spaced: np.ndarray, grid: Grid) -> list[TileLabels]:
-        """Write them into `[row, column, y, x]`, the places of the tiles with all that is around them."""
+        """Write them into `[row, column, y, x]`, the slots of the tiles with all that is around them."""
         letters = grid.letters
         spare = spaced.shape[0] * grid.columns - len(self.numbers)
         codes = _number_codes(self.numbers, grid.digits, spare, grid.text)

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from layerscope.backends.common.field import Places, constant, image_places
+from layerscope.backends.common.field import Positions, constant, image_positions
 from layerscope.backends.common.field_rules import Operation, follow, unary
 
 SIDE = 12
-IMAGE = image_places("bchw", (1, 2, SIDE, SIDE))
+IMAGE = image_positions("bchw", (1, 2, SIDE, SIDE))
 
 
 def moved(compute: Callable[[np.ndarray], np.ndarray]) -> list[set[int]]:
@@ -56,9 +56,9 @@ CASES: dict[str, tuple[dict[str, Any], Callable[[np.ndarray], np.ndarray]]] = {
 @pytest.mark.parametrize("name", CASES)
 def test_windows_see_what_moves_them(name: str) -> None:
     options, compute = CASES[name]
-    places = Operation(inputs=[IMAGE], **options).after((1, *compute(np.zeros((2, SIDE, SIDE))).shape))
-    (field, _) = places.receptive() or ()
-    assert [axes for dim in range(4) for axes in places.along(dim)] == ["h", "w"]
+    positions = Operation(inputs=[IMAGE], **options).after((1, *compute(np.zeros((2, SIDE, SIDE))).shape))
+    (field, _) = positions.receptive() or ()
+    assert [axes for dim in range(4) for axes in positions.along(dim)] == ["h", "w"]
     for unit, rows in enumerate(moved(compute)):
         low, high = field.box(unit)
         assert rows == {row for row in range(SIDE) if low <= row <= high}, unit
@@ -82,7 +82,7 @@ def test_padding_by_name(padding: str, kernel: int, stride: int, size: int, fron
     assert fields[0].box(0) == (-front, kernel - 1 - front)
 
 
-def tokens() -> Places:
+def tokens() -> Positions:
     return IMAGE.reshape((1, 2, SIDE * SIDE)).permute([0, 2, 1])
 
 
@@ -112,8 +112,8 @@ def test_one_token_sees_the_whole_image_and_the_others_what_they_saw() -> None:
 
 
 def test_a_kernel_made_from_the_image_is_not_followed() -> None:
-    places = Operation("window", [constant((1, 2, 8, 8)), IMAGE], (2, 3), kernel=3).after((1, 1, 6, 6))
-    assert all(field.unknown for field in places.receptive())
+    positions = Operation("window", [constant((1, 2, 8, 8)), IMAGE], (2, 3), kernel=3).after((1, 1, 6, 6))
+    assert all(field.unknown for field in positions.receptive())
 
 
 class OneStep:

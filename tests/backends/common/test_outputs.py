@@ -11,7 +11,7 @@ import pytest
 
 import layerscope as ls
 from helpers.wording import raises
-from layerscope.backends.common.outputs import Aim, main_place, places, score_images
+from layerscope.backends.common.outputs import Aim, arrays_in, main_subpath, score_images
 
 Pair = namedtuple("Pair", "hidden logits")
 
@@ -43,18 +43,18 @@ MAP, LOSS, INTS = np.arange(12.0).reshape(2, 2, 3), np.array(1.5), np.ones((2, 3
         (7, []),
     ],
 )
-def test_arrays_have_the_places_that_lead_to_them(output: Any, expected: list[str]) -> None:
-    by_place = dict(places(output, is_array))
-    assert list(by_place) == expected
-    for place, array in by_place.items():
-        steps = place.replace(".a", "['a']")
+def test_arrays_have_the_subpaths_that_lead_to_them(output: Any, expected: list[str]) -> None:
+    by_subpath = dict(arrays_in(output, is_array))
+    assert list(by_subpath) == expected
+    for subpath, array in by_subpath.items():
+        steps = subpath.replace(".a", "['a']")
         assert eval(f"output{steps}", {"output": output}) is array
 
 
 def test_an_output_that_holds_itself_comes_to_an_end() -> None:
     ring: list[Any] = [MAP]
     ring.append(ring)
-    assert len(list(places(ring, is_array))) == 9
+    assert len(list(arrays_in(ring, is_array))) == 9
 
 
 @pytest.mark.parametrize(
@@ -69,13 +69,13 @@ def test_an_output_that_holds_itself_comes_to_an_end() -> None:
     ],
 )
 def test_the_main_array(arrays: dict[str, np.ndarray], main: str) -> None:
-    assert main_place(arrays, floating) == main
+    assert main_subpath(arrays, floating) == main
 
 
 def by_hand(output: Any, target: Any) -> Any:
     def main(output: Any) -> Any:
-        arrays = dict(places(output, is_array))
-        return arrays.get(main_place(arrays, floating))
+        arrays = dict(arrays_in(output, is_array))
+        return arrays.get(main_subpath(arrays, floating))
 
     return Aim(is_array, main, lambda array: -1, np.take, np.sum).number(output, target)
 

@@ -156,7 +156,7 @@ class Ranks(eqx.Module):
     pool: eqx.nn.MaxPool2d
     frames: eqx.nn.Conv2d
     norm: eqx.nn.LayerNorm
-    place: eqx.nn.Lambda
+    tokens: eqx.nn.Lambda
 
     def __init__(self):
         self.line = eqx.nn.Conv1d(2, 4, 3, key=KEY)
@@ -164,7 +164,7 @@ class Ranks(eqx.Module):
         self.pool = eqx.nn.MaxPool2d(2, 2)
         self.frames = eqx.nn.Conv2d(2, 4, 3, key=KEY)
         self.norm = eqx.nn.LayerNorm(3)
-        self.place = eqx.nn.Lambda(lambda x: x * 2)
+        self.tokens = eqx.nn.Lambda(lambda x: x * 2)
 
     def __call__(self, line, volume, photo):
         over = functools.partial(jax.vmap, in_axes=1, out_axes=1)
@@ -175,7 +175,7 @@ class Ranks(eqx.Module):
             self.pool(photo),
             frames,
             over(over(self.norm))(photo),
-            self.place(jnp.ones((5, 3))),
+            self.tokens(jnp.ones((5, 3))),
         )
 
 
@@ -189,15 +189,15 @@ def test_axes_of_many_ranks_and_of_mapped_layers():
         "pool": ("bchw", (1, 3, 2, 3)),
         "frames": ("bdchw", (1, 3, 4, 2, 3)),
         "norm": ("bhwc", (1, 4, 6, 3)),
-        "place": ("bnc", (1, 5, 3)),
+        "tokens": ("bnc", (1, 5, 3)),
     }
     assert (table["[1]"].axes, table["[1]"].shape) == ("bcdhw", (1, 4, 1, 2, 3))
-    captured = values(Ranks(), ["norm", "place", "frames"], batch)
+    captured = values(Ranks(), ["norm", "tokens", "frames"], batch)
     photo = batch[2].transpose(0, 2, 3, 1)
     spread = photo.var(-1, keepdims=True)
     close(captured["norm"], (photo - photo.mean(-1, keepdims=True)) / np.sqrt(spread + 1e-5))
     # nothing of the batch goes into it, so each image has the same
-    close(captured["place"], np.full((2, 5, 3), 2))
+    close(captured["tokens"], np.full((2, 5, 3), 2))
     frames = jax.vmap(jax.vmap(Ranks().frames))(batch[1].transpose(0, 2, 1, 3, 4))
     close(captured["frames"], frames)
 

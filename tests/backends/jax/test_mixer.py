@@ -1,4 +1,4 @@
-"""Mixers: layers that work along the tokens of each channel, distinguished by marked channels and places."""
+"""Mixers: layers that work along the tokens of each channel, distinguished by marked channels and positions."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class Block(nnx.Module):
 
 
 class Nested(nnx.Module):
-    """Blocks in a list, one of them at two places; counts its calls in an attribute."""
+    """Blocks in a list, one of them reached by two paths; counts its calls in an attribute."""
 
     def __init__(self, block=Block):
         rngs = nnx.Rngs(0)

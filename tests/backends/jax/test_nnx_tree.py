@@ -24,7 +24,7 @@ class Foreign:
 
 
 class Held(nnx.Module):
-    """Modules in containers of all kinds, one at two places, one with a ring, and bare arrays."""
+    """Modules in containers of all kinds, one reached by two routes, one with a ring, and bare arrays."""
 
     def __init__(self, *, foreign: bool = False, ref: bool = False) -> None:
         rngs = nnx.Rngs(0)
@@ -73,8 +73,8 @@ def test_the_variables_are_those_that_nnx_finds() -> None:
         if not jnp.issubdtype(ours.dtype, jax.dtypes.prng_key):
             np.testing.assert_array_equal(ours, theirs)
     modules = {id(item) for _, item in nnx.iter_modules(model)} - {id(model.foreign.inner)}
-    assert {*Tree(model).places} == modules
-    assert all(follow(model, route) is module for module, routes in Tree(model).places.values() for route in routes)
+    assert {*Tree(model).by_id} == modules
+    assert all(follow(model, route) is module for module, routes in Tree(model).by_id.values() for route in routes)
 
 
 @pytest.mark.parametrize("change", ["_hidden", "plain", "foreign", "array", "ref"])

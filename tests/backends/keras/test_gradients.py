@@ -29,7 +29,7 @@ def nested(trainable=True):
 
 
 def by_differences(model, layer, x, target, step=1e-2):
-    """How the score changes with each bias: for a layer without activation, the gradient summed over its places."""
+    """How the score changes with each bias: for a layer without activation, the gradient summed over its positions."""
     kernel, bias = layer.get_weights()
     slopes = []
     for channel in range(len(bias)):

@@ -1,4 +1,4 @@
-"""Other values in the place of what Keras layers return: calls, parts, masks, attention; and heads of adapted layers."""
+"""Other values in place of what Keras layers return: calls, parts, masks, attention; and heads of adapted layers."""
 
 from __future__ import annotations
 

@@ -48,10 +48,10 @@ class GraphBuilder:
 def applied(graph, x, channels, name, options):
     if name == "up":
         scales = graph.weight(np.float32([1, 1, 2, 3]))
-        place = "asymmetric" if options == "nearest" else "half_pixel"
+        coordinates = "asymmetric" if options == "nearest" else "half_pixel"
         rounding = {"nearest_mode": "floor"} if options == "nearest" else {}
         return graph.add(
-            "Resize", x, "", scales, mode=options, coordinate_transformation_mode=place, **rounding
+            "Resize", x, "", scales, mode=options, coordinate_transformation_mode=coordinates, **rounding
         ), channels
     if name in ("add", "cat"):
         first, second = (

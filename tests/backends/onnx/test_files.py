@@ -177,10 +177,10 @@ def test_a_side_file_that_is_truncated_or_nonsense(tmp_path: Path) -> None:
         ("offset", "1" * 5000),
     ):
         proto = onnx.load(path, load_external_data=False)
-        place = proto.graph.initializer[0].external_data
-        del place[:]
-        place.add(key="location", value="weights.bin")
-        place.add(key=key, value=value)
+        entries = proto.graph.initializer[0].external_data
+        del entries[:]
+        entries.add(key="location", value="weights.bin")
+        entries.add(key=key, value=value)
         bad = tmp_path / "there" / "bad.onnx"
         bad.write_bytes(proto.SerializeToString())
         with raises(ModelNotReadable):

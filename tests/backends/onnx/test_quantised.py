@@ -335,7 +335,7 @@ def test_a_network_and_its_quantised_twin_differ_by_what_quantising_changed(twin
     picture = ls.sheet(change, sort="energy")
     assert [cell.channel for cell in picture.cells] == np.argsort(-rms, kind="stable").tolist()
     assert "int8" in picture.alt()
-    ls.overlay(ls.norm(change), contours=2)  # one photo, one place on it
+    ls.overlay(ls.norm(change), contours=2)  # one photo, one placement on it
 
 
 @pytest.mark.slow

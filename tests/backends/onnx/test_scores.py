@@ -1,4 +1,4 @@
-"""Other values in the place of what nodes of an ONNX graph make, against ONNX's own reference and ONNX's own way to cut."""
+"""Other values in place of what nodes of an ONNX graph make, against ONNX's own reference and ONNX's own way to cut."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Other values in the place of what operators of a TFLite file make, against the Keras model behind it."""
+"""Other values in place of what operators of a TFLite file make, against the Keras model behind it."""
 
 from __future__ import annotations
 

@@ -346,7 +346,7 @@ def test_several_inputs_are_passed_by_place_and_by_name():
         def forward(self, a, *, b):
             return self.left(a) + self.right(b)
 
-    class Places(Towers):
+    class Positional(Towers):
         def forward(self, a, b):
             return self.left(a) + self.right(b)
 
@@ -354,9 +354,9 @@ def test_several_inputs_are_passed_by_place_and_by_name():
     model = Towers()
     right = capture(model, {"a": a, "b": b}, "right")["right"].values
     assert np.array_equal(right, model.right(torch.from_numpy(b)).detach().numpy())
-    places = Places()
-    right = ls.open(places, preprocess=None).capture((a, b), "right")["right"].values
-    assert np.array_equal(right, np.moveaxis(places.right(torch.from_numpy(b)).detach().numpy(), 1, -1))
+    positional = Positional()
+    right = ls.open(positional, preprocess=None).capture((a, b), "right")["right"].values
+    assert np.array_equal(right, np.moveaxis(positional.right(torch.from_numpy(b)).detach().numpy(), 1, -1))
 
 
 def test_inference_mode_and_inference_tensors_are_no_obstacle():
@@ -431,8 +431,8 @@ def test_tokens_lie_on_the_grid_of_the_patch_embedding():
 
         def forward(self, x):
             tokens = self.patch(x).flatten(2).transpose(1, 2)
-            places = torch.arange(tokens.shape[1], dtype=torch.float32)[None, :, None].expand_as(tokens)
-            return self.norm(torch.cat([self.prefix.expand(len(x), -1, -1), places], 1))
+            positions = torch.arange(tokens.shape[1], dtype=torch.float32)[None, :, None].expand_as(tokens)
+            return self.norm(torch.cat([self.prefix.expand(len(x), -1, -1), positions], 1))
 
     fm = ls.open(ViT(), preprocess=None).capture(np.zeros((2, 3, 224, 160), np.float32), "norm")["norm"]
     assert fm.layer.grid == (14, 10)
@@ -668,7 +668,5 @@ def test_channels_are_chosen_before_the_copy_and_equal_those_of_the_whole(channe
         assert np.array_equal(fm.values, whole[path].values[..., list(channels)])
         if target is not None:
             assert np.array_equal(fm.gradient, whole[path].gradient[..., list(channels)])
-    places = [fm.values[0, ..., 0].size for fm in some.values()]
-    assert sorted(copied) == sorted(
-        [2 * place_count * len(channels) for place_count in places] * (1 if target is None else 2)
-    )
+    sizes = [fm.values[0, ..., 0].size for fm in some.values()]
+    assert sorted(copied) == sorted([2 * size * len(channels) for size in sizes] * (1 if target is None else 2))

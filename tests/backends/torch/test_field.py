@@ -135,13 +135,13 @@ def test_a_norm_over_places_sees_the_whole_image_and_one_over_channels_its_own()
     class Norms(nn.Module):
         def __init__(self):
             super().__init__()
-            self.places, self.channels = nn.Identity(), nn.Identity()
+            self.positions, self.channels = nn.Identity(), nn.Identity()
 
         def forward(self, x):
-            return self.channels(x.norm(dim=1, keepdim=True)) + self.places(x.norm(2, (2, 3), keepdim=True))
+            return self.channels(x.norm(dim=1, keepdim=True)) + self.positions(x.norm(2, (2, 3), keepdim=True))
 
     rows = {layer.path: layer for layer in TorchBackend().layers(Norms(), np.zeros((1, 3, 8, 8), np.float32))}
-    assert describe(rows["places"].receptive) == "whole image"
+    assert describe(rows["positions"].receptive) == "whole image"
     assert describe(rows["channels"].receptive) == "1×1 /1 @0"
 
 

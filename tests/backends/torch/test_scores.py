@@ -1,4 +1,4 @@
-"""Other values in the place of what PyTorch modules return: tuples, functions, calls, attention, types."""
+"""Other values in place of what PyTorch modules return: tuples, functions, calls, attention, types."""
 
 from __future__ import annotations
 

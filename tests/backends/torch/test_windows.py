@@ -1,4 +1,4 @@
-"""Pictures that are cut into windows, and attention between channels: no picture of places, and a note in the table."""
+"""Pictures that are cut into windows, and attention between channels: no picture of positions, and a note in the table."""
 
 import numpy as np
 import pytest

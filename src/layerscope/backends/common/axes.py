@@ -126,7 +126,7 @@ def insert_axes(axes: str, positions: Sequence[int]) -> str | None:
 def token_grid(tokens: int, grids: Sequence[tuple[int, int]], prefix: int | None = None) -> tuple[int, int] | None:
     """The (height, width) of the patch grid that `tokens` tokens lie on, or `None`.
 
-    `grids` are the sizes of the patch embeddings that ran before, newest last. More tokens than the grid has places are
+    `grids` are the sizes of the patch embeddings that ran before, newest last. More tokens than the grid has positions are
     prefix tokens (class, distillation, registers): `prefix` of them where the model says how many, else up to 16. A grid
     halved by patch merging counts too.
 
@@ -163,7 +163,7 @@ def permuted_view(axes: str, before: Sequence[int], after: Sequence[int]) -> str
 
 
 class Run(Protocol):
-    """A run of places along a dimension."""
+    """A run of positions along a dimension."""
 
     @property
     def size(self) -> int: ...

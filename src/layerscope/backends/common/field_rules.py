@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from ...core.receptive_field import Field, adaptive_window, resize, transposed_window, window
-from .field import Factor, Places, axes_along, first_with_fields, merge_fields, plain
+from .field import Factor, Positions, axes_along, first_with_fields, merge_fields, plain
 
 Numbers = int | Sequence[int]
 Shape = tuple[int, ...]
@@ -26,7 +26,7 @@ MANY = 1 << 10
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation in the form that the rules know: `kind` is a key of `RULES`, `inputs` are the places of what it reads.
+    """One operation in the form that the rules know: `kind` is a key of `RULES`, `inputs` are the positions of what it reads.
 
     `dims` are the dimensions that it works along, `None` for all. Kernel, stride, dilation and padding are numbers for each of
     these, or one for all. `padding` is what is added in front (negative: cut off), or one of `"valid"`, `"same"`,
@@ -35,7 +35,7 @@ class Operation:
     """
 
     kind: str
-    inputs: Sequence[Places]
+    inputs: Sequence[Positions]
     dims: Sequence[int] | None = ()
     kernel: Numbers = 1
     stride: Numbers = 1
@@ -47,7 +47,7 @@ class Operation:
     reason: str = ""
 
     @property
-    def source(self) -> Places:
+    def source(self) -> Positions:
         return self.inputs[0]
 
     @property
@@ -56,12 +56,12 @@ class Operation:
         rank = len(self.source.dims)
         return list(range(rank)) if self.dims is None else [dim % rank for dim in self.dims]
 
-    def after(self, shape: Sequence[int]) -> Places:
-        """The places of its output, which has this shape."""
+    def after(self, shape: Sequence[int]) -> Positions:
+        """The positions of its output, which has this shape."""
         return RULES[self.kind](self, tuple(shape))
 
-    def give_up(self, reason: str, shape: Shape) -> Places:
-        """The places of its output where it can't be followed."""
+    def give_up(self, reason: str, shape: Shape) -> Positions:
+        """The positions of its output where it can't be followed."""
         return first_with_fields(self.inputs).give_up(reason, shape)
 
 
@@ -69,10 +69,10 @@ class Step(Protocol):
     """What the backends translate: one operation of their framework, and one of its outputs."""
 
     @property
-    def source(self) -> Places: ...
+    def source(self) -> Positions: ...
 
     @property
-    def inputs(self) -> Sequence[Places]: ...
+    def inputs(self) -> Sequence[Positions]: ...
 
     @property
     def shape(self) -> Shape: ...
@@ -94,7 +94,7 @@ def nary(kind: str, dims: Dims | Callable[[Any], Dims] = ()) -> Translation[Step
 
 
 def _translation(
-    kind: str, dims: Dims | Callable[[Any], Dims], read: Callable[[Step], Sequence[Places]]
+    kind: str, dims: Dims | Callable[[Any], Dims], read: Callable[[Step], Sequence[Positions]]
 ) -> Translation[Step]:
     if callable(dims):
         return lambda step: Operation(kind, read(step), _listed(dims(step)))
@@ -126,15 +126,19 @@ def by_name(*rows: tuple[R, str]) -> dict[str, R]:
     return {name: rule for rule, names in rows for name in names.split()}
 
 
-def follow(rule: Translation[S] | None, step: S, first: Places, name: str) -> Places:
-    """The places after an operation, or why they aren't known: a form that no rule was written for stops no dry run."""
+def follow(rule: Translation[S] | None, step: S, first: Positions, name: str) -> Positions:
+    """The positions after an operation, or why they aren't known: a form that no rule was written for stops no dry run."""
     if rule is None:
         return first.give_up(f"{name} isn't followed", step.shape)
     try:
-        places = rule(step).after(step.shape)
+        positions = rule(step).after(step.shape)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         return first.give_up(f"{name} isn't followed in this form ({type(error).__name__})", step.shape)
-    return places if places.shape == step.shape else first.give_up(f"{name} isn't followed to this shape", step.shape)
+    return (
+        positions
+        if positions.shape == step.shape
+        else first.give_up(f"{name} isn't followed to this shape", step.shape)
+    )
 
 
 def front_padding(kind: str, large: int, small: int, *, reach: int, stride: int) -> int:
@@ -153,10 +157,10 @@ def _nth(numbers: Numbers, index: int) -> int:
     return numbers[index] if len(numbers) > 1 else numbers[0]
 
 
-def _window(operation: Operation, shape: Shape) -> Places:
+def _window(operation: Operation, shape: Shape) -> Positions:
     """Convolutions, transposed ones, pooling, padding and cropping."""
     source, transposed = operation.source, operation.kind == "transposed"
-    if any(places.fields for places in operation.inputs[1:]):
+    if any(positions.fields for positions in operation.inputs[1:]):
         return operation.give_up("a kernel that depends on the image", shape)
     rule = transposed_window if transposed else window
     rules: dict[int, Callable[[Field], Field]] = {}
@@ -173,21 +177,21 @@ def _window(operation: Operation, shape: Shape) -> Places:
     return source.slide(rules, shape)
 
 
-def _adapt(operation: Operation, shape: Shape) -> Places:
+def _adapt(operation: Operation, shape: Shape) -> Positions:
     sizes = {dim: (operation.source.shape[dim], shape[dim]) for dim in operation.along}
     return operation.source.slide(
         {dim: partial(adaptive_window, before=before, after=after) for dim, (before, after) in sizes.items()}, shape
     )
 
 
-def _resize(operation: Operation, shape: Shape) -> Places:
+def _resize(operation: Operation, shape: Shape) -> Positions:
     sizes = {dim: (operation.source.shape[dim], shape[dim]) for dim in operation.along}
     rule = partial(resize, mode=operation.mode, corners=operation.corners)
     rules = {dim: partial(rule, before=old, after=new) for dim, (old, new) in sizes.items() if old != new}
     return operation.source.slide(rules, shape)
 
 
-def _depth_to_space(operation: Operation, shape: Shape) -> Places:
+def _depth_to_space(operation: Operation, shape: Shape) -> Positions:
     """Channels moved into blocks of `kernel` pixels, which all see what the one pixel saw."""
     rules = {
         dim: partial(resize, before=MANY, after=_nth(operation.kernel, index) * MANY)
@@ -196,8 +200,8 @@ def _depth_to_space(operation: Operation, shape: Shape) -> Places:
     return operation.source.slide(rules, shape)
 
 
-def _slice(operation: Operation, shape: Shape) -> Places:
-    """Every `stride`-th place from `-padding` on; of tokens in a row, what those that stay see doesn't change."""
+def _slice(operation: Operation, shape: Shape) -> Positions:
+    """Every `stride`-th position from `-padding` on; of tokens in a row, what those that stay see doesn't change."""
     rows = [dim for dim in operation.along if len(operation.source.along(dim)) > 1]
     source = operation.source.mix(dim for dim in rows if shape[dim] == 1 < operation.source.shape[dim])
     for dim in rows:
@@ -210,53 +214,53 @@ def _slice(operation: Operation, shape: Shape) -> Places:
     return source.slide(rules, shape)
 
 
-def _reduce(operation: Operation, shape: Shape) -> Places:
+def _reduce(operation: Operation, shape: Shape) -> Positions:
     return operation.source.reduce(operation.dims, len(shape))
 
 
-def _normalize(operation: Operation, shape: Shape) -> Places:
-    """Statistics, softmax and running sums along dimensions: places stay where they are, and may depend on all along these."""
+def _normalize(operation: Operation, shape: Shape) -> Positions:
+    """Statistics, softmax and running sums along dimensions: positions stay, and each may depend on all along these."""
     return operation.source.mix(operation.dims)
 
 
-def _dense(operation: Operation, shape: Shape) -> Places:
+def _dense(operation: Operation, shape: Shape) -> Positions:
     """A product with weights along the last dimension."""
     return operation.source.mix([-1]).with_dim(-1, plain(shape)[-1])
 
 
-def _recurrent(operation: Operation, shape: Shape) -> Places:
-    return Places(plain(shape), operation.source.mix(operation.dims).fields)
+def _recurrent(operation: Operation, shape: Shape) -> Positions:
+    return Positions(plain(shape), operation.source.mix(operation.dims).fields)
 
 
-def _permute(operation: Operation, shape: Shape) -> Places:
+def _permute(operation: Operation, shape: Shape) -> Positions:
     return operation.source.permute(operation.along)
 
 
-def _stack(operation: Operation, shape: Shape) -> Places:
+def _stack(operation: Operation, shape: Shape) -> Positions:
     dim = (operation.dims or (0,))[0] % len(shape)
-    places = operation.source.combine(operation.inputs[1:])
-    return Places((*places.dims[:dim], *plain(shape)[dim : dim + 1], *places.dims[dim:]), places.fields)
+    positions = operation.source.combine(operation.inputs[1:])
+    return Positions((*positions.dims[:dim], *plain(shape)[dim : dim + 1], *positions.dims[dim:]), positions.fields)
 
 
-def _split(operation: Operation, shape: Shape) -> Places:
+def _split(operation: Operation, shape: Shape) -> Positions:
     if any(operation.source.along(dim) for dim in operation.along):
         return operation.give_up("split along the image", shape)
     return operation.source.slide({}, shape)
 
 
-def _expand(operation: Operation, shape: Shape) -> Places:
+def _expand(operation: Operation, shape: Shape) -> Positions:
     """Broadcast to a shape: the dimensions of the input become those of `dims`, the last ones where it names none."""
     source, dims = operation.source, list(plain(shape))
     targets = operation.dims or range(len(shape) - len(source.dims), len(shape))
     for factors, size, dim in zip(source.dims, source.shape, targets, strict=True):
         if size == shape[dim]:
             dims[dim] = factors
-    return Places(tuple(dims), source.fields)
+    return Positions(tuple(dims), source.fields)
 
 
-def _matmul(operation: Operation, shape: Shape) -> Places:
+def _matmul(operation: Operation, shape: Shape) -> Positions:
     """A product of matrices, or of stacks of them."""
-    first, second = (len(places.dims) for places in operation.inputs)
+    first, second = (len(positions.dims) for positions in operation.inputs)
     lead = "".join(chr(ord("A") + index) for index in range(max(first, second) - 2))
     left = f"{lead[max(len(lead) + 2 - first, 0) :]}is" if first > 1 else "s"
     right = f"{lead[max(len(lead) + 2 - second, 0) :]}sj" if second > 1 else "s"
@@ -264,41 +268,43 @@ def _matmul(operation: Operation, shape: Shape) -> Places:
     return _contract(operation, (left, right, output), shape)
 
 
-def _einsum(operation: Operation, shape: Shape) -> Places:
+def _einsum(operation: Operation, shape: Shape) -> Positions:
     return _contract(operation, operation.labels, shape)
 
 
-def _contract(operation: Operation, labels: Sequence[str], shape: Shape) -> Places:
-    """A sum over the labels that the output lacks: they become the whole; two sets of places make pairs."""
+def _contract(operation: Operation, labels: Sequence[str], shape: Shape) -> Positions:
+    """A sum over the labels that the output lacks: they become the whole; two sets of positions make pairs."""
     *read, output = labels
     mixed = [
-        places.mix(dim for dim, label in enumerate(names) if label not in output)
-        for places, names in zip(operation.inputs, read, strict=True)
+        positions.mix(dim for dim, label in enumerate(names) if label not in output)
+        for positions, names in zip(operation.inputs, read, strict=True)
     ]
     fields = merge_fields(mixed)
     if fields is None:
         return operation.give_up("inputs of different kinds meet", shape)
     dims = []
     for label, size in zip(output, shape, strict=True):
-        factors = [places.dims[names.index(label)] for places, names in zip(mixed, read, strict=True) if label in names]
+        factors = [
+            positions.dims[names.index(label)] for positions, names in zip(mixed, read, strict=True) if label in names
+        ]
         walking = {dim for dim in factors if axes_along(dim) and math.prod(part.size for part in dim) == size}
         if len(walking) > 1:
             return operation.give_up("branches with positions in different orders meet", shape)
         dims.append(walking.pop() if walking else (Factor("", size),))
-    return Places(tuple(dims), fields).pair_up()
+    return Positions(tuple(dims), fields).pair_up()
 
 
-def _attention(operation: Operation, shape: Shape) -> Places:
-    """Softmax(q·kᵀ)·v: every query sees all places of keys and values along `dims`; of the query alone, its own."""
+def _attention(operation: Operation, shape: Shape) -> Positions:
+    """Softmax(q·kᵀ)·v: every query sees all positions of keys and values along `dims`; of the query alone, its own."""
     query = operation.source
     others = operation.inputs[1:] or [query]
-    fields = merge_fields([query, *(places.mix(operation.dims) for places in others)])
+    fields = merge_fields([query, *(positions.mix(operation.dims) for positions in others)])
     if fields is None:
         return operation.give_up("inputs of different kinds meet", shape)
-    return Places((*query.dims[:-1], plain(shape)[-1]), fields)
+    return Positions((*query.dims[:-1], plain(shape)[-1]), fields)
 
 
-Rule = Callable[[Operation, Shape], Places]
+Rule = Callable[[Operation, Shape], Positions]
 
 RULES: dict[str, Rule] = {
     "same": lambda operation, shape: operation.source,

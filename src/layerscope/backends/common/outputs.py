@@ -19,19 +19,21 @@ MAIN_NAMES = ("logits", "last_hidden_state", "out", "output")
 DEEPEST = 8
 
 
-def places(output: Any, is_array: Callable[[Any], bool], place: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
-    """Every array in an output with its place: `""`, `"[0]"`, `".logits"`, `".hidden_states[2]"`.
+def arrays_in(
+    output: Any, is_array: Callable[[Any], bool], subpath: str = "", depth: int = 0
+) -> Iterator[tuple[str, Any]]:
+    """Every array in an output with its subpath: `""`, `"[0]"`, `".logits"`, `".hidden_states[2]"`.
 
-    >>> list(places({"logits": 1.5, "maps": (2, [3.5])}, lambda each: isinstance(each, float)))
+    >>> list(arrays_in({"logits": 1.5, "maps": (2, [3.5])}, lambda value: isinstance(value, float)))
     [('.logits', 1.5), ('.maps[1][0]', 3.5)]
     """
     if is_array(output):
-        yield place, output
+        yield subpath, output
         return
     if depth > DEEPEST:
         return
     for step, member in _members(output):
-        yield from places(member, is_array, place + step, depth + 1)
+        yield from arrays_in(member, is_array, subpath + step, depth + 1)
 
 
 def _members(value: Any) -> list[tuple[str, Any]]:
@@ -52,19 +54,19 @@ def is_record(value: Any) -> bool:
 
 
 def rebuild(
-    output: Any, is_array: Callable[[Any], bool], new: Callable[[str, Any], Any], *, place: str = "", depth: int = 0
+    output: Any, is_array: Callable[[Any], bool], new: Callable[[str, Any], Any], *, subpath: str = "", depth: int = 0
 ) -> Any:
-    """The same structure with other arrays: `new(place, array)` gives each.
+    """The same structure with other arrays: `new(subpath, array)` gives each.
 
-    >>> rebuild({"logits": 1.5, "maps": (2, [3.5])}, lambda each: isinstance(each, float), lambda place, each: -each)
+    >>> rebuild({"logits": 1.5, "maps": (2, [3.5])}, lambda value: isinstance(value, float), lambda subpath, array: -array)
     {'logits': -1.5, 'maps': (2, [-3.5])}
     """
     if is_array(output):
-        return new(place, output)
+        return new(subpath, output)
     members = [] if depth > DEEPEST else _members(output)
     if not members:
         return output
-    parts = [rebuild(member, is_array, new, place=place + step, depth=depth + 1) for step, member in members]
+    parts = [rebuild(member, is_array, new, subpath=subpath + step, depth=depth + 1) for step, member in members]
     # Outputs of transformers are both a mapping and a dataclass, and only as that keep their fields' names.
     if is_record(output):
         return dataclasses.replace(output, **{step[1:]: value for (step, _), value in zip(members, parts, strict=True)})
@@ -89,16 +91,16 @@ def plain_numbers(result: Any) -> list[float]:
     return [float(number) for number in values.reshape(-1)]
 
 
-def main_place(arrays: Mapping[str, Any], floating: Callable[[Any], bool]) -> str:
-    """The place that a plain path means: `.logits` and its like where there is one, else the first floating array.
+def main_subpath(arrays: Mapping[str, Any], floating: Callable[[Any], bool]) -> str:
+    """The subpath that a plain path means: `.logits` and its like where there is one, else the first floating array.
 
     One with an axis besides the batch comes before a single number, such as a loss.
     """
     for known in MAIN_NAMES:
         if f".{known}" in arrays:
             return f".{known}"
-    candidates = [place for place, array in arrays.items() if floating(array)] or list(arrays)
-    return next((place for place in candidates if len(arrays[place].shape) > 1), next(iter(candidates), ""))
+    candidates = [subpath for subpath, array in arrays.items() if floating(array)] or list(arrays)
+    return next((subpath for subpath in candidates if len(arrays[subpath].shape) > 1), next(iter(candidates), ""))
 
 
 @dataclass(frozen=True)
@@ -197,7 +199,7 @@ def apply_change(path: str, change: Change, values: np.ndarray) -> np.ndarray:
 
 
 def score_images(output: np.ndarray, target: Any, axes: str) -> np.ndarray:
-    """float64 `[image]`: one class's score of an output, over all its places, or what a function of the output gives.
+    """float64 `[image]`: one class's score of an output, over all its positions, or what a function of the output gives.
 
     The function is given the output of one image at a time, as numpy with its own axes.
     """

@@ -12,9 +12,9 @@ NO_TENSOR = "returns no tensor"
 
 
 class Calls:
-    """The calls of modules in one run: for each path, and each call of it, a row for each place in its output.
+    """The calls of modules in one run: for each path, and each call of it, a row for each array in its output.
 
-    A plain path means the main place of a module.
+    A plain path means the main array of its output.
     """
 
     def __init__(self) -> None:
@@ -49,22 +49,22 @@ class Calls:
     def rows(self, path: str, names: Sequence[str], first: int) -> list[Layer]:
         """The rows of one module from the index `first` on, the main one first; `names` are its path and further ones."""
         calls, main = self._calls[path], self._mains[path]
-        places = dict.fromkeys([main, *(place for call in calls for place in call)])
+        subpaths = dict.fromkeys([main, *(subpath for call in calls for subpath in call)])
         if not any(calls):
             return [Layer(path, "", index=first, note=NO_TENSOR, aliases=tuple(names[1:]))]
         rows = []
-        for index, place in enumerate(places, first):
-            runs = [call[place] for call in calls if place in call]
+        for index, subpath in enumerate(subpaths, first):
+            runs = [call[subpath] for call in calls if subpath in call]
             notes = [runs[0].note]
             aliases: tuple[str, ...] = ()
-            if place == main:
-                others = ", ".join(repr(path + other) for other in places if other != main)
-                notes.insert(0, f"{place} of its output; also {others}" if others else "")
-                aliases = (*(name + place for name in names if place), *names[1:])
+            if subpath == main:
+                others = ", ".join(repr(path + other) for other in subpaths if other != main)
+                notes.insert(0, f"{subpath} of its output; also {others}" if others else "")
+                aliases = (*(name + subpath for name in names if subpath), *names[1:])
             if len({run.shape for run in runs}) > 1:
                 notes.append("shapes differ between calls")
             note = "; ".join(filter(None, notes))
-            name = path if place == main else path + place
+            name = path if subpath == main else path + subpath
             rows.append(merge_calls(name, runs, index=index, note=note, aliases=aliases))
         return rows
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Generic
 
 from ...core.receptive_field import Field
-from ..common.field import Places, constant, image_places
+from ..common.field import Positions, constant, image_positions
 from ..common.field_rules import Operation, follow
 from .axes import KnownAxes
 from .model import Output
@@ -24,19 +24,19 @@ class Step(Generic[Name]):
     shape: tuple[int, ...]
 
     @property
-    def source(self) -> Places:
-        """The places of the first input."""
+    def source(self) -> Positions:
+        """The positions of the first input."""
         return self.input(0)
 
-    def input(self, index: int) -> Places:
-        """The places of an input."""
+    def input(self, index: int) -> Positions:
+        """The positions of an input."""
         name = self.names[index]
-        places = self.flow.places.get(name)
-        return constant(self.flow.shape_of(name)) if places is None else places
+        positions = self.flow.positions.get(name)
+        return constant(self.flow.shape_of(name)) if positions is None else positions
 
     @property
-    def inputs(self) -> list[Places]:
-        """The places of all inputs that are there."""
+    def inputs(self) -> list[Positions]:
+        """The positions of all inputs that are there."""
         return [self.input(index) for index, name in enumerate(self.names) if name != ""]
 
 
@@ -47,18 +47,18 @@ class FieldFlow(Generic[Name]):
 
     def __init__(self, inputs: Sequence[Name], axes: KnownAxes[Name]) -> None:
         self.axes = axes
-        self.places: dict[Name, Places] = {}
+        self.positions: dict[Name, Positions] = {}
         images = [name for name in inputs if (axes.rank(name) or 0) > 2]
         if len(images) == 1:
             (image,) = images
             shape = axes.shapes[image] or ()
             if len(axes.axes[image]) == len(shape):
-                self.places[image] = image_places(axes.axes[image], shape)
+                self.positions[image] = image_positions(axes.axes[image], shape)
 
     def fields(self, output: Output[Name, Any]) -> tuple[Field, ...] | None:
         """The fields of one output, one for each axis of the image."""
-        places = self.places.get(output.tensor)
-        return None if places is None else places.receptive()
+        positions = self.positions.get(output.tensor)
+        return None if positions is None else positions.receptive()
 
     def shape_of(self, name: Name) -> tuple[int, ...]:
         """The shape of a tensor that depends on no image."""
@@ -67,14 +67,14 @@ class FieldFlow(Generic[Name]):
     def follow(
         self, operator: Any, names: Sequence[Name], output: Name, *, kind: str, rule: Callable[[Any], Operation] | None
     ) -> None:
-        """Note the places of an output of an operator that reads the tensors `names`; `rule` translates the step."""
-        first = next((self.places[name] for name in names if name in self.places), None)
+        """Note the positions of an output of an operator that reads the tensors `names`; `rule` translates the step."""
+        first = next((self.positions[name] for name in names if name in self.positions), None)
         shape = self.axes.shapes.get(output)
         if first is None:
             return
         if shape is None:
-            self.places[output] = first.give_up("its shape isn't fixed", ())
-        elif any(name in self.axes.data and name not in self.places for name in names):
-            self.places[output] = first.give_up("another input of the model comes in", shape)
+            self.positions[output] = first.give_up("its shape isn't fixed", ())
+        elif any(name in self.axes.data and name not in self.positions for name in names):
+            self.positions[output] = first.give_up("another input of the model comes in", shape)
         else:
-            self.places[output] = follow(rule, self.step(self, operator, names, tuple(shape)), first, kind)
+            self.positions[output] = follow(rule, self.step(self, operator, names, tuple(shape)), first, kind)

@@ -100,7 +100,7 @@ class GraphModel(ABC, Generic[Name, Operator]):
 
     @cached_property
     def order(self) -> dict[Name, int]:
-        """The place of each layer among the outputs."""
+        """The index of each layer among the outputs."""
         return {output.tensor: index for index, output in enumerate(self.outputs)}
 
     @cached_property

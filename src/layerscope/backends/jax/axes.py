@@ -39,15 +39,15 @@ HEADS = ("DenseGeneral", "LinearGeneral")
 
 
 class Output(NamedTuple):
-    """One array in the output of a call, by its place."""
+    """One array in the output of a call, by its subpath."""
 
     call: Call
-    place: str
+    subpath: str
 
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape with the axes of surrounding vmaps."""
-        return tuple(self.call.values[self.place].shape)
+        return tuple(self.call.values[self.subpath].shape)
 
 
 class Axes:
@@ -70,11 +70,11 @@ class Axes:
 
     def row(self, output: Output) -> Layer:
         """One array of an output as a row of the table: its axes, its grid of tokens, and a note."""
-        (call, place), shape = output, output.shape
+        (call, subpath), shape = output, output.shape
         path = call.path
         axes = self.letters(output)
         if not axes:
-            dtype = call.values[place].dtype
+            dtype = call.values[subpath].dtype
             return Layer(path, "", "", shape, note=f"a {len(shape)}-dimensional {dtype} has no picture")
         self._remember(output, axes)
         self._remember_grid(call.module, axes, shape)
@@ -143,7 +143,7 @@ class Axes:
     def _inherit(self, output: Output) -> str | None:
         """From the array itself, an input of its shape, the last child, the last array of its shape, any input."""
         call, shape = output.call, output.shape
-        array, inputs = call.parts[output.place], _inputs(call)
+        array, inputs = call.parts[output.subpath], _inputs(call)
         candidates = [
             self._trace.get(array),
             *(self._known_axes(source) for source in inputs if source.shape == array.shape),
@@ -156,7 +156,7 @@ class Axes:
     def _remember(self, output: Output, axes: str) -> None:
         """Note the axes of an array, for those that are made from it."""
         call, shape = output.call, output.shape
-        array = call.parts[output.place]
+        array = call.parts[output.subpath]
         self._trace.set(array, axes)
         if self._by_shape.setdefault(shape, axes) != axes:
             self._ambiguous.add(shape)
@@ -181,7 +181,7 @@ class Axes:
             return None, ()
         tokens = shape[axes.index("n")]
         if mixed and (not self._grids or tokens != math.prod(self._grids[-1])):
-            # Between the two layers of a mixer are sums over places, which are no places.
+            # Between the two layers of a mixer are sums over positions, which are no positions.
             return None, ()
         grid = token_grid(tokens, self._grids, len(self._prefix) if self._prefix else None)
         if grid is None:

@@ -45,10 +45,10 @@ class Recorder:
 
     def record(self, call: Call) -> None:
         """Copy what is wanted of one call."""
-        for name, place in self.wanted.of_call(call):
-            key = (call.path, call.number, place)
+        for name, subpath in self.wanted.of_call(call):
+            key = (call.path, call.number, subpath)
             if key not in self.captured:
-                self.captured[key] = as_captured(call.values[place])
+                self.captured[key] = as_captured(call.values[subpath])
             self.keys.setdefault(name, []).append(key)
         if not self._endless and len(self.keys) == len(self.wanted.names):
             raise Stop(self)

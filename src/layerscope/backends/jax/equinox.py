@@ -34,12 +34,12 @@ class EquinoxModel:
         self.name = type(unwrapped.module).__name__
 
     @functools.cached_property
-    def _places(self) -> dict[int, tuple[Any, list[str]]]:
+    def _by_id(self) -> dict[int, tuple[Any, list[str]]]:
         """Each callable module with its paths."""
-        places: dict[int, tuple[Any, list[str]]] = {}
+        by_id: dict[int, tuple[Any, list[str]]] = {}
         for path, module in _walk(self.unwrapped.module, ""):
-            places.setdefault(id(module), (module, []))[1].append(path)
-        return places
+            by_id.setdefault(id(module), (module, []))[1].append(path)
+        return by_id
 
     @classmethod
     def read(cls, model: Any) -> EquinoxModel | None:
@@ -51,7 +51,7 @@ class EquinoxModel:
         return cls(unwrapped, state) if isinstance(unwrapped.module, eqx.Module) else None
 
     def run(self, batch: Any, watch: Watch) -> Any:
-        paths = {id(module): names[0] for module, names in self._places.values()}
+        paths = {id(module): names[0] for module, names in self._by_id.values()}
         model = eqx.nn.inference_mode(_tag(self.unwrapped.module, paths))
         function = getattr(model, self.unwrapped.method)
         # Equinox leaves types as they are, and JAX has no convolution of one type with another.
@@ -92,16 +92,16 @@ class EquinoxModel:
 
     def _axis_name(self) -> Any:
         """The name that the model's own BatchNorm gives the axis of the batch."""
-        names = (getattr(module, "axis_name", None) for module, _ in self._places.values())
+        names = (getattr(module, "axis_name", None) for module, _ in self._by_id.values())
         return next((name for name in names if isinstance(name, str)), None)
 
     @functools.cached_property
     def modules(self) -> dict[str, Any]:
-        return {names[0]: module for module, names in self._places.values()}
+        return {names[0]: module for module, names in self._by_id.values()}
 
     @functools.cached_property
     def aliases(self) -> dict[str, tuple[str, ...]]:
-        return {names[0]: tuple(names[1:]) for _, names in self._places.values()}
+        return {names[0]: tuple(names[1:]) for _, names in self._by_id.values()}
 
     def leaves(self) -> Iterator[tuple[str, Any]]:
         for steps, leaf in jax.tree_util.tree_leaves_with_path((self.unwrapped.module, self.state)):

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 
 from ...core.receptive_field import Field
-from ..common.field import Places, constant, image_places
+from ..common.field import Positions, constant, image_positions
 from ..common.field_rules import Operation, by_name, follow, nary, unary, unknown
 from .facts import inputs
 from .model import JaxModel
@@ -20,14 +20,14 @@ Key = tuple[str, int, str]
 
 @dataclass(frozen=True)
 class Step:
-    """One operation: its parameters, the places of its operands and the shape of one of its outputs."""
+    """One operation: its parameters, the positions of its operands and the shape of one of its outputs."""
 
     params: Mapping[str, Any]
-    inputs: Sequence[Places]
+    inputs: Sequence[Positions]
     shape: tuple[int, ...]
 
     @property
-    def source(self) -> Places:
+    def source(self) -> Positions:
         return self.inputs[0]
 
 
@@ -45,12 +45,12 @@ class Fields:
         self._fields = _trace(model, image)
 
     def fields(self, output: Key) -> tuple[Field, ...] | None:
-        """The fields of an output, which is (path, call, place in what the module returned)."""
+        """The fields of an output, which is (path, call, subpath in what the module returned)."""
         return self._fields.get(output)
 
 
 def _trace(model: JaxModel, image: Any) -> dict[Key, tuple[Field, ...] | None]:
-    """(path, call, place in the output) -> the fields.
+    """(path, call, subpath in the output) -> the fields.
 
     Nothing is known of a model with several inputs, or of one that can't be traced since it decides by values.
     """
@@ -63,8 +63,8 @@ def _trace(model: JaxModel, image: Any) -> dict[Key, tuple[Field, ...] | None]:
         values: list[Any] = []
 
         def ended(call: Call) -> None:
-            for place, value in call.values.items():
-                keys.append((call.path, call.number, place))
+            for subpath, value in call.values.items():
+                keys.append((call.path, call.number, subpath))
                 values.append(value)
 
         model.run(image, Watch(ended, differentiating=True))
@@ -75,29 +75,31 @@ def _trace(model: JaxModel, image: Any) -> dict[Key, tuple[Field, ...] | None]:
     except (jax.errors.JAXTypeError, jax.errors.JAXIndexError):
         return {}
     constants = [constant(variable.aval.shape) for variable in traced.jaxpr.constvars]
-    images = [image_places(axes, variable.aval.shape) for variable in traced.jaxpr.invars]
-    places = _through(traced.jaxpr, constants, images)
-    return {key: output.receptive() for key, output in zip(keys, places, strict=True)}
+    images = [image_positions(axes, variable.aval.shape) for variable in traced.jaxpr.invars]
+    positions = _through(traced.jaxpr, constants, images)
+    return {key: output.receptive() for key, output in zip(keys, positions, strict=True)}
 
 
-def _through(jaxpr: Any, constants: Sequence[Places], inputs: Sequence[Places]) -> list[Places]:
-    """The places of what a `jaxpr` returns."""
-    known: dict[Any, Places] = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*constants, *inputs], strict=True))
+def _through(jaxpr: Any, constants: Sequence[Positions], inputs: Sequence[Positions]) -> list[Positions]:
+    """The positions of what a `jaxpr` returns."""
+    known: dict[Any, Positions] = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*constants, *inputs], strict=True))
 
-    def places(atom: Any) -> Places:
+    def positions(atom: Any) -> Positions:
         # A literal holds its value, and can be no key.
         return constant(atom.aval.shape) if hasattr(atom, "val") else known[atom]
 
     for equation in jaxpr.eqns:
-        known.update(zip(equation.outvars, _after(equation, [places(atom) for atom in equation.invars]), strict=True))
-    return [places(atom) for atom in jaxpr.outvars]
+        known.update(
+            zip(equation.outvars, _after(equation, [positions(atom) for atom in equation.invars]), strict=True)
+        )
+    return [positions(atom) for atom in jaxpr.outvars]
 
 
-def _after(equation: Any, inputs: list[Places]) -> Iterator[Places]:
-    """The places of the outputs of one operation, or of the operations inside it."""
+def _after(equation: Any, inputs: list[Positions]) -> Iterator[Positions]:
+    """The positions of the outputs of one operation, or of the operations inside it."""
     name, params = equation.primitive.name, equation.params
     shapes = [tuple(getattr(variable.aval, "shape", ())) for variable in equation.outvars]
-    first = next((places for places in inputs if places.fields), None)
+    first = next((positions for positions in inputs if positions.fields), None)
     if first is None:
         yield from (constant(shape) for shape in shapes)
         return
@@ -113,10 +115,10 @@ def _after(equation: Any, inputs: list[Places]) -> Iterator[Places]:
 
 def _elementwise(step: Step) -> Operation:
     """Element by element: operands have one shape, or are single numbers."""
-    return Operation("elementwise", [places for places in step.inputs if places.dims or not step.shape])
+    return Operation("elementwise", [positions for positions in step.inputs if positions.dims or not step.shape])
 
 
-def _windows(inputs: Sequence[Places], dims: Sequence[int] | None, numbers: Sequence[Any]) -> Operation:
+def _windows(inputs: Sequence[Positions], dims: Sequence[int] | None, numbers: Sequence[Any]) -> Operation:
     """Windows along `dims`: kernels, strides, dilations, paddings, and the dilations of what they slide over."""
     kernel, stride, dilation, padding, inner = numbers
     fronts = [pair[0] for pair in padding]
@@ -163,8 +165,8 @@ def _product(step: Step) -> Operation:
             output += letter * kept
             for names, dim in zip(labels, pair, strict=True):
                 names[dim] = letter
-    for places, names in zip(step.inputs, labels, strict=True):
-        free = {dim: next(letters) for dim in range(len(places.dims)) if dim not in names}
+    for positions, names in zip(step.inputs, labels, strict=True):
+        free = {dim: next(letters) for dim in range(len(positions.dims)) if dim not in names}
         names.update(free)
         output += "".join(free.values())
     reads = ["".join(names[dim] for dim in sorted(names)) for names in labels]

@@ -51,7 +51,7 @@ class JaxModel(Protocol):
 
     @property
     def aliases(self) -> Mapping[str, tuple[str, ...]]:
-        """Other paths of modules that stand at several places."""
+        """Other paths of modules that are reached by several paths."""
         ...
 
     def leaves(self) -> Iterator[tuple[str, Any]]:

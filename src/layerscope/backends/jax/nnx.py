@@ -32,7 +32,7 @@ class NnxModel:
         self.unwrapped = unwrapped
         self.name = type(unwrapped.module).__name__
         self._tree = Tree(unwrapped.module)
-        self._places = self._tree.places
+        self._by_id = self._tree.by_id
 
     @classmethod
     def read(cls, model: Any) -> NnxModel | None:
@@ -59,7 +59,7 @@ class NnxModel:
         own = any(getattr(cls, name) is not getattr(nnx.Module, name) for name in ("eval", "set_attributes"))
         if own or self._tree.beyond:
             copy.eval()
-        for module, routes in self._places.values():
+        for module, routes in self._by_id.values():
             copied = follow(copy, routes[0])
             if copied is module:
                 # NNX shares what it takes for static.
@@ -78,11 +78,11 @@ class NnxModel:
 
     @functools.cached_property
     def modules(self) -> dict[str, Any]:
-        return {_path(routes[0]): module for module, routes in self._places.values()}
+        return {_path(routes[0]): module for module, routes in self._by_id.values()}
 
     @functools.cached_property
     def aliases(self) -> dict[str, tuple[str, ...]]:
-        return {_path(routes[0]): tuple(map(_path, routes[1:])) for _, routes in self._places.values()}
+        return {_path(routes[0]): tuple(map(_path, routes[1:])) for _, routes in self._by_id.values()}
 
     def leaves(self) -> Iterator[tuple[str, Any]]:
         for steps, variable in self._tree.variables():
@@ -136,13 +136,13 @@ PLAIN = (dict, list, tuple)
 
 
 class Tree:
-    """What a module holds. `places`: each module with every route to it, in the order of the attributes.
+    """What a module holds. `by_id`: each module with every route to it, in the order of the attributes.
 
     `beyond` says that modules lie in a container that no step leads into (a pytree of another library).
     """
 
     def __init__(self, root: Any) -> None:
-        self.places: dict[int, tuple[Any, list[Steps]]] = {}
+        self.by_id: dict[int, tuple[Any, list[Steps]]] = {}
         self.beyond = False
         self._root = root
         self._variables: dict[int, tuple[Steps, Any]] = {}
@@ -197,7 +197,7 @@ class Tree:
             if kind == "module" and beyond:
                 self.beyond = True
             elif kind == "module":
-                self.places.setdefault(id(node), (node, []))[1].append(steps)
+                self.by_id.setdefault(id(node), (node, []))[1].append(steps)
             self._parents.add(id(node))
             for step, member in _members(node, kind):
                 if self._kinds.get(type(member)) != "leaf":

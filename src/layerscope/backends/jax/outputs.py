@@ -10,14 +10,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..common.outputs import Aim, is_record, main_place, places
+from ..common.outputs import Aim, arrays_in, is_record, main_subpath
 from ..protocol import Captured
 
 
 def parts_of(output: Any) -> dict[str, Any]:
-    """Every array in an output by its place: `""`, `"[0]"`, `".logits"`, `".stages[2]"`."""
-    arrays = places(output, lambda value: isinstance(value, jax.Array))
-    return {place: array for place, array in arrays if not jnp.issubdtype(array.dtype, jax.dtypes.extended)}
+    """Every array in an output by its subpath: `""`, `"[0]"`, `".logits"`, `".stages[2]"`."""
+    arrays = arrays_in(output, lambda value: isinstance(value, jax.Array))
+    return {subpath: array for subpath, array in arrays if not jnp.issubdtype(array.dtype, jax.dtypes.extended)}
 
 
 def with_arrays(output: Any, replaced: Mapping[int, Any]) -> Any:
@@ -36,7 +36,7 @@ def with_arrays(output: Any, replaced: Mapping[int, Any]) -> Any:
 
 def main_part(parts: Mapping[str, Any]) -> str:
     """The part that a plain path means."""
-    return main_place(parts, lambda array: jnp.issubdtype(array.dtype, jnp.floating))
+    return main_subpath(parts, lambda array: jnp.issubdtype(array.dtype, jnp.floating))
 
 
 def as_captured(value: Any) -> Captured:

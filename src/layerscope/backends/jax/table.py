@@ -37,14 +37,14 @@ class Tabulator:
     def record(self, call: Call) -> None:
         """Note one call: the shapes and axes of the arrays in its output."""
         rows = {}
-        for place in call.values:
-            rows[place] = replace(
-                self._axes.row(Output(call, place)),
+        for subpath in call.values:
+            rows[subpath] = replace(
+                self._axes.row(Output(call, subpath)),
                 kind=type(call.module).__name__,
                 calls=1,
                 step=self._calls.steps,
                 parameters=self._model.parameters(call.path),
-                receptive=self._fields.fields((call.path, call.number, place)),
+                receptive=self._fields.fields((call.path, call.number, subpath)),
             )
         self._calls.add(call.path, main_part(call.values), rows)
 

@@ -34,8 +34,10 @@ def gradients(model: JaxModel, batch: Any, captured: Mapping[Key, Captured], tar
         by_key = dict(zip(zeros, shifts, strict=True))
 
         def shift(call: Call) -> dict[str, Any] | None:
-            keys = {place: (call.path, call.number, place) for place in call.values}
-            return {place: call.values[place] + by_key[key] for place, key in keys.items() if key in by_key} or None
+            keys = {subpath: (call.path, call.number, subpath) for subpath in call.values}
+            return {
+                subpath: call.values[subpath] + by_key[key] for subpath, key in keys.items() if key in by_key
+            } or None
 
         watch = Watch(shift, wants=lambda path: path in paths, differentiating=True)
         return aim(model.channels_first).number(model.run(batch, watch), target)
@@ -58,12 +60,12 @@ def scores(model: JaxModel, batch: Any, target: Target, changes: Mapping[str, Ch
 
     def change(call: Call) -> dict[str, Any] | None:
         after = {}
-        for path, place in wanted.of_call(call):
+        for path, subpath in wanted.of_call(call):
             if call.path in watch.traced:
                 hidden.add(path)
                 continue
-            before = call.values[place]
-            after[place] = jnp.asarray(apply_change(path, changes[path], as_captured(before).values), before.dtype)
+            before = call.values[subpath]
+            after[subpath] = jnp.asarray(apply_change(path, changes[path], as_captured(before).values), before.dtype)
             done.add(path)
         return after or None
 

@@ -10,7 +10,7 @@ from .model import JaxModel, canonical_paths
 from .outputs import main_part
 from .watch import Call, Watch
 
-# path, number of the call, place in the output
+# path, number of the call, subpath in the output
 Key = tuple[str, int, str]
 
 
@@ -28,14 +28,14 @@ class Wanted:
         return path in self._prefixes
 
     def of_call(self, call: Call) -> Iterator[tuple[str, str]]:
-        """The names asked for that mean this call, each with the place of the array in the output."""
+        """The names asked for that mean this call, each with the subpath of the array in the output."""
         main = main_part(call.values)
-        for place in call.values:
-            for path in dict.fromkeys((call.path + place, call.path) if place == main else (call.path + place,)):
+        for subpath in call.values:
+            for path in dict.fromkeys((call.path + subpath, call.path) if subpath == main else (call.path + subpath,)):
                 self._seen.add(path)
                 for numbered in (path, f"{path}:{call.number}"):
                     if numbered in self.names:
-                        yield self.names[numbered], place
+                        yield self.names[numbered], subpath
 
     def missing(self, name: str, watch: Watch) -> Exception:
         """The error that says why nothing came of a name."""
@@ -61,5 +61,5 @@ class Wanted:
 
 
 def _ends(path: str) -> Iterator[int]:
-    """Where the path of a module may end in the name of an array: before a call, a place, or a child."""
+    """Where the path of a module may end in the name of an array: before a call, a subpath, or a child."""
     return (index for index, letter in enumerate(path) if letter in ":[./")

@@ -25,7 +25,7 @@ from .outputs import parts_of, with_arrays
 class Call(NamedTuple):
     """A call of a module that ended.
 
-    `arguments` are its (args, kwargs); `parts` are the arrays of its output by place, as the module sees them, and `values`
+    `arguments` are its (args, kwargs); `parts` are the arrays of its output by subpath, as the module sees them, and `values`
     the same with the axes of `mapped` surrounding vmaps in front. `number` counts the calls of this path.
     """
 
@@ -43,7 +43,7 @@ OnCall = Callable[[Call], Mapping[str, Any] | None]
 
 @dataclass
 class Watch:
-    """The state of one run. `on_call` receives each `Call` when it ends; what it returns by place replaces the output.
+    """The state of one run. `on_call` receives each `Call` when it ends; what it returns by subpath replaces the output.
 
     `on_start` receives each module before it runs, `on_call` those of the paths that `wants` names; `ran` are all that did.
     `marker` is set while a batch runs example by example under one vmap: a value that has the batch's axis for sure. While
@@ -104,9 +104,9 @@ class Watch:
         """Give a call to `on_call`, and return the values passed on."""
         number = self.counts[call.path]
         self.counts[call.path] += 1
-        by_place = dict(zip(call.parts, values, strict=True))
-        replaced = self.on_call(call._replace(values=by_place, number=number, mapped=mapped))
-        return list({**by_place, **replaced}.values()) if replaced else values
+        by_subpath = dict(zip(call.parts, values, strict=True))
+        replaced = self.on_call(call._replace(values=by_subpath, number=number, mapped=mapped))
+        return list({**by_subpath, **replaced}.values()) if replaced else values
 
 
 class Tracers(NamedTuple):

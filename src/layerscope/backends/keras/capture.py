@@ -53,7 +53,7 @@ class Recorder:
     def record(self, call: Call) -> None:
         """Copy what is wanted of one call."""
         for part in self._engine.parts_of(call.output):
-            path = call.place.path + part.suffix
+            path = call.location.path + part.suffix
             numbered = f"{path}:{call.number}"
             wanted = [name for name in (path, numbered) if name in self._paths]
             if part.numeric and wanted:

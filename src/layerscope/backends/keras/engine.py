@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..common.outputs import main_place, places
+from ..common.outputs import arrays_in, main_subpath
 from ..protocol import Pick
 
 # owner of a method, its name, and the kind of call: "layer", "operation", "write" (to a variable), "attention" (the inside of
@@ -22,10 +22,10 @@ WatchedMethod = tuple[type, str, str]
 
 
 class Part(NamedTuple):
-    """One tensor of an output: what follows the layer's path, its place in the structure, whether it holds numbers."""
+    """One tensor of an output: what follows the layer's path, its subpath in the structure, whether it holds numbers."""
 
     suffix: str
-    place: str
+    subpath: str
     tensor: Any
     numeric: bool
 
@@ -131,15 +131,17 @@ class Engine:
         return isinstance(value, self.tensor)
 
     def parts_of(self, output: Any) -> list[Part]:
-        """The tensors of an output, the main one (as `main_place` chooses, with the suffix `""`) first."""
-        tensors = dict(places(output, self.has_values))
-        main = main_place(tensors, lambda tensor: "float" in str(tensor.dtype))
+        """The tensors of an output, the main one (as `main_subpath` chooses, with the suffix `""`) first."""
+        tensors = dict(arrays_in(output, self.has_values))
+        main = main_subpath(tensors, lambda tensor: "float" in str(tensor.dtype))
         ordered = sorted(tensors.items(), key=lambda part: part[0] != main)
-        return [Part("" if place == main else place, place, tensor, is_numeric(tensor)) for place, tensor in ordered]
+        return [
+            Part("" if subpath == main else subpath, subpath, tensor, is_numeric(tensor)) for subpath, tensor in ordered
+        ]
 
     def tensors_in(self, arguments: Any) -> list[Any]:
         """All tensors in the arguments of a call, in order."""
-        return [tensor for _, tensor in places(arguments, self.has_values)]
+        return [tensor for _, tensor in arrays_in(arguments, self.has_values)]
 
     def as_numpy(self, tensor: Any) -> np.ndarray:
         """The tensor in numpy, without a copy where possible."""

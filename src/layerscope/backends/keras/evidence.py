@@ -34,4 +34,4 @@ def _compare(model: KerasModel, call: Call) -> Evidence | None:
     variables = (layer.moving_mean, layer.moving_variance)
     mean, variance = (copy_to_host(engine, engine.stored_value(variable))[0] for variable in variables)
     axis = layer.axis if isinstance(layer.axis, int) else layer.axis[0]
-    return compare(call.place.path, copy_to_host(engine, tensor)[0], mean, variance, axis)
+    return compare(call.location.path, copy_to_host(engine, tensor)[0], mean, variance, axis)

@@ -12,7 +12,7 @@ from ..protocol import Facts, Input
 from .axes import input_axes
 from .engine import Engine, dtype_name
 from .model import KerasModel
-from .tree import WITH_KERNEL, Place, is_a, is_layer, walk
+from .tree import WITH_KERNEL, Location, is_a, is_layer, walk
 
 SECOND_ARGUMENT = ("x2", "y", "bias", "value")
 
@@ -114,7 +114,7 @@ def preprocessing(model: KerasModel) -> tuple[str | None, str, bool]:
     return (family.recipe, label, True) if family else (None, "", False)
 
 
-def _known_family(model: Any, layers: list[tuple[Place, Any]]) -> tuple[Family | None, str]:
+def _known_family(model: Any, layers: list[tuple[Location, Any]]) -> tuple[Family | None, str]:
     """The family by the model's name or its layers' names, and what tells it; `(None, "")` for none."""
     for part in (model, *(layer for _, layer in layers if is_a(layer, "Model"))):
         for family in FAMILIES:
@@ -127,18 +127,18 @@ def _known_family(model: Any, layers: list[tuple[Place, Any]]) -> tuple[Family |
     return None, ""
 
 
-def _own_scaling(layers: list[tuple[Place, Any]], engine: Engine) -> tuple[str, str]:
+def _own_scaling(layers: list[tuple[Location, Any]], engine: Engine) -> tuple[str, str]:
     """The layer that rescales the pixels before the first layer with weights, and the recipe of the pixels that it takes.
 
     `("", "")` where there is none. Where its numbers don't tell, it takes 0–255, as those of keras.applications do.
     """
-    for place, layer in layers:
+    for location, layer in layers:
         if is_a(layer, "Rescaling", "Normalization"):
-            return f"{type(layer).__name__} layer {place.path!r}", _layer_recipe(layer, engine) or "raw"
+            return f"{type(layer).__name__} layer {location.path!r}", _layer_recipe(layer, engine) or "raw"
         if is_a(layer, "Lambda") and getattr(layer.function, "__name__", "") == "preprocess_input":
-            return f"Lambda layer {place.path!r} (preprocess_input)", "raw"
+            return f"Lambda layer {location.path!r} (preprocess_input)", "raw"
         if _is_arithmetic(layer):
-            return f"arithmetic {place.path!r}", _arithmetic_recipe(layers, engine) or "raw"
+            return f"arithmetic {location.path!r}", _arithmetic_recipe(layers, engine) or "raw"
         if not is_a(layer, "Model") and _learns(layer):
             break
     return "", ""
@@ -163,7 +163,7 @@ def _layer_recipe(layer: Any, engine: Engine) -> str | None:
     return recipe_of_scaling(1 / deviation, -mean / deviation)
 
 
-def _arithmetic_recipe(layers: list[tuple[Place, Any]], engine: Engine) -> str | None:
+def _arithmetic_recipe(layers: list[tuple[Location, Any]], engine: Engine) -> str | None:
     """Which pixels the arithmetic in front takes, as `x * 2 - 1` takes 0–1; the order of the channels doesn't matter."""
     scale, offset = np.ones(1), np.zeros(1)
     for _, layer in layers:

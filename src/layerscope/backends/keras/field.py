@@ -9,7 +9,7 @@ from operator import attrgetter
 from typing import Any
 
 from ...core.receptive_field import Field
-from ..common.field import Places, image_places
+from ..common.field import Positions, image_positions
 from ..common.field_rules import Operation, by_name, follow, nary, unary, unknown
 from ..common.run import TensorMap
 from .tree import is_a, is_layer
@@ -23,14 +23,14 @@ SAME = (
 
 @dataclass(frozen=True)
 class Step:
-    """One call of a layer or an operation of Keras, the places of the tensors it is given and the shape of its output."""
+    """One call of a layer or an operation of Keras, the positions of the tensors it is given and the shape of its output."""
 
     layer: Any
-    inputs: Sequence[Places]
+    inputs: Sequence[Positions]
     shape: tuple[int, ...]
 
     @property
-    def source(self) -> Places:
+    def source(self) -> Positions:
         return self.inputs[0]
 
     @property
@@ -46,31 +46,31 @@ Rule = Callable[[Step], Operation]
 AXIS = attrgetter("layer.axis")  # the axes that a layer works along; `None` for all
 
 
-class Fields(TensorMap[Places]):
-    """The `Places` of the tensors of one run."""
+class Fields(TensorMap[Positions]):
+    """The `Positions` of the tensors of one run."""
 
     def start(self, tensor: Any, axes: str) -> None:
         """Note the model's input."""
-        self.set(tensor, image_places(axes, tuple(tensor.shape)))
+        self.set(tensor, image_positions(axes, tuple(tensor.shape)))
 
     def fields(self, output: Any) -> tuple[Field, ...] | None:
         """The fields of a tensor, one for each axis of the image."""
-        places = self.get(output)
-        return None if places is None else places.receptive()
+        positions = self.get(output)
+        return None if positions is None else positions.receptive()
 
     def follow(self, layer: Any, inputs: Sequence[Any], output: Any) -> tuple[Field, ...] | None:
         """The fields of a tensor that `layer` returned when it was called on the tensors `inputs`."""
         rule = _rule(layer)
         # A layer without a rule of its own may have passed on what a layer inside it returned.
-        places = self.get(output) if rule is None else None
-        if places is None:
-            places = self._after(layer, rule, inputs, tuple(int(size) for size in output.shape))
-            if places is not None:
-                self.set(output, places)
+        positions = self.get(output) if rule is None else None
+        if positions is None:
+            positions = self._after(layer, rule, inputs, tuple(int(size) for size in output.shape))
+            if positions is not None:
+                self.set(output, positions)
         return self.fields(output)
 
-    def _after(self, layer: Any, rule: Rule | None, inputs: Sequence[Any], shape: tuple[int, ...]) -> Places | None:
-        known = [places for tensor in inputs if (places := self.get(tensor)) is not None]
+    def _after(self, layer: Any, rule: Rule | None, inputs: Sequence[Any], shape: tuple[int, ...]) -> Positions | None:
+        known = [positions for tensor in inputs if (positions := self.get(tensor)) is not None]
         if not known:
             return None
         if len(known) < len(inputs):
@@ -148,9 +148,9 @@ def _activation(step: Step) -> Operation:
 
 
 def _attention(step: Step) -> Operation:
-    """Each query sees all places of the values."""
+    """Each query sees all positions of the values."""
     rank = len(step.source.dims)
-    values = [places for places in step.inputs[1:] if len(places.dims) == rank]
+    values = [positions for positions in step.inputs[1:] if len(positions.dims) == rank]
     return Operation("attention", [step.source, *values], [1])
 
 

@@ -18,7 +18,7 @@ from .axes import Axes, Output, Source, axes_note, patch_grid, stated_prefix
 from .engine import Part, dtype_name
 from .field import Fields
 from .model import KerasModel
-from .tree import ROOT, Place, is_a, is_layer, join, kind, walk
+from .tree import ROOT, Location, is_a, is_layer, join, kind, walk
 from .watch import Call, Watch, run
 
 # layers that run somebody else's graph: TensorFlow Hub's, and an exported SavedModel
@@ -72,10 +72,10 @@ class Tabulator:
         inputs = self._engine.tensors_in(call.arguments)
         sources = [self._source(tensor) for tensor in inputs]
         parts = self._engine.parts_of(call.output)
-        row = self._rows.setdefault(call.place.path, {})
-        self._paths.setdefault(id(call.layer), call.place.path)
+        row = self._rows.setdefault(call.location.path, {})
+        self._paths.setdefault(id(call.layer), call.location.path)
         if not parts:
-            silent = Layer(call.place.path, kind(call.layer), calls=1, note=NO_TENSOR, aliases=call.place.aliases)
+            silent = Layer(call.location.path, kind(call.layer), calls=1, note=NO_TENSOR, aliases=call.location.aliases)
             row.setdefault("", []).append(silent)
         for part in parts:
             axes = self._axes.letters(Output(call.layer, call.parent, part.tensor, sources)) if part.numeric else ""
@@ -110,10 +110,10 @@ class Tabulator:
         tokens = shape[axes.index("k" if "k" in axes else "n")] if axes in ("bnc", "bcqk") else 0
         grid = token_grid(tokens, self._grids) if tokens else None
         notes = [*_notes(call.layer, part, axes, count), axes_note(call.layer, call.parent, axes)]
-        path = call.place.path
-        aliases = [alias + part.suffix for alias in call.place.aliases]
+        path = call.location.path
+        aliases = [alias + part.suffix for alias in call.location.aliases]
         if count > 1 and not part.suffix:
-            aliases.append(path + part.place)
+            aliases.append(path + part.subpath)
         return Layer(
             path=path + part.suffix,
             kind=kind(call.layer),
@@ -135,21 +135,21 @@ class Tabulator:
         """The layers of the model that gave nothing in this run, with the reason."""
         if not self._rows.get(ROOT.path):
             yield Layer("", kind(self._model), note=Note("no-output", "the model ended without a result"))
-        for place, layer in walk(self._model):
-            if self._paths.get(id(layer)) == place.path:
+        for location, layer in walk(self._model):
+            if self._paths.get(id(layer)) == location.path:
                 continue
-            place = watch.names.claim(place, layer)
-            if place.path not in self._rows:
-                note, parameters = self._reason(place, layer, watch), _parameters(layer)
-                yield Layer(place.path, kind(layer), note=note, aliases=place.aliases, parameters=parameters)
+            location = watch.names.claim(location, layer)
+            if location.path not in self._rows:
+                note, parameters = self._reason(location, layer, watch), _parameters(layer)
+                yield Layer(location.path, kind(layer), note=note, aliases=location.aliases, parameters=parameters)
 
-    def _reason(self, place: Place, layer: Any, watch: Watch) -> Note:
+    def _reason(self, location: Location, layer: Any, watch: Watch) -> Note:
         """Why a layer gave nothing."""
         if is_a(layer, "InputLayer"):
             return Note("input", "Input: nothing runs")
-        if place.path in watch.traced:
+        if location.path in watch.traced:
             return Note("compiled", "runs inside a compiled loop, where its values can't be seen")
-        if any(not graph or place.path.startswith(join(graph, "")) for graph in watch.restored):
+        if any(not graph or location.path.startswith(join(graph, "")) for graph in watch.restored):
             return Note(
                 "saved-model",
                 "runs inside the graph of a SavedModel, where its values can't be seen: register the model's class"
@@ -157,9 +157,9 @@ class Tabulator:
             )
         if id(layer) in self._paths:
             return Note("other-path", f"runs as {self._paths[id(layer)]!r}")
-        if join(place.path.rpartition("/")[0], NAME) in self._rows:
+        if join(location.path.rpartition("/")[0], NAME) in self._rows:
             return Note("fused", "unused: the attention around it runs fused")
-        if any(path.startswith(join(place.path, "")) for path in self._rows):
+        if any(path.startswith(join(location.path, "")) for path in self._rows):
             return Note("container", "container: the layers inside it run one by one")
         return Note("not-called", "did not run in this forward pass")
 
@@ -174,7 +174,7 @@ def _parameters(layer: Any) -> int | None:
 def _notes(layer: Any, part: Part, axes: str, count: int) -> Iterator[str]:
     """What there is to say of one of the `count` tensors that a layer returned."""
     if count > 1 and not part.suffix:
-        yield f"main output {part.place} of {count}"
+        yield f"main output {part.subpath} of {count}"
     if is_a(layer, "Activation"):
         yield getattr(layer.activation, "__name__", type(layer.activation).__name__)
     if type(layer).__name__ in BLACK_BOXES:

@@ -49,7 +49,7 @@ class Nodes:
         """The output passed on, `None` where nothing of it is wanted."""
         replaced = {}
         for part in self._engine.parts_of(call.output):
-            path = call.place.path + part.suffix
+            path = call.location.path + part.suffix
             if part.numeric and {path, f"{path}:{call.number}"} & self._paths:
                 node, after = self._enter((path, call.number), part.tensor)
                 self.nodes[path, call.number] = node

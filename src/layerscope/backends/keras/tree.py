@@ -55,15 +55,15 @@ class Child(NamedTuple):
     layer: Any
 
 
-class Place(NamedTuple):
+class Location(NamedTuple):
     """Where a layer is in the model: its path, and the path in which every layer goes by its own name."""
 
     path: str
     own_path: str
 
-    def inner(self, child: Child) -> Place:
-        """The place of a child of the layer at this place."""
-        return Place(join(self.path, child.name), join(self.own_path, child.own_name))
+    def inner(self, child: Child) -> Location:
+        """The location of a child of the layer at this location."""
+        return Location(join(self.path, child.name), join(self.own_path, child.own_name))
 
     @property
     def aliases(self) -> tuple[str, ...]:
@@ -71,7 +71,7 @@ class Place(NamedTuple):
         return (self.own_path,) if self.own_path != self.path else ()
 
 
-ROOT = Place("", "")
+ROOT = Location("", "")
 
 
 def join(path: str, name: str) -> str:
@@ -145,19 +145,19 @@ def _layers_in(value: Any, name: str) -> Iterator[tuple[str, Any]]:
             yield from _layers_in(member, f"{name}/{index}")
 
 
-def walk(layer: Any, place: Place = ROOT, parents: tuple[int, ...] = ()) -> Iterator[tuple[Place, Any]]:
-    """Every layer inside `layer` with its place, each before what is inside it."""
+def walk(layer: Any, location: Location = ROOT, parents: tuple[int, ...] = ()) -> Iterator[tuple[Location, Any]]:
+    """Every layer inside `layer` with its location, each before what is inside it."""
     parents = (*parents, id(layer))
     for child in children(layer):
         if id(child.layer) not in parents:
-            inner = place.inner(child)
+            inner = location.inner(child)
             yield inner, child.layer
             if is_layer(child.layer):
                 yield from walk(child.layer, inner, parents)
 
 
 class Names:
-    """The places of the layers of one run. Two layers never share a place.
+    """The locations of the layers of one run. Two layers never share a location.
 
     `counts` tells how often the library had given each automatic name before the run.
     """
@@ -167,32 +167,32 @@ class Names:
         self._children: dict[int, dict[int, Child]] = {}
         self._owner: dict[str, int] = {}
 
-    def place(self, parent: Any, parent_place: Place, layer: Any) -> Place:
+    def locate(self, parent: Any, parent_location: Location, layer: Any) -> Location:
         """Where `layer` is when `parent` calls it."""
         inside = self._children.get(id(parent), {})
         if id(layer) not in inside:
             inside = self._children[id(parent)] = self._children_of(parent)
         if id(layer) not in inside:
             inside[id(layer)] = Child(self._stable(layer.name), layer.name, layer)
-        return self.claim(parent_place.inner(inside[id(layer)]), layer)
+        return self.claim(parent_location.inner(inside[id(layer)]), layer)
 
     def _stable(self, name: str) -> str:
         """The name, without the library's count where that began with this run: `pad_7` would be `pad_8` in the next one."""
         stem, number = AUTOMATIC_NAME.fullmatch(name).groups()  # type: ignore[union-attr]  # it matches every name
         return stem if int(number or 0) >= self._counts.get(stem, 0) else name
 
-    def claim(self, place: Place, layer: Any) -> Place:
-        """The place, or the next free one (`dense_2`) where another layer has it."""
+    def claim(self, location: Location, layer: Any) -> Location:
+        """The location, or the next free one (`dense_2`) where another layer has it."""
         number = 1
-        free = place
+        free = location
         while self._owner.setdefault(free.path, id(layer)) != id(layer):
             number += 1
-            free = Place(f"{place.path}_{number}", f"{place.own_path}_{number}")
+            free = Location(f"{location.path}_{number}", f"{location.own_path}_{number}")
         return free
 
     def _children_of(self, parent: Any) -> dict[int, Child]:
         """What `parent` may call: its own layers, those further inside it, and what it has called so far."""
         inside = {id(child.layer): child for child in children(parent)}
-        for place, layer in walk(parent):
-            inside.setdefault(id(layer), Child(place.path, place.own_path, layer))
+        for location, layer in walk(parent):
+            inside.setdefault(id(layer), Child(location.path, location.own_path, layer))
         return {**inside, **self._children.get(id(parent), {})}

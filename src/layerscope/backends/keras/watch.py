@@ -22,7 +22,7 @@ from ..common.run import Stop
 from .attention import NAME, AttentionMap, attention_weights
 from .engine import Engine, WatchedMethod
 from .model import KerasModel
-from .tree import ROOT, Child, Names, Place, is_a, is_graph, is_layer, is_library_class
+from .tree import ROOT, Child, Location, Names, is_a, is_graph, is_layer, is_library_class
 
 
 class Call(NamedTuple):
@@ -30,7 +30,7 @@ class Call(NamedTuple):
 
     layer: Any
     parent: Any
-    place: Place
+    location: Location
     number: int
     arguments: Any
     output: Any
@@ -40,7 +40,7 @@ class Frame(NamedTuple):
     """A call of a layer that has not ended."""
 
     layer: Any
-    place: Place
+    location: Location
 
 
 @dataclass
@@ -81,25 +81,25 @@ class Watch:
         """What `original(*args, **kwargs)` returns, noted as a call of `layer`."""
         if not self.applies():
             return original(*args, **kwargs)
-        parent, place = self.frame
+        parent, location = self.frame
         if not is_layer(layer) and is_library_class(type(parent)) and not is_graph(parent):
             # how a layer of the library computes, such as the padding in a ZeroPadding2D
             return original(*args, **kwargs)
         root = layer is self.model.root and not self.stack
-        place = ROOT if root else self.names.place(parent, place, layer)
-        self.stack.append(Frame(layer, place))
+        location = ROOT if root else self.names.locate(parent, location, layer)
+        self.stack.append(Frame(layer, location))
         try:
             with self.watch_wrapped(layer):
                 output = original(*args, **kwargs)
         finally:
             self.stack.pop()
-        return self.report(Call(layer, parent, place, self.counts[place.path], (args, kwargs), output))
+        return self.report(Call(layer, parent, location, self.counts[location.path], (args, kwargs), output))
 
     def report(self, call: Call) -> Any:
         """The value passed on after a call."""
-        if not self.is_result(call.output, call.place):
+        if not self.is_result(call.output, call.location):
             return call.output
-        self.counts[call.place.path] += 1
+        self.counts[call.location.path] += 1
         replaced = self.on_call(call)
         return call.output if replaced is None else replaced
 
@@ -107,9 +107,9 @@ class Watch:
         """What the inside of an attention returns, with its weights noted as a call of `attention_map`."""
         layer = args[0]
         output, weights = compute(*args, **kwargs)
-        place = self.frame.place.inner(Child(NAME, NAME, layer))
-        own = self.frame.layer is layer and self.is_result(output, place)
-        if not own or not self.attention(place.path):
+        location = self.frame.location.inner(Child(NAME, NAME, layer))
+        own = self.frame.layer is layer and self.is_result(output, location)
+        if not own or not self.attention(location.path):
             return output, weights
         # What runs again to find the weights is not a call of the model's.
         with _watching(None):
@@ -118,8 +118,8 @@ class Watch:
             return output, weights
         stand_in = self.maps.setdefault(id(layer), AttentionMap())
         stand_in.note = attention.note
-        number = self.counts[place.path]
-        after = self.report(Call(stand_in, layer, place, number, (attention.inputs, {}), attention.weights))
+        number = self.counts[location.path]
+        after = self.report(Call(stand_in, layer, location, number, (attention.inputs, {}), attention.weights))
         if self.engine.gradients or after is not attention.weights:
             return self.engine.einsum(layer._combine_equation, after, attention.value), weights
         return output, weights
@@ -127,18 +127,18 @@ class Watch:
     def call_function(self, function: Any, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """A compiled function by its Python code, since a graph shows nothing of its layers."""
         if type(function).__name__ == "RestoredFunction":  # read from a SavedModel: there is no code
-            self.restored.add(self.frame.place.path)
+            self.restored.add(self.frame.location.path)
             return original(function, *args, **kwargs)
         return function.python_function(*args, **kwargs)
 
-    def is_result(self, output: Any, place: Place) -> bool:
+    def is_result(self, output: Any, location: Location) -> bool:
         """Whether an output holds numbers, or something that isn't a tensor of a graph or a compiled loop."""
         engine = self.engine
         for leaf in engine.flatten(output):
             if engine.is_placeholder(leaf):
                 return False
             if isinstance(leaf, engine.tensor) and not engine.has_values(leaf):
-                self.traced.add(place.path)
+                self.traced.add(location.path)
                 return False
         return True
 

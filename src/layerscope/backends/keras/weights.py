@@ -24,7 +24,7 @@ def kernel(model: KerasModel, path: str, batch: Any) -> Kernel | None:
     names = {path, split_call(path)[0]}
 
     def record(call: Call) -> None:
-        if call.place.path in names:
+        if call.location.path in names:
             layers.append(call.layer)
             raise Stop
 
@@ -50,7 +50,7 @@ def head(model: KerasModel, batch: Any) -> Head | None:
     bias = None if getattr(layer, "bias", None) is None else _stored(layer.bias, model.engine).astype(np.float32)
     activation = getattr(layer.activation, "__name__", "")
     weights = np.ascontiguousarray(weights.astype(np.float32).T)
-    return Head(calls[-1].place.path, weights, bias, "" if activation == "linear" else activation)
+    return Head(calls[-1].location.path, weights, bias, "" if activation == "linear" else activation)
 
 
 def _kernel_of(layer: Any, engine: Engine) -> Kernel | None:

@@ -23,7 +23,7 @@ MICROSOFT = "com.microsoft"
 STANDARD = ("", "ai.onnx")
 
 
-PLACE = 3
+WEIGHTS_OUTPUT = 3
 
 
 # Those whose first output has the tokens of their first input.
@@ -69,12 +69,12 @@ def way_to_weights(node: onnx.NodeProto) -> Way | None:
 def return_weights(node: onnx.NodeProto) -> onnx.NodeProto | None:
     """A copy of the node that returns its weights as well, `None` where it can't, or returns weights or scores already."""
     option = way_to_weights(node)
-    if option is None or not node.output or not node.output[0] or any(node.output[PLACE : PLACE + 1]):
+    if option is None or not node.output or not node.output[0] or any(node.output[WEIGHTS_OUTPUT : WEIGHTS_OUTPUT + 1]):
         return None
     copy = onnx.NodeProto()
     copy.CopyFrom(node)
-    copy.output.extend([""] * (PLACE + 1 - len(copy.output)))
-    copy.output[PLACE] = f"{node.output[0]}:{NAME}"
+    copy.output.extend([""] * (WEIGHTS_OUTPUT + 1 - len(copy.output)))
+    copy.output[WEIGHTS_OUTPUT] = f"{node.output[0]}:{NAME}"
     if option.option:
         kept = [attribute for attribute in copy.attribute if attribute.name != option.option]
         del copy.attribute[:]
@@ -82,9 +82,9 @@ def return_weights(node: onnx.NodeProto) -> onnx.NodeProto | None:
     return copy
 
 
-def axes_of(place: int, rank: int | None) -> str | None:
-    """The axes of the output of an attention at that place."""
-    return AXES[place].get(rank or 0) if place < len(AXES) else None
+def axes_of(index: int, rank: int | None) -> str | None:
+    """The axes of the output of an attention at that index."""
+    return AXES[index].get(rank or 0) if index < len(AXES) else None
 
 
 def shape_of(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...] | None]) -> tuple[int, ...] | None:

@@ -95,9 +95,9 @@ class Axes(KnownAxes[str]):
         """The axes of what a whole attention gives, each of its outputs its own."""
         if not self.images(outputs[0]):
             self.derived.update(outputs)
-        for place, name in enumerate(node.output):
+        for index, name in enumerate(node.output):
             if name in outputs:
-                self.settle_all([name], axes_of(place, self.rank(name)))
+                self.settle_all([name], axes_of(index, self.rank(name)))
 
     def _stated_last(self, node: onnx.NodeProto) -> str | None:
         """The axes after an operator that works on channels last, where nothing before it is sure of other ones."""

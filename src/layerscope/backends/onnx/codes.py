@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import onnx
 
-# The places of scale and zero point of the output among an operator's inputs.
+# The indices of scale and zero point of the output among an operator's inputs.
 STATED = {
     "QuantizeLinear": (1, 2),
     "QLinearConv": (6, 7),
@@ -32,7 +32,7 @@ STATED = {
 }
 
 
-# The places of the codes among an operator's inputs; scale and zero point follow each.
+# The indices of the codes among an operator's inputs; scale and zero point follow each.
 READ = {
     **dict.fromkeys(("DequantizeLinear", "QLinearConv", "QLinearLeakyRelu", "QLinearSigmoid", "QGemm"), (0,)),
     **dict.fromkeys(("QLinearAveragePool", "QLinearGlobalAveragePool"), (0,)),

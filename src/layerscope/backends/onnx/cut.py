@@ -73,7 +73,7 @@ class Replacement:
 class Cut:
     """A part of a model: its serialised graph, and its large weights, which are given to the runtime beside it.
 
-    Large weights in external data files are left there: the runtime reads them itself, from the places that the graph
+    Large weights in external data files are left there: the runtime reads them itself, from the locations that the graph
     tells from the folder `root`.
     """
 
@@ -132,9 +132,9 @@ def _nodes(graph: Graph, tensors: Collection[str], replacements: Sequence[Replac
     steps = graph.ancestors(tensors, names)
     nodes = [_rename_replaced(graph.nodes[step] if step in returned else graph.own[step], names) for step in steps]
     # Where the tensors were made: their scales are there by then, and what reads them comes after.
-    places = [bisect(steps, graph.made_by[name]) for name in names]
-    for place, entry in sorted(zip(places, replacements, strict=True), key=lambda pair: pair[0], reverse=True):
-        nodes.insert(place, entry.entry_node(graph))
+    indices = [bisect(steps, graph.made_by[name]) for name in names]
+    for index, entry in sorted(zip(indices, replacements, strict=True), key=lambda pair: pair[0], reverse=True):
+        nodes.insert(index, entry.entry_node(graph))
     return nodes
 
 

@@ -114,11 +114,11 @@ def _attention(step: Step) -> Operation:
 
 def _concatenate(step: Step) -> Operation:
     parts, dim = step.inputs, int(step.options["axis"])
-    bare = [index for index, places in enumerate(parts) if not places.dims]
+    bare = [index for index, positions in enumerate(parts) if not positions.dims]
     if len(bare) == 1:
         # A class token that is expanded to a computed shape: what is left over is its own.
         shape = list(step.shape)
-        shape[dim] -= sum(places.shape[dim] for places in parts if places.dims)
+        shape[dim] -= sum(positions.shape[dim] for positions in parts if positions.dims)
         parts[bare[0]] = constant(shape)
     return Operation("concatenate", parts, [dim])
 

@@ -14,7 +14,7 @@ import onnx
 from ...errors import ModelNotReadable
 
 
-class Place(NamedTuple):
+class FileSpan(NamedTuple):
     """Where the numbers of a tensor lie: the true path of the file, and the bytes in it."""
 
     file: Path
@@ -53,7 +53,7 @@ class SideFiles:
             )
         return true
 
-    def place(self, tensor: onnx.TensorProto) -> Place:
+    def span(self, tensor: onnx.TensorProto) -> FileSpan:
         """Where the numbers of a tensor lie; raises `ModelNotReadable` where they can't be there."""
         entries = {entry.key: entry.value for entry in tensor.external_data}
         name = entries.get("location", "")
@@ -70,15 +70,15 @@ class SideFiles:
                 f"the external data file {name!r} is cut short: the weights {tensor.name!r} end at byte "
                 f"{start + wanted:,}, and it has {size:,}. Fetch or export {file.name} again"
             )
-        return Place(file, start, wanted)
+        return FileSpan(file, start, wanted)
 
     def read(self, tensor: onnx.TensorProto) -> bytes:
         """The stored bytes of a tensor, and no others of its file."""
-        place = self.place(tensor)
+        span = self.span(tensor)
         try:
-            with place.file.open("rb") as opened:
-                opened.seek(place.start)
-                return opened.read(place.length)
+            with span.file.open("rb") as opened:
+                opened.seek(span.start)
+                return opened.read(span.length)
         except OSError as error:
             raise ModelNotReadable(
                 f"the weights {tensor.name!r} can't be read from the external data file {location(tensor)!r}: {error}"
@@ -115,18 +115,18 @@ def load_inside(tensor: onnx.TensorProto, files: SideFiles | None) -> onnx.Tenso
 
 
 def references_to(tensors: Iterable[onnx.TensorProto], files: SideFiles) -> tuple[list[onnx.TensorProto], Path | None]:
-    """(the tensors, still outside, by the true places of their files, the folder that these places are told from)."""
-    places = [(tensor, files.place(tensor)) for tensor in tensors]
-    if not places:
+    """(the tensors, still outside, by the true paths of their files, the folder that these are relative to)."""
+    spans = [(tensor, files.span(tensor)) for tensor in tensors]
+    if not spans:
         return [], None
-    root = Path(os.path.commonpath([place.file.parent for _, place in places]))
+    root = Path(os.path.commonpath([span.file.parent for _, span in spans]))
     references = []
-    for tensor, place in places:
+    for tensor, span in spans:
         reference = onnx.TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
         reference.data_location = onnx.TensorProto.EXTERNAL
-        reference.external_data.add(key="location", value=place.file.relative_to(root).as_posix())
-        reference.external_data.add(key="offset", value=str(place.start))
-        reference.external_data.add(key="length", value=str(place.length))
+        reference.external_data.add(key="location", value=span.file.relative_to(root).as_posix())
+        reference.external_data.add(key="offset", value=str(span.start))
+        reference.external_data.add(key="length", value=str(span.length))
         references.append(reference)
     return references, root
 

@@ -13,7 +13,7 @@ from onnx import numpy_helper
 from ...errors import ModelNotReadable
 from ..graph.inputs import GraphInput
 from ..graph.walk import ancestors
-from .attention_ops import PLACE, is_attention, return_weights
+from .attention_ops import WEIGHTS_OUTPUT, is_attention, return_weights
 from .codes import Codes, codes_of, read_by
 from .files import is_outside, location, tensors_inside
 from .functions import inline_functions
@@ -51,7 +51,7 @@ class Graph:
     def attention_maps(self) -> dict[str, int]:
         """The weights that attentions are made to return, and the node that each comes from."""
         changed = [step for step, node in enumerate(self.nodes) if node is not self.own[step]]
-        return {self.nodes[step].output[PLACE]: step for step in changed}
+        return {self.nodes[step].output[WEIGHTS_OUTPUT]: step for step in changed}
 
     @cached_property
     def takes(self) -> dict[str, GraphInput]:

@@ -155,10 +155,10 @@ def _module_addresses(graph: Graph, origins: dict[int, Origin]) -> dict[int, Add
 
 def _calls(graph: Graph, steps: Sequence[int], members: Sequence[int]) -> list[list[int]]:
     """The runs of a module: stretches of its nodes with other nodes between, if each does the same."""
-    place = {step: order for order, step in enumerate(steps)}
+    order = {step: index for index, step in enumerate(steps)}
     runs: list[list[int]] = []
     for step in members:
-        if runs and place[step] == place[runs[-1][-1]] + 1:
+        if runs and order[step] == order[runs[-1][-1]] + 1:
             runs[-1].append(step)
         else:
             runs.append([step])

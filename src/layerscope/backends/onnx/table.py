@@ -43,7 +43,7 @@ def layers(model: OnnxModel, batch: object) -> list[Layer]:
 
 
 def _layer(graph: Graph, output: Output, shapes: Mapping[str, tuple[int, ...] | None], axes: Axes) -> Layer:
-    """The row of one output, without its place in the table."""
+    """The row of one output, without its index in the table."""
     node, tensor = output.operator, output.tensor
     shape, letters = shapes[tensor], axes.letters(output)
     grid = _grid(tensor, shape, letters, axes)

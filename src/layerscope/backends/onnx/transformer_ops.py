@@ -11,7 +11,7 @@ from .graph import Graph, attributes
 SCORES = {3: "bqk", 4: "bcqk"}
 
 
-# Norms that may be over the channels of each token alone, and the place of their scale.
+# Norms that may be over the channels of each token alone, and the index of their scale.
 NORMS = {
     **dict.fromkeys(("LayerNormalization", "SimplifiedLayerNormalization", "RMSNormalization"), 1),
     **dict.fromkeys(("SkipLayerNormalization", "SkipSimplifiedLayerNormalization"), 2),

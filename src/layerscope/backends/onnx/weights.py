@@ -104,7 +104,7 @@ def _added_bias(model: OnnxModel, tensor: str) -> tuple[np.ndarray | None, str]:
     return None, tensor
 
 
-# The places of the weights among an operator's inputs; those on codes have scale and zero point behind them.
+# The indices of the weights among an operator's inputs; those on codes have scale and zero point behind them.
 WEIGHTS = {"Conv": 1, "ConvTranspose": 1, "QLinearConv": 3}
 
 

@@ -99,9 +99,9 @@ class Axes(KnownAxes[int]):
     def _first(self, operator: Operator) -> str | None:
         return self.axes.get(operator.inputs[0]) or None
 
-    def _listed(self, operator: Operator, place: int = 1) -> list[int] | None:
+    def _listed(self, operator: Operator, index: int = 1) -> list[int] | None:
         """The whole numbers of a constant input."""
-        return self.graph.numbers(operator.inputs[place]) if len(operator.inputs) > place else None
+        return self.graph.numbers(operator.inputs[index]) if len(operator.inputs) > index else None
 
     def _meet_patches(self, operator: Operator) -> None:
         """Remember the grid of a patch embedding: a convolution whose windows lie side by side."""
@@ -159,7 +159,7 @@ class Axes(KnownAxes[int]):
         return self.drop(operator.inputs[0], [operator.setting(1, "i")])
 
     def _slice(self, operator: Operator) -> str | None:
-        """The axes after a slice; those of which one place is picked are dropped."""
+        """The axes after a slice; those of which one index is picked are dropped."""
         if operator.setting(2, "i") or operator.setting(3, "i"):
             return None
         picked = operator.setting(4, "i")

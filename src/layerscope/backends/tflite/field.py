@@ -56,9 +56,9 @@ def _window(step: Step) -> Operation:
 def _matmul(step: Step) -> Operation:
     operands = []
     for index in range(2):
-        places = step.input(index)
-        order = list(range(len(places.dims)))
-        operands.append(places.permute([*order[:-2], *order[:-3:-1]]) if step.operator.setting(index) else places)
+        positions = step.input(index)
+        order = list(range(len(positions.dims)))
+        operands.append(positions.permute([*order[:-2], *order[:-3:-1]]) if step.operator.setting(index) else positions)
     return Operation("matmul", operands)
 
 

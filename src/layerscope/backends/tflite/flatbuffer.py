@@ -66,16 +66,16 @@ class Table:
         count, width = unpack(self.data, "<I", position), np.dtype(dtype).itemsize
         return view(self.data, position + 4, count * width).view(np.dtype(dtype).newbyteorder("<"))
 
-    def places(self, field: int) -> list[int]:
+    def positions(self, field: int) -> list[int]:
         """Where each table of a vector of tables lies."""
         position = self.target(field)
         offsets = self.numbers(field, np.uint32)
         if position is None or offsets is None:
             return []
-        return [position + 4 + 4 * place + int(offset) for place, offset in enumerate(offsets)]
+        return [position + 4 + 4 * index + int(offset) for index, offset in enumerate(offsets)]
 
     def tables(self, field: int) -> Iterator[Table]:
-        return (Table(self.data, position) for position in self.places(field))
+        return (Table(self.data, position) for position in self.positions(field))
 
 
 def unpack(data: Bytes, kind: str, position: int) -> int:

@@ -114,7 +114,7 @@ class Graph:
         self.content = content
         self.model = Table.root(content)
         self.codes = [_code(entry) for entry in self.model.tables(1)]
-        self.buffers = self.model.places(4)
+        self.buffers = self.model.positions(4)
         subgraphs = list(self.model.tables(2))
         if not subgraphs:
             raise Damaged("the TFLite file is damaged: it holds no graph")

@@ -143,7 +143,7 @@ def dequantise(tensor: Tensor, values: np.ndarray) -> np.ndarray:
 def cut(graph: Graph, tensors: Sequence[int], replaced: Sequence[int] = ()) -> tuple[bytes, list[int]]:
     """(the file that ends at `tensors`, the operators that it holds), without writing it anew. The weights are copied once.
 
-    Two places of the file change, on a copy: the list of operators keeps only those that are needed, and the list of outputs,
+    Two parts of the file change, on a copy: the list of operators keeps only those that are needed, and the list of outputs,
     which is added at the end, names the tensors asked for. A tensor that is an output keeps its memory to itself, so nothing
     that runs later writes into it, and no delegate may leave it out. The tensors in `replaced`, whose values are given, become
     inputs after the model's own, and what makes them is left out.
@@ -154,9 +154,9 @@ def cut(graph: Graph, tensors: Sequence[int], replaced: Sequence[int] = ()) -> t
     if vector is None:
         raise ModelNotReadable("the model has no operators")
     kept = graph.needed(tensors, replaced)
-    places = [vector + 4 + 4 * index + unpack(content, "<I", vector + 4 + 4 * index) for index in kept]
+    offsets = [vector + 4 + 4 * index + unpack(content, "<I", vector + 4 + 4 * index) for index in kept]
     operators = struct.pack(
-        f"<{len(kept) + 1}I", len(kept), *(place - (vector + 4 + 4 * index) for index, place in enumerate(places))
+        f"<{len(kept) + 1}I", len(kept), *(offset - (vector + 4 + 4 * index) for index, offset in enumerate(offsets))
     )
     patches, added = [(vector, operators)], padding
     for number, listed in ((INPUTS, (*graph.inputs, *replaced) if replaced else ()), (OUTPUTS, tensors)):

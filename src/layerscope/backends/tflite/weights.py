@@ -74,7 +74,7 @@ def kernel(model: TfliteModel, path: str, batch: Any) -> Kernel | None:
     return Kernel(values, axes, max(1, groups))
 
 
-# Operators whose constants are weights, and the place of the first; the constants of others are options.
+# Operators whose constants are weights, and the index of the first; the constants of others are options.
 WEIGHTS = {
     **dict.fromkeys(("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "CONV_3D", "FULLY_CONNECTED", "PRELU"), 1),
     **dict.fromkeys(("ADD", "SUB", "MUL", "DIV", "BATCH_MATMUL", "GATHER", "EMBEDDING_LOOKUP"), 0),

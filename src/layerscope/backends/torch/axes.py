@@ -45,7 +45,7 @@ NORMS: tuple[type[nn.Module], ...] = (nn.LayerNorm, getattr(nn, "RMSNorm", nn.La
 
 
 class Output(NamedTuple):
-    """A tensor that came out of the module `name`; `part` is its place in the output (`"[0]"`, `".logits"`)."""
+    """A tensor that came out of the module `name`; `part` is its subpath in the output (`"[0]"`, `".logits"`)."""
 
     name: str
     module: nn.Module
@@ -81,7 +81,7 @@ class Axes:
         axes = self.letters(output)
         if not axes:
             return Layer(path, "", "", shape, note=f"a {tensor.ndim}-dimensional {tensor.dtype} has no picture")
-        return self._place(path, axes, shape, tensor)
+        return self._row(path, axes, shape, tensor)
 
     def attention(self, name: str, weights: torch.Tensor, scores: torch.Tensor | None) -> Layer:
         """Attention weights that were computed inside the module `name`, from `scores` where a softmax was seen."""
@@ -92,22 +92,22 @@ class Axes:
         if not axes:
             return Layer(name, "", "", shape, note=f"attention weights of rank {weights.ndim} have no picture")
         self._trace.set(weights, axes)
-        return self._place(name, axes, shape, None)
+        return self._row(name, axes, shape, None)
 
     def function(self, name: str, tensor: torch.Tensor) -> Layer | None:
         """What a function gave inside the module `name`, `None` where its axes couldn't be followed."""
         axes = self._trace.get(tensor)
         if not axes or len(axes) != tensor.ndim:
             return None
-        return self._place(name, axes, tuple(tensor.shape), tensor)
+        return self._row(name, axes, tuple(tensor.shape), tensor)
 
-    def _place(self, path: str, axes: str, shape: tuple[int, ...], tensor: torch.Tensor | None) -> Layer:
+    def _row(self, path: str, axes: str, shape: tuple[int, ...], tensor: torch.Tensor | None) -> Layer:
         rows = shape[axes.index("b")] if "b" in axes else 1
         tokens = shape[axes.index("n" if "n" in axes else "k")] if "n" in axes or "k" in axes else None
         if tokens is None:
             return Layer(path, "", axes, shape, note=windows(rows) if rows > 1 else "")
         flattened = None if tensor is None else self.flow.grid(tensor)
-        grid, prefix, note = self._tokens.place(path, tokens, rows, flattened)
+        grid, prefix, note = self._tokens.locate(path, tokens, rows, flattened)
         if tensor is not None:
             self.flow.keep(tensor, grid)
         return Layer(path, "", axes, shape, note=note, grid=grid, prefix=prefix)
@@ -201,7 +201,7 @@ def _has_one_weight(module: nn.Module) -> bool:
 
 
 def _is_returned_attention(output: Output) -> bool:
-    """Whether a tensor is what models of transformers return as attention weights, by its place in the output."""
+    """Whether a tensor is what models of transformers return as attention weights, by its subpath in the output."""
     attention = output.part == "[1]" and "attention" in type(output.module).__name__.lower()
     return output.tensor.ndim == 4 and (".attentions[" in output.part or attention)
 

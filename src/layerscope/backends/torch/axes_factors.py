@@ -13,7 +13,7 @@ from ..common.run import TensorMap
 
 
 class Part(NamedTuple):
-    """A part of an axis: `size` places along it that lie `stride` apart."""
+    """A part of an axis: `size` positions along it that lie `stride` apart."""
 
     letter: str
     stride: int
@@ -101,7 +101,7 @@ class Factors:
         return tuple(known[letter] for letter in right) if right and set(right) <= set(known) else None
 
     def windows(self, tensor: torch.Tensor) -> bool:
-        """Whether a dimension that isn't the first counts windows of a picture, or places in a window."""
+        """Whether a dimension that isn't the first counts windows of a picture, or positions in a window."""
         dims = self.get(tensor)
         if dims is None or len(dims) < 4:
             return False
@@ -152,7 +152,7 @@ def _merge(parts: Sequence[Part]) -> tuple[Part, ...]:
 
 
 def _cut(dim: tuple[Part, ...], size: int) -> tuple[Part, ...]:
-    """A dimension of which only some places are left, where that can be said of its parts."""
+    """A dimension of which only some positions are left, where that can be said of its parts."""
     if len(dim) == 1 and dim[0].size != size:
         return (Part(dim[0].letter, dim[0].stride, size),)
     return dim

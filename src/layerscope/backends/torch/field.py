@@ -10,7 +10,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ...core.receptive_field import Field
-from ..common.field import Places, first_with_fields, image_places
+from ..common.field import Positions, first_with_fields, image_positions
 from ..common.field_rules import follow
 from ..common.run import TensorMap
 from .field_rules import RULES, Rule, Step, elementwise, tensors_in
@@ -30,14 +30,14 @@ INPUT_AXES = {4: "bchw", 5: "bcdhw"}
 
 
 class Fields(TorchDispatchMode):
-    """A mode that gives each tensor that is made while it is active its `Places`. It holds no tensor alive."""
+    """A mode that gives each tensor that is made while it is active its `Positions`. It holds no tensor alive."""
 
     # Operators that take functions (flex attention) pass through, and what they give is unknown.
     supports_higher_order_operators = True
 
     def __init__(self) -> None:
         super().__init__()
-        self._held: TensorMap[tuple[Places, int]] = TensorMap()
+        self._held: TensorMap[tuple[Positions, int]] = TensorMap()
 
     def start(self, model: torch.nn.Module, arguments: Any) -> None:
         """Note the model's input: the one floating tensor that can be an image; with more of them, nothing is followed."""
@@ -47,25 +47,25 @@ class Fields(TorchDispatchMode):
             sequence = any(isinstance(module, torch.nn.Conv1d) for module in model.modules())
             axes = INPUT_AXES.get(image.ndim) or ("bcn" if sequence and image.ndim == 3 else None)
             if axes:
-                self.set(image, image_places(axes, image.shape))
+                self.set(image, image_positions(axes, image.shape))
 
     def fields(self, output: torch.Tensor) -> tuple[Field, ...] | None:
         """The fields of a tensor, one for each axis of the image."""
-        places = self.get(output)
-        return places.receptive() if places is not None else None
+        positions = self.get(output)
+        return positions.receptive() if positions is not None else None
 
-    def get(self, tensor: torch.Tensor) -> Places | None:
+    def get(self, tensor: torch.Tensor) -> Positions | None:
         entry = self._held.get(tensor)
         if entry is None:
             return None
-        places, version = entry
+        positions, version = entry
         if _version(tensor) != version:
-            return places.give_up("written to in place through another view", tuple(tensor.shape))
-        return places
+            return positions.give_up("written to in place through another view", tuple(tensor.shape))
+        return positions
 
-    def set(self, tensor: torch.Tensor, places: Places, version: int | None = None) -> None:
-        """Note the places of a tensor that has been written to `version` times."""
-        self._held.set(tensor, (places, _version(tensor) if version is None else version))
+    def set(self, tensor: torch.Tensor, positions: Positions, version: int | None = None) -> None:
+        """Note the positions of a tensor that has been written to `version` times."""
+        self._held.set(tensor, (positions, _version(tensor) if version is None else version))
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -79,21 +79,23 @@ class Fields(TorchDispatchMode):
             if parts is not NotImplemented:
                 return parts
         # Read before the operation runs, which may write into its arguments.
-        known = {id(tensor): places for tensor in tensors_in([*args, *kwargs.values()]) if (places := self.get(tensor))}
+        known = {
+            id(tensor): positions for tensor in tensors_in([*args, *kwargs.values()]) if (positions := self.get(tensor))
+        }
         output = func(*args, **kwargs)
-        if any(places.fields for places in known.values()):
+        if any(positions.fields for positions in known.values()):
             for index, tensor in enumerate(tensors_in([output])):
                 self._follow(operator, Step(args, kwargs, known, tuple(tensor.shape), index), tensor)
         return output
 
     def _follow(self, operator: Operator, step: Step, tensor: torch.Tensor) -> None:
-        """Note the places of a tensor that an operation has made."""
+        """Note the positions of a tensor that an operation has made."""
         args, first = step.args, first_with_fields(list(step.known.values()))
-        places = follow(operator.rule, step, first, operator.name)
+        positions = follow(operator.rule, step, first, operator.name)
         # torch counts what was written, and has a view share its tensor's count, only after this.
         written = any(tensor is argument for argument in args)
         shares = args[0] if operator.view else tensor
-        self.set(tensor, places, _version(shares) + int(written and not tensor.is_inference()))
+        self.set(tensor, positions, _version(shares) + int(written and not tensor.is_inference()))
         base = tensor._base
         if written and base is not None and self._held.get(base) is None:
             # An array made by the model (zeros) into which parts are written.

@@ -10,23 +10,23 @@ from typing import Any
 
 import torch
 
-from ..common.field import Places, constant
+from ..common.field import Positions, constant
 from ..common.field_rules import Operation, by_name, depth_to_space, nary, space_to_depth, unary, unknown
 
 
 @dataclass(frozen=True)
 class Step:
-    """One operation: its arguments, the places of those that have any, and the shape of the `index`-th tensor it made."""
+    """One operation: its arguments, the positions of those that have any, and the shape of the `index`-th tensor it made."""
 
     args: Sequence[Any]
     kwargs: Mapping[str, Any]
-    known: Mapping[int, Places]
+    known: Mapping[int, Positions]
     shape: tuple[int, ...]
     index: int
 
     @property
-    def source(self) -> Places:
-        return self.places(self.args[0])
+    def source(self) -> Positions:
+        return self.positions(self.args[0])
 
     @property
     def spatial(self) -> range:
@@ -42,15 +42,15 @@ class Step:
         dims = self.arg(index)
         return [dims] if isinstance(dims, int) else dims or None
 
-    def places(self, tensor: torch.Tensor) -> Places:
+    def positions(self, tensor: torch.Tensor) -> Positions:
         return self.known.get(id(tensor)) or constant(tuple(tensor.shape))
 
-    def operands(self, values: Sequence[Any]) -> list[Places]:
-        """The places of all tensors among these values."""
-        return [self.places(tensor) for tensor in tensors_in(values)]
+    def operands(self, values: Sequence[Any]) -> list[Positions]:
+        """The positions of all tensors among these values."""
+        return [self.positions(tensor) for tensor in tensors_in(values)]
 
     @property
-    def inputs(self) -> list[Places]:
+    def inputs(self) -> list[Positions]:
         return self.operands([*self.args, *self.kwargs.values()])
 
 
@@ -75,7 +75,7 @@ def _convolution(step: Step) -> Operation:
     weight, stride, padding, dilation, transposed = step.args[1], *step.args[3:7]
     return Operation(
         "transposed" if transposed else "window",
-        [step.source, step.places(weight)],
+        [step.source, step.positions(weight)],
         step.spatial,
         kernel=weight.shape[2:],
         stride=stride,

@@ -153,7 +153,7 @@ def makes_weights(name: str) -> bool:
 
 
 def same_memory(one: torch.Tensor, other: torch.Tensor) -> bool:
-    """Whether two tensors begin at the same place; sparse and nested ones have no one place."""
+    """Whether two tensors begin at the same address; sparse and nested ones have no single address."""
     if one.layout != torch.strided or other.layout != torch.strided or one.is_nested or other.is_nested:
         return one is other
     return one.data_ptr() == other.data_ptr()

@@ -64,25 +64,25 @@ def from_timm(name: str, weights: Path | None = None) -> torch.nn.Module:
             f"timm has no {name!r}{near(name, known) or '.'} timm.list_models() lists all {len(known)}"
         )
     model: torch.nn.Module = timm.create_model(name, pretrained=False).eval()
-    place = (getattr(model, "pretrained_cfg", None) or {}).get("hf_hub_id") or ""
-    weights = weights or _in_hub(place)
+    repository = (getattr(model, "pretrained_cfg", None) or {}).get("hf_hub_id") or ""
+    weights = weights or _in_hub(repository)
     if weights is not None:
         load_weights(model, weights)
         return model
     fetch = f"timm.create_model({name!r}, pretrained=True)"
-    _warn_random(f"timm:{name}", f"{place or 'none'} isn't on this machine", fetch)
+    _warn_random(f"timm:{name}", f"{repository or 'none'} isn't on this machine", fetch)
     return model
 
 
-def _in_hub(place: str) -> Path | None:
+def _in_hub(repository: str) -> Path | None:
     """The weights of that repository in the local cache of huggingface_hub."""
-    if not place:
+    if not repository:
         return None
     try:
         from huggingface_hub import try_to_load_from_cache
     except ImportError:
         return None
-    paths = (try_to_load_from_cache(place, file) for file in ("model.safetensors", "pytorch_model.bin"))
+    paths = (try_to_load_from_cache(repository, file) for file in ("model.safetensors", "pytorch_model.bin"))
     return next((Path(path) for path in paths if isinstance(path, str)), None)
 
 

@@ -7,18 +7,18 @@ from typing import Any
 
 import torch
 
-from ..common.outputs import Aim, main_place, places
+from ..common.outputs import Aim, arrays_in, main_subpath
 from ..protocol import Captured, Pick
 
 
 def parts_of(output: Any) -> dict[str, torch.Tensor]:
-    """Every tensor in a module's output by its place: `""`, `"[0]"`, `".logits"`, `".hidden_states[2]"`."""
-    return dict(places(output, _is_tensor))
+    """Every tensor in a module's output by its subpath: `""`, `"[0]"`, `".logits"`, `".hidden_states[2]"`."""
+    return dict(arrays_in(output, _is_tensor))
 
 
 def main_part(parts: Mapping[str, torch.Tensor]) -> str:
     """The part that a plain path means."""
-    return main_place(parts, torch.Tensor.is_floating_point)
+    return main_subpath(parts, torch.Tensor.is_floating_point)
 
 
 def _is_tensor(value: Any) -> bool:

@@ -46,7 +46,7 @@ class TokenGrids:
         elif pooling or "embed" in name or "patch" in name:
             self._exact.append(size)
 
-    def place(
+    def locate(
         self, path: str, tokens: int, rows: int, flattened: Grid | None = None
     ) -> tuple[Grid | None, tuple[str, ...], str]:
         """(grid, names of the prefix tokens, note) of `tokens` tokens with `rows` rows for the one image of a dry run.

@@ -150,14 +150,14 @@ class _Page:
         wide, tall = self.picture.width, self.picture.height
         for x, y, width, height, color in boxes:
             shade = _color(self.picture, color) if isinstance(color, int) else np.array(color) / 255
-            place = (x / wide, 1 - (y + height) / tall)
-            box = Rectangle(place, width / wide, height / tall, color=shade, linewidth=0, zorder=-1)
+            corner = (x / wide, 1 - (y + height) / tall)
+            box = Rectangle(corner, width / wide, height / tall, color=shade, linewidth=0, zorder=-1)
             box.set_transform(self.figure.transFigure)
             self.figure.add_artist(box)
 
     def write(self, text: Text) -> None:
-        place = text.x / self.picture.width, 1 - (text.y + font(text.size).ascent) / self.picture.height
-        self.figure.text(*place, text.text, ha="left", va="baseline", **self._type(text))
+        corner = text.x / self.picture.width, 1 - (text.y + font(text.size).ascent) / self.picture.height
+        self.figure.text(*corner, text.text, ha="left", va="baseline", **self._type(text))
 
     def _type(self, text: Text) -> dict[str, Any]:
         return {
@@ -170,15 +170,15 @@ class _Page:
 
     def bar(self, drawn: DrawnBar) -> None:
         """A colour bar of matplotlib with the picture's own ticks."""
-        scale, place = self.picture.scale, drawn.bar
+        scale, cell = self.picture.scale, drawn.bar
         assert scale is not None
-        if place.low == place.high:  # matplotlib would invent a range
+        if cell.low == cell.high:  # matplotlib would invent a range
             self.ramp(drawn.ramp)
             self.boxes(drawn.ticks)
             for text in drawn.labels:
                 self.write(text)
             return
-        axes = self.axes(*place[:4], label="colour bar")
+        axes = self.axes(*cell[:4], label="colour bar")
         bar = self.figure.colorbar(_mappable(scale), cax=axes)
         kept = {label.text for label in drawn.labels}
         _set_ticks(bar, scale, [(value, text) for value, text in bar_ticks(scale) if text in kept])

@@ -72,23 +72,28 @@ def _is_second_trace(graph: Graph, tensors: Sequence[Tensor]) -> bool:
 
 
 def _telling_name(graph: Graph, tensor: Tensor) -> str:
-    """The tensor's name, or where it has the model's output's, the product that its weights are named after.
+    """The tensor's name, or where it has the model's output's, what its bias or its weights are named after.
 
-    A dense layer on a picture ends in a reshape, which then stands for it.
+    A bias that a BatchNorm is folded into has the names of all that runs in the operator. A dense layer on a picture
+    ends in a reshape, which then stands for it.
     """
     operator = graph.operators[graph.made_by[tensor.index]]
     if not NAMELESS.fullmatch(tensor.name):
         return tensor.name
     if operator.name == "RESHAPE" and operator.inputs[0] in graph.made_by:
         return _telling_name(graph, graph.tensors[operator.inputs[0]])
-    parts = _weight_name(graph, tensor).split(";")
+    parts = _parameter_name(graph, tensor, 1).split(";")
+    bias = _parameter_name(graph, tensor, 2)
+    if (products := _products(bias.split(";"))) and products <= _products(parts):
+        return bias
     return next((part for part in parts if PRODUCT.fullmatch(part)), tensor.name)
 
 
-def _weight_name(graph: Graph, tensor: Tensor) -> str:
+def _parameter_name(graph: Graph, tensor: Tensor, index: int) -> str:
+    """The name of the weights (`index` 1) or the bias (2) of the operator that gives a tensor; `""` where it has none."""
     operator = graph.operators[graph.made_by[tensor.index]]
-    weighted = operator.name in WEIGHTED and len(operator.inputs) > 1
-    return graph.tensors[operator.inputs[1]].name if weighted else ""
+    weighted = operator.name in WEIGHTED and len(operator.inputs) > index and operator.inputs[index] >= 0
+    return graph.tensors[operator.inputs[index]].name if weighted else ""
 
 
 def _origin(graph: Graph, tensor: Tensor, traced: bool) -> Origin | None:
@@ -100,7 +105,7 @@ def _origin(graph: Graph, tensor: Tensor, traced: bool) -> Origin | None:
     parts = [part for part in _telling_name(graph, tensor).split(";") if "/" in part]
     if not parts:
         return None
-    products, weights = _products(parts), _products(_weight_name(graph, tensor).split(";"))
+    products, weights = _products(parts), _products(_parameter_name(graph, tensor, 1).split(";"))
     if len(products) > 1 and products - weights:
         parts = [parts[0], *(part for part in parts[1:] if _products([part]) & weights)]
     scopes = [_scope(part, traced) for part in parts]

@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-BOTH := -n 2 --dist loadgroup --no-loadscope-reorder
+BOTH := -n 2 --dist loadscope --no-loadscope-reorder
 THREADS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .PHONY: demo test check wording format bench model pictures clean

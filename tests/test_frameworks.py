@@ -31,3 +31,19 @@ def test_every_framework_has_tests():
 def test_names_inside_other_names_are_no_framework():
     assert framework_in("import torchlike\nfrom jaxx import y\nkeras = 3") == ""
     assert framework_in('timm = pytest.importorskip("timm")') == "torch"
+
+
+def test_workers_get_frameworks_and_modules_whole(request):
+    plugin = request.config.pluginmanager.get_plugin("frameworks")
+    scheduler = request.config.hook.pytest_xdist_make_scheduler(config=request.config, log=None)
+    assert plugin is not None and scheduler is not None
+    others = "tests/backends/keras/test_other_frameworks.py::test_keras_on_another_framework"
+    for test, group in (
+        ("tests/backends/jax/test_nnx.py::test_a[x-y]", "jax"),
+        ("tests/backends/jax/test_linen.py::TestA::test_b", "jax"),
+        ("tests/core/test_selection.py::test_a", "tests/core/test_selection.py"),
+        ("tests/test_typing.py::test_a", "wheel"),
+        ("tests/cli/test_demo.py::test_a", "wheel"),
+        (f"{others}[jax]", f"{others}[jax]"),
+    ):
+        assert scheduler._split_scope(test) == group

@@ -11,8 +11,10 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 ROOT = Path(__file__).parents[2]
 KEPT_IN_MEMORY = 3 << 30  # bytes
@@ -69,13 +71,23 @@ def uses(node: ast.stmt) -> set[str]:
     }
 
 
-def work_group(item: pytest.Item) -> str:
-    """What pytest-xdist gives to one worker: the tests of a framework, a test with a process of its own, or a module."""
-    if item.get_closest_marker("frameworks"):
-        return item.nodeid
-    if "wheel" in getattr(item, "fixturenames", ()):
+@functools.cache
+def work_group(nodeid: str) -> str:
+    """What pytest-xdist gives to one worker: the tests of a framework, a test with processes of its own, or a module."""
+    module = nodeid.partition("::")[0]
+    if module.endswith("test_other_frameworks.py"):
+        return nodeid
+    text = (ROOT / module).read_text("utf-8")
+    if re.search(r"def \w+\([^)]*\bwheel\b", text):
         return "wheel"
-    return group_of(item.path) or item.path.relative_to(ROOT).as_posix()
+    return group_of(ROOT / module) or module
+
+
+class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
+    """Keeps the tests of a framework together: it is imported once, and what a module's fixtures build is built once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return work_group(nodeid)
 
 
 def work_order(group: str) -> int:
@@ -95,11 +107,13 @@ class Plugin:
             return None
         return True if group_of(collection_path, top=True) else None
 
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Scheduling:
+        return Scheduling(config, log)
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
-        for item in items:
-            item.add_marker(pytest.mark.xdist_group(work_group(item)))
-        items.sort(key=lambda item: work_order(work_group(item)))
+        items.sort(key=lambda item: work_order(work_group(item.nodeid)))
         if self.fast:
             slow = [item for item in items if self.loads_a_framework(item)]
             items[:] = [item for item in items if item not in slow]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from helpers.frameworks import GROUPS, ROOT, framework_in, group_of
+from helpers.frameworks import GROUPS, ROOT, framework_in, group_of, work_group
 
 
 @pytest.mark.parametrize(
@@ -34,9 +34,8 @@ def test_names_inside_other_names_are_no_framework():
 
 
 def test_workers_get_frameworks_and_modules_whole(request):
-    plugin = request.config.pluginmanager.get_plugin("frameworks")
-    scheduler = request.config.hook.pytest_xdist_make_scheduler(config=request.config, log=None)
-    assert plugin is not None and scheduler is not None
+    hooks = request.config.hook.pytest_xdist_make_scheduler.get_hookimpls()
+    assert "frameworks" in [hook.plugin_name for hook in hooks]
     others = "tests/backends/keras/test_other_frameworks.py::test_keras_on_another_framework"
     for test, group in (
         ("tests/backends/jax/test_nnx.py::test_a[x-y]", "jax"),
@@ -46,4 +45,4 @@ def test_workers_get_frameworks_and_modules_whole(request):
         ("tests/cli/test_demo.py::test_a", "wheel"),
         (f"{others}[jax]", f"{others}[jax]"),
     ):
-        assert scheduler._split_scope(test) == group
+        assert work_group(test) == group

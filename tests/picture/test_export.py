@@ -14,6 +14,7 @@ from xml.etree import ElementTree as xml
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 from pypdf import PdfReader
@@ -90,11 +91,16 @@ def picture(request):
     return PICTURES[request.param]()
 
 
-def figure_rgb(figure):
-    """RGB of the figure at its own dots, by matplotlib's Agg."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return np.asarray(Image.open(buffer).convert("RGB"))
+@pytest.fixture(scope="module")
+def figure_pixels(picture):
+    """RGB of the picture's matplotlib figure at its own dots, by Agg."""
+    return agg_pixels(picture.to_matplotlib())
+
+
+def agg_pixels(figure):
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3]
 
 
 def place_of(box):
@@ -105,17 +111,17 @@ def far_from(pixels, color):
     return (np.abs(pixels.astype(int) - color) > 60).any(-1)
 
 
-def test_matplotlib_shows_each_tile_pixel_by_pixel(picture):
-    figure, expected = figure_rgb(picture.to_matplotlib()), picture.rgb()
+def test_matplotlib_shows_each_tile_pixel_by_pixel(picture, figure_pixels):
+    figure, expected = figure_pixels, picture.rgb()
     assert figure.shape == expected.shape
     for cell in picture.cells:
         assert np.array_equal(figure[place_of(cell)], expected[place_of(cell)]), cell
 
 
-def test_matplotlib_writes_each_line_where_the_picture_has_it(picture):
+def test_matplotlib_writes_each_line_where_the_picture_has_it(picture, figure_pixels):
     """Its letters are antialiased by another hand, so lines are compared by where their ink begins and ends."""
     paper = picture.palette()[GAP]
-    figure, expected = (far_from(pixels, paper) for pixels in (figure_rgb(picture.to_matplotlib()), picture.rgb()))
+    figure, expected = (far_from(pixels, paper) for pixels in (figure_pixels, picture.rgb()))
     bare = np.ones(figure.shape, bool)
     ticks = picture.drawing.bar.labels if picture.drawing.bar else ()
     for line in (*picture.texts, *ticks):
@@ -172,7 +178,7 @@ def test_a_picture_without_a_record_is_one_image():
     (image,) = xml.fromstring(picture.svg().encode()).findall(f".//{SVG}image")
     data = b64decode(image.get(f"{XLINK}href").partition(",")[2])
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(data)).convert("RGB")), picture.rgb())
-    assert np.array_equal(figure_rgb(picture.to_matplotlib()), picture.rgb())
+    assert np.array_equal(agg_pixels(picture.to_matplotlib()), picture.rgb())
     assert picture.texts == ()
 
 
@@ -275,7 +281,7 @@ def test_many_tiles_share_an_axes():
 def test_a_dollar_in_a_name_is_no_formula():
     fm = ls.FeatureMap.of_array(np.ones((1, 2, 2, 2)))
     fm = replace(fm, layer=replace(fm.layer, path="a$x^2$b"))
-    assert figure_rgb(ls.sheet(fm).to_matplotlib()).size
+    assert agg_pixels(ls.sheet(fm).to_matplotlib()).size
 
 
 def test_a_tile_in_the_callers_axes():

@@ -141,7 +141,7 @@ def test_an_early_layer_of_a_model_that_fails_later() -> None:
 
 
 @pytest.mark.slow
-def test_a_hundred_captures_keep_sessions_and_memory_flat(tmp_path: Path) -> None:
+def test_repeated_captures_keep_sessions_and_memory_flat(tmp_path: Path) -> None:
     path, batch = tmp_path / "cnn.onnx", random(4, 3, 8, 6)
     onnx.save(cnn(), path)
     backend = OnnxBackend(threads=1)
@@ -149,7 +149,7 @@ def test_a_hundred_captures_keep_sessions_and_memory_flat(tmp_path: Path) -> Non
     paths = [layer.path for layer in backend.layers(model, batch)]
 
     def run() -> int:
-        for number in range(100):
+        for number in range(40):
             backend.capture(model, batch, [paths[number % len(paths)]])
             backend.capture(model.proto, batch, ["conv1", "fc"])
         gc.collect()
@@ -159,7 +159,7 @@ def test_a_hundred_captures_keep_sessions_and_memory_flat(tmp_path: Path) -> Non
         pytest.skip("resident memory is read from /proc")
     # A leak grows in every round; what the rest of a large process does, only in some.
     marks = [run() for _ in range(5)]
-    assert min(after - before for before, after in itertools.pairwise(marks)) < 4e6
+    assert min(after - before for before, after in itertools.pairwise(marks)) < 2e6
     assert len(model.sessions) <= 3
     assert len(backend._kept.sessions) == 1
 

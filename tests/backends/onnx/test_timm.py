@@ -26,9 +26,9 @@ MODELS = {
     ),
     "swin": (
         lambda: timm.models.SwinTransformer(
-            (64, 64), 4, window_size=4, embed_dim=16, depths=(2, 2), num_heads=(2, 4), num_classes=5
+            (64, 64), 4, window_size=4, embed_dim=16, depths=(2, 1), num_heads=(2, 4), num_classes=5
         ),
-        *((64, 64), 60),
+        *((64, 64), 45),
     ),
 }
 NARROW = {"embed_dim": 32, "num_heads": 4}

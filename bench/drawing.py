@@ -11,9 +11,9 @@ import numpy as np
 
 import layerscope as ls
 from layerscope.arrays.ranges import raw_extent
-from layerscope.picture import canvas, codes, png
+from layerscope.picture import canvas, codes, picture, png
 from layerscope.picture.palette import lut
-from layerscope.plots import sheet, tiles
+from layerscope.plots import sheet, sheet_layout, tiles
 
 from .arrays import channels_first_in_memory, name, noise, photo_map
 from .measure import Row, Target, parts_of, side_by_side
@@ -223,18 +223,21 @@ def _by_numpy(array: np.ndarray, axes: tuple[int, ...]) -> list[np.ndarray]:
     ]
 
 
+# What a sheet is drawn by, in this order: where each function is looked up, and its name there.
+PARTS = {
+    "extent": (sheet, "raw_extent"),
+    "encode": (sheet_layout, "encode"),
+    "labels": (tiles.Labels, "draw"),
+    "canvas, caption": (canvas.Frame, "around"),
+    "PNG filter": (png, "_filtered"),
+    "PNG deflate": (png, "_packed"),
+    "file": (picture, "write"),
+}
+
+
 def _parts(channels: int, folder: Path) -> Iterator[Row]:
-    parts = {
-        "extent": (sheet, "raw_extent"),
-        "encode": (sheet, "encode"),
-        "labels": (tiles.Labels, "draw"),
-        "canvas, caption": (canvas.Frame, "around"),
-        "PNG filter": (png, "_filtered"),
-        "PNG deflate": (png, "_packed"),
-        "file": (Path, "write_bytes"),
-    }
     values = photo_map(channels)
     for memory, array in (("NHWC", values), ("NCHW", channels_first_in_memory(values))):
-        times = parts_of(lambda array=array: ls.sheet(array).save(folder / "ours.png"), parts)
-        for part in (*parts, "rest"):
+        times = parts_of(lambda array=array: ls.sheet(array).save(folder / "ours.png"), PARTS)
+        for part in (*PARTS, "rest"):
             yield Row(f"{name(channels)}, {memory}: {part}", times[part], "the whole sheet", times["whole"], part=True)

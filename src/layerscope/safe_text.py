@@ -1,4 +1,4 @@
-"""Foreign names made safe to print and to write: paths of layers, names of files, labels and whatever else is in a file."""
+"""Text for messages and pictures: foreign names (paths, labels, whatever is in a file) made safe to print, counted nouns."""
 
 from __future__ import annotations
 
@@ -7,6 +7,15 @@ import re
 # C0 and C1 controls, marks and overrides of writing direction, line and paragraph separators, and what neither UTF-8 nor
 # XML can hold: halves of surrogate pairs (bytes of a file name that isn't UTF-8), two non-characters.
 UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff\ufffe\uffff]")
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """A number with its noun, which has an `s` in the plural where no `plural` is given.
+
+    >>> counted(1, "channel"), counted(0, "channel"), counted(2, "class", "classes")
+    ('1 channel', '0 channels', '2 classes')
+    """
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 
 def printable(text: str) -> str:

@@ -33,6 +33,7 @@ import numpy as np
 from ..checks import indices
 from ..core.feature_map import FeatureMap, as_map
 from ..errors import BadChannels, BadOption, near
+from ..safe_text import counted
 from .statistics import COLUMNS, ChannelRow, ChannelStatistics, statistics
 
 COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
@@ -224,7 +225,7 @@ def positions(one: FeatureMap, channels: Any) -> np.ndarray:
         if mask.shape != (len(one.channels),) or not mask.any():
             raise BadChannels(
                 f"a mask of shape {mask.shape} that selects {int(mask.sum())}: give one entry for each of the "
-                f"{len(one.channels)} channels, and select at least one"
+                f"{counted(len(one.channels), 'channel')}, and select at least one"
             )
         return np.flatnonzero(mask)
     return np.array([position_of[channel] for channel in one.select(channels).channels])

@@ -18,7 +18,7 @@ from ..core.feature_map import as_map
 from ..errors import BadOption, near
 from ..files import write
 from ..picture.numbers import number
-from ..safe_text import printable
+from ..safe_text import counted, printable
 
 SHOWN, LISTED = 40, 12
 AXES = {0: (), 1: ("n",), 2: ("y", "x"), 3: ("d", "y", "x")}
@@ -223,7 +223,7 @@ class ChannelStatistics:
 
     def _foot(self) -> list[str]:
         images = f"all {len(self.images)} images" if len(self.images) > 1 else self.images[0]
-        count = f"{len(self)} channel{'s' if len(self) > 1 else ''}"
+        count = counted(len(self), "channel")
         lines = [printable(f"{count} of {self.layer} in {images}")]
         for name, channels in (
             ("dead", self.dead),

@@ -13,6 +13,7 @@ from ..core.axes import prefix_names
 from ..core.feature_map import FeatureMap
 from ..core.note import Note, kind_of
 from ..errors import BadLayout, BadOption, near
+from ..safe_text import counted
 
 HEADS: dict[str, Callable[..., Any]] = {"mean": np.mean, "max": np.max, "min": np.min}
 
@@ -100,7 +101,12 @@ def attention_rollout(
     rows, source = _rows(last, chosen, grid, prefix)
     values, _ = _on_grid(product[..., None].astype(np.float32), rows, grid)
     layer = replace(
-        last.layer, path=f"{len(layers)} layers", kind=last.layer.kind, axes="bhwc", shape=(1, *grid, 1), grid=None
+        last.layer,
+        path=counted(len(layers), "layer"),
+        kind=last.layer.kind,
+        axes="bhwc",
+        shape=(1, *grid, 1),
+        grid=None,
     )
     layer = replace(layer, prefix=())
     skip = "each layer is half its weights, half the skip connection" if residual else "without the residual connection"

@@ -11,6 +11,7 @@ from ..core.feature_map import FeatureMap
 from ..core.origin import Origin
 from ..errors import BadOption, BadWeights
 from ..inputs.recipe import READY
+from ..safe_text import counted
 from ..scope.open import demo_photo
 from ..scope.rerun import Rerun
 from ..scope.scope import Scope
@@ -164,7 +165,8 @@ def _check(fm: FeatureMap, output: FeatureMap, head: Head) -> None:
     path, name = fm.layer.path or "output", head.path
     if fm.shape[-1] != channels:
         raise BadWeights(
-            f"the last dense layer, {name!r}, has {channels} inputs, and {path!r} has {fm.shape[-1]} channels",
+            f"the last dense layer, {name!r}, has {counted(channels, 'input')}, and {path!r} has "
+            f"{counted(fm.shape[-1], 'channel')}",
             "it doesn't follow that layer directly; choose the layer before the pooling with layer=, or use grad_cam",
         )
     mean = fm.values.reshape(-1, channels).mean(0, dtype=np.float64)

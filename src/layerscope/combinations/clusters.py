@@ -11,6 +11,7 @@ from ..checks import one_of, whole
 from ..core.feature_map import FeatureMap, as_map
 from ..core.note import Note
 from ..errors import BadOption
+from ..safe_text import counted
 from .basis import LARGEST_SEED, Stored, finite_vectors, learning, left_out, scikit_learn, spread
 
 METRICS = ("euclidean", "cosine")
@@ -105,7 +106,9 @@ def clusters(fm: Any, k: int = 6, *, seed: int = 0, basis: Any = None, metric: s
     else:
         basis = ClusterBasis.of(basis)
         if basis.centers.shape[1] != matrix.shape[1]:
-            raise BadOption(f"the basis has {basis.centers.shape[1]} channels, this map has {matrix.shape[1]}")
+            raise BadOption(
+                f"the basis has {counted(basis.centers.shape[1], 'channel')}, this map has {matrix.shape[1]}"
+            )
         vectors, sound, notes = _vectors(matrix, sound, one_of("metric", basis.metric, METRICS))
         labels, source = _nearest(vectors, basis.centers), "with the given basis"
     count = len(basis.centers)
@@ -114,7 +117,9 @@ def clusters(fm: Any, k: int = 6, *, seed: int = 0, basis: Any = None, metric: s
     near_is = "cosine, on unit vectors" if basis.metric == "cosine" else "Euclidean"
     texts = (Note("metric", f"k-means, {near_is}"), Note("basis", source), *notes, *left_out(sound))
     values = spread(labels[:, None].astype(np.float32), sound)
-    combined = fm.combined(values, f"{count} clusters", texts, role="labels", over=f"{matrix.shape[1]} channels")
+    combined = fm.combined(
+        values, counted(count, "cluster"), texts, role="labels", over=counted(matrix.shape[1], "channel")
+    )
     return replace(combined, provenance={**combined.provenance, "groups": groups})
 
 
@@ -144,7 +149,9 @@ def _learned(vectors: np.ndarray, fm: FeatureMap, k: int, *, seed: int, metric: 
     """The cluster of each position, and the basis, the largest cluster first; empty ones are left out."""
     k = whole("k", k)
     if k > len(vectors):
-        raise BadOption(f"k={k}: {fm.layer.path!r} has only {len(vectors)} positions to cluster; use at most that many")
+        raise BadOption(
+            f"k={k}: {fm.layer.path!r} has only {counted(len(vectors), 'position')} to cluster; use at most that many"
+        )
     model = scikit_learn("cluster", "clusters").KMeans(
         k, n_init=STARTS, random_state=whole("seed", seed, 0, LARGEST_SEED), algorithm="lloyd", max_iter=MOST_ROUNDS
     )
@@ -159,7 +166,9 @@ def _learned(vectors: np.ndarray, fm: FeatureMap, k: int, *, seed: int, metric: 
     order = order[sizes[order] > 0]
     number = np.empty(k, int)
     number[order] = np.arange(len(order))
-    fewer = Note("fewer-clusters", f"{len(order)} clusters instead of {k}: there are no more distinct vectors")
+    fewer = Note(
+        "fewer-clusters", f"{counted(len(order), 'cluster')} instead of {k}: there are no more distinct vectors"
+    )
     notes = (fewer,) if len(order) < k else ()
     middle = scaled.mean(0, dtype=np.float64).astype(np.float32)
     variance = sum(float(np.square(part - middle).sum(dtype=np.float64)) for part in np.array_split(scaled, PARTS))

@@ -11,6 +11,7 @@ from ..arrays.reductions import channel_squares
 from ..core.feature_map import FeatureMap, as_map
 from ..core.note import Note
 from ..errors import BadLayout, BadOption
+from ..safe_text import counted
 
 MOST_CHANGED = 8
 SOME = 0.01  # less may be rounding
@@ -70,7 +71,7 @@ def difference(a: Any, b: Any = None, *, relative: bool = False) -> FeatureMap:
     name = "relative difference" if relative else "difference"
     other = {key: value for key, value in b.provenance.items() if a.provenance.get(key) != value}
     provenance = {**a.provenance, "minus": {"images": list(b.ids), "layer": b.layer.path, **other}}
-    combined = base.combined(values, name, notes, over="" if a.rule else f"{a.shape[-1]} channels")
+    combined = base.combined(values, name, notes, over="" if a.rule else counted(a.shape[-1], "channel"))
     return replace(combined, ids=ids, channels=a.channels, provenance=provenance)
 
 

@@ -12,6 +12,7 @@ from ..checks import one_of, whole
 from ..core.feature_map import FeatureMap, as_map
 from ..core.note import Note
 from ..errors import BadOption
+from ..safe_text import counted
 from .basis import LARGEST_SEED, Stored, finite_vectors, learning, left_out, scikit_learn, spread
 
 MOST_ROUNDS = 400
@@ -102,7 +103,9 @@ def nmf(fm: Any, factors: int = 6, *, seed: int = 0, basis: Any = None, negative
     else:
         learned = FactorBasis.of(basis)
         if learned.components.shape[1] != matrix.shape[1]:
-            raise BadOption(f"the basis has {learned.components.shape[1]} channels, this map has {matrix.shape[1]}")
+            raise BadOption(
+                f"the basis has {counted(learned.components.shape[1], 'channel')}, this map has {matrix.shape[1]}"
+            )
         if (learned.components < 0).any():
             raise BadOption("the basis has negative components, which non-negative factors can't have")
         strengths, energy = _solved(matrix, learned.components)
@@ -113,9 +116,9 @@ def nmf(fm: Any, factors: int = 6, *, seed: int = 0, basis: Any = None, negative
         for number, (row, share) in enumerate(zip(learned.components, learned.energy, strict=True))
     ]
     count = len(groups)
-    energy_note = Note("energy", f"energy explained by {count} factors: {learned.energy.sum():.1%}")
+    energy_note = Note("energy", f"energy explained by {counted(count, 'factor')}: {learned.energy.sum():.1%}")
     texts = (energy_note, Note("basis", source), *learned.notes, *left_out(sound))
-    rule, over = f"{count} factors (NMF)", f"{matrix.shape[1]} channels"
+    rule, over = f"{counted(count, 'factor')} (NMF)", counted(matrix.shape[1], "channel")
     combined = fm.combined(spread(strengths, sound), rule, texts, role="factors", over=over)
     return replace(
         combined,
@@ -160,8 +163,8 @@ def _learned(
     positions, channels = matrix.shape
     if factors > min(positions, channels):
         raise BadOption(
-            f"factors={factors}: {fm.layer.path!r} has {positions} positions and {channels} channels, so there are at "
-            f"most {min(positions, channels)} factors"
+            f"factors={factors}: {fm.layer.path!r} has {counted(positions, 'position')} and "
+            f"{counted(channels, 'channel')}, so there are at most {min(positions, channels)} factors"
         )
     model = scikit_learn("decomposition", "nmf").NMF(
         factors, init="nndsvda", solver="cd", random_state=whole("seed", seed, 0, LARGEST_SEED), max_iter=MOST_ROUNDS

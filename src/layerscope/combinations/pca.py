@@ -14,6 +14,7 @@ from ..core.feature_map import FeatureMap, as_map
 from ..core.linear import Linear
 from ..core.note import Note
 from ..errors import BadOption, near
+from ..safe_text import counted
 from .basis import Stored
 
 SIDES = ("auto", "above", "below")
@@ -127,8 +128,8 @@ def pca(fm: Any, *, basis: Any = None, foreground: Any = None, robust: bool = Fa
     channels = fm.values.shape[-1]
     if basis.components.shape != (3, channels):
         raise BadOption(
-            f"the basis has {basis.components.shape[0]} components of {basis.components.shape[1]} channels;"
-            f" this map needs 3 of {channels}"
+            f"the basis has {counted(basis.components.shape[0], 'component')} of "
+            f"{counted(basis.components.shape[1], 'channel')}; this map needs 3 of {channels}"
         )
     mask = _foreground(fm, foreground, basis.split)
     shift = basis.components @ basis.mean
@@ -144,7 +145,7 @@ def pca(fm: Any, *, basis: Any = None, foreground: Any = None, robust: bool = Fa
         planes[~mask & ~broken] = BACKGROUND
     linear = Linear.of(basis.components.T, fm.channels, bias=-shift)
     notes = _notes(fm, basis, projected, mask)
-    return fm.combined(planes, "PCA", notes, role="rgb", linear=linear, over=f"{channels} channels")
+    return fm.combined(planes, "PCA", notes, role="rgb", linear=linear, over=counted(channels, "channel"))
 
 
 def _notes(fm: FeatureMap, basis: Basis, given: bool, mask: np.ndarray | None) -> tuple[str, ...]:
@@ -280,7 +281,7 @@ def _foreground(fm: FeatureMap, given: Any, split: np.ndarray | None) -> np.ndar
                 )
             return None
         if len(split) != fm.values.shape[-1] + 1:
-            raise BadOption(f"the basis has {len(split) - 1} channels, this map has {fm.values.shape[-1]}")
+            raise BadOption(f"the basis has {counted(len(split) - 1, 'channel')}, this map has {fm.values.shape[-1]}")
         mask = _above(fm.values, split)
     else:
         mask = _mask(fm, given)

@@ -19,6 +19,7 @@ from ..core.linear import Linear
 from ..core.note import Note
 from ..errors import BadWeights, first_line
 from ..files import open_regular
+from ..safe_text import counted
 
 
 def mean(fm: Any) -> FeatureMap:
@@ -39,7 +40,7 @@ def mean(fm: Any) -> FeatureMap:
     """
     fm = as_map(fm)
     count = fm.values.shape[-1]
-    return _weighted(fm, np.full(count, 1 / count), "mean", f"{count} channels")
+    return _weighted(fm, np.full(count, 1 / count), "mean", counted(count, "channel"))
 
 
 def total(fm: Any) -> FeatureMap:
@@ -60,7 +61,7 @@ def total(fm: Any) -> FeatureMap:
     """
     fm = as_map(fm)
     count = fm.values.shape[-1]
-    return _weighted(fm, np.ones(count), "sum", f"{count} channels")
+    return _weighted(fm, np.ones(count), "sum", counted(count, "channel"))
 
 
 def weighted(fm: Any, weights: Any) -> FeatureMap:
@@ -94,7 +95,7 @@ def weighted(fm: Any, weights: Any) -> FeatureMap:
     values = weighted_sum(fm.values, vector)[..., None]
     # A map of negative values alone looks like any other once it has colours, so a note says it.
     notes = () if (values > 0).any() else (Note("no-evidence", "no positive evidence: every value is 0 or below"),)
-    over = f"{np.count_nonzero(vector)} of {len(vector)} channels"
+    over = f"{np.count_nonzero(vector)} of {counted(len(vector), 'channel')}"
     return fm.combined(values, "weighted sum", notes, linear=Linear.of(vector, fm.channels), over=over)
 
 
@@ -116,7 +117,7 @@ def maximum(fm: Any) -> FeatureMap:
     """
     fm = as_map(fm)
     values = fm.values.max(axis=-1, keepdims=True)
-    return fm.combined(values, "maximum", over=f"{fm.values.shape[-1]} channels")
+    return fm.combined(values, "maximum", over=counted(fm.values.shape[-1], "channel"))
 
 
 def norm(fm: Any) -> FeatureMap:
@@ -136,7 +137,7 @@ def norm(fm: Any) -> FeatureMap:
         BadLayout: `fm` isn't an array of numbers.
     """
     fm = as_map(fm)
-    return fm.combined(lengths(fm.values)[..., None], "norm", over=f"{fm.values.shape[-1]} channels")
+    return fm.combined(lengths(fm.values)[..., None], "norm", over=counted(fm.values.shape[-1], "channel"))
 
 
 def deviation(fm: Any) -> FeatureMap:
@@ -159,7 +160,7 @@ def deviation(fm: Any) -> FeatureMap:
     count = fm.values.shape[-1]
     center = weighted_sum(fm.values, np.full(count, 1 / count))
     spread = lengths(fm.values, center[..., None]) / np.float32(np.sqrt(count))
-    return fm.combined(spread[..., None], "standard deviation", over=f"{count} channels")
+    return fm.combined(spread[..., None], "standard deviation", over=counted(count, "channel"))
 
 
 def _weighted(fm: FeatureMap, weights: np.ndarray, rule: str, over: str) -> FeatureMap:
@@ -196,7 +197,7 @@ def weight_vector(fm: FeatureMap, weights: Any) -> np.ndarray:
             vector = vector.reshape(-1)
         if vector.shape != (channels,):
             raise BadWeights(
-                f"{fm.layer.path!r} has {channels} channels and needs {channels} weights; got shape {vector.shape}"
+                f"{fm.layer.path!r} has {counted(channels, 'channel')} and needs as many weights; got shape {vector.shape}"
             )
     bad = np.flatnonzero(~np.isfinite(vector))
     if len(bad):

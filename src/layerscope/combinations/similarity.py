@@ -14,6 +14,7 @@ from ..core.feature_map import FeatureMap, as_map
 from ..core.linear import Linear
 from ..core.note import Note
 from ..errors import BadLayout, BadOption
+from ..safe_text import counted
 
 METRICS = ("cosine", "dot", "euclidean")
 
@@ -69,7 +70,7 @@ def similarity(
         notes.append(Note("query", f"query from {_source(fm)}, compared in {_source(target)}"))
     linear = Linear.of(query, target.channels) if metric == "dot" else None
     combined = target.combined(
-        values[..., None], f"{metric} similarity over {fm.shape[-1]} channels", notes, linear=linear
+        values[..., None], f"{metric} similarity over {counted(fm.shape[-1], 'channel')}", notes, linear=linear
     )
     query_of = {"image": one.ids[0], "at": list(position), "map": list(fm.spatial)}
     return replace(combined, provenance={**combined.provenance, "query": query_of})
@@ -143,7 +144,7 @@ def _check_channels(fm: FeatureMap, target: FeatureMap) -> None:
     if fm.channels == target.channels:
         return
     if fm.shape[-1] != target.shape[-1]:
-        differ = f"the query has {fm.shape[-1]} channels, to= has {target.shape[-1]}"
+        differ = f"the query has {counted(fm.shape[-1], 'channel')}, to= has {target.shape[-1]}"
     else:
         differ = "the two hold different channel numbers"
     raise BadLayout(f"{differ}: vectors can be compared only over the same channels of the same layer")

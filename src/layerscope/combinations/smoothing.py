@@ -13,6 +13,7 @@ from ..core.feature_map import FeatureMap
 from ..core.note import Note, kind_of
 from ..core.origin import Origin
 from ..errors import BadOption
+from ..safe_text import counted
 from ..scope.progress import report
 
 # Kinds of notes that hold for one map, and not for a mean of maps.
@@ -53,7 +54,7 @@ class Averaging:
     def _notes(self) -> Iterator[Note]:
         if self.smooth:
             noise = f"noise of {self.noise:g} of their range, seed {self.seed}"
-            yield Note("averaged", f"mean over {self.smooth} inputs with {noise}")
+            yield Note("averaged", f"mean over {counted(self.smooth, 'input')} with {noise}")
         if self.flip:
             yield Note("averaged", "mean with the mirrored input")
 

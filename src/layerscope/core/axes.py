@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..errors import BadLayout
+from ..safe_text import counted
 
 SPATIAL = "dhwnqk"
 LETTERS = "bc" + SPATIAL
@@ -34,7 +35,9 @@ def check(axes: str, shape: Sequence[int]) -> None:
             " q, k (query and key tokens) at most once"
         )
     if len(axes) != len(shape):
-        raise BadLayout(f"layout={axes!r} names {len(axes)} axes, the array has {len(shape)}: shape {tuple(shape)}")
+        raise BadLayout(
+            f"layout={axes!r} names {counted(len(axes), 'axis', 'axes')}, the array has {len(shape)}: shape {tuple(shape)}"
+        )
 
 
 def channels_last(values: np.ndarray, axes: str) -> np.ndarray:
@@ -98,8 +101,8 @@ def split_tokens(values: np.ndarray, grid: tuple[int, int]) -> tuple[np.ndarray,
     extra = tokens - height * width
     if extra < 0:
         raise BadLayout(
-            f"{tokens} tokens are fewer than {height} × {width} = {height * width} patches: give the grid = (height, width)"
-            " of the patch embedding"
+            f"{height} × {width} patches need {height * width} tokens, and there {'is' if tokens == 1 else 'are'} {tokens}: give "
+            "the grid = (height, width) of the patch embedding"
         )
     return values[:, extra:].reshape(images, height, width, channels), values[:, :extra]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ..errors import BackendMissing, BadChannels, BadLayout, BadOption, LayoutWarning, caller_level
-from ..safe_text import printable
+from ..safe_text import counted, printable
 from . import axes as _axes
 from . import npz
 from .conversion import as_float32, as_numpy
@@ -92,10 +92,11 @@ class FeatureMap:
             )
         if len(self.ids) != self.values.shape[0] or len(self.channels) != self.values.shape[-1]:
             raise BadLayout(
-                f"{len(self.ids)} ids and {len(self.channels)} channel numbers for values of shape {self.values.shape}"
+                f"{counted(len(self.ids), 'id')} and {counted(len(self.channels), 'channel number')} for values "
+                f"of shape {self.values.shape}"
             )
         if self.names and len(self.names) != self.values.shape[-1]:
-            raise BadLayout(f"{len(self.names)} names for {self.values.shape[-1]} channels")
+            raise BadLayout(f"{counted(len(self.names), 'name')} for {counted(self.values.shape[-1], 'channel')}")
         view = self.values.view()
         view.flags.writeable = False
         object.__setattr__(self, "values", view)

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from ..errors import BadLayout
+from ..safe_text import counted
 
 Post = Literal["none", "relu"]
 
@@ -43,7 +44,9 @@ class Linear:
         """float32 `[image, *spatial, k]` of the layer's values `[image, *spatial, channel]`. Raises `BadLayout`."""
         values = np.asarray(values, np.float32)
         if values.ndim < 2 or values.shape[-1] != self.weights.shape[-2]:
-            raise BadLayout(f"weights of {self.weights.shape[-2]} channels for values of the shape {values.shape}")
+            raise BadLayout(
+                f"weights of {counted(self.weights.shape[-2], 'channel')} for values of the shape {values.shape}"
+            )
         bias = self.bias if self.bias.ndim == 1 else self.bias[:, None]
         combined = values.reshape(values.shape[0], -1, values.shape[-1]) @ self.weights + bias
         combined = np.maximum(combined, 0) if self.post == "relu" else combined

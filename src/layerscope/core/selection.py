@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..errors import LayerNotCalled, LayerNotFound, near
+from ..safe_text import counted
 from .layer import Layer, bare_kind, inside, list_paths, no_call, path_endings, require_output, split_call
 
 
@@ -186,7 +187,7 @@ def _unknown(table: Sequence[Layer], name: str) -> str:
         advice = f". A name is one layer: give several as a list, {parts}, or with an -l for each."
     if not advice:
         shown = [layer for layer in table if layer.showable]
-        advice = f". The model has {len(table)} layers: {list_paths(shown or list(table))}."
+        advice = f". The model has {counted(len(table), 'layer')}: {list_paths(shown or list(table))}."
     return f"no layer {name!r}{advice} `layers()` lists them all"
 
 

@@ -16,6 +16,7 @@ from PIL import Image
 
 from ..checks import whole
 from ..errors import ImageNotReadable, ImagesSkipped
+from ..safe_text import counted
 from .photo import Photo, as_array, kind_of, label_of, pixel_limit, read
 
 # What counts as an image in a folder. HEIC and JPEG XL are here although Pillow needs a plugin for them: a folder of
@@ -123,7 +124,7 @@ def _report(skipped: Sequence[tuple[str, str]], count: int) -> None:
     reasons = "; ".join(f"{id}: {reason}" for id, reason in skipped[:3])
     more = f"; and {len(skipped) - 3} more" if len(skipped) > 3 else ""
     if len(skipped) == count:
-        raise ImageNotReadable(f"none of the {count} images can be read: {reasons}{more}")
+        raise ImageNotReadable(f"none of {counted(count, 'image')} can be read: {reasons}{more}")
     were = "was" if len(skipped) == 1 else "were"
     warnings.warn(f"{len(skipped)} of {count} images {were} skipped: {reasons}{more}", ImagesSkipped, stacklevel=3)
 

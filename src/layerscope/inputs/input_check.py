@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..backends.protocol import Evidence
+from ..safe_text import counted
 from .preprocess import scaled
 from .recipe import READY, RECIPES, Recipe
 
@@ -146,7 +147,7 @@ def _verdict(evidence: Evidence, what: str, current: Fit, others: dict[str, Fit]
         advice = "batches scaled as " + " or ".join(map(repr, equal))
     return (
         f"{'the input looks wrong for this model' if wrong else 'another preprocessing fits this model better'}: at "
-        f"the first BatchNorm ({evidence.layer!r}, {len(evidence.trained_mean)} channels), {what} has "
+        f"the first BatchNorm ({evidence.layer!r}, {counted(len(evidence.trained_mean), 'channel')}), {what} has "
         f"{current.describe()}; under {best!r} it would have {others[best].describe()} (medians over the channels). If "
         f"the model wasn't trained this way, give {advice}"
     )

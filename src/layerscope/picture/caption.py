@@ -22,8 +22,8 @@ def title_of(fm: FeatureMap) -> str:
 
 
 def channel_word(fm: FeatureMap) -> str:
-    """What the channels are called: those of attention weights are heads, those of a convolution's weights filters."""
-    return "heads" if fm.layer.attention else "filters" if fm.role == "weights" else "channels"
+    """What a channel is called: that of attention weights is a head, that of a convolution's weights a filter."""
+    return "head" if fm.layer.attention else "filter" if fm.role == "weights" else "channel"
 
 
 def caption(fm: FeatureMap, scale: Scale | None, shown: str) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from ..checks import one_of, real
 from ..core.note import kind_of
 from ..errors import BadOption, first_line
 from ..files import write
-from ..safe_text import printable
+from ..safe_text import counted, printable
 from . import png
 from .codes import OWN
 from .drawing import Drawing
@@ -414,7 +414,9 @@ class Picture:
         limits = ""
         if self.scale is not None and self.scale.single:
             limits = f", {span_text(*self.scale.limits)}"
-        return f"<Picture {self.width}×{self.height}, {len(self.cells)} cells{limits}: {printable(self.title)}>"
+        return (
+            f"<Picture {self.width}×{self.height}, {counted(len(self.cells), 'cell')}{limits}: {printable(self.title)}>"
+        )
 
 
 def _check_dpi(dpi: Any) -> float:

@@ -141,7 +141,7 @@ class Beyond:
 
 def _units_beyond(rule: Scale, count: int, upper: bool, farthest: float) -> str:
     """How many units lie on one side of the limits, and how far."""
-    text = f"{count:,} unit{'s' if count > 1 else ''} {'above' if upper else 'below'} "
+    text = f"{count:,} {'unit' if count == 1 else 'units'} {'above' if upper else 'below'} "
     if not rule.single:
         return text + f"the {'upper' if upper else 'lower'} limits"
     low, high = rule.limits

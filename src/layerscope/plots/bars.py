@@ -23,7 +23,7 @@ from ..picture.palette import MARKS
 from ..picture.picture import Picture
 from ..picture.scale import Scale
 from ..picture.shapes import Cell
-from ..safe_text import printable
+from ..safe_text import counted, printable
 from .options import DrawOptions, frozen
 
 ORDERS = ("value", "magnitude", "index")
@@ -156,7 +156,8 @@ def _names(one: FeatureMap, labels: Sequence[str] | None) -> tuple[str, ...]:
         raise BadOption("labels= must be a list of names, one per channel")
     if len(labels) != one.of:
         raise BadOption(
-            f"labels= has {len(labels)} names, and {one.layer.path!r} has {one.of} channels: give one for each"
+            f"labels= has {counted(len(labels), 'name')}, and {one.layer.path!r} has {counted(one.of, 'channel')}: give "
+            "one for each"
         )
     return tuple(printable(labels[channel]) for channel in one.channels)
 
@@ -184,9 +185,9 @@ def _scale(fm: FeatureMap, ranking: _Ranking, options: BarOptions) -> Scale:
 
 def _describe(one: FeatureMap, count: int, among: int, by: str) -> str:
     """How many bars there are, and their order."""
-    of = f"{among} chosen" if among < one.of else str(one.of)
+    of = f"{among} chosen channels" if among < one.of else counted(one.of, "channel")
     order = {"value": "largest first", "magnitude": "largest magnitude first", "index": "in the order of their number"}
-    return f"{count} of {of} channels, {order[by]}"
+    return f"{count} of {of}, {order[by]}"
 
 
 def _notes(rule: Scale, one: FeatureMap, values: np.ndarray) -> tuple[str, ...]:
@@ -196,11 +197,13 @@ def _notes(rule: Scale, one: FeatureMap, values: np.ndarray) -> tuple[str, ...]:
     if not values.any():
         lines.append("dead (all 0)")
     if odd := not_finite(values):
-        lines.append(f"among the {len(values)} values: {odd}")
+        lines.append(f"among the {counted(len(values), 'value')}: {odd}")
     elif one.names and values.any() and len(values) == one.of:
         total = float(values.sum())
         if values.min() >= 0 and abs(total - 1) < 1e-3:
-            lines.append(f"the values are from 0 to 1 and sum to 1 over all {len(values)} channels: probabilities")
+            lines.append(
+                f"the values are from 0 to 1 and sum to 1 over all {counted(len(values), 'channel')}: probabilities"
+            )
         else:
             lines.append(f"as the model gives them: sum {number(total)}, so these are scores, not probabilities")
     return tuple(lines)

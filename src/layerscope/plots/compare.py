@@ -12,6 +12,7 @@ from ..errors import BadLayout, BadOption
 from ..picture.caption import about
 from ..picture.picture import Picture
 from ..picture.scale import Scale
+from ..safe_text import counted
 from .compare_cells import Blank, fit_table_scale
 from .compare_layout import draw_table
 from .compare_maps import Comparison, Selection, comparison_of
@@ -117,7 +118,7 @@ def _blank_lines(blanks: Sequence[Blank], count: int) -> tuple[str, ...]:
     reasons = "; ".join(f"{blanks.count(blank)} × {blank.text}" for blank in kinds[:REASONS])
     reasons += f"; and {len(kinds) - REASONS} more" if len(kinds) > REASONS else ""
     hint = ", drawn with same_size=False" if any(blank.kind == "size" for blank in blanks) else ""
-    return (Note("blank", f"blank: {len(blanks)} of {count} cells ({reasons}{hint})"),)
+    return (Note("blank", f"blank: {len(blanks)} of {counted(count, 'cell')} ({reasons}{hint})"),)
 
 
 def _with_target(combine: Any, target: Any) -> Any:

@@ -15,6 +15,7 @@ from ..errors import BadScale, LayerscopeError, near
 from ..picture.codes import ABOVE, BELOW
 from ..picture.scale import Scale
 from ..picture.scale_rules import Beyond, given_scale
+from ..safe_text import counted
 from .options import DrawOptions
 from .rgb import is_rgb, rgb_limits
 
@@ -174,7 +175,7 @@ def usual_rule(fm: FeatureMap) -> str | None:
 
 def unfit(fm: FeatureMap) -> Blank | None:
     """Why a map has no picture of its own in a cell; `None` where it has."""
-    numbers = f"{fm.shape[-1]} number{'s' if fm.shape[-1] > 1 else ''}"
+    numbers = counted(fm.shape[-1], "number")
     if not fm.spatial:
         return Blank("shape", f"dense: {numbers}")
     if max(fm.spatial) == 1:

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..core.feature_map import FeatureMap, as_map
 from ..errors import BadChannels, BadOption
+from ..safe_text import counted
 from .compare_cells import Blank, Entry, Table, combine_all, entry_of, size_text, unfit, usual_rule
 from .rgb import is_rgb
 
@@ -98,7 +99,7 @@ def _compare_layers(maps: dict[str, FeatureMap], selection: Selection) -> Compar
     photos = tuple(_photo(every, ids[column]) for column in chosen) if selection.photos else None
     names = tuple(f"{name or 'output'} · {_size(fm)}" for name, fm in maps.items())
     table = Table(names, tuple(ids[column] for column in chosen), tuple(rows), photos)
-    title = f"{_count(len(rows), 'layer')} × {_count(len(chosen), 'image')}{_rule_title(cells.values())}"
+    title = f"{counted(len(rows), 'layer')} × {counted(len(chosen), 'image')}{_rule_title(cells.values())}"
     return Comparison(table, title, _combination_text(every, selection.combine), _maps_of(cells.values()) or every)
 
 
@@ -123,7 +124,7 @@ def _compare_models(models: Mapping[Any, Mapping[str, Any]], selection: Selectio
     rows = tuple(tuple(entry_of(cells.get((model, path), missing), image, image) for path in paths) for model in maps)
     photos = tuple(_photo([*layers.values()], None, image) for layers in maps.values()) if selection.photos else None
     table = Table(tuple(maps), tuple(path or "output" for path in paths), rows, photos, photos_down=True)
-    title = f"{_count(len(maps), 'model')} × {_count(len(paths), 'layer')}{_rule_title(ready.values())}"
+    title = f"{counted(len(maps), 'model')} × {counted(len(paths), 'layer')}{_rule_title(ready.values())}"
     ids = [*dict.fromkeys(fm.ids[image] for fm in every)]
     subject = ids[0] if len(ids) == 1 else f"the models saw different images: {', '.join(ids)}"
     subject += f" (image {image} of {count})" if count > 1 else ""
@@ -162,8 +163,8 @@ def _compare_channels(fm: FeatureMap, channels: Any, selection: Selection) -> Co
     names = tuple(f"channel {channel}" for channel in part.channels)
     table = Table(names, tuple(fm.ids[image] for image in chosen), rows, photos)
     layer = " · ".join(word for word in (fm.rule, fm.layer.path or "output", fm.layer.kind) if word)
-    title = f"{_count(len(rows), 'channel')} × {_count(len(chosen), 'image')} · {layer}"
-    return Comparison(table, title, f"{len(rows)} of {fm.of} channels, {size_text(fm.spatial)}", [part])
+    title = f"{counted(len(rows), 'channel')} × {counted(len(chosen), 'image')} · {layer}"
+    return Comparison(table, title, f"{len(rows)} of {counted(fm.of, 'channel')}, {size_text(fm.spatial)}", [part])
 
 
 def _choose_images(images: Any, count: int) -> list[int]:
@@ -213,7 +214,3 @@ def _combination_text(every: Sequence[FeatureMap], combine: Any) -> str:
 
 def _size(fm: FeatureMap) -> str:
     return size_text(fm.spatial) or f"{fm.shape[-1]}"
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}{'' if number == 1 else 's'}"

@@ -17,6 +17,7 @@ from ..picture.canvas import Frame
 from ..picture.caption import about, caption, title_of
 from ..picture.numbers import number
 from ..picture.picture import Picture
+from ..safe_text import counted
 from .mosaic import Mosaic, Tile
 from .options import DrawOptions
 
@@ -127,7 +128,7 @@ class Colours:
         if faint and not alike:
             lines.append(f"no weight above 0.1% of the layer's largest: filters {', '.join(map(str, faint))}")
         if odd.any():
-            lines.append(f"{int(odd.sum())} positions hold NaN or inf (magenta)")
+            lines.append(f"NaN or inf at {counted(int(odd.sum()), 'position')} (magenta)")
         return cls(colours, tiles, tuple(lines))
 
 
@@ -145,7 +146,7 @@ def draw_colours(weights: Weights, chosen: Sequence[int], order: str, options: D
     grid = Mosaic.fitting(size, len(filters.tiles), longest, options)
     page = options.pick_page(len(filters.tiles), grid.most)
     fm = weights.map(weights.values.mean(1).transpose(1, 2, 0)[None], "kernels")
-    what = f"{len(chosen)} of {len(weights.values)} filters{page.text}"
+    what = f"{len(chosen)} of {counted(len(weights.values), 'filter')}{page.text}"
     frame = Frame(title_of(fm), (*caption(fm, None, what), *filters.lines), text=options.text)
     picture = grid.picture(filters.colours[page.here], filters.tiles[page.here], frame, about(fm, None))
     return replace(picture, page=page.number, pages=page.pages)

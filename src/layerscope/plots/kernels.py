@@ -17,6 +17,7 @@ from ..picture.palette import marks_of
 from ..picture.picture import Picture
 from ..picture.scale import Scale
 from ..picture.scale_rules import make_scale
+from ..safe_text import counted
 from ..scope.run import provenance
 from ..scope.scope import Scope
 from .kernel_weights import Weights, draw_colours
@@ -140,10 +141,10 @@ def _draw_folded(view: View, fold: str) -> Picture:
     if fold == "norm":
         folded, rule = (
             np.sqrt(np.square(values, dtype=np.float64).sum(1)),
-            f"kernels: L2 norm over {weights.inputs} inputs",
+            f"kernels: L2 norm over {counted(weights.inputs, 'input')}",
         )
     elif fold == "mean":
-        folded, rule = values.mean(1, dtype=np.float64), f"kernels: mean over {weights.inputs} inputs"
+        folded, rule = values.mean(1, dtype=np.float64), f"kernels: mean over {counted(weights.inputs, 'input')}"
     else:
         folded, rule = values[:, 0], "kernels"
     fm = weights.map(np.moveaxis(folded, 0, -1)[None], rule)
@@ -183,7 +184,8 @@ def _draw_grid(view: View, numbers: Sequence[int]) -> Picture:
     size, longest = (values.shape[2], values.shape[3]), max(len(tile.label) for tile in tiles)
     grid = Mosaic.fitting(size, len(tiles), longest, replace(options, columns=len(numbers)))
     page = options.pick_page(len(tiles), grid.most)
-    what = f"{len(view.filters)} of {len(values)} filters down, {len(numbers)} of {weights.inputs} inputs to the right"
+    what = f"{len(view.filters)} of {counted(len(values), 'filter')} down, "
+    what += f"{len(numbers)} of {counted(weights.inputs, 'input')} to the right"
     what += page.text
     lines = (*caption(fm, rule, what), "above each tile: input channel → filter")
     frame = Frame(title_of(fm), lines, rule, marks_of(codes[page.here]), text=options.text)

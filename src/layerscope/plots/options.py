@@ -19,6 +19,7 @@ from ..errors import BadOption, near
 from ..picture.palette import THEMES
 from ..picture.scale import Scale
 from ..picture.scale_rules import make_scale
+from ..safe_text import counted
 
 Options = TypeVar("Options", bound="DrawOptions")
 
@@ -95,7 +96,7 @@ class DrawOptions:
     def pick_page(self, count: int, most: int) -> Page:
         """The page to draw of `count` things, at most `most` on each. Raises `BadOption` where there is no such page."""
         pages = ceil(count / most)
-        instead = f"; there {'is 1 page' if pages == 1 else f'are {pages} pages'}"
+        instead = f"; there {'is' if pages == 1 else 'are'} {counted(pages, 'page')}"
         number = whole("page", self.page, 0, pages - 1, instead=instead)
         return Page(number, pages, slice(number * most, (number + 1) * most))
 

@@ -17,6 +17,7 @@ from ..core.note import Note
 from ..errors import BadOption
 from ..picture.caption import caption, channel_word, not_finite, one_line
 from ..picture.picture import Picture
+from ..safe_text import counted
 from .caveats import cautions
 from .options import DrawOptions
 from .sheet_layout import SheetLayout, compose
@@ -215,8 +216,8 @@ def _fit_grid(one: FeatureMap, order: np.ndarray, options: DrawOptions, below: B
         return grid
     if per_page > grid.most:
         raise BadOption(
-            f"per_page={per_page}: a page has room for {grid.most} tiles of {grid.tile_height}×{grid.tile_width} pixels;"
-            " a smaller zoom= makes room for more"
+            f"per_page={per_page}: a page has room for {counted(grid.most, 'tile')} of {grid.tile_height}×{grid.tile_width} "
+            "pixels; a smaller zoom= makes room for more"
         )
     return replace(grid, most=per_page)
 
@@ -238,7 +239,7 @@ def _special(whole: FeatureMap, one: FeatureMap, extent: np.ndarray, raw: np.nda
     for kind, name, where in cases:
         if where.any():
             numbers = [one.channels[index] for index in np.flatnonzero(where)]
-            parts.append(Note(kind, f"{name}: {len(numbers)} of {len(where)} channels ({listed(numbers)})"))
+            parts.append(Note(kind, f"{name}: {len(numbers)} of {counted(len(where), 'channel')} ({listed(numbers)})"))
     if several and dead.any():
         parts.insert(1, Note("dead", _dead_everywhere(whole, np.flatnonzero(dead))))
     if broken.any():
@@ -258,8 +259,8 @@ def _dead_everywhere(whole: FeatureMap, dead: np.ndarray) -> str:
 
 def _count(one: FeatureMap, count: int, channels: Any) -> str:
     """How many channels are shown, and by which condition."""
-    word = channel_word(one)
-    text = f"{count} of {one.of} {word}" if not one.rule or one.role == "weights" else f"{count} {word}"
+    total = counted(one.of, channel_word(one))
+    text = f"{count} of {total}" if not one.rule or one.role == "weights" else counted(count, channel_word(one))
     return text + (f" where {channels}" if isinstance(channels, str) and needs_values(channels) else "")
 
 

@@ -20,6 +20,7 @@ from ..picture.picture import Picture
 from ..picture.scale import Scale
 from ..picture.scale_rules import Beyond
 from ..picture.shapes import Cell
+from ..safe_text import counted
 from .sequence import WIDE, Rows, StripOptions, draw_sequence, reach_of, write_row_numbers
 
 __all__ = ["StripOptions", "draw_strip", "strip"]
@@ -107,7 +108,7 @@ def draw_strip(whole: FeatureMap, options: StripOptions) -> Picture:
     index_of = {channel: index for index, channel in enumerate(one.channels)}
     indices = [index_of[channel] for channel in shown.channels]
     table = shown.values[0].reshape(-1, len(indices)).T
-    what = f"{len(indices)} of {one.of} {channel_word(one)}"
+    what = f"{len(indices)} of {counted(one.of, channel_word(one))}"
     what += ", left to right and top to bottom" if cells else ""
     lines = caption(one, rule, what) + one_for_all
     limits = rule.limits if rule.single else rule.limits[0, indices][:, None]

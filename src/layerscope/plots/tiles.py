@@ -20,6 +20,7 @@ from ..picture.numbers import number, short_span
 from ..picture.palette import MARKS
 from ..picture.scale import Scale
 from ..picture.scale_rules import Beyond
+from ..safe_text import counted
 from .options import DrawOptions
 
 PAGE_PIXELS = 16_000_000
@@ -217,7 +218,7 @@ class Labels:
         """What to tell of ranges that have no room on their tiles."""
         if not self.missing:
             return ()
-        count = f"{self.missing} range{'s' if self.missing > 1 else ''}"
+        count = counted(self.missing, "range")
         which = "the ranges" if self.words is None else count
         return (Note("no-room", f"tiles too small to show {which}: zoom= enlarges them"),)
 

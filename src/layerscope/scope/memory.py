@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import BadOption, CaptureTooLarge
+from ..safe_text import counted
 
 if TYPE_CHECKING:
     from .batches import Batch
@@ -41,7 +42,7 @@ def check_memory(request: Request, batch: Batch, count: int, *, kept: bool) -> N
     if most is not None and one * count > most:
         instead = "stream(), which keeps one batch at a time" if kept and count > 1 else "a smaller batch="
         raise CaptureTooLarge(
-            f"this capture would keep {amount(one * count)} in memory ({count} images of {amount(one)}), and "
+            f"this capture would keep {amount(one * count)} in memory ({counted(count, 'image')} of {amount(one)}), and "
             f"{amount(most)} is available: ask for fewer layers or channels=, or use {instead}. "
             f"{LIMIT}={math.ceil(one * count / 1e9)}GB overrides this limit"
         )

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..backends.common.outputs import apply_change, score_images
 from ..backends.protocol import Backend, Captured, Change, Facts, Input, Target, not_offered
-from ..core.layer import Layer, split_call
+from ..core.layer import Layer, split_call, times
 from ..errors import LayerNotCalled, LayerNotFound, near
 
 
@@ -155,7 +155,7 @@ def _key(model: TinyModel, path: str) -> tuple[str, int | None]:
         raise LayerNotFound(f"no layer {path!r}{near(path, known)}")
     count = _count(model, base)
     if not count or (call is not None and call >= count):
-        raise LayerNotCalled(f"layer {path!r} has no output: it ran {count} times in this forward pass")
+        raise LayerNotCalled(f"layer {path!r} has no output: it ran {times(count)} in this forward pass")
     return base, call
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import BadOption, GradientsUnavailable
+from ...safe_text import counted
 from ..protocol import Change, Target
 
 MAIN_NAMES = ("logits", "last_hidden_state", "out", "output")
@@ -183,7 +184,9 @@ def _index(target: Any, count: int) -> int:
     except TypeError:
         raise BadOption(f"target={target!r}: give a class index, a label, or a function of the output") from None
     if not -count <= index < count:
-        raise BadOption(f"target={index}: the model's output has {count} classes, 0 to {count - 1}")
+        raise BadOption(
+            f"target={index}: the model's output has {counted(count, 'class', 'classes')}, 0 to {count - 1}"
+        )
     return index % count
 
 

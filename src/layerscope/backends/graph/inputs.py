@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import ModelNotReadable
+from ...safe_text import counted
 from ..protocol import Input
 from .walk import Name
 
@@ -129,7 +130,7 @@ def split_images(fixed: Mapping[Name, int], feeds: Mapping[Name, Any], advice: s
     apart = {name for name, value in feeds.items() if name in wrong or (name not in fixed and value.ndim)}
     if any(fixed[name] != 1 for name in wrong) or any(len(feeds[name]) != images for name in apart):
         raise ModelNotReadable(
-            f"the model takes exactly {fixed[wrong[0]]} images at a time, the batch has {images}:"
+            f"the model takes exactly {counted(fixed[wrong[0]], 'image')} at a time, the batch has {images}:"
             f" give that many, or {advice}"
         )
     return [

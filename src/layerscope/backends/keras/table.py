@@ -10,6 +10,7 @@ from ...core.axes import prefix_names
 from ...core.layer import Layer, no_call, require_output, split_call
 from ...core.note import Note, kind_of
 from ...errors import LayerNotCalled, LayerNotFound, near
+from ...safe_text import counted
 from ..common.axes import token_grid
 from ..common.run import first_image
 from ..common.table import NO_TENSOR, merge_calls
@@ -185,7 +186,7 @@ def _notes(layer: Any, part: Part, axes: str, count: int) -> Iterator[str]:
     if not part.numeric:
         yield "not numbers"
     elif not axes:
-        yield f"no picture for an output with {len(part.tensor.shape)} axes"
+        yield f"no picture for an output with {counted(len(part.tensor.shape), 'axis', 'axes')}"
 
 
 def _merge(calls: list[Layer], index: int) -> Layer:
@@ -225,5 +226,5 @@ def _not_found(path: str, table: list[Layer]) -> LayerNotFound:
     own_names = {name.rpartition("/")[2]: name for name in paths}
     hint = f". Did you mean {nested!r}?" if nested else near(path, paths) or near(path, own_names)
     return LayerNotFound(
-        f"no layer {path!r} in this model of {len(table)} layers{hint or '.'} `layers()` lists them all"
+        f"no layer {path!r} in this model of {counted(len(table), 'layer')}{hint or '.'} `layers()` lists them all"
     )

@@ -164,7 +164,7 @@ def _learned(
     if factors > min(positions, channels):
         raise BadOption(
             f"factors={factors}: {fm.layer.path!r} has {counted(positions, 'position')} and "
-            f"{counted(channels, 'channel')}, so there are at most {min(positions, channels)} factors"
+            f"{counted(channels, 'channel')}, so use at most {min(positions, channels)}"
         )
     model = scikit_learn("decomposition", "nmf").NMF(
         factors, init="nndsvda", solver="cd", random_state=whole("seed", seed, 0, LARGEST_SEED), max_iter=MOST_ROUNDS

@@ -101,8 +101,8 @@ def split_tokens(values: np.ndarray, grid: tuple[int, int]) -> tuple[np.ndarray,
     extra = tokens - height * width
     if extra < 0:
         raise BadLayout(
-            f"{height} × {width} patches need {height * width} tokens, and there {'is' if tokens == 1 else 'are'} {tokens}: give "
-            "the grid = (height, width) of the patch embedding"
+            f"{height} × {width} patches need {height * width} tokens, not {tokens}: give the grid = (height, width)"
+            " of the patch embedding"
         )
     return values[:, extra:].reshape(images, height, width, channels), values[:, :extra]
 

@@ -88,7 +88,7 @@ def same(torch, first, other):
 
 def test_a_loop_of_ones_own_trains_as_without(tmp_path):
     torch = pytest.importorskip("torch", reason="the model is torch's")
-    recorders, shown = [], []
+    recorders, file_names = [], []
 
     def draw(model, epoch):
         if not recorders:
@@ -98,7 +98,7 @@ def test_a_loop_of_ones_own_trains_as_without(tmp_path):
                 )
             )
         files = recorders[0].step(epoch)
-        shown.append([file.name for file in files])
+        file_names.append([file.name for file in files])
         if files:
             with torch.no_grad():
                 expected = model[0](torch.tensor(IMAGES[:1]).permute(0, 3, 1, 2)).permute(0, 2, 3, 1).numpy()
@@ -109,7 +109,7 @@ def test_a_loop_of_ones_own_trains_as_without(tmp_path):
                 assert np.array_equal(box, picture.pixels[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width])
 
     alone, watched = trained(), trained(draw)
-    assert shown == [[], ["epoch-0002-0.png", "epoch-0002-2.png"], []]
+    assert file_names == [[], ["epoch-0002-0.png", "epoch-0002-2.png"], []]
     for part in range(3):
         same(torch, alone[part], watched[part])
     assert alone[3:] == watched[3:]
@@ -118,26 +118,26 @@ def test_a_loop_of_ones_own_trains_as_without(tmp_path):
 @pytest.mark.parametrize("name", ["keras", "tf_keras"])
 def test_fit_trains_as_without_and_each_epoch_is_drawn(name, tmp_path):
     keras = keras_of(name)
-    shown, wanted = [], []
+    actual, reference_values = [], []
 
     def draw(fm):
-        shown.append(fm.values)
+        actual.append(fm.values)
         return ls.sheet(fm)
 
     def reference(epoch, logs=None):
         model = watch.model
         part = keras.Model(model.inputs[0], model.get_layer("act").output)
-        wanted.append(np.asarray(part(IMAGES[:1], training=False)))
+        reference_values.append(np.asarray(part(IMAGES[:1], training=False)))
 
     watch = keras.callbacks.LambdaCallback(on_epoch_end=reference)
     ours = ls.callbacks.KerasCallback(IMAGES[:1], "act", folder=tmp_path, draw=draw, preprocess=None)
     assert isinstance(ours, keras.callbacks.Callback)
     trained_model, reference_model = fitted(keras, ours, watch), fitted(keras)
     assert [path.name for path in sorted(tmp_path.iterdir())] == [f"epoch-000{epoch}-act.png" for epoch in (1, 2, 3)]
-    assert len(shown) == len(wanted) == 3
-    for values, expected in zip(shown, wanted, strict=True):
+    assert len(actual) == len(reference_values) == 3
+    for values, expected in zip(actual, reference_values, strict=True):
         np.testing.assert_allclose(values, expected, rtol=1e-5, atol=1e-6)
-    assert not np.array_equal(shown[0], shown[2])
+    assert not np.array_equal(actual[0], actual[2])
     for weight, expected in zip(trained_model.get_weights(), reference_model.get_weights(), strict=True):
         assert np.array_equal(weight, expected)
     variables = [

@@ -109,15 +109,15 @@ def test_the_code_of_the_readme_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("coffee.jpg", "cat.jpg"):
         Image.open(ls.demo_photo()).convert("RGB").resize((32, 24)).save(name)
-    held = {"ls": ls, "weights": np.linspace(-1, 1, 64), "activations": np.ones((1, 224, 224, 64), np.float32)}
+    namespace = {"ls": ls, "weights": np.linspace(-1, 1, 64), "activations": np.ones((1, 224, 224, 64), np.float32)}
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
     assert len(blocks) == 5
     small = nn.Sequential(OrderedDict(conv=nn.Conv2d(3, 8, 3, 4), relu=nn.ReLU()))
     maps = ls.open(small, preprocess="unit", size=64).capture(ls.demo_photo(), ["conv", "relu"])
-    held |= {"maps": maps, "fm": maps["relu"], "before": maps["conv"], "after": maps["relu"]}
+    namespace |= {"maps": maps, "fm": maps["relu"], "before": maps["conv"], "after": maps["relu"]}
     model(torch.zeros(1, 3, 224, 224))
     for block in blocks:
-        exec(block, {**held, "model": model})
+        exec(block, {**namespace, "model": model})
     assert Path("block1_conv2.png").exists()
 
 

@@ -47,7 +47,7 @@ def test_what_cannot_be_written_is_a_bad_option(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "shown"),
+    ("name", "escaped"),
     [
         ("block1/conv·é 猫", "block1/conv·é 猫"),
         ("a\nb\x9b2J", r"a\x0ab\x9b2J"),
@@ -57,8 +57,8 @@ def test_what_cannot_be_written_is_a_bad_option(tmp_path):
         ("not a character\uffff", r"not a character\uffff"),
     ],
 )
-def test_names_cannot_steer_a_terminal(name, shown):
-    assert printable(name) == shown
+def test_names_cannot_steer_a_terminal(name, escaped):
+    assert printable(name) == escaped
 
 
 @pytest.fixture

@@ -29,19 +29,19 @@ def test_a_query_chooses_what_the_grammar_says(case):
         assert parse(case["query"]).select(table) == case["channels"]
 
 
-@pytest.mark.parametrize(("query", "wanted"), [("0:2,3", [0, 1, 3]), ("3,0", [3, 0]), ("2:", [2, 3]), ("0:5", None)])
-def test_numbers_as_text_choose_tiles_and_what_is_captured(query, wanted):
+@pytest.mark.parametrize(("query", "expected"), [("0:2,3", [0, 1, 3]), ("3,0", [3, 0]), ("2:", [2, 3]), ("0:5", None)])
+def test_numbers_as_text_choose_tiles_and_what_is_captured(query, expected):
     scope = ls.open(tiny_model(), backend=TinyBackend(), preprocess=None)
     batch = np.abs(noise(1, 3, 8, 8))
     whole = scope.capture(batch, "conv1")["conv1"]
-    if wanted is None:
+    if expected is None:
         with raises(ls.BadChannels, "4"):
             scope.capture(batch, "conv1", channels=query)
         with raises(ls.BadChannels, "4"):
             ls.sheet(whole, channels=query)
         return
-    assert channels_of(whole, channels=query) == wanted
-    assert list(scope.capture(batch, "conv1", channels=query)["conv1"].channels) == wanted
+    assert channels_of(whole, channels=query) == expected
+    assert list(scope.capture(batch, "conv1", channels=query)["conv1"].channels) == expected
 
 
 def test_a_condition_needs_values_so_a_capture_refuses_it():
@@ -64,7 +64,7 @@ def graded():
 
 
 @pytest.mark.parametrize(
-    ("condition", "wanted"),
+    ("condition", "expected"),
     [
         ("max > 2", [3, 4, 5]),
         ("max >= 2 and max <= 3", [2, 3]),
@@ -77,10 +77,10 @@ def graded():
         (lambda row: row.max == 3 or row.dead, [0, 3]),
     ],
 )
-def test_channels_are_found_by_their_figures(condition, wanted):
-    assert ls.find_channels(graded(), condition) == wanted
-    if wanted:
-        assert channels_of(graded(), channels=condition) == wanted
+def test_channels_are_found_by_their_figures(condition, expected):
+    assert ls.find_channels(graded(), condition) == expected
+    if expected:
+        assert channels_of(graded(), channels=condition) == expected
     else:
         with raises(ls.BadChannels, "'array'"):
             ls.sheet(graded(), channels=condition)

@@ -17,16 +17,16 @@ from layerscope.arrays.moments import BLOCK
 def by_hand(plane):
     """One channel's figures `[image, *spatial]` by numpy's own functions in float64."""
     plane = plane.astype(np.float64)
-    kept = plane[np.isfinite(plane)]
-    if not kept.size:
+    finite = plane[np.isfinite(plane)]
+    if not finite.size:
         return dict.fromkeys(("min", "mean", "max", "deviation", "sparsity", "positive"), np.nan)
     return {
-        "min": np.min(kept),
-        "mean": np.mean(kept),
-        "max": np.max(kept),
-        "deviation": np.std(kept),
-        "sparsity": np.mean(kept == 0),
-        "positive": np.mean(kept > 0),
+        "min": np.min(finite),
+        "mean": np.mean(finite),
+        "max": np.max(finite),
+        "deviation": np.std(finite),
+        "sparsity": np.mean(finite == 0),
+        "positive": np.mean(finite > 0),
     }
 
 

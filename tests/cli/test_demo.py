@@ -57,9 +57,9 @@ def test_a_wheel_in_an_empty_environment_runs_the_demo(tmp_path, wheel):
     assert process.returncode == 0, process.stderr
     assert "tiger cat" in process.stdout, "the label of the photo"
     assert len(list((tmp_path / "demo-out").glob("*.png"))) == 7
-    listed = subprocess.run([*pip, "list"], check=True, capture_output=True, text=True).stdout.lower()
-    assert "torch" not in listed
-    assert "tensorflow" not in listed
+    packages = subprocess.run([*pip, "list"], check=True, capture_output=True, text=True).stdout.lower()
+    assert "torch" not in packages
+    assert "tensorflow" not in packages
 
 
 def test_coffee_is_seen_as_espresso():

@@ -124,14 +124,14 @@ def seeded():
     torch.manual_seed(0)
 
 
-def opened(model):
+def scopeof(model):
     return ls.open(model.eval(), preprocess=None)
 
 
 @pytest.mark.parametrize("pool", [nn.AdaptiveAvgPool2d(1), mean_pool], ids=["module", "function"])
 def test_a_torch_model_adds_up_to_its_logit(pool, batch):
     model = Small(pool)
-    scope = opened(model)
+    scope = scopeof(model)
     adds_up(scope, batch[:1], 3, "features.3")
     np.testing.assert_array_equal(
         ls.head_weights(scope, 1, "features.3", images=batch), model.head.weight.detach().numpy()[1]
@@ -150,12 +150,12 @@ def test_a_torch_model_adds_up_to_its_logit(pool, batch):
 )
 def test_where_it_would_not_hold_it_is_refused(model, batch):
     with raises(ls.BadWeights):
-        ls.head_weights(opened(model()), 1, "features.3", images=batch)
+        ls.head_weights(scopeof(model()), 1, "features.3", images=batch)
 
 
 def test_without_preprocessing_a_ready_batch_is_required(batch):
     with raises(ls.BadOption, "images="):
-        ls.head_weights(opened(Small(mean_pool)), 1)
+        ls.head_weights(scopeof(Small(mean_pool)), 1)
 
 
 def test_the_model_is_left_as_it_was_also_when_it_raises(batch):
@@ -209,7 +209,7 @@ def test_the_class_activation_map_is_the_sum_with_those_weights():
 
 
 def test_a_class_activation_map_of_some_channels_is_their_part(batch):
-    scope = opened(Small(nn.AdaptiveAvgPool2d(1)))
+    scope = scopeof(Small(nn.AdaptiveAvgPool2d(1)))
     whole = scope.capture(batch, "features.3")["features.3"]
     weights = scope.head(batch).weights
     for fm in (
@@ -226,7 +226,7 @@ def test_a_class_activation_map_of_some_channels_is_their_part(batch):
 
 
 def test_nan_is_named_as_the_reason(batch):
-    scope = opened(Small(nn.AdaptiveAvgPool2d(1)))
+    scope = scopeof(Small(nn.AdaptiveAvgPool2d(1)))
     broken = batch.clone()
     broken[0, 0, 3, 3] = float("nan")
     fm = scope.capture(broken, "features.3")["features.3"]
@@ -249,7 +249,7 @@ def test_the_first_class_of_another_output_is_no_row_of_the_classifier(batch):
             return scores, self.other(self.pool(self.features(x)).flatten(1))
 
     for count in (7, 4):
-        fm = opened(TwoHeads(count)).capture(batch, "features.3:1")["features.3:1"]
+        fm = scopeof(TwoHeads(count)).capture(batch, "features.3:1")["features.3:1"]
         with raises(ls.BadOption, "'other'", "target=", "0", count - 1, "'other'"):
             ls.class_cam(fm)
         wording(ls.class_cam(fm, 1).rule, "1")

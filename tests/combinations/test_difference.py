@@ -120,8 +120,8 @@ def test_units_that_are_not_finite_do_not_count():
     assert np.isnan(fm.values).sum() == 2
     wording(fm.notes, "2", "48")
     a[0, 0, 0, 0] = np.nan
-    kept = np.isfinite(a - b)
-    rms = np.sqrt(np.square((a - b)[..., 0][kept[..., 0]]).mean())
+    finite = np.isfinite(a - b)
+    rms = np.sqrt(np.square((a - b)[..., 0][finite[..., 0]]).mean())
     assert f"0 ({rms:.3g})" in " ".join(fm.notes)
 
 

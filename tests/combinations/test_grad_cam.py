@@ -97,8 +97,8 @@ def test_as_pytorch_grad_cam(model, images, steep, layer, ours, theirs):
     targets = [lambda scores: 1000 * scores[CLASS]] * len(images)
     with getattr(peer, theirs)(model=model, target_layers=[dict(model.named_modules())[layer]]) as cam:
         cam(input_tensor=images, targets=targets)
-        kept = cam.activations_and_grads
-        activations, gradients = (arrays[0].numpy() for arrays in (kept.activations, kept.gradients))
+        hooks = cam.activations_and_grads
+        activations, gradients = (arrays[0].numpy() for arrays in (hooks.activations, hooks.gradients))
         expected = cam.get_cam_image(images, cam.target_layers[0], targets, activations, gradients, False)
     cams = ours(steep[layer]).values[..., 0]
     np.testing.assert_allclose(cams, expected, rtol=1e-3, atol=1e-5 * np.abs(expected).max())
@@ -271,14 +271,14 @@ def test_a_target_by_function_on_a_segmentation(torch):
 
     fm = ls.open(model, preprocess=None).capture(image, "1", target=upper_left)["1"]
     cam = ls.hires_cam(fm)
-    kept = model[2].weight.detach().numpy()[2, :, 0, 0]
-    expected = fm.values[0] @ kept
+    weights = model[2].weight.detach().numpy()[2, :, 0, 0]
+    expected = fm.values[0] @ weights
     expected[4:] = expected[:, 4:] = 0
     np.testing.assert_allclose(cam.values[0, ..., 0], expected, rtol=1e-5, atol=1e-6)
     assert cam.rule == "HiRes-CAM for upper_left"
     # A class index on a segmentation means that class at every position.
     whole = ls.open(model, preprocess=None).capture(image, "1", target=2)["1"]
-    np.testing.assert_allclose(ls.hires_cam(whole).values[0, ..., 0], whole.values[0] @ kept, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(ls.hires_cam(whole).values[0, ..., 0], whole.values[0] @ weights, rtol=1e-5, atol=1e-6)
 
 
 def test_a_target_by_function_on_detections(torch):

@@ -81,9 +81,9 @@ def test_the_command_line_names_every_rule(capsys):
 
     with pytest.raises(SystemExit):
         main(["show", "--help"])
-    shown = " ".join(capsys.readouterr().out.split())
+    output = " ".join(capsys.readouterr().out.split())
     for rule in RULES:
-        assert f" {rule}" in shown or f" {rule.name}" in shown, rule
+        assert f" {rule}" in output or f" {rule.name}" in output, rule
 
 
 def test_names_are_found_with_near_ones():

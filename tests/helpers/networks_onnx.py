@@ -40,20 +40,20 @@ class Graph:
 
     def layer(self, step, x, path):
         name = "/".join(path)
-        held = [self.hold(f"{name}.{key}", value) for key, value in weights(step).items()]
+        parameters = [self.hold(f"{name}.{key}", value) for key, value in weights(step).items()]
         if step.kind == "conv":
             window = {
                 "strides": [step["stride"]] * 2,
                 "pads": [step["padding"]] * 4,
                 "dilations": [step["dilation"]] * 2,
             }
-            return self.node("Conv", [x, *held], path, **window)
+            return self.node("Conv", [x, *parameters], path, **window)
         if step.kind == "depthwise":
-            return self.node("Conv", [x, *held], path, pads=[1] * 4, group=step["channels"])
+            return self.node("Conv", [x, *parameters], path, pads=[1] * 4, group=step["channels"])
         if step.kind == "transposed":
-            return self.node("ConvTranspose", [x, *held], path, strides=[2, 2])
+            return self.node("ConvTranspose", [x, *parameters], path, strides=[2, 2])
         if step.kind == "norm":
-            return self.node("BatchNormalization", [x, *held], path, epsilon=1e-3)
+            return self.node("BatchNormalization", [x, *parameters], path, epsilon=1e-3)
         if step.kind == "relu":
             return self.node("Relu", [x], path)
         if step.kind in ("pool", "mean_pool"):
@@ -70,7 +70,7 @@ class Graph:
                 nearest_mode="floor",
             )
         flat = self.node("ReduceMean", [x, self.hold("axes", np.array([2, 3]))], (*path, "mean"), keepdims=0)
-        return self.node("Gemm", [flat, *held], path, transB=1)
+        return self.node("Gemm", [flat, *parameters], path, transB=1)
 
 
 def build(steps):

@@ -72,11 +72,11 @@ def assert_all_equal(
     together = BACKEND.capture(model, batch, [layer.path for layer in layers])
     assert list(together) == [layer.path for layer in layers]
     for layer in layers:
-        wanted = next(expected[name] for name in (layer.path, *layer.aliases) if name in expected)
+        reference_values = next(expected[name] for name in (layer.path, *layer.aliases) if name in expected)
         alone = BACKEND.capture(model, batch, [layer.path])[layer.path].values
         for values in (alone, together[layer.path].values):
-            assert values.dtype == wanted.dtype
-            np.testing.assert_allclose(values, wanted, rtol=tolerance, atol=tolerance, err_msg=layer.path)
+            assert values.dtype == reference_values.dtype
+            np.testing.assert_allclose(values, reference_values, rtol=tolerance, atol=tolerance, err_msg=layer.path)
 
 
 def cnn(opset: int = 17) -> onnx.ModelProto:

@@ -107,7 +107,7 @@ def network(parameters: Mapping[str, np.ndarray], fail: bool = False, batch: int
 
     def change(model: Any) -> None:
         graph = model.subgraphs[0]
-        names = {kind_name: iter(listed) for kind_name, listed in {**NAMES, **ENDS}.items()}
+        names = {kind_name: iter(ordered_names) for kind_name, ordered_names in {**NAMES, **ENDS}.items()}
         weights = itertools.cycle(["conv1", "conv2", "head"])
         operators = {}
         for node in graph.operators:
@@ -120,9 +120,9 @@ def network(parameters: Mapping[str, np.ndarray], fail: bool = False, batch: int
                 weight = parameters[f"{name}.weight"]
                 weight = weight.transpose(0, 2, 3, 1) if weight.ndim == 4 else weight
                 for index, values in zip(node.inputs[1:3], (weight, parameters[f"{name}.bias"]), strict=True):
-                    held = model.buffers[graph.tensors[index].buffer]
-                    assert len(held.data) == values.nbytes
-                    held.data = np.frombuffer(np.ascontiguousarray(values).tobytes(), np.uint8)
+                    buffer = model.buffers[graph.tensors[index].buffer]
+                    assert len(buffer.data) == values.nbytes
+                    buffer.data = np.frombuffer(np.ascontiguousarray(values).tobytes(), np.uint8)
         for tensor in graph.tensors:
             if tensor.shapeSignature is not None and len(tensor.shapeSignature) and tensor.shapeSignature[0] == -1:
                 tensor.shapeSignature = [batch, *tensor.shapeSignature[1:]]

@@ -224,15 +224,15 @@ def renew(read: dict[str, dict[str, str]], collected: dict[str, list[str]], *, w
     """Writes the entries of the tests that passed, and drops those of tests that there are no more."""
     for module, names in collected.items():
         if Path(module).is_relative_to(TESTS):
-            held = {name: body for name, body in golden(file_of(Path(module))).items() if stands(name, Path(module))}
+            entries = {name: body for name, body in golden(file_of(Path(module))).items() if stands(name, Path(module))}
             functions = {name.partition("[")[0] for name in names}
             if whole:
-                held = {
+                entries = {
                     name: body
-                    for name, body in held.items()
+                    for name, body in entries.items()
                     if name in names or name.partition("[")[0] not in functions
                 }
-            write(Path(module), {**held, **read.get(module, {})})
+            write(Path(module), {**entries, **read.get(module, {})})
     for path in FILES.rglob("*.txt"):
         if not (TESTS / path.relative_to(FILES)).with_suffix(".py").exists():
             path.unlink()

@@ -300,13 +300,13 @@ def test_the_model_is_left_as_it_was_when_it_raises():
             raise ValueError("halfway")
 
     network = Broken().train()
-    kept = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     backend = ls.open(network, preprocess="unit").backend
     with pytest.raises(ValueError, match="halfway"):
         backend.evidence(network, np.ones((1, 3, 8, 8), np.float32))
     assert network.training
     assert not any(module._forward_pre_hooks for module in network.modules())
-    assert all(torch.equal(tensor, kept[name]) for name, tensor in network.state_dict().items())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
 
 
 # ---- the range that the model states

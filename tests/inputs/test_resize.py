@@ -50,8 +50,8 @@ def test_letterbox_fill_is_treated_like_a_pixel() -> None:
     ("photo", "crop"), [((10, 15), (5, 4)), ((9, 9), (4, 4)), ((224, 227), (224, 224)), ((3, 9), (4, 4))]
 )
 def test_crop_offsets_are_torchvisions(photo: tuple[int, int], crop: tuple[int, int]) -> None:
-    shown = read(np.arange(photo[0] * photo[1], dtype=np.uint16).reshape(photo).astype(np.uint8))
-    _, placement = apply(Recipe(resize="shorter", short=min(photo)), shown, "hwc", crop)
+    image = read(np.arange(photo[0] * photo[1], dtype=np.uint16).reshape(photo).astype(np.uint8))
+    _, placement = apply(Recipe(resize="shorter", short=min(photo)), image, "hwc", crop)
     for side in (0, 1):
         gap = photo[side] - crop[side]
         # torchvision: center_crop pads (crop - size) // 2 before, else starts at int(round((size - crop) / 2.0))
@@ -162,8 +162,8 @@ def test_the_placement_agrees_with_the_pixels(photo: tuple[int, int], size: tupl
     height, width = photo
     down = np.repeat((np.arange(height, dtype=np.float64) + 0.5)[:, None], width, axis=1) / 100
     across = np.repeat((np.arange(width, dtype=np.float64) + 0.5)[None], height, axis=0) / 100
-    shown = read(np.stack([down, across, np.zeros(photo)], axis=2))
-    array, placement = apply(replace(recipe, interpolation="bilinear"), shown, "hwc", size)
+    image = read(np.stack([down, across, np.zeros(photo)], axis=2))
+    array, placement = apply(replace(recipe, interpolation="bilinear"), image, "hwc", size)
     assert placement.photo == photo
     assert placement.input == size
     y, x = placement.to_photo(np.arange(size[0]) + 0.5, np.arange(size[1]) + 0.5)

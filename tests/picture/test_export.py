@@ -230,8 +230,8 @@ def test_labels_at_the_ends_of_a_bar_stay_beside_it():
 def test_a_blank_cell_of_a_comparison_has_no_colour_of_nan():
     blank = ls.compare({"a": np.random.default_rng(0).random((1, 8, 8, 4)), "b": as_map(np.ones((1, 8)), "bc")})
     axes = blank.to_matplotlib().axes
-    shown = [panel.images[0].get_array() for panel in axes if panel.images and panel.get_label() == "channel -1"]
-    assert len(shown) == 1 and shown[0].ndim == 3
+    arrays = [panel.images[0].get_array() for panel in axes if panel.images and panel.get_label() == "channel -1"]
+    assert len(arrays) == 1 and arrays[0].ndim == 3
 
 
 def test_an_panelholds_the_values_with_their_own_norm():
@@ -255,8 +255,8 @@ def test_the_colour_bar_is_one_of_matplotlib_with_the_limits_of_the_scale(name):
     picture = PICTURES[name]()
     bar = next(axes for axes in picture.to_matplotlib().axes if axes.get_label() == "colour bar")
     assert bar.get_ylim() == pytest.approx(picture.scale.limits)
-    shown = {text.get_text() for text in bar.get_yticklabels()}
-    assert {number(limit) for limit in picture.scale.limits} <= shown
+    labels = {text.get_text() for text in bar.get_yticklabels()}
+    assert {number(limit) for limit in picture.scale.limits} <= labels
     # Its middle has the colour that the scale gives that value.
     low, high = picture.scale.limits
     middle = picture.palette()[picture.scale.codes([(low + high) / 2])[0]] / 255

@@ -264,8 +264,8 @@ def test_pixels_read_through_the_bar_are_the_values(rule, image, tmp_path):
         assert (low, high) == pytest.approx((expected.min(), expected.max()), rel=1e-5), (
             "the limits are those of the rule"
         )
-    shown = values[image][..., [cell.channel for cell in picture.cells]]
-    counts = [f"{count:,}" for count in ((shown < low).sum(), (shown > high).sum()) if count]
+    tiles = values[image][..., [cell.channel for cell in picture.cells]]
+    counts = [f"{count:,}" for count in ((tiles < low).sum(), (tiles > high).sum()) if count]
     lines = [line for line in picture.lines if kind_of(line) == "beyond"]
     assert len(lines) == bool(counts)
     for line in lines:

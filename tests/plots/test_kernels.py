@@ -38,9 +38,9 @@ def scope():
 
     steps = [Step(name, "Conv", "bchw", conv) for name in WEIGHTS]
     model = TinyModel([*steps, Step("act", "Relu", "bchw", lambda x: np.maximum(x, 0))])
-    opened = ls.open(ls.demo_model())
+    scope = ls.open(ls.demo_model())
     return ls.Scope(
-        model, Weighing(), opened.preprocess, plan=opened.plan, facts=model.facts, name="tiny", check_input=False
+        model, Weighing(), scope.preprocess, plan=scope.plan, facts=model.facts, name="tiny", check_input=False
     )
 
 
@@ -126,8 +126,8 @@ def test_one_tile_for_each_input_under_its_true_number(scope):
     ]
     weights = WEIGHTS["grouped"].values
     for cell, (filter, channel) in zip(picture.cells, [(1, 0), (1, 3), (6, 0), (6, 3)], strict=True):
-        shown = picture.decode(cell)
-        np.testing.assert_allclose(shown, weights[filter, channel], atol=np.abs(weights).max() / TOP * 1.01)
+        values = picture.decode(cell)
+        np.testing.assert_allclose(values, weights[filter, channel], atol=np.abs(weights).max() / TOP * 1.01)
     wording(picture.alt(), "2", "5")
 
 
@@ -136,8 +136,8 @@ def test_a_pointwise_convolution_is_one_table(scope):
     weights = by_hand("point")[:, :, 0, 0]
     assert len(picture.cells) == 4
     for cell in picture.cells:
-        shown = picture.decode(cell)[0]
-        np.testing.assert_allclose(shown, weights[cell.channel], atol=np.abs(weights).max() / TOP * 1.01)
+        values = picture.decode(cell)[0]
+        np.testing.assert_allclose(values, weights[cell.channel], atol=np.abs(weights).max() / TOP * 1.01)
     wording(picture.alt(), "0", "7")
 
 

@@ -72,8 +72,8 @@ def test_a_planted_bright_square_comes_back_where_it_was(recipe, turn, smooth, t
     assert np.array_equal(fm.photos[0], upright)
     picture = ls.overlay(fm, alpha=1.0, smooth=smooth, colors="gray")
     cell = picture.cells[0]
-    shown = picture.rgb()[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width].astype(float).sum(-1)
-    bright = np.argwhere(shown >= shown.max() * 0.98)
+    brightness = picture.rgb()[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width].astype(float).sum(-1)
+    bright = np.argwhere(brightness >= brightness.max() * 0.98)
     center = (bright.min(0) + bright.max(0)) / 2
     unit = max(fm.placement[0].box[2] / fm.spatial[0], fm.placement[0].box[3] / fm.spatial[1])
     assert np.abs(center - [y + side / 2, x + side / 2]).max() <= unit, "within one unit of the map"
@@ -89,9 +89,9 @@ def test_what_the_model_did_not_see_stays_bare():
     fm = ls.mean(scope.capture(photo, "pool")["pool"])
     picture = ls.overlay(fm, alpha=1.0)
     cell = picture.cells[0]
-    shown = picture.rgb()[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width]
-    assert shown.shape == photo.shape
-    same = (shown == photo).all((0, 2))
+    region = picture.rgb()[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width]
+    assert region.shape == photo.shape
+    same = (region == photo).all((0, 2))
     _, left, _, wide = fm.placement[0].box
     assert same[: int(left)].all()
     assert same[int(left + wide) + 1 :].all()

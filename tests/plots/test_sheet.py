@@ -65,12 +65,12 @@ def test_no_channel_is_dropped_reordered_or_changed(channels, height, width, sca
     picture = ls.sheet(values, scale=scale, layout="bhwc")
     assert sorted(cell.channel for cell in picture.cells) == list(range(channels))
     for cell in picture.cells:
-        shown = picture.decode(cell)
+        decoded = picture.decode(cell)
         expected = np.clip(values[0, ..., cell.channel], cell.low, cell.high)
         codes = picture.codes(cell)
         inside = codes <= TOP
         reach = max(abs(cell.low), abs(cell.high), (cell.high - cell.low) / 2)
-        np.testing.assert_allclose(shown[inside], expected[inside], atol=reach / TOP * 1.01)
+        np.testing.assert_allclose(decoded[inside], expected[inside], atol=reach / TOP * 1.01)
         assert (np.isin(codes[~inside], (BELOW, ABOVE, CONSTANT))).all()
 
 
@@ -295,16 +295,16 @@ def test_dense_layers_and_sequences_are_strips():
     vector = noise(512)
     picture = ls.sheet(vector[None, None, None])
     assert picture.bar is not None
-    shown = np.array([picture.decode(cell)[0, 0] for cell in picture.cells])
-    np.testing.assert_allclose(shown, vector, atol=np.abs(vector).max() / TOP * 1.01)
+    decoded = np.array([picture.decode(cell)[0, 0] for cell in picture.cells])
+    np.testing.assert_allclose(decoded, vector, atol=np.abs(vector).max() / TOP * 1.01)
     wording(picture.alt())
     sequence = noise(2, 30, 12)
     picture = ls.sheet(sequence, layout="bnc", scale="channel")
     assert len(picture.cells) == 12
     for cell in picture.cells:
-        shown = picture.decode(cell)[0]
+        decoded = picture.decode(cell)[0]
         reach = max(abs(cell.low), abs(cell.high))
-        np.testing.assert_allclose(shown, sequence[0, :, cell.channel], atol=reach / TOP * 1.01)
+        np.testing.assert_allclose(decoded, sequence[0, :, cell.channel], atol=reach / TOP * 1.01)
     with raises(ls.BadLayout):
         ls.strip(noise(1, 4, 4, 2))
 

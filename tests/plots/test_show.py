@@ -51,8 +51,8 @@ def test_vgg16_itself(base, coffee):
     fm = scope.capture(coffee, "block1_conv2")["block1_conv2"]
     assert fm.values.shape == (1, 224, 224, 64)
     pixels = keras.utils.img_to_array(keras.utils.load_img(coffee, target_size=(224, 224)))[None]
-    wanted = sub_model(base, keras.applications.vgg16.preprocess_input(pixels))
-    np.testing.assert_allclose(fm.values, wanted, rtol=1e-5, atol=1e-4)
+    expected = sub_model(base, keras.applications.vgg16.preprocess_input(pixels))
+    np.testing.assert_allclose(fm.values, expected, rtol=1e-5, atol=1e-4)
 
 
 def test_a_model_on_top_of_it(base, on_top, coffee):
@@ -64,14 +64,14 @@ def test_a_model_on_top_of_it(base, on_top, coffee):
     pixels = np.asarray(Image.open(coffee).resize((224, 224), Image.Resampling.BILINEAR), np.float32)[None]
     np.testing.assert_allclose(fm.values, sub_model(base, pixels / 255), rtol=1e-5, atol=1e-5)
     weights = np.linspace(-1, 1, 64)
-    for combined, wanted in (
+    for combined, expected in (
         (ls.mean(fm), fm.values.mean(-1)),
         (ls.weighted(fm, weights), np.sum(fm.values * weights, axis=-1)),
     ):
-        np.testing.assert_allclose(combined.values[..., 0], wanted, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(combined.values[..., 0], expected, rtol=1e-4, atol=1e-5)
         picture = ls.heatmap(combined)
-        assert picture.bar.low == pytest.approx(wanted.min(), abs=1e-5)
-        assert picture.bar.high == pytest.approx(wanted.max(), abs=1e-5)
+        assert picture.bar.low == pytest.approx(expected.min(), abs=1e-5)
+        assert picture.bar.high == pytest.approx(expected.max(), abs=1e-5)
 
 
 def test_sequential_around_it(base, coffee):
@@ -105,8 +105,8 @@ def test_a_saved_model_from_the_command_line(suffix, coffee, tmp_path, capsys):
     assert "conv_1" in capsys.readouterr().out
     arguments = ["-l", "conv_1", "-o", str(tmp_path / "out.png"), "--values", str(tmp_path / "out.npz")]
     assert cli.main(["show", str(tmp_path / f"model{suffix}"), str(coffee), *arguments]) == 0
-    wanted = ls.open(model).capture(coffee, "conv_1")["conv_1"]
-    np.testing.assert_allclose(ls.load(tmp_path / "out.npz").values, wanted.values, atol=1e-6)
+    expected = ls.open(model).capture(coffee, "conv_1")["conv_1"]
+    np.testing.assert_allclose(ls.load(tmp_path / "out.npz").values, expected.values, atol=1e-6)
 
 
 def test_a_reference_without_weights_says_that_they_are_random(capsys):

@@ -14,9 +14,9 @@ def test_a_sequence_has_round_positions_below_and_decodes_row_by_row():
     picture = ls.strip(values, layout="bnc", axis="seconds", step=0.01)
     wording(picture.alt(), "0", "2.99")
     for cell in picture.cells:
-        shown = picture.decode(cell)
-        assert shown.shape == (1, 300)
-        np.testing.assert_allclose(shown[0], values[0, :, cell.channel], atol=np.abs(values).max() / TOP * 1.01)
+        decoded = picture.decode(cell)
+        assert decoded.shape == (1, 300)
+        np.testing.assert_allclose(decoded[0], values[0, :, cell.channel], atol=np.abs(values).max() / TOP * 1.01)
 
 
 def test_flip_has_the_first_channel_at_the_bottom():
@@ -33,8 +33,8 @@ def test_a_long_sequence_has_pages_and_loses_no_position():
     values = noise(1, 10_000, 3)
     pages = [ls.strip(values, layout="bnc", page=page) for page in range(3)]
     assert {page.pages for page in pages} == {3}
-    shown = np.concatenate([page.decode(page.cells[1])[0] for page in pages])
-    np.testing.assert_allclose(shown, values[0, :, 1], atol=np.abs(values).max() / TOP * 1.01)
+    decoded = np.concatenate([page.decode(page.cells[1])[0] for page in pages])
+    np.testing.assert_allclose(decoded, values[0, :, 1], atol=np.abs(values).max() / TOP * 1.01)
     wording(pages[1].alt(), "4096", "8191", "0", "9999", "2", "3")
     with raises(ls.BadOption, "3", "0", "2"):
         ls.strip(values, layout="bnc", page=3)

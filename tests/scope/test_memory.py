@@ -17,7 +17,7 @@ def _ask_for_small_captures_too(monkeypatch):
     monkeypatch.setattr("layerscope.scope.memory.UNCHECKED_BYTES", 0)
 
 
-def scope(backend=None):
+def open_scope(backend=None):
     return ls.open(tiny_model(), backend=backend or TinyBackend(), preprocess=None)
 
 
@@ -26,45 +26,45 @@ def images(count):
 
 
 def test_a_capture_that_can_not_fit_is_refused_before_the_model_runs(monkeypatch):
-    opened = scope()
-    opened.layers(images(1))
-    before = list(opened.model.ran)
+    scope = open_scope()
+    scope.layers(images(1))
+    before = list(scope.model.ran)
     monkeypatch.setattr(memory, "available", lambda: 10 * ONE)
-    assert opened.capture(images(9), "conv1")
-    ran = list(opened.model.ran)
+    assert scope.capture(images(9), "conv1")
+    ran = list(scope.model.ran)
     with raises(ls.CaptureTooLarge, "10.2", "10", "1.0", "9.2"):
-        opened.capture(images(10), "conv1")
-    assert opened.model.ran == ran != before
-    assert opened.capture(images(10), "conv1", channels=[0, 1])
+        scope.capture(images(10), "conv1")
+    assert scope.model.ran == ran != before
+    assert scope.capture(images(10), "conv1", channels=[0, 1])
 
 
 def test_the_error_suggests_remedies_that_work(monkeypatch):
     monkeypatch.setattr(memory, "available", lambda: 10 * ONE)
     with raises(ls.CaptureTooLarge, "channels=", "stream()") as caught:
-        scope().capture(images(32), "conv1", batch=4)
+        open_scope().capture(images(32), "conv1", batch=4)
     assert isinstance(caught.value, MemoryError)
-    assert sum(len(maps["conv1"].ids) for maps in scope().stream(images(32), "conv1", batch=4)) == 32
+    assert sum(len(maps["conv1"].ids) for maps in open_scope().stream(images(32), "conv1", batch=4)) == 32
     with raises(ls.CaptureTooLarge, "batch="):
-        list(scope().stream(images(32), "conv1", batch=16))
+        list(open_scope().stream(images(32), "conv1", batch=16))
     monkeypatch.setenv(memory.LIMIT, "1GB")
-    assert scope().capture(images(32), "conv1")["conv1"].shape[0] == 32
+    assert open_scope().capture(images(32), "conv1")["conv1"].shape[0] == 32
 
 
 def test_what_a_capture_keeps_to_run_the_model_again_is_counted(monkeypatch):
     monkeypatch.setattr(memory, "available", lambda: 0)
-    opened = ls.open(tiny_model(), backend=TinyBackend(), preprocess="unit", size=(8, 8))
+    scope = ls.open(tiny_model(), backend=TinyBackend(), preprocess="unit", size=(8, 8))
     photos = [np.zeros((20, 30, 3), np.uint8)] * 5
     beside, model_input = 20 * 30 * 3, 3 * 8 * 8 * 4
     with raises(ls.CaptureTooLarge, "5", memory.amount(ONE + beside + model_input)):
-        opened.capture(photos, "conv1")
+        scope.capture(photos, "conv1")
     # A stream lets go of it.
     with raises(ls.CaptureTooLarge, "5", memory.amount(ONE + beside)):
-        next(opened.stream(photos, "conv1"))
+        next(scope.stream(photos, "conv1"))
 
 
 def test_where_the_free_memory_is_unknown_nothing_is_refused(monkeypatch):
     monkeypatch.setattr(memory, "available", lambda: None)
-    assert scope().capture(images(64), "conv1")
+    assert open_scope().capture(images(64), "conv1")
 
 
 def test_gradients_count_twice(monkeypatch):
@@ -75,9 +75,9 @@ def test_gradients_count_twice(monkeypatch):
             return super().capture(model, batch, paths)
 
     monkeypatch.setattr(memory, "available", lambda: 10 * ONE)
-    assert scope(WithGradients()).capture(images(9), "conv1")
+    assert open_scope(WithGradients()).capture(images(9), "conv1")
     with raises(ls.CaptureTooLarge, "9", "2.0"):
-        scope(WithGradients()).capture(images(9), "conv1", target=0)
+        open_scope(WithGradients()).capture(images(9), "conv1", target=0)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_memory_that_runs_out_in_the_run_is_named(error):
             raise error
 
     with raises(ls.CaptureTooLarge, "2×3×8×8", "batch=") as caught:
-        scope(Full()).capture(images(2), "conv1")
+        open_scope(Full()).capture(images(2), "conv1")
     assert caught.value.__cause__ is error
 
 
@@ -111,7 +111,7 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory():
             raise RuntimeError("the room of boomerangs is full")
 
     with raises(ls.ModelNotReadable):
-        scope(Wrong()).capture(images(2), "conv1")
+        open_scope(Wrong()).capture(images(2), "conv1")
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_the_limit_is_read_with_its_unit(monkeypatch, text, bytes_):
 def test_a_limit_that_is_no_size_is_named(monkeypatch):
     monkeypatch.setenv(memory.LIMIT, "much")
     with raises(ls.BadOption, "LAYERSCOPE_MAX_MEMORY='much'"):
-        scope().capture(images(1), "conv1")
+        open_scope().capture(images(1), "conv1")
 
 
 def test_free_memory_is_that_of_the_machine_and_of_the_container(tmp_path):
@@ -150,19 +150,19 @@ def test_free_memory_is_that_of_the_machine_and_of_the_container(tmp_path):
 def test_joining_batches_keeps_no_second_copy_of_everything():
     import tracemalloc
 
-    opened = scope()
-    opened.capture(images(1), ["conv1", "act"])
+    scope = open_scope()
+    scope.capture(images(1), ["conv1", "act"])
     count = 4000
     batch = images(count)
     tracemalloc.start()
     try:
-        maps = opened.capture(batch, ["conv1", "act:0"], batch=200)
+        maps = scope.capture(batch, ["conv1", "act:0"], batch=200)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    kept = sum(fm.values.nbytes for fm in maps.values())
-    assert kept == 2 * count * ONE
-    assert peak < 1.7 * kept, "the parts, and one layer joined beside them"
+    size = sum(fm.values.nbytes for fm in maps.values())
+    assert size == 2 * count * ONE
+    assert peak < 1.7 * size, "the parts, and one layer joined beside them"
 
 
 class OutOfMemory(TinyBackend):

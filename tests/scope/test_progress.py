@@ -12,7 +12,7 @@ from layerscope.scope.progress import Progress, progress, report
 from layerscope.testing import TinyBackend, tiny_model
 
 
-def scope():
+def open_scope():
     return ls.open(tiny_model(), backend=TinyBackend(), preprocess=None)
 
 
@@ -23,7 +23,7 @@ def images(count):
 def test_a_capture_reports_each_batch():
     events = []
     with progress(events.append):
-        scope().capture(images(5), "conv1", batch=2)
+        open_scope().capture(images(5), "conv1", batch=2)
     assert events == [Progress(done, 5, "images") for done in (0, 2, 4, 5)]
     report(1, 2, "masks")
     assert len(events) == 4, "nobody listens behind the block"
@@ -32,7 +32,7 @@ def test_a_capture_reports_each_batch():
 def test_a_stream_reports_each_batch_and_a_generator_no_total():
     events = []
     with progress(events.append):
-        list(scope().stream(images(3), "conv1", batch=2))
+        list(open_scope().stream(images(3), "conv1", batch=2))
     assert events == [Progress(done, 3, "images") for done in (0, 2, 3)]
     events.clear()
     photos = (np.zeros((9, 9, 3), np.uint8) for _ in range(2))
@@ -43,8 +43,8 @@ def test_a_stream_reports_each_batch_and_a_generator_no_total():
 
 @pytest.mark.parametrize("last", [0, 2, 4])
 def test_a_cancelled_capture_leaves_all_as_it_was(last):
-    opened, plain = scope(), scope().capture(images(5), "conv1", batch=2)["conv1"]
-    weights = [np.copy(array) for array in opened.model.arrays] if hasattr(opened.model, "arrays") else []
+    scope, plain = open_scope(), open_scope().capture(images(5), "conv1", batch=2)["conv1"]
+    weights = [np.copy(array) for array in scope.model.arrays] if hasattr(scope.model, "arrays") else []
 
     def cancel(event):
         if event.done >= last:
@@ -54,10 +54,10 @@ def test_a_cancelled_capture_leaves_all_as_it_was(last):
     np.random.seed(3)
     states = random.getstate(), np.random.get_state()[1].tolist()
     with pytest.raises(Cancelled), progress(cancel):
-        opened.capture(images(5), "conv1", batch=2)
+        scope.capture(images(5), "conv1", batch=2)
     assert (random.getstate(), np.random.get_state()[1].tolist()) == states
-    assert weights == [] or all(map(np.array_equal, weights, opened.model.arrays))
-    again = opened.capture(images(5), "conv1", batch=2)["conv1"]
+    assert weights == [] or all(map(np.array_equal, weights, scope.model.arrays))
+    again = scope.capture(images(5), "conv1", batch=2)["conv1"]
     assert np.array_equal(again.values, plain.values)
     assert again.provenance == plain.provenance
 
@@ -68,7 +68,7 @@ def test_a_cancelled_stream_ends():
             raise Cancelled("enough")
 
     with progress(cancel):
-        stream = scope().stream(images(4), "conv1", batch=2)
+        stream = open_scope().stream(images(4), "conv1", batch=2)
         assert next(stream)["conv1"].shape[0] == 2
         with pytest.raises(Cancelled):
             next(stream)
@@ -78,7 +78,7 @@ def test_a_cancelled_stream_ends():
 def test_an_observer_is_its_own_threads():
     events, other = [], []
     with progress(events.append):
-        thread = threading.Thread(target=lambda: other.append(scope().capture(images(1), "conv1")))
+        thread = threading.Thread(target=lambda: other.append(open_scope().capture(images(1), "conv1")))
         thread.start()
         thread.join()
     assert len(other) == 1

@@ -19,12 +19,12 @@ def photo(seed=0, height=20, width=30):
     return np.random.default_rng(seed).integers(0, 255, (height, width, 3), dtype=np.uint8)
 
 
-def scope(model=None, **options):
+def open_scope(model=None, **options):
     return ls.open(model or tiny_model(), backend=TinyBackend(), **{"preprocess": "unit", **options})
 
 
 def test_maps_come_in_execution_order_with_all_that_describes_them():
-    maps = scope().capture(photo(), ["head", "conv1", "act"])
+    maps = open_scope().capture(photo(), ["head", "conv1", "act"])
     assert list(maps) == ["conv1", "act:0", "act:1", "head"]
     fm = maps["conv1"]
     assert fm.shape == (1, 8, 8, 4)
@@ -39,19 +39,19 @@ def test_maps_come_in_execution_order_with_all_that_describes_them():
 
 def test_the_run_stops_after_the_last_layer_it_needs():
     model = tiny_model()
-    opened = scope(model)
-    opened.layers()
+    scope = open_scope(model)
+    scope.layers()
     model.ran.clear()
-    opened.capture(photo(), "conv1")
+    scope.capture(photo(), "conv1")
     assert model.ran == ["conv1"]
     model.ran.clear()
-    opened.capture(photo(), "act")
+    scope.capture(photo(), "act")
     assert model.ran == ["conv1", "act", "conv2", "act"]
 
 
 def test_a_map_is_found_by_its_short_name():
     step = Step("net/conv1", "Conv", "bchw", lambda x: x)
-    maps = scope(TinyModel((step,))).capture(photo(), "conv1")
+    maps = open_scope(TinyModel((step,))).capture(photo(), "conv1")
     assert maps["conv1"] is maps["net/conv1"]
     with raises(ls.LayerNotFound):
         maps["conv9"]
@@ -60,20 +60,20 @@ def test_a_map_is_found_by_its_short_name():
 def test_batches_give_what_one_run_gives(tmp_path):
     for index in range(7):
         Image.fromarray(photo(index)).save(tmp_path / f"{index}.png")
-    opened = scope()
-    whole = opened.capture(tmp_path, ["conv1", "head"])
+    scope = open_scope()
+    whole = scope.capture(tmp_path, ["conv1", "head"])
     assert whole["conv1"].ids == tuple(f"{index}.png" for index in range(7))
     for batch in (1, 2, 3):
-        parts = opened.capture(tmp_path, ["conv1", "head"], batch=batch)
+        parts = scope.capture(tmp_path, ["conv1", "head"], batch=batch)
         for path in whole:
             np.testing.assert_allclose(parts[path].values, whole[path].values, atol=1e-6)
-    streamed = list(opened.stream(tmp_path, "conv1", batch=3))
+    streamed = list(scope.stream(tmp_path, "conv1", batch=3))
     assert [len(maps["conv1"].ids) for maps in streamed] == [3, 3, 1]
     np.testing.assert_allclose(
         np.concatenate([maps["conv1"].values for maps in streamed]), whole["conv1"].values, atol=1e-6
     )
     with raises(ls.BadOption):
-        opened.capture(tmp_path, "conv1", batch=0)
+        scope.capture(tmp_path, "conv1", batch=0)
 
 
 def test_one_truncated_jpeg_in_a_thousand_costs_no_other(tmp_path):
@@ -82,7 +82,7 @@ def test_one_truncated_jpeg_in_a_thousand_costs_no_other(tmp_path):
     broken = tmp_path / "500.jpg"
     broken.write_bytes(broken.read_bytes()[:300])
     with warns(ls.ImagesSkipped, "1", "1000"):
-        parts = list(scope().stream(tmp_path, "head", batch=64))
+        parts = list(open_scope().stream(tmp_path, "head", batch=64))
     ids = [id for part in parts if part for id in part["head"].ids]
     assert len(ids) == 999
     assert "500.jpg" not in ids
@@ -94,104 +94,104 @@ def test_a_bad_image_in_a_folder_is_skipped_and_listed(tmp_path):
         Image.fromarray(photo(index)).save(tmp_path / f"{index}.png")
     (tmp_path / "2.png").write_bytes((tmp_path / "2.png").read_bytes()[:60])
     with warns(ls.ImagesSkipped, "1", "5"):
-        maps = scope().capture(tmp_path, "conv1")
+        maps = open_scope().capture(tmp_path, "conv1")
     assert maps["conv1"].ids == ("0.png", "1.png", "3.png", "4.png")
     assert [id for id, _ in maps.skipped] == ["2.png"]
     with warns(ls.ImagesSkipped):
-        streamed = list(scope().stream(tmp_path, "conv1", batch=2))
+        streamed = list(open_scope().stream(tmp_path, "conv1", batch=2))
     assert [id for maps in streamed for id, _ in maps.skipped] == ["2.png"]
     with raises(ls.ImageNotReadable, "2.png"):
-        scope().capture(tmp_path / "2.png", "conv1")
+        open_scope().capture(tmp_path / "2.png", "conv1")
 
 
 def test_chosen_channels_are_the_only_ones_kept():
-    opened = scope()
-    whole = opened.capture(photo(), "conv1")["conv1"]
-    some = opened.capture(photo(), "conv1", channels=[3, 1])["conv1"]
+    scope = open_scope()
+    whole = scope.capture(photo(), "conv1")["conv1"]
+    some = scope.capture(photo(), "conv1", channels=[3, 1])["conv1"]
     assert some.channels == (3, 1)
     assert some.of == 4
     assert np.array_equal(some.values, whole.values[..., [3, 1]])
-    assert opened.capture(photo(), "conv1", channels=slice(2))["conv1"].channels == (0, 1)
+    assert scope.capture(photo(), "conv1", channels=slice(2))["conv1"].channels == (0, 1)
     for wrong in ([4], [], [-1]):
         with raises(ls.BadChannels, "0", "3"):
-            opened.capture(photo(), "conv1", channels=wrong)
+            scope.capture(photo(), "conv1", channels=wrong)
 
 
 def test_ready_batches_go_into_the_model_unchanged():
-    opened = scope(preprocess=None)
+    scope = open_scope(preprocess=None)
     batch = np.random.default_rng(0).standard_normal((5, 3, 8, 8)).astype(np.float32)
-    fm = opened.capture(batch, "conv1")["conv1"]
+    fm = scope.capture(batch, "conv1")["conv1"]
     assert fm.ids == tuple(f"image {index}" for index in range(5))
     assert fm.photos is None
-    parts = opened.capture(batch, "conv1", batch=2)["conv1"]
+    parts = scope.capture(batch, "conv1", batch=2)["conv1"]
     np.testing.assert_allclose(parts.values, fm.values, atol=1e-6)
     for wrong in ("cat.jpg", [], batch[:0], 3.0):
         with raises(ls.BadOption):
-            opened.capture(wrong, "conv1")
+            scope.capture(wrong, "conv1")
     with raises(ls.BadOption, "layers(batch)"):
-        opened.layers()
+        scope.layers()
 
 
 def test_a_model_that_takes_a_fixed_number_of_images_gets_it():
     model = tiny_model()
     fixed = TinyModel(model.steps, facts=Facts("fixed", (Input("image", "bchw", (4, 3, 8, 8)),)))
     photos = [photo(index) for index in range(6)]
-    fm = scope(fixed).capture(photos, "head")["head"]
-    expected = scope().capture(photos, "head")["head"]
+    fm = open_scope(fixed).capture(photos, "head")["head"]
+    expected = open_scope().capture(photos, "head")["head"]
     assert fm.shape[0] == 6
     np.testing.assert_allclose(fm.values, expected.values, atol=1e-6)
-    assert len(scope(fixed).layers()) == 4
+    assert len(open_scope(fixed).layers()) == 4
 
 
 def test_predictions_are_probabilities_with_labels():
     scores = np.array([[1.0, 3.0, 2.0]], np.float32)
     for values in (scores, np.exp(scores) / np.exp(scores).sum()):
         model = TinyModel((Step("out", "Dense", "bc", lambda x, values=values: values.astype(np.float32)),))
-        (top,) = scope(model, labels=["cat", "dog"]).predict(photo(), top=2)
+        (top,) = open_scope(model, labels=["cat", "dog"]).predict(photo(), top=2)
         assert [prediction.label for prediction in top] == ["dog", "class 2"]
         assert top[0].probability == pytest.approx(np.exp(3) / np.exp([1, 2, 3]).sum())
     with raises(ls.BadOption):
-        scope(TinyModel(tiny_model().steps[:1])).predict(photo())
+        open_scope(TinyModel(tiny_model().steps[:1])).predict(photo())
 
 
 def test_an_error_of_the_model_is_reported_with_the_model_input():
     with raises(ls.ModelNotReadable, "1×3×8×8"):
-        scope(tiny_model(fail=True)).capture(photo(), "head")
+        open_scope(tiny_model(fail=True)).capture(photo(), "head")
 
 
 def test_random_states_survive_a_model_that_draws():
     def noisy(x):
         return x + random.random() + np.random.rand()
 
-    opened = scope(TinyModel((Step("noisy", "Noise", "bchw", noisy),)))
+    scope = open_scope(TinyModel((Step("noisy", "Noise", "bchw", noisy),)))
     random.seed(1)
     np.random.seed(1)
     expected = random.random(), np.random.rand()
     random.seed(1)
     np.random.seed(1)
-    opened.capture(photo(), "noisy")
+    scope.capture(photo(), "noisy")
     assert (random.random(), np.random.rand()) == expected
 
 
 def test_unknown_preprocessing_is_warned_of_once_a_run_and_named_ones_are_not():
     with warns(ls.PreprocessWarning, "0", "1", "preprocess="):
-        scope(preprocess="auto").capture(photo(), "conv1")
-    scope(preprocess="tf").capture(photo(), "conv1")
+        open_scope(preprocess="auto").capture(photo(), "conv1")
+    open_scope(preprocess="tf").capture(photo(), "conv1")
     with raises(ls.PreprocessUnknown, "'imagenet'"):
-        scope(preprocess="imagnet")
+        open_scope(preprocess="imagnet")
 
 
 def test_gradients_are_refused_where_there_are_none():
     with raises(ls.GradientsUnavailable):
-        scope().capture(photo(), "conv1", target=0)
+        open_scope().capture(photo(), "conv1", target=0)
 
 
 def test_a_large_capture_is_announced(monkeypatch, caplog):
     monkeypatch.setattr("layerscope.scope.memory.ANNOUNCED_BYTES", 4000)
     with caplog.at_level(logging.WARNING, "layerscope"):
-        scope().capture(photo(), "conv1")
+        open_scope().capture(photo(), "conv1")
         assert not caplog.records, "one image stays below the limit"
-        scope().capture([photo(), photo(1)], "conv1", batch=1)
+        open_scope().capture([photo(), photo(1)], "conv1", batch=1)
     assert len(caplog.records) == 1
     # 4 × 8 × 8 float32 and a photo of 20 × 30 × 3, for each of 2.
     wording(caplog.messages, "2", f"{(4 * 8 * 8 * 4 + 20 * 30 * 3) / 1e6:.1f} MB", "stream()")
@@ -207,8 +207,8 @@ def test_tokens_are_laid_on_their_grid_with_the_prefix_apart():
     def tokens(x):
         return np.broadcast_to(np.arange(8, dtype=np.float32)[None, :, None], (len(x), 8, 5)).copy()
 
-    opened = ls.open(TinyModel((Step("block", "Block", "bnc", tokens),)), backend=Tokens(), preprocess="unit")
-    fm = opened.capture(photo(), "block")["block"]
+    scope = ls.open(TinyModel((Step("block", "Block", "bnc", tokens),)), backend=Tokens(), preprocess="unit")
+    fm = scope.capture(photo(), "block")["block"]
     assert fm.shape == (1, 2, 3, 5)
     assert fm.values[0, ..., 0].tolist() == [[2, 3, 4], [5, 6, 7]]
     assert fm.tokens.shape == (1, 2, 5)
@@ -222,11 +222,11 @@ def test_rows_that_are_not_images_get_no_photos():
     def windows(x):
         return np.concatenate([x, x])
 
-    fm = scope(TinyModel((Step("windows", "Windows", "bchw", windows),))).capture(photo(), "windows")["windows"]
+    fm = open_scope(TinyModel((Step("windows", "Windows", "bchw", windows),))).capture(photo(), "windows")["windows"]
     assert fm.ids == ("row 0", "row 1")
     assert fm.rows == "row"
     assert fm.photos is None
-    assert scope().capture(photo(), "conv1")["conv1"].rows == "image"
+    assert open_scope().capture(photo(), "conv1")["conv1"].rows == "image"
 
 
 def test_show_is_the_whole_thing_in_one_call():
@@ -236,7 +236,7 @@ def test_show_is_the_whole_thing_in_one_call():
     assert picture.cells[2].y > picture.cells[1].y
     assert ls.show(model, photo(), "conv1", combine="mean", **options).bar is not None
     assert ls.show(model, photo(), "conv1", combine=ls.norm, overlay=True, **options).pixels.ndim == 3
-    assert ls.show(scope(), photo(), "conv1", channels=[2]).cells[0].channel == 2
+    assert ls.show(open_scope(), photo(), "conv1", channels=[2]).cells[0].channel == 2
     with raises(ls.BadOption, "0", "1", "capture()"):
         ls.show(model, photo(), "act", **options)
     with raises(ls.BadOption, "2"):
@@ -271,10 +271,10 @@ def test_labels_come_from_files_and_lists(tmp_path):
     (tmp_path / "labels.json").write_text('["cat", "dog"]')
     (tmp_path / "wrong.json").write_text('{"a": 1}')
     for labels in (tmp_path / "labels.txt", tmp_path / "labels.json", ["cat", "dog"]):
-        assert scope(labels=labels).labels == ("cat", "dog")
+        assert open_scope(labels=labels).labels == ("cat", "dog")
     for labels in (tmp_path / "none.txt", tmp_path / "wrong.json"):
         with raises(ls.BadOption):
-            scope(labels=labels)
+            open_scope(labels=labels)
 
 
 def test_a_missing_framework_is_named_with_its_pip_line(monkeypatch, tmp_path):
@@ -288,7 +288,7 @@ def test_a_missing_framework_is_named_with_its_pip_line(monkeypatch, tmp_path):
 
 
 def test_maps_are_a_mapping():
-    maps = scope().capture(photo(), ["conv1", "act"])
+    maps = open_scope().capture(photo(), ["conv1", "act"])
     assert list(maps) == ["conv1", "act:0", "act:1"]
     for path in ("conv1", "act:1", "nowhere", "act", 7, None):
         try:
@@ -303,12 +303,12 @@ def test_maps_are_a_mapping():
 
 
 def test_what_last_is_does_not_depend_on_what_was_captured_before():
-    opened = ls.open(tiny_model(), backend=TinyBackend(), preprocess=None)
+    scope = ls.open(tiny_model(), backend=TinyBackend(), preprocess=None)
     small, large = (np.zeros((1, 3, side, side), np.float32) for side in (8, 16))
-    text = opened.explained("last", large)
-    opened.capture(small)
-    assert opened.explained("last", large) == text
-    assert opened.explained("last", small) != text
+    text = scope.explained("last", large)
+    scope.capture(small)
+    assert scope.explained("last", large) == text
+    assert scope.explained("last", small) != text
 
 
 def test_a_scope_shows_what_a_user_calls():
@@ -320,7 +320,7 @@ def test_a_scope_shows_what_a_user_calls():
 
 def test_a_pass_is_kept_by_nobody_once_it_is_joined():
     """Of a capture in a type that must be converted, the framework's own arrays are gone as soon as the maps are there."""
-    kept = []
+    arrays = []
 
     class Half(TinyBackend):
         def capture(self, model, batch, paths, target=None):
@@ -328,16 +328,16 @@ def test_a_pass_is_kept_by_nobody_once_it_is_joined():
             halves = {
                 path: replace(output, values=output.values.astype(np.float16)) for path, output in outputs.items()
             }
-            kept.extend(weakref.ref(output.values) for output in halves.values())
+            arrays.extend(weakref.ref(output.values) for output in halves.values())
             return halves
 
-    opened = ls.open(tiny_model(), backend=Half(), preprocess=None)
+    scope = ls.open(tiny_model(), backend=Half(), preprocess=None)
     array = np.zeros((4, 3, 8, 8), np.float32)
-    maps = opened.capture(array, ["conv1", "conv2"], batch=2)
-    assert len(kept) == 4
-    assert [reference() for reference in kept] == [None] * 4
-    kept.clear()
-    for _ in opened.stream(array, "conv1", batch=2):
-        assert [reference() for reference in kept] == [None] * len(kept)
-    assert len(kept) == 2
+    maps = scope.capture(array, ["conv1", "conv2"], batch=2)
+    assert len(arrays) == 4
+    assert [reference() for reference in arrays] == [None] * 4
+    arrays.clear()
+    for _ in scope.stream(array, "conv1", batch=2):
+        assert [reference() for reference in arrays] == [None] * len(arrays)
+    assert len(arrays) == 2
     del maps

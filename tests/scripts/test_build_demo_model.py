@@ -124,12 +124,12 @@ def test_top_class_equals_torch_and_float32_for_every_photo(
         with Image.open(path) as photo:
             batch = prepared(photo)
         with torch.no_grad():
-            wanted = network(torch.from_numpy(batch)).numpy()
+            expected = network(torch.from_numpy(batch)).numpy()
         exact = BACKEND.capture(plain, batch, [""])[""].values
         halved = BACKEND.capture(model, batch, [""])[""].values
-        np.testing.assert_allclose(exact, wanted, atol=3e-5)
-        np.testing.assert_allclose(halved, wanted, atol=0.02)
-        assert wanted.argmax() == exact.argmax() == halved.argmax(), name
+        np.testing.assert_allclose(exact, expected, atol=3e-5)
+        np.testing.assert_allclose(halved, expected, atol=0.02)
+        assert expected.argmax() == exact.argmax() == halved.argmax(), name
         top_labels[name] = names[int(halved.argmax())]
     assert (top_labels["chelsea.png"], top_labels["coffee.png"]) == ("tiger cat", "espresso")
 
@@ -139,10 +139,10 @@ def test_layers_are_torch_modules(network: Any, model: Any) -> None:
     torch = pytest.importorskip("torch")
     with Image.open(ASSETS / "chelsea.png") as photo:
         batch = prepared(photo)
-    wanted: dict[str, list[np.ndarray]] = {}
+    outputs: dict[str, list[np.ndarray]] = {}
 
     def keep(name: str) -> Any:
-        return lambda _module, _inputs, output: wanted.setdefault(name, []).append(output.numpy().copy())
+        return lambda _module, _inputs, output: outputs.setdefault(name, []).append(output.numpy().copy())
 
     hooks = [module.register_forward_hook(keep(name)) for name, module in network.named_modules()]
     with torch.no_grad():
@@ -150,20 +150,20 @@ def test_layers_are_torch_modules(network: Any, model: Any) -> None:
     for hook in hooks:
         hook.remove()
     layers = {layer.path: layer for layer in BACKEND.layers(model, batch)}
-    assert set(layers) - set(wanted) == {"Reshape"}
+    assert set(layers) - set(outputs) == {"Reshape"}
     assert sum(layer.calls == 2 for layer in layers.values()) == 16
     captures = BACKEND.capture(model, batch, list(layers))
     for path, layer in layers.items():
         # a convolution with its BatchNorm folded in gives what the BatchNorm gave, under both names
         module = next((alias for alias in layer.aliases if "_bn" in alias), path)
-        for call, output in enumerate(wanted.get(module, ())):
+        for call, output in enumerate(outputs.get(module, ())):
             values = captures[path if layer.calls == 1 else f"{path}:{call}"].values
             spread = float(np.abs(output).max())
             np.testing.assert_allclose(values, output, atol=0.01 * spread, err_msg=path)
         assert bool(layer.note) == (module != path), path
     for block in range(16):
         values = BACKEND.capture(model, batch, [f"_blocks.{block}"])[f"_blocks.{block}"].values
-        np.testing.assert_allclose(values, wanted[f"_blocks.{block}"][0], atol=0.1)
+        np.testing.assert_allclose(values, outputs[f"_blocks.{block}"][0], atol=0.1)
 
 
 @pytest.mark.slow

@@ -81,19 +81,19 @@ class Terminal:
 @pytest.fixture
 def terminal(monkeypatch):
     """terminal(answer, TERM=…): a `Terminal` that is also standard input, and the environment it gives."""
-    opened = []
+    terminals = []
 
     def make(answer=ATTRIBUTES, columns=80, pixels=0, **variables):
         for name in VARIABLES:
             monkeypatch.delenv(name, raising=False)
         for name, value in {"TERM": "xterm-256color", **variables}.items():
             monkeypatch.setenv(name, value)
-        opened.append(Terminal(answer, columns, pixels))
-        monkeypatch.setattr(sys, "stdin", opened[-1].keys)
-        return opened[-1]
+        terminals.append(Terminal(answer, columns, pixels))
+        monkeypatch.setattr(sys, "stdin", terminals[-1].keys)
+        return terminals[-1]
 
     yield make
-    for screen in opened:
+    for screen in terminals:
         screen.close()
 
 
@@ -362,7 +362,7 @@ def test_tmux_passes_a_picture_through(terminal, picture, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("client", "allowed", "answer", "variables", "wanted"),
+    ("client", "allowed", "answer", "variables", "expected"),
     [
         ("xterm-kitty", "off", ATTRIBUTES, {}, "blocks"),
         ("xterm-kitty", "off", SIXEL_TOO, {}, "sixel"),
@@ -371,10 +371,10 @@ def test_tmux_passes_a_picture_through(terminal, picture, monkeypatch):
         ("xterm-256color", "off", ATTRIBUTES, {"LC_TERMINAL": "iTerm2"}, "blocks"),
     ],
 )
-def test_tmux_falls_back(terminal, picture, monkeypatch, client, allowed, answer, variables, wanted):
+def test_tmux_falls_back(terminal, picture, monkeypatch, client, allowed, answer, variables, expected):
     tmux(monkeypatch, client, allowed)
     screen = terminal(answer, 200, TMUX="/tmp/x", TERM="tmux-256color", **variables)
-    assert ls.terminal.draw(picture, screen.stream) == wanted
+    assert ls.terminal.draw(picture, screen.stream) == expected
 
 
 def test_names_from_a_file_cannot_command_the_terminal():

@@ -123,11 +123,11 @@ class EquinoxMixed(eqx.Module):
 def test_modules_that_are_mapped(limit):
     model = LinenMixed()
     for inputs in (Mixed(), (model, model.init(jax.random.key(0), LAST))):
-        listed = rows(inputs, LAST)["mix"]
-        assert (listed.axes, listed.shape) == ("nbc", (3, 1, 5))
-        limit.notes(listed)
-    listed = rows(EquinoxMixed(eqx.nn.Linear(64, 5, key=jax.random.PRNGKey(0))), FIRST)["mix"]
-    assert (listed.axes, listed.shape, listed.note) == ("bnc", (1, 3, 5), "")
+        layer = rows(inputs, LAST)["mix"]
+        assert (layer.axes, layer.shape) == ("nbc", (3, 1, 5))
+        limit.notes(layer)
+    layer = rows(EquinoxMixed(eqx.nn.Linear(64, 5, key=jax.random.PRNGKey(0))), FIRST)["mix"]
+    assert (layer.axes, layer.shape, layer.note) == ("bnc", (1, 3, 5), "")
 
 
 @pytest.mark.limit("Equinox models that only run on a whole batch")

@@ -66,8 +66,8 @@ def photo() -> np.ndarray:
 
 def weight(model: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
     if isinstance(model, tuple):
-        held = model[1]["params"][name]
-        return np.asarray(held["kernel"]), np.asarray(held["bias"])
+        parameters = model[1]["params"][name]
+        return np.asarray(parameters["kernel"]), np.asarray(parameters["bias"])
     return np.asarray(getattr(model, name).kernel[...]), np.asarray(getattr(model, name).bias[...])
 
 

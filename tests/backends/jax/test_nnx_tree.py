@@ -51,8 +51,8 @@ def test_a_copy_is_the_one_that_nnx_makes(more: dict[str, bool]) -> None:
     before = nnx_state(model)
     ours, theirs = Tree(model).copy(), nnx.clone(model)
     assert nnx.graphdef(ours) == nnx.graphdef(theirs)
-    held, expected = (as_bytes(nnx.to_pure_dict(nnx.state(item))) for item in (ours, theirs))
-    assert held == expected
+    actual, expected = (as_bytes(nnx.to_pure_dict(nnx.state(item))) for item in (ours, theirs))
+    assert actual == expected
     apart = {id(item) for _, item in nnx.iter_graph(model) if isinstance(item, nnx.Module | nnx.Variable)}
     assert not apart & {id(item) for _, item in nnx.iter_graph(ours)}, "nothing that can change is shared"
     assert ours.me is ours

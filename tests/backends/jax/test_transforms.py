@@ -142,8 +142,8 @@ def test_linen_inside_its_own_transforms() -> None:
     assert (result["mapped"].axes, result["mapped"].shape) == ("dbnc", (6, 1, 5, 4))
     got = BACKEND.capture((model, variables), batch, ["compiled", "mapped", "stack", ""], 2)
     out, state = model.apply(variables, batch, train=False, capture_intermediates=True, mutable=["intermediates"])
-    held = state["intermediates"]
-    np.testing.assert_allclose(got["compiled"].values, held["compiled"]["__call__"][0], atol=1e-5)
+    intermediates = state["intermediates"]
+    np.testing.assert_allclose(got["compiled"].values, intermediates["compiled"]["__call__"][0], atol=1e-5)
     np.testing.assert_allclose(got[""].values, out, atol=1e-5)
     x = np.moveaxis(got["mapped"].values, 0, 1)
     for index in range(3):

@@ -218,14 +218,14 @@ def convolves_channels_first() -> bool:
 
 
 @pytest.mark.each_framework
-@pytest.mark.parametrize("held", [False, True])
-def test_channels_first_comes_from_the_layer(held):
+@pytest.mark.parametrize("permuted", [False, True])
+def test_channels_first_comes_from_the_layer(permuted):
     if not convolves_channels_first():
         pytest.skip("TensorFlow convolves channels first on other processors than this one")
     layer = K.Conv2D(5, 3, data_format="channels_first", name="conv")
     chain = [layer, K.ReLU(name="relu"), K.BatchNormalization(axis=1, name="bn"), K.Flatten(name="flat")]
-    chain = [K.Permute((3, 1, 2), name="turn"), *chain] if held else [K.Rescaling(2.0, name="scale"), *chain]
-    model, x = keras.Sequential(chain), images(1, 7, 9, 3) if held else images(1, 3, 7, 9)
+    chain = [K.Permute((3, 1, 2), name="turn"), *chain] if permuted else [K.Rescaling(2.0, name="scale"), *chain]
+    model, x = keras.Sequential(chain), images(1, 7, 9, 3) if permuted else images(1, 3, 7, 9)
     layers = table(model, x)
     assert (layers["conv"].axes, layers["conv"].shape, layers["conv"].channels) == ("bchw", (1, 5, 5, 7), 5)
     assert (layers["relu"].axes, layers["bn"].axes, layers["flat"].axes) == ("bchw", "bchw", "bc")

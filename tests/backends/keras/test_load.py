@@ -40,10 +40,10 @@ def test_digest_follows_the_weights():
     assert first.startswith("sampled-sha256:")
     assert BACKEND.facts(model).digest == first
     bias = model.layers[0].bias
-    kept = to_numpy(bias)
-    bias.assign(kept + 1)
+    before = to_numpy(bias)
+    bias.assign(before + 1)
     assert BACKEND.facts(model).digest != first
-    bias.assign(kept)
+    bias.assign(before)
     assert BACKEND.facts(model).digest == first
 
 

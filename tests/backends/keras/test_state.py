@@ -100,16 +100,16 @@ def test_torch_state_is_left_as_found():
 
 def test_the_callers_array_is_untouched():
     x = images(2, 8, 8, 3)
-    kept = x.copy()
+    copy = x.copy()
     # a tensor of torch can be written to, so this writes into what it is given
     writes = K.Lambda(lambda inputs: inputs.add_(1) if ON == "torch" else inputs + 1, name="writes")
-    same(values(keras.Sequential([writes]), x, "writes")["writes"], kept + 1)
-    np.testing.assert_array_equal(x, kept)
-    tensor = keras.ops.convert_to_tensor(kept)
-    same(values(keras.Sequential([writes]), tensor, "writes")["writes"], kept + 1)
-    np.testing.assert_array_equal(to_numpy(tensor), kept)
+    same(values(keras.Sequential([writes]), x, "writes")["writes"], copy + 1)
+    np.testing.assert_array_equal(x, copy)
+    tensor = keras.ops.convert_to_tensor(copy)
+    same(values(keras.Sequential([writes]), tensor, "writes")["writes"], copy + 1)
+    np.testing.assert_array_equal(to_numpy(tensor), copy)
     x.flags.writeable = False
-    same(values(keras.Sequential([writes]), x, "writes")["writes"], kept + 1)
+    same(values(keras.Sequential([writes]), x, "writes")["writes"], copy + 1)
 
 
 def test_other_threads_are_not_seen():

@@ -44,7 +44,7 @@ def vit(attention: list[onnx.NodeProto], weights: dict[str, np.ndarray] | None =
         *attention,
         make_node("Relu", ["attended"], ["out"]),
     ]
-    held = {
+    initializers = {
         "patches": PATCHES, "flat": np.array([0, 0, -1]), "one_token": np.array([1, WIDTH]),
         "cls_token": CLASS, "positions": POSITIONS, "wq": Q, "wk": K, "wv": V,
         **(weights or {}),
@@ -54,7 +54,7 @@ def vit(attention: list[onnx.NodeProto], weights: dict[str, np.ndarray] | None =
         "vit",
         [make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 3, 8, 12])],
         [make_tensor_value_info("out", TensorProto.FLOAT, None)],
-        [numpy_helper.from_array(value, name) for name, value in held.items()],
+        [numpy_helper.from_array(value, name) for name, value in initializers.items()],
     )
     return make_model(graph, opset_imports=[make_opsetid("", 23), make_opsetid(MICROSOFT, 1)], ir_version=11)
 
@@ -297,9 +297,9 @@ def test_only_a_norm_over_the_channels_alone_shows_their_axis(
 @pytest.mark.limit("attention weights inside ONNX Runtime's own `Attention`")
 def test_attention_inside_an_operator(limit):
     own = vit(*packed())
-    listed = table(own, IMAGE)
-    limit.notes(listed["attn"])
-    assert not [layer for layer in listed.values() if layer.kind == "AttentionMap"]
+    layers = table(own, IMAGE)
+    limit.notes(layers["attn"])
+    assert not [layer for layer in layers.values() if layer.kind == "AttentionMap"]
     for operator in ("standard", "MultiHeadAttention", "GroupQueryAttention"):
         model, _ = CASES[operator]
         path = "attn/attention_map"

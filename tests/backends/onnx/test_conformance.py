@@ -59,11 +59,11 @@ def scopes(node: onnx.NodeProto) -> list[str]:
 
 def with_norm(model: onnx.ModelProto, mean: np.ndarray, variance: np.ndarray) -> onnx.ModelProto:
     """The network with a BatchNormalization behind its first convolution."""
-    kept = {"one": np.ones_like(mean), "zero": np.zeros_like(mean), "mean": mean, "variance": variance}
-    model.graph.initializer.extend(onnx.numpy_helper.from_array(values, name) for name, values in kept.items())
+    initializers = {"one": np.ones_like(mean), "zero": np.zeros_like(mean), "mean": mean, "variance": variance}
+    model.graph.initializer.extend(onnx.numpy_helper.from_array(values, name) for name, values in initializers.items())
     position = next(position for position, node in enumerate(model.graph.node) if "a" in node.input)
     model.graph.node[position].input[0] = "normed"
-    model.graph.node.insert(position, make_node("BatchNormalization", ["a", *kept], ["normed"], "norm"))
+    model.graph.node.insert(position, make_node("BatchNormalization", ["a", *initializers], ["normed"], "norm"))
     return model
 
 

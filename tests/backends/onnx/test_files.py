@@ -100,14 +100,14 @@ def test_large_weights_in_several_folders(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_side_file_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    held = BACKEND.load(save_with_side_file(tmp_path / "there"))
+    model = BACKEND.load(save_with_side_file(tmp_path / "there"))
 
     def refuses(*_: object) -> None:
         raise PermissionError("not yours")
 
     monkeypatch.setattr(Path, "open", refuses)
     with raises(ModelNotReadable, "'weights.bin'"):
-        BACKEND.capture(held, random(1, 3, 8, 6), ["conv1"])
+        BACKEND.capture(model, random(1, 3, 8, 6), ["conv1"])
 
 
 def test_numbers_of_four_bits_share_a_byte() -> None:
@@ -190,15 +190,15 @@ def test_a_side_file_that_is_truncated_or_nonsense(tmp_path: Path) -> None:
 def test_large_weights_in_side_files_are_left_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cut_module, "LARGE", 100)
     path, batch = save_with_side_file(tmp_path / "there"), random(1, 3, 8, 6)
-    held = BACKEND.load(path)
-    part = cut(held.graph, ["logits"], held.files)
+    model = BACKEND.load(path)
+    part = cut(model.graph, ["logits"], model.files)
     assert (part.weights, part.root) == ({}, (tmp_path / "there").resolve())
     assert len(part.content) < 2500
     beside = tmp_path / "there" / "weights.bin"
     beside.write_bytes(beside.read_bytes()[:1000])
-    assert BACKEND.capture(held, batch, ["conv1"])["conv1"].values.shape == (1, 8, 8, 6)
+    assert BACKEND.capture(model, batch, ["conv1"])["conv1"].values.shape == (1, 8, 8, 6)
     with raises(ModelNotReadable, "'weights.bin'"):
-        BACKEND.capture(held, batch, ["conv2"])
+        BACKEND.capture(model, batch, ["conv2"])
 
 
 def test_an_early_layer_reads_no_later_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,9 +236,9 @@ def test_constants_inside_nodes_and_bodies_may_lie_in_side_files(tmp_path: Path)
         size_threshold=0,
         convert_attribute=True,
     )
-    held = BACKEND.load(path)
-    assert side_files(held.proto) == ["weights.bin"]
-    captures = BACKEND.capture(held, batch, ["added", "choice"])
+    loaded_model = BACKEND.load(path)
+    assert side_files(loaded_model.proto) == ["weights.bin"]
+    captures = BACKEND.capture(loaded_model, batch, ["added", "choice"])
     np.testing.assert_array_equal(captures["added"].values, expected["y"])
     np.testing.assert_array_equal(captures["choice"].values, expected["chosen"])
 

@@ -147,7 +147,7 @@ def test_axes_of_a_channels_last_graph_from_tensorflow() -> None:
 
 @pytest.mark.parametrize("opset", [11, 13, 18, 21])
 def test_axes_where_they_are_attributes_and_where_they_are_inputs(opset: int) -> None:
-    def listed(kind: str, start: int, now: str, to: str, axes: list[int], **attributes: Any) -> onnx.NodeProto:
+    def with_axes(kind: str, start: int, now: str, to: str, axes: list[int], **attributes: Any) -> onnx.NodeProto:
         if opset < start:
             return make_node(kind, [now], [to], to, axes=axes, **attributes)
         weights[f"{to}.axes"] = np.array(axes, np.int64)
@@ -156,10 +156,10 @@ def test_axes_where_they_are_attributes_and_where_they_are_inputs(opset: int) ->
     weights = {"w": random(4, 3, 1, 1), "cls": np.array(0, np.int64)}
     nodes = [
         make_node("Conv", ["x", "w"], ["conv"], "conv"),
-        listed("ReduceMean", 18, "conv", "kept", [2, 3], keepdims=1),
-        listed("Squeeze", 13, "kept", "squeezed", [2, 3]),
-        listed("Unsqueeze", 13, "squeezed", "again", [2, 3]),
-        listed("ReduceSum", 13, "conv", "rows", [-1], keepdims=0),
+        with_axes("ReduceMean", 18, "conv", "kept", [2, 3], keepdims=1),
+        with_axes("Squeeze", 13, "kept", "squeezed", [2, 3]),
+        with_axes("Unsqueeze", 13, "squeezed", "again", [2, 3]),
+        with_axes("ReduceSum", 13, "conv", "rows", [-1], keepdims=0),
         make_node("Gather", ["conv", "cls"], ["first"], "first", axis=2),
         make_node("Mul", ["again", "conv"], ["scaled"], "scaled"),
         make_node("ArgMax", ["conv"], ["best"], "best", axis=1, keepdims=0),

@@ -20,9 +20,9 @@ def test_control_flow_of_onnx(limit):
 
     nodes = [make_node("If", ["large"], ["y"], "choice", then_branch=branch("Neg"), else_branch=branch("Relu"))]
     model = onnx_models.model_of(nodes, ["n", 3], ["y"], {"large": np.array(True)})
-    listed = rows(model, np.ones((1, 3), np.float32))
-    assert not [layer for layer in listed.values() if layer.kind in ("Neg", "Relu")]
-    limit.notes(listed.get("choice", listed[""]))
+    layers = rows(model, np.ones((1, 3), np.float32))
+    assert not [layer for layer in layers.values() if layer.kind in ("Neg", "Relu")]
+    limit.notes(layers.get("choice", layers[""]))
     flag, number = onnx.TensorProto.BOOL, onnx.TensorProto.INT64
     inputs = [("i", number, []), ("on", flag, []), ("value", onnx_models.FLOAT, [1, 3])]
     loop = [make_node("Identity", ["on"], ["still"]), make_node("Relu", ["value"], ["new"], "inside")]
@@ -30,9 +30,9 @@ def test_control_flow_of_onnx(limit):
     body = make_graph(loop, "round", [make_tensor_value_info(*spec) for spec in inputs], outputs)
     nodes = [make_node("Loop", ["count", "", "x"], ["y"], "again", body=body), make_node("Neg", ["y"], ["z"], "after")]
     model = onnx_models.model_of(nodes, ["n", 3], ["z"], {"count": np.array(2)})
-    listed = onnx_models.table(model, np.ones((1, 3), np.float32))
-    assert list(listed) == ["again", "after", ""]
-    limit.notes(listed["again"])
+    layers = onnx_models.table(model, np.ones((1, 3), np.float32))
+    assert list(layers) == ["again", "after", ""]
+    limit.notes(layers["again"])
 
 
 @pytest.mark.limit("ONNX operators of other domains")
@@ -78,9 +78,9 @@ def test_blocked_layouts(limit):
     last = make_node("Sigmoid", ["y"], ["z"], "last")
     model = onnx_models.model_of([node, last], ["n", 3, 8, 8], ["z"], {"w": onnx_models.random(16, 3, 3, 3)})
     model.opset_import.append(make_opsetid("com.microsoft.nchwc", 1))
-    listed = onnx_models.table(model, onnx_models.random(1, 3, 8, 8))["conv"]
-    assert not listed.showable
-    limit.notes(listed)
+    layer = onnx_models.table(model, onnx_models.random(1, 3, 8, 8))["conv"]
+    assert not layer.showable
+    limit.notes(layer)
 
 
 @pytest.mark.limit("inputs of 2 or 4 channels")

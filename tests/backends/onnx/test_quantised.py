@@ -77,12 +77,12 @@ def test_every_layer_is_its_codes_dequantised(how: str, tmp_path: Path) -> None:
 
 
 def _codes(model: onnx.ModelProto, tensors: list[str], batch: np.ndarray) -> dict[str, np.ndarray]:
-    opened = onnx.ModelProto()
-    opened.CopyFrom(model)
-    opened.graph.output.extend(onnx.ValueInfoProto(name=tensor) for tensor in tensors)
+    proto = onnx.ModelProto()
+    proto.CopyFrom(model)
+    proto.graph.output.extend(onnx.ValueInfoProto(name=tensor) for tensor in tensors)
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(opened.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return dict(zip(tensors, session.run(tensors, {"x": batch}), strict=True))
 
 

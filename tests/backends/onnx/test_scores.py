@@ -62,11 +62,11 @@ def test_a_model_that_takes_one_image(saved: bool, plain: onnx.ModelProto, tmp_p
     model = onnx.ModelProto()
     model.CopyFrom(plain)
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
-    held = model
+    source = model
     if saved:
         onnx.save(model, tmp_path / "one.onnx")
-        held = BACKEND.load(tmp_path / "one.onnx")
-    scores = BACKEND.scores(held, BATCH, 4, {"act": lambda values: without(values, [1, 5, 2])})
+        source = BACKEND.load(tmp_path / "one.onnx")
+    scores = BACKEND.scores(source, BATCH, 4, {"act": lambda values: without(values, [1, 5, 2])})
     relu = without(reference(plain, {"x": BATCH})["relu"], [1, 5, 2])
     np.testing.assert_allclose(scores, rest_of(plain, "relu", relu)[:, 4], rtol=1e-4, atol=1e-5)
 

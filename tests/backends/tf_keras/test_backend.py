@@ -141,10 +141,10 @@ def test_mixed_precision_and_digest():
     assert (captured.values.dtype, captured.dtype) == (np.float32, "bfloat16")
     same(captured.values, tf.cast(model(x), tf.float32))
     first = BACKEND.digest(model)
-    kept = model.get_weights()
-    model.set_weights([item + 1 for item in kept])
+    before = model.get_weights()
+    model.set_weights([item + 1 for item in before])
     assert BACKEND.digest(model) != first
-    model.set_weights(kept)
+    model.set_weights(before)
     assert BACKEND.digest(model) == first
 
 

@@ -150,8 +150,8 @@ def test_weights_differ_in_scale_along_an_axis() -> None:
         codes = raw.view(np.int8).reshape([size or 1 for size in tensor.shape])
         for index, (scale, zero) in enumerate(zip(expected["scales"], expected["zero_points"], strict=True)):
             part = np.take(dequantise(tensor, codes), index, expected["quantized_dimension"])
-            wanted = (np.take(codes, index, expected["quantized_dimension"]).astype(np.float32) - zero) * scale
-            np.testing.assert_allclose(part, wanted, rtol=1e-6)
+            values = (np.take(codes, index, expected["quantized_dimension"]).astype(np.float32) - zero) * scale
+            np.testing.assert_allclose(part, values, rtol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["int8", "dynamic", "float16"])
@@ -183,9 +183,9 @@ def test_only_what_is_needed_runs() -> None:
     backend = TfliteBackend()
     model = file()
     backend.capture(model, IMAGES, ["net/pool"])
-    ((_, held),) = backend._models
-    (session,) = held.sessions._kept.values()
-    assert [held.graph.operators[index].name for index in session.operators] == ["CONV_2D", "MAX_POOL_2D"]
+    ((_, entry),) = backend._models
+    (session,) = entry.sessions._kept.values()
+    assert [entry.graph.operators[index].name for index in session.operators] == ["CONV_2D", "MAX_POOL_2D"]
     assert session.interpreter.get_tensor_details()[0]["name"], "an interpreter of its own"
 
 
@@ -193,11 +193,11 @@ def test_interpreters_are_kept_for_the_next_capture_and_not_too_many() -> None:
     backend = TfliteBackend()
     for path in ("net/clipped", "net/pool", "net/depthwise", "net/narrow", "net/pool"):
         backend.capture(file(), IMAGES, [path])
-    ((_, held),) = backend._models
-    assert len(held.sessions) == 3
-    before = list(held.sessions._kept.values())
+    ((_, entry),) = backend._models
+    assert len(entry.sessions) == 3
+    before = list(entry.sessions._kept.values())
     backend.capture(file(), IMAGES[:1], ["net/pool"])
-    assert list(held.sessions._kept.values())[-1] is before[-1]
+    assert list(entry.sessions._kept.values())[-1] is before[-1]
 
 
 def test_threads_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,7 +224,7 @@ def test_threads_that_share_a_model_do_not_mix() -> None:
     """An interpreter holds one batch at a time, so they take turns, however often Python changes between them."""
     backend, draw = TfliteBackend(), np.random.default_rng(4)
     batches = [draw.random((index % 3 + 1, 12, 10, 3)).astype(np.float32) for index in range(400)]
-    wanted = [BACKEND.capture(file(), batch, ["net/pool"])["net/pool"].values for batch in batches]
+    pooled = [BACKEND.capture(file(), batch, ["net/pool"])["net/pool"].values for batch in batches]
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
@@ -232,7 +232,7 @@ def test_threads_that_share_a_model_do_not_mix() -> None:
             captures = list(threads.map(lambda batch: backend.capture(file(), batch, ["net/pool"]), batches))
     finally:
         sys.setswitchinterval(before)
-    for capture, expected in zip(captures, wanted, strict=True):
+    for capture, expected in zip(captures, pooled, strict=True):
         assert np.array_equal(capture["net/pool"].values, expected)
 
 
@@ -350,8 +350,8 @@ def test_the_file_that_is_cut_is_the_file_with_two_places_changed() -> None:
     from layerscope.backends.tflite.run import cut
 
     graph = TfliteModel(file()).graph
-    content, kept = cut(graph, [graph.operators[1].outputs[0]])
-    assert kept == [0, 1]
+    content, operators = cut(graph, [graph.operators[1].outputs[0]])
+    assert operators == [0, 1]
     same = np.frombuffer(content[: len(file())], np.uint8) == np.frombuffer(file(), np.uint8)
     assert (~same).sum() <= 4 * (1 + 1 + 2)
     assert len(content) - len(file()) <= 3 + 8
@@ -370,8 +370,8 @@ def test_operators_without_weights_between_branches() -> None:
     backend = TfliteBackend()
     path = next(row_path for row_path in rows(content, images) if row_path.endswith("/right"))
     backend.capture(content, images, [path])
-    ((_, held),) = backend._models
-    (session,) = held.sessions._kept.values()
+    ((_, entry),) = backend._models
+    (session,) = entry.sessions._kept.values()
     assert len(session.operators) == 1
 
 
@@ -409,8 +409,8 @@ def test_changed_is_the_same_file_when_nothing_changes() -> None:
 def test_fused_layers(limit):
     scope = ls.open(file(), preprocess=None)
     batch = np.ones((1, 12, 10, 3), np.float32)
-    listed = {layer.path for layer in scope.layers(batch)}
-    assert not [path for path in listed if path.endswith(("stem", "norm"))]
+    paths = {layer.path for layer in scope.layers(batch)}
+    assert not [path for path in paths if path.endswith(("stem", "norm"))]
     (fm,) = scope.capture(batch, "stem").values()
     assert fm.layer.path == "net/clipped"
     limit.notes(fm.layer, "'clipped'")

@@ -191,15 +191,15 @@ def metadata(mean: list[float], std: list[float], files: list[tuple[str, int, st
     builder.PrependUint8Slot(0, 1, 0)
     builder.PrependUOffsetTRelativeSlot(1, options, 0)
     unit = int(builder.EndObject())
-    listed = []
+    entries = []
     for name, kind, locale in files:
         text, language = builder.CreateString(name), builder.CreateString(locale) if locale else 0
         builder.StartObject(4)
         builder.PrependUOffsetTRelativeSlot(0, text, 0)
         builder.PrependInt8Slot(2, kind, 0)
         builder.PrependUOffsetTRelativeSlot(3, language, 0)
-        listed.append(int(builder.EndObject()))
-    first, last = table(7, f4=vector([unit])), table(7, f6=vector(listed))
+        entries.append(int(builder.EndObject()))
+    first, last = table(7, f4=vector([unit])), table(7, f6=vector(entries))
     graph = table(5, f2=vector([first]), f3=vector([last]))
     name = builder.CreateString("Flower sorter")
     builder.Finish(table(8, f0=name, f3=vector([graph])), b"M001")
@@ -215,9 +215,9 @@ def with_metadata(content: bytes, buffer: bytes, files: dict[str, str]) -> bytes
         ]
 
     archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w") as opened:
+    with zipfile.ZipFile(archive, "w") as file:
         for name, text in files.items():
-            opened.writestr(name, text)
+            file.writestr(name, text)
     return changed(content, change) + archive.getvalue()
 
 

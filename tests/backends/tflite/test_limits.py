@@ -53,8 +53,8 @@ def test_bodies_and_signatures_of_tflite(limit):
     def function(x: Any) -> Any:
         return tf.cond(tf.reduce_sum(x) > 0, lambda: tf.nn.relu(x) * 2.0, lambda: x - tf.reduce_max(x)) + 1.0
 
-    listed = tflite_models.rows(of_function(function, spec), np.ones((1, 4), np.float32))
-    (branch,) = (layer for layer in listed.values() if layer.kind == "If")
+    layers = tflite_models.rows(of_function(function, spec), np.ones((1, 4), np.float32))
+    (branch,) = (layer for layer in layers.values() if layer.kind == "If")
     limit.notes(branch)
 
     def loop(x: Any) -> Any:
@@ -62,9 +62,9 @@ def test_bodies_and_signatures_of_tflite(limit):
             tf.while_loop(lambda count, y: count < 3, lambda count, y: (count + 1, y * y), [tf.constant(0), x])[1] + 1.0
         )
 
-    listed = tflite_models.rows(of_function(loop, spec), np.ones((1, 4), np.float32))
-    loops = [layer for layer in listed.values() if layer.kind == "While"]
-    assert loops and not [layer for layer in listed.values() if layer.kind == "Mul"]
+    layers = tflite_models.rows(of_function(loop, spec), np.ones((1, 4), np.float32))
+    loops = [layer for layer in layers.values() if layer.kind == "While"]
+    assert loops and not [layer for layer in layers.values() if layer.kind == "Mul"]
     for layer in loops:
         limit.notes(layer)
     module = Two()
@@ -88,8 +88,8 @@ def test_a_batchnorm_without_a_trace(limit):
             tensor.name = b"net/conv/Conv2D" if b"norm" in tensor.name else tensor.name
 
     plain = tflite_models.changed(content, forget)
-    listed = tflite_models.rows(plain, LAST)
-    assert "net/norm" not in listed and listed["net/conv"].note == ""
+    layers = tflite_models.rows(plain, LAST)
+    assert "net/norm" not in layers and layers["net/conv"].note == ""
     values = tflite_models.captured(plain, LAST, "net/conv")[0]
     np.testing.assert_allclose(values, np.asarray(keras.Model(inputs, norm)(LAST)), rtol=1e-5, atol=1e-5)
 
@@ -120,12 +120,12 @@ def test_pixels_in_the_batch_axis(limit):
     dense = K.Dense(5, name="dense", bias_initializer="random_normal")(inputs)
     on_pixels = tflite_models.converted(keras.Model(inputs, K.Conv2D(2, 3, name="conv")(dense), name="net"))
     for content, back, channels in ((dilated(), "far/wide", 4), (on_pixels, "net/dense", 5)):
-        listed = tflite_models.rows(content, LAST)
-        hidden = [layer for layer in listed.values() if layer.shape[0] != 1]
+        layers = tflite_models.rows(content, LAST)
+        hidden = [layer for layer in layers.values() if layer.shape[0] != 1]
         assert hidden and not any(layer.showable for layer in hidden)
         for layer in hidden:
             limit.notes(layer)
-        assert listed[back].showable and listed[back].shape == (1, 8, 8, channels)
+        assert layers[back].showable and layers[back].shape == (1, 8, 8, channels)
 
 
 @pytest.mark.limit("a `tf.lite.Interpreter`")

@@ -48,9 +48,9 @@ def test_what_comes_after_a_changed_layer_is_that_of_keras(fixed: bool) -> None:
     _, middle, rest = net()
     content = changed(file(), one_at_a_time) if fixed else file()
     expected = np.asarray(rest(without(np.asarray(middle(IMAGES)), [1, 5, 2])))
-    for target, wanted in ((2, expected[:, 2]), (lambda output: output[:, 1:].sum(), expected[:, 1:].sum(1))):
+    for target, numbers in ((2, expected[:, 2]), (lambda output: output[:, 1:].sum(), expected[:, 1:].sum(1))):
         scores = BACKEND.scores(content, IMAGES, target, {"net/middle": lambda values: without(values, [1, 5, 2])})
-        np.testing.assert_allclose(scores, wanted, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(scores, numbers, rtol=1e-4, atol=1e-5)
     # Only the layer decides what comes after it.
     scores = BACKEND.scores(content, IMAGES, 2, {"net/middle": np.zeros_like})
     np.testing.assert_allclose(scores, np.asarray(rest(np.zeros((3, 12, 10, 8))))[:, 2], rtol=1e-4, atol=1e-5)
@@ -137,8 +137,8 @@ def test_nothing_of_the_image_runs_again_behind_the_layer() -> None:
 
     graph = Graph(file())
     outputs = graph.operators[0].outputs
-    content, kept = cut(graph, graph.outputs, outputs)
-    assert kept == list(range(1, len(graph.operators)))
+    content, operators = cut(graph, graph.outputs, outputs)
+    assert operators == list(range(1, len(graph.operators)))
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
     assert list(model.subgraphs[0].inputs) == [*graph.inputs, *outputs]
     assert list(model.subgraphs[0].outputs) == list(graph.outputs)

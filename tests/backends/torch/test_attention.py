@@ -211,11 +211,11 @@ def test_gradients_of_a_score_with_respect_to_the_weights():
     for module in model.modules():
         if hasattr(module, "fused_attn"):
             module.fused_attn = False
-    kept = []
+    weights = []
     for block in model.blocks:
-        block.attn.attn_drop.register_forward_hook(lambda _, __, out: kept.append(out))
+        block.attn.attn_drop.register_forward_hook(lambda _, __, out: weights.append(out))
     model(torch.from_numpy(x))[:, 1].sum()
-    own = torch.autograd.grad(model(torch.from_numpy(x))[:, 1].sum(), kept[2:])
+    own = torch.autograd.grad(model(torch.from_numpy(x))[:, 1].sum(), weights[2:])
     for fm, gradient in zip(fused.values(), own, strict=True):
         np.testing.assert_allclose(fm.gradient, channels_last(gradient), atol=1e-5)
         assert np.abs(fm.gradient).max() > 1e-6

@@ -653,10 +653,10 @@ def test_channels_are_chosen_before_the_copy_and_equal_those_of_the_whole(channe
     scope = ls.open(model, preprocess=None)
     whole = scope.capture(images(2), ["conv1", "act", "head"], target=target)
     copied = []
-    kept = recorder.as_captured
+    as_captured = recorder.as_captured
 
     def counted(tensor, pick=None):
-        captured = kept(tensor, pick)
+        captured = as_captured(tensor, pick)
         copied.append(captured.values.size)
         return captured
 

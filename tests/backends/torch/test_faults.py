@@ -56,7 +56,7 @@ def state(model):
         for module in model.modules()
     ]
     flags = [module.training for module in model.modules()]
-    held = [(name, tensor.tolist()) for name, tensor in model.state_dict().items()]
+    tensors = [(name, tensor.tolist()) for name, tensor in model.state_dict().items()]
     grads = [
         (parameter.requires_grad, None if parameter.grad is None else parameter.grad.tolist())
         for parameter in model.parameters()
@@ -64,7 +64,7 @@ def state(model):
     around = (torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.get_rng_state().tolist())
     modes = len(torch.overrides._get_current_function_mode_stack())
     fast = torch.backends.mha.get_fastpath_enabled()
-    return hooks, flags, held, grads, around, modes, fast
+    return hooks, flags, tensors, grads, around, modes, fast
 
 
 ERRORS = [RuntimeError("in the forward"), KeyboardInterrupt("by hand"), MemoryError("none left"), SystemExit(3)]
@@ -235,7 +235,7 @@ class Inside(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("function", "dtype", "wanted"),
+    ("function", "dtype", "expected"),
     [
         (torch.fft.fft2, "complex64", lambda x: np.abs(np.fft.fft2(x))),
         (lambda x: x > 0, "bool", lambda x: (x > 0).astype(np.float32)),
@@ -250,7 +250,7 @@ class Inside(nn.Module):
     ],
     ids=["complex", "bool", "int8", "sparse", "bfloat16", "float8"],
 )
-def test_outputs_of_every_type_come_as_float32_with_their_own_type_kept(function, dtype, wanted):
+def test_outputs_of_every_type_come_as_float32_with_their_own_type_kept(function, dtype, expected):
     class Model(nn.Module):
         def __init__(self):
             super().__init__()
@@ -263,7 +263,7 @@ def test_outputs_of_every_type_come_as_float32_with_their_own_type_kept(function
     fm = ls.open(Model(), preprocess=None).capture(images(), "odd")["odd"]
     assert fm.values.dtype == np.float32
     assert fm.dtype == dtype
-    np.testing.assert_allclose(fm.values, wanted(images()).transpose(0, 2, 3, 1), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(fm.values, expected(images()).transpose(0, 2, 3, 1), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])

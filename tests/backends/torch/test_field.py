@@ -152,9 +152,9 @@ def test_what_is_written_through_a_view_is_not_claimed():
             self.first, self.wide, self.end = nn.Conv2d(1, 1, 1), nn.Conv2d(1, 1, 5, padding=2), nn.Identity()
 
         def forward(self, x):
-            kept = self.first(x)
-            kept[:, :, :2].add_(self.wide(x)[:, :, :2])
-            return self.end(kept)
+            features = self.first(x)
+            features[:, :, :2].add_(self.wide(x)[:, :, :2])
+            return self.end(features)
 
     rows = {layer.path: layer for layer in TorchBackend().layers(Writes(), np.zeros((1, 1, 8, 8), np.float32))}
     wording(rows["end"].receptive[0].unknown)
@@ -167,8 +167,8 @@ def test_a_view_of_what_was_written_to_is_still_followed():
             self.first, self.end = nn.Conv2d(1, 4, 3, padding=1), nn.Identity()
 
         def forward(self, x):
-            kept = F.relu_(self.first(x)).permute(0, 2, 3, 1)
-            return self.end(kept * 2)
+            features = F.relu_(self.first(x)).permute(0, 2, 3, 1)
+            return self.end(features * 2)
 
     rows = {layer.path: layer for layer in TorchBackend().layers(Views(), np.zeros((1, 1, 8, 8), np.float32))}
     assert describe(rows["end"].receptive) == "3×3 /1 @0"

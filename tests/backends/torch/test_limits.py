@@ -76,11 +76,11 @@ class Block(nn.Module):
 
 @pytest.mark.limit("functions in a PyTorch module's forward")
 def test_functions_of_torch(limit):
-    listed = [path for path in rows(Functional(), FIRST) if path.endswith("()")]
-    assert "block.relu()" in listed and "block.add()" in listed
-    assert not [path for path in listed if any(name in path for name in ("pad", "flatten", "matmul", "gt"))]
-    assert not [path for path in listed if path.startswith(("block.conv", "block.norm"))]
-    limit.shows(f"{listed} but not pad")
+    functions = [path for path in rows(Functional(), FIRST) if path.endswith("()")]
+    assert "block.relu()" in functions and "block.add()" in functions
+    assert not [path for path in functions if any(name in path for name in ("pad", "flatten", "matmul", "gt"))]
+    assert not [path for path in functions if path.startswith(("block.conv", "block.norm"))]
+    limit.shows(f"{functions} but not pad")
 
 
 @pytest.mark.limit("`.pt` files with a whole pickled module")
@@ -115,8 +115,8 @@ def test_attention_by_hand(limit):
     exported = torch.export.export(own, (torch.ones(1, 5, 4),))
     for encoder in (own, exported):
         layers = rows(encoder, np.ones((1, 5, 4), np.float32)).values()
-        (listed,) = (layer for layer in layers if layer.kind == "AttentionMap")
-        assert listed.path.endswith("attention_map")
+        (attention,) = (layer for layer in layers if layer.kind == "AttentionMap")
+        assert attention.path.endswith("attention_map")
     limit.shows("attention_map")
 
 

@@ -39,6 +39,13 @@ def test_layers_prints_a_table_that_grep_can_read(capsys):
     assert line.split()[:7] == ["19", "_blocks.4._swish", "Clip", "1×240×28×28", "bchw", "240", "2"]
 
 
+def test_demo_is_the_embedded_model_beside_a_folder_of_that_name(capsys, tmp_path, monkeypatch):
+    (tmp_path / "demo").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert run_cli(capsys, "layers", "demo")[0] == 0
+    assert run_cli(capsys, "layers", "./demo")[0] != 0
+
+
 def test_layers_as_json(capsys, photo):
     code, out, _ = run_cli(capsys, "layers", "demo", photo, "--json")
     rows = {row["path"]: row for row in json.loads(out)}

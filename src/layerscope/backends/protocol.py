@@ -34,8 +34,8 @@ __all__ = [
 Verb = TypeVar("Verb", bound=Callable[..., Any])
 
 ADVICE = {
-    "gradients": "capture without target= (cam, score_cam, ablation_cam and eigen_cam need no gradients), or open the model"
-    " that the file was made from, in the framework that trained it",
+    "gradients": "capture without target= (class_cam, score_cam, ablation_cam and eigen_cam need no gradients), or open the"
+    " model that the file was made from, in the framework that trained it",
     "scores": "score_cam and eigen_cam need no layer to be changed",
     "load_weights": "leave weights= out (--weights), and load them in the factory before it returns the model",
 }

@@ -98,7 +98,10 @@ class Job:
         waiting: list[dict[str, FeatureMap]] = []
         for maps in self._capture(skip):
             if writer.namer.single and len(maps) > 1:
-                raise BadOption(f"-o {self.output}: {len(maps)} layers give several pictures: name a folder")
+                names = ", ".join(map(repr, list(maps)[:4])) + (" …" if len(maps) > 4 else "")
+                raise BadOption(
+                    f"-o {self.output}: {len(maps)} maps ({names}) give several pictures: choose one, or name a folder"
+                )
             yield from writer.write_values(maps, several and self.capturing == "singly")
             ready = {path: combined(fm, self.combine, self.target) for path, fm in maps.items()}
             if self.capturing == "singly" and self.options.scale == "images":

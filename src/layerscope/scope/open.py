@@ -111,7 +111,7 @@ def _from_reference(
     reference: str, weights: Path | None, reader: Backend | None, trust: bool
 ) -> tuple[Any, Backend, str, Any]:
     """(model, backend, name, transform of its own or `None`) for a path or a reference."""
-    if reference == "demo" and not os.path.exists(reference):
+    if reference == "demo":  # also beside a folder of that name, which is `./demo`
         reference = str(demo_model())
     path = Path(reference)
     if os.path.exists(path):

@@ -86,7 +86,7 @@ def unpack(data: Bytes, kind: str, position: int) -> int:
 
 
 def view(data: Bytes, position: int, size: int) -> np.ndarray:
-    """`size` bytes from `at` on, without a copy."""
+    """`size` bytes from `position` on, without a copy."""
     if not (position >= 0 and position + size <= len(data)):
         raise Damaged(
             f"the TFLite file is damaged: it points to bytes {position} to {position + size}, and has only {len(data)}"

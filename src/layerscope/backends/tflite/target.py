@@ -65,7 +65,8 @@ def _check(path: str, tensor: Tensor, outputs: Sequence[Tensor]) -> None:
     if tensor.quantised and (tensor.scale.size > 1 or tensor.type not in CODES):
         many = "have a scale for each channel" if tensor.scale.size > 1 else f"are of type {tensor.type}"
         raise BadOption(
-            f"{path!r} can't be changed: its quantised values {many}, and can't be set: change the layer before or after it"
+            f"{path!r} can't be changed: its quantised values {many}, and can't be replaced. "
+            "Change the layer before or after it"
         )
 
 

@@ -122,6 +122,7 @@ def test_attention_by_hand(limit):
 
 @pytest.mark.limit("steps of a torchvision transform")
 def test_steps_of_a_transform(limit):
+    pytest.importorskip("helpers.torchvision_ops", reason="torchvision needs it beside this torch")
     transforms = pytest.importorskip("torchvision.transforms", reason="the transform is torchvision's")
     steps = [transforms.Resize(32), transforms.CenterCrop(32), transforms.ToTensor(), transforms.Grayscale(3)]
     scope = ls.open(nn.Conv2d(3, 4, 3), preprocess=transforms.Compose(steps))

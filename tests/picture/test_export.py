@@ -438,3 +438,20 @@ def test_a_picture_can_be_copied_and_sent_to_another_process(kind):
     picture = getattr(ls, kind)(ls.mean(fm) if kind == "heatmap" else fm)
     for twin in (copy.deepcopy(picture), pickle.loads(pickle.dumps(picture))):
         assert (twin.pixels == picture.pixels).all() and twin.svg() == picture.svg()
+
+
+def test_other_tiles_or_no_scale_leave_the_record_behind():
+    values = np.random.default_rng(0).random((1, 8, 8, 4))
+    sheet, heatmap = ls.sheet(values, scale="layer"), ls.heatmap(ls.mean(values))
+    for picture in (
+        replace(sheet, cells=sheet.cells[::-1]),
+        replace(sheet, cells=sheet.cells[:2]),
+        replace(sheet, cells=()),
+        replace(heatmap, scale=None),
+    ):
+        assert picture.drawing is None
+        assert picture.texts == ()
+        assert xml.fromstring(picture.svg()) is not None
+        assert PdfReader(io.BytesIO(picture.pdf())).pages
+    assert replace(sheet, title="other").drawing is not None
+    assert replace(sheet, cells=tuple(copy.copy(cell) for cell in sheet.cells)).drawing is not None

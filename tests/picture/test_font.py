@@ -1,5 +1,7 @@
 """What is written on a sheet is written whole, and never over a tile: read back from the pixels, letter by letter."""
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
 import numpy as np
@@ -12,7 +14,7 @@ from helpers.wording import raises
 from layerscope.core.note import kind_of
 from layerscope.picture.canvas import Frame
 from layerscope.picture.codes import GAP, INK, INK_LIGHT, INK_MIDDLE
-from layerscope.picture.font import LARGE, SMALL, font, wrap
+from layerscope.picture.font import LARGE, SMALL, Font, font, wrap
 from layerscope.picture.heading import MARGIN
 from layerscope.picture.numbers import number
 from layerscope.picture.palette import MARKS
@@ -225,3 +227,18 @@ def test_larger_letters_leave_a_photo_as_it_is():
     assert ls.show(scope, ls.demo_photo(), "_blocks.4._swish:1", combine="mean", overlay=True, text=2).text == 2
     with raises(ls.BadOption, "1"):
         ls.overlay(ls.mean(fm), text=9)
+
+
+def test_threads_that_draw_new_letters_at_once_get_the_letters_of_one():
+    texts = [chr(first) * 4 + "abc" for first in range(0x400, 0x440)]
+    expected = [Font(13).line(text) for text in texts]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(5):
+            shared = Font(13)
+            with ThreadPoolExecutor(8) as pool:
+                lines = list(pool.map(shared.line, texts))
+            assert all(np.array_equal(line, other) for line, other in zip(lines, expected, strict=True))
+    finally:
+        sys.setswitchinterval(interval)

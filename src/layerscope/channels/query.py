@@ -5,11 +5,13 @@ As a text, channels are chosen by
     query      = term { "and" term }
     term       = numbers | [ "not" ] flag | figure comparison limit
     numbers    = part { "," part }
-    part       = whole | [ whole ] ":" [ whole ]           true channel numbers; the end of a run isn't included
+    part       = whole | [ whole ] ":" [ whole ]           true channel numbers of up to 18 digits; the end of a run isn't
+                                                           included
     flag       = "dead" | "constant"
     figure     = "channel" | "min" | "mean" | "max" | "deviation" | "sparsity" | "positive" | "energy" | "nan" | "inf"
     comparison = "<=" | ">=" | "==" | "!=" | "<" | ">"
     limit      = [ sign ] ( digits [ "." [ digits ] ] | "." digits ) [ "e" [ sign ] digits ] [ "%" ]
+               | [ sign ] ( "inf" | "infinity" ) | "nan"      in any case
 
 with any space between words and signs, such as `0:16,40` or `mean > 0.1 and sparsity < 50% and not dead`. A channel is
 chosen where every term holds; a figure that is NaN satisfies only `!=`. The first list of numbers gives the order, each
@@ -47,9 +49,10 @@ COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
 
 FLAGS = ("dead", "constant")
 FIGURES = tuple(name for name in COLUMNS if name not in (*FLAGS, "peak"))
-PART = re.compile(r"([0-9]+)|([0-9]*)\s*:\s*([0-9]*)")
+PART = re.compile(r"([0-9]{1,18})|([0-9]{0,18})\s*:\s*([0-9]{0,18})")
 COMPARISON = re.compile(r"(\w+)\s*(<=|>=|==|!=|<|>)\s*([^\s%]+)\s*(%?)")
-LIMIT = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
+MOST_CHANNELS = 1 << 20
+LIMIT = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?|[+-]?inf(inity)?|nan", re.IGNORECASE)
 FORM = 'channels are chosen by numbers, such as "0:16,40", or by a condition, such as "mean > 0.1 and not dead"'
 Condition = Callable[[ChannelRow], Any] | str
 Part = tuple[int, int | None]  # the first number of a run, and the one behind its last; `None` for all that follow
@@ -72,8 +75,13 @@ class Query:
         return [number for number in first if all(number in other for other in others)]
 
     def closed(self) -> list[int] | None:
-        """The numbers of one list whose runs all have an end; `None` where the layer must be known. Raises `BadOption`."""
+        """The numbers of one list whose runs all have an end; `None` where the layer must be known. Raises `BadOption`.
+
+        A list with more numbers than any layer has channels is left to the layer too.
+        """
         if self.tests or len(self.lists) != 1 or any(stop is None for _, stop in self.lists[0]):
+            return None
+        if sum((stop or 0) - start for start, stop in self.lists[0]) > MOST_CHANNELS:
             return None
         chosen = dict.fromkeys(number for start, stop in self.lists[0] for number in range(start, stop or 0))
         if not chosen:

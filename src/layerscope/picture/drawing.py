@@ -48,6 +48,15 @@ class Drawing:
     ramps: tuple[Ramp, ...] = ()
     lines: tuple[Text, ...] = ()
     labels: tuple[TileLabels, ...] = ()
+    cells: tuple[Cell, ...] | None = None  # of the picture that was drawn, which sets them
+
+    def belongs_to(self, size: tuple[int, ...], cells: tuple[Cell, ...], scale: object) -> bool:
+        """Whether this is the record of a picture of this size with these tiles, and with a scale where it has a bar."""
+        return (
+            self.size == size
+            and (self.cells is cells or self.cells is None or self.cells == cells)
+            and (self.bar is None or scale is not None)
+        )
 
     def texts(self, cells: Sequence[Cell]) -> tuple[Text, ...]:
         """Every text besides the ticks of `bar`: heading, then the lines, then what stands at the tiles."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from importlib import resources
@@ -32,6 +33,7 @@ class Font:
         # For each character its index among the letters drawn so far, -1 before it is drawn.
         self._indices = np.full(BASIC_PLANE, -1, np.int32)
         self._letters = np.empty((0, self.height, self.width), np.uint8)
+        self._adding = threading.Lock()
 
     def __reduce__(self) -> tuple[Callable[[int], Font], tuple[int]]:
         # A copy, and a picture in another process, have the font of that size there.
@@ -50,13 +52,14 @@ class Font:
         points = np.where(known & (points != 0x2028) & (points != 0x2029), points, ord("?"))
         indices = self._indices[points]
         if (indices < 0).any():
-            self._add(np.unique(points[indices < 0]))
+            with self._adding:  # several threads may draw at once
+                self._add(np.unique(points[self._indices[points] < 0]))
             indices = self._indices[points]
         cells = self._letters[indices].reshape(len(texts), length, self.height, self.width)
         return cells.transpose(0, 2, 1, 3).reshape(len(texts), self.height, length * self.width)
 
     def _add(self, points: np.ndarray) -> None:
-        """Draw the letters of these code points."""
+        """Draw the letters of these code points. An index is written once its letter is there, so that readers need no lock."""
         from PIL import Image, ImageDraw
 
         letters = []
@@ -65,8 +68,10 @@ class Font:
             # What can't be printed (line ends, controls in the name of a file) is drawn as what it is: unreadable.
             ImageDraw.Draw(image).text((0, 0), sign if sign.isprintable() else "?", fill=255, font=self._font)
             letters.append((np.asarray(image).astype(np.uint16) * 3 + 127) // 255)
-        self._indices[points] = len(self._letters) + np.arange(len(points))
-        self._letters = np.concatenate([self._letters, np.array(letters, np.uint8)])
+        if letters:
+            count = len(self._letters)
+            self._letters = np.concatenate([self._letters, np.array(letters, np.uint8)])
+            self._indices[points] = count + np.arange(len(points))
 
 
 @lru_cache(maxsize=8)

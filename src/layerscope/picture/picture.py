@@ -62,8 +62,8 @@ class Picture:
         text: The size of its letters, from 1 (for a screen) to 4.
         drawing: The record of what was drawn around the tiles, for files that hold text as text. `None` where unknown, as in
             pictures that you make yourself: SVG and PDF then hold the pixels as one image. With other `pixels` of the same
-            size, as by `dataclasses.replace`, give `drawing=None` unless the same text is on them; the record of a picture
-            of another size is dropped.
+            size, as by `dataclasses.replace`, give `drawing=None` unless the same text is on them; the record is
+            dropped where the size or the tiles are others, or a bar has lost its scale.
     """
 
     pixels: np.ndarray
@@ -86,8 +86,9 @@ class Picture:
 
     def __post_init__(self) -> None:
         size = self.pixels.shape[:2]
-        if self.drawing is not None and self.drawing.size != size:
-            object.__setattr__(self, "drawing", None)
+        if self.drawing is not None:
+            fits = self.drawing.belongs_to(size, self.cells, self.scale)
+            object.__setattr__(self, "drawing", replace(self.drawing, cells=self.cells) if fits else None)
         if self.frame is not None and self.frame.shape != size:
             object.__setattr__(self, "frame", None)
         self.pixels.flags.writeable = False
@@ -338,8 +339,9 @@ class Picture:
         """A `matplotlib.figure.Figure` with an axes for each tile and, where there is one range, a true colour bar.
 
         An axes shows the tile's values (to half a step of its range, as `decode` gives them) with their own norm and
-        colours; its title is the channel number. Above 256 tiles one axes holds them all as an image, with the numbers
-        as text. pyplot isn't imported, and the active backend isn't touched.
+        colours; its title is the channel number. A picture whose `drawing` is `None` is one image. Above 256 tiles
+        one axes holds them all as an image, with the numbers as text. pyplot isn't imported, and the active backend
+        isn't touched.
 
         >>> import layerscope as ls, numpy as np
         >>> figure = ls.sheet(np.random.default_rng(0).random((1, 8, 8, 4))).to_matplotlib()

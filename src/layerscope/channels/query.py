@@ -81,7 +81,7 @@ class Query:
         """
         if self.tests or len(self.lists) != 1 or any(stop is None for _, stop in self.lists[0]):
             return None
-        if sum((stop or 0) - start for start, stop in self.lists[0]) > MOST_CHANNELS:
+        if sum(len(range(start, stop or 0)) for start, stop in self.lists[0]) > MOST_CHANNELS:
             return None
         chosen = dict.fromkeys(number for start, stop in self.lists[0] for number in range(start, stop or 0))
         if not chosen:

@@ -28,13 +28,18 @@ def open_regular(
         regular = stat.S_ISREG(path.stat().st_mode)
         file = path.open("rb") if regular else None
     except FileNotFoundError as cause:
-        raise error(f"{what} {path}: no such file{near(path.name, _siblings(path))}") from cause
+        raise error(no_such_file(path, what)) from cause
     except (OSError, ValueError) as cause:  # ValueError: a zero byte in the name
         raise error(f"{what} {path}: {_reason(cause)}") from cause
     if file is None:
         kind = "folder" if path.is_dir() else "pipe or device; save what comes out of it as a file"
         raise error(f"{what} {path}: not a regular file, but a {kind}")
     return file
+
+
+def no_such_file(path: Path, what: str, advice: str = "") -> str:
+    """The message for a file that isn't there, with near names from its folder at the end."""
+    return f"{what} {path}: no such file{advice}{near(path.name, _siblings(path))}"
 
 
 def read_bytes(path: str | os.PathLike[str], *, what: str = "file", error: type[LayerscopeError] = BadOption) -> bytes:

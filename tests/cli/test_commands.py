@@ -12,6 +12,7 @@ from PIL import Image
 import layerscope as ls
 from helpers.wording import raises, wording
 from layerscope import cli
+from layerscope.backends.registry import SPECS
 from layerscope.cli import commands
 
 LONG = "long" * 100  # more than a file system takes
@@ -103,7 +104,7 @@ def test_the_json_of_the_embedded_model_is_what_it_was(capsys):
         "spatial": [112, 112],
         "calls": 1,
         "call_shapes": [],
-        "note": "BatchNorm folded: values are after '_bn0'",
+        "note": "BatchNorm '_bn0' is folded in: the values are its output",
         "aliases": rows[0]["aliases"],
         "mark": "picture",
         "parameters": 896,
@@ -274,7 +275,7 @@ def test_one_range_and_one_basis_for_all_images(capsys, photo, tmp_path):
     [
         (["show", "demo", "{photo}", "-l", "_conv_stm"], "Did you mean '_conv_stem'"),
         (["show", "demo", "{photo}", "-l", "_conv_stem,last"], "an -l for each"),
-        (["show", "nowhere.onnx", "{photo}"], "no file 'nowhere.onnx'"),
+        (["show", "nowhere.onnx", "{photo}"], "model nowhere.onnx: no such file"),
         (["show", "demo", "nowhere.jpg"], "nowhere.jpg"),
         (["show", "demo", "{photo}", "--combine", "meen"], "Did you mean 'mean'"),
         (["show", "demo", "{photo}", "--colors", "virids"], "Did you mean 'viridis'"),
@@ -293,7 +294,7 @@ def test_one_range_and_one_basis_for_all_images(capsys, photo, tmp_path):
         (["layers", "demo", "nowhere.jpg"], "nowhere.jpg"),
         (["show", "demo", "{photo}", "--combine", "weights:no.npy"], "no.npy: no such file"),
         (["show", "demo", "{photo}", "--combine", "weights:{tmp}/empty.npy"], "does not hold numbers"),
-        (["layers", f"{LONG}.onnx"], "no file"),
+        (["layers", f"{LONG}.onnx"], "no such file"),
         (["show", "demo", f"{LONG}.png"], "too long"),
         (["show", "demo", "{photo}", "-l", "0", "-o", f"{LONG}.png"], "can't write"),
         (["show", "demo", "{photo}", "-l", "0", "-o", LONG], "can't make the folder"),
@@ -343,6 +344,12 @@ def test_the_scale_can_be_cut_at_percentiles(capsys, photo, tmp_path):
 )
 def test_wrong_usage_exits_2(capsys, arguments):
     assert run_cli(capsys, *arguments)[0] == 2
+
+
+def test_the_help_names_every_file_and_library_that_open_takes():
+    for spec in SPECS:
+        for name in (*spec.suffixes, *(f"{library}:" for library in spec.libraries)):
+            assert name in cli.EPILOG
 
 
 def test_help_and_version_load_nothing_heavy():

@@ -18,8 +18,12 @@ from .commands import DONE, FAILED, INTERRUPTED, run_demo, run_layers, run_show,
 CHANNELS = "only these channels; or a condition, such as 'mean > 0.1 and sparsity < 50%% and not dead'"
 
 EPILOG = """\
-MODEL is a file (.onnx, .keras, .h5, .pt2; .pt only with --trust), keras:VGG16, package.module:factory
-(a function that builds the model; --weights fills it), or demo, the embedded network.
+MODEL is one of
+  a file                   .onnx, .tflite, .keras, .h5, .hdf5, .pt2; .pt and .pth only with --trust
+  a SavedModel folder      of tf.keras 2
+  a name in a library      keras:VGG16, torchvision:vgg16, timm:resnet18, hf:NAME_OR_FOLDER
+  package.module:factory   a function that builds the model (--weights gives it its weights)
+  demo                     the embedded network
 
 exit codes: 0 done, 1 an error, 2 wrong usage, 3 done but some images were skipped
 """

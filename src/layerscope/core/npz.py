@@ -32,7 +32,7 @@ Made = TypeVar("Made")
 def write(fm: Map, path: Path) -> Path:
     """Write values and what describes them, without the photos and the model. Raises `BadOption`."""
     if path.suffix != ".npz":
-        raise BadOption(f"{path.name!r}: values are saved as .npz")
+        raise BadOption(f"{path.name!r}: the file name must end in .npz")
     about = {
         "format": FORMAT,
         "layer": asdict(fm.layer),

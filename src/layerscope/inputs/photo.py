@@ -187,7 +187,7 @@ def _reason(name: str, wrong: str, advice: str) -> Iterator[None]:
 
 
 def _from_file(path: Path, name: str, limit: int) -> Photo:
-    with open_regular(path, what=f"{name}: image", error=ImageNotReadable) as stream:
+    with open_regular(path, what="image", error=ImageNotReadable) as stream:
         return _from_stream(stream, name, limit)
 
 

@@ -54,10 +54,11 @@ class Job:
 
     def __post_init__(self) -> None:
         if self.values is not None and self.values.suffix != ".npz":
-            raise BadOption(f"--values {self.values}: values are saved as .npz")
+            raise BadOption(f"--values {self.values}: the file name must end in .npz")
         if needs_values(self.options.channels) and self.combine is not None:
             raise BadOption(
-                f"--channels {self.options.channels!r} chooses tiles of each sheet: with --combine, give channel numbers"
+                f"--channels {self.options.channels!r} is a condition on each sheet's own values: with --combine, give channel"
+                " numbers"
             )
         if self.combine is not None:
             rule_named(self.combine)

@@ -35,10 +35,8 @@ def faint(one: FeatureMap, extent: np.ndarray, shown: np.ndarray) -> str:
     if not len(faintest):
         return ""
     which = f"({listed([one.channels[index] for index in sorted(faintest.tolist())])})"
-    tiles, them = (f"1 tile {which} shows", "it to scale")
-    if len(faintest) > 1:
-        tiles, them = f"{len(faintest)} tiles {which} show", "them to scale"
-    return Note("faint", f"{tiles} less than 0.1% of the layer's range: scale='layer' shows {them}")
+    tiles = f"1 tile {which} spans" if len(faintest) == 1 else f"{len(faintest)} tiles {which} span"
+    return Note("faint", f"{tiles} less than 0.1% of the layer's range: compare tiles with scale='layer'")
 
 
 def outlier(one: FeatureMap, rule: Scale, extent: np.ndarray) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from ..backends.protocol import Backend, Facts
 from ..backends.registry import adapt, for_library, for_model, load_file, named, specs, suffixes
 from ..errors import BadOption, LayerscopeError, ModelNotReadable
-from ..files import read_bytes
+from ..files import no_such_file, read_bytes
 from ..inputs import preprocess as _preprocess
 from ..inputs.transforms import categories
 from .scope import Scope
@@ -132,8 +132,12 @@ def _from_reference(
             reader.load_weights(model, weights)
         return model, reader, reference.rpartition(":")[2], None
     raise ModelNotReadable(
-        f"no file {reference!r}; give the path of a model file ({suffixes()}), 'keras:VGG16', 'torchvision:vgg16', "
-        "'timm:resnet18', 'hf:NAME', 'package.module:factory', or 'demo'"
+        no_such_file(
+            path,
+            "model",
+            f"; give the path of a model file ({suffixes()}), 'keras:VGG16', 'torchvision:vgg16', 'timm:resnet18',"
+            " 'hf:NAME', 'package.module:factory', or 'demo'",
+        )
     )
 
 

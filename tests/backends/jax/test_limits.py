@@ -137,7 +137,7 @@ def test_collectives(limit):
         ls.open(model, preprocess=None).layers(FIRST)
 
 
-@pytest.mark.limit("files of weights for JAX models")
+@pytest.mark.limit("weight files for JAX models")
 def test_weights_of_jax(limit, tmp_path, monkeypatch):
     (tmp_path / "limit_factory.py").write_text(
         "from flax import nnx\ndef build():\n    return nnx.Linear(3, 3, rngs=nnx.Rngs(0))\n"
@@ -148,7 +148,7 @@ def test_weights_of_jax(limit, tmp_path, monkeypatch):
         ls.open("limit_factory:build", weights="weights.msgpack")
 
 
-@pytest.mark.limit("other values (`ablation_cam`)")
+@pytest.mark.limit("replacing values (`ablation_cam`)")
 def test_a_traced_module_cannot_be_changed(limit):
     class Traced(nnx.Module):
         def __init__(self):

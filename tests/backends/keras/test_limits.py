@@ -25,7 +25,7 @@ def test_black_boxes(limit):
 
 
 @pytest.mark.each_framework
-@pytest.mark.limit("cells of recurrent layers on JAX")
+@pytest.mark.limit("cells of recurrent layers")
 def test_cells_of_recurrent_layers(limit):
     keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.Input((4, 3)), K.LSTM(2, name="lstm"), K.Dense(2, name="last")])

@@ -308,7 +308,7 @@ def test_attention_inside_an_operator(limit):
         limit.shows(word)
 
 
-@pytest.mark.limit("other values (`ablation_cam`)")
+@pytest.mark.limit("replacing values (`ablation_cam`)")
 def test_weights_inside_an_operator_cannot_be_changed(limit):
     scope = ls.open(vit(standard()), preprocess=None)
     with limit.raises("attn/attention_map"):

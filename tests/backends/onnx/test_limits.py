@@ -35,7 +35,7 @@ def test_control_flow_of_onnx(limit):
     limit.notes(layers["again"])
 
 
-@pytest.mark.limit("ONNX operators of other domains")
+@pytest.mark.limit("ONNX operators from domains")
 def test_operators_that_the_runtime_lacks(limit):
     nodes = [make_node("Relu", ["x"], ["a"], "early"), make_node("Fancy", ["a"], ["b"], "fancy", domain="acme")]
     model = onnx_models.model_of([*nodes, make_node("Relu", ["b"], ["y"], "late")], ["n", 3], ["y"])

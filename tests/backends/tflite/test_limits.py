@@ -15,7 +15,7 @@ from helpers.tflite_models import K, keras, of_function, tiny, with_a_determinan
 from layerscope.backends.tflite import run
 
 
-@pytest.mark.limit("TFLite operators that the interpreter doesn't have")
+@pytest.mark.limit("TFLite operators that the interpreter lacks")
 def test_operators_that_the_interpreter_lacks(limit):
     def change(model: Any) -> None:
         graph = model.subgraphs[0]

@@ -167,7 +167,7 @@ def test_maps_by_ablation_are_those_of_keras() -> None:
     np.testing.assert_allclose(again.values, expected.values, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.limit("other values (`ablation_cam`)")
+@pytest.mark.limit("replacing values (`ablation_cam`)")
 def test_codes_with_a_scale_for_each_channel_cannot_be_changed(limit):
     scope = ls.open(changed(file("int8"), spread), preprocess=None)
     with limit.raises("net/middle"):

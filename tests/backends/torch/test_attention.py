@@ -274,7 +274,7 @@ def test_torchvision_asks_for_no_weights_and_they_are_there():
         assert (fm.layer.grid, fm.layer.prefix) == ((4, 4), ("cls",))
 
 
-@pytest.mark.limit("attention in windows")
+@pytest.mark.limit("windowed attention")
 def test_attention_without_a_grid(limit):
     windowed = {"image_size": 64, "patch_size": 4, "embed_dim": 8, "depths": [1], "num_heads": [2], "window_size": 4}
     masked = {"image_size": 64, "patch_size": 16, "decoder_num_hidden_layers": 1, **SIZES}

@@ -39,7 +39,7 @@ class Odd(nn.Module):
         return F.conv2d(self.direct.forward(x), self.used.weight)
 
 
-@pytest.mark.limit("a module that never runs as one")
+@pytest.mark.limit("a module that is never called")
 def test_modules_that_never_run(limit):
     scope = ls.open(Odd(), preprocess=None)
     noted = {layer.path: layer for layer in scope.layers(FIRST)}
@@ -131,7 +131,7 @@ def test_steps_of_a_transform(limit):
     assert fm.placement[0].box == (0.0, 0.0, 300.0, 451.0), "the whole photo"
 
 
-@pytest.mark.limit("other values (`ablation_cam`)")
+@pytest.mark.limit("replacing values (`ablation_cam`)")
 def test_weights_of_an_attention_that_cannot_be_changed(limit):
     class Multihead(nn.Module):
         def __init__(self):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import h5py
 
 from ...errors import ModelNotReadable, TrustRequired, first_line
+from ...files import open_regular
 
 
 def refuse_weights_only(source: Path) -> None:
@@ -61,8 +61,7 @@ def trust_required(source: Path) -> TrustRequired:
 
 def load_weights(model: Any, path: Path) -> None:
     """Read a file of weights into a model that was built."""
-    if not os.path.exists(path):
-        raise ModelNotReadable(f"{path}: there is no such file of weights")
+    open_regular(path, what="weights", error=ModelNotReadable).close()
     try:
         model.load_weights(path)
     except Exception as error:

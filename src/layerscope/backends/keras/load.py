@@ -14,6 +14,7 @@ import keras
 from keras.src.utils import file_utils
 
 from ...errors import ModelNotReadable, RandomWeights, first_line, near
+from ...files import open_regular
 from .files import keras_version, load_weights, refuse_weights_only, trust_required
 
 # Keras 2 wrote these under modules that Keras 3 doesn't have
@@ -25,8 +26,7 @@ def load(source: Path, weights: Path | None = None, trust: bool = False) -> Any:
 
     Raises `TrustRequired` where the file holds code, `ModelNotReadable` with what to do instead for everything else.
     """
-    if not source.exists():
-        raise ModelNotReadable(f"{source}: there is no such file")
+    open_regular(source, what="model", error=ModelNotReadable).close()
     refuse_weights_only(source)
     try:
         with warnings.catch_warnings():

@@ -9,6 +9,7 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # its types are a package of their own
 
 from ...errors import ModelNotReadable
+from ...files import open_regular
 from ..common.backend import RoleBackend, Verbs
 from ..protocol import not_offered
 from .capture import capture
@@ -45,9 +46,8 @@ class OnnxBackend(RoleBackend[OnnxModel]):
                 f"weights={str(weights)!r}: an ONNX file holds its own weights, so leave weights out"
             )
         try:
-            proto = onnx.load(path, load_external_data=False)
-        except FileNotFoundError as error:
-            raise ModelNotReadable(f"there is no file {path}") from error
+            with open_regular(path, what="model", error=ModelNotReadable) as file:
+                proto = onnx.load(file, load_external_data=False)
         except (OSError, DecodeError) as error:
             raise ModelNotReadable(f"{path.name} is not an ONNX model, or is damaged: {error}") from error
         if not proto.graph.node:

@@ -114,7 +114,7 @@ def _with_fold_note(graph: Graph, node: onnx.NodeProto, origin: Origin) -> Origi
     classes = _string_list(recorded.get(CLASSES, "[]"))
     if "FuseBatchNorm" in recorded.get(RULE, "") or any(".batchnorm." in kind for kind in classes):
         owner, norm = weight.removesuffix(".weight"), origin.scope
-        note = f"BatchNorm folded: values are after {norm!r}"
+        note = f"BatchNorm {norm!r} is folded in: the values are its output"
         parents = tuple(module for module in origin.modules[:-1] if owner.startswith(module + "."))
         if owner == weight or parents != origin.modules[:-1]:
             return replace(origin, note=note)
@@ -122,7 +122,7 @@ def _with_fold_note(graph: Graph, node: onnx.NodeProto, origin: Origin) -> Origi
     numbered = [re.fullmatch(r"onnx::\w+_\d+", graph.weight_name(name)) for name in node.input[1:3]]
     if len(numbered) == 2 and all(numbered) and node.op_type != "Gemm":
         # the exporter numbers the tensors that it computes; a convolution's weight *and* bias only for this
-        return replace(origin, note="BatchNorm folded: values are after it")
+        return replace(origin, note="BatchNorm is folded in: the values are its output")
     return origin
 
 

@@ -15,6 +15,7 @@ import tf_keras
 from tf_keras.protobuf import saved_metadata_pb2
 
 from ...errors import ModelNotReadable, first_line
+from ...files import open_regular
 from ..keras.files import holds_code, load_weights, refuse_weights_only, trust_required
 
 
@@ -24,11 +25,10 @@ def load(source: Path, weights: Path | None = None, trust: bool = False) -> Any:
     tf_keras's own safe mode covers `.keras` files alone, so code is looked for here, before anything is loaded. Raises
     `TrustRequired` where there is some, `ModelNotReadable` with what to do instead for everything else.
     """
-    if not source.exists():
-        raise ModelNotReadable(f"{source}: there is no such file")
     if source.is_dir():
         _refuse_serving_only(source)
     else:
+        open_regular(source, what="model", error=ModelNotReadable).close()
         refuse_weights_only(source)
     try:
         code = any(map(holds_code, _configurations(source)))

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ...errors import ModelNotReadable
+from ...files import open_regular
 from ..graph import model as graph_model
 from ..graph.inputs import GraphInput
 from ..graph.model import GraphModel, Sessions
@@ -47,10 +48,8 @@ class TfliteModel(GraphModel[int, Operator]):
     @classmethod
     def from_file(cls, path: Path, *, threads: int | None = None) -> TfliteModel:
         try:
-            with path.open("rb") as file:
+            with open_regular(path, what="model", error=ModelNotReadable) as file:
                 content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-        except FileNotFoundError as error:
-            raise ModelNotReadable(f"there is no file {path}") from error
         except (OSError, ValueError) as error:  # a ValueError is an empty file
             raise ModelNotReadable(f"{path.name} is not a TFLite model: {error}") from error
         return cls(content, path.resolve(), threads=threads)

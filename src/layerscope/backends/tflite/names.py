@@ -176,9 +176,10 @@ def _note(graph: Graph, index: int, origin: Origin | None) -> str:
         return ""
     last = origin.scope.rpartition("/")[2]
     if origin.normed:
-        return f"BatchNorm folded: values are after {last!r}"
+        return f"BatchNorm is folded in: the values are the output of {last!r}"
     names = ", ".join(repr(scope.rpartition("/")[2]) for scope in origin.fused)
-    return f"{names} fused in: values are after {last!r}" if names else ""
+    are = "are" if len(origin.fused) > 1 else "is"
+    return f"{names} {are} fused in: the values are the output of {last!r}" if names else ""
 
 
 def _with_aliases(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import zipfile
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import torch
 
 from ...errors import BackendMissing, ModelNotReadable, TrustRequired, first_line
+from ...files import open_regular
 
 FACTORY = (
     "give the code that builds the model, as MODEL package.module:factory with --weights FILE (ls.open(..., weights=))"
@@ -43,8 +43,7 @@ def load_weights(model: Any, path: Path) -> None:
 
 def read_state(path: Path) -> dict[str, torch.Tensor]:
     """The state dict in a file, without the `module.` of a parallel wrapper."""
-    if not os.path.isfile(path):
-        raise ModelNotReadable(f"no weights file {path}")
+    open_regular(path, what="weights", error=ModelNotReadable).close()
     state = _safetensors(path) if path.suffix == ".safetensors" else _state_dict(path)
     if state and all(name.startswith("module.") for name in state):
         state = {name.removeprefix("module."): tensor for name, tensor in state.items()}

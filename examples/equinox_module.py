@@ -1,4 +1,4 @@
-"""An Equinox module that takes one image, with BatchNorm's state beside it: the batch is layerscope's to make."""
+"""An Equinox module that takes one image and has BatchNorm state: layerscope maps it over the batch."""
 
 import equinox as eqx
 import jax

@@ -1,4 +1,4 @@
-"""A model exported with `torch.export`: its layers have the names that they had as modules, without the module's code."""
+"""A model exported with `torch.export`: its layers keep their modules' names, without the modules' code."""
 
 import torch
 from torch import nn

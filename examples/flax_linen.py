@@ -1,4 +1,4 @@
-"""A Flax linen module with its variables: compact submodules by their names, in inference mode by itself."""
+"""A Flax linen module with its variables: compact submodules by name, in inference mode without a flag."""
 
 import jax
 import jax.numpy as jnp

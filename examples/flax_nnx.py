@@ -1,4 +1,4 @@
-"""A Flax NNX model: its layers, one as a sheet, and Grad-CAM's gradient, past `nnx.jit` and a dropout in training mode."""
+"""A Flax NNX model: its layers, one as a sheet and with Grad-CAM, despite `nnx.jit` and dropout in training mode."""
 
 from flax import nnx
 

@@ -1,6 +1,6 @@
-"""Where a network sees a class: class activation maps by gradients, signed, on the photo.
+"""Where a network sees a class: class activation maps, signed, on the photo.
 
-The model here is small and untrained, so the maps mean nothing; put your own in its place.
+The model here is small and untrained, so the maps mean nothing; use your own instead.
 """
 
 import torch
@@ -25,5 +25,5 @@ for method in (ls.grad_cam, ls.hires_cam, ls.class_cam, ls.score_cam):
     cam = method(fm)
     print(ls.overlay(cam, smooth=True).save(f"{method.__name__}.png"), cam.notes)
 
-# Averaged over noisy inputs and the mirrored one; and all of them side by side, each in its own range.
+# Averaged over noisy and mirrored inputs, with contour lines at three levels.
 print(ls.overlay(ls.grad_cam(fm, smooth=8, flip=True), contours=3).save("grad_cam-smooth.png"))

@@ -1,6 +1,6 @@
-"""The question that began it: VGG16, and a model on top of it, `block1_conv2`, one photo.
+"""VGG16 as the base of another model: its layer `block1_conv2` for one photo.
 
-With trained weights in place of `weights=None` the pictures mean something; the calls are the same.
+With trained weights instead of `weights=None` the pictures mean something; the calls are the same.
 """
 
 import keras

@@ -7,7 +7,7 @@ import layerscope as ls
 
 
 def prepare(pixels):
-    """The model input for one photo, RGB as uint8: here the middle, as float32 from −1 to 1, channels first."""
+    """The model input for one photo, RGB as uint8: here a centre crop, as float32 from −1 to 1, channels first."""
     top, left = (pixels.shape[0] - 224) // 2, (pixels.shape[1] - 224) // 2
     middle = pixels[top : top + 224, left : left + 224]
     return (middle.astype(np.float32).transpose(2, 0, 1) - 127) / 128

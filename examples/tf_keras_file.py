@@ -1,4 +1,4 @@
-"""A model that tf.keras 2 wrote, here an `.h5` file made with tf_keras: its layers on the photo, with Grad-CAM.
+"""A model saved by tf.keras 2, here an `.h5` file written with tf_keras: one layer as a sheet, and Grad-CAM on the photo.
 
 A `.keras` file and a SavedModel folder are opened in the same way. Files that Keras 3 can't read are read by tf_keras.
 """

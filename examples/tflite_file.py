@@ -1,6 +1,6 @@
-"""A TFLite file with int8 weights and maps: what its layers hold, dequantised, on the photo.
+"""A TFLite file with int8 weights and activations: its layers' values, dequantised, for the photo.
 
-The file is made here, with TensorFlow's converter; any path of a .tflite file does as well, and needs no TensorFlow.
+The file is made here with TensorFlow's converter; opening your own .tflite file needs no TensorFlow.
 """
 
 import os
@@ -13,7 +13,7 @@ import tensorflow as tf
 
 import layerscope as ls
 
-# Four filters that answer to edges of four directions, and a maximum over 2 × 2 pixels.
+# Four filters that respond to edges in four directions, and max pooling over 2 × 2 pixels.
 edge = np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]], np.float32) / 8
 filters = np.stack([edge, -edge, edge.T, -edge.T], -1)[:, :, None].repeat(3, 2)
 photo = keras.Input((150, 226, 3), name="photo")

@@ -1,4 +1,4 @@
-"""A model of timm by name, with weights from a file and the preprocessing of its own configuration."""
+"""A timm model by name, with weights from a file and the preprocessing of its configuration."""
 
 import timm
 import torch

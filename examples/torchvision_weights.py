@@ -1,4 +1,4 @@
-"""torchvision: the weights state the preprocessing and the names of the classes."""
+"""torchvision: the weights bring the preprocessing and the class names."""
 
 from torchvision.models import SqueezeNet1_1_Weights, squeezenet1_1
 

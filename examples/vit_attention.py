@@ -1,4 +1,4 @@
-"""A vision transformer: its tokens on the patch grid, the class token apart, and where it looks."""
+"""A vision transformer: its patch tokens on their grid, the class token separately, and what it attends to."""
 
 import timm
 import torch

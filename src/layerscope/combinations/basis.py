@@ -67,7 +67,7 @@ class Stored:
         """
         path = Path(path)
         if path.suffix != ".npz":
-            raise BadOption(f"{path.name!r}: a basis is saved as .npz")
+            raise BadOption(f"{path.name!r}: the file name must end in .npz")
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         kept = {
             name: np.asarray(value) for name, value in values.items() if isinstance(value, np.ndarray | float) or value
@@ -87,7 +87,7 @@ class Stored:
             BadOption: There is no such file, or it holds something else.
         """
         names = {field.name for field in fields(cls)}
-        with open_regular(path, what=cls.__name__) as raw:
+        with open_regular(path, what="basis") as raw:
             try:
                 with np.load(raw, allow_pickle=False) as file:
                     kind = str(file["kind"]) if "kind" in file else cls.__name__

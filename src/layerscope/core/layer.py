@@ -149,10 +149,11 @@ def require_output(layer: Layer, table: Sequence[Layer]) -> Layer:
     children = [other for other in table if other.showable and inside(other, layer.path)]
     advice = ""
     if parent is not None:
-        advice = f" The nearest layer around it that ran is {parent!r}."
+        advice = f". The nearest enclosing layer that ran is {parent!r}"
     elif children:
-        advice = f" Inside it ran {list_paths(children)}."
-    raise LayerNotCalled(f"layer {layer.path!r} ({layer.kind}) has no output: {reason}.{advice}")
+        advice = f". Layers inside it that ran: {list_paths(children)}"
+    kind = f" ({layer.kind})" if layer.kind else ""
+    raise LayerNotCalled(f"layer {layer.path!r}{kind} has no output: {reason}{advice}")
 
 
 def times(count: int) -> str:

@@ -50,8 +50,9 @@ class TfliteModel(GraphModel[int, Operator]):
         try:
             with open_regular(path, what="model", error=ModelNotReadable) as file:
                 content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-        except (OSError, ValueError) as error:  # a ValueError is an empty file
-            raise ModelNotReadable(f"{path.name} is not a TFLite model: {error}") from error
+        except (OSError, ValueError) as error:
+            reason = "the file is empty" if isinstance(error, ValueError) else error
+            raise ModelNotReadable(f"{path.name} is not a TFLite model: {reason}") from error
         return cls(content, path.resolve(), threads=threads)
 
     def __repr__(self) -> str:

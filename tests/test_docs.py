@@ -99,7 +99,7 @@ def test_every_name_in_the_documents_exists(page):
         assert name in {*ls.__all__, *ls.PUBLIC_MODULES}, name
 
 
-@pytest.mark.filterwarnings("ignore::layerscope.PreprocessWarning")  # the small model doesn't say what it is fed
+@pytest.mark.filterwarnings("ignore::layerscope.PreprocessWarning")  # the small model doesn't state its preprocessing
 def test_the_code_of_the_readme_runs(tmp_path, monkeypatch):
     """On a small model that has its layers' names, and on photos under its files' names."""
     layers = {"block1_conv2": nn.Conv2d(3, 64, 3, padding=1), "layer4": nn.Conv2d(64, 8, 3, 4), "pool": nn.Flatten()}

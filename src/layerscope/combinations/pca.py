@@ -158,8 +158,8 @@ def _notes(fm: FeatureMap, basis: Basis, given: bool, mask: np.ndarray | None) -
     notes += [Note("robust", note) for note in basis.notes]
     if mask is not None:
         how = "by the first component of all positions" if basis.split is not None else "as given"
-        of = ", which the basis is of" if not given else ""
-        text = f"foreground ({how}): {mask.mean():.1%} of the positions{of}; the rest is left bare"
+        of = ", to which the basis is fitted" if not given else ""
+        text = f"foreground ({how}): {mask.mean():.1%} of the positions{of}; the rest is blank"
         notes.append(Note("foreground", text))
     return tuple(notes)
 
@@ -234,12 +234,12 @@ def _inliers(values: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     out, count = int(sound.sum() - keep.sum()), int(sound.sum())
     if not out:
         return sound, ("robust: no position left out",)
-    beyond = f"whose length is beyond {max(0, middle - reach):.3g}…{middle + reach:.3g}"
+    beyond = f"whose vectors have a length outside {max(0, middle - reach):.3g}…{middle + reach:.3g}"
     if out > MOST_OUTLIERS * count:
         return sound, (
             f"robust: none left out, since {out:,} of {count:,} positions, {beyond}, are too many to be outliers",
         )
-    return keep, (f"robust: basis without {out:,} of {count:,} positions, {beyond}",)
+    return keep, (f"robust: basis fitted without {out:,} of {count:,} positions, {beyond}",)
 
 
 def _split(values: np.ndarray, side: str, keep: np.ndarray | None) -> np.ndarray:

@@ -43,7 +43,10 @@ class Fit:
 
     def describe(self) -> str:
         """The difference as text."""
-        return f"{_short(self.spread)} × the spread of training and a mean {_short(self.shift)} deviations off"
+        return (
+            f"{_short(self.spread)} × the training standard deviation and a mean {_short(self.shift)} standard deviations"
+            " off"
+        )
 
 
 def fit(evidence: Evidence) -> Fit:

@@ -12,7 +12,7 @@ NAME = "attention_map"
 COMPUTED = "as computed by the layer's softmax"
 
 
-RECOMPUTED = "recomputed from q and k by the layer's own path with scores: the fused one gives none"
+RECOMPUTED = "recomputed from q and k by the layer's own unfused path: the fused one returns no weights"
 
 
 class AttentionMap:

@@ -298,6 +298,15 @@ def test_exported_programs_keep_their_module_paths(tmp_path):
         ls.open(tmp_path / "broken.pt2")
 
 
+def test_a_missing_file_is_named(tmp_path):
+    for name in ("missing.pt2", "missing.pt"):
+        with raises(ls.ModelNotReadable, name) as caught:
+            BACKEND.load(tmp_path / name)
+        assert isinstance(caught.value.__cause__, FileNotFoundError)
+    with raises(ls.ModelNotReadable, "missing.pth"):
+        BACKEND.load_weights(nn.Linear(2, 2), tmp_path / "missing.pth")
+
+
 def test_types_are_read_as_float32_and_named():
     class Types(nn.Module):
         def forward(self, x):

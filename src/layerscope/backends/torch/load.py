@@ -19,6 +19,7 @@ FACTORY = (
 
 def load(source: Path, weights: Path | None = None, trust: bool = False) -> Any:
     """The module in a file: an exported program (`.pt2`), or a whole pickled module (`.pt`, only with `trust`)."""
+    open_regular(source, what="model", error=ModelNotReadable).close()
     model = _load_exported(source) if source.suffix.lower() == ".pt2" else _load_pickled(source, trust)
     if weights is not None:
         load_weights(model, weights)

@@ -26,9 +26,7 @@ def rows() -> Iterator[Row]:
             "names": [sys.executable, "-c", f"{BASE}; import layerscope as ls; ls.sheet, ls.open, ls.pca"],
             "picture": [sys.executable, "-c", f"{BASE}; {FIRST_PICTURE}"],
             "bare": [sys.executable, "-c", "pass"],
-            "help": [str(program), "--help"]
-            if program.exists()
-            else [sys.executable, "-m", "layerscope.cli", "--help"],
+            "help": [str(program), "--help"] if program.exists() else [sys.executable, "-m", "layerscope", "--help"],
         }
     )
     base = times["base"]

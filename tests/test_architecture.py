@@ -57,7 +57,7 @@ def test_every_public_name_resolves_and_has_a_docstring():
         value = getattr(ls, name)
         if name != "__version__":
             assert (value.__doc__ or "").strip(), name
-    assert set(dir(ls)) == set(ls.__all__)
+    assert set(dir(ls)) == {*ls.__all__, *ls.PUBLIC_MODULES}
     with pytest.raises(AttributeError, match="no attribute 'sheets_of'"):
         _ = ls.sheets_of
 

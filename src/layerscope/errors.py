@@ -51,12 +51,14 @@ class LayerscopeError(Exception):
 
     Args:
         problem: What is wrong; an attribute of the error, for those who have room for a few words only.
-        advice: What to do about it; it stands behind the problem in the message.
+        advice: What to do about it, an attribute too; it stands behind the problem in the message.
     """
 
     def __init__(self, problem: str = "", advice: str = "") -> None:
-        super().__init__(f"{problem}: {advice}" if advice else problem)
+        separator = " " if problem.endswith((".", "?")) else ": "
+        super().__init__(f"{problem}{separator}{advice}" if advice else problem)
         self.problem = problem
+        self.advice = advice
 
 
 class ModelNotReadable(LayerscopeError):
@@ -174,6 +176,18 @@ def near(name: str, known: Iterable[str], count: int = 3) -> str:
         return ""
     *others, last = [repr(folded[word]) for word in close]
     return f". Did you mean {', '.join(others)} or {last}?" if others else f". Did you mean {last}?"
+
+
+LIST_LAYERS = "`layers()` lists them all"
+
+
+def unknown_layer(name: str, known: Iterable[str], hint: str = "") -> LayerNotFound:
+    """The error for a name that no layer has, with the closest of the known names, or else with a hint.
+
+    >>> str(unknown_layer("block1_con2", ["block1_conv2", "fc"]))
+    "no layer 'block1_con2'. Did you mean 'block1_conv2'? `layers()` lists them all"
+    """
+    return LayerNotFound(f"no layer {name!r}{near(name, known) or hint or '.'}", LIST_LAYERS)
 
 
 def first_line(error: BaseException) -> str:

@@ -170,6 +170,14 @@ def test_an_object_without_the_three_verbs_is_no_backend():
         ls.open(tiny_model(), backend=object())
 
 
+def test_a_backend_without_a_name_is_refused():
+    class Nameless(TinyBackend):
+        name = ""
+
+    with pytest.raises(ls.BadOption):
+        ls.open(tiny_model(), backend=Nameless())
+
+
 def test_what_is_not_offered_has_a_reason():
     with pytest.raises(ls.BadOption) as refused:
         TinyBackend().kernel(tiny_model(), "conv1", None)

@@ -364,9 +364,15 @@ def test_help_and_version_load_nothing_heavy():
     wording(process.stdout)
 
 
+def test_the_advice_for_an_unknown_layer_is_a_command(capsys, photo):
+    """The message of Python names a method, which a shell doesn't have."""
+    code, _, message = run_cli(capsys, "show", "demo", photo, "-l", "_conv_stm")
+    assert (code, "layers()" in message, "layerscope layers MODEL" in message) == (1, False, True)
+
+
 def test_a_pipe_that_closes_early_is_no_error():
     process = subprocess.run(
-        f"{sys.executable} -m layerscope.cli layers demo | head -1",
+        f"{sys.executable} -m layerscope layers demo | head -1",
         shell=True,
         capture_output=True,
         text=True,

@@ -183,7 +183,7 @@ def test_to_torch_gives_a_tensor_of_ones_own(monkeypatch):
         fm.to_torch()
 
 
-@pytest.mark.parametrize("channels", [[1.5], ["1"], ["a"], [None], "mean > 0", [7]])
+@pytest.mark.parametrize("channels", [[1.5], ["1"], ["a"], [None], "mean > 0", [7], 7, 1.5, object()])
 def test_what_is_no_channel_number_is_refused(channels):
     with pytest.raises(ls.BadChannels):
         ls.FeatureMap.of_array(np.zeros((1, 2, 2, 3))).select(channels)

@@ -1,6 +1,7 @@
 """Drawing options as one value: checked, to JSON and back, and as the line of Python that draws the same."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -84,3 +85,14 @@ def test_a_function_has_no_form_in_json_or_in_python():
         options.to_dict()
     with raises(ls.BadOption, "channels"):
         options.python("sheet", "fm")
+
+
+@pytest.mark.parametrize("ends", [3, [1, 2], [0, 1, 2, 3], ["a", None, None], None])
+def test_a_slice_of_a_file_is_checked(ends):
+    with raises(ls.BadOption, repr(ends)):
+        DrawOptions.from_dict({"channels": {"slice": ends}})
+
+
+def test_the_line_of_an_infinite_limit_is_python():
+    line = DrawOptions(scale=(0, float("inf"))).python("sheet", "fm")
+    assert eval(line, {"ls": SimpleNamespace(sheet=lambda fm, scale: scale), "fm": None}) == (0, float("inf"))

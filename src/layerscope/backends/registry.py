@@ -144,17 +144,15 @@ def adapt(backend: Any) -> Backend:
     True
 
     Raises:
-        BadOption: One of the three is missing.
+        BadOption: The name or one of the three verbs is missing.
     """
-    if isinstance(backend, Backend):
-        return backend
     missing = [name for name in ("name", *REQUIRED) if not getattr(backend, name, None)]
     if missing:
         raise BadOption(
             f"backend={backend!r} has no {', '.join(missing)}: give the name of a backend, or an object with"
             f" {', '.join(REQUIRED)}, best a layerscope.backends.Backend"
         )
-    return Adapted(backend)
+    return backend if isinstance(backend, Backend) else Adapted(backend)
 
 
 @cache

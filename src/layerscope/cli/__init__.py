@@ -45,11 +45,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
     except Exception as error:
-        from ..errors import LayerscopeError
+        from ..errors import LIST_LAYERS, LayerscopeError
 
         if options.debug or not isinstance(error, LayerscopeError):
             raise
-        say(f"error: {' '.join(str(error).split())}")
+        message = (
+            f"{error.problem} `layerscope layers MODEL` lists them all" if error.advice == LIST_LAYERS else str(error)
+        )
+        say(f"error: {' '.join(message.split())}")
         return FAILED
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -184,9 +185,13 @@ class FeatureMap:
             return self
         if isinstance(channels, slice):
             channels = range(max(self.channels) + 1)[channels]
+        try:
+            channels = [operator.index(number) for number in channels]
+        except TypeError:
+            raise BadChannels(f"channels={channels!r}: use a list of whole numbers, a slice, or None for all") from None
         index_of = {number: index for index, number in enumerate(self.channels)}
         missing = [number for number in channels if number not in index_of]
-        if missing or not len(channels):
+        if missing or not channels:
             problem = f"channels {missing} are not in" if missing else "channels=[] selects nothing from"
             in_order = self.channels == tuple(range(len(self.channels)))
             held = f"0 to {self.channels[-1]}" if in_order else str(self.channels)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ..errors import LayerNotCalled, LayerNotFound, near
+from ..errors import LayerNotCalled, LayerNotFound, unknown_layer
 from ..safe_text import counted
 from .layer import Layer, bare_kind, inside, list_paths, no_call, path_endings, require_output, split_call
 
@@ -95,7 +95,7 @@ def _named(table: Sequence[Layer], name: str) -> list[Layer]:
         layers = rule(table, name)
         if layers is not None:
             return layers
-    raise LayerNotFound(_unknown(table, name))
+    raise _unknown(table, name)
 
 
 def _exact(table: Sequence[Layer], name: str) -> Layer | None:
@@ -179,16 +179,16 @@ def _call_of(layer: Layer, call: int) -> Layer | None:
     return layer if call == 0 and layer.calls == 1 else None
 
 
-def _unknown(table: Sequence[Layer], name: str) -> str:
+def _unknown(table: Sequence[Layer], name: str) -> LayerNotFound:
     names = [known for layer in table for known in (layer.path, *layer.aliases, *path_endings(layer.path))]
-    advice = near(name, names)
     parts = [part.strip() for part in name.split(",")]
     if len(parts) > 1 and any(part in names or part in WORDS for part in parts):
-        advice = f". A name is one layer: give several as a list, {parts}, or with an -l for each."
-    if not advice:
-        shown = [layer for layer in table if layer.showable]
-        advice = f". The model has {counted(len(table), 'layer')}: {list_paths(shown or list(table))}."
-    return f"no layer {name!r}{advice} `layers()` lists them all"
+        return unknown_layer(
+            name, (), f". A name is one layer: give several as a list, {parts}, or with an -l for each."
+        )
+    shown = [layer for layer in table if layer.showable]
+    hint = f". The model has {counted(len(table), 'layer')}: {list_paths(shown or list(table))}."
+    return unknown_layer(name, names, hint)
 
 
 # ---- words -----------------------------------------------------------------------------------------------------------

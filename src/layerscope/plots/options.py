@@ -6,7 +6,7 @@ import importlib
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from math import ceil
+from math import ceil, isfinite
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -166,8 +166,14 @@ def _to_json(name: str, value: Any) -> Any:
 
 def _from_json(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return slice(*value["slice"]) if "slice" in value else Scale.from_dict(value)
+        return _slice(value["slice"]) if "slice" in value else Scale.from_dict(value)
     return tuple(map(_from_json, value)) if isinstance(value, list) else value
+
+
+def _slice(ends: Any) -> slice:
+    if not isinstance(ends, list) or len(ends) != 3 or not all(end is None or isinstance(end, int) for end in ends):
+        raise BadOption(f"slice={ends!r}: give [start, stop, step], whole numbers or null")
+    return slice(*ends)
 
 
 def _source(name: str, value: Any) -> str:
@@ -184,6 +190,8 @@ def _source(name: str, value: Any) -> str:
     if isinstance(value, tuple):
         inner = ", ".join(_source(name, element) for element in value)
         return f"({inner},)" if len(value) == 1 else f"({inner})"
+    if isinstance(value, float) and not isfinite(value):
+        return f"float('{value}')"
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         return str(int(value))
     if value is None or isinstance(value, bool | int | float | str | slice | range):

@@ -13,7 +13,7 @@ import numpy as np
 from ..backends.common.outputs import apply_change, score_images
 from ..backends.protocol import Backend, Captured, Change, Facts, Input, Target, not_offered
 from ..core.layer import Layer, split_call, times
-from ..errors import LayerNotCalled, LayerNotFound, near
+from ..errors import LayerNotCalled, unknown_layer
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def _key(model: TinyModel, path: str) -> tuple[str, int | None]:
     known = [step.path for step in (*model.steps, *model.unused)]
     base, call = (path, None) if path in known else split_call(path)
     if base not in known:
-        raise LayerNotFound(f"no layer {path!r}{near(path, known)}")
+        raise unknown_layer(path, known)
     count = _count(model, base)
     if not count or (call is not None and call >= count):
         raise LayerNotCalled(f"layer {path!r} has no output: it ran {times(count)} in this forward pass")

@@ -13,7 +13,7 @@ from typing import Any, Generic, NoReturn, TypeVar
 import numpy as np
 
 from ...core.layer import no_call, split_call
-from ...errors import LayerNotCalled, LayerNotFound, near
+from ...errors import LayerNotCalled, unknown_layer
 from .inputs import GraphInput, read_batch, split_images
 from .walk import Name
 
@@ -146,7 +146,7 @@ class GraphModel(ABC, Generic[Name, Operator]):
             raise LayerNotCalled(f"{path!r} is the model's input, not a layer: the batch itself is its value")
         if path in self.hidden_names():
             raise LayerNotCalled(f"{path!r} has no output to show: it is a weight, a constant or shape arithmetic")
-        raise LayerNotFound(f"no layer {path!r}{near(path, self.names) or '.'} `layers()` lists them all")
+        raise unknown_layer(path, self.names)
 
 
 class Sessions(Generic[Session]):

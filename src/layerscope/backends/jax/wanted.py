@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from ...core.layer import split_call, times
-from ...errors import LayerNotCalled, LayerNotFound, near
+from ...errors import LayerNotCalled, unknown_layer
 from .model import JaxModel, canonical_paths
 from .outputs import main_part
 from .watch import Call, Watch
@@ -42,7 +42,7 @@ class Wanted:
         base, call = split_call(name)
         known = {*self._model.modules, *watch.ran, *self._seen}
         if base not in known and name not in known:
-            return LayerNotFound(f"no layer {name!r}{near(name, known) or '.'} layers() lists them all")
+            return unknown_layer(name, known)
         ran = watch.counts[base]
         if ran and call is not None:
             why = f"it ran {times(ran)} in this forward pass"

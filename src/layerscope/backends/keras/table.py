@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from ...core.axes import prefix_names
 from ...core.layer import Layer, no_call, require_output, split_call
 from ...core.note import Note, kind_of
-from ...errors import LayerNotCalled, LayerNotFound, near
+from ...errors import LayerNotCalled, LayerNotFound, near, unknown_layer
 from ...safe_text import counted
 from ..common.axes import token_grid
 from ..common.run import first_image
@@ -221,10 +221,8 @@ def _why_missing(path: str, table: list[Layer]) -> Exception:
 
 def _not_found(path: str, table: list[Layer]) -> LayerNotFound:
     """The error for a path that no layer has, with near ones."""
-    nested = next((layer.path for layer in table if layer.path.endswith("/" + split_call(path)[0])), None)
     paths = [name for layer in table for name in (layer.path, *layer.aliases)]
-    own_names = {name.rpartition("/")[2]: name for name in paths}
-    hint = f". Did you mean {nested!r}?" if nested else near(path, paths) or near(path, own_names)
-    return LayerNotFound(
-        f"no layer {path!r} in this model of {counted(len(table), 'layer')}{hint or '.'} `layers()` lists them all"
-    )
+    nested = [name for name in paths if name.endswith("/" + split_call(path)[0])]
+    if nested:
+        return unknown_layer(path, (), f". Did you mean {nested[0]!r}?")
+    return unknown_layer(path, paths, near(path, [name.rpartition("/")[2] for name in paths]))

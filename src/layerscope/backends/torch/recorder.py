@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from ...core.layer import split_call, times
-from ...errors import LayerNotCalled, LayerNotFound, near
+from ...errors import LayerNotCalled, unknown_layer
 from ..common.run import Stop, until_stopped
 from ..protocol import Captured, Pick
 from . import attention
@@ -59,7 +59,7 @@ class Wanted:
             name, part = base[: separator.start()], base[separator.start() :]
             if name in modules:
                 return cls(path, modules[name], part, call, pick)
-        raise LayerNotFound(f"no layer {path!r}{near(path, modules) or '.'} layers() lists them all")
+        raise unknown_layer(path, modules)
 
 
 class Recorder:

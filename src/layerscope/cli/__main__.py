@@ -1,7 +1,0 @@
-"""`python -m layerscope.cli`."""
-
-import sys
-
-from . import main
-
-sys.exit(main())

@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 BOTH := -n 2 --dist loadscope --no-loadscope-reorder
+# What is imported is compiled once for all processes, even where the environment says otherwise: half a minute for each.
+export PYTHONDONTWRITEBYTECODE :=
 THREADS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .PHONY: demo test check wording format bench model pictures clean

@@ -271,11 +271,13 @@ def test_the_caption_stands_in_the_figure_as_text():
         assert word in texts
 
 
-def test_many_tiles_share_an_axes():
+def test_many_tiles_share_an_axes(monkeypatch):
     figure = ls.sheet(np.zeros((1, 2, 2, 257))).to_matplotlib()
     assert len(figure.axes) == 1
     assert {"0", "256"} <= {text.get_text() for text in figure.texts}
-    assert len(ls.sheet(np.zeros((1, 2, 2, 256))).to_matplotlib().axes) == 256
+    monkeypatch.setattr("layerscope.picture.export.rasters.MOST_TILES", 20)
+    assert len(ls.sheet(np.zeros((1, 2, 2, 20))).to_matplotlib().axes) == 20
+    assert len(ls.sheet(np.zeros((1, 2, 2, 21))).to_matplotlib().axes) == 1
 
 
 def test_a_dollar_in_a_name_is_no_formula():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,21 @@ BLOCK = timm.models.resnet.BasicBlock
 LONG = pytest.mark.slow  # torch.export alone takes four to eight seconds for these
 
 
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, bool], tuple[Any, Any, Any]]:
+    """The network of a name, two random images, and its file; each file is written once."""
+
+    @cache
+    def write(name: str, dynamo: bool) -> tuple[Any, Any, Any]:
+        build, size, _ = MODELS[name]
+        torch.manual_seed(0)
+        network = build().eval()
+        images = torch.randn(2, 3, *size)
+        return network, images, export(torch, network, images, tmp_path_factory.mktemp(name) / "model.onnx", dynamo)
+
+    return write
+
+
 @pytest.mark.parametrize(
     ("name", "dynamo"),
     [
@@ -44,16 +60,12 @@ LONG = pytest.mark.slow  # torch.export alone takes four to eight seconds for th
         *(pytest.param(name, True, marks=LONG) for name in ("resnet", "convnext", "swin")),
     ],
 )
-def test_each_module_of_the_file_is_the_module_of_the_model(name: str, dynamo: bool, tmp_path: Path) -> None:
-    build, size, least = MODELS[name]
-    torch.manual_seed(0)
-    network = build().eval()
-    images = torch.randn(2, 3, *size)
-    model = export(torch, network, images, tmp_path / "model.onnx", dynamo)
+def test_each_module_of_the_file_is_the_module_of_the_model(exported: Any, name: str, dynamo: bool) -> None:
+    network, images, model = exported(name, dynamo)
     by_name = {name: layer for layer in BACKEND.layers(model, images.numpy()) for name in (layer.path, *layer.aliases)}
     expected = [row for row in TorchBackend().layers(network, images) if row.showable and row.calls == 1]
     shared = [row for row in expected if row.path in by_name and by_name[row.path].calls == 1]
-    assert len(shared) >= least
+    assert len(shared) >= MODELS[name][2]
     paths = [row.path for row in shared]
     values, true = BACKEND.capture(model, images.numpy(), paths), TorchBackend().capture(network, images, paths)
     for row in shared:
@@ -67,12 +79,8 @@ def test_each_module_of_the_file_is_the_module_of_the_model(name: str, dynamo: b
 
 
 @pytest.mark.parametrize("dynamo", [False, True])
-def test_attention_weights_of_the_file_are_those_of_the_model(dynamo: bool, tmp_path: Path) -> None:
-    build, size, _ = MODELS["vit"]
-    torch.manual_seed(0)
-    network = build().eval()
-    images = torch.randn(2, 3, *size)
-    model = export(torch, network, images, tmp_path / "model.onnx", dynamo)
+def test_attention_weights_of_the_file_are_those_of_the_model(exported: Any, dynamo: bool) -> None:
+    network, images, model = exported("vit", dynamo)
     rows = [layer for layer in BACKEND.layers(model, images.numpy()) if layer.kind == "Softmax"]
     assert [layer.path for layer in rows] == [f"blocks.{index}.attn/Softmax" for index in range(2)]
     true = TorchBackend().capture(network, images, [f"blocks.{index}.attn.attention_map" for index in range(2)])

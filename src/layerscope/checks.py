@@ -65,9 +65,11 @@ def one_of(name: str, value: Any, allowed: Iterable[str]) -> str:
 
 
 def indices(
-    name: str, value: Sequence[int] | slice, count: int, *, error: type[LayerscopeError] = BadOption
+    name: str, value: Sequence[int] | slice, count: int, *, of: str = "", error: type[LayerscopeError] = BadOption
 ) -> tuple[int, ...]:
     """The numbers of a list or slice of `count` things, each from 0 to `count` − 1; raises `error` for others or none.
+
+    `of` stands behind the value in the message: `" of 'conv1'"`.
 
     >>> indices("channels", slice(0, 3), 64)
     (0, 1, 2)
@@ -78,9 +80,9 @@ def indices(
         try:
             numbers = tuple(operator.index(number) for number in value)
         except TypeError:
-            raise error(f"{name}={value!r}: use whole numbers from 0 to {count - 1}, or a slice") from None
+            raise error(f"{name}={value!r}{of}: use whole numbers from 0 to {count - 1}, or a slice") from None
     if not numbers:
-        raise error(f"{name}={value!r} selects nothing: use numbers from 0 to {count - 1}")
+        raise error(f"{name}={value!r}{of} selects nothing: use numbers from 0 to {count - 1}")
     if any(not 0 <= number < count for number in numbers):
-        raise error(f"{name}={value!r}: use numbers from 0 to {count - 1}")
+        raise error(f"{name}={value!r}{of}: use numbers from 0 to {count - 1}")
     return numbers

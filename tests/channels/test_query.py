@@ -124,6 +124,37 @@ def test_a_mask_is_a_mask_and_never_the_numbers_0_and_1():
     assert channels_of(noise(5), channels="max > -100") == [0, 1, 2, 3, 4], "strips choose as well"
 
 
+@pytest.mark.parametrize(
+    ("draw", "shape", "layout"),
+    [
+        (ls.sheet, (1, 4, 5, 6), "bhwc"),
+        (ls.strip, (1, 7, 6), "bnc"),
+        (ls.bars, (1, 6), "bc"),
+        (ls.compare, (2, 4, 5, 6), "bhwc"),
+    ],
+)
+def test_every_picture_of_channels_takes_the_whole_grammar(draw, shape, layout):
+    fm = ls.FeatureMap.of_array(np.arange(6.0) + noise(*shape) / 8, layout)
+    expected = [(cell.channel, cell.image) for cell in draw(fm, channels=[4, 5]).cells]
+    for channels in (
+        "4:6",
+        "4,5",
+        slice(4, 6),
+        np.arange(6) > 3,
+        "mean > 3.5",
+        lambda row: row.mean > 3.5,
+        np.array([4, 5]),
+    ):
+        picture = draw(fm, channels=channels)
+        assert [(cell.channel, cell.image) for cell in picture.cells] == expected, channels
+        assert ("where mean > 3.5" in " ".join(picture.lines)) is (isinstance(channels, str) and "mean" in channels)
+    for channels in (7, "9", "mean > 100", [True]):
+        with pytest.raises(ls.BadChannels):
+            draw(fm, channels=channels)
+    with pytest.raises(ls.BadOption):
+        draw(fm, channels="mean >")
+
+
 def test_a_sheet_of_a_condition_says_how_many_it_shows():
     wording(ls.sheet(graded(), channels="max > 2", sort="mean").alt(), "3", "6", "2")
     wording(ls.sheet(graded(), channels=lambda row: row.max > 3).alt(), "2", "6")

@@ -202,7 +202,7 @@ def numbers(channels: Sequence[int] | slice | str | None, count: int, path: str)
         if query.tests:
             raise BadChannels(f"channels={channels!r} needs the values: capture {path!r} first, then find_channels")
         return tuple(query.numbers(range(count), repr(path)))
-    return indices(f"channels of {path}", channels, count, error=BadChannels)
+    return indices("channels", channels, count, of=f" of {path!r}", error=BadChannels)
 
 
 def needs_values(channels: Any) -> bool:
@@ -214,8 +214,17 @@ def needs_values(channels: Any) -> bool:
     return callable(channels) or (isinstance(channels, str) and bool(parse(channels).tests))
 
 
+def where_text(channels: Any) -> str:
+    """What a caption says of a choice of channels: `" where mean > 0.1"` for a condition in words, else nothing.
+
+    >>> where_text("mean > 0.1"), where_text("0:16")
+    (' where mean > 0.1', '')
+    """
+    return f" where {channels}" if isinstance(channels, str) and needs_values(channels) else ""
+
+
 def positions(one: FeatureMap, channels: Any) -> np.ndarray:
-    """Where the chosen channels lie in the map of one image: by anything of the grammar. Raises `BadChannels`."""
+    """Where the chosen channels lie in a map: by anything of the grammar. Raises `BadChannels`."""
     if channels is None:
         return np.arange(len(one.channels))
     position_of = {channel: position for position, channel in enumerate(one.channels)}

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays.ranges import extent_of
+from ..channels.query import positions, where_text
 from ..checks import one_of, whole
 from ..core.feature_map import FeatureMap, as_map
 from ..errors import BadLayout, BadOption
@@ -26,7 +27,7 @@ from ..picture.shapes import Cell
 from ..safe_text import counted, printable
 from .options import DrawOptions, frozen
 
-ORDERS = ("value", "magnitude", "index")
+ORDERS = {"value": "largest first", "magnitude": "largest magnitude first", "index": "in the order of their number"}
 LENGTH, THICK, PITCH, GAP, LONGEST = 360, 14, 20, 8, 48
 
 
@@ -36,7 +37,7 @@ def bars(
     labels: Sequence[str] | None = None,
     top: int | None = 10,
     image: int = 0,
-    channels: Sequence[int] | slice | None = None,
+    channels: Any = None,
     by: str = "value",
     scale: Any = "layer",
     colors: str | None = None,
@@ -59,7 +60,8 @@ def bars(
         labels: A name for each channel of the layer. By default `fm.names`, those of the model's classes.
         top: How many bars; `None` draws all channels.
         image: Which image of `fm`, counted from 0.
-        channels: True channel numbers, or a slice: these alone are ranked. All by default.
+        channels: True channel numbers, a slice, a mask, or a condition as in `find_channels`: these alone are ranked. All by
+            default.
         by: The order, `"value"` or `"magnitude"` (largest first, NaN last) or `"index"`.
         scale: `"layer"` (the bars fill the picture), `"images"` (as long in every image), `(low, high)` or a `Scale`.
         colors: A colour map of the cmap catalogue. By default viridis, or vik centred on 0 for values of both signs.
@@ -105,19 +107,20 @@ class BarOptions(DrawOptions):
 
 @dataclass(frozen=True, eq=False)
 class _Ranking:
-    """The bars in their order: the indices of their channels in the map of one image, all values and all names."""
+    """The bars in their order: the indices of their channels in the map of one image, of how many, all values and names."""
 
     one: FeatureMap
     values: np.ndarray
     indices: Sequence[int]
+    among: int
     names: Sequence[str]
 
     @classmethod
     def of(cls, one: FeatureMap, options: BarOptions) -> _Ranking:
-        indices = [one.channels.index(channel) for channel in one.select(options.channels).channels]
+        chosen = positions(one, options.channels)
         values = one.values[0].reshape(-1).astype(np.float64)
-        order = _order(values[indices], options.by)
-        return cls(one, values, [indices[rank] for rank in order][: options.top], _names(one, options.labels))
+        ranked = chosen[_order(values[chosen], options.by)][: options.top].tolist()
+        return cls(one, values, ranked, len(chosen), _names(one, options.labels))
 
     @property
     def shown(self) -> np.ndarray:
@@ -142,8 +145,8 @@ def draw_bars(fm: FeatureMap, options: BarOptions) -> Picture:
     one, image = options.pick(fm)
     ranking = _Ranking.of(one, options)
     rule = _scale(fm, ranking, options)
-    among = len(one.select(options.channels).channels)
-    what = _describe(one, len(ranking.indices), among, options.by)
+    of = f"{ranking.among} chosen channels" if ranking.among < one.of else counted(one.of, "channel")
+    what = f"{len(ranking.indices)} of {of}{where_text(options.channels)}, {ORDERS[options.by]}"
     lines = (*caption(one, None, what), *_notes(rule, one, ranking.values))
     return _draw(ranking, rule, lines, image, text=options.text)
 
@@ -181,13 +184,6 @@ def _scale(fm: FeatureMap, ranking: _Ranking, options: BarOptions) -> Scale:
         low, high = options.fit_scale(fm, ranking.one, extent_of(ranking.one.values)).range()
         colors = colors or (options.scale.colors if isinstance(options.scale, Scale) else None)
     return Scale.within((min(low, 0.0), max(high, 0.0)), colors)
-
-
-def _describe(one: FeatureMap, count: int, among: int, by: str) -> str:
-    """How many bars there are, and their order."""
-    of = f"{among} chosen channels" if among < one.of else counted(one.of, "channel")
-    order = {"value": "largest first", "magnitude": "largest magnitude first", "index": "in the order of their number"}
-    return f"{count} of {of}, {order[by]}"
 
 
 def _notes(rule: Scale, one: FeatureMap, values: np.ndarray) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ NOTES, REASONS = 3, 6
 def compare(
     maps: Any,
     *,
-    channels: Sequence[int] | slice | None = None,
+    channels: Any = None,
     images: Sequence[int] | slice | None = None,
     combine: Any = None,
     target: Any = None,
@@ -54,7 +54,7 @@ def compare(
 
     Args:
         maps: The feature maps or arrays, as above.
-        channels: True channel numbers, or a slice, of one feature map.
+        channels: True channel numbers, a slice, a mask, or a condition as in `find_channels`, of one feature map.
         images: The numbers of the images, or a slice. All by default; of models one, `[0]`.
         combine: How channels become one map: the name of a combination or a function of a feature map. By default the
             mean.

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..channels.query import positions, where_text
 from ..core.feature_map import FeatureMap, as_map
 from ..errors import BadChannels, BadOption
 from ..safe_text import counted
@@ -150,7 +151,7 @@ def _compare_channels(fm: FeatureMap, channels: Any, selection: Selection) -> Co
         raise BadOption("channels= shows single channels and combine= puts them together: give one of the two")
     if is_rgb(fm):
         raise BadChannels(f"the channels of {fm.rule!r} are colours, so they are not compared one by one")
-    part = fm.select(channels)
+    part = fm.select([fm.channels[index] for index in positions(fm, channels)])
     chosen = _choose_images(selection.images, len(fm.ids))
     blank = unfit(fm)
     rows = tuple(
@@ -164,7 +165,8 @@ def _compare_channels(fm: FeatureMap, channels: Any, selection: Selection) -> Co
     table = Table(names, tuple(fm.ids[image] for image in chosen), rows, photos)
     layer = " · ".join(word for word in (fm.rule, fm.layer.path or "output", fm.layer.kind) if word)
     title = f"{counted(len(rows), 'channel')} × {counted(len(chosen), 'image')} · {layer}"
-    return Comparison(table, title, f"{len(rows)} of {counted(fm.of, 'channel')}, {size_text(fm.spatial)}", [part])
+    what = f"{len(rows)} of {counted(fm.of, 'channel')}{where_text(channels)}, {size_text(fm.spatial)}"
+    return Comparison(table, title, what, [part])
 
 
 def _choose_images(images: Any, count: int) -> list[int]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays.ranges import extent_of, raw_extent
-from ..channels.query import needs_values, positions
+from ..channels.query import positions, where_text
 from ..channels.sort import describe_sort, ordered
 from ..channels.statistics import figures, listed
 from ..core.feature_map import FeatureMap, as_map
@@ -261,7 +261,7 @@ def _count(one: FeatureMap, count: int, channels: Any) -> str:
     """How many channels are shown, and by which condition."""
     total = counted(one.of, channel_word(one))
     text = f"{count} of {total}" if not one.rule or one.role == "weights" else counted(count, channel_word(one))
-    return text + (f" where {channels}" if isinstance(channels, str) and needs_values(channels) else "")
+    return text + where_text(channels)
 
 
 def _slices(one: FeatureMap) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays.ranges import extent_of
+from ..channels.query import positions, where_text
 from ..core.feature_map import FeatureMap, as_map
 from ..errors import BadLayout
 from ..picture.canvas import Frame
@@ -30,7 +31,7 @@ def strip(
     fm: Any,
     *,
     image: int = 0,
-    channels: Sequence[int] | slice | None = None,
+    channels: Any = None,
     scale: Any = "layer",
     colors: str | None = None,
     clip: tuple[float, float] | None = None,
@@ -58,7 +59,7 @@ def strip(
     Args:
         fm: A `FeatureMap` or an array without pixels: `[channel]`, `[image, channel]` or `[image, position, channel]`.
         image: Which image of `fm`, counted from 0.
-        channels: True channel numbers, or a slice. All by default.
+        channels: True channel numbers, a slice, a mask, or a condition as in `find_channels`. All by default.
         scale: `"layer"`, `"images"`, `(low, high)` or a `Scale`; for a sequence also `"channel"` (each row its own).
         colors: A colour map of the cmap catalogue. By default viridis, or vik centred on 0 for values of both signs.
         clip: Two percentiles, such as `(1, 99)`, to which the range is clipped.
@@ -104,11 +105,9 @@ def draw_strip(whole: FeatureMap, options: StripOptions) -> Picture:
         options = replace(options, scale="layer")
         one_for_all = ("one number per channel, so one range for all",)
     rule = options.fit_scale(whole, one, extent_of(one.values))
-    shown = one.select(options.channels)
-    index_of = {channel: index for index, channel in enumerate(one.channels)}
-    indices = [index_of[channel] for channel in shown.channels]
-    table = shown.values[0].reshape(-1, len(indices)).T
-    what = f"{len(indices)} of {counted(one.of, channel_word(one))}"
+    indices = positions(one, options.channels).tolist()
+    table = one.values[0].reshape(-1, len(one.channels))[:, indices].T
+    what = f"{len(indices)} of {counted(one.of, channel_word(one))}{where_text(options.channels)}"
     what += ", left to right and top to bottom" if cells else ""
     lines = caption(one, rule, what) + one_for_all
     limits = rule.limits if rule.single else rule.limits[0, indices][:, None]

@@ -18,7 +18,7 @@ def beside_torchvision(module: str) -> Any:
     """A module that imports torchvision, whose operators may not fit this torch; `None` with a message where it is missing."""
     sys.path.append(str(HERE.parent / "tests"))
     try:
-        import_module("torchvision_ops")
+        import_module("helpers.torchvision_ops")
         return import_module(module)
     except ImportError as error:
         print(f"{module} is left out: {error}")

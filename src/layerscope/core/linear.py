@@ -38,7 +38,7 @@ class Linear:
         weights = np.asarray(weights, np.float32)
         weights = weights[:, None] if weights.ndim == 1 else weights
         shape = (*weights.shape[:-2], weights.shape[-1])
-        return cls(weights, np.broadcast_to(np.asarray(bias, np.float32), shape), channels)
+        return cls(weights, np.full(shape, bias, np.float32), channels)
 
     def recombine(self, values: np.ndarray) -> np.ndarray:
         """float32 `[image, *spatial, k]` of the layer's values `[image, *spatial, channel]`. Raises `BadLayout`."""

@@ -20,3 +20,5 @@ QUIET = {
 }
 # Here, because the libraries read these when they are first imported, and this file comes before any of them.
 os.environ.update(ONE_THREAD | QUIET)
+# Processes that are clocked start from compiled files, as a user's do.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

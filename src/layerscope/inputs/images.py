@@ -121,7 +121,7 @@ def _report(skipped: Sequence[tuple[str, str]], count: int) -> None:
         raise ImageNotReadable("no image was given: the generator is empty")
     if not skipped:
         return
-    reasons = "; ".join(reason if id in reason else f"{id}: {reason}" for id, reason in skipped[:3])
+    reasons = "; ".join(f"{id}: {reason}" for id, reason in skipped[:3])
     more = f"; and {len(skipped) - 3} more" if len(skipped) > 3 else ""
     if len(skipped) == count:
         raise ImageNotReadable(f"none of {counted(count, 'image')} can be read: {reasons}{more}")

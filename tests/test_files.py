@@ -2,6 +2,8 @@
 
 import json
 import os
+import struct
+import zipfile
 from dataclasses import replace
 from xml.etree import ElementTree as xml
 
@@ -12,7 +14,7 @@ from PIL import Image
 import layerscope as ls
 from helpers.wording import raises
 from layerscope.cli import main
-from layerscope.files import open_regular, read_bytes, write
+from layerscope.files import open_regular, open_zip, parsing, read_bytes, write
 from layerscope.safe_text import printable
 from layerscope.testing import TinyBackend, tiny_model
 
@@ -110,3 +112,37 @@ def test_a_name_that_is_not_utf8_on_the_command_line(latin, tmp_path, suffix):
     out = tmp_path / f"out.{suffix}"
     assert main(["show", "demo", latin[0], "-l", "_conv_stem", "-o", str(out)]) == 0
     assert out.stat().st_size
+
+
+class PanicException(BaseException):
+    """What a parser written in Rust raises."""
+
+
+@pytest.mark.parametrize(
+    "cause", [KeyError("shape"), RecursionError(), struct.error("x"), PanicException("index"), MemoryError()]
+)
+def test_whatever_a_parser_raises_names_the_file(cause):
+    with (
+        pytest.raises(ls.ModelNotReadable, match=r"a\.bin .* as a tensor"),
+        parsing("x/a.bin", "a tensor", ls.ModelNotReadable),
+    ):
+        raise cause
+
+
+def test_an_interrupt_and_errors_of_our_own_pass_a_parser():
+    for cause in (KeyboardInterrupt(), ls.TrustRequired("no")):
+        with pytest.raises(type(cause)), parsing("a.bin", "a tensor"):
+            raise cause
+
+
+def test_an_archive_that_unpacks_to_more_than_the_memory_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("zeros", bytes(1 << 20))
+    with open_zip(path, "an archive") as archive:
+        assert archive.read("zeros") == bytes(1 << 20)
+    monkeypatch.setenv("LAYERSCOPE_MAX_MEMORY", "1MB")
+    with raises(ls.BadOption, "bomb.zip"), open_zip(path, "an archive"):
+        pass
+    with raises(ls.BadOption, "bomb.zip"):
+        read_bytes(path, most=10)

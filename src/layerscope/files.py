@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import stat
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
-from .errors import BadOption, LayerscopeError, near
+from .errors import BadOption, LayerscopeError, first_line, near
+from .memory import amount, limit, short_of_memory
 
+MOST_ENTRIES = 100_000  # of an archive
 SIBLINGS = 1000  # of a folder, at most so many names are compared with one that isn't there
 
 
@@ -25,16 +28,74 @@ def open_regular(
     """
     path = Path(path)
     try:
-        regular = stat.S_ISREG(path.stat().st_mode)
-        file = path.open("rb") if regular else None
+        file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 - the caller closes it
     except FileNotFoundError as cause:
         raise error(no_such_file(path, what)) from cause
     except (OSError, ValueError) as cause:  # ValueError: a zero byte in the name
+        if os.path.isdir(path):
+            raise error(f"{what} {path}: not a regular file, but a folder") from cause
         raise error(f"{what} {path}: {_reason(cause)}") from cause
-    if file is None:
-        kind = "folder" if path.is_dir() else "pipe or device; save what comes out of it as a file"
-        raise error(f"{what} {path}: not a regular file, but a {kind}")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise error(f"{what} {path}: not a regular file, but a pipe or device; save what comes out of it as a file")
     return file
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Opening a pipe would wait for its other end, before anything can tell that it is one."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+@contextmanager
+def parsing(path: str | os.PathLike[str], what: str, error: type[LayerscopeError] = BadOption) -> Iterator[None]:
+    """Around a parser of the file at `path`: whatever it raises becomes an `error` that names the file and `what` it is not.
+
+    >>> import json
+    >>> from layerscope.errors import ModelNotReadable
+    >>> with parsing("labels.json", "a JSON list", ModelNotReadable):
+    ...     json.loads("[")
+    Traceback (most recent call last):
+    layerscope.errors.ModelNotReadable: labels.json can't be read as a JSON list: Expecting value: line 1 column 2 (char 1)
+
+    Errors of layerscope and what ends the program pass. What a parser may raise has no end: struct errors, `KeyError`,
+    `RecursionError`, panics of Rust, which are no `Exception`.
+    """
+    try:
+        yield
+    except LayerscopeError:
+        raise
+    except BaseException as cause:
+        if not isinstance(cause, Exception) and type(cause).__name__ != "PanicException":
+            raise
+        short = "it needs more memory than there is" if short_of_memory(cause) else first_line(cause)
+        raise error(f"{Path(path).name} can't be read as {what}: {short[:300]}") from cause
+
+
+@contextmanager
+def open_zip(
+    path: str | os.PathLike[str], what: str, error: type[LayerscopeError] = BadOption
+) -> Iterator[zipfile.ZipFile]:
+    """The zip archive at `path`, open for reading, and whatever it raises as `parsing` does.
+
+    Refused before anything is unpacked is one that says it would unpack to more than the memory there is.
+    """
+    with (
+        open_regular(path, what=what, error=error) as file,
+        parsing(path, what, error),
+        zipfile.ZipFile(file) as archive,
+    ):
+        check_unpacked(archive, path, error)
+        yield archive
+
+
+def check_unpacked(archive: zipfile.ZipFile, path: str | os.PathLike[str], error: type[LayerscopeError]) -> None:
+    """Raise `error` where an archive would unpack to more than the memory there is, or holds too many files."""
+    entries = archive.infolist()
+    unpacked, most = sum(entry.file_size for entry in entries), limit()
+    if len(entries) > MOST_ENTRIES:
+        raise error(f"{Path(path).name} holds {len(entries):,} files, and at most {MOST_ENTRIES:,} are read")
+    if most is not None and unpacked > most:
+        raise error(f"{Path(path).name} would unpack to {amount(unpacked)}, and {amount(most)} of memory is available")
 
 
 def no_such_file(path: Path, what: str, advice: str = "") -> str:
@@ -42,9 +103,18 @@ def no_such_file(path: Path, what: str, advice: str = "") -> str:
     return f"{what} {path}: no such file{advice}{near(path.name, _siblings(path))}"
 
 
-def read_bytes(path: str | os.PathLike[str], *, what: str = "file", error: type[LayerscopeError] = BadOption) -> bytes:
-    """The bytes of the file at `path`; raises `error` as `open_regular` does."""
+def read_bytes(
+    path: str | os.PathLike[str],
+    *,
+    what: str = "file",
+    error: type[LayerscopeError] = BadOption,
+    most: int | None = None,
+) -> bytes:
+    """The bytes of the file at `path`; raises `error` as `open_regular` does, and where there are more than `most`."""
     with open_regular(path, what=what, error=error) as file:
+        size = os.fstat(file.fileno()).st_size
+        if most is not None and size > most:
+            raise error(f"{what} {path}: {amount(size)} are more than the {amount(most)} that are read")
         try:
             return file.read()
         except OSError as cause:

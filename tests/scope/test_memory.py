@@ -5,7 +5,7 @@ import pytest
 
 import layerscope as ls
 from helpers.wording import raises
-from layerscope.scope import memory
+from layerscope import memory
 from layerscope.testing import TinyBackend, tiny_model
 
 # conv1 gives 4 × 8 × 8 float32 for each image.

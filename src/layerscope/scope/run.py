@@ -17,8 +17,8 @@ from ..channels.query import numbers
 from ..core.layer import Layer
 from ..core.layer_table import LayerTable
 from ..errors import CaptureTooLarge, LayerscopeError, ModelNotReadable, first_line
+from ..memory import short_of_memory
 from .batches import Batch, describe, dtype_name, signature
-from .memory import short_of_memory
 from .target import describe_target
 
 if TYPE_CHECKING:

@@ -1,0 +1,86 @@
+"""How much memory this process may still take, and whether an error says that there was too little."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from .errors import BadOption
+
+LIMIT = "LAYERSCOPE_MAX_MEMORY"
+SHARE = 0.9  # of what is free: the model's own activations need some as well
+UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+
+# What frameworks say: numpy and Python, torch on CPU and CUDA, TensorFlow, JAX, ONNX Runtime and C++ below them all.
+SHORT_OF_MEMORY = re.compile(
+    r"out of memory|not enough memory|unable to allocate|failed to allocate|\boom\b|resource_?exhausted|bad_?\s?alloc",
+    re.I,
+)
+
+
+def limit() -> int | None:
+    """The bytes that may be taken: `LAYERSCOPE_MAX_MEMORY` (`20GB`), else nine tenths of what is free.
+
+    `None` where the system doesn't say.
+    """
+    setting = os.environ.get(LIMIT, "")
+    if setting:
+        match = re.fullmatch(r"\s*([\d.]+)\s*([kmgt]?)i?b?\s*", setting, re.I)
+        if match is None:
+            raise BadOption(f"{LIMIT}={setting!r}: give bytes, or a number with a unit such as 20GB")
+        return int(float(match[1]) * UNITS[match[2].lower()])
+    free = available()
+    return None if free is None else int(free * SHARE)
+
+
+def available() -> int | None:
+    """Bytes that this process may still take: of the machine, and of the container around it (Linux; else `None`)."""
+    free = [size for size in (_machine(), _container()) if size is not None]
+    return min(free, default=None)
+
+
+def _machine(source: Path = Path("/proc/meminfo")) -> int | None:
+    match = re.search(r"^MemAvailable:\s+(\d+) kB", _text(source), re.M)
+    return int(match[1]) * 1024 if match else None
+
+
+def _container(folder: Path = Path("/sys/fs/cgroup")) -> int | None:
+    for most, used in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ):
+        limit_text, used_text = _text(folder / most).strip(), _text(folder / used).strip()
+        if limit_text.isdigit() and used_text.isdigit():
+            return max(0, int(limit_text) - int(used_text))
+    return None
+
+
+def _text(source: Path) -> str:
+    try:
+        return source.read_text("ascii")
+    except (OSError, UnicodeDecodeError):  # another system, or a container that hides it
+        return ""
+
+
+def short_of_memory(error: BaseException) -> bool:
+    """Whether an error, of whatever framework, says that memory ran out.
+
+    >>> short_of_memory(RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes"))
+    True
+    >>> short_of_memory(RuntimeError("sizes of tensors must match"))
+    False
+    """
+    return isinstance(error, MemoryError) or bool(SHORT_OF_MEMORY.search(f"{type(error).__name__}: {error}"))
+
+
+def amount(size: float) -> str:
+    """Bytes as text.
+
+    >>> amount(12_845_056), amount(80e9)
+    ('12.8 MB', '80.0 GB')
+    """
+    for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if size >= unit:
+            return f"{size / unit:,.1f} {name}"
+    return f"{size:.0f} bytes"

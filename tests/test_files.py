@@ -14,9 +14,10 @@ from PIL import Image
 import layerscope as ls
 from helpers.wording import raises
 from layerscope.cli import main
-from layerscope.files import open_regular, open_zip, parsing, read_bytes, write
+from layerscope.files import open_regular, open_zip, parsing, read_bytes
 from layerscope.safe_text import printable
 from layerscope.testing import TinyBackend, tiny_model
+from layerscope.writing import write
 
 
 def test_a_longer_file_is_cut_to_length(tmp_path):

@@ -1,4 +1,4 @@
-"""The one place that opens files for reading and the one that writes them; frameworks open their own models themselves."""
+"""The one place that opens files for reading; frameworks open their own models themselves."""
 
 from __future__ import annotations
 
@@ -119,39 +119,6 @@ def read_bytes(
             return file.read()
         except OSError as cause:
             raise error(f"{what} {path}: {_reason(cause)}") from cause
-
-
-def make_folder(folder: Path) -> Path:
-    """The folder, made where it isn't there. Raises `BadOption`."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as cause:
-        raise BadOption(f"can't make the folder {folder}: {_reason(cause)}") from cause
-    return folder
-
-
-@contextmanager
-def writing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """The file at `path`, open for writing bytes over what is there, cut to length at the end. Raises `BadOption`.
-
-    Not written beside and renamed: where the file exists, ext4 then waits for the disk, 2 to 8 ms against 0.02 to 0.2 ms, as
-    long as drawing the picture takes. Emptying an old file first costs more than writing the new one, too.
-    """
-    flags = os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0)
-    try:
-        with open(os.open(path, flags, 0o666), "wb") as file:
-            yield file
-            if file.seekable():
-                file.truncate()
-    except OSError as cause:
-        raise BadOption(f"can't write {path}: {_reason(cause)}") from cause
-
-
-def write(path: str | os.PathLike[str], data: bytes) -> Path:
-    """Write `data` to the file at `path`, and return the path. Raises `BadOption`."""
-    with writing(path) as file:
-        file.write(data)
-    return Path(path)
 
 
 def _siblings(path: Path) -> list[str]:

@@ -13,7 +13,6 @@ from ..checks import whole
 from ..combinations.registry import combined, row_of, rule_named, target_of_capture
 from ..core.feature_map import FeatureMap
 from ..errors import BadOption, DrawingFailed, caller_level
-from ..files import make_folder
 from ..picture.picture import Picture
 from ..picture.tensorboard import to_tensorboard
 from ..plots.file_names import safe
@@ -21,6 +20,7 @@ from ..plots.show import draw as draw_usual
 from ..scope.open import open as open_scope
 from ..scope.scope import Scope
 from ..scope.target import top_classes
+from ..writing import make_folder
 
 
 class Recorder:

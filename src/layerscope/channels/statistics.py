@@ -16,9 +16,9 @@ import numpy as np
 from ..arrays.moments import moments
 from ..core.feature_map import as_map
 from ..errors import BadOption, near
-from ..files import write
 from ..picture.numbers import number
 from ..safe_text import counted, printable
+from ..writing import write
 
 SHOWN, LISTED = 40, 12
 AXES = {0: (), 1: ("n",), 2: ("y", "x"), 3: ("d", "y", "x")}

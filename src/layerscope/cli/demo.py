@@ -9,13 +9,13 @@ from ..combinations.class_cam import head_weights
 from ..combinations.pca import pca
 from ..combinations.reduce import mean, weighted
 from ..core.feature_map import FeatureMap
-from ..files import make_folder
 from ..picture.picture import Picture
 from ..plots.heatmap import heatmap
 from ..plots.overlay import overlay
 from ..plots.sheet import sheet
 from ..scope.open import demo_model, demo_photo
 from ..scope.open import open as open_scope
+from ..writing import make_folder
 
 EARLY, MIDDLE, LATE = "_blocks.0._swish", "_blocks.4._swish:1", "_swish:1"
 

@@ -18,7 +18,8 @@ from ..arrays.reductions import Rows, finite_positions
 from ..core.feature_map import FeatureMap
 from ..core.note import Note
 from ..errors import BadOption, LibraryMissing
-from ..files import open_regular, writing
+from ..files import open_regular
+from ..writing import replacing
 
 LARGEST_SEED = 2**32 - 1  # of scikit-learn
 Kept = TypeVar("Kept", bound="Stored")
@@ -72,7 +73,7 @@ class Stored:
         kept = {
             name: np.asarray(value) for name, value in values.items() if isinstance(value, np.ndarray | float) or value
         }
-        with writing(path) as file:
+        with replacing(path) as file:
             np.savez(file, kind=np.array(type(self).__name__), **kept)  # type: ignore[arg-type] # a keyword of numpy's stub
         return path
 

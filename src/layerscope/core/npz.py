@@ -14,7 +14,8 @@ from zipfile import BadZipFile
 import numpy as np
 
 from ..errors import BadOption, first_line
-from ..files import open_regular, writing
+from ..files import open_regular
+from ..writing import replacing
 from .layer import Layer
 from .linear import Linear
 from .note import Note, kind_of
@@ -46,7 +47,7 @@ def write(fm: Map, path: Path) -> Path:
     arrays = {name: getattr(fm, name) for name in ARRAYS if getattr(fm, name) is not None}
     if fm.linear:
         arrays.update(linear_weights=fm.linear.weights, linear_bias=fm.linear.bias)
-    with writing(path) as file:
+    with replacing(path) as file:
         np.savez(file, about=np.array(json.dumps(about)), **arrays)
     return path
 

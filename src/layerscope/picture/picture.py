@@ -15,8 +15,8 @@ import numpy as np
 from ..checks import one_of, real
 from ..core.note import kind_of
 from ..errors import BadOption, first_line
-from ..files import write
 from ..safe_text import counted, printable
+from ..writing import write
 from . import png
 from .codes import OWN
 from .drawing import Drawing

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BackendMissing, BadOption
-from ..files import make_folder, write
 from ..safe_text import printable
+from ..writing import make_folder, write
 from .picture import Picture
 
 

@@ -13,7 +13,6 @@ import numpy as np
 from ..checks import one_of
 from ..core.feature_map import FeatureMap, as_map
 from ..errors import BadLayout, BadOption, BadScale
-from ..files import write
 from ..picture.canvas import Frame
 from ..picture.caption import about, caption, special, title_of
 from ..picture.numbers import number
@@ -21,6 +20,7 @@ from ..picture.palette import marks_of
 from ..picture.picture import Picture
 from ..picture.scale import Scale
 from ..picture.scale_rules import Beyond
+from ..writing import write
 from .montage import AXES, MontageOptions, Stack, channel_scale, one_channel
 from .mosaic import Mosaic, Tile
 from .sequence import reach_of

@@ -12,12 +12,12 @@ from ..channels.query import needs_values
 from ..combinations.registry import combined, rule_named, target_of_capture
 from ..core.feature_map import FeatureMap
 from ..errors import BadOption
-from ..files import make_folder
 from ..inputs.images import collect, stream
 from ..picture.picture import Picture
 from ..picture.scale_rules import shared_scale
 from ..scope.capture import Maps
 from ..scope.scope import Scope
+from ..writing import make_folder
 from .file_names import Namer, describe_rule
 from .options import DrawOptions
 from .show import PLAIN, asks_model, draw, first_class, needs_target

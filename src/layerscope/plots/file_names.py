@@ -6,8 +6,8 @@ import os
 import re
 from pathlib import Path
 
-from ..files import make_folder
 from ..inputs.images import is_image
+from ..writing import make_folder
 
 PICTURES = (".png", ".svg", ".pdf", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 

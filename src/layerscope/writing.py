@@ -99,12 +99,13 @@ def _open_directly(path: str | os.PathLike[str]) -> BinaryIO:
 
 def _keep_owner(path: str, old: os.stat_result) -> None:
     """The owner and permissions of the file that is replaced, as far as the system has them and lets us."""
-    with suppress(OSError, AttributeError):
-        new = os.stat(path)
+    new = os.stat(path)
+    with suppress(OSError, AttributeError):  # AttributeError: Windows
         if (new.st_uid, new.st_gid) != (old.st_uid, old.st_gid):
             os.chown(path, old.st_uid, old.st_gid)
-    with suppress(OSError):
-        os.chmod(path, stat.S_IMODE(old.st_mode))
+    if new.st_mode != old.st_mode:
+        with suppress(OSError):
+            os.chmod(path, stat.S_IMODE(old.st_mode))
 
 
 def _move(unfinished: str, target: str) -> None:

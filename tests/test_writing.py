@@ -61,13 +61,18 @@ def _reads(call):
     return function not in ("os.open", "io.open")
 
 
+def fail_halfway(path, error):
+    with replacing(path) as file:
+        file.write(b"ne")
+        raise error
+
+
 def test_an_error_on_the_way_leaves_the_old_file_and_nothing_beside_it(tmp_path):
     path = tmp_path / "a.bin"
     write(path, b"old")
     for error in (ValueError, KeyboardInterrupt, SystemExit):
-        with pytest.raises(error), replacing(path) as file:
-            file.write(b"ne")
-            raise error
+        with pytest.raises(error):
+            fail_halfway(path, error)
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["a.bin"]
 

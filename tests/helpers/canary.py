@@ -59,18 +59,13 @@ def _heard(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 class Touch:
-    """An object that makes a file when it is unpickled.
-
-    >>> import pickle
-    >>> file = pickle.loads(pickle.dumps(Touch(Path(os.devnull))))
-    >>> file.close()
-    """
+    """An object that makes a folder when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return open, (str(self.path), "w")
+        return os.mkdir, (str(self.path),)
 
 
 class Canary:
@@ -90,17 +85,17 @@ class Canary:
 
     @property
     def code(self) -> str:
-        """Python that makes the file: one expression without line breaks."""
-        return f"__import__('pathlib').Path({str(self.path)!r}).touch()"
+        """Python that makes the file: one expression without line breaks, which says where at its end."""
+        return f"__import__('pathlib').Path.touch(__import__('pathlib').Path({str(self.path)!r}))"
 
     def pickled(self) -> Touch:
-        """An object that makes the file when it is unpickled."""
+        """An object that makes it, as a folder, when it is unpickled."""
         return Touch(self.path)
 
     def hush(self) -> None:
         """Forget that it sang."""
         for path in self.path.parent.iterdir():
-            path.unlink()
+            path.rmdir() if path.is_dir() else path.unlink()
 
     @contextlib.contextmanager
     def refused(self, error: type[Exception] = TrustRequired, *data: Any) -> Iterator[None]:

@@ -19,7 +19,7 @@ def datagram():
 
 def test_a_pickle_makes_the_file(canary):
     assert not canary.sings
-    pickle.loads(pickle.dumps(canary.pickled())).close()
+    pickle.loads(pickle.dumps(canary.pickled()))
     assert canary.sings
     canary.hush()
     eval(canary.code)

@@ -35,8 +35,8 @@ MODELS = (
     Format(
         "exported PyTorch program",
         (".pt2",),
-        "pickled inputs, weights and constants; expressions; compiled libraries",
-        "refused without trust",
+        "pickles, expressions, names that become source or are imported, compiled libraries",
+        "as data: every text has a rule, operators are torch's own, weights are tensors; what else is in it is refused",
         "`torch.export.load` reads it",
     ),
     Format(
@@ -123,8 +123,8 @@ def trust_required(source: Path, holds: str, instead: str = "") -> TrustRequired
     """The error for a file that would run code.
 
     >>> print(trust_required(Path("net.h5"), "a Lambda layer"))
-    net.h5 holds a Lambda layer, and opening it would run its code: pass --trust (trust=True) if you trust its source
+    net.h5 holds a Lambda layer, which can run code: pass --trust (trust=True) if you trust its source
     """
-    problem = f"{source.name} holds {holds}, and opening it would run its code"
+    problem = f"{source.name} holds {holds}, which can run code"
     advice = "pass --trust (trust=True) if you trust its source"
     return TrustRequired(problem, f"{advice}, or {instead}" if instead else advice)

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from ...errors import BackendMissing, ModelNotReadable, TrustRequired, first_line
-from ...files import open_regular
+from ...files import open_regular, parsing
+from . import exported
 
 FACTORY = (
     "give the code that builds the model, as MODEL package.module:factory with --weights FILE (ls.open(..., weights=))"
@@ -20,7 +21,7 @@ FACTORY = (
 def load(source: Path, weights: Path | None = None, trust: bool = False) -> Any:
     """The module in a file: an exported program (`.pt2`), or a whole pickled module (`.pt`, only with `trust`)."""
     open_regular(source, what="model", error=ModelNotReadable).close()
-    model = _load_exported(source) if source.suffix.lower() == ".pt2" else _load_pickled(source, trust)
+    model = _load_exported(source, trust) if source.suffix.lower() == ".pt2" else _load_pickled(source, trust)
     if weights is not None:
         load_weights(model, weights)
     return model
@@ -75,15 +76,11 @@ def _state_dict(path: Path) -> dict[str, torch.Tensor]:
     return content
 
 
-def _load_exported(source: Path) -> Any:
+def _load_exported(source: Path, trust: bool) -> Any:
     if not zipfile.is_zipfile(source):  # else torch logs a traceback
         raise ModelNotReadable(f"{source.name} is not a torch.export program: it is not a zip archive")
-    try:
-        program = torch.export.load(source)
-    except Exception as error:
-        # torch.export.load raises whatever its reader meets, from zipfile's errors to assertions.
-        raise ModelNotReadable(f"{source.name} is not a torch.export program: {first_line(error)}") from error
-    return torch.export.unflatten(program)
+    with parsing(source, exported.WHAT, ModelNotReadable):
+        return torch.export.unflatten(torch.export.load(source) if trust else exported.read(source))
 
 
 def _load_pickled(source: Path, trust: bool) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import os
 from collections.abc import Iterable, Sequence
 from numbers import Real
 from typing import Any
@@ -29,6 +30,16 @@ def whole(name: str, value: Any, low: int = 1, high: int | None = None, *, inste
         upper = "" if high is None else f" to {high}"
         raise BadOption(f"{name}={value!r}: use a whole number from {low}{upper}{instead}")
     return number
+
+
+MOST_THREADS = 1024  # more than any machine has cores; runtimes start as many as they are told, and fail
+
+
+def setting(name: str, default: int, low: int = 1, high: int | None = None) -> int:
+    """The whole number in the environment variable `name`; `default` where it is empty or isn't set. Raises `BadOption`."""
+    text = os.environ.get(name, "").strip()
+    number: Any = int(text) if text.isdecimal() and len(text) < 20 else text
+    return whole(name, number, low, high) if text else default
 
 
 def optional_whole(name: str, value: Any) -> int | None:

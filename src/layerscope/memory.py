@@ -26,7 +26,7 @@ def limit() -> int | None:
     """
     setting = os.environ.get(LIMIT, "")
     if setting:
-        match = re.fullmatch(r"\s*([\d.]+)\s*([kmgt]?)i?b?\s*", setting, re.I)
+        match = re.fullmatch(r"\s*(\d{1,18}(?:\.\d*)?|\.\d+)\s*([kmgt]?)i?b?\s*", setting, re.I)
         if match is None:
             raise BadOption(f"{LIMIT}={setting!r}: give bytes, or a number with a unit such as 20GB")
         return int(float(match[1]) * UNITS[match[2].lower()])

@@ -286,7 +286,7 @@ def test_one_range_and_one_basis_for_all_images(capsys, photo, tmp_path):
         (["show", "demo", "{photo}", "-l", "0", "--combine", "mean", "-o", "{photo}/a.png"], "can't make the folder"),
         (
             ["show", "demo", "{tmp}/cat.png", "-l", "0", "--combine", "mean", "-o", "{tmp}/cat.png"],
-            "is the input image",
+            "is an input",
         ),
         (["show", "demo", "{photo}", "-l", "0", "--combine", "mean", "-o", "{photo}/a"], "can't make the folder"),
         (["show", "demo", "{photo}", "-l", "0", "--values", "{photo}/v.npz", "-o", "{tmp}"], "can't make the folder"),

@@ -48,6 +48,30 @@ def test_a_folder_of_folders_gives_those_below(tmp_path: Path) -> None:
     assert ids(tmp_path) == ["cats/1.png", "dogs/1.png", "2.png"]
 
 
+def test_links_in_circles_are_not_followed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "sub").mkdir()
+    Image.fromarray(RAMP).save(folder / "sub" / "deep.png")
+    for name in ("a", "b", "sub/up", "sub/again"):
+        (folder / name).symlink_to(folder)
+    (folder / "self").symlink_to("self")
+    (folder / "outside").symlink_to(folder.parent / "linked")
+    (folder.parent / "linked").mkdir(exist_ok=True)
+    Image.fromarray(RAMP).save(folder.parent / "linked" / "x.png")
+    monkeypatch.chdir(folder)
+    for pattern in (f"{folder}/**/*.png", "**/*.png", "./**/**/*.png", "**"):
+        found = ids(pattern)
+        assert [name for name in found if name != "img2.PNG"] == ["img1.png", "img10.png", "x.png", "deep.png"], pattern
+
+
+def test_an_empty_name_is_no_image(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    with raises(ImageNotReadable):
+        collect("")
+    with raises(ImageNotReadable):
+        collect(["img1.png", ""])
+    assert len(collect(Path("."))) == 3
+
+
 def test_glob_patterns(folder: Path) -> None:
     (folder / "sub").mkdir()
     Image.fromarray(RAMP).save(folder / "sub" / "deep.png")

@@ -15,7 +15,7 @@ from ..core.feature_map import FeatureMap
 from ..errors import BadOption, DrawingFailed, caller_level
 from ..picture.picture import Picture
 from ..picture.tensorboard import to_tensorboard
-from ..plots.file_names import safe
+from ..plots.file_names import Paths, files_of, safe
 from ..plots.show import draw as draw_usual
 from ..scope.open import open as open_scope
 from ..scope.scope import Scope
@@ -150,15 +150,11 @@ class Recorder:
 
     def _save(self, pictures: Mapping[tuple[str, ...], Picture], number: int) -> tuple[Path, ...]:
         assert self.folder is not None
-        make_folder(self.folder)
-        taken: set[str] = set()
+        folder, paths = make_folder(self.folder), Paths(files_of(self.images))
         written = []
         for key, picture in pictures.items():
-            name = base = "-".join((f"epoch-{number:04d}", *map(safe, key)))
-            while name in taken:
-                name = f"{base}-{len(taken) + 1}"
-            taken.add(name)
-            written.append(picture.save(self.folder / f"{name}.png"))
+            name = "-".join((f"epoch-{number:04d}", *map(safe, key)))
+            written.append(picture.save(paths.free(folder, name, ".png", key)))
         return tuple(written)
 
 

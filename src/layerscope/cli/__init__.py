@@ -8,10 +8,10 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from .._version import __version__
+from ..safe_text import printable
 from . import arguments
 from .commands import DONE, FAILED, INTERRUPTED, run_demo, run_layers, run_show, say
 
@@ -31,34 +31,39 @@ exit codes: 0 done, 1 an error, 2 wrong usage, 3 done but some images were skipp
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    options = parser().parse_args(arguments.signed(sys.argv[1:] if argv is None else argv))
-    _utf8()
+    _open_streams()
+    if argv is None:
+        sys.excepthook = _print_traceback
+    options = argparse.Namespace(debug=False)
     try:
-        with _spoken_warnings():
+        with _flushed(), _spoken_warnings():
+            parser().parse_args(arguments.signed(sys.argv[1:] if argv is None else argv), options)
             code: int = options.run(options)
         return code
     except KeyboardInterrupt:
         say("interrupted")
         return INTERRUPTED
     except BrokenPipeError:
-        # `layerscope layers … | head` closes the pipe; Python would complain again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # `layerscope layers … | head` closes the pipe.
+        _let_go()
         return DONE
     except Exception as error:
         from ..errors import LIST_LAYERS, LayerscopeError
 
-        if options.debug or not isinstance(error, LayerscopeError):
+        if options.debug or not isinstance(error, LayerscopeError | OSError):
             raise
-        message = (
-            f"{error.problem} `layerscope layers MODEL` lists them all" if error.advice == LIST_LAYERS else str(error)
-        )
+        message = str(error)
+        if isinstance(error, OSError):
+            _let_go()
+        elif error.advice == LIST_LAYERS:
+            message = f"{error.problem} `layerscope layers MODEL` lists them all"
         say(f"error: {' '.join(message.split())}")
         return FAILED
 
 
 def parser() -> argparse.ArgumentParser:
     """The whole grammar of the command line."""
-    top = argparse.ArgumentParser(
+    top = arguments.Parser(
         prog="layerscope",
         description="See what any layer of a trained vision model produces.",
         epilog=EPILOG,
@@ -74,22 +79,26 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_demo(commands: Any) -> None:
     demo = _command(commands, "demo", "run the embedded model on the embedded photo", run_demo)
-    demo.add_argument("-o", "--output", metavar="DIR", default="demo-out", type=Path, help="folder (default: demo-out)")
+    demo.add_argument(
+        "-o", "--output", metavar="DIR", default="demo-out", type=arguments.path, help="folder (default: demo-out)"
+    )
     demo.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
 def _add_layers(commands: Any) -> None:
     layers = _command(commands, "layers", "list the layers of a model", run_layers)
-    layers.add_argument("model", metavar="MODEL")
-    layers.add_argument("image", metavar="IMAGE", nargs="?", help="an image for the dry run (default: a blank one)")
+    layers.add_argument("model", metavar="MODEL", type=arguments.name)
+    layers.add_argument(
+        "image", metavar="IMAGE", nargs="?", type=arguments.name, help="an image for the dry run (default: a blank one)"
+    )
     layers.add_argument("--json", action="store_true", help="as JSON, one object per layer")
     _add_common(layers)
 
 
 def _add_show(commands: Any) -> None:
     show = _command(commands, "show", "draw layers of a model for images", run_show)
-    show.add_argument("model", metavar="MODEL")
-    show.add_argument("images", metavar="IMAGE", nargs="+", help="files, folders or globs")
+    show.add_argument("model", metavar="MODEL", type=arguments.name)
+    show.add_argument("images", metavar="IMAGE", nargs="+", type=arguments.name, help="files, folders or globs")
     show.add_argument(
         "-l",
         "--layer",
@@ -130,14 +139,18 @@ def _add_show(commands: Any) -> None:
         "--theme", choices=("light", "dark"), default="light", help="light or dark background (default: light)"
     )
     show.add_argument(
-        "-o", "--output", metavar="OUT", type=Path, help="OUT.png (.svg, .pdf …) for one picture, else a folder"
+        "-o",
+        "--output",
+        metavar="OUT",
+        type=arguments.path,
+        help="OUT.png (.svg, .pdf …) for one picture, else a folder",
     )
     show.add_argument(
         "--terminal",
         choices=("auto", "kitty", "iterm", "sixel", "blocks", "none"),
         help="how to draw in the terminal; none writes files (default without -o: auto, the best it supports)",
     )
-    show.add_argument("--values", metavar="OUT.npz", type=Path, help="also write the values")
+    show.add_argument("--values", metavar="OUT.npz", type=arguments.path, help="also write the values")
     _add_common(show)
 
 
@@ -156,7 +169,10 @@ def _command(commands: Any, name: str, text: str, run: Callable[[argparse.Namesp
 
 def _add_common(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--weights", metavar="FILE", help="weights file, where MODEL is a function or a library's model"
+        "--weights",
+        metavar="FILE",
+        type=arguments.path,
+        help="weights file, where MODEL is a function or a library's model",
     )
     command.add_argument(
         "--preprocess",
@@ -167,7 +183,7 @@ def _add_common(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--size", type=arguments.size, metavar="HxW", help="input size, where the model doesn't fix it"
     )
-    command.add_argument("--labels", metavar="FILE", help="class names, one per line")
+    command.add_argument("--labels", metavar="FILE", type=arguments.path, help="class names, one per line")
     command.add_argument("--trust", action="store_true", help="let the model file run code while it is loaded")
     command.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
@@ -186,12 +202,47 @@ def _spoken_warnings() -> Iterator[None]:
         yield
 
 
-def _utf8() -> None:
-    """A terminal or pipe without UTF-8 gets `?` for `×` rather than an error."""
-    for stream in (sys.stdout, sys.stderr):
-        reconfigure = getattr(stream, "reconfigure", None)
-        if reconfigure is not None:
+def _open_streams() -> None:
+    """Streams that can be written to, whatever the shell closed; one without UTF-8 gets `?` for `×` rather than an error."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(
+                os.devnull, os.O_RDWR
+            )  # has this number, which else the next file would get, and what is printed into it
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w" if number else "r"))  # noqa: SIM115 - to the end of the process
+        reconfigure = getattr(getattr(sys, name), "reconfigure", None)
+        if number and reconfigure is not None:
             reconfigure(errors="replace")
+
+
+@contextmanager
+def _flushed() -> Iterator[None]:
+    """What is printed has reached its place when the block ends, or the error is raised here; also when argparse ends it."""
+    try:
+        yield
+    except SystemExit:
+        sys.stdout.flush()
+        raise
+    sys.stdout.flush()
+
+
+def _let_go() -> None:
+    """Where nothing more can be printed, Python doesn't try again at the end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _print_traceback(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    """As Python does, with the names in it made safe to print."""
+    import traceback
+
+    for line in "".join(traceback.format_exception(kind, error, trace)).splitlines():
+        print(printable(line), file=sys.stderr)
 
 
 if __name__ == "__main__":

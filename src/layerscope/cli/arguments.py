@@ -3,9 +3,28 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
+import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ..safe_text import printable
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors quote arguments, which may be names of files, safe to print."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(printable(message))
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """The help of argparse itself doesn't tell that it couldn't be written."""
+        if file is sys.stdout:
+            file.write(message)
+        else:
+            super()._print_message(message, file)
 
 
 class Late:
@@ -48,6 +67,18 @@ def signed(arguments: Sequence[str]) -> list[str]:
         else:
             joined.append(argument)
     return joined
+
+
+def name(text: str) -> str:
+    """The name of something, which can't be empty: `""` as a path would mean the current folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("an empty name: is a variable of the shell not set?")
+    return text
+
+
+def path(text: str) -> Path:
+    """A path; `~` is the home folder also in `-o=~/x.png`, where the shell leaves it as it is."""
+    return Path(os.path.expanduser(name(text)))
 
 
 def positive(text: str) -> int:

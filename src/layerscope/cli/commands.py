@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +61,7 @@ def run_show(options: argparse.Namespace) -> int:
         values=options.values,
         dpi=options.dpi,
         screen=screen,
+        sources=[path for path in (options.model, options.weights, options.labels) if path],
     )
     skipped: list[tuple[str, str]] = []
     with _progress(1 if screen else job.count()) as step:
@@ -152,11 +153,13 @@ def _progress(count: int) -> Iterator[Callable[[str], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("pictures of", total=count)
-        yield lambda name: bar.update(task, advance=1, description=f"pictures of {name}")
+        yield lambda name: bar.update(task, advance=1, description=f"pictures of {printable(name)}")
 
 
 def say(text: str) -> None:
-    print(f"layerscope: {printable(text)}", file=sys.stderr)
+    """One line on stderr; a run doesn't end because nobody reads it."""
+    with suppress(OSError):
+        print(f"layerscope: {printable(text)}", file=sys.stderr, flush=True)

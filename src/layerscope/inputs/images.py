@@ -162,19 +162,51 @@ def _paths(name: str) -> list[Path]:
     """The image files of a path, a folder or a pattern."""
     if re.match(r"[a-z][a-z0-9+]+://", name, re.IGNORECASE):
         raise ImageNotReadable(f"{name}: nothing is fetched from the network; download the image and give its path")
-    path = Path(name).expanduser()
+    if not name:
+        raise ImageNotReadable("an empty name is no image: give a path, or '.' for the current folder")
+    path = Path(os.path.expanduser(name))
     if os.path.isdir(path):
         return _in_folder(path)
     if os.path.exists(path) or not glob.has_magic(name):
         return [path]
     suffixes = {*SUFFIXES, path.suffix.lower()}
-    matches = [Path(match) for match in glob.iglob(str(path), recursive=True)]
+    matches = [Path(match) for match in _matches(path)]
     files = [match for match in matches if match.suffix.lower() in suffixes and os.path.isfile(match)]
     if not files:
         raise ImageNotReadable(
             f"{name}: no image file matches this pattern; the suffixes looked for are {' '.join(SUFFIXES)}"
         )
     return sorted(files, key=_natural)
+
+
+def _matches(pattern: Path) -> list[str]:
+    """As `glob.glob(pattern, recursive=True)`, but `**` enters a folder once, however many links lead to it.
+
+    A link to a folder above it would be followed forty deep, and two of them 2⁴⁰ times.
+    """
+    matches = [pattern.anchor]
+    parts = pattern.parts[1:] if pattern.anchor else pattern.parts
+    for part in (*parts, "*") if parts[-1:] == ("**",) else parts:
+        if part == "**":
+            seen: set[tuple[int, int]] = set()
+            matches = [below for match in matches for below in _folders_below(match, seen)]
+        else:
+            inside = [(match, name) for match in matches for name in glob.iglob(part, root_dir=match or None)]
+            matches = list(dict.fromkeys(os.path.join(match, name) for match, name in inside))
+    return matches
+
+
+def _folders_below(folder: str, seen: set[tuple[int, int]]) -> Iterator[str]:
+    """The folder and those in it that aren't hidden, without those `seen` before."""
+    for parent, names, _ in os.walk(folder or ".", followlinks=True):
+        status = os.stat(parent)
+        if (status.st_dev, status.st_ino) in seen:
+            names.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        names[:] = [name for name in names if not name.startswith(".")]
+        names.sort(key=lambda name: (os.path.islink(os.path.join(parent, name)), name))
+        yield parent if folder else parent[2:]  # without "./"
 
 
 def _in_folder(folder: Path) -> list[Path]:

@@ -131,13 +131,14 @@ def pixel_limit(limit: int | None = None) -> int:
     >>> pixel_limit(5_000_000)
     5000000
     """
-    setting = os.environ.get(LIMIT_VARIABLE, DEFAULT_LIMIT) if limit is None else limit
+    setting = (os.environ.get(LIMIT_VARIABLE) or DEFAULT_LIMIT) if limit is None else limit
     try:
         pixels = int(setting)
     except ValueError as error:
         raise BadOption(f"{LIMIT_VARIABLE}={setting!r}: give a whole number of pixels, such as 400000000") from error
     if pixels < 1:
-        raise BadOption(f"a limit of {pixels} pixels lets no image through; give a number above 0")
+        source = LIMIT_VARIABLE if limit is None else "limit"
+        raise BadOption(f"{source}={pixels} lets no image through: give a number of pixels above 0")
     return pixels
 
 

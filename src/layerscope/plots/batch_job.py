@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,8 +17,7 @@ from ..picture.picture import Picture
 from ..picture.scale_rules import shared_scale
 from ..scope.capture import Maps
 from ..scope.scope import Scope
-from ..writing import make_folder
-from .file_names import Namer, describe_rule
+from .file_names import Namer, Paths, describe_rule, files_of
 from .options import DrawOptions
 from .show import PLAIN, asks_model, draw, first_class, needs_target
 
@@ -37,7 +36,8 @@ class Job:
     `output` is a file (`.png`, `.svg`, `.pdf`, `.jpg` …) for one picture, or a folder; `None` writes into the current folder.
     `values` is an `.npz` for one layer; with several layers each gets its own, `OUT-<layer>.npz`, and so does each image
     where they aren't captured together, `OUT-<image>.npz`. `options.channels` is a list of numbers, or a condition by which
-    each sheet chooses its tiles. `screen` is shown each picture; then only an `output` that is given is written.
+    each sheet chooses its tiles. `screen` is shown each picture; then only an `output` that is given is written. `sources`
+    are the files of the model and what belongs to it: neither they nor the images are ever written over.
     """
 
     scope: Scope
@@ -51,6 +51,7 @@ class Job:
     values: Path | None = None
     dpi: float | None = None
     screen: Callable[[Picture], object] | None = None
+    sources: Sequence[str | PathLike[str]] = ()
 
     def __post_init__(self) -> None:
         if self.values is not None and self.values.suffix != ".npz":
@@ -93,12 +94,12 @@ class Job:
 
         `step` hears the id of each image done, `skip` the id of each image that can't be read, and why.
         """
-        writer = _Writer(self, Namer(self.output, describe_rule(self.combine, overlay=self.overlay)))
         several = self.count() > 1
-        self._check_output(writer.namer.single, several)
+        namer = self._namer(several)
+        writer = _Writer(self, namer)
         waiting: list[dict[str, FeatureMap]] = []
         for maps in self._capture(skip):
-            if writer.namer.single and len(maps) > 1:
+            if namer.single and len(maps) > 1:
                 names = ", ".join(map(repr, list(maps)[:4])) + (" …" if len(maps) > 4 else "")
                 raise BadOption(
                     f"-o {self.output}: {len(maps)} maps ({names}) give several pictures: choose one, or name a folder"
@@ -113,17 +114,17 @@ class Job:
         for ready in waiting:
             yield from writer.write_pictures(ready, step, shared)
 
-    def _check_output(self, single: bool, several: bool) -> None:
-        """Raises `BadOption` where one file can't hold what there is, or is one of the images."""
-        if single and several:
+    def _namer(self, several: bool) -> Namer:
+        """Names the files. Raises `BadOption` where one file can't hold what there is, or is one of those that are read."""
+        weights = (self.combine or "").partition(":")[2]
+        paths = Paths([*files_of(self.images), *self.sources, weights])
+        namer = Namer(self.output, describe_rule(self.combine, overlay=self.overlay), paths)
+        if namer.single and several:
             raise BadOption(f"-o {self.output}: several images give several pictures: name a folder")
-        if single and self.output is not None and os.path.exists(self.output):
-            items = [image.item for image in collect(self.images)]
-            paths = [Path(item) for item in items if isinstance(item, str | os.PathLike)]
-            if any(os.path.exists(path) and self.output.samefile(path) for path in paths):
-                raise BadOption(
-                    f"-o {self.output}: that is the input image, which would be overwritten: give another name"
-                )
+        for option, file in (("-o", self.output if namer.single else None), ("--values", self.values)):
+            if file is not None and paths.is_input(file):
+                raise BadOption(f"{option} {file}: that is an input, which would be overwritten: give another name")
+        return namer
 
     def _capture(self, skip: Callable[[str, str], None]) -> Iterator[Maps]:
         condition = needs_values(self.options.channels)
@@ -174,11 +175,9 @@ class _Writer:
         values = self.job.values
         if values is None:
             return
-        make_folder(values.parent)
         for path, fm in maps.items():
-            parts = [self.namer.image(fm.ids[0])] if each_image else []
-            parts += [self.namer.layer(path)] if len(maps) > 1 else []
-            yield fm.save(values.with_name("-".join((values.stem, *parts)) + ".npz"))
+            several = len(maps) > 1
+            yield fm.save(self.namer.values(values, path if several else None, fm.ids[0] if each_image else None))
 
     def write_pictures(
         self, maps: Mapping[str, FeatureMap], step: Callable[[str], None], shared: Mapping[str, DrawOptions]
@@ -211,5 +210,5 @@ class _Writer:
             job.screen(picture)
             if job.output is None:
                 return
-        file = self.namer.picture(path, id, picture.page, picture.pages)
-        yield picture.save(file.with_name(f"{file.stem}{more}{file.suffix}"), job.dpi)
+        page = f"-p{picture.page + 1}" if picture.pages > 1 else ""
+        yield picture.save(self.namer.picture(path, id, page + more), job.dpi)

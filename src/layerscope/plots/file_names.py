@@ -1,15 +1,43 @@
-"""The names of the files of a job: one for each image and each layer, and never the same for two."""
+"""The names of the files of a job: one for each image and each layer, never the same for two, and never that of an input."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
+import unicodedata
+from collections.abc import Hashable, Iterable
 from pathlib import Path
+from typing import Any
 
-from ..inputs.images import is_image
+from ..inputs.images import collect, is_image
 from ..writing import make_folder
 
 PICTURES = (".png", ".svg", ".pdf", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif")
+LONGEST = 255  # bytes of a name, on all common file systems
+RESERVED = re.compile(r"(con|prn|aux|nul|(com|lpt)[0-9¹²³])(\.|$)", re.IGNORECASE)  # by Windows, with any suffix
+
+
+class Paths:
+    """Paths to write to: none for two owners, and none that is one of `inputs`, by whatever name or link it is reached."""
+
+    def __init__(self, inputs: Iterable[str | os.PathLike[str]] = ()) -> None:
+        self._inputs = {identity for path in inputs if (identity := _identity(path))}
+        self._owners: dict[str, Hashable] = {}
+
+    def is_input(self, path: str | os.PathLike[str]) -> bool:
+        """Whether there is a file at `path` that is one of the inputs."""
+        return _identity(path) in self._inputs
+
+    def free(self, folder: Path, stem: str, suffix: str, owner: Hashable) -> Path:
+        """The path of `owner` in `folder`: numbered where it is an input or another's, shortened where it is too long."""
+        first, number = f"_{stem}" if RESERVED.match(stem) else stem, 1
+        while True:
+            name = _fitting(f"{first}-{number}" if number > 1 else first, LONGEST - len(os.fsencode(suffix)))
+            path = folder / f"{name}{suffix}"
+            if not self.is_input(path) and self._owners.setdefault(_folded(os.path.realpath(path)), owner) == owner:
+                return path
+            number += 1
 
 
 class Namer:
@@ -18,8 +46,8 @@ class Namer:
     `output` is a file for one picture, or a folder (`None`: the current one); `ending` stands behind image and layer.
     """
 
-    def __init__(self, output: Path | None, ending: str = "") -> None:
-        self.output, self.ending = output, ending
+    def __init__(self, output: Path | None, ending: str = "", paths: Paths | None = None) -> None:
+        self.output, self.ending, self.paths = output, ending, paths or Paths()
         self._images: dict[str, str] = {}
         self._layers: dict[str, str] = {}
 
@@ -28,14 +56,23 @@ class Namer:
         """Whether `output` is the one picture, not a folder."""
         return self.output is not None and self.output.suffix.lower() in PICTURES and not os.path.isdir(self.output)
 
-    def picture(self, layer: str, image: str, page: int, pages: int) -> Path:
-        """The file of one page of a picture, in a folder that is there."""
-        suffix = f"-p{page + 1}" if pages > 1 else ""
+    def picture(self, layer: str, image: str, part: str = "") -> Path:
+        """The file of a picture, in a folder that is there; `part` tells it from others of the same image and layer."""
+        owner = (layer, image, part)
         if self.output is not None and self.single:
-            make_folder(self.output.parent)
-            return self.output.with_name(f"{self.output.stem}{suffix}{self.output.suffix}")
+            folder = make_folder(self.output.parent)
+            if not part:
+                return self.output
+            return self.paths.free(folder, f"{self.output.stem}{part}", self.output.suffix, owner)
         folder = make_folder(self.output or Path())
-        return folder / f"{self.image(image)}-{self.layer(layer)}{self.ending}{suffix}.png"
+        return self.paths.free(folder, f"{self.image(image)}-{self.layer(layer)}{self.ending}{part}", ".png", owner)
+
+    def values(self, file: Path, layer: str | None, image: str | None) -> Path:
+        """The file for values, or where several layers or images have one each, that of this layer and image beside it."""
+        parts = [] if image is None else [self.image(image)]
+        parts += [] if layer is None else [self.layer(layer)]
+        folder = make_folder(file.parent)
+        return self.paths.free(folder, "-".join((file.stem, *parts)), ".npz", (layer, image)) if parts else file
 
     def image(self, id: str) -> str:
         """The part of a name that stands for an image."""
@@ -53,13 +90,11 @@ def describe_rule(combine: str | None, *, overlay: bool) -> str:
     return "".join(f"-{safe(part)}" for part in parts if part)
 
 
-def _unused(taken: dict[str, str], text: str, owner: str) -> str:
-    """A part of a file name for `owner`; numbered where another has that name already."""
-    short = safe(text)
-    name, number = short, 2
-    while taken.setdefault(name, owner) != owner:
-        name, number = f"{short}-{number}", number + 1
-    return name
+def files_of(images: Any) -> list[Path]:
+    """The files among `images`, which may be whatever `collect` takes, or ready batches."""
+    if isinstance(images, str | os.PathLike):
+        return [source.item for source in collect(images)]
+    return [path for item in images for path in files_of(item)] if isinstance(images, list | tuple) else []
 
 
 def safe(text: str) -> str:
@@ -68,4 +103,42 @@ def safe(text: str) -> str:
     >>> safe("vgg16/block1_conv2:1")
     'vgg16_block1_conv2_1'
     """
-    return re.sub(r"[^\w.\-]+", "_", text).strip(".") or "image"
+    return re.sub(r"[^\w.\-]+", "_", unicodedata.normalize("NFC", text)).strip(".") or "image"
+
+
+def _unused(taken: dict[str, str], text: str, owner: str) -> str:
+    """A part of a file name for `owner`; numbered where another has that name already."""
+    short = safe(text)
+    name, number = short, 2
+    while taken.setdefault(_folded(name), owner) != owner:
+        name, number = f"{short}-{number}", number + 1
+    return name
+
+
+def _folded(name: str) -> str:
+    """What two names have in common that are one on a system where case doesn't count, nor how accents are composed."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
+
+
+def _fitting(name: str, most: int) -> str:
+    """The name in at most `most` bytes: beginning and end, with a hash of the whole between them.
+
+    >>> _fitting("a" * 50 + "z" * 50, 30)
+    'aaaaaaaaaaaaaa-3b4a1c33-zzzzzz'
+    """
+    encoded = os.fsencode(name)
+    if len(encoded) <= most:
+        return name
+    digest = hashlib.blake2b(encoded, digest_size=4).hexdigest()
+    tail = (most - len(digest) - 2) // 3
+    head = most - len(digest) - 2 - tail
+    return f"{encoded[:head].decode(errors='ignore')}-{digest}-{encoded[-tail:].decode(errors='ignore')}"
+
+
+def _identity(path: str | os.PathLike[str]) -> tuple[int, int] | None:
+    """What links to one file have in common; `None` where there is no file."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
+from ...checks import MOST_THREADS, setting
 from ...errors import LayerNotCalled, ModelNotReadable
 from .cut import Cut, Replacement, cut
 from .files import SideFiles
@@ -98,7 +98,7 @@ def open_session(part: Cut, threads: int | None, quantised: bool) -> onnxruntime
     options.log_severity_level = 3
     if quantised:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    number = threads if threads is not None else int(os.environ.get(THREADS, "0"))
+    number = threads if threads is not None else setting(THREADS, 0, 0, MOST_THREADS)
     if number:
         options.intra_op_num_threads = number
     if part.root:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import os
 import re
 import struct
 import threading
@@ -14,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import BackendMissing, BadOption, ModelNotReadable
+from ...checks import MOST_THREADS, setting
+from ...errors import BackendMissing, ModelNotReadable
 from .flatbuffer import unpack
 from .graph import Graph, Tensor
 
@@ -52,13 +52,6 @@ def runtime() -> tuple[str, Any]:
     raise BackendMissing("a TFLite file needs ai_edge_litert, which isn't installed: pip install 'layerscope[tflite]'")
 
 
-def _threads() -> int:
-    number = os.environ.get(THREADS, "1")
-    if not number.isdecimal() or not int(number):
-        raise BadOption(f"{THREADS}={number!r}: use a whole number from 1")
-    return int(number)
-
-
 class Session:
     """An interpreter on a cut of a model, which takes the tensors `replaced` as well. Several threads may ask it; one at a
     time runs."""
@@ -67,7 +60,7 @@ class Session:
         self.graph = graph
         self.tensors = tuple(tensors)
         content, self.operators = cut(graph, self.tensors, replaced)
-        number = threads if threads is not None else _threads()
+        number = threads if threads is not None else setting(THREADS, 1, 1, MOST_THREADS)
         _, interpreter = runtime()
         with self._named_errors("does not accept the model"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # tf.lite.Interpreter says that it will move to another package

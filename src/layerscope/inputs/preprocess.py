@@ -16,7 +16,7 @@ from ..core.placement import Placement, Size
 from ..errors import CaptureTooLarge, PreprocessUnknown, first_line
 from .photo import Photo, as_array
 from .recipe import READY, RECIPES, Recipe, as_recipe, callable_name, numbers_text
-from .resize import geometry, resampled, window
+from .resize import geometry, part_of_resized, resized_pixels
 from .transforms import from_transform
 
 # Frameworks, by a part of their name, whose images have the channels last; for models whose input isn't described.
@@ -199,8 +199,7 @@ def apply(
     if recipe.function is not None:
         return _apply_function(recipe, photo, axes, size, channels=channels)
     resized, offset, size = geometry(recipe, photo, size or recipe.size)
-    picture = resampled(photo, resized, recipe.interpolation, channels)
-    values = scaled(window(picture, offset, size, recipe.fill), recipe)
+    values = scaled(part_of_resized(photo, resized, offset, size, recipe=recipe, channels=channels), recipe)
     vertical, horizontal = photo.size[0] / resized[0], photo.size[1] / resized[1]
     box = (offset[0] * vertical, offset[1] * horizontal, size[0] * vertical, size[1] * horizontal)
     return np.ascontiguousarray(_in_axes(values, axes)), Placement(photo.size, size, box)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from PIL import Image
 
@@ -11,6 +13,8 @@ from .photo import Photo
 from .recipe import FILTERS, Recipe, larger
 
 GREY = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601, as Pillow's mode "L"
+WHOLE = 1 << 24  # so many pixels are always made
+SUPPORT = dict(zip(FILTERS.values(), (0.5, 1, 2, 3), strict=True))  # how far Pillow's filters reach, in pixels
 
 
 def geometry(recipe: Recipe, photo: Photo, size: Size | None) -> tuple[Size, Size, Size]:
@@ -37,39 +41,80 @@ def geometry(recipe: Recipe, photo: Photo, size: Size | None) -> tuple[Size, Siz
     return covered, _centred(covered, size, floor=recipe.centre == "floor"), size
 
 
-def resampled(photo: Photo, size: Size, interpolation: str, channels: int) -> np.ndarray:
-    """The photo's pixels `[h, w, channels]` at that size: uint8, or float32 where the photo has more than 8 bits."""
-    filter = FILTERS[interpolation]
-    if photo.values is not None:
-        planes = _float_planes(photo.values, channels)
-        if size != photo.size:
-            shape = (size[1], size[0])
-            planes = [np.asarray(Image.fromarray(plane).resize(shape, filter)) for plane in planes]
-        return np.asarray(np.clip(np.stack(planes, axis=2), 0, 255))
-    picture = Image.fromarray(photo.pixels)
-    if channels == 1:
-        picture = picture.convert("L")
-    if size != photo.size:
-        picture = picture.resize((size[1], size[0]), filter)
-    pixels = np.asarray(picture)
-    return pixels[..., None] if channels == 1 else pixels
+def part_of_resized(
+    photo: Photo, resized: Size, offset: Size, size: Size, *, recipe: Recipe, channels: int
+) -> np.ndarray:
+    """What lies at `offset`, with that size, in the photo resized to `resized`; the recipe's `fill` where nothing does.
 
-
-def window(picture: np.ndarray, offset: Size, size: Size, fill: tuple[int, int, int]) -> np.ndarray:
-    """The part of the picture at `offset` with that size, `fill` where it reaches beyond."""
-    (top, left), (height, width) = offset, size
-    rows = slice(max(top, 0), min(top + height, picture.shape[0]))
-    cols = slice(max(left, 0), min(left + width, picture.shape[1]))
-    part = picture[rows, cols]
+    Pixels are `[h, w, channels]`: uint8, or float32 where the photo has more than 8 bits.
+    """
+    rows, columns = (
+        slice(max(start, 0), min(start + length, whole))
+        for start, length, whole in zip(offset, size, resized, strict=True)
+    )
+    part = _resampled(photo, resized, (rows, columns), FILTERS[recipe.interpolation], channels)
     if part.shape[:2] == size:
         return part
-    colour = Image.new("RGB", (1, 1), fill)
-    if picture.shape[2] == 1:
+    colour = Image.new("RGB", (1, 1), recipe.fill)
+    if channels == 1:
         colour = colour.convert("L")
-    canvas = np.empty((*size, picture.shape[2]), picture.dtype)
+    canvas = np.empty((*size, channels), part.dtype)
     canvas[:] = np.asarray(colour).reshape(-1)
-    canvas[rows.start - top : rows.stop - top, cols.start - left : cols.stop - left] = part
+    top, left = offset
+    canvas[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = part
     return canvas
+
+
+def resized_pixels(resized: Size, size: Size) -> int:
+    """How many pixels are made for an input of `size` pixels from a photo resized to `resized`; see `_resampled`."""
+    whole, part = math.prod(resized), math.prod(size)
+    return whole if whole <= max(WHOLE, 8 * part) else part
+
+
+def _resampled(
+    photo: Photo, resized: Size, part: tuple[slice, slice], filter: Image.Resampling, channels: int
+) -> np.ndarray:
+    """Rows and columns of the resized photo.
+
+    The photo is resized whole, then cropped, as users' own pipelines do. Where that would make much more than is needed, as of
+    a photo of 20,000 × 1 pixels, only the part is made: from the pixels that it depends on, and not to the last bit equal,
+    as Pillow takes the position of a part in single precision and may resize a part's columns before its rows.
+    """
+    rows, columns = part
+    size = (rows.stop - rows.start, columns.stop - columns.start)
+    if resized_pixels(resized, size) < math.prod(resized):
+        (above, top, bottom), (beside, left, right) = (
+            _source(length, whole, slice_, SUPPORT[filter])
+            for length, whole, slice_ in zip(photo.size, resized, part, strict=True)
+        )
+        images = _pictures(photo, (above, beside), channels)
+        images = [image.resize((size[1], size[0]), filter, (left, top, right, bottom)) for image in images]
+    else:
+        images = _pictures(photo, (slice(None), slice(None)), channels)
+        if resized != photo.size:
+            images = [image.resize((resized[1], resized[0]), filter) for image in images]
+        if size != resized:
+            images = [image.crop((columns.start, rows.start, columns.stop, rows.stop)) for image in images]
+    if photo.values is not None:
+        return np.asarray(np.clip(np.stack([np.asarray(image) for image in images], axis=2), 0, 255))
+    return np.asarray(images[0]).reshape(*size, channels)
+
+
+def _source(length: int, resized: int, part: slice, support: float) -> tuple[slice, float, float]:
+    """Along one axis: the pixels of the photo on which a part of the resized photo depends, and where it lies on them."""
+    scale = length / resized
+    first, last = part.start * scale, part.stop * scale
+    margin = math.ceil(support * max(scale, 1)) + 1
+    source = slice(max(0, math.floor(first) - margin), min(length, math.ceil(last) + margin))
+    return source, first - source.start, min(last, source.stop) - source.start
+
+
+def _pictures(photo: Photo, part: tuple[slice, slice], channels: int) -> list[Image.Image]:
+    """A part of the photo for Pillow: one picture of 8 bits, or one of floats for each channel."""
+    if photo.values is not None:
+        return [Image.fromarray(plane) for plane in _float_planes(photo.values[part], channels)]
+    picture = Image.fromarray(photo.pixels[part])
+    return [picture.convert("L") if channels == 1 else picture]
 
 
 def _covering(photo: Size, least: Size) -> Size:

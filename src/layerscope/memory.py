@@ -9,6 +9,7 @@ from pathlib import Path
 from .errors import BadOption
 
 LIMIT = "LAYERSCOPE_MAX_MEMORY"
+UNCHECKED = 64 << 20  # less fits anywhere, and asking how much is free takes as long as a small layer
 SHARE = 0.9  # of what is free: the model's own activations need some as well
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 

@@ -13,7 +13,8 @@ from PIL import Image
 
 from helpers.image_files import GREY, RAMP, bomb, encoded, truncated
 from helpers.wording import raises, warns
-from layerscope.errors import BadOption, ImageNotReadable, ImagesSkipped
+from layerscope import memory
+from layerscope.errors import BadOption, ImageNotReadable, ImagesSkipped, ImageTooLarge
 from layerscope.inputs import images
 from layerscope.inputs.images import Source, collect, load, stream
 from layerscope.inputs.photo import Photo, read
@@ -226,6 +227,27 @@ def test_stream_reads_files_only_when_needed(folder: Path) -> None:
     with warns(ImagesSkipped, "1", "3"):
         assert [photo.id for group in lazily for photo in group] == ["img10.png"]
     assert [id for id, _ in skipped] == ["img2.PNG"]
+
+
+def test_a_batch_ends_early_where_its_photos_take_much_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "UNCHECKED", 0)
+    monkeypatch.setenv(memory.LIMIT, f"{RAMP.nbytes * 12}")  # a fifth of it holds two
+    assert [len(group) for group in stream([RAMP] * 8, 5)] == [3, 3, 2]
+    monkeypatch.delenv(memory.LIMIT)
+    monkeypatch.setattr(images, "GROUP", RAMP.nbytes)
+    assert [len(group) for group in stream([RAMP] * 3, 5)] == [2, 1]
+
+
+def test_photos_that_a_check_refuses_are_skipped() -> None:
+    def check(photo: Photo) -> None:
+        if photo.size == (12, 16):
+            raise ImageTooLarge(f"{photo.id}: too large")
+
+    with warns(ImagesSkipped, "array-0"):
+        (group,) = stream([RAMP, RAMP[1:]], 4, check=check)
+    assert [photo.id for photo in group] == ["array-1"]
+    with raises(ImageTooLarge, "array-0"):
+        list(stream(RAMP, 4, check=check))
 
 
 def test_an_error_of_the_generator_itself_comes_through() -> None:

@@ -13,9 +13,10 @@ from skimage import data
 
 from helpers.photos import CAT, pil
 from helpers.wording import raises, wording
+from layerscope import memory
 from layerscope.backends import Facts, Input
 from layerscope.core.placement import Placement
-from layerscope.errors import CaptureTooLarge, PreprocessUnknown
+from layerscope.errors import CaptureTooLarge, ImageTooLarge, PreprocessUnknown
 from layerscope.inputs import preprocess
 from layerscope.inputs.photo import Photo, read
 from layerscope.inputs.preprocess import InputPlan, apply, batch, choose
@@ -274,3 +275,23 @@ def test_three_means_do_not_fit_a_grey_model() -> None:
 def test_wanted_of_another_kind() -> None:
     with raises(PreprocessUnknown, "preprocess=3", "'auto'"):
         choose(3, facts())
+
+
+# ---- memory
+
+
+def test_model_input_that_can_not_fit_is_refused_before_it_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "available", lambda: 10**10)
+    photo = read(np.zeros((9, 9, 3), np.uint8))
+    for plan in (InputPlan("bchw", (100_000, 100_000)), InputPlan("bchw", (224, 224), batch=10**8)):
+        with raises(CaptureTooLarge, "9.0"):
+            preprocess.batch([photo], RECIPES["unit"], plan)
+
+
+def test_a_photo_that_takes_too_much_to_resize_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "available", lambda: 10**9)
+    photo = read(np.broadcast_to(np.uint8(0), (1, 20_000_000)))
+    plan = InputPlan("bchw", (224, 224))
+    with raises(ImageTooLarge, "1.0", "900.0"):
+        preprocess.check_photo(photo, Recipe(interpolation="lanczos"), plan)
+    preprocess.check_photo(photo, Recipe(resize="shorter", interpolation="nearest"), plan)

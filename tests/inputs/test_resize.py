@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -15,11 +16,63 @@ from helpers.photos import CAT, pil
 from helpers.wording import raises
 from layerscope.core.placement import Placement
 from layerscope.errors import PreprocessUnknown
+from layerscope.inputs import resize
 from layerscope.inputs.photo import Photo, read
 from layerscope.inputs.preprocess import apply
 from layerscope.inputs.recipe import Recipe, named
 
+source = resize._source
+
 # ---- resizing
+
+
+def waves(height: int, width: int) -> np.ndarray:
+    rows, columns = np.mgrid[:height, :width]
+    return np.stack([127 + 120 * np.sin(rows / 9 + columns / 5 + shift) for shift in range(3)], axis=2).astype(np.uint8)
+
+
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic", "lanczos"])
+@pytest.mark.parametrize("kind", ["colours", "grey", "floats"])
+@pytest.mark.parametrize(
+    ("height", "width", "short"), [(5, 700, 30), (700, 5, 30), (40, 900, 9), (300, 7, 7), (1, 99, 50)]
+)
+def test_a_part_of_a_thin_photo_is_that_of_the_whole(
+    monkeypatch: pytest.MonkeyPatch, interpolation: str, kind: str, height: int, width: int, short: int
+) -> None:
+    pixels = waves(height, width)
+    photo = read(pixels[..., 0] / np.float32(255) if kind == "floats" else pixels)
+    recipe = Recipe(resize="shorter", short=short, interpolation=interpolation, fill=(9, 9, 9))
+    channels = 1 if kind == "grey" else 3
+    size = (24, 20)  # larger than what there is in some, so that the rest is filled
+    whole, place = apply(recipe, photo, "hwc", size, channels=channels)
+    monkeypatch.setattr(resize, "WHOLE", 0)
+    calls = []
+    monkeypatch.setattr(resize, "_source", lambda *args: calls.append(args) or source(*args))
+    part, same = apply(recipe, photo, "hwc", size, channels=channels)
+    assert calls or math.prod(resize.geometry(recipe, photo, size)[0]) <= 8 * 24 * 20
+    assert place == same
+    # "nearest" may take the neighbour where the middle of a new pixel lies between two, a wave's step away
+    assert np.abs(whole - part).max() <= (60 if interpolation == "nearest" else 2)
+    assert np.mean(whole != part) < 0.6
+    assert np.abs(whole - part).mean() < 3
+
+
+@pytest.mark.parametrize("shape", [(20_000, 1), (1, 20_000), (300, 30_000), (1, 5_000_000)])
+@pytest.mark.parametrize("interpolation", ["nearest", "lanczos"])
+def test_a_thin_photo_takes_little_memory(shape: tuple[int, int], interpolation: str) -> None:
+    photo = read(np.broadcast_to(np.uint8(7), shape))
+    recipe = Recipe(resize="shorter", interpolation=interpolation)
+    resized, _, size = resize.geometry(recipe, photo, (224, 224))
+    assert resize.bytes_to_resize(photo, resized, size, interpolation) < 350e6
+    assert (apply(recipe, photo, "hwc", (224, 224))[0] == 7).all()
+
+
+def test_ordinary_photos_are_resized_whole() -> None:
+    recipe = Recipe(resize="shorter", interpolation="bicubic")
+    resized, offset, size = resize.geometry(recipe, CAT, (224, 224))
+    expected = np.asarray(pil(CAT).resize(resized[::-1], Image.Resampling.BICUBIC))
+    rows, columns = (slice(start, start + length) for start, length in zip(offset, size, strict=True))
+    np.testing.assert_array_equal(apply(recipe, CAT, "hwc", (224, 224))[0], expected[rows, columns])
 
 
 @pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic", "lanczos"])

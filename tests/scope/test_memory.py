@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 import layerscope as ls
+from helpers.image_files import bomb
 from helpers.wording import raises
 from layerscope import memory
+from layerscope.backends import Facts, Input
 from layerscope.testing import TinyBackend, tiny_model
 
 # conv1 gives 4 × 8 × 8 float32 for each image.
@@ -14,7 +16,7 @@ ONE = 4 * 8 * 8 * 4
 
 @pytest.fixture(autouse=True)
 def _ask_for_small_captures_too(monkeypatch):
-    monkeypatch.setattr("layerscope.scope.memory.UNCHECKED_BYTES", 0)
+    monkeypatch.setattr("layerscope.scope.memory.UNCHECKED", 0)
 
 
 def open_scope(backend=None):
@@ -174,7 +176,7 @@ class OutOfMemory(TinyBackend):
 
 @pytest.mark.limit("a capture that doesn't fit into memory")
 def test_captures_that_are_too_large(limit, monkeypatch):
-    monkeypatch.setattr("layerscope.scope.memory.UNCHECKED_BYTES", 0)
+    monkeypatch.setattr("layerscope.scope.memory.UNCHECKED", 0)
     monkeypatch.setattr(memory, "available", lambda: 10_240)
     scope = ls.open(tiny_model(), backend=TinyBackend(), preprocess=None)
     batch = images(32)
@@ -187,3 +189,48 @@ def test_captures_that_are_too_large(limit, monkeypatch):
     monkeypatch.setenv("LAYERSCOPE_MAX_MEMORY", "80GB")
     assert scope.capture(batch, "conv1")["conv1"].shape[0] == 32
     limit.shows("LAYERSCOPE_MAX_MEMORY=80GB")
+
+
+@pytest.mark.limit("images of more than 100 million pixels")
+def test_images_that_are_too_large(limit, monkeypatch):
+    scope = ls.open(tiny_model(), backend=TinyBackend(), preprocess="unit", size=8)
+    with limit.raises("LAYERSCOPE_MAX_PIXELS"):
+        scope.capture(bomb(20_000, 10_000), "conv1")
+    monkeypatch.setenv(memory.LIMIT, "100kB")
+    monkeypatch.setattr("layerscope.inputs.formats.UNCHECKED", 0)
+    with limit.raises("LAYERSCOPE_MAX_MEMORY"):
+        scope.capture(bomb(200, 100), "conv1")
+    with limit.warns("bytes-0", "200", "100"):
+        maps = scope.capture([bomb(200, 100), images(1)[0].transpose(1, 2, 0) > 0], "conv1")
+    assert maps["conv1"].ids == ("array-0",)
+
+
+@pytest.mark.limit("model input that doesn't fit into memory")
+def test_model_input_that_is_too_large(limit, monkeypatch):
+    monkeypatch.setattr(memory, "available", lambda: 10**10)
+    photo = np.zeros((9, 9, 3), np.uint8)
+    for sizes in ((None, 3, 60_000, 60_000), (10**8, 3, 8, 8)):
+
+        class Declared(TinyBackend):
+            def facts(self, model, shape=sizes):
+                return Facts("declared", (Input("x", "bchw", shape),))
+
+        scope = ls.open(tiny_model(), backend=Declared(), preprocess="unit")
+        for run in (scope.layers, lambda scope=scope: scope.capture(photo, "conv1")):
+            with limit.raises("9.0"):
+                run()
+    scope = ls.open(tiny_model(), backend=TinyBackend(), preprocess="unit", size=100_000)
+    for run in (
+        scope.layers,
+        lambda: scope.capture([photo, photo], "conv1"),
+        lambda: next(scope.stream(photo, "conv1")),
+    ):
+        with limit.raises("100000", "size="):
+            run()
+    limit.shows("size=")
+
+
+def test_a_thin_photo_takes_little_memory_in_a_capture():
+    scope = ls.open(tiny_model(), backend=TinyBackend(), preprocess="imagenet", size=224)
+    maps = scope.capture([np.zeros((1, 20_000), np.uint8), np.zeros((20_000, 1), np.uint8)], "conv1")
+    assert maps["conv1"].shape == (2, 224, 224, 4)

@@ -7,8 +7,9 @@ import os
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,11 @@ from PIL import Image
 
 from ..checks import whole
 from ..errors import ImageNotReadable, ImagesSkipped
+from ..memory import UNCHECKED
+from ..memory import limit as memory_limit
 from ..safe_text import counted
-from .photo import Photo, as_array, kind_of, label_of, pixel_limit, read
+from .formats import pixel_limit
+from .photo import Photo, as_array, kind_of, label_of, read
 
 # What counts as an image in a folder. HEIC and JPEG XL are here although Pillow needs a plugin for them: a folder of
 # such files must be listed as skipped with the reason, not look empty.
@@ -25,6 +29,12 @@ SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".avif"),
     *(".jp2", ".j2k", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".ico", ".heic", ".heif", ".jxl"),
 )
+
+
+GROUP, SHARE = (
+    1 << 30,
+    0.2,
+)  # the photos of one batch take at most so many bytes and share of the memory, but for the last
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,9 +87,16 @@ def load(images: Any, *, limit: int | None = None) -> tuple[list[Photo], list[tu
 
 
 def stream(
-    images: Any, batch: int, *, limit: int | None = None, skipped: list[tuple[str, str]] | None = None
+    images: Any,
+    batch: int,
+    *,
+    limit: int | None = None,
+    skipped: list[tuple[str, str]] | None = None,
+    check: Callable[[Photo], None] | None = None,
 ) -> Iterator[list[Photo]]:
     """The photos of `images` in lists of at most `batch`, read as they are asked for; a generator is not read ahead.
+
+    A list ends early where its photos take much memory. `check` may refuse a photo by an `ImageNotReadable`.
 
     (id, reason) of those that can't be read are appended to `skipped` as they come; the warning and the errors are
     those of `load`.
@@ -94,26 +111,45 @@ def stream(
         sources: Iterable[Source] = (Source(names.ids([item])[0], item) for item in _items(images))
     else:
         sources = collect(images)
-    return _groups(sources, batch, pixel_limit(limit), [] if skipped is None else skipped)
+    reader = partial(_read, limit=pixel_limit(limit), check=check)
+    return _groups(sources, batch, reader, [] if skipped is None else skipped)
 
 
-def _groups(sources: Iterable[Source], batch: int, limit: int, skipped: list[tuple[str, str]]) -> Iterator[list[Photo]]:
+def _read(source: Source, *, limit: int, check: Callable[[Photo], None] | None) -> Photo:
+    photo = source.read(limit=limit)
+    if check is not None:
+        check(photo)
+    return photo
+
+
+def _groups(
+    sources: Iterable[Source], batch: int, reader: Callable[[Source], Photo], skipped: list[tuple[str, str]]
+) -> Iterator[list[Photo]]:
     group: list[Photo] = []
     before, count = len(skipped), 0
     for source in sources:
         count += 1
         try:
-            group.append(source.read(limit=limit))
+            group.append(reader(source))
         except ImageNotReadable as error:
             if source.explicit:
                 raise
             skipped.append((source.id, str(error).removeprefix(f"{source.id}: ")))
-        if len(group) == batch:
+        if len(group) == batch or _is_large(group):
             yield group
             group = []
     if group:
         yield group
     _report(skipped[before:], count)
+
+
+def _is_large(group: Sequence[Photo]) -> bool:
+    """Whether photos take so much memory that no more of them should be read before they are used."""
+    held = sum(photo.nbytes for photo in group)
+    if held <= UNCHECKED:
+        return False
+    most = memory_limit()
+    return held > GROUP or (most is not None and held > SHARE * most)
 
 
 def _report(skipped: Sequence[tuple[str, str]], count: int) -> None:

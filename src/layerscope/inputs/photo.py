@@ -15,7 +15,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -28,17 +27,13 @@ from PIL import ExifTags, Image
 
 from ..core.conversion import to_host
 from ..core.note import Note
-from ..errors import BadOption, ImageNotReadable, ImageTooLarge, LayerscopeError
+from ..errors import ImageNotReadable, ImageTooLarge, LayerscopeError
 from ..files import open_regular
+from ..memory import short_of_memory
+from .formats import ANEW, DAMAGED, check_memory, check_size, identified, pixel_limit, unknown
 from .pixels import ARRAYS, planes_of_array, planes_of_image
 
-DEFAULT_LIMIT = 100_000_000
-LIMIT_VARIABLE = "LAYERSCOPE_MAX_PIXELS"
 ARRAY = f"give an array that is {ARRAYS}"
-DAMAGED = "the file is truncated, damaged or in an unusual format"
-ANEW = "download or copy it again, or open it in an image program and save it again"
-PLUGINS = {".heic": "pillow-heif", ".heif": "pillow-heif", ".jxl": "pillow-jxl-plugin"}
-UNSAFE = {"EPS"}  # Pillow starts Ghostscript to draw these
 
 ORIENTATIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -75,6 +70,11 @@ class Photo:
     def size(self) -> tuple[int, int]:
         """(height, width) of the upright image."""
         return self.pixels.shape[0], self.pixels.shape[1]
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that the photo takes."""
+        return self.pixels.nbytes + (0 if self.values is None else self.values.nbytes)
 
     @property
     def turned(self) -> bool:
@@ -125,23 +125,6 @@ def read(source: Any, *, id: str | None = None, limit: int | None = None) -> Pho
         return _photo(name, colours, mode=mode)
 
 
-def pixel_limit(limit: int | None = None) -> int:
-    """The current limit on the number of pixels: `limit`, else `LAYERSCOPE_MAX_PIXELS`, else 100 million.
-
-    >>> pixel_limit(5_000_000)
-    5000000
-    """
-    setting = (os.environ.get(LIMIT_VARIABLE) or DEFAULT_LIMIT) if limit is None else limit
-    try:
-        pixels = int(setting)
-    except ValueError as error:
-        raise BadOption(f"{LIMIT_VARIABLE}={setting!r}: give a whole number of pixels, such as 400000000") from error
-    if pixels < 1:
-        source = LIMIT_VARIABLE if limit is None else "limit"
-        raise BadOption(f"{source}={pixels} lets no image through: give a number of pixels above 0")
-    return pixels
-
-
 def as_array(source: Any) -> np.ndarray:
     """`source` as a numpy array: anything with `__array__`; torch tensors are detached and copied to the host."""
     if not hasattr(source, "__array__"):
@@ -184,6 +167,10 @@ def _reason(name: str, wrong: str, advice: str) -> Iterator[None]:
         ) from error
     except Exception as error:  # on damaged data decoders raise nearly anything: ValueError, KeyError, struct.error …
         reason = " ".join(str(error).split()) or type(error).__name__
+        if short_of_memory(error):
+            raise ImageTooLarge(
+                f"{name}: decoding it takes more memory than there is: make the image smaller"
+            ) from error
         raise ImageNotReadable(f"{name}: {wrong} ({reason}): {advice}") from error
 
 
@@ -195,74 +182,18 @@ def _from_file(path: Path, name: str, limit: int) -> Photo:
 def _from_stream(stream: BinaryIO, name: str, limit: int) -> Photo:
     if not stream.read(1):
         raise ImageNotReadable(f"{name}: the file is empty (0 bytes): download or copy it again")
-    image = _identified(stream)
+    image = identified(stream, name, limit)
     if image is None:
-        raise ImageNotReadable(f"{name}: {_unknown(stream, name)}")
+        raise ImageNotReadable(f"{name}: {unknown(stream, name)}")
     return _from_pil(image, name, limit)
 
 
-def _identified(stream: BinaryIO) -> Image.Image | None:
-    """The image in `stream` with only its header read, or `None`.
-
-    This is `PIL.Image.open` without its check against `Image.MAX_IMAGE_PIXELS`, which raises an error of its own before our
-    limit could be checked: that setting belongs to the whole process, and changing it here, even for a moment, would change
-    it for other threads too. Hence Pillow's private names here and in `_from_pil`.
-    """
-    stream.seek(0)
-    prefix = stream.read(16)
-    tried = set(UNSAFE)
-    for load_plugins in (Image.preinit, Image.init):
-        load_plugins()
-        for format in [name for name in Image.ID if name not in tried]:
-            tried.add(format)
-            factory, accept = Image.OPEN[format]
-            answer = accept(prefix) if accept else True
-            if not answer or isinstance(answer, str):  # a string says that the library for this format is missing
-                continue
-            stream.seek(0)
-            try:
-                return factory(stream, "")
-            except (SyntaxError, IndexError, TypeError, struct.error):  # a plugin's ways to say "not mine"
-                continue
-    return None
-
-
-def _unknown(stream: BinaryIO, name: str) -> str:
-    stream.seek(0)
-    start = stream.read(16)
-    suffix = Path(name).suffix.lower()
-    if start[4:8] == b"ftyp" and start[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1"):
-        suffix = ".heic"
-    if suffix in PLUGINS:
-        return f"Pillow needs a plugin to read {suffix} files: pip install {PLUGINS[suffix]}, and register it"
-    if format := next((name for name in Image.ID if name not in UNSAFE and _begins(name, start)), None):
-        return f"{DAMAGED} (it begins as {format}, and the rest of its header can't be read): {ANEW}"
-    return (
-        f"not in an image format that Pillow reads (it begins with {start[:8]!r}): save it as JPEG, PNG, WebP or TIFF"
-    )
-
-
-def _begins(format: str, start: bytes) -> bool:
-    accept = Image.OPEN[format][1]
-    return accept is not None and accept(start) is True
-
-
-def _check_size(name: str, size: tuple[int, int], limit: int) -> None:
-    pixels = size[0] * size[1]
-    if pixels > limit:
-        raise ImageTooLarge(
-            f"{name}: {size[0]} × {size[1]} pixels ({pixels / 1e6:,.1f} megapixels) are more than the limit of"
-            f" {limit / 1e6:,.1f} megapixels. If you trust the file, raise the limit with limit={pixels} or the"
-            f" environment variable {LIMIT_VARIABLE}={pixels}"
-        )
-
-
 def _from_pil(image: Image.Image, name: str, limit: int) -> Photo:
-    _check_size(name, image.size, limit)
+    check_size(name, image, limit)
+    check_memory(name, image)
     tile = getattr(image, "_tile_size", None)
     if tile is not None and getattr(image, "_im", 0) is None:
         # Pillow would check a TIFF's canvas against its process-wide limit; it takes a canvas that is there.
-        _check_size(name, tile, limit)
         image.im = Image.new(image.mode, tile).im
     stored = image.getexif().get(ExifTags.Base.Orientation, 1)
     image.load()  # makes a TIFF upright, and finds the EXIF that a PNG has after its pixels
@@ -289,6 +220,6 @@ def _photo(name: str, colours: np.ndarray, *, mode: str, orientation: int = 1, n
         values = np.ascontiguousarray(colours, np.float32)
         values.flags.writeable = False
         colours = np.rint(values).astype(np.uint8)
-    pixels = np.repeat(colours, 3, axis=2) if colours.shape[2] == 1 else np.array(colours, order="C")
+    pixels = np.repeat(colours, 3, axis=2) if colours.shape[2] == 1 else np.ascontiguousarray(colours)
     pixels.flags.writeable = False
     return Photo(name, pixels, mode, int(orientation), note, values)

@@ -11,6 +11,7 @@ from PIL import Image
 
 from ..errors import ImageNotReadable
 
+STRIPE = 1 << 20  # pixels
 ARRAYS = "uint8, uint16, bool or float in 0–1, of shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)"
 
 
@@ -20,11 +21,17 @@ def planes_of_image(image: Image.Image, name: str) -> np.ndarray:
         return _from_16_bits(np.asarray(image), name)[..., None]
     if image.mode == "F":
         return _from_float(np.asarray(image), name)[..., None]
-    grey = image.mode in ("1", "L", "LA", "La")
-    if image.has_transparency_data:
-        return _on_white(np.asarray(image.convert("LA" if grey else "RGBA")))
-    pixels = np.asarray(image.convert("L" if grey else "RGB"))
-    return pixels[..., None] if grey else pixels
+    mode = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
+    layered = image.has_transparency_data
+    width, height = image.size
+    planes = np.empty((height, width, len(mode)), np.uint8)
+    step = max(1, STRIPE // width)  # a stripe at a time, so that no second copy of a large image is made on the way
+    for top in range(0, height, step):
+        stripe = image.crop((0, top, width, min(top + step, height)))
+        pixels = np.asarray(stripe.convert(f"{mode}A" if layered else mode))
+        rows = planes[top : top + step]
+        rows[...] = _on_white(pixels) if layered else pixels.reshape(rows.shape)
+    return planes
 
 
 def planes_of_array(array: np.ndarray, name: str) -> tuple[np.ndarray, str]:
@@ -36,7 +43,7 @@ def planes_of_array(array: np.ndarray, name: str) -> tuple[np.ndarray, str]:
     """
     _check_shape(array.shape, name)
     if array.dtype == np.uint8:
-        planes, modes = array, ("L", "RGB", "RGBA")
+        planes, modes = array.copy(), ("L", "RGB", "RGBA")
     elif array.dtype == np.bool_:
         planes, modes = array.astype(np.uint8) * np.uint8(255), ("1", "RGB;1", "RGBA;1")
     elif array.dtype.kind == "u" and array.dtype.itemsize == 2:

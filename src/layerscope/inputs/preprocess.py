@@ -5,6 +5,7 @@ Every step is in float32, in the order that `recipe` states, and the result is e
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,9 +15,12 @@ import numpy as np
 from ..backends.protocol import Facts, Input
 from ..core.placement import Placement, Size
 from ..errors import CaptureTooLarge, PreprocessUnknown, first_line
+from ..memory import LIMIT, UNCHECKED, amount, limit
+from ..safe_text import counted
+from .formats import check_needed
 from .photo import Photo, as_array
 from .recipe import READY, RECIPES, Recipe, as_recipe, callable_name, numbers_text
-from .resize import geometry, part_of_resized, resized_pixels
+from .resize import bytes_to_resize, geometry, part_of_resized
 from .transforms import from_transform
 
 # Frameworks, by a part of their name, whose images have the channels last; for models whose input isn't described.
@@ -164,25 +168,54 @@ def batch(photos: Sequence[Photo], recipe: Recipe, plan: InputPlan) -> tuple[np.
         raise PreprocessUnknown("preprocess=None takes ready batches, and these are photos: choose a preprocessing")
     if not photos:
         raise PreprocessUnknown("there is no photo to preprocess")
-    axes = plan.axes.replace("b", "")
+    axes, axis = plan.axes.replace("b", ""), plan.axes.index("b")
+    check_input(max(len(photos), plan.batch or 0), plan.size or photos[0].size, plan)
+    placements = []
+    stacked: np.ndarray | None = None
     try:
-        applied = [apply(recipe, photo, axes, plan.size, channels=plan.channels) for photo in photos]
+        for index, photo in enumerate(photos):
+            array, placement = apply(recipe, photo, axes, plan.size, channels=plan.channels)
+            placements.append(placement)
+            if stacked is None:
+                stacked = np.empty((len(photos), *array.shape), array.dtype)
+            if array.shape != stacked.shape[1:]:
+                raise PreprocessUnknown(
+                    f"photos of different sizes, {sorted([array.shape, stacked.shape[1:]])}, can't go into one batch: give"
+                    " size=, a resize other than 'none', or one photo at a time"
+                )
+            stacked[index] = array
     except MemoryError as error:
         size = "×".join(map(str, plan.size or photos[0].size))
         raise CaptureTooLarge(
             f"memory ran out while images were made into model input of {size} pixels: {first_line(error)}. Use a smaller"
             " size= or batch="
         ) from error
-    shapes = {array.shape for array, _ in applied}
-    if len(shapes) > 1:
-        raise PreprocessUnknown(
-            f"photos of different sizes, {sorted(shapes)}, can't go into one batch: give size=, a resize other than "
-            "'none', or one photo at a time"
-        )
-    stacked = np.stack([array for array, _ in applied], axis=plan.axes.index("b"))
+    assert stacked is not None
+    stacked = np.moveaxis(stacked, 0, axis)
     if plan.dtype == "uint8":
         stacked = np.clip(np.rint(stacked), 0, 255)
-    return stacked.astype(plan.dtype, copy=False), tuple(placement for _, placement in applied)
+    return np.ascontiguousarray(stacked, plan.dtype), tuple(placements)
+
+
+def check_input(count: int, size: Size, plan: InputPlan) -> None:
+    """Raises `CaptureTooLarge` where model input for `count` images of that size would take more than the memory there is."""
+    height, width = map(int, size)
+    each = height * width * plan.channels * 4
+    needed = each * (count + 2)  # and the numbers of one image on their way into the input
+    most = limit() if needed > UNCHECKED else None
+    if most is not None and needed > most:
+        raise CaptureTooLarge(
+            f"model input for {counted(count, 'image')} of {height} × {width} pixels takes {amount(needed)}, and {amount(most)}"
+            f" of memory is available: give a smaller size= or batch=, where the model doesn't fix them."
+            f" {LIMIT}={math.ceil(needed / 1e9)}GB overrides this limit"
+        )
+
+
+def check_photo(photo: Photo, recipe: Recipe, plan: InputPlan) -> None:
+    """Raises `ImageTooLarge` for a photo that takes more memory on its way to the model input than there is."""
+    if recipe.function is None:
+        resized, _, size = geometry(recipe, photo, plan.size or recipe.size)
+        check_needed(photo.id, "resizing it", bytes_to_resize(photo, resized, size, recipe.interpolation))
 
 
 def apply(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -41,7 +41,10 @@ def read_batches(
     if recipe == READY:
         yield from _ready_batches(images, size)
         return
-    for photos in _images.stream(images, plan.batch or size or DEFAULT_SIZE, skipped=skipped):
+    if plan.size is not None:
+        _preprocess.check_input(plan.batch or 1, plan.size, plan)
+    check = partial(_preprocess.check_photo, recipe=recipe, plan=plan)
+    for photos in _images.stream(images, plan.batch or size or DEFAULT_SIZE, skipped=skipped, check=check):
         array, placement = _preprocess.batch(photos, recipe, plan)
         missing = max(0, (plan.batch or 0) - len(photos))
         if missing:
@@ -67,6 +70,7 @@ def blank_batch(recipe: Recipe, plan: InputPlan) -> Batch:
     if recipe == READY:
         raise BadOption("with preprocess=None, layers() needs a batch to run the model on: layers(batch)")
     height, width = plan.size or (224, 224)
+    _preprocess.check_input(plan.batch or 1, (height, width), plan)
     photo = Photo("blank", np.full((height, width, 3), 127, np.uint8))
     array, placement = _preprocess.batch([photo], recipe, plan)
     if plan.batch is not None:
@@ -125,7 +129,7 @@ def signature(array: Any) -> Any:
     return tuple(getattr(array, "shape", ()))[1:], str(getattr(array, "dtype", type(array).__name__))
 
 
-@cache
+@lru_cache(maxsize=64)
 def dtype_name(dtype: np.dtype[Any]) -> str:
     """A type's name; numpy puts it together anew each time, which takes as long as a tenth of a small capture."""
     return str(dtype)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import CaptureTooLarge
-from ..memory import LIMIT, amount, limit
+from ..memory import LIMIT, UNCHECKED, amount, limit
 from ..safe_text import counted
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from .run import Request
 
 log = logging.getLogger("layerscope")
-UNCHECKED_BYTES = 64 << 20  # less fits anywhere, and asking how much is free takes as long as a small layer
 ANNOUNCED_BYTES = 2 << 30
 
 
@@ -27,7 +26,7 @@ def check_memory(request: Request, batch: Batch, count: int, *, kept: bool) -> N
     `count` images are in memory at once; `kept` says whether they are all there are. Raises `CaptureTooLarge`.
     """
     one = request.bytes_per_image() + _bytes_beside(batch, kept) / len(batch.ids)
-    most = limit() if one * count > UNCHECKED_BYTES else None
+    most = limit() if one * count > UNCHECKED else None
     if most is not None and one * count > most:
         instead = "stream(), which keeps one batch at a time" if kept and count > 1 else "a smaller batch="
         raise CaptureTooLarge(

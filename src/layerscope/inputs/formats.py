@@ -1,0 +1,197 @@
+"""Which image files are read, and what their headers say before anything is decoded: format, size, work to come."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import struct
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from PIL import Image
+
+from ..errors import BadOption, ImageTooLarge
+from ..memory import LIMIT, UNCHECKED, amount, limit
+
+DEFAULT_LIMIT = 100_000_000
+LIMIT_VARIABLE = "LAYERSCOPE_MAX_PIXELS"
+START_OF_SCAN = re.compile(rb"\xff\xda")
+ALONE = 0.75  # of the available memory; the rest is for other photos of the same batch
+SCANS = 20  # a JPEG may draw its pixels so many times where it has as many as the limit lets through, a smaller one more often
+
+DAMAGED = "the file is truncated, damaged or in an unusual format"
+ANEW = "download or copy it again, or open it in an image program and save it again"
+PLUGINS = {".heic": "pillow-heif", ".heif": "pillow-heif", ".jxl": "pillow-jxl-plugin"}
+
+# Those of Pillow's own formats that are read; what else the user has registered is read too. Pillow would start Ghostscript
+# for EPS, has its readers of scientific and game formats look at any file, and unpacks gzip inside FITS.
+FORMATS = {
+    *("AVIF", "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "MPO", "PCX", "PNG", "PPM"),
+    *("PSD", "QOI", "SGI", "TGA", "TIFF", "WEBP"),
+}
+
+
+def identified(stream: BinaryIO, name: str, most: int) -> Image.Image | None:
+    """The image in `stream` with only its header read, or `None`. Raises `ImageTooLarge` as `check_size` does.
+
+    This is `PIL.Image.open` without its check against `Image.MAX_IMAGE_PIXELS`, which raises an error of its own before our
+    limit could be checked: that setting belongs to the whole process, and changing it here, even for a moment, would change
+    it for other threads too. Hence Pillow's private names here and in `photo.py`.
+    """
+    stream.seek(0)
+    prefix = stream.read(16)
+    tried: set[str] = set()
+    for load_plugins in (Image.preinit, Image.init):
+        load_plugins()
+        for format in [name for name in _readable() if name not in tried]:
+            tried.add(format)
+            factory, accept = Image.OPEN[format]
+            answer = accept(prefix) if accept else True
+            if not answer or isinstance(answer, str):  # a string says that the library for this format is missing
+                continue
+            stream.seek(0)
+            try:
+                if format == "ICO":  # Pillow decodes these at once
+                    _check_sizes(name, _icon_sizes(stream), most)
+                    stream.seek(0)
+                image = factory(stream, "")
+            except (SyntaxError, IndexError, TypeError, struct.error):  # a plugin's ways to say "not mine"
+                continue
+            check_size(name, image, most)
+            check_memory(name, image)
+            check_scans(name, image, stream, most)
+            return image
+    return None
+
+
+def unknown(stream: BinaryIO, name: str) -> str:
+    """Why nothing reads the file in `stream`, and what to do."""
+    stream.seek(0)
+    start = stream.read(16)
+    suffix = Path(name).suffix.lower()
+    if start[4:8] == b"ftyp" and start[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1"):
+        suffix = ".heic"
+    if suffix in PLUGINS:
+        return f"Pillow needs a plugin to read {suffix} files: pip install {PLUGINS[suffix]}, and register it"
+    if format := next((format for format in _readable() if _begins(format, start)), None):
+        return f"{DAMAGED} (it begins as {format}, and the rest of its header can't be read): {ANEW}"
+    return f"not in an image format that layerscope reads (it begins with {start[:8]!r}): save it as JPEG, PNG, WebP or TIFF"
+
+
+def _readable() -> list[str]:
+    return [name for name in Image.ID if name in FORMATS or not Image.OPEN[name][0].__module__.startswith("PIL.")]
+
+
+def _begins(format: str, start: bytes) -> bool:
+    accept = Image.OPEN[format][1]
+    return accept is not None and accept(start) is True
+
+
+# ---- limits ----------------------------------------------------------------------------------------------------------
+def pixel_limit(limit: int | None = None) -> int:
+    """The current limit on the number of pixels: `limit`, else `LAYERSCOPE_MAX_PIXELS`, else 100 million.
+
+    >>> pixel_limit(5_000_000)
+    5000000
+    """
+    setting = (os.environ.get(LIMIT_VARIABLE) or DEFAULT_LIMIT) if limit is None else limit
+    try:
+        pixels = int(setting)
+    except ValueError as error:
+        raise BadOption(f"{LIMIT_VARIABLE}={setting!r}: give a whole number of pixels, such as 400000000") from error
+    if pixels < 1:
+        source = LIMIT_VARIABLE if limit is None else "limit"
+        raise BadOption(f"{source}={pixels} lets no image through: give a number of pixels above 0")
+    return pixels
+
+
+def check_size(name: str, image: Image.Image, most: int) -> None:
+    """Raises `ImageTooLarge` where decoding the image would make more than `most` pixels."""
+    sizes = [image.size]
+    if image.format == "TIFF" and getattr(image, "_im", None) is None:
+        tags = image.tag_v2  # type: ignore[attr-defined] # a TIFF has them
+        # Before it is turned upright; and its tiles, which are decoded whole, however little of one is in the image.
+        sizes += [getattr(image, "_tile_size", image.size), (tags.get(322, 0), tags.get(323, 0))]
+    _check_sizes(name, sizes, most)
+
+
+def _check_sizes(name: str, sizes: Iterable[tuple[int, int]], most: int) -> None:
+    for width, height in sizes:
+        pixels = width * height
+        if pixels > most:
+            raise ImageTooLarge(
+                f"{name}: {width} × {height} pixels ({pixels / 1e6:,.1f} megapixels) are more than the limit of"
+                f" {most / 1e6:,.1f} megapixels. If you trust the file, raise the limit with limit={pixels} or the"
+                f" environment variable {LIMIT_VARIABLE}={pixels}"
+            )
+
+
+def _icon_sizes(stream: BinaryIO) -> Iterator[tuple[int, int]]:
+    """The sizes of the PNG and BMP images in an icon file, which its own header may understate."""
+    head = stream.read(6)
+    entries = stream.read(16 * struct.unpack("<H", head[4:])[0])
+    for (offset,) in struct.iter_unpack("<12xI", entries):
+        stream.seek(offset)
+        start = stream.read(24)
+        if start.startswith(b"\x89PNG"):
+            yield struct.unpack(">II", start[16:])
+        else:
+            width, height = struct.unpack("<ii", start[4:12])
+            yield abs(width), abs(height)
+
+
+def check_memory(name: str, image: Image.Image) -> None:
+    """Raises `ImageTooLarge` where decoding the image would take more than most of the memory that there is."""
+    width, height = image.size
+    # Bytes for a pixel: Pillow's image and one turned upright, floats for more than 8 bits, pixels, what a decoder needs.
+    each = 8 if image.mode in ("1", "L", "P") else 24 if image.mode.startswith(("I", "F")) else 16
+    check_needed(name, f"decoding {width} × {height} pixels", width * height * each)
+
+
+def check_needed(name: str, work: str, needed: int) -> None:
+    """Raises `ImageTooLarge` where work on one image needs more than most of the memory that there is."""
+    most = limit() if needed > UNCHECKED else None
+    if most is not None and needed > ALONE * most:
+        raise ImageTooLarge(
+            f"{name}: {work} takes about {amount(needed)} of memory, and {amount(most)} is available: make the image smaller."
+            f" {LIMIT}={math.ceil(needed / ALONE / 1e9)}GB overrides this limit"
+        )
+
+
+def check_scans(name: str, image: Image.Image, stream: BinaryIO, most: int) -> None:
+    """Raises `ImageTooLarge` for a JPEG that draws its pixels so often that decoding would take minutes; leaves `stream` as is.
+
+    Each scan goes over the whole picture, also where it holds nothing: 400 of them fit into a small file.
+    """
+    if image.format not in ("JPEG", "MPO"):
+        return
+    position = stream.tell()
+    stream.seek(0)
+    scans = count_scans(stream.read())
+    stream.seek(position)
+    width, height = image.size
+    needed = math.ceil(scans * width * height / SCANS)
+    if needed > most:
+        raise ImageTooLarge(
+            f"{name}: a JPEG of {width} × {height} pixels in {scans} scans, which may take minutes to decode: open it in an"
+            f" image program and save it again. If you trust the file, raise the limit with limit={needed} or the"
+            f" environment variable {LIMIT_VARIABLE}={needed}"
+        )
+
+
+def count_scans(data: bytes) -> int:
+    """How many times decoding a JPEG goes over its pixels; 1 for a plain one."""
+    at, components, progressive = 2, 0, False
+    while 0 <= (at := data.find(b"\xff", at)) < len(data) - 10:
+        marker = data[at + 1]
+        if marker == 0xDA:
+            if not progressive and data[at + 4] == components:  # all in one scan, and the decoder stops after it
+                return 1
+            return sum(1 for _ in START_OF_SCAN.finditer(data, at))
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            components, progressive = data[at + 9], marker in (0xC2, 0xC6, 0xCA, 0xCE)
+        bare = marker in (0x00, 0x01, 0xFF) or 0xD0 <= marker <= 0xD9
+        at += (1 if marker == 0xFF else 2) if bare else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return 0

@@ -52,7 +52,7 @@ def part_of_resized(
         slice(max(start, 0), min(start + length, whole))
         for start, length, whole in zip(offset, size, resized, strict=True)
     )
-    part = _resampled(photo, resized, (rows, columns), FILTERS[recipe.interpolation], channels)
+    part = _resampled(photo, resized, (rows, columns), filter=FILTERS[recipe.interpolation], channels=channels)
     if part.shape[:2] == size:
         return part
     colour = Image.new("RGB", (1, 1), recipe.fill)
@@ -79,7 +79,7 @@ def _pixels_resized(resized: Size, size: Size) -> int:
 
 
 def _resampled(
-    photo: Photo, resized: Size, part: tuple[slice, slice], filter: Image.Resampling, channels: int
+    photo: Photo, resized: Size, part: tuple[slice, slice], *, filter: Image.Resampling, channels: int
 ) -> np.ndarray:
     """Rows and columns of the resized photo.
 

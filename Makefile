@@ -8,7 +8,7 @@ BOTH := -n 2 --dist loadscope --no-loadscope-reorder
 export PYTHONDONTWRITEBYTECODE :=
 THREADS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: demo test check wording format bench model pictures clean
+.PHONY: demo test check wording format bench fuzz model pictures clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/layerscope demo -o demo-out
@@ -42,6 +42,13 @@ format: $(VENV)/test.stamp
 
 bench: $(VENV)/test.stamp
 	$(THREADS) $(BIN)/python -m bench $(BENCH)
+
+# Damaged and hostile files for every reader: `make fuzz`, or `make fuzz TIME=60 SEED=7 ONLY=onnx,parsers`.
+TIME ?= 300
+SEED ?= 1
+fuzz: ONLY =
+fuzz: $(VENV)/test.stamp
+	$(THREADS) $(BIN)/python -m fuzz --time $(TIME) --seed $(SEED) --only "$(ONLY)"
 
 model: $(VENV)/test.stamp
 	$(BIN)/python scripts/build_demo_model.py

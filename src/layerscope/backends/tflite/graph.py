@@ -229,7 +229,7 @@ class Graph:
     def numbers(self, index: int) -> list[int] | None:
         """A small constant tensor of whole numbers as a list."""
         values = self.constant(index)
-        return None if values is None else [int(value) for value in values.ravel()]
+        return None if values is None or values.dtype.kind not in "iu" else [int(value) for value in values.ravel()]
 
 
 def _code(table: Table) -> tuple[str, str]:

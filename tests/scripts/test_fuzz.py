@@ -1,0 +1,130 @@
+"""A fixed slice of the fuzzing: the same cases every time; `make fuzz` tries others for as long as one likes."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fuzz import coverage, known
+from fuzz.__main__ import replay, verdicts
+from fuzz.families import named
+
+ROOT = Path(__file__).parents[2]
+GOOD = ("ok", "named")
+
+# Every kind of fault, each as a family whose files all have it.
+FAULTS = """
+import json, os, pathlib, socket, sys, time
+from fuzz import child
+from fuzz.families import Family
+import layerscope as ls
+
+child.CPU, child.WALL, child.MEMORY = 1, 5, 100_000_000
+kept = []
+
+def recurse(path):
+    while True: pass
+
+def die(path):
+    import ctypes
+    ctypes.string_at(1)
+
+def connect(path):
+    try: socket.create_connection(("127.0.0.1", 9), 0.1)
+    except OSError: pass
+
+def no_name(path):
+    def load(): raise ls.ModelNotReadable("it is damaged")
+    load()
+
+uses = {
+    "ok": lambda path: None,
+    "named": lambda path: ls.open(path),
+    "unnamed": no_name,
+    "KeyError": lambda path: {}["x"],
+    "timeout": recurse,
+    "SIGSEGV": die,
+    "exit 3": lambda path: os._exit(3),
+    "memory": lambda path: kept.append(bytearray(200_000_000)),
+    "MemoryError": lambda path: bytearray(50_000_000_000),
+    "forbidden": connect,
+    "written": lambda path: os.close(os.open("../written.txt", os.O_CREAT)),
+    "secret read": lambda path: pathlib.Path("../secret.txt").read_bytes(),
+}
+for name, use in uses.items():
+    family = Family("self", (), dict, {}, use)
+    count = 2 if name in ("ok", "SIGSEGV", "KeyError") else 1
+    for verdict, content in child.run(family, {"a.onnx": b"x", "b.onnx": b"x"}, 1, range(count), time.monotonic() + 20):
+        print(json.dumps([name, verdict.verdict, verdict.bad == bool(content)]))
+"""
+
+
+@pytest.mark.slow
+def test_every_kind_of_fault_is_told():
+    ended = subprocess.run(
+        [sys.executable, "-c", FAULTS], capture_output=True, text=True, env=coverage.environment(), check=True
+    )
+    lines = [json.loads(line) for line in ended.stdout.splitlines()]
+    assert len(lines) == 15
+    assert [expected for expected, _, _ in lines] == [verdict for _, verdict, _ in lines]
+    assert all(kept for _, _, kept in lines), "the file of each bad case is kept, and of no other"
+
+
+@pytest.mark.parametrize("name", ["images", "maps", "labels", "tables", "commands"])
+def test_a_case_depends_on_nothing_but_its_seed_and_number(name):
+    family = named(name)
+    files = family.seeds()
+    cases = [family.case(7, number, files) for number in range(len(files) + 40)]
+    assert cases == [family.case(7, number, files) for number in range(len(files) + 40)]
+    mutated = cases[len(files) :]
+    assert dict(cases[: len(files)]) == files
+    assert sum(content != files[name] for name, content in mutated) > 30
+    assert mutated != [family.case(8, number, files) for number in range(len(files), len(files) + 40)]
+
+
+def unknown(results):
+    return [
+        result
+        for result in results
+        if result["verdict"] not in (*GOOD, "unmade")
+        and not known.reason(result["family"], result["verdict"], result["place"], result["message"])
+    ]
+
+
+COUNTS = {"onnx": 80, "commands": 60, "tflite": 120, "keras": 24, "torch": 40, "state": 40}
+
+
+@pytest.mark.slow
+@pytest.mark.frameworks
+@pytest.mark.parametrize(
+    "names", ["images", "maps", "labels", "tables", "onnx", "commands", "tflite", "keras", "torch", "state"]
+)
+def test_no_file_of_a_fixed_set_does_harm(names, tmp_path):
+    """Opened, or refused by a named error: nothing else happens."""
+    family = named(names)
+    if family.missing:
+        pytest.skip(f"{family.missing} isn't installed")
+    results = list(verdicts([family], seed=1, count=COUNTS.get(names, 150), seconds=120, findings=str(tmp_path)))
+    assert not unknown(results)
+    counted = {verdict: sum(result["verdict"] == verdict for result in results) for verdict in (*GOOD, "unmade")}
+    assert counted["ok"] and counted["named"] and counted["unmade"] < 3
+
+
+def test_past_findings_stay_closed():
+    files = sorted((ROOT / "fuzz" / "findings").iterdir())
+    assert files
+    assert not unknown(replay([path for path in files if not path.name.startswith("parser-")]))
+    assert not coverage.replay([path for path in files if path.name.startswith("parser-")])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["blind", "led"])
+def test_parsers_keep_what_they_promise(how, tmp_path):
+    if how == "led" and importlib.util.find_spec("atheris") is None:
+        pytest.skip("atheris has no wheel for this Python or system")
+    flags = ["--blind"] if how == "blind" else []
+    lines = coverage.process(coverage.names(), "--runs=4000", "--seed=1", f"--folder={tmp_path}", *flags)
+    (runs,) = [line["runs"] for line in lines if "runs" in line]
+    assert runs >= 4000 and len(lines) == 1, lines

@@ -6,6 +6,7 @@ Whatever is wrong is an exception that is no `LayerscopeError`; those are what a
 from __future__ import annotations
 
 import argparse
+import functools
 import io
 import json
 import os
@@ -17,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 import layerscope as ls
+from layerscope.backends.keras import files as keras_files
 from layerscope.backends.tflite import axes as tflite_axes
 from layerscope.backends.tflite import facts as tflite_facts
 from layerscope.backends.tflite import graph as tflite_graph
@@ -82,7 +84,7 @@ def flatbuffer(data: bytes) -> None:
 
 def label_zip(data: bytes) -> None:
     """Labels come out of the archive behind a TFLite file, or none do."""
-    graph = tflite_graph.Graph(TFLITE + data)
+    graph = tflite_graph.Graph(network() + data)
     labels = tflite_facts._unzip(graph, "labels.txt")
     assert labels is None or (labels and all(isinstance(label, str) for label in labels))
 
@@ -211,9 +213,7 @@ def feature_map(data: bytes) -> None:
 
 def keras_config(data: bytes) -> None:
     """Whatever a configuration holds, it is told whether there is code in it."""
-    from layerscope.backends.keras import files
-
-    files.holds_code(parsed(data))
+    keras_files.holds_code(parsed(data))
 
 
 def configs() -> Sequence[bytes]:
@@ -222,7 +222,9 @@ def configs() -> Sequence[bytes]:
     return [json.dumps(whole).encode(), json.dumps({"class_name": "Lambda", "config": {}}).encode()]
 
 
-TFLITE = b""
+@functools.cache
+def network() -> bytes:
+    return seeds.tflite_models()["network.tflite"]
 
 
 def tflite_seeds() -> Sequence[bytes]:

@@ -355,9 +355,10 @@ def save(folder: Path, verdict: Verdict, content: bytes) -> str:
     """The file of a bad case, written under a name that tells its family; one for each place."""
     place = hashlib.sha256(f"{verdict.verdict} {verdict.place}".encode()).hexdigest()[:8]
     path = folder / f"{verdict.family}-{place}-{verdict.name}"
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+    if known := sorted(folder.glob(f"{verdict.family}-{place}-*")):
+        return str(known[0])
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
     return str(path)
 
 

@@ -98,7 +98,7 @@ COUNTS = {"onnx": 80, "commands": 60, "tflite": 120, "keras": 24, "torch": 40, "
 
 @pytest.mark.slow
 @pytest.mark.frameworks
-@pytest.mark.parametrize("names", ["images", "labels", "tables", "commands"])
+@pytest.mark.parametrize("name", ["images", "labels", "tables", "commands"])
 def test_no_file_of_a_fixed_set_does_harm(name, tmp_path):
     """Opened, or refused by a named error: nothing else happens."""
     family = named(name)

@@ -29,7 +29,7 @@ LayerscopeWarning
 └── DrawingFailed             a step of a training was not drawn; the training goes on
 ```
 
-A message says what was given, what is allowed, and what to do next.
+A message says what was given, what is allowed, and what to do next. Names in it are safe to print, whoever wrote them.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ from __future__ import annotations
 import difflib
 import sys
 from collections.abc import Iterable
+
+from .safe_text import printable
 
 
 class LayerscopeError(Exception):
@@ -55,6 +57,7 @@ class LayerscopeError(Exception):
     """
 
     def __init__(self, problem: str = "", advice: str = "") -> None:
+        problem, advice = printable(problem), printable(advice)
         separator = " " if problem.endswith((".", "?")) else ": "
         super().__init__(f"{problem}{separator}{advice}" if advice else problem)
         self.problem = problem
@@ -134,6 +137,9 @@ class BadOption(LayerscopeError, ValueError):
 
 class LayerscopeWarning(UserWarning):
     """The parent of every warning that layerscope gives."""
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(printable(text))
 
 
 class LayoutWarning(LayerscopeWarning):

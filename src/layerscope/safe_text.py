@@ -1,12 +1,28 @@
-"""Text for messages and pictures: foreign names (paths, labels, whatever is in a file) made safe to print, counted nouns."""
+"""Text for messages and pictures: foreign names (paths, labels, whatever is in a file) made safe to print, counted nouns.
+
+Whatever reaches a terminal, a log, HTML, SVG, PDF or the text of a PNG passes `printable`, or `json_text` where it is data;
+markup is escaped beyond that as each format wants it. Errors and warnings of layerscope do it by themselves.
+"""
 
 from __future__ import annotations
 
 import re
+from typing import Any
 
-# C0 and C1 controls, marks and overrides of writing direction, line and paragraph separators, and what neither UTF-8 nor
-# XML can hold: halves of surrogate pairs (bytes of a file name that isn't UTF-8), two non-characters.
-UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff\ufffe\uffff]")
+# What steers a terminal, turns or breaks lines, is invisible in every script, or can't be encoded. Kept are the joiners
+# U+200C and U+200D and the variation selectors, which Persian, Indic scripts and emoji need, and visible format characters.
+UNSAFE = re.compile(
+    "["
+    "\x00-\x1f\x7f-\x9f"  # C0 and C1 controls: ESC, newlines, tabs, and CSI and OSC in one byte
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # marks, embeddings, overrides and isolates of writing direction
+    "\u2028\u2029"  # separators of lines and paragraphs
+    "\xad\u180e\u200b\u2060-\u2065\u206a-\u206f\ufeff"  # soft hyphen, spaces without width, invisible operators
+    "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"  # a joiner, vowels and fillers that show nothing
+    "\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"  # marks of annotations, shorthand and music
+    "\U000e0000-\U000e00ff\U000e01f0-\U000e0fff"  # tags, in which whole texts can hide
+    "\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff"  # halves of pairs (bytes of a name that isn't UTF-8), non-characters
+    "]"
+)
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:
@@ -19,14 +35,31 @@ def counted(number: int, noun: str, plural: str = "") -> str:
 
 
 def printable(text: str) -> str:
-    r"""`text` with visible escapes for what steers a terminal, turns the direction of writing, or can't be encoded.
+    r"""`text` with visible escapes for what steers a terminal, turns the direction of writing, or can't be seen or encoded.
 
     >>> print(printable("conv\x1b[2J·\u202e1"))
     conv\x1b[2J·\u202e1
     """
-    return text if text.isprintable() else UNSAFE.sub(_escape, text)
+    return text if text.isascii() and text.isprintable() else UNSAFE.sub(_escape, text)
+
+
+def json_text(value: Any, **options: Any) -> str:
+    r"""`value` as JSON that can be printed and holds exactly the same: what `printable` escapes is escaped as JSON does.
+
+    >>> print(json_text("é\u202e"))
+    "é\u202e"
+    """
+    import json
+
+    return UNSAFE.sub(_json_escape, json.dumps(value, **{"ensure_ascii": False, **options}))
+
+
+def _json_escape(match: re.Match[str]) -> str:
+    """A character as JSON escapes it, in UTF-16; the line breaks are those of an indented text."""
+    units = match[0].encode("utf-16-be", "surrogatepass")
+    return "\n" if match[0] == "\n" else re.sub("(....)", r"\\u\1", units.hex())
 
 
 def _escape(match: re.Match[str]) -> str:
     code = ord(match[0])
-    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import html
 import io
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from ..arrays.moments import moments
 from ..core.feature_map import as_map
 from ..errors import BadOption, near
 from ..picture.numbers import number
-from ..safe_text import counted, printable
+from ..safe_text import counted, json_text, printable
 from ..writing import write
 
 SHOWN, LISTED = 40, 12
@@ -148,9 +147,8 @@ class ChannelStatistics:
         2.0
         """
         rows = (zip(self._header(), self._cells(row), strict=True) for row in self)
-        return json.dumps(
+        return json_text(
             [{name: None if value != value else value for name, value in row} for row in rows],
-            ensure_ascii=False,
             indent=1,
         )
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import html
-import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..safe_text import printable
+from ..safe_text import json_text, printable
 from .layer import Layer
 from .receptive_field import Field, describe
 
@@ -118,7 +117,7 @@ def footer(layers: Sequence[Layer]) -> list[str]:
             reasons.setdefault(reason, []).append(layer.path or "(output)")
     for reason, paths in reasons.items():
         more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
-        lines.append(f"field ? from {paths[0]!r}{more}: {reason}")
+        lines.append(printable(f"field ? from {paths[0]!r}{more}: {reason}"))
     return lines
 
 
@@ -145,7 +144,7 @@ def _cells(cells: Sequence[str], layer: Layer | None) -> str:
 
 def as_json(layers: Sequence[Layer]) -> str:
     """A JSON list with one object per layer."""
-    return json.dumps([_object(layer) for layer in layers], indent=1)
+    return json_text([_object(layer) for layer in layers], indent=1, ensure_ascii=True)
 
 
 def _object(layer: Layer) -> dict[str, Any]:

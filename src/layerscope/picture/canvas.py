@@ -170,7 +170,8 @@ class Canvas:
 
 
 def _printable_note(line: str) -> str:
-    return line if line.isprintable() else Note(kind_of(line), printable(line))
+    safe = printable(line)
+    return line if safe == line else Note(kind_of(line), safe)
 
 
 def draw_text(codes: np.ndarray, line: Text) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import io
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 from ..checks import one_of, real
 from ..core.note import kind_of
 from ..errors import BadOption, first_line
-from ..safe_text import counted, printable
+from ..safe_text import counted, json_text, printable
 from ..writing import write
 from . import png
 from .codes import OWN
@@ -395,10 +394,10 @@ class Picture:
 
     def _metadata(self) -> dict[str, str]:
         return {
-            "Title": self.title,
+            "Title": printable(self.title),
             "Description": self.alt(),
             "Software": "layerscope",
-            "layerscope": json.dumps(self.about(), ensure_ascii=False, default=str),
+            "layerscope": json_text(self.about(), default=str),
         }
 
     def _repr_png_(self) -> bytes:

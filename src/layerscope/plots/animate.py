@@ -20,6 +20,7 @@ from ..picture.palette import marks_of
 from ..picture.picture import Picture
 from ..picture.scale import Scale
 from ..picture.scale_rules import Beyond
+from ..safe_text import printable
 from ..writing import write
 from .montage import AXES, MontageOptions, Stack, channel_scale, one_channel
 from .mosaic import Mosaic, Tile
@@ -234,7 +235,7 @@ def _write(pictures: list[Picture], path: Path, *, fps: float, loop: bool) -> Pa
         options |= {"duration": max(2, round(100 / fps)) * 10, "optimize": False, "disposal": 1}
         # Given, it is written once for all frames; else Pillow gives each its own.
         options["palette"] = pictures[0].palette().tobytes()
-        options["comment"] = pictures[0].title.encode()
+        options["comment"] = printable(pictures[0].title).encode()
         if loop:
             options["loop"] = 0
     else:

@@ -206,6 +206,15 @@ def first_line(error: BaseException) -> str:
     return (line if line.endswith("..") else line.removesuffix(".")) or type(error).__name__
 
 
+def one_line(error: BaseException) -> str:
+    """The whole of an error's message on one line; its class where the message is empty.
+
+    >>> one_line(ValueError("no such layer:\\n  conv1"))
+    'no such layer: conv1'
+    """
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def caller_level() -> int:
     """The stack level of the first caller outside this package, so that a warning points at the user's own line."""
     level, frame = 1, sys._getframe(1)

@@ -12,7 +12,7 @@ from helpers.wording import raises, wording
 from layerscope import cli
 from layerscope.checks import setting
 from layerscope.cli import arguments, commands
-from layerscope.inputs.photo import pixel_limit
+from layerscope.inputs.formats import pixel_limit
 from layerscope.memory import limit
 
 LAYERSCOPE = f"{sys.executable} -m layerscope"

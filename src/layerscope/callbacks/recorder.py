@@ -12,7 +12,7 @@ from typing import Any
 from ..checks import whole
 from ..combinations.registry import combined, row_of, rule_named, target_of_capture
 from ..core.feature_map import FeatureMap
-from ..errors import BadOption, DrawingFailed, caller_level
+from ..errors import BadOption, DrawingFailed, caller_level, one_line
 from ..picture.picture import Picture
 from ..picture.tensorboard import to_tensorboard
 from ..plots.file_names import Paths, files_of, safe
@@ -111,7 +111,7 @@ class Recorder:
         except Exception as error:
             # Hours of training must not end for a picture, whatever the model, the disk or a drawing of the user's raises.
             warnings.warn(
-                f"step {number} was not drawn: {type(error).__name__}: {' '.join(str(error).split())}",
+                f"step {number} was not drawn: {type(error).__name__}: {one_line(error)}",
                 DrawingFailed,
                 stacklevel=caller_level(),
             )

@@ -17,7 +17,7 @@ from ..core.conversion import as_numpy
 from ..core.feature_map import FeatureMap, as_map
 from ..core.linear import Linear
 from ..core.note import Note
-from ..errors import BadWeights, first_line
+from ..errors import BadWeights, first_line, one_line
 from ..files import open_regular
 from ..safe_text import counted
 
@@ -192,7 +192,9 @@ def weight_vector(fm: FeatureMap, weights: Any) -> np.ndarray:
                 raise TypeError("weights can't be complex numbers")
             vector = np.asarray(array, np.float64)
         except (TypeError, ValueError) as error:
-            raise BadWeights(f"weights are numbers, one per channel; got {type(weights).__name__}: {error}") from error
+            raise BadWeights(
+                f"weights are numbers, one per channel; got {type(weights).__name__}: {one_line(error)}"
+            ) from error
         if vector.ndim > 1 and vector.size == max(vector.shape):
             vector = vector.reshape(-1)
         if vector.shape != (channels,):

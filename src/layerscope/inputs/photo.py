@@ -27,7 +27,7 @@ from PIL import ExifTags, Image
 
 from ..core.conversion import to_host
 from ..core.note import Note
-from ..errors import ImageNotReadable, ImageTooLarge, LayerscopeError
+from ..errors import ImageNotReadable, ImageTooLarge, LayerscopeError, one_line
 from ..files import open_regular
 from ..memory import short_of_memory
 from .formats import ANEW, DAMAGED, check_memory, check_size, identified, pixel_limit, unknown
@@ -166,7 +166,7 @@ def _reason(name: str, wrong: str, advice: str) -> Iterator[None]:
             " PNG, or smaller"
         ) from error
     except Exception as error:  # on damaged data decoders raise nearly anything: ValueError, KeyError, struct.error …
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error)
         if short_of_memory(error):
             raise ImageTooLarge(
                 f"{name}: decoding it takes more memory than there is: make the image smaller"

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..backends.protocol import Backend, Facts
 from ..backends.registry import adapt, for_library, for_model, load_file, named, specs, suffixes
-from ..errors import BadOption, LayerscopeError, ModelNotReadable
+from ..errors import BadOption, LayerscopeError, ModelNotReadable, one_line
 from ..files import no_such_file, read_bytes
 from ..inputs import preprocess as _preprocess
 from ..inputs.transforms import categories
@@ -157,7 +157,7 @@ def _build(reference: str) -> Any:
         raise
     except Exception as error:
         # The user's own code: any error is theirs to see, in one line here and whole with --debug.
-        raise ModelNotReadable(f"{reference} could not be built: {type(error).__name__}: {error}") from error
+        raise ModelNotReadable(f"{reference} could not be built: {type(error).__name__}: {one_line(error)}") from error
     finally:
         if added:
             sys.path.remove(folder)
@@ -179,7 +179,7 @@ def _labels(labels: Any, facts: Facts) -> tuple[str, ...] | None:
             text = data.decode("utf-8")
             labels = json.loads(text) if path.suffix == ".json" else text.splitlines()
         except ValueError as error:
-            raise BadOption(f"labels {path}: {error}") from error
+            raise BadOption(f"labels {path}: {one_line(error)}") from error
         if not isinstance(labels, list):
             raise BadOption(f"labels {path}: a JSON list of names is needed, not a {type(labels).__name__}")
     return tuple(str(label) for label in labels)

@@ -39,8 +39,10 @@ def lines(picture: Picture, columns: int, colors: int = 24) -> list[str]:
 
 
 def _tile_pixels(picture: Picture) -> np.ndarray:
-    """RGB of what the tiles cover; of a single map at its own resolution."""
+    """RGB of what the tiles cover, of all where there are none; of a single map at its own resolution."""
     cells = picture.cells
+    if not cells:
+        return picture.rgb()
     if len(cells) == 1 and picture.indexed:
         return picture.palette()[picture.codes(cells[0])]
     left, top = min(cell.x for cell in cells), min(cell.y for cell in cells)

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ...errors import BadOption, GradientsUnavailable, LayerscopeError
+from ...errors import BadOption, GradientsUnavailable, LayerscopeError, one_line
 from ..common.outputs import apply_change
 from ..common.run import first_input
 from ..protocol import Captured, Change, Target
@@ -48,7 +48,9 @@ def gradients(model: JaxModel, batch: Any, captured: Mapping[Key, Captured], tar
         raise
     except Exception as error:
         # The forward pass alone went well a moment ago, so whatever it is comes from differentiating or the target.
-        raise GradientsUnavailable(f"the model can't be differentiated: {type(error).__name__}: {error}") from error
+        raise GradientsUnavailable(
+            f"the model can't be differentiated: {type(error).__name__}: {one_line(error)}"
+        ) from error
     return {key: as_captured(gradient).values for key, gradient in zip(zeros, by_key, strict=True)}
 
 

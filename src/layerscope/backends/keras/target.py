@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ...core.layer import split_call
-from ...errors import GradientsUnavailable, LayerscopeError
+from ...errors import GradientsUnavailable, LayerscopeError, one_line
 from ..common.outputs import Aim, apply_change
 from ..common.run import first_input
 from ..protocol import Captured, Change, Pick, Target
@@ -103,7 +103,9 @@ def with_gradients(
         raise
     except Exception as error:
         # The forward pass alone went well a moment ago, so whatever it is comes from differentiating.
-        raise GradientsUnavailable(f"the model can't be differentiated: {type(error).__name__}: {error}") from error
+        raise GradientsUnavailable(
+            f"the model can't be differentiated: {type(error).__name__}: {one_line(error)}"
+        ) from error
 
     def gradient(path: str, values: np.ndarray) -> np.ndarray:
         """The gradient of one path; zeros where the target doesn't depend on it."""

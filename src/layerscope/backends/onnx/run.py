@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 
 from ...checks import MOST_THREADS, setting
-from ...errors import LayerNotCalled, ModelNotReadable
+from ...errors import LayerNotCalled, ModelNotReadable, one_line
 from .cut import Cut, Replacement, cut
 from .files import SideFiles
 from .graph import Graph
@@ -66,9 +66,7 @@ class Session:
         try:
             values = self.session.run(None, {name: feeds[name] for name in self._needed})
         except Exception as error:  # ONNX Runtime's errors have no common parent but Exception
-            raise ModelNotReadable(
-                f"ONNX Runtime could not run the model on this batch: {str(error).strip()}"
-            ) from error
+            raise ModelNotReadable(f"ONNX Runtime could not run the model on this batch: {one_line(error)}") from error
         return [
             value if name in self.unshown else np.asarray(value)
             for name, value in zip(self.tensors, values, strict=True)
@@ -110,7 +108,7 @@ def open_session(part: Cut, threads: int | None, quantised: bool) -> onnxruntime
         return onnxruntime.InferenceSession(part.content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's errors have no common parent but Exception
         raise ModelNotReadable(
-            f"ONNX Runtime {onnxruntime.__version__} does not accept the model: {str(error).strip()}{_advice(error)}"
+            f"ONNX Runtime {onnxruntime.__version__} does not accept the model: {one_line(error)}{_advice(error)}"
         ) from error
 
 

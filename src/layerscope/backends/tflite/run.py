@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ...checks import MOST_THREADS, setting
-from ...errors import BackendMissing, ModelNotReadable
+from ...errors import BackendMissing, ModelNotReadable, one_line
 from .flatbuffer import unpack
 from .graph import Graph, Tensor
 
@@ -101,7 +101,7 @@ class _Named:
         if not isinstance(error, RuntimeError | ValueError):
             return
         name, _ = runtime()
-        message = " ".join(str(error).split()) or type(error).__name__
+        message = one_line(error)
         raise ModelNotReadable(f"{name} {self.what}: {self._custom()}{self._where(message)}{message}") from error
 
     def _custom(self) -> str:

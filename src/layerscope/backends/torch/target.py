@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...errors import BadOption, GradientsUnavailable, LayerscopeError
+from ...errors import BadOption, GradientsUnavailable, LayerscopeError, one_line
 from ..common.outputs import apply_change, rebuild
 from ..common.run import first_input
 from ..protocol import Captured, Change, Target
@@ -93,7 +93,7 @@ class GradientRecorder(Recorder):
             gradients = iter(torch.autograd.grad(aim, nodes, allow_unused=True))
         except RuntimeError as error:
             raise GradientsUnavailable(
-                f"the model can't be differentiated with respect to these layers: {error}"
+                f"the model can't be differentiated with respect to these layers: {one_line(error)}"
             ) from error
         taken = []
         for (wanted, call, captured), node in zip(self.taken, self.nodes, strict=True):

@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import layerscope as ls
+from helpers.shared import SharedList
 from helpers.wording import raises, wording
 from layerscope.backends.torch import recorder
 from layerscope.backends.torch import target as gradients
@@ -32,7 +33,7 @@ class Suite(nn.Module):
         self.head = nn.Linear(5, 6)
         self.spare = nn.Conv2d(3, 4, 3)
         self.fail = fail
-        self.seen = []
+        self.seen = SharedList()
         for name in ("conv1", "head"):
             getattr(self, name).register_forward_hook(lambda *_, name=name: self.seen.append(name))
 

@@ -385,7 +385,7 @@ def test_an_encoders_fast_path_is_not_taken_where_layers_inside_are_wanted_and_g
     assert torch.backends.mha.get_fastpath_enabled()
 
 
-def test_a_layer_that_the_run_itself_adds_is_listed_and_can_be_captured_then():
+def test_a_layer_that_the_run_itself_adds_is_not_left_in_the_model():
     class Growing(nn.Module):
         def __init__(self):
             super().__init__()
@@ -396,6 +396,12 @@ def test_a_layer_that_the_run_itself_adds_is_listed_and_can_be_captured_then():
                 self.late = nn.Conv2d(4, 2, 1)
             return self.late(self.conv(x))
 
-    scope = ls.open(Growing(), preprocess=None)
-    assert "late" in [layer.path for layer in scope.layers(images())]
-    assert capture(scope.model, "late")["late"].values.shape == (2, 2, 6, 6)
+    model = Growing()
+    scope = ls.open(model, preprocess=None)
+    layer = {row.path: row for row in scope.layers(images())}["late"]
+    assert not layer.calls and not hasattr(model, "late")
+    wording(layer.note)
+    with raises(ls.LayerNotCalled, "late"):
+        scope.capture(images(), "late")
+    model(torch.zeros(1, 3, 8, 8))
+    assert capture(model, "late")["late"].values.shape == (2, 2, 6, 6)

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 import layerscope as ls
 from helpers import torchvision_ops  # noqa: F401  # before torchvision, whose operators it stands in for
+from helpers.shared import SharedDict
 from helpers.wording import raises
 from layerscope.backends.torch.backend import TorchBackend
 
@@ -31,7 +32,7 @@ class Residual(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(3, 3, 3, padding=1)
         self.relu = nn.ReLU(inplace=True)
-        self.seen = {}
+        self.seen = SharedDict()
 
     def forward(self, x):
         y = self.conv(x)

@@ -10,6 +10,7 @@ from skimage import data
 
 import layerscope as ls
 from helpers import torchvision_ops  # noqa: F401  # before timm, which imports torchvision
+from helpers.shared import SharedList
 from helpers.wording import raises, warns, wording
 
 timm = pytest.importorskip("timm")
@@ -73,7 +74,7 @@ def test_the_batch_is_the_processors_own(case, tmp_path):
     scope = ls.open(f"hf:{tmp_path}")
     assert scope.plan.known
     wording(scope.plan.note)
-    batches = []
+    batches = SharedList()
     handle = scope.model.register_forward_pre_hook(
         lambda _, args, kwargs: batches.append(kwargs["pixel_values"]), with_kwargs=True
     )

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import layerscope as ls
+from helpers.shared import SharedList
 from helpers.wording import raises
 from layerscope.backends.torch.backend import TorchBackend
 
@@ -136,7 +137,7 @@ def test_attention_weights():
 
 
 def test_a_model_in_bfloat16_goes_on_in_it():
-    model, dtypes = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2)).bfloat16().train(), []
+    model, dtypes = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2)).bfloat16().train(), SharedList()
     model[1].register_forward_hook(lambda *args: dtypes.append(args[2].dtype))
     scores = BACKEND.scores(model, BATCH, 1, {"1": np.zeros_like})
     assert scores == [model[2].bias[1].item()] * 3

@@ -10,6 +10,7 @@ import torch
 from ..protocol import Captured, Pick, Target
 from .model import forward
 from .recorder import Recorder, Wanted, recording
+from .run import run_replica
 from .target import GradientRecorder
 
 
@@ -21,13 +22,19 @@ def capture(
     picks: Mapping[str, Pick] | None = None,
 ) -> dict[str, Captured]:
     """What the named layers produce for a batch, in execution order, with gradients where there is a target."""
-    wanted = [Wanted.find(model, path, (picks or {}).get(path)) for path in paths]
-    if target is None:
-        recorder = Recorder(wanted)
-        with recording(model, recorder):
-            forward(model, batch)
-        return recorder.results()
-    gradients = GradientRecorder(wanted)
-    with recording(model, gradients, gradients=True):
-        gradients.differentiate(forward(model, batch), target)
-    return gradients.results()
+    for path in paths:
+        Wanted.find(model, path)  # an unknown name costs no run
+
+    def run(replica: torch.nn.Module) -> dict[str, Captured]:
+        wanted = [Wanted.find(replica, path, (picks or {}).get(path)) for path in paths]
+        if target is None:
+            recorder = Recorder(wanted)
+            with recording(replica, recorder):
+                forward(replica, batch)
+            return recorder.results()
+        gradients = GradientRecorder(wanted)
+        with recording(replica, gradients):
+            gradients.differentiate(forward(replica, batch), target)
+        return gradients.results()
+
+    return run_replica(model, run, gradients=target is not None)

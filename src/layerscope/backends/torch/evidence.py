@@ -11,8 +11,9 @@ import torch
 from ..common.facts import NormSearch, compare, recipe_of_scaling
 from ..common.run import until_stopped
 from ..protocol import Evidence
-from .model import forward, preserve_state
+from .model import forward
 from .outputs import as_captured
+from .run import hooked, run_replica
 
 
 def evidence(model: torch.nn.Module, batch: Any) -> Evidence | None:
@@ -20,6 +21,11 @@ def evidence(model: torch.nn.Module, batch: Any) -> Evidence | None:
 
     The run stops there, or at the second layer with weights.
     """
+
+    return run_replica(model, lambda replica: _at_first_norm(replica, batch))
+
+
+def _at_first_norm(replica: torch.nn.Module, batch: Any) -> Evidence | None:
     search = NormSearch()
 
     def hook(name: str) -> Callable[[Any, Any], None]:
@@ -32,12 +38,12 @@ def evidence(model: torch.nn.Module, batch: Any) -> Evidence | None:
 
         return entered
 
-    with preserve_state(model) as handles:
-        for name, module in model.named_modules():
+    with hooked() as handles:
+        for name, module in replica.named_modules():
             if _keeps(module) or not any(True for _ in module.children()):
                 handles.append(module.register_forward_pre_hook(hook(name)))
         with until_stopped(search):
-            forward(model, batch)
+            forward(replica, batch)
     return search.evidence
 
 

@@ -1,10 +1,9 @@
-"""A PyTorch model as layerscope runs it: one forward pass that leaves no trace."""
+"""A PyTorch model without what is wrapped around it, and its call with a batch."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -24,66 +23,6 @@ def unwrap(model: Any) -> Any:
             model = model.module
         else:
             return model
-
-
-@contextmanager
-def preserve_state(model: torch.nn.Module, gradients: bool = False) -> Iterator[list[Any]]:
-    """Evaluation mode, with gradients only if asked for; on the way out everything is put back, also when the model raises.
-
-    Gradients work inside the caller's `no_grad` and `inference_mode` too. Yields a list for the handles of hooks, which
-    are removed. Restored are the training flag of every module, buffers that
-    the run changed, and the random state of the CPU and of the model's CUDA devices.
-    """
-    modules = list(model.modules())
-    flags = [(module, module.training) for module in modules]
-    buffers = [
-        (module, name, buffer, buffer._version if not buffer.is_inference() else 0, buffer.detach().clone())
-        for module in modules
-        for name, buffer in module._buffers.items()
-        if buffer is not None
-    ]
-    devices = sorted({weight.device.index for weight in model.parameters() if weight.device.type == "cuda"})
-    handles: list[Any] = []
-    with ExitStack() as stack:
-        stack.enter_context(torch.random.fork_rng(devices=devices))
-        if gradients:
-            stack.enter_context(torch.inference_mode(False))
-        stack.enter_context(torch.set_grad_enabled(gradients))
-        stack.enter_context(_eagerly())
-        try:
-            for module, _ in flags:
-                # Set, not model.eval(): a model may override train() with effects of its own, or forbid it.
-                module.training = False
-            yield handles
-        finally:
-            for handle in handles:
-                handle.remove()
-            for module, training in flags:
-                module.training = training
-            for module, name, buffer, version, kept in buffers:
-                if module._buffers.get(name) is not buffer:
-                    module._buffers[name] = buffer
-                if buffer.is_inference() or buffer._version != version:
-                    _restore(buffer, kept)
-
-
-def _restore(buffer: torch.Tensor, kept: torch.Tensor) -> None:
-    if buffer.is_inference():
-        with torch.inference_mode():
-            buffer.copy_(kept)
-    else:
-        buffer.data.copy_(kept)
-
-
-@contextmanager
-def _eagerly() -> Iterator[None]:
-    """Compiled parts inside the model run eagerly: a compiled region that has run once calls no hooks."""
-    stance = getattr(torch.compiler, "set_stance", None)
-    if stance is None:
-        yield
-        return
-    with stance("force_eager"):
-        yield
 
 
 def forward(model: torch.nn.Module, batch: Any) -> Any:

@@ -16,8 +16,8 @@ from ..common.run import Stop, until_stopped
 from ..protocol import Captured, Pick
 from . import attention
 from .functions import FUNCTION, FunctionWatch, ModuleWatch, Operation
-from .model import preserve_state
 from .outputs import as_captured, main_part, parts_of
+from .run import hooked
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,14 +154,14 @@ class Recorder:
 
 
 @contextmanager
-def recording(model: torch.nn.Module, recorder: Recorder, gradients: bool = False) -> Iterator[None]:
-    """Around a run in which `recorder` takes what it wants, which it may end early; the model is left as it was."""
+def recording(replica: torch.nn.Module, recorder: Recorder) -> Iterator[None]:
+    """Around a run of a replica in which `recorder` takes what it wants, which it may end early."""
     sources = [request.source for request in recorder.wanted]
-    with preserve_state(model, gradients) as handles, ExitStack() as watching:
+    with hooked() as handles, ExitStack() as watching:
         for module in dict.fromkeys(source for source in sources if isinstance(source, torch.nn.Module)):
             handles.append(module.register_forward_hook(recorder.hook))
         for watch in recorder.watches():
-            handles += watch.register_hooks(model)
+            handles += watch.register_hooks(replica)
             watching.enter_context(watch)
         with until_stopped(recorder):
             yield

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any
 
@@ -16,23 +16,33 @@ from . import attention
 from .axes import Axes, Output
 from .field import Fields
 from .functions import FUNCTION, FunctionWatch, Operation, alone, kind_of_function, makes_weights, unwatch
-from .model import forward, kind_of, preserve_state
+from .model import forward, kind_of
 from .outputs import main_part, parts_of
+from .run import hooked, run_replica
 
 
 def layers(model: torch.nn.Module, batch: Any) -> list[Layer]:
     """The table of a model's layers, from one dry run with the first image of a batch."""
-    record = Record(model)
-    watch = DryRunWatch(record)
-    with preserve_state(model) as handles, watch:
-        handles.append(model.register_forward_pre_hook(record.start, with_kwargs=True))
-        for name, module in model.named_modules():
-            if not makes_weights(name):
-                handles.append(module.register_forward_hook(record.hook(name, module)))
-        handles += watch.register_hooks(model, record.entered)
-        with record.fields:
-            forward(model, first_image(batch))
-    return record.table(model)
+
+    def run(replica: torch.nn.Module) -> list[Layer]:
+        record = Record(replica)
+        watch = DryRunWatch(record)
+        with hooked() as handles, watch:
+            handles.append(replica.register_forward_pre_hook(record.start, with_kwargs=True))
+            for name, module in replica.named_modules():
+                if not makes_weights(name):
+                    handles.append(module.register_forward_hook(record.hook(name, module)))
+            handles += watch.register_hooks(replica, record.entered)
+            with record.fields:
+                forward(replica, first_image(batch))
+        return record.table(replica, {name for name, _ in model.named_modules()})
+
+    return run_replica(model, run)
+
+
+NEW = (
+    "made by the forward pass itself, each time anew: run the model once, so that it keeps this layer, and open it then"
+)
 
 
 class DryRunWatch(attention.AttentionWatch):
@@ -149,17 +159,22 @@ class Record:
             self._weights[module] = sizes
         return self._weights[module]
 
-    def table(self, model: torch.nn.Module) -> list[Layer]:
-        """The rows: those that ran in the order in which their first call ended, then the others with the reason."""
+    def table(self, model: torch.nn.Module, lasting: Collection[str]) -> list[Layer]:
+        """The rows: those that ran in the order in which their first call ended, then the others with the reason.
+
+        `lasting` are the names of the modules that the model had before.
+        """
         names, modules = _all_names(model), dict(model.named_modules())
         rows: list[Layer] = []
         for name in self.calls.paths():
+            if name in modules and name not in lasting:
+                continue
             rows += self.calls.rows(
                 name, names[modules[name]] if name in modules else _inner_names(name, modules), len(rows)
             )
         for name, module in modules.items():
-            if name not in self.calls:
-                note = _why_not(model, name, module, self.calls)
+            if name not in self.calls or name not in lasting:
+                note = NEW if name not in lasting else _why_not(model, name, module, self.calls)
                 rows.append(
                     Layer(name, kind_of(module), index=len(rows), note=note, parameters=self._parameters(module))
                 )

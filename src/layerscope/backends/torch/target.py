@@ -18,15 +18,22 @@ from .functions import Operation
 from .model import forward
 from .outputs import AIM, as_captured
 from .recorder import Recorder, Wanted, recording
+from .run import run_replica
 
 
 def scores(model: torch.nn.Module, batch: Any, target: Target, changes: Mapping[str, Change]) -> list[float]:
     """The target's number for each image, while some layers return other values."""
-    changer = Changer([Wanted.find(model, path) for path in changes], changes)
-    with recording(model, changer):
-        numbers = AIM.numbers(forward(model, batch), target, len(first_input(batch)))
-    changer.results()
-    return numbers
+    for path in changes:
+        Wanted.find(model, path)  # an unknown name costs no run
+
+    def run(replica: torch.nn.Module) -> list[float]:
+        changer = Changer([Wanted.find(replica, path) for path in changes], changes)
+        with recording(replica, changer):
+            numbers = AIM.numbers(forward(replica, batch), target, len(first_input(batch)))
+        changer.results()
+        return numbers
+
+    return run_replica(model, run)
 
 
 class GradientRecorder(Recorder):

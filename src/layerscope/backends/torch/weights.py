@@ -10,9 +10,10 @@ import torch
 from ..common.axes import SPACE
 from ..common.run import first_image
 from ..protocol import Head, Kernel, turned
-from .model import forward, preserve_state
+from .model import forward
 from .outputs import as_captured
 from .recorder import Wanted
+from .run import hooked, run_replica
 
 
 def kernel(model: torch.nn.Module, path: str, batch: Any) -> Kernel | None:
@@ -26,8 +27,7 @@ def kernel(model: torch.nn.Module, path: str, batch: Any) -> Kernel | None:
     if wanted.part is not None or not isinstance(module, torch.nn.modules.conv._ConvNd):
         return None
     # A parametrised weight is computed, and a spectral norm in training would take a step of its own.
-    with preserve_state(module):
-        weight = module.weight
+    weight: Any = run_replica(module, lambda replica: replica.weight)
     if not isinstance(weight, torch.Tensor):
         return None  # a quantised convolution keeps packed codes, behind a method of that name
     values = as_captured(weight).values.astype(np.float32, copy=False)
@@ -38,21 +38,25 @@ def kernel(model: torch.nn.Module, path: str, batch: Any) -> Kernel | None:
 
 def head(model: torch.nn.Module, batch: Any) -> Head | None:
     """The `torch.nn.Linear` that ran last for a batch."""
-    ran: list[tuple[str, torch.nn.Linear]] = []
 
-    def hook(name: str) -> Any:
-        return lambda module, inputs, output: ran.append((name, module))
+    def run(replica: torch.nn.Module) -> Head | None:
+        ran: list[tuple[str, torch.nn.Linear]] = []
 
-    with preserve_state(model) as added:
-        for name, module in model.named_modules():
-            if isinstance(module, torch.nn.Linear):
-                added.append(module.register_forward_hook(hook(name)))
-        forward(model, first_image(batch))
-    if not ran:
-        return None
-    name, last = ran[-1]
-    bias = None if last.bias is None else _numbers(last.bias)
-    return Head(name, _numbers(last.weight), bias)
+        def hook(name: str) -> Any:
+            return lambda module, inputs, output: ran.append((name, module))
+
+        with hooked() as handles:
+            for name, module in replica.named_modules():
+                if isinstance(module, torch.nn.Linear):
+                    handles.append(module.register_forward_hook(hook(name)))
+            forward(replica, first_image(batch))
+        if not ran:
+            return None
+        name, last = ran[-1]
+        bias = None if last.bias is None else _numbers(last.bias)
+        return Head(name, _numbers(last.weight), bias)
+
+    return run_replica(model, run)
 
 
 def _numbers(tensor: torch.Tensor) -> np.ndarray:

@@ -1,0 +1,188 @@
+"""Running a PyTorch model so that nobody notices: neither its owner afterwards, nor another thread meanwhile."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, TypeVar
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from ...errors import ModelNotReadable
+from ..common.run import TensorMap
+from .replica import replicate
+
+Value = TypeVar("Value")
+
+
+@contextmanager
+def hooked() -> Iterator[list[Any]]:
+    """A list for the handles of hooks on a replica: removing them lets it go at once, as they lead back to it."""
+    handles: list[Any] = []
+    try:
+        yield handles
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+# Models whose weights changed during a run: trained in another thread, or written to by their own forward.
+CHANGING: TensorMap[bool] = TensorMap()
+# Whether a model draws random numbers in evaluation mode, where that was asked.
+DRAWS: TensorMap[bool] = TensorMap()
+ATTEMPTS = 50  # to copy the weights between two steps of an optimizer
+
+
+def run_replica(model: torch.nn.Module, run: Callable[[torch.nn.Module], Value], *, gradients: bool = False) -> Value:
+    """What `run` returns for a replica of the model in evaluation mode, with gradients only if asked for.
+
+    The user's modules are neither touched nor run. Gradients work inside the caller's `no_grad` and `inference_mode` too.
+    The replica shares the model's weights. Where they change meanwhile, `run` is called again, with a copy of the weights as
+    they were between two steps; raises `ModelNotReadable` where they never stand still for long enough.
+    """
+    with ExitStack() as stack:
+        if gradients:
+            stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.set_grad_enabled(gradients))
+        stack.enter_context(eagerly())
+
+        def evaluated(replica: torch.nn.Module) -> Value:
+            for module in replica.modules():
+                # Set, not replica.eval(): a model may override train() with effects of its own, or forbid it.
+                module.training = False
+            with _keep_random_state(model, lambda: run(replica)):
+                return run(replica)
+
+        if not CHANGING.get(model):
+            before = _versions(model)
+            try:
+                result = evaluated(replicate(model))
+            except Exception:
+                if _versions(model) == before:
+                    raise
+            else:
+                if _versions(model) == before:
+                    return result
+            CHANGING.set(model, True)
+        return evaluated(_copied_between_steps(model))
+
+
+def _copied_between_steps(model: torch.nn.Module) -> torch.nn.Module:
+    """A replica with weights of its own, which are those of one moment."""
+    for _ in range(ATTEMPTS):
+        before = _versions(model)
+        replica = replicate(model, own_parameters=True)
+        if _versions(model) == before:
+            return replica
+    raise ModelNotReadable(
+        "the weights of this model change all the time, in another thread: capture between two steps of the training, or a copy"
+        " of the model (copy.deepcopy)"
+    )
+
+
+def _versions(model: torch.nn.Module) -> list[int]:
+    """How often each weight was written to so far; a weight made in inference mode doesn't know."""
+    return [0 if weight.is_inference() else weight._version for weight in model.parameters()]
+
+
+@contextmanager
+def _keep_random_state(model: torch.nn.Module, again: Callable[[], Any]) -> Iterator[None]:
+    """Put torch's random state back where the model drew from it; what other threads draw meanwhile is theirs.
+
+    `again` repeats the run, to see whether the model draws.
+    """
+    devices = sorted({weight.device.index for weight in model.parameters() if weight.device.type == "cuda"})
+    before = _random_states(devices)
+    try:
+        yield
+    except BaseException:
+        if DRAWS.get(model) is not False:
+            _restore_random_states(before, devices)
+        raise
+    changed = any(not torch.equal(old, new) for old, new in zip(before, _random_states(devices), strict=True))
+    if changed and _draws(model, again):
+        _restore_random_states(before, devices)
+
+
+def _random_states(devices: list[int]) -> list[torch.Tensor]:
+    return [torch.get_rng_state(), *(torch.cuda.get_rng_state(device) for device in devices)]
+
+
+def _restore_random_states(states: list[torch.Tensor], devices: list[int]) -> None:
+    torch.set_rng_state(states[0])
+    for device, state in zip(devices, states[1:], strict=True):
+        torch.cuda.set_rng_state(state, device)
+
+
+def _draws(model: torch.nn.Module, again: Callable[[], Any]) -> bool:
+    """Whether it was the model that drew random numbers: asked once, and only where it may have been another thread."""
+    if threading.active_count() == 1:
+        return True
+    known = DRAWS.get(model)
+    if known is None:
+        watch = DrawWatch()
+        with watch:
+            again()
+        known = watch.drew
+        DRAWS.set(model, known)
+    return known
+
+
+class DrawWatch(TorchDispatchMode):
+    """Sees whether an operator that draws random numbers runs in this thread."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drew = False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if torch.Tag.nondeterministic_seeded in func.tags:
+            self.drew |= _dropout(func, args, kwargs) != 0
+        return func(*args, **kwargs)
+
+
+def _dropout(func: Any, args: Any, kwargs: Any) -> float | None:
+    """The probability of dropout where an operator has one: at 0 it draws nothing."""
+    for position, argument in enumerate(func._schema.arguments):
+        if argument.name == "dropout_p":
+            default = argument.default_value
+            probability: float = args[position] if position < len(args) else kwargs.get("dropout_p", default)
+            return probability
+    return None
+
+
+class Eager:
+    """Compiled parts of a model run eagerly while any thread captures: a compiled region that has run once calls no hooks.
+
+    torch has one stance for all threads, so the first run changes it and the last one puts it back.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._runs = 0
+        self._stance: Any = None
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        if "torch._dynamo" not in sys.modules or not hasattr(torch.compiler, "set_stance"):
+            yield  # nothing has been compiled
+            return
+        with self._lock:
+            if not self._runs:
+                self._stance = torch.compiler.set_stance("force_eager")
+                self._stance.__enter__()
+            self._runs += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._runs -= 1
+                if not self._runs:
+                    self._stance.__exit__(None, None, None)
+
+
+eagerly = Eager()

@@ -22,11 +22,9 @@ def capture(
     picks: Mapping[str, Pick] | None = None,
 ) -> dict[str, Captured]:
     """What the named layers produce for a batch, in execution order, with gradients where there is a target."""
-    for path in paths:
-        Wanted.find(model, path)  # an unknown name costs no run
 
     def run(replica: torch.nn.Module) -> dict[str, Captured]:
-        wanted = [Wanted.find(replica, path, (picks or {}).get(path)) for path in paths]
+        wanted = Wanted.find_all(replica, paths, picks)
         if target is None:
             recorder = Recorder(wanted)
             with recording(replica, recorder):

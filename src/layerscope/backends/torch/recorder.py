@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -46,14 +46,21 @@ class Wanted:
         return (self.module, self.part) if self.attention or self.function else self.module
 
     @classmethod
-    def find(cls, model: torch.nn.Module, path: str, pick: Pick | None = None) -> Wanted:
+    def find_all(
+        cls, model: torch.nn.Module, paths: Iterable[str], picks: Mapping[str, Pick] | None = None
+    ) -> list[Wanted]:
+        """What the paths stand for in a model. Raises `LayerNotFound`."""
         modules = dict(model.named_modules(remove_duplicate=False))
+        return [cls._find(modules, path, (picks or {}).get(path)) for path in paths]
+
+    @classmethod
+    def _find(cls, modules: Mapping[str, torch.nn.Module], path: str, pick: Pick | None) -> Wanted:
         base, call = split_call(path)
         if path in modules or base in modules:
             whole = path in modules
             return cls(path, modules[path if whole else base], None, None if whole else call, pick)
         if base == attention.NAME or re.fullmatch(r"\w+\(\)", base):
-            return cls(path, model, f".{base}", call, pick)
+            return cls(path, modules[""], f".{base}", call, pick)
         # A part of an output: `mha[1]`, `.logits`; the longest module name in front of it wins.
         for separator in reversed(list(re.finditer(r"[.\[]", base))):
             name, part = base[: separator.start()], base[separator.start() :]

@@ -27,9 +27,34 @@ ATOMIC = frozenset(
     }
 )  # fmt: skip
 # Objects that work with a model, but are no part of what it computes; a trainer leads to data sets, loggers and files.
-AROUND = frozenset({"layerscope", "lightning", "lightning_fabric", "logging", "pytorch_lightning", "threading"})
+AROUND = frozenset({"layerscope", "lightning", "lightning_fabric", "logging", "pytorch_lightning", "threading", "torch"})
 AROUND_TYPES = (torch.optim.Optimizer, torch.utils.data.Dataset, torch.utils.data.DataLoader)
+# Of every module, and nothing is added to them in a run: shared where they are empty, as they nearly always are.
+UNTOUCHED = frozenset(
+    {
+        "_backward_hooks", "_backward_pre_hooks", "_load_state_dict_post_hooks", "_load_state_dict_pre_hooks",
+        "_non_persistent_buffers_set", "_state_dict_hooks", "_state_dict_pre_hooks",
+    }
+)  # fmt: skip
 MOST_OBJECTS = 100_000  # copied beside modules; what lies behind them is shared
+
+
+def modules_of(model: torch.nn.Module) -> list[torch.nn.Module]:
+    """A model and all modules inside it, each once: `model.modules()` without the names, which take most of its time."""
+    modules, seen = [model], {id(model)}
+    for module in modules:
+        for child in list(module._modules.values()):
+            if child is not None and id(child) not in seen:
+                seen.add(id(child))
+                modules.append(child)
+    return modules
+
+
+def weights_of(model: torch.nn.Module) -> list[torch.nn.Parameter]:
+    """The parameters of a model, tied ones as often as they are held."""
+    return [
+        weight for module in modules_of(model) for weight in list(module._parameters.values()) if weight is not None
+    ]
 
 
 def replicate(model: torch.nn.Module, own_parameters: bool = False) -> torch.nn.Module:
@@ -48,15 +73,15 @@ class Replicator:
     def __init__(self, model: torch.nn.Module, own_parameters: bool) -> None:
         self.own_parameters = own_parameters
         self.model = model
-        # What goes through `copy.deepcopy` must find the parameters here, too.
-        self.memo: dict[int, Any] = {} if own_parameters else {id(weight): weight for weight in model.parameters()}
+        self.memo: dict[int, Any] = {}
         self.rules = dict(EXACT)
         self.left = MOST_OBJECTS
+        self.seeded = False  # with the parameters, which `copy.deepcopy` looks up in the memo
 
     @functools.cached_property
     def inside(self) -> set[int]:
         """The modules of the tree, by identity."""
-        return {id(module) for module in self.model.modules()}
+        return {id(module) for module in modules_of(self.model)}
 
     def copy(self, value: Any) -> Any:
         """The replica's own `value`; `value` itself where that can be shared."""
@@ -87,7 +112,15 @@ class Replicator:
         self.memo[id(module)] = duplicate
         attributes = duplicate.__dict__
         for name, value in list(module.__dict__.items()):
-            attributes[name] = value if type(value) in ATOMIC else self.copy(value)
+            kind = type(value)
+            if kind in ATOMIC or (name in UNTOUCHED and not value):
+                attributes[name] = value
+            elif (kind is dict or kind is OrderedDict) and not value:
+                attributes[name] = kind()
+            elif kind is tuple and ATOMIC.issuperset(map(type, value)):
+                attributes[name] = value
+            else:
+                attributes[name] = self.copy(value)
         return duplicate
 
     def _parameter(self, parameter: torch.nn.Parameter) -> Any:
@@ -204,6 +237,9 @@ class Replicator:
 
     def _by_deepcopy(self, value: Any) -> Any:
         """What has a way of its own of being copied, or of refusing to be."""
+        if not self.seeded and not self.own_parameters:
+            self.memo.update((id(weight), weight) for weight in weights_of(self.model))
+        self.seeded = True
         try:
             return copy.deepcopy(value, self.memo)
         except Exception:

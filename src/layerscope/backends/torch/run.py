@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
+import types
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -13,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ...errors import ModelNotReadable
 from ..common.run import TensorMap
-from .replica import replicate
+from .replica import modules_of, replicate, weights_of
 
 Value = TypeVar("Value")
 
@@ -33,7 +36,9 @@ def hooked() -> Iterator[list[Any]]:
 CHANGING: TensorMap[bool] = TensorMap()
 # Whether a model draws random numbers in evaluation mode, where that was asked.
 DRAWS: TensorMap[bool] = TensorMap()
-ATTEMPTS = 50  # to copy the weights between two steps of an optimizer
+ATTEMPTS = 100  # to copy the weights between two steps of an optimizer
+LOOKS = 100  # at the other threads, until they stand still for as long as one look takes
+OPTIMIZERS = str(Path(torch.optim.__file__).parent)
 
 
 def run_replica(model: torch.nn.Module, run: Callable[[torch.nn.Module], Value], *, gradients: bool = False) -> Value:
@@ -50,21 +55,24 @@ def run_replica(model: torch.nn.Module, run: Callable[[torch.nn.Module], Value],
         stack.enter_context(eagerly())
 
         def evaluated(replica: torch.nn.Module) -> Value:
-            for module in replica.modules():
+            for module in modules_of(replica):
                 # Set, not replica.eval(): a model may override train() with effects of its own, or forbid it.
-                module.training = False
-            with _keep_random_state(model, lambda: run(replica)):
+                if module.training:
+                    module.training = False
+            with _keep_random_state(model, devices, lambda: run(replica)):
                 return run(replica)
 
+        weights = weights_of(model)
+        devices = sorted({weight.device.index for weight in weights if weight.is_cuda})
         if not CHANGING.get(model):
-            before = _versions(model)
+            before = _versions(weights)
             try:
                 result = evaluated(replicate(model))
             except Exception:
-                if _versions(model) == before:
+                if not _changed(weights, before):
                     raise
             else:
-                if _versions(model) == before:
+                if not _changed(weights, before):
                     return result
             CHANGING.set(model, True)
         return evaluated(_copied_between_steps(model))
@@ -73,28 +81,65 @@ def run_replica(model: torch.nn.Module, run: Callable[[torch.nn.Module], Value],
 def _copied_between_steps(model: torch.nn.Module) -> torch.nn.Module:
     """A replica with weights of its own, which are those of one moment."""
     for _ in range(ATTEMPTS):
-        before = _versions(model)
+        weights, start = weights_of(model), time.perf_counter()
+        before = _versions(weights)
         replica = replicate(model, own_parameters=True)
-        if _versions(model) == before:
+        # An update in plain Python stands between two weights for a moment: it is given the time to go on, and be seen.
+        time.sleep(min(time.perf_counter() - start, 0.05))
+        if not _changed(weights, before):
             return replica
     raise ModelNotReadable(
-        "the weights of this model change all the time, in another thread: capture between two steps of the training, or a copy"
-        " of the model (copy.deepcopy)"
+        "the weights of this model change all the time, in another thread: capture between two steps of the training, or from"
+        " a copy of the model (copy.deepcopy)"
     )
 
 
-def _versions(model: torch.nn.Module) -> list[int]:
-    """How often each weight was written to so far; a weight made in inference mode doesn't know."""
-    return [0 if weight.is_inference() else weight._version for weight in model.parameters()]
+def _versions(weights: list[torch.nn.Parameter]) -> list[int] | None:
+    """How often each weight was written to so far; `None` in the middle of an optimizer's step in another thread."""
+    if _stepping():
+        return None
+    # A weight made in inference mode keeps no count.
+    return [0 if weight.is_inference() else weight._version for weight in weights]
+
+
+def _changed(weights: list[torch.nn.Parameter], before: list[int] | None) -> bool:
+    """Whether the weights may have changed since `before`, or are about to."""
+    return before is None or _versions(weights) != before
+
+
+def _stepping() -> bool:
+    """Whether an optimizer steps in another thread, as its stack tells: half of the weights are new then, half are old."""
+    if threading.active_count() == 1:
+        return False
+    for _ in range(LOOKS):
+        looked = _other_threads()
+        stepping = any(_steps(frame) for frame, _ in looked.values())
+        if _other_threads() == looked:  # else they went on meanwhile, and what was seen is of no moment
+            return stepping
+    return True
+
+
+def _other_threads() -> dict[int, tuple[types.FrameType, int]]:
+    """Where each other thread is: its innermost frame, and the instruction."""
+    own = threading.get_ident()
+    return {number: (frame, frame.f_lasti) for number, frame in sys._current_frames().items() if number != own}
+
+
+def _steps(frame: types.FrameType | None) -> bool:
+    """Whether a frame is one of `torch.optim`, which runs every step of every optimizer, or was called from one."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith(OPTIMIZERS):
+            return True
+        frame = frame.f_back
+    return False
 
 
 @contextmanager
-def _keep_random_state(model: torch.nn.Module, again: Callable[[], Any]) -> Iterator[None]:
+def _keep_random_state(model: torch.nn.Module, devices: list[int], again: Callable[[], Any]) -> Iterator[None]:
     """Put torch's random state back where the model drew from it; what other threads draw meanwhile is theirs.
 
     `again` repeats the run, to see whether the model draws.
     """
-    devices = sorted({weight.device.index for weight in model.parameters() if weight.device.type == "cuda"})
     before = _random_states(devices)
     try:
         yield
@@ -138,7 +183,7 @@ class DrawWatch(TorchDispatchMode):
         super().__init__()
         self.drew = False
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(self, func: Any, kinds: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if torch.Tag.nondeterministic_seeded in func.tags:
             self.drew |= _dropout(func, args, kwargs) != 0

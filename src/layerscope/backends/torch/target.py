@@ -23,11 +23,9 @@ from .run import run_replica
 
 def scores(model: torch.nn.Module, batch: Any, target: Target, changes: Mapping[str, Change]) -> list[float]:
     """The target's number for each image, while some layers return other values."""
-    for path in changes:
-        Wanted.find(model, path)  # an unknown name costs no run
 
     def run(replica: torch.nn.Module) -> list[float]:
-        changer = Changer([Wanted.find(replica, path) for path in changes], changes)
+        changer = Changer(Wanted.find_all(replica, changes), changes)
         with recording(replica, changer):
             numbers = AIM.numbers(forward(replica, batch), target, len(first_input(batch)))
         changer.results()

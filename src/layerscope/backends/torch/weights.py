@@ -22,7 +22,7 @@ def kernel(model: torch.nn.Module, path: str, batch: Any) -> Kernel | None:
     As the module itself would use them now: a parametrised weight (weight norm, pruning) is computed. Nothing is run, so
     `batch` isn't needed.
     """
-    wanted = Wanted.find(model, path)
+    (wanted,) = Wanted.find_all(model, [path])
     module = wanted.module
     if wanted.part is not None or not isinstance(module, torch.nn.modules.conv._ConvNd):
         return None

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..backends.common.run import keep_random_state
 from ..backends.protocol import Captured, Pick, Target
 from ..channels.query import numbers
 from ..core.layer import Layer
@@ -85,9 +85,9 @@ class Run:
 @contextmanager
 def forward_pass(scope: Scope, array: Any) -> Iterator[None]:
     """Around a forward pass: random state is put back, the model's own errors come with what it was given."""
-    states = (random.getstate(), np.random.get_state()) if scope._reader.random else None
     try:
-        yield
+        with keep_random_state() if scope._reader.random else nullcontext():
+            yield
     except LayerscopeError:
         raise
     except Exception as error:
@@ -102,10 +102,6 @@ def forward_pass(scope: Scope, array: Any) -> Iterator[None]:
             f"{scope.name}: the forward pass failed on an input of {describe(array)}: {reason}."
             " If the size or type is wrong, size= and preprocess= change it"
         ) from error
-    finally:
-        if states is not None:
-            random.setstate(states[0])
-            np.random.set_state(states[1])
 
 
 def layer_table(scope: Scope, batch: Batch) -> LayerTable:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import random
+import sys
+import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
+
+import numpy as np
 
 Value = TypeVar("Value")
 
@@ -71,3 +76,58 @@ def first_input(batch: Any) -> Any:
     while isinstance(batch, Mapping | tuple | list):
         batch = next(iter(batch.values())) if isinstance(batch, Mapping) else batch[0]
     return batch
+
+
+def others_running() -> bool:
+    """Whether another thread may be at work; daemons (of notebooks, of progress bars) aren't asked."""
+    own = threading.current_thread()
+    return any(thread is not own and not thread.daemon for thread in threading.enumerate())
+
+
+@contextlib.contextmanager
+def keep_random_state() -> Iterator[None]:
+    """Put Python's and numpy's random state back where the model drew from it.
+
+    Nobody can tell who drew. Where other threads are at work the state is left alone: what they drew would be drawn again.
+    """
+    python, legacy = random.getstate(), np.random.get_state(legacy=False)
+    try:
+        yield
+    finally:
+        if not others_running():
+            if random.getstate() != python:
+                random.setstate(python)
+            np.random.set_state(legacy)
+
+
+class Eager:
+    """What `torch.compile` compiled runs eagerly while any thread captures: a compiled region that has run once calls no hooks.
+
+    torch has one stance for all threads, so the first run changes it and the last one puts it back.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._runs = 0
+        self._stance: Any = None
+
+    @contextlib.contextmanager
+    def __call__(self) -> Iterator[None]:
+        if "torch._dynamo" not in sys.modules or not hasattr(sys.modules["torch"].compiler, "set_stance"):
+            yield  # nothing has been compiled
+            return
+        with self._lock:
+            if not self._runs:
+                self._stance = sys.modules["torch"].compiler.set_stance("force_eager")
+                self._stance.__enter__()
+            self._runs += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._runs -= 1
+                if not self._runs:
+                    self._stance.__exit__(None, None, None)
+
+
+EAGERLY = Eager()

@@ -17,6 +17,7 @@ from keras.src.backend.common.global_state import get_global_attribute
 from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 
 from ...errors import ModelNotReadable
+from ..common.run import EAGERLY, others_running
 from .engine import Engine, TensorflowEngine, WatchedMethod
 
 
@@ -129,10 +130,9 @@ class TorchEngine(Keras3Engine):
     @contextlib.contextmanager
     def inference(self) -> Iterator[None]:
         with contextlib.ExitStack() as stack:
-            stack.enter_context(self.lib.random.fork_rng())
-            if "torch._dynamo" in sys.modules:
-                # What is compiled runs by its Python code, since a graph shows nothing of its layers.
-                stack.enter_context(self.lib.compiler.set_stance("force_eager"))
+            if not others_running():  # else what they draw meanwhile would be drawn again
+                stack.enter_context(self.lib.random.fork_rng())
+            stack.enter_context(EAGERLY())
             if self.gradients:
                 stack.enter_context(self.lib.inference_mode(False))
             stack.enter_context(self.lib.set_grad_enabled(self.gradients))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import random
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -16,9 +15,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from ..common.run import Stop
+from ..common.run import Stop, keep_random_state
 from .attention import NAME, AttentionMap, attention_weights
 from .engine import Engine, WatchedMethod
 from .model import KerasModel
@@ -287,13 +284,10 @@ def _restore(watch: Watch) -> Iterator[None]:
     losses = [engine.save_losses(layer) for layer in layers]
     wrappers = [layer for layer in layers if is_a(layer, "TorchModuleWrapper")]
     modes = [(module, module.training) for wrapper in wrappers for module in wrapper.modules()]
-    python, legacy = random.getstate(), np.random.get_state()
     try:
-        with engine.inference():
+        with keep_random_state(), engine.inference():
             yield
     finally:
-        random.setstate(python)
-        np.random.set_state(legacy)
         for module, training in modes:
             module.training = training
         for restore in losses:

@@ -15,7 +15,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ...errors import ModelNotReadable
-from ..common.run import TensorMap
+from ..common.run import EAGERLY, TensorMap
 from .replica import modules_of, replicate, weights_of
 
 Value = TypeVar("Value")
@@ -52,7 +52,7 @@ def run_replica(model: torch.nn.Module, run: Callable[[torch.nn.Module], Value],
         if gradients:
             stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.set_grad_enabled(gradients))
-        stack.enter_context(eagerly())
+        stack.enter_context(EAGERLY())
 
         def evaluated(replica: torch.nn.Module) -> Value:
             for module in modules_of(replica):
@@ -198,36 +198,3 @@ def _dropout(func: Any, args: Any, kwargs: Any) -> float | None:
             probability: float = args[position] if position < len(args) else kwargs.get("dropout_p", default)
             return probability
     return None
-
-
-class Eager:
-    """Compiled parts of a model run eagerly while any thread captures: a compiled region that has run once calls no hooks.
-
-    torch has one stance for all threads, so the first run changes it and the last one puts it back.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._runs = 0
-        self._stance: Any = None
-
-    @contextmanager
-    def __call__(self) -> Iterator[None]:
-        if "torch._dynamo" not in sys.modules or not hasattr(torch.compiler, "set_stance"):
-            yield  # nothing has been compiled
-            return
-        with self._lock:
-            if not self._runs:
-                self._stance = torch.compiler.set_stance("force_eager")
-                self._stance.__enter__()
-            self._runs += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._runs -= 1
-                if not self._runs:
-                    self._stance.__exit__(None, None, None)
-
-
-eagerly = Eager()

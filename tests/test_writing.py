@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -115,12 +116,18 @@ def test_pipes_and_devices_are_written_directly(tmp_path):
     assert (tmp_path / "out.png").is_symlink()
 
 
-def test_a_file_in_a_folder_that_takes_no_new_ones_is_written_all_the_same(tmp_path, monkeypatch):
+@pytest.mark.limit("an output that can't be exchanged")
+def test_a_file_in_a_folder_that_takes_no_new_ones_is_written_all_the_same(tmp_path, monkeypatch, limit):
     path = tmp_path / "a.bin"
     write(path, b"old and longer")
     monkeypatch.setattr(os, "access", lambda name, mode: Path(name) == path)
     write(path, b"new")
     assert path.read_bytes() == b"new"
+    monkeypatch.undo()
+    with replacing(path):
+        (unfinished,) = {*os.listdir(tmp_path)} - {"a.bin"}
+        assert re.fullmatch(r"\.layerscope-[0-9a-f]{16}\.part", unfinished)
+        limit.shows(".layerscope-….part")
 
 
 def test_a_file_that_cannot_be_moved_to_is_written_all_the_same(tmp_path, monkeypatch):

@@ -69,6 +69,8 @@ def test_an_input_is_reached_by_no_name(tmp_path):
         assert paths.is_input(tmp_path / f"{name}.png")
         assert paths.free(tmp_path, name, ".png", name).name == f"{name}-2.png"
     assert paths.free(tmp_path, "other", ".png", "other").name == "other.png"
+    (tmp_path / "folder.png").mkdir()
+    assert paths.free(tmp_path, "folder", ".png", "folder").name == "folder-2.png"
 
 
 def test_an_output_that_links_to_another_is_not_written_over_it(tmp_path):

@@ -224,7 +224,7 @@ def _matches(pattern: Path) -> list[str]:
     parts = pattern.parts[1:] if pattern.anchor else pattern.parts
     for part in (*parts, "*") if parts[-1:] == ("**",) else parts:
         if part == "**":
-            seen: set[tuple[int, int]] = set()
+            seen: set[str] = set()
             matches = [below for match in matches for below in _folders_below(match, seen)]
         else:
             inside = [(match, name) for match in matches for name in glob.iglob(part, root_dir=match or None)]
@@ -232,14 +232,14 @@ def _matches(pattern: Path) -> list[str]:
     return matches
 
 
-def _folders_below(folder: str, seen: set[tuple[int, int]]) -> Iterator[str]:
+def _folders_below(folder: str, seen: set[str]) -> Iterator[str]:
     """The folder and those in it that aren't hidden, without those `seen` before."""
     for parent, names, _ in os.walk(folder or ".", followlinks=True):
-        status = os.stat(parent)
-        if (status.st_dev, status.st_ino) in seen:
+        real = os.path.realpath(parent)
+        if real in seen:
             names.clear()
             continue
-        seen.add((status.st_dev, status.st_ino))
+        seen.add(real)
         names[:] = [name for name in names if not name.startswith(".")]
         names.sort(key=lambda name: (os.path.islink(os.path.join(parent, name)), name))
         yield parent if folder else parent[2:]  # without "./"

@@ -19,7 +19,7 @@ RESERVED = re.compile(r"(con|prn|aux|nul|(com|lpt)[0-9¹²³])(\.|$)", re.IGNORE
 
 
 class Paths:
-    """Paths to write to: none for two owners, and none that is one of `inputs`, by whatever name or link it is reached."""
+    """Paths to write to: none for two owners, none that is one of `inputs`, by whatever name or link, and none of a folder."""
 
     def __init__(self, inputs: Iterable[str | os.PathLike[str]] = ()) -> None:
         self._inputs = {identity for path in inputs if (identity := _identity(path))}
@@ -30,12 +30,13 @@ class Paths:
         return _identity(path) in self._inputs
 
     def free(self, folder: Path, stem: str, suffix: str, owner: Hashable) -> Path:
-        """The path of `owner` in `folder`: numbered where it is an input or another's, shortened where it is too long."""
+        """The path of `owner` in `folder`: numbered where that is taken, shortened where it is too long."""
         first, number = f"_{stem}" if RESERVED.match(stem) else stem, 1
         while True:
             name = _fitting(f"{first}-{number}" if number > 1 else first, LONGEST - len(os.fsencode(suffix)))
             path = folder / f"{name}{suffix}"
-            if not self.is_input(path) and self._owners.setdefault(_folded(os.path.realpath(path)), owner) == owner:
+            blocked = self.is_input(path) or os.path.isdir(path)
+            if not blocked and self._owners.setdefault(_folded(os.path.realpath(path)), owner) == owner:
                 return path
             number += 1
 

@@ -229,6 +229,16 @@ def test_stream_reads_files_only_when_needed(folder: Path) -> None:
     assert [id for id, _ in skipped] == ["img2.PNG"]
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
+def test_a_pipe_in_a_folder_is_skipped_without_waiting(folder: Path) -> None:
+    os.mkfifo(folder / "img3.png")
+    with warns(ImagesSkipped, "img3.png"):
+        photos, _ = load(folder)
+    assert [photo.id for photo in photos] == ["img1.png", "img2.PNG", "img10.png"]
+    with raises(ImageNotReadable, "img3.png"):
+        load(folder / "img3.png")
+
+
 def test_a_batch_ends_early_where_its_photos_take_much_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images, "UNCHECKED", 0)
     monkeypatch.setenv(memory.LIMIT, f"{RAMP.nbytes * 12}")  # a fifth of it holds two

@@ -3,6 +3,7 @@
 import logging
 import random
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,28 @@ import layerscope as ls
 from helpers.wording import raises, warns, wording
 from layerscope.backends import Facts, Input
 from layerscope.testing import Step, TinyBackend, TinyModel, tiny_model
+
+
+def test_only_the_latest_tables_are_kept_and_threads_may_ask_for_them_at_once():
+    from layerscope.scope.run import TABLES, Cache
+
+    cache, made = Cache(), []
+
+    def table(size):
+        return cache.table(size, lambda: made.append(size) or ls.LayerTable([]))
+
+    for size in range(TABLES):
+        table(size)
+    first = table(0)  # used last, so it stays
+    table(TABLES)
+    assert table(0) is first
+    assert len(cache.tables) == TABLES
+    assert made == [*range(TABLES + 1)]
+    table(1)
+    assert made[-1] == 1, "the one that wasn't used for longest is gone"
+    with ThreadPoolExecutor(8) as pool:
+        assert len(list(pool.map(table, range(4000)))) == 4000
+    assert len(cache.tables) == TABLES
 
 
 def photo(seed=0, height=20, width=30):

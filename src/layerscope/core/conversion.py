@@ -6,23 +6,47 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import BadLayout
+from ..errors import BadLayout, one_line
 from .note import Note
 
 
 def to_host(array: Any) -> np.ndarray:
-    """The array on the host: torch tensors are detached, and bfloat16, which numpy doesn't have, becomes float32."""
+    """The array on the host: torch tensors are detached, and bfloat16, which numpy doesn't have, becomes float32.
+
+    Masked values become NaN: what lies below a mask is no data.
+    """
     if hasattr(array, "detach") and hasattr(array, "cpu"):
         array = array.detach().cpu()
         if str(getattr(array, "dtype", "")) == "torch.bfloat16":
             array = array.float()  # every value of it is one of float32
+    if count_masked(array) and array.dtype.kind in "biufc":
+        array = array.astype(np.result_type(array.dtype, np.float32)).filled(np.nan)
     return np.asarray(array)
+
+
+def count_masked(array: Any) -> int:
+    """How many values of a numpy array are masked.
+
+    >>> count_masked(np.ma.masked_equal([1, 999], 999)), count_masked(np.zeros(2))
+    (1, 0)
+    """
+    return int(np.ma.count_masked(array)) if isinstance(array, np.ma.MaskedArray) else 0
 
 
 def as_numpy(array: Any) -> np.ndarray:
     """An array of numbers on the host. Raises `BadLayout` for anything else."""
-    values = to_host(array)
-    if values.dtype == object or values.dtype.kind in "SUMm":
+    try:
+        values = to_host(array)
+    except (
+        TypeError,
+        ValueError,
+        RuntimeError,
+        NotImplementedError,
+    ) as error:  # lists of unequal lengths, sparse tensors
+        raise BadLayout(
+            f"this {type(array).__name__} can't be read as an array of numbers: {one_line(error)}"
+        ) from error
+    if values.dtype == object or values.dtype.kind in "SUMm" or values.dtype.type is np.void:
         raise BadLayout(f"an array of numbers is needed; this {type(array).__name__} has dtype {values.dtype}")
     return values
 

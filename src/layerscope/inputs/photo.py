@@ -25,11 +25,12 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import ExifTags, Image
 
-from ..core.conversion import to_host
+from ..core.conversion import count_masked, to_host
 from ..core.note import Note
 from ..errors import ImageNotReadable, ImageTooLarge, LayerscopeError, one_line
 from ..files import open_regular
 from ..memory import short_of_memory
+from ..safe_text import counted
 from .formats import ANEW, DAMAGED, check_memory, check_size, identified, pixel_limit, unknown
 from .pixels import ARRAYS, planes_of_array, planes_of_image
 
@@ -131,7 +132,20 @@ def as_array(source: Any) -> np.ndarray:
         raise ImageNotReadable(
             f"{label_of(source)}: not an image; give a path, bytes, a PIL image, or an array ({ARRAYS})"
         )
-    return to_host(source)
+    if masked := count_masked(source):
+        raise ImageNotReadable(
+            f"{label_of(source)}: {counted(masked, 'value')} of this array {'is' if masked == 1 else 'are'} masked, and an image"
+            " has a value everywhere: give array.filled(...)"
+        )
+    try:
+        return to_host(source)  # a sparse tensor has none
+    except (
+        TypeError,
+        ValueError,
+        RuntimeError,
+        NotImplementedError,
+    ) as error:
+        raise ImageNotReadable(f"{label_of(source)}: can't be read as an array ({one_line(error)}): {ARRAY}") from error
 
 
 def label_of(source: Any) -> str:

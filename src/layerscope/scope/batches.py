@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.conversion import count_masked
 from ..core.placement import Placement
 from ..errors import BadOption
 from ..inputs import images as _images
@@ -16,6 +17,7 @@ from ..inputs import preprocess as _preprocess
 from ..inputs.photo import Photo
 from ..inputs.preprocess import InputPlan
 from ..inputs.recipe import READY, Recipe
+from ..safe_text import counted
 
 DEFAULT_SIZE = 16
 
@@ -95,19 +97,36 @@ def _ready_batches(ready: Any, size: int | None) -> Iterator[Batch]:
 
 
 def _count_rows(ready: Any) -> int:
-    """How many images a ready batch holds."""
-    first = ready
-    while isinstance(first, dict | tuple | list | Mapping):
-        if not first:
-            raise BadOption("the batch is empty")
-        first = next(iter(first.values())) if isinstance(first, Mapping) else first[0]
-    if not hasattr(first, "shape") or not len(first.shape):
+    """How many images a ready batch holds. Raises `BadOption` for one that no model takes as it is."""
+    parts = list(_parts(ready))
+    if not parts:
+        raise BadOption("the batch is empty")
+    for part in parts:
+        dtype = getattr(part, "dtype", None)
+        if masked := count_masked(part):
+            raise BadOption(
+                f"this batch holds {counted(masked, 'masked value')}, which no model takes: give batch.filled(...)"
+            )
+        if isinstance(dtype, np.dtype) and (dtype.kind in "Mm" or dtype.type is np.void):
+            raise BadOption(f"the batch has dtype {dtype}, and models take numbers")
+    shape = tuple(getattr(parts[0], "shape", ()))
+    if not shape:
         raise BadOption(
-            f"preprocess=None takes an array (or a tuple or dict of arrays) ready for the model, not a {type(first).__name__}"
+            "preprocess=None takes an array (or a tuple or dict of arrays) ready for the model, not a"
+            f" {type(parts[0]).__name__}"
         )
-    if not first.shape[0]:
-        raise BadOption(f"the batch is empty: shape {tuple(first.shape)}")
-    return int(first.shape[0])
+    if not shape[0]:
+        raise BadOption(f"the batch is empty: shape {shape}")
+    return int(shape[0])
+
+
+def _parts(ready: Any) -> Iterator[Any]:
+    """The arrays of a ready batch."""
+    if isinstance(ready, Mapping | tuple | list):
+        for part in ready.values() if isinstance(ready, Mapping) else ready:
+            yield from _parts(part)
+    else:
+        yield ready
 
 
 def _cut(ready: Any, start: int, stop: int) -> Any:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from functools import cache
+from functools import lru_cache
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,12 +26,29 @@ if TYPE_CHECKING:
     from .scope import Scope
 
 
+TABLES = 32  # are kept, so that a folder of photos, each of another size, doesn't fill the memory with them
+_LOCK = Lock()  # of all caches: one in each would keep a scope from being pickled
+
+
 @dataclass
 class Cache:
-    """What a scope has found out so far: the table of layers for each size and type of input, whether input was checked."""
+    """What a scope has found out so far: the tables of layers for the latest sizes and types, whether input was checked."""
 
-    tables: dict[Any, LayerTable] = field(default_factory=dict)
+    tables: dict[Any, LayerTable] = field(default_factory=dict)  # the one that was used last at the end
     input_checked: bool = False
+
+    def table(self, key: Any, make: Callable[[], LayerTable]) -> LayerTable:
+        """The table for an input of that size and type, made where it isn't kept. Threads may ask at the same time."""
+        with _LOCK:
+            if key in self.tables:
+                self.tables[key] = table = self.tables.pop(key)
+                return table
+        table = make()
+        with _LOCK:
+            self.tables[key] = table
+            while len(self.tables) > TABLES:
+                del self.tables[next(iter(self.tables))]
+        return table
 
 
 @dataclass(frozen=True)
@@ -106,12 +124,13 @@ def forward_pass(scope: Scope, array: Any) -> Iterator[None]:
 
 def layer_table(scope: Scope, batch: Batch) -> LayerTable:
     """The table of layers for a batch, made once for each size and type of input."""
-    tables, key = scope._cache.tables, signature(batch.array)
-    if key not in tables:
+
+    def make() -> LayerTable:
         with forward_pass(scope, batch.array):
             layers = scope._reader.layers(scope.model, batch.array)
-        tables[key] = LayerTable(layers, f"{scope.name} · {scope.facts.framework or scope._reader.name}")
-    return tables[key]
+        return LayerTable(layers, f"{scope.name} · {scope.facts.framework or scope._reader.name}")
+
+    return scope._cache.table(signature(batch.array), make)
 
 
 def resolve_request(scope: Scope, table: LayerTable, question: Question, provenance: Mapping[str, Any]) -> Request:
@@ -157,7 +176,7 @@ def provenance(scope: Scope) -> dict[str, Any]:
     }
 
 
-@cache
+@lru_cache(maxsize=256)
 def all_channels(count: int) -> tuple[int, ...]:
     """The numbers of all channels: one tuple for all maps, and equal to itself at a glance."""
     return tuple(range(count))

@@ -134,8 +134,8 @@ def as_array(source: Any) -> np.ndarray:
         )
     if masked := count_masked(source):
         raise ImageNotReadable(
-            f"{label_of(source)}: {counted(masked, 'value')} of this array {'is' if masked == 1 else 'are'} masked, and an image"
-            " has a value everywhere: give array.filled(...)"
+            f"{label_of(source)}: an array with {counted(masked, 'masked value')}, and an image has a value everywhere: give"
+            " array.filled(...)"
         )
     try:
         return to_host(source)  # a sparse tensor has none

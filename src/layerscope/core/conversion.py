@@ -30,7 +30,7 @@ def count_masked(array: Any) -> int:
     >>> count_masked(np.ma.masked_equal([1, 999], 999)), count_masked(np.zeros(2))
     (1, 0)
     """
-    return int(np.ma.count_masked(array)) if isinstance(array, np.ma.MaskedArray) else 0
+    return int(np.count_nonzero(array.mask)) if isinstance(array, np.ma.MaskedArray) else 0
 
 
 def as_numpy(array: Any) -> np.ndarray:

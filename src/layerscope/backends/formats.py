@@ -80,10 +80,12 @@ MODELS = (
         "what the schema requires must be there; nothing but the interpreter's own operators runs",
     ),
     Format(
-        "folder of transformers or name in its cache (`hf:`)",
+        "`hf:` folder",
         (),
-        "classes of its own (`auto_map`), names of kernels and packages; pickled weights",
-        "classes of transformers alone; names of code elsewhere are refused; weights as tensors alone",
+        "classes of its own (`auto_map`), names of kernels, packages and other models; pickled weights",
+        "classes of transformers alone; names of code, packages, files and models elsewhere are refused or left out; weights"
+        " as tensors alone, from that folder",
+        "classes in the folder are imported and used",
     ),
     Format(
         "name of torchvision, timm or Keras (`timm:resnet18`)",

@@ -193,13 +193,16 @@ class Backend(ABC):
         raise NotImplementedError
 
     @optional
-    def from_library(self, library: str, name: str, weights: Path | None = None) -> tuple[Any, Any]:
+    def from_library(
+        self, library: str, name: str, weights: Path | None = None, trust: bool = False
+    ) -> tuple[Any, Any]:
         """The model of that name of a library (`"torchvision"`), with a transform of its own that preprocesses, or `None`.
 
         Args:
             library: One of the `libraries` in the backend's `Spec`.
             name: A name of the library; `ModelNotReadable` names near ones.
             weights: A file of weights; without it those on this machine, else random ones with a `RandomWeights` warning.
+            trust: Whether code that comes with the model's files may run.
         """
         raise NotImplementedError
 

@@ -121,7 +121,8 @@ def _from_reference(
     if known := for_library(reference):
         spec, library, name = known
         reader = reader or spec.backend()
-        model, entry = reader.from_library(library, name, weights)
+        # Backends that were written before `trust` was an argument needn't have it.
+        model, entry = reader.from_library(library, name, weights, **({"trust": True} if trust else {}))
         return model, reader, name, entry
     if REFERENCE.fullmatch(reference):
         model = _build(reference)

@@ -31,6 +31,8 @@ class KerasBackend(WatchingBackend):
         """The model in a `.keras` or `.h5` file."""
         return load(source, weights, trust)
 
-    def from_library(self, library: str, name: str, weights: Path | None = None) -> tuple[Any, Any]:
+    def from_library(
+        self, library: str, name: str, weights: Path | None = None, trust: bool = False
+    ) -> tuple[Any, Any]:
         """The model `keras.applications.NAME`; its preprocessing is among its facts."""
         return from_reference(name, weights), None

@@ -41,11 +41,13 @@ class TorchBackend(RoleBackend[torch.nn.Module]):
     def load_weights(self, model: Any, path: Path) -> None:
         load_weights(model, path)
 
-    def from_library(self, library: str, name: str, weights: Path | None = None) -> tuple[Any, Any]:
+    def from_library(
+        self, library: str, name: str, weights: Path | None = None, trust: bool = False
+    ) -> tuple[Any, Any]:
         """The model of that name of torchvision (with the entry of its default weights), timm, or transformers (`hf`)."""
         if library == "torchvision":
             return from_torchvision(name, weights)
-        return (from_timm if library == "timm" else from_hf)(name, weights), None
+        return from_timm(name, weights) if library == "timm" else from_hf(name, weights, trust), None
 
     def open(self, model: Any) -> torch.nn.Module:
         model = unwrap(model)

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
+import pickle
 import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
 from ...errors import BackendMissing, ModelNotReadable, RandomWeights, caller_level, near
+from ...files import parsing
+from . import hf_folder
 from .load import load_weights, read_state
+from .offline import offline
 
 
 def from_torchvision(name: str, weights: Path | None = None) -> tuple[torch.nn.Module, Any]:
@@ -93,42 +98,70 @@ FILTERS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 OTHER_STEPS = ("do_pad", "do_flip_channel_order", "do_split_image", "do_reduce_labels", "rescale_offset")
 
 
-def from_hf(name: str, weights: Path | None = None) -> torch.nn.Module:
+def from_hf(name: str, weights: Path | None = None, trust: bool = False) -> torch.nn.Module:
     """The model in a folder that `save_pretrained` wrote, or of that name in the local cache, in evaluation mode.
 
     `weights` is a state dict file; without it, the weights beside the configuration are read, else they are random,
-    with a `RandomWeights` warning. Raises `ModelNotReadable` where there is no configuration, `BackendMissing`.
+    with a `RandomWeights` warning. Classes are those of transformers; with `trust` also those in the folder. Raises
+    `ModelNotReadable` where there is no configuration, `TrustRequired` where it needs code that it names, `BackendMissing`.
     """
-    transformers, fetch = _import("transformers", f"hf:{name}"), f"`hf download {name}`"
-    try:
-        config = transformers.AutoConfig.from_pretrained(name, local_files_only=True)
-    except (OSError, ValueError) as error:
+    folder, fetch = hf_folder.folder_of(name), f"`hf download {name}`"
+    if folder is None or not os.path.exists(folder / "config.json"):
         raise ModelNotReadable(
             f"hf:{name}: no configuration in that folder or in the local cache, and nothing is downloaded to show a picture."
             f" Fetch it once with {fetch}, or give the folder that save_pretrained wrote"
-        ) from error
-    kind = getattr(transformers, (getattr(config, "architectures", None) or ["AutoModel"])[0], transformers.AutoModel)
-    options: dict[str, Any] = {"local_files_only": True, "output_loading_info": True}
-    if weights is not None:
-        # Through from_pretrained, since it knows the names that weights had in earlier versions.
-        options |= {"config": config, "state_dict": read_state(weights)}
-    try:
-        model, loading = kind.from_pretrained(name if weights is None else None, **options)
-    except OSError:
-        auto = kind is transformers.AutoModel
-        model = kind.from_config(config) if auto else kind(config)
-        model.config._name_or_path = name
-        _warn_random(f"hf:{name}", "there are no weights beside its configuration", fetch)
-        return model.eval()
+        )
+    transformers = _import("transformers", f"hf:{name}")
+    state = None if weights is None else read_state(weights)
+    hf_folder.check_files(folder, trust)
+    with offline(), parsing(name, "a model of transformers", ModelNotReadable):
+        kind, config = _kind_of(transformers, folder, trust)
+        model, loading = _loaded(kind, config, folder, state, trust)
     model.config._name_or_path = name
-    missing = sorted(str(key) for key in loading["missing_keys"])
+    missing = [] if loading is None else sorted(str(key) for key in loading["missing_keys"])
     if missing and weights is not None:
         raise ModelNotReadable(
             f"the weights in {weights.name} don't fit {type(model).__name__}: {_some(missing)} missing"
         )
-    if missing:
+    if loading is None:
+        _warn_random(f"hf:{name}", "there are no weights beside its configuration", fetch)
+    elif missing:
         _warn_random(f"hf:{name}", f"{_some(missing)} of its weights aren't in the file", fetch)
-    return model.eval()
+    return cast(torch.nn.Module, model.eval())
+
+
+def _loaded(kind: Any, config: Any, folder: Path, state: Any, trust: bool) -> tuple[Any, Any]:
+    """(the model, what its loader says of missing weights, or `None` where there are none at all)."""
+    options = {"config": config, "trust_remote_code": trust, "output_loading_info": True, "weights_only": True}
+    if state is not None:
+        # Through from_pretrained, since it knows the names that weights had in earlier versions.
+        return kind.from_pretrained(None, state_dict=state, local_files_only=True, **options)  # type: ignore[no-any-return]
+    if any(os.path.exists(folder / file) for file in hf_folder.WEIGHTS):
+        try:
+            return kind.from_pretrained(str(folder), local_files_only=True, **options)  # type: ignore[no-any-return]
+        except pickle.UnpicklingError as error:  # whose own words advise to load it unsafely
+            raise ModelNotReadable(
+                f"the weights in {folder} are a pickle of more than tensors: save them as safetensors"
+            ) from error
+    auto = hasattr(kind, "from_config")
+    return (kind.from_config(config, trust_remote_code=trust) if auto else kind(config)), None
+
+
+def _kind_of(transformers: Any, folder: Path, trust: bool) -> tuple[Any, Any]:
+    """(the class of the model, its configuration): a class of transformers, or with `trust` what the folder names."""
+    known = transformers.CONFIG_MAPPING
+    if trust:
+        config = transformers.AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=True)
+        names = [name for name in getattr(config, "auto_map", None) or () if name.startswith("AutoModel")]
+        if names:
+            return getattr(transformers, names[0]), config
+    else:
+        plain = hf_folder.configuration(folder, known)
+        config = known[plain["model_type"]].from_dict(plain)
+    name = next(iter(getattr(config, "architectures", None) or ()), "")
+    kind = getattr(transformers, name, None) if isinstance(name, str) and name.isidentifier() else None
+    model = isinstance(kind, type) and issubclass(kind, transformers.PreTrainedModel)
+    return (kind if model else transformers.AutoModel), config
 
 
 def _some(names: list[str], most: int = 4) -> str:
@@ -176,16 +209,18 @@ def labels(model: Any) -> tuple[str, ...] | None:
 
 def recipe(model: Any) -> dict[str, Any] | None:
     """The model's own image processor as the fields of a recipe, `None` where it isn't on this machine or does more."""
-    name = getattr(model.config, "_name_or_path", "")
-    if not name:
+    folder = hf_folder.folder_of(getattr(model.config, "_name_or_path", "") or "")
+    if folder is None:
         return None
     import transformers
 
     reader: Any = transformers.AutoImageProcessor
     try:
-        processor = reader.from_pretrained(name, local_files_only=True)
-    except (OSError, ValueError, ImportError):
-        # Not on this machine, or of no known class: the preprocessing stays unknown, which `open` warns of.
+        with offline():
+            hf_folder.check_files(folder, trust=True)
+            processor = reader.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+    except Exception:  # of a library that raises what it likes
+        # Not on this machine, damaged, or of no known class: the preprocessing stays unknown, which `open` warns of.
         return None
     return from_processor(processor)
 

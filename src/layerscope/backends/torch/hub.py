@@ -135,10 +135,10 @@ def _loaded(kind: Any, config: Any, folder: Path, state: Any, trust: bool) -> tu
     options = {"config": config, "trust_remote_code": trust, "output_loading_info": True, "weights_only": True}
     if state is not None:
         # Through from_pretrained, since it knows the names that weights had in earlier versions.
-        return kind.from_pretrained(None, state_dict=state, local_files_only=True, **options)  # type: ignore[no-any-return]
+        return kind.from_pretrained(None, state_dict=state, local_files_only=True, **options)
     if any(os.path.exists(folder / file) for file in hf_folder.WEIGHTS):
         try:
-            return kind.from_pretrained(str(folder), local_files_only=True, **options)  # type: ignore[no-any-return]
+            return kind.from_pretrained(str(folder), local_files_only=True, **options)
         except pickle.UnpicklingError as error:  # whose own words advise to load it unsafely
             raise ModelNotReadable(
                 f"the weights in {folder} are a pickle of more than tensors: save them as safetensors"

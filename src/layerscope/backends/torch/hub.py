@@ -53,7 +53,7 @@ def _cached_weights(entry: Any) -> Path | None:
     if entry is None:
         return None
     path = Path(torch.hub.get_dir(), "checkpoints", entry.url.rpartition("/")[2])
-    return path if path.is_file() else None
+    return path if os.path.isfile(path) else None
 
 
 def from_timm(name: str, weights: Path | None = None) -> torch.nn.Module:
@@ -116,7 +116,7 @@ def from_hf(name: str, weights: Path | None = None, trust: bool = False) -> torc
     hf_folder.check_files(folder, trust)
     with offline(), parsing(name, "a model of transformers", ModelNotReadable):
         kind, config = _kind_of(transformers, folder, trust)
-        model, loading = _loaded(kind, config, folder, state, trust)
+        model, loading = _loaded(kind, config, folder, state=state, trust=trust)
     model.config._name_or_path = name
     missing = [] if loading is None else sorted(str(key) for key in loading["missing_keys"])
     if missing and weights is not None:
@@ -130,7 +130,7 @@ def from_hf(name: str, weights: Path | None = None, trust: bool = False) -> torc
     return cast(torch.nn.Module, model.eval())
 
 
-def _loaded(kind: Any, config: Any, folder: Path, state: Any, trust: bool) -> tuple[Any, Any]:
+def _loaded(kind: Any, config: Any, folder: Path, *, state: Any, trust: bool) -> tuple[Any, Any]:
     """(the model, what its loader says of missing weights, or `None` where there are none at all)."""
     options = {"config": config, "trust_remote_code": trust, "output_loading_info": True, "weights_only": True}
     if state is not None:

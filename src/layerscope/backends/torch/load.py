@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import pickle
+import pickletools
+import tarfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ...errors import BackendMissing, ModelNotReadable, TrustRequired, first_line
-from ...files import open_regular, parsing
+from ...errors import BackendMissing, ModelNotReadable, first_line
+from ...files import open_regular, open_zip, parsing
+from ..formats import trust_required
 from . import exported
 
 FACTORY = (
     "give the code that builds the model, as MODEL package.module:factory with --weights FILE (ls.open(..., weights=))"
 )
+WRAPPED = ("state_dict", "model_state_dict", "model")  # where training scripts keep the state dict
 
 
 def load(source: Path, weights: Path | None = None, trust: bool = False) -> Any:
@@ -30,23 +35,38 @@ def load(source: Path, weights: Path | None = None, trust: bool = False) -> Any:
 def load_weights(model: Any, path: Path) -> None:
     """Put a safetensors file or a state dict (`weights_only`) into a model; every key must fit."""
     state = read_state(path)
-    own = model.state_dict()
-    missing, extra = [key for key in own if key not in state], [key for key in state if key not in own]
-    wrong = [key for key in own if key in state and own[key].shape != state[key].shape]
-    if missing or extra or wrong:
-        faults = [
-            f"{name}: {', '.join(keys[:4])}{' …' if len(keys) > 4 else ''} ({len(keys)})"
-            for name, keys in (("missing", missing), ("not in the model", extra), ("of another shape", wrong))
-            if keys
-        ]
-        raise ModelNotReadable(f"the weights in {path.name} don't fit {type(model).__name__}: {'; '.join(faults)}")
-    model.load_state_dict(state)
+    with parsing(path, f"weights of a {type(model).__name__}", ModelNotReadable):
+        own = model.state_dict()
+        both = [key for key in own if key in state]
+        problems = {
+            "missing": [key for key in own if key not in state],
+            "not in the model": [key for key in state if key not in own],
+            "of another shape": [key for key in both if own[key].shape != state[key].shape],
+            "of another kind": [key for key in both if _kind(own[key]) != _kind(state[key])],
+        }
+        if any(problems.values()):
+            faults = [
+                f"{name}: {', '.join(keys[:4])}{' …' if len(keys) > 4 else ''} ({len(keys)})"
+                for name, keys in problems.items()
+                if keys
+            ]
+            raise ModelNotReadable(f"the weights in {path.name} don't fit {type(model).__name__}: {'; '.join(faults)}")
+        model.load_state_dict(state)
+
+
+def _kind(tensor: torch.Tensor) -> tuple[bool, bool]:
+    """What copying would lose in silence: imaginary parts, the scale of codes."""
+    return tensor.is_complex(), tensor.is_quantized
 
 
 def read_state(path: Path) -> dict[str, torch.Tensor]:
-    """The state dict in a file, without the `module.` of a parallel wrapper."""
+    """The state dict in a file, without the `module.` of a parallel wrapper. Every tensor has values, dense ones."""
     open_regular(path, what="weights", error=ModelNotReadable).close()
-    state = _safetensors(path) if path.suffix == ".safetensors" else _state_dict(path)
+    state = _safetensors(path) if path.suffix.lower() == ".safetensors" else _state_dict(path)
+    for name, tensor in state.items():
+        if tensor.is_meta or tensor.layout != torch.strided:
+            what = "has no values (meta)" if tensor.is_meta else f"is sparse ({tensor.layout})"
+            raise ModelNotReadable(f"{path.name}: {name} {what}: save the dense weights")
     if state and all(name.startswith("module.") for name in state):
         state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
     return state
@@ -57,23 +77,50 @@ def _safetensors(path: Path) -> dict[str, torch.Tensor]:
         from safetensors.torch import load_file
     except ImportError as error:
         raise BackendMissing("reading .safetensors needs: pip install 'layerscope[torch]'") from error
-    try:
+    with parsing(path, "a safetensors file", ModelNotReadable):
         return load_file(str(path))
-    except Exception as error:
-        raise ModelNotReadable(f"{path.name} is not a safetensors file: {error}") from error
 
 
 def _state_dict(path: Path) -> dict[str, torch.Tensor]:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise ModelNotReadable(f"{path.name} is not a file of weights alone: {first_line(error)}") from error
-    for key in ("state_dict", "model_state_dict", "model"):
+        content = _unpickled(path, trust=False)
+    except pickle.UnpicklingError as error:
+        raise ModelNotReadable(
+            f"{path.name} is not a file of weights alone{_named(path)}: save model.state_dict(), best as safetensors"
+        ) from error
+    for key in WRAPPED:
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
-    if not isinstance(content, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in content.values()):
+    if not isinstance(content, dict):
         raise ModelNotReadable(f"{path.name} holds a {type(content).__name__}, not a state dict (name -> tensor)")
+    odd = [key for key, value in content.items() if not isinstance(key, str) or not isinstance(value, torch.Tensor)]
+    if odd:
+        kind = type(content[odd[0]]).__name__
+        raise ModelNotReadable(f"{path.name} is not a state dict (name -> tensor): it holds {odd[0]!r:.60} -> {kind}")
     return content
+
+
+def _unpickled(source: Path, trust: bool) -> Any:
+    """What is in a file of `torch.save`. Raises `UnpicklingError` for what holds more than tensors, else `ModelNotReadable`."""
+    if zipfile.is_zipfile(source):
+        with open_zip(source, "a PyTorch file", ModelNotReadable):
+            pass  # which checks its size
+    try:
+        return torch.load(source, map_location="cpu", weights_only=not trust)
+    except pickle.UnpicklingError:
+        if not trust:
+            raise
+        raise ModelNotReadable(f"{source.name} can't be read as a PyTorch file: its pickle is damaged") from None
+    except (AttributeError, ImportError) as error:
+        if trust:
+            raise ModelNotReadable(
+                f"{source.name} needs a class that can't be imported here ({first_line(error)}): put its package on the path"
+            ) from error
+        with parsing(source, "a PyTorch file", ModelNotReadable):
+            raise
+    except Exception:
+        with parsing(source, "a PyTorch file", ModelNotReadable):
+            raise
 
 
 def _load_exported(source: Path, trust: bool) -> Any:
@@ -89,21 +136,15 @@ def _load_pickled(source: Path, trust: bool) -> Any:
             f"{source.name} is a TorchScript archive, whose layers can't be watched: give the original nn.Module "
             "(package.module:factory with --weights), or export it again with torch.export.save to .pt2"
         )
+    if not trust and _is_tar(source):
+        raise trust_required(source, "a pickle of PyTorch before 0.2 (tar)", FACTORY)
     try:
-        content = torch.load(source, map_location="cpu", weights_only=not trust)
+        content = _unpickled(source, trust)
     except pickle.UnpicklingError as error:
-        if not trust and "eights" in str(error):
-            raise TrustRequired(
-                f"{source.name} holds a pickled module, and unpickling runs code from the file: pass --trust (trust=True)"
-                f" if you trust its source, or {FACTORY}"
-            ) from error
-        raise ModelNotReadable(f"{source.name} is not a PyTorch file: {first_line(error)}") from error
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        raise ModelNotReadable(f"{source.name} is not a PyTorch file: {first_line(error)}") from error
-    except (AttributeError, ImportError) as error:
-        raise ModelNotReadable(
-            f"{source.name} needs a class that can't be imported here ({first_line(error)}): put its package on the path"
-        ) from error
+        named = _named(source)
+        if not named:
+            raise ModelNotReadable(f"{source.name} can't be read as a PyTorch file: its pickle is damaged") from error
+        raise trust_required(source, f"a pickled module{named}", FACTORY) from error
     if isinstance(content, torch.nn.Module):
         return content
     kind = "a state dict (weights alone)" if isinstance(content, dict) else f"a {type(content).__name__}"
@@ -113,5 +154,45 @@ def _load_pickled(source: Path, trust: bool) -> Any:
 def _is_script(source: Path) -> bool:
     if not zipfile.is_zipfile(source):
         return False
-    with zipfile.ZipFile(source) as archive:
+    with open_zip(source, "a PyTorch file", ModelNotReadable) as archive:
         return any("/code/" in name for name in archive.namelist())
+
+
+def _is_tar(source: Path) -> bool:
+    try:
+        return tarfile.is_tarfile(source)
+    except (OSError, EOFError, ValueError):
+        return False
+
+
+def _named(source: Path) -> str:
+    """`" (package.module.Class, …)"`: what a pickle imports beyond torch's tensors; `""` where it imports nothing else."""
+    names = [name for name in dict.fromkeys(_imports(source)) if not name.startswith(("torch._utils.", "collections."))]
+    return f" ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})" if names else ""
+
+
+def _imports(source: Path) -> Iterator[str]:
+    """The names that the pickles in a file import, as far as they can be read; nothing is unpickled."""
+    try:
+        with open(source, "rb") as file:
+            if zipfile.is_zipfile(source):
+                with zipfile.ZipFile(file) as archive:
+                    name = next(name for name in archive.namelist() if name.endswith("data.pkl"))
+                    yield from _globals(archive.read(name))
+            else:
+                yield from _globals(file.read(1 << 26))
+    except Exception:  # a damaged archive
+        return
+
+
+def _globals(data: bytes) -> Iterator[str]:
+    start, texts = 0, ["", ""]
+    while start < len(data):
+        for opcode, argument, position in pickletools.genops(data[start:]):
+            if opcode.name in ("GLOBAL", "INST"):
+                yield str(argument).replace(" ", ".")
+            elif opcode.name == "STACK_GLOBAL":
+                yield ".".join(texts[-2:])
+            elif isinstance(argument, str):
+                texts.append(argument)
+        start += (position or 0) + 1

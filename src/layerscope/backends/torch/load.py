@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import pickletools
+import re
 import tarfile
 import zipfile
 from collections.abc import Iterator
@@ -14,11 +16,15 @@ import torch
 
 from ...errors import BackendMissing, ModelNotReadable, first_line
 from ...files import open_regular, open_zip, parsing
+from ...safe_text import printable
 from ..formats import trust_required
 from . import exported
 
 FACTORY = (
     "give the code that builds the model, as MODEL package.module:factory with --weights FILE (ls.open(..., weights=))"
+)
+TENSORS = re.compile(
+    r"torch\._utils\.\w+|torch\.\w*(Storage|Size|device|dtype)|collections\.OrderedDict|__builtin__\.set"
 )
 WRAPPED = ("state_dict", "model_state_dict", "model")  # where training scripts keep the state dict
 
@@ -102,7 +108,7 @@ def _state_dict(path: Path) -> dict[str, torch.Tensor]:
 
 def _unpickled(source: Path, trust: bool) -> Any:
     """What is in a file of `torch.save`. Raises `UnpicklingError` for what holds more than tensors, else `ModelNotReadable`."""
-    if zipfile.is_zipfile(source):
+    if _is_zip(source):
         with open_zip(source, "a PyTorch file", ModelNotReadable):
             pass  # which checks its size
     try:
@@ -124,7 +130,7 @@ def _unpickled(source: Path, trust: bool) -> Any:
 
 
 def _load_exported(source: Path, trust: bool) -> Any:
-    if not zipfile.is_zipfile(source):  # else torch logs a traceback
+    if not _is_zip(source):  # else torch logs a traceback
         raise ModelNotReadable(f"{source.name} is not a torch.export program: it is not a zip archive")
     with parsing(source, exported.WHAT, ModelNotReadable):
         return torch.export.unflatten(torch.export.load(source) if trust else exported.read(source))
@@ -152,10 +158,16 @@ def _load_pickled(source: Path, trust: bool) -> Any:
 
 
 def _is_script(source: Path) -> bool:
-    if not zipfile.is_zipfile(source):
+    if not _is_zip(source):
         return False
     with open_zip(source, "a PyTorch file", ModelNotReadable) as archive:
         return any("/code/" in name for name in archive.namelist())
+
+
+def _is_zip(source: Path) -> bool:
+    """As torch decides it: a pickle may have an archive at its end."""
+    with open(source, "rb") as file:
+        return file.read(4) == b"PK\x03\x04"
 
 
 def _is_tar(source: Path) -> bool:
@@ -167,7 +179,7 @@ def _is_tar(source: Path) -> bool:
 
 def _named(source: Path) -> str:
     """`" (package.module.Class, …)"`: what a pickle imports beyond torch's tensors; `""` where it imports nothing else."""
-    names = [name for name in dict.fromkeys(_imports(source)) if not name.startswith(("torch._utils.", "collections."))]
+    names = [printable(name)[:80] for name in dict.fromkeys(_imports(source)) if not TENSORS.fullmatch(name)]
     return f" ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})" if names else ""
 
 
@@ -175,24 +187,23 @@ def _imports(source: Path) -> Iterator[str]:
     """The names that the pickles in a file import, as far as they can be read; nothing is unpickled."""
     try:
         with open(source, "rb") as file:
-            if zipfile.is_zipfile(source):
+            if _is_zip(source):
                 with zipfile.ZipFile(file) as archive:
                     name = next(name for name in archive.namelist() if name.endswith("data.pkl"))
                     yield from _globals(archive.read(name))
             else:
                 yield from _globals(file.read(1 << 26))
-    except Exception:  # a damaged archive
+    except Exception:  # a damaged archive or pickle
         return
 
 
 def _globals(data: bytes) -> Iterator[str]:
-    start, texts = 0, ["", ""]
-    while start < len(data):
-        for opcode, argument, position in pickletools.genops(data[start:]):
+    stream, texts = io.BytesIO(data), ["", ""]
+    while stream.tell() < len(data):  # before torch 1.6 a file is several pickles, one after the other
+        for opcode, argument, _ in pickletools.genops(stream):
             if opcode.name in ("GLOBAL", "INST"):
                 yield str(argument).replace(" ", ".")
             elif opcode.name == "STACK_GLOBAL":
                 yield ".".join(texts[-2:])
             elif isinstance(argument, str):
                 texts.append(argument)
-        start += (position or 0) + 1

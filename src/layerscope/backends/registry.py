@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import importlib.util
+import os
 import sys
 import warnings
 from dataclasses import dataclass
@@ -221,7 +222,7 @@ def for_file(path: Path) -> list[Spec]:
     Raises:
         ModelNotReadable: No backend reads files with this suffix.
     """
-    if (path / "saved_model.pb").exists():
+    if os.path.exists(path / "saved_model.pb"):
         return [named("tf_keras")]
     rows = [spec for spec in specs() if path.suffix.lower() in spec.suffixes]
     if not rows:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import importlib
 import warnings
-import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -17,8 +15,8 @@ import numpy as np
 from ..arrays.reductions import Rows, finite_positions
 from ..core.feature_map import FeatureMap
 from ..core.note import Note
+from ..core.npz import archive_in, array_in
 from ..errors import BadOption, LibraryMissing
-from ..files import open_regular
 from ..writing import replacing
 
 LARGEST_SEED = 2**32 - 1  # of scikit-learn
@@ -87,19 +85,15 @@ class Stored:
         Raises:
             BadOption: There is no such file, or it holds something else.
         """
-        names = {field.name for field in fields(cls)}
-        with open_regular(path, what="basis") as raw:
-            try:
-                with np.load(raw, allow_pickle=False) as file:
-                    kind = str(file["kind"]) if "kind" in file else cls.__name__
-                    if kind != cls.__name__:
-                        raise BadOption(f"it holds a {kind}, not a {cls.__name__}")
-                    return cls(**{name: _value(file[name]) for name in file.files if name in names})
-            except BadOption as error:
-                raise BadOption(f"{path}: {error}") from error
-            except (KeyError, ValueError, TypeError, OSError, zipfile.BadZipFile, zlib.error, EOFError) as error:
-                # numpy's own words would advise to load it unsafely.
-                raise BadOption(f"{path} is not a {cls.__name__} saved by layerscope") from error
+        needed = {field.name: field.default is MISSING for field in fields(cls)}
+        with archive_in(path, "basis", f"a {cls.__name__} saved by layerscope") as archive:
+            entries = {entry.removesuffix(".npy") for entry in archive.namelist()}
+            kind = str(array_in(archive, "kind")) if "kind" in entries else cls.__name__
+            if kind != cls.__name__:
+                raise BadOption(f"it holds a {kind}, not a {cls.__name__}")
+            if missing := [name for name, required in needed.items() if required and name not in entries]:
+                raise BadOption(f"it has no {', '.join(missing)}")
+            return cls(**{name: _value(array_in(archive, name)) for name in needed if name in entries})
 
     @classmethod
     def of(cls: type[Kept], given: Any) -> Kept:

@@ -6,6 +6,7 @@ Each takes a `FeatureMap` or a bare array and gives a `FeatureMap` with one chan
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,11 @@ from ..core.conversion import as_numpy
 from ..core.feature_map import FeatureMap, as_map
 from ..core.linear import Linear
 from ..core.note import Note
-from ..errors import BadWeights, first_line, one_line
-from ..files import open_regular
+from ..errors import BadWeights, one_line
+from ..files import parsing, read_bytes
 from ..safe_text import counted
+
+MOST_BYTES = 1 << 26  # of a file of weights, which has a number per channel
 
 
 def mean(fm: Any) -> FeatureMap:
@@ -216,15 +219,28 @@ def _number(weight: Any) -> float:
 
 def read_weights(path: Path) -> Any:
     """Weights from a file: `.npy`, or `.csv` with one number per line, one line of numbers, or lines `channel,weight`."""
-    with open_regular(path, what="weights", error=BadWeights) as file:
-        if path.suffix not in (".npy", ".csv", ".txt"):
-            raise BadWeights(f"{path.name}: weights are read from .npy or .csv")
-        try:
-            if path.suffix == ".npy":
-                return np.lib.format.read_array(file, allow_pickle=False)
-            table = np.loadtxt(file, delimiter=",", ndmin=2, encoding="utf-8")
-        except (ValueError, OSError, EOFError, MemoryError) as error:
-            raise BadWeights(f"{path.name} does not hold numbers: {first_line(error)}") from error
-    if table.shape[1] == 2 and table.shape[0] != 1 and (table[:, 0] == np.round(table[:, 0])).all():
-        return {int(channel): weight for channel, weight in table}
-    return table.reshape(-1)
+    data = read_bytes(path, what="weights", error=BadWeights, most=MOST_BYTES)
+    suffix = path.suffix.lower()
+    if suffix not in (".npy", ".csv", ".txt"):
+        raise BadWeights(f"{path.name}: weights are read from .npy or .csv")
+    with parsing(path, "numbers", BadWeights):
+        if suffix == ".npy":
+            return _plain_array(data)
+        text = data.decode("utf-8-sig")
+        if not text.strip():
+            raise BadWeights(f"{path.name} is empty: it needs a number per channel")
+        table = np.loadtxt(text.splitlines(), delimiter=",", ndmin=2)
+    channels = table[:, 0]
+    if table.shape[1] != 2 or len(table) == 1 or not (np.isfinite(channels) & (channels == np.round(channels))).all():
+        return table.reshape(-1)
+    twice = [int(channel) for channel, count in zip(*np.unique(channels, return_counts=True), strict=True) if count > 1]
+    if twice:
+        raise BadWeights(f"{path.name} gives the channels {twice[:8]} more than once: one line per channel")
+    return {int(channel): weight for channel, weight in table}
+
+
+def _plain_array(data: bytes) -> np.ndarray:
+    try:
+        return np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
+    except ValueError as error:  # numpy's own words would advise to load a pickle unsafely
+        raise ValueError("it is not an array of numbers") from error

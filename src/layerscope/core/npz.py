@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TypeVar
-from zipfile import BadZipFile
 
 import numpy as np
 
-from ..errors import BadOption, first_line
-from ..files import open_regular
+from ..errors import BadOption, LayerscopeError
+from ..files import check_unpacked, open_regular, parsing
 from ..writing import replacing
 from .layer import Layer
 from .linear import Linear
@@ -54,20 +54,41 @@ def write(fm: Map, path: Path) -> Path:
 
 def read(path: str | Path, make: Callable[..., Made]) -> Made:
     """What `make` makes of the fields in a file. Raises `BadOption` where the file holds none, or `make` doesn't take them."""
-    source = nullcontext(path) if hasattr(path, "read") else open_regular(path, what="feature map")
-    with source as opened:
+    with archive_in(path, "feature map", "a feature map saved by layerscope") as archive:
+        about = json.loads(str(array_in(archive, "about")))
+        if about["format"] != FORMAT:
+            raise BadOption(f"it has the format {about['format']}, this version of layerscope reads {FORMAT}")
+        names = {entry.removesuffix(".npy") for entry in archive.namelist()}
+        arrays = {name: array_in(archive, name) for name in ARRAYS if name in names}
+        return make(**_fields(about), **arrays, linear=_linear(about.get("linear"), archive))
+
+
+@contextmanager
+def archive_in(path: Any, kind: str, what: str) -> Iterator[zipfile.ZipFile]:
+    """The archive in a file, or in one that is open; whatever is raised inside becomes a `BadOption` with the file's name.
+
+    `kind` names the file where there is none, `what` says what it isn't.
+    """
+    name = Path(path) if isinstance(path, str | Path) else Path("the file")
+    with (
+        nullcontext(path) if hasattr(path, "read") else open_regular(path, what=kind) as opened,
+        parsing(name, what),
+    ):
         try:
-            with np.load(opened, allow_pickle=False) as archive:
-                about = json.loads(str(archive["about"]))
-                arrays = {name: archive[name] for name in ARRAYS if name in archive}
-                linear = _linear(about.get("linear"), archive)
-            if about["format"] != FORMAT:
-                raise BadOption(f"{path} has the format {about['format']}, this version of layerscope reads {FORMAT}")
-            return make(**_fields(about), **arrays, linear=linear)
-        except (KeyError, ValueError, TypeError, EOFError, OSError, BadZipFile) as error:
-            if isinstance(error, BadOption):
-                raise
-            raise BadOption(f"{path} is not a feature map saved by layerscope: {first_line(error)}") from error
+            with zipfile.ZipFile(opened) as archive:
+                check_unpacked(archive, name, BadOption)
+                yield archive
+        except LayerscopeError as error:
+            raise BadOption(f"{name.name} can't be read as {what}: {error}") from error
+
+
+def array_in(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    """The array of that name in an `.npz`, which holds no pickle."""
+    with archive.open(f"{name}.npy") as file:
+        try:
+            return np.lib.format.read_array(file, allow_pickle=False)
+        except ValueError as error:  # numpy's own words would advise to load a pickle unsafely
+            raise ValueError(f"{name} is not an array of numbers or texts") from error
 
 
 def _fields(about: Mapping[str, Any]) -> dict[str, Any]:
@@ -93,10 +114,11 @@ def _notes(texts: Sequence[str], kinds: Sequence[str]) -> tuple[str, ...]:
     return tuple(Note(kind, text) if kind else text for text, kind in zip_longest(texts, kinds, fillvalue=""))
 
 
-def _linear(fields: Mapping[str, Any] | None, archive: Mapping[str, np.ndarray]) -> Linear | None:
+def _linear(fields: Mapping[str, Any] | None, archive: zipfile.ZipFile) -> Linear | None:
     if not fields:
         return None
-    return Linear(archive["linear_weights"], archive["linear_bias"], tuple(fields["channels"]), fields["post"])
+    weights, bias = (array_in(archive, f"linear_{name}") for name in ("weights", "bias"))
+    return Linear(weights, bias, tuple(fields["channels"]), fields["post"])
 
 
 def _layer(fields: Mapping[str, Any]) -> Layer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import json
 import os
 import re
@@ -15,12 +16,13 @@ from typing import Any
 from ..backends.protocol import Backend, Facts
 from ..backends.registry import adapt, for_library, for_model, load_file, named, specs, suffixes
 from ..errors import BadOption, LayerscopeError, ModelNotReadable, one_line
-from ..files import no_such_file, read_bytes
+from ..files import no_such_file, parsing, read_bytes
 from ..inputs import preprocess as _preprocess
 from ..inputs.transforms import categories
 from .scope import Scope
 
 REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+MOST_LABELS = 1 << 24  # bytes: a million names
 DEMO, DEMO_PHOTO = "efficientnet-lite0.onnx", "chelsea.png"
 
 
@@ -174,13 +176,21 @@ def _labels(labels: Any, facts: Facts) -> tuple[str, ...] | None:
     if labels is None:
         return facts.labels
     if isinstance(labels, str | os.PathLike):
-        path = Path(labels)
-        data = read_bytes(path, what="labels")
-        try:
-            text = data.decode("utf-8")
-            labels = json.loads(text) if path.suffix == ".json" else text.splitlines()
-        except ValueError as error:
-            raise BadOption(f"labels {path}: {one_line(error)}") from error
-        if not isinstance(labels, list):
-            raise BadOption(f"labels {path}: a JSON list of names is needed, not a {type(labels).__name__}")
+        labels = _read_labels(Path(labels))
     return tuple(str(label) for label in labels)
+
+
+def _read_labels(path: Path) -> list[Any]:
+    """The names in a file: a JSON list, or one per line; line ends are those of text files alone."""
+    data = read_bytes(path, what="labels", most=MOST_LABELS)
+    with parsing(path, "a list of class names", BadOption):
+        text = data.decode("utf-8-sig")
+        if path.suffix.lower() != ".json":
+            return io.StringIO(text, newline=None).read().removesuffix("\n").split("\n") if text else []
+        names = json.loads(text)
+    if not isinstance(names, list):
+        raise BadOption(f"labels {path}: a JSON list of names is needed, not a {type(names).__name__}")
+    odd = [name for name in names if isinstance(name, bool) or not isinstance(name, str | int | float)]
+    if odd:
+        raise BadOption(f"labels {path}: a JSON list of names is needed; it holds {odd[0]!r:.60}")
+    return names

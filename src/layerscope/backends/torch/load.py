@@ -88,6 +88,8 @@ def _safetensors(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _state_dict(path: Path) -> dict[str, torch.Tensor]:
+    if _is_tar(path):
+        raise ModelNotReadable(f"{path.name} was saved by PyTorch before 0.2 (tar), as a pickle: save its weights anew")
     try:
         content = _unpickled(path, trust=False)
     except pickle.UnpicklingError as error:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
@@ -21,10 +21,21 @@ from .linear import Linear
 from .note import Note, kind_of
 from .placement import Placement
 from .receptive_field import Field
+from .typed import check, checked
 
 FORMAT = 1
 ARRAYS = ("values", "gradient", "tokens")
-PLAIN = ("ids", "channels", "rule", "method", "role", "names", "of", "dtype", "rows")
+PLAIN: dict[str, Any] = {
+    "ids": tuple[str, ...],
+    "channels": tuple[int, ...],
+    "rule": str,
+    "method": str,
+    "role": str,
+    "names": tuple[str, ...],
+    "of": int,
+    "dtype": str,
+    "rows": Literal["image", "row"],
+}
 
 Map = Any  # a `FeatureMap`, which itself imports this module
 Made = TypeVar("Made")
@@ -93,10 +104,15 @@ def array_in(archive: zipfile.ZipFile, name: str) -> np.ndarray:
 
 def _fields(about: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a feature map; older files lack some of the plain ones."""
+    plain = {name: _tuples(about[name]) for name in PLAIN if name in about}
+    for name, value in plain.items():
+        check(PLAIN[name], value, name)
+    check(Mapping[str, Any], about["provenance"], "provenance")
+    placement = about["placement"] and tuple(Placement(**fields) for fields in _tuples(about["placement"]))
     return {
-        **{name: _tuples(about[name]) for name in PLAIN if name in about},
+        **plain,
         "layer": _layer(_tuples(about["layer"])),
-        "placement": about["placement"] and tuple(Placement(**fields) for fields in _tuples(about["placement"])),
+        "placement": placement and tuple(map(checked, placement)),
         "notes": _notes(about["notes"], about.get("note_kinds", ())),
         "provenance": about["provenance"],
     }
@@ -109,8 +125,10 @@ def _tuples(value: Any) -> Any:
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
-def _notes(texts: Sequence[str], kinds: Sequence[str]) -> tuple[str, ...]:
+def _notes(texts: Any, kinds: Any) -> tuple[str, ...]:
     """The notes with their kinds; a text whose kind isn't known stays plain."""
+    check(tuple[str, ...], _tuples(texts), "notes")
+    check(tuple[str, ...], _tuples(kinds), "note_kinds")
     return tuple(Note(kind, text) if kind else text for text, kind in zip_longest(texts, kinds, fillvalue=""))
 
 
@@ -118,13 +136,23 @@ def _linear(fields: Mapping[str, Any] | None, archive: zipfile.ZipFile) -> Linea
     if not fields:
         return None
     weights, bias = (array_in(archive, f"linear_{name}") for name in ("weights", "bias"))
-    return Linear(weights, bias, tuple(fields["channels"]), fields["post"])
+    linear = checked(Linear(weights, bias, tuple(fields["channels"]), fields["post"]))
+    if (
+        weights.ndim < 2
+        or weights.shape[-2] != len(linear.channels)
+        or bias.shape != (*weights.shape[:-2], weights.shape[-1])
+    ):
+        raise ValueError(f"weights of the shape {weights.shape} and a bias of {bias.shape} don't fit")
+    return linear
 
 
 def _layer(fields: Mapping[str, Any]) -> Layer:
     receptive = fields.get("receptive")
     parts = {
         "per_call": tuple(map(_layer, fields["per_call"])),
-        "receptive": receptive and tuple(Field(**axis) for axis in receptive),
+        "receptive": receptive and tuple(checked(Field(**axis)) for axis in receptive),
     }
-    return Layer(**{**fields, **parts})
+    layer = checked(Layer(**{**fields, **parts}))
+    if layer.shape and layer.axes and len(layer.shape) != len(layer.axes):
+        raise ValueError(f"the layer has the axes {layer.axes!r} and the shape {layer.shape}")
+    return layer

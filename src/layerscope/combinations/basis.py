@@ -41,7 +41,8 @@ class Stored:
                 continue
             if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu" or array.ndim != len(axes):
                 raise BadOption(
-                    f"{type(self).__name__}.{name} must be an array of numbers of rank {len(axes)}, not {array!r:.60}"
+                    f"{type(self).__name__}.{name} must be an array of numbers of rank {len(axes)},"
+                    f" not {' '.join(repr(array).split()):.60}"
                 )
             if not np.isfinite(array).all():
                 raise BadOption(f"{type(self).__name__}.{name} holds NaN or inf")

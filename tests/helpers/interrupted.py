@@ -22,23 +22,23 @@ from PIL import Image
 import layerscope as ls
 
 rng = np.random.default_rng(0)
-MAP = ls.FeatureMap.of_array(rng.random((1, 40, 40, 12), np.float32))
-SHEET = ls.sheet(MAP)
-BASIS = ls.pca_basis(MAP)
+MAPS = [ls.FeatureMap.of_array(rng.random((1, size, size, 12), np.float32)) for size in (40, 44)]
+SHEETS = [ls.sheet(fm) for fm in MAPS]
+TABLES = [ls.statistics(fm) for fm in MAPS]
+BASES = [ls.pca_basis(fm) for fm in MAPS]
 
-
-def _save(path: Path) -> None:
-    SHEET.save(path)
-
-
-SAVES: dict[str, Callable[[Path], object]] = {
-    **{f"sheet.{suffix}": _save for suffix in ("png", "svg", "pdf", "jpg", "webp", "tif", "bmp")},
-    "film.gif": lambda path: ls.animate(MAP, path, over="channels"),
-    "film.webp": lambda path: ls.animate(MAP, path, over="channels"),
-    "map.npz": MAP.save,
-    "basis.npz": BASIS.save,
-    "statistics.csv": ls.statistics(MAP).csv,
-    "events": lambda path: ls.to_tensorboard(SHEET, path),
+# Each writes one of two contents, so that a file that is half new is neither.
+SAVES: dict[str, Callable[[Path, int], object]] = {
+    **{
+        f"sheet.{suffix}": lambda path, which: SHEETS[which].save(path)
+        for suffix in ("png", "svg", "pdf", "jpg", "webp", "tif", "bmp")
+    },
+    "film.gif": lambda path, which: ls.animate(MAPS[which], path, over="channels"),
+    "film.webp": lambda path, which: ls.animate(MAPS[which], path, over="channels"),
+    "map.npz": lambda path, which: MAPS[which].save(path),
+    "basis.npz": lambda path, which: BASES[which].save(path),
+    "statistics.csv": lambda path, which: TABLES[which].csv(path),
+    "events": lambda path, which: ls.to_tensorboard(SHEETS[which], path),
 }
 
 
@@ -56,7 +56,7 @@ def is_whole(path: Path) -> bool:
         if path.suffix == ".pdf":
             return path.read_bytes().rstrip().endswith(b"%%EOF")
         if path.name.startswith("events."):
-            return len(path.read_bytes()) > len(SHEET.png())
+            return len(path.read_bytes()) > min(len(sheet.png()) for sheet in SHEETS)
         with Image.open(path) as image:
             image.seek(getattr(image, "n_frames", 1) - 1)
             image.load()
@@ -66,27 +66,28 @@ def is_whole(path: Path) -> bool:
         return False
 
 
-def kill(save: Callable[[Path], object], path: Path) -> bool:
+def kill(save: Callable[[Path, int], object], path: Path) -> bool:
     """Kill a process that saves over the file again and again; whether the file is whole."""
     child = os.fork()
     if child == 0:
         while True:
-            save(path)
+            save(path, 1)
+            save(path, 0)
     time.sleep(random.uniform(0.001, 0.03))
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     return is_whole(path)
 
 
-def fill(save: Callable[[Path], object], path: Path) -> bool:
+def fill(save: Callable[[Path, int], object], path: Path) -> bool:
     """Save where a file may have a few bytes only: whether that is a `BadOption` and the folder is what it was."""
     before = contents(path.parent)
     child = os.fork()
     if child == 0:
         largest = min((len(data) for data in before.values() if len(data) > 100), default=1000)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (random.randrange(largest), resource.RLIM_INFINITY))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (random.randrange(largest // 2), resource.RLIM_INFINITY))
         try:
-            save(path)
+            save(path, 1)
         except ls.BadOption:
             os._exit(7)
         finally:
@@ -105,7 +106,7 @@ def main(folder: Path, kills: int, full: int, seed: int) -> dict[str, object]:
     for name, save in SAVES.items():
         path = folder / name.replace(".", "-") / name
         path.parent.mkdir()
-        save(path)
+        save(path, 0)
         wrong += [f"{name}: disk full"] * sum(not fill(save, path) for _ in range(full))
         wrong += [f"{name}: killed"] * sum(not kill(save, path) for _ in range(kills))
         left = [file.name for file in path.parent.rglob("*") if file != path and not file.name.startswith("events.")]

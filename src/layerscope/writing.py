@@ -52,14 +52,15 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             with _open_directly(path) as file:
                 yield file
             return
-        target = os.path.realpath(path)
+        target = os.path.realpath(path) if os.path.islink(path) else os.fspath(path)
+        folder = os.path.dirname(target) or os.curdir
         if old is not None and not os.access(target, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        if old is not None and not os.access(os.path.dirname(target), os.W_OK):
+        if old is not None and not os.access(folder, os.W_OK):
             with _open_directly(target) as file:
                 yield file
             return
-        unfinished = os.path.join(os.path.dirname(target), UNFINISHED.format(os.urandom(8).hex()))
+        unfinished = os.path.join(folder, UNFINISHED.format(os.urandom(8).hex()))
         try:
             with open(unfinished, "xb") as file:
                 if old is not None:

@@ -73,7 +73,7 @@ def test_nested_models_from_memory_and_every_kind_of_file(tmp_path, form):
     else:
         file = tmp_path / ("saved" if form == "folder" else f"old.{form}")
         model.save(file, save_format="tf" if form == "folder" else form)
-        scope = ls.open(file, preprocess=None)
+        scope = ls.open(file, preprocess=None, trust=form == "folder")
     assert scope.backend.name == "tf_keras"
     assert scope.facts.framework == f"tf_keras {tf_keras.__version__} on tensorflow {tf.__version__}"
     check_nested(scope, model, x)
@@ -264,7 +264,7 @@ def test_broken_files_are_named(tmp_path):
     nested().save(folder, save_format="tf")
     (folder / "keras_metadata.pb").write_bytes(b"no protobuf")
     with raises(ls.ModelNotReadable):
-        ls.open(folder)
+        ls.open(folder, trust=True)
     (tmp_path / "text.h5").write_text("no model")
     with raises(ls.ModelNotReadable):
         BACKEND.load(tmp_path / "text.h5", None, False)
@@ -301,7 +301,7 @@ def test_a_restored_subclassed_model_runs_and_notes_why_its_layers_dont(tmp_path
     model, x = Unregistered(), images(2, 8, 8, 3)
     expected = model.predict(x, verbose=0)
     model.save(tmp_path / "saved")
-    scope = ls.open(tmp_path / "saved", preprocess=None)
+    scope = ls.open(tmp_path / "saved", preprocess=None, trust=True)
     assert type(scope.model) is not Unregistered
     assert [(item.path, bool(item.calls)) for item in scope.layers(x)] == [
         ("", True), ("conv", False), ("drop", False), ("head", False)
@@ -364,4 +364,4 @@ def test_a_class_that_is_not_registered(limit, tmp_path):
     model.predict(x, verbose=0)
     model.save(tmp_path / "saved")
     with limit.raises():
-        ls.open(tmp_path / "saved", preprocess=None).capture(x, "conv")
+        ls.open(tmp_path / "saved", preprocess=None, trust=True).capture(x, "conv")

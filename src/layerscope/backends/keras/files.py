@@ -1,67 +1,68 @@
-"""What a Keras file holds, read without Keras: a model or weights alone, who wrote it, and whether there is code in it."""
+"""What a Keras file holds, read without Keras: a model or weights alone, who wrote it, its configuration."""
 
 from __future__ import annotations
 
 import json
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 
-from ...errors import ModelNotReadable, TrustRequired, first_line
-from ...files import open_regular
+from ...errors import ModelNotReadable, first_line
+from ...files import open_regular, open_zip, parsing
+from .hdf5 import WHAT, check_weights
+
+ADVICE = "build the model in Python and give this file as its weights: weights="
 
 
-def refuse_weights_only(source: Path) -> None:
-    """Raise `ModelNotReadable` for what isn't a model file or holds weights alone."""
-    advice = "build the model in Python and give this file as its weights: weights="
+class Contents(NamedTuple):
+    """What a model file says: the configuration of the model, and the version of Keras that wrote it, `""` where it doesn't
+    say that."""
+
+    config: dict[str, Any]
+    version: str
+
+
+def read_contents(source: Path) -> Contents:
+    """What the model file says, once it is known that its weights are all in it. Raises `ModelNotReadable`."""
     if source.name.endswith((".weights.h5", ".weights.json")):
-        raise ModelNotReadable(f"{source.name} holds weights only, no model: {advice}")
-    if source.suffix == ".keras":
-        if not zipfile.is_zipfile(source):
-            raise ModelNotReadable(f"{source.name} is not a Keras model file (not a zip archive)")
-        with zipfile.ZipFile(source) as archive:
-            if "config.json" not in archive.namelist():
-                raise ModelNotReadable(f"{source.name} is not a Keras model file: it has no config.json")
-        return
+        raise ModelNotReadable(f"{source.name} holds weights only, no model: {ADVICE}")
+    open_regular(source, what="model", error=ModelNotReadable).close()
+    with parsing(source, WHAT, ModelNotReadable):
+        contents = _from_archive(source) if source.suffix == ".keras" else _from_hdf5(source)
+        if not isinstance(contents.config, dict):
+            raise ModelNotReadable(f"{source.name} is not a Keras model file: its configuration is no JSON object")
+    check_weights(source)
+    return contents
+
+
+def _from_archive(source: Path) -> Contents:
+    if not zipfile.is_zipfile(source):
+        raise ModelNotReadable(f"{source.name} is not a Keras model file (not a zip archive)")
+    with open_zip(source, WHAT, ModelNotReadable) as archive:
+        names = archive.namelist()
+        if "config.json" not in names:
+            raise ModelNotReadable(f"{source.name} is not a Keras model file: it has no config.json")
+        metadata = json.loads(archive.read("metadata.json")) if "metadata.json" in names else {}
+        # what only training needs isn't loaded
+        config = {**json.loads(archive.read("config.json")), "compile_config": None}
+        return Contents(config, str(metadata.get("keras_version", "")))
+
+
+def _from_hdf5(source: Path) -> Contents:
     if not h5py.is_hdf5(source):
         raise ModelNotReadable(f"{source.name} is not a Keras model file (not HDF5)")
     with h5py.File(source, "r") as file:
         if "model_config" not in file.attrs:
-            raise ModelNotReadable(f"{source.name} holds weights only, no model: {advice}")
-
-
-def keras_version(source: Path) -> str:
-    """The version of Keras that wrote the file, `"2"` for an HDF5 file that doesn't say, which only old ones do."""
-    if source.suffix == ".keras":
-        with zipfile.ZipFile(source) as archive:
-            names = archive.namelist()
-            return str(json.loads(archive.read("metadata.json"))["keras_version"]) if "metadata.json" in names else ""
-    with h5py.File(source, "r") as file:
-        return str(file.attrs.get("keras_version", "2"))
-
-
-def holds_code(config: Any) -> bool:
-    """Whether a model's configuration holds a Lambda layer, or Python code as an argument of another one."""
-    if isinstance(config, dict):
-        if config.get("class_name") in ("Lambda", "__lambda__") or config.get("function_type") == "lambda":
-            return True
-        return any(map(holds_code, config.values()))
-    return isinstance(config, list) and any(map(holds_code, config))
-
-
-def trust_required(source: Path) -> TrustRequired:
-    """The error for a file with code in it."""
-    return TrustRequired(
-        f"{source.name} holds a Lambda layer, whose code would run: open it with trust=True (--trust) if you know where the"
-        " file comes from"
-    )
+            raise ModelNotReadable(f"{source.name} holds weights only, no model: {ADVICE}")
+        version = file.attrs.get("keras_version", "2")  # only old files don't say
+        return Contents(json.loads(file.attrs["model_config"]), str(version))
 
 
 def load_weights(model: Any, path: Path) -> None:
     """Read a file of weights into a model that was built."""
-    open_regular(path, what="weights", error=ModelNotReadable).close()
+    check_weights(path)
     try:
         model.load_weights(path)
     except Exception as error:

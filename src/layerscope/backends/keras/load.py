@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from types import FunctionType, ModuleType, SimpleNamespace
 from typing import Any
 
 import keras
@@ -14,8 +16,12 @@ import keras
 from keras.src.utils import file_utils
 
 from ...errors import ModelNotReadable, RandomWeights, first_line, near
-from ...files import open_regular
-from .files import keras_version, load_weights, refuse_weights_only, trust_required
+from ..formats import trust_required
+from .allowed import Names, refusal
+from .files import Contents, load_weights, read_contents
+from .hdf5 import WHAT, check_weights
+
+OF_APPLICATIONS = "keras.src.applications"
 
 # Keras 2 wrote these under modules that Keras 3 doesn't have
 OF_KERAS_2 = ("Functional", "Sequential", "Model", "TFOpLambda", "SlicingOpLambda")
@@ -26,18 +32,36 @@ def load(source: Path, weights: Path | None = None, trust: bool = False) -> Any:
 
     Raises `TrustRequired` where the file holds code, `ModelNotReadable` with what to do instead for everything else.
     """
-    open_regular(source, what="model", error=ModelNotReadable).close()
-    refuse_weights_only(source)
+    contents = read_contents(source)
+    if not trust:
+        _check(source, contents)
     try:
         with warnings.catch_warnings():
             # no capture needs the optimizer
             warnings.filterwarnings("ignore", "Skipping variable loading for optimizer", UserWarning)
             model = keras.saving.load_model(source, compile=False, safe_mode=not trust)
     except Exception as error:
-        raise _reason(source, error) from error
+        unknown = re.search(r"(?:Could not locate \w+|Unknown \w+:?|Could not deserialize \w+) '([^']+)'", str(error))
+        raise _reason(source, contents.version, unknown[1] if unknown else "", first_line(error)) from error
     if weights is not None:
         load_weights(model, weights)
     return model
+
+
+def _check(source: Path, contents: Contents) -> None:
+    """Raise `TrustRequired` where the configuration holds code, `ModelNotReadable` where a class in it isn't known."""
+    bases = (
+        *(keras.Layer, keras.Operation, keras.initializers.Initializer, keras.regularizers.Regularizer),
+        *(keras.constraints.Constraint, keras.losses.Loss, keras.metrics.Metric, keras.optimizers.Optimizer),
+        *(keras.optimizers.schedules.LearningRateSchedule, keras.dtype_policies.DTypePolicy),
+        *(keras.dtype_policies.DTypePolicyMap, keras.quantizers.Quantizer, keras.random.SeedGenerator),
+    )
+    found = refusal(contents.config, Names(keras, bases))
+    if found is None:
+        return
+    if found.runs:
+        raise trust_required(source, found.holds)
+    raise _reason(source, contents.version, found.name, f"it knows no {found.name!r}")
 
 
 def from_reference(name: str, weights: Path | None = None) -> Any:
@@ -86,39 +110,48 @@ def _with_cached_weights(build: Callable[..., Any]) -> Any:
         path = Path(file_utils.config.keras_home(), cache_subdir, name)
         if not path.exists():
             raise _NotCached(path)
+        check_weights(path)
         return str(path)
 
-    original = file_utils.get_file
-    file_utils.get_file = cached
-    try:
-        return build(weights="imagenet")
-    finally:
-        file_utils.get_file = original
+    module = sys.modules[build.__module__]
+    return _copies(module, SimpleNamespace(get_file=cached))[build.__name__](weights="imagenet")
 
 
-def _reason(source: Path, error: Exception) -> ModelNotReadable:
-    """The error for a file that Keras can't read; only its message tells why."""
-    unknown = re.search(r"(?:Could not locate \w+|Unknown \w+:?|Could not deserialize \w+) '([^']+)'", str(error))
-    if not unknown and re.search("lambda", str(error), re.IGNORECASE):
-        return trust_required(source)
-    version = keras_version(source)
+def _copies(module: ModuleType, files: SimpleNamespace) -> dict[str, Any]:
+    """What a module of `keras.applications` holds, its functions copied, so that they ask `files` for weights.
+
+    Nothing is replaced in Keras itself, where another thread would see it.
+    """
+    names = {**vars(module), "file_utils": files}
+    for name, value in vars(module).items():
+        if isinstance(value, FunctionType) and value.__globals__ is vars(module):
+            names[name] = FunctionType(value.__code__, names, name, value.__defaults__, value.__closure__)
+            names[name].__kwdefaults__ = value.__kwdefaults__
+        elif isinstance(value, ModuleType) and value.__name__.startswith(f"{OF_APPLICATIONS}."):
+            names[name] = SimpleNamespace(**_copies(value, files))
+    return names
+
+
+def _reason(source: Path, version: str, unknown: str, why: str) -> ModelNotReadable:
+    """The error for a file of this version that Keras can't read: where it is a class, `unknown`, that Keras doesn't know."""
+    why = why[:300]
     if _is_newer(version):
         return ModelNotReadable(
             f"{source.name} was written by Keras {version} and this is {keras.__version__}, which can't read it:"
-            f" {first_line(error)[:300]}. Upgrade Keras (pip install -U keras), or save the model with this version"
+            f" {why}. Upgrade Keras (pip install -U keras), or save the model with this version"
         )
-    if unknown and unknown[1] not in OF_KERAS_2 and not hasattr(keras.layers, unknown[1]):
+    if unknown and unknown not in OF_KERAS_2 and not hasattr(keras.layers, unknown):
         return ModelNotReadable(
-            f"{source.name} needs the custom object {unknown[1]!r}: decorate it with"
+            f"{source.name} needs the custom object {unknown!r}: decorate it with"
             " keras.saving.register_keras_serializable() and import its module before opening the file, or build the"
             " model in Python and pass it"
         )
     if unknown or version.startswith("2"):
         return ModelNotReadable(
-            f"{source.name} can't be read by Keras {keras.__version__}: {first_line(error)[:300]}. A file that tf.keras 2"
+            f"{source.name} can't be read by Keras {keras.__version__}: {why}. A file that tf.keras 2"
             " wrote is read by tf_keras (pip install tf_keras): tf_keras.models.load_model(file)"
         )
-    return ModelNotReadable(f"{source.name} can't be read: {first_line(error)[:300]}")
+    return ModelNotReadable(f"{source.name} can't be read as {WHAT}: {why}")
 
 
 def _is_newer(version: str) -> bool:

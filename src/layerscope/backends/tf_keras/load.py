@@ -2,50 +2,61 @@
 
 from __future__ import annotations
 
-import json
-import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import h5py
 import tf_keras
 
-# the metadata that says which Keras layers a SavedModel holds; nothing public reads it
-from tf_keras.protobuf import saved_metadata_pb2
+# what files call the built-in layers, older names included; nothing public says so
+from tf_keras.src.layers.serialization import get_builtin_layer
 
-from ...errors import ModelNotReadable, first_line
-from ...files import open_regular
-from ..keras.files import holds_code, load_weights, refuse_weights_only, trust_required
+from ...errors import ModelNotReadable
+from ...files import parsing
+from ..formats import trust_required
+from ..keras.allowed import Names, refusal
+from ..keras.files import Contents, load_weights, read_contents
+from .operations import operation
 
 
 def load(source: Path, weights: Path | None = None, trust: bool = False) -> Any:
     """The model in a file or a SavedModel folder, not compiled, with `weights` read into it where they are given.
 
-    tf_keras's own safe mode covers `.keras` files alone, so code is looked for here, before anything is loaded. Raises
-    `TrustRequired` where there is some, `ModelNotReadable` with what to do instead for everything else.
+    Raises `TrustRequired` where the file or folder holds code, or a class that tf_keras would import;
+    `ModelNotReadable` with what to do instead for everything else.
     """
     if source.is_dir():
         _refuse_serving_only(source)
+        if not trust:
+            raise trust_required(
+                source, "a TensorFlow graph", "save the model as .keras or .h5, or convert it to ONNX or TFLite"
+            )
     else:
-        open_regular(source, what="model", error=ModelNotReadable).close()
-        refuse_weights_only(source)
-    try:
-        code = any(map(holds_code, _configurations(source)))
-    except Exception as error:
-        # a damaged file of JSON, zip, HDF5 or protobuf: each raises its own
-        raise ModelNotReadable(f"{source.name} can't be read: {first_line(error)[:300]}") from error
-    if code and not trust:
-        raise trust_required(source)
-    try:
+        contents = read_contents(source)
+        if contents.version.partition(".")[0] not in ("", "1", "2"):
+            raise ModelNotReadable(
+                f"{source.name} was written by Keras {contents.version}, which tf_keras doesn't read"
+            )
+        if not trust:
+            _check(source, contents)
+    with parsing(source, f"a file of tf_keras {tf_keras.__version__}", ModelNotReadable):
         model = tf_keras.models.load_model(source, compile=False, safe_mode=not trust)
-    except Exception as error:
-        raise ModelNotReadable(
-            f"{source.name} can't be read by tf_keras {tf_keras.__version__}: {first_line(error)[:300]}"
-        ) from error
     if weights is not None:
         load_weights(model, weights)
     return model
+
+
+def _check(source: Path, contents: Contents) -> None:
+    """Raise `TrustRequired` where the configuration holds code or names what tf_keras doesn't have."""
+    bases = (
+        *(tf_keras.layers.Layer, tf_keras.initializers.Initializer, tf_keras.regularizers.Regularizer),
+        *(tf_keras.constraints.Constraint, tf_keras.losses.Loss, tf_keras.optimizers.Optimizer),
+        *(tf_keras.optimizers.legacy.Optimizer, tf_keras.optimizers.schedules.LearningRateSchedule),
+        tf_keras.mixed_precision.Policy,
+    )
+    found = refusal(contents.config, Names(tf_keras, bases, get_builtin_layer, operation))
+    if found is not None:
+        registered = "import the module that registers it first (--import, register_keras_serializable)"
+        raise trust_required(source, found.holds, "" if found.runs else registered)
 
 
 def _refuse_serving_only(source: Path) -> None:
@@ -58,18 +69,3 @@ def _refuse_serving_only(source: Path) -> None:
             " its inside is one compiled graph, which keras.layers.TFSMLayer runs as a black box. Open the original model"
             " (.keras, .h5 or the code that builds it), or convert the folder to ONNX (tf2onnx) or TFLite and open that"
         )
-
-
-def _configurations(source: Path) -> Iterator[Any]:
-    """The configurations of the layers that a file would build."""
-    if source.is_dir():
-        metadata = saved_metadata_pb2.SavedMetadata()
-        metadata.ParseFromString((source / "keras_metadata.pb").read_bytes())
-        for node in metadata.nodes:
-            yield json.loads(node.metadata)
-    elif source.suffix == ".keras":
-        with zipfile.ZipFile(source) as archive:
-            yield json.loads(archive.read("config.json"))
-    else:
-        with h5py.File(source, "r") as file:
-            yield json.loads(file.attrs["model_config"])

@@ -1,0 +1,91 @@
+"""What an HDF5 file of weights must not hold: anything that has another file read, and more numbers than memory takes."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import IO, Any
+from zipfile import ZIP_STORED, ZipFile
+
+import h5py
+
+from ...errors import ModelNotReadable
+from ...files import open_regular, open_zip, parsing
+from ...memory import amount, limit
+
+WEIGHTS = "model.weights.h5"  # in a .keras file
+WHAT = "a Keras file"
+
+
+def check_weights(path: Path) -> None:
+    """Raise `ModelNotReadable` where the HDF5 files in a `.keras`, `.h5` or `.weights.json` file don't stand alone."""
+    with open_regular(path, what="weights", error=ModelNotReadable) as file, parsing(path, WHAT, ModelNotReadable):
+        if path.name.endswith(".json"):
+            for shard in _shards(path, file.read()):
+                check_weights(shard)
+        elif path.suffix == ".keras":
+            with open_zip(path, WHAT, ModelNotReadable) as archive:
+                _check_archive(archive, path)
+        else:
+            _check(file, path)
+
+
+def _shards(path: Path, content: bytes) -> set[Path]:
+    """The files that hold parts of the weights, which must lie beside the list of them."""
+    listed = json.loads(content)["weight_map"].values()
+    names = {name for entry in listed for name in ([entry] if isinstance(entry, str) else entry)}
+    for name in names:
+        if Path(name).name != name or not name.endswith(".h5"):
+            raise ModelNotReadable(f"{path.name} names the file {name!r}: weights must be .h5 files beside it")
+    return {path.parent / name for name in names}
+
+
+def _check_archive(archive: ZipFile, path: Path) -> None:
+    if WEIGHTS not in archive.namelist():
+        return
+    stored = archive.getinfo(WEIGHTS).compress_type == ZIP_STORED
+    with archive.open(WEIGHTS) as entry:
+        # going back in what is compressed would unpack it anew each time
+        _check(entry if stored else io.BytesIO(entry.read()), path)
+
+
+def _check(file: IO[bytes], path: Path) -> None:
+    file.seek(0)
+    with h5py.File(file, "r") as opened:
+        names: list[bytes] = []
+        elsewhere = opened.id.links.visit(lambda name, link: _see(name, link, names), info=True)
+        if elsewhere is not None:
+            raise _refuse(path, elsewhere, "is a link")
+        sizes = [_size(opened, name, path) for name in names]
+    most = limit()
+    if most is not None and sum(sizes) > most:
+        raise ModelNotReadable(
+            f"{path.name} would unpack to {amount(sum(sizes))} of numbers, and {amount(most)} of memory is available"
+        )
+
+
+def _see(name: bytes, link: Any, names: list[bytes]) -> bytes | None:
+    """The name of a link to somewhere else, which ends the visit; `None` for an object of this file, added to `names`."""
+    if link.type != h5py.h5l.TYPE_HARD:
+        return name
+    names.append(name)
+    return None
+
+
+def _size(file: h5py.File, name: bytes, path: Path) -> int:
+    """How many bytes a data set says that it holds, nothing for a group."""
+    data = h5py.h5o.open(file.id, name)
+    if not isinstance(data, h5py.h5d.DatasetID):
+        return 0
+    plan = data.get_create_plist()
+    if plan.get_external_count() or plan.get_layout() == h5py.h5d.VIRTUAL:
+        raise _refuse(path, name, "keeps its numbers in other files")
+    return int(data.get_space().get_simple_extent_npoints()) * int(data.get_type().get_size())
+
+
+def _refuse(path: Path, name: bytes, why: str) -> ModelNotReadable:
+    return ModelNotReadable(
+        f"{path.name} isn't read: {name.decode('utf-8', 'replace')!r} in it {why}, and weights must be in the file itself."
+        " Save the model again"
+    )

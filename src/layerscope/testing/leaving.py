@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
 from ..errors import LayerNotFound
 from .network import Network, refused
 from .tiny import tiny_parameters
@@ -17,6 +21,25 @@ class LeavingTests(Network):
             self.backend().layers(model, self.batch())
             self.backend().capture(model, self.batch(), list(self.calls().values()))
             self.values(model, self.paths["conv1"] + ":0")
+
+    def test_threads_share_a_model(self) -> None:
+        model, paths = self.network(), list(self.calls().values())
+        batches = [self.batch(), np.ascontiguousarray(self.batch()[::-1])]
+        self.backend().layers(model, batches[0])
+        expected = [self.backend().capture(model, batch, paths) for batch in batches]
+        answers = [self.answer(model, batch) for batch in batches]
+
+        def work(number: int) -> None:
+            index = number % 2
+            for _ in range(2):
+                if number < 6 or answers[index] is None:
+                    for path, output in self.backend().capture(model, batches[index], paths).items():
+                        assert np.array_equal(output.values, expected[index][path].values), path
+                else:
+                    assert np.array_equal(self.answer(model, batches[index]), answers[index])  # type: ignore[arg-type]
+
+        with self.unchanged(model), ThreadPoolExecutor(8) as threads:
+            list(threads.map(work, range(8)))
 
     def test_the_model_is_left_as_it_was_when_it_raises(self) -> None:
         if not self.can_fail:

@@ -55,6 +55,10 @@ class Network:
         """The names of the layers that have run so far, where the model can tell, else `None`."""
         return None
 
+    def answer(self, model: Any, batch: np.ndarray) -> np.ndarray | None:
+        """The model's output for a batch as its user gets it, without layerscope; `None` where a file has no such way."""
+        return None
+
     def offers(self, verb: str) -> bool:
         """Whether the backend offers a verb.
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import equinox as eqx
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from helpers.jax_models import RAN, as_bytes, equinox_network, linen_network, nnx_network, nnx_state
@@ -62,6 +65,9 @@ class TestLinen(Suite):
     def state(self, model: Any) -> bytes:
         return as_bytes(model[1]) + repr(model[0]).encode()
 
+    def answer(self, model: Any, batch: np.ndarray) -> np.ndarray:
+        return np.asarray(model[0].apply(model[1], jnp.asarray(batch), train=False))
+
 
 class TestEquinox(Suite):
     axes = "bchw"
@@ -74,3 +80,6 @@ class TestEquinox(Suite):
 
     def state(self, model: Any) -> bytes:
         return as_bytes(model)
+
+    def answer(self, model: Any, batch: np.ndarray) -> np.ndarray:
+        return np.asarray(jax.vmap(eqx.nn.inference_mode(model))(jnp.asarray(batch)))

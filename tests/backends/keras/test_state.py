@@ -6,6 +6,7 @@ import contextvars
 import gc
 import random
 import threading
+import time
 from typing import Any
 
 import numpy as np
@@ -163,6 +164,39 @@ def test_threads_that_capture_at_once_and_one_that_fails():
         thread.join()
     assert not errors
     assert vars(keras.Layer)["__call__"] is before
+
+
+def test_a_capture_beside_a_training_sees_the_weights_between_two_steps():
+    layers = [K.Dense(64, use_bias=False, kernel_initializer="ones", name=name) for name in ("one", "two", "three")]
+    model, x = keras.Sequential([keras.Input((64,)), *layers]), np.full((1, 64), 1 / 64, np.float32)
+    optimizer = keras.optimizers.SGD(1.0)
+    optimizer.build(model.trainable_variables)
+    over, steps, errors = threading.Event(), [0], []
+
+    def train() -> None:
+        try:
+            while not over.is_set():
+                up = float(to_numpy(layers[0].kernel)[0, 0]) < 8
+                step = keras.ops.full((64, 64), -1.0 if up else 7.0)
+                optimizer.apply([step] * 3, model.trainable_variables)
+                steps[0] += 1
+                time.sleep(5e-3)  # the forward and backward pass
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=train)
+    thread.start()
+    numbers = set()
+    try:
+        while len(numbers) < 3 and steps[0] < 400 and not errors:
+            captures = values(model, x, "one", "two", "three")
+            one, two, three = (float(captures[name][0, 0]) / 64**index for index, name in enumerate(captures))
+            assert (two, three) == (one**2, one**3), "weights of different steps"
+            numbers.add(one)
+    finally:
+        over.set()
+        thread.join()
+    assert not errors and len(numbers) > 1
 
 
 def test_capture_inside_a_capture():

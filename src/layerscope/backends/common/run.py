@@ -6,6 +6,7 @@ import contextlib
 import random
 import sys
 import threading
+import types
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
@@ -82,6 +83,38 @@ def others_running() -> bool:
     """Whether another thread may be at work; daemons (of notebooks, of progress bars) aren't asked."""
     own = threading.current_thread()
     return any(thread is not own and not thread.daemon for thread in threading.enumerate())
+
+
+LOOKS = 100  # at the other threads, until they stand still for as long as one look takes
+
+
+def others_inside(*folders: str) -> bool:
+    """Whether another thread runs code of these folders now, or was called from there.
+
+    An optimizer in the middle of a step has written half of the weights: nothing but its stack tells.
+    """
+    if threading.active_count() == 1:
+        return False
+    for _ in range(LOOKS):
+        positions = _positions()
+        inside = any(_is_inside(frame, folders) for frame, _ in positions.values())
+        if _positions() == positions:  # else they went on meanwhile, and what was seen is of no moment
+            return inside
+    return True
+
+
+def _positions() -> dict[int, tuple[types.FrameType, int]]:
+    """Where each other thread is: its innermost frame, and the instruction."""
+    own = threading.get_ident()
+    return {number: (frame, frame.f_lasti) for number, frame in sys._current_frames().items() if number != own}
+
+
+def _is_inside(frame: types.FrameType | None, folders: tuple[str, ...]) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith(folders):
+            return True
+        frame = frame.f_back
+    return False
 
 
 @contextlib.contextmanager

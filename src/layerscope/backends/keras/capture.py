@@ -11,6 +11,7 @@ from ..common.run import Stop
 from ..protocol import Captured, Pick, Target
 from .engine import Engine, copy_to_host
 from .model import KerasModel
+from .moment import at_one_moment
 from .table import complete
 from .target import wants, with_gradients
 from .watch import Call, run
@@ -33,12 +34,15 @@ def capture(
         run(model, lambda: model.forward(batch), recorder.record, recorder.wants)
         return recorder, recorder.missing()
 
-    # The plain run comes first: it says which layers ran, and its values are what the gradients belong to.
-    recorder = complete(model, batch, attempt)
-    captured = recorder.captured()
-    if target is None:
-        return captured
-    return with_gradients(model, batch, captured, target, pick=recorder.pick)
+    def captures() -> dict[str, Captured]:
+        # The plain run comes first: it says which layers ran, and its values are what the gradients belong to.
+        recorder = complete(model, batch, attempt)
+        captured = recorder.captured()
+        if target is None:
+            return captured
+        return with_gradients(model, batch, captured, target, pick=recorder.pick)
+
+    return at_one_moment(model, captures)
 
 
 class Recorder:

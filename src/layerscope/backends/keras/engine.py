@@ -30,10 +30,19 @@ class Part(NamedTuple):
     numeric: bool
 
 
+class Weights(NamedTuple):
+    """The contents of a model's variables at one moment, held so that the identities of later ones are others."""
+
+    variables: list[Any]
+    values: list[Any]
+    identities: list[int]
+
+
 class Engine:
     """What every engine has: numpy's own answers."""
 
     module = "numpy"
+    freezes = False
     library = "keras"
     gradients = False
     # Where compiled functions can be run step by step at a price, `unrolled` switches that on.
@@ -155,6 +164,26 @@ class Engine:
         """The variable's content, which later writes to it leave alone."""
         return np.array(self.stored_value(variable))
 
+    def optimizers(self) -> str:
+        """The folder of the library's optimizers, through which every step of them goes."""
+        raise NotImplementedError
+
+    def weights(self, model: Any) -> Weights:
+        """What the variables hold now; the identities are those of a later answer if nobody wrote to them in between."""
+        variables = self.variables(model)
+        contents = [self.content(variable) for variable in variables]
+        return Weights(variables, [value for value, _ in contents], [identity for _, identity in contents])
+
+    def content(self, variable: Any) -> tuple[Any, int]:
+        """What a variable holds, and its identity. A write gives a variable another tensor, where tensors can't change."""
+        value = self.stored_value(variable)
+        return value, id(value)
+
+    @contextlib.contextmanager
+    def frozen(self, weights: Weights) -> Iterator[None]:
+        """Inside, this thread reads these contents of the variables and writes to nothing, where the library `freezes`."""
+        yield
+
     def copy_input(self, tensor: Any) -> Any:
         """An input that the model can't change for its owner. Keras itself copies arrays, and tensors are immutable."""
         return tensor
@@ -185,6 +214,12 @@ class TensorflowEngine(Engine):
         # a layer with a tf.function may write while its graph is under construction
         with self.lib.init_scope():
             return super().snapshot(variable)
+
+    def content(self, variable: Any) -> tuple[Any, int]:
+        value = self.stored_value(variable)
+        tensor = value.read_value() if hasattr(value, "read_value") else value
+        # the memory of what was read: while it is held, a write takes other memory
+        return tensor, tensor._numpy().__array_interface__["data"][0]
 
     @contextlib.contextmanager
     def inference(self) -> Iterator[None]:

@@ -18,7 +18,7 @@ from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 
 from ...errors import ModelNotReadable
 from ..common.run import EAGERLY, others_running
-from .engine import Engine, TensorflowEngine, WatchedMethod
+from .engine import Engine, TensorflowEngine, WatchedMethod, Weights
 
 
 class Keras3Engine(Engine):
@@ -36,6 +36,16 @@ class Keras3Engine(Engine):
             (keras.layers.MultiHeadAttention, "_compute_attention", "attention"),
             (variable, "assign", "write"),
         ]
+
+    freezes = True
+
+    def optimizers(self) -> str:
+        return str(sys.modules["keras.src.optimizers"].__path__[0])
+
+    @contextlib.contextmanager
+    def frozen(self, weights: Weights) -> Iterator[None]:
+        with keras.StatelessScope(list(zip(weights.variables, weights.values, strict=True))):
+            yield
 
     def infers_shapes(self) -> bool:
         return bool(in_symbolic_scope())
@@ -122,6 +132,15 @@ class TorchEngine(Keras3Engine):
 
     def snapshot(self, variable: Any) -> Any:
         return self.stored_value(variable).detach().clone()
+
+    def content(self, variable: Any) -> tuple[Any, int]:
+        value = self.stored_value(variable)
+        return value, value._version
+
+    @contextlib.contextmanager
+    def frozen(self, weights: Weights) -> Iterator[None]:
+        with super().frozen(weights._replace(values=[value.detach().clone() for value in weights.values])):
+            yield
 
     def copy_input(self, tensor: Any) -> Any:
         # torch's tensors, unlike the others, can be written to

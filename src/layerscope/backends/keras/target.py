@@ -19,6 +19,7 @@ from ..common.run import first_input
 from ..protocol import Captured, Change, Pick, Target
 from .engine import Engine, copy_to_host
 from .model import KerasModel
+from .moment import at_one_moment
 from .table import complete
 from .watch import Call, run
 
@@ -199,4 +200,4 @@ def scores(model: KerasModel, batch: Any, target: Target, changes: Mapping[str, 
         target_run = TargetRun(model, changes, lambda: aim(engine).numbers(model.forward(batch), target, images))
         return target_run(enter)[1], sorted(set(changes) - done)
 
-    return complete(model, batch, attempt)
+    return at_one_moment(model, lambda: complete(model, batch, attempt))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -36,6 +37,9 @@ class TfKerasEngine(TensorflowEngine):
             (_owner(type(tf.function(len)), "__call__"), "__call__", "function"),
             *((_owner(ResourceVariable, name), name, "write") for name in writes),
         ]
+
+    def optimizers(self) -> str:
+        return str(sys.modules["tf_keras.src.optimizers"].__path__[0])
 
     def infers_shapes(self) -> bool:
         return bool(call_context().in_keras_graph)

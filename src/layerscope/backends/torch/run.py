@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
-import types
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -15,7 +13,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ...errors import ModelNotReadable
-from ..common.run import EAGERLY, TensorMap
+from ..common.run import EAGERLY, TensorMap, others_inside
 from .replica import modules_of, replicate, weights_of
 
 Value = TypeVar("Value")
@@ -37,8 +35,7 @@ CHANGING: TensorMap[bool] = TensorMap()
 # Whether a model draws random numbers in evaluation mode, where that was asked.
 DRAWS: TensorMap[bool] = TensorMap()
 ATTEMPTS = 100  # to copy the weights between two steps of an optimizer
-LOOKS = 100  # at the other threads, until they stand still for as long as one look takes
-OPTIMIZERS = str(Path(torch.optim.__file__).parent)
+OPTIMIZERS = str(Path(torch.optim.__file__).parent)  # every step of every optimizer goes through its code
 
 
 def run_replica(model: torch.nn.Module, run: Callable[[torch.nn.Module], Value], *, gradients: bool = False) -> Value:
@@ -96,7 +93,7 @@ def _copied_between_steps(model: torch.nn.Module) -> torch.nn.Module:
 
 def _versions(weights: list[torch.nn.Parameter]) -> list[int] | None:
     """How often each weight was written to so far; `None` in the middle of an optimizer's step in another thread."""
-    if _stepping():
+    if others_inside(OPTIMIZERS):
         return None
     # A weight made in inference mode keeps no count.
     return [0 if weight.is_inference() else weight._version for weight in weights]
@@ -105,33 +102,6 @@ def _versions(weights: list[torch.nn.Parameter]) -> list[int] | None:
 def _changed(weights: list[torch.nn.Parameter], before: list[int] | None) -> bool:
     """Whether the weights may have changed since `before`, or are about to."""
     return before is None or _versions(weights) != before
-
-
-def _stepping() -> bool:
-    """Whether an optimizer steps in another thread, as its stack tells: half of the weights are new then, half are old."""
-    if threading.active_count() == 1:
-        return False
-    for _ in range(LOOKS):
-        looked = _other_threads()
-        stepping = any(_steps(frame) for frame, _ in looked.values())
-        if _other_threads() == looked:  # else they went on meanwhile, and what was seen is of no moment
-            return stepping
-    return True
-
-
-def _other_threads() -> dict[int, tuple[types.FrameType, int]]:
-    """Where each other thread is: its innermost frame, and the instruction."""
-    own = threading.get_ident()
-    return {number: (frame, frame.f_lasti) for number, frame in sys._current_frames().items() if number != own}
-
-
-def _steps(frame: types.FrameType | None) -> bool:
-    """Whether a frame is one of `torch.optim`, which runs every step of every optimizer, or was called from one."""
-    while frame is not None:
-        if frame.f_code.co_filename.startswith(OPTIMIZERS):
-            return True
-        frame = frame.f_back
-    return False
 
 
 @contextmanager

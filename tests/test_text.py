@@ -304,6 +304,21 @@ def test_the_command_line_prints_no_name_as_it_is(model, photo, capsys, monkeypa
     check(re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out))
 
 
+def test_a_runtime_prints_no_name_by_itself(capfd, tmp_path):
+    """In C++, beside the error that it raises."""
+    helper = pytest.importorskip("onnx.helper", reason="the model is an ONNX file")
+    name = NAME.encode("utf-8", "replace").decode()
+    shape = helper.make_tensor("shape", 7, [4], [1, 3, 7, 8])
+    values = [helper.make_tensor_value_info(which, 1, [1, 3, size, 8]) for which, size in (("x", 8), ("y", 7))]
+    node = helper.make_node("Reshape", ["x", "shape"], ["y"], name=name)
+    proto = helper.make_model(helper.make_graph([node], "g", values[:1], values[1:], [shape]), ir_version=8)
+    proto.opset_import[0].version = 17
+    with pytest.raises(ls.ModelNotReadable) as caught:
+        ls.open(proto, preprocess=None).capture(np.zeros((1, 3, 8, 8), np.float32))
+    check(str(caught.value))
+    assert "\x1b" not in "".join(capfd.readouterr())
+
+
 def test_a_traceback_prints_no_name_as_it_is(capsys):
     try:
         raise ValueError(NAME)

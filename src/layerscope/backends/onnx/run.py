@@ -86,14 +86,14 @@ def _unshown(type_: str) -> str:
 
 
 def open_session(part: Cut, threads: int | None, quantised: bool) -> onnxruntime.InferenceSession:
-    """A session on the CPU that logs errors only.
+    """A session on the CPU that logs nothing: its errors are raised, and it would print names from the file as they are.
 
     Optimisation stays on, because a tensor that is asked for is never fused away and the rest moves values by 1e-6 at
     most. Not so in a quantised graph: there fusing rounds differently, and a layer would depend on what else
     is asked for.
     """
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4
     if quantised:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     number = threads if threads is not None else setting(THREADS, 0, 0, MOST_THREADS)

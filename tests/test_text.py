@@ -22,6 +22,7 @@ from layerscope.cli import commands
 from layerscope.core.note import Note, kind_of
 from layerscope.errors import LayerscopeError, LayerscopeWarning
 from layerscope.inputs.images import collect
+from layerscope.inputs.recipe import Recipe
 from layerscope.safe_text import UNSAFE, json_text, printable
 from layerscope.testing import TinyBackend
 from layerscope.testing.tiny import Step, TinyModel
@@ -161,6 +162,7 @@ def test_tables_and_values_as_text(scope, photo, tmp_path):
     fm = maps[NAME]
     texts = [repr(table), str(table), table.plain(), table.json(), repr(scope), repr(maps), repr(fm), repr(table[0])]
     texts += [ls.statistics(fm).plain(), repr(ls.statistics(fm)), ls.statistics(fm).json(), repr(scope.facts)]
+    texts += [table.explained(f"{NAME}/two"), table.explained("0"), Recipe(NAME).describe(), repr(Recipe(NAME))]
     texts += [repr(scope.predict(photo)), scope.explained("last"), repr(ls.load(fm.save(tmp_path / "map.npz")))]
     for text in texts:
         check(text)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, overload
 
+from ..safe_text import printable
 from . import selection
 from .layer import Layer
 from .table_text import as_json, html_table, plain_text, tree_text
@@ -128,4 +129,4 @@ class LayerTable(Sequence[Layer]):
         Args:
             word: `"last"`, or anything else that `choose` takes.
         """
-        return selection.explain(self._layers, word)
+        return printable(selection.explain(self._layers, word))

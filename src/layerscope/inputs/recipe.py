@@ -17,6 +17,7 @@ from PIL import Image
 
 from ..core.placement import Size
 from ..errors import PreprocessUnknown, near
+from ..safe_text import printable
 
 FILTERS = {
     "nearest": Image.Resampling.NEAREST,
@@ -119,7 +120,7 @@ class Recipe:
         'grey: RGB, own size, cropped to multiples of 32, /255'
         """
         if self.function is not None:
-            return f"{self.name}: {callable_name(self.function)}(RGB pixels, uint8)"
+            return printable(f"{self.name}: {callable_name(self.function)}(RGB pixels, uint8)")
         if self == READY:
             return "ready batch: passed to the model as it is"
         steps = [self.order.upper(), *self._resize_steps()]
@@ -131,7 +132,7 @@ class Recipe:
             steps.append(f"std {numbers_text(self.std)}")
         if self.divide == 1 and not any(self.mean) and set(self.std) == {1}:
             steps.append("values 0–255")
-        return f"{self.name}: {', '.join(steps)}"
+        return printable(f"{self.name}: {', '.join(steps)}")
 
     def _resize_steps(self) -> list[str]:
         size = f" {self.size[0]} × {self.size[1]}" if self.size else ""

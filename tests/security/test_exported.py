@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import itertools
 import json
 import pickle
 import shutil
@@ -292,6 +293,37 @@ def values(value, where=()):
     yield where
     for key, part in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
         yield from values(part, (*where, key))
+
+
+PAYLOADS = ("{code}", "{text}={code}", "{text}, y={code}", "{text}\n    {code}\n", "{text}) + ({code}", "{{{code}}}")
+MAPPINGS = {"tensor_values", "range_constraints", "opset_version", "metadata", "sym_int_values"}
+
+
+def test_no_text_of_the_description_is_evaluated(exported, canary, tmp_path):
+    """Code in the place of each kind of text, and of each key of a mapping: whatever happens, it doesn't run."""
+    text, seen, payloads = description(exported), set(), itertools.cycle(PAYLOADS)
+    for place in values(json.loads(text)):
+        program = json.loads(text)
+        parent = program
+        for key in place[:-1]:
+            parent = parent[key]
+        kind = tuple("#" if isinstance(key, int) else key for key in place)
+        key = bool(MAPPINGS & set(place[-2:-1]))
+        if not place or (kind[-4:], key) in seen or not (key or isinstance(parent[place[-1]], str)):
+            continue
+        seen.add((kind[-4:], key))
+        if key:
+            parent[next(payloads).format(text=place[-1], code=canary.code)] = parent.pop(place[-1])
+        else:
+            parent[place[-1]] = next(payloads).format(text=parent[place[-1]], code=canary.code)
+        opened(changed(exported, tmp_path / "hostile.pt2", **{MODEL: lambda data, it=program: json.dumps(it).encode()}))
+        assert not canary.sings, place
+    assert len(seen) > 40
+
+
+def opened(path):
+    with contextlib.suppress(ls.LayerscopeError), Watch():
+        ls.open(path, preprocess=None).predict(IMAGES)
 
 
 @pytest.mark.parametrize("junk", [None, 7, "x y(", [], {}, ["a"], {"as_tensor": "x"}, 10**30, True], ids=repr)

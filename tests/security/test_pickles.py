@@ -82,6 +82,14 @@ def test_pickled_weights_are_never_run(form, suffix, canary, tmp_path):
             ls.open(FACTORY, weights=path, trust=trust)
 
 
+def test_a_torch_that_can_be_tricked_reads_no_pickle(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch, "__version__", torch.torch_version.TorchVersion("2.5.1"))
+    torch.save(nn.Linear(2, 2).state_dict(), tmp_path / "weights.pt")
+    for arguments in ({"model": tmp_path / "weights.pt"}, {"model": FACTORY, "weights": tmp_path / "weights.pt"}):
+        with raises(ls.ModelNotReadable, "2.6", "weights.pt"):
+            ls.open(**arguments)
+
+
 def test_a_program_under_another_name_is_not_unpickled(canary, tmp_path):
     """A TorchScript archive and a pickle with the suffix of an exported program, a program with that of a pickle."""
     path = tmp_path / "script.pt"

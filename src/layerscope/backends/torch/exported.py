@@ -26,6 +26,7 @@ from ...errors import ModelNotReadable
 from ...files import open_zip
 from ..formats import trust_required
 from .exported_rules import DROPPED, KEPT, REFUSED, RULES, Code
+from .pickles import require_safe_pickles
 
 WHAT = "an exported program (torch.export)"
 FACTORY = "give the code that builds the model, as package.module:factory"
@@ -98,6 +99,7 @@ def _flat(archive: zipfile.ZipFile, path: str, meta: Any) -> torch.Tensor:
 
 def _unpickled(data: bytes) -> dict[str, torch.Tensor]:
     """Tensors by name from a pickle that may hold tensors alone."""
+    require_safe_pickles(Path("the program"))
     if not data:
         return {}
     try:

@@ -33,7 +33,7 @@ def _name(text: str) -> str:
 
 def _path(text: str) -> str:
     """A dotted path of a module or weight; a second call has `@1` at its end."""
-    if text and not all(re.fullmatch(r"(?!__)\w+(@\d+)?", part, re.ASCII) for part in text.split(".")):
+    if text and not all(re.fullmatch(r"(?!__)[\w-]+(@\d+)?", part, re.ASCII) for part in text.split(".")):
         raise Code(f"a path that isn't one ({text!r:.60})")
     return text
 

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import pickle
-import pickletools
-import re
 import tarfile
-import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +11,12 @@ import torch
 
 from ...errors import BackendMissing, ModelNotReadable, first_line
 from ...files import open_regular, open_zip, parsing
-from ...safe_text import printable
 from ..formats import trust_required
 from . import exported
+from .pickles import imports, is_zip, require_safe_pickles
 
 FACTORY = (
     "give the code that builds the model, as MODEL package.module:factory with --weights FILE (ls.open(..., weights=))"
-)
-TENSORS = re.compile(
-    r"torch\._utils\.\w+|torch\.\w*(Storage|Size|device|dtype)|collections\.OrderedDict|__builtin__\.set"
 )
 WRAPPED = ("state_dict", "model_state_dict", "model")  # where training scripts keep the state dict
 
@@ -94,7 +86,7 @@ def _state_dict(path: Path) -> dict[str, torch.Tensor]:
         content = _unpickled(path, trust=False)
     except pickle.UnpicklingError as error:
         raise ModelNotReadable(
-            f"{path.name} is not a file of weights alone{_named(path)}: save model.state_dict(), best as safetensors"
+            f"{path.name} is not a file of weights alone{imports(path)}: save model.state_dict(), best as safetensors"
         ) from error
     for key in WRAPPED:
         if isinstance(content, dict) and isinstance(content.get(key), dict):
@@ -110,9 +102,11 @@ def _state_dict(path: Path) -> dict[str, torch.Tensor]:
 
 def _unpickled(source: Path, trust: bool) -> Any:
     """What is in a file of `torch.save`. Raises `UnpicklingError` for what holds more than tensors, else `ModelNotReadable`."""
-    if _is_zip(source):
+    if is_zip(source):
         with open_zip(source, "a PyTorch file", ModelNotReadable):
             pass  # which checks its size
+    if not trust:
+        require_safe_pickles(source)
     try:
         return torch.load(source, map_location="cpu", weights_only=not trust)
     except pickle.UnpicklingError:
@@ -132,7 +126,7 @@ def _unpickled(source: Path, trust: bool) -> Any:
 
 
 def _load_exported(source: Path, trust: bool) -> Any:
-    if not _is_zip(source):  # else torch logs a traceback
+    if not is_zip(source):  # else torch logs a traceback
         raise ModelNotReadable(f"{source.name} is not a torch.export program: it is not a zip archive")
     with parsing(source, exported.WHAT, ModelNotReadable):
         return torch.export.unflatten(torch.export.load(source) if trust else exported.read(source))
@@ -149,7 +143,7 @@ def _load_pickled(source: Path, trust: bool) -> Any:
     try:
         content = _unpickled(source, trust)
     except pickle.UnpicklingError as error:
-        named = _named(source)
+        named = imports(source)
         if not named:
             raise ModelNotReadable(f"{source.name} can't be read as a PyTorch file: its pickle is damaged") from error
         raise trust_required(source, f"a pickled module{named}", FACTORY) from error
@@ -160,16 +154,10 @@ def _load_pickled(source: Path, trust: bool) -> Any:
 
 
 def _is_script(source: Path) -> bool:
-    if not _is_zip(source):
+    if not is_zip(source):
         return False
     with open_zip(source, "a PyTorch file", ModelNotReadable) as archive:
         return any("/code/" in name for name in archive.namelist())
-
-
-def _is_zip(source: Path) -> bool:
-    """As torch decides it: a pickle may have an archive at its end."""
-    with open(source, "rb") as file:
-        return file.read(4) == b"PK\x03\x04"
 
 
 def _is_tar(source: Path) -> bool:
@@ -177,35 +165,3 @@ def _is_tar(source: Path) -> bool:
         return tarfile.is_tarfile(source)
     except (OSError, EOFError, ValueError):
         return False
-
-
-def _named(source: Path) -> str:
-    """`" (package.module.Class, …)"`: what a pickle imports beyond torch's tensors; `""` where it imports nothing else."""
-    names = [printable(name)[:80] for name in dict.fromkeys(_imports(source)) if not TENSORS.fullmatch(name)]
-    return f" ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})" if names else ""
-
-
-def _imports(source: Path) -> Iterator[str]:
-    """The names that the pickles in a file import, as far as they can be read; nothing is unpickled."""
-    try:
-        with open(source, "rb") as file:
-            if _is_zip(source):
-                with zipfile.ZipFile(file) as archive:
-                    name = next(name for name in archive.namelist() if name.endswith("data.pkl"))
-                    yield from _globals(archive.read(name))
-            else:
-                yield from _globals(file.read(1 << 26))
-    except Exception:  # a damaged archive or pickle
-        return
-
-
-def _globals(data: bytes) -> Iterator[str]:
-    stream, texts = io.BytesIO(data), ["", ""]
-    while stream.tell() < len(data):  # before torch 1.6 a file is several pickles, one after the other
-        for opcode, argument, _ in pickletools.genops(stream):
-            if opcode.name in ("GLOBAL", "INST"):
-                yield str(argument).replace(" ", ".")
-            elif opcode.name == "STACK_GLOBAL":
-                yield ".".join(texts[-2:])
-            elif isinstance(argument, str):
-                texts.append(argument)

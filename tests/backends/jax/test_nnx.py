@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import threading
+import time
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from flax import nnx
 
@@ -420,3 +423,47 @@ def test_functions_are_refused():
         ls.open(lambda params, x: x)
     with raises(ls.ModelNotReadable):
         BACKEND.layers(lambda params, x: x, PHOTOS)
+
+
+class Chain(nnx.Module):
+    """Three weights that are equal between two steps of its training, and only then."""
+
+    def __init__(self):
+        self.one, self.two, self.three = (
+            nnx.Linear(16, 16, use_bias=False, kernel_init=nnx.initializers.ones, rngs=nnx.Rngs(0)) for _ in range(3)
+        )
+
+    def __call__(self, x):
+        return self.three(self.two(self.one(x)))
+
+
+def test_a_capture_beside_a_training_sees_the_weights_between_two_steps():
+    model, over, errors, numbers = Chain(), threading.Event(), [], set()
+    optimizer = nnx.Optimizer(model, optax.sgd(1.0), wrt=nnx.Param)
+    x = np.full((1, 16), 1 / 16, np.float32)
+
+    def train():
+        try:
+            while not over.is_set():
+                step = -1.0 if model.one.kernel[0, 0] < 8 else 7.0
+                optimizer.update(
+                    model,
+                    jax.tree.map(lambda array, step=step: jnp.full_like(array, step), nnx.state(model, nnx.Param)),
+                )
+                time.sleep(5e-3)  # the forward and backward pass
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=train)
+    thread.start()
+    try:
+        deadline = time.monotonic() + 30
+        while len(numbers) < 3 and not errors and time.monotonic() < deadline:
+            captures = values(model, ["one", "two", "three"], x)
+            one, two, three = (float(captures[name][0, 0]) / 16**index for index, name in enumerate(captures))
+            assert (two, three) == (one**2, one**3), "weights of different steps"
+            numbers.add(one)
+    finally:
+        over.set()
+        thread.join()
+    assert not errors and len(numbers) > 1

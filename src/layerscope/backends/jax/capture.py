@@ -18,6 +18,7 @@ from .watch import Call, Watch
 
 def capture(model: JaxModel, batch: Any, paths: Sequence[str], target: Target | None = None) -> dict[str, Captured]:
     """What the named layers produce for `batch`, in execution order."""
+    model = model.at_one_moment()
     recorder = Recorder(model, paths)
     watch = Watch(recorder.record, wants=recorder.wanted.wants)
     with until_stopped(recorder):

@@ -50,6 +50,9 @@ class EquinoxModel:
         unwrapped = unwrap(model)
         return cls(unwrapped, state) if isinstance(unwrapped.module, eqx.Module) else None
 
+    def at_one_moment(self) -> EquinoxModel:
+        return self  # its arrays can't change
+
     def run(self, batch: Any, watch: Watch) -> Any:
         paths = {id(module): names[0] for module, names in self._by_id.values()}
         model = eqx.nn.inference_mode(_tag(self.unwrapped.module, paths))

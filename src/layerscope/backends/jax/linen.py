@@ -87,6 +87,9 @@ class LinenModel:
         collections = {name: value for name, value in fields.items() if isinstance(value, Mapping)}
         return cls(Unwrapped(module), {"params": state.params, **collections})
 
+    def at_one_moment(self) -> LinenModel:
+        return self  # its arrays can't change
+
     def run(self, batch: Any, watch: Watch) -> Any:
         module, kwargs = self.unwrapped.module, self.unwrapped.keywords
         settings = {name: kwargs.pop(name) for name in ("rngs", "capture_intermediates") if name in kwargs}

@@ -44,6 +44,10 @@ class JaxModel(Protocol):
         """The output of a copy of the model in inference mode for a batch; every call goes to `watch`."""
         ...
 
+    def at_one_moment(self) -> JaxModel:
+        """The model with the weights of one moment, where another thread may write to them."""
+        ...
+
     @property
     def modules(self) -> Mapping[str, Any]:
         """Path -> module, in the order in which the model defines them; what isn't known as an object is `None`."""

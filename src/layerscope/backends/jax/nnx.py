@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import functools
+import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 from flax import nnx
 
+from ...errors import ModelNotReadable
+from ..common.run import others_inside
 from ..protocol import Kernel
 from .model import FirstLayer, Unwrapped, flax_kernel, inference_arguments, unwrap
 from .outputs import call_arguments, floating_leaf
 from .watch import Watch, reporting_call, watching
 
 TAG = "_layerscope_path"
+ATTEMPTS = 100
+OPTIMIZERS = str(Path(nnx.__file__).parent / "training")
 
 
 # What `nnx.Module.eval` sets on every module that has them.
@@ -39,6 +47,22 @@ class NnxModel:
         """The model, `None` for what isn't one."""
         unwrapped = unwrap(model)
         return cls(unwrapped) if isinstance(unwrapped.module, nnx.Module) else None
+
+    def at_one_moment(self) -> NnxModel:
+        if threading.active_count() == 1:
+            return self
+        for _ in range(ATTEMPTS):
+            before = self._tree.arrays()
+            copy = self._tree.copy()
+            time.sleep(1e-3)  # a step that has replaced half of the arrays goes on meanwhile, and is seen
+            if not others_inside(OPTIMIZERS) and all(
+                one is other for one, other in zip(before, self._tree.arrays(), strict=True)
+            ):
+                return NnxModel(replace(self.unwrapped, module=copy))
+        raise ModelNotReadable(
+            "the weights of this model change all the time, in another thread: capture between two steps of the training, or"
+            " from a copy of the model (nnx.clone)"
+        )
 
     def run(self, batch: Any, watch: Watch) -> Any:
         # Whatever a run changes (statistics, streams of random numbers, attributes), it changes in the copy.
@@ -154,6 +178,13 @@ class Tree:
     def variables(self) -> list[tuple[Steps, Any]]:
         """Each variable or bare array with the first of the routes to it, in the order of the routes."""
         return sorted(self._variables.values(), key=lambda variable: _order(variable[0]))
+
+    def arrays(self) -> list[Any]:
+        """What the variables hold now; a write replaces an array, since arrays can't change."""
+        return [
+            variable.get_raw_value() if isinstance(variable, nnx.Variable) else variable
+            for _, variable in self._variables.values()
+        ]
 
     def copy(self) -> Any:
         """What `nnx.clone` gives: modules and variables of its own, the same arrays. Faster where that is simple."""

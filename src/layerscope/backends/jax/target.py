@@ -56,6 +56,7 @@ def gradients(model: JaxModel, batch: Any, captured: Mapping[Key, Captured], tar
 
 def scores(model: JaxModel, batch: Any, target: Target, changes: Mapping[str, Change]) -> list[float]:
     """The target's number for each image, with other values in place of what some layers return."""
+    model = model.at_one_moment()
     wanted = Wanted(model, changes)
     done: set[str] = set()
     hidden: set[str] = set()

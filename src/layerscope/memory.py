@@ -20,8 +20,8 @@ SHORT_OF_MEMORY = re.compile(
 )
 
 
-def limit() -> int | None:
-    """The bytes that may be taken: `LAYERSCOPE_MAX_MEMORY` (`20GB`), else nine tenths of what is free.
+def limit(held: int = 0) -> int | None:
+    """The bytes that may be taken: `LAYERSCOPE_MAX_MEMORY` (`20GB`) less what is `held`, else nine tenths of what is free.
 
     `None` where the system doesn't say.
     """
@@ -30,7 +30,7 @@ def limit() -> int | None:
         match = re.fullmatch(r"\s*(\d{1,18}(?:\.\d*)?|\.\d+)\s*([kmgt]?)i?b?\s*", setting, re.I)
         if match is None:
             raise BadOption(f"{LIMIT}={setting!r}: give bytes, or a number with a unit such as 20GB")
-        return int(float(match[1]) * UNITS[match[2].lower()])
+        return max(0, int(float(match[1]) * UNITS[match[2].lower()]) - held)
     free = available()
     return None if free is None else int(free * SHARE)
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ..backends.protocol import Captured
 from ..core.axes import channels_last, prefix_names, split_tokens
 from ..core.conversion import as_float32
 from ..core.feature_map import FeatureMap
@@ -70,31 +69,85 @@ class Maps(Mapping[str, FeatureMap]):
         return "\n".join(f"{printable(path) or 'output'}: {fm!r}" for path, fm in self.items()) or "<no maps>"
 
 
-def join(runs: Iterable[Run]) -> tuple[dict[str, FeatureMap], list[Batch]]:
+def join(runs: Iterable[Run], count: int | None = None) -> tuple[dict[str, FeatureMap], list[Batch]]:
     """The maps of all passes, in the execution order of the first, and the batches.
 
-    Give a generator: what a pass captured is released once it is joined, so that no second copy of everything is kept.
+    Give a generator: what a pass captured is released once it is joined, so that no second copy of everything is kept. `count`
+    is how many images there are, or a few more; where it is known, there isn't even one of a layer.
     """
-    pieces: dict[str, list[Captured]] = {}
+    values: dict[str, _Rows] = {}
+    gradients: dict[str, _Rows] = {}
     batches: list[Batch] = []
     request = run = None
     for run in runs:
         request = request or run.request
         batches.append(run.batch)
         for path, captured in run.captured.items():
-            pieces.setdefault(path, []).append(captured)
+            images = len(run.batch.ids)
+            values.setdefault(path, _Rows(path, request.layers[path], captured.dtype, count)).add(
+                captured.values, images
+            )
+            if captured.gradient is not None:
+                gradients.setdefault(path, _Rows(path, request.layers[path], "", count)).add(captured.gradient, images)
     del run
     if request is None:
         return {}, []
-    return {path: _feature_map(path, pieces.pop(path), request, batches) for path in list(pieces)}, batches
+    maps = {path: _feature_map(values.pop(path), gradients.pop(path, None), request, batches) for path in list(values)}
+    return maps, batches
 
 
-def _feature_map(path: str, pieces: list[Captured], request: Request, batches: Sequence[Batch]) -> FeatureMap:
-    layer, channels, names = request.layers[path], request.channels[path], request.names.get(path, ())
-    dtype = pieces[0].dtype
-    gradients = [piece.gradient for piece in pieces if piece.gradient is not None]
-    values, notes = _concatenated([piece.values for piece in pieces], layer, path)
-    gradient = _concatenated(gradients, layer, path)[0] if gradients else None
+@dataclass
+class _Rows:
+    """What one layer gave for the images so far: one array with room for `count` of them, else the parts to be joined."""
+
+    path: str
+    layer: Layer
+    dtype: str
+    count: int | None
+    parts: list[np.ndarray] = field(default_factory=list)
+    room: np.ndarray | None = None
+    filled: int = 0
+
+    def add(self, part: np.ndarray, images: int) -> None:
+        # In the framework's own order: joining channels-last views would transpose them all.
+        axis = self.layer.axes.find("b")
+        first = not self.parts and self.room is None
+        if first and self.count is not None and self.count > images and axis >= 0 and part.shape[axis] == images:
+            self.room = np.empty_like(part, shape=(*part.shape[:axis], self.count, *part.shape[axis + 1 :]))
+        if self.room is None:
+            self.parts.append(part)
+            return
+        end = self.filled + part.shape[axis]
+        rows = (slice(None),) * axis
+        place = self.room[(*rows, slice(self.filled, end))]
+        if place.shape == part.shape and self.room.dtype == part.dtype:
+            place[...] = part
+            self.filled = end
+        else:
+            self.parts = [self.room[(*rows, slice(0, self.filled))], part]
+            self.room = None
+
+    def joined(self) -> tuple[np.ndarray, tuple[Note, ...]]:
+        """All of it as float32, with the channels last."""
+        axis = self.layer.axes.find("b")
+        if self.room is not None:
+            array = self.room[(slice(None),) * axis + (slice(0, self.filled),)]
+        elif len(self.parts) == 1:
+            array = self.parts[0]
+        elif axis < 0:
+            raise BadOption(
+                f"{self.path!r} has no batch axis ({self.layer.axes}), so its images can't be joined: capture one at a time"
+            )
+        else:
+            array = np.concatenate(self.parts, axis=axis)
+        return as_float32(channels_last(array, self.layer.axes))
+
+
+def _feature_map(rows: _Rows, gradient_rows: _Rows | None, request: Request, batches: Sequence[Batch]) -> FeatureMap:
+    path, layer = rows.path, rows.layer
+    channels, names = request.channels[path], request.names.get(path, ())
+    values, notes = rows.joined()
+    gradient = None if gradient_rows is None else gradient_rows.joined()[0]
     tokens = None
     grid = layer.grid if "n" in layer.axes else None
     if grid is not None:
@@ -117,22 +170,12 @@ def _feature_map(path: str, pieces: list[Captured], request: Request, batches: S
         gradient,
         of=layer.channels or 1,
         tokens=tokens,
-        dtype=dtype,
+        dtype=rows.dtype,
         notes=notes,
         provenance=request.provenance,
         names=tuple(names[number] for number in channels) if names else (),
         rows="image" if per_image else "row",
     )
-
-
-def _concatenated(arrays: Sequence[np.ndarray], layer: Layer, path: str) -> tuple[np.ndarray, tuple[Note, ...]]:
-    # In the framework's own order: joining channels-last views would transpose them all.
-    if len(arrays) > 1 and "b" not in layer.axes:
-        raise BadOption(
-            f"{path!r} has no batch axis ({layer.axes}), so its images can't be joined: capture one at a time"
-        )
-    array = arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=layer.axes.index("b"))
-    return as_float32(channels_last(array, layer.axes))
 
 
 def _photos(batches: Sequence[Batch]) -> tuple[tuple[np.ndarray, ...] | None, tuple[Placement, ...] | None]:

@@ -20,27 +20,32 @@ log = logging.getLogger("layerscope")
 ANNOUNCED_BYTES = 2 << 30
 
 
-def check_memory(request: Request, batch: Batch, count: int, *, kept: bool) -> None:
-    """Log how much memory a large capture will take, or refuse one that can't fit, before its first forward pass.
+def check_memory(request: Request, batch: Batch, count: int, *, kept: bool, held: int = 0) -> int:
+    """The bytes that the maps of a batch keep. Refuses a capture that can't fit before its first pass, and logs a large one.
 
-    `count` images are in memory at once; `kept` says whether they are all there are. Raises `CaptureTooLarge`.
+    `count` images are still to come, this batch included; `kept` says whether all stay in memory, where `held` bytes of this
+    capture are already. Raises `CaptureTooLarge`.
     """
     one = request.bytes_per_image() + _bytes_beside(batch, kept) / len(batch.ids)
-    most = limit() if one * count > UNCHECKED else None
-    if most is not None and one * count > most:
-        instead = "stream(), which keeps one batch at a time" if kept and count > 1 else "a smaller batch="
+    # In a pass the framework has the values, and mostly those that they were made from, beside the copy that is kept.
+    running = 2 * request.bytes_per_image() * (len(batch.ids) + batch.filled)
+    needed = one * count + running
+    most = limit(held) if held + needed > UNCHECKED else None
+    if most is not None and needed > most:
+        instead = "stream(), which keeps one batch at a time" if kept and one * count > running else "a smaller batch="
         raise CaptureTooLarge(
-            f"this capture would keep {amount(one * count)} in memory ({counted(count, 'image')} of {amount(one)}), and "
-            f"{amount(most)} is available: ask for fewer layers or channels=, or use {instead}. "
-            f"{LIMIT}={math.ceil(one * count / 1e9)}GB overrides this limit"
+            f"this capture would keep {amount(held + one * count)} in memory ({counted(count, 'image')} of {amount(one)}),"
+            f" take {amount(running)} in each forward pass, and {amount(held + most)} is available: ask for fewer layers or"
+            f" channels=, or use {instead}. {LIMIT}={math.ceil((held + needed) / 1e9)}GB overrides this limit"
         )
-    if kept and one * count > ANNOUNCED_BYTES:
+    if kept and not held and one * count > ANNOUNCED_BYTES:
         log.warning(
             "this capture will keep about %.1f GB in memory (%d images of %.1f MB); stream() gives a batch at a time",
             one * count / 1e9,
             count,
             one / 1e6,
         )
+    return int(one * len(batch.ids))
 
 
 def _bytes_beside(batch: Batch, kept: bool) -> int:

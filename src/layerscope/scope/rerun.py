@@ -125,5 +125,5 @@ class Rerun:
                 table = layer_table(self.scope, batch)
                 yield run_model(self.scope, table, batch, resolve_request(self.scope, table, question, about))
 
-        (fm,) = join(runs())[0].values()
+        (fm,) = join(runs(), inputs.shape[self.axes.index("b")])[0].values()
         return fm

@@ -151,7 +151,8 @@ class Scope:
         """
         skipped: list[tuple[str, str]] = []
         question = self._question(layers, channels, target)
-        maps, batches = join(self._runs(images, question, batch, skipped, keeping=True))
+        total = count_images(images, self.preprocess)
+        maps, batches = join(self._runs(images, question, batch, skipped, keeping=True), total)
         origin = Rerun.of(self, batches, question.target)
         return Maps({path: origin.attach(fm, path) for path, fm in maps.items()} if origin else maps, skipped)
 
@@ -316,16 +317,20 @@ class Scope:
         size = optional_whole("batch", batch)
         total = count_images(images, self.preprocess) if keeping or observed() else None
         about = provenance(self)
-        done = 0
+        done = held = 0
         report(done, total, "images")
         for part in self._batches(images, size, skipped):
             table = layer_table(self, part)
             request = resolve_request(self, table, question, about)
             warn_of_input(self, part)
-            if not done:
-                check_memory(request, part, (total or 1) if keeping else len(part.ids), kept=keeping)
+            count = len(part.ids)
+            if keeping:
+                left = max((total or 0) - done - len(skipped), count)
+                held += check_memory(request, part, left, kept=True, held=held)
+            elif not done:
+                check_memory(request, part, count, kept=False)
             yield run_model(self, table, part, request)
-            done += len(part.ids)
+            done += count
             report(done + len(skipped), total, "images")
 
     def _batches(self, images: Any, size: int | None, skipped: list[tuple[str, str]]) -> Iterator[Batch]:

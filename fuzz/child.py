@@ -33,9 +33,9 @@ from layerscope.errors import BadOption, BadWeights, ImageNotReadable, Layerscop
 from .families import Family, named
 from .mutate import SECRET
 
-MEMORY = 1_000_000_000  # that layerscope may take, by LAYERSCOPE_MAX_MEMORY
-SLACK = 1.3  # how much more the process may grow
-ADDRESSES, FILE, CPU, WALL = 4 * MEMORY, 64_000_000, 10, 20  # bytes, bytes, seconds, seconds
+MEMORY = 300_000_000  # that layerscope may take, by LAYERSCOPE_MAX_MEMORY
+GROWTH = 1_000_000_000  # how much the process may grow, the framework's own buffers among it
+ADDRESSES, FILE, CPU, WALL = 4 * GROWTH, 64_000_000, 15, 60  # bytes, bytes, seconds, seconds
 ROUND = 200  # cases of one worker
 # What no reader does, and what it does in the folder of its case alone. Python reports each before it happens.
 FORBIDDEN = re.compile(
@@ -147,7 +147,7 @@ def judge(family: Family, path: Path, watch: Watch) -> tuple[str, str, str]:
         return "written", left[0], ", ".join(left)
     if os.stat(path.parent / SECRET).st_atime > 1:
         return "secret read", place, message
-    if grown > MEMORY * SLACK and verdict in ("ok", "named"):
+    if grown > GROWTH and verdict in ("ok", "named"):
         return "memory", place, f"{grown / 1e6:.0f} MB"
     return verdict, place, message
 

@@ -17,7 +17,7 @@ import numpy as np
 import layerscope as ls
 from layerscope.safe_text import UNSAFE
 
-from . import formats, seeds
+from . import formats, seeds, seeds_tflite
 from .mutate import Mutator, of_bytes, of_json, of_text
 
 PHOTO = np.random.default_rng(0).integers(0, 255, (12, 10, 3), np.uint8)
@@ -151,7 +151,7 @@ FAMILIES = (
     Family("onnx", ONNX, seeds.onnx_models, {".onnx": (of_bytes, formats.of_onnx, formats.of_onnx)}, use_model, 4),
     Family("commands", ONNX, seeds.commands, {".json": (formats.of_command,)}, use_command, 2),
     Family(
-        "tflite", TFLITE, seeds.tflite_models,
+        "tflite", TFLITE, seeds_tflite.tflite_models,
         {".tflite": (of_bytes, formats.of_tflite, formats.of_tflite, formats.of_label_zip)}, use_model, 4,
     ),
     Family(

@@ -226,7 +226,8 @@ def of_tflite(random: Random, data: bytes) -> bytes:
 
     size = zip_start(data)
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(data[:size], 0))
-    of_tree(random, model, loose=False)
+    graph = model.subgraphs[0]
+    of_tree(random, random.choice((model, graph, graph.operators, graph.operators)), loose=False)
     builder = flatbuffers.Builder(len(data))
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output()) + data[size:]

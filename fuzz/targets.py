@@ -32,7 +32,7 @@ from layerscope.picture import png
 from layerscope.safe_text import UNSAFE, printable
 from layerscope.terminal import probe
 
-from . import seeds
+from . import seeds, seeds_tflite
 from .formats import zipped
 
 MOST_BYTES = 4096
@@ -224,11 +224,11 @@ def configs() -> Sequence[bytes]:
 
 @functools.cache
 def network() -> bytes:
-    return seeds.tflite_models()["network.tflite"]
+    return seeds_tflite.tflite_models()["network.tflite"]
 
 
 def tflite_seeds() -> Sequence[bytes]:
-    return list(seeds.tflite_models().values())
+    return list(seeds_tflite.tflite_models().values())
 
 
 def label_seeds() -> Sequence[bytes]:

@@ -21,7 +21,7 @@ from fuzz import child
 from fuzz.families import Family
 import layerscope as ls
 
-child.CPU, child.WALL, child.MEMORY = 1, 5, 100_000_000
+child.CPU, child.WALL, child.GROWTH = 1, 5, 100_000_000
 kept = []
 
 def recurse(path):

@@ -172,9 +172,20 @@ def other_value(random: Random, value: Any, loose: bool) -> Any:
     if isinstance(value, str | bytes):
         text = random.choice((random.choice(TEXTS), value[:-1], value * 2))
         return text if isinstance(text, type(value)) else text.encode("utf-8", "surrogatepass")
+    if hasattr(value, "tolist"):
+        return other_numbers(random, value.tolist())
     if isinstance(value, list) and value:
         return [other_value(random, value[0], False) for _ in range(random.choice((0, 1, 2, 5)))]
     return value
+
+
+def other_numbers(random: Random, numbers: list[Any]) -> list[Any]:
+    """The numbers of an array with one of them changed, left out or put in: an index of nothing, or of another thing."""
+    position = random.randrange(len(numbers) + 1)
+    old = numbers[position : position + 1] or [0]
+    new = other_value(random, old[0], False) if random.random() < 0.5 else type(old[0])(random.choice((-1, 0, 1, 2, 3, 9)))
+    numbers[position : position + random.choice((1, 1, 1, 0))] = [new] if random.random() < 0.8 else []
+    return numbers
 
 
 def of_json(random: Random, data: bytes) -> bytes:

@@ -80,8 +80,13 @@ def check_text(text: str) -> None:
 
 
 def use_image(path: Path) -> None:
-    scope = tiny()
-    scope.capture(path, "conv1")
+    """A model of any size, so that a photo is read as large as its limits allow."""
+    from layerscope.backends.protocol import Facts, Input
+    from layerscope.testing import TinyBackend, tiny_model
+
+    model = tiny_model()
+    model.facts = Facts("tiny", (Input("image", "bchw", (None, 3, None, None)),))
+    ls.open(model, backend=TinyBackend(), preprocess="imagenet", size=64).capture(path, "conv1")
 
 
 def tiny(**options: Any) -> ls.Scope:
@@ -144,7 +149,10 @@ def command_files() -> seeds.Seeds:
 ONNX, TFLITE, TORCH = ("onnx", "onnxruntime"), ("ai_edge_litert.interpreter", "flatbuffers"), ("torch", "safetensors")
 KERAS = ("keras", "tensorflow", "h5py")
 FAMILIES = (
-    Family("images", ("PIL",), seeds.images, {".png": (of_bytes, formats.of_png)}, use_image, 2),
+    Family(
+        "images", ("PIL",), seeds.images,
+        {".png": (of_bytes, formats.of_png), ".jpg": (of_bytes, formats.of_jpeg)}, use_image, 2,
+    ),
     Family("maps", ("numpy",), seeds.maps, {".npz": (of_bytes, formats.of_zip, formats.of_zip)}, use_map, 2),
     Family("labels", ("numpy",), seeds.labels, {".txt": (of_bytes, of_text), ".json": (of_bytes, of_json)}, use_labels),
     Family("tables", ("numpy",), seeds.weight_tables, {".csv": (of_bytes, of_text), ".npy": (formats.of_npy,)}, use_table),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
 import struct
 import zipfile
 import zlib
@@ -268,6 +269,22 @@ def of_png(random: Random, data: bytes) -> bytes:
     return data[:8] + b"".join(
         struct.pack(">I", len(body)) + name + body + check for (name, body), check in zip(chunks, crc, strict=True)
     )
+
+
+def of_jpeg(random: Random, data: bytes) -> bytes:
+    """A JPEG after a segment has changed; a segment is a marker with all that follows it up to the next."""
+    segments = [b"\xff" + part for part in re.split(rb"\xff(?=[\xc0-\xcf\xda-\xfe])", data)[1:]]
+    index = random.randrange(len(segments))
+    change = random.randrange(5)
+    if change == 0:
+        del segments[index]
+    elif change == 1:
+        segments[index:index] = [segments[index]] * random.choice((1, 10, 500))
+    elif change == 2:
+        random.shuffle(segments)
+    else:
+        segments[index] = segments[index][:4] + of_bytes(random, segments[index][4:] or b"\0")
+    return b"\xff\xd8" + b"".join(segments)
 
 
 def of_command(random: Random, data: bytes) -> bytes:

@@ -183,7 +183,11 @@ def other_numbers(random: Random, numbers: list[Any]) -> list[Any]:
     """The numbers of an array with one of them changed, left out or put in: an index of nothing, or of another thing."""
     position = random.randrange(len(numbers) + 1)
     old = numbers[position : position + 1] or [0]
-    new = other_value(random, old[0], False) if random.random() < 0.5 else type(old[0])(random.choice((-1, 0, 1, 2, 3, 9)))
+    new = (
+        other_value(random, old[0], False)
+        if random.random() < 0.5
+        else type(old[0])(random.choice((-1, 0, 1, 2, 3, 9)))
+    )
     numbers[position : position + random.choice((1, 1, 1, 0))] = [new] if random.random() < 0.8 else []
     return numbers
 

@@ -38,13 +38,14 @@ def images() -> Seeds:
         "steps.jpg": (photo, {"progressive": True}),
         "cmyk.jpg": (photo.convert("CMYK"), {}),
         "rgb.png": (photo, {"exif": exif.tobytes()}),
+        "thin.png": (Image.fromarray(np.zeros((1, 20_000, 3), np.uint8)), {}),
         "palette.png": (photo.convert("P"), {"transparency": 3}),
         "deep.png": (Image.fromarray(rows.astype(np.uint16) * 200), {}),
         "alpha.webp": (photo.convert("RGBA"), {"lossless": True}),
         "lossy.webp": (photo, {"exif": exif.tobytes()}),
         "frames.gif": (photo, {"save_all": True, "append_images": [photo.rotate(90)]}),
         "packed.tif": (photo, {"compression": "tiff_lzw"}),
-        "float.tif": (Image.fromarray(rows.astype(np.float32)), {}),
+        "float.tif": (Image.fromarray((rows / 255).astype(np.float32)), {}),
         "rgb.bmp": (photo, {}),
     }
     seeds = {}

@@ -166,6 +166,7 @@ def work(family: Family, numbers: range, files: dict[str, bytes], seed: int, fol
     shutil.rmtree(box, ignore_errors=True)
     inside.mkdir(parents=True)
     os.chdir(inside)
+    tempfile.tempdir = str(inside)
     with open(folder / "output", "wb") as log:
         for stream in (1, 2):
             os.dup2(log.fileno(), stream)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import struct
@@ -147,7 +148,8 @@ def of_tree(random: Random, tree: Any, loose: bool = True) -> None:
         elif change == 1 and isinstance(place[0], list):
             place[0][place[1] : place[1]] = [value] * random.choice((1, 2, 300))
         elif change == 2:
-            put(place, get(random.choice([other for other in found if loose or kind(get(other)) == kind(value)])))
+            other = random.choice([other for other in found if loose or kind(get(other)) == kind(value)])
+            put(place, copy.deepcopy(get(other)))  # else a tree could come to hold itself
         else:
             put(place, other_value(random, value, loose))
 

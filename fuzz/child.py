@@ -142,8 +142,10 @@ def judge(family: Family, path: Path, watch: Watch) -> tuple[str, str, str]:
     grown = peak() - before
     if watch.seen:
         return "forbidden", watch.seen[0].partition(" ")[0], "; ".join(watch.seen[:3])
-    if left := sorted(other.name for folder in (path.parent, path.parent.parent) for other in folder.iterdir()
-                      if other not in (path, path.parent, path.parent.parent / "secret.txt")):  # fmt: skip
+    if left := [other.name for other in path.parent.iterdir() if other != path]:
+        return "written", left[0], ", ".join(left)
+    box = path.parent.parent
+    if left := [other.name for other in box.iterdir() if other.name not in ("case", "temporary", "secret.txt")]:
         return "written", left[0], ", ".join(left)
     if os.stat(path.parent / SECRET).st_atime > 1:
         return "secret read", place, message
@@ -166,7 +168,8 @@ def work(family: Family, numbers: range, files: dict[str, bytes], seed: int, fol
     shutil.rmtree(box, ignore_errors=True)
     inside.mkdir(parents=True)
     os.chdir(inside)
-    tempfile.tempdir = str(inside)
+    (box / "temporary").mkdir()
+    tempfile.tempdir = str(box / "temporary")
     with open(folder / "output", "wb") as log:
         for stream in (1, 2):
             os.dup2(log.fileno(), stream)

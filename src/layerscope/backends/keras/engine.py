@@ -30,6 +30,9 @@ class Part(NamedTuple):
     numeric: bool
 
 
+GONE = -1  # instead of the identity of a content that isn't there now
+
+
 class Weights(NamedTuple):
     """The contents of a model's variables at one moment, held so that the identities of later ones are others."""
 
@@ -172,7 +175,12 @@ class Engine:
         """What the variables hold now; the identities are those of a later answer if nobody wrote to them in between."""
         variables = self.variables(model)
         contents = [self.content(variable) for variable in variables]
-        return Weights(variables, [value for value, _ in contents], [identity for _, identity in contents])
+        # What isn't trained may be written to by the model itself, in any run.
+        identities = [
+            identity if variable.trainable or identity == GONE else 0
+            for variable, (_, identity) in zip(variables, contents, strict=True)
+        ]
+        return Weights(variables, [value for value, _ in contents], identities)
 
     def content(self, variable: Any) -> tuple[Any, int]:
         """What a variable holds, and its identity. A write gives a variable another tensor, where tensors can't change."""

@@ -18,7 +18,7 @@ from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 
 from ...errors import ModelNotReadable
 from ..common.run import EAGERLY, others_running
-from .engine import Engine, TensorflowEngine, WatchedMethod, Weights
+from .engine import GONE, Engine, TensorflowEngine, WatchedMethod, Weights
 
 
 class Keras3Engine(Engine):
@@ -163,6 +163,11 @@ class JaxEngine(Keras3Engine):
 
     module = "jax"
     can_unroll = True
+
+    def content(self, variable: Any) -> tuple[Any, int]:
+        value = self.stored_value(variable)
+        # `fit` moves the contents into its own arrays for as long as it runs
+        return value, GONE if value is None or value.is_deleted() else id(value)
 
     @property
     def tensor(self) -> Any:

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from ...errors import ModelNotReadable
 from ..common.run import others_inside
-from .engine import Weights
+from .engine import GONE, Weights
 from .model import KerasModel
 
 Value = TypeVar("Value")
@@ -28,16 +28,21 @@ def at_one_moment(model: KerasModel, run: Callable[[], Value]) -> Value:
     engine, root = model.engine, model.root
 
     def changed(weights: Weights) -> bool:
-        return others_inside(engine.optimizers()) or engine.weights(root).identities != weights.identities
+        now = engine.weights(root).identities
+        return now != weights.identities or GONE in now or others_inside(engine.optimizers())
 
     changing = False
     for _ in range(ATTEMPTS):
         weights = engine.weights(root)
+        if GONE in weights.identities:
+            time.sleep(1e-2)
+            continue
         with engine.frozen(weights) if changing else contextlib.nullcontext():
             if changing:
                 time.sleep(1e-3)  # a step that was half done when they were read goes on meanwhile, and is seen
             if changed(weights):
                 changing = True
+                time.sleep(1e-3)
                 continue
             try:
                 result = run()
@@ -49,6 +54,6 @@ def at_one_moment(model: KerasModel, run: Callable[[], Value]) -> Value:
                     return result
         changing = True
     raise ModelNotReadable(
-        "the weights of this model change all the time, in another thread: capture between two steps of the training, or from"
-        " a copy of the model (keras.models.clone_model and set_weights)"
+        "the weights of this model change all the time, in another thread, or `fit` has moved them elsewhere: capture between"
+        " two steps of the training, or from a copy of the model (keras.models.clone_model and set_weights)"
     )

@@ -36,9 +36,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.excepthook = _print_traceback
     options = argparse.Namespace(debug=False)
     try:
-        with _flushed(), _spoken_warnings():
+        with _flushed():
             parser().parse_args(arguments.signed(sys.argv[1:] if argv is None else argv), options)
-            code: int = options.run(options)
+            with _spoken_warnings():
+                code: int = options.run(options)
         return code
     except KeyboardInterrupt:
         say("interrupted")
@@ -208,9 +209,8 @@ def _open_streams() -> None:
         try:
             os.fstat(number)
         except OSError:
-            os.open(
-                os.devnull, os.O_RDWR
-            )  # has this number, which else the next file would get, and what is printed into it
+            # The next file would have this number, and get what is printed.
+            os.open(os.devnull, os.O_RDWR)
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w" if number else "r"))  # noqa: SIM115 - to the end of the process
         reconfigure = getattr(getattr(sys, name), "reconfigure", None)

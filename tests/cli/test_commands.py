@@ -293,7 +293,7 @@ def test_one_range_and_one_basis_for_all_images(capsys, photo, tmp_path):
         (["show", "demo", "{photo}", "-l", "0", "--values", "{tmp}/is.npz", "-o", "{tmp}"], "can't write"),
         (["layers", "demo", "nowhere.jpg"], "nowhere.jpg"),
         (["show", "demo", "{photo}", "--combine", "weights:no.npy"], "no.npy: no such file"),
-        (["show", "demo", "{photo}", "--combine", "weights:{tmp}/empty.npy"], "does not hold numbers"),
+        (["show", "demo", "{photo}", "--combine", "weights:{tmp}/empty.npy"], "as numbers"),
         (["layers", f"{LONG}.onnx"], "no such file"),
         (["show", "demo", f"{LONG}.png"], "too long"),
         (["show", "demo", "{photo}", "-l", "0", "-o", f"{LONG}.png"], "can't write"),

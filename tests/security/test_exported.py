@@ -342,3 +342,34 @@ def test_a_damaged_description_is_one_named_error(junk, exported, tmp_path):
         )
         with contextlib.suppress(ls.ModelNotReadable):
             ls.open(path, preprocess=None)
+
+
+class Odd(torch.nn.Module):
+    """Names with hyphens, sizes that are computed, outputs in a mapping, options in words, a buffer that shares its memory."""
+
+    def __init__(self):
+        super().__init__()
+        self.blocks = torch.nn.Sequential()
+        self.blocks.add_module("block-0", torch.nn.Conv2d(3, 4, 1))
+        self.register_buffer("ids", torch.arange(8).expand(4, 8))
+
+    def forward(self, x):
+        x = torch.nn.functional.gelu(self.blocks(x), approximate="tanh")
+        height, width = x.shape[-2:]
+        x = torch.nn.functional.interpolate(x, size=(height // 2 * 2 + 1, width * 2), mode="bilinear")
+        x = torch.nn.functional.pad(x, (1, 1, 1, 1), mode="reflect")
+        with torch.autocast("cpu", torch.bfloat16):
+            x = torch.nn.functional.conv2d(x, self.blocks[0].weight.repeat(1, 2, 1, 1)[:, :4])
+        return {"map": x, "rest": [x.mean() + self.ids.sum() + float("-inf")]}
+
+
+def test_odd_programs_need_no_trust_either(tmp_path, sealed):
+    free = {0: torch.export.Dim("images"), 2: torch.export.Dim("height", min=4, max=64)}
+    images = torch.rand(2, 3, 8, 6)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.export.save(torch.export.export(Odd().eval(), (images,), dynamic_shapes=(free,)), tmp_path / "odd.pt2")
+    mine, theirs = (ls.open(tmp_path / "odd.pt2", preprocess=None, trust=trust).model for trust in (False, True))
+    for batch in (images, torch.rand(3, 3, 12, 6)):
+        (first, rest), (other, others) = mine(batch).values(), theirs(batch).values()
+        assert torch.equal(first, other) and torch.equal(rest[0], others[0])

@@ -264,3 +264,13 @@ def test_a_pipe_in_the_folder_is_not_waited_for(folder):
         os.mkfifo(folder / name)
         with raises(ls.ModelNotReadable, "pipe"):
             ls.open(f"hf:{folder}")
+
+
+def test_names_of_other_libraries_stay_on_this_machine(sealed):
+    with pytest.warns(ls.RandomWeights):
+        ls.open("torchvision:resnet18")
+    with pytest.warns(ls.RandomWeights):
+        ls.open("timm:resnet10t")
+    for name in ("timm:hf-hub:nobody/model", "timm:hf_hub:nobody/model", "timm:local-dir:/nowhere", "torchvision:../x"):
+        with pytest.raises(ls.ModelNotReadable):
+            ls.open(name)

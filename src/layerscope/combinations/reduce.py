@@ -243,4 +243,4 @@ def _plain_array(data: bytes) -> np.ndarray:
     try:
         return np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
     except ValueError as error:  # numpy's own words would advise to load a pickle unsafely
-        raise ValueError("it is not an array of numbers") from error
+        raise ValueError("no .npy array, or one that is cut short or holds objects") from error

@@ -95,6 +95,14 @@ def test_numbers_of_another_file(canary, tmp_path, models, name, attack):
             assert opened["model_weights/dense/dense/kernel:0"][0, 0] == SECRET
 
 
+@pytest.mark.limit("Keras weights with links")
+def test_links(limit, canary, tmp_path, models):
+    file = attacked(models["model.h5"], tmp_path, soft_link, canary.secret)
+    with limit.raises("elsewhere"):
+        BACKEND.load(file, None, True)
+    limit.shows("trust=True")
+
+
 def test_parts_of_weights_lie_beside_their_list(canary, tmp_path, models):
     shutil.copy(models["new.weights.h5"], tmp_path / "part.weights.h5")
     whole = tmp_path / "x.weights.json"

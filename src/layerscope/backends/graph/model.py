@@ -5,15 +5,18 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Generic, NoReturn, TypeVar
 
 import numpy as np
 
 from ...core.layer import no_call, split_call
-from ...errors import LayerNotCalled, unknown_layer
+from ...errors import LayerNotCalled, ModelNotReadable, unknown_layer
+from ...files import parsing
 from .inputs import GraphInput, read_batch, split_images
 from .walk import Name
 
@@ -52,6 +55,20 @@ class GraphModel(ABC, Generic[Name, Operator]):
 
     graph: Any
     unfix: str
+    path: Path | None
+    format: str
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Around what is read from the file: whatever is wrong with it is an error that names it."""
+        called = self.path.name if self.path else "this model"
+        try:
+            with parsing(called, self.format, ModelNotReadable):
+                yield
+        except ModelNotReadable as error:
+            if self.path is None or called in str(error):
+                raise
+            raise ModelNotReadable(f"{called}: {error}") from error
 
     @property
     @abstractmethod

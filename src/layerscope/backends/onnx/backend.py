@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # its types are a package of their own
 
 from ...errors import ModelNotReadable
-from ...files import open_regular
+from ...files import open_regular, parsing
 from ..common.backend import RoleBackend, Verbs
 from ..protocol import not_offered
 from .capture import capture
+from .checks import check
 from .evidence import evidence
 from .facts import digest, facts
 from .model import Kept, OnnxModel
@@ -45,14 +45,18 @@ class OnnxBackend(RoleBackend[OnnxModel]):
             raise ModelNotReadable(
                 f"weights={str(weights)!r}: an ONNX file holds its own weights, so leave weights out"
             )
-        try:
-            with open_regular(path, what="model", error=ModelNotReadable) as file:
-                proto = onnx.load(file, load_external_data=False)
-        except (OSError, DecodeError) as error:
-            raise ModelNotReadable(f"{path.name} is not an ONNX model, or is damaged: {error}") from error
-        if not proto.graph.node:
-            raise ModelNotReadable(f"{path.name} is not an ONNX model, or is damaged: it has no nodes")
-        return OnnxModel(proto, path.absolute(), threads=self.threads)
+        with (
+            open_regular(path, what="model", error=ModelNotReadable) as file,
+            parsing(path, "an ONNX model", ModelNotReadable),
+        ):
+            proto = onnx.load(file, load_external_data=False)
+            if not proto.graph.node:
+                raise ModelNotReadable(f"{path.name} is not an ONNX model, or is damaged: it has no nodes")
+            try:
+                check(proto)
+                return OnnxModel(proto, path.absolute(), threads=self.threads)
+            except ModelNotReadable as error:
+                raise ModelNotReadable(f"{path.name}: {error}") from error
 
     def open(self, model: Any) -> OnnxModel:
         # A ModelProto can be changed by whoever holds it: it is read anew, and what is kept is found by its content.

@@ -16,7 +16,7 @@ from onnx import numpy_helper
 
 from ...errors import ModelNotReadable
 from .attention_ops import way_to_weights
-from .files import SideFiles, is_outside, load_inside, load_tensors_inside, references_to, stored
+from .files import SideFiles, is_outside, load_inside, load_sparse, load_tensors_inside, references_to, stored
 from .graph import SMALL, Graph, needs
 
 PROTOBUF_LIMIT = 2**31 - 1
@@ -155,7 +155,9 @@ def _add_initializers(
             part.graph.initializer.append(load_inside(tensor, files))
     references, root = references_to(outside, files) if files is not None else ([], None)
     part.graph.initializer.extend(references)
-    part.graph.sparse_initializer.extend(graph.sparse[name] for name in graph.sparse if name in needed)
+    part.graph.sparse_initializer.extend(
+        load_sparse(sparse, files) for name, sparse in graph.sparse.items() if name in needed
+    )
     return weights, root
 
 

@@ -32,6 +32,11 @@ def digest(model: OnnxModel) -> str:
 
 def facts(model: OnnxModel) -> Facts:
     """What the file says about itself, without running it."""
+    with model.reading():
+        return _facts(model)
+
+
+def _facts(model: OnnxModel) -> Facts:
     graph, metadata = model.graph, {entry.key: entry.value for entry in model.proto.metadata_props}
     shapes = {value.name: value.shape for value in graph.takes.values()}
     axes = Axes(graph, {name: tuple(size or 1 for size in shape) for name, shape in shapes.items() if shape})
@@ -61,7 +66,7 @@ def _json(metadata: Mapping[str, str], key: str) -> Any:
         return None
     try:
         return json.loads(metadata[key])
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelNotReadable(f"the metadata {key!r} of the model is not valid JSON: {error}") from error
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from math import prod
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import NamedTuple
@@ -12,6 +12,7 @@ from typing import NamedTuple
 import onnx
 
 from ...errors import ModelNotReadable
+from .checks import tensors_in
 
 
 class FileSpan(NamedTuple):
@@ -142,24 +143,13 @@ def digest(path: Path, names: list[str]) -> str:
     return f"sha256:{checksum.hexdigest()}"
 
 
-def tensors_inside(node: onnx.NodeProto) -> Iterator[onnx.TensorProto]:
-    """The tensors that a node holds itself: its constants, and the weights of its bodies."""
-    for attribute in node.attribute:
-        yield from ([attribute.t] if attribute.HasField("t") else [])
-        yield from attribute.tensors
-        for graph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-            yield from graph.initializer
-            for inner in graph.node:
-                yield from tensors_inside(inner)
-
-
 def load_tensors_inside(node: onnx.NodeProto, files: SideFiles | None) -> onnx.NodeProto:
     """The node; a copy with their numbers where tensors inside it lie in external data files."""
-    if not any(is_outside(tensor) for tensor in tensors_inside(node)):
+    if not any(is_outside(tensor) for tensor in tensors_in(node)):
         return node
     copy = onnx.NodeProto()
     copy.CopyFrom(node)
-    for tensor in tensors_inside(copy):
+    for tensor in tensors_in(copy):
         tensor.CopyFrom(load_inside(tensor, files))
     return copy
 
@@ -171,6 +161,16 @@ def _of(files: SideFiles | None, tensor: onnx.TensorProto) -> SideFiles:
             "loaded: give the path of the .onnx file instead, or call onnx.load without load_external_data=False"
         )
     return files
+
+
+def load_sparse(sparse: onnx.SparseTensorProto, files: SideFiles | None) -> onnx.SparseTensorProto:
+    """The sparse tensor with its numbers, as `load_inside`."""
+    if not is_outside(sparse.values) and not is_outside(sparse.indices):
+        return sparse
+    copy = onnx.SparseTensorProto(dims=sparse.dims)
+    copy.values.CopyFrom(load_inside(sparse.values, files))
+    copy.indices.CopyFrom(load_inside(sparse.indices, files))
+    return copy
 
 
 def _number(entries: dict[str, str], key: str, default: int, tensor: onnx.TensorProto) -> int:

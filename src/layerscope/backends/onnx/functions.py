@@ -7,6 +7,8 @@ import json
 import onnx
 from onnx import inliner
 
+from .checks import check_calls
+
 SCOPE = "layerscope.scope"
 
 
@@ -18,6 +20,7 @@ def inline_functions(model: onnx.ModelProto) -> onnx.ModelProto:
     it has no functions. A function of another opset than the model's stays a call."""
     if not model.functions:
         return model
+    check_calls(model)
     copy = onnx.ModelProto(ir_version=model.ir_version)
     copy.opset_import.extend(model.opset_import)
     copy.functions.extend(model.functions)

@@ -14,8 +14,9 @@ from ...errors import ModelNotReadable
 from ..graph.inputs import GraphInput
 from ..graph.walk import ancestors
 from .attention_ops import WEIGHTS_OUTPUT, is_attention, return_weights
+from .checks import tensors_in, tensors_of
 from .codes import Codes, codes_of, read_by
-from .files import is_outside, location, tensors_inside
+from .files import is_outside, location
 from .functions import inline_functions
 
 SHAPE_BOOKKEEPING = {"Shape", "Size"}
@@ -33,6 +34,7 @@ class Graph:
     def __init__(self, model: onnx.ModelProto) -> None:
         self.model = model
         self.inlined = inline_functions(model)
+        self._refuse_external_in_functions()
         self.text: set[str] = set()  # tensors that were found to hold text, by inference or in a run
         self.own: Sequence[onnx.NodeProto] = list(self.inlined.graph.node)
         self.nodes: Sequence[onnx.NodeProto] = [self._returning(node) for node in self.own]
@@ -42,6 +44,16 @@ class Graph:
         self.outputs = [value.name for value in model.graph.output]
         self.made_by = {name: step for step, node in enumerate(self.nodes) for name in node.output if name}
         self.functions = {(function.domain, function.name) for function in self.inlined.functions}
+
+    def _refuse_external_in_functions(self) -> None:
+        """Functions that stay go to the runtime as they are, which would look for files from the current folder on."""
+        for function in self.inlined.functions:
+            for tensor in (tensor for node in function.node for tensor in tensors_in(node)):
+                if is_outside(tensor):
+                    raise ModelNotReadable(
+                        f"the function {function.name!r} keeps weights in the external data file {location(tensor)!r}, which"
+                        " isn't read: export the model with these weights as initializers"
+                    )
 
     def _returning(self, node: onnx.NodeProto) -> onnx.NodeProto:
         """The node, an attention as it is when asked for its weights as well; `own` has it as it is in the file."""
@@ -198,5 +210,4 @@ def attributes(node: onnx.NodeProto) -> dict[str, object]:
 
 def side_files(model: onnx.ModelProto) -> list[str]:
     """The names of the files that hold weights outside the model file, as the model writes them."""
-    inside = (tensor for node in model.graph.node for tensor in tensors_inside(node))
-    return sorted({location(tensor) for tensor in (*model.graph.initializer, *inside) if is_outside(tensor)})
+    return sorted({location(tensor) for tensor in tensors_of(model) if is_outside(tensor)})

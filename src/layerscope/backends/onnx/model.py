@@ -37,6 +37,7 @@ class OnnxModel(GraphModel[str, onnx.NodeProto]):
     until needed."""
 
     unfix = "export the model with a dynamic batch axis"
+    format = "an ONNX model"
 
     def __init__(
         self, proto: onnx.ModelProto, path: Path | None = None, *, threads: int | None = None, kept: Kept | None = None

@@ -29,7 +29,9 @@ def stored(model: OnnxModel, name: str) -> np.ndarray | None:
     node = model.graph.nodes[step]
     if node.op_type == "Constant":
         value = attributes(node).get("value")
-        return _floats(numpy_helper.to_array(value)) if isinstance(value, TensorProto) else None
+        if not isinstance(value, TensorProto):
+            return None
+        return _floats(numpy_helper.to_array(load_inside(value, model.files)))
     values = stored(model, node.input[0]) if node.op_type in PASSED else None
     if values is None:
         return None

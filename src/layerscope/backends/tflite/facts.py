@@ -49,6 +49,11 @@ def digest(model: TfliteModel) -> str:
 
 def facts(model: TfliteModel) -> Facts:
     """What the file says about itself, without running it."""
+    with model.reading():
+        return _facts(model)
+
+
+def _facts(model: TfliteModel) -> Facts:
     metadata, axes = _metadata(model), Axes(model.graph, model.graph.file_shapes)
     return Facts(
         name=metadata.name or (model.path.stem if model.path else "model"),

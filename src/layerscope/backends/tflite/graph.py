@@ -11,8 +11,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ..graph.walk import ancestors
+from .checks import check_graphs
 from .flatbuffer import Bytes, Damaged, Table, view
 from .schema import ACTIVATIONS, FUSED, OPERATORS, SHAPE_BOOKKEEPING, STATEFUL, TYPES, kind
+from .verify import verify
 
 IDENTIFIER = b"TFL3"
 
@@ -111,10 +113,12 @@ class Graph:
     """The main subgraph of a file, which is only read. Raises `Damaged` where the file contradicts itself."""
 
     def __init__(self, content: Bytes) -> None:
+        verify(content)
         self.content = content
         self.model = Table.root(content)
         self.codes = [_code(entry) for entry in self.model.tables(1)]
         self.buffers = self.model.positions(4)
+        check_graphs(self.model, self.codes, self.buffers)
         subgraphs = list(self.model.tables(2))
         if not subgraphs:
             raise Damaged("the TFLite file is damaged: it holds no graph")

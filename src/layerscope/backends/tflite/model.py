@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ...errors import ModelNotReadable
-from ...files import open_regular
+from ...files import open_regular, parsing
 from ..graph import model as graph_model
 from ..graph.inputs import GraphInput
 from ..graph.model import GraphModel, Sessions
@@ -26,6 +26,7 @@ class TfliteModel(GraphModel[int, Operator]):
     """A model file, mapped into memory, or its bytes; and, once used, its interpreters."""
 
     unfix = "convert the model with a dynamic batch axis"
+    format = "a TFLite model"
 
     def __init__(self, content: Bytes, path: Path | None = None, *, threads: int | None = None) -> None:
         self.path = path
@@ -36,8 +37,9 @@ class TfliteModel(GraphModel[int, Operator]):
         if bytes(content[4:8]) != IDENTIFIER:
             raise ModelNotReadable(f"{called} is not a TFLite model: the identifier TFL3 is missing")
         try:
-            self.graph = Graph(content)
-            self.signature = self.graph.signature
+            with parsing(called, self.format, ModelNotReadable):
+                self.graph = Graph(content)
+                self.signature = self.graph.signature
         except Damaged as error:
             raise ModelNotReadable(f"{called}: {error}") from error
         if not self.graph.operators or not self.graph.outputs:

@@ -80,3 +80,131 @@ def kind(operator: str, activation: str = "") -> str:
     """
     words = "".join(word if word in ("2D", "3D", "ND") else word.capitalize() for word in operator.split("_"))
     return f"{words}+{activation}" if activation else words
+
+
+# Bits that a number of each type takes; texts and handles have no fixed size.
+BITS = {
+    **dict.fromkeys(("bool", "int8", "uint8", "float8_e4m3fn", "float8_e5m2"), 8),
+    **dict.fromkeys(("float16", "bfloat16", "int16", "uint16"), 16),
+    **dict.fromkeys(("float32", "int32", "uint32"), 32),
+    **dict.fromkeys(("float64", "int64", "uint64", "complex64"), 64),
+    "complex128": 128,
+    "int4": 4,
+    "uint4": 4,
+    "int2": 2,
+}
+
+
+# The inputs that an operator may lack, `None` for any of them.
+OPTIONAL: dict[str, tuple[int, ...] | None] = {
+    **dict.fromkeys(("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "CONV_3D"), (2,)),
+    **dict.fromkeys(("TRANSPOSE_CONV", "CONV_3D_TRANSPOSE", "SVDF"), (3,)),
+    **dict.fromkeys(
+        ("LSTM", "UNIDIRECTIONAL_SEQUENCE_LSTM", "BIDIRECTIONAL_SEQUENCE_LSTM", "CUSTOM", "DELEGATE"), None
+    ),
+    **dict.fromkeys(("BIDIRECTIONAL_SEQUENCE_RNN", "STABLEHLO_COMPOSITE", "STABLEHLO_CUSTOM_CALL"), None),
+}
+
+
+# How many inputs operators take, at least and at most.
+TAKES = {
+    **dict.fromkeys(("CONV_2D", "DEPTHWISE_CONV_2D", "CONV_3D"), (2, 3)),
+    "FULLY_CONNECTED": (2, 3),
+    "TRANSPOSE_CONV": (3, 4),
+    "CONV_3D_TRANSPOSE": (3, 4),
+    "SVDF": (5, 5),
+    **dict.fromkeys(("ADD", "SUB", "MUL", "DIV", "MAXIMUM", "MINIMUM", "POW", "SQUARED_DIFFERENCE"), (2, 2)),
+    **dict.fromkeys(
+        ("FLOOR_DIV", "FLOOR_MOD", "PRELU", "PAD", "MIRROR_PAD", "TRANSPOSE", "BATCH_MATMUL", "TILE"), (2, 2)
+    ),
+    **dict.fromkeys(("EQUAL", "NOT_EQUAL", "LESS", "LESS_EQUAL", "GREATER", "GREATER_EQUAL"), (2, 2)),
+    **dict.fromkeys(("MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD", "REDUCE_ANY", "REDUCE_ALL"), (2, 2)),
+    **dict.fromkeys(
+        ("ARG_MAX", "ARG_MIN", "EXPAND_DIMS", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "SPLIT"), (2, 2)
+    ),
+    **dict.fromkeys(("GATHER", "GATHER_ND", "TOPK_V2", "REVERSE_V2", "CUMSUM", "FILL", "BROADCAST_TO"), (2, 2)),
+    **dict.fromkeys(
+        ("SLICE", "SELECT", "SELECT_V2", "PADV2", "SPLIT_V", "SPACE_TO_BATCH_ND", "BATCH_TO_SPACE_ND"), (3, 3)
+    ),
+    "STRIDED_SLICE": (4, 4),
+    "ONE_HOT": (4, 4),
+    "RANGE": (3, 3),
+    "RESHAPE": (1, 2),
+    "LSTM": (5, 24),
+    **dict.fromkeys(("AVERAGE_POOL_2D", "MAX_POOL_2D", "L2_POOL_2D", "SOFTMAX", "LOG_SOFTMAX", "LOGISTIC"), (1, 1)),
+    **dict.fromkeys(
+        ("RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1", "LEAKY_RELU", "ELU", "GELU", "HARD_SWISH"), (1, 1)
+    ),
+    **dict.fromkeys(
+        ("TANH", "QUANTIZE", "DEQUANTIZE", "CAST", "SQUEEZE", "SHAPE", "RANK", "UNPACK", "DEPTH_TO_SPACE"), (1, 1)
+    ),
+    **dict.fromkeys(
+        ("SPACE_TO_DEPTH", "L2_NORMALIZATION", "LOCAL_RESPONSE_NORMALIZATION", "NEG", "ABS", "EXP"), (1, 1)
+    ),
+    **dict.fromkeys(("LOG", "SQRT", "RSQRT", "SQUARE", "SIN", "COS", "FLOOR", "CEIL", "ROUND", "SIGN"), (1, 1)),
+    **dict.fromkeys(("CONCATENATION", "PACK", "ADD_N"), (1, 1 << 20)),
+}
+
+
+# Operators that give floats for floats and codes for codes; some of their kernels take that for granted.
+KEEPS_TYPE = {
+    *(
+        "CONV_2D",
+        "DEPTHWISE_CONV_2D",
+        "FULLY_CONNECTED",
+        "CONV_3D",
+        "BATCH_MATMUL",
+        "ADD",
+        "SUB",
+        "MUL",
+        "DIV",
+        "MAXIMUM",
+    ),
+    *(
+        "MINIMUM",
+        "PRELU",
+        "PAD",
+        "PADV2",
+        "MIRROR_PAD",
+        "TRANSPOSE",
+        "RESHAPE",
+        "SQUEEZE",
+        "EXPAND_DIMS",
+        "TILE",
+        "MEAN",
+    ),
+    *(
+        "SUM",
+        "REDUCE_MAX",
+        "REDUCE_MIN",
+        "REDUCE_PROD",
+        "RESIZE_BILINEAR",
+        "RESIZE_NEAREST_NEIGHBOR",
+        "GATHER",
+        "SLICE",
+    ),
+    *(
+        "STRIDED_SLICE",
+        "AVERAGE_POOL_2D",
+        "MAX_POOL_2D",
+        "L2_POOL_2D",
+        "SOFTMAX",
+        "LOG_SOFTMAX",
+        "LOGISTIC",
+        "TANH",
+        "RELU",
+    ),
+    *(
+        "RELU6",
+        "RELU_N1_TO_1",
+        "RELU_0_TO_1",
+        "LEAKY_RELU",
+        "ELU",
+        "GELU",
+        "HARD_SWISH",
+        "CONCATENATION",
+        "PACK",
+        "UNPACK",
+    ),
+    *("SPACE_TO_DEPTH", "DEPTH_TO_SPACE", "SPACE_TO_BATCH_ND", "BATCH_TO_SPACE_ND", "L2_NORMALIZATION", "REVERSE_V2"),
+}

@@ -35,6 +35,11 @@ def limit(held: int = 0) -> int | None:
     return None if free is None else int(free * SHARE)
 
 
+def is_little(needed: float) -> bool:
+    """Whether so many bytes fit anywhere: then the system isn't asked, and only a limit that the user has set counts."""
+    return needed <= UNCHECKED and not os.environ.get(LIMIT)
+
+
 def available() -> int | None:
     """Bytes that this process may still take: of the machine, and of the container around it (Linux; else `None`)."""
     free = [size for size in (_machine(), _container()) if size is not None]

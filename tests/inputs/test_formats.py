@@ -122,7 +122,7 @@ def test_a_jpeg_in_many_scans_is_refused() -> None:
 
 
 def test_an_image_is_refused_that_takes_more_memory_to_decode_than_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(formats, "UNCHECKED", 0)
+    monkeypatch.setattr(memory, "UNCHECKED", 0)
     monkeypatch.setenv(memory.LIMIT, "100kB")
     assert read(bomb(90, 100)).size == (100, 90)
     with raises(ImageTooLarge, "100", "96.0", f"{memory.LIMIT}=1GB"):

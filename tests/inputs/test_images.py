@@ -240,7 +240,7 @@ def test_a_pipe_in_a_folder_is_skipped_without_waiting(folder: Path) -> None:
 
 
 def test_a_batch_ends_early_where_its_photos_take_much_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "UNCHECKED", 0)
+    monkeypatch.setattr(memory, "UNCHECKED", 0)
     monkeypatch.setenv(memory.LIMIT, f"{RAMP.nbytes * 12}")  # a fifth of it holds two
     assert [len(group) for group in stream([RAMP] * 8, 5)] == [3, 3, 2]
     monkeypatch.delenv(memory.LIMIT)

@@ -16,7 +16,7 @@ ONE = 4 * 8 * 8 * 4
 
 @pytest.fixture(autouse=True)
 def _ask_for_small_captures_too(monkeypatch):
-    monkeypatch.setattr("layerscope.scope.memory.UNCHECKED", 0)
+    monkeypatch.setattr("layerscope.memory.UNCHECKED", 0)
 
 
 def open_scope(backend=None):
@@ -53,7 +53,8 @@ def test_the_error_suggests_remedies_that_work(monkeypatch):
 
 
 def test_what_a_capture_keeps_to_run_the_model_again_is_counted(monkeypatch):
-    monkeypatch.setattr(memory, "available", lambda: 0)
+    monkeypatch.setattr(memory, "available", lambda: 10_000)
+    monkeypatch.setattr("layerscope.inputs.images.SHARE", 9)
     scope = ls.open(tiny_model(), backend=TinyBackend(), preprocess="unit", size=(8, 8))
     photos = [np.zeros((20, 30, 3), np.uint8)] * 5
     beside, model_input = 20 * 30 * 3, 3 * 8 * 8 * 4
@@ -188,7 +189,7 @@ class OutOfMemory(TinyBackend):
 
 @pytest.mark.limit("a capture that doesn't fit into memory")
 def test_captures_that_are_too_large(limit, monkeypatch):
-    monkeypatch.setattr("layerscope.scope.memory.UNCHECKED", 0)
+    monkeypatch.setattr("layerscope.memory.UNCHECKED", 0)
     monkeypatch.setattr(memory, "available", lambda: 10_240)
     scope = ls.open(tiny_model(), backend=TinyBackend(), preprocess=None)
     batch = images(32)
@@ -209,7 +210,7 @@ def test_images_that_are_too_large(limit, monkeypatch):
     with limit.raises("LAYERSCOPE_MAX_PIXELS"):
         scope.capture(bomb(20_000, 10_000), "conv1")
     monkeypatch.setenv(memory.LIMIT, "100kB")
-    monkeypatch.setattr("layerscope.inputs.formats.UNCHECKED", 0)
+    monkeypatch.setattr("layerscope.memory.UNCHECKED", 0)
     with limit.raises("LAYERSCOPE_MAX_MEMORY"):
         scope.capture(bomb(200, 100), "conv1")
     with limit.warns("bytes-0", "200", "100"):

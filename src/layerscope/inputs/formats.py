@@ -13,7 +13,7 @@ from typing import BinaryIO
 from PIL import Image
 
 from ..errors import BadOption, ImageTooLarge
-from ..memory import LIMIT, UNCHECKED, amount, limit
+from ..memory import LIMIT, amount, is_little, limit
 
 DEFAULT_LIMIT = 100_000_000
 LIMIT_VARIABLE = "LAYERSCOPE_MAX_PIXELS"
@@ -152,7 +152,7 @@ def check_memory(name: str, image: Image.Image) -> None:
 
 def check_needed(name: str, work: str, needed: int) -> None:
     """Raises `ImageTooLarge` where work on one image needs more than most of the memory that there is."""
-    most = limit() if needed > UNCHECKED else None
+    most = None if is_little(needed) else limit()
     if most is not None and needed > ALONE * most:
         raise ImageTooLarge(
             f"{name}: {work} takes about {amount(needed)} of memory, and {amount(most)} is available: make the image smaller."

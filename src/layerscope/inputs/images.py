@@ -17,7 +17,7 @@ from PIL import Image
 
 from ..checks import whole
 from ..errors import ImageNotReadable, ImagesSkipped
-from ..memory import UNCHECKED
+from ..memory import is_little
 from ..memory import limit as memory_limit
 from ..safe_text import counted
 from .formats import pixel_limit
@@ -146,7 +146,7 @@ def _groups(
 def _is_large(group: Sequence[Photo]) -> bool:
     """Whether photos take so much memory that no more of them should be read before they are used."""
     held = sum(photo.nbytes for photo in group)
-    if held <= UNCHECKED:
+    if is_little(held):
         return False
     most = memory_limit()
     return held > GROUP or (most is not None and held > SHARE * most)

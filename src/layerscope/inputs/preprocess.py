@@ -15,7 +15,7 @@ import numpy as np
 from ..backends.protocol import Facts, Input
 from ..core.placement import Placement, Size
 from ..errors import CaptureTooLarge, PreprocessUnknown, first_line
-from ..memory import LIMIT, UNCHECKED, amount, limit
+from ..memory import LIMIT, amount, is_little, limit
 from ..safe_text import counted
 from .formats import check_needed
 from .photo import Photo, as_array
@@ -202,7 +202,7 @@ def check_input(count: int, size: Size, plan: InputPlan) -> None:
     height, width = map(int, size)
     each = height * width * plan.channels * 4
     needed = each * (count + 2)  # and the numbers of one image on their way into the input
-    most = limit() if needed > UNCHECKED else None
+    most = None if is_little(needed) else limit()
     if most is not None and needed > most:
         raise CaptureTooLarge(
             f"model input for {counted(count, 'image')} of {height} × {width} pixels takes {amount(needed)}, and {amount(most)}"

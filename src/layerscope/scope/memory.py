@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import CaptureTooLarge
-from ..memory import LIMIT, UNCHECKED, amount, limit
+from ..memory import LIMIT, amount, is_little, limit
 from ..safe_text import counted
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def check_memory(request: Request, batch: Batch, count: int, *, kept: bool, held
     # In a pass the framework has the values, and mostly those that they were made from, beside the copy that is kept.
     running = 2 * request.bytes_per_image() * (len(batch.ids) + batch.filled)
     needed = one * count + running
-    most = limit(held) if held + needed > UNCHECKED else None
+    most = None if is_little(held + needed) else limit(held)
     if most is not None and needed > most:
         instead = "stream(), which keeps one batch at a time" if kept and one * count > running else "a smaller batch="
         raise CaptureTooLarge(

@@ -12,6 +12,7 @@ import numpy as np
 import layerscope as ls
 
 from .measure import Measured, Row, Target, child, keep_freed_memory, parts_of, side_by_side
+from .peers import beside_torchvision
 
 TITLE = "Capturing one layer"
 WITHIN = Target("within", 1.05)
@@ -36,7 +37,7 @@ print(json.dumps([before, used()]))
 
 def rows() -> Iterator[Row]:
     keep_freed_memory()
-    for of in (_torch, _onnx, _tflite, _jax, _keras):
+    for of in (_torch, _replica, _onnx, _tflite, _jax, _keras):
         try:
             yield from of()
         except Exception:
@@ -118,6 +119,44 @@ def _torch() -> Iterator[Row]:
                 f"torch VGG16 {name}: {part_name}", inside[part_name], "the whole capture", inside["whole"], part=True
             )
         yield Row(f"torch VGG16 {name}: the copy in it", copy, "the whole capture", inside["whole"], part=True)
+
+
+def _replica() -> Iterator[Row]:
+    """What it costs that a PyTorch model is never touched: a module tree of its own for each capture."""
+    import copy
+
+    import torch
+
+    from layerscope.backends.torch.replica import replicate, weights_of
+
+    models = beside_torchvision("torchvision.models")
+    image = batch_first()
+    for name in ("mobilenet_v3_small", "resnet18", "densenet121"):
+        model = models.get_model(name, weights=None).eval()
+        scope = ls.open(model, preprocess=None)
+        first = next(path for path, module in model.named_modules() if isinstance(module, torch.nn.Conv2d))
+
+        def bare(model: Any = model) -> Any:
+            with torch.no_grad():
+                return model(image)
+
+        def deepcopy(model: Any = model) -> Any:
+            return copy.deepcopy(model, {id(weight): weight for weight in weights_of(model)})
+
+        times = side_by_side(
+            {
+                "replica": lambda model=model: replicate(model),
+                "deepcopy": deepcopy,
+                "bare": bare,
+                "ours": lambda scope=scope, first=first: scope.capture(image, f"{first}:0"),
+                "last": lambda scope=scope: scope.capture(image, "output"),
+            },
+            seconds=6,
+        )
+        yield Row(f"replica of {name}", times["replica"], "copy.deepcopy that shares the weights", times["deepcopy"])
+        yield Row(f"replica of {name}", times["replica"], "its forward pass, no_grad", times["bare"], part=True)
+        yield Row(f"torch {name}, output", times["last"], "its forward pass, no_grad", times["bare"])
+        yield Row(f"torch {name}, first convolution", times["ours"], "the replica in it", times["replica"])
 
 
 def _onnx() -> Iterator[Row]:

@@ -373,3 +373,28 @@ def test_odd_programs_need_no_trust_either(tmp_path, sealed):
     for batch in (images, torch.rand(3, 3, 12, 6)):
         (first, rest), (other, others) = mine(batch).values(), theirs(batch).values()
         assert torch.equal(first, other) and torch.equal(rest[0], others[0])
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "Pow(Integer(10), Integer(999999999))",
+        "Pow(Integer(9), Pow(Integer(9), Integer(9)))",
+        "Integer(9)**Integer(9)**Integer(9)",
+        "Symbol('s77').__class__",
+        "Symbol('__import__')",
+        "Function('exec')",
+        "s77(1)",
+        "lambda: 1",
+        "[s77 for s77 in (1,)]",
+        "Max(" * 200 + "1" + ")" * 200,
+        "1e999",
+    ],
+    ids=lambda text: text[:30],
+)
+def test_expressions_that_are_no_plain_arithmetic(expression, exported, tmp_path):
+    def edit(program):
+        sizes(program)[0]["as_expr"]["expr_str"] = expression
+
+    with pytest.raises(ls.ModelNotReadable, match=r"hostile\.pt2"), Watch():
+        ls.open(changed(exported, tmp_path / "hostile.pt2", **described(edit)), preprocess=None)

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import pickle
 import shutil
 
 import numpy as np
@@ -193,9 +194,14 @@ def test_pickled_weights_are_read_as_tensors_alone(folder, canary):
         ls.open(f"hf:{folder}", preprocess=None)
 
 
-def test_an_adapter_needs_trust(folder, canary):
+def test_adapters_and_pickled_indices_need_trust(folder, canary):
     adapter = {"base_model_name_or_path": "nobody/model", "auto_mapping": {"parent_library": "hostile"}}
     (folder / "adapter_config.json").write_text(json.dumps(adapter), "utf-8")
+    with canary.refused():
+        ls.open(f"hf:{folder}")
+    (folder / "adapter_config.json").unlink()
+    (folder / ".metadata").write_bytes(pickle.dumps(canary.pickled()))
+    shutil.copy(folder / "model.safetensors", folder / "shard-00001-model-00001-of-00001.safetensors")
     with canary.refused():
         ls.open(f"hf:{folder}")
 

@@ -113,7 +113,9 @@ def _expression(text: str) -> str:
 
 def _arithmetic(node: ast.expr) -> bool:
     if isinstance(node, ast.Call):
-        known = isinstance(node.func, ast.Name) and node.func.id in CALLS
+        known = (
+            isinstance(node.func, ast.Name) and node.func.id in CALLS and (node.func.id != "Pow" or _small_power(node))
+        )
         flags = all(
             isinstance(flag.value, ast.Constant) and type(flag.value.value) in (bool, int) for flag in node.keywords
         )
@@ -132,6 +134,11 @@ def _arithmetic(node: ast.expr) -> bool:
             SYMBOL.fullmatch(value) is not None or re.fullmatch(r"-?\d{1,20}(\.\d{1,20})?", value, re.ASCII) is not None
         )
     return type(value) in (bool, float) or (type(value) is int and abs(value) < 2**63)
+
+
+def _small_power(node: ast.Call) -> bool:
+    """Whether it is something to the power of a literal up to 8: a few more digits would take all memory."""
+    return len(node.args) == 2 and re.fullmatch(r"Integer\([0-8]\)", ast.unparse(node.args[1])) is not None
 
 
 def _symbol(text: str) -> str:

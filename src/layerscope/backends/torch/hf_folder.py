@@ -26,6 +26,11 @@ CODE = {
     "distributed_config": "a distributed_config",
     "use_kernels": "use_kernels",
 }
+# Files of a folder that lead to code.
+PARTS = {
+    "adapter_config.json": "an adapter and the packages that it names",
+    ".metadata": "the pickled index of a distributed checkpoint",
+}
 # Arguments of `timm.create_model` that name files and repositories.
 ELSEWHERE = {
     "cache_dir", "checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "pretrained_model_args",
@@ -59,8 +64,8 @@ def check_files(folder: Path, trust: bool) -> None:
             raise ModelNotReadable(
                 f"{path}: not a regular file, but a pipe or device; remove it from the model's folder"
             )
-        if path.name == "adapter_config.json" and not trust:
-            raise trust_required(path, "an adapter and the packages that it names", BUILD)
+        if path.name in PARTS and not trust:
+            raise trust_required(path, PARTS[path.name], BUILD)
         if path.name.endswith(".index.json"):
             _check_index(path)
 

@@ -280,3 +280,11 @@ def test_names_of_other_libraries_stay_on_this_machine(sealed):
     for name in ("timm:hf-hub:nobody/model", "timm:hf_hub:nobody/model", "timm:local-dir:/nowhere", "torchvision:../x"):
         with pytest.raises(ls.ModelNotReadable):
             ls.open(name)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "preprocessor_config.json", "other"])
+def test_links_that_lead_nowhere_are_named(name, folder):
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).symlink_to(folder / name)
+    with pytest.raises(ls.ModelNotReadable, match="model"):
+        ls.open(f"hf:{folder}")

@@ -113,8 +113,8 @@ def from_hf(name: str, weights: Path | None = None, trust: bool = False) -> torc
         )
     transformers = _import("transformers", f"hf:{name}")
     state = None if weights is None else read_state(weights)
-    hf_folder.check_files(folder, trust)
     with offline(), parsing(name, "a model of transformers", ModelNotReadable):
+        hf_folder.check_files(folder, trust)
         kind, config = _kind_of(transformers, folder, trust)
         model, loading = _loaded(kind, config, folder, state=state, trust=trust)
     model.config._name_or_path = name

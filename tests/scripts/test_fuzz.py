@@ -72,7 +72,7 @@ def test_every_kind_of_fault_is_told():
     assert all(kept for _, _, kept in lines), "the file of each bad case is kept, and of no other"
 
 
-@pytest.mark.parametrize("name", ["images", "maps", "labels", "tables", "commands"])
+@pytest.mark.parametrize("name", ["images", "labels", "tables", "commands"])
 def test_a_case_depends_on_nothing_but_its_seed_and_number(name):
     family = named(name)
     files = family.seeds()

@@ -179,5 +179,9 @@ def _learned(vectors: np.ndarray, fm: FeatureMap, k: int, *, seed: int, metric: 
 
 def _nearest(vectors: np.ndarray, centers: np.ndarray) -> np.ndarray:
     metrics = scikit_learn("metrics", "clusters")
+    with np.errstate(over="ignore"):
+        near = centers.astype(np.float32)
+    if not np.isfinite(near).all():
+        raise BadOption("the basis has centers beyond the numbers of float32, which maps hold: make it with cluster_basis")
     with learning("clusters"):
-        return np.asarray(metrics.pairwise_distances_argmin(vectors, centers.astype(np.float32)))
+        return np.asarray(metrics.pairwise_distances_argmin(vectors, near))

@@ -29,7 +29,7 @@ def groups(families: Sequence[Family]) -> list[list[Family]]:
 
 def verdicts(families: Sequence[Family], **order: Any) -> Iterator[dict[str, Any]]:
     """The verdict of each case of families that need the same libraries, run in a process of their own."""
-    order = {"start": 0, "count": MOST, "seconds": 3600, "findings": str(OUT), "seed": 1, **order}
+    order = {"start": 0, "count": MOST, "seconds": 3600, "findings": str(OUT), "seed": 1, "replay": {}, **order}
     text = json.dumps({**order, "families": [family.name for family in families]})
     command = [sys.executable, "-m", "fuzz.child", text]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=coverage.environment()) as process:
@@ -65,13 +65,19 @@ def print_counts(counts: Counter[tuple[str, str]]) -> None:
         print(f"{family}: {sum(parts.values())} cases: {listed}")
 
 
-def replay(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
-    """The verdicts of files whose names begin with their family."""
-    by_name: dict[str, list[str]] = {}
+def by_family(paths: Sequence[Path]) -> dict[str, list[str]]:
+    """Findings by the families that their names begin with."""
+    found: dict[str, list[str]] = {}
     for path in paths:
-        by_name.setdefault(path.name.partition("-")[0], []).append(str(path))
-    for group in groups([family for family in FAMILIES if family.name in by_name and not family.missing]):
-        yield from verdicts(group, replay=by_name)
+        found.setdefault(path.name.partition("-")[0], []).append(str(path))
+    return found
+
+
+def replay(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
+    """The verdicts of findings."""
+    found = by_family(paths)
+    for group in groups([family for family in FAMILIES if family.name in found and not family.missing]):
+        yield from verdicts(group, replay=found, count=0)
 
 
 def main() -> int:
@@ -84,7 +90,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=MOST, help="how many cases of each family at most")
     options = parser.parse_args()
     if options.files:
-        counts, new = report(replay([path for path in options.files if path.name.partition("-")[0] != "parser"]))
+        counts, new = report(replay(options.files))
         print_counts(counts)
         return int(new + coverage.replay([path for path in options.files if path.name.startswith("parser-")]) > 0)
     only = set(options.only.replace(",", " ").split())

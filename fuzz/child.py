@@ -345,13 +345,15 @@ def main() -> None:
         importlib.import_module(module)
     weights = sum(family.weight for family in families)
     for family in families:
-        replayed = order.get("replay", {}).get(family.name)
-        files = {path: Path(path).read_bytes() for path in replayed} if replayed else built(family)
-        files = {Path(path).name: content for path, content in files.items()}
-        numbers = range(len(files)) if replayed else range(order["start"], order["start"] + order["count"])
+        again = {Path(path).name: Path(path).read_bytes() for path in order["replay"].get(family.name, ())}
+        for verdict, _ in run(family, again, order["seed"], range(len(again)), time.monotonic() + order["seconds"]):
+            print(json.dumps({**asdict(verdict), "file": verdict.name}), flush=True)
+        if not order["count"]:
+            continue
+        numbers = range(order["start"], order["start"] + order["count"])
         end = time.monotonic() + order["seconds"] * family.weight / weights
-        for verdict, content in run(family, files, order["seed"], numbers, end):
-            saved = save(Path(order["findings"]), verdict, content) if content and not replayed else ""
+        for verdict, content in run(family, built(family), order["seed"], numbers, end):
+            saved = save(Path(order["findings"]), verdict, content) if content else ""
             print(json.dumps({**asdict(verdict), "file": saved}), flush=True)
 
 

@@ -96,9 +96,10 @@ def unknown(results):
 
 # How many cases of each family. Those in a row need the same libraries, and run in one process.
 COUNTS = {
-    "images": 150,
-    "maps labels tables": 120,
-    "commands": 50,
+    "images": 120,
+    "maps labels tables": 80,
+    "onnx commands": 50,
+    "tflite": 100,
     "keras": 20,
     "torch state": 30,
 }

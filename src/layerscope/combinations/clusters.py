@@ -182,6 +182,8 @@ def _nearest(vectors: np.ndarray, centers: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore"):
         near = centers.astype(np.float32)
     if not np.isfinite(near).all():
-        raise BadOption("the basis has centers beyond the numbers of float32, which maps hold: make it with cluster_basis")
+        raise BadOption(
+            "the basis has centers beyond the numbers of float32, which maps hold: make it with cluster_basis"
+        )
     with learning("clusters"):
         return np.asarray(metrics.pairwise_distances_argmin(vectors, near))

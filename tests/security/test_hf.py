@@ -288,3 +288,15 @@ def test_links_that_lead_nowhere_are_named(name, folder):
     (folder / name).symlink_to(folder / name)
     with pytest.raises(ls.ModelNotReadable, match="model"):
         ls.open(f"hf:{folder}")
+
+
+@pytest.mark.parametrize(
+    "key", ["size", "resample", "rescale_factor", "image_mean", "do_resize", "image_processor_type"]
+)
+def test_odd_image_processors_leave_the_preprocessing_unknown(key, folder):
+    """Or are a named error of the recipe that they would make."""
+    config = (folder / "preprocessor_config.json").read_text("utf-8")
+    for junk in (None, -1, "x", [], {}, ["a"], {"a": 1}, 10**6):
+        (folder / "preprocessor_config.json").write_text(json.dumps({**json.loads(config), key: junk}), "utf-8")
+        with contextlib.suppress(ls.PreprocessUnknown), Watch():
+            ls.open(f"hf:{folder}")

@@ -218,11 +218,10 @@ def recipe(model: Any) -> dict[str, Any] | None:
     try:
         with offline():
             hf_folder.check_files(folder, trust=True)
-            processor = reader.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+            return from_processor(reader.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False))
     except Exception:  # of a library that raises what it likes
         # Not on this machine, damaged, or of no known class: the preprocessing stays unknown, which `open` warns of.
         return None
-    return from_processor(processor)
 
 
 def from_processor(processor: Any) -> dict[str, Any] | None:

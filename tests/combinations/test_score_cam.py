@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import layerscope as ls
+from helpers.shared import SharedList
 from helpers.wording import raises, wording
 from layerscope.core.feature_map import FeatureMap
 from layerscope.core.note import kind_of
@@ -241,7 +242,7 @@ def test_changed_pixels_of_whole_numbers_do_not_wrap_round(torch):
     class Pixels(nn.Module):
         def __init__(self):
             super().__init__()
-            self.conv, self.seen = nn.Conv2d(3, 2, 3), []
+            self.conv, self.seen = nn.Conv2d(3, 2, 3), SharedList()
 
         def forward(self, x):
             self.seen.append(x.clone())

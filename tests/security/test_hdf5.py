@@ -95,6 +95,17 @@ def test_numbers_of_another_file(canary, tmp_path, models, name, attack):
             assert opened["model_weights/dense/dense/kernel:0"][0, 0] == SECRET
 
 
+def test_a_compressed_archive(canary, tmp_path, models):
+    file = attacked(models["model.keras"], tmp_path, external, canary.secret)
+    with zipfile.ZipFile(file) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+    with pytest.raises(ModelNotReadable, match="in other files"):
+        check_weights(file)
+
+
 @pytest.mark.limit("Keras weights with links")
 def test_links(limit, canary, tmp_path, models):
     file = attacked(models["model.h5"], tmp_path, soft_link, canary.secret)

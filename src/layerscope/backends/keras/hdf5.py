@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import struct
 from pathlib import Path
 from typing import IO, Any
 from zipfile import ZIP_STORED, ZipFile
@@ -15,6 +16,7 @@ from ...files import open_regular, open_zip, parsing
 from ...memory import amount, limit
 
 WEIGHTS = "model.weights.h5"  # in a .keras file
+HEADER = 30  # bytes of a zip entry before its name, the last four of which say how long name and extra field are
 WHAT = "a Keras file"
 
 
@@ -26,7 +28,7 @@ def check_weights(path: Path) -> None:
                 check_weights(shard)
         elif path.suffix == ".keras":
             with open_zip(path, WHAT, ModelNotReadable) as archive:
-                _check_archive(archive, path)
+                _check_archive(archive, file, path)
         else:
             _check(file, path)
 
@@ -41,16 +43,43 @@ def _shards(path: Path, content: bytes) -> set[Path]:
     return {path.parent / name for name in names}
 
 
-def _check_archive(archive: ZipFile, path: Path) -> None:
+def _check_archive(archive: ZipFile, file: IO[bytes], path: Path) -> None:
     if WEIGHTS not in archive.namelist():
         return
-    stored = archive.getinfo(WEIGHTS).compress_type == ZIP_STORED
-    with archive.open(WEIGHTS) as entry:
-        # going back in what is compressed would unpack it anew each time
-        _check(entry if stored else io.BytesIO(entry.read()), path)
+    entry = archive.getinfo(WEIGHTS)
+    if entry.compress_type != ZIP_STORED:
+        _check(io.BytesIO(archive.read(entry)), path)
+        return
+    file.seek(entry.header_offset)
+    name, extra = struct.unpack_from("<HH", file.read(HEADER), HEADER - 4)
+    _check(_Window(file, entry.header_offset + HEADER + name + extra, entry.file_size), path)
 
 
-def _check(file: IO[bytes], path: Path) -> None:
+class _Window(io.RawIOBase):
+    """The bytes of a file from `start` on, as a file: what `ZipFile.open` gives reads all before a byte to get back to it."""
+
+    def __init__(self, file: IO[bytes], start: int, size: int) -> None:
+        self.file, self.start, self.size, self.at = file, start, size, 0
+
+    def seekable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self.at = (0, self.at, self.size)[whence] + offset
+        return self.at
+
+    def readinto(self, buffer: Any) -> int:
+        self.file.seek(self.start + self.at)
+        part = self.file.read(min(len(buffer), max(0, self.size - self.at)))
+        buffer[: len(part)] = part
+        self.at += len(part)
+        return len(part)
+
+
+def _check(file: IO[bytes] | _Window, path: Path) -> None:
     file.seek(0)
     with h5py.File(file, "r") as opened:
         names: list[bytes] = []

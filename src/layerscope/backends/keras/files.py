@@ -12,6 +12,7 @@ import h5py
 from ...errors import ModelNotReadable, first_line
 from ...files import open_regular, open_zip, parsing
 from .hdf5 import WHAT, check_weights
+from .heaps import check_heaps
 
 ADVICE = "build the model in Python and give this file as its weights: weights="
 
@@ -53,6 +54,8 @@ def _from_archive(source: Path) -> Contents:
 def _from_hdf5(source: Path) -> Contents:
     if not h5py.is_hdf5(source):
         raise ModelNotReadable(f"{source.name} is not a Keras model file (not HDF5)")
+    with open_regular(source, what="model", error=ModelNotReadable) as opened:
+        check_heaps(opened, source)
     with h5py.File(source, "r") as file:
         if "model_config" not in file.attrs:
             raise ModelNotReadable(f"{source.name} holds weights only, no model: {ADVICE}")

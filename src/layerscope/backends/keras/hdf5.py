@@ -14,6 +14,7 @@ import h5py
 from ...errors import ModelNotReadable
 from ...files import open_regular, open_zip, parsing
 from ...memory import amount, limit
+from .heaps import check_content, check_heaps
 
 WEIGHTS = "model.weights.h5"  # in a .keras file
 HEADER = 30  # bytes of a zip entry before its name, the last four of which say how long name and extra field are
@@ -23,6 +24,7 @@ WHAT = "a Keras file"
 def check_weights(path: Path) -> None:
     """Raise `ModelNotReadable` where the HDF5 files in a `.keras`, `.h5` or `.weights.json` file don't stand alone."""
     with open_regular(path, what="weights", error=ModelNotReadable) as file, parsing(path, WHAT, ModelNotReadable):
+        check_heaps(file, path)
         if path.name.endswith(".json"):
             for shard in _shards(path, file.read()):
                 check_weights(shard)
@@ -48,7 +50,9 @@ def _check_archive(archive: ZipFile, file: IO[bytes], path: Path) -> None:
         return
     entry = archive.getinfo(WEIGHTS)
     if entry.compress_type != ZIP_STORED:
-        _check(io.BytesIO(archive.read(entry)), path)
+        content = archive.read(entry)
+        check_content(content, path)
+        _check(io.BytesIO(content), path)
         return
     file.seek(entry.header_offset)
     name, extra = struct.unpack_from("<HH", file.read(HEADER), HEADER - 4)

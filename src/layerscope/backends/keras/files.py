@@ -12,7 +12,7 @@ import h5py
 from ...errors import ModelNotReadable, first_line
 from ...files import open_regular, open_zip, parsing
 from .hdf5 import WHAT, check_weights
-from .heaps import check_heaps
+from .heaps import check_heaps, check_width
 
 ADVICE = "build the model in Python and give this file as its weights: weights="
 
@@ -34,7 +34,7 @@ def read_contents(source: Path) -> Contents:
         contents = _from_archive(source) if source.suffix == ".keras" else _from_hdf5(source)
         if not isinstance(contents.config, dict):
             raise ModelNotReadable(f"{source.name} is not a Keras model file: its configuration is no JSON object")
-    check_weights(source)
+    check_weights(source, heaps=source.suffix == ".keras")
     return contents
 
 
@@ -57,6 +57,7 @@ def _from_hdf5(source: Path) -> Contents:
     with open_regular(source, what="model", error=ModelNotReadable) as opened:
         check_heaps(opened, source)
     with h5py.File(source, "r") as file:
+        check_width(file, source)
         if "model_config" not in file.attrs:
             raise ModelNotReadable(f"{source.name} holds weights only, no model: {ADVICE}")
         version = file.attrs.get("keras_version", "2")  # only old files don't say

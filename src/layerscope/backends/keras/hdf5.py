@@ -14,17 +14,21 @@ import h5py
 from ...errors import ModelNotReadable
 from ...files import open_regular, open_zip, parsing
 from ...memory import amount, limit
-from .heaps import check_content, check_heaps
+from .heaps import check_content, check_heaps, check_width
 
 WEIGHTS = "model.weights.h5"  # in a .keras file
 HEADER = 30  # bytes of a zip entry before its name, the last four of which say how long name and extra field are
 WHAT = "a Keras file"
 
 
-def check_weights(path: Path) -> None:
-    """Raise `ModelNotReadable` where the HDF5 files in a `.keras`, `.h5` or `.weights.json` file don't stand alone."""
+def check_weights(path: Path, heaps: bool = True) -> None:
+    """Raise `ModelNotReadable` where the HDF5 files in a `.keras`, `.h5` or `.weights.json` file don't stand alone.
+
+    Without `heaps` these aren't looked at once more.
+    """
     with open_regular(path, what="weights", error=ModelNotReadable) as file, parsing(path, WHAT, ModelNotReadable):
-        check_heaps(file, path)
+        if heaps:
+            check_heaps(file, path)
         if path.name.endswith(".json"):
             for shard in _shards(path, file.read()):
                 check_weights(shard)
@@ -86,6 +90,7 @@ class _Window(io.RawIOBase):
 def _check(file: IO[bytes] | _Window, path: Path) -> None:
     file.seek(0)
     with h5py.File(file, "r") as opened:
+        check_width(opened, path)
         names: list[bytes] = []
         elsewhere = opened.id.links.visit(lambda name, link: _see(name, link, names), info=True)
         if elsewhere is not None:

@@ -11,11 +11,12 @@ import struct
 from pathlib import Path
 from typing import IO
 
+import h5py
+
 from ...errors import ModelNotReadable
 
-SIGNATURE, HEAP = b"\x89HDF\r\n\x1a\n", b"GCOL\1\0\0\0"
-LENGTHS = {0: 14, 1: 14, 2: 10, 3: 10}  # where a file says how wide its numbers are, by the version of its first block
-WIDTH = 8  # of such a number, in every file that nobody has set up otherwise
+HEAP = b"GCOL\1\0\0\0"
+WIDTH = 8  # of a size, in every file that nobody has set up otherwise
 OBJECT = struct.Struct("<HHIQ")  # index, references, reserved, size; index 0 is free space, whose size includes this
 
 
@@ -28,19 +29,19 @@ def check_heaps(file: IO[bytes], path: Path) -> None:
 def check_content(content: bytes | mmap.mmap, path: Path) -> None:
     """Raise `ModelNotReadable` where a heap in some bytes is damaged."""
     at = -1
-    while (at := content.find(SIGNATURE, at + 1)) >= 0:
-        start = content[at : at + 16]
-        place = LENGTHS.get(start[8]) if len(start) == 16 else None
-        if place is not None and start[place] != WIDTH:
-            raise ModelNotReadable(
-                f"{path.name} is not a Keras file: its HDF5 has numbers of another width than {WIDTH}"
-            )
-    at = -1
     while (at := content.find(HEAP, at + 1)) >= 0:
         if not _is_sound(content, at):
             raise ModelNotReadable(
                 f"{path.name} is a damaged Keras file: sizes in its heap at byte {at:,} don't add up"
             )
+
+
+def check_width(file: h5py.File, path: Path) -> None:
+    """Raise `ModelNotReadable` where sizes in a file have another width than those that were walked."""
+    if file.id.get_create_plist().get_sizes() != (WIDTH, WIDTH):
+        raise ModelNotReadable(
+            f"{path.name} is not a Keras file: its HDF5 has numbers of another width than {WIDTH} bytes"
+        )
 
 
 def _is_sound(content: bytes | mmap.mmap, start: int) -> bool:

@@ -1,6 +1,7 @@
 """The replica that runs in a PyTorch model's place: it computes the same, and nothing of it leads back to the model."""
 
 import collections
+import dataclasses
 import functools
 import gc
 import threading
@@ -109,6 +110,133 @@ def by_named_tuple():
     return wrapped(model, types.MethodType(lambda self, x: self.pair.norm(self.pair.conv(x)), model))
 
 
+class Chosen(nn.Module):
+    """A block whose `forward` calls a function."""
+
+    def __init__(self, function=None):
+        super().__init__()
+        self.block, self.function = Block(), function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+def by_container(wrap):
+    """A replaced `forward` in a container that pickles by a way of its own."""
+    model = Chosen()
+    block, original = model.block, model.block.forward
+    block.forward = lambda x: original(x) * 2
+    model.__dict__ = {"held": wrap(block), **model.__dict__}  # before the modules
+    model.function = types.MethodType(lambda self, x: unwrap(self.held)(x), model)
+    return model
+
+
+def unwrap(held):
+    return held if isinstance(held, nn.Module) else held.block if hasattr(held, "block") else held[0]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Frozen:
+    block: nn.Module
+
+
+class Default(collections.defaultdict):
+    pass
+
+
+def by_deque():
+    return by_container(lambda block: collections.deque([block]))
+
+
+def by_defaultdict():
+    return by_container(lambda block: Default(list, {0: block, 1: block.conv.weight * 1}))
+
+
+def by_frozen_dataclass():
+    return by_container(Frozen)
+
+
+def by_namespace():
+    return by_container(lambda block: types.SimpleNamespace(block=block))
+
+
+def by_interpreter():
+    model = Chosen()
+    model.function = torch.fx.Interpreter(torch.fx.symbolic_trace(model.block)).run
+    model.block = model.function.__self__.module
+    return model
+
+
+class Slotted(nn.Module):
+    __slots__ = ("held",)
+
+    def __init__(self):
+        super().__init__()
+        self.block = Block()
+        object.__setattr__(self, "held", [self.block])
+
+    def forward(self, x):
+        return self.held[0](x)
+
+
+class Global(nn.Module):
+    """A habit of notebooks: the class uses what was defined before it."""
+
+    def __init__(self):
+        super().__init__()
+        self.block = GLOBAL_BLOCK
+
+    def forward(self, x):
+        return GLOBAL_BLOCK(x)
+
+
+def by_global_in_class():
+    global GLOBAL_BLOCK
+    GLOBAL_BLOCK = Block()
+    return Global()
+
+
+def by_closure_in_class():
+    block = Block()
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.block = block
+
+        def forward(self, x):
+            return block(x)
+
+    return Net()
+
+
+def by_class():
+    class Single(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.block = Block()
+            type(self).instance = self
+
+        def forward(self, x):
+            return type(self).instance.block(x)
+
+    return Single()
+
+
+BLOCKS = {}
+
+
+def by_global_container():
+    model = Block()
+    BLOCKS["block"] = model
+    return wrapped(model, lambda x: (lambda block: block.norm(block.conv(x)))(BLOCKS["block"]))
+
+
+def by_inner_global():
+    model = by_global()
+    return wrapped(model, lambda x: [(lambda y: GLOBAL_BLOCK.norm(GLOBAL_BLOCK.conv(y)))(x)][0])
+
+
 def compiled():
     model = nn.Sequential(Block(), nn.ReLU())
     model[0] = torch.compile(model[0], backend="eager")
@@ -137,7 +265,8 @@ def tied():
 
 MODELS = [
     by_closure, by_recursion, by_partial, by_method, by_default, by_cache, by_global, by_object, by_weak_references,
-    by_named_tuple, compiled, scripted, traced, normed, tied,
+    by_named_tuple, by_deque, by_defaultdict, by_frozen_dataclass, by_namespace, by_interpreter, Slotted, by_global_in_class,
+    by_closure_in_class, by_class, by_global_container, by_inner_global, compiled, scripted, traced, normed, tied,
 ]  # fmt: skip
 
 
@@ -198,6 +327,86 @@ def test_hooks_of_the_user_run_and_what_they_collect_does_not_grow():
     assert not seen and not collector.seen
     with torch.no_grad():
         np.testing.assert_array_equal(values, model.conv(torch.from_numpy(IMAGES)).numpy())
+
+
+def test_buffers_keep_what_they_share():
+    class Cache(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 2, 1)
+            self.register_buffer("cache", torch.zeros(2))
+            self.register_buffer("head", self.cache[:1])
+            self.register_buffer("wide", torch.zeros(1).expand(200_000, 200_000))
+            self.weight, self.head.axis = self.conv.weight.detach(), 3
+
+        def forward(self, x):
+            self.cache.add_(self.head.axis)
+            return self.conv(x) + self.head + self.wide[0, 0]
+
+    model = Cache()
+    replica = replicate(model)
+    assert replica.weight.data_ptr() == model.conv.weight.data_ptr() and replica.wide.stride() == (0, 0)
+    values = BACKEND.capture(model, IMAGES, [""])[""].values
+    with torch.no_grad():
+        assert model.cache.tolist() == [0, 0]
+        np.testing.assert_array_equal(values, model(torch.from_numpy(IMAGES)).numpy())
+
+
+def test_a_hook_that_removes_itself_stays_on_the_model():
+    model, handles = Block(), []
+
+    def once(module, inputs, output):
+        handles[0].remove()
+        module.handle.remove()
+        return output + 1
+
+    handles.append(model.conv.register_forward_hook(once))
+    model.conv.handle = model.conv.register_forward_hook(lambda module, inputs, output: output + 1, with_kwargs=False)
+    for _ in range(2):
+        BACKEND.capture(model, IMAGES, [""])
+        assert len(model.conv._forward_hooks) == 2
+    replica = replicate(model)
+    replica(torch.from_numpy(IMAGES))
+    assert not replica.conv._forward_hooks and len(model.conv._forward_hooks) == 2
+
+
+def test_methods_of_values_are_those_of_the_copies():
+    model = Block()
+    model.log, model.register_buffer = [], model.register_buffer
+    model.register_buffer("runs", torch.zeros(()))
+    model.note, model.count = model.log.append, model.runs.add_
+    wrapped(model, types.MethodType(lambda self, x: [self.note(1), self.conv(x) + self.count(1)][1], model))
+    BACKEND.capture(model, IMAGES, ["conv"])
+    assert not model.log and model.runs == 0
+
+
+class Missing:
+    """Known by its identity."""
+
+
+MISSING = Missing()
+
+
+def test_what_a_replica_shares():
+    class Wrong:
+        def __deepcopy__(self, memo):
+            return None
+
+    class Link:
+        def __init__(self, following):
+            self.following = following
+
+    model = Block()
+    model.missing, model.wrong, model.chain = MISSING, Wrong(), None
+    for _ in range(3000):
+        model.chain = Link(model.chain)
+    model.many = [[number] for number in range(60_000)]
+    replica = replicate(model)
+    assert replica.missing is MISSING and replica.wrong is model.wrong and replica.chain is model.chain
+    assert (
+        replica.many is not model.many and replica.many[0] is not model.many[0] and replica.many[-1] is model.many[-1]
+    )
+    assert replica.conv is not model.conv
 
 
 def test_what_cannot_be_copied_is_shared():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import copyreg
 import functools
+import sys
 import types
 import weakref
 from collections import OrderedDict
@@ -22,7 +23,7 @@ import torch
 ATOMIC = frozenset(
     {
         type(None), bool, int, float, complex, str, bytes, range, slice, type, object, type(...), type(NotImplemented),
-        types.BuiltinFunctionType, types.ModuleType, types.GeneratorType, types.CodeType, property,
+        types.ModuleType, types.GeneratorType, types.CodeType, property,
         torch.dtype, torch.device, torch.Size, torch.layout, torch.memory_format, torch.fx.Graph, torch.fx.Node,
     }
 )  # fmt: skip
@@ -38,7 +39,8 @@ UNTOUCHED = frozenset(
         "_non_persistent_buffers_set", "_state_dict_hooks", "_state_dict_pre_hooks",
     }
 )  # fmt: skip
-MOST_OBJECTS = 100_000  # copied beside modules; what lies behind them is shared
+MOST_MEMBERS = 1_000  # of a global container that are looked at
+MOST_VALUES = 50_000  # copied of one attribute of a module; what lies behind them is shared
 
 
 def modules_of(model: torch.nn.Module) -> list[torch.nn.Module]:
@@ -65,8 +67,7 @@ def replicate(model: torch.nn.Module, own_parameters: bool = False) -> torch.nn.
     Objects that can't be copied (locks, handles) are shared. Functions and bound methods that lead back to the model (a
     replaced `forward`, hooks) lead to the replica.
     """
-    replica: torch.nn.Module = Replicator(model, own_parameters).copy(model)
-    return replica
+    return Replicator(model, own_parameters).replica()
 
 
 class Replicator:
@@ -77,8 +78,23 @@ class Replicator:
         self.model = model
         self.memo: dict[int, Any] = {}
         self.rules = dict(EXACT)
-        self.left = MOST_OBJECTS
+        self.left = MOST_VALUES
         self.seeded = False  # with the parameters, which `copy.deepcopy` looks up in the memo
+        self.kept: list[
+            Any
+        ] = []  # originals that live no longer than their copying else: the memo knows them by identity
+        self.classes: dict[type, type] = {}
+        self.storages: dict[int, torch.UntypedStorage] = {}
+
+    def replica(self) -> Any:
+        """The copy of the whole model: first all modules, so that a deep tree is no deep recursion, then what is in them."""
+        if isinstance(self.model, torch.jit.ScriptModule):
+            return self.copy(self.model)
+        empty = [(module, self._empty(module)) for module in modules_of(self.model)]
+        for module, duplicate in empty:
+            if duplicate is not None:
+                self._fill(module, duplicate)
+        return self.copy(self.model)
 
     @functools.cached_property
     def inside(self) -> set[int]:
@@ -95,6 +111,9 @@ class Replicator:
             return self.memo[key]
         if kind not in self.rules:
             self.rules[kind] = _rule(kind)
+        self.left -= 1
+        if self.left < 0 and key not in self.inside and self.rules[kind] in COUNTED:
+            return value
         duplicate = self.rules[kind](self, value)
         self.memo[key] = duplicate
         return duplicate
@@ -103,27 +122,73 @@ class Replicator:
         return value
 
     def _module(self, module: torch.nn.Module) -> Any:
-        kind = type(module)
-        if hasattr(kind, "__del__"):
-            # What the original frees when it goes must not be freed when its replica goes.
-            kind = type(kind.__name__, (kind,), {"__del__": lambda _: None, "__module__": kind.__module__})
-        try:
-            duplicate = object.__new__(kind)
-        except TypeError:  # a class with a part in C
+        duplicate = self._empty(module)
+        if duplicate is None:
             return self._by_deepcopy(module)
+        self._fill(module, duplicate)
+        return duplicate
+
+    def _empty(self, module: torch.nn.Module) -> Any:
+        """A module without attributes, `None` where its class has a part in C."""
+        if isinstance(module, torch.jit.ScriptModule):
+            return None
+        kind = type(module)
+        if kind not in self.classes:
+            self.classes[kind] = self._class(kind)
+        if id(module) in self.memo:  # its class led to it
+            return self.memo[id(module)]
+        try:
+            duplicate = object.__new__(self.classes[kind])
+        except TypeError:
+            return None
         self.memo[id(module)] = duplicate
+        return duplicate
+
+    def _class(self, kind: type) -> type:
+        """The class itself, unless code or attributes of it lead back to the model, or it frees something."""
+        own: dict[str, Any] = {}
+        for base in kind.__mro__:
+            if base.__module__.partition(".")[0] == "torch" or base is object:
+                break
+            for name, value in list(vars(base).items()):
+                if name not in own and (
+                    id(value) in self.inside or (isinstance(value, types.FunctionType) and self._leads_back(value))
+                ):
+                    own[name] = value
+        if hasattr(kind, "__del__"):  # what the original frees when it goes must not be freed when its replica goes
+            own["__del__"] = lambda _: None
+        if not own:
+            return kind
+        duplicate = type(kind.__name__, (kind,), {"__module__": kind.__module__})
+        self.classes[kind] = duplicate
+        for name, value in own.items():
+            setattr(duplicate, name, self.copy(value))
+        return duplicate
+
+    def _fill(self, module: torch.nn.Module, duplicate: Any) -> None:
         attributes = duplicate.__dict__
-        for name, value in list(module.__dict__.items()):
+        attributes.update(module.__dict__)
+        for name, value in list(attributes.items()):
             kind = type(value)
             if kind in ATOMIC or (name in UNTOUCHED and not value):
-                attributes[name] = value
-            elif (kind is dict or kind is OrderedDict) and not value:
+                continue
+            if (kind is dict or kind is OrderedDict) and not value:
                 attributes[name] = kind()
-            elif kind is tuple and ATOMIC.issuperset(map(type, value)):
-                attributes[name] = value
-            else:
-                attributes[name] = self.copy(value)
-        return duplicate
+            elif name == "_parameters" and kind is dict and not self.own_parameters:
+                attributes[name] = value.copy()
+            elif kind is not tuple or not ATOMIC.issuperset(map(type, value)):
+                self.left = MOST_VALUES
+                try:
+                    attributes[name] = self.copy(value)
+                except RecursionError:  # a long chain of objects is shared
+                    attributes[name] = value
+        self._fill_slots(module, duplicate)
+
+    def _fill_slots(self, value: Any, duplicate: Any) -> bool:
+        names = [name for name in _slots(type(value)) if hasattr(value, name)]
+        for name in names:
+            object.__setattr__(duplicate, name, self.copy(getattr(value, name)))
+        return bool(names)
 
     def _parameter(self, parameter: torch.nn.Parameter) -> Any:
         if not self.own_parameters or torch.nn.parameter.is_lazy(parameter):
@@ -133,18 +198,39 @@ class Replicator:
     def _tensor(self, tensor: torch.Tensor) -> Any:
         if type(tensor) is not torch.Tensor:
             return self._by_deepcopy(tensor)
-        duplicate = tensor.detach().clone()
+        duplicate = self._strided(tensor.detach()) if _is_strided(tensor) else tensor.detach().clone()
+        if tensor.__dict__:
+            duplicate.__dict__.update((name, self.copy(value)) for name, value in list(tensor.__dict__.items()))
         return duplicate.requires_grad_() if tensor.requires_grad and tensor.is_leaf else duplicate
 
+    def _strided(self, tensor: torch.Tensor) -> torch.Tensor:
+        """A copy that shares its memory with the copies of what the tensor shares its own with, or with a weight."""
+        if not self.storages and not self.own_parameters:
+            storages = [weight.untyped_storage() for weight in weights_of(self.model) if _is_strided(weight)]
+            self.storages.update((storage._cdata, storage) for storage in storages)
+        storage = tensor.untyped_storage()
+        key = storage._cdata
+        if key not in self.storages:
+            if storage.nbytes() == tensor.numel() * tensor.element_size() and tensor.is_contiguous():
+                duplicate = tensor.clone()
+                self.storages[key] = duplicate.untyped_storage()
+                return duplicate
+            self.storages[key] = storage.clone()
+        duplicate = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
+        return duplicate.set_(self.storages[key], tensor.storage_offset(), tensor.shape, tensor.stride())  # type: ignore[call-overload, no-any-return]
+
     def _dict(self, mapping: dict[Any, Any]) -> Any:
+        if ATOMIC.issuperset(map(type, mapping.values())) and ATOMIC.issuperset(map(type, mapping)):
+            return mapping.copy()
         duplicate = type(mapping)()
-        if mapping:
-            self.memo[id(mapping)] = duplicate
-            for key, value in list(mapping.items()):
-                duplicate[self.copy(key)] = self.copy(value)
+        self.memo[id(mapping)] = duplicate
+        for key, value in list(mapping.items()):
+            duplicate[key if type(key) is str else self.copy(key)] = self.copy(value)
         return duplicate
 
     def _list(self, values: list[Any]) -> Any:
+        if ATOMIC.issuperset(map(type, values)):
+            return values.copy()
         duplicate: list[Any] = []
         self.memo[id(values)] = duplicate
         duplicate += map(self.copy, list(values))  # another thread may append meanwhile
@@ -169,7 +255,7 @@ class Replicator:
         if inner is not None:
             return self.copy(inner)
         cells, outside = function.__closure__ or (), function.__globals__
-        names = [name for name in function.__code__.co_names if id(outside.get(name)) in self.inside]
+        names = [name for name in _names(function.__code__) if self._is_inside(outside.get(name))]
         defaults = function.__defaults__, function.__kwdefaults__
         if not cells and not names and defaults == (None, None):
             return function
@@ -194,6 +280,52 @@ class Replicator:
         if same:
             return function
         duplicate.__dict__.update(function.__dict__)
+        return duplicate
+
+    def _is_inside(self, value: Any) -> bool:
+        """Whether a value is a module of the tree, or a plain container with one."""
+        if id(value) in self.inside:
+            return True
+        if type(value) not in (dict, list, tuple) or len(value) > MOST_MEMBERS:
+            return False
+        return any(id(member) in self.inside for member in (value.values() if type(value) is dict else value))
+
+    def _leads_back(self, function: types.FunctionType, seen: tuple[Any, ...] = ()) -> bool:
+        """Whether a function of a class uses the model by another way than its arguments."""
+        outside = function.__globals__
+        if any(self._is_inside(outside.get(name)) for name in _names(function.__code__)):
+            return True
+        for cell in function.__closure__ or ():
+            try:
+                content = cell.cell_contents
+            except ValueError:
+                continue
+            if isinstance(content, types.FunctionType) and content not in seen:
+                if self._leads_back(content, (*seen, function)):
+                    return True
+            elif self._is_inside(content):
+                return True
+        return False
+
+    def _builtin(self, function: Any) -> Any:
+        """A method of a list, tensor or such as a value of its own."""
+        owner = getattr(function, "__self__", None)
+        if owner is None or isinstance(owner, type | types.ModuleType):
+            return function
+        duplicate = self.copy(owner)
+        return function if duplicate is owner else getattr(duplicate, function.__name__)
+
+    def _handle(self, handle: Any) -> Any:
+        """What removes a hook: of the replica."""
+        duplicate = object.__new__(type(handle))
+        vars(duplicate).update(vars(handle))
+        hooks, extra = handle.hooks_dict_ref(), tuple(reference() for reference in handle.extra_dict_ref)
+        if hooks is None or None in extra:
+            return handle
+        copies = [self.copy(each) for each in (hooks, *extra)]
+        self.kept += copies
+        duplicate.hooks_dict_ref = weakref.ref(copies[0])
+        duplicate.extra_dict_ref = tuple(map(weakref.ref, copies[1:]))
         return duplicate
 
     def _memoised(self, cached: Any) -> Any:
@@ -222,20 +354,29 @@ class Replicator:
 
     def _object(self, value: Any) -> Any:
         """An object of Python alone: the same class around copies of its attributes."""
-        self.left -= 1
         try:
             duplicate = object.__new__(type(value))
         except TypeError:  # a class with a part in C
             return value
-        if self.left < 0:
-            return value
         self.memo[id(value)] = duplicate
-        for name, content in list(getattr(value, "__dict__", {}).items()):
+        attributes = getattr(value, "__dict__", {})
+        for name, content in list(attributes.items()):
             duplicate.__dict__[name] = self.copy(content)
-        for name in copyreg._slotnames(type(value)):  # type: ignore[attr-defined]
-            if hasattr(value, name):
-                object.__setattr__(duplicate, name, self.copy(getattr(value, name)))
-        return duplicate
+        filled = self._fill_slots(value, duplicate)
+        return value if not attributes and not filled and _is_sentinel(value) else duplicate
+
+    def _by_parts(self, value: Any) -> Any:
+        """What pickles by a way of its own, as containers do: made anew from copies of its parts."""
+        try:
+            parts = value.__reduce_ex__(4)
+            if isinstance(parts, str):
+                return value
+            self.kept.append(parts)
+            return copy._reconstruct(value, self.memo, *parts, deepcopy=lambda part, _: self.copy(part))  # type: ignore[attr-defined]
+        except RecursionError:
+            raise
+        except Exception:
+            return value
 
     def _by_deepcopy(self, value: Any) -> Any:
         """What has a way of its own of being copied, or of refusing to be."""
@@ -243,7 +384,8 @@ class Replicator:
             self.memo.update((id(weight), weight) for weight in weights_of(self.model))
         self.seeded = True
         try:
-            return copy.deepcopy(value, self.memo)
+            duplicate = copy.deepcopy(value, self.memo)
+            return duplicate if isinstance(duplicate, type(value)) else value
         except Exception:
             # Locks, handles, sessions: the model's own code decides what they raise. They are shared, as they were before.
             return value
@@ -256,7 +398,11 @@ def _rule(kind: type) -> Callable[[Replicator, Any], Any]:
     for base, rule in RULES.items():
         if issubclass(kind, base):
             return rule
-    around = kind.__module__.partition(".")[0] in AROUND or issubclass(kind, AROUND_TYPES)
+    around = (
+        (not issubclass(kind, torch.fx.Interpreter)
+        and kind.__module__.partition(".")[0] in AROUND)
+        or issubclass(kind, AROUND_TYPES)
+    )
     if around or issubclass(kind, type) or hasattr(kind, "__del__"):
         return Replicator._shared
     plain = (
@@ -266,7 +412,37 @@ def _rule(kind: type) -> Callable[[Replicator, Any], Any]:
         and getattr(kind, "__getstate__", None) is getattr(object, "__getstate__", None)
         and not issubclass(kind, list | dict | set | frozenset | tuple)
     )
-    return Replicator._object if plain else Replicator._by_deepcopy
+    if plain or issubclass(kind, torch.fx.Interpreter):
+        return Replicator._object
+    own = hasattr(kind, "__deepcopy__") or kind in copyreg.dispatch_table or kind in copy._deepcopy_dispatch  # type: ignore[attr-defined]
+    return Replicator._by_deepcopy if own else Replicator._by_parts
+
+
+def _is_strided(tensor: torch.Tensor) -> bool:
+    """Whether a tensor is nothing but numbers in its memory."""
+    return (
+        tensor.layout is torch.strided
+        and not (tensor.is_quantized or tensor.is_nested or tensor.is_conj() or tensor.is_neg() or tensor.is_meta)
+        and type(tensor) in (torch.Tensor, torch.nn.Parameter)
+    )
+
+
+def _is_sentinel(value: Any) -> bool:
+    """Whether an object without attributes is known by its identity: a name in the file of its class stands for it."""
+    scope = vars(sys.modules.get(type(value).__module__, types))
+    return any(each is value for each in list(scope.values()))
+
+
+@functools.lru_cache(maxsize=4096)
+def _slots(kind: type) -> tuple[str, ...]:
+    return tuple(copyreg._slotnames(kind))  # type: ignore[attr-defined]
+
+
+@functools.lru_cache(maxsize=4096)
+def _names(code: types.CodeType) -> tuple[str, ...]:
+    """The global names that code uses, functions inside it included."""
+    inner = [name for constant in code.co_consts if isinstance(constant, types.CodeType) for name in _names(constant)]
+    return tuple(dict.fromkeys((*code.co_names, *inner)))
 
 
 RULES: dict[type, Callable[[Replicator, Any], Any]] = {
@@ -275,6 +451,9 @@ RULES: dict[type, Callable[[Replicator, Any], Any]] = {
     torch.Tensor: Replicator._tensor,
     types.FunctionType: Replicator._function,
     types.MethodType: Replicator._method,
+    torch.utils.hooks.RemovableHandle: Replicator._handle,
+    types.BuiltinFunctionType: Replicator._builtin,
+    types.MethodWrapperType: Replicator._builtin,
     functools.partial: Replicator._partial,
     functools._lru_cache_wrapper: Replicator._memoised,
     weakref.ref: Replicator._reference,
@@ -291,3 +470,12 @@ EXACT: dict[type, Callable[[Replicator, Any], Any]] = {
     frozenset: Replicator._set,
     tuple: Replicator._tuple,
 }
+# What there may be millions of.
+COUNTED = (
+    Replicator._dict,
+    Replicator._list,
+    Replicator._set,
+    Replicator._tuple,
+    Replicator._object,
+    Replicator._by_parts,
+)

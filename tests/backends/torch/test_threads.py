@@ -1,6 +1,7 @@
 """PyTorch: one model in several threads. Captures are right, and the other threads see no hook, flag, stop or random number."""
 
 import asyncio
+import itertools
 import sys
 import threading
 import time
@@ -182,6 +183,81 @@ def test_a_capture_beside_a_training_sees_the_weights_between_two_steps(foreach,
                 assert captures["first"].gradient[0, 0] == one * one * 256
             seen.add(one)
     assert len(seen) > 1, "the weights never changed"
+
+
+def by_fused_optimizer(model, value):
+    for weight in model.parameters():
+        weight.grad = torch.full_like(weight, weight[0, 0].item() - value)
+    torch.optim.SGD(model.parameters(), lr=1.0, fused=True).step()
+
+
+def by_closure(model, value):
+    """As Lightning does: forward and backward run inside the step."""
+
+    def closure():
+        for _ in range(20):
+            loss = model(torch.ones(1, 256)).sum()
+        loss.backward()
+        for weight in model.parameters():
+            weight.grad.fill_(weight[0, 0].item() - value)
+
+    torch.optim.SGD(model.parameters(), lr=1.0).step(closure)
+
+
+def by_state_dict(model, value):
+    model.load_state_dict({name: torch.full_like(weight, value) for name, weight in model.state_dict().items()})
+
+
+def by_assignment(model, value):
+    model.load_state_dict({name: torch.full((256, 256), value) for name in model.state_dict()}, assign=True)
+
+
+def by_type(model, value):
+    model.double() if value == 2 else model.float()
+
+
+@pytest.mark.parametrize("change", [by_fused_optimizer, by_closure, by_state_dict, by_assignment, by_type])
+def test_a_capture_sees_one_moment_of_weights_that_change_by_other_ways(change):
+    model, batch, values = Chain(), np.full((1, 256), 1 / 256, np.float32), itertools.cycle([1.0, 2.0, 3.0])
+
+    def step():
+        change(model, next(values))
+        time.sleep(2e-3)
+
+    with beside(step) as worker:
+        while worker.steps < 100 and worker.error is None:
+            captures = BACKEND.capture(model, batch, ["first", "second", "third"])
+            one, two, three = (float(captures[path].values[0, 0]) / 256**step for step, path in enumerate(captures))
+            assert two == one**2 and three == one**3, "weights of different moments"
+
+
+def test_another_thread_may_add_modules():
+    model = Net()
+
+    def step():
+        model.add_module("extra", nn.Identity())
+        del model.extra
+
+    with beside(step) as worker:
+        while worker.steps < 2000 and worker.error is None:
+            BACKEND.capture(model, images(), ["conv2"])
+
+
+def test_torch_compile_is_eager_in_the_thread_that_captures_alone():
+    import torch._dynamo.eval_frame as dynamo
+
+    stance, compiled = dynamo._stance, torch.compile(lambda x: x + 1, backend="eager", fullgraph=True)
+
+    class Watching(Net):
+        def forward(self, x):
+            assert dynamo._stance.stance == "force_eager"
+            with ThreadPoolExecutor(1) as thread:
+                assert thread.submit(lambda: dynamo._stance.stance).result() == "default"
+                assert thread.submit(compiled, torch.ones(1)).result() == 2
+            return super().forward(x)
+
+    BACKEND.capture(Watching(), images(), PATHS)
+    assert dynamo._stance is stance
 
 
 def test_weights_that_never_stand_still_are_refused(monkeypatch):

@@ -88,8 +88,19 @@ def others_running() -> bool:
 LOOKS = 100  # at the other threads, until they stand still for as long as one look takes
 
 
-def others_inside(*folders: str) -> bool:
-    """Whether another thread runs code of these folders now, or was called from there.
+def identities(*functions: Any) -> frozenset[int]:
+    """The code of functions by identity, for `others_inside`: comparing code compares all of it."""
+    return frozenset(id(function.__code__) for function in functions)
+
+
+def others_inside(
+    *folders: str,
+    codes: frozenset[int] = frozenset(),
+    ended_by: frozenset[int] = frozenset(),
+) -> bool:
+    """Whether another thread runs code of these folders now, or these functions, or was called from there.
+
+    Not where it has called one of `ended_by` from there, which isn't part of it.
 
     An optimizer in the middle of a step has written half of the weights: nothing but its stack tells.
     """
@@ -97,7 +108,7 @@ def others_inside(*folders: str) -> bool:
         return False
     for _ in range(LOOKS):
         positions = _positions()
-        inside = any(_is_inside(frame, folders) for frame, _ in positions.values())
+        inside = any(_is_inside(frame, folders, codes, ended_by) for frame, _ in positions.values())
         if _positions() == positions:  # else they went on meanwhile, and what was seen is of no moment
             return inside
     return True
@@ -109,9 +120,14 @@ def _positions() -> dict[int, tuple[types.FrameType, int]]:
     return {number: (frame, frame.f_lasti) for number, frame in sys._current_frames().items() if number != own}
 
 
-def _is_inside(frame: types.FrameType | None, folders: tuple[str, ...]) -> bool:
-    while frame is not None:
-        if frame.f_code.co_filename.startswith(folders):
+def _is_inside(
+    frame: types.FrameType | None,
+    folders: tuple[str, ...],
+    codes: frozenset[int],
+    ended_by: frozenset[int],
+) -> bool:
+    while frame is not None and id(frame.f_code) not in ended_by:
+        if id(frame.f_code) in codes or frame.f_code.co_filename.startswith(folders):
             return True
         frame = frame.f_back
     return False
@@ -133,34 +149,48 @@ def keep_random_state() -> Iterator[None]:
             np.random.set_state(legacy)
 
 
-class Eager:
-    """What `torch.compile` compiled runs eagerly while any thread captures: a compiled region that has run once calls no hooks.
+class Eager(threading.local):
+    """What `torch.compile` compiled runs eagerly in a thread that captures: a compiled region that has run once calls no hooks.
 
-    torch has one stance for all threads, so the first run changes it and the last one puts it back.
+    torch has one stance for all threads; while any of them captures, its place is taken by one that answers each thread.
     """
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._runs = 0
-        self._stance: Any = None
+    lock = threading.Lock()
+    runs = 0
+    depth = 0  # of this thread
 
     @contextlib.contextmanager
     def __call__(self) -> Iterator[None]:
-        if "torch._dynamo" not in sys.modules or not hasattr(sys.modules["torch"].compiler, "set_stance"):
+        dynamo: Any = sys.modules.get("torch._dynamo.eval_frame")
+        if dynamo is None or not hasattr(dynamo, "_stance"):
             yield  # nothing has been compiled
             return
-        with self._lock:
-            if not self._runs:
-                self._stance = sys.modules["torch"].compiler.set_stance("force_eager")
-                self._stance.__enter__()
-            self._runs += 1
+        with self.lock:
+            Eager.runs += 1
+            if not hasattr(dynamo._stance, "of_others"):
+                dynamo._stance = _stance_by_thread(self, dynamo._stance)
+        self.depth += 1
         try:
             yield
         finally:
-            with self._lock:
-                self._runs -= 1
-                if not self._runs:
-                    self._stance.__exit__(None, None, None)
+            self.depth -= 1
+            with self.lock:
+                Eager.runs -= 1
+                if not Eager.runs:
+                    dynamo._stance = getattr(dynamo._stance, "of_others", dynamo._stance)
+
+
+def _stance_by_thread(eager: Eager, of_others: Any) -> Any:
+    """A stance of torch that is `force_eager` in the threads that capture, that of everybody in all others."""
+
+    class Stance:
+        def __init__(self) -> None:
+            self.of_others = of_others
+
+        def __getattr__(self, name: str) -> Any:
+            return "force_eager" if name == "stance" and eager.depth else getattr(of_others, name)
+
+    return Stance()
 
 
 EAGERLY = Eager()

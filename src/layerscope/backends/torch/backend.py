@@ -16,6 +16,7 @@ from .facts import digest, facts
 from .hub import from_hf, from_timm, from_torchvision
 from .load import load, load_weights
 from .model import unwrap
+from .replica import weights_of
 from .table import layers
 from .target import scores
 from .weights import head, kernel
@@ -56,8 +57,8 @@ class TorchBackend(RoleBackend[torch.nn.Module]):
                 "this is a TorchScript module, whose layers can't be watched: give the original nn.Module, or export "
                 "it again with torch.export.save (.pt2)"
             )
-        lazy = [name for name, tensor in model.named_parameters() if isinstance(tensor, UninitializedParameter)]
-        if lazy:
+        if any(isinstance(weight, UninitializedParameter) for weight in weights_of(model)):
+            lazy = [name for name, tensor in model.named_parameters() if isinstance(tensor, UninitializedParameter)]
             raise ModelNotReadable(
                 f"{', '.join(lazy[:3])}: weights of lazy modules have no size yet; run the model once on your own batch"
             )

@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import copyreg
 import functools
-import sys
 import types
 import weakref
 from collections import OrderedDict
@@ -19,28 +18,18 @@ from typing import Any
 import numpy as np
 import torch
 
-# What can't change, or is nobody's own.
-ATOMIC = frozenset(
-    {
-        type(None), bool, int, float, complex, str, bytes, range, slice, type, object, type(...), type(NotImplemented),
-        types.ModuleType, types.GeneratorType, types.CodeType, property,
-        torch.dtype, torch.device, torch.Size, torch.layout, torch.memory_format, torch.fx.Graph, torch.fx.Node,
-    }
-)  # fmt: skip
-# Objects that work with a model, but are no part of what it computes; a trainer leads to data sets, loggers and files.
-AROUND = frozenset(
-    {"layerscope", "lightning", "lightning_fabric", "logging", "pytorch_lightning", "threading", "torch"}
+from .values import (
+    AROUND,
+    AROUND_TYPES,
+    ATOMIC,
+    MOST_MEMBERS,
+    MOST_VALUES,
+    UNTOUCHED,
+    is_sentinel,
+    is_strided,
+    names_of,
+    slots_of,
 )
-AROUND_TYPES = (torch.optim.Optimizer, torch.utils.data.Dataset, torch.utils.data.DataLoader)
-# Of every module, and nothing is added to them in a run: shared where they are empty, as they nearly always are.
-UNTOUCHED = frozenset(
-    {
-        "_backward_hooks", "_backward_pre_hooks", "_load_state_dict_post_hooks", "_load_state_dict_pre_hooks",
-        "_non_persistent_buffers_set", "_state_dict_hooks", "_state_dict_pre_hooks",
-    }
-)  # fmt: skip
-MOST_MEMBERS = 1_000  # of a global container that are looked at
-MOST_VALUES = 50_000  # copied of one attribute of a module; what lies behind them is shared
 
 
 def modules_of(model: torch.nn.Module) -> list[torch.nn.Module]:
@@ -138,7 +127,7 @@ class Replicator:
         if id(module) in self.memo:  # its class led to it
             return self.memo[id(module)]
         try:
-            duplicate = object.__new__(self.classes[kind])
+            duplicate: Any = object.__new__(self.classes[kind])
         except TypeError:
             return None
         self.memo[id(module)] = duplicate
@@ -185,7 +174,8 @@ class Replicator:
         self._fill_slots(module, duplicate)
 
     def _fill_slots(self, value: Any, duplicate: Any) -> bool:
-        names = [name for name in _slots(type(value)) if hasattr(value, name)]
+        kind: Any = type(value)
+        names = [name for name in slots_of(kind) if hasattr(value, name)]
         for name in names:
             object.__setattr__(duplicate, name, self.copy(getattr(value, name)))
         return bool(names)
@@ -198,7 +188,7 @@ class Replicator:
     def _tensor(self, tensor: torch.Tensor) -> Any:
         if type(tensor) is not torch.Tensor:
             return self._by_deepcopy(tensor)
-        duplicate = self._strided(tensor.detach()) if _is_strided(tensor) else tensor.detach().clone()
+        duplicate = self._strided(tensor.detach()) if is_strided(tensor) else tensor.detach().clone()
         if tensor.__dict__:
             duplicate.__dict__.update((name, self.copy(value)) for name, value in list(tensor.__dict__.items()))
         return duplicate.requires_grad_() if tensor.requires_grad and tensor.is_leaf else duplicate
@@ -206,7 +196,7 @@ class Replicator:
     def _strided(self, tensor: torch.Tensor) -> torch.Tensor:
         """A copy that shares its memory with the copies of what the tensor shares its own with, or with a weight."""
         if not self.storages and not self.own_parameters:
-            storages = [weight.untyped_storage() for weight in weights_of(self.model) if _is_strided(weight)]
+            storages = [weight.untyped_storage() for weight in weights_of(self.model) if is_strided(weight)]
             self.storages.update((storage._cdata, storage) for storage in storages)
         storage = tensor.untyped_storage()
         key = storage._cdata
@@ -216,8 +206,8 @@ class Replicator:
                 self.storages[key] = duplicate.untyped_storage()
                 return duplicate
             self.storages[key] = storage.clone()
-        duplicate = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
-        return duplicate.set_(self.storages[key], tensor.storage_offset(), tensor.shape, tensor.stride())  # type: ignore[call-overload, no-any-return]
+        view = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
+        return view.set_(self.storages[key], tensor.storage_offset(), tensor.shape, tensor.stride())
 
     def _dict(self, mapping: dict[Any, Any]) -> Any:
         if ATOMIC.issuperset(map(type, mapping.values())) and ATOMIC.issuperset(map(type, mapping)):
@@ -255,7 +245,7 @@ class Replicator:
         if inner is not None:
             return self.copy(inner)
         cells, outside = function.__closure__ or (), function.__globals__
-        names = [name for name in _names(function.__code__) if self._is_inside(outside.get(name))]
+        names = [name for name in names_of(function.__code__) if self._is_inside(outside.get(name))]
         defaults = function.__defaults__, function.__kwdefaults__
         if not cells and not names and defaults == (None, None):
             return function
@@ -288,12 +278,12 @@ class Replicator:
             return True
         if type(value) not in (dict, list, tuple) or len(value) > MOST_MEMBERS:
             return False
-        return any(id(member) in self.inside for member in (value.values() if type(value) is dict else value))
+        return any(id(member) in self.inside for member in list(value.values() if type(value) is dict else value))
 
     def _leads_back(self, function: types.FunctionType, seen: tuple[Any, ...] = ()) -> bool:
         """Whether a function of a class uses the model by another way than its arguments."""
         outside = function.__globals__
-        if any(self._is_inside(outside.get(name)) for name in _names(function.__code__)):
+        if any(self._is_inside(outside.get(name)) for name in names_of(function.__code__)):
             return True
         for cell in function.__closure__ or ():
             try:
@@ -317,7 +307,7 @@ class Replicator:
 
     def _handle(self, handle: Any) -> Any:
         """What removes a hook: of the replica."""
-        duplicate = object.__new__(type(handle))
+        duplicate: Any = object.__new__(type(handle))
         vars(duplicate).update(vars(handle))
         hooks, extra = handle.hooks_dict_ref(), tuple(reference() for reference in handle.extra_dict_ref)
         if hooks is None or None in extra:
@@ -363,7 +353,7 @@ class Replicator:
         for name, content in list(attributes.items()):
             duplicate.__dict__[name] = self.copy(content)
         filled = self._fill_slots(value, duplicate)
-        return value if not attributes and not filled and _is_sentinel(value) else duplicate
+        return value if not attributes and not filled and is_sentinel(value) else duplicate
 
     def _by_parts(self, value: Any) -> Any:
         """What pickles by a way of its own, as containers do: made anew from copies of its parts."""
@@ -398,10 +388,8 @@ def _rule(kind: type) -> Callable[[Replicator, Any], Any]:
     for base, rule in RULES.items():
         if issubclass(kind, base):
             return rule
-    around = (
-        (not issubclass(kind, torch.fx.Interpreter)
-        and kind.__module__.partition(".")[0] in AROUND)
-        or issubclass(kind, AROUND_TYPES)
+    around = (not issubclass(kind, torch.fx.Interpreter) and kind.__module__.partition(".")[0] in AROUND) or issubclass(
+        kind, AROUND_TYPES
     )
     if around or issubclass(kind, type) or hasattr(kind, "__del__"):
         return Replicator._shared
@@ -416,33 +404,6 @@ def _rule(kind: type) -> Callable[[Replicator, Any], Any]:
         return Replicator._object
     own = hasattr(kind, "__deepcopy__") or kind in copyreg.dispatch_table or kind in copy._deepcopy_dispatch  # type: ignore[attr-defined]
     return Replicator._by_deepcopy if own else Replicator._by_parts
-
-
-def _is_strided(tensor: torch.Tensor) -> bool:
-    """Whether a tensor is nothing but numbers in its memory."""
-    return (
-        tensor.layout is torch.strided
-        and not (tensor.is_quantized or tensor.is_nested or tensor.is_conj() or tensor.is_neg() or tensor.is_meta)
-        and type(tensor) in (torch.Tensor, torch.nn.Parameter)
-    )
-
-
-def _is_sentinel(value: Any) -> bool:
-    """Whether an object without attributes is known by its identity: a name in the file of its class stands for it."""
-    scope = vars(sys.modules.get(type(value).__module__, types))
-    return any(each is value for each in list(scope.values()))
-
-
-@functools.lru_cache(maxsize=4096)
-def _slots(kind: type) -> tuple[str, ...]:
-    return tuple(copyreg._slotnames(kind))  # type: ignore[attr-defined]
-
-
-@functools.lru_cache(maxsize=4096)
-def _names(code: types.CodeType) -> tuple[str, ...]:
-    """The global names that code uses, functions inside it included."""
-    inner = [name for constant in code.co_consts if isinstance(constant, types.CodeType) for name in _names(constant)]
-    return tuple(dict.fromkeys((*code.co_names, *inner)))
 
 
 RULES: dict[type, Callable[[Replicator, Any], Any]] = {

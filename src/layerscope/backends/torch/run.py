@@ -13,7 +13,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ...errors import ModelNotReadable
-from ..common.run import EAGERLY, TensorMap, others_inside
+from ..common.run import EAGERLY, TensorMap, identities, others_inside
 from .replica import modules_of, replicate, weights_of
 
 Value = TypeVar("Value")
@@ -36,6 +36,10 @@ CHANGING: TensorMap[bool] = TensorMap()
 DRAWS: TensorMap[bool] = TensorMap()
 ATTEMPTS = 100  # to copy the weights between two steps of an optimizer
 OPTIMIZERS = str(Path(torch.optim.__file__).parent)  # every step of every optimizer goes through its code
+# What writes one weight after another, too.
+WRITERS = identities(torch.nn.Module._apply, torch.nn.Module.load_state_dict)
+# What an optimizer calls in a closure: it runs between two updates.
+CLOSURES = identities(torch.nn.Module._call_impl, torch.autograd.backward, torch.autograd.grad)
 
 
 def run_replica(model: torch.nn.Module, run: Callable[[torch.nn.Module], Value], *, gradients: bool = False) -> Value:
@@ -62,28 +66,31 @@ def run_replica(model: torch.nn.Module, run: Callable[[torch.nn.Module], Value],
         weights = weights_of(model)
         devices = sorted({weight.device.index for weight in weights if weight.is_cuda})
         if not CHANGING.get(model):
-            before = _versions(weights)
+            before = _versions(model)
             try:
                 result = evaluated(replicate(model))
-            except Exception:
-                if not _changed(weights, before):
-                    raise
-            else:
-                if not _changed(weights, before):
+                changed = _changed(model, before)
+                if not changed:
                     return result
-            CHANGING.set(model, True)
+            except Exception as error:
+                changed = _changed(model, before)
+                # A model that was moved to another type and back looks the same: torch's own error may come from between.
+                if not changed and (type(error) is not RuntimeError or threading.active_count() == 1):
+                    raise
+            if changed:
+                CHANGING.set(model, True)
         return evaluated(_copied_between_steps(model))
 
 
 def _copied_between_steps(model: torch.nn.Module) -> torch.nn.Module:
     """A replica with weights of its own, which are those of one moment."""
     for _ in range(ATTEMPTS):
-        weights, start = weights_of(model), time.perf_counter()
-        before = _versions(weights)
+        start = time.perf_counter()
+        before = _versions(model)
         replica = replicate(model, own_parameters=True)
         # An update in plain Python stands between two weights for a moment: it is given the time to go on, and be seen.
         time.sleep(min(time.perf_counter() - start, 0.05))
-        if not _changed(weights, before):
+        if not _changed(model, before):
             return replica
     raise ModelNotReadable(
         "the weights of this model change all the time, in another thread: capture between two steps of the training, or from"
@@ -91,17 +98,44 @@ def _copied_between_steps(model: torch.nn.Module) -> torch.nn.Module:
     )
 
 
-def _versions(weights: list[torch.nn.Parameter]) -> list[int] | None:
-    """How often each weight was written to so far; `None` in the middle of an optimizer's step in another thread."""
-    if others_inside(OPTIMIZERS):
+Versions = tuple[list[torch.nn.Parameter], list[Any]]
+
+
+def _versions(model: torch.nn.Module) -> Versions | None:
+    """The weights and what changes with a write to them; `None` where another thread is in the middle of writing."""
+    if others_inside(OPTIMIZERS, codes=WRITERS, ended_by=CLOSURES):
         return None
+    weights = weights_of(model)
     # A weight made in inference mode keeps no count.
-    return [0 if weight.is_inference() else weight._version for weight in weights]
+    state: list[Any] = [0 if weight.is_inference() else weight._version for weight in weights]
+    if threading.active_count() > 1:
+        try:
+            state += [(id(weight), weight.dtype, weight.device) for weight in weights] + _samples(weights)
+        except RuntimeError:  # a weight that was replaced meanwhile
+            return None
+    return weights, state
 
 
-def _changed(weights: list[torch.nn.Parameter], before: list[int] | None) -> bool:
+def _samples(weights: list[torch.nn.Parameter]) -> list[Any]:
+    """Where each weight lies, and three numbers of it: fused optimizers, and what writes to `weight.data`, leave no count."""
+    places: list[Any] = []
+    samples: dict[Any, list[torch.Tensor]] = {}
+    with torch.no_grad():
+        for weight in weights:
+            dense = type(weight) is torch.nn.Parameter and weight.layout is torch.strided and not weight.is_meta
+            if dense and weight.is_contiguous() and weight.numel():
+                places.append(weight.data_ptr())
+                three = weight.as_strided((3,), ((weight.numel() - 1) // 2,))
+                samples.setdefault((weight.dtype, weight.device), []).append(three)
+        return places + [torch.cat(three).view(torch.uint8).cpu().numpy().tobytes() for three in samples.values()]
+
+
+def _changed(model: torch.nn.Module, before: Versions | None) -> bool:
     """Whether the weights may have changed since `before`, or are about to."""
-    return before is None or _versions(weights) != before
+    if before is None:
+        return True
+    now = _versions(model)
+    return now is None or now[1] != before[1]
 
 
 @contextmanager

@@ -187,7 +187,7 @@ def test_a_capture_beside_a_training_sees_the_weights_between_two_steps(foreach,
 
 def by_fused_optimizer(model, value):
     for weight in model.parameters():
-        weight.grad = torch.full_like(weight, weight[0, 0].item() - value)
+        weight.grad = torch.full_like(weight, weight.detach()[0, 0].item() - value)
     torch.optim.SGD(model.parameters(), lr=1.0, fused=True).step()
 
 
@@ -199,7 +199,7 @@ def by_closure(model, value):
             loss = model(torch.ones(1, 256)).sum()
         loss.backward()
         for weight in model.parameters():
-            weight.grad.fill_(weight[0, 0].item() - value)
+            weight.grad.fill_(weight.detach()[0, 0].item() - value)
 
     torch.optim.SGD(model.parameters(), lr=1.0).step(closure)
 
@@ -213,12 +213,12 @@ def by_assignment(model, value):
 
 
 def by_type(model, value):
-    model.double() if value == 2 else model.float()
+    model.double() if value % 2 else model.float()
 
 
 @pytest.mark.parametrize("change", [by_fused_optimizer, by_closure, by_state_dict, by_assignment, by_type])
 def test_a_capture_sees_one_moment_of_weights_that_change_by_other_ways(change):
-    model, batch, values = Chain(), np.full((1, 256), 1 / 256, np.float32), itertools.cycle([1.0, 2.0, 3.0])
+    model, batch, values = Chain(), np.full((1, 256), 1 / 256, np.float32), itertools.cycle(map(float, range(1, 64)))
 
     def step():
         change(model, next(values))

@@ -69,16 +69,13 @@ def run_replica(model: torch.nn.Module, run: Callable[[torch.nn.Module], Value],
             before = _versions(model)
             try:
                 result = evaluated(replicate(model))
-                changed = _changed(model, before)
-                if not changed:
-                    return result
-            except Exception as error:
-                changed = _changed(model, before)
-                # A model that was moved to another type and back looks the same: torch's own error may come from between.
-                if not changed and (type(error) is not RuntimeError or threading.active_count() == 1):
+            except Exception:
+                if not _changed(model, before):
                     raise
-            if changed:
-                CHANGING.set(model, True)
+            else:
+                if not _changed(model, before):
+                    return result
+            CHANGING.set(model, True)
         return evaluated(_copied_between_steps(model))
 
 
@@ -98,14 +95,14 @@ def _copied_between_steps(model: torch.nn.Module) -> torch.nn.Module:
     )
 
 
-Versions = tuple[list[torch.nn.Parameter], list[Any]]
+Versions = tuple[list[torch.Tensor], list[Any]]
 
 
 def _versions(model: torch.nn.Module) -> Versions | None:
     """The weights and what changes with a write to them; `None` where another thread is in the middle of writing."""
     if others_inside(OPTIMIZERS, codes=WRITERS, ended_by=CLOSURES):
         return None
-    weights = weights_of(model)
+    weights: list[torch.Tensor] = list(weights_of(model))
     # A weight made in inference mode keeps no count.
     state: list[Any] = [0 if weight.is_inference() else weight._version for weight in weights]
     if threading.active_count() > 1:
@@ -113,11 +110,12 @@ def _versions(model: torch.nn.Module) -> Versions | None:
             state += [(id(weight), weight.dtype, weight.device) for weight in weights] + _samples(weights)
         except RuntimeError:  # a weight that was replaced meanwhile
             return None
+        weights += [weight.detach() for weight in weights]  # the memory that they had stays theirs, though they move
     return weights, state
 
 
-def _samples(weights: list[torch.nn.Parameter]) -> list[Any]:
-    """Where each weight lies, and three numbers of it: fused optimizers, and what writes to `weight.data`, leave no count."""
+def _samples(weights: list[torch.Tensor]) -> list[Any]:
+    """Each weight's memory, and three numbers of it: fused optimizers, and what writes to `weight.data`, leave no count."""
     places: list[Any] = []
     samples: dict[Any, list[torch.Tensor]] = {}
     with torch.no_grad():

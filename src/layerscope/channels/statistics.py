@@ -142,6 +142,7 @@ class ChannelStatistics:
     def json(self) -> str:
         """The table as a JSON list with one object per channel; `null` where a channel has no finite value.
 
+        >>> import json
         >>> import numpy as np
         >>> json.loads(statistics(np.array([[[0.0, 1.0], [0.0, 3.0]]])).json())[1]["mean"]
         2.0

@@ -125,7 +125,7 @@ def _fitting(name: str, most: int) -> str:
     """The name in at most `most` bytes: beginning and end, with a hash of the whole between them.
 
     >>> _fitting("a" * 50 + "z" * 50, 30)
-    'aaaaaaaaaaaaaa-3b4a1c33-zzzzzz'
+    'aaaaaaaaaaaaaa-efd7d95f-zzzzzz'
     """
     encoded = os.fsencode(name)
     if len(encoded) <= most:

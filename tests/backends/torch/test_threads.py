@@ -15,7 +15,7 @@ from torch import nn
 
 import layerscope as ls
 from helpers.wording import raises
-from layerscope.backends.torch import run
+from layerscope.backends.torch import isolation
 from layerscope.backends.torch.backend import TorchBackend
 
 torch.set_num_threads(1)
@@ -262,15 +262,15 @@ def test_torch_compile_is_eager_in_the_thread_that_captures_alone():
 
 def test_weights_that_never_stand_still_are_refused(monkeypatch):
     model = Chain()
-    replicate = run.replicate
+    replicate = isolation.replicate
 
     def changed_meanwhile(model, own_parameters=False):
         with torch.no_grad():
             model.first.weight.add_(1)
         return replicate(model, own_parameters)
 
-    monkeypatch.setattr(run, "replicate", changed_meanwhile)
-    monkeypatch.setattr(run, "ATTEMPTS", 3)
+    monkeypatch.setattr(isolation, "replicate", changed_meanwhile)
+    monkeypatch.setattr(isolation, "ATTEMPTS", 3)
     with raises(ls.ModelNotReadable, "weights"):
         BACKEND.capture(model, np.zeros((1, 256), np.float32), ["first"])
 

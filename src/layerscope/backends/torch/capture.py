@@ -8,9 +8,9 @@ from typing import Any
 import torch
 
 from ..protocol import Captured, Pick, Target
+from .isolation import run_replica
 from .model import forward
 from .recorder import Recorder, Wanted, recording
-from .run import run_replica
 from .target import GradientRecorder
 
 

@@ -11,9 +11,9 @@ import torch
 from ..common.facts import NormSearch, compare, recipe_of_scaling
 from ..common.run import until_stopped
 from ..protocol import Evidence
+from .isolation import hooked, run_replica
 from .model import forward
 from .outputs import as_captured
-from .run import hooked, run_replica
 
 
 def evidence(model: torch.nn.Module, batch: Any) -> Evidence | None:

@@ -16,8 +16,8 @@ from ..common.run import Stop, until_stopped
 from ..protocol import Captured, Pick
 from . import attention
 from .functions import FUNCTION, FunctionWatch, ModuleWatch, Operation
+from .isolation import hooked
 from .outputs import as_captured, main_part, parts_of
-from .run import hooked
 
 
 @dataclass(frozen=True, eq=False)

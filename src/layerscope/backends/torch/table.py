@@ -16,9 +16,9 @@ from . import attention
 from .axes import Axes, Output
 from .field import Fields
 from .functions import FUNCTION, FunctionWatch, Operation, alone, kind_of_function, makes_weights, unwatch
+from .isolation import hooked, run_replica
 from .model import forward, kind_of
 from .outputs import main_part, parts_of
-from .run import hooked, run_replica
 
 
 def layers(model: torch.nn.Module, batch: Any) -> list[Layer]:

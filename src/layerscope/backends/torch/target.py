@@ -15,10 +15,10 @@ from ..common.run import first_input
 from ..protocol import Captured, Change, Target
 from . import attention
 from .functions import Operation
+from .isolation import run_replica
 from .model import forward
 from .outputs import AIM, as_captured
 from .recorder import Recorder, Wanted, recording
-from .run import run_replica
 
 
 def scores(model: torch.nn.Module, batch: Any, target: Target, changes: Mapping[str, Change]) -> list[float]:

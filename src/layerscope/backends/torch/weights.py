@@ -10,10 +10,10 @@ import torch
 from ..common.axes import SPACE
 from ..common.run import first_image
 from ..protocol import Head, Kernel, turned
+from .isolation import hooked, run_replica
 from .model import forward
 from .outputs import as_captured
 from .recorder import Wanted
-from .run import hooked, run_replica
 
 
 def kernel(model: torch.nn.Module, path: str, batch: Any) -> Kernel | None:

@@ -16,8 +16,9 @@ from torch.nn.utils import parametrizations, spectral_norm
 
 import layerscope as ls
 from helpers import torchvision_ops
+from layerscope.backends.torch import facts
 from layerscope.backends.torch.backend import TorchBackend
-from layerscope.backends.torch.replica import modules_of, replicate
+from layerscope.backends.torch.replica import modules_of, named_modules_of, replicate
 
 torch.set_num_threads(1)
 BACKEND = TorchBackend()
@@ -513,3 +514,12 @@ def test_an_exported_program_runs_as_a_replica():
     values = scope.capture(IMAGES[:1], "norm")["norm"].values
     np.testing.assert_allclose(values, program.module()(image).detach().permute(0, 2, 3, 1), atol=1e-6)
     assert [len(module._forward_hooks) for module in scope.model.modules()] == before
+
+
+@pytest.mark.parametrize("build", MODELS, ids=lambda build: build.__name__)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_modules_have_torchs_own_names_and_order(build):
+    model = build()
+    assert named_modules_of(model) == list(model.named_modules())
+    tensors = [*model.named_parameters(), *model.named_buffers()]
+    assert [text.partition(" ")[0] for text, _ in facts._weights(model)] == [name for name, _ in tensors]

@@ -14,6 +14,7 @@ from ..protocol import Evidence
 from .isolation import hooked, run_replica
 from .model import forward
 from .outputs import as_captured
+from .replica import named_modules_of
 
 
 def evidence(model: torch.nn.Module, batch: Any) -> Evidence | None:
@@ -64,7 +65,7 @@ def own_scaling(model: torch.nn.Module) -> tuple[str | None, str]:
 
     Such are `torchvision.transforms.Normalize`, kornia's, and one's own of that name with `mean` and `std`.
     """
-    for name, module in model.named_modules():
+    for name, module in named_modules_of(model):
         mean, std = getattr(module, "mean", None), getattr(module, "std", None)
         if "normali" in type(module).__name__.lower() and mean is not None and std is not None:
             deviation, middle = (np.asarray(_numbers(values), np.float64).reshape(-1) for values in (std, mean))

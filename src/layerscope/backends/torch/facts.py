@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from ..protocol import Facts, Input
 from . import hub
 from .evidence import own_scaling
 from .outputs import as_captured
+from .replica import named_modules_of
 
 
 def facts(model: nn.Module) -> Facts:
@@ -59,14 +59,25 @@ def digest(model: nn.Module) -> str:
 
 def _weights(model: nn.Module) -> Iterator[tuple[str, bytes]]:
     """The description and a sample of each parameter and buffer, and of weights that quantised layers have packed."""
-    for name, tensor in itertools.chain(model.named_parameters(), model.named_buffers()):
+    modules = named_modules_of(model)
+    for name, tensor in (*_tensors(modules, "_parameters"), *_tensors(modules, "_buffers")):
         there = tensor.device.type != "meta" and tensor.numel() and tensor.layout == torch.strided
         yield f"{name} {tuple(tensor.shape)} {tensor.dtype}", _sample(tensor) if there else b""
-    for name, module in model.named_modules():
+    for name, module in modules:
         # Quantised layers keep their weights in a package of the engine's own, and give them by a method.
         if type(module).__module__.startswith("torch.ao.nn.quantized") and callable(getattr(module, "weight", None)):
             weight = module.weight()
             yield f"{name} {tuple(weight.shape)} {weight.dtype}", _sample(weight.dequantize())
+
+
+def _tensors(modules: Sequence[tuple[str, nn.Module]], kind: str) -> Iterator[tuple[str, torch.Tensor]]:
+    """The parameters or buffers of modules by their full names, each once."""
+    seen = set()
+    for name, module in modules:
+        for key, tensor in list(getattr(module, kind).items()):
+            if tensor is not None and id(tensor) not in seen:
+                seen.add(id(tensor))
+                yield (f"{name}.{key}" if name else key), tensor
 
 
 def _sample(tensor: torch.Tensor) -> bytes:
@@ -80,7 +91,7 @@ def _sample(tensor: torch.Tensor) -> bytes:
 def _inputs(model: nn.Module, size: Sequence[int] | None) -> tuple[Input, ...]:
     """The input that the first convolution (or the first linear layer) takes; sizes are free unless the model says so."""
     height, width = size or (None, None)
-    for module in model.modules():
+    for _, module in named_modules_of(model):
         if isinstance(module, nn.Conv2d):
             return (Input("input", "bchw", (None, module.in_channels, height, width)),)
         if isinstance(module, nn.Conv3d):

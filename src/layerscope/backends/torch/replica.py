@@ -43,6 +43,20 @@ def modules_of(model: torch.nn.Module) -> list[torch.nn.Module]:
     return modules
 
 
+def named_modules_of(model: torch.nn.Module) -> list[tuple[str, torch.nn.Module]]:
+    """`model.named_modules()` at once: another thread may add modules meanwhile."""
+    named: list[tuple[str, torch.nn.Module]] = []
+    waiting, seen = [("", model)], set()
+    while waiting:
+        name, module = waiting.pop()
+        if id(module) not in seen:
+            seen.add(id(module))
+            named.append((name, module))
+            children = [(f"{name}.{key}" if name else key, child) for key, child in list(module._modules.items())]
+            waiting += [(path, child) for path, child in reversed(children) if child is not None]
+    return named
+
+
 def weights_of(model: torch.nn.Module) -> list[torch.nn.Parameter]:
     """The parameters of a model, tied ones as often as they are held."""
     return [

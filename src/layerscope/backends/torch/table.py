@@ -19,12 +19,14 @@ from .functions import FUNCTION, FunctionWatch, Operation, alone, kind_of_functi
 from .isolation import hooked, run_replica
 from .model import forward, kind_of
 from .outputs import main_part, parts_of
+from .replica import named_modules_of
 
 
 def layers(model: torch.nn.Module, batch: Any) -> list[Layer]:
     """The table of a model's layers, from one dry run with the first image of a batch."""
 
     def run(replica: torch.nn.Module) -> list[Layer]:
+        lasting = {name for name, _ in named_modules_of(replica)}
         record = Record(replica)
         watch = DryRunWatch(record)
         with hooked() as handles, watch:
@@ -35,7 +37,7 @@ def layers(model: torch.nn.Module, batch: Any) -> list[Layer]:
             handles += watch.register_hooks(replica, record.entered)
             with record.fields:
                 forward(replica, first_image(batch))
-        return record.table(replica, {name for name, _ in model.named_modules()})
+        return record.table(replica, lasting)
 
     return run_replica(model, run)
 

@@ -76,6 +76,7 @@ def latin(tmp_path):
     return os.fsdecode(path), "caf\udce9.png"
 
 
+@pytest.mark.slow
 def test_a_name_that_is_not_utf8_goes_through_every_door(latin, tmp_path):
     path, id = latin
     scope = ls.open(tiny_model(), backend=TinyBackend(), preprocess="unit", size=8)

@@ -128,6 +128,7 @@ def pictures(scope, maps):
     yield ls.Picture(np.zeros((4, 4, 3), np.uint8), (), None, NAME, (NAME,), {NAME: NAME}, notes=(Note("x", NAME),))
 
 
+@pytest.mark.slow
 def test_pictures_in_every_format(scope, photo, tmp_path):
     maps = scope.capture(photo, [NAME, f"{NAME}/two", "head"])
     for picture in pictures(scope, maps):

@@ -169,6 +169,7 @@ def test_what_the_system_refuses_is_a_bad_option(tmp_path, name):
     assert sorted(os.listdir(tmp_path)) == ["file.txt", "loop.png"]
 
 
+@pytest.mark.slow
 def test_every_format_survives_kills_and_full_disks(tmp_path):
     """A slice: `python tests/helpers/interrupted.py FOLDER 50 20 1` tries more."""
     program = [sys.executable, str(HELPERS / "interrupted.py"), str(tmp_path), "3", "2", "1"]

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from helpers import peak
 
 LIMIT = 120_000_000
@@ -44,6 +46,7 @@ WORKS = {
 """
 
 
+@pytest.mark.slow
 def test_a_process_grows_by_the_limit_at_most(tmp_path: Path) -> None:
     grown = peak.growths(SCRIPT, tmp_path, LIMIT)
     shares = {name: size / LIMIT for name, size in grown.items()}

@@ -127,7 +127,8 @@ def _replica() -> Iterator[Row]:
 
     import torch
 
-    from layerscope.backends.torch.replica import replicate, weights_of
+    from layerscope.backends.torch.replica import replicate
+    from layerscope.backends.torch.tree import weights_of
 
     models = beside_torchvision("torchvision.models")
     image = batch_first()

@@ -18,7 +18,8 @@ import layerscope as ls
 from helpers import torchvision_ops
 from layerscope.backends.torch import facts
 from layerscope.backends.torch.backend import TorchBackend
-from layerscope.backends.torch.replica import modules_of, named_modules_of, replicate
+from layerscope.backends.torch.replica import replicate
+from layerscope.backends.torch.tree import modules_of, named_modules_of
 
 torch.set_num_threads(1)
 BACKEND = TorchBackend()

@@ -16,9 +16,9 @@ from .facts import digest, facts
 from .hub import from_hf, from_timm, from_torchvision
 from .load import load, load_weights
 from .model import unwrap
-from .replica import weights_of
 from .table import layers
 from .target import scores
+from .tree import weights_of
 from .weights import head, kernel
 
 

@@ -14,7 +14,7 @@ from ..protocol import Evidence
 from .isolation import hooked, run_replica
 from .model import forward
 from .outputs import as_captured
-from .replica import named_modules_of
+from .tree import named_modules_of
 
 
 def evidence(model: torch.nn.Module, batch: Any) -> Evidence | None:

@@ -14,7 +14,7 @@ from ..protocol import Facts, Input
 from . import hub
 from .evidence import own_scaling
 from .outputs import as_captured
-from .replica import named_modules_of
+from .tree import named_modules_of
 
 
 def facts(model: nn.Module) -> Facts:

@@ -14,7 +14,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ...errors import ModelNotReadable
 from ..common.run import EAGERLY, TensorMap, identities, others_inside
-from .replica import modules_of, replicate, weights_of
+from .replica import replicate
+from .tree import modules_of, weights_of
 
 Value = TypeVar("Value")
 

@@ -19,7 +19,7 @@ from .functions import FUNCTION, FunctionWatch, Operation, alone, kind_of_functi
 from .isolation import hooked, run_replica
 from .model import forward, kind_of
 from .outputs import main_part, parts_of
-from .replica import named_modules_of
+from .tree import named_modules_of
 
 
 def layers(model: torch.nn.Module, batch: Any) -> list[Layer]:

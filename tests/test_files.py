@@ -5,6 +5,7 @@ import os
 import struct
 import zipfile
 from dataclasses import replace
+from pathlib import Path
 from xml.etree import ElementTree as xml
 
 import numpy as np
@@ -148,3 +149,14 @@ def test_an_archive_that_unpacks_to_more_than_the_memory_is_refused(tmp_path, mo
         pass
     with raises(ls.BadOption, "bomb.zip"):
         read_bytes(path, most=10)
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="files of Linux's kernel")
+def test_files_of_the_kernel_say_that_they_are_empty(tmp_path):
+    with raises(ls.BadOption, "maps"):
+        read_bytes("/proc/self/maps", most=10)
+    for name in ("mem", "pagemap"):  # which can't be read, and doesn't end
+        for suffix in (".pt", ".pt2"):
+            (tmp_path / f"{name}{suffix}").symlink_to(f"/proc/self/{name}")
+            with raises(ls.ModelNotReadable, name):
+                ls.open(tmp_path / f"{name}{suffix}")

@@ -113,12 +113,14 @@ def read_bytes(
     """The bytes of the file at `path`; raises `error` as `open_regular` does, and where there are more than `most`."""
     with open_regular(path, what=what, error=error) as file:
         size = os.fstat(file.fileno()).st_size
-        if most is not None and size > most:
-            raise error(f"{what} {path}: {amount(size)} are more than the {amount(most)} that are read")
         try:
-            return file.read()
+            # Files of the kernel say that they have no bytes.
+            data = b"" if most is not None and size > most else file.read(-1 if most is None else most + 1)
         except OSError as cause:
             raise error(f"{what} {path}: {_reason(cause)}") from cause
+    if most is not None and max(size, len(data)) > most:
+        raise error(f"{what} {path}: {amount(max(size, len(data)))} are more than the {amount(most)} that are read")
+    return data
 
 
 def _siblings(path: Path) -> list[str]:

@@ -15,6 +15,7 @@ import torch
 
 import layerscope as ls
 from helpers.canary import Watch
+from helpers.wording import raises
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
 IMAGES = np.zeros((2, 3, 8, 8), np.float32)
@@ -216,6 +217,36 @@ def test_code_in_an_exported_program_needs_trust(attack, exported, canary, tmp_p
         with canary.sung(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             ls.open(path, preprocess=None, trust=True).predict(IMAGES)
+
+
+@pytest.mark.parametrize(
+    "operator",
+    [
+        "_reshape_alias.default", "_nested_view_from_buffer.default", "_embedding_bag_forward_only.default", "_print.default",
+        "set_.source_Tensor_storage_offset", "resize_.default", "max_pool2d_with_indices_backward.default",
+        "segment_reduce.default", "sparse_coo_tensor.indices_size", "fbgemm_linear_int8_weight.default",
+    ],
+)  # fmt: skip
+def test_operators_that_take_places_in_memory_unchecked(operator, exported, canary, tmp_path):
+    """They would show what else is in memory, or end the process."""
+
+    def edit(program):
+        node(program, "relu")["target"] = f"torch.ops.aten.{operator}"
+
+    with canary.refused():
+        ls.open(changed(exported, tmp_path / "hostile.pt2", **described(edit)), preprocess=None)
+
+
+def test_weights_of_a_few_bytes_and_a_large_shape(exported, tmp_path, monkeypatch):
+    def edit(data):
+        config = json.loads(data)
+        meta = config["config"]["head.bias"]["tensor_meta"]
+        meta.update(sizes=[{"as_int": 10**10}], strides=[{"as_int": 0}])
+        return json.dumps(config).encode()
+
+    monkeypatch.setenv("LAYERSCOPE_MAX_MEMORY", "4GB")
+    with raises(ls.ModelNotReadable, "40.0 GB"):
+        ls.open(changed(exported, tmp_path / "wide.pt2", **{"model_weights_config.json": edit}), preprocess=None)
 
 
 def renamed_entry(path, old, new):

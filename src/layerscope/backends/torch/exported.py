@@ -24,6 +24,7 @@ import torch
 
 from ...errors import ModelNotReadable
 from ...files import open_zip
+from ...memory import amount, limit
 from ..formats import trust_required
 from .exported_rules import DROPPED, KEPT, REFUSED, RULES, Code
 from .pickles import require_safe_pickles
@@ -58,6 +59,7 @@ def _program(archive: zipfile.ZipFile) -> Any:
         state, constants = (_unpickled(archive.read(f"serialized_{kind}.pt")) for kind in ("state_dict", "constants"))
     else:
         raise ValueError("there is no program in the archive")
+    _check_sizes(state, constants)
     program = _checked(schema.ExportedProgram, json.loads(description), "ExportedProgram", schema)
     with ONE_BY_ONE:
         # Without the sample inputs, which are a pickle that nothing here needs.
@@ -83,6 +85,13 @@ def _payload(archive: zipfile.ZipFile, schema: Any, folder: str) -> dict[str, to
         tensor = flat[entry.path_name].as_strided(sizes, strides, meta.storage_offset.as_int)
         tensors[name] = torch.nn.Parameter(tensor, requires_grad=meta.requires_grad) if entry.is_param else tensor
     return tensors
+
+
+def _check_sizes(*parts: dict[str, torch.Tensor]) -> None:
+    """Strides of zero make a few bytes a tensor of any size, and each tensor is copied into the model."""
+    most, takes = limit(), sum(tensor.numel() * tensor.element_size() for part in parts for tensor in part.values())
+    if most is not None and takes > most:
+        raise ValueError(f"its weights take {amount(takes)}, and {amount(most)} of memory is available")
 
 
 def _flat(archive: zipfile.ZipFile, path: str, meta: Any) -> torch.Tensor:

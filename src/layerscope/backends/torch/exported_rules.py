@@ -70,7 +70,32 @@ DETECTION = {f"torch.ops.torchvision.{name}.default" for name in (
     "deform_conv2d", "nms", "ps_roi_align", "ps_roi_pool", "roi_align", "roi_pool",
 )}  # fmt: skip
 OPERATOR = re.compile(r"torch\.ops\.(aten|quantized_decomposed)\.([a-z_]\w*)\.([A-Za-z_]\w*)", re.ASCII)
-FILES = {"from_file", "save", "load"}  # among torch's own operators, those that name a file
+# Of torch's own operators: those that name a file, that put a tensor onto other memory, that take places in memory from
+# tensors unchecked, or that no model in evaluation mode has (gradients, sparse layouts).
+UNCHECKED = re.compile(
+    r"from_file|save|load|set_?|set_data|resize\w*|record_stream|retain_grad|segment_reduce|\w*_backward|\w*sparse\w*"
+    r"|(fbgemm|mkldnn|cudnn|miopen|quantized)_\w*"
+)
+# Those with an underscore before their name are private: they leave checks to their caller. Programs have these.
+PRIVATE = {
+    *("__and__", "__lshift__", "__or__", "__rshift__", "__xor__"),
+    *(f"_{name}" for name in (
+        "adaptive_avg_pool2d", "adaptive_avg_pool3d", "aminmax", "assert_async", "assert_scalar", "assert_tensor_metadata",
+        "batch_norm_with_update", "batch_norm_with_update_functional", "cdist_forward", "conj", "conj_physical", "convolution",
+        "convolution_mode", "euclidean_dist", "fft_c2c", "fft_c2r", "fft_r2c", "functional_assert_async",
+        "functional_assert_scalar", "functional_sym_constrain_range", "functional_sym_constrain_range_for_size",
+        "fused_rms_norm", "int_mm", "is_all_true", "is_any_true", "linalg_det", "linalg_eigh", "linalg_slogdet", "linalg_solve_ex",
+        "linalg_svd", "local_scalar_dense", "log_softmax", "logcumsumexp", "native_batch_norm_legit",
+        "native_batch_norm_legit_functional", "native_batch_norm_legit_no_training", "native_multi_head_attention",
+        "neg_view", "pad_circular", "pad_enum", "pdist_forward", "prelu_kernel", "reshape_copy", "safe_softmax",
+        "scaled_dot_product_attention_math", "scaled_dot_product_efficient_attention",
+        "scaled_dot_product_flash_attention", "scaled_dot_product_flash_attention_for_cpu", "shape_as_tensor", "softmax",
+        "stack", "to_copy", "to_cpu", "transform_bias_rescale_qkv", "transformer_encoder_layer_fwd", "trilinear", "unique2",
+        "unsafe_index", "unsafe_index_put", "unsafe_view", "upsample_bicubic2d_aa", "upsample_bilinear2d_aa",
+        "upsample_nearest_exact1d", "upsample_nearest_exact2d", "upsample_nearest_exact3d", "weight_norm",
+        "weight_norm_interface",
+    )),
+}  # fmt: skip
 
 
 def _operator(text: str) -> str:
@@ -78,7 +103,7 @@ def _operator(text: str) -> str:
     if text in SYMBOLIC or text in DETECTION:
         return text
     match = OPERATOR.fullmatch(text)
-    if match is None or match[2] in FILES:
+    if match is None or UNCHECKED.fullmatch(match[2]) or (match[2].startswith("_") and match[2] not in PRIVATE):
         raise Code(f"an operator that isn't torch's own ({text!r:.100})")
     name = f"{match[1]}::{match[2]}" + ("" if match[3] == "default" else f".{match[3]}")
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import pickletools
 import re
 import zipfile
@@ -13,6 +14,7 @@ import torch
 from torch.torch_version import TorchVersion
 
 from ...errors import ModelNotReadable
+from ...files import parsing
 from ...safe_text import printable
 
 TENSORS = re.compile(
@@ -30,8 +32,10 @@ def require_safe_pickles(source: Path) -> None:
 
 
 def is_zip(source: Path) -> bool:
-    """As torch decides it: a pickle may have an archive at its end."""
-    with open(source, "rb") as file:
+    """As torch decides it: a pickle may have an archive at its end. Raises `ModelNotReadable` for a file without bytes."""
+    with parsing(source, "a PyTorch file", ModelNotReadable), open(source, "rb") as file:
+        if not os.fstat(file.fileno()).st_size:  # those of the kernel have none either, and may never end
+            raise ModelNotReadable(f"{source.name} is empty (0 bytes): save, download or copy it again")
         return file.read(4) == b"PK\x03\x04"
 
 

@@ -130,6 +130,34 @@ def test_parts_of_weights_lie_beside_their_list(canary, tmp_path, models):
         check_weights(whole)
 
 
+def test_a_part_of_weights_that_the_list_leaves_out(canary, tmp_path, models):
+    """Keras opens the first one by its name, and reads what the list doesn't have from it."""
+    attacked(models["new.weights.h5"], canary.secret, external, canary.secret).rename(tmp_path / "x_00000.weights.h5")
+    (tmp_path / "x.weights.json").write_text(json.dumps({"weight_map": {}}))
+    with canary.refused(ModelNotReadable, "x_00000"):
+        check_weights(tmp_path / "x.weights.json")
+
+
+def test_a_part_of_weights_that_links_elsewhere(canary, tmp_path, models):
+    shutil.copy(models["new.weights.h5"], canary.secret / "part.h5")
+    (tmp_path / "part.h5").symlink_to(canary.secret / "part.h5")
+    (tmp_path / "x.weights.json").write_text(json.dumps({"weight_map": {"/dense/vars": "part.h5"}}))
+    with canary.refused(ModelNotReadable, "part.h5"):
+        check_weights(tmp_path / "x.weights.json")
+    (canary.secret / "x.weights.json").write_bytes((tmp_path / "x.weights.json").read_bytes())
+    (tmp_path / "x.weights.json").unlink()
+    (tmp_path / "x.weights.json").symlink_to(canary.secret / "x.weights.json")  # both link to one folder, as in a cache
+    check_weights(tmp_path / "x.weights.json")
+
+
+def test_suffixes_in_capital_letters(tmp_path, models):
+    for name in models:
+        target = tmp_path / Path(name).with_suffix(Path(name).suffix.upper())
+        shutil.copy(models[name], target)
+        model, weights = (target, None) if name.startswith("model") else (models["model.h5"], target)
+        BACKEND.load(model, weights, False)
+
+
 def test_more_numbers_than_memory(tmp_path):
     """A data set that was never written takes no room in the file, and all of its size once it is read."""
     with h5py.File(tmp_path / "huge.h5", "w") as file:

@@ -165,6 +165,15 @@ def test_ordinary_files_need_no_trust(tmp_path, sealed, suffix):
     np.testing.assert_allclose(np.asarray(opened(batch)), np.asarray(model(batch)), rtol=1e-5)
 
 
+@pytest.mark.parametrize("suffix", [".H5", ".KERAS"])
+def test_suffixes_in_capital_letters(canary, tmp_path, suffix):
+    file = save(tmp_path / f"new{suffix.lower()}", K.Dense(2)).rename(tmp_path / f"new{suffix}")
+    BACKEND.load(file, None, False)
+    file = change(save(tmp_path / f"evil{suffix.lower()}", K.Dense(2)), {"class_name": "Lambda"})
+    with canary.refused():
+        BACKEND.load(file.rename(tmp_path / f"evil{suffix}"), None, False)
+
+
 def test_a_reference_replaces_nothing_that_another_thread_uses(tmp_path, monkeypatch):
     """While a model is opened by name, another thread still finds Keras's own `get_file`."""
     from keras.src.applications import resnet_v2

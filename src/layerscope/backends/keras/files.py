@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import h5py
@@ -27,11 +31,11 @@ class Contents(NamedTuple):
 
 def read_contents(source: Path) -> Contents:
     """What the model file says, once it is known that its weights are all in it. Raises `ModelNotReadable`."""
-    if source.name.endswith((".weights.h5", ".weights.json")):
+    if source.name.lower().endswith((".weights.h5", ".weights.json")):
         raise ModelNotReadable(f"{source.name} holds weights only, no model: {ADVICE}")
     open_regular(source, what="model", error=ModelNotReadable).close()
     with parsing(source, WHAT, ModelNotReadable):
-        contents = _from_archive(source) if source.suffix == ".keras" else _from_hdf5(source)
+        contents = _from_archive(source) if source.suffix.lower() == ".keras" else _from_hdf5(source)
         if not isinstance(contents.config, dict):
             raise ModelNotReadable(f"{source.name} is not a Keras model file: its configuration is no JSON object")
     check_weights(source, heaps=source.suffix == ".keras")
@@ -64,11 +68,27 @@ def _from_hdf5(source: Path) -> Contents:
         return Contents(json.loads(file.attrs["model_config"]), str(version))
 
 
+@contextmanager
+def in_small_letters(path: Path) -> Iterator[Path]:
+    """The path, or that of a link whose suffix is in small letters: Keras knows no others."""
+    if path.suffix == path.suffix.lower():
+        yield path
+        return
+    with TemporaryDirectory() as folder:
+        link = Path(folder, path.name.lower())
+        try:
+            link.symlink_to(path.resolve())
+        except OSError:  # Windows asks for a right of its own
+            shutil.copyfile(path, link)
+        yield link
+
+
 def load_weights(model: Any, path: Path) -> None:
     """Read a file of weights into a model that was built."""
     check_weights(path)
     try:
-        model.load_weights(path)
+        with in_small_letters(path) as known:
+            model.load_weights(known)
     except Exception as error:
         raise ModelNotReadable(
             f"{path.name} doesn't fit {model.name!r}: {first_line(error)[:300]}. Give the weights of this"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import struct
 from pathlib import Path
 from typing import IO, Any
@@ -32,7 +33,7 @@ def check_weights(path: Path, heaps: bool = True) -> None:
         if path.name.endswith(".json"):
             for shard in _shards(path, file.read()):
                 check_weights(shard)
-        elif path.suffix == ".keras":
+        elif path.suffix.lower() == ".keras":
             with open_zip(path, WHAT, ModelNotReadable) as archive:
                 _check_archive(archive, file, path)
         else:
@@ -43,9 +44,14 @@ def _shards(path: Path, content: bytes) -> set[Path]:
     """The files that hold parts of the weights, which must lie beside the list of them."""
     listed = json.loads(content)["weight_map"].values()
     names = {name for entry in listed for name in ([entry] if isinstance(entry, str) else entry)}
-    for name in names:
+    first = f"{path.stem.replace('.weights', '')}_00000.weights.h5"  # which Keras opens even if it isn't listed
+    folders = {path.parent.resolve(), path.resolve().parent}  # a cache may have links to a folder of files
+    for name in names | ({first} if os.path.lexists(path.parent / first) else set()):
         if Path(name).name != name or not name.endswith(".h5"):
             raise ModelNotReadable(f"{path.name} names the file {name!r}: weights must be .h5 files beside it")
+        if (path.parent / name).resolve().parent not in folders:
+            raise ModelNotReadable(f"{name}, beside {path.name}, is a link to a file elsewhere: copy that file here")
+        names = names | {name}
     return {path.parent / name for name in names}
 
 

@@ -18,7 +18,7 @@ from keras.src.utils import file_utils
 from ...errors import ModelNotReadable, RandomWeights, first_line, near
 from ..formats import trust_required
 from .allowed import Names, refusal
-from .files import Contents, load_weights, read_contents
+from .files import Contents, in_small_letters, load_weights, read_contents
 from .hdf5 import WHAT, check_weights
 
 OF_APPLICATIONS = "keras.src.applications"
@@ -36,10 +36,10 @@ def load(source: Path, weights: Path | None = None, trust: bool = False) -> Any:
     if not trust:
         _check(source, contents)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), in_small_letters(source) as known:
             # no capture needs the optimizer
             warnings.filterwarnings("ignore", "Skipping variable loading for optimizer", UserWarning)
-            model = keras.saving.load_model(source, compile=False, safe_mode=not trust)
+            model = keras.saving.load_model(known, compile=False, safe_mode=not trust)
     except Exception as error:
         unknown = re.search(r"(?:Could not locate \w+|Unknown \w+:?|Could not deserialize \w+) '([^']+)'", str(error))
         raise _reason(source, contents.version, unknown[1] if unknown else "", first_line(error)) from error

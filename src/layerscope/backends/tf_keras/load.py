@@ -14,7 +14,7 @@ from ...errors import ModelNotReadable
 from ...files import parsing
 from ..formats import trust_required
 from ..keras.allowed import Names, refusal
-from ..keras.files import Contents, load_weights, read_contents
+from ..keras.files import Contents, in_small_letters, load_weights, read_contents
 from .operations import operation
 
 
@@ -38,8 +38,9 @@ def load(source: Path, weights: Path | None = None, trust: bool = False) -> Any:
             )
         if not trust:
             _check(source, contents)
-    with parsing(source, f"a file of tf_keras {tf_keras.__version__}", ModelNotReadable):
-        model = tf_keras.models.load_model(source, compile=False, safe_mode=not trust)
+    what = f"a file of tf_keras {tf_keras.__version__}"
+    with parsing(source, what, ModelNotReadable), in_small_letters(source) as known:
+        model = tf_keras.models.load_model(known, compile=False, safe_mode=not trust)
     if weights is not None:
         load_weights(model, weights)
     return model

@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import shutil
+import warnings
 
 import numpy as np
 import pytest
@@ -91,6 +92,27 @@ def test_a_class_of_transformers_is_taken_where_the_folder_has_one_too(folder, c
         assert type(scope.model) is transformers.ViTModel
         scope.layers(IMAGES if not scope.plan.known else ls.demo_photo())
     assert not canary.sings
+
+
+@pytest.mark.parametrize("name", ["AutoTokenizer", "AutoModelForCausalLM", "AutoImageProcessor", "pipeline"])
+@pytest.mark.parametrize("file", ["preprocessor_config.json", "processor_config.json", "config.json"])
+def test_an_image_processor_of_another_kind_is_not_made(file, name, folder, canary):
+    """transformers takes any name of its own for the class, and a tokenizer then asks whether code may run."""
+    with_code(folder, canary)
+    code = {"auto_map": {name: ["hostile.Model", None]}, "tokenizer_class": "Model"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(code), "utf-8")
+    (folder / "preprocessor_config.json").unlink()
+    (folder / file).touch()
+    entry = {"image_processor_type": name}
+    change_or_write(folder / file, {"image_processor": entry} if file == "processor_config.json" else entry)
+    with Watch(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ls.errors.LayerscopeWarning)
+        ls.open(f"hf:{folder}")
+    assert not canary.sings
+
+
+def change_or_write(path, fields):
+    path.write_text(json.dumps({**json.loads(path.read_text("utf-8") or "{}"), **fields}), "utf-8")
 
 
 @pytest.mark.slow

@@ -165,6 +165,14 @@ def test_ordinary_files_need_no_trust(tmp_path, sealed, suffix):
     np.testing.assert_allclose(np.asarray(opened(batch)), np.asarray(model(batch)), rtol=1e-5)
 
 
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
+def test_quantized_models_need_no_trust(tmp_path, suffix):
+    model = keras.Sequential([keras.Input((4,)), K.Dense(2)])
+    model.layers[0].quantize("int8")
+    model.save(tmp_path / f"int8{suffix}")
+    assert BACKEND.load(tmp_path / f"int8{suffix}", None, False).layers[0].quantization_mode == "int8"
+
+
 @pytest.mark.parametrize("suffix", [".H5", ".KERAS"])
 def test_suffixes_in_capital_letters(canary, tmp_path, suffix):
     file = save(tmp_path / f"new{suffix.lower()}", K.Dense(2)).rename(tmp_path / f"new{suffix}")

@@ -55,6 +55,7 @@ def _check(source: Path, contents: Contents) -> None:
         *(keras.constraints.Constraint, keras.losses.Loss, keras.metrics.Metric, keras.optimizers.Optimizer),
         *(keras.optimizers.schedules.LearningRateSchedule, keras.dtype_policies.DTypePolicy),
         *(keras.dtype_policies.DTypePolicyMap, keras.quantizers.Quantizer, keras.random.SeedGenerator),
+        getattr(keras.quantizers, "QuantizationConfig", keras.quantizers.Quantizer),  # since Keras 3.13
     )
     found = refusal(contents.config, Names(keras, bases))
     if found is None:

@@ -147,3 +147,21 @@ def _names_code(key: str) -> bool:
         "use_pretrained_backbone",
         *CODE,
     ) or (key.strip("_").endswith(("_implementation", "_implementation_internal")))
+
+
+def check_processor(folder: Path) -> None:
+    """Raise `TrustRequired` where what should be the class of an image processor is something else.
+
+    transformers takes any name of its own for it, a tokenizer too, which then asks whether code in the folder may run.
+    """
+    from transformers.image_processing_base import ImageProcessingMixin
+    from transformers.models.auto.image_processing_auto import get_image_processor_class_from_name
+
+    for path in (folder / "preprocessor_config.json", folder / "processor_config.json", folder / "config.json"):
+        for key, name in _entries(_mapping(path)) if path.exists() else ():
+            if key not in ("image_processor_type", "feature_extractor_type") or name is None:
+                continue
+            name = str(name).replace("FeatureExtractor", "ImageProcessor").removesuffix("Fast")
+            kind = get_image_processor_class_from_name(name)
+            if not isinstance(kind, type) or not issubclass(kind, ImageProcessingMixin):
+                raise trust_required(path, f"an image processor of the class {name!r:.60}", BUILD)

@@ -218,6 +218,7 @@ def recipe(model: Any) -> dict[str, Any] | None:
     try:
         with offline():
             hf_folder.check_files(folder, trust=True)
+            hf_folder.check_processor(folder)
             return from_processor(reader.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False))
     except Exception:  # of a library that raises what it likes
         # Not on this machine, damaged, or of no known class: the preprocessing stays unknown, which `open` warns of.

@@ -39,6 +39,12 @@ def test_what_cannot_be_read_is_named_with_what_is_near(tmp_path):
             read_bytes(tmp_path / name, what="image", error=ls.ImageNotReadable)
 
 
+def test_a_link_to_nothing_does_not_recommend_itself(tmp_path):
+    (tmp_path / "a.png").symlink_to("gone.png")
+    with raises(ls.ImageNotReadable, "a.png", "gone.png"):
+        open_regular(tmp_path / "a.png", what="image", error=ls.ImageNotReadable)
+
+
 def test_labels_from_a_pipe_are_refused(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with raises(ls.BadOption):

@@ -116,7 +116,7 @@ def test_pipes_and_devices_are_written_directly(tmp_path):
     assert (tmp_path / "out.png").is_symlink()
 
 
-@pytest.mark.limit("an output that can't be exchanged")
+@pytest.mark.limit("an output that can't be replaced in one step")
 def test_a_file_in_a_folder_that_takes_no_new_ones_is_written_all_the_same(tmp_path, monkeypatch, limit):
     path = tmp_path / "a.bin"
     write(path, b"old and longer")
@@ -153,6 +153,12 @@ def test_a_file_that_is_write_protected_is_not_replaced(tmp_path, monkeypatch):
     with raises(ls.BadOption, "a.bin"):
         write(path, b"new")
     assert path.read_bytes() == b"old"
+
+
+def test_a_file_where_a_folder_should_be_is_named(tmp_path):
+    (tmp_path / "model.onnx").write_text("")
+    with raises(ls.BadOption, "model.onnx"):
+        make_folder(tmp_path / "model.onnx")
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,8 @@ def check_unpacked(archive: zipfile.ZipFile, path: str | os.PathLike[str], error
 
 def no_such_file(path: Path, what: str, advice: str = "") -> str:
     """The message for a file that isn't there, with near names from its folder at the end."""
+    if os.path.islink(path):
+        return f"{what} {path}: a link to {os.readlink(path)}, where there is no file"
     return f"{what} {path}: no such file{advice}{near(path.name, _siblings(path))}"
 
 

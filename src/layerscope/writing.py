@@ -23,6 +23,10 @@ IMMOVABLE = (errno.EBUSY, errno.EXDEV, errno.EPERM, errno.EACCES)
 def make_folder(folder: str | os.PathLike[str]) -> Path:
     """The folder with `~` expanded, made where it isn't there. Raises `BadOption`."""
     path = Path(os.path.expanduser(folder))
+    if os.path.isfile(path):
+        raise BadOption(
+            f"can't make the folder {path}: there is a file of that name; name a folder, or a picture's file (.png …)"
+        )
     with _named("can't make the folder", path):
         path.mkdir(parents=True, exist_ok=True)
     return path

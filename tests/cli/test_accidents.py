@@ -131,3 +131,14 @@ def test_an_empty_setting_is_none(monkeypatch):
     monkeypatch.setenv("LAYERSCOPE_THREADS", "")
     assert pixel_limit() == 100_000_000
     assert setting("LAYERSCOPE_THREADS", 3) == 3
+
+
+def test_a_module_is_imported_before_the_model(capsys, monkeypatch, tmp_path):
+    (tmp_path / "registers_layers.py").write_text("DONE = True")
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["layers", "demo", "--import", "registers_layers"]) == 0
+    assert sys.modules.pop("registers_layers").DONE
+    capsys.readouterr()
+    assert cli.main(["layers", "demo", "--import", "no_such_module"]) == 1
+    wording(capsys.readouterr().err, "no_such_module")
+    assert str(tmp_path) not in sys.path

@@ -225,6 +225,10 @@ def test_sizes_in_order() -> None:
     assert choose("unit", facts("bchw", (None, 3, 96, None)))[1].size == (96, 96)
     with raises(PreprocessUnknown, "size=(1, 2, 3)"):
         choose("unit", facts(), (1, 2, 3))
+    assert choose("unit", facts(), np.int64(96))[1].size == (96, 96)
+    for wrong in (1.5, "96"):
+        with raises(PreprocessUnknown, repr(wrong)):
+            choose("unit", facts(), wrong)
 
 
 def test_the_plan_holds_axes_channels_and_batch() -> None:

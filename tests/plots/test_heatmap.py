@@ -175,3 +175,10 @@ def test_values_without_a_colour_of_their_own_are_named_in_the_caption(values, l
 def test_a_zoom_that_is_no_whole_number_is_a_named_error(zoom):
     with raises(ls.BadOption, "zoom=", "1"):
         ls.heatmap(np.ones((2, 2)), zoom=zoom)
+
+
+@pytest.mark.limit("a picture that doesn't fit into memory")
+def test_a_picture_that_is_too_large_is_refused_before_it_is_drawn(limit):
+    for draw in (ls.heatmap, ls.sheet):
+        with limit.raises("zoom="):
+            draw(noise(4, 4), zoom=10**9)

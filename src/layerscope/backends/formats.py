@@ -71,7 +71,8 @@ MODELS = (
         "ONNX model, with external data",
         (".onnx",),
         "",
-        "external data must be regular files in the model's own folder; nothing but ONNX Runtime's operators runs",
+        "external data must be regular files in or below the model's folder, or in the cache that a link leads to; nothing"
+        " but ONNX Runtime's operators runs",
     ),
     Format(
         "TFLite model, with metadata in a zip archive",

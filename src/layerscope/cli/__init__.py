@@ -185,6 +185,15 @@ def _add_common(command: argparse.ArgumentParser) -> None:
         "--size", type=arguments.size, metavar="HxW", help="input size, where the model doesn't fix it"
     )
     command.add_argument("--labels", metavar="FILE", type=arguments.path, help="class names, one per line")
+    command.add_argument(
+        "--import",
+        dest="modules",
+        action="append",
+        metavar="MODULE",
+        default=[],
+        type=arguments.name,
+        help="import a module of yours first, such as one that registers Keras classes; may be repeated",
+    )
     command.add_argument("--trust", action="store_true", help="let the model file run code while it is loaded")
     command.add_argument("--debug", action="store_true", help="show the traceback of an error")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -117,7 +118,7 @@ def _recipe(preprocess: Any, facts: Facts, entry: Input) -> tuple[Recipe, bool, 
 
 def _with_size(recipe: Recipe, entry: Input, size: int | Sequence[int] | None) -> tuple[Recipe, str]:
     if size is not None:
-        sides: Any = (size, size) if isinstance(size, int) else tuple(size)
+        sides: Any = (size, size) if isinstance(size, Real | str) else tuple(size)
         return replace(recipe, size=sides), f"size as given, {' × '.join(str(side) for side in sides)}"
     height, width = (entry.shape[entry.axes.index(axis)] for axis in "hw")
     if height and width:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..core.note import Note, kind_of
+from ..errors import BadOption
+from ..memory import amount, is_little, limit
 from ..safe_text import printable
 from .codes import GAP, INK, INK_LIGHT, INK_MIDDLE, OWN
 from .colorbar import BAR_GAP, BAR_TALLEST, ColorBar, DrawnBar
@@ -51,7 +53,7 @@ class Frame:
         heading = Heading(self.title, self.lines, self.marks, width=whole_width, text=text)
         tall = min(max(height, 120 * text), BAR_TALLEST * text) if bar else 0
         top = margin + heading.height
-        codes = np.full((top + max(height, tall) + margin, whole_width + 2 * margin), GAP, np.uint8)
+        codes = _paper(top + max(height, tall) + margin, whole_width + 2 * margin)
         _draw_heading(codes, heading)
         colorbar = bar.draw(margin + width + BAR_GAP * text, top, tall) if bar else None
         if colorbar:
@@ -167,6 +169,17 @@ class Canvas:
             drawing=self.drawing(),
             **more,
         )
+
+
+def _paper(height: int, width: int) -> np.ndarray:
+    """Codes without anything on them. Raises `BadOption` where they don't fit into memory."""
+    most = None if is_little(height * width) else limit()
+    if most is not None and height * width > most:
+        raise BadOption(
+            f"a picture of {height} × {width} pixels takes {amount(height * width)}, and {amount(most)} of memory is available:"
+            " give a smaller zoom="
+        )
+    return np.full((height, width), GAP, np.uint8)
 
 
 def _printable_note(line: str) -> str:

@@ -8,7 +8,8 @@ import json
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -145,22 +146,35 @@ def _from_reference(
 
 
 def _build(reference: str) -> Any:
-    """What the factory of `package.module:factory` returns; packages are looked for in the current folder too."""
+    """What the factory of `package.module:factory` returns."""
     module, _, name = reference.partition(":")
+    with _users_code(f"{reference} could not be built"):
+        target: Any = importlib.import_module(module)
+        for part in name.split("."):
+            target = getattr(target, part)
+        return target() if callable(target) and not _is_model(target) else target
+
+
+def import_module(name: str) -> None:
+    """Import a module of the user's, such as one that registers the classes in a Keras file. Raises `ModelNotReadable`."""
+    with _users_code(f"{name} could not be imported"):
+        importlib.import_module(name)
+
+
+@contextmanager
+def _users_code(problem: str) -> Iterator[None]:
+    """Around code of the user's, whose packages are looked for in the current folder too. Raises `ModelNotReadable`."""
     folder = os.getcwd()
     added = folder not in sys.path
     if added:
         sys.path.insert(0, folder)
     try:
-        target: Any = importlib.import_module(module)
-        for part in name.split("."):
-            target = getattr(target, part)
-        return target() if callable(target) and not _is_model(target) else target
+        yield
     except LayerscopeError:
         raise
     except Exception as error:
-        # The user's own code: any error is theirs to see, in one line here and whole with --debug.
-        raise ModelNotReadable(f"{reference} could not be built: {type(error).__name__}: {one_line(error)}") from error
+        # Any error is theirs to see, in one line here and whole with --debug.
+        raise ModelNotReadable(f"{problem}: {type(error).__name__}: {one_line(error)}") from error
     finally:
         if added:
             sys.path.remove(folder)

@@ -144,7 +144,7 @@ def _reason(source: Path, version: str, unknown: str, why: str) -> ModelNotReada
     if unknown and unknown not in OF_KERAS_2 and not hasattr(keras.layers, unknown):
         return ModelNotReadable(
             f"{source.name} needs the custom object {unknown!r}: decorate it with"
-            " keras.saving.register_keras_serializable() and import its module before opening the file, or build the"
+            " keras.saving.register_keras_serializable() and import its module before opening the file (--import), or build the"
             " model in Python and pass it"
         )
     if unknown or version.startswith("2"):

@@ -116,9 +116,9 @@ def _recipe(preprocess: Any, facts: Facts, entry: Input) -> tuple[Recipe, bool, 
     return as_recipe(preprocess), True, "preprocessing as given"
 
 
-def _with_size(recipe: Recipe, entry: Input, size: int | Sequence[int] | None) -> tuple[Recipe, str]:
+def _with_size(recipe: Recipe, entry: Input, size: Any) -> tuple[Recipe, str]:
     if size is not None:
-        sides: Any = (size, size) if isinstance(size, Real | str) else tuple(size)
+        sides = (size, size) if isinstance(size, Real | str) else tuple(size)
         return replace(recipe, size=sides), f"size as given, {' × '.join(str(side) for side in sides)}"
     height, width = (entry.shape[entry.axes.index(axis)] for axis in "hw")
     if height and width:

@@ -178,7 +178,8 @@ def test_a_zoom_that_is_no_whole_number_is_a_named_error(zoom):
 
 
 @pytest.mark.limit("a picture that doesn't fit into memory")
-def test_a_picture_that_is_too_large_is_refused_before_it_is_drawn(limit):
+def test_a_picture_that_is_too_large_is_refused_before_it_is_drawn(limit, monkeypatch):
+    monkeypatch.setattr("layerscope.memory.available", lambda: 10**9)
     for draw in (ls.heatmap, ls.sheet):
         with limit.raises("zoom="):
             draw(noise(4, 4), zoom=10**9)

@@ -321,3 +321,12 @@ def test_maps_of_nothing_and_of_one_pixel():
     with raises(ls.BadOption):
         ls.overlay(colours, contours=2)
     wording(ls.overlay(colours, clip=(5, 95)).alt(), "5", "95")
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 2), (2, 1), (1, 3000), (3000, 1)])
+def test_the_thinnest_photos_have_overlays(size):
+    crop = Recipe("crop", divide=255.0, resize="shorter", size=(8, 8), short=9)  # it covers 8/9 of a pixel
+    scope = ls.open(tiny_model(), backend=TinyBackend(), preprocess=crop)
+    fm = ls.mean(scope.capture(Image.new("RGB", size), "conv1")["conv1"])
+    for smooth in (False, True):
+        assert ls.overlay(fm, smooth=smooth, alpha=1.0).cells[0].channel == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -33,6 +34,9 @@ class PhotoGrid:
     size: tuple[int, ...]
     placement: Placement
     spatial: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "placement", _over_a_pixel(self.placement))
 
     @cached_property
     def rows(self) -> np.ndarray:
@@ -81,6 +85,18 @@ class PhotoGrid:
         across = _linear(values, xs, 1)
         for top in range(0, len(ys), self.step):
             yield slice(top, min(top + self.step, len(ys))), _linear(across, ys[top : top + self.step], 0)
+
+
+def _over_a_pixel(placement: Placement) -> Placement:
+    """The placement; an input that lies between two centres of pixels, as of a photo of 20,000 × 1, is moved onto one."""
+    top, left, height, width = placement.box
+    (top, height), (left, width) = (
+        (start, length)
+        if max(math.ceil(start - 0.5), 0) + 0.5 < start + length
+        else (float(min(max(math.floor(start + length / 2), 0), whole - 1)), 1.0)
+        for start, length, whole in ((top, height, placement.photo[0]), (left, width, placement.photo[1]))
+    )
+    return replace(placement, box=(top, left, height, width))
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,6 @@ from layerscope.errors import BadOption, BadWeights, ImageNotReadable, Layerscop
 from .families import Family, named
 from .mutate import SECRET
 
-MEMORY = 300_000_000  # that layerscope may take, by LAYERSCOPE_MAX_MEMORY
 GROWTH = 1_000_000_000  # how much the process may grow, the framework's own buffers among it
 ADDRESSES, FILE, CPU, WALL = 4 * GROWTH, 64_000_000, 15, 60  # bytes, bytes, seconds, seconds
 ROUND = 200  # cases of one worker
@@ -339,7 +338,7 @@ def build(family: Family, folder: Path) -> None:
 
 def main() -> None:
     order = json.loads(sys.argv[1])
-    os.environ.update(LAYERSCOPE_MAX_MEMORY=str(MEMORY), OMP_NUM_THREADS="1", TF_CPP_MIN_LOG_LEVEL="3")
+    os.environ.update(OMP_NUM_THREADS="1", TF_CPP_MIN_LOG_LEVEL="3")
     families = [named(name) for name in order["families"]]
     for module in dict.fromkeys(module for family in families for module in family.needs):
         importlib.import_module(module)

@@ -25,6 +25,7 @@ from typing import Any
 from .known import reason
 from .mutate import of_bytes
 
+MEMORY = 300_000_000  # that layerscope may take, by LAYERSCOPE_MAX_MEMORY
 SLOW = 2.0  # seconds of the processor, for an input of a few kilobytes
 ALONE = 30  # seconds for each parser: with less, all of them share a process, which takes seconds to start
 HERE = Path(__file__).parent
@@ -154,7 +155,9 @@ def run(seconds: float, seed: int, folder: Path) -> int:
 def environment() -> dict[str, str]:
     """That of a process which imports this folder and the sources beside it."""
     paths = [str(HERE.parent / "src"), str(HERE.parent), os.environ.get("PYTHONPATH", "")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    # A module that is imported late would be compiled, which is a file written outside.
+    limits = {"LAYERSCOPE_MAX_MEMORY": str(MEMORY), "PYTHONDONTWRITEBYTECODE": "1"}
+    return {**os.environ, **limits, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 
 def process(targets: Sequence[str], *flags: str) -> list[dict[str, Any]]:

@@ -114,7 +114,7 @@ def test_no_file_of_a_fixed_set_does_harm(names, count, tmp_path):
     if missing := [family.missing for family in families if family.missing]:
         pytest.skip(f"not installed: {', '.join(missing)}")
     results = list(verdicts(families, seed=1, count=count, seconds=240, findings=str(tmp_path), replay=FINDINGS))
-    assert not unknown(results)
+    assert not unknown(results), json.dumps(unknown(results))[:3000]
     for family in families:
         told = [result["verdict"] for result in results if result["family"] == family.name]
         assert len(told) == count + len(FINDINGS.get(family.name, ())) and told.count("unmade") < 3

@@ -75,9 +75,9 @@ def by_family(paths: Sequence[Path]) -> dict[str, list[str]]:
 
 def replay(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
     """The verdicts of findings."""
-    found = by_family(paths)
-    for group in groups([family for family in FAMILIES if family.name in found and not family.missing]):
-        yield from verdicts(group, replay=found, count=0)
+    findings = by_family(paths)
+    for group in groups([family for family in FAMILIES if family.name in findings and not family.missing]):
+        yield from verdicts(group, replay=findings, count=0)
 
 
 def main() -> int:

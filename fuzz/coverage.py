@@ -12,6 +12,7 @@ import importlib.util
 import json
 import os
 import re
+import resource
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,7 @@ from typing import Any
 from .known import reason
 from .mutate import of_bytes
 
+MOST_MEMORY = 3 << 30  # of a process that runs inputs for parsers
 MEMORY = 300_000_000  # that layerscope may take, by LAYERSCOPE_MAX_MEMORY
 SLOW = 2.0  # seconds of the processor, for an input of a few kilobytes
 ALONE = 30  # seconds for each parser: with less, all of them share a process, which takes seconds to start
@@ -93,22 +95,24 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--blind", action="store_true")
-    asked = parser.parse_args()
-    blind = asked.blind or importlib.util.find_spec("atheris") is None
+    arguments = parser.parse_args()
+    # libFuzzer's own limit looks at the peak of the process, which on Linux is that of the process that started it, too.
+    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, resource.RLIM_INFINITY))
+    blind = arguments.blind or importlib.util.find_spec("atheris") is None
     with contextlib.nullcontext() if blind else _instrumented():
         from . import targets
-    chosen = [targets.named(name) for name in asked.names]
-    collector = Collector(chosen, asked.folder)
+    chosen = [targets.named(name) for name in arguments.names]
+    collector = Collector(chosen, arguments.folder)
     inputs = [(index, data) for index, target in enumerate(chosen) for data in target.seeds()]
     if blind:
-        random, end = Random(asked.seed), time.monotonic() + (asked.seconds or 10**9)
-        while collector.runs < asked.runs and time.monotonic() < end:
+        random, end = Random(arguments.seed), time.monotonic() + (arguments.seconds or 10**9)
+        while collector.runs < arguments.runs and time.monotonic() < end:
             index, data = random.choice(inputs)
             collector.run(chosen[index], of_bytes(random, data))
         print(json.dumps({"runs": collector.runs}))
         return
     corpus = [bytes([index]) + data if len(chosen) > 1 else data for index, data in inputs]
-    _led(collector, corpus, asked, targets.MOST_BYTES)
+    _led(collector, corpus, arguments, targets.MOST_BYTES)
 
 
 def _instrumented() -> Any:
@@ -117,18 +121,18 @@ def _instrumented() -> Any:
     return atheris.instrument_imports(include=["layerscope"])
 
 
-def _led(collector: Collector, corpus: Sequence[bytes], asked: argparse.Namespace, most: int) -> None:
+def _led(collector: Collector, corpus: Sequence[bytes], arguments: argparse.Namespace, most: int) -> None:
     import atheris
 
     folder = tempfile.mkdtemp(prefix="fuzz-")
     for index, data in enumerate(corpus):
         Path(folder, str(index)).write_bytes(data)
-    artifacts = asked.folder or Path(folder)
+    artifacts = arguments.folder or Path(folder)
     artifacts.mkdir(parents=True, exist_ok=True)
-    flags = [f"-seed={asked.seed}", f"-runs={asked.runs}", f"-max_len={most}", "-timeout=30", "-rss_limit_mb=2000",
-             f"-artifact_prefix={artifacts}/parser-{asked.names[0]}-", "-print_final_stats=1"]  # fmt: skip
-    if asked.seconds:
-        flags.append(f"-max_total_time={max(1, int(asked.seconds))}")
+    flags = [f"-seed={arguments.seed}", f"-runs={arguments.runs}", f"-max_len={most}", "-timeout=30", "-rss_limit_mb=0",
+             f"-artifact_prefix={artifacts}/parser-{arguments.names[0]}-", "-print_final_stats=1"]  # fmt: skip
+    if arguments.seconds:
+        flags.append(f"-max_total_time={max(1, int(arguments.seconds))}")
     atheris.Setup([sys.argv[0], *flags, folder], collector)
     atheris.Fuzz()
 

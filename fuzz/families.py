@@ -135,9 +135,9 @@ def use_command(path: Path) -> None:
     except SystemExit as ended:
         code = ended.code
     finally:
-        for made in path.parent.iterdir():
-            if made.name != path.name:
-                shutil.rmtree(made) if made.is_dir() else made.unlink()
+        for other in path.parent.iterdir():
+            if other.name != path.name:
+                shutil.rmtree(other) if other.is_dir() else other.unlink()
     assert code in (0, 1, 2, 3), code
 
 

@@ -138,17 +138,17 @@ def remove(place: Place) -> None:
 def of_tree(random: Random, tree: Any, loose: bool = True) -> None:
     """Change one to three values of a tree; `loose` also to values of other types."""
     for _ in range(random.choice((1, 1, 2, 3))):
-        found = list(places(tree))
-        if not found:
+        choices = list(places(tree))
+        if not choices:
             return
-        place = random.choice(found)
+        place = random.choice(choices)
         change, value = random.randrange(5), get(place)
         if change == 0:
             remove(place)
         elif change == 1 and isinstance(place[0], list):
             place[0][place[1] : place[1]] = [value] * random.choice((1, 2, 300))
         elif change == 2:
-            other = random.choice([other for other in found if loose or kind(get(other)) == kind(value)])
+            other = random.choice([other for other in choices if loose or kind(get(other)) == kind(value)])
             put(place, copy.deepcopy(get(other)))  # else a tree could come to hold itself
         else:
             put(place, other_value(random, value, loose))

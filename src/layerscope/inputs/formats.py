@@ -146,8 +146,8 @@ def check_memory(name: str, image: Image.Image) -> None:
     """Raises `ImageTooLarge` where decoding the image would take more than most of the memory that there is."""
     width, height = image.size
     # Bytes for a pixel: Pillow's image and one turned upright, floats for more than 8 bits, pixels, what a decoder needs.
-    each = 8 if image.mode in ("1", "L", "P") else 24 if image.mode.startswith(("I", "F")) else 16
-    check_needed(name, f"decoding {width} × {height} pixels", width * height * each)
+    bytes_per_pixel = 8 if image.mode in ("1", "L", "P") else 24 if image.mode.startswith(("I", "F")) else 16
+    check_needed(name, f"decoding {width} × {height} pixels", width * height * bytes_per_pixel)
 
 
 def check_needed(name: str, work: str, needed: int) -> None:

@@ -31,10 +31,8 @@ SUFFIXES = (
 )
 
 
-GROUP, SHARE = (
-    1 << 30,
-    0.2,
-)  # the photos of one batch take at most so many bytes and share of the memory, but for the last
+# The photos of one batch take at most so many bytes, and such a share of the memory, but for the last.
+GROUP, SHARE = 1 << 30, 0.2
 
 
 @dataclass(frozen=True, eq=False)

@@ -124,10 +124,10 @@ def refusal(config: Any, names: Names) -> Refusal | None:
     """The part of a configuration that isn't allowed, first one that runs code; `None` where all are."""
     first = None
     for part in _parts(config):
-        found = _vocabulary(part) or (_of_part(part, names) if "class_name" in part else None)
-        if found is not None and found.runs:
-            return found
-        first = first or found
+        problem = _vocabulary(part) or (_of_part(part, names) if "class_name" in part else None)
+        if problem is not None and problem.runs:
+            return problem
+        first = first or problem
     return first
 
 

@@ -57,12 +57,12 @@ def _check(source: Path, contents: Contents) -> None:
         *(keras.dtype_policies.DTypePolicyMap, keras.quantizers.Quantizer, keras.random.SeedGenerator),
         getattr(keras.quantizers, "QuantizationConfig", keras.quantizers.Quantizer),  # since Keras 3.13
     )
-    found = refusal(contents.config, Names(keras, bases))
-    if found is None:
+    refused = refusal(contents.config, Names(keras, bases))
+    if refused is None:
         return
-    if found.runs:
-        raise trust_required(source, found.holds)
-    raise _reason(source, contents.version, found.name, f"it knows no {found.name!r}")
+    if refused.runs:
+        raise trust_required(source, refused.holds)
+    raise _reason(source, contents.version, refused.name, f"it knows no {refused.name!r}")
 
 
 def from_reference(name: str, weights: Path | None = None) -> Any:

@@ -54,10 +54,10 @@ def _check(source: Path, contents: Contents) -> None:
         *(tf_keras.optimizers.legacy.Optimizer, tf_keras.optimizers.schedules.LearningRateSchedule),
         tf_keras.mixed_precision.Policy,
     )
-    found = refusal(contents.config, Names(tf_keras, bases, get_builtin_layer, operation))
-    if found is not None:
+    refused = refusal(contents.config, Names(tf_keras, bases, get_builtin_layer, operation))
+    if refused is not None:
         registered = "import the module that registers it first (--import, register_keras_serializable)"
-        raise trust_required(source, found.holds, "" if found.runs else registered)
+        raise trust_required(source, refused.holds, "" if refused.runs else registered)
 
 
 def _refuse_serving_only(source: Path) -> None:

@@ -89,13 +89,15 @@ def _check(graph: Table, codes: Codes, buffers: Sequence[int], graphs: int) -> s
             raise _damaged("an operator is of a kind that doesn't exist")
         name = codes[number][0]
         _check_inputs(name, operator, ready, len(tensors.sizes))
-        made = [index for index in _numbers(operator, 2) if index != -1 or name not in OPTIONAL]
-        _check_indices(made, len(tensors.sizes), f"the operator {name}")
-        if tensors.stored.intersection(index for index in made if tensors.sizes[index]) or written.intersection(made):
+        results = [index for index in _numbers(operator, 2) if index != -1 or name not in OPTIONAL]
+        _check_indices(results, len(tensors.sizes), f"the operator {name}")
+        if tensors.stored.intersection(index for index in results if tensors.sizes[index]) or written.intersection(
+            results
+        ):
             raise _damaged(f"the operator {name} writes to a tensor that has its values already")
-        _check_type(name, _numbers(operator, 1), made, tensors.floats)
-        ready.update(made)
-        written.update(made)
+        _check_type(name, _numbers(operator, 1), results, tensors.floats)
+        ready.update(results)
+        written.update(results)
         bodies.update(_bodies(name, operator))
     if not ready.issuperset(outputs) or any(not 0 <= body < graphs for body in bodies):
         raise _damaged("a graph has outputs that nothing makes, or runs one that doesn't exist")
@@ -113,11 +115,11 @@ def _check_inputs(name: str, operator: Table, ready: set[int], tensors: int) -> 
     missing = [place for place, index in enumerate(inputs) if index == -1]
     if optional is not None and any(place not in optional for place in missing):
         raise _damaged(f"the operator {name} lacks its input {missing[0]}")
-    given = [index for index in inputs if index != -1]
+    present = [index for index in inputs if index != -1]
     _check_indices(
-        [*given, *(index for index in _numbers(operator, 8) if index != -1)], tensors, f"the operator {name}"
+        [*present, *(index for index in _numbers(operator, 8) if index != -1)], tensors, f"the operator {name}"
     )
-    if not ready.issuperset(given):
+    if not ready.issuperset(present):
         raise _damaged(f"the operator {name} reads a tensor that nothing has made")
 
 

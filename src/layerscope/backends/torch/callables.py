@@ -108,7 +108,7 @@ class CallableCopier:
         hooks, extra = handle.hooks_dict_ref(), tuple(reference() for reference in handle.extra_dict_ref)
         if hooks is None or None in extra:
             return handle
-        copies = [self.copy(each) for each in (hooks, *extra)]
+        copies = [self.copy(table) for table in (hooks, *extra)]
         self.kept += copies
         duplicate.hooks_dict_ref = weakref.ref(copies[0])
         duplicate.extra_dict_ref = tuple(map(weakref.ref, copies[1:]))

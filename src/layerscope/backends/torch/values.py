@@ -46,7 +46,7 @@ def is_strided(tensor: torch.Tensor) -> bool:
 def is_sentinel(value: Any) -> bool:
     """Whether an object without attributes is known by its identity: a name in the file of its class stands for it."""
     scope = vars(sys.modules.get(type(value).__module__, types))
-    return any(each is value for each in list(scope.values()))
+    return any(member is value for member in list(scope.values()))
 
 
 @functools.lru_cache(maxsize=4096)

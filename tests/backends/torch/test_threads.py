@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 import layerscope as ls
+from helpers.shared import SharedList
 from helpers.wording import raises
 from layerscope.backends.torch import isolation
 from layerscope.backends.torch.backend import TorchBackend
@@ -352,3 +353,34 @@ def test_compiled_parts_run_eagerly_only_while_a_capture_runs():
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(lambda _: BACKEND.capture(model, images(), PATHS), range(16)))
     assert dynamo._stance == stance
+
+
+def test_a_thread_that_begins_during_a_capture_is_no_change():
+    model, threads = Net(), SharedList()
+
+    class Starting(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = model
+
+        def forward(self, x):
+            threads.append(Worker(lambda: time.sleep(1e-3)))
+            threads[-1].start()
+            return self.net(x)
+
+    starting, runs = Starting(), SharedList()
+    model.register_forward_pre_hook(lambda *_: runs.append(1))
+    try:
+        BACKEND.capture(starting, images(), ["net.head"])
+    finally:
+        for thread in threads:
+            thread.done.set()
+            thread.join(30)
+    assert len(runs) == 1 and not isolation.CHANGING.get(starting)
+
+
+def test_weights_are_shared_again_once_a_training_has_ended():
+    model, batch = Chain(), np.full((1, 256), 1 / 256, np.float32)
+    isolation.CHANGING.set(model, True)
+    BACKEND.capture(model, batch, ["first"])
+    assert not isolation.CHANGING.get(model)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -77,7 +77,12 @@ def run_replica(model: torch.nn.Module, run: Callable[[torch.nn.Module], Value],
                 if not _changed(model, before):
                     return result
             CHANGING.set(model, True)
-        return evaluated(_copied_between_steps(model))
+        replica = _copied_between_steps(model)
+        before, copied = _versions(model), _versions(replica)
+        result = evaluated(replica)
+        # A training that has ended needs no more copies; a model that writes its own weights does.
+        CHANGING.set(model, _changed(model, before) or _changed(replica, copied))
+        return result
 
 
 def _copied_between_steps(model: torch.nn.Module) -> torch.nn.Module:
@@ -96,23 +101,29 @@ def _copied_between_steps(model: torch.nn.Module) -> torch.nn.Module:
     )
 
 
-Versions = tuple[list[torch.Tensor], list[Any]]
+class Versions(NamedTuple):
+    """The weights, what changes with a write to them, and whether other threads lived, so that more was looked at."""
+
+    weights: list[torch.Tensor]
+    state: list[Any]
+    shared: bool
 
 
-def _versions(model: torch.nn.Module) -> Versions | None:
-    """The weights and what changes with a write to them; `None` where another thread is in the middle of writing."""
+def _versions(model: torch.nn.Module, shared: bool | None = None) -> Versions | None:
+    """The versions of a model's weights; `None` where another thread is in the middle of writing."""
+    shared = threading.active_count() > 1 if shared is None else shared
     if others_inside(OPTIMIZERS, codes=WRITERS, ended_by=CLOSURES):
         return None
     weights: list[torch.Tensor] = list(weights_of(model))
     # A weight made in inference mode keeps no count.
     state: list[Any] = [0 if weight.is_inference() else weight._version for weight in weights]
-    if threading.active_count() > 1:
+    if shared:
         try:
             state += [(id(weight), weight.dtype, weight.device) for weight in weights] + _samples(weights)
         except RuntimeError:  # a weight that was replaced meanwhile
             return None
         weights += [weight.detach() for weight in weights]  # the memory that they had stays theirs, though they move
-    return weights, state
+    return Versions(weights, state, shared)
 
 
 def _samples(weights: list[torch.Tensor]) -> list[Any]:
@@ -133,8 +144,10 @@ def _changed(model: torch.nn.Module, before: Versions | None) -> bool:
     """Whether the weights may have changed since `before`, or are about to."""
     if before is None:
         return True
-    now = _versions(model)
-    return now is None or now[1] != before[1]
+    now = _versions(
+        model, before.shared
+    )  # a thread that begins or ends meanwhile, such as a progress bar's, is no change
+    return now is None or now.state != before.state
 
 
 @contextmanager

@@ -199,6 +199,16 @@ def test_a_capture_beside_a_training_sees_the_weights_between_two_steps():
     assert not errors and len(numbers) > 1
 
 
+def test_weights_that_nobody_writes_to_look_the_same_in_every_type():
+    engine = BACKEND.engine()
+    for dtype in ("float32", "float16", "bfloat16"):
+        weight = keras.Variable(np.ones((2, 3)), dtype=dtype)
+        before = engine.content(weight)
+        assert engine.content(weight)[1] == before[1]
+        weight.assign(np.zeros((2, 3)))
+        assert engine.content(weight)[1] != before[1]
+
+
 def test_capture_inside_a_capture():
     inner, x, observed = models.small_cnn(), images(1, 8, 8, 3), []
     inner(x)

@@ -226,6 +226,8 @@ class TensorflowEngine(Engine):
     def content(self, variable: Any) -> tuple[Any, int]:
         value = self.stored_value(variable)
         tensor = value.read_value() if hasattr(value, "read_value") else value
+        if "CPU" not in tensor.device:
+            return tensor, 0  # in numpy it is another copy each time, and nothing tells of a write
         # the memory of what was read: while it is held, a write takes other memory
         return tensor, tensor._numpy().__array_interface__["data"][0]
 

@@ -135,7 +135,7 @@ class TorchEngine(Keras3Engine):
 
     def content(self, variable: Any) -> tuple[Any, int]:
         value = self.stored_value(variable)
-        return value, value._version
+        return value, 0 if value.is_inference() else value._version  # a weight made in inference mode keeps no count
 
     @contextlib.contextmanager
     def frozen(self, weights: Weights) -> Iterator[None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import random
 import sys
 import threading
@@ -108,10 +109,32 @@ def others_inside(
         return False
     for _ in range(LOOKS):
         positions = _positions()
-        inside = any(_is_inside(frame, folders, codes, ended_by) for frame, _ in positions.values())
+        with _uncollected():
+            inside = any(_is_inside(frame, folders, codes, ended_by) for frame, _ in positions.values())
         if _positions() == positions:  # else they went on meanwhile, and what was seen is of no moment
             return inside
     return True
+
+
+WALK = threading.Lock()
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without garbage collection, in Python 3.11, whose `f_back` creates the object that it returns.
+
+    A collection inside that creation can let the other thread go on; `f_back` is then whatever lies where its frame was.
+    """
+    if sys.version_info[:2] != (3, 11):
+        yield
+        return
+    with WALK:
+        thresholds = gc.get_threshold()
+        gc.set_threshold(0)
+        try:
+            yield
+        finally:
+            gc.set_threshold(*thresholds)
 
 
 def _positions() -> dict[int, tuple[types.FrameType, int]]:

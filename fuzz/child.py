@@ -28,7 +28,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from layerscope.errors import BadOption, BadWeights, ImageNotReadable, LayerscopeError, ModelNotReadable
+from layerscope.errors import BadOption, BadWeights, ImageNotReadable, InternalError, LayerscopeError, ModelNotReadable
 
 from .families import Family, named
 from .mutate import SECRET
@@ -129,6 +129,8 @@ def judge(family: Family, path: Path, watch: Watch) -> tuple[str, str, str]:
     watch.active = True
     try:
         family.use(path)
+    except InternalError as error:
+        verdict, place, message = "InternalError", inner_place(error.__cause__ or error), str(error)
     except LayerscopeError as error:
         message = str(error)
         functions = {frame.name for frame in traceback.extract_tb(error.__traceback__)}

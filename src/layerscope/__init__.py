@@ -21,7 +21,7 @@ from ._version import __version__ as __version__
 PUBLIC = {
     "errors": "BackendMissing BackendSkipped BadChannels BadLayout BadOption BadScale BadWeights Cancelled"
     " CaptureTooLarge"
-    " DrawingFailed GradientsUnavailable ImageNotReadable ImageTooLarge ImagesSkipped LayerNotCalled"
+    " DrawingFailed GradientsUnavailable ImageNotReadable ImageTooLarge ImagesSkipped InternalError LayerNotCalled"
     " LayerNotFound LayerscopeError LayerscopeWarning LayoutWarning LibraryMissing ModelNotReadable"
     " PreprocessUnknown PreprocessWarning RandomWeights TrustRequired",
     "core.feature_map": "FeatureMap load",

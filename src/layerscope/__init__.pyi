@@ -54,6 +54,7 @@ from .errors import GradientsUnavailable as GradientsUnavailable
 from .errors import ImageNotReadable as ImageNotReadable
 from .errors import ImageTooLarge as ImageTooLarge
 from .errors import ImagesSkipped as ImagesSkipped
+from .errors import InternalError as InternalError
 from .errors import LayerNotCalled as LayerNotCalled
 from .errors import LayerNotFound as LayerNotFound
 from .errors import LayerscopeError as LayerscopeError

@@ -13,6 +13,7 @@ LayerscopeError
 ├── GradientsUnavailable      this backend or layer has no gradients
 ├── CaptureTooLarge           the maps don't fit into memory
 ├── LibraryMissing            a library that this function needs isn't installed
+├── InternalError             layerscope's own code failed, which neither the model nor the input is to blame for
 ├── Cancelled                 the work was cancelled by whoever watched its progress
 ├── BadLayout                 axes that don't fit the array
 ├── BadWeights                channel weights that don't fit the feature map
@@ -109,6 +110,10 @@ class CaptureTooLarge(LayerscopeError, MemoryError):
 
 class LibraryMissing(LayerscopeError, ImportError):
     """A library that a function needs beyond layerscope's own isn't installed: raised by that function."""
+
+
+class InternalError(LayerscopeError, RuntimeError):
+    """layerscope's own code failed around a run of the model: a fault to report; the cause is chained."""
 
 
 class Cancelled(LayerscopeError):

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..backends.common.fault import own_fault
 from ..backends.common.run import keep_random_state
 from ..backends.protocol import Captured, Pick, Target
 from ..channels.query import numbers
 from ..core.layer import Layer
 from ..core.layer_table import LayerTable
-from ..errors import CaptureTooLarge, LayerscopeError, ModelNotReadable, first_line
+from ..errors import CaptureTooLarge, InternalError, LayerscopeError, ModelNotReadable, first_line
 from ..memory import short_of_memory
 from .batches import Batch, describe, dtype_name, signature
 from .target import describe_target
@@ -102,7 +103,7 @@ class Run:
 
 @contextmanager
 def forward_pass(scope: Scope, array: Any) -> Iterator[None]:
-    """Around a forward pass: random state is put back, the model's own errors come with what it was given."""
+    """Around a forward pass: random state is put back, the model's own errors come with what it was given, ours as ours."""
     try:
         with keep_random_state() if scope._reader.random else nullcontext():
             yield
@@ -115,6 +116,11 @@ def forward_pass(scope: Scope, array: Any) -> Iterator[None]:
             raise CaptureTooLarge(
                 f"{scope.name}: memory ran out in the forward pass on {describe(array)}: {reason}. Use a smaller "
                 "batch=, fewer layers or fewer channels="
+            ) from error
+        if place := own_fault(error):
+            raise InternalError(
+                f"{scope.name}: layerscope's own code failed in {place[0]}, line {place[1]}: {reason}",
+                "that is a fault in layerscope, not in the model: please report it with the whole traceback",
             ) from error
         raise ModelNotReadable(
             f"{scope.name}: the forward pass failed on an input of {describe(array)}: {reason}."

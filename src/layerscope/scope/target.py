@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..backends.protocol import Target
 from ..core.feature_map import FeatureMap
-from ..errors import BadOption, near
+from ..errors import BadOption, first_line, near
+from ..memory import short_of_memory
 
 if TYPE_CHECKING:
     from .scope import Scope
@@ -21,8 +24,10 @@ def resolve_target(scope: Scope, target: Any) -> Target | None:
         if scope.labels is None or target not in scope.labels:
             raise BadOption(f"no class {target!r}{near(target, scope.labels or ()) or '.'} Use a class index")
         return scope.labels.index(target)
-    if target is None or callable(target):
+    if target is None:
         return target
+    if callable(target):
+        return target if isinstance(target, Aimed) else Aimed(target)
     try:
         if isinstance(target, bool):
             raise TypeError
@@ -31,12 +36,33 @@ def resolve_target(scope: Scope, target: Any) -> Target | None:
         raise BadOption(f"target={target!r}: give a class index, a label, or a function of the output") from None
 
 
+@dataclass(frozen=True)
+class Aimed:
+    """A target function whose own errors say that they are its own, not the model's."""
+
+    function: Callable[[Any], Any]
+
+    def __call__(self, output: Any) -> Any:
+        try:
+            return self.function(output)
+        except Exception as error:  # whatever the user's function raises
+            if short_of_memory(error):
+                raise
+            reason = f"{type(error).__name__}: {first_line(error)}"
+            raise BadOption(f"the target function {_name(self)} failed on the model's output: {reason}") from error
+
+
+def _name(target: Any) -> str:
+    function = target.function if isinstance(target, Aimed) else target
+    return str(getattr(function, "__name__", type(function).__name__)).strip("<>")
+
+
 def describe_target(scope: Scope, target: Target | None) -> str:
     """A resolved target as pictures show it; `""` for `None`."""
     if target is None:
         return ""
     if callable(target):
-        return str(getattr(target, "__name__", type(target).__name__)).strip("<>")
+        return _name(target)
     return scope.label(target) if scope.labels is None else f"class {target}, {scope.label(target)}"
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from ...errors import ModelNotReadable
 from ..common.axes import SPACE
+from ..common.fault import call_model
 from ..protocol import Kernel
 from .model import FirstLayer, Unwrapped, inference_arguments, unwrap
 from .outputs import call_arguments, floating_leaf
@@ -66,11 +67,12 @@ class EquinoxModel:
             inputs, kwargs = self._arguments(model, function, args, named)
             if self.unwrapped.method != "__call__":
                 return self._output(watch.call("", model, function, (inputs, kwargs)))
-            return self._output(function(*inputs, **kwargs))
+            return self._output(call_model(function, *inputs, **kwargs))
 
         try:
             with watching(watch):
-                return jax.vmap(run_example, axis_name=self._axis_name())(jnp.arange(count), args, named)
+                mapped = jax.vmap(run_example, axis_name=self._axis_name())
+                return call_model(mapped, jnp.arange(count), args, named)
         finally:
             watch.marker = None
 

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from ...errors import ModelNotReadable
+from ..common.fault import call_model
 from ..protocol import Kernel
 from .model import FirstLayer, Unwrapped, flax_kernel, inference_arguments, unwrap
 from .outputs import call_arguments, floating_leaf
@@ -108,10 +109,11 @@ class LinenModel:
                 call = functools.partial(_run_compiled, call)
             if context.method_name == "__call__" or (not path and context.method_name == name):
                 return watch.call(path, context.module, call, (args, kwargs))
-            return call(*args, **kwargs)
+            return call_model(call, *args, **kwargs)
 
         with watching(watch), nn.intercept_methods(intercept):
-            return module.apply(self.variables, *args, method=method, mutable=False, **settings, **kwargs)
+            apply = functools.partial(module.apply, method=method, mutable=False)
+            return call_model(apply, self.variables, *args, **settings, **kwargs)
 
     @functools.cached_property
     def modules(self) -> dict[str, Any]:
@@ -184,7 +186,7 @@ class LinenModel:
 def _run_compiled(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """A call whose compiled functions stay compiled."""
     with jax.disable_jit(False):
-        return call(*args, **kwargs)
+        return call_model(call, *args, **kwargs)
 
 
 def _unbind(unwrapped: Unwrapped) -> Unwrapped:

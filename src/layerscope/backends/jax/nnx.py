@@ -15,6 +15,7 @@ import numpy as np
 from flax import nnx
 
 from ...errors import ModelNotReadable
+from ..common.fault import call_model
 from ..common.run import others_inside
 from ..protocol import Kernel
 from .model import FirstLayer, Unwrapped, flax_kernel, inference_arguments, unwrap
@@ -74,7 +75,7 @@ class NnxModel:
         with watching(watch):
             if self.unwrapped.method != "__call__":
                 return watch.call("", copy, function, (args, kwargs))
-            return function(*args, **kwargs)
+            return call_model(function, *args, **kwargs)
 
     def _inference_copy(self) -> Any:
         """The copy in evaluation mode, its modules tagged."""

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..common.fault import call_model
 from ..common.outputs import Aim, arrays_in, is_record, main_subpath
 from ..protocol import Captured
 
@@ -56,7 +57,7 @@ def call_arguments(batch: Any, like: Any) -> tuple[tuple[Any, ...], dict[str, An
     def array(value: Any) -> Any:
         wide = isinstance(value, np.ndarray) and value.dtype == np.float64
         narrow = wide and getattr(like, "dtype", None) != np.float64
-        return jnp.array(value, dtype=jnp.float32 if narrow else None, copy=True)
+        return call_model(jnp.array, value, dtype=jnp.float32 if narrow else None, copy=True)
 
     if isinstance(batch, Mapping):
         return (), {name: array(value) for name, value in batch.items()}

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
 
+from ..common.fault import call_model
 from ..common.run import Stop
 from .outputs import parts_of, with_arrays
 
@@ -67,7 +68,7 @@ class Watch:
             raise self.late
         self.on_start(path, module)
         args, kwargs = arguments
-        output = function(*args, **kwargs)
+        output = call_model(function, *args, **kwargs)
         self.ran.add(path)
         if not self.wants(path):
             return output
@@ -178,7 +179,7 @@ def reporting_call(cls: Any, path_of: Callable[[Any], str | None]) -> Callable[.
     def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:
         watch, path = _current.get(), path_of(self)
         if watch is None or path is None:
-            return original(self, *args, **kwargs)
+            return call_model(original, self, *args, **kwargs)
         return watch.call(path, self, functools.partial(original, self), (args, kwargs))
 
     return __call__

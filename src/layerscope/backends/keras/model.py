@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..common.fault import call_model
 from ..common.run import map_batch
 from .engine import Engine
 from .tree import is_graph
@@ -23,16 +24,16 @@ class KerasModel:
 
     def forward(self, batch: Any) -> Any:
         """The model's output for `batch`, run eagerly in inference mode on tensors of its own."""
-        batch = map_batch(batch, self.engine.copy_input)
+        batch = call_model(map_batch, batch, self.engine.copy_input)
         parameters = () if is_graph(self.root) else _tensor_parameters(self.root)
         if isinstance(getattr(self.root, "_inputs_struct", None), list) and isinstance(batch, np.ndarray):
             # Keras takes a tensor for a list of one input, but warns of an array
             batch = [batch]
         if isinstance(batch, Mapping) and parameters and set(batch) <= set(parameters):
-            return self.root(**batch, training=False)
+            return call_model(self.root, **batch, training=False)
         if isinstance(batch, tuple) and 1 < len(batch) <= len(parameters):
-            return self.root(*batch, training=False)
-        return self.root(batch, training=False)
+            return call_model(self.root, *batch, training=False)
+        return call_model(self.root, batch, training=False)
 
 
 def _tensor_parameters(layer: Any) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from ..common.fault import call_model
 from ..common.run import Stop, keep_random_state
 from .attention import NAME, AttentionMap, attention_weights
 from .engine import Engine, WatchedMethod
@@ -77,17 +78,17 @@ class Watch:
     def call(self, layer: Any, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """What `original(*args, **kwargs)` returns, noted as a call of `layer`."""
         if not self.applies():
-            return original(*args, **kwargs)
+            return call_model(original, *args, **kwargs)
         parent, location = self.frame
         if not is_layer(layer) and is_library_class(type(parent)) and not is_graph(parent):
             # how a layer of the library computes, such as the padding in a ZeroPadding2D
-            return original(*args, **kwargs)
+            return call_model(original, *args, **kwargs)
         root = layer is self.model.root and not self.stack
         location = ROOT if root else self.names.locate(parent, location, layer)
         self.stack.append(Frame(layer, location))
         try:
             with self.watch_wrapped(layer):
-                output = original(*args, **kwargs)
+                output = call_model(original, *args, **kwargs)
         finally:
             self.stack.pop()
         return self.report(Call(layer, parent, location, self.counts[location.path], (args, kwargs), output))
@@ -103,7 +104,7 @@ class Watch:
     def call_attention(self, compute: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """What the inside of an attention returns, with its weights noted as a call of `attention_map`."""
         layer = args[0]
-        output, weights = compute(*args, **kwargs)
+        output, weights = call_model(compute, *args, **kwargs)
         location = self.frame.location.inner(Child(NAME, NAME, layer))
         own = self.frame.layer is layer and self.is_result(output, location)
         if not own or not self.attention(location.path):
@@ -125,8 +126,8 @@ class Watch:
         """A compiled function by its Python code, since a graph shows nothing of its layers."""
         if type(function).__name__ == "RestoredFunction":  # read from a SavedModel: there is no code
             self.restored.add(self.frame.location.path)
-            return original(function, *args, **kwargs)
-        return function.python_function(*args, **kwargs)
+            return call_model(original, function, *args, **kwargs)
+        return call_model(function.python_function, *args, **kwargs)
 
     def is_result(self, output: Any, location: Location) -> bool:
         """Whether an output holds numbers, or something that isn't a tensor of a graph or a compiled loop."""
@@ -151,7 +152,7 @@ class Watch:
         @functools.wraps(original)
         def call(*args: Any, **kwargs: Any) -> Any:
             if self.stack and self.stack[-1].layer is inner:
-                return original(*args, **kwargs)
+                return call_model(original, *args, **kwargs)
             return self.call(inner, original, args, kwargs)
 
         vars(inner)["call"] = call
@@ -189,24 +190,26 @@ def _call_layer(watch: Watch, original: Method, args: Any, kwargs: Any) -> Any:
 def _call_operation(watch: Watch, original: Method, args: Any, kwargs: Any) -> Any:
     """`Operation.__call__`."""
     # a layer comes here from its own `__call__`
-    return original(*args, **kwargs) if is_layer(args[0]) else _call_layer(watch, original, args, kwargs)
+    return call_model(original, *args, **kwargs) if is_layer(args[0]) else _call_layer(watch, original, args, kwargs)
 
 
 def _write(watch: Watch, original: Method, args: Any, kwargs: Any) -> Any:
     """A write to a variable."""
     watch.save_variable(args[0])
-    return original(*args, **kwargs)
+    return call_model(original, *args, **kwargs)
 
 
 def _call_attention(watch: Watch, original: Method, args: Any, kwargs: Any) -> Any:
     """`_compute_attention`, the inside of an attention layer."""
-    return watch.call_attention(original, args, kwargs) if watch.applies() else original(*args, **kwargs)
+    return watch.call_attention(original, args, kwargs) if watch.applies() else call_model(original, *args, **kwargs)
 
 
 def _call_function(watch: Watch, original: Method, args: Any, kwargs: Any) -> Any:
     """The call of a compiled function."""
     applies = watch.applies()
-    return watch.call_function(args[0], original, args[1:], kwargs) if applies else original(*args, **kwargs)
+    return (
+        watch.call_function(args[0], original, args[1:], kwargs) if applies else call_model(original, *args, **kwargs)
+    )
 
 
 WATCHES: dict[str, Callable[[Watch, Method, Any, Any], Any]] = {
@@ -225,7 +228,7 @@ def _watch(original: Method, kind: str) -> Method:
     @functools.wraps(original)
     def method(*args: Any, **kwargs: Any) -> Any:
         watch = _current.get()
-        return original(*args, **kwargs) if watch is None else through(watch, original, args, kwargs)
+        return call_model(original, *args, **kwargs) if watch is None else through(watch, original, args, kwargs)
 
     return method
 

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from ..common.fault import call_model
 from .functions import ModuleWatch
 from .model import kind_of
 from .outputs import parts_of
@@ -64,16 +65,16 @@ class AttentionWatch(ModuleWatch):
         """The value passed on after the model calls a function of torch."""
         attends = func in FUSED or func is functional.multi_head_attention_forward
         if not (attends or func in SOFTMAX) or not self.running:
-            return func(*args, **kwargs)
+            return call_model(func, *args, **kwargs)
         name, module = self._attending()
         if not self._wanted(module):
-            return func(*args, **kwargs)
+            return call_model(func, *args, **kwargs)
         if func in FUSED:
             return self._run_fused(name, module, func, args=args, kwargs=kwargs)
         if func is functional.multi_head_attention_forward:
             self._attended(Weights(name, module, _returned_weights(func, args, kwargs), RETURNED))
-            return func(*args, **kwargs)
-        out = func(*args, **kwargs)
+            return call_model(func, *args, **kwargs)
+        out = call_model(func, *args, **kwargs)
         if out.ndim != 4 or not _over_last_axis(args, kwargs) or not _is_named_attention(name, module):
             return out
         replacement = self._attended(Weights(name, module, out, COMPUTED))
@@ -85,9 +86,9 @@ class AttentionWatch(ModuleWatch):
         return self.running[position][:2]
 
     def _run_fused(self, name: str, module: nn.Module, func: Any, *, args: Any, kwargs: Any) -> Any:
-        weights = self._attended(Weights(name, module, weights_of(*args, **kwargs), RECOMPUTED))
+        weights = self._attended(Weights(name, module, call_model(weights_of, *args, **kwargs), RECOMPUTED))
         if weights is None:
-            return func(*args, **kwargs)
+            return call_model(func, *args, **kwargs)
         value = args[2] if len(args) > 2 else kwargs["value"]
         if kwargs.get("enable_gqa"):
             value = value.repeat_interleave(weights.shape[-3] // value.shape[-3], -3)
@@ -125,7 +126,7 @@ def weights_of(
 
 def _returned_weights(func: Any, args: Any, kwargs: Any) -> torch.Tensor:
     bound = inspect.signature(func).bind(*args, **kwargs).arguments
-    weights: torch.Tensor = func(**{**bound, "need_weights": True, "average_attn_weights": False})[1]
+    weights: torch.Tensor = call_model(func, **{**bound, "need_weights": True, "average_attn_weights": False})[1]
     return weights
 
 

@@ -10,6 +10,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ...core.receptive_field import Field
+from ..common.fault import call_model
 from ..common.field import Positions, first_with_fields, image_positions
 from ..common.field_rules import follow
 from ..common.run import TensorMap
@@ -82,7 +83,7 @@ class Fields(TorchDispatchMode):
         known = {
             id(tensor): positions for tensor in tensors_in([*args, *kwargs.values()]) if (positions := self.get(tensor))
         }
-        output = func(*args, **kwargs)
+        output = call_model(func, *args, **kwargs)
         if any(positions.fields for positions in known.values()):
             for index, tensor in enumerate(tensors_in([output])):
                 self._follow(operator, Step(args, kwargs, known, tuple(tensor.shape), index), tensor)

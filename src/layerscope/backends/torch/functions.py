@@ -11,6 +11,8 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode, resolve_name
 
+from ..common.fault import call_model
+
 # They make, move or describe tensors; what a person would look at comes out of other functions.
 PLAIN = {
     "clone", "contiguous", "copy", "cpu", "cuda", "dequantize", "detach", "double", "empty_like", "expand",
@@ -81,7 +83,7 @@ class FunctionWatch(ModuleWatch):
         self._operated = operated
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
+        out = call_model(func, *args, **(kwargs or {}))
         return self.report(func, args, kwargs or {}, out) if self.running and isinstance(out, torch.Tensor) else out
 
     def report(self, func: Any, args: Any, kwargs: Any, out: torch.Tensor) -> torch.Tensor:

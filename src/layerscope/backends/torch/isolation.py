@@ -13,6 +13,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ...errors import ModelNotReadable
+from ..common.fault import call_model
 from ..common.run import EAGERLY, TensorMap, identities, others_inside
 from .replica import replicate
 from .tree import modules_of, weights_of
@@ -203,7 +204,7 @@ class DrawWatch(TorchDispatchMode):
         kwargs = kwargs or {}
         if torch.Tag.nondeterministic_seeded in func.tags:
             self.drew |= _dropout(func, args, kwargs) != 0
-        return func(*args, **kwargs)
+        return call_model(func, *args, **kwargs)
 
 
 def _dropout(func: Any, args: Any, kwargs: Any) -> float | None:

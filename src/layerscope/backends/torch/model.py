@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from ...errors import ModelNotReadable
+from ..common.fault import call_model
 
 
 def unwrap(model: Any) -> Any:
@@ -28,14 +29,14 @@ def unwrap(model: Any) -> Any:
 def forward(model: torch.nn.Module, batch: Any) -> Any:
     """The model's output for a batch: an array, a tuple of arrays, or a dict of them by name."""
     if isinstance(batch, Mapping):
-        return model(**{name: _tensor(model, value) for name, value in batch.items()})
+        return call_model(model, **{name: _tensor(model, value) for name, value in batch.items()})
     if isinstance(batch, tuple | list):
-        return model(*(_tensor(model, value) for value in batch))
+        return call_model(model, *(_tensor(model, value) for value in batch))
     # Models of transformers say by which name they take images; the forward of some takes it by name only.
     name = getattr(model, "main_input_name", None)
     if name == "pixel_values":
-        return model(pixel_values=_tensor(model, batch))
-    return model(_tensor(model, batch))
+        return call_model(model, pixel_values=_tensor(model, batch))
+    return call_model(model, _tensor(model, batch))
 
 
 def _tensor(model: torch.nn.Module, value: Any) -> Any:
@@ -43,7 +44,7 @@ def _tensor(model: torch.nn.Module, value: Any) -> Any:
     held = itertools.chain(model.parameters(), model.buffers())
     like = next((weight for weight in held if weight.is_floating_point()), torch.zeros(0))
     if isinstance(value, np.ndarray):
-        value = torch.from_numpy(np.ascontiguousarray(value).copy())
+        value = call_model(torch.from_numpy, np.ascontiguousarray(value).copy())
     elif isinstance(value, torch.Tensor):
         value = value.detach().clone()
     else:

@@ -1,0 +1,55 @@
+"""Whose fault an error is: that of the model that runs, or layerscope's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any, TypeVar
+
+Value = TypeVar("Value")
+
+PACKAGE = Path(__file__).parents[2]
+# The suite's models are models like any other, although they live in this package.
+OWN, MODELS = f"{PACKAGE}/", f"{PACKAGE / 'testing'}/"
+# Where backends are called: those of other packages are neither the model nor layerscope.
+SEAM = f"{PACKAGE / 'scope'}/"
+
+
+def call_model(function: Callable[..., Value], /, *args: Any, **kwargs: Any) -> Value:
+    """What `function`, code of the model or of its framework, returns: an error that comes out of it is the model's.
+
+    Whoever runs a model, or passes on a call that the model makes, does it through here.
+    """
+    return function(*args, **kwargs)
+
+
+def own_fault(error: BaseException) -> tuple[str, int] | None:
+    """The file in this package and the line where an error was raised by layerscope's own code; `None` for the model's.
+
+    >>> def model():
+    ...     return [][1]
+    >>> try:
+    ...     call_model(model)
+    ... except IndexError as error:
+    ...     print(own_fault(error))
+    None
+    """
+    trace, inner = error.__traceback__, 0
+    place: tuple[FrameType, int] | None = None
+    while trace is not None:
+        inner += 1
+        if is_own(trace.tb_frame):
+            place, inner = (trace.tb_frame, trace.tb_lineno), 0
+        trace = trace.tb_next
+    if place is not None:
+        file = place[0].f_code.co_filename
+        if place[0].f_code is not call_model.__code__ and not (inner and file.startswith(SEAM)):
+            return file.removeprefix(OWN), place[1]
+    return None if error.__cause__ is None else own_fault(error.__cause__)
+
+
+def is_own(frame: FrameType) -> bool:
+    """Whether a frame is layerscope's."""
+    file = frame.f_code.co_filename
+    return file.startswith(OWN) and not file.startswith(MODELS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -43,7 +44,8 @@ class Wanted:
     @property
     def source(self) -> Any:
         """What the calls are counted of."""
-        return (self.module, self.part) if self.attention or self.function else self.module
+        inside = self.part is not None and (self.attention or self.function)
+        return (self.module, self.part) if inside else self.module
 
     @classmethod
     def find_all(
@@ -76,19 +78,24 @@ class Recorder:
         self.wanted = wanted
         self.calls: dict[Any, int] = {}
         self.taken: list[tuple[Wanted, int, Captured]] = []
-        self.missing = {(request.source, request.call) for request in wanted}
+        # Looked up at each call: of thousands of layers, each asks for its own alone.
+        self.requests: dict[Any, dict[int | None, list[Wanted]]] = {}
+        for request in wanted:
+            self.requests.setdefault(request.source, {}).setdefault(request.call, []).append(request)
+        self.missing = {(source, call) for source, calls in self.requests.items() for call in calls}
         self.endless = any(request.call is None for request in wanted)
 
     def hook(self, module: torch.nn.Module, inputs: Any, output: Any) -> Any:
         """The forward hook of a module: takes what was asked for of its output; the value passed on, `None` for its own."""
         call = self._count(module)
-        parts = parts_of(output)
-        for request in self.wanted:
-            if request.source is module and request.call in (None, call):
+        requests = self._requests(module, call)
+        if requests:
+            parts = parts_of(output)
+            for request in requests:
                 part = main_part(parts) if request.part is None else request.part
                 if part in parts:
                     self.take(request, call, parts[part])
-        self._stop_after(module, call)
+            self._stop_after(module, call)
         return None
 
     def attended(self, weights: attention.Weights) -> torch.Tensor | None:
@@ -104,15 +111,13 @@ class Recorder:
     def take_inside(self, source: Any, tensor: torch.Tensor) -> None:
         """Take a tensor that was made inside a module, if it was asked for."""
         call = self._count(source)
-        for request in self.wanted:
-            if request.source == source and request.call in (None, call):
-                self.take(request, call, tensor)
+        for request in self._requests(source, call):
+            self.take(request, call, tensor)
         self._stop_after(source, call)
 
     def wants(self, source: Any) -> bool:
         """Whether the next call of this source was asked for."""
-        call = self.calls.get(source, 0)
-        return any(request.source == source and request.call in (None, call) for request in self.wanted)
+        return bool(self._requests(source, self.calls.get(source, 0)))
 
     def watches(self) -> list[ModuleWatch]:
         """The watches that the layers asked for need; hooks on modules need none."""
@@ -131,13 +136,19 @@ class Recorder:
     def results(self) -> dict[str, Captured]:
         """What was taken, under the names of the contract, in execution order; raises where something is missing."""
         results = {}
+        times_taken = Counter(request.path for request, _, _ in self.taken)
         for request, call, captured in self.taken:
-            again = request.call is None and sum(other is request for other, _, _ in self.taken) > 1
+            again = request.call is None and times_taken[request.path] > 1
             results[f"{request.path}:{call}" if again else request.path] = captured
         for request in self.wanted:
-            if not any(other is request for other, _, _ in self.taken):
+            if request.path not in times_taken:
                 raise LayerNotCalled(f"layer {request.path!r} has no output: {self._why_missing(request)}")
         return results
+
+    def _requests(self, source: Any, call: int) -> list[Wanted]:
+        """What was asked for of this call of a source."""
+        calls = self.requests.get(source, {})
+        return [request for number in (None, call) for request in calls.get(number, ())]
 
     def _count(self, source: Any) -> int:
         """The number of this call of a source."""
@@ -163,9 +174,8 @@ class Recorder:
 @contextmanager
 def recording(replica: torch.nn.Module, recorder: Recorder) -> Iterator[None]:
     """Around a run of a replica in which `recorder` takes what it wants, which it may end early."""
-    sources = [request.source for request in recorder.wanted]
     with hooked() as handles, ExitStack() as watching:
-        for module in dict.fromkeys(source for source in sources if isinstance(source, torch.nn.Module)):
+        for module in [source for source in recorder.requests if isinstance(source, torch.nn.Module)]:
             handles.append(module.register_forward_hook(recorder.hook))
         for watch in recorder.watches():
             handles += watch.register_hooks(replica)

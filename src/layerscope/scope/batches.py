@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..backends.common.run import count_images as _count_in
 from ..core.conversion import count_masked
 from ..core.placement import Placement
 from ..errors import BadOption
@@ -92,7 +93,7 @@ def _ready_batches(ready: Any, size: int | None) -> Iterator[Batch]:
     count = _count_rows(ready)
     step = size or count
     for start in range(0, count, step):
-        part = ready if step >= count else _cut(ready, start, start + step)
+        part = ready if step >= count else _cut(ready, slice(start, start + step), count)
         yield Batch(part, tuple([f"image {index}" for index in range(start, min(count, start + step))]))
 
 
@@ -117,7 +118,7 @@ def _count_rows(ready: Any) -> int:
         )
     if not shape[0]:
         raise BadOption(f"the batch is empty: shape {shape}")
-    return int(shape[0])
+    return _count_in(ready)
 
 
 def _parts(ready: Any) -> Iterator[Any]:
@@ -129,23 +130,38 @@ def _parts(ready: Any) -> Iterator[Any]:
         yield ready
 
 
-def _cut(ready: Any, start: int, stop: int) -> Any:
+def _cut(ready: Any, rows: slice, count: int, depth: int = 0) -> Any:
+    """Some images of a ready batch of `count`: what doesn't hold so many (class embeddings, a grid) belongs to all of them."""
+    if isinstance(ready, list) and depth:
+        return ready[rows] if len(ready) == count else ready  # one argument with an image in each place
     if isinstance(ready, Mapping):
-        return {name: _cut(array, start, stop) for name, array in ready.items()}
+        return {name: _cut(member, rows, count, depth + 1) for name, member in ready.items()}
     if isinstance(ready, tuple | list):
-        return tuple(_cut(array, start, stop) for array in ready)
-    return ready[start:stop]
+        members = [_cut(member, rows, count, depth + 1) for member in ready]
+        return type(ready)(*members) if hasattr(ready, "_fields") else type(ready)(members)
+    shape = tuple(getattr(ready, "shape", ()))
+    return ready[rows] if shape and shape[0] == count else ready
 
 
 def signature(array: Any) -> Any:
-    """What tells two batches apart for the table of layers: sizes without the number of images, and types."""
+    """What tells two batches apart for the table of layers: types and sizes, of an array that is alone without its images."""
+    if isinstance(array, Mapping | tuple | list):
+        return _structure(array)
+    return _size_and_type(array, 1)
+
+
+def _structure(part: Any) -> Any:
+    if isinstance(part, Mapping):
+        return tuple((name, _structure(member)) for name, member in sorted(part.items()))
+    if isinstance(part, tuple | list):
+        return tuple(map(_structure, part))
+    return _size_and_type(part, 0)
+
+
+def _size_and_type(array: Any, first: int) -> tuple[tuple[int, ...], str]:
     if isinstance(array, np.ndarray):
-        return array.shape[1:], dtype_name(array.dtype)
-    if isinstance(array, Mapping):
-        return tuple((name, signature(part)) for name, part in sorted(array.items()))
-    if isinstance(array, tuple | list):
-        return tuple(signature(part) for part in array)
-    return tuple(getattr(array, "shape", ()))[1:], str(getattr(array, "dtype", type(array).__name__))
+        return array.shape[first:], dtype_name(array.dtype)
+    return tuple(getattr(array, "shape", ()))[first:], str(getattr(array, "dtype", type(array).__name__))
 
 
 @lru_cache(maxsize=64)

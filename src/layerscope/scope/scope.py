@@ -342,7 +342,8 @@ class Scope:
         """The first of the images; a blank one for `None`."""
         if images is None:
             return blank_batch(self.preprocess, self.plan)
-        return next(self._batches(images, 1, []))
+        # Of a ready batch, the backend knows what it may cut.
+        return next(self._batches(images, None if self.preprocess == READY else 1, []))
 
 
 def _join_one(single: Run) -> dict[str, Any]:

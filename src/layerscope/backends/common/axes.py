@@ -33,6 +33,18 @@ PREFIX_TOKENS = {
 UNUSED = "hwdn"
 
 
+def for_one_image(axes: str, shape: tuple[int, ...], images: int) -> tuple[int, ...]:
+    """A shape with the rows that one of some images has; as it is where its rows don't divide, and so belong to none.
+
+    >>> for_one_image("bchw", (4, 8, 7, 7), 4), for_one_image("bc", (5, 16), 4)
+    ((1, 8, 7, 7), (5, 16))
+    """
+    axis = axes.find("b")
+    if axis < 0 or images < 2 or shape[axis] % images:
+        return shape
+    return (*shape[:axis], shape[axis] // images, *shape[axis + 1 :])
+
+
 def prefix_labels(tokens: Iterable[tuple[str, int]]) -> tuple[str, ...]:
     """The labels of prefix tokens, `cls` first and registers last, from the names of parameters and how many each holds.
 

@@ -73,6 +73,35 @@ def first_image(batch: Any) -> Any:
     return map_batch(batch, lambda array: array[:1] if getattr(array, "ndim", 0) else array)
 
 
+def part_for_dry_run(batch: Any) -> tuple[Any, int]:
+    """What a dry run needs of a batch, and how many images that are: an array that is alone, cut to its first image.
+
+    Of several arrays nobody says which hold a row for each image; class embeddings, grids and containers don't: they stay
+    whole.
+
+    >>> part_for_dry_run({"images": np.zeros((4, 3, 8, 8))})[0]["images"].shape
+    (1, 3, 8, 8)
+    >>> part_for_dry_run((np.zeros((4, 3, 8, 8)), np.zeros((5, 16))))[1]
+    4
+    """
+    members = list(batch.values()) if isinstance(batch, Mapping) else batch
+    alone = not isinstance(members, tuple | list) or len(members) == 1
+    if alone and hasattr(members[0] if isinstance(members, tuple | list) else members, "shape"):
+        return first_image(batch), 1
+    return batch, count_images(batch)
+
+
+def count_images(batch: Any) -> int:
+    """How many images a batch holds: the rows of its first array, the members of a list that is one argument."""
+    first = batch
+    while isinstance(first, Mapping | tuple | list):
+        if isinstance(first, list) and first is not batch:
+            return len(first)
+        first = next(iter(first.values() if isinstance(first, Mapping) else first), None)
+    shape = tuple(getattr(first, "shape", ()))
+    return int(shape[0]) if shape else 1
+
+
 def first_input(batch: Any) -> Any:
     """The first array of a batch, whose rows are the images."""
     while isinstance(batch, Mapping | tuple | list):

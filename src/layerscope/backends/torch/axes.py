@@ -12,7 +12,7 @@ from torch import nn
 from ...core.layer import Layer
 from ..common.axes import CHANNELS_FIRST as PICTURES
 from ..common.axes import CHANNELS_LAST as TOKENS
-from ..common.axes import PICTURES_FIRST, permuted_view
+from ..common.axes import PICTURES_FIRST, for_one_image, permuted_view
 from ..common.run import TensorMap
 from .attention import attends, map_axes
 from .axes_flow import Flow
@@ -55,9 +55,10 @@ class Output(NamedTuple):
 
 
 class Axes:
-    """The axes of the tensors of one dry run."""
+    """The axes of the tensors of one dry run on some images."""
 
-    def __init__(self, model: nn.Module | None = None) -> None:
+    def __init__(self, model: nn.Module | None = None, images: int = 1) -> None:
+        self._images = images
         self._tokens = TokenGrids(model)
         self._heads: set[str] = set()
         self._trace: TensorMap[str] = TensorMap()
@@ -102,6 +103,7 @@ class Axes:
         return self._row(name, axes, tuple(tensor.shape), tensor)
 
     def _row(self, path: str, axes: str, shape: tuple[int, ...], tensor: torch.Tensor | None) -> Layer:
+        shape = for_one_image(axes, shape, self._images)
         rows = shape[axes.index("b")] if "b" in axes else 1
         tokens = shape[axes.index("n" if "n" in axes else "k")] if "n" in axes or "k" in axes else None
         if tokens is None:

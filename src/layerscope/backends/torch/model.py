@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
+import copy
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 
 from ...errors import ModelNotReadable
 from ..common.fault import call_model
+from .tree import modules_of
 
 
 def unwrap(model: Any) -> Any:
@@ -28,31 +30,95 @@ def unwrap(model: Any) -> Any:
 
 def forward(model: torch.nn.Module, batch: Any) -> Any:
     """The model's output for a batch: an array, a tuple of arrays, or a dict of them by name."""
+    feed = Feed(model)
     if isinstance(batch, Mapping):
-        return call_model(model, **{name: _tensor(model, value) for name, value in batch.items()})
+        return call_model(model, **{name: feed.own(value) for name, value in batch.items()})
     if isinstance(batch, tuple | list):
-        return call_model(model, *(_tensor(model, value) for value in batch))
+        return call_model(model, *(feed.own(value) for value in batch))
+    image = feed.own(batch, image=True)
     # Models of transformers say by which name they take images; the forward of some takes it by name only.
-    name = getattr(model, "main_input_name", None)
-    if name == "pixel_values":
-        return call_model(model, pixel_values=_tensor(model, batch))
-    return call_model(model, _tensor(model, batch))
+    if getattr(model, "main_input_name", None) == "pixel_values":
+        return call_model(model, pixel_values=image)
+    return call_model(model, image)
 
 
-def _tensor(model: torch.nn.Module, value: Any) -> Any:
-    """On the model's device, in its floating type; a copy, so that a model may write into its input."""
-    held = itertools.chain(model.parameters(), model.buffers())
-    like = next((weight for weight in held if weight.is_floating_point()), torch.zeros(0))
-    if isinstance(value, np.ndarray):
-        value = call_model(torch.from_numpy, np.ascontiguousarray(value).copy())
-    elif isinstance(value, torch.Tensor):
-        value = value.detach().clone()
-    else:
-        return value
-    if like.device.type == "meta":
+class Feed:
+    """Turns what a model is given into copies of it on the model's device, so that a model may write into its input.
+
+    Tensors keep their type, as their owner chose it. numpy has no bfloat16 and makes float64 unasked, so pictures among its
+    arrays get the type of the model's first layer.
+    """
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        weights = _floating(model)
+        self.device = _device(model, weights)
+        layers = [module for module in modules_of(model) if isinstance(module, TYPED)]
+        first = [weight for layer in layers[:1] for weight in layer._parameters.values() if weight is not None]
+        kinds = [weight.dtype for weight in (*first, *weights) if weight.is_floating_point()]
+        self.kind = next((kind for kind in kinds if kind.itemsize > 1), None)
+        self.memo: dict[int, Any] = {}  # what was given twice is one object again
+
+    def own(self, value: Any, image: bool = False) -> Any:
+        """The model's own copy of a value, in containers of any depth; `image` says that it is a picture, whatever its rank."""
+        if id(value) not in self.memo:
+            self.memo[id(value)] = self._copy(value, image)
+        return self.memo[id(value)]
+
+    def _copy(self, value: Any, image: bool) -> Any:
+        if isinstance(value, np.ndarray) and value.dtype != object:
+            tensor = call_model(torch.from_numpy, np.ascontiguousarray(value).copy())
+            return tensor.to(self.device, self._kind(tensor, image or tensor.ndim > 2))
+        if isinstance(value, torch.Tensor):
+            return value.detach().clone().to(self.device)
+        if type(value) in (list, tuple):
+            return type(value)(map(self.own, value))
+        if isinstance(value, tuple) and hasattr(value, "_fields"):
+            return type(value)(*map(self.own, value))
+        if type(value) in (dict, OrderedDict):
+            return type(value)((name, self.own(member)) for name, member in value.items())
+        try:
+            return copy.deepcopy(value)
+        except Exception:
+            return value  # what can't be copied (handles, generators) is the model's to read
+
+    def _kind(self, tensor: torch.Tensor, image: bool) -> torch.dtype:
+        """Other numbers (a time step of 981) keep what the model's type may have no room for."""
+        if self.kind is None or not tensor.is_floating_point():
+            return tensor.dtype
+        return self.kind if image else torch.promote_types(self.kind, min(tensor.dtype, torch.float32, key=_size))
+
+
+# The first layer of one of these takes the picture: parameters before it (a scale, a token) may have another type.
+TYPED = (torch.nn.modules.conv._ConvNd, torch.nn.Linear)
+
+
+def _size(kind: torch.dtype) -> int:
+    return kind.itemsize
+
+
+def _floating(model: torch.nn.Module) -> list[torch.Tensor]:
+    """The floating weights and buffers of a model."""
+    modules = modules_of(model)
+    held = [*(module._parameters for module in modules), *(module._buffers for module in modules)]
+    return [
+        tensor
+        for tensors in held
+        for tensor in list(tensors.values())
+        if tensor is not None and tensor.is_floating_point()
+    ]
+
+
+def _device(model: torch.nn.Module, weights: list[torch.Tensor]) -> torch.device:
+    """Where a model computes."""
+    device = next((weight.device for weight in weights if not weight.is_meta), None)
+    if device is not None or not weights:
+        return device or torch.device("cpu")
+    # accelerate keeps weights elsewhere, and brings each to this device while its layer runs.
+    hooks = [getattr(module, "_hf_hook", None) for module in modules_of(model)]
+    devices = [getattr(hook, "execution_device", None) for hook in hooks]
+    if all(device is None for device in devices):
         raise ModelNotReadable("the model's weights are on the meta device, so it can't compute: load them first")
-    kind = like.dtype if value.is_floating_point() and like.element_size() > 1 else value.dtype
-    return value.to(like.device, kind)
+    return torch.device(next(device for device in devices if device is not None))
 
 
 def kind_of(module: torch.nn.Module) -> str:

@@ -136,12 +136,12 @@ class Recorder:
     def results(self) -> dict[str, Captured]:
         """What was taken, under the names of the contract, in execution order; raises where something is missing."""
         results = {}
-        times_taken = Counter(request.path for request, _, _ in self.taken)
+        times_taken = Counter(id(request) for request, _, _ in self.taken)
         for request, call, captured in self.taken:
-            again = request.call is None and times_taken[request.path] > 1
+            again = request.call is None and times_taken[id(request)] > 1
             results[f"{request.path}:{call}" if again else request.path] = captured
         for request in self.wanted:
-            if request.path not in times_taken:
+            if id(request) not in times_taken:
                 raise LayerNotCalled(f"layer {request.path!r} has no output: {self._why_missing(request)}")
         return results
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from ...core.layer import Layer
-from ..common.run import first_image
+from ..common.run import part_for_dry_run
 from ..common.table import Calls
 from . import attention
 from .axes import Axes, Output
@@ -23,11 +23,12 @@ from .tree import named_modules_of
 
 
 def layers(model: torch.nn.Module, batch: Any) -> list[Layer]:
-    """The table of a model's layers, from one dry run with the first image of a batch."""
+    """The table of a model's layers, from one dry run with the first image of a batch, or with all that may belong to it."""
+    part, images = part_for_dry_run(batch)
 
     def run(replica: torch.nn.Module) -> list[Layer]:
         lasting = {name for name, _ in named_modules_of(replica)}
-        record = Record(replica)
+        record = Record(replica, images)
         watch = DryRunWatch(record)
         with hooked() as handles, watch:
             handles.append(replica.register_forward_pre_hook(record.start, with_kwargs=True))
@@ -36,7 +37,7 @@ def layers(model: torch.nn.Module, batch: Any) -> list[Layer]:
                     handles.append(module.register_forward_hook(record.hook(name, module)))
             handles += watch.register_hooks(replica, record.entered)
             with record.fields:
-                forward(replica, first_image(batch))
+                forward(replica, part)
         return record.table(replica, lasting)
 
     return run_replica(model, run)
@@ -77,8 +78,8 @@ class DryRunWatch(attention.AttentionWatch):
 class Record:
     """The dry run: which module ran when, with outputs of which shape and axes."""
 
-    def __init__(self, model: torch.nn.Module) -> None:
-        self.axes = Axes(model)
+    def __init__(self, model: torch.nn.Module, images: int) -> None:
+        self.axes = Axes(model, images)
         self.fields = Fields()
         self.calls = Calls()
         self._latest: dict[str, tuple[str, Any]] = {}

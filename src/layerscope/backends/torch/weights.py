@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from ..common.axes import SPACE
-from ..common.run import first_image
+from ..common.run import part_for_dry_run
 from ..protocol import Head, Kernel, turned
 from .isolation import hooked, run_replica
 from .model import forward
@@ -49,7 +49,7 @@ def head(model: torch.nn.Module, batch: Any) -> Head | None:
             for name, module in replica.named_modules():
                 if isinstance(module, torch.nn.Linear):
                     handles.append(module.register_forward_hook(hook(name)))
-            forward(replica, first_image(batch))
+            forward(replica, part_for_dry_run(batch)[0])
         if not ran:
             return None
         name, last = ran[-1]

@@ -1,0 +1,134 @@
+"""PyTorch: what a model is given is what its owner gave, in containers of any depth, and stays as it was."""
+
+import copy
+from collections import OrderedDict, namedtuple
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import layerscope as ls
+from layerscope.backends.torch.backend import TorchBackend
+
+torch.set_num_threads(1)
+BACKEND = TorchBackend()
+Pair = namedtuple("Pair", "image other")
+
+
+def images(count=2):
+    return torch.from_numpy(np.random.default_rng(1).standard_normal((count, 3, 8, 8)).astype(np.float32))
+
+
+class Reads(nn.Module):
+    """Runs a convolution on what `read` finds in its arguments, and writes into it."""
+
+    def __init__(self, read):
+        super().__init__()
+        self.conv, self.read = nn.Conv2d(3, 4, 3), read
+
+    def forward(self, *args, **kwargs):
+        return [
+            self.conv(image.mul_(2) if image.ndim == 4 else image.mul_(2)[None]) for image in self.read(*args, **kwargs)
+        ]
+
+
+BATCHES = {
+    "list of dicts": (
+        ([{"image": images()[0]}, {"image": images()[1]}],),
+        lambda items: [item["image"] for item in items],
+    ),
+    "one dict": (({"image": images()},), lambda given: [given["image"]]),
+    "dict in a dict": ({"x": {"deep": {"image": images()}}}, lambda x: [x["deep"]["image"]]),
+    "list of one": (([images()],), lambda given: [given.pop()]),
+    "list of pictures": (
+        ([images()[0], images()[1], images()[0, :, :6]],),
+        lambda given: [given.pop(0) for _ in range(3)],
+    ),
+    "tuple": (((images(), 3),), lambda given: [given[0]]),
+    "named": ((Pair(images(), None),), lambda given: [given.image]),
+    "ordered": ((OrderedDict(b=images(), a=1),), lambda given: [next(iter(given.values()))]),
+    "beside numbers": ((images(), 3, "word", None, [1, 2]), lambda x, *rest: [x] * (rest == (3, "word", None, [1, 2]))),
+    "twice": ((images(),) * 2, lambda x, y: [x] * (x is y)),
+}
+
+
+@pytest.mark.parametrize("name", BATCHES)
+def test_containers_reach_the_model_as_they_are_and_stay_so(name):
+    batch, read = BATCHES[name]
+    model = Reads(read).eval()
+    before = repr(batch)
+    with torch.no_grad():
+        direct = model(*copy.deepcopy(batch)) if isinstance(batch, tuple) else model(**copy.deepcopy(batch))
+    scope = ls.open(model, preprocess=None)
+    assert scope.layers(batch)[0].calls == len(direct)
+    maps = scope.capture(batch, "conv")
+    assert repr(batch) == before
+    assert len(maps) == len(direct)
+    for fm, output in zip(maps.values(), direct, strict=True):
+        np.testing.assert_array_equal(fm.values, output.permute(0, 2, 3, 1).numpy())
+
+
+class Denoiser(nn.Module):
+    """A float32 scale in front of layers of another type; the time step goes through `step`."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1))
+        self.conv, self.step = nn.Conv2d(3, 4, 3).to(kind), nn.Identity()
+
+    def forward(self, x, step=None):
+        out = self.conv(x) * self.scale.to(self.conv.weight.dtype)
+        return out if step is None else out + self.step(step).reshape(-1, 1, 1, 1).to(out.dtype)
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16, torch.float64], ids=str)
+@pytest.mark.parametrize(
+    "step", [torch.tensor([981.0, 999.0]), torch.tensor([981, 7]), np.float32([981, 977])], ids=str
+)
+def test_tensors_keep_their_type(kind, step):
+    batch = images().to(kind), step
+    captured = BACKEND.capture(Denoiser(kind).eval(), batch, ["step", "conv"], None)
+    np.testing.assert_array_equal(captured["step"].values, np.asarray(step))
+    assert captured["conv"].dtype == str(kind).removeprefix("torch.")
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16, torch.float64], ids=str)
+def test_pictures_get_the_type_of_the_first_layer(kind):
+    model = Denoiser(kind).eval()
+    for batch in (images().numpy(), images().numpy().astype(np.float64), (images().numpy(), None)):
+        captured = BACKEND.capture(model, batch, ["conv"], None)
+        with torch.no_grad():
+            direct = model.conv(images().to(kind))
+        np.testing.assert_array_equal(captured["conv"].values, direct.double().numpy())
+    scope = ls.open(model, preprocess="unit", size=16)
+    assert scope.capture(ls.demo_photo(), "conv")["conv"].shape == (1, 14, 14, 4)
+
+
+def test_vectors_of_numpy_fit_a_layer():
+    """numpy's own float64 is no wish."""
+    model = nn.Linear(5, 3).eval()
+    vectors = np.random.default_rng(0).standard_normal((2, 5))
+    captured = BACKEND.capture(model, (vectors,), [""], None)[""]
+    np.testing.assert_allclose(
+        captured.values, vectors @ model.weight.detach().numpy().T + model.bias.detach().numpy(), 1e-4
+    )
+
+
+def test_arrays_that_hold_no_row_for_each_image_stay_whole():
+    class ZeroShot(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.encoder, self.similarity = nn.Conv2d(3, 8, 4, 4), nn.Identity()
+
+        def forward(self, image, classes):
+            return self.similarity(torch.einsum("bdhw,kd->bkhw", self.encoder(image), classes))
+
+    model, (pictures, classes) = ZeroShot().eval(), (images(), torch.randn(5, 8))
+    for count in (1, 2, 5):
+        batch = pictures, classes[:count]
+        layers = {layer.path: layer for layer in BACKEND.layers(model, batch)}
+        assert layers["similarity"].shape == (1, count, 2, 2)
+        assert layers["encoder"].shape == (1, 8, 2, 2)
+        fm = ls.open(model, preprocess=None).capture(batch, "similarity")["similarity"]
+        np.testing.assert_array_equal(fm.values, model(*batch).detach().permute(0, 2, 3, 1).numpy())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import operator
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +36,24 @@ def arrays_in(
         return
     for step, member in _members(output):
         yield from arrays_in(member, is_array, subpath + step, depth + 1)
+
+
+def quoted(subpath: str) -> str:
+    """A subpath whose keys can't be taken for names of modules.
+
+    >>> quoted(".0[1].out")
+    "['0'][1]['out']"
+    """
+    return re.sub(r"\.([^.\[]+)", r"['\1']", subpath)
+
+
+def unquoted(subpath: str) -> str:
+    """The subpath that `quoted` was given.
+
+    >>> unquoted("['0'][1]['out']")
+    '.0[1].out'
+    """
+    return re.sub(r"\['(.*?)'\]", r".\1", subpath)
 
 
 def _members(value: Any) -> list[tuple[str, Any]]:

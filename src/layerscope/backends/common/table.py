@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import operator
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -46,8 +47,13 @@ class Calls:
         """The paths in the order in which their first call ended."""
         return self._calls.keys()
 
-    def rows(self, path: str, names: Sequence[str], first: int) -> list[Layer]:
-        """The rows of one module from the index `first` on, the main one first; `names` are its path and further ones."""
+    def rows(
+        self, path: str, names: Sequence[str], first: int, name_part: Callable[[str, str], str] = operator.add
+    ) -> list[Layer]:
+        """The rows of one module from the index `first` on, the main one first; `names` are its path and further ones.
+
+        `name_part` gives the path of a part of its output (`name_part("mha", "[1]")`).
+        """
         calls, main = self._calls[path], self._mains[path]
         subpaths = dict.fromkeys([main, *(subpath for call in calls for subpath in call)])
         if not any(calls):
@@ -58,13 +64,13 @@ class Calls:
             notes = [runs[0].note]
             aliases: tuple[str, ...] = ()
             if subpath == main:
-                others = ", ".join(repr(path + other) for other in subpaths if other != main)
+                others = ", ".join(repr(name_part(path, other)) for other in subpaths if other != main)
                 notes.insert(0, f"{subpath} of its output; also {others}" if others else "")
-                aliases = (*(name + subpath for name in names if subpath), *names[1:])
+                aliases = (*(name_part(name, subpath) for name in names if subpath), *names[1:])
             if len({run.shape for run in runs}) > 1:
                 notes.append("shapes differ between calls")
             note = "; ".join(filter(None, notes))
-            name = path if subpath == main else path + subpath
+            name = path if subpath == main else name_part(path, subpath)
             rows.append(merge_calls(name, runs, index=index, note=note, aliases=aliases))
         return rows
 

@@ -13,6 +13,7 @@ import torch
 
 from ...core.layer import split_call, times
 from ...errors import LayerNotCalled, unknown_layer
+from ..common.outputs import unquoted
 from ..common.run import Stop, until_stopped
 from ..protocol import Captured, Pick
 from . import attention
@@ -30,6 +31,10 @@ class Wanted:
     part: str | None
     call: int | None
     pick: Pick | None
+
+    def main_or_part(self, parts: Mapping[str, torch.Tensor]) -> str:
+        """Which part of an output is meant."""
+        return main_part(parts) if self.part is None else unquoted(self.part)
 
     @property
     def attention(self) -> bool:
@@ -53,10 +58,11 @@ class Wanted:
     ) -> list[Wanted]:
         """What the paths stand for in a model. Raises `LayerNotFound`."""
         modules = dict(model.named_modules(remove_duplicate=False))
-        return [cls._find(modules, path, (picks or {}).get(path)) for path in paths]
+        return [cls.find(modules, path, (picks or {}).get(path)) for path in paths]
 
     @classmethod
-    def _find(cls, modules: Mapping[str, torch.nn.Module], path: str, pick: Pick | None) -> Wanted:
+    def find(cls, modules: Mapping[str, torch.nn.Module], path: str, pick: Pick | None = None) -> Wanted:
+        """What a path stands for among the modules of a model. Raises `LayerNotFound`."""
         base, call = split_call(path)
         if path in modules or base in modules:
             whole = path in modules
@@ -92,7 +98,7 @@ class Recorder:
         if requests:
             parts = parts_of(output)
             for request in requests:
-                part = main_part(parts) if request.part is None else request.part
+                part = request.main_or_part(parts)
                 if part in parts:
                     self.take(request, call, parts[part])
             self._stop_after(module, call)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from ...core.layer import Layer
+from ..common.outputs import quoted
 from ..common.run import part_for_dry_run
 from ..common.table import Calls
 from . import attention
@@ -19,6 +20,7 @@ from .functions import FUNCTION, FunctionWatch, Operation, alone, kind_of_functi
 from .isolation import hooked, run_replica
 from .model import forward, kind_of
 from .outputs import main_part, parts_of
+from .recorder import Wanted
 from .tree import named_modules_of
 
 
@@ -168,13 +170,19 @@ class Record:
         `lasting` are the names of the modules that the model had before.
         """
         names, modules = _all_names(model), dict(model.named_modules())
+        all_modules = dict(model.named_modules(remove_duplicate=False))
+
+        def name_part(path: str, part: str) -> str:
+            wanted = Wanted.find(all_modules, path + part)
+            means_it = wanted.module is all_modules.get(path) and wanted.part == part and wanted.call is None
+            return path + part if means_it and not (wanted.attention or wanted.function) else path + quoted(part)
+
         rows: list[Layer] = []
         for name in self.calls.paths():
             if name in modules and name not in lasting:
                 continue
-            rows += self.calls.rows(
-                name, names[modules[name]] if name in modules else _inner_names(name, modules), len(rows)
-            )
+            aliases = names[modules[name]] if name in modules else _inner_names(name, modules)
+            rows += self.calls.rows(name, aliases, len(rows), name_part)
         for name, module in modules.items():
             if name not in self.calls or name not in lasting:
                 note = NEW if name not in lasting else _why_not(model, name, module, self.calls)

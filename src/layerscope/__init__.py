@@ -22,7 +22,7 @@ PUBLIC = {
     "errors": "BackendMissing BackendSkipped BadChannels BadLayout BadOption BadScale BadWeights Cancelled"
     " CaptureTooLarge"
     " DrawingFailed GradientsUnavailable ImageNotReadable ImageTooLarge ImagesSkipped InternalError LayerNotCalled"
-    " LayerNotFound LayerscopeError LayerscopeWarning LayoutWarning LibraryMissing ModelNotReadable"
+    " LayerNotFound LayerscopeError LayerscopeWarning LayersSkipped LayoutWarning LibraryMissing ModelNotReadable"
     " PreprocessUnknown PreprocessWarning RandomWeights TrustRequired",
     "core.feature_map": "FeatureMap load",
     "core.layer": "Layer",

@@ -57,6 +57,7 @@ from .errors import ImagesSkipped as ImagesSkipped
 from .errors import InternalError as InternalError
 from .errors import LayerNotCalled as LayerNotCalled
 from .errors import LayerNotFound as LayerNotFound
+from .errors import LayersSkipped as LayersSkipped
 from .errors import LayerscopeError as LayerscopeError
 from .errors import LayerscopeWarning as LayerscopeWarning
 from .errors import LayoutWarning as LayoutWarning

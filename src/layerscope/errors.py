@@ -24,6 +24,7 @@ LayerscopeError
 LayerscopeWarning
 ├── LayoutWarning             an array's sizes contradict its library's convention
 ├── ImagesSkipped             images of a collection that could not be read
+├── LayersSkipped             layers that were chosen together and could not be read
 ├── PreprocessWarning         the preprocessing is not known, or looks wrong
 ├── RandomWeights             the model was built without trained weights
 ├── BackendSkipped            an installed package's backend can't be used
@@ -153,6 +154,10 @@ class LayoutWarning(LayerscopeWarning):
 
 class ImagesSkipped(LayerscopeWarning):
     """Some images of a collection could not be read and were left out: given by captures of several images."""
+
+
+class LayersSkipped(LayerscopeWarning):
+    """Some of the layers that a rule chose (`*`, `stages`) could not be read and were left out: given by captures."""
 
 
 class PreprocessWarning(LayerscopeWarning):

@@ -17,12 +17,17 @@ from layerscope.testing import Step, TinyBackend, TinyModel, tiny_model
 
 
 def test_only_the_latest_tables_are_kept_and_threads_may_ask_for_them_at_once():
-    from layerscope.scope.run import TABLES, Cache
+    from layerscope.scope.run import TABLES, Cache, Kept
 
     cache, made = Cache(), []
 
     def table(size):
-        return cache.table(size, lambda: made.append(size) or ls.LayerTable([]))
+        kept = cache.find(size)
+        if kept is None:
+            made.append(size)
+            kept = Kept(ls.LayerTable([]))
+            cache.keep(size, kept)
+        return kept
 
     for size in range(TABLES):
         table(size)

@@ -120,6 +120,30 @@ class LayerTable(Sequence[Layer]):
             self._chosen[key] = tuple(selection.choose(self._layers, layers))
         return list(self._chosen[key])
 
+    def by_rule(self, layers: Any) -> frozenset[str]:
+        """The paths among `choose(layers)` that come from a rule (`*`, `stages`, `kind:`, a function), not from a name.
+
+        >>> table = LayerTable([Layer(f"conv{n}", "Conv2D", "bhwc", (1, 9, 9, 8), n, 1, step=n) for n in range(3)])
+        >>> sorted(table.by_rule(["conv*", "conv1"]))
+        ['conv0', 'conv2']
+
+        Args:
+            layers: As for `choose`.
+        """
+        single = isinstance(layers, str | int | Layer) or callable(layers)
+        names: list[Any] = []
+        rules: list[Any] = []
+        for choice in [layers] if single else list(layers):
+            (rules if self._is_rule(choice) else names).append(choice)
+        ruled = {layer.path for layer in self.choose(rules)} if rules else set()
+        return frozenset(ruled - {layer.path for layer in self.choose(names)} if names else ruled)
+
+    def _is_rule(self, choice: Any) -> bool:
+        if not isinstance(choice, str):
+            return callable(choice)
+        text = choice == "stages" or choice.startswith("kind:") or any(sign in choice for sign in "*?[")
+        return text and all(layer.path != choice for layer in self._layers)
+
     def explained(self, word: str) -> str:
         """Which layer a word such as `last` is here, and what else could be looked at, in one line.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -10,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from ..backends.common.run import count_images as _count_in
-from ..core.conversion import count_masked
+from ..backends.common.run import first_image
+from ..core.conversion import count_masked, to_host
 from ..core.placement import Placement
 from ..errors import BadOption
 from ..inputs import images as _images
@@ -21,6 +23,7 @@ from ..inputs.recipe import READY, Recipe
 from ..safe_text import counted
 
 DEFAULT_SIZE = 16
+BLANK = ("blank",)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +81,7 @@ def blank_batch(recipe: Recipe, plan: InputPlan) -> Batch:
     array, placement = _preprocess.batch([photo], recipe, plan)
     if plan.batch is not None:
         array = np.repeat(array, plan.batch, axis=plan.axes.index("b"))
-    return Batch(array, ("blank",), (photo,), placement)
+    return Batch(array, BLANK, (photo,), placement)
 
 
 def count_images(images: Any, recipe: Recipe) -> int | None:
@@ -162,6 +165,17 @@ def _size_and_type(array: Any, first: int) -> tuple[tuple[int, ...], str]:
     if isinstance(array, np.ndarray):
         return array.shape[first:], dtype_name(array.dtype)
     return tuple(getattr(array, "shape", ()))[first:], str(getattr(array, "dtype", type(array).__name__))
+
+
+def checksum(batch: Batch) -> str:
+    """What tells the first image of a batch from others; `""` for the blank one."""
+    if batch.ids == BLANK:
+        return ""
+    total = hashlib.blake2b(digest_size=16)
+    for part in _parts(first_image(batch.array)):
+        array = to_host(part) if hasattr(part, "__array__") else np.asarray(repr(part))
+        total.update(array.tobytes() if array.dtype != object else repr(array).encode())
+    return total.hexdigest()
 
 
 @lru_cache(maxsize=64)

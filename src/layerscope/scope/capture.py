@@ -14,8 +14,9 @@ from ..core.layer import Layer
 from ..core.layer_table import LayerTable
 from ..core.note import Note
 from ..core.placement import Placement
-from ..errors import BadOption, LayerNotFound
-from ..safe_text import printable
+from ..errors import BadOption, CaptureTooLarge, LayerNotFound, LayerscopeError
+from ..safe_text import counted, printable
+from .attempt import warn_of_skipped
 from .batches import Batch
 from .run import Request, Run
 
@@ -78,21 +79,32 @@ def join(runs: Iterable[Run], count: int | None = None) -> tuple[dict[str, Featu
     values: dict[str, _Rows] = {}
     gradients: dict[str, _Rows] = {}
     batches: list[Batch] = []
-    request = run = None
+    requests: dict[str, Request] = {}
+    run = None
     for run in runs:
-        request = request or run.request
         batches.append(run.batch)
         for path, captured in run.captured.items():
-            images = len(run.batch.ids)
-            values.setdefault(path, _Rows(path, request.layers[path], captured.dtype, count)).add(
-                captured.values, images
-            )
+            request = requests.setdefault(path, run.request)
+            layer = request.layers[path]
+            values.setdefault(path, _Rows(path, layer, captured.dtype, count)).add(captured.values, run.batch)
             if captured.gradient is not None:
-                gradients.setdefault(path, _Rows(path, request.layers[path], "", count)).add(captured.gradient, images)
+                gradients.setdefault(path, _Rows(path, layer, "", count)).add(captured.gradient, run.batch)
     del run
-    if request is None:
-        return {}, []
-    maps = {path: _feature_map(values.pop(path), gradients.pop(path, None), request, batches) for path in list(values)}
+    maps: dict[str, FeatureMap] = {}
+    errors: dict[str, LayerscopeError] = {}
+    total = sum(len(batch.ids) for batch in batches)
+    for path in list(values):
+        rows, gradient = values.pop(path), gradients.pop(path, None)
+        try:
+            maps[path] = _feature_map(rows, gradient, requests[path], total)
+        except LayerscopeError as error:
+            if path not in requests[path].by_rule or isinstance(error, CaptureTooLarge):
+                raise
+            errors[path] = error
+    if errors and not maps:
+        raise next(iter(errors.values()))
+    if errors:
+        warn_of_skipped(errors)
     return maps, batches
 
 
@@ -105,10 +117,13 @@ class _Rows:
     dtype: str
     count: int | None
     parts: list[np.ndarray] = field(default_factory=list)
+    batches: list[Batch] = field(default_factory=list)
     room: np.ndarray | None = None
     filled: int = 0
 
-    def add(self, part: np.ndarray, images: int) -> None:
+    def add(self, part: np.ndarray, batch: Batch) -> None:
+        self.batches.append(batch)
+        images = len(batch.ids)
         # In the framework's own order: joining channels-last views would transpose them all.
         axis = self.layer.axes.find("b")
         first = not self.parts and self.room is None
@@ -139,12 +154,22 @@ class _Rows:
                 f"{self.path!r} has no batch axis ({self.layer.axes}), so its images can't be joined: capture one at a time"
             )
         else:
+            self._check_sizes(axis)
             array = np.concatenate(self.parts, axis=axis)
         return as_float32(channels_last(array, self.layer.axes))
 
+    def _check_sizes(self, axis: int) -> None:
+        shapes = list(dict.fromkeys((*part.shape[:axis], *part.shape[axis + 1 :]) for part in self.parts))
+        if len(shapes) > 1:
+            texts = " and ".join("×".join(map(str, shape)) or "one number" for shape in shapes[:3])
+            raise BadOption(
+                f"{self.path!r} gave {texts} an image, by the size or content of each, and one map holds one size: capture"
+                " such images one at a time"
+            )
 
-def _feature_map(rows: _Rows, gradient_rows: _Rows | None, request: Request, batches: Sequence[Batch]) -> FeatureMap:
-    path, layer = rows.path, rows.layer
+
+def _feature_map(rows: _Rows, gradient_rows: _Rows | None, request: Request, total: int) -> FeatureMap:
+    path, layer, batches = rows.path, rows.layer, rows.batches
     channels, names = request.channels[path], request.names.get(path, ())
     values, notes = rows.joined()
     gradient = None if gradient_rows is None else gradient_rows.joined()[0]
@@ -157,6 +182,8 @@ def _feature_map(rows: _Rows, gradient_rows: _Rows | None, request: Request, bat
     if request.target_text:
         notes = (*notes, Note("target", f"captured with gradients of {request.target_text}"))
     ids = tuple(id for batch in batches for id in batch.ids)
+    if len(ids) < total:
+        notes = (*notes, Note("not-every-image", f"ran for {len(ids)} of {counted(total, 'image')}"))
     photos, placement = _photos(batches)
     # A layer whose rows are not images (detection boxes, windows): its rows are numbered, photos can't belong to them.
     per_image = len(ids) == values.shape[0]

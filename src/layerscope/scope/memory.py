@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +19,31 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("layerscope")
 ANNOUNCED_BYTES = 2 << 30
+
+
+@dataclass
+class Room:
+    """The memory of one capture: how many images are `done`, and the bytes `held` of them where their maps are `kept`."""
+
+    total: int | None
+    kept: bool
+    done: int = 0
+    held: int = 0
+    _latest: int = 0
+
+    def check(self, request: Request, batch: Batch, skipped: int) -> None:
+        """Before a batch runs; raises `CaptureTooLarge`."""
+        count = len(batch.ids)
+        if self.kept:
+            left = max((self.total or 0) - self.done - skipped, count)
+            self._latest = check_memory(request, batch, left, kept=True, held=self.held)
+        elif not self.done:
+            check_memory(request, batch, count, kept=False)
+
+    def add(self, batch: Batch) -> None:
+        """After a batch has run."""
+        self.done += len(batch.ids)
+        self.held += self._latest
 
 
 def check_memory(request: Request, batch: Batch, count: int, *, kept: bool, held: int = 0) -> int:

@@ -12,9 +12,10 @@ from ..backends.common.outputs import score_images
 from ..backends.protocol import Head, Target
 from ..core.feature_map import FeatureMap
 from ..inputs.photo import as_array
+from .attempt import run_batch
 from .batches import Batch, array_batches
 from .capture import join
-from .run import Question, Run, forward_pass, layer_table, provenance, resolve_request, run_model
+from .run import Question, Run, forward_pass, layer_table, provenance
 from .target import describe_target, resolve_target, top_classes
 
 if TYPE_CHECKING:
@@ -122,8 +123,7 @@ class Rerun:
 
         def runs() -> Iterator[Run]:
             for batch in array_batches(inputs, self.scope.plan):
-                table = layer_table(self.scope, batch)
-                yield run_model(self.scope, table, batch, resolve_request(self.scope, table, question, about))
+                yield run_batch(self.scope, batch, question, about)
 
         (fm,) = join(runs(), inputs.shape[self.axes.index("b")])[0].values()
         return fm

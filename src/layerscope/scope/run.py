@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from ..core.layer import Layer
 from ..core.layer_table import LayerTable
 from ..errors import CaptureTooLarge, InternalError, LayerscopeError, ModelNotReadable, first_line
 from ..memory import short_of_memory
-from .batches import Batch, describe, dtype_name, signature
+from .batches import Batch, checksum, describe, dtype_name, signature
 from .target import describe_target
 
 if TYPE_CHECKING:
@@ -31,25 +31,40 @@ TABLES = 32  # are kept, so that a folder of photos, each of another size, doesn
 _LOCK = Lock()  # of all caches: one in each would keep a scope from being pickled
 
 
+@dataclass(frozen=True)
+class Kept:
+    """A table of layers with the image that it was made from.
+
+    `image` is a checksum, `""` for the blank one; `steady` is false where runs differ from it whatever it is made from.
+    """
+
+    table: LayerTable
+    image: str = ""
+    steady: bool = True
+
+
 @dataclass
 class Cache:
     """What a scope has found out so far: the tables of layers for the latest sizes and types, whether input was checked."""
 
-    tables: dict[Any, LayerTable] = field(default_factory=dict)  # the one that was used last at the end
+    tables: dict[Any, Kept] = field(default_factory=dict)  # the one that was used last at the end
     input_checked: bool = False
 
-    def table(self, key: Any, make: Callable[[], LayerTable]) -> LayerTable:
-        """The table for an input of that size and type, made where it isn't kept. Threads may ask at the same time."""
+    def find(self, key: Any) -> Kept | None:
+        """The table that is kept for an input of that size and type. Threads may ask at the same time."""
         with _LOCK:
             if key in self.tables:
-                self.tables[key] = table = self.tables.pop(key)
-                return table
-        table = make()
+                self.tables[key] = kept = self.tables.pop(key)
+                return kept
+        return None
+
+    def keep(self, key: Any, kept: Kept) -> None:
+        """Keep a table, in place of the one that was used longest ago where there are too many."""
         with _LOCK:
-            self.tables[key] = table
+            self.tables.pop(key, None)
+            self.tables[key] = kept
             while len(self.tables) > TABLES:
                 del self.tables[next(iter(self.tables))]
-        return table
 
 
 @dataclass(frozen=True)
@@ -65,7 +80,7 @@ class Question:
 class Request:
     """What is asked of a forward pass: for the path of each layer (or call) the layer, its channels, their names.
 
-    `target_text` and `provenance` go onto the maps.
+    `target_text` and `provenance` go onto the maps. `by_rule` are layers that were not named: others come without them.
     """
 
     layers: Mapping[str, Layer]
@@ -74,6 +89,11 @@ class Request:
     target: Target | None
     target_text: str
     provenance: Mapping[str, Any]
+    by_rule: frozenset[str] = frozenset()
+
+    def only(self, paths: Iterable[str]) -> Request:
+        """The request for some of its layers."""
+        return replace(self, layers={path: self.layers[path] for path in paths})
 
     def bytes_per_image(self) -> int:
         """What the maps of one image take, by the shapes of the dry run."""
@@ -130,18 +150,31 @@ def forward_pass(scope: Scope, array: Any) -> Iterator[None]:
 
 def layer_table(scope: Scope, batch: Batch) -> LayerTable:
     """The table of layers for a batch, made once for each size and type of input."""
+    kept = scope._cache.find(signature(batch.array))
+    return make_table(scope, batch).table if kept is None else kept.table
 
-    def make() -> LayerTable:
-        with forward_pass(scope, batch.array):
-            layers = scope._reader.layers(scope.model, batch.array)
-        return LayerTable(layers, f"{scope.name} · {scope.facts.framework or scope._reader.name}")
 
-    return scope._cache.table(signature(batch.array), make)
+def table_of_image(scope: Scope, batch: Batch) -> LayerTable:
+    """The table of layers for the first image of a batch: what runs may depend on it."""
+    kept = scope._cache.find(signature(batch.array))
+    same = kept is not None and kept.image == checksum(batch)
+    return kept.table if kept is not None and same else make_table(scope, batch).table
+
+
+def make_table(scope: Scope, batch: Batch) -> Kept:
+    """The table of layers for a batch, made by a dry run, and kept."""
+    with forward_pass(scope, batch.array):
+        layers = scope._reader.layers(scope.model, batch.array)
+    table = LayerTable(layers, f"{scope.name} · {scope.facts.framework or scope._reader.name}")
+    kept = Kept(table, checksum(batch))
+    scope._cache.keep(signature(batch.array), kept)
+    return kept
 
 
 def resolve_request(scope: Scope, table: LayerTable, question: Question, provenance: Mapping[str, Any]) -> Request:
     """The question in the terms of one table of layers. Raises `LayerNotFound`, `LayerNotCalled`, `BadChannels`."""
     layers = table.choose(question.layers)
+    by_rule = table.by_rule(question.layers) if len(layers) > 1 else frozenset()
     text = describe_target(scope, question.target)
     return Request(
         {layer.path: layer for layer in layers},
@@ -150,6 +183,7 @@ def resolve_request(scope: Scope, table: LayerTable, question: Question, provena
         question.target,
         text,
         {**provenance, "target": text} if text else provenance,
+        by_rule,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,13 +19,14 @@ from ..errors import BadOption, PreprocessWarning, caller_level
 from ..inputs.preprocess import InputPlan
 from ..inputs.recipe import READY, Recipe
 from ..safe_text import printable
+from .attempt import run_batch
 from .batches import Batch, blank_batch, count_images, read_batches
 from .capture import Maps, join
 from .input_warning import warn_of_input
-from .memory import check_memory
+from .memory import Room
 from .progress import observed, report
 from .rerun import Rerun
-from .run import Cache, Question, Run, forward_pass, layer_table, provenance, resolve_request, run_model
+from .run import Cache, Question, Request, Run, forward_pass, layer_table, provenance, table_of_image
 from .target import resolve_target
 
 
@@ -95,7 +97,7 @@ class Scope:
             ModelNotReadable: The model itself fails in the run.
             BadOption: No image is given, and `preprocess=None` makes no blank one.
         """
-        return layer_table(self, self._first_batch(images))
+        return table_of_image(self, self._first_batch(images))
 
     def explained(self, word: str, images: Any = None) -> str:
         """Which layer a word such as `last` is in this model, and what else could be looked at, in one line.
@@ -302,6 +304,7 @@ class Scope:
     def _question(self, layers: Any, channels: Sequence[int] | slice | str | None, target: Any) -> Question:
         if target is not None and not self._reader.gradients:
             raise self._reader.refusal("gradients")
+        layers = list(layers) if isinstance(layers, Iterator) else layers
         return Question(layers, channels, resolve_target(self, target))
 
     def _runs(
@@ -317,21 +320,17 @@ class Scope:
         size = optional_whole("batch", batch)
         total = count_images(images, self.preprocess) if keeping or observed() else None
         about = provenance(self)
-        done = held = 0
-        report(done, total, "images")
+        room = Room(total, keeping)
+        report(0, total, "images")
         for part in self._batches(images, size, skipped):
-            table = layer_table(self, part)
-            request = resolve_request(self, table, question, about)
-            warn_of_input(self, part)
-            count = len(part.ids)
-            if keeping:
-                left = max((total or 0) - done - len(skipped), count)
-                held += check_memory(request, part, left, kept=True, held=held)
-            elif not done:
-                check_memory(request, part, count, kept=False)
-            yield run_model(self, table, part, request)
-            done += count
-            report(done + len(skipped), total, "images")
+            yield run_batch(self, part, question, about, partial(self._check, part, room, skipped))
+            room.add(part)
+            report(room.done + len(skipped), total, "images")
+
+    def _check(self, part: Batch, room: Room, skipped: Sequence[tuple[str, str]], request: Request) -> None:
+        """Before a run: whether the model input looks wrong, and the maps fit into memory."""
+        warn_of_input(self, part)
+        room.check(request, part, len(skipped))
 
     def _batches(self, images: Any, size: int | None, skipped: list[tuple[str, str]]) -> Iterator[Batch]:
         if self.preprocess != READY and not self.plan.known:

@@ -163,8 +163,8 @@ class _Rows:
         if len(shapes) > 1:
             texts = " and ".join("×".join(map(str, shape)) or "one number" for shape in shapes[:3])
             raise BadOption(
-                f"{self.path!r} gave {texts} an image, by the size or content of each, and one map holds one size: capture"
-                " such images one at a time"
+                f"{self.path!r} gave images of different sizes ({texts}), and one map holds one size: capture them one at a"
+                " time"
             )
 
 

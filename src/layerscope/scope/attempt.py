@@ -33,7 +33,7 @@ Check = Callable[[Request], None]
 
 
 def run_batch(
-    scope: Scope, batch: Batch, question: Question, about: Mapping[str, Any], check: Check = lambda request: None
+    scope: Scope, batch: Batch, question: Question, about: Mapping[str, Any], *, check: Check = lambda request: None
 ) -> Run:
     """The forward pass of a batch for a question; `check` may refuse it.
 

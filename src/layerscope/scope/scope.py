@@ -323,7 +323,7 @@ class Scope:
         room = Room(total, keeping)
         report(0, total, "images")
         for part in self._batches(images, size, skipped):
-            yield run_batch(self, part, question, about, partial(self._check, part, room, skipped))
+            yield run_batch(self, part, question, about, check=partial(self._check, part, room, skipped))
             room.add(part)
             report(room.done + len(skipped), total, "images")
 

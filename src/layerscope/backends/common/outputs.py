@@ -14,6 +14,7 @@ import numpy as np
 from ...errors import BadOption, GradientsUnavailable
 from ...safe_text import counted
 from ..protocol import Change, Target
+from .fault import call_model
 
 MAIN_NAMES = ("logits", "last_hidden_state", "out", "output")
 
@@ -211,7 +212,7 @@ def _index(target: Any, count: int) -> int:
 
 def apply_change(path: str, change: Change, values: np.ndarray) -> np.ndarray:
     """What a layer is said to return instead of `values`, in the same type. Raises `BadOption` for another shape."""
-    after = np.asarray(change(values.copy()))
+    after = np.asarray(call_model(change, values.copy()))
     if after.shape != values.shape:
         raise BadOption(
             f"the change for layer {path!r} returned an array of shape {after.shape}: it must return one of shape "

@@ -67,7 +67,15 @@ def regroup(axes: str, before: Sequence[int], after: Sequence[int]) -> str | Non
     'bcn'
     >>> regroup("bnc", (1, 12, 8), (1, 12, 2, 4))
     'bnhc'
+    >>> regroup("bchw", (1, 1, 3, 4), (1, 3, 4)), regroup("bcn", (1, 1, 9), (1, 9, 1))
+    ('bhw', 'bnc')
     """
+    kept = keep_sizes(before, after)
+    image = axes.find("b")
+    if kept is not None and (image < 0 or before[image] != 1 or kept[: image + 1] == tuple(range(image + 1))):
+        spare = iter(letter for letter in UNUSED if letter not in axes)
+        letters = "".join(next(spare, "?") if axis is None else axes[axis] for axis in kept)
+        return None if "?" in letters else letters
     letters, stop, end = "", 0, 0
     while stop < len(before) and end < len(after):
         start, begin = stop, end
@@ -89,6 +97,30 @@ def regroup(axes: str, before: Sequence[int], after: Sequence[int]) -> str | Non
     letters += "".join(letter for letter in UNUSED if letter not in letters)[:added]
     complete = stop == len(before) and len(letters) == len(after)
     return letters if complete and len(set(letters)) == len(letters) else None
+
+
+def keep_sizes(before: Sequence[int], after: Sequence[int]) -> tuple[int | None, ...] | None:
+    """For each axis after a reshape that axis before it which it is, `None` for a new one; `None` where axes are split or
+    merged. All sizes but 1 are the same in the same order, so nothing but axes of size one comes, goes or moves.
+
+    >>> keep_sizes((2, 1, 3, 4), (2, 3, 4, 1)), keep_sizes((1, 3, 4), (1, 1, 3, 4)), keep_sizes((2, 6), (2, 2, 3))
+    ((0, 2, 3, 1), (0, None, 1, 2), None)
+    """
+    wide = [axis for axis, size in enumerate(before) if size != 1]
+    if [before[axis] for axis in wide] != [size for size in after if size != 1]:
+        return None
+    single = [axis for axis, size in enumerate(before) if size == 1]
+    spare = sum(size == 1 for size in after) - len(single)  # of the new axes of size one, those that are really new
+    kept: list[int | None] = []
+    for index, size in enumerate(after):
+        if size != 1:
+            kept.append(wide.pop(0))
+        elif single and (spare <= 0 or single[0] == index):
+            kept.append(single.pop(0))
+        else:
+            kept.append(None)
+            spare -= 1
+    return tuple(kept)
 
 
 def _rename(old: str, count: int, used: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from math import prod
 from typing import Any, Generic
 
 import numpy as np
@@ -17,7 +18,8 @@ class KnownAxes(Generic[Name]):
     """The axes of every tensor with data, and the token grids met on the way to it.
 
     `data` are the tensors with data, `shapes` the shapes that are known. `assumed` are the tensors whose axes only the rank
-    says (by the table `by_rank`), `derived` those that take theirs from such.
+    says (by the table `by_rank`), `derived` those that take theirs from such, `named` those of which an axis that a reshape
+    added got a name that nothing states. For all of these the operators that read the tensor are asked first.
     """
 
     by_rank: Mapping[int, str]
@@ -28,6 +30,8 @@ class KnownAxes(Generic[Name]):
         self.axes: dict[Name, str] = {}
         self.assumed: set[Name] = set()
         self.derived: set[Name] = set()
+        self.named: set[Name] = set()
+        self.silent: set[Name] = set()  # whose readers say nothing
         self.grids: dict[Name, list[tuple[int, int]]] = {}
         self._met: list[tuple[int, int]] = []
 
@@ -51,31 +55,55 @@ class KnownAxes(Generic[Name]):
         shape = self.shapes.get(name)
         return None if shape is None else len(shape)
 
-    def settle(self, name: Name, letters: str | None) -> None:
-        """The axes of a tensor: `letters` where they fit, else what the readers need, else what the rank makes likely."""
+    def settle(self, name: Name, letters: str | None, *, derived: bool = False, named: bool = False) -> None:
+        """The axes of a tensor: `letters` where they fit and are sure, else what the readers need, else what is likely."""
         rank = self.rank(name)
         if rank is None:
             self.axes[name] = ""
             return
-        if letters is None or len(letters) != rank:
-            letters = self.from_readers(name, rank)
-        if letters is None:
-            letters = self.by_rank.get(rank, "")
+        fits = letters is not None and len(letters) == rank
+        if fits and not derived and not named:
+            self.axes[name] = letters or ""
+            return
+        said = self.from_readers(name, rank)
+        if said is not None:
+            self.axes[name] = said
+        elif fits:
+            self.axes[name] = letters or ""
+            self.derived.update([name] if derived else [])
+            self.named.update([name] if named else [])
+        else:
+            self.axes[name] = self.by_rank.get(rank, "")
             self.assumed.add(name)
-        self.axes[name] = letters
 
-    def settle_all(self, names: Iterable[Name], letters: str | None) -> None:
+    def settle_all(
+        self, names: Iterable[Name], letters: str | None, *, derived: bool = False, named: bool = False
+    ) -> None:
         """The axes of the outputs of one step, and the grids met until there."""
         for name in names:
-            self.settle(name, letters)
+            self.settle(name, letters, derived=derived, named=named)
             self.grids[name] = list(self._met)
 
+    def names_an_axis(self, letters: str | None, inputs: Iterable[Name]) -> bool:
+        """Whether axes that a step gives to what it makes of `inputs` hold a name that nothing before it states."""
+        stated = {letter for name in inputs if name not in self.named for letter in self.axes.get(name, "")}
+        return not set(letters or "") <= stated
+
     def inherit(self, inputs: Iterable[Name], output: Name) -> str | None:
-        """The axes of an input with the output's rank; one whose axes are known for sure goes first."""
-        rank = self.rank(output)
+        """The axes of an input with the output's rank: one of the output's size before one that is spread out to it, then one
+        whose axes are known for sure."""
+        rank, shape = self.rank(output), self.shapes.get(output)
         same = [name for name in inputs if self.axes.get(name) and len(self.axes[name]) == rank]
-        same.sort(key=lambda name: not self.certain(name))
-        return self.axes[same[0]] if same else None
+        doubts = {
+            name: (
+                prod(self.shapes.get(name) or ()) == 1,
+                not self.certain(name),
+                name in self.named,
+                self.shapes.get(name) != shape,
+            )
+            for name in same
+        }
+        return self.axes[min(same, key=doubts.__getitem__)] if same else None
 
     def permute(self, source: Name, order: Sequence[int] | None) -> str | None:
         """The axes after a transposition; `None` where its order isn't known."""

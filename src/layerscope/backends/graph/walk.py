@@ -8,7 +8,8 @@ from typing import TypeVar
 Name = TypeVar("Name", bound=Hashable)
 
 
-Order = tuple[int, ...]
+# For each axis of a tensor which axis of the first tensor it is, `None` for one that was added on the way.
+Order = tuple[int | None, ...]
 
 
 def ancestors(
@@ -36,24 +37,62 @@ def readers_say(
     *,
     read: Callable[[int, Name, Order], str | Order | None],
     outputs: Callable[[int], Iterable[Name]],
+    silent: set[Name],
 ) -> str | None:
     """The axes of a tensor as its readers need them, looked for through steps that only turn axes or leave them.
 
     `read(step, tensor, order)` says what a step makes of a tensor whose axes now lie in `order`: the axes that it takes,
-    as letters; the order in its outputs; or `None` where the tensor can't be followed through it.
+    as letters; the order in its outputs; or `None` where the tensor can't be followed through it. `silent` are tensors
+    whose readers are known to say nothing; those found are added.
     """
     waiting: list[tuple[Name, Order]] = [(name, tuple(range(rank)))]
-    visited = {name}
+    visited, lost = {name}, False
     for tensor, order in waiting:
         for step in taken_by.get(tensor, ()):
             answer = read(step, tensor, order)
             if isinstance(answer, str):
-                return "".join(answer[order.index(axis)] for axis in range(rank))
-            for output in outputs(step) if answer is not None else ():
-                if output not in visited:
+                if len(answer) == len(order) and set(range(rank)) <= set(order):
+                    return "".join(answer[order.index(axis)] for axis in range(rank))
+                lost = True  # an axis was dropped on the way, so only later tensors can be told
+            for output in outputs(step) if isinstance(answer, tuple) else ():
+                if output not in visited and output not in silent:
                     visited.add(output)
                     waiting.append((output, answer or ()))
+    silent |= set() if lost else visited
     return None
+
+
+def order_after(order: Order, kept: Sequence[int | None] | None) -> Order | None:
+    """The order after a step that keeps, drops, adds or moves axes: for each axis after it, `kept` has the one it was."""
+    if kept is None or any(axis is not None and not 0 <= axis < len(order) for axis in kept):
+        return None
+    return tuple(None if axis is None else order[axis] for axis in kept)
+
+
+def without(rank: int, dims: Sequence[int] | None) -> Order | None:
+    """What is kept of `rank` axes where those at `dims` are dropped.
+
+    >>> without(4, [-1]), without(2, [5]) is None
+    ((0, 1, 2), True)
+    """
+    if dims is None or any(not -rank <= dim < rank for dim in dims):
+        return None
+    dropped = {dim % rank for dim in dims}
+    return tuple(axis for axis in range(rank) if axis not in dropped)
+
+
+def widened(rank: int, dims: Sequence[int] | None) -> Order | None:
+    """What is kept of `rank` axes where new ones come in at `dims` of the result.
+
+    >>> widened(2, [1]), widened(2, [-1])
+    ((0, None, 1), (0, 1, None))
+    """
+    total = rank + len(dims or ())
+    if dims is None or any(not -total <= dim < total for dim in dims):
+        return None
+    added = {dim % total for dim in dims}
+    old = iter(range(rank))
+    return tuple(None if axis in added else next(old) for axis in range(total)) if len(added) == len(dims) else None
 
 
 def free_path(path: str, taken: set[str]) -> str:

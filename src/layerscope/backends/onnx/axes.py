@@ -8,13 +8,15 @@ decides, which is then noted. The sizes of a tensor never say what an axis is.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import onnx
 
-from ..common.axes import CHANNELS_FIRST, CHANNELS_LAST, PICTURES_FIRST
+from ..common.axes import CHANNELS_FIRST, CHANNELS_LAST, PICTURES_FIRST, keep_sizes
 from ..graph.axes import KnownAxes
-from ..graph.walk import Order, readers_say
+from ..graph.walk import Order, order_after, readers_say, widened, without
+from . import recurrent
 from .attention_ops import axes_of, is_attention
 from .graph import Graph, attributes
 from .transformer_ops import SCORES, attention_axes, channels_last, prefix_names
@@ -48,7 +50,7 @@ REDUCTIONS = ("Reduce", "ArgMax", "ArgMin")
 
 
 NOT_PASSED_ON = {
-    *("Einsum", "LSTM", "GRU", "RNN", "If", "Loop", "Scan", "NonZero", "TopK", "NonMaxSuppression", "Compress"),
+    *("Einsum", "If", "Loop", "Scan", "NonZero", "TopK", "NonMaxSuppression", "Compress", *recurrent.OPERATORS),
 }
 
 
@@ -78,8 +80,8 @@ class Axes(KnownAxes[str]):
             self.blocked.update(outputs)
             self.axes.update(dict.fromkeys(outputs, ""))
             return
-        if is_attention(node):
-            self._attend(node, outputs)
+        if is_attention(node) or node.op_type in recurrent.OPERATORS:
+            self._settle_each(node, outputs)
             return
         rank = self.rank(node.output[0])
         stated = state_channels_first(node, rank) or attention_axes(self.graph, node, rank)
@@ -87,17 +89,19 @@ class Axes(KnownAxes[str]):
         letters = last or self._output(node, stated)
         if node.op_type == "Concat":
             self.prefix = prefix_names(self.graph, node) or self.prefix
-        if (last is None and stated is None and self.unsure(inputs)) or (last and not self.images(node.output[0])):
-            self.derived.update(outputs)
-        self.settle_all(outputs, letters)
+        open_ = last is None and stated is None
+        derived = (open_ and self.unsure(inputs)) or (last is not None and not self.images(node.output[0], last))
+        self.settle_all(outputs, letters, derived=derived, named=open_ and self.names_an_axis(letters, inputs))
 
-    def _attend(self, node: onnx.NodeProto, outputs: list[str]) -> None:
-        """The axes of what a whole attention gives, each of its outputs its own."""
-        if not self.images(outputs[0]):
+    def _settle_each(self, node: onnx.NodeProto, outputs: list[str]) -> None:
+        """The axes of what a whole attention or a recurrent operator gives, each of its outputs its own."""
+        attention = is_attention(node)
+        stated = axes_of(0, self.rank(outputs[0])) if attention else None
+        if stated and not self.images(outputs[0], stated):
             self.derived.update(outputs)
         for index, name in enumerate(node.output):
             if name in outputs:
-                self.settle_all([name], axes_of(index, self.rank(name)))
+                self.settle_all([name], axes_of(index, self.rank(name)) if attention else recurrent.axes_of(node, index))
 
     def _stated_last(self, node: onnx.NodeProto) -> str | None:
         """The axes after an operator that works on channels last, where nothing before it is sure of other ones."""
@@ -106,11 +110,16 @@ class Axes(KnownAxes[str]):
             return None
         return CHANNELS_LAST.get(self.rank(node.output[0]) or 0)
 
-    def images(self, name: str) -> bool:
-        """Whether the rows of a tensor can be the images: windows are more of them than images went in."""
-        counts = {shape[0] for value in self.graph.inputs if (shape := self.shapes.get(value.name))}
-        shape = self.shapes.get(name)
-        return shape is not None and shape[:1] in {(count,) for count in counts}
+    @cached_property
+    def counts(self) -> set[int]:
+        """How many images go into the model: the sizes of its inputs along their axes of images."""
+        inputs = [(self.shapes.get(value.name), self.axes[value.name]) for value in self.graph.inputs]
+        return {shape[max(0, letters.find("b"))] for shape, letters in inputs if shape}
+
+    def images(self, name: str, letters: str | None = None) -> bool:
+        """Whether the rows of a tensor (along `b` of `letters`) can be the images: windows are more than images went in."""
+        shape, axis = self.shapes.get(name), (letters or self.axes.get(name, "")).find("b")
+        return bool(shape) and 0 <= axis < len(shape or ()) and (shape or ())[axis] in self.counts
 
     def _output(self, node: onnx.NodeProto, stated: str | None) -> str | None:
         if stated is not None:
@@ -174,27 +183,50 @@ class Axes(KnownAxes[str]):
         return "bc"
 
     def from_readers(self, name: str, rank: int) -> str | None:
-        """As its readers need them, looked for through transposes and pointwise steps."""
-
-        def read(step: int, tensor: str, order: Order) -> str | Order | None:
-            node = self.graph.nodes[step]
-            if node.input[:1] != [tensor] and node.op_type in (*FIRST, "Transpose"):
-                return None
-            stated = state_channels_first(node, len(order))
-            if stated is not None:
-                return stated
-            if is_attention(node):
-                return "bnc" if len(order) == 3 and tensor in node.input[:3] else None
-            if node.op_type == "Transpose":
-                permutation: Any = attributes(node).get("perm") or range(rank - 1, -1, -1)
-                return tuple(order[axis] for axis in permutation)
-            passes = node.op_type not in RULES and node.op_type not in NOT_PASSED_ON
-            return order if passes and not node.op_type.startswith(REDUCTIONS) else None
+        """As its readers need them, looked for through steps that turn, add and drop axes, and pointwise ones."""
 
         def outputs(step: int) -> list[str]:
             return [tensor for tensor in self.graph.nodes[step].output if tensor]
 
-        return readers_say(name, rank, self.graph.taken_by, read=read, outputs=outputs)
+        return readers_say(name, rank, self.graph.taken_by, read=self._read, outputs=outputs, silent=self.silent)
+
+    def _read(self, step: int, tensor: str, order: Order) -> str | Order | None:
+        """What a node says of a tensor that it reads: its axes, or where they lie in what it makes of them."""
+        node, first = self.graph.nodes[step], self.graph.nodes[step].input[:1] == [tensor]
+        if node.op_type in recurrent.OPERATORS:
+            return recurrent.axes_read(node, tensor)
+        stated = state_channels_first(node, len(order)) if first else None
+        if stated is not None:
+            return stated
+        if is_attention(node):
+            return "bnc" if len(order) == 3 and tensor in node.input[:3] else None
+        if node.op_type in MOVES:
+            return order_after(order, MOVES[node.op_type](self, node, len(order))) if first else None
+        passes = node.op_type not in (*RULES, *NOT_PASSED_ON, *FIRST) and not node.op_type.startswith(REDUCTIONS)
+        ranks = {self.rank(name) for name in node.output if name}
+        return order if passes and ranks <= {len(order), None} else None
+
+    def _turned(self, node: onnx.NodeProto, rank: int) -> Order | None:
+        permutation: Any = attributes(node).get("perm") or range(rank - 1, -1, -1)
+        return tuple(permutation) if sorted(permutation) == list(range(rank)) else None
+
+    def _kept(self, node: onnx.NodeProto, rank: int) -> Order | None:
+        before, after = (self.shapes.get(name) for name in (node.input[0], node.output[0]))
+        return None if before is None or after is None else keep_sizes(before, after)
+
+    def _squeezed(self, node: onnx.NodeProto, rank: int) -> Order | None:
+        return without(rank, self._listed(node))
+
+    def _unsqueezed(self, node: onnx.NodeProto, rank: int) -> Order | None:
+        return widened(rank, self._listed(node))
+
+
+MOVES = {
+    "Transpose": Axes._turned,
+    "Reshape": Axes._kept,
+    "Squeeze": Axes._squeezed,
+    "Unsqueeze": Axes._unsqueezed,
+}
 
 
 RULES = {

@@ -12,9 +12,9 @@ from math import prod
 
 import numpy as np
 
-from ..common.axes import CHANNELS_LAST
+from ..common.axes import CHANNELS_LAST, keep_sizes
 from ..graph.axes import KnownAxes
-from ..graph.walk import Order, readers_say
+from ..graph.walk import Order, order_after, readers_say, widened, without
 from .graph import Graph, Operator
 
 Shapes = Mapping[int, tuple[int, ...]]
@@ -45,6 +45,7 @@ POINTWISE = {
     *("RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1", "PRELU", "LEAKY_RELU", "ELU", "GELU", "HARD_SWISH", "LOGISTIC"),
     *("TANH", "EXP", "LOG", "SQRT", "RSQRT", "ABS", "NEG", "SQUARE", "FLOOR", "ROUND", "CEIL", "PAD", "PADV2"),
     *("MIRROR_PAD", "CONCATENATION", "SELECT", "SELECT_V2", "CUMSUM", "REVERSE_V2", "L2_NORMALIZATION", "FAKE_QUANT"),
+    *("SLICE", "TILE", "BROADCAST_TO", "SPLIT", "SPLIT_V"),
 }
 
 
@@ -77,14 +78,14 @@ class Axes(KnownAxes[int]):
         inputs = [index for index in operator.inputs if index in self.axes]
         stated = state_channels_last(operator, self.rank(outputs[0]))
         letters = self._output(operator, stated)
-        if stated is None and self.unsure(inputs):
-            self.derived.update(outputs)
         if operator.name == "SPACE_TO_BATCH_ND":
             self.spread.update(dict.fromkeys(outputs, ("", ())))
         elif operator.name not in ("BATCH_TO_SPACE_ND", "RESHAPE"):
             held = [self.spread[index] for index in inputs if index in self.spread]
             self.spread.update(dict.fromkeys(outputs, held[0]) if held else {})
-        self.settle_all(outputs, letters)
+        derived = stated is None and self.unsure(inputs)
+        named = stated is None and self.names_an_axis(letters, inputs)
+        self.settle_all(outputs, letters, derived=derived, named=named)
 
     def _output(self, operator: Operator, stated: str | None) -> str | None:
         if stated is not None:
@@ -200,22 +201,54 @@ class Axes(KnownAxes[int]):
         return None
 
     def from_readers(self, name: int, rank: int) -> str | None:
-        """As its readers need them, looked for through transposes and pointwise steps."""
-        operators = self.graph.operators
+        """As its readers need them, looked for through steps that turn, add and drop axes, and pointwise ones."""
+        return readers_say(
+            name,
+            rank,
+            self.graph.taken_by,
+            read=self._read,
+            outputs=lambda step: self.graph.operators[step].outputs,
+            silent=self.silent,
+        )
 
-        def read(step: int, tensor: int, order: Order) -> str | Order | None:
-            operator = operators[step]
-            reads = operator.inputs[READS.get(operator.name, 0) :][:1] == (tensor,)
-            stated = state_channels_last(operator, len(order))
-            if stated is not None and reads:
-                return stated
-            if operator.name == "TRANSPOSE" and reads:
-                permutation = self._listed(operator)
-                known = permutation is not None and sorted(permutation) == list(range(len(order)))
-                return tuple(order[axis] for axis in permutation or ()) if known else None
-            return order if operator.name in POINTWISE else None
+    def _read(self, step: int, tensor: int, order: Order) -> str | Order | None:
+        """What an operator says of a tensor that it reads: its axes, or where they lie in what it makes of them."""
+        operator = self.graph.operators[step]
+        reads = operator.inputs[READS.get(operator.name, 0) :][:1] == (tensor,)
+        stated = state_channels_last(operator, len(order))
+        if stated is not None and reads:
+            return stated
+        if operator.name in MOVES:
+            return order_after(order, MOVES[operator.name](self, operator, len(order))) if reads else None
+        same = all(self.rank(output) == len(order) for output in operator.outputs)
+        return order if operator.name in POINTWISE and same else None
 
-        return readers_say(name, rank, self.graph.taken_by, read=read, outputs=lambda step: operators[step].outputs)
+    def _turned(self, operator: Operator, rank: int) -> Order | None:
+        permutation = self._listed(operator)
+        known = permutation is not None and sorted(permutation) == list(range(rank))
+        return tuple(permutation or ()) if known else None
+
+    def _kept(self, operator: Operator, rank: int) -> Order | None:
+        before, after = (self.shapes.get(index) for index in (operator.inputs[0], operator.outputs[0]))
+        return None if before is None or after is None else keep_sizes(before, after)
+
+    def _expanded(self, operator: Operator, rank: int) -> Order | None:
+        return widened(rank, self._listed(operator))
+
+    def _sliced(self, operator: Operator, rank: int) -> Order | None:
+        picked = operator.setting(4, "i")
+        if operator.setting(2, "i") or operator.setting(3, "i"):
+            return None
+        return without(rank, [dim for dim in range(picked.bit_length()) if picked >> dim & 1])
+
+
+MOVES = {
+    "TRANSPOSE": Axes._turned,
+    "RESHAPE": Axes._kept,
+    "SQUEEZE": Axes._kept,
+    "EXPAND_DIMS": Axes._expanded,
+    "STRIDED_SLICE": Axes._sliced,
+}
 
 
 RULES = {

@@ -40,6 +40,11 @@ READ = {
 }
 
 
+# The options of QuantizeLinear that DequantizeLinear has as well, and all that it is copied with.
+ALONG = ("axis", "block_size")
+OPTIONS = (*ALONG, "output_dtype", "saturate")
+
+
 # They move codes about or choose among them, and leave alone what a code stands for.
 MOVES = {
     *("MaxPool", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Identity", "Expand", "Gather"),
@@ -49,27 +54,37 @@ MOVES = {
 
 @dataclass(frozen=True)
 class Codes:
-    """What the codes of a tensor stand for: the tensors with scale and zero point (`""`: 0), and the axis of several scales."""
+    """What the codes of a tensor stand for: the tensors with scale and zero point (`""`: 0).
+
+    `options` say how several scales go along the tensor, as the operators take them that the standard has in `domain`: below
+    opset 13 it has but one scale for a tensor, and no such option.
+    """
 
     scale: str
     zero: str
-    axis: int = 1
+    options: tuple[tuple[str, int], ...] = ()
+    domain: str = ""
 
     @property
     def names(self) -> list[str]:
         """The tensors that say what the codes stand for."""
         return [name for name in (self.scale, self.zero) if name]
 
+    @property
+    def single(self) -> bool:
+        """Whether there is one scale for the whole tensor, which a move can't take away from its axis."""
+        return not any(name in ALONG for name, _ in self.options)
+
     def decode_node(self, tensor: str, into: str) -> onnx.NodeProto:
         """The node that turns the codes into values."""
         inputs = [tensor, self.scale, *([self.zero] if self.zero else [])]
-        return onnx.helper.make_node("DequantizeLinear", inputs, [into], axis=self.axis)
+        options = {name: value for name, value in self.options if name in ALONG}
+        return onnx.helper.make_node("DequantizeLinear", inputs, [into], domain=self.domain, **options)
 
     def encode_node(self, values: str, into: str) -> onnx.NodeProto:
         """The node that turns values into codes; those beyond the range of the codes become its ends."""
-        return onnx.helper.make_node(
-            "QuantizeLinear", [values, *self.decode_node("", "").input[1:]], [into], axis=self.axis
-        )
+        inputs = [values, *self.decode_node("", "").input[1:]]
+        return onnx.helper.make_node("QuantizeLinear", inputs, [into], domain=self.domain, **dict(self.options))
 
 
 def codes_of(nodes: Sequence[onnx.NodeProto], data: set[str]) -> dict[str, Codes]:
@@ -84,7 +99,7 @@ def codes_of(nodes: Sequence[onnx.NodeProto], data: set[str]) -> dict[str, Codes
                 tensors[node.output[0]] = codes
         elif node.op_type == "DynamicQuantizeLinear":
             tensors[node.output[0]] = Codes(node.output[1], node.output[2])
-        elif node.op_type in MOVES and node.input[0] in tensors and _per_tensor(tensors[node.input[0]], nodes):
+        elif node.op_type in MOVES and node.input[0] in tensors and tensors[node.input[0]].single:
             tensors.update(dict.fromkeys(node.output, tensors[node.input[0]]))
     return tensors
 
@@ -103,12 +118,8 @@ def _stated_codes(node: onnx.NodeProto) -> Codes | None:
     scale, zero = STATED[node.op_type]
     if len(node.input) <= scale or not node.input[scale]:
         return None  # QGemm without a scale for its output gives values
-    axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
     named = node.input[zero] if len(node.input) > zero else ""
-    return Codes(node.input[scale], named, axis if node.op_type == "QuantizeLinear" else 1)
-
-
-def _per_tensor(codes: Codes, nodes: Sequence[onnx.NodeProto]) -> bool:
-    """Whether the codes have one scale for the whole tensor, which a move can't take away from its axis."""
-    quantisers = [node for node in nodes if node.op_type == "QuantizeLinear" and node.input[1] == codes.scale]
-    return not any(attribute.name == "axis" for quantiser in quantisers for attribute in quantiser.attribute)
+    if node.op_type != "QuantizeLinear":
+        return Codes(node.input[scale], named)
+    options = tuple((attribute.name, attribute.i) for attribute in node.attribute if attribute.name in OPTIONS)
+    return Codes(node.input[scale], named, options, node.domain)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property
+from heapq import heapify, heappop, heappush
 from math import prod
 
 import numpy as np
@@ -36,7 +37,7 @@ class Graph:
         self.inlined = inline_functions(model)
         self._refuse_external_in_functions()
         self.text: set[str] = set()  # tensors that were found to hold text, by inference or in a run
-        self.own: Sequence[onnx.NodeProto] = list(self.inlined.graph.node)
+        self.own: Sequence[onnx.NodeProto] = in_order(self.inlined.graph.node)
         self.nodes: Sequence[onnx.NodeProto] = [self._returning(node) for node in self.own]
         self.initializers = {tensor.name: tensor for tensor in model.graph.initializer}
         self.sparse = {sparse.values.name: sparse for sparse in model.graph.sparse_initializer}
@@ -120,11 +121,15 @@ class Graph:
         return bool(self.codes)
 
     def code_type(self, tensor: str) -> str:
-        """The type of a tensor's codes, by that of their zero point: `uint8` where it has none."""
-        zero = self.initializers.get(self.codes[tensor].zero)
-        if zero is None:
-            return "uint8"
-        return str(onnx.TensorProto.DataType.Name(zero.data_type)).lower()
+        """The type of a tensor's codes, by that of their zero point or as an option says: `uint8` where neither does."""
+        codes = self.codes[tensor]
+        stored, constant = self.initializers.get(codes.zero), self.constant(codes.zero)
+        kind = dict(codes.options).get("output_dtype", 0) or onnx.TensorProto.UINT8
+        if stored is not None:
+            kind = stored.data_type
+        elif constant is not None:
+            return str(constant.dtype)
+        return str(onnx.TensorProto.DataType.Name(kind)).lower()
 
     @cached_property
     def foreign(self) -> dict[str, str]:
@@ -172,14 +177,39 @@ class Graph:
         return ancestors(tensors, made_by, lambda step: needs(self.nodes[step]))
 
 
+def in_order(nodes: Iterable[onnx.NodeProto]) -> list[onnx.NodeProto]:
+    """The nodes, each after those that make what it reads: the standard asks for that order, ONNX Runtime doesn't need it.
+
+    Nodes that already are in order stay as they are. Those of a circle, which no runtime takes, come last.
+    """
+    waiting, ordered = list(nodes), list[int]()
+    made_by = {name: step for step, node in enumerate(waiting) for name in node.output if name}
+    missing = [{made_by[name] for name in needs(node) if name in made_by} for node in waiting]
+    readers: dict[int, list[int]] = {}
+    for step, before in enumerate(missing):
+        for maker in before:
+            readers.setdefault(maker, []).append(step)
+    ready = [step for step, before in enumerate(missing) if not before]
+    heapify(ready)
+    while ready:
+        step = heappop(ready)
+        ordered.append(step)
+        for reader in readers.get(step, ()):
+            missing[reader].discard(step)
+            if not missing[reader]:
+                heappush(ready, reader)
+    circle = [step for step, before in enumerate(missing) if before]
+    return [waiting[step] for step in (*ordered, *circle)]
+
+
 def needs(node: onnx.NodeProto) -> Iterator[str]:
     """Every tensor that a node reads from its own graph, those that its bodies read from outside included."""
     yield from (name for name in node.input if name)
     for body in bodies(node):
         inside = {value.name for value in (*body.input, *body.initializer)}
+        inside.update(name for inner in body.node for name in inner.output)
         for inner in body.node:
             yield from (name for name in needs(inner) if name not in inside)
-            inside.update(inner.output)
         yield from (value.name for value in body.output if value.name not in inside)
 
 

@@ -192,7 +192,7 @@ def test_axes_of_convolutions_in_one_two_and_three_dimensions(spatial: tuple[int
 
 def test_axes_that_nothing_states_are_marked_as_assumed() -> None:
     model = model_of([make_node("Abs", ["x"], ["y"], "abs")], ["n", 3, 4], ["y"])
-    nodes = [make_node("Einsum", ["x"], ["y"], "sum", equation="bij->bji")]
+    nodes = [make_node("Einsum", ["x"], ["y"], "sum", equation="...ij->...ji")]
     assert table(model, random(1, 3, 4))["abs"].axes == "bnc"
     layer = table(model_of(nodes, ["n", 3, 4], ["y"]), random(1, 3, 4))["sum"]
     assert layer.axes == "bnc"
@@ -250,3 +250,47 @@ def test_files_optimised_by_the_runtime_are_not_misread(tmp_path: Path) -> None:
         assert not layers[node.name or node.output[0]].showable
         wording(layers[node.name or node.output[0]].note)
     assert (layers[""].axes, layers[""].note) == ("bchw", "")
+
+
+# -- axes
+
+
+@pytest.mark.parametrize("order", ["reversed", "shuffled"])
+def test_nodes_may_stand_in_any_order(order: str) -> None:
+    model, batch = cnn(), random(2, 3, 8, 6)
+    mixed = onnx.ModelProto()
+    mixed.CopyFrom(model)
+    del mixed.graph.node[:]
+    nodes = list(model.graph.node)
+    steps = range(len(nodes))[::-1] if order == "reversed" else np.random.default_rng(0).permutation(len(nodes))
+    mixed.graph.node.extend(nodes[step] for step in steps)
+    assert BACKEND.layers(mixed, batch) == BACKEND.layers(model, batch)
+    paths = [layer.path for layer in BACKEND.layers(model, batch)]
+    captured, expected = BACKEND.capture(mixed, batch, paths), BACKEND.capture(model, batch, paths)
+    assert all(np.array_equal(captured[path].values, expected[path].values) for path in paths)
+
+
+def test_a_reader_that_states_axes_wins_over_what_a_guess_led_to() -> None:
+    """A spectrogram by steps whose axes nothing states, made a picture for a convolution."""
+    nodes = [
+        make_node("Reshape", ["x", "flat"], ["signal"], "signal"),
+        make_node("Log", ["signal"], ["log"], "log"),
+        make_node("ReduceMax", ["log"], ["top"], "top", axes=[1, 2], keepdims=1),
+        make_node("Sub", ["top", "log"], ["below"], "below"),
+        make_node("Unsqueeze", ["below", "last"], ["picture"], "picture"),
+        make_node("Transpose", ["picture"], ["first"], "first", perm=[0, 3, 1, 2]),
+        make_node("Conv", ["first", "w"], ["y"], "conv"),
+    ]
+    weights = {"flat": np.array([0, 12, 10]), "last": np.array([3]), "w": random(4, 1, 3, 3)}
+    layers = table(model_of(nodes, ["n", 120], ["y"], weights), np.abs(random(2, 120)))
+    assert [layers[path].axes for path in ("signal", "below", "picture", "first", "conv")] == [
+        *("bhw", "bhw", "bhwc", "bchw", "bchw"),
+    ]
+
+
+def test_a_permutation_of_another_rank_than_is_known_is_no_fault_of_ours() -> None:
+    nodes = [make_node("Relu", ["x"], ["y"], "relu"), make_node("Transpose", ["y"], ["z"], "turn", perm=[1, 0, 2])]
+    model = model_of(nodes, None, ["z"])  # type: ignore[arg-type] # even the rank is free
+    assert table(model, random(2, 3, 4))["turn"].shape == (3, 1, 4)
+    shorter = model_of([nodes[0], make_node("Transpose", ["y"], ["z"], "turn", perm=[1, 0])], ["n", 3, 4], ["z"])
+    assert "turn" in table(shorter, random(2, 3, 4))  # the runtime takes it

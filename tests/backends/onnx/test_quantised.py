@@ -17,7 +17,7 @@ from PIL import Image
 
 import layerscope as ls
 from helpers.onnx_files import FORMATS, quantised
-from helpers.onnx_models import BACKEND, cnn, model_of, random, reference, table
+from helpers.onnx_models import BACKEND, cnn, model_of, random, reference, table, unoptimised
 from helpers.wording import raises, wording
 from layerscope.core.note import kind_of
 
@@ -147,6 +147,22 @@ def test_dynamic_quantisation(tmp_path: Path) -> None:
     assert (
         np.abs(BACKEND.capture(model, batch, ["relu"])["relu"].values - reference(plain, {"x": batch})["y"]).max() < 0.3
     )
+
+
+@pytest.mark.parametrize("opset", [10, 12, 13])
+def test_quantised_graphs_of_old_opsets(opset: int, tmp_path: Path) -> None:
+    """Below 13 DequantizeLinear has no axis."""
+    nodes = [make_node("Conv", ["x", "w"], ["y"], "conv"), make_node("Relu", ["y"], ["z"], "relu")]
+    model, batch = model_of(nodes, ["n", 3, 6, 6], ["z"], {"w": random(4, 3, 3, 3)}, opset), random(2, 3, 6, 6)
+    onnx.save(model, tmp_path / "float.onnx")
+    quantize_dynamic(tmp_path / "float.onnx", tmp_path / "codes.onnx", weight_type=QuantType.QUInt8)
+    codes = onnx.load(tmp_path / "codes.onnx")
+    assert next(entry.version for entry in codes.opset_import if not entry.domain) < 14
+    layers = [layer.path for layer in BACKEND.layers(codes, batch)]
+    captured = BACKEND.capture(codes, batch, layers)
+    np.testing.assert_allclose(captured["relu"].values, unoptimised(model, batch)["z"], atol=0.3)
+    quantised = next(output for output in captured.values() if output.dtype == "uint8")
+    np.testing.assert_allclose(quantised.values, batch, atol=0.02)
 
 
 def test_concatenated_codes() -> None:

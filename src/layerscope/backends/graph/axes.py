@@ -51,6 +51,11 @@ class KnownAxes(Generic[Name]):
         """Whether what is told from these tensors is told from assumed axes alone."""
         return bool(inputs) and not any(self.certain(name) for name in inputs)
 
+    def axis_of_images(self, name: Name) -> int | None:
+        """The axis that the images of a tensor lie along, `None` where nothing states it."""
+        axis = self.axes[name].find("b")
+        return axis if axis >= 0 and self.certain(name) else None
+
     def rank(self, name: Name) -> int | None:
         shape = self.shapes.get(name)
         return None if shape is None else len(shape)
@@ -151,6 +156,15 @@ class KnownAxes(Generic[Name]):
         if left[-1] == "c" and right[-2] == "c":
             return scores(left, right)
         return right if right[-1] == "c" else None
+
+    def gives_one(self, run: Callable[[], Sequence[np.ndarray]], tensors: Sequence[Name]) -> bool:
+        """Whether a run makes one image of each of `tensors`."""
+        try:
+            values = run()
+        except ModelNotReadable:
+            return False
+        axes = [self.axes[tensor].find("b") for tensor in tensors]
+        return all(axis >= 0 and value.shape[axis] == 1 for axis, value in zip(axes, values, strict=True))
 
     def join(
         self, runs: Sequence[Sequence[np.ndarray]], tensors: Sequence[Name], called: Callable[[Name], str]

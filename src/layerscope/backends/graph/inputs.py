@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,8 @@ RANGES = {(0.0, 1.0): "unit", (-1.0, 1.0): "tf", (0.0, 255.0): "raw"}
 class GraphInput:
     """An input of a graph: its sizes (`None` for free ones, or altogether where even the rank is free) and its type.
 
-    `codes` are scale and zero point of a quantised input, by which floats become its codes.
+    `codes` are scale and zero point of a quantised input, by which floats become its codes. `axis` is the one that its images
+    lie along, `None` where the graph doesn't say that it has images.
 
     >>> str(GraphInput("x", (None, 8), "int8", (0.1, 0)))
     'int8[any, 8] or float32 to be quantised'
@@ -31,6 +32,24 @@ class GraphInput:
     shape: tuple[int | None, ...] | None
     dtype: str
     codes: tuple[Any, Any] | None = None
+    axis: int | None = None
+
+    @property
+    def images(self) -> int | None:
+        """How many images the graph fixes, `None` for any number."""
+        axis = self.axis or 0
+        return self.shape[axis] if self.shape and axis < len(self.shape) else None
+
+    def count(self, value: np.ndarray) -> int | None:
+        """How many images an array holds, where the graph says that it holds images, of which it takes any number or one."""
+        if self.images is not None:
+            count = value.shape[self.axis or 0]
+            return count if self.images == 1 < count else None
+        return None if self.axis is None else value.shape[self.axis]
+
+    def cut(self, value: np.ndarray, image: int) -> np.ndarray:
+        """One image of an array."""
+        return value.take([image], self.axis or 0)
 
     def __str__(self) -> str:
         sizes = (
@@ -42,7 +61,8 @@ class GraphInput:
         """Whether an array of that shape can go in, whatever its number of images."""
         if self.shape is None:
             return True
-        same = (size in (wanted, None) for size, wanted in zip(self.shape[1:], shape[1:], strict=False))
+        pairs = enumerate(zip(self.shape, shape, strict=False))
+        same = (size in (given, None) for axis, (size, given) in pairs if axis != (self.axis or 0))
         return len(shape) == len(self.shape) and all(same)
 
     def read(self, value: Any) -> np.ndarray:
@@ -115,25 +135,57 @@ def read_batch(batch: Any, inputs: Mapping[Name, GraphInput], names: Mapping[str
     return {name: taken.read(arrays[name]) for name, taken in inputs.items()}
 
 
-def split_images(fixed: Mapping[Name, int], feeds: Mapping[Name, Any], advice: str) -> list[dict[Name, Any]] | None:
+def first_image(inputs: Mapping[Name, GraphInput], feeds: Mapping[Name, np.ndarray]) -> dict[Name, np.ndarray]:
+    """The batch cut to its first image, as it is where that isn't known of each array.
+
+    >>> inputs = {"x": GraphInput("x", (None, 3), "float32", axis=0), "k": GraphInput("k", (None, 4), "float32")}
+    >>> {name: len(value) for name, value in first_image(inputs, {"x": np.zeros((2, 3)), "k": np.zeros((5, 4))}).items()}
+    {'x': 1, 'k': 5}
+    """
+    counts = {name: count for name, value in feeds.items() if (count := inputs[name].count(value)) is not None}
+    images = next(iter(counts.values()), 1)
+    unknown = any(
+        inputs[name].axis is None and inputs[name].images is None and value.shape[:1] == (images,)
+        for name, value in feeds.items()
+    )
+    whole = unknown or len(set(counts.values())) > 1
+    apart = {name for name in counts if not whole or inputs[name].images == 1}
+    return {name: inputs[name].cut(value, 0) if name in apart else value for name, value in feeds.items()}
+
+
+def split_images(
+    inputs: Mapping[Name, GraphInput],
+    feeds: Mapping[Name, np.ndarray],
+    advice: str,
+    gives_one: Callable[[dict[Name, np.ndarray]], bool] = lambda feed: False,
+) -> list[dict[Name, np.ndarray]] | None:
     """The batch one image at a time where the model takes only one, `None` where it takes the batch as it is.
 
-    `fixed` are the first sizes that the model fixes, `advice` how one gets a model that doesn't.
+    `advice` is how one gets a model that doesn't fix the number of images. Where the graph doesn't say whether the rows of an
+    input are images, `gives_one` tells whether the model makes one image of a feed that holds them all.
 
-    >>> [{name: len(value) for name, value in feed.items()} for feed in split_images({"x": 1}, {"x": np.zeros((2, 3))}, "")]
+    >>> x = GraphInput("x", (1, 3), "float32")
+    >>> [{name: len(value) for name, value in feed.items()} for feed in split_images({"x": x}, {"x": np.zeros((2, 3))}, "")]
     [{'x': 1}, {'x': 1}]
     """
-    wrong = [name for name, size in fixed.items() if len(feeds[name]) != size]
+    fixed = {name: inputs[name].images for name, value in feeds.items() if value.ndim}
+    counts = {name: value.shape[inputs[name].axis or 0] for name, value in feeds.items() if value.ndim}
+    wrong = [name for name, size in fixed.items() if size not in (None, counts[name])]
     if not wrong:
         return None
-    images = len(feeds[wrong[0]])
-    apart = {name for name, value in feeds.items() if name in wrong or (name not in fixed and value.ndim)}
-    if any(fixed[name] != 1 for name in wrong) or any(len(feeds[name]) != images for name in apart):
+    images = counts[wrong[0]]
+    apart = {name for name in counts if name in wrong or (fixed[name] is None and inputs[name].axis is not None)}
+
+    def one(image: int) -> dict[Name, np.ndarray]:
+        return {name: inputs[name].cut(value, image) if name in apart else value for name, value in feeds.items()}
+
+    rows = {name for name in counts if name not in apart and fixed[name] is None and counts[name] > 1}
+    single = all(fixed[name] == 1 for name in wrong)
+    if rows and (not single or not gives_one(one(0))):
+        apart |= rows
+    if not single or any(counts[name] != images for name in apart):
         raise ModelNotReadable(
-            f"the model takes exactly {counted(fixed[wrong[0]], 'image')} at a time, the batch has {images}:"
+            f"the model takes exactly {counted(fixed[wrong[0]] or 1, 'image')} at a time, the batch has {images}:"
             f" give that many, or {advice}"
         )
-    return [
-        {name: value[image : image + 1] if name in apart else value for name, value in feeds.items()}
-        for image in range(images)
-    ]
+    return [one(image) for image in range(images)]

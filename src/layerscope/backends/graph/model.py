@@ -17,7 +17,7 @@ import numpy as np
 from ...core.layer import no_call, split_call
 from ...errors import LayerNotCalled, ModelNotReadable, unknown_layer
 from ...files import parsing
-from .inputs import GraphInput, read_batch, split_images
+from .inputs import GraphInput, first_image, read_batch, split_images
 from .walk import Name
 
 MOST_SESSIONS = 3
@@ -80,25 +80,24 @@ class GraphModel(ABC, Generic[Name, Operator]):
         """What each name of an input stands for."""
         return {taken.name: name for name, taken in self.takes.items()}
 
-    @cached_property
-    def fixed(self) -> dict[Name, int]:
-        """The first sizes of the inputs for which the model fixes them."""
-        first = {name: taken.shape[0] for name, taken in self.takes.items() if taken.shape}
-        return {name: size for name, size in first.items() if size is not None}
-
     def feeds(self, batch: Any) -> dict[Name, np.ndarray]:
         """The arrays of a batch by input, in the model's own types."""
         return read_batch(batch, self.takes, self.input_names)
 
-    def images(self, feeds: Mapping[Name, Any]) -> list[dict[Name, Any]] | None:
-        """The feeds one image at a time where the model takes only one, else `None`."""
-        return split_images(self.fixed, feeds, self.unfix)
+    def images(
+        self, feeds: Mapping[Name, Any], gives_one: Callable[[dict[Name, Any]], bool] = lambda feed: False
+    ) -> list[dict[Name, Any]] | None:
+        """The feeds one image at a time where the model takes only one, else `None`; see `split_images`."""
+        return split_images(self.takes, feeds, self.unfix, gives_one)
 
     def first_image(self, feeds: Mapping[Name, Any]) -> dict[Name, Any]:
         """One image of the feeds; inputs for which the model fixes more stay as they are."""
-        return {
-            name: value[:1] if self.fixed.get(name, 1) < 2 and value.ndim else value for name, value in feeds.items()
-        }
+        return first_image(self.takes, feeds)
+
+    def count(self, feeds: Mapping[Name, Any]) -> int:
+        """How many images feeds hold whose number the model leaves open, by its first input; 1 where it fixes them."""
+        rows = next(((self.takes[name], value.shape) for name, value in feeds.items() if value.ndim), None)
+        return 1 if rows is None or rows[0].images is not None else int(rows[1][rows[0].axis or 0])
 
     @property
     @abstractmethod

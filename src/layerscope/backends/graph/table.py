@@ -25,6 +25,14 @@ def value_note(output: Output[Name, Any], axes: KnownAxes[Name]) -> str:
     return "axes assumed from the rank" if output.tensor in axes.assumed else ""
 
 
+def of_one_image(layer: Layer, images: int) -> Layer:
+    """The row of a layer with the shape that one image has, where a run of several made it."""
+    axis = layer.axes.find("b")
+    if images == 1 or not layer.shape or axis < 0 or layer.shape[axis] != images:
+        return layer
+    return replace(layer, shape=(*layer.shape[:axis], 1, *layer.shape[axis + 1 :]))
+
+
 def model_row(
     layer: Layer, name: str, model: GraphModel[Name, Any], fields: FieldFlow[Name], *, weights: Weights[Name]
 ) -> Layer:

@@ -54,7 +54,8 @@ def readers_say(
                 if len(answer) == len(order) and set(range(rank)) <= set(order):
                     return "".join(answer[order.index(axis)] for axis in range(rank))
                 lost = True  # an axis was dropped on the way, so only later tensors can be told
-            for output in outputs(step) if isinstance(answer, tuple) else ():
+                continue
+            for output in outputs(step) if answer is not None else ():
                 if output not in visited and output not in silent:
                     visited.add(output)
                     waiting.append((output, answer or ()))

@@ -7,7 +7,7 @@ decides, which is then noted. The sizes of a tensor never say what an axis is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -19,7 +19,7 @@ from ..graph.walk import Order, order_after, readers_say, widened, without
 from . import recurrent
 from .attention_ops import axes_of, is_attention
 from .graph import Graph, attributes
-from .transformer_ops import SCORES, attention_axes, channels_last, prefix_names
+from .transformer_ops import SCORES, attention_axes, channels_last, einsum_axes, prefix_names
 
 Shapes = Mapping[str, tuple[int, ...] | None]
 
@@ -50,7 +50,7 @@ REDUCTIONS = ("Reduce", "ArgMax", "ArgMin")
 
 
 NOT_PASSED_ON = {
-    *("Einsum", "If", "Loop", "Scan", "NonZero", "TopK", "NonMaxSuppression", "Compress", *recurrent.OPERATORS),
+    *("If", "Loop", "Scan", "NonZero", "TopK", "NonMaxSuppression", "Compress", *recurrent.OPERATORS),
 }
 
 
@@ -62,16 +62,23 @@ class Axes(KnownAxes[str]):
 
     by_rank = PICTURES_FIRST | {1: "c"}
 
-    def __init__(self, graph: Graph, shapes: Shapes) -> None:
+    def __init__(self, graph: Graph, shapes: Shapes, *, nodes: Sequence[onnx.NodeProto] | None = None) -> None:
         super().__init__(graph.data, shapes)
         self.graph = graph
         self.blocked: set[str] = set()
         self.prefix: tuple[str, ...] = ()
         for value in graph.inputs:
             self.settle(value.name, None)
-        for node in graph.nodes:
+        for node in graph.nodes if nodes is None else nodes:
             if outputs := [name for name in node.output if name in graph.data]:
                 self._follow(node, outputs)
+
+    @classmethod
+    def of_inputs(cls, graph: Graph) -> Axes:
+        """The axes of the inputs alone, as what reads them needs them."""
+        stated = {value.name: value.shape for value in graph.takes.values()}
+        shapes = {name: tuple(size or 1 for size in shape) for name, shape in stated.items() if shape}
+        return cls(graph, shapes, nodes=())
 
     def _follow(self, node: onnx.NodeProto, outputs: list[str]) -> None:
         inputs = [name for name in node.input if name in self.axes]
@@ -101,7 +108,9 @@ class Axes(KnownAxes[str]):
             self.derived.update(outputs)
         for index, name in enumerate(node.output):
             if name in outputs:
-                self.settle_all([name], axes_of(index, self.rank(name)) if attention else recurrent.axes_of(node, index))
+                self.settle_all(
+                    [name], axes_of(index, self.rank(name)) if attention else recurrent.axes_of(node, index)
+                )
 
     def _stated_last(self, node: onnx.NodeProto) -> str | None:
         """The axes after an operator that works on channels last, where nothing before it is sure of other ones."""
@@ -179,6 +188,12 @@ class Axes(KnownAxes[str]):
         left, right = (self.axes.get(name) for name in node.input[:2])
         return self.multiply(left, right, lambda queries, keys: SCORES.get(len(queries)))
 
+    def _einsum(self, node: onnx.NodeProto) -> str | None:
+        sure = [self.axes.get(name, "") if name in self.axes and self.certain(name) else "" for name in node.input]
+        operands = sure if any(sure) else [self.axes.get(name, "") for name in node.input]
+        equation = attributes(node).get("equation", b"")
+        return einsum_axes(equation.decode() if isinstance(equation, bytes) else "", operands)
+
     def _dense(self, node: onnx.NodeProto) -> str | None:
         return "bc"
 
@@ -235,6 +250,7 @@ RULES = {
     "Squeeze": Axes._squeeze,
     "Unsqueeze": Axes._unsqueeze,
     "Gather": Axes._gather,
+    "Einsum": Axes._einsum,
     **dict.fromkeys(("MatMul", "MatMulInteger", "FusedMatMul"), Axes._multiply),
     **dict.fromkeys(("Flatten", "Gemm", "FusedGemm"), Axes._dense),
 }

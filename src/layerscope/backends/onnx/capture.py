@@ -40,7 +40,12 @@ def run(
     """The tensors for a batch; `fixed` are the values of tensors on the way."""
     session = model.session(tensors, tuple(fixed))
     session.check()
-    images = model.images(feeds)
+
+    def gives_one(feed: Feeds) -> bool:
+        axes = axes_on_the_way(model, feeds, tensors)
+        return not fixed and axes.gives_one(lambda: session.run(feed), tensors)
+
+    images = model.images(feeds, gives_one)
     if images is None:
         return session, session.run({**feeds, **{replacement.name: value for replacement, value in fixed.items()}})
     axes = axes_on_the_way(model, feeds, [*tensors, *(replacement.tensor for replacement in fixed)])

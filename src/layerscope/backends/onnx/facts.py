@@ -12,7 +12,6 @@ import onnxruntime
 
 from ...errors import ModelNotReadable
 from ..protocol import Facts
-from .axes import Axes
 from .evidence import own_scaling
 from .model import OnnxModel
 
@@ -38,8 +37,6 @@ def facts(model: OnnxModel) -> Facts:
 
 def _facts(model: OnnxModel) -> Facts:
     graph, metadata = model.graph, {entry.key: entry.value for entry in model.proto.metadata_props}
-    shapes = {value.name: value.shape for value in graph.takes.values()}
-    axes = Axes(graph, {name: tuple(size or 1 for size in shape) for name, shape in shapes.items() if shape})
     recipe, source = _json(metadata, RECIPE), "the model's metadata"
     if recipe is None:
         recipe, source = own_scaling(graph)
@@ -50,7 +47,7 @@ def _facts(model: OnnxModel) -> Facts:
         name=graph.model.graph.name or (model.path.stem if model.path else "model"),
         inputs=tuple(
             replace(fact, shape=_stated_sizes(metadata, fact.axes, fact.shape))
-            for fact in (value.fact(axes.axes[value.name]) for value in graph.takes.values())
+            for fact in (value.fact(model.input_axes.axes[value.name]) for value in graph.takes.values())
         ),
         digest=model.digest,
         framework=f"onnxruntime {onnxruntime.__version__}",

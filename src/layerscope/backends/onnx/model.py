@@ -55,9 +55,15 @@ class OnnxModel(GraphModel[str, onnx.NodeProto]):
     def __repr__(self) -> str:
         return f"OnnxModel({str(self.path)!r})" if self.path else f"OnnxModel({self.proto.graph.name!r})"
 
-    @property
+    @cached_property
+    def input_axes(self) -> Axes:
+        """The axes of the inputs, as what reads them needs them."""
+        return Axes.of_inputs(self.graph)
+
+    @cached_property
     def takes(self) -> dict[str, GraphInput]:
-        return self.graph.takes
+        axes = self.input_axes
+        return {name: replace(value, axis=axes.axis_of_images(name)) for name, value in self.graph.takes.items()}
 
     @property
     def files(self) -> onnx_files.SideFiles | None:

@@ -1,5 +1,6 @@
-"""The axes of recurrent operators, as ONNX states them: LSTM, GRU and RNN, whose axis of images is the second or, with `layout=1`,
-the first. Formula: ONNX operators, LSTM, inputs and outputs (`[seq_length, num_directions, batch_size, hidden_size]`).
+"""The axes of recurrent operators, as ONNX states them: images lie along the second axis or, with `layout=1`, the first.
+
+Formula: ONNX operators, LSTM, inputs and outputs (`[seq_length, num_directions, batch_size, hidden_size]`).
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from ...core.axes import prefix_names
 from ...core.layer import Layer
 from ..common.axes import token_grid
 from ..common.table import number_rows
-from ..graph.table import model_row, value_note
+from ..graph.table import model_row, of_one_image, value_note
 from .attention_ops import KIND, is_attention, way_to_weights
 from .axes import Axes
 from .capture import shapes_of
@@ -28,16 +28,19 @@ SUMS = {"ConvInteger", "MatMulInteger"}
 def layers(model: OnnxModel, batch: object) -> list[Layer]:
     """Every layer in the order of the graph, and the model's own output."""
     graph = model.graph
-    shapes = shapes_of(model, model.first_image(model.feeds(batch)))
+    feeds = model.first_image(model.feeds(batch))
+    shapes, images = shapes_of(model, feeds), model.count(feeds)
     axes = Axes(graph, shapes)
     fields = Fields(graph, axes)
     rows: dict[str, list[Layer]] = {}
     for step, output in enumerate(model.outputs):
-        layer = replace(_layer(graph, output, shapes, axes), step=step, receptive=fields.fields(output))
+        layer = of_one_image(_layer(graph, output, shapes, axes), images)
+        layer = replace(layer, step=step, receptive=fields.fields(output))
         rows.setdefault(output.address.path, []).append(layer)
     table = [_merge_calls(path, calls) for path, calls in rows.items()]
     if model.final:
-        last = replace(_layer(graph, model.final, shapes, axes), step=len(model.outputs))
+        last = of_one_image(_layer(graph, model.final, shapes, axes), images)
+        last = replace(last, step=len(model.outputs))
         table.append(model_row(last, model.final.tensor, model, fields, weights=weights_of))
     return number_rows(table)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 
 import onnx
@@ -70,3 +71,26 @@ def prefix_names(graph: Graph, node: onnx.NodeProto) -> tuple[str, ...]:
         count = prod(weight.dims) // weight.dims[-1]
         names += [f"reg{index + 1}" for index in range(count)] if front == "reg" else [front] * count
     return ()
+
+
+def einsum_axes(equation: str, operands: Sequence[str]) -> str | None:
+    """The axes of what an Einsum gives, from those of its operands, surest first with its own term: an index that only an
+    operand without such an axis has is a channel.
+
+    >>> einsum_axes("bdhw,kd->bkhw", ["bchw", ""]), einsum_axes("bhqd,bhkd->bhqk", ["bhnc", "bhnc"])
+    ('bchw', 'bcqk')
+    """
+    terms, arrow, output = equation.replace(" ", "").partition("->")
+    known: dict[str, str] = {}
+    for term, axes in zip(terms.split(","), operands, strict=False):
+        if len(term) == len(axes) and "." not in term:
+            known |= {index: letter for index, letter in zip(term, axes, strict=True) if index not in known}
+    if not arrow or "." in output or not known:
+        return None
+    letters = [known.get(index, "") for index in output]
+    if letters.count("n") == 2:
+        return SCORES.get(len(letters))
+    taken = {letter for letter in letters if letter}
+    spare = iter([letter for letter in "cnhwd" if letter not in taken])
+    named = "".join(letter or next(spare, "?") for letter in letters)
+    return named if len(set(named)) == len(named) and "?" not in named else None

@@ -64,13 +64,13 @@ class Axes(KnownAxes[int]):
 
     by_rank = CHANNELS_LAST | {1: "c"}
 
-    def __init__(self, graph: Graph, shapes: Shapes) -> None:
+    def __init__(self, graph: Graph, shapes: Shapes, *, operators: Sequence[Operator] | None = None) -> None:
         super().__init__(graph.data, shapes)
         self.graph = graph
         self.spread: dict[int, tuple[str, tuple[int, ...]]] = {}
         for index in graph.inputs:
             self.settle(index, None)
-        for operator in graph.operators:
+        for operator in graph.operators if operators is None else operators:
             if outputs := [index for index in operator.outputs if index in graph.data]:
                 self._follow(operator, outputs)
 

@@ -35,7 +35,9 @@ def run(
     """The tensors for a batch; `fixed` are the values of tensors on the way, in the file's own types."""
     fixed, indices = fixed or {}, [tensor.index for tensor in tensors]
     session = model.session(indices, list(fixed))
-    images = model.images(feeds)
+    images = model.images(
+        feeds, lambda feed: not fixed and all_axes(model, feeds).gives_one(lambda: session.run(feed), indices)
+    )
     if images is None:
         return session.run({**feeds, **fixed})
     axes = all_axes(model, feeds) if fixed else None

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from ..protocol import Facts
-from .axes import Axes
 from .flatbuffer import Damaged, Table
 from .graph import Graph
 from .model import TfliteModel
@@ -54,7 +53,7 @@ def facts(model: TfliteModel) -> Facts:
 
 
 def _facts(model: TfliteModel) -> Facts:
-    metadata, axes = _metadata(model), Axes(model.graph, model.graph.file_shapes)
+    metadata, axes = _metadata(model), model.input_axes
     return Facts(
         name=metadata.name or (model.path.stem if model.path else "model"),
         inputs=tuple(value.fact(axes.axes[index]) for index, value in model.takes.items()),

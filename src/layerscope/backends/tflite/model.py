@@ -68,10 +68,18 @@ class TfliteModel(GraphModel[int, Operator]):
     def takes(self) -> dict[int, GraphInput]:
         names = {index: name for name, index in self.signature.inputs.items()}
         tensors = {index: self.graph.tensors[index] for index in self.graph.inputs}
+        axes = self.input_axes
         return {
-            index: GraphInput(names.get(index, tensor.name), tensor.shape, tensor.type, tensor.codes)
+            index: GraphInput(
+                names.get(index, tensor.name), tensor.shape, tensor.type, tensor.codes, axes.axis_of_images(index)
+            )
             for index, tensor in tensors.items()
         }
+
+    @cached_property
+    def input_axes(self) -> Axes:
+        """The axes of the inputs, as what reads them needs them."""
+        return Axes(self.graph, self.graph.file_shapes, operators=())
 
     @property
     def input_names(self) -> dict[str, int]:

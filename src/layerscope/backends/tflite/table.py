@@ -9,7 +9,7 @@ from typing import Any
 from ...core.layer import Layer
 from ..common.axes import token_grid
 from ..common.table import number_rows
-from ..graph.table import model_row, value_note
+from ..graph.table import model_row, of_one_image, value_note
 from .axes import Axes
 from .capture import shapes_of
 from .field import Fields
@@ -22,14 +22,15 @@ from .weights import weights_of
 def layers(model: TfliteModel, batch: Any) -> list[Layer]:
     """Every layer in the order of the file, those that can't run last, and the model's own output."""
     graph = model.graph
-    axes = Axes(graph, shapes_of(model, model.first_image(model.feeds(batch))))
+    feeds = model.first_image(model.feeds(batch))
+    axes, images = Axes(graph, shapes_of(model, feeds)), model.count(feeds)
     fields = Fields(graph, axes)
     table = [
-        replace(_layer(model, output, axes, index), receptive=fields.fields(output))
+        replace(of_one_image(_layer(model, output, axes, index), images), receptive=fields.fields(output))
         for index, output in enumerate(model.outputs)
     ]
     if model.final:
-        last = _layer(model, model.final, axes, len(table))
+        last = of_one_image(_layer(model, model.final, axes, len(table)), images)
         key, _, _, others = model.signature
         signature = f"of the signature {key!r}; the layers of {', '.join(others)} are not listed" if others else ""
         note = "; ".join(text for text in (last.note, signature) if text)

@@ -8,12 +8,13 @@ import pytest
 BACKENDS = Path(__file__).parents[2] / "src" / "layerscope" / "backends"
 FRAMEWORKS = ("torch", "keras", "jax", "onnx", "tflite")  # tf_keras shares the files of keras
 
-EVERYWHERE = ("backend", "axes", "field", "facts", "table", "capture", "weights")
+EVERYWHERE = ("backend", "axes", "field", "facts", "table", "capture", "weights", "activation")
 FUNCTIONS = {
     "facts": {"facts": "model", "digest": "model"},
     "table": {"layers": "model batch"},
     "capture": {"capture": "model batch paths target"},
     "weights": {"head": "model batch", "kernel": "model path batch"},
+    "activation": {"activation": "model batch"},
     "evidence": {"evidence": "model batch"},
     "target": {"scores": "model batch target changes"},
     "load": {"load": "source weights trust"},

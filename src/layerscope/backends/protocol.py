@@ -219,6 +219,18 @@ class Backend(ABC):
         """The dense layer that runs last, with its weights; `None` where there is none, or they can't be read."""
         raise NotImplementedError
 
+    def activation(self, model: Any, batch: Any) -> str:
+        """What the numbers of the model's output are, by its head: the name of an activation, or `""` where nothing tells.
+
+        `"softmax"`, `"sigmoid"`, `"log_softmax"` …; `"linear"` where nothing follows the head's sums of products;
+        `"softmax-logits"`, `"sigmoid-logits"` or `"regression"` where the model itself says what such sums are.
+
+        Args:
+            model: A model that this backend owns.
+            batch: The model's input; one image is enough.
+        """
+        return ""
+
     @optional
     def kernel(self, model: Any, path: str, batch: Any) -> Kernel | None:
         """The weights of the convolution at `path`; `None` for a layer of any other kind."""

@@ -111,7 +111,8 @@ def class_cam(
         rows = _rows(fm, origin, target)[:, list(fm.channels)]
         weights, targets = [], []
         for index in range(len(fm.ids)):
-            aim, text = origin.image(index).aimed(target)
+            # A row of the classifier, whatever the model's output is made of.
+            aim, text = origin.image(index).aimed(target, naming_output=False)
             if callable(aim):
                 raise BadOption(
                     "class_cam takes a class index or a label: a function of the output has no row of weights"

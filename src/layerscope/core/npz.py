@@ -47,7 +47,7 @@ def write(fm: Map, path: Path) -> Path:
         raise BadOption(f"{path.name!r}: the file name must end in .npz")
     about = {
         "format": FORMAT,
-        "layer": asdict(fm.layer),
+        "layer": _without_part(asdict(fm.layer)),
         "placement": fm.placement and [asdict(placement) for placement in fm.placement],
         **{name: getattr(fm, name) for name in PLAIN},
         "notes": fm.notes,
@@ -144,6 +144,12 @@ def _linear(fields: Mapping[str, Any] | None, archive: zipfile.ZipFile) -> Linea
     ):
         raise ValueError(f"weights of the shape {weights.shape} and a bias of {bias.shape} don't fit")
     return linear
+
+
+def _without_part(layer: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a layer as files have them: which of several outputs it is stands among the notes."""
+    del layer["part"]
+    return {**layer, "per_call": [_without_part(call) for call in layer["per_call"]]}
 
 
 def _layer(fields: Mapping[str, Any]) -> Layer:

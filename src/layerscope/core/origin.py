@@ -35,8 +35,11 @@ class Origin(Protocol):
         """The map of the same layer, with gradients of the same target, for other inputs."""
         ...
 
-    def aimed(self, target: Any) -> tuple[Any, str]:
-        """What `scores` takes as its target, and its text; for `None` that of the capture, or the model's top-1 class."""
+    def aimed(self, target: Any, *, naming_output: bool = True) -> tuple[Any, str]:
+        """What `scores` takes as its target, and its text; for `None` that of the capture, or the model's top-1 class.
+
+        `naming_output`: the text says which output it is of, where the model has several.
+        """
         ...
 
     def scores(

@@ -179,6 +179,8 @@ def _feature_map(rows: _Rows, gradient_rows: _Rows | None, request: Request, tot
         values, tokens = split_tokens(values, grid)
         layer = replace(layer, prefix=prefix_names(tokens.shape[1], layer.prefix))
         gradient = None if gradient is None else split_tokens(gradient, grid)[0]
+    if layer.part:
+        notes = (*notes, Note("main-output", f"{layer.part} of its outputs"))
     if request.target_text:
         notes = (*notes, Note("target", f"captured with gradients of {request.target_text}"))
     ids = tuple(id for batch in batches for id in batch.ids)

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..backends.common.outputs import score_images
-from ..backends.protocol import Head, Target
+from ..backends.protocol import Head
 from ..core.feature_map import FeatureMap
 from ..inputs.photo import as_array
 from .attempt import run_batch
 from .batches import Batch, array_batches
 from .capture import join
 from .run import Question, Run, forward_pass, layer_table, provenance
-from .target import describe_target, resolve_target, top_classes
+from .target import aim_at, top_classes
 
 if TYPE_CHECKING:
     from .scope import Scope
@@ -31,12 +31,12 @@ class Rerun:
     scope: Scope
     batches: tuple[np.ndarray, ...]
     axes: str
-    target: Target | None
+    target: Any
     path: str = ""
     channels: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, scope: Scope, batches: Sequence[Batch], target: Target | None) -> Rerun | None:
+    def of(cls, scope: Scope, batches: Sequence[Batch], target: Any) -> Rerun | None:
         """For one capture; `None` where the model has several inputs, or one whose axes aren't known."""
         axes, arrays = scope.plan.axes, []
         for batch in batches:
@@ -93,11 +93,12 @@ class Rerun:
         with forward_pass(self.scope, inputs):
             return backend.head(self.scope.model, inputs)
 
-    def aimed(self, target: Any) -> tuple[Any, str]:
-        resolved = self.target if target is None else resolve_target(self.scope, target)
-        if resolved is None:
-            (resolved,) = set(top_classes(self.layer("output")))
-        return resolved, describe_target(self.scope, resolved)
+    def aimed(self, target: Any, *, naming_output: bool = True) -> tuple[Any, str]:
+        aim = self.target if target is None else target
+        if aim is None:
+            (aim,) = set(top_classes(self.layer("output")))
+        table = layer_table(self.scope, next(array_batches(self.inputs, self.scope.plan)))
+        return aim_at(self.scope, aim, table, naming_output=naming_output)
 
     def scores(self, inputs: np.ndarray, target: Any, change: Change | None = None) -> np.ndarray:
         scope, backend = self.scope, self.scope._reader

@@ -21,7 +21,7 @@ from ..core.layer_table import LayerTable
 from ..errors import CaptureTooLarge, InternalError, LayerscopeError, ModelNotReadable, first_line
 from ..memory import short_of_memory
 from .batches import Batch, checksum, describe, dtype_name, signature
-from .target import describe_target
+from .target import aim_at
 
 if TYPE_CHECKING:
     from .scope import Scope
@@ -69,11 +69,11 @@ class Cache:
 
 @dataclass(frozen=True)
 class Question:
-    """What a user asks of a capture: layers and channels as the user gave them, the target as `resolve_target` gives it."""
+    """What a user asks of a capture: layers, channels and the target, as the user gave them."""
 
     layers: Any
     channels: Sequence[int] | slice | str | None = None
-    target: Target | None = None
+    target: Any = None
 
 
 @dataclass(frozen=True)
@@ -175,12 +175,12 @@ def resolve_request(scope: Scope, table: LayerTable, question: Question, provena
     """The question in the terms of one table of layers. Raises `LayerNotFound`, `LayerNotCalled`, `BadChannels`."""
     layers = table.choose(question.layers)
     by_rule = table.by_rule(question.layers) if len(layers) > 1 else frozenset()
-    text = describe_target(scope, question.target)
+    target, text = aim_at(scope, question.target, table)
     return Request(
         {layer.path: layer for layer in layers},
         {layer.path: _channel_numbers(layer, question.channels) for layer in layers},
         _class_names(scope, table, layers),
-        question.target,
+        target,
         text,
         {**provenance, "target": text} if text else provenance,
         by_rule,

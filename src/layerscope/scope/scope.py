@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-import numpy as np
+import numpy as np  # noqa: F401 # the examples use it
 
 from ..backends.protocol import Backend, Facts, Head, Kernel
 from ..backends.registry import Adapted, adapt
@@ -24,25 +24,11 @@ from .batches import Batch, blank_batch, count_images, read_batches
 from .capture import Maps, join
 from .input_warning import warn_of_input
 from .memory import Room
+from .prediction import Prediction, predictions
 from .progress import observed, report
 from .rerun import Rerun
 from .run import Cache, Question, Request, Run, forward_pass, layer_table, provenance, table_of_image
 from .target import resolve_target
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """One class that the model sees.
-
-    Attributes:
-        label: Its name.
-        index: Its index in the model's output.
-        probability: From 0 to 1.
-    """
-
-    label: str
-    index: int
-    probability: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,13 +183,18 @@ class Scope:
     def predict(self, images: Any, top: int = 5) -> list[list[Prediction]]:
         """The model's own classes for each image, the most probable first.
 
-        Scores that aren't probabilities yet (not all from 0 to 1 with the sum 1) go through a softmax.
+        What the numbers are is told by the activation of the model's head, found in its layers or its graph: those of
+        softmax and sigmoid are probabilities. Scores without one go through a softmax where `labels` name the classes
+        (with one output for two labels through a sigmoid: it stands for the second). Where nothing tells, they are the
+        model's own numbers; `note` says what was done.
 
         >>> from layerscope.testing import TinyBackend, tiny_model
         >>> scope = Scope(tiny_model(), TinyBackend(), READY)
         >>> [[prediction]] = scope.predict(np.zeros((1, 3, 8, 8), np.float32), top=1)
         >>> prediction.label
         'class 5'
+        >>> prediction.note.kind
+        'own-numbers'
 
         Args:
             images: As for `capture`.
@@ -214,18 +205,18 @@ class Scope:
         """
         if top is not None:
             whole("top", top, low=0)
-        (output,) = self.capture(images, "output").values()
+        total = count_images(images, self.preprocess)
+        maps, batches = join(self._runs(images, self._question("output", None, None), None, [], keeping=True), total)
+        (output,) = maps.values()
         if output.values.ndim != 2 or output.rows != "image":
             raise BadOption(f"the model's output has the shape {output.shape}, which is not a list of class scores")
-        scores = output.values.astype(np.float64)
-        if not ((scores >= 0).all() and np.allclose(scores.sum(1), 1, atol=1e-3)):
-            scores = np.exp(scores - scores.max(1, keepdims=True))
-            scores /= scores.sum(1, keepdims=True)
-        ranks = np.argsort(-scores, axis=1, kind="stable")[:, :top]
-        return [
-            [Prediction(self.label(index), int(index), float(row[index])) for index in rank]
-            for row, rank in zip(scores, ranks, strict=True)
-        ]
+        activation = lambda: self._activation(batches[0])  # noqa: E731
+        return predictions(output.values, activation, labels=self.labels, label=self.label, top=top)
+
+    def _activation(self, batch: Batch) -> str:
+        """What the numbers of the output are, as the backend finds it."""
+        with forward_pass(self, batch.array):
+            return self._reader.activation(self.model, batch.array)
 
     def head(self, images: Any = None) -> Head | None:
         """The dense layer that runs last, with its weights `[class, channel]` and bias; `None` where there is none.
@@ -305,7 +296,8 @@ class Scope:
         if target is not None and not self._reader.gradients:
             raise self._reader.refusal("gradients")
         layers = list(layers) if isinstance(layers, Iterator) else layers
-        return Question(layers, channels, resolve_target(self, target))
+        resolve_target(self, target)  # what it isn't is said before any image is read
+        return Question(layers, channels, target)
 
     def _runs(
         self,

@@ -11,7 +11,9 @@ import numpy as np
 
 from ..backends.protocol import Target
 from ..core.feature_map import FeatureMap
-from ..errors import BadOption, first_line, near
+from ..core.layer import Layer
+from ..core.layer_table import LayerTable
+from ..errors import BadOption, LayerNotCalled, first_line, near
 from ..memory import short_of_memory
 
 if TYPE_CHECKING:
@@ -57,13 +59,30 @@ def _name(target: Any) -> str:
     return str(getattr(function, "__name__", type(function).__name__)).strip("<>")
 
 
-def describe_target(scope: Scope, target: Target | None) -> str:
-    """A resolved target as pictures show it; `""` for `None`."""
-    if target is None:
-        return ""
-    if callable(target):
-        return _name(target)
-    return scope.label(target) if scope.labels is None else f"class {target}, {scope.label(target)}"
+def aim_at(scope: Scope, target: Any, table: LayerTable, *, naming_output: bool = True) -> tuple[Target | None, str]:
+    """The target for a model with the output in `table`, and its text as pictures show it; `""` for `None`.
+
+    One output that two labels belong to stands for the second: raises `BadOption` for the first.
+    """
+    resolved = resolve_target(scope, target)
+    if resolved is None:
+        return None, ""
+    if callable(resolved):
+        return resolved, _name(resolved)
+    try:
+        output = table.choose("output")[0]
+    except LayerNotCalled:  # whoever looks for the class in it says so
+        output = Layer("", "")
+    labels, name = scope.labels, scope.label(resolved)
+    if labels is not None and len(labels) == 2 and output.channels == 1:
+        if isinstance(target, str) and resolved == 0:
+            raise BadOption(
+                f"target={target!r}: the model has one output, which stands for {labels[1]!r}; what speaks for"
+                f" {target!r} speaks against that. Use target={labels[1]!r}, or a function of the output"
+            )
+        resolved, name = 0 if isinstance(target, str) else resolved, labels[1]
+    text = name if labels is None else f"class {resolved}, {name}"
+    return resolved, f"{text}, of the output {output.part}" if naming_output and output.part else text
 
 
 def top_classes(output: FeatureMap) -> list[int]:

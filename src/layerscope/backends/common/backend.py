@@ -26,6 +26,7 @@ class Verbs(Generic[Model]):
     head: Callable[[Model, Any], Head | None]
     kernel: Callable[[Model, str, Any], Kernel | None]
     evidence: Callable[[Model, Any], Evidence | None] = lambda model, batch: None
+    activation: Callable[[Model, Any], str] = lambda model, batch: ""
 
 
 class RoleBackend(Backend, Generic[Model]):
@@ -64,3 +65,6 @@ class RoleBackend(Backend, Generic[Model]):
 
     def evidence(self, model: Any, batch: Any) -> Evidence | None:
         return self.verbs.evidence(self.open(model), batch)
+
+    def activation(self, model: Any, batch: Any) -> str:
+        return self.verbs.activation(self.open(model), batch)

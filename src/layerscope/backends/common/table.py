@@ -60,7 +60,8 @@ class Calls:
             return [Layer(path, "", index=first, note=NO_TENSOR, aliases=tuple(names[1:]))]
         rows = []
         for index, subpath in enumerate(subpaths, first):
-            runs = [call[subpath] for call in calls if subpath in call]
+            part = subpath if subpath == main and len(subpaths) > 1 else ""
+            runs = [replace(call[subpath], part=part) for call in calls if subpath in call]
             notes = [runs[0].note]
             aliases: tuple[str, ...] = ()
             if subpath == main:

@@ -42,4 +42,7 @@ def model_row(
         sizes |= weights(model.graph, output.operator)
     receptive = None if model.final is None else fields.fields(model.final)
     parameters = sum(sizes.values())
-    return replace(layer, path="", kind="Model", grid=None, aliases=(name,), receptive=receptive, parameters=parameters)
+    part = name if len(model.graph.outputs) > 1 else ""
+    return replace(
+        layer, path="", kind="Model", grid=None, aliases=(name,), receptive=receptive, parameters=parameters, part=part
+    )

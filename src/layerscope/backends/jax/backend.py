@@ -9,6 +9,7 @@ from typing import Any
 from ...errors import ModelNotReadable
 from ..common.backend import RoleBackend, Verbs
 from ..protocol import not_offered
+from .activation import activation
 from .capture import capture
 from .evidence import evidence
 from .facts import digest, facts
@@ -23,7 +24,7 @@ class JaxBackend(RoleBackend[JaxModel]):
 
     name = "jax"
     gradients = True
-    verbs = Verbs(facts, digest, layers, capture, scores, head, kernel, evidence)
+    verbs = Verbs(facts, digest, layers, capture, scores, head, kernel, evidence, activation)
     load = not_offered("a checkpoint of JAX holds arrays without the code that runs them: give the model itself")
     from_library = not_offered("Flax and Equinox have no models of their own to name")
     load_weights = not_offered("a checkpoint of JAX is a tree of arrays of its own kind: restore it in the factory")

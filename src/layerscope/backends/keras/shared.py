@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..common.backend import RoleBackend, Verbs
+from .activation import activation
 from .capture import capture
 from .engine import Engine
 from .evidence import evidence
@@ -23,7 +24,7 @@ class WatchingBackend(RoleBackend[KerasModel]):
 
     gradients = True
     picks = True
-    verbs = Verbs(facts, digest, layers, capture, scores, head, kernel, evidence)
+    verbs = Verbs(facts, digest, layers, capture, scores, head, kernel, evidence, activation)
 
     @abstractmethod
     def engine(self) -> Engine:

@@ -126,6 +126,7 @@ class Tabulator:
             prefix=self._prefix(tokens - grid[0] * grid[1]) if grid else (),
             aliases=tuple(aliases),
             parameters=_parameters(call.layer),
+            part=part.subpath if count > 1 and not part.suffix else "",
         )
 
     def _prefix(self, count: int) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from ...errors import ModelNotReadable
 from ...files import open_regular, parsing
 from ..common.backend import RoleBackend, Verbs
 from ..protocol import not_offered
+from .activation import activation
 from .capture import capture
 from .checks import check
 from .evidence import evidence
@@ -27,7 +28,7 @@ class OnnxBackend(RoleBackend[OnnxModel]):
     name = "onnx"
     gradients = not_offered("ONNX Runtime computes none")
     random = False
-    verbs = Verbs(facts, digest, layers, capture, scores, head, kernel, evidence)
+    verbs = Verbs(facts, digest, layers, capture, scores, head, kernel, evidence, activation)
     from_library = not_offered("ONNX has no library of models to name: give the file")
     load_weights = not_offered("an ONNX file holds its own weights")
 

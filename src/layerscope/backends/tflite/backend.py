@@ -8,6 +8,7 @@ from typing import Any
 from ...errors import ModelNotReadable
 from ..common.backend import RoleBackend, Verbs
 from ..protocol import not_offered
+from .activation import activation
 from .capture import capture
 from .facts import digest, facts
 from .graph import IDENTIFIER
@@ -24,7 +25,7 @@ class TfliteBackend(RoleBackend[TfliteModel]):
     """Layers of TFLite files. `threads` is the number of threads inside an operator, `None` for one."""
 
     name = "tflite"
-    verbs = Verbs(facts, digest, layers, capture, scores, head, kernel)
+    verbs = Verbs(facts, digest, layers, capture, scores, head, kernel, activation=activation)
     gradients = not_offered("the TFLite interpreter computes none")
     from_library = not_offered("TFLite has no library of models to name: give the file")
     load_weights = not_offered("a TFLite file holds its own weights")

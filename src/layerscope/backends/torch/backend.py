@@ -10,6 +10,7 @@ from torch.nn.parameter import UninitializedParameter
 
 from ...errors import ModelNotReadable
 from ..common.backend import RoleBackend, Verbs
+from .activation import activation
 from .capture import capture
 from .evidence import evidence
 from .facts import digest, facts
@@ -28,7 +29,7 @@ class TorchBackend(RoleBackend[torch.nn.Module]):
     name = "torch"
     gradients = True
     picks = True
-    verbs = Verbs(facts, digest, layers, capture, scores, head, kernel, evidence)
+    verbs = Verbs(facts, digest, layers, capture, scores, head, kernel, evidence, activation)
 
     def owns(self, model: Any) -> bool:
         # On Keras's torch backend every Keras layer is a module as well, and Keras knows it better.

@@ -1,0 +1,117 @@
+"""The model's output as classes with probabilities, where it means classes; else its own numbers, with a note."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..backends.common.activation import (
+    LINEAR,
+    LOG_SIGMOID,
+    LOG_SOFTMAX,
+    REGRESSION,
+    SIGMOID,
+    SIGMOID_LOGITS,
+    SOFTMAX,
+    SOFTMAX_LOGITS,
+)
+from ..core.note import Note
+
+TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One class that the model sees.
+
+    Attributes:
+        label: Its name.
+        index: Its index in the model's output.
+        probability: From 0 to 1; or the model's own number for it, as `note` says, where nothing tells how that becomes
+            a probability.
+        note: What the number is, where it isn't simply a probability of the model's own; `""` else.
+    """
+
+    label: str
+    index: int
+    probability: float
+    note: str = ""
+
+
+def predictions(
+    values: np.ndarray,
+    activation: Callable[[], str],
+    *,
+    labels: Sequence[str] | None,
+    label: Callable[[int], str],
+    top: int | None,
+) -> list[list[Prediction]]:
+    """The best classes of each row of `[image, class]`, by what the head's `activation` says of the numbers."""
+    scores, note = values.astype(np.float64), ""
+    if not (_in_unit(scores) and _is_distribution(scores)):
+        scores, note = _meaning(scores, activation(), len(labels or ()))
+    if values.shape[1] == 1 and labels is not None and len(labels) == 2:
+        return [[*_two(float(row[0]), labels, note)][:top] for row in scores]
+    ranks = np.argsort(-scores, axis=1, kind="stable")[:, :top]
+    return [
+        [Prediction(label(index), int(index), float(row[index]), note) for index in rank]
+        for row, rank in zip(scores, ranks, strict=True)
+    ]
+
+
+def _meaning(scores: np.ndarray, activation: str, labels: int) -> tuple[np.ndarray, str]:
+    """The numbers as the model means them, and what there is to say of them; `labels` is how many classes have names."""
+    if activation in (LOG_SOFTMAX, LOG_SIGMOID) and (scores <= TOLERANCE).all():
+        return np.exp(scores), Note("exponential", f"the exponential of the model's own {activation}")
+    if _in_unit(scores) and activation in (SOFTMAX, SIGMOID):
+        return scores, ""
+    logits = _logits(scores, activation, labels)
+    if logits == SOFTMAX_LOGITS:
+        raised = np.exp(scores - scores.max(1, keepdims=True))
+        return raised / raised.sum(1, keepdims=True), Note("softmax", "the softmax of the model's scores")
+    if logits == SIGMOID_LOGITS:
+        return 1 / (1 + np.exp(-scores)), Note("sigmoid", "the sigmoid of the model's score")
+    return scores, Note("own-numbers", f"the model's own number, {_why(activation)}")
+
+
+def _logits(scores: np.ndarray, activation: str, labels: int) -> str:
+    """How scores become probabilities: as the model says; else those of named classes stand for one class of them."""
+    units = scores.shape[1]
+    if activation in (SOFTMAX_LOGITS, SIGMOID_LOGITS):
+        return activation
+    named = labels > 1 and (units > 1 or labels == 2)
+    if named and (activation == LINEAR or (not activation and not _in_unit(scores))):
+        return SOFTMAX_LOGITS if units > 1 else SIGMOID_LOGITS
+    return ""
+
+
+def _why(activation: str) -> str:
+    if activation == REGRESSION:
+        return "as its configuration says"
+    if activation == LINEAR:
+        return "not a probability: its head has no activation. If its outputs are classes, name them with labels="
+    if activation in (SOFTMAX, SIGMOID, LOG_SOFTMAX, LOG_SIGMOID):
+        return f"not a probability: something follows its {activation}"
+    if activation:
+        return f"not a probability: its head ends with {activation}"
+    return "which may be no probability: its head has no activation that is known"
+
+
+def _two(probability: float, labels: Sequence[str], note: str) -> Iterator[Prediction]:
+    """One unit that tells two classes apart: it stands for the second."""
+    second = Prediction(labels[1], 0, probability, note)
+    if not 0 <= probability <= 1:
+        yield second
+        return
+    rest = Note("rest", f"what {labels[1]!r} leaves: the model's only output stands for that class")
+    yield from sorted((second, Prediction(labels[0], 0, 1 - probability, rest)), key=lambda one: -one.probability)
+
+
+def _in_unit(scores: np.ndarray) -> bool:
+    return bool((scores >= 0).all() and (scores <= 1 + TOLERANCE).all())
+
+
+def _is_distribution(scores: np.ndarray) -> bool:
+    return scores.shape[1] > 1 and bool(np.allclose(scores.sum(1), 1, atol=TOLERANCE))

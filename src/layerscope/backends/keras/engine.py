@@ -117,8 +117,8 @@ class Engine:
         if mask is not None:
             tensor._keras_mask = mask
 
-    def save_losses(self, layer: Any) -> Callable[[], None]:
-        """A function that restores the layer's own record of its losses."""
+    def undo_writes(self, tensor: Any) -> Callable[[], None]:
+        """A function that puts back what a tensor held, where the framework's tensors can change."""
         raise NotImplementedError
 
     def variables(self, model: Any) -> list[Any]:
@@ -128,6 +128,13 @@ class Engine:
     def name_counts(self) -> dict[str, int]:
         """How often the library has given each automatic name so far: 2 for `pad` after `pad` and `pad_1`."""
         raise NotImplementedError
+
+    def own_names(self) -> frozenset[str]:
+        """The attributes that the library keeps in every layer and model, once they are built unchanged by a run."""
+        return frozenset()
+
+    def restore_name_counts(self, counts: dict[str, int]) -> None:
+        """Let the library give automatic names as if those since `counts` had not been given."""
 
     def describe(self, variable: Any) -> str:
         """The variable's path and type."""

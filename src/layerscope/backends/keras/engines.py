@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -80,21 +81,26 @@ class Keras3Engine(Engine):
     def take(self, tensor: Any, numbers: Sequence[int], axis: int) -> Any:
         return keras.ops.take(tensor, np.asarray(numbers, np.int32), axis=axis)
 
-    def save_losses(self, layer: Any) -> Callable[[], None]:
-        losses, ids = list(layer._losses), set(layer._loss_ids)
-
-        def restore() -> None:
-            layer._losses[:] = losses
-            layer._loss_ids.clear()
-            layer._loss_ids.update(ids)
-
-        return restore
-
     def name_counts(self) -> dict[str, int]:
         return dict(get_global_attribute("object_name_uids") or {})
 
+    def own_names(self) -> frozenset[str]:
+        return _own_names()
+
+    def restore_name_counts(self, counts: dict[str, int]) -> None:
+        now = get_global_attribute("object_name_uids")
+        if now is not None and now != counts:
+            now.clear()
+            now.update(counts)
+
     def describe(self, variable: Any) -> str:
         return f"{variable.path} {tuple(variable.shape)} {variable._dtype}"
+
+
+@functools.cache
+def _own_names() -> frozenset[str]:
+    """The attributes of an empty layer, and of an empty model."""
+    return frozenset({*vars(keras.Layer(name="empty")), *vars(keras.Model(name="empty"))})
 
 
 class Keras3OnTensorflow(TensorflowEngine, Keras3Engine):
@@ -132,6 +138,16 @@ class TorchEngine(Keras3Engine):
 
     def snapshot(self, variable: Any) -> Any:
         return self.stored_value(variable).detach().clone()
+
+    def undo_writes(self, tensor: Any) -> Callable[[], None]:
+        content, version = tensor.detach().clone(), None if tensor.is_inference() else tensor._version
+
+        def undo() -> None:
+            if version is None or tensor._version != version:
+                with self.lib.no_grad():
+                    tensor.copy_(content)
+
+        return undo
 
     def content(self, variable: Any) -> tuple[Any, int]:
         value = self.stored_value(variable)

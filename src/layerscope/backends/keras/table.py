@@ -20,7 +20,7 @@ from .engine import Part, dtype_name
 from .field import Fields
 from .model import KerasModel
 from .tree import ROOT, Location, is_a, is_layer, join, kind, walk
-from .watch import Call, Watch, run
+from .watch import Call, Watch, watched_run
 
 # layers that run somebody else's graph: TensorFlow Hub's, and an exported SavedModel
 BLACK_BOXES = ("KerasLayer", "TFSMLayer")
@@ -47,8 +47,9 @@ def layers(model: KerasModel, batch: Any) -> list[Layer]:
 def _dry_run(model: KerasModel, batch: Any) -> list[Layer]:
     """The table of one run on the first image."""
     tabulator = Tabulator(model)
-    watch = run(model, lambda: model.forward(first_image(batch)), tabulator.record, lambda path: True)
-    return tabulator.table(watch)
+    forward = lambda: model.forward(first_image(batch))  # noqa: E731
+    with watched_run(model, forward, tabulator.record, lambda path: True) as watch:
+        return tabulator.table(watch)
 
 
 def _is_hidden(layer: Layer) -> bool:

@@ -16,10 +16,11 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ..common.fault import call_model
-from ..common.run import Stop, keep_random_state
+from ..common.run import Stop, keep_random_state, others_running
 from .attention import NAME, AttentionMap, attention_weights
 from .engine import Engine, WatchedMethod
 from .model import KerasModel
+from .state import State
 from .tree import ROOT, Child, Location, Names, is_a, is_graph, is_layer, is_library_class
 
 
@@ -257,15 +258,28 @@ def run(
     forward: Callable[[], Any],
     on_call: Callable[[Call], Any],
     attention: Callable[[str], bool] = lambda path: False,
-) -> Watch:
-    """Run `forward`, give each call to `on_call`, restore what the run changed, and return the `Watch`.
+) -> None:
+    """Run `forward`, give each call to `on_call`, and restore what the run changed.
 
     `attention` tells of which paths attention weights are needed.
     """
+    with watched_run(model, forward, on_call, attention):
+        pass
+
+
+@contextlib.contextmanager
+def watched_run(
+    model: KerasModel,
+    forward: Callable[[], Any],
+    on_call: Callable[[Call], Any],
+    attention: Callable[[str], bool] = lambda path: False,
+) -> Iterator[Watch]:
+    """As `run`; inside, the model is as the run left it, with all layers built that ran."""
     watch = Watch(model, on_call, attention, Names(model.engine.name_counts()))
-    with _patch(model.engine.watched_methods()), _watching(watch), _restore(watch), contextlib.suppress(Stop):
-        forward()
-    return watch
+    with _restore(watch):
+        with _patch(model.engine.watched_methods()), _watching(watch), contextlib.suppress(Stop):
+            forward()
+        yield watch
 
 
 @contextlib.contextmanager
@@ -280,23 +294,19 @@ def _watching(watch: Watch | None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _restore(watch: Watch) -> Iterator[None]:
-    """Variables, losses, modes of torch modules and random state as they were, whatever happens inside."""
+    """Variables, attributes of layers, automatic names and random state as they were, whatever happens inside."""
     root, engine = watch.model.root, watch.engine
     before = {id(variable) for variable in engine.variables(root)}
-    layers = list(root._flatten_layers())
-    losses = [engine.save_losses(layer) for layer in layers]
-    wrappers = [layer for layer in layers if is_a(layer, "TorchModuleWrapper")]
-    modes = [(module, module.training) for wrapper in wrappers for module in wrapper.modules()]
+    names, state = engine.name_counts(), State(root, engine)
     try:
         with keep_random_state(), engine.inference():
             yield
     finally:
-        for module, training in modes:
-            module.training = training
-        for restore in losses:
-            restore()
         # what the run itself built has no state to go back to
         built = {id(variable) for variable in engine.variables(root)} - before
+        state.restore()
+        if not others_running():
+            engine.restore_name_counts(names)
         for variable, content in watch.written.values():
             if id(variable) not in built:
                 variable.assign(content)

@@ -13,7 +13,7 @@ from ..protocol import Head, Kernel
 from .engine import Engine, copy_to_host
 from .model import KerasModel
 from .tree import is_a
-from .watch import Call, run
+from .watch import Call, watched_run
 
 SEPARABLE = "the depthwise half of a separable convolution; its pointwise half mixes their outputs"
 
@@ -28,8 +28,8 @@ def kernel(model: KerasModel, path: str, batch: Any) -> Kernel | None:
             layers.append(call.layer)
             raise Stop
 
-    run(model, lambda: model.forward(first_image(batch)), record)
-    return _kernel_of(layers[0], model.engine) if layers else None
+    with watched_run(model, lambda: model.forward(first_image(batch)), record):
+        return _kernel_of(layers[0], model.engine) if layers else None
 
 
 def head(model: KerasModel, batch: Any) -> Head | None:
@@ -40,17 +40,20 @@ def head(model: KerasModel, batch: Any) -> Head | None:
         if is_a(call.layer, "Dense"):
             calls.append(call)
 
-    run(model, lambda: model.forward(first_image(batch)), record)
-    if not calls:
-        return None
-    layer = calls[-1].layer
-    weights = _stored(layer.kernel, model.engine)
+    with watched_run(model, lambda: model.forward(first_image(batch)), record):
+        return _head_of(calls[-1], model.engine) if calls else None
+
+
+def _head_of(call: Call, engine: Engine) -> Head | None:
+    """The weights of a `Dense`."""
+    layer = call.layer
+    weights = _stored(layer.kernel, engine)
     if weights.dtype.kind not in "fV":
         return None
-    bias = None if getattr(layer, "bias", None) is None else _stored(layer.bias, model.engine).astype(np.float32)
+    bias = None if getattr(layer, "bias", None) is None else _stored(layer.bias, engine).astype(np.float32)
     activation = getattr(layer.activation, "__name__", "")
     weights = np.ascontiguousarray(weights.astype(np.float32).T)
-    return Head(calls[-1].location.path, weights, bias, "" if activation == "linear" else activation)
+    return Head(call.location.path, weights, bias, "" if activation == "linear" else activation)
 
 
 def _kernel_of(layer: Any, engine: Engine) -> Kernel | None:

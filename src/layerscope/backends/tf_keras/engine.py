@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -71,17 +71,13 @@ class TfKerasEngine(TensorflowEngine):
     def name_counts(self) -> dict[str, int]:
         return {name: count for (_, name), count in get_default_graph_uid_map().items()}
 
+    def restore_name_counts(self, counts: dict[str, int]) -> None:
+        now = get_default_graph_uid_map()
+        for key in list(now):
+            now[key] = counts.get(key[1], 0)
+
     def describe(self, variable: Any) -> str:
         return f"{variable.name} {tuple(variable.shape)} {_uncast(variable).dtype.name}"
-
-    def save_losses(self, layer: Any) -> Callable[[], None]:
-        losses, eager = list(layer._losses), list(layer._eager_losses)
-
-        def restore() -> None:
-            layer._losses[:] = losses
-            layer._eager_losses = eager
-
-        return restore
 
     def variables(self, model: Any) -> list[Any]:
         """Those of the layers that were built: `model.variables` is an error before the first call."""

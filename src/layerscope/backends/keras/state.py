@@ -1,0 +1,196 @@
+"""What the layers of a Keras model hold besides variables (attributes, and what is in them), to be put back after a run.
+
+That a layer wasn't built is part of it: what a run builds goes with it.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import functools
+import random
+from collections import deque
+from collections.abc import Callable, Iterable
+from operator import is_
+from typing import Any
+
+import numpy as np
+
+from .engine import Engine
+from .tree import is_library_class
+
+# What can't change, or is nobody's own.
+ATOMIC = frozenset({type(None), bool, int, float, complex, str, bytes, range, slice, type, np.float32, np.float64})
+# Of libraries: what they keep in their own objects is theirs, but for layers, and for the lists of what a layer has.
+LIBRARIES = frozenset(
+    {"builtins", "functools", "h5py", "jax", "jaxlib", "keras", "layerscope", "logging", "numpy", "tensorflow"}
+    | {"tf_keras", "threading", "torch", "types", "weakref"}
+)
+LISTS_OF_LAYERS = frozenset({"Tracker", "ObjectIdentityDictionary", "ObjectIdentitySet"})
+# Of what the library itself keeps in a layer, this changes in a run of one that is built.
+CHANGES = frozenset("_buffers _eager_losses _inbound_nodes _loss_ids _losses _outbound_nodes".split())
+# A training, which may run in another thread, has these attributes of a model for itself; of a graph nothing changes.
+OF_TRAINING = frozenset(
+    "optimizer stop_training history train_function test_function predict_function loss compiled _lock _run_eagerly"
+    " _jit_compile _loss_tracker _compile_loss _compile_metrics _initial_epoch _nodes _nodes_by_depth _operations"
+    " _operations_by_depth train_tf_function".split()
+)
+MOST_VALUES = 50_000  # that are looked at
+
+Undo = Callable[[], None]
+
+
+class State:
+    """The state of the layers inside `root` when this was made; `restore` puts it back, in place."""
+
+    def __init__(self, root: Any, engine: Engine) -> None:
+        self._engine = engine
+        self._own_names = engine.own_names()
+        self._held: dict[int, Any] = {}  # by identity, so that none is looked at twice, nor goes meanwhile
+        self._undo: list[Undo] = []
+        waiting = list(root._flatten_layers())
+        while waiting and len(self._held) < MOST_VALUES:
+            value = waiting.pop()
+            rule = _rule(type(value))
+            if rule is not None and id(value) not in self._held:
+                self._held[id(value)] = value
+                waiting += [inner for inner in rule(self, value) if not _is_atomic(inner)]
+
+    def restore(self) -> None:
+        """Put everything back that is another now."""
+        for undo in self._undo:
+            undo()
+
+    def _layer(self, layer: Any) -> Iterable[Any]:
+        """The attributes of a layer; once it is built, its library changes next to none of its own."""
+        if not getattr(layer, "built", False):
+            return self._object(layer)
+        attributes, library, own = layer.__dict__, is_library_class(type(layer)), self._own_names
+        self._mapping(attributes)
+        loose = [(name, value) for name, value in attributes.items() if type(value) not in ATOMIC]
+        return [
+            value
+            for name, value in loose
+            if name in CHANGES
+            or not (name in own or (library and name[0] == "_") or name in OF_TRAINING or name[-12:] == "_initializer")
+        ]
+
+    def _object(self, value: Any) -> Iterable[Any]:
+        """An object of the user's own class: its attributes."""
+        attributes = getattr(value, "__dict__", {})
+        self._mapping(attributes)
+        inside = [item for name, item in attributes.items() if name not in OF_TRAINING]
+        slots = {name: getattr(value, name) for name in _slots(type(value)) if hasattr(value, name)}
+        if slots:
+            self._undo.append(lambda: [object.__setattr__(value, name, held) for name, held in slots.items()] and None)
+        return [*inside, *slots.values()]
+
+    def _dict(self, value: Any) -> Iterable[Any]:
+        return [*self._mapping(getattr(value, "__wrapped__", value)), *self._own(value)]
+
+    def _mapping(self, mapping: dict[Any, Any]) -> list[Any]:
+        items = dict(mapping)
+
+        def undo() -> None:
+            if len(mapping) == len(items) and all(map(is_, mapping.values(), items.values())):
+                return
+            # no clear(): another thread may read meanwhile
+            for name in [name for name in mapping if name not in items and name not in OF_TRAINING]:
+                dict.__delitem__(mapping, name)
+            dict.update(mapping, {name: item for name, item in items.items() if name not in OF_TRAINING})
+
+        self._undo.append(undo)
+        return list(items.values())
+
+    def _list(self, value: list[Any]) -> Iterable[Any]:
+        items = list(value)
+
+        def undo() -> None:
+            if len(value) != len(items) or not all(map(is_, list.__iter__(value), items)):
+                list.__setitem__(value, slice(None), items)
+
+        self._undo.append(undo)
+        return [*items, *self._own(value)]
+
+    def _set(self, value: set[Any]) -> Iterable[Any]:
+        items = set(value)
+        self._undo.append(lambda: (set.intersection_update(value, items), set.update(value, items)) and None)
+        return [*items, *self._own(value)]
+
+    def _queue(self, value: deque[Any]) -> Iterable[Any]:
+        items = list(value)
+        self._undo.append(lambda: (value.clear(), value.extend(items)) and None)
+        return items
+
+    def _own(self, container: Any) -> Iterable[Any]:
+        """The attributes that a container of a class of its own has besides its items."""
+        own = getattr(container, "__dict__", None)
+        if type(own) is not dict:
+            return ()
+        self._mapping(own)
+        return [value for name, value in own.items() if name != "tracker"]
+
+    def _tuple(self, value: tuple[Any, ...]) -> Iterable[Any]:
+        return value
+
+    def _array(self, array: np.ndarray) -> Iterable[Any]:
+        if array.flags.writeable and array.dtype != object:
+            content = array.copy()
+            self._undo.append(lambda: np.copyto(array, content))
+        return ()
+
+    def _random(self, source: random.Random) -> Iterable[Any]:
+        state = source.getstate()
+        self._undo.append(lambda: source.setstate(state))
+        return self._object(source)
+
+    def _generator(self, source: np.random.Generator) -> Iterable[Any]:
+        bits, state = source.bit_generator, source.bit_generator.state
+        self._undo.append(lambda: setattr(bits, "state", state))
+        return ()
+
+    def _tensor(self, tensor: Any) -> Iterable[Any]:
+        """A tensor that isn't a variable's, where tensors can change."""
+        self._undo.append(self._engine.undo_writes(tensor))
+        return ()
+
+
+def _is_atomic(value: Any) -> bool:
+    kind = type(value)
+    return kind in ATOMIC or (kind is tuple and ATOMIC.issuperset(map(type, value)))
+
+
+@functools.lru_cache(maxsize=4096)
+def _slots(kind: Any) -> tuple[str, ...]:
+    """The names of the attributes that a class keeps outside of `__dict__`."""
+    return tuple(copyreg._slotnames(kind))  # type: ignore[attr-defined]
+
+
+@functools.lru_cache(maxsize=4096)
+def _rule(kind: type) -> Callable[[State, Any], Iterable[Any]] | None:
+    """How values of a type are looked at, `None` where they aren't."""
+    for base, rule in RULES.items():
+        if issubclass(kind, base):
+            return rule
+    names = {base.__name__ for base in kind.__mro__ if base.__module__.partition(".")[0] in LIBRARIES}
+    if kind.__name__ == "_DictWrapper":  # TensorFlow's proxy of a dictionary
+        return State._dict
+    if kind.__module__.partition(".")[0] == "torch" and kind.__name__ == "Tensor":
+        return State._tensor
+    if "Layer" in names:
+        return State._layer
+    module = "Module" in names and "Operation" not in names
+    own = kind.__module__.partition(".")[0] not in LIBRARIES and not names - {"object"}
+    known = kind.__name__ in LISTS_OF_LAYERS or "Initializer" in names  # tf_keras warns of one that it has used before
+    return State._object if (module or own or known) and not issubclass(kind, BaseException | type) else None
+
+
+RULES: dict[type, Callable[[State, Any], Iterable[Any]]] = {
+    dict: State._dict,
+    list: State._list,
+    set: State._set,
+    tuple: State._tuple,
+    deque: State._queue,
+    np.ndarray: State._array,
+    np.random.Generator: State._generator,
+    random.Random: State._random,
+}

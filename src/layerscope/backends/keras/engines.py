@@ -160,6 +160,8 @@ class TorchEngine(Keras3Engine):
 
     def copy_input(self, tensor: Any) -> Any:
         # torch's tensors, unlike the others, can be written to
+        if isinstance(tensor, np.ndarray):
+            return tensor.copy()  # whose memory the tensor would share
         return tensor.clone() if isinstance(tensor, self.tensor) else tensor
 
     @contextlib.contextmanager

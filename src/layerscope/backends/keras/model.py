@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..common.fault import call_model
-from ..common.run import map_batch
+from ..common.run import map_batch, part_for_dry_run
 from .engine import Engine
 from .tree import is_graph
 
@@ -31,9 +31,14 @@ class KerasModel:
             batch = [batch]
         if isinstance(batch, Mapping) and parameters and set(batch) <= set(parameters):
             return call_model(self.root, **batch, training=False)
-        if isinstance(batch, tuple) and 1 < len(batch) <= len(parameters):
+        if isinstance(batch, tuple) and (len(batch) == 1 or 1 < len(batch) <= len(parameters)):
             return call_model(self.root, *batch, training=False)
         return call_model(self.root, batch, training=False)
+
+    def part_for_dry_run(self, batch: Any) -> Any:
+        """What a dry run needs of a batch: one image, or all where the model takes a fixed number."""
+        sizes = (tuple(getattr(tensor, "shape", ()))[:1] for tensor in getattr(self.root, "inputs", None) or ())
+        return batch if any(size not in ((), (None,)) for size in sizes) else part_for_dry_run(batch)[0]
 
 
 def _tensor_parameters(layer: Any) -> tuple[str, ...]:

@@ -27,12 +27,15 @@ LIBRARIES = frozenset(
 )
 LISTS_OF_LAYERS = frozenset({"Tracker", "ObjectIdentityDictionary", "ObjectIdentitySet"})
 # Of what the library itself keeps in a layer, this changes in a run of one that is built.
-CHANGES = frozenset("_buffers _eager_losses _inbound_nodes _loss_ids _losses _outbound_nodes".split())
+CHANGES = frozenset({"_buffers", "_eager_losses", "_inbound_nodes", "_loss_ids", "_losses", "_outbound_nodes"})
 # A training, which may run in another thread, has these attributes of a model for itself; of a graph nothing changes.
 OF_TRAINING = frozenset(
-    "optimizer stop_training history train_function test_function predict_function loss compiled _lock _run_eagerly"
-    " _jit_compile _loss_tracker _compile_loss _compile_metrics _initial_epoch _nodes _nodes_by_depth _operations"
-    " _operations_by_depth train_tf_function".split()
+    {
+        *("optimizer", "stop_training", "history", "train_function", "test_function", "predict_function"),
+        *("loss", "compiled", "_lock", "_run_eagerly", "_jit_compile", "_loss_tracker", "_compile_loss"),
+        *("_compile_metrics", "_initial_epoch", "train_tf_function"),
+        *("_nodes", "_nodes_by_depth", "_operations", "_operations_by_depth"),
+    }
 )
 MOST_VALUES = 50_000  # that are looked at
 
@@ -80,8 +83,13 @@ class State:
         self._mapping(attributes)
         inside = [item for name, item in attributes.items() if name not in OF_TRAINING]
         slots = {name: getattr(value, name) for name in _slots(type(value)) if hasattr(value, name)}
+
+        def undo() -> None:
+            for name, held in slots.items():
+                object.__setattr__(value, name, held)
+
         if slots:
-            self._undo.append(lambda: [object.__setattr__(value, name, held) for name, held in slots.items()] and None)
+            self._undo.append(undo)
         return [*inside, *slots.values()]
 
     def _dict(self, value: Any) -> Iterable[Any]:
@@ -113,12 +121,22 @@ class State:
 
     def _set(self, value: set[Any]) -> Iterable[Any]:
         items = set(value)
-        self._undo.append(lambda: (set.intersection_update(value, items), set.update(value, items)) and None)
+
+        def undo() -> None:
+            set.intersection_update(value, items)
+            set.update(value, items)
+
+        self._undo.append(undo)
         return [*items, *self._own(value)]
 
     def _queue(self, value: deque[Any]) -> Iterable[Any]:
         items = list(value)
-        self._undo.append(lambda: (value.clear(), value.extend(items)) and None)
+
+        def undo() -> None:
+            value.clear()
+            value.extend(items)
+
+        self._undo.append(undo)
         return items
 
     def _own(self, container: Any) -> Iterable[Any]:

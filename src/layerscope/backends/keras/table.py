@@ -12,7 +12,6 @@ from ...core.note import Note, kind_of
 from ...errors import LayerNotCalled, LayerNotFound, near, unknown_layer
 from ...safe_text import counted
 from ..common.axes import token_grid
-from ..common.run import first_image
 from ..common.table import NO_TENSOR, merge_calls
 from .attention import NAME
 from .axes import Axes, Output, Source, axes_note, patch_grid, stated_prefix
@@ -47,7 +46,7 @@ def layers(model: KerasModel, batch: Any) -> list[Layer]:
 def _dry_run(model: KerasModel, batch: Any) -> list[Layer]:
     """The table of one run on the first image."""
     tabulator = Tabulator(model)
-    forward = lambda: model.forward(first_image(batch))  # noqa: E731
+    forward = lambda: model.forward(model.part_for_dry_run(batch))  # noqa: E731
     with watched_run(model, forward, tabulator.record, lambda path: True) as watch:
         return tabulator.table(watch)
 

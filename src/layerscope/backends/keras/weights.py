@@ -8,7 +8,7 @@ import numpy as np
 
 from ...core.layer import split_call
 from ..common.axes import SPACE
-from ..common.run import Stop, first_image
+from ..common.run import Stop
 from ..protocol import Head, Kernel
 from .engine import Engine, copy_to_host
 from .model import KerasModel
@@ -28,32 +28,43 @@ def kernel(model: KerasModel, path: str, batch: Any) -> Kernel | None:
             layers.append(call.layer)
             raise Stop
 
-    with watched_run(model, lambda: model.forward(first_image(batch)), record):
+    with watched_run(model, lambda: model.forward(model.part_for_dry_run(batch)), record):
         return _kernel_of(layers[0], model.engine) if layers else None
 
 
 def head(model: KerasModel, batch: Any) -> Head | None:
-    """The `Dense` that ran last, `None` also where its kernel is packed into a few bits."""
+    """The `Dense` that ran last."""
     calls: list[Call] = []
 
     def record(call: Call) -> None:
         if is_a(call.layer, "Dense"):
             calls.append(call)
 
-    with watched_run(model, lambda: model.forward(first_image(batch)), record):
+    with watched_run(model, lambda: model.forward(model.part_for_dry_run(batch)), record):
         return _head_of(calls[-1], model.engine) if calls else None
 
 
 def _head_of(call: Call, engine: Engine) -> Head | None:
     """The weights of a `Dense`."""
     layer = call.layer
-    weights = _stored(layer.kernel, engine)
-    if weights.dtype.kind not in "fV":
-        return None
+    weights = (
+        _dequantised(layer, engine) if getattr(layer, "quantization_mode", None) else _stored(layer.kernel, engine)
+    )
     bias = None if getattr(layer, "bias", None) is None else _stored(layer.bias, engine).astype(np.float32)
     activation = getattr(layer.activation, "__name__", "")
     weights = np.ascontiguousarray(weights.astype(np.float32).T)
     return Head(call.location.path, weights, bias, "" if activation == "linear" else activation)
+
+
+def _dequantised(layer: Any, engine: Engine) -> np.ndarray:
+    """The weights with which a quantised `Dense` computes: its own answer to each channel alone, which loses nothing."""
+    channels = np.eye(int(layer.input_spec.axes[-1]), dtype=np.float32)
+    activation, bias = layer.activation, layer.bias
+    try:
+        layer.activation = layer.bias = None
+        return copy_to_host(engine, layer(channels))[0]
+    finally:
+        layer.activation, layer.bias = activation, bias
 
 
 def _kernel_of(layer: Any, engine: Engine) -> Kernel | None:

@@ -53,7 +53,8 @@ class State:
         waiting = list(root._flatten_layers())
         while waiting and len(self._held) < MOST_VALUES:
             value = waiting.pop()
-            rule = _rule(type(value))
+            kind: Any = type(value)
+            rule = _rule(kind)
             if rule is not None and id(value) not in self._held:
                 self._held[id(value)] = value
                 waiting += [inner for inner in rule(self, value) if not _is_atomic(inner)]
@@ -82,7 +83,7 @@ class State:
         attributes = getattr(value, "__dict__", {})
         self._mapping(attributes)
         inside = [item for name, item in attributes.items() if name not in OF_TRAINING]
-        slots = {name: getattr(value, name) for name in _slots(type(value)) if hasattr(value, name)}
+        slots = {name: getattr(value, name) for name in slots_of(value) if hasattr(value, name)}
 
         def undo() -> None:
             for name, held in slots.items():
@@ -177,14 +178,13 @@ def _is_atomic(value: Any) -> bool:
     return kind in ATOMIC or (kind is tuple and ATOMIC.issuperset(map(type, value)))
 
 
-@functools.lru_cache(maxsize=4096)
-def _slots(kind: Any) -> tuple[str, ...]:
-    """The names of the attributes that a class keeps outside of `__dict__`."""
-    return tuple(copyreg._slotnames(kind))  # type: ignore[attr-defined]
+def slots_of(value: Any) -> Iterable[str]:
+    """The names of the attributes that an object keeps outside of `__dict__`."""
+    return copyreg._slotnames(type(value))  # type: ignore[attr-defined, no-any-return]
 
 
 @functools.lru_cache(maxsize=4096)
-def _rule(kind: type) -> Callable[[State, Any], Iterable[Any]] | None:
+def _rule(kind: Any) -> Callable[[State, Any], Iterable[Any]] | None:
     """How values of a type are looked at, `None` where they aren't."""
     for base, rule in RULES.items():
         if issubclass(kind, base):

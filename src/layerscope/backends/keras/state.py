@@ -180,7 +180,7 @@ def _is_atomic(value: Any) -> bool:
 
 def slots_of(value: Any) -> Iterable[str]:
     """The names of the attributes that an object keeps outside of `__dict__`."""
-    return copyreg._slotnames(type(value))  # type: ignore[attr-defined, no-any-return]
+    return copyreg._slotnames(type(value))  # type: ignore[attr-defined]
 
 
 @functools.lru_cache(maxsize=4096)

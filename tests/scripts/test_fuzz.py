@@ -96,12 +96,12 @@ def unknown(results):
 
 # How many cases of each family. Those in a row need the same libraries, and run in one process.
 COUNTS = {
-    "images": 120,
-    "maps labels tables": 80,
-    "onnx commands": 50,
-    "tflite": 100,
-    "keras": 20,
-    "torch state": 30,
+    "images": 60,
+    "maps labels tables": 30,
+    "onnx commands": 25,
+    "tflite": 60,
+    "keras": 10,
+    "torch state": 15,
 }
 
 

@@ -18,6 +18,9 @@ from .graph import Graph
 THREADS = "LAYERSCOPE_ONNX_THREADS"
 
 
+WORTH_BINDING = 1 << 17  # bytes of a tensor; to copy fewer takes less than to say where they are to lie
+
+
 NOT_IN_NUMPY = ("bfloat16", "float8", "int4", "float4")
 
 
@@ -77,7 +80,8 @@ class Session:
             value if name in self.unshown else np.asarray(value)
             for name, value in zip(self.tensors, values, strict=True)
         ]
-        if not self.unshown and all(value.dtype.kind in "fiub" and value.size for value in (*arrays, *needed.values())):
+        plain = not self.unshown and all(value.dtype.kind in "fiub" and value.size for value in (*arrays, *needed.values()))
+        if plain and sum(value.nbytes for value in arrays) > WORTH_BINDING * len(arrays):
             self._forms = sizes, [(value.shape, value.dtype) for value in arrays]
         return arrays
 

@@ -36,6 +36,7 @@ class Layer:
             doesn't say.
         receptive: The receptive field along each axis of the image, outermost first; `None` where nothing is known of
             it.
+        doubt: Why the axes may be other ones, which the maps of the layer note; `""` where they are known.
         part: Which of its several outputs this is, as the model names it (`.logits`, `[0]`), where a plain path means
             that one; `""` where there is only one.
     """
@@ -54,6 +55,7 @@ class Layer:
     prefix: tuple[str, ...] = field(default=(), kw_only=True)
     parameters: int | None = field(default=None, repr=False, kw_only=True)
     receptive: tuple[Field, ...] | None = field(default=None, repr=False, kw_only=True)
+    doubt: str = field(default="", repr=False, kw_only=True)
     part: str = field(default="", repr=False, kw_only=True)
 
     @property

@@ -181,6 +181,8 @@ def _feature_map(rows: _Rows, gradient_rows: _Rows | None, request: Request, tot
         gradient = None if gradient is None else split_tokens(gradient, grid)[0]
     if layer.part:
         notes = (*notes, Note("main-output", f"{layer.part} of its outputs"))
+    if layer.doubt:
+        notes = (*notes, Note("axes", layer.doubt))
     if request.target_text:
         notes = (*notes, Note("target", f"captured with gradients of {request.target_text}"))
     ids = tuple(id for batch in batches for id in batch.ids)

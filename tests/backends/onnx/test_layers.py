@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 from onnx.helper import make_node, make_opsetid
 
+import layerscope as ls
 from helpers.onnx_models import BACKEND, FLOAT, assert_all_equal, cnn, model_of, random, reference, table
 from helpers.wording import raises, wording
 from layerscope.core.layer_table import LayerTable
@@ -294,3 +295,19 @@ def test_a_permutation_of_another_rank_than_is_known_is_no_fault_of_ours() -> No
     assert table(model, random(2, 3, 4))["turn"].shape == (3, 1, 4)
     shorter = model_of([nodes[0], make_node("Transpose", ["y"], ["z"], "turn", perm=[1, 0])], ["n", 3, 4], ["z"])
     assert "turn" in table(shorter, random(2, 3, 4))  # the runtime takes it
+
+
+def test_doubt_of_axes_goes_on_to_what_follows_and_into_the_maps() -> None:
+    nodes = [
+        make_node("Einsum", ["x"], ["y"], "sum", equation="...ij->...ji"),
+        make_node("Relu", ["y"], ["z"], "relu"),
+        make_node("Transpose", ["z"], ["first"], "turn", perm=[0, 2, 1]),
+        make_node("Conv", ["first", "w"], ["seen"], "conv"),
+    ]
+    model, batch = model_of(nodes[:2], ["n", 3, 4], ["z"]), random(2, 3, 4)
+    maps = ls.open(model, preprocess=None).capture(batch, ["sum", "relu"])
+    assert [[note.kind for note in fm.notes] for fm in maps.values()] == [["axes"], ["axes"]]
+    sure = model_of(nodes, ["n", 3, 4], ["seen"], {"w": random(2, 3, 1)})
+    assert table(sure, batch)["relu"].axes == "bnc"
+    maps = ls.open(sure, preprocess=None).capture(batch, ["sum", "relu", "conv"])
+    assert not any(fm.notes for fm in maps.values())

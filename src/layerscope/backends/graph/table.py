@@ -22,7 +22,16 @@ def value_note(output: Output[Name, Any], axes: KnownAxes[Name]) -> str:
         return "a single number"
     if not axes.letters(output):
         return f"{len(shape)} axes, more than a picture can show"
-    return "axes assumed from the rank" if output.tensor in axes.assumed else ""
+    return doubt(output, axes)
+
+
+def doubt(output: Output[Name, Any], axes: KnownAxes[Name]) -> str:
+    """Why the axes of a layer may be other ones, `""` where the operators say what they are."""
+    if not axes.letters(output):
+        return ""
+    if output.tensor in axes.assumed:
+        return "axes assumed from the rank"
+    return "axes follow from assumed ones" if output.tensor in axes.derived else ""
 
 
 def of_one_image(layer: Layer, images: int) -> Layer:

@@ -80,7 +80,9 @@ class Session:
             value if name in self.unshown else np.asarray(value)
             for name, value in zip(self.tensors, values, strict=True)
         ]
-        plain = not self.unshown and all(value.dtype.kind in "fiub" and value.size for value in (*arrays, *needed.values()))
+        plain = not self.unshown and all(
+            value.dtype.kind in "fiub" and value.size for value in (*arrays, *needed.values())
+        )
         if plain and sum(value.nbytes for value in arrays) > WORTH_BINDING * len(arrays):
             self._forms = sizes, [(value.shape, value.dtype) for value in arrays]
         return arrays

@@ -11,7 +11,7 @@ from ...core.axes import prefix_names
 from ...core.layer import Layer
 from ..common.axes import token_grid
 from ..common.table import number_rows
-from ..graph.table import model_row, of_one_image, value_note
+from ..graph.table import doubt, model_row, of_one_image, value_note
 from .attention_ops import KIND, is_attention, way_to_weights
 from .axes import Axes
 from .capture import shapes_of
@@ -61,6 +61,7 @@ def _layer(graph: Graph, output: Output, shapes: Mapping[str, tuple[int, ...] | 
         shape=shape,
         calls=1,
         note="; ".join(note for note in notes if note),
+        doubt=doubt(output, axes),
         grid=grid,
         aliases=output.address.aliases,
         prefix=prefix_names(front, axes.prefix) if front else (),

@@ -19,6 +19,13 @@ NORMS = {
 }
 
 
+# Products that may be with a matrix of weights, their second input.
+PRODUCTS = {
+    *("MatMul", "MatMulInteger", "FusedMatMul", "DynamicQuantizeMatMul", "MatMulIntegerToFloat", "MatMulNBits"),
+    *("Gemm", "FusedGemm"),
+}
+
+
 PASSING = ("Dropout", "Cast", "Identity")
 FRONT = {"cls": "cls", "class": "cls", "dist": "dist", "reg": "reg", "register": "reg"}
 
@@ -28,8 +35,10 @@ def channels_last(graph: Graph, node: onnx.NodeProto) -> bool:
     if node.op_type in NORMS and len(node.input) > NORMS[node.op_type]:
         scale = graph.initializers.get(graph.weight_name(node.input[NORMS[node.op_type]]))
         return attributes(node).get("axis", -1) == -1 and scale is not None and len(scale.dims) == 1
-    if node.op_type != "MatMul" or node.input[1] in graph.data:
+    if node.op_type not in PRODUCTS or node.input[1] in graph.data or attributes(node).get("transA"):
         return False
+    if node.op_type == "MatMulNBits":  # whose weights lie in blocks
+        return True
     weight = graph.initializers.get(graph.weight_name(node.input[1]))
     return weight is not None and len(weight.dims) == 2
 

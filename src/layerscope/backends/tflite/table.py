@@ -9,7 +9,7 @@ from typing import Any
 from ...core.layer import Layer
 from ..common.axes import token_grid
 from ..common.table import number_rows
-from ..graph.table import model_row, of_one_image, value_note
+from ..graph.table import doubt, model_row, of_one_image, value_note
 from .axes import Axes
 from .capture import shapes_of
 from .field import Fields
@@ -54,6 +54,7 @@ def _layer(model: TfliteModel, output: Output, axes: Axes, index: int) -> Layer:
         index=index,
         calls=int(ran),
         note="; ".join(note for note in notes if note),
+        doubt=doubt(output, axes),
         grid=_grid(tensor.index, axes),
         aliases=output.address.aliases,
         step=index if ran else -1,

@@ -105,6 +105,18 @@ def test_pictures_get_the_type_of_the_first_layer(kind):
     assert scope.capture(ls.demo_photo(), "conv")["conv"].shape == (1, 14, 14, 4)
 
 
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16, torch.float64], ids=str)
+def test_a_tensor_that_is_alone_keeps_its_type_up_to_the_first_layer_that_has_another(kind):
+    model = nn.Sequential(nn.Identity(), nn.Conv2d(3, 4, 3).to(kind), nn.ReLU()).eval()
+    batch = torch.full((1, 3, 8, 8), 981.0)
+    captured = BACKEND.capture(model, batch, ["0", "1"], None)
+    assert (captured["0"].values == 981).all() and captured["0"].dtype == "float32"
+    with torch.no_grad():
+        direct = model[1](batch.to(kind))
+    np.testing.assert_array_equal(captured["1"].values, direct.double().numpy())
+    assert not any(module._forward_pre_hooks for module in model.modules())
+
+
 def test_vectors_of_numpy_fit_a_layer():
     """numpy's own float64 is no wish."""
     model = nn.Linear(5, 3).eval()

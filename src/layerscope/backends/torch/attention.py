@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from ..common.fault import call_model
-from .functions import ModuleWatch
+from .functions import FunctionWatch, ModuleWatch, Operated
 from .model import kind_of
 from .outputs import parts_of
 
@@ -36,6 +36,9 @@ SOFTMAX = (functional.softmax, torch.softmax, torch.Tensor.softmax, torch.ops.at
 
 
 FUSED = (functional.scaled_dot_product_attention, torch.ops.aten.scaled_dot_product_attention.default)
+
+
+ATTENTION = frozenset({*SOFTMAX, *FUSED, functional.multi_head_attention_forward})
 
 
 class Weights(NamedTuple):
@@ -63,8 +66,7 @@ class AttentionWatch(ModuleWatch):
 
     def called(self, func: Any, args: Any, kwargs: Any) -> Any:
         """The value passed on after the model calls a function of torch."""
-        attends = func in FUSED or func is functional.multi_head_attention_forward
-        if not (attends or func in SOFTMAX) or not self.running:
+        if func not in ATTENTION or not self.running:
             return call_model(func, *args, **kwargs)
         name, module = self._attending()
         if not self._wanted(module):
@@ -93,6 +95,21 @@ class AttentionWatch(ModuleWatch):
         if kwargs.get("enable_gqa"):
             value = value.repeat_interleave(weights.shape[-3] // value.shape[-3], -3)
         return (weights @ value.to(weights.dtype)).to(value.dtype)
+
+
+class InnerWatch(AttentionWatch):
+    """Reports attention and functions: one watch for both, as each costs anew for every call."""
+
+    def __init__(
+        self, attended: Attended, operated: Operated, wanted: Callable[[nn.Module], bool] = lambda _: True
+    ) -> None:
+        super().__init__(attended, wanted)
+        self._functions = FunctionWatch(operated)
+        self._functions.running = self.running
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        return self._functions.reported(func, args, kwargs, self.called(func, args, kwargs))
 
 
 def weights_of(

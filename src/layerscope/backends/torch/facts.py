@@ -81,10 +81,10 @@ def _tensors(modules: Sequence[tuple[str, nn.Module]], kind: str) -> Iterator[tu
 
 
 def _sample(tensor: torch.Tensor) -> bytes:
-    flat = tensor.detach().reshape(-1)
-    if flat.device.type == "cpu" and flat.dtype == torch.float32:
+    if tensor.device.type == "cpu" and tensor.dtype == torch.float32:
         # Straight from the memory: half a dozen tensor operations for each weight would be felt in every capture.
-        return bytes(sample(flat.numpy()).tobytes())
+        return bytes(sample(tensor.detach().numpy().reshape(-1)).tobytes())
+    flat = tensor.detach().reshape(-1)
     return as_captured(sample(flat)).values.tobytes()
 
 

@@ -83,8 +83,12 @@ class FunctionWatch(ModuleWatch):
         self._operated = operated
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = call_model(func, *args, **(kwargs or {}))
-        return self.report(func, args, kwargs or {}, out) if self.running and isinstance(out, torch.Tensor) else out
+        kwargs = kwargs or {}
+        return self.reported(func, args, kwargs, call_model(func, *args, **kwargs))
+
+    def reported(self, func: Any, args: Any, kwargs: Any, out: Any) -> Any:
+        """The value passed on after a function gave `out`, whatever it is."""
+        return self.report(func, args, kwargs, out) if self.running and isinstance(out, torch.Tensor) else out
 
     def report(self, func: Any, args: Any, kwargs: Any, out: torch.Tensor) -> torch.Tensor:
         """The value passed on after a function gave `out`."""

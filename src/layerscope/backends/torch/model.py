@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -36,10 +37,33 @@ def forward(model: torch.nn.Module, batch: Any) -> Any:
     if isinstance(batch, tuple | list):
         return call_model(model, *(feed.own(value) for value in batch))
     image = feed.own(batch, image=True)
-    # Models of transformers say by which name they take images; the forward of some takes it by name only.
-    if getattr(model, "main_input_name", None) == "pixel_values":
-        return call_model(model, pixel_values=image)
-    return call_model(model, image)
+    with _lenient(model, image, feed.kind):
+        # Models of transformers say by which name they take images; the forward of some takes it by name only.
+        if getattr(model, "main_input_name", None) == "pixel_values":
+            return call_model(model, pixel_values=image)
+        return call_model(model, image)
+
+
+@contextmanager
+def _lenient(model: torch.nn.Module, image: Any, kind: torch.dtype | None) -> Iterator[None]:
+    """Layers that would refuse a picture in its owner's type get it in theirs; what the model does with it before stays exact."""
+
+    def cast(layer: torch.nn.Module, inputs: tuple[Any, ...]) -> Any:
+        own = next((weight.dtype for weight in layer._parameters.values() if weight is not None), image.dtype)
+        fits = not own.is_floating_point or own.itemsize < 2
+        return tuple(
+            value if fits or not isinstance(value, torch.Tensor) or value.dtype != image.dtype else value.to(own)
+            for value in inputs
+        )
+
+    floating = isinstance(image, torch.Tensor) and image.is_floating_point()
+    layers = [module for module in modules_of(model) if isinstance(module, TYPED)]
+    handles = [layer.register_forward_pre_hook(cast) for layer in layers if floating and image.dtype != kind]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 class Feed:

@@ -13,12 +13,12 @@ from ..protocol import Captured, Pick
 
 def parts_of(output: Any) -> dict[str, torch.Tensor]:
     """Every tensor in a module's output by its subpath: `""`, `"[0]"`, `".logits"`, `".hidden_states[2]"`."""
-    return dict(arrays_in(output, _is_tensor))
+    return {"": output} if isinstance(output, torch.Tensor) else dict(arrays_in(output, _is_tensor))
 
 
 def main_part(parts: Mapping[str, torch.Tensor]) -> str:
     """The part that a plain path means."""
-    return main_subpath(parts, torch.Tensor.is_floating_point)
+    return "" if "" in parts else main_subpath(parts, torch.Tensor.is_floating_point)
 
 
 def _is_tensor(value: Any) -> bool:

@@ -17,7 +17,7 @@ from ..common.outputs import unquoted
 from ..common.run import Stop, until_stopped
 from ..protocol import Captured, Pick
 from . import attention
-from .functions import FUNCTION, FunctionWatch, ModuleWatch, Operation
+from .functions import FUNCTION, FunctionWatch, ModuleWatch, Operation, unwatch
 from .isolation import hooked
 from .outputs import as_captured, main_part, parts_of
 
@@ -125,19 +125,20 @@ class Recorder:
         """Whether the next call of this source was asked for."""
         return bool(self._requests(source, self.calls.get(source, 0)))
 
-    def watches(self) -> list[ModuleWatch]:
-        """The watches that the layers asked for need; hooks on modules need none."""
-        attending = {request.module for request in self.wanted if request.attention}
-        watches: list[ModuleWatch] = []
-        if attending:
-            watches.append(attention.AttentionWatch(self.attended, attending.__contains__))
-        if any(request.function for request in self.wanted):
-            watches.append(FunctionWatch(self.operated))
-        return watches
+    def watch(self) -> ModuleWatch | None:
+        """The watch that the layers asked for need; hooks on modules need none."""
+        attending = {request.module for request in self.wanted if request.attention}.__contains__
+        functions = any(request.function for request in self.wanted)
+        if any(request.attention for request in self.wanted):
+            if functions:
+                return attention.InnerWatch(self.attended, self.operated, attending)
+            return attention.AttentionWatch(self.attended, attending)
+        return FunctionWatch(self.operated) if functions else None
 
     def take(self, wanted: Wanted, call: int, tensor: torch.Tensor) -> None:
         """Keep a copy of one tensor."""
-        self.taken.append((wanted, call, as_captured(tensor, wanted.pick)))
+        with unwatch():
+            self.taken.append((wanted, call, as_captured(tensor, wanted.pick)))
 
     def results(self) -> dict[str, Captured]:
         """What was taken, under the names of the contract, in execution order; raises where something is missing."""
@@ -183,7 +184,8 @@ def recording(replica: torch.nn.Module, recorder: Recorder) -> Iterator[None]:
     with hooked() as handles, ExitStack() as watching:
         for module in [source for source in recorder.requests if isinstance(source, torch.nn.Module)]:
             handles.append(module.register_forward_hook(recorder.hook))
-        for watch in recorder.watches():
+        watch = recorder.watch()
+        if watch is not None:
             handles += watch.register_hooks(replica)
             watching.enter_context(watch)
         with until_stopped(recorder):

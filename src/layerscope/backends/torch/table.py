@@ -16,7 +16,7 @@ from ..common.table import Calls
 from . import attention
 from .axes import Axes, Output
 from .field import Fields
-from .functions import FUNCTION, FunctionWatch, Operation, alone, kind_of_function, makes_weights, unwatch
+from .functions import FUNCTION, Operation, alone, kind_of_function, makes_weights, unwatch
 from .isolation import hooked, run_replica
 from .model import forward, kind_of
 from .outputs import main_part, parts_of
@@ -50,17 +50,13 @@ NEW = (
 )
 
 
-class DryRunWatch(attention.AttentionWatch):
-    """Follows the axes through every function and reports attention weights and functions; one watch, as each costs anew
-    for every call.
-    """
+class DryRunWatch(attention.InnerWatch):
+    """Follows the axes through every function and reports attention weights and functions."""
 
     def __init__(self, record: Record) -> None:
-        super().__init__(record.attended)
+        super().__init__(record.attended, record.operated)
         self._record = record
         self._follow = record.axes.flow.follow
-        self._functions = FunctionWatch(record.operated)
-        self._functions.running = self.running
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -72,9 +68,7 @@ class DryRunWatch(attention.AttentionWatch):
             return out  # a size, a type: asked for far more often than anything is computed
         with unwatch():
             self._follow(func, args, kwargs, out)
-            if self.running and isinstance(out, torch.Tensor):
-                return self._functions.report(func, args, kwargs, out)
-            return out
+            return self._functions.reported(func, args, kwargs, out)
 
 
 class Record:

@@ -46,7 +46,7 @@ def forward(model: torch.nn.Module, batch: Any) -> Any:
 
 @contextmanager
 def _lenient(model: torch.nn.Module, image: Any, kind: torch.dtype | None) -> Iterator[None]:
-    """Layers that would refuse a picture in its owner's type get it in theirs; what the model does with it before stays exact."""
+    """Layers that would refuse a picture in its owner's type get it in theirs; what is done with it before stays exact."""
 
     def cast(layer: torch.nn.Module, inputs: tuple[Any, ...]) -> Any:
         own = next((weight.dtype for weight in layer._parameters.values() if weight is not None), image.dtype)

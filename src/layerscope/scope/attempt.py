@@ -21,6 +21,7 @@ from ..errors import (
 )
 from ..safe_text import counted
 from .batches import BLANK, Batch, signature
+from .calls import with_all_calls
 from .run import Kept, Question, Request, Run, make_table, resolve_request, run_model
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def run_batch(
         try:
             run = _run(scope, kept, batch, question, about=about, check=check)
             if fits(run) or not kept.steady:
-                return run
+                return with_all_calls(scope, kept.table, batch, run)
         except (LayerNotCalled, LayerNotFound, InternalError):
             pass
     kept = make_table(scope, batch)
@@ -53,7 +54,7 @@ def run_batch(
     if not fits(run):
         # Not one image, but the number of images changes more than the number of rows: other tables would tell no more.
         scope._cache.keep(signature(batch.array), replace(kept, steady=False))
-    return run
+    return with_all_calls(scope, kept.table, batch, run)
 
 
 def fits(run: Run) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..backends.common.run import count_images as _count_in
-from ..backends.common.run import first_image
+from ..backends.common.run import part_for_dry_run
 from ..core.conversion import count_masked, to_host
 from ..core.placement import Placement
 from ..errors import BadOption
@@ -172,7 +172,7 @@ def checksum(batch: Batch) -> str:
     if batch.ids == BLANK:
         return ""
     total = hashlib.blake2b(digest_size=16)
-    for part in _parts(first_image(batch.array)):
+    for part in _parts(part_for_dry_run(batch.array)[0]):
         array = to_host(part) if hasattr(part, "__array__") else np.asarray(repr(part))
         total.update(array.tobytes() if array.dtype != object else repr(array).encode())
     return total.hexdigest()

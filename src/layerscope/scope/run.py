@@ -49,6 +49,7 @@ class Cache:
 
     tables: dict[Any, Kept] = field(default_factory=dict)  # the one that was used last at the end
     input_checked: bool = False
+    once: set[Any] = field(default_factory=set)  # layers whose rows don't count the images, though they run once
 
     def find(self, key: Any) -> Kept | None:
         """The table that is kept for an input of that size and type. Threads may ask at the same time."""
@@ -191,16 +192,27 @@ def run_model(scope: Scope, table: LayerTable, batch: Batch, request: Request) -
     """The forward pass: channels that weren't asked for and images that only filled the batch are left out."""
     paths = {table.single(path): path for path in request.layers}
     picks = request.picks() if scope._reader.picks else {}
-    options: dict[str, Any] = {}
-    if picks:
-        options["picks"] = {address: picks[path] for address, path in paths.items() if path in picks}
-    with forward_pass(scope, batch.array):
-        captured = scope._reader.capture(scope.model, batch.array, list(paths), request.target, **options)
+    captured = capture_paths(
+        scope,
+        batch,
+        paths,
+        request.target,
+        picks={address: picks[path] for address, path in paths.items() if path in picks},
+    )
     wanted = {
-        paths[address]: _trimmed(output, request, paths[address], filled=batch.filled, picked=paths[address] in picks)
+        paths[address]: trimmed(output, request, paths[address], filled=batch.filled, picked=paths[address] in picks)
         for address, output in captured.items()
     }
     return Run(request, batch, wanted)
+
+
+def capture_paths(
+    scope: Scope, batch: Batch, paths: Iterable[str], target: Target | None, *, picks: Mapping[str, Pick]
+) -> dict[str, Captured]:
+    """What the backend captures of a batch."""
+    options: dict[str, Any] = {"picks": picks} if picks else {}
+    with forward_pass(scope, batch.array):
+        return scope._reader.capture(scope.model, batch.array, list(paths), target, **options)
 
 
 def provenance(scope: Scope) -> dict[str, Any]:
@@ -237,7 +249,8 @@ def _class_names(scope: Scope, table: LayerTable, layers: Sequence[Layer]) -> di
     return {layer.path: labels for layer in fitting if layer.path in outputs}
 
 
-def _trimmed(output: Captured, request: Request, path: str, *, filled: int, picked: bool) -> Captured:
+def trimmed(output: Captured, request: Request, path: str, *, picked: bool, filled: int = 0) -> Captured:
+    """What came out of a layer without channels that weren't asked for, and without images that only filled the batch."""
     layer, numbers = request.layers[path], request.channels[path]
     cut_channels = not picked and "c" in layer.axes and numbers != all_channels(layer.channels or 0)
 

@@ -64,7 +64,8 @@ def map_batch(batch: Any, change: Callable[[Any], Any]) -> Any:
     if isinstance(batch, Mapping):
         return {name: map_batch(array, change) for name, array in batch.items()}
     if isinstance(batch, list | tuple):
-        return type(batch)(map_batch(array, change) for array in batch)
+        members = [map_batch(array, change) for array in batch]
+        return type(batch)(*members) if hasattr(batch, "_fields") else type(batch)(members)
     return change(batch)
 
 

@@ -1,0 +1,158 @@
+"""Models that call a layer once for each image or step: every call comes back, though the table was made from one image."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import layerscope as ls
+
+torch.set_num_threads(1)
+
+
+class Loop(nn.Module):
+    """A convolution in a loop over what `parts` makes of the batch."""
+
+    def __init__(self, parts, then=torch.cat):
+        super().__init__()
+        self.conv, self.act, self.parts, self.then = nn.Conv2d(3, 4, 3), nn.ReLU(), parts, then
+
+    def forward(self, x):
+        return self.then([self.act(self.conv(part)) for part in self.parts(x)])
+
+
+class Cell(nn.Module):
+    """A recurrent cell over steps that come first."""
+
+    def __init__(self):
+        super().__init__()
+        self.cell = nn.GRUCell(5, 7)
+
+    def forward(self, x):
+        state = torch.zeros(x.shape[1], 7)
+        for step in x:
+            state = self.cell(step, state)
+        return state
+
+
+LOOPS = {
+    "image": lambda x: [one[None] for one in x],
+    "image without its axis": list,
+    "image and its mirror": lambda x: [view for one in x[:, None] for view in (one, one.flip(3))],
+    "two at a time": lambda x: x.split(2),
+    "halves of each": lambda x: [half for one in x for half in (one[None, :, :5], one[None, :, 3:])],
+    "all but the last": lambda x: [one[None] for one in x[: max(1, len(x) - 1)]],
+    "all at once": lambda x: [x],
+    "all, twice": lambda x: [x, x + 1],
+}
+
+
+def reference(model, x, path):
+    """What the framework's own hook sees, `[row, y, x, channel]`, call by call."""
+    kept = []
+    handle = model.get_submodule(path).register_forward_hook(lambda module, inputs, output: kept.append(output.clone()))
+    with torch.no_grad():
+        model(x)
+    handle.remove()
+    return [(call if call.ndim != 3 else call[None]).movedim(1, -1).numpy() for call in kept]
+
+
+def batch(count):
+    return torch.from_numpy(np.random.default_rng(3).standard_normal((count, 3, 8, 8)).astype(np.float32))
+
+
+def concatenated(maps):
+    return np.concatenate([fm.values for fm in maps.values()])
+
+
+@pytest.mark.parametrize("size", [None, 2, 1])
+@pytest.mark.parametrize("loop", LOOPS)
+def test_every_row_of_the_run_comes_back(loop, size):
+    then = torch.stack if loop == "image without its axis" else torch.cat
+    model, x = Loop(LOOPS[loop], then).eval(), batch(4)
+    scope = ls.open(model, preprocess=None)
+    if loop == "image without its axis" and size == 1:
+        with pytest.raises(ls.BadOption):  # nothing says along which axis single runs are joined
+            scope.capture(x, "conv", batch=size)
+        return
+    for layers in ("conv", ["conv", "act"], "conv"):
+        maps = scope.capture(x, layers, batch=size)
+        parts = [x[start : start + (size or 4)] for start in range(0, 4, size or 4)]
+        for path in ("conv", "act")[: 1 if layers == "conv" else 2]:
+            own = {name: fm for name, fm in maps.items() if name.split(":")[0] == path}
+            expected = np.concatenate([call for part in parts for call in reference(model, part, path)])
+            got = concatenated(own)
+            assert got.shape == expected.shape
+            np.testing.assert_array_equal(_rows(got), _rows(expected))
+
+
+def _rows(values):
+    """Rows in an order of their own: several batches are joined call by call."""
+    return np.array(sorted(row.tolist() for row in values.reshape(len(values), -1)))
+
+
+def test_a_call_for_each_image_gives_a_row_for_each_image():
+    model, x = Loop(LOOPS["image"]).eval(), batch(4)
+    scope = ls.open(model, preprocess=None)
+    for channels in (None, [2, 0]):
+        fm = scope.capture(x, "conv", channels=channels)["conv"]
+        assert fm.rows == "image" and fm.ids == tuple(f"image {index}" for index in range(4))
+        expected = np.concatenate(reference(model, x, "conv"))
+        np.testing.assert_array_equal(fm.values, expected if channels is None else expected[..., channels])
+    assert list(scope.capture(x[:3], "conv")) == list(scope.capture(x[:1], "conv")) == ["conv"]
+    assert scope.capture(x, "*")["act"].shape == (4, 6, 6, 4)
+
+
+def test_a_single_call_is_that_call():
+    model, x = Loop(LOOPS["image and its mirror"]).eval(), batch(3)
+    scope = ls.open(model, preprocess=None)
+    calls = reference(model, x, "conv")
+    assert list(scope.capture(x, "conv")) == [f"conv:{call}" for call in range(6)]
+    for _ in range(2):
+        maps = scope.capture(x, "conv:1")
+        assert list(maps) == ["conv:1"]
+        np.testing.assert_array_equal(maps["conv:1"].values, calls[1])
+
+
+def test_gradients_of_every_call():
+    model, x = Loop(LOOPS["image"], lambda maps: torch.cat(maps).mean((2, 3))).eval(), batch(3)
+    fm = ls.open(model, preprocess=None).capture(x, "conv", target=1)["conv"]
+    expected = np.zeros((3, 6, 6, 4), np.float32)
+    expected[..., 1] = (fm.values[..., 1] > 0) / 36
+    np.testing.assert_allclose(fm.gradient, expected, rtol=1e-6)
+
+
+def test_photos_belong_to_their_rows():
+    model = Loop(LOOPS["image"]).eval()
+    photos = [np.full((20, 20, 3), level, np.uint8) for level in (10, 100, 200)]
+    fm = ls.open(model, preprocess="unit", size=8).capture(photos, "conv")["conv"]
+    assert [photo.mean() for photo in fm.photos] == [10, 100, 200]
+    levels = fm.values.mean((1, 2))
+    with torch.no_grad():
+        direct = [model.conv(torch.full((1, 3, 8, 8), level / 255)).mean((2, 3)).numpy() for level in (10, 100, 200)]
+    np.testing.assert_allclose(levels, np.concatenate(direct), rtol=1e-4)
+
+
+def test_time_steps_are_calls():
+    model = Cell().eval()
+    x = torch.randn(6, 2, 5)
+    maps = ls.open(model, preprocess=None).capture(x, "cell")
+    assert list(maps) == [f"cell:{step}" for step in range(6)]
+    for fm, expected in zip(maps.values(), reference(model, x, "cell"), strict=True):
+        np.testing.assert_array_equal(fm.values, expected)
+
+
+def test_a_table_of_positions_runs_once(monkeypatch):
+    """A layer that gives the same rows for any number of images costs a second run once."""
+    model = nn.Module()
+    model.table, model.conv = nn.Embedding(9, 3), nn.Conv2d(3, 3, 1)
+    model.forward = lambda x: model.conv(x) + model.table(torch.arange(9)).T.reshape(1, 3, 3, 3)
+    scope = ls.open(model.eval(), preprocess=None)
+    runs = []
+    capture = type(scope.backend).capture
+    monkeypatch.setattr(
+        type(scope.backend), "capture", lambda *args, **options: runs.append(1) or capture(*args, **options)
+    )
+    for expected in (2, 3, 4):
+        maps = scope.capture(torch.randn(4, 3, 3, 3), ["table", "conv"])
+        assert len(runs) == expected and len(maps["conv"].ids) == 4

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 from ..common.activation import ACTIVATIONS, follow, plain
-from ..common.run import first_image
+from ..common.run import part_for_dry_run
 from .model import JaxModel
 from .outputs import call_arguments, main_part, parts_of
 from .watch import Watch
@@ -21,7 +21,7 @@ def activation(model: JaxModel, batch: Any) -> str:
         parts = parts_of(model.run(image, Watch(lambda call: None, wants=lambda path: False)))
         return parts[main_part(parts)]
 
-    args, named = call_arguments(first_image(batch), None)
+    args, named = call_arguments(part_for_dry_run(batch)[0], None)
     try:
         traced = jax.make_jaxpr(run)(named or (args if isinstance(batch, tuple | list) else args[0]))
     except Exception:

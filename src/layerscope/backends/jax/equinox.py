@@ -16,9 +16,11 @@ import numpy as np
 from ...errors import ModelNotReadable
 from ..common.axes import SPACE
 from ..common.fault import call_model
+from ..common.run import count_images, map_batch
 from ..protocol import Kernel
 from .model import FirstLayer, Unwrapped, inference_arguments, unwrap
 from .outputs import call_arguments, floating_leaf
+from .state import own
 from .watch import Watch, reporting_call, watching
 
 TAG = "layerscope_path"
@@ -56,11 +58,12 @@ class EquinoxModel:
 
     def run(self, batch: Any, watch: Watch) -> Any:
         paths = {id(module): names[0] for module, names in self._by_id.values()}
-        model = eqx.nn.inference_mode(_tag(self.unwrapped.module, paths))
+        model = eqx.nn.inference_mode(_tag(self.unwrapped.module, paths, {}))
         function = getattr(model, self.unwrapped.method)
-        # Equinox leaves types as they are, and JAX has no convolution of one type with another.
-        args, named = jax.tree.map(_cast_to(floating_leaf(model)), call_arguments(batch, floating_leaf(model)))
-        count = jax.tree.leaves((args, named))[0].shape[0]
+        args, named = call_arguments(map_batch(batch, self._typed(batch)), floating_leaf(model))
+        count = count_images(batch)
+        # What has no row for each image (embeddings of classes, a grid) is the same for all.
+        axes = jax.tree.map(lambda leaf: 0 if np.shape(leaf)[:1] == (count,) else None, (args, named))
 
         def run_example(marker: Any, args: Any, named: Any) -> Any:
             watch.marker = marker
@@ -71,10 +74,25 @@ class EquinoxModel:
 
         try:
             with watching(watch):
-                mapped = jax.vmap(run_example, axis_name=self._axis_name())
+                mapped = jax.vmap(run_example, (0, *axes), axis_name=self._axis_name())
                 return call_model(mapped, jnp.arange(count), args, named)
         finally:
             watch.marker = None
+
+    def _typed(self, batch: Any) -> Callable[[Any], Any]:
+        """Gives numpy's pictures the type of the first layer: numpy has no bfloat16, and JAX no convolution of two types.
+
+        JAX's arrays have the type that their owner chose, and other numbers (a time step) may need more digits.
+        """
+        first = self.first_layer()
+        like = floating_leaf(self.unwrapped.module if first is None else first.module)
+
+        def typed(value: Any) -> Any:
+            picture = isinstance(value, np.ndarray) and (value is batch or value.ndim > 2)
+            floats = picture and value.dtype.kind == "f"
+            return value.astype(like.dtype) if floats and like is not None and like.dtype.itemsize > 1 else value
+
+        return typed
 
     def _arguments(self, model: Any, function: Any, args: Any, named: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The (args, kwargs) of a call on one example."""
@@ -134,16 +152,6 @@ class EquinoxModel:
         return None
 
 
-def _cast_to(like: Any) -> Callable[[Any], Any]:
-    """Casts floating arrays to the type of the model's own, where that is one to compute in."""
-
-    def cast(value: Any) -> Any:
-        floats = jnp.issubdtype(value.dtype, jnp.floating)
-        return value.astype(like.dtype) if floats and like is not None and like.dtype.itemsize > 1 else value
-
-    return cast
-
-
 def _missing(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> set[str]:
     """The arguments that a call can't do without and that aren't given."""
     signature = inspect.signature(function)
@@ -182,17 +190,18 @@ def _walk(module: Any, path: str) -> Iterator[tuple[str, Any]]:
                 yield from _walk(leaf, f"{path}.{name}.{inner}".strip("."))
 
 
-def _tag(module: Any, paths: dict[int, str]) -> Any:
-    """A copy of a tree whose callable modules are of classes that report. The arrays are shared, they can't change."""
+def _tag(module: Any, paths: dict[int, str], memo: dict[int, Any]) -> Any:
+    """A copy of a tree whose callable modules are of classes that report. JAX's arrays are shared, they can't change."""
 
     def tag(value: Any) -> Any:
-        return _tag(value, paths) if _is_module(value) else value
+        return _tag(value, paths, memo) if _is_module(value) else own(value, memo)
 
     fields = {name: jax.tree.map(tag, value, is_leaf=_is_module) for name, value in _fields(module)}
+    static = {name: own(value, memo) for name, value in vars(module).items() if name not in fields}
     path = paths.get(id(module))
     cls: Any = type(module)
     copy: Any = object.__new__(cls if path is None else _reporting_class(cls))
-    for name, value in {**vars(module), **fields}.items():
+    for name, value in {**vars(module), **static, **fields}.items():
         object.__setattr__(copy, name, value)
     if path is not None:
         object.__setattr__(copy, TAG, path)

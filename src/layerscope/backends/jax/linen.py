@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -95,7 +96,7 @@ class LinenModel:
         module, kwargs = self.unwrapped.module, self.unwrapped.keywords
         settings = {name: kwargs.pop(name) for name in ("rngs", "capture_intermediates") if name in kwargs}
         settings.pop("capture_intermediates", None)
-        kwargs.pop("mutable", None)
+        mutable = kwargs.pop("mutable", self._memory())
         method = kwargs.pop("method", None) or self.unwrapped.method
         name = method if isinstance(method, str) else getattr(method, "__name__", "__call__")
         args, named = call_arguments(batch, floating_leaf(self.variables.get("params")))
@@ -103,17 +104,17 @@ class LinenModel:
         function = getattr(module, name) if isinstance(method, str) else _bind(method, module)
         kwargs |= inference_arguments(module, function, args, kwargs)
 
-        def intercept(call: Callable[..., Any], args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
-            path = "/".join(context.module.path)
-            if type(context.module) in LEAVES and getattr(context.module, "dot_general_cls", None) is None:
-                call = functools.partial(_run_compiled, call)
-            if context.method_name == "__call__" or (not path and context.method_name == name):
-                return watch.call(path, context.module, call, (args, kwargs))
-            return call_model(call, *args, **kwargs)
+        def path_of(inner: Any, called: str) -> str | None:
+            return "/".join(inner.path) if called == "__call__" or (not inner.path and called == name) else None
 
-        with watching(watch), nn.intercept_methods(intercept):
-            apply = functools.partial(module.apply, method=method, mutable=False)
-            return call_model(apply, self.variables, *args, **settings, **kwargs)
+        with watching(watch), reporting(watch, path_of):
+            apply = functools.partial(module.apply, method=method, mutable=mutable or False)
+            output = call_model(apply, self.variables, *args, **settings, **kwargs)
+            return output[0] if mutable else output
+
+    def _memory(self) -> list[str]:
+        """The collections that the model may write to in inference, in a copy that nobody keeps."""
+        return [name for name in self.variables if name not in ("params", "batch_stats", "intermediates", "constants")]
 
     @functools.cached_property
     def modules(self) -> dict[str, Any]:
@@ -181,6 +182,20 @@ class LinenModel:
         """The kernel of the module at `path`, `None` where it has none."""
         params = self._params(path)
         return params.get("kernel") if isinstance(params, Mapping) else None
+
+
+def reporting(watch: Watch, path_of: Callable[[Any, str], str | None]) -> contextlib.AbstractContextManager[None]:
+    """Inside, calls of linen modules go to `watch`, under the path that `path_of(module, method)` gives, `None` for none."""
+
+    def intercept(call: Callable[..., Any], args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
+        path = path_of(context.module, context.method_name)
+        if type(context.module) in LEAVES and getattr(context.module, "dot_general_cls", None) is None:
+            call = functools.partial(_run_compiled, call)
+        if path is None:
+            return call_model(call, *args, **kwargs)
+        return watch.call(path, context.module, call, (args, kwargs))
+
+    return nn.intercept_methods(intercept)
 
 
 def _run_compiled(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -124,8 +124,10 @@ def inference_arguments(module: Any, function: Any, args: tuple[Any, ...], kwarg
         return {}
     arguments = {}
     for name, parameter in signature.parameters.items():
+        if name not in INFERENCE:
+            continue
         set_on_module = parameter.default is None and getattr(module, name, None) is not None
         is_open = name not in bound and not set_on_module and parameter.kind is not parameter.POSITIONAL_ONLY
-        if name in INFERENCE and is_open:
+        if is_open:
             arguments[name] = INFERENCE[name]
     return arguments

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
 import time
@@ -18,11 +19,14 @@ from ...errors import ModelNotReadable
 from ..common.fault import call_model
 from ..common.run import others_inside
 from ..protocol import Kernel
+from . import linen
 from .model import FirstLayer, Unwrapped, flax_kernel, inference_arguments, unwrap
 from .outputs import call_arguments, floating_leaf
-from .watch import Watch, reporting_call, watching
+from .state import own
+from .watch import Watch, current, reporting_call, watching
 
-TAG = "_layerscope_path"
+# as NNX names what is no part of the tree; a bridge to linen would take it for a variable
+TAG = "_pytree__layerscope_path"
 ATTEMPTS = 100
 OPTIMIZERS = str(Path(nnx.__file__).parent / "training")
 
@@ -71,6 +75,9 @@ class NnxModel:
         function = getattr(copy, self.unwrapped.method)
         args, kwargs = call_arguments(batch, self._floating_parameter())
         args, kwargs = (*self.unwrapped.args, *args), {**self.unwrapped.keywords, **kwargs}
+        if isinstance(copy, nnx.bridge.ToNNX) and self.unwrapped.method == "__call__":
+            inner = copy.to_nnx__module
+            kwargs |= inference_arguments(inner, inner.__call__, args, kwargs)
         kwargs |= inference_arguments(copy, function, args, kwargs)
         with watching(watch):
             if self.unwrapped.method != "__call__":
@@ -81,15 +88,15 @@ class NnxModel:
         """The copy in evaluation mode, its modules tagged."""
         cls = type(self.unwrapped.module)
         copy = self._tree.copy()
-        own = any(getattr(cls, name) is not getattr(nnx.Module, name) for name in ("eval", "set_attributes"))
-        if own or self._tree.beyond:
+        custom = any(getattr(cls, name) is not getattr(nnx.Module, name) for name in ("eval", "set_attributes"))
+        if custom or self._tree.beyond:
             copy.eval()
         for module, routes in self._by_id.values():
             copied = follow(copy, routes[0])
             if copied is module:
                 # NNX shares what it takes for static.
                 continue
-            for name, value in () if own else INFERENCE_ATTRIBUTES.items():
+            for name, value in () if custom else INFERENCE_ATTRIBUTES.items():
                 if hasattr(copied, name):
                     setattr(copied, name, value)
             _tag(copied, _path(routes[0]))
@@ -117,8 +124,9 @@ class NnxModel:
 
     def parameters(self, path: str) -> int | None:
         module = self.modules.get(path)
-        if module is None:
-            return None
+        if module is None:  # inside a bridge to linen
+            inner = [leaf for name, leaf in self.leaves() if name.startswith(f"{path}.")]
+            return sum(array.size for array in inner) if inner else None
         return sum(array.size for array in jax.tree.leaves(nnx.state(module, nnx.Param)))
 
     def kernel(self, path: str, image: Any) -> Kernel | None:
@@ -146,9 +154,29 @@ def _tag(module: Any, path: str) -> None:
 @functools.lru_cache(maxsize=1024)
 def _reporting_class(cls: Any) -> Any:
     """A class like `cls` whose calls are seen. The user's own class stays as it is, for other threads too."""
-    call = reporting_call(cls, lambda module: vars(module).get(TAG))
+    call = reporting_call(
+        _bridge(cls) if issubclass(cls, nnx.bridge.ToNNX) else cls, lambda module: vars(module).get(TAG)
+    )
     attributes = {"__call__": call, "__module__": cls.__module__, "__qualname__": cls.__qualname__}
     return type(cls)(cls.__name__, (cls,), attributes)
+
+
+def _bridge(cls: Any) -> Any:
+    """What calls a linen module inside a `ToNNX` as that does, and reports the calls of the modules inside it."""
+
+    class Bridge:
+        @functools.wraps(cls.__call__)
+        def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:
+            watch, path = current(), vars(self)[TAG]
+
+            def path_of(inner: Any, called: str) -> str | None:
+                steps = (*([path] if path else []), *inner.path)
+                return ".".join(steps) if called == "__call__" and inner.path else None
+
+            with contextlib.nullcontext() if watch is None else linen.reporting(watch, path_of):
+                return call_model(cls.__call__, self, *args, **kwargs)
+
+    return Bridge
 
 
 Steps = tuple[Any, ...]
@@ -189,7 +217,15 @@ class Tree:
 
     def copy(self) -> Any:
         """What `nnx.clone` gives: modules and variables of its own, the same arrays. Faster where that is simple."""
-        return self._copy(self._root, {}) if self._simple else nnx.clone(self._root)
+        if self._simple:
+            return self._copy(self._root, {})
+        copy, memo = nnx.clone(self._root), {}
+        for module, routes in self.by_id.values():
+            copied = follow(copy, routes[0])
+            for name, value in vars(copied).items() if copied is not module else ():
+                if self._kinds.get(type(value), "leaf") == "leaf" or isinstance(value, np.ndarray):
+                    object.__setattr__(copied, name, own(value, memo))
+        return copy
 
     def _copy(self, node: Any, copies: dict[int, Any]) -> Any:
         """A copy of one value; `copies` holds what was copied before, by identity."""
@@ -199,7 +235,7 @@ class Tree:
                 return {name: self._copy(member, copies) for name, member in node.items()}
             return type(node)(self._copy(member, copies) for member in node)
         if kind in ("leaf", "array", "mapping", "sequence"):
-            return node
+            return own(node, copies)
         if id(node) not in copies:
             if kind == "variable":
                 copies[id(node)] = node.copy()

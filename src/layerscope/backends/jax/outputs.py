@@ -13,6 +13,7 @@ import numpy as np
 from ..common.fault import call_model
 from ..common.outputs import Aim, arrays_in, is_record, main_subpath
 from ..protocol import Captured
+from .state import own
 
 
 def parts_of(output: Any) -> dict[str, Any]:
@@ -49,7 +50,7 @@ def as_captured(value: Any) -> Captured:
 
 
 def call_arguments(batch: Any, like: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """A batch as the arguments of a call: an array, a tuple of arrays, or a dict of them by name.
+    """A batch as the arguments of a call: an array, a tuple of arguments, or a dict of them by name; containers are copied.
 
     float64 becomes float32 unless the model itself (`like`, one of its arrays) is in float64.
     """
@@ -59,10 +60,18 @@ def call_arguments(batch: Any, like: Any) -> tuple[tuple[Any, ...], dict[str, An
         narrow = wide and getattr(like, "dtype", None) != np.float64
         return call_model(jnp.array, value, dtype=jnp.float32 if narrow else None, copy=True)
 
+    def argument(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {name: argument(member) for name, member in value.items()}
+        if type(value) in (tuple, list):
+            return type(value)(map(argument, value))
+        numeric = isinstance(value, jax.Array | np.ndarray | np.generic | bool | int | float | complex)
+        return array(value) if numeric or hasattr(value, "__array__") else own(value, {})
+
     if isinstance(batch, Mapping):
-        return (), {name: array(value) for name, value in batch.items()}
+        return (), {name: argument(value) for name, value in batch.items()}
     if isinstance(batch, tuple | list):
-        return tuple(map(array, batch)), {}
+        return tuple(map(argument, batch)), {}
     return (array(batch),), {}
 
 

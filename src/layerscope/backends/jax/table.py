@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from ...core.layer import Layer
-from ..common.run import first_image
+from ..common.run import part_for_dry_run
 from ..common.table import Calls
 from .axes import Axes, Output, stated_prefix
 from .field import Fields
@@ -19,7 +19,7 @@ CONTAINERS = ("List", "Dict", "Sequence")
 
 def layers(model: JaxModel, batch: Any) -> list[Layer]:
     """Every layer, in the order in which its first call ended; those that never ran last."""
-    image = first_image(batch)
+    image = part_for_dry_run(batch)[0]
     tabulator = Tabulator(model, Fields(model, image))
     watch = Watch(tabulator.record)
     model.run(image, watch)

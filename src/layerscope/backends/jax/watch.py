@@ -171,6 +171,11 @@ def watching(watch: Watch) -> Iterator[None]:
         _current.reset(token)
 
 
+def current() -> Watch | None:
+    """The watch in force."""
+    return _current.get()
+
+
 def reporting_call(cls: Any, path_of: Callable[[Any], str | None]) -> Callable[..., Any]:
     """A `__call__` that does what that of `cls` does, which may be an object (`nnx.jit`), and tells the watch in force."""
     original = cls.__call__

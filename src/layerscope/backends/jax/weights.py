@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...core.layer import split_call
-from ..common.run import first_image
+from ..common.run import part_for_dry_run
 from ..protocol import Head, Kernel
 from .axes import is_a
 from .model import JaxModel, canonical_paths
@@ -23,7 +23,7 @@ def head(model: JaxModel, batch: Any) -> Head | None:
         if is_a(call.module, "Dense", "Linear"):
             calls.append(call)
 
-    model.run(first_image(batch), Watch(record))
+    model.run(part_for_dry_run(batch)[0], Watch(record))
     if not calls:
         return None
     weights, bias = _parameters(calls[-1].module)
@@ -33,7 +33,7 @@ def head(model: JaxModel, batch: Any) -> Head | None:
 def kernel(model: JaxModel, path: str, batch: Any) -> Kernel | None:
     """The weights of the convolution at `path`; linen is traced as far as that layer."""
     base = split_call(path)[0]
-    return model.kernel(canonical_paths(model).get(base, base), first_image(batch))
+    return model.kernel(canonical_paths(model).get(base, base), part_for_dry_run(batch)[0])
 
 
 def _parameters(module: Any) -> tuple[np.ndarray, np.ndarray | None]:

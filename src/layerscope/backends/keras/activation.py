@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from ..common.activation import follow
-from ..common.run import first_image
 from .model import KerasModel
 from .tree import is_library_class
 from .watch import Call, run
@@ -24,7 +23,7 @@ def activation(model: KerasModel, batch: Any) -> str:
             # A model gives what the last layer in it gave.
             known.setdefault(id(part.tensor), (part.tensor, numbers))
 
-    run(model, lambda: outputs.append(model.forward(first_image(batch))), record)
+    run(model, lambda: outputs.append(model.forward(model.part_for_dry_run(batch))), record)
     parts = engine.parts_of(outputs[0]) if outputs else []
     return known.get(id(parts[0].tensor), (None, ""))[1] if parts else ""
 

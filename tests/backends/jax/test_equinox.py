@@ -184,14 +184,14 @@ def test_axes_of_many_ranks_and_of_mapped_layers():
     batch = tuple(np.random.default_rng(1).standard_normal(shape).astype(np.float32) for shape in shapes)
     table = rows(Ranks(), batch)
     assert {path: (layer.axes, layer.shape) for path, layer in table.items() if path[:1] not in ("", "[")} == {
-        "line": ("bcn", (2, 4, 4)),
-        "volume": ("bcdhw", (2, 4, 1, 2, 3)),
-        "pool": ("bchw", (2, 3, 2, 3)),
-        "frames": ("bdchw", (2, 3, 4, 2, 3)),
-        "norm": ("bhwc", (2, 4, 6, 3)),
-        "tokens": ("bnc", (2, 5, 3)),
+        "line": ("bcn", (1, 4, 4)),
+        "volume": ("bcdhw", (1, 4, 1, 2, 3)),
+        "pool": ("bchw", (1, 3, 2, 3)),
+        "frames": ("bdchw", (1, 3, 4, 2, 3)),
+        "norm": ("bhwc", (1, 4, 6, 3)),
+        "tokens": ("bnc", (1, 5, 3)),
     }
-    assert (table["[1]"].axes, table["[1]"].shape) == ("bcdhw", (2, 4, 1, 2, 3))
+    assert (table["[1]"].axes, table["[1]"].shape) == ("bcdhw", (1, 4, 1, 2, 3))
     captured = values(Ranks(), ["norm", "tokens", "frames"], batch)
     photo = batch[2].transpose(0, 2, 3, 1)
     spread = photo.var(-1, keepdims=True)

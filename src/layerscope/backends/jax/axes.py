@@ -12,7 +12,16 @@ import numpy as np
 
 from ...core.axes import prefix_names
 from ...core.layer import Layer
-from ..common.axes import CHANNELS_FIRST, CHANNELS_LAST, PICTURES_FIRST, PREFIX_TOKENS, SPACE, prefix_labels, token_grid
+from ..common.axes import (
+    CHANNELS_FIRST,
+    CHANNELS_LAST,
+    PICTURES_FIRST,
+    PREFIX_TOKENS,
+    SPACE,
+    for_one_image,
+    prefix_labels,
+    token_grid,
+)
 from ..common.run import TensorMap
 from .outputs import parts_of
 from .watch import Call
@@ -51,10 +60,12 @@ class Output(NamedTuple):
 
 
 class Axes:
-    """The axes of the arrays of one dry run."""
+    """The axes of the arrays of one dry run on some images."""
 
-    def __init__(self, channels_first: bool, prefix: Sequence[str], modules: Mapping[str, Any]) -> None:
-        self._modules = modules
+    def __init__(
+        self, channels_first: bool, prefix: Sequence[str], modules: Mapping[str, Any], images: int = 1
+    ) -> None:
+        self._modules, self._images = modules, images
         self._default = PICTURES_FIRST if channels_first else CHANNELS_LAST
         self._channels_first = channels_first
         # Equinox takes one example, so its models run inside a vmap of ours.
@@ -78,7 +89,9 @@ class Axes:
             return Layer(path, "", "", shape, note=f"a {len(shape)}-dimensional {dtype} has no picture")
         self._remember(output, axes)
         self._remember_grid(call.module, axes, shape)
-        note, rows = self._note(call, axes, shape), shape[axes.index("b")]
+        note = self._note(call, axes, shape)
+        shape = for_one_image(axes, shape, self._images)
+        rows = shape[axes.index("b")]
         if rows != 1:
             return Layer(path, "", axes, shape, note=note or f"{rows} rows for each image, as with windows")
         grid, prefix = self._tokens(axes, shape, _mixes_tokens(call.module, axes))

@@ -219,7 +219,8 @@ class Tree:
         """What `nnx.clone` gives: modules and variables of its own, the same arrays. Faster where that is simple."""
         if self._simple:
             return self._copy(self._root, {})
-        copy, memo = nnx.clone(self._root), {}
+        copy = nnx.clone(self._root)
+        memo: dict[int, Any] = {}
         for module, routes in self.by_id.values():
             copied = follow(copy, routes[0])
             for name, value in vars(copied).items() if copied is not module else ():

@@ -19,19 +19,19 @@ CONTAINERS = ("List", "Dict", "Sequence")
 
 def layers(model: JaxModel, batch: Any) -> list[Layer]:
     """Every layer, in the order in which its first call ended; those that never ran last."""
-    image = part_for_dry_run(batch)[0]
-    tabulator = Tabulator(model, Fields(model, image))
+    part, images = part_for_dry_run(batch)
+    tabulator = Tabulator(model, Fields(model, part), images)
     watch = Watch(tabulator.record)
-    model.run(image, watch)
+    model.run(part, watch)
     return tabulator.table(watch)
 
 
 class Tabulator:
     """Gathers the calls of one dry run (`record`), and lists the layers (`table`)."""
 
-    def __init__(self, model: JaxModel, fields: Fields) -> None:
+    def __init__(self, model: JaxModel, fields: Fields, images: int) -> None:
         self._model, self._fields = model, fields
-        self._axes = Axes(model.channels_first, stated_prefix(model.leaves()), model.modules)
+        self._axes = Axes(model.channels_first, stated_prefix(model.leaves()), model.modules, images)
         self._calls = Calls()
 
     def record(self, call: Call) -> None:

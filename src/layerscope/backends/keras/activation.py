@@ -23,7 +23,7 @@ def activation(model: KerasModel, batch: Any) -> str:
             # A model gives what the last layer in it gave.
             known.setdefault(id(part.tensor), (part.tensor, numbers))
 
-    run(model, lambda: outputs.append(model.forward(model.part_for_dry_run(batch))), record)
+    run(model, lambda: outputs.append(model.forward(model.part_for_dry_run(batch)[0])), record)
     parts = engine.parts_of(outputs[0]) if outputs else []
     return known.get(id(parts[0].tensor), (None, ""))[1] if parts else ""
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..common.fault import call_model
-from ..common.run import map_batch, part_for_dry_run
+from ..common.run import count_images, map_batch, part_for_dry_run
 from .engine import Engine
 from .tree import is_graph
 
@@ -35,10 +35,11 @@ class KerasModel:
             return call_model(self.root, *batch, training=False)
         return call_model(self.root, batch, training=False)
 
-    def part_for_dry_run(self, batch: Any) -> Any:
-        """What a dry run needs of a batch: one image, or all where the model takes a fixed number."""
+    def part_for_dry_run(self, batch: Any) -> tuple[Any, int]:
+        """What a dry run needs of a batch, and how many images that are: one, or all where the model takes a fixed number."""
         sizes = (tuple(getattr(tensor, "shape", ()))[:1] for tensor in getattr(self.root, "inputs", None) or ())
-        return batch if any(size not in ((), (None,)) for size in sizes) else part_for_dry_run(batch)[0]
+        fixed = any(size not in ((), (None,)) for size in sizes)
+        return (batch, count_images(batch)) if fixed else part_for_dry_run(batch)
 
 
 def _tensor_parameters(layer: Any) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from ...core.layer import Layer, no_call, require_output, split_call
 from ...core.note import Note, kind_of
 from ...errors import LayerNotCalled, LayerNotFound, near, unknown_layer
 from ...safe_text import counted
-from ..common.axes import token_grid
+from ..common.axes import for_one_image, token_grid
 from ..common.table import NO_TENSOR, merge_calls
 from .attention import NAME
 from .axes import Axes, Output, Source, axes_note, patch_grid, stated_prefix
@@ -45,9 +45,9 @@ def layers(model: KerasModel, batch: Any) -> list[Layer]:
 
 def _dry_run(model: KerasModel, batch: Any) -> list[Layer]:
     """The table of one run on the first image."""
-    tabulator = Tabulator(model)
-    forward = lambda: model.forward(model.part_for_dry_run(batch))  # noqa: E731
-    with watched_run(model, forward, tabulator.record, lambda path: True) as watch:
+    part, images = model.part_for_dry_run(batch)
+    tabulator = Tabulator(model, images)
+    with watched_run(model, lambda: model.forward(part), tabulator.record, lambda path: True) as watch:
         return tabulator.table(watch)
 
 
@@ -59,8 +59,8 @@ def _is_hidden(layer: Layer) -> bool:
 class Tabulator:
     """Gathers the calls of one run (`record`), and lists the layers (`table`)."""
 
-    def __init__(self, model: KerasModel) -> None:
-        self._model, self._engine = model.root, model.engine
+    def __init__(self, model: KerasModel, images: int) -> None:
+        self._model, self._engine, self._images = model.root, model.engine, images
         self._axes = Axes(model)
         self._fields = Fields()
         self._grids: list[tuple[int, int]] = []
@@ -119,7 +119,7 @@ class Tabulator:
             path=path + part.suffix,
             kind=kind(call.layer),
             axes=axes,
-            shape=shape,
+            shape=for_one_image(axes, shape, self._images),
             calls=1,
             note="; ".join(filter(None, notes)),
             grid=grid,

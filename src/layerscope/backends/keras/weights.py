@@ -28,7 +28,7 @@ def kernel(model: KerasModel, path: str, batch: Any) -> Kernel | None:
             layers.append(call.layer)
             raise Stop
 
-    with watched_run(model, lambda: model.forward(model.part_for_dry_run(batch)), record):
+    with watched_run(model, lambda: model.forward(model.part_for_dry_run(batch)[0]), record):
         return _kernel_of(layers[0], model.engine) if layers else None
 
 
@@ -40,7 +40,7 @@ def head(model: KerasModel, batch: Any) -> Head | None:
         if is_a(call.layer, "Dense"):
             calls.append(call)
 
-    with watched_run(model, lambda: model.forward(model.part_for_dry_run(batch)), record):
+    with watched_run(model, lambda: model.forward(model.part_for_dry_run(batch)[0]), record):
         return _head_of(calls[-1], model.engine) if calls else None
 
 

@@ -22,7 +22,7 @@ from ..errors import (
 from ..safe_text import counted
 from .batches import BLANK, Batch, signature
 from .calls import with_all_calls
-from .run import Kept, Question, Request, Run, make_table, resolve_request, run_model
+from .run import Kept, Question, Request, Run, all_channels, make_table, resolve_request, run_model
 
 if TYPE_CHECKING:
     from .scope import Scope
@@ -46,7 +46,7 @@ def run_batch(
         try:
             run = _run(scope, kept, batch, question, about=about, check=check)
             if fits(run) or not kept.steady:
-                return with_all_calls(scope, kept.table, batch, run)
+                return with_all_calls(scope, kept.table, batch, as_it_ran(run))
         except (LayerNotCalled, LayerNotFound, InternalError):
             pass
     kept = make_table(scope, batch)
@@ -54,7 +54,20 @@ def run_batch(
     if not fits(run):
         # Not one image, but the number of images changes more than the number of rows: other tables would tell no more.
         scope._cache.keep(signature(batch.array), replace(kept, steady=False))
-    return with_all_calls(scope, kept.table, batch, run)
+    return with_all_calls(scope, kept.table, batch, as_it_ran(run))
+
+
+def as_it_ran(run: Run) -> Run:
+    """The run, for layers of which all channels were asked for with as many as came out: that may depend on the values."""
+    layers, channels = dict(run.request.layers), dict(run.request.channels)
+    for path, captured in run.captured.items():
+        layer, shape = layers[path], captured.values.shape
+        axis = layer.axes.find("c")
+        if axis < 0 or len(shape) != len(layer.axes) or shape[axis] == layer.channels:
+            continue
+        if channels[path] == all_channels(layer.channels or 0):
+            layers[path], channels[path] = replace(layer, shape=shape), all_channels(shape[axis])
+    return replace(run, request=replace(run.request, layers=layers, channels=channels))
 
 
 def fits(run: Run) -> bool:

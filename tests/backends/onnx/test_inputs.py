@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from onnx import TensorProto
 from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
 
+import layerscope as ls
 from helpers.onnx_models import BACKEND, FLOAT, assert_all_equal, cnn, model_of, random, reference, table
 from helpers.wording import raises, wording
 from layerscope.backends.onnx.graph import Graph, needs
@@ -257,3 +259,50 @@ def test_quantised_graphs_run_without_fusions(limit, monkeypatch):
     fused = session(model.SerializeToString(), providers=["CPUExecutionProvider"]).run(None, {"x": batch})[0]
     assert np.abs(backend.capture(model, batch, [""])[""].values - fused).max() < 0.05 * 1.001, "one step of the codes"
     assert set(levels) == {onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC}
+
+
+def found(values: str, picked: str) -> list[onnx.NodeProto]:
+    """Those numbers of a tensor that are over a threshold."""
+    return [
+        make_node("Greater", [values, "least"], ["over"]),
+        make_node("NonZero", ["over"], ["indices"]),
+        make_node("Transpose", ["indices"], ["pairs"], perm=[1, 0]),
+        make_node("GatherND", [values, "pairs"], [picked], "picked"),
+    ]
+
+
+def test_a_layer_whose_size_depends_on_the_values(tmp_path: Path) -> None:
+    nodes = [make_node("Conv", ["x", "w"], ["y"], "conv"), make_node("Flatten", ["y"], ["flat"]), *found("flat", "z")]
+    weights = {"w": random(4, 3, 3, 3), "least": np.float32(1)}
+    onnx.save(model_of(nodes, ["n", 3, 6, 6], ["z"], weights), tmp_path / "model.onnx")
+    scope, counts = ls.open(tmp_path / "model.onnx", preprocess=None), set()
+    for seed in range(5):
+        batch = random(1 + seed % 2, 3, 6, 6, seed=seed)
+        maps = scope.capture(batch, ["conv", "picked"])
+        values = maps["conv"].values.transpose(0, 3, 1, 2).reshape(-1)
+        np.testing.assert_allclose(np.ravel(maps["picked"].values), values[values > 1], rtol=1e-6)
+        counts.add(maps["picked"].shape[-1])
+    assert len(counts) > 2
+
+
+def test_a_branch_that_depends_on_the_image() -> None:
+    pooled = make_node("MaxPool", ["y"], ["small"], kernel_shape=[2, 2], strides=[2, 2])
+    branches = [
+        make_graph([node], name, [], [onnx.ValueInfoProto(name=node.output[0])])
+        for name, node in (("smaller", pooled), ("same", make_node("Identity", ["y"], ["kept"])))
+    ]
+    nodes = [
+        make_node("Conv", ["x", "w"], ["y"], "conv"),
+        make_node("ReduceMean", ["x"], ["mean"], keepdims=0),
+        make_node("Greater", ["mean", "zero"], ["bright"]),
+        make_node("If", ["bright"], ["branch"], "branch", then_branch=branches[0], else_branch=branches[1]),
+        make_node("Relu", ["branch"], ["z"], "relu"),
+    ]
+    scope = ls.open(
+        model_of(nodes, ["n", 3, 6, 6], ["z"], {"w": random(4, 3, 3, 3), "zero": np.float32(0)}), preprocess=None
+    )
+    for sign, size in ((1, 2), (-1, 4), (1, 2)):
+        maps = scope.capture(sign * np.abs(random(2, 3, 6, 6)), ["conv", "relu"])
+        assert maps["relu"].shape == (2, size, size, 4)
+        if size == 4:
+            np.testing.assert_array_equal(maps["relu"].values, np.maximum(maps["conv"].values, 0))

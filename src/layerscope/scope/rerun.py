@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,9 +53,9 @@ class Rerun:
         """The map with this origin, where its rows are the images."""
         if self.count != len(fm.ids) or fm.rows != "image":
             return fm
-        return replace(fm, origin=replace(self, path=path, channels=fm.channels))
+        return replace(fm, origin=Rerun(self.scope, self.batches, self.axes, self.target, path, fm.channels))
 
-    @property
+    @cached_property
     def count(self) -> int:
         """How many images there are."""
         return sum(array.shape[self.axes.index("b")] for array in self.batches)

@@ -253,6 +253,8 @@ def trimmed(output: Captured, request: Request, path: str, *, picked: bool, fill
     """What came out of a layer without channels that weren't asked for, and without images that only filled the batch."""
     layer, numbers = request.layers[path], request.channels[path]
     cut_channels = not picked and "c" in layer.axes and numbers != all_channels(layer.channels or 0)
+    if not cut_channels and not filled and output.dtype:
+        return output
 
     def trim(values: np.ndarray) -> np.ndarray:
         if filled and "b" in layer.axes:

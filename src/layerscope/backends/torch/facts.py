@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -61,13 +62,19 @@ def _weights(model: nn.Module) -> Iterator[tuple[str, bytes]]:
     """The description and a sample of each parameter and buffer, and of weights that quantised layers have packed."""
     modules = named_modules_of(model)
     for name, tensor in (*_tensors(modules, "_parameters"), *_tensors(modules, "_buffers")):
-        there = tensor.device.type != "meta" and tensor.numel() and tensor.layout == torch.strided
-        yield f"{name} {tuple(tensor.shape)} {tensor.dtype}", _sample(tensor) if there else b""
+        there = not tensor.is_meta and tensor.numel() and tensor.layout is torch.strided
+        yield name + _shape_and_type(tensor.shape, tensor.dtype), _sample(tensor) if there else b""
     for name, module in modules:
         # Quantised layers keep their weights in a package of the engine's own, and give them by a method.
         if type(module).__module__.startswith("torch.ao.nn.quantized") and callable(getattr(module, "weight", None)):
             weight = module.weight()
-            yield f"{name} {tuple(weight.shape)} {weight.dtype}", _sample(weight.dequantize())
+            yield name + _shape_and_type(weight.shape, weight.dtype), _sample(weight.dequantize())
+
+
+@lru_cache(maxsize=4096)
+def _shape_and_type(shape: torch.Size, kind: torch.dtype) -> str:
+    """The end of a description: models have thousands of weights, of few shapes."""
+    return f" {tuple(shape)} {kind}"
 
 
 def _tensors(modules: Sequence[tuple[str, nn.Module]], kind: str) -> Iterator[tuple[str, torch.Tensor]]:
@@ -81,9 +88,10 @@ def _tensors(modules: Sequence[tuple[str, nn.Module]], kind: str) -> Iterator[tu
 
 
 def _sample(tensor: torch.Tensor) -> bytes:
-    if tensor.device.type == "cpu" and tensor.dtype == torch.float32:
+    if tensor.is_cpu and tensor.dtype is torch.float32:
         # Straight from the memory: half a dozen tensor operations for each weight would be felt in every capture.
-        return bytes(sample(tensor.detach().numpy().reshape(-1)).tobytes())
+        values: bytes = sample(tensor.detach().numpy().reshape(-1)).tobytes()
+        return values
     flat = tensor.detach().reshape(-1)
     return as_captured(sample(flat)).values.tobytes()
 

@@ -56,9 +56,9 @@ def _lenient(model: torch.nn.Module, image: Any, kind: torch.dtype | None) -> It
             for value in inputs
         )
 
-    floating = isinstance(image, torch.Tensor) and image.is_floating_point()
-    layers = [module for module in modules_of(model) if isinstance(module, TYPED)]
-    handles = [layer.register_forward_pre_hook(cast) for layer in layers if floating and image.dtype != kind]
+    refused = isinstance(image, torch.Tensor) and image.is_floating_point() and image.dtype != kind
+    layers = [module for module in modules_of(model) if isinstance(module, TYPED)] if refused else []
+    handles = [layer.register_forward_pre_hook(cast) for layer in layers]
     try:
         yield
     finally:
@@ -74,12 +74,12 @@ class Feed:
     """
 
     def __init__(self, model: torch.nn.Module) -> None:
-        weights = _floating(model)
-        self.device = _device(model, weights)
-        layers = [module for module in modules_of(model) if isinstance(module, TYPED)]
-        first = [weight for layer in layers[:1] for weight in layer._parameters.values() if weight is not None]
-        kinds = [weight.dtype for weight in (*first, *weights) if weight.is_floating_point()]
-        self.kind = next((kind for kind in kinds if kind.itemsize > 1), None)
+        modules = modules_of(model)
+        weights = [tensor for module in modules for tensor in _tensors(module) if tensor.is_floating_point()]
+        self.device = _device(modules, weights)
+        first = next((module for module in modules if isinstance(module, TYPED)), None)
+        kinds = [weight.dtype for weight in [*([] if first is None else _tensors(first)), *weights]]
+        self.kind = next((kind for kind in kinds if kind.is_floating_point and kind.itemsize > 1), None)
         self.memo: dict[int, Any] = {}  # what was given twice is one object again
 
     def own(self, value: Any, image: bool = False) -> Any:
@@ -120,25 +120,19 @@ def _size(kind: torch.dtype) -> int:
     return kind.itemsize
 
 
-def _floating(model: torch.nn.Module) -> list[torch.Tensor]:
-    """The floating weights and buffers of a model."""
-    modules = modules_of(model)
-    held = [*(module._parameters for module in modules), *(module._buffers for module in modules)]
-    return [
-        tensor
-        for tensors in held
-        for tensor in list(tensors.values())
-        if tensor is not None and tensor.is_floating_point()
-    ]
+def _tensors(module: torch.nn.Module) -> list[torch.Tensor]:
+    """The weights and buffers of a module itself."""
+    held = [*module._parameters.values(), *module._buffers.values()]
+    return [tensor for tensor in held if tensor is not None]
 
 
-def _device(model: torch.nn.Module, weights: list[torch.Tensor]) -> torch.device:
+def _device(modules: list[torch.nn.Module], weights: list[torch.Tensor]) -> torch.device:
     """Where a model computes."""
     device = next((weight.device for weight in weights if not weight.is_meta), None)
     if device is not None or not weights:
         return device or torch.device("cpu")
     # accelerate keeps weights elsewhere, and brings each to this device while its layer runs.
-    hooks = [getattr(module, "_hf_hook", None) for module in modules_of(model)]
+    hooks = [getattr(module, "_hf_hook", None) for module in modules]
     devices = [getattr(hook, "execution_device", None) for hook in hooks]
     if all(device is None for device in devices):
         raise ModelNotReadable("the model's weights are on the meta device, so it can't compute: load them first")

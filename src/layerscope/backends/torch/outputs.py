@@ -9,6 +9,7 @@ import torch
 
 from ..common.outputs import Aim, arrays_in, main_subpath
 from ..protocol import Captured, Pick
+from .values import is_strided
 
 
 def parts_of(output: Any) -> dict[str, torch.Tensor]:
@@ -41,8 +42,10 @@ AIM = Aim(
 
 def as_captured(value: torch.Tensor, pick: Pick | None = None) -> Captured:
     """A copy on the host, taken before the next module can write into the tensor; of the channels of `pick` alone."""
-    dtype = str(value.dtype).removeprefix("torch.")
     tensor = value if pick is None else _take(value, pick)
+    if tensor.dtype is torch.float32 and tensor.is_cpu and is_strided(tensor):
+        return Captured(tensor.detach().clone().numpy(), dtype="float32")  # of thousands of layers, nearly all
+    dtype = str(value.dtype).removeprefix("torch.")
     if tensor.is_quantized:
         tensor = tensor.dequantize()
     if tensor.layout != torch.strided:

@@ -154,8 +154,8 @@ class Recorder:
 
     def _requests(self, source: Any, call: int) -> list[Wanted]:
         """What was asked for of this call of a source."""
-        calls = self.requests.get(source, {})
-        return [request for number in (None, call) for request in calls.get(number, ())]
+        calls = self.requests.get(source)
+        return [] if calls is None else [*calls.get(None, ()), *calls.get(call, ())]
 
     def _count(self, source: Any) -> int:
         """The number of this call of a source."""

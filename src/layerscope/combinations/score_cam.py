@@ -1,6 +1,6 @@
 """Class activation maps without gradients: the channels weighted by the model's score when they are masked or removed.
 
-They need the model, so the map must come from `Scope.capture`. Each channel is one run of the model.
+They need the model, so the map must come from `Scope.capture`. The model sees one image for each channel, some at a time.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def score_cam(
         target: A class index, a label or a function of the output; `None`: that of the capture, else each image's top-1
             class.
         positive: Set values below 0 to 0, as the paper does.
-        batch: How many masked images run at a time.
+        batch: How many masked images run at a time, fewer where they don't fit into memory.
         smooth: Average over this many noisy copies of the input, as in `grad_cam`.
         noise: Standard deviation of the noise, as a fraction of the input's value range; above 0.
         flip: Average with the map of the mirrored input, mirrored back.
@@ -76,11 +76,12 @@ def score_cam(
         origin = needed_origin(fm, "score_cam")
         _check_spatial(fm, origin)
         weights, targets, spans = [], [], []
+        size = origin.fitting(step)
         for index, values in enumerate(fm.values):
             image = origin.image(index)
             aim, text = image.aimed(target)
             targets.append(text)
-            masked = _reported(_masked(values, image, step), fm, index, step)
+            masked = _reported(_masked(values, image, size), fm, index, size)
             scores = np.concatenate([image.scores(inputs, aim) for inputs in masked])
             shifted = np.exp(scores - scores.max())
             weights.append(shifted / shifted.sum())
@@ -120,7 +121,8 @@ def ablation_cam(
         target: A class index, a label or a function of the output; `None`: that of the capture, else each image's top-1
             class.
         positive: Set values below 0 to 0, as the paper does.
-        batch: How many copies of the image run at a time, each without one channel.
+        batch: How many copies of the image run at a time, each without one channel; fewer where they don't fit into
+            memory.
         smooth: Average over this many noisy copies of the input, as in `grad_cam`.
         noise: Standard deviation of the noise, as a fraction of the input's value range; above 0.
         flip: Average with the map of the mirrored input, mirrored back.
@@ -138,12 +140,13 @@ def ablation_cam(
     def method(fm: FeatureMap) -> FeatureMap:
         origin = needed_origin(fm, "ablation_cam")
         weights, targets = [], []
+        size = origin.fitting(step)
         for index in range(len(fm.ids)):
             image = origin.image(index)
             aim, text = image.aimed(target)
             targets.append(text)
             score = float(image.scores(image.inputs, aim)[0])
-            parts = _reported(_groups(fm.channels, step), fm, index, step)
+            parts = _reported(_groups(fm.channels, size), fm, index, size)
             without = np.concatenate([_without(image, part, fm, aim) for part in parts])
             weights.append((score - without) / abs(score) if score else score - without)
         return Method("Ablation-CAM", positive, target_text(targets)).weigh(fm, np.stack(weights))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from ..errors import BadOption
 from ..safe_text import counted
 from ..scope.progress import report
 
+BATCH = 16  # copies run at a time
 # Kinds of notes that hold for one map, and not for a mean of maps.
 NO_EVIDENCE, ZERO_GRADIENT, NEARLY_MEAN = "no-evidence", "zero-gradient", "nearly-mean"
 
@@ -65,17 +67,26 @@ class Averaging:
 
     def _mean(self, origin: Origin, method: Callable[[FeatureMap], FeatureMap], index: int, images: int) -> np.ndarray:
         """The mean map `[*spatial, channel]` for the changed inputs of one image, number `index` of `images`."""
+        axis = origin.axes.index("b")
         total: np.ndarray | None = None
-        count = 0
-        for inputs in self._changed(origin.inputs):
-            for mirrored in (False, True) if self.flip else (False,):
-                values = method(origin.captured(_mirrored(inputs, origin.axes) if mirrored else inputs)).values[0]
+        done, size = 0, origin.fitting(BATCH, captured=True)
+        copies = self._copies(origin)
+        while part := list(islice(copies, size)):
+            maps = method(origin.captured(np.concatenate([inputs for inputs, _ in part], axis)))
+            for values, (_, mirrored) in zip(maps.values, part, strict=True):
                 values = np.flip(values, -2) if mirrored else values
                 total = values.astype(np.float64) if total is None else total + values
-                count += 1
-                report(index * self.copies + count, images * self.copies, "inputs")
+            done += len(part)
+            report(index * self.copies + done, images * self.copies, "inputs")
         assert total is not None
-        return (total / count).astype(np.float32)
+        return (total / done).astype(np.float32)
+
+    def _copies(self, origin: Origin) -> Iterator[tuple[np.ndarray, bool]]:
+        """The changed inputs, each of them followed by its mirror image where both are wanted."""
+        for inputs in self._changed(origin.inputs):
+            yield inputs, False
+            if self.flip:
+                yield _mirrored(inputs, origin.axes), True
 
     def _changed(self, inputs: np.ndarray) -> Iterator[np.ndarray]:
         if not self.smooth:

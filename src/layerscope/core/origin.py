@@ -42,6 +42,10 @@ class Origin(Protocol):
         """
         ...
 
+    def fitting(self, count: int, *, captured: bool = False) -> int:
+        """How many images `scores` may be given at a time, `count` at most: what fits into memory; with `captured` that."""
+        ...
+
     def scores(
         self, inputs: np.ndarray, target: Any, change: Callable[[np.ndarray], np.ndarray] | None = None
     ) -> np.ndarray:

@@ -74,6 +74,12 @@ def check_memory(request: Request, batch: Batch, count: int, *, kept: bool, held
     return int(one * len(batch.ids))
 
 
+def images_that_fit(one: int, count: int) -> int:
+    """How many images of `one` bytes may run at a time, `count` at most and 1 at least."""
+    most = None if is_little(one * count) else limit()
+    return count if most is None else max(1, min(count, most // max(one, 1)))
+
+
 def _bytes_beside(batch: Batch, kept: bool) -> int:
     """Bytes of the photos, and of the input that a capture's maps keep to run the model again; a ready batch is the user's."""
     if batch.photos is None:

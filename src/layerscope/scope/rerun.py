@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,6 +17,7 @@ from ..inputs.photo import as_array
 from .attempt import run_batch
 from .batches import Batch, array_batches
 from .capture import join
+from .memory import images_that_fit
 from .run import Question, Run, forward_pass, layer_table, provenance
 from .target import aim_at, top_classes
 
@@ -100,6 +102,16 @@ class Rerun:
             (aim,) = set(top_classes(self.layer("output")))
         table = layer_table(self.scope, next(array_batches(self.inputs, self.scope.plan)))
         return aim_at(self.scope, aim, table, naming_output=naming_output)
+
+    def fitting(self, count: int, *, captured: bool = False) -> int:
+        gradients = captured and self.target is not None
+        if gradients and callable(self.target):
+            return 1  # it may be written for one image, and its gradient would be that of the first alone
+        table = layer_table(self.scope, next(array_batches(self.image(0).inputs, self.scope.plan)))
+        sizes = [math.prod(layer.shape) for layer in table if layer.shape]
+        # Without gradients a framework keeps the values of two layers at a time; beside them stand three copies of the input.
+        values = sum(sizes) if gradients else 2 * max(sizes, default=0)
+        return images_that_fit(4 * values + 3 * self.image(0).inputs.nbytes, count)
 
     def scores(self, inputs: np.ndarray, target: Any, change: Change | None = None) -> np.ndarray:
         scope, backend = self.scope, self.scope._reader

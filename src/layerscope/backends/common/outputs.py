@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ...core.conversion import to_host
 from ...errors import BadOption, GradientsUnavailable
 from ...safe_text import counted
 from ..protocol import Change, Target
@@ -165,14 +166,14 @@ class Aim:
                 "the model's output has no class scores for each image: give target= as a function of the output"
             )
         axis = self.classes(main)
-        taken = self.take(main, _index(target, main.shape[axis]), axis)
-        return [float(self.total(taken[image])) for image in range(count)]
+        # At once: a framework takes longer to hand over one number for each image than to compute many of them.
+        taken = to_host(self.take(main, _index(target, main.shape[axis]), axis))
+        return [float(number) for number in taken.reshape(count, -1).sum(1, dtype=np.float64)]
 
     def _as_numbers(self, result: Any) -> list[float]:
         """What a function of the output gives: one number or several, which needn't be the framework's own."""
         if self.is_array(result):
-            values = self._check(result)
-            return [float(number) for number in values] if len(values.shape) else [float(values)]
+            return [float(number) for number in to_host(self._check(result)).reshape(-1)]
         return plain_numbers(result)
 
     def _cut(self, output: Any, index: int, count: int) -> Any:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..safe_text import printable
+from .progress_bar import progress_bar as _progress
 
 if TYPE_CHECKING:
     from ..core.layer_table import LayerTable
@@ -145,21 +146,6 @@ def _signs(text: str) -> str:
     except UnicodeEncodeError:
         return text.translate(PLAIN_SIGNS)
     return text
-
-
-@contextmanager
-def _progress(count: int) -> Iterator[Callable[[str], None]]:
-    """A bar on stderr while there is more than one image and someone to see it."""
-    if count == 1 or not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("pictures of", total=count)
-        yield lambda name: bar.update(task, advance=1, description=f"pictures of {printable(name)}")
 
 
 def say(text: str) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
-from ..errors import BadScale, near
+from ..errors import BadScale, first_line, near
 from .codes import ABOVE, BELOW, CONSTANT, GAP, INK, INK_LIGHT, INK_MIDDLE, NAN, NEG_INF, POS_INF, TOP
 
 MARKS = {
@@ -23,9 +25,72 @@ THEMES = {"light": ((241, 243, 245), (28, 32, 38)), "dark": ((22, 24, 28), (232,
 STRENGTHS_OF_INK = ((INK_LIGHT, 0.33), (INK_MIDDLE, 0.66), (INK, 1.0))
 
 
+NEAR = 6  # levels of 255: matplotlib samples its maps at 256 steps, between which the catalogue blends
+# A colour map as scales keep it: a name of the cmap catalogue, or colours at equal steps (`#rrggbb`) with blends between.
+Colors = str | tuple[str, ...]
+
+
+def as_colors(colors: Any) -> Colors:
+    """A name, a colour map of matplotlib or cmap, or a list of colours, as scales keep it. Raises `BadScale`.
+
+    >>> as_colors(["black", (1.0, 0.5, 0.0), "#fff"])
+    ('#000000', '#ff8000', '#ffffff')
+    """
+    if isinstance(colors, str):
+        return colors
+    if callable(colors) and hasattr(colors, "name"):
+        return _of_object(colors)
+    try:
+        several = [_hex(color) for color in colors]
+    except (TypeError, ValueError, KeyError) as error:
+        raise BadScale(
+            f"colors={colors!r:.80} is no colour map: {first_line(error)}",
+            "use a name of the cmap catalogue such as 'viridis', a colour map of matplotlib, or a list of colours",
+        ) from error
+    if len(several) < 2:
+        raise BadScale(
+            f"colors={colors!r:.80}: a list needs two colours or more, those of the lowest and highest value"
+        )
+    return tuple(several)
+
+
+def _of_object(colors: Any) -> Colors:
+    """The name of a colour map that the catalogue has as well, else its colours."""
+    try:
+        shares = np.asarray(colors(np.linspace(0, 1, TOP + 1)), np.float64)[:, :3]
+        own = np.round(shares * 255).astype(np.uint8)
+    except Exception as error:  # whatever an object raises that is no colour map
+        raise BadScale(f"colors={colors!r:.80} is no colour map: {first_line(error)}") from error
+    for name in (str(colors.name), f"matplotlib:{colors.name}"):
+        with suppress(BadScale):
+            if np.abs(lut(name).astype(int) - own).max() <= NEAR:
+                return name
+    return tuple("#" + bytes(color).hex() for color in own)
+
+
+def _hex(color: Any) -> str:
+    """One colour: a name, `#rrggbb`, or red, green and blue from 0 to 1 (whole numbers of an array: from 0 to 255)."""
+    import cmap
+
+    if isinstance(color, str):
+        return cmap.Color(color).hex[:7].lower()
+    values = np.asarray(color)
+    if values.shape not in ((3,), (4,)) or values.dtype.kind not in "fiu":
+        raise ValueError(f"{color!r} is no colour")
+    shares = values[:3] / 255 if isinstance(color, np.ndarray) and values.dtype == np.uint8 else values[:3]
+    if not (shares.min() >= 0 and shares.max() <= 1):
+        raise ValueError(f"{color!r}: red, green and blue go from 0 to 1")
+    return "#" + bytes(np.round(shares * 255).astype(np.uint8)).hex()
+
+
+def colors_text(colors: Colors) -> str:
+    """A colour map in a caption."""
+    return colors if isinstance(colors, str) else f"of a list ({len(colors)})"
+
+
 @lru_cache(maxsize=64)
-def lut(colors: str) -> np.ndarray:
-    """uint8 `[241, 3]` of a colour map in the cmap catalogue; raises `BadScale` with near names."""
+def lut(colors: Colors) -> np.ndarray:
+    """uint8 `[241, 3]` of a colour map; raises `BadScale` with near names."""
     import cmap
 
     try:
@@ -34,12 +99,14 @@ def lut(colors: str) -> np.ndarray:
         hint = near(str(colors), {name.split(":")[-1] for name in cmap.Catalog()}) or "."
         raise BadScale(f"no colour map {colors!r}{hint} Use one from the cmap catalogue, such as 'viridis'") from error
     result = np.round(table[:, :3] * 255).astype(np.uint8)
+    # One for categories has only so many colours: equal parts of the scale.
+    result = result[np.minimum(np.arange(TOP + 1) * len(result) // TOP, len(result) - 1)]
     result.flags.writeable = False
     return result
 
 
 @lru_cache(maxsize=64)
-def palette(colors: str | None, theme: str = "light") -> np.ndarray:
+def palette(colors: Colors | None, theme: str = "light") -> np.ndarray:
     """uint8 `[256, 3]`: a colour map, the marks, and the paper and ink of a theme. `None` leaves the map black."""
     table = np.zeros((256, 3), np.uint8)
     if colors is not None:

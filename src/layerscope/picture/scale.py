@@ -21,7 +21,7 @@ from ..arrays.ranges import checked_clip, extent_of, percentiles
 from ..errors import BadScale, near
 from .codes import ABOVE, BELOW, CONSTANT, NEG_INF, POS_INF, TOP, ends, marked
 from .numbers import number, span_text
-from .palette import lut, palette
+from .palette import as_colors, colors_text, lut, palette
 
 SEQUENTIAL, DIVERGING = "viridis", "vik"
 RULES = ("channel", "layer", "images")
@@ -53,7 +53,8 @@ class Scale:
 
     Args:
         limits: One `(low, high)` for all, both finite, or an array `[image, channel, 2]` with a range for each tile.
-        colors: A name of the cmap catalogue; without one viridis, or vik where there is a centre.
+        colors: A name of the cmap catalogue, a colour map of matplotlib or a list of colours; without one viridis, or vik
+            where there is a centre.
         center: The value that has the middle colour. Both sides have the same step, so the limits need not lie evenly
             around.
         per: What shares a range: `"channel"`, `"layer"`, `"images"`, `"shared"` (several maps), `"fixed"` (given
@@ -66,7 +67,7 @@ class Scale:
     """
 
     limits: Any
-    colors: str = ""
+    colors: Any = ""
     center: float | None = None
     per: str = "fixed"
     clip: tuple[float, float] | None = None
@@ -89,8 +90,9 @@ class Scale:
             raise BadScale(f"per={self.per!r}: use {', '.join(map(repr, WORDS))}{near(str(self.per), WORDS)}")
         if self.clip is not None:
             object.__setattr__(self, "clip", checked_clip(self.clip))
-        if not self.colors:
-            object.__setattr__(self, "colors", SEQUENTIAL if self.center is None else DIVERGING)
+        usual = SEQUENTIAL if self.center is None else DIVERGING
+        unset = self.colors is None or (isinstance(self.colors, str) and not self.colors)
+        object.__setattr__(self, "colors", usual if unset else as_colors(self.colors))
         lut(self.colors)
 
     @classmethod
@@ -99,7 +101,7 @@ class Scale:
         values: np.ndarray,
         per: str = "layer",
         clip: tuple[float, float] | None = None,
-        colors: str | None = None,
+        colors: Any = None,
         extent: np.ndarray | None = None,
         center: float | None = None,
     ) -> Scale:
@@ -113,7 +115,7 @@ class Scale:
             values: An array `[image, *spatial, channel]`.
             per: `"channel"` for a range for each channel of each image, `"layer"` or `"images"` for one for the whole.
             clip: Two percentiles, such as `(1, 99)`, in place of minimum and maximum, where they leave a range.
-            colors: A name of the cmap catalogue.
+            colors: A name of the cmap catalogue, a colour map of matplotlib or a list of colours.
             extent: Minimum and maximum of each channel, `[image, channel, 2]`, where they are known already.
             center: The value in the middle of the colours, in place of 0.
 
@@ -136,7 +138,7 @@ class Scale:
     def within(
         cls,
         limits: Any,
-        colors: str | None = None,
+        colors: Any = None,
         center: float | None = None,
         per: str = "fixed",
         clip: tuple[float, float] | None = None,
@@ -148,7 +150,7 @@ class Scale:
 
         Args:
             limits: As in `Scale`.
-            colors: A name of the cmap catalogue.
+            colors: A name of the cmap catalogue, a colour map of matplotlib or a list of colours.
             center: The value in the middle of the colours.
             per: As in `Scale`.
             clip: As in `Scale`.
@@ -158,7 +160,7 @@ class Scale:
         """
         limits = np.asarray(limits, np.float64)
         signed = bool((limits[..., 0] < 0).any() and (limits[..., 1] > 0).any())
-        return cls(limits, colors or "", 0.0 if signed and center is None else center, per, clip)
+        return cls(limits, "" if colors is None else colors, 0.0 if signed and center is None else center, per, clip)
 
     def to_dict(self) -> dict[str, Any]:
         """The scale as plain numbers, strings and lists, for JSON; `from_dict` makes it again. NaN becomes `None`.
@@ -171,7 +173,8 @@ class Scale:
         values[np.isnan(limits)] = None
         clip = None if self.clip is None else list(self.clip)
         center = None if self.center is None else float(self.center)
-        return {"limits": values.tolist(), "colors": self.colors, "center": center, "per": self.per, "clip": clip}
+        colors = self.colors if isinstance(self.colors, str) else list(self.colors)
+        return {"limits": values.tolist(), "colors": colors, "center": center, "per": self.per, "clip": clip}
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Scale:
@@ -283,7 +286,7 @@ class Scale:
             rule += "" if self.single else " where that leaves a range"
         if self.center is not None:
             rule += f", centred on {number(self.center)}"
-        return f"{rule} · colours {self.colors}"
+        return f"{rule} · colours {colors_text(self.colors)}"
 
 
 def _union(limits: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ ALLOWED = "use 'channel', 'layer', 'images', (low, high) or a Scale"
 
 
 def make_scale(
-    whole: FeatureMap, one: FeatureMap, scale: Any, *, extent: np.ndarray, colors: str | None, clip: Any = None
+    whole: FeatureMap, one: FeatureMap, scale: Any, *, extent: np.ndarray, colors: Any, clip: Any = None
 ) -> Scale:
     """The scale asked for: a rule's name, limits, or a `Scale`. `extent` is that of all channels of the one image."""
     if isinstance(scale, str):
@@ -34,7 +34,7 @@ def make_scale(
     return given_scale(scale, colors, clip)
 
 
-def given_scale(scale: Any, colors: str | None = None, clip: Any = None) -> Scale:
+def given_scale(scale: Any, colors: Any = None, clip: Any = None) -> Scale:
     """The one range that a `Scale` or `(low, high)` stands for."""
     if clip is not None:
         raise BadScale(f"clip={clip!r} is for limits found from the values: leave it out with scale={scale!r}")
@@ -51,7 +51,7 @@ def given_scale(scale: Any, colors: str | None = None, clip: Any = None) -> Scal
     return Scale.within((low, high), colors)
 
 
-def shared_scale(*maps: Any, clip: Any = None, colors: str | None = None, center: float | None = None) -> Scale:
+def shared_scale(*maps: Any, clip: Any = None, colors: Any = None, center: float | None = None) -> Scale:
     """One `Scale` over all the values of several maps, for `scale=` of every picture of them.
 
     >>> import numpy as np
@@ -61,7 +61,7 @@ def shared_scale(*maps: Any, clip: Any = None, colors: str | None = None, center
     Args:
         maps: Feature maps, arrays, or lists and mappings of them; combined first where combinations are drawn.
         clip: Two percentiles of all the values together, such as `(1, 99)`, in place of minimum and maximum.
-        colors: A name of the cmap catalogue.
+        colors: A name of the cmap catalogue, a colour map of matplotlib or a list of colours.
         center: The value in the middle of the colours; values of both signs are centred on 0 without it.
 
     Raises:

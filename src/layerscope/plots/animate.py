@@ -43,7 +43,7 @@ def animate(
     channel: int | None = None,
     zoom: int | None = None,
     scale: Any = None,
-    colors: str | None = None,
+    colors: Any = None,
     loop: bool = True,
     layout: str | None = None,
 ) -> Path:
@@ -69,7 +69,7 @@ def animate(
         channel: The true number of the channel, where the frames aren't the channels.
         zoom: Picture pixels per unit of the map.
         scale: `"channel"` (the default), `"layer"`, `"images"` (the default over images), `(low, high)` or a `Scale`.
-        colors: A colour map of the cmap catalogue.
+        colors: A name of the cmap catalogue, a colour map of matplotlib or a list of colours.
         loop: Whether the animation repeats.
         layout: The axes of an array, such as `"bcthw"`, where it isn't its library's convention.
 

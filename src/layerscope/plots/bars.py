@@ -20,7 +20,7 @@ from ..picture.codes import ABOVE, BELOW, INK_LIGHT, NAN, NEG_INF, POS_INF
 from ..picture.colorbar import round_numbers
 from ..picture.font import SMALL, font
 from ..picture.numbers import number
-from ..picture.palette import MARKS
+from ..picture.palette import MARKS, colors_text
 from ..picture.picture import Picture
 from ..picture.scale import Scale
 from ..picture.shapes import Cell
@@ -40,7 +40,7 @@ def bars(
     channels: Any = None,
     by: str = "value",
     scale: Any = "layer",
-    colors: str | None = None,
+    colors: Any = None,
     text: int = 1,
     layout: str | None = None,
 ) -> Picture:
@@ -64,7 +64,8 @@ def bars(
             default.
         by: The order, `"value"` or `"magnitude"` (largest first, NaN last) or `"index"`.
         scale: `"layer"` (the bars fill the picture), `"images"` (as long in every image), `(low, high)` or a `Scale`.
-        colors: A colour map of the cmap catalogue. By default viridis, or vik centred on 0 for values of both signs.
+        colors: A name of the cmap catalogue, a colour map of matplotlib or a list of colours. By default viridis, or vik
+            centred on 0 for values of both signs.
         text: Size of letters and bars, 1 (screen) to 4; 3 is for print at 300 dpi.
         layout: The axes of an array, such as `"bc"`, where it isn't its library's convention.
 
@@ -189,7 +190,7 @@ def _scale(fm: FeatureMap, ranking: _Ranking, options: BarOptions) -> Scale:
 def _notes(rule: Scale, one: FeatureMap, values: np.ndarray) -> tuple[str, ...]:
     """What the length of the bars means, and what the numbers are, as far as they say it themselves."""
     low, high = rule.limits
-    lines = [f"bars from 0 on one scale, {number(low)}…{number(high)} · colours {rule.colors}"]
+    lines = [f"bars from 0 on one scale, {number(low)}…{number(high)} · colours {colors_text(rule.colors)}"]
     if not values.any():
         lines.append("dead (all 0)")
     if odd := not_finite(values):

@@ -31,7 +31,7 @@ def compare(
     target: Any = None,
     scale: Any = "all",
     clip: tuple[float, float] | None = None,
-    colors: str | None = None,
+    colors: Any = None,
     photos: bool = False,
     same_size: bool = True,
 ) -> Picture:
@@ -62,7 +62,8 @@ def compare(
         scale: What shares a range and a bar. `"all"`: every cell; `"row"` and `"column"`: each of them; `"cell"`: each
             cell has its own range, written below it; or `(low, high)`, or a `Scale` such as `shared_scale` gives.
         clip: Two percentiles, such as `(1, 99)`, to which the ranges are clipped.
-        colors: A colour map of the cmap catalogue. By default viridis, or vik centred on 0 for values of both signs.
+        colors: A name of the cmap catalogue, a colour map of matplotlib or a list of colours. By default viridis, or vik
+            centred on 0 for values of both signs.
         photos: Whether the photos stand beside the maps.
         same_size: Whether a model's cell is blank where its layer has another size than in the first model.
 

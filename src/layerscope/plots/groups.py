@@ -15,10 +15,10 @@ from ..core.note import kind_of
 from ..errors import BadScale
 from ..picture.canvas import NARROWEST, Canvas, Frame
 from ..picture.caption import about, caption, title_of
-from ..picture.codes import NAN
+from ..picture.codes import NAN, TOP
 from ..picture.font import SMALL, font
 from ..picture.numbers import number
-from ..picture.palette import MARKS, palette
+from ..picture.palette import MARKS, Colors, palette
 from ..picture.picture import Picture
 from ..picture.shapes import Box, Cell
 from .options import DrawOptions
@@ -97,7 +97,7 @@ def _groups(whole: FeatureMap, options: DrawOptions) -> Groups:
     return _labels(one, known, options.colors) if one.role == "labels" else _factors(whole, known, options)
 
 
-def _labels(one: FeatureMap, known: Mapping[int, Mapping[str, Any]], colors: str | None) -> Groups:
+def _labels(one: FeatureMap, known: Mapping[int, Mapping[str, Any]], colors: Colors | None) -> Groups:
     labels = one.values[0, ..., 0]
     sound = np.isfinite(labels)
     winner = np.where(sound, labels, -1).astype(int)
@@ -168,7 +168,7 @@ def _tops(whole: FeatureMap, one: FeatureMap, scale: Any) -> tuple[np.ndarray, s
     return np.full(count, high), f"scale: fixed range 0…{number(high)}"
 
 
-def _palette(numbers: Sequence[int], colors: str | None) -> np.ndarray:
+def _palette(numbers: Sequence[int], colors: Colors | None) -> np.ndarray:
     """uint8 `[group, 3]`, the same for a number whichever others are drawn; the list starts again after its end."""
     import cmap
 
@@ -182,12 +182,13 @@ def _palette(numbers: Sequence[int], colors: str | None) -> np.ndarray:
             raise BadScale(
                 f"no colour map {colors!r}: use a name from the cmap catalogue, such as 'tol:muted'"
             ) from error
-        steps = len(named.color_stops) if named.interpolation == "nearest" else max(2, *numbers, 0) + 1
+        as_listed = named.interpolation == "nearest" or (isinstance(colors, tuple) and len(colors) <= TOP)
+        steps = len(named.color_stops) if as_listed else max(2, *numbers, 0) + 1
         table = np.round(named.lut(steps)[:, :3] * 255)
     return np.array([table[number % len(table)] for number in numbers], np.uint8).reshape(-1, 3)
 
 
-def _repeated(numbers: Sequence[int], colors: str | None) -> str:
+def _repeated(numbers: Sequence[int], colors: Colors | None) -> str:
     """The note on many colours."""
     most = max(numbers, default=0) + 1
     if colors is not None or most <= len(SAFE):

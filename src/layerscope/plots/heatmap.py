@@ -32,7 +32,7 @@ def heatmap(
     *,
     image: int = 0,
     scale: Any = "layer",
-    colors: str | None = None,
+    colors: Any = None,
     clip: tuple[float, float] | None = None,
     zoom: int | None = None,
     text: int = 1,
@@ -52,7 +52,8 @@ def heatmap(
         fm: A `FeatureMap` of one channel, as every combination gives, or of `pca`, `nmf` or `clusters`; or an array.
         image: Which image of `fm`, counted from 0.
         scale: `"layer"` (the range of this image), `"images"` (of all images of `fm`), `(low, high)` or a `Scale`.
-        colors: A colour map of the cmap catalogue. By default viridis, or vik centred on 0 for values of both signs.
+        colors: A name of the cmap catalogue, a colour map of matplotlib or a list of colours. By default viridis, or vik
+            centred on 0 for values of both signs.
         clip: Two percentiles, such as `(1, 99)`, to which the range is clipped; what lies beyond has the end colour.
         zoom: Picture pixels per unit of the map.
         text: Size of letters and map, 1 (screen) to 4; 3 is for print at 300 dpi.

@@ -39,7 +39,7 @@ def kernels(
     columns: int | None = None,
     zoom: int | None = None,
     scale: Any = None,
-    colors: str | None = None,
+    colors: Any = None,
     page: int = 0,
     text: int = 1,
     images: Any = None,
@@ -67,7 +67,8 @@ def kernels(
         columns: Tiles per row.
         zoom: Picture pixels per weight.
         scale: `"layer"` (one for all filters, the usual one), `"channel"` (each its own), `(low, high)` or a `Scale`.
-        colors: A colour map of the cmap catalogue. By default viridis, or vik centred on 0 for values of both signs.
+        colors: A name of the cmap catalogue, a colour map of matplotlib or a list of colours. By default viridis, or vik
+            centred on 0 for values of both signs.
         page: Which page, counted from 0.
         text: Size of letters and tiles, 1 (screen) to 4; 3 is for print at 300 dpi.
         images: An image for the dry run, for models whose input isn't known.

@@ -37,7 +37,7 @@ def montage(
     columns: int | None = None,
     zoom: int | None = None,
     scale: Any = "channel",
-    colors: str | None = None,
+    colors: Any = None,
     clip: tuple[float, float] | None = None,
     page: int = 0,
     text: int = 1,
@@ -62,7 +62,8 @@ def montage(
         columns: Tiles per row.
         zoom: Picture pixels per unit of the map.
         scale: `"channel"` (of all its slices), `"layer"` (over all channels), `"images"`, `(low, high)` or a `Scale`.
-        colors: A colour map of the cmap catalogue. By default viridis, or vik centred on 0 for values of both signs.
+        colors: A name of the cmap catalogue, a colour map of matplotlib or a list of colours. By default viridis, or vik
+            centred on 0 for values of both signs.
         clip: Two percentiles, such as `(1, 99)`, to which the range is clipped.
         page: Which page, counted from 0.
         text: Size of letters and tiles, 1 (screen) to 4; 3 is for print at 300 dpi.

@@ -16,7 +16,7 @@ from ..channels.sort import check_sort
 from ..checks import one_of, optional_whole, whole
 from ..core.feature_map import FeatureMap
 from ..errors import BadOption, near
-from ..picture.palette import THEMES
+from ..picture.palette import THEMES, as_colors
 from ..picture.scale import Scale
 from ..picture.scale_rules import make_scale
 from ..safe_text import counted
@@ -58,7 +58,7 @@ class DrawOptions:
     columns: int | None = None
     sort: str = "index"
     scale: Any = None
-    colors: str | None = None
+    colors: Any = None
     clip: tuple[float, float] | None = None
     page: int = 0
     per_page: int | None = None
@@ -77,6 +77,8 @@ class DrawOptions:
         check_sort(self.sort)
         if self.clip is not None:
             checked_clip(self.clip)
+        if self.colors is not None:
+            self._set("colors", as_colors(self.colors))
         for name in ("channels", "scale", "clip"):
             self._set(name, frozen(getattr(self, name)))
 
@@ -182,7 +184,7 @@ def _source(name: str, value: Any) -> str:
     if isinstance(value, Scale):
         if not value.single:
             raise BadOption(f"{name}: a Scale with a range for each tile has no short form in Python")
-        words = [_source(name, value.limits), repr(value.colors)]
+        words = [_source(name, value.limits), _source(name, value.colors)]
         words += [f"center={_source(name, value.center)}"] if value.center is not None else []
         words += [f"per={value.per!r}"] if value.per != "fixed" else []
         words += [f"clip={_source(name, value.clip)}"] if value.clip is not None else []

@@ -55,7 +55,7 @@ def overlay(
     image: int = 0,
     alpha: float = 0.5,
     scale: Any = "layer",
-    colors: str | None = None,
+    colors: Any = None,
     clip: tuple[float, float] | None = None,
     smooth: bool = False,
     contours: int | Sequence[float] | None = None,
@@ -79,7 +79,8 @@ def overlay(
         image: Which image of `fm`, counted from 0.
         alpha: The share of the map's colour, from 0 (the photo alone) to 1 (the map alone).
         scale: `"layer"` (the range of this image), `"images"` (of all images of `fm`), `(low, high)` or a `Scale`.
-        colors: A colour map of the cmap catalogue. By default viridis, or vik centred on 0 for values of both signs.
+        colors: A name of the cmap catalogue, a colour map of matplotlib or a list of colours. By default viridis, or vik
+            centred on 0 for values of both signs.
         clip: Two percentiles, such as `(1, 99)`, to which the range is clipped.
         smooth: Whether the values of neighbouring units blend linearly; by default a unit is one flat area.
         contours: Levels to draw a line at, or how many, evenly between the limits: white on the higher side.
@@ -130,7 +131,7 @@ def beside(
     image: int = 0,
     alpha: float = 0.5,
     scale: Any = "layer",
-    colors: str | None = None,
+    colors: Any = None,
     clip: tuple[float, float] | None = None,
     smooth: bool = False,
     contours: int | Sequence[float] | None = None,
@@ -155,7 +156,7 @@ def beside(
         image: Which image of `fm`, counted from 0.
         alpha: The share of the map's colour in the overlay, from 0 to 1.
         scale: `"layer"`, `"images"`, `(low, high)` or a `Scale`.
-        colors: A colour map of the cmap catalogue.
+        colors: A name of the cmap catalogue, a colour map of matplotlib or a list of colours.
         clip: Two percentiles, such as `(1, 99)`, to which the range is clipped.
         smooth: Whether the values of neighbouring units blend linearly.
         contours: Levels to draw a line at, or how many.

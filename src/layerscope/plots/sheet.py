@@ -33,7 +33,7 @@ def sheet(
     columns: int | None = None,
     sort: str = "index",
     scale: Any = "channel",
-    colors: str | None = None,
+    colors: Any = None,
     clip: tuple[float, float] | None = None,
     page: int = 0,
     per_page: int | None = None,
@@ -63,7 +63,8 @@ def sheet(
             first; `"similarity"` (neighbours are alike) or `"similarity:17"` (most like channel 17 first).
         scale: What shares a range of values. `"channel"`: each tile has its own, printed on it where there is room;
             `"layer"`: one for this image; `"images"`: one for all images; or `(low, high)`, or a `Scale`.
-        colors: A colour map of the cmap catalogue. By default viridis, or vik centred on 0 for values of both signs.
+        colors: A name of the cmap catalogue, a colour map of matplotlib or a list of colours. By default viridis, or vik
+            centred on 0 for values of both signs.
         clip: Two percentiles, such as `(1, 99)`, to which the range is clipped.
         page: Which page, counted from 0.
         per_page: Tiles per page; by default as many as fit.
@@ -105,7 +106,7 @@ def pages(
     columns: int | None = None,
     sort: str = "index",
     scale: Any = "channel",
-    colors: str | None = None,
+    colors: Any = None,
     clip: tuple[float, float] | None = None,
     per_page: int | None = None,
     zoom: int | None = None,
@@ -129,7 +130,7 @@ def pages(
         columns: Tiles per row.
         sort: The order of the tiles.
         scale: `"channel"`, `"layer"`, `"images"`, `(low, high)` or a `Scale`.
-        colors: A colour map of the cmap catalogue.
+        colors: A name of the cmap catalogue, a colour map of matplotlib or a list of colours.
         clip: Two percentiles to which the range is clipped.
         per_page: Tiles per page; by default as many as fit.
         zoom: Picture pixels per unit of the map.

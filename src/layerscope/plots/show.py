@@ -39,7 +39,7 @@ def show(
     columns: int | None = None,
     sort: str = "index",
     scale: Any = None,
-    colors: str | None = None,
+    colors: Any = None,
     clip: tuple[float, float] | None = None,
     page: int = 0,
     per_page: int | None = None,
@@ -74,7 +74,8 @@ def show(
         columns: Tiles per row.
         sort: The order of the tiles, as for `sheet`.
         scale: `"channel"`, `"layer"`, `(low, high)` or a `Scale`; by default that of the kind of picture.
-        colors: A colour map of the cmap catalogue. By default viridis, or vik centred on 0 for values of both signs.
+        colors: A name of the cmap catalogue, a colour map of matplotlib or a list of colours. By default viridis, or vik
+            centred on 0 for values of both signs.
         clip: Two percentiles, such as `(1, 99)`, to which the range is clipped.
         page: Which page, counted from 0.
         per_page: Tiles per page; by default as many as fit.

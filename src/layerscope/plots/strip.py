@@ -33,7 +33,7 @@ def strip(
     image: int = 0,
     channels: Any = None,
     scale: Any = "layer",
-    colors: str | None = None,
+    colors: Any = None,
     clip: tuple[float, float] | None = None,
     axis: str = "position",
     step: float = 1,
@@ -61,7 +61,8 @@ def strip(
         image: Which image of `fm`, counted from 0.
         channels: True channel numbers, a slice, a mask, or a condition as in `find_channels`. All by default.
         scale: `"layer"`, `"images"`, `(low, high)` or a `Scale`; for a sequence also `"channel"` (each row its own).
-        colors: A colour map of the cmap catalogue. By default viridis, or vik centred on 0 for values of both signs.
+        colors: A name of the cmap catalogue, a colour map of matplotlib or a list of colours. By default viridis, or vik
+            centred on 0 for values of both signs.
         clip: Two percentiles, such as `(1, 99)`, to which the range is clipped.
         axis: What the positions lie along, such as `"seconds"`.
         step: How much of `axis` one position is, such as 0.01 for a spectrogram with ten milliseconds per column.

@@ -14,7 +14,7 @@ from ...safe_text import printable
 from ..codes import ABOVE, BELOW, GAP, INK, INK_LIGHT, INK_MIDDLE, NAN, TOP, ends
 from ..colorbar import DrawnBar, bar_ticks
 from ..font import SMALL, font
-from ..palette import lut
+from ..palette import colors_text, lut
 from ..scale import Scale
 from ..shapes import Box, Cell, Ramp, Text
 from .rasters import Raster, pixels_of, rasters
@@ -228,7 +228,7 @@ def _norm(scale: Scale) -> Normalize:
 def _colormap(scale: Scale) -> Colormap:
     from matplotlib.colors import ListedColormap
 
-    colors = ListedColormap(lut(scale.colors) / 255, name=scale.colors)
+    colors = ListedColormap(lut(scale.colors) / 255, name=colors_text(scale.colors))
     return colors.with_extremes(bad=_color(scale, NAN), under=_color(scale, BELOW), over=_color(scale, ABOVE))
 
 

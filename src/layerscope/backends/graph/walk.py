@@ -51,9 +51,13 @@ def readers_say(
         for step in taken_by.get(tensor, ()):
             answer = read(step, tensor, order)
             if isinstance(answer, str):
-                if len(answer) == len(order) and set(range(rank)) <= set(order):
-                    return "".join(answer[order.index(axis)] for axis in range(rank))
-                lost = True  # an axis was dropped on the way, so only later tensors can be told
+                # An axis that was dropped on the way gets a name that is left; without images among the others nothing is said.
+                spare = iter(letter for letter in "dhwn" if letter not in answer)
+                kept = {axis: letter for axis, letter in zip(order, answer, strict=False) if axis is not None}
+                letters = [kept.get(axis) or next(spare, "") for axis in range(rank)]
+                if len(answer) == len(order) and (len(kept) == rank or "b" in kept.values()) and all(letters):
+                    return "".join(letters)
+                lost = True  # where later tensors may be told
                 continue
             for output in outputs(step) if answer is not None else ():
                 if output not in visited and output not in silent:

@@ -235,12 +235,20 @@ class Axes(KnownAxes[str]):
     def _unsqueezed(self, node: onnx.NodeProto, rank: int) -> Order | None:
         return widened(rank, self._listed(node))
 
+    def _picked(self, node: onnx.NodeProto, rank: int) -> Order | None:
+        index = self.graph.constant(node.input[1])
+        kept = tuple(range(rank))
+        if index is not None and not index.ndim:
+            return without(rank, [int(str(attributes(node).get("axis", 0)))])
+        return kept if index is not None and index.ndim == 1 else None
+
 
 MOVES = {
     "Transpose": Axes._turned,
     "Reshape": Axes._kept,
     "Squeeze": Axes._squeezed,
     "Unsqueeze": Axes._unsqueezed,
+    "Gather": Axes._picked,
 }
 
 

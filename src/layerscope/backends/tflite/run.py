@@ -82,7 +82,7 @@ class Session:
             for index, value in feeds.items():
                 self.interpreter.set_tensor(index, value)
             self.interpreter.invoke()
-            return [np.array(self.interpreter.get_tensor(index)) for index in self.tensors]
+            return [self.interpreter.get_tensor(index) for index in self.tensors]  # each a copy
 
     def _named_errors(self, what: str) -> _Named:
         return _Named(self.graph, self.operators, what)

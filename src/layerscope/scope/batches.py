@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 
 from ..backends.common.run import count_images as _count_in
 from ..backends.common.run import part_for_dry_run
+from ..backends.protocol import Input
 from ..core.conversion import count_masked, to_host
 from ..core.placement import Placement
 from ..errors import BadOption
@@ -41,11 +42,20 @@ class Batch:
 
 
 def read_batches(
-    images: Any, size: int | None, recipe: Recipe, plan: InputPlan, *, skipped: list[tuple[str, str]]
+    images: Any,
+    size: int | None,
+    recipe: Recipe,
+    plan: InputPlan,
+    *,
+    skipped: list[tuple[str, str]],
+    inputs: Sequence[Input] = (),
 ) -> Iterator[Batch]:
-    """The images as model input, `size` at a time; (id, reason) of those that can't be read are added to `skipped`."""
+    """The images as model input, `size` at a time; (id, reason) of those that can't be read are added to `skipped`.
+
+    `inputs` are what the model says of its inputs.
+    """
     if recipe == READY:
-        yield from _ready_batches(images, size)
+        yield from _ready_batches(images, size, inputs)
         return
     if plan.size is not None:
         _preprocess.check_input(plan.batch or 1, plan.size, plan)
@@ -84,23 +94,37 @@ def blank_batch(recipe: Recipe, plan: InputPlan) -> Batch:
     return Batch(array, BLANK, (photo,), placement)
 
 
-def count_images(images: Any, recipe: Recipe) -> int | None:
+def count_images(images: Any, recipe: Recipe, inputs: Sequence[Input] = ()) -> int | None:
     """How many images there are; `None` for a generator, which can't tell."""
     if recipe == READY:
-        return _count_rows(images)
+        return _count_rows(images, _stated_axes(images, inputs))
     return None if isinstance(images, Iterator) else len(_images.collect(images))
 
 
-def _ready_batches(ready: Any, size: int | None) -> Iterator[Batch]:
+def _stated_axes(ready: Any, inputs: Sequence[Input]) -> dict[int, int]:
+    """By the `id` of arrays the axis that their images lie along, -1 for none, where the model states it isn't the first."""
+    members: Any = [(ready, taken) for taken in inputs[:1]]
+    if isinstance(ready, Mapping):
+        members = [(ready.get(taken.name), taken) for taken in inputs]
+    elif isinstance(ready, tuple | list):
+        members = zip(ready, inputs, strict=False)
+    fitting = [
+        (part, taken.axes) for part, taken in members if taken.axes and getattr(part, "ndim", 0) == len(taken.axes)
+    ]
+    return {id(part): axes.find("b") for part, axes in fitting if axes.find("b")}
+
+
+def _ready_batches(ready: Any, size: int | None, inputs: Sequence[Input]) -> Iterator[Batch]:
     """A batch that is ready for the model, as it is or cut into smaller ones."""
-    count = _count_rows(ready)
+    axes = _stated_axes(ready, inputs)
+    count = _count_rows(ready, axes)
     step = size or count
     for start in range(0, count, step):
-        part = ready if step >= count else _cut(ready, slice(start, start + step), count)
+        part = ready if step >= count else _cut(ready, slice(start, start + step), count, axes)
         yield Batch(part, tuple([f"image {index}" for index in range(start, min(count, start + step))]))
 
 
-def _count_rows(ready: Any) -> int:
+def _count_rows(ready: Any, axes: Mapping[int, int]) -> int:
     """How many images a ready batch holds. Raises `BadOption` for one that no model takes as it is."""
     parts = list(_parts(ready))
     if not parts:
@@ -121,7 +145,8 @@ def _count_rows(ready: Any) -> int:
         )
     if not shape[0]:
         raise BadOption(f"the batch is empty: shape {shape}")
-    return _count_in(ready)
+    axis = axes.get(id(parts[0]), 0)
+    return _count_in(ready) if not axis else int(shape[axis]) if axis > 0 else 1
 
 
 def _parts(ready: Any) -> Iterator[Any]:
@@ -133,17 +158,18 @@ def _parts(ready: Any) -> Iterator[Any]:
         yield ready
 
 
-def _cut(ready: Any, rows: slice, count: int, depth: int = 0) -> Any:
+def _cut(ready: Any, rows: slice, count: int, axes: Mapping[int, int], depth: int = 0) -> Any:
     """Some images of a ready batch of `count`: what doesn't hold so many (class embeddings, a grid) belongs to all of them."""
     if isinstance(ready, list) and depth:
         return ready[rows] if len(ready) == count else ready  # one argument with an image in each place
     if isinstance(ready, Mapping):
-        return {name: _cut(member, rows, count, depth + 1) for name, member in ready.items()}
+        return {name: _cut(member, rows, count, axes, depth + 1) for name, member in ready.items()}
     if isinstance(ready, tuple | list):
-        members = [_cut(member, rows, count, depth + 1) for member in ready]
+        members = [_cut(member, rows, count, axes, depth + 1) for member in ready]
         return type(ready)(*members) if hasattr(ready, "_fields") else type(ready)(members)
-    shape = tuple(getattr(ready, "shape", ()))
-    return ready[rows] if shape and shape[0] == count else ready
+    shape, axis = tuple(getattr(ready, "shape", ())), axes.get(id(ready), 0)
+    fits = 0 <= axis < len(shape) and shape[axis] == count
+    return ready[(slice(None),) * axis + (rows,)] if fits else ready
 
 
 def signature(array: Any) -> Any:

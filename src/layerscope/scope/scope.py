@@ -139,7 +139,7 @@ class Scope:
         """
         skipped: list[tuple[str, str]] = []
         question = self._question(layers, channels, target)
-        total = count_images(images, self.preprocess)
+        total = count_images(images, self.preprocess, self.facts.inputs)
         maps, batches = join(self._runs(images, question, batch, skipped, keeping=True), total)
         origin = Rerun.of(self, batches, question.target)
         return Maps({path: origin.attach(fm, path) for path, fm in maps.items()} if origin else maps, skipped)
@@ -205,7 +205,7 @@ class Scope:
         """
         if top is not None:
             whole("top", top, low=0)
-        total = count_images(images, self.preprocess)
+        total = count_images(images, self.preprocess, self.facts.inputs)
         maps, batches = join(self._runs(images, self._question("output", None, None), None, [], keeping=True), total)
         (output,) = maps.values()
         if output.values.ndim != 2 or output.rows != "image":
@@ -310,7 +310,7 @@ class Scope:
     ) -> Iterator[Run]:
         """The forward passes, with their progress; none is kept here. `keeping`: the caller keeps all of their maps."""
         size = optional_whole("batch", batch)
-        total = count_images(images, self.preprocess) if keeping or observed() else None
+        total = count_images(images, self.preprocess, self.facts.inputs) if keeping or observed() else None
         about = provenance(self)
         room = Room(total, keeping)
         report(0, total, "images")
@@ -327,7 +327,7 @@ class Scope:
     def _batches(self, images: Any, size: int | None, skipped: list[tuple[str, str]]) -> Iterator[Batch]:
         if self.preprocess != READY and not self.plan.known:
             warnings.warn(f"{self.name}: {self.plan.note}", PreprocessWarning, stacklevel=caller_level())
-        yield from read_batches(images, size, self.preprocess, self.plan, skipped=skipped)
+        yield from read_batches(images, size, self.preprocess, self.plan, skipped=skipped, inputs=self.facts.inputs)
 
     def _first_batch(self, images: Any) -> Batch:
         """The first of the images; a blank one for `None`."""

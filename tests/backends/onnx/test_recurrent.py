@@ -60,6 +60,9 @@ def test_a_map_for_each_image_and_not_for_each_step() -> None:
     fm = ls.open(model, preprocess=None).capture(batch, "rnn")["rnn"]
     (expected,) = onnxruntime.InferenceSession(with_output(model, "y")).run(["y"], {"x": batch})
     assert fm.shape == (IMAGES, 1, STEPS, HIDDEN)
+    assert fm.ids == ("image 0", "image 1", "image 2")
+    one_by_one = ls.open(model, preprocess=None).capture(batch, "rnn", batch=1)["rnn"]
+    np.testing.assert_allclose(one_by_one.values, fm.values, atol=1e-6)
     np.testing.assert_allclose(fm.values[:, 0], expected[:, 0].transpose(1, 0, 2), atol=1e-6)
 
 
@@ -109,6 +112,8 @@ def test_states_belong_to_their_images(images: Any) -> None:
     captured = BACKEND.capture(stateful(images), batch, ["rnn", "rnn[1]"])
     for path, values in zip(("rnn", "rnn[1]"), expected, strict=True):
         np.testing.assert_allclose(captured[path].values, values, atol=1e-6)
+    maps = ls.open(stateful(images), preprocess=None).capture(batch, "rnn", batch=1)
+    np.testing.assert_allclose(maps["rnn"].values[:, 0], expected[0][:, 0].transpose(1, 0, 2), atol=1e-6)
     rows: dict[str, Layer] = {layer.path: layer for layer in BACKEND.layers(stateful(images), batch)}
     assert rows["rnn"].shape == (STEPS, 1, 1, HIDDEN)
 
@@ -144,8 +149,38 @@ def test_an_input_that_is_not_of_the_images_stays_whole(images: Any, count: Any,
     np.testing.assert_allclose(captured, expected, atol=1e-5)
 
 
+def test_a_state_that_is_picked_apart_on_the_way() -> None:
+    """As exporters write a cell: the state and the cell's memory are one input."""
+    nodes = [
+        make_node("Gather", ["state", "first"], ["h"], axis=0),
+        make_node("Unsqueeze", ["h", "zero"], ["wide"]),
+        make_node("GRU", ["x", "w", "r", "", "", "wide"], ["y"], "rnn", hidden_size=HIDDEN),
+    ]
+    graph = make_graph(
+        nodes,
+        "picked",
+        [make_tensor_value_info("x", FLOAT, ["t", "b", 7]), make_tensor_value_info("state", FLOAT, [2, "b", HIDDEN])],
+        [onnx.ValueInfoProto(name="y")],
+        [
+            *(
+                onnx.numpy_helper.from_array(random(1, 3 * HIDDEN, size), name)
+                for name, size in (("w", 7), ("r", HIDDEN))
+            ),
+            *(onnx.numpy_helper.from_array(np.array(value), name) for name, value in (("first", 0), ("zero", [0]))),
+        ],
+    )
+    model = make_model(graph, opset_imports=[make_opsetid("", 17)], ir_version=8)
+    assert [taken.axes for taken in BACKEND.facts(model).inputs] == ["nbc", "dbc"]
+    batch = random(STEPS, 2, 7), random(2, 2, HIDDEN)
+    assert {layer.path: layer.shape for layer in BACKEND.layers(model, batch)}["rnn"] == (STEPS, 1, 1, HIDDEN)
+
+
 def test_a_signal_without_an_axis_of_images_is_not_cut() -> None:
     nodes = [make_node("Unsqueeze", ["x", "front"], ["wide"]), make_node("Conv", ["wide", "w"], ["y"], "conv")]
     model = model_of(nodes, ["t"], ["y"], {"front": np.array([0, 1]), "w": random(4, 1, 5)})
     assert table(model, random(64))["conv"].shape == (1, 4, 60)
     assert BACKEND.facts(model).inputs[0].axes == "n"
+    fm = ls.open(model, preprocess=None).capture(random(64), "conv")["conv"]
+    np.testing.assert_allclose(
+        fm.values[0].T, BACKEND.capture(model, random(64), ["conv"])["conv"].values[0], atol=1e-6
+    )

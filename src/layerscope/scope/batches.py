@@ -158,14 +158,14 @@ def _parts(ready: Any) -> Iterator[Any]:
         yield ready
 
 
-def _cut(ready: Any, rows: slice, count: int, axes: Mapping[int, int], depth: int = 0) -> Any:
+def _cut(ready: Any, rows: slice, count: int, axes: Mapping[int, int], *, depth: int = 0) -> Any:
     """Some images of a ready batch of `count`: what doesn't hold so many (class embeddings, a grid) belongs to all of them."""
     if isinstance(ready, list) and depth:
         return ready[rows] if len(ready) == count else ready  # one argument with an image in each place
     if isinstance(ready, Mapping):
-        return {name: _cut(member, rows, count, axes, depth + 1) for name, member in ready.items()}
+        return {name: _cut(member, rows, count, axes, depth=depth + 1) for name, member in ready.items()}
     if isinstance(ready, tuple | list):
-        members = [_cut(member, rows, count, axes, depth + 1) for member in ready]
+        members = [_cut(member, rows, count, axes, depth=depth + 1) for member in ready]
         return type(ready)(*members) if hasattr(ready, "_fields") else type(ready)(members)
     shape, axis = tuple(getattr(ready, "shape", ())), axes.get(id(ready), 0)
     fits = 0 <= axis < len(shape) and shape[axis] == count

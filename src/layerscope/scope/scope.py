@@ -22,6 +22,7 @@ from ..safe_text import printable
 from .attempt import run_batch
 from .batches import Batch, blank_batch, count_images, read_batches
 from .capture import Maps, join
+from .cutting import safe_size
 from .input_warning import warn_of_input
 from .memory import Room
 from .prediction import Prediction, predictions
@@ -312,6 +313,7 @@ class Scope:
         size = optional_whole("batch", batch)
         total = count_images(images, self.preprocess, self.facts.inputs) if keeping or observed() else None
         about = provenance(self)
+        size = safe_size(self, images, size, question, about)
         room = Room(total, keeping)
         report(0, total, "images")
         for part in self._batches(images, size, skipped):

@@ -22,7 +22,9 @@ log = logging.getLogger("layerscope")
 TOLERANCE = 0.01  # of the largest value: other sizes of batches round differently
 
 
-def safe_size(scope: Scope, images: Any, size: int | None, question: Question, about: Mapping[str, Any]) -> int | None:
+def safe_size(
+    scope: Scope, images: Any, size: int | None, *, question: Question, about: Mapping[str, Any]
+) -> int | None:
     """How many images may be run at a time where `size` are asked for; `None`: all.
 
     As many class embeddings as images look like rows of the images. The first image alone and beside the second tells: where
@@ -32,7 +34,7 @@ def safe_size(scope: Scope, images: Any, size: int | None, question: Question, a
     if size is None or scope.preprocess != READY or not several or size >= (count_images(images, READY) or 0):
         return size
     try:
-        pair, single = (_first(scope, images, rows, question, about) for rows in (2, 1))
+        pair, single = (_first(scope, images, rows, question=question, about=about) for rows in (2, 1))
     except LayerscopeError:  # the whole batch tells what is wrong
         return None
     if _agree(pair, single):
@@ -41,7 +43,7 @@ def safe_size(scope: Scope, images: Any, size: int | None, question: Question, a
     return None
 
 
-def _first(scope: Scope, images: Any, rows: int, question: Question, about: Mapping[str, Any]) -> Run:
+def _first(scope: Scope, images: Any, rows: int, *, question: Question, about: Mapping[str, Any]) -> Run:
     part = next(iter(read_batches(images, rows, READY, scope.plan, skipped=[])))
     return run_batch(scope, part, replace(question, target=None), about)
 

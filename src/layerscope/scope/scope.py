@@ -313,7 +313,7 @@ class Scope:
         size = optional_whole("batch", batch)
         total = count_images(images, self.preprocess, self.facts.inputs) if keeping or observed() else None
         about = provenance(self)
-        size = safe_size(self, images, size, question, about)
+        size = safe_size(self, images, size, question=question, about=about)
         room = Room(total, keeping)
         report(0, total, "images")
         for part in self._batches(images, size, skipped):

@@ -117,6 +117,24 @@ def test_a_tensor_that_is_alone_keeps_its_type_up_to_the_first_layer_that_has_an
     assert not any(module._forward_pre_hooks for module in model.modules())
 
 
+@pytest.mark.parametrize("given", [torch.float32, torch.float64, torch.float16], ids=str)
+def test_layers_get_second_inputs_in_their_own_type(given):
+    class Styled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.seen, self.style = nn.Conv2d(3, 4, 3), nn.Identity(), nn.Linear(5, 4)
+
+        def forward(self, x, style):
+            return self.conv(x) + self.style(self.seen(style))[:, :, None, None]
+
+    model, style = Styled().bfloat16().eval(), torch.randn(2, 5).to(given)
+    for second in (style, style.numpy()):
+        captured = BACKEND.capture(model, (images().bfloat16(), second), ["seen", "style"], None)
+        if second is style:
+            np.testing.assert_array_equal(captured["seen"].values, style.numpy())
+        np.testing.assert_array_equal(captured["style"].values, model.style(style.bfloat16()).detach().float().numpy())
+
+
 def test_vectors_of_numpy_fit_a_layer():
     """numpy's own float64 is no wish."""
     model = nn.Linear(5, 3).eval()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -31,33 +31,33 @@ def unwrap(model: Any) -> Any:
 
 def forward(model: torch.nn.Module, batch: Any) -> Any:
     """The model's output for a batch: an array, a tuple of arrays, or a dict of them by name."""
-    feed = Feed(model)
+    feed, args, kwargs = Feed(model), (), {}
     if isinstance(batch, Mapping):
-        return call_model(model, **{name: feed.own(value) for name, value in batch.items()})
-    if isinstance(batch, tuple | list):
-        return call_model(model, *(feed.own(value) for value in batch))
-    image = feed.own(batch, image=True)
-    with _lenient(model, image, feed.kind):
+        kwargs = {name: feed.own(value) for name, value in batch.items()}
+    elif isinstance(batch, tuple | list):
+        args = tuple(map(feed.own, batch))
+    elif getattr(model, "main_input_name", None) == "pixel_values":
         # Models of transformers say by which name they take images; the forward of some takes it by name only.
-        if getattr(model, "main_input_name", None) == "pixel_values":
-            return call_model(model, pixel_values=image)
-        return call_model(model, image)
+        kwargs = {"pixel_values": feed.own(batch, image=True)}
+    else:
+        args = (feed.own(batch, image=True),)
+    with _lenient(model, feed.foreign):
+        return call_model(model, *args, **kwargs)
 
 
 @contextmanager
-def _lenient(model: torch.nn.Module, image: Any, kind: torch.dtype | None) -> Iterator[None]:
-    """Layers that would refuse a picture in its owner's type get it in theirs; what is done with it before stays exact."""
+def _lenient(model: torch.nn.Module, foreign: Collection[torch.dtype]) -> Iterator[None]:
+    """Layers that would refuse an input in its owner's type get it in theirs; what is done with it before stays exact."""
 
     def cast(layer: torch.nn.Module, inputs: tuple[Any, ...]) -> Any:
-        own = next((weight.dtype for weight in layer._parameters.values() if weight is not None), image.dtype)
-        fits = not own.is_floating_point or own.itemsize < 2
+        own = next((weight.dtype for weight in layer._parameters.values() if weight is not None), None)
+        if own is None or not own.is_floating_point or own.itemsize < 2:
+            return None
         return tuple(
-            value if fits or not isinstance(value, torch.Tensor) or value.dtype != image.dtype else value.to(own)
-            for value in inputs
+            value.to(own) if isinstance(value, torch.Tensor) and value.dtype in foreign else value for value in inputs
         )
 
-    refused = isinstance(image, torch.Tensor) and image.is_floating_point() and image.dtype != kind
-    layers = [module for module in modules_of(model) if isinstance(module, TYPED)] if refused else []
+    layers = [module for module in modules_of(model) if isinstance(module, TYPED)] if foreign else []
     handles = [layer.register_forward_pre_hook(cast) for layer in layers]
     try:
         yield
@@ -81,6 +81,7 @@ class Feed:
         kinds = [weight.dtype for weight in [*([] if first is None else _tensors(first)), *weights]]
         self.kind = next((kind for kind in kinds if kind.is_floating_point and kind.itemsize > 1), None)
         self.memo: dict[int, Any] = {}  # what was given twice is one object again
+        self.foreign: set[torch.dtype] = set()  # other floating types that were given
 
     def own(self, value: Any, image: bool = False) -> Any:
         """The model's own copy of a value, in containers of any depth; `image` says that it is a picture, whatever its rank."""
@@ -91,9 +92,9 @@ class Feed:
     def _copy(self, value: Any, image: bool) -> Any:
         if isinstance(value, np.ndarray) and value.dtype != object:
             tensor = call_model(torch.from_numpy, np.ascontiguousarray(value).copy())
-            return tensor.to(self.device, self._kind(tensor, image or tensor.ndim > 2))
+            return self._there(tensor.to(self._kind(tensor, image or tensor.ndim > 2)))
         if isinstance(value, torch.Tensor):
-            return value.detach().clone().to(self.device)
+            return self._there(value.detach().clone())
         if type(value) in (list, tuple):
             return type(value)(map(self.own, value))
         if isinstance(value, tuple) and hasattr(value, "_fields"):
@@ -104,6 +105,11 @@ class Feed:
             return copy.deepcopy(value)
         except Exception:
             return value  # what can't be copied (handles, generators) is the model's to read
+
+    def _there(self, tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.is_floating_point() and tensor.dtype != self.kind:
+            self.foreign.add(tensor.dtype)
+        return tensor.to(self.device)
 
     def _kind(self, tensor: torch.Tensor, image: bool) -> torch.dtype:
         """Other numbers (a time step of 981) keep what the model's type may have no room for."""

@@ -122,6 +122,18 @@ def test_gradients_of_every_call():
     np.testing.assert_allclose(fm.gradient, expected, rtol=1e-6)
 
 
+def test_maps_of_every_call_are_run_again_as_one():
+    def scores(together):
+        return lambda maps: torch.cat(maps).mean((2, 3)) @ together
+
+    weights, x = torch.randn(4, 3), batch(3)
+    loop, whole = (Loop(LOOPS[parts], scores(weights)).eval() for parts in ("image", "all at once"))
+    whole.load_state_dict(loop.state_dict())
+    one, other = (ls.open(model, preprocess=None).capture(x, "conv", target=1)["conv"] for model in (loop, whole))
+    for method in (ls.ablation_cam, ls.score_cam, ls.grad_cam):
+        np.testing.assert_allclose(method(one).values, method(other).values, rtol=1e-3, atol=1e-5)
+
+
 def test_photos_belong_to_their_rows():
     model = Loop(LOOPS["image"]).eval()
     photos = [np.full((20, 20, 3), level, np.uint8) for level in (10, 100, 200)]

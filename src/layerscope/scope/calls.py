@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..backends.protocol import Captured
+from ..backends.protocol import Captured, Change
 from ..core.layer import Layer, split_call
 from ..core.layer_table import LayerTable
 from .batches import Batch, signature
@@ -38,7 +38,25 @@ def with_all_calls(scope: Scope, table: LayerTable, batch: Batch, run: Run) -> R
         for base in bases
     }
     scope._cache.once.update((key, base) for base in bases if len(calls[base]) == len(asked[base]))
-    return _extended(run, images, {base: found for base, found in calls.items() if len(found) > len(asked[base])})
+    extended = _extended(run, images, {base: found for base, found in calls.items() if len(found) > len(asked[base])})
+    scope._cache.by_image.update(base for base in bases if base in extended.captured and len(calls[base]) > 1)
+    return extended
+
+
+def call_by_call(change: Change, axis: int, images: int) -> Change:
+    """A change of the rows of all images for a layer that is called with some of them at a time, in their order."""
+    start = 0
+
+    def changed(raw: np.ndarray) -> np.ndarray:
+        nonlocal start
+        rows = np.moveaxis(np.zeros_like(raw, shape=(*raw.shape[:axis], images, *raw.shape[axis + 1 :])), axis, 0)
+        part = slice(start, start + raw.shape[axis])
+        start = part.stop % images
+        rows[part] = np.moveaxis(raw, axis, 0)
+        after = np.moveaxis(np.asarray(change(np.moveaxis(rows, 0, axis))), axis, 0)
+        return np.moveaxis(after[part], 0, axis)
+
+    return changed
 
 
 def _asked(table: LayerTable, run: Run, images: int) -> dict[str, list[str]]:

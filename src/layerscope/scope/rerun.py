@@ -13,9 +13,11 @@ import numpy as np
 from ..backends.common.outputs import score_images
 from ..backends.protocol import Head
 from ..core.feature_map import FeatureMap
+from ..core.layer_table import LayerTable
 from ..inputs.photo import as_array
 from .attempt import run_batch
 from .batches import Batch, array_batches
+from .calls import call_by_call
 from .capture import join
 from .memory import images_that_fit
 from .run import Question, Run, forward_pass, layer_table, provenance
@@ -122,7 +124,7 @@ class Rerun:
             table = layer_table(scope, batch)
             with forward_pass(scope, batch.array):
                 if backend.offers("scores"):
-                    changes = {table.single(self.path): change} if change else {}
+                    changes = self._changes(table, change, len(batch.ids))
                     values = backend.scores(scope.model, batch.array, target, changes)
                 else:
                     output = table.choose("output")[0]
@@ -130,6 +132,14 @@ class Rerun:
                     values = score_images(captured.values, target, output.axes)
             scores.append(np.asarray(values, np.float64)[: len(batch.ids)])
         return np.concatenate(scores)
+
+    def _changes(self, table: LayerTable, change: Change | None, images: int) -> dict[str, Change]:
+        """The change, with the address of the layer; for each of its calls where it is called image by image."""
+        if change is None:
+            return {}
+        if self.path not in self.scope._cache.by_image:
+            return {table.single(self.path): change}
+        return {self.path: call_by_call(change, max(table.choose(self.path)[0].axes.find("b"), 0), images)}
 
     def _capture(self, inputs: np.ndarray, question: Question) -> FeatureMap:
         """The map of one layer for an array as the model takes it."""

@@ -31,7 +31,9 @@ def unwrap(model: Any) -> Any:
 
 def forward(model: torch.nn.Module, batch: Any) -> Any:
     """The model's output for a batch: an array, a tuple of arrays, or a dict of them by name."""
-    feed, args, kwargs = Feed(model), (), {}
+    feed = Feed(model)
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = {}
     if isinstance(batch, Mapping):
         kwargs = {name: feed.own(value) for name, value in batch.items()}
     elif isinstance(batch, tuple | list):

@@ -18,9 +18,6 @@ from .graph import Graph
 THREADS = "LAYERSCOPE_ONNX_THREADS"
 
 
-WORTH_BINDING = 1 << 17  # bytes of a tensor; to copy fewer takes less than to say where they are to lie
-
-
 NOT_IN_NUMPY = ("bfloat16", "float8", "int4", "float4")
 
 
@@ -64,45 +61,16 @@ class Session:
                 cut(graph, tensors, files, cast=wide, replacements=replacements), threads, graph.quantised
             )
         self._needed = [value.name for value in self.session.get_inputs()]
-        self._outputs = [value.name for value in self.session.get_outputs()]
-        self._forms: tuple[Any, list[tuple[tuple[int, ...], np.dtype[Any]]]] | None = None
 
     def run(self, feeds: Feeds) -> list[np.ndarray]:
-        needed = {name: feeds[name] for name in self._needed}
-        sizes = [value.shape for value in needed.values()]
-        if self._forms is not None and self._forms[0] == sizes and (written := self._written(needed)) is not None:
-            return written
         try:
-            values = self.session.run(None, needed)
+            values = self.session.run(None, {name: feeds[name] for name in self._needed})
         except Exception as error:  # ONNX Runtime's errors have no common parent but Exception
             raise ModelNotReadable(f"ONNX Runtime could not run the model on this batch: {one_line(error)}") from error
-        arrays = [
+        return [
             value if name in self.unshown else np.asarray(value)
             for name, value in zip(self.tensors, values, strict=True)
         ]
-        plain = not self.unshown and all(
-            value.dtype.kind in "fiub" and value.size for value in (*arrays, *needed.values())
-        )
-        if plain and sum(value.nbytes for value in arrays) > WORTH_BINDING * len(arrays):
-            self._forms = sizes, [(value.shape, value.dtype) for value in arrays]
-        return arrays
-
-    def _written(self, feeds: Feeds) -> list[np.ndarray] | None:
-        """The tensors, written by the runtime where they are to lie: otherwise it makes them, and a copy of each for numpy.
-
-        Their sizes are those of the last run on input of this size; `None` where they aren't, as some depend on the values.
-        """
-        forms = self._forms[1] if self._forms is not None else []
-        arrays, binding = [np.empty(shape, dtype) for shape, dtype in forms], self.session.io_binding()
-        for name, value in feeds.items():
-            binding.bind_cpu_input(name, np.ascontiguousarray(value))
-        for name, array in zip(self._outputs, arrays, strict=True):
-            binding.bind_output(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
-        try:
-            self.session.run_with_iobinding(binding)
-        except Exception:  # the plain run tells what is wrong, if anything is
-            return None
-        return arrays
 
     def check(self) -> None:
         """Raise `LayerNotCalled` where a tensor has no picture."""

@@ -311,3 +311,11 @@ def test_doubt_of_axes_goes_on_to_what_follows_and_into_the_maps() -> None:
     assert table(sure, batch)["relu"].axes == "bnc"
     maps = ls.open(sure, preprocess=None).capture(batch, ["sum", "relu", "conv"])
     assert not any(fm.notes for fm in maps.values())
+
+
+def test_a_node_of_many_inputs(tmp_path: Path) -> None:
+    nodes = [make_node("Relu", ["x"], [f"y{index}"], f"relu{index}") for index in range(12)]
+    nodes.append(make_node("Concat", [f"y{index}" for index in range(12)], ["z"], "concat", axis=1))
+    onnx.save(model_of(nodes, ["n", 2, 3, 3], ["z"]), tmp_path / "dense.onnx")
+    maps = ls.open(tmp_path / "dense.onnx", preprocess=None).capture(random(1, 2, 3, 3), "concat")
+    assert maps["concat"].shape == (1, 3, 3, 24)

@@ -160,7 +160,8 @@ def _check_sizes(model: ModelProto) -> None:
         for entry in node.attribute:
             if node.op_type == "Constant" and entry.name == "value" and node.output:
                 stored[node.output[0]] = entry.t
-        shape = stored.get(node.input[SIZED[node.op_type]]) if len(node.input) > SIZED.get(node.op_type, 9) else None
+        index = SIZED.get(node.op_type)
+        shape = stored.get(node.input[index]) if index is not None and len(node.input) > index else None
         if shape is None or most is None or prod(shape.dims) > 16 or shape.data_location == TensorProto.EXTERNAL:
             continue
         sizes = numpy_helper.to_array(shape).ravel().tolist()

@@ -84,8 +84,9 @@ def _boxes(boxes: Iterable[Box], colors: np.ndarray) -> Iterator[str]:
 
 
 def _texts(texts: Iterable[Text], colors: np.ndarray) -> Iterator[str]:
+    fills: dict[int, str] = {}  # of a few inks, asked for at each of many tiles
     for x, y, line, size, ink, _ in texts:
-        letters, fill = font(size), _hex(colors[ink])
+        letters, fill = font(size), fills.get(ink) or fills.setdefault(ink, _hex(colors[ink]))
         # Browsers collapse spaces, so words further apart than one space are placed by themselves.
         for words in WORDS.finditer(printable(line)):
             left, width = x + words.start() * letters.width, len(words[0]) * letters.width

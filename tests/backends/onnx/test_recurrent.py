@@ -184,3 +184,28 @@ def test_a_signal_without_an_axis_of_images_is_not_cut() -> None:
     np.testing.assert_allclose(
         fm.values[0].T, BACKEND.capture(model, random(64), ["conv"])["conv"].values[0], atol=1e-6
     )
+
+
+def test_steps_that_the_exporter_wrote_out() -> None:
+    """A state of zeros, whose axes nothing states, takes those of the step that is added to it."""
+    nodes = [
+        make_node("Transpose", ["x"], ["steps"], "turn", perm=[2, 0, 1]),
+        make_node("Gather", ["steps", "first"], ["step"], "step", axis=0),
+        make_node("Abs", ["state"], ["before"], "before"),
+        make_node("Add", ["before", "step"], ["sum"], "add"),
+        make_node("Tanh", ["sum"], ["now"], "now"),
+    ]
+    seen = make_node("Conv", ["image", "kernel"], ["x"], "conv")
+    graph = make_graph(
+        [seen, *nodes],
+        "unrolled",
+        [make_tensor_value_info("image", FLOAT, ["b", 2, 9]), make_tensor_value_info("state", FLOAT, [1, "b", 4])],
+        [onnx.ValueInfoProto(name="now")],
+        [
+            onnx.numpy_helper.from_array(random(4, 2, 3), "kernel"),
+            onnx.numpy_helper.from_array(np.array(0), "first"),
+        ],
+    )
+    model = make_model(graph, opset_imports=[make_opsetid("", 17)], ir_version=8)
+    layers = {layer.path: layer for layer in BACKEND.layers(model, (random(3, 2, 9), random(1, 3, 4)))}
+    assert [layers[path].axes for path in ("turn", "step", "add", "now")] == ["nbc", "bc", "nbc", "nbc"]

@@ -94,7 +94,7 @@ class KnownAxes(Generic[Name]):
         stated = {letter for name in inputs if name not in self.named for letter in self.axes.get(name, "")}
         return not set(letters or "") <= stated
 
-    def inherit(self, inputs: Iterable[Name], output: Name) -> str | None:
+    def inherit(self, inputs: Sequence[Name], output: Name) -> str | None:
         """The axes of an input with the output's rank: one of the output's size before one that is spread out to it, then one
         whose axes are known for sure."""
         rank, shape = self.rank(output), self.shapes.get(output)
@@ -108,7 +108,19 @@ class KnownAxes(Generic[Name]):
             )
             for name in same
         }
-        return self.axes[min(same, key=doubts.__getitem__)] if same else None
+        best = min(same, key=doubts.__getitem__) if same else None
+        if best is not None and self.certain(best):
+            return self.axes[best]
+        return self._spread(inputs, rank or 0) or (None if best is None else self.axes[best])
+
+    def _spread(self, inputs: Sequence[Name], rank: int) -> str | None:
+        """The axes of a sum with a tensor of fewer axes that is sure where its images lie: its axes are the last ones."""
+        for name in inputs:
+            letters = self.axes.get(name, "")
+            if 2 <= len(letters) < rank and "b" in letters and self.certain(name):
+                spare = [letter for letter in "nhdw" if letter not in letters][: rank - len(letters)]
+                return "".join(spare) + letters if len(spare) + len(letters) == rank else None
+        return None
 
     def permute(self, source: Name, order: Sequence[int] | None) -> str | None:
         """The axes after a transposition; `None` where its order isn't known."""

@@ -6,6 +6,7 @@ import operator
 import os
 from collections.abc import Iterable, Sequence
 from numbers import Real
+from pathlib import Path
 from typing import Any
 
 from .errors import BadOption, LayerscopeError, near
@@ -60,6 +61,30 @@ def real(name: str, value: Any, low: float, high: float, *, unit: str = "") -> f
     if isinstance(value, bool) or not isinstance(value, Real) or not low <= float(value) <= high:
         raise BadOption(f"{name}={value!r}: use a number from {low:g} to {high:g}{unit}")
     return float(value)
+
+
+def file_path(value: Any, name: str = "path") -> Path:
+    """`value` as a path. Raises `BadOption` for what is none.
+
+    >>> file_path(None)
+    Traceback (most recent call last):
+    layerscope.errors.BadOption: path=None: use the path of a file, a text or a pathlib.Path
+    """
+    if not isinstance(value, str | os.PathLike) or not isinstance(os.fspath(value), str):
+        raise BadOption(f"{name}={value!r}: use the path of a file, a text or a pathlib.Path")
+    return Path(value)
+
+
+def flag(name: str, value: Any) -> bool:
+    """`value` if it is true or false, numpy's too; a text such as "no" is neither.
+
+    >>> flag("statistics", "no")
+    Traceback (most recent call last):
+    layerscope.errors.BadOption: statistics='no': use True or False
+    """
+    if not isinstance(value, bool) and type(value).__name__ != "bool":
+        raise BadOption(f"{name}={value!r}: use True or False")
+    return bool(value)
 
 
 def one_of(name: str, value: Any, allowed: Iterable[str]) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from .errors import BadOption, LayerscopeError, first_line, near
-from .memory import amount, limit, short_of_memory
+from .memory import amount, available_text, limit, short_of_memory
 
 MOST_ENTRIES = 100_000  # of an archive
 SIBLINGS = 1000  # of a folder, at most so many names are compared with one that isn't there
@@ -95,7 +95,7 @@ def check_unpacked(archive: zipfile.ZipFile, path: str | os.PathLike[str], error
     if len(entries) > MOST_ENTRIES:
         raise error(f"{Path(path).name} holds {len(entries):,} files, and at most {MOST_ENTRIES:,} are read")
     if most is not None and unpacked > most:
-        raise error(f"{Path(path).name} would unpack to {amount(unpacked)}, and {amount(most)} of memory is available")
+        raise error(f"{Path(path).name} would unpack to {amount(unpacked)}, and {available_text(most)}")
 
 
 def no_such_file(path: Path, what: str, advice: str = "") -> str:

@@ -35,6 +35,12 @@ def limit(held: int = 0) -> int | None:
     return None if free is None else int(free * SHARE)
 
 
+def available_text(most: float) -> str:
+    """What there is for a task that takes more, by whose limit."""
+    setting = os.environ.get(LIMIT, "")
+    return f"{LIMIT}={setting} leaves {amount(most)}" if setting else f"{amount(most)} of memory is available"
+
+
 def is_little(needed: float) -> bool:
     """Whether so many bytes fit anywhere: then the system isn't asked, and only a limit that the user has set counts."""
     return needed <= UNCHECKED and not os.environ.get(LIMIT)

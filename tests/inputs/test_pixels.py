@@ -68,7 +68,7 @@ def test_alpha_of_arrays_is_composited_on_white(kind: type) -> None:
         np.zeros((20, 30, 2), np.uint8),
         np.zeros(9, np.uint8),
         np.zeros((0, 4, 3), np.uint8),
-        np.full((4, 4), 200.0),
+        np.full((4, 4), 200.5),
         np.full((4, 4), -0.5),
         np.full((4, 4), np.nan),
         np.full((4, 4), np.inf),
@@ -154,8 +154,8 @@ def test_float_tiff_follows_the_rule_of_float_arrays() -> None:
     photo = read(encoded(Image.fromarray(np.array([[0, 0.5, 1]], np.float32)), "TIFF"))
     assert photo.pixels[0, :, 0].tolist() == [0, 128, 255]
     assert photo.mode == "F"
-    with raises(ImageNotReadable, "0", "12"):
-        read(encoded(Image.fromarray(np.array([[0, 12]], np.float32)), "TIFF"))
+    with raises(ImageNotReadable, "0", "12.5"):
+        read(encoded(Image.fromarray(np.array([[0, 12.5]], np.float32)), "TIFF"))
 
 
 def test_cmyk_jpeg() -> None:

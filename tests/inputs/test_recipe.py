@@ -14,7 +14,7 @@ from layerscope.inputs.recipe import RECIPES, Recipe, from_fields, named
 
 
 def test_every_recipe_of_the_table_is_named_and_described() -> None:
-    assert set(RECIPES) == {"unit", "raw", "tf", "torch", "imagenet", "caffe", "efficientnet-lite"}
+    assert set(RECIPES) == {"unit", "raw", "bgr", "tf", "torch", "imagenet", "caffe", "efficientnet-lite"}
     assert RECIPES["torch"] is RECIPES["imagenet"]
     for name, recipe in RECIPES.items():
         assert recipe.name == {"torch": "imagenet"}.get(name, name)

@@ -119,6 +119,9 @@ SPECS = (
 )
 
 
+WEIGHTS = (".safetensors", ".bin", ".ckpt", ".msgpack", ".npz")  # of files in which there is no model
+
+
 class Adapted(Backend):
     """A backend of another package that has the verbs without the base class: every look-up goes to it, `original`, first."""
 
@@ -225,6 +228,16 @@ def for_file(path: Path) -> list[Spec]:
     if os.path.exists(path / "saved_model.pb"):
         return [named("tf_keras")]
     rows = [spec for spec in specs() if path.suffix.lower() in spec.suffixes]
+    if not rows and path.suffix.lower() in WEIGHTS:
+        raise ModelNotReadable(
+            f"{path.name} holds weights alone: give the model that they belong to, such as 'timm:resnet18' or"
+            " 'package.module:factory', and this file as weights= (--weights)"
+        )
+    if not rows and os.path.isdir(path):
+        raise ModelNotReadable(
+            f"{path} is a folder without saved_model.pb: give a SavedModel folder, 'hf:FOLDER' for one of transformers, or a"
+            f" model file ({suffixes()})"
+        )
     if not rows:
         raise ModelNotReadable(
             f"{path.name}: no backend reads {path.suffix or 'files without a suffix'}; known are {suffixes()}"

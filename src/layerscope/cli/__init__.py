@@ -14,8 +14,11 @@ from .._version import __version__
 from ..safe_text import printable
 from . import arguments
 from .commands import DONE, FAILED, INTERRUPTED, run_demo, run_layers, run_show, say
+from .words import in_options
 
 CHANNELS = "only these channels; or a condition, such as 'mean > 0.1 and sparsity < 50%% and not dead'"
+
+IMAGES = "files, folders or globs; with --preprocess none a .npy, or an .npz with each input by name"
 
 EPILOG = """\
 MODEL is one of
@@ -49,16 +52,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         _let_go()
         return DONE
     except Exception as error:
-        from ..errors import LIST_LAYERS, LayerscopeError
+        from ..errors import InternalError, LayerscopeError
 
         if options.debug or not isinstance(error, LayerscopeError | OSError):
             raise
         message = str(error)
         if isinstance(error, OSError):
             _let_go()
-        elif error.advice == LIST_LAYERS:
-            message = f"{error.problem} `layerscope layers MODEL` lists them all"
-        say(f"error: {' '.join(message.split())}")
+        if isinstance(error, InternalError):
+            message = f"{message}; --debug shows it"
+        say(f"error: {' '.join(in_options(message).split())}")
         return FAILED
 
 
@@ -90,7 +93,11 @@ def _add_layers(commands: Any) -> None:
     layers = _command(commands, "layers", "list the layers of a model", run_layers)
     layers.add_argument("model", metavar="MODEL", type=arguments.name)
     layers.add_argument(
-        "image", metavar="IMAGE", nargs="?", type=arguments.name, help="an image for the dry run (default: a blank one)"
+        "image",
+        metavar="IMAGE",
+        nargs="?",
+        type=arguments.name,
+        help="an image for the dry run, or a .npy or .npz with --preprocess none (default: a blank one, or zeros)",
     )
     layers.add_argument("--json", action="store_true", help="as JSON, one object per layer")
     _add_common(layers)
@@ -99,7 +106,7 @@ def _add_layers(commands: Any) -> None:
 def _add_show(commands: Any) -> None:
     show = _command(commands, "show", "draw layers of a model for images", run_show)
     show.add_argument("model", metavar="MODEL", type=arguments.name)
-    show.add_argument("images", metavar="IMAGE", nargs="+", type=arguments.name, help="files, folders or globs")
+    show.add_argument("images", metavar="IMAGE", nargs="+", type=arguments.name, help=IMAGES)
     show.add_argument(
         "-l",
         "--layer",
@@ -151,6 +158,9 @@ def _add_show(commands: Any) -> None:
         choices=("auto", "kitty", "iterm", "sixel", "blocks", "none"),
         help="how to draw in the terminal; none writes files (default without -o: auto, the best it supports)",
     )
+    show.add_argument(
+        "--batch", type=arguments.positive, metavar="N", help="images that the model gets at a time (default: 16)"
+    )
     show.add_argument("--values", metavar="OUT.npz", type=arguments.path, help="also write the values")
     _add_common(show)
 
@@ -179,7 +189,13 @@ def _add_common(command: argparse.ArgumentParser) -> None:
         "--preprocess",
         metavar="NAME",
         default="auto",
-        help="preprocessing recipe: unit, raw, tf, imagenet, caffe … (default: auto)",
+        help="preprocessing recipe: unit, raw, tf, imagenet, caffe …; none for arrays that are ready (default: auto)",
+    )
+    command.add_argument(
+        "--range",
+        type=arguments.levels,
+        metavar="LOW:HIGH",
+        help="black and white in photos of more than 8 bits, such as 0:4095 for 12 bits",
     )
     command.add_argument(
         "--size", type=arguments.size, metavar="HxW", help="input size, where the model doesn't fix it"
@@ -208,7 +224,7 @@ def _spoken_warnings() -> Iterator[None]:
         warnings.simplefilter("always", LayerscopeWarning)
         # Skipped images are listed one by one at the end.
         warnings.simplefilter("ignore", ImagesSkipped)
-        warnings.showwarning = lambda message, *_, **__: say(f"warning: {' '.join(str(message).split())}")
+        warnings.showwarning = lambda message, *_, **__: say(f"warning: {in_options(' '.join(str(message).split()))}")
         yield
 
 

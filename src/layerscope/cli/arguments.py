@@ -59,11 +59,11 @@ def combinations(target: bool = False) -> str:
 
 
 def signed(arguments: Sequence[str]) -> list[str]:
-    """`--scale -1:1` as `--scale=-1:1`: argparse takes what begins with a minus for another option."""
+    """`--scale -1:1` as `--scale=-1:1`, `--range` too: argparse takes what begins with a minus for another option."""
     joined: list[str] = []
     for argument in arguments:
-        if joined and joined[-1] == "--scale" and re.match(r"-[\d.]", argument):
-            joined[-1] = f"--scale={argument}"
+        if joined and joined[-1] in ("--scale", "--range") and re.match(r"-[\d.]", argument):
+            joined[-1] = f"{joined[-1]}={argument}"
         else:
             joined.append(argument)
     return joined
@@ -102,6 +102,13 @@ def scale(text: str) -> Any:
     low, high = _ends(text)
     if not low < high:
         raise argparse.ArgumentTypeError(f"{text!r}: use {scales()} or LOW:HIGH, such as -1:1")
+    return low, high
+
+
+def levels(text: str) -> tuple[float, float]:
+    low, high = _ends(text)
+    if not low < high:
+        raise argparse.ArgumentTypeError(f"{text!r}: give black and white as LOW:HIGH, such as 0:4095")
     return low, high
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..safe_text import printable
 from .progress_bar import progress_bar as _progress
+from .words import in_options
 
 if TYPE_CHECKING:
     from ..core.layer_table import LayerTable
@@ -30,7 +33,19 @@ def run_demo(options: argparse.Namespace) -> int:
 
 def run_layers(options: argparse.Namespace) -> int:
     """`layerscope layers`."""
-    table = _open(options).layers(options.image)
+    from ..errors import PreprocessUnknown
+
+    images = [] if options.image is None else [options.image]
+    _check_files(options, images)
+    try:
+        scope = _open(options)
+    except PreprocessUnknown:
+        if images or options.preprocess != "auto":
+            raise
+        # Not a model of photos: its layers are listed for zeros.
+        options.preprocess = "none"
+        scope = _open(options)
+    table = scope.layers(_images(images, scope) if images else _blank(scope))
     if options.json:
         print(table.json())
     elif sys.stdout.isatty():
@@ -48,10 +63,9 @@ def run_show(options: argparse.Namespace) -> int:
     if options.overlay and options.combine is None:
         options.combine = "mean"
     screen = _screen(options.terminal, options.output)
-    scope = _open(options)
     drawing = ("channels", "columns", "scale", "colors", "clip", "sort", "theme", "per_page", "statistics", "text")
     job = Job(
-        scope,
+        None,
         options.layer or ["last"],
         images=options.images if len(options.images) > 1 else options.images[0],
         combine=options.combine,
@@ -63,16 +77,71 @@ def run_show(options: argparse.Namespace) -> int:
         dpi=options.dpi,
         screen=screen,
         sources=[path for path in (options.model, options.weights, options.labels) if path],
+        batch=options.batch,
     )
+    _check_files(options, options.images)
+    job.check()
+    scope = _open(options)
+    images = _images(options.images, scope)
+    job = replace(job, scope=scope, images=images, sources=[*job.sources, *options.images])
     skipped: list[tuple[str, str]] = []
     with _progress(1 if screen else job.count()) as step:
-        for path in job.run(step, lambda id, reason: skipped.append((id, reason))):
+        for path in job.run(step, lambda id, reason: skipped.append((id, reason)), lambda note: say(f"note: {note}")):
             print(printable(str(path)))
     if "last" in (options.layer or ["last"]):
-        say(scope.explained("last", options.images))
+        say(scope.explained("last", images))
     for id, reason in skipped:
         say(f"skipped {id}: {reason}")
     return SKIPPED if skipped else DONE
+
+
+def _check_files(options: argparse.Namespace, images: Sequence[str]) -> None:
+    """Wrong names are reported before a framework is imported, which takes seconds."""
+    from ..errors import BadOption, BadWeights, ModelNotReadable
+    from ..files import open_regular
+    from ..inputs.images import check_files
+
+    if images:
+        _register_plugins([source.id for source in check_files(list(images) if len(images) > 1 else images[0])])
+    rule, _, channel_weights = (getattr(options, "combine", None) or "").partition(":")
+    files = (
+        (options.weights, "weights", ModelNotReadable),
+        (options.labels, "labels", BadOption),
+        (channel_weights if rule == "weights" else None, "weights", BadWeights),
+    )
+    for path, what, error in files:
+        if path:
+            open_regular(path, what=what, error=error).close()
+
+
+def _register_plugins(names: Sequence[str]) -> None:
+    """Plugins of Pillow that are installed, for formats among the photos; a program registers them by itself."""
+    from ..inputs.formats import PLUGINS
+
+    endings = {Path(name).suffix.lower() for name in names}
+    for module in {PLUGINS[ending].removesuffix("-plugin").replace("-", "_") for ending in endings & PLUGINS.keys()}:
+        with suppress(ImportError):
+            plugin = importlib.import_module(module)
+            getattr(plugin, "register_heif_opener", lambda: None)()
+
+
+def _blank(scope: Scope) -> Any:
+    """Zeros for a model that takes no photos; `None` for a blank photo."""
+    from ..inputs.recipe import READY
+    from ..scope.batches import zeros_of
+
+    return zeros_of(scope.facts.inputs) if scope.preprocess == READY else None
+
+
+def _images(paths: Sequence[str], scope: Scope) -> Any:
+    """What the scope captures: files of photos, arrays as photos, or a batch that is ready for the model."""
+    from ..inputs.arrays import is_arrays, read_ready
+    from ..inputs.recipe import READY
+
+    if scope.preprocess == READY:
+        return read_ready(paths)
+    images = [read_ready([path]) if is_arrays(path) else path for path in paths]
+    return images if len(images) > 1 else images[0]
 
 
 def _screen(protocol: str | None, output: Path | None) -> Callable[[Any], object] | None:
@@ -96,13 +165,18 @@ def _open(options: argparse.Namespace) -> Scope:
     scope = open_scope(
         options.model,
         weights=options.weights,
-        preprocess=options.preprocess,
+        preprocess=_preprocess(options),
         size=options.size,
         labels=options.labels,
         trust=options.trust,
     )
-    say(f"preprocessing: {scope.preprocess.describe()} ({scope.plan.note})")
+    say(f"preprocessing: {scope.preprocess.describe()} ({in_options(scope.plan.note)})")
     return scope
+
+
+def _preprocess(options: argparse.Namespace) -> Any:
+    name = None if options.preprocess.lower() == "none" else options.preprocess
+    return name if options.range is None or name is None else {"name": name, "range": options.range}
 
 
 def _print_rich(table: LayerTable) -> None:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 
 from ..arrays.reductions import Rows, finite_positions
+from ..checks import file_path
 from ..core.feature_map import FeatureMap
 from ..core.note import Note
 from ..core.npz import archive_in, array_in
@@ -65,7 +66,7 @@ class Stored:
         Raises:
             BadOption: The name ends otherwise, or the file can't be written.
         """
-        path = Path(path)
+        path = file_path(path)
         if path.suffix != ".npz":
             raise BadOption(f"{path.name!r}: the file name must end in .npz")
         values = {field.name: getattr(self, field.name) for field in fields(self)}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from ..checks import file_path
 from ..errors import BackendMissing, BadChannels, BadLayout, BadOption, LayoutWarning, caller_level
 from ..safe_text import counted, printable
 from . import axes as _axes
@@ -385,7 +386,7 @@ class FeatureMap:
         Raises:
             BadOption: The name ends otherwise, or the file can't be written.
         """
-        return npz.write(self, Path(path))
+        return npz.write(self, file_path(path))
 
     def _letters(self) -> str:
         """The axes of `values`, one letter each."""

@@ -10,10 +10,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from ..errors import BadOption, ImageTooLarge
-from ..memory import LIMIT, amount, is_little, limit
+from ..memory import LIMIT, amount, available_text, is_little, limit
+from ..safe_text import counted
 
 DEFAULT_LIMIT = 100_000_000
 LIMIT_VARIABLE = "LAYERSCOPE_MAX_PIXELS"
@@ -75,9 +76,38 @@ def unknown(stream: BinaryIO, name: str) -> str:
         suffix = ".heic"
     if suffix in PLUGINS:
         return f"Pillow needs a plugin to read {suffix} files: pip install {PLUGINS[suffix]}, and register it"
+    if content := _tiff_content(stream):
+        return (
+            f"a TIFF of {content}, which Pillow doesn't read: read it with tifffile.imread, and give an array of 1 or 3"
+            " of its bands, or a batch that is ready for the model, with preprocess=None"
+        )
     if format := next((format for format in _readable() if _begins(format, start)), None):
         return f"{DAMAGED} (it begins as {format}, and the rest of its header can't be read): {ANEW}"
     return f"not in an image format that layerscope reads (it begins with {start[:8]!r}): save it as JPEG, PNG, WebP or TIFF"
+
+
+def bits_of(image: Image.Image) -> int:
+    """The bits of each value in a file that was opened and not yet decoded: those of a TIFF's tag, 16 where Pillow says so."""
+    if tags := getattr(image, "tag_v2", None):
+        return int(max(tags.get(258, (8,))))
+    return 16 if any(";16" in str(tile[3]) for tile in getattr(image, "tile", ())) else 8
+
+
+def _tiff_content(stream: BinaryIO) -> str:
+    """What a whole TIFF says that it holds: "5 bands of 32-bit floats, 64 × 48 pixels"; `""` for anything else."""
+    stream.seek(0)
+    try:
+        header = stream.read(16)
+        tags = TiffImagePlugin.ImageFileDirectory_v2(header if header[2] == 43 else header[:8])
+        stream.seek(tags.next)
+        tags.load(stream)
+        width, height, bands = tags[256], tags[257], tags.get(277, 1)
+        kind = {1: "unsigned integers", 2: "signed integers", 3: "floats", 6: "complex numbers"}[tags.get(339, (1,))[0]]
+        text = f"{counted(bands, 'band')} of {tags[258][0]}-bit {kind}, {width} × {height} pixels"
+        end = max(start + size for start, size in zip(tags[273], tags[279], strict=True)) if 273 in tags else 0
+    except (SyntaxError, KeyError, IndexError, TypeError, ValueError, struct.error, OSError):
+        return ""
+    return text if end <= stream.seek(0, os.SEEK_END) else ""
 
 
 def _readable() -> list[str]:
@@ -122,10 +152,19 @@ def _check_sizes(name: str, sizes: Iterable[tuple[int, int]], most: int) -> None
         pixels = width * height
         if pixels > most:
             raise ImageTooLarge(
-                f"{name}: {width} × {height} pixels ({pixels / 1e6:,.1f} megapixels) are more than the limit of"
-                f" {most / 1e6:,.1f} megapixels. If you trust the file, raise the limit with limit={pixels} or the"
+                f"{name}: {width} × {height} pixels ({megapixels(pixels)}) are more than the limit of"
+                f" {megapixels(most)}. If you trust the file, raise the limit with limit={pixels} or the"
                 f" environment variable {LIMIT_VARIABLE}={pixels}"
             )
+
+
+def megapixels(pixels: int) -> str:
+    """A number of pixels as text.
+
+    >>> megapixels(400_000_000), megapixels(40_000)
+    ('400.0 megapixels', '40,000 pixels')
+    """
+    return f"{pixels / 1e6:,.1f} megapixels" if pixels >= 1e6 else f"{pixels:,} pixels"
 
 
 def _icon_sizes(stream: BinaryIO) -> Iterator[tuple[int, int]]:
@@ -155,7 +194,7 @@ def check_needed(name: str, work: str, needed: int) -> None:
     most = None if is_little(needed) else limit()
     if most is not None and needed > ALONE * most:
         raise ImageTooLarge(
-            f"{name}: {work} takes about {amount(needed)} of memory, and {amount(most)} is available: make the image smaller."
+            f"{name}: {work} takes about {amount(needed)} of memory, and {available_text(most)}: make the image smaller."
             f" {LIMIT}={math.ceil(needed / ALONE / 1e9)}GB overrides this limit"
         )
 

@@ -6,10 +6,11 @@ import glob
 import os
 import re
 import warnings
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,12 @@ from PIL import Image
 
 from ..checks import whole
 from ..errors import ImageNotReadable, ImagesSkipped
+from ..files import open_regular
 from ..memory import is_little
 from ..memory import limit as memory_limit
 from ..safe_text import counted
 from .formats import pixel_limit
+from .levels import Range
 from .photo import Photo, as_array, kind_of, label_of, read
 
 # What counts as an image in a folder. HEIC and JPEG XL are here although Pillow needs a plugin for them: a folder of
@@ -29,6 +32,11 @@ SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".avif"),
     *(".jp2", ".j2k", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".ico", ".heic", ".heif", ".jxl"),
 )
+
+
+CONTAINERS = (list, tuple, set, frozenset, deque)
+NO_STREAMS = (str, bytes, bytearray, memoryview, os.PathLike, Image.Image, Photo, Mapping, *CONTAINERS)
+NAMES = ("image", "pixel_values", "img")  # of images in a data set whose items are mappings
 
 
 # The photos of one batch take at most so many bytes, and such a share of the memory, but for the last.
@@ -43,9 +51,9 @@ class Source:
     item: Any
     explicit: bool = False
 
-    def read(self, *, limit: int | None = None) -> Photo:
+    def read(self, *, limit: int | None = None, range: Range | None = None) -> Photo:
         """The photo under this source's id."""
-        return read(self.item, id=self.id, limit=limit)
+        return read(self.item, id=self.id, limit=limit, range=range)
 
 
 def collect(images: Any) -> list[Source]:
@@ -66,6 +74,21 @@ def collect(images: Any) -> list[Source]:
         raise ImageNotReadable("no image was given: the list is empty")
     ids = _Ids().ids(items)
     return [Source(id, item, len(items) == 1) for id, item in zip(ids, items, strict=True)]
+
+
+def check_files(images: Any) -> list[Source]:
+    """The images as `collect` gives them; raises `ImageNotReadable` where they are files and none of them is there.
+
+    Quick, so that a wrong name is reported before a model is opened.
+    """
+    if is_stream(images):
+        return []
+    sources = collect(images)
+    missing = [source.item for source in sources if isinstance(source.item, Path) and not os.path.exists(source.item)]
+    if len(missing) == len(sources):
+        with open_regular(missing[0], what="image", error=ImageNotReadable):
+            pass
+    return sources
 
 
 def load(images: Any, *, limit: int | None = None) -> tuple[list[Photo], list[tuple[str, str]]]:
@@ -91,10 +114,12 @@ def stream(
     limit: int | None = None,
     skipped: list[tuple[str, str]] | None = None,
     check: Callable[[Photo], None] | None = None,
+    range: Range | None = None,
 ) -> Iterator[list[Photo]]:
     """The photos of `images` in lists of at most `batch`, read as they are asked for; a generator is not read ahead.
 
-    A list ends early where its photos take much memory. `check` may refuse a photo by an `ImageNotReadable`.
+    A list ends early where its photos take much memory. `check` may refuse a photo by an `ImageNotReadable`. `range` is as for
+    `photo.read`.
 
     (id, reason) of those that can't be read are appended to `skipped` as they come; the warning and the errors are
     those of `load`.
@@ -104,17 +129,17 @@ def stream(
     [2, 2, 1]
     """
     whole("batch", batch)
-    if isinstance(images, Iterator):
+    if is_stream(images):
         names = _Ids()
         sources: Iterable[Source] = (Source(names.ids([item])[0], item) for item in _items(images))
     else:
         sources = collect(images)
-    reader = partial(_read, limit=pixel_limit(limit), check=check)
+    reader = partial(_read, limit=pixel_limit(limit), range=range, check=check)
     return _groups(sources, batch, reader, [] if skipped is None else skipped)
 
 
-def _read(source: Source, *, limit: int, check: Callable[[Photo], None] | None) -> Photo:
-    photo = source.read(limit=limit)
+def _read(source: Source, *, limit: int, range: Range | None, check: Callable[[Photo], None] | None) -> Photo:
+    photo = source.read(limit=limit, range=range)
     if check is not None:
         check(photo)
     return photo
@@ -176,11 +201,57 @@ def _items(images: Any) -> Iterator[Any]:
             yield from array
         else:
             yield array
-    elif isinstance(images, Iterable) and not isinstance(images, dict):
+    elif isinstance(images, CONTAINERS):
         for item in images:
             yield from _items(item)
+    elif is_stream(images):
+        for item in _members(images):
+            yield from _items(_without_labels(item))
     else:
         as_array(images)  # raises
+
+
+def is_stream(images: Any) -> bool:
+    """Whether images come one by one or in batches, from a generator, a loader, a `keras.utils.Sequence`, a data set."""
+    if isinstance(images, NO_STREAMS) or hasattr(images, "read") or hasattr(images, "__array__"):
+        return False
+    return isinstance(images, Iterable) or _is_indexed(images)
+
+
+def _is_indexed(images: Any) -> bool:
+    """Whether images are found by numbers from 0 to a length: what is read past the end may begin anew, and never end."""
+    return hasattr(images, "__getitem__") and hasattr(images, "__len__") and not isinstance(images, Mapping)
+
+
+def _members(images: Any) -> Iterator[Any]:
+    """What a stream gives, once."""
+    try:
+        count = len(images)
+    except (TypeError, NotImplementedError):  # a stream may have a length of which nobody knows
+        count = None
+    if count is not None and _is_indexed(images):
+        return (images[index] for index in range(count))
+    return islice(iter(images), count)
+
+
+def _without_labels(item: Any) -> Any:
+    """The images of what a stream for a training gives: (images, labels), with weights of the samples as well, or by name."""
+    if isinstance(item, Mapping):
+        return next((item[name] for name in NAMES if name in item), item)
+    pair = isinstance(item, tuple | list) and len(item) in (2, 3)
+    return item[0] if pair and _rank(item[0]) >= 2 and not _is_alike(item[0], item[1]) else item
+
+
+def _rank(item: Any) -> int:
+    """The number of axes of an array; that of a colour image for other images, -1 for what is none."""
+    if isinstance(item, Image.Image | Photo | bytes | bytearray | os.PathLike | str):
+        return 3
+    return len(getattr(item, "shape", (None,))) if hasattr(item, "__array__") else -1
+
+
+def _is_alike(item: Any, other: Any) -> bool:
+    """Whether both are single images, not one with its label or mask, nor batches of them."""
+    return _rank(item) == _rank(other) < 4
 
 
 def _check_batch(shape: tuple[int, ...]) -> None:

@@ -4,10 +4,10 @@ What a `Photo` holds, whatever it was read from:
 
 - upright pixels: the EXIF orientation is applied, also to PIL images that still carry one;
 - transparency composited on white;
-- the first frame of an animation or of a file with many pages (a PIL image: the frame it stands at), with a note;
+- the first frame of an animation, the first page of a file with many (a PIL image: the one it stands at), with a note;
 - colours as the file stores them: embedded ICC profiles are not applied;
-- 16-bit grey as 0–65535, that is /257 on the scale 0–255, its precision kept in `values` (`pixels.py` has the details).
-  Colour files with 16 bits per channel come at 8 bits, because Pillow reads them so.
+- 16-bit grey as 0–65535, that is /257 on the scale 0–255, its precision kept in `values` (`levels.py` has the details),
+  white where the file says that 0 is. Colour files with 16 bits per channel come at 8 bits, because Pillow reads them so.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ from ..errors import ImageNotReadable, ImageTooLarge, LayerscopeError, one_line
 from ..files import open_regular
 from ..memory import short_of_memory
 from ..safe_text import counted
-from .formats import ANEW, DAMAGED, check_memory, check_size, identified, pixel_limit, unknown
-from .pixels import ARRAYS, planes_of_array, planes_of_image
+from .formats import ANEW, DAMAGED, bits_of, check_memory, check_size, identified, pixel_limit, unknown
+from .levels import Range
+from .pixels import ARRAYS, Planes, planes_of_array, planes_of_image
 
 ARRAY = f"give an array that is {ARRAYS}"
 
@@ -52,8 +53,8 @@ class Photo:
     """One upright image: `pixels` uint8 `[height, width, 3]` in RGB, never to be written to.
 
     `mode` is what the source was ("L", "CMYK", "I;16", "RGBA" …), `orientation` that of its EXIF data (1: upright),
-    `note` a remark for people. Sources with more than 8 bits keep their precision in `values`, float32 from 0 to 255 of
-    shape `[height, width, 1 or 3]`; else it is `None`.
+    `notes` are remarks for people, `note` all in one. Sources with more than 8 bits keep their precision in `values`, float32
+    from 0 to 255 of shape `[height, width, 1 or 3]`; else it is `None`.
 
     >>> photo = read(np.zeros((2, 3), np.uint8), id="dark")
     >>> photo.id, photo.mode, photo.size, photo.grey
@@ -64,8 +65,13 @@ class Photo:
     pixels: np.ndarray
     mode: str = "RGB"
     orientation: int = 1
-    note: str = ""
+    notes: tuple[Note, ...] = ()
     values: np.ndarray | None = None
+
+    @property
+    def note(self) -> str:
+        """The remarks in one line; `""` for none."""
+        return self.notes[0] if len(self.notes) == 1 else "; ".join(self.notes)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -97,10 +103,11 @@ class Photo:
         return total.hexdigest()
 
 
-def read(source: Any, *, id: str | None = None, limit: int | None = None) -> Photo:
+def read(source: Any, *, id: str | None = None, limit: int | None = None, range: Range | None = None) -> Photo:
     """The photo in a path, bytes, an open file, a PIL image, or an array (numpy, torch, TensorFlow, JAX).
 
-    Arrays are uint8, uint16 (0–65535), bool, or float in 0–1, of shape `(H, W)` or `(H, W, 1, 3 or 4)`. `limit` is the
+    Arrays are uint8, uint16 (0–65535), bool, or float in 0–1 (whole numbers: 0–255), of shape `(H, W)` or `(H, W, 1, 3 or
+    4)`. `range` is what is black and white in images of more than 8 bits, where neither type nor file says it. `limit` is the
     largest number of pixels to decode (default 100 million, or the environment variable `LAYERSCOPE_MAX_PIXELS`); it is
     checked before decoding. Raises `ImageNotReadable` or its child `ImageTooLarge`.
 
@@ -113,17 +120,17 @@ def read(source: Any, *, id: str | None = None, limit: int | None = None) -> Pho
     name = label_of(source) if id is None else id
     with _reason(name, DAMAGED, ANEW) if kind_of(source) != "array" else _reason(name, "can't be read", ARRAY):
         if isinstance(source, (str, os.PathLike)):
-            return _from_file(Path(source), name, limit)
+            return _from_file(Path(source), name, limit, range)
         if isinstance(source, Image.Image):
-            return _from_pil(source, name, limit)
+            return _from_pil(source, name, limit, range)
         if hasattr(source, "read"):
             source = source.read()
             if isinstance(source, str):
                 raise ImageNotReadable(f"{name}: the file is open as text; open it in binary mode, open(path, 'rb')")
         if isinstance(source, (bytes, bytearray, memoryview)):
-            return _from_stream(io.BytesIO(source), name, limit)
-        colours, mode = planes_of_array(as_array(source), name)
-        return _photo(name, colours, mode=mode)
+            return _from_stream(io.BytesIO(source), name, limit, range)
+        planes, mode = planes_of_array(as_array(source), name, range)
+        return _photo(name, planes, mode=mode)
 
 
 def as_array(source: Any) -> np.ndarray:
@@ -183,27 +190,28 @@ def _reason(name: str, wrong: str, advice: str) -> Iterator[None]:
         raise ImageNotReadable(f"{name}: {wrong} ({reason}): {advice}") from error
 
 
-def _from_file(path: Path, name: str, limit: int) -> Photo:
+def _from_file(path: Path, name: str, limit: int, range: Range | None) -> Photo:
     with open_regular(path, what="image", error=ImageNotReadable) as stream:
-        return _from_stream(stream, name, limit)
+        return _from_stream(stream, name, limit, range)
 
 
-def _from_stream(stream: BinaryIO, name: str, limit: int) -> Photo:
+def _from_stream(stream: BinaryIO, name: str, limit: int, range: Range | None) -> Photo:
     if not stream.read(1):
         raise ImageNotReadable(f"{name}: the file is empty (0 bytes): download or copy it again")
     image = identified(stream, name, limit)
     if image is None:
         raise ImageNotReadable(f"{name}: {unknown(stream, name)}")
-    return _from_pil(image, name, limit)
+    return _from_pil(image, name, limit, range)
 
 
-def _from_pil(image: Image.Image, name: str, limit: int) -> Photo:
+def _from_pil(image: Image.Image, name: str, limit: int, range: Range | None) -> Photo:
     check_size(name, image, limit)
     check_memory(name, image)
     tile = getattr(image, "_tile_size", None)
     if tile is not None and getattr(image, "_im", 0) is None:
         # Pillow would check a TIFF's canvas against its process-wide limit; it takes a canvas that is there.
         image.im = Image.new(image.mode, tile).im
+    bits = bits_of(image)
     stored = image.getexif().get(ExifTags.Base.Orientation, 1)
     image.load()  # makes a TIFF upright, and finds the EXIF that a PNG has after its pixels
     remaining = image.getexif().get(ExifTags.Base.Orientation, 1)
@@ -211,24 +219,25 @@ def _from_pil(image: Image.Image, name: str, limit: int) -> Photo:
     upright = image.transpose(ORIENTATIONS[remaining]) if remaining in ORIENTATIONS else image
     return _photo(
         name,
-        planes_of_image(upright, name),
+        planes_of_image(upright, name, range, bits),
         mode=mode,
         orientation=next((number for number in (stored, remaining) if number in ORIENTATIONS), 1),
-        note=_note(image),
+        notes=_of_frames(image),
     )
 
 
-def _note(image: Image.Image) -> str:
+def _of_frames(image: Image.Image) -> tuple[Note, ...]:
     several = image.format in ("GIF", "PNG", "WEBP", "TIFF", "AVIF") and getattr(image, "is_animated", False)
-    return Note("frame", f"frame {image.tell() + 1} of several is read") if several else ""
+    word = "page" if image.format == "TIFF" else "frame"
+    return (Note("frame", f"{word} {image.tell() + 1} of several is read"),) if several else ()
 
 
-def _photo(name: str, colours: np.ndarray, *, mode: str, orientation: int = 1, note: str = "") -> Photo:
-    values = None
+def _photo(name: str, planes: Planes, *, mode: str, orientation: int = 1, notes: tuple[Note, ...] = ()) -> Photo:
+    values, colours = None, planes.values
     if colours.dtype != np.uint8:
         values = np.ascontiguousarray(colours, np.float32)
         values.flags.writeable = False
         colours = np.rint(values).astype(np.uint8)
     pixels = np.repeat(colours, 3, axis=2) if colours.shape[2] == 1 else np.ascontiguousarray(colours)
     pixels.flags.writeable = False
-    return Photo(name, pixels, mode, int(orientation), note, values)
+    return Photo(name, pixels, mode, int(orientation), (*notes, *planes.notes), values)

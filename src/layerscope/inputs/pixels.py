@@ -1,63 +1,127 @@
-"""The colours of a PIL image or an array as planes `[h, w, 1 or 3]`: uint8, or float32 from 0 to 255 for more than 8 bits.
-
-16-bit grey is 0–65535, that is /257. Mode "I" (what older Pillow makes of 16-bit PNG) is read the same way, mode "F" like
-a float array: 0–1.
-"""
+"""The colours of a PIL image or an array as planes `[h, w, 1 or 3]`: uint8, or float32 from 0 to 255 for more bits."""
 
 from __future__ import annotations
+
+import builtins
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from ..core.note import Note
 from ..errors import ImageNotReadable
+from .levels import (
+    SAMPLES,
+    SAY,
+    Levels,
+    Range,
+    doubt,
+    levels_of_image,
+    planes_in_range,
+    planes_of_floats,
+    planes_of_integers,
+)
 
 STRIPE = 1 << 20  # pixels
-ARRAYS = "uint8, uint16, bool or float in 0–1, of shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)"
+ARRAYS = (
+    "uint8, uint16, bool, or float in 0–1 or of whole numbers from 0 to 255, of shape (H, W), (H, W, 1), (H, W, 3) or"
+    " (H, W, 4)"
+)
 
 
-def planes_of_image(image: Image.Image, name: str) -> np.ndarray:
-    """The pixels `[h, w, 1 or 3]` as uint8, or float32 from 0 to 255 where the source has more than 8 bits."""
-    if image.mode.startswith("I"):
-        return _from_16_bits(np.asarray(image), name)[..., None]
-    if image.mode == "F":
-        return _from_float(np.asarray(image), name)[..., None]
+class Planes(NamedTuple):
+    """Planes, and what must be said of them."""
+
+    values: np.ndarray
+    notes: tuple[Note, ...] = ()
+
+
+def planes_of_image(image: Image.Image, name: str, range: Range | None = None, bits: int = 8) -> Planes:
+    """The pixels `[h, w, 1 or 3]` as uint8, or float32 from 0 to 255 where the source has more than 8 bits.
+
+    `range` is what is black and white in more than 8 bits; `bits` are those of a colour's source, of which Pillow keeps 8.
+    """
+    if image.mode.startswith("I") or image.mode == "F":
+        levels = levels_of_image(image)
+        integer = planes_of_floats if image.mode == "F" else planes_of_integers
+        return _grey(np.asarray(image), levels, integer, name=name, range=range)
+    if range is not None and bits > 8:
+        raise ImageNotReadable(
+            f"{name}: colours of {bits} bits, of which 8 are read, so range= can't apply: read the file with tifffile or"
+            " OpenCV, and give an array of floats in 0–1"
+        )
     mode = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
     layered = image.has_transparency_data
     width, height = image.size
     planes = np.empty((height, width, len(mode)), np.uint8)
     step = max(1, STRIPE // width)  # a stripe at a time, so that no second copy of a large image is made on the way
-    for top in range(0, height, step):
+    for top in builtins.range(0, height, step):
         stripe = image.crop((0, top, width, min(top + step, height)))
         pixels = np.asarray(stripe.convert(f"{mode}A" if layered else mode))
         rows = planes[top : top + step]
         rows[...] = _on_white(pixels) if layered else pixels.reshape(rows.shape)
-    return planes
+    return Planes(
+        planes, _of_bands(image) + (doubt((int(planes.max()) << 8) + 255, 65535, exact=False) if bits > 8 else ())
+    )
 
 
-def planes_of_array(array: np.ndarray, name: str) -> tuple[np.ndarray, str]:
+def _grey(
+    values: np.ndarray,
+    levels: Levels,
+    own: Callable[..., tuple[np.ndarray, tuple[Note, ...]]],
+    *,
+    name: str,
+    range: Range | None,
+) -> Planes:
+    planes, notes = own(values, levels, name) if range is None else planes_in_range(values, range, levels, name)
+    return Planes(planes[..., None], notes)
+
+
+def _of_bands(image: Image.Image) -> tuple[Note, ...]:
+    """Bands of a TIFF that aren't shown, or are taken for what the file doesn't say that they are."""
+    tags = getattr(image, "tag_v2", {})
+    bands, shown = tags.get(SAMPLES, 1), len(image.getbands())
+    if bands > shown:
+        return (Note("bands", f"the first {shown} of {bands} bands are read"),)
+    if image.mode == "RGBA" and bands == 4 and EXTRA not in tags:
+        return (Note("bands", "the 4th band is taken for transparency, which the file doesn't say"),)
+    return ()
+
+
+EXTRA = 338  # what the bands are that aren't colours
+
+
+def planes_of_array(array: np.ndarray, name: str, range: Range | None = None) -> tuple[Planes, str]:
     """The array as planes, transparency composited on white, and the mode that it would have as a Pillow image.
 
-    >>> planes, mode = planes_of_array(np.array([[0.0, 0.5]]), "two")
+    >>> (planes, _), mode = planes_of_array(np.array([[0.0, 0.5]]), "two")
     >>> planes.tolist(), mode
     ([[[0.0], [127.5]]], 'F')
     """
     _check_shape(array.shape, name)
-    if array.dtype == np.uint8:
+    kind = array.dtype.kind
+    notes: tuple[Note, ...] = ()
+    wide = kind in "iuf" and array.dtype != np.uint8
+    modes = ("F", "RGB;F", "RGBA;F") if kind == "f" else ("I;16", "RGB;16", "RGBA;16")
+    if wide and range is not None:
+        planes, notes = planes_in_range(array, range, Levels(), name)
+    elif array.dtype == np.uint8:
         planes, modes = array.copy(), ("L", "RGB", "RGBA")
     elif array.dtype == np.bool_:
         planes, modes = array.astype(np.uint8) * np.uint8(255), ("1", "RGB;1", "RGBA;1")
-    elif array.dtype.kind == "u" and array.dtype.itemsize == 2:
-        planes, modes = _from_16_bits(array, name), ("I;16", "RGB;16", "RGBA;16")
-    elif array.dtype.kind == "f":
-        planes, modes = _from_float(array, name), ("F", "RGB;F", "RGBA;F")
+    elif kind == "u" and array.dtype.itemsize == 2:
+        planes, notes = planes_of_integers(array, Levels(high=65535), name)
+    elif kind == "f":
+        planes, notes = planes_of_floats(array, Levels(), name)
     else:
         raise ImageNotReadable(
-            f"{name}: an array of {array.dtype}, whose value range isn't known; convert it, for example with "
-            ".astype(np.uint8) if it holds 0–255, or pass a ready batch with preprocess=None"
+            f"{name}: an array of {array.dtype}, whose value range isn't known: {SAY}; or convert it,"
+            " for example with .astype(np.uint8) if it holds 0–255, or pass a ready batch with preprocess=None"
         )
     planes = planes[..., None] if planes.ndim == 2 else planes
     mode = modes[(1, 3, 4).index(planes.shape[2])]
-    return (_on_white(planes) if planes.shape[2] == 4 else planes), mode
+    return Planes(_on_white(planes) if planes.shape[2] == 4 else planes, notes), mode
 
 
 def _check_shape(shape: tuple[int, ...], name: str) -> None:
@@ -78,24 +142,3 @@ def _on_white(layered: np.ndarray) -> np.ndarray:
         return np.asarray(255 + (colours - 255) * (alpha / 255), np.float32)
     wide = layered.astype(np.uint16)  # 255 × 255 + 127 still fits
     return np.asarray((wide[..., :-1] * wide[..., -1:] + 255 * (255 - wide[..., -1:]) + 127) // 255, np.uint8)
-
-
-def _from_16_bits(values: np.ndarray, name: str) -> np.ndarray:
-    low, high = int(values.min()), int(values.max())
-    if low < 0 or high > 65535:
-        raise ImageNotReadable(
-            f"{name}: integers from {low} to {high}, but a 16-bit image has 0–65535; scale it to 0–255 and convert it "
-            "to uint8"
-        )
-    return np.asarray(np.divide(values, 257, dtype=np.float32))
-
-
-def _from_float(values: np.ndarray, name: str) -> np.ndarray:
-    low, high = float(values.min()), float(values.max())
-    if not (low >= 0 and high <= 1):  # also true for NaN
-        extent = "NaN" if np.isnan(low) else f"{low:g} to {high:g}"
-        raise ImageNotReadable(
-            f"{name}: a float image must lie in 0–1, and this one holds {extent}; convert it to uint8 (0–255), or pass "
-            "a ready batch with preprocess=None"
-        )
-    return np.asarray(np.multiply(values, 255, dtype=np.float32))

@@ -6,7 +6,7 @@ Every step is in float32, in the order that `recipe` states, and the result is e
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any
@@ -16,11 +16,11 @@ import numpy as np
 from ..backends.protocol import Facts, Input
 from ..core.placement import Placement, Size
 from ..errors import CaptureTooLarge, PreprocessUnknown, first_line
-from ..memory import LIMIT, amount, is_little, limit
+from ..memory import LIMIT, amount, available_text, is_little, limit
 from ..safe_text import counted
 from .formats import check_needed
 from .photo import Photo, as_array
-from .recipe import READY, RECIPES, Recipe, as_recipe, callable_name, numbers_text
+from .recipe import READY, RECIPES, Recipe, as_recipe, callable_name, from_fields, numbers_text
 from .resize import bytes_to_resize, geometry, part_of_resized
 from .transforms import from_transform
 
@@ -50,10 +50,10 @@ class InputPlan:
 def choose(preprocess: Any, facts: Facts, size: int | Sequence[int] | None = None) -> tuple[Recipe, InputPlan]:
     """The recipe for a model, with its size filled in, and the plan of the model's input.
 
-    `preprocess` is "auto", a recipe's name, a `Recipe`, a mapping of its fields, a transform or a weights entry of
-    torchvision or timm, a function of the RGB pixels, or `None` (batches are ready). The size is `size`, else what the model
-    fixes, else the recipe's, else 224 × 224. Raises `PreprocessUnknown` where the model's input isn't one image batch of 1 or
-    3 channels.
+    `preprocess` is "auto", a recipe's name, a `Recipe`, a mapping of its fields (with the name "auto", of changes), a
+    transform or a weights entry of torchvision or timm, a function of the RGB pixels, or `None` (batches are ready). The size
+    is `size`, else what the model fixes, else the recipe's, else 224 × 224. Raises `PreprocessUnknown` where the model's input
+    isn't one image batch of 1 or 3 channels.
 
     >>> vgg = Facts("vgg", (Input("x", "bhwc", (None, 224, 224, 3)),), recipe="caffe", source="keras.applications")
     >>> recipe, plan = choose("auto", vgg)
@@ -100,6 +100,9 @@ def _image_input(facts: Facts) -> Input:
 
 def _recipe(preprocess: Any, facts: Facts, entry: Input) -> tuple[Recipe, bool, str]:
     """(recipe, whether it is known to be right, where it comes from)."""
+    if isinstance(preprocess, Mapping) and str(preprocess.get("name", "")).lower() == "auto":
+        recipe, known, source = _recipe("auto", facts, entry)
+        return from_fields({**preprocess, "name": recipe.name}, recipe), known, f"{source}, changed as given"
     if isinstance(preprocess, str) and preprocess.lower() == "auto":
         if facts.recipe is not None:
             return as_recipe(facts.recipe), True, f"preprocessing from {facts.source or 'the model'}"
@@ -206,8 +209,8 @@ def check_input(count: int, size: Size, plan: InputPlan) -> None:
     most = None if is_little(needed) else limit()
     if most is not None and needed > most:
         raise CaptureTooLarge(
-            f"model input for {counted(count, 'image')} of {height} × {width} pixels takes {amount(needed)}, and {amount(most)}"
-            f" of memory is available: give a smaller size= or batch=, where the model doesn't fix them."
+            f"model input for {counted(count, 'image')} of {height} × {width} pixels takes {amount(needed)}, and"
+            f" {available_text(most)}: give a smaller size= or batch=, where the model doesn't fix them."
             f" {LIMIT}={math.ceil(needed / 1e9)}GB overrides this limit"
         )
 

@@ -37,6 +37,10 @@ def _are_numbers(values: Any, counts: Sequence[int]) -> bool:
     )
 
 
+def _is_range(values: Any) -> bool:
+    return values is None or (_are_numbers(values, (2,)) and values[0] < values[1])
+
+
 def _are_whole(values: Any, count: int, least: int) -> bool:
     return (
         isinstance(values, tuple)
@@ -67,6 +71,8 @@ class Recipe:
         centre: How a centre crop with an odd margin is rounded: "round" as in torchvision, "floor" as in transformers.
         fill: An RGB colour, each 0–255.
         multiple: See `resize`; at least 1.
+        range: (black, white) of photos of more than 8 bits, such as (0, 4095) for 12 bits in 16; `None`: what their type and
+            their file say.
         function: Replaces all of this: it takes the uint8 RGB pixels and returns the model input for one image.
 
     Raises:
@@ -85,33 +91,39 @@ class Recipe:
     centre: str = "round"
     fill: tuple[int, int, int] = (0, 0, 0)
     multiple: int = 1
+    range: tuple[float, float] | None = None
     function: Callable[[np.ndarray], Any] | None = None
 
     def __post_init__(self) -> None:
         def refuse(field: str, allowed: str) -> None:
             raise PreprocessUnknown(f"preprocessing {self.name!r}: {field}={getattr(self, field)!r}; give {allowed}")
 
-        for field, allowed in (
+        for field, words in (
             ("order", ("rgb", "bgr")),
             ("resize", RESIZES),
             ("interpolation", tuple(FILTERS)),
             ("centre", ("round", "floor")),
         ):
-            if getattr(self, field) not in allowed:
-                refuse(field, " or ".join(map(repr, allowed)))
+            if getattr(self, field) not in words:
+                refuse(field, " or ".join(map(repr, words)))
         for field in ("mean", "std"):
             if not _are_numbers(getattr(self, field), (1, 3)):
                 refuse(field, "one number or three")
         if not _are_numbers((self.divide,), (1,)) or self.divide == 0 or 0 in self.std:
             refuse("std" if self.divide else "divide", "numbers that are not 0")
-        if self.size is not None and not _are_whole(self.size, 2, least=1):
-            refuse("size", "(height, width) in pixels")
-        if self.short is not None and not _are_whole((self.short,), 1, least=1):
-            refuse("short", "a whole number of pixels")
-        if not _are_whole(self.fill, 3, least=0) or max(self.fill) > 255:
-            refuse("fill", "a colour (red, green, blue) of whole numbers 0–255")
-        if not _are_whole((self.multiple,), 1, least=1):
-            refuse("multiple", "a whole number above 0")
+        for right, field, allowed in (
+            (self.size is None or _are_whole(self.size, 2, least=1), "size", "(height, width) in pixels"),
+            (self.short is None or _are_whole((self.short,), 1, least=1), "short", "a whole number of pixels"),
+            (
+                _are_whole(self.fill, 3, least=0) and max(self.fill) <= 255,
+                "fill",
+                "a colour (red, green, blue) of whole numbers 0–255",
+            ),
+            (_is_range(self.range), "range", "(black, white), two numbers of which the first is the smaller"),
+            (_are_whole((self.multiple,), 1, least=1), "multiple", "a whole number above 0"),
+        ):
+            if not right:
+                refuse(field, allowed)
 
     def describe(self) -> str:
         """The recipe in one line, for people.
@@ -132,6 +144,8 @@ class Recipe:
             steps.append(f"std {numbers_text(self.std)}")
         if self.divide == 1 and not any(self.mean) and set(self.std) == {1}:
             steps.append("values 0–255")
+        if self.range is not None:
+            steps.append(f"{self.range[0]:g} to {self.range[1]:g} from black to white")
         return printable(f"{self.name}: {', '.join(steps)}")
 
     def _resize_steps(self) -> list[str]:
@@ -169,6 +183,8 @@ RECIPES: dict[str, Recipe] = {
     "unit": Recipe("unit", divide=255),
     # the model scales by itself: keras.applications EfficientNet, EfficientNetV2, ConvNeXt, MobileNetV3
     "raw": Recipe("raw"),
+    # the model takes pixels as OpenCV reads them
+    "bgr": Recipe("bgr", order="bgr"),
     # keras.applications.imagenet_utils.preprocess_input(mode="tf"): MobileNet, Xception, Inception, ResNetV2, NASNet
     "tf": Recipe("tf", divide=127.5, mean=(1.0,), interpolation="nearest"),
     # torchvision.transforms: Resize(256), CenterCrop(224), ToTensor, Normalize, with Resize's default filter
@@ -197,10 +213,10 @@ def named(name: str) -> Recipe:
     return RECIPES[name.lower()]
 
 
-def from_fields(settings: Mapping[str, Any]) -> Recipe:
+def from_fields(settings: Mapping[str, Any], base: Recipe | None = None) -> Recipe:
     """A recipe from a mapping of its fields, such as a model's metadata; lists count as tuples.
 
-    A `name` that is in the table takes that recipe, and the other fields change it.
+    A `name` that is in the table takes that recipe (else `base`), and the other fields change it.
 
     >>> from_fields({"name": "torch", "resize": "squash", "size": [192, 256]}).describe()
     'imagenet: RGB, squashed to 192 × 256 (bilinear), /255, mean (0.485, 0.456, 0.406), std (0.229, 0.224, 0.225)'
@@ -211,7 +227,7 @@ def from_fields(settings: Mapping[str, Any]) -> Recipe:
             raise PreprocessUnknown(
                 f"preprocessing has no field {key!r}{near(str(key), allowed) or '.'} There are {', '.join(allowed)}"
             )
-    base = RECIPES.get(str(settings.get("name", "")).lower())
+    base = base or RECIPES.get(str(settings.get("name", "")).lower())
     changes: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()
     }

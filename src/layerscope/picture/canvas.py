@@ -10,7 +10,7 @@ import numpy as np
 
 from ..core.note import Note, kind_of
 from ..errors import BadOption
-from ..memory import amount, is_little, limit
+from ..memory import amount, available_text, is_little, limit
 from ..safe_text import printable
 from .codes import GAP, INK, INK_LIGHT, INK_MIDDLE, OWN
 from .colorbar import BAR_GAP, BAR_TALLEST, ColorBar, DrawnBar
@@ -176,7 +176,7 @@ def _paper(height: int, width: int) -> np.ndarray:
     most = None if is_little(height * width) else limit()
     if most is not None and height * width > most:
         raise BadOption(
-            f"a picture of {height} × {width} pixels takes {amount(height * width)}, and {amount(most)} of memory is available:"
+            f"a picture of {height} × {width} pixels takes {amount(height * width)}, and {available_text(most)}:"
             " give a smaller zoom="
         )
     return np.full((height, width), GAP, np.uint8)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..checks import one_of, real
+from ..checks import file_path, one_of, real
 from ..core.note import kind_of
 from ..errors import BadOption, first_line
 from ..safe_text import counted, json_text, printable
@@ -304,7 +304,7 @@ class Picture:
             BadOption: Where the format is unknown or the file can't be written.
             BackendMissing: For `.pdf` without matplotlib.
         """
-        path = Path(path)
+        path = file_path(path)
         suffix = path.suffix.lower()
         if suffix in FORMATS:
             return write(path, self.png(dpi) if suffix == ".png" else FORMATS[suffix](self))

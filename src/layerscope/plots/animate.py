@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import one_of
+from ..checks import file_path, one_of
 from ..core.feature_map import FeatureMap, as_map
 from ..errors import BadLayout, BadOption, BadScale
 from ..picture.canvas import Frame
@@ -82,7 +82,7 @@ def animate(
         BadScale: A scale that gives each frame its own range, or pictures of several scales.
         BadOption: An option is invalid, or the file can't be written.
     """
-    path = Path(path)
+    path = file_path(path)
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise BadOption(f"{path.name!r}: animations are written as .gif or .webp")

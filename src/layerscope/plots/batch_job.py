@@ -11,10 +11,13 @@ from typing import Any, Literal
 from ..channels.query import needs_values
 from ..combinations.registry import combined, rule_named, target_of_capture
 from ..core.feature_map import FeatureMap
+from ..core.note import kind_of
 from ..errors import BadOption
-from ..inputs.images import collect, stream
+from ..inputs.images import check_files, stream
+from ..inputs.recipe import READY
 from ..picture.picture import Picture
 from ..picture.scale_rules import shared_scale
+from ..scope.batches import count_images, read_batches
 from ..scope.capture import Maps
 from ..scope.scope import Scope
 from .file_names import Namer, Paths, describe_rule, files_of
@@ -25,6 +28,30 @@ TOGETHER = 16
 Capturing = Literal["stream", "together", "singly"]
 
 
+ABOUT_PHOTOS = ("frame", "bands", "range", "clipped", "whole-numbers", "photos")  # kinds of notes
+
+
+def _named(maps: Maps, image: str) -> Maps:
+    """The maps of one image by its id; rows that are no images have it too."""
+    named = {
+        path: replace(
+            fm, ids=(image,) if fm.rows == "image" else tuple(f"{image} row {row}" for row in range(len(fm.ids)))
+        )
+        for path, fm in maps.items()
+    }
+    return Maps(named, maps.skipped, (image,))
+
+
+def _check_single(namer: Namer, maps: Maps) -> None:
+    """Raises `BadOption` where maps of one image give more pictures than the one file that is named."""
+    pictures = sum(len(fm.ids) for fm in maps.values())
+    if namer.single and pictures > 1:
+        names = ", ".join(map(repr, list(maps)[:4])) + (" …" if len(maps) > 4 else "")
+        what = f"{len(maps)} maps ({names})" if len(maps) > 1 else f"{names} with {pictures} rows"
+        plural = "give" if len(maps) > 1 else "gives"
+        raise BadOption(f"-o {namer.output}: {what} {plural} several pictures: choose one, or name a folder")
+
+
 def _ignore(*_: str) -> None:
     """For those who don't want to hear of images."""
 
@@ -33,6 +60,7 @@ def _ignore(*_: str) -> None:
 class Job:
     """Layers of a model for images, as files.
 
+    Without a `scope` a job can only be checked. `batch` is how many images the model gets at a time.
     `output` is a file (`.png`, `.svg`, `.pdf`, `.jpg` …) for one picture, or a folder; `None` writes into the current folder.
     `values` is an `.npz` for one layer; with several layers each gets its own, `OUT-<layer>.npz`, and so does each image
     where they aren't captured together, `OUT-<image>.npz`. `options.channels` is a list of numbers, or a condition by which
@@ -40,7 +68,7 @@ class Job:
     are the files of the model and what belongs to it: neither they nor the images are ever written over.
     """
 
-    scope: Scope
+    scope: Scope | None
     layers: Sequence[str]
     images: Any
     combine: str | None = None
@@ -52,6 +80,7 @@ class Job:
     dpi: float | None = None
     screen: Callable[[Picture], object] | None = None
     sources: Sequence[str | PathLike[str]] = ()
+    batch: int | None = None
 
     def __post_init__(self) -> None:
         if self.values is not None and self.values.suffix != ".npz":
@@ -85,27 +114,44 @@ class Job:
             return "singly"
         return "together" if together else "stream"
 
+    @property
+    def opened(self) -> Scope:
+        """The scope of a job that runs."""
+        assert self.scope is not None
+        return self.scope
+
     def count(self) -> int:
         """How many images there are."""
-        return len(collect(self.images))
+        return count_images(self.images, self.opened.preprocess, self.opened.facts.inputs) or 0
 
-    def run(self, step: Callable[[str], None] = _ignore, skip: Callable[[str, str], None] = _ignore) -> Iterator[Path]:
+    def check(self) -> None:
+        """Raises what is wrong with the names of photos and outputs, which needs no model."""
+        self._namer(len(check_files(self.images)) > 1)
+
+    def run(
+        self,
+        step: Callable[[str], None] = _ignore,
+        skip: Callable[[str, str], None] = _ignore,
+        say: Callable[[str], None] = _ignore,
+    ) -> Iterator[Path]:
         """Write everything, yielding each path as it is written.
 
-        `step` hears the id of each image done, `skip` the id of each image that can't be read, and why.
+        `step` hears the id of each image done, `skip` the id of each image that can't be read, and why, `say` what must be
+        said of a photo.
         """
         several = self.count() > 1
         namer = self._namer(several)
         writer = _Writer(self, namer)
-        waiting: list[dict[str, FeatureMap]] = []
+        waiting: list[Maps] = []
+        said: set[str] = set()
         for maps in self._capture(skip):
-            if namer.single and len(maps) > 1:
-                names = ", ".join(map(repr, list(maps)[:4])) + (" …" if len(maps) > 4 else "")
-                raise BadOption(
-                    f"-o {self.output}: {len(maps)} maps ({names}) give several pictures: choose one, or name a folder"
-                )
+            for note in [note for fm in maps.values() for note in fm.notes if kind_of(note) in ABOUT_PHOTOS]:
+                if note not in said:
+                    say(note)
+                said.add(note)
+            _check_single(namer, maps)
             yield from writer.write_values(maps, several and self.capturing == "singly")
-            ready = {path: combined(fm, self.combine, self.target) for path, fm in maps.items()}
+            ready = Maps({path: combined(fm, self.combine, self.target) for path, fm in maps.items()}, (), maps.images)
             if self.capturing == "singly" and self.options.scale == "images":
                 waiting.append(ready)
             else:
@@ -136,22 +182,46 @@ class Job:
             yield from self._capture_singly(capturing, skip)
             return
         if self.capturing == "together":
-            batches = iter([self.scope.capture(self.images, self.layers, **capturing)])
+            alone = self.batch if self.batch or not self._has_rows() else 1
+            batches = iter([self.opened.capture(self.images, self.layers, batch=alone, **capturing)])
         else:
-            batches = self.scope.stream(self.images, self.layers, batch=TOGETHER, **capturing)
+            size = self.batch or (1 if self._has_rows() else TOGETHER)
+            batches = self.opened.stream(self.images, self.layers, batch=size, **capturing)
         for maps in batches:
             for id, reason in maps.skipped:
                 skip(id, reason)
-            yield maps
+            yield _named(maps, maps.images[0]) if len(maps.images) == 1 else maps
+
+    def _has_rows(self) -> bool:
+        """Whether a layer has rows that are no images (boxes, windows): of several images at once, nobody knows whose they are.
+
+        The dry run that tells is the one that the captures need anyway.
+        """
+        if self.count() == 1:
+            return False
+        chosen = self.opened.layers(self.images).choose(self.layers)
+        return any("b" in layer.axes and layer.shape and layer.shape[layer.axes.index("b")] != 1 for layer in chosen)
 
     def _capture_singly(self, capturing: Mapping[str, Any], skip: Callable[[str, str], None]) -> Iterator[Maps]:
         skipped: list[tuple[str, str]] = []
-        for photos in stream(self.images, TOGETHER, skipped=skipped):
-            for photo in photos:
-                target = first_class(self.scope, photo) if self.own_class else capturing["target"]
-                yield self.scope.capture(photo, self.layers, **{**capturing, "target": target})
+        for id, image in self._single_images(skipped):
+            target = first_class(self.opened, image) if self.own_class else capturing["target"]
+            maps = self.opened.capture(image, self.layers, **{**capturing, "target": target})
+            yield _named(maps, id)
         for id, reason in skipped:
             skip(id, reason)
+
+    def _single_images(self, skipped: list[tuple[str, str]]) -> Iterator[tuple[str, Any]]:
+        """(id, what the scope captures) of each image."""
+        recipe = self.opened.preprocess
+        if recipe == READY:
+            for batch in read_batches(
+                self.images, 1, recipe, self.opened.plan, skipped=skipped, inputs=self.opened.facts.inputs
+            ):
+                yield batch.ids[0], batch.array
+            return
+        for photos in stream(self.images, TOGETHER, skipped=skipped, range=recipe.range):
+            yield from ((photo.id, photo) for photo in photos)
 
     def _shared_options(self, waiting: Sequence[Mapping[str, FeatureMap]]) -> dict[str, DrawOptions]:
         """For each layer the options with one range over images that were captured one by one."""
@@ -177,18 +247,21 @@ class _Writer:
             return
         for path, fm in maps.items():
             several = len(maps) > 1
-            yield fm.save(self.namer.values(values, path if several else None, fm.ids[0] if each_image else None))
+            yield fm.save(self.namer.values(values, path if several else None, maps.images[0] if each_image else None))
 
     def write_pictures(
-        self, maps: Mapping[str, FeatureMap], step: Callable[[str], None], shared: Mapping[str, DrawOptions]
+        self, maps: Maps, step: Callable[[str], None], shared: Mapping[str, DrawOptions]
     ) -> Iterator[Path]:
         """The pictures of every image and layer; `shared` are the options of layers that have their own."""
         for image in range(max((len(fm.ids) for fm in maps.values()), default=0)):
             for path, fm in maps.items():
-                # A layer whose rows are not images may have fewer of them.
+                # A layer whose rows are not images may have more or fewer of them.
                 if image < len(fm.ids):
                     yield from self._write(path, fm, replace(shared.get(path, self.job.options), image=image))
-            step(next(iter(maps.values())).ids[image])
+            if image < len(maps.images):
+                step(maps.images[image])
+        for id in maps.images[max((len(fm.ids) for fm in maps.values()), default=0) :]:
+            step(id)
 
     def _write(self, path: str, fm: FeatureMap, options: DrawOptions) -> Iterator[Path]:
         if not needs_values(options.channels):

@@ -15,6 +15,7 @@ from ..writing import make_folder
 
 PICTURES = (".png", ".svg", ".pdf", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 LONGEST = 255  # bytes of a name, on all common file systems
+ROW = re.compile(r"(.+)( row \d+)", re.DOTALL)  # of an image: the id of what is no image itself
 RESERVED = re.compile(r"(con|prn|aux|nul|(com|lpt)[0-9¹²³])(\.|$)", re.IGNORECASE)  # by Windows, with any suffix
 
 
@@ -77,7 +78,9 @@ class Namer:
 
     def image(self, id: str) -> str:
         """The part of a name that stands for an image."""
-        return _unused(self._images, str(Path(id).with_suffix("")) if is_image(id) else id, id)
+        row = ROW.fullmatch(id)
+        name, rest = (row[1], row[2]) if row else (id, "")
+        return _unused(self._images, (str(Path(name).with_suffix("")) if is_image(name) else name) + rest, id)
 
     def layer(self, path: str) -> str:
         """The part of a name that stands for a layer."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..arrays.ranges import checked_clip
 from ..channels.sort import check_sort
-from ..checks import one_of, optional_whole, whole
+from ..checks import flag, one_of, optional_whole, whole
 from ..core.feature_map import FeatureMap
 from ..errors import BadOption, near
 from ..picture.palette import THEMES, as_colors
@@ -74,6 +74,9 @@ class DrawOptions:
             "text", whole("text", self.text, 1, LARGEST_TEXT, instead=": 1 is for a screen, 3 for print at 300 dpi")
         )
         one_of("theme", self.theme, THEMES)
+        for field in fields(self):
+            if field.type == "bool":
+                self._set(field.name, flag(field.name, getattr(self, field.name)))
         check_sort(self.sort)
         if self.clip is not None:
             checked_clip(self.clip)

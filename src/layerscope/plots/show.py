@@ -12,6 +12,7 @@ from ..combinations.registry import combined, row_of, target_of_capture
 from ..core.feature_map import FeatureMap
 from ..core.note import Note
 from ..errors import BadOption
+from ..inputs.images import check_files
 from ..picture.picture import Picture
 from ..scope.open import open as open_scope
 from ..scope.scope import Scope
@@ -110,6 +111,8 @@ def show(
     if isinstance(model, Scope):
         scope = model
     else:
+        if isinstance(model, str | os.PathLike) and isinstance(image, str | os.PathLike):
+            check_files(image)  # before a framework is imported
         scope = open_scope(
             model, weights=weights, preprocess=preprocess, size=size, labels=labels, backend=backend, trust=trust
         )

@@ -60,7 +60,8 @@ def read_batches(
     if plan.size is not None:
         _preprocess.check_input(plan.batch or 1, plan.size, plan)
     check = partial(_preprocess.check_photo, recipe=recipe, plan=plan)
-    for photos in _images.stream(images, plan.batch or size or DEFAULT_SIZE, skipped=skipped, check=check):
+    size = plan.batch or size or DEFAULT_SIZE
+    for photos in _images.stream(images, size, skipped=skipped, check=check, range=recipe.range):
         array, placement = _preprocess.batch(photos, recipe, plan)
         missing = max(0, (plan.batch or 0) - len(photos))
         if missing:
@@ -94,11 +95,35 @@ def blank_batch(recipe: Recipe, plan: InputPlan) -> Batch:
     return Batch(array, BLANK, (photo,), placement)
 
 
+def zeros_of(inputs: Sequence[Input]) -> Any:
+    """One image of zeros as a ready batch, for a model that states its inputs; by name where there are several."""
+    if not inputs or not all(entry.shape for entry in inputs):
+        raise BadOption(
+            "the model doesn't say what it takes: give a batch that is ready for it, layers(batch), with preprocess=None"
+        )
+    zeros = {entry.name: _zeros(entry) for entry in inputs}
+    return zeros if len(zeros) > 1 else next(iter(zeros.values()))
+
+
+def _zeros(entry: Input) -> np.ndarray:
+    """One image of zeros for an input; sizes that it leaves free are those of a photo, of a short sequence or volume."""
+    volume = "d" in entry.axes
+    free = {"b": 1, "c": 3} | (dict.fromkeys("dhw", 32) if volume else dict.fromkeys("hw", 224))
+    axes = entry.axes if len(entry.axes) == len(entry.shape) else "b".ljust(len(entry.shape), "n")
+    shape = [free.get(axis, 64) if size is None else size for axis, size in zip(axes, entry.shape, strict=True)]
+    try:
+        return np.zeros(shape, "float32" if entry.dtype == "bfloat16" else entry.dtype)
+    except TypeError as error:
+        raise BadOption(
+            f"the model's input {entry.name!r} is {entry.dtype}, of which there are no zeros: give a batch, layers(batch)"
+        ) from error
+
+
 def count_images(images: Any, recipe: Recipe, inputs: Sequence[Input] = ()) -> int | None:
     """How many images there are; `None` for a generator, which can't tell."""
     if recipe == READY:
         return _count_rows(images, _stated_axes(images, inputs))
-    return None if isinstance(images, Iterator) else len(_images.collect(images))
+    return None if _images.is_stream(images) else len(_images.collect(images))
 
 
 def _stated_axes(ready: Any, inputs: Sequence[Input]) -> dict[int, int]:

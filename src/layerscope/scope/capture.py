@@ -12,13 +12,15 @@ from ..core.conversion import as_float32
 from ..core.feature_map import FeatureMap
 from ..core.layer import Layer
 from ..core.layer_table import LayerTable
-from ..core.note import Note
+from ..core.note import Note, kind_of
 from ..core.placement import Placement
 from ..errors import BadOption, CaptureTooLarge, LayerNotFound, LayerscopeError
 from ..safe_text import counted, printable
 from .attempt import warn_of_skipped
 from .batches import Batch
 from .run import Request, Run
+
+MOST_NOTED = 3  # photos of which a caption speaks
 
 
 class Maps(Mapping[str, FeatureMap]):
@@ -35,15 +37,23 @@ class Maps(Mapping[str, FeatureMap]):
 
     Attributes:
         skipped: (id, reason) of images that could not be read.
+        images: The ids of those that were captured.
 
     Args:
         maps: The maps by their paths.
         skipped: (id, reason) of images that could not be read.
+        images: The ids of those that were captured.
     """
 
-    def __init__(self, maps: Mapping[str, FeatureMap], skipped: Sequence[tuple[str, str]] = ()) -> None:
+    def __init__(
+        self,
+        maps: Mapping[str, FeatureMap],
+        skipped: Sequence[tuple[str, str]] = (),
+        images: Sequence[str] = (),
+    ) -> None:
         self._maps = dict(maps)
         self.skipped = tuple(skipped)
+        self.images = tuple(images)
 
     def __getitem__(self, path: str) -> FeatureMap:
         if path in self._maps:
@@ -118,6 +128,7 @@ class _Rows:
     count: int | None
     parts: list[np.ndarray] = field(default_factory=list)
     batches: list[Batch] = field(default_factory=list)
+    counts: list[int] = field(default_factory=list)
     room: np.ndarray | None = None
     filled: int = 0
 
@@ -126,6 +137,8 @@ class _Rows:
         images = len(batch.ids)
         # In the framework's own order: joining channels-last views would transpose them all.
         axis = self.layer.axes.find("b")
+        if axis >= 0:
+            self.counts.append(part.shape[axis])
         first = not self.parts and self.room is None
         if first and self.count is not None and self.count > images and axis >= 0 and part.shape[axis] == images:
             self.room = np.empty_like(part, shape=(*part.shape[:axis], self.count, *part.shape[axis + 1 :]))
@@ -186,6 +199,7 @@ def _feature_map(rows: _Rows, gradient_rows: _Rows | None, request: Request, tot
     if request.target_text:
         notes = (*notes, Note("target", f"captured with gradients of {request.target_text}"))
     ids = tuple(id for batch in batches for id in batch.ids)
+    notes = (*notes, *_of_photos(batches))
     if len(ids) < total:
         notes = (*notes, Note("not-every-image", f"ran for {len(ids)} of {counted(total, 'image')}"))
     photos, placement = _photos(batches)
@@ -194,7 +208,7 @@ def _feature_map(rows: _Rows, gradient_rows: _Rows | None, request: Request, tot
     return FeatureMap(
         values,
         layer,
-        ids if per_image else tuple(f"row {index}" for index in range(values.shape[0])),
+        ids if per_image else _row_ids(rows, values.shape[0]),
         channels,
         photos if per_image else None,
         placement if per_image else None,
@@ -207,6 +221,27 @@ def _feature_map(rows: _Rows, gradient_rows: _Rows | None, request: Request, tot
         names=tuple(names[number] for number in channels) if names else (),
         rows="image" if per_image else "row",
     )
+
+
+def _row_ids(rows: _Rows, count: int) -> tuple[str, ...]:
+    """Ids of rows that are no images: with the image, where each of several was captured alone."""
+    if rows.counts and len(rows.batches) > 1 and all(len(batch.ids) == 1 for batch in rows.batches):
+        return tuple(
+            f"{batch.ids[0]} row {number}"
+            for batch, own in zip(rows.batches, rows.counts, strict=True)
+            for number in range(own)
+        )
+    return tuple(f"row {index}" for index in range(count))
+
+
+def _of_photos(batches: Sequence[Batch]) -> Iterator[Note]:
+    """What must be said of the photos: of a few of them, where there are many."""
+    photos = [photo for batch in batches for photo in batch.photos or ()]
+    noted = [photo for photo in photos if photo.notes]
+    for photo in noted[:MOST_NOTED]:
+        yield from (Note(kind_of(note), f"{photo.id}: {note}" if len(photos) > 1 else note) for note in photo.notes)
+    if len(noted) > MOST_NOTED:
+        yield Note("photos", f"remarks on {counted(len(noted) - MOST_NOTED, 'more photo')}")
 
 
 def _photos(batches: Sequence[Batch]) -> tuple[tuple[np.ndarray, ...] | None, tuple[Placement, ...] | None]:

@@ -1,4 +1,4 @@
-"""The warning, once per scope, that the model input looks wrong for the model."""
+"""The warnings, once per scope, that photos or model input look wrong for the model."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..backends.protocol import Evidence
+from ..core.note import kind_of
 from ..errors import PreprocessWarning, caller_level
 from ..inputs.input_check import doubt, in_parts
 from ..inputs.photo import as_array
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
 
 def warn_of_input(scope: Scope, batch: Batch) -> None:
     """Gives a `PreprocessWarning` if the values of the first batch look wrong for the model."""
-    if not scope.check_input or scope._cache.input_checked:
+    if not scope.check_input:
+        return
+    _warn_of_dark_photos(scope, batch)
+    if scope._cache.input_checked:
         return
     single = not isinstance(batch.array, Mapping | tuple | list)
     reason = ""
@@ -38,6 +42,17 @@ def warn_of_input(scope: Scope, batch: Batch) -> None:
     scope._cache.input_checked = True
     if reason:
         warnings.warn(f"{scope.name}: {reason}", PreprocessWarning, stacklevel=caller_level())
+
+
+def _warn_of_dark_photos(scope: Scope, batch: Batch) -> None:
+    """Of a photo that uses so little of its bits that it may have fewer."""
+    for photo in () if scope._cache.dark_photo_said else batch.photos or ():
+        if note := next((note for note in photo.notes if kind_of(note) == "range"), None):
+            scope._cache.dark_photo_said = True
+            text = f"{photo.id}: {note}, so it is nearly black for the model: if it holds fewer bits, say so, with"
+            way = f"{text} preprocess={{'name': 'auto', 'range': (0, 4095)}} for 12"
+            warnings.warn(way, PreprocessWarning, stacklevel=caller_level())
+            return
 
 
 def _evidence(scope: Scope, images: np.ndarray) -> Evidence | None:

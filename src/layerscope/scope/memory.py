@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import CaptureTooLarge
-from ..memory import LIMIT, amount, is_little, limit
+from ..memory import LIMIT, amount, available_text, is_little, limit
 from ..safe_text import counted
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def check_memory(request: Request, batch: Batch, count: int, *, kept: bool, held
         instead = "stream(), which keeps one batch at a time" if kept and one * count > running else "a smaller batch="
         raise CaptureTooLarge(
             f"this capture would keep {amount(held + one * count)} in memory ({counted(count, 'image')} of {amount(one)}),"
-            f" take {amount(running)} in each forward pass, and {amount(held + most)} is available: ask for fewer layers or"
+            f" take {amount(running)} in each forward pass, and {available_text(held + most)}: ask for fewer layers or"
             f" channels=, or use {instead}. {LIMIT}={math.ceil((held + needed) / 1e9)}GB overrides this limit"
         )
     if kept and not held and one * count > ANNOUNCED_BYTES:

@@ -14,8 +14,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from ..backends.common.fault import raised_by_own
 from ..backends.protocol import Backend, Facts
 from ..backends.registry import adapt, for_library, for_model, load_file, named, specs, suffixes
+from ..checks import file_path, flag
 from ..errors import BadOption, LayerscopeError, ModelNotReadable, one_line
 from ..files import no_such_file, parsing, read_bytes
 from ..inputs import preprocess as _preprocess
@@ -66,7 +68,8 @@ def open(
         PreprocessUnknown: No recipe has that name, or none fits the model's input.
         BadOption: The other arguments contradict each other, or the labels can't be read.
     """
-    path = None if weights is None else Path(weights)
+    trust = flag("trust", trust)
+    path = None if weights is None else file_path(weights, "weights")
     reader: Backend | None = None
     if backend is not None:
         reader = named(backend).backend() if isinstance(backend, str) else adapt(backend)
@@ -116,6 +119,10 @@ def _from_reference(
     """(model, backend, name, transform of its own or `None`) for a path or a reference."""
     if reference == "demo":  # also beside a folder of that name, which is `./demo`
         reference = str(demo_model())
+    if re.match(r"[a-z][a-z0-9+.]+://", reference, re.IGNORECASE):
+        raise ModelNotReadable(
+            f"{reference}: nothing is fetched from the network; download the model and give its path"
+        )
     path = Path(reference)
     if os.path.exists(path):
         if reader is not None:
@@ -125,7 +132,8 @@ def _from_reference(
         spec, library, name = known
         reader = reader or spec.backend()
         # Backends that were written before `trust` was an argument needn't have it.
-        model, entry = reader.from_library(library, name, weights, **({"trust": True} if trust else {}))
+        with _library_errors(f"{reference}: {library} could not build it"):
+            model, entry = reader.from_library(library, name, weights, **({"trust": True} if trust else {}))
         return model, reader, name, entry
     if REFERENCE.fullmatch(reference):
         model = _build(reference)
@@ -143,6 +151,19 @@ def _from_reference(
             " 'hf:NAME', 'package.module:factory', or 'demo'",
         )
     )
+
+
+@contextmanager
+def _library_errors(problem: str) -> Iterator[None]:
+    """Around a library that builds a model. Raises `ModelNotReadable` for what the library raises."""
+    try:
+        yield
+    except LayerscopeError:
+        raise
+    except Exception as error:
+        if raised_by_own(error):
+            raise
+        raise ModelNotReadable(f"{problem}: {type(error).__name__}: {one_line(error)}") from error
 
 
 def _build(reference: str) -> Any:

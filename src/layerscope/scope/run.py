@@ -51,6 +51,7 @@ class Cache:
     input_checked: bool = False
     once: set[Any] = field(default_factory=set)  # layers whose rows don't count the images, though they run once
     by_image: set[str] = field(default_factory=set)  # layers that are called for each image, whose calls are joined
+    dark_photo_said: bool = False
 
     def find(self, key: Any) -> Kept | None:
         """The table that is kept for an input of that size and type. Threads may ask at the same time."""

@@ -143,7 +143,8 @@ class Scope:
         total = count_images(images, self.preprocess, self.facts.inputs)
         maps, batches = join(self._runs(images, question, batch, skipped, keeping=True), total)
         origin = Rerun.of(self, batches, question.target)
-        return Maps({path: origin.attach(fm, path) for path, fm in maps.items()} if origin else maps, skipped)
+        ids = [id for part in batches for id in part.ids]
+        return Maps({path: origin.attach(fm, path) for path, fm in maps.items()} if origin else maps, skipped, ids)
 
     def stream(
         self,
@@ -175,8 +176,8 @@ class Scope:
         reported = 0
         question = self._question(layers, channels, target)
         # `map` keeps no run while the user works on its maps.
-        for maps in map(_join_one, self._runs(images, question, batch, skipped)):
-            yield Maps(maps, skipped[reported:])
+        for maps, ids in map(_join_one, self._runs(images, question, batch, skipped)):
+            yield Maps(maps, skipped[reported:], ids)
             reported = len(skipped)
         if reported < len(skipped):
             yield Maps({}, skipped[reported:])
@@ -339,5 +340,5 @@ class Scope:
         return next(self._batches(images, None if self.preprocess == READY else 1, []))
 
 
-def _join_one(single: Run) -> dict[str, Any]:
-    return join([single])[0]
+def _join_one(single: Run) -> tuple[dict[str, Any], tuple[str, ...]]:
+    return join([single])[0], single.batch.ids

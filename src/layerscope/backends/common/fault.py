@@ -49,6 +49,14 @@ def own_fault(error: BaseException) -> tuple[str, int] | None:
     return None if error.__cause__ is None else own_fault(error.__cause__)
 
 
+def raised_by_own(error: BaseException) -> bool:
+    """Whether the line that raised an error is layerscope's, not that of a library which it called."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and is_own(trace.tb_frame)
+
+
 def is_own(frame: FrameType) -> bool:
     """Whether a frame is layerscope's."""
     file = frame.f_code.co_filename

@@ -94,3 +94,32 @@ def load_weights(model: Any, path: Path) -> None:
             f"{path.name} doesn't fit {model.name!r}: {first_line(error)[:300]}. Give the weights of this"
             " architecture, with the same number of classes"
         ) from error
+
+
+def other_head(model: Any, path: Path) -> dict[str, Any] | None:
+    """The options of a builder of `keras.applications` whose model fits a file of weights that `model` doesn't.
+
+    It has another number of classes, or no head where the numbers in the file aren't as many; `None` where there is no HDF5.
+    """
+    if zipfile.is_zipfile(path):
+        return None
+    head = next(layer for layer in reversed(model.layers) if layer.weights)
+    classes = getattr(head, "units", getattr(head, "filters", 0))
+    each = head.count_params() // max(classes, 1)  # weights and bias of one class
+    missing = count_numbers(path) - (model.count_params() - head.count_params())
+    count, rest = divmod(missing, max(each, 1))
+    return {"classes": count} if count > 0 and not rest else {"include_top": False}
+
+
+def count_numbers(path: Path) -> int:
+    """How many weights an HDF5 file holds, without states of random numbers and of an optimizer."""
+    total = 0
+
+    def add(name: str, part: Any) -> None:
+        nonlocal total
+        if isinstance(part, h5py.Dataset) and part.dtype.kind == "f" and not name.startswith("optimizer"):
+            total += int(part.size)
+
+    with h5py.File(path, "r") as file:
+        file.visititems(add)
+    return total

@@ -14,7 +14,7 @@ import h5py
 
 from ...errors import ModelNotReadable
 from ...files import open_regular, open_zip, parsing
-from ...memory import amount, limit
+from ...memory import amount, available_text, limit
 from .heaps import check_content, check_heaps, check_width
 
 WEIGHTS = "model.weights.h5"  # in a .keras file
@@ -105,7 +105,7 @@ def _check(file: IO[bytes] | _Window, path: Path) -> None:
     most = limit()
     if most is not None and sum(sizes) > most:
         raise ModelNotReadable(
-            f"{path.name} would unpack to {amount(sum(sizes))} of numbers, and {amount(most)} of memory is available"
+            f"{path.name} would unpack to {amount(sum(sizes))} of numbers, and {available_text(most)}"
         )
 
 

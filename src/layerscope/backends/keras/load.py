@@ -6,6 +6,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import FunctionType, ModuleType, SimpleNamespace
 from typing import Any
@@ -18,7 +19,7 @@ from keras.src.utils import file_utils
 from ...errors import ModelNotReadable, RandomWeights, first_line, near
 from ..formats import trust_required
 from .allowed import Names, refusal
-from .files import Contents, in_small_letters, load_weights, read_contents
+from .files import Contents, count_numbers, in_small_letters, load_weights, other_head, read_contents
 from .hdf5 import WHAT, check_weights
 
 OF_APPLICATIONS = "keras.src.applications"
@@ -76,9 +77,7 @@ def from_reference(name: str, weights: Path | None = None) -> Any:
             f"keras.applications has no {name!r}{near(name, builders) or '.'} There are {', '.join(builders)}"
         )
     if weights is not None:
-        model = builders[name](weights=None)
-        load_weights(model, weights)
-        return model
+        return _with_weights(builders[name], weights)
     try:
         return _with_cached_weights(builders[name])
     except _NotCached as missing:
@@ -89,6 +88,24 @@ def from_reference(name: str, weights: Path | None = None) -> Any:
             stacklevel=2,
         )
         return builders[name](weights=None)
+
+
+def _with_weights(build: Callable[..., Any], weights: Path) -> Any:
+    """A model with the weights of a file, which may have no head ("notop"), or one for another number of classes."""
+    model = build(weights=None)
+    try:
+        load_weights(model, weights)
+        return model
+    except ModelNotReadable as error:
+        head = other_head(model, weights)
+        if head is not None:
+            with suppress(ModelNotReadable):
+                other = build(weights=None, **head)
+                load_weights(other, weights)
+                # Weights without a place would be left out in silence.
+                if other.count_params() == count_numbers(weights):
+                    return other
+        raise error
 
 
 class _NotCached(BaseException):
@@ -144,8 +161,8 @@ def _reason(source: Path, version: str, unknown: str, why: str) -> ModelNotReada
     if unknown and unknown not in OF_KERAS_2 and not hasattr(keras.layers, unknown):
         return ModelNotReadable(
             f"{source.name} needs the custom object {unknown!r}: decorate it with"
-            " keras.saving.register_keras_serializable() and import its module before opening the file (--import), or build the"
-            " model in Python and pass it"
+            " keras.saving.register_keras_serializable() and import its module before opening the file (--import MODULE), or"
+            " give a function that builds the model, 'package.module:factory', with its weights as weights= (--weights)"
         )
     if unknown or version.startswith("2"):
         return ModelNotReadable(

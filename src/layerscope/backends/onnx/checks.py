@@ -13,7 +13,7 @@ import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from ...errors import ModelNotReadable
-from ...memory import amount, limit
+from ...memory import amount, available_text, limit
 
 MOST_DEPTH = 100  # of functions in functions
 MOST_NODES = 200_000  # once all functions stand where they are called
@@ -154,7 +154,7 @@ def _check_sizes(model: ModelProto) -> None:
         sizes = [dim.dim_value for dim in tensor.shape.dim if dim.dim_value > 0]
         width = helper.tensor_dtype_to_np_dtype(tensor.elem_type).itemsize if tensor.elem_type in TYPES else 1
         if most is not None and prod(sizes) * width > most:
-            raise ModelNotReadable(f"the input {value.name!r} takes {sizes}: more than {amount(most)} of memory")
+            raise ModelNotReadable(f"the input {value.name!r} takes {sizes}, and {available_text(most)}")
     stored = {tensor.name: tensor for tensor in model.graph.initializer}
     for node in model.graph.node:
         for entry in node.attribute:
@@ -166,6 +166,4 @@ def _check_sizes(model: ModelProto) -> None:
             continue
         sizes = numpy_helper.to_array(shape).ravel().tolist()
         if prod(sizes) * 4 > most:
-            raise ModelNotReadable(
-                f"{node.output[0]!r} would have the sizes {sizes}: more than {amount(most)} of memory"
-            )
+            raise ModelNotReadable(f"{node.output[0]!r} would have the sizes {sizes}, and {available_text(most)}")

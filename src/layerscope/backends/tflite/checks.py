@@ -7,7 +7,7 @@ from math import prod
 
 import numpy as np
 
-from ...memory import amount, limit
+from ...memory import amount, available_text, limit
 from .flatbuffer import Damaged, Table
 from .schema import BITS, BODIES, KEEPS_TYPE, OPTIONAL, TAKES, TYPES
 
@@ -136,7 +136,7 @@ def _check_indices(indices: Sequence[int], tensors: int, whose: str) -> None:
 def _check_memory(takes: int) -> None:
     most = limit()
     if most is not None and takes > most:
-        raise Damaged(f"its tensors take {amount(takes)}, and {amount(most)} of memory is available")
+        raise Damaged(f"its tensors take {amount(takes)}, and {available_text(most)}")
 
 
 def _bodies(name: str, operator: Table) -> Iterator[int]:

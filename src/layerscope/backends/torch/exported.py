@@ -24,7 +24,7 @@ import torch
 
 from ...errors import ModelNotReadable
 from ...files import open_zip
-from ...memory import amount, limit
+from ...memory import amount, available_text, limit
 from ..formats import trust_required
 from .exported_rules import DROPPED, KEPT, REFUSED, RULES, Code
 from .pickles import require_safe_pickles
@@ -91,7 +91,7 @@ def _check_sizes(*parts: dict[str, torch.Tensor]) -> None:
     """Strides of zero make a few bytes a tensor of any size, and each tensor is copied into the model."""
     most, takes = limit(), sum(tensor.numel() * tensor.element_size() for part in parts for tensor in part.values())
     if most is not None and takes > most:
-        raise ValueError(f"its weights take {amount(takes)}, and {amount(most)} of memory is available")
+        raise ValueError(f"its weights take {amount(takes)}, and {available_text(most)}")
 
 
 def _flat(archive: zipfile.ZipFile, path: str, meta: Any) -> torch.Tensor:

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import torch
 
-from ...errors import BackendMissing, ModelNotReadable, RandomWeights, caller_level, near
+from ...errors import BackendMissing, ModelNotReadable, RandomWeights, caller_level, near, one_line
 from ...files import parsing
 from . import hf_folder
 from .load import load_weights, read_state
@@ -172,7 +172,10 @@ def _import(library: str, reference: str) -> Any:
     try:
         return importlib.import_module(library)
     except Exception as error:  # one that doesn't fit the torch that is installed raises what it likes
-        raise BackendMissing(f"{reference} needs {library} ({error}): pip install {library}") from error
+        raise BackendMissing(
+            f"{reference} needs {library}, which can't be imported ({one_line(error)}): pip install {library}, in a version"
+            f" that fits torch {torch.__version__}"
+        ) from error
 
 
 def _warn_random(reference: str, why: str, fetch: str) -> None:

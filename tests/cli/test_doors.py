@@ -1,0 +1,245 @@
+"""The command line with arrays instead of photos, with layers of several rows, and its errors before a model is opened."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import layerscope as ls
+from helpers.wording import wording
+from layerscope import cli
+from layerscope.cli.words import in_options
+
+onnx = pytest.importorskip("onnx")
+FLOAT, INT64 = onnx.TensorProto.FLOAT, onnx.TensorProto.INT64
+RANDOM = np.random.default_rng(0)
+
+
+@pytest.fixture
+def run(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        code = cli.main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return code, out.split(), err
+
+    return run
+
+
+def save(path, nodes, inputs, shape, **weights):
+    """An ONNX file; `weights` are constants."""
+    values = [onnx.helper.make_tensor_value_info(name, FLOAT, sizes) for name, sizes in inputs.items()]
+    out = [onnx.helper.make_tensor_value_info("out", FLOAT, shape)]
+    constants = [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in weights.items()]
+    graph = onnx.helper.make_graph([onnx.helper.make_node(*node) for node in nodes], "g", values, out, constants)
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9), path)
+
+
+@pytest.fixture
+def two_inputs(tmp_path):
+    """Sound with a style: a convolution over time, and what is added to it."""
+    weights = RANDOM.normal(size=(4, 1, 3)).astype(np.float32)
+    nodes = [("Conv", ["sound", "w"], ["c"]), ("Add", ["c", "style"], ["out"])]
+    save(tmp_path / "two.onnx", nodes, {"sound": ["n", 1, 100], "style": ["n", 4, 98]}, ["n", 4, 98], w=weights)
+    return weights
+
+
+@pytest.fixture
+def rows(tmp_path):
+    """Two rows for each image, as windows are."""
+    nodes = [("Conv", ["x", "w"], ["c"]), ("Reshape", ["c", "sizes"], ["r"]), ("Relu", ["r"], ["out"])]
+    weights = RANDOM.normal(size=(4, 3, 1, 1)).astype(np.float32)
+    save(tmp_path / "rows.onnx", nodes, {"x": ["n", 3, 16, 16]}, None, w=weights, sizes=np.array([-1, 2, 16, 16]))
+    for name in "abc":
+        Image.fromarray(RANDOM.integers(0, 255, (16, 16, 3), dtype=np.uint8)).save(tmp_path / f"{name}.png")
+
+
+def test_a_model_without_photos_is_listed_on_zeros(run, two_inputs):
+    code, out, _ = run("layers", "two.onnx")
+    assert code == 0
+    assert "1×4×98" in out
+
+
+def test_several_inputs_come_by_name_from_an_npz(run, two_inputs):
+    sound, style = RANDOM.normal(size=(2, 1, 100)).astype(np.float32), np.ones((2, 4, 98), np.float32)
+    np.savez("two.npz", style=style, sound=sound)
+    code, out, _ = run(
+        "show", "two.onnx", "two.npz", "--preprocess", "none", "-l", "#0", "-o", "out", "--values", "v.npz"
+    )
+    assert code == 0
+    assert len(set(out)) == 3
+    expected = np.stack([[np.correlate(row[0], kernel[0], "valid") for kernel in two_inputs] for row in sound])
+    np.testing.assert_allclose(ls.load("v.npz").values, expected.transpose(0, 2, 1), rtol=1e-5, atol=1e-6)
+
+
+def test_an_array_is_a_batch_that_is_ready(run):
+    batch = RANDOM.normal(size=(3, 3, 224, 224)).astype(np.float32)
+    np.save("batch.npy", batch)
+    np.savez("one.npz", anything=batch)
+    for file in ("batch.npy", "one.npz"):
+        arguments = ("show", "demo", file, "--preprocess", "none", "-l", "_conv_stem", "--channels", "0", "-o", "out")
+        code, out, _ = run(*arguments, "--values", "v.npz")
+        assert code == 0
+        assert len(out) == 4
+        expected = ls.open("demo", preprocess=None).capture(batch, "_conv_stem", channels=[0])["_conv_stem"]
+        assert np.array_equal(ls.load("v.npz").values, expected.values)
+    assert run("layers", "demo", "batch.npy", "--preprocess", "none")[0] == 0
+    assert (
+        run("show", "demo", "batch.npy", "batch.npy", "--preprocess", "none", "-l", "_conv_stem", "-o", "out")[0] == 0
+    )
+
+
+def test_combinations_of_single_images_keep_the_batch_apart(run):
+    np.save("batch.npy", RANDOM.normal(size=(2, 3, 224, 224)).astype(np.float32))
+    code, out, _ = run("show", "demo", "batch.npy", "--preprocess", "none", "--combine", "cam", "-o", "out")
+    assert code == 0
+    assert len(set(out)) == 2
+
+
+def test_an_array_of_pixels_is_a_photo(run):
+    pixels = RANDOM.integers(0, 255, (30, 40, 3), dtype=np.uint8)
+    np.save("photo.npy", pixels)
+    Image.fromarray(pixels).save("photo.png")
+    code, _, _ = run("show", "demo", "photo.npy", "photo.png", "-l", "_conv_stem", "--values", "v.npz", "-o", "out")
+    first, second = ls.load("v.npz").values
+    assert code == 0
+    assert np.array_equal(first, second)
+
+
+def test_arrays_that_do_not_fit_are_named(run, two_inputs, tmp_path):
+    np.save("a.npy", np.zeros((1, 3, 224, 224), np.float32))
+    np.save("b.npy", np.zeros((1, 3, 9, 9), np.float32))
+    np.save("objects.npy", np.array([None]), allow_pickle=True)
+    np.savez("empty.npz")
+    Image.new("RGB", (9, 9)).save("photo.png")
+    for files in (["a.npy", "b.npy"], ["photo.png"], ["objects.npy"], ["empty.npz"], ["missing.npy"]):
+        code, _, err = run("show", "demo", *files, "--preprocess", "none", "-o", "out")
+        assert code == 1
+        assert err.count("error: ") == 1
+        wording(err.splitlines()[-1])
+
+
+def test_rows_of_each_photo_have_files_of_their_own(run, rows):
+    for layers in (["relu", "conv"], ["conv", "relu"], ["relu"], ["*"]):
+        names = [option for layer in layers for option in ("-l", {"relu": "#2", "conv": "#0"}.get(layer, layer))]
+        code, out, _ = run("show", "rows.onnx", "a.png", "b.png", "c.png", "--preprocess", "unit", *names, "-o", "out")
+        assert code == 0
+        assert len(out) == len(set(out))
+        for name in "abc":
+            assert sum(f"/{name}" in path for path in out) * 3 == len(out)
+
+
+def test_rows_do_not_go_into_one_file(run, rows):
+    code, _, err = run("show", "rows.onnx", "a.png", "--preprocess", "unit", "-l", "#2", "-o", "one.png")
+    assert code == 1
+    wording(err.splitlines()[-1])
+
+
+def test_rows_of_photos_that_were_captured_alone_are_named_by_them(rows, tmp_path):
+    scope = ls.open(tmp_path / "rows.onnx", preprocess="unit")
+    photos = [tmp_path / "a.png", tmp_path / "b.png"]
+    (fm,) = scope.capture(photos, "#2", batch=1).values()
+    assert fm.ids == ("a.png row 0", "a.png row 1", "b.png row 0", "b.png row 1")
+    (fm,) = scope.capture(photos, "#2").values()
+    assert fm.ids == ("row 0", "row 1", "row 2", "row 3")
+    maps = scope.capture(photos, "*", batch=1)
+    assert maps.images == ("a.png", "b.png")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("show", "MODEL", "missing.png"),
+        ("show", "MODEL", "missing*.png"),
+        ("layers", "MODEL", "missing.png"),
+        ("show", "MODEL", "here.png", "--labels", "missing.txt"),
+        ("show", "MODEL", "here.png", "--weights", "missing.h5"),
+        ("show", "MODEL", "here.png", "--combine", "weights:missing.npy"),
+        ("show", "MODEL", "here.png", "--combine", "meen"),
+        ("show", "MODEL", "here.png", "--values", "v.txt"),
+        ("show", "MODEL", "here.png", "-o", "here.png"),
+    ],
+)
+def test_names_are_checked_before_a_model_is_opened(run, monkeypatch, arguments):
+    Image.new("RGB", (9, 9)).save("here.png")
+    monkeypatch.setattr("layerscope.scope.open.open", lambda *_, **__: pytest.fail("the model was opened"))
+    code, _, err = run(*arguments)
+    assert code == 1
+    wording(err)
+
+
+def test_show_looks_for_the_photo_first(monkeypatch):
+    monkeypatch.setattr("layerscope.plots.show.open_scope", lambda *_, **__: pytest.fail("the model was opened"))
+    with pytest.raises(ls.ImageNotReadable):
+        ls.show("keras:VGG16", "missing.png")
+
+
+def test_a_range_is_said_on_the_command_line(run):
+    ramp = np.linspace(0, 4095, 32 * 32).reshape(32, 32).astype(np.uint16)
+    Image.fromarray(ramp).save("deep.png")
+    code, _, err = run("show", "demo", "deep.png", "-l", "_conv_stem", "-o", "a.png")
+    assert code == 0
+    for line in err.splitlines()[1:]:
+        wording(line, "4,095")
+    code, _, err = run("show", "demo", "deep.png", "-l", "_conv_stem", "-o", "b.png", "--range", "0:4095")
+    assert code == 0
+    assert "warning" not in err
+
+
+@pytest.mark.parametrize("model", ["https://example.org/m.onnx", ".", "weights.safetensors", "run.1"])
+def test_what_is_no_model_file_is_said(run, tmp_path, model):
+    (tmp_path / "weights.safetensors").touch()
+    (tmp_path / "run.1").mkdir()
+    code, _, err = run("layers", model)
+    assert code == 1
+    wording(err)
+
+
+@pytest.mark.parametrize(
+    ("message", "command"),
+    [
+        (
+            "use fewer layers or channels=, or a smaller batch=. More",
+            "use fewer layers or --channels, or a smaller --batch. More",
+        ),
+        ("target='x': give a class", "--target 'x': give a class"),
+        ("use scale='layer'", "use --scale 'layer'"),
+        ("range=(0, 4095)", "range=(0, 4095)"),
+        ("f(size=3) and my_size=4", "f(size=3) and my_size=4"),
+        ("size= and preprocess= change it", "--size and --preprocess change it"),
+        ("per_page=0: use", "--per-page 0: use"),
+        ("LAYERSCOPE_MAX_MEMORY=80GB", "LAYERSCOPE_MAX_MEMORY=80GB"),
+    ],
+)
+def test_keywords_are_options(message, command):
+    assert in_options(message) == command
+
+
+def test_an_installed_plugin_of_pillow_is_registered(run, tmp_path, monkeypatch):
+    (tmp_path / "pillow_heif.py").write_text("def register_heif_opener(): open('registered', 'w').close()")
+    monkeypatch.syspath_prepend(tmp_path)
+    Image.new("RGB", (9, 9)).save("photo.png")
+    (tmp_path / "photo.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(40))
+    run("show", "demo", "photo.png", "-l", "_conv_stem", "-o", "a.png")
+    assert not (tmp_path / "registered").exists()
+    code, _, err = run("show", "demo", "photo.heic", "-l", "_conv_stem", "-o", "a.png")
+    assert code == 1
+    wording(err.splitlines()[-1])
+    assert (tmp_path / "registered").exists()
+
+
+@pytest.mark.parametrize("code", ["raise RuntimeError('no operator\\nmore')", "def list_models(): return ['resnet18']"])
+def test_a_library_that_fails_is_one_line(run, tmp_path, monkeypatch, code):
+    pytest.importorskip("torch")
+    (tmp_path / "timm.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "timm", raising=False)
+    code, _, err = run("layers", "timm:resnet18")
+    monkeypatch.delitem(sys.modules, "timm", raising=False)
+    assert code == 1
+    assert err.count("\n") == 1
+    assert "Traceback" not in err

@@ -234,13 +234,10 @@ def test_an_installed_plugin_of_pillow_is_registered(run, tmp_path, monkeypatch)
     assert registered
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
-        "raise RuntimeError('no operator\\nmore')",
-        "def list_models(): return ['resnet18']\ndef create_model(*_, **__): raise RuntimeError",
-    ],
-)
+FAILS = "def list_models(): return ['resnet18']\ndef create_model(*_, **__): raise RuntimeError"
+
+
+@pytest.mark.parametrize("code", ["raise RuntimeError('no operator\\nmore')", FAILS])
 def test_a_library_that_fails_is_one_line(run, tmp_path, monkeypatch, code):
     pytest.importorskip("torch")
     (tmp_path / "timm.py").write_text(code)

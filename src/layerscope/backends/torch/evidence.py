@@ -41,6 +41,8 @@ def _at_first_norm(replica: torch.nn.Module, batch: Any) -> Evidence | None:
 
     with hooked() as handles:
         for name, module in replica.named_modules():
+            if isinstance(module, torch.jit.ScriptModule):
+                continue
             if _keeps(module) or not any(True for _ in module.children()):
                 handles.append(module.register_forward_pre_hook(hook(name)))
         with until_stopped(search):

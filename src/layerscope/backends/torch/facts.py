@@ -20,10 +20,10 @@ from .tree import named_modules_of
 
 def facts(model: nn.Module) -> Facts:
     """Name, input, weights digest, and the preprocessing that a timm model carries with it."""
-    hf = hub.is_hf(model)
-    recipe = hub.recipe(model) if hf else _timm_recipe(model)
-    size = (hub.image_size(model) if hf else _size_of_transformer(model)) or (recipe["size"] if recipe else None)
-    source = "the model's image processor" if hf else "the model's timm configuration"
+    hf = hub.hf_model(model)
+    recipe = _timm_recipe(model) if hf is None else hub.recipe(hf)
+    size = (_size_of_transformer(model) if hf is None else hub.image_size(hf)) or (recipe["size"] if recipe else None)
+    source = "the model's timm configuration" if hf is None else "the model's image processor"
     own, module = own_scaling(model) if recipe is None else (None, "")
     return Facts(
         type(model).__name__,
@@ -32,7 +32,7 @@ def facts(model: nn.Module) -> Facts:
         f"torch {torch.__version__}",
         recipe or own,
         source if recipe else module,
-        hub.labels(model) if hf else None,
+        None if hf is None else hub.labels(hf),
     )
 
 
@@ -62,8 +62,10 @@ def _weights(model: nn.Module) -> Iterator[tuple[str, bytes]]:
     """The description and a sample of each parameter and buffer, and of weights that quantised layers have packed."""
     modules = named_modules_of(model)
     for name, tensor in (*_tensors(modules, "_parameters"), *_tensors(modules, "_buffers")):
-        there = not tensor.is_meta and tensor.numel() and tensor.layout is torch.strided
-        yield name + _shape_and_type(tensor.shape, tensor.dtype), _sample(tensor) if there else b""
+        description = name + _shape_and_type(tensor.shape, tensor.dtype)
+        for part in _plain(tensor):
+            there = not part.is_meta and part.numel() and part.layout is torch.strided
+            yield description, _sample_of(part) if there else b""
     for name, module in modules:
         # Quantised layers keep their weights in a package of the engine's own, and give them by a method.
         if type(module).__module__.startswith("torch.ao.nn.quantized") and callable(getattr(module, "weight", None)):
@@ -85,6 +87,25 @@ def _tensors(modules: Sequence[tuple[str, nn.Module]], kind: str) -> Iterator[tu
             if tensor is not None and id(tensor) not in seen:
                 seen.add(id(tensor))
                 yield (f"{name}.{key}" if name else key), tensor
+
+
+def _plain(tensor: torch.Tensor) -> list[torch.Tensor]:
+    """The plain tensors that a tensor holds: itself, or the parts of a distributed or quantised one."""
+    if type(tensor) in (torch.Tensor, torch.nn.Parameter):
+        return [tensor]
+    names, _ = tensor.__tensor_flatten__() if hasattr(tensor, "__tensor_flatten__") else ((), None)
+    parts = [getattr(tensor, name) for name in names] if names else [tensor]
+    return [part for part in parts if isinstance(part, torch.Tensor)]
+
+
+def _sample_of(tensor: torch.Tensor) -> bytes:
+    """A sample of a tensor; nothing of one whose class doesn't know how it is read."""
+    try:
+        return _sample(tensor)
+    except Exception:
+        if type(tensor) in (torch.Tensor, torch.nn.Parameter):
+            raise
+        return b""
 
 
 def _sample(tensor: torch.Tensor) -> bytes:

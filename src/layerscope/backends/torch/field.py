@@ -72,6 +72,8 @@ class Fields(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        if any(tensor.is_nested for tensor in tensors_in([*args, *kwargs.values()])):
+            return call_model(func, *args, **kwargs)  # rows of their own lengths have no places
         operator = _operator(func)
         if operator.composite:
             # Inside inference_mode, composite operators come here whole.

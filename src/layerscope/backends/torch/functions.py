@@ -46,6 +46,8 @@ class ModuleWatch(TorchFunctionMode):
         """Handles of the hooks by which it knows the module that is running; `entered` is called as each begins."""
         handles: list[Any] = []
         for name, module in model.named_modules():
+            if isinstance(module, torch.jit.ScriptModule):
+                continue  # one that takes no hooks, and calls nothing that could be seen
 
             def enter(module: nn.Module, inputs: Any, name: str = name) -> None:
                 self.running.append((name, module, {}))

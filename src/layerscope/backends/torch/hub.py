@@ -6,7 +6,6 @@ import importlib
 import inspect
 import os
 import pickle
-import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -187,10 +186,20 @@ def _warn_random(reference: str, why: str, fetch: str) -> None:
     )
 
 
-def is_hf(model: Any) -> bool:
-    """Whether it is a model of transformers, which then has been imported."""
-    transformers = sys.modules.get("transformers")
-    return transformers is not None and isinstance(model, transformers.PreTrainedModel)
+def hf_model(model: Any) -> Any:
+    """The model of transformers that it is, or that peft has adapted; `None` for others.
+
+    By the names of classes: looking into the library would load half of it, and fail where it doesn't fit this torch.
+    """
+    if _is_of(model, "peft", "PeftModel") and callable(getattr(model, "get_base_model", None)):
+        model = model.get_base_model()
+    return model if _is_of(model, "transformers", "PreTrainedModel") else None
+
+
+def _is_of(model: Any, library: str, name: str) -> bool:
+    """Whether a class of that library, of that name where several are, is among those of a model."""
+    kinds = type(model).__mro__
+    return any(kind.__name__ == name and kind.__module__.partition(".")[0] == library for kind in kinds)
 
 
 def image_size(model: Any) -> tuple[int, int] | None:

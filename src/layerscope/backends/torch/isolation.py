@@ -32,6 +32,15 @@ def hooked() -> Iterator[list[Any]]:
             handle.remove()
 
 
+def add_hook(module: torch.nn.Module, hook: Callable[..., Any]) -> torch.utils.hooks.RemovableHandle:
+    """`register_forward_hook`, also on modules of TorchScript, which refuse it but run from Python like others."""
+    if not isinstance(module, torch.jit.ScriptModule):
+        return module.register_forward_hook(hook)
+    handle = torch.utils.hooks.RemovableHandle(module._forward_hooks)
+    module._forward_hooks[handle.id] = hook
+    return handle
+
+
 # Models whose weights changed during a run: trained in another thread, or written to by their own forward.
 CHANGING: TensorMap[bool] = TensorMap()
 # Whether a model draws random numbers in evaluation mode, where that was asked.

@@ -25,8 +25,19 @@ def unwrap(model: Any) -> Any:
             model = model._orig_mod
         elif isinstance(model, torch.nn.DataParallel | torch.nn.parallel.DistributedDataParallel):
             model = model.module
+        elif _only_holds(model):
+            model = model.model
         else:
             return model
+
+
+def _only_holds(model: Any) -> bool:
+    """Whether a module is no network but the object of a library around one (`.model`), with training and prediction.
+
+    It has no forward, and its call predicts.
+    """
+    without = type(model).forward is torch.nn.Module.forward if isinstance(model, torch.nn.Module) else False
+    return without and "forward" not in vars(model) and isinstance(getattr(model, "model", None), torch.nn.Module)
 
 
 def forward(model: torch.nn.Module, batch: Any) -> Any:

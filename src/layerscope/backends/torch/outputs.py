@@ -40,8 +40,19 @@ AIM = Aim(
 )
 
 
+def is_mapped(tensor: torch.Tensor) -> bool:
+    """Whether a tensor exists only inside `torch.vmap` or another transformation of functions."""
+    return bool(torch._C._functorch.is_functorch_wrapped_tensor(tensor))
+
+
+def padded(tensor: torch.Tensor) -> torch.Tensor:
+    """A nested or jagged tensor as one with zeros where its rows end, as torch itself pads it; others as they are."""
+    return torch.nested.to_padded_tensor(tensor, 0.0) if tensor.is_nested else tensor
+
+
 def as_captured(value: torch.Tensor, pick: Pick | None = None) -> Captured:
     """A copy on the host, taken before the next module can write into the tensor; of the channels of `pick` alone."""
+    value = padded(value)
     tensor = value if pick is None else _take(value, pick)
     if tensor.dtype is torch.float32 and tensor.is_cpu and is_strided(tensor):
         return Captured(tensor.detach().clone().numpy(), dtype="float32")  # of thousands of layers, nearly all

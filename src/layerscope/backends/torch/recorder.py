@@ -18,7 +18,7 @@ from ..common.run import Stop, until_stopped
 from ..protocol import Captured, Pick
 from . import attention
 from .functions import FUNCTION, FunctionWatch, ModuleWatch, Operation, unwatch
-from .isolation import hooked
+from .isolation import add_hook, hooked
 from .outputs import as_captured, main_part, parts_of
 
 
@@ -183,7 +183,7 @@ def recording(replica: torch.nn.Module, recorder: Recorder) -> Iterator[None]:
     """Around a run of a replica in which `recorder` takes what it wants, which it may end early."""
     with hooked() as handles, ExitStack() as watching:
         for module in [source for source in recorder.requests if isinstance(source, torch.nn.Module)]:
-            handles.append(module.register_forward_hook(recorder.hook))
+            handles.append(add_hook(module, recorder.hook))
         watch = recorder.watch()
         if watch is not None:
             handles += watch.register_hooks(replica)

@@ -96,7 +96,7 @@ class Replicator(CallableCopier):
             return None
         kind = type(module)
         if kind not in self.classes:
-            self.classes[kind] = self._class(kind)
+            self.classes[kind] = self._class(_unsharded(kind))
         if id(module) in self.memo:  # its class led to it
             return self.memo[id(module)]
         try:
@@ -136,8 +136,13 @@ class Replicator(CallableCopier):
                 continue
             if (kind is dict or kind is OrderedDict) and not value:
                 attributes[name] = kind()
+            elif name == "_parameters" and kind is dict and any(map(_is_distributed, value.values())):
+                attributes[name] = {key: self._gathered(weight) for key, weight in value.items()}
             elif name == "_parameters" and kind is dict and not self.own_parameters:
                 attributes[name] = value.copy()
+            elif name in HOOKS and any(map(_is_of_fsdp, value.values())):
+                kept = {key: hook for key, hook in value.items() if not _is_of_fsdp(hook)}
+                attributes[name] = OrderedDict((key, self.copy(hook)) for key, hook in kept.items())
             elif kind is not tuple or not ATOMIC.issuperset(map(type, value)):
                 self.left = MOST_VALUES
                 try:
@@ -157,6 +162,14 @@ class Replicator(CallableCopier):
         if not self.own_parameters or torch.nn.parameter.is_lazy(parameter):
             return parameter
         return copy.deepcopy(parameter)
+
+    def _gathered(self, weight: Any) -> Any:
+        """A weight that is spread over several processes, whole: all of them must capture."""
+        if not _is_distributed(weight):
+            return self._parameter(weight) if weight is not None else None
+        if id(weight) not in self.memo:
+            self.memo[id(weight)] = torch.nn.Parameter(weight.detach().full_tensor(), weight.requires_grad)
+        return self.memo[id(weight)]
 
     def _tensor(self, tensor: torch.Tensor) -> Any:
         if type(tensor) is not torch.Tensor:
@@ -253,6 +266,23 @@ class Replicator(CallableCopier):
         except Exception:
             # Locks, handles, sessions: the model's own code decides what they raise. They are shared, as they were before.
             return value
+
+
+HOOKS = ("_forward_pre_hooks", "_forward_hooks")
+FSDP = "torch.distributed.fsdp"  # its classes and hooks gather the weights of the module that they were put on
+
+
+def _unsharded(kind: type) -> type:
+    """The class that `fully_shard` has derived from, for a class that it made."""
+    return next(base for base in kind.__mro__ if not base.__module__.startswith(FSDP))
+
+
+def _is_of_fsdp(hook: Any) -> bool:
+    return str(getattr(hook, "__module__", "")).startswith(FSDP)
+
+
+def _is_distributed(weight: Any) -> bool:
+    return type(weight) is not torch.nn.Parameter and hasattr(weight, "full_tensor")
 
 
 def _rule(kind: type) -> Callable[[Replicator, Any], Any]:

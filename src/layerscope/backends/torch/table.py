@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from ...core.layer import Layer
+from ...core.note import Note
 from ..common.outputs import quoted
 from ..common.run import part_for_dry_run
 from ..common.table import Calls
@@ -17,9 +18,9 @@ from . import attention
 from .axes import Axes, Output
 from .field import Fields
 from .functions import FUNCTION, Operation, alone, kind_of_function, makes_weights, unwatch
-from .isolation import hooked, run_replica
+from .isolation import add_hook, hooked, run_replica
 from .model import forward, kind_of
-from .outputs import main_part, parts_of
+from .outputs import is_mapped, main_part, padded, parts_of
 from .recorder import Wanted
 from .tree import named_modules_of
 
@@ -36,7 +37,7 @@ def layers(model: torch.nn.Module, batch: Any) -> list[Layer]:
             handles.append(replica.register_forward_pre_hook(record.start, with_kwargs=True))
             for name, module in replica.named_modules():
                 if not makes_weights(name):
-                    handles.append(module.register_forward_hook(record.hook(name, module)))
+                    handles.append(add_hook(module, record.hook(name, module)))
             handles += watch.register_hooks(replica, record.entered)
             with record.fields:
                 forward(replica, part)
@@ -45,6 +46,7 @@ def layers(model: torch.nn.Module, batch: Any) -> list[Layer]:
     return run_replica(model, run)
 
 
+MAPPED = "runs inside torch.vmap, where a layer has no values of its own: capture the module around it, or one after it"
 NEW = (
     "made by the forward pass itself, each time anew: run the model once, so that it keeps this layer, and open it then"
 )
@@ -100,7 +102,8 @@ class Record:
 
     def operated(self, operation: Operation) -> None:
         """A row for what a function gave, where its axes could be followed."""
-        layer = self.axes.function(operation.name, operation.output)
+        hidden = is_mapped(operation.output) or operation.output.is_nested
+        layer = None if hidden else self.axes.function(operation.name, operation.output)
         if layer is None:
             return
         path = f"{operation.name}.{operation.address}".lstrip(".")
@@ -137,6 +140,10 @@ class Record:
         }
         rows = {}
         for part, tensor in parts.items():
+            if is_mapped(tensor):
+                rows[part] = Layer(name, note=Note("vmap", MAPPED), **own)
+                continue
+            tensor = padded(tensor)
             layer = self.axes.layer(Output(name, module, inputs, part, tensor))
             rows[part] = replace(layer, receptive=self.fields.fields(tensor), **own)
         self.calls.add(name, main_part(parts), rows)
@@ -208,6 +215,8 @@ def _why_not(model: torch.nn.Module, name: str, module: torch.nn.Module, calls: 
     if isinstance(module, torch.nn.ModuleList | torch.nn.ModuleDict | torch.nn.ParameterList | torch.nn.ParameterDict):
         return "a container: its members run, not the container itself"
     parent = model.get_submodule(name.rpartition(".")[0]) if name else model
+    if name and isinstance(parent, torch.jit.ScriptModule):
+        return "inside TorchScript, where layers can't be watched: only the scripted module as a whole can"
     if isinstance(parent, torch.nn.MultiheadAttention):
         return "bypassed: MultiheadAttention uses its weights directly"
     if calls.inside(name):

@@ -104,8 +104,10 @@ def stated_prefix(modules: Iterable[nn.Module]) -> tuple[str, ...] | None:
 
 def _tensor(module: nn.Module, name: str) -> torch.Tensor | None:
     """A parameter or buffer of the module itself."""
-    tensor = module._parameters.get(name)
-    return module._buffers.get(name) if tensor is None else tensor
+    for held in (module._parameters, module._buffers):  # those of TorchScript have no `get`
+        if name in held and held[name] is not None:
+            return held[name]
+    return None
 
 
 def _tokens(tensor: torch.Tensor) -> int:

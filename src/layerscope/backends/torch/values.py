@@ -20,7 +20,7 @@ ATOMIC = frozenset(
 )  # fmt: skip
 # Objects that work with a model, but are no part of what it computes; a trainer leads to data sets, loggers and files.
 AROUND = frozenset(
-    {"layerscope", "lightning", "lightning_fabric", "logging", "pytorch_lightning", "threading", "torch"}
+    {"accelerate", "layerscope", "lightning", "lightning_fabric", "logging", "pytorch_lightning", "threading", "torch"}
 )
 AROUND_TYPES = (torch.optim.Optimizer, torch.utils.data.Dataset, torch.utils.data.DataLoader)
 # Of every module, and nothing is added to them in a run: shared where they are empty, as they nearly always are.

@@ -193,7 +193,9 @@ class Mapped(nn.Module):
         return self.last(torch.vmap(self.conv)(x[:, None])[:, 0])
 
 
-def test_what_runs_inside_vmap_has_no_picture_and_a_reason():
+@pytest.mark.limit("layers inside `torch.vmap`")
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+def test_what_runs_inside_vmap_or_torchscript_has_no_picture_and_a_reason(limit):
     model = Mapped().eval()
     table = {layer.path: layer for layer in BACKEND.layers(model, X)}
     assert table["conv"].axes == ""
@@ -201,9 +203,16 @@ def test_what_runs_inside_vmap_has_no_picture_and_a_reason():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         scope = ls.open(model, preprocess=None)
-        assert list(scope.capture(X, "*")) == list(scope.capture(X, "stages")) == ["last"]
-    with pytest.raises(ls.LayerNotCalled, match="vmap"):
+        assert list(scope.capture(X, "*")) == list(scope.capture(X, "stages")) == list(scope.capture(X, "last"))
+        assert list(scope.capture(X, "*")) == ["last"]
+    limit.notes(table["conv"])
+    with limit.raises("torch.vmap"):
         scope.capture(X, "conv")
+    scripted = network()
+    scripted[2] = torch.jit.script(scripted[2])
+    with limit.raises("2.0"):
+        ls.open(scripted, preprocess=None).capture(X, "2.0")
+    limit.shows("* last")
 
 
 class Padded(nn.Module):

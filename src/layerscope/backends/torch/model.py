@@ -36,7 +36,9 @@ def _only_holds(model: Any) -> bool:
 
     It has no forward, and its call predicts.
     """
-    without = type(model).forward is torch.nn.Module.forward if isinstance(model, torch.nn.Module) else False
+    if not isinstance(model, torch.nn.Module) or isinstance(model, torch.jit.ScriptModule):
+        return False
+    without = type(model).forward is torch.nn.Module.forward
     return without and "forward" not in vars(model) and isinstance(getattr(model, "model", None), torch.nn.Module)
 
 

@@ -13,6 +13,7 @@ import torch
 
 from ...errors import ModelNotReadable
 from ..common.fault import call_model
+from .functions import unwatch
 from .tree import modules_of
 
 
@@ -44,7 +45,8 @@ def _only_holds(model: Any) -> bool:
 
 def forward(model: torch.nn.Module, batch: Any) -> Any:
     """The model's output for a batch: an array, a tuple of arrays, or a dict of them by name."""
-    feed = Feed(model)
+    with unwatch():
+        feed = Feed(model)
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = {}
     if isinstance(batch, Mapping):

@@ -95,7 +95,7 @@ def test_the_photo_of_a_capture_is_the_upright_one():
     scope = ls.open("demo")
     fm = scope.capture(ls.demo_photo(), "_blocks.0._swish")["_blocks.0._swish"]
     similar = ls.similarity(fm, photo=(150, 230))
-    top, left, height, width = fm.placement[0].cell_box(*similar.provenance["query"]["at"], fm.spatial)
+    top, left, height, width = fm.unit_grid().cell_box(*similar.provenance["query"]["at"])
     assert top <= 150.5 < top + height and left <= 230.5 < left + width
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..checks import one_of
-from ..core.axes import prefix_names
+from ..core.axes import prefix_names, split_tokens
 from ..core.feature_map import FeatureMap
 from ..core.note import Note, kind_of
 from ..errors import BadLayout, BadOption, near
@@ -40,12 +41,13 @@ def attention(fm: FeatureMap, query: str | int | Sequence[int] = "cls") -> Featu
         BadLayout: `fm` holds no attention weights, or its tokens form no grid.
         BadOption: There is no such query.
     """
-    grid, prefix = _layout(fm)
-    rows, source = _rows(fm, query, grid, prefix)
-    values = _on_grid(fm.values, rows, grid)
-    gradient = None if fm.gradient is None else _on_grid(fm.gradient, rows, grid)[0]
-    shape = (1, *grid, fm.of)
-    layer = replace(fm.layer, kind=f"{fm.layer.kind} from {source}", axes="bhwc", shape=shape, grid=None, prefix=prefix)
+    keys = _keys(fm)
+    rows, source = _rows(fm, query, keys)
+    values = _on_grid(fm.values, rows, keys)
+    gradient = None if fm.gradient is None else _on_grid(fm.gradient, rows, keys)[0]
+    shape = (1, *keys.grid, fm.of)
+    kind = f"{fm.layer.kind} from {source}"
+    layer = replace(fm.layer, kind=kind, axes="bhwc", shape=shape, grid=None, order=(), prefix=keys.prefix)
     return replace(fm, values=values[0], tokens=values[1], gradient=gradient, layer=layer, origin=None)
 
 
@@ -90,23 +92,24 @@ def attention_rollout(
         raise BadOption(f"discard={discard!r}: use a share from 0 (keep all) to below 1")
     if not layers:
         raise BadOption("attention_rollout needs the attention weights of at least one layer; none were given")
-    grid, prefix = _fitting(layers)
+    keys = _fitting(layers)
     product: np.ndarray | None = None
     for fm in layers:
         step = _step(fm.values, head, discard, residual)
         product = step if product is None else step @ product
     assert product is not None
     last = layers[-1]
-    chosen = query if query is not None else "cls" if "cls" in prefix else "mean"
-    rows, source = _rows(last, chosen, grid, prefix)
-    values, _ = _on_grid(product[..., None].astype(np.float32), rows, grid)
+    chosen = query if query is not None else "cls" if "cls" in keys.prefix else "mean"
+    rows, source = _rows(last, chosen, keys)
+    values, _ = _on_grid(product[..., None].astype(np.float32), rows, keys)
     layer = replace(
         last.layer,
         path=counted(len(layers), "layer"),
         kind=last.layer.kind,
         axes="bhwc",
-        shape=(1, *grid, 1),
+        shape=(1, *keys.grid, 1),
         grid=None,
+        order=(),
     )
     layer = replace(layer, prefix=())
     skip = "each layer is half its weights, half the skip connection" if residual else "without the residual connection"
@@ -119,40 +122,49 @@ def attention_rollout(
     return replace(whole, rule=rule, method=rule, notes=(*_shared_notes(last), *notes))
 
 
-def _layout(fm: Any) -> tuple[tuple[int, int], tuple[str, ...]]:
-    """(grid, prefix names) of the key tokens."""
+class Keys(NamedTuple):
+    """The key tokens: their grid, the index of the token at each position of it, the names of the other tokens and where."""
+
+    grid: tuple[int, ...]
+    order: tuple[int, ...]
+    prefix: tuple[str, ...]
+    others: tuple[int, ...]
+
+
+def _keys(fm: Any) -> Keys:
+    """The key tokens of attention weights."""
     if not isinstance(fm, FeatureMap) or not fm.layer.attention or len(fm.spatial) != 2:
         what = repr(fm) if isinstance(fm, FeatureMap) else f"a {type(fm).__name__}"
         raise BadLayout(
             f"attention weights are needed, a feature map with the axes bcqk [image, query, key, head]; got {what}. "
             "Capture 'kind:AttentionMap', or the layers named …attention_map in layers()"
         )
-    keys, grid = fm.spatial[1], fm.layer.grid
-    if grid is None or keys < grid[0] * grid[1]:
+    count, grid = fm.spatial[1], fm.layer.grid
+    if grid is None or len(grid) != 2 or count < math.prod(grid):
         raise BadLayout(
-            f"the {keys} key tokens of {fm.layer.path!r} form no grid over the whole image"
+            f"the {count} key tokens of {fm.layer.path!r} form no grid over the whole image"
             + (f" ({fm.layer.note})" if fm.layer.note else "")
             + ": sheet() draws the weights as they are"
         )
-    return grid, prefix_names(keys - grid[0] * grid[1], fm.layer.prefix)
+    front = count - math.prod(grid)
+    order = fm.layer.order or tuple(range(front, count))
+    others = tuple(sorted(set(range(count)) - set(order)))
+    return Keys(grid, order, prefix_names(front, fm.layer.prefix), others)
 
 
-def _rows(
-    fm: FeatureMap, query: str | int | Sequence[int], grid: tuple[int, int], prefix: tuple[str, ...]
-) -> tuple[list[int], str]:
+def _rows(fm: FeatureMap, query: str | int | Sequence[int], keys: Keys) -> tuple[list[int], str]:
     """The query tokens to average over, and their name."""
-    queries, keys = fm.spatial
-    height, width = grid
-    same = queries == keys
+    queries, (height, width), prefix = fm.spatial[0], keys.grid, keys.prefix
+    same = queries == fm.spatial[1]
     names = (*prefix, "mean") if same else ("mean",)
-    positions = f", a grid position (y, x) below {grid}" if same else ""
+    positions = f", a grid position (y, x) below {keys.grid}" if same else ""
     allowed = f"use {', '.join(map(repr, names))}{positions}, or the index of a token, 0 to {queries - 1}"
     if isinstance(query, str):
         if query not in names:
             raise BadOption(f"query={query!r}: {fm.layer.path!r} has no such token; {allowed}{near(query, names)}")
         if query == "mean":
-            return list(range(len(prefix) if same else 0, queries)), "the mean of all patches"
-        return [prefix.index(query)], query
+            return sorted(keys.order) if same else list(range(queries)), "the mean of all patches"
+        return [keys.others[prefix.index(query)]], query
     if isinstance(query, int | np.integer) and not isinstance(query, bool):
         if not 0 <= query < queries:
             raise BadOption(f"query={query}: {fm.layer.path!r} has {queries} query tokens; {allowed}")
@@ -163,22 +175,21 @@ def _rows(
         raise BadOption(f"query={query!r}: {allowed}") from error
     if not same or not (0 <= y < height and 0 <= x < width):
         raise BadOption(f"query={query!r} is outside the {height} × {width} grid of query tokens; {allowed}")
-    return [len(prefix) + y * width + x], f"patch ({y}, {x})"
+    return [keys.order[y * width + x]], f"patch ({y}, {x})"
 
 
-def _on_grid(values: np.ndarray, rows: list[int], grid: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """(map `[image, h, w, head]`, weights on the prefix tokens `[image, token, head]`) for the mean of these queries."""
+def _on_grid(values: np.ndarray, rows: list[int], keys: Keys) -> tuple[np.ndarray, np.ndarray]:
+    """(map `[image, h, w, head]`, weights on the other tokens `[image, token, head]`) for the mean of these queries."""
     weights = values[:, rows].mean(axis=1, dtype=np.float64).astype(np.float32)
-    front = weights.shape[1] - grid[0] * grid[1]
-    return np.ascontiguousarray(weights[:, front:]).reshape(weights.shape[0], *grid, -1), weights[:, :front]
+    return split_tokens(weights, keys.grid, keys.order)
 
 
-def _fitting(layers: Sequence[FeatureMap]) -> tuple[tuple[int, int], tuple[str, ...]]:
-    """The grid and prefix that all these layers share."""
-    grid, prefix = _layout(layers[0])
+def _fitting(layers: Sequence[FeatureMap]) -> Keys:
+    """The key tokens that all these layers share."""
+    keys = _keys(layers[0])
     first = layers[0]
     for fm in layers:
-        if _layout(fm)[0] != grid or fm.spatial != first.spatial or fm.spatial[0] != fm.spatial[1]:
+        if _keys(fm)[:2] != keys[:2] or fm.spatial != first.spatial or fm.spatial[0] != fm.spatial[1]:
             raise BadLayout(
                 f"rollout needs layers with the same tokens: {first.layer.path!r} has {first.spatial[0]} queries × "
                 f"{first.spatial[1]} keys, {fm.layer.path!r} has {fm.spatial[0]} × {fm.spatial[1]}. It is defined for "
@@ -186,7 +197,7 @@ def _fitting(layers: Sequence[FeatureMap]) -> tuple[tuple[int, int], tuple[str, 
             )
         if fm.ids != first.ids:
             raise BadLayout(f"rollout needs the same images in every layer: {first.ids} and {fm.ids}")
-    return grid, prefix
+    return keys
 
 
 def _step(values: np.ndarray, head: str, discard: float, residual: bool) -> np.ndarray:

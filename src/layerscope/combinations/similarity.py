@@ -122,22 +122,25 @@ def _position(one: FeatureMap, at: Any, photo: Any) -> tuple[int, ...]:
 def _on_photo(one: FeatureMap, photo: Any) -> tuple[int, ...]:
     if one.placement is None or len(one.spatial) != 2 or one.layer.attention:
         raise BadOption("photo= needs a map captured from a photo, which this one isn't: give at=(row, column)")
-    placement = one.placement[0]
-    height, width = placement.photo
+    place = one.unit_grid()
+    height, width = one.placement[0].photo
     try:
         y, x = (int(np.floor(number)) for number in photo)
     except (TypeError, ValueError, OverflowError) as error:
         raise BadOption(f"photo={photo!r}: give (row, column) in pixels of the photo") from error
     if not (0 <= y < height and 0 <= x < width):
         raise BadOption(f"photo={photo!r} is outside the photo of {height} × {width} pixels")
-    rows, columns = placement.rows(one.spatial[0]), placement.cols(one.spatial[1])
-    if rows[y] < 0 or columns[x] < 0:
-        kept = [np.flatnonzero(axis >= 0) for axis in (rows, columns)]
-        spans = [f"{axis[0]} to {axis[-1]}" for axis in kept]
-        raise BadOption(
-            f"photo={photo!r} was cropped away before the model: it saw the rows {spans[0]} and the columns {spans[1]}"
+    unit = place.unit_at(y, x)
+    if unit is None:
+        saw = one.placement[0].rows(1), one.placement[0].cols(1)
+        cropped = saw[0][y] < 0 or saw[1][x] < 0
+        kept = [np.flatnonzero(axis >= 0) for axis in (saw if cropped else (place.rows, place.columns))]
+        spans = " and the columns ".join(f"{axis[0]} to {axis[-1]}" if len(axis) else "none" for axis in kept)
+        where = (
+            "was cropped away before the model: it saw the rows" if cropped else "lies on no unit: they lie on the rows"
         )
-    return int(rows[y]), int(columns[x])
+        raise BadOption(f"photo={photo!r} {where} {spans}")
+    return unit
 
 
 def _check_channels(fm: FeatureMap, target: FeatureMap) -> None:

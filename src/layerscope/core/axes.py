@@ -11,11 +11,13 @@ not a colour picture.
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
 
-from ..errors import BadLayout
+from ..errors import BadLayout, LayoutWarning, caller_level
 from ..safe_text import counted
 
 SPATIAL = "dhwnqk"
@@ -24,7 +26,6 @@ LETTERS = "bc" + SPATIAL
 # How a bare array of that rank is read, by its library's convention.
 CHANNELS_LAST = {1: "c", 2: "hw", 3: "hwc", 4: "bhwc", 5: "bdhwc"}
 CHANNELS_FIRST = {1: "c", 2: "hw", 3: "chw", 4: "bchw", 5: "bcdhw"}
-MOST_PREFIX_TOKENS = 16
 
 
 def check(axes: str, shape: Sequence[int]) -> None:
@@ -89,22 +90,42 @@ def likelier_layout(axes: str, shape: Sequence[int]) -> str | None:
     return axes[:-3] + ("chw" if convention == "hwc" else "hwc") if square or colour else None
 
 
-def split_tokens(values: np.ndarray, grid: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Tokens `[image, n, channel]` as (map `[image, h, w, channel]`, prefix tokens `[image, p, channel]`).
+def convention(shape: tuple[int, ...], library: str) -> str:
+    """How an array of that shape is read by its library's convention; warns where the sizes contradict it."""
+    layouts = CHANNELS_FIRST if library == "torch" else CHANNELS_LAST
+    if len(shape) not in layouts:
+        raise BadLayout(f"an array of rank {len(shape)}, shape {shape}: give one of rank 1 to 5")
+    layout = layouts[len(shape)]
+    if other := likelier_layout(layout, shape):
+        warnings.warn(
+            f"shape {shape} was read as {layout} by the convention of {library}, but its sizes look like {other}: pass"
+            f" layout={other!r} if so",
+            LayoutWarning,
+            stacklevel=caller_level(),
+        )
+    return layout
 
-    Rows of the grid follow one another, prefix tokens come first, as in ViT, DeiT and DINO.
+
+def split_tokens(values: np.ndarray, grid: Sequence[int], order: Sequence[int] = ()) -> tuple[np.ndarray, np.ndarray]:
+    """Tokens `[image, n, channel]` as (map `[image, *grid, channel]`, the other tokens `[image, p, channel]`).
+
+    `order` is the index of the token at each position of the grid, row by row; by default rows follow one another, and the
+    other tokens come first, as in ViT, DeiT and DINO.
     """
     if values.ndim != 3:
         raise BadLayout(f"tokens need the axes [image, n, channel]; this array has shape {values.shape}")
     images, tokens, channels = values.shape
-    height, width = grid
-    extra = tokens - height * width
+    count = math.prod(grid)
+    extra = tokens - count
     if extra < 0:
         raise BadLayout(
-            f"{height} × {width} patches need {height * width} tokens, not {tokens}: give the grid = (height, width)"
+            f"{' × '.join(map(str, grid))} patches need {count} tokens, not {tokens}: give the grid = (height, width)"
             " of the patch embedding"
         )
-    return values[:, extra:].reshape(images, height, width, channels), values[:, :extra]
+    if not order:
+        return values[:, extra:].reshape(images, *grid, channels), values[:, :extra]
+    others = np.setdiff1d(np.arange(tokens), order)
+    return values[:, list(order)].reshape(images, *grid, channels), values[:, others]
 
 
 def prefix_names(count: int, known: Sequence[str] = ()) -> tuple[str, ...]:

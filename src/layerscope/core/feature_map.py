@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ..checks import file_path
-from ..errors import BackendMissing, BadChannels, BadLayout, BadOption, LayoutWarning, caller_level
+from ..errors import BackendMissing, BadChannels, BadLayout, BadOption
 from ..safe_text import counted, printable
 from . import axes as _axes
 from . import npz
@@ -22,6 +21,8 @@ from .linear import Linear
 from .note import Note
 from .origin import Origin
 from .placement import Placement
+from .tokens import lay_on_grid
+from .unit_grid import UnitGrid, grid_of
 
 if TYPE_CHECKING:
     import torch
@@ -106,7 +107,7 @@ class FeatureMap:
             object.__setattr__(self, "of", len(self.channels))
 
     @classmethod
-    def of_array(cls, array: Any, layout: str | None = None) -> FeatureMap:
+    def of_array(cls, array: Any, layout: str | None = None, grid: Sequence[int] | None = None) -> FeatureMap:
         """A bare array as a feature map.
 
         >>> FeatureMap.of_array(np.zeros((1, 64, 24, 32)), "bchw").shape
@@ -116,6 +117,7 @@ class FeatureMap:
             array: An array of numpy, torch, TensorFlow or JAX, of rank 1 to 5.
             layout: One letter per axis (`"bchw"`, `"hwc"`, `"bnc"`). `None`: its library's convention, channels first
                 for torch, channels last for the others, with a `LayoutWarning` where the sizes contradict it.
+            grid: (rows, columns) of the tokens of a layout such as `"bnc"`; the tokens in front of them are the prefix.
 
         Raises:
             BadLayout: The array is empty, isn't one of numbers, or doesn't fit the layout.
@@ -125,14 +127,14 @@ class FeatureMap:
         values = as_numpy(array)
         reading = f"read as {layout} as requested"
         if layout is None:
-            layout = _layout_of(values.shape, library)
+            layout = _axes.convention(values.shape, library)
             reading = f"read as {layout} by the convention of {library}"
         if 0 in values.shape:
             raise BadLayout(f"the array is empty: shape {values.shape}")
         layer = Layer("array", f"{library} array", layout, values.shape, 0, 1)
         dtype = str(values.dtype)
         values, notes = as_float32(_axes.channels_last(values, layout))
-        return cls(
+        fm = cls(
             values,
             layer,
             tuple(f"image {index}" for index in range(values.shape[0])),
@@ -140,6 +142,9 @@ class FeatureMap:
             dtype=dtype,
             notes=(Note("layout", reading), *notes),
         )
+        if grid is None:
+            return fm
+        return lay_on_grid(fm, grid)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -311,6 +316,41 @@ class FeatureMap:
             origin=None,
         )
 
+    def unit_grid(self, image: int = 0) -> UnitGrid:
+        """Where the units of a two-dimensional map lie on the photo of one of its images.
+
+        >>> fm = replace(FeatureMap.of_array(np.zeros((4, 4))), placement=(Placement.whole((40, 40), (20, 20)),))
+        >>> fm.unit_grid().unit_at(15, 25)
+        (1, 2)
+
+        Args:
+            image: Index of the image; negative ones count from the end.
+
+        Raises:
+            BadOption: The map has no photo, or there is no such image.
+            BadLayout: The map isn't two-dimensional.
+        """
+        return grid_of(self.image(image))
+
+    def on_grid(
+        self, grid: Sequence[int], *, prefix: int | Sequence[str] = 0, suffix: int | Sequence[str] = 0
+    ) -> FeatureMap:
+        """The same tokens as pictures, where it is known better than from the model how they lie on the image.
+
+        >>> FeatureMap.of_array(np.zeros((1, 7, 8)), "bnc").on_grid((2, 3), prefix=["cls"]).shape
+        (1, 2, 3, 8)
+
+        Args:
+            grid: (rows, columns) of the tokens that lie on the image, row by row; (depth, rows, columns) in a volume or
+                clip.
+            prefix: How many tokens are in front of these, or their names; `FeatureMap.prefix` gives them.
+            suffix: How many are behind them, or their names.
+
+        Raises:
+            BadLayout: The map holds no tokens, or another number of them.
+        """
+        return lay_on_grid(self, grid, prefix, suffix)
+
     def to_xarray(self) -> xarray.DataArray:
         """The map as an `xarray.DataArray` with the dimensions image, d, h, w (or n; q, k for attention), channel.
 
@@ -412,22 +452,6 @@ def load(path: str | Path) -> FeatureMap:
     return npz.read(path, FeatureMap)
 
 
-def as_map(values: Any, layout: str | None = None) -> FeatureMap:
+def as_map(values: Any, layout: str | None = None, grid: Sequence[int] | None = None) -> FeatureMap:
     """A feature map as it is, a bare array by its convention."""
-    return values if isinstance(values, FeatureMap) else FeatureMap.of_array(values, layout)
-
-
-def _layout_of(shape: tuple[int, ...], library: str) -> str:
-    """How an array of that shape is read by its library's convention; warns where the sizes contradict it."""
-    layouts = _axes.CHANNELS_FIRST if library == "torch" else _axes.CHANNELS_LAST
-    if len(shape) not in layouts:
-        raise BadLayout(f"an array of rank {len(shape)}, shape {shape}: give one of rank 1 to 5")
-    layout = layouts[len(shape)]
-    if other := _axes.likelier_layout(layout, shape):
-        warnings.warn(
-            f"shape {shape} was read as {layout} by the convention of {library}, but its sizes look like {other}: pass"
-            f" layout={other!r} if so",
-            LayoutWarning,
-            stacklevel=caller_level(),
-        )
-    return layout
+    return values if isinstance(values, FeatureMap) else FeatureMap.of_array(values, layout, grid)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from ..errors import LayerNotCalled, LayerNotFound
 from .axes import SPATIAL
-from .receptive_field import Field
+from .receptive_field import Field, Line
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +27,12 @@ class Layer:
         index: Its index in the table of layers.
         calls: How often it ran.
         note: Remarks on it.
-        grid: (height, width) of image tokens; of the key tokens where the axes are `q` and `k`.
+        grid: (height, width) of image tokens, (depth, height, width) in a volume or clip; of the key tokens where the axes
+            are `q` and `k`.
         aliases: Other names that find it.
         per_call: Where it ran more than once, one `Layer` per call, at `path:0`, `path:1`, …
         step: The index of its (first) call among all calls of the run, -1 where the backend doesn't say.
-        prefix: The names of the tokens in front of the image tokens: `("cls", "reg1")`.
+        prefix: The names of the tokens that lie nowhere on the image, mostly in front of those that do: `("cls", "reg1")`.
         parameters: How many weights it and all layers inside it have, shared ones once; `None` where the backend
             doesn't say.
         receptive: The receptive field along each axis of the image, outermost first; `None` where nothing is known of
@@ -39,6 +40,9 @@ class Layer:
         doubt: Why the axes may be other ones, which the maps of the layer note; `""` where they are known.
         part: Which of its several outputs this is, as the model names it (`.logits`, `[0]`), where a plain path means
             that one; `""` where there is only one.
+        lines: Where the units lie along each spatial axis, in pixels of the model's input; `None` where that isn't known.
+        order: For each position of `grid`, row by row, the index of its token; `()` where all come in that order, behind
+            the prefix.
     """
 
     path: str
@@ -48,7 +52,7 @@ class Layer:
     index: int = -1
     calls: int = 0
     note: str = ""
-    grid: tuple[int, int] | None = None
+    grid: tuple[int, ...] | None = None
     aliases: tuple[str, ...] = field(default=(), repr=False)
     per_call: tuple[Layer, ...] = field(default=(), repr=False)
     step: int = field(default=-1, repr=False)
@@ -57,6 +61,8 @@ class Layer:
     receptive: tuple[Field, ...] | None = field(default=None, repr=False, kw_only=True)
     doubt: str = field(default="", repr=False, kw_only=True)
     part: str = field(default="", repr=False, kw_only=True)
+    lines: tuple[Line | None, ...] | None = field(default=None, repr=False, kw_only=True)
+    order: tuple[int, ...] = field(default=(), repr=False, kw_only=True)
 
     @property
     def channels(self) -> int | None:

@@ -20,7 +20,7 @@ from .layer import Layer
 from .linear import Linear
 from .note import Note, kind_of
 from .placement import Placement
-from .receptive_field import Field
+from .receptive_field import Field, Line
 from .typed import check, checked
 
 FORMAT = 1
@@ -153,10 +153,11 @@ def _without_part(layer: dict[str, Any]) -> dict[str, Any]:
 
 
 def _layer(fields: Mapping[str, Any]) -> Layer:
-    receptive = fields.get("receptive")
+    receptive, lines = fields.get("receptive"), fields.get("lines")
     parts = {
         "per_call": tuple(map(_layer, fields["per_call"])),
         "receptive": receptive and tuple(checked(Field(**axis)) for axis in receptive),
+        "lines": lines and tuple(line and Line(*line) for line in lines),
     }
     layer = checked(Layer(**{**fields, **parts}))
     if layer.shape and layer.axes and len(layer.shape) != len(layer.axes):

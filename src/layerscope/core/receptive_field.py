@@ -9,19 +9,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import NamedTuple
 
 MOST_PHASES = 512
 NO_PATTERN = "the units follow no repeating pattern"
+ROLLED = "windows over rolled units"
+
+
+class Line(NamedTuple):
+    """Where units lie along one axis of the model's input, in pixels; pixel `i` covers `[i, i + 1)`.
+
+    `origin` is the centre of unit 0, `spacing` the distance from one unit to the next, negative where they run backwards.
+    """
+
+    origin: float
+    spacing: float
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
     """What the units along one axis see: unit `q * phases + r` the pixels `starts[r] + q * jump` to `ends[r] + q * jump`.
 
-    `whole` says that every unit may depend on the whole axis. `unknown` is the reason why a field isn't known; `starts`
-    and `ends` are then empty. Pixel 0 has its centre at 0.0; pixels outside the image are its padding.
+    `whole` says that every unit may depend on the whole axis; boxes, where there are any, are then those around the place
+    of each unit. `unknown` is the reason why a field isn't known; `starts` and `ends` are then empty. Pixel 0 has its centre at
+    0.0; pixels outside the image are its padding. Where units run backwards (after a flip) `jump` is negative; where they were
+    rolled, unit `u` is the unit `(u + rolled) % around` of what the boxes say.
 
     >>> two = window(window(Field(), 3, padding=1), 3, padding=1)   # VGG16's block1_conv2
     >>> two.size, two.stride, two.offset
@@ -33,11 +47,13 @@ class Field:
     jump: float = 1.0
     whole: bool = False
     unknown: str = ""
+    rolled: int = 0
+    around: int = 0
 
     @property
     def known(self) -> bool:
         """Whether the field is a box of pixels."""
-        return not self.whole and not self.unknown
+        return not self.whole and not self.unknown and not self.rolled
 
     @property
     def size(self) -> int | None:
@@ -53,12 +69,42 @@ class Field:
     @property
     def offset(self) -> float | None:
         """The centre of unit 0's box in pixels, the mean over phases where units differ."""
-        stride = self.stride
-        if stride is None:
-            return None
+        return self._first_centre() if self.known else None
+
+    @property
+    def line(self) -> Line | None:
+        """Where the units lie: at the centres of their boxes, the mean over phases where units differ; `None` without boxes.
+
+        >>> window(Field(), 3, 2).line
+        Line(origin=1.5, spacing=2.0)
+        """
+        first = self._first_centre()
+        return (
+            None if first is None or not self.jump or self.rolled else Line(first + 0.5, self.jump / len(self.starts))
+        )
+
+    def _first_centre(self) -> float | None:
+        stride = self.jump / max(1, len(self.starts))
         boxes = enumerate(zip(self.starts, self.ends, strict=True))
         centres = [(start + end) / 2 - unit * stride for unit, (start, end) in boxes if start <= end]
         return sum(centres) / len(centres) if centres else None
+
+    def roll(self, shift: int, size: int) -> Field:
+        """The field of `size` units after those that left at the end came in again in front, `shift` of them."""
+        if not self.starts or self.around not in (0, size):
+            return self if not self.starts else self.lost(ROLLED)
+        rolled = (self.rolled - shift) % size
+        return replace(self, rolled=rolled, around=size if rolled else 0)
+
+    def lost(self, reason: str) -> Field:
+        """The field of units of which it can't be said what they see; where that may be everything, still that."""
+        return WHOLE if self.whole else unknown(reason)
+
+    def everywhere(self, placed: bool = True) -> Field:
+        """The field of units that may depend on the whole axis; `placed` says whether they still lie where they lay."""
+        if self.unknown or self == WHOLE:
+            return self
+        return replace(self, whole=True) if placed else WHOLE
 
     def box(self, unit: int) -> tuple[float, float]:
         """The first and the last pixel that a unit sees; the first is after the last for a unit that sees none."""
@@ -129,10 +175,20 @@ def resize(field: Field, before: int, after: int, mode: str = "nearest", *, corn
     return _read(field, ratio.denominator, ratio.numerator, sources)
 
 
+def read_units(field: Field, units: Sequence[int], advance: int) -> Field:
+    """After a step that reads these units, and so on `advance` further.
+
+    >>> read_units(Field(), [0, 0, 1], 2).box(4)
+    (2.0, 2.0)
+    """
+    period = len(units)
+    return _read(field, period, advance, lambda unit: [units[unit % period] + unit // period * advance])
+
+
 def adaptive_window(field: Field, before: int, after: int) -> Field:
     """After an adaptive pooling of `before` units to `after`; to one, it is the whole axis."""
     if after == 1 and before > 1:
-        return field if field.unknown else WHOLE
+        return field.everywhere(placed=False)
     ratio = Fraction(before, after)
     return _read(
         field,
@@ -154,28 +210,36 @@ def merge(branches: Iterable[Field]) -> Field:
     lost = next((field for field in fields if field.unknown), None)
     if lost is not None:
         return lost
-    if any(field.whole for field in fields):
+    whole = any(field.whole for field in fields)
+    fields = [field for field in fields if field.starts]
+    if not fields:
         return WHOLE
-    if len({field.stride for field in fields}) > 1:
-        strides = ", ".join(f"{field.stride:g}" for field in fields)
-        return unknown(f"branches of different strides meet ({strides})")
+    strides, rolls = {field.jump / len(field.starts) for field in fields}, {(f.rolled, f.around) for f in fields}
     phases = math.lcm(*(len(field.starts) for field in fields))
-    if phases > MOST_PHASES:
-        return unknown(NO_PATTERN)
+    if len(rolls) > 1:
+        return WHOLE if whole else unknown("rolled units meet others")
+    if len(strides) > 1 or phases > MOST_PHASES:
+        several = ", ".join(f"{stride:g}" for stride in strides)
+        reason = f"branches of different strides meet ({several})" if len(strides) > 1 else NO_PATTERN
+        return WHOLE if whole else unknown(reason)
     boxes = [[field.box(unit) for field in fields] for unit in range(phases)]
-    return _from_boxes(boxes, phases * (fields[0].stride or 0.0))
+    ((rolled, around),) = rolls
+    return replace(_from_boxes(boxes, phases * strides.pop()), whole=whole, rolled=rolled, around=around)
 
 
 def _read(field: Field, period: int, advance: int, sources: Callable[[int], Sequence[int]]) -> Field:
     """After a step whose unit `u` reads the units `sources(u)`, and unit `u + period` those `advance` further on."""
-    if not field.known:
+    if not field.starts:
         return field
+    if field.rolled:
+        return field.lost(ROLLED)
     phases = len(field.starts)
     repeats = phases // math.gcd(phases, advance)
     if period * repeats > MOST_PHASES:
-        return unknown(NO_PATTERN)
+        return field.lost(NO_PATTERN)
     boxes = [[field.box(source) for source in sources(unit)] for unit in range(period * repeats)]
-    return _from_boxes(boxes, field.jump * advance * repeats / phases)
+    after = _from_boxes(boxes, field.jump * advance * repeats / phases)
+    return replace(after, whole=True) if field.whole else after
 
 
 def _from_boxes(boxes: Sequence[Sequence[tuple[float, float]]], jump: float) -> Field:

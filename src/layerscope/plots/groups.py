@@ -22,6 +22,7 @@ from ..picture.palette import MARKS, Colors, palette
 from ..picture.picture import Picture
 from ..picture.shapes import Box, Cell
 from .options import DrawOptions
+from .overlay_paint import place_text
 
 GROUPED = ("factors", "labels")
 
@@ -76,8 +77,8 @@ def grouped_overlay(whole: FeatureMap, options: DrawOptions, alpha: float) -> Pi
     one, _ = options.pick(whole)
     assert one.photos is not None and one.placement is not None
     groups = _groups(whole, options)
-    photo, placement = one.photos[0], one.placement[0]
-    rows, columns = placement.rows(one.spatial[0]), placement.cols(one.spatial[1])
+    photo, place = one.photos[0], one.unit_grid()
+    rows, columns = place.rows, place.columns
     inside = np.ix_(rows >= 0, columns >= 0)
     units = np.ix_(rows[rows >= 0], columns[columns >= 0])
     cover = (_cover(groups) * np.float32(alpha))[units][..., None]
@@ -87,7 +88,7 @@ def grouped_overlay(whole: FeatureMap, options: DrawOptions, alpha: float) -> Pi
         f"on the photo, {photo.shape[0]}×{photo.shape[1]} · colour {alpha:.0%} where it is strongest · one flat "
         "area per unit"
     )
-    groups = replace(groups, lines=(*groups.lines, line))
+    groups = replace(groups, lines=(*groups.lines, line, *place_text(place)))
     return _compose(whole, groups, body, replace(options, zoom=1))
 
 

@@ -26,7 +26,7 @@ from .contours import contour_levels, levels_text
 from .groups import grouped_overlay, is_grouped
 from .heatmap import one_range
 from .options import DrawOptions, frozen
-from .overlay_paint import Paint, PhotoGrid, lay
+from .overlay_paint import Paint, PhotoGrid, lay, place_text
 from .rgb import is_rgb, paper, rgb_limits, rgb_text
 
 GAP_BETWEEN = 10
@@ -64,7 +64,8 @@ def overlay(
 ) -> Picture:
     """The map laid on the original photo, at the photo's own size, with its colour bar.
 
-    Each unit covers its equal part of the model's input; what was cropped away from the photo stays bare.
+    Each unit lies at the centre of its receptive field and covers the photo halfway to its neighbours; what was cropped away,
+    by the preprocessing or by the model itself, stays bare. The caption says where that isn't known.
 
     >>> import layerscope as ls, numpy as np
     >>> from layerscope.testing import TinyBackend, tiny_model
@@ -224,8 +225,7 @@ class _Sketch:
         one, image = options.pick(whole)
         _check_map(one)
         assert one.photos is not None
-        assert one.placement is not None
-        grid = PhotoGrid(one.photos[0].shape[:2], one.placement[0], one.spatial)
+        grid = PhotoGrid(one.photos[0].shape[:2], one.unit_grid())
         paint = _rgb_paint(whole, one, options) if is_rgb(whole) else _scaled_paint(whole, one, options)
         return cls(one, image, grid, paint, _lines(one, grid, paint, options), options.text)
 
@@ -282,7 +282,7 @@ def _lines(one: FeatureMap, grid: PhotoGrid, paint: Paint, options: OverlayOptio
     rule, (height, width) = paint.rule, grid.size
     between = "blended between units" if options.smooth else "one flat area per unit"
     photo = Note("photo", f"on the photo, {height}×{width} · map {options.alpha:.0%} · {between}")
-    lines = (*caption(one, rule, ""), photo)
+    lines = (*caption(one, rule, ""), photo, *place_text(grid.place))
     if rule is None:
         return (*lines, rgb_text(options.clip))
     lines += special(one.values, "the map") + Beyond.of(one.values, rule.limits).words(rule, options.clip)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,7 +12,8 @@ from ..arrays.ranges import raw_extent
 from ..combinations.pca import BACKGROUND
 from ..combinations.similarity import query_position
 from ..core.feature_map import FeatureMap
-from ..core.placement import Placement
+from ..core.note import Note
+from ..core.unit_grid import UnitGrid
 from ..picture.canvas import outline
 from ..picture.codes import GAP, INK, encode
 from ..picture.palette import palette
@@ -29,29 +29,27 @@ LARGE_PHOTO = 1000
 
 @dataclass(frozen=True)
 class PhotoGrid:
-    """The units of a map on the pixels of a photo: its `size`, the placement of the model's input, the map's own size."""
+    """The units of a map on the pixels of a photo of this size."""
 
     size: tuple[int, ...]
-    placement: Placement
-    spatial: tuple[int, ...]
+    place: UnitGrid
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "placement", _over_a_pixel(self.placement))
-
-    @cached_property
+    @property
     def rows(self) -> np.ndarray:
-        """The map's row for each row of the photo, -1 where the model didn't see it."""
-        return self.placement.rows(self.spatial[0])
+        """The map's row for each row of the photo, -1 where no unit lies."""
+        return self.place.rows
 
-    @cached_property
+    @property
     def columns(self) -> np.ndarray:
-        """The map's column for each column of the photo, -1 where the model didn't see it."""
-        return self.placement.cols(self.spatial[1])
+        """The map's column for each column of the photo, -1 where no unit lies."""
+        return self.place.columns
 
     @cached_property
     def seen(self) -> tuple[slice, slice]:
-        """The part of the photo that the model saw."""
+        """The part of the photo on which units lie."""
         rows, columns = np.flatnonzero(self.rows >= 0), np.flatnonzero(self.columns >= 0)
+        if not len(rows) or not len(columns):
+            return slice(0, 0), slice(0, 0)
         return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
     @property
@@ -64,7 +62,7 @@ class PhotoGrid:
         return np.ix_(np.unique(self.rows[self.rows >= 0]), np.unique(self.columns[self.columns >= 0]))
 
     def spread(self, values: np.ndarray, smooth: bool) -> Iterator[tuple[slice, np.ndarray]]:
-        """The values `[y, x, …]` on the pixels that the model saw, a block of rows at a time.
+        """The values `[y, x, …]` on the pixels on which units lie, a block of rows at a time.
 
         Without blending each block is one row of pixels, which stands for all rows of the slice.
         """
@@ -79,24 +77,20 @@ class PhotoGrid:
                 yield slice(top, min(top + self.step, stop)), across[rows[start]][None]
 
     def _blended(self, values: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-        height, width = self.spatial
-        ys = self.placement.row_positions(height)[self.rows >= 0].clip(0, height - 1)
-        xs = self.placement.col_positions(width)[self.columns >= 0].clip(0, width - 1)
+        height, width = self.place.size
+        ys = self.place.row_positions[self.rows >= 0].clip(0, height - 1)
+        xs = self.place.column_positions[self.columns >= 0].clip(0, width - 1)
         across = _linear(values, xs, 1)
         for top in range(0, len(ys), self.step):
             yield slice(top, min(top + self.step, len(ys))), _linear(across, ys[top : top + self.step], 0)
 
 
-def _over_a_pixel(placement: Placement) -> Placement:
-    """The placement; an input that lies between two centres of pixels, as of a photo of 20,000 × 1, is moved onto one."""
-    top, left, height, width = placement.box
-    (top, height), (left, width) = (
-        (start, length)
-        if max(math.ceil(start - 0.5), 0) + 0.5 < start + length
-        else (float(min(max(math.floor(start + length / 2), 0), whole - 1)), 1.0)
-        for start, length, whole in ((top, height, placement.photo[0]), (left, width, placement.photo[1]))
-    )
-    return replace(placement, box=(top, left, height, width))
+def place_text(place: UnitGrid) -> tuple[str, ...]:
+    """What a caption says where it isn't known where the units lie."""
+    if not place.unknown:
+        return ()
+    text = f"where units lie isn't known ({place.unknown}): each is drawn on an equal part of the model's input"
+    return (Note("place", text),)
 
 
 @dataclass(frozen=True)
@@ -163,7 +157,7 @@ def lay(box: np.ndarray, grid: PhotoGrid, paint: Paint) -> None:
         np.copyto(under, mixed, casting="unsafe", where=True if hidden is None else ~hidden[..., None])
     _draw_contours(part, grid, paint)
     if (query := query_position(paint.one)) is not None:
-        y, x, height, width = map(round, grid.placement.cell_box(*query, (grid.spatial[0], grid.spatial[1])))
+        y, x, height, width = map(round, grid.place.cell_box(*query))
         outline(box, (y, x, height, width), palette(None)[INK], palette(None)[GAP])
 
 

@@ -189,9 +189,9 @@ def _feature_map(rows: _Rows, gradient_rows: _Rows | None, request: Request, tot
     tokens = None
     grid = layer.grid if "n" in layer.axes else None
     if grid is not None:
-        values, tokens = split_tokens(values, grid)
+        values, tokens = split_tokens(values, grid, layer.order)
         layer = replace(layer, prefix=prefix_names(tokens.shape[1], layer.prefix))
-        gradient = None if gradient is None else split_tokens(gradient, grid)[0]
+        gradient = None if gradient is None else split_tokens(gradient, grid, layer.order)[0]
     if layer.part:
         notes = (*notes, Note("main-output", f"{layer.part} of its outputs"))
     if layer.doubt:

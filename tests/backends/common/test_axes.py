@@ -3,11 +3,9 @@
 import numpy as np
 import pytest
 
-import layerscope as ls
-from helpers.wording import raises
-from layerscope.backends.common.axes import permuted_view, token_grid
+from layerscope.backends.common.axes import permuted_view
 from layerscope.backends.common.run import TensorMap
-from layerscope.core.axes import channels_last, likelier_layout, split_tokens
+from layerscope.core.axes import channels_last, likelier_layout
 
 
 @pytest.mark.parametrize(
@@ -41,19 +39,6 @@ def test_colours_are_never_guessed_from_three():
 )
 def test_sizes_that_contradict_a_layout(axes, shape, other):
     assert likelier_layout(axes, shape) == other
-
-
-def test_tokens_of_a_grid_that_is_not_square():
-    assert token_grid(145, [(14, 10)]) == (14, 10)
-    assert token_grid(14 * 10 + 17, [(14, 10)]) is None
-    assert token_grid(35, [(14, 10)]) == (7, 5)
-    values = np.arange(145, dtype=np.float32).reshape(1, 145, 1)
-    grid, prefix = split_tokens(values, (14, 10))
-    assert prefix.ravel().tolist() == [0, 1, 2, 3, 4]
-    assert grid[0, 0, 0, 0] == 5
-    assert grid[0, 1, 0, 0] == 15
-    with raises(ls.BadLayout, "145", "13", "12"):
-        split_tokens(values, (13, 12))
 
 
 def test_a_view_tells_its_permutation_by_strides():

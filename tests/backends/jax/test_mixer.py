@@ -81,7 +81,7 @@ def test_a_layer_along_the_tokens_has_the_channels_of_its_input(build: Any) -> N
     assert axes == {
         "norm": ("bnc", grid),
         "mix": ("bcn", None),
-        "back": ("bcn", grid),
+        "back": ("bcn", None),  # sums over positions, as many as there are tokens
         "norm2": ("bnc", grid),
         "channels": ("bnc", grid),
         "out": ("bnc", grid),
@@ -89,7 +89,7 @@ def test_a_layer_along_the_tokens_has_the_channels_of_its_input(build: Any) -> N
     assert table["back"].note == table["mix"].note
     wording(table["mix"].note)
     maps = scope.capture(photo(), ["norm", "mix", "back", "channels"])
-    assert maps["back"].values.shape == (1, HEIGHT, WIDTH, 4)
+    assert maps["back"].values.shape == (1, HEIGHT * WIDTH, 4)
     tokens = maps["norm"].values.reshape(HEIGHT * WIDTH, 4)
     for channel in range(4):
         # Channel `channel` of the result comes from this channel of the normalised tokens and from no other.

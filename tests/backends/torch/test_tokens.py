@@ -235,11 +235,18 @@ def test_a_masked_autoencoder_has_no_grid_and_a_reason():
         wording(layer.note)
 
 
-def test_unrolled_tokens_have_no_grid_and_a_reason():
+def test_tokens_in_the_order_of_windows_are_laid_on_their_grid():
+    """Hiera keeps its tokens window by window: a bright patch comes out where it was."""
     model = timm.create_model("hiera_tiny_224", embed_dim=16, num_heads=1, stages=(1, 1, 1, 1))
-    table = ls.open(model, preprocess=None).layers(dark(224, 224))
-    assert {layer.grid for layer in table} == {None}
-    wording(next(layer for layer in table if layer.path == "blocks.1.attn.qkv").note)
+    scope = ls.open(model, preprocess=None)
+    rows = {layer.path: layer for layer in scope.layers(dark(224, 224))}
+    assert rows["blocks.0"].grid == (56, 56)
+    assert rows["blocks.0"].order
+    picture = dark(224, 224)
+    picture[:, :, 100:104, 60:64] = 5
+    maps = [scope.capture(images, "patch_embed")["patch_embed"].values for images in (picture, dark(224, 224))]
+    changed = np.abs(maps[0] - maps[1]).sum(-1)[0]
+    assert np.unravel_index(changed.argmax(), changed.shape) == (25, 15)
 
 
 def test_a_linear_layer_keeps_the_axes_that_it_does_not_touch():

@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterable, Sequence
 from math import prod
 from typing import Protocol, TypeVar
 
-from ...core.axes import MOST_PREFIX_TOKENS
-
 CHANNELS_LAST = {2: "bc", 3: "bnc", 4: "bhwc", 5: "bdhwc"}
 
 
@@ -165,33 +163,6 @@ def insert_axes(axes: str, positions: Sequence[int]) -> str | None:
         return None
     old, new = iter(axes), iter(spare)
     return "".join(next(new) if index in added else next(old) for index in range(rank))
-
-
-def token_grid(tokens: int, grids: Sequence[tuple[int, int]], prefix: int | None = None) -> tuple[int, int] | None:
-    """The (height, width) of the patch grid that `tokens` tokens lie on, or `None`.
-
-    `grids` are the sizes of the patch embeddings that ran before, newest last. More tokens than the grid has positions are
-    prefix tokens (class, distillation, registers): `prefix` of them where the model says how many, else up to 16. A grid
-    halved by patch merging counts too.
-
-    >>> token_grid(14 * 10 + 5, [(14, 10)])
-    (14, 10)
-    >>> token_grid(7 * 5, [(14, 10)])
-    (7, 5)
-    >>> token_grid(100, [(14, 10)]) is None
-    True
-    >>> token_grid(14 * 10 + 4, [(14, 10)], prefix=5) is None
-    True
-    """
-    for height, width in reversed(grids):
-        while height > 1 and width > 1:
-            left = tokens - height * width
-            if left in (0, prefix) if prefix is not None else 0 <= left <= MOST_PREFIX_TOKENS:
-                return height, width
-            if height % 2 or width % 2:
-                break
-            height, width = height // 2, width // 2
-    return None
 
 
 def permuted_view(axes: str, before: Sequence[int], after: Sequence[int]) -> str | None:

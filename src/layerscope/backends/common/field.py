@@ -6,46 +6,54 @@ model. Framework-neutral: dimensions are numbers, sizes come from the tensors.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
-from ...core.receptive_field import WHOLE, Field, merge, unknown
+import numpy as np
+
+from ...core.receptive_field import MOST_PHASES, WHOLE, Field, merge, read_units, unknown, window
 from .axes import distribute
+from .field_dims import (
+    NOWHERE,
+    Dim,
+    Factor,
+    axes_along,
+    different,
+    join_dims,
+    pick_from,
+    plain,
+    size_of,
+    spell_out,
+    split_factor,
+    tidy,
+)
 
 LETTERS = "dhwn"
 
+SEVERAL_ORDERS = "branches with positions in different orders meet"
+
 Fields = tuple[tuple[str, Field], ...]
-
-
-class Factor(NamedTuple):
-    """A run of positions along a dimension: the axes of the image it walks along (`"h"`, or `"hw"` for tokens), how many."""
-
-    axes: str
-    size: int
-
-
-Dim = tuple[Factor, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Positions:
     """The dimensions of a tensor as products of factors (a token dimension is `h` times `w`), and a field for each axis.
 
-    A tensor that depends on no image (a position embedding) has no fields.
+    A tensor that depends on no image (a position embedding) has no fields; `origin` is then the parameter that it is made from,
+    where that may hold tokens.
     """
 
     dims: tuple[Dim, ...]
     fields: Fields = ()
+    origin: str = ""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return tuple([dim[0].size if len(dim) == 1 else math.prod([part.size for part in dim]) for dim in self.dims])
+        return tuple([size_of(dim) for dim in self.dims])
 
     def receptive(self) -> tuple[Field, ...] | None:
         """The field of each axis of the image, `None` for what depends on no image."""
-        return tuple(field for _, field in self.fields) or None
+        return tuple(_public(field) for axis, field in self.settle().fields if axis.islower()) or None
 
     def along(self, dim: int) -> str:
         """The axes of the image that a dimension walks along."""
@@ -53,11 +61,17 @@ class Positions:
 
     def give_up(self, reason: str, shape: Sequence[int] | None = None) -> Positions:
         """After a step that can't be followed; an earlier reason stays."""
-        fields = [(axis, field if field.unknown else unknown(reason)) for axis, field in self.fields]
+        fields = [(axis, field if field.unknown else unknown(reason)) for axis, field in self.fields if axis.islower()]
         return Positions(plain(self.shape if shape is None else shape), tuple(fields))
 
     def slide(self, rules: Mapping[int, Callable[[Field], Field]], shape: Sequence[int]) -> Positions:
         """After a step that reads windows along some dimensions, with a rule for each, to a tensor of `shape`."""
+        if (settled := self.settle()) is not self:
+            return settled.slide(rules, shape)
+        sliding = {axis for dim in rules for axis in self.along(dim)}
+        beside = [dim for dim in range(len(self.dims)) if dim not in rules and sliding & set(self.along(dim))]
+        if beside:  # parts of pixels that were moved into the channels
+            return self.contract(beside).slide(rules, shape)
         fields, dims, before = dict(self.fields), list(plain(shape)), self.shape
         for dim, factors in enumerate(self.dims):
             axes = axes_along(factors)
@@ -65,8 +79,11 @@ class Positions:
                 continue
             if dim not in rules:
                 dims[dim] = factors if before[dim] == shape[dim] else dims[dim]
-            elif len(axes) > 1 or axes not in fields:
-                return self.give_up("windows over flattened positions", shape)
+            elif factors != (Factor(axes, before[dim]),) or axes not in fields:
+                if before[dim] != shape[dim]:
+                    return self.give_up("windows over flattened positions", shape)
+                fields.update({axis: fields[axis].everywhere() for axis in axes if axis in fields})
+                dims[dim] = factors
             else:
                 fields[axes] = rules[dim](fields[axes])
                 dims[dim] = (Factor(axes, int(shape[dim])),)
@@ -75,35 +92,114 @@ class Positions:
     def mix(self, over: Iterable[int] | None) -> Positions:
         """After a step in which every unit along these dimensions (`None`: all) may depend on all of them."""
         over = range(len(self.dims)) if over is None else over
-        mixed = {axis for dim in over for axis in self.along(dim % len(self.dims))}
+        mixed = {axis.lower() for dim in over for axis in self.along(dim % len(self.dims))}
         if not mixed:
             return self
-        fields = tuple((axis, WHOLE if axis in mixed and not field.unknown else field) for axis, field in self.fields)
+        fields = tuple([(axis, field.everywhere() if axis in mixed else field) for axis, field in self.fields])
         return Positions(self.dims, fields)
+
+    def drop(self, over: Iterable[int]) -> Positions:
+        """After a sum in which each unit weighs these dimensions as it likes: any of them may matter to any unit."""
+        gone = {dim % len(self.dims) for dim in over}
+        dims = tuple([plain([size_of(dim)])[0] if index in gone else dim for index, dim in enumerate(self.dims)])
+        mixed = {axis for index in gone for axis in self.along(index)}
+        kept = {axis for dim in dims for axis in axes_along(dim)}
+        fields = [
+            (axis, field.everywhere(placed=axis in kept) if axis in mixed else field)
+            for axis, field in self.fields
+            if axis.islower() or axis in kept
+        ]
+        return Positions(dims, tuple(fields))
+
+    def contract(self, over: Iterable[int]) -> Positions:
+        """After a sum over these dimensions: a pixel's parts make a wider window, all positions the whole image."""
+        gone = {dim % len(self.dims) for dim in over}
+        dims = tuple([plain([size_of(dim)])[0] if index in gone else dim for index, dim in enumerate(self.dims)])
+        kept = {axis for dim in dims for axis in axes_along(dim)}
+        fields = dict(self.fields)
+        for axis in {axis for index in gone for axis in self.along(index)}:
+            if axis.isupper():
+                fields.pop(axis, None)
+            elif axis not in kept:
+                fields[axis] = fields[axis].everywhere(placed=False)
+            else:
+                parts = [part.along()[axis] for index in gone for part in self.dims[index] if axis in part.axes]
+                low, high = (sum(int(end(part[part > NOWHERE])) for part in parts) for end in (np.min, np.max))
+                fields[axis] = window(fields[axis], high - low + 1, padding=-low)
+        return Positions(dims, tuple(fields.items())).settle()
 
     def reduce(self, over: Sequence[int] | None, rank: int) -> Positions:
         """After a mean, a sum or a maximum over these dimensions (`None`: over all) to a tensor of `rank` dimensions."""
         gone = {dim % len(self.dims) for dim in (range(len(self.dims)) if over is None else over)}
         single, keep = (Factor("", 1),), rank == len(self.dims)
-        dims = [single if dim in gone else factors for dim, factors in enumerate(self.dims) if keep or dim not in gone]
-        return Positions(tuple(dims), self.mix(gone).fields)
+        after = self.contract(gone)
+        dims = [single if dim in gone else factors for dim, factors in enumerate(after.dims) if keep or dim not in gone]
+        return Positions(tuple(dims), after.fields)
 
     def permute(self, order: Sequence[int]) -> Positions:
         """After a transposition."""
-        return Positions(tuple([self.dims[dim] for dim in order]), self.fields)
+        return replace(self, dims=tuple([self.dims[dim] for dim in order]))
 
     def reshape(self, shape: Sequence[int]) -> Positions:
         """After a reshape: merged dimensions remember their factors, and can be split there again."""
-        dims = distribute([part for dim in self.dims for part in dim], shape, _split_factor)
+        settled = self.settle()
+        dims = distribute([part for dim in settled.dims for part in dim], shape, split_factor)
         if dims is None:
             return self.give_up("reshaped across the axes of the image", shape)
-        return Positions(tuple(dim or (Factor("", 1),) for dim in dims), self.fields)
+        merged = tuple([tidy(dim) if dim else (Factor("", 1),) for dim in dims])
+        return Positions(merged, settled.fields, self.origin).settle()
+
+    def settle(self) -> Positions:
+        """The same positions, where what was cut off, left out, reversed, rolled or repeated along an axis is in its field."""
+        if not any(part.steps for dim in self.dims for part in dim):
+            return self
+        parts = [part for dim in self.dims for part in dim]
+        walked = "".join([part.axes for part in parts])
+        fields, dims = dict(self.fields), self.dims
+        for part in parts:
+            if not part.steps or len(part.axes) != 1 or part.names or walked.count(part.axes) > 1:
+                continue
+            after = _regular(fields.get(part.axes), np.array(part.steps[0]))
+            if after is not None:
+                fields[part.axes] = after
+                bare = Factor(part.axes, part.size)
+                dims = tuple([tuple([bare if other is part else other for other in dim]) for dim in dims])
+        return Positions(dims, tuple(fields.items()), self.origin) if dims is not self.dims else self
+
+    def take(self, dim: int, indices: np.ndarray) -> Positions:
+        """The positions at these indices of a dimension, in this order; -1 is a position that was added."""
+        dim %= len(self.dims)
+        if not self.along(dim) and not any(part.names for part in self.dims[dim]):
+            return self.with_dim(dim, plain([len(indices)])[0])
+        return self.with_dim(dim, pick_from(self.dims[dim], indices))
+
+    def is_nowhere(self, dim: int, indices: np.ndarray) -> bool:
+        """Whether the positions at these indices of a dimension lie nowhere on the image."""
+        along = spell_out(self.dims[dim]).along().values()
+        return all((steps[indices] <= NOWHERE).all() for steps in along)
+
+    def insert(self, dim: int) -> Positions:
+        """The same positions with a new dimension of one in front of the dimension `dim`."""
+        return replace(self, dims=(*self.dims[:dim], (Factor("", 1),), *self.dims[dim:]))
+
+    def remove(self, dim: int) -> Positions:
+        """The same positions without a dimension that walks along no axis."""
+        return replace(self, dims=(*self.dims[:dim], *self.dims[dim + 1 :]))
+
+    def roll(self, dim: int, shift: int) -> Positions:
+        """After the positions that leave a dimension at the end came in again in front, `shift` of them."""
+        dim %= len(self.dims)
+        axes, size = self.along(dim), self.shape[dim]
+        if len(axes) != 1 or self.dims[dim] != (Factor(axes, size),):
+            return self.take(dim, np.roll(np.arange(size), shift))
+        fields = [(axis, field.roll(shift, size) if axis == axes else field) for axis, field in self.fields]
+        return replace(self, fields=tuple(fields))
 
     def combine(self, others: Sequence[Positions]) -> Positions:
         """After arithmetic with others, broadcast as numpy does: every unit depends on what its operands see."""
         if not others and all(len(dim) == 1 for dim in self.dims):
             return self
-        operands = (self, *others)
+        operands = _pairs((self, *others))
         rank = max(len(positions.dims) for positions in operands)
         fields = merge_fields(operands)
         if fields is None:
@@ -111,57 +207,66 @@ class Positions:
         dims = []
         for dim in range(-rank, 0):
             factors = [positions.dims[dim] for positions in operands if len(positions.dims) >= -dim]
-            walking = {dim for dim in factors if axes_along(dim)}
+            size = max(map(size_of, factors))
+            walking = different([dim for dim in factors if axes_along(dim) and size_of(dim) == size])
+            if len(walking) > 1 and any(positions.settle() is not positions for positions in operands):
+                return operands[0].settle().combine([positions.settle() for positions in operands[1:]])
             if len(walking) > 1:
-                return first_with_fields(operands).give_up(
-                    "branches with positions in different orders meet", _broadcast(operands, rank)
-                )
-            size = max(math.prod([part.size for part in dim]) for dim in factors)
-            dims.append(walking.pop() if walking else (Factor("", size),))
+                return first_with_fields(operands).give_up(SEVERAL_ORDERS, _broadcast(operands, rank))
+            named = [part for part in factors if part[0].names and size_of(part) == size]
+            dims.append((walking or named or [(Factor("", size),)])[0])
         return Positions(tuple(dims), fields).pair_up()
 
     def pair_up(self) -> Positions:
-        """Where two dimensions walk along the same axis (a score for each pair of positions): the whole image, as a bound."""
-        walked = [axis for dim in self.dims for part in dim for axis in part.axes]
-        return self if len(walked) == len(set(walked)) else Positions(plain(self.shape), self.mix(None).fields)
+        """With a score for each pair of positions, each may depend on the whole image, as a bound."""
+        pairs = {axis.lower() for dim in self.dims for axis in axes_along(dim) if axis.isupper()}
+        fields = [(axis, field.everywhere() if axis in pairs else field) for axis, field in self.fields]
+        return replace(self, fields=tuple(fields)) if pairs else self
 
     def concatenate(self, others: Sequence[Positions], dim: int) -> Positions:
         """After a concatenation along `dim`; class tokens in front of those of the image don't change what these see."""
         operands = (self, *others)
         dim %= len(self.dims)
         size = sum(positions.shape[dim] for positions in operands)
-        walked = {positions.along(dim) for positions in operands if positions.along(dim)}
-        if not walked:
-            return self.combine(others).with_dim(dim, (Factor("", size),))
-        sources = [positions for positions in operands if positions.fields]
-        if len(sources) > 1:
-            shape = [*self.shape[:dim], size, *self.shape[dim + 1 :]]
-            return sources[0].give_up("positions of several maps in a row", shape)
-        return sources[0].with_dim(dim, (Factor(walked.pop(), size),))
+        walking = [positions for positions in operands if positions.along(dim)]
+        names = [positions.token_names(dim) for positions in operands]
+        if not walking:
+            joined = join_dims([(positions.dims[dim], own) for positions, own in zip(operands, names, strict=True)])
+            return self.combine(others).with_dim(dim, joined)
+        first, shape = walking[0], [*self.shape[:dim], size, *self.shape[dim + 1 :]]
+        fields = merge_fields(operands)
+        axes = first.along(dim)
+        alike = all(dict(other.fields).get(axis) == dict(first.fields)[axis] for other in walking for axis in axes)
+        if fields is None or not alike:
+            return first.give_up("positions of several maps in a row", shape)
+        joined = join_dims([(positions.dims[dim], own) for positions, own in zip(operands, names, strict=True)])
+        return Positions((*first.dims[:dim], joined, *first.dims[dim + 1 :]), fields)
+
+    def token_names(self, dim: int) -> list[str]:
+        """A name for each position of a dimension that walks along no axis, by the parameter that holds it."""
+        size = size_of(self.dims[dim])
+        if self.along(dim) or not self.origin or (size == 1 and not self.dims[dim]):
+            return []
+        return [f"{self.origin}:{number}" for number in range(size)]
 
     def with_dim(self, dim: int, factors: Dim) -> Positions:
         """The same positions with one dimension replaced."""
-        return Positions((*self.dims[:dim], factors, *self.dims[dim % len(self.dims) + 1 :]), self.fields)
+        return replace(self, dims=(*self.dims[:dim], factors, *self.dims[dim % len(self.dims) + 1 :]))
 
     def pick(self, dim: int) -> Positions:
         """After one index of a dimension was taken."""
         dim %= len(self.dims)
-        return Positions((*self.dims[:dim], *self.dims[dim + 1 :]), self.mix([dim]).fields)
+        kept = self.mix([dim])
+        dims = (*self.dims[:dim], *self.dims[dim + 1 :])
+        walked = {axis for factors in dims for axis in axes_along(factors)}
+        gone = set(self.along(dim)) - walked
+        fields = [(axis, WHOLE if axis in gone and not field.unknown else field) for axis, field in kept.fields]
+        return Positions(dims, tuple(fields), self.origin)
 
 
-def axes_along(factors: Dim) -> str:
-    """The axes of the image that a dimension of these factors walks along."""
-    return factors[0].axes if len(factors) == 1 else "".join([part.axes for part in factors])
-
-
-def plain(shape: Sequence[int]) -> tuple[Dim, ...]:
-    """Dimensions that walk along no axis of the image."""
-    return tuple([(Factor("", int(size)),) for size in shape])
-
-
-def constant(shape: Sequence[int]) -> Positions:
+def constant(shape: Sequence[int], origin: str = "") -> Positions:
     """A tensor that depends on no image."""
-    return Positions(plain(shape))
+    return Positions(plain(shape), origin=origin)
 
 
 def image_positions(axes: str, shape: Sequence[int]) -> Positions:
@@ -184,14 +289,71 @@ def merge_fields(operands: Sequence[Positions]) -> Fields | None:
     fields = [dict(positions.fields) for positions in operands if positions.fields]
     if not fields:
         return ()
-    if any(list(other) != list(fields[0]) for other in fields):
+    axes = [[axis for axis in field if axis.islower()] for field in fields]
+    if any(other != axes[0] for other in axes):
         return None
-    return tuple((axis, merge(field[axis] for field in fields)) for axis in fields[0])
+    keys = list(dict.fromkeys(axis for field in fields for axis in field if axis.isupper()))
+    return tuple((axis, merge(field[axis] for field in fields if axis in field)) for axis in [*axes[0], *keys])
 
 
-def _split_factor(factor: Factor, size: int) -> tuple[Factor, Factor] | None:
-    """A factor as two, where it walks along no axis."""
-    return None if factor.axes else (Factor("", size), Factor("", factor.size // size))
+def _public(field: Field) -> Field:
+    """A field without what is only kept to follow the units further."""
+    return WHOLE if field.whole else unknown("its units are rolled along the axis") if field.rolled else field
+
+
+def _pairs(operands: Sequence[Positions]) -> list[Positions]:
+    """The operands of a step that broadcasts; where two walk along the same axes in other dimensions, the second has keys."""
+    rank = max(len(positions.dims) for positions in operands)
+    earlier: dict[int, str] = {}  # the axes that the operands before walk along in each dimension
+    after = []
+    for positions in operands:
+        lead = rank - len(positions.dims)
+        own = [dim for dim in range(len(positions.dims)) if not earlier.get(lead + dim)]
+        clash = {dim: set(positions.along(dim)) & set("".join(earlier.values())) for dim in own}
+        over = [dim for dim, axes in clash.items() if axes]
+        after.append(as_keys(positions, over, set().union(*clash.values())) if over else positions)
+        earlier.update({lead + dim: positions.along(dim) for dim in own})
+    return after
+
+
+def as_keys(positions: Positions, over: Iterable[int], axes: Iterable[str]) -> Positions:
+    """The same positions, where these dimensions walk along the axes as keys do."""
+    over = set(over)
+    keys = {axis: axis.upper() for axis in axes}
+    dims = tuple(
+        [
+            tuple([replace(part, axes="".join(keys.get(axis, axis) for axis in part.axes)) for part in dim])
+            if index in over
+            else dim
+            for index, dim in enumerate(positions.dims)
+        ]
+    )
+    fields = dict(positions.fields)
+    walked = {axis for dim in dims for axis in axes_along(dim)}
+    fields.update({keys[axis]: field for axis, field in positions.fields if axis in keys})
+    fields.update({axis: fields[axis].everywhere(placed=axis in walked) for axis in keys if axis in fields})
+    return Positions(dims, tuple(fields.items()))
+
+
+def _regular(field: Field | None, steps: np.ndarray) -> Field | None:
+    """The field of units that lie evenly, or that are repeated, on the line of a field; `None` where they do neither."""
+    if field is None or (steps < 0).any():
+        return None
+    size = len(steps)
+    if size > 1 and np.array_equal((steps - steps[0]) % size, np.arange(size)) and steps.max() == size - 1:
+        return field.roll(-int(steps[0]), size)
+    if field.rolled:
+        return None
+    if len(steps) == 1:
+        return window(field, 1, padding=-int(steps[0]))
+    changes = np.diff(steps)
+    if (changes < 0).any() and (changes > 0).any():
+        return None
+    for period in range(1, min(len(steps) // 2, MOST_PHASES) + 1):
+        gaps = steps[period:] - steps[:-period]
+        if gaps[0] and (gaps == gaps[0]).all():
+            return read_units(field, steps[:period].tolist(), int(gaps[0]))
+    return None
 
 
 def _broadcast(operands: Sequence[Positions], rank: int) -> list[int]:

@@ -5,16 +5,16 @@ A backend translates each operation of its framework into an `Operation`; what f
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from ...core.receptive_field import Field, adaptive_window, resize, transposed_window, window
-from .field import Factor, Positions, axes_along, first_with_fields, merge_fields, plain
+from .field import SEVERAL_ORDERS, Positions, as_keys, first_with_fields, merge_fields
+from .field_dims import Factor, axes_along, different, plain, size_of
 
 Numbers = int | Sequence[int]
 Shape = tuple[int, ...]
@@ -31,7 +31,7 @@ class Operation:
     `dims` are the dimensions that it works along, `None` for all. Kernel, stride, dilation and padding are numbers for each of
     these, or one for all. `padding` is what is added in front (negative: cut off), or one of `"valid"`, `"same"`,
     `"same_lower"` (the odd one in front) and `"causal"`. `labels` name the dimensions of every input and the output, as einsum
-    does; `reason` says why an operation is `unknown`.
+    does; `picks` are indices to `take`; `reason` says why an operation is `unknown`.
     """
 
     kind: str
@@ -44,6 +44,7 @@ class Operation:
     mode: str = "nearest"
     corners: bool = False
     labels: Sequence[str] = ()
+    picks: Sequence[int] = ()
     reason: str = ""
 
     @property
@@ -132,13 +133,13 @@ def follow(rule: Translation[S] | None, step: S, first: Positions, name: str) ->
         return first.give_up(f"{name} isn't followed", step.shape)
     try:
         positions = rule(step).after(step.shape)
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        return first.give_up(f"{name} isn't followed in this form ({type(error).__name__})", step.shape)
-    return (
-        positions
-        if positions.shape == step.shape
-        else first.give_up(f"{name} isn't followed to this shape", step.shape)
-    )
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+        return first.give_up(f"{name} isn't followed in this form", step.shape)
+    if positions.shape != step.shape:
+        return first.give_up(f"{name} isn't followed to this shape", step.shape)
+    if positions.fields or positions.origin:
+        return positions
+    return replace(positions, origin=next((other.origin for other in step.inputs if other.origin), ""))
 
 
 def front_padding(kind: str, large: int, small: int, *, reach: int, stride: int) -> int:
@@ -172,8 +173,13 @@ def _window(operation: Operation, shape: Shape) -> Positions:
             small, large = sorted((source.shape[dim], shape[dim]))
             padding = front_padding(padding, large, small, reach=(kernel - 1) * dilation + 1, stride=stride)
         front = int(_nth(padding, index))
-        if (kernel, stride, front) != (1, 1, 0) or source.shape[dim] != shape[dim]:
+        if kernel == stride == 1 and len(source.along(dim)) > 1:  # tokens added, or cut off
+            indices = np.arange(shape[dim]) - front
+            source = source.take(dim, np.where(indices < source.shape[dim], indices, -1).clip(-1))
+        elif (kernel, stride, front) != (1, 1, 0) or source.shape[dim] != shape[dim]:
             rules[dim] = partial(rule, kernel=kernel, stride=stride, dilation=dilation, padding=front)
+        if not transposed and dilation == 1 < source.shape[dim] <= kernel - front and shape[dim] == 1:
+            rules[dim] = partial(adaptive_window, before=source.shape[dim], after=1)  # one window over all of it
     return source.slide(rules, shape)
 
 
@@ -201,17 +207,58 @@ def _depth_to_space(operation: Operation, shape: Shape) -> Positions:
 
 
 def _slice(operation: Operation, shape: Shape) -> Positions:
-    """Every `stride`-th position from `-padding` on; of tokens in a row, what those that stay see doesn't change."""
-    rows = [dim for dim in operation.along if len(operation.source.along(dim)) > 1]
-    source = operation.source.mix(dim for dim in rows if shape[dim] == 1 < operation.source.shape[dim])
-    for dim in rows:
-        source = source.with_dim(dim, (Factor(source.along(dim), shape[dim]),))
-    rules: dict[int, Callable[[Field], Field]] = {
-        dim: partial(window, kernel=1, stride=_nth(operation.stride, index), padding=_nth(operation.padding, index))
-        for index, dim in enumerate(operation.along)
-        if dim not in rows and not isinstance(operation.padding, str)
-    }
-    return source.slide(rules, shape)
+    """Every `stride`-th position from `-padding` on; what those that stay see doesn't change."""
+    positions = operation.source
+    for index, dim in enumerate(operation.along):
+        before, start, stride = positions.shape[dim], -_nth(_fronts(operation), index), _nth(operation.stride, index)
+        indices = start + stride * np.arange(shape[dim])
+        if (start, stride, before) == (0, 1, shape[dim]):
+            continue
+        if len(indices) and not 0 <= min(indices) <= max(indices) < before:
+            return operation.give_up("a slice that reaches beyond its input", shape)
+        if len(positions.along(dim)) > 1 and len(indices) == 1 < before and not positions.is_nowhere(dim, indices):
+            positions = positions.pick(dim).insert(dim)
+        else:
+            positions = positions.take(dim, indices)
+    return positions
+
+
+def _fronts(operation: Operation) -> Numbers:
+    return 0 if isinstance(operation.padding, str) else operation.padding
+
+
+def _flip(operation: Operation, shape: Shape) -> Positions:
+    positions = operation.source
+    for dim in operation.along:
+        positions = positions.take(dim, np.arange(shape[dim])[::-1])
+    return positions
+
+
+def _roll(operation: Operation, shape: Shape) -> Positions:
+    """Positions that leave at the end come in again in front; `padding` says how many."""
+    positions = operation.source
+    for index, dim in enumerate(operation.along):
+        positions = positions.roll(dim, _nth(_fronts(operation), index))
+    return positions
+
+
+def _take(operation: Operation, shape: Shape) -> Positions:
+    """The positions at the indices `picks` of a dimension."""
+    return operation.source.take(operation.along[0], np.asarray(operation.picks))
+
+
+def _pick(operation: Operation, shape: Shape) -> Positions:
+    """One position of a dimension, at the index `picks` where it is known: a class token sees what it saw."""
+    (dim, *_), source = operation.along, operation.source
+    if operation.picks and source.along(dim) and source.is_nowhere(dim, np.array(operation.picks)):
+        return source.with_dim(dim, plain([1])[0]).remove(dim)
+    return source.pick(dim)
+
+
+def _unfold(operation: Operation, shape: Shape) -> Positions:
+    """Windows in a row, one for each position: what they hold lies in the channels."""
+    picture = _window(operation, (*operation.source.shape[:2], *operation.picks))
+    return picture.reshape((*shape[:1], picture.shape[1], shape[-1])).with_dim(1, plain(shape)[1])
 
 
 def _reduce(operation: Operation, shape: Shape) -> Positions:
@@ -225,7 +272,7 @@ def _normalize(operation: Operation, shape: Shape) -> Positions:
 
 def _dense(operation: Operation, shape: Shape) -> Positions:
     """A product with weights along the last dimension."""
-    return operation.source.mix([-1]).with_dim(-1, plain(shape)[-1])
+    return operation.source.contract([-1]).with_dim(-1, plain(shape)[-1])
 
 
 def _recurrent(operation: Operation, shape: Shape) -> Positions:
@@ -245,7 +292,7 @@ def _stack(operation: Operation, shape: Shape) -> Positions:
 def _split(operation: Operation, shape: Shape) -> Positions:
     if any(operation.source.along(dim) for dim in operation.along):
         return operation.give_up("split along the image", shape)
-    return operation.source.slide({}, shape)
+    return _slice(operation, shape)
 
 
 def _expand(operation: Operation, shape: Shape) -> Positions:
@@ -275,10 +322,15 @@ def _einsum(operation: Operation, shape: Shape) -> Positions:
 def _contract(operation: Operation, labels: Sequence[str], shape: Shape) -> Positions:
     """A sum over the labels that the output lacks: they become the whole; two sets of positions make pairs."""
     *read, output = labels
-    mixed = [
-        positions.mix(dim for dim, label in enumerate(names) if label not in output)
-        for positions, names in zip(operation.inputs, read, strict=True)
-    ]
+    inputs = [positions.settle() for positions in operation.inputs]
+    several = sum(bool(positions.fields) for positions in inputs) > 1
+    if several:
+        inputs = _as_pairs(inputs, read, output)
+    mixed = []
+    for positions, names in zip(inputs, read, strict=True):
+        summed = [dim for dim, label in enumerate(names) if label not in output]
+        # A sum over what two inputs know of the image isn't one window: attention.
+        mixed.append(positions.drop(summed) if several else positions.contract(summed))
     fields = merge_fields(mixed)
     if fields is None:
         return operation.give_up("inputs of different kinds meet", shape)
@@ -287,21 +339,49 @@ def _contract(operation: Operation, labels: Sequence[str], shape: Shape) -> Posi
         factors = [
             positions.dims[names.index(label)] for positions, names in zip(mixed, read, strict=True) if label in names
         ]
-        walking = {dim for dim in factors if axes_along(dim) and math.prod(part.size for part in dim) == size}
+        walking = different([dim for dim in factors if axes_along(dim) and size_of(dim) == size])
         if len(walking) > 1:
-            return operation.give_up("branches with positions in different orders meet", shape)
-        dims.append(walking.pop() if walking else (Factor("", size),))
+            return operation.give_up(SEVERAL_ORDERS, shape)
+        dims.append(walking[0] if walking else (Factor("", size),))
     return Positions(tuple(dims), fields).pair_up()
+
+
+def _as_pairs(inputs: Sequence[Positions], read: Sequence[str], output: str) -> list[Positions]:
+    """The inputs of a product; where two walk along the same axes under labels that stay apart, the second has keys."""
+    earlier: dict[str, str] = {}  # the axes that the inputs before walk along under each label
+    after = []
+    for positions, names in zip(inputs, read, strict=True):
+        own = {dim: label for dim, label in enumerate(names) if label in output and not earlier.get(label)}
+        clash = {dim: set(positions.along(dim)) & set("".join(earlier.values())) for dim in own}
+        over = [dim for dim, axes in clash.items() if axes]
+        after.append(as_keys(positions, over, set().union(*clash.values())) if over else positions)
+        earlier.update({label: positions.along(dim) for dim, label in own.items()})
+    return after
 
 
 def _attention(operation: Operation, shape: Shape) -> Positions:
     """Softmax(q·kᵀ)·v: every query sees all positions of keys and values along `dims`; of the query alone, its own."""
-    query = operation.source
-    others = operation.inputs[1:] or [query]
-    fields = merge_fields([query, *(positions.mix(operation.dims) for positions in others)])
+    query, *others = [positions.settle() for positions in operation.inputs]
+    others = others or [query]
+    over = [len(query.dims) - 2] if operation.dims is None else operation.along
+    # The values are summed over; the positions that stay are those of the queries.
+    mixed = [positions.mix(operation.dims).drop(over) for positions in others if positions.fields]
+    fields = merge_fields([query, *mixed])
     if fields is None:
         return operation.give_up("inputs of different kinds meet", shape)
     return Positions((*query.dims[:-1], plain(shape)[-1]), fields)
+
+
+def _weights(operation: Operation, shape: Shape) -> Positions:
+    """What softmax(q·kᵀ) weighs: a row for each query, a column for each key, for each head."""
+    query, *others = [positions.settle() for positions in operation.inputs]
+    key = (others or [query])[0]
+    rows = query.drop([dim for dim in range(len(query.dims)) if dim != len(query.dims) - 2])
+    columns = as_keys(key, [len(key.dims) - 2], [axis for axis in key.along(-2) if axis in rows.along(-2)])
+    fields = merge_fields([rows.mix(None), columns.mix(None)])
+    if fields is None:
+        return operation.give_up("inputs of different kinds meet", shape)
+    return Positions((*plain(shape[:-2]), rows.dims[-2], columns.dims[-2]), fields).pair_up()
 
 
 Rule = Callable[[Operation, Shape], Positions]
@@ -316,6 +396,10 @@ RULES: dict[str, Rule] = {
     "resize": _resize,
     "depth_to_space": _depth_to_space,
     "slice": _slice,
+    "flip": _flip,
+    "roll": _roll,
+    "take": _take,
+    "unfold": _unfold,
     "reduce": _reduce,
     "normalize": _normalize,
     "dense": _dense,
@@ -324,10 +408,11 @@ RULES: dict[str, Rule] = {
     "reshape": lambda operation, shape: operation.source.reshape(shape),
     "concatenate": lambda operation, shape: operation.source.concatenate(operation.inputs[1:], operation.along[0]),
     "stack": _stack,
-    "pick": lambda operation, shape: operation.source.pick(operation.along[0]),
+    "pick": _pick,
     "split": _split,
     "expand": _expand,
     "matmul": _matmul,
     "einsum": _einsum,
     "attention": _attention,
+    "weights": _weights,
 }

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic
 
-from ...core.receptive_field import Field
 from ..common.field import Positions, constant, image_positions
 from ..common.field_rules import Operation, follow
 from .axes import KnownAxes
@@ -55,10 +54,9 @@ class FieldFlow(Generic[Name]):
             if len(axes.axes[image]) == len(shape):
                 self.positions[image] = image_positions(axes.axes[image], shape)
 
-    def fields(self, output: Output[Name, Any]) -> tuple[Field, ...] | None:
-        """The fields of one output, one for each axis of the image."""
-        positions = self.positions.get(output.tensor)
-        return None if positions is None else positions.receptive()
+    def get(self, output: Output[Name, Any]) -> Positions | None:
+        """The positions of one output."""
+        return self.positions.get(output.tensor)
 
     def shape_of(self, name: Name) -> tuple[int, ...]:
         """The shape of a tensor that depends on no image."""

@@ -8,7 +8,6 @@ from typing import Any
 
 from ...core.layer import Layer
 from .axes import KnownAxes
-from .field import FieldFlow
 from .model import GraphModel, Output
 from .walk import Name
 
@@ -42,16 +41,10 @@ def of_one_image(layer: Layer, images: int) -> Layer:
     return replace(layer, shape=(*layer.shape[:axis], 1, *layer.shape[axis + 1 :]))
 
 
-def model_row(
-    layer: Layer, name: str, model: GraphModel[Name, Any], fields: FieldFlow[Name], *, weights: Weights[Name]
-) -> Layer:
+def model_row(layer: Layer, name: str, model: GraphModel[Name, Any], *, weights: Weights[Name]) -> Layer:
     """The row of the model itself, from that of the layer that makes its output: the weights of all, shared ones once."""
     sizes: dict[Name, int] = {}
     for output in model.outputs:
         sizes |= weights(model.graph, output.operator)
-    receptive = None if model.final is None else fields.fields(model.final)
-    parameters = sum(sizes.values())
     part = name if len(model.graph.outputs) > 1 else ""
-    return replace(
-        layer, path="", kind="Model", grid=None, aliases=(name,), receptive=receptive, parameters=parameters, part=part
-    )
+    return replace(layer, path="", kind="Model", aliases=(name,), parameters=sum(sizes.values()), part=part)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from ...core.axes import prefix_names
 from ...core.layer import Layer
 from ..common.axes import (
     CHANNELS_FIRST,
@@ -20,7 +18,6 @@ from ..common.axes import (
     SPACE,
     for_one_image,
     prefix_labels,
-    token_grid,
 )
 from ..common.run import TensorMap
 from .outputs import parts_of
@@ -62,22 +59,18 @@ class Output(NamedTuple):
 class Axes:
     """The axes of the arrays of one dry run on some images."""
 
-    def __init__(
-        self, channels_first: bool, prefix: Sequence[str], modules: Mapping[str, Any], images: int = 1
-    ) -> None:
+    def __init__(self, channels_first: bool, modules: Mapping[str, Any], images: int = 1) -> None:
         self._modules, self._images = modules, images
         self._default = PICTURES_FIRST if channels_first else CHANNELS_LAST
         self._channels_first = channels_first
         # Equinox takes one example, so its models run inside a vmap of ours.
         self._own_vmaps = 1 if channels_first else 0
-        self._prefix = tuple(prefix)
         self._trace: TensorMap[str] = TensorMap()
         self._by_shape: dict[tuple[int, ...], str] = {}
         self._ambiguous: set[tuple[int, ...]] = set()
         # Tokens that a model transposes between two modules are known again by their values.
         self._latest: deque[tuple[Any, str]] = deque(maxlen=3)
         self._children: dict[str, str] = {}
-        self._grids: list[tuple[int, int]] = []
 
     def row(self, output: Output) -> Layer:
         """One array of an output as a row of the table: its axes, its grid of tokens, and a note."""
@@ -88,14 +81,12 @@ class Axes:
             dtype = call.values[subpath].dtype
             return Layer(path, "", "", shape, note=f"a {len(shape)}-dimensional {dtype} has no picture")
         self._remember(output, axes)
-        self._remember_grid(call.module, axes, shape)
         note = self._note(call, axes, shape)
         shape = for_one_image(axes, shape, self._images)
         rows = shape[axes.index("b")]
         if rows != 1:
             return Layer(path, "", axes, shape, note=note or f"{rows} rows for each image, as with windows")
-        grid, prefix = self._tokens(axes, shape, _mixes_tokens(call.module, axes))
-        return Layer(path, "", axes, shape, note=note, grid=grid, prefix=prefix)
+        return Layer(path, "", axes, shape, note=note)
 
     def _note(self, call: Call, axes: str, shape: tuple[int, ...]) -> str:
         """What axes mean that don't say it themselves, and whether they are certain."""
@@ -179,37 +170,10 @@ class Axes:
         for separator in (".", "/"):
             self._children[parent.replace(".", separator)] = axes
 
-    def _remember_grid(self, module: Any, axes: str, shape: tuple[int, ...]) -> None:
-        """Remember the grid of a patch embedding: a convolution whose kernel is its stride."""
-        if not is_a(module, "Conv") or not {"h", "w"} <= set(axes):
-            return
-        kernel = _pair(module.kernel_size)
-        stride = getattr(module, "strides", None) or getattr(module, "stride", None) or 1
-        if kernel == _pair(stride, len(kernel)) and max(kernel) > 1:
-            self._grids.append((shape[axes.index("h")], shape[axes.index("w")]))
-
-    def _tokens(self, axes: str, shape: tuple[int, ...], mixed: bool) -> tuple[tuple[int, int] | None, tuple[str, ...]]:
-        """The grid of the tokens and the names of those in front of it."""
-        if "n" not in axes or axes == "bndc":
-            return None, ()
-        tokens = shape[axes.index("n")]
-        if mixed and (not self._grids or tokens != math.prod(self._grids[-1])):
-            # Between the two layers of a mixer are sums over positions, which are no positions.
-            return None, ()
-        grid = token_grid(tokens, self._grids, len(self._prefix) if self._prefix else None)
-        if grid is None:
-            return None, ()
-        return grid, prefix_names(tokens - grid[0] * grid[1], self._prefix)
-
 
 def _mixes_tokens(module: Any, axes: str) -> bool:
     """Whether a dense layer works along the tokens of each channel."""
     return axes == "bcn" and is_a(module, *CHANNEL_LAST)
-
-
-def _pair(size: Any, count: int = 2) -> tuple[int, ...]:
-    """A size for each spatial axis."""
-    return (size,) * count if isinstance(size, int) else tuple(size)
 
 
 def _inputs(call: Call) -> list[Any]:

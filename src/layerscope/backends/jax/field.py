@@ -8,7 +8,6 @@ from typing import Any
 
 import jax
 
-from ...core.receptive_field import Field
 from ..common.field import Positions, constant, image_positions
 from ..common.field_rules import Operation, by_name, follow, nary, unary, unknown
 from .facts import inputs
@@ -25,6 +24,7 @@ class Step:
     params: Mapping[str, Any]
     inputs: Sequence[Positions]
     shape: tuple[int, ...]
+    index: int = 0
 
     @property
     def source(self) -> Positions:
@@ -44,13 +44,13 @@ class Fields:
     def __init__(self, model: JaxModel, image: Any) -> None:
         self._fields = _trace(model, image)
 
-    def fields(self, output: Key) -> tuple[Field, ...] | None:
-        """The fields of an output, which is (path, call, subpath in what the module returned)."""
+    def get(self, output: Key) -> Positions | None:
+        """The positions of an output, which is (path, call, subpath in what the module returned)."""
         return self._fields.get(output)
 
 
-def _trace(model: JaxModel, image: Any) -> dict[Key, tuple[Field, ...] | None]:
-    """(path, call, subpath in the output) -> the fields.
+def _trace(model: JaxModel, image: Any) -> dict[Key, Positions]:
+    """(path, call, subpath in the output) -> the positions.
 
     Nothing is known of a model with several inputs, or of one that can't be traced since it decides by values.
     """
@@ -77,7 +77,7 @@ def _trace(model: JaxModel, image: Any) -> dict[Key, tuple[Field, ...] | None]:
     constants = [constant(variable.aval.shape) for variable in traced.jaxpr.constvars]
     images = [image_positions(axes, variable.aval.shape) for variable in traced.jaxpr.invars]
     positions = _through(traced.jaxpr, constants, images)
-    return {key: output.receptive() for key, output in zip(keys, positions, strict=True)}
+    return dict(zip(keys, positions, strict=True))
 
 
 def _through(jaxpr: Any, constants: Sequence[Positions], inputs: Sequence[Positions]) -> list[Positions]:
@@ -110,7 +110,8 @@ def _after(equation: Any, inputs: list[Positions]) -> Iterator[Positions]:
         if len(inside.invars) == len(inputs):
             yield from _through(inside, constants, inputs)
             return
-    yield from (follow(RULES.get(name), Step(params, inputs, shape), first, name) for shape in shapes)
+    for index, shape in enumerate(shapes):
+        yield follow(RULES.get(name), Step(params, inputs, shape, index), first, name)
 
 
 def _elementwise(step: Step) -> Operation:
@@ -178,6 +179,11 @@ def _slice(step: Step) -> Operation:
     return Operation("slice", [step.source], None, stride=step.params["strides"] or 1, padding=starts)
 
 
+def _split(step: Step) -> Operation:
+    start = sum(step.params["sizes"][: step.index])
+    return Operation("slice", [step.source], [step.params["axis"]], padding=-start)
+
+
 def _param(name: str) -> Callable[[Step], Any]:
     """A parameter of the operation."""
     return lambda step: step.params[name]
@@ -205,9 +211,9 @@ RULES: dict[str, Rule] = by_name(
     (unary("reshape"), "reshape squeeze expand_dims"),
     (unary("permute", _param("permutation")), "transpose"),
     (nary("concatenate", _param("dimension")), "concatenate"),
-    (unary("split", _param("axis")), "split"),
+    (_split, "split"),
     (_pad, "pad"),
     (_slice, "slice"),
     (unary("normalize", _param("axis")), "cumsum cumprod cummax cummin cumlogsumexp"),
-    (unary("normalize", _param("dimensions")), "rev"),
+    (unary("flip", _param("dimensions")), "rev"),
 )

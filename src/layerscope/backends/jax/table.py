@@ -8,6 +8,7 @@ from typing import Any
 from ...core.layer import Layer
 from ..common.run import part_for_dry_run
 from ..common.table import Calls
+from ..common.tokens import located
 from .axes import Axes, Output, stated_prefix
 from .field import Fields
 from .model import JaxModel
@@ -31,20 +32,21 @@ class Tabulator:
 
     def __init__(self, model: JaxModel, fields: Fields, images: int) -> None:
         self._model, self._fields = model, fields
-        self._axes = Axes(model.channels_first, stated_prefix(model.leaves()), model.modules, images)
+        self._prefix = stated_prefix(model.leaves())
+        self._axes = Axes(model.channels_first, model.modules, images)
         self._calls = Calls()
 
     def record(self, call: Call) -> None:
         """Note one call: the shapes and axes of the arrays in its output."""
         rows = {}
         for subpath in call.values:
+            positions = self._fields.get((call.path, call.number, subpath))
             rows[subpath] = replace(
-                self._axes.row(Output(call, subpath)),
+                located(self._axes.row(Output(call, subpath)), positions, self._prefix),
                 kind=type(call.module).__name__,
                 calls=1,
                 step=self._calls.steps,
                 parameters=self._model.parameters(call.path),
-                receptive=self._fields.fields((call.path, call.number, subpath)),
             )
         self._calls.add(call.path, main_part(call.values), rows)
 

@@ -156,17 +156,6 @@ def stated_prefix(model: Any, engine: Engine, most: int) -> tuple[str, ...]:
     return prefix_labels(tokens())
 
 
-def patch_grid(layer: Any, shape: tuple[int, ...], axes: str) -> tuple[int, int] | None:
-    """The (height, width) of the patches where `layer` cuts an image into patches, else `None`."""
-    if is_a(layer, "Conv2D") and not is_a(layer, "Conv2DTranspose") and "h" in axes and "w" in axes:
-        kernel, strides = tuple(layer.kernel_size), tuple(layer.strides)
-        if kernel == strides and max(kernel) > 1:
-            return shape[axes.index("h")], shape[axes.index("w")]
-    if type(layer).__name__ == "ExtractPatches" and len(shape) == 4:
-        return (shape[1], shape[2]) if axes == "bhwc" else (shape[2], shape[3])
-    return None
-
-
 def _snake_case(name: str) -> str:
     """`ClassToken` and `class_token_1` as `class_token`."""
     return re.sub(r"_\d+$", "", WORD_START.sub("_", name)).lower()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from operator import attrgetter
 from typing import Any
 
-from ...core.receptive_field import Field
-from ..common.field import Positions, image_positions
+import numpy as np
+
+from ..common.field import Positions, constant, first_with_fields, image_positions
 from ..common.field_rules import Operation, by_name, follow, nary, unary, unknown
 from ..common.run import TensorMap
 from .tree import is_a, is_layer
@@ -28,6 +30,7 @@ class Step:
     layer: Any
     inputs: Sequence[Positions]
     shape: tuple[int, ...]
+    arguments: Any = ((), {})
 
     @property
     def source(self) -> Positions:
@@ -53,29 +56,77 @@ class Fields(TensorMap[Positions]):
         """Note the model's input."""
         self.set(tensor, image_positions(axes, tuple(tensor.shape)))
 
-    def fields(self, output: Any) -> tuple[Field, ...] | None:
-        """The fields of a tensor, one for each axis of the image."""
-        positions = self.get(output)
-        return None if positions is None else positions.receptive()
-
-    def follow(self, layer: Any, inputs: Sequence[Any], output: Any) -> tuple[Field, ...] | None:
-        """The fields of a tensor that `layer` returned when it was called on the tensors `inputs`."""
+    def follow(self, layer: Any, inputs: Sequence[Any], output: Any, arguments: Any) -> Positions | None:
+        """The positions of a tensor that `layer` returned when called with `arguments`; `inputs` are its tensors."""
         rule = _rule(layer)
         # A layer without a rule of its own may have passed on what a layer inside it returned.
         positions = self.get(output) if rule is None else None
         if positions is None:
-            positions = self._after(layer, rule, inputs, tuple(int(size) for size in output.shape))
+            positions = self._after(Step(layer, inputs, tuple(int(size) for size in output.shape), arguments), rule)
             if positions is not None:
                 self.set(output, positions)
-        return self.fields(output)
+        return self.get(output)
 
-    def _after(self, layer: Any, rule: Rule | None, inputs: Sequence[Any], shape: tuple[int, ...]) -> Positions | None:
+    def weights(self, sources: Sequence[Any], shape: tuple[int, ...]) -> Positions | None:
+        """The positions of attention weights, from the queries and keys, each `[image, token, head, feature]`."""
+        pair = [positions for tensor in sources if (positions := self.get(tensor)) is not None]
+        if len(pair) < 2 or any(len(positions.dims) != 4 for positions in pair):
+            return None
+        return Operation("weights", [positions.permute([0, 2, 1, 3]) for positions in pair]).after(shape)
+
+    def _after(self, call: Step, rule: Rule | None) -> Positions | None:
+        layer, inputs, shape = call.layer, call.inputs, call.shape
         known = [positions for tensor in inputs if (positions := self.get(tensor)) is not None]
         if not known:
             return None
         if len(known) < len(inputs):
             return known[0].give_up("comes from an operation outside the layers", shape)
-        return follow(rule, Step(layer, known, shape), known[0], type(layer).__name__)
+        inside = follow_inside(layer, known, shape) if rule is None else None
+        return inside or follow(rule, replace(call, inputs=known), known[0], type(layer).__name__)
+
+
+def follow_inside(layer: Any, inputs: Sequence[Positions], shape: tuple[int, ...]) -> Positions | None:
+    """The positions after a layer without a rule, through the operations in its `call`, which Keras tells without computing.
+
+    `None` where it can't: a layer that computes with its framework's own functions.
+    """
+    keras = sys.modules.get("keras")
+    if keras is None or not hasattr(keras, "KerasTensor") or not isinstance(layer, keras.Layer) or not layer.built:
+        return None
+    nodes = [
+        (kept, len(kept)) for part in layer._flatten_layers() for kept in (part._inbound_nodes, part._outbound_nodes)
+    ]
+    try:
+        symbols = [keras.KerasTensor(positions.shape, dtype=layer.compute_dtype) for positions in inputs]
+        output = layer.call(*symbols)
+        known = {id(symbol): positions for symbol, positions in zip(symbols, inputs, strict=True)}
+        positions = _behind(output, known) if isinstance(output, keras.KerasTensor) else None
+    except Exception:  # whatever the user's own code does with a tensor that holds no numbers
+        return None
+    finally:
+        for kept, count in nodes:
+            del kept[count:]
+    return positions if positions is not None and positions.shape == shape else None
+
+
+def _behind(tensor: Any, known: dict[int, Positions]) -> Positions:
+    """The positions of a symbolic tensor, by the operation that made it."""
+    if id(tensor) not in known:
+        history = tensor._keras_history
+        operation, node = history.operation, history.operation._inbound_nodes[history.node_index]
+        inputs = []
+        given = node.arguments.args, node.arguments.kwargs
+        for part in sys.modules["keras"].tree.flatten(given):
+            if hasattr(part, "_keras_history"):
+                inputs.append(_behind(part, known))
+            elif hasattr(part, "shape"):
+                inputs.append(constant(tuple(int(size) for size in part.shape)))
+        shape = tuple(int(size) for size in tensor.shape)
+        first = first_with_fields(inputs)
+        known[id(tensor)] = follow(
+            _rule(operation), Step(operation, inputs, shape, given), first, type(operation).__name__
+        )
+    return known[id(tensor)]
 
 
 def _rule(layer: Any) -> Rule | None:
@@ -114,6 +165,38 @@ def _pad(option: str, sign: int, step: Step) -> Operation:
     sizes = getattr(step.layer, option)
     pairs = [sizes] if isinstance(sizes[0], int) else sizes
     return Operation("window", [step.source], step.spatial, padding=[sign * front for front, _ in pairs])
+
+
+def _get_item(step: Step) -> Operation:
+    """What an index of slices and whole numbers leaves: `x[:, 4:-4, ::2]`, `x[:, 0]`."""
+    args, kwargs = step.arguments
+    key = args[1] if len(args) > 1 else kwargs["key"]
+    key = list(key) if isinstance(key, tuple) else [key]
+    rank = len(step.source.dims)
+    if Ellipsis in key:
+        at = key.index(Ellipsis)
+        key[at : at + 1] = [slice(None)] * (rank - len(key) + 1)
+    positions, dim = step.source, 0
+    for part in key:
+        if isinstance(part, slice):
+            indices = np.arange(positions.shape[dim])[part]
+            whole = np.array_equal(indices, np.arange(positions.shape[dim]))
+            positions = positions if whole else positions.take(dim, indices)
+            dim += 1
+        elif part is None:
+            positions, dim = positions.insert(dim), dim + 1
+        else:
+            index = np.array([int(part) % positions.shape[dim]])
+            nowhere = positions.along(dim) and positions.is_nowhere(dim, index)
+            positions = positions.take(dim, index).remove(dim) if nowhere else positions.pick(dim)
+    return Operation("same", [positions])
+
+
+def _patches(step: Step) -> Operation:
+    """Windows whose pixels are moved into the channels."""
+    layer = step.layer
+    size, stride = layer.size, layer.strides or layer.size
+    return Operation("window", [step.source], step.spatial, kernel=size, stride=stride, padding=layer.padding)
 
 
 def _pad_all(step: Step) -> Operation:
@@ -196,4 +279,7 @@ OPERATIONS: dict[str, Rule] = by_name(
     (unary("permute", lambda step: step.layer.axes or range(len(step.shape))[::-1]), "Transpose"),
     (nary("concatenate", AXIS), "Concatenate"),
     (_pad_all, "Pad"),
+    (unary("flip", AXIS), "Flip"),
+    (_patches, "ExtractPatches"),
+    (_get_item, "GetItem"),
 )

@@ -11,10 +11,11 @@ from ...core.layer import Layer, no_call, require_output, split_call
 from ...core.note import Note, kind_of
 from ...errors import LayerNotCalled, LayerNotFound, near, unknown_layer
 from ...safe_text import counted
-from ..common.axes import for_one_image, token_grid
+from ..common.axes import for_one_image
 from ..common.table import NO_TENSOR, merge_calls
+from ..common.tokens import located
 from .attention import NAME
-from .axes import Axes, Output, Source, axes_note, patch_grid, stated_prefix
+from .axes import Axes, Output, Source, axes_note, stated_prefix
 from .engine import Part, dtype_name
 from .field import Fields
 from .model import KerasModel
@@ -63,7 +64,7 @@ class Tabulator:
         self._model, self._engine, self._images = model.root, model.engine, images
         self._axes = Axes(model)
         self._fields = Fields()
-        self._grids: list[tuple[int, int]] = []
+        self._queries: dict[str, list[Any]] = {}
         self._rows: dict[str, dict[str, list[Layer]]] = {}
         self._paths: dict[int, str] = {}
         self._steps = 0
@@ -78,10 +79,16 @@ class Tabulator:
         if not parts:
             silent = Layer(call.location.path, kind(call.layer), calls=1, note=NO_TENSOR, aliases=call.location.aliases)
             row.setdefault("", []).append(silent)
+        parent, _, name = call.location.path.rpartition("/")
+        if name in ("query", "key") and parts:
+            self._queries.setdefault(parent, [None, None])[name == "key"] = parts[0].tensor
         for part in parts:
             axes = self._axes.letters(Output(call.layer, call.parent, part.tensor, sources)) if part.numeric else ""
-            receptive = self._fields.follow(call.layer, inputs, part.tensor) if part.numeric else None
-            layer = replace(self._layer(call, part, axes, len(parts)), step=self._steps, receptive=receptive)
+            positions = self._fields.follow(call.layer, inputs, part.tensor, call.arguments) if part.numeric else None
+            if axes == "bcqk":
+                positions = self._fields.weights(self._queries.get(parent, ()), tuple(part.tensor.shape)) or positions
+            layer = located(self._layer(call, part, axes, len(parts)), positions, self._prefix)
+            layer = replace(layer, step=self._steps)
             row.setdefault(part.suffix, []).append(layer)
         self._steps += 1
 
@@ -105,11 +112,6 @@ class Tabulator:
     def _layer(self, call: Call, part: Part, axes: str, count: int) -> Layer:
         """One tensor of `count` that a call returned, as a row."""
         shape = tuple(int(size) for size in part.tensor.shape)
-        patches = patch_grid(call.layer, shape, axes)
-        if patches:
-            self._grids.append(patches)
-        tokens = shape[axes.index("k" if "k" in axes else "n")] if axes in ("bnc", "bcqk") else 0
-        grid = token_grid(tokens, self._grids) if tokens else None
         notes = [*_notes(call.layer, part, axes, count), axes_note(call.layer, call.parent, axes)]
         path = call.location.path
         aliases = [alias + part.suffix for alias in call.location.aliases]
@@ -122,15 +124,13 @@ class Tabulator:
             shape=for_one_image(axes, shape, self._images),
             calls=1,
             note="; ".join(filter(None, notes)),
-            grid=grid,
-            prefix=self._prefix(tokens - grid[0] * grid[1]) if grid else (),
             aliases=tuple(aliases),
             parameters=_parameters(call.layer),
             part=part.subpath if count > 1 and not part.suffix else "",
         )
 
     def _prefix(self, count: int) -> tuple[str, ...]:
-        """The names of the tokens in front; the weights that hold them are built by now, as they have run."""
+        """The names of the tokens that lie nowhere; the weights that hold them are built by now, as they have run."""
         return prefix_names(count, stated_prefix(self._model, self._engine, count)) if count else ()
 
     def _not_called(self, watch: Watch) -> Iterator[Layer]:

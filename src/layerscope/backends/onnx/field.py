@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from ..common.field import constant
+from ..common.field import Positions, constant
 from ..common.field_rules import Operation, by_name, depth_to_space, nary, space_to_depth, unary, unknown
 from ..graph import field as graph_field
 from .attention_ops import ATTENTIONS, is_attention
@@ -112,15 +112,29 @@ def _attention(step: Step) -> Operation:
     return Operation("attention", [step.source], None)
 
 
+def _attention_weights(step: Step) -> Operation:
+    """The weights inside an attention operator, rank 4; keys and values that it gives besides aren't followed."""
+    if len(step.shape) != 4 or not step.source.fields or step.source.shape[-2] != step.shape[-2]:
+        return step.unfollowed()
+    second = step.input(1) if len(step.names) > 1 and step.names[1] else step.source
+    return Operation("weights", [step.source, second if second.fields else step.source])
+
+
 def _concatenate(step: Step) -> Operation:
-    parts, dim = step.inputs, int(step.options["axis"])
-    bare = [index for index, positions in enumerate(parts) if not positions.dims]
-    if len(bare) == 1:
-        # A class token that is expanded to a computed shape: what is left over is its own.
+    dim, flow = int(step.options["axis"]) % len(step.shape), step.flow
+    names, parts = [name for name in step.names if name], step.inputs
+    for index in [index for index, positions in enumerate(parts) if not positions.dims]:
+        # A class token that is expanded to a computed shape: as many as there are in its weight.
+        maker = flow.graph.made_by.get(names[index])
+        weight = flow.shape_of(flow.graph.nodes[maker].input[0]) if maker is not None else ()
         shape = list(step.shape)
-        shape[dim] -= sum(positions.shape[dim] for positions in parts if positions.dims)
-        parts[bare[0]] = constant(shape)
+        shape[dim] = weight[dim] if len(weight) == len(shape) else shape[dim] - _sizes(parts, dim)
+        parts[index] = constant(shape)
     return Operation("concatenate", parts, [dim])
+
+
+def _sizes(parts: Sequence[Positions], dim: int) -> int:
+    return sum(positions.shape[dim] for positions in parts if positions.dims)
 
 
 def _matmul(step: Step) -> Operation:
@@ -157,17 +171,20 @@ def _gather(step: Step) -> Operation:
 
 
 def _slice(step: Step) -> Operation:
-    source, starts, strides = step.source, step.numbers(1, "starts"), step.numbers(4, "steps")
+    source = step.source
+    if step.shape == source.shape and -1 not in step.numbers(4, "steps"):
+        return Operation("same", [source])
+    starts, strides = step.numbers(1, "starts"), step.numbers(4, "steps")
     dims = step.numbers(3, "axes") or list(range(len(starts)))
-    if any(stride < 0 for stride in strides):
-        return unknown(step, "a slice that runs backwards")
-    fronts = [
-        max(0, start + source.shape[dim]) if start < 0 else start for start, dim in zip(starts, dims, strict=True)
-    ]
+    sizes = [source.shape[dim] for dim in dims]
+    starts = [start + size if start < 0 else start for start, size in zip(starts, sizes, strict=True)]
+    fronts = [min(max(0, start), size - 1) for start, size in zip(starts, sizes, strict=True)]
     return Operation("slice", [source], dims, stride=strides or 1, padding=[-front for front in fronts])
 
 
 def _pad(step: Step) -> Operation:
+    if step.shape == step.source.shape:
+        return Operation("same", [step.source])
     pads, axes = step.numbers(1, "pads"), step.numbers(3)
     count = len(pads) // 2
     return Operation("window", [step.source], axes or range(count), padding=[int(pad) for pad in pads[:count]])
@@ -255,7 +272,9 @@ class Fields(graph_field.FieldFlow[str]):
             for name in node.output:
                 if name in graph.data:
                     inside = is_attention(node) and name != node.output[0]  # keys, values and weights
-                    self.follow(node, node.input, name, kind=node.op_type, rule=None if inside else translate)
+                    self.follow(
+                        node, node.input, name, kind=node.op_type, rule=_attention_weights if inside else translate
+                    )
 
     def shape_of(self, name: str) -> tuple[int, ...]:
         """The shape of a tensor that depends on no image."""

@@ -7,10 +7,9 @@ from dataclasses import replace
 
 import onnx
 
-from ...core.axes import prefix_names
 from ...core.layer import Layer
-from ..common.axes import token_grid
 from ..common.table import number_rows
+from ..common.tokens import located
 from ..graph.table import doubt, model_row, of_one_image, value_note
 from .attention_ops import KIND, is_attention, way_to_weights
 from .axes import Axes
@@ -35,13 +34,13 @@ def layers(model: OnnxModel, batch: object) -> list[Layer]:
     rows: dict[str, list[Layer]] = {}
     for step, output in enumerate(model.outputs):
         layer = of_one_image(_layer(graph, output, shapes, axes), images)
-        layer = replace(layer, step=step, receptive=fields.fields(output))
+        layer = replace(located(layer, fields.get(output), axes.prefix), step=step)
         rows.setdefault(output.address.path, []).append(layer)
     table = [_merge_calls(path, calls) for path, calls in rows.items()]
     if model.final:
         last = of_one_image(_layer(graph, model.final, shapes, axes), images)
-        last = replace(last, step=len(model.outputs))
-        table.append(model_row(last, model.final.tensor, model, fields, weights=weights_of))
+        last = replace(located(last, fields.get(model.final), axes.prefix), step=len(model.outputs))
+        table.append(model_row(last, model.final.tensor, model, weights=weights_of))
     return number_rows(table)
 
 
@@ -49,10 +48,6 @@ def _layer(graph: Graph, output: Output, shapes: Mapping[str, tuple[int, ...] | 
     """The row of one output, without its index in the table."""
     node, tensor = output.operator, output.tensor
     shape, letters = shapes[tensor], axes.letters(output)
-    grid = _grid(tensor, shape, letters, axes)
-    front = 0
-    if grid is not None and shape is not None:
-        front = shape[letters.index("k" if "k" in letters else "n")] - grid[0] * grid[1]
     notes = [output.address.note, *_operator_notes(graph, output), _value_note(graph, output, shape, axes)]
     return Layer(
         path=output.address.full,
@@ -62,9 +57,7 @@ def _layer(graph: Graph, output: Output, shapes: Mapping[str, tuple[int, ...] | 
         calls=1,
         note="; ".join(note for note in notes if note),
         doubt=doubt(output, axes),
-        grid=grid,
         aliases=output.address.aliases,
-        prefix=prefix_names(front, axes.prefix) if front else (),
         parameters=0 if tensor in graph.attention_maps else sum(weights_of(graph, node).values()),
     )
 
@@ -92,14 +85,6 @@ def _value_note(graph: Graph, output: Output, shape: tuple[int, ...] | None, axe
     if shape and tensor in axes.blocked:
         return "channels in ONNX Runtime's own blocked layout: open the file from before it was optimised"
     return value_note(output, axes)
-
-
-def _grid(tensor: str, shape: tuple[int, ...] | None, letters: str, axes: Axes) -> tuple[int, int] | None:
-    """The grid of the tokens of a layer (of the key tokens of attention weights), if its rows are images."""
-    letter = "n" if len(letters) == 3 and "n" in letters and "c" in letters else "k" if letters == "bcqk" else ""
-    if shape is None or not letter or not axes.certain(tensor) or not axes.images(tensor):
-        return None
-    return token_grid(shape[letters.index(letter)], axes.grids.get(tensor, ()))
 
 
 def _kind(node: onnx.NodeProto) -> str:

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from ...core.layer import Layer
-from ..common.axes import token_grid
 from ..common.table import number_rows
+from ..common.tokens import located
 from ..graph.table import doubt, model_row, of_one_image, value_note
 from .axes import Axes
 from .capture import shapes_of
@@ -26,16 +26,17 @@ def layers(model: TfliteModel, batch: Any) -> list[Layer]:
     axes, images = Axes(graph, shapes_of(model, feeds)), model.count(feeds)
     fields = Fields(graph, axes)
     table = [
-        replace(of_one_image(_layer(model, output, axes, index), images), receptive=fields.fields(output))
+        located(of_one_image(_layer(model, output, axes, index), images), fields.get(output))
         for index, output in enumerate(model.outputs)
     ]
     if model.final:
         last = of_one_image(_layer(model, model.final, axes, len(table)), images)
+        last = located(last, fields.get(model.final))
         key, _, _, others = model.signature
         signature = f"of the signature {key!r}; the layers of {', '.join(others)} are not listed" if others else ""
         note = "; ".join(text for text in (last.note, signature) if text)
         name = graph.tensors[model.final.tensor].name
-        table.append(model_row(replace(last, note=note), name, model, fields, weights=weights_of))
+        table.append(model_row(replace(last, note=note), name, model, weights=weights_of))
     table.sort(key=lambda layer: not layer.calls)
     return number_rows(table)
 
@@ -55,7 +56,6 @@ def _layer(model: TfliteModel, output: Output, axes: Axes, index: int) -> Layer:
         calls=int(ran),
         note="; ".join(note for note in notes if note),
         doubt=doubt(output, axes),
-        grid=_grid(tensor.index, axes),
         aliases=output.address.aliases,
         step=index if ran else -1,
         parameters=sum(weights_of(model.graph, operator).values()),
@@ -83,13 +83,3 @@ def _value_note(model: TfliteModel, output: Output, axes: Axes) -> str:
     if shape is None:
         return f"not numbers but {tensor.type}"
     return value_note(output, axes)
-
-
-def _grid(index: int, axes: Axes) -> tuple[int, int] | None:
-    """The grid of the tokens of a tensor, or of the key tokens of attention weights."""
-    letters, shape = "" if index in axes.spread else axes.axes.get(index, ""), axes.shapes.get(index)
-    tokens = "k" if "k" in letters else "n"
-    known = shape is not None and axes.certain(index) and tokens in letters and "c" in letters
-    if not known or shape is None or len(letters) != 3 + (tokens == "k"):
-        return None
-    return token_grid(shape[letters.index(tokens)], axes.grids.get(index, ()))

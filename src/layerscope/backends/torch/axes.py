@@ -14,12 +14,14 @@ from ..common.axes import CHANNELS_FIRST as PICTURES
 from ..common.axes import CHANNELS_LAST as TOKENS
 from ..common.axes import PICTURES_FIRST, for_one_image, permuted_view
 from ..common.run import TensorMap
+from ..common.tokens import located
 from .attention import attends, map_axes
 from .axes_flow import Flow
+from .field import Fields
 from .functions import same_memory
 from .model import kind_of
 from .outputs import parts_of
-from .tokens import TokenGrids, windows
+from .tokens import stated_prefix, windows
 
 FIRST = PICTURES | {1: "b"}
 
@@ -57,9 +59,9 @@ class Output(NamedTuple):
 class Axes:
     """The axes of the tensors of one dry run on some images."""
 
-    def __init__(self, model: nn.Module | None = None, images: int = 1) -> None:
-        self._images = images
-        self._tokens = TokenGrids(model)
+    def __init__(self, model: nn.Module | None = None, images: int = 1, fields: Fields | None = None) -> None:
+        self._images, self._fields = images, fields or Fields()
+        self._prefix = stated_prefix(() if model is None else model.modules()) or ()
         self._heads: set[str] = set()
         self._trace: TensorMap[str] = TensorMap()
         self.flow = Flow(self._trace)
@@ -93,7 +95,7 @@ class Axes:
         if not axes:
             return Layer(name, "", "", shape, note=f"attention weights of rank {weights.ndim} have no picture")
         self._trace.set(weights, axes)
-        return self._row(name, axes, shape, None)
+        return self._row(name, axes, shape, weights)
 
     def function(self, name: str, tensor: torch.Tensor) -> Layer | None:
         """What a function gave inside the module `name`, `None` where its axes couldn't be followed."""
@@ -102,21 +104,17 @@ class Axes:
             return None
         return self._row(name, axes, tuple(tensor.shape), tensor)
 
-    def _row(self, path: str, axes: str, shape: tuple[int, ...], tensor: torch.Tensor | None) -> Layer:
+    def _row(self, path: str, axes: str, shape: tuple[int, ...], tensor: torch.Tensor) -> Layer:
         shape = for_one_image(axes, shape, self._images)
         rows = shape[axes.index("b")] if "b" in axes else 1
-        tokens = shape[axes.index("n" if "n" in axes else "k")] if "n" in axes or "k" in axes else None
-        if tokens is None:
-            return Layer(path, "", axes, shape, note=windows(rows) if rows > 1 else "")
-        flattened = None if tensor is None else self.flow.grid(tensor)
-        grid, prefix, note = self._tokens.locate(path, tokens, rows, flattened)
-        if tensor is not None:
-            self.flow.keep(tensor, grid)
-        return Layer(path, "", axes, shape, note=note, grid=grid, prefix=prefix)
+        row = Layer(path, "", axes, shape, note=windows(rows) if rows > 1 else "")
+        row = located(row, self._fields.get(tensor), self._prefix)
+        self.flow.keep(tensor, row.grid)
+        return row
 
     def letters(self, output: Output) -> str:
         """The axes of a tensor that came out of a module, one letter each; `""` for what has no picture."""
-        name, module, _, _, tensor = output
+        name, tensor = output.name, output.tensor
         if tensor.ndim == 0 or tensor.ndim > 5:
             return ""
         axes = self._state(output) or self._inherit(output)
@@ -125,7 +123,6 @@ class Axes:
         self._trace.set(tensor, axes)
         self._shapes[tuple(tensor.shape)] = axes
         self._children[name.rpartition(".")[0] if "." in name else ""] = (axes, tensor.ndim)
-        self._tokens.note_embedding(name, module, tensor)
         return axes
 
     def _is_inside_heads(self, output: Output) -> bool:

@@ -15,7 +15,7 @@ from ..common.run import TensorMap
 from .axes_factors import Factors
 from .functions import base_name
 
-Grid = tuple[int, int]
+Grid = tuple[int, ...]
 Followed = tuple[str | None, Grid | None]
 
 MOVES = {"permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, NamedTuple
@@ -11,10 +12,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ...core.receptive_field import Field
 from ..common.fault import call_model
-from ..common.field import Positions, first_with_fields, image_positions
+from ..common.field import Positions, constant, first_with_fields, image_positions
 from ..common.field_rules import follow
 from ..common.run import TensorMap
-from .field_rules import RULES, Rule, Step, elementwise, tensors_in
+from .field_rules import RANDOM, RULES, Rule, Step, elementwise, tensors_in
 from .outputs import parts_of
 
 
@@ -25,7 +26,11 @@ class Operator(NamedTuple):
     rule: Rule | None
     composite: bool
     view: bool
+    random: bool
 
+
+# Names of parameters and buffers that hold no tokens.
+NO_TOKENS = re.compile(r"weight|bias|pos|running|num_|scale|gamma|alpha|mask|index|table|freq")
 
 INPUT_AXES = {4: "bchw", 5: "bcdhw"}
 
@@ -41,7 +46,14 @@ class Fields(TorchDispatchMode):
         self._held: TensorMap[tuple[Positions, int]] = TensorMap()
 
     def start(self, model: torch.nn.Module, arguments: Any) -> None:
-        """Note the model's input: the one floating tensor that can be an image; with more of them, nothing is followed."""
+        """Note the model's input: the one floating tensor that can be an image; with more of them, nothing is followed.
+
+        Parameters that may hold tokens are known by their names.
+        """
+        for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+            last = name.rpartition(".")[2]
+            if tensor.ndim and not NO_TOKENS.search(last) and not torch.nn.parameter.is_lazy(tensor):
+                self.set(tensor, constant(tuple(tensor.shape), last))
         images = [part for part in parts_of(arguments).values() if part.is_floating_point() and part.ndim >= 3]
         if len(images) == 1:
             (image,) = images
@@ -86,7 +98,10 @@ class Fields(TorchDispatchMode):
             id(tensor): positions for tensor in tensors_in([*args, *kwargs.values()]) if (positions := self.get(tensor))
         }
         output = call_model(func, *args, **kwargs)
-        if any(positions.fields for positions in known.values()):
+        if operator.random:
+            for tensor in tensors_in([output]):
+                self.set(tensor, constant(tuple(tensor.shape), RANDOM))
+        elif any(positions.fields or positions.origin for positions in known.values()):
             for index, tensor in enumerate(tensors_in([output])):
                 self._follow(operator, Step(args, kwargs, known, tuple(tensor.shape), index), tensor)
         return output
@@ -112,7 +127,9 @@ def _operator(func: Any) -> Operator:
     if rule is None and torch.Tag.pointwise in getattr(func, "tags", ()):
         rule = elementwise
     composite = bool(getattr(func, "_can_decompose", None) and func._can_decompose())
-    return Operator(name, rule, composite, bool(getattr(func, "is_view", False)))
+    # Dropout passes its input on.
+    random = torch.Tag.nondeterministic_seeded in getattr(func, "tags", ()) and rule is None
+    return Operator(name, rule, composite, bool(getattr(func, "is_view", False)), random)
 
 
 def _version(tensor: torch.Tensor) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from operator import attrgetter
 from typing import Any
@@ -12,6 +12,9 @@ import torch
 
 from ..common.field import Positions, constant
 from ..common.field_rules import Operation, by_name, depth_to_space, nary, space_to_depth, unary, unknown
+
+# The origin of random numbers, which are others in the next run.
+RANDOM = "random"
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,81 @@ def _slice(step: Step) -> Operation:
     return Operation("slice", [step.source], [dim], stride=step.arg(4, 1), padding=-start)
 
 
+def _copy(step: Step) -> Operation:
+    """One tensor written over another."""
+    return Operation("expand", [step.positions(step.args[1])])
+
+
+def _flip(step: Step) -> Operation:
+    return Operation("flip", [step.source], step.args[1])
+
+
+def _index(step: Step) -> Operation:
+    """Positions at indices that are the same for every image and in every run, one list for each dimension."""
+    lists = {dim: indices for dim, indices in enumerate(step.args[1]) if indices is not None}
+    dims, rank, source = list(lists), len(lists), step.source
+    for place, (dim, indices) in enumerate(lists.items()):
+        along = [1] * (rank - indices.ndim) + list(indices.shape)
+        known = step.known.get(id(indices))
+        if (
+            indices.numel() != along[place]
+            or indices.dtype == torch.bool
+            or dims != list(range(dims[0], dims[0] + rank))
+        ):
+            return unknown(step, "an index over several dimensions isn't followed")
+        if known is not None and (known.fields or known.origin == RANDOM):
+            return unknown(step, "an index that differs from image to image, or from run to run, isn't followed")
+        source = source.take(dim, indices.flatten().cpu().numpy() % source.shape[dim])
+    return Operation("same", [source])
+
+
+def _index_select(step: Step) -> Operation:
+    source, dim, indices = step.args
+    return _index(replace(step, args=[source, [*[None] * (dim % source.ndim), indices]]))
+
+
+def _roll(step: Step) -> Operation:
+    shifts = step.args[1] if isinstance(step.args[1], list | tuple) else [step.args[1]]
+    if not step.arg(2):
+        return unknown(step, "a roll of all positions isn't followed")
+    return Operation("roll", [step.source], step.dims(2), padding=shifts)
+
+
+def _split(step: Step) -> Operation:
+    sizes, dim = step.args[1], step.arg(2, 0)
+    start = step.index * sizes if isinstance(sizes, int) else sum(sizes[: step.index])
+    return Operation("slice", [step.source], [dim], padding=-start)
+
+
+def _select(step: Step) -> Operation:
+    dim, index = step.arg(1, 0), step.args[2]
+    return Operation("pick", [step.source], [dim], picks=[index % step.source.shape[dim]])
+
+
+def _unbind(step: Step) -> Operation:
+    return Operation("pick", [step.source], [step.arg(1, 0)], picks=[step.index])
+
+
+def _unfold(step: Step) -> Operation:
+    """Windows in a row (`nn.Unfold`): im2col with its kernel, dilation, padding and stride."""
+    kernel, dilation, padding, stride = step.args[1:5]
+    numbers = zip(step.source.shape[2:], kernel, dilation, padding, stride, strict=True)
+    sides = [(size + 2 * pad - apart * (reach - 1) - 1) // by + 1 for size, reach, apart, pad, by in numbers]
+    return Operation(
+        "unfold", [step.source], (2, 3), kernel=kernel, stride=stride, dilation=dilation, padding=padding, picks=sides
+    )
+
+
+def _repeat(step: Step) -> Operation:
+    """Copies one after another, along dimensions of one position that is expanding."""
+    source, times = step.source, step.args[1]
+    lead = len(times) - len(source.dims)
+    sizes = (1,) * lead + source.shape
+    if any(size > 1 < time for size, time in zip(sizes, times, strict=True)):
+        return unknown(step, "copies in a row aren't followed")
+    return Operation("expand", [source])
+
+
 def _variance(step: Step) -> Operation:
     return Operation("reduce", [step.source], step.dims(1) if isinstance(step.arg(1), list | tuple) else None)
 
@@ -171,7 +249,7 @@ RULES: dict[str, Rule] = by_name(
     (unary("reduce", lambda step: step.dims(1)), "all any mean sum amax amin max min logsumexp prod"),
     (unary("reduce", lambda step: step.dims(2)), "norm linalg_vector_norm"),
     (_variance, "var std"),
-    (unary("normalize", _argument(1)), "_softmax _log_softmax softmax log_softmax cumsum"),
+    (unary("normalize", _argument(1)), "_softmax _safe_softmax _log_softmax softmax log_softmax cumsum"),
     (_main(unary("normalize", lambda step: range(-len(step.args[1]), 0))), "native_layer_norm"),
     (_main(unary("normalize", None)), "native_group_norm instance_norm"),
     (
@@ -185,9 +263,18 @@ RULES: dict[str, Rule] = by_name(
     (unary("reshape"), "view _unsafe_view reshape unsqueeze squeeze _reshape_alias flatten _reshape_copy"),
     (_concatenate, "cat"),
     (nary("stack", _argument(1, 0)), "stack"),
-    (unary("pick", _argument(1, 0)), "select unbind"),
-    (unary("split", _argument(2, 0)), "split split_with_sizes chunk"),
+    (_select, "select"),
+    (_unbind, "unbind"),
+    (_split, "split split_with_sizes"),
+    (unary("split", _argument(2, 0)), "chunk"),
     (unary("expand"), "expand"),
+    (_repeat, "repeat"),
+    (_flip, "flip"),
+    (_copy, "copy"),
+    (_index, "index _unsafe_index"),
+    (_index_select, "index_select"),
+    (_roll, "roll"),
+    (_unfold, "im2col"),
     (_matmul, "mm bmm matmul mv"),
     (_add_product, "addmm baddbmm"),
     (_main(_attention), "_scaled_dot_product_flash_attention_for_cpu _scaled_dot_product_flash_attention"),

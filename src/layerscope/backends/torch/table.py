@@ -14,6 +14,7 @@ from ...core.note import Note
 from ..common.outputs import quoted
 from ..common.run import part_for_dry_run
 from ..common.table import Calls
+from ..common.tokens import located
 from . import attention
 from .axes import Axes, Output
 from .field import Fields
@@ -77,8 +78,8 @@ class Record:
     """The dry run: which module ran when, with outputs of which shape and axes."""
 
     def __init__(self, model: torch.nn.Module, images: int) -> None:
-        self.axes = Axes(model, images)
         self.fields = Fields()
+        self.axes = Axes(model, images, self.fields)
         self.calls = Calls()
         self._latest: dict[str, tuple[str, Any]] = {}
         self.scores: torch.Tensor | None = None
@@ -86,7 +87,8 @@ class Record:
 
     def start(self, model: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if not self.calls.steps:
-            self.fields.start(model, (args, kwargs))
+            with unwatch():
+                self.fields.start(model, (args, kwargs))
 
     def entered(self, name: str, module: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
         with unwatch():
@@ -112,7 +114,7 @@ class Record:
 
     def _add_inner(self, layer: Layer, tensor: torch.Tensor) -> None:
         """A call of what is made inside a module."""
-        layer = replace(layer, calls=1, step=self.calls.steps, receptive=self.fields.fields(tensor))
+        layer = replace(layer, calls=1, step=self.calls.steps)
         self.calls.add(layer.path, "", {"": layer})
 
     def _forget_what_is_the_output(self, name: str, output: Any) -> None:
@@ -145,7 +147,8 @@ class Record:
                 continue
             tensor = padded(tensor)
             layer = self.axes.layer(Output(name, module, inputs, part, tensor))
-            rows[part] = replace(layer, receptive=self.fields.fields(tensor), **own)
+            layer = layer if layer.axes else located(layer, self.fields.get(tensor))
+            rows[part] = replace(layer, **own)
         self.calls.add(name, main_part(parts), rows)
 
     def _parameters(self, module: torch.nn.Module) -> int | None:

@@ -142,9 +142,7 @@ class FeatureMap:
             dtype=dtype,
             notes=(Note("layout", reading), *notes),
         )
-        if grid is None:
-            return fm
-        return lay_on_grid(fm, grid)
+        return fm if grid is None else lay_on_grid(fm, grid)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -317,33 +315,32 @@ class FeatureMap:
         )
 
     def unit_grid(self, image: int = 0) -> UnitGrid:
-        """Where the units of a two-dimensional map lie on the photo of one of its images.
+        """Where the units of a two-dimensional map lie on a photo.
 
-        >>> fm = replace(FeatureMap.of_array(np.zeros((4, 4))), placement=(Placement.whole((40, 40), (20, 20)),))
-        >>> fm.unit_grid().unit_at(15, 25)
+        >>> whole = Placement.whole((40, 40), (20, 20))
+        >>> replace(FeatureMap.of_array(np.zeros((4, 4))), placement=(whole,)).unit_grid().unit_at(15, 25)
         (1, 2)
 
         Args:
-            image: Index of the image; negative ones count from the end.
+            image: Index of the image.
 
         Raises:
-            BadOption: The map has no photo, or there is no such image.
-            BadLayout: The map isn't two-dimensional.
+            BadOption: The map has no photo.
+            BadLayout: It isn't two-dimensional.
         """
         return grid_of(self.image(image))
 
     def on_grid(
         self, grid: Sequence[int], *, prefix: int | Sequence[str] = 0, suffix: int | Sequence[str] = 0
     ) -> FeatureMap:
-        """The same tokens as pictures, where it is known better than from the model how they lie on the image.
+        """The same tokens as pictures, as the user knows them to lie on the image.
 
         >>> FeatureMap.of_array(np.zeros((1, 7, 8)), "bnc").on_grid((2, 3), prefix=["cls"]).shape
         (1, 2, 3, 8)
 
         Args:
-            grid: (rows, columns) of the tokens that lie on the image, row by row; (depth, rows, columns) in a volume or
-                clip.
-            prefix: How many tokens are in front of these, or their names; `FeatureMap.prefix` gives them.
+            grid: (rows, columns), or (depth, rows, columns), of the tokens that lie on the image, row by row.
+            prefix: How many tokens are in front of these, or their names.
             suffix: How many are behind them, or their names.
 
         Raises:
@@ -436,12 +433,7 @@ class FeatureMap:
 
 
 def load(path: str | Path) -> FeatureMap:
-    """The feature map that `FeatureMap.save` wrote.
-
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     load(FeatureMap.of_array(np.zeros((5, 6, 3))).save(f"{folder}/map.npz"))
-    <FeatureMap array (numpy array) [1, 5, 6, 3]>
+    """The feature map that `FeatureMap.save` wrote, as in its example.
 
     Args:
         path: The `.npz` file.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -37,6 +38,7 @@ def heatmap(
     zoom: int | None = None,
     text: int = 1,
     layout: str | None = None,
+    grid: Sequence[int] | None = None,
 ) -> Picture:
     """One map of one image, enlarged by a whole number, with its colour bar.
 
@@ -58,6 +60,7 @@ def heatmap(
         zoom: Picture pixels per unit of the map.
         text: Size of letters and map, 1 (screen) to 4; 3 is for print at 300 dpi.
         layout: The axes of an array, such as `"bchw"`; by default its library's convention.
+        grid: (rows, columns) of the tokens of a layout such as `"bnc"`.
 
     Raises:
         BadLayout: Several channels that haven't been combined, or a volume, which is drawn by `montage`.
@@ -65,7 +68,7 @@ def heatmap(
         BadOption: Any other option is invalid.
     """
     options = DrawOptions(image=image, scale=scale, colors=colors, clip=clip, zoom=zoom, text=text)
-    return draw_heatmap(as_map(fm, layout), options)
+    return draw_heatmap(as_map(fm, layout, grid), options)
 
 
 def draw_heatmap(whole: FeatureMap, options: DrawOptions) -> Picture:

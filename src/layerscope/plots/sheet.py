@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -42,6 +42,7 @@ def sheet(
     text: int = 1,
     theme: str = "light",
     layout: str | None = None,
+    grid: Sequence[int] | None = None,
 ) -> Picture:
     """All channels of one image as numbered tiles in one picture.
 
@@ -73,6 +74,7 @@ def sheet(
         text: Size of letters and tiles, 1 (screen) to 4; 3 is for print at 300 dpi.
         theme: `"light"` or `"dark"` paper.
         layout: The axes of an array, such as `"bchw"`; by default its library's convention.
+        grid: (rows, columns) of the tokens of a layout such as `"bnc"`.
 
     Raises:
         BadChannels: A channel that the map doesn't hold, or a condition that no channel fits.
@@ -95,7 +97,7 @@ def sheet(
         text=text,
         theme=theme,
     )
-    return draw_sheet(as_map(fm, layout), options)
+    return draw_sheet(as_map(fm, layout, grid), options)
 
 
 def pages(
@@ -114,6 +116,7 @@ def pages(
     text: int = 1,
     theme: str = "light",
     layout: str | None = None,
+    grid: Sequence[int] | None = None,
 ) -> Iterator[Picture]:
     """Every page of a sheet, one after the other.
 
@@ -138,6 +141,7 @@ def pages(
         text: Size of letters and tiles, 1 to 4.
         theme: `"light"` or `"dark"` paper.
         layout: The axes of an array.
+        grid: (rows, columns) of the tokens of a layout such as `"bnc"`.
 
     Raises:
         LayerscopeError: As `sheet` does.
@@ -156,7 +160,7 @@ def pages(
         text=text,
         theme=theme,
     )
-    return draw_pages(as_map(fm, layout), options)
+    return draw_pages(as_map(fm, layout, grid), options)
 
 
 def draw_pages(whole: FeatureMap, options: DrawOptions) -> Iterator[Picture]:

@@ -22,7 +22,7 @@ def test_layers_before_an_operator_that_the_runtime_does_not_have() -> None:
     model, batch = model_of(nodes, ["n", 3], ["y"]), random(2, 3)
     model.opset_import.append(make_opsetid("acme", 1))
     layers = table(model, batch)
-    assert (layers["early"].axes, layers["early"].note) == ("bc", "")
+    assert (layers["early"].axes, layers["early"].note) == ("bc", layers["early"].doubt)
     for path in ("fancy", "late", ""):
         assert not layers[path].showable
         wording(layers[path].note, "acme:Fancy")

@@ -55,8 +55,8 @@ def test_text_is_listed_with_a_note_that_it_has_no_picture() -> None:
     noted = {path: (layer.axes, layer.shape, layer.note) for path, layer in layers.items()}
     text, other = layers["name"].note, layers["maps"].note
     assert noted == {
-        "scores": ("bc", (1, 3), ""),
-        "number": ("b", (1,), ""),
+        "scores": ("bc", (1, 3), layers["scores"].doubt),
+        "number": ("b", (1,), layers["number"].doubt),
         "name": ("", None, text),
         "said": ("", None, text),
         "maps": ("", None, other),

@@ -235,7 +235,7 @@ def for_file(path: Path) -> list[Spec]:
         )
     if not rows and os.path.isdir(path):
         raise ModelNotReadable(
-            f"{path} is a folder without saved_model.pb: give a SavedModel folder, 'hf:FOLDER' for one of transformers, or a"
+            f"{path.name or path} is a folder without saved_model.pb: give a SavedModel folder, 'hf:FOLDER' for one of transformers, or a"
             f" model file ({suffixes()})"
         )
     if not rows:

@@ -235,8 +235,8 @@ def for_file(path: Path) -> list[Spec]:
         )
     if not rows and os.path.isdir(path):
         raise ModelNotReadable(
-            f"{path.name or path} is a folder without saved_model.pb: give a SavedModel folder, 'hf:FOLDER' for one of transformers, or a"
-            f" model file ({suffixes()})"
+            f"{path.name or path} is a folder without saved_model.pb: give a SavedModel folder, 'hf:FOLDER' for one of"
+            f" transformers, or a model file ({suffixes()})"
         )
     if not rows:
         raise ModelNotReadable(

@@ -155,7 +155,9 @@ MODES = {"bilinear": "linear", "bicubic": "cubic", "nearest": "nearest"}
 
 def _resize(step: Step) -> Operation:
     name = getattr(step.layer, "interpolation", "nearest")
-    if name not in MODES or any(getattr(step.layer, option, False) for option in ("antialias", "crop_to_aspect_ratio")):
+    if name not in MODES or any(
+        getattr(step.layer, option, False) for option in ("antialias", "crop_to_aspect_ratio", "pad_to_aspect_ratio")
+    ):
         return unknown(step, f"a resize of the kind {name} isn't followed")
     return Operation("resize", [step.source], step.spatial, mode=MODES[name])
 

@@ -79,6 +79,7 @@ class Session:
                         self.interpreter.resize_tensor_input(index, shape)
                 self.interpreter.allocate_tensors()
                 self._sizes = sizes
+            self.interpreter.reset_all_variables()  # what an LSTM or a stream has kept of the run before
             for index, value in feeds.items():
                 self.interpreter.set_tensor(index, value)
             self.interpreter.invoke()

@@ -27,7 +27,9 @@ LIBRARIES = frozenset(
 )
 LISTS_OF_LAYERS = frozenset({"Tracker", "ObjectIdentityDictionary", "ObjectIdentitySet"})
 # Of what the library itself keeps in a layer, this changes in a run of one that is built.
-CHANGES = frozenset({"_buffers", "_eager_losses", "_inbound_nodes", "_loss_ids", "_losses", "_outbound_nodes"})
+CHANGES = frozenset(
+    {"_buffers", "_modules", "_eager_losses", "_inbound_nodes", "_loss_ids", "_losses", "_outbound_nodes"}
+)
 # A training, which may run in another thread, has these attributes of a model for itself; of a graph nothing changes.
 OF_TRAINING = frozenset(
     {

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
+import layerscope as ls
+from helpers.wording import raises
 from layerscope.backends.common.axes import permuted_view
 from layerscope.backends.common.run import TensorMap
-from layerscope.core.axes import channels_last, likelier_layout
+from layerscope.core.axes import channels_last, likelier_layout, split_tokens
 
 
 @pytest.mark.parametrize(
@@ -39,6 +41,23 @@ def test_colours_are_never_guessed_from_three():
 )
 def test_sizes_that_contradict_a_layout(axes, shape, other):
     assert likelier_layout(axes, shape) == other
+
+
+def test_tokens_of_a_grid_that_is_not_square():
+    values = np.arange(145, dtype=np.float32).reshape(1, 145, 1)
+    grid, prefix = split_tokens(values, (14, 10))
+    assert prefix.ravel().tolist() == [0, 1, 2, 3, 4]
+    assert grid[0, 0, 0, 0] == 5
+    assert grid[0, 1, 0, 0] == 15
+    with raises(ls.BadLayout, "145", "13", "12"):
+        split_tokens(values, (13, 12))
+
+
+def test_tokens_in_the_order_of_a_model_that_has_others_between_them():
+    values = np.arange(7, dtype=np.float32).reshape(1, 7, 1)
+    grid, others = split_tokens(values, (2, 3), (6, 5, 4, 2, 1, 0))
+    assert grid[0, ..., 0].tolist() == [[6, 5, 4], [2, 1, 0]]
+    assert others.ravel().tolist() == [3]
 
 
 def test_a_view_tells_its_permutation_by_strides():

@@ -175,6 +175,35 @@ def test_one_part_and_one_call_of_what_modules_return_are_changed():
         close(BACKEND.scores(Model(), PHOTOS, 1, {path: lambda inputs: inputs + 1}), plain + more)
 
 
+def test_a_part_of_an_output_whose_path_a_child_has_is_named_with_brackets():
+    class Crossed(nnx.Module):
+        def __init__(self, rngs):
+            self.a = nnx.Conv(3, 2, (1, 1), rngs=rngs)
+            self.b = nnx.Conv(3, 5, (1, 1), rngs=rngs)
+
+        def __call__(self, x):
+            return {"a": self.b(x), "b": [self.a(x)], "c": x}
+
+    class Model(nnx.Module):
+        def __init__(self, rngs):
+            self.p = Crossed(rngs)
+
+        def __call__(self, x):
+            return self.p(x)["c"]
+
+    model = Model(nnx.Rngs(0))
+    paths = ["p.b", "p.a", "p", "p['b'][0]", "p.c", ""]
+    assert [row.path for row in BACKEND.layers(model, PHOTOS)] == paths
+    assert rows(model)["p"].aliases == ("p['a']",)
+    captured = values(model, [*paths, "p['a']"])
+    for path, expected in {
+        **dict.fromkeys(("p.b", "p", "p['a']"), model.p.b(PHOTOS)),
+        **dict.fromkeys(("p.a", "p['b'][0]"), model.p.a(PHOTOS)),
+        "p.c": PHOTOS,
+    }.items():
+        close(captured[path], expected)
+
+
 def test_a_checkpointed_model_stops_early_and_quietly(caplog):
     before = len(RAN)
     assert list(values(Checkpointed(), ["blocks.0.norm:0"])) == ["blocks.0.norm:0"]

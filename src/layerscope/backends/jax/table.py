@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from .axes import Axes, Output, stated_prefix
 from .field import Fields
 from .model import JaxModel
 from .outputs import main_part
+from .wanted import name_part
 from .watch import Call, Watch
 
 CONTAINERS = ("List", "Dict", "Sequence")
@@ -53,9 +55,11 @@ class Tabulator:
     def table(self, watch: Watch) -> list[Layer]:
         """The rows: those that ran in the order in which their first call ended, then the others with the reason."""
         aliases = self._model.aliases
+        others = (alias for names in aliases.values() for alias in names)
+        naming = functools.partial(name_part, {*self._model.modules, *others, *self._calls.paths()})
         rows: list[Layer] = []
         for path in self._calls.paths():
-            rows += self._calls.rows(path, (path, *aliases.get(path, ())), len(rows))
+            rows += self._calls.rows(path, (path, *aliases.get(path, ())), len(rows), naming)
         for path, module in self._model.modules.items():
             if path not in self._calls:
                 kind = "" if module is None else type(module).__name__

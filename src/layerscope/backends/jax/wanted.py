@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from ...core.layer import split_call, times
 from ...errors import LayerNotCalled, unknown_layer
+from ..common.outputs import quoted
 from .model import JaxModel, canonical_paths
 from .outputs import main_part
 from .watch import Call, Watch
@@ -22,6 +23,7 @@ class Wanted:
         self.names = {self._canonical(name): name for name in names}
         self._prefixes = {path[:end] for path in self.names for end in (*_ends(path), len(path))}
         self._seen: set[str] = set()
+        self._modules = {*model.modules, *self._aliases}
 
     def wants(self, path: str) -> bool:
         """Whether an array asked for may come from the module at `path`."""
@@ -30,8 +32,10 @@ class Wanted:
     def of_call(self, call: Call) -> Iterator[tuple[str, str]]:
         """The names asked for that mean this call, each with the subpath of the array in the output."""
         main = main_part(call.values)
+        self._modules.add(call.path)
         for subpath in call.values:
-            for path in dict.fromkeys((call.path + subpath, call.path) if subpath == main else (call.path + subpath,)):
+            part = name_part(self._modules, call.path, subpath)
+            for path in dict.fromkeys((part, call.path) if subpath == main else (part,)):
                 self._seen.add(path)
                 for numbered in (path, f"{path}:{call.number}"):
                     if numbered in self.names:
@@ -58,6 +62,17 @@ class Wanted:
         if base not in self._aliases:
             return self._aliases.get(name, name)
         return self._aliases[base] if call is None else f"{self._aliases[base]}:{call}"
+
+
+def name_part(modules: Collection[str], path: str, subpath: str) -> str:
+    """The path of a part of an output, with brackets where a module has it or is around it.
+
+    >>> name_part({"p", "p.b"}, "p", ".a"), name_part({"p", "p.b"}, "p", ".b[0]")
+    ('p.a', "p['b'][0]")
+    """
+    plain = path + subpath
+    starts = (plain[:end] for end in (*_ends(plain), len(plain)) if end > len(path))
+    return path + quoted(subpath) if any(start in modules for start in starts) else plain
 
 
 def _ends(path: str) -> Iterator[int]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -50,12 +51,18 @@ def channels_last(values: np.ndarray, axes: str) -> np.ndarray:
     (1, 24, 32, 1)
     """
     check(axes, values.shape)
-    values = values.transpose([axes.index(letter) for letter in "b" + SPATIAL + "c" if letter in axes])
+    values = values.transpose(_order(axes))
     if "b" not in axes:
         values = values[None]
     if "c" not in axes:
         values = values[..., None]
     return values
+
+
+@lru_cache(maxsize=256)
+def _order(axes: str) -> tuple[int, ...]:
+    """The index in `axes` of each of its letters, in the order of a feature map."""
+    return tuple(axes.index(letter) for letter in "b" + SPATIAL + "c" if letter in axes)
 
 
 def permutation(axes: str, layout: str) -> tuple[int, ...]:

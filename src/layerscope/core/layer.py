@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from ..errors import LayerNotCalled, LayerNotFound
 from .axes import SPATIAL
@@ -120,6 +121,7 @@ class Layer:
         return {1: "strip", 2: "picture"}.get(len(self.spatial), "volume")
 
 
+@lru_cache(maxsize=8192)
 def split_call(path: str) -> tuple[str, int | None]:
     """`"relu:1"` as `("relu", 1)`, `"relu"` as `("relu", None)`.
 

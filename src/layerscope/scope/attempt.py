@@ -22,7 +22,7 @@ from ..errors import (
 from ..safe_text import counted
 from .batches import BLANK, Batch, signature
 from .calls import with_all_calls
-from .run import Kept, Question, Request, Run, all_channels, make_table, resolve_request, run_model
+from .run import Kept, Question, Request, Run, all_channels, make_table, request_of, resolve_request, run_model
 
 if TYPE_CHECKING:
     from .scope import Scope
@@ -44,30 +44,34 @@ def run_batch(
     kept = scope._cache.find(signature(batch.array))
     if kept is not None and (kept.image or batch.ids == BLANK):
         try:
-            run = _run(scope, kept, batch, question, about=about, check=check)
+            run = _run(scope, kept, batch, question, check=check)
             if fits(run) or not kept.steady:
-                return with_all_calls(scope, kept.table, batch, as_it_ran(run))
+                return replace(with_all_calls(scope, kept.table, batch, as_it_ran(run)), about=about)
         except (LayerNotCalled, LayerNotFound, InternalError):
             pass
     kept = make_table(scope, batch)
-    run = _run(scope, kept, batch, question, about=about, check=check)
+    run = _run(scope, kept, batch, question, check=check)
     if not fits(run):
         # Not one image, but the number of images changes more than the number of rows: other tables would tell no more.
         scope._cache.keep(signature(batch.array), replace(kept, steady=False))
-    return with_all_calls(scope, kept.table, batch, as_it_ran(run))
+    return replace(with_all_calls(scope, kept.table, batch, as_it_ran(run)), about=about)
 
 
 def as_it_ran(run: Run) -> Run:
     """The run, for layers of which all channels were asked for with as many as came out: that may depend on the values."""
     layers, channels = dict(run.request.layers), dict(run.request.channels)
+    changed = False
     for path, captured in run.captured.items():
         layer, shape = layers[path], captured.values.shape
+        if shape == layer.shape:
+            continue
         axis = layer.axes.find("c")
         if axis < 0 or len(shape) != len(layer.axes) or shape[axis] == layer.channels:
             continue
         if channels[path] == all_channels(layer.channels or 0):
             layers[path], channels[path] = replace(layer, shape=shape), all_channels(shape[axis])
-    return replace(run, request=replace(run.request, layers=layers, channels=channels))
+            changed = True
+    return replace(run, request=replace(run.request, layers=layers, channels=channels)) if changed else run
 
 
 def fits(run: Run) -> bool:
@@ -75,6 +79,7 @@ def fits(run: Run) -> bool:
     return all(
         size == expected
         for path, captured in run.captured.items()
+        if captured.values.shape != run.request.layers[path].shape  # as nearly all
         for letter, size, expected in _sizes(run.request, path, captured.values.shape)
         if letter != "b"
     )
@@ -91,9 +96,9 @@ def _sizes(request: Request, path: str, shape: Sequence[int]) -> list[tuple[str,
     return list(zip(layer.axes, shape, stated, strict=True))
 
 
-def _run(scope: Scope, kept: Kept, batch: Batch, question: Question, *, about: Mapping[str, Any], check: Check) -> Run:
+def _run(scope: Scope, kept: Kept, batch: Batch, question: Question, *, check: Check) -> Run:
     """One run; layers that a rule chose and that can't be read are left out of the table, with the reason, and the rest run."""
-    request = resolve_request(scope, kept.table, question, about)
+    request = request_of(scope, kept, question)
     check(request)
     try:
         return run_model(scope, kept.table, batch, request)
@@ -143,7 +148,7 @@ def _unreadable(scope: Scope, table: LayerTable, batch: Batch, request: Request)
     if not request.by_rule:
         return {}
     try:
-        output = resolve_request(scope, table, Question("output", None, request.target), request.provenance)
+        output = resolve_request(scope, table, Question("output", None, request.target))
         run_model(scope, table, batch, output)  # a model that fails by itself is no fault of a layer's
         paths = list(request.layers)
         half = len(paths) // 2

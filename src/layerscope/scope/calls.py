@@ -30,7 +30,7 @@ def with_all_calls(scope: Scope, table: LayerTable, batch: Batch, run: Run) -> R
     bases = [base for base in asked if (key, base) not in scope._cache.once]
     if not bases:
         return run
-    known = run.request.picks() if scope._reader.picks else {}
+    known = run.request.picks if scope._reader.picks else {}
     picks = {base: known[asked[base][0]] for base in bases if asked[base][0] in known}
     captured = capture_paths(scope, batch, bases, run.request.target, picks=picks)
     calls = {

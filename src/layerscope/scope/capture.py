@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..core.axes import channels_last, prefix_names, split_tokens
 from ..core.conversion import as_float32
 from ..core.feature_map import FeatureMap
-from ..core.layer import Layer
 from ..core.layer_table import LayerTable
 from ..core.note import Note, kind_of
 from ..core.placement import Placement
@@ -18,7 +18,10 @@ from ..errors import BadOption, CaptureTooLarge, LayerNotFound, LayerscopeError
 from ..safe_text import counted, printable
 from .attempt import warn_of_skipped
 from .batches import Batch
-from .run import Request, Run
+from .run import Run
+
+if TYPE_CHECKING:
+    from .rerun import Rerun
 
 MOST_NOTED = 3  # photos of which a caption speaks
 
@@ -80,8 +83,12 @@ class Maps(Mapping[str, FeatureMap]):
         return "\n".join(f"{printable(path) or 'output'}: {fm!r}" for path, fm in self.items()) or "<no maps>"
 
 
-def join(runs: Iterable[Run], count: int | None = None) -> tuple[dict[str, FeatureMap], list[Batch]]:
-    """The maps of all passes, in the execution order of the first, and the batches.
+def join(
+    runs: Iterable[Run],
+    count: int | None = None,
+    origin: Callable[[Sequence[Batch]], Rerun | None] = lambda batches: None,
+) -> tuple[dict[str, FeatureMap], list[Batch]]:
+    """The maps of all passes, in the execution order of the first, and the batches; `origin` gives that of all of them.
 
     Give a generator: what a pass captured is released once it is joined, so that no second copy of everything is kept. `count`
     is how many images there are, or a few more; where it is known, there isn't even one of a layer.
@@ -89,26 +96,27 @@ def join(runs: Iterable[Run], count: int | None = None) -> tuple[dict[str, Featu
     values: dict[str, _Rows] = {}
     gradients: dict[str, _Rows] = {}
     batches: list[Batch] = []
-    requests: dict[str, Request] = {}
     run = None
     for run in runs:
         batches.append(run.batch)
         for path, captured in run.captured.items():
-            request = requests.setdefault(path, run.request)
-            layer = request.layers[path]
-            values.setdefault(path, _Rows(path, layer, captured.dtype, count)).add(captured.values, run.batch)
+            if path not in values:
+                values[path] = _Rows(path, run, captured.dtype, count)
+            values[path].add(captured.values, run.batch)
             if captured.gradient is not None:
-                gradients.setdefault(path, _Rows(path, layer, "", count)).add(captured.gradient, run.batch)
+                if path not in gradients:
+                    gradients[path] = _Rows(path, run, "", count)
+                gradients[path].add(captured.gradient, run.batch)
     del run
     maps: dict[str, FeatureMap] = {}
     errors: dict[str, LayerscopeError] = {}
-    total = sum(len(batch.ids) for batch in batches)
+    everything = _Images.of(batches, origin(batches))
     for path in list(values):
         rows, gradient = values.pop(path), gradients.pop(path, None)
         try:
-            maps[path] = _feature_map(rows, gradient, requests[path], total)
+            maps[path] = _feature_map(rows, gradient, everything)
         except LayerscopeError as error:
-            if path not in requests[path].by_rule or isinstance(error, CaptureTooLarge):
+            if path not in rows.request.by_rule or isinstance(error, CaptureTooLarge):
                 raise
             errors[path] = error
     if errors and not maps:
@@ -118,19 +126,18 @@ def join(runs: Iterable[Run], count: int | None = None) -> tuple[dict[str, Featu
     return maps, batches
 
 
-@dataclass
 class _Rows:
     """What one layer gave for the images so far: one array with room for `count` of them, else the parts to be joined."""
 
-    path: str
-    layer: Layer
-    dtype: str
-    count: int | None
-    parts: list[np.ndarray] = field(default_factory=list)
-    batches: list[Batch] = field(default_factory=list)
-    counts: list[int] = field(default_factory=list)
-    room: np.ndarray | None = None
-    filled: int = 0
+    def __init__(self, path: str, run: Run, dtype: str, count: int | None) -> None:
+        self.path, self.dtype, self.count = path, dtype, count
+        self.request, self.about = run.request, run.about
+        self.layer = run.request.layers[path]
+        self.parts: list[np.ndarray] = []
+        self.batches: list[Batch] = []
+        self.counts: list[int] = []
+        self.room: np.ndarray | None = None
+        self.filled = 0
 
     def add(self, part: np.ndarray, batch: Batch) -> None:
         self.batches.append(batch)
@@ -181,9 +188,30 @@ class _Rows:
             )
 
 
-def _feature_map(rows: _Rows, gradient_rows: _Rows | None, request: Request, total: int) -> FeatureMap:
-    path, layer, batches = rows.path, rows.layer, rows.batches
+@dataclass(frozen=True)
+class _Images:
+    """What the maps of the same images have in common."""
+
+    batches: list[Batch]
+    ids: tuple[str, ...]
+    notes: tuple[Note, ...]
+    photos: tuple[np.ndarray, ...] | None
+    placement: tuple[Placement, ...] | None
+    origin: Rerun | None
+
+    @classmethod
+    def of(cls, batches: list[Batch], origin: Rerun | None = None) -> _Images:
+        ids = tuple(id for batch in batches for id in batch.ids)
+        fits = origin is not None and origin.count == len(ids)
+        return cls(batches, ids, tuple(_of_photos(batches)), *_photos(batches), origin if fits else None)
+
+
+def _feature_map(rows: _Rows, gradient_rows: _Rows | None, everything: _Images) -> FeatureMap:
+    path, layer, request = rows.path, rows.layer, rows.request
     channels, names = request.channels[path], request.names.get(path, ())
+    images, total = everything, len(everything.ids)
+    if len(rows.batches) != len(everything.batches):
+        images = _Images.of(rows.batches)
     values, notes = rows.joined()
     gradient = None if gradient_rows is None else gradient_rows.joined()[0]
     tokens = None
@@ -198,26 +226,25 @@ def _feature_map(rows: _Rows, gradient_rows: _Rows | None, request: Request, tot
         notes = (*notes, Note("axes", layer.doubt))
     if request.target_text:
         notes = (*notes, Note("target", f"captured with gradients of {request.target_text}"))
-    ids = tuple(id for batch in batches for id in batch.ids)
-    notes = (*notes, *_of_photos(batches))
-    if len(ids) < total:
-        notes = (*notes, Note("not-every-image", f"ran for {len(ids)} of {counted(total, 'image')}"))
-    photos, placement = _photos(batches)
+    notes = (*notes, *images.notes)
+    if len(images.ids) < total:
+        notes = (*notes, Note("not-every-image", f"ran for {len(images.ids)} of {counted(total, 'image')}"))
     # A layer whose rows are not images (detection boxes, windows): its rows are numbered, photos can't belong to them.
-    per_image = len(ids) == values.shape[0]
+    per_image = len(images.ids) == values.shape[0]
     return FeatureMap(
         values,
         layer,
-        ids if per_image else _row_ids(rows, values.shape[0]),
+        images.ids if per_image else _row_ids(rows, values.shape[0]),
         channels,
-        photos if per_image else None,
-        placement if per_image else None,
+        images.photos if per_image else None,
+        images.placement if per_image else None,
         gradient,
         of=layer.channels or 1,
         tokens=tokens,
         dtype=rows.dtype,
         notes=notes,
-        provenance=request.provenance,
+        provenance={**rows.about, "target": request.target_text} if request.target_text else rows.about,
+        origin=images.origin and images.origin.of_layer(path, channels) if per_image else None,
         names=tuple(names[number] for number in channels) if names else (),
         rows="image" if per_image else "row",
     )

@@ -52,9 +52,9 @@ def check_memory(request: Request, batch: Batch, count: int, *, kept: bool, held
     `count` images are still to come, this batch included; `kept` says whether all stay in memory, where `held` bytes of this
     capture are already. Raises `CaptureTooLarge`.
     """
-    one = request.bytes_per_image() + _bytes_beside(batch, kept) / len(batch.ids)
+    one = request.bytes_per_image + _bytes_beside(batch, kept) / len(batch.ids)
     # In a pass the framework has the values, and mostly those that they were made from, beside the copy that is kept.
-    running = 2 * request.bytes_per_image() * (len(batch.ids) + batch.filled)
+    running = 2 * request.bytes_per_image * (len(batch.ids) + batch.filled)
     needed = one * count + running
     most = None if is_little(held + needed) else limit(held)
     if most is not None and needed > most:

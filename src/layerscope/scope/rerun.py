@@ -53,11 +53,9 @@ class Rerun:
             arrays.append(array.take(range(len(batch.ids)), axes.index("b")) if batch.filled else array)
         return cls(scope, tuple(arrays), axes, target) if arrays else None
 
-    def attach(self, fm: FeatureMap, path: str) -> FeatureMap:
-        """The map with this origin, where its rows are the images."""
-        if self.count != len(fm.ids) or fm.rows != "image":
-            return fm
-        return replace(fm, origin=Rerun(self.scope, self.batches, self.axes, self.target, path, fm.channels))
+    def of_layer(self, path: str, channels: tuple[int, ...]) -> Rerun:
+        """The same for some channels of a layer."""
+        return Rerun(self.scope, self.batches, self.axes, self.target, path, channels)
 
     @cached_property
     def count(self) -> int:

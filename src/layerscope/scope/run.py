@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -36,11 +36,13 @@ class Kept:
     """A table of layers with the image that it was made from.
 
     `image` is a checksum, `""` for the blank one; `steady` is false where runs differ from it whatever it is made from.
+    `requests` are questions in its terms: the same is asked for every batch, and for every capture of a series.
     """
 
     table: LayerTable
     image: str = ""
     steady: bool = True
+    requests: dict[Any, Request] = field(default_factory=dict, init=False, compare=False)
 
 
 @dataclass
@@ -83,7 +85,7 @@ class Question:
 class Request:
     """What is asked of a forward pass: for the path of each layer (or call) the layer, its channels, their names.
 
-    `target_text` and `provenance` go onto the maps. `by_rule` are layers that were not named: others come without them.
+    `target_text` goes onto the maps. `by_rule` are layers that were not named: others come without them.
     """
 
     layers: Mapping[str, Layer]
@@ -91,13 +93,13 @@ class Request:
     names: Mapping[str, tuple[str, ...]]
     target: Target | None
     target_text: str
-    provenance: Mapping[str, Any]
     by_rule: frozenset[str] = frozenset()
 
     def only(self, paths: Iterable[str]) -> Request:
         """The request for some of its layers."""
         return replace(self, layers={path: self.layers[path] for path in paths})
 
+    @cached_property
     def bytes_per_image(self) -> int:
         """What the maps of one image take, by the shapes of the dry run."""
         values = 0
@@ -106,6 +108,7 @@ class Request:
             values += int(math.prod(layer.shape or ()) * share)
         return values * (4 if self.target is None else 8)  # a value, and its gradient
 
+    @cached_property
     def picks(self) -> dict[str, Pick]:
         """For each layer of which not every channel is wanted, which ones are."""
         return {
@@ -117,11 +120,12 @@ class Request:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """One forward pass: what was asked, the model input, and what came out of each layer."""
+    """One forward pass: what was asked, the model input, what came out of each layer; `about` is what the maps record."""
 
     request: Request
     batch: Batch
     captured: Mapping[str, Captured]
+    about: Mapping[str, Any] = field(default_factory=dict)
 
 
 @contextmanager
@@ -174,7 +178,20 @@ def make_table(scope: Scope, batch: Batch) -> Kept:
     return kept
 
 
-def resolve_request(scope: Scope, table: LayerTable, question: Question, provenance: Mapping[str, Any]) -> Request:
+def request_of(scope: Scope, kept: Kept, question: Question) -> Request:
+    """As `resolve_request`, once for each table where the question is nothing but words."""
+    words = tuple(question.layers) if isinstance(question.layers, list | tuple) else (question.layers,)
+    channels = question.channels
+    plain = question.target is None and (channels is None or isinstance(channels, str))
+    if not plain or not all(isinstance(word, str) for word in words):
+        return resolve_request(scope, kept.table, question)
+    key = (words, channels)
+    if key not in kept.requests:
+        kept.requests[key] = resolve_request(scope, kept.table, question)
+    return kept.requests[key]
+
+
+def resolve_request(scope: Scope, table: LayerTable, question: Question) -> Request:
     """The question in the terms of one table of layers. Raises `LayerNotFound`, `LayerNotCalled`, `BadChannels`."""
     layers = table.choose(question.layers)
     by_rule = table.by_rule(question.layers) if len(layers) > 1 else frozenset()
@@ -185,7 +202,6 @@ def resolve_request(scope: Scope, table: LayerTable, question: Question, provena
         _class_names(scope, table, layers),
         target,
         text,
-        {**provenance, "target": text} if text else provenance,
         by_rule,
     )
 
@@ -193,16 +209,11 @@ def resolve_request(scope: Scope, table: LayerTable, question: Question, provena
 def run_model(scope: Scope, table: LayerTable, batch: Batch, request: Request) -> Run:
     """The forward pass: channels that weren't asked for and images that only filled the batch are left out."""
     paths = {table.single(path): path for path in request.layers}
-    picks = request.picks() if scope._reader.picks else {}
-    captured = capture_paths(
-        scope,
-        batch,
-        paths,
-        request.target,
-        picks={address: picks[path] for address, path in paths.items() if path in picks},
-    )
+    picks = request.picks if scope._reader.picks else {}
+    picked = {address: picks[path] for address, path in paths.items() if path in picks} if picks else {}
+    captured = capture_paths(scope, batch, paths, request.target, picks=picked)
     wanted = {
-        paths[address]: trimmed(output, request, paths[address], filled=batch.filled, picked=paths[address] in picks)
+        paths[address]: trimmed(output, request, paths[address], filled=batch.filled, picked=address in picked)
         for address, output in captured.items()
     }
     return Run(request, batch, wanted)
@@ -253,10 +264,10 @@ def _class_names(scope: Scope, table: LayerTable, layers: Sequence[Layer]) -> di
 
 def trimmed(output: Captured, request: Request, path: str, *, picked: bool, filled: int = 0) -> Captured:
     """What came out of a layer without channels that weren't asked for, and without images that only filled the batch."""
-    layer, numbers = request.layers[path], request.channels[path]
-    cut_channels = not picked and "c" in layer.axes and numbers != all_channels(layer.channels or 0)
+    cut_channels = not picked and path in request.picks
     if not cut_channels and not filled and output.dtype:
         return output
+    layer, numbers = request.layers[path], request.channels[path]
 
     def trim(values: np.ndarray) -> np.ndarray:
         if filled and "b" in layer.axes:

@@ -141,10 +141,9 @@ class Scope:
         skipped: list[tuple[str, str]] = []
         question = self._question(layers, channels, target)
         total = count_images(images, self.preprocess, self.facts.inputs)
-        maps, batches = join(self._runs(images, question, batch, skipped, keeping=True), total)
-        origin = Rerun.of(self, batches, question.target)
-        ids = [id for part in batches for id in part.ids]
-        return Maps({path: origin.attach(fm, path) for path, fm in maps.items()} if origin else maps, skipped, ids)
+        runs = self._runs(images, question, batch, skipped, keeping=True)
+        maps, batches = join(runs, total, origin=lambda batches: Rerun.of(self, batches, question.target))
+        return Maps(maps, skipped, [id for part in batches for id in part.ids])
 
     def stream(
         self,

@@ -16,17 +16,14 @@ SAMPLES = 64
 
 def sample(flat: Any) -> Any:
     """64 evenly spaced values of a flat array."""
-    return flat[:: max(1, len(flat) // SAMPLES)][:SAMPLES]
+    step = max(1, len(flat) // SAMPLES)
+    return flat[: step * SAMPLES : step]
 
 
 def sampled_digest(weights: Iterable[tuple[str, bytes]]) -> str:
     """A hash over the description and the sampled bytes of each weight; `""` for a model without any."""
-    digest, empty = hashlib.sha256(), True
-    for description, values in weights:
-        empty = False
-        digest.update(description.encode())
-        digest.update(values)
-    return "" if empty else f"sampled-sha256:{digest.hexdigest()}"
+    parts = [part for description, values in weights for part in (description.encode(), values)]
+    return f"sampled-sha256:{hashlib.sha256(b''.join(parts)).hexdigest()}" if parts else ""
 
 
 def recipe_of_scaling(scale: Any, offset: Any) -> str | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.nn.parameter import UninitializedParameter
+from torch.nn.parameter import UninitializedParameter, is_lazy
 
 from ...errors import ModelNotReadable
 from ..common.backend import RoleBackend, Verbs
@@ -58,7 +58,7 @@ class TorchBackend(RoleBackend[torch.nn.Module]):
                 "this is a TorchScript module, whose layers can't be watched: give the original nn.Module, or export "
                 "it again with torch.export.save (.pt2)"
             )
-        if any(isinstance(weight, UninitializedParameter) for weight in weights_of(model)):
+        if any(map(is_lazy, weights_of(model))):
             lazy = [name for name, tensor in model.named_parameters() if isinstance(tensor, UninitializedParameter)]
             raise ModelNotReadable(
                 f"{', '.join(lazy[:3])}: weights of lazy modules have no size yet; run the model once on your own batch"

@@ -58,11 +58,17 @@ def digest(model: nn.Module) -> str:
     return sampled_digest(_weights(model))
 
 
+PLAIN = (torch.nn.Parameter, torch.Tensor)
+
+
 def _weights(model: nn.Module) -> Iterator[tuple[str, bytes]]:
     """The description and a sample of each parameter and buffer, and of weights that quantised layers have packed."""
     modules = named_modules_of(model)
     for name, tensor in (*_tensors(modules, "_parameters"), *_tensors(modules, "_buffers")):
         description = name + _shape_and_type(tensor.shape, tensor.dtype)
+        if type(tensor) in PLAIN and tensor.is_cpu and tensor.dtype is torch.float32 and tensor.layout is torch.strided:
+            yield description, _sample(tensor)
+            continue
         for part in _plain(tensor):
             there = not part.is_meta and part.numel() and part.layout is torch.strided
             yield description, _sample_of(part) if there else b""

@@ -12,6 +12,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode, resolve_name
 
 from ..common.fault import call_model
+from .isolation import add_watch
 
 # They make, move or describe tensors; what a person would look at comes out of other functions.
 PLAIN = {
@@ -45,20 +46,22 @@ class ModuleWatch(TorchFunctionMode):
     ) -> list[Any]:
         """Handles of the hooks by which it knows the module that is running; `entered` is called as each begins."""
         handles: list[Any] = []
+        names: dict[int, str] = {}
+
+        def enter(module: nn.Module, inputs: Any) -> None:
+            name = names[id(module)]
+            self.running.append((name, module, {}))
+            if entered is not None:
+                entered(name, module, inputs)
+
+        def leave(*_: Any) -> None:
+            self.running.pop()
+
         for name, module in model.named_modules():
             if isinstance(module, torch.jit.ScriptModule):
                 continue  # one that takes no hooks, and calls nothing that could be seen
-
-            def enter(module: nn.Module, inputs: Any, name: str = name) -> None:
-                self.running.append((name, module, {}))
-                if entered is not None:
-                    entered(name, module, inputs)
-
-            def leave(*_: Any) -> None:
-                self.running.pop()
-
-            handles.append(module.register_forward_pre_hook(enter, prepend=True))
-            handles.append(module.register_forward_hook(leave, always_call=True))
+            names[id(module)] = name
+            handles += add_watch(module, enter, leave)
         return handles
 
 
@@ -141,6 +144,7 @@ def plain_name(name: str) -> tuple[str, bool]:
     return name.strip("_"), False
 
 
+@cache
 def _full_name(func: Any) -> str:
     return f"torch.{base_name(func)}" if isinstance(func, torch._ops.OpOverload) else resolve_name(func) or ""
 

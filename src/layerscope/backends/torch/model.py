@@ -92,10 +92,9 @@ class Feed:
 
     def __init__(self, model: torch.nn.Module) -> None:
         modules = modules_of(model)
-        weights = [tensor for module in modules for tensor in _tensors(module) if tensor.is_floating_point()]
-        self.device = _device(modules, weights)
-        first = next((module for module in modules if isinstance(module, TYPED)), None)
-        kinds = [weight.dtype for weight in [*([] if first is None else _tensors(first)), *weights]]
+        self.device = _device(modules)
+        first = [module for module in modules if isinstance(module, TYPED)][:1]
+        kinds = (tensor.dtype for tensor in _tensors(first + modules))
         self.kind = next((kind for kind in kinds if kind.is_floating_point and kind.itemsize > 1), None)
         self.memo: dict[int, Any] = {}  # what was given twice is one object again
         self.foreign: set[torch.dtype] = set()  # other floating types that were given
@@ -143,14 +142,17 @@ def _size(kind: torch.dtype) -> int:
     return kind.itemsize
 
 
-def _tensors(module: torch.nn.Module) -> list[torch.Tensor]:
-    """The weights and buffers of a module itself."""
-    held = [*module._parameters.values(), *module._buffers.values()]
-    return [tensor for tensor in held if tensor is not None]
+def _tensors(modules: list[torch.nn.Module]) -> Iterator[torch.Tensor]:
+    """The weights and buffers of modules themselves, as far as they are asked for."""
+    for module in modules:
+        for tensor in (*module._parameters.values(), *module._buffers.values()):
+            if tensor is not None:
+                yield tensor
 
 
-def _device(modules: list[torch.nn.Module], weights: list[torch.Tensor]) -> torch.device:
+def _device(modules: list[torch.nn.Module]) -> torch.device:
     """Where a model computes."""
+    weights = [tensor for tensor in _tensors(modules) if tensor.is_floating_point()]
     device = next((weight.device for weight in weights if not weight.is_meta), None)
     if device is not None or not weights:
         return device or torch.device("cpu")

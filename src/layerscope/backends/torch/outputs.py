@@ -9,7 +9,6 @@ import torch
 
 from ..common.outputs import Aim, arrays_in, main_subpath
 from ..protocol import Captured, Pick
-from .values import is_strided
 
 
 def parts_of(output: Any) -> dict[str, torch.Tensor]:
@@ -54,8 +53,10 @@ def as_captured(value: torch.Tensor, pick: Pick | None = None) -> Captured:
     """A copy on the host, taken before the next module can write into the tensor; of the channels of `pick` alone."""
     value = padded(value)
     tensor = value if pick is None else _take(value, pick)
-    if tensor.dtype is torch.float32 and tensor.is_cpu and is_strided(tensor):
-        return Captured(tensor.detach().clone().numpy(), dtype="float32")  # of thousands of layers, nearly all
+    # Of thousands of layers, nearly all. No complex number, nor a code of a quantised one, has this type.
+    plain = type(tensor) is torch.Tensor and tensor.dtype is torch.float32 and tensor.layout is torch.strided
+    if plain and tensor.is_cpu and not tensor.is_neg():
+        return Captured(tensor.detach().clone().numpy(), dtype="float32")
     dtype = str(value.dtype).removeprefix("torch.")
     if tensor.is_quantized:
         tensor = tensor.dequantize()

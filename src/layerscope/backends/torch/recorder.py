@@ -22,7 +22,7 @@ from .isolation import add_hook, hooked
 from .outputs import as_captured, main_part, parts_of
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, slots=True)
 class Wanted:
     """One requested path: the module, the part of its output, the call (`None`: all), the channels (`None`: all)."""
 

@@ -136,6 +136,13 @@ class Replicator(CallableCopier):
                 continue
             if (kind is dict or kind is OrderedDict) and not value:
                 attributes[name] = kind()
+            elif (
+                name == "_parameters"
+                and kind is dict
+                and not self.own_parameters
+                and WEIGHTS.issuperset(map(type, value.values()))
+            ):
+                attributes[name] = value.copy()
             elif name == "_parameters" and kind is dict and any(map(_is_distributed, value.values())):
                 attributes[name] = {key: self._gathered(weight) for key, weight in value.items()}
             elif name == "_parameters" and kind is dict and not self.own_parameters:
@@ -153,6 +160,8 @@ class Replicator(CallableCopier):
 
     def _fill_slots(self, value: Any, duplicate: Any) -> bool:
         kind: Any = type(value)
+        if not slots_of(kind):
+            return False
         names = [name for name in slots_of(kind) if hasattr(value, name)]
         for name in names:
             object.__setattr__(duplicate, name, self.copy(getattr(value, name)))
@@ -268,6 +277,7 @@ class Replicator(CallableCopier):
             return value
 
 
+WEIGHTS = frozenset({torch.nn.Parameter, type(None)})
 HOOKS = ("_forward_pre_hooks", "_forward_hooks")
 FSDP = "torch.distributed.fsdp"  # its classes and hooks gather the weights of the module that they were put on
 

@@ -9,10 +9,11 @@ def modules_of(model: torch.nn.Module) -> list[torch.nn.Module]:
     """A model and all modules inside it, each once: `model.modules()` without the names, which take most of its time."""
     modules, seen = [model], {id(model)}
     for module in modules:
-        for child in list(module._modules.values()):
-            if child is not None and id(child) not in seen:
-                seen.add(id(child))
-                modules.append(child)
+        if module._modules:
+            for child in list(module._modules.values()):
+                if child is not None and id(child) not in seen:
+                    seen.add(id(child))
+                    modules.append(child)
     return modules
 
 
@@ -25,8 +26,9 @@ def named_modules_of(model: torch.nn.Module) -> list[tuple[str, torch.nn.Module]
         if id(module) not in seen:
             seen.add(id(module))
             named.append((name, module))
-            children = [(f"{name}.{key}" if name else key, child) for key, child in list(module._modules.items())]
-            waiting += [(path, child) for path, child in reversed(children) if child is not None]
+            if module._modules:
+                children = [(f"{name}.{key}" if name else key, child) for key, child in list(module._modules.items())]
+                waiting += [(path, child) for path, child in reversed(children) if child is not None]
     return named
 
 

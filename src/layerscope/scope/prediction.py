@@ -17,9 +17,10 @@ from ..backends.common.activation import (
     SOFTMAX,
     SOFTMAX_LOGITS,
 )
-from ..core.note import Note
+from ..core.note import Note, kind_of
 
 TOLERANCE = 1e-3
+OWN = "own-numbers"  # the kind of the note on numbers that are no probabilities, or may be none
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def _meaning(scores: np.ndarray, activation: str, labels: int) -> tuple[np.ndarr
         return raised / raised.sum(1, keepdims=True), Note("softmax", "the softmax of the model's scores")
     if logits == SIGMOID_LOGITS:
         return 1 / (1 + np.exp(-scores)), Note("sigmoid", "the sigmoid of the model's score")
-    return scores, Note("own-numbers", f"the model's own number, {_why(activation)}")
+    return scores, Note(OWN, f"the model's own number, {_why(activation)}")
 
 
 def _logits(scores: np.ndarray, activation: str, labels: int) -> str:
@@ -102,7 +103,7 @@ def _why(activation: str) -> str:
 def _two(probability: float, labels: Sequence[str], note: str) -> Iterator[Prediction]:
     """One unit that tells two classes apart: it stands for the second."""
     second = Prediction(labels[1], 0, probability, note)
-    if not 0 <= probability <= 1:
+    if kind_of(note) == OWN or not 0 <= probability <= 1:
         yield second
         return
     rest = Note("rest", f"what {labels[1]!r} leaves: the model's only output stands for that class")

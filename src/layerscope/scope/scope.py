@@ -209,10 +209,11 @@ class Scope:
         total = count_images(images, self.preprocess, self.facts.inputs)
         maps, batches = join(self._runs(images, self._question("output", None, None), None, [], keeping=True), total)
         (output,) = maps.values()
-        if output.values.ndim != 2 or output.rows != "image":
+        values = output.values
+        if values.size != values.shape[0] * values.shape[-1] or output.rows != "image":
             raise BadOption(f"the model's output has the shape {output.shape}, which is not a list of class scores")
         activation = lambda: self._activation(batches[0])  # noqa: E731
-        return predictions(output.values, activation, labels=self.labels, label=self.label, top=top)
+        return predictions(values.reshape(len(values), -1), activation, labels=self.labels, label=self.label, top=top)
 
     def _activation(self, batch: Batch) -> str:
         """What the numbers of the output are, as the backend finds it."""

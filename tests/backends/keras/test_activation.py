@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -29,6 +31,13 @@ class Subclassed(keras.Model):
         return keras.ops.sigmoid(self.dense(self.flat(x)))
 
 
+class Squash:
+    """An activation that has no name."""
+
+    def __call__(self, x):
+        return keras.ops.sigmoid(x)
+
+
 @pytest.mark.parametrize(
     ("model", "labels", "kind", "expected"),
     [
@@ -38,6 +47,9 @@ class Subclassed(keras.Model):
         (lambda: net(K.Dense(5, activation="sigmoid"), K.Dropout(0.5)), "abcde", "", lambda x: x),
         (lambda: keras.Sequential([net(), keras.Sequential([K.Dense(5, "sigmoid")])]), "abcde", "", lambda x: x),
         (lambda: net(K.Dense(3, activation="log_softmax")), None, "exponential", np.exp),
+        (lambda: net(K.Dense(3, activation=partial(keras.activations.hard_sigmoid))), "abc", "", lambda x: x),
+        (lambda: net(K.Dense(3, activation=Squash())), "abc", "own-numbers", lambda x: x),
+        (lambda: net(K.Dense(3), K.Lambda(keras.ops.sigmoid, output_shape=(3,))), "abc", "own-numbers", lambda x: x),
         (Subclassed, "abc", "own-numbers", lambda x: x),
         (lambda: net(K.Dense(1)), None, "own-numbers", lambda x: x),
         (lambda: net(K.Dense(3, activation="relu")), "abc", "own-numbers", lambda x: x),

@@ -47,6 +47,11 @@ def written_out(x):
     return torch.log(raised / raised.sum(1, keepdim=True))
 
 
+def written_into(x):
+    x[:, :1], x[:, 1:] = torch.sigmoid(x[:, :1]), torch.sigmoid(x[:, 1:])
+    return x
+
+
 @pytest.mark.parametrize(
     ("model", "labels", "kind", "expected"),
     [
@@ -58,7 +63,10 @@ def written_out(x):
         (body(5, nn.Softmax(1)), None, "", lambda x: x),
         (body(5, nn.LogSoftmax(1)), None, "exponential", np.exp),
         (After(5, nn.functional.logsigmoid), "abcde", "exponential", np.exp),
-        (After(3, written_out), "abc", "softmax", np.exp),
+        (After(3, written_out), "abc", "exponential", np.exp),
+        (After(3, lambda x: x - x.logsumexp(1, keepdim=True)), None, "exponential", np.exp),
+        (After(3, written_into), "abc", "own-numbers", lambda x: x),
+        (After(3, lambda x: torch.sigmoid(x)[..., None, None]), "abc", "", lambda x: x[..., 0, 0]),
         (body(1), None, "own-numbers", lambda x: x),
         (body(4), None, "own-numbers", lambda x: x),
         (body(4, nn.Tanh()), "abcd", "own-numbers", lambda x: x),
@@ -130,3 +138,10 @@ def test_the_output_that_is_meant_is_named_on_the_maps(tmp_path):
     assert not [note for note in maps["scores.0"].notes if getattr(note, "kind", "") == "main-output"]
     loaded = ls.load(maps["output"].save(tmp_path / "map.npz"))
     assert loaded.notes == maps["output"].notes
+
+
+@pytest.mark.parametrize("function", [lambda x: torch.tanh(x * 0 + 0.3), lambda x: torch.relu(x * 0 + 0.3)])
+def test_a_number_that_is_no_probability_leaves_nothing_to_another_class(function):
+    [(only,), _] = open_ready(After(1, function), ["cat", "dog"]).predict(IMAGES)
+    assert only.label == "dog"
+    assert only.note.kind == "own-numbers"

@@ -27,11 +27,11 @@ _MOVES = (
     " moveaxis contiguous clone copy detach to float double half bfloat16 type typeas cast convertelementtype quantize"
     " quantizelinear dequantize dequantizelinear identity dropout select slice stridedslice getitem narrow broadcastindim"
     " broadcastto expand expandas stopgradient alias unflatten aliascopy tocopy gather indexselect split unbind chunk"
-    " unsafeview reduceprecision identityn lambda activation"
+    " unsafeview reduceprecision identityn activation"
 )
 _JOINS = (
-    "add addv2 addn sub subtract mul multiply div divide truediv truedivide mean reducemean average averagepool concat"
-    " concatenate concatv2 cat stack pack neg negative biasadd globalaveragepool adaptiveavgpool2d avgpool2d"
+    "add addn sub subtract mul multiply div divide truediv truedivide mean reducemean average averagepool concat"
+    " concatenate cat stack pack neg negative biasadd globalaveragepool adaptiveavgpool2d avgpool2d"
     " averagepool2d globalaveragepooling2d"
 )
 
@@ -53,7 +53,7 @@ def plain(name: str) -> str:
     >>> plain("LogSoftmax"), plain("LOG_SOFTMAX"), plain("_log_softmax")
     ('logsoftmax', 'logsoftmax', 'logsoftmax')
     """
-    return name.lower().replace("_", "").removeprefix("qlinear")
+    return name.lower().replace("_", "").removeprefix("qlinear").removesuffix("v2")
 
 
 def follow(name: str, inputs: Sequence[str]) -> str:
@@ -77,6 +77,10 @@ def _exponential(step: str, inputs: Sequence[str]) -> str:
     """The parts of a softmax that is written out; `exp` of anything else is no sum of products any more."""
     if step == "exp":
         return "exp"
+    if step == "log" and list(inputs) in ([SOFTMAX], [SIGMOID]):
+        return LOG_SOFTMAX if inputs[0] == SOFTMAX else LOG_SIGMOID
+    if step in ("logsumexp", "reducelogsumexp"):
+        return "log of sum"
     if step in ("sum", "reducesum", "sumdimintlist") and list(inputs) == ["exp"]:
         return "sum of exp"
     return "log of sum" if step == "log" and list(inputs) == ["sum of exp"] else ""

@@ -36,7 +36,9 @@ def follow_layer(layer: Any, inputs: list[str]) -> str:
     elif not is_library_class(type(layer)):
         return ""  # its name says nothing of what it computes
     numbers = follow(kind, inputs)
-    inside = getattr(getattr(layer, "activation", None), "__name__", "linear")
+    function = getattr(layer, "activation", None)
+    # One without a name, such as an object of the user's, may be anything.
+    inside = "linear" if function is None else getattr(getattr(function, "func", function), "__name__", "")
     # That of a recurrent layer is somewhere in the middle.
     stands_last = numbers or kind == "Activation"
     return follow(inside, [numbers]) if stands_last and inside != "linear" else numbers

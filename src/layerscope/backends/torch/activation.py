@@ -56,7 +56,8 @@ class _ActivationWatch(TorchFunctionMode):
             name, _ = plain_name(base_name(func))
             # what isn't known of is a weight, or what no step has followed yet
             numbers = follow(name, [known for known in before if known is not None])
-            for tensor in _tensors((out,)):
+            # `logits[:, 0] = …` gives nothing, and writes into the tensor.
+            for tensor in _tensors((args[0] if name == "setitem" else out,)):
                 self._known.set(tensor, numbers)
         return out
 

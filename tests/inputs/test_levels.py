@@ -223,3 +223,45 @@ def test_a_folder_may_hold_all_kinds(tmp_path):
         photos, skipped = load(tmp_path)
     assert [photo.id for photo in photos] == ["a.tif", "c.png"]
     assert [id for id, _ in skipped] == ["b.tif"]
+
+
+def test_eight_bits_may_have_a_sign_and_thirty_two_have_none():
+    values = np.array([[-100, 0, 50, 127]], np.int8)
+    with pytest.raises(ls.ImageNotReadable, match="integers from -100 to 127"):
+        read(tiff(values))
+    assert grey(read(tiff(values), range=(-128, 127))).ravel() == pytest.approx([28, 128, 178, 255])
+    assert grey(read(tiff(np.array([[0, 2**32 - 1]], np.uint32)), range=(0, 2**32 - 1))).ravel() == pytest.approx(
+        [0, 255]
+    )
+
+
+@pytest.mark.parametrize(
+    ("colour", "alpha", "dtype", "range", "expected"),
+    [
+        (4000, 65535, np.uint16, None, 4000 / 257),
+        (4000, 65535, np.uint16, (0, 4095), 4000 / 4095 * 255),
+        (4000, 4095, np.uint16, (0, 4095), 4000 / 4095 * 255),
+        (200, 1, np.float32, None, 200),
+        (200, 255, np.float32, None, 200),
+        (200.5, 1, np.float32, (0, 255), 200.5),
+        (0.5, 1, np.float32, None, 127.5),
+        (0.5, 0.5, np.float32, None, 191.25),
+    ],
+)
+def test_what_is_opaque_has_its_own_white(colour, alpha, dtype, range, expected):
+    photo = read(np.array([[[colour] * 3 + [alpha]]], dtype), range=range)
+    assert grey(photo) == pytest.approx(expected, abs=0.01)
+    assert [kind_of(note) for note in photo.notes] == (
+        ["range"] if range is None and dtype == np.uint16 else ["whole-numbers"] if colour == 200 else []
+    )
+
+
+def test_opacity_without_a_white_is_refused():
+    with pytest.raises(ls.ImageNotReadable, match="alpha channel"):
+        read(np.array([[[0.5, 0.5, 0.5, -1]]], np.float32))
+
+
+def test_a_preview_in_front_of_another_image_is_said():
+    values = np.zeros((4, 4), np.uint8)
+    assert [kind_of(note) for note in read(tiff(values, t254=[1])).notes] == ["frame"]
+    assert not read(tiff(values, t254=[4])).notes

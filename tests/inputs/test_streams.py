@@ -68,7 +68,13 @@ BATCHES = [(IMAGES[:4], LABELS[:4]), (IMAGES[4:], LABELS[4:])]
         Indexed(list(zip(IMAGES, LABELS, strict=True))),
         Indexed([(Image.fromarray(image), 3) for image in IMAGES]),
         Indexed([(image, image[..., 0]) for image in IMAGES]),
+        Indexed([(image, image[..., :1]) for image in IMAGES]),
+        Indexed([(Image.fromarray(image), Image.new("L", (8, 8))) for image in IMAGES]),
+        Indexed([(Image.fromarray(image), "cat") for image in IMAGES]),
+        Indexed([(image, "cat") for image in IMAGES]),
         Indexed([{"image": Image.fromarray(image), "label": 3} for image in IMAGES]),
+        Indexed([({"image": image}, 3) for image in IMAGES]),
+        Indexed([{"jpg": Image.fromarray(image), "cls": 3, "__key__": "a"} for image in IMAGES]),
         (batch for batch in BATCHES),
         (image for image in IMAGES),
         ([image] for image in IMAGES),
@@ -77,7 +83,7 @@ BATCHES = [(IMAGES[:4], LABELS[:4]), (IMAGES[4:], LABELS[4:])]
         {"a": IMAGES}.values(),
         iter([IMAGES]),
     ],
-    ids=range(18),
+    ids=range(24),
 )
 def test_a_stream_gives_its_images_once(images):
     photos, skipped = load(images)

@@ -22,6 +22,15 @@ START_OF_SCAN = re.compile(rb"\xff\xda")
 ALONE = 0.75  # of the available memory; the rest is for other photos of the same batch
 SCANS = 20  # a JPEG may draw its pixels so many times where it has as many as the limit lets through, a smaller one more often
 
+# Of the values in a TIFF, by its tag SampleFormat.
+KINDS = {
+    1: "unsigned integers",
+    2: "signed integers",
+    3: "floats",
+    4: "values of no stated type",
+    5: "complex integers",
+    6: "complex numbers",
+}
 DAMAGED = "the file is truncated, damaged or in an unusual format"
 ANEW = "download or copy it again, or open it in an image program and save it again"
 PLUGINS = {".heic": "pillow-heif", ".heif": "pillow-heif", ".jxl": "pillow-jxl-plugin"}
@@ -102,7 +111,7 @@ def _tiff_content(stream: BinaryIO) -> str:
         stream.seek(tags.next)
         tags.load(stream)
         width, height, bands = tags[256], tags[257], tags.get(277, 1)
-        kind = {1: "unsigned integers", 2: "signed integers", 3: "floats", 6: "complex numbers"}[tags.get(339, (1,))[0]]
+        kind = KINDS[tags.get(339, (1,))[0]]
         text = f"{counted(bands, 'band')} of {tags[258][0]}-bit {kind}, {width} × {height} pixels"
         end = max(start + size for start, size in zip(tags[273], tags[279], strict=True)) if 273 in tags else 0
     except (SyntaxError, KeyError, IndexError, TypeError, ValueError, struct.error, OSError):

@@ -237,8 +237,12 @@ def _members(images: Any) -> Iterator[Any]:
 def _without_labels(item: Any) -> Any:
     """The images of what a stream for a training gives: (images, labels), with weights of the samples as well, or by name."""
     if isinstance(item, Mapping):
-        return next((item[name] for name in NAMES if name in item), item)
+        named = [item[name] for name in NAMES if name in item]
+        images = named or [member for member in item.values() if not isinstance(member, str) and _rank(member) >= 2]
+        return images[0] if named or len(images) == 1 else item
     pair = isinstance(item, tuple | list) and len(item) in (2, 3)
+    if pair and isinstance(item[0], Mapping):
+        return _without_labels(item[0])
     return item[0] if pair and _rank(item[0]) >= 2 and not _is_alike(item[0], item[1]) else item
 
 
@@ -251,7 +255,16 @@ def _rank(item: Any) -> int:
 
 def _is_alike(item: Any, other: Any) -> bool:
     """Whether both are single images, not one with its label or mask, nor batches of them."""
-    return _rank(item) == _rank(other) < 4
+    if isinstance(other, str) and not (isinstance(item, str | os.PathLike) and is_image(other)):
+        return False
+    return _rank(item) == _rank(other) < 4 and _bands(item) == _bands(other)
+
+
+def _bands(item: Any) -> int:
+    """The channels of an image that is open or an array, 0 for others."""
+    if isinstance(item, Image.Image):
+        return len(item.getbands())
+    return int(item.shape[2]) if len(getattr(item, "shape", ())) == 3 else 0
 
 
 def _check_batch(shape: tuple[int, ...]) -> None:

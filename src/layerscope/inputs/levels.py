@@ -46,6 +46,33 @@ def levels_of_image(image: Image.Image) -> Levels:
     return replace(levels, inverted=tags.get(PHOTOMETRIC) == WHITE_IS_ZERO and bool(tags), used=used)
 
 
+def is_signed(image: Image.Image) -> bool:
+    """Whether it is a TIFF of signed integers; of 8 bits Pillow gives them as if they had no sign."""
+    return SIGNED in getattr(image, "tag_v2", {}).get(FORMAT, ())
+
+
+def as_stored(image: Image.Image) -> np.ndarray:
+    """The numbers with the sign that the file gives them: Pillow's 8 bits have none, its 32 bits always have one."""
+    values, tags = np.asarray(image), getattr(image, "tag_v2", {})
+    if image.mode == "L":
+        return values.view(np.int8)
+    return values.view(np.uint32) if tags.get(BITS) == (32,) and image.mode == "I" and not is_signed(image) else values
+
+
+def opacity(alpha: np.ndarray, range: Range | None, name: str) -> np.ndarray:
+    """An alpha channel from 0 to 255: what hides all is the white of its type, whatever white is in the colours."""
+    high = float(alpha.max())
+    whites = (65535.0,) if alpha.dtype == np.uint16 else (1.0, 255.0, 65535.0)
+    if range is not None:
+        whites = tuple(sorted({*whites, range[1]}))
+    white = next((white for white in whites if high <= white), None)
+    if white is None or not alpha.min() >= 0:
+        raise ImageNotReadable(
+            f"{name}: its alpha channel goes from {alpha.min():g} to {high:g}: give the colours alone"
+        )
+    return np.asarray(alpha * (255 / white), np.float32)
+
+
 def planes_of_integers(values: np.ndarray, levels: Levels, name: str) -> tuple[np.ndarray, tuple[Note, ...]]:
     """Integers as float32 from 0 to 255, and what must be said of their range."""
     low, high = int(values.min()), int(values.max())

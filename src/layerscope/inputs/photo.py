@@ -37,6 +37,8 @@ from .pixels import ARRAYS, Planes, planes_of_array, planes_of_image
 
 ARRAY = f"give an array that is {ARRAYS}"
 
+NEW_SUBFILE_TYPE, PREVIEW = 254, 1  # a tag of a TIFF, and a bit of its value
+
 ORIENTATIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -229,7 +231,10 @@ def _from_pil(image: Image.Image, name: str, limit: int, range: Range | None) ->
 def _of_frames(image: Image.Image) -> tuple[Note, ...]:
     several = image.format in ("GIF", "PNG", "WEBP", "TIFF", "AVIF") and getattr(image, "is_animated", False)
     word = "page" if image.format == "TIFF" else "frame"
-    return (Note("frame", f"{word} {image.tell() + 1} of several is read"),) if several else ()
+    notes = [Note("frame", f"{word} {image.tell() + 1} of several is read")] if several else []
+    if getattr(image, "tag_v2", {}).get(NEW_SUBFILE_TYPE, 0) & PREVIEW:  # as in a DNG, in front of what the camera saw
+        notes.append(Note("frame", "the file says that this is a small preview of another image in it"))
+    return tuple(notes)
 
 
 def _photo(name: str, planes: Planes, *, mode: str, orientation: int = 1, notes: tuple[Note, ...] = ()) -> Photo:

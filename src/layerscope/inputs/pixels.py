@@ -16,8 +16,11 @@ from .levels import (
     SAY,
     Levels,
     Range,
+    as_stored,
     doubt,
+    is_signed,
     levels_of_image,
+    opacity,
     planes_in_range,
     planes_of_floats,
     planes_of_integers,
@@ -42,10 +45,10 @@ def planes_of_image(image: Image.Image, name: str, range: Range | None = None, b
 
     `range` is what is black and white in more than 8 bits; `bits` are those of a colour's source, of which Pillow keeps 8.
     """
-    if image.mode.startswith("I") or image.mode == "F":
+    if image.mode.startswith("I") or image.mode == "F" or is_signed(image):
         levels = levels_of_image(image)
-        integer = planes_of_floats if image.mode == "F" else planes_of_integers
-        return _grey(np.asarray(image), levels, integer, name=name, range=range)
+        own = planes_of_floats if image.mode == "F" else planes_of_integers
+        return _grey(as_stored(image), levels, own, name=name, range=range)
     if range is not None and bits > 8:
         raise ImageNotReadable(
             f"{name}: colours of {bits} bits, of which 8 are read, so range= can't apply: read the file with tifffile or"
@@ -103,6 +106,10 @@ def planes_of_array(array: np.ndarray, name: str, range: Range | None = None) ->
     kind = array.dtype.kind
     notes: tuple[Note, ...] = ()
     wide = kind in "iuf" and array.dtype != np.uint8
+    if wide and array.ndim == 3 and array.shape[2] == 4:
+        (colours, notes), mode = planes_of_array(array[..., :3], name, range)
+        layered = np.concatenate([colours, opacity(array[..., 3:], range, name)], 2, dtype=np.float32)
+        return Planes(_on_white(layered), notes), mode.replace("RGB", "RGBA")
     modes = ("F", "RGB;F", "RGBA;F") if kind == "f" else ("I;16", "RGB;16", "RGBA;16")
     if wide and range is not None:
         planes, notes = planes_in_range(array, range, Levels(), name)

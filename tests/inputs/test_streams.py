@@ -75,6 +75,10 @@ BATCHES = [(IMAGES[:4], LABELS[:4]), (IMAGES[4:], LABELS[4:])]
         Indexed([{"image": Image.fromarray(image), "label": 3} for image in IMAGES]),
         Indexed([({"image": image}, 3) for image in IMAGES]),
         Indexed([{"jpg": Image.fromarray(image), "cls": 3, "__key__": "a"} for image in IMAGES]),
+        [(Image.fromarray(image), 3) for image in IMAGES],
+        list(zip(IMAGES, LABELS, strict=True)),
+        [{"image": Image.fromarray(image), "label": 3} for image in IMAGES],
+        list(zip(IMAGES[::2], IMAGES[1::2], strict=True)),
         (batch for batch in BATCHES),
         (image for image in IMAGES),
         ([image] for image in IMAGES),
@@ -83,7 +87,7 @@ BATCHES = [(IMAGES[:4], LABELS[:4]), (IMAGES[4:], LABELS[4:])]
         {"a": IMAGES}.values(),
         iter([IMAGES]),
     ],
-    ids=range(24),
+    ids=range(28),
 )
 def test_a_stream_gives_its_images_once(images):
     photos, skipped = load(images)

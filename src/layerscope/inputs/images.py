@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+from numbers import Number
 from pathlib import Path
 from typing import Any
 
@@ -203,7 +204,7 @@ def _items(images: Any) -> Iterator[Any]:
             yield array
     elif isinstance(images, CONTAINERS):
         for item in images:
-            yield from _items(item)
+            yield from _items(_without_labels(item) if _is_sample(item) else item)
     elif is_stream(images):
         for item in _members(images):
             yield from _items(_without_labels(item))
@@ -244,6 +245,12 @@ def _without_labels(item: Any) -> Any:
     if pair and isinstance(item[0], Mapping):
         return _without_labels(item[0])
     return item[0] if pair and _rank(item[0]) >= 2 and not _is_alike(item[0], item[1]) else item
+
+
+def _is_sample(item: Any) -> bool:
+    """Whether a member of a list can only be one of a data set: by name, or an image with the number of its class."""
+    labelled = isinstance(item, tuple) and len(item) == 2 and (isinstance(item[1], Number) or _rank(item[1]) == 0)
+    return labelled or isinstance(item, Mapping)
 
 
 def _rank(item: Any) -> int:

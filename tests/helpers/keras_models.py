@@ -24,6 +24,8 @@ def images(*shape: int, seed: int = 0) -> np.ndarray:
 
 
 def to_numpy(tensor: Any) -> np.ndarray:
+    if hasattr(tensor, "detach"):  # Keras's own conversion warns on torch with NumPy 2
+        return np.array(tensor.detach().cpu().numpy())
     return np.array(keras.ops.convert_to_numpy(tensor))
 
 

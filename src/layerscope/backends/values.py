@@ -146,6 +146,7 @@ class Facts:
         labels: The names of the classes.
         assumed: Whether the recipe follows from the architecture alone, whose weights may have been trained on other
             values.
+        resizes: Whether the model brings images of any size to its own, before the first layer with weights.
     """
 
     name: str
@@ -156,6 +157,7 @@ class Facts:
     source: str = ""
     labels: tuple[str, ...] | None = None
     assumed: bool = False
+    resizes: bool = False
 
 
 def turned(values: np.ndarray, groups: int) -> np.ndarray:

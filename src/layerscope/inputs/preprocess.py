@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from numbers import Real
 from typing import Any
 
@@ -52,7 +53,8 @@ def choose(preprocess: Any, facts: Facts, size: int | Sequence[int] | None = Non
 
     `preprocess` is "auto", a recipe's name, a `Recipe`, a mapping of its fields (with the name "auto", of changes), a
     transform or a weights entry of torchvision or timm, a function of the RGB pixels, or `None` (batches are ready). The size
-    is `size`, else what the model fixes, else the recipe's, else 224 × 224. Raises `PreprocessUnknown` where the model's input
+    is `size`, else what the model fixes, else the recipe's, else the photo's own where the model resizes it by itself, else
+    224 × 224. Raises `PreprocessUnknown` where the model's input
     isn't one image batch of 1 or 3 channels.
 
     >>> vgg = Facts("vgg", (Input("x", "bhwc", (None, 224, 224, 3)),), recipe="caffe", source="keras.applications")
@@ -65,7 +67,7 @@ def choose(preprocess: Any, facts: Facts, size: int | Sequence[int] | None = Non
         return READY, InputPlan(first.axes, None, 0, first.dtype, note="ready batch")
     entry = _image_input(facts)
     recipe, known, source = _recipe(preprocess, facts, entry)
-    recipe, size_source = _with_size(recipe, entry, size)
+    recipe, size_source = _with_size(recipe, entry, size, facts.resizes)
     sizes = dict(zip(entry.axes, entry.shape, strict=True))
     channels = sizes["c"] or 3
     _check_fit(recipe, entry, channels)
@@ -119,7 +121,7 @@ def _recipe(preprocess: Any, facts: Facts, entry: Input) -> tuple[Recipe, bool, 
     return as_recipe(preprocess), True, "preprocessing as given"
 
 
-def _with_size(recipe: Recipe, entry: Input, size: Any) -> tuple[Recipe, str]:
+def _with_size(recipe: Recipe, entry: Input, size: Any, resizes: bool) -> tuple[Recipe, str]:
     if size is not None:
         sides = (size, size) if isinstance(size, Real | str) else tuple(size)
         return replace(recipe, size=sides), f"size as given, {' × '.join(str(side) for side in sides)}"
@@ -128,6 +130,8 @@ def _with_size(recipe: Recipe, entry: Input, size: Any) -> tuple[Recipe, str]:
         return replace(recipe, size=(height, width)), "size fixed by the model"
     if recipe.resize == "none" or recipe.function is not None:
         return recipe, ""
+    if resizes and not (height or width or recipe.size or recipe.resize == "letterbox"):
+        return replace(recipe, resize="none"), "photos in their own size: the model resizes them by itself"
     free = recipe.size or (width or 224, height or 224)
     pair = (height or free[0], width or free[1])
     note = f"size not fixed by the model: {pair[0]} × {pair[1]} assumed, size= changes it"
@@ -199,6 +203,13 @@ def batch(photos: Sequence[Photo], recipe: Recipe, plan: InputPlan) -> tuple[np.
     if plan.dtype == "uint8":
         stacked = np.clip(np.rint(stacked), 0, 255)
     return np.ascontiguousarray(stacked, plan.dtype), tuple(placements)
+
+
+def of_one_size(photos: Sequence[Photo], recipe: Recipe, plan: InputPlan) -> list[list[Photo]]:
+    """The photos in parts that go into one batch: neighbours whose model input has the same size."""
+    if plan.size is not None or recipe.function is not None:
+        return [list(photos)]
+    return [list(part) for _, part in groupby(photos, lambda photo: geometry(recipe, photo, None)[2])]
 
 
 def check_input(count: int, size: Size, plan: InputPlan) -> None:

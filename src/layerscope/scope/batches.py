@@ -61,13 +61,19 @@ def read_batches(
         _preprocess.check_input(plan.batch or 1, plan.size, plan)
     check = partial(_preprocess.check_photo, recipe=recipe, plan=plan)
     size = plan.batch or size or DEFAULT_SIZE
-    for photos in _images.stream(images, size, skipped=skipped, check=check, range=recipe.range):
-        array, placement = _preprocess.batch(photos, recipe, plan)
-        missing = max(0, (plan.batch or 0) - len(photos))
-        if missing:
-            axis = plan.axes.index("b")
-            array = np.concatenate([array, np.repeat(np.take(array, [-1], axis), missing, axis)], axis)
-        yield Batch(array, tuple(photo.id for photo in photos), tuple(photos), placement, missing)
+    for group in _images.stream(images, size, skipped=skipped, check=check, range=recipe.range):
+        for photos in _preprocess.of_one_size(group, recipe, plan):
+            yield _of_photos(photos, recipe, plan)
+
+
+def _of_photos(photos: Sequence[Photo], recipe: Recipe, plan: InputPlan) -> Batch:
+    """Photos as one batch; the last one fills it up where the model takes a fixed number."""
+    array, placement = _preprocess.batch(photos, recipe, plan)
+    missing = max(0, (plan.batch or 0) - len(photos))
+    if missing:
+        axis = plan.axes.index("b")
+        array = np.concatenate([array, np.repeat(np.take(array, [-1], axis), missing, axis)], axis)
+    return Batch(array, tuple(photo.id for photo in photos), tuple(photos), placement, missing)
 
 
 def array_batches(array: np.ndarray, plan: InputPlan) -> Iterator[Batch]:

@@ -14,6 +14,7 @@ from ..backends.common.outputs import score_images
 from ..backends.protocol import Head
 from ..core.feature_map import FeatureMap
 from ..core.layer_table import LayerTable
+from ..errors import BadOption
 from ..inputs.photo import as_array
 from .attempt import run_batch
 from .batches import Batch, array_batches
@@ -66,6 +67,8 @@ class Rerun:
     def inputs(self) -> np.ndarray:
         if len(self.batches) == 1:
             return self.batches[0]
+        if len({array.shape[1:] for array in self.batches if self.axes[0] == "b"}) > 1:
+            raise BadOption("the images of this map have different sizes: take one at a time, as fm.image(0)")
         return np.concatenate(self.batches, self.axes.index("b"))
 
     def image(self, index: int) -> Rerun:
@@ -81,12 +84,12 @@ class Rerun:
         return replace(self, channels=channels)
 
     def captured(self, inputs: np.ndarray) -> FeatureMap:
-        fm = self._capture(inputs, Question(self.path or "output", self.channels, self.target))
+        fm = self._capture([inputs], Question(self.path or "output", self.channels, self.target))
         return replace(fm, origin=replace(self, batches=(inputs,)))
 
     def layer(self, path: str) -> FeatureMap:
         """The map of another layer for the same inputs."""
-        return self._capture(self.inputs, Question(path or "output"))
+        return self._capture(self.batches, Question(path or "output"))
 
     def head(self) -> Head | None:
         """The dense layer that runs last for these inputs; `None` where there is none that can be read."""
@@ -100,7 +103,7 @@ class Rerun:
         aim = self.target if target is None else target
         if aim is None:
             (aim,) = set(top_classes(self.layer("output")))
-        table = layer_table(self.scope, next(array_batches(self.inputs, self.scope.plan)))
+        table = layer_table(self.scope, next(array_batches(self.batches[0], self.scope.plan)))
         return aim_at(self.scope, aim, table, naming_output=naming_output)
 
     def fitting(self, count: int, *, captured: bool = False) -> int:
@@ -139,13 +142,14 @@ class Rerun:
             return {table.single(self.path): change}
         return {self.path: call_by_call(change, max(table.choose(self.path)[0].axes.find("b"), 0), images)}
 
-    def _capture(self, inputs: np.ndarray, question: Question) -> FeatureMap:
-        """The map of one layer for an array as the model takes it."""
+    def _capture(self, arrays: Sequence[np.ndarray], question: Question) -> FeatureMap:
+        """The map of one layer for arrays as the model takes them."""
         about = provenance(self.scope)
 
         def runs() -> Iterator[Run]:
-            for batch in array_batches(inputs, self.scope.plan):
-                yield run_batch(self.scope, batch, question, about)
+            for array in arrays:
+                for batch in array_batches(array, self.scope.plan):
+                    yield run_batch(self.scope, batch, question, about)
 
-        (fm,) = join(runs(), inputs.shape[self.axes.index("b")])[0].values()
+        (fm,) = join(runs(), sum(array.shape[self.axes.index("b")] for array in arrays))[0].values()
         return fm

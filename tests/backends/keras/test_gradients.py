@@ -68,7 +68,7 @@ def test_targets_are_classes_or_functions_and_wrong_ones_are_named():
         scope.capture(x, "base/deep", target=3)
     with raises(ls.GradientsUnavailable):
         scope.capture(x, "base/deep", target=lambda output: 1.0)
-    with raises(ls.GradientsUnavailable):
+    with raises(ls.BadOption):
         scope.capture(x, "base/deep", target=lambda output: output.nothing)
 
 

@@ -10,6 +10,7 @@ import layerscope as ls
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras's own, with NumPy 2
 @pytest.mark.parametrize("head", [{"include_top": False}, {"classes": 7}], ids=str)
 def test_a_model_is_built_for_the_head_in_the_file(tmp_path, head):
     model = keras.applications.MobileNet(weights=None, **head)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
 
+from ...core.placement import Size
 from ..protocol import Evidence, trained
 from .run import Stop
 
 SAMPLES = 64
+PROBES = ((96, 160), (192, 320))  # sizes of one proportion: what keeps it gives the same for both, too
 
 
 def sample(flat: Any) -> Any:
@@ -47,6 +49,30 @@ def recipe_of_scaling(scale: Any, offset: Any) -> str | None:
     return "unit" if 0.05 < middle <= 1 else None
 
 
+def resizes_by_itself(shape_at_weights: Callable[[Size], Sequence[int] | None]) -> bool:
+    """Whether a model brings images of any size to its own: its first layer with weights sees as much of a larger one.
+
+    `shape_at_weights` is the shape of what that layer takes, for an image of a size. Models that fail tell nothing.
+
+    >>> resizes_by_itself(lambda size: (1, 32, 32, 3)), resizes_by_itself(lambda size: (1, *size, 3))
+    (True, False)
+    """
+    try:
+        small, large = (shape_at_weights(size) for size in PROBES)
+    except Exception:  # whatever the user's own code does with a blank image
+        return False
+    return small is not None and large is not None and len(small) == 4 and tuple(small) == tuple(large)
+
+
+def names_in_code(cls: type, library: Callable[[type], bool]) -> str:
+    """The names that the methods of a class use, in lower case; those that it has from a library are left out."""
+    functions = [
+        value for base in cls.__mro__ if base is not object and not library(base) for value in vars(base).values()
+    ]
+    codes = [getattr(getattr(value, "__wrapped__", value), "__code__", None) for value in functions]
+    return " ".join(name for code in codes if code is not None for name in code.co_names).lower()
+
+
 class NormSearch:
     """Follows a run up to the first BatchNorm, which it stops at, or at the second layer with weights before it."""
 
@@ -63,6 +89,18 @@ class NormSearch:
     def reached(self, evidence: Evidence | None) -> NoReturn:
         """The first BatchNorm is there."""
         self.evidence = evidence
+        raise Stop(self)
+
+
+class FirstShape:
+    """Follows a run up to the first layer with weights, which it stops at."""
+
+    def __init__(self) -> None:
+        self.shape: Sequence[int] | None = None
+
+    def reached(self, shape: Sequence[int] | None) -> NoReturn:
+        """That layer is there, and takes a tensor of this shape."""
+        self.shape = shape
         raise Stop(self)
 
 

@@ -174,6 +174,14 @@ class Engine:
         """The variable's content, which later writes to it leave alone."""
         return np.array(self.stored_value(variable))
 
+    def reference(self, variable: Any) -> Any:
+        """The variable's content without a copy, where no write changes it; else `None`."""
+        return None
+
+    def is_gone(self, content: Any) -> bool:
+        """Whether a content that was kept was taken away since."""
+        return False
+
     def optimizers(self) -> str:
         """The folder of the library's optimizers, through which every step of them goes."""
         raise NotImplementedError

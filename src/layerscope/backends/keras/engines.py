@@ -201,6 +201,12 @@ class JaxEngine(Keras3Engine):
     def snapshot(self, variable: Any) -> Any:
         return self.stored_value(variable)
 
+    def reference(self, variable: Any) -> Any:
+        return self.stored_value(variable)
+
+    def is_gone(self, content: Any) -> bool:
+        return bool(content.is_deleted())
+
     @contextlib.contextmanager
     def inference(self) -> Iterator[None]:
         # Every primitive by itself: so slow that it is left to layers hidden in a compiled function.

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..common.facts import recipe_of_scaling, sample, sampled_digest
 from ..protocol import Facts, Input
+from . import evidence
 from .axes import input_axes
 from .engine import Engine, dtype_name
 from .model import KerasModel
@@ -70,7 +71,11 @@ def facts(model: KerasModel) -> Facts:
     """Name, inputs, digest, framework and preprocessing of `model`."""
     recipe, source, assumed = preprocessing(model)
     name, framework = str(model.root.name), model.engine.framework
-    return Facts(name, inputs(model), digest(model), framework, recipe, source, assumed=assumed)
+    taken = inputs(model)
+    weights = digest(model)
+    return Facts(
+        name, taken, weights, framework, recipe, source, assumed=assumed, resizes=evidence.resizes(model, taken)
+    )
 
 
 def inputs(model: KerasModel) -> tuple[Input, ...]:

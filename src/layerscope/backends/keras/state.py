@@ -8,6 +8,7 @@ from __future__ import annotations
 import copyreg
 import functools
 import random
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from operator import is_
@@ -28,7 +29,16 @@ LIBRARIES = frozenset(
 LISTS_OF_LAYERS = frozenset({"Tracker", "ObjectIdentityDictionary", "ObjectIdentitySet"})
 # Of what the library itself keeps in a layer, this changes in a run of one that is built.
 CHANGES = frozenset(
-    {"_buffers", "_modules", "_eager_losses", "_inbound_nodes", "_loss_ids", "_losses", "_outbound_nodes"}
+    {
+        "_thread_local",
+        "_buffers",
+        "_modules",
+        "_eager_losses",
+        "_inbound_nodes",
+        "_loss_ids",
+        "_losses",
+        "_outbound_nodes",
+    }
 )
 # A training, which may run in another thread, has these attributes of a model for itself; of a graph nothing changes.
 OF_TRAINING = frozenset(
@@ -150,6 +160,10 @@ class State:
         self._mapping(own)
         return [value for name, value in own.items() if name != "tracker"]
 
+    def _local(self, value: threading.local) -> Iterable[Any]:
+        """What this thread keeps: tf_keras has the losses of a run there."""
+        return self._mapping(value.__dict__)
+
     def _tuple(self, value: tuple[Any, ...]) -> Iterable[Any]:
         return value
 
@@ -213,4 +227,5 @@ RULES: dict[type, Callable[[State, Any], Iterable[Any]]] = {
     np.ndarray: State._array,
     np.random.Generator: State._generator,
     random.Random: State._random,
+    threading.local: State._local,
 }

@@ -296,17 +296,20 @@ def _watching(watch: Watch | None) -> Iterator[None]:
 def _restore(watch: Watch) -> Iterator[None]:
     """Variables, attributes of layers, automatic names and random state as they were, whatever happens inside."""
     root, engine = watch.model.root, watch.engine
-    before = {id(variable) for variable in engine.variables(root)}
+    before = {id(variable): engine.reference(variable) for variable in engine.variables(root)}
     names, state = engine.name_counts(), State(root, engine)
     try:
         with keep_random_state(), engine.inference():
             yield
     finally:
         # what the run itself built has no state to go back to
-        built = {id(variable) for variable in engine.variables(root)} - before
+        built = {id(variable) for variable in engine.variables(root)} - before.keys()
         state.restore()
         if not others_running():
             engine.restore_name_counts(names)
         for variable, content in watch.written.values():
             if id(variable) not in built:
-                variable.assign(content)
+                # on JAX, `predict` moves the contents into arrays of its own while it runs, and then back
+                content = before.get(id(variable)) if content is None else content
+                if content is not None and not engine.is_gone(content):
+                    variable.assign(content)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
-from ..common.facts import NormSearch, compare, recipe_of_scaling
+from ...core.placement import Size
+from ..common.facts import FirstShape, NormSearch, compare, names_in_code, recipe_of_scaling, resizes_by_itself
 from ..common.run import until_stopped
-from ..protocol import Evidence
+from ..protocol import Evidence, Input
 from .isolation import hooked, run_replica
 from .model import forward
 from .outputs import as_captured
@@ -48,6 +49,44 @@ def _at_first_norm(replica: torch.nn.Module, batch: Any) -> Evidence | None:
         with until_stopped(search):
             forward(replica, batch)
     return search.evidence
+
+
+def resizes(model: torch.nn.Module, taken: Sequence[Input]) -> bool:
+    """Whether a model brings photos of any size to its own before its first layer with weights.
+
+    It is only run where the code of a module that isn't torch's own may resize something.
+    """
+    (entry,) = taken if len(taken) == 1 else [Input("", "", ())]
+    channels = entry.shape[1] if entry.axes == "bchw" and entry.shape[2:] == (None, None) else None
+    kinds = {type(module) for _, module in named_modules_of(model)}
+    if channels is None or not any(map(_may_resize, kinds)):
+        return False
+
+    def shape_at_weights(size: Size) -> Sequence[int] | None:
+        search = FirstShape()
+
+        def entered(module: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
+            if any(True for _ in module.parameters()):
+                search.reached(next((tuple(part.shape) for part in inputs if isinstance(part, torch.Tensor)), None))
+
+        def watched(replica: torch.nn.Module) -> None:
+            leaves = [module for module in replica.modules() if not any(True for _ in module.children())]
+            with hooked() as handles, until_stopped(search):
+                for module in leaves:
+                    if not isinstance(module, torch.jit.ScriptModule):
+                        handles.append(module.register_forward_pre_hook(entered))
+                forward(replica, np.zeros((1, channels, *size), np.float32))
+
+        run_replica(model, watched)
+        return search.shape
+
+    return resizes_by_itself(shape_at_weights)
+
+
+def _may_resize(kind: type) -> bool:
+    names = f"{kind.__name__} {names_in_code(kind, lambda base: base.__module__.startswith('torch.'))}".lower()
+    own = not kind.__module__.startswith("torch.")
+    return own and any(word in names for word in ("interpolate", "resiz", "crop", "adaptive_avg_pool", "grid_sample"))
 
 
 def _keeps(module: torch.nn.Module) -> bool:

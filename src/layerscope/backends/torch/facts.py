@@ -13,7 +13,7 @@ from ..common.axes import CHANNELS_FIRST
 from ..common.facts import sample, sampled_digest
 from ..protocol import Facts, Input
 from . import hub
-from .evidence import own_scaling
+from .evidence import own_scaling, resizes
 from .outputs import as_captured
 from .tree import named_modules_of
 
@@ -25,14 +25,16 @@ def facts(model: nn.Module) -> Facts:
     size = (_size_of_transformer(model) if hf is None else hub.image_size(hf)) or (recipe["size"] if recipe else None)
     source = "the model's timm configuration" if hf is None else "the model's image processor"
     own, module = own_scaling(model) if recipe is None else (None, "")
+    taken = _inputs_of_export(model) or _inputs(model, size)
     return Facts(
         type(model).__name__,
-        _inputs_of_export(model) or _inputs(model, size),
+        taken,
         digest(model),
         f"torch {torch.__version__}",
         recipe or own,
         source if recipe else module,
         None if hf is None else hub.labels(hf),
+        resizes=hf is None and recipe is None and resizes(model, taken),
     )
 
 

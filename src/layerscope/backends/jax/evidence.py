@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
+import numpy as np
 
-from ..common.facts import NormSearch, compare
+from ...core.placement import Size
+from ..common.facts import FirstShape, NormSearch, compare, names_in_code, resizes_by_itself
 from ..common.run import until_stopped
-from ..protocol import Evidence
+from ..protocol import Evidence, Input
 from .axes import is_a
 from .model import JaxModel
 from .outputs import as_captured
@@ -34,6 +37,37 @@ def evidence(model: JaxModel, batch: Any) -> Evidence | None:
     with until_stopped(search):
         model.run(batch, Watch(record))
     return search.evidence
+
+
+def resizes(model: JaxModel, taken: Sequence[Input]) -> bool:
+    """Whether a model brings photos of any size to its own before its first layer with weights.
+
+    It is only run where the code of one of its modules may resize something.
+    """
+    (entry,) = taken
+    sizes = dict(zip(entry.axes, entry.shape, strict=True))
+    kinds = {type(module) for module in model.modules.values() if module is not None}
+    if sizes.keys() != set("bchw") or model.channels_first or not any(map(_may_resize, kinds)):
+        return False
+
+    def shape_at_weights(size: Size) -> Sequence[int] | None:
+        search = FirstShape()
+
+        def record(call: Call) -> None:
+            if model.parameters(call.path):
+                arguments = (part for part in call.arguments[0] if isinstance(part, jax.Array))
+                search.reached(next((tuple(part.shape) for part in arguments), None))
+
+        with until_stopped(search):
+            model.run(np.zeros((1, *size, sizes["c"] or 3), np.float32), Watch(record))
+        return search.shape
+
+    return resizes_by_itself(shape_at_weights)
+
+
+def _may_resize(kind: type) -> bool:
+    names = names_in_code(kind, lambda base: base.__module__.partition(".")[0] in ("flax", "jax"))
+    return any(word in names for word in ("resiz", "scale_and_translate", "crop"))
 
 
 def _compare(call: Call, array: Any) -> Evidence | None:

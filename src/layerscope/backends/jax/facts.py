@@ -12,13 +12,15 @@ import numpy as np
 from ..common.axes import CHANNELS_FIRST, CHANNELS_LAST, PICTURES_FIRST
 from ..common.facts import sample, sampled_digest
 from ..protocol import Facts, Input
+from .evidence import resizes
 from .model import JaxModel
 
 
 def facts(model: JaxModel) -> Facts:
     """Name, input, digest of the weights, and versions."""
     versions = f"{model.library} {importlib.metadata.version(model.library)} on jax {jax.__version__}"
-    return Facts(model.name, inputs(model), digest(model), versions)
+    taken = inputs(model)
+    return Facts(model.name, taken, digest(model), versions, resizes=resizes(model, taken))
 
 
 def digest(model: JaxModel) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from onnx import NodeProto
 
-from ..common.facts import compare, recipe_of_scaling
+from ...core.placement import Size
+from ..common.facts import compare, recipe_of_scaling, resizes_by_itself
 from ..protocol import Evidence, trained
 from .graph import Graph
 from .model import OnnxModel
@@ -23,6 +24,9 @@ SCALING: dict[str, Callable[[np.ndarray], tuple[Any, Any]]] = {
 
 
 PASSING = ("Cast", "Identity", "Transpose")
+
+
+RESIZING = frozenset({"Resize", "Upsample", "AffineGrid", "CenterCropPad"})
 
 
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
@@ -62,6 +66,26 @@ def _first_norm(graph: Graph) -> FirstNorm | None:
     if sum(kinds.count(kind) for kind in WEIGHTED) > 1 or mean is None or variance is None:
         return None
     return FirstNorm(node.name or node.output[0], node.input[0], mean, variance) if trained(mean, variance) else None
+
+
+def resizes(model: OnnxModel) -> bool:
+    """Whether a graph brings photos of any size to its own before its first node with weights; two blank images tell."""
+    entry = next(iter(model.graph.takes.values()), None)
+    axes = model.input_axes.axes[entry.name] if entry is not None else ""
+    sizes = dict(zip(axes, (entry.shape if entry is not None else None) or (), strict=False))
+    weighted = next((node for node in model.graph.nodes if node.op_type in WEIGHTED), None)
+    if len(model.graph.takes) != 1 or entry is None or weighted is None or sizes.keys() != set("bchw"):
+        return False
+    kinds = {model.graph.nodes[step].op_type for step in model.graph.ancestors(weighted.input[:1])}
+    if sizes["h"] or sizes["w"] or kinds.isdisjoint(RESIZING):
+        return False
+
+    def shape_at_weights(size: Size) -> Sequence[int]:
+        lengths = {"b": sizes["b"] or 1, "c": sizes["c"] or 3, "h": size[0], "w": size[1]}
+        feeds = model.feeds(np.zeros([lengths[axis] for axis in axes], entry.dtype))
+        return tuple(model.session((weighted.input[0],)).run(feeds)[0].shape)
+
+    return resizes_by_itself(shape_at_weights)
 
 
 def own_scaling(graph: Graph) -> tuple[str | None, str]:

@@ -12,7 +12,7 @@ import onnxruntime
 
 from ...errors import ModelNotReadable
 from ..protocol import Facts
-from .evidence import own_scaling
+from .evidence import own_scaling, resizes
 from .model import OnnxModel
 
 RECIPE = "layerscope.preprocess"
@@ -54,6 +54,7 @@ def _facts(model: OnnxModel) -> Facts:
         recipe=recipe,
         source=source,
         labels=_labels(metadata),
+        resizes=resizes(model),
     )
 
 

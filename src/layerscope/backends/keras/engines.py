@@ -107,7 +107,9 @@ class Keras3OnTensorflow(TensorflowEngine, Keras3Engine):
     """Keras 3 on TensorFlow."""
 
     def stored_value(self, variable: Any) -> Any:
-        return variable._value.read_value()
+        value = variable._value
+        # read_value() runs a second operation, which copies nothing: that would be felt in every capture
+        return value._read_variable_op() if hasattr(value, "_read_variable_op") else value.read_value()
 
     def watched_methods(self) -> list[WatchedMethod]:
         return [*super().watched_methods(), (type(self.lib.function(len)), "__call__", "function")]

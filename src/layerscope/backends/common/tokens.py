@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -97,8 +98,20 @@ def token_grid(positions: Positions, dim: int, known: Known = ()) -> TokenGrid |
     ((2, 3), (5, 4, 3, 2, 1, 0))
     """
     whole = spell_out(positions.dims[dim])
+    laid = _lay_out(whole, tuple([(axis.lower(), field) for axis, field in positions.fields if axis in whole.axes]))
+    if laid is None:
+        return None
+    size, lines, order, others = laid
+    return TokenGrid(size, lines, order, _names(whole, others, known))
+
+
+@lru_cache(maxsize=64)  # most layers of a transformer have the tokens of the one before
+def _lay_out(
+    whole: Factor, along_axes: tuple[tuple[str, Field], ...]
+) -> tuple[tuple[int, ...], tuple[Line | None, ...], tuple[int, ...], tuple[int, ...]] | None:
+    """The size, the lines and the order of the grid on which the positions of a factor lie, and those that lie nowhere."""
     along = {axis.lower(): steps for axis, steps in whole.along().items()}
-    fields = {axis.lower(): field for axis, field in positions.fields if axis in whole.axes}
+    fields = dict(along_axes)
     axes = [axis for axis in SPACE if axis in along]
     if len(axes) < 2 or len(axes) < len(along) or any(axis not in fields for axis in axes):
         return None
@@ -116,12 +129,7 @@ def token_grid(positions: Positions, dim: int, known: Known = ()) -> TokenGrid |
     others = sorted(set(range(whole.size)) - set(here.tolist()))
     behind = np.array_equal(order, np.arange(len(others), whole.size))
     even = [_line(fields[axis], line) for axis, line in zip(axes, lines, strict=True)]
-    return TokenGrid(
-        tuple(sizes),
-        tuple(even),
-        () if behind else tuple(order.tolist()),
-        _names(whole, others, known),
-    )
+    return tuple(sizes), tuple(even), () if behind else tuple(order.tolist()), tuple(others)
 
 
 def _unrolled(steps: np.ndarray, field: Field) -> np.ndarray:

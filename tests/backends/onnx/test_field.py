@@ -145,3 +145,13 @@ def test_parameters_are_counted_once(stored):
     last = graph.add("Conv", first, weight if stored == "shared" else graph.ones(3, 3, 1, 1))
     rows = BACKEND.layers(graph.model([1, 3, 8, 8], last), np.zeros((1, 3, 8, 8), np.float32))
     assert [layer.parameters for layer in rows] == [9, 9, 9 if stored == "shared" else 18]
+
+
+def test_a_resize_by_a_factor_places_units_by_the_factor():
+    """28 of 48 pixels by 0.6: the units are 1/0.6 pixels apart, not 48/28."""
+    graph = GraphBuilder()
+    scales = graph.weight(np.float32([1, 1, 0.6, 0.6]))
+    small = graph.add("Resize", "x", "", scales, mode="linear", coordinate_transformation_mode="half_pixel")
+    layer = BACKEND.layers(graph.model([1, 1, 48, 48], small), np.zeros((1, 1, 48, 48), np.float32))[0]
+    assert layer.shape == (1, 1, 28, 28)
+    assert [line.spacing for line in layer.lines] == pytest.approx([1 / 0.6] * 2)

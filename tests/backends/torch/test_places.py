@@ -25,6 +25,10 @@ class Step(nn.Module):
         return self.function(x)
 
 
+def network(parts: tuple[nn.Module | Callable[..., Any], ...]) -> nn.Module:
+    return nn.Sequential(*(part if isinstance(part, nn.Module) else Step(part) for part in parts))
+
+
 def conv(channels: int, out: int, kernel: int, **options: Any) -> nn.Module:
     return nn.Conv2d(channels, out, kernel, bias=False, **options)
 
@@ -79,7 +83,7 @@ NETWORKS: dict[str, tuple[nn.Module | Callable[..., Any], ...]] = {
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_unit_lies_at_the_centre_of_the_pixels_that_it_depends_on(name: str) -> None:
-    model = nn.Sequential(*(part if isinstance(part, nn.Module) else Step(part) for part in NETWORKS[name]))
+    model = network(NETWORKS[name])
     for parameter in model.parameters():
         parameter.data.fill_(1.0)
     last = TorchBackend().layers(model, np.zeros((1, 1, HEIGHT, WIDTH), np.float32))[-1]
@@ -145,3 +149,64 @@ def test_where_units_lie_is_said_to_be_unknown_where_it_is() -> None:
     scope = ls.open(model.eval(), preprocess=Recipe("unit", divide=255.0, resize="squash", size=(64, 64)))
     assert ls.mean(scope.capture(photo, "2")["2"]).unit_grid().unknown
     assert not ls.mean(scope.capture(photo, "0")["0"]).unit_grid().unknown
+
+
+@pytest.mark.parametrize("mode", ["nearest", "bilinear", "bicubic"])
+def test_a_resize_by_a_factor_places_units_by_the_factor(mode: str) -> None:
+    """28 of 48 pixels by 0.6: the units are 1/0.6 pixels apart, not 48/28."""
+    model = network((lambda x: F.interpolate(x, scale_factor=0.6, mode=mode), conv(1, 1, 1)))
+    layer = TorchBackend().layers(model, np.zeros((1, 1, 48, 48), np.float32))[-1]
+    assert layer.shape == (1, 1, 28, 28)
+    assert [line.spacing for line in layer.lines or () if line] == pytest.approx([1 / 0.6] * 2)
+
+
+TILES: dict[str, tuple[nn.Module | Callable[..., Any], ...]] = {
+    "concatenated as images": (lambda x: torch.cat([x[:, :, :32], x[:, :, 32:]]), conv(1, 2, 4, stride=4)),
+    "concatenated as channels": (lambda x: torch.cat([x[:, :, :32], x[:, :, 32:]], 1), conv(2, 2, 4, stride=4)),
+    "stacked": (lambda x: torch.stack([x[:, :, :32], x[:, :, 32:]], 1).flatten(0, 1), conv(1, 2, 4, stride=4)),
+    "by a reshape": (lambda x: x.reshape(1, 1, 2, 32, 96).transpose(1, 2).flatten(0, 1), conv(1, 2, 4, stride=4)),
+}
+
+
+@pytest.mark.parametrize("name", TILES)
+def test_units_of_tiles_have_no_one_place(name: str) -> None:
+    """The first row or channel sees the upper half, the second the lower: no place on the photo is right for both."""
+    layer = TorchBackend().layers(network(TILES[name]), np.zeros((1, 1, 64, 96), np.float32))[-1]
+    assert layer.lines is not None and layer.lines[0] is None
+    assert layer.receptive is not None
+    assert layer.receptive[0].unknown == "different parts of the image lie in its rows or channels"
+
+
+class Clip(nn.Module):
+    """Frames in front of the channels, as video models of transformers have them; tokens by patch, then by frame, or so."""
+
+    def __init__(self, order: str) -> None:
+        super().__init__()
+        self.order = order
+        self.patches = nn.Conv2d(3, 4, 8, 8)
+        self.out = nn.Identity()
+
+    def forward(self, clip: torch.Tensor) -> torch.Tensor:
+        tokens = (
+            self.patches(clip.flatten(0, 1)).flatten(2).unflatten(0, clip.shape[:2])
+        )  # [clip, frame, channel, patch]
+        return self.out(tokens.permute((0, 3, 1, 2) if self.order == "patch" else (0, 1, 3, 2)).flatten(1, 2))
+
+
+@pytest.mark.parametrize("order", ["patch", "frame"])
+def test_tokens_of_a_clip_lie_on_a_grid_of_frames_rows_and_columns(order: str) -> None:
+    torch.manual_seed(0)
+    model, clip = Clip(order).eval(), torch.randn(1, 5, 3, 16, 24)
+    maps = ls.open(model, preprocess=None).capture(clip.numpy(), "out")
+    with torch.no_grad():
+        frames = model.patches(clip[0]).permute(0, 2, 3, 1).numpy()
+    np.testing.assert_allclose(maps["out"].values[0], frames, atol=1e-6)
+
+
+def test_tokens_that_share_a_place_form_no_grid() -> None:
+    """Several tokens for each patch, as of several scales: they aren't columns of a wider picture."""
+    several = Step(lambda x: tokens(x)[:, :, None].expand(-1, -1, 4, -1).flatten(1, 2) * 1.0)
+    model = network((conv(1, 2, 8, stride=8), several))
+    layer = TorchBackend().layers(model, np.zeros((1, 1, 16, 24), np.float32))[-1]
+    assert layer.shape == (1, 24, 2)
+    assert layer.grid is None

@@ -31,6 +31,7 @@ from .field_dims import (
 LETTERS = "dhwn"
 
 SEVERAL_ORDERS = "branches with positions in different orders meet"
+APART = "different parts of the image lie in its rows or channels"
 
 Fields = tuple[tuple[str, Field], ...]
 
@@ -125,7 +126,10 @@ class Positions:
             else:
                 parts = [part.along()[axis] for index in gone for part in self.dims[index] if axis in part.axes]
                 low, high = (sum(int(end(part[part > NOWHERE])) for part in parts) for end in (np.min, np.max))
-                fields[axis] = window(fields[axis], high - low + 1, padding=-low)
+                within = high - low < _spacing(axis, dims)
+                fields[axis] = (
+                    window(fields[axis], high - low + 1, padding=-low) if within else fields[axis].lost(APART)
+                )
         return Positions(dims, tuple(fields.items())).settle()
 
     def reduce(self, over: Sequence[int] | None, rank: int) -> Positions:
@@ -232,7 +236,7 @@ class Positions:
         names = [positions.token_names(dim) for positions in operands]
         if not walking:
             joined = join_dims([(positions.dims[dim], own) for positions, own in zip(operands, names, strict=True)])
-            return self.combine(others).with_dim(dim, joined)
+            return self.combine(others).unplace_parts(operands).with_dim(dim, joined)
         first, shape = walking[0], [*self.shape[:dim], size, *self.shape[dim + 1 :]]
         fields = merge_fields(operands)
         axes = first.along(dim)
@@ -241,6 +245,17 @@ class Positions:
             return first.give_up("positions of several maps in a row", shape)
         joined = join_dims([(positions.dims[dim], own) for positions, own in zip(operands, names, strict=True)])
         return Positions((*first.dims[:dim], joined, *first.dims[dim + 1 :]), fields)
+
+    def unplace_parts(self, operands: Sequence[Positions]) -> Positions:
+        """What holds these operands side by side; where they lie more than a unit apart, as tiles do, units have no place."""
+        settled = [dict(positions.settle().fields) for positions in operands if positions.fields]
+        fields = dict(self.fields)
+        for axis, field in self.fields:
+            lines = [line for other in settled if axis in other and (line := other[axis].line)]
+            origins = [line.origin for line in lines]
+            if lines and max(origins) - min(origins) > abs(lines[0].spacing):
+                fields[axis] = field.lost(APART)
+        return replace(self, fields=tuple(fields.items()))
 
     def token_names(self, dim: int) -> list[str]:
         """A name for each position of a dimension that walks along no axis, by the parameter that holds it."""
@@ -294,6 +309,12 @@ def merge_fields(operands: Sequence[Positions]) -> Fields | None:
         return None
     keys = list(dict.fromkeys(axis for field in fields for axis in field if axis.isupper()))
     return tuple((axis, merge(field[axis] for field in fields if axis in field)) for axis in [*axes[0], *keys])
+
+
+def _spacing(axis: str, dims: Iterable[Dim]) -> int:
+    """How far apart the next positions along an axis are in these dimensions."""
+    steps = [np.unique(part.along()[axis]) for dim in dims for part in dim if axis in part.axes]
+    return min([int(np.diff(part).min()) for part in steps if len(part) > 1], default=1 << 40)
 
 
 def _public(field: Field) -> Field:

@@ -115,7 +115,11 @@ def tidy(factors: Dim) -> Dim:
     if not axes or (bare and len(set(axes)) == len(axes)):
         return factors
     whole = spell_out(factors)
-    return (whole,) if whole.names or any(NOWHERE in steps for steps in whole.steps) else _product(whole)
+    if whole.names or any(NOWHERE in steps for steps in whole.steps):
+        return (whole,)
+    # Tokens that share a place, as those of the frames of a clip do, form no product.
+    shared = len(set(axes)) > 1 and len(set(zip(*whole.steps, strict=True))) < whole.size
+    return (whole,) if shared else _product(whole)
 
 
 def _product(whole: Factor) -> Dim:

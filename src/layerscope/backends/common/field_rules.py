@@ -31,7 +31,8 @@ class Operation:
     `dims` are the dimensions that it works along, `None` for all. Kernel, stride, dilation and padding are numbers for each of
     these, or one for all. `padding` is what is added in front (negative: cut off), or one of `"valid"`, `"same"`,
     `"same_lower"` (the odd one in front) and `"causal"`. `labels` name the dimensions of every input and the output, as einsum
-    does; `picks` are indices to `take`; `reason` says why an operation is `unknown`.
+    does; `scales` say how much a resize enlarges each dimension, where that isn't the ratio of the sizes; `picks` are
+    indices to `take`; `reason` says why an operation is `unknown`.
     """
 
     kind: str
@@ -43,6 +44,7 @@ class Operation:
     padding: Numbers | str = 0
     mode: str = "nearest"
     corners: bool = False
+    scales: Sequence[float] = ()
     labels: Sequence[str] = ()
     picks: Sequence[int] = ()
     reason: str = ""
@@ -193,7 +195,10 @@ def _adapt(operation: Operation, shape: Shape) -> Positions:
 def _resize(operation: Operation, shape: Shape) -> Positions:
     sizes = {dim: (operation.source.shape[dim], shape[dim]) for dim in operation.along}
     rule = partial(resize, mode=operation.mode, corners=operation.corners)
-    rules = {dim: partial(rule, before=old, after=new) for dim, (old, new) in sizes.items() if old != new}
+    scales = dict(zip(sizes, operation.scales or [0.0] * len(sizes), strict=True))
+    rules = {
+        dim: partial(rule, before=old, after=new, scale=scales[dim]) for dim, (old, new) in sizes.items() if old != new
+    }
     return operation.source.slide(rules, shape)
 
 
@@ -285,7 +290,7 @@ def _permute(operation: Operation, shape: Shape) -> Positions:
 
 def _stack(operation: Operation, shape: Shape) -> Positions:
     dim = (operation.dims or (0,))[0] % len(shape)
-    positions = operation.source.combine(operation.inputs[1:])
+    positions = operation.source.combine(operation.inputs[1:]).unplace_parts(operation.inputs)
     return Positions((*positions.dims[:dim], *plain(shape)[dim : dim + 1], *positions.dims[dim:]), positions.fields)
 
 

@@ -201,7 +201,16 @@ def _resize(step: Step) -> Operation:
         known = mode in ("linear", "cubic") and grid in ("half_pixel", "pytorch_half_pixel", "align_corners")
     if not known or step.options.get("antialias"):
         return unknown(step, f"a resize of the kind {mode}, {grid} isn't followed")
-    return Operation("resize", [step.source], None, mode=mode, corners=grid == "align_corners")
+    return Operation("resize", [step.source], None, mode=mode, corners=grid == "align_corners", scales=_scales(step))
+
+
+def _scales(step: Step) -> list[float]:
+    """By how much a resize enlarges each dimension, where the graph says it in numbers."""
+    try:
+        scales = step.numbers(1, "scales") if step.kind == "Upsample" else step.numbers(2)
+    except LookupError:
+        return []
+    return scales if len(scales) == len(step.shape) else []
 
 
 def _block(step: Step) -> int:

@@ -33,6 +33,7 @@ class Operator(NamedTuple):
 NO_TOKENS = re.compile(r"weight|bias|pos|running|num_|scale|gamma|alpha|mask|index|table|freq")
 
 INPUT_AXES = {4: "bchw", 5: "bcdhw"}
+COLORS = (1, 3)
 
 
 class Fields(TorchDispatchMode):
@@ -59,6 +60,8 @@ class Fields(TorchDispatchMode):
             (image,) = images
             sequence = any(isinstance(module, torch.nn.Conv1d) for module in model.modules())
             axes = INPUT_AXES.get(image.ndim) or ("bcn" if sequence and image.ndim == 3 else None)
+            if image.ndim == 5 and image.shape[2] in COLORS and image.shape[1] not in COLORS:
+                axes = "bdchw"  # frames of a clip, as in transformers
             if axes:
                 self.set(image, image_positions(axes, image.shape))
 

@@ -101,7 +101,11 @@ def _pool(dilation: int | None, step: Step) -> Operation:
 
 def _resize(mode: str, corners: int | None, step: Step) -> Operation:
     keep = corners is not None and bool(step.arg(corners))
-    return Operation("resize", [step.source], step.spatial, mode=mode, corners=keep)
+    # One argument for each dimension, or a list of them.
+    scales = step.args[2 if corners is None else corners + 1 :]
+    scales = scales[0] if scales and isinstance(scales[0], list | tuple) else scales
+    stated = scales if len(scales) == len(step.spatial) and all(scales) else ()
+    return Operation("resize", [step.source], step.spatial, mode=mode, corners=keep, scales=stated)
 
 
 def _pad(step: Step) -> Operation:

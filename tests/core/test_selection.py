@@ -5,7 +5,8 @@ import pytest
 import layerscope as ls
 from helpers.layer_table import TABLE, layer
 from helpers.wording import raises, wording
-from layerscope.core.receptive_field import Field
+from layerscope.core.note import Note
+from layerscope.core.receptive_field import SEVERAL_MAPS, WHOLE, Field, Line, unknown, window
 
 
 def paths(choice):
@@ -132,6 +133,43 @@ def test_a_table_of_positions_is_no_picture_of_the_image():
     assert table.choose("last") == table.choose("stages") == [conv]
     # Behind a detour through numpy nothing has a field any more, and yet all is made from the image.
     assert ls.LayerTable([conv, positions]).choose("last") == [positions]
+
+
+@pytest.mark.parametrize(
+    ("axes", "shape", "changes"),
+    [
+        ("bchw", (1, 1, 4, 2100), {"receptive": (unknown(Note(SEVERAL_MAPS, "")),) * 2, "lines": (None, None)}),
+        ("bchw", (1, 1, 1, 1024), {"receptive": (WHOLE, WHOLE), "lines": (None, None)}),
+        ("bhwc", (1, 4, 16, 8), {"receptive": (Field(), Field()), "lines": (None, None)}),
+        ("bdnc", (1, 4, 16, 8), {"receptive": (Field(), Field())}),
+    ],
+    ids=["boxes of several maps", "a vector", "heads named h", "tokens of each head"],
+)
+def test_what_has_other_axes_than_the_image_is_no_picture_of_it(axes, shape, changes):
+    lines = {"lines": (Line(0.5, 4.0), Line(0.5, 4.0)), "receptive": (window(Field(), 3, 4),) * 2}
+    conv = ls.Layer("conv", "Conv", "bchw", (1, 2, 8, 8), 0, 1, **lines)
+    table = ls.LayerTable([conv, ls.Layer("other", "Layer", axes, shape, 1, 1, **changes)])
+    assert table.choose("last") == table.choose("stages") == [conv]
+
+
+def test_a_decoder_behind_a_vector_has_pictures():
+    conv = ls.Layer("conv", "Conv", "bchw", (1, 2, 8, 8), 0, 1, receptive=(Field(), Field()))
+    decoder = ls.Layer("decoder", "Conv", "bchw", (1, 2, 16, 16), 1, 1, receptive=(WHOLE, WHOLE), lines=(None, None))
+    assert ls.LayerTable([conv, decoder]).choose("last") == [decoder]
+
+
+def test_arithmetic_in_front_of_a_network_is_no_stage():
+    scaled = ls.Layer("scaled", "Rescaling", "bhwc", (1, 16, 16, 3), 0, 1, receptive=(Field(), Field()))
+    conv = ls.Layer("conv", "Conv", "bhwc", (1, 8, 8, 4), 1, 1, receptive=(window(Field(), 3, 2),) * 2)
+    assert ls.LayerTable([scaled, conv]).choose("stages") == [conv]
+    assert ls.LayerTable([scaled]).choose("stages") == [scaled], "a network of nothing else"
+
+
+def test_a_network_of_one_dimension_has_a_last_layer_and_stages():
+    sizes = [30, 30, 13, 1]
+    table = ls.LayerTable([ls.Layer(f"l{n}", "Conv1d", "bcn", (1, 8, size), n, 1) for n, size in enumerate(sizes)])
+    assert [layer.path for layer in table.choose("last")] == ["l2"]
+    assert [layer.path for layer in table.choose("stages")] == ["l1", "l2"]
 
 
 def test_a_name_with_a_comma_is_refused_with_how_to_give_several():

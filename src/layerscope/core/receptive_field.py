@@ -16,6 +16,7 @@ from typing import NamedTuple
 MOST_PHASES = 512
 NO_PATTERN = "the units follow no repeating pattern"
 ROLLED = "windows over rolled units"
+SEVERAL_MAPS = "several-maps"  # the kind of the reason why positions of several maps in a row have no field
 
 
 class Line(NamedTuple):

@@ -11,6 +11,8 @@ from typing import Any
 from ..errors import LayerNotCalled, LayerNotFound, unknown_layer
 from ..safe_text import counted
 from .layer import Layer, bare_kind, inside, list_paths, no_call, path_endings, require_output, split_call
+from .note import kind_of
+from .receptive_field import SEVERAL_MAPS
 
 
 def choose(table: Sequence[Layer], layers: Any) -> list[Layer]:
@@ -225,24 +227,46 @@ WORDS = {"last": _last, "stages": _stages_or_error, "output": _output}
 
 
 def _pictures(table: Sequence[Layer]) -> list[Layer]:
-    """The calls that give pictures of more than one pixel; attention weights aren't pictures of the image."""
-    ran = [call for call in in_order(table) if call.path and call.showable]
+    """The calls that give pictures of more than one pixel, in a network without any those that give more than one position.
+
+    Attention weights aren't pictures of the image.
+    """
+    ran = [call for call in in_order(table) if call.path and call.showable and not call.attention]
     # What has no receptive field although a later layer has one wasn't made from the image: a table of positions.
     last_receptive = max((position for position, call in enumerate(ran) if call.receptive), default=-1)
-    return [
+    wide = [
         call
         for position, call in enumerate(ran)
-        if (call.receptive or position > last_receptive)
-        and not call.attention
-        and len(call.spatial) >= 2
-        and max(call.spatial) > 1
+        if (call.receptive or position > last_receptive) and max(call.spatial, default=1) > 1
     ]
+    return [call for call in wide if len(call.spatial) > 1 and _is_of_image(call)] or [
+        call for call in wide if len(call.spatial) == 1
+    ]
+
+
+def _is_of_image(call: Layer) -> bool:
+    """Whether the axes of a picture are those of the image, as far as that is known."""
+    if not call.grid and "n" in call.axes:  # tokens for each head, or for each step
+        return False
+    fields = call.receptive or ()
+    if any(kind_of(field.unknown) == SEVERAL_MAPS for field in fields):  # lists of boxes
+        return False
+    if not fields or not call.lines or any(call.lines):
+        return True
+    # Its units lie nowhere along its axes: rows of another kind where they have boxes, a vector where it has a single row.
+    return not all(field.known for field in fields) and min(call.spatial) > 1
+
+
+def _is_pixelwise(call: Layer) -> bool:
+    """Whether each unit sees one pixel, and each pixel has one: arithmetic in front of a network."""
+    return bool(call.receptive) and all((field.size, field.stride) == (1, 1) for field in call.receptive or ())
 
 
 def _stages(table: Sequence[Layer]) -> list[Layer]:
     """The last layer of each resolution on the way down to the smallest one, then of each on the way up again."""
     # Padding before a strided convolution makes sizes of its own that are no stage.
     pictures = [call for call in _pictures(table) if "pad" not in bare_kind(call).lower()]
+    pictures = [call for call in pictures if not _is_pixelwise(call)] or pictures
     if not pictures:
         return []
     areas = [math.prod(call.spatial) for call in pictures]

@@ -31,6 +31,12 @@ PREFIX_TOKENS = {
 UNUSED = "hwdn"
 
 
+# Why axes may be other ones: `Layer.doubt`.
+ASSUMED = "axes assumed from the rank"
+DERIVED = "axes follow from assumed ones"
+SEVERAL = "axes not certain: arrays of two kinds have this shape"
+
+
 def for_one_image(axes: str, shape: tuple[int, ...], images: int) -> tuple[int, ...]:
     """A shape with the rows that one of some images has; as it is where its rows don't divide, and so belong to none.
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ...core.receptive_field import MOST_PHASES, WHOLE, Field, merge, read_units, unknown, window
+from ...core.note import Note
+from ...core.receptive_field import MOST_PHASES, SEVERAL_MAPS, WHOLE, Field, merge, read_units, unknown, window
 from .axes import distribute
 from .field_dims import (
     NOWHERE,
@@ -242,7 +243,7 @@ class Positions:
         axes = first.along(dim)
         alike = all(dict(other.fields).get(axis) == dict(first.fields)[axis] for other in walking for axis in axes)
         if fields is None or not alike:
-            return first.give_up("positions of several maps in a row", shape)
+            return first.give_up(Note(SEVERAL_MAPS, "positions of several maps in a row"), shape)
         joined = join_dims([(positions.dims[dim], own) for positions, own in zip(operands, names, strict=True)])
         return Positions((*first.dims[:dim], joined, *first.dims[dim + 1 :]), fields)
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ...core.layer import Layer
+from ..common.axes import ASSUMED, DERIVED
 from .axes import KnownAxes
 from .model import GraphModel, Output
 from .walk import Name
@@ -29,8 +30,8 @@ def doubt(output: Output[Name, Any], axes: KnownAxes[Name]) -> str:
     if not axes.letters(output):
         return ""
     if output.tensor in axes.assumed:
-        return "axes assumed from the rank"
-    return "axes follow from assumed ones" if output.tensor in axes.derived else ""
+        return ASSUMED
+    return DERIVED if output.tensor in axes.derived else ""
 
 
 def of_one_image(layer: Layer, images: int) -> Layer:

@@ -11,10 +11,13 @@ import numpy as np
 
 from ...core.layer import Layer
 from ..common.axes import (
+    ASSUMED,
     CHANNELS_FIRST,
     CHANNELS_LAST,
+    DERIVED,
     PICTURES_FIRST,
     PREFIX_TOKENS,
+    SEVERAL,
     SPACE,
     for_one_image,
     prefix_labels,
@@ -38,7 +41,7 @@ NOTES = {"bndc": "d = attention head", "bcqk": "attention weights"}
 MIXED = "works along the tokens of each channel"
 
 
-UNSURE = "axes not certain: arrays of two kinds have this shape"
+VMAPPED = "inside vmap: the mapped axis comes first"
 
 
 HEADS = ("DenseGeneral", "LinearGeneral")
@@ -66,6 +69,8 @@ class Axes:
         # Equinox takes one example, so its models run inside a vmap of ours.
         self._own_vmaps = 1 if channels_first else 0
         self._trace: TensorMap[str] = TensorMap()
+        self._doubts: TensorMap[str] = TensorMap()
+        self._assumed: set[tuple[str, int, str]] = set()
         self._by_shape: dict[tuple[int, ...], str] = {}
         self._ambiguous: set[tuple[int, ...]] = set()
         # Tokens that a model transposes between two modules are known again by their values.
@@ -85,19 +90,41 @@ class Axes:
         shape = for_one_image(axes, shape, self._images)
         rows = shape[axes.index("b")]
         if rows != 1:
-            return Layer(path, "", axes, shape, note=note or f"{rows} rows for each image, as with windows")
-        return Layer(path, "", axes, shape, note=note)
+            note = note or f"{rows} rows for each image, as with windows"
+        return Layer(path, "", axes, shape, note=note, doubt=self._doubt(output))
+
+    def _doubt(self, output: Output) -> str:
+        """Why the axes of an array may be other ones; noted, for those that are made from it."""
+        call, shape = output.call, output.shape
+        rank = len(shape)
+        stated = stated_axes(call.module, rank, self._channels_first)
+        doubt = ""
+        if call.mapped > self._own_vmaps and not self._channels_first:
+            doubt = VMAPPED
+        elif stated is None and rank > 2:
+            sources = [source for source in _inputs(call) if source.ndim == rank]
+            earlier = self._doubts.get(call.parts[output.subpath])
+            if shape in self._ambiguous:
+                doubt = SEVERAL
+            elif earlier is not None:
+                doubt = earlier
+            elif (call.path, call.number, output.subpath) in self._assumed:
+                doubt = ASSUMED
+            elif any(self._doubts.get(source) for source in sources):
+                doubt = DERIVED
+        self._doubts.set(call.parts[output.subpath], doubt)
+        return doubt
 
     def _note(self, call: Call, axes: str, shape: tuple[int, ...]) -> str:
-        """What axes mean that don't say it themselves, and whether they are certain."""
+        """What axes mean that don't say it themselves."""
         if call.mapped > self._own_vmaps and not self._channels_first:
-            return "inside vmap: the mapped axis comes first"
+            return VMAPPED
         if _mixes_tokens(call.module, axes):
             return MIXED
         if axes in NOTES:
             return NOTES[axes]
         ambiguous = shape in self._ambiguous and stated_axes(call.module, len(shape), self._channels_first) is None
-        return UNSURE if ambiguous else ""
+        return SEVERAL if ambiguous else ""
 
     def letters(self, output: Output) -> str:
         """The axes of an output, `""` where it has no picture."""
@@ -114,7 +141,10 @@ class Axes:
         stated = stated_axes(call.module, rank, self._channels_first)
         if is_a(call.module, *CHANNEL_LAST) and stated == CHANNELS_LAST.get(rank):
             return self._along_last(call, rank) or CHANNELS_LAST[rank]
-        return stated or self._inherit(output) or self._default[rank]
+        inherited = stated or self._inherit(output)
+        if inherited is None:
+            self._assumed.add((call.path, call.number, output.subpath))
+        return inherited or self._default[rank]
 
     def _along_last(self, call: Call, rank: int) -> str | None:
         """For what works along the last axis: the others stay what they were, also where the model transposed them."""
@@ -153,7 +183,7 @@ class Axes:
             *(self._known_axes(source) for source in inputs if source.shape == array.shape),
             self._children.get(call.path),
             None if shape in self._ambiguous else self._by_shape.get(shape),
-            *(self._trace.get(source) for source in inputs),
+            *(self._trace.get(source) for source in inputs if source.size > 1),  # one number is spread out to any axes
         ]
         return next((axes for axes in candidates if axes is not None and len(axes) == len(shape)), None)
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple, cast
 
 import torch
 from torch import nn
 
 from ...core.layer import Layer
+from ..common.axes import ASSUMED, DERIVED, PICTURES_FIRST, SEVERAL, for_one_image, permuted_view
 from ..common.axes import CHANNELS_FIRST as PICTURES
 from ..common.axes import CHANNELS_LAST as TOKENS
-from ..common.axes import PICTURES_FIRST, for_one_image, permuted_view
 from ..common.run import TensorMap
 from ..common.tokens import located
 from .attention import attends, map_axes
@@ -30,6 +31,10 @@ LAST = TOKENS | {1: "b"}
 WINDOWS = "windows × positions in a window × features: the image is split up here, so there is no picture"
 
 HEADS = "heads × tokens × features, or positions, inside an attention: no picture"
+
+OF_HEADS = "d = attention head"
+
+STATES = "n = layers and directions, the state after the last step"
 
 OVER_CHANNELS = "attention between channels (a row and a column for each channel of a head), not between positions"
 
@@ -63,10 +68,18 @@ class Axes:
         self._images, self._fields = images, fields or Fields()
         self._prefix = stated_prefix(() if model is None else model.modules()) or ()
         self._heads: set[str] = set()
+        self._inputs: TensorMap[bool] = TensorMap()
+        self._guesses: dict[str, str] = {}
+        self._several: set[tuple[int, ...]] = set()
         self._trace: TensorMap[str] = TensorMap()
         self.flow = Flow(self._trace)
         self._shapes: dict[tuple[int, ...], str] = {}
         self._children: dict[str, tuple[str, int]] = {}
+
+    def start(self, arguments: Any) -> None:
+        """Note what goes into the model: a layer on it has the axes of a photo."""
+        for part in parts_of(arguments).values():
+            self._inputs.set(part, True)
 
     def entered(self, name: str, module: nn.Module, inputs: tuple[Any, ...]) -> None:
         """A module begins to run."""
@@ -79,12 +92,18 @@ class Axes:
         shape = tuple(tensor.shape)
         if self.flow.factors.windows(tensor):
             return Layer(path, "", "", shape, note=WINDOWS)
-        if self._is_inside_heads(output):
+        heads = self.flow.factors.heads(tensor)
+        if heads == "?" or self._is_inside_heads(output):
             return Layer(path, "", "", shape, note=HEADS)
+        if heads:
+            self._trace.set(tensor, heads)
+            row = self._row(path, heads, shape, tensor)
+            return row if row.attention else replace(row, note=OF_HEADS)
         axes = self.letters(output)
         if not axes:
             return Layer(path, "", "", shape, note=f"a {tensor.ndim}-dimensional {tensor.dtype} has no picture")
-        return self._row(path, axes, shape, tensor)
+        row = self._row(path, axes, shape, tensor)
+        return replace(row, note=STATES) if _is_state(output) else row
 
     def attention(self, name: str, weights: torch.Tensor, scores: torch.Tensor | None) -> Layer:
         """Attention weights that were computed inside the module `name`, from `scores` where a softmax was seen."""
@@ -109,6 +128,8 @@ class Axes:
         rows = shape[axes.index("b")] if "b" in axes else 1
         row = Layer(path, "", axes, shape, note=windows(rows) if rows > 1 else "")
         row = located(row, self._fields.get(tensor), self._prefix)
+        if self.flow.assumed(tensor):
+            row = replace(row, doubt=self._guesses.get(path, DERIVED))
         self.flow.keep(tensor, row.grid)
         return row
 
@@ -120,10 +141,21 @@ class Axes:
         axes = self._state(output) or self._inherit(output)
         if axes is None or len(axes) != tensor.ndim or axes == "b":
             axes = PICTURES_FIRST.get(tensor.ndim, "")
+            self._guess(output)
         self._trace.set(tensor, axes)
+        if self._shapes.get(tuple(tensor.shape), axes) != axes:
+            self._several.add(tuple(tensor.shape))
         self._shapes[tuple(tensor.shape)] = axes
         self._children[name.rpartition(".")[0] if "." in name else ""] = (axes, tensor.ndim)
         return axes
+
+    def _guess(self, output: Output, reason: str = ASSUMED) -> None:
+        """Note that the axes of an output are assumed; of two axes, that they are images and channels is no guess."""
+        sources = [value for source in output.inputs for value in parts_of(source).values()]
+        of_photo = any(self._inputs.get(value) and value.ndim == output.tensor.ndim > 3 for value in sources)
+        if output.tensor.ndim > 2 and not of_photo:
+            self.flow.assume(output.tensor)
+            self._guesses[output.name + output.part] = reason
 
     def _is_inside_heads(self, output: Output) -> bool:
         """Whether a tensor inside an attention has heads, not pixels: no axes of it are known."""
@@ -132,7 +164,12 @@ class Axes:
             3 < tensor.ndim < 6
             and any(output.name.startswith(name + ".") for name in self._heads)
             and not isinstance(output.module, CHANNELS_FIRST)
-            and self._known_axes((*output.inputs, tensor)) is None
+            and self._trace.get(tensor) is None
+            and not any(
+                self._trace.get(value) is not None and value.ndim == tensor.ndim
+                for source in output.inputs
+                for value in parts_of(source).values()
+            )
         )
 
     def _state(self, output: Output) -> str | None:
@@ -159,6 +196,10 @@ class Axes:
     def _channels_last(self, output: Output) -> str:
         """For what works along the last axis: the others stay what they were (`nbc`, `bqkc`), where that is known."""
         known, rank = self._known_axes(output.inputs) or "", output.tensor.ndim
+        if len(known) == rank > 2 and any(
+            self.flow.assumed(value) for source in output.inputs for value in parts_of(source).values()
+        ):
+            self.flow.assume(output.tensor)
         return known if len(known) == rank and known.endswith("c") else LAST[rank]
 
     def _inherit(self, output: Output) -> str | None:
@@ -175,7 +216,14 @@ class Axes:
         child, rank = self._children.get(output.name, (None, 0))
         if child is not None and rank == tensor.ndim:
             return child
-        return alike[0][1] if alike else self._shapes.get(tuple(tensor.shape))
+        alike = [(value, axes) for value, axes in alike if value.numel() > 1]  # one number, spread out to any axes
+        if alike:
+            if self.flow.assumed(alike[0][0]):
+                self.flow.assume(tensor)
+            return alike[0][1]
+        if tuple(tensor.shape) in self._several:
+            self._guess(output, SEVERAL)
+        return self._shapes.get(tuple(tensor.shape))
 
     def _known_axes(self, inputs: tuple[Any, ...]) -> str | None:
         for source in inputs:
@@ -223,7 +271,16 @@ def _multihead_attention(_: Axes, output: Output) -> str | None:
 
 
 def _recurrent(_: Axes, output: Output) -> str | None:
-    return _tokens(cast(nn.RNNBase, output.module).batch_first, output) if output.part == "[0]" else None
+    """The steps, or the state of each layer and direction, which never has the images first; without `b` for one image."""
+    if output.tensor.ndim == 2:
+        return "nc"
+    batch_first = not _is_state(output) and cast(nn.RNNBase, output.module).batch_first
+    return _tokens(batch_first, output)
+
+
+def _is_state(output: Output) -> bool:
+    """Whether a tensor is what a recurrent layer keeps from its last step."""
+    return isinstance(output.module, nn.RNNBase) and output.part.startswith("[1]")
 
 
 def _transformer(_: Axes, output: Output) -> str | None:

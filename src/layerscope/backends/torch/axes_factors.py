@@ -108,6 +108,22 @@ class Factors:
         letters = [{part.letter for part in dim} for dim in dims[1:]]
         return any({"h", "w"} <= axes and "c" not in axes for axes in letters)
 
+    def heads(self, tensor: torch.Tensor) -> str:
+        """The axes of tokens whose channels were split into heads: `d` counts the heads, or `"?"` for any other order.
+
+        `""` where no channels were split, or where they are all that there is beside the images (groups of channels).
+        """
+        dims = self.get(tensor)
+        if dims is None or len(dims) < 4:
+            return ""
+        letters = ["".join(dict.fromkeys(part.letter for part in dim)) or "b" for dim in dims]
+        if letters == ["b", "c", "n", "n"]:
+            return "bcqk"
+        if letters.count("c") < 2 or "n" not in letters or letters[-1] != "c":
+            return ""
+        named = "".join(letters)
+        return {"bcnc": "bdnc", "bncc": "bndc"}.get(named, "?")
+
     def channels(self, tensor: torch.Tensor) -> bool:
         """Whether the last dimension walks along channels alone."""
         dims = self.get(tensor)

@@ -90,11 +90,20 @@ class Flow:
     def __init__(self, trace: TensorMap[str]) -> None:
         self._trace = trace
         self._grids: TensorMap[Grid] = TensorMap()
+        self._assumed: TensorMap[bool] = TensorMap()
         self.factors = Factors()
 
     def grid(self, tensor: torch.Tensor) -> Grid | None:
         """The (height, width) that the tokens of `tensor` were made from by flattening, where that was seen."""
         return self._grids.get(tensor)
+
+    def assume(self, tensor: torch.Tensor) -> None:
+        """Note that the axes of a tensor rest on a guess."""
+        self._assumed.set(tensor, True)
+
+    def assumed(self, tensor: torch.Tensor) -> bool:
+        """Whether the axes of a tensor rest on a guess."""
+        return bool(self._assumed.get(tensor))
 
     def keep(self, tensor: torch.Tensor, grid: Grid | None) -> None:
         """Note the grid of a module's output."""
@@ -126,9 +135,14 @@ class Flow:
         if rule is not None:
             axes, grid = rule(call, result)
         else:
-            axes, grid = next((axes for tensor, axes in sources if tensor.shape == result.shape), None), call.grid
+            alike = [(tensor, axes) for tensor, axes in sources if tensor.shape == result.shape]
+            alike.sort(key=lambda source: self.assumed(source[0]))  # what is known for sure first
+            call = call._replace(source=alike[0][0]) if alike else call
+            axes, grid = alike[0][1] if alike else None, call.grid
         if axes and len(axes) == result.ndim:
             self._trace.set(result, axes)
+            if self.assumed(call.source):
+                self.assume(result)
             self.keep(result, grid if "n" in axes else None)
         elif axes is None and call.name in RESHAPES:
             self.factors.split(call.axes, call.source, result)
@@ -174,12 +188,20 @@ def reshape(
     while source < len(old) and to < len(new):
         if old[source] == new[to]:
             axes_after, source, to = axes_after + axes[source], source + 1, to + 1
+        elif axes[source : source + 3] == "dhw" and math.prod(old[source : source + 3]) == new[to]:
+            grid = old[source : source + 3]
+            axes_after, source, to = axes_after + "n", source + 3, to + 1
         elif axes[source : source + 2] == "hw" and math.prod(old[source : source + 2]) == new[to]:
             grid = old[source], old[source + 1]
             axes_after, source, to = axes_after + "n", source + 2, to + 1
-        elif axes[source] == "n" and grid is not None and new[to : to + 2] == grid and math.prod(grid) == old[source]:
+        elif (
+            axes[source] == "n"
+            and grid is not None
+            and new[to : to + len(grid)] == grid
+            and math.prod(grid) == old[source]
+        ):
+            axes_after, source, to = axes_after + "dhw"[-len(grid) :], source + 1, to + len(grid)
             grid = None
-            axes_after, source, to = axes_after + "hw", source + 1, to + 2
         else:
             return None, None
     return (axes_after, grid) if source == len(old) and to == len(new) else (None, None)

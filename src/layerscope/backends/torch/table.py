@@ -89,6 +89,7 @@ class Record:
         if not self.calls.steps:
             with unwatch():
                 self.fields.start(model, (args, kwargs))
+                self.axes.start((args, kwargs))
 
     def entered(self, name: str, module: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
         with unwatch():

@@ -1,0 +1,105 @@
+"""Axes of PyTorch layers that are a guess, those of heads and of recurrent states; doubt goes on to the layers behind."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import layerscope as ls
+
+pytestmark = pytest.mark.frameworks
+
+
+def rows(model, *shape):
+    torch.manual_seed(0)
+    batch = torch.rand(*shape)
+    scope = ls.open(model.eval(), preprocess=None)
+    return scope, batch, {row.path: row for row in scope.layers(batch)}
+
+
+class Detour(nn.Module):
+    """A layer through numpy, where axes can't be followed."""
+
+    def forward(self, x):
+        return torch.as_tensor(x.detach().numpy().reshape(-1, 4, 9, 4))
+
+
+def test_a_guess_of_axes_is_noted_on_the_maps_and_on_those_behind():
+    model = nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(2)), Detour(), nn.ReLU(), nn.Conv2d(4, 5, 3))
+    scope, batch, table = rows(model, 2, 3, 8, 8)
+    assert [bool(table[path].doubt) for path in "0123"] == [False, True, True, False]
+    maps = scope.capture(batch, ["1", "2", "3"])
+    assert [[note.kind for note in maps[path].notes] for path in "123"] == [["axes"], ["axes"], []]
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("recurrent", [nn.LSTM, nn.GRU, nn.RNN])
+def test_states_of_recurrent_layers_count_layers_and_directions_whatever_comes_first(recurrent, batch_first):
+    model = recurrent(8, 6, num_layers=2, bidirectional=True, batch_first=batch_first)
+    scope, batch, table = rows(model, *((3, 9, 8) if batch_first else (9, 3, 8)))
+    state = "[1][0]" if recurrent is nn.LSTM else "[1]"
+    assert table[""].axes == ("bnc" if batch_first else "nbc")
+    assert table[state].axes == "nbc"
+    fm = scope.capture(batch, state)[state]
+    with torch.no_grad():
+        expected = model(batch)[1]
+    expected = expected[0] if recurrent is nn.LSTM else expected
+    assert np.array_equal(fm.values, expected.transpose(0, 1).numpy())
+
+
+class Mixer(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.qkv, self.norm, self.drop, self.out = nn.Linear(16, 48), nn.LayerNorm(4), nn.Dropout(), nn.Linear(16, 16)
+
+    def forward(self, x):
+        q, k, v = (self.norm(t.reshape(*x.shape[:2], 4, 4).transpose(1, 2)) for t in self.qkv(x).chunk(3, -1))
+        weights = self.drop((q @ k.transpose(-1, -2)).softmax(-1))
+        return self.out((weights @ v).transpose(1, 2).reshape(x.shape))
+
+
+class Heads(nn.Module):
+    """An unknown layer that gives queries, keys and values of each head, as MONAI's attention has."""
+
+    def forward(self, x):
+        return x.reshape(*x.shape[:2], 3, 4, 4).permute(2, 0, 3, 1, 4)
+
+
+class Volumes(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.patch, self.qkv, self.heads, self.out = (
+            nn.Conv3d(1, 16, 8, 8),
+            nn.Linear(16, 48),
+            Heads(),
+            nn.Conv3d(16, 2, 1),
+        )
+
+    def forward(self, x):
+        tokens = self.patch(x).flatten(2).transpose(1, 2)
+        q, k, v = self.heads(self.qkv(tokens))
+        tokens = tokens + nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        return self.out(tokens.transpose(1, 2).reshape(-1, 16, 2, 2, 2))
+
+
+def test_heads_are_no_axis_of_the_image():
+    patches = nn.Sequential(nn.Conv2d(3, 16, 8, 8), nn.Flatten(2))
+    model = nn.Sequential(patches, Transposed(), Mixer())
+    scope, batch, table = rows(model, 1, 3, 32, 32)
+    assert (table["2.norm"].axes, table["2.drop"].axes) == ("bdnc", "bcqk")
+    assert list(scope.capture(batch, "stages")) == ["2"]
+
+
+class Transposed(nn.Module):
+    def forward(self, x):
+        return x.transpose(1, 2)
+
+
+@pytest.mark.parametrize("volumes", [1, 2])
+def test_heads_of_an_unknown_layer_are_no_volume(volumes):
+    scope, batch, table = rows(Volumes(), volumes, 1, 16, 16, 16)
+    assert not table["heads"].showable
+    assert table["qkv"].grid == (2, 2, 2)
+    stages = scope.capture(batch, "stages")
+    assert list(stages) == ["out"]
+    assert stages["out"].shape == (volumes, 2, 2, 2, 2)

@@ -46,7 +46,7 @@ RULES = {
         (3, 8, 8),
     ),
 }
-PER_IMAGE = {"a factor for each image", "a step for each image", "a second picture"}
+PER_IMAGE = ("a factor for each image", "a step for each image", "a second picture")
 
 
 @pytest.mark.parametrize("named", [False, True])
@@ -66,7 +66,8 @@ def test_values_are_those_of_the_whole_batch(rule, rows, named):
     ready = dict(zip(("image", "other"), batch, strict=True)) if named else batch
     for size in (1, 2, 3, None):
         fm = scope.capture(ready, "out", batch=size)["out"]
-        np.testing.assert_allclose(fm.values, expected, rtol=1e-4, atol=1e-5)
+        # the tokens of the image lie on its grid
+        np.testing.assert_allclose(fm.values.reshape(expected.shape), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("rule", PER_IMAGE)

@@ -19,7 +19,6 @@ FUNCTIONS = {
     "target": {"scores": "model batch target changes"},
     "load": {"load": "source weights trust"},
     "axes": {"Axes.letters": "output"},
-    "field": {"Fields.fields": "output"},
     "outputs": {"parts_of": "output", "main_part": "parts", "as_captured": "value"},
     "names": {"addresses": "graph indices"},
     "run": {"Session.run": "feeds"},

@@ -156,7 +156,7 @@ def test_noisy_inputs_are_counted(captured):
     with progress(events.append):
         ls.eigen_cam(captured, smooth=2, flip=True)
     counts = [event.done for event in events if event.what == "inputs"]
-    assert counts == [0, *range(1, 9)] and {event.total for event in events if event.what == "inputs"} == {8}
+    assert counts == [0, 4, 8] and {event.total for event in events if event.what == "inputs"} == {8}
 
 
 @pytest.mark.parametrize("method", [ls.score_cam, ls.ablation_cam, lambda fm: ls.eigen_cam(fm, smooth=3)])

@@ -433,7 +433,12 @@ class FeatureMap:
 
 
 def load(path: str | Path) -> FeatureMap:
-    """The feature map that `FeatureMap.save` wrote, as in its example.
+    """The feature map that `FeatureMap.save` wrote.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     load(FeatureMap.of_array(np.zeros((5, 6, 3))).save(f"{folder}/map.npz"))
+    <FeatureMap array (numpy array) [1, 5, 6, 3]>
 
     Args:
         path: The `.npz` file.

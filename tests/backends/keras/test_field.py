@@ -107,4 +107,4 @@ def test_last_is_not_the_convolution_of_one_pixel():
     table = LayerTable(KerasBackend().layers(model, np.zeros((1, 224, 224, 3), np.float32)))
     assert table.choose("last")[0].spatial == (7, 7)
     wording(table.explained("last"))
-    assert [item.spatial[0] for item in table.choose("stages")] == [224, 112, 56, 28, 14, 7]
+    assert [item.spatial[0] for item in table.choose("stages")] == [112, 56, 28, 14, 7]

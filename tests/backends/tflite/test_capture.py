@@ -422,9 +422,9 @@ def test_what_a_recurrent_layer_keeps_is_of_one_run() -> None:
     import tf_keras
 
     of = tf_keras.layers
-    model = tf_keras.Sequential([tf_keras.Input((6, 4), batch_size=1), of.LSTM(3), of.Dense(2)])
+    model = tf_keras.Sequential([tf_keras.Input((6, 4), batch_size=1), of.LSTM(3), of.Dense(2, name="head")])
     read, x = BACKEND.open(converted(model)), np.ones((1, 6, 4), np.float32)
-    path = next(layer.path for layer in BACKEND.layers(read, x) if layer.path.endswith("dense"))
+    path = next(layer.path for layer in BACKEND.layers(read, x) if layer.path.endswith("head"))
     runs = [BACKEND.capture(read, x, [path])[path].values for _ in range(3)]
     np.testing.assert_allclose(runs[0], model(x), rtol=1e-5, atol=1e-6)
     assert all(np.array_equal(run, runs[0]) for run in runs)

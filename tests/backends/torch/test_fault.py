@@ -16,7 +16,7 @@ def fail(*_, **__):
     return [][1]
 
 
-@pytest.mark.parametrize("place", ["axes.Axes.layer", "field.Fields.fields", "table.Record._parameters"])
+@pytest.mark.parametrize("place", ["axes.Axes.layer", "field.Fields.get", "table.Record._parameters"])
 def test_a_fault_in_our_hooks_is_ours(monkeypatch, place):
     monkeypatch.setattr(f"layerscope.backends.torch.{place}", fail)
     with pytest.raises(ls.InternalError) as raised:

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ...core.receptive_field import Field
 from ..common.fault import call_model
 from ..common.field import Positions, constant, first_with_fields, image_positions
 from ..common.field_rules import follow
@@ -64,11 +63,6 @@ class Fields(TorchDispatchMode):
                 axes = "bdchw"  # frames of a clip, as in transformers
             if axes:
                 self.set(image, image_positions(axes, image.shape))
-
-    def fields(self, output: torch.Tensor) -> tuple[Field, ...] | None:
-        """The fields of a tensor, one for each axis of the image."""
-        positions = self.get(output)
-        return positions.receptive() if positions is not None else None
 
     def get(self, tensor: torch.Tensor) -> Positions | None:
         entry = self._held.get(tensor)

@@ -55,8 +55,7 @@ class FeatureMap:
         tokens: The prefix tokens of a transformer, float32 `[image, token, channel]`.
         dtype: The type that the model itself computed in.
         role: What the channels of a combination are to a picture: `""` (numbers with a scale), `"rgb"` (three colours),
-            `"factors"` (non-negative parts, each with a colour of its own), `"labels"` (whole numbers of groups) or
-            `"weights"` (no output, but a layer's own weights; each channel a filter).
+            `"factors"` (non-negative parts), `"labels"` (numbers of groups) or `"weights"` (a layer's own, a filter each).
         notes: Notes for captions, each a `Note` with a kind.
         provenance: What files record: model, preprocessing, target.
         origin: Can run the model again; `None` for a map of a file, of `Scope.stream` or of a bare array.
@@ -359,15 +358,13 @@ class FeatureMap:
         import xarray
 
         dims = tuple(self._letters()[1:-1])
-        labelled = dims == ("n",) and len(self.layer.prefix) == self.shape[1]
+        coords: dict[str, Any] = {"image": list(self.ids), "channel": list(self.channels)}
+        if dims == ("n",) and len(self.layer.prefix) == self.shape[1]:
+            coords["n"] = list(self.layer.prefix)
         return xarray.DataArray(
             self.values,
             dims=("image", *dims, "channel"),
-            coords={
-                "image": list(self.ids),
-                "channel": list(self.channels),
-                **({"n": list(self.layer.prefix)} if labelled else {}),
-            },
+            coords=coords,
             name=self.layer.path or "output",
             attrs={"kind": self.layer.kind, "rule": self.rule, **self.provenance},
         )
@@ -379,8 +376,7 @@ class FeatureMap:
         (1, 3, 5, 6)
 
         Args:
-            layout: One letter per axis, each once: `b`, `c`, and for space `n`, `hw`, `dhw` or `qk`. `None`: channels
-                last.
+            layout: One letter per axis, each once: `b`, `c`, and `n`, `hw`, `dhw` or `qk`. `None`: channels last.
 
         Raises:
             BadLayout: The layout doesn't name each axis once.

@@ -405,3 +405,45 @@ def test_a_layer_that_the_run_itself_adds_is_not_left_in_the_model():
         scope.capture(images(), "late")
     model(torch.zeros(1, 3, 8, 8))
     assert capture(model, "late")["late"].values.shape == (2, 2, 6, 6)
+
+
+def fail(*_, **__):
+    return [][1]
+
+
+@pytest.mark.parametrize("place", ["axes.Axes.layer", "field.Fields.get", "table.Record._parameters"])
+def test_a_fault_in_our_hooks_is_ours(monkeypatch, place):
+    monkeypatch.setattr(f"layerscope.backends.torch.{place}", fail)
+    with pytest.raises(ls.InternalError) as raised:
+        ls.open(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), preprocess=None).layers(
+            np.zeros((2, 3, 8, 8), np.float32)
+        )
+    assert isinstance(raised.value.__cause__, IndexError)
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        nn.Conv2d(4, 4, 3),
+        nn.Linear(3, 3),
+        nn.MultiheadAttention(5, 1),
+        nn.TransformerEncoderLayer(6, 2),
+        Inside(lambda x: x @ x.flatten(1)),
+        Inside(lambda x: nn.functional.scaled_dot_product_attention(x, x, x[..., :3, :3])),
+        Inside(lambda x: torch.einsum("ab,bc->ac", x, x)),
+        Inside(lambda x: x.unknown()),
+        Inside(lambda x: [][1]),
+        Inside(lambda x: x[:, 7]),
+    ],
+    ids=lambda module: type(module).__name__,
+)
+def test_a_model_that_fails_is_to_blame_itself(module):
+    scope = ls.open(nn.Sequential(nn.Identity(), module).eval(), preprocess=None)
+    with pytest.raises(ls.ModelNotReadable):
+        scope.layers(np.zeros((2, 3, 8, 8), np.float32))
+
+
+@pytest.mark.parametrize("batch", [np.array([["a"]]), np.array([[None]]), np.zeros((1, 3), np.complex64)])
+def test_a_batch_that_torch_does_not_take_is_no_fault_of_ours(batch):
+    with pytest.raises(ls.ModelNotReadable):
+        ls.open(nn.Linear(3, 3), preprocess=None).layers(batch)

@@ -19,6 +19,31 @@ ROLLED = "windows over rolled units"
 SEVERAL_MAPS = "several-maps"  # the kind of the reason why positions of several maps in a row have no field
 
 
+ROUNDINGS: dict[str, Callable[[Fraction], int]] = {
+    "floor": math.floor,
+    "ceil": math.ceil,
+    "half down": lambda position: math.ceil(position - Fraction(1, 2)),
+    "half up": lambda position: math.floor(position + Fraction(1, 2)),
+}
+
+
+class Sampling(NamedTuple):
+    """Where a resize reads: unit `u` at position `u * ratio + shift`, which `nearest` rounds by a key of `ROUNDINGS`.
+
+    >>> Sampling.by_centres(Fraction(1, 2))
+    Sampling(ratio=Fraction(1, 2), shift=Fraction(-1, 4), rounding='floor')
+    """
+
+    ratio: Fraction
+    shift: Fraction = Fraction(0)
+    rounding: str = "floor"
+
+    @classmethod
+    def by_centres(cls, ratio: Fraction, rounding: str = "floor") -> Sampling:
+        """The positions of pixels whose centres lie in proportion (`half_pixel`)."""
+        return cls(ratio, ratio / 2 - Fraction(1, 2), rounding)
+
+
 class Line(NamedTuple):
     """Where units lie along one axis of the model's input, in pixels; pixel `i` covers `[i, i + 1)`.
 
@@ -164,18 +189,48 @@ def resize(
     """
     if before == after:
         return field
+    ratio = 1 / Fraction(scale).limit_denominator(MOST_PHASES) if scale else Fraction(before, after)
+    if corners:
+        sampling = Sampling(Fraction(before - 1, after - 1) if after > 1 else ratio)
+    else:
+        sampling = Sampling(ratio) if mode == "nearest" else Sampling.by_centres(ratio)
+    return resample(field, before, after, sampling, mode=mode)
+
+
+def resample(
+    field: Field,
+    before: int,
+    after: int,
+    sampling: Sampling,
+    *,
+    mode: str = "nearest",
+    antialias: bool = False,
+) -> Field:
+    """After `after` units were read at these positions of `before` units: `linear` reads two of them, `cubic` four.
+
+    `nearest` reads one, by `sampling.rounding`; where a ratio that no float holds leads to a tie, either of two. A position
+    outside of the units is moved onto the outermost one. With `antialias` a reduction reads as many units as it joins.
+
+    >>> resample(Field(), 8, 4, Sampling(Fraction(2), Fraction(1, 2), "ceil")).box(1)
+    (3.0, 3.0)
+    """
     if before == 1:
         return _read(field, 1, 0, lambda unit: [0])
-    ratio = 1 / Fraction(scale).limit_denominator(MOST_PHASES) if scale else Fraction(before, after)
-    ratio = Fraction(before - 1, after - 1) if corners and after > 1 else ratio
-    first, last = {"linear": (0, 1), "cubic": (-1, 2)}.get(mode, (0, 0))
+    ratio, shift, rounding = sampling
+    exact = any(number & (number - 1) == 0 for number in (ratio.denominator, ratio.numerator))
+    doubt = 0 if exact else Fraction(1, 1 << 12)
+    reach = {"linear": 1, "cubic": 2}.get(mode, 0) * max(1, ratio if antialias else 1)
+    rounded = ROUNDINGS[rounding]
+    under = max(0, -rounded(shift))
+    over = max(0, rounded((after - 1) * ratio + shift) - (before - 1))
 
-    def sources(unit: int) -> list[int]:
-        if mode == "nearest":
-            return [math.floor(unit * ratio)]
-        position = unit * ratio if corners else (unit + Fraction(1, 2)) * ratio - Fraction(1, 2)
-        low = math.floor(position)
-        return [low] if position == low else list(range(low + first, low + last + 1))
+    def sources(unit: int) -> Sequence[int]:
+        position = unit * ratio + shift
+        if not reach:
+            return range(rounded(position - doubt) - over, rounded(position + doubt) + under + 1)
+        if position.denominator == 1 and not antialias:
+            return [int(position)]
+        return range(math.floor(position - reach) + 1, math.ceil(position + reach))
 
     return _read(field, ratio.denominator, ratio.numerator, sources)
 

@@ -155,3 +155,92 @@ def test_a_resize_by_a_factor_places_units_by_the_factor():
     layer = BACKEND.layers(graph.model([1, 1, 48, 48], small), np.zeros((1, 1, 48, 48), np.float32))[0]
     assert layer.shape == (1, 1, 28, 28)
     assert [line.spacing for line in layer.lines] == pytest.approx([1 / 0.6] * 2)
+
+
+GRIDS = (
+    "half_pixel",
+    "half_pixel_symmetric",
+    "pytorch_half_pixel",
+    "align_corners",
+    "asymmetric",
+    "tf_crop_and_resize",
+)
+NEAREST = [{"nearest_mode": mode} for mode in ("floor", "ceil", "round_prefer_floor", "round_prefer_ceil")]
+RESIZES = [{"mode": "linear"}, {"mode": "cubic"}, *NEAREST]
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_a_resize_reads_where_the_standard_says(grid):
+    compared = 0
+    pictures = field_probe.line_images((16, 20)) + 1  # of ones, as cubic weights of both signs leave none of a line
+    for options in [*RESIZES, {"mode": "linear", "antialias": 1}] if grid == "half_pixel" else RESIZES:
+        for scales in ([2, 1.5], [0.5, 0.25], [3, 0.6]):
+            graph = GraphBuilder()
+            region = graph.weight(np.float32([0, 0, 0.25, 0.5, 1, 1, 0.75, 0.9]))
+            scales = graph.weight(np.float32([1, 1, *scales]))
+            model = graph.model(
+                [None, 1, 16, 20],
+                graph.add("Resize", "x", region, scales, coordinate_transformation_mode=grid, **options),
+            )
+            moved = np.abs(values_of(model, pictures) - values_of(model, np.ones_like(pictures[:1]))) > 1e-4
+            (layer, *_) = BACKEND.layers(model, pictures[:1])
+            compared += boxes_hold(moved[:, 0], layer.receptive, (16, 20))
+    assert compared > 200
+
+
+def boxes_hold(moved, fields, size):
+    """That what moves a unit lies in its box; returns how many boxes are no larger than that."""
+    exact = 0
+    for axis, (part, extent) in enumerate(((moved[: size[0]], size[0]), (moved[size[0] :], size[1]))):
+        reached = part.any(axis=2 - axis)
+        for unit in range(reached.shape[1]):
+            lines, (low, high) = np.flatnonzero(reached[:, unit]), fields[axis].box(unit)
+            if len(lines):
+                assert low <= lines[0] <= lines[-1] <= high, (axis, unit, fields[axis])
+                exact += (lines[0], lines[-1]) == (max(low, 0), min(high, extent - 1))
+    return exact
+
+
+def moving(graph, name):
+    """What cuts, turns or spreads a picture in the ways of which exporters and the standard have several."""
+    w = graph.weight
+    if name.startswith("turned to a size"):
+        options = {} if name.endswith("size") else {"auto_pad": name.split()[-1]}
+        return graph.add("ConvTranspose", "x", graph.ones(1, 1, 4, 4), strides=[2, 2], output_shape=[89, 79], **options)
+    if name == "parts":
+        parts = helper.make_node("Split", ["x", w(np.int64([8, 20, 16]))], ["front", "part", "rest"], "parts", axis=2)
+        graph.nodes.append(parts)
+        return graph.add("Relu", "part")
+    if name == "gathered":
+        return graph.add("Gather", "x", w(np.int64(range(39, 0, -2))), axis=3)
+    if name == "height and width exchanged":
+        turned = graph.add("Transpose", "x", perm=[0, 1, 3, 2])
+        return graph.add("Conv", turned, graph.ones(1, 1, 3, 1), strides=[2, 1], pads=[1, 0, 1, 0])
+    policy = {"axes": [2, 3], "keep_aspect_ratio_policy": name}
+    return graph.add("Resize", "x", "", "", w(np.int64([30, 30])), mode="linear", **policy)
+
+
+MOVES = [
+    *("turned to a size", "turned to a size SAME_UPPER", "turned to a size SAME_LOWER", "parts", "gathered"),
+    *("height and width exchanged", "not_larger", "not_smaller"),
+]
+
+
+@pytest.mark.parametrize("name", MOVES)
+def test_the_field_of_what_moves_pixels_is_what_moves_a_unit(name):
+    graph, pictures = GraphBuilder(), field_probe.line_images()
+    model = graph.model([None, 1, *field_probe.SIZE], moving(graph, name))
+    last = next(layer for layer in BACKEND.layers(model, pictures[:1]) if layer.path == "")
+    values = values_of(model, pictures).transpose([last.axes.index(axis) for axis in "bchw"])
+    assert field_probe.check_boxes(values, last.receptive) > 20
+
+
+def test_a_picture_that_goes_on_at_its_other_end_has_no_place():
+    graph = GraphBuilder()
+    pads = graph.weight(np.int64([0, 0, 2, 0, 0, 0, 2, 0]))
+    nodes = graph.add("Conv", graph.add("Pad", "x", pads, mode="wrap"), graph.ones(1, 1, 3, 3))
+    model = graph.model([1, 1, 8, 8], nodes)
+    model.opset_import[0].version = 19
+    (_, conv, *_) = BACKEND.layers(model, np.zeros((1, 1, 8, 8), np.float32))
+    assert [bool(field.unknown) for field in conv.receptive] == [True, True]
+    assert conv.lines is None or conv.lines == (None, None)

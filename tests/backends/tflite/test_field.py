@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from helpers import field_probe
-from helpers.tflite_models import BACKEND, K, converted, keras, rows
+from helpers.tflite_models import BACKEND, K, converted, keras, of_function, rows
 
 ONES = {"kernel_initializer": "ones"}
 NETWORKS = {
@@ -36,6 +37,46 @@ def test_the_field_is_what_moves_a_unit(name: str) -> None:
     values = BACKEND.capture(content, pictures.transpose(0, 2, 3, 1), [""])[""].values - still
     last = rows(content, pictures[:1].transpose(0, 2, 3, 1))[""]
     assert field_probe.check_boxes(np.abs(values).transpose(0, 3, 1, 2), last.receptive) > 20
+
+
+TALL, WIDE = np.ones((3, 1, 1, 1), np.float32), np.ones((3, 3, 1, 1), np.float32)
+FUNCTIONS = {
+    "crops": lambda x: tf.nn.conv2d(x[:, 5:-3, 2::3], WIDE, 2, "VALID"),
+    "backwards": lambda x: tf.nn.conv2d(
+        tf.reverse(tf.gather(x[:, ::-2], list(range(1, 40, 2)), axis=2), [2]), TALL, 1, "VALID"
+    ),
+    "a slice of a mirrored border": lambda x: tf.nn.conv2d(
+        tf.slice(tf.pad(x, [[0, 0], [3, 2], [1, 0], [0, 0]], "REFLECT"), [0, 4, 6, 0], [-1, 30, -1, 1]),
+        TALL,
+        1,
+        "VALID",
+    ),
+    "parts": lambda x: tf.nn.conv2d(tf.split(tf.split(x, [8, 20, 16], axis=1)[1], 2, axis=2)[1], TALL, 1, "VALID"),
+    "a new axis": lambda x: tf.nn.conv2d(x[..., 0][..., None], WIDE, 1, "VALID"),
+    "turned": lambda x: tf.nn.conv2d(tf.transpose(x, [0, 2, 1, 3]), TALL, [2, 1], "SAME"),
+    "blocks in the batch": lambda x: tf.batch_to_space(
+        tf.nn.relu(tf.nn.conv2d(tf.space_to_batch(x, [4, 4], [[4, 4], [4, 4]]), WIDE, 1, "VALID")),
+        [4, 4],
+        [[0, 1], [2, 0]],
+    ),
+    **{
+        f"{name}, {options}": lambda x, resize=resize, options=options: resize(images=x, size=[66, 20], **options)
+        for name, resize in (("linear", tf.raw_ops.ResizeBilinear), ("nearest", tf.raw_ops.ResizeNearestNeighbor))
+        for options in ({}, {"align_corners": True}, {"half_pixel_centers": True})
+    },
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_the_field_of_what_moves_pixels_is_what_moves_a_unit(name: str) -> None:
+    build = FUNCTIONS[name]
+    content = of_function(lambda x: build(x), tf.TensorSpec([1, *field_probe.SIZE, 1]))
+    pictures = field_probe.line_images().transpose(0, 2, 3, 1)
+    values = np.abs(BACKEND.capture(content, pictures, [""])[""].values)
+    last = rows(content, pictures[:1])[""]
+    order = [last.axes.index(axis) for axis in "bchw"]
+    assert field_probe.check_boxes(values.transpose(order), last.receptive) > 20
+    assert not any(field.unknown for field in last.receptive)
 
 
 def test_dense_layers_see_the_whole_image_and_weights_are_counted() -> None:

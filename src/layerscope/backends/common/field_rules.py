@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from ...core.receptive_field import Field, adaptive_window, resize, transposed_window, window
+from ...core.receptive_field import Field, Sampling, adaptive_window, resample, resize, transposed_window, window
 from .field import SEVERAL_ORDERS, Positions, as_keys, first_with_fields, merge_fields
 from .field_dims import Factor, axes_along, different, plain, size_of
 
@@ -20,6 +21,7 @@ Numbers = int | Sequence[int]
 Shape = tuple[int, ...]
 R = TypeVar("R")
 
+STILL = Sampling(Fraction(1))  # what a resize leaves as it is
 # Upsampling by any number of pixels follows the same rule; sizes that are multiples stand for all.
 MANY = 1 << 10
 
@@ -31,8 +33,8 @@ class Operation:
     `dims` are the dimensions that it works along, `None` for all. Kernel, stride, dilation and padding are numbers for each of
     these, or one for all. `padding` is what is added in front (negative: cut off), or one of `"valid"`, `"same"`,
     `"same_lower"` (the odd one in front) and `"causal"`. `labels` name the dimensions of every input and the output, as einsum
-    does; `scales` say how much a resize enlarges each dimension, where that isn't the ratio of the sizes; `picks` are
-    indices to `take`; `reason` says why an operation is `unknown`.
+    does; `scales` say how much a resize enlarges each dimension, where that isn't the ratio of the sizes, or `samplings` where
+    it reads along each; `picks` are indices to `take`; `reason` says why an operation is `unknown`.
     """
 
     kind: str
@@ -45,6 +47,8 @@ class Operation:
     mode: str = "nearest"
     corners: bool = False
     scales: Sequence[float] = ()
+    samplings: Sequence[Sampling] = ()
+    antialias: bool = False
     labels: Sequence[str] = ()
     picks: Sequence[int] = ()
     reason: str = ""
@@ -194,6 +198,13 @@ def _adapt(operation: Operation, shape: Shape) -> Positions:
 
 def _resize(operation: Operation, shape: Shape) -> Positions:
     sizes = {dim: (operation.source.shape[dim], shape[dim]) for dim in operation.along}
+    if operation.samplings:
+        read = partial(resample, mode=operation.mode, antialias=operation.antialias)
+        samplings = dict(zip(sizes, operation.samplings, strict=True))
+        rules: dict[int, Callable[[Field], Field]] = {
+            dim: partial(read, before=old, after=new, sampling=samplings[dim]) for dim, (old, new) in sizes.items()
+        }
+        return operation.source.slide({dim: rule for dim, rule in rules.items() if samplings[dim] != STILL}, shape)
     rule = partial(resize, mode=operation.mode, corners=operation.corners)
     scales = dict(zip(sizes, operation.scales or [0.0] * len(sizes), strict=True))
     rules = {

@@ -129,6 +129,15 @@ class KnownAxes(Generic[Name]):
             return None
         return "".join(axes[dim] for dim in order)
 
+    def turned(self, source: Name, stated: str) -> str:
+        """The axes that an operator states for what it makes of `source`, in the order of that where it only lies turned.
+
+        Operators state where images and channels lie; a picture whose height and width were exchanged before stays so.
+        """
+        axes = self.axes.get(source, "")
+        same = len(axes) == len(stated) and set(axes) == set(stated) and self.certain(source)
+        return axes if same and all(axes.index(letter) == stated.index(letter) for letter in "bc") else stated
+
     def reshape(self, source: Name, output: Name) -> str | None:
         """The axes after a reshape; remembers the grid of a picture whose pixels it turns into tokens."""
         axes, before, after = self.axes.get(source), self.shapes.get(source), self.shapes.get(output)

@@ -20,6 +20,7 @@ class Step(Generic[Name]):
     flow: Any
     operator: Any
     names: Sequence[Name]
+    output: Name
     shape: tuple[int, ...]
 
     @property
@@ -62,12 +63,16 @@ class FieldFlow(Generic[Name]):
         """The shape of a tensor that depends on no image."""
         return self.axes.shapes.get(name) or ()
 
+    def shape_after(self, output: Name) -> tuple[int, ...] | None:
+        """The shape of the positions that an operator leaves, `None` where it isn't fixed."""
+        return self.axes.shapes.get(output)
+
     def follow(
         self, operator: Any, names: Sequence[Name], output: Name, *, kind: str, rule: Callable[[Any], Operation] | None
     ) -> None:
         """Note the positions of an output of an operator that reads the tensors `names`; `rule` translates the step."""
         first = next((self.positions[name] for name in names if name in self.positions), None)
-        shape = self.axes.shapes.get(output)
+        shape = self.shape_after(output)
         if first is None:
             return
         if shape is None:
@@ -75,4 +80,4 @@ class FieldFlow(Generic[Name]):
         elif any(name in self.axes.data and name not in self.positions for name in names):
             self.positions[output] = first.give_up("another input of the model comes in", shape)
         else:
-            self.positions[output] = follow(rule, self.step(self, operator, names, tuple(shape)), first, kind)
+            self.positions[output] = follow(rule, self.step(self, operator, names, output, tuple(shape)), first, kind)

@@ -56,7 +56,7 @@ def readers_say(
                 kept = {axis: letter for axis, letter in zip(order, answer, strict=False) if axis is not None}
                 letters = [kept.get(axis) or next(spare, "") for axis in range(rank)]
                 if len(answer) == len(order) and (len(kept) == rank or "b" in kept.values()) and all(letters):
-                    return "".join(letters)
+                    return in_order("".join(letters))
                 lost = True  # where later tensors may be told
                 continue
             for output in outputs(step) if answer is not None else ():
@@ -65,6 +65,16 @@ def readers_say(
                     waiting.append((output, answer or ()))
     silent |= set() if lost else visited
     return None
+
+
+def in_order(letters: str) -> str:
+    """The same axes with depth, height and width in this order: readers tell where a picture's axes are, not which is which.
+
+    >>> in_order("bcwh"), in_order("bhwc")
+    ('bchw', 'bhwc')
+    """
+    places = iter(sorted(letter for letter in letters if letter in "dhw"))
+    return "".join(next(places) if letter in "dhw" else letter for letter in letters)
 
 
 def order_after(order: Order, kept: Sequence[int | None] | None) -> Order | None:

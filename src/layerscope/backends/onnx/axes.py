@@ -91,7 +91,7 @@ class Axes(KnownAxes[str]):
             self._settle_each(node, outputs)
             return
         rank = self.rank(node.output[0])
-        stated = state_channels_first(node, rank) or attention_axes(self.graph, node, rank)
+        stated = self._as_turned(node, state_channels_first(node, rank)) or attention_axes(self.graph, node, rank)
         last = self._stated_last(node) if stated is None else None
         letters = last or self._output(node, stated)
         if node.op_type == "Concat":
@@ -99,6 +99,10 @@ class Axes(KnownAxes[str]):
         open_ = last is None and stated is None
         derived = (open_ and self.unsure(inputs)) or (last is not None and not self.images(node.output[0], last))
         self.settle_all(outputs, letters, derived=derived, named=open_ and self.names_an_axis(letters, inputs))
+
+    def _as_turned(self, node: onnx.NodeProto, stated: str | None) -> str | None:
+        """The axes that an operator fixes; which is height and which width is as in what it reads, where that is known."""
+        return self.turned(node.input[0], stated) if stated and node.input else stated
 
     def _settle_each(self, node: onnx.NodeProto, outputs: list[str]) -> None:
         """The axes of what a whole attention or a recurrent operator gives, each of its outputs its own."""

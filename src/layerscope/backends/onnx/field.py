@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import onnx
 
+from ...core.receptive_field import MOST_PHASES, Sampling
 from ..common.field import Positions, constant
-from ..common.field_rules import Operation, by_name, depth_to_space, nary, space_to_depth, unary, unknown
+from ..common.field_rules import STILL, Operation, by_name, depth_to_space, nary, space_to_depth, unary, unknown
 from ..graph import field as graph_field
 from .attention_ops import ATTENTIONS, is_attention
 from .axes import Axes
@@ -70,8 +72,8 @@ def _window(step: Step) -> Operation:
     if len(step.source.dims) != len(kernel) + 2:
         return step.unfollowed()
     padding = AUTO_PADDING.get(step.word("auto_pad", "NOTSET"), options.get("pads") or 0)
-    if transposed and options.get("output_shape") and padding != "same_lower":
-        padding = "same"
+    if transposed and options.get("output_shape") and padding != "same":
+        padding = "same_lower"
     return Operation(
         "transposed" if transposed else "window",
         [step.source],
@@ -161,13 +163,21 @@ def _concatenate_codes(step: Step) -> Operation:
     return Operation("concatenate", parts, [int(step.options["axis"])])
 
 
+def _split(step: Step) -> Operation:
+    """One of several parts, which lie in a row."""
+    axis, before = step.along(0), list(step.operator.output).index(step.output)
+    sizes = step.numbers(1, "split") or [-(-step.source.shape[axis] // len(step.operator.output))] * before
+    return Operation("slice", [step.source], [axis], padding=-int(sum(sizes[:before])))
+
+
 def _gather(step: Step) -> Operation:
     source, axis = step.source, step.along(0)
     if source.fields and len(step.shape) == len(source.dims) - 1:
         return Operation("pick", [source], [axis])
     if not source.fields or len(step.shape) != len(source.dims):
         return step.unfollowed()
-    return Operation("split", [source], [axis])
+    size = source.shape[axis]
+    return Operation("take", [source], [axis], picks=[int(index) % size for index in step.numbers(1)])
 
 
 def _slice(step: Step) -> Operation:
@@ -186,31 +196,83 @@ def _pad(step: Step) -> Operation:
     if step.shape == step.source.shape:
         return Operation("same", [step.source])
     pads, axes = step.numbers(1, "pads"), step.numbers(3)
+    if step.word("mode", "constant") == "wrap" and max(pads) > 0:
+        return unknown(step, "a picture that is continued from its other end")
     count = len(pads) // 2
     return Operation("window", [step.source], axes or range(count), padding=[int(pad) for pad in pads[:count]])
 
 
 def _resize(step: Step) -> Operation:
-    mode = step.word("mode", "nearest")
-    grid = "asymmetric" if step.kind == "Upsample" else step.word("coordinate_transformation_mode", "half_pixel")
-    sizes = zip(step.source.shape, step.shape, strict=True)
-    if mode == "nearest":
-        known = grid != "align_corners" and all(after % before == 0 for before, after in sizes)
-        known = known and step.word("nearest_mode", "floor") != "ceil"
-    else:
-        known = mode in ("linear", "cubic") and grid in ("half_pixel", "pytorch_half_pixel", "align_corners")
-    if not known or step.options.get("antialias"):
-        return unknown(step, f"a resize of the kind {mode}, {grid} isn't followed")
-    return Operation("resize", [step.source], None, mode=mode, corners=grid == "align_corners", scales=_scales(step))
+    mode, grid = step.word("mode", "nearest"), step.word("coordinate_transformation_mode", "half_pixel")
+    rounding = ROUNDINGS[step.word("nearest_mode", "round_prefer_floor")]
+    older = step.kind == "Upsample" or len(step.names) == 2  # before opset 11
+    samplings = []
+    for dim, scale in enumerate(_scales(step, older)):
+        before, after = step.source.shape[dim], step.shape[dim]
+        if older:
+            rounding = "floor" if scale >= 1 else "ceil"
+            sampling = Sampling(1 / scale, Fraction(0), rounding)
+        else:
+            corners = _corners(step, dim) if grid == "tf_crop_and_resize" else (Fraction(0), Fraction(1))
+            sampling = _sampling(grid, (before, after), scale, corners)._replace(rounding=rounding)
+        still = before == after and sampling[:2] == STILL[:2]
+        samplings.append(STILL if still else sampling)
+    antialias = bool(step.options.get("antialias"))
+    return Operation("resize", [step.source], None, mode=mode, samplings=samplings, antialias=antialias)
 
 
-def _scales(step: Step) -> list[float]:
-    """By how much a resize enlarges each dimension, where the graph says it in numbers."""
+ROUNDINGS = {"floor": "floor", "ceil": "ceil", "round_prefer_floor": "half down", "round_prefer_ceil": "half up"}
+
+
+def _sampling(grid: str, sizes: tuple[int, int], scale: Fraction, corners: tuple[Fraction, Fraction]) -> Sampling:
+    """Where a resize reads, from a size to another.
+
+    Formula: ONNX operators, Resize, `coordinate_transformation_mode`.
+    """
+    before, after = sizes
+    if grid == "asymmetric" or (grid == "pytorch_half_pixel" and after == 1):
+        return Sampling(1 / scale)
+    if grid in ("align_corners", "tf_crop_and_resize"):
+        start, end = corners
+        first, last = start * (before - 1), end * (before - 1)
+        return Sampling((last - first) / (after - 1), first) if after > 1 else Sampling(1 / scale, (first + last) / 2)
+    sampling = Sampling.by_centres(1 / scale)
+    if grid == "half_pixel_symmetric":
+        return sampling._replace(shift=sampling.shift + Fraction(before, 2) * (1 - after / (scale * before)))
+    if grid not in ("half_pixel", "pytorch_half_pixel"):
+        raise LookupError(grid)
+    return sampling
+
+
+def _scales(step: Step, older: bool) -> list[Fraction]:
+    """By how much a resize enlarges each dimension; where the graph computes that, what follows from the sizes."""
+    scales = [Fraction(after, before) for before, after in zip(step.source.shape, step.shape, strict=True)]
+    dims = [int(dim) % len(scales) for dim in step.options.get("axes") or range(len(scales))]
+    policy = step.word("keep_aspect_ratio_policy", "stretch")
     try:
-        scales = step.numbers(1, "scales") if step.kind == "Upsample" else step.numbers(2)
+        stated = step.numbers(1 if older else 2, "scales")
+        sizes = [] if policy == "stretch" else step.numbers(3)
     except LookupError:
-        return []
-    return scales if len(scales) == len(step.shape) else []
+        if policy != "stretch":
+            raise
+        return scales
+    if sizes:
+        ratios = [Fraction(int(size), step.source.shape[dim]) for dim, size in zip(dims, sizes, strict=True)]
+        stated = [min(ratios) if policy == "not_larger" else max(ratios)] * len(dims)
+    for dim, scale in zip(dims, stated, strict=bool(stated)):
+        scales[dim] = Fraction(scale).limit_denominator(MOST_PHASES)
+    return scales
+
+
+def _corners(step: Step, dim: int) -> tuple[Fraction, Fraction]:
+    """The part of a dimension that is resized, from 0 to 1."""
+    rank = len(step.shape)
+    dims = [int(axis) % rank for axis in step.options.get("axes") or range(rank)]
+    if dim not in dims:
+        return Fraction(0), Fraction(1)
+    region = step.numbers(1)
+    start, end = (Fraction(region[dims.index(dim) + half]).limit_denominator(MOST_PHASES) for half in (0, len(dims)))
+    return start, end
 
 
 def _block(step: Step) -> int:
@@ -235,7 +297,7 @@ RULES: dict[str, Rule] = by_name(
     (_gemm, "Gemm FusedGemm QGemm"),
     (_gather, "Gather"),
     (_slice, "Slice"),
-    (unary("split", lambda step: step.along(0)), "Split"),
+    (_split, "Split"),
     (_pad, "Pad"),
     (_resize, "Resize Upsample"),
     (unary("expand"), "Expand"),

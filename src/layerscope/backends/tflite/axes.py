@@ -12,10 +12,10 @@ from math import prod
 
 import numpy as np
 
-from ..common.axes import CHANNELS_LAST, keep_sizes
+from ..common.axes import CHANNELS_LAST, insert_axes, keep_sizes
 from ..graph.axes import KnownAxes
-from ..graph.walk import Order, order_after, readers_say, widened, without
-from .graph import Graph, Operator
+from ..graph.walk import Order, order_after, readers_say, widened
+from .graph import Graph, Operator, Part, slices
 
 Shapes = Mapping[int, tuple[int, ...]]
 
@@ -77,6 +77,8 @@ class Axes(KnownAxes[int]):
     def _follow(self, operator: Operator, outputs: Sequence[int]) -> None:
         inputs = [index for index in operator.inputs if index in self.axes]
         stated = state_channels_last(operator, self.rank(outputs[0]))
+        if stated is not None:
+            stated = self.turned(operator.inputs[READS.get(operator.name, 0)], stated)
         letters = self._output(operator, stated)
         if operator.name == "SPACE_TO_BATCH_ND":
             self.spread.update(dict.fromkeys(outputs, ("", ())))
@@ -160,11 +162,20 @@ class Axes(KnownAxes[int]):
         return self.drop(operator.inputs[0], [operator.setting(1, "i")])
 
     def _slice(self, operator: Operator) -> str | None:
-        """The axes after a slice; those of which one index is picked are dropped."""
-        if operator.setting(2, "i") or operator.setting(3, "i"):
+        """The axes after a slice; those of which one index is picked are dropped, and new ones may come in."""
+        source = operator.inputs[0]
+        rank, parts = self.rank(source), self._parts(operator)
+        if rank is None or parts is None or [part.dim for part in parts if part.dim is not None] != list(range(rank)):
             return None
-        picked = operator.setting(4, "i")
-        return self.drop(operator.inputs[0], [dim for dim in range(picked.bit_length()) if picked >> dim & 1])
+        kept = self.drop(source, [part.dim for part in parts if part.picked and part.dim is not None])
+        new = [index for index, part in enumerate(part for part in parts if not part.picked) if part.dim is None]
+        return insert_axes(kept, new) if kept else None
+
+    def _parts(self, operator: Operator) -> list[Part] | None:
+        """What becomes of the dimensions in a `STRIDED_SLICE`."""
+        rank, entries = self.rank(operator.inputs[0]), self.shapes.get(operator.inputs[1])
+        entries = entries or tuple(size or 0 for size in self.graph.tensors[operator.inputs[1]].shape)
+        return None if rank is None or len(entries) != 1 else slices(operator, rank, entries[0])
 
     def _gather(self, operator: Operator) -> str | None:
         axis = operator.setting(0, "i")
@@ -236,10 +247,8 @@ class Axes(KnownAxes[int]):
         return widened(rank, self._listed(operator))
 
     def _sliced(self, operator: Operator, rank: int) -> Order | None:
-        picked = operator.setting(4, "i")
-        if operator.setting(2, "i") or operator.setting(3, "i"):
-            return None
-        return without(rank, [dim for dim in range(picked.bit_length()) if picked >> dim & 1])
+        parts = self._parts(operator)
+        return None if parts is None else tuple(part.dim for part in parts if not part.picked)
 
 
 MOVES = {

@@ -99,6 +99,36 @@ class Operator:
         return self.options.number(field, kind, default) if self.options else default
 
 
+class Part(NamedTuple):
+    """What becomes of a dimension in a `STRIDED_SLICE`: the dimension (`None`: a new one), which of the operator's numbers
+    are for it (`None`: it stays whole), and whether one position is picked, so that it goes."""
+
+    dim: int | None
+    entry: int | None
+    picked: bool = False
+
+
+def slices(operator: Operator, rank: int, entries: int) -> list[Part]:
+    """The dimensions of a `STRIDED_SLICE` in their order; `entries` is how many numbers it has for each of its inputs.
+
+    Formula: TensorFlow, `strided_slice`.
+    """
+    ellipsis, added, picked = (operator.setting(field, "i") for field in (2, 3, 4))
+    spread = rank - entries + (added & ~ellipsis).bit_count() + bool(ellipsis)
+    parts: list[Part] = []
+    dim = 0
+    for entry in range(entries):
+        if ellipsis >> entry & 1:
+            parts += [Part(dim + further, None) for further in range(spread)]
+            dim += spread
+        elif added >> entry & 1:
+            parts.append(Part(None, None))
+        else:
+            parts.append(Part(dim, entry, bool(picked >> entry & 1)))
+            dim += 1
+    return parts + [Part(further, None) for further in range(dim, rank)]
+
+
 class Signature(NamedTuple):
     """The signature of the main subgraph: its name, inputs and outputs by the names that the converter was given; the names
     of the signatures of other subgraphs."""

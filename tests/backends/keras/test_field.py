@@ -108,3 +108,27 @@ def test_last_is_not_the_convolution_of_one_pixel():
     assert table.choose("last")[0].spatial == (7, 7)
     wording(table.explained("last"))
     assert [item.spatial[0] for item in table.choose("stages")] == [112, 56, 28, 14, 7]
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        lambda: K.Resizing(20, 20, crop_to_aspect_ratio=True),
+        lambda: K.Resizing(20, 30, pad_to_aspect_ratio=True),
+        lambda: K.Resizing(17, 23, interpolation="nearest"),
+        lambda: K.CenterCrop(24, 31),
+        lambda: K.CenterCrop(50, 90),
+    ],
+)
+def test_a_square_is_found_behind_what_keeps_the_proportions(layer):
+    """The centre of what a white square changes, by where the units are said to lie."""
+    x = K.Input((40, 60, 1))
+    model = keras.Model(x, layer()(x))
+    picture = np.zeros((1, 40, 60, 1), np.float32)
+    picture[0, 14:23, 24:37] = 1
+    values = to_numpy(model(picture))[0, ..., 0]
+    (row,) = [row for row in KerasBackend().layers(model, picture) if not row.path]
+    for axis, (line, centre) in enumerate(zip(row.lines, (18, 30), strict=True)):
+        weights = values.sum(1 - axis)
+        found = (weights * (line.origin + line.spacing * np.arange(len(weights)))).sum() / weights.sum()
+        assert abs(found - centre) < max(line.spacing / 2, 0.6)

@@ -15,6 +15,7 @@ import tf_keras
 import layerscope as ls
 from helpers.wording import raises, wording
 from layerscope.backends.tf_keras.backend import TfKerasBackend
+from layerscope.core.receptive_field import describe
 from layerscope.errors import LayerNotCalled
 
 K = tf_keras.layers
@@ -365,3 +366,31 @@ def test_a_class_that_is_not_registered(limit, tmp_path):
     model.save(tmp_path / "saved")
     with limit.raises():
         ls.open(tmp_path / "saved", preprocess=None, trust=True).capture(x, "conv")
+
+
+class Turned(K.Layer):
+    def call(self, x):
+        return tf.transpose(x, [0, 3, 1, 2])
+
+
+@pytest.mark.parametrize(
+    ("after", "axes", "field"),
+    [
+        (lambda x: tf.transpose(x, [0, 3, 1, 2]), "bchw", "3×3 /1 @1"),
+        (lambda x: x[:, 1:-1, ::2], "bhwc", "3×3 /1×2 @2,1"),
+        (lambda x: x[:, 0], "bwc", "all×3 /1 @1"),
+        (lambda x: tf.expand_dims(x, 1), "bdhwc", "3×3 /1 @1"),
+        (lambda x: tf.reduce_mean(x, -1), "bhw", "3×3 /1 @1"),
+        (lambda x: tf.pad(x, [[0, 0], [1, 1], [2, 1], [0, 0]]), "bhwc", "3×3 /1 @0,-1"),
+        (lambda x: tf.reshape(x, (-1, 60, 6)), "bnc", "3×3 /1 @1"),
+        (lambda x: tf.image.resize(x, (12, 20)), "bhwc", "4×4 /0.5 @0.75"),
+        (lambda x: tf.matmul(tf.reshape(x, (-1, 60, 6)), tf.reshape(x, (-1, 60, 6)), transpose_b=True), "bqk", "?"),
+        (lambda x: Turned()(x), "", "?"),
+    ],
+)
+def test_functions_of_tensorflow_are_followed(after, axes, field):
+    x = K.Input((8, 12, 3))
+    model = tf_keras.Model(x, K.ReLU(name="behind")(after(K.Conv2D(6, 3)(x))))
+    row = table(model, images(1, 8, 12, 3))["behind"]
+    assert describe(row.receptive) == field
+    assert (row.axes if axes else "", bool(row.doubt)) == (axes, not axes)

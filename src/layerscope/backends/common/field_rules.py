@@ -118,6 +118,15 @@ def unknown(step: Step, reason: str) -> Operation:
     return Operation("unknown", step.inputs, reason=reason)
 
 
+def by_centres(before: Shape, after: Shape, dims: Sequence[int], *, nearest: bool = False) -> list[Sampling]:
+    """How each of these dimensions is read by a resize that lays the centres of the pixels over one another."""
+    ratios = [Fraction(before[dim], after[dim]) for dim in dims]
+    return [
+        STILL if ratio == 1 else Sampling(ratio, ratio / 2, "floor") if nearest else Sampling.by_centres(ratio)
+        for ratio in ratios
+    ]
+
+
 def depth_to_space(dims: Sequence[int], size: Callable[[Any], int]) -> Translation[Step]:
     """The translation of an operation that moves channels into blocks of `size(step)` pixels."""
     return lambda step: Operation("depth_to_space", [step.source], dims, kernel=size(step))

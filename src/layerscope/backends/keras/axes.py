@@ -3,41 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from ..common.axes import CHANNELS_FIRST, CHANNELS_LAST, PREFIX_TOKENS, prefix_labels
+from ..common.axes import PREFIX_TOKENS, prefix_labels
+from ..common.field import Positions
 from ..common.run import TensorMap
 from .attention import AttentionMap
+from .axes_rules import ATTENTION, RENAMING, Named, Query, Source, by_format, default_axes, is_spatial, name, needed
 from .engine import Engine
 from .model import KerasModel
-from .tree import is_a, is_layer, walk
-
-ATTENTION = ("MultiHeadAttention", "GroupedQueryAttention")
-
-
-CHANNEL_LAST = ("Dense", "EinsumDense", "Embedding", "RNN", "LSTM", "GRU", "SimpleRNN", "Bidirectional", "RepeatVector")
-
-
-NORMALIZATION = ("BatchNormalization", "LayerNormalization", "GroupNormalization", "UnitNormalization")
-
-
-# operations that name the axes they remove (or keep with size one)
-REDUCTIONS = ("Mean", "Max", "Min", "Sum", "Amax", "Amin", "Average", "Var", "Std", "Prod", "Median", "Logsumexp")
-
-
-# layers that rename the axes of a tensor that comes out unchanged
-RENAMING = ("Flatten", "Reshape", "Permute")
-
+from .tree import is_a, walk
 
 WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-
-
-class Source(NamedTuple):
-    """One tensor that went into a layer: its shape and, where they are known, its axes."""
-
-    shape: tuple[int, ...]
-    axes: str | None
 
 
 class Output(NamedTuple):
@@ -47,41 +25,13 @@ class Output(NamedTuple):
     parent: Any
     tensor: Any
     sources: Sequence[Source]
-
-
-class Query(NamedTuple):
-    """What the rules take of an output; `data_format` is the model's."""
-
-    layer: Any
-    parent: Any
-    shape: tuple[int, ...]
-    sources: Sequence[Source]
-    data_format: str
-
-    @property
-    def rank(self) -> int:
-        """The number of axes."""
-        return len(self.shape)
-
-    @property
-    def source(self) -> Source:
-        """The first tensor that went in."""
-        return self.sources[0] if self.sources else Source((), None)
-
-
-def by_format(rank: int, data_format: str) -> str:
-    """The axes of Keras's data format at a rank, `""` where a rank has no picture."""
-    return (CHANNELS_FIRST if data_format == "channels_first" else CHANNELS_LAST).get(rank, "")
-
-
-def default_axes(rank: int, data_format: str) -> str:
-    """The axes where no layer states them; three axes are tokens, which have their channels last in either format."""
-    return CHANNELS_LAST[3] if rank == 3 else by_format(rank, data_format)
+    positions: Positions | None = None
+    arguments: Any = ((), {})
 
 
 def model_format(model: Any, default: str) -> str:
     """The data format of the model's first layer that has one, else `default`, Keras's own setting."""
-    return next((str(layer.data_format) for _, layer in walk(model) if _is_spatial(layer)), default)
+    return next((str(layer.data_format) for _, layer in walk(model) if is_spatial(layer)), default)
 
 
 def input_axes(model: Any, rank: int, default: str) -> str:
@@ -91,7 +41,7 @@ def input_axes(model: Any, rank: int, default: str) -> str:
     for _, layer in walk(model):
         if is_a(layer, "Permute") and len(layer.dims) + 1 == rank:
             permutes.append(layer.dims)
-        elif _is_spatial(layer):
+        elif is_spatial(layer):
             axes = by_format(rank, layer.data_format) if rank > 3 or not permutes else axes
             break
     for dims in reversed(permutes):
@@ -106,29 +56,55 @@ class Axes:
     def __init__(self, model: KerasModel) -> None:
         self._model = model
         self._format = model_format(model.root, model.engine.data_format)
-        self._trace: TensorMap[str] = TensorMap()
+        self._trace: TensorMap[Named] = TensorMap()
+        self._inside: dict[int, dict[tuple[int, ...], Named]] = {}
 
-    def letters(self, output: Output) -> str:
-        """The axes of an output, `""` where it has no picture."""
+    def name(self, output: Output) -> Named:
+        """The axes of an output, `""` where it has no picture. Layers that run later may settle those that are a guess."""
+        for source in output.sources[:1]:
+            _settle(source, needed(output.layer, len(source.shape)))
         # a container returns the tensor that its last layer returned
-        axes = None if is_a(output.layer, *RENAMING) else self._trace.get(output.tensor)
-        if axes is None:
-            shape = tuple(output.tensor.shape)
-            axes = _letters(Query(output.layer, output.parent, shape, output.sources, self._format))
-        if axes:
-            self._trace.set(output.tensor, axes)
-        return axes
+        named = None if is_a(output.layer, *RENAMING) else self._trace.get(output.tensor)
+        shape = tuple(int(size) for size in output.tensor.shape)
+        if named is None:
+            walked, inside = _walked(output.positions), self._inside.get(id(output.layer), {})
+            query = Query(output.layer, output.parent, shape, output.sources, self._format, output.arguments)
+            named = name(query._replace(walked=walked, inside=inside))
+        if named.axes:
+            self._trace.set(output.tensor, named)
+            self._inside.setdefault(id(output.parent), {})[shape] = named
+        return named
 
-    def of_input(self, tensor: Any) -> str:
-        """The axes of a tensor that goes into the model itself, `""` where it has no picture."""
-        axes = input_axes(self._model.root, len(tensor.shape), self._model.engine.data_format)
-        if axes:
-            self._trace.set(tensor, axes)
-        return axes
+    def forget_inside(self, layer: Any) -> None:
+        """A layer has ended: what the layers inside it returned is no longer asked for."""
+        self._inside.pop(id(layer), None)
+
+    def of_input(self, tensor: Any) -> Source:
+        """A tensor that goes into the model itself."""
+        named = Named(input_axes(self._model.root, len(tensor.shape), self._model.engine.data_format))
+        if named.axes:
+            self._trace.set(tensor, named)
+        return Source(tuple(tensor.shape), named)
 
     def source(self, tensor: Any) -> Source:
         """A tensor that goes into a layer, with its axes where they are known."""
         return Source(tuple(tensor.shape), self._trace.get(tensor))
+
+
+def _settle(source: Source, axes: str) -> None:
+    """A layer that needs certain axes tells what a guess was of, here and wherever the same was guessed."""
+    if axes and source.named and source.named.doubt:
+        source.named.axes, source.named.doubt = axes, ""
+
+
+def _walked(positions: Positions | None) -> str:
+    """The axes by the dimensions along which the positions of the image lie, `""` where they don't tell all of them."""
+    if positions is None or positions.along(0):
+        return ""
+    along = [positions.along(dim) for dim in range(1, len(positions.dims))]
+    letters = ["n" if set(axes) in ({"h", "w"}, {"d", "h", "w"}) else axes or "c" for axes in along]
+    plain = all(letter in "dhwnc" for letter in letters) and len(set(letters)) == len(letters)
+    return "b" + "".join(letters) if plain and "c" in letters and len(letters) > 1 else ""
 
 
 def axes_note(layer: Any, parent: Any, axes: str) -> str:
@@ -137,6 +113,8 @@ def axes_note(layer: Any, parent: Any, axes: str) -> str:
         return layer.note
     if is_a(parent, *ATTENTION) and axes == "bndc":
         return "d = attention head"
+    if axes == "bcn" and is_a(layer, "Dense"):
+        return "works along the tokens of each channel"
     return ""
 
 
@@ -159,146 +137,3 @@ def stated_prefix(model: Any, engine: Engine, most: int) -> tuple[str, ...]:
 def _snake_case(name: str) -> str:
     """`ClassToken` and `class_token_1` as `class_token`."""
     return re.sub(r"_\d+$", "", WORD_START.sub("_", name)).lower()
-
-
-def _is_spatial(layer: Any) -> bool:
-    """Whether a layer has a data format of its own."""
-    return getattr(layer, "data_format", None) in ("channels_first", "channels_last") and not is_a(layer, "Flatten")
-
-
-def _letters(query: Query) -> str:
-    """What the first of `RULES` says that applies."""
-    if not 1 < query.rank < 6:
-        return ""
-    stated = (rule(query) for classes, rule in RULES if not classes or is_a(query.layer, *classes))
-    return next((axes for axes in stated if axes), "")
-
-
-def _permute(query: Query) -> str | None:
-    """`Permute`: the axes of its input in another order."""
-    axes = query.source.axes or default_axes(query.rank, query.data_format)
-    return "b" + "".join(axes[axis] for axis in query.layer.dims) if len(axes) == query.rank else None
-
-
-def _convolve_over_time(query: Query) -> str | None:
-    """ConvLSTM: one axis of time before those of the picture, where whole sequences come out."""
-    layer = query.layer
-    if not layer.return_sequences:
-        return by_format(query.rank, layer.data_format)
-    return _with_time(by_format(query.rank - 1, layer.data_format))
-
-
-def _each_step(query: Query) -> str | None:
-    """`TimeDistributed`: the axes of the layer inside, for one step, and the time."""
-    steps = [Source(source.shape[:1] + source.shape[2:], None) for source in query.sources if len(source.shape) > 2]
-    step = query._replace(layer=query.layer.layer, shape=query.shape[:1] + query.shape[2:], sources=steps)
-    return _with_time(_letters(step))
-
-
-def _with_time(axes: str) -> str | None:
-    """The axes with one for time after the batch, `None` where there is no letter left."""
-    letter = "n" if axes == "bc" else "d"
-    return f"b{letter}{axes[1:]}" if axes and letter not in axes else None
-
-
-def _spatial(query: Query) -> str | None:
-    """A layer with a data format of its own."""
-    return by_format(query.rank, query.layer.data_format) if _is_spatial(query.layer) else None
-
-
-def _inside_attention(query: Query) -> str | None:
-    """Heads have an axis of their own; weights are one picture of queries by keys for each head."""
-    if query.rank != 4 or not is_a(query.parent, *ATTENTION):
-        return None
-    return "bndc" if is_a(query.layer, "EinsumDense") else "bcqk"
-
-
-def _attention_scores(query: Query) -> str | None:
-    """The scores that an attention layer returns beside its output."""
-    return "bcqk" if query.rank == 4 and query.source.axes != "bhwc" else None
-
-
-def _channels_last(query: Query) -> str | None:
-    """Layers that have the channels last whatever the format; the other axes stay."""
-    axes = query.source.axes
-    return axes if axes and len(axes) == query.rank and axes.endswith("c") else CHANNELS_LAST[query.rank]
-
-
-def _reshape(query: Query) -> str | None:
-    """A reshape keeps the order of the elements: an axis that is first or last and keeps its size stays what it is."""
-    shape, source, axes = query.shape, query.source, query.source.axes or ""
-    if query.rank > 2 and len(axes) > 2:
-        if axes[1] == "c" and shape[1] == source.shape[1]:
-            return CHANNELS_FIRST[query.rank]
-        if axes[-1] == "c" and shape[-1] == source.shape[-1]:
-            return CHANNELS_LAST[query.rank]
-    return default_axes(query.rank, query.data_format)
-
-
-def _transpose(query: Query) -> str | None:
-    """`Transpose`: the axes in another order, reversed by default."""
-    axes = query.source.axes
-    order = getattr(query.layer, "axes", None) or range(len(axes or ""))[::-1]
-    return "".join(axes[axis] for axis in order) if axes else None
-
-
-def _reduce(query: Query) -> str | None:
-    """Reductions and `Squeeze`: without the axes that they name."""
-    axes, dropped = query.source.axes, getattr(query.layer, "axis", None)
-    if not axes or dropped is None or getattr(query.layer, "keepdims", False):
-        return None
-    positions = {axis % len(axes) for axis in (dropped if isinstance(dropped, list | tuple) else (dropped,))}
-    return "".join(letter for position, letter in enumerate(axes) if position not in positions)
-
-
-def _operation(query: Query) -> str | None:
-    """What moves or removes axes and is no layer of Keras, such as an operation or somebody's own `Reshape`."""
-    name = type(query.layer).__name__
-    rule = None if is_layer(query.layer) and name != "Reshape" else OPERATIONS.get(name)
-    return rule(query) if rule else None
-
-
-def _inherit(query: Query) -> str | None:
-    """The axes of an input of the same shape, else of the same rank."""
-    same_rank = [source for source in query.sources if source.axes and len(source.axes) == query.rank]
-    same_shape = [source for source in same_rank if source.shape == query.shape]
-    return next((source.axes for source in (*same_shape, *same_rank)), None)
-
-
-def _normalize(query: Query) -> str | None:
-    """Where a normalisation names one axis, that is the channel."""
-    axis, rank = getattr(query.layer, "axis", None), query.rank
-    axis = axis[0] if isinstance(axis, list | tuple) and len(axis) == 1 else axis
-    if not isinstance(axis, int):
-        return None
-    return by_format(rank, "channels_last" if axis % rank == rank - 1 else "channels_first")
-
-
-Rule = Callable[[Query], "str | None"]
-
-
-OPERATIONS: dict[str, Rule] = {
-    "Reshape": _reshape,
-    "Transpose": _transpose,
-    "Squeeze": _reduce,
-    **dict.fromkeys(REDUCTIONS, _reduce),
-}
-
-
-# In this order: which classes of layers a rule is for (`()` for all), and the rule, which may leave it to the next ones.
-RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
-    ((), lambda query: "bcqk" if isinstance(query.layer, AttentionMap) else None),
-    (("Permute",), _permute),
-    (("Flatten",), lambda query: "bc"),
-    (("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"), _convolve_over_time),
-    (("TimeDistributed",), _each_step),
-    ((), _spatial),
-    ((), _inside_attention),
-    (ATTENTION, _attention_scores),
-    (CHANNEL_LAST, _channels_last),
-    (("Reshape",), _reshape),
-    ((), _operation),
-    ((), _inherit),
-    (NORMALIZATION, _normalize),
-    ((), lambda query: default_axes(query.rank, query.data_format)),
-)

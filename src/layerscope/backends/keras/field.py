@@ -6,15 +6,15 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
 from ..common.field import Positions, constant, first_with_fields, image_positions
-from ..common.field_rules import Operation, by_name, follow, nary, unary, unknown
+from ..common.field_rules import Operation, by_centres, by_name, follow, nary, unary, unknown
 from ..common.run import TensorMap
-from .tree import is_a, is_layer
+from .operation import full_index, is_operation, moved_axes, operation_name, option
+from .tree import is_a
 
 SAME = (
     *("BatchNormalization", "Dropout", "GaussianNoise", "GaussianDropout", "AlphaDropout", "ActivityRegularization"),
@@ -36,6 +36,10 @@ class Step:
     def source(self) -> Positions:
         return self.inputs[0]
 
+    def option(self, *names: str, position: int = 1) -> Any:
+        """An option of an operation."""
+        return option(self.layer, self.arguments, *names, position=position)
+
     @property
     def spatial(self) -> list[int]:
         """The dimensions of the picture, by the layer's data format."""
@@ -46,7 +50,10 @@ class Step:
 
 Rule = Callable[[Step], Operation]
 
-AXIS = attrgetter("layer.axis")  # the axes that a layer works along; `None` for all
+
+def axis_of(step: Step) -> Any:
+    """The axes that a layer works along; `None` for all."""
+    return step.option("axis")
 
 
 class Fields(TensorMap[Positions]):
@@ -82,7 +89,7 @@ class Fields(TensorMap[Positions]):
         if len(known) < len(inputs):
             return known[0].give_up("comes from an operation outside the layers", shape)
         inside = follow_inside(layer, known, shape) if rule is None else None
-        return inside or follow(rule, replace(call, inputs=known), known[0], type(layer).__name__)
+        return inside or follow(rule, replace(call, inputs=known), known[0], operation_name(layer))
 
 
 def follow_inside(layer: Any, inputs: Sequence[Positions], shape: tuple[int, ...]) -> Positions | None:
@@ -130,9 +137,9 @@ def _behind(tensor: Any, known: dict[int, Positions]) -> Positions:
 
 
 def _rule(layer: Any) -> Rule | None:
-    if is_layer(layer):
-        return next((rule for kinds, rule in RULES if is_a(layer, *kinds)), None)
-    return OPERATIONS.get(type(layer).__name__)
+    if is_operation(layer):
+        return OPERATIONS.get(operation_name(layer))
+    return next((rule for kinds, rule in RULES if is_a(layer, *kinds)), None)
 
 
 def _window(kind: str, step: Step) -> Operation:
@@ -154,12 +161,49 @@ MODES = {"bilinear": "linear", "bicubic": "cubic", "nearest": "nearest"}
 
 
 def _resize(step: Step) -> Operation:
-    name = getattr(step.layer, "interpolation", "nearest")
-    if name not in MODES or any(
-        getattr(step.layer, option, False) for option in ("antialias", "crop_to_aspect_ratio", "pad_to_aspect_ratio")
-    ):
+    """A resize, of what is left after a crop or of the picture with a border, where the proportions are kept."""
+    bare = is_operation(step.layer)
+    name = step.option("interpolation", "method", position=2) or ("bilinear" if bare else "nearest")
+    if name not in MODES:
         return unknown(step, f"a resize of the kind {name} isn't followed")
-    return Operation("resize", [step.source], step.spatial, mode=MODES[name])
+    crop, pad = (step.option(f"{word}_to_aspect_ratio", position=9) for word in ("crop", "pad"))
+    return (
+        _in_proportion(step, min if crop else max, MODES[name])
+        if crop or pad
+        else _scaled(step.source, step, MODES[name])
+    )
+
+
+def _scaled(source: Positions, step: Step, mode: str) -> Operation:
+    samplings = by_centres(source.shape, step.shape, step.spatial, nearest=mode == "nearest")
+    antialias = bool(step.option("antialias", position=4))
+    return Operation("resize", [source], step.spatial, mode=mode, samplings=samplings, antialias=antialias)
+
+
+def _in_proportion(step: Step, choose: Callable[[int, int], int], mode: str) -> Operation:
+    """A resize of the largest part in the middle (`min`), or the smallest frame (`max`), of the proportions of the output."""
+    (rows, columns), before, target = step.spatial, step.source.shape, step.shape
+    height = choose(before[rows], before[columns] * target[rows] // target[columns])
+    width = choose(before[columns], before[rows] * target[columns] // target[rows])
+    return _scaled(_centred(step, max(height, 1), max(width, 1)), step, mode)
+
+
+def _centred(step: Step, *sizes: int) -> Positions:
+    """The middle of a picture, or a picture in the middle of a border."""
+    before = step.source.shape
+    fronts = [int((size - before[dim]) / 2) for dim, size in zip(step.spatial, sizes, strict=True)]
+    shape = list(before)
+    for dim, size in zip(step.spatial, sizes, strict=True):
+        shape[dim] = size
+    return Operation("window", [step.source], step.spatial, padding=fronts).after(tuple(shape))
+
+
+def _center_crop(step: Step) -> Operation:
+    """The middle of a picture, which is enlarged where it is too small."""
+    sizes = [(step.source.shape[dim], step.shape[dim]) for dim in step.spatial]
+    if any(before < after for before, after in sizes):
+        return _in_proportion(step, min, "linear")
+    return Operation("same", [_centred(step, *(after for _, after in sizes))])
 
 
 def _pad(option: str, sign: int, step: Step) -> Operation:
@@ -171,15 +215,8 @@ def _pad(option: str, sign: int, step: Step) -> Operation:
 
 def _get_item(step: Step) -> Operation:
     """What an index of slices and whole numbers leaves: `x[:, 4:-4, ::2]`, `x[:, 0]`."""
-    args, kwargs = step.arguments
-    key = args[1] if len(args) > 1 else kwargs["key"]
-    key = list(key) if isinstance(key, tuple) else [key]
-    rank = len(step.source.dims)
-    if Ellipsis in key:
-        at = key.index(Ellipsis)
-        key[at : at + 1] = [slice(None)] * (rank - len(key) + 1)
     positions, dim = step.source, 0
-    for part in key:
+    for part in full_index(step.arguments, len(step.source.dims)):
         if isinstance(part, slice):
             indices = np.arange(positions.shape[dim])[part]
             whole = np.array_equal(indices, np.arange(positions.shape[dim]))
@@ -202,7 +239,8 @@ def _patches(step: Step) -> Operation:
 
 
 def _pad_all(step: Step) -> Operation:
-    return Operation("window", [step.source], None, padding=[front for front, _ in step.layer.pad_width])
+    sizes = np.array(step.option("pad_width", "paddings"))
+    return Operation("window", [step.source], None, padding=[int(front) for front, _ in sizes])
 
 
 def _einsum(step: Step) -> Operation:
@@ -221,10 +259,20 @@ def _reshape(step: Step) -> Operation:
     return Operation("reshape", [source])
 
 
+def _transpose(step: Step) -> Operation:
+    order = step.option("axes", "perm")
+    order = range(len(step.shape))[::-1] if order is None else np.array(order).tolist()
+    return Operation("permute", [step.source], order)
+
+
+def _swap(step: Step) -> Operation:
+    return Operation("permute", [step.source], moved_axes(step.layer, len(step.shape)))
+
+
 def _normalize(step: Step) -> Operation:
     """Statistics over axes: those of the image make it depend on all of it."""
     groups = is_a(step.layer, "GroupNormalization")
-    return unary("normalize", range(1, len(step.shape)) if groups else AXIS)(step)
+    return unary("normalize", range(1, len(step.shape)) if groups else axis_of)(step)
 
 
 def _activation(step: Step) -> Operation:
@@ -254,6 +302,7 @@ RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
         partial(_window, "window"),
     ),
     ((*_each_rank("UpSampling"), "Resizing"), _resize),
+    (("CenterCrop",), _center_crop),
     (_each_rank("ZeroPadding"), partial(_pad, "padding", 1)),
     (_each_rank("Cropping"), partial(_pad, "cropping", -1)),
     (_each_rank("GlobalAveragePooling", "GlobalMaxPooling"), unary("reduce", lambda step: step.spatial)),
@@ -262,7 +311,7 @@ RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
     (("Flatten", "Reshape"), _reshape),
     (("Permute",), unary("permute", lambda step: [0, *step.layer.dims])),
     (("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum"), nary("elementwise")),
-    (("Concatenate",), nary("concatenate", AXIS)),
+    (("Concatenate",), nary("concatenate", axis_of)),
     (("LayerNormalization", "RMSNormalization", "UnitNormalization", "GroupNormalization", "Softmax"), _normalize),
     (("Activation",), _activation),
     (("MultiHeadAttention", "GroupQueryAttention", "Attention", "AdditiveAttention"), _attention),
@@ -276,12 +325,15 @@ OPERATIONS: dict[str, Rule] = by_name(
     (unary("same"), "HardTanh LogSigmoid Celu Mish Exp Expm1 Log Log1p Sqrt Rsqrt Square Abs Absolute Negative"),
     (unary("same"), "Clip Cast Identity Round Floor Sign"),
     (nary("elementwise"), "Add Subtract Multiply Divide TrueDivide Maximum Minimum Power"),
-    (unary("reduce", AXIS), "Mean Max Min Sum Amax Amin Var Std Prod Logsumexp"),
+    (unary("reduce", axis_of), "Mean Max Min Sum Amax Amin Var Std Prod Logsumexp"),
     (_reshape, "Reshape Squeeze ExpandDims"),
-    (unary("permute", lambda step: step.layer.axes or range(len(step.shape))[::-1]), "Transpose"),
-    (nary("concatenate", AXIS), "Concatenate"),
+    (_transpose, "Transpose"),
+    (_swap, "Swapaxes Moveaxis"),
+    (partial(_window, "window"), "MaxPool AveragePool"),
+    (_resize, "Resize"),
+    (nary("concatenate", axis_of), "Concatenate"),
     (_pad_all, "Pad"),
-    (unary("flip", AXIS), "Flip"),
+    (unary("flip", axis_of), "Flip"),
     (_patches, "ExtractPatches"),
     (_get_item, "GetItem"),
 )

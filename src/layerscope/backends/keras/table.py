@@ -12,10 +12,12 @@ from ...core.note import Note, kind_of
 from ...errors import LayerNotCalled, LayerNotFound, near, unknown_layer
 from ...safe_text import counted
 from ..common.axes import for_one_image
+from ..common.field import Positions
 from ..common.table import NO_TENSOR, merge_calls
 from ..common.tokens import located
 from .attention import NAME
-from .axes import Axes, Output, Source, axes_note, stated_prefix
+from .axes import Axes, Output, axes_note, stated_prefix
+from .axes_rules import Named, Source
 from .engine import Part, dtype_name
 from .field import Fields
 from .model import KerasModel
@@ -65,7 +67,8 @@ class Tabulator:
         self._axes = Axes(model)
         self._fields = Fields()
         self._queries: dict[str, list[Any]] = {}
-        self._rows: dict[str, dict[str, list[Layer]]] = {}
+        # the axes of a guess may be settled by what runs later
+        self._rows: dict[str, dict[str, list[tuple[Layer, Named, Positions | None]]]] = {}
         self._paths: dict[int, str] = {}
         self._steps = 0
 
@@ -78,24 +81,32 @@ class Tabulator:
         self._paths.setdefault(id(call.layer), call.location.path)
         if not parts:
             silent = Layer(call.location.path, kind(call.layer), calls=1, note=NO_TENSOR, aliases=call.location.aliases)
-            row.setdefault("", []).append(silent)
+            row.setdefault("", []).append((silent, Named(""), None))
         parent, _, name = call.location.path.rpartition("/")
         if name in ("query", "key") and parts:
             self._queries.setdefault(parent, [None, None])[name == "key"] = parts[0].tensor
         for part in parts:
-            axes = self._axes.letters(Output(call.layer, call.parent, part.tensor, sources)) if part.numeric else ""
-            positions = self._fields.follow(call.layer, inputs, part.tensor, call.arguments) if part.numeric else None
-            if axes == "bcqk":
-                positions = self._fields.weights(self._queries.get(parent, ()), tuple(part.tensor.shape)) or positions
-            layer = located(self._layer(call, part, axes, len(parts)), positions, self._prefix)
-            layer = replace(layer, step=self._steps)
-            row.setdefault(part.suffix, []).append(layer)
+            known = self._follow(call, part, inputs, sources) if part.numeric else (Named(""), None)
+            layer = self._layer(call, part, known[0].axes, len(parts))
+            row.setdefault(part.suffix, []).append((replace(layer, step=self._steps), *known))
+        self._axes.forget_inside(call.layer)
         self._steps += 1
+
+    def _follow(
+        self, call: Call, part: Part, inputs: list[Any], sources: list[Source]
+    ) -> tuple[Named, Positions | None]:
+        """The axes of one tensor that a call returned, and where it lies on the image."""
+        positions = self._fields.follow(call.layer, inputs, part.tensor, call.arguments)
+        named = self._axes.name(Output(call.layer, call.parent, part.tensor, sources, positions, call.arguments))
+        if named.axes == "bcqk":
+            queries = self._queries.get(call.location.path.rpartition("/")[0], ())
+            positions = self._fields.weights(queries, tuple(part.tensor.shape)) or positions
+        return named, positions
 
     def table(self, watch: Watch) -> list[Layer]:
         """All layers, those that ran in the order in which their first call ended."""
         ran = [calls for row in self._rows.values() for calls in row.values()]
-        rows = [_merge(calls, index) for index, calls in enumerate(ran)]
+        rows = [_merge([self._settled(*call) for call in calls], index) for index, calls in enumerate(ran)]
         return [*rows, *(replace(layer, index=index) for index, layer in enumerate(self._not_called(watch), len(rows)))]
 
     def _source(self, tensor: Any) -> Source:
@@ -103,11 +114,18 @@ class Tabulator:
         source = self._axes.source(tensor)
         if source.axes is None and not self._rows and len(tensor.shape) > 2:
             # nothing has run yet, so this is the model's input
-            axes = self._axes.of_input(tensor)
-            if axes:
-                self._fields.start(tensor, axes)
-                return source._replace(axes=axes)
+            source = self._axes.of_input(tensor)
+            if source.axes:
+                self._fields.start(tensor, source.axes)
         return source
+
+    def _settled(self, layer: Layer, named: Named, positions: Positions | None) -> Layer:
+        """A row with its axes as they are known at the end of the run, and where its units lie."""
+        if layer.shape is None:
+            return layer
+        shape = for_one_image(named.axes, layer.shape, self._images)
+        layer = replace(layer, axes=named.axes, shape=shape, doubt=named.doubt)
+        return located(layer, positions, self._prefix)
 
     def _layer(self, call: Call, part: Part, axes: str, count: int) -> Layer:
         """One tensor of `count` that a call returned, as a row."""
@@ -121,7 +139,7 @@ class Tabulator:
             path=path + part.suffix,
             kind=kind(call.layer),
             axes=axes,
-            shape=for_one_image(axes, shape, self._images),
+            shape=shape,
             calls=1,
             note="; ".join(filter(None, notes)),
             aliases=tuple(aliases),

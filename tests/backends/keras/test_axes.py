@@ -1,0 +1,110 @@
+"""The axes of layers that move, add or remove some: followed, settled by what reads them, or said to be a guess."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import layerscope as ls
+from helpers.keras_models import BACKEND, K, keras
+
+ops = keras.ops
+PICTURE = np.zeros((1, 8, 12, 6), np.float32)
+
+
+class Own(K.Layer):
+    """A layer of the user's own."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def call(self, x):
+        return self.function(x)
+
+
+class Outside(K.Layer):
+    """A layer whose computation Keras doesn't see."""
+
+    def __init__(self, order):
+        super().__init__()
+        self.order = order
+
+    def call(self, x):
+        return ops.convert_to_tensor(np.transpose(np.asarray(ops.convert_to_numpy(x)), self.order))
+
+    def compute_output_spec(self, x):
+        return keras.KerasTensor([x.shape[axis] for axis in self.order])
+
+
+def vector(x):
+    return K.GlobalAveragePooling2D()(x)
+
+
+def tokens(x):
+    return K.Reshape((96, 6))(x)
+
+
+def rows(after):
+    x = keras.Input((8, 12, 6))
+    return BACKEND.layers(keras.Model(x, after(x)), PICTURE)
+
+
+KNOWN = {
+    "transposed by a layer of one's own": (lambda x: Own(lambda t: ops.transpose(t, (0, 3, 1, 2)))(x), "bchw"),
+    "swapped": (lambda x: ops.swapaxes(x, 1, 3), "bcwh"),
+    "moved": (lambda x: ops.moveaxis(x, -1, 1), "bchw"),
+    "one more": (lambda x: ops.expand_dims(x, 1), "bdhwc"),
+    "stacked": (lambda x: ops.stack([x, x], axis=1), "bdhwc"),
+    "one row": (lambda x: x[:, 0], "bwc"),
+    "unstacked": (lambda x: ops.unstack(x, axis=2, num=12)[0], "bhc"),
+    "the channels gone": (lambda x: ops.argmax(x, axis=-1), "bhw"),
+    "heads": (lambda x: K.Reshape((96, 2, 3))(tokens(x)), "bndc"),
+    "scores": (lambda x: ops.matmul(tokens(x), ops.transpose(tokens(x), (0, 2, 1))), "bqk"),
+    "scores of a layer": (lambda x: K.Dot(axes=2)([tokens(x), tokens(x)]), "bqk"),
+    "along the tokens": (lambda x: K.Dense(5)(K.Permute((2, 1))(tokens(x))), "bcn"),
+    "groups of channels": (lambda x: K.Reshape((8, 12, 2, 3))(x), "bhwnc"),
+    "a gate": (lambda x: K.Reshape((1, 1, 6))(vector(x)), "bhwc"),
+    "one number first": (
+        lambda x: K.Multiply()([K.Reshape((1, 1, 1))(K.Dense(1)(vector(x))), K.Permute((3, 1, 2))(x)]),
+        "bchw",
+    ),
+    "read by a convolution": (lambda x: K.Conv2D(2, 1)(K.ReLU()(K.Reshape((2, 3, 4))(K.Dense(24)(vector(x))))), "bhwc"),
+    "read channels first": (
+        lambda x: K.MaxPooling2D(1, data_format="channels_first")(
+            K.ReLU()(K.Reshape((4, 2, 3))(K.Dense(24)(vector(x))))
+        ),
+        "bchw",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", KNOWN)
+def test_axes_are_followed(case):
+    after, axes = KNOWN[case]
+    table = rows(after)
+    assert next(row for row in table if not row.path).axes == axes
+    assert not any(row.doubt for row in table if row.shape and row.shape[1:] != (1, 1, 1))
+    if case.startswith("read"):
+        assert {row.axes for row in table if row.kind in ("Reshape", "ReLU")} == {axes}
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        lambda x: K.Reshape((2, 3, 4))(K.Dense(24)(vector(x))),
+        lambda x: Outside((0, 3, 1, 2))(x),
+        lambda x: ops.einsum("bhwc,bhwd->bcd", x, x),
+        lambda x: ops.tile(K.Reshape((1, 1, 1))(K.Dense(1)(vector(x))), (1, 2, 3, 4)),
+    ],
+)
+def test_a_guess_is_said_to_be_one_and_what_follows_from_it_too(after):
+    x = keras.Input((8, 12, 6))
+    model = keras.Model(x, K.ReLU(name="behind")(K.Dropout(0.5)(after(x))))
+    scope = ls.open(model, preprocess=None)
+    assert next(row for row in scope.layers(PICTURE) if row.path == "behind").doubt
+    (fm,) = scope.capture(PICTURE, "behind").values()
+    assert "axes" in [note.kind for note in fm.notes]
+    sure = keras.Model(x, K.ReLU(name="behind")(K.Add()([K.Conv2D(6, 1)(x), K.Dense(6)(x)])))
+    (fm,) = ls.open(sure, preprocess=None).capture(PICTURE, "behind").values()
+    assert "axes" not in [getattr(note, "kind", "") for note in fm.notes]

@@ -190,11 +190,12 @@ def _icon_sizes(stream: BinaryIO) -> Iterator[tuple[int, int]]:
             yield abs(width), abs(height)
 
 
-def check_memory(name: str, image: Image.Image) -> None:
+def check_memory(name: str, image: Image.Image, *, deep: bool = False) -> None:
     """Raises `ImageTooLarge` where decoding the image would take more than most of the memory that there is."""
     width, height = image.size
     # Bytes for a pixel: Pillow's image and one turned upright, floats for more than 8 bits, pixels, what a decoder needs.
-    bytes_per_pixel = 8 if image.mode in ("1", "L", "P") else 24 if image.mode.startswith(("I", "F")) else 16
+    # Colours of 16 bits are decoded twice.
+    bytes_per_pixel = 48 if deep else 8 if image.mode in ("1", "L", "P") else 24 if image.mode.startswith(("I", "F")) else 16
     check_needed(name, f"decoding {width} × {height} pixels", width * height * bytes_per_pixel)
 
 

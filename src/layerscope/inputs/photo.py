@@ -7,7 +7,7 @@ What a `Photo` holds, whatever it was read from:
 - the first frame of an animation, the first page of a file with many (a PIL image: the one it stands at), with a note;
 - colours as the file stores them: embedded ICC profiles are not applied;
 - 16-bit grey as 0–65535, that is /257 on the scale 0–255, its precision kept in `values` (`levels.py` has the details),
-  white where the file says that 0 is. Colour files with 16 bits per channel come at 8 bits, because Pillow reads them so.
+  white where the file says that 0 is; 16-bit colours of PNG, TIFF and PPM likewise (`deep.py`), of other formats at 8 bits.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -32,8 +32,9 @@ from ..files import open_regular
 from ..memory import short_of_memory
 from ..safe_text import counted
 from .formats import ANEW, DAMAGED, bits_of, check_memory, check_size, identified, pixel_limit, unknown
+from .deep import colours_of, deep_of
 from .levels import Range
-from .pixels import ARRAYS, Planes, planes_of_array, planes_of_image
+from .pixels import ARRAYS, Planes, planes_of_array, planes_of_colours, planes_of_image
 
 ARRAY = f"give an array that is {ARRAYS}"
 
@@ -203,32 +204,56 @@ def _from_stream(stream: BinaryIO, name: str, limit: int, range: Range | None) -
     image = identified(stream, name, limit)
     if image is None:
         raise ImageNotReadable(f"{name}: {unknown(stream, name)}")
-    return _from_pil(image, name, limit, range)
+    deep = deep_of(image)
+    if deep is None:
+        return _from_pil(image, name, limit, range)
+    check_memory(name, image, deep=True)
+    orientation = _stored_orientation(image)
+    again = partial(_again, stream, name, limit)
+    colours = colours_of(deep, image, again, _upright)
+    planes, mode = planes_of_colours(colours, name, range), f"{deep.bands};16"
+    return _photo(name, planes, mode=mode, orientation=max(orientation, _orientation(image)), notes=_of_file(image))
+
+
+def _again(stream: BinaryIO, name: str, limit: int) -> Image.Image:
+    image = identified(stream, name, limit)
+    if image is None:
+        raise ImageNotReadable(f"{name}: the file changed while it was read")
+    return image
 
 
 def _from_pil(image: Image.Image, name: str, limit: int, range: Range | None) -> Photo:
     check_size(name, image, limit)
     check_memory(name, image)
+    bits = bits_of(image)
+    orientation, mode = _stored_orientation(image), image.mode
+    upright = _upright(image)
+    planes = planes_of_image(upright, name, range, bits)
+    return _photo(name, planes, mode=mode, orientation=max(orientation, _orientation(image)), notes=_of_file(image))
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The image, decoded and turned as its EXIF data say."""
     tile = getattr(image, "_tile_size", None)
     if tile is not None and getattr(image, "_im", 0) is None:
         # Pillow would check a TIFF's canvas against its process-wide limit; it takes a canvas that is there.
         image.im = Image.new(image.mode, tile).im
-    bits = bits_of(image)
-    stored = image.getexif().get(ExifTags.Base.Orientation, 1)
     image.load()  # makes a TIFF upright, and finds the EXIF that a PNG has after its pixels
-    remaining = image.getexif().get(ExifTags.Base.Orientation, 1)
-    mode = image.mode
-    upright = image.transpose(ORIENTATIONS[remaining]) if remaining in ORIENTATIONS else image
-    return _photo(
-        name,
-        planes_of_image(upright, name, range, bits),
-        mode=mode,
-        orientation=next((number for number in (stored, remaining) if number in ORIENTATIONS), 1),
-        notes=_of_frames(image),
-    )
+    orientation = _orientation(image)
+    return image.transpose(ORIENTATIONS[orientation]) if orientation in ORIENTATIONS else image
 
 
-def _of_frames(image: Image.Image) -> tuple[Note, ...]:
+def _stored_orientation(image: Image.Image) -> int:
+    """The orientation that a TIFF loses when it is decoded; a PNG may have its own after its pixels, and would be decoded now."""
+    return 1 if image.format == "PNG" else _orientation(image)
+
+
+def _orientation(image: Image.Image) -> int:
+    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    return orientation if orientation in ORIENTATIONS else 1
+
+
+def _of_file(image: Image.Image) -> tuple[Note, ...]:
     several = image.format in ("GIF", "PNG", "WEBP", "TIFF", "AVIF") and getattr(image, "is_animated", False)
     word = "page" if image.format == "TIFF" else "frame"
     notes = [Note("frame", f"{word} {image.tell() + 1} of several is read")] if several else []

@@ -11,6 +11,7 @@ from PIL import Image
 
 from ..core.note import Note
 from ..errors import ImageNotReadable
+from .deep import Colours
 from .levels import (
     SAMPLES,
     SAY,
@@ -67,6 +68,18 @@ def planes_of_image(image: Image.Image, name: str, range: Range | None = None, b
     return Planes(
         planes, _of_bands(image) + (doubt((int(planes.max()) << 8) + 255, 65535, exact=False) if bits > 8 else ())
     )
+
+
+def planes_of_colours(colours: Colours, name: str, range: Range | None = None) -> Planes:
+    """Colours of 16 bits as float32 from 0 to 255, on white where they are transparent."""
+    levels = Levels(high=colours.white)
+    if range is None:
+        planes, notes = planes_of_integers(colours.values, levels, name)
+    else:
+        planes, notes = planes_in_range(colours.values, range, levels, name)
+    if colours.alpha is not None:
+        planes = _on_white(np.concatenate([planes, np.float32(255 / colours.white) * colours.alpha], 2, dtype=np.float32))
+    return Planes(planes, notes)
 
 
 def _grey(

@@ -99,17 +99,15 @@ def test_colours_of_few_bits_are_said():
     (note,) = read(tiff(colours(ramp(4095), 3), photometric=2)).notes
     assert kind_of(note) == "range"
     assert not read(tiff(colours(ramp(65535), 3), photometric=2)).notes
-    with raises(ls.ImageNotReadable):
-        read(tiff(colours(ramp(4095), 3), photometric=2), range=(0, 4095))
 
 
-@pytest.mark.parametrize("dtype", [np.uint32, np.int32, np.int64])
+@pytest.mark.parametrize("dtype", [np.uint32, np.int32])
 def test_integers_without_a_white_of_their_own_need_a_range(dtype):
-    sources = [ramp(255, dtype)] + ([tiff(ramp(255, dtype))] if dtype != np.int64 else [])
-    for source in sources:
+    for source in (tiff(ramp(255, dtype)), ramp(255, dtype) * 2):
         with pytest.raises(ls.ImageNotReadable):
             read(source)
-        np.testing.assert_allclose(grey(read(source, range=(0, 255))), ramp(255), atol=1e-3)
+        white = 255 if isinstance(source, bytes) else 510
+        np.testing.assert_allclose(grey(read(source, range=(0, white))), ramp(255), atol=1e-3)
 
 
 def test_what_a_tag_says_of_the_values_is_said():
@@ -160,6 +158,7 @@ def test_bands_that_are_not_shown_are_said(bands, extra, kinds):
     assert [kind_of(note) for note in photo.notes] == kinds
 
 
+@pytest.mark.limit("TIFFs that Pillow doesn't read")
 @pytest.mark.parametrize("values", [colours(RAMP.astype(np.float32), 5), colours(ramp(255), 2), RAMP])
 def test_a_whole_tiff_that_pillow_does_not_read_is_not_called_damaged(values):
     with raises(ls.ImageNotReadable, "64 × 64", "tifffile"):

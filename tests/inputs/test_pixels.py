@@ -72,7 +72,7 @@ def test_alpha_of_arrays_is_composited_on_white(kind: type) -> None:
         np.full((4, 4), -0.5),
         np.full((4, 4), np.nan),
         np.full((4, 4), np.inf),
-        np.zeros((4, 4), np.int64),
+        np.full((4, 4), 256, np.int64),
         np.zeros((4, 4), complex),
     ],
 )

@@ -10,6 +10,15 @@ from ..errors import BadLayout, one_line
 from .note import Note
 
 
+def is_array(value: Any) -> bool:
+    """Whether a value is an array of any library: it offers numpy's protocol or DLPack.
+
+    >>> is_array(np.zeros(2)), is_array([0, 1])
+    (True, False)
+    """
+    return any(hasattr(value, name) for name in ("__array__", "__array_interface__", "__dlpack__"))
+
+
 def to_host(array: Any) -> np.ndarray:
     """The array on the host: torch tensors are detached, and bfloat16, which numpy doesn't have, becomes float32.
 
@@ -19,6 +28,10 @@ def to_host(array: Any) -> np.ndarray:
         array = array.detach().cpu()
         if str(getattr(array, "dtype", "")) == "torch.bfloat16":
             array = array.float()  # every value of it is one of float32
+    elif hasattr(array, "__cuda_array_interface__") and hasattr(array, "get"):
+        array = array.get()  # CuPy copies only where that is asked for
+    elif hasattr(array, "__dlpack__") and not hasattr(array, "__array__"):
+        array = np.from_dlpack(array)
     if count_masked(array) and array.dtype.kind in "biufc":
         array = array.astype(np.result_type(array.dtype, np.float32)).filled(np.nan)
     return np.asarray(array)

@@ -1,4 +1,4 @@
-"""Colours of 16 bits. Pillow has no room for them and keeps the high byte of each value: the low bytes come from a second decoding.
+"""Colours of 16 bits. Pillow has no room for them and keeps the high byte of each value: a second decoding gives the low bytes.
 
 A decoder is told the byte order of the values, and so which byte is the high one; told the other order, it keeps the low ones.
 """
@@ -46,10 +46,12 @@ def deep_of(image: Image.Image) -> Deep | None:
     if image.format == "PPM" and decoder == "ppm" and raw == "RGB" and rest[0] > 255:
         return Deep("RGB", "B", rest[0])
     tags: Any = getattr(image, "tag_v2", {})
-    if image.format == "TIFF" and decoder == "raw" and set(tags.get(258, ())) == {16} and _is_separate(image):
-        return Deep(image.mode, "B" if tags.prefix == b"MM" else "L") if image.mode in BANDS else None
+    if is_garbled(image):
+        return Deep(image.mode, "B" if tags.prefix == b"MM" else "L")
     bands, _, order = str(raw).partition(";16")
-    known = image.format in ("PNG", "TIFF") and decoder in DECODERS and bands in BANDS and order and not _is_separate(image)
+    known = (
+        image.format in ("PNG", "TIFF") and decoder in DECODERS and bands in BANDS and order and not _is_separate(image)
+    )
     return Deep(bands, NATIVE if order == "N" else order) if known else None
 
 
@@ -72,25 +74,32 @@ def _with_tiles(image: Image.Image, deep: Deep, order: str) -> Image.Image:
     """The image, not yet decoded, whose decoder takes the bytes in another order; "" for each byte by itself."""
     mode = "RGB" if BANDS[deep.bands] == 3 else "RGBA"
     bands = deep.bands if deep.bands == "RGBX" else mode  # `RGBa` would be divided by alpha
-    image._mode = mode  # type: ignore[attr-defined] # Pillow has no setter
+    image._mode = mode  # Pillow has no setter
     one_by_one = _is_separate(image)
 
     def told(tile: Any) -> Any:
         args = tile[3] if isinstance(tile[3], tuple) else (tile[3],)
         names = mode[deep.bands.index(args[0][0])] if one_by_one and tile[0] == "raw" else bands
         raw = f"{names};16{order}" if order else mode
-        return ImageFile._Tile(*tile[:3], (raw, *args[1:]) if isinstance(tile[3], tuple) else raw)
+        return ImageFile._Tile(tile[0], tile[1], tile[2], (raw, *args[1:]) if isinstance(tile[3], tuple) else raw)
 
+    if one_by_one:  # further bands have no letter
+        image.tile = [tile for tile in image.tile if tile[3][0] in deep.bands]  # type: ignore[attr-defined]
     image.tile = [told(tile) for tile in image.tile]  # type: ignore[attr-defined] # files have them
     return image
 
 
 def _is_separate(image: Image.Image) -> bool:
-    """Whether a TIFF holds one band after another.
-
-    Pillow decodes those of 16 bits, uncompressed, as if they had 8; of the compressed ones it always keeps the high bytes.
-    """
+    """Whether a TIFF holds one band after another; of those that are compressed, Pillow always keeps the high bytes."""
     return bool(getattr(image, "tag_v2", {}).get(284) == SEPARATE)
+
+
+def is_garbled(image: Image.Image) -> bool:
+    """Whether a TIFF has one band after another, not compressed, which Pillow decodes as if its 16 bits were 8."""
+    if not _is_separate(image) or not getattr(image, "tile", ()) or image.mode not in BANDS:
+        return False
+    tags: Any = image.tag_v2  # type: ignore[attr-defined] # a TIFF has them
+    return bool(image.tile[0][0] == "raw" and set(tags.get(258, ())) == {16})  # type: ignore[attr-defined]
 
 
 def _of_ppm(image: Any) -> np.ndarray:

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from PIL import Image, TiffImagePlugin
 
-from ..errors import BadOption, ImageTooLarge
+from ..errors import BadOption, ImageNotReadable, ImageTooLarge
 from ..memory import LIMIT, amount, available_text, is_little, limit
 from ..safe_text import counted
 
@@ -72,6 +72,7 @@ def identified(stream: BinaryIO, name: str, most: int) -> Image.Image | None:
             check_size(name, image, most)
             check_memory(name, image)
             check_scans(name, image, stream, most)
+            check_depth(name, image, stream)
             return image
     return None
 
@@ -100,6 +101,27 @@ def bits_of(image: Image.Image) -> int:
     if tags := getattr(image, "tag_v2", None):
         return int(max(tags.get(258, (8,))))
     return 16 if any(";16" in str(tile[3]) for tile in getattr(image, "tile", ())) else 8
+
+
+def check_depth(name: str, image: Image.Image, stream: BinaryIO) -> None:
+    """Raises `ImageNotReadable` for colours of more than 8 bits in JPEG 2000; leaves `stream` as it is.
+
+    Pillow rounds them to 8, and what is nearly white goes over to 0, black.
+    """
+    if image.format != "JPEG2000" or image.mode.startswith("I"):
+        return
+    position = stream.tell()
+    stream.seek(0)
+    data = stream.read()
+    stream.seek(position)
+    start = data.find(b"\xff\x4f\xff\x51") + 40  # the number of its components, then the bits of each, less one
+    count = int.from_bytes(data[start : start + 2], "big")
+    bits = max((byte & 0x7F for byte in data[start + 2 : start + 2 + 3 * count : 3]), default=0) + 1
+    if bits > 8:
+        raise ImageNotReadable(
+            f"{name}: a JPEG 2000 with colours of {bits} bits, of which Pillow reads white as black: read it with OpenCV or"
+            " imagecodecs, and give an array of uint16 or of floats in 0–1; or save it as PNG or TIFF"
+        )
 
 
 def _tiff_content(stream: BinaryIO) -> str:
@@ -195,7 +217,9 @@ def check_memory(name: str, image: Image.Image, *, deep: bool = False) -> None:
     width, height = image.size
     # Bytes for a pixel: Pillow's image and one turned upright, floats for more than 8 bits, pixels, what a decoder needs.
     # Colours of 16 bits are decoded twice.
-    bytes_per_pixel = 48 if deep else 8 if image.mode in ("1", "L", "P") else 24 if image.mode.startswith(("I", "F")) else 16
+    bytes_per_pixel = (
+        48 if deep else 8 if image.mode in ("1", "L", "P") else 24 if image.mode.startswith(("I", "F")) else 16
+    )
     check_needed(name, f"decoding {width} × {height} pixels", width * height * bytes_per_pixel)
 
 

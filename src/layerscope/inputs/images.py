@@ -18,13 +18,16 @@ from typing import Any
 from PIL import Image
 
 from ..checks import whole
+from ..core.conversion import is_array
 from ..errors import ImageNotReadable, ImagesSkipped
 from ..files import open_regular
 from ..memory import is_little
 from ..memory import limit as memory_limit
 from ..safe_text import counted
+from ..surface import option
 from .formats import pixel_limit
 from .levels import Range
+from .one_scale import in_one_list, in_one_scale, together
 from .photo import Photo, as_array, kind_of, label_of, read
 
 # What counts as an image in a folder. HEIC and JPEG XL are here although Pillow needs a plugin for them: a folder of
@@ -70,7 +73,7 @@ def collect(images: Any) -> list[Source]:
     >>> [source.id for source in collect([np.zeros((4, 4), np.uint8), np.zeros((2, 4, 4, 3), np.uint8)])]
     ['array-0', 'array-1', 'array-2']
     """
-    items = list(_items(images))
+    items = in_one_list(list(_items(images)))
     if not items:
         raise ImageNotReadable("no image was given: the list is empty")
     ids = _Ids().ids(items)
@@ -132,7 +135,7 @@ def stream(
     whole("batch", batch)
     if is_stream(images):
         names = _Ids()
-        sources: Iterable[Source] = (Source(names.ids([item])[0], item) for item in _items(images))
+        sources: Iterable[Source] = (Source(names.ids([item])[0], item) for item in in_one_scale(_items(images)))
     else:
         sources = collect(images)
     reader = partial(_read, limit=pixel_limit(limit), range=range, check=check)
@@ -195,11 +198,11 @@ def _items(images: Any) -> Iterator[Any]:
         yield from _paths(os.fspath(images))
     elif isinstance(images, (bytes, bytearray, memoryview, Image.Image, Photo)) or hasattr(images, "read"):
         yield images
-    elif hasattr(images, "__array__"):
+    elif is_array(images):
         array = as_array(images)
         if array.ndim == 4:
             _check_batch(array.shape)
-            yield from array
+            yield from together(array)
         else:
             yield array
     elif isinstance(images, CONTAINERS):
@@ -214,7 +217,7 @@ def _items(images: Any) -> Iterator[Any]:
 
 def is_stream(images: Any) -> bool:
     """Whether images come one by one or in batches, from a generator, a loader, a `keras.utils.Sequence`, a data set."""
-    if isinstance(images, NO_STREAMS) or hasattr(images, "read") or hasattr(images, "__array__"):
+    if isinstance(images, NO_STREAMS) or hasattr(images, "read") or is_array(images):
         return False
     return isinstance(images, Iterable) or _is_indexed(images)
 
@@ -257,7 +260,7 @@ def _rank(item: Any) -> int:
     """The number of axes of an array; that of a colour image for other images, -1 for what is none."""
     if isinstance(item, Image.Image | Photo | bytes | bytearray | os.PathLike | str):
         return 3
-    return len(getattr(item, "shape", (None,))) if hasattr(item, "__array__") else -1
+    return len(getattr(item, "shape", (None,))) if is_array(item) else -1
 
 
 def _is_alike(item: Any, other: Any) -> bool:
@@ -279,7 +282,7 @@ def _check_batch(shape: tuple[int, ...]) -> None:
         advice = " use array.transpose(0, 2, 3, 1), or tensor.permute(0, 2, 3, 1);" if shape[1] in (1, 3, 4) else ""
         raise ImageNotReadable(
             f"a batch of images has the shape (N, H, W, 1, 3 or 4), this array has {shape}:{advice} a batch that is "
-            "ready for the model needs preprocess=None"
+            f"ready for the model needs {option('preprocess', None)}"
         )
 
 

@@ -25,20 +25,19 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import ExifTags, Image
 
-from ..core.conversion import count_masked, to_host
+from ..core.conversion import count_masked, is_array, to_host
 from ..core.note import Note
 from ..errors import ImageNotReadable, ImageTooLarge, LayerscopeError, one_line
 from ..files import open_regular
 from ..memory import short_of_memory
 from ..safe_text import counted
+from .deep import colours_of, deep_of, is_garbled
 from .formats import ANEW, DAMAGED, bits_of, check_memory, check_size, identified, pixel_limit, unknown
-from .deep import colours_of, deep_of
-from .levels import Range
+from .levels import Extent, Range
 from .pixels import ARRAYS, Planes, planes_of_array, planes_of_colours, planes_of_image
+from .remarks import remarks
 
 ARRAY = f"give an array that is {ARRAYS}"
-
-NEW_SUBFILE_TYPE, PREVIEW = 254, 1  # a tag of a TIFF, and a bit of its value
 
 ORIENTATIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -109,10 +108,10 @@ class Photo:
 def read(source: Any, *, id: str | None = None, limit: int | None = None, range: Range | None = None) -> Photo:
     """The photo in a path, bytes, an open file, a PIL image, or an array (numpy, torch, TensorFlow, JAX).
 
-    Arrays are uint8, uint16 (0–65535), bool, or float in 0–1 (whole numbers: 0–255), of shape `(H, W)` or `(H, W, 1, 3 or
-    4)`. `range` is what is black and white in images of more than 8 bits, where neither type nor file says it. `limit` is the
-    largest number of pixels to decode (default 100 million, or the environment variable `LAYERSCOPE_MAX_PIXELS`); it is
-    checked before decoding. Raises `ImageNotReadable` or its child `ImageTooLarge`.
+    Arrays are uint8, uint16 (0–65535), bool, float in 0–1, or whole numbers up to 255 of any type, of shape `(H, W)` or
+    `(H, W, 1, 3 or 4)`. `range` is what is black and white in images of more than 8 bits, where neither type nor file says
+    it. `limit` is the largest number of pixels to decode (default 100 million, or the environment variable
+    `LAYERSCOPE_MAX_PIXELS`); it is checked before decoding. Raises `ImageNotReadable` or its child `ImageTooLarge`.
 
     >>> read(np.full((4, 6, 3), 0.5, np.float32)).pixels[0, 0]
     array([128, 128, 128], dtype=uint8)
@@ -132,13 +131,14 @@ def read(source: Any, *, id: str | None = None, limit: int | None = None, range:
                 raise ImageNotReadable(f"{name}: the file is open as text; open it in binary mode, open(path, 'rb')")
         if isinstance(source, (bytes, bytearray, memoryview)):
             return _from_stream(io.BytesIO(source), name, limit, range)
-        planes, mode = planes_of_array(as_array(source), name, range)
+        extent = source.extent if isinstance(source, Member) else None
+        planes, mode = planes_of_array(as_array(source), name, range, extent)
         return _photo(name, planes, mode=mode)
 
 
 def as_array(source: Any) -> np.ndarray:
     """`source` as a numpy array: anything with `__array__`; torch tensors are detached and copied to the host."""
-    if not hasattr(source, "__array__"):
+    if not is_array(source):
         raise ImageNotReadable(
             f"{label_of(source)}: not an image; give a path, bytes, a PIL image, or an array ({ARRAYS})"
         )
@@ -149,8 +149,19 @@ def as_array(source: Any) -> np.ndarray:
         )
     try:
         return to_host(source)  # a sparse tensor has none
-    except (TypeError, ValueError, RuntimeError) as error:  # NotImplementedError is a RuntimeError
+    except (TypeError, ValueError, RuntimeError, BufferError) as error:  # NotImplementedError is a RuntimeError
         raise ImageNotReadable(f"{label_of(source)}: can't be read as an array ({one_line(error)}): {ARRAY}") from error
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """An image of several arrays that came together and have one scale, and the extent of all of them."""
+
+    values: np.ndarray
+    extent: Extent
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self.values
 
 
 def label_of(source: Any) -> str:
@@ -169,7 +180,7 @@ def kind_of(source: Any) -> str:
         return "image"
     if hasattr(source, "read"):
         return "file"
-    return "array" if hasattr(source, "__array__") else type(source).__name__
+    return "array" if is_array(source) else type(source).__name__
 
 
 @contextmanager
@@ -208,11 +219,11 @@ def _from_stream(stream: BinaryIO, name: str, limit: int, range: Range | None) -
     if deep is None:
         return _from_pil(image, name, limit, range)
     check_memory(name, image, deep=True)
-    orientation = _stored_orientation(image)
-    again = partial(_again, stream, name, limit)
-    colours = colours_of(deep, image, again, _upright)
-    planes, mode = planes_of_colours(colours, name, range), f"{deep.bands};16"
-    return _photo(name, planes, mode=mode, orientation=max(orientation, _orientation(image)), notes=_of_file(image))
+    stored = _stored_orientation(image)
+    colours = colours_of(deep, image, partial(_again, stream, name, limit), _upright)
+    planes = planes_of_colours(colours, name, range)
+    orientation = max(stored, _orientation(image))
+    return _photo(name, planes, mode=f"{deep.bands};16", orientation=orientation, notes=remarks(image))
 
 
 def _again(stream: BinaryIO, name: str, limit: int) -> Image.Image:
@@ -225,11 +236,12 @@ def _again(stream: BinaryIO, name: str, limit: int) -> Image.Image:
 def _from_pil(image: Image.Image, name: str, limit: int, range: Range | None) -> Photo:
     check_size(name, image, limit)
     check_memory(name, image)
-    bits = bits_of(image)
-    orientation, mode = _stored_orientation(image), image.mode
-    upright = _upright(image)
-    planes = planes_of_image(upright, name, range, bits)
-    return _photo(name, planes, mode=mode, orientation=max(orientation, _orientation(image)), notes=_of_file(image))
+    if is_garbled(image):
+        raise ImageNotReadable(f"{name}: Pillow reads the bands of this TIFF of 16 bits wrongly: give its path")
+    bits, mode, stored = bits_of(image), image.mode, _stored_orientation(image)
+    planes = planes_of_image(_upright(image), name, range, bits)
+    orientation = max(stored, _orientation(image))
+    return _photo(name, planes, mode=mode, orientation=orientation, notes=remarks(image, bits))
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -244,22 +256,13 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _stored_orientation(image: Image.Image) -> int:
-    """The orientation that a TIFF loses when it is decoded; a PNG may have its own after its pixels, and would be decoded now."""
+    """The orientation that a TIFF loses when it is decoded. A PNG may have its own behind the pixels, and would be decoded."""
     return 1 if image.format == "PNG" else _orientation(image)
 
 
 def _orientation(image: Image.Image) -> int:
     orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     return orientation if orientation in ORIENTATIONS else 1
-
-
-def _of_file(image: Image.Image) -> tuple[Note, ...]:
-    several = image.format in ("GIF", "PNG", "WEBP", "TIFF", "AVIF") and getattr(image, "is_animated", False)
-    word = "page" if image.format == "TIFF" else "frame"
-    notes = [Note("frame", f"{word} {image.tell() + 1} of several is read")] if several else []
-    if getattr(image, "tag_v2", {}).get(NEW_SUBFILE_TYPE, 0) & PREVIEW:  # as in a DNG, in front of what the camera saw
-        notes.append(Note("frame", "the file says that this is a small preview of another image in it"))
-    return tuple(notes)
 
 
 def _photo(name: str, planes: Planes, *, mode: str, orientation: int = 1, notes: tuple[Note, ...] = ()) -> Photo:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from ..core.note import Note
 from ..errors import ImageNotReadable
+from ..surface import option
 from .deep import Colours
 from .levels import (
-    SAMPLES,
-    SAY,
+    Extent,
     Levels,
     Range,
     as_stored,
@@ -25,11 +25,12 @@ from .levels import (
     planes_in_range,
     planes_of_floats,
     planes_of_integers,
+    planes_of_untold,
 )
 
 STRIPE = 1 << 20  # pixels
 ARRAYS = (
-    "uint8, uint16, bool, or float in 0–1 or of whole numbers from 0 to 255, of shape (H, W), (H, W, 1), (H, W, 3) or"
+    "uint8, uint16, bool, float in 0–1, or whole numbers from 0 to 255 of any type, of shape (H, W), (H, W, 1), (H, W, 3) or"
     " (H, W, 4)"
 )
 
@@ -49,10 +50,14 @@ def planes_of_image(image: Image.Image, name: str, range: Range | None = None, b
     if image.mode.startswith("I") or image.mode == "F" or is_signed(image):
         levels = levels_of_image(image)
         own = planes_of_floats if image.mode == "F" else planes_of_integers
-        return _grey(as_stored(image), levels, own, name=name, range=range)
+        grey = _grey(as_stored(image), levels, own, name=name, range=range)
+        key = image.info.get("transparency")  # of a PNG, a value that isn't shown
+        if isinstance(key, int) and image.mode.startswith("I"):
+            grey.values[np.asarray(image) == key] = 255
+        return grey
     if range is not None and bits > 8:
         raise ImageNotReadable(
-            f"{name}: colours of {bits} bits, of which 8 are read, so range= can't apply: read the file with tifffile or"
+            f"{name}: colours of {bits} bits, of which 8 are read, so no range can apply: read the file with tifffile or"
             " OpenCV, and give an array of floats in 0–1"
         )
     mode = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
@@ -65,9 +70,7 @@ def planes_of_image(image: Image.Image, name: str, range: Range | None = None, b
         pixels = np.asarray(stripe.convert(f"{mode}A" if layered else mode))
         rows = planes[top : top + step]
         rows[...] = _on_white(pixels) if layered else pixels.reshape(rows.shape)
-    return Planes(
-        planes, _of_bands(image) + (doubt((int(planes.max()) << 8) + 255, 65535, exact=False) if bits > 8 else ())
-    )
+    return Planes(planes, doubt((int(planes.max()) << 8) + 255, 65535, exact=False) if bits > 8 else ())
 
 
 def planes_of_colours(colours: Colours, name: str, range: Range | None = None) -> Planes:
@@ -78,7 +81,9 @@ def planes_of_colours(colours: Colours, name: str, range: Range | None = None) -
     else:
         planes, notes = planes_in_range(colours.values, range, levels, name)
     if colours.alpha is not None:
-        planes = _on_white(np.concatenate([planes, np.float32(255 / colours.white) * colours.alpha], 2, dtype=np.float32))
+        planes = _on_white(
+            np.concatenate([planes, np.float32(255 / colours.white) * colours.alpha], 2, dtype=np.float32)
+        )
     return Planes(planes, notes)
 
 
@@ -94,54 +99,65 @@ def _grey(
     return Planes(planes[..., None], notes)
 
 
-def _of_bands(image: Image.Image) -> tuple[Note, ...]:
-    """Bands of a TIFF that aren't shown, or are taken for what the file doesn't say that they are."""
-    tags = getattr(image, "tag_v2", {})
-    bands, shown = tags.get(SAMPLES, 1), len(image.getbands())
-    if bands > shown:
-        return (Note("bands", f"the first {shown} of {bands} bands are read"),)
-    if image.mode == "RGBA" and bands == 4 and EXTRA not in tags:
-        return (Note("bands", "the 4th band is taken for transparency, which the file doesn't say"),)
-    return ()
-
-
-EXTRA = 338  # what the bands are that aren't colours
-
-
-def planes_of_array(array: np.ndarray, name: str, range: Range | None = None) -> tuple[Planes, str]:
+def planes_of_array(
+    array: np.ndarray, name: str, range: Range | None = None, extent: Extent | None = None
+) -> tuple[Planes, str]:
     """The array as planes, transparency composited on white, and the mode that it would have as a Pillow image.
+
+    `extent` is that of the arrays with which it shares its scale.
 
     >>> (planes, _), mode = planes_of_array(np.array([[0.0, 0.5]]), "two")
     >>> planes.tolist(), mode
     ([[[0.0], [127.5]]], 'F')
     """
     _check_shape(array.shape, name)
-    kind = array.dtype.kind
-    notes: tuple[Note, ...] = ()
-    wide = kind in "iuf" and array.dtype != np.uint8
+    _check_type(array.dtype, name)
+    wide = array.dtype != np.uint8 and array.dtype.kind in "iuf"
     if wide and array.ndim == 3 and array.shape[2] == 4:
-        (colours, notes), mode = planes_of_array(array[..., :3], name, range)
+        (colours, notes), mode = planes_of_array(array[..., :3], name, range, extent)
         layered = np.concatenate([colours, opacity(array[..., 3:], range, name)], 2, dtype=np.float32)
         return Planes(_on_white(layered), notes), mode.replace("RGB", "RGBA")
-    modes = ("F", "RGB;F", "RGBA;F") if kind == "f" else ("I;16", "RGB;16", "RGBA;16")
-    if wide and range is not None:
-        planes, notes = planes_in_range(array, range, Levels(), name)
-    elif array.dtype == np.uint8:
-        planes, modes = array.copy(), ("L", "RGB", "RGBA")
-    elif array.dtype == np.bool_:
-        planes, modes = array.astype(np.uint8) * np.uint8(255), ("1", "RGB;1", "RGBA;1")
-    elif kind == "u" and array.dtype.itemsize == 2:
-        planes, notes = planes_of_integers(array, Levels(high=65535), name)
-    elif kind == "f":
-        planes, notes = planes_of_floats(array, Levels(), name)
-    else:
-        raise ImageNotReadable(
-            f"{name}: an array of {array.dtype}, whose value range isn't known: {SAY}; or convert it,"
-            " for example with .astype(np.uint8) if it holds 0–255, or pass a ready batch with preprocess=None"
-        )
+    planes, notes = _of_numbers(array, name, range, extent) if wide else (_of_bytes(array), ())
     planes = planes[..., None] if planes.ndim == 2 else planes
-    mode = modes[(1, 3, 4).index(planes.shape[2])]
+    mode = _modes(array.dtype)[(1, 3, 4).index(planes.shape[2])]
     return Planes(_on_white(planes) if planes.shape[2] == 4 else planes, notes), mode
+
+
+def _of_bytes(array: np.ndarray) -> np.ndarray:
+    return array.astype(np.uint8) * np.uint8(255) if array.dtype == np.bool_ else array.copy()
+
+
+def _of_numbers(
+    array: np.ndarray, name: str, range: Range | None, extent: Extent | None
+) -> tuple[np.ndarray, tuple[Note, ...]]:
+    if range is not None:
+        return planes_in_range(array, range, Levels(), name)
+    if array.dtype.kind == "f":
+        return planes_of_floats(array, Levels(), name, extent)
+    if array.dtype.kind == "u" and array.dtype.itemsize == 2:
+        return planes_of_integers(array, Levels(high=65535), name, extent)
+    return planes_of_untold(array, name, extent or Extent.of(array))
+
+
+def _modes(dtype: np.dtype[Any]) -> tuple[str, str, str]:
+    if dtype == np.uint8:
+        return "L", "RGB", "RGBA"
+    if dtype.kind == "u" and dtype.itemsize == 2:
+        return "I;16", "RGB;16", "RGBA;16"
+    kind = {"b": "1", "f": "F"}.get(dtype.kind, "I")
+    return kind, f"RGB;{kind}", f"RGBA;{kind}"
+
+
+def _check_type(dtype: np.dtype[Any], name: str) -> None:
+    if dtype.kind in "biuf":
+        return
+    if dtype.kind == "c":
+        advice = "give its real part, its magnitude or another picture of it"
+    elif dtype.kind == "O":
+        advice = "convert it to numbers, for example with .astype(np.uint8) if it holds 0–255"
+    else:
+        advice = f"give {ARRAYS}"
+    raise ImageNotReadable(f"{name}: an array of {dtype} holds no real numbers, and so no colours: {advice}")
 
 
 def _check_shape(shape: tuple[int, ...], name: str) -> None:
@@ -152,7 +168,8 @@ def _check_shape(shape: tuple[int, ...], name: str) -> None:
         )
     if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] not in (1, 3, 4)) or 0 in shape:
         raise ImageNotReadable(
-            f"{name}: an array of shape {shape} is not an image; give {ARRAYS}, or a ready batch with preprocess=None"
+            f"{name}: an array of shape {shape} is not an image; give {ARRAYS}, or a ready batch with"
+            f" {option('preprocess', None)}"
         )
 
 

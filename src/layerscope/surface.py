@@ -1,0 +1,68 @@
+"""What a message calls an option where it is read: `size=` in Python, `--size` on the command line.
+
+A message is put together where something is wrong, far from whoever reads it; the surface that started the work knows who
+that is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+# The options of the command line that are keywords in Python, of the same name.
+OPTIONS = (
+    *("batch", "channels", "clip", "colors", "columns", "combine", "dpi"),
+    *("labels", "output", "overlay", "per_page", "preprocess", "scale", "size"),
+    *("sort", "statistics", "target", "text", "theme", "trust", "values"),
+)
+_SHELL: ContextVar[bool] = ContextVar("layerscope_shell", default=False)
+_NO_VALUE: Any = object()
+
+
+@contextmanager
+def command_line() -> Iterator[None]:
+    """Inside the block, messages name the options of the command line.
+
+    >>> with command_line():
+    ...     option("per_page"), option("preprocess", None), option("clip", (1, 99)), option("trust", True)
+    ('--per-page', '--preprocess none', '--clip 1:99', '--trust')
+    """
+    token = _SHELL.set(True)
+    try:
+        yield
+    finally:
+        _SHELL.reset(token)
+
+
+def option(name: str, value: Any = _NO_VALUE) -> str:
+    """An option by its name, with a value or without; what the command line doesn't have is a keyword there too.
+
+    >>> option("size"), option("size", 224), option("labels", "names.txt")
+    ('size=', 'size=224', "labels='names.txt'")
+    """
+    if not _SHELL.get() or name not in OPTIONS:
+        return f"{name}=" if value is _NO_VALUE else f"{name}={value!r}"
+    flag = f"--{name.replace('_', '-')}"
+    if value is _NO_VALUE or value is True:
+        return flag
+    if isinstance(value, tuple | list):
+        return f"{flag} {':'.join(map(str, value))}"
+    return f"{flag} {'none' if value is None else value}"
+
+
+def by_surface(python: str, shell: str) -> str:
+    """Words of which Python's readers see the first, and those of the command line the second."""
+    return shell if _SHELL.get() else python
+
+
+def levels_option(low: float, high: float) -> str:
+    """What says which values of an image are black and white.
+
+    >>> levels_option(0, 4095)
+    "preprocess={'name': 'auto', 'range': (0, 4095)}"
+    """
+    return by_surface(
+        f"preprocess={{'name': 'auto', 'range': ({low:.6g}, {high:.6g})}}", f"--range {low:.6g}:{high:.6g}"
+    )

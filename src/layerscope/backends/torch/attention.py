@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from ..common.fault import call_model
 from .functions import FunctionWatch, ModuleWatch, Operated
+from .keeping import PAST_COUNT, Ask
 from .model import kind_of
 from .outputs import parts_of
 
@@ -57,8 +58,10 @@ Attended = Callable[[Weights], torch.Tensor | None]
 class AttentionWatch(ModuleWatch):
     """Reports every attention that is computed while it is active, and in which module."""
 
-    def __init__(self, attended: Attended, wanted: Callable[[nn.Module], bool] = lambda _: True) -> None:
-        super().__init__()
+    def __init__(
+        self, attended: Attended, wanted: Callable[[nn.Module], bool] = lambda _: True, *, ask: Ask | None = None
+    ) -> None:
+        super().__init__(ask)
         self._attended, self._wanted = attended, wanted
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -66,6 +69,8 @@ class AttentionWatch(ModuleWatch):
 
     def called(self, func: Any, args: Any, kwargs: Any) -> Any:
         """The value passed on after the model calls a function of torch."""
+        if self.ask is not None and func in PAST_COUNT:
+            self.ask(args)
         if func not in ATTENTION or not self.running:
             return call_model(func, *args, **kwargs)
         name, module = self._attending()
@@ -101,9 +106,14 @@ class InnerWatch(AttentionWatch):
     """Reports attention and functions: one watch for both, as each costs anew for every call."""
 
     def __init__(
-        self, attended: Attended, operated: Operated, wanted: Callable[[nn.Module], bool] = lambda _: True
+        self,
+        attended: Attended,
+        operated: Operated,
+        wanted: Callable[[nn.Module], bool] = lambda _: True,
+        *,
+        ask: Ask | None = None,
     ) -> None:
-        super().__init__(attended, wanted)
+        super().__init__(attended, wanted, ask=ask)
         self._functions = FunctionWatch(operated)
         self._functions.running = self.running
 

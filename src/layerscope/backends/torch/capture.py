@@ -9,6 +9,7 @@ import torch
 
 from ..protocol import Captured, Pick, Target
 from .isolation import run_replica
+from .keeping import Keeper, WrittenTo
 from .model import forward
 from .recorder import Recorder, Wanted, recording
 from .target import GradientRecorder
@@ -25,14 +26,23 @@ def capture(
 
     def run(replica: torch.nn.Module) -> dict[str, Captured]:
         wanted = Wanted.find_all(replica, paths, picks)
-        if target is None:
-            recorder = Recorder(wanted)
-            with recording(replica, recorder):
-                forward(replica, batch)
-            return recorder.results()
-        gradients = GradientRecorder(wanted)
+        watched = any(request.function or request.attention for request in wanted) if len(wanted) > 1 else None
+        recorder = Recorder(wanted, None if copy else Keeper.of(model, replica, watched))
+        with recording(replica, recorder):
+            forward(replica, batch)
+        return recorder.results()
+
+    def run_back(replica: torch.nn.Module) -> dict[str, Captured]:
+        gradients = GradientRecorder(Wanted.find_all(replica, paths, picks))
         with recording(replica, gradients):
             gradients.differentiate(forward(replica, batch), target)
         return gradients.results()
 
-    return run_replica(model, run, gradients=target is not None)
+    copy = False
+    if target is not None:
+        return run_replica(model, run_back, gradients=True)
+    try:
+        return run_replica(model, run)
+    except WrittenTo:
+        copy = True
+        return run_replica(model, run)

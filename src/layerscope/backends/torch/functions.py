@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode, resolve_name
 
 from ..common.fault import call_model
 from .isolation import add_watch
+from .keeping import PAST_COUNT, Ask
 
 # They make, move or describe tensors; what a person would look at comes out of other functions.
 PLAIN = {
@@ -35,10 +36,14 @@ def unwatch() -> Any:
 
 
 class ModuleWatch(TorchFunctionMode):
-    """A watch that knows which module is running: its name, the module, and how often it used each function so far."""
+    """A watch that knows which module is running: its name, the module, and how often it used each function so far.
 
-    def __init__(self) -> None:
+    `ask` is told of the arguments of functions that lead to a tensor's memory.
+    """
+
+    def __init__(self, ask: Ask | None = None) -> None:
         super().__init__()
+        self.ask = ask
         self.running: list[tuple[str, nn.Module, dict[str, int]]] = []
 
     def register_hooks(
@@ -83,12 +88,14 @@ Operated = Callable[[Operation], torch.Tensor | None]
 class FunctionWatch(ModuleWatch):
     """Reports every function that computes something in the forward of a module that isn't one of torch's own."""
 
-    def __init__(self, operated: Operated) -> None:
-        super().__init__()
+    def __init__(self, operated: Operated, ask: Ask | None = None) -> None:
+        super().__init__(ask)
         self._operated = operated
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if self.ask is not None and func in PAST_COUNT:
+            self.ask(args)
         return self.reported(func, args, kwargs, call_model(func, *args, **kwargs))
 
     def reported(self, func: Any, args: Any, kwargs: Any, out: Any) -> Any:

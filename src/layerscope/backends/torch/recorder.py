@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from ...core.layer import split_call, times
 from ...errors import LayerNotCalled, unknown_layer
@@ -19,6 +20,7 @@ from ..protocol import Captured, Pick
 from . import attention
 from .functions import FUNCTION, FunctionWatch, ModuleWatch, Operation, unwatch
 from .isolation import add_hook, hooked
+from .keeping import Keeper, MemoryWatch, Taken
 from .outputs import as_captured, main_part, parts_of
 
 
@@ -78,12 +80,15 @@ class Wanted:
 
 
 class Recorder:
-    """Copies what was asked for from hooks and watches, and stops the run when it has everything."""
+    """Takes what was asked for from hooks and watches, and stops the run when it has everything.
 
-    def __init__(self, wanted: Sequence[Wanted]) -> None:
-        self.wanted = wanted
+    Outputs are copied, but for those that a `keeper` takes as they are.
+    """
+
+    def __init__(self, wanted: Sequence[Wanted], keeper: Keeper | None = None) -> None:
+        self.wanted, self.keeper = wanted, keeper
         self.calls: dict[Any, int] = {}
-        self.taken: list[tuple[Wanted, int, Captured]] = []
+        self.taken: list[tuple[Wanted, int, Any]] = []
         # Looked up at each call: of thousands of layers, each asks for its own alone.
         self.requests: dict[Any, dict[int | None, list[Wanted]]] = {}
         for request in wanted:
@@ -95,13 +100,17 @@ class Recorder:
         """The forward hook of a module: takes what was asked for of its output; the value passed on, `None` for its own."""
         call = self._count(module)
         requests = self._requests(module, call)
-        if requests:
+        if not requests:
+            return None
+        if len(requests) == 1 and requests[0].part is None and isinstance(output, torch.Tensor):  # as nearly all
+            self.take(requests[0], call, output)
+        else:
             parts = parts_of(output)
             for request in requests:
                 part = request.main_or_part(parts)
                 if part in parts:
                     self.take(request, call, parts[part])
-            self._stop_after(module, call)
+        self._stop_after(module, call)
         return None
 
     def attended(self, weights: attention.Weights) -> torch.Tensor | None:
@@ -125,28 +134,38 @@ class Recorder:
         """Whether the next call of this source was asked for."""
         return bool(self._requests(source, self.calls.get(source, 0)))
 
-    def watch(self) -> ModuleWatch | None:
+    def watch(self) -> TorchFunctionMode | None:
         """The watch that the layers asked for need; hooks on modules need none."""
+        ask = None if self.keeper is None else self.keeper.ask
         attending = {request.module for request in self.wanted if request.attention}.__contains__
         functions = any(request.function for request in self.wanted)
         if any(request.attention for request in self.wanted):
             if functions:
-                return attention.InnerWatch(self.attended, self.operated, attending)
-            return attention.AttentionWatch(self.attended, attending)
-        return FunctionWatch(self.operated) if functions else None
+                return attention.InnerWatch(self.attended, self.operated, attending, ask=ask)
+            return attention.AttentionWatch(self.attended, attending, ask=ask)
+        if functions:
+            return FunctionWatch(self.operated, ask=ask)
+        return None if self.keeper is None or not self.keeper.watched else MemoryWatch(self.keeper.ask)
 
     def take(self, wanted: Wanted, call: int, tensor: torch.Tensor) -> None:
-        """Keep a copy of one tensor."""
+        """Keep one tensor, or a copy of it."""
         with unwatch():
-            self.taken.append((wanted, call, as_captured(tensor, wanted.pick)))
+            kept = None
+            if self.keeper is not None and wanted.pick is None:
+                last = not self.endless and self.missing == {(wanted.source, wanted.call)}
+                kept = self.keeper.take((wanted.path, call, type(wanted.module)), tensor, last=last)
+            self.taken.append((wanted, call, as_captured(tensor, wanted.pick) if kept is None else kept))
 
     def results(self) -> dict[str, Captured]:
         """What was taken, under the names of the contract, in execution order; raises where something is missing."""
+        settled = {}
+        if self.keeper is not None:
+            settled = self.keeper.settle(kept for _, _, kept in self.taken if isinstance(kept, Taken))
         results = {}
         times_taken = Counter(id(request) for request, _, _ in self.taken)
         for request, call, captured in self.taken:
             again = request.call is None and times_taken[id(request)] > 1
-            results[f"{request.path}:{call}" if again else request.path] = captured
+            results[f"{request.path}:{call}" if again else request.path] = settled.get(id(captured), captured)
         for request in self.wanted:
             if id(request) not in times_taken:
                 raise LayerNotCalled(f"layer {request.path!r} has no output: {self._why_missing(request)}")
@@ -186,7 +205,8 @@ def recording(replica: torch.nn.Module, recorder: Recorder) -> Iterator[None]:
             handles.append(add_hook(module, recorder.hook))
         watch = recorder.watch()
         if watch is not None:
-            handles += watch.register_hooks(replica)
+            if isinstance(watch, ModuleWatch):
+                handles += watch.register_hooks(replica)
             watching.enter_context(watch)
         with until_stopped(recorder):
             yield

@@ -33,6 +33,7 @@ def capture(
         return recorder.results()
 
     def run_back(replica: torch.nn.Module) -> dict[str, Captured]:
+        assert target is not None
         gradients = GradientRecorder(Wanted.find_all(replica, paths, picks))
         with recording(replica, gradients):
             gradients.differentiate(forward(replica, batch), target)

@@ -12,6 +12,7 @@ from ..backends.common.activation import (
     LOG_SIGMOID,
     LOG_SOFTMAX,
     REGRESSION,
+    SCALED,
     SIGMOID,
     SIGMOID_LOGITS,
     SOFTMAX,
@@ -51,30 +52,55 @@ def predictions(
 ) -> list[list[Prediction]]:
     """The best classes of each row of `[image, class]`, by what the head's `activation` says of the numbers."""
     scores, note = values.astype(np.float64), ""
-    if not (_in_unit(scores) and _is_distribution(scores)):
-        scores, note = _meaning(scores, activation(), len(labels or ()))
+    whole = ~(np.isnan(scores).any(1) | ((scores == -np.inf).all(1) & (scores.shape[1] > 1)))
+    if not (_in_unit(scores[whole]) and _is_distribution(scores[whole])):
+        scores[whole], note = _meaning(scores[whole], activation(), len(labels or ()))
+    notes = [note if row else _missing(numbers) for row, numbers in zip(whole, scores, strict=True)]
     if values.shape[1] == 1 and labels is not None and len(labels) == 2:
-        return [[*_two(float(row[0]), labels, note)][:top] for row in scores]
+        return [[*_two(float(row[0]), labels, note)][:top] for row, note in zip(scores, notes, strict=True)]
     ranks = np.argsort(-scores, axis=1, kind="stable")[:, :top]
     return [
         [Prediction(label(index), int(index), float(row[index]), note) for index in rank]
-        for row, rank in zip(scores, ranks, strict=True)
+        for row, rank, note in zip(scores, ranks, notes, strict=True)
     ]
+
+
+def _missing(numbers: np.ndarray) -> Note:
+    """What there is to say of numbers of which some are NaN, or all are -inf."""
+    count = int(np.isnan(numbers).sum())
+    which = f"{count} of its {len(numbers)} numbers for this image are NaN" if count else "all of them are -inf"
+    return Note(OWN, f"the model's own number: {which}")
 
 
 def _meaning(scores: np.ndarray, activation: str, labels: int) -> tuple[np.ndarray, str]:
     """The numbers as the model means them, and what there is to say of them; `labels` is how many classes have names."""
     if activation in (LOG_SOFTMAX, LOG_SIGMOID) and (scores <= TOLERANCE).all():
         return np.exp(scores), Note("exponential", f"the exponential of the model's own {activation}")
+    single = activation == SOFTMAX and scores.shape[1] > 1 and bool((scores >= 1 - TOLERANCE).all())
+    if single:
+        return scores, Note(OWN, "the model's own number, not a probability: its softmax doesn't go over the classes")
     if _in_unit(scores) and activation in (SOFTMAX, SIGMOID):
         return scores, ""
     logits = _logits(scores, activation, labels)
     if logits == SOFTMAX_LOGITS:
-        raised = np.exp(scores - scores.max(1, keepdims=True))
-        return raised / raised.sum(1, keepdims=True), Note("softmax", "the softmax of the model's scores")
+        return _softmax(scores), Note("softmax", "the softmax of the model's scores")
     if logits == SIGMOID_LOGITS:
-        return 1 / (1 + np.exp(-scores)), Note("sigmoid", "the sigmoid of the model's score")
+        with np.errstate(over="ignore"):
+            return 1 / (1 + np.exp(-scores)), Note("sigmoid", "the sigmoid of the model's score")
     return scores, Note(OWN, f"the model's own number, {_why(activation)}")
+
+
+def _softmax(scores: np.ndarray) -> np.ndarray:
+    """The softmax of each row; infinite scores share all of it, which is its limit.
+
+    >>> _softmax(np.array([[0.0, np.inf, 5.0], [-np.inf, 1.0, 1.0]])).tolist()
+    [[0.0, 1.0, 0.0], [0.0, 0.5, 0.5]]
+    """
+    most = scores.max(1, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        raised = np.where(np.isinf(most), scores == most, np.exp(scores - most))
+    shares: np.ndarray = raised / raised.sum(1, keepdims=True)
+    return shares
 
 
 def _logits(scores: np.ndarray, activation: str, labels: int) -> str:
@@ -93,8 +119,8 @@ def _why(activation: str) -> str:
         return "as its configuration says"
     if activation == LINEAR:
         return "not a probability: its head has no activation. If its outputs are classes, name them with labels="
-    if activation in (SOFTMAX, SIGMOID, LOG_SOFTMAX, LOG_SIGMOID):
-        return f"not a probability: something follows its {activation}"
+    if activation.removeprefix(SCALED) in (SOFTMAX, SIGMOID, LOG_SOFTMAX, LOG_SIGMOID):
+        return f"not a probability: something follows its {activation.removeprefix(SCALED)}"
     if activation:
         return f"not a probability: its head ends with {activation}"
     return "which may be no probability: its head has no activation that is known"

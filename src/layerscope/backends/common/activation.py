@@ -12,10 +12,15 @@ LINEAR = "linear"
 # What the model's own configuration says of such sums: how they become probabilities, or that they don't.
 SOFTMAX_LOGITS, SIGMOID_LOGITS, REGRESSION = "softmax-logits", "sigmoid-logits", "regression"
 SOFTMAX, SIGMOID, LOG_SOFTMAX, LOG_SIGMOID = "softmax", "sigmoid", "log_softmax", "log_sigmoid"
+OVER_IMAGES = (
+    " over images"  # behind the name of a softmax that goes along the batch axis: what it gives says nothing of classes
+)
+# In front of one of these: numbers that were scaled or shifted after it, or that are several of it added up.
+SCALED, SUM = "scaled ", "sum of "
 
 _OTHERS = (
     "relu relu6 relun1to1 leakyrelu prelu elu selu celu gelu silu swish mish hardswish tanh hardtanh softplus softsign clip"
-    " clamp sqrt square abs"
+    " clamp sqrt square abs argmax argmin topk"
 )
 _SUMS = (
     "linear dense einsumdense fullyconnected gemm matmul mm bmm addmm baddbmm einsum dotgeneral dot tensordot batchmatmul"
@@ -47,6 +52,11 @@ MOVES = frozenset(_MOVES.split())  # they move numbers, or change their type
 JOINS = frozenset(_JOINS.split())  # they bring the numbers of several together, or scale them
 
 
+PROBABILITIES = (SOFTMAX, SIGMOID)
+_ARITHMETIC = "add addn sub subtract mul multiply div divide truediv truedivide neg negative biasadd"
+ARITHMETIC = frozenset(_ARITHMETIC.split())
+
+
 def plain(name: str) -> str:
     """The name of a step in one spelling.
 
@@ -67,10 +77,28 @@ def follow(name: str, inputs: Sequence[str]) -> str:
         return ACTIVATIONS[step]
     if step in SUMS:
         return LINEAR
+    if step in ARITHMETIC and (counted := _arithmetic(step, inputs)):
+        return counted
     if step in MOVES | JOINS:
         known = inputs[0] if len(set(inputs)) == 1 else ""
         return _quotient(step, inputs) or ("" if step in JOINS and known in (LOG_SOFTMAX, LOG_SIGMOID) else known)
     return _exponential(step, inputs)
+
+
+def _arithmetic(step: str, inputs: Sequence[str]) -> str:
+    """What arithmetic makes of probabilities alone: products of them are some, and so is the mean of several.
+
+    >>> _arithmetic("add", [SIGMOID, SIGMOID]), _arithmetic("mul", ["sum of sigmoid"]), _arithmetic("mul", [SIGMOID])
+    ('sum of sigmoid', 'sigmoid', 'scaled sigmoid')
+    """
+    kinds = {known.removeprefix(SUM) for known in inputs}
+    kind = kinds.pop() if len(kinds) == 1 else ""
+    if kind.removeprefix(SCALED) not in PROBABILITIES:
+        return ""
+    if len(inputs) > 1 and "sub" not in step:
+        return SUM + kind if "add" in step else kind
+    mean = inputs[0].startswith(SUM) and step.startswith(("mul", "div", "true"))
+    return kind if mean or kind.startswith(SCALED) else SCALED + kind
 
 
 def _exponential(step: str, inputs: Sequence[str]) -> str:

@@ -35,6 +35,8 @@ def follow_layer(layer: Any, inputs: list[str]) -> str:
         kind = str(getattr(layer, "symbol", "")).rpartition(".")[2]
     elif not is_library_class(type(layer)):
         return ""  # its name says nothing of what it computes
+    if kind in ("Softmax", "LogSoftmax") and getattr(layer, "axis", -1) == 0:
+        return ""  # over the images
     numbers = follow(kind, inputs)
     function = getattr(layer, "activation", None)
     # One without a name, such as an object of the user's, may be anything.

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from ..common.activation import LINEAR, REGRESSION, SIGMOID_LOGITS, SOFTMAX_LOGITS, follow
+from ..common.activation import LINEAR, OVER_IMAGES, REGRESSION, SIGMOID_LOGITS, SOFTMAX_LOGITS, follow
 from ..common.run import TensorMap, part_for_dry_run
 from .functions import base_name, plain_name, unwatch
 from .isolation import run_replica
@@ -54,12 +54,21 @@ class _ActivationWatch(TorchFunctionMode):
         out = func(*args, **kwargs)
         with unwatch():
             name, _ = plain_name(base_name(func))
+            if name.endswith("softmax") and _along_images(args, kwargs):
+                name += OVER_IMAGES
             # what isn't known of is a weight, or what no step has followed yet
             numbers = follow(name, [known for known in before if known is not None])
             # `logits[:, 0] = …` gives nothing, and writes into the tensor.
             for tensor in _tensors((args[0] if name == "setitem" else out,)):
                 self._known.set(tensor, numbers)
         return out
+
+
+def _along_images(args: Any, kwargs: Any) -> bool:
+    """Whether a softmax goes along the first axis."""
+    dim = kwargs.get("dim", args[1] if len(args) > 1 else None)
+    rank = getattr(args[0] if args else kwargs.get("input"), "ndim", 0)
+    return isinstance(dim, int) and rank > 1 and dim in (0, -rank)
 
 
 def _tensors(values: Any) -> Iterator[torch.Tensor]:

@@ -139,7 +139,9 @@ class Axes:
         if tensor.ndim == 0 or tensor.ndim > 5:
             return ""
         axes = self._state(output) or self._inherit(output)
-        if axes is None or len(axes) != tensor.ndim or axes == "b":
+        if tensor.ndim == 1:  # a number for each image, which only the model itself is shown for
+            axes = "b" if not name and (axes == "b" or len(tensor) == self._images) else ""
+        elif axes is None or len(axes) != tensor.ndim:
             axes = PICTURES_FIRST.get(tensor.ndim, "")
             self._guess(output)
         self._trace.set(tensor, axes)

@@ -42,6 +42,15 @@ class Prediction:
     note: str = ""
 
 
+def holds_boxes(part: str) -> bool:
+    """Whether the part of an output that is meant is one of boxes, by the name that the model gives it.
+
+    >>> holds_boxes("[0].boxes"), holds_boxes(".pred_logits")
+    (True, False)
+    """
+    return part.lower().endswith(("box", "boxes"))
+
+
 def predictions(
     values: np.ndarray,
     activation: Callable[[], str],

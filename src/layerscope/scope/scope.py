@@ -25,7 +25,7 @@ from .capture import Maps, join
 from .cutting import safe_size
 from .input_warning import warn_of_input
 from .memory import Room
-from .prediction import Prediction, predictions
+from .prediction import Prediction, holds_boxes, predictions
 from .progress import observed, report
 from .rerun import Rerun
 from .run import Cache, Question, Request, Run, forward_pass, layer_table, provenance, table_of_image
@@ -213,7 +213,8 @@ class Scope:
         if values.size != values.shape[0] * values.shape[-1] or output.rows != "image":
             raise BadOption(f"the model's output has the shape {output.shape}, which is not a list of class scores")
         activation = lambda: self._activation(batches[0])  # noqa: E731
-        return predictions(values.reshape(len(values), -1), activation, labels=self.labels, label=self.label, top=top)
+        labels = None if holds_boxes(output.layer.part) else self.labels
+        return predictions(values.reshape(len(values), -1), activation, labels=labels, label=self.label, top=top)
 
     def _activation(self, batch: Batch) -> str:
         """What the numbers of the output are, as the backend finds it."""

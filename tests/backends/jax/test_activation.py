@@ -72,6 +72,9 @@ def looks_at_its_values(x):
         (3, lambda x: x, None, "own-numbers", lambda x: x),
         (3, lambda x: x, "abc", "softmax", jax.nn.softmax),
         (3, jax.nn.softmax, "abc", "", lambda x: x),
+        (3, lambda x: 100 * jax.nn.sigmoid(x - 9), "abc", "own-numbers", lambda x: x),
+        (3, lambda x: x[..., 0], None, "own-numbers", lambda x: x[:, None]),
+        (3, lambda x: jax.nn.sigmoid(x[..., 0]), None, "", lambda x: x[:, None]),
     ],
 )
 def test_the_head_decides(library, units, function, labels, kind, expected):
@@ -81,6 +84,11 @@ def test_the_head_decides(library, units, function, labels, kind, expected):
     for row, numbers in zip(scope.predict(images), expected(output), strict=True):
         assert [one.probability for one in row] == pytest.approx(sorted(map(float, numbers), reverse=True), abs=1e-5)
         assert getattr(row[0].note, "kind", "") == kind
+
+
+def test_a_softmax_over_the_images_says_nothing_of_classes():
+    (row, _) = ls.open(Nnx(3, lambda x: jax.nn.softmax(x, axis=0)), preprocess=None, labels=list("abc")).predict(IMAGES)
+    assert {one.note.kind for one in row} == {"own-numbers"}
 
 
 def test_a_model_that_cannot_be_traced_has_numbers_of_its_own():

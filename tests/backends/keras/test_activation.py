@@ -42,6 +42,13 @@ class Squash:
     ("model", "labels", "kind", "expected"),
     [
         (lambda: net(K.Dense(1, activation="sigmoid")), None, "", lambda x: x),
+        (lambda: net(K.Dense(1, activation="sigmoid"), K.Reshape(())), None, "", lambda x: x[:, None]),
+        (
+            lambda: net(K.Dense(3, activation="sigmoid"), K.Identity(), lambda x: 100 * x),
+            "abc",
+            "own-numbers",
+            lambda x: x,
+        ),
         (lambda: net(K.Dense(5), K.BatchNormalization(), K.Activation("sigmoid")), "abcde", "", lambda x: x),
         (lambda: net(K.Dense(5), keras.ops.sigmoid, K.Reshape((5,))), "abcde", "", lambda x: x),
         (lambda: net(K.Dense(5, activation="sigmoid"), K.Dropout(0.5)), "abcde", "", lambda x: x),

@@ -10,7 +10,7 @@ import layerscope as ls
 from helpers.onnx_models import model_of, random, reference
 
 IMAGES = random(2, 3, 8, 8)
-WEIGHTS = {"w": random(3, 4), "w1": random(3, 1), "two": np.array(2, np.float32)}
+WEIGHTS = {"w": random(3, 4), "w1": random(3, 1), "two": np.array(2, np.float32), "zero": np.array(0)}
 
 
 def net(*tail, weights="w", outputs=("y",)):
@@ -19,7 +19,7 @@ def net(*tail, weights="w", outputs=("y",)):
     nodes, name = [], "x"
     for index, (operator, options) in enumerate(operators):
         after = "y" if index == len(operators) - 1 else f"t{index}"
-        further = {"MatMul": [weights], "Mul": ["two"]}.get(operator, [])
+        further = {"MatMul": [weights], "Mul": ["two"], "Gather": ["zero"]}.get(operator, [])
         nodes.append(make_node(operator, [name, *further], [after], **options))
         name = after
     return model_of(nodes, ["n", 3, 8, 8], list(outputs), WEIGHTS)
@@ -40,6 +40,10 @@ def softmax(x):
         (net(("LogSoftmax", {"axis": 1})), None, "exponential", np.exp),
         (net(("Tanh", {})), "abcd", "own-numbers", lambda x: x),
         (net(("Sigmoid", {}), ("Mul", {})), "abcd", "own-numbers", lambda x: x),
+        (net(("Softmax", {"axis": 0})), "abcd", "own-numbers", lambda x: x),
+        (net(("Softmax", {"axis": 1}), ("Mul", {})), "abcd", "own-numbers", lambda x: x),
+        (net(("ArgMax", {"axis": 1, "keepdims": 0})), None, "own-numbers", lambda x: x[:, None]),
+        (net(("Gather", {"axis": 1}), ("Sigmoid", {})), None, "", lambda x: x[:, None]),
         (net(weights="w1"), None, "own-numbers", lambda x: x),
         (net(), None, "own-numbers", lambda x: x),
         (net(), "abcd", "softmax", softmax),

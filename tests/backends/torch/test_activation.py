@@ -71,6 +71,16 @@ def written_into(x):
         (body(4), None, "own-numbers", lambda x: x),
         (body(4, nn.Tanh()), "abcd", "own-numbers", lambda x: x),
         (After(4, lambda x: 100 * torch.sigmoid(x)), "abcd", "own-numbers", lambda x: x),
+        # for which every number lies between 0 and 1 by chance
+        (After(4, lambda x: 100 * torch.sigmoid(x - 9)), "abcd", "own-numbers", lambda x: x),
+        (After(4, lambda x: 0.5 * torch.softmax(x, 1)), "abcd", "own-numbers", lambda x: x),
+        (After(4, lambda x: torch.softmax(x, 0)), "abcd", "own-numbers", lambda x: x),
+        (After(4, lambda x: torch.softmax(x[..., None], -1)[..., 0]), "abcd", "own-numbers", lambda x: x),
+        (After(4, lambda x: torch.softmax(x, 1)[:, 1:]), "bcd", "", lambda x: x),
+        (After(4, lambda x: torch.softmax(x / 3, -1)), "abcd", "", lambda x: x),
+        (After(4, lambda x: x[:, 0]), None, "own-numbers", lambda x: x[:, None]),
+        (After(4, lambda x: torch.sigmoid(x[:, 0])), None, "", lambda x: x[:, None]),
+        (After(4, lambda x: x.argmax(1)), None, "own-numbers", lambda x: x[:, None]),
         (body(4), "abcd", "softmax", lambda x: torch.softmax(torch.from_numpy(x), 1).numpy()),
         (After(4, lambda x: x / 2), "abcd", "softmax", lambda x: torch.softmax(torch.from_numpy(x), 1).numpy()),
     ],
@@ -119,6 +129,15 @@ def test_a_target_of_one_output_with_two_labels():
         ls.score_cam(scope.capture(IMAGES, "0")["0"], "cat")
 
 
+@pytest.mark.parametrize("wrap", [lambda x: [x], lambda x: (x,), lambda x: {"score": x}])
+def test_one_number_for_each_image_in_a_container(wrap):
+    with torch.no_grad():
+        expected = body(1)(torch.from_numpy(IMAGES)).numpy()
+    values, kind = numbers(After(1, lambda x: wrap(x[:, 0])))
+    np.testing.assert_allclose(values, expected, atol=1e-6)
+    assert kind == "own-numbers"
+
+
 class Several(nn.Module):
     def __init__(self):
         super().__init__()
@@ -145,3 +164,11 @@ def test_a_number_that_is_no_probability_leaves_nothing_to_another_class(functio
     [(only,), _] = open_ready(After(1, function), ["cat", "dog"]).predict(IMAGES)
     assert only.label == "dog"
     assert only.note.kind == "own-numbers"
+
+
+def test_boxes_are_no_scores_of_classes():
+    with torch.no_grad():
+        expected = Several()(torch.from_numpy(IMAGES))["boxes"].numpy()
+    values, kind = numbers(Several(), list("abcd"))
+    np.testing.assert_allclose(values, expected, atol=1e-6)
+    assert kind == "own-numbers"

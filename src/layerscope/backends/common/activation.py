@@ -32,7 +32,7 @@ _MOVES = (
     " moveaxis contiguous clone copy detach to float double half bfloat16 type typeas cast convertelementtype quantize"
     " quantizelinear dequantize dequantizelinear identity dropout select slice stridedslice getitem narrow broadcastindim"
     " broadcastto expand expandas stopgradient alias unflatten aliascopy tocopy gather indexselect split unbind chunk"
-    " unsafeview reduceprecision identityn activation"
+    " unsafeview dynamicslice reduceprecision identityn activation"
 )
 _JOINS = (
     "add addn sub subtract mul multiply div divide truediv truedivide mean reducemean average averagepool concat"

@@ -26,11 +26,11 @@ def activation(model: JaxModel, batch: Any) -> str:
         traced = jax.make_jaxpr(run)(named or (args if isinstance(batch, tuple | list) else args[0]))
     except Exception:
         return ""  # a model whose Python looks at its values runs, and can't be traced
-    return _follow(traced.jaxpr, {})[0]
+    return _follow(traced.jaxpr, dict.fromkeys(traced.jaxpr.invars, ""))[0]
 
 
 def _follow(program: Any, known: Mapping[Any, str]) -> list[str]:
-    """What the outputs of a traced function are, where `known` are its inputs."""
+    """What the outputs of a traced function are, where `known` are those of its inputs that depend on the image."""
     numbers = dict(known)
 
     def of(variable: Any) -> str | None:
@@ -38,9 +38,13 @@ def _follow(program: Any, known: Mapping[Any, str]) -> list[str]:
 
     for step in program.eqns:
         inputs = [of(variable) for variable in step.invars]
+        if all(value is None for value in inputs):
+            continue  # of weights and numbers alone
         inner = _inside(step)
         name = str(step.params.get("name", ""))
-        if plain(name) in ACTIVATIONS:
+        if (plain(name) in ACTIVATIONS or inner is None) and _over_images(step):
+            outputs = [""] * len(step.outvars)
+        elif plain(name) in ACTIVATIONS:
             outputs = [ACTIVATIONS[plain(name)]] * len(step.outvars)
         elif inner is not None and len(inner.invars) == len(inputs):
             pairs = zip(inner.invars, inputs, strict=True)
@@ -50,6 +54,12 @@ def _follow(program: Any, known: Mapping[Any, str]) -> list[str]:
             outputs = [followed] * len(step.outvars)
         numbers.update(zip(step.outvars, outputs, strict=True))
     return [of(variable) or "" for variable in program.outvars]
+
+
+def _over_images(step: Any) -> bool:
+    """Whether a step, or the softmax that it calls, adds up along the first of several axes."""
+    over = step.primitive.name == "reduce_sum" and len(step.invars[0].aval.shape) > 1
+    return (over and tuple(step.params["axes"]) == (0,)) or any(map(_over_images, getattr(_inside(step), "eqns", ())))
 
 
 def _inside(step: Any) -> Any:

@@ -129,6 +129,8 @@ class Axes:
     def letters(self, output: Output) -> str:
         """The axes of an output, `""` where it has no picture."""
         call, rank = output.call, len(output.shape)
+        if not call.path and output.shape == (self._images,):
+            return "b"  # the model's own number for each image
         if not 1 < rank < 6:
             return ""
         parent = self._modules.get(call.path.rpartition(".")[0])

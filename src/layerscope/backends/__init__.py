@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from .protocol import Backend, NotOffered, not_offered
 from .registry import GROUP, SPECS, Spec, adapt, for_file, for_model, load_file, named, specs, suffixes
-from .values import Captured, Change, Evidence, Facts, Head, Input, Kernel, Pick, Target, trained, turned
+from .values import Captured, Change, Evidence, Facts, Head, Input, Kernel, Pick, SteadyLayers, Target, trained, turned
 
 __all__ = [
     "GROUP",
@@ -24,6 +24,7 @@ __all__ = [
     "NotOffered",
     "Pick",
     "Spec",
+    "SteadyLayers",
     "Target",
     "adapt",
     "for_file",

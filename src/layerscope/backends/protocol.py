@@ -10,7 +10,21 @@ from typing import Any, ClassVar, NoReturn, TypeVar
 
 from ..core.layer import Layer
 from ..errors import BadOption, GradientsUnavailable, LayerscopeError
-from .values import Captured, Change, Evidence, Facts, Head, Input, Kernel, Pick, Scores, Target, trained, turned
+from .values import (
+    Captured,
+    Change,
+    Evidence,
+    Facts,
+    Head,
+    Input,
+    Kernel,
+    Pick,
+    Scores,
+    SteadyLayers,
+    Target,
+    trained,
+    turned,
+)
 
 __all__ = [
     "OPTIONAL",
@@ -25,6 +39,7 @@ __all__ = [
     "Kernel",
     "NotOffered",
     "Pick",
+    "SteadyLayers",
     "Target",
     "not_offered",
     "trained",
@@ -137,7 +152,8 @@ class Backend(ABC):
     def layers(self, model: Any, batch: Any) -> list[Layer]:
         """Every layer in the order in which its first call ended, those that never ran last, after one dry run.
 
-        The model's own output is the layer with the path `""`, where the framework has no name for it.
+        The model's own output is the layer with the path `""`, where the framework has no name for it. `SteadyLayers` where
+        each layer is called as often whatever values the input holds, so that captures may stop early.
         """
 
     @abstractmethod

@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ..core.layer import Layer
+
 Target = int | Callable[[Any], Any]  # a class index, or a function of the model's output
 Change = Callable[[np.ndarray], np.ndarray]  # what a layer returns -> the value passed on
 Scores = np.ndarray | list[float]  # one number for each image
+
+
+class SteadyLayers(list[Layer]):
+    """What `layers` returns of a model that calls each layer as often whatever values its input holds.
+
+    Of other models a capture goes on to the end of the run, to see how often that run calls a layer.
+
+    >>> SteadyLayers([Layer("conv", "Conv2d")], for_any_number=True).for_any_number
+    True
+
+    Args:
+        layers: The layers.
+        for_any_number: Whether the calls don't depend on the number of images either.
+    """
+
+    def __init__(self, layers: Iterable[Layer], for_any_number: bool = False) -> None:
+        super().__init__(layers)
+        self.for_any_number = for_any_number
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any, overload
 
 from ..safe_text import printable
 from . import selection
-from .layer import Layer
+from .layer import Layer, split_call
 from .table_text import as_json, html_table, plain_text, tree_text
 
 
@@ -53,7 +53,15 @@ class LayerTable(Sequence[Layer]):
         >>> LayerTable([Layer("conv", "Conv2D", calls=1)]).single("conv")
         'conv:0'
         """
-        return path if path in self.several or not path else f"{path}:0"
+        if not path or path in self.several:
+            return path
+        base, number = split_call(path)
+        of_another_run = number is not None and path not in self._paths and base in self._paths
+        return path if of_another_run else f"{path}:0"
+
+    @cached_property
+    def _paths(self) -> frozenset[str]:
+        return frozenset(layer.path for layer in self)
 
     @overload
     def __getitem__(self, index: int) -> Layer: ...
@@ -137,6 +145,30 @@ class LayerTable(Sequence[Layer]):
             (rules if self._is_rule(choice) else names).append(choice)
         ruled = {layer.path for layer in self.choose(rules)} if rules else set()
         return frozenset(ruled - {layer.path for layer in self.choose(names)} if names else ruled)
+
+    def by_number(self, layers: Any) -> frozenset[str]:
+        """The paths among `choose(layers)` that name a call by its number.
+
+        >>> calls = (Layer("relu:0", "ReLU", "bc", (1, 9), calls=1), Layer("relu:1", "ReLU", "bc", (1, 9), calls=1))
+        >>> table = LayerTable([Layer("relu", "ReLU", "bc", (1, 9), calls=2, per_call=calls)])
+        >>> sorted(table.by_number(["relu:1"])), sorted(table.by_number("relu"))
+        (['relu:1'], [])
+
+        Args:
+            layers: As for `choose`.
+        """
+        single = isinstance(layers, str | int | Layer) or callable(layers)
+        named: list[Any] = []
+        others: list[Any] = []
+        for choice in [layers] if single else list(layers):
+            (named if self._is_number(choice) else others).append(choice)
+        numbered = {layer.path for layer in self.choose(named)} if named else set()
+        return frozenset(numbered - {layer.path for layer in self.choose(others)} if numbered and others else numbered)
+
+    def _is_number(self, choice: Any) -> bool:
+        if isinstance(choice, Layer):
+            return choice.path in self.several
+        return isinstance(choice, str) and split_call(choice)[1] is not None and choice not in self._paths
 
     def _is_rule(self, choice: Any) -> bool:
         if not isinstance(choice, str):

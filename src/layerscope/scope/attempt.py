@@ -20,9 +20,9 @@ from ..errors import (
     caller_level,
 )
 from ..safe_text import counted
-from .batches import BLANK, Batch, signature
-from .calls import with_all_calls
-from .run import Kept, Question, Request, Run, all_channels, make_table, request_of, resolve_request, run_model
+from .batches import BLANK, Batch, checksum, signature
+from .calls import run_model
+from .run import Kept, Question, Request, Run, all_channels, make_table, request_of, resolve_request
 
 if TYPE_CHECKING:
     from .scope import Scope
@@ -44,17 +44,17 @@ def run_batch(
     kept = scope._cache.find(signature(batch.array))
     if kept is not None and (kept.image or batch.ids == BLANK):
         try:
-            run = _run(scope, kept, batch, question, check=check)
-            if fits(run) or not kept.steady:
-                return replace(with_all_calls(scope, kept.table, batch, as_it_ran(run)), about=about)
+            run = _run(scope, kept, batch, question, check=check, kept_from=kept.image)
+            if fits(run) or len(batch.ids) >= kept.unlike:
+                return replace(as_it_ran(run), about=about)
         except (LayerNotCalled, LayerNotFound, InternalError):
             pass
     kept = make_table(scope, batch)
     run = _run(scope, kept, batch, question, check=check)
     if not fits(run):
         # Not one image, but the number of images changes more than the number of rows: other tables would tell no more.
-        scope._cache.keep(signature(batch.array), replace(kept, steady=False))
-    return replace(with_all_calls(scope, kept.table, batch, as_it_ran(run)), about=about)
+        scope._cache.keep(signature(batch.array), replace(kept, unlike=len(batch.ids)))
+    return replace(as_it_ran(run), about=about)
 
 
 def as_it_ran(run: Run) -> Run:
@@ -75,8 +75,8 @@ def as_it_ran(run: Run) -> Run:
 
 
 def fits(run: Run) -> bool:
-    """Whether what a run gave has the sizes that its table stated, up to the number of images."""
-    return all(
+    """Whether what a run gave has the calls and sizes that its table stated, up to the number of images."""
+    return run.as_counted and all(
         size == expected
         for path, captured in run.captured.items()
         if captured.values.shape != run.request.layers[path].shape  # as nearly all
@@ -96,14 +96,21 @@ def _sizes(request: Request, path: str, shape: Sequence[int]) -> list[tuple[str,
     return list(zip(layer.axes, shape, stated, strict=True))
 
 
-def _run(scope: Scope, kept: Kept, batch: Batch, question: Question, *, check: Check) -> Run:
-    """One run; layers that a rule chose and that can't be read are left out of the table, with the reason, and the rest run."""
+def _run(
+    scope: Scope, kept: Kept, batch: Batch, question: Question, *, check: Check, kept_from: str | None = None
+) -> Run:
+    """One run; layers that a rule chose and that can't be read are left out of the table, with the reason, and the rest run.
+
+    `kept_from` is the image of a table that was kept: what didn't run for another image may be no layer of this one.
+    """
     request = request_of(scope, kept, question)
     check(request)
     try:
-        return run_model(scope, kept.table, batch, request)
+        return run_model(scope, kept, batch, request)
     except LayerscopeError as error:
-        errors = {} if isinstance(error, FINAL) else _unreadable(scope, kept.table, batch, request)
+        if isinstance(error, LayerNotCalled) and kept_from not in (None, checksum(batch)):
+            raise
+        errors = {} if isinstance(error, FINAL) else _unreadable(scope, kept, batch, request)
         if not errors or errors.keys() == request.layers.keys():
             raise
         for path, reason in errors.items():
@@ -113,7 +120,7 @@ def _run(scope: Scope, kept: Kept, batch: Batch, question: Question, *, check: C
     if question.target is None:
         scope._cache.keep(signature(batch.array), replace(kept, table=_without(kept.table, errors)))
     readable = [path for path in request.layers if path not in errors]
-    return run_model(scope, kept.table, batch, request.only(readable))
+    return run_model(scope, kept, batch, request.only(readable))
 
 
 def warn_of_skipped(errors: Mapping[str, LayerscopeError]) -> None:
@@ -125,7 +132,7 @@ def warn_of_skipped(errors: Mapping[str, LayerscopeError]) -> None:
     warnings.warn(text, LayersSkipped, stacklevel=caller_level())
 
 
-def _unreadable(scope: Scope, table: LayerTable, batch: Batch, request: Request) -> dict[str, LayerscopeError]:
+def _unreadable(scope: Scope, kept: Kept, batch: Batch, request: Request) -> dict[str, LayerscopeError]:
     """The errors of the layers that can't be read; none where it isn't for single layers that the run failed."""
     runs = 0
 
@@ -135,7 +142,7 @@ def _unreadable(scope: Scope, table: LayerTable, batch: Batch, request: Request)
         if runs > MOST_RUNS:
             raise _Hopeless
         try:
-            run_model(scope, table, batch, request.only(paths))
+            run_model(scope, kept, batch, request.only(paths))
         except FINAL:
             raise
         except LayerscopeError as error:
@@ -148,8 +155,8 @@ def _unreadable(scope: Scope, table: LayerTable, batch: Batch, request: Request)
     if not request.by_rule:
         return {}
     try:
-        output = resolve_request(scope, table, Question("output", None, request.target))
-        run_model(scope, table, batch, output)  # a model that fails by itself is no fault of a layer's
+        output = resolve_request(scope, kept.table, Question("output", None, request.target))
+        run_model(scope, kept, batch, output)  # a model that fails by itself is no fault of a layer's
         paths = list(request.layers)
         half = len(paths) // 2
         return failing(paths[:half]) | failing(paths[half:]) if half else {}

@@ -1,46 +1,77 @@
-"""Layers that a model calls once for each image or time step: the table, made from one image, knows of one call."""
+"""How often a run calls a layer: the table, made from one image, knows it of one run; every call of this run comes back.
+
+A run may stop after the last call that the table knows where it has more calls of no layer that was asked for. Of models
+that read values, no one knows beforehand; of others, the first batch of several images tells, as a loop over the images calls
+a layer more often.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..backends.protocol import Captured, Change
+from ..backends.protocol import Captured, Change, Pick
 from ..core.layer import Layer, split_call
 from ..core.layer_table import LayerTable
 from .batches import Batch, signature
-from .run import Run, capture_paths, trimmed
+from .run import Kept, Request, Run, capture_paths, trimmed
 
 if TYPE_CHECKING:
     from .scope import Scope
 
+EACH = "a row for each image"
 
-def with_all_calls(scope: Scope, table: LayerTable, batch: Batch, run: Run) -> Run:
-    """The run with every call of the layers that gave fewer rows than there are images.
+
+@dataclass(frozen=True)
+class Asked:
+    """The calls of one layer that were asked for, not by number, among all that the table knows."""
+
+    base: str
+    known: tuple[Layer, ...]
+    paths: tuple[str, ...]
+
+    @property
+    def whole(self) -> bool:
+        """Whether all calls are meant."""
+        return len(self.paths) == len(self.known)
+
+    def indices(self, count: int) -> list[int]:
+        """Which of `count` calls are meant: of a part of them, such as the last, those as far from the end."""
+        if self.whole:
+            return list(range(count))
+        places = [index for index, layer in enumerate(self.known) if layer.path in self.paths]
+        return [count - len(self.known) + place for place in places if count - len(self.known) + place >= 0]
+
+    def layer(self, index: int, count: int) -> Layer:
+        """The layer of one of `count` calls, by that of the table which is nearest to it."""
+        place = index if self.whole else index - count + len(self.known)
+        return self.known[min(place, len(self.known) - 1)]
+
+
+def run_model(scope: Scope, kept: Kept, batch: Batch, request: Request) -> Run:
+    """The forward pass: channels that weren't asked for and images that only filled the batch are left out.
 
     What gave one image's rows in each of as many calls as there are images is joined to the rows of one map.
     """
-    images, key = len(batch.ids), signature(batch.array)
-    if images == 1 or batch.filled:
-        return run
-    asked = _asked(table, run, images)
-    bases = [base for base in asked if (key, base) not in scope._cache.once]
-    if not bases:
-        return run
-    known = run.request.picks if scope._reader.picks else {}
-    picks = {base: known[asked[base][0]] for base in bases if asked[base][0] in known}
-    captured = capture_paths(scope, batch, bases, run.request.target, picks=picks)
-    calls = {
-        base: [trimmed(call, run.request, asked[base][0], picked=base in picks) for call in _calls(base, captured)]
-        for base in bases
-    }
-    scope._cache.once.update((key, base) for base in bases if len(calls[base]) == len(asked[base]))
-    extended = _extended(run, images, {base: found for base, found in calls.items() if len(found) > len(asked[base])})
-    scope._cache.by_image.update(base for base in bases if base in extended.captured and len(calls[base]) > 1)
-    return extended
+    asked = _asked(kept.table, request)
+    images, counted, key = len(batch.ids), scope._cache.counted, signature(batch.array)
+    ends = set() if kept.steady else set(asked)
+    check = kept.steady and not kept.for_any_number and images > 1 and not batch.filled
+    if check:
+        ends = {base for base in asked if (key, base) not in counted}
+    run, calls = _run_once(scope, kept, batch, request, [asked[base] for base in ends])
+    if check:
+        late = {base for base in asked.keys() - ends if _kind(asked[base], run, images) not in counted[key, base]}
+        if late:
+            run, calls = _run_once(scope, kept, batch, request, [asked[base] for base in ends | late])
+        for base in calls:
+            if calls[base] == len(asked[base].known):
+                counted.setdefault((key, base), set()).add(_kind(asked[base], run, images))
+    scope._cache.by_image.update(run.joined)
+    return run
 
 
 def call_by_call(change: Change, axis: int, images: int) -> Change:
@@ -59,62 +90,155 @@ def call_by_call(change: Change, axis: int, images: int) -> Change:
     return changed
 
 
-def _asked(table: LayerTable, run: Run, images: int) -> dict[str, list[str]]:
-    """The layers of which all calls that the table knows were asked for and gave other rows than all images have."""
-    asked: dict[str, list[str]] = {}
-    for path, captured in run.captured.items():
-        layer = run.request.layers[path]
-        axis = layer.axes.find("b")
-        stated = layer.shape[axis] * images if axis >= 0 and layer.shape else None
-        if captured.values.ndim == len(layer.axes) and (axis < 0 or captured.values.shape[axis] != stated):
-            asked.setdefault(split_call(path)[0] if path in table.several else path, []).append(path)
-    known = {layer.path: max(layer.calls, 1) for layer in table} if asked else {}
-    return {base: paths for base, paths in asked.items() if len(paths) == known.get(base)}
+def _asked(table: LayerTable, request: Request) -> dict[str, Asked]:
+    """The layers whose calls were asked for otherwise than by number."""
+    paths: dict[str, list[str]] = {}
+    for path in filter(None, request.layers):
+        paths.setdefault(split_call(path)[0] if path in table.several else path, []).append(path)
+    paths = {base: own for base, own in paths.items() if request.by_number.isdisjoint(own)}
+    rows = {layer.path: layer for layer in table} if paths else {}
+    return {base: Asked(base, rows[base].per_call or (rows[base],), tuple(own)) for base, own in paths.items()}
 
 
-def _calls(base: str, captured: Mapping[str, Captured]) -> list[Captured]:
-    """What each call of a layer gave, in their order."""
-    if base in captured:
-        return [captured[base]]
-    numbers = [
-        number for path in captured if (number := split_call(path)[1]) is not None and split_call(path)[0] == base
-    ]
-    return [captured[f"{base}:{number}"] for number in sorted(numbers)]
-
-
-def _extended(run: Run, images: int, calls: Mapping[str, Sequence[Captured]]) -> Run:
-    """The run with the calls of some layers in the place of those that the table knew."""
-    layers, channels = dict(run.request.layers), dict(run.request.channels)
-    names, done = dict(run.request.names), set[str]()
-    captured: dict[str, Captured] = {}
-    for path, output in run.captured.items():
-        base = path if path in calls else split_call(path)[0]
-        if base not in calls:
-            captured[path] = output
-            continue
-        if base in done:
-            continue
-        done.add(base)
-        for other, (layer, values) in _rows(base, layers[path], calls[base], images, whole=base == path).items():
-            layers[other], channels[other], captured[other] = layer, channels[path], values
-            if path in names:
-                names[other] = names[path]
-    return replace(run, request=replace(run.request, layers=layers, channels=channels, names=names), captured=captured)
-
-
-def _rows(
-    base: str, layer: Layer, calls: Sequence[Captured], images: int, *, whole: bool
-) -> dict[str, tuple[Layer, Captured]]:
-    """A map's layer and values for each call, or for all of them where one image took one call and each gave its row."""
+def _kind(asked: Asked, run: Run, images: int) -> Any:
+    """What the first call of a layer gave: a row for each image, or something of this shape."""
+    path = next((path for path in asked.paths if path in run.captured), None)
+    if path is None:
+        return None
+    layer, shape = run.request.layers[path], run.captured[path].values.shape
     axis = layer.axes.find("b")
+    if axis < 0 or not layer.shape or len(shape) != len(layer.axes):
+        return shape
+    return EACH if shape[axis] == layer.shape[axis] * images else shape
+
+
+def _run_once(
+    scope: Scope, kept: Kept, batch: Batch, request: Request, to_the_end: Collection[Asked]
+) -> tuple[Run, dict[str, int]]:
+    """A run, and how often it called those layers for whose last call it waited."""
+    ends = {asked.base: asked for asked in to_the_end}
+    base_of = {path: asked.base for asked in to_the_end for path in asked.paths}
+    paths: dict[str, str] = {}
+    for path in request.layers:
+        paths.setdefault(base_of[path] if path in base_of else kept.table.single(path), path)
+    picks = _picks(request, paths, ends) if scope._reader.picks else {}
+    captured = capture_paths(scope, batch, paths, request.target, picks=picks)
+    found: dict[str, list[Captured]] = {base: [] for base in ends}
+    rows: list[tuple[str, Captured, str, int]] = []  # the address in the request, and the number of the call
+    for name, output in captured.items():
+        address = name if name in paths else split_call(name)[0]
+        calls = found.get(address, [])
+        rows.append((address, output, paths[address], len(calls)))
+        calls.append(output)
+    places = {base: _places(asked, found[base], len(batch.ids), kept) for base, asked in ends.items()}
+    out = _Outcome(request)
+    for address, output, path, index in rows:
+        place = places[address][index] if address in places else Place(path, request.layers[path], path)
+        if place is not None:
+            values = trimmed(output, request, place.like, filled=batch.filled, picked=address in picks)
+            out.add(place, values)
+    counts = {base: len(calls) for base, calls in found.items()}
+    differ = [base for base, count in counts.items() if count != len(ends[base].known) and base not in out.joined]
+    as_counted = not differ or (kept.steady and len(batch.ids) > 1)
+    return Run(out.request(), batch, out.captured(), as_counted=as_counted, joined=frozenset(out.joined)), counts
+
+
+def _picks(request: Request, paths: Mapping[str, str], ends: Mapping[str, Asked]) -> dict[str, Pick]:
+    """The channels to be copied of each address, where they are those of all calls that it stands for."""
+    known = request.picks
+    return {
+        address: known[path]
+        for address, path in paths.items()
+        if path in known and all(known.get(other) == known[path] for other in _calls(ends, address))
+    }
+
+
+def _calls(ends: Mapping[str, Asked], address: str) -> tuple[str, ...]:
+    return ends[address].paths if address in ends else ()
+
+
+class Place(NamedTuple):
+    """Where a call's values go: its path and layer; `like` is the path in the request whose channels it has.
+
+    `axis` is that along which all calls of a layer are joined to one map, `None` where each has its own.
+    """
+
+    path: str
+    layer: Layer
+    like: str
+    axis: int | None = None
+
+
+def _places(asked: Asked, calls: Sequence[Captured], images: int, kept: Kept) -> list[Place | None]:
+    """The place of each call of a layer; `None` for those that weren't asked for."""
+    count, known, first = len(calls), len(asked.known), asked.known[0]
+    if count == known:
+        return [Place(one.path, one, one.path) if one.path in asked.paths else None for one in asked.known]
+    axis = first.axes.find("b")
     alike = len({call.values.shape for call in calls}) == 1
-    if whole and len(calls) == images and alike and (axis < 0 or calls[0].values.shape[axis] == 1):
-        joined = layer
+    if known == 1 and count == images and alike and (axis < 0 or calls[0].values.shape[axis] == 1):
         if axis < 0:
-            joined = replace(layer, axes="b" + layer.axes, shape=(1, *(layer.shape or ())))
-        return {base: (joined, _joined(calls, axis))}
-    single = replace(layer, per_call=())
-    return {f"{base}:{number}": (replace(single, path=f"{base}:{number}"), call) for number, call in enumerate(calls)}
+            first = replace(first, axes="b" + first.axes, shape=(1, *(first.shape or ())))
+        return [Place(asked.base, first, asked.paths[0], axis)] * count
+    places: list[Place | None] = [None] * count
+    for index in asked.indices(count):
+        like = asked.layer(index, count)
+        path = f"{asked.base}:{index}" if count > 1 else asked.base
+        places[index] = Place(path, _further(like, path, calls[index], images, kept), like.path)
+    return places
+
+
+def _further(like: Layer, path: str, call: Captured, images: int, kept: Kept) -> Layer:
+    """The layer of a call that the table doesn't know, like that of one which it knows."""
+    layer, shape = replace(like, path=path, per_call=()), call.values.shape
+    axis = like.axes.find("b")
+    if not like.shape or len(shape) != len(like.axes):
+        return layer
+    of_all = axis < 0 or shape[axis] == like.shape[axis] * images
+    sizes = [own if place == axis else size for place, (own, size) in enumerate(zip(like.shape, shape, strict=True))]
+    # One step more of a loop sees more of the image; the same step for another image doesn't.
+    further = of_all and not kept.steady
+    layer = replace(layer, shape=tuple(sizes))
+    return replace(layer, receptive=None, lines=None) if further else layer
+
+
+class _Outcome:
+    """What a run gave, by the paths of the maps."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._places: dict[str, Place] = {}
+        self._outputs: dict[str, list[Captured]] = {}
+
+    def add(self, place: Place, output: Captured) -> None:
+        """The values of one call."""
+        self._places[place.path] = place
+        self._outputs.setdefault(place.path, []).append(output)
+
+    @property
+    def joined(self) -> set[str]:
+        """The layers whose calls are one map."""
+        return {path for path, place in self._places.items() if place.axis is not None}
+
+    def captured(self) -> dict[str, Captured]:
+        """The values of each map."""
+        axes = {path: place.axis for path, place in self._places.items()}
+        return {
+            path: outputs[0] if axes[path] is None else _joined(outputs, axes[path] or 0)
+            for path, outputs in self._outputs.items()
+        }
+
+    def request(self) -> Request:
+        """What was asked for, in the calls of this run."""
+        request, places = self._request, self._places
+        if all(request.layers.get(path) is place.layer for path, place in places.items()):
+            return request
+        layers, channels, names = dict(request.layers), dict(request.channels), dict(request.names)
+        for path, place in places.items():
+            layers[path], channels[path] = place.layer, request.channels[place.like]
+            if place.like in request.names:
+                names[path] = request.names[place.like]
+        return replace(request, layers=layers, channels=channels, names=names)
 
 
 def _joined(calls: Sequence[Captured], axis: int) -> Captured:

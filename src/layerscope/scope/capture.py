@@ -11,6 +11,7 @@ import numpy as np
 from ..core.axes import channels_last, prefix_names, split_tokens
 from ..core.conversion import as_float32
 from ..core.feature_map import FeatureMap
+from ..core.layer import split_call
 from ..core.layer_table import LayerTable
 from ..core.note import Note, kind_of
 from ..core.placement import Placement
@@ -99,14 +100,17 @@ def join(
     run = None
     for run in runs:
         batches.append(run.batch)
+        values, gradients = _numbered(values, run), _numbered(gradients, run)
         for path, captured in run.captured.items():
-            if path not in values:
-                values[path] = _Rows(path, run, captured.dtype, count)
-            values[path].add(captured.values, run.batch)
+            # The only call of a layer is `:0` where other images took several.
+            name = f"{path}:0" if f"{path}:0" in values and path not in run.joined else path
+            if name not in values:
+                values[name] = _Rows(path, run, captured.dtype, count)
+            values[name].add(captured.values, run.batch)
             if captured.gradient is not None:
-                if path not in gradients:
-                    gradients[path] = _Rows(path, run, "", count)
-                gradients[path].add(captured.gradient, run.batch)
+                if name not in gradients:
+                    gradients[name] = _Rows(path, run, "", count)
+                gradients[name].add(captured.gradient, run.batch)
     del run
     maps: dict[str, FeatureMap] = {}
     errors: dict[str, LayerscopeError] = {}
@@ -114,9 +118,9 @@ def join(
     for path in list(values):
         rows, gradient = values.pop(path), gradients.pop(path, None)
         try:
-            maps[path] = _feature_map(rows, gradient, everything)
+            maps[path] = _feature_map(path, rows, gradient, everything)
         except LayerscopeError as error:
-            if path not in rows.request.by_rule or isinstance(error, CaptureTooLarge):
+            if rows.path not in rows.request.by_rule or isinstance(error, CaptureTooLarge):
                 raise
             errors[path] = error
     if errors and not maps:
@@ -126,6 +130,13 @@ def join(
     return maps, batches
 
 
+def _numbered(rows: dict[str, _Rows], run: Run) -> dict[str, _Rows]:
+    """With the number of their call: layers that other images called once, where this run called them several times."""
+    calls = dict(filter(lambda call: call[1] == 0, map(split_call, run.captured)))
+    several = {base for base in calls if base in rows and base not in run.captured and not rows[base].of_several_calls}
+    return {f"{name}:0" if name in several else name: own for name, own in rows.items()} if several else rows
+
+
 class _Rows:
     """What one layer gave for the images so far: one array with room for `count` of them, else the parts to be joined."""
 
@@ -133,6 +144,7 @@ class _Rows:
         self.path, self.dtype, self.count = path, dtype, count
         self.request, self.about = run.request, run.about
         self.layer = run.request.layers[path]
+        self.of_several_calls = path in run.joined
         self.parts: list[np.ndarray] = []
         self.batches: list[Batch] = []
         self.counts: list[int] = []
@@ -206,9 +218,9 @@ class _Images:
         return cls(batches, ids, tuple(_of_photos(batches)), *_photos(batches), origin if fits else None)
 
 
-def _feature_map(rows: _Rows, gradient_rows: _Rows | None, everything: _Images) -> FeatureMap:
-    path, layer, request = rows.path, rows.layer, rows.request
-    channels, names = request.channels[path], request.names.get(path, ())
+def _feature_map(path: str, rows: _Rows, gradient_rows: _Rows | None, everything: _Images) -> FeatureMap:
+    layer, request = rows.layer if rows.layer.path == path else replace(rows.layer, path=path), rows.request
+    channels, names = request.channels[rows.path], request.names.get(rows.path, ())
     images, total = everything, len(everything.ids)
     if len(rows.batches) != len(everything.batches):
         images = _Images.of(rows.batches)

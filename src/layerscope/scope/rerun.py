@@ -13,6 +13,7 @@ import numpy as np
 from ..backends.common.outputs import score_images
 from ..backends.protocol import Head
 from ..core.feature_map import FeatureMap
+from ..core.layer import split_call
 from ..core.layer_table import LayerTable
 from ..errors import BadOption
 from ..inputs.photo import as_array
@@ -84,8 +85,14 @@ class Rerun:
         return replace(self, channels=channels)
 
     def captured(self, inputs: np.ndarray) -> FeatureMap:
-        fm = self._capture([inputs], Question(self.path or "output", self.channels, self.target))
+        fm = self._capture([inputs], Question(self._call or "output", self.channels, self.target))
         return replace(fm, origin=replace(self, batches=(inputs,)))
+
+    @property
+    def _call(self) -> str:
+        """The map's layer, as the call that it is: changed inputs may take others."""
+        every = not self.path or self.path in self.scope._cache.by_image or split_call(self.path)[1] is not None
+        return self.path if every else f"{self.path}:0"
 
     def layer(self, path: str) -> FeatureMap:
         """The map of another layer for the same inputs."""

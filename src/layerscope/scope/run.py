@@ -14,7 +14,7 @@ import numpy as np
 
 from ..backends.common.fault import own_fault
 from ..backends.common.run import keep_random_state
-from ..backends.protocol import Captured, Pick, Target
+from ..backends.protocol import Captured, Pick, SteadyLayers, Target
 from ..channels.query import numbers
 from ..core.layer import Layer
 from ..core.layer_table import LayerTable
@@ -35,13 +35,16 @@ _LOCK = Lock()  # of all caches: one in each would keep a scope from being pickl
 class Kept:
     """A table of layers with the image that it was made from.
 
-    `image` is a checksum, `""` for the blank one; `steady` is false where runs differ from it whatever it is made from.
+    `image` is a checksum, `""` for the blank one. Runs of `unlike` images and more differ from it whatever it is made from.
+    `steady`: each layer is called as often whatever values the input holds; `for_any_number`: and however many images.
     `requests` are questions in its terms: the same is asked for every batch, and for every capture of a series.
     """
 
     table: LayerTable
     image: str = ""
-    steady: bool = True
+    unlike: float = math.inf
+    steady: bool = False
+    for_any_number: bool = False
     requests: dict[Any, Request] = field(default_factory=dict, init=False, compare=False)
 
 
@@ -51,7 +54,7 @@ class Cache:
 
     tables: dict[Any, Kept] = field(default_factory=dict)  # the one that was used last at the end
     input_checked: bool = False
-    once: set[Any] = field(default_factory=set)  # layers whose rows don't count the images, though they run once
+    counted: dict[Any, set[Any]] = field(default_factory=dict)  # what batches gave of layers called as the table says
     by_image: set[str] = field(default_factory=set)  # layers that are called for each image, whose calls are joined
     dark_photo_said: bool = False
 
@@ -85,7 +88,8 @@ class Question:
 class Request:
     """What is asked of a forward pass: for the path of each layer (or call) the layer, its channels, their names.
 
-    `target_text` goes onto the maps. `by_rule` are layers that were not named: others come without them.
+    `target_text` goes onto the maps. `by_rule` are layers that were not named: others come without them. `by_number` are
+    calls that were named by their number.
     """
 
     layers: Mapping[str, Layer]
@@ -94,6 +98,7 @@ class Request:
     target: Target | None
     target_text: str
     by_rule: frozenset[str] = frozenset()
+    by_number: frozenset[str] = frozenset()
 
     def only(self, paths: Iterable[str]) -> Request:
         """The request for some of its layers."""
@@ -120,12 +125,17 @@ class Request:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """One forward pass: what was asked, the model input, what came out of each layer; `about` is what the maps record."""
+    """One forward pass: what was asked, the model input, what came out of each layer; `about` is what the maps record.
+
+    `as_counted`: each layer was called as often as its table says. `joined` are layers whose calls became one map.
+    """
 
     request: Request
     batch: Batch
     captured: Mapping[str, Captured]
     about: Mapping[str, Any] = field(default_factory=dict)
+    as_counted: bool = True
+    joined: frozenset[str] = frozenset()
 
 
 @contextmanager
@@ -173,7 +183,12 @@ def make_table(scope: Scope, batch: Batch) -> Kept:
     with forward_pass(scope, batch.array):
         layers = scope._reader.layers(scope.model, batch.array)
     table = LayerTable(layers, f"{scope.name} · {scope.facts.framework or scope._reader.name}")
-    kept = Kept(table, checksum(batch))
+    kept = Kept(
+        table,
+        checksum(batch),
+        steady=isinstance(layers, SteadyLayers),
+        for_any_number=isinstance(layers, SteadyLayers) and layers.for_any_number,
+    )
     scope._cache.keep(signature(batch.array), kept)
     return kept
 
@@ -203,20 +218,8 @@ def resolve_request(scope: Scope, table: LayerTable, question: Question) -> Requ
         target,
         text,
         by_rule,
+        table.by_number(question.layers),
     )
-
-
-def run_model(scope: Scope, table: LayerTable, batch: Batch, request: Request) -> Run:
-    """The forward pass: channels that weren't asked for and images that only filled the batch are left out."""
-    paths = {table.single(path): path for path in request.layers}
-    picks = request.picks if scope._reader.picks else {}
-    picked = {address: picks[path] for address, path in paths.items() if path in picks} if picks else {}
-    captured = capture_paths(scope, batch, paths, request.target, picks=picked)
-    wanted = {
-        paths[address]: trimmed(output, request, paths[address], filled=batch.filled, picked=address in picked)
-        for address, output in captured.items()
-    }
-    return Run(request, batch, wanted)
 
 
 def capture_paths(

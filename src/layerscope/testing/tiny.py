@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..backends.common.outputs import apply_change, score_images
-from ..backends.protocol import Backend, Captured, Change, Facts, Input, Target, not_offered
+from ..backends.protocol import Backend, Captured, Change, Facts, Input, SteadyLayers, Target, not_offered
 from ..core.layer import Layer, split_call, times
 from ..errors import LayerNotCalled, unknown_layer
 
@@ -102,7 +102,7 @@ class TinyBackend(Backend):
             rows.append(row)
         for step in model.unused:
             rows.append(Layer(step.path, step.kind, index=len(rows), note="did not run in this forward pass"))
-        return rows
+        return SteadyLayers(rows, for_any_number=True)
 
     def capture(
         self, model: TinyModel, batch: Any, paths: Sequence[str], target: Target | None = None

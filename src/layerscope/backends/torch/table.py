@@ -15,6 +15,7 @@ from ..common.outputs import quoted
 from ..common.run import part_for_dry_run
 from ..common.table import Calls
 from ..common.tokens import located
+from ..protocol import SteadyLayers
 from . import attention
 from .axes import Axes, Output
 from .field import Fields
@@ -22,6 +23,7 @@ from .functions import FUNCTION, Operation, alone, kind_of_function, makes_weigh
 from .isolation import add_hook, hooked, run_replica
 from .model import forward, kind_of
 from .outputs import is_mapped, main_part, padded, parts_of
+from .reads import reads
 from .recorder import Wanted
 from .tree import named_modules_of
 
@@ -42,7 +44,8 @@ def layers(model: torch.nn.Module, batch: Any) -> list[Layer]:
             handles += watch.register_hooks(replica, record.entered)
             with record.fields:
                 forward(replica, part)
-        return record.table(replica, lasting)
+        rows = record.table(replica, lasting)
+        return SteadyLayers(rows) if watch.steady else rows
 
     return run_replica(model, run)
 
@@ -54,15 +57,17 @@ NEW = (
 
 
 class DryRunWatch(attention.InnerWatch):
-    """Follows the axes through every function and reports attention weights and functions."""
+    """Follows the axes through every function, reports attention weights and functions, and sees whether values are read."""
 
     def __init__(self, record: Record) -> None:
         super().__init__(record.attended, record.operated)
+        self.steady = True  # as long as the model hasn't asked what is in a tensor
         self._record = record
         self._follow = record.axes.flow.follow
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        self.steady = self.steady and not reads(func, args)
         if func in attention.SOFTMAX:
             self._record.scores = args[0] if args else None
         out = self.called(func, args, kwargs)

@@ -8,11 +8,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from flax import linen as nn
 from flax import nnx
 
 import layerscope as ls
 from helpers.wording import raises
+from layerscope.backends import SteadyLayers
 from layerscope.backends.jax.backend import JaxBackend
 from layerscope.errors import ModelNotReadable
 
@@ -203,3 +205,42 @@ def test_nnx_inside_its_own_transforms() -> None:
     np.testing.assert_array_equal(captured["rnn"].gradient, np.ones((2, 6, 5)))
     assert not jax.config.jax_disable_jit
     assert nnx.jit(lambda module, x: module(x))(model, batch).shape == (2, 6, 5), "no tracer was left behind"
+
+
+class Depth(nnx.Module):
+    """A convolution as often as the highest value says, in Python or in a loop of JAX."""
+
+    def __init__(self, compiled: bool) -> None:
+        self.conv, self.compiled = nnx.Conv(3, 3, (3, 3), rngs=nnx.Rngs(0)), compiled
+
+    def __call__(self, x: Any) -> Any:
+        if self.compiled:
+            steps = x.max().astype(int)
+            return jax.lax.while_loop(lambda c: c[0] < steps, lambda c: (c[0] + 1, self.conv(c[1])), (jnp.array(0), x))[
+                1
+            ]
+        for _ in range(int(x.max())):
+            x = self.conv(x)
+        return x
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_every_call_of_a_run_that_depends_on_values_comes_back(compiled: bool) -> None:
+    model = Depth(compiled)
+    scope = ls.open(model, preprocess=None)
+    for values in ([2], [1], [4], [1, 3]):
+        x = images(len(values), 5, 5, 3) * 0.01
+        x[:, 0, 0, 0] = values
+        expected = x
+        for fm in (maps := scope.capture(x, "kind:Conv")).values():
+            expected = model.conv(expected)
+            np.testing.assert_allclose(fm.values, expected, rtol=1e-5, atol=1e-6)
+        assert len(maps) == max(values)
+
+
+def test_a_model_that_reads_no_values_is_steady() -> None:
+    model = nnx.Sequential(
+        nnx.Conv(3, 3, (3, 3), rngs=nnx.Rngs(0)), jax.nn.relu, lambda x: jax.image.resize(x, x.shape, "cubic")
+    )
+    assert isinstance(BACKEND.layers(model, images(1, 5, 5, 3)), SteadyLayers)
+    assert not isinstance(BACKEND.layers(Depth(True), np.ones((1, 5, 5, 3), np.float32)), SteadyLayers)

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+import layerscope as ls
 from helpers.keras_models import BACKEND, ON, K, images, keras, same, small_cnn, table, to_numpy, values
 from helpers.wording import wording
+from layerscope.backends import SteadyLayers
 
 # Keras's own Variable, when Keras on TensorFlow turns it into an array
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
@@ -352,3 +354,38 @@ def test_how_a_layer_of_keras_computes_is_no_layer():
     x = images(1, 6, 6, 3)
     assert list(table(model, x)) == ["around", "conv", ""]
     same(values(model, x, "around")["around"], np.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)]))
+
+
+class Depth(keras.Model):
+    """A convolution as often as the highest value says."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = K.Conv2D(3, 3, padding="same", name="conv")
+
+    def call(self, x):
+        for _ in range(int(to_numpy(x).max())):
+            x = self.conv(x)
+        return x
+
+
+def test_every_call_of_a_run_that_depends_on_values_comes_back():
+    model = Depth()
+    model(np.ones((1, 5, 5, 3), np.float32))
+    scope = ls.open(model, preprocess=None)
+    for peaks in ([2], [1], [4], [1, 3]):
+        x = images(len(peaks), 5, 5, 3) * 0.01
+        x[:, 0, 0, 0] = peaks
+        maps, expected = scope.capture(x, "kind:Conv2D"), x
+        assert len(maps) == max(peaks)
+        for fm in maps.values():
+            expected = model.conv(expected)
+            same(fm.values, expected)
+
+
+def test_only_code_of_others_may_call_layers_as_often_as_it_likes():
+    x = images(1, 8, 8, 3)
+    assert isinstance(BACKEND.layers(small_cnn(), x), SteadyLayers)
+    model = Depth()
+    model(np.ones((1, 5, 5, 3), np.float32))
+    assert not isinstance(BACKEND.layers(model, x + 1), SteadyLayers)

@@ -10,10 +10,12 @@ from ...core.layer import Layer
 from ..common.run import part_for_dry_run
 from ..common.table import Calls
 from ..common.tokens import located
+from ..protocol import SteadyLayers
 from .axes import Axes, Output, stated_prefix
 from .field import Fields
 from .model import JaxModel
 from .outputs import main_part
+from .reads import telling_reads
 from .wanted import name_part
 from .watch import Call, Watch
 
@@ -25,8 +27,10 @@ def layers(model: JaxModel, batch: Any) -> list[Layer]:
     part, images = part_for_dry_run(batch)
     tabulator = Tabulator(model, Fields(model, part), images)
     watch = Watch(tabulator.record)
-    model.run(part, watch)
-    return tabulator.table(watch)
+    with telling_reads(watch.note_read):
+        model.run(part, watch)
+    rows = tabulator.table(watch)
+    return rows if watch.reads else SteadyLayers(rows)
 
 
 class Tabulator:

@@ -47,9 +47,10 @@ class Watch:
     """The state of one run. `on_call` receives each `Call` when it ends; what it returns by subpath replaces the output.
 
     `on_start` receives each module before it runs, `on_call` those of the paths that `wants` names; `ran` are all that did.
-    `marker` is set while a batch runs example by example under one vmap: a value that has the batch's axis for sure. While
-    `differentiating`, what `on_call` returns must become part of what JAX traces; else the values of a traced function
-    (`jax.checkpoint`) are waited for.
+    `reads` tells whether the model took numbers of an array to Python, in a run in which that is told. `marker` is set while a
+    batch runs example by example under one vmap: a value that has the batch's axis for sure. While `differentiating`,
+    what `on_call` returns must become part of what JAX traces; else the values of a traced function (`jax.checkpoint`)
+    are waited for.
     """
 
     on_call: OnCall
@@ -61,6 +62,12 @@ class Watch:
     counts: Counter[str] = field(default_factory=Counter)
     traced: set[str] = field(default_factory=set)
     ran: set[str] = field(default_factory=set)
+    reads: bool = False
+    reporting: bool = False
+
+    def note_read(self) -> None:
+        """Note that the numbers of an array were taken to Python: by the model, unless a call is being reported."""
+        self.reads = self.reads or not self.reporting
 
     def call(self, path: str, module: Any, function: Callable[..., Any], arguments: tuple[Any, Any]) -> Any:
         """What `function` returns for the (args, kwargs) of `arguments`, noted as a call of `module`."""
@@ -106,7 +113,11 @@ class Watch:
         number = self.counts[call.path]
         self.counts[call.path] += 1
         by_subpath = dict(zip(call.parts, values, strict=True))
-        replaced = self.on_call(call._replace(values=by_subpath, number=number, mapped=mapped))
+        self.reporting = True
+        try:
+            replaced = self.on_call(call._replace(values=by_subpath, number=number, mapped=mapped))
+        finally:
+            self.reporting = False
         return list({**by_subpath, **replaced}.values()) if replaced else values
 
 

@@ -15,13 +15,14 @@ from ..common.axes import for_one_image
 from ..common.field import Positions
 from ..common.table import NO_TENSOR, merge_calls
 from ..common.tokens import located
+from ..protocol import SteadyLayers
 from .attention import NAME
 from .axes import Axes, Output, axes_note, stated_prefix
 from .axes_rules import Named, Source
 from .engine import Part, dtype_name
 from .field import Fields
 from .model import KerasModel
-from .tree import ROOT, Location, is_a, is_layer, join, kind, walk
+from .tree import ROOT, Location, is_a, is_layer, is_library_class, join, kind, walk
 from .watch import Call, Watch, watched_run
 
 # layers that run somebody else's graph: TensorFlow Hub's, and an exported SavedModel
@@ -39,11 +40,17 @@ def layers(model: KerasModel, batch: Any) -> list[Layer]:
     """Every layer, in the order in which its first call ended; those that never ran last."""
     table = _dry_run(model, batch)
     hidden = sum(map(_is_hidden, table))
-    if not hidden or not model.engine.can_unroll:
-        return table
-    model.engine.unrolled = True
-    unrolled = _dry_run(model, batch)
-    return unrolled if sum(map(_is_hidden, unrolled)) < hidden else table
+    if hidden and model.engine.can_unroll:
+        model.engine.unrolled = True
+        unrolled = _dry_run(model, batch)
+        table = unrolled if sum(map(_is_hidden, unrolled)) < hidden else table
+    return SteadyLayers(table, for_any_number=True) if _is_steady(model.root) else table
+
+
+def _is_steady(root: Any) -> bool:
+    """Whether nothing but the library's own code calls layers: code of others may do so as often as the values say."""
+    layers = [root, *(layer for _, layer in walk(root) if is_layer(layer))]
+    return all(is_library_class(type(layer)) and not is_a(layer, "Lambda") for layer in layers)
 
 
 def _dry_run(model: KerasModel, batch: Any) -> list[Layer]:

@@ -62,11 +62,11 @@ def run_model(scope: Scope, kept: Kept, batch: Batch, request: Request) -> Run:
     check = kept.steady and not kept.for_any_number and images > 1 and not batch.filled
     if check:
         ends = {base for base in asked if (key, base) not in counted}
-    run, calls = _run_once(scope, kept, batch, request, [asked[base] for base in ends])
+    run, calls = _run_once(scope, kept, batch, request, to_the_end=[asked[base] for base in ends])
     if check:
         late = {base for base in asked.keys() - ends if _kind(asked[base], run, images) not in counted[key, base]}
         if late:
-            run, calls = _run_once(scope, kept, batch, request, [asked[base] for base in ends | late])
+            run, calls = _run_once(scope, kept, batch, request, to_the_end=[asked[base] for base in ends | late])
         for base in calls:
             if calls[base] == len(asked[base].known):
                 counted.setdefault((key, base), set()).add(_kind(asked[base], run, images))
@@ -113,7 +113,7 @@ def _kind(asked: Asked, run: Run, images: int) -> Any:
 
 
 def _run_once(
-    scope: Scope, kept: Kept, batch: Batch, request: Request, to_the_end: Collection[Asked]
+    scope: Scope, kept: Kept, batch: Batch, request: Request, *, to_the_end: Collection[Asked]
 ) -> tuple[Run, dict[str, int]]:
     """A run, and how often it called those layers for whose last call it waited."""
     ends = {asked.base: asked for asked in to_the_end}

@@ -184,11 +184,11 @@ def _places(asked: Asked, calls: Sequence[Captured], images: int, kept: Kept) ->
     for index in asked.indices(count):
         like = asked.layer(index, count)
         path = f"{asked.base}:{index}" if count > 1 else asked.base
-        places[index] = Place(path, _further(like, path, calls[index], images, kept), like.path)
+        places[index] = Place(path, _further(like, path, calls[index], images=images, kept=kept), like.path)
     return places
 
 
-def _further(like: Layer, path: str, call: Captured, images: int, kept: Kept) -> Layer:
+def _further(like: Layer, path: str, call: Captured, *, images: int, kept: Kept) -> Layer:
     """The layer of a call that the table doesn't know, like that of one which it knows."""
     layer, shape = replace(like, path=path, per_call=()), call.values.shape
     axis = like.axes.find("b")

@@ -24,10 +24,11 @@ EDGE = 24
 def check_boxes(values, fields, network=(), size=SIZE):
     """`values [rows + columns, channel, h, w]` of the line images against the fields; returns how many boxes were compared.
 
-    A transposed convolution with padding cuts units off that see pixels of the image, and what comes after it is blind there:
-    in such a network only the boxes of units away from the edge must be equal.
+    A transposed convolution leaves units that see nothing, or cuts some off that see pixels of the image; what pads its output
+    is blind there: in such a network only the boxes of units away from the edge must be equal.
     """
-    edge = EDGE if any(name == "turned" and options["pad"] for name, options in network) else 0
+    padded = any(isinstance(options, dict) and options["pad"] for _, options in network)
+    edge = EDGE if padded and any(name == "turned" for name, _ in network) else 0
     height, _ = size
     moved = np.asarray(values).max(1) > 0
     compared = 0

@@ -149,6 +149,10 @@ def _linear(fields: Mapping[str, Any] | None, archive: zipfile.ZipFile) -> Linea
 def _without_part(layer: dict[str, Any]) -> dict[str, Any]:
     """The fields of a layer as files have them: which of several outputs it is, and doubt, stand among the notes."""
     del layer["part"], layer["doubt"]
+    for axis in layer["receptive"] or ():
+        del axis["grain"]  # only needed to follow the units further
+        if axis["place"] is None:
+            del axis["place"]
     return {**layer, "per_call": [_without_part(call) for call in layer["per_call"]]}
 
 

@@ -10,10 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from dataclasses import field as dataclass_field
 from fractions import Fraction
 from typing import NamedTuple
 
 MOST_PHASES = 512
+MOST_UNITS = 1 << 14  # that are looked at one by one, to find how far their boxes reach
+NEAR = 1e-6  # of a pixel: the distance of numbers that are the same but for rounding
 NO_PATTERN = "the units follow no repeating pattern"
 ROLLED = "windows over rolled units"
 SEVERAL_MAPS = "several-maps"  # the kind of the reason why positions of several maps in a row have no field
@@ -61,7 +64,8 @@ class Field:
     `whole` says that every unit may depend on the whole axis; boxes, where there are any, are then those around the place
     of each unit. `unknown` is the reason why a field isn't known; `starts` and `ends` are then empty. Pixel 0 has its centre at
     0.0; pixels outside the image are its padding. Where units run backwards (after a flip) `jump` is negative; where they were
-    rolled, unit `u` is the unit `(u + rolled) % around` of what the boxes say.
+    rolled, unit `u` is the unit `(u + rolled) % around` of what the boxes say. `place` is where unit 0 lies, where that isn't
+    the middle of the boxes: they are then only a bound. `grain` is the widest distance between units on the way from the image.
 
     >>> two = window(window(Field(), 3, padding=1), 3, padding=1)   # VGG16's block1_conv2
     >>> two.size, two.stride, two.offset
@@ -75,6 +79,8 @@ class Field:
     unknown: str = ""
     rolled: int = 0
     around: int = 0
+    place: float | None = None
+    grain: float = dataclass_field(default=1.0, compare=False)
 
     @property
     def known(self) -> bool:
@@ -110,10 +116,30 @@ class Field:
         )
 
     def _first_centre(self) -> float | None:
+        if self.place is not None:
+            return self.place
+        centres = [(low + high) / 2 for low, high in self._moved_to_first()]
+        return sum(centres) / len(centres) if centres else None
+
+    def _moved_to_first(self) -> list[tuple[float, float]]:
+        """The box of each phase as far to the front as its unit is from unit 0; without those that see nothing."""
         stride = self.jump / max(1, len(self.starts))
         boxes = enumerate(zip(self.starts, self.ends, strict=True))
-        centres = [(start + end) / 2 - unit * stride for unit, (start, end) in boxes if start <= end]
-        return sum(centres) / len(centres) if centres else None
+        return [(start - unit * stride, end - unit * stride) for unit, (start, end) in boxes if start <= end]
+
+    def loosen(self) -> Field:
+        """The field with one box for all phases, around what each of them sees.
+
+        >>> two = resize(Field(), 2, 4, "linear").loosen()
+        >>> two.box(0), two.box(2), two.line
+        ((-1.0, 0.5), (0.0, 1.5), Line(origin=0.25, spacing=0.5))
+        """
+        boxes = self._moved_to_first()
+        if len(self.starts) < 2 or not boxes:
+            return self
+        low, high = min(low for low, _ in boxes), max(high for _, high in boxes)
+        place = self._first_centre()
+        return replace(self, starts=(low,), ends=(high,), jump=self.jump / len(self.starts), place=place)
 
     def roll(self, shift: int, size: int) -> Field:
         """The field of `size` units after those that left at the end came in again in front, `shift` of them."""
@@ -258,11 +284,17 @@ def adaptive_window(field: Field, before: int, after: int) -> Field:
     )
 
 
-def merge(branches: Iterable[Field]) -> Field:
-    """After an addition or a concatenation of branches: the box around what the branches see.
+def merge(branches: Iterable[Field], units: int = 0) -> Field:
+    """After an addition or a concatenation of branches to `units` units: the box around what the branches see.
+
+    Where their units lie more and more apart (after a resize to the size of a map with a row more), they lie where those of the
+    finest branch lie, as long as that is within one unit of the coarsest map behind them.
 
     >>> merge([window(Field(), 3, padding=1), window(Field(), 1)]).size
     3
+    >>> upsampled = resize(window(Field(), 2, 2), 9, 19, "linear")
+    >>> merge([Field(), upsampled], 19).line, merge([Field(), upsampled], 60).unknown
+    (Line(origin=0.5, spacing=1.0), 'branches of different strides meet (1, 0.947368)')
     """
     fields = list(dict.fromkeys(branches))
     if len(fields) == 1:
@@ -274,17 +306,42 @@ def merge(branches: Iterable[Field]) -> Field:
     fields = [field for field in fields if field.starts]
     if not fields:
         return WHOLE
-    strides, rolls = {field.jump / len(field.starts) for field in fields}, {(f.rolled, f.around) for f in fields}
-    phases = math.lcm(*(len(field.starts) for field in fields))
+    rolls = {(field.rolled, field.around) for field in fields}
     if len(rolls) > 1:
         return WHOLE if whole else unknown("rolled units meet others")
-    if len(strides) > 1 or phases > MOST_PHASES:
-        several = ", ".join(f"{stride:g}" for stride in strides)
-        reason = f"branches of different strides meet ({several})" if len(strides) > 1 else NO_PATTERN
-        return WHOLE if whole else unknown(reason)
-    boxes = [[field.box(unit) for field in fields] for unit in range(phases)]
+    strides = list(dict.fromkeys(field.jump / len(field.starts) for field in fields))
+    phases = math.lcm(*(len(field.starts) for field in fields))
+    placed = {field.place for field in fields} != {None}
+    if len(strides) > 1 or phases > MOST_PHASES or placed:
+        after = _around([field.loosen() for field in fields], units)
+        if after is None:
+            several = ", ".join(f"{stride:g}" for stride in strides)
+            different = f"branches of different strides meet ({several})"
+            return WHOLE if whole else unknown(different if len(strides) > 1 else "branches that lie apart meet")
+    else:
+        boxes = [[field.box(unit) for field in fields] for unit in range(phases)]
+        after = _from_boxes(boxes, phases * strides[0])
     ((rolled, around),) = rolls
-    return replace(_from_boxes(boxes, phases * strides.pop()), whole=whole, rolled=rolled, around=around)
+    return replace(after, whole=whole, rolled=rolled, around=around, grain=max(field.grain for field in fields))
+
+
+def _around(fields: Sequence[Field], units: int) -> Field | None:
+    """The field of so many units around those of branches with one box each, on the line of the finest; `None` where another
+    one lies too far from that.
+    """
+    finest = min(fields, key=lambda field: field.grain)
+    place, nearby = finest._first_centre() or 0.0, max(field.grain for field in fields)
+    boxes = []
+    for field in fields:
+        apart, last = field.jump - finest.jump, max(units - 1, 0)
+        for moved in (0.0, last * apart):
+            if abs((field._first_centre() or 0.0) - place + moved) > nearby + NEAR:
+                return None
+            boxes.append((field.starts[0] + moved, field.ends[0] + moved))
+    if not units and any(field.jump != finest.jump for field in fields):
+        return None
+    low, high = min(low for low, _ in boxes), max(high for _, high in boxes)
+    return Field((low,), (high,), finest.jump, place=place)
 
 
 def _read(field: Field, period: int, advance: int, sources: Callable[[int], Sequence[int]]) -> Field:
@@ -293,13 +350,27 @@ def _read(field: Field, period: int, advance: int, sources: Callable[[int], Sequ
         return field
     if field.rolled:
         return field.lost(ROLLED)
+    if period > MOST_UNITS:
+        return field.lost(NO_PATTERN)
     phases = len(field.starts)
     repeats = phases // math.gcd(phases, advance)
-    if period * repeats > MOST_PHASES:
-        return field.lost(NO_PATTERN)
-    boxes = [[field.box(source) for source in sources(unit)] for unit in range(period * repeats)]
-    after = _from_boxes(boxes, field.jump * advance * repeats / phases)
-    return replace(after, whole=True) if field.whole else after
+    if period * repeats > MOST_PHASES and phases > 1:
+        return _read(field.loosen(), period, advance, sources)
+    reads = [sources(unit) for unit in range(period * repeats)]
+    after = _from_boxes(
+        [[field.box(source) for source in read] for read in reads], field.jump * advance * repeats / phases
+    )
+    if len(after.starts) > MOST_PHASES:
+        after = after.loosen()
+    stride = field.jump / phases
+    if field.place is not None:
+        middles = [
+            (min(read) + max(read)) / 2 * stride - unit * stride * advance / period
+            for unit, read in enumerate(reads)
+            if read
+        ]
+        after = replace(after, place=field.place + sum(middles) / len(middles) if middles else None)
+    return replace(after, whole=field.whole, grain=max(field.grain, abs(stride * advance / period)))
 
 
 def _from_boxes(boxes: Sequence[Sequence[tuple[float, float]]], jump: float) -> Field:
@@ -309,7 +380,7 @@ def _from_boxes(boxes: Sequence[Sequence[tuple[float, float]]], jump: float) -> 
     for phases in range(1, len(boxes)):
         step = jump * phases / len(boxes)
         pairs = zip([*starts, *ends], [*_advance(starts, phases, jump), *_advance(ends, phases, jump)], strict=True)
-        if len(boxes) % phases == 0 and all(now + step == then for now, then in pairs):
+        if len(boxes) % phases == 0 and all(now + step == then or abs(now + step - then) < NEAR for now, then in pairs):
             return Field(tuple(starts[:phases]), tuple(ends[:phases]), step)
     return Field(tuple(starts), tuple(ends), jump)
 

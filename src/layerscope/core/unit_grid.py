@@ -54,10 +54,12 @@ class UnitGrid:
         unknown, both = "", []
         for axis, line in enumerate(stated):
             field = fields[axis] if fields else None
-            line = line or (field.line if field else None)
+            turned = lines is not None and line is None and field is not None and field.line is not None
+            line = line or (field.line if field and not turned else None)
             line = line if line and line.spacing and math.isfinite(line.origin + line.spacing) else None
             if line is None and not (field and field.whole and size[axis] == 1):  # one unit for all of it
-                unknown = unknown or (field.unknown if field else "") or "no receptive field is known"
+                reason = "its rows don't run along those of the photo" if turned else "no receptive field is known"
+                unknown = unknown or (field.unknown if field else "") or reason
             both.append(line or even(placement.input[axis], size[axis]))
         if unknown:
             both = [even(placement.input[axis], size[axis]) for axis in (0, 1)]

@@ -153,11 +153,26 @@ def test_what_is_written_through_a_view_is_not_claimed():
 
         def forward(self, x):
             features = self.first(x)
-            features[:, :, :2].add_(self.wide(x)[:, :, :2])
+            features.diagonal(0, 2, 3).add_(self.wide(x).diagonal(0, 2, 3))
             return self.end(features)
 
     rows = {layer.path: layer for layer in TorchBackend().layers(Writes(), np.zeros((1, 1, 8, 8), np.float32))}
     wording(rows["end"].receptive[0].unknown)
+
+
+def test_a_slice_that_is_written_to_widens_what_the_whole_may_see():
+    class Writes(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.wide, self.end = nn.Conv2d(1, 1, 1), nn.Conv2d(1, 1, 5, padding=2), nn.Identity()
+
+        def forward(self, x):
+            features = self.first(x)
+            features[:, :, :2].add_(self.wide(x)[:, :, :2])
+            return self.end(features)
+
+    rows = {layer.path: layer for layer in TorchBackend().layers(Writes(), np.zeros((1, 1, 8, 8), np.float32))}
+    assert describe(rows["end"].receptive) == "5×5 /1 @0"
 
 
 def test_a_view_of_what_was_written_to_is_still_followed():

@@ -11,6 +11,9 @@ from torch.nn import functional as F
 
 import layerscope as ls
 from layerscope.backends.torch.backend import TorchBackend
+from layerscope.core.placement import Placement
+from layerscope.core.receptive_field import Field, window
+from layerscope.core.unit_grid import UnitGrid
 from layerscope.inputs.preprocess import Recipe
 
 HEIGHT, WIDTH = 64, 96
@@ -49,6 +52,22 @@ def shifted_windows(x: torch.Tensor) -> torch.Tensor:
     return x.roll((2, 2), (1, 2)).permute(0, 3, 1, 2)
 
 
+def written(x: torch.Tensor, size: tuple[int, int], start: tuple[int, int], step: int) -> torch.Tensor:
+    """A picture written into one of zeros."""
+    whole = x.new_zeros(len(x), x.shape[1], *size)
+    rows, columns = (slice(at, at + step * (side - 1) + 1, step) for at, side in zip(start, x.shape[2:], strict=True))
+    whole[:, :, rows, columns] = x
+    return whole
+
+
+def put_together(x: torch.Tensor) -> torch.Tensor:
+    """The left and the right half, one after the other."""
+    whole = torch.empty_like(x)
+    whole[..., :10] = x[..., :10] * 2
+    whole[..., 10:] = x[..., 10:] * 2
+    return whole
+
+
 NETWORKS: dict[str, tuple[nn.Module | Callable[..., Any], ...]] = {
     "valid convolutions and pools": (conv(1, 2, 3), nn.AvgPool2d(2), conv(2, 2, 3), nn.AvgPool2d(2)),
     "odd paddings": (conv(1, 2, 3, padding=(2, 1), stride=2), conv(2, 2, 5)),
@@ -71,6 +90,40 @@ NETWORKS: dict[str, tuple[nn.Module | Callable[..., Any], ...]] = {
     "flipped": (lambda x: x.flip(3), conv(1, 2, 4, stride=4)),
     "windows that are shifted": (conv(1, 2, 4, stride=4), shifted_windows),
     "patches by unfold": (nn.Unfold(7, stride=4, padding=2), lambda x: x.transpose(1, 2), nn.Linear(49, 3, bias=False)),
+    "antialiased": (lambda x: F.interpolate(x, (40, 50), mode="bilinear", antialias=True), conv(1, 2, 3)),
+    "antialiased bicubic": (lambda x: F.interpolate(x, (40, 50), mode="bicubic", antialias=True), conv(1, 2, 3)),
+    "the nearest of odd sizes": (lambda x: F.interpolate(x, (41, 53)), conv(1, 2, 3)),
+    "the nearest at the centre": (lambda x: F.interpolate(x, (41, 53), mode="nearest-exact"), conv(1, 2, 3)),
+    "Tensor.unfold": (lambda x: x.unfold(2, 7, 3).unfold(3, 5, 2).sum((-1, -2)),),
+    "Tensor.unfold into channels": (
+        lambda x: x.unfold(2, 8, 8).unfold(3, 8, 8).permute(0, 1, 4, 5, 2, 3).flatten(1, 3),
+        conv(64, 3, 1),
+    ),
+    "unfolded and folded": (
+        conv(1, 2, 4, stride=4),
+        lambda x: F.fold(F.unfold(x, 3, stride=2, padding=1), (16, 24), 3, stride=2, padding=1),
+    ),
+    "circular": (nn.CircularPad2d((2, 1, 3, 2)), conv(1, 2, 4, stride=2)),
+    "circular convolutions": (
+        conv(1, 2, 3, padding=1, padding_mode="circular"),
+        conv(2, 2, 3, stride=2, padding=1, padding_mode="circular"),
+    ),
+    "replicated and reflected": (
+        conv(1, 2, 3, padding=1, padding_mode="replicate"),
+        lambda x: F.pad(x, (2, 1, 3, 2), mode="reflect"),
+        conv(2, 2, 4, stride=2),
+    ),
+    "half a turn": (lambda x: x.rot90(2, (2, 3)), conv(1, 2, 5, stride=4)),
+    "a quarter turn and back": (
+        conv(1, 2, 4, stride=4),
+        lambda x: x.rot90(1, (2, 3)),
+        conv(2, 2, 3),
+        lambda x: x.rot90(3, (2, 3)),
+    ),
+    "written into zeros": (conv(1, 2, 4, stride=4), lambda x: written(x, (20, 26), (2, 1), 1), conv(2, 2, 3)),
+    "zeros between pixels": (conv(1, 2, 4, stride=4), lambda x: written(x, (32, 48), (0, 1), 2), conv(2, 2, 3)),
+    "tiles put together": (conv(1, 2, 4, stride=4), put_together, conv(2, 2, 3)),
+    "pixels in channels, weighed": (nn.PixelUnshuffle(4), conv(16, 2, 1)),
     "tokens": (conv(1, 2, 8, stride=8), tokens),
     "tokens by columns": (conv(1, 2, 8, stride=8), lambda x: tokens(x.transpose(2, 3))),
     "tokens that are flipped": (conv(1, 2, 8, stride=8), lambda x: tokens(x).flip(1)),
@@ -102,6 +155,97 @@ def test_a_unit_lies_at_the_centre_of_the_pixels_that_it_depends_on(name: str) -
             assert line is not None
             centre = (pixels[0] + pixels[-1] + 1) / 2
             assert abs(line.origin + index * line.spacing - centre) <= abs(line.spacing) / 2
+
+
+class UNet(nn.Module):
+    """Pools three times and comes back, with maps of the sizes on the way down beside those on the way up."""
+
+    def __init__(self, back: Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]) -> None:
+        super().__init__()
+        self.back, self.first = back, conv(1, 2, 3, padding=1)
+        self.down = nn.ModuleList(conv(2, 2, 3, padding=1) for _ in range(3))
+        self.up = nn.ModuleList(conv(4, 2, 3, padding=1) for _ in range(3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x, beside = self.first(x), []
+        for down in self.down:
+            beside.append(x)
+            x = down(F.avg_pool2d(x, 2))
+        for up in self.up:
+            x = up(torch.cat(self.back(x, beside.pop()), 1))
+        return x
+
+
+def resized(**options: Any) -> Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]:
+    return lambda x, beside: (F.interpolate(x, beside.shape[2:], **options), beside)
+
+
+def doubled(x: torch.Tensor) -> torch.Tensor:
+    return x.repeat_interleave(2, 2).repeat_interleave(2, 3)
+
+
+def pad_to(x: torch.Tensor, beside: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    rows, columns = (large - 2 * small for large, small in zip(beside.shape[2:], x.shape[2:], strict=True))
+    return F.pad(doubled(x), (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)), beside
+
+
+def crop_to(x: torch.Tensor, beside: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    top, left = ((large - 2 * small) // 2 for large, small in zip(beside.shape[2:], x.shape[2:], strict=True))
+    return doubled(x), beside[:, :, top : top + 2 * x.shape[2], left : left + 2 * x.shape[3]]
+
+
+@pytest.mark.parametrize(
+    "back",
+    [
+        resized(), resized(mode="bilinear"), resized(mode="bilinear", align_corners=True), resized(mode="bicubic"),
+        pad_to, crop_to,
+    ],
+    ids=["nearest", "bilinear", "corners", "bicubic", "padded", "cropped"],
+)  # fmt: skip
+@pytest.mark.parametrize("size", [(64, 96), (71, 99), (150, 113)])
+def test_units_of_a_u_net_lie_where_they_are_for_photos_of_any_size(back: Any, size: tuple[int, int]) -> None:
+    """Where branches of strides 0.947 and 1 meet, units lie where those of the finer one do."""
+    model = UNet(back)
+    for parameter in model.parameters():
+        parameter.data.fill_(1.0)
+    rows = {layer.path: layer for layer in TorchBackend().layers(model, np.zeros((1, 1, *size), np.float32))}
+    cropped = 3 if back is crop_to else 0  # at most, in front, and what deep maps lie beside the fine ones
+    for path, spacing in (("up.0", 4), ("up.1", 2), ("up.2", 1)):
+        for line in rows[path].lines or (None, None):
+            assert line is not None and line.spacing == spacing
+            assert abs(line.origin - spacing / 2) <= cropped
+
+
+@pytest.mark.parametrize("join", [lambda one, two: torch.cat([one, two], 1), torch.add])
+def test_branches_that_lie_apart_have_no_one_place(join: Callable[..., Any]) -> None:
+    """The middle of a photo, enlarged, beside all of it: no place is right for both."""
+    two = Step(lambda x: join(x, F.interpolate(x[..., 16:48, 24:72], x.shape[2:], mode="bilinear")))
+    model = network((two, nn.LazyConv2d(2, 3)))
+    model(torch.zeros(1, 1, HEIGHT, WIDTH))
+    layer = TorchBackend().layers(model, np.zeros((1, 1, HEIGHT, WIDTH), np.float32))[-1]
+    assert layer.lines == (None, None)
+    assert layer.receptive is not None
+    assert layer.receptive[0].unknown
+
+
+@pytest.mark.parametrize(
+    "turn", [lambda x: x.transpose(2, 3), lambda x: x.rot90(1, (2, 3)), lambda x: x.permute(0, 1, 3, 2)]
+)
+@pytest.mark.parametrize("function", [False, True])
+def test_a_picture_whose_height_and_width_a_model_exchanges_is_drawn_upright(
+    turn: Callable[..., Any], function: bool
+) -> None:
+    last = Step(lambda x: F.avg_pool2d(x, 4)) if function else nn.AvgPool2d(4)
+    model = nn.Sequential(Step(lambda x: turn(x)), last)
+    photo = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    photo[8:16, 80:92] = 255
+    scope = ls.open(model.eval(), preprocess=Recipe("unit", divide=255.0, resize="squash", size=(HEIGHT, WIDTH)))
+    fm = ls.mean(scope.capture(photo, "1")["1"])
+    assert fm.spatial == (HEIGHT // 4, WIDTH // 4)
+    grid = fm.unit_grid()
+    assert not grid.unknown
+    places = [grid.centre(y, x) for y, x in np.argwhere(fm.values[0, ..., 0] > 0)]
+    np.testing.assert_allclose(np.mean(places, 0), (12, 86))
 
 
 def test_queries_that_start_from_a_parameter_have_no_grid() -> None:
@@ -210,3 +354,10 @@ def test_tokens_that_share_a_place_form_no_grid() -> None:
     layer = TorchBackend().layers(model, np.zeros((1, 1, 16, 24), np.float32))[-1]
     assert layer.shape == (1, 24, 2)
     assert layer.grid is None
+
+
+def test_lines_that_a_layer_leaves_out_are_not_those_of_the_fields() -> None:
+    """The rows of the map run along another axis than the first receptive field."""
+    whole, field = Placement.whole((64, 64), (64, 64)), window(Field(), 4, 4)
+    assert UnitGrid.of(whole, (16, 16), (None, None), (field, field)).unknown
+    assert not UnitGrid.of(whole, (16, 16), None, (field, field)).unknown

@@ -26,6 +26,7 @@ from .field_dims import (
     size_of,
     spell_out,
     split_factor,
+    split_windows,
     tidy,
 )
 
@@ -125,9 +126,12 @@ class Positions:
             elif axis not in kept:
                 fields[axis] = fields[axis].everywhere(placed=False)
             else:
-                parts = [part.along()[axis] for index in gone for part in self.dims[index] if axis in part.axes]
-                low, high = (sum(int(end(part[part > NOWHERE])) for part in parts) for end in (np.min, np.max))
-                within = high - low < _spacing(axis, dims)
+                reach = np.zeros(1, np.int64)
+                for part in [part for index in gone for part in self.dims[index] if axis in part.axes]:
+                    steps = part.along()[axis]
+                    reach = np.unique(np.add.outer(reach, steps[steps > NOWHERE]))
+                low, high = int(reach[0]), int(reach[-1])
+                within = np.diff(reach).max(initial=0) <= _spacing(axis, dims)
                 fields[axis] = (
                     window(fields[axis], high - low + 1, padding=-low) if within else fields[axis].lost(APART)
                 )
@@ -190,6 +194,17 @@ class Positions:
     def remove(self, dim: int) -> Positions:
         """The same positions without a dimension that walks along no axis."""
         return replace(self, dims=(*self.dims[:dim], *self.dims[dim + 1 :]))
+
+    def unfold(self, dim: int, size: int, step: int) -> Positions | None:
+        """Windows of `size` positions of a dimension, `step` apart, with those inside as a new last dimension.
+
+        `None` where the windows don't all hold their positions in the same order.
+        """
+        parts = split_windows(spell_out(self.dims[dim]), size, step)
+        if parts is None:
+            return None
+        count, inside = parts
+        return replace(self, dims=(*self.dims[:dim], (count,), *self.dims[dim + 1 :], (inside,)))
 
     def roll(self, dim: int, shift: int) -> Positions:
         """After the positions that leave a dimension at the end came in again in front, `shift` of them."""
@@ -254,7 +269,8 @@ class Positions:
         for axis, field in self.fields:
             lines = [line for other in settled if axis in other and (line := other[axis].line)]
             origins = [line.origin for line in lines]
-            if lines and max(origins) - min(origins) > abs(lines[0].spacing):
+            grain = max([other[axis].grain for other in settled if axis in other], default=0.0)
+            if lines and max(origins) - min(origins) > max(abs(lines[0].spacing), grain):
                 fields[axis] = field.lost(APART)
         return replace(self, fields=tuple(fields.items()))
 
@@ -309,7 +325,16 @@ def merge_fields(operands: Sequence[Positions]) -> Fields | None:
     if any(other != axes[0] for other in axes):
         return None
     keys = list(dict.fromkeys(axis for field in fields for axis in field if axis.isupper()))
-    return tuple((axis, merge(field[axis] for field in fields if axis in field)) for axis in [*axes[0], *keys])
+    return tuple(
+        (axis, merge([field[axis] for field in fields if axis in field], _units(axis, operands)))
+        for axis in [*axes[0], *keys]
+    )
+
+
+def _units(axis: str, operands: Iterable[Positions]) -> int:
+    """How many units lie along an axis in these operands, the most of them."""
+    parts = [part for positions in operands for dim in positions.dims for part in dim if axis in part.axes]
+    return max([int(part.along()[axis].max()) + 1 for part in parts], default=0)
 
 
 def _spacing(axis: str, dims: Iterable[Dim]) -> int:
@@ -320,7 +345,9 @@ def _spacing(axis: str, dims: Iterable[Dim]) -> int:
 
 def _public(field: Field) -> Field:
     """A field without what is only kept to follow the units further."""
-    return WHOLE if field.whole else unknown("its units are rolled along the axis") if field.rolled else field
+    if field.whole or field.rolled:
+        return WHOLE if field.whole else unknown("its units are rolled along the axis")
+    return replace(field, grain=1.0)
 
 
 def _pairs(operands: Sequence[Positions]) -> list[Positions]:
@@ -371,10 +398,15 @@ def _regular(field: Field | None, steps: np.ndarray) -> Field | None:
     changes = np.diff(steps)
     if (changes < 0).any() and (changes > 0).any():
         return None
-    for period in range(1, min(len(steps) // 2, MOST_PHASES) + 1):
+    for period in range(1, min(size // 2, MOST_PHASES) + 1):
         gaps = steps[period:] - steps[:-period]
         if gaps[0] and (gaps == gaps[0]).all():
             return read_units(field, steps[:period].tolist(), int(gaps[0]))
+    # As evenly as whole numbers can: 17 units that read 9.
+    middle = round((steps[-1] - steps[0]) * size / (size - 1))
+    for advance in range(middle - 2, middle + 3):
+        if advance and np.ptp(steps * size - advance * np.arange(size)) < size:
+            return read_units(field, steps.tolist(), advance)
     return None
 
 

@@ -142,16 +142,23 @@ def split_factor(part: Factor, size: int) -> tuple[Factor, Factor] | None:
     >>> split_factor(Factor("h", 6), 2)
     (Factor(axes='h', size=2, steps=((0, 3),), names=()), Factor(axes='h', size=3, steps=(), names=()))
     """
-    rest = part.size // size
-    if part.names:
-        return None
+    return None if part.names else split_windows(part, part.size // size, part.size // size)
+
+
+def split_windows(part: Factor, size: int, step: int) -> tuple[Factor, Factor] | None:
+    """A factor as one that counts windows of `size` positions, `step` apart, and one inside them; `None` where these differ.
+
+    >>> split_windows(Factor("h", 6), 3, 1)
+    (Factor(axes='h', size=4, steps=(), names=()), Factor(axes='h', size=3, steps=(), names=()))
+    """
+    starts = np.arange(0, part.size - size + 1, step)
     first, second = {}, {}
     for axis, steps in part.along().items():
-        table = steps.reshape(size, rest)
+        table = steps[starts[:, None] + np.arange(size)]
         first[axis], second[axis] = table[:, 0], table[0] - table[0, 0]
         if (table != table[:, :1] + second[axis]).any() or NOWHERE in table:
             return None
-    return factor_of(size, first), factor_of(rest, second)
+    return factor_of(len(starts), first), factor_of(size, second)
 
 
 def pick_from(factors: Dim, indices: np.ndarray) -> Dim:

@@ -282,8 +282,23 @@ def _pick(operation: Operation, shape: Shape) -> Positions:
 
 def _unfold(operation: Operation, shape: Shape) -> Positions:
     """Windows in a row, one for each position: what they hold lies in the channels."""
-    picture = _window(operation, (*operation.source.shape[:2], *operation.picks))
-    return picture.reshape((*shape[:1], picture.shape[1], shape[-1])).with_dim(1, plain(shape)[1])
+    lead = operation.source.shape[:-2]
+    picture = _window(operation, (*lead, *operation.picks))
+    return picture.reshape((*lead, shape[-1])).with_dim(len(lead) - 1, plain(shape)[-2])
+
+
+def _fold(operation: Operation, shape: Shape) -> Positions:
+    """Windows in a row, one for each position, laid back over one another."""
+    channels = len(shape) - 3
+    source = operation.source.contract([channels]).with_dim(channels, plain(shape)[channels])
+    picture = source.reshape((*shape[:-2], *operation.picks))
+    return replace(operation, kind="transposed", inputs=[picture]).after(shape)
+
+
+def _windows(operation: Operation, shape: Shape) -> Positions:
+    """Windows of `kernel` positions along a dimension, `stride` apart; a new last dimension counts the positions inside."""
+    windowed = operation.source.unfold(operation.along[0], _nth(operation.kernel, 0), _nth(operation.stride, 0))
+    return windowed or operation.give_up("windows over positions in an order of their own", shape)
 
 
 def _reduce(operation: Operation, shape: Shape) -> Positions:
@@ -425,6 +440,8 @@ RULES: dict[str, Rule] = {
     "roll": _roll,
     "take": _take,
     "unfold": _unfold,
+    "fold": _fold,
+    "windows": _windows,
     "reduce": _reduce,
     "normalize": _normalize,
     "dense": _dense,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -14,22 +14,31 @@ from ..common.fault import call_model
 from ..common.field import Positions, constant, first_with_fields, image_positions
 from ..common.field_rules import follow
 from ..common.run import TensorMap
+from .canvas import Region, paste, region_of
 from .field_rules import RANDOM, RULES, Rule, Step, elementwise, tensors_in
 from .outputs import parts_of
 
 
 class Operator(NamedTuple):
-    """What is known of an operator before it runs: how it is translated, whether it is made of others or makes a view."""
+    """What is known of an operator before it runs: how it is translated, whether it is made of others, makes a view, writes."""
 
     name: str
     rule: Rule | None
     composite: bool
     view: bool
     random: bool
+    writes: bool
 
 
 # Names of parameters and buffers that hold no tokens.
 NO_TOKENS = re.compile(r"weight|bias|pos|running|num_|scale|gamma|alpha|mask|index|table|freq")
+
+# They take only the shape or the type of a tensor.
+CREATES = frozenset(
+    f"{prefix}{kind}{suffix}"
+    for kind in ("empty", "zeros", "ones", "full")
+    for prefix, suffix in (("", "_like"), ("new_", ""))
+)
 
 INPUT_AXES = {4: "bchw", 5: "bcdhw"}
 COLORS = (1, 3)
@@ -44,6 +53,7 @@ class Fields(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self._held: TensorMap[tuple[Positions, int]] = TensorMap()
+        self._frames: TensorMap[Region] = TensorMap()  # of arrays made by the model: where it wrote first
 
     def start(self, model: torch.nn.Module, arguments: Any) -> None:
         """Note the model's input: the one floating tensor that can be an image; with more of them, nothing is followed.
@@ -98,7 +108,7 @@ class Fields(TorchDispatchMode):
         if operator.random:
             for tensor in tensors_in([output]):
                 self.set(tensor, constant(tuple(tensor.shape), RANDOM))
-        elif any(positions.fields or positions.origin for positions in known.values()):
+        elif operator.name not in CREATES and any(positions.fields or positions.origin for positions in known.values()):
             for index, tensor in enumerate(tensors_in([output])):
                 self._follow(operator, Step(args, kwargs, known, tuple(tensor.shape), index), tensor)
         return output
@@ -108,13 +118,32 @@ class Fields(TorchDispatchMode):
         args, first = step.args, first_with_fields(list(step.known.values()))
         positions = follow(operator.rule, step, first, operator.name)
         # torch counts what was written, and has a view share its tensor's count, only after this.
-        written = any(tensor is argument for argument in args)
+        written = operator.writes and any(tensor is argument for argument in args)
         shares = args[0] if operator.view else tensor
         self.set(tensor, positions, _version(shares) + int(written and not tensor.is_inference()))
-        base = tensor._base
-        if written and base is not None and self._held.get(base) is None:
-            # An array made by the model (zeros) into which parts are written.
-            self.set(base, first.give_up("written to part by part", tuple(base.shape)))
+        if written and tensor._base is not None:
+            self._paint(tensor._base, tensor, positions, args[1:2])
+
+    def _paint(self, base: torch.Tensor, view: torch.Tensor, part: Positions, sources: Sequence[Any]) -> None:
+        """Note the positions of an array after a part of it was written, at first or among others."""
+        shape, (held, version) = tuple(base.shape), self._held.get(base) or (None, 0)
+        region, frame = region_of(base, view), self._frames.get(base)
+        if region is None or (held is not None and version != _version(base)):
+            self.set(base, part.give_up("written to part by part", shape), _version(base) + 1)
+            return
+        if held is None or not held.fields:
+            self._frames.set(base, region)
+            after = paste(part, region, shape)
+        elif frame is not None and region.outside(frame) and any(_base_of(source) is base for source in sources):
+            after = held  # a frame of what is inside, such as its other end: padding
+        else:
+            new = paste(part, region, shape)
+            after = held.combine([new]).unplace_parts([held, new])
+        self.set(base, after, _version(base) + 1)
+
+
+def _base_of(value: Any) -> torch.Tensor | None:
+    return value._base if isinstance(value, torch.Tensor) else None
 
 
 @cache
@@ -123,10 +152,11 @@ def _operator(func: Any) -> Operator:
     rule = RULES.get(name, RULES.get(name.rstrip("_")))
     if rule is None and torch.Tag.pointwise in getattr(func, "tags", ()):
         rule = elementwise
-    composite = bool(getattr(func, "_can_decompose", None) and func._can_decompose())
+    composite = rule is None and bool(getattr(func, "_can_decompose", None) and func._can_decompose())
     # Dropout passes its input on.
     random = torch.Tag.nondeterministic_seeded in getattr(func, "tags", ()) and rule is None
-    return Operator(name, rule, composite, bool(getattr(func, "is_view", False)), random)
+    writes = bool(getattr(getattr(func, "_schema", None), "is_mutable", False))
+    return Operator(name, rule, composite, bool(getattr(func, "is_view", False)), random, writes)
 
 
 def _version(tensor: torch.Tensor) -> int:

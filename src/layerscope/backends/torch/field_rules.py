@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import partial
 from operator import attrgetter
 from typing import Any
 
 import torch
 
+from ...core.receptive_field import MOST_PHASES, Sampling
 from ..common.field import Positions, constant
 from ..common.field_rules import Operation, by_name, depth_to_space, nary, space_to_depth, unary, unknown
 
@@ -76,9 +78,11 @@ def _main(rule: Rule) -> Rule:
 
 def _convolution(step: Step) -> Operation:
     weight, stride, padding, dilation, transposed = step.args[1], *step.args[3:7]
+    channels = step.spatial[0] - 1
+    source = step.source.contract([channels]) if step.source.along(channels) else step.source
     return Operation(
         "transposed" if transposed else "window",
-        [step.source, step.positions(weight)],
+        [source, step.positions(weight)],
         step.spatial,
         kernel=weight.shape[2:],
         stride=stride,
@@ -101,11 +105,29 @@ def _pool(dilation: int | None, step: Step) -> Operation:
 
 def _resize(mode: str, corners: int | None, step: Step) -> Operation:
     keep = corners is not None and bool(step.arg(corners))
-    # One argument for each dimension, or a list of them.
+    return Operation("resize", [step.source], step.spatial, mode=mode, corners=keep, scales=_scales(corners, step))
+
+
+def _scales(corners: int | None, step: Step) -> Sequence[float]:
+    """By how much a resize enlarges, where it says so: one argument for each dimension, or a list of them."""
     scales = step.args[2 if corners is None else corners + 1 :]
     scales = scales[0] if scales and isinstance(scales[0], list | tuple) else scales
-    stated = scales if len(scales) == len(step.spatial) and all(scales) else ()
-    return Operation("resize", [step.source], step.spatial, mode=mode, corners=keep, scales=stated)
+    return scales if len(scales) == len(step.spatial) and all(scales) else ()
+
+
+def _resample(mode: str, step: Step) -> Operation:
+    """A resize that reads at the centres of pixels: the nearest one, or with antialiasing as many as it joins."""
+    smooth = mode != "nearest"
+    sizes = [(step.source.shape[dim], step.shape[dim]) for dim in step.spatial]
+    scales = _scales(2 if smooth else None, step) or [0.0] * len(sizes)
+    samplings = []
+    for (before, after), scale in zip(sizes, scales, strict=True):
+        ratio = 1 / Fraction(scale).limit_denominator(MOST_PHASES) if scale else Fraction(before, after)
+        if smooth and step.arg(2) and after > 1:
+            samplings.append(Sampling(Fraction(before - 1, after - 1)))
+        else:
+            samplings.append(Sampling.by_centres(ratio, "floor" if smooth else "half up"))
+    return Operation("resize", [step.source], step.spatial, mode=mode, samplings=samplings, antialias=smooth)
 
 
 def _pad(step: Step) -> Operation:
@@ -176,12 +198,48 @@ def _unbind(step: Step) -> Operation:
 
 def _unfold(step: Step) -> Operation:
     """Windows in a row (`nn.Unfold`): im2col with its kernel, dilation, padding and stride."""
-    kernel, dilation, padding, stride = step.args[1:5]
-    numbers = zip(step.source.shape[2:], kernel, dilation, padding, stride, strict=True)
-    sides = [(size + 2 * pad - apart * (reach - 1) - 1) // by + 1 for size, reach, apart, pad, by in numbers]
+    return _columns("unfold", step.source.shape[-2:], step.source, step.args[1:5])
+
+
+def _fold(step: Step) -> Operation:
+    """The sum of windows in a row where they overlap (`nn.Fold`): col2im."""
+    return _columns("fold", step.args[1], step.source, step.args[2:6])
+
+
+def _columns(kind: str, size: Sequence[int], source: Positions, numbers: Sequence[Sequence[int]]) -> Operation:
+    """Windows of a picture of this size, of which `picks` says how many there are."""
+    kernel, dilation, padding, stride = numbers
+    steps = zip(size, kernel, dilation, padding, stride, strict=True)
+    sides = [(whole + 2 * pad - apart * (reach - 1) - 1) // by + 1 for whole, reach, apart, pad, by in steps]
     return Operation(
-        "unfold", [step.source], (2, 3), kernel=kernel, stride=stride, dilation=dilation, padding=padding, picks=sides
+        kind, [source], (-2, -1), kernel=kernel, stride=stride, dilation=dilation, padding=padding, picks=sides
     )
+
+
+def _windows(step: Step) -> Operation:
+    """Windows along one dimension (`Tensor.unfold`); what they hold is a new last one."""
+    return Operation("windows", [step.source], [step.args[1]], kernel=step.args[2], stride=step.args[3])
+
+
+def _turn(step: Step) -> Operation:
+    """Quarter turns (`torch.rot90`): a flip, and where rows become columns a transposition."""
+    turns, (first, second) = step.arg(1, 1) % 4, step.arg(2, (0, 1))
+    flipped = Operation("flip", [step.source], {0: [], 1: [second], 2: [first, second], 3: [first]}[turns])
+    if turns % 2 == 0:
+        return flipped
+    order = list(range(len(step.shape)))
+    order[first], order[second] = order[second], order[first]
+    return Operation("permute", [flipped.after(step.source.shape)], order)
+
+
+def _unpool(step: Step) -> Operation:
+    """Each pixel back to where it was the largest of its block."""
+    indices, (height, width), (rows, columns) = step.args[1], step.source.shape[-2:], step.shape[-2:]
+    block = rows // height, columns // width
+    row, column = indices // columns // block[0], indices % columns // block[1]
+    if (row != torch.arange(height)[:, None]).any() or (column != torch.arange(width)).any():
+        return unknown(step, "an unpooling of overlapping windows isn't followed")
+    return Operation("resize", [step.source], step.spatial, scales=block)
 
 
 def _repeat(step: Step) -> Operation:
@@ -245,9 +303,16 @@ RULES: dict[str, Rule] = by_name(
     (unary("adapt", SPATIAL), "_adaptive_avg_pool2d _adaptive_avg_pool3d adaptive_max_pool2d adaptive_max_pool3d"),
     (unary("adapt", SPATIAL), "adaptive_avg_pool1d"),
     (partial(_resize, "nearest", None), "upsample_nearest1d upsample_nearest2d upsample_nearest3d"),
+    (
+        partial(_resample, "nearest"),
+        "_upsample_nearest_exact1d _upsample_nearest_exact2d _upsample_nearest_exact3d",
+    ),
     (partial(_resize, "linear", 2), "upsample_linear1d upsample_bilinear2d upsample_trilinear3d"),
     (partial(_resize, "cubic", 2), "upsample_bicubic2d"),
-    (_pad, "constant_pad_nd reflection_pad1d reflection_pad2d reflection_pad3d"),
+    (partial(_resample, "linear"), "_upsample_bilinear2d_aa"),
+    (partial(_resample, "cubic"), "_upsample_bicubic2d_aa"),
+    (_unpool, "max_unpool2d"),
+    (_pad, "pad constant_pad_nd reflection_pad1d reflection_pad2d reflection_pad3d"),
     (_pad, "replication_pad1d replication_pad2d replication_pad3d"),
     (_slice, "slice"),
     (unary("reduce", lambda step: step.dims(1)), "all any mean sum amax amin max min logsumexp prod"),
@@ -278,7 +343,10 @@ RULES: dict[str, Rule] = by_name(
     (_index, "index _unsafe_index"),
     (_index_select, "index_select"),
     (_roll, "roll"),
+    (_turn, "rot90"),
     (_unfold, "im2col"),
+    (_fold, "col2im"),
+    (_windows, "unfold"),
     (_matmul, "mm bmm matmul mv"),
     (_add_product, "addmm baddbmm"),
     (_main(_attention), "_scaled_dot_product_flash_attention_for_cpu _scaled_dot_product_flash_attention"),

@@ -25,11 +25,68 @@ class Detour(nn.Module):
 
 
 def test_a_guess_of_axes_is_noted_on_the_maps_and_on_those_behind():
-    model = nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(2)), Detour(), nn.ReLU(), nn.Conv2d(4, 5, 3))
+    model = nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(2)), Detour(), nn.ReLU(), nn.Hardtanh())
     scope, batch, table = rows(model, 2, 3, 8, 8)
-    assert [bool(table[path].doubt) for path in "0123"] == [False, True, True, False]
+    assert [bool(table[path].doubt) for path in "0123"] == [False, True, True, True]
     maps = scope.capture(batch, ["1", "2", "3"])
-    assert [[note.kind for note in maps[path].notes] for path in "123"] == [["axes"], ["axes"], []]
+    assert [[note.kind for note in maps[path].notes] for path in "123"] == [["axes"]] * 3
+
+
+class Moved(nn.Module):
+    """An image whose axes are moved where nothing can be followed."""
+
+    def __init__(self, order, flat=False):
+        super().__init__()
+        self.order, self.flat = order, flat
+
+    def forward(self, x):
+        values = (x.flatten(2) if self.flat else x).detach().numpy()
+        return torch.from_numpy(np.ascontiguousarray(values.transpose(self.order)))
+
+
+class Reader(nn.Module):
+    """A function and a module between what is guessed and what reads it."""
+
+    def __init__(self, moved, between, last):
+        super().__init__()
+        self.moved, self.act, self.between, self.last = moved, nn.GELU(), between, last
+
+    def forward(self, x):
+        return self.last(self.between(torch.relu(self.act(self.moved(x))) + 1))
+
+
+class Turn(nn.Module):
+    def forward(self, x):
+        return x.permute(0, 3, 1, 2)
+
+
+READERS = {
+    "a convolution": (Moved((0, 2, 3, 1)), Turn(), nn.Conv2d(3, 4, 3), "bhwc"),
+    "a pool": (Moved((0, 2, 3, 1)), Turn(), nn.MaxPool2d(2), "bhwc"),
+    "a convolution as guessed": (Moved((0, 1, 2, 3)), nn.Identity(), nn.Conv2d(3, 4, 3), "bchw"),
+    "a convolution of sequences": (Moved((0, 1, 2), flat=True), nn.Identity(), nn.Conv1d(3, 4, 3), "bcn"),
+    "steps first": (Moved((2, 0, 1), flat=True), nn.Identity(), nn.LSTM(3, 4), "nbc"),
+    "images first": (Moved((0, 2, 1), flat=True), nn.Identity(), nn.GRU(3, 4, batch_first=True), "bnc"),
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_what_reads_a_guess_corrects_it_and_what_it_was_made_into(reader):
+    *parts, axes = READERS[reader]
+    scope, batch, table = rows(Reader(*parts), 2, 3, 8, 12)
+    for path in ("moved", "act", "relu()", "add()"):
+        assert (table[path].axes, table[path].doubt) == (axes, "")
+    maps = scope.capture(batch, ["moved", "act"])
+    image = batch.permute(0, 2, 3, 1).numpy()
+    expected = image if len(axes) == 4 else image.reshape(2, -1, 3)
+    np.testing.assert_array_equal(maps["moved"].values, expected)
+    assert not any(note.kind == "axes" for note in maps["act"].notes)
+
+
+def test_a_linear_layer_says_only_where_the_channels_are():
+    _, _, table = rows(Reader(Moved((0, 2, 3, 1)), nn.Identity(), nn.Linear(3, 4)), 1, 3, 8, 12)
+    assert (table["moved"].axes, table["relu()"].axes) == ("bhwc", "bhwc")
+    assert table["moved"].doubt
 
 
 @pytest.mark.parametrize("batch_first", [False, True])

@@ -89,3 +89,37 @@ def _tensors(output):
     else:
         for part in output.values() if isinstance(output, dict) else output:
             yield from _tensors(part)
+
+
+class Gives(nn.Module):
+    """Copies of its input, each so many times as large, in whatever `wrap` makes of them."""
+
+    def __init__(self, wrap):
+        super().__init__()
+        self.conv, self.wrap = nn.Conv2d(3, 2, 3), wrap
+
+    def forward(self, x):
+        x = self.conv(x)
+        return self.wrap(*(x * times for times in (1, 2, 3)))
+
+
+COLLIDING = {
+    "a point in a key": lambda a, b, c: {"a.b": a, "a": {"b": b, "c": c}},
+    "an index in a key": lambda a, b, c: {"x": [{"y": a}, b], "x[0].y": c},
+    "numbers and digits": lambda a, b, c: {0: a, "0": b, 1.5: {"1.5": c}},
+    "an answer and its name": lambda a, b, c: {None: a, "None": b, True: c},
+}
+
+
+@pytest.mark.parametrize("wrap", COLLIDING)
+def test_keys_that_would_be_read_alike_have_names_of_their_own(wrap):
+    model = nn.Sequential(Gives(COLLIDING[wrap]), nn.Identity()).eval()
+    model[1].forward = lambda output: next(iter(output.values()))
+    image = np.random.default_rng(0).random((1, 3, 6, 6), np.float32)
+    maps = ls.open(model, preprocess=None).capture(image, "*")
+    named = {path: fm.values for path, fm in maps.items() if path.startswith("0") and "mul" not in path}
+    once = named.pop("0.conv")
+    factors = [round(float((values / once).mean())) for values in named.values()]
+    assert sorted(factors) == [1, 2, 3]
+    for path, values in named.items():
+        np.testing.assert_array_equal(ls.open(model, preprocess=None).capture(image, path)[path].values, values)

@@ -60,6 +60,16 @@ def written(x: torch.Tensor, size: tuple[int, int], start: tuple[int, int], step
     return whole
 
 
+def in_windows(x: torch.Tensor) -> torch.Tensor:
+    """Windows of 5 × 5 of a picture that is padded to them, weighed by a linear layer, and the picture again."""
+    rows, columns = (-size % 5 for size in x.shape[2:])
+    x, size = F.pad(x.permute(0, 2, 3, 1), (0, 0, 0, columns, 0, rows)), x.shape
+    across = x.shape[2] // 5
+    windows = x.reshape(len(x), -1, 5, across, 5, 2).transpose(2, 3).contiguous().reshape(-1, 5, 5, 2)
+    x = nn.Linear(2, 2, bias=False)(windows).reshape(size[0], -1, across, 5, 5, 2).transpose(2, 3).contiguous()
+    return x.reshape(size[0], -1, 5 * across, 2)[:, : size[2], : size[3]].contiguous().permute(0, 3, 1, 2)
+
+
 def put_together(x: torch.Tensor) -> torch.Tensor:
     """The left and the right half, one after the other."""
     whole = torch.empty_like(x)
@@ -128,6 +138,17 @@ NETWORKS: dict[str, tuple[nn.Module | Callable[..., Any], ...]] = {
     "tokens by columns": (conv(1, 2, 8, stride=8), lambda x: tokens(x.transpose(2, 3))),
     "tokens that are flipped": (conv(1, 2, 8, stride=8), lambda x: tokens(x).flip(1)),
     "tokens that are rolled": (conv(1, 2, 8, stride=8), lambda x: tokens(x).roll(5, 1)),
+    "pooled behind a class token": (
+        conv(1, 2, 8, stride=8),
+        lambda x: with_extra(tokens(x), 0),
+        lambda x: torch.cat([x[:, :1], tokens(F.avg_pool2d(x[:, 1:].transpose(1, 2).reshape(-1, 2, 8, 12), 2))], 1),
+    ),
+    "gathered": (
+        conv(1, 2, 8, stride=8),
+        lambda x: tokens(x).gather(1, torch.arange(96).flip(0)[None, :, None].expand(len(x), -1, 2)),
+    ),
+    "chosen by a mask": (conv(1, 2, 8, stride=8), lambda x: tokens(x)[:, torch.arange(96) % 2 == 0]),
+    "windows with a border": (conv(1, 2, 4, stride=4), in_windows),
     "a class token in the middle": (conv(1, 2, 8, stride=8), lambda x: with_extra(tokens(x), 40)),
     "a token at the end": (conv(1, 2, 8, stride=8), lambda x: with_extra(tokens(x), 96)),
     "tokens and back": (conv(1, 2, 8, stride=8), tokens, lambda x: x.transpose(1, 2).reshape(-1, 2, 8, 12)),

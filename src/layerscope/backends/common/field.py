@@ -254,7 +254,7 @@ class Positions:
             joined = join_dims([(positions.dims[dim], own) for positions, own in zip(operands, names, strict=True)])
             return self.combine(others).unplace_parts(operands).with_dim(dim, joined)
         first, shape = walking[0], [*self.shape[:dim], size, *self.shape[dim + 1 :]]
-        fields = merge_fields(operands)
+        fields = merge_fields(walking)
         axes = first.along(dim)
         alike = all(dict(other.fields).get(axis) == dict(first.fields)[axis] for other in walking for axis in axes)
         if fields is None or not alike:

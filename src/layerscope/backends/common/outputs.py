@@ -46,7 +46,7 @@ def quoted(subpath: str) -> str:
     >>> quoted(".0[1].out")
     "['0'][1]['out']"
     """
-    return re.sub(r"\.([^.\[]+)", r"['\1']", subpath)
+    return re.sub(r"\['.*?'\]|\.([^.\[]+)", lambda step: step[0] if step[1] is None else f"['{step[1]}']", subpath)
 
 
 def unquoted(subpath: str) -> str:
@@ -60,7 +60,7 @@ def unquoted(subpath: str) -> str:
 
 def _members(value: Any) -> list[tuple[str, Any]]:
     if isinstance(value, Mapping):
-        return [(f".{key}", member) for key, member in value.items()]
+        return [(_step(key, value), member) for key, member in value.items()]
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return [(f".{key}", member) for key, member in zip(value._fields, value, strict=True)]
     if isinstance(value, tuple | list):
@@ -68,6 +68,19 @@ def _members(value: Any) -> list[tuple[str, Any]]:
     if is_record(value):
         return [(f".{member.name}", getattr(value, member.name)) for member in dataclasses.fields(value)]
     return []
+
+
+def _step(key: Any, mapping: Mapping[Any, Any]) -> str:
+    """The subpath of one key of a mapping: `.key`, or `['key']` where that would be read as another key's.
+
+    >>> [_step(key, {"a.b": 1, "a": {"b": 2}, 0: 3, "0": 4}) for key in ("a.b", "a", 0, "0")]
+    ["['a.b']", '.a', '[0]', '.0']
+    """
+    text = str(key)
+    if not isinstance(key, str):
+        return f"[{key!r}]" if text in mapping else f".{text}"
+    first = re.split(r"[.\[]", text, maxsplit=1)[0]
+    return f"[{text!r}]" if first != text and any(str(other) == first for other in mapping) else f".{text}"
 
 
 def is_record(value: Any) -> bool:

@@ -59,6 +59,29 @@ def located(layer: Layer, positions: Positions | None, known: Known = ()) -> Lay
     return replace(layer, grid=grid.size, prefix=grid.prefix, order=grid.order, lines=grid.lines)
 
 
+def axes_of(positions: Positions) -> str | None:
+    """The axes of images whose dimensions walk along one axis of the photo each, or along all of them in one (tokens).
+
+    `None` where they do otherwise. What walks along no axis are the images, then the channels.
+
+    >>> from .field import image_positions
+    >>> picture = image_positions("bchw", (1, 3, 2, 4)).permute([0, 2, 3, 1])
+    >>> axes_of(picture), axes_of(picture.reshape((1, 8, 3))), axes_of(picture.reshape((2, 4, 3)))
+    ('bhwc', 'bnc', None)
+    """
+    along = ["".join(sorted(positions.along(dim))) for dim in range(len(positions.dims))]
+    space = sorted(axis for axis, _ in positions.fields if axis in SPACE)
+    if len(space) < 2 or along.count("") != 2 or along[0]:
+        return None
+    letters, others = [axes for axes in along if axes], iter("bc")
+    if letters == ["".join(space)]:
+        letters = ["n"]
+    elif sorted(letters) != space:
+        return None
+    walking = iter(letters)
+    return "".join([next(walking) if axes else next(others) for axes in along])
+
+
 def _in_order(positions: Positions) -> tuple[Field, ...] | None:
     """The receptive fields, unknown where the units don't follow one another as the fields say."""
     odd = {axis for dim in positions.dims for part in dim if part.steps for axis in part.axes}
@@ -71,6 +94,8 @@ def _in_order(positions: Positions) -> tuple[Field, ...] | None:
 def _why_not(layer: Layer, positions: Positions) -> str:
     """Why tokens that may lie on the image have no grid."""
     reason = next((field.unknown for axis, field in positions.fields if axis in "hw" and field.unknown), "")
+    if not reason and len(positions.along(layer.axes.index("n" if "n" in layer.axes else "k"))) > 1:
+        reason = "not one for each place"
     return f"no grid of tokens: {reason}" if reason else ""
 
 

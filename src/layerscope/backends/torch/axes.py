@@ -15,9 +15,10 @@ from ..common.axes import ASSUMED, DERIVED, PICTURES_FIRST, SEVERAL, for_one_ima
 from ..common.axes import CHANNELS_FIRST as PICTURES
 from ..common.axes import CHANNELS_LAST as TOKENS
 from ..common.run import TensorMap
-from ..common.tokens import located
+from ..common.tokens import axes_of, located
 from .attention import attends, map_axes
 from .axes_flow import Flow
+from .axes_guess import Row
 from .field import Fields
 from .functions import same_memory
 from .model import kind_of
@@ -72,7 +73,7 @@ class Axes:
         self._guesses: dict[str, str] = {}
         self._several: set[tuple[int, ...]] = set()
         self._trace: TensorMap[str] = TensorMap()
-        self.flow = Flow(self._trace)
+        self.flow = Flow(self._trace, self._corrected)
         self._shapes: dict[tuple[int, ...], str] = {}
         self._children: dict[str, tuple[str, int]] = {}
 
@@ -82,9 +83,40 @@ class Axes:
             self._inputs.set(part, True)
 
     def entered(self, name: str, module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        """A module begins to run."""
+        """A module begins to run: what it reads has the axes that its class states."""
+        source = next((value for value in inputs if isinstance(value, torch.Tensor)), None)
+        if source is not None and self.flow.assumed(source):
+            self._read(Output(name, module, inputs, "", source))
         if attends(name, module, inputs):
             self._heads.add(name)
+
+    def _read(self, source: Output) -> None:
+        """What a module states of the tensor that it is about to read, whose axes rest on a guess."""
+        module, tensor, known = source.module, source.tensor, self._trace.get(source.tensor) or ""
+        if isinstance(module, CHANNELS_FIRST):
+            self.flow.settle(tensor, _channels_first(self, source) or "", certain=True)
+        elif isinstance(module, nn.MultiheadAttention | nn.RNNBase) and tensor.ndim == 3:
+            self.flow.settle(tensor, _tokens(bool(module.batch_first), source) or "", certain=True)
+        elif _reads_last(module) and tensor.ndim > 2 and not known.endswith("c"):
+            self.flow.settle(tensor, LAST.get(tensor.ndim, ""), certain=False)
+
+    def keep(self, tensor: torch.Tensor, rows: dict[str, Layer], part: str) -> None:
+        """Note where the row of a tensor stands, if its axes rest on a guess, which a later reader may correct."""
+        guess = self.flow.guesses.get(tensor)
+        if guess is not None and rows[part].axes:
+            guess.rows.append(Row(rows, part, self._fields.get(tensor)))
+
+    def _corrected(self, row: Row, axes: str, certain: bool) -> Layer | None:
+        """A row with other axes; `None` where they don't fit, or the images are in another place."""
+        layer = row.rows[row.part]
+        if (
+            layer.shape is None
+            or len(axes) != len(layer.shape)
+            or (axes.find("b") != layer.axes.find("b") and self._images > 1)
+        ):
+            return None
+        bare = replace(layer, axes=axes, grid=None, prefix=(), order=(), lines=None, note=_rows_note(axes, layer.shape))
+        return located(replace(bare, doubt="" if certain else layer.doubt), row.positions, self._prefix)
 
     def layer(self, output: Output) -> Layer:
         """A tensor that came out of a module, with its axes, its token grid, and a note on them."""
@@ -135,8 +167,7 @@ class Axes:
 
     def _row(self, path: str, axes: str, shape: tuple[int, ...], tensor: torch.Tensor) -> Layer:
         shape = for_one_image(axes, shape, self._images)
-        rows = shape[axes.index("b")] if "b" in axes else 1
-        row = Layer(path, "", axes, shape, note=windows(rows) if rows > 1 else "")
+        row = Layer(path, "", axes, shape, note=_rows_note(axes, shape))
         row = located(row, self._fields.get(tensor), self._prefix)
         if self.flow.assumed(tensor):
             row = replace(row, doubt=self._guesses.get(path, DERIVED))
@@ -165,7 +196,11 @@ class Axes:
     def _guess(self, output: Output, reason: str = ASSUMED) -> None:
         """Note that the axes of an output are assumed; of two axes, that they are images and channels is no guess."""
         sources = [value for source in output.inputs for value in parts_of(source).values()]
-        of_photo = any(self._inputs.get(value) and value.ndim == output.tensor.ndim > 3 for value in sources)
+        shape = output.tensor.shape
+        of_photo = any(
+            self._inputs.get(value) and value.ndim == len(shape) > 3 and value.shape[:2] == shape[:2]
+            for value in sources
+        )
         if output.tensor.ndim > 2 and not of_photo:
             self.flow.assume(output.tensor)
             self._guesses[output.name + output.part] = reason
@@ -209,14 +244,16 @@ class Axes:
     def _channels_last(self, output: Output) -> str:
         """For what works along the last axis: the others stay what they were (`nbc`, `bqkc`), where that is known."""
         known, rank = self._known_axes(output.inputs) or "", output.tensor.ndim
-        if len(known) == rank > 2 and any(
-            self.flow.assumed(value) for source in output.inputs for value in parts_of(source).values()
-        ):
-            self.flow.assume(output.tensor)
+        values = [value for source in output.inputs for value in parts_of(source).values()]
+        guess = next((value for value in values if self.flow.assumed(value)), None)
+        if len(known) == rank > 2 and guess is not None:
+            self.flow.assume(output.tensor, guess if known.endswith("c") else None)
         return known if len(known) == rank and known.endswith("c") else LAST[rank]
 
     def _inherit(self, output: Output) -> str | None:
-        """From the tensor itself, the view it is, the last child, an input of its rank, or the last of its shape."""
+        """From the tensor itself, the view it is, where it lies on the image, the last child, an input of its rank, or the last
+        of its shape.
+        """
         tensor = output.tensor
         traced = self._trace.get(tensor)
         if traced is not None:
@@ -226,13 +263,17 @@ class Axes:
         viewed = next((letters for value, axes in alike if (letters := _view(value, axes, tensor))), None)
         if viewed is not None:
             return viewed
+        positions = self._fields.get(tensor)
+        placed = axes_of(positions) if positions is not None else None
+        if placed is not None:
+            return placed
         child, rank = self._children.get(output.name, (None, 0))
         if child is not None and rank == tensor.ndim:
             return child
         alike = [(value, axes) for value, axes in alike if value.numel() > 1]  # one number, spread out to any axes
         if alike:
             if self.flow.assumed(alike[0][0]):
-                self.flow.assume(tensor)
+                self.flow.assume(tensor, alike[0][0])
             return alike[0][1]
         if tuple(tensor.shape) in self._several:
             self._guess(output, SEVERAL)
@@ -245,6 +286,17 @@ class Axes:
                 if axes is not None:
                     return axes
         return None
+
+
+def _rows_note(axes: str, shape: tuple[int, ...]) -> str:
+    """The note of a layer with several rows for one image."""
+    rows = shape[axes.index("b")] if "b" in axes else 1
+    return windows(rows) if rows > 1 else ""
+
+
+def _reads_last(module: nn.Module) -> bool:
+    """Whether a module works on channels that are the last axis."""
+    return isinstance(module, nn.Linear) or (isinstance(module, nn.LayerNorm) and len(module.normalized_shape) == 1)
 
 
 def _view(source: torch.Tensor, axes: str, tensor: torch.Tensor) -> str | None:

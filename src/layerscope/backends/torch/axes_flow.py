@@ -10,9 +10,11 @@ from typing import Any, NamedTuple
 
 import torch
 
+from ...core.layer import Layer
 from ..common.axes import CHANNELS_FIRST
 from ..common.run import TensorMap
 from .axes_factors import Factors
+from .axes_guess import Guess, Guesses, Row
 from .functions import base_name
 
 Grid = tuple[int, ...]
@@ -87,23 +89,31 @@ class Call(NamedTuple):
 class Flow:
     """Follows every call of a function of torch in one dry run and notes the axes of what comes out."""
 
-    def __init__(self, trace: TensorMap[str]) -> None:
-        self._trace = trace
+    def __init__(
+        self, trace: TensorMap[str], correct: Callable[[Row, str, bool], Layer | None] = lambda *_: None
+    ) -> None:
+        self._trace, self._correct = trace, correct
         self._grids: TensorMap[Grid] = TensorMap()
-        self._assumed: TensorMap[bool] = TensorMap()
+        self.guesses = Guesses(trace)
         self.factors = Factors()
 
     def grid(self, tensor: torch.Tensor) -> Grid | None:
         """The (height, width) that the tokens of `tensor` were made from by flattening, where that was seen."""
         return self._grids.get(tensor)
 
-    def assume(self, tensor: torch.Tensor) -> None:
-        """Note that the axes of a tensor rest on a guess."""
-        self._assumed.set(tensor, True)
+    def assume(self, tensor: torch.Tensor, like: torch.Tensor | None = None) -> None:
+        """Note that the axes of a tensor rest on a guess: on that of another with the same axes, where there is one."""
+        guess = self.guesses.get(like) if like is not None and like.ndim == tensor.ndim else None
+        self.guesses.set(tensor, guess or Guess())
 
     def assumed(self, tensor: torch.Tensor) -> bool:
         """Whether the axes of a tensor rest on a guess."""
-        return bool(self._assumed.get(tensor))
+        return self.guesses.get(tensor) is not None
+
+    def settle(self, tensor: torch.Tensor, axes: str, certain: bool) -> None:
+        """Take what a reader states of a tensor whose axes rest on a guess; the rows that do are corrected."""
+        if len(axes) == tensor.ndim:
+            self.guesses.settle(tensor, axes, self._correct, certain=certain)
 
     def keep(self, tensor: torch.Tensor, grid: Grid | None) -> None:
         """Note the grid of a module's output."""
@@ -114,6 +124,7 @@ class Flow:
         """Note the axes of what a function gave."""
         name = base_name(func)
         if _is_layer(name):
+            self._read(name, args)
             for result in _tensors((out,)):
                 if 2 < result.ndim < 6:
                     self._trace.set(result, CHANNELS_FIRST[result.ndim])
@@ -130,6 +141,13 @@ class Flow:
             if result.ndim > 1 and result.is_floating_point() and not any(result is tensor for tensor, _ in sources):
                 self._note(call, sources, result)
 
+    def _read(self, name: str, args: Sequence[Any]) -> None:
+        """What a function that works on pictures says of the tensor that it reads."""
+        source = args[0] if args and isinstance(args[0], torch.Tensor) else None
+        dimensions = next((int(digit) for digit in name if digit in "123"), None)
+        if source is not None and self.assumed(source) and source.ndim - 2 == (dimensions or source.ndim - 2):
+            self.settle(source, CHANNELS_FIRST.get(source.ndim, ""), certain=True)
+
     def _note(self, call: Call, sources: Sequence[tuple[torch.Tensor, str]], result: torch.Tensor) -> None:
         rule = FUNCTIONS.get(call.name)
         if rule is not None:
@@ -142,10 +160,20 @@ class Flow:
         if axes and len(axes) == result.ndim:
             self._trace.set(result, axes)
             if self.assumed(call.source):
-                self.assume(result)
+                self._assume_after(call, axes, result)
             self.keep(result, grid if "n" in axes else None)
-        elif axes is None and call.name in RESHAPES:
+        elif axes is None and call.name in RESHAPES and self.factors.get(result) is None:
             self.factors.split(call.axes, call.source, result)
+
+    def _assume_after(self, call: Call, axes: str, result: torch.Tensor) -> None:
+        """Note that the axes of a result rest on the guess of its source, and in which order."""
+        guess = self.guesses.get(call.source)
+        if call.name in MOVES and call.of_source:
+            letters = "".join(map(chr, range(len(call.axes))))
+            order = [ord(letter) for letter in _move(call.func, call.args, call.kwargs, letters)]
+            self.guesses.set(result, Guess(guess, order))
+        else:
+            self.assume(result, call.source if axes == call.axes else None)
 
     def _follow_factors(
         self, name: str, func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], *, out: Any

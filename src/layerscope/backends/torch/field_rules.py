@@ -157,6 +157,9 @@ def _index(step: Step) -> Operation:
     for place, (dim, indices) in enumerate(lists.items()):
         along = [1] * (rank - indices.ndim) + list(indices.shape)
         known = step.known.get(id(indices))
+        if indices.dtype == torch.bool and indices.ndim == rank == 1:
+            indices = indices.nonzero()[:, 0]
+            along = list(indices.shape)
         if (
             indices.numel() != along[place]
             or indices.dtype == torch.bool
@@ -167,6 +170,17 @@ def _index(step: Step) -> Operation:
             return unknown(step, "an index that differs from image to image, or from run to run, isn't followed")
         source = source.take(dim, indices.flatten().cpu().numpy() % source.shape[dim])
     return Operation("same", [source])
+
+
+def _gather(step: Step) -> Operation:
+    """Positions at indices that are the same whatever the other dimensions."""
+    source, dim, indices = step.args[:3]
+    line = indices.movedim(dim, -1).flatten(0, -2)
+    whole = all(size == step.shape[other] for other, size in enumerate(source.shape) if other != dim % source.ndim)
+    if not whole or len(line) == 0 or (line != line[:1]).any():
+        return unknown(step, "a gather of other positions for each row isn't followed")
+    known = {**step.known, id(line[0]): step.positions(indices)}
+    return _index(replace(step, known=known, args=[source, [*[None] * (dim % source.ndim), line[0]]]))
 
 
 def _index_select(step: Step) -> Operation:
@@ -342,6 +356,8 @@ RULES: dict[str, Rule] = by_name(
     (_copy, "copy"),
     (_index, "index _unsafe_index"),
     (_index_select, "index_select"),
+    (_gather, "gather"),
+    (_main(unary("scan", 0)), "mkldnn_rnn_layer"),
     (_roll, "roll"),
     (_turn, "rot90"),
     (_unfold, "im2col"),

@@ -36,7 +36,9 @@ class Wanted:
 
     def main_or_part(self, parts: Mapping[str, torch.Tensor]) -> str:
         """Which part of an output is meant."""
-        return main_part(parts) if self.part is None else unquoted(self.part)
+        if self.part is None:
+            return main_part(parts)
+        return self.part if self.part in parts else unquoted(self.part)
 
     @property
     def attention(self) -> bool:

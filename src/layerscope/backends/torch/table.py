@@ -121,7 +121,9 @@ class Record:
     def _add_inner(self, layer: Layer, tensor: torch.Tensor) -> None:
         """A call of what is made inside a module."""
         layer = replace(layer, calls=1, step=self.calls.steps)
-        self.calls.add(layer.path, "", {"": layer})
+        rows = {"": layer}
+        self.calls.add(layer.path, "", rows)
+        self.axes.keep(tensor, rows, "")
 
     def _forget_what_is_the_output(self, name: str, output: Any) -> None:
         """The last function of a module without children made its output: one row, the module's, is enough."""
@@ -156,6 +158,8 @@ class Record:
             layer = layer if layer.axes else located(layer, self.fields.get(tensor))
             rows[part] = replace(layer, **own)
         self.calls.add(name, main_part(parts), rows)
+        for part in rows:
+            self.axes.keep(parts[part], rows, part)
 
     def _parameters(self, module: torch.nn.Module) -> int | None:
         """The number of weights of a module and all inside it, each once; `None` while a lazy one has no shape yet."""

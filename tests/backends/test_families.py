@@ -30,6 +30,8 @@ def test_a_family(name, recipe, shape):
     model = getattr(keras.applications, name)(weights=None)
     scope = ls.open(model)
     assert scope.preprocess.name == recipe
+    middle = keras.Model(model.inputs, model.layers[len(model.layers) // 2].output)
+    assert ls.open(middle).preprocess.name == recipe, "cut in the middle"
     assert scope.plan.known
     (fm,) = scope.capture(ls.demo_photo(), "last").values()
     assert fm.shape == (1, *shape)

@@ -181,7 +181,8 @@ def constant_free(model: Any, name: str, shape: Sequence[int], kind: int) -> int
 def constant(model: Any, values: np.ndarray) -> int:
     """The index of a new tensor with these values."""
     model.buffers.append(schema.BufferT(data=np.frombuffer(values.tobytes(), np.uint8)))
-    index = constant_free(model, f"constant{len(model.buffers)}", values.shape, schema.TensorType.INT32)
+    kind = schema.TensorType.INT32 if values.dtype == np.int32 else schema.TensorType.FLOAT32
+    index = constant_free(model, f"constant{len(model.buffers)}", values.shape, kind)
     model.subgraphs[0].tensors[index].buffer = len(model.buffers) - 1
     return index
 

@@ -51,15 +51,8 @@ def test_digest_follows_the_weights():
     ("name", "options", "recipe", "truncated"),
     [
         ("MobileNet", {}, "tf", "tf"),
-        ("MobileNetV2", {}, "tf", "tf"),
-        ("MobileNetV3Small", {}, "raw", "raw"),
         ("MobileNetV3Small", {"include_preprocessing": False}, "tf", "tf"),
-        ("ResNet50", {}, "caffe", "caffe"),
         ("ResNet50V2", {}, "tf", "tf"),
-        ("DenseNet121", {}, "torch", "torch"),
-        ("EfficientNetB0", {}, "raw", "raw"),
-        # Once cut off and renamed, B0 to B3 have the layers of S to L: docs/limits.md.
-        ("EfficientNetV2B0", {"include_preprocessing": False}, "torch", "tf"),
     ],
 )
 def test_recipes_of_keras_applications(name, options, recipe, truncated):
@@ -187,12 +180,12 @@ def test_references(tmp_path, monkeypatch):
     with raises(ModelNotReadable, "'MobileNetV2'"):
         from_reference("MobilNetV2")
     with warns(RandomWeights):
-        model = from_reference("MobileNetV2")
-    kernel = to_numpy(model.get_layer("Conv1").kernel)
+        model = from_reference("MobileNet")
+    kernel = to_numpy(model.get_layer("conv1").kernel)
     inputs = tmp_path / "given.weights.h5"
     model.save_weights(inputs)
-    np.testing.assert_array_equal(to_numpy(from_reference("MobileNetV2", inputs).get_layer("Conv1").kernel), kernel)
-    cached = tmp_path / "models" / "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224.h5"
+    np.testing.assert_array_equal(to_numpy(from_reference("MobileNet", inputs).get_layer("conv1").kernel), kernel)
+    cached = tmp_path / "models" / "mobilenet_1_0_224_tf.h5"
     cached.parent.mkdir()
     model.save(cached)
-    np.testing.assert_array_equal(to_numpy(from_reference("MobileNetV2").get_layer("Conv1").kernel), kernel)
+    np.testing.assert_array_equal(to_numpy(from_reference("MobileNet").get_layer("conv1").kernel), kernel)

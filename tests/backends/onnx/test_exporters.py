@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +57,19 @@ def torch_cnn(torch: Any) -> Any:
     return model.eval()
 
 
-@pytest.mark.parametrize("dynamo", [False, True])
-def test_module_scopes_of_both_torch_exporters(dynamo: bool, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[bool], tuple[Any, Any, Any]]:
+    """The small network, two images, and its file from one of the exporters, which is written once."""
     torch = pytest.importorskip("torch")
-    network = torch_cnn(torch)
-    images = torch.from_numpy(random(2, 3, 10, 12))
-    model = export(torch, network, images, tmp_path / "cnn.onnx", dynamo)
+    network, images = torch_cnn(torch), torch.from_numpy(random(2, 3, 10, 12))
+    folder = tmp_path_factory.mktemp("cnn")
+    return cache(lambda dynamo: (network, images, export(torch, network, images, folder / f"{dynamo}.onnx", dynamo)))
+
+
+@pytest.mark.parametrize("dynamo", [False, True])
+def test_module_scopes_of_both_torch_exporters(exported: Any, dynamo: bool) -> None:
+    torch = pytest.importorskip("torch")
+    network, images, model = exported(dynamo)
     batch = images.numpy()
     layers, expected = table(model, batch), hooked(torch, network, images)
     modules = ["features.2", "features.3.0.conv", "features.3.1", "head.0", "head.1", "head.3", ""]
@@ -81,11 +90,9 @@ def test_module_scopes_of_both_torch_exporters(dynamo: bool, tmp_path: Path) -> 
         np.testing.assert_allclose(inner, expected[outer][0], rtol=1e-4, atol=1e-5)
 
 
-def test_a_module_that_runs_twice_has_two_calls(tmp_path: Path) -> None:
+def test_a_module_that_runs_twice_has_two_calls(exported: Any) -> None:
     torch = pytest.importorskip("torch")
-    network = torch_cnn(torch)
-    images = torch.from_numpy(random(2, 3, 10, 12))
-    model = export(torch, network, images, tmp_path / "cnn.onnx", dynamo=True)
+    network, images, model = exported(True)
     path = "features.3.0.relu"
     layer = table(model, images.numpy())[path]
     assert (layer.calls, [call.path for call in layer.per_call]) == (2, [f"{path}:0", f"{path}:1"])

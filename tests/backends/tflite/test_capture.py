@@ -6,12 +6,29 @@ import functools
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
 
 import layerscope as ls
-from helpers.tflite_models import BACKEND, Interpreter, K, captured, changed, converted, interpreted, keras, rows
+from helpers.tflite_models import (
+    BACKEND,
+    Interpreter,
+    K,
+    captured,
+    changed,
+    constant,
+    constant_free,
+    converted,
+    interpreted,
+    keras,
+    of_function,
+    operator,
+    rows,
+    schema,
+    tf,
+)
 from helpers.wording import raises, wording
 from layerscope.backends.tflite.backend import TfliteBackend
 
@@ -311,13 +328,12 @@ def test_free_sizes_are_taken_from_the_batch() -> None:
         )
 
 
-@pytest.mark.slow
 def test_mobilenet_layer_by_layer() -> None:
     """A real architecture with statistics as if trained: every layer that has a Keras layer's name has its values."""
     keras.utils.set_random_seed(1)
     model = keras.applications.MobileNetV2(weights=None, input_shape=(64, 64, 3), alpha=0.35, include_top=False)
-    # up to the block where it halves the picture for the fourth time; the rest repeats it
-    model = keras.Model(model.input, model.get_layer("block_6_project_BN").output)
+    # up to the block where it halves the picture for the third time; the rest repeats it
+    model = keras.Model(model.input, model.get_layer("block_3_project_BN").output)
     draw = np.random.default_rng(0)
     for layer in model.layers:
         if isinstance(layer, K.BatchNormalization):
@@ -336,12 +352,12 @@ def test_mobilenet_layer_by_layer() -> None:
     names = {layer.name for layer in model.layers}
     paths = [path for path in table if path.rpartition("/")[2] in names]
     named = [path.rpartition("/")[2] for path in paths]
-    assert len(paths) >= 24
+    assert len(paths) >= 12
     expected = keras.Model(model.input, {name: model.get_layer(name).output for name in named})(images)
     for path, values in zip(paths, captured(content, images, *paths), strict=True):
         value = np.asarray(expected[path.rpartition("/")[2]])
         np.testing.assert_allclose(values, value, rtol=1e-3, atol=1e-4 * np.abs(value).max(), err_msg=path)
-    assert sum("BatchNorm" in row.note for row in table.values()) >= 18
+    assert sum("BatchNorm" in row.note for row in table.values()) >= 9
 
 
 def test_the_file_that_is_cut_is_the_file_with_two_places_changed() -> None:
@@ -375,9 +391,8 @@ def test_operators_without_weights_between_branches() -> None:
     assert len(session.operators) == 1
 
 
-@pytest.mark.slow
 def test_a_trained_network_and_its_quantised_file_see_the_same() -> None:
-    """Digits, trained in seconds: every layer of the int8 file is near that of the float model, and so are the classes."""
+    """Digits: every layer of the int8 file is near that of the float model, and so are the classes."""
     from sklearn.datasets import load_digits
 
     keras.utils.set_random_seed(0)
@@ -385,18 +400,22 @@ def test_a_trained_network_and_its_quantised_file_see_the_same() -> None:
     digits = (digits.reshape(-1, 8, 8, 1) / 16).astype(np.float32)
     inputs = keras.Input((8, 8, 1))
     x = K.Conv2D(16, 3, padding="same", activation="relu", name="one")(inputs)
-    x = K.MaxPooling2D(name="pool")(K.BatchNormalization(name="norm")(x))
-    x = K.Conv2D(32, 3, activation="relu", name="two")(x)
-    model = keras.Model(inputs, K.Dense(10, name="scores")(K.GlobalAveragePooling2D(name="mean")(x)), name="digits")
-    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    model.fit(digits[:1500], classes[:1500], epochs=15, verbose=0)
-    content = converted(model, "int8", lambda: ([digit[None]] for digit in digits[:200]))
+    norm, flat, scores = K.BatchNormalization(name="norm"), K.Flatten(name="flat"), K.Dense(10, name="scores")
+    x = flat(K.Conv2D(32, 3, activation="relu", name="two")(K.MaxPooling2D(name="pool")(norm(x))))
+    model = keras.Model(inputs, scores(x), name="digits")
+    # Random filters, statistics of their own maps, and the classifier solved for: trained without a loop of training.
+    maps = np.asarray(keras.Model(inputs, model.get_layer("one").output)(digits[:1000]))
+    norm.set_weights([np.ones(16), np.zeros(16), maps.mean((0, 1, 2)), maps.var((0, 1, 2))])
+    features = np.asarray(keras.Model(inputs, flat.output)(digits[:1000]))
+    ridge = features.T @ features + 0.1 * len(features) * np.eye(features.shape[1])
+    scores.set_weights([np.linalg.solve(ridge, features.T @ np.eye(10)[classes[:1000]]), np.zeros(10)])
+    content = converted(model, "int8", lambda: ([digit[None]] for digit in digits[:100]))
     names = ["digits/one", "digits/two", "digits/scores"]
     expected = keras.Model(inputs, [model.get_layer(path.rpartition("/")[2]).output for path in names])(digits[1500:])
-    for name, values, value in zip(names, captured(content, digits[1500:], *names), expected, strict=True):
+    captures = captured(content, digits[1500:], *names)
+    for name, values, value in zip(names, captures, expected, strict=True):
         assert np.corrcoef(values.ravel(), np.asarray(value).ravel())[0, 1] > 0.995, name
-    right = captured(content, digits[1500:], "digits/scores")[0].argmax(-1) == classes[1500:]
-    assert right.mean() > 0.85
+    assert (captures[-1].argmax(-1) == classes[1500:]).mean() > 0.85
 
 
 def test_changed_is_the_same_file_when_nothing_changes() -> None:
@@ -416,15 +435,27 @@ def test_fused_layers(limit):
     limit.notes(fm.layer, "'clipped'")
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
 def test_what_a_recurrent_layer_keeps_is_of_one_run() -> None:
-    import tf_keras
+    """The last output of a recurrent layer is a tensor that the interpreter keeps from one run to the next."""
+    draw = np.random.default_rng(0)
+    weights = [draw.standard_normal(shape).astype(np.float32) for shape in ((3, 4), (3, 3), (3,))]
 
-    of = tf_keras.layers
-    model = tf_keras.Sequential([tf_keras.Input((6, 4), batch_size=1), of.LSTM(3), of.Dense(2, name="head")])
-    read, x = BACKEND.open(converted(model)), np.ones((1, 6, 4), np.float32)
-    path = next(layer.path for layer in BACKEND.layers(read, x) if layer.path.endswith("head"))
-    runs = [BACKEND.capture(read, x, [path])[path].values for _ in range(3)]
-    np.testing.assert_allclose(runs[0], model(x), rtol=1e-5, atol=1e-6)
-    assert all(np.array_equal(run, runs[0]) for run in runs)
+    def recurrent(model: Any) -> None:
+        graph = model.subgraphs[0]
+        state = constant_free(model, "state", (1, 3), schema.TensorType.FLOAT32)
+        graph.tensors[state].isVariable = True
+        inputs = [*graph.inputs, *(constant(model, values) for values in weights), state]
+        tanh = schema.SequenceRNNOptionsT(fusedActivationFunction=schema.ActivationFunctionType.TANH)
+        outputs = graph.operators[0].outputs
+        graph.operators[0] = operator(model, "UNIDIRECTIONAL_SEQUENCE_RNN", inputs, outputs, tanh)
+
+    spec = tf.TensorSpec((1, 6, 4))
+    content = changed(of_function(lambda x: tf.nn.relu(x[..., :3], name="head"), spec), recurrent)
+    x = draw.standard_normal((1, 6, 4)).astype(np.float32)
+    (path,) = [path for path, row in rows(content, x).items() if row.kind == "Relu"]
+    state, expected = np.zeros(3), []
+    for step in x[0]:
+        state = np.tanh(weights[0] @ step + weights[1] @ state + weights[2])
+        expected.append(np.maximum(state, 0))
+    for _ in range(3):
+        np.testing.assert_allclose(captured(content, x, path)[0][0], expected, rtol=1e-4, atol=1e-5)

@@ -153,7 +153,10 @@ FAMILIES = (
         "images", ("PIL",), seeds.images,
         {".png": (of_bytes, formats.of_png), ".jpg": (of_bytes, formats.of_jpeg)}, use_image, 2,
     ),
-    Family("maps", ("numpy",), seeds.maps, {".npz": (of_bytes, formats.of_zip, formats.of_zip)}, use_map, 2),
+    Family(
+        "maps", ("numpy", "sklearn.cluster"), seeds.maps,
+        {".npz": (of_bytes, formats.of_zip, formats.of_zip)}, use_map, 2,
+    ),
     Family("labels", ("numpy",), seeds.labels, {".txt": (of_bytes, of_text), ".json": (of_bytes, of_json)}, use_labels),
     Family("tables", ("numpy",), seeds.weight_tables, {".csv": (of_bytes, of_text), ".npy": (formats.of_npy,)}, use_table),
     Family("onnx", ONNX, seeds.onnx_models, {".onnx": (of_bytes, formats.of_onnx, formats.of_onnx)}, use_model, 4),

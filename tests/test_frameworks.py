@@ -1,8 +1,10 @@
 """Tests are grouped by the framework that they load."""
 
+from types import SimpleNamespace
+
 import pytest
 
-from helpers.frameworks import GROUPS, ROOT, framework_in, group_of, work_group
+from helpers.frameworks import GROUPS, ROOT, Scheduling, framework_in, group_of, work_group
 
 
 @pytest.mark.parametrize(
@@ -46,3 +48,35 @@ def test_workers_get_frameworks_and_modules_whole(request):
         (f"{others}[jax]", f"{others}[jax]"),
     ):
         assert work_group(test) == group
+
+
+class Worker:
+    """Takes what it is sent, as a worker of pytest-xdist does."""
+
+    def __init__(self, *collection):
+        self.collection, self.queue, self.ran, self.shutting_down = collection, [], [], False
+
+    def send_runtest_some(self, indices):
+        self.queue += indices
+
+    def shutdown(self):
+        self.shutting_down = True
+
+
+def test_both_workers_together_run_every_test_once():
+    modules = {name: f"tests/backends/{name}/test_activation.py::test_a" for name in ("keras", "jax", "torch")}
+    plain = [f"tests/core/test_{name}.py::test_{letter}" for name in ("tokens", "selection") for letter in "abc"]
+    first, second = workers = Worker(modules["keras"], *plain), Worker(modules["torch"], modules["jax"], *plain)
+    scheduling = Scheduling(SimpleNamespace(getvalue=lambda name: ["2*popen"]))
+    for worker in workers:
+        scheduling.add_node(worker)
+        scheduling.add_node_collection(worker, worker.collection)
+    scheduling.schedule()
+    while not scheduling.tests_finished or first.queue or second.queue:
+        for worker in workers:
+            if worker.queue:
+                worker.ran.append(worker.collection[worker.queue[0]])
+                scheduling.mark_test_complete(worker, worker.queue.pop(0))
+    assert sorted(first.ran + second.ran) == sorted([*modules.values(), *plain])
+    assert first.ran[0] == modules["keras"]
+    assert second.ran[:2] == [modules["torch"], modules["jax"]]

@@ -6,10 +6,11 @@ import ast
 import ctypes
 import functools
 import gc
+import itertools
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,10 @@ def framework_in(text: str) -> str:
         return next(iter(GROUPS))  # one of several, by a parameter
     lines = "\n".join(re.findall(r"^.*(?:\bimport\b|importorskip|\bhelpers\.).*$", text, re.MULTILINE))
     return next((name for name, words in GROUPS.items() if re.search(rf"(?<![a-z])(?:{words})(?![a-z])", lines)), "")
+
+
+# The worker that collects and runs the tests of a framework, where there are two; one that replaces another collects all.
+OWNERS = {"tensorflow": "gw0", "jax": "gw1", "torch": "gw1"}
 
 
 @functools.cache
@@ -84,10 +89,34 @@ def work_group(nodeid: str) -> str:
 
 
 class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
-    """Keeps the tests of a framework together: it is imported once, and what a module's fixtures build is built once."""
+    """Keeps the tests of a framework together: it is imported once, and what a module's fixtures build is built once.
+
+    A worker collects the tests of its own frameworks and of none, so what is collected differs from one to the other.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         return work_group(nodeid)
+
+    def add_node_collection(self, node: Any, collection: Sequence[str]) -> None:
+        self.registered_collections[node] = list(collection)
+
+    def schedule(self) -> None:
+        if self.collection is None:
+            every = dict.fromkeys(itertools.chain(*self.registered_collections.values()))
+            self.collection = sorted(every, key=lambda nodeid: work_order(work_group(nodeid)))
+            for nodeid in self.collection:
+                self.workqueue.setdefault(work_group(nodeid), {})[nodeid] = False
+        for node in (*self.nodes, *self.nodes):  # two units of work each, where there are as many
+            self._reschedule(node)
+
+    def _assign_work_unit(self, node: Any) -> None:
+        own = set(self.registered_collections[node])
+        group = next((group for group, tests in self.workqueue.items() if tests.keys() <= own), None)
+        if group is None:
+            node.shutdown()
+            return
+        self.workqueue.move_to_end(group, last=False)
+        super()._assign_work_unit(node)
 
 
 def work_order(group: str) -> int:
@@ -103,9 +132,12 @@ class Plugin:
         self.fast = config.getoption("--fast")
 
     def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
-        if not self.fast or not collection_path.is_file() or not collection_path.is_relative_to(ROOT):
+        if collection_path.suffix != ".py" or not collection_path.is_relative_to(ROOT):
             return None
-        return True if group_of(collection_path, top=True) else None
+        worker, workers = os.environ.get("PYTEST_XDIST_WORKER"), os.environ.get("PYTEST_XDIST_WORKER_COUNT")
+        owner = OWNERS.get(work_group(collection_path.relative_to(ROOT).as_posix()))
+        others = workers == "2" and owner is not None and worker in OWNERS.values() and worker != owner
+        return True if others or (self.fast and group_of(collection_path, top=True)) else None
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Scheduling:

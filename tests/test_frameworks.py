@@ -67,7 +67,8 @@ def test_both_workers_together_run_every_test_once():
     modules = {name: f"tests/backends/{name}/test_activation.py::test_a" for name in ("keras", "jax", "torch")}
     plain = [f"tests/core/test_{name}.py::test_{letter}" for name in ("tokens", "selection") for letter in "abc"]
     first, second = workers = Worker(modules["keras"], *plain), Worker(modules["torch"], modules["jax"], *plain)
-    scheduling = Scheduling(SimpleNamespace(getvalue=lambda name: ["2*popen"]))
+    quiet = SimpleNamespace(loadscopesched=lambda *_: None)
+    scheduling = Scheduling(SimpleNamespace(getvalue=lambda name: ["2*popen"]), quiet)
     for worker in workers:
         scheduling.add_node(worker)
         scheduling.add_node_collection(worker, worker.collection)

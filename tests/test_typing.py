@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import re
 import subprocess
 import sys
 import venv
@@ -56,26 +57,25 @@ def python(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Path:
     return folder / "venv" / "bin" / "python"
 
 
-def checkers(python: Path, file: Path) -> dict[str, list[str]]:
-    """The command of each type checker for one file."""
+def checkers(python: Path, *files: Path) -> dict[str, list[str]]:
+    """The command of each type checker for some files."""
+    names = [file.name for file in files]
     tools = Path(sys.executable).parent
     mypy = [str(tools / "mypy"), "--strict", "--config-file", "", "--python-executable", str(python)]
     return {
-        "mypy": [*mypy, "--cache-dir", str(python.parents[2] / "cache"), file.name],
-        "pyright": [str(tools / "pyright"), "--pythonpath", str(python), file.name],
+        "mypy": [*mypy, "--cache-dir", str(python.parents[2] / "cache"), *names],
+        "pyright": [str(tools / "pyright"), "--pythonpath", str(python), *names],
     }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("checker", ["mypy", "pyright"])
 def test_a_type_checker_sees_the_public_names_and_their_parameters(python: Path, tmp_path: Path, checker: str) -> None:
-    outcomes = []
-    for text in (SCRIPT, MISTAKES):
-        file = tmp_path / "script.py"
-        file.write_text(text, "utf-8")
-        command = checkers(python, file)[checker]
-        outcomes.append(subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False))
-    right, wrong = outcomes
-    assert right.returncode == 0, right.stdout + right.stderr
-    assert wrong.returncode == 1, wrong.stdout + wrong.stderr
-    assert "colums" in wrong.stdout and "sheeet" in wrong.stdout
+    right, wrong = tmp_path / "right.py", tmp_path / "wrong.py"
+    right.write_text(SCRIPT, "utf-8"), wrong.write_text(MISTAKES, "utf-8")
+    command = checkers(python, right, wrong)[checker]
+    outcome = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    lines = [line for line in outcome.stdout.splitlines() if re.search(r"\berror\b", line) and ".py:" in line]
+    assert outcome.returncode == 1 and len(lines) == 2, outcome.stdout + outcome.stderr
+    assert all("wrong.py" in line for line in lines), outcome.stdout
+    assert "colums" in lines[0] and "sheeet" in lines[1]

@@ -21,10 +21,10 @@ ROOT = Path(__file__).parents[2]
 KEPT_IN_MEMORY = 3 << 30  # bytes
 # The heaviest first: a module that loads several goes with the first of them.
 GROUPS = {
-    "tensorflow": r"tensorflow|keras|tf_keras|tflite|ai_edge_litert",
+    "tensorflow": r"tensorflow|keras|tf_keras|tflite|ai_edge_litert|tensorboard",
     "jax": r"jax|flax|equinox",
     "torch": r"torch|torchvision_ops|torchvision|timm|transformers|torchcam|captum|pytorch_\w+",
-    "matplotlib": r"matplotlib|tensorboard\w*",
+    "matplotlib": r"matplotlib",
 }
 
 

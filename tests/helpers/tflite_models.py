@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import warnings
@@ -57,7 +58,7 @@ def interpreted(
 ) -> dict[str, np.ndarray]:
     """Every tensor by name, as the plain interpreter gives them when it keeps them all."""
     kind = OpResolverType.BUILTIN if delegate else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-    with pytest.warns(UserWarning, match="preserve_all_tensors") if delegate else _nothing():
+    with pytest.warns(UserWarning, match="preserve_all_tensors") if delegate else contextlib.nullcontext():
         interpreter = Interpreter(
             model_content=content, experimental_preserve_all_tensors=True, experimental_op_resolver_type=kind
         )
@@ -77,12 +78,6 @@ def interpreted(
             except ValueError:
                 continue  # a tensor of the runtime's own
     return arrays
-
-
-class _nothing:
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, *_: Any) -> None: ...
 
 
 @functools.cache

@@ -119,3 +119,15 @@ def test_an_unknown_thing_is_no_image():
         load({"image": IMAGES})
     with pytest.raises(ls.ImageNotReadable):
         load(7)
+
+
+@pytest.mark.parametrize(
+    "mask", [lambda image: image % 2, lambda image: image > 9, lambda image: (image % 21).astype(np.int64)]
+)
+@pytest.mark.parametrize("wrap", [list, iter, lambda pairs: [(*pair, 1.0) for pair in pairs]])
+def test_a_mask_with_as_many_channels_as_its_image_is_no_photo(mask, wrap):
+    image = np.arange(192, dtype=np.uint8).reshape(8, 8, 3)
+    photos, _ = load(wrap([(image, mask(image))] * 2))
+    assert [photo.pixels.max() for photo in photos] == [191, 191]
+    pair, _ = load(wrap([(image, image[::-1])] * 2))
+    assert len(pair) == 4

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from numbers import Number
 from pathlib import Path
 from typing import Any
 
@@ -247,13 +246,14 @@ def _without_labels(item: Any) -> Any:
     pair = isinstance(item, tuple | list) and len(item) in (2, 3)
     if pair and isinstance(item[0], Mapping):
         return _without_labels(item[0])
-    return item[0] if pair and _rank(item[0]) >= 2 and not _is_alike(item[0], item[1]) else item
+    if not pair or _rank(item[0]) < 2:
+        return item
+    return [member for member in item if _rank(member) >= 2] if _is_alike(item[0], item[1]) else item[0]
 
 
 def _is_sample(item: Any) -> bool:
-    """Whether a member of a list can only be one of a data set: by name, or an image with the number of its class."""
-    labelled = isinstance(item, tuple) and len(item) == 2 and (isinstance(item[1], Number) or _rank(item[1]) == 0)
-    return labelled or isinstance(item, Mapping)
+    """Whether a member of a list may be one of a data set: by name, or an image with its label or mask."""
+    return isinstance(item, Mapping) or (isinstance(item, tuple) and len(item) in (2, 3))
 
 
 def _rank(item: Any) -> int:
@@ -265,9 +265,21 @@ def _rank(item: Any) -> int:
 
 def _is_alike(item: Any, other: Any) -> bool:
     """Whether both are single images, not one with its label or mask, nor batches of them."""
+    if isinstance(other, os.PathLike):
+        return True
     if isinstance(other, str) and not (isinstance(item, str | os.PathLike) and is_image(other)):
         return False
-    return _rank(item) == _rank(other) < 4 and _bands(item) == _bands(other)
+    return _rank(item) == _rank(other) < 4 and _bands(item) == _bands(other) and not _is_mask(other, item)
+
+
+def _is_mask(other: Any, item: Any) -> bool:
+    """Whether what comes with an image of as many channels is no image: of another type, or of two values at most."""
+    if not all(is_array(part) for part in (item, other)):
+        return False
+    values = as_array(other)
+    if values.dtype != as_array(item).dtype or not values.size:
+        return True
+    return bool(((values == values.min()) | (values == values.max())).all())
 
 
 def _bands(item: Any) -> int:

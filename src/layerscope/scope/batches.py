@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..backends.common.arguments import is_object, members_of
 from ..backends.common.run import count_images as _count_in
 from ..backends.common.run import part_for_dry_run
 from ..backends.protocol import Input
@@ -22,6 +23,7 @@ from ..inputs.photo import Photo
 from ..inputs.preprocess import InputPlan
 from ..inputs.recipe import READY, Recipe
 from ..safe_text import counted
+from ..surface import option
 
 DEFAULT_SIZE = 16
 BLANK = ("blank",)
@@ -149,7 +151,7 @@ def _ready_batches(ready: Any, size: int | None, inputs: Sequence[Input]) -> Ite
     """A batch that is ready for the model, as it is or cut into smaller ones."""
     axes = _stated_axes(ready, inputs)
     count = _count_rows(ready, axes)
-    step = size or count
+    step = count if _holds_object(ready) else size or count
     for start in range(0, count, step):
         part = ready if step >= count else _cut(ready, slice(start, start + step), count, axes)
         yield Batch(part, tuple([f"image {index}" for index in range(start, min(count, start + step))]))
@@ -171,8 +173,8 @@ def _count_rows(ready: Any, axes: Mapping[int, int]) -> int:
     shape = tuple(getattr(parts[0], "shape", ()))
     if not shape:
         raise BadOption(
-            "preprocess=None takes an array (or a tuple or dict of arrays) ready for the model, not a"
-            f" {type(parts[0]).__name__}"
+            f"{option('preprocess', None)} takes an array (or a tuple, dict or object that holds arrays) ready for the model,"
+            f" not a {type(parts[0]).__name__}"
         )
     if not shape[0]:
         raise BadOption(f"the batch is empty: shape {shape}")
@@ -181,12 +183,27 @@ def _count_rows(ready: Any, axes: Mapping[int, int]) -> int:
 
 
 def _parts(ready: Any) -> Iterator[Any]:
-    """The arrays of a ready batch."""
+    """The arrays of a ready batch, those in objects of the model's own as well, and what else is in it."""
     if isinstance(ready, Mapping | tuple | list):
-        for part in ready.values() if isinstance(ready, Mapping) else ready:
+        for part in members_of(ready):
             yield from _parts(part)
+    elif is_object(ready) and any(hasattr(part, "shape") for part in _parts_in(ready)):
+        yield from _parts_in(ready)
     else:
         yield ready
+
+
+def _holds_object(ready: Any) -> bool:
+    """Whether objects are part of a batch, which then stays whole: nobody says what of one belongs to which image."""
+    if isinstance(ready, Mapping | tuple | list):
+        return any(map(_holds_object, members_of(ready)))
+    return is_object(ready)
+
+
+def _parts_in(ready: Any) -> Iterator[Any]:
+    """The arrays in an object, which may lie one level deep."""
+    for member in members_of(ready):
+        yield from _parts(member) if isinstance(member, Mapping | tuple | list) else (member,)
 
 
 def _cut(ready: Any, rows: slice, count: int, axes: Mapping[int, int], *, depth: int = 0) -> Any:
@@ -251,4 +268,7 @@ def describe(array: Any) -> str:
         return ", ".join(f"{name} {describe(part)}" for name, part in array.items())
     if isinstance(array, tuple | list):
         return ", ".join(describe(part) for part in array)
-    return f"{'×'.join(map(str, getattr(array, 'shape', ())))} {getattr(array, 'dtype', '')}".strip()
+    shape = getattr(array, "shape", None)
+    if shape is None:
+        return type(array).__name__
+    return f"{'×'.join(map(str, shape))} {getattr(array, 'dtype', '')}".strip()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,7 +27,7 @@ def warn_of_input(scope: Scope, batch: Batch) -> None:
     _warn_of_dark_photos(scope, batch)
     if scope._cache.input_checked:
         return
-    single = not isinstance(batch.array, Mapping | tuple | list)
+    single = hasattr(batch.array, "shape")
     reason = ""
     if single and scope.plan.dtype in ("float16", "float32", "float64"):
         stated = None if scope.facts.recipe is None or scope.facts.assumed else as_recipe(scope.facts.recipe)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -47,7 +47,7 @@ class Rerun:
         """For one capture; `None` where the model has several inputs, or one whose axes aren't known."""
         axes, arrays = scope.plan.axes, []
         for batch in batches:
-            if isinstance(batch.array, Mapping | tuple | list):
+            if not hasattr(batch.array, "shape"):
                 return None
             array = as_array(batch.array)
             if array.ndim != len(axes) or "b" not in axes:

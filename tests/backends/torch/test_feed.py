@@ -162,3 +162,31 @@ def test_arrays_that_hold_no_row_for_each_image_stay_whole():
         assert layers["encoder"].shape == (1, 8, 2, 2)
         fm = ls.open(model, preprocess=None).capture(batch, "similarity")["similarity"]
         np.testing.assert_array_equal(fm.values, model(*batch).detach().permute(0, 2, 3, 1).numpy())
+
+
+class Nested:
+    """As DETR's `NestedTensor`."""
+
+    def __init__(self, tensors):
+        self.tensors = tensors
+
+
+@pytest.mark.parametrize("wrap", [Nested, lambda image: (Nested(image),), lambda image: Pair(image, None)])
+def test_an_object_of_the_models_own_is_its_only_argument(wrap):
+    class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = torch.nn.Conv2d(3, 4, 3)
+
+        def forward(self, batch):
+            return self.conv((batch.tensors if isinstance(batch, Nested) else batch.image).mul_(2))
+
+    net, image = Net().eval(), torch.randn(3, 3, 8, 8)
+    scope, before = ls.open(net, preprocess=None), image.clone()
+    for batch in (None, 2):
+        maps = scope.capture(wrap(image), "conv", batch=batch)
+        np.testing.assert_allclose(
+            maps["conv"].values, net.conv(before * 2).detach().permute(0, 2, 3, 1), rtol=1e-5, atol=1e-6
+        )
+    assert torch.equal(image, before)
+    assert len(scope.layers(wrap(image))) >= 1

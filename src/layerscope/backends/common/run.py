@@ -14,6 +14,8 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
+from .arguments import is_object, members_of
+
 Value = TypeVar("Value")
 
 
@@ -95,18 +97,18 @@ def part_for_dry_run(batch: Any) -> tuple[Any, int]:
 def count_images(batch: Any) -> int:
     """How many images a batch holds: the rows of its first array, the members of a list that is one argument."""
     first = batch
-    while isinstance(first, Mapping | tuple | list):
+    while isinstance(first, Mapping | tuple | list) or is_object(first):
         if isinstance(first, list) and first is not batch:
             return len(first)
-        first = next(iter(first.values() if isinstance(first, Mapping) else first), None)
+        first = next(iter(members_of(first)), None)
     shape = tuple(getattr(first, "shape", ()))
     return int(shape[0]) if shape else 1
 
 
 def first_input(batch: Any) -> Any:
     """The first array of a batch, whose rows are the images."""
-    while isinstance(batch, Mapping | tuple | list):
-        batch = next(iter(batch.values())) if isinstance(batch, Mapping) else batch[0]
+    while isinstance(batch, Mapping | tuple | list) or is_object(batch):
+        batch = members_of(batch)[0]
     return batch
 
 

@@ -72,7 +72,7 @@ def call_arguments(batch: Any, like: Any) -> tuple[tuple[Any, ...], dict[str, An
         return (), {name: argument(value) for name, value in batch.items()}
     if isinstance(batch, tuple | list):
         return tuple(map(argument, batch)), {}
-    return (array(batch),), {}
+    return (array(batch) if hasattr(batch, "shape") else argument(batch),), {}
 
 
 def floating_leaf(tree: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from ...errors import ModelNotReadable
+from ..common.arguments import arguments_of
 from ..common.fault import call_model
 from .functions import unwatch
 from .tree import modules_of
@@ -44,15 +45,14 @@ def _only_holds(model: Any) -> bool:
 
 
 def forward(model: torch.nn.Module, batch: Any) -> Any:
-    """The model's output for a batch: an array, a tuple of arrays, or a dict of them by name."""
+    """The model's output for a batch: an array, a tuple of arguments, a dict of them by name, or one object of the model's."""
     with unwatch():
         feed = Feed(model)
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = {}
-    if isinstance(batch, Mapping):
-        kwargs = {name: feed.own(value) for name, value in batch.items()}
-    elif isinstance(batch, tuple | list):
-        args = tuple(map(feed.own, batch))
+    if not hasattr(batch, "shape"):
+        args, kwargs = arguments_of(batch, model.forward)
+        args, kwargs = tuple(map(feed.own, args)), {name: feed.own(value) for name, value in kwargs.items()}
     elif getattr(model, "main_input_name", None) == "pixel_values":
         # Models of transformers say by which name they take images; the forward of some takes it by name only.
         kwargs = {"pixel_values": feed.own(batch, image=True)}

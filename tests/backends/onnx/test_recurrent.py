@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,10 @@ import onnx
 import onnxruntime
 import pytest
 from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
+from onnxruntime.quantization import quantize_dynamic
 
 import layerscope as ls
+from helpers.limits import Limit
 from helpers.onnx_models import BACKEND, FLOAT, model_of, random, table
 from layerscope.core.layer import Layer
 
@@ -209,3 +212,27 @@ def test_steps_that_the_exporter_wrote_out() -> None:
     model = make_model(graph, opset_imports=[make_opsetid("", 17)], ir_version=8)
     layers = {layer.path: layer for layer in BACKEND.layers(model, (random(3, 2, 9), random(1, 3, 4)))}
     assert [layers[path].axes for path in ("turn", "step", "add", "now")] == ["nbc", "bc", "nbc", "nbc"]
+
+
+def test_the_last_state_of_each_image_reshaped_to_a_row() -> None:
+    model = recurrent("GRU", 0, 1)
+    model.graph.node.append(make_node("Reshape", ["state", "rows"], ["row"], "row"))
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([-1, HIDDEN]), "rows"))
+    fm = ls.open(model, preprocess=None).capture(random(STEPS, IMAGES, 7), "row")["row"]
+    assert (fm.layer.axes, fm.shape) == ("bc", (IMAGES, HIDDEN))
+
+
+def test_a_dynamically_quantised_lstm_has_the_axes_of_an_lstm(tmp_path: Path) -> None:
+    batch, (plain, quantised) = random(STEPS, IMAGES, 7), (tmp_path / name for name in ("plain.onnx", "quantised.onnx"))
+    onnx.save(recurrent("LSTM", 0, 2), plain)
+    quantize_dynamic(plain, quantised)
+    scope = ls.open(quantised, preprocess=None)
+    assert [row.axes for row in scope.layers(batch) if row.kind == "DynamicQuantizeLSTM"] == ["nhbc", "hbc", "hbc"]
+    (expected,) = onnxruntime.InferenceSession(quantised).run(None, {"x": batch})
+    assert scope.capture(batch, "output")["output"].values == pytest.approx(expected.transpose(1, 0, 2), abs=1e-5)
+
+
+@pytest.mark.limit("recurrent operators of ONNX with `layout=1`")
+def test_images_first_is_what_the_runtime_cannot_run(limit: Limit) -> None:
+    with limit.raises("layout=0"):
+        ls.open(recurrent("GRU", 1, 1), preprocess=None).capture(random(IMAGES, STEPS, 7), "rnn")

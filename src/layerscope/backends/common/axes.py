@@ -71,12 +71,12 @@ def regroup(axes: str, before: Sequence[int], after: Sequence[int]) -> str | Non
     'bcn'
     >>> regroup("bnc", (1, 12, 8), (1, 12, 2, 4))
     'bnhc'
-    >>> regroup("bchw", (1, 1, 3, 4), (1, 3, 4)), regroup("bcn", (1, 1, 9), (1, 9, 1))
-    ('bhw', 'bnc')
+    >>> regroup("bchw", (1, 1, 3, 4), (1, 3, 4)), regroup("bcn", (1, 1, 9), (1, 9, 1)), regroup("hbc", (1, 1, 6), (1, 6))
+    ('bhw', 'bnc', 'bc')
     """
-    kept = keep_sizes(before, after)
     image = axes.find("b")
-    if kept is not None and (image < 0 or before[image] != 1 or kept[: image + 1] == tuple(range(image + 1))):
+    kept = keep_sizes(before, after, image)
+    if kept is not None and (image < 0 or before[image] != 1 or _stays(image, kept)):
         spare = iter(letter for letter in UNUSED if letter not in axes)
         letters = "".join(next(spare, "?") if axis is None else axes[axis] for axis in kept)
         return None if "?" in letters else letters
@@ -103,9 +103,15 @@ def regroup(axes: str, before: Sequence[int], after: Sequence[int]) -> str | Non
     return letters if complete and len(set(letters)) == len(letters) else None
 
 
-def keep_sizes(before: Sequence[int], after: Sequence[int]) -> tuple[int | None, ...] | None:
+def _stays(image: int, kept: Sequence[int | None]) -> bool:
+    """Whether the axis of the images is kept, with no new axis in front of it."""
+    return image in kept and None not in kept[: kept.index(image)]
+
+
+def keep_sizes(before: Sequence[int], after: Sequence[int], image: int = -1) -> tuple[int | None, ...] | None:
     """For each axis after a reshape that axis before it which it is, `None` for a new one; `None` where axes are split or
-    merged. All sizes but 1 are the same in the same order, so nothing but axes of size one comes, goes or moves.
+    merged. All sizes but 1 are the same in the same order, so nothing but axes of size one comes, goes or moves; that of the
+    images (`image`) goes last.
 
     >>> keep_sizes((2, 1, 3, 4), (2, 3, 4, 1)), keep_sizes((1, 3, 4), (1, 1, 3, 4)), keep_sizes((2, 6), (2, 2, 3))
     ((0, 2, 3, 1), (0, None, 1, 2), None)
@@ -115,6 +121,8 @@ def keep_sizes(before: Sequence[int], after: Sequence[int]) -> tuple[int | None,
         return None
     single = [axis for axis, size in enumerate(before) if size == 1]
     spare = sum(size == 1 for size in after) - len(single)  # of the new axes of size one, those that are really new
+    if spare < 0 and image in single[len(single) + spare :] and len(single) + spare > 0:
+        single = sorted([*single[: len(single) + spare - 1], image])
     kept: list[int | None] = []
     for index, size in enumerate(after):
         if size != 1:

@@ -108,11 +108,13 @@ def open_session(part: Cut, threads: int | None, quantised: bool) -> onnxruntime
         return onnxruntime.InferenceSession(part.content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's errors have no common parent but Exception
         raise ModelNotReadable(
-            f"ONNX Runtime {onnxruntime.__version__} does not accept the model: {one_line(error)}{_advice(error)}"
+            f"ONNX Runtime {onnxruntime.__version__} does not accept the model: {_reason(error)}"
         ) from error
 
 
-def _advice(error: Exception) -> str:
-    """What to do about a model that is newer than the runtime, which its messages don't say."""
+def _reason(error: Exception) -> str:
+    """Why the runtime can't run a model, and what to do where its messages don't say it."""
+    if "layout_ == 0 was false" in str(error):
+        return "it runs recurrent operators with layout=0 alone: export them with that, and with transpositions around them"
     newer = re.search("support for domain .* is till opset|max supported IR version", str(error))
-    return ": upgrade onnxruntime, or export the model for an older opset" if newer else ""
+    return one_line(error) + ": upgrade onnxruntime, or export the model for an older opset" * bool(newer)

@@ -17,6 +17,7 @@ from ..protocol import Facts
 from .flatbuffer import Damaged, Table
 from .graph import Graph
 from .model import TfliteModel
+from .resizing import resizes
 from .run import runtime
 
 BUFFER = "TFLITE_METADATA"
@@ -62,6 +63,7 @@ def _facts(model: TfliteModel) -> Facts:
         recipe=metadata.recipe,
         source=metadata.source,
         labels=metadata.labels,
+        resizes=resizes(model),
     )
 
 

@@ -83,6 +83,60 @@ def test_what_reads_a_guess_corrects_it_and_what_it_was_made_into(reader):
     assert not any(note.kind == "axes" for note in maps["act"].notes)
 
 
+def test_what_lies_on_the_image_is_no_guess():
+    class Largest(nn.Module):
+        def forward(self, x):
+            return x.max(1)[0]
+
+    _, _, table = rows(nn.Sequential(nn.Conv2d(3, 4, 4, 4), Largest(), nn.Tanh()), 1, 3, 8, 12)
+    assert [(table[path].axes, table[path].doubt) for path in "12"] == [("bhw", ""), ("bhw", "")]
+
+
+def test_steps_that_are_packed_belong_to_no_one_image():
+    class Packed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.steps = nn.LSTM(8, 6, batch_first=True)
+
+        def forward(self, x):
+            lengths = torch.full((len(x),), x.shape[1])
+            packed, _ = self.steps(nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True))
+            return nn.utils.rnn.pad_packed_sequence(packed, batch_first=True)[0]
+
+    scope, batch, table = rows(Packed(), 2, 5, 8)
+    assert not table["steps"].showable
+    with pytest.raises(ls.LayerNotCalled):
+        scope.capture(batch, "steps")
+    assert "steps[1][0]" in scope.capture(batch, "*")
+
+
+def test_attention_to_one_image_without_an_axis_of_images():
+    class Alone(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.look = nn.MultiheadAttention(8, 2)
+
+        def forward(self, x):
+            return self.look(x[0], x[0], x[0])[0]
+
+    scope, batch, table = rows(Alone(), 1, 5, 8)
+    assert [table[path].axes for path in ("look", "look[1]", "look.attention_map")] == ["nc", "qk", "cqk"]
+    assert scope.capture(batch, "look.attention_map")["look.attention_map"].shape == (1, 5, 5, 2)
+
+
+def test_a_dimension_of_one_that_is_squeezed_takes_its_axis_along():
+    class Steps(nn.Module):
+        def forward(self, x):
+            return x.squeeze(2).permute(2, 0, 1).log_softmax(2)
+
+    model = nn.Sequential(nn.Conv2d(3, 5, (8, 3)), Steps())
+    scope, batch, table = rows(model, 2, 3, 8, 12)
+    assert (table["1"].axes, table["1"].doubt) == ("wbc", "")
+    with torch.no_grad():
+        expected = model(batch).transpose(0, 1).numpy()
+    np.testing.assert_array_equal(scope.capture(batch, "1")["1"].values, expected)
+
+
 def test_a_linear_layer_says_only_where_the_channels_are():
     _, _, table = rows(Reader(Moved((0, 2, 3, 1)), nn.Identity(), nn.Linear(3, 4)), 1, 3, 8, 12)
     assert (table["moved"].axes, table["relu()"].axes) == ("bhwc", "bhwc")

@@ -62,7 +62,7 @@ def located(layer: Layer, positions: Positions | None, known: Known = ()) -> Lay
 def axes_of(positions: Positions) -> str | None:
     """The axes of images whose dimensions walk along one axis of the photo each, or along all of them in one (tokens).
 
-    `None` where they do otherwise. What walks along no axis are the images, then the channels.
+    `None` where they do otherwise. What walks along no axis are the images, then the channels, which may have been summed.
 
     >>> from .field import image_positions
     >>> picture = image_positions("bchw", (1, 3, 2, 4)).permute([0, 2, 3, 1])
@@ -71,7 +71,7 @@ def axes_of(positions: Positions) -> str | None:
     """
     along = ["".join(sorted(positions.along(dim))) for dim in range(len(positions.dims))]
     space = sorted(axis for axis, _ in positions.fields if axis in SPACE)
-    if len(space) < 2 or along.count("") != 2 or along[0]:
+    if len(space) < 2 or along.count("") not in (1, 2) or along[0]:
         return None
     letters, others = [axes for axes in along if axes], iter("bc")
     if letters == ["".join(space)]:

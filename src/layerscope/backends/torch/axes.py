@@ -35,6 +35,8 @@ HEADS = "heads × tokens × features, or positions, inside an attention: no pict
 
 OF_HEADS = "d = attention head"
 
+PACKED = "steps of all images in one row (PackedSequence): capture what is padded behind it, or pass padded steps"
+
 STATES = "n = layers and directions, the state after the last step"
 
 OVER_CHANNELS = "attention between channels (a row and a column for each channel of a head), not between positions"
@@ -122,6 +124,8 @@ class Axes:
         """A tensor that came out of a module, with its axes, its token grid, and a note on them."""
         path, tensor = output.name + output.part, output.tensor
         shape = tuple(tensor.shape)
+        if isinstance(output.module, nn.RNNBase) and output.part.endswith(".data"):
+            return Layer(path, "", "", shape, note=PACKED)
         if self.flow.factors.windows(tensor):
             return Layer(path, "", "", shape, note=WINDOWS)
         heads = self.flow.factors.heads(tensor)
@@ -137,12 +141,15 @@ class Axes:
         row = self._row(path, axes, shape, tensor)
         return replace(row, note=STATES) if _is_state(output) else row
 
-    def attention(self, name: str, weights: torch.Tensor, scores: torch.Tensor | None) -> Layer:
-        """Attention weights that were computed inside the module `name`, from `scores` where a softmax was seen."""
+    def attention(self, name: str, weights: torch.Tensor, scores: torch.Tensor | None, *, alone: bool = False) -> Layer:
+        """Attention weights that were computed inside the module `name`, from `scores` where a softmax was seen.
+
+        `alone` says that weights of rank 3 are those of one image.
+        """
         shape = tuple(weights.shape)
         if scores is not None and self.flow.factors.channels(scores):
             return Layer(name, "", "", shape, note=OVER_CHANNELS)
-        axes = map_axes(shape)
+        axes = "cqk" if alone and weights.ndim == 3 else map_axes(shape)
         if not axes:
             return Layer(name, "", "", shape, note=f"attention weights of rank {weights.ndim} have no picture")
         self._trace.set(weights, axes)
@@ -330,9 +337,11 @@ def _channels_first(_: Axes, output: Output) -> str | None:
 
 def _multihead_attention(_: Axes, output: Output) -> str | None:
     """Tokens, or the weights as pictures: a row for each query, a column for each key, a channel for each head."""
+    query = next((value for value in output.inputs if isinstance(value, torch.Tensor)), None)
+    alone = query is not None and query.ndim == 2  # one image without an axis of images
     if output.part == "[1]":
-        return {3: "bqk", 4: "bcqk"}.get(output.tensor.ndim)
-    return _tokens(cast(nn.MultiheadAttention, output.module).batch_first, output)
+        return {2: "qk", 3: "cqk" if alone else "bqk", 4: "bcqk"}.get(output.tensor.ndim)
+    return "nc" if alone else _tokens(cast(nn.MultiheadAttention, output.module).batch_first, output)
 
 
 def _recurrent(_: Axes, output: Output) -> str | None:

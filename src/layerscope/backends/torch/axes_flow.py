@@ -261,6 +261,15 @@ def _select(call: Call, result: torch.Tensor) -> Followed:
     return call.axes[:axis] + call.axes[axis + 1 :], call.grid
 
 
+def _squeeze(call: Call, result: torch.Tensor) -> Followed:
+    """Without the axes of size one that went: the one that is named, or all of them."""
+    if not call.of_source:
+        return None, None
+    dims = call.args[1] if len(call.args) > 1 else call.kwargs.get("dim", range(len(call.axes)))
+    gone = {dim % len(call.axes) for dim in ([dims] if isinstance(dims, int) else dims) if call.source.shape[dim] == 1}
+    return "".join(letter for index, letter in enumerate(call.axes) if index not in gone), call.grid
+
+
 def _keep(call: Call, result: torch.Tensor) -> Followed:
     return (call.axes if call.source.ndim == result.ndim else None), call.grid
 
@@ -273,6 +282,7 @@ FUNCTIONS: dict[str, Callable[[Call, torch.Tensor], Followed]] = {
     **dict.fromkeys(MOVES, _permute),
     "__getitem__": _index,
     "select": _select,
+    "squeeze": _squeeze,
 }
 
 

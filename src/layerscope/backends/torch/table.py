@@ -103,7 +103,8 @@ class Record:
     def attended(self, weights: attention.Weights) -> None:
         """A row for attention weights, before that of the module they are computed in."""
         scores = self.scores if weights.origin == attention.COMPUTED else None
-        layer = self.axes.attention(weights.name, weights.tensor, scores)
+        alone = weights.origin == attention.RETURNED
+        layer = self.axes.attention(weights.name, weights.tensor, scores, alone=alone)
         note = "; ".join(filter(None, (weights.origin, layer.note)))
         path = f"{weights.name}.{attention.NAME}".lstrip(".")
         self._add_inner(replace(layer, path=path, kind=attention.KIND, note=note), weights.tensor)

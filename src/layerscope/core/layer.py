@@ -100,12 +100,12 @@ class Layer:
 
     @property
     def showable(self) -> bool:
-        """Whether it produced something that has a picture.
+        """Whether it produced something that has a picture; what has a size of 0 holds no numbers.
 
         >>> Layer("dropped", "Conv2D", note="not called").showable
         False
         """
-        return bool(self.calls and self.axes)
+        return bool(self.calls and self.axes) and 0 not in (self.shape or ())
 
     @property
     def mark(self) -> str:
@@ -151,11 +151,22 @@ def inside(layer: Layer, container: str) -> bool:
     return layer.path.startswith((container + ".", container + "/"))
 
 
+def why_none(layer: Layer) -> str:
+    """Why a layer has no picture, `""` where it just didn't run.
+
+    >>> why_none(Layer("cut", "Slice", "bchw", (1, 8, 0, 7), calls=1))
+    'it holds no numbers: its shape is 1×8×0×7'
+    """
+    if layer.calls and 0 in (layer.shape or ()):
+        return f"it holds no numbers: its shape is {'×'.join(map(str, layer.shape or ()))}"
+    return layer.note
+
+
 def require_output(layer: Layer, table: Sequence[Layer]) -> Layer:
     """The layer itself where it produced an output; else raises `LayerNotCalled` with the reason and what to take instead."""
     if layer.showable:
         return layer
-    reason = layer.note or "it did not run in this forward pass"
+    reason = why_none(layer) or "it did not run in this forward pass"
     ran = {other.path for other in table if other.showable}
     parents = [layer.path[: separator.start()] for separator in re.finditer(r"[/.]", layer.path)]
     parent = next((path for path in reversed(parents) if path in ran), None)

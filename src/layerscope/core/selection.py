@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import LayerNotCalled, LayerNotFound, unknown_layer
 from ..safe_text import counted
-from .layer import Layer, bare_kind, inside, list_paths, no_call, path_endings, require_output, split_call
+from .layer import Layer, bare_kind, inside, list_paths, no_call, path_endings, require_output, split_call, why_none
 from .note import kind_of
 from .receptive_field import SEVERAL_MAPS
 
@@ -210,7 +210,7 @@ def _output(table: Sequence[Layer]) -> list[Layer] | None:
     ran = [layer for layer in table if layer.showable]
     if root and not root[-1].showable and ran:
         raise LayerNotCalled(
-            f"'output' is what the model returns, and that has no picture: {root[-1].note or 'it did not run'}. The last"
+            f"'output' is what the model returns, and that has no picture: {why_none(root[-1]) or 'it did not run'}. The last"
             f" layer that has one is {in_order(ran)[-1].path!r}"
         )
     return (root or ran)[-1:] or None

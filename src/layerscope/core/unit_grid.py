@@ -145,7 +145,7 @@ def grid_of(fm: Any) -> UnitGrid:
     """The grid of a feature map of one image, which itself imports this module: see `FeatureMap.unit_grid`."""
     if fm.placement is None:
         raise BadOption("this map has no photo: capture it from an image")
-    if len(fm.spatial) != 2 or fm.layer.attention:
+    if len(fm.spatial) != 2 or fm.layer.attention or 0 in fm.spatial:
         raise BadLayout(f"a map of shape {fm.shape} has no units on the photo: a two-dimensional one has")
     stated = fm.layer.lines if fm.spatial == fm.layer.spatial else None
     return UnitGrid.of(fm.placement[0], fm.spatial, stated, fm.layer.receptive)

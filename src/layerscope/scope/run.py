@@ -251,7 +251,7 @@ def all_channels(count: int) -> tuple[int, ...]:
 
 
 def _channel_numbers(layer: Layer, channels: Sequence[int] | slice | str | None) -> tuple[int, ...]:
-    count = layer.channels or 1
+    count = 1 if layer.channels is None else layer.channels
     return all_channels(count) if channels is None else numbers(channels, count, layer.path)
 
 

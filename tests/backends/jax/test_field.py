@@ -155,3 +155,52 @@ def test_what_cannot_be_followed_is_unknown_with_a_reason() -> None:
     assert rows["conv"].showable and rows["conv"].receptive is None
     rows = {layer.path: layer for layer in BACKEND.layers(Sorted(nnx.Rngs(0)), image)}
     assert [layer.unknown for layer in rows["conv"].receptive] == ["sort isn't followed"] * 2
+
+
+class Function(nn.Module):
+    """A convolution whose weights are one, and a function behind it."""
+
+    function: Any
+
+    @nn.compact
+    def __call__(self, x: Any) -> Any:
+        x = nn.Conv(1, (3, 3), strides=(2, 1), use_bias=False, kernel_init=nn.initializers.ones)(x)
+        return nn.Dropout(0.5, deterministic=True, name="last")(self.function(x))
+
+
+def resize(method: str, *size: int, **options: Any) -> Any:
+    return lambda x: jax.image.resize(x, (len(x), *size, 1), method, **options)
+
+
+def moved(x: Any) -> Any:
+    scale, translation = jnp.array([0.5, 0.75]), jnp.array([-2.0, 1.5])
+    return jax.image.scale_and_translate(x, (len(x), 11, 44, 1), (1, 2), scale, translation, "bilinear")
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        resize("bilinear", 40, 60),
+        resize("cubic", 60, 90),
+        resize("nearest", 17, 23),
+        resize("bilinear", 13, 22),
+        resize("bilinear", 13, 22, antialias=False),
+        moved,
+        lambda x: x[:, jnp.arange(16) + 2],
+        lambda x: jax.lax.dynamic_slice(x, (0, 3, 5, 0), (len(x), 17, 50, 1)),
+    ],
+)
+def test_a_square_is_found_behind_functions(function: Any) -> None:
+    """The centre of what a white square changes, by where the units are said to lie."""
+    picture = np.zeros((1, 40, 60, 1), np.float32)
+    picture[0, 14:23, 24:37] = 1
+    module = Function(function)
+    (row,) = [row for row in BACKEND.layers((module, module.init(jax.random.key(0), picture)), picture) if not row.path]
+    values = np.asarray(module.apply(module.init(jax.random.key(0), picture), picture))[0, ..., 0]
+    assert row.lines is not None
+    for axis, (line, centre) in enumerate(zip(row.lines, (18, 30), strict=True)):
+        assert line is not None
+        weights = values.sum(1 - axis)
+        found = (weights * (line.origin + line.spacing * np.arange(len(weights)))).sum() / weights.sum()
+        assert abs(found - centre) < max(line.spacing / 2, 0.6)
+    assert all(field.known for field in row.receptive or ())

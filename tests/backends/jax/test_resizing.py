@@ -1,7 +1,8 @@
-"""Flax models that resize by themselves are fed photos in their own size."""
+"""Flax and Equinox models that resize by themselves are fed photos in their own size."""
 
 from __future__ import annotations
 
+import equinox as eqx
 import jax
 import numpy as np
 import pytest
@@ -35,13 +36,43 @@ def linen(factor=0):
     return module.bind(module.init(jax.random.key(0), np.zeros((1, 24, 16, 3), np.float32)))
 
 
-@pytest.mark.parametrize("model", [linen, Nnx])
+class Equinox(eqx.Module):
+    """Takes one example, channels first; `ls` and this test call it on batches."""
+
+    conv: eqx.nn.Conv2d
+
+    def __init__(self):
+        self.conv = eqx.nn.Conv2d(3, 2, 3, key=jax.random.key(0))
+
+    def __call__(self, x):
+        return self.conv(jax.image.resize(x, (3, 24, 16), "bilinear"))
+
+
+class InSequential(eqx.Module):
+    layers: eqx.nn.Sequential
+
+    def __init__(self):
+        resize = eqx.nn.Lambda(lambda x: jax.image.resize(x, (3, 24, 16), "nearest"))
+        self.layers = eqx.nn.Sequential([resize, Equinox().conv])
+
+    def __call__(self, x):
+        return self.layers(x)
+
+
+def answer(model, photo):
+    image = photo.astype(np.float32) / 255
+    if isinstance(model, eqx.Module):
+        return np.asarray(model(image.transpose(2, 0, 1))).transpose(1, 2, 0)
+    return np.asarray(model(image[None]))[0]
+
+
+@pytest.mark.parametrize("model", [linen, Nnx, Equinox, InSequential])
 def test_photos_are_fed_as_they_are(model):
     model = model()
     scope = ls.open(model, preprocess="unit")
     assert scope.facts.resizes
-    (fm,) = scope.capture(PHOTOS, "conv").values()
-    expected = [np.asarray(model(photo[None].astype(np.float32) / 255))[0] for photo in PHOTOS]
+    (fm,) = scope.capture(PHOTOS, "layers.layers.1" if type(model) is InSequential else "conv").values()
+    expected = [answer(model, photo) for photo in PHOTOS]
     np.testing.assert_allclose(fm.values, expected, atol=1e-5)
 
 

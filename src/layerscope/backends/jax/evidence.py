@@ -46,8 +46,8 @@ def resizes(model: JaxModel, taken: Sequence[Input]) -> bool:
     """
     (entry,) = taken
     sizes = dict(zip(entry.axes, entry.shape, strict=True))
-    kinds = {type(module) for module in model.modules.values() if module is not None}
-    if sizes.keys() != set("bchw") or model.channels_first or not any(map(_may_resize, kinds)):
+    modules = [module for module in model.modules.values() if module is not None]
+    if sizes.keys() != set("bchw") or not any(map(_may_resize, modules)):
         return False
 
     def shape_at_weights(size: Size) -> Sequence[int] | None:
@@ -56,17 +56,23 @@ def resizes(model: JaxModel, taken: Sequence[Input]) -> bool:
         def record(call: Call) -> None:
             if model.parameters(call.path):
                 arguments = (part for part in call.arguments[0] if isinstance(part, jax.Array))
-                search.reached(next((tuple(part.shape) for part in arguments), None))
+                # an Equinox model takes one example
+                batch = (1,) if model.channels_first else ()
+                search.reached(next(((*batch, *part.shape) for part in arguments), None))
 
         with until_stopped(search):
-            model.run(np.zeros((1, *size, sizes["c"] or 3), np.float32), Watch(record))
+            lengths = {"b": 1, "c": sizes["c"] or 3, "h": size[0], "w": size[1]}
+            model.run(np.zeros([lengths[axis] for axis in entry.axes], np.float32), Watch(record))
         return search.shape
 
     return resizes_by_itself(shape_at_weights)
 
 
-def _may_resize(kind: type) -> bool:
-    names = names_in_code(kind, lambda base: base.__module__.partition(".")[0] in ("flax", "jax"))
+def _may_resize(module: Any) -> bool:
+    """Whether the code of a module's class, or of a function that it holds, may resize something."""
+    names = names_in_code(type(module), lambda base: base.__module__.partition(".")[0] in ("flax", "jax", "equinox"))
+    codes = [getattr(value, "__code__", None) for value in getattr(module, "__dict__", {}).values()]
+    names = " ".join([names, *(" ".join(code.co_names).lower() for code in codes if code is not None)])
     return any(word in names for word in ("resiz", "scale_and_translate", "crop"))
 
 

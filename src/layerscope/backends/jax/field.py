@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import jax
+import numpy as np
 
 from ..common.field import Positions, constant, image_positions
-from ..common.field_rules import Operation, by_name, follow, nary, unary, unknown
+from ..common.field_rules import Operation, by_centres, by_name, follow, nary, unary, unknown
+from .constants import evaluate, reading
 from .facts import inputs
 from .model import JaxModel
 from .watch import Call, Watch
@@ -25,11 +28,14 @@ class Step:
     inputs: Sequence[Positions]
     shape: tuple[int, ...]
     index: int = 0
+    values: Sequence[Any] = ()  # of the operands that the code alone makes, `None` for the others
 
     @property
     def source(self) -> Positions:
         return self.inputs[0]
 
+
+MOST_NUMBERS = 16  # of a constant whose value may matter, such as the translation of a resize
 
 Rule = Callable[[Step], Operation]
 
@@ -76,26 +82,40 @@ def _trace(model: JaxModel, image: Any) -> dict[Key, Positions]:
         return {}
     constants = [constant(variable.aval.shape) for variable in traced.jaxpr.constvars]
     images = [image_positions(axes, variable.aval.shape) for variable in traced.jaxpr.invars]
-    positions = _through(traced.jaxpr, constants, images)
+    numbers = [_small(value) for value in traced.consts]
+    positions = _through(traced.jaxpr, constants, images, [*numbers, *[None] * len(images)])
     return dict(zip(keys, positions, strict=True))
 
 
-def _through(jaxpr: Any, constants: Sequence[Positions], inputs: Sequence[Positions]) -> list[Positions]:
-    """The positions of what a `jaxpr` returns."""
-    known: dict[Any, Positions] = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*constants, *inputs], strict=True))
+def _small(value: Any) -> np.ndarray | None:
+    """The values of a small array, which may tell where things lie; no random key."""
+    plain = isinstance(value, jax.Array | np.ndarray) and not jax.dtypes.issubdtype(value.dtype, jax.dtypes.extended)
+    return np.asarray(value) if plain and value.size <= MOST_NUMBERS else None
+
+
+def _through(
+    jaxpr: Any, constants: Sequence[Positions], inputs: Sequence[Positions], numbers: Sequence[Any]
+) -> list[Positions]:
+    """The positions of what a `jaxpr` returns; `numbers` are the values of its constants and inputs, where they are known."""
+    variables = [*jaxpr.constvars, *jaxpr.invars]
+    known: dict[Any, Positions] = dict(zip(variables, [*constants, *inputs], strict=True))
+    values: dict[Any, Any] = dict(zip(variables, numbers, strict=True))
 
     def positions(atom: Any) -> Positions:
         # A literal holds its value, and can be no key.
         return constant(atom.aval.shape) if hasattr(atom, "val") else known[atom]
 
     for equation in jaxpr.eqns:
-        known.update(
-            zip(equation.outvars, _after(equation, [positions(atom) for atom in equation.invars]), strict=True)
-        )
+        read = [atom.val if hasattr(atom, "val") else values.get(atom) for atom in equation.invars]
+        size = max((prod(getattr(variable.aval, "shape", ())) for variable in equation.outvars), default=0)
+        if len(equation.outvars) == 1:
+            values[equation.outvars[0]] = evaluate(equation.primitive.name, equation.params, read, size)
+        after = _after(equation, [positions(atom) for atom in equation.invars], read)
+        known.update(zip(equation.outvars, after, strict=True))
     return [positions(atom) for atom in jaxpr.outvars]
 
 
-def _after(equation: Any, inputs: list[Positions]) -> Iterator[Positions]:
+def _after(equation: Any, inputs: list[Positions], values: list[Any]) -> Iterator[Positions]:
     """The positions of the outputs of one operation, or of the operations inside it."""
     name, params = equation.primitive.name, equation.params
     shapes = [tuple(getattr(variable.aval, "shape", ())) for variable in equation.outvars]
@@ -108,10 +128,10 @@ def _after(equation: Any, inputs: list[Positions]) -> Iterator[Positions]:
         inside = inner.jaxpr if hasattr(inner, "consts") else inner
         constants = [constant(variable.aval.shape) for variable in inside.constvars]
         if len(inside.invars) == len(inputs):
-            yield from _through(inside, constants, inputs)
+            yield from _through(inside, constants, inputs, [*[None] * len(constants), *values])
             return
     for index, shape in enumerate(shapes):
-        yield follow(RULES.get(name), Step(params, inputs, shape, index), first, name)
+        yield follow(RULES.get(name), Step(params, inputs, shape, index, values), first, name)
 
 
 def _elementwise(step: Step) -> Operation:
@@ -156,6 +176,9 @@ def _convolution(step: Step) -> Operation:
 
 def _product(step: Step) -> Operation:
     """A product that sums over some dimensions and keeps those of the batch, which come first in the output."""
+    resized = _resized(step)
+    if resized is not None:
+        return Operation("same", [resized])
     summed, batch = step.params["dimension_numbers"]
     letters = map(chr, range(ord("A"), ord("z")))
     labels = [dict[int, str]() for _ in step.inputs]
@@ -172,6 +195,57 @@ def _product(step: Step) -> Operation:
         output += "".join(free.values())
     reads = ["".join(names[dim] for dim in sorted(names)) for names in labels]
     return Operation("einsum", step.inputs, labels=[*reads, output])
+
+
+def _resized(step: Step) -> Positions | None:
+    """The positions after a product with the weights of a resize, `None` where it is another product."""
+    summed, batch = step.params["dimension_numbers"]
+    left = step.values[0] is not None
+    weights, positions = np.asarray(step.values[not left]), step.inputs[left]
+    if weights.ndim != 2 or batch[0] or any(len(dims) != 1 for dims in summed):
+        return None
+    over, dim = summed[not left][0], summed[left][0]
+    rule = reading(weights.T if over else weights) if positions.along(dim) else None
+    if rule is None:
+        return None
+    shape = list(positions.shape)
+    shape[dim] = weights.shape[1 - over]
+    order = [other for other in range(len(shape)) if other != dim]
+    # the dimensions of the first operand come first
+    return positions.slide({dim: rule}, shape).permute([dim, *order] if left else [*order, dim])
+
+
+def _rows(source: Positions, dim: int, picks: np.ndarray) -> Positions:
+    """The positions at some indices of a dimension, among them those that a resize to the nearest pixel reads."""
+    before, after = source.shape[dim], len(picks)
+    if np.array_equal(picks, np.floor((np.arange(after) + 0.5) * (before / after))):
+        shape = [*source.shape[:dim], after, *source.shape[dim + 1 :]]
+        samplings = by_centres(source.shape, tuple(shape), [dim], nearest=True)
+        return Operation("resize", [source], [dim], samplings=samplings).after(shape)
+    return source.take(dim, picks.clip(0, before - 1))
+
+
+def _gather(step: Step) -> Operation:
+    """Rows along one dimension, at indices that the code alone makes."""
+    numbers, picks = step.params["dimension_numbers"], step.values[1]
+    (*others,) = numbers.collapsed_slice_dims
+    full = [1 if dim in others else size for dim, size in enumerate(step.source.shape)]
+    plain = len(others) == 1 and tuple(others) == tuple(numbers.start_index_map) and not numbers.operand_batching_dims
+    if not plain or picks is None or np.ndim(picks) != 2 or list(step.params["slice_sizes"]) != full:
+        return unknown(step, "gather isn't followed")
+    taken = _rows(step.source, others[0], np.asarray(picks)[:, 0])
+    (at,) = set(range(len(step.shape))) - set(numbers.offset_dims)
+    order = [dim for dim in range(len(step.shape)) if dim != others[0]]
+    return Operation("same", [taken.permute([*order[:at], others[0], *order[at:]])])
+
+
+def _dynamic_slice(step: Step) -> Operation:
+    """A slice whose start is known."""
+    if any(start is None for start in step.values[1:]):
+        return unknown(step, "dynamic_slice isn't followed")
+    sizes = zip(step.values[1:], step.source.shape, step.shape, strict=True)
+    starts = [-min(max(int(start), 0), before - after) for start, before, after in sizes]
+    return Operation("slice", [step.source], None, padding=starts)
 
 
 def _slice(step: Step) -> Operation:
@@ -214,6 +288,8 @@ RULES: dict[str, Rule] = by_name(
     (_split, "split"),
     (_pad, "pad"),
     (_slice, "slice"),
+    (_dynamic_slice, "dynamic_slice"),
+    (_gather, "gather"),
     (unary("normalize", _param("axis")), "cumsum cumprod cummax cummin cumlogsumexp"),
     (unary("flip", _param("dimensions")), "rev"),
 )

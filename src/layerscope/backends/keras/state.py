@@ -40,15 +40,16 @@ CHANGES = frozenset(
         "_outbound_nodes",
     }
 )
-# A training, which may run in another thread, has these attributes of a model for itself; of a graph nothing changes.
+# A training, which may run in another thread, has these attributes of a model for itself.
 OF_TRAINING = frozenset(
     {
         *("optimizer", "stop_training", "history", "train_function", "test_function", "predict_function"),
         *("loss", "compiled", "_lock", "_run_eagerly", "_jit_compile", "_loss_tracker", "_compile_loss"),
         *("_compile_metrics", "_initial_epoch", "train_tf_function"),
-        *("_nodes", "_nodes_by_depth", "_operations", "_operations_by_depth"),
     }
 )
+# What a graph is made of is replaced as a whole, if at all, so nobody looks into it.
+KEPT = OF_TRAINING | {"_nodes", "_nodes_by_depth", "_operations", "_operations_by_depth"}
 MOST_VALUES = 50_000  # that are looked at
 
 Undo = Callable[[], None]
@@ -87,14 +88,14 @@ class State:
             value
             for name, value in loose
             if name in CHANGES
-            or not (name in own or (library and name[0] == "_") or name in OF_TRAINING or name[-12:] == "_initializer")
+            or not (name in own or (library and name[0] == "_") or name in KEPT or name[-12:] == "_initializer")
         ]
 
     def _object(self, value: Any) -> Iterable[Any]:
         """An object of the user's own class: its attributes."""
         attributes = getattr(value, "__dict__", {})
         self._mapping(attributes)
-        inside = [item for name, item in attributes.items() if name not in OF_TRAINING]
+        inside = [item for name, item in attributes.items() if name not in KEPT]
         slots = {name: getattr(value, name) for name in slots_of(value) if hasattr(value, name)}
 
         def undo() -> None:
@@ -183,6 +184,11 @@ class State:
         self._undo.append(lambda: setattr(bits, "state", state))
         return ()
 
+    def _tf_generator(self, source: Any) -> Iterable[Any]:
+        state = np.array(source.state.read_value())
+        self._undo.append(lambda: source.state.assign(state))
+        return ()
+
     def _tensor(self, tensor: Any) -> Iterable[Any]:
         """A tensor that isn't a variable's, where tensors can change."""
         self._undo.append(self._engine.undo_writes(tensor))
@@ -210,6 +216,8 @@ def _rule(kind: Any) -> Callable[[State, Any], Iterable[Any]] | None:
         return State._dict
     if kind.__module__.partition(".")[0] == "torch" and kind.__name__ == "Tensor":
         return State._tensor
+    if "Generator" in names and kind.__module__.partition(".")[0] == "tensorflow":
+        return State._tf_generator
     if "Layer" in names:
         return State._layer
     module = "Module" in names and "Operation" not in names

@@ -118,3 +118,30 @@ def test_every_module_of_the_copy_rests() -> None:
         assert observed.pop() == expected
         assert nnx_state(model) == before
         np.testing.assert_allclose(captured.values, model._hidden(np.ones((1, 2)) / np.sqrt(1 + 1e-5)), rtol=1e-5)
+
+
+class Parts(nnx.Module):
+    """Returns parts under the names of its children."""
+
+    def __init__(self):
+        self.b = nnx.Linear(3, 2, rngs=nnx.Rngs(0))
+
+    def __call__(self, x):
+        return {"b": self.b(x) * 2, "c": x}
+
+
+class Twice(nnx.Module):
+    def __init__(self):
+        self.p = Parts()
+        self.q = self.p
+
+    def __call__(self, x):
+        return self.q(x)["b"]
+
+
+def test_parts_of_a_shared_module_have_its_second_name_too():
+    scope = ls.open(Twice(), preprocess=None)
+    x = np.arange(6, dtype=np.float32).reshape(2, 3)
+    for name, values in {"q['b']": Twice()(x), "q.c": x, "q['c']": x}.items():
+        (fm,) = scope.capture(x, name).values()
+        np.testing.assert_allclose(fm.values, values, atol=1e-6)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+import layerscope as ls
 from helpers.jax_models import as_bytes, nnx_state
 from layerscope.backends.jax.backend import JaxBackend
 from layerscope.backends.jax.nnx import Tree, follow

@@ -243,3 +243,41 @@ def test_linen_at_the_root_of_nnx_runs_in_inference():
     model = nnx.bridge.ToNNX(Inner(), rngs=nnx.Rngs(1)).lazy_init(PHOTOS, train=False)
     captured = BACKEND.capture(model, PHOTOS, ["head"])["head"].values
     np.testing.assert_allclose(captured, model(PHOTOS, train=False), rtol=1e-4, atol=1e-5)
+
+
+class Counts(eqx.Module):
+    conv: eqx.nn.Conv2d
+    runs: eqx.nn.StateIndex
+
+    def __init__(self):
+        self.conv, self.runs = eqx.nn.Conv2d(3, 2, 3, key=jax.random.key(0)), eqx.nn.StateIndex(jnp.array(1.0))
+
+    def __call__(self, x, state):
+        runs = state.get(self.runs) + 1
+        return self.conv(x) * runs, state.set(self.runs, runs)
+
+
+def test_a_state_that_is_written_to_stays_good_for_the_users_own_call():
+    model, state = eqx.nn.make_with_state(Counts)()
+    batch = np.random.default_rng(0).random((2, 3, 6, 6), np.float32)
+    BACKEND.layers((model, state), batch)
+    first, second = (BACKEND.capture((model, state), batch, [""])[""].values for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    assert state.get(model.runs) == 1
+    np.testing.assert_allclose(first, jax.vmap(lambda x: model(x, state)[0])(batch), atol=1e-6)
+
+
+class AlwaysDrops(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dropout(0.5, deterministic=False)(nn.Dense(8)(x))
+
+
+def test_the_random_keys_that_a_module_is_bound_to_are_used():
+    x, key = np.ones((2, 3), np.float32), jax.random.key(5)
+    module = AlwaysDrops()
+    bound = module.bind(module.init({"params": key, "dropout": key}, x), rngs={"dropout": key})
+    first, second = (BACKEND.capture(bound, x, [""])[""].values for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    fresh = module.apply(bound.variables, x, rngs={"dropout": key})
+    np.testing.assert_allclose(first, fresh, atol=1e-6)

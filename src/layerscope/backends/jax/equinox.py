@@ -96,8 +96,10 @@ class EquinoxModel:
 
     def _arguments(self, model: Any, function: Any, args: Any, named: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The (args, kwargs) of a call on one example."""
-        kwargs = {**self.unwrapped.keywords, **named}
-        inputs = (*self.unwrapped.args, *args, *(() if self.state is None else (self.state,)))
+        # a State can be written to once, so each run has its own
+        own, keywords, state = map(_fresh, (self.unwrapped.args, self.unwrapped.keywords, self.state))
+        kwargs = {**keywords, **named}
+        inputs = (*own, *args, *(() if state is None else (state,)))
         kwargs |= inference_arguments(model, function, inputs, kwargs)
         kwargs |= _key(function, inputs, kwargs)
         if self.state is None and "state" in _missing(function, inputs, kwargs):
@@ -150,6 +152,15 @@ class EquinoxModel:
             if isinstance(module, eqx.nn.Conv | eqx.nn.Linear) and module.weight is not None:
                 return FirstLayer(module, tuple(module.weight.shape))
         return None
+
+
+def _fresh(arguments: Any) -> Any:
+    """The same arguments, where a State is a copy."""
+
+    def copy(value: Any) -> Any:
+        return jax.tree.unflatten(*reversed(jax.tree.flatten(value))) if isinstance(value, eqx.nn.State) else value
+
+    return jax.tree.map(copy, arguments, is_leaf=lambda value: isinstance(value, eqx.nn.State))
 
 
 def _missing(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> set[str]:

@@ -205,8 +205,13 @@ def _run_compiled(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 
 
 def _unbind(unwrapped: Unwrapped) -> Unwrapped:
-    """The same with a module that isn't bound to its variables."""
-    return unwrapped if unwrapped.module.scope is None else replace(unwrapped, module=unwrapped.module.unbind()[0])
+    """The same with a module that isn't bound to its variables, and the random keys that it is bound to as an argument."""
+    scope = unwrapped.module.scope
+    if scope is None:
+        return unwrapped
+    keys = {name: key.as_jax_rng() for name, key in scope.rngs.items()}
+    kwargs = {**({"rngs": keys} if keys else {}), **unwrapped.keywords}
+    return replace(unwrapped, module=unwrapped.module.unbind()[0], kwargs=kwargs)
 
 
 def _bind(method: Any, module: Any) -> Any:

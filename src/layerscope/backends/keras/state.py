@@ -60,9 +60,10 @@ class State:
 
     def __init__(self, root: Any, engine: Engine) -> None:
         self._engine = engine
-        self._own_names = engine.own_names()
+        self._passed = (engine.own_names() | KEPT) - CHANGES
         self._held: dict[int, Any] = {}  # by identity, so that none is looked at twice, nor goes meanwhile
         self._undo: list[Undo] = []
+        self._empty: list[Any] = []
         waiting = list(root._flatten_layers())
         while waiting and len(self._held) < MOST_VALUES:
             value = waiting.pop()
@@ -76,19 +77,21 @@ class State:
         """Put everything back that is another now."""
         for undo in self._undo:
             undo()
+        for container in filter(None, self._empty):
+            (list if isinstance(container, list) else set).clear(container)
 
     def _layer(self, layer: Any) -> Iterable[Any]:
         """The attributes of a layer; once it is built, its library changes next to none of its own."""
         if not getattr(layer, "built", False):
             return self._object(layer)
-        attributes, library, own = layer.__dict__, is_library_class(type(layer)), self._own_names
+        attributes, library, passed = layer.__dict__, is_library_class(type(layer)), self._passed
         self._mapping(attributes)
-        loose = [(name, value) for name, value in attributes.items() if type(value) not in ATOMIC]
         return [
             value
-            for name, value in loose
-            if name in CHANGES
-            or not (name in own or (library and name[0] == "_") or name in KEPT or name[-12:] == "_initializer")
+            for name, value in attributes.items()
+            if name not in passed
+            and type(value) not in ATOMIC
+            and (name in CHANGES or not ((library and name[0] == "_") or name[-12:] == "_initializer"))
         ]
 
     def _object(self, value: Any) -> Iterable[Any]:
@@ -124,6 +127,9 @@ class State:
         return list(items.values())
 
     def _list(self, value: list[Any]) -> Iterable[Any]:
+        if _is_plain(type(value)) and not value:
+            self._empty.append(value)
+            return ()
         items = list(value)
 
         def undo() -> None:
@@ -134,6 +140,9 @@ class State:
         return [*items, *self._own(value)]
 
     def _set(self, value: set[Any]) -> Iterable[Any]:
+        if _is_plain(type(value)) and not value:
+            self._empty.append(value)
+            return ()
         items = set(value)
 
         def undo() -> None:
@@ -155,6 +164,8 @@ class State:
 
     def _own(self, container: Any) -> Iterable[Any]:
         """The attributes that a container of a class of its own has besides its items."""
+        if _is_plain(type(container)):
+            return ()
         own = getattr(container, "__dict__", None)
         if type(own) is not dict:
             return ()
@@ -193,6 +204,12 @@ class State:
         """A tensor that isn't a variable's, where tensors can change."""
         self._undo.append(self._engine.undo_writes(tensor))
         return ()
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_plain(kind: Any) -> bool:
+    """Whether a container keeps nothing but its items and, in Keras 3, who is told of them."""
+    return kind.__module__ in ("builtins", "keras.src.utils.tracking")
 
 
 def _is_atomic(value: Any) -> bool:

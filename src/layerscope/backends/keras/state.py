@@ -127,7 +127,7 @@ class State:
         return list(items.values())
 
     def _list(self, value: list[Any]) -> Iterable[Any]:
-        if _is_plain(type(value)) and not value:
+        if _is_plain(value) and not value:
             self._empty.append(value)
             return ()
         items = list(value)
@@ -140,7 +140,7 @@ class State:
         return [*items, *self._own(value)]
 
     def _set(self, value: set[Any]) -> Iterable[Any]:
-        if _is_plain(type(value)) and not value:
+        if _is_plain(value) and not value:
             self._empty.append(value)
             return ()
         items = set(value)
@@ -164,7 +164,7 @@ class State:
 
     def _own(self, container: Any) -> Iterable[Any]:
         """The attributes that a container of a class of its own has besides its items."""
-        if _is_plain(type(container)):
+        if _is_plain(container):
             return ()
         own = getattr(container, "__dict__", None)
         if type(own) is not dict:
@@ -206,10 +206,9 @@ class State:
         return ()
 
 
-@functools.lru_cache(maxsize=4096)
-def _is_plain(kind: Any) -> bool:
+def _is_plain(container: Any) -> bool:
     """Whether a container keeps nothing but its items and, in Keras 3, who is told of them."""
-    return kind.__module__ in ("builtins", "keras.src.utils.tracking")
+    return type(container).__module__ in ("builtins", "keras.src.utils.tracking")
 
 
 def _is_atomic(value: Any) -> bool:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -17,6 +18,8 @@ from ..common.fault import call_model
 from ..common.run import EAGERLY, TensorMap, identities, others_inside
 from .replica import replicate
 from .tree import modules_of, weights_of
+from .values import is_strided
+from .writes import WriteGuard, WritesWeights
 
 Value = TypeVar("Value")
 
@@ -63,6 +66,8 @@ def add_watch(module: torch.nn.Module, enter: Callable[..., None], leave: Callab
 
 # Models whose weights changed during a run: trained in another thread, or written to by their own forward.
 CHANGING: TensorMap[bool] = TensorMap()
+# Whether a model writes to its own weights, where that was looked at.
+WRITING: TensorMap[bool] = TensorMap()
 # Whether a model draws random numbers in evaluation mode, where that was asked.
 DRAWS: TensorMap[bool] = TensorMap()
 ATTEMPTS = 100  # to copy the weights between two steps of an optimizer
@@ -73,8 +78,17 @@ WRITERS = identities(torch.nn.Module._apply, torch.nn.Module.load_state_dict)
 CLOSURES = identities(torch.nn.Module._call_impl, torch.autograd.backward, torch.autograd.grad)
 
 
-def run_replica(model: torch.nn.Module, run: Callable[[torch.nn.Module], Value], *, gradients: bool = False) -> Value:
+def run_replica(
+    model: torch.nn.Module,
+    run: Callable[[torch.nn.Module], Value],
+    *,
+    gradients: bool = False,
+    to_the_end: bool = False,
+) -> Value:
     """What `run` returns for a replica of the model in evaluation mode, with gradients only if asked for.
+
+    `to_the_end`: it runs all of the model, with its functions watched. Then it is known whether the model writes to its own
+    weights; until then each run is tried under a guard before.
 
     The user's modules are neither touched nor run. Gradients work inside the caller's `no_grad` and `inference_mode` too.
     The replica shares the model's weights. Where they change meanwhile, `run` is called again, with a copy of the weights as
@@ -96,23 +110,67 @@ def run_replica(model: torch.nn.Module, run: Callable[[torch.nn.Module], Value],
 
         weights = weights_of(model)
         devices = sorted({weight.device.index for weight in weights if weight.is_cuda})
-        if not CHANGING.get(model):
-            before = _versions(model, weights=weights)
-            try:
-                result = evaluated(replicate(model))
-            except Exception:
-                if not _changed(model, before):
-                    raise
-            else:
-                if not _changed(model, before):
-                    return result
-            CHANGING.set(model, True)
+        if not (WRITING.get(model) or CHANGING.get(model)):
+            shared = _on_shared_weights(model, evaluated, weights, to_the_end=to_the_end)
+            if shared is not None:
+                return shared[0]
         replica = _copied_between_steps(model)
         before, copied = _versions(model), _versions(replica)
         result = evaluated(replica)
         # A training that has ended needs no more copies; a model that writes its own weights does.
-        CHANGING.set(model, _changed(model, before) or _changed(replica, copied))
+        CHANGING.set(model, _changed(model, before))
+        writing = WRITING.get(model) or _shares_memory_with_arrays(model) or _changed(replica, copied)
+        if writing or to_the_end:
+            WRITING.set(model, bool(writing))
         return result
+
+
+def _on_shared_weights(
+    model: torch.nn.Module,
+    evaluated: Callable[[torch.nn.Module], Value],
+    weights: list[torch.nn.Parameter],
+    *,
+    to_the_end: bool,
+) -> tuple[Value] | None:
+    """What a replica with the model's own weights gives; `None` where these change meanwhile, or may be written to."""
+    known = WRITING.get(model) is not None
+    if not known and _may_write_unseen(model):
+        return None
+    before, replica = _versions(model, weights=weights), replicate(model)
+    try:
+        with nullcontext() if known else WriteGuard(weights):
+            result = evaluated(replica)
+        if not known and not to_the_end:
+            result = evaluated(replicate(model))  # where functions are watched, they may compute by another way
+    except WritesWeights:
+        WRITING.set(model, True)
+        return None
+    except Exception:
+        if not _changed(model, before):
+            raise
+        CHANGING.set(model, True)
+        return None
+    if to_the_end:
+        WRITING.set(model, False)
+    if not _changed(model, before):
+        return (result,)
+    CHANGING.set(model, True)
+    return None
+
+
+def _may_write_unseen(model: torch.nn.Module) -> bool:
+    """Whether a model may write to its weights where no watch sees it: in TorchScript, or as arrays."""
+    scripted = any(isinstance(module, torch.jit.ScriptModule) for module in modules_of(model))
+    return scripted or _shares_memory_with_arrays(model)
+
+
+def _shares_memory_with_arrays(model: torch.nn.Module) -> bool:
+    """Whether attributes of a model are arrays of numpy in the memory of its weights."""
+    arrays = [
+        value for module in modules_of(model) for value in list(module.__dict__.values()) if type(value) is np.ndarray
+    ]
+    places = {weight.data_ptr() for weight in weights_of(model) if is_strided(weight)} if arrays else set()
+    return any(array.__array_interface__["data"][0] in places for array in arrays)
 
 
 def _copied_between_steps(model: torch.nn.Module) -> torch.nn.Module:
@@ -148,7 +206,10 @@ def _versions(
         return None
     weights = list(weights_of(model) if weights is None else weights)
     # A weight made in inference mode keeps no count.
-    state: list[Any] = [0 if weight.is_inference() else weight._version for weight in weights]
+    state: list[Any] = [
+        (0 if weight.is_inference() else weight._version, weight.data_ptr() if is_strided(weight) else 0)
+        for weight in weights
+    ]
     if shared:
         try:
             state += [(id(weight), weight.dtype, weight.device) for weight in weights] + _samples(weights)

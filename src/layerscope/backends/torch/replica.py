@@ -52,6 +52,7 @@ class Replicator(CallableCopier):
         self.seeded = False  # with the parameters, which `copy.deepcopy` looks up in the memo
         self.classes: dict[type, type] = {}
         self.storages: dict[int, torch.UntypedStorage] = {}
+        self.memories: dict[int, torch.UntypedStorage] = {}  # by the address of what was copied
 
     def replica(self) -> Any:
         """The copy of the whole model: first all modules, so that a deep tree is no deep recursion, then what is in them."""
@@ -72,7 +73,8 @@ class Replicator(CallableCopier):
         if key in self.memo:
             return self.memo[key]
         if kind not in self.rules:
-            self.rules[kind] = _rule(kind)
+            writes = self.own_parameters and issubclass(kind, torch.optim.Optimizer)
+            self.rules[kind] = Replicator._by_deepcopy if writes else _rule(kind)
         self.left -= 1
         if self.left < 0 and key not in self.inside and self.rules[kind] in COUNTED:
             return value
@@ -170,7 +172,11 @@ class Replicator(CallableCopier):
     def _parameter(self, parameter: torch.nn.Parameter) -> Any:
         if not self.own_parameters or torch.nn.parameter.is_lazy(parameter):
             return parameter
-        return copy.deepcopy(parameter)
+        if not is_strided(parameter):
+            return copy.deepcopy(parameter)
+        duplicate = torch.nn.Parameter(self._strided(parameter.detach()), parameter.requires_grad)
+        duplicate.__dict__.update((name, self.copy(value)) for name, value in list(parameter.__dict__.items()))
+        return duplicate
 
     def _gathered(self, weight: Any) -> Any:
         """A weight that is spread over several processes, whole: all of them must capture."""
@@ -195,14 +201,23 @@ class Replicator(CallableCopier):
             self.storages.update((storage._cdata, storage) for storage in storages)
         storage = tensor.untyped_storage()
         key = storage._cdata
+        if key not in self.storages and tensor.device.type == "cpu":
+            shared = self.memories.get(storage.data_ptr())
+            if shared is not None and shared.nbytes() >= storage.nbytes():
+                self.storages[key] = shared
         if key not in self.storages:
             if storage.nbytes() == tensor.numel() * tensor.element_size() and tensor.is_contiguous():
                 duplicate = tensor.clone()
-                self.storages[key] = duplicate.untyped_storage()
+                self._keep(storage, duplicate.untyped_storage())
                 return duplicate
-            self.storages[key] = storage.clone()
+            self._keep(storage, storage.clone())
         view = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
         return view.set_(self.storages[key], tensor.storage_offset(), tensor.shape, tensor.stride())
+
+    def _keep(self, storage: torch.UntypedStorage, duplicate: torch.UntypedStorage) -> None:
+        self.storages[storage._cdata] = duplicate
+        if storage.device.type == "cpu" and storage.nbytes():
+            self.memories[storage.data_ptr()] = duplicate
 
     def _dict(self, mapping: dict[Any, Any]) -> Any:
         if ATOMIC.issuperset(map(type, mapping.values())) and ATOMIC.issuperset(map(type, mapping)):
@@ -236,7 +251,31 @@ class Replicator(CallableCopier):
         return duplicate
 
     def _array(self, array: np.ndarray) -> Any:
-        return array.copy() if array.dtype != object else self._by_deepcopy(array)
+        """A copy that shares its memory with the copies of the tensors and arrays that the array shares its own with."""
+        if array.dtype.hasobject or not array.nbytes or type(array) is not np.ndarray:
+            return array.copy() if array.dtype != object else self._by_deepcopy(array)
+        root = array
+        while type(root.base) is np.ndarray:
+            root = root.base
+        place = array.__array_interface__["data"][0]
+        if self._memory_at(place) is None and root.flags.forc:
+            content = torch.from_numpy(np.frombuffer(root.tobytes("A"), np.uint8).copy())
+            self.memories[root.__array_interface__["data"][0]] = content.untyped_storage()
+        found = self._memory_at(place)
+        if found is None:
+            return array.copy()
+        storage, offset = found
+        content = torch.empty(0, dtype=torch.uint8).set_(storage).numpy()
+        duplicate: Any = np.ndarray(array.shape, array.dtype, content, offset, array.strides)
+        duplicate.flags.writeable = array.flags.writeable
+        return duplicate
+
+    def _memory_at(self, place: int) -> tuple[torch.UntypedStorage, int] | None:
+        """The copy of the memory that holds an address, and how far behind its beginning that is."""
+        for start, storage in self.memories.items():
+            if start <= place < start + storage.nbytes():
+                return storage, place - start
+        return None
 
     def _object(self, value: Any) -> Any:
         """An object of Python alone: the same class around copies of its attributes."""
@@ -266,8 +305,8 @@ class Replicator(CallableCopier):
 
     def _by_deepcopy(self, value: Any) -> Any:
         """What has a way of its own of being copied, or of refusing to be."""
-        if not self.seeded and not self.own_parameters:
-            self.memo.update((id(weight), weight) for weight in weights_of(self.model))
+        if not self.seeded:
+            self.memo.update((id(weight), self.copy(weight)) for weight in weights_of(self.model))
         self.seeded = True
         try:
             duplicate = copy.deepcopy(value, self.memo)

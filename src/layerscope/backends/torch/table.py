@@ -47,7 +47,7 @@ def layers(model: torch.nn.Module, batch: Any) -> list[Layer]:
         rows = record.table(replica, lasting)
         return SteadyLayers(rows) if watch.steady else rows
 
-    return run_replica(model, run)
+    return run_replica(model, run, to_the_end=True)
 
 
 MAPPED = "runs inside torch.vmap, where a layer has no values of its own: capture the module around it, or one after it"

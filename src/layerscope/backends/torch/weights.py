@@ -10,6 +10,7 @@ import torch
 from ..common.axes import SPACE
 from ..common.run import part_for_dry_run
 from ..protocol import Head, Kernel, turned
+from .functions import unwatch
 from .isolation import hooked, run_replica
 from .model import forward
 from .outputs import as_captured
@@ -53,8 +54,9 @@ def head(model: torch.nn.Module, batch: Any) -> Head | None:
         if not ran:
             return None
         name, last = ran[-1]
-        bias = None if last.bias is None else _numbers(last.bias)
-        return Head(name, _numbers(last.weight), bias)
+        with unwatch():
+            bias = None if last.bias is None else _numbers(last.bias)
+            return Head(name, _numbers(last.weight), bias)
 
     return run_replica(model, run)
 

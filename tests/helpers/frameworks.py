@@ -121,7 +121,7 @@ class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
 
 def work_order(group: str) -> int:
     """The longest first, so that both workers end together (with `--no-loadscope-reorder`)."""
-    order = ["tensorflow", "test_other_frameworks.py", "torch", "jax", "wheel", "test_"]
+    order = ["tensorflow", "test_other_frameworks.py", "torch", "jax", "test_fuzz", "wheel", "test_"]
     return next((index for index, part in enumerate(order) if part in group), len(order))
 
 

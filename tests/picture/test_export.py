@@ -234,7 +234,7 @@ def test_a_blank_cell_of_a_comparison_has_no_colour_of_nan():
     assert len(arrays) == 1 and arrays[0].ndim == 3
 
 
-def test_an_panelholds_the_values_with_their_own_norm():
+def test_a_panel_holds_the_values_with_their_own_norm():
     values = special()
     picture = ls.sheet(values)
     axes = picture.to_matplotlib().axes

@@ -16,6 +16,7 @@ import layerscope as ls
 from helpers.limits import Limit
 from helpers.onnx_models import BACKEND, FLOAT, model_of, random, table
 from layerscope.core.layer import Layer
+from layerscope.scope.batches import count_images
 
 STEPS, IMAGES, HIDDEN = 20, 3, 5
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
@@ -115,7 +116,9 @@ def test_states_belong_to_their_images(images: Any) -> None:
     captured = BACKEND.capture(stateful(images), batch, ["rnn", "rnn[1]"])
     for path, values in zip(("rnn", "rnn[1]"), expected, strict=True):
         np.testing.assert_allclose(captured[path].values, values, atol=1e-6)
-    maps = ls.open(stateful(images), preprocess=None).capture(batch, "rnn", batch=1)
+    scope = ls.open(stateful(images), preprocess=None)
+    assert count_images(batch, scope.preprocess, scope.facts.inputs) == IMAGES
+    maps = scope.capture(batch, "rnn", batch=1)
     np.testing.assert_allclose(maps["rnn"].values[:, 0], expected[0][:, 0].transpose(1, 0, 2), atol=1e-6)
     rows: dict[str, Layer] = {layer.path: layer for layer in BACKEND.layers(stateful(images), batch)}
     assert rows["rnn"].shape == (STEPS, 1, 1, HIDDEN)

@@ -42,6 +42,12 @@ def numbers(model, labels=None):
     return np.array([[one.probability for one in row] for row in ordered]), kind
 
 
+def in_unit(network):
+    """With scores between 0 and 1 by chance."""
+    nn.init.uniform_(network[-1].weight, 0, 0.01), nn.init.uniform_(network[-1].bias, 0.2, 0.8)
+    return network
+
+
 def written_out(x):
     raised = torch.exp(x - x.amax(1, keepdim=True))
     return torch.log(raised / raised.sum(1, keepdim=True))
@@ -82,6 +88,7 @@ def written_into(x):
         (After(4, lambda x: torch.sigmoid(x[:, 0])), None, "", lambda x: x[:, None]),
         (After(4, lambda x: x.argmax(1)), None, "own-numbers", lambda x: x[:, None]),
         (body(4), "abcd", "softmax", lambda x: torch.softmax(torch.from_numpy(x), 1).numpy()),
+        (in_unit(body(4)), "abcd", "softmax", lambda x: torch.softmax(torch.from_numpy(x), 1).numpy()),
         (After(4, lambda x: x / 2), "abcd", "softmax", lambda x: torch.softmax(torch.from_numpy(x), 1).numpy()),
     ],
 )

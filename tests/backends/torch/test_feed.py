@@ -137,12 +137,20 @@ def test_layers_get_second_inputs_in_their_own_type(given):
 
 def test_vectors_of_numpy_fit_a_layer():
     """numpy's own float64 is no wish."""
-    model = nn.Linear(5, 3).eval()
+    seen = []
+
+    class Notes(nn.Module):
+        def forward(self, x):
+            seen.append(x.dtype)
+            return x
+
+    linear = nn.Linear(5, 3)
     vectors = np.random.default_rng(0).standard_normal((2, 5))
-    captured = BACKEND.capture(model, (vectors,), [""], None)[""]
+    captured = BACKEND.capture(nn.Sequential(Notes(), linear).eval(), (vectors,), [""], None)[""]
     np.testing.assert_allclose(
-        captured.values, vectors @ model.weight.detach().numpy().T + model.bias.detach().numpy(), 1e-4
+        captured.values, vectors @ linear.weight.detach().numpy().T + linear.bias.detach().numpy(), 1e-4
     )
+    assert set(seen) == {torch.float32}, "in front of the first layer as well"
 
 
 def test_arrays_that_hold_no_row_for_each_image_stay_whole():

@@ -269,6 +269,22 @@ def test_a_picture_whose_height_and_width_a_model_exchanges_is_drawn_upright(
     np.testing.assert_allclose(np.mean(places, 0), (12, 86))
 
 
+@pytest.mark.parametrize(
+    "choose",
+    [
+        lambda x, order: x[:, order[0]],
+        lambda x, order: x.gather(1, order[:, :, None].expand(-1, -1, 2)),
+        lambda x, order: x.index_select(1, order[0]),
+    ],
+)
+@pytest.mark.parametrize("order", [lambda x: torch.rand(1, 96).argsort(1), lambda x: x.detach().sum(-1).argsort(1)])
+def test_an_order_of_tokens_that_is_another_one_in_the_next_run_gives_no_grid(choose: Any, order: Any) -> None:
+    """Shuffled by random numbers, as masked autoencoders do, or sorted by what the image is."""
+    model = network((conv(1, 2, 8, stride=8), lambda x: choose(tokens(x), order(tokens(x)))))
+    layer = TorchBackend().layers(model, np.zeros((1, 1, HEIGHT, WIDTH), np.float32))[-1]
+    assert (layer.grid, layer.lines) == (None, None)
+
+
 def test_queries_that_start_from_a_parameter_have_no_grid() -> None:
     class Queries(nn.Module):
         def __init__(self) -> None:

@@ -145,17 +145,24 @@ def by_name(*rows: tuple[R, str]) -> dict[str, R]:
 
 def follow(rule: Translation[S] | None, step: S, first: Positions, name: str) -> Positions:
     """The positions after an operation, or why they aren't known: a form that no rule was written for stops no dry run."""
+    positions = _followed(rule, step, first, name)
+    if positions.fields or positions.origin:
+        return positions
+    return replace(positions, origin=next((other.origin for other in step.inputs if other.origin), ""))
+
+
+def _followed(rule: Translation[S] | None, step: S, first: Positions, name: str) -> Positions:
     if rule is None:
         return first.give_up(f"{name} isn't followed", step.shape)
     try:
         positions = rule(step).after(step.shape)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
         return first.give_up(f"{name} isn't followed in this form", step.shape)
-    if positions.shape != step.shape:
-        return first.give_up(f"{name} isn't followed to this shape", step.shape)
-    if positions.fields or positions.origin:
-        return positions
-    return replace(positions, origin=next((other.origin for other in step.inputs if other.origin), ""))
+    return (
+        positions
+        if positions.shape == step.shape
+        else first.give_up(f"{name} isn't followed to this shape", step.shape)
+    )
 
 
 def front_padding(kind: str, large: int, small: int, *, reach: int, stride: int) -> int:

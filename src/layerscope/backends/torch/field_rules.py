@@ -179,8 +179,9 @@ def _gather(step: Step) -> Operation:
     whole = all(size == step.shape[other] for other, size in enumerate(source.shape) if other != dim % source.ndim)
     if not whole or len(line) == 0 or (line != line[:1]).any():
         return unknown(step, "a gather of other positions for each row isn't followed")
-    known = {**step.known, id(line[0]): step.positions(indices)}
-    return _index(replace(step, known=known, args=[source, [*[None] * (dim % source.ndim), line[0]]]))
+    row = line[0]
+    known = {**step.known, id(row): step.positions(indices)}
+    return _index(replace(step, known=known, args=[source, [*[None] * (dim % source.ndim), row]]))
 
 
 def _index_select(step: Step) -> Operation:

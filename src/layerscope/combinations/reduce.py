@@ -18,6 +18,7 @@ from ..core.conversion import as_numpy
 from ..core.feature_map import FeatureMap, as_map
 from ..core.linear import Linear
 from ..core.note import Note
+from ..core.npz import array_of
 from ..errors import BadWeights, one_line
 from ..files import parsing, read_bytes
 from ..safe_text import counted
@@ -225,7 +226,7 @@ def read_weights(path: Path) -> Any:
         raise BadWeights(f"{path.name}: weights are read from .npy or .csv")
     with parsing(path, "numbers", BadWeights):
         if suffix == ".npy":
-            return _plain_array(data)
+            return array_of(io.BytesIO(data), "it")
         text = data.decode("utf-8-sig")
         if not text.strip():
             raise BadWeights(f"{path.name} is empty: it needs a number per channel")
@@ -237,10 +238,3 @@ def read_weights(path: Path) -> Any:
     if twice:
         raise BadWeights(f"{path.name} gives the channels {twice[:8]} more than once: one line per channel")
     return {int(channel): weight for channel, weight in table}
-
-
-def _plain_array(data: bytes) -> np.ndarray:
-    try:
-        return np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
-    except ValueError as error:  # numpy's own words would advise to load a pickle unsafely
-        raise ValueError("no .npy array, or one that is cut short or holds objects") from error

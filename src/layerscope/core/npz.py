@@ -9,7 +9,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import IO, Any, Literal, TypeVar
 
 import numpy as np
 
@@ -96,10 +96,30 @@ def archive_in(path: Any, kind: str, what: str) -> Iterator[zipfile.ZipFile]:
 def array_in(archive: zipfile.ZipFile, name: str) -> np.ndarray:
     """The array of that name in an `.npz`, which holds no pickle."""
     with archive.open(f"{name}.npy") as file:
-        try:
-            return np.lib.format.read_array(file, allow_pickle=False)
-        except ValueError as error:  # numpy's own words would advise to load a pickle unsafely
-            raise ValueError(f"{name} is not an array of numbers or texts") from error
+        return array_of(file, f"'{name}'")
+
+
+def array_of(file: IO[bytes], name: str) -> np.ndarray:
+    """The array in an `.npy`. Raises `ValueError` for one of Python objects, which would be a pickle."""
+    try:
+        return np.lib.format.read_array(file, allow_pickle=False)
+    except ValueError as error:  # numpy's own words would advise to load a pickle unsafely
+        if _holds_objects(file):
+            raise ValueError(
+                f"{name} holds Python objects, which are never unpickled: save an array of numbers"
+            ) from error
+        raise ValueError(f"{name} is no .npy array, or one that is cut short") from error
+
+
+def _holds_objects(file: IO[bytes]) -> bool:
+    """Whether an `.npy` says in its head that what follows is a pickle."""
+    try:
+        file.seek(0)
+        major, _ = np.lib.format.read_magic(file)
+        head = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
+        return bool(head(file)[2].hasobject)
+    except ValueError:
+        return False
 
 
 def _fields(about: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..backends.common.arguments import is_object, members_of
 from ..backends.common.run import count_images as _count_in
-from ..backends.common.run import part_for_dry_run
+from ..backends.common.run import map_batch, part_for_dry_run
 from ..backends.protocol import Input
 from ..core.conversion import count_masked, to_host
 from ..core.placement import Placement
@@ -148,13 +148,23 @@ def _stated_axes(ready: Any, inputs: Sequence[Input]) -> dict[int, int]:
 
 
 def _ready_batches(ready: Any, size: int | None, inputs: Sequence[Input]) -> Iterator[Batch]:
-    """A batch that is ready for the model, as it is or cut into smaller ones."""
+    """A batch that is ready for the model, as it is or cut into smaller ones; numbers in the machine's own order of bytes."""
+    ready = map_batch(ready, _native) if any(map(_is_foreign, _parts(ready))) else ready
     axes = _stated_axes(ready, inputs)
     count = _count_rows(ready, axes)
     step = count if _holds_object(ready) else size or count
     for start in range(0, count, step):
         part = ready if step >= count else _cut(ready, slice(start, start + step), count, axes)
         yield Batch(part, tuple([f"image {index}" for index in range(start, min(count, start + step))]))
+
+
+def _is_foreign(part: Any) -> bool:
+    """Whether an array has another order of bytes than the machine, as files of others may: frameworks read none."""
+    return isinstance(part, np.ndarray) and part.dtype.kind in "iufc" and not part.dtype.isnative
+
+
+def _native(part: Any) -> Any:
+    return part.astype(part.dtype.newbyteorder("=")) if _is_foreign(part) else part
 
 
 def _count_rows(ready: Any, axes: Mapping[int, int]) -> int:
@@ -170,15 +180,17 @@ def _count_rows(ready: Any, axes: Mapping[int, int]) -> int:
             )
         if isinstance(dtype, np.dtype) and (dtype.kind in "Mm" or dtype.type is np.void):
             raise BadOption(f"the batch has dtype {dtype}, and models take numbers")
-    shape = tuple(getattr(parts[0], "shape", ()))
-    if not shape:
+    first = next((part for part in parts if getattr(part, "shape", ())), None)
+    if first is None:
+        what = "a single number" if hasattr(parts[0], "shape") else f"a {type(parts[0]).__name__}"
         raise BadOption(
             f"{option('preprocess', None)} takes an array (or a tuple, dict or object that holds arrays) ready for the model,"
-            f" not a {type(parts[0]).__name__}"
+            f" its images along the first axis, not {what}"
         )
+    shape = tuple(first.shape)
     if not shape[0]:
         raise BadOption(f"the batch is empty: shape {shape}")
-    axis = axes.get(id(parts[0]), 0)
+    axis = axes.get(id(first), 0)
     return _count_in(ready) if not axis else int(shape[axis]) if axis > 0 else 1
 
 

@@ -100,15 +100,21 @@ def count_images(batch: Any) -> int:
     while isinstance(first, Mapping | tuple | list) or is_object(first):
         if isinstance(first, list) and first is not batch:
             return len(first)
-        first = next(iter(members_of(first)), None)
+        first = next((member for member in members_of(first) if not _is_single(member)), None)
     shape = tuple(getattr(first, "shape", ()))
     return int(shape[0]) if shape else 1
+
+
+def _is_single(member: Any) -> bool:
+    """Whether a member of a batch is one value for all images: a number, a text, an array without axes."""
+    return getattr(member, "shape", None) == () or member is None or isinstance(member, int | float | complex | str)
 
 
 def first_input(batch: Any) -> Any:
     """The first array of a batch, whose rows are the images."""
     while isinstance(batch, Mapping | tuple | list) or is_object(batch):
-        batch = members_of(batch)[0]
+        members = members_of(batch)
+        batch = next((member for member in members if not _is_single(member)), members[0])
     return batch
 
 

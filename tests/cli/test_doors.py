@@ -248,3 +248,19 @@ def test_a_library_that_fails_is_one_line(run, tmp_path, monkeypatch, code):
     assert code == 1
     assert err.count("\n") == 1
     assert "Traceback" not in err
+
+
+def test_a_range_is_advised_with_the_option_and_the_numbers_of_the_file(run, tmp_path, model):
+    np.save(tmp_path / "wide.npy", np.arange(192).reshape(8, 8, 3) * 20)
+    code, _, err = run("show", "demo", "wide.npy", "-o", "out")
+    assert code == 1
+    assert "--range 0:4095" in err
+
+
+def test_the_demo_is_written_though_nobody_reads_what_it_says(tmp_path, monkeypatch):
+    def closed(*_, **__):
+        raise BrokenPipeError
+
+    monkeypatch.setattr("builtins.print", closed)
+    cli.main(["demo", "-o", str(tmp_path / "demo")])
+    assert len(list((tmp_path / "demo").glob("*.png"))) == 7

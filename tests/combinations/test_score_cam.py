@@ -369,3 +369,25 @@ def test_what_was_made_of_a_layer_does_not_run_the_model_again(fm):
     """It would give the layer itself."""
     with raises(ls.BadOption):
         ls.eigen_cam(ls.mean(fm), smooth=2)
+
+
+@pytest.mark.parametrize("refuses", [True, False], ids=["refuses", "gives-one-row"])
+@pytest.mark.parametrize("method", [ls.score_cam, ls.ablation_cam, ls.grad_cam])
+def test_a_model_that_takes_one_image_only_is_run_image_by_image(torch, model, method, refuses):
+    class One(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = model
+
+        def forward(self, image):
+            if refuses and len(image) > 1:
+                raise ValueError("one image at a time")
+            return self.net(image)[:1]
+
+    image = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    options = {"smooth": 3} if method is ls.grad_cam else {}
+    expected, got = (
+        method(ls.open(net.eval(), preprocess=None).capture(image, layer, target=CLASS)[layer], **options).values
+        for net, layer in ((model, "3"), (One(), "net.3"))
+    )
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-6)

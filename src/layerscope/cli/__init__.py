@@ -12,6 +12,7 @@ from typing import Any
 
 from .._version import __version__
 from ..safe_text import printable
+from ..surface import command_line
 from . import arguments
 from .commands import DONE, FAILED, INTERRUPTED, run_demo, run_layers, run_show, say
 from .words import in_options
@@ -39,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.excepthook = _print_traceback
     options = argparse.Namespace(debug=False)
     try:
-        with _flushed():
+        with command_line(), _flushed():
             parser().parse_args(arguments.signed(sys.argv[1:] if argv is None else argv), options)
             with _spoken_warnings():
                 code: int = options.run(options)

@@ -27,7 +27,11 @@ def run_demo(options: argparse.Namespace) -> int:
     """`layerscope demo`."""
     from .demo import run
 
-    run(options.output, print)
+    def tell(text: str) -> None:
+        with suppress(BrokenPipeError):  # the pictures are written, whoever stops reading
+            print(text)
+
+    run(options.output, tell)
     return DONE
 
 

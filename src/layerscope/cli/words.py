@@ -9,7 +9,6 @@ PHRASES = {
     "pass --trust (trust=True)": "pass --trust",
     "trust=True": "--trust",
     "preprocess=None": "--preprocess none",
-    "preprocess={'name': 'auto', 'range': (0, 4095)}": "--range 0:4095",
     "weights= (--weights)": "--weights",
     "leave weights= out (--weights)": "leave --weights out",
     ", and register it": "",

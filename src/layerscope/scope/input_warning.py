@@ -13,6 +13,7 @@ from ..errors import PreprocessWarning, caller_level
 from ..inputs.input_check import doubt, in_parts
 from ..inputs.photo import as_array
 from ..inputs.recipe import as_recipe
+from ..surface import levels_option
 from .batches import Batch
 from .run import forward_pass
 
@@ -49,7 +50,7 @@ def _warn_of_dark_photos(scope: Scope, batch: Batch) -> None:
         if note := next((note for note in photo.notes if kind_of(note) == "range"), None):
             scope._cache.dark_photo_said = True
             text = f"{photo.id}: {note}, so it is nearly black for the model: if it holds fewer bits, say so, with"
-            way = f"{text} preprocess={{'name': 'auto', 'range': (0, 4095)}} for 12"
+            way = f"{text} {levels_option(0, 4095)} for 12"
             warnings.warn(way, PreprocessWarning, stacklevel=caller_level())
             return
 

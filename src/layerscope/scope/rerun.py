@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from ..backends.protocol import Head
 from ..core.feature_map import FeatureMap
 from ..core.layer import split_call
 from ..core.layer_table import LayerTable
-from ..errors import BadOption
+from ..errors import BadOption, LayerscopeError
 from ..inputs.photo import as_array
 from .attempt import run_batch
 from .batches import Batch, array_batches
@@ -117,11 +118,23 @@ class Rerun:
         gradients = captured and self.target is not None
         if gradients and callable(self.target):
             return 1  # it may be written for one image, and its gradient would be that of the first alone
+        if count > 1 and not self._takes_several():
+            return 1
         table = layer_table(self.scope, next(array_batches(self.image(0).inputs, self.scope.plan)))
         sizes = [math.prod(layer.shape) for layer in table if layer.shape]
         # Without gradients a framework keeps the values of two layers at a time; beside them stand three copies of the input.
         values = sum(sizes) if gradients else 2 * max(sizes, default=0)
         return images_that_fit(4 * values + 3 * self.image(0).inputs.nbytes, count)
+
+    def _takes_several(self) -> bool:
+        """Whether the model takes more than one image at a time, and gives each its own output; tried once."""
+        cache, axis = self.scope._cache, self.axes.index("b")
+        if cache.several is None:
+            pair = np.repeat(self.image(0).inputs, 2, axis)
+            cache.several = self.scope.plan.batch is not None or any(array.shape[axis] > 1 for array in self.batches)
+            with suppress(LayerscopeError):
+                cache.several = cache.several or len(self._capture([pair], Question("output")).values) == 2
+        return cache.several
 
     def scores(self, inputs: np.ndarray, target: Any, change: Change | None = None) -> np.ndarray:
         scope, backend = self.scope, self.scope._reader

@@ -55,6 +55,7 @@ class Cache:
     tables: dict[Any, Kept] = field(default_factory=dict)  # the one that was used last at the end
     input_checked: bool = False
     counted: dict[Any, set[Any]] = field(default_factory=dict)  # what batches gave of layers called as the table says
+    several: bool | None = None  # whether the model takes several images at a time, once that was tried
     by_image: set[str] = field(default_factory=set)  # layers that are called for each image, whose calls are joined
     dark_photo_said: bool = False
 

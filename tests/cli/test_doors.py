@@ -250,7 +250,7 @@ def test_a_library_that_fails_is_one_line(run, tmp_path, monkeypatch, code):
     assert "Traceback" not in err
 
 
-def test_a_range_is_advised_with_the_option_and_the_numbers_of_the_file(run, tmp_path, model):
+def test_a_range_is_advised_with_the_option_and_the_numbers_of_the_file(run, tmp_path):
     np.save(tmp_path / "wide.npy", np.arange(192).reshape(8, 8, 3) * 20)
     code, _, err = run("show", "demo", "wide.npy", "-o", "out")
     assert code == 1

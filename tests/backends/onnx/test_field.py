@@ -174,7 +174,7 @@ def test_a_resize_reads_where_the_standard_says(grid):
     compared = 0
     pictures = field_probe.line_images((16, 20)) + 1  # of ones, as cubic weights of both signs leave none of a line
     for options in [*RESIZES, {"mode": "linear", "antialias": 1}] if grid == "half_pixel" else RESIZES:
-        for scales in ([2, 1.5], [0.5, 0.25], [3, 0.6]):
+        for scales in ([2, 1.5], [0.5, 0.25], [3, 0.6], [1.45, 0.33]):
             graph = GraphBuilder()
             region = graph.weight(np.float32([0, 0, 0.25, 0.5, 1, 1, 0.75, 0.9]))
             scales = graph.weight(np.float32([1, 1, *scales]))

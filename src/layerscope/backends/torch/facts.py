@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from ..common.axes import CHANNELS_FIRST
 from ..common.facts import sample, sampled_digest
+from ..common.run import TensorMap
 from ..protocol import Facts, Input
 from . import hub
 from .evidence import own_scaling, resizes
 from .outputs import as_captured
-from .tree import named_modules_of
+from .tree import modules_of, named_modules_of
 
 
 def facts(model: nn.Module) -> Facts:
@@ -57,28 +61,106 @@ def _inputs_of_export(model: nn.Module) -> tuple[Input, ...]:
 
 def digest(model: nn.Module) -> str:
     """A digest over name, shape, type and 64 evenly spaced values of each parameter and buffer: milliseconds for VGG16."""
-    return sampled_digest(_weights(model))
+    known = SAMPLED.get(model)
+    if known is not None and known.is_of(model):
+        return known.digest
+    named = named_modules_of(model)
+    tensors = [*_tensors(named, "_parameters"), *_tensors(named, "_buffers")]
+    result = sampled_digest(_weights(named, tensors))
+    if len(tensors) > FEW and sum(tensor.numel() for _, tensor in tensors) <= MOST_HELD and not _packed(named):
+        sampled = Sampled.of(model, result)
+        if sampled is not None:
+            SAMPLED.set(model, sampled)
+    return result
 
 
+@dataclass(frozen=True)
+class Sampled:
+    """A digest with what it was made from: the weights, and views of their sampled values by type."""
+
+    digest: str
+    keys: list[str]
+    tensors: list[torch.Tensor]
+    places: list[Any]
+    views: list[list[np.ndarray]]
+    values: list[bytes]
+
+    @classmethod
+    def of(cls, model: nn.Module, digest: str) -> Sampled | None:
+        """Of a model whose weights can all be read straight from the memory."""
+        keys, tensors = _keys_and_tensors(model)
+        if not all(type(tensor) in PLAIN and tensor.is_cpu and tensor.layout is torch.strided for tensor in tensors):
+            return None
+        try:
+            views = [_view(tensor) for tensor in tensors]
+        except (TypeError, RuntimeError):  # of a type that numpy hasn't
+            return None
+        groups = [[view for view in views if view.dtype == kind] for kind in {view.dtype for view in views}]
+        return cls(digest, keys, tensors, _places(tensors), groups, _values(groups))
+
+    def is_of(self, model: nn.Module) -> bool:
+        """Whether a model still has these weights: what writes to `weight.data`, and fused optimizers, leave no count."""
+        keys, tensors = _keys_and_tensors(model)
+        same = len(tensors) == len(self.tensors) and all(map(operator.is_, tensors, self.tensors))
+        return same and keys == self.keys and _places(tensors) == self.places and _values(self.views) == self.values
+
+
+def _keys_and_tensors(model: nn.Module) -> tuple[list[str], list[torch.Tensor]]:
+    """The names of modules in their parents, and all weights and buffers."""
+    keys: list[str] = []
+    tensors: list[torch.Tensor | None] = []
+    for module in modules_of(model):
+        tensors += module._parameters.values()
+        if module._buffers:
+            tensors += module._buffers.values()
+        if module._modules:
+            keys += module._modules
+    return keys, [tensor for tensor in tensors if tensor is not None]
+
+
+def _places(tensors: Sequence[torch.Tensor]) -> list[Any]:
+    return [(tensor.data_ptr(), tensor.shape) for tensor in tensors]
+
+
+def _values(groups: Sequence[Sequence[np.ndarray]]) -> list[bytes]:
+    return [np.concatenate(views).tobytes() for views in groups]
+
+
+FEW = 16  # weights: looked at anew each time
+MOST_HELD = 1 << 24  # numbers of all weights: the views hold memory that a model may have left since
+SAMPLED: TensorMap[Sampled] = TensorMap()
 PLAIN = (torch.nn.Parameter, torch.Tensor)
 
 
-def _weights(model: nn.Module) -> Iterator[tuple[str, bytes]]:
+def _is_simple(tensor: torch.Tensor) -> bool:
+    """Whether a weight can be read straight from the memory, as nearly all."""
+    return type(tensor) in PLAIN and tensor.is_cpu and tensor.dtype is torch.float32 and tensor.layout is torch.strided
+
+
+def _packed(named: Sequence[tuple[str, nn.Module]]) -> list[tuple[str, Any]]:
+    """Quantised layers keep their weights in a package of the engine's own, and give them by a method."""
+    return [
+        (name, module)
+        for name, module in named
+        if type(module).__module__.startswith("torch.ao.nn.quantized") and callable(getattr(module, "weight", None))
+    ]
+
+
+def _weights(
+    named: Sequence[tuple[str, nn.Module]], tensors: Sequence[tuple[str, torch.Tensor]]
+) -> Iterator[tuple[str, bytes]]:
     """The description and a sample of each parameter and buffer, and of weights that quantised layers have packed."""
-    modules = named_modules_of(model)
-    for name, tensor in (*_tensors(modules, "_parameters"), *_tensors(modules, "_buffers")):
+    for name, tensor in tensors:
         description = name + _shape_and_type(tensor.shape, tensor.dtype)
-        if type(tensor) in PLAIN and tensor.is_cpu and tensor.dtype is torch.float32 and tensor.layout is torch.strided:
-            yield description, _sample(tensor)
+        if _is_simple(tensor):
+            yield description, _view(tensor).tobytes()
             continue
         for part in _plain(tensor):
             there = not part.is_meta and part.numel() and part.layout is torch.strided
             yield description, _sample_of(part) if there else b""
-    for name, module in modules:
-        # Quantised layers keep their weights in a package of the engine's own, and give them by a method.
-        if type(module).__module__.startswith("torch.ao.nn.quantized") and callable(getattr(module, "weight", None)):
-            weight = module.weight()
-            yield name + _shape_and_type(weight.shape, weight.dtype), _sample(weight.dequantize())
+    for name, module in _packed(named):
+        weight = module.weight()
+        yield name + _shape_and_type(weight.shape, weight.dtype), _sample(weight.dequantize())
 
 
 @lru_cache(maxsize=4096)
@@ -118,11 +200,15 @@ def _sample_of(tensor: torch.Tensor) -> bytes:
 
 def _sample(tensor: torch.Tensor) -> bytes:
     if tensor.is_cpu and tensor.dtype is torch.float32:
-        # Straight from the memory: half a dozen tensor operations for each weight would be felt in every capture.
-        values: bytes = sample(tensor.detach().numpy().reshape(-1)).tobytes()
-        return values
+        return _view(tensor).tobytes()
     flat = tensor.detach().reshape(-1)
     return as_captured(sample(flat)).values.tobytes()
+
+
+def _view(tensor: torch.Tensor) -> np.ndarray:
+    """The sampled values, straight from the memory: half a dozen tensor operations for each would be felt in every capture."""
+    view: np.ndarray = sample(tensor.detach().numpy().reshape(-1))
+    return view
 
 
 def _inputs(model: nn.Module, size: Sequence[int] | None) -> tuple[Input, ...]:

@@ -50,13 +50,20 @@ def channels_last(values: np.ndarray, axes: str) -> np.ndarray:
     >>> channels_last(np.zeros((24, 32)), "hw").shape
     (1, 24, 32, 1)
     """
-    check(axes, values.shape)
+    if values.ndim != _rank(axes):
+        check(axes, values.shape)
     values = values.transpose(_order(axes))
     if "b" not in axes:
         values = values[None]
     if "c" not in axes:
         values = values[..., None]
     return values
+
+
+@lru_cache(maxsize=256)
+def _rank(axes: str) -> int:
+    """How many axes these are; -1 for letters that are none."""
+    return len(axes) if len(set(axes)) == len(axes) and set(axes) <= set(LETTERS) else -1
 
 
 @lru_cache(maxsize=256)

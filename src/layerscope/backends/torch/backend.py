@@ -22,6 +22,8 @@ from .target import scores
 from .tree import weights_of
 from .weights import head, kernel
 
+PLAIN = frozenset({torch.nn.Parameter})
+
 
 class TorchBackend(RoleBackend[torch.nn.Module]):
     """Reads a `torch.nn.Module`, compiled, parallel or exported (`torch.export`)."""
@@ -58,7 +60,8 @@ class TorchBackend(RoleBackend[torch.nn.Module]):
                 "this is a TorchScript module, whose layers can't be watched: give the original nn.Module, or export "
                 "it again with torch.export.save (.pt2)"
             )
-        if any(map(is_lazy, weights_of(model))):
+        weights = weights_of(model)
+        if not PLAIN.issuperset(map(type, weights)) and any(map(is_lazy, weights)):
             lazy = [name for name, tensor in model.named_parameters() if isinstance(tensor, UninitializedParameter)]
             raise ModelNotReadable(
                 f"{', '.join(lazy[:3])}: weights of lazy modules have no size yet; run the model once on your own batch"

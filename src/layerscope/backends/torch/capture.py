@@ -9,7 +9,7 @@ import torch
 
 from ..protocol import Captured, Pick, Target
 from .isolation import run_replica
-from .keeping import Keeper, WrittenTo
+from .keeping import COUNTS, Habits, WrittenTo
 from .model import forward
 from .recorder import Recorder, Wanted, recording
 from .target import GradientRecorder
@@ -26,8 +26,7 @@ def capture(
 
     def run(replica: torch.nn.Module) -> dict[str, Captured]:
         wanted = Wanted.find_all(replica, paths, picks)
-        watched = any(request.function or request.attention for request in wanted) if len(wanted) > 1 else None
-        recorder = Recorder(wanted, None if copy else Keeper.of(model, replica, watched))
+        recorder = Recorder(wanted, replica, None if copy else habits)
         with recording(replica, recorder):
             forward(replica, batch)
         return recorder.results()
@@ -39,7 +38,8 @@ def capture(
             gradients.differentiate(forward(replica, batch), target)
         return gradients.results()
 
-    copy = False
+    habits = Habits.of(model)
+    copy = not COUNTS or habits.uncounted
     if target is not None:
         return run_replica(model, run_back, gradients=True)
     try:

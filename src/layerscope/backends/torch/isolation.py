@@ -237,9 +237,8 @@ def _changed(model: torch.nn.Module, before: Versions | None) -> bool:
     """Whether the weights may have changed since `before`, or are about to."""
     if before is None:
         return True
-    now = _versions(
-        model, before.shared
-    )  # a thread that begins or ends meanwhile, such as a progress bar's, is no change
+    # A thread that begins or ends meanwhile, such as a progress bar's, is no change. Nobody but it puts other weights there.
+    now = _versions(model, before.shared, None if before.shared else before.weights)
     return now is None or now.state != before.state
 
 

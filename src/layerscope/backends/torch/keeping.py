@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -18,6 +19,7 @@ from torch.overrides import TorchFunctionMode
 from ..common.fault import call_model
 from ..common.run import TensorMap
 from ..protocol import Captured
+from .outputs import is_plain
 from .tree import modules_of
 
 LEAST = 1 << 14  # numbers: a copy of fewer costs less than keeping count of them
@@ -99,26 +101,25 @@ class Taken(NamedTuple):
 class Keeper:
     """Takes outputs in one run, as they are or as copies, and tells in the end what became of those that were kept.
 
-    `watched` says whether `ask` is told where the memory of a tensor is asked for; else only the last output is kept.
+    `watched` says whether functions are watched in any case, `alone` that one output alone is wanted.
     """
 
-    def __init__(self, habits: Habits, watched: bool) -> None:
-        self.habits, self.watched = habits, watched
+    def __init__(self, habits: Habits, replica: torch.nn.Module, *, watched: bool, alone: bool) -> None:
+        self.habits, self.replica, self.watched, self.alone = habits, replica, watched, alone
         self.seen: dict[Any, tuple[StorageWeakRef, Taken]] = {}
         self.asked: dict[int, StorageWeakRef] = {}
 
-    @classmethod
-    def of(cls, model: torch.nn.Module, replica: torch.nn.Module, watched: bool | None) -> Keeper | None:
-        """One for a run of the replica of a model; `None` where everything is to be copied.
+    @cached_property
+    def watchable(self) -> bool:
+        """Whether outputs may be kept that the model goes on with: it computes the same while its functions are watched."""
+        if self.alone:
+            return False
+        return self.watched or not any(isinstance(module, TWO_WAYS) for module in modules_of(self.replica))
 
-        `watched` says whether functions are watched in any case; `None`: one output alone is wanted.
-        """
-        habits = Habits.of(model)
-        if not COUNTS or habits.uncounted:
-            return None
-        if watched is False:
-            watched = not any(isinstance(module, TWO_WAYS) for module in modules_of(replica))
-        return cls(habits, bool(watched))
+    @property
+    def watches(self) -> bool:
+        """Whether a watch has to be there: not where everything that is taken is copied as well."""
+        return bool(self.habits.kept or self.habits.same) and self.watchable
 
     def ask(self, values: Iterable[Any]) -> None:
         """The model asks for the memory of tensors."""
@@ -129,8 +130,8 @@ class Keeper:
                     self.asked[storage._cdata] = StorageWeakRef(storage)
 
     def take(self, address: Any, tensor: torch.Tensor, *, last: bool) -> Taken | None:
-        """Take a tensor; `None` for one that has to be copied like any other. `last`: the run ends with it."""
-        if tensor.numel() < LEAST or not (self.watched or last) or not is_plain(tensor) or tensor.is_inference():
+        """Take a large tensor; `None` for one that has to be copied like any other. `last`: the run ends with it."""
+        if not (last or self.watchable) or not is_plain(tensor) or tensor.is_inference():
             return None
         storage = tensor.untyped_storage()
         if storage.nbytes() != tensor.numel() * tensor.element_size() or not storage.resizable():
@@ -196,17 +197,6 @@ class Keeper:
         else:
             habits.uncounted = True
         return one.copy
-
-
-def is_plain(tensor: torch.Tensor) -> bool:
-    """Whether a tensor is nothing but float32 numbers in this computer's memory."""
-    return (
-        type(tensor) is torch.Tensor
-        and tensor.dtype is torch.float32
-        and tensor.layout is torch.strided
-        and tensor.is_cpu
-        and not tensor.is_neg()
-    )
 
 
 def equal(one: torch.Tensor, other: torch.Tensor) -> bool:

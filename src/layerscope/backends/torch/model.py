@@ -6,6 +6,7 @@ import copy
 from collections import OrderedDict
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -93,8 +94,8 @@ class Feed:
     def __init__(self, model: torch.nn.Module) -> None:
         modules = modules_of(model)
         self.device = _device(modules)
-        first = [module for module in modules if isinstance(module, TYPED)][:1]
-        kinds = (tensor.dtype for tensor in _tensors(first + modules))
+        first = next((module for module in modules if isinstance(module, TYPED)), None)
+        kinds = (tensor.dtype for tensor in _tensors(modules if first is None else [first, *modules]))
         self.kind = next((kind for kind in kinds if kind.is_floating_point and kind.itemsize > 1), None)
         self.memo: dict[int, Any] = {}  # what was given twice is one object again
         self.foreign: set[torch.dtype] = set()  # other floating types that were given
@@ -152,9 +153,12 @@ def _tensors(modules: list[torch.nn.Module]) -> Iterator[torch.Tensor]:
 
 def _device(modules: list[torch.nn.Module]) -> torch.device:
     """Where a model computes."""
-    weights = [tensor for tensor in _tensors(modules) if tensor.is_floating_point()]
-    device = next((weight.device for weight in weights if not weight.is_meta), None)
-    if device is not None or not weights:
+    weights = (tensor for tensor in _tensors(modules) if tensor.is_floating_point())
+    first = next(weights, None)
+    device = next(
+        (weight.device for weight in chain([first], weights) if weight is not None and not weight.is_meta), None
+    )
+    if device is not None or first is None:
         return device or torch.device("cpu")
     # accelerate keeps weights elsewhere, and brings each to this device while its layer runs.
     hooks = [getattr(module, "_hf_hook", None) for module in modules]

@@ -49,13 +49,27 @@ def padded(tensor: torch.Tensor) -> torch.Tensor:
     return torch.nested.to_padded_tensor(tensor, 0.0) if tensor.is_nested else tensor
 
 
+def is_plain(tensor: torch.Tensor) -> bool:
+    """Whether a tensor is nothing but float32 numbers in this computer's memory, as those of nearly all layers.
+
+    No complex number, nor a code of a quantised one, has this type.
+    """
+    return (
+        type(tensor) is torch.Tensor
+        and tensor.dtype is torch.float32
+        and tensor.is_cpu
+        and tensor.layout is torch.strided
+        and not tensor.is_neg()
+    )
+
+
 def as_captured(value: torch.Tensor, pick: Pick | None = None) -> Captured:
     """A copy on the host, taken before the next module can write into the tensor; of the channels of `pick` alone."""
+    if pick is None and is_plain(value):
+        return Captured((value.detach() if value.requires_grad else value).clone().numpy(), dtype="float32")
     value = padded(value)
     tensor = value if pick is None else _take(value, pick)
-    # Of thousands of layers, nearly all. No complex number, nor a code of a quantised one, has this type.
-    plain = type(tensor) is torch.Tensor and tensor.dtype is torch.float32 and tensor.layout is torch.strided
-    if plain and tensor.is_cpu and not tensor.is_neg():
+    if is_plain(tensor):
         return Captured(tensor.detach().clone().numpy(), dtype="float32")
     dtype = str(value.dtype).removeprefix("torch.")
     if tensor.is_quantized:

@@ -20,7 +20,7 @@ from ..protocol import Captured, Pick
 from . import attention
 from .functions import FUNCTION, FunctionWatch, ModuleWatch, Operation, unwatch
 from .isolation import add_hook, hooked
-from .keeping import Keeper, MemoryWatch, Taken
+from .keeping import LEAST, Habits, Keeper, MemoryWatch, Taken
 from .outputs import as_captured, main_part, parts_of
 
 
@@ -51,10 +51,16 @@ class Wanted:
         return bool(FUNCTION.fullmatch(self.part or ""))
 
     @property
+    def inner(self) -> str:
+        """What is made inside the module, if that is meant: attention weights, a function; else `""`."""
+        if self.part is None:
+            return ""
+        return attention.NAME if self.attention else "function" if self.function else ""
+
+    @property
     def source(self) -> Any:
         """What the calls are counted of."""
-        inside = self.part is not None and (self.attention or self.function)
-        return (self.module, self.part) if inside else self.module
+        return (self.module, self.part) if self.inner else self.module
 
     @classmethod
     def find_all(
@@ -84,11 +90,17 @@ class Wanted:
 class Recorder:
     """Takes what was asked for from hooks and watches, and stops the run when it has everything.
 
-    Outputs are copied, but for those that a `keeper` takes as they are.
+    Outputs are copied, but for those that can be kept as they are by the `habits` of the model.
     """
 
-    def __init__(self, wanted: Sequence[Wanted], keeper: Keeper | None = None) -> None:
-        self.wanted, self.keeper = wanted, keeper
+    def __init__(
+        self, wanted: Sequence[Wanted], replica: torch.nn.Module | None = None, habits: Habits | None = None
+    ) -> None:
+        self.wanted = wanted
+        self.inner = frozenset(kind for request in wanted if (kind := request.inner))
+        self.keeper = None
+        if replica is not None and habits is not None:
+            self.keeper = Keeper(habits, replica, watched=bool(self.inner), alone=len(wanted) == 1)
         self.calls: dict[Any, int] = {}
         self.taken: list[tuple[Wanted, int, Any]] = []
         # Looked up at each call: of thousands of layers, each asks for its own alone.
@@ -100,7 +112,8 @@ class Recorder:
 
     def hook(self, module: torch.nn.Module, inputs: Any, output: Any) -> Any:
         """The forward hook of a module: takes what was asked for of its output; the value passed on, `None` for its own."""
-        call = self._count(module)
+        call = self.calls.get(module, 0)
+        self.calls[module] = call + 1
         requests = self._requests(module, call)
         if not requests:
             return None
@@ -139,21 +152,20 @@ class Recorder:
     def watch(self) -> TorchFunctionMode | None:
         """The watch that the layers asked for need; hooks on modules need none."""
         ask = None if self.keeper is None else self.keeper.ask
-        attending = {request.module for request in self.wanted if request.attention}.__contains__
-        functions = any(request.function for request in self.wanted)
-        if any(request.attention for request in self.wanted):
-            if functions:
+        if attention.NAME in self.inner:
+            attending = {request.module for request in self.wanted if request.attention}.__contains__
+            if len(self.inner) > 1:
                 return attention.InnerWatch(self.attended, self.operated, attending, ask=ask)
             return attention.AttentionWatch(self.attended, attending, ask=ask)
-        if functions:
+        if self.inner:
             return FunctionWatch(self.operated, ask=ask)
-        return None if self.keeper is None or not self.keeper.watched else MemoryWatch(self.keeper.ask)
+        return MemoryWatch(self.keeper.ask) if self.keeper is not None and self.keeper.watches else None
 
     def take(self, wanted: Wanted, call: int, tensor: torch.Tensor) -> None:
         """Keep one tensor, or a copy of it."""
         with unwatch():
             kept = None
-            if self.keeper is not None and wanted.pick is None:
+            if self.keeper is not None and wanted.pick is None and tensor.numel() >= LEAST:
                 last = not self.endless and self.missing == {(wanted.source, wanted.call)}
                 kept = self.keeper.take((wanted.path, call, type(wanted.module)), tensor, last=last)
             self.taken.append((wanted, call, as_captured(tensor, wanted.pick) if kept is None else kept))
@@ -176,7 +188,9 @@ class Recorder:
     def _requests(self, source: Any, call: int) -> list[Wanted]:
         """What was asked for of this call of a source."""
         calls = self.requests.get(source)
-        return [] if calls is None else [*calls.get(None, ()), *calls.get(call, ())]
+        if calls is None:
+            return []
+        return calls.get(call, []) if None not in calls else [*calls[None], *calls.get(call, ())]
 
     def _count(self, source: Any) -> int:
         """The number of this call of a source."""

@@ -110,11 +110,12 @@ class InnerWatch(AttentionWatch):
         attended: Attended,
         operated: Operated,
         wanted: Callable[[nn.Module], bool] = lambda _: True,
+        asked: Callable[[nn.Module], bool] = lambda _: True,
         *,
         ask: Ask | None = None,
     ) -> None:
         super().__init__(attended, wanted, ask=ask)
-        self._functions = FunctionWatch(operated)
+        self._functions = FunctionWatch(operated, asked)
         self._functions.running = self.running
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -86,11 +86,16 @@ Operated = Callable[[Operation], torch.Tensor | None]
 
 
 class FunctionWatch(ModuleWatch):
-    """Reports every function that computes something in the forward of a module that isn't one of torch's own."""
+    """Reports every function that computes something in the forward of a module that isn't one of torch's own.
 
-    def __init__(self, operated: Operated, ask: Ask | None = None) -> None:
+    `asked` says of which modules it is wanted.
+    """
+
+    def __init__(
+        self, operated: Operated, asked: Callable[[nn.Module], bool] = lambda _: True, *, ask: Ask | None = None
+    ) -> None:
         super().__init__(ask)
-        self._operated = operated
+        self._operated, self._asked = operated, asked
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -105,7 +110,9 @@ class FunctionWatch(ModuleWatch):
     def report(self, func: Any, args: Any, kwargs: Any, out: torch.Tensor) -> torch.Tensor:
         """The value passed on after a function gave `out`."""
         name, module, used = self.running[-1]
-        base, in_place = plain_name(base_name(func))
+        if not self._asked(module):
+            return out
+        base, in_place = _name_of(func)
         if base in PLAIN or not base or _is_torchs_own(module):
             return out
         with unwatch():
@@ -151,6 +158,12 @@ def plain_name(name: str) -> tuple[str, bool]:
     return name.strip("_"), False
 
 
+@lru_cache(maxsize=4096)
+def _name_of(func: Any) -> tuple[str, bool]:
+    """A function's plain name, and whether it writes into its argument."""
+    return plain_name(base_name(func))
+
+
 @cache
 def _full_name(func: Any) -> str:
     return f"torch.{base_name(func)}" if isinstance(func, torch._ops.OpOverload) else resolve_name(func) or ""
@@ -158,7 +171,12 @@ def _full_name(func: Any) -> str:
 
 def _is_torchs_own(module: nn.Module) -> bool:
     """A layer of torch itself: what its forward calls is the layer."""
-    return type(module).__module__.startswith(("torch.nn.", "torch.ao.nn.")) and alone(module)
+    return _is_of_torch(type(module)) and alone(module)
+
+
+@lru_cache(maxsize=4096)
+def _is_of_torch(kind: type) -> bool:
+    return kind.__module__.startswith(("torch.nn.", "torch.ao.nn."))
 
 
 def alone(module: nn.Module) -> bool:

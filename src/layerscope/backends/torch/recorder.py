@@ -152,13 +152,14 @@ class Recorder:
     def watch(self) -> TorchFunctionMode | None:
         """The watch that the layers asked for need; hooks on modules need none."""
         ask = None if self.keeper is None else self.keeper.ask
+        asked = {request.module for request in self.wanted if request.function}.__contains__
         if attention.NAME in self.inner:
             attending = {request.module for request in self.wanted if request.attention}.__contains__
             if len(self.inner) > 1:
-                return attention.InnerWatch(self.attended, self.operated, attending, ask=ask)
+                return attention.InnerWatch(self.attended, self.operated, attending, asked, ask=ask)
             return attention.AttentionWatch(self.attended, attending, ask=ask)
         if self.inner:
-            return FunctionWatch(self.operated, ask=ask)
+            return FunctionWatch(self.operated, asked, ask=ask)
         return MemoryWatch(self.keeper.ask) if self.keeper is not None and self.keeper.watches else None
 
     def take(self, wanted: Wanted, call: int, tensor: torch.Tensor) -> None:

@@ -230,7 +230,8 @@ def _feature_map(path: str, rows: _Rows, gradient_rows: _Rows | None, everything
     grid = layer.grid if "n" in layer.axes else None
     if grid is not None:
         values, tokens = split_tokens(values, grid, layer.order)
-        layer = replace(layer, prefix=prefix_names(tokens.shape[1], layer.prefix))
+        prefix = prefix_names(tokens.shape[1], layer.prefix)
+        layer = layer if prefix == layer.prefix else replace(layer, prefix=prefix)
         gradient = None if gradient is None else split_tokens(gradient, grid, layer.order)[0]
     if layer.part:
         notes = (*notes, Note("main-output", f"{layer.part} of its outputs"))

@@ -171,12 +171,7 @@ def _full_name(func: Any) -> str:
 
 def _is_torchs_own(module: nn.Module) -> bool:
     """A layer of torch itself: what its forward calls is the layer."""
-    return _is_of_torch(type(module)) and alone(module)
-
-
-@lru_cache(maxsize=4096)
-def _is_of_torch(kind: type) -> bool:
-    return kind.__module__.startswith(("torch.nn.", "torch.ao.nn."))
+    return type(module).__module__.startswith(("torch.nn.", "torch.ao.nn.")) and alone(module)
 
 
 def alone(module: nn.Module) -> bool:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import BadOption
@@ -73,6 +77,29 @@ def _text(source: Path) -> str:
         return source.read_text("ascii")
     except (OSError, UnicodeDecodeError):  # another system, or a container that hides it
         return ""
+
+
+_LOCK = threading.Lock()
+_held = 0  # how many hold collection back
+_enabled = False  # whether it was on before them
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Around making thousands of objects that stay: automatic garbage collection would look at all of them again and again."""
+    global _held, _enabled
+    with _LOCK:
+        if not _held:
+            _enabled = gc.isenabled()
+            gc.disable()
+        _held += 1
+    try:
+        yield
+    finally:
+        with _LOCK:
+            _held -= 1
+            if not _held and _enabled:
+                gc.enable()
 
 
 def short_of_memory(error: BaseException) -> bool:

@@ -16,6 +16,7 @@ from ..core.layer_table import LayerTable
 from ..core.note import Note, kind_of
 from ..core.placement import Placement
 from ..errors import BadOption, CaptureTooLarge, LayerNotFound, LayerscopeError
+from ..memory import uncollected
 from ..safe_text import counted, printable
 from .attempt import warn_of_skipped
 from .batches import Batch
@@ -115,14 +116,15 @@ def join(
     maps: dict[str, FeatureMap] = {}
     errors: dict[str, LayerscopeError] = {}
     everything = _Images.of(batches, origin(batches))
-    for path in list(values):
-        rows, gradient = values.pop(path), gradients.pop(path, None)
-        try:
-            maps[path] = _feature_map(path, rows, gradient, everything)
-        except LayerscopeError as error:
-            if rows.path not in rows.request.by_rule or isinstance(error, CaptureTooLarge):
-                raise
-            errors[path] = error
+    with uncollected():
+        for path in list(values):
+            rows, gradient = values.pop(path), gradients.pop(path, None)
+            try:
+                maps[path] = _feature_map(path, rows, gradient, everything)
+            except LayerscopeError as error:
+                if rows.path not in rows.request.by_rule or isinstance(error, CaptureTooLarge):
+                    raise
+                errors[path] = error
     if errors and not maps:
         raise next(iter(errors.values()))
     if errors:

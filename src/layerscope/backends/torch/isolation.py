@@ -14,6 +14,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ...errors import ModelNotReadable
+from ...memory import uncollected
 from ..common.fault import call_model
 from ..common.run import EAGERLY, TensorMap, identities, others_inside
 from .replica import replicate
@@ -136,7 +137,9 @@ def _on_shared_weights(
     known = WRITING.get(model) is not None
     if not known and _may_write_unseen(model):
         return None
-    before, replica = _versions(model, weights=weights), replicate(model)
+    before = _versions(model, weights=weights)
+    with uncollected():
+        replica = replicate(model)
     try:
         with nullcontext() if known else WriteGuard(weights):
             result = evaluated(replica)

@@ -25,7 +25,7 @@ class CallableCopier:
     @functools.cached_property
     def inside(self) -> set[int]:
         """The modules of the tree, by identity."""
-        return {id(module) for module in modules_of(self.model)}
+        return set(map(id, modules_of(self.model)))
 
     def copy(self, value: Any) -> Any:
         """The replica's own `value`; `value` itself where that can be shared."""

@@ -39,7 +39,8 @@ def capture(
         return gradients.results()
 
     habits = Habits.of(model)
-    copy = not COUNTS or habits.uncounted
+    # An exported program is another module each time: it has no habits.
+    copy = not COUNTS or habits.uncounted or isinstance(model, torch.export.UnflattenedModule)
     if target is not None:
         return run_replica(model, run_back, gradients=True)
     try:

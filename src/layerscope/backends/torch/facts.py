@@ -64,13 +64,10 @@ def digest(model: nn.Module) -> str:
     known = SAMPLED.get(model)
     if known is not None and known.is_of(model):
         return known.digest
-    named = named_modules_of(model)
-    tensors = [*_tensors(named, "_parameters"), *_tensors(named, "_buffers")]
-    result = sampled_digest(_weights(named, tensors))
-    if len(tensors) > FEW and sum(tensor.numel() for _, tensor in tensors) <= MOST_HELD and not _packed(named):
-        sampled = Sampled.of(model, result)
-        if sampled is not None:
-            SAMPLED.set(model, sampled)
+    result = sampled_digest(_weights(model))
+    sampled = Sampled.of(model, result)
+    if sampled is not None:
+        SAMPLED.set(model, sampled)
     return result
 
 
@@ -87,9 +84,13 @@ class Sampled:
 
     @classmethod
     def of(cls, model: nn.Module, digest: str) -> Sampled | None:
-        """Of a model whose weights can all be read straight from the memory."""
+        """Of a model whose weights can all be read straight from the memory, and are many rather than large."""
         keys, tensors = _keys_and_tensors(model)
+        if len(tensors) < FEW or _packed(named_modules_of(model)):
+            return None
         if not all(type(tensor) in PLAIN and tensor.is_cpu and tensor.layout is torch.strided for tensor in tensors):
+            return None
+        if sum(tensor.numel() for tensor in tensors) > MOST_HELD:
             return None
         try:
             views = [_view(tensor) for tensor in tensors]
@@ -146,11 +147,10 @@ def _packed(named: Sequence[tuple[str, nn.Module]]) -> list[tuple[str, Any]]:
     ]
 
 
-def _weights(
-    named: Sequence[tuple[str, nn.Module]], tensors: Sequence[tuple[str, torch.Tensor]]
-) -> Iterator[tuple[str, bytes]]:
+def _weights(model: nn.Module) -> Iterator[tuple[str, bytes]]:
     """The description and a sample of each parameter and buffer, and of weights that quantised layers have packed."""
-    for name, tensor in tensors:
+    named = named_modules_of(model)
+    for name, tensor in (*_tensors(named, "_parameters"), *_tensors(named, "_buffers")):
         description = name + _shape_and_type(tensor.shape, tensor.dtype)
         if _is_simple(tensor):
             yield description, _view(tensor).tobytes()

@@ -59,7 +59,7 @@ def is_plain(tensor: torch.Tensor) -> bool:
         and tensor.dtype is torch.float32
         and tensor.is_cpu
         and tensor.layout is torch.strided
-        and not tensor.is_neg()
+        and not (tensor.is_nested or tensor.is_neg())
     )
 
 

@@ -58,7 +58,9 @@ class Replicator(CallableCopier):
         """The copy of the whole model: first all modules, so that a deep tree is no deep recursion, then what is in them."""
         if isinstance(self.model, torch.jit.ScriptModule):
             return self.copy(self.model)
-        empty = [(module, self._empty(module)) for module in modules_of(self.model)]
+        modules = modules_of(self.model)
+        self.inside = set(map(id, modules))
+        empty = [(module, self._empty(module)) for module in modules]
         for module, duplicate in empty:
             if duplicate is not None:
                 self._fill(module, duplicate)

@@ -7,14 +7,14 @@ import torch
 
 def modules_of(model: torch.nn.Module) -> list[torch.nn.Module]:
     """A model and all modules inside it, each once: `model.modules()` without the names, which take most of its time."""
-    modules, seen = [model], {id(model)}
-    for module in modules:
-        if module._modules:
-            for child in list(module._modules.values()):
-                if child is not None and id(child) not in seen:
-                    seen.add(id(child))
-                    modules.append(child)
-    return modules
+    found = {id(model): model}
+    level = [model]
+    while level:
+        children = [child for module in level if module._modules for child in list(module._modules.values())]
+        new = {id(child): child for child in children if child is not None and id(child) not in found}
+        found |= new
+        level = list(new.values())
+    return list(found.values())
 
 
 def named_modules_of(model: torch.nn.Module) -> list[tuple[str, torch.nn.Module]]:

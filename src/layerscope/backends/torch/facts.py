@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import operator
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -77,7 +77,7 @@ class Sampled:
 
     digest: str
     keys: list[str]
-    tensors: list[torch.Tensor]
+    tensors: list[weakref.ref[torch.Tensor]]
     places: list[Any]
     views: list[list[np.ndarray]]
     values: list[bytes]
@@ -88,8 +88,8 @@ class Sampled:
         keys, tensors = _keys_and_tensors(model)
         if len(tensors) < FEW or _packed(named_modules_of(model)):
             return None
-        if not all(type(tensor) in PLAIN and tensor.is_cpu and tensor.layout is torch.strided for tensor in tensors):
-            return None
+        if not all(type(tensor) in PLAIN and tensor.is_cpu and tensor.is_contiguous() for tensor in tensors):
+            return None  # numpy would flatten others into a copy
         if sum(tensor.numel() for tensor in tensors) > MOST_HELD:
             return None
         try:
@@ -97,12 +97,13 @@ class Sampled:
         except (TypeError, RuntimeError):  # of a type that numpy hasn't
             return None
         groups = [[view for view in views if view.dtype == kind] for kind in {view.dtype for view in views}]
-        return cls(digest, keys, tensors, _places(tensors), groups, _values(groups))
+        return cls(digest, keys, list(map(weakref.ref, tensors)), _places(tensors), groups, _values(groups))
 
     def is_of(self, model: nn.Module) -> bool:
         """Whether a model still has these weights: what writes to `weight.data`, and fused optimizers, leave no count."""
         keys, tensors = _keys_and_tensors(model)
-        same = len(tensors) == len(self.tensors) and all(map(operator.is_, tensors, self.tensors))
+        same = len(tensors) == len(self.tensors)
+        same = same and all(known() is tensor for known, tensor in zip(self.tensors, tensors, strict=True))
         return same and keys == self.keys and _places(tensors) == self.places and _values(self.views) == self.values
 
 

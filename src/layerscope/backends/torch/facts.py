@@ -116,7 +116,7 @@ def _keys_and_tensors(model: nn.Module) -> tuple[list[str], list[torch.Tensor]]:
         if module._buffers:
             tensors += module._buffers.values()
         if module._modules:
-            keys += module._modules
+            keys += module._modules.keys()
     return keys, [tensor for tensor in tensors if tensor is not None]
 
 

@@ -63,7 +63,7 @@ class Calls:
             part = subpath if subpath == main and len(subpaths) > 1 else ""
             runs = [replace(call[subpath], part=part) for call in calls if subpath in call]
             notes = [runs[0].note]
-            aliases = tuple(name_part(name, subpath) for name in names[1:])
+            aliases = () if subpath == main else tuple(name_part(name, subpath) for name in names[1:])
             if subpath == main:
                 others = ", ".join(repr(name_part(path, other)) for other in subpaths if other != main)
                 notes.insert(0, f"{subpath} of its output; also {others}" if others else "")

@@ -459,3 +459,24 @@ def test_what_a_recurrent_layer_keeps_is_of_one_run() -> None:
         expected.append(np.maximum(state, 0))
     for _ in range(3):
         np.testing.assert_allclose(captured(content, x, path)[0][0], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_variables_with_a_handle_are_those_of_a_fresh_interpreter():
+    class Sum(tf.Module):
+        def __init__(self):
+            super().__init__()
+            self.total = tf.Variable(tf.zeros([1, 4, 4, 3]))
+
+        @tf.function(input_signature=[tf.TensorSpec([1, 4, 4, 3], tf.float32)])
+        def __call__(self, x):
+            self.total.assign_add(x)
+            return tf.nn.relu(self.total * 2.0)
+
+    model = Sum()
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([model.__call__.get_concrete_function()], model)
+    converter.experimental_enable_resource_variables = True
+    scope, x = ls.open(converter.convert(), preprocess=None), np.ones((1, 4, 4, 3), np.float32)
+    for _ in range(3):
+        maps = scope.capture(x, "*")
+        assert len(maps) > 1
+        np.testing.assert_array_equal(list(maps.values())[-1].values, 2 * x)

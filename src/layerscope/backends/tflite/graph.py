@@ -205,9 +205,12 @@ class Graph:
     @cached_property
     def data(self) -> set[int]:
         """The tensors that depend on what is in the inputs, not only on their sizes."""
-        tensors = set(self.inputs)
+        tensors, variables = set(self.inputs), set[int]()
         for operator in self.operators:
-            if operator.name not in SHAPE_BOOKKEEPING and any(index in tensors for index in operator.inputs):
+            taken = [index for index in operator.inputs if index in tensors or index in variables]
+            if taken and operator.name == "ASSIGN_VARIABLE":
+                variables.add(operator.inputs[0])
+            elif taken and operator.name not in SHAPE_BOOKKEEPING:
                 tensors.update(operator.outputs)
         return tensors
 

@@ -62,9 +62,16 @@ class Session:
         content, self.operators = cut(graph, self.tensors, replaced)
         number = threads if threads is not None else setting(THREADS, 1, 1, MOST_THREADS)
         _, interpreter = runtime()
-        with self._named_errors("does not accept the model"), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # tf.lite.Interpreter says that it will move to another package
-            self.interpreter = interpreter(model_content=content, num_threads=number)
+
+        def start() -> Any:
+            with self._named_errors("does not accept the model"), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # tf.lite.Interpreter says that it will move to another package
+                return interpreter(model_content=content, num_threads=number)
+
+        self.interpreter = start()
+        # What an interpreter keeps of variables that have a handle, it keeps for as long as it lives.
+        variables = any(graph.operators[step].name == "VAR_HANDLE" for step in self.operators)
+        self._start = start if variables else None
         self._lock = threading.Lock()
         self._sizes: dict[int, tuple[int, ...]] | None = None
 
@@ -72,6 +79,8 @@ class Session:
         """The tensors for one feed, each in the file's own type."""
         sizes = {index: value.shape for index, value in feeds.items()}
         with self._lock, self._named_errors("could not run the model on this batch"):
+            if self._start is not None and self._sizes is not None:
+                self.interpreter, self._sizes = self._start(), None
             if self._sizes != sizes:
                 now = {detail["index"]: tuple(detail["shape"]) for detail in self.interpreter.get_input_details()}
                 for index, shape in sizes.items():

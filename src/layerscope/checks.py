@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import BadOption, LayerscopeError, near
+from .surface import option
 
 
 def whole(name: str, value: Any, low: int = 1, high: int | None = None, *, instead: str = "") -> int:
@@ -29,7 +30,7 @@ def whole(name: str, value: Any, low: int = 1, high: int | None = None, *, inste
         number = None
     if number is None or number < low or (high is not None and number > high):
         upper = "" if high is None else f" to {high}"
-        raise BadOption(f"{name}={value!r}: use a whole number from {low}{upper}{instead}")
+        raise BadOption(f"{option(name, value)}: use a whole number from {low}{upper}{instead}")
     return number
 
 
@@ -59,7 +60,7 @@ def real(name: str, value: Any, low: float, high: float, *, unit: str = "") -> f
     0.5
     """
     if isinstance(value, bool) or not isinstance(value, Real) or not low <= float(value) <= high:
-        raise BadOption(f"{name}={value!r}: use a number from {low:g} to {high:g}{unit}")
+        raise BadOption(f"{option(name, value)}: use a number from {low:g} to {high:g}{unit}")
     return float(value)
 
 
@@ -71,7 +72,7 @@ def file_path(value: Any, name: str = "path") -> Path:
     layerscope.errors.BadOption: path=None: use the path of a file, a text or a pathlib.Path
     """
     if not isinstance(value, str | os.PathLike) or not isinstance(os.fspath(value), str):
-        raise BadOption(f"{name}={value!r}: use the path of a file, a text or a pathlib.Path")
+        raise BadOption(f"{option(name, value)}: use the path of a file, a text or a pathlib.Path")
     return Path(value)
 
 
@@ -83,7 +84,7 @@ def flag(name: str, value: Any) -> bool:
     layerscope.errors.BadOption: statistics='no': use True or False
     """
     if not isinstance(value, bool) and type(value).__name__ != "bool":
-        raise BadOption(f"{name}={value!r}: use True or False")
+        raise BadOption(f"{option(name, value)}: use True or False")
     return bool(value)
 
 
@@ -96,7 +97,7 @@ def one_of(name: str, value: Any, allowed: Iterable[str]) -> str:
     """
     words = tuple(allowed)
     if not isinstance(value, str) or value not in words:
-        raise BadOption(f"{name}={value!r}: use {', '.join(map(repr, words))}{near(str(value), words)}")
+        raise BadOption(f"{option(name, value)}: use {', '.join(map(repr, words))}{near(str(value), words)}")
     return value
 
 
@@ -116,9 +117,9 @@ def indices(
         try:
             numbers = tuple(operator.index(number) for number in value)
         except TypeError:
-            raise error(f"{name}={value!r}{of}: use whole numbers from 0 to {count - 1}, or a slice") from None
+            raise error(f"{option(name, value)}{of}: use whole numbers from 0 to {count - 1}, or a slice") from None
     if not numbers:
-        raise error(f"{name}={value!r}{of} selects nothing: use numbers from 0 to {count - 1}")
+        raise error(f"{option(name, value)}{of} selects nothing: use numbers from 0 to {count - 1}")
     if any(not 0 <= number < count for number in numbers):
-        raise error(f"{name}={value!r}{of}: use numbers from 0 to {count - 1}")
+        raise error(f"{option(name, value)}{of}: use numbers from 0 to {count - 1}")
     return numbers

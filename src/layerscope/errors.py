@@ -41,6 +41,7 @@ import sys
 from collections.abc import Iterable
 
 from .safe_text import printable
+from .surface import by_surface
 
 
 class LayerscopeError(Exception):
@@ -194,16 +195,14 @@ def near(name: str, known: Iterable[str], count: int = 3) -> str:
     return f". Did you mean {', '.join(others)} or {last}?" if others else f". Did you mean {last}?"
 
 
-LIST_LAYERS = "`layers()` lists them all"
-
-
 def unknown_layer(name: str, known: Iterable[str], hint: str = "") -> LayerNotFound:
     """The error for a name that no layer has, with the closest of the known names, or else with a hint.
 
     >>> str(unknown_layer("block1_con2", ["block1_conv2", "fc"]))
     "no layer 'block1_con2'. Did you mean 'block1_conv2'? `layers()` lists them all"
     """
-    return LayerNotFound(f"no layer {name!r}{near(name, known) or hint or '.'}", LIST_LAYERS)
+    lists = by_surface("`layers()`", "`layerscope layers MODEL`")
+    return LayerNotFound(f"no layer {name!r}{near(name, known) or hint or '.'}", f"{lists} lists them all")
 
 
 def first_line(error: BaseException) -> str:

@@ -6,6 +6,7 @@ that is.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -15,8 +16,10 @@ from typing import Any
 OPTIONS = (
     *("batch", "channels", "clip", "colors", "columns", "combine", "dpi"),
     *("labels", "output", "overlay", "per_page", "preprocess", "scale", "size"),
-    *("sort", "statistics", "target", "text", "theme", "trust", "values"),
+    *("sort", "statistics", "target", "text", "theme", "trust", "values", "weights"),
 )
+# What stands between the numbers of a value there.
+SEPARATORS = {"channels": ",", "size": "x"}
 _SHELL: ContextVar[bool] = ContextVar("layerscope_shell", default=False)
 _NO_VALUE: Any = object()
 
@@ -48,8 +51,8 @@ def option(name: str, value: Any = _NO_VALUE) -> str:
     if value is _NO_VALUE or value is True:
         return flag
     if isinstance(value, tuple | list):
-        return f"{flag} {':'.join(map(str, value))}"
-    return f"{flag} {'none' if value is None else value}"
+        return f"{flag} {SEPARATORS.get(name, ':').join(map(str, value))}"
+    return f"{flag} {'none' if value is None else shlex.quote(str(value))}"
 
 
 def by_surface(python: str, shell: str) -> str:

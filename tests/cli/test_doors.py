@@ -12,7 +12,6 @@ from PIL import Image
 import layerscope as ls
 from helpers.wording import wording
 from layerscope import cli
-from layerscope.cli.words import in_options
 
 onnx = pytest.importorskip("onnx")
 FLOAT, INT64 = onnx.TensorProto.FLOAT, onnx.TensorProto.INT64
@@ -198,26 +197,6 @@ def test_what_is_no_model_file_is_said(run, tmp_path, model):
     code, _, err = run("layers", model)
     assert code == 1
     wording(err)
-
-
-@pytest.mark.parametrize(
-    ("message", "command"),
-    [
-        (
-            "use fewer layers or channels=, or a smaller batch=. More",
-            "use fewer layers or --channels, or a smaller --batch. More",
-        ),
-        ("target='x': give a class", "--target 'x': give a class"),
-        ("use scale='layer'", "use --scale 'layer'"),
-        ("range=(0, 4095)", "range=(0, 4095)"),
-        ("f(size=3) and my_size=4", "f(size=3) and my_size=4"),
-        ("size= and preprocess= change it", "--size and --preprocess change it"),
-        ("per_page=0: use", "--per-page 0: use"),
-        ("LAYERSCOPE_MAX_MEMORY=80GB", "LAYERSCOPE_MAX_MEMORY=80GB"),
-    ],
-)
-def test_keywords_are_options(message, command):
-    assert in_options(message) == command
 
 
 def test_an_installed_plugin_of_pillow_is_registered(run, tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import BadScale
+from ..surface import option
 
 
 def checked_clip(clip: Any) -> tuple[float, float]:
@@ -14,9 +15,11 @@ def checked_clip(clip: Any) -> tuple[float, float]:
     try:
         low, high = (float(percentile) for percentile in clip)
     except (TypeError, ValueError) as error:
-        raise BadScale(f"clip={clip!r}: use two percentiles, such as (1, 99)") from error
+        raise BadScale(f"{option('clip', clip)}: use two percentiles, such as (1, 99)") from error
     if not 0 <= low < high <= 100:
-        raise BadScale(f"clip={clip!r}: use two percentiles from 0 to 100, the lower one first, such as (1, 99)")
+        raise BadScale(
+            f"{option('clip', clip)}: use two percentiles from 0 to 100, the lower one first, such as (1, 99)"
+        )
     return low, high
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import TrustRequired
+from ..surface import by_surface
 
 
 @dataclass(frozen=True)
@@ -129,5 +130,5 @@ def trust_required(source: Path, holds: str, instead: str = "") -> TrustRequired
     net.h5 holds a Lambda layer, which can run code: pass --trust (trust=True) if you trust its source
     """
     problem = f"{source.name} holds {holds}, which can run code"
-    advice = "pass --trust (trust=True) if you trust its source"
+    advice = f"pass {by_surface('--trust (trust=True)', '--trust')} if you trust its source"
     return TrustRequired(problem, f"{advice}, or {instead}" if instead else advice)

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, NoReturn, TypeVar
 
 from ..core.layer import Layer
 from ..errors import BadOption, GradientsUnavailable, LayerscopeError
+from ..surface import by_surface
 from .values import (
     Captured,
     Change,
@@ -48,12 +49,21 @@ __all__ = [
 
 Verb = TypeVar("Verb", bound=Callable[..., Any])
 
-ADVICE = {
-    "gradients": "capture without target= (class_cam, score_cam, ablation_cam and eigen_cam need no gradients), or open the"
-    " model that the file was made from, in the framework that trained it",
-    "scores": "score_cam and eigen_cam need no layer to be changed",
-    "load_weights": "leave weights= out (--weights), and load them in the factory before it returns the model",
-}
+
+def _advice(verb: str) -> str:
+    """What to do where a framework doesn't offer a verb."""
+    advice = {
+        "gradients": by_surface(
+            "capture without target= (class_cam, score_cam, ablation_cam and eigen_cam need no gradients)",
+            "use --combine cam, score-cam, ablation-cam or eigen-cam, which need no gradients",
+        )
+        + ", or open the model that the file was made from, in the framework that trained it",
+        "scores": by_surface("score_cam and eigen_cam need", "--combine score-cam and eigen-cam need")
+        + " no layer to be changed",
+        "load_weights": f"leave {by_surface('weights= out (--weights)', '--weights out')}, and load them in the factory"
+        " before it returns the model",
+    }
+    return advice.get(verb, "")
 
 
 class NotOffered:
@@ -80,7 +90,7 @@ class NotOffered:
     def error(self) -> LayerscopeError:
         """The error that a call raises: `GradientsUnavailable` for `gradients`, `BadOption` for every other verb."""
         kind = GradientsUnavailable if self.verb == "gradients" else BadOption
-        parts = (self.reason, ADVICE.get(self.verb, ""))
+        parts = (self.reason, _advice(self.verb))
         reasons = "; ".join(part for part in parts if part)
         return kind(f"the {self.backend} backend doesn't offer {self.verb}" + f": {reasons}" * bool(reasons))
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BackendMissing, BackendSkipped, BadOption, ModelNotReadable, TrustRequired, caller_level
+from ..surface import by_surface
 from .protocol import REQUIRED, Backend, not_offered
 
 GROUP = "layerscope.backends"
@@ -231,7 +232,8 @@ def for_file(path: Path) -> list[Spec]:
     if not rows and path.suffix.lower() in WEIGHTS:
         raise ModelNotReadable(
             f"{path.name} holds weights alone: give the model that they belong to, such as 'timm:resnet18' or"
-            " 'package.module:factory', and this file as weights= (--weights)"
+            " 'package.module:factory', and this file as"
+            f" {by_surface('weights= (--weights)', '--weights')}"
         )
     if not rows and os.path.isdir(path):
         raise ModelNotReadable(

@@ -36,6 +36,7 @@ from ..checks import indices
 from ..core.feature_map import FeatureMap, as_map
 from ..errors import BadChannels, BadOption, near
 from ..safe_text import counted
+from ..surface import by_surface
 from .statistics import COLUMNS, ChannelRow, ChannelStatistics, statistics
 
 COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
@@ -233,8 +234,11 @@ def positions(one: FeatureMap, channels: Any) -> np.ndarray:
         if not chosen:
             condition = repr(channels) if isinstance(channels, str) else "the condition"
             raise BadChannels(
-                f"no channel of {one.layer.path!r} satisfies {condition}: statistics() lists the figures "
-                "of each channel"
+                f"no channel of {one.layer.path!r} satisfies {condition}: "
+                + by_surface(
+                    "statistics() lists the figures of each channel",
+                    "--statistics writes mean and share of zeros below each tile",
+                )
             )
         return np.array([position_of[channel] for channel in chosen])
     mask = np.asarray(channels) if not isinstance(channels, slice) else None

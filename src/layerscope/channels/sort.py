@@ -9,6 +9,7 @@ import numpy as np
 from ..arrays.moments import BLOCK, moments
 from ..core.feature_map import FeatureMap
 from ..errors import BadChannels, BadOption, near
+from ..surface import option
 from .statistics import FIGURES, figures
 
 SORTS = ("index", *FIGURES, "similarity")
@@ -19,7 +20,7 @@ def check_sort(sort: Any) -> Any:
     """`sort` itself. Raises `BadOption` with near names for what no sheet can be sorted by."""
     name, colon, number = str(sort).partition(":")
     if sort not in SORTS and not (name == "similarity" and colon and number.isdecimal()):
-        raise BadOption(f"sort={sort!r}: use {', '.join(map(repr, ALLOWED))}{near(str(sort), SORTS)}")
+        raise BadOption(f"{option('sort', sort)}: use {', '.join(map(repr, ALLOWED))}{near(str(sort), SORTS)}")
     return sort
 
 
@@ -43,12 +44,13 @@ def ordered(one: FeatureMap, chosen: np.ndarray, sort: str) -> np.ndarray:
 
 def _likeness_to(one: FeatureMap, channel: int, values: np.ndarray) -> np.ndarray:
     """The correlation of each channel of `values` with one channel of the map."""
+    asked = option("sort", f"similarity:{channel}")
     if channel not in one.channels:
-        raise BadChannels(f"sort='similarity:{channel}': {one.layer.path!r} has no channel {channel}")
+        raise BadChannels(f"{asked}: {one.layer.path!r} has no channel {channel}")
     wanted = one.values[..., one.channels.index(channel)]
     alike, known = correlations(np.concatenate([values, wanted[..., None]], -1)[0])
     if not known[-1]:
-        raise BadOption(f"sort='similarity:{channel}': channel {channel} is constant, so no channel correlates with it")
+        raise BadOption(f"{asked}: channel {channel} is constant, so no channel correlates with it")
     return np.where(known[:-1], alike[-1, :-1], np.nan)
 
 

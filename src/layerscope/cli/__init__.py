@@ -15,7 +15,6 @@ from ..safe_text import printable
 from ..surface import command_line
 from . import arguments
 from .commands import DONE, FAILED, INTERRUPTED, run_demo, run_layers, run_show, say
-from .words import in_options
 
 CHANNELS = "only these channels; or a condition, such as 'mean > 0.1 and sparsity < 50%% and not dead'"
 
@@ -62,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             _let_go()
         if isinstance(error, InternalError):
             message = f"{message}; --debug shows it"
-        say(f"error: {' '.join(in_options(message).split())}")
+        say(f"error: {' '.join(message.split())}")
         return FAILED
 
 
@@ -225,7 +224,7 @@ def _spoken_warnings() -> Iterator[None]:
         warnings.simplefilter("always", LayerscopeWarning)
         # Skipped images are listed one by one at the end.
         warnings.simplefilter("ignore", ImagesSkipped)
-        warnings.showwarning = lambda message, *_, **__: say(f"warning: {in_options(' '.join(str(message).split()))}")
+        warnings.showwarning = lambda message, *_, **__: say(f"warning: {' '.join(str(message).split())}")
         yield
 
 

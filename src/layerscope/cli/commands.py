@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from ..safe_text import printable
 from .progress_bar import progress_bar as _progress
-from .words import in_options
 
 if TYPE_CHECKING:
     from ..core.layer_table import LayerTable
@@ -174,7 +173,7 @@ def _open(options: argparse.Namespace) -> Scope:
         labels=options.labels,
         trust=options.trust,
     )
-    say(f"preprocessing: {scope.preprocess.describe()} ({in_options(scope.plan.note)})")
+    say(f"preprocessing: {scope.preprocess.describe()} ({scope.plan.note})")
     return scope
 
 

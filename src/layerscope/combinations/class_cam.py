@@ -16,6 +16,7 @@ from ..scope.open import demo_photo
 from ..scope.rerun import Rerun
 from ..scope.scope import Scope
 from ..scope.target import resolve_target
+from ..surface import by_surface, option
 from .class_map import Method, target_text
 from .smoothing import Averaging, needed_origin
 
@@ -118,7 +119,7 @@ def class_cam(
                     "class_cam takes a class index or a label: a function of the output has no row of weights"
                 )
             if not 0 <= aim < len(rows):
-                raise BadOption(f"target={aim}: the classifier has the classes 0 to {len(rows) - 1}")
+                raise BadOption(f"{option('target', aim)}: the classifier has the classes 0 to {len(rows) - 1}")
             targets.append(text)
             weights.append(rows[aim])
         return Method("Class activation map", positive, target_text(targets)).weigh(fm, np.stack(weights))
@@ -132,7 +133,10 @@ def _rows(fm: FeatureMap, origin: Origin, target: Any) -> np.ndarray:
     if not isinstance(origin, Rerun) or head is None:
         raise BadWeights(
             "this model has no dense layer whose weights can be read",
-            "use grad_cam, or weighted() with your own weights",
+            by_surface(
+                "use grad_cam, or weighted() with your own weights",
+                "use --combine grad-cam, or weights:FILE with your own",
+            ),
         )
     first = origin.image(0)
     scores = first.layer(head.path)
@@ -168,7 +172,8 @@ def _check(fm: FeatureMap, output: FeatureMap, head: Head) -> None:
         raise BadWeights(
             f"the last dense layer, {name!r}, has {counted(channels, 'input')}, and {path!r} has "
             f"{counted(fm.shape[-1], 'channel')}",
-            "it doesn't follow that layer directly; choose the layer before the pooling with layer=, or use grad_cam",
+            "it doesn't follow that layer directly; choose the layer before the pooling with "
+            + by_surface("layer=, or use grad_cam", "--layer, or use --combine grad-cam"),
         )
     mean = fm.values.reshape(-1, channels).mean(0, dtype=np.float64)
     expected = _activated(head.weights @ mean + (0 if head.bias is None else head.bias), head.activation)
@@ -191,7 +196,7 @@ def _check(fm: FeatureMap, output: FeatureMap, head: Head) -> None:
     raise BadWeights(
         f"the last dense layer, {name!r}, doesn't take the average of {path!r}",
         f"{reason}. Something else lies between (an activation, a normalisation, another pooling, one token taken "
-        "out): choose the layer with layer=, or use grad_cam",
+        f"out): choose the layer with {by_surface('layer=, or use grad_cam', '--layer, or use --combine grad-cam')}",
     )
 
 
@@ -206,7 +211,7 @@ def _check_output(output: FeatureMap, logits: FeatureMap, head: Head) -> None:
     raise BadOption(
         f"the model's output, of shape {output.shape}, isn't that of its last dense layer, {head.path!r}, so its "
         "top-1 class isn't a class of that layer",
-        f"give target=, 0 to {len(head.weights) - 1} for a row of {head.path!r}",
+        f"give {option('target')}, 0 to {len(head.weights) - 1} for a row of {head.path!r}",
     )
 
 

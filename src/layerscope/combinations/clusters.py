@@ -12,6 +12,7 @@ from ..core.feature_map import FeatureMap, as_map
 from ..core.note import Note
 from ..errors import BadOption
 from ..safe_text import counted
+from ..surface import by_surface
 from .basis import LARGEST_SEED, Stored, finite_vectors, learning, left_out, scikit_learn, spread
 
 METRICS = ("euclidean", "cosine")
@@ -150,7 +151,8 @@ def _learned(vectors: np.ndarray, fm: FeatureMap, k: int, *, seed: int, metric: 
     k = whole("k", k)
     if k > len(vectors):
         raise BadOption(
-            f"k={k}: {fm.layer.path!r} has only {counted(len(vectors), 'position')} to cluster; use at most that many"
+            f"{by_surface('k=', '--combine clusters:')}{k}: {fm.layer.path!r} has only {counted(len(vectors), 'position')}"
+            " to cluster; use at most that many"
         )
     model = scikit_learn("cluster", "clusters").KMeans(
         k, n_init=STARTS, random_state=whole("seed", seed, 0, LARGEST_SEED), algorithm="lloyd", max_iter=MOST_ROUNDS

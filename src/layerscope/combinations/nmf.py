@@ -13,6 +13,7 @@ from ..core.feature_map import FeatureMap, as_map
 from ..core.note import Note
 from ..errors import BadOption
 from ..safe_text import counted
+from ..surface import by_surface
 from .basis import LARGEST_SEED, Stored, finite_vectors, learning, left_out, scikit_learn, spread
 
 MOST_ROUNDS = 400
@@ -145,8 +146,11 @@ def _matrix(fm: FeatureMap, negative: str) -> tuple[np.ndarray, np.ndarray, tupl
         raise BadOption(
             f"nmf needs non-negative values, and {share:.1%} of those of {fm.layer.path!r} are negative (down to "
             f"{lowest:.3g})",
-            'capture the layer after its activation (ReLU), or use negative="clip", which treats them as 0; pca and '
-            "clusters accept any sign",
+            by_surface(
+                'capture the layer after its activation (ReLU), or use negative="clip", which treats them as 0;',
+                "choose the layer after its activation (ReLU);",
+            )
+            + " pca and clusters accept any sign",
         )
     return (
         np.maximum(matrix, 0),
@@ -163,7 +167,7 @@ def _learned(
     positions, channels = matrix.shape
     if factors > min(positions, channels):
         raise BadOption(
-            f"factors={factors}: {fm.layer.path!r} has {counted(positions, 'position')} and "
+            f"{by_surface('factors=', '--combine nmf:')}{factors}: {fm.layer.path!r} has {counted(positions, 'position')} and "
             f"{counted(channels, 'channel')}, so use at most {min(positions, channels)}"
         )
     model = scikit_learn("decomposition", "nmf").NMF(

@@ -9,6 +9,7 @@ from typing import Any
 from ..core.feature_map import FeatureMap
 from ..core.note import Note
 from ..errors import BadOption, near
+from ..surface import option
 from . import class_cam, clusters, grad_cam, nmf, pca, reduce, score_cam, similarity
 
 
@@ -70,7 +71,7 @@ def rule_named(text: str) -> Rule:
                 break
             return rule
     names = tuple(map(str, RULES))
-    raise BadOption(f"combine={text!r}: use {', '.join(names)}{near(text, names)}")
+    raise BadOption(f"{option('combine', text)}: use {', '.join(names)}{near(text, names)}")
 
 
 def row_of(rule: Any) -> Rule | None:
@@ -118,7 +119,7 @@ def _argument(row: Rule, rule: Any) -> tuple[Any, ...]:
     try:
         return (row.argument(argument),)
     except ValueError:
-        raise BadOption(f"combine={rule!r}: {row} takes whole numbers") from None
+        raise BadOption(f"{option('combine', rule)}: {row} takes whole numbers") from None
 
 
 def target_of_capture(rule: Any, target: Any) -> Any:

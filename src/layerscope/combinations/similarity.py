@@ -15,6 +15,7 @@ from ..core.linear import Linear
 from ..core.note import Note
 from ..errors import BadLayout, BadOption
 from ..safe_text import counted
+from ..surface import by_surface
 
 METRICS = ("cosine", "dot", "euclidean")
 
@@ -111,11 +112,12 @@ def _position(one: FeatureMap, at: Any, photo: Any) -> tuple[int, ...]:
     if photo is not None:
         return _on_photo(one, photo)
     position = (at,) if isinstance(at, int | np.integer) else tuple(at)
+    asked = by_surface(f"at={at!r}", f"--combine similarity:{','.join(map(str, position))}")
     numbers = all(isinstance(number, int | np.integer) and not isinstance(number, bool) for number in position)
     if len(position) != len(sizes) or not numbers:
-        raise BadOption(f"at={at!r}: give {len(sizes)} whole numbers, a position on the map of {_text(sizes, ' × ')}")
+        raise BadOption(f"{asked}: give {len(sizes)} whole numbers, a position on the map of {_text(sizes, ' × ')}")
     if not all(0 <= number < size for number, size in zip(position, sizes, strict=True)):
-        raise BadOption(f"at={at!r} is outside the map of {_text(sizes, ' × ')}: positions count from 0")
+        raise BadOption(f"{asked} is outside the map of {_text(sizes, ' × ')}: positions count from 0")
     return tuple(int(number) for number in position)
 
 

@@ -15,6 +15,7 @@ from PIL import Image, TiffImagePlugin
 from ..errors import BadOption, ImageNotReadable, ImageTooLarge
 from ..memory import LIMIT, amount, available_text, is_little, limit
 from ..safe_text import counted
+from ..surface import by_surface, option
 
 DEFAULT_LIMIT = 100_000_000
 LIMIT_VARIABLE = "LAYERSCOPE_MAX_PIXELS"
@@ -85,11 +86,13 @@ def unknown(stream: BinaryIO, name: str) -> str:
     if start[4:8] == b"ftyp" and start[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1"):
         suffix = ".heic"
     if suffix in PLUGINS:
-        return f"Pillow needs a plugin to read {suffix} files: pip install {PLUGINS[suffix]}, and register it"
+        return f"Pillow needs a plugin to read {suffix} files: pip install {PLUGINS[suffix]}" + by_surface(
+            ", and register it", ""
+        )
     if content := _tiff_content(stream):
         return (
             f"a TIFF of {content}, which Pillow doesn't read: read it with tifffile.imread, and give an array of 1 or 3"
-            " of its bands, or a batch that is ready for the model, with preprocess=None"
+            f" of its bands, or a batch that is ready for the model, with {option('preprocess', None)}"
         )
     if format := next((format for format in _readable() if _begins(format, start)), None):
         return f"{DAMAGED} (it begins as {format}, and the rest of its header can't be read): {ANEW}"
@@ -184,9 +187,14 @@ def _check_sizes(name: str, sizes: Iterable[tuple[int, int]], most: int) -> None
         if pixels > most:
             raise ImageTooLarge(
                 f"{name}: {width} × {height} pixels ({megapixels(pixels)}) are more than the limit of"
-                f" {megapixels(most)}. If you trust the file, raise the limit with limit={pixels} or the"
-                f" environment variable {LIMIT_VARIABLE}={pixels}"
+                f" {megapixels(most)}. {_higher(pixels)}"
             )
+
+
+def _higher(pixels: int) -> str:
+    """How an image that takes as much as so many pixels is let through."""
+    keyword = by_surface(f"limit={pixels} or ", "")
+    return f"If you trust the file, raise the limit with {keyword}the environment variable {LIMIT_VARIABLE}={pixels}"
 
 
 def megapixels(pixels: int) -> str:
@@ -249,8 +257,7 @@ def check_scans(name: str, image: Image.Image, stream: BinaryIO, most: int) -> N
     if needed > most:
         raise ImageTooLarge(
             f"{name}: a JPEG of {width} × {height} pixels in {scans} scans, which may take minutes to decode: open it in an"
-            f" image program and save it again. If you trust the file, raise the limit with limit={needed} or the"
-            f" environment variable {LIMIT_VARIABLE}={needed}"
+            f" image program and save it again. {_higher(needed)}"
         )
 
 

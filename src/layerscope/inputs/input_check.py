@@ -15,6 +15,7 @@ import numpy as np
 
 from ..backends.protocol import Evidence
 from ..safe_text import counted
+from ..surface import option
 from .preprocess import scaled
 from .recipe import READY, RECIPES, Recipe
 
@@ -145,7 +146,7 @@ def _verdict(evidence: Evidence, what: str, current: Fit, others: dict[str, Fit]
         return ""
     equal = [name for name, other in others.items() if other.distance <= least + TIE]
     equal.sort(key=lambda name: others[name].distance)
-    advice = " or ".join(f"preprocess={name!r}" for name in equal)
+    advice = " or ".join(option("preprocess", name) for name in equal)
     if what == BATCH:
         advice = "batches scaled as " + " or ".join(map(repr, equal))
     return (

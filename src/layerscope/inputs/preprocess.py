@@ -19,6 +19,7 @@ from ..core.placement import Placement, Size
 from ..errors import CaptureTooLarge, PreprocessUnknown, first_line
 from ..memory import LIMIT, amount, available_text, is_little, limit
 from ..safe_text import counted
+from ..surface import option
 from .formats import check_needed
 from .photo import Photo, as_array
 from .recipe import READY, RECIPES, Recipe, as_recipe, callable_name, from_fields, numbers_text
@@ -27,7 +28,6 @@ from .transforms import from_transform
 
 # Frameworks, by a part of their name, whose images have the channels last; for models whose input isn't described.
 CHANNELS_LAST = ("keras", "tensorflow", "jax", "flax", "tflite")
-READY_ADVICE = "give batches that are ready for the model, with preprocess=None"
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,9 @@ def _image_input(facts: Facts) -> Input:
     """The model's only input, if photos can be fed to it."""
     if len(facts.inputs) > 1:
         names = ", ".join(entry.name for entry in facts.inputs)
-        raise PreprocessUnknown(f"the model has {len(facts.inputs)} inputs ({names}), not one image: {READY_ADVICE}")
+        raise PreprocessUnknown(
+            f"the model has {len(facts.inputs)} inputs ({names}), not one image: {_ready_instead()}"
+        )
     if not facts.inputs:
         last = any(name in facts.framework.lower() for name in CHANNELS_LAST)
         return Input("", "bhwc" if last else "bchw", (None,) * 4)
@@ -90,12 +92,12 @@ def _image_input(facts: Facts) -> Input:
     if sorted(entry.axes) != sorted("bchw") or len(entry.shape) != 4:
         raise PreprocessUnknown(
             f"the model's input {entry.name!r} has the shape {entry.shape} ({entry.axes or 'axes unknown'}), not a batch"
-            f" of images: {READY_ADVICE}"
+            f" of images: {_ready_instead()}"
         )
     channels = entry.shape[entry.axes.index("c")]
     if channels not in (None, 1, 3):
         raise PreprocessUnknown(
-            f"the model's input {entry.name!r} has {channels} channels, but a photo has 3 or 1: {READY_ADVICE}"
+            f"the model's input {entry.name!r} has {channels} channels, but a photo has 3 or 1: {_ready_instead()}"
         )
     return entry
 
@@ -110,7 +112,11 @@ def _recipe(preprocess: Any, facts: Facts, entry: Input) -> tuple[Recipe, bool, 
             return as_recipe(facts.recipe), True, f"preprocessing from {facts.source or 'the model'}"
         if _dtype(entry) == "uint8":
             return RECIPES["raw"], True, "the model's input is uint8, so it takes 0–255"
-        return RECIPES["unit"], False, "the model doesn't say how to preprocess: 0–1 assumed, preprocess= changes it"
+        return (
+            RECIPES["unit"],
+            False,
+            f"the model doesn't say how to preprocess: 0–1 assumed, {option('preprocess')} changes it",
+        )
     transform = from_transform(preprocess)
     if transform is not None:
         return (
@@ -119,6 +125,10 @@ def _recipe(preprocess: Any, facts: Facts, entry: Input) -> tuple[Recipe, bool, 
             f"preprocessing from the given {type(preprocess).__module__.partition('.')[0]} transform",
         )
     return as_recipe(preprocess), True, "preprocessing as given"
+
+
+def _ready_instead() -> str:
+    return f"give batches that are ready for the model, with {option('preprocess', None)}"
 
 
 def _with_size(recipe: Recipe, entry: Input, size: Any, resizes: bool) -> tuple[Recipe, str]:
@@ -134,7 +144,7 @@ def _with_size(recipe: Recipe, entry: Input, size: Any, resizes: bool) -> tuple[
         return replace(recipe, resize="none"), "photos in their own size: the model resizes them by itself"
     free = recipe.size or (width or 224, height or 224)
     pair = (height or free[0], width or free[1])
-    note = f"size not fixed by the model: {pair[0]} × {pair[1]} assumed, size= changes it"
+    note = f"size not fixed by the model: {pair[0]} × {pair[1]} assumed, {option('size')} changes it"
     return replace(recipe, size=pair), "size from the preprocessing" if recipe.size else note
 
 
@@ -158,7 +168,7 @@ def _dtype(entry: Input) -> str:
         return "float32"
     if entry.dtype not in ("float16", "float32", "float64", "uint8"):
         raise PreprocessUnknown(
-            f"the model's input {entry.name!r} is {entry.dtype}, which no recipe produces: {READY_ADVICE}"
+            f"the model's input {entry.name!r} is {entry.dtype}, which no recipe produces: {_ready_instead()}"
         )
     return entry.dtype
 
@@ -173,7 +183,9 @@ def batch(photos: Sequence[Photo], recipe: Recipe, plan: InputPlan) -> tuple[np.
     ((1, 3, 16, 16), (0.0, 0.0, 30.0, 40.0))
     """
     if recipe == READY:
-        raise PreprocessUnknown("preprocess=None takes ready batches, and these are photos: choose a preprocessing")
+        raise PreprocessUnknown(
+            f"{option('preprocess', None)} takes ready batches, and these are photos: choose a preprocessing"
+        )
     if not photos:
         raise PreprocessUnknown("there is no photo to preprocess")
     axes, axis = plan.axes.replace("b", ""), plan.axes.index("b")
@@ -189,14 +201,14 @@ def batch(photos: Sequence[Photo], recipe: Recipe, plan: InputPlan) -> tuple[np.
             if array.shape != stacked.shape[1:]:
                 raise PreprocessUnknown(
                     f"photos of different sizes, {sorted([array.shape, stacked.shape[1:]])}, can't go into one batch: give"
-                    " size=, a resize other than 'none', or one photo at a time"
+                    f" {option('size')}, a resize other than 'none', or one photo at a time"
                 )
             stacked[index] = array
     except MemoryError as error:
         size = "×".join(map(str, plan.size or photos[0].size))
         raise CaptureTooLarge(
             f"memory ran out while images were made into model input of {size} pixels: {first_line(error)}. Use a smaller"
-            " size= or batch="
+            f" {option('size')} or {option('batch')}"
         ) from error
     assert stacked is not None
     stacked = np.moveaxis(stacked, 0, axis)
@@ -221,7 +233,7 @@ def check_input(count: int, size: Size, plan: InputPlan) -> None:
     if most is not None and needed > most:
         raise CaptureTooLarge(
             f"model input for {counted(count, 'image')} of {height} × {width} pixels takes {amount(needed)}, and"
-            f" {available_text(most)}: give a smaller size= or batch=, where the model doesn't fix them."
+            f" {available_text(most)}: give a smaller {option('size')} or {option('batch')}, where the model doesn't fix them."
             f" {LIMIT}={math.ceil(needed / 1e9)}GB overrides this limit"
         )
 
@@ -281,7 +293,7 @@ def _per_channel(recipe: Recipe, channels: int) -> tuple[np.ndarray, np.ndarray]
 
 def _in_axes(values: np.ndarray, axes: str) -> np.ndarray:
     if sorted(axes) != sorted("hwc"):
-        raise PreprocessUnknown(f"axes={axes!r}: an image needs the axes h, w and c: {READY_ADVICE}")
+        raise PreprocessUnknown(f"axes={axes!r}: an image needs the axes h, w and c: {_ready_instead()}")
     return np.asarray(values.transpose(["hwc".index(axis) for axis in axes]))
 
 

@@ -18,6 +18,7 @@ from PIL import Image
 from ..core.placement import Size
 from ..errors import PreprocessUnknown, near
 from ..safe_text import printable
+from ..surface import by_surface
 
 FILTERS = {
     "nearest": Image.Resampling.NEAREST,
@@ -207,8 +208,9 @@ def named(name: str) -> Recipe:
     """
     if name.lower() not in RECIPES:
         raise PreprocessUnknown(
-            f"no preprocessing {name!r}{near(name, RECIPES) or '.'} Use {', '.join(RECIPES)}, a layerscope Recipe, a "
-            "function of the RGB pixels, or None for batches that are ready"
+            f"no preprocessing {name!r}{near(name, RECIPES) or '.'} Use {', '.join(RECIPES)},"
+            f" {by_surface('a layerscope Recipe, a function of the RGB pixels, or None', 'or none')}"
+            " for batches that are ready"
         )
     return RECIPES[name.lower()]
 

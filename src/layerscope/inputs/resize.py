@@ -9,6 +9,7 @@ from PIL import Image
 
 from ..core.placement import Size
 from ..errors import PreprocessUnknown
+from ..surface import by_surface
 from .photo import Photo
 from .recipe import FILTERS, Recipe, larger
 
@@ -29,7 +30,10 @@ def geometry(recipe: Recipe, photo: Photo, size: Size | None) -> tuple[Size, Siz
             )
         return photo.size, _centred(photo.size, own), own
     if size is None:
-        raise PreprocessUnknown(f"preprocessing {recipe.name!r} resizes, but to no size: give size=(height, width)")
+        raise PreprocessUnknown(
+            f"preprocessing {recipe.name!r} resizes, but to no size: give "
+            + by_surface("size=(height, width)", "--size HEIGHTxWIDTH")
+        )
     if recipe.resize == "squash":
         return size, (0, 0), size
     if recipe.resize == "letterbox":

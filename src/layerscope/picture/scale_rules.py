@@ -12,6 +12,7 @@ from ..arrays.ranges import extent_of, percentiles
 from ..core.feature_map import FeatureMap, as_map
 from ..core.note import Note
 from ..errors import BadScale, near
+from ..surface import option
 from .caption import one_line
 from .codes import within_float32
 from .numbers import beyond_text, reading
@@ -37,7 +38,9 @@ def make_scale(
 def given_scale(scale: Any, colors: Any = None, clip: Any = None) -> Scale:
     """The one range that a `Scale` or `(low, high)` stands for."""
     if clip is not None:
-        raise BadScale(f"clip={clip!r} is for limits found from the values: leave it out with scale={scale!r}")
+        raise BadScale(
+            f"{option('clip', clip)} is for limits found from the values: leave it out with {option('scale', scale)}"
+        )
     if isinstance(scale, Scale):
         if not scale.single:
             raise BadScale("a Scale with a range for each tile fits only the map it was made for: give one range")

@@ -9,6 +9,7 @@ from ..core.feature_map import FeatureMap
 from ..core.note import Note
 from ..picture.numbers import number
 from ..picture.scale import Scale
+from ..surface import option
 
 # A tile with less than this share of the layer's range is mostly its own noise, stretched.
 FAINT = 1e-3
@@ -36,7 +37,7 @@ def faint(one: FeatureMap, extent: np.ndarray, shown: np.ndarray) -> str:
         return ""
     which = f"({listed([one.channels[index] for index in sorted(faintest.tolist())])})"
     tiles = f"1 tile {which} spans" if len(faintest) == 1 else f"{len(faintest)} tiles {which} span"
-    return Note("faint", f"{tiles} less than 0.1% of the layer's range: compare tiles with scale='layer'")
+    return Note("faint", f"{tiles} less than 0.1% of the layer's range: compare tiles with {option('scale', 'layer')}")
 
 
 def outlier(one: FeatureMap, rule: Scale, extent: np.ndarray) -> str:

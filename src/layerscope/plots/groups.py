@@ -21,6 +21,7 @@ from ..picture.numbers import number
 from ..picture.palette import MARKS, Colors, palette
 from ..picture.picture import Picture
 from ..picture.shapes import Box, Cell
+from ..surface import by_surface
 from .options import DrawOptions
 from .overlay_paint import place_text
 
@@ -165,7 +166,8 @@ def _tops(whole: FeatureMap, one: FeatureMap, scale: Any) -> tuple[np.ndarray, s
     except (TypeError, ValueError) as error:
         raise BadScale(f"scale={scale!r}: use 'layer', 'images', 'channel' or (0, high) for factors") from error
     if low != 0 or not 0 < high < np.inf:
-        raise BadScale(f"scale=({low:g}, {high:g}): the strength of a factor starts at 0, so use (0, high)")
+        limits = by_surface(f"scale=({low:g}, {high:g})", f"--scale {low:g}:{high:g}")
+        raise BadScale(f"{limits}: the strength of a factor starts at 0, so use {by_surface('(0, high)', '0:HIGH')}")
     return np.full(count, high), f"scale: fixed range 0…{number(high)}"
 
 

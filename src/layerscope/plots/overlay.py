@@ -22,6 +22,7 @@ from ..picture.palette import marks_of
 from ..picture.picture import Picture
 from ..picture.scale_rules import Beyond
 from ..picture.shapes import Cell
+from ..surface import by_surface
 from .contours import contour_levels, levels_text
 from .groups import grouped_overlay, is_grouped
 from .heatmap import one_range
@@ -296,11 +297,14 @@ def _lines(one: FeatureMap, grid: PhotoGrid, paint: Paint, options: OverlayOptio
 def _check_map(one: FeatureMap) -> None:
     """Raises where a map can't lie on a photo."""
     if one.photos is None or one.placement is None:
-        raise BadOption("this map has no photo: overlay() needs a map captured from an image")
+        raise BadOption(
+            f"this map has no photo: {by_surface('overlay()', '--overlay')} needs a map captured from an image"
+        )
     if one.layer.attention:
         raise BadLayout(
             f"{one.layer.path!r} holds attention weights, whose rows are query tokens and whose columns are key "
-            "tokens, so it can't be laid on the photo: ls.attention(fm) gives the map of one query token"
+            "tokens, so it can't be laid on the photo: "
+            + by_surface("ls.attention(fm) gives the map of one query token", "leave --overlay out")
         )
     if len(one.spatial) != 2 or (one.shape[-1] != 1 and not is_rgb(one) and not is_grouped(one)):
         raise BadLayout(

@@ -18,6 +18,7 @@ from ..errors import BadOption
 from ..picture.caption import caption, channel_word, not_finite, one_line
 from ..picture.picture import Picture
 from ..safe_text import counted
+from ..surface import by_surface, option
 from .caveats import cautions
 from .options import DrawOptions
 from .sheet_layout import SheetLayout, compose
@@ -221,8 +222,8 @@ def _fit_grid(one: FeatureMap, order: np.ndarray, options: DrawOptions, below: B
         return grid
     if per_page > grid.most:
         raise BadOption(
-            f"per_page={per_page}: a page has room for {counted(grid.most, 'tile')} of {grid.tile_height}×{grid.tile_width} "
-            "pixels; a smaller zoom= makes room for more"
+            f"{option('per_page', per_page)}: a page has room for {counted(grid.most, 'tile')} of"
+            f" {grid.tile_height}×{grid.tile_width} pixels{by_surface('; a smaller zoom= makes room for more', '')}"
         )
     return replace(grid, most=per_page)
 

@@ -21,6 +21,7 @@ from ..picture.palette import MARKS
 from ..picture.scale import Scale
 from ..picture.scale_rules import Beyond
 from ..safe_text import counted
+from ..surface import by_surface
 from .options import DrawOptions
 
 PAGE_PIXELS = 16_000_000
@@ -220,7 +221,8 @@ class Labels:
             return ()
         count = counted(self.missing, "range")
         which = "the ranges" if self.words is None else count
-        return (Note("no-room", f"tiles too small to show {which}: zoom= enlarges them"),)
+        enlarge = by_surface("zoom= enlarges them", "fewer on a page (--per-page) are larger")
+        return (Note("no-room", f"tiles too small to show {which}: {enlarge}"),)
 
     def draw(self, spaced: np.ndarray, grid: Grid) -> list[TileLabels]:
         """Write them into `[row, column, y, x]`, the slots of the tiles with all that is around them."""

@@ -23,9 +23,10 @@ from ..inputs.photo import Photo
 from ..inputs.preprocess import InputPlan
 from ..inputs.recipe import READY, Recipe
 from ..safe_text import counted
-from ..surface import option
+from ..surface import by_surface, option
 
 DEFAULT_SIZE = 16
+READY_LAYERS = "`layerscope layers MODEL BATCH.npy --preprocess none`"
 BLANK = ("blank",)
 
 
@@ -107,7 +108,8 @@ def zeros_of(inputs: Sequence[Input]) -> Any:
     """One image of zeros as a ready batch, for a model that states its inputs; by name where there are several."""
     if not inputs or not all(entry.shape for entry in inputs):
         raise BadOption(
-            "the model doesn't say what it takes: give a batch that is ready for it, layers(batch), with preprocess=None"
+            "the model doesn't say what it takes: give a batch that is ready for it, "
+            + by_surface("layers(batch), with preprocess=None", READY_LAYERS)
         )
     zeros = {entry.name: _zeros(entry) for entry in inputs}
     return zeros if len(zeros) > 1 else next(iter(zeros.values()))
@@ -123,7 +125,8 @@ def _zeros(entry: Input) -> np.ndarray:
         return np.zeros(shape, "float32" if entry.dtype == "bfloat16" else entry.dtype)
     except TypeError as error:
         raise BadOption(
-            f"the model's input {entry.name!r} is {entry.dtype}, of which there are no zeros: give a batch, layers(batch)"
+            f"the model's input {entry.name!r} is {entry.dtype}, of which there are no zeros: give a batch,"
+            f" {by_surface('layers(batch)', READY_LAYERS)}"
         ) from error
 
 

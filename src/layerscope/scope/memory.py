@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import CaptureTooLarge
 from ..memory import LIMIT, amount, available_text, is_little, limit
 from ..safe_text import counted
+from ..surface import by_surface, option
 
 if TYPE_CHECKING:
     from .batches import Batch
@@ -58,11 +59,13 @@ def check_memory(request: Request, batch: Batch, count: int, *, kept: bool, held
     needed = one * count + running
     most = None if is_little(held + needed) else limit(held)
     if most is not None and needed > most:
-        instead = "stream(), which keeps one batch at a time" if kept and one * count > running else "a smaller batch="
+        instead = f"a smaller {option('batch')}"
+        if kept and one * count > running:
+            instead = by_surface("stream(), which keeps one batch at a time", "fewer images at a time")
         raise CaptureTooLarge(
             f"this capture would keep {amount(held + one * count)} in memory ({counted(count, 'image')} of {amount(one)}),"
             f" take {amount(running)} in each forward pass, and {available_text(held + most)}: ask for fewer layers or"
-            f" channels=, or use {instead}. {LIMIT}={math.ceil((held + needed) / 1e9)}GB overrides this limit"
+            f" {option('channels')}, or use {instead}. {LIMIT}={math.ceil((held + needed) / 1e9)}GB overrides this limit"
         )
     if kept and not held and one * count > ANNOUNCED_BYTES:
         log.warning(

@@ -19,6 +19,7 @@ from ..backends.common.activation import (
     SOFTMAX_LOGITS,
 )
 from ..core.note import Note, kind_of
+from ..surface import option
 
 TOLERANCE = 1e-3
 OWN = "own-numbers"  # the kind of the note on numbers that are no probabilities, or may be none
@@ -127,7 +128,7 @@ def _why(activation: str) -> str:
     if activation == REGRESSION:
         return "as its configuration says"
     if activation == LINEAR:
-        return "not a probability: its head has no activation. If its outputs are classes, name them with labels="
+        return f"not a probability: its head has no activation. If its outputs are classes, name them with {option('labels')}"
     if activation.removeprefix(SCALED) in (SOFTMAX, SIGMOID, LOG_SOFTMAX, LOG_SIGMOID):
         return f"not a probability: something follows its {activation.removeprefix(SCALED)}"
     if activation:

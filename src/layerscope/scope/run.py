@@ -20,6 +20,7 @@ from ..core.layer import Layer
 from ..core.layer_table import LayerTable
 from ..errors import CaptureTooLarge, InternalError, LayerscopeError, ModelNotReadable, first_line
 from ..memory import short_of_memory
+from ..surface import option
 from .batches import Batch, checksum, describe, dtype_name, signature
 from .target import aim_at
 
@@ -153,7 +154,7 @@ def forward_pass(scope: Scope, array: Any) -> Iterator[None]:
         if short_of_memory(error):
             raise CaptureTooLarge(
                 f"{scope.name}: memory ran out in the forward pass on {describe(array)}: {reason}. Use a smaller "
-                "batch=, fewer layers or fewer channels="
+                f"{option('batch')}, fewer layers or fewer {option('channels')}"
             ) from error
         if place := own_fault(error):
             raise InternalError(
@@ -162,7 +163,7 @@ def forward_pass(scope: Scope, array: Any) -> Iterator[None]:
             ) from error
         raise ModelNotReadable(
             f"{scope.name}: the forward pass failed on an input of {describe(array)}: {reason}."
-            " If the size or type is wrong, size= and preprocess= change it"
+            f" If the size or type is wrong, {option('size')} and {option('preprocess')} change it"
         ) from error
 
 

@@ -15,6 +15,7 @@ from ..core.layer import Layer
 from ..core.layer_table import LayerTable
 from ..errors import BadOption, LayerNotCalled, first_line, near
 from ..memory import short_of_memory
+from ..surface import by_surface, option
 
 if TYPE_CHECKING:
     from .scope import Scope
@@ -35,7 +36,9 @@ def resolve_target(scope: Scope, target: Any) -> Target | None:
             raise TypeError
         return operator.index(target)
     except TypeError:
-        raise BadOption(f"target={target!r}: give a class index, a label, or a function of the output") from None
+        raise BadOption(
+            f"{option('target', target)}: give a class index, a label, or a function of the output"
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -77,8 +80,9 @@ def aim_at(scope: Scope, target: Any, table: LayerTable, *, naming_output: bool 
     if labels is not None and len(labels) == 2 and output.channels == 1:
         if isinstance(target, str) and resolved == 0:
             raise BadOption(
-                f"target={target!r}: the model has one output, which stands for {labels[1]!r}; what speaks for"
-                f" {target!r} speaks against that. Use target={labels[1]!r}, or a function of the output"
+                f"{option('target', target)}: the model has one output, which stands for {labels[1]!r}; what speaks for"
+                f" {target!r} speaks against that. Use {option('target', labels[1])}"
+                f"{by_surface(', or a function of the output', '')}"
             )
         resolved, name = 0 if isinstance(target, str) else resolved, labels[1]
     text = name if labels is None else f"class {resolved}, {name}"
@@ -90,9 +94,9 @@ def top_classes(output: FeatureMap) -> list[int]:
     if output.rows != "image":
         raise BadOption(
             f"the model's output has the shape {output.shape}, which isn't a list of class scores for each image: give "
-            "target="
+            f"{option('target')}"
         )
     scores = output.values.reshape(len(output.ids), -1, output.shape[-1]).sum(1, dtype=np.float64)
     if np.isnan(scores).any():
-        raise BadOption("the model's output holds NaN, so it has no top-1 class: give target=")
+        raise BadOption(f"the model's output holds NaN, so it has no top-1 class: give {option('target')}")
     return [int(index) for index in scores.argmax(-1)]

@@ -14,9 +14,11 @@ import numpy as np
 from ...core.conversion import to_host
 from ...errors import BadOption, GradientsUnavailable
 from ...safe_text import counted
+from ...surface import by_surface, option
 from ..protocol import Change, Target
 from .fault import call_model
 
+NO_CLASS = "use a combination that needs no class, such as --combine mean"  # where no function can be given
 MAIN_NAMES = ("logits", "last_hidden_state", "out", "output")
 
 
@@ -160,7 +162,9 @@ class Aim:
             return self.total(self._check(target(output)))
         main = self.main(output)
         if main is None or len(main.shape) < 2:
-            raise GradientsUnavailable("the model's output has no classes: give target= as a function of the output")
+            raise GradientsUnavailable(
+                f"the model's output has no classes: {by_surface('give target= as a function of the output', NO_CLASS)}"
+            )
         axis = self.classes(main)
         return self.total(self.take(main, _index(target, main.shape[axis]), axis))
 
@@ -176,7 +180,8 @@ class Aim:
         main = self.main(output)
         if main is None or len(main.shape) < 2 or main.shape[0] != count:
             raise BadOption(
-                "the model's output has no class scores for each image: give target= as a function of the output"
+                "the model's output has no class scores for each image: "
+                + by_surface("give target= as a function of the output", NO_CLASS)
             )
         axis = self.classes(main)
         # At once: a framework takes longer to hand over one number for each image than to compute many of them.
@@ -219,7 +224,7 @@ def _index(target: Any, count: int) -> int:
         raise BadOption(f"target={target!r}: give a class index, a label, or a function of the output") from None
     if not -count <= index < count:
         raise BadOption(
-            f"target={index}: the model's output has {counted(count, 'class', 'classes')}, 0 to {count - 1}"
+            f"{option('target', index)}: the model's output has {counted(count, 'class', 'classes')}, 0 to {count - 1}"
         )
     return index % count
 
@@ -248,7 +253,10 @@ def score_images(output: np.ndarray, target: Any, axes: str) -> np.ndarray:
             [sum(plain_numbers(target(output.take([image], axes.index("b"))))) for image in range(len(rows))]
         )
     if "c" not in axes:
-        raise BadOption(f"the model's output has the axes {axes}, so it has no classes: give target= as a function")
+        raise BadOption(
+            f"the model's output has the axes {axes}, so it has no classes: "
+            + by_surface("give target= as a function", NO_CLASS)
+        )
     classes = np.moveaxis(output, (axes.index("b"), axes.index("c")), (0, -1)).reshape(
         len(rows), -1, output.shape[axes.index("c")]
     )

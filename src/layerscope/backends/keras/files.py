@@ -15,10 +15,9 @@ import h5py
 
 from ...errors import ModelNotReadable, first_line
 from ...files import open_regular, open_zip, parsing
+from ...surface import by_surface
 from .hdf5 import WHAT, check_weights
 from .heaps import check_heaps, check_width
-
-ADVICE = "build the model in Python and give this file as its weights: weights="
 
 
 class Contents(NamedTuple):
@@ -29,10 +28,18 @@ class Contents(NamedTuple):
     version: str
 
 
+def _weights_only(source: Path) -> ModelNotReadable:
+    build = by_surface(
+        "build the model in Python and give this file as its weights: weights=",
+        "give a function that builds the model, package.module:factory, and this file as its --weights",
+    )
+    return ModelNotReadable(f"{source.name} holds weights only, no model: {build}")
+
+
 def read_contents(source: Path) -> Contents:
     """What the model file says, once it is known that its weights are all in it. Raises `ModelNotReadable`."""
     if source.name.lower().endswith((".weights.h5", ".weights.json")):
-        raise ModelNotReadable(f"{source.name} holds weights only, no model: {ADVICE}")
+        raise _weights_only(source)
     open_regular(source, what="model", error=ModelNotReadable).close()
     with parsing(source, WHAT, ModelNotReadable):
         contents = _from_archive(source) if source.suffix.lower() == ".keras" else _from_hdf5(source)
@@ -63,7 +70,7 @@ def _from_hdf5(source: Path) -> Contents:
     with h5py.File(source, "r") as file:
         check_width(file, source)
         if "model_config" not in file.attrs:
-            raise ModelNotReadable(f"{source.name} holds weights only, no model: {ADVICE}")
+            raise _weights_only(source)
         version = file.attrs.get("keras_version", "2")  # only old files don't say
         return Contents(json.loads(file.attrs["model_config"]), str(version))
 

@@ -17,6 +17,7 @@ import keras
 from keras.src.utils import file_utils
 
 from ...errors import ModelNotReadable, RandomWeights, first_line, near
+from ...surface import by_surface, option
 from ..formats import trust_required
 from .allowed import Names, refusal
 from .files import Contents, count_numbers, in_small_letters, load_weights, other_head, read_contents
@@ -83,7 +84,7 @@ def from_reference(name: str, weights: Path | None = None) -> Any:
     except _NotCached as missing:
         warnings.warn(
             f"keras:{name} has random weights: {missing} isn't there, and nothing is downloaded to show a picture. Give"
-            f" weights=, or fetch them once with keras.applications.{name}()",
+            f" {option('weights')}, or fetch them once with keras.applications.{name}()",
             RandomWeights,
             stacklevel=2,
         )
@@ -162,7 +163,8 @@ def _reason(source: Path, version: str, unknown: str, why: str) -> ModelNotReada
         return ModelNotReadable(
             f"{source.name} needs the custom object {unknown!r}: decorate it with"
             " keras.saving.register_keras_serializable() and import its module before opening the file (--import MODULE), or"
-            " give a function that builds the model, 'package.module:factory', with its weights as weights= (--weights)"
+            " give a function that builds the model, 'package.module:factory', with its weights as"
+            f" {by_surface('weights= (--weights)', '--weights')}"
         )
     if unknown or version.startswith("2"):
         return ModelNotReadable(

@@ -9,6 +9,7 @@ import onnx
 
 from ...errors import ModelNotReadable
 from ...files import open_regular, parsing
+from ...surface import option
 from ..common.backend import RoleBackend, Verbs
 from ..protocol import not_offered
 from .activation import activation
@@ -44,7 +45,7 @@ class OnnxBackend(RoleBackend[OnnxModel]):
         path = Path(source)
         if weights is not None:
             raise ModelNotReadable(
-                f"weights={str(weights)!r}: an ONNX file holds its own weights, so leave weights out"
+                f"{option('weights', str(weights))}: an ONNX file holds its own weights, so leave weights out"
             )
         with (
             open_regular(path, what="model", error=ModelNotReadable) as file,

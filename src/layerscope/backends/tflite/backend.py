@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ModelNotReadable
+from ...surface import option
 from ..common.backend import RoleBackend, Verbs
 from ..protocol import not_offered
 from .activation import activation
@@ -44,7 +45,7 @@ class TfliteBackend(RoleBackend[TfliteModel]):
         """The model in a `.tflite` file. Opening one runs no code from it, so `trust` makes no difference."""
         if weights is not None:
             raise ModelNotReadable(
-                f"weights={str(weights)!r}: a TFLite file holds its own weights, so leave weights out"
+                f"{option('weights', str(weights))}: a TFLite file holds its own weights, so leave weights out"
             )
         return TfliteModel.from_file(Path(source), threads=self.threads)
 

@@ -15,6 +15,7 @@ import torch
 
 from ...errors import BackendMissing, ModelNotReadable, RandomWeights, caller_level, near, one_line
 from ...files import parsing
+from ...surface import option
 from . import hf_folder
 from .load import load_weights, read_state
 from .offline import offline
@@ -179,8 +180,8 @@ def _import(library: str, reference: str) -> Any:
 
 def _warn_random(reference: str, why: str, fetch: str) -> None:
     warnings.warn(
-        f"{reference} has random weights: {why}, and nothing is downloaded to show a picture. Give weights=, or fetch them"
-        f" once with {fetch}",
+        f"{reference} has random weights: {why}, and nothing is downloaded to show a picture. Give {option('weights')},"
+        f" or fetch them once with {fetch}",
         RandomWeights,
         stacklevel=caller_level(),
     )

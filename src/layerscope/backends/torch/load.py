@@ -11,14 +11,17 @@ import torch
 
 from ...errors import BackendMissing, ModelNotReadable, first_line
 from ...files import open_regular, open_zip, parsing
+from ...surface import by_surface
 from ..formats import trust_required
 from . import exported
 from .pickles import imports, is_zip, require_safe_pickles
 
-FACTORY = (
-    "give the code that builds the model, as MODEL package.module:factory with --weights FILE (ls.open(..., weights=))"
-)
 WRAPPED = ("state_dict", "model_state_dict", "model")  # where training scripts keep the state dict
+
+
+def _factory() -> str:
+    keyword = by_surface(" (ls.open(..., weights=))", "")
+    return f"give the code that builds the model, as MODEL package.module:factory with --weights FILE{keyword}"
 
 
 def load(source: Path, weights: Path | None = None, trust: bool = False) -> Any:
@@ -139,18 +142,18 @@ def _load_pickled(source: Path, trust: bool) -> Any:
             "(package.module:factory with --weights), or export it again with torch.export.save to .pt2"
         )
     if not trust and _is_tar(source):
-        raise trust_required(source, "a pickle of PyTorch before 0.2 (tar)", FACTORY)
+        raise trust_required(source, "a pickle of PyTorch before 0.2 (tar)", _factory())
     try:
         content = _unpickled(source, trust)
     except pickle.UnpicklingError as error:
         named = imports(source)
         if not named:
             raise ModelNotReadable(f"{source.name} can't be read as a PyTorch file: its pickle is damaged") from error
-        raise trust_required(source, f"a pickled module{named}", FACTORY) from error
+        raise trust_required(source, f"a pickled module{named}", _factory()) from error
     if isinstance(content, torch.nn.Module):
         return content
     kind = "a state dict (weights alone)" if isinstance(content, dict) else f"a {type(content).__name__}"
-    raise ModelNotReadable(f"{source.name} holds {kind}, not a model: {FACTORY}")
+    raise ModelNotReadable(f"{source.name} holds {kind}, not a model: {_factory()}")
 
 
 def _is_script(source: Path) -> bool:

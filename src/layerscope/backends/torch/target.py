@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from ...errors import BadOption, GradientsUnavailable, LayerscopeError, one_line
+from ...surface import by_surface
 from ..common.outputs import apply_change, rebuild
 from ..common.run import first_input
 from ..protocol import Captured, Change, Target
@@ -55,7 +56,8 @@ class GradientRecorder(Recorder):
         return node.clone()
 
     def attended(self, weights: attention.Weights) -> torch.Tensor | None:
-        _refuse_returned(weights, GradientsUnavailable, "they have no gradient; capture it without target=")
+        instead = by_surface("capture it without target=", "use a --combine that needs no gradients")
+        _refuse_returned(weights, GradientsUnavailable, f"they have no gradient; {instead}")
         node = _node(weights.tensor)
         super().attended(weights._replace(tensor=node))
         return node.clone()

@@ -260,3 +260,71 @@ def test_a_model_that_reads_no_values_stops_after_the_last_call(monkeypatch):
     ran.clear()
     scope.capture(batch(1), "conv")
     assert len(ran) == 1  # between both calls of the convolution
+
+
+class Flagged(nn.Module):
+    """Calls its layers as its attributes say."""
+
+    def __init__(self):
+        super().__init__()
+        self.act, self.blocks, self.aux = nn.ReLU(), nn.ModuleList([nn.Conv2d(3, 3, 3, padding=1)]), nn.Conv2d(3, 3, 1)
+        self.depth, self.use_aux, self.stages = 2, False, [1]
+        self.options, self.config = {"again": 0}, Config()
+
+    def forward(self, x):
+        for _ in range(self.depth + sum(self.stages) + self.options["again"] + self.config.extra):
+            x = self.act(x)
+        if self.use_aux:
+            x = self.act(self.aux(x))
+        for block in self.blocks:
+            x = self.act(block(x))
+        return x
+
+
+class Config:
+    """Settings in an object of their own."""
+
+    def __init__(self):
+        self.extra = 0
+
+
+def doubled_act(model):
+    forward = model.forward
+    model.forward = lambda x: model.act(forward(x))
+
+
+CHANGES = {
+    "number": lambda model: setattr(model, "depth", 4),
+    "flag": lambda model: setattr(model, "use_aux", True),
+    "list": lambda model: model.stages.append(1),
+    "dict": lambda model: model.options.update(again=1),
+    "object": lambda model: setattr(model.config, "extra", 1),
+    "modules": lambda model: model.blocks.append(nn.Conv2d(3, 3, 1)),
+    "the same module again": lambda model: model.blocks.append(model.blocks[0]),
+    "forward": doubled_act,
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_settings_changed_between_two_captures(change):
+    model, x = Flagged().eval(), torch.randn(2, 3, 6, 6)
+    scope = ls.open(model, preprocess=None)
+    before = scope.capture(x, "act")
+    scope.capture(x, "act")
+    CHANGES[change](model)
+    maps, expected = scope.capture(x, "act"), reference(model, x, "act")
+    assert len(expected) > len(before) and list(maps) == [f"act:{index}" for index in range(len(expected))]
+    for fm, values in zip(maps.values(), expected, strict=True):
+        np.testing.assert_array_equal(fm.values, values)
+    assert next(layer.calls for layer in scope.layers(x) if layer.path == "act") == len(expected)
+
+
+def test_a_table_is_kept_where_a_model_trains_in_between():
+    model, x = Flagged(), torch.randn(2, 3, 6, 6)
+    scope = ls.open(model, preprocess=None)
+    scope.capture(x, "act")
+    kept = list(scope._cache.tables.values())
+    model.eval()
+    model.train()(x).sum().backward()
+    scope.capture(x, "act")
+    assert [one is other for one, other in zip(kept, scope._cache.tables.values(), strict=True)] == [True]

@@ -257,6 +257,13 @@ class Backend(ABC):
         """
         return ""
 
+    def settings(self, model: Any) -> Any:
+        """What tells whether a table of layers still holds: what the calls depend on beside the input and the weights.
+
+        Compared with `==` at every capture, so it must be quick. `None` where a model stays as it was opened.
+        """
+        return None
+
     @optional
     def kernel(self, model: Any, path: str, batch: Any) -> Kernel | None:
         """The weights of the convolution at `path`; `None` for a layer of any other kind."""

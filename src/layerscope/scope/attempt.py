@@ -22,7 +22,7 @@ from ..errors import (
 from ..safe_text import counted
 from .batches import BLANK, Batch, checksum, signature
 from .calls import run_model
-from .run import Kept, Question, Request, Run, all_channels, make_table, request_of, resolve_request
+from .run import Kept, Question, Request, Run, all_channels, kept_table, make_table, request_of, resolve_request
 
 if TYPE_CHECKING:
     from .scope import Scope
@@ -41,7 +41,7 @@ def run_batch(
     What runs may depend on the image. A table that was kept from another one counts as long as the run agrees with it; else
     it is made anew, for this batch.
     """
-    kept = scope._cache.find(signature(batch.array))
+    kept = kept_table(scope, batch)
     if kept is not None and (kept.image or batch.ids == BLANK):
         try:
             run = _run(scope, kept, batch, question, check=check, kept_from=kept.image)

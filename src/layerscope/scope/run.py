@@ -38,6 +38,7 @@ class Kept:
 
     `image` is a checksum, `""` for the blank one. Runs of `unlike` images and more differ from it whatever it is made from.
     `steady`: each layer is called as often whatever values the input holds; `for_any_number`: and however many images.
+    `settings` are those of the model at that time: with others, the table is made anew.
     `requests` are questions in its terms: the same is asked for every batch, and for every capture of a series.
     """
 
@@ -46,6 +47,7 @@ class Kept:
     unlike: float = math.inf
     steady: bool = False
     for_any_number: bool = False
+    settings: Any = None
     requests: dict[Any, Request] = field(default_factory=dict, init=False, compare=False)
 
 
@@ -167,21 +169,31 @@ def forward_pass(scope: Scope, array: Any) -> Iterator[None]:
         ) from error
 
 
+def kept_table(scope: Scope, batch: Batch) -> Kept | None:
+    """The table that was made for input of that size and type, if the model still has the settings that it had then."""
+    kept = scope._cache.find(signature(batch.array))
+    if kept is None or kept.settings == scope._reader.settings(scope.model):
+        return kept
+    scope._cache.counted = {}
+    return None
+
+
 def layer_table(scope: Scope, batch: Batch) -> LayerTable:
     """The table of layers for a batch, made once for each size and type of input."""
-    kept = scope._cache.find(signature(batch.array))
+    kept = kept_table(scope, batch)
     return make_table(scope, batch).table if kept is None else kept.table
 
 
 def table_of_image(scope: Scope, batch: Batch) -> LayerTable:
     """The table of layers for the first image of a batch: what runs may depend on it."""
-    kept = scope._cache.find(signature(batch.array))
+    kept = kept_table(scope, batch)
     same = kept is not None and kept.image == checksum(batch)
     return kept.table if kept is not None and same else make_table(scope, batch).table
 
 
 def make_table(scope: Scope, batch: Batch) -> Kept:
     """The table of layers for a batch, made by a dry run, and kept."""
+    settings = scope._reader.settings(scope.model)
     with forward_pass(scope, batch.array):
         layers = scope._reader.layers(scope.model, batch.array)
     table = LayerTable(layers, f"{scope.name} · {scope.facts.framework or scope._reader.name}")
@@ -190,6 +202,7 @@ def make_table(scope: Scope, batch: Batch) -> Kept:
         checksum(batch),
         steady=isinstance(layers, SteadyLayers),
         for_any_number=isinstance(layers, SteadyLayers) and layers.for_any_number,
+        settings=settings,
     )
     scope._cache.keep(signature(batch.array), kept)
     return kept

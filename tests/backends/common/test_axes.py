@@ -76,3 +76,12 @@ def test_a_trace_keeps_nothing_alive():
     del tensor
     assert not trace
     assert trace.get(Tensor()) is None
+
+
+def test_arrays_without_values_have_no_parts():
+    from layerscope.backends.common.axes import drop_axes
+    from layerscope.backends.torch.axes_factors import Part, reshape
+
+    assert reshape(((Part("c", 1, 0),), (Part("w", 1, 6),)), (2, 0, 3)) is None
+    assert reshape(((), (Part("c", 1, 0),)), (0, 4)) is None
+    assert drop_axes("", [0]) == ""

@@ -158,7 +158,7 @@ def _rename(old: str, count: int, used: str) -> str | None:
 
 def drop_axes(axes: str, positions: Sequence[int]) -> str:
     """The axes without those at `positions`."""
-    dropped = {position % len(axes) for position in positions}
+    dropped = {position % max(len(axes), 1) for position in positions}  # a number alone may be squeezed, too
     return "".join(letter for index, letter in enumerate(axes) if index not in dropped)
 
 
@@ -206,8 +206,11 @@ def distribute(
 ) -> list[tuple[R, ...]] | None:
     """The runs that each dimension of `shape` is made of after a reshape; `None` where it cuts through one.
 
-    `split` gives a run as two, the first of the size asked for, or `None` where it must stay whole.
+    `split` gives a run as two, the first of the size asked for, or `None` where it must stay whole. Nothing is a part of an
+    array without values.
     """
+    if 0 in shape or any(run.size == 0 for run in runs):
+        return None
     left = [run for run in runs if run.size != 1]
     dims: list[tuple[R, ...]] = []
     for size in shape:

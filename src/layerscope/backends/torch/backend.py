@@ -19,7 +19,7 @@ from .load import load, load_weights
 from .model import unwrap
 from .table import layers
 from .target import scores
-from .tree import weights_of
+from .tree import settings_of, weights_of
 from .weights import head, kernel
 
 PLAIN = frozenset({torch.nn.Parameter})
@@ -52,6 +52,9 @@ class TorchBackend(RoleBackend[torch.nn.Module]):
         if library == "torchvision":
             return from_torchvision(name, weights)
         return from_timm(name, weights) if library == "timm" else from_hf(name, weights, trust), None
+
+    def settings(self, model: Any) -> Any:
+        return None if isinstance(model, torch.export.ExportedProgram) else settings_of(unwrap(model))
 
     def open(self, model: Any) -> torch.nn.Module:
         model = unwrap(model)

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+import types
+from itertools import islice
+from typing import Any
+
 import torch
+
+# What a module's own code may look at before it calls others.
+PLAIN = frozenset({bool, int, float, str, type(None)})
+FUNCTIONS = frozenset({types.FunctionType, types.MethodType})
+CONTAINERS = frozenset({tuple, list, dict})
+MOST_MEMBERS = 1_000  # of a container that are looked at
+OF_ALL = tuple(torch.nn.Module().__dict__)  # attributes that every module has, and in front of its own
 
 
 def modules_of(model: torch.nn.Module) -> list[torch.nn.Module]:
@@ -37,3 +48,37 @@ def weights_of(model: torch.nn.Module) -> list[torch.nn.Parameter]:
     return [
         weight for module in modules_of(model) for weight in list(module._parameters.values()) if weight is not None
     ]
+
+
+def settings_of(model: torch.nn.Module) -> list[Any]:
+    """The plain values that modules keep as attributes, also in tuples, lists, dicts and objects of settings, and their tree.
+
+    How often a layer is called may depend on them. Equal lists mean equal settings.
+    """
+    settings: list[Any] = []
+    objects: set[int] = set()
+    count, first, last = len(OF_ALL), OF_ALL[0], OF_ALL[-1]
+    for module in modules_of(model):
+        settings.append(id(module))
+        if module._modules:
+            settings += map(id, list(module._modules.values()))
+        attributes = module.__dict__
+        usual = next(iter(attributes), "") == first and next(islice(attributes, count - 1, None), "") == last
+        for value in list(islice(attributes.values(), count if usual else 0, None)):
+            kind = type(value)
+            if kind in PLAIN:
+                settings.append(value)
+            elif kind in FUNCTIONS:
+                settings.append(id(value))
+            elif kind in CONTAINERS:
+                settings.append(_plain_in(value))
+            elif id(value) not in objects and hasattr(value, "__dict__") and not isinstance(value, torch.Tensor):
+                objects.add(id(value))
+                settings.append(_plain_in(value.__dict__))
+    return settings
+
+
+def _plain_in(values: Any) -> list[Any]:
+    """How many members a container has, and the plain values among the first of them."""
+    members = list(values.values() if isinstance(values, dict) else values)
+    return [len(members), *(value for value in members[:MOST_MEMBERS] if type(value) in PLAIN)]

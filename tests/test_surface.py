@@ -35,7 +35,7 @@ def test_the_options_are_those_of_the_command_line():
         ("target", "tiger cat", "target='tiger cat'", "--target 'tiger cat'"),
         ("channels", (0, 99), "channels=(0, 99)", "--channels 0,99"),
         ("size", (224, 192), "size=(224, 192)", "--size 224x192"),
-        ("scale", (-1, 1), "scale=(-1, 1)", "--scale -1:1"),
+        ("scale", (-1.0, 0.5), "scale=(-1.0, 0.5)", "--scale -1:0.5"),
         ("zoom", 3, "zoom=3", "zoom=3"),
     ],
 )

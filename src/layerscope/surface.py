@@ -51,7 +51,7 @@ def option(name: str, value: Any = _NO_VALUE) -> str:
     if value is _NO_VALUE or value is True:
         return flag
     if isinstance(value, tuple | list):
-        return f"{flag} {SEPARATORS.get(name, ':').join(map(str, value))}"
+        return f"{flag} {SEPARATORS.get(name, ':').join(str(part).removesuffix('.0') for part in value)}"
     return f"{flag} {'none' if value is None else shlex.quote(str(value))}"
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import LayerNotCalled, LayerNotFound, unknown_layer
 from ..safe_text import counted
+from ..surface import by_surface
 from .layer import Layer, bare_kind, inside, list_paths, no_call, path_endings, require_output, split_call, why_none
 from .note import kind_of
 from .receptive_field import SEVERAL_MAPS
@@ -185,9 +186,8 @@ def _unknown(table: Sequence[Layer], name: str) -> LayerNotFound:
     names = [known for layer in table for known in (layer.path, *layer.aliases, *path_endings(layer.path))]
     parts = [part.strip() for part in name.split(",")]
     if len(parts) > 1 and any(part in names or part in WORDS for part in parts):
-        return unknown_layer(
-            name, (), f". A name is one layer: give several as a list, {parts}, or with an -l for each."
-        )
+        several = by_surface(f"as a list, {parts}, or with an -l for each", "with an -l for each")
+        return unknown_layer(name, (), f". A name is one layer: give several {several}.")
     shown = [layer for layer in table if layer.showable]
     hint = f". The model has {counted(len(table), 'layer')}: {list_paths(shown or list(table))}."
     return unknown_layer(name, names, hint)

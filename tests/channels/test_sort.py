@@ -141,7 +141,7 @@ def test_the_command_line_knows_the_same_orders():
 
 @pytest.mark.parametrize(
     ("wrong", "name"),
-    [(["--sort", "maxx"], "'maxx'"), (["--channels", "meen > 1"], "'mean'"), (["--theme", "drak"], "'drak'")],
+    [(["--sort", "maxx"], "--sort maxx"), (["--channels", "meen > 1"], "'mean'"), (["--theme", "drak"], "'drak'")],
     ids=["sort", "channels", "theme"],
 )
 def test_the_command_line_refuses_others(wrong, name, capsys):

@@ -17,7 +17,7 @@ from ..backends.protocol import Captured, Change, Pick
 from ..core.layer import Layer, split_call
 from ..core.layer_table import LayerTable
 from .batches import Batch, signature
-from .run import Kept, Request, Run, capture_paths, trimmed
+from .run import Kept, Request, Run, capture_paths, trimmed, with_type
 
 if TYPE_CHECKING:
     from .scope import Scope
@@ -56,7 +56,7 @@ def run_model(scope: Scope, kept: Kept, batch: Batch, request: Request) -> Run:
 
     What gave one image's rows in each of as many calls as there are images is joined to the rows of one map.
     """
-    asked = _asked(kept.table, request)
+    asked = _plan(kept.table, request).asked
     images, counted, key = len(batch.ids), scope._cache.counted, signature(batch.array)
     ends = set() if kept.steady else set(asked)
     check = kept.steady and not kept.for_any_number and images > 1 and not batch.filled
@@ -90,6 +90,28 @@ def call_by_call(change: Change, axis: int, images: int) -> Change:
     return changed
 
 
+class Plan(NamedTuple):
+    """What follows from a request and a table alone, for every run of them.
+
+    `singles`: the path of each address that stands for one call.
+    """
+
+    table: LayerTable
+    asked: Mapping[str, Asked]
+    singles: Mapping[str, str]
+
+
+def _plan(table: LayerTable, request: Request) -> Plan:
+    plan: Plan | None = request.plans[0] if request.plans else None
+    if plan is None or plan.table is not table:
+        singles: dict[str, str] = {}
+        for path in request.layers:
+            singles.setdefault(table.single(path), path)
+        plan = Plan(table, _asked(table, request), singles)
+        request.plans[:] = [plan]
+    return plan
+
+
 def _asked(table: LayerTable, request: Request) -> dict[str, Asked]:
     """The layers whose calls were asked for otherwise than by number."""
     paths: dict[str, list[str]] = {}
@@ -118,11 +140,15 @@ def _run_once(
     """A run, and how often it called those layers for whose last call it waited."""
     ends = {asked.base: asked for asked in to_the_end}
     base_of = {path: asked.base for asked in to_the_end for path in asked.paths}
-    paths: dict[str, str] = {}
-    for path in request.layers:
-        paths.setdefault(base_of[path] if path in base_of else kept.table.single(path), path)
+    paths = _plan(kept.table, request).singles
+    if ends:
+        paths = {}
+        for path in request.layers:
+            paths.setdefault(base_of[path] if path in base_of else kept.table.single(path), path)
     picks = _picks(request, paths, ends) if scope._reader.picks else {}
     captured = capture_paths(scope, batch, paths, request.target, picks=picks)
+    if not ends and not batch.filled and not request.picks and paths.keys() >= captured.keys():
+        return Run(request, batch, {paths[name]: with_type(output) for name, output in captured.items()}), {}
     found: dict[str, list[Captured]] = {base: [] for base in ends}
     rows: list[tuple[str, Captured, str, int]] = []  # the address in the request, and the number of the call
     for name, output in captured.items():

@@ -101,17 +101,9 @@ def join(
     run = None
     for run in runs:
         batches.append(run.batch)
-        values, gradients = _numbered(values, run), _numbered(gradients, run)
-        for path, captured in run.captured.items():
-            # The only call of a layer is `:0` where other images took several.
-            name = f"{path}:0" if f"{path}:0" in values and path not in run.joined else path
-            if name not in values:
-                values[name] = _Rows(path, run, captured.dtype, count)
-            values[name].add(captured.values, run.batch)
-            if captured.gradient is not None:
-                if name not in gradients:
-                    gradients[name] = _Rows(path, run, "", count)
-                gradients[name].add(captured.gradient, run.batch)
+        with uncollected():
+            values, gradients = _numbered(values, run), _numbered(gradients, run)
+            _add(run, values, gradients, count)
     del run
     maps: dict[str, FeatureMap] = {}
     errors: dict[str, LayerscopeError] = {}
@@ -132,8 +124,25 @@ def join(
     return maps, batches
 
 
+def _add(run: Run, values: dict[str, _Rows], gradients: dict[str, _Rows], count: int | None) -> None:
+    """What a pass captured, behind what those before it did."""
+    first = not values
+    for path, captured in run.captured.items():
+        # The only call of a layer is `:0` where other images took several.
+        name = path if first or f"{path}:0" not in values or path in run.joined else f"{path}:0"
+        if first or name not in values:
+            values[name] = _Rows(path, run, captured.dtype, count)
+        values[name].add(captured.values, run.batch)
+        if captured.gradient is not None:
+            if name not in gradients:
+                gradients[name] = _Rows(path, run, "", count)
+            gradients[name].add(captured.gradient, run.batch)
+
+
 def _numbered(rows: dict[str, _Rows], run: Run) -> dict[str, _Rows]:
     """With the number of their call: layers that other images called once, where this run called them several times."""
+    if not rows:
+        return rows
     calls = dict(filter(lambda call: call[1] == 0, map(split_call, run.captured)))
     several = {base for base in calls if base in rows and base not in run.captured and not rows[base].of_several_calls}
     return {f"{name}:0" if name in several else name: own for name, own in rows.items()} if several else rows
@@ -222,7 +231,7 @@ class _Images:
 
 def _feature_map(path: str, rows: _Rows, gradient_rows: _Rows | None, everything: _Images) -> FeatureMap:
     layer, request = rows.layer if rows.layer.path == path else replace(rows.layer, path=path), rows.request
-    channels, names = request.channels[rows.path], request.names.get(rows.path, ())
+    channels, names = request.channels[rows.path], request.names.get(rows.path, ()) if request.names else ()
     images, total = everything, len(everything.ids)
     if len(rows.batches) != len(everything.batches):
         images = _Images.of(rows.batches)

@@ -103,6 +103,9 @@ class Request:
     target_text: str
     by_rule: frozenset[str] = frozenset()
     by_number: frozenset[str] = frozenset()
+    plans: list[Any] = field(
+        default_factory=list, init=False, repr=False, compare=False
+    )  # what follows from it, see calls.py
 
     def only(self, paths: Iterable[str]) -> Request:
         """The request for some of its layers."""
@@ -280,11 +283,16 @@ def _class_names(scope: Scope, table: LayerTable, layers: Sequence[Layer]) -> di
     return {layer.path: labels for layer in fitting if layer.path in outputs}
 
 
+def with_type(output: Captured) -> Captured:
+    """What came out of a layer with the name of its type, which backends leave out where it is numpy's."""
+    return output if output.dtype else Captured(output.values, output.gradient, dtype_name(output.values.dtype))
+
+
 def trimmed(output: Captured, request: Request, path: str, *, picked: bool, filled: int = 0) -> Captured:
     """What came out of a layer without channels that weren't asked for, and without images that only filled the batch."""
     cut_channels = not picked and path in request.picks
-    if not cut_channels and not filled and output.dtype:
-        return output
+    if not cut_channels and not filled:
+        return with_type(output)
     layer, numbers = request.layers[path], request.channels[path]
 
     def trim(values: np.ndarray) -> np.ndarray:

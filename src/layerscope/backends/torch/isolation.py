@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -208,11 +208,7 @@ def _versions(
     if others_inside(OPTIMIZERS, codes=WRITERS, ended_by=CLOSURES):
         return None
     weights = list(weights_of(model) if weights is None else weights)
-    # A weight made in inference mode keeps no count.
-    state: list[Any] = [
-        (0 if weight.is_inference() else weight._version, weight.data_ptr() if is_strided(weight) else 0)
-        for weight in weights
-    ]
+    state = _counts(weights)
     if shared:
         try:
             state += [(id(weight), weight.dtype, weight.device) for weight in weights] + _samples(weights)
@@ -220,6 +216,18 @@ def _versions(
             return None
         weights += [weight.detach() for weight in weights]  # the memory that they had stays theirs, though they move
     return Versions(weights, state, shared)
+
+
+def _counts(weights: Sequence[torch.Tensor]) -> list[Any]:
+    """What changes with a write to each weight, and where its memory is."""
+    if {torch.nn.Parameter}.issuperset(map(type, weights)):
+        with suppress(RuntimeError, NotImplementedError):  # one without a count, or without memory
+            return [(weight._version, weight.data_ptr()) for weight in weights]
+    # A weight made in inference mode keeps no count.
+    return [
+        (0 if weight.is_inference() else weight._version, weight.data_ptr() if is_strided(weight) else 0)
+        for weight in weights
+    ]
 
 
 def _samples(weights: list[torch.Tensor]) -> list[Any]:

@@ -63,14 +63,19 @@ def is_plain(tensor: torch.Tensor) -> bool:
     )
 
 
+def plain_copy(tensor: torch.Tensor) -> Captured:
+    """A copy of what `is_plain`."""
+    return Captured((tensor.detach() if tensor.requires_grad else tensor).clone().numpy(), None, "float32")
+
+
 def as_captured(value: torch.Tensor, pick: Pick | None = None) -> Captured:
     """A copy on the host, taken before the next module can write into the tensor; of the channels of `pick` alone."""
     if pick is None and is_plain(value):
-        return Captured((value.detach() if value.requires_grad else value).clone().numpy(), dtype="float32")
+        return plain_copy(value)
     value = padded(value)
     tensor = value if pick is None else _take(value, pick)
     if is_plain(tensor):
-        return Captured(tensor.detach().clone().numpy(), dtype="float32")
+        return plain_copy(tensor)
     dtype = str(value.dtype).removeprefix("torch.")
     if tensor.is_quantized:
         tensor = tensor.dequantize()

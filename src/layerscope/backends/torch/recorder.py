@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,9 @@ from . import attention
 from .functions import FUNCTION, FunctionWatch, ModuleWatch, Operation, unwatch
 from .isolation import add_hook, hooked
 from .keeping import LEAST, Habits, Keeper, MemoryWatch, Taken
-from .outputs import as_captured, main_part, parts_of
+from .outputs import as_captured, is_plain, main_part, parts_of, plain_copy
+
+Hook = Callable[[torch.nn.Module, Any, Any], Any]
 
 
 @dataclass(eq=False, slots=True)
@@ -60,7 +63,7 @@ class Wanted:
     @property
     def source(self) -> Any:
         """What the calls are counted of."""
-        return (self.module, self.part) if self.inner else self.module
+        return (self.module, self.part) if self.part is not None and self.inner else self.module
 
     @classmethod
     def find_all(
@@ -97,7 +100,7 @@ class Recorder:
         self, wanted: Sequence[Wanted], replica: torch.nn.Module | None = None, habits: Habits | None = None
     ) -> None:
         self.wanted = wanted
-        self.inner = frozenset(kind for request in wanted if (kind := request.inner))
+        self.inner = frozenset(kind for request in wanted if request.part is not None and (kind := request.inner))
         self.keeper = None
         if replica is not None and habits is not None:
             self.keeper = Keeper(habits, replica, watched=bool(self.inner), alone=len(wanted) == 1)
@@ -112,11 +115,42 @@ class Recorder:
 
     def hook(self, module: torch.nn.Module, inputs: Any, output: Any) -> Any:
         """The forward hook of a module: takes what was asked for of its output; the value passed on, `None` for its own."""
-        call = self.calls.get(module, 0)
-        self.calls[module] = call + 1
+        self.take_output(module, self._count(module), output)
+        return None
+
+    def hook_of(self, module: torch.nn.Module) -> Hook:
+        """The hook for one module: a shorter one with the same result where the whole of its output is wanted once."""
+        by_call = list(self.requests[module].values())
+        if len(by_call) > 1 or len(by_call[0]) > 1 or by_call[0][0].part is not None or by_call[0][0].pick is not None:
+            return self.hook
+        request = by_call[0][0]
+        wanted, missing, calls, taken = request.call, self.missing, self.calls, self.taken
+        most = math.inf if self.keeper is None else LEAST
+        key, endless, unwatched = (module, wanted), self.endless, torch._C.DisableTorchFunction
+
+        def hook(module: torch.nn.Module, inputs: Any, output: Any) -> None:
+            call = calls.get(module, 0)
+            calls[module] = call + 1
+            if call != wanted and wanted is not None:
+                return
+            with unwatched():
+                small = is_plain(output) and output.numel() < most
+                if small:
+                    taken.append((request, call, plain_copy(output)))
+            if not small:
+                self.take_output(module, call, output)
+            elif not endless:
+                missing.discard(key)
+                if not missing:
+                    raise Stop(self)
+
+        return hook
+
+    def take_output(self, module: torch.nn.Module, call: int, output: Any) -> None:
+        """Take what was asked for of a module's output."""
         requests = self._requests(module, call)
         if not requests:
-            return None
+            return
         if len(requests) == 1 and requests[0].part is None and isinstance(output, torch.Tensor):  # as nearly all
             self.take(requests[0], call, output)
         else:
@@ -126,7 +160,6 @@ class Recorder:
                 if part in parts:
                     self.take(request, call, parts[part])
         self._stop_after(module, call)
-        return None
 
     def attended(self, weights: attention.Weights) -> torch.Tensor | None:
         """Takes attention weights as they are computed; the value passed on, `None` for the model's own."""
@@ -177,12 +210,13 @@ class Recorder:
         if self.keeper is not None:
             settled = self.keeper.settle(kept for _, _, kept in self.taken if isinstance(kept, Taken))
         results = {}
-        times_taken = Counter(id(request) for request, _, _ in self.taken)
+        unnumbered = Counter(id(request) for request, _, _ in self.taken if request.call is None)
         for request, call, captured in self.taken:
-            again = request.call is None and times_taken[id(request)] > 1
+            again = request.call is None and unnumbered[id(request)] > 1
             results[f"{request.path}:{call}" if again else request.path] = settled.get(id(captured), captured)
+        taken = {id(request) for request, _, _ in self.taken}
         for request in self.wanted:
-            if id(request) not in times_taken:
+            if id(request) not in taken:
                 raise LayerNotCalled(f"layer {request.path!r} has no output: {self._why_missing(request)}")
         return results
 
@@ -219,7 +253,7 @@ def recording(replica: torch.nn.Module, recorder: Recorder) -> Iterator[None]:
     """Around a run of a replica in which `recorder` takes what it wants, which it may end early."""
     with hooked() as handles, ExitStack() as watching:
         for module in [source for source in recorder.requests if isinstance(source, torch.nn.Module)]:
-            handles.append(add_hook(module, recorder.hook))
+            handles.append(add_hook(module, recorder.hook_of(module)))
         watch = recorder.watch()
         if watch is not None:
             if isinstance(watch, ModuleWatch):

@@ -19,7 +19,7 @@ from .functions import Operation
 from .isolation import run_replica
 from .model import forward
 from .outputs import AIM, as_captured
-from .recorder import Recorder, Wanted, recording
+from .recorder import Hook, Recorder, Wanted, recording
 
 
 def scores(model: torch.nn.Module, batch: Any, target: Target, changes: Mapping[str, Change]) -> list[float]:
@@ -47,6 +47,9 @@ class GradientRecorder(Recorder):
         self.nodes: list[torch.Tensor | None] = []
         self.endless = True
         self.differentiating = False
+
+    def hook_of(self, module: torch.nn.Module) -> Hook:
+        return self.hook
 
     def hook(self, module: torch.nn.Module, inputs: Any, output: Any) -> Any:
         if not isinstance(output, torch.Tensor) or not output.is_floating_point():
@@ -123,6 +126,9 @@ class Changer(Recorder):
         self.endless = True
         self.replacement: torch.Tensor | None = None
         self.replacements: dict[int, torch.Tensor] = {}
+
+    def hook_of(self, module: torch.nn.Module) -> Hook:
+        return self.hook
 
     def hook(self, module: torch.nn.Module, inputs: Any, output: Any) -> Any:
         self.replacements = {}

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 
+from ...memory import uncollected
 from ..protocol import Captured, Pick, Target
 from .isolation import run_replica
 from .keeping import COUNTS, Habits, WrittenTo
 from .model import forward
 from .recorder import Recorder, Wanted, recording
 from .target import GradientRecorder
+
+MANY = (
+    100  # layers: a collection in the middle of the pass would look at all that is kept of them, and at their replica
+)
 
 
 def capture(
@@ -25,11 +31,13 @@ def capture(
     """What the named layers produce for a batch, in execution order, with gradients where there is a target."""
 
     def run(replica: torch.nn.Module) -> dict[str, Captured]:
-        wanted = Wanted.find_all(replica, paths, picks)
-        recorder = Recorder(wanted, replica, None if copy else habits)
-        with recording(replica, recorder):
-            forward(replica, batch)
-        return recorder.results()
+        # The garbage of one pass is no more than the outputs of so many layers, which are all kept.
+        with uncollected() if len(paths) >= MANY else nullcontext():
+            wanted = Wanted.find_all(replica, paths, picks)
+            recorder = Recorder(wanted, replica, None if copy else habits)
+            with recording(replica, recorder):
+                forward(replica, batch)
+            return recorder.results()
 
     def run_back(replica: torch.nn.Module) -> dict[str, Captured]:
         assert target is not None

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -23,8 +22,6 @@ from .functions import FUNCTION, FunctionWatch, ModuleWatch, Operation, unwatch
 from .isolation import add_hook, hooked
 from .keeping import LEAST, Habits, Keeper, MemoryWatch, Taken
 from .outputs import as_captured, is_plain, main_part, parts_of, plain_copy
-
-Hook = Callable[[torch.nn.Module, Any, Any], Any]
 
 
 @dataclass(eq=False, slots=True)
@@ -111,40 +108,32 @@ class Recorder:
         for request in wanted:
             self.requests.setdefault(request.source, {}).setdefault(request.call, []).append(request)
         self.missing = {(source, call) for source, calls in self.requests.items() for call in calls}
+        # One request for one whole output, as nearly all.
+        self.whole: dict[Any, Wanted] = {}
+        for source, calls in self.requests.items():
+            if len(calls) == 1:
+                for call, requests in calls.items():
+                    if len(requests) == 1 and requests[0].part is None and requests[0].pick is None:
+                        self.whole[source, call] = requests[0]
         self.endless = any(request.call is None for request in wanted)
 
     def hook(self, module: torch.nn.Module, inputs: Any, output: Any) -> Any:
         """The forward hook of a module: takes what was asked for of its output; the value passed on, `None` for its own."""
-        self.take_output(module, self._count(module), output)
+        call = self.calls.get(module, 0)
+        self.calls[module] = call + 1
+        request = self.whole.get((module, call))
+        if request is None:
+            self.take_output(module, call, output)
+            return None
+        with unwatch():
+            small = is_plain(output) and (self.keeper is None or output.numel() < LEAST)
+            if small:
+                self.taken.append((request, call, plain_copy(output)))
+        if small:
+            self._stop_after(module, call)
+        else:
+            self.take_output(module, call, output)
         return None
-
-    def hook_of(self, module: torch.nn.Module) -> Hook:
-        """The hook for one module: a shorter one with the same result where the whole of its output is wanted once."""
-        by_call = list(self.requests[module].values())
-        if len(by_call) > 1 or len(by_call[0]) > 1 or by_call[0][0].part is not None or by_call[0][0].pick is not None:
-            return self.hook
-        request = by_call[0][0]
-        wanted, missing, calls, taken = request.call, self.missing, self.calls, self.taken
-        most = math.inf if self.keeper is None else LEAST
-        key, endless, unwatched = (module, wanted), self.endless, torch._C.DisableTorchFunction
-
-        def hook(module: torch.nn.Module, inputs: Any, output: Any) -> None:
-            call = calls.get(module, 0)
-            calls[module] = call + 1
-            if call != wanted and wanted is not None:
-                return
-            with unwatched():
-                small = is_plain(output) and output.numel() < most
-                if small:
-                    taken.append((request, call, plain_copy(output)))
-            if not small:
-                self.take_output(module, call, output)
-            elif not endless:
-                missing.discard(key)
-                if not missing:
-                    raise Stop(self)
-
-        return hook
 
     def take_output(self, module: torch.nn.Module, call: int, output: Any) -> None:
         """Take what was asked for of a module's output."""
@@ -252,8 +241,9 @@ class Recorder:
 def recording(replica: torch.nn.Module, recorder: Recorder) -> Iterator[None]:
     """Around a run of a replica in which `recorder` takes what it wants, which it may end early."""
     with hooked() as handles, ExitStack() as watching:
+        hook = recorder.hook
         for module in [source for source in recorder.requests if isinstance(source, torch.nn.Module)]:
-            handles.append(add_hook(module, recorder.hook_of(module)))
+            handles.append(add_hook(module, hook))
         watch = recorder.watch()
         if watch is not None:
             if isinstance(watch, ModuleWatch):

@@ -19,7 +19,7 @@ from .functions import Operation
 from .isolation import run_replica
 from .model import forward
 from .outputs import AIM, as_captured
-from .recorder import Hook, Recorder, Wanted, recording
+from .recorder import Recorder, Wanted, recording
 
 
 def scores(model: torch.nn.Module, batch: Any, target: Target, changes: Mapping[str, Change]) -> list[float]:
@@ -44,12 +44,10 @@ class GradientRecorder(Recorder):
 
     def __init__(self, wanted: Sequence[Wanted]) -> None:
         super().__init__(wanted)
+        self.whole = {}  # each goes through `take`
         self.nodes: list[torch.Tensor | None] = []
         self.endless = True
         self.differentiating = False
-
-    def hook_of(self, module: torch.nn.Module) -> Hook:
-        return self.hook
 
     def hook(self, module: torch.nn.Module, inputs: Any, output: Any) -> Any:
         if not isinstance(output, torch.Tensor) or not output.is_floating_point():
@@ -122,13 +120,11 @@ class Changer(Recorder):
 
     def __init__(self, wanted: Sequence[Wanted], changes: Mapping[str, Change]) -> None:
         super().__init__(wanted)
+        self.whole = {}  # each goes through `take`
         self.changes = changes
         self.endless = True
         self.replacement: torch.Tensor | None = None
         self.replacements: dict[int, torch.Tensor] = {}
-
-    def hook_of(self, module: torch.nn.Module) -> Hook:
-        return self.hook
 
     def hook(self, module: torch.nn.Module, inputs: Any, output: Any) -> Any:
         self.replacements = {}

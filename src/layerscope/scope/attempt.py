@@ -46,7 +46,7 @@ def run_batch(
         try:
             run = _run(scope, kept, batch, question, check=check, kept_from=kept.image)
             if fits(run) or len(batch.ids) >= kept.unlike:
-                return replace(as_it_ran(run), about=about)
+                return with_origin(run, about)
         except (LayerNotCalled, LayerNotFound, InternalError):
             pass
     kept = make_table(scope, batch)
@@ -54,12 +54,21 @@ def run_batch(
     if not fits(run):
         # Not one image, but the number of images changes more than the number of rows: other tables would tell no more.
         scope._cache.keep(signature(batch.array), replace(kept, unlike=len(batch.ids)))
-    return replace(as_it_ran(run), about=about)
+    return with_origin(run, about)
+
+
+def with_origin(run: Run, about: Mapping[str, Any]) -> Run:
+    """The run as it was, with what its maps record."""
+    run = as_it_ran(run)
+    return Run(run.request, run.batch, run.captured, about, run.as_counted, run.joined)
 
 
 def as_it_ran(run: Run) -> Run:
     """The run, for layers of which all channels were asked for with as many as came out: that may depend on the values."""
-    layers, channels = dict(run.request.layers), dict(run.request.channels)
+    stated = run.request.layers
+    if all(captured.values.shape == stated[path].shape for path, captured in run.captured.items()):
+        return run
+    layers, channels = dict(stated), dict(run.request.channels)
     changed = False
     for path, captured in run.captured.items():
         layer, shape = layers[path], captured.values.shape

@@ -172,6 +172,8 @@ def _native(part: Any) -> Any:
 
 def _count_rows(ready: Any, axes: Mapping[int, int]) -> int:
     """How many images a ready batch holds. Raises `BadOption` for one that no model takes as it is."""
+    if type(ready) is np.ndarray and ready.dtype.kind in "biuf" and ready.ndim and not axes and ready.shape[0]:
+        return len(ready)  # as nearly all
     parts = list(_parts(ready))
     if not parts:
         raise BadOption("the batch is empty")

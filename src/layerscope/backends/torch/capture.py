@@ -16,9 +16,7 @@ from .model import forward
 from .recorder import Recorder, Wanted, recording
 from .target import GradientRecorder
 
-MANY = (
-    100  # layers: a collection in the middle of the pass would look at all that is kept of them, and at their replica
-)
+MANY = 100  # layers: a collection in the middle of the pass would look at all that is kept of them
 
 
 def capture(

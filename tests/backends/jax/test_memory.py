@@ -281,3 +281,21 @@ def test_the_random_keys_that_a_module_is_bound_to_are_used():
     np.testing.assert_array_equal(first, second)
     fresh = module.apply(bound.variables, x, rngs={"dropout": key})
     np.testing.assert_allclose(first, fresh, atol=1e-6)
+
+
+class OfTwo(nnx.Module):
+    """A decoder with a cache for two images."""
+
+    def __init__(self) -> None:
+        self.line = nnx.Linear(3, 4, rngs=nnx.Rngs(0))
+        self.cache = jnp.ones((2, 4))
+
+    def __call__(self, images: Any) -> Any:
+        return jax.lax.add(self.line(images), self.cache)
+
+
+def test_a_model_that_takes_no_single_image_is_listed_from_the_whole_batch() -> None:
+    rows = np.ones((2, 3), np.float32)
+    model = OfTwo()
+    scope = ls.open(model, preprocess=None)
+    assert np.allclose(scope.capture(rows, "line")["line"].values, model.line(rows), atol=1e-6)

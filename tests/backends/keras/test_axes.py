@@ -108,3 +108,10 @@ def test_a_guess_is_said_to_be_one_and_what_follows_from_it_too(after):
     sure = keras.Model(x, K.ReLU(name="behind")(K.Add()([K.Conv2D(6, 1)(x), K.Dense(6)(x)])))
     (fm,) = ls.open(sure, preprocess=None).capture(PICTURE, "behind").values()
     assert "axes" not in [getattr(note, "kind", "") for note in fm.notes]
+
+
+def test_a_model_that_takes_no_single_image_is_listed_from_the_whole_batch():
+    model = keras.Sequential([K.Dense(4, name="dense"), Own(lambda x: ops.concatenate([x[:1] + x[1], x[1:]]))])
+    rows = np.ones((2, 3), np.float32)
+    values = ls.open(model, preprocess=None).capture(rows, "dense")["dense"].values
+    assert np.allclose(values, model.layers[0](rows), atol=1e-6)

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import layerscope as ls
+from helpers.wording import raises
 from layerscope.backends.torch.backend import TorchBackend
 
 torch.set_num_threads(1)
@@ -198,3 +199,24 @@ def test_an_object_of_the_models_own_is_its_only_argument(wrap):
         )
     assert torch.equal(image, before)
     assert len(scope.layers(wrap(image))) >= 1
+
+
+class TimeFirst(nn.Module):
+    """A sequence model whose first axis is time; it needs three steps."""
+
+    def __init__(self):
+        super().__init__()
+        self.lstm, self.head = nn.LSTM(6, 5), nn.Linear(5, 3)
+
+    def forward(self, steps):
+        states, _ = self.lstm(steps)
+        return self.head(states[0] + states[2])
+
+
+def test_a_model_that_takes_no_single_row_is_listed_from_the_whole_batch():
+    steps = torch.randn(4, 2, 6)
+    sequences = TimeFirst().eval()
+    values = ls.open(sequences, preprocess=None).capture(steps, "lstm")["lstm"].values
+    assert np.allclose(values, sequences.lstm(steps)[0].detach().transpose(0, 1), atol=1e-6)
+    with raises(ls.errors.ModelNotReadable):
+        ls.open(sequences, preprocess=None).capture(steps[:2], "lstm")

@@ -94,6 +94,24 @@ def part_for_dry_run(batch: Any) -> tuple[Any, int]:
     return batch, count_images(batch)
 
 
+def dry_run(batch: Any, run: Callable[[Any, int], Value], part: Any = part_for_dry_run) -> Value:
+    """What `run(part, images)` gives for a part of a batch, or for all of it where the model doesn't take that part alone.
+
+    A model of sequences with time first needs all steps, one with a cache as many images as that has.
+
+    >>> dry_run(np.zeros((4, 8)), lambda images, count: images[3].shape * count)
+    (8, 8, 8, 8)
+    """
+    first, images = part(batch)
+    try:
+        return run(first, images)
+    except Exception:
+        count = count_images(batch)
+        if count == images:
+            raise
+        return run(batch, count)
+
+
 def count_images(batch: Any) -> int:
     """How many images a batch holds: the rows of its first array, the members of a list that is one argument."""
     first = batch

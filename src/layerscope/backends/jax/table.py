@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ...core.layer import Layer
-from ..common.run import part_for_dry_run
+from ..common.run import dry_run
 from ..common.table import Calls
 from ..common.tokens import located
 from ..protocol import SteadyLayers
@@ -24,7 +24,10 @@ CONTAINERS = ("List", "Dict", "Sequence")
 
 def layers(model: JaxModel, batch: Any) -> list[Layer]:
     """Every layer, in the order in which its first call ended; those that never ran last."""
-    part, images = part_for_dry_run(batch)
+    return dry_run(batch, lambda part, images: _layers(model, part, images))
+
+
+def _layers(model: JaxModel, part: Any, images: int) -> list[Layer]:
     tabulator = Tabulator(model, Fields(model, part), images)
     watch = Watch(tabulator.record)
     with telling_reads(watch.note_read):

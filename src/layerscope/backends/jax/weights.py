@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...core.layer import split_call
-from ..common.run import part_for_dry_run
+from ..common.run import dry_run, part_for_dry_run
 from ..protocol import Head, Kernel
 from .axes import is_a
 from .model import JaxModel, canonical_paths
@@ -23,7 +23,7 @@ def head(model: JaxModel, batch: Any) -> Head | None:
         if is_a(call.module, "Dense", "Linear"):
             calls.append(call)
 
-    model.run(part_for_dry_run(batch)[0], Watch(record))
+    dry_run(batch, lambda part, _: model.run(part, Watch(record)))
     if not calls:
         return None
     weights, bias = _parameters(calls[-1].module)

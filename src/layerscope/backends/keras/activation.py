@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..common.activation import follow
+from ..common.run import dry_run
 from .model import KerasModel
 from .tree import is_library_class
 from .watch import Call, run
@@ -23,7 +24,11 @@ def activation(model: KerasModel, batch: Any) -> str:
             # A model gives what the last layer in it gave.
             known.setdefault(id(part.tensor), (part.tensor, numbers))
 
-    run(model, lambda: outputs.append(model.forward(model.part_for_dry_run(batch)[0])), record)
+    dry_run(
+        batch,
+        lambda part, _: run(model, lambda: outputs.append(model.forward(part)), record),
+        model.part_for_dry_run,
+    )
     parts = engine.parts_of(outputs[0]) if outputs else []
     return known.get(id(parts[0].tensor), (None, ""))[1] if parts else ""
 

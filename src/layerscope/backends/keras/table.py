@@ -13,6 +13,7 @@ from ...errors import LayerNotCalled, LayerNotFound, near, unknown_layer
 from ...safe_text import counted
 from ..common.axes import for_one_image
 from ..common.field import Positions
+from ..common.run import dry_run
 from ..common.table import NO_TENSOR, merge_calls
 from ..common.tokens import located
 from ..protocol import SteadyLayers
@@ -55,10 +56,13 @@ def _is_steady(root: Any) -> bool:
 
 def _dry_run(model: KerasModel, batch: Any) -> list[Layer]:
     """The table of one run on the first image."""
-    part, images = model.part_for_dry_run(batch)
-    tabulator = Tabulator(model, images)
-    with watched_run(model, lambda: model.forward(part), tabulator.record, lambda path: True) as watch:
-        return tabulator.table(watch)
+
+    def run(part: Any, images: int) -> list[Layer]:
+        tabulator = Tabulator(model, images)
+        with watched_run(model, lambda: model.forward(part), tabulator.record, lambda path: True) as watch:
+            return tabulator.table(watch)
+
+    return dry_run(batch, run, model.part_for_dry_run)
 
 
 def _is_hidden(layer: Layer) -> bool:

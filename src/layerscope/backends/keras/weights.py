@@ -8,7 +8,7 @@ import numpy as np
 
 from ...core.layer import split_call
 from ..common.axes import SPACE
-from ..common.run import Stop
+from ..common.run import Stop, dry_run
 from ..protocol import Head, Kernel
 from .engine import Engine, copy_to_host
 from .model import KerasModel
@@ -40,8 +40,11 @@ def head(model: KerasModel, batch: Any) -> Head | None:
         if is_a(call.layer, "Dense"):
             calls.append(call)
 
-    with watched_run(model, lambda: model.forward(model.part_for_dry_run(batch)[0]), record):
-        return _head_of(calls[-1], model.engine) if calls else None
+    def run(part: Any, _: int) -> Head | None:
+        with watched_run(model, lambda: model.forward(part), record):
+            return _head_of(calls[-1], model.engine) if calls else None
+
+    return dry_run(batch, run, model.part_for_dry_run)
 
 
 def _head_of(call: Call, engine: Engine) -> Head | None:

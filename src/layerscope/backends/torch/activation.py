@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
 
 from ..common.activation import LINEAR, OVER_IMAGES, REGRESSION, SIGMOID_LOGITS, SOFTMAX_LOGITS, follow
-from ..common.run import TensorMap, part_for_dry_run
+from ..common.run import TensorMap, dry_run
 from .functions import base_name, plain_name, unwatch
 from .isolation import run_replica
 from .model import forward
@@ -25,14 +26,14 @@ PROBLEMS = {
 def activation(model: torch.nn.Module, batch: Any) -> str:
     """As `Backend.activation`, from one run of the first image with every function followed."""
 
-    def run(replica: torch.nn.Module) -> str:
+    def run(part: Any, replica: torch.nn.Module) -> str:
         watch = _ActivationWatch()
         with watch:
-            output = forward(replica, part_for_dry_run(batch)[0])
+            output = forward(replica, part)
         parts = parts_of(output)
         return watch.of(parts.get(main_part(parts)))
 
-    numbers = run_replica(model, run)
+    numbers = dry_run(batch, lambda part, _: run_replica(model, partial(run, part)))
     problem = getattr(getattr(model, "config", None), "problem_type", None)  # of transformers
     return PROBLEMS.get(str(problem), numbers) if numbers in (LINEAR, "") else numbers
 

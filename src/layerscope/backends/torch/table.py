@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Collection
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ import torch
 from ...core.layer import Layer
 from ...core.note import Note
 from ..common.outputs import quoted
-from ..common.run import part_for_dry_run
+from ..common.run import dry_run
 from ..common.table import Calls
 from ..common.tokens import located
 from ..protocol import SteadyLayers
@@ -30,9 +31,8 @@ from .tree import named_modules_of
 
 def layers(model: torch.nn.Module, batch: Any) -> list[Layer]:
     """The table of a model's layers, from one dry run with the first image of a batch, or with all that may belong to it."""
-    part, images = part_for_dry_run(batch)
 
-    def run(replica: torch.nn.Module) -> list[Layer]:
+    def run(part: Any, images: int, replica: torch.nn.Module) -> list[Layer]:
         lasting = {name for name, _ in named_modules_of(replica)}
         record = Record(replica, images)
         watch = DryRunWatch(record)
@@ -47,7 +47,7 @@ def layers(model: torch.nn.Module, batch: Any) -> list[Layer]:
         rows = record.table(replica, lasting)
         return SteadyLayers(rows) if watch.steady else rows
 
-    return run_replica(model, run, to_the_end=True)
+    return dry_run(batch, lambda part, images: run_replica(model, partial(run, part, images), to_the_end=True))
 
 
 MAPPED = "runs inside torch.vmap, where a layer has no values of its own: capture the module around it, or one after it"

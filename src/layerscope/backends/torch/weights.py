@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
 from ..common.axes import SPACE
-from ..common.run import part_for_dry_run
+from ..common.run import dry_run
 from ..protocol import Head, Kernel, turned
 from .functions import unwatch
 from .isolation import hooked, run_replica
@@ -40,7 +41,7 @@ def kernel(model: torch.nn.Module, path: str, batch: Any) -> Kernel | None:
 def head(model: torch.nn.Module, batch: Any) -> Head | None:
     """The `torch.nn.Linear` that ran last for a batch."""
 
-    def run(replica: torch.nn.Module) -> Head | None:
+    def run(part: Any, replica: torch.nn.Module) -> Head | None:
         ran: list[tuple[str, torch.nn.Linear]] = []
 
         def hook(name: str) -> Any:
@@ -50,7 +51,7 @@ def head(model: torch.nn.Module, batch: Any) -> Head | None:
             for name, module in replica.named_modules():
                 if isinstance(module, torch.nn.Linear):
                     handles.append(module.register_forward_hook(hook(name)))
-            forward(replica, part_for_dry_run(batch)[0])
+            forward(replica, part)
         if not ran:
             return None
         name, last = ran[-1]
@@ -58,7 +59,7 @@ def head(model: torch.nn.Module, batch: Any) -> Head | None:
             bias = None if last.bias is None else _numbers(last.bias)
             return Head(name, _numbers(last.weight), bias)
 
-    return run_replica(model, run)
+    return dry_run(batch, lambda part, _: run_replica(model, partial(run, part)))
 
 
 def _numbers(tensor: torch.Tensor) -> np.ndarray:

@@ -42,7 +42,7 @@ def evidence(model: JaxModel, batch: Any) -> Evidence | None:
 def resizes(model: JaxModel, taken: Sequence[Input]) -> bool:
     """Whether a model brings photos of any size to its own before its first layer with weights.
 
-    It is only run where the code of one of its modules may resize something.
+    It is only traced where the code of one of its modules may resize something.
     """
     (entry,) = taken
     sizes = dict(zip(entry.axes, entry.shape, strict=True))
@@ -60,9 +60,14 @@ def resizes(model: JaxModel, taken: Sequence[Input]) -> bool:
                 batch = (1,) if model.channels_first else ()
                 search.reached(next(((*batch, *part.shape) for part in arguments), None))
 
+        lengths = {"b": 1, "c": sizes["c"] or 3, "h": size[0], "w": size[1]}
+        blank = np.zeros([lengths[axis] for axis in entry.axes], np.float32)
         with until_stopped(search):
-            lengths = {"b": 1, "c": sizes["c"] or 3, "h": size[0], "w": size[1]}
-            model.run(np.zeros([lengths[axis] for axis in entry.axes], np.float32), Watch(record))
+            try:
+                # traced: each operation on its own would be compiled for each size
+                jax.eval_shape(lambda: model.run(blank, Watch(record, differentiating=True)))
+            except (jax.errors.JAXTypeError, jax.errors.JAXIndexError):  # its Python looks at values
+                model.run(blank, Watch(record))
         return search.shape
 
     return resizes_by_itself(shape_at_weights)

@@ -82,6 +82,20 @@ def axes_of(positions: Positions) -> str | None:
     return "".join([next(walking) if axes else next(others) for axes in along])
 
 
+def upright(axes: str, positions: Positions | None) -> str:
+    """The axes with height and width exchanged, where the model has exchanged those of the photo before.
+
+    >>> from .field import image_positions
+    >>> turned = image_positions("bchw", (1, 3, 2, 4)).permute([0, 1, 3, 2])
+    >>> upright("bchw", turned), upright("bcwh", turned)
+    ('bcwh', 'bcwh')
+    """
+    if positions is None or len(positions.dims) != len(axes) or not {"h", "w"} <= set(axes):
+        return axes
+    turned = [positions.along(axes.index(letter)) for letter in "hw"] == ["w", "h"]
+    return axes.translate(str.maketrans("hw", "wh")) if turned else axes
+
+
 def _in_order(positions: Positions) -> tuple[Field, ...] | None:
     """The receptive fields, unknown where the units don't follow one another as the fields say."""
     odd = {axis for dim in positions.dims for part in dim if part.steps for axis in part.axes}

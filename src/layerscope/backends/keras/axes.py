@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from ..common.axes import PREFIX_TOKENS, prefix_labels
 from ..common.field import Positions
 from ..common.run import TensorMap
+from ..common.tokens import upright
 from .attention import AttentionMap
 from .axes_rules import ATTENTION, RENAMING, Named, Query, Source, by_format, default_axes, is_spatial, name, needed
 from .engine import Engine
@@ -35,7 +36,10 @@ def model_format(model: Any, default: str) -> str:
 
 
 def input_axes(model: Any, rank: int, default: str) -> str:
-    """The axes of the model's input: what its first layer with a data format wants, before any `Permute` on the way."""
+    """The axes of the model's input: what its first layer with a data format wants, before any `Permute` on the way.
+
+    That says where the channels are, not which of the others is the height: they come in the usual order.
+    """
     permutes: list[Sequence[int]] = []
     axes = default_axes(rank, default)
     for _, layer in walk(model):
@@ -44,10 +48,13 @@ def input_axes(model: Any, rank: int, default: str) -> str:
         elif is_spatial(layer):
             axes = by_format(rank, layer.data_format) if rank > 3 or not permutes else axes
             break
+    else:
+        permutes = permutes if rank == 3 else []
+    others = [letter for letter in axes[1:] if letter != "c"]
     for dims in reversed(permutes):
         before = dict(zip(dims, axes[1:], strict=True))
         axes = "b" + "".join(before[axis] for axis in sorted(before))
-    return axes
+    return "b" + "".join("c" if letter == "c" else others.pop(0) for letter in axes[1:]) if axes else axes
 
 
 class Axes:
@@ -70,6 +77,8 @@ class Axes:
             walked, inside = _walked(output.positions), self._inside.get(id(output.layer), {})
             query = Query(output.layer, output.parent, shape, output.sources, self._format, output.arguments)
             named = name(query._replace(walked=walked, inside=inside))
+            axes = upright(named.axes, output.positions)
+            named = named if axes == named.axes else Named(axes, named.doubt)
         if named.axes:
             self._trace.set(output.tensor, named)
             self._inside.setdefault(id(output.parent), {})[shape] = named

@@ -301,6 +301,7 @@ RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
         ),
         partial(_window, "window"),
     ),
+    (_each_rank("AdaptiveAveragePooling", "AdaptiveMaxPooling"), unary("adapt", lambda step: step.spatial)),
     ((*_each_rank("UpSampling"), "Resizing"), _resize),
     (("CenterCrop",), _center_crop),
     (_each_rank("ZeroPadding"), partial(_pad, "padding", 1)),

@@ -15,7 +15,7 @@ from ..common.axes import ASSUMED, DERIVED, PICTURES_FIRST, SEVERAL, for_one_ima
 from ..common.axes import CHANNELS_FIRST as PICTURES
 from ..common.axes import CHANNELS_LAST as TOKENS
 from ..common.run import TensorMap
-from ..common.tokens import axes_of, located
+from ..common.tokens import axes_of, located, upright
 from .attention import attends, map_axes
 from .axes_flow import Flow
 from .axes_guess import Row
@@ -160,17 +160,9 @@ class Axes:
         axes = self._trace.get(tensor)
         if not axes or len(axes) != tensor.ndim:
             return None
-        axes = self._upright(axes, tensor)
+        axes = upright(axes, self._fields.get(tensor))
         self._trace.set(tensor, axes)
         return self._row(name, axes, tuple(tensor.shape), tensor)
-
-    def _upright(self, axes: str, tensor: torch.Tensor) -> str:
-        """The axes with height and width exchanged, where the model has exchanged those of the photo before."""
-        positions = self._fields.get(tensor) if {"h", "w"} <= set(axes) else None
-        if positions is None or len(positions.dims) != len(axes):
-            return axes
-        turned = [positions.along(axes.index(letter)) for letter in "hw"] == ["w", "h"]
-        return axes.translate(str.maketrans("hw", "wh")) if turned else axes
 
     def _row(self, path: str, axes: str, shape: tuple[int, ...], tensor: torch.Tensor) -> Layer:
         shape = for_one_image(axes, shape, self._images)
@@ -192,7 +184,7 @@ class Axes:
         elif axes is None or len(axes) != tensor.ndim:
             axes = PICTURES_FIRST.get(tensor.ndim, "")
             self._guess(output)
-        axes = self._upright(axes, tensor)
+        axes = upright(axes, self._fields.get(tensor))
         self._trace.set(tensor, axes)
         if self._shapes.get(tuple(tensor.shape), axes) != axes:
             self._several.add(tuple(tensor.shape))

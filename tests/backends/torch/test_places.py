@@ -78,6 +78,13 @@ def put_together(x: torch.Tensor) -> torch.Tensor:
     return whole
 
 
+def blanked(x: torch.Tensor, *indices: Any) -> torch.Tensor:
+    """A copy in which numbers are overwritten by one."""
+    whole = x.clone()
+    whole[indices] = 0.5
+    return whole
+
+
 NETWORKS: dict[str, tuple[nn.Module | Callable[..., Any], ...]] = {
     "valid convolutions and pools": (conv(1, 2, 3), nn.AvgPool2d(2), conv(2, 2, 3), nn.AvgPool2d(2)),
     "odd paddings": (conv(1, 2, 3, padding=(2, 1), stride=2), conv(2, 2, 5)),
@@ -131,6 +138,9 @@ NETWORKS: dict[str, tuple[nn.Module | Callable[..., Any], ...]] = {
         lambda x: x.rot90(3, (2, 3)),
     ),
     "written into zeros": (conv(1, 2, 4, stride=4), lambda x: written(x, (20, 26), (2, 1), 1), conv(2, 2, 3)),
+    "blank rows": (conv(1, 2, 4, stride=4), lambda x: blanked(x, slice(None), slice(None), slice(0, 3)), conv(2, 2, 3)),
+    "blank where small": (conv(1, 2, 4, stride=4), lambda x: blanked(x, x < 0.1), conv(2, 2, 3)),
+    "masked tokens": (conv(1, 2, 8, stride=8), lambda x: blanked(tokens(x), slice(None), torch.arange(96) < 9)),
     "zeros between pixels": (conv(1, 2, 4, stride=4), lambda x: written(x, (32, 48), (0, 1), 2), conv(2, 2, 3)),
     "tiles put together": (conv(1, 2, 4, stride=4), put_together, conv(2, 2, 3)),
     "pixels in channels, weighed": (nn.PixelUnshuffle(4), conv(16, 2, 1)),

@@ -146,6 +146,23 @@ def _copy(step: Step) -> Operation:
     return Operation("expand", [step.positions(step.args[1])])
 
 
+def _fill(step: Step) -> Operation:
+    """One number everywhere, which lies nowhere on the image."""
+    return Operation("same", [constant(step.shape)])
+
+
+def _put(step: Step) -> Operation:
+    """Numbers of no place written at indices, or where a mask of the same shape says: what stays doesn't move."""
+    indices, value = [index for index in step.args[1] if index is not None], step.args[2]
+    if step.positions(value).fields:
+        return unknown(step, "positions written at indices aren't followed")
+    if indices[0].dtype == torch.bool and indices[0].ndim == len(step.shape):
+        return Operation("elementwise", [step.source, step.positions(indices[0])])
+    if any(step.positions(index).fields for index in indices):
+        return unknown(step, "writing at indices that differ from image to image isn't followed")
+    return Operation("same", [step.source])
+
+
 def _flip(step: Step) -> Operation:
     return Operation("flip", [step.source], step.args[1])
 
@@ -355,6 +372,8 @@ RULES: dict[str, Rule] = by_name(
     (_repeat, "repeat"),
     (_flip, "flip"),
     (_copy, "copy"),
+    (_fill, "fill zero"),
+    (_put, "index_put"),
     (_index, "index _unsafe_index"),
     (_index_select, "index_select"),
     (_gather, "gather"),

@@ -77,6 +77,7 @@ def written_into(x):
         (body(4), None, "own-numbers", lambda x: x),
         (body(4, nn.Tanh()), "abcd", "own-numbers", lambda x: x),
         (After(4, lambda x: 100 * torch.sigmoid(x)), "abcd", "own-numbers", lambda x: x),
+        (After(4, lambda x: -torch.log_softmax(x, 1)), "abcd", "own-numbers", lambda x: x),
         # for which every number lies between 0 and 1 by chance
         (After(4, lambda x: 100 * torch.sigmoid(x - 9)), "abcd", "own-numbers", lambda x: x),
         (After(4, lambda x: 0.5 * torch.softmax(x, 1)), "abcd", "own-numbers", lambda x: x),

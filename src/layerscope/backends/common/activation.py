@@ -20,7 +20,7 @@ SCALED, SUM = "scaled ", "sum of "
 
 _OTHERS = (
     "relu relu6 relun1to1 leakyrelu prelu elu selu celu gelu silu swish mish hardswish tanh hardtanh softplus softsign clip"
-    " clamp sqrt square abs argmax argmin topk"
+    " clamp sqrt square abs argmax argmin argsort topk"
 )
 _SUMS = (
     "linear dense einsumdense fullyconnected gemm matmul mm bmm addmm baddbmm einsum dotgeneral dot tensordot batchmatmul"
@@ -86,14 +86,18 @@ def follow(name: str, inputs: Sequence[str]) -> str:
 
 
 def _arithmetic(step: str, inputs: Sequence[str]) -> str:
-    """What arithmetic makes of probabilities alone: products of them are some, and so is the mean of several.
+    """What arithmetic makes of probabilities alone: products of them are some, and so is the mean of several. Their logarithms
+    are none after it.
 
     >>> _arithmetic("add", [SIGMOID, SIGMOID]), _arithmetic("mul", ["sum of sigmoid"]), _arithmetic("mul", [SIGMOID])
     ('sum of sigmoid', 'sigmoid', 'scaled sigmoid')
     """
     kinds = {known.removeprefix(SUM) for known in inputs}
     kind = kinds.pop() if len(kinds) == 1 else ""
-    if kind.removeprefix(SCALED) not in PROBABILITIES:
+    activation = kind.removeprefix(SCALED)
+    if activation in (LOG_SOFTMAX, LOG_SIGMOID) and len(inputs) == 1:
+        return SCALED + activation
+    if activation not in PROBABILITIES:
         return ""
     if len(inputs) > 1 and "sub" not in step:
         return SUM + kind if "add" in step else kind

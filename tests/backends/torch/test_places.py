@@ -12,7 +12,7 @@ from torch.nn import functional as F
 import layerscope as ls
 from layerscope.backends.torch.backend import TorchBackend
 from layerscope.core.placement import Placement
-from layerscope.core.receptive_field import Field, window
+from layerscope.core.receptive_field import Field, Line, window
 from layerscope.core.unit_grid import UnitGrid
 from layerscope.inputs.preprocess import Recipe
 
@@ -277,6 +277,16 @@ def test_a_picture_whose_height_and_width_a_model_exchanges_is_drawn_upright(
     assert not grid.unknown
     places = [grid.centre(y, x) for y, x in np.argwhere(fm.values[0, ..., 0] > 0)]
     np.testing.assert_allclose(np.mean(places, 0), (12, 86))
+
+
+def test_a_model_that_takes_channels_last_is_placed_by_rows_and_columns() -> None:
+    turned = Step(lambda x: x.permute(0, 3, 1, 2))
+    rows = TorchBackend().layers(network((turned, nn.Conv2d(3, 2, 3, 2))), np.zeros((1, 40, 60, 3), np.float32))
+    assert [(row.axes, row.lines) for row in rows if row.path in "01"] == [
+        ("bchw", (Line(0.5, 1.0), Line(0.5, 1.0))),
+        ("bchw", (Line(1.5, 2.0), Line(1.5, 2.0))),
+        ("bchw", (Line(1.5, 2.0), Line(1.5, 2.0))),
+    ]
 
 
 @pytest.mark.parametrize(

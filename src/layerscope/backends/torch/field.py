@@ -71,6 +71,8 @@ class Fields(TorchDispatchMode):
             axes = INPUT_AXES.get(image.ndim) or ("bcn" if sequence and image.ndim == 3 else None)
             if image.ndim == 5 and image.shape[2] in COLORS and image.shape[1] not in COLORS:
                 axes = "bdchw"  # frames of a clip, as in transformers
+            elif image.ndim == 4 and image.shape[3] == 3 < min(image.shape[1:3]):
+                axes = "bhwc"  # as in a model that came from TensorFlow
             if axes:
                 self.set(image, image_positions(axes, image.shape))
 

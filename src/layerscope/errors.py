@@ -37,6 +37,7 @@ A message says what was given, what is allowed, and what to do next. Names in it
 from __future__ import annotations
 
 import difflib
+import re
 import sys
 from collections.abc import Iterable
 
@@ -208,10 +209,15 @@ def unknown_layer(name: str, known: Iterable[str], hint: str = "") -> LayerNotFo
 def first_line(error: BaseException) -> str:
     """The first line of an error's message, without a full stop at its end; its class where the message is empty.
 
+    Keras's line that only says where, and its bold letters, are left out.
+
     >>> first_line(ValueError("no such layer.\\n\\nMore about it"))
     'no such layer'
+    >>> first_line(ValueError("Exception encountered when calling Dense.call().\\n\\n\\x1b[1mWrong shape\\x1b[0m\\n"))
+    'Wrong shape'
     """
-    line = str(error).strip().partition("\n")[0].strip()
+    text = re.sub(r"\x1b\[[\d;]*m", "", str(error)).strip()
+    line = re.sub(r"\AException encountered when calling .*\n+", "", text).partition("\n")[0].strip()
     return (line if line.endswith("..") else line.removesuffix(".")) or type(error).__name__
 
 

@@ -222,3 +222,25 @@ def test_an_unknown_layer_is_a_key_error_whose_message_has_no_quotes():
         TABLE.choose("nowhere")
     assert isinstance(caught.value, ls.LayerscopeError | LookupError)
     assert str(caught.value) == caught.value.args[0]
+
+
+class Identity:
+    """Stands for a layer of a framework, which can be called too and returns what it gets."""
+
+    def __call__(self, layer):
+        return layer
+
+
+class Dense(Identity):
+    """Takes tensors alone."""
+
+    def __call__(self, layer):
+        raise TypeError(f"not a tensor: {layer}")
+
+
+@pytest.mark.parametrize(
+    "choice", [Identity(), Dense(), lambda layer: layer.path + layer.index], ids=["identity", "dense", "function"]
+)
+def test_what_is_no_condition_is_said(choice):
+    with raises(ls.LayerNotFound):
+        TABLE.choose(choice)

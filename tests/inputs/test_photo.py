@@ -174,6 +174,7 @@ def test_of_an_animation_the_first_frame_is_read(format: str) -> None:
         ("early.jpg", truncated()[:40]),
         ("head.png", encoded(Image.fromarray(RAMP))[:20]),
         ("start.png", encoded(Image.fromarray(RAMP))[:40]),
+        ("photo.npy", b"\x93NUMPY\x01\x00v\x00{'descr': '|u1'}"),
         ("print.eps", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"),
     ],
 )

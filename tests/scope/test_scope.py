@@ -281,6 +281,8 @@ def test_what_cannot_be_opened_is_named(tmp_path, monkeypatch):
         "nowhere.onnx",
         "model.xyz",
         object(),
+        TinyModel,
+        {"conv.weight": np.zeros((8, 3, 3, 3))},
         "factories:broken",
         "factories:nothing",
         "no_such_package:make",

@@ -8,6 +8,7 @@ import importlib.util
 import os
 import sys
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -298,6 +299,14 @@ def for_model(model: Any) -> Backend:
             backend = spec.backend()
             if backend.owns(model):
                 return backend
+    if isinstance(model, type):
+        raise ModelNotReadable(
+            f"{model.__qualname__} is a class, not a model: give an object of it, {model.__qualname__}(…)"
+        )
+    if isinstance(model, Mapping):
+        raise ModelNotReadable(
+            "a mapping, such as a state dict, holds weights alone: load them into the model that they belong to, and give that"
+        )
     kind = f"{type(model).__module__}.{type(model).__qualname__}"
     raise ModelNotReadable(
         f"a {kind} is not a model that layerscope reads: give a keras.Model, a torch.nn.Module, an onnx.ModelProto,"

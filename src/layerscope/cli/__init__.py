@@ -224,7 +224,15 @@ def _spoken_warnings() -> Iterator[None]:
         warnings.simplefilter("always", LayerscopeWarning)
         # Skipped images are listed one by one at the end.
         warnings.simplefilter("ignore", ImagesSkipped)
-        warnings.showwarning = lambda message, *_, **__: say(f"warning: {' '.join(str(message).split())}")
+        said: set[str] = set()
+
+        def show(message: Warning | str, *_: Any, **__: Any) -> None:
+            line = f"warning: {' '.join(str(message).split())}"
+            if line not in said:
+                say(line)
+            said.add(line)
+
+        warnings.showwarning = show
         yield
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import fnmatch
+import inspect
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from ..errors import LayerNotCalled, LayerNotFound, unknown_layer
+from ..errors import LayerNotCalled, LayerNotFound, first_line, unknown_layer
 from ..safe_text import counted
 from ..surface import by_surface
 from .layer import Layer, bare_kind, inside, list_paths, no_call, path_endings, require_output, split_call, why_none
@@ -73,11 +74,34 @@ def _matches(table: Sequence[Layer], choice: Any) -> list[Layer]:
     if isinstance(choice, str):
         return _named(table, choice)
     if callable(choice):
-        accepted = [layer for layer in table if layer.showable and choice(layer)]
+        accepted = [layer for layer in table if layer.showable and _accepts(choice, layer)]
         if not accepted:
             raise LayerNotFound("the function selects none of the layers that produced an output")
         return accepted
     raise LayerNotFound(f"a layer can't be chosen by a {type(choice).__name__}: use a path, an index or a function")
+
+
+def _accepts(choice: Callable[[Layer], Any], layer: Layer) -> bool:
+    """Whether a function selects `layer`. A framework's own layers can be called too, and some return what they get."""
+    try:
+        answer = choice(layer)
+    except Exception as error:
+        # Whatever the user's function or a framework's layer raises; the cause is chained.
+        if not inspect.isroutine(choice):
+            raise _not_a_condition(choice) from error
+        raise LayerNotFound(
+            f"the function that selects layers fails on {layer.path!r}: {type(error).__name__}: {first_line(error)}"
+        ) from error
+    if answer is layer:
+        raise _not_a_condition(choice)
+    return bool(answer)
+
+
+def _not_a_condition(choice: Any) -> LayerNotFound:
+    return LayerNotFound(
+        f"{type(choice).__name__} doesn't tell which layers are meant",
+        "give a layer of the model by its name, as text",
+    )
 
 
 def _at(table: Sequence[Layer], index: int) -> list[Layer]:

@@ -96,6 +96,11 @@ def unknown(stream: BinaryIO, name: str) -> str:
         )
     if format := next((format for format in _readable() if _begins(format, start)), None):
         return f"{DAMAGED} (it begins as {format}, and the rest of its header can't be read): {ANEW}"
+    if start.startswith(b"\x93NUMPY"):
+        return (
+            "a numpy array, not an image file: give what numpy.load reads; a batch that is ready for the model needs "
+            f"{option('preprocess', None)}"
+        )
     return f"not in an image format that layerscope reads (it begins with {start[:8]!r}): save it as JPEG, PNG, WebP or TIFF"
 
 

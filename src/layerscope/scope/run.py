@@ -19,6 +19,7 @@ from ..channels.query import numbers
 from ..core.layer import Layer
 from ..core.layer_table import LayerTable
 from ..errors import CaptureTooLarge, InternalError, LayerscopeError, ModelNotReadable, first_line
+from ..inputs.recipe import READY
 from ..memory import short_of_memory
 from ..surface import option
 from .batches import Batch, checksum, describe, dtype_name, signature
@@ -167,9 +168,22 @@ def forward_pass(scope: Scope, array: Any) -> Iterator[None]:
                 "that is a fault in layerscope, not in the model: please report it with the whole traceback",
             ) from error
         raise ModelNotReadable(
-            f"{scope.name}: the forward pass failed on an input of {describe(array)}: {reason}."
-            f" If the size or type is wrong, {option('size')} and {option('preprocess')} change it"
+            f"{scope.name}: the forward pass failed on an input of {describe(array)}: {reason}. {_advice(scope, error)}"
         ) from error
+
+
+def _advice(scope: Scope, error: Exception) -> str:
+    """What could help where the model's forward pass fails."""
+    if scope.preprocess == READY:
+        return (
+            "A ready batch goes into the model as it is: its axes (the batch's too), size and type are the model's own"
+        )
+    if isinstance(error, TypeError) and "required positional argument" in str(error):
+        return (
+            "A model with several inputs takes a tuple or a dict: give batches that are ready for the model, with "
+            f"{option('preprocess', None)}"
+        )
+    return f"If the size or type is wrong, {option('size')} and {option('preprocess')} change it"
 
 
 def kept_table(scope: Scope, batch: Batch) -> Kept | None:

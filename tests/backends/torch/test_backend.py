@@ -684,3 +684,19 @@ def test_channels_are_chosen_before_the_copy_and_equal_those_of_the_whole(channe
             assert np.array_equal(fm.gradient, whole[path].gradient[..., list(channels)])
     sizes = [fm.values[0, ..., 0].size for fm in some.values()]
     assert sorted(copied) == sorted([2 * size * len(channels) for size in sizes] * (1 if target is None else 2))
+
+
+class TwoInputs(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, image, scale):
+        return self.conv(image) * scale
+
+
+def test_a_failed_forward_pass_advises_what_fits_the_input():
+    with raises(ls.ModelNotReadable, "'scale'", "preprocess=None"):
+        ls.open(TwoInputs(), preprocess="unit", size=8).layers()
+    with raises(ls.ModelNotReadable, "3×8×8"):
+        ls.open(TwoInputs(), preprocess=None).capture(torch.zeros(3, 8, 8), "conv")

@@ -76,6 +76,46 @@ class OfBrightPastTheCount(Pair):
         return y
 
 
+class OfBrightUnseen(Pair):
+    """Writes for some images alone, by ways that no watch of functions sees, or none that it knows by the tensor's type."""
+
+    def __init__(self, way):
+        super().__init__()
+        self.way = way
+
+    def between(self, y, x):
+        if x.mean() > 1:
+            self.way(y)
+        return y
+
+
+def by_set(y):
+    other = torch.empty(0)
+    other.set_(y.detach())
+    other.zero_()
+
+
+def by_operator(y):
+    other = torch.empty(0)
+    torch.ops.aten.set_.source_Tensor(other, y.detach())
+    other.add_(1)
+
+
+def unwatched(y):
+    with torch._C.DisableTorchFunction():
+        y.data.mul_(2)
+
+
+WAYS = {
+    "set_": by_set,
+    "operator": by_operator,
+    "dlpack": lambda y: torch.utils.dlpack.from_dlpack(torch.utils.dlpack.to_dlpack(y.detach())).zero_(),
+    "parameter": lambda y: nn.Parameter(y.detach(), requires_grad=False).data[0, 0, 0, :1].fill_(7),
+    "storage": lambda y: y.storage().__setitem__(5, 7.0),
+    "unwatched": unwatched,
+}
+
+
 class Held(Pair):
     def between(self, y, x):
         HELD.append(y)
@@ -117,6 +157,19 @@ def test_each_capture_gives_what_hooks_that_copy_give(kind, layers):
         maps = scope.capture(X + shift, layers)
         while HELD:
             HELD.pop().fill_(-1)
+        for name in ("first", "norm", "second"):
+            assert np.array_equal(maps[name].values, wanted[name]), (name, shift)
+
+
+@pytest.mark.filterwarnings("ignore:TypedStorage is deprecated")
+@pytest.mark.parametrize("way", WAYS)
+def test_a_later_image_is_written_to_by_a_way_that_leaves_no_version(way):
+    torch.manual_seed(0)
+    model = OfBrightUnseen(WAYS[way]).eval()
+    scope = ls.open(model, preprocess=None)
+    for shift in (0, 0, 9, 0, 9):
+        wanted = by_hand(model, X + shift)
+        maps = scope.capture(X + shift, ["first", "norm", "second"])
         for name in ("first", "norm", "second"):
             assert np.array_equal(maps[name].values, wanted[name]), (name, shift)
 

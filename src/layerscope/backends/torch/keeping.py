@@ -2,7 +2,8 @@
 
 Whether something was written into a tensor is known by its version count, whether anybody else holds it by the count of its
 memory's holders. What leaves no version (`x.data`, an array that shares the memory, code in C) is found by comparing: the
-first run of a model keeps copies beside. In later runs a watch sees where a tensor's memory is asked for.
+first run of a model keeps copies beside. In later runs a watch sees where a tensor's memory is asked for, and samples of the
+numbers are compared, as not all ways to the memory can be watched.
 """
 
 from __future__ import annotations
@@ -21,14 +22,17 @@ from ..common.run import TensorMap
 from ..protocol import Captured
 from .outputs import is_plain
 from .tree import modules_of
+from .values import is_strided
 
 LEAST = 1 << 14  # numbers: a copy of fewer costs less than keeping count of them
+SAMPLES = 256  # numbers of an output that is kept
 
 # What leads to the memory of a tensor, past its version count.
 PAST_COUNT = frozenset(
     {
         torch.Tensor.data.__get__, torch.Tensor.data.__set__, torch.Tensor.set_, torch.Tensor.numpy,
         torch.Tensor.__array__, torch.Tensor.__dlpack__, torch.Tensor.data_ptr, torch.Tensor.untyped_storage,
+        torch.Tensor.storage,
     }
 )  # fmt: skip
 Ask = Callable[[Iterable[Any]], None]
@@ -84,12 +88,16 @@ class WrittenTo(Exception):
 
 
 class Taken(NamedTuple):
-    """An output as it was taken: `alias` shares its memory and its version count, `copy` its numbers alone; one or both."""
+    """An output as it was taken: `alias` shares its memory and its version count, `copy` its numbers alone; one or both.
+
+    `sample` are some of its numbers, where no copy tells what they were.
+    """
 
     address: Any
     version: int
     alias: torch.Tensor | None
     copy: torch.Tensor | None
+    sample: torch.Tensor | None = None
 
     @property
     def numbers(self) -> torch.Tensor:
@@ -125,7 +133,7 @@ class Keeper:
         """The model asks for the memory of tensors."""
         with torch._C.DisableTorchFunction():
             for value in values:
-                if isinstance(value, torch.Tensor) and is_plain(value):
+                if isinstance(value, torch.Tensor) and is_strided(value):
                     storage = value.untyped_storage()
                     self.asked[storage._cdata] = StorageWeakRef(storage)
 
@@ -143,7 +151,8 @@ class Keeper:
             return earlier[1]
         alias = None if address in habits.copied and not last else tensor.detach()
         copy = None if address in habits.kept or last else tensor.detach().clone()
-        taken = Taken(address, version, alias, copy)
+        sample = _sample(alias).clone() if copy is None and alias is not None and not last else None
+        taken = Taken(address, version, alias, copy, sample)
         if earlier is None:
             # Its weak reference keeps the address of this memory from being used again.
             self.seen[key] = StorageWeakRef(storage), taken
@@ -189,6 +198,8 @@ class Keeper:
                 raise WrittenTo
             if not alone:
                 habits.copy(one.address)
+            if one.sample is not None and not equal(_sample(one.alias), one.sample):
+                habits.uncounted = True
             return one.alias if alone else one.alias.clone()
         if written or not alone:
             habits.copy(one.address)
@@ -197,6 +208,11 @@ class Keeper:
         else:
             habits.uncounted = True
         return one.copy
+
+
+def _sample(tensor: torch.Tensor) -> torch.Tensor:
+    """Some numbers of a tensor that fills its memory, from all over it: an odd step meets every column."""
+    return tensor.as_strided((SAMPLES,), ((tensor.numel() - 1) // (SAMPLES - 1) - 1 | 1,), 0)
 
 
 def equal(one: torch.Tensor, other: torch.Tensor) -> bool:

@@ -31,6 +31,23 @@ def test_facts_of_a_flat_model():
     assert facts.framework.startswith(f"keras {keras.__version__} on {ON} ")
 
 
+def test_a_network_with_the_names_of_vgg_and_other_sizes_is_none():
+    conv = keras.layers.Conv2D
+    facts = {}
+    for filters in (128, 32):
+        own = keras.Sequential(
+            [
+                keras.Input((16, 16, 3)),
+                conv(64, 3, name="block1_conv1"),
+                conv(64, 3, name="block1_conv2"),
+                keras.layers.MaxPooling2D(name="block1_pool"),
+                conv(filters, 3, name="block2_conv1"),
+            ]
+        )
+        facts[filters] = BACKEND.facts(own)
+    assert (facts[128].recipe, facts[32].recipe) == ("caffe", None)
+
+
 @pytest.mark.each_framework
 def test_digest_follows_the_weights():
     model = models.small_cnn()

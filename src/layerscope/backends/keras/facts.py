@@ -19,31 +19,46 @@ SECOND_ARGUMENT = ("x2", "y", "bias", "value")
 
 
 class Family(NamedTuple):
-    """Models of keras.applications that want the same pixels: how their name begins, layers that give them away."""
+    """Models of keras.applications that want the same pixels: how their name begins, layers that give them away.
+
+    `filters` are those of some convolutions: a network of somebody's own may have the names and not the sizes.
+    """
 
     name: str
     prefixes: tuple[str, ...]
     layers: frozenset[str]
     recipe: str
+    filters: dict[str, int]
 
 
-def _family(name: str, prefixes: str, layers: str, recipe: str) -> Family:
+def _family(name: str, prefixes: str, layers: str, recipe: str, **filters: int) -> Family:
     """A family with its prefixes and layers given as words."""
-    return Family(name, tuple(prefixes.split()), frozenset(layers.split()), recipe)
+    return Family(name, tuple(prefixes.split()), frozenset(layers.split()), recipe, filters)
+
+
+VGG = {f"block{block}_conv{conv}": min(32 << block, 512) for block in range(1, 6) for conv in range(1, 5)}
 
 
 # `recipe` is what the network wants once its own rescaling layers are left out (`include_preprocessing=False`)
 FAMILIES = (
-    _family("vgg", "vgg16 vgg19", "block1_conv1 block1_conv2 block1_pool", "caffe"),
-    _family("resnet v2", "resnet50v2 resnet101v2 resnet152v2", "conv1_conv conv2_block1_preact_bn", "tf"),
-    _family("resnet", "resnet50 resnet101 resnet152", "conv1_conv conv1_bn conv2_block1_1_conv pool1_pool", "caffe"),
-    _family("densenet", "densenet", "conv1_conv conv1_bn conv2_block1_concat", "torch"),
+    _family("vgg", "vgg16 vgg19", "block1_conv1 block1_conv2 block1_pool", "caffe", **VGG),
+    _family(
+        "resnet v2", "resnet50v2 resnet101v2 resnet152v2", "conv1_conv conv2_block1_preact_bn", "tf", conv1_conv=64
+    ),
+    _family(
+        "resnet",
+        "resnet50 resnet101 resnet152",
+        "conv1_conv conv1_bn conv2_block1_1_conv pool1_pool",
+        "caffe",
+        conv1_conv=64,
+    ),
+    _family("densenet", "densenet", "conv1_conv conv1_bn conv2_block1_concat", "torch", conv1_conv=64),
     _family("mobilenet v2", "mobilenetv2", "Conv1 bn_Conv1 expanded_conv_depthwise", "tf"),
     _family("mobilenet v3", "MobileNetV3", "conv conv_bn expanded_conv_depthwise expanded_conv_project", "tf"),
     _family("mobilenet", "mobilenet_", "conv1 conv1_bn conv_dw_1", "tf"),
     _family("inception resnet v2", "inception_resnet_v2", "mixed_5b block35_1_conv", "tf"),
     _family("inception v3", "inception_v3", "mixed0 mixed1", "tf"),
-    _family("xception", "xception", "block1_conv1 block1_conv1_bn block2_sepconv1", "tf"),
+    _family("xception", "xception", "block1_conv1 block1_conv1_bn block2_sepconv1", "tf", block1_conv1=32),
     _family("nasnet", "NASNet nasnet", "stem_conv1 stem_bn1", "tf"),
     _family("efficientnet", "efficientnetb", "stem_conv block1a_dwconv", "torch"),
     # B0 to B3 were trained on other numbers than S to L; the names of their layers are the same
@@ -121,15 +136,21 @@ def preprocessing(model: KerasModel) -> tuple[str | None, str, bool]:
 
 def _known_family(model: Any, layers: list[tuple[Location, Any]]) -> tuple[Family | None, str]:
     """The family by the model's name or its layers' names, and what tells it; `(None, "")` for none."""
+    filters = {layer.name: getattr(layer, "filters", None) for _, layer in layers}
+    families = [family for family in FAMILIES if not _differ(family.filters, filters)]
     for part in (model, *(layer for _, layer in layers if is_a(layer, "Model"))):
-        for family in FAMILIES:
+        for family in families:
             if part.name.startswith(family.prefixes):
                 return family, part.name
-    names = {layer.name for _, layer in layers}
-    for family in FAMILIES:
-        if family.layers and family.layers <= names:
+    for family in families:
+        if family.layers and family.layers <= filters.keys():
             return family, f"{family.name} (by the names of its layers)"
     return None, ""
+
+
+def _differ(expected: dict[str, int], filters: dict[str, int | None]) -> bool:
+    """Whether a convolution has another number of filters than it has in a family."""
+    return any(filters.get(name, count) != count for name, count in expected.items())
 
 
 def _own_scaling(layers: list[tuple[Location, Any]], engine: Engine) -> tuple[str, str]:

@@ -225,6 +225,15 @@ def test_the_last_state_of_each_image_reshaped_to_a_row() -> None:
     assert (fm.layer.axes, fm.shape) == ("bc", (IMAGES, HIDDEN))
 
 
+@pytest.mark.parametrize("images", [1, IMAGES])
+def test_steps_and_images_that_become_rows(images: int) -> None:
+    model = recurrent("LSTM", 0, 1)
+    model.graph.node.append(make_node("Reshape", ["joined", "rows"], ["row"], "row"))
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([-1, HIDDEN]), "rows"))
+    fm = ls.open(model, preprocess=None).capture(random(STEPS, images, 7), "row")["row"]
+    assert (fm.layer.axes, fm.shape) == ("bc", (STEPS * images, HIDDEN))
+
+
 def test_a_dynamically_quantised_lstm_has_the_axes_of_an_lstm(tmp_path: Path) -> None:
     batch, (plain, quantised) = random(STEPS, IMAGES, 7), (tmp_path / name for name in ("plain.onnx", "quantised.onnx"))
     onnx.save(recurrent("LSTM", 0, 2), plain)

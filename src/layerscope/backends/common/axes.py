@@ -73,6 +73,8 @@ def regroup(axes: str, before: Sequence[int], after: Sequence[int]) -> str | Non
     'bnhc'
     >>> regroup("bchw", (1, 1, 3, 4), (1, 3, 4)), regroup("bcn", (1, 1, 9), (1, 9, 1)), regroup("hbc", (1, 1, 6), (1, 6))
     ('bhw', 'bnc', 'bc')
+    >>> regroup("nbc", (20, 1, 12), (20, 12))
+    'bc'
     """
     image = axes.find("b")
     kept = keep_sizes(before, after, image)
@@ -91,6 +93,8 @@ def regroup(axes: str, before: Sequence[int], after: Sequence[int]) -> str | Non
                 end += 1
             else:
                 return None
+        if axes[stop : stop + 2] == "bc" and before[stop] == 1 and end < len(after) and after[end] != 1:
+            stop += 1  # one image lies with the steps in front of it: no model merges images and channels
         if end == len(after):
             stop = len(before)  # what is left of the old axes has size one
         part = _rename(axes[start:stop], end - begin, letters + axes[stop:])

@@ -7,6 +7,7 @@ import contextlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from layerscope import errors
 
 TESTS = Path(__file__).parents[1]
 PAGE = TESTS.parent / "docs" / "limits.md"
+RULE = "|---|---|"
 KINDS = (errors.LayerscopeError, errors.LayerscopeWarning)
 NAMED = {name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, KINDS)}
 
@@ -43,9 +45,10 @@ class Row:
 
 
 def table() -> list[Row]:
-    """Every row below the heading of the table."""
-    lines = [line for line in PAGE.read_text("utf-8").splitlines() if line.startswith("|")]
-    return [Row(*(cell.strip() for cell in line.strip("|").split("|"))) for line in lines[2:]]
+    """Every row of every table, below its heading."""
+    lines = [*PAGE.read_text("utf-8").splitlines(), ""]
+    rows = [line for line, below in pairwise(lines) if line.startswith("|") and RULE not in (line, below)]
+    return [Row(*(cell.strip() for cell in line.strip("|").split("|"))) for line in rows]
 
 
 def row_of(start: str) -> Row:

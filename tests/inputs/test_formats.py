@@ -42,6 +42,12 @@ def test_formats_that_are_not_for_photos_are_refused(limit, monkeypatch: pytest.
             read(content)
 
 
+@pytest.mark.limit("HEIC and HEIF without Pillow's plugin")
+def test_photos_of_phones_need_a_plugin(limit) -> None:
+    with limit.raises("pip install pillow-heif"):
+        read(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+
+
 def test_formats_that_the_user_registers_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     class Own(Image.Image):
         def __init__(self, stream: io.BytesIO, name: str) -> None:

@@ -100,8 +100,9 @@ def test_what_the_model_did_not_see_stays_bare():
     assert np.array_equal(bare.rgb()[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width], photo)
 
 
-def test_overlays_need_a_photo_and_one_map():
-    with raises(ls.BadOption):
+@pytest.mark.limit("overlays of maps without a photo")
+def test_overlays_need_a_photo_and_one_map(limit):
+    with limit.raises():
         ls.overlay(ls.mean(noise(1, 4, 4, 3)))
     scope = ls.open(tiny_model(), backend=TinyBackend(), preprocess="unit")
     photo = np.random.default_rng(0).integers(0, 255, (20, 30, 3), dtype=np.uint8)

@@ -13,6 +13,7 @@ from jax.example_libraries import stax
 
 import layerscope as ls
 from helpers.limits import FIRST, LAST, rows
+from helpers.wording import wording
 
 
 class Small(eqx.Module):
@@ -119,13 +120,12 @@ class EquinoxMixed(eqx.Module):
         return jax.vmap(self.mix)(x.reshape(3, 64))
 
 
-@pytest.mark.limit("an Equinox or NNX module that `vmap` maps over channels")
-def test_modules_that_are_mapped(limit):
+def test_modules_that_are_mapped():
     model = LinenMixed()
     for inputs in (Mixed(), (model, model.init(jax.random.key(0), LAST))):
         layer = rows(inputs, LAST)["mix"]
         assert (layer.axes, layer.shape) == ("nbc", (3, 1, 5))
-        limit.notes(layer)
+        wording(layer.note)
     layer = rows(EquinoxMixed(eqx.nn.Linear(64, 5, key=jax.random.PRNGKey(0))), FIRST)["mix"]
     assert (layer.axes, layer.shape, layer.note) == ("bnc", (1, 3, 5), "")
 

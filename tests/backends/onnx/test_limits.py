@@ -11,6 +11,7 @@ from torch import nn
 import layerscope as ls
 from helpers import onnx_models
 from helpers.limits import rows
+from helpers.wording import wording
 
 
 @pytest.mark.limit("layers inside `If`, `Loop` and `Scan` of ONNX")
@@ -57,8 +58,7 @@ def test_versions_of_onnx_that_are_too_new(limit):
             onnx_models.BACKEND.capture(model, onnx_models.random(1, 3, 8, 6), ["conv1"])
 
 
-@pytest.mark.limit("sums of `ConvInteger`")
-def test_integer_sums(limit):
+def test_integer_sums():
     weights = {"w": np.arange(-6, 6, dtype=np.int8).reshape(4, 3)}
     nodes = [
         make_node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"], "quantise"),
@@ -67,7 +67,7 @@ def test_integer_sums(limit):
     ]
     batch = onnx_models.random(2, 4)
     model = onnx_models.model_of(nodes, ["n", 4], ["y"], weights)
-    limit.notes(onnx_models.table(model, batch)["dense"])
+    wording(onnx_models.table(model, batch)["dense"].note)
     whole = onnx_models.BACKEND.capture(model, batch, ["dense"])["dense"].values
     np.testing.assert_array_equal(whole, onnx_models.reference(model, {"x": batch})["sum"])
 
@@ -92,6 +92,13 @@ def test_inputs_that_no_photo_gives(limit):
     model = onnx_models.model_of([make_node("Relu", ["x"], ["y"])], ["n", 3, 8, 8], ["y"], kind=onnx.TensorProto.INT8)
     with limit.raises("preprocess=None"):
         ls.open(model)
+
+
+@pytest.mark.limit("`weights=` for ONNX and TFLite files")
+def test_weights_beside_a_file_that_holds_its_own(limit, tmp_path):
+    onnx.save(onnx_models.cnn(), tmp_path / "model.onnx")
+    with limit.raises("weights="):
+        ls.open(tmp_path / "model.onnx", weights="other.npz")
 
 
 @pytest.mark.limit("gradients in ONNX and TFLite")

@@ -424,15 +424,14 @@ def test_changed_is_the_same_file_when_nothing_changes() -> None:
     assert np.array_equal(captured(again, IMAGES, "net/scores")[0], captured(file(), IMAGES, "net/scores")[0])
 
 
-@pytest.mark.limit("a layer that TFLite's converter fused")
-def test_fused_layers(limit):
+def test_fused_layers():
     scope = ls.open(file(), preprocess=None)
     batch = np.ones((1, 12, 10, 3), np.float32)
     paths = {layer.path for layer in scope.layers(batch)}
     assert not [path for path in paths if path.endswith(("stem", "norm"))]
     (fm,) = scope.capture(batch, "stem").values()
     assert fm.layer.path == "net/clipped"
-    limit.notes(fm.layer, "'clipped'")
+    wording(fm.layer.note, "'clipped'")
 
 
 def test_what_a_recurrent_layer_keeps_is_of_one_run() -> None:

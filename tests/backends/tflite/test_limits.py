@@ -73,8 +73,7 @@ def test_bodies_and_signatures_of_tflite(limit):
     limit.notes(tflite_models.rows(content, np.ones((1, 4), np.float32))[""])
 
 
-@pytest.mark.limit("a BatchNorm folded without a trace")
-def test_a_batchnorm_without_a_trace(limit):
+def test_a_batchnorm_without_a_trace():
     inputs = keras.Input((8, 8, 3))
     conv = K.Conv2D(4, 3, name="conv")(inputs)
     norm = K.BatchNormalization(name="norm", moving_mean_initializer="random_normal")(conv)

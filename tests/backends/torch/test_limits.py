@@ -120,8 +120,7 @@ def test_attention_by_hand(limit):
     limit.shows("attention_map")
 
 
-@pytest.mark.limit("steps of a torchvision transform")
-def test_steps_of_a_transform(limit):
+def test_steps_of_a_transform():
     pytest.importorskip("helpers.torchvision_ops", reason="torchvision needs it beside this torch")
     transforms = pytest.importorskip("torchvision.transforms", reason="the transform is torchvision's")
     steps = [transforms.Resize(32), transforms.CenterCrop(32), transforms.ToTensor(), transforms.Grayscale(3)]

@@ -179,6 +179,11 @@ def _count_rows(ready: Any, axes: Mapping[int, int]) -> int:
         raise BadOption("the batch is empty")
     for part in parts:
         dtype = getattr(part, "dtype", None)
+        if getattr(part, "is_nested", False) is True:
+            raise BadOption(
+                "a nested tensor holds images of different sizes, which no map does: give"
+                " torch.nested.to_padded_tensor(batch, 0.0) where the model takes that, or one image at a time"
+            )
         if masked := count_masked(part):
             raise BadOption(
                 f"this batch holds {counted(masked, 'masked value')}, which no model takes: give batch.filled(...)"

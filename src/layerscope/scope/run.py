@@ -175,9 +175,7 @@ def forward_pass(scope: Scope, array: Any) -> Iterator[None]:
 def _advice(scope: Scope, error: Exception) -> str:
     """What could help where the model's forward pass fails."""
     if scope.preprocess == READY:
-        return (
-            "A ready batch goes into the model as it is: its axes (the batch's too), size and type are the model's own"
-        )
+        return "A ready batch goes into the model as it is: check that its axes, size and dtype are those that the model takes"
     if isinstance(error, TypeError) and "required positional argument" in str(error):
         return (
             "A model with several inputs takes a tuple or a dict: give batches that are ready for the model, with "

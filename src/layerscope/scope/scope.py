@@ -268,8 +268,9 @@ class Scope:
         with forward_pass(self, batch.array):
             kernel = self._reader.kernel(self.model, chosen[0].path, batch.array)
         if kernel is None:
-            convolutions = [other for other in table if other.calls and "conv" in other.kind.lower()]
-            advice = "no layer here is a convolution"
+            others = [other for other in table if other.calls and other.path != chosen[0].path]
+            convolutions = [other for other in others if "conv" in other.kind.lower()]
+            advice = "no other layer here is a convolution"
             if convolutions:
                 advice = f"convolutions here: {list_paths(convolutions)}"
             raise BadOption(f"{chosen[0].path!r} ({chosen[0].kind}) has no convolution weights; {advice}")

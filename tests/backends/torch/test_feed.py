@@ -220,3 +220,12 @@ def test_a_model_that_takes_no_single_row_is_listed_from_the_whole_batch():
     assert np.allclose(values, sequences.lstm(steps)[0].detach().transpose(0, 1), atol=1e-6)
     with raises(ls.errors.ModelNotReadable):
         ls.open(sequences, preprocess=None).capture(steps[:2], "lstm")
+
+
+@pytest.mark.limit("nested tensors of PyTorch")
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")
+@pytest.mark.parametrize("layout", [torch.jagged, torch.strided])
+def test_a_nested_tensor_is_refused_by_its_name(layout):
+    images = torch.nested.nested_tensor([torch.rand(3, 8), torch.rand(5, 8)], layout=layout)
+    with raises(ls.errors.BadOption):
+        ls.open(nn.Linear(8, 4).eval(), preprocess=None).capture(images, "output")

@@ -66,8 +66,11 @@ class Axes:
         self._trace: TensorMap[Named] = TensorMap()
         self._inside: dict[int, dict[tuple[int, ...], Named]] = {}
 
-    def name(self, output: Output) -> Named:
-        """The axes of an output, `""` where it has no picture. Layers that run later may settle those that are a guess."""
+    def letters(self, output: Output) -> Named:
+        """The axes of an output and what is doubtful of them, `""` where it has no picture.
+
+        Layers that run later may settle those that are a guess.
+        """
         for source in output.sources[:1]:
             _settle(source, needed(output.layer, len(source.shape)))
         # a container returns the tensor that its last layer returned

@@ -110,7 +110,7 @@ class Tabulator:
         positions = self._fields.follow(call.layer, inputs, part.tensor, call.arguments)
         if not call.location.path and tuple(part.tensor.shape) == (self._images,):
             return Named("b"), positions  # the model's own number for each image
-        named = self._axes.name(Output(call.layer, call.parent, part.tensor, sources, positions, call.arguments))
+        named = self._axes.letters(Output(call.layer, call.parent, part.tensor, sources, positions, call.arguments))
         if named.axes == "bcqk":
             queries = self._queries.get(call.location.path.rpartition("/")[0], ())
             positions = self._fields.weights(queries, tuple(part.tensor.shape)) or positions

@@ -50,7 +50,9 @@ def _takes(function: Callable[..., Any], arguments: tuple[tuple[Any, ...], dict[
 
 def is_object(value: Any) -> bool:
     """Whether a value is neither an array nor a container, and holds others under names, as a dataclass does."""
-    return not isinstance(value, Mapping | tuple | list) and not hasattr(value, "shape") and bool(_fields(value))
+    # the shape of a nested tensor raises, its dtype does not
+    array = hasattr(value, "dtype") or hasattr(value, "shape")
+    return not array and not isinstance(value, Mapping | tuple | list) and bool(_fields(value))
 
 
 def members_of(value: Any) -> list[Any]:

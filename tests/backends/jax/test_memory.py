@@ -299,3 +299,25 @@ def test_a_model_that_takes_no_single_image_is_listed_from_the_whole_batch() -> 
     model = OfTwo()
     scope = ls.open(model, preprocess=None)
     assert np.allclose(scope.capture(rows, "line")["line"].values, model.line(rows), atol=1e-6)
+
+
+class Repeated(nnx.Module):
+    """A layer that is called as often as an attribute says."""
+
+    def __init__(self) -> None:
+        self.line, self.depth = nnx.Linear(3, 3, rngs=nnx.Rngs(0)), 2
+
+    def __call__(self, images: Any) -> Any:
+        for _ in range(self.depth):
+            images = self.line(images)
+        return images
+
+
+def test_a_table_is_made_anew_where_an_attribute_changed() -> None:
+    model = Repeated()
+    scope = ls.open(model, preprocess=None)
+    calls = []
+    for depth in (2, 4, 1):
+        model.depth = depth
+        calls.append(len(scope.capture(np.ones((1, 3), np.float32), "line")))
+    assert calls == [2, 4, 1]

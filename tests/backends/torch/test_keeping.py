@@ -12,6 +12,11 @@ HELD = []
 X = torch.randn(1, 3, 40, 40, generator=torch.Generator().manual_seed(0))
 
 
+@pytest.fixture(autouse=True)
+def small_outputs_are_kept(monkeypatch):
+    monkeypatch.setattr("layerscope.backends.torch.recorder.LEAST", 1 << 14)
+
+
 class Pair(nn.Module):
     """Two convolutions, with something in between them that may write into what the first one gave."""
 

@@ -46,6 +46,11 @@ class JaxBackend(RoleBackend[JaxModel]):
             )
         return opened
 
+    def settings(self, model: Any) -> Any:
+        """Those of NNX: modules of linen and Equinox are frozen."""
+        settings = getattr(self.open(model), "settings", None)
+        return settings() if settings else None
+
 
 # What has been imported where a model is of a library, and the class that reads its models.
 READERS = {"flax.nnx": ".nnx:NnxModel", "flax.linen": ".linen:LinenModel", "equinox": ".equinox:EquinoxModel"}

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import threading
 import time
+import types
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -116,6 +117,13 @@ class NnxModel:
     def aliases(self) -> dict[str, tuple[str, ...]]:
         return {_path(routes[0]): tuple(map(_path, routes[1:])) for _, routes in self._by_id.values()}
 
+    def settings(self) -> list[Any]:
+        """The modules, with the plain values and functions that they keep as attributes."""
+        return [
+            (id(module), {name: value for name, value in vars(module).items() if type(value) in SETTINGS})
+            for module in self.modules.values()
+        ]
+
     def leaves(self) -> Iterator[tuple[str, Any]]:
         for steps, variable in self._tree.variables():
             if not isinstance(variable, nnx.RngState):
@@ -186,6 +194,7 @@ STATE = "_pytree__state"
 
 
 PLAIN = (dict, list, tuple)
+SETTINGS = frozenset({bool, int, float, str, type(None), types.FunctionType})  # what calls of layers may depend on
 
 
 class Tree:

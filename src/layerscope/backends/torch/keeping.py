@@ -24,7 +24,7 @@ from .outputs import is_plain
 from .tree import modules_of
 from .values import is_strided
 
-LEAST = 1 << 14  # numbers: a copy of fewer costs less than keeping count of them
+LEAST = 1 << 17  # numbers: a copy of fewer costs less than keeping count of them, by trials of four networks
 SAMPLES = 256  # numbers of an output that is kept
 
 # What leads to the memory of a tensor, past its version count.

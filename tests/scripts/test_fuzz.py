@@ -100,8 +100,8 @@ COUNTS = {
     "maps labels tables": 30,
     "onnx commands": 25,
     "tflite": 60,
-    "keras": 10,
-    "torch state": 15,
+    "keras": 6,
+    "torch state": 8,
 }
 
 

@@ -140,3 +140,11 @@ def test_a_file_that_is_cut_short_is_refused():
     for name in ("png", "little", "ppm"):
         with pytest.raises(ls.ImageNotReadable):
             read(CASES[name][0][:-3000])
+
+
+def test_a_jpeg_2000_without_its_codestream_is_damaged():
+    file = io.BytesIO()
+    Image.fromarray((COLOURS >> 8).astype(np.uint8)).save(file, "JPEG2000")
+    data = file.getvalue()
+    with raises(ls.ImageNotReadable):
+        read(data[: data.index(b"\xff\x4f\xff\x51")])

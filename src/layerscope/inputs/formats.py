@@ -122,7 +122,10 @@ def check_depth(name: str, image: Image.Image, stream: BinaryIO) -> None:
     stream.seek(0)
     data = stream.read()
     stream.seek(position)
-    start = data.find(b"\xff\x4f\xff\x51") + 40  # the number of its components, then the bits of each, less one
+    codestream = data.find(b"\xff\x4f\xff\x51")
+    if codestream < 0:
+        return  # never finished: decoding tells
+    start = codestream + 40  # the number of its components, then the bits of each, less one
     count = int.from_bytes(data[start : start + 2], "big")
     bits = max((byte & 0x7F for byte in data[start + 2 : start + 2 + 3 * count : 3]), default=0) + 1
     if bits > 8:

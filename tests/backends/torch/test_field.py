@@ -145,34 +145,31 @@ def test_a_norm_over_places_sees_the_whole_image_and_one_over_channels_its_own()
     assert describe(rows["channels"].receptive) == "1×1 /1 @0"
 
 
+class Writes(nn.Module):
+    """Adds what a wide convolution sees to a part of what a narrow one gave."""
+
+    def __init__(self, part):
+        super().__init__()
+        self.first, self.wide, self.end = nn.Conv2d(1, 1, 1), nn.Conv2d(1, 1, 5, padding=2), nn.Identity()
+        self.part = part
+
+    def forward(self, x):
+        features = self.first(x)
+        self.part(features).add_(self.part(self.wide(x)))
+        return self.end(features)
+
+
+def field_behind_a_write(part):
+    rows = {layer.path: layer for layer in TorchBackend().layers(Writes(part), np.zeros((1, 1, 8, 8), np.float32))}
+    return rows["end"].receptive
+
+
 def test_what_is_written_through_a_view_is_not_claimed():
-    class Writes(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.first, self.wide, self.end = nn.Conv2d(1, 1, 1), nn.Conv2d(1, 1, 5, padding=2), nn.Identity()
-
-        def forward(self, x):
-            features = self.first(x)
-            features.diagonal(0, 2, 3).add_(self.wide(x).diagonal(0, 2, 3))
-            return self.end(features)
-
-    rows = {layer.path: layer for layer in TorchBackend().layers(Writes(), np.zeros((1, 1, 8, 8), np.float32))}
-    wording(rows["end"].receptive[0].unknown)
+    wording(field_behind_a_write(lambda features: features.diagonal(0, 2, 3))[0].unknown)
 
 
 def test_a_slice_that_is_written_to_widens_what_the_whole_may_see():
-    class Writes(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.first, self.wide, self.end = nn.Conv2d(1, 1, 1), nn.Conv2d(1, 1, 5, padding=2), nn.Identity()
-
-        def forward(self, x):
-            features = self.first(x)
-            features[:, :, :2].add_(self.wide(x)[:, :, :2])
-            return self.end(features)
-
-    rows = {layer.path: layer for layer in TorchBackend().layers(Writes(), np.zeros((1, 1, 8, 8), np.float32))}
-    assert describe(rows["end"].receptive) == "5×5 /1 @0"
+    assert describe(field_behind_a_write(lambda features: features[:, :, :2])) == "5×5 /1 @0"
 
 
 def test_a_view_of_what_was_written_to_is_still_followed():

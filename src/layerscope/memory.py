@@ -80,26 +80,29 @@ def _text(source: Path) -> str:
 
 
 _LOCK = threading.Lock()
-_held = 0  # how many hold collection back
-_enabled = False  # whether it was on before them
+_holders = 0
+_usual = 0  # the threshold before them
+RARELY = 200_000  # objects that stay, between two collections: cycles of other threads must still go
 
 
 @contextmanager
-def uncollected() -> Iterator[None]:
-    """Around making thousands of objects that stay: automatic garbage collection would look at all of them again and again."""
-    global _held, _enabled
+def rarely_collected() -> Iterator[None]:
+    """Around making thousands of objects that stay: the garbage collector would look at all of them again and again."""
+    global _holders, _usual
     with _LOCK:
-        if not _held:
-            _enabled = gc.isenabled()
-            gc.disable()
-        _held += 1
+        usual, *older = gc.get_threshold()
+        if not _holders and 0 < usual < RARELY:
+            _usual = usual
+            gc.set_threshold(RARELY, *older)
+        _holders += 1
     try:
         yield
     finally:
         with _LOCK:
-            _held -= 1
-            if not _held and _enabled:
-                gc.enable()
+            _holders -= 1
+            now, *older = gc.get_threshold()
+            if not _holders and now == RARELY:  # else it was set meanwhile
+                gc.set_threshold(_usual, *older)
 
 
 def short_of_memory(error: BaseException) -> bool:

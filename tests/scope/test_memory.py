@@ -1,5 +1,8 @@
 """A capture that can't fit into memory is refused before it begins, and one that runs out of it is named."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 
@@ -247,3 +250,33 @@ def test_a_thin_photo_takes_little_memory_in_a_capture():
     scope = ls.open(tiny_model(), backend=TinyBackend(), preprocess="imagenet", size=224)
     maps = scope.capture([np.zeros((1, 20_000), np.uint8), np.zeros((20_000, 1), np.uint8)], "conv1")
     assert maps["conv1"].shape == (2, 224, 224, 4)
+
+
+class Cycle:
+    """An object that only the garbage collector frees."""
+
+    def __init__(self):
+        self.itself = self
+
+
+def test_captures_that_overlap_without_pause_leave_cycles_to_the_collector():
+    thresholds, freed = gc.get_threshold(), []
+    with memory.rarely_collected():
+        with memory.rarely_collected():
+            weakref.finalize(Cycle(), freed.append, True)
+        objects = [[] for _ in range(memory.RARELY + 10)]
+        assert freed and len(objects) > memory.RARELY
+    assert gc.get_threshold() == thresholds
+
+
+def test_thresholds_of_the_collector_that_somebody_sets_meanwhile_stay():
+    thresholds = gc.get_threshold()
+    try:
+        with memory.rarely_collected():
+            gc.set_threshold(321, 5, 6)
+        assert gc.get_threshold() == (321, 5, 6)
+        gc.set_threshold(0)
+        with memory.rarely_collected():
+            assert gc.get_threshold()[0] == 0
+    finally:
+        gc.set_threshold(*thresholds)

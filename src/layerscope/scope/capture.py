@@ -16,7 +16,7 @@ from ..core.layer_table import LayerTable
 from ..core.note import Note, kind_of
 from ..core.placement import Placement
 from ..errors import BadOption, CaptureTooLarge, LayerNotFound, LayerscopeError
-from ..memory import uncollected
+from ..memory import rarely_collected
 from ..safe_text import counted, printable
 from .attempt import warn_of_skipped
 from .batches import Batch
@@ -101,14 +101,14 @@ def join(
     run = None
     for run in runs:
         batches.append(run.batch)
-        with uncollected():
+        with rarely_collected():
             values, gradients = _numbered(values, run), _numbered(gradients, run)
             _add(run, values, gradients, count)
     del run
     maps: dict[str, FeatureMap] = {}
     errors: dict[str, LayerscopeError] = {}
     everything = _Images.of(batches, origin(batches))
-    with uncollected():
+    with rarely_collected():
         for path in list(values):
             rows, gradient = values.pop(path), gradients.pop(path, None)
             try:

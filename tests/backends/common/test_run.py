@@ -39,7 +39,7 @@ thread.start()
 gc.set_threshold(1)
 try:
     run.others_inside("/nowhere", codes=Codes())
-    assert gc.get_threshold()[0] == 1, gc.get_threshold()
+    assert gc.isenabled() and gc.get_threshold()[0] == 1, gc.get_threshold()
 finally:
     ended.set()
     thread.join()

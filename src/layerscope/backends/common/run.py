@@ -185,12 +185,13 @@ def _uncollected() -> Iterator[None]:
         yield
         return
     with WALK:
-        thresholds = gc.get_threshold()
-        gc.set_threshold(0)
+        enabled = gc.isenabled()
+        gc.disable()
         try:
             yield
         finally:
-            gc.set_threshold(*thresholds)
+            if enabled:
+                gc.enable()
 
 
 def _positions() -> dict[int, tuple[types.FrameType, int]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ...memory import uncollected
+from ...memory import rarely_collected
 from ..protocol import Captured, Pick, Target
 from .isolation import run_replica
 from .keeping import COUNTS, Habits, WrittenTo
@@ -30,7 +30,7 @@ def capture(
 
     def run(replica: torch.nn.Module) -> dict[str, Captured]:
         # The garbage of one pass is no more than the outputs of so many layers, which are all kept.
-        with uncollected() if len(paths) >= MANY else nullcontext():
+        with rarely_collected() if len(paths) >= MANY else nullcontext():
             wanted = Wanted.find_all(replica, paths, picks)
             recorder = Recorder(wanted, replica, None if copy else habits)
             with recording(replica, recorder):

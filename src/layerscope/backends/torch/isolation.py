@@ -14,7 +14,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ...errors import ModelNotReadable
-from ...memory import uncollected
+from ...memory import rarely_collected
 from ..common.fault import call_model
 from ..common.run import EAGERLY, TensorMap, identities, others_inside
 from .replica import replicate
@@ -138,7 +138,7 @@ def _on_shared_weights(
     if not known and _may_write_unseen(model):
         return None
     before = _versions(model, weights=weights)
-    with uncollected():
+    with rarely_collected():
         replica = replicate(model)
     try:
         with nullcontext() if known else WriteGuard(weights):

@@ -202,6 +202,22 @@ def test_onnx_weights_behind_codes_have_one_scale_a_filter():
     check(Case(onnx_model("Conv", 1, 6, quantised=True), last=False), 1e-5)
 
 
+@pytest.mark.parametrize("each", [False, True])
+def test_onnx_weights_of_integer_sums_have_the_scale_of_the_product_behind_them(each, tmp_path):
+    quantization = pytest.importorskip("onnxruntime.quantization", reason="quantises the file")
+    model, onnx = onnx_model("Conv", 1, 6), pytest.importorskip("onnx")
+    onnx.save(model, tmp_path / "plain.onnx")
+    quantization.quantize_dynamic(tmp_path / "plain.onnx", tmp_path / "codes.onnx", per_channel=each)
+    scope = ls.open(tmp_path / "codes.onnx", preprocess=None)
+    batch = np.zeros((1, INPUTS, SIZE, SIZE), np.float32)
+    (path,) = [layer.path for layer in scope.layers(batch) if layer.kind == "ConvInteger"]
+    plain = ls.open(tmp_path / "plain.onnx", preprocess=None).kernel("conv", batch)
+    kernel = scope.kernel(path, batch)
+    assert (kernel.axes, kernel.values.shape) == (plain.axes, plain.values.shape)
+    np.testing.assert_allclose(kernel.values, plain.values, atol=np.abs(plain.values).max() / 127)
+    assert (kernel.values != plain.values).any(), "codes, not the original weights"
+
+
 @pytest.mark.parametrize(("kind", "axes"), [("plain", "ohwi"), ("depthwise", "hwim"), ("transposed", "ohwi")])
 def test_tflite(kind, axes):
     models = pytest.importorskip("helpers.tflite_models", reason="made with TensorFlow's converter")

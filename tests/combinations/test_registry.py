@@ -51,6 +51,12 @@ def test_every_name_draws(scope, photos, name):
     assert picture.title.startswith(combined(fm, name, "cat").rule)
 
 
+@pytest.mark.parametrize("rule", ["clusters:0", "nmf:-1", "nmf:0", "clusters:two"])
+def test_a_count_that_is_none_is_named_as_it_was_given(rule):
+    with raises(ls.BadOption, f"combine={rule!r}"):
+        combined(np.zeros((1, 4, 4, 3), np.float32), rule)
+
+
 def test_a_target_that_is_not_given_is_the_first_class(scope, photos):
     image = photos / "1.png"
     first = scope.predict(image, top=1)[0][0]

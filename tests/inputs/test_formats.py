@@ -42,6 +42,12 @@ def test_formats_that_are_not_for_photos_are_refused(limit, monkeypatch: pytest.
             read(content)
 
 
+@pytest.mark.parametrize("content", [b"h", b"hi", b"\x00\x00", b"tex", b"GIF"])
+def test_a_file_of_a_few_bytes_is_not_called_damaged(content: bytes) -> None:
+    with raises(ImageNotReadable, repr(content)):
+        read(content)
+
+
 @pytest.mark.limit("HEIC and HEIF without Pillow's plugin")
 def test_photos_of_phones_need_a_plugin(limit) -> None:
     with limit.raises("pip install pillow-heif"):

@@ -94,7 +94,10 @@ def test_other_sizes_for_the_same_input_are_followed():
         assert maps["crop"].shape == (1, 4 + value, 8, 3)
         assert maps["crop"].layer.shape == (1, 3, 4 + value, 8)
     with raises(ls.BadOption):
-        scope.capture(np.concatenate([image(0), image(1)]), "crop", batch=1)
+        scope.capture(np.concatenate([image(0), image(0), image(1)]), "crop", batch=1)
+    scope = ls.open(TinyModel([]), backend=Cropping(), preprocess=None)
+    together = scope.capture(np.concatenate([image(0), image(1)]), "crop", batch=1)
+    assert together["crop"].shape == (2, 4, 8, 3), "where the size depends on the images beside it, they stay together"
 
 
 def test_sizes_that_follow_the_number_of_images_need_no_table_each_time():
@@ -180,8 +183,8 @@ def test_a_layer_without_a_batch_axis_takes_no_other_with_it_when_batches_are_jo
                 [step("a"), Step("mean", "Mean", "hw", lambda x: x.mean((0, 1))), step("b", lambda x: x[None, None])]
             )
 
-    scope = ls.open(TinyModel([]), backend=Bare(), preprocess=None)
-    pair = np.concatenate([image(0), image(0)])
+    scope = ls.open(TinyModel([]), backend=Bare(), preprocess="raw", size=(8, 8))
+    pair = [np.zeros((8, 8, 3), np.uint8)] * 2
     with pytest.warns(ls.LayersSkipped):
         assert list(scope.capture(pair, "*", batch=1)) == ["a", "b"]
     with raises(ls.BadOption):

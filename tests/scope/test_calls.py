@@ -1,6 +1,8 @@
 """Models that call a layer once for each image or step: every call comes back, though the table was made from one image."""
 
 import functools
+import sys
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -72,13 +74,11 @@ def concatenated(maps):
 def test_every_row_of_the_run_comes_back(loop, size):
     then = torch.stack if loop == "image without its axis" else torch.cat
     model, x = Loop(LOOPS[loop], then).eval(), batch(4)
-    scope = ls.open(model, preprocess=None)
-    if loop == "image without its axis" and size == 1:
-        with pytest.raises(ls.BadOption):  # nothing says along which axis single runs are joined
-            scope.capture(x, "conv", batch=size)
-        return
+    scope, asked = ls.open(model, preprocess=None), size
+    if loop == "all but the last" or (loop == "image without its axis" and size == 1):
+        size = None  # there is no row for each image of a part
     for layers in ("conv", ["conv", "act"], "conv"):
-        maps = scope.capture(x, layers, batch=size)
+        maps = scope.capture(x, layers, batch=asked)
         parts = [x[start : start + (size or 4)] for start in range(0, 4, size or 4)]
         for path in ("conv", "act")[: 1 if layers == "conv" else 2]:
             own = {name: fm for name, fm in maps.items() if name.split(":")[0] == path}
@@ -103,6 +103,14 @@ def test_a_call_for_each_image_gives_a_row_for_each_image():
         np.testing.assert_array_equal(fm.values, expected if channels is None else expected[..., channels])
     assert list(scope.capture(x[:3], "conv")) == list(scope.capture(x[:1], "conv")) == ["conv"]
     assert scope.capture(x, "*")["act"].shape == (4, 6, 6, 4)
+
+
+def test_other_numbers_of_images_may_be_called_more_often():
+    model = Loop(LOOPS["all but the last"]).eval()
+    scope = ls.open(model, preprocess=None)
+    for count in (2, 4, 2, 3):
+        rows = sum(len(fm.values) for fm in scope.capture(batch(count), "conv").values())
+        assert rows == count - 1
 
 
 def test_a_single_call_is_that_call():
@@ -262,17 +270,24 @@ def test_a_model_that_reads_no_values_stops_after_the_last_call(monkeypatch):
     assert len(ran) == 1  # between both calls of the convolution
 
 
+EXTRA = 0
+
+
 class Flagged(nn.Module):
     """Calls its layers as its attributes say."""
+
+    more = 0
 
     def __init__(self):
         super().__init__()
         self.act, self.blocks, self.aux = nn.ReLU(), nn.ModuleList([nn.Conv2d(3, 3, 3, padding=1)]), nn.Conv2d(3, 3, 1)
         self.depth, self.use_aux, self.stages = 2, False, [1]
         self.options, self.config = {"again": 0}, Config()
+        self.slots, self.nested, self.kind = Slots(), {"encoder": {"depth": [0]}}, Settings
 
     def forward(self, x):
-        for _ in range(self.depth + sum(self.stages) + self.options["again"] + self.config.extra):
+        extra = self.more + self.slots.extra + self.nested["encoder"]["depth"][0] + self.kind.extra + EXTRA
+        for _ in range(self.depth + sum(self.stages) + self.options["again"] + self.config.extra + extra):
             x = self.act(x)
         if self.use_aux:
             x = self.act(self.aux(x))
@@ -286,6 +301,29 @@ class Config:
 
     def __init__(self):
         self.extra = 0
+
+
+class Slots:
+    """Settings without a `__dict__`."""
+
+    __slots__ = ("extra",)
+
+    def __init__(self):
+        self.extra = 0
+
+
+class Settings:
+    """Settings in a class."""
+
+    extra = 0
+
+
+class Set(NamedTuple):
+    """What is set for one test, as it isn't the model's alone."""
+
+    owner: Any
+    name: str
+    value: int
 
 
 def doubled_act(model):
@@ -302,16 +340,23 @@ CHANGES = {
     "modules": lambda model: model.blocks.append(nn.Conv2d(3, 3, 1)),
     "the same module again": lambda model: model.blocks.append(model.blocks[0]),
     "forward": doubled_act,
+    "an attribute of the class": lambda model: Set(Flagged, "more", 1),
+    "an object with slots": lambda model: setattr(model.slots, "extra", 1),
+    "three levels deep": lambda model: model.nested["encoder"]["depth"].__setitem__(0, 1),
+    "a class of settings": lambda model: Set(Settings, "extra", 1),
+    "a name in its file": lambda model: Set(sys.modules[__name__], "EXTRA", 1),
 }
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_settings_changed_between_two_captures(change):
+def test_settings_changed_between_two_captures(change, monkeypatch):
     model, x = Flagged().eval(), torch.randn(2, 3, 6, 6)
     scope = ls.open(model, preprocess=None)
     before = scope.capture(x, "act")
     scope.capture(x, "act")
-    CHANGES[change](model)
+    changed = CHANGES[change](model)
+    if isinstance(changed, Set):
+        monkeypatch.setattr(*changed)
     maps, expected = scope.capture(x, "act"), reference(model, x, "act")
     assert len(expected) > len(before) and list(maps) == [f"act:{index}" for index in range(len(expected))]
     for fm, values in zip(maps.values(), expected, strict=True):

@@ -364,10 +364,10 @@ def test_a_pass_is_kept_by_nobody_once_it_is_joined():
     scope = ls.open(tiny_model(), backend=Half(), preprocess=None)
     array = np.zeros((4, 3, 8, 8), np.float32)
     maps = scope.capture(array, ["conv1", "conv2"], batch=2)
-    assert len(arrays) == 4
-    assert [reference() for reference in arrays] == [None] * 4
+    assert len(arrays) == 8  # two of each batch, and of the images that tell whether it may be cut
+    assert [reference() for reference in arrays] == [None] * 8
     arrays.clear()
     for _ in scope.stream(array, "conv1", batch=2):
         assert [reference() for reference in arrays] == [None] * len(arrays)
-    assert len(arrays) == 2
+    assert len(arrays) == 4
     del maps

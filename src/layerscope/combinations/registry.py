@@ -35,6 +35,12 @@ class Rule:
         return f"{self.name}{self.takes}"
 
 
+def _count(text: str) -> int:
+    if int(text) < 1:
+        raise ValueError(text)
+    return int(text)
+
+
 def _position(text: str) -> tuple[int, ...]:
     return tuple(int(number) for number in text.split(","))
 
@@ -47,8 +53,8 @@ RULES = (
     Rule("deviation", reduce.deviation),
     Rule("weights", reduce.weighted, argument=str, takes=":FILE"),
     Rule("pca", pca.pca, together=True),
-    Rule("nmf", nmf.nmf, together=True, argument=int, takes="[:FACTORS]"),
-    Rule("clusters", clusters.clusters, together=True, argument=int, takes="[:COUNT]"),
+    Rule("nmf", nmf.nmf, together=True, argument=_count, takes="[:FACTORS]"),
+    Rule("clusters", clusters.clusters, together=True, argument=_count, takes="[:COUNT]"),
     Rule("similarity", similarity.similarity, together=True, argument=_position, takes=":ROW,COLUMN"),
     Rule("cam", class_cam.class_cam, model=True),
     Rule("grad-cam", grad_cam.grad_cam, target=True),
@@ -119,7 +125,8 @@ def _argument(row: Rule, rule: Any) -> tuple[Any, ...]:
     try:
         return (row.argument(argument),)
     except ValueError:
-        raise BadOption(f"{option('combine', rule)}: {row} takes whole numbers") from None
+        least = " from 1" if row.argument is _count else ""
+        raise BadOption(f"{option('combine', rule)}: {row} takes whole numbers{least}") from None
 
 
 def target_of_capture(rule: Any, target: Any) -> Any:

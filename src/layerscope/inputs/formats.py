@@ -59,8 +59,7 @@ def identified(stream: BinaryIO, name: str, most: int) -> Image.Image | None:
         for format in [name for name in _readable() if name not in tried]:
             tried.add(format)
             factory, accept = Image.OPEN[format]
-            answer = accept(prefix) if accept else True
-            if not answer or isinstance(answer, str):  # a string says that the library for this format is missing
+            if accept and not _begins(format, prefix):
                 continue
             stream.seek(0)
             try:
@@ -158,7 +157,11 @@ def _readable() -> list[str]:
 
 def _begins(format: str, start: bytes) -> bool:
     accept = Image.OPEN[format][1]
-    return accept is not None and accept(start) is True
+    try:
+        # a string says that the library for this format is missing
+        return accept is not None and accept(start) is True
+    except (IndexError, struct.error):  # a file of a few bytes
+        return False
 
 
 # ---- limits ----------------------------------------------------------------------------------------------------------

@@ -123,15 +123,14 @@ def _asked(table: LayerTable, request: Request) -> dict[str, Asked]:
 
 
 def _kind(asked: Asked, run: Run, images: int) -> Any:
-    """What the first call of a layer gave: a row for each image, or something of this shape."""
+    """What the first call of a layer gave: a row for each image, or of so many images something of this shape."""
     path = next((path for path in asked.paths if path in run.captured), None)
     if path is None:
         return None
     layer, shape = run.request.layers[path], run.captured[path].values.shape
     axis = layer.axes.find("b")
-    if axis < 0 or not layer.shape or len(shape) != len(layer.axes):
-        return shape
-    return EACH if shape[axis] == layer.shape[axis] * images else shape
+    each = axis >= 0 and layer.shape and len(shape) == len(layer.axes) and shape[axis] == layer.shape[axis] * images
+    return EACH if each else (images, shape)
 
 
 def _run_once(

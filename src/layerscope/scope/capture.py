@@ -133,6 +133,7 @@ def _add(run: Run, values: dict[str, _Rows], gradients: dict[str, _Rows], count:
         if first or name not in values:
             values[name] = _Rows(path, run, captured.dtype, count)
         values[name].add(captured.values, run.batch)
+        values[name].mixed |= path in run.mixed
         if captured.gradient is not None:
             if name not in gradients:
                 gradients[name] = _Rows(path, run, "", count)
@@ -156,6 +157,7 @@ class _Rows:
         self.request, self.about = run.request, run.about
         self.layer = run.request.layers[path]
         self.of_several_calls = path in run.joined
+        self.mixed = False
         self.parts: list[np.ndarray] = []
         self.batches: list[Batch] = []
         self.counts: list[int] = []
@@ -251,6 +253,9 @@ def _feature_map(path: str, rows: _Rows, gradient_rows: _Rows | None, everything
     if request.target_text:
         notes = (*notes, Note("target", f"captured with gradients of {request.target_text}"))
     notes = (*notes, *images.notes)
+    if rows.mixed:
+        most = max(len(batch.ids) for batch in rows.batches)
+        notes = (*notes, Note("mixed", f"depends on the images that run together, {most} at a time here"))
     if len(images.ids) < total:
         notes = (*notes, Note("not-every-image", f"ran for {len(images.ids)} of {counted(total, 'image')}"))
     # A layer whose rows are not images (detection boxes, windows): its rows are numbered, photos can't belong to them.

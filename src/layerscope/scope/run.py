@@ -59,6 +59,7 @@ class Cache:
     tables: dict[Any, Kept] = field(default_factory=dict)  # the one that was used last at the end
     input_checked: bool = False
     counted: dict[Any, set[Any]] = field(default_factory=dict)  # what batches gave of layers called as the table says
+    mixed: dict[Any, Any] = field(default_factory=dict)  # the layers that mix images, see cutting.py
     several: bool | None = None  # whether the model takes several images at a time, once that was tried
     by_image: set[str] = field(default_factory=set)  # layers that are called for each image, whose calls are joined
     dark_photo_said: bool = False
@@ -135,7 +136,8 @@ class Request:
 class Run:
     """One forward pass: what was asked, the model input, what came out of each layer; `about` is what the maps record.
 
-    `as_counted`: each layer was called as often as its table says. `joined` are layers whose calls became one map.
+    `as_counted`: each layer was called as often as its table says. `joined` are layers whose calls became one map. `mixed` are
+    those whose values for an image depend on the others of its batch, as far as that is known.
     """
 
     request: Request
@@ -144,6 +146,7 @@ class Run:
     about: Mapping[str, Any] = field(default_factory=dict)
     as_counted: bool = True
     joined: frozenset[str] = frozenset()
+    mixed: frozenset[str] = frozenset()
 
 
 @contextmanager
@@ -189,7 +192,7 @@ def kept_table(scope: Scope, batch: Batch) -> Kept | None:
     kept = scope._cache.find(signature(batch.array))
     if kept is None or kept.settings == scope._reader.settings(scope.model):
         return kept
-    scope._cache.counted = {}
+    scope._cache.counted, scope._cache.mixed = {}, {}
     return None
 
 

@@ -22,7 +22,7 @@ from ..safe_text import printable
 from .attempt import run_batch
 from .batches import Batch, blank_batch, count_images, read_batches
 from .capture import Maps, join
-from .cutting import safe_size
+from .cutting import Cutting
 from .input_warning import warn_of_input
 from .memory import Room
 from .prediction import Prediction, holds_boxes, predictions
@@ -316,11 +316,13 @@ class Scope:
         size = optional_whole("batch", batch)
         total = count_images(images, self.preprocess, self.facts.inputs) if keeping or observed() else None
         about = provenance(self)
-        size = safe_size(self, images, size, question=question, about=about)
+        cutting = Cutting(self, question, about)
+        size = cutting.size(images, size)
         room = Room(total, keeping)
         report(0, total, "images")
         for part in self._batches(images, size, skipped):
-            yield run_batch(self, part, question, about, check=partial(self._check, part, room, skipped))
+            check = partial(self._check, part, room, skipped)
+            yield cutting.marked(run_batch(self, part, question, about, check=check))
             room.add(part)
             report(room.done + len(skipped), total, "images")
 

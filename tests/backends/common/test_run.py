@@ -1,7 +1,12 @@
-"""Looking at the stacks of other threads."""
+"""Looking at the stacks of other threads; dry runs of a part of the batch, or of all of it."""
 
 import subprocess
 import sys
+
+import numpy as np
+import pytest
+
+from layerscope.backends.common.run import dry_run
 
 # Frames of many sizes, so that what lies where one was is seldom another; a collection in most steps of the walk, in which the
 # other thread goes on.
@@ -49,3 +54,39 @@ finally:
 def test_stacks_of_other_threads_are_walked_while_they_run():
     ended = subprocess.run([sys.executable, "-c", WALK], capture_output=True, text=True, timeout=120)
     assert ended.returncode == 0, ended.stderr
+
+
+def failing(*errors):
+    """A run that raises these errors one after another, and what it was given."""
+    left, given = list(errors), []
+
+    def run(part, images):
+        given.append((len(part), images))
+        if left:
+            raise left.pop(0)
+        return images
+
+    return run, given
+
+
+def test_what_takes_no_single_image_is_run_on_all():
+    run, given = failing(ValueError("sizes"))
+    assert dry_run(np.zeros((4, 2)), run) == 4 and given == [(1, 1), (4, 4)]
+
+
+def test_where_the_whole_batch_fails_too_the_first_error_is_the_cause():
+    run, given = failing(ValueError("of one image"), RuntimeError("of all"))
+    with pytest.raises(RuntimeError) as raised:
+        dry_run(np.zeros((4, 2)), run)
+    assert str(raised.value.__cause__) == "of one image" and len(given) == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "count"),
+    [(NotImplementedError("mps"), 4), (ImportError("flash_attn"), 4), (MemoryError(), 4), (ValueError("sizes"), 1)],
+)
+def test_what_no_number_of_images_changes_is_run_once(error, count):
+    run, given = failing(error)
+    with pytest.raises(type(error)):
+        dry_run(np.zeros((count, 2)), run)
+    assert given == [(1, 1)]

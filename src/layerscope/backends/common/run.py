@@ -14,9 +14,13 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
+from ...errors import LayerscopeError
+from ...memory import short_of_memory
 from .arguments import is_object, members_of
 
 Value = TypeVar("Value")
+# Errors that no other number of images changes.
+WHATEVER_THE_SIZE = (LayerscopeError, ImportError, NameError, NotImplementedError)
 
 
 class Stop(BaseException):
@@ -97,7 +101,8 @@ def part_for_dry_run(batch: Any) -> tuple[Any, int]:
 def dry_run(batch: Any, run: Callable[[Any, int], Value], part: Any = part_for_dry_run) -> Value:
     """What `run(part, images)` gives for a part of a batch, or for all of it where the model doesn't take that part alone.
 
-    A model of sequences with time first needs all steps, one with a cache as many images as that has.
+    A model of sequences with time first needs all steps, one with a cache as many images as that has. Where it takes neither,
+    the error of the part is the cause of the other.
 
     >>> dry_run(np.zeros((4, 8)), lambda images, count: images[3].shape * count)
     (8, 8, 8, 8)
@@ -105,11 +110,14 @@ def dry_run(batch: Any, run: Callable[[Any, int], Value], part: Any = part_for_d
     first, images = part(batch)
     try:
         return run(first, images)
-    except Exception:
+    except Exception as error:
         count = count_images(batch)
-        if count == images:
+        if count == images or isinstance(error, WHATEVER_THE_SIZE) or short_of_memory(error):
             raise
-        return run(batch, count)
+        try:
+            return run(batch, count)
+        except Exception as again:
+            raise again from again.__cause__ or error
 
 
 def count_images(batch: Any) -> int:

@@ -107,21 +107,25 @@ def _added_bias(model: OnnxModel, tensor: str) -> tuple[np.ndarray | None, str]:
 
 
 # The indices of the weights among an operator's inputs; those on codes have scale and zero point behind them.
-WEIGHTS = {"Conv": 1, "ConvTranspose": 1, "QLinearConv": 3}
+WEIGHTS = {"Conv": 1, "ConvTranspose": 1, "FusedConv": 1, "ConvInteger": 1, "QLinearConv": 3}
 
 
 def kernel(model: OnnxModel, path: str, batch: Any) -> Kernel | None:
     """The weights of the convolution at `path`, `None` where another operator is or they are computed."""
     node = next(iter(model.find([path]).values())).operator
-    if node.op_type not in WEIGHTS or node.domain not in ("", "ai.onnx"):
+    if node.op_type not in WEIGHTS or node.domain not in ("", "ai.onnx", "com.microsoft"):
         return None
     index = WEIGHTS[node.op_type]
     values = stored(model, node.input[index])
     if values is None or not 3 <= values.ndim <= 5:
         return None
-    if node.op_type == "QLinearConv":
-        scale, zero = (stored(model, node.input[index + further]) for further in (1, 2))
-        values = None if scale is None else scale_codes(values, scale, zero, 0)
+    if node.op_type in ("QLinearConv", "ConvInteger"):
+        sums = node.op_type == "ConvInteger"
+        scale = _scale_of_sums(model, node.output[0]) if sums else stored(model, node.input[index + 1])
+        given = node.input[index + 2 :][:1]
+        values = (
+            None if scale is None else scale_codes(values, scale, stored(model, given[0]) if any(given) else None, 0)
+        )
         if values is None:
             return None
     group = attributes(node).get("group", 1)
@@ -129,6 +133,27 @@ def kernel(model: OnnxModel, path: str, batch: Any) -> Kernel | None:
     if node.op_type == "ConvTranspose":
         values = turned(values, groups)
     return Kernel(np.ascontiguousarray(values, np.float32), "oi" + SPACE[values.ndim - 2], groups)
+
+
+def _scale_of_sums(model: OnnxModel, tensor: str) -> np.ndarray | None:
+    """The scale of the weights of integer sums: what is stored of the factors by which their only readers multiply them."""
+    graph = model.graph
+    for _ in range(MOST_STEPS):
+        readers = graph.taken_by.get(tensor, ())
+        node = graph.nodes[readers[0]] if len(readers) == 1 else None
+        if node is None or node.op_type not in ("Cast", "Mul"):
+            return None
+        if node.op_type == "Mul":
+            factor = next(name for name in node.input if name != tensor)
+            made = graph.made_by.get(factor)
+            inputs = graph.nodes[made].input if made is not None and graph.nodes[made].op_type == "Mul" else [factor]
+            known = [scale for name in inputs if (scale := stored(model, name)) is not None]
+            return known[0].reshape(-1) if len(known) == 1 else None
+        tensor = node.output[0]
+    return None
+
+
+MOST_STEPS = 3  # a cast, and the product
 
 
 FLOATS = {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE, onnx.TensorProto.BFLOAT16}

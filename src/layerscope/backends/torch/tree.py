@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import types
+from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
 import torch
 
+from .values import AROUND, names_of, slots_of
+
 # What a module's own code may look at before it calls others.
 PLAIN = frozenset({bool, int, float, str, type(None)})
 FUNCTIONS = frozenset({types.FunctionType, types.MethodType})
 CONTAINERS = frozenset({tuple, list, dict})
-MOST_MEMBERS = 1_000  # of a container that are looked at
+MOST_MEMBERS = 1_000  # of an attribute that are looked at
+DEEPEST = 2  # levels of containers and objects below an attribute
 OF_ALL = tuple(torch.nn.Module().__dict__)  # attributes that every module has, and in front of its own
 
 
@@ -51,12 +55,13 @@ def weights_of(model: torch.nn.Module) -> list[torch.nn.Parameter]:
 
 
 def settings_of(model: torch.nn.Module) -> list[Any]:
-    """The plain values that modules keep as attributes, also in tuples, lists, dicts and objects of settings, and their tree.
+    """The plain values that modules keep as attributes, also of their classes, in containers and in objects of settings, those
+    of the files that their code stands in, and the tree of the modules.
 
     How often a layer is called may depend on them. Equal lists mean equal settings.
     """
     settings: list[Any] = []
-    objects: set[int] = set()
+    seen: set[Any] = set()
     count, first, last = len(OF_ALL), OF_ALL[0], OF_ALL[-1]
     for module in modules_of(model):
         settings.append(id(module))
@@ -70,15 +75,56 @@ def settings_of(model: torch.nn.Module) -> list[Any]:
                 settings.append(value)
             elif kind in FUNCTIONS:
                 settings.append(id(value))
-            elif kind in CONTAINERS:
-                settings.append(_plain_in(value))
-            elif id(value) not in objects and hasattr(value, "__dict__") and not isinstance(value, torch.Tensor):
-                objects.add(id(value))
-                settings.append(_plain_in(value.__dict__))
+            else:
+                settings += _settings_in(value, seen)
+        if type(module) not in seen:
+            seen.add(type(module))
+            settings += _settings_of_class(type(module), seen)
     return settings
 
 
-def _plain_in(values: Any) -> list[Any]:
-    """How many members a container has, and the plain values among the first of them."""
-    members = list(values.values() if isinstance(values, dict) else values)
-    return [len(members), *(value for value in members[:MOST_MEMBERS] if type(value) in PLAIN)]
+def _settings_in(value: Any, seen: set[Any]) -> Iterator[Any]:
+    """The plain values in a container or an object of settings, down to the third level; `seen` is what was looked at."""
+    waiting = [(value, 0)]
+    looked = 0
+    while waiting and looked < MOST_MEMBERS:
+        value, depth = waiting.pop()
+        members = _members(value)
+        looked += len(members)
+        yield len(members)
+        for member in members[:MOST_MEMBERS]:
+            kind = type(member)
+            if kind in PLAIN:
+                yield member
+            elif depth < DEEPEST and kind not in FUNCTIONS and (kind in CONTAINERS or id(member) not in seen):
+                seen.add(id(member))
+                waiting.append((member, depth + 1))
+
+
+def _members(value: Any) -> list[Any]:
+    """What is in a container or an object; nothing where that is none of the model's settings."""
+    if type(value) in CONTAINERS:
+        return list(value.values() if isinstance(value, dict) else value)
+    own = type(value).__module__.partition(".")[0] not in AROUND
+    if not own or isinstance(value, torch.Tensor | torch.nn.Module | types.ModuleType):
+        return []
+    kind: Any = type(value)
+    members = list(getattr(value, "__dict__", {}).values())
+    return members + [getattr(value, name, None) for name in slots_of(kind)]
+
+
+def _settings_of_class(kind: type, seen: set[Any]) -> Iterator[Any]:
+    """The plain values that classes of the model's own keep, and those of their files that their code reads."""
+    for base in kind.__mro__:
+        if base.__module__.partition(".")[0] in ("torch", "builtins"):
+            return
+        for value in list(vars(base).values()):
+            if type(value) in PLAIN:
+                yield value
+            elif type(value) is types.FunctionType:
+                names = value.__globals__
+                yield from (
+                    names[name] for name in names_of(value.__code__) if name in names and type(names[name]) in PLAIN
+                )
+            elif type(value) in CONTAINERS:
+                yield from _settings_in(value, seen)

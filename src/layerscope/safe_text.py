@@ -7,6 +7,7 @@ markup is escaped beyond that as each format wants it. Errors and warnings of la
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import Any
 
 # What steers a terminal, turns or breaks lines, is invisible in every script, or can't be encoded. Kept are the joiners
@@ -32,6 +33,15 @@ def counted(number: int, noun: str, plural: str = "") -> str:
     ('1 channel', '0 channels', '2 classes')
     """
     return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
+def legible(text: str) -> str:
+    r"""`text` as it is drawn: printable, and its accents in one character with their letter.
+
+    >>> print(legible("e\u0301\n"))
+    é\x0a
+    """
+    return printable(unicodedata.normalize("NFC", text))
 
 
 def printable(text: str) -> str:
@@ -61,5 +71,14 @@ def _json_escape(match: re.Match[str]) -> str:
 
 
 def _escape(match: re.Match[str]) -> str:
-    code = ord(match[0])
+    return escape(match[0])
+
+
+def escape(sign: str) -> str:
+    r"""One character as its visible escape.
+
+    >>> print(escape("漢"), escape("\n"))
+    \u6f22 \x0a
+    """
+    code = ord(sign)
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

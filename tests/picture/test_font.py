@@ -1,91 +1,133 @@
 """What is written on a sheet is written whole, and never over a tile: read back from the pixels, letter by letter."""
 
+import itertools
 import sys
+from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image, ImageDraw, ImageFont
 
 import layerscope as ls
 from helpers.wording import raises
 from layerscope.core.note import kind_of
 from layerscope.picture.canvas import Frame
-from layerscope.picture.codes import GAP, INK, INK_LIGHT, INK_MIDDLE
-from layerscope.picture.font import LARGE, SMALL, Font, font, wrap
-from layerscope.picture.heading import MARGIN
+from layerscope.picture.codes import GAP, INK, INK_MIDDLE, INKS, STRENGTHS
+from layerscope.picture.font import LARGE, MEDIUM, SMALL, Font, font, font_file
 from layerscope.picture.numbers import number
 from layerscope.picture.palette import MARKS
-from layerscope.safe_text import printable
-
-STRENGTHS = np.full(256, 9, np.uint8)
-STRENGTHS[[GAP, INK_LIGHT, INK_MIDDLE, INK]] = 0, 1, 2, 3
+from layerscope.safe_text import escape, printable
 
 
-@lru_cache
-def alphabet(size, muted):
-    """The font's letters by their pixels, in full ink or muted."""
-    # The commonest wins where two signs look alike.
-    signs = [*filter(str.isprintable, map(chr, range(0x17F, 160, -1))), *map(chr, range(33, 127)), *"×·…− "]
-    strengths = np.minimum(font(size).lines(signs, 1), 2 if muted else 3)
-    return {box.tobytes(): sign for box, sign in zip(strengths, signs, strict=True)}
+def assert_is_written(codes, line):
+    """A line of text stands in the picture in whole letters, at the place that its record names."""
+    letters = font(line.size, line.bold).line(line.text, line.ink)
+    box = codes[line.y : line.y + letters.shape[0], line.x : line.x + letters.shape[1]]
+    assert np.array_equal(box, letters), line
 
 
-def read(codes, x, y, size, length, muted=False):
-    """`length` letters of the picture from an offset on; `�` for what isn't a whole letter."""
-    letters, known = font(size), alphabet(size, muted)
-    boxes = (
-        codes[y : y + letters.height, left : left + letters.width]
-        for left in range(x, x + length * letters.width, letters.width)
-    )
-    return "".join(known.get(np.ascontiguousarray(STRENGTHS[box]).tobytes(), "�") for box in boxes)
+def assert_caption_is_whole(picture):
+    """Title, subject and notes stand there with all their words, from the left margin on, one line below the other."""
+    codes = picture.pixels if picture.indexed else picture.frame
+    lines = [*picture.drawing.heading.texts(), *picture.drawing.foot.texts()]
+    for line in lines:
+        assert_is_written(codes, line)
+    rows = sorted({(line.y, line.y + font(line.size, line.bold).height) for line in lines})
+    assert all(above[1] <= below[0] for above, below in itertools.pairwise(rows))
+    written = "".join(line.text for line in lines).replace(" ", "").replace("·", "")
+    expected = "".join((picture.title, *picture.lines)).replace(" ", "").replace("·", "")
+    assert sorted(written) == sorted(expected + "".join(legend_of(picture)))
 
 
-def same_letters(text, size, muted=False):
-    """`text` as it reads where two signs look alike."""
-    letters, known = font(size), alphabet(size, muted)
-    return "".join(known.get(np.minimum(letters.line(sign), 2 if muted else 3).tobytes(), "�") for sign in text)
-
-
-def assert_caption_is_whole(picture, text):
-    large, small, margin = LARGE * text, SMALL * text, MARGIN * text
-    width, y = picture.width - 2 * margin, margin
-    for line in wrap(picture.title, width // font(large).width):
-        assert read(picture.pixels, margin, y, large, len(line)) == same_letters(line, large)
-        y += font(large).height + text
-    y += 2 * text
-    for line in (part for entry in picture.lines for part in wrap(entry, width // font(small).width)):
-        assert read(picture.pixels, margin, y, small, len(line)) == same_letters(line, small)
-        y += font(small).height + 2 * text
+def legend_of(picture):
+    return [MARKS[mark][0].replace(" ", "") for row in picture.drawing.foot.marks for _, mark in row]
 
 
 def assert_no_ink_in_tiles(picture):
     for cell in picture.cells:
         box = picture.pixels[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width]
-        assert (STRENGTHS[box] == 9).all(), cell
+        assert not np.isin(box, INKS).any(), cell
 
 
-def assert_numbers_are_whole(picture, text):
-    """Above each tile, on one line or on two, stands its number, and after it nothing or a whole range."""
-    small = SMALL * text
-    letters = font(small)
-    for cell in picture.cells:
-        written = str(cell.channel)
-        first = [read(picture.pixels, cell.x, cell.y - lines * letters.height, small, len(written)) for lines in (1, 2)]
-        assert written in first, cell
+def assert_numbers_are_whole(picture):
+    """Above each tile, on one line or on two, stands its number in whole letters, and what stands beside it touches it not."""
+    of_tiles = [line for line in picture.texts if line.tile >= 0]
+    boxes = [(line.x, line.y, line.x + font(line.size, line.bold).width(line.text), line.tile) for line in of_tiles]
+    for line in of_tiles:
+        assert_is_written(picture.pixels, line)
+    numbers = {line.tile: line.text for line in of_tiles if line.bold}
+    assert numbers == {tile: str(cell.channel) for tile, cell in enumerate(picture.cells)}
+    for (_, y, right, tile), (left, below, _, other) in itertools.pairwise(
+        sorted(boxes, key=lambda box: (box[1], box[0]))
+    ):
+        assert y != below or right < left, (tile, other)
 
 
-def test_signs_that_cant_be_printed_are_drawn_as_question_marks_and_in_names_as_escapes():
+def test_what_no_face_has_is_written_as_an_escape():
     letters = font(SMALL)
-    for sign in ("\x85", "\n", "\0", "\u200b", "\ud800", "😀"):
-        assert np.array_equal(letters.line(sign), letters.line("?")), repr(sign)
+    for sign in ("\x85", "\n", "\0", "\u200b", "\ud800", "😀", "漢", "\u0301"):
+        assert np.array_equal(letters.line(sign), letters.line(escape(sign))), repr(sign)
+        assert (letters.shown(f"a{sign}"), letters.is_plain(f"a{sign}")) == (f"a{escape(sign)}", False)
+    for sign in "Wäß×·…−±≤≥∞°µ→αжễ":
+        assert letters.shown(sign) == sign and letters.is_plain(sign)
+    for sign in "אبა⣿":  # of the face behind
+        assert letters.shown(sign) == sign and not letters.is_plain(sign)
     fm = ls.FeatureMap(
         np.ones((1, 4, 4, 1), np.float32), ls.Layer("a\nb", "k\x85", "bhwc", (), 0, 1), ("c\0.png",), (0,)
     )
-    title = printable(f"{fm.layer.path} · {fm.layer.kind}")
-    assert read(ls.sheet(fm).pixels, MARGIN, MARGIN, LARGE, len(title)) == title
+    picture = ls.sheet(fm)
+    assert next(picture.drawing.heading.texts()).text == printable(f"{fm.layer.path} · {fm.layer.kind}")
+    assert_caption_is_whole(picture)
+
+
+@pytest.mark.parametrize("bold", [False, True])
+@pytest.mark.parametrize("size", [SMALL, MEDIUM, LARGE, 37])
+def test_letters_are_those_of_the_file_and_figures_are_as_wide_as_each_other(size, bold):
+    letters = font(size, bold)
+    face = ImageFont.truetype(str(font_file("bold" if bold else "regular")), size, layout_engine=ImageFont.Layout.BASIC)
+    for ink, known in ((INK, INKS), (INK_MIDDLE, INKS[:5])):
+        shares = dict(
+            zip((GAP, *known), (0, *(strength / STRENGTHS[len(known) - 1] for strength in STRENGTHS)), strict=False)
+        )
+        for sign in "agjMß8%…−Ж":
+            image = Image.new("L", (3 * size, letters.height))
+            ImageDraw.Draw(image).text((size, letters.ascent), sign, fill=255, font=face, anchor="ls")
+            ours = np.vectorize(shares.get, otypes=[float])(letters.line(sign, ink))
+            theirs = np.asarray(image) / 255
+            offset = next(
+                shift
+                for shift in range(size // 2, 3 * size)
+                if np.abs(theirs[:, shift : shift + ours.shape[1]] - ours).max() < 0.16
+            )
+            left_over = np.delete(theirs, np.s_[offset : offset + ours.shape[1]], 1)
+            assert left_over.max(initial=0) < 0.1, "nothing is cut off"
+    assert {letters.width(figure) for figure in "0123456789"} == {letters.width("0")}
+    assert letters.width("iii") < letters.width("000") < letters.width("MMM"), "proportional"
+
+
+def test_lines_are_cut_and_filled_to_pixels():
+    letters = font(SMALL)
+    lines = letters.lines(["abc", "", "a"], letters.width("ab"))
+    assert np.array_equal(lines[0], letters.line("abc")[:, : letters.width("ab")])
+    assert (lines[1] == GAP).all()
+    (right,) = letters.lines(["a"], 40, right=True)
+    assert np.array_equal(right[:, 40 - letters.width("a") :], letters.line("a"))
+    assert letters.lines([]).shape == (0, letters.height, 0)
+
+
+@given(st.text(max_size=60), st.integers(30, 300), st.integers(1, 3))
+def test_text_is_broken_and_cut_to_the_pixels_there_are(text, pixels, lines):
+    letters = font(SMALL)
+    wrapped = letters.wrap(text, pixels)
+    assert "".join(wrapped).replace(" ", "").replace("·", "") == text.replace(" ", "").replace("·", "")
+    widest_sign = letters.widest([*text, ""])
+    assert letters.widest(wrapped) <= max(pixels, widest_sign)
+    cut = letters.cut_text(text, pixels, lines)
+    assert len(cut) <= lines and letters.widest(cut) <= max(pixels, widest_sign)
+    assert cut == wrapped if len(wrapped) <= lines else "…" in "".join(cut)
 
 
 WORDS = st.text(st.characters(min_codepoint=33, max_codepoint=0x17F, exclude_characters="·\xad"), max_size=40)
@@ -113,8 +155,8 @@ def test_text_is_whole_and_lies_on_no_tile(size, many, scale, statistics, path, 
     fm = ls.FeatureMap(values, layer, ("ü.jpg",), numbers, provenance={"model": model})
     picture = ls.sheet(fm, scale=scale, text=text, statistics=statistics)
     assert_no_ink_in_tiles(picture)
-    assert_caption_is_whole(picture, text)
-    assert_numbers_are_whole(picture, text)
+    assert_caption_is_whole(picture)
+    assert_numbers_are_whole(picture)
 
 
 @pytest.mark.parametrize("text", [1, 2, 3, 4])
@@ -125,39 +167,39 @@ def test_ranges_and_figures_are_read_back(text, size):
     values = random.standard_normal((1, size, size, 12)).astype(np.float32) * np.logspace(-9, 5, 12).astype(np.float32)
     values = np.maximum(values, 0)
     picture = ls.sheet(values, statistics=True, text=text)
-    table, letters, small = ls.statistics(values), font(SMALL * text), SMALL * text
-    for cell in picture.cells:
-        mean = f"mean {number(table['mean'][cell.channel])}"
-        share = f"zeros {table['sparsity'][cell.channel]:.0%}"
-        below = cell.y + cell.height
-        assert read(picture.pixels, cell.x, below, small, len(mean), muted=True) == mean
-        assert read(picture.pixels, cell.x, below + letters.height, small, len(share), muted=True) == share
-        ranges = [f"{number(cell.low, digits)}…{number(cell.high, digits)}" for digits in (3, 2)]
-        ranges_read = set()
-        for words in ranges:
-            right = cell.x + cell.width - len(words) * letters.width
-            ranges_read |= {
-                read(picture.pixels, left, cell.y - letters.height, small, len(words), True) for left in (right, cell.x)
-            }
-        assert ranges_read & set(ranges) or "no-room" in map(kind_of, picture.notes), cell
+    table = ls.statistics(values)
+    written = defaultdict(list)
+    for line in picture.texts:
+        assert_is_written(picture.pixels, line)
+        written[line.tile].append(line.text)
+    for tile, cell in enumerate(picture.cells):
+        assert f"mean {number(table['mean'][cell.channel])}" in written[tile]
+        assert f"zeros {table['sparsity'][cell.channel]:.0%}" in written[tile]
+        ranges = {f"{number(cell.low, digits)}…{number(cell.high, digits)}" for digits in (3, 2)}
+        assert ranges & set(written[tile]) or "no-room" in map(kind_of, picture.notes), cell
 
 
 @pytest.mark.parametrize("text", [1, 2, 3, 4])
 def test_the_bar_and_the_whole_legend_are_read_back(text):
     values = np.linspace(-3, 17, 64, dtype=np.float32).reshape(1, 8, 8, 1)
     picture = ls.sheet(values, scale="layer", text=text)
-    bar, small = picture.bar, SMALL * text
-    column = bar.x + bar.width + 6 * text
-    labels = {
-        read(picture.pixels, column, y, small, 2).strip()
-        for y in range(bar.y, bar.y + bar.height - font(small).height + 1)
-    }
-    assert {"−3", "17", "0", "5", "10", "15"} <= labels
-    canvas = Frame("t", ["line"], marks=MARKS, text=text).around(10, 10)
+    bar, cell = picture.bar, picture.cells[0]
+    assert (bar.y, bar.height) == (cell.y, cell.height), "as tall as its map, and beside it"
+    labels = picture.drawing.bar.labels
+    for line in labels:
+        assert_is_written(picture.pixels, line)
+    assert {"−3", "17", "0", "5", "10", "15"} == {line.text for line in labels}
+    tops = sorted(line.y for line in labels)
+    assert min(np.diff(tops)) >= font(SMALL * text).height, "no label touches another"
+    assert {"value"} == {line.text for line in picture.drawing.bar.beyond}
+    canvas = Frame("t", "line", marks=MARKS, text=text).around(10, 10)
+    names = {line.text: line for line in canvas.foot.texts()}
     for mark, (name, _) in MARKS.items():
+        assert_is_written(canvas.codes, names[name])
         ys, xs = np.nonzero(canvas.codes == mark)
-        x, y = xs.min() - text + font(small).height, ys.min() - 3 * text
-        assert read(canvas.codes, x, y, small, len(name)) == same_letters(name, small)
+        assert (
+            names[name].x > xs.max() and names[name].y < ys.min() < ys.max() < names[name].y + font(SMALL * text).height
+        )
         # A line around it, since pale green on light paper and brown on dark are hardly seen.
         around = canvas.codes[ys.min() - text : ys.max() + text + 1, xs.min() - text : xs.max() + text + 1].copy()
         around[text:-text, text:-text] = INK_MIDDLE
@@ -192,7 +234,7 @@ def test_every_kind_of_picture_has_larger_letters(name):
     assert (small_text.text, three.text) == (1, 3)
     assert three.cells[0].width >= 2.9 * small_text.cells[0].width
     if three.indexed:
-        assert_caption_is_whole(three, 3)
+        assert_caption_is_whole(three)
         assert_no_ink_in_tiles(three)
         assert (
             np.array_equal(small_text.codes(small_text.cells[0])[0], three.codes(three.cells[0])[0]) or name == "bars"
@@ -202,11 +244,9 @@ def test_every_kind_of_picture_has_larger_letters(name):
         [word for line in picture.texts for word in line.text.split() if word != "·"] for picture in (small_text, three)
     ]
     assert words[0] == words[1]
-    for x, y, words, size, ink, _ in three.texts:
-        assert size in (3 * SMALL, 3 * LARGE)
-        muted = ink == INK_MIDDLE
-        codes = three.pixels if three.indexed else three.frame
-        assert read(codes, x, y, size, len(words), muted) == same_letters(words, size, muted)
+    for line in three.texts:
+        assert line.size in (3 * SMALL, 3 * MEDIUM, 3 * LARGE)
+        assert_is_written(three.pixels if three.indexed else three.frame, line)
     with raises(ls.BadOption, "1"):
         KINDS[name](5)
 

@@ -65,7 +65,7 @@ def test_rgb_pictures_keep_their_own_colours():
     """Also where a pixel of the map has the very colours of paper or ink."""
     body = np.random.default_rng(0).integers(0, 256, (30, 50, 3)).astype(np.uint8)
     body[0, 0], body[1, 1] = THEMES["light"]
-    canvas = Frame("title", ["a line"], bar=(scale := ls.Scale((0.0, 2.0)))).around(30, 50)
+    canvas = Frame("title", "a line", bar=(scale := ls.Scale((0.0, 2.0)))).around(30, 50)
     inside = np.s_[canvas.y : canvas.y + 30, canvas.x : canvas.x + 50]
     pixels = paper(canvas, scale.palette())
     pixels[inside] = body

@@ -13,11 +13,10 @@ from PIL import Image
 import layerscope as ls
 from helpers.arrays import noise
 from helpers.wording import raises, wording
-from layerscope.picture.canvas import STRENGTHS
 from layerscope.picture.codes import ABOVE, BELOW, CONSTANT, GAP, NAN, TOP
-from layerscope.picture.font import SMALL, cut_text, font
+from layerscope.picture.font import SMALL, font
+from layerscope.picture.heading import MARGIN
 from layerscope.plots import compare_layout
-from layerscope.safe_text import printable
 
 
 def dense(*shape):
@@ -144,25 +143,16 @@ def test_names_stand_where_they_belong_and_read_from_top_to_bottom():
     first, second = picture.cells
 
     def is_written(y, x, text):
-        ink = STRENGTHS[letters.line(text)]
+        ink = letters.line(text)
         return np.array_equal(picture.pixels[y : y + letters.height, x : x + ink.shape[1]], ink)
 
-    lines = cut_text("one " * 12, first.width // letters.width, 3)
+    lines = letters.cut_text("one " * 12, first.width, 3)
     assert len(lines) == 2
     top = first.y - 2 - 2 * letters.height
     for row, line in enumerate(lines):
         assert is_written(top + row * letters.height, first.x, line)
     assert is_written(second.y - 2 - letters.height, second.x, "short")
-    assert is_written(first.y, 10, "a first name · 4×4")
-
-
-@given(st.text(max_size=200), st.integers(3, 40), st.integers(1, 5))
-def test_long_names_are_wrapped_or_end_in_an_ellipsis(text, length, lines):
-    wrapped = cut_text(text, length, lines)
-    assert len(wrapped) <= lines
-    assert all(len(line) <= length for line in wrapped)
-    if "…" not in text and " " not in text:
-        assert "".join(wrapped) == printable(text) or "…" in "".join(wrapped)
+    assert is_written(first.y, MARGIN, "a first name · 4×4")
 
 
 def test_models_by_layers_leave_cells_blank_with_the_reason():

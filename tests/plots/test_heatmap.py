@@ -80,7 +80,7 @@ def test_ticks_are_true_and_their_labels_never_overlap(low, exponent, height, ma
     assert boxes[0][0] >= 0
     assert boxes[-1][1] <= height
     # The gap in front of the bar counts as well.
-    ends = [line.x + len(line.text) * font(line.size).width for line in texts]
+    ends = [line.x + font(line.size).width(line.text) for line in texts]
     assert max(ends) - 5 <= bar.width - BAR_GAP
     assert len(boxes) >= 2 + len(marks), "both limits and every cap have their label"
     for value, text in bar_ticks(scale):

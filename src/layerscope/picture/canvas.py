@@ -1,9 +1,10 @@
-"""The canvas of a picture: caption above, colour bar beside; drawn in codes, and remembered while it is drawn."""
+"""The canvas of a picture: title above, colour bar beside, notes below; drawn in codes, and remembered while it is drawn."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -11,54 +12,70 @@ import numpy as np
 from ..core.note import Note, kind_of
 from ..errors import BadOption
 from ..memory import amount, available_text, is_little, limit
-from ..safe_text import printable
-from .codes import GAP, INK, INK_LIGHT, INK_MIDDLE, OWN
-from .colorbar import BAR_GAP, BAR_TALLEST, ColorBar, DrawnBar
+from ..safe_text import legible
+from .codes import GAP, INK, INK_MIDDLE, OWN
+from .colorbar import BAR_GAP, ColorBar, DrawnBar
 from .drawing import Drawing, TileLabels
 from .font import SMALL, Font, font
-from .heading import MARGIN, Heading
+from .heading import MARGIN, Heading, Notes
 from .picture import Picture
 from .scale import Scale
 from .shapes import Bar, Box, Cell, Ramp, Text
 
 NARROWEST = 440
-STRENGTHS = np.array([GAP, INK_LIGHT, INK_MIDDLE, INK], np.uint8)
-MUTED = np.array([GAP, INK_LIGHT, INK_MIDDLE, INK_MIDDLE], np.uint8)
 
 
 @dataclass(frozen=True)
 class Frame:
-    """What surrounds a map: title and lines of the caption, the scale of its bar, the marks of its legend.
+    """What surrounds a map: title, a line of what it is and where from, notes, the scale of its bar, the marks of its legend.
 
-    `reach` is how far the values themselves go, printed at the ends of the bar that they exceed. Letters, gaps and
-    the bar are `text` times as large as on a screen (1 to 4), drawn at that size.
+    `reach` is how far the values themselves go, printed at the ends of the bar that they exceed, `quantity` what the bar
+    measures ("activation"). Letters, gaps and the bar are `text` times as large as on a screen, drawn at that size.
     """
 
     title: str
-    lines: Sequence[str] = ()
+    subject: str = ""
+    notes: Sequence[str] = ()
     bar: Scale | None = None
     marks: Collection[int] = ()
     reach: tuple[float, float] | None = None
-    text: int = 1
+    text: float = 1
+    quantity: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "title", printable(self.title))
-        object.__setattr__(self, "lines", [_printable_note(line) for line in self.lines])
+        object.__setattr__(self, "title", legible(self.title))
+        object.__setattr__(self, "subject", _legible_note(self.subject))
+        object.__setattr__(self, "notes", [_legible_note(note) for note in self.notes])
 
-    def around(self, height: int, width: int) -> Canvas:
-        """A canvas for a map of `height` × `width` pixels, with caption, legend and bar drawn."""
-        text, margin = self.text, MARGIN * self.text
-        bar = ColorBar(self.bar, self.marks, self.reach, text) if self.bar else None
-        whole_width = max(width + (bar.width if bar else 0), NARROWEST * text)
-        heading = Heading(self.title, self.lines, self.marks, width=whole_width, text=text)
-        tall = min(max(height, 120 * text), BAR_TALLEST * text) if bar else 0
-        top = margin + heading.height
-        codes = _paper(top + max(height, tall) + margin, whole_width + 2 * margin)
-        _draw_heading(codes, heading)
-        colorbar = bar.draw(margin + width + BAR_GAP * text, top, tall) if bar else None
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The caption, line by line."""
+        return tuple(filter(None, (self.subject, *self.notes)))
+
+    def around(self, height: int, width: int, beside: tuple[int, int] | None = None) -> Canvas:
+        """A canvas for a map of `height` × `width` pixels with title, notes, legend and bar drawn.
+
+        The bar stands beside the rows from one to another of the map, by default all.
+        """
+        text, margin = self.text, round(MARGIN * self.text)
+        bar = ColorBar(self.bar, self.marks, self.reach, text, self.quantity) if self.bar else None
+        whole_width = max(width + (bar.width if bar else 0), round(NARROWEST * text))
+        heading = Heading(self.title, self.subject, width=whole_width, text=text)
+        top, (first, last) = margin + heading.height, beside or (0, height)
+        if bar:
+            top += max(0, bar.above - first)
+            last = max(last, first + bar.least)
+        bottom = top + max(height, last if bar else 0)
+        notes = Notes(self.notes, self.marks, width=whole_width, top=bottom, text=text)
+        codes = _paper(bottom + notes.height + margin, whole_width + 2 * margin)
+        _draw_texts(codes, (*heading.texts(), *notes.texts()))
+        # After the names, whose blanks reach over the boxes.
+        for box in notes.boxes():
+            _fill(codes, box)
+        colorbar = bar.draw(margin + width + round(BAR_GAP * text), top + first, last - first) if bar else None
         if colorbar:
             _draw_bar(codes, colorbar)
-        return Canvas(codes, margin, top, width, height, self, heading, colorbar)
+        return Canvas(codes, margin, top, width, height, self, heading, notes, colorbar)
 
 
 @dataclass(frozen=True)
@@ -75,6 +92,7 @@ class Canvas:
     height: int
     frame: Frame
     heading: Heading
+    foot: Notes
     colorbar: DrawnBar | None
     lines: list[Text] = field(default_factory=list)
     boxes: list[Box] = field(default_factory=list)
@@ -82,13 +100,13 @@ class Canvas:
     labels: list[TileLabels] = field(default_factory=list)
 
     @property
-    def text(self) -> int:
+    def text(self) -> float:
         """The size of its letters, 1 to 4."""
         return self.frame.text
 
     @property
     def letters(self) -> Font:
-        return font(SMALL * self.text)
+        return font(round(SMALL * self.text))
 
     @property
     def bar(self) -> Bar | None:
@@ -98,9 +116,10 @@ class Canvas:
     def body(self) -> np.ndarray:
         return self.codes[self.y : self.y + self.height, self.x : self.x + self.width]
 
-    def write(self, x: int, y: int, text: str, *, muted: bool = False, tile: int = -1) -> None:
+    def write(self, x: int, y: int, text: str, *, muted: bool = False, tile: int = -1, bold: bool = False) -> None:
         """Write a line from `x`, `y` of the body on; `tile` is the number of the cell that it names, if it does."""
-        line = Text(self.x + x, self.y + y, printable(text), SMALL * self.text, INK_MIDDLE if muted else INK, tile)
+        ink = INK_MIDDLE if muted else INK
+        line = Text(self.x + x, self.y + y, legible(text), self.letters.size, ink, tile, bold)
         draw_text(self.codes, line)
         self.lines.append(line)
 
@@ -140,6 +159,7 @@ class Canvas:
         return Drawing(
             self.codes.shape,
             self.heading,
+            self.foot,
             self.colorbar,
             tuple(self.boxes),
             tuple(self.ramps),
@@ -161,7 +181,7 @@ class Canvas:
             tuple(cells),
             scale,
             self.frame.title,
-            tuple(self.frame.lines),
+            self.frame.lines,
             provenance,
             self.bar,
             frame=None if pixels is None else self.codes,
@@ -182,38 +202,32 @@ def _paper(height: int, width: int) -> np.ndarray:
     return np.full((height, width), GAP, np.uint8)
 
 
-def _printable_note(line: str) -> str:
-    safe = printable(line)
+def _legible_note(line: str) -> str:
+    safe = legible(line)
     return line if safe == line else Note(kind_of(line), safe)
 
 
 def draw_text(codes: np.ndarray, line: Text) -> None:
     """Draw a line of text, cut at the edge of the picture."""
-    _write(codes, line, font(line.size).line(line.text))
+    _write(codes, line, font(line.size, line.bold).line(line.text, line.ink))
 
 
-def _write(codes: np.ndarray, line: Text, strengths: np.ndarray) -> None:
-    box = codes[line.y : line.y + strengths.shape[0], line.x : line.x + strengths.shape[1]]
-    inks = MUTED if line.ink == INK_MIDDLE else STRENGTHS
-    box[:] = inks.take(strengths[: box.shape[0], : box.shape[1]])
+def _write(codes: np.ndarray, line: Text, letters: np.ndarray) -> None:
+    box = codes[line.y : line.y + letters.shape[0], line.x : line.x + letters.shape[1]]
+    box[:] = letters[: box.shape[0], : box.shape[1]]
+
+
+def _draw_texts(codes: np.ndarray, lines: Sequence[Text]) -> None:
+    """Many lines; those of one kind in one go, as a call for each would take longer than the letters."""
+    for (size, ink, bold), group in groupby(lines, lambda line: (line.size, line.ink, line.bold)):
+        alike, letters = list(group), font(size, bold)
+        drawn = letters.lines([line.text for line in alike], ink=ink)
+        for line, part in zip(alike, drawn, strict=True):
+            _write(codes, line, part[:, : letters.width(line.text)])
 
 
 def _fill(codes: np.ndarray, box: Box) -> None:
     codes[box.y : box.y + box.height, box.x : box.x + box.width] = box.color
-
-
-def _draw_heading(codes: np.ndarray, heading: Heading) -> None:
-    lines = list(heading.texts())
-    below = lines[len(heading.title) :]
-    for line in lines[: len(heading.title)]:
-        draw_text(codes, line)
-    # All lines in one go: a call for each would take longer than the letters.
-    texts = [line.text for line in below]
-    for line, strengths in zip(below, heading.small.lines(texts, max(map(len, texts), default=0)), strict=True):
-        _write(codes, line, strengths)
-    # After the names, whose blanks reach over the boxes.
-    for box in heading.boxes():
-        _fill(codes, box)
 
 
 def _draw_bar(codes: np.ndarray, drawn: DrawnBar) -> None:

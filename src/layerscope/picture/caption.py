@@ -21,6 +21,17 @@ def title_of(fm: FeatureMap) -> str:
     return " · ".join(part for part in (fm.rule, path, fm.layer.kind) if part)
 
 
+def quantity(fm: FeatureMap) -> str:
+    """What the numbers of a map are, for its bar; `""` where its title says it."""
+    if fm.role == "weights":
+        return "weight"
+    if fm.layer.attention:
+        return "attention"
+    if fm.role or fm.method not in ("", "mean", "max", "min", "norm"):
+        return ""
+    return "activation" if fm.provenance.get("model") else "value"
+
+
 def channel_word(fm: FeatureMap) -> str:
     """What a channel is called: that of attention weights is a head, that of a convolution's weights a filter."""
     return "head" if fm.layer.attention else "filter" if fm.role == "weights" else "channel"

@@ -9,10 +9,16 @@ from typing import Any
 import numpy as np
 
 TOP = 240
-GAP, NAN, POS_INF, NEG_INF, CONSTANT, BELOW, ABOVE, INK_LIGHT, INK_MIDDLE, INK = range(241, 251)
+GAP, NAN, POS_INF, NEG_INF, CONSTANT, BELOW, ABOVE = range(241, 248)
 
 # In the frame of an RGB picture: the pixels that keep colours of their own.
-OWN = 251
+OWN = 248
+
+# Ink in rising strength, so that letters have smooth edges: the full one, the grey of what matters less, that of thin lines.
+INKS = tuple(range(249, 256))
+STRENGTHS = (0.13, 0.26, 0.39, 0.52, 0.65, 0.82, 1.0)
+INK_LIGHT, INK_MIDDLE, INK = INKS[1], INKS[4], INKS[6]
+
 BLOCK = 1 << 16
 
 

@@ -9,12 +9,12 @@ from math import ceil, floor, log10
 import numpy as np
 
 from .codes import ABOVE, BELOW, INK, INK_MIDDLE
-from .font import SMALL, font
+from .font import SMALL, Font, font
 from .numbers import beyond_text, digits_for, reading
 from .scale import Scale
 from .shapes import Bar, Box, Ramp, Text
 
-BAR_WIDTH, BAR_GAP, BAR_TICK, BAR_TALLEST = 16, 14, 6, 448
+BAR_WIDTH, BAR_GAP, BAR_TICK = 16, 16, 7
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,21 +34,36 @@ class ColorBar:
     """A bar to be drawn: its scale, and which `marks` (`ABOVE`, `BELOW`) of values beyond its ends it shows.
 
     `reach` is how far the values themselves go, printed at the end of the bar that they exceed. Everything is `text`
-    times as large as on a screen.
+    times as large as on a screen. `quantity` is what it measures, written above it.
     """
 
     scale: Scale
     marks: Collection[int] = ()
     reach: tuple[float, float] | None = None
-    text: int = 1
+    text: float = 1
+    quantity: str = ""
+
+    @property
+    def letters(self) -> Font:
+        return font(round(SMALL * self.text))
+
+    @property
+    def above(self) -> int:
+        """The pixels above it that the name of its quantity takes."""
+        return self.letters.height + round(2 * self.text) if self.quantity else 0
+
+    @property
+    def least(self) -> int:
+        """The height that it needs for the labels of its two ends, caps included."""
+        return (2 + len({ABOVE, BELOW}.intersection(self.marks))) * (self.letters.height + round(2 * self.text))
 
     @property
     def width(self) -> int:
         """The pixels that it takes beside a map, with its gap and its labels."""
         texts = [label for _, label in bar_ticks(self.scale)]
         texts += [text for text in self._beyond() if text]
-        longest = max(map(len, texts)) * font(SMALL * self.text).width
-        return self.text * (BAR_GAP + BAR_WIDTH + BAR_TICK) + longest
+        beside = round((BAR_WIDTH + BAR_TICK) * self.text) + self.letters.widest(texts)
+        return round(BAR_GAP * self.text) + max(beside, self.letters.width(self.quantity))
 
     def draw(self, x: int, y: int, height: int) -> DrawnBar:
         """The parts of the bar whose upper left corner is at `x`, `y`, caps included.
@@ -56,26 +71,28 @@ class ColorBar:
         Where values lie beyond the limits there is a cap in the colour that they have: a block for limits that were
         given, a point for limits that are clipped at percentiles.
         """
-        letters, wide, scale = font(SMALL * self.text), BAR_WIDTH * self.text, self.scale
-        space, left = 2 * self.text, x + (BAR_WIDTH + BAR_TICK) * self.text
+        letters, wide, scale = self.letters, round(BAR_WIDTH * self.text), self.scale
+        left, line = x + round((BAR_WIDTH + BAR_TICK) * self.text), max(1, round(self.text))
         highest, lowest = self._beyond()
-        cap = letters.height + space
+        cap = letters.height + round(2 * self.text)
         pointed = scale.clip is not None
         caps: list[Box] = []
         texts: list[Text] = []
+        if self.quantity:
+            texts.append(Text(x, y - self.above, self.quantity, letters.size, INK_MIDDLE))
         if ABOVE in self.marks:
             caps += cap_boxes(Box(x, y, wide, letters.height, ABOVE), "up" if pointed else "")
-            texts.append(Text(left, y, highest, SMALL * self.text, INK_MIDDLE))
+            texts.append(Text(left, y, highest, letters.size, INK_MIDDLE))
             y, height = y + cap, height - cap
         if BELOW in self.marks:
             under = y + height - letters.height
             caps += cap_boxes(Box(x, under, wide, letters.height, BELOW), "down" if pointed else "")
-            texts.append(Text(left, under, lowest, SMALL * self.text, INK_MIDDLE))
+            texts.append(Text(left, under, lowest, letters.size, INK_MIDDLE))
             height -= cap
         low, high = scale.limits
         bar = Bar(x, y, wide, height, low, high)
         placed = list(placed_ticks(bar, bar_ticks(scale), self.text))
-        ticks = tuple(Box(x + wide, row, 4 * self.text, min(self.text, y + height - row), INK) for row, _ in placed)
+        ticks = tuple(Box(x + wide, row, 4 * line, min(line, y + height - row), INK) for row, _ in placed)
         ramp = Ramp(x, y, wide, height, ramp_codes(scale, height))
         return DrawnBar(bar, ramp, ticks, tuple(text for _, text in placed), tuple(caps), tuple(texts))
 
@@ -129,9 +146,10 @@ def bar_ticks(scale: Scale) -> list[tuple[float, str]]:
     return [(value, text) for text, value in ticks.items()]
 
 
-def placed_ticks(bar: Bar, ticks: Sequence[tuple[float, str]], text: int = 1) -> Iterator[tuple[int, Text]]:
+def placed_ticks(bar: Bar, ticks: Sequence[tuple[float, str]], text: float = 1) -> Iterator[tuple[int, Text]]:
     """The row of each tick and its label, without those that would touch an earlier one."""
-    letters = font(SMALL * text)
+    letters = font(round(SMALL * text))
+    left = bar.x + bar.width + round(BAR_TICK * text)
     taken: list[int] = []
     for value, label in ticks:
         share_down = 0.0 if bar.high == bar.low else (bar.high / 2 - value / 2) / (bar.high / 2 - bar.low / 2)
@@ -140,7 +158,7 @@ def placed_ticks(bar: Bar, ticks: Sequence[tuple[float, str]], text: int = 1) ->
         if any(abs(top - other) < letters.height for other in taken):
             continue
         taken.append(top)
-        yield row, Text(bar.x + bar.width + BAR_TICK * text, top, label, SMALL * text)
+        yield row, Text(left, top, label, letters.size)
 
 
 def round_numbers(low: float, high: float, about: int = 5) -> list[float]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from .codes import INK
 from .colorbar import DrawnBar
 from .font import font
-from .heading import Heading
+from .heading import Heading, Notes
 from .shapes import Box, Cell, Ramp, Text
 
 
@@ -22,27 +22,30 @@ class TileLabels(NamedTuple):
     size: int
     ink: int = INK
     right: bool = False
+    bold: bool = False
 
     def texts(self, cells: Sequence[Cell]) -> Iterator[Text]:
         """The lines that aren't empty."""
-        wide = font(self.size).width if self.right else 0
+        letters = font(self.size, self.bold)
         for tile, (cell, word) in enumerate(zip(cells, self.words, strict=True)):
             if word:
-                yield Text(cell.x + self.x - len(word) * wide, cell.y + self.y, word, self.size, self.ink, tile)
+                left = cell.x + self.x - (letters.width(word) if self.right else 0)
+                yield Text(left, cell.y + self.y, word, self.size, self.ink, tile, self.bold)
 
 
 @dataclass(frozen=True, eq=False)
 class Drawing:
     """The parts of a picture besides its tiles. Drawn on paper in this order they make it: boxes, ramps, tiles, texts.
 
-    `heading` and `bar` (the one of `Picture.bar`) know their own parts; `boxes` and `ramps` are all other ones, `lines` the
-    texts that belong to no tile, `labels` those that stand at the tiles; `size` is the (height, width) of the picture that they
-    are in. Nothing is worked out before it is asked for, so that
-    the record costs a picture that is only looked at nothing.
+    `heading`, `foot` and `bar` (the one of `Picture.bar`) know their own parts; `boxes` and `ramps` are all other ones,
+    `lines` the texts that belong to no tile, `labels` those that stand at the tiles; `size` is the (height, width) of the
+    picture that they are in. Nothing is worked out before it is asked for, so that the record costs a picture that is only
+    looked at nothing.
     """
 
     size: tuple[int, ...]
     heading: Heading
+    foot: Notes
     bar: DrawnBar | None = None
     boxes: tuple[Box, ...] = ()
     ramps: tuple[Ramp, ...] = ()
@@ -59,11 +62,11 @@ class Drawing:
         )
 
     def texts(self, cells: Sequence[Cell]) -> tuple[Text, ...]:
-        """Every text besides the ticks of `bar`: heading, then the lines, then what stands at the tiles."""
+        """Every text besides the ticks of `bar`: heading and notes, then the lines, then what stands at the tiles."""
         beyond = self.bar.beyond if self.bar else ()
         labels = (text for labels in self.labels for text in labels.texts(cells))
-        return *self.heading.texts(), *beyond, *self.lines, *labels
+        return *self.heading.texts(), *self.foot.texts(), *beyond, *self.lines, *labels
 
     def patches(self) -> tuple[Box, ...]:
         """Every box besides the colours and the ticks of `bar`."""
-        return *self.boxes, *self.heading.boxes(), *(self.bar.caps if self.bar else ())
+        return *self.boxes, *self.foot.boxes(), *(self.bar.caps if self.bar else ())

@@ -1,62 +1,82 @@
-"""The head of a picture: its title, the lines of its caption and the legend of its marks, wrapped to its width."""
+"""What stands above a picture (its title, and a line of what it is and where from) and below it (notes, legend of marks)."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
 from .codes import INK_MIDDLE
-from .font import LARGE, SMALL, font, wrap
+from .font import LARGE, MEDIUM, SMALL, font
 from .palette import MARKS
 from .shapes import Box, Text
 
-MARGIN = 10
-CAPTION_GAP = 8
+MARGIN, GAP_BELOW_HEADING, GAP_ABOVE_NOTES = 24, 12, 16
 
 
 class Heading:
-    """Title, lines and legend of `marks`, wrapped to `width` pixels; `text` is the size of the letters."""
+    """The title in large letters and the line below it in grey ones, wrapped to `width` pixels."""
 
-    def __init__(self, title: str, lines: Sequence[str], marks: Collection[int], *, width: int, text: int = 1) -> None:
-        self.large, self.small, self.text = font(LARGE * text), font(SMALL * text), text
-        self.title = wrap(title, width // self.large.width)
-        self.lines = [part for line in lines for part in wrap(line, width // self.small.width)]
+    def __init__(self, title: str, subject: str, *, width: int, text: float = 1) -> None:
+        self.text, self.margin = text, round(MARGIN * text)
+        self.large, self.medium = font(round(LARGE * text), bold=True), font(round(MEDIUM * text))
+        self.title = self.large.wrap(title, width)
+        self.subject = self.medium.wrap(subject, width) if subject else []
+        self.between = round(4 * text)
+        self.height = len(self.title) * self.large.height + self.between + len(self.subject) * self.medium.height
+        self.height += round(GAP_BELOW_HEADING * text)
+
+    def texts(self) -> Iterator[Text]:
+        """Every line of text, from top to bottom."""
+        y = self.margin
+        for line in self.title:
+            yield Text(self.margin, y, line, self.large.size, bold=True)
+            y += self.large.height
+        y += self.between
+        for line in self.subject:
+            yield Text(self.margin, y, line, self.medium.size, INK_MIDDLE)
+            y += self.medium.height
+
+
+class Notes:
+    """The legend of `marks` and the notes, wrapped to `width` pixels, from `top` of the picture down."""
+
+    def __init__(self, notes: Sequence[str], marks: Collection[int], *, width: int, top: int, text: float = 1) -> None:
+        self.text, self.margin, self.small = text, round(MARGIN * text), font(round(SMALL * text))
+        self.step = self.small.height + round(3 * text)
+        self.notes = [part for note in notes for part in self.small.wrap(note, width)]
         self.marks = self._legend_rows(sorted(marks), width)
-        self.step = self.small.height + 2 * text
-        self.legend = MARGIN * text + len(self.title) * (self.large.height + text) + 2 * text
-        self.legend += len(self.lines) * self.step
-        rows = len(self.lines) + len(self.marks)
-        self.height = len(self.title) * (self.large.height + text) + rows * self.step + CAPTION_GAP * text
+        rows = len(self.notes) + len(self.marks)
+        gap = round(GAP_ABOVE_NOTES * text) if rows else 0
+        self.top, self.height = top + gap, gap + rows * self.step
 
     def _legend_rows(self, marks: Sequence[int], width: int) -> list[list[tuple[int, int]]]:
         """The legend as rows of (x, mark) that fit the width."""
         rows: list[list[tuple[int, int]]] = []
         x = 0
         for mark in marks:
-            wide = self.small.height + len(MARKS[mark][0]) * self.small.width
+            wide = self.small.height + self.small.width(MARKS[mark][0])
             if not rows or x + wide > width:
                 rows.append([])
                 x = 0
             rows[-1].append((x, mark))
-            x += wide + 2 * self.small.width
+            x += wide + round(16 * self.text)
         return rows
 
     def texts(self) -> Iterator[Text]:
-        """Every line of text, from top to bottom and from left to right; those of the title first."""
-        x = y = MARGIN * self.text
-        for line in self.title:
-            yield Text(x, y, line, LARGE * self.text)
-            y += self.large.height + self.text
-        y += 2 * self.text
-        for line in self.lines:
-            yield Text(x, y, line, SMALL * self.text)
-            y += self.step
+        """Every line of text, from top to bottom and from left to right."""
         for x, y, mark in self._squares():
-            yield Text(x + self.small.height, y - 2 * self.text, MARKS[mark][0], SMALL * self.text)
+            yield Text(x + self.small.height, y, MARKS[mark][0], self.small.size, INK_MIDDLE)
+        y = self.top + len(self.marks) * self.step
+        for line in self.notes:
+            yield Text(self.margin, y, line, self.small.size, INK_MIDDLE)
+            y += self.step
 
     def boxes(self) -> Iterator[Box]:
         """The boxes of the legend: a square for each mark with a line around, as marks may be as light as paper."""
-        side, line = self.small.height - 4 * self.text, self.text
-        for x, y, mark in self._squares():
+        line = max(1, round(self.text))
+        inset = max(1, round(2 * self.text))
+        side = self.small.height - 2 * inset
+        for x, top, mark in self._squares():
+            y = top + inset
             yield Box(x, y, side, line, INK_MIDDLE)
             yield Box(x, y + side - line, side, line, INK_MIDDLE)
             yield Box(x, y + line, line, side - 2 * line, INK_MIDDLE)
@@ -64,7 +84,7 @@ class Heading:
             yield Box(x + line, y + line, side - 2 * line, side - 2 * line, mark)
 
     def _squares(self) -> Iterator[tuple[int, int, int]]:
-        """Upper left corner and mark of each square in the legend."""
+        """Left end and upper edge of the row, and mark, of each square in the legend."""
         for row, marks in enumerate(self.marks):
             for x, mark in marks:
-                yield MARGIN * self.text + x, self.legend + row * self.step + 2 * self.text, mark
+                yield self.margin + x, self.top + row * self.step, mark

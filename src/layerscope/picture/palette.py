@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import BadScale, first_line, near
-from .codes import ABOVE, BELOW, CONSTANT, GAP, INK, INK_LIGHT, INK_MIDDLE, NAN, NEG_INF, POS_INF, TOP
+from .codes import ABOVE, BELOW, CONSTANT, GAP, INKS, NAN, NEG_INF, POS_INF, STRENGTHS, TOP
 
 MARKS = {
     NAN: ("NaN", (255, 0, 255)),
@@ -21,8 +21,10 @@ MARKS = {
 }
 
 # Paper and pen. The marks lie among the colours of the map, which are the same in every theme, so they are as well.
-THEMES = {"light": ((241, 243, 245), (28, 32, 38)), "dark": ((22, 24, 28), (232, 234, 237))}
-STRENGTHS_OF_INK = ((INK_LIGHT, 0.33), (INK_MIDDLE, 0.66), (INK, 1.0))
+THEMES = {
+    "light": ((255, 255, 255), (24, 27, 33)),
+    "dark": ((22, 24, 28), (232, 234, 237)),
+}
 
 
 NEAR = 6  # levels of 255: matplotlib samples its maps at 256 steps, between which the catalogue blends
@@ -115,7 +117,7 @@ def palette(colors: Colors | None, theme: str = "light") -> np.ndarray:
     table[GAP] = paper
     for code, (_, color) in MARKS.items():
         table[code] = color
-    for code, strength in STRENGTHS_OF_INK:
+    for code, strength in zip(INKS, STRENGTHS, strict=True):
         table[code] = np.round(paper + (pen - paper) * strength)
     table.flags.writeable = False
     return table

@@ -80,7 +80,7 @@ class Picture:
     theme: str = "light"
     frame: np.ndarray | None = None
     tall: int = 0
-    text: int = 1
+    text: float = 1
     drawing: Drawing | None = None
 
     def __post_init__(self) -> None:

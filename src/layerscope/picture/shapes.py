@@ -52,7 +52,7 @@ class Bar(NamedTuple):
 class Text(NamedTuple):
     """A line of text: its upper left corner, its size in pixels, the code of its ink, and the tile that it names.
 
-    `tile` is the tile's index in `Picture.cells`, -1 for a text that belongs to no tile.
+    `tile` is the tile's index in `Picture.cells`, -1 for a text that belongs to no tile; `bold` text is semi-bold.
     """
 
     x: int
@@ -61,6 +61,7 @@ class Text(NamedTuple):
     size: int
     ink: int = INK
     tile: int = -1
+    bold: bool = False
 
 
 class Box(NamedTuple):

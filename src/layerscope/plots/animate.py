@@ -13,14 +13,15 @@ import numpy as np
 from ..checks import file_path, one_of
 from ..core.feature_map import FeatureMap, as_map
 from ..errors import BadLayout, BadOption, BadScale
-from ..picture.canvas import Frame
-from ..picture.caption import about, caption, special, title_of
+from ..picture.canvas import NARROWEST, Frame
+from ..picture.caption import about, caption, quantity, special, title_of
+from ..picture.font import SMALL, font
 from ..picture.numbers import number
 from ..picture.palette import marks_of
 from ..picture.picture import Picture
 from ..picture.scale import Scale
 from ..picture.scale_rules import Beyond
-from ..safe_text import printable
+from ..safe_text import legible, printable
 from ..writing import write
 from .montage import AXES, MontageOptions, Stack, channel_scale, one_channel
 from .mosaic import Mosaic, Tile
@@ -166,17 +167,19 @@ def _shared(options: MontageOptions, usual: str) -> MontageOptions:
 
 def _draw(frames: _Frames, options: MontageOptions) -> list[Picture]:
     fm, planes, rule = frames.fm, frames.planes, frames.rule
-    grid = Mosaic.fitting((planes.shape[1], planes.shape[2]), 1, 0, options)
+    grid = Mosaic.fitting((planes.shape[1], planes.shape[2]), [""], options)
     codes = rule.codes(planes)
     # The same legend and as many lines on every frame, so that nothing moves.
-    marks, longest = marks_of(codes), max(map(len, frames.words))
-    lines = caption(fm, rule, frames.shown) + special(planes, frames.shown or "the map")
-    lines += Beyond.of(planes, rule.limits).words(rule)
-    frame = Frame(title_of(fm), lines, rule, marks, reach_of(planes))
+    marks = marks_of(codes)
+    words = [font(SMALL).wrap(legible(word), NARROWEST) for word in frames.words]
+    most = max(map(len, words))
+    subject, *notes = caption(fm, rule, frames.shown) + special(planes, frames.shown or "the map")
+    notes += Beyond.of(planes, rule.limits).words(rule)
+    frame = Frame(title_of(fm), subject, notes, rule, marks, reach_of(planes), quantity=quantity(fm))
     facts = about(fm, rule)
     return [
-        grid.picture(code[None], [tile], replace(frame, lines=(*lines, word.ljust(longest))), facts)
-        for code, tile, word in zip(codes, frames.tiles, frames.words, strict=True)
+        grid.picture(code[None], [tile], replace(frame, notes=(*notes, *word, *[""] * (most - len(word)))), facts)
+        for code, tile, word in zip(codes, frames.tiles, words, strict=True)
     ]
 
 

@@ -234,12 +234,12 @@ def _draw(ranking: _Ranking, rule: Scale, lines: tuple[str, ...], image: int, *,
     heads = [ranking.label(rank) for rank in range(count)]
     texts = _texts(ranking.shown)
     low, high = rule.range()
-    axis = _Axis((max(map(len, heads)) + 1) * letters.width, low, high, text)
+    axis = _Axis(letters.widest(heads) + 8 * text, low, high, text)
     codes = [int(rule.codes(ranking.values[[index]])[0]) for index in ranking.indices]
     marks = {code for code in codes if code in MARKS and (low < high or code in (NAN, POS_INF, NEG_INF))}
     beside, first, thick, pitch = axis.right + GAP * text, letters.height + 4 * text, THICK * text, PITCH * text
-    size = first + count * pitch, beside + max(map(len, texts)) * letters.width
-    canvas = Frame(title_of(one), lines, marks=marks, text=text).around(*size)
+    size = first + count * pitch, beside + letters.widest(texts)
+    canvas = Frame(title_of(one), lines[0], lines[1:], marks=marks, text=text).around(*size)
     _draw_ticks(canvas, axis, first + count * pitch - (pitch - thick))
     cells = []
     for row, (index, code, head, label) in enumerate(zip(ranking.indices, codes, heads, texts, strict=True)):
@@ -283,7 +283,7 @@ def _ends(axis: _Axis, value: float, code: int) -> tuple[int, int]:
 
 def _draw_ticks(canvas: Canvas, axis: _Axis, bottom: int) -> None:
     """Round numbers above the bars, each with a thin line down."""
-    letters, wide = canvas.letters, canvas.letters.width
+    letters = canvas.letters
     if axis.low == axis.high:
         return
     taken = -1
@@ -294,10 +294,11 @@ def _draw_ticks(canvas: Canvas, axis: _Axis, bottom: int) -> None:
         top = letters.height + axis.text
         canvas.fill(x, top, axis.text, bottom - top, color=INK_LIGHT)
         label = number(value)
-        start = max(0, min(x - len(label) * wide // 2, canvas.width - len(label) * wide))
+        wide = letters.width(label)
+        start = max(0, min(x - wide // 2, canvas.width - wide))
         if start > taken:
             canvas.write(start, 0, label, muted=True)
-            taken = start + len(label) * wide
+            taken = start + wide + 4 * axis.text
 
 
 def is_named(fm: FeatureMap) -> bool:

@@ -12,7 +12,7 @@ from ..errors import BadOption
 from ..picture.canvas import Canvas, Frame, draw_text
 from ..picture.codes import ABOVE, BELOW, INK_LIGHT, INK_MIDDLE
 from ..picture.colorbar import BAR_GAP, ColorBar, cap_boxes, ramp_codes
-from ..picture.font import SMALL, cut_text, font
+from ..picture.font import SMALL, font
 from ..picture.numbers import short_span
 from ..picture.palette import marks_of, palette
 from ..picture.picture import Picture
@@ -22,7 +22,7 @@ from .compare_cells import Table, all_beyond, shared_bar
 from .rgb import paper, rgb_colors
 
 COMFORTABLE_WIDTH, SMALLEST_CELL, LARGEST_CELL, LOWEST_CELL = 1000, 96, 224, 64
-LONGEST_NAME, NAME_LINES = 28, 3
+LONGEST_NAME, NAME_LINES = 170, 3
 GAP_BETWEEN, BAR_HEIGHT = 8, 8
 MOST_PIXELS = 48_000_000
 PHOTO = "photo"
@@ -51,15 +51,15 @@ class _Grid:
         letters = font(SMALL)
         down, across = (0, 0) if table.photos is None else (0, 1) if table.photos_down else (1, 0)
         columns = len(table.columns) + across
-        longest = min(LONGEST_NAME, max(map(len, (PHOTO, *table.rows))))
-        left = longest * letters.width + GAP_BETWEEN
+        longest = min(LONGEST_NAME, letters.widest((PHOTO, *table.rows)))
+        left = longest + GAP_BETWEEN
         side = min(LARGEST_CELL, max(SMALLEST_CELL, (COMFORTABLE_WIDTH - left) // columns - GAP_BETWEEN))
         sizes = [_zoomed(entry.plane, side) for row in table.entries for entry in row if entry.plane is not None]
         high = max(LOWEST_CELL, *(height for height, _ in sizes))
         wide = max(SMALLEST_CELL, *(width for _, width in sizes))
-        names = tuple(tuple(cut_text(name, longest, high // letters.height)) for name in table.rows)
-        heads = tuple(tuple(cut_text(name, wide // letters.width, NAME_LINES)) for name in table.columns)
-        texts = _ranges(table, rule, wide // letters.width)
+        names = tuple(tuple(letters.cut_text(name, longest, high // letters.height)) for name in table.rows)
+        heads = tuple(tuple(letters.cut_text(name, wide, NAME_LINES)) for name in table.columns)
+        texts = _ranges(table, rule, wide)
         own = rule is not None and rule.per == "cell"
         under = texts if own else ()
         below = texts[0] if rule is not None and rule.per == "column" else ()
@@ -116,7 +116,8 @@ def draw_table(
     beyond = all_beyond(table, rule)
     lines += beyond.words(rule, clip) if rule is not None else ()
     bar = rule if rule is not None and rule.single else None
-    canvas = Frame(title, lines, bar, marks, (beyond.least, beyond.most)).around(*grid.size)
+    frame = Frame(title, lines[0], lines[1:], bar, marks, (beyond.least, beyond.most))
+    canvas = frame.around(*grid.size, beside=(grid.over, grid.size[0] - GAP_BETWEEN))
     _write_names(canvas, grid)
     cells, zooms = [], []
     for index in np.ndindex(len(table.rows), len(table.columns)):
@@ -188,10 +189,10 @@ def _draw_reason(box: np.ndarray, reason: str, grid: _Grid) -> None:
     """An empty frame with the reason in it."""
     box[[0, -1]], box[:, [0, -1]] = INK_LIGHT, INK_LIGHT
     letters = grid.letters
-    lines = cut_text(reason, (grid.wide - 8) // letters.width, (grid.high - 4) // letters.height)
+    lines = letters.cut_text(reason, grid.wide - 8, (grid.high - 4) // letters.height)
     top = (grid.high - len(lines) * letters.height) // 2
     for row, line in enumerate(lines):
-        left = (grid.wide - len(line) * letters.width) // 2
+        left = (grid.wide - letters.width(line)) // 2
         draw_text(box, Text(left, top + row * letters.height, line, SMALL, INK_MIDDLE))
 
 
@@ -291,7 +292,7 @@ def _ranges(table: Table, rule: Scale | None, room: int) -> tuple[tuple[tuple[st
 def _range_lines(low: float, high: float, room: int) -> tuple[str, ...]:
     spans = [short_span(low, high, digits) for digits in (3, 2)]
     for first, last in spans:
-        if len(first) + 1 + len(last) <= room:
+        if font(SMALL).width(f"{first}…{last}") <= room:
             return (f"{first}…{last}",)
     return f"{spans[0][0]}…", spans[0][1]
 

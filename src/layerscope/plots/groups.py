@@ -245,16 +245,16 @@ class Legend:
         count = max(1, len(groups.numbers))
         high, wide = size
         if not groups.tiles:
-            words = max((len(" ".join(lines)) for lines in groups.words), default=0)
-            width = swatch + (6 + GAP_X) * text + words * letters.width
+            words = letters.widest([" ".join(lines) for lines in groups.words])
+            width = swatch + (6 + GAP_X) * text + words
             columns = max(1, min(count, room // width))
             rows = ceil(count / columns)
             return cls(columns, rows, width, letters.height + 4 * text, (swatch, swatch), 1, swatch)
         step = max(1, max(size) // TILE)
         zoom = text * max(1, TILE // max(size))
         tile = (ceil(high / step) * zoom, ceil(wide / step) * zoom)
-        words = max(swatch + 6 * text + len(first) * letters.width for first, *_ in groups.words)
-        words = max(words, *(len(line) * letters.width for _, *more in groups.words for line in more), 0)
+        words = swatch + 6 * text + letters.widest([first for first, *_ in groups.words])
+        words = max(words, letters.widest([line for _, *more in groups.words for line in more]))
         width = max(tile[1], words) + GAP_X * text
         columns = max(1, min(count, room // width))
         rows = ceil(count / columns)
@@ -274,7 +274,7 @@ def _compose(whole: FeatureMap, groups: Groups, body: np.ndarray, options: DrawO
     lines += groups.lines
     marks = {NAN} if groups.broken.any() else set()
     size = height + below, max(width, legend.columns * legend.width - GAP_X * text)
-    canvas = Frame(title_of(one), lines, marks=marks, text=text).around(*size)
+    canvas = Frame(title_of(one), lines[0], lines[1:], marks=marks, text=text).around(*size)
     boxes = [
         (entry % legend.columns * legend.width, height + 12 * text + entry // legend.columns * legend.height)
         for entry in range(len(groups.numbers))
@@ -305,7 +305,7 @@ def _write_legend(canvas: Canvas, groups: Groups, legend: Legend, boxes: Sequenc
     for words, (x, y) in zip(groups.words, boxes, strict=True):
         lines = words if groups.tiles else (" ".join(words),)
         for row, line in enumerate(lines):
-            left = x + (legend.swatch + 6 * canvas.text if row == 0 else 0)
+            left = x + (legend.swatch + round(6 * canvas.text) if row == 0 else 0)
             canvas.write(left, y + row * canvas.letters.height, line)
 
 

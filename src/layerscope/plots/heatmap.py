@@ -13,7 +13,7 @@ from ..combinations.similarity import query_position
 from ..core.feature_map import FeatureMap, as_map
 from ..errors import BadLayout, BadOption
 from ..picture.canvas import Frame, outline
-from ..picture.caption import about, caption, special, title_of
+from ..picture.caption import about, caption, quantity, special, title_of
 from ..picture.codes import GAP, INK, NAN
 from ..picture.palette import marks_of, palette
 from ..picture.picture import Picture
@@ -103,7 +103,9 @@ def _scaled_map(whole: FeatureMap, options: DrawOptions) -> Picture:
     reach = (float(extent[0, 0, 0]), float(extent[0, 0, 1]))
     zoom, (height, width) = options.zoom or 1, whole.spatial
     size = height * zoom, width * zoom
-    canvas = Frame(title_of(one), lines, rule, marks_of(codes), reach, options.text).around(*size)
+    canvas = Frame(
+        title_of(one), lines[0], lines[1:], rule, marks_of(codes), reach, options.text, quantity(one)
+    ).around(*size)
     canvas.body[:] = codes.repeat(zoom, 0).repeat(zoom, 1)
     if (position := query_position(one)) is not None:
         outline(canvas.body, (position[0] * zoom, position[1] * zoom, zoom, zoom), INK, GAP)
@@ -124,7 +126,8 @@ def _rgb_map(whole: FeatureMap, options: DrawOptions) -> Picture:
     colors = rgb_colors(one.values[0], low, high).repeat(zoom, 0).repeat(zoom, 1)
     lines = (*caption(one, None, ""), rgb_text(options.clip))
     marks = {NAN} if np.isnan(one.values).any() else set()
-    canvas = Frame(title_of(one), lines, marks=marks, text=options.text).around(height * zoom, width * zoom)
+    frame = Frame(title_of(one), lines[0], lines[1:], marks=marks, text=options.text)
+    canvas = frame.around(height * zoom, width * zoom)
     cell = Cell(canvas.x, canvas.y, width * zoom, height * zoom, image, 0, float(low[0]), float(high[0]))
     pixels = paper(canvas, palette(None))
     pixels[canvas.y : canvas.y + canvas.height, canvas.x : canvas.x + canvas.width] = colors

@@ -142,11 +142,12 @@ def draw_colours(weights: Weights, chosen: Sequence[int], order: str, options: D
             f"scale={options.scale!r}: filters in colours are stretched each by itself ('channel') or all alike ('layer')"
         )
     filters = Colours.of(weights, chosen, alike=options.scale == "layer", order=order)
-    size, longest = (filters.colours.shape[1], filters.colours.shape[2]), max(len(tile.label) for tile in filters.tiles)
-    grid = Mosaic.fitting(size, len(filters.tiles), longest, options)
+    size = (filters.colours.shape[1], filters.colours.shape[2])
+    grid = Mosaic.fitting(size, [tile.label for tile in filters.tiles], options)
     page = options.pick_page(len(filters.tiles), grid.most)
     fm = weights.map(weights.values.mean(1).transpose(1, 2, 0)[None], "kernels")
     what = f"{len(chosen)} of {counted(len(weights.values), 'filter')}{page.text}"
-    frame = Frame(title_of(fm), (*caption(fm, None, what), *filters.lines), text=options.text)
+    subject, *notes = (*caption(fm, None, what), *filters.lines)
+    frame = Frame(title_of(fm), subject, notes, text=options.text)
     picture = grid.picture(filters.colours[page.here], filters.tiles[page.here], frame, about(fm, None))
     return replace(picture, page=page.number, pages=page.pages)

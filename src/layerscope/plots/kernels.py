@@ -12,7 +12,7 @@ from ..arrays.ranges import extent_of
 from ..core.feature_map import FeatureMap
 from ..errors import BadOption, near
 from ..picture.canvas import Frame
-from ..picture.caption import about, caption, title_of
+from ..picture.caption import about, caption, quantity, title_of
 from ..picture.palette import marks_of
 from ..picture.picture import Picture
 from ..picture.scale import Scale
@@ -182,13 +182,14 @@ def _draw_grid(view: View, numbers: Sequence[int]) -> Picture:
     pairs = [(weights.input_of(row, number), row) for row in view.filters for number in numbers]
     tiles = [Tile(f"{source}→{row}", 0, row, f"input {source} to filter {row}") for source, row in pairs]
     codes = rule.codes(values[np.ix_(view.filters, numbers)].reshape(-1, *values.shape[2:]))
-    size, longest = (values.shape[2], values.shape[3]), max(len(tile.label) for tile in tiles)
-    grid = Mosaic.fitting(size, len(tiles), longest, replace(options, columns=len(numbers)))
+    size = (values.shape[2], values.shape[3])
+    grid = Mosaic.fitting(size, [tile.label for tile in tiles], replace(options, columns=len(numbers)))
     page = options.pick_page(len(tiles), grid.most)
     what = f"{len(view.filters)} of {counted(len(values), 'filter')} down, "
     what += f"{len(numbers)} of {counted(weights.inputs, 'input')} to the right"
     what += page.text
     lines = (*caption(fm, rule, what), "above each tile: input channel → filter")
-    frame = Frame(title_of(fm), lines, rule, marks_of(codes[page.here]), text=options.text)
+    marks = marks_of(codes[page.here])
+    frame = Frame(title_of(fm), lines[0], lines[1:], rule, marks, text=options.text, quantity=quantity(fm))
     picture = grid.picture(codes[page.here], tiles[page.here], frame, about(fm, rule))
     return replace(picture, page=page.number, pages=page.pages)

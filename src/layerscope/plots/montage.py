@@ -13,7 +13,7 @@ from ..checks import indices
 from ..core.feature_map import FeatureMap, as_map
 from ..errors import BadChannels, BadLayout, BadOption, near
 from ..picture.canvas import Frame
-from ..picture.caption import about, caption, special, title_of
+from ..picture.caption import about, caption, quantity, special, title_of
 from ..picture.palette import marks_of
 from ..picture.picture import Picture
 from ..picture.scale import Scale
@@ -97,7 +97,7 @@ def draw_montage(whole: FeatureMap, options: MontageOptions) -> Picture:
     # What is said of slices and their numbers is that of one of the channels.
     stack = Stack.of(whole, options, whole.channels[0] if colored else options.channel)
     numbers = stack.choose(options.slices)
-    grid = Mosaic.fitting(stack.size, len(numbers), len(str(stack.count - 1)), options)
+    grid = Mosaic.fitting(stack.size, list(map(str, numbers)), options)
     page = options.pick_page(len(numbers), grid.most)
     shown = list(numbers[page.here])
     what = stack.describe_slices(len(numbers)) + page.text
@@ -107,13 +107,16 @@ def draw_montage(whole: FeatureMap, options: MontageOptions) -> Picture:
     if colored:
         volume = np.moveaxis(stack.one.values[0], "dhw".index(stack.axis), 0)
         pictures = rgb_colors(volume[shown], *rgb_limits(whole, options.clip))
-        frame = Frame(title_of(stack.one), (*caption(stack.one, None, what), rgb_text(options.clip)), text=options.text)
+        subject, *notes = caption(stack.one, None, what)
+        frame = Frame(title_of(stack.one), subject, (*notes, rgb_text(options.clip)), text=options.text)
     else:
         rule = stack.scale(options)
         pictures = rule.codes(stack.planes[shown])
         lines = caption(stack.one, rule, stack.describe_channel() + what) + stack.special()
         lines += Beyond.of(stack.planes, rule.limits).words(rule, options.clip)
-        frame = Frame(title_of(stack.one), lines, rule, marks_of(pictures), reach_of(stack.planes), options.text)
+        marks, reach = marks_of(pictures), reach_of(stack.planes)
+        title, measured = title_of(stack.one), quantity(stack.one)
+        frame = Frame(title, lines[0], lines[1:], rule, marks, reach, options.text, measured)
     facts = about(stack.one, frame.bar, axis=stack.axis, slices=shown)
     return replace(grid.picture(pictures, tiles, frame, facts), page=page.number, pages=page.pages)
 

@@ -33,7 +33,8 @@ class Tile(NamedTuple):
 
 @dataclass(frozen=True)
 class Mosaic:
-    """How tiles of `height` × `width` units lie: `zoom` pixels per unit, `columns` per row, at most `most` per page.
+    """How tiles of `height` × `width` units lie: `zoom` pixels per unit, `columns` per row, at most `most` per page;
+    `labels` is the width of the longest label.
 
     Everything is `text` times as large as on a screen.
     """
@@ -42,20 +43,21 @@ class Mosaic:
     width: int
     zoom: int
     columns: int
-    letters: int
+    labels: int
     most: int
     text: int = 1
 
     @classmethod
-    def fitting(cls, size: tuple[int, int], count: int, letters: int, options: DrawOptions) -> Mosaic:
-        """As large as fits a comfortable page, but never smaller than can be read; `letters` is the longest label."""
-        (height, width), text, columns = size, options.text, options.columns
+    def fitting(cls, size: tuple[int, int], labels: Sequence[str], options: DrawOptions) -> Mosaic:
+        """As large as fits a comfortable page, but never smaller than can be read; a tile for each of the `labels`."""
+        (height, width), text, columns, count = size, options.text, options.columns, len(labels)
+        longest = font(SMALL * text).widest(labels)
         least = max(1, ceil(SMALLEST * text / max(size)))
         zooms = (
             range(max(least, LARGEST * text // max(size)), least - 1, -1) if options.zoom is None else (options.zoom,)
         )
         for zoom in zooms:
-            grid = cls(height, width, zoom, columns or 1, letters, 1, text)
+            grid = cls(height, width, zoom, columns or 1, longest, 1, text)
             across = columns or max(1, min(count, (COMFORTABLE * text + grid.space) // grid.pitch_x))
             if ceil(count / across) * grid.pitch_y <= COMFORTABLE * text:
                 break
@@ -69,11 +71,11 @@ class Mosaic:
     @property
     def above(self) -> int:
         """The rows of pixels that labels take."""
-        return font(SMALL * self.text).height if self.letters else 0
+        return font(SMALL * self.text).height if self.labels else 0
 
     @property
     def pitch_x(self) -> int:
-        return max(self.width * self.zoom + self.space, (self.letters + 1) * font(SMALL * self.text).width)
+        return max(self.width * self.zoom + self.space, self.labels + 8 * self.text)
 
     @property
     def pitch_y(self) -> int:
@@ -86,8 +88,9 @@ class Mosaic:
         rule = frame.bar
         rows = ceil(len(tiles) / self.columns)
         wide = self.columns * self.pitch_x - (self.pitch_x - self.width * self.zoom if self.columns == 1 else 0)
-        wide = max(wide, self.letters * font(SMALL * self.text).width)
-        canvas = frame.around(rows * self.pitch_y, wide)
+        wide = max(wide, self.labels)
+        last = rows * self.pitch_y - self.space
+        canvas = frame.around(last, wide, beside=(self.above, last))
         cells = []
         for index, (tile, label) in enumerate(zip(tiles, labels, strict=True)):
             x, y, across, high = self._box(canvas, index)

@@ -14,7 +14,7 @@ from ..core.feature_map import FeatureMap, as_map
 from ..core.note import Note
 from ..errors import BadLayout, BadOption
 from ..picture.canvas import Canvas, Frame
-from ..picture.caption import about, caption, special, title_of
+from ..picture.caption import about, caption, quantity, special, title_of
 from ..picture.codes import NAN, NEG_INF, POS_INF
 from ..picture.font import SMALL, font
 from ..picture.numbers import reading
@@ -191,10 +191,11 @@ def draw_beside(whole: FeatureMap, options: OverlayOptions) -> Picture:
     letters = font(SMALL * options.text)
     # A panorama reads better in rows.
     down, across = (height + letters.height + GAP_BETWEEN, 0) if width > 2 * height else (0, width + GAP_BETWEEN)
-    canvas = sketch.canvas(2 * down + height + letters.height, 2 * across + width)
+    size = 2 * down + height + letters.height, 2 * across + width
+    canvas = sketch.canvas(*size, beside=(letters.height, letters.height + height))
     parts = (("photo", None), ("map", sketch.paint.alone()), ("overlay", sketch.paint))
     for index, (name, _) in enumerate(parts):
-        canvas.write(index * across, index * down, name[: width // letters.width], muted=True, tile=index)
+        canvas.write(index * across, index * down, letters.cut_text(name, width)[0], muted=True, tile=index)
     pixels = paper(canvas, sketch.paint.table)
     cells = []
     for index, (name, paint) in enumerate(parts):
@@ -235,18 +236,22 @@ class _Sketch:
         assert self.one.photos is not None
         return self.one.photos[0]
 
-    def canvas(self, height: int, width: int) -> Canvas:
+    def canvas(self, height: int, width: int, beside: tuple[int, int] | None = None) -> Canvas:
         """The paper for pictures of `height` × `width` pixels, with caption, legend and bar."""
         rule, values = self.paint.rule, self.one.values
+        subject, *notes = self.lines
         if rule is None:
             broken = {NAN} if np.isnan(values).any() else set()
-            return Frame(title_of(self.one), self.lines, marks=broken, text=self.text).around(height, width)
+            frame = Frame(title_of(self.one), subject, notes, marks=broken, text=self.text)
+            return frame.around(height, width)
         # Only the units that lie on the photo have a colour there: those on the padding of a letterbox don't.
         marks = marks_of(rule.codes(values[0, ..., 0][self.grid.units()]))
         if self.paint.smooth and {POS_INF, NEG_INF} <= marks:
             marks.add(NAN)  # between the two
         low, high = extent_of(values)[0, 0].tolist()
-        return Frame(title_of(self.one), self.lines, rule, marks, (low, high), self.text).around(height, width)
+        measured = quantity(self.one)
+        frame = Frame(title_of(self.one), subject, notes, rule, marks, (low, high), self.text, measured)
+        return frame.around(height, width, beside)
 
     def cell(self, x: int, y: int, note: str = "") -> Cell:
         height, width = self.grid.size

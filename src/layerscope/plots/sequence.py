@@ -11,7 +11,7 @@ import numpy as np
 from ..core.feature_map import FeatureMap
 from ..errors import BadOption, near
 from ..picture.canvas import Canvas, Frame
-from ..picture.caption import about, title_of
+from ..picture.caption import about, quantity, title_of
 from ..picture.codes import INK_MIDDLE
 from ..picture.colorbar import round_numbers
 from ..picture.font import SMALL, font
@@ -117,22 +117,23 @@ def draw_sequence(rows: Rows, table: np.ndarray, options: StripOptions) -> Pictu
     zoom = text * max(1, min(16, WIDE // columns, TALL // channels))
     tall = max(zoom, text * min(ROW, TALL // channels))
     letters = font(SMALL * text)
-    left = (len(str(max(one.channels))) + 1) * letters.width
+    left = letters.width(str(max(one.channels))) + 8 * text
     ticks = _ticks(window, options, zoom)
-    reaches = [x + (len(label) + 1) // 2 * letters.width for x, label in ticks]
-    width = max(columns * zoom, len(options.axis) * letters.width, *reaches)
+    reaches = [x + (letters.width(label) + 1) // 2 for x, label in ticks]
+    width = max(columns * zoom, letters.width(options.axis), *reaches)
     height = channels * tall
     bar = rule if rule.single else None
     lines = (*rows.lines, window.describe(options))
-    frame = Frame(title_of(one), lines, bar, marks_of(codes), reach_of(one.values), text)
-    canvas = frame.around(height + 6 * text + 2 * letters.height, left + width)
+    marks, reach = marks_of(codes), reach_of(one.values)
+    frame = Frame(title_of(one), lines[0], lines[1:], bar, marks, reach, text, quantity(one))
+    canvas = frame.around(height + 6 * text + 2 * letters.height, left + width, beside=(0, height))
     numbers = [one.channels[index] for _, index in order]
     write_row_numbers(canvas, numbers, tall, top=0, height=height)
     canvas.body[:height, left : left + columns * zoom] = codes.repeat(tall, 0).repeat(zoom, 1)
     below = height + 5 * text
     for x, label in ticks:
         canvas.fill(left + x, height, text, below - height, color=INK_MIDDLE)
-        canvas.write(max(0, left + x - len(label) * letters.width // 2), below, label, muted=True)
+        canvas.write(max(0, left + x - letters.width(label) // 2), below, label, muted=True)
     canvas.write(left, below + letters.height, options.axis, muted=True)
     cells = tuple(
         Cell(canvas.x + left, canvas.y + row * tall, columns * zoom, tall, rows.image, channel, *rule.range(0, index))
@@ -148,7 +149,7 @@ def _ticks(window: Window, options: StripOptions, zoom: int) -> list[tuple[int, 
     low, high = window.first * step, window.last * step
     wide = window.values.shape[1] * zoom
     ticks: list[tuple[int, str]] = []
-    taken = -letters.width
+    taken = -WIDE
     values = round_numbers(low, high, max(2, min(10, wide // (80 * options.text)))) if high > low else [low]
     for value in values:
         position = round(value / step)
@@ -157,7 +158,7 @@ def _ticks(window: Window, options: StripOptions, zoom: int) -> list[tuple[int, 
             continue
         label = number(value, 6)
         x = (position - window.first) // window.width * zoom + zoom // 2
-        half = (len(label) + 1) * letters.width // 2
+        half = (letters.width(label) + letters.height) // 2
         if x - half >= taken:
             ticks.append((x, label))
             taken = x + half

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..core.feature_map import FeatureMap
 from ..picture.canvas import Canvas, Frame
-from ..picture.caption import about, title_of
+from ..picture.caption import about, quantity, title_of
 from ..picture.codes import encode
 from ..picture.picture import Picture
 from ..picture.scale import Scale
@@ -52,7 +52,8 @@ def compose(one: FeatureMap, layout: SheetLayout, rule: Scale, lines: tuple[str,
     size = rows * pitch_y, grid.columns * grid.pitch
     reach = (float(tiles.extent[:, 0].min()), float(tiles.extent[:, 1].max()))
     bar = rule if rule.single else None
-    canvas = Frame(title_of(one), lines, bar, tiles.marks, reach, grid.text).around(*size)
+    frame = Frame(title_of(one), lines[0], lines[1:], bar, tiles.marks, reach, grid.text, quantity(one))
+    canvas = frame.around(*size, beside=(layout.above, (rows - 1) * pitch_y + layout.bottom))
     body = canvas.body
     # A view [row, column, y, x] of the tiles' slots: everything is written straight into the picture.
     spaced = np.lib.stride_tricks.as_strided(

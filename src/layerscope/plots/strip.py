@@ -14,7 +14,7 @@ from ..channels.query import positions, where_text
 from ..core.feature_map import FeatureMap, as_map
 from ..errors import BadLayout
 from ..picture.canvas import Frame
-from ..picture.caption import about, caption, channel_word, title_of
+from ..picture.caption import about, caption, channel_word, quantity, title_of
 from ..picture.font import SMALL, font
 from ..picture.palette import marks_of
 from ..picture.picture import Picture
@@ -130,10 +130,12 @@ def _draw_cells(rows: Rows, codes: np.ndarray, names: Sequence[str], options: St
     """Cells in rows, each headed by the number of its first channel; for prefix tokens a block each, below its name."""
     one, rule, text = rows.one, rows.rule, options.text
     layout = _CellLayout.of(len(rows.indices), one, bool(names), text)
-    wide = max(layout.columns * layout.pitch, max(map(len, names), default=0) * font(SMALL * text).width)
+    wide = max(layout.columns * layout.pitch, font(SMALL * text).widest(names))
     size = codes.shape[1] * layout.block - layout.between, layout.left + wide
     bar = rule if rule.single else None
-    canvas = Frame(title_of(one), rows.lines, bar, marks_of(codes), reach_of(one.values), text).around(*size)
+    marks, reach = marks_of(codes), reach_of(one.values)
+    frame = Frame(title_of(one), rows.lines[0], rows.lines[1:], bar, marks, reach, text, quantity(one))
+    canvas = frame.around(*size)
     numbers, cells = rows.numbers, []
     for block, column in enumerate(codes.T.tolist()):
         name, top = names[block] if names else "", block * layout.block + layout.above
@@ -168,7 +170,7 @@ class _CellLayout:
         pitch = zoom + text if zoom >= 6 * text else zoom
         rows = ceil(count / columns)
         tall = max(pitch, letters.height) if rows <= 16 else pitch
-        left = (len(str(max(one.channels))) + 1) * letters.width
+        left = letters.width(str(max(one.channels))) + 8 * text
         return cls(columns, rows, zoom, pitch, tall, left, letters.height if named else 0, 6 * text)
 
     @property

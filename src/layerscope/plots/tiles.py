@@ -12,7 +12,6 @@ import numpy as np
 from ..channels.statistics import percent
 from ..core.feature_map import FeatureMap
 from ..core.note import Note
-from ..picture.canvas import MUTED, STRENGTHS
 from ..picture.codes import ABOVE, BELOW, CONSTANT, INK_MIDDLE, NAN, NEG_INF, POS_INF
 from ..picture.drawing import TileLabels
 from ..picture.font import SMALL, Font, font
@@ -43,10 +42,6 @@ class Below:
         means = tuple(f"mean {number(value)}" for value in mean.tolist())
         return cls((means, tuple(f"zeros {percent(share)}" for share in sparsity.tolist())))
 
-    @property
-    def length(self) -> int:
-        return max(len(word) for line in self.lines for word in line)
-
     def on(self, here: slice) -> Below:
         """What stands below some of the tiles."""
         return Below(tuple(line[here] for line in self.lines))
@@ -66,7 +61,8 @@ class Below:
 class Grid:
     """How the tiles lie: the map's own size, the zoom, how many columns, how many tiles at most on a page.
 
-    `text` is the size of the letters, `least` the width that what stands below a tile needs.
+    `number` is the width of the widest channel number, `text` the size of the letters, `least` the width that what stands
+    below a tile needs.
     """
 
     height: int
@@ -74,7 +70,7 @@ class Grid:
     zoom: int
     columns: int
     most: int
-    digits: int
+    number: int
     text: int = 1
     least: int = 0
 
@@ -93,16 +89,16 @@ class Grid:
         height, width = size
         letters = font(SMALL * text)
         lines = len(below.lines) if below else 0
-        least = (below.length + 1) * letters.width if below else 0
+        least = max(map(letters.widest, below.lines)) + 8 * text if below else 0
         smallest = max((SMALLEST_OF_FEW if count <= FEW else SMALLEST) * text, least * max(size) // width)
         columns = min(columns or even_columns(count, height / width), count)
         larger = min(COMFORTABLE_WIDTH * text // (columns * width), LARGEST_TILE * text // max(size))
         zoom = zoom or max(1, ceil(smallest / max(size)), larger)
-        digits = len(str(max(channels)))
-        wide = max(width * zoom, digits * letters.width, least) + 5 * text
+        number = font(SMALL * text, bold=True).width(str(max(channels)))
+        wide = max(width * zoom, number, least) + 5 * text
         cell = (height * zoom + (2 + lines) * letters.height + 4 * text) * wide
         rows = max(1, PAGE_PIXELS // (cell * columns))
-        return cls(height, width, zoom, columns, rows * columns, digits, text, least)
+        return cls(height, width, zoom, columns, rows * columns, number, text, least)
 
     @property
     def letters(self) -> Font:
@@ -123,7 +119,7 @@ class Grid:
 
     @property
     def pitch(self) -> int:
-        return max(self.tile_width + self.space, self.digits * self.letters.width + 5 * self.text, self.least)
+        return max(self.tile_width + self.space, self.number + 5 * self.text, self.least)
 
 
 @dataclass(frozen=True)
@@ -196,20 +192,20 @@ class Labels:
     @classmethod
     def fitting(cls, tiles: Tiles, grid: Grid, own_range: bool) -> Labels:
         numbers = tuple(map(str, tiles.channels))
-        room = grid.tile_width // grid.letters.width
+        room, letters = grid.tile_width, grid.letters
         # Among hundreds of small tiles a second line of numbers is more noise than help.
-        crowded = len(numbers) > FEW and room < 12
-        if room < 4 or crowded or not (own_range or any(tiles.words)):
+        crowded = len(numbers) > FEW and room < letters.width("0.123…4.567")
+        if room < letters.width("0…10") or crowded or not (own_range or any(tiles.words)):
             return cls(numbers, None, 1, len(numbers) if own_range else 0)
         words = tiles.texts(own_range, 3)
-        if grid.digits + 1 + max(map(len, words)) <= room:
+        if grid.number + letters.height // 2 + letters.widest(words) <= room:
             return cls(numbers, words, 1)
         # Two significant digits before none at all; a number is never cut.
         for digits in (3, 2):
             words = tiles.texts(own_range, digits)
-            if max(map(len, words)) <= room:
+            if letters.widest(words) <= room:
                 return cls(numbers, words, 2)
-        left = tuple(word if len(word) <= room else "" for word in words)
+        left = tuple(word if letters.width(word) <= room else "" for word in words)
         missing = sum(bool(word) and not kept for word, kept in zip(words, left, strict=True))
         if missing > len(words) // 2:
             return cls(numbers, None, 1, missing)
@@ -228,10 +224,10 @@ class Labels:
         """Write them into `[row, column, y, x]`, the slots of the tiles with all that is around them."""
         letters = grid.letters
         spare = spaced.shape[0] * grid.columns - len(self.numbers)
-        codes = _number_codes(self.numbers, grid.digits, spare, grid.text)
+        codes = _number_codes(self.numbers, grid.number, spare, grid.text)
         spaced[:, :, : letters.height, : codes.shape[-1]] = codes.reshape(*spaced.shape[:2], letters.height, -1)
         size = SMALL * grid.text
-        labels = [TileLabels(self.numbers, 0, -self.lines * letters.height, size)]
+        labels = [TileLabels(self.numbers, 0, -self.lines * letters.height, size, bold=True)]
         if self.words is not None:
             right = grid.tile_width if self.lines == 1 else None
             _write_lines(spaced, self.words, grid, top=(self.lines - 1) * letters.height, right=right)
@@ -243,16 +239,16 @@ def _write_lines(spaced: np.ndarray, words: Sequence[str], grid: Grid, *, top: i
     """One line of muted text for each tile, from its left edge, or up to `right`."""
     letters = grid.letters
     spare = spaced.shape[0] * grid.columns - len(words)
-    ink = letters.lines((*words, *("",) * spare), max(map(len, words)), right=right is not None)
-    start = 0 if right is None else right - ink.shape[-1]
-    box = spaced[:, :, top : top + letters.height, start : start + ink.shape[-1]]
-    box[:] = MUTED[ink].reshape(*spaced.shape[:2], letters.height, -1)
+    codes = letters.lines((*words, *("",) * spare), ink=INK_MIDDLE, right=right is not None)
+    start = 0 if right is None else right - codes.shape[-1]
+    box = spaced[:, :, top : top + letters.height, start : start + codes.shape[-1]]
+    box[:] = codes.reshape(*spaced.shape[:2], letters.height, -1)
 
 
 @lru_cache(maxsize=16)
-def _number_codes(numbers: tuple[str, ...], digits: int, spare: int, text: int) -> np.ndarray:
+def _number_codes(numbers: tuple[str, ...], width: int, spare: int, text: int) -> np.ndarray:
     """The channel numbers as codes, `[tile, y, x]`. Kept, since one sheet after another has the same."""
-    return STRENGTHS[font(SMALL * text).lines((*numbers, *("",) * spare), digits)]
+    return font(SMALL * text, bold=True).lines((*numbers, *("",) * spare), width)
 
 
 def even_columns(count: int, aspect: float) -> int:

@@ -11,9 +11,9 @@ import numpy as np
 
 from ...errors import BackendMissing, BadOption
 from ...safe_text import printable
-from ..codes import ABOVE, BELOW, GAP, INK, INK_LIGHT, INK_MIDDLE, NAN, TOP, ends
+from ..codes import ABOVE, BELOW, GAP, INK, INKS, NAN, TOP, ends
 from ..colorbar import DrawnBar, bar_ticks
-from ..font import SMALL, font
+from ..font import FALLBACK, SMALL, font, font_file
 from ..palette import colors_text, lut
 from ..scale import Scale
 from ..shapes import Box, Cell, Ramp, Text
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Colormap, Normalize
     from matplotlib.figure import Figure
+    from matplotlib.font_manager import FontProperties
     from matplotlib.image import AxesImage
 
     from ..picture import Picture
 
-MONOSPACED = "DejaVu Sans Mono"
 POINTS = 72
 
 
@@ -123,8 +123,8 @@ class _Page:
         _show_tile(axes, self.picture, cell)
         axes.set_axis_off()
         if title is not None:
-            pad = (cell.y - title.y - font(title.size).ascent) * self.point
-            axes.set_title(title.text, loc="left", y=1, pad=pad, **self._type(title))
+            pad = (cell.y - title.y - font(title.size, title.bold).ascent) * self.point
+            axes.set_title(_shown(title), loc="left", y=1, pad=pad, **self._type(title))
 
     def image(self, raster: Raster) -> None:
         """Many tiles, or a whole picture, as one image."""
@@ -156,13 +156,12 @@ class _Page:
             self.figure.add_artist(box)
 
     def write(self, text: Text) -> None:
-        corner = text.x / self.picture.width, 1 - (text.y + font(text.size).ascent) / self.picture.height
-        self.figure.text(*corner, text.text, ha="left", va="baseline", **self._type(text))
+        corner = text.x / self.picture.width, 1 - (text.y + font(text.size, text.bold).ascent) / self.picture.height
+        self.figure.text(*corner, _shown(text), ha="left", va="baseline", **self._type(text))
 
     def _type(self, text: Text) -> dict[str, Any]:
         return {
-            "fontsize": text.size * self.point,
-            "family": MONOSPACED,
+            "fontproperties": _properties(text.text, text.size * self.point, text.bold),
             "color": _color(self.picture, text.ink),
             # A `$` in a layer's name isn't a formula.
             "parse_math": False,
@@ -182,10 +181,10 @@ class _Page:
         bar = self.figure.colorbar(_mappable(scale), cax=axes)
         kept = {label.text for label in drawn.labels}
         _set_ticks(bar, scale, [(value, text) for value, text in bar_ticks(scale) if text in kept])
-        point = self.picture.text * self.point
+        point = float(self.picture.text) * self.point
         bar.ax.tick_params(length=4 * point, pad=2 * point, labelsize=SMALL * point, width=point)
         for label in bar.ax.get_yticklabels():
-            label.set_fontfamily(MONOSPACED)
+            label.set_fontproperties(_properties(label.get_text(), SMALL * point))
             label.set_color(_color(self.picture, INK))
             # As in the picture: those at the ends stay beside the bar.
             value = label.get_position()[1]
@@ -194,13 +193,26 @@ class _Page:
             )
 
 
+def _shown(text: Text) -> str:
+    return font(text.size, text.bold).shown(text.text)
+
+
+def _properties(text: str, size: float, bold: bool = False) -> FontProperties:
+    """The face of a text by its file, so that nothing is registered in matplotlib; DejaVu Sans where Inter lacks a letter."""
+    from matplotlib.font_manager import FontProperties
+
+    if not font(SMALL, bold).is_plain(text):
+        return FontProperties(family=FALLBACK, size=size)
+    return FontProperties(fname=str(font_file("bold" if bold else "regular")), size=size)
+
+
 def _show_tile(axes: Axes, picture: Picture, cell: Cell) -> AxesImage:
     """One tile as an image of values with its norm and colours; what has a mark of its own is laid over it."""
     scale = picture.scale
     if not picture.indexed or scale is None:
         return axes.imshow(pixels_of(picture, cell), interpolation="none", aspect="auto")
     codes = picture.codes(cell)
-    if np.isin(codes, (GAP, INK_LIGHT, INK_MIDDLE, INK)).all():
+    if np.isin(codes, (GAP, *INKS)).all():
         # A blank cell: nothing of it is a value.
         return axes.imshow(picture.palette()[codes], interpolation="none", aspect="auto")
     finite = bool(np.isfinite(cell.low) and np.isfinite(cell.high))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..picture import Picture
 
 SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
-FONTS = "'DejaVu Sans Mono', 'Bitstream Vera Sans Mono', Menlo, Consolas, 'Liberation Mono', monospace"
+FONTS = "Inter, system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 WORDS = re.compile(r"\S+(?: \S+)*")
 
 
@@ -48,7 +48,7 @@ def svg(picture: Picture) -> str:
     if drawing is not None:
         texts = (*picture.texts, *(drawing.bar.labels if drawing.bar else ()))
         lines += [
-            f'<g font-family="{FONTS}" xml:space="preserve" style="white-space:pre">',
+            f'<g font-family="{FONTS}" xml:space="preserve" style="white-space:pre;font-variant-numeric:tabular-nums">',
             *_texts(texts, colors),
             "</g>",
         ]
@@ -85,14 +85,15 @@ def _boxes(boxes: Iterable[Box], colors: np.ndarray) -> Iterator[str]:
 
 def _texts(texts: Iterable[Text], colors: np.ndarray) -> Iterator[str]:
     fills: dict[int, str] = {}  # of a few inks, asked for at each of many tiles
-    for x, y, line, size, ink, _ in texts:
-        letters, fill = font(size), fills.get(ink) or fills.setdefault(ink, _hex(colors[ink]))
+    for x, y, line, size, ink, _, bold in texts:
+        letters, weight = font(size, bold), ' font-weight="600"' if bold else ""
+        fill = fills.get(ink) or fills.setdefault(ink, _hex(colors[ink]))
         # Browsers collapse spaces, so words further apart than one space are placed by themselves.
-        for words in WORDS.finditer(printable(line)):
-            left, width = x + words.start() * letters.width, len(words[0]) * letters.width
+        for words in WORDS.finditer(shown := letters.shown(line)):
+            left, width = x + letters.width(shown[: words.start()]), letters.width(words[0])
             # Another font must not run into the next tile, hence the length.
             yield (
-                f'<text x="{left}" y="{y + letters.ascent}" font-size="{size}" textLength="{width}"'
+                f'<text x="{left}" y="{y + letters.ascent}" font-size="{size}"{weight} textLength="{width}"'
                 f' lengthAdjust="spacingAndGlyphs" fill="{fill}">{escape(words[0])}</text>'
             )
 

@@ -13,5 +13,4 @@ ls.sheet(tokens, channels=range(16)).save("tokens.png")
 ls.strip(tokens.prefix()).save("class-token.png")
 ls.sheet(weights).save("attention.png")
 ls.sheet(ls.attention(weights, "cls")).save("class-token-looks.png")
-attended = [fm for path, fm in maps.items() if path.endswith("attention_map")]
-ls.overlay(ls.attention_rollout(attended)).save("rollout.png")
+ls.overlay(ls.attention_rollout(maps)).save("rollout.png")  # of the layers that hold attention weights

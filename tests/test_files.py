@@ -93,7 +93,12 @@ def test_a_name_that_is_not_utf8_goes_through_every_door(latin, tmp_path):
     output = scope.capture(path, "output")["head"]
     rows = ls.compare({"one\udce9": fm, "two": fm})
     for picture in (ls.sheet(fm), ls.overlay(ls.mean(fm)), ls.bars(output, labels=labels), rows):
-        for text in (repr(picture), picture.alt(), picture._repr_html_(), *(line.text for line in picture.texts)):
+        for text in (
+            repr(picture),
+            picture.alt(),
+            json.dumps(picture._repr_mimebundle_()),
+            *(line.text for line in picture.texts),
+        ):
             assert text.encode()
         assert xml.fromstring(picture.svg())
         assert picture.pdf()

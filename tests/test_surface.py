@@ -36,7 +36,8 @@ def test_the_options_are_those_of_the_command_line():
         ("channels", (0, 99), "channels=(0, 99)", "--channels 0,99"),
         ("size", (224, 192), "size=(224, 192)", "--size 224x192"),
         ("scale", (-1.0, 0.5), "scale=(-1.0, 0.5)", "--scale -1:0.5"),
-        ("zoom", 3, "zoom=3", "zoom=3"),
+        ("zoom", 3, "zoom=3", "--zoom 3"),
+        ("layout", "bchw", "layout='bchw'", "layout='bchw'"),
     ],
 )
 def test_a_value_is_written_as_it_is_given(name, value, python, shell):

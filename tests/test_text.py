@@ -134,7 +134,8 @@ def test_pictures_in_every_format(scope, photo, tmp_path):
     for picture in pictures(scope, maps):
         for text in (repr(picture), picture.alt(), picture.svg(), *(line.text for line in picture.texts)):
             check(text)
-        check_html(picture._repr_html_())
+        _, shown = picture._repr_mimebundle_()
+        check(shown["image/png"]["alt"])
         tags = {element.tag.rpartition("}")[2] for element in ElementTree.fromstring(picture.svg()).iter()}
         assert tags <= {"svg", "title", "desc", "rect", "g", "image", "text"}
         with Image.open(io.BytesIO(picture.png())) as image:

@@ -2,15 +2,67 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
+import inspect
 import operator
 import os
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from .errors import BadOption, LayerscopeError, near
 from .surface import option
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+# What the option is called elsewhere.
+SYNONYMS = {
+    **dict.fromkeys(("cmap", "colormap", "color_map", "palette"), "colors"),
+    **dict.fromkeys(("ncols", "cols", "n_cols"), "columns"),
+    **dict.fromkeys(("vmin", "vmax", "limits", "range"), "scale"),
+    **dict.fromkeys(("opacity", "transparency"), "alpha"),
+    "percentiles": "clip",
+    "order": "sort",
+    "reduce": "combine",
+    "class_names": "labels",
+}
+
+
+def keywords(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """`function`, which answers to a keyword that it doesn't have with `BadOption` and the nearest one.
+
+    >>> @keywords
+    ... def sheet(fm, *, columns=8): ...
+    >>> sheet(None, colums=4)
+    Traceback (most recent call last):
+    layerscope.errors.BadOption: sheet() has no option 'colums'. Did you mean 'columns'?
+    """
+    known = tuple(inspect.signature(function).parameters)
+
+    @functools.wraps(function)
+    def checked(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+        for name in kwargs:
+            if name not in known:
+                raise _unknown(function.__name__, name, known)
+        return function(*args, **kwargs)
+
+    return checked
+
+
+def _unknown(function: str, name: str, known: Sequence[str]) -> BadOption:
+    """The error for an option that `function` doesn't have: what it is called here, or else which functions have it."""
+    synonym = SYNONYMS.get(name.lower())
+    hint = f". Did you mean {synonym!r}?" if synonym in known else near(name, known)
+    if not hint:
+        package = importlib.import_module(__name__.partition(".")[0])
+        functions = filter(inspect.isfunction, (getattr(package, other) for other in package.__all__))
+        owners = [f"{other.__name__}()" for other in functions if name in inspect.signature(other).parameters]
+        hint = f"; it is an option of {', '.join(owners)}" if owners else f": it has {', '.join(known)}"
+    return BadOption(f"{function}() has no option {name!r}{hint}")
 
 
 def whole(name: str, value: Any, low: int = 1, high: int | None = None, *, instead: str = "") -> int:
@@ -123,3 +175,17 @@ def indices(
     if any(not 0 <= number < count for number in numbers):
         raise error(f"{option(name, value)}{of}: use numbers from 0 to {count - 1}")
     return numbers
+
+
+def sides(value: Any, name: str = "size") -> tuple[Any, ...]:
+    """(height, width) of `value`: two numbers, one for a square, or a text; numbers are returned as they are.
+
+    >>> sides("100x120"), sides("100,120"), sides("100"), sides(100)
+    ((100, 120), (100, 120), (100, 100), (100, 100))
+    """
+    if isinstance(value, str):
+        numbers = re.fullmatch(r"\s*([1-9]\d{0,8})(?:\s*[x×,]\s*([1-9]\d{0,8}))?\s*", value.lower())
+        if numbers is None:
+            raise BadOption(f"{option(name, value)}: give HEIGHTxWIDTH, such as 224x224")
+        return int(numbers[1]), int(numbers[2] or numbers[1])
+    return (value, value) if isinstance(value, Real) else tuple(value)

@@ -14,12 +14,12 @@ from typing import Any
 
 # The options of the command line that are keywords in Python, of the same name.
 OPTIONS = (
-    *("batch", "channels", "clip", "colors", "columns", "combine", "dpi"),
+    *("alpha", "batch", "channels", "clip", "colors", "columns", "combine", "contours", "dpi"),
     *("labels", "output", "overlay", "per_page", "preprocess", "scale", "size"),
-    *("sort", "statistics", "target", "text", "theme", "trust", "values", "weights"),
+    *("smooth", "sort", "statistics", "target", "text", "theme", "top", "trust", "values", "weights", "zoom"),
 )
 # What stands between the numbers of a value there.
-SEPARATORS = {"channels": ",", "size": "x"}
+SEPARATORS = {"channels": ",", "contours": ",", "size": "x"}
 _SHELL: ContextVar[bool] = ContextVar("layerscope_shell", default=False)
 _NO_VALUE: Any = object()
 

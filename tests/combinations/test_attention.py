@@ -112,6 +112,20 @@ def test_windows_and_other_maps_are_refused():
         ls.attention_rollout([])
 
 
+def test_rollout_takes_a_capture_with_other_layers_too():
+    first, second = weights(0), weights(1)
+    tokens = ls.FeatureMap.of_array(np.zeros((2, 6, 8)), "bnc")
+    expected = ls.attention_rollout([first, second])
+    rollout = ls.attention_rollout(ls.Maps({"blocks.1": tokens, "a": first, "b": second}))
+    assert np.array_equal(rollout.values, expected.values)
+    assert rollout.notes == expected.notes
+    assert np.array_equal(ls.attention_rollout(first).values, ls.attention_rollout([first]).values)
+    with raises(ls.BadLayout):  # what is given one by one is meant
+        ls.attention_rollout([tokens, first])
+    with raises(ls.BadLayout):
+        ls.attention_rollout(ls.Maps({"blocks.1": tokens}))
+
+
 def test_it_is_no_picture_of_the_photo():
     fm = weights(0)
     photos = tuple(np.zeros((20, 30, 3), np.uint8) for _ in fm.ids)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from helpers.photos import CAT, pil
 from helpers.wording import raises, wording
 from layerscope import memory
 from layerscope.backends import Facts, Input
+from layerscope.cli import arguments
 from layerscope.core.placement import Placement
-from layerscope.errors import CaptureTooLarge, ImageTooLarge, PreprocessUnknown
+from layerscope.errors import BadOption, CaptureTooLarge, ImageTooLarge, PreprocessUnknown
 from layerscope.inputs import preprocess
 from layerscope.inputs.photo import Photo, read
 from layerscope.inputs.preprocess import InputPlan, apply, batch, choose
@@ -226,9 +228,27 @@ def test_sizes_in_order() -> None:
     with raises(PreprocessUnknown, "size=(1, 2, 3)"):
         choose("unit", facts(), (1, 2, 3))
     assert choose("unit", facts(), np.int64(96))[1].size == (96, 96)
-    for wrong in (1.5, "96"):
-        with raises(PreprocessUnknown, repr(wrong)):
-            choose("unit", facts(), wrong)
+    with raises(PreprocessUnknown, "1.5"):
+        choose("unit", facts(), 1.5)
+
+
+@pytest.mark.parametrize("size", ["96x128", "96,128", "96×128", " 96 X 128 ", (96, 128), [96, 128]])
+def test_a_size_is_written_as_on_the_command_line(size: Any) -> None:
+    assert choose("unit", facts(), size)[1].size == (96, 128)
+    if isinstance(size, str):
+        assert arguments.size(size) == (96, 128)
+
+
+def test_one_number_is_a_square() -> None:
+    assert choose("unit", facts(), "96")[1].size == arguments.size("96") == (96, 96)
+
+
+@pytest.mark.parametrize("size", ["", "96x", "x96", "0x96", "-96", "96x96x3", "96 96", "9.5", "large", "1e3"])
+def test_a_size_that_is_none_is_named(size: str) -> None:
+    with raises(BadOption, repr(size)):
+        choose("unit", facts(), size)
+    with pytest.raises(argparse.ArgumentTypeError):
+        arguments.size(size)
 
 
 def test_the_plan_holds_axes_channels_and_batch() -> None:

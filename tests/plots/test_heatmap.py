@@ -144,13 +144,6 @@ def test_to_matplotlib_leaves_the_backend_alone():
     assert np.array_equal(np.asarray(canvas.buffer_rgba())[box][..., :3], picture.rgb()[box])
 
 
-def test_pictures_show_themselves_in_a_notebook():
-    picture = ls.heatmap(noise(8, 8))
-    assert picture._repr_png_().startswith(b"\x89PNG")
-    assert picture._repr_mimebundle_()["image/png"] == picture.png()
-    assert 'alt="' in picture._repr_html_()
-
-
 def test_a_path_that_cannot_be_written_is_named(tmp_path):
     with raises(ls.BadOption):
         ls.heatmap(noise(8, 8)).save(tmp_path / "nowhere" / "a.png")

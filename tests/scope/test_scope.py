@@ -13,6 +13,7 @@ from PIL import Image
 import layerscope as ls
 from helpers.wording import raises, warns, wording
 from layerscope.backends import Facts, Input
+from layerscope.cli import arguments
 from layerscope.testing import Step, TinyBackend, TinyModel, tiny_model
 
 
@@ -305,6 +306,18 @@ def test_labels_come_from_files_and_lists(tmp_path):
     for labels in (tmp_path / "none.txt", tmp_path / "wrong.json"):
         with raises(ls.BadOption):
             open_scope(labels=labels)
+
+
+def test_the_names_of_imagenet_are_packed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "imagenet").write_text("cat\ndog\n")
+    scope = ls.open(ls.demo_model(), labels="imagenet")
+    assert (len(scope.labels), scope.labels[282]) == (1000, "tiger cat")
+    assert scope.labels == ls.open(ls.demo_model()).labels
+    for own in ("./imagenet", tmp_path / "imagenet"):
+        assert open_scope(labels=own).labels == ("cat", "dog")
+    assert arguments.labels("imagenet").name == "imagenet-labels.txt"
+    assert arguments.labels("./imagenet").read_text() == "cat\ndog\n"
 
 
 def test_a_missing_framework_is_named_with_its_pip_line(monkeypatch, tmp_path):

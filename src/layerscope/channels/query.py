@@ -32,7 +32,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import indices
+from ..checks import indices, keywords
 from ..core.feature_map import FeatureMap, as_map
 from ..errors import BadChannels, BadOption, near
 from ..safe_text import counted
@@ -112,6 +112,7 @@ class Query:
         return [number for number in self.numbers(held, table.layer) if number in fitting]
 
 
+@keywords
 def find_channels(fm: Any, condition: Condition, image: int | None = None, *, layout: str | None = None) -> list[int]:
     """The true numbers of the channels whose figures satisfy a condition.
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..arrays.moments import moments
+from ..checks import keywords
 from ..core.feature_map import as_map
 from ..errors import BadOption, near
 from ..picture.numbers import number
@@ -244,6 +245,7 @@ class ChannelStatistics:
 _HEADS = ("channel", "min", "mean", "max", "deviation", "zeros", "positive", "energy", "peak", "")
 
 
+@keywords
 def statistics(fm: Any, image: int | None = None, *, layout: str | None = None) -> ChannelStatistics:
     """The figures of each channel, in float64: of one image, or over all images of the map.
 

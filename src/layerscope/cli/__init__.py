@@ -123,6 +123,26 @@ def _add_show(commands: Any) -> None:
     show.add_argument(
         "--overlay", action="store_true", help="overlay the combined map on the photo (default combination: mean)"
     )
+    show.add_argument(
+        "--alpha",
+        type=arguments.figure,
+        default=0.5,
+        metavar="0-1",
+        help="the map's share of an overlay (default: 0.5)",
+    )
+    show.add_argument("--smooth", action="store_true", help="blend the overlay between units")
+    show.add_argument(
+        "--contours",
+        type=arguments.contours,
+        metavar="N|LEVELS",
+        help="lines on an overlay: how many, or 0.5,1.5",
+    )
+    show.add_argument(
+        "--top",
+        type=arguments.figure,
+        metavar="N",
+        help="per cent of an overlay to colour; how many bars",
+    )
     show.add_argument("--channels", type=arguments.channels, metavar="0:16,40", help=CHANNELS)
     show.add_argument("--columns", type=arguments.positive, metavar="N", help="tiles per row")
     scale = show.add_argument(
@@ -140,6 +160,7 @@ def _add_show(commands: Any) -> None:
     show.add_argument(
         "--per-page", type=arguments.positive, metavar="N", help="tiles per page (default: as many as fit)"
     )
+    show.add_argument("--zoom", type=arguments.positive, metavar="N", help="picture pixels per unit of the map")
     show.add_argument("--statistics", action="store_true", help="mean and share of zeros below each tile")
     show.add_argument("--text", type=int, choices=(1, 2, 3, 4), default=1, help="text size; 3 for print")
     show.add_argument("--dpi", type=arguments.positive, metavar="N", help="pixels per inch for printing, such as 300")
@@ -200,7 +221,9 @@ def _add_common(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--size", type=arguments.size, metavar="HxW", help="input size, where the model doesn't fix it"
     )
-    command.add_argument("--labels", metavar="FILE", type=arguments.path, help="class names, one per line")
+    command.add_argument(
+        "--labels", metavar="FILE", type=arguments.labels, help="class names, one per line; or imagenet"
+    )
     command.add_argument(
         "--import",
         dest="modules",

@@ -87,11 +87,32 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def size(text: str) -> tuple[int, int]:
-    parts = text.lower().replace("×", "x").split("x")
-    if len(parts) not in (1, 2) or not all(part.isdecimal() and int(part) for part in parts):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a size: give HEIGHTxWIDTH, such as 224x224")
-    return int(parts[0]), int(parts[-1])
+def figure(text: str) -> float:
+    """A number; a whole one as such."""
+    try:
+        number = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+    return int(number) if number.is_integer() else number
+
+
+def contours(text: str) -> Any:
+    """How many, or levels: `4`, or `0.5,1.5`."""
+    levels = [figure(part) for part in text.split(",") if part.strip()]
+    return levels if "," in text or not text.isdecimal() else levels[0]
+
+
+def size(text: str) -> Any:
+    from ..checks import sides
+
+    return _checked(sides, text)
+
+
+def labels(text: str) -> Path:
+    """A file, or that of the packed names."""
+    from ..scope.open import labels_file
+
+    return labels_file(os.path.expanduser(name(text)))
 
 
 def scale(text: str) -> Any:

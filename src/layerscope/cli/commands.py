@@ -61,19 +61,18 @@ def run_layers(options: argparse.Namespace) -> int:
 def run_show(options: argparse.Namespace) -> int:
     """`layerscope show`."""
     from ..plots.batch_job import Job
-    from ..plots.options import DrawOptions
+    from ..plots.overlay import OverlayOptions
 
     if options.overlay and options.combine is None:
         options.combine = "mean"
     screen = _screen(options.terminal, options.output)
-    drawing = ("channels", "columns", "scale", "colors", "clip", "sort", "theme", "per_page", "statistics", "text")
     job = Job(
         None,
         options.layer or ["last"],
         images=options.images if len(options.images) > 1 else options.images[0],
         combine=options.combine,
         target=int(options.target) if (options.target or "").isdecimal() else options.target,
-        options=DrawOptions(**{name: getattr(options, name) for name in drawing}),
+        options=OverlayOptions.among(vars(options)),
         overlay=options.overlay,
         output=options.output,
         values=options.values,

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..checks import one_of
+from ..checks import keywords, one_of
 from ..core.axes import prefix_names, split_tokens
+from ..core.conversion import only_map
 from ..core.feature_map import FeatureMap
 from ..core.note import Note, kind_of
 from ..errors import BadLayout, BadOption, near
@@ -19,7 +20,7 @@ from ..safe_text import counted
 HEADS: dict[str, Callable[..., Any]] = {"mean": np.mean, "max": np.max, "min": np.min}
 
 
-def attention(fm: FeatureMap, query: str | int | Sequence[int] = "cls") -> FeatureMap:
+def attention(fm: Any, query: str | int | Sequence[int] = "cls") -> FeatureMap:
     """Where a query token looks: its attention weights on the patch grid.
 
     >>> from layerscope import Layer
@@ -41,6 +42,7 @@ def attention(fm: FeatureMap, query: str | int | Sequence[int] = "cls") -> Featu
         BadLayout: `fm` holds no attention weights, or its tokens form no grid.
         BadOption: There is no such query.
     """
+    fm = only_map(fm)
     keys = _keys(fm)
     rows, source = _rows(fm, query, keys)
     values = _on_grid(fm.values, rows, keys)
@@ -51,8 +53,9 @@ def attention(fm: FeatureMap, query: str | int | Sequence[int] = "cls") -> Featu
     return replace(fm, values=values[0], tokens=values[1], gradient=gradient, layer=layer, origin=None)
 
 
+@keywords
 def attention_rollout(
-    maps: Mapping[str, FeatureMap] | Iterable[FeatureMap],
+    maps: FeatureMap | Mapping[str, FeatureMap] | Iterable[FeatureMap],
     *,
     head: str = "mean",
     discard: float = 0.0,
@@ -73,7 +76,8 @@ def attention_rollout(
     normalised, and the matrices multiplied, the last layer leftmost.
 
     Args:
-        maps: The attention weights of consecutive layers, as `capture(image, "kind:AttentionMap")` gives them.
+        maps: The attention weights of consecutive layers, as `capture(image, "kind:AttentionMap")` gives them. Other layers of
+            a capture are left out; in a list every map must be one of weights.
         head: How the heads become one: `"mean"`, `"max"` or `"min"`.
         discard: The share of the smallest weights of each matrix that is set to 0 first, from 0 to below 1.
         residual: Count the skip connection.
@@ -86,7 +90,7 @@ def attention_rollout(
         BadLayout: The layers don't fit each other (windows, pooled tokens).
         BadOption: No layers are given, or an option is invalid.
     """
-    layers = list(maps.values() if isinstance(maps, Mapping) else maps)
+    layers = _layers(maps)
     one_of("head", head, HEADS)
     if not 0 <= discard < 1:
         raise BadOption(f"discard={discard!r}: use a share from 0 (keep all) to below 1")
@@ -120,6 +124,14 @@ def attention_rollout(
     whole = replace(last, values=values, layer=layer, channels=(0,), gradient=None, tokens=None, of=1, origin=None)
     rule = f"attention rollout from {source}"
     return replace(whole, rule=rule, method=rule, notes=(*_shared_notes(last), *notes))
+
+
+def _layers(maps: Any) -> list[FeatureMap]:
+    """The maps of a rollout: of a capture with other layers those that hold attention weights, if any does."""
+    if not isinstance(maps, Mapping):
+        return [maps] if isinstance(maps, FeatureMap) else list(maps)
+    layers = list(maps.values())
+    return [fm for fm in layers if isinstance(fm, FeatureMap) and fm.layer.attention] or layers
 
 
 class Keys(NamedTuple):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..backends.protocol import Head
+from ..checks import keywords
 from ..core.feature_map import FeatureMap
 from ..core.origin import Origin
 from ..errors import BadOption, BadWeights
@@ -23,6 +24,7 @@ from .smoothing import Averaging, needed_origin
 SOFT, EXACT = 5e-2, 2e-3
 
 
+@keywords
 def head_weights(scope: Scope, target: Any, layer: Any = "last", *, images: Any = None) -> np.ndarray:
     """The weights that a model's classifier gives the channels of a layer for one class.
 
@@ -69,6 +71,7 @@ def head_weights(scope: Scope, target: Any, layer: Any = "last", *, images: Any 
     return head.weights[index]
 
 
+@keywords
 def class_cam(
     fm: FeatureMap,
     target: Any = None,

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..checks import one_of, whole
+from ..checks import keywords, one_of, whole
 from ..core.feature_map import FeatureMap, as_map
 from ..core.note import Note
 from ..errors import BadOption
@@ -48,6 +48,7 @@ class ClusterBasis(Stored):
     notes: tuple[str, ...] = ()
 
 
+@keywords
 def cluster_basis(fm: Any, k: int = 6, *, seed: int = 0, metric: str = "euclidean") -> ClusterBasis:
     """The centres of the clusters of the channel vectors at all positions of all images.
 
@@ -69,6 +70,7 @@ def cluster_basis(fm: Any, k: int = 6, *, seed: int = 0, metric: str = "euclidea
     return _learned(_vectors(matrix, sound, one_of("metric", metric, METRICS))[0], fm, k, seed=seed, metric=metric)[1]
 
 
+@keywords
 def clusters(fm: Any, k: int = 6, *, seed: int = 0, basis: Any = None, metric: str = "euclidean") -> FeatureMap:
     """The number of the cluster that each position belongs to.
 

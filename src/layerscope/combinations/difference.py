@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays.reductions import channel_squares
+from ..checks import keywords
 from ..core.feature_map import FeatureMap, as_map
 from ..core.note import Note
 from ..errors import BadLayout, BadOption
@@ -18,6 +19,7 @@ SOME = 0.01  # less may be rounding
 AXES = {1: ("n",), 2: ("height", "width"), 3: ("depth", "height", "width")}
 
 
+@keywords
 def difference(a: Any, b: Any = None, *, relative: bool = False) -> FeatureMap:
     """`a - b`, unit by unit and signed, with every channel.
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import keywords
 from ..core.feature_map import FeatureMap, as_map
 from ..core.linear import Linear
 from ..core.note import Note
@@ -24,6 +25,7 @@ from .pca import first_component
 from .smoothing import Averaging
 
 
+@keywords
 def grad_cam(
     fm: FeatureMap,
     *,
@@ -68,6 +70,7 @@ def grad_cam(
     return Averaging(smooth, noise, flip, seed).of("grad_cam", method, fm)
 
 
+@keywords
 def grad_cam_pp(
     fm: FeatureMap,
     *,
@@ -116,6 +119,7 @@ def grad_cam_pp(
     return Averaging(smooth, noise, flip, seed).of("grad_cam_pp", method, fm)
 
 
+@keywords
 def xgrad_cam(
     fm: FeatureMap,
     *,
@@ -163,6 +167,7 @@ def xgrad_cam(
     return Averaging(smooth, noise, flip, seed).of("xgrad_cam", method, fm)
 
 
+@keywords
 def hires_cam(
     fm: FeatureMap,
     *,
@@ -208,6 +213,7 @@ def hires_cam(
     return Averaging(smooth, noise, flip, seed).of("hires_cam", method, fm)
 
 
+@keywords
 def layer_cam(
     fm: FeatureMap,
     *,
@@ -252,6 +258,7 @@ def layer_cam(
     return Averaging(smooth, noise, flip, seed).of("layer_cam", method, fm)
 
 
+@keywords
 def eigen_cam(
     fm: Any, *, center: bool = False, smooth: int = 0, noise: float = 0.1, flip: bool = False, seed: int = 0
 ) -> FeatureMap:

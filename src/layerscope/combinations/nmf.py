@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..arrays.reductions import channel_squares
-from ..checks import one_of, whole
+from ..checks import keywords, one_of, whole
 from ..core.feature_map import FeatureMap, as_map
 from ..core.note import Note
 from ..errors import BadOption
@@ -45,6 +45,7 @@ class FactorBasis(Stored):
     notes: tuple[str, ...] = ()
 
 
+@keywords
 def nmf_basis(fm: Any, factors: int = 6, *, seed: int = 0, negative: str = "error") -> FactorBasis:
     """The non-negative factors of the channel vectors at all positions of all images.
 
@@ -66,6 +67,7 @@ def nmf_basis(fm: Any, factors: int = 6, *, seed: int = 0, negative: str = "erro
     return _learned(matrix, fm, factors, seed=seed, notes=notes)[1]
 
 
+@keywords
 def nmf(fm: Any, factors: int = 6, *, seed: int = 0, basis: Any = None, negative: str = "error") -> FeatureMap:
     """How strong each of a few non-negative factors is at each position.
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..arrays.reductions import Rows, finite_positions, lengths, weighted_sum
-from ..checks import whole
+from ..checks import keywords, whole
 from ..core.conversion import as_numpy
 from ..core.feature_map import FeatureMap, as_map
 from ..core.linear import Linear
@@ -55,6 +55,7 @@ class Basis(Stored):
     notes: tuple[str, ...] = ()
 
 
+@keywords
 def pca_basis(fm: Any, components: int = 3, *, foreground: Any = None, robust: bool = False) -> Basis:
     """The principal components of the channel vectors at all positions of all images.
 
@@ -90,6 +91,7 @@ def pca_basis(fm: Any, components: int = 3, *, foreground: Any = None, robust: b
     return Basis(*_fitted(Rows(fm.values, keep), components), split, notes)
 
 
+@keywords
 def pca(fm: Any, *, basis: Any = None, foreground: Any = None, robust: bool = False) -> FeatureMap:
     """The first three principal components as red, green and blue.
 

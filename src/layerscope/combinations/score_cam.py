@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..arrays.reductions import weighted_sum
-from ..checks import whole
+from ..checks import keywords, whole
 from ..core.feature_map import FeatureMap
 from ..core.note import Note
 from ..core.origin import Origin
@@ -25,6 +25,7 @@ BATCH, NEAR = 16, 0.1
 Step = TypeVar("Step")
 
 
+@keywords
 def score_cam(
     fm: FeatureMap,
     target: Any = None,
@@ -92,6 +93,7 @@ def score_cam(
     return Averaging(smooth, noise, flip, seed).of("score_cam", method, fm)
 
 
+@keywords
 def ablation_cam(
     fm: FeatureMap,
     target: Any = None,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays.reductions import finite_positions, lengths, weighted_sum
-from ..checks import one_of
+from ..checks import keywords, one_of
 from ..core.feature_map import FeatureMap, as_map
 from ..core.linear import Linear
 from ..core.note import Note
@@ -20,6 +20,7 @@ from ..surface import by_surface
 METRICS = ("cosine", "dot", "euclidean")
 
 
+@keywords
 def similarity(
     fm: Any,
     at: int | Sequence[int] | None = None,

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..checks import whole
+from ..core.conversion import only_map
 from ..core.feature_map import FeatureMap
 from ..core.note import Note, kind_of
 from ..core.origin import Origin
@@ -42,6 +43,7 @@ class Averaging:
         Each copy is a run of the model, one image after another; of the map itself only what is said of it stays where
         `smooth` is given.
         """
+        fm = only_map(fm)
         if not self.smooth and not self.flip:
             return method(fm)
         whole("smooth", self.smooth, 0)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from ..errors import BadLayout, one_line
+from ..errors import BadLayout, BadOption, one_line
 from .note import Note
+
+MOST_NAMED = 12
 
 
 def is_array(value: Any) -> bool:
@@ -17,6 +20,26 @@ def is_array(value: Any) -> bool:
     (True, False)
     """
     return any(hasattr(value, name) for name in ("__array__", "__array_interface__", "__dlpack__"))
+
+
+def only_map(values: Any) -> Any:
+    """The one map of a mapping such as `capture` gives; anything else as it is. Raises `BadOption` for several, or none.
+
+    >>> only_map({"conv1": 7}), only_map(7)
+    (7, 7)
+    """
+    if not isinstance(values, Mapping):
+        return values
+    if not values:
+        raise BadOption("one feature map is needed, and there is none in this mapping")
+    if len(values) > 1:
+        names = [repr(name) for name in values]
+        listed = ", ".join(names[:MOST_NAMED]) + (" …" if len(names) > MOST_NAMED else "")
+        raise BadOption(
+            f"one feature map is needed, and these are {len(names)} ({listed})",
+            f"choose one by its name, maps[{names[0]}]; compare() shows them side by side",
+        )
+    return next(iter(values.values()))
 
 
 def to_host(array: Any) -> np.ndarray:

@@ -15,7 +15,7 @@ from ..errors import BackendMissing, BadChannels, BadLayout, BadOption
 from ..safe_text import counted, printable
 from . import axes as _axes
 from . import npz
-from .conversion import as_float32, as_numpy
+from .conversion import as_float32, as_numpy, only_map
 from .layer import Layer
 from .linear import Linear
 from .note import Note
@@ -446,5 +446,5 @@ def load(path: str | Path) -> FeatureMap:
 
 
 def as_map(values: Any, layout: str | None = None, grid: Sequence[int] | None = None) -> FeatureMap:
-    """A feature map as it is, a bare array by its convention."""
-    return values if isinstance(values, FeatureMap) else FeatureMap.of_array(values, layout, grid)
+    """A feature map as it is, also as the only one of a mapping; a bare array by its convention."""
+    return values if isinstance(values := only_map(values), FeatureMap) else FeatureMap.of_array(values, layout, grid)

@@ -9,12 +9,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from numbers import Real
 from typing import Any
 
 import numpy as np
 
 from ..backends.protocol import Facts, Input
+from ..checks import sides
 from ..core.placement import Placement, Size
 from ..errors import CaptureTooLarge, PreprocessUnknown, first_line
 from ..memory import LIMIT, amount, available_text, is_little, limit
@@ -48,7 +48,7 @@ class InputPlan:
 
 
 # ---- which recipe and which size -------------------------------------------------------------------------------------
-def choose(preprocess: Any, facts: Facts, size: int | Sequence[int] | None = None) -> tuple[Recipe, InputPlan]:
+def choose(preprocess: Any, facts: Facts, size: int | str | Sequence[int] | None = None) -> tuple[Recipe, InputPlan]:
     """The recipe for a model, with its size filled in, and the plan of the model's input.
 
     `preprocess` is "auto", a recipe's name, a `Recipe`, a mapping of its fields (with the name "auto", of changes), a
@@ -133,8 +133,8 @@ def _ready_instead() -> str:
 
 def _with_size(recipe: Recipe, entry: Input, size: Any, resizes: bool) -> tuple[Recipe, str]:
     if size is not None:
-        sides = (size, size) if isinstance(size, Real | str) else tuple(size)
-        return replace(recipe, size=sides), f"size as given, {' × '.join(str(side) for side in sides)}"
+        given = sides(size)
+        return replace(recipe, size=given), f"size as given, {' × '.join(map(str, given))}"
     height, width = (entry.shape[entry.axes.index(axis)] for axis in "hw")
     if height and width:
         return replace(recipe, size=(height, width)), "size fixed by the model"

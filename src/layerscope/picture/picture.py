@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -320,6 +319,18 @@ class Picture:
             ) from error
         return write(path, encoded.getvalue())
 
+    def show(self) -> None:
+        """The picture on the screen: in the notebook that runs, else as a file in the system's viewer of images.
+
+        Where there is no display, as over SSH, a `LayerscopeWarning` says which file it is in.
+
+        >>> import layerscope as ls, numpy as np
+        >>> ls.heatmap(np.eye(4)).show()  # doctest: +SKIP # opens a window
+        """
+        from .display import show
+
+        show(self)
+
     def to_pil(self) -> Image:
         """A `PIL.Image`: mode `P` with the picture's palette where it is indexed, else `RGB`.
 
@@ -400,16 +411,10 @@ class Picture:
             "layerscope": json_text(self.about(), default=str),
         }
 
-    def _repr_png_(self) -> bytes:
-        return self.png()
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict[str, Any], dict[str, Any]]:
+        from .display import mime_bundle
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        return {"image/png": self.png(), "text/plain": repr(self)}
-
-    def _repr_html_(self) -> str:
-        from base64 import b64encode
-
-        return f'<img alt="{html.escape(self.alt())}" src="data:image/png;base64,{b64encode(self.png()).decode()}">'
+        return mime_bundle(self)
 
     def __repr__(self) -> str:
         limits = ""

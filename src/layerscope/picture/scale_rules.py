@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays.ranges import extent_of, percentiles
+from ..checks import keywords
 from ..core.feature_map import FeatureMap, as_map
 from ..core.note import Note
 from ..errors import BadScale, near
@@ -54,6 +55,7 @@ def given_scale(scale: Any, colors: Any = None, clip: Any = None) -> Scale:
     return Scale.within((low, high), colors)
 
 
+@keywords
 def shared_scale(*maps: Any, clip: Any = None, colors: Any = None, center: float | None = None) -> Scale:
     """One `Scale` over all the values of several maps, for `scale=` of every picture of them.
 

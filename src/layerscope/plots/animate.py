@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import file_path, one_of
+from ..checks import file_path, keywords, one_of
 from ..core.feature_map import FeatureMap, as_map
 from ..errors import BadLayout, BadOption, BadScale
 from ..picture.canvas import NARROWEST, Frame
@@ -34,6 +34,7 @@ OVER = (*AXES, "images", "channels")
 FASTEST = {".gif": 50, ".webp": 1000}
 
 
+@keywords
 def animate(
     frames: Any,
     path: str | Path,

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..arrays.ranges import extent_of
 from ..channels.query import positions, where_text
-from ..checks import one_of, whole
+from ..checks import keywords, one_of, whole
 from ..core.feature_map import FeatureMap, as_map
 from ..errors import BadLayout, BadOption
 from ..picture.canvas import Canvas, Frame
@@ -31,6 +31,7 @@ ORDERS = {"value": "largest first", "magnitude": "largest magnitude first", "ind
 LENGTH, THICK, PITCH, GAP, LONGEST = 360, 14, 20, 8, 48
 
 
+@keywords
 def bars(
     fm: Any,
     *,

@@ -22,7 +22,7 @@ from ..scope.capture import Maps
 from ..scope.scope import Scope
 from .file_names import Namer, Paths, describe_rule, files_of
 from .options import DrawOptions
-from .show import PLAIN, asks_model, draw, first_class, needs_target
+from .show import PLAIN, asks_model, check_for_overlay, draw, first_class, needs_target
 
 TOGETHER = 16
 Capturing = Literal["stream", "together", "singly"]
@@ -85,6 +85,7 @@ class Job:
     def __post_init__(self) -> None:
         if self.values is not None and self.values.suffix != ".npz":
             raise BadOption(f"--values {self.values}: the file name must end in .npz")
+        check_for_overlay(self.options, self.overlay)
         if needs_values(self.options.channels) and self.combine is not None:
             raise BadOption(
                 f"--channels {self.options.channels!r} is a condition on each sheet's own values: with --combine, give channel"

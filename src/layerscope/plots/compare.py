@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ..checks import keywords
 from ..combinations.registry import combined, rule_named
 from ..core.feature_map import FeatureMap
 from ..core.note import Note
@@ -22,6 +23,7 @@ from .rgb import rgb_text
 NOTES, REASONS = 3, 6
 
 
+@keywords
 def compare(
     maps: Any,
     *,

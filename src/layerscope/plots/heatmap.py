@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays.ranges import extent_of
+from ..checks import keywords
 from ..combinations.similarity import query_position
 from ..core.feature_map import FeatureMap, as_map
 from ..errors import BadLayout, BadOption
@@ -28,6 +29,7 @@ from .strip import StripOptions, draw_strip
 MAP_SIZE = 448
 
 
+@keywords
 def heatmap(
     fm: Any,
     *,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays.ranges import extent_of
+from ..checks import keywords
 from ..core.feature_map import FeatureMap
 from ..errors import BadOption, near
 from ..picture.canvas import Frame
@@ -30,6 +31,7 @@ from .strip import StripOptions, draw_strip
 FOLDS = ("rgb", "norm", "mean")
 
 
+@keywords
 def kernels(
     scope: Scope,
     layer: Any,

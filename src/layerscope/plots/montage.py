@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays.ranges import extent_of
-from ..checks import indices
+from ..checks import indices, keywords
 from ..core.feature_map import FeatureMap, as_map
 from ..errors import BadChannels, BadLayout, BadOption, near
 from ..picture.canvas import Frame
@@ -27,6 +27,7 @@ AXES = {"d": ("slice", "d"), "h": ("slice", "h"), "w": ("slice", "w"), "t": ("fr
 SIDES = {"d": ("h", "w"), "h": ("d", "w"), "w": ("d", "h")}
 
 
+@keywords
 def montage(
     fm: Any,
     *,

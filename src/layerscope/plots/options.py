@@ -90,8 +90,15 @@ class DrawOptions:
         object.__setattr__(self, name, value)
 
     @classmethod
+    def among(cls: type[Options], values: Mapping[str, Any]) -> Options:
+        """The options among the arguments of a function that has them as keywords, its `locals()`."""
+        return cls(**{field.name: values[field.name] for field in fields(cls) if field.name in values})
+
+    @classmethod
     def like(cls: type[Options], options: DrawOptions) -> Options:
-        """The options of this class with the values that `options` have of them."""
+        """The options of this class with the values that `options` have of those that every picture has."""
+        if isinstance(options, cls):
+            return options
         return cls(**{field.name: getattr(options, field.name) for field in fields(DrawOptions)})
 
     def pick(self, fm: FeatureMap) -> tuple[FeatureMap, int]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays.ranges import extent_of
-from ..checks import real
+from ..checks import keywords, real
 from ..core.feature_map import FeatureMap, as_map
 from ..core.note import Note
 from ..errors import BadLayout, BadOption
@@ -50,6 +50,7 @@ class OverlayOptions(DrawOptions):
             raise BadOption(f"top={self.top!r}: use the percentage of units to colour, above 0 and up to 100")
 
 
+@keywords
 def overlay(
     fm: Any,
     *,
@@ -127,6 +128,7 @@ def draw_overlay(whole: FeatureMap, options: OverlayOptions) -> Picture:
     return sketch.picture(canvas, pixels, (sketch.cell(canvas.x, canvas.y),))
 
 
+@keywords
 def beside(
     fm: Any,
     *,

@@ -12,6 +12,7 @@ from ..arrays.ranges import extent_of, raw_extent
 from ..channels.query import positions, where_text
 from ..channels.sort import describe_sort, ordered
 from ..channels.statistics import figures, listed
+from ..checks import keywords
 from ..core.feature_map import FeatureMap, as_map
 from ..core.note import Note
 from ..errors import BadOption
@@ -26,6 +27,7 @@ from .strip import StripOptions, draw_strip
 from .tiles import Below, Grid, Labels, Tiles, planes
 
 
+@keywords
 def sheet(
     fm: Any,
     *,
@@ -101,6 +103,7 @@ def sheet(
     return draw_sheet(as_map(fm, layout, grid), options)
 
 
+@keywords
 def pages(
     fm: Any,
     *,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 from ..channels.query import find_channels, needs_values
+from ..checks import keywords
 from ..combinations.registry import combined, row_of, target_of_capture
 from ..core.feature_map import FeatureMap
 from ..core.note import Note
@@ -17,6 +18,7 @@ from ..picture.picture import Picture
 from ..scope.open import open as open_scope
 from ..scope.scope import Scope
 from ..scope.target import top_classes
+from ..surface import by_surface, option
 from .bars import BarOptions, draw_bars, is_named
 from .heatmap import draw_heatmap
 from .montage import MontageOptions, draw_montage
@@ -28,6 +30,7 @@ from .strip import StripOptions, draw_strip
 PLAIN = DrawOptions()
 
 
+@keywords
 def show(
     model: Any,
     image: Any,
@@ -36,6 +39,10 @@ def show(
     combine: Any = None,
     target: Any = None,
     overlay: bool = False,
+    alpha: float = 0.5,
+    smooth: bool = False,
+    contours: int | Sequence[float] | None = None,
+    top: float | None = None,
     channels: Any = None,
     columns: int | None = None,
     sort: str = "index",
@@ -44,12 +51,13 @@ def show(
     clip: tuple[float, float] | None = None,
     page: int = 0,
     per_page: int | None = None,
+    zoom: int | None = None,
     statistics: bool = False,
     text: int = 1,
     theme: str = "light",
     weights: str | os.PathLike[str] | None = None,
     preprocess: Any = "auto",
-    size: int | Sequence[int] | None = None,
+    size: int | str | Sequence[int] | None = None,
     labels: str | os.PathLike[str] | Sequence[str] | None = None,
     backend: Any = None,
     trust: bool = False,
@@ -70,7 +78,11 @@ def show(
         layer: A path or a part of it, a glob, `"kind:Conv2D"`, an index, `"last"` (the last layer with pixels) or `"output"`.
         combine: The name of a combination (`"mean"`, `"weights:w.npy"` …), or a function of a feature map. By default none.
         target: For combinations for a class: its index, its label, or a function of the output. By default the top-1 class.
-        overlay: Whether the combined map lies on the photo.
+        overlay: Whether the combined map lies on the photo; where nothing else is given, the mean of the channels.
+        alpha: Of an overlay, the share of the map's colour, from 0 (the photo alone) to 1 (the map alone).
+        smooth: Of an overlay, whether the values of neighbouring units blend linearly.
+        contours: Of an overlay, levels to draw a line at, or how many.
+        top: Of an overlay, per cent of the units to colour, the highest ones; of bars, how many.
         channels: True channel numbers, a slice, or a condition as in `find_channels`: what is drawn or combined.
         columns: Tiles per row.
         sort: The order of the tiles, as for `sheet`.
@@ -80,13 +92,14 @@ def show(
         clip: Two percentiles, such as `(1, 99)`, to which the range is clipped.
         page: Which page, counted from 0.
         per_page: Tiles per page; by default as many as fit.
+        zoom: Picture pixels per unit of the map.
         statistics: Whether to print mean and share of zeros below each tile.
         text: Size of letters and tiles, 1 (screen) to 4; 3 is for print at 300 dpi.
         theme: `"light"` or `"dark"` paper.
         weights: As for `open`, like all that follow; not used where `model` is a `Scope`.
         preprocess: How the image becomes the model's input.
-        size: The model's input size, where the model doesn't fix it.
-        labels: Class names, or a file with one per line.
+        size: The model's input size, `(height, width)`, one number or `"224x224"`, where the model doesn't fix it.
+        labels: Class names, a file with one per line, or `"imagenet"`.
         backend: The backend that reads the model.
         trust: Whether the model's file may run code while it is loaded.
 
@@ -96,18 +109,10 @@ def show(
         ModelNotReadable: A model that can't be opened; with its children `BackendMissing` and `TrustRequired`.
         BadOption: Several layers or images, or an invalid option; also `BadScale`, `BadChannels`.
     """
-    options = DrawOptions(
-        columns=columns,
-        sort=sort,
-        scale=scale,
-        colors=colors,
-        clip=clip,
-        page=page,
-        per_page=per_page,
-        statistics=statistics,
-        text=text,
-        theme=theme,
-    )
+    options = OverlayOptions.among({**locals(), "image": 0, "channels": None})  # these choose what is captured
+    check_for_overlay(options, overlay)
+    if overlay and combine is None:
+        combine = "mean"
     if isinstance(model, Scope):
         scope = model
     else:
@@ -126,6 +131,16 @@ def show(
     if condition:
         fm = _select(fm, condition)
     return draw(combined(fm, combine, target), options, overlay=overlay)
+
+
+def check_for_overlay(options: DrawOptions, overlay: bool) -> None:
+    """Raises `BadOption` for options of an overlay where none is drawn; `top` is one of bars too."""
+    common = {field.name for field in fields(DrawOptions)} | {"top"}
+    for field in fields(options):
+        value = getattr(options, field.name)
+        if not overlay and field.name not in common and value != field.default:
+            on = by_surface("overlay=True lays it there", "--overlay lays it there")
+            raise BadOption(f"{option(field.name, value)} is for a map on the photo: {on}")
 
 
 def _capture_one(scope: Scope, image: Any, layer: Any, **capturing: Any) -> FeatureMap:
@@ -175,15 +190,18 @@ def draw(fm: FeatureMap, options: DrawOptions = PLAIN, *, overlay: bool = False)
     Of the model's output, where its channels have names, the ten largest become bars; a volume becomes a montage, a sequence
     a strip. Columns, order and condition are for the tiles of a sheet.
     """
-    picture = _draw(fm, options, replace(options, channels=None, columns=None), overlay)
+    whole = OverlayOptions.like(options)
+    picture = _draw(fm, whole, replace(whole, channels=None, columns=None), overlay)
     return picture if picture.theme == options.theme else picture.themed(options.theme)
 
 
-def _draw(fm: FeatureMap, options: DrawOptions, plain: DrawOptions, overlay: bool) -> Picture:
+def _draw(fm: FeatureMap, options: OverlayOptions, plain: OverlayOptions, overlay: bool) -> Picture:
     if overlay:
-        return draw_overlay(fm, OverlayOptions.like(plain))
+        return draw_overlay(fm, plain)
     if is_named(fm) and not fm.rule and options.clip is None:
-        return draw_bars(fm, BarOptions.like(plain))
+        top: dict[str, Any] = {} if plain.top is None else {"top": plain.top}
+        return draw_bars(fm, replace(BarOptions.like(plain), **top))
+
     rank, one_channel = len(fm.spatial), fm.shape[-1] == 1
     if fm.rule and rank == 3 and (one_channel or fm.role == "rgb"):
         return draw_montage(fm, MontageOptions.like(plain))

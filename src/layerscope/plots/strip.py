@@ -11,6 +11,7 @@ import numpy as np
 
 from ..arrays.ranges import extent_of
 from ..channels.query import positions, where_text
+from ..checks import keywords
 from ..core.feature_map import FeatureMap, as_map
 from ..errors import BadLayout
 from ..picture.canvas import Frame
@@ -27,6 +28,7 @@ from .sequence import WIDE, Rows, StripOptions, draw_sequence, reach_of, write_r
 __all__ = ["StripOptions", "draw_strip", "strip"]
 
 
+@keywords
 def strip(
     fm: Any,
     *,

@@ -17,7 +17,7 @@ from typing import Any
 from ..backends.common.fault import raised_by_own
 from ..backends.protocol import Backend, Facts
 from ..backends.registry import adapt, for_library, for_model, load_file, named, specs, suffixes
-from ..checks import file_path, flag
+from ..checks import file_path, flag, keywords
 from ..errors import BadOption, LayerscopeError, ModelNotReadable, one_line
 from ..files import no_such_file, parsing, read_bytes
 from ..inputs import preprocess as _preprocess
@@ -27,14 +27,16 @@ from .scope import Scope
 REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 MOST_LABELS = 1 << 24  # bytes: a million names
 DEMO, DEMO_PHOTO = "efficientnet-lite0.onnx", "chelsea.png"
+PACKED_LABELS = {"imagenet": "imagenet-labels.txt"}
 
 
+@keywords
 def open(
     model: Any,
     *,
     weights: str | os.PathLike[str] | None = None,
     preprocess: Any = "auto",
-    size: int | Sequence[int] | None = None,
+    size: int | str | Sequence[int] | None = None,
     labels: str | os.PathLike[str] | Sequence[str] | None = None,
     backend: Any = None,
     trust: bool = False,
@@ -56,8 +58,9 @@ def open(
         preprocess: `"auto"` (what the model itself says), the name of a recipe, a `Recipe`, a mapping of its fields, a
             transform or a weights entry of torchvision (whose class names become the labels), a function of the RGB
             pixels, or `None` for batches that are ready.
-        size: The model's input size in pixels, `(height, width)` or one number, where the model doesn't fix it.
-        labels: Class names, or a file of them, one per line or a JSON list. `None`: what the model itself says.
+        size: The model's input size in pixels, `(height, width)`, one number or `"224x224"`, where the model doesn't fix it.
+        labels: Class names; a file of them, one per line or a JSON list; or `"imagenet"`, the 1,000 of ImageNet. `None`:
+            what the model itself says.
         backend: The name of a backend, or a backend. `None`: the one that reads the model.
         trust: Whether a file may run code while it is loaded.
 
@@ -107,6 +110,16 @@ def demo_photo() -> Path:
     'chelsea.png'
     """
     return _asset(DEMO_PHOTO)
+
+
+def labels_file(labels: str | os.PathLike[str]) -> Path:
+    """The file of class names: that of the packed ones by their name, also beside a file of that name, which is `./imagenet`.
+
+    >>> labels_file("imagenet").name, labels_file("./imagenet").name
+    ('imagenet-labels.txt', 'imagenet')
+    """
+    packed = PACKED_LABELS.get(labels) if isinstance(labels, str) else None
+    return Path(labels) if packed is None else _asset(packed)
 
 
 def _asset(name: str) -> Path:
@@ -211,7 +224,7 @@ def _labels(labels: Any, facts: Facts) -> tuple[str, ...] | None:
     if labels is None:
         return facts.labels
     if isinstance(labels, str | os.PathLike):
-        labels = _read_labels(Path(labels))
+        labels = _read_labels(labels_file(labels))
     return tuple(str(label) for label in labels)
 
 

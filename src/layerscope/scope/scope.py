@@ -12,7 +12,7 @@ import numpy as np  # noqa: F401 # the examples use it
 
 from ..backends.protocol import Backend, Facts, Head, Kernel
 from ..backends.registry import Adapted, adapt
-from ..checks import optional_whole, whole
+from ..checks import keywords, optional_whole, whole
 from ..core.layer import list_paths
 from ..core.layer_table import LayerTable
 from ..errors import BadOption, PreprocessWarning, caller_level
@@ -102,6 +102,7 @@ class Scope:
             return ""
         return self.layers(images).explained(word)
 
+    @keywords
     def capture(
         self,
         images: Any,
@@ -145,6 +146,7 @@ class Scope:
         maps, batches = join(runs, total, origin=lambda batches: Rerun.of(self, batches, question.target))
         return Maps(maps, skipped, [id for part in batches for id in part.ids])
 
+    @keywords
     def stream(
         self,
         images: Any,

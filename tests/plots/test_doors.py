@@ -1,0 +1,232 @@
+"""`show` and the command line beside the functions that draw: the same options, and the same picture by each of them."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+
+import layerscope as ls
+from helpers.arrays import noise
+from helpers.wording import raises
+from layerscope import cli, surface
+from layerscope.plots.overlay import OverlayOptions
+from layerscope.scope.scope import Scope
+from layerscope.testing import TinyBackend, tiny_model
+
+DRAWN = ("sheet", "pages", "heatmap", "overlay", "beside")
+# What these choose `show` takes from its image and its layer; an array has a layout.
+OWN = {"fm", "image", "layout", "grid"}
+PHOTO = np.random.default_rng(0).integers(0, 255, (16, 16, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def scope():
+    return ls.open(tiny_model(), backend=TinyBackend(), preprocess="unit", labels=list("abcdef"))
+
+
+@pytest.fixture(scope="module")
+def maps(scope):
+    return scope.capture(PHOTO, "conv1")
+
+
+def options_of(function):
+    return set(inspect.signature(function).parameters)
+
+
+def options_of_the_command():
+    (commands,) = (action for action in cli.parser()._actions if hasattr(action, "choices") and action.choices)
+    return {action.dest for action in commands.choices["show"]._actions}
+
+
+# ---- the same options everywhere
+
+
+def test_show_has_every_option_of_a_sheet_a_heat_map_and_an_overlay():
+    """A new one becomes a keyword of `show` with a line in its docstring; it reaches the picture by its name."""
+    for name in DRAWN:
+        assert options_of(getattr(ls, name)) - OWN <= options_of(ls.show), name
+
+
+def test_the_command_has_every_option_of_show():
+    """A new one becomes an `add_argument` in cli/__init__.py and a word in surface.py; it reaches the picture by its name."""
+    python_only = {"image", "page", "backend"}  # IMAGE is an argument, every page is written
+    assert options_of(ls.show) - options_of_the_command() == python_only
+    drawn = {field.name for field in fields(OverlayOptions)} - OWN - python_only
+    assert drawn <= {*surface.OPTIONS}
+
+
+VALUES = {
+    "columns": 1,
+    "sort": "mean",
+    "scale": (0, 0.5),
+    "colors": "magma",
+    "clip": (5, 95),
+    "page": 1,
+    "per_page": 2,
+    "zoom": 3,
+    "statistics": True,
+    "text": 2,
+    "theme": "dark",
+    "alpha": 0.9,
+    "smooth": True,
+    "contours": 3,
+    "top": 20,
+}
+
+
+@pytest.mark.parametrize("name", sorted(set(VALUES) & options_of(ls.sheet)))
+def test_an_option_of_a_sheet_does_the_same_in_show(scope, maps, name):
+    given = {"per_page": 2, name: VALUES[name]} if name == "page" else {name: VALUES[name]}
+    picture, plain = ls.show(scope, PHOTO, "conv1", **given), ls.sheet(maps)
+    assert np.array_equal(picture.rgb(), ls.sheet(maps, **given).rgb())
+    assert not np.array_equal(picture.rgb(), plain.rgb())
+
+
+@pytest.mark.parametrize("name", sorted(set(VALUES) & options_of(ls.overlay)))
+def test_an_option_of_an_overlay_does_the_same_in_show(scope, maps, name):
+    given = {name: VALUES[name]}
+    picture, plain = ls.show(scope, PHOTO, "conv1", overlay=True, **given), ls.overlay(ls.mean(maps))
+    assert np.array_equal(picture.rgb(), ls.overlay(ls.mean(maps), **given).rgb())
+    assert not np.array_equal(picture.rgb(), plain.rgb())
+
+
+def test_no_option_of_a_picture_is_without_such_a_test():
+    options = set().union(*(options_of(getattr(ls, name)) for name in DRAWN))
+    assert options - OWN - {"channels"} <= set(VALUES)
+
+
+def test_top_is_how_many_bars_the_output_has(scope):
+    picture = ls.show(scope, PHOTO, "output", top=2)
+    assert [cell.note.partition(":")[0] for cell in picture.cells] == [
+        cell.note.partition(":")[0] for cell in ls.bars(scope.capture(PHOTO, "output"), top=2).cells
+    ]
+    assert len(picture.cells) == 2
+
+
+@pytest.mark.parametrize("name", ["alpha", "smooth", "contours"])
+def test_what_is_for_an_overlay_needs_one(scope, name):
+    with raises(ls.BadOption, name, "overlay"):
+        ls.show(scope, PHOTO, "conv1", **{name: VALUES[name]})
+
+
+def test_an_overlay_alone_is_one_of_the_mean_and_says_so(scope, maps):
+    picture = ls.show(scope, PHOTO, "conv1", overlay=True)
+    assert np.array_equal(picture.rgb(), ls.overlay(ls.mean(maps)).rgb())
+    assert "mean" in picture.title
+    assert np.array_equal(picture.rgb(), ls.show(scope, PHOTO, "conv1", overlay=True, combine="mean").rgb())
+    assert "norm" in ls.show(scope, PHOTO, "conv1", overlay=True, combine="norm").title
+
+
+def test_the_command_draws_by_these_options_too(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    usual = ["demo", str(ls.demo_photo()), "-l", "_conv_stem", "--channels", "0:8"]
+    scope = ls.open("demo")
+    maps = scope.capture(ls.demo_photo(), "_conv_stem", channels=range(8))
+    assert cli.main(["show", *usual, "--zoom", "2", "-o", "sheet.png"]) == 0
+    assert (tmp_path / "sheet.png").read_bytes() == ls.sheet(maps, zoom=2).png()
+    overlaid = ["--overlay", "--alpha", "0.9", "--smooth", "--contours", "0.5,1.5", "--top", "40"]
+    assert cli.main(["show", *usual, *overlaid, "-o", "overlay.png"]) == 0
+    expected = ls.overlay(ls.mean(maps), alpha=0.9, smooth=True, contours=[0.5, 1.5], top=40)
+    assert (tmp_path / "overlay.png").read_bytes() == expected.png()
+    capsys.readouterr()
+    assert cli.main(["show", *usual, "--alpha", "0.9", "-o", "sheet.png"]) == 1
+    assert "--alpha" in capsys.readouterr().err
+
+
+# ---- a misspelt option
+
+
+def with_options():
+    for name in ls.__all__:
+        value = getattr(ls, name)
+        if inspect.isfunction(value):
+            yield name, value
+    yield "capture", Scope.capture
+    yield "stream", Scope.stream
+
+
+WITH_OPTIONS = {
+    name: (function, names)
+    for name, function in with_options()
+    if (
+        names := [
+            each.name for each in inspect.signature(function).parameters.values() if each.kind is each.KEYWORD_ONLY
+        ]
+    )
+}
+
+
+@pytest.mark.parametrize("function", WITH_OPTIONS)
+def test_a_misspelt_option_is_named_with_the_right_one(function):
+    call, names = WITH_OPTIONS[function]
+    long = max(names, key=len)
+    misspelt = long[:2] + long[3:]
+    with pytest.raises(ls.BadOption) as caught:
+        call(None, None, **{misspelt: 8})
+    assert f"{function}()" in str(caught.value)
+    assert repr(misspelt) in str(caught.value)
+    assert repr(long) in str(caught.value)
+
+
+def test_what_another_library_calls_it_is_named_too():
+    with raises(ls.BadOption, "'cmap'", "'colors'"):
+        ls.sheet(noise(1, 4, 4, 2), cmap="magma")
+    with raises(ls.BadOption, "'vmax'", "'scale'"):
+        ls.overlay(noise(1, 4, 4, 2), vmax=3)
+
+
+def test_an_option_of_another_function_is_named_with_it():
+    with raises(ls.BadOption, "'alpha'", "overlay()"):
+        ls.sheet(noise(1, 4, 4, 2), alpha=0.5)
+    with raises(ls.BadOption, "'qqqq'", "columns"):
+        ls.sheet(noise(1, 4, 4, 2), qqqq=0.5)
+
+
+# ---- the maps of a capture in place of the one map
+
+
+def outcome(function, fm, *arguments):
+    """What comes back, or the error, as something to compare."""
+    try:
+        result = function(fm, *arguments)
+    except ls.LayerscopeError as error:
+        return type(error), str(error)
+    result = list(result) if function is ls.pages else [result]
+    return [getattr(one, "pixels", getattr(one, "values", one)) for one in result]
+
+
+TAKES_A_MAP = [
+    name
+    for name in ls.__all__
+    if inspect.isfunction(getattr(ls, name)) and next(iter(inspect.signature(getattr(ls, name)).parameters), "") == "fm"
+]
+
+
+@pytest.mark.parametrize("combined", [False, True])
+@pytest.mark.parametrize("name", TAKES_A_MAP)
+def test_maps_of_one_layer_are_that_map(maps, name, combined):
+    (fm,) = maps.values()
+    fm = ls.mean(fm) if combined else replace(fm, gradient=fm.values[..., ::-1].copy())
+    more = {"weighted": [np.arange(fm.shape[-1])], "find_channels": ["mean > 0"]}.get(name, [])
+    function = getattr(ls, name)
+    for given in (ls.Maps({"conv1": fm}), {"any name": fm}):
+        one, other = outcome(function, given, *more), outcome(function, fm, *more)
+        if isinstance(other, tuple):
+            assert one == other
+        else:
+            assert all(
+                np.array_equal(*pair) if isinstance(pair[0], np.ndarray) else repr(pair[0]) == repr(pair[1])
+                for pair in zip(one, other, strict=True)
+            )
+
+
+@pytest.mark.parametrize("name", ["sheet", "heatmap", "overlay", "mean", "grad_cam", "attention", "statistics"])
+def test_of_several_layers_one_must_be_chosen(scope, name):
+    several = scope.capture(PHOTO, ["conv1", "conv2"])
+    with raises(ls.BadOption, "'conv1'", "'conv2'", "2"):
+        getattr(ls, name)(several)
+    with raises(ls.BadOption):
+        getattr(ls, name)(ls.Maps({}))

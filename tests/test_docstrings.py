@@ -21,7 +21,10 @@ def public() -> Iterator[tuple[str, Any]]:
             continue
         if inspect.isclass(value):
             yield name, value
-            for attribute, member in vars(value).items():
+            own = [kind for kind in value.__mro__ if kind.__module__.startswith("layerscope.")]
+            for attribute, member in {
+                key: member for kind in reversed(own) for key, member in vars(kind).items()
+            }.items():
                 member = getattr(member, "__func__", member)
                 if not attribute.startswith("_") and inspect.isfunction(member):
                     yield f"{name}.{attribute}", member

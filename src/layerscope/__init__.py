@@ -49,6 +49,7 @@ PUBLIC = {
     "combinations.similarity": "similarity",
     "channels.query": "find_channels",
     "channels.statistics": "ChannelRow ChannelStatistics statistics",
+    "channels.strongest": "strongest",
     "plots.animate": "animate",
     "plots.bars": "bars",
     "plots.compare": "compare",

@@ -6,6 +6,7 @@ from .channels.query import find_channels as find_channels
 from .channels.statistics import ChannelRow as ChannelRow
 from .channels.statistics import ChannelStatistics as ChannelStatistics
 from .channels.statistics import statistics as statistics
+from .channels.strongest import strongest as strongest
 from .combinations.attention import attention as attention
 from .combinations.attention import attention_rollout as attention_rollout
 from .combinations.class_cam import class_cam as class_cam

@@ -199,6 +199,39 @@ def test_show_finds_channels_and_draws_them_in_pages_for_print(capsys, photo, tm
     wording(err)
 
 
+@pytest.mark.parametrize("suffix", [".npz", ".npy", ".csv"])
+def test_the_output_may_be_numbers(capsys, photo, tmp_path, suffix):
+    """What would be drawn, in place of the picture."""
+    file = tmp_path / f"mean{suffix}"
+    code, out, _ = run_cli(capsys, "show", "demo", photo, "-l", "_conv_stem", "--combine", "mean", "-o", file)
+    assert (code, out.split()) == (0, [str(file)])
+    assert [path.name for path in tmp_path.iterdir()] == [file.name]
+    expected = ls.mean(ls.open("demo").capture(photo, "_conv_stem")["_conv_stem"])
+    if suffix == ".csv":
+        assert file.read_text() == expected.to_csv()
+    else:
+        assert np.array_equal(ls.load(file).values if suffix == ".npz" else np.load(file), expected.values)
+
+
+def test_numbers_of_several_layers_and_images(capsys, photo, tmp_path):
+    photos = [photo, tmp_path / "other.png"]
+    Image.open(photo).rotate(90).save(photos[1])
+    layers = ["-l", "_conv_stem", "-l", "_blocks.4", "--channels", "max > 0 and not dead"]
+    code, out, _ = run_cli(
+        capsys, "show", "demo", *photos, *layers, "-o", tmp_path / "v.npy", "--values", tmp_path / "w.csv"
+    )
+    names = ["v-_blocks.4.npy", "v-_conv_stem.npy", "w-_blocks.4.csv", "w-_conv_stem.csv"]
+    assert (code, sorted(out.split())) == (0, [str(tmp_path / name) for name in names])
+    maps = ls.open("demo").capture(photos, ["_conv_stem", "_blocks.4"])
+    for path, fm in maps.items():
+        chosen = fm.select(ls.find_channels(fm, "max > 0 and not dead"))
+        assert np.array_equal(np.load(tmp_path / f"v-{path}.npy"), chosen.values)
+        assert (tmp_path / f"w-{path}.csv").read_text() == fm.to_csv()
+    cams = ["-l", "_conv_head", "--combine", "score-cam", "--channels", "0:3", "-o", tmp_path / "cam.npy"]
+    code, out, _ = run_cli(capsys, "show", "demo", *photos, *cams)
+    assert (code, sorted(out.split())) == (0, [str(tmp_path / f"cam-{name}.npy") for name in ("chelsea", "other")])
+
+
 def test_values_are_written_as_the_numbers_themselves(capsys, photo, tmp_path):
     code, out, _ = run_cli(
         capsys, "show", "demo", photo, "-l", "_conv_stem", "-o", tmp_path / "a.png", "--values", tmp_path / "v.npz"
@@ -299,6 +332,7 @@ def test_one_range_and_one_basis_for_all_images(capsys, photo, tmp_path):
         (["show", "demo", "{photo}", "-l", "0", "-o", f"{LONG}.png"], "can't write"),
         (["show", "demo", "{photo}", "-l", "0", "-o", LONG], "can't make the folder"),
         (["demo", "-o", "{tmp}/cat.png"], "can't make the folder"),
+        (["show", "demo", "{photo}", "--values", "v.npz", "-o", "v.npz"], "v.npz"),
     ],
 )
 def test_errors_are_one_line_and_exit_1(capsys, photo, tmp_path, monkeypatch, arguments, match):

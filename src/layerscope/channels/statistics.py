@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import csv
 import html
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ..arrays.moments import moments
 from ..checks import keywords
 from ..core.feature_map import as_map
+from ..core.tables import csv_line, csv_text
+from ..core.tables import pandas as import_pandas
 from ..errors import BadOption, near
 from ..picture.numbers import number
 from ..safe_text import counted, json_text, printable
-from ..writing import write
+
+if TYPE_CHECKING:
+    import pandas
 
 SHOWN, LISTED = 40, 12
 AXES = {0: (), 1: ("n",), 2: ("y", "x"), 3: ("d", "y", "x")}
@@ -154,11 +156,11 @@ class ChannelStatistics:
             indent=1,
         )
 
-    def csv(self, path: str | Path | None = None) -> str:
-        """The table as CSV with a line of names, every number in full.
+    def to_csv(self, path: str | Path | None = None) -> str:
+        """The table as CSV with a line of names, every number in full; `csv` is another name of it.
 
         >>> import numpy as np
-        >>> statistics(np.array([[[0.0, 1.0], [0.0, 3.0]]])).csv().splitlines()[0][:20]
+        >>> statistics(np.array([[[0.0, 1.0], [0.0, 3.0]]])).to_csv().splitlines()[0][:20]
         'channel,min,mean,max'
 
         Args:
@@ -167,13 +169,23 @@ class ChannelStatistics:
         Raises:
             BadOption: The file can't be written.
         """
-        out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(self._header())
-        writer.writerows(self._cells(row) for row in self)
-        if path is not None:
-            write(path, out.getvalue().encode())
-        return out.getvalue()
+        return csv_text(map(csv_line, [self._header(), *map(self._cells, self)]), path)
+
+    csv = to_csv
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """The table as a `pandas.DataFrame` with a row for each channel, its columns as in `to_csv`.
+
+        >>> import numpy as np
+        >>> table = statistics(np.array([[[0.0, 1.0], [0.0, 3.0]]]))
+        >>> table.to_dataframe().sort_values("mean").channel.tolist()  # doctest: +SKIP
+        [0, 1]
+
+        Raises:
+            LibraryMissing: pandas isn't installed.
+        """
+        columns = [*(self[name] for name in COLUMNS[:-1]), *self["peak"].T]
+        return import_pandas().DataFrame(dict(zip(self._header(), map(np.copy, columns), strict=True)))
 
     def plain(self) -> str:
         """Every row of the table as aligned text; printing the table shortens a long one.
@@ -206,7 +218,7 @@ class ChannelStatistics:
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         lines = ["  ".join(map(str.rjust, row, widths)).rstrip() for row in table]
         if left_out:
-            lines.insert(1 + SHOWN // 2, f"… {left_out:,} more: plain() shows all, csv() and json() write them")
+            lines.insert(1 + SHOWN // 2, f"… {left_out:,} more: plain() shows all, to_csv() and json() write them")
         return "\n".join((*lines, *self._foot()))
 
     def _texts(self, row: ChannelRow) -> tuple[str, ...]:

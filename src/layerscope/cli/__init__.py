@@ -172,7 +172,7 @@ def _add_show(commands: Any) -> None:
         "--output",
         metavar="OUT",
         type=arguments.path,
-        help="OUT.png (.svg, .pdf …) for one picture, else a folder",
+        help="OUT.png (.svg, .pdf …) for one picture, OUT.npz, .npy or .csv for numbers instead, else a folder",
     )
     show.add_argument(
         "--terminal",
@@ -182,7 +182,12 @@ def _add_show(commands: Any) -> None:
     show.add_argument(
         "--batch", type=arguments.positive, metavar="N", help="images that the model gets at a time (default: 16)"
     )
-    show.add_argument("--values", metavar="OUT.npz", type=arguments.path, help="also write the values")
+    show.add_argument(
+        "--values",
+        metavar="OUT.npz",
+        type=arguments.path,
+        help="also write the layer's own values (.npz, .npy or .csv)",
+    )
     _add_common(show)
 
 

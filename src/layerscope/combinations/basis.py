@@ -55,13 +55,17 @@ class Stored:
                 )
 
     def save(self, path: str | Path) -> Path:
-        """Write it as `.npz`, without pickles.
+        """Write it as `.npz`, without pickles, and return the path.
+
+        >>> import tempfile
+        >>> import layerscope as ls
+        >>> basis = ls.pca_basis(np.random.default_rng(0).random((1, 5, 6, 4)))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     ls.Basis.load(basis.save(f"{folder}/basis.npz")).components.shape
+        (3, 4)
 
         Args:
             path: A file name that ends in `.npz`.
-
-        Returns:
-            The path.
 
         Raises:
             BadOption: The name ends otherwise, or the file can't be written.
@@ -81,6 +85,13 @@ class Stored:
     def load(cls: type[Kept], path: str | Path) -> Kept:
         """What `save` wrote.
 
+        >>> import tempfile
+        >>> import layerscope as ls
+        >>> basis = ls.pca_basis(np.random.default_rng(0).random((1, 5, 6, 4)))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     np.array_equal(ls.Basis.load(basis.save(f"{folder}/basis.npz")).components, basis.components)
+        True
+
         Args:
             path: The `.npz` file.
 
@@ -99,7 +110,19 @@ class Stored:
 
     @classmethod
     def of(cls: type[Kept], given: Any) -> Kept:
-        """A basis as it is, or the one in the file of that path."""
+        """A basis as it is, or the one in the file of that path.
+
+        >>> import layerscope as ls
+        >>> basis = ls.pca_basis(np.random.default_rng(0).random((1, 5, 6, 4)))
+        >>> ls.Basis.of(basis) is basis
+        True
+
+        Args:
+            given: The basis, or the path of a file that `save` wrote.
+
+        Raises:
+            BadOption: It is neither, or the file can't be read.
+        """
         if isinstance(given, cls):
             return given
         if isinstance(given, str | Path):

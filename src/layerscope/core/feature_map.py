@@ -3,34 +3,42 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ..checks import file_path
-from ..errors import BackendMissing, BadChannels, BadLayout, BadOption
+from ..checks import file_path, one_of
+from ..errors import BadChannels, BadLayout, BadOption
 from ..safe_text import counted, printable
 from . import axes as _axes
-from . import npz
+from . import npz, tables
 from .conversion import as_float32, as_numpy, only_map
 from .layer import Layer
 from .linear import Linear
 from .note import Note
+from .numbers import Numbers
 from .origin import Origin
 from .placement import Placement
 from .tokens import lay_on_grid
 from .unit_grid import UnitGrid, grid_of
 
 if TYPE_CHECKING:
-    import torch
     import xarray
 
 
+# How the vectors `[place, channel]` of an image become one, in float64.
+POOLS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "mean": lambda vectors: vectors.mean(0, dtype=np.float64),
+    "max": lambda vectors: vectors.max(0),
+    "gem": lambda vectors: np.cbrt((vectors.clip(1e-6).astype(np.float64) ** 3).mean(0)),
+}
+
+
 @dataclass(frozen=True, eq=False)
-class FeatureMap:
+class FeatureMap(Numbers):
     """What a layer produced for some images: float32 values `[image, *spatial, channel]` and what they are.
 
     A capture gives one for each layer; every method returns a new one, and `values` are read-only.
@@ -67,10 +75,6 @@ class FeatureMap:
         BadLayout: The values are not float32, or the ids, channels or names don't fit their shape.
     """
 
-    values: np.ndarray
-    layer: Layer
-    ids: tuple[str, ...]
-    channels: tuple[int, ...]
     photos: tuple[np.ndarray, ...] | None = None
     placement: tuple[Placement, ...] | None = None
     gradient: np.ndarray | None = None
@@ -88,20 +92,9 @@ class FeatureMap:
     method: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
-        if self.values.ndim < 2 or self.values.dtype != np.float32:
-            raise BadLayout(
-                f"a feature map is float32 [image, *spatial, channel]; this is {self.values.dtype} {self.values.shape}"
-            )
-        if len(self.ids) != self.values.shape[0] or len(self.channels) != self.values.shape[-1]:
-            raise BadLayout(
-                f"{counted(len(self.ids), 'id')} and {counted(len(self.channels), 'channel number')} for values "
-                f"of shape {self.values.shape}"
-            )
+        super().__post_init__()
         if self.names and len(self.names) != self.values.shape[-1]:
             raise BadLayout(f"{counted(len(self.names), 'name')} for {counted(self.values.shape[-1], 'channel')}")
-        view = self.values.view()
-        view.flags.writeable = False
-        object.__setattr__(self, "values", view)
         if not self.of:
             object.__setattr__(self, "of", len(self.channels))
 
@@ -142,27 +135,6 @@ class FeatureMap:
             notes=(Note("layout", reading), *notes),
         )
         return fm if grid is None else lay_on_grid(fm, grid)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape of `values`.
-
-        >>> FeatureMap.of_array(np.zeros((5, 6, 3))).shape
-        (1, 5, 6, 3)
-        """
-        return self.values.shape
-
-    @property
-    def spatial(self) -> tuple[int, ...]:
-        """The sizes of the spatial axes.
-
-        >>> FeatureMap.of_array(np.zeros((5, 6, 3))).spatial
-        (5, 6)
-        """
-        return self.values.shape[1:-1]
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.array(self.values, dtype=dtype, copy=copy) if copy is not None else np.asarray(self.values, dtype)
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy for another process is the numbers, not the model they came from.
@@ -268,8 +240,6 @@ class FeatureMap:
             linear: The weights by which it was made from `self.values`, where it is linear in the channels.
             over: What it was done to, such as `"64 channels"`; it stands behind `rule` in captions.
         """
-        text = f"prefix tokens left out: {', '.join(self.layer.prefix)}"
-        left_out = () if self.prefix() is None else (Note("tokens-left-out", text),)
         return replace(
             self,
             values=np.ascontiguousarray(values, np.float32),
@@ -285,8 +255,47 @@ class FeatureMap:
             role=role,
             linear=linear if not self.rule else linear and self.linear and linear.after(self.linear),
             of=self.of,
-            notes=(*self.notes, *notes, *left_out),
+            notes=(*self.notes, *notes, *self._left_out()),
         )
+
+    def pooled(self, how: str = "mean") -> FeatureMap:
+        """One number for each channel over all places, `[image, channel]`: the feature vectors of the images, for retrieval.
+
+        >>> fm = FeatureMap.of_array(np.arange(24).reshape(2, 3, 4))
+        >>> fm.pooled().values.tolist(), fm.pooled("max").values.tolist()
+        ([[10.0, 11.0, 12.0, 13.0]], [[20.0, 21.0, 22.0, 23.0]])
+
+        NaN anywhere in a channel makes its number NaN. Prefix tokens such as a class token aren't part of it; `prefix()` has
+        them.
+
+        Args:
+            how: `"mean"` (global average), `"max"`, or `"gem"`, the generalised mean with exponent 3 of values cut at 1e-6
+                (Radenović et al. 2018, "Fine-tuning CNN Image Retrieval with No Human Annotation", equation 3).
+
+        Raises:
+            BadOption: `how` is another word.
+        """
+        pool = POOLS[one_of("how", how, POOLS)]
+        if not self.spatial:
+            return self
+        values = np.stack([pool(image.reshape(-1, self.shape[-1])) for image in self.values])
+        note = Note("pooled", f"{how} over {' × '.join(map(str, self.spatial))} places")
+        return replace(
+            self,
+            values=values.astype(np.float32),
+            layer=replace(self.layer, axes="bc", shape=(1, self.of), grid=None, prefix=(), receptive=None, lines=None),
+            tokens=None,
+            gradient=None,
+            placement=None,
+            notes=(*self.notes, note, *self._left_out()),
+            origin=None,
+            linear=None,
+        )
+
+    def _left_out(self) -> tuple[Note, ...]:
+        """The note on prefix tokens, of which a result holds nothing."""
+        text = f"prefix tokens left out: {', '.join(self.layer.prefix)}"
+        return () if self.prefix() is None else (Note("tokens-left-out", text),)
 
     def prefix(self) -> FeatureMap | None:
         """The prefix tokens (class, distillation, registers) as a map `[image, token, channel]`; `None` without any.
@@ -354,56 +363,21 @@ class FeatureMap:
 
         >>> FeatureMap.of_array(np.zeros((5, 6, 3))).to_xarray().dims
         ('image', 'h', 'w', 'channel')
-        """
-        import xarray
 
-        dims = tuple(self._letters()[1:-1])
-        coords: dict[str, Any] = {"image": list(self.ids), "channel": list(self.channels)}
-        if dims == ("n",) and len(self.layer.prefix) == self.shape[1]:
-            coords["n"] = list(self.layer.prefix)
-        return xarray.DataArray(
+        Raises:
+            LibraryMissing: xarray isn't installed.
+        """
+        places = self._places()
+        return tables.library("xarray", "to_xarray()").DataArray(
             self.values,
-            dims=("image", *dims, "channel"),
-            coords=coords,
+            dims=(*places, "channel"),
+            coords={
+                **{axis: list(at) for axis, at in places.items() if not isinstance(at, range)},
+                "channel": [*self.channels],
+            },
             name=self.layer.path or "output",
             attrs={"kind": self.layer.kind, "rule": self.rule, **self.provenance},
         )
-
-    def to_numpy(self, layout: str | None = None) -> np.ndarray:
-        """A copy of the values as float32, writable.
-
-        >>> FeatureMap.of_array(np.zeros((1, 5, 6, 3))).to_numpy("bchw").shape
-        (1, 3, 5, 6)
-
-        Args:
-            layout: One letter per axis, each once: `b`, `c`, and `n`, `hw`, `dhw` or `qk`. `None`: channels last.
-
-        Raises:
-            BadLayout: The layout doesn't name each axis once.
-        """
-        letters = self._letters()
-        return self.values.transpose(_axes.permutation(letters, layout or letters)).copy("C")
-
-    def to_torch(self, layout: str | None = None) -> torch.Tensor:
-        """A copy of the values as a float32 `torch.Tensor` on the CPU, writable.
-
-        >>> FeatureMap.of_array(np.zeros((1, 5, 6, 3))).to_torch().shape  # doctest: +SKIP
-        torch.Size([1, 3, 5, 6])
-
-        Args:
-            layout: As for `to_numpy`. `None`: channels first, as torch has them.
-
-        Raises:
-            BadLayout: The layout doesn't name each axis once.
-            BackendMissing: torch isn't installed.
-        """
-        letters = self._letters()
-        order = _axes.permutation(letters, layout or f"bc{letters[1:-1]}")
-        try:
-            import torch
-        except ImportError as error:
-            raise BackendMissing(f"to_torch() needs torch ({error}): pip install torch") from error
-        return torch.from_numpy(self.values.transpose(order).copy("C"))
 
     def save(self, path: str | Path) -> Path:
         """Write the values and what describes them, without photos and pickles, and return the path; `load` reads it.
@@ -414,18 +388,12 @@ class FeatureMap:
         (1, 5, 6, 3)
 
         Args:
-            path: A file name that ends in `.npz`.
+            path: A file name that ends in `.npz`; with `.npy` or `.csv` the values alone are written.
 
         Raises:
             BadOption: The name ends otherwise, or the file can't be written.
         """
         return npz.write(self, file_path(path))
-
-    def _letters(self) -> str:
-        """The axes of `values`, one letter each."""
-        if self.layer.attention and len(self.spatial) == 2:
-            return "bqkc"
-        return f"b{('', 'n', 'hw', 'dhw')[len(self.spatial)]}c"
 
 
 def load(path: str | Path) -> FeatureMap:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import Any, overload
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
 
 from ..safe_text import printable
-from . import selection
+from . import selection, tables
 from .layer import Layer, split_call
-from .table_text import as_json, html_table, plain_text, tree_text
+from .table_text import as_json, columns, html_table, plain_text, tree_text
+
+if TYPE_CHECKING:
+    import pandas
 
 
 class LayerTable(Sequence[Layer]):
@@ -100,6 +104,40 @@ class LayerTable(Sequence[Layer]):
         'Conv2D'
         """
         return as_json(self._layers)
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """The table as a `pandas.DataFrame` with a row for each layer, every number in full.
+
+        The columns are those of the printed table, with the path as a whole, `shape` as a tuple, `field` and `stride` of the
+        receptive field along the first axis of the image, and the mark as a word; what isn't known is `<NA>` or NaN.
+
+        >>> table = LayerTable([Layer("conv", "Conv2D", "bhwc", (1, 7, 7, 64), 0, 1, parameters=1792)])
+        >>> table.to_dataframe().parameters.sum()  # doctest: +SKIP
+        1792
+
+        Raises:
+            LibraryMissing: pandas isn't installed.
+        """
+        frame = tables.pandas().DataFrame(columns(self._layers))
+        return frame.astype({"channels": "Int64", "parameters": "Int64", "field": "Int64", "stride": "float64"})
+
+    def to_csv(self, path: str | Path | None = None) -> str:
+        """The table as CSV with a line of names, its columns as in `to_dataframe`; what isn't known is left blank.
+
+        >>> table = LayerTable([Layer("conv", "Conv2D", "bhwc", (1, 7, 7, 64), 0, 1, parameters=1792)])
+        >>> print(table.to_csv(), end="")
+        index,path,kind,axes,shape,channels,calls,parameters,field,stride,mark,note
+        0,conv,Conv2D,bhwc,1×7×7×64,64,1,1792,,,picture,
+
+        Args:
+            path: A file that it is written to as well; `None` for none.
+
+        Raises:
+            BadOption: The file can't be written.
+        """
+        shown = columns(self._layers)
+        shown["shape"] = ["×".join(map(str, shape or ())) for shape in shown["shape"]]
+        return tables.csv_text(map(tables.csv_line, [list(shown), *zip(*shown.values(), strict=True)]), path)
 
     def choose(self, layers: Any) -> list[Layer]:
         """The layers that `layers` names, one entry per call, in execution order.

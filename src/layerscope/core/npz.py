@@ -42,9 +42,20 @@ Made = TypeVar("Made")
 
 
 def write(fm: Map, path: Path) -> Path:
-    """Write values and what describes them, without the photos and the model. Raises `BadOption`."""
-    if path.suffix != ".npz":
-        raise BadOption(f"{path.name!r}: the file name must end in .npz")
+    """Write values and what describes them, without the photos and the model; as `.npy` and `.csv` the values alone.
+
+    Raises `BadOption`.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".csv":
+        fm.to_csv(path)
+        return path
+    if suffix == ".npy":
+        with replacing(path) as file:
+            np.save(file, fm.values, allow_pickle=False)
+        return path
+    if suffix != ".npz":
+        raise BadOption(f"{path.name!r}: the file name must end in .npz, .npy or .csv")
     about = {
         "format": FORMAT,
         "layer": _without_part(asdict(fm.layer)),

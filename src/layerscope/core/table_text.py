@@ -142,6 +142,21 @@ def _cells(cells: Sequence[str], layer: Layer | None) -> str:
     return "".join(columns)
 
 
+def columns(layers: Sequence[Layer]) -> dict[str, list[Any]]:
+    """The table by columns, with numbers in full; `None` for what isn't known."""
+    axes = [layer.receptive[0] if layer.receptive else None for layer in layers]
+    return {
+        **{
+            name: [getattr(layer, name) for layer in layers]
+            for name in ("index", "path", "kind", "axes", "shape", "channels", "calls", "parameters")
+        },
+        "field": [axis and axis.size for axis in axes],
+        "stride": [axis and axis.stride for axis in axes],
+        "mark": [layer.mark for layer in layers],
+        "note": [layer.note for layer in layers],
+    }
+
+
 def as_json(layers: Sequence[Layer]) -> str:
     """A JSON list with one object per layer."""
     return json_text([_object(layer) for layer in layers], indent=1, ensure_ascii=True)

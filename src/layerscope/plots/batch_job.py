@@ -8,7 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
-from ..channels.query import needs_values
+from ..channels.query import find_channels, needs_values
 from ..combinations.registry import combined, rule_named, target_of_capture
 from ..core.feature_map import FeatureMap
 from ..core.note import kind_of
@@ -20,7 +20,7 @@ from ..picture.scale_rules import shared_scale
 from ..scope.batches import count_images, read_batches
 from ..scope.capture import Maps
 from ..scope.scope import Scope
-from .file_names import Namer, Paths, describe_rule, files_of
+from .file_names import NUMBERS, Namer, Paths, describe_rule, files_of
 from .options import DrawOptions
 from .show import PLAIN, asks_model, check_for_overlay, draw, first_class, needs_target
 
@@ -62,10 +62,11 @@ class Job:
 
     Without a `scope` a job can only be checked. `batch` is how many images the model gets at a time.
     `output` is a file (`.png`, `.svg`, `.pdf`, `.jpg` …) for one picture, or a folder; `None` writes into the current folder.
-    `values` is an `.npz` for one layer; with several layers each gets its own, `OUT-<layer>.npz`, and so does each image
-    where they aren't captured together, `OUT-<image>.npz`. `options.channels` is a list of numbers, or a condition by which
-    each sheet chooses its tiles. `screen` is shown each picture; then only an `output` that is given is written. `sources`
-    are the files of the model and what belongs to it: neither they nor the images are ever written over.
+    As an `.npz`, `.npy` or `.csv` it gets what would be drawn as numbers. `values` is such a file for the layer's own numbers
+    beside the pictures. Several layers get a file each, `OUT-<layer>.npz`, and so does each image where they aren't captured
+    together, `OUT-<image>.npz`. `options.channels` is a list of numbers, or a condition by which each sheet chooses its tiles.
+    `screen` is shown each picture; then only an `output` that is given is written. `sources` are the files of the model and
+    what belongs to it: neither they nor the images are ever written over.
     """
 
     scope: Scope | None
@@ -83,8 +84,10 @@ class Job:
     batch: int | None = None
 
     def __post_init__(self) -> None:
-        if self.values is not None and self.values.suffix != ".npz":
-            raise BadOption(f"--values {self.values}: the file name must end in .npz")
+        if self.values is not None and self.values.suffix.lower() not in NUMBERS:
+            raise BadOption(f"--values {self.values}: the file name must end in {', '.join(NUMBERS)}")
+        if self.values is not None and self.values == self.output:
+            raise BadOption(f"-o {self.output} --values {self.values}: one file can't hold both: give another name")
         check_for_overlay(self.options, self.overlay)
         if needs_values(self.options.channels) and self.combine is not None:
             raise BadOption(
@@ -109,11 +112,17 @@ class Job:
         together = (
             self.options.scale == "images"
             or self.values is not None
+            or self.numbers is not None
             or (self.combine is not None and rule_named(self.combine).together)
         )
         if self.own_class or (asks_model(self.combine) and (self.target is None or not together)):
             return "singly"
         return "together" if together else "stream"
+
+    @property
+    def numbers(self) -> Path | None:
+        """The `output` that holds numbers in place of pictures."""
+        return self.output if self.output is not None and self.output.suffix.lower() in NUMBERS else None
 
     @property
     def opened(self) -> Scope:
@@ -151,9 +160,14 @@ class Job:
                     say(note)
                 said.add(note)
             _check_single(namer, maps)
-            yield from writer.write_values(maps, several and self.capturing == "singly")
+            alone = several and self.capturing == "singly"
+            yield from writer.write_values(maps, self.values, alone)
             ready = Maps({path: combined(fm, self.combine, self.target) for path, fm in maps.items()}, (), maps.images)
-            if self.capturing == "singly" and self.options.scale == "images":
+            yield from writer.write_values(ready, self.numbers, alone)
+            if self.numbers is not None and self.screen is None:
+                for id in maps.images:
+                    step(id)
+            elif self.capturing == "singly" and self.options.scale == "images":
                 waiting.append(ready)
             else:
                 yield from writer.write_pictures(ready, step, {})
@@ -165,10 +179,13 @@ class Job:
         """Names the files. Raises `BadOption` where one file can't hold what there is, or is one of those that are read."""
         weights = (self.combine or "").partition(":")[2]
         paths = Paths([*files_of(self.images), *self.sources, weights])
-        namer = Namer(self.output, describe_rule(self.combine, overlay=self.overlay), paths)
+        namer = Namer(None if self.numbers else self.output, describe_rule(self.combine, overlay=self.overlay), paths)
         if namer.single and several:
             raise BadOption(f"-o {self.output}: several images give several pictures: name a folder")
-        for option, file in (("-o", self.output if namer.single else None), ("--values", self.values)):
+        for option, file in (
+            ("-o", self.numbers or (self.output if namer.single else None)),
+            ("--values", self.values),
+        ):
             if file is not None and paths.is_input(file):
                 raise BadOption(f"{option} {file}: that is an input, which would be overwritten: give another name")
         return namer
@@ -241,14 +258,16 @@ class _Writer:
     job: Job
     namer: Namer
 
-    def write_values(self, maps: Maps, each_image: bool) -> Iterator[Path]:
-        """The numbers, where they are wanted."""
-        values = self.job.values
-        if values is None:
+    def write_values(self, maps: Maps, file: Path | None, each_image: bool) -> Iterator[Path]:
+        """The numbers of what was captured, or made of it, where a file is named for them."""
+        if file is None:
             return
+        condition: Any = self.job.options.channels if file == self.job.numbers else None
         for path, fm in maps.items():
+            if needs_values(condition):
+                fm = fm.select(find_channels(fm, condition))
             several = len(maps) > 1
-            yield fm.save(self.namer.values(values, path if several else None, maps.images[0] if each_image else None))
+            yield fm.save(self.namer.values(file, path if several else None, maps.images[0] if each_image else None))
 
     def write_pictures(
         self, maps: Maps, step: Callable[[str], None], shared: Mapping[str, DrawOptions]
@@ -282,7 +301,7 @@ class _Writer:
         job = self.job
         if job.screen is not None:
             job.screen(picture)
-            if job.output is None:
+            if job.output is None or job.numbers is not None:
                 return
         page = f"-p{picture.page + 1}" if picture.pages > 1 else ""
         yield picture.save(self.namer.picture(path, id, page + more), job.dpi)

@@ -14,6 +14,7 @@ from ..inputs.images import collect, is_image
 from ..writing import make_folder
 
 PICTURES = (".png", ".svg", ".pdf", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif")
+NUMBERS = (".npz", ".npy", ".csv")
 LONGEST = 255  # bytes of a name, on all common file systems
 ROW = re.compile(r"(.+)( row \d+)", re.DOTALL)  # of an image: the id of what is no image itself
 RESERVED = re.compile(r"(con|prn|aux|nul|(com|lpt)[0-9¹²³])(\.|$)", re.IGNORECASE)  # by Windows, with any suffix
@@ -74,7 +75,7 @@ class Namer:
         parts = [] if image is None else [self.image(image)]
         parts += [] if layer is None else [self.layer(layer)]
         folder = make_folder(file.parent)
-        return self.paths.free(folder, "-".join((file.stem, *parts)), ".npz", (layer, image)) if parts else file
+        return self.paths.free(folder, "-".join((file.stem, *parts)), file.suffix, (layer, image)) if parts else file
 
     def image(self, id: str) -> str:
         """The part of a name that stands for an image."""

@@ -164,7 +164,7 @@ class Picture:
 
         >>> import layerscope as ls, numpy as np
         >>> ls.heatmap(np.eye(4)).dark().light().rgb()[0, 0].tolist()
-        [241, 243, 245]
+        [255, 255, 255]
 
         Raises:
             BadOption: Where the picture is RGB and has no `frame`.

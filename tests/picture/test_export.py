@@ -136,7 +136,7 @@ def test_matplotlib_writes_each_line_where_the_picture_has_it(picture, figure_pi
     # And there is no ink in other places.
     for box in (*picture.cells, *picture.drawing.patches(), *picture.drawing.ramps, *bar_boxes(picture)):
         y, x = place_of(box)
-        edge = picture.text
+        edge = round(picture.text)
         bare[max(0, y.start - edge) : y.stop + edge, max(0, x.start - edge) : x.stop + edge] = False
     assert not figure[bare].any()
 

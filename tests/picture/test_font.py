@@ -14,12 +14,14 @@ from PIL import Image, ImageDraw, ImageFont
 import layerscope as ls
 from helpers.wording import raises
 from layerscope.core.note import kind_of
+from layerscope.inputs.preprocess import Recipe
 from layerscope.picture.canvas import Frame
 from layerscope.picture.codes import GAP, INK, INK_MIDDLE, INKS, STRENGTHS
 from layerscope.picture.font import LARGE, MEDIUM, SMALL, Font, font, font_file
 from layerscope.picture.numbers import number
 from layerscope.picture.palette import MARKS
 from layerscope.safe_text import escape, printable
+from layerscope.testing import TinyBackend, tiny_model
 
 
 def assert_is_written(codes, line):
@@ -212,7 +214,9 @@ def test_larger_letters_make_larger_tiles_and_gaps():
     assert three.cells[0].width == pytest.approx(3 * small_text.cells[0].width, rel=0.05)
     assert three.cells[1].x - three.cells[0].x - three.cells[0].width == 3 * 8
     assert np.array_equal(small_text.codes(small_text.cells[7]), three.codes(three.cells[7]))
-    for wrong in (0, 5, 1.5, True, "2"):
+    half = ls.sheet(values, text=1.5)
+    assert {line.size for line in half.texts} == {18, 21, 30}
+    for wrong in (0, 5, True, "2"):
         with raises(ls.BadOption, "1"):
             ls.sheet(values, text=wrong)
 
@@ -249,6 +253,41 @@ def test_every_kind_of_picture_has_larger_letters(name):
         assert_is_written(three.pixels if three.indexed else three.frame, line)
     with raises(ls.BadOption, "1"):
         KINDS[name](5)
+
+
+def smallest_letters(picture):
+    """In pixels of a screen that shows the picture 900 pixels wide, or smaller where it is."""
+    return min(line.size for line in picture.texts) * min(1, 900 / picture.width)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda zoom: ls.sheet(np.random.default_rng(0).random((1, 16, 16, 12)), zoom=zoom, columns=4),
+        lambda zoom: ls.sheet(
+            np.random.default_rng(0).random((1, 16, 16, 12)), zoom=zoom, scale="layer", statistics=True
+        ),
+        lambda zoom: ls.heatmap(np.random.default_rng(0).random((16, 40)), zoom=zoom),
+        lambda zoom: ls.montage(np.random.default_rng(0).random((1, 6, 16, 16, 1)), zoom=zoom),
+        lambda zoom: ls.strip(np.random.default_rng(0).random((1, 100 * zoom, 3)), layout="bnc"),
+        lambda zoom: ls.heatmap(ls.clusters(np.random.default_rng(0).random((1, 16, 16, 5)), 3), zoom=zoom),
+    ],
+)
+def test_letters_can_be_read_at_the_width_of_a_page(draw):
+    assert draw(2).text == 1, "as on a screen where the picture is small"
+    for zoom in (17, 40):
+        assert smallest_letters(draw(zoom)) >= 10
+    wide = draw(40)
+    assert wide.text > 1.2 or wide.width < 900
+    assert wide.width < 500 + 1.2 * max(cell.x + cell.width for cell in wide.cells)
+
+
+def test_a_caption_over_a_large_photo_can_be_read():
+    scope = ls.open(tiny_model(), backend=TinyBackend(), preprocess=Recipe("unit", divide=255.0, size=(32, 32)))
+    photo = np.zeros((1500, 3000, 3), np.uint8)
+    fm = ls.mean(scope.capture(photo, "act:0")["act:0"])
+    for draw in (ls.overlay, ls.beside):
+        assert smallest_letters(draw(fm)) >= 10
 
 
 def test_larger_letters_leave_a_photo_as_it_is():

@@ -130,6 +130,40 @@ def test_every_picture_in_colours_of_its_own_has_a_dark_frame():
             assert cell.note == "no photo" or (same | bare).all(), (light.title, cell)
 
 
+def on_paper(image, color):
+    """An image laid on paper of one colour."""
+    paper = Image.new("RGBA", image.size, (*color, 255))
+    return np.asarray(Image.alpha_composite(paper, image.convert("RGBA")).convert("RGB"))
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg"])
+def test_transparent_files_have_ink_and_map_and_no_paper(tmp_path, suffix):
+    scope = ls.open(tiny_model(), backend=TinyBackend(), preprocess=Recipe("unit", divide=255.0, size=(32, 32)))
+    photo = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    overlay = ls.overlay(ls.mean(scope.capture(photo, 0)[scope.layers()[0].path]))
+    for light in (ls.sheet(noise(1, 12, 12, 9)), ls.heatmap(ls.pca(noise(1, 10, 10, 8))), overlay):
+        bare = light.themed("transparent")
+        assert np.array_equal(bare.rgb(), light.rgb()), "as on white where there has to be paper"
+        path = bare.save(tmp_path / f"bare.{suffix}")
+        if suffix == "svg":
+            assert f'<rect width="{light.width}" height="{light.height}"' in light.svg()
+            assert f'<rect width="{light.width}" height="{light.height}"' not in path.read_text()
+            continue
+        with Image.open(path) as image:
+            whole = image.convert("RGBA")
+        opacity = np.asarray(whole)[..., 3]
+        assert opacity[0, 0] == 0 and set(np.unique(opacity)) > {0, 255}, "with smooth edges of letters"
+        for cell in light.cells:
+            assert (opacity[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width] == 255).all()
+        off = np.abs(on_paper(whole, (255, 255, 255)).astype(int) - light.rgb()).max()
+        assert off <= 1, "on white it is the light picture"
+        assert np.array_equal(np.asarray(bare.to_pil().convert("RGBA")), np.asarray(whole))
+        assert tuple(on_paper(whole, (250, 240, 200))[0, 0]) == (250, 240, 200)
+    with Image.open(bare.save(tmp_path / "bare.jpg")) as image:
+        assert min(image.getpixel((0, 0))) > 250
+    assert bare.to_matplotlib().get_facecolor()[3] == 0
+
+
 def test_strips_and_heat_maps_have_themes():
     assert ls.sheet(noise(64), theme="dark").theme == "dark"
     assert tuple(ls.heatmap(noise(8, 8)).dark().rgb()[0, 0]) == THEMES["dark"][0]

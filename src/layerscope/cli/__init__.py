@@ -162,10 +162,12 @@ def _add_show(commands: Any) -> None:
     )
     show.add_argument("--zoom", type=arguments.positive, metavar="N", help="picture pixels per unit of the map")
     show.add_argument("--statistics", action="store_true", help="mean and share of zeros below each tile")
-    show.add_argument("--text", type=int, choices=(1, 2, 3, 4), default=1, help="text size; 3 for print")
+    show.add_argument(
+        "--text", type=int, choices=(1, 2, 3, 4), help="text size; 3 for print (default: as the picture needs)"
+    )
     show.add_argument("--dpi", type=arguments.positive, metavar="N", help="pixels per inch for printing, such as 300")
     show.add_argument(
-        "--theme", choices=("light", "dark"), default="light", help="light or dark background (default: light)"
+        "--theme", choices=("light", "dark", "transparent"), default="light", help="the background (default: light)"
     )
     show.add_argument(
         "-o",

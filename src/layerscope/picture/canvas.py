@@ -16,7 +16,7 @@ from ..safe_text import legible
 from .codes import GAP, INK, INK_MIDDLE, OWN
 from .colorbar import BAR_GAP, ColorBar, DrawnBar
 from .drawing import Drawing, TileLabels
-from .font import SMALL, Font, font
+from .font import Font, font, small
 from .heading import MARGIN, Heading, Notes
 from .picture import Picture
 from .scale import Scale
@@ -101,12 +101,12 @@ class Canvas:
 
     @property
     def text(self) -> float:
-        """The size of its letters, 1 to 4."""
+        """How many times as large as on a screen its letters are."""
         return self.frame.text
 
     @property
     def letters(self) -> Font:
-        return font(round(SMALL * self.text))
+        return small(self.text)
 
     @property
     def bar(self) -> Bar | None:

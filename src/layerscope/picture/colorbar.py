@@ -9,7 +9,7 @@ from math import ceil, floor, log10
 import numpy as np
 
 from .codes import ABOVE, BELOW, INK, INK_MIDDLE
-from .font import SMALL, Font, font
+from .font import Font, small
 from .numbers import beyond_text, digits_for, reading
 from .scale import Scale
 from .shapes import Bar, Box, Ramp, Text
@@ -45,7 +45,7 @@ class ColorBar:
 
     @property
     def letters(self) -> Font:
-        return font(round(SMALL * self.text))
+        return small(self.text)
 
     @property
     def above(self) -> int:
@@ -148,7 +148,7 @@ def bar_ticks(scale: Scale) -> list[tuple[float, str]]:
 
 def placed_ticks(bar: Bar, ticks: Sequence[tuple[float, str]], text: float = 1) -> Iterator[tuple[int, Text]]:
     """The row of each tick and its label, without those that would touch an earlier one."""
-    letters = font(round(SMALL * text))
+    letters = small(text)
     left = bar.x + bar.width + round(BAR_TICK * text)
     taken: list[int] = []
     for value, label in ticks:

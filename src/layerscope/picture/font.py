@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
 from importlib import resources
+from math import ceil
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 
 # Labels and notes; the line below the title; the title.
 SMALL, MEDIUM, LARGE = 12, 14, 20
+
+# A map of so many pixels has letters of that size; in a wider one they grow, so that the whole picture shown 900 pixels wide
+# has none of less than 10, up to a limit.
+WIDE, LARGEST = 880, 16
 FAMILY, FALLBACK = "Inter", "DejaVu Sans"
 FILES = {"regular": "Inter-Regular.ttf", "bold": "Inter-SemiBold.ttf", "fallback": "DejaVuSans.ttf"}
 POINTS = 0x110000
@@ -63,7 +68,7 @@ class Font:
 
     def widest(self, texts: Sequence[str]) -> int:
         """The pixels that the longest of some lines takes; 0 where there is none."""
-        return int(self._measure(texts)[1].max(initial=0))
+        return int(self._measure(texts)[2].max(initial=0))
 
     def wrap(self, text: str, pixels: int) -> list[str]:
         """`text` in lines of at most so many pixels, broken as `wrap` does."""
@@ -101,10 +106,10 @@ class Font:
         self, texts: Sequence[str], width: int | None = None, *, ink: int = INK, right: bool = False
     ) -> np.ndarray:
         """The codes of many lines, `[line, height, width]`, cut or filled to `width` pixels (those of the longest)."""
-        points, lengths = self._measure(texts)
-        wide = self._widths[points]
-        ends = np.cumsum(wide)
-        columns = np.repeat(self._starts[points] - ends + wide, wide) + np.arange(len(ends) and ends[-1])
+        points, wide, lengths = self._measure(texts)
+        ends = wide.cumsum()
+        columns = (self._starts[points] - ends + wide).repeat(wide)
+        columns += np.arange(len(columns))
         width = int(lengths.max(initial=0)) if width is None else width
         if (lengths > width).any():
             first = np.repeat(np.cumsum(lengths) - lengths, lengths)
@@ -115,14 +120,19 @@ class Font:
         table[across >= width - lengths[:, None] if right else across < lengths[:, None]] = columns
         return self._columns[ink].take(table, axis=0).transpose(0, 2, 1)
 
-    def _measure(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """The code points of all lines, drawn by now, and the pixels that each line takes."""
+    def _measure(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The code points of all lines, drawn by now, the pixels that each takes, and those that each line takes."""
         points = np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), np.uint32)
-        if not self._widths[points].all():
-            self._add(np.unique(points[self._widths[points] == 0]))
-        stops = np.cumsum(np.fromiter(map(len, texts), np.intp, len(texts)))
-        ends = np.concatenate([[0], np.cumsum(self._widths[points])])
-        return points, np.diff(ends[stops], prepend=0)
+        wide = self._widths[points]
+        if not wide.all():
+            self._add(np.unique(points[wide == 0]))
+            wide = self._widths[points]
+        ends = np.zeros(len(points) + 1, np.int64)
+        wide.cumsum(out=ends[1:])
+        stops = ends[np.fromiter(map(len, texts), np.intp, len(texts)).cumsum()]
+        lengths = stops.copy()
+        lengths[1:] -= stops[:-1]
+        return points, wide, lengths
 
     def _add(self, points: np.ndarray) -> None:
         """Draw these characters. A width is written once the columns are there, so that readers need no lock."""
@@ -178,6 +188,20 @@ class _Advances(dict[str, int]):
     def __missing__(self, sign: str) -> int:
         self[sign] = width = self._letters.line(sign).shape[1]
         return width
+
+
+def readable_text(width: int) -> float:
+    """How many times as large as on a screen letters beside a map of so many pixels are to be; a whole number of pixels each.
+
+    >>> readable_text(448), readable_text(4000) > 4
+    (1.0, True)
+    """
+    return min(max(SMALL, ceil(SMALL * width / WIDE)) / SMALL, LARGEST)
+
+
+def small(text: float) -> Font:
+    """The font of labels and notes, `text` times as large as on a screen."""
+    return font(round(SMALL * text))
 
 
 @lru_cache(maxsize=32)

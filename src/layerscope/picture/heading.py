@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 
 from .codes import INK_MIDDLE
-from .font import LARGE, MEDIUM, SMALL, font
+from .font import LARGE, MEDIUM, font, small
 from .palette import MARKS
 from .shapes import Box, Text
 
@@ -40,7 +40,7 @@ class Notes:
     """The legend of `marks` and the notes, wrapped to `width` pixels, from `top` of the picture down."""
 
     def __init__(self, notes: Sequence[str], marks: Collection[int], *, width: int, top: int, text: float = 1) -> None:
-        self.text, self.margin, self.small = text, round(MARGIN * text), font(round(SMALL * text))
+        self.text, self.margin, self.small = text, round(MARGIN * text), small(text)
         self.step = self.small.height + round(3 * text)
         self.notes = [part for note in notes for part in self.small.wrap(note, width)]
         self.marks = self._legend_rows(sorted(marks), width)

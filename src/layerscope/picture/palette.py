@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import BadScale, first_line, near
-from .codes import ABOVE, BELOW, CONSTANT, GAP, INKS, NAN, NEG_INF, POS_INF, STRENGTHS, TOP
+from .codes import ABOVE, BELOW, CONSTANT, GAP, INKS, NAN, NEG_INF, OWN, POS_INF, STRENGTHS, TOP
 
 MARKS = {
     NAN: ("NaN", (255, 0, 255)),
@@ -24,6 +24,7 @@ MARKS = {
 THEMES = {
     "light": ((255, 255, 255), (24, 27, 33)),
     "dark": ((22, 24, 28), (232, 234, 237)),
+    "transparent": ((255, 255, 255), (24, 27, 33)),  # where paper has to have a colour
 }
 
 
@@ -121,6 +122,28 @@ def palette(colors: Colors | None, theme: str = "light") -> np.ndarray:
         table[code] = np.round(paper + (pen - paper) * strength)
     table.flags.writeable = False
     return table
+
+
+def see_through(table: np.ndarray) -> np.ndarray:
+    """uint8 `[256, 4]`: a palette whose paper is transparent, and whose ink covers it as much as it is strong."""
+    full = np.full((256, 4), 255, np.uint8)
+    full[:, :3] = table
+    full[GAP, 3] = 0
+    for code, strength in zip(INKS, STRENGTHS, strict=True):
+        full[code] = (*table[INKS[-1]], round(255 * strength))
+    return full
+
+
+def without_paper(pixels: np.ndarray, frame: np.ndarray | None, table: np.ndarray) -> np.ndarray:
+    """uint8 `[height, width, 4]`: codes, or colours with the codes of the frame around them, without their paper."""
+    codes = pixels if pixels.ndim == 2 else frame
+    if codes is None:
+        return np.dstack([pixels, np.full(pixels.shape[:2], 255, np.uint8)])
+    colors = np.take(see_through(table), codes, axis=0)
+    if pixels.ndim == 3:
+        own = codes == OWN
+        colors[own] = np.dstack([pixels, np.full(pixels.shape[:2], 255, np.uint8)])[own]
+    return colors
 
 
 def marks_of(codes: np.ndarray) -> set[int]:

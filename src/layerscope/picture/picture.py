@@ -19,7 +19,7 @@ from . import png
 from .codes import OWN
 from .drawing import Drawing
 from .numbers import span_text
-from .palette import THEMES, palette
+from .palette import THEMES, palette, see_through, without_paper
 from .scale import Scale
 from .shapes import Bar, Cell, Text
 
@@ -53,11 +53,11 @@ class Picture:
         zoom: How many pixels a unit of the map has on either side.
         zooms: The same for each cell, where they differ.
         notes: The part of the caption that warns of what is easily misread, each a `Note` with its kind.
-        theme: `"light"` or `"dark"`.
+        theme: `"light"`, `"dark"` or `"transparent"` (dark ink, no paper).
         frame: uint8 `[height, width]`: the codes around the map of an RGB picture, by which it can change its theme. One that
             isn't as large as `pixels` becomes `None`.
         tall: How many pixels a unit has in height where that is another number than in width; else 0.
-        text: The size of its letters, from 1 (for a screen) to 4.
+        text: How many times as large as on a screen its letters are.
         drawing: The record of what was drawn around the tiles, for files that hold text as text. `None` where unknown, as in
             pictures that you make yourself: SVG and PDF then hold the pixels as one image. With other `pixels` of the same
             size, as by `dataclasses.replace`, give `drawing=None` unless the same text is on them; the record is
@@ -179,7 +179,7 @@ class Picture:
         'dark'
 
         Args:
-            theme: `"light"` or `"dark"`.
+            theme: `"light"`, `"dark"`, or `"transparent"`: dark ink and no paper in PNG, SVG and PDF files.
 
         Raises:
             BadOption: For another name, and where the picture is RGB and has no `frame`.
@@ -257,8 +257,14 @@ class Picture:
         Raises:
             BadOption: For another `dpi`.
         """
-        colors = self.palette() if self.indexed else None
-        return png.encode(self.pixels, colors, self._metadata(), None if dpi is None else _check_dpi(dpi))
+        pixels, colors = self.pixels, self.palette() if self.indexed else None
+        if self.theme == "transparent":
+            pixels, colors = (
+                (pixels, see_through(colors))
+                if colors is not None
+                else (without_paper(pixels, self.frame, self.palette()), None)
+            )
+        return png.encode(pixels, colors, self._metadata(), None if dpi is None else _check_dpi(dpi))
 
     def svg(self) -> str:
         """The SVG file as text: tiles as pixels that stay sharp, text that can be searched, a bar of boxes.
@@ -303,6 +309,8 @@ class Picture:
             BadOption: Where the format is unknown or the file can't be written.
             BackendMissing: For `.pdf` without matplotlib.
         """
+        from PIL import Image
+
         path = file_path(path)
         suffix = path.suffix.lower()
         if suffix in FORMATS:
@@ -311,7 +319,7 @@ class Picture:
         encoded = io.BytesIO()
         encoded.name = path.name  # Pillow takes the format from the suffix
         try:
-            self.to_pil().convert("RGB").save(encoded, **size)
+            Image.fromarray(self.rgb()).save(encoded, **size)
         except (ValueError, OSError) as error:
             raise BadOption(
                 f"can't write {path}: {first_line(error)}. Use .png, which keeps every value, .svg, .pdf, or another "
@@ -332,7 +340,7 @@ class Picture:
         show(self)
 
     def to_pil(self) -> Image:
-        """A `PIL.Image`: mode `P` with the picture's palette where it is indexed, else `RGB`.
+        """A `PIL.Image`: mode `P` with the picture's palette where it is indexed, else `RGB`; `RGBA` where it is transparent.
 
         >>> import layerscope as ls, numpy as np
         >>> ls.heatmap(np.eye(4)).to_pil().mode
@@ -340,8 +348,10 @@ class Picture:
         """
         from PIL import Image
 
-        image = Image.fromarray(self.pixels)
-        if self.indexed:
+        image = Image.fromarray(
+            without_paper(self.pixels, self.frame, self.palette()) if self.theme == "transparent" else self.pixels
+        )
+        if image.mode == "L":
             image.putpalette(self.palette().tobytes())
         return image
 

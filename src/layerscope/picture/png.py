@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-RGB, PALETTE = 2, 3
+RGB, PALETTE, RGBA = 2, 3, 6
 
 
 def encode(
@@ -24,17 +24,21 @@ def encode(
     text: Mapping[str, str] | None = None,
     dpi: float | None = None,
 ) -> bytes:
-    """The PNG file of uint8 pixels: `[height, width]` codes with a `[256, 3]` palette, or RGB `[height, width, 3]`.
+    """The PNG file of uint8 pixels: `[height, width]` codes with a palette, or RGB `[height, width, 3]`, or RGBA.
+
+    The palette is `[256, 3]`, or `[256, 4]` with the opacity of each code.
 
     `text` becomes iTXt chunks (UTF-8), which survive what copies a PNG without re-encoding it; `dpi` a pHYs chunk, which
     programs that print look at.
     """
     height, width = pixels.shape[:2]
-    kind = PALETTE if pixels.ndim == 2 else RGB
+    kind = PALETTE if pixels.ndim == 2 else RGB if pixels.shape[2] == 3 else RGBA
     parts = [SIGNATURE, _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, kind, 0, 0, 0))]
     if kind == PALETTE:
         assert palette is not None
-        parts.append(_chunk(b"PLTE", palette.astype(np.uint8).tobytes()))
+        parts.append(_chunk(b"PLTE", palette[:, :3].astype(np.uint8).tobytes()))
+        if palette.shape[1] == 4:
+            parts.append(_chunk(b"tRNS", palette[:, 3].astype(np.uint8).tobytes()))
     if dpi is not None:
         metre = round(dpi / 0.0254)
         parts.append(_chunk(b"pHYs", struct.pack(">IIB", metre, metre, 1)))

@@ -261,7 +261,7 @@ class Scale:
         [[0, 0, 0], [128, 128, 128], [255, 255, 255]]
 
         Args:
-            theme: `"light"` or `"dark"`: the colours of paper and ink.
+            theme: `"light"`, `"dark"` or `"transparent"`: the colours of paper and ink.
         """
         table = palette(self.colors, theme)
         if self.clip is None:

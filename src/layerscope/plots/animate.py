@@ -233,7 +233,8 @@ def _write(pictures: list[Picture], path: Path, *, fps: float, loop: bool) -> Pa
         )
     if suffix == ".webp" and not features.check("webp"):
         raise BadOption(f"{path.name!r}: this build of Pillow can't write WebP: write .gif")
-    images = [picture.to_pil() for picture in pictures]
+    # Frames have paper: in a GIF a colour is either there or not.
+    images = [(picture.light() if picture.theme == "transparent" else picture).to_pil() for picture in pictures]
     options: dict[str, Any] = {"save_all": True, "append_images": images[1:]}
     if suffix == ".gif":
         options |= {"duration": max(2, round(100 / fps)) * 10, "optimize": False, "disposal": 1}

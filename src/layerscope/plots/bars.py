@@ -18,7 +18,7 @@ from ..picture.canvas import Canvas, Frame
 from ..picture.caption import about, caption, not_finite, title_of
 from ..picture.codes import ABOVE, BELOW, INK_LIGHT, NAN, NEG_INF, POS_INF
 from ..picture.colorbar import round_numbers
-from ..picture.font import SMALL, font
+from ..picture.font import small
 from ..picture.numbers import number
 from ..picture.palette import MARKS, colors_text
 from ..picture.picture import Picture
@@ -42,7 +42,7 @@ def bars(
     by: str = "value",
     scale: Any = "layer",
     colors: Any = None,
-    text: int = 1,
+    text: float | None = None,
     layout: str | None = None,
 ) -> Picture:
     """The `top` channels of a dense layer as labelled bars from 0, the largest first.
@@ -150,7 +150,7 @@ def draw_bars(fm: FeatureMap, options: BarOptions) -> Picture:
     of = f"{ranking.among} chosen channels" if ranking.among < one.of else counted(one.of, "channel")
     what = f"{len(ranking.indices)} of {of}{where_text(options.channels)}, {ORDERS[options.by]}"
     lines = (*caption(one, None, what), *_notes(rule, one, ranking.values))
-    return _draw(ranking, rule, lines, image, text=options.text)
+    return _draw(ranking, rule, lines, image, text=options.size)
 
 
 def _names(one: FeatureMap, labels: Sequence[str] | None) -> tuple[str, ...]:
@@ -214,12 +214,12 @@ class _Axis:
     left: int
     low: float
     high: float
-    text: int
+    text: float
 
     @property
     def right(self) -> int:
         """Behind the last pixel. An odd length has a middle, so that both signs have the same room."""
-        return self.left + LENGTH * self.text + 1
+        return self.left + round(LENGTH * self.text) + 1
 
     def position(self, value: float) -> int:
         """The pixel of a value."""
@@ -230,15 +230,16 @@ class _Axis:
         return self.left + round(share * LENGTH * self.text)
 
 
-def _draw(ranking: _Ranking, rule: Scale, lines: tuple[str, ...], image: int, *, text: int) -> Picture:
-    one, letters, count = ranking.one, font(SMALL * text), len(ranking.indices)
+def _draw(ranking: _Ranking, rule: Scale, lines: tuple[str, ...], image: int, *, text: float) -> Picture:
+    one, letters, count = ranking.one, small(text), len(ranking.indices)
     heads = [ranking.label(rank) for rank in range(count)]
     texts = _texts(ranking.shown)
     low, high = rule.range()
-    axis = _Axis(letters.widest(heads) + 8 * text, low, high, text)
+    axis = _Axis(letters.widest(heads) + round(8 * text), low, high, text)
     codes = [int(rule.codes(ranking.values[[index]])[0]) for index in ranking.indices]
     marks = {code for code in codes if code in MARKS and (low < high or code in (NAN, POS_INF, NEG_INF))}
-    beside, first, thick, pitch = axis.right + GAP * text, letters.height + 4 * text, THICK * text, PITCH * text
+    beside, first = axis.right + round(GAP * text), letters.height + round(4 * text)
+    thick, pitch = round(THICK * text), round(PITCH * text)
     size = first + count * pitch, beside + letters.widest(texts)
     canvas = Frame(title_of(one), lines[0], lines[1:], marks=marks, text=text).around(*size)
     _draw_ticks(canvas, axis, first + count * pitch - (pitch - thick))
@@ -273,7 +274,7 @@ def _ends(axis: _Axis, value: float, code: int) -> tuple[int, int]:
     """The first and the last pixel of a bar, one pixel at least; what has no length fills a square at 0."""
     zero = axis.position(0.0)
     if np.isnan(value) or (axis.low == axis.high and not isfinite(value)):
-        return zero, zero + THICK * axis.text
+        return zero, zero + round(THICK * axis.text)
     if code in (POS_INF, ABOVE):
         return zero, axis.right
     if code in (NEG_INF, BELOW):
@@ -292,14 +293,14 @@ def _draw_ticks(canvas: Canvas, axis: _Axis, bottom: int) -> None:
         x = axis.position(value)
         if not axis.low <= value <= axis.high:
             continue
-        top = letters.height + axis.text
-        canvas.fill(x, top, axis.text, bottom - top, color=INK_LIGHT)
+        top = letters.height + round(axis.text)
+        canvas.fill(x, top, round(axis.text), bottom - top, color=INK_LIGHT)
         label = number(value)
         wide = letters.width(label)
         start = max(0, min(x - wide // 2, canvas.width - wide))
         if start > taken:
             canvas.write(start, 0, label, muted=True)
-            taken = start + wide + 4 * axis.text
+            taken = start + wide + round(4 * axis.text)
 
 
 def is_named(fm: FeatureMap) -> bool:

@@ -16,7 +16,7 @@ from ..errors import BadScale
 from ..picture.canvas import NARROWEST, Canvas, Frame
 from ..picture.caption import about, caption, title_of
 from ..picture.codes import NAN, TOP
-from ..picture.font import SMALL, font
+from ..picture.font import small
 from ..picture.numbers import number
 from ..picture.palette import MARKS, Colors, palette
 from ..picture.picture import Picture
@@ -240,43 +240,44 @@ class Legend:
     swatch: int
 
     @classmethod
-    def fitting(cls, groups: Groups, size: tuple[int, int], room: int, text: int) -> Legend:
-        letters, swatch = font(SMALL * text), SWATCH * text
+    def fitting(cls, groups: Groups, size: tuple[int, int], room: int, text: float) -> Legend:
+        letters, swatch = small(text), round(SWATCH * text)
         count = max(1, len(groups.numbers))
         high, wide = size
         if not groups.tiles:
             words = letters.widest([" ".join(lines) for lines in groups.words])
-            width = swatch + (6 + GAP_X) * text + words
+            width = swatch + round((6 + GAP_X) * text) + words
             columns = max(1, min(count, room // width))
             rows = ceil(count / columns)
-            return cls(columns, rows, width, letters.height + 4 * text, (swatch, swatch), 1, swatch)
+            return cls(columns, rows, width, letters.height + round(4 * text), (swatch, swatch), 1, swatch)
         step = max(1, max(size) // TILE)
-        zoom = text * max(1, TILE // max(size))
+        zoom = max(1, round(text * max(1, TILE // max(size))))
         tile = (ceil(high / step) * zoom, ceil(wide / step) * zoom)
-        words = swatch + 6 * text + letters.widest([first for first, *_ in groups.words])
+        words = swatch + round(6 * text) + letters.widest([first for first, *_ in groups.words])
         words = max(words, letters.widest([line for _, *more in groups.words for line in more]))
-        width = max(tile[1], words) + GAP_X * text
+        width = max(tile[1], words) + round(GAP_X * text)
         columns = max(1, min(count, room // width))
         rows = ceil(count / columns)
         columns = ceil(count / rows)  # even rows
         lines = max(map(len, groups.words))
-        return cls(columns, rows, width, tile[0] + lines * letters.height + GAP_Y * text, tile, step, swatch)
+        return cls(columns, rows, width, tile[0] + lines * letters.height + round(GAP_Y * text), tile, step, swatch)
 
 
 def _compose(whole: FeatureMap, groups: Groups, body: np.ndarray, options: DrawOptions) -> Picture:
     """The map, the legend below it, the caption above."""
     one, image = options.pick(whole)
-    text, (height, width) = options.text, body.shape[:2]
-    legend = Legend.fitting(groups, groups.winner.shape, max(width, NARROWEST * text), text)
-    below = legend.rows * legend.height + 12 * text
+    (height, width), text = body.shape[:2], options.letters(body.shape[1])
+    legend = Legend.fitting(groups, groups.winner.shape, max(width, round(NARROWEST * text)), text)
+    gap = round(12 * text)
+    below = legend.rows * legend.height + gap
     # What is known of each group stands in the legend.
     lines = caption(replace(one, notes=tuple(note for note in one.notes if kind_of(note) != "group")), None, "")
     lines += groups.lines
     marks = {NAN} if groups.broken.any() else set()
-    size = height + below, max(width, legend.columns * legend.width - GAP_X * text)
+    size = height + below, max(width, legend.columns * legend.width - round(GAP_X * text))
     canvas = Frame(title_of(one), lines[0], lines[1:], marks=marks, text=text).around(*size)
     boxes = [
-        (entry % legend.columns * legend.width, height + 12 * text + entry // legend.columns * legend.height)
+        (entry % legend.columns * legend.width, height + gap + entry // legend.columns * legend.height)
         for entry in range(len(groups.numbers))
     ]
     _write_legend(canvas, groups, legend, boxes)

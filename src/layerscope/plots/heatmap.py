@@ -38,7 +38,7 @@ def heatmap(
     colors: Any = None,
     clip: tuple[float, float] | None = None,
     zoom: int | None = None,
-    text: int = 1,
+    text: float | None = None,
     layout: str | None = None,
     grid: Sequence[int] | None = None,
 ) -> Picture:
@@ -80,7 +80,7 @@ def draw_heatmap(whole: FeatureMap, options: DrawOptions) -> Picture:
     if len(whole.spatial) < 2 and (whole.role in GROUPED or is_rgb(whole) or whole.shape[-1] == 1):
         return draw_strip(whole, replace(StripOptions.like(options), page=0))
     if options.zoom is None:
-        options = replace(options, zoom=options.text * max(1, MAP_SIZE // max(whole.spatial, default=1)))
+        options = replace(options, zoom=max(1, round(options.size * max(1, MAP_SIZE // max(whole.spatial, default=1)))))
     if is_grouped(whole):
         return grouped_map(whole, options)
     if not is_rgb(whole) and whole.shape[-1] != 1:
@@ -106,7 +106,7 @@ def _scaled_map(whole: FeatureMap, options: DrawOptions) -> Picture:
     zoom, (height, width) = options.zoom or 1, whole.spatial
     size = height * zoom, width * zoom
     canvas = Frame(
-        title_of(one), lines[0], lines[1:], rule, marks_of(codes), reach, options.text, quantity(one)
+        title_of(one), lines[0], lines[1:], rule, marks_of(codes), reach, options.letters(size[1]), quantity(one)
     ).around(*size)
     canvas.body[:] = codes.repeat(zoom, 0).repeat(zoom, 1)
     if (position := query_position(one)) is not None:
@@ -128,7 +128,7 @@ def _rgb_map(whole: FeatureMap, options: DrawOptions) -> Picture:
     colors = rgb_colors(one.values[0], low, high).repeat(zoom, 0).repeat(zoom, 1)
     lines = (*caption(one, None, ""), rgb_text(options.clip))
     marks = {NAN} if np.isnan(one.values).any() else set()
-    frame = Frame(title_of(one), lines[0], lines[1:], marks=marks, text=options.text)
+    frame = Frame(title_of(one), lines[0], lines[1:], marks=marks, text=options.letters(width * zoom))
     canvas = frame.around(height * zoom, width * zoom)
     cell = Cell(canvas.x, canvas.y, width * zoom, height * zoom, image, 0, float(low[0]), float(high[0]))
     pixels = paper(canvas, palette(None))

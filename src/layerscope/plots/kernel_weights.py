@@ -148,6 +148,6 @@ def draw_colours(weights: Weights, chosen: Sequence[int], order: str, options: D
     fm = weights.map(weights.values.mean(1).transpose(1, 2, 0)[None], "kernels")
     what = f"{len(chosen)} of {counted(len(weights.values), 'filter')}{page.text}"
     subject, *notes = (*caption(fm, None, what), *filters.lines)
-    frame = Frame(title_of(fm), subject, notes, text=options.text)
+    frame = Frame(title_of(fm), subject, notes)
     picture = grid.picture(filters.colours[page.here], filters.tiles[page.here], frame, about(fm, None))
     return replace(picture, page=page.number, pages=page.pages)

@@ -43,7 +43,7 @@ def kernels(
     scale: Any = None,
     colors: Any = None,
     page: int = 0,
-    text: int = 1,
+    text: float | None = None,
     images: Any = None,
 ) -> Picture:
     """The filters of a convolution as numbered tiles: its weights, not what it gives for an image.
@@ -72,7 +72,8 @@ def kernels(
         colors: A name of the cmap catalogue, a colour map of matplotlib or a list of colours. By default viridis, or vik
             centred on 0 for values of both signs.
         page: Which page, counted from 0.
-        text: Size of letters and tiles, 1 (screen) to 4; 3 is for print at 300 dpi.
+        text: Size of letters and tiles, from 1 (screen) to 4; 3 is for print at 300 dpi. By default letters can be read where
+            the picture is shown 900 pixels wide.
         images: An image for the dry run, for models whose input isn't known.
 
     Raises:
@@ -192,6 +193,6 @@ def _draw_grid(view: View, numbers: Sequence[int]) -> Picture:
     what += page.text
     lines = (*caption(fm, rule, what), "above each tile: input channel → filter")
     marks = marks_of(codes[page.here])
-    frame = Frame(title_of(fm), lines[0], lines[1:], rule, marks, text=options.text, quantity=quantity(fm))
+    frame = Frame(title_of(fm), lines[0], lines[1:], rule, marks, quantity=quantity(fm))
     picture = grid.picture(codes[page.here], tiles[page.here], frame, about(fm, rule))
     return replace(picture, page=page.number, pages=page.pages)

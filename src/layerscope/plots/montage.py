@@ -41,7 +41,7 @@ def montage(
     colors: Any = None,
     clip: tuple[float, float] | None = None,
     page: int = 0,
-    text: int = 1,
+    text: float | None = None,
     layout: str | None = None,
 ) -> Picture:
     """The slices of one channel of a volume as numbered tiles, with one range and one colour bar for all.
@@ -67,7 +67,8 @@ def montage(
             centred on 0 for values of both signs.
         clip: Two percentiles, such as `(1, 99)`, to which the range is clipped.
         page: Which page, counted from 0.
-        text: Size of letters and tiles, 1 (screen) to 4; 3 is for print at 300 dpi.
+        text: Size of letters and tiles, from 1 (screen) to 4; 3 is for print at 300 dpi. By default letters can be read where
+            the picture is shown 900 pixels wide.
         layout: The axes of an array, such as `"bcdhw"`, where it isn't its library's convention.
 
     Raises:
@@ -109,7 +110,7 @@ def draw_montage(whole: FeatureMap, options: MontageOptions) -> Picture:
         volume = np.moveaxis(stack.one.values[0], "dhw".index(stack.axis), 0)
         pictures = rgb_colors(volume[shown], *rgb_limits(whole, options.clip))
         subject, *notes = caption(stack.one, None, what)
-        frame = Frame(title_of(stack.one), subject, (*notes, rgb_text(options.clip)), text=options.text)
+        frame = Frame(title_of(stack.one), subject, (*notes, rgb_text(options.clip)))
     else:
         rule = stack.scale(options)
         pictures = rule.codes(stack.planes[shown])
@@ -117,7 +118,7 @@ def draw_montage(whole: FeatureMap, options: MontageOptions) -> Picture:
         lines += Beyond.of(stack.planes, rule.limits).words(rule, options.clip)
         marks, reach = marks_of(pictures), reach_of(stack.planes)
         title, measured = title_of(stack.one), quantity(stack.one)
-        frame = Frame(title, lines[0], lines[1:], rule, marks, reach, options.text, measured)
+        frame = Frame(title, lines[0], lines[1:], rule, marks, reach, quantity=measured)
     facts = about(stack.one, frame.bar, axis=stack.axis, slices=shown)
     return replace(grid.picture(pictures, tiles, frame, facts), page=page.number, pages=page.pages)
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..picture.canvas import Canvas, Frame
 from ..picture.codes import OWN
-from ..picture.font import SMALL, font
+from ..picture.font import small
 from ..picture.palette import palette
 from ..picture.picture import Picture
 from ..picture.shapes import Cell
@@ -36,7 +36,7 @@ class Mosaic:
     """How tiles of `height` × `width` units lie: `zoom` pixels per unit, `columns` per row, at most `most` per page;
     `labels` is the width of the longest label.
 
-    Everything is `text` times as large as on a screen.
+    Letters are `text` times as large as on a screen.
     """
 
     height: int
@@ -45,37 +45,41 @@ class Mosaic:
     columns: int
     labels: int
     most: int
-    text: int = 1
+    text: float = 1
 
     @classmethod
     def fitting(cls, size: tuple[int, int], labels: Sequence[str], options: DrawOptions) -> Mosaic:
         """As large as fits a comfortable page, but never smaller than can be read; a tile for each of the `labels`."""
-        (height, width), text, columns, count = size, options.text, options.columns, len(labels)
-        longest = font(SMALL * text).widest(labels)
+        (height, width), text, columns, count = size, options.size, options.columns, len(labels)
+        longest = small(text).widest(labels)
         least = max(1, ceil(SMALLEST * text / max(size)))
         zooms = (
-            range(max(least, LARGEST * text // max(size)), least - 1, -1) if options.zoom is None else (options.zoom,)
+            range(max(least, int(LARGEST * text) // max(size)), least - 1, -1)
+            if options.zoom is None
+            else (options.zoom,)
         )
         for zoom in zooms:
             grid = cls(height, width, zoom, columns or 1, longest, 1, text)
-            across = columns or max(1, min(count, (COMFORTABLE * text + grid.space) // grid.pitch_x))
+            across = columns or max(1, min(count, (round(COMFORTABLE * text) + grid.space) // grid.pitch_x))
             if ceil(count / across) * grid.pitch_y <= COMFORTABLE * text:
                 break
+        text = options.letters(across * width * zoom)
+        grid = replace(grid, text=text, labels=small(text).widest(labels))
         rows = max(1, PAGE_PIXELS // (grid.pitch_y * grid.pitch_x * across))
         return replace(grid, columns=min(across, count), most=rows * across)
 
     @property
     def space(self) -> int:
-        return max(2 * self.text, min(8 * self.text, self.width * self.zoom // 16))
+        return max(round(2 * self.text), min(round(8 * self.text), self.width * self.zoom // 16))
 
     @property
     def above(self) -> int:
         """The rows of pixels that labels take."""
-        return font(SMALL * self.text).height if self.labels else 0
+        return small(self.text).height if self.labels else 0
 
     @property
     def pitch_x(self) -> int:
-        return max(self.width * self.zoom + self.space, self.labels + 8 * self.text)
+        return max(self.width * self.zoom + self.space, self.labels + round(8 * self.text))
 
     @property
     def pitch_y(self) -> int:
@@ -90,7 +94,7 @@ class Mosaic:
         wide = self.columns * self.pitch_x - (self.pitch_x - self.width * self.zoom if self.columns == 1 else 0)
         wide = max(wide, self.labels)
         last = rows * self.pitch_y - self.space
-        canvas = frame.around(last, wide, beside=(self.above, last))
+        canvas = replace(frame, text=self.text).around(last, wide, beside=(self.above, last))
         cells = []
         for index, (tile, label) in enumerate(zip(tiles, labels, strict=True)):
             x, y, across, high = self._box(canvas, index)

@@ -13,9 +13,10 @@ import numpy as np
 
 from ..arrays.ranges import checked_clip
 from ..channels.sort import check_sort
-from ..checks import flag, one_of, optional_whole, whole
+from ..checks import flag, one_of, optional_whole, real, whole
 from ..core.feature_map import FeatureMap
 from ..errors import BadOption, near
+from ..picture.font import readable_text
 from ..picture.palette import THEMES, as_colors
 from ..picture.scale import Scale
 from ..picture.scale_rules import make_scale
@@ -64,15 +65,14 @@ class DrawOptions:
     per_page: int | None = None
     zoom: int | None = None
     statistics: bool = False
-    text: int = 1
+    text: float | None = None
     theme: str = "light"
 
     def __post_init__(self) -> None:
         for name in ("columns", "zoom", "per_page"):
             self._set(name, optional_whole(name, getattr(self, name)))
-        self._set(
-            "text", whole("text", self.text, 1, LARGEST_TEXT, instead=": 1 is for a screen, 3 for print at 300 dpi")
-        )
+        if self.text is not None:
+            real("text", self.text, 1, LARGEST_TEXT, unit=": 1 is for a screen, 3 for print at 300 dpi")
         one_of("theme", self.theme, THEMES)
         for field in fields(self):
             if field.type == "bool":
@@ -100,6 +100,15 @@ class DrawOptions:
         if isinstance(options, cls):
             return options
         return cls(**{field.name: getattr(options, field.name) for field in fields(DrawOptions)})
+
+    @property
+    def size(self) -> float:
+        """How many times as large as on a screen tiles are to be: as letters, where their size was given."""
+        return 1.0 if self.text is None else self.text
+
+    def letters(self, width: int) -> float:
+        """How many times as large as on a screen the letters around a map of so many pixels are to be."""
+        return readable_text(width) if self.text is None else self.text
 
     def pick(self, fm: FeatureMap) -> tuple[FeatureMap, int]:
         """The map of the one image to draw, and the number of that image, counted from the first."""
@@ -144,7 +153,7 @@ class DrawOptions:
             if field.name not in known or _same(value, known[field.name].default) or _same(value, field.default):
                 continue
             words.append(f"{field.name}={_source(field.name, value)}")
-        themed = "" if "theme" in known or self.theme == "light" else f".{self.theme}()"
+        themed = "" if "theme" in known or self.theme == "light" else f".themed({self.theme!r})"
         return f"ls.{function}({', '.join(words)}){themed}"
 
 

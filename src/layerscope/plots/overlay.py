@@ -16,7 +16,7 @@ from ..errors import BadLayout, BadOption
 from ..picture.canvas import Canvas, Frame
 from ..picture.caption import about, caption, quantity, special, title_of
 from ..picture.codes import NAN, NEG_INF, POS_INF
-from ..picture.font import SMALL, font
+from ..picture.font import small
 from ..picture.numbers import reading
 from ..picture.palette import marks_of
 from ..picture.picture import Picture
@@ -62,7 +62,7 @@ def overlay(
     smooth: bool = False,
     contours: int | Sequence[float] | None = None,
     top: float | None = None,
-    text: int = 1,
+    text: float | None = None,
 ) -> Picture:
     """The map laid on the original photo, at the photo's own size, with its colour bar.
 
@@ -140,7 +140,7 @@ def beside(
     smooth: bool = False,
     contours: int | Sequence[float] | None = None,
     top: float | None = None,
-    text: int = 1,
+    text: float | None = None,
 ) -> Picture:
     """The photo, the map alone and the overlay in one picture, each at the photo's own size and in its geometry.
 
@@ -190,9 +190,11 @@ def draw_beside(whole: FeatureMap, options: OverlayOptions) -> Picture:
     """Photo, map and overlay of one image of a map."""
     sketch = _Sketch.of(whole, options)
     height, width = sketch.grid.size
-    letters = font(SMALL * options.text)
-    # A panorama reads better in rows.
-    down, across = (height + letters.height + GAP_BETWEEN, 0) if width > 2 * height else (0, width + GAP_BETWEEN)
+    in_rows = width > 2 * height  # a panorama reads better so
+    sketch = replace(sketch, text=options.letters(width if in_rows else 3 * width))
+    letters = small(sketch.text)
+    gap = round(GAP_BETWEEN * sketch.text)
+    down, across = (height + letters.height + gap, 0) if in_rows else (0, width + gap)
     size = 2 * down + height + letters.height, 2 * across + width
     canvas = sketch.canvas(*size, beside=(letters.height, letters.height + height))
     parts = (("photo", None), ("map", sketch.paint.alone()), ("overlay", sketch.paint))
@@ -220,7 +222,7 @@ class _Sketch:
     grid: PhotoGrid
     paint: Paint
     lines: tuple[str, ...]
-    text: int
+    text: float
 
     @classmethod
     def of(cls, whole: FeatureMap, options: OverlayOptions) -> _Sketch:
@@ -231,7 +233,7 @@ class _Sketch:
         assert one.photos is not None
         grid = PhotoGrid(one.photos[0].shape[:2], one.unit_grid())
         paint = _rgb_paint(whole, one, options) if is_rgb(whole) else _scaled_paint(whole, one, options)
-        return cls(one, image, grid, paint, _lines(one, grid, paint, options), options.text)
+        return cls(one, image, grid, paint, _lines(one, grid, paint, options), options.letters(grid.size[1]))
 
     @property
     def photo(self) -> np.ndarray:

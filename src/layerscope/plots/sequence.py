@@ -14,7 +14,7 @@ from ..picture.canvas import Canvas, Frame
 from ..picture.caption import about, quantity, title_of
 from ..picture.codes import INK_MIDDLE
 from ..picture.colorbar import round_numbers
-from ..picture.font import SMALL, font
+from ..picture.font import small
 from ..picture.numbers import number
 from ..picture.palette import marks_of
 from ..picture.picture import Picture
@@ -109,16 +109,17 @@ class Window:
 
 def draw_sequence(rows: Rows, table: np.ndarray, options: StripOptions) -> Picture:
     """One row per channel of a table `[channel, position]`, positions to the right."""
-    one, rule, text = rows.one, rows.rule, options.text
+    one, rule, size = rows.one, rows.rule, options.size
     window = Window.of_table(table, options)
     order = list(enumerate(rows.indices))[:: -1 if options.flip else 1]
     codes = np.stack([rule.codes(window.values[row], 0, index) for row, index in order])
     channels, columns = codes.shape
-    zoom = text * max(1, min(16, WIDE // columns, TALL // channels))
-    tall = max(zoom, text * min(ROW, TALL // channels))
-    letters = font(SMALL * text)
-    left = letters.width(str(max(one.channels))) + 8 * text
-    ticks = _ticks(window, options, zoom)
+    zoom = max(1, round(size * max(1, min(16, WIDE // columns, TALL // channels))))
+    tall = max(zoom, round(size * min(ROW, TALL // channels)))
+    text = options.letters(columns * zoom)
+    letters = small(text)
+    left = letters.width(str(max(one.channels))) + round(8 * text)
+    ticks = _ticks(window, options.step, zoom, text)
     reaches = [x + (letters.width(label) + 1) // 2 for x, label in ticks]
     width = max(columns * zoom, letters.width(options.axis), *reaches)
     height = channels * tall
@@ -126,13 +127,13 @@ def draw_sequence(rows: Rows, table: np.ndarray, options: StripOptions) -> Pictu
     lines = (*rows.lines, window.describe(options))
     marks, reach = marks_of(codes), reach_of(one.values)
     frame = Frame(title_of(one), lines[0], lines[1:], bar, marks, reach, text, quantity(one))
-    canvas = frame.around(height + 6 * text + 2 * letters.height, left + width, beside=(0, height))
+    canvas = frame.around(height + round(6 * text) + 2 * letters.height, left + width, beside=(0, height))
     numbers = [one.channels[index] for _, index in order]
     write_row_numbers(canvas, numbers, tall, top=0, height=height)
     canvas.body[:height, left : left + columns * zoom] = codes.repeat(tall, 0).repeat(zoom, 1)
-    below = height + 5 * text
+    below = height + round(5 * text)
     for x, label in ticks:
-        canvas.fill(left + x, height, text, below - height, color=INK_MIDDLE)
+        canvas.fill(left + x, height, round(text), below - height, color=INK_MIDDLE)
         canvas.write(max(0, left + x - letters.width(label) // 2), below, label, muted=True)
     canvas.write(left, below + letters.height, options.axis, muted=True)
     cells = tuple(
@@ -143,14 +144,14 @@ def draw_sequence(rows: Rows, table: np.ndarray, options: StripOptions) -> Pictu
     return canvas.picture(cells, rule, facts, page=window.page.number, pages=window.page.pages, zoom=zoom, tall=tall)
 
 
-def _ticks(window: Window, options: StripOptions, zoom: int) -> list[tuple[int, str]]:
+def _ticks(window: Window, step: float, zoom: int, text: float) -> list[tuple[int, str]]:
     """(x, text) of round numbers that lie on positions, at the middle of their column, none touching another."""
-    step, letters = options.step, font(SMALL * options.text)
+    letters = small(text)
     low, high = window.first * step, window.last * step
     wide = window.values.shape[1] * zoom
     ticks: list[tuple[int, str]] = []
     taken = -WIDE
-    values = round_numbers(low, high, max(2, min(10, wide // (80 * options.text)))) if high > low else [low]
+    values = round_numbers(low, high, max(2, min(10, int(wide / (80 * text))))) if high > low else [low]
     for value in values:
         position = round(value / step)
         # A round number between two positions would stand at neither.

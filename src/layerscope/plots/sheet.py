@@ -42,7 +42,7 @@ def sheet(
     per_page: int | None = None,
     zoom: int | None = None,
     statistics: bool = False,
-    text: int = 1,
+    text: float | None = None,
     theme: str = "light",
     layout: str | None = None,
     grid: Sequence[int] | None = None,
@@ -74,8 +74,9 @@ def sheet(
         per_page: Tiles per page; by default as many as fit.
         zoom: Picture pixels per unit of the map, in either direction.
         statistics: Whether to print mean and share of zeros below each tile.
-        text: Size of letters and tiles, 1 (screen) to 4; 3 is for print at 300 dpi.
-        theme: `"light"` or `"dark"` paper.
+        text: Size of letters and tiles, from 1 (screen) to 4; 3 is for print at 300 dpi. By default letters can be read where
+            the picture is shown 900 pixels wide.
+        theme: `"light"`, `"dark"` or `"transparent"` paper.
         layout: The axes of an array, such as `"bchw"`; by default its library's convention.
         grid: (rows, columns) of the tokens of a layout such as `"bnc"`.
 
@@ -117,7 +118,7 @@ def pages(
     per_page: int | None = None,
     zoom: int | None = None,
     statistics: bool = False,
-    text: int = 1,
+    text: float | None = None,
     theme: str = "light",
     layout: str | None = None,
     grid: Sequence[int] | None = None,
@@ -143,7 +144,7 @@ def pages(
         zoom: Picture pixels per unit of the map.
         statistics: Whether to print mean and share of zeros below each tile.
         text: Size of letters and tiles, 1 to 4.
-        theme: `"light"` or `"dark"` paper.
+        theme: `"light"`, `"dark"` or `"transparent"` paper.
         layout: The axes of an array.
         grid: (rows, columns) of the tokens of a layout such as `"bnc"`.
 

@@ -52,7 +52,7 @@ def compose(one: FeatureMap, layout: SheetLayout, rule: Scale, lines: tuple[str,
     size = rows * pitch_y, grid.columns * grid.pitch
     reach = (float(tiles.extent[:, 0].min()), float(tiles.extent[:, 1].max()))
     bar = rule if rule.single else None
-    frame = Frame(title_of(one), lines[0], lines[1:], bar, tiles.marks, reach, grid.text, quantity(one))
+    frame = Frame(title_of(one), lines[0], lines[1:], bar, tiles.marks, reach, grid.caption, quantity(one))
     canvas = frame.around(*size, beside=(layout.above, (rows - 1) * pitch_y + layout.bottom))
     body = canvas.body
     # A view [row, column, y, x] of the tiles' slots: everything is written straight into the picture.

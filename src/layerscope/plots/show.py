@@ -53,7 +53,7 @@ def show(
     per_page: int | None = None,
     zoom: int | None = None,
     statistics: bool = False,
-    text: int = 1,
+    text: float | None = None,
     theme: str = "light",
     weights: str | os.PathLike[str] | None = None,
     preprocess: Any = "auto",
@@ -94,8 +94,9 @@ def show(
         per_page: Tiles per page; by default as many as fit.
         zoom: Picture pixels per unit of the map.
         statistics: Whether to print mean and share of zeros below each tile.
-        text: Size of letters and tiles, 1 (screen) to 4; 3 is for print at 300 dpi.
-        theme: `"light"` or `"dark"` paper.
+        text: Size of letters and tiles, from 1 (screen) to 4; 3 is for print at 300 dpi. By default letters can be read where
+            the picture is shown 900 pixels wide.
+        theme: `"light"`, `"dark"` or `"transparent"` paper.
         weights: As for `open`, like all that follow; not used where `model` is a `Scope`.
         preprocess: How the image becomes the model's input.
         size: The model's input size, `(height, width)`, one number or `"224x224"`, where the model doesn't fix it.

@@ -16,7 +16,7 @@ from ..core.feature_map import FeatureMap, as_map
 from ..errors import BadLayout
 from ..picture.canvas import Frame
 from ..picture.caption import about, caption, channel_word, quantity, title_of
-from ..picture.font import SMALL, font
+from ..picture.font import small
 from ..picture.palette import marks_of
 from ..picture.picture import Picture
 from ..picture.scale import Scale
@@ -42,7 +42,7 @@ def strip(
     flip: bool = False,
     pool: str | None = None,
     page: int = 0,
-    text: int = 1,
+    text: float | None = None,
     layout: str | None = None,
 ) -> Picture:
     """A dense layer or a sequence of one image as a strip.
@@ -130,9 +130,10 @@ def _codes(table: np.ndarray, rule: Scale, indices: Sequence[int]) -> np.ndarray
 
 def _draw_cells(rows: Rows, codes: np.ndarray, names: Sequence[str], options: StripOptions) -> Picture:
     """Cells in rows, each headed by the number of its first channel; for prefix tokens a block each, below its name."""
-    one, rule, text = rows.one, rows.rule, options.text
-    layout = _CellLayout.of(len(rows.indices), one, bool(names), text)
-    wide = max(layout.columns * layout.pitch, font(SMALL * text).widest(names))
+    one, rule = rows.one, rows.rule
+    layout = _CellLayout.of(len(rows.indices), one, names, options)
+    text = layout.text
+    wide = max(layout.columns * layout.pitch, small(text).widest(names))
     size = codes.shape[1] * layout.block - layout.between, layout.left + wide
     bar = rule if rule.single else None
     marks, reach = marks_of(codes), reach_of(one.values)
@@ -163,17 +164,19 @@ class _CellLayout:
     left: int
     above: int
     between: int
+    text: float
 
     @classmethod
-    def of(cls, count: int, one: FeatureMap, named: bool, text: int) -> _CellLayout:
-        letters = font(SMALL * text)
+    def of(cls, count: int, one: FeatureMap, names: Sequence[str], options: StripOptions) -> _CellLayout:
         columns = min(count, 64 if count <= 1024 else 128 if count <= 4096 else 256)
-        zoom = text * max(3, min(24, WIDE // columns))
-        pitch = zoom + text if zoom >= 6 * text else zoom
+        zoom = round(options.size * max(3, min(24, WIDE // columns)))
+        pitch = zoom + round(options.size) if zoom >= 6 * options.size else zoom
+        text = options.letters(columns * pitch)
+        letters = small(text)
         rows = ceil(count / columns)
         tall = max(pitch, letters.height) if rows <= 16 else pitch
-        left = letters.width(str(max(one.channels))) + 8 * text
-        return cls(columns, rows, zoom, pitch, tall, left, letters.height if named else 0, 6 * text)
+        left = letters.width(str(max(one.channels))) + round(8 * text)
+        return cls(columns, rows, zoom, pitch, tall, left, letters.height if names else 0, round(6 * text), text)
 
     @property
     def block(self) -> int:

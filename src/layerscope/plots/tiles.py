@@ -14,7 +14,7 @@ from ..core.feature_map import FeatureMap
 from ..core.note import Note
 from ..picture.codes import ABOVE, BELOW, CONSTANT, INK_MIDDLE, NAN, NEG_INF, POS_INF
 from ..picture.drawing import TileLabels
-from ..picture.font import SMALL, Font, font
+from ..picture.font import SMALL, Font, font, small
 from ..picture.numbers import number, short_span
 from ..picture.palette import MARKS
 from ..picture.scale import Scale
@@ -24,6 +24,9 @@ from ..surface import by_surface
 from .options import DrawOptions
 
 PAGE_PIXELS = 16_000_000
+
+# Rows of pixels that title and notes take, about, in letters as on a screen; a page has room for these besides its tiles.
+AROUND = 200
 
 # Tiles of a few channels are made large enough to read, those of hundreds only large enough to see.
 FEW, SMALLEST_OF_FEW, SMALLEST = 256, 72, 28
@@ -52,7 +55,7 @@ class Below:
         for row, words in enumerate(self.lines):
             _write_lines(spaced, words, grid, top=top + row * high)
         return [
-            TileLabels(words, 0, grid.tile_height + row * high, SMALL * grid.text, INK_MIDDLE)
+            TileLabels(words, 0, grid.tile_height + row * high, grid.letters.size, INK_MIDDLE)
             for row, words in enumerate(self.lines)
         ]
 
@@ -61,8 +64,8 @@ class Below:
 class Grid:
     """How the tiles lie: the map's own size, the zoom, how many columns, how many tiles at most on a page.
 
-    `number` is the width of the widest channel number, `text` the size of the letters, `least` the width that what stands
-    below a tile needs.
+    `number` is the width of the widest channel number, `text` the size of its letters, `least` the width that what stands
+    below a tile needs, `caption` the size of the letters around the sheet.
     """
 
     height: int
@@ -71,8 +74,9 @@ class Grid:
     columns: int
     most: int
     number: int
-    text: int = 1
+    text: float = 1
     least: int = 0
+    caption: float = 1
 
     @classmethod
     def fitting(
@@ -85,24 +89,33 @@ class Grid:
         below: Below | None = None,
     ) -> Grid:
         """The grid of `count` tiles for maps of a size, large enough to be read."""
-        text, columns, zoom = options.text, options.columns, options.zoom
+        scale, columns, zoom = options.size, options.columns, options.zoom
         height, width = size
-        letters = font(SMALL * text)
-        lines = len(below.lines) if below else 0
-        least = max(map(letters.widest, below.lines)) + 8 * text if below else 0
-        smallest = max((SMALLEST_OF_FEW if count <= FEW else SMALLEST) * text, least * max(size) // width)
-        columns = min(columns or even_columns(count, height / width), count)
-        larger = min(COMFORTABLE_WIDTH * text // (columns * width), LARGEST_TILE * text // max(size))
+        least = _least(below, scale)
+        smallest = max((SMALLEST_OF_FEW if count <= FEW else SMALLEST) * scale, least * max(size) // width)
+        # Where a page can't hold them all in their least size, they keep it, and each page is about square.
+        held = max(1, int(PAGE_PIXELS // ((max(height, smallest) + 2 * font(SMALL).height) * max(width, smallest))))
+        columns = min(columns or even_columns(min(count, held), height / width), count)
+        larger = min(int(COMFORTABLE_WIDTH * scale) // (columns * width), int(LARGEST_TILE * scale) // max(size))
+        larger = larger if count <= held else 1
         zoom = zoom or max(1, ceil(smallest / max(size)), larger)
-        number = font(SMALL * text, bold=True).width(str(max(channels)))
-        wide = max(width * zoom, number, least) + 5 * text
-        cell = (height * zoom + (2 + lines) * letters.height + 4 * text) * wide
-        rows = max(1, PAGE_PIXELS // (cell * columns))
-        return cls(height, width, zoom, columns, rows * columns, number, text, least)
+        caption = options.letters(columns * width * zoom)
+        number = font(SMALL, bold=True).width(str(max(channels)))
+        # Numbers that grow with the picture don't push its tiles apart.
+        fitting = SMALL * width * zoom // (number + 5) / SMALL
+        text = max(1.0, min(caption, fitting)) if options.text is None else options.text
+        letters = small(text)
+        number, least = font(letters.size, bold=True).width(str(max(channels))), _least(below, text)
+        lines = len(below.lines) if below else 0
+        wide = max(width * zoom, number, least) + round(5 * text)
+        cell = (height * zoom + (2 + lines) * letters.height + round(4 * text)) * wide
+        around = round(AROUND * (caption - 1)) * wide * columns
+        rows = max(1, (PAGE_PIXELS - around) // (cell * columns))
+        return cls(height, width, zoom, columns, rows * columns, number, text, least, caption)
 
     @property
     def letters(self) -> Font:
-        return font(SMALL * self.text)
+        return small(self.text)
 
     @property
     def tile_width(self) -> int:
@@ -115,11 +128,16 @@ class Grid:
     @property
     def space(self) -> int:
         """Bare pixels between two tiles; enough that a range doesn't run into the next number."""
-        return max(2 * self.text, min(8 * self.text, self.tile_width // 16))
+        return max(round(2 * self.text), min(round(8 * self.text), self.tile_width // 16))
 
     @property
     def pitch(self) -> int:
-        return max(self.tile_width + self.space, self.number + 5 * self.text, self.least)
+        return max(self.tile_width + self.space, self.number + round(5 * self.text), self.least)
+
+
+def _least(below: Below | None, text: float) -> int:
+    """The width that what stands below a tile needs, with a gap."""
+    return max(map(small(text).widest, below.lines)) + round(8 * text) if below else 0
 
 
 @dataclass(frozen=True)
@@ -224,9 +242,9 @@ class Labels:
         """Write them into `[row, column, y, x]`, the slots of the tiles with all that is around them."""
         letters = grid.letters
         spare = spaced.shape[0] * grid.columns - len(self.numbers)
-        codes = _number_codes(self.numbers, grid.number, spare, grid.text)
+        codes = _number_codes(self.numbers, grid.number, spare, letters.size)
         spaced[:, :, : letters.height, : codes.shape[-1]] = codes.reshape(*spaced.shape[:2], letters.height, -1)
-        size = SMALL * grid.text
+        size = letters.size
         labels = [TileLabels(self.numbers, 0, -self.lines * letters.height, size, bold=True)]
         if self.words is not None:
             right = grid.tile_width if self.lines == 1 else None
@@ -246,9 +264,9 @@ def _write_lines(spaced: np.ndarray, words: Sequence[str], grid: Grid, *, top: i
 
 
 @lru_cache(maxsize=16)
-def _number_codes(numbers: tuple[str, ...], width: int, spare: int, text: int) -> np.ndarray:
+def _number_codes(numbers: tuple[str, ...], width: int, spare: int, size: int) -> np.ndarray:
     """The channel numbers as codes, `[tile, y, x]`. Kept, since one sheet after another has the same."""
-    return font(SMALL * text, bold=True).lines((*numbers, *("",) * spare), width)
+    return font(size, bold=True).lines((*numbers, *("",) * spare), width)
 
 
 def even_columns(count: int, aspect: float) -> int:

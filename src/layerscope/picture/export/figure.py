@@ -37,7 +37,7 @@ def figure_of(picture: Picture, dpi: float = 100) -> Figure:
     _require_matplotlib()
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(picture.width / dpi, picture.height / dpi), dpi=dpi, facecolor=_color(picture, GAP))
+    figure = Figure(figsize=(picture.width / dpi, picture.height / dpi), dpi=dpi, facecolor=_paper(picture))
     # Several images of one axes would be resampled into one in a PDF.
     figure.suppressComposite = True
     page = _Page(figure, picture, dpi)
@@ -258,6 +258,10 @@ def _set_ticks(bar: Any, scale: Scale, ticks: list[tuple[float, str]]) -> None:
         bar.set_ticks([value for value, _ in ticks], labels=[label for _, label in ticks])
     bar.minorticks_off()
     bar.outline.set_visible(False)
+
+
+def _paper(picture: Picture) -> Any:
+    return "none" if picture.theme == "transparent" else _color(picture, GAP)
 
 
 def _color(source: Picture | Scale, code: int) -> tuple[float, float, float]:

@@ -15,6 +15,7 @@ from .. import png
 from ..codes import GAP
 from ..font import font
 from ..numbers import number
+from ..palette import see_through
 from ..shapes import Box, Cell, Text
 from .rasters import Raster, rasters
 
@@ -37,14 +38,16 @@ def svg(picture: Picture) -> str:
         f' viewBox="0 0 {width} {height}" role="img" aria-label={quoteattr(printable(picture.title))}>',
         _element("title", picture.title),
         _element("desc", picture.alt()),
-        f'<rect width="{width}" height="{height}" fill="{_hex(colors[GAP])}"/>',
     ]
+    if picture.theme != "transparent":
+        lines.append(f'<rect width="{width}" height="{height}" fill="{_hex(colors[GAP])}"/>')
     if drawing is not None:
         ramps = (*drawing.ramps, *((drawing.bar.ramp,) if drawing.bar else ()))
         boxes = (*drawing.patches(), *(box for ramp in ramps for box in ramp.boxes()))
         ticks = drawing.bar.ticks if drawing.bar else ()
         lines += ['<g shape-rendering="crispEdges">', *_boxes((*boxes, *ticks), colors), "</g>"]
-    lines += [_image(raster, colors) for raster in rasters(picture)]
+    table = see_through(colors) if picture.theme == "transparent" else colors
+    lines += [_image(raster, table) for raster in rasters(picture)]
     if drawing is not None:
         texts = (*picture.texts, *(drawing.bar.labels if drawing.bar else ()))
         lines += [

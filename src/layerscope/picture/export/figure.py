@@ -182,7 +182,8 @@ class _Page:
         kept = {label.text for label in drawn.labels}
         _set_ticks(bar, scale, [(value, text) for value, text in bar_ticks(scale) if text in kept])
         point = float(self.picture.text) * self.point
-        bar.ax.tick_params(length=4 * point, pad=2 * point, labelsize=SMALL * point, width=point)
+        ink = _color(self.picture, INK)
+        bar.ax.tick_params(length=4 * point, pad=2 * point, labelsize=SMALL * point, width=point, color=ink)
         for label in bar.ax.get_yticklabels():
             label.set_fontproperties(_properties(label.get_text(), SMALL * point))
             label.set_color(_color(self.picture, INK))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..core.layer import Layer
+from ..core.record import at_once
 
 Target = int | Callable[[Any], Any]  # a class index, or a function of the model's output
 Change = Callable[[np.ndarray], np.ndarray]  # what a layer returns -> the value passed on
@@ -33,6 +34,7 @@ class SteadyLayers(list[Layer]):
         self.for_any_number = for_any_number
 
 
+@at_once
 @dataclass(frozen=True)
 class Captured:
     """What one call of a layer produced, as a copy on the host.

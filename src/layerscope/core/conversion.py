@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import BadLayout, BadOption, one_line
 from .note import Note
 
+FLOAT32 = np.dtype(np.float32)
 MOST_NAMED = 12
 
 
@@ -89,7 +90,7 @@ def as_numpy(array: Any) -> np.ndarray:
 
 def as_float32(values: np.ndarray) -> tuple[np.ndarray, tuple[Note, ...]]:
     """`values` as float32, with a note where that loses something. No copy where they are float32 already."""
-    if values.dtype == np.float32:
+    if values.dtype == FLOAT32:
         return values, ()
     if values.dtype.kind == "c":
         return np.abs(values).astype(np.float32), (Note("magnitude", f"magnitude of {values.dtype} values"),)

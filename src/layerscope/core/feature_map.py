@@ -22,6 +22,7 @@ from .note import Note
 from .numbers import Numbers
 from .origin import Origin
 from .placement import Placement
+from .record import at_once
 from .tokens import lay_on_grid
 from .unit_grid import UnitGrid, grid_of
 
@@ -37,6 +38,7 @@ POOLS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
+@at_once
 @dataclass(frozen=True, eq=False)
 class FeatureMap(Numbers):
     """What a layer produced for some images: float32 values `[image, *spatial, channel]` and what they are.

@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import BackendMissing, BadLayout
 from ..safe_text import counted
 from . import axes as _axes
+from .conversion import FLOAT32
 from .layer import Layer
 from .tables import csv_line, csv_text
 from .tables import pandas as import_pandas
@@ -34,17 +35,14 @@ class Numbers:
     channels: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        if self.values.ndim < 2 or self.values.dtype != np.float32:
-            raise BadLayout(
-                f"a feature map is float32 [image, *spatial, channel]; this is {self.values.dtype} {self.values.shape}"
-            )
-        if len(self.ids) != self.values.shape[0] or len(self.channels) != self.values.shape[-1]:
-            raise BadLayout(
-                f"{counted(len(self.ids), 'id')} and {counted(len(self.channels), 'channel number')} for values "
-                f"of shape {self.values.shape}"
-            )
+        shape, dtype = self.values.shape, self.values.dtype
+        if len(shape) < 2 or dtype != FLOAT32:
+            raise BadLayout(f"a feature map is float32 [image, *spatial, channel]; this is {dtype} {shape}")
+        if len(self.ids) != shape[0] or len(self.channels) != shape[-1]:
+            held = f"{counted(len(self.ids), 'id')} and {counted(len(self.channels), 'channel number')}"
+            raise BadLayout(f"{held} for values of shape {shape}")
         view = self.values.view()
-        view.flags.writeable = False
+        view.setflags(write=False)
         object.__setattr__(self, "values", view)
 
     @property

@@ -16,6 +16,7 @@ from ..backends.protocol import Head
 from ..core.feature_map import FeatureMap
 from ..core.layer import split_call
 from ..core.layer_table import LayerTable
+from ..core.record import at_once
 from ..errors import BadOption, LayerscopeError
 from ..inputs.photo import as_array
 from .attempt import run_batch
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 Change = Callable[[np.ndarray], np.ndarray]
 
 
+@at_once
 @dataclass(frozen=True, eq=False)
 class Rerun:
     """The `feature_map.Origin` of a capture's maps. `batches` are the model input, `target` the capture's own."""

@@ -148,6 +148,12 @@ class Run:
     joined: frozenset[str] = frozenset()
     mixed: frozenset[str] = frozenset()
 
+    @cached_property
+    def as_stated(self) -> bool:
+        """Whether each layer gave the very shape that its table states, as nearly all do."""
+        stated = self.request.layers
+        return all(captured.values.shape == stated[path].shape for path, captured in self.captured.items())
+
 
 @contextmanager
 def forward_pass(scope: Scope, array: Any) -> Iterator[None]:

@@ -19,9 +19,19 @@ SEAM = f"{PACKAGE / 'scope'}/"
 def call_model(function: Callable[..., Value], /, *args: Any, **kwargs: Any) -> Value:
     """What `function`, code of the model or of its framework, returns: an error that comes out of it is the model's.
 
-    Whoever runs a model, or passes on a call that the model makes, does it through here.
+    Whoever runs a model, or passes on a call that the model makes, does it through here, or in a function marked by `passing`.
     """
     return function(*args, **kwargs)
+
+
+PASSING = {call_model.__code__}
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def passing(function: Function) -> Function:
+    """Mark a function that only passes on a call of the model's, as often as a model has layers: its errors are the model's."""
+    PASSING.add(function.__code__)
+    return function
 
 
 def own_fault(error: BaseException) -> tuple[str, int] | None:
@@ -44,7 +54,7 @@ def own_fault(error: BaseException) -> tuple[str, int] | None:
         trace = trace.tb_next
     if place is not None:
         file = place[0].f_code.co_filename
-        if place[0].f_code is not call_model.__code__ and not (inner and file.startswith(SEAM)):
+        if place[0].f_code not in PASSING and not (inner and file.startswith(SEAM)):
             return file.removeprefix(OWN), place[1]
     return None if error.__cause__ is None else own_fault(error.__cause__)
 

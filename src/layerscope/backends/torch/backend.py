@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.nn.parameter import UninitializedParameter, is_lazy
 
 from ...errors import ModelNotReadable
 from ..common.backend import RoleBackend, Verbs
@@ -19,10 +18,8 @@ from .load import load, load_weights
 from .model import unwrap
 from .table import layers
 from .target import scores
-from .tree import settings_of, weights_of
+from .tree import settings_of
 from .weights import head, kernel
-
-PLAIN = frozenset({torch.nn.Parameter})
 
 
 class TorchBackend(RoleBackend[torch.nn.Module]):
@@ -62,12 +59,6 @@ class TorchBackend(RoleBackend[torch.nn.Module]):
             raise ModelNotReadable(
                 "this is a TorchScript module, whose layers can't be watched: give the original nn.Module, or export "
                 "it again with torch.export.save (.pt2)"
-            )
-        weights = weights_of(model)
-        if not PLAIN.issuperset(map(type, weights)) and any(map(is_lazy, weights)):
-            lazy = [name for name, tensor in model.named_parameters() if isinstance(tensor, UninitializedParameter)]
-            raise ModelNotReadable(
-                f"{', '.join(lazy[:3])}: weights of lazy modules have no size yet; run the model once on your own batch"
             )
         module: torch.nn.Module = model
         return module

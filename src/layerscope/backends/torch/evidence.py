@@ -12,7 +12,8 @@ from ...core.placement import Size
 from ..common.facts import FirstShape, NormSearch, compare, names_in_code, recipe_of_scaling, resizes_by_itself
 from ..common.run import until_stopped
 from ..protocol import Evidence, Input
-from .isolation import hooked, run_replica
+from .hooks import hooked
+from .isolation import run_replica
 from .model import forward
 from .outputs import as_captured
 from .tree import named_modules_of

@@ -19,11 +19,12 @@ from ..protocol import Facts, Input
 from . import hub
 from .evidence import own_scaling, resizes
 from .outputs import as_captured
-from .tree import modules_of, named_modules_of
+from .tree import check_weights, modules_of, named_modules_of, weights_of
 
 
 def facts(model: nn.Module) -> Facts:
     """Name, input, weights digest, and the preprocessing that a timm model carries with it."""
+    check_weights(model, weights_of(model))
     hf = hub.hf_model(model)
     recipe = _timm_recipe(model) if hf is None else hub.recipe(hf)
     size = (_size_of_transformer(model) if hf is None else hub.image_size(hf)) or (recipe["size"] if recipe else None)
@@ -64,6 +65,7 @@ def digest(model: nn.Module) -> str:
     known = SAMPLED.get(model)
     if known is not None and known.is_of(model):
         return known.digest
+    check_weights(model, weights_of(model))
     result = sampled_digest(_weights(model))
     sampled = Sampled.of(model, result)
     if sampled is not None:
@@ -121,7 +123,7 @@ def _keys_and_tensors(model: nn.Module) -> tuple[list[str], list[torch.Tensor]]:
 
 
 def _places(tensors: Sequence[torch.Tensor]) -> list[Any]:
-    return [(tensor.data_ptr(), tensor.shape) for tensor in tensors]
+    return [*map(torch.Tensor.data_ptr, tensors), *(tensor.shape for tensor in tensors)]
 
 
 def _values(groups: Sequence[Sequence[np.ndarray]]) -> list[bytes]:

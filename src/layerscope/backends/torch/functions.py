@@ -12,7 +12,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode, resolve_name
 
 from ..common.fault import call_model
-from .isolation import add_watch
+from .hooks import add_watch
 from .keeping import PAST_COUNT, Ask
 
 # They make, move or describe tensors; what a person would look at comes out of other functions.
@@ -47,9 +47,12 @@ class ModuleWatch(TorchFunctionMode):
         self.running: list[tuple[str, nn.Module, dict[str, int]]] = []
 
     def register_hooks(
-        self, model: nn.Module, entered: Callable[[str, nn.Module, Any], None] | None = None
+        self, model: nn.Module, entered: Callable[[str, nn.Module, Any], None] | None = None, *, unseen: bool = False
     ) -> list[Any]:
-        """Handles of the hooks by which it knows the module that is running; `entered` is called as each begins."""
+        """Handles of the hooks by which it knows the module that is running; `entered` is called as each begins.
+
+        `unseen`: as for `add_hook`.
+        """
         handles: list[Any] = []
         names: dict[int, str] = {}
 
@@ -66,7 +69,7 @@ class ModuleWatch(TorchFunctionMode):
             if isinstance(module, torch.jit.ScriptModule):
                 continue  # one that takes no hooks, and calls nothing that could be seen
             names[id(module)] = name
-            handles += add_watch(module, enter, leave)
+            handles += add_watch(module, enter, leave, unseen=unseen)
         return handles
 
 

@@ -18,51 +18,11 @@ from ...memory import rarely_collected
 from ..common.fault import call_model
 from ..common.run import EAGERLY, TensorMap, identities, others_inside
 from .replica import replicate
-from .tree import modules_of, weights_of
+from .tree import check_weights, modules_of, weights_of
 from .values import is_strided
 from .writes import WriteGuard, WritesWeights
 
 Value = TypeVar("Value")
-
-
-@contextmanager
-def hooked() -> Iterator[list[Any]]:
-    """A list for the handles of hooks on a replica: removing them lets it go at once, as they lead back to it."""
-    handles: list[Any] = []
-    try:
-        yield handles
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-class Handle(NamedTuple):
-    """A hook on a module of a replica, to be removed."""
-
-    hooks: dict[Any, Any]
-    key: Any
-
-    def remove(self) -> None:
-        self.hooks.pop(self.key, None)
-
-
-def add_hook(module: torch.nn.Module, hook: Callable[..., Any]) -> Handle:
-    """`register_forward_hook` at a third of its cost, also on modules of TorchScript, which refuse it but run from Python."""
-    key = object()
-    hooks: Any = module._forward_hooks
-    hooks[key] = hook
-    return Handle(hooks, key)
-
-
-def add_watch(module: torch.nn.Module, enter: Callable[..., None], leave: Callable[..., None]) -> list[Handle]:
-    """Hooks around a module: `enter` before all others, `leave` after all others, also where the module fails."""
-    pre: Any = module._forward_pre_hooks
-    left = add_hook(module, leave)
-    always: Any = module._forward_hooks_always_called
-    always[left.key] = True
-    pre[left.key] = enter
-    pre.move_to_end(left.key, last=False)
-    return [Handle(pre, left.key), left, Handle(always, left.key)]
 
 
 # Models whose weights changed during a run: trained in another thread, or written to by their own forward.
@@ -110,6 +70,7 @@ def run_replica(
                 return run(replica)
 
         weights = weights_of(model)
+        check_weights(model, weights)
         devices = sorted({weight.device.index for weight in weights if weight.is_cuda})
         if not (WRITING.get(model) or CHANGING.get(model)):
             shared = _on_shared_weights(model, evaluated, weights, to_the_end=to_the_end)
@@ -218,11 +179,14 @@ def _versions(
     return Versions(weights, state, shared)
 
 
+VERSION_OF = torch.Tensor._version.__get__
+
+
 def _counts(weights: Sequence[torch.Tensor]) -> list[Any]:
     """What changes with a write to each weight, and where its memory is."""
     if {torch.nn.Parameter}.issuperset(map(type, weights)):
         with suppress(RuntimeError, NotImplementedError):  # one without a count, or without memory
-            return [(weight._version, weight.data_ptr()) for weight in weights]
+            return [*map(VERSION_OF, weights), *map(torch.Tensor.data_ptr, weights)]
     # A weight made in inference mode keeps no count.
     return [
         (0 if weight.is_inference() else weight._version, weight.data_ptr() if is_strided(weight) else 0)

@@ -63,9 +63,14 @@ def is_plain(tensor: torch.Tensor) -> bool:
     )
 
 
+FEW = 1 << 14  # numbers
+
+
 def plain_copy(tensor: torch.Tensor) -> Captured:
     """A copy of what `is_plain`."""
-    return Captured((tensor.detach() if tensor.requires_grad else tensor).clone().numpy(), None, "float32")
+    own = tensor.detach() if tensor.requires_grad else tensor
+    # Of few numbers numpy makes one in half the time; torch uses all threads for many.
+    return Captured(own.numpy().copy("K") if own.numel() <= FEW else own.clone().numpy(), None, "float32")
 
 
 def as_captured(value: torch.Tensor, pick: Pick | None = None) -> Captured:

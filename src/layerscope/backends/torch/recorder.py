@@ -19,9 +19,10 @@ from ..common.run import Stop, until_stopped
 from ..protocol import Captured, Pick
 from . import attention
 from .functions import FUNCTION, FunctionWatch, ModuleWatch, Operation, unwatch
-from .isolation import add_hook, hooked
+from .hooks import add_hook, hooked, looks_at_hooks
 from .keeping import LEAST, Habits, Keeper, MemoryWatch, Taken
 from .outputs import as_captured, is_plain, main_part, parts_of, plain_copy
+from .tree import ModulesByName
 
 
 @dataclass(eq=False, slots=True)
@@ -67,24 +68,25 @@ class Wanted:
         cls, model: torch.nn.Module, paths: Iterable[str], picks: Mapping[str, Pick] | None = None
     ) -> list[Wanted]:
         """What the paths stand for in a model. Raises `LayerNotFound`."""
-        modules = dict(model.named_modules(remove_duplicate=False))
-        return [cls.find(modules, path, (picks or {}).get(path)) for path in paths]
+        modules, picks = ModulesByName(model), picks or {}
+        return [cls.find(modules, path, picks.get(path)) for path in paths]
 
     @classmethod
-    def find(cls, modules: Mapping[str, torch.nn.Module], path: str, pick: Pick | None = None) -> Wanted:
+    def find(cls, modules: ModulesByName, path: str, pick: Pick | None = None) -> Wanted:
         """What a path stands for among the modules of a model. Raises `LayerNotFound`."""
+        if (module := modules[path]) is not None:
+            return cls(path, module, None, None, pick)
         base, call = split_call(path)
-        if path in modules or base in modules:
-            whole = path in modules
-            return cls(path, modules[path if whole else base], None, None if whole else call, pick)
+        if (module := modules[base]) is not None:
+            return cls(path, module, None, call, pick)
         if base == attention.NAME or re.fullmatch(r"\w+\(\)", base):
-            return cls(path, modules[""], f".{base}", call, pick)
+            return cls(path, modules.model, f".{base}", call, pick)
         # A part of an output: `mha[1]`, `.logits`; the longest module name in front of it wins.
         for separator in reversed(list(re.finditer(r"[.\[]", base))):
             name, part = base[: separator.start()], base[separator.start() :]
-            if name in modules:
-                return cls(path, modules[name], part, call, pick)
-        raise unknown_layer(path, modules)
+            if (module := modules[name]) is not None:
+                return cls(path, module, part, call, pick)
+        raise unknown_layer(path, modules.all_names())
 
 
 class Recorder:
@@ -103,18 +105,18 @@ class Recorder:
             self.keeper = Keeper(habits, replica, watched=bool(self.inner), alone=len(wanted) == 1)
         self.calls: dict[Any, int] = {}
         self.taken: list[tuple[Wanted, int, Any]] = []
-        # Looked up at each call: of thousands of layers, each asks for its own alone.
-        self.requests: dict[Any, dict[int | None, list[Wanted]]] = {}
+        # By source and call: of thousands of layers, each asks for its own alone.
+        self.requests: dict[tuple[Any, int | None], list[Wanted]] = {}
         for request in wanted:
-            self.requests.setdefault(request.source, {}).setdefault(request.call, []).append(request)
-        self.missing = {(source, call) for source, calls in self.requests.items() for call in calls}
+            self.requests.setdefault((request.source, request.call), []).append(request)
+        self.missing = set(self.requests)
         # One request for one whole output, as nearly all.
-        self.whole: dict[Any, Wanted] = {}
-        for source, calls in self.requests.items():
-            if len(calls) == 1:
-                for call, requests in calls.items():
-                    if len(requests) == 1 and requests[0].part is None and requests[0].pick is None:
-                        self.whole[source, call] = requests[0]
+        self.whole = {
+            key: requests[0]
+            for key, requests in self.requests.items()
+            if len(requests) == 1 and requests[0].part is None and requests[0].pick is None
+            if (key[0], None) not in self.requests
+        }
         self.endless = any(request.call is None for request in wanted)
 
     def hook(self, module: torch.nn.Module, inputs: Any, output: Any) -> Any:
@@ -122,17 +124,15 @@ class Recorder:
         call = self.calls.get(module, 0)
         self.calls[module] = call + 1
         request = self.whole.get((module, call))
-        if request is None:
-            self.take_output(module, call, output)
-            return None
-        with unwatch():
-            small = is_plain(output) and (self.keeper is None or output.numel() < LEAST)
+        if request is not None:
+            with unwatch():
+                small = is_plain(output) and (self.keeper is None or output.numel() < LEAST)
+                if small:
+                    self.taken.append((request, call, plain_copy(output)))
             if small:
-                self.taken.append((request, call, plain_copy(output)))
-        if small:
-            self._stop_after(module, call)
-        else:
-            self.take_output(module, call, output)
+                self._stop_after(module, call)
+                return None
+        self.take_output(module, call, output)
         return None
 
     def take_output(self, module: torch.nn.Module, call: int, output: Any) -> None:
@@ -166,6 +166,11 @@ class Recorder:
         for request in self._requests(source, call):
             self.take(request, call, tensor)
         self._stop_after(source, call)
+
+    @property
+    def sources(self) -> Iterable[Any]:
+        """What the calls are counted of, each once."""
+        return dict.fromkeys(source for source, _ in self.requests)
 
     def wants(self, source: Any) -> bool:
         """Whether the next call of this source was asked for."""
@@ -211,10 +216,8 @@ class Recorder:
 
     def _requests(self, source: Any, call: int) -> list[Wanted]:
         """What was asked for of this call of a source."""
-        calls = self.requests.get(source)
-        if calls is None:
-            return []
-        return calls.get(call, []) if None not in calls else [*calls[None], *calls.get(call, ())]
+        every = self.requests.get((source, None), []) if self.endless else []
+        return [*every, *self.requests.get((source, call), ())]
 
     def _count(self, source: Any) -> int:
         """The number of this call of a source."""
@@ -241,13 +244,13 @@ class Recorder:
 def recording(replica: torch.nn.Module, recorder: Recorder) -> Iterator[None]:
     """Around a run of a replica in which `recorder` takes what it wants, which it may end early."""
     with hooked() as handles, ExitStack() as watching:
-        hook = recorder.hook
-        for module in [source for source in recorder.requests if isinstance(source, torch.nn.Module)]:
-            handles.append(add_hook(module, hook))
+        hook, unseen = recorder.hook, not looks_at_hooks(replica)
+        for module in [source for source in recorder.sources if isinstance(source, torch.nn.Module)]:
+            handles.append(add_hook(module, hook, unseen=unseen))
         watch = recorder.watch()
         if watch is not None:
             if isinstance(watch, ModuleWatch):
-                handles += watch.register_hooks(replica)
+                handles += watch.register_hooks(replica, unseen=unseen)
             watching.enter_context(watch)
         with until_stopped(recorder):
             yield

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from .callables import CallableCopier
-from .tree import modules_of, weights_of
+from .tree import modules_of, own_attributes, weights_of
 from .values import (
     AROUND,
     AROUND_TYPES,
@@ -132,9 +132,12 @@ class Replicator(CallableCopier):
         return duplicate
 
     def _fill(self, module: torch.nn.Module, duplicate: Any) -> None:
-        attributes = duplicate.__dict__
-        attributes.update(module.__dict__)
-        for name, value in list(attributes.items()):
+        attributes = module.__dict__.copy()
+        object.__setattr__(duplicate, "__dict__", attributes)
+        own = list(own_attributes(attributes))
+        if len(own) < len(attributes):
+            own = [*self._renew_empty(attributes), *own]
+        for name, value in own:
             kind = type(value)
             if kind in ATOMIC or (name in UNTOUCHED and not value):
                 continue
@@ -161,6 +164,17 @@ class Replicator(CallableCopier):
                 except RecursionError:  # a long chain of objects is shared
                     attributes[name] = value
         self._fill_slots(module, duplicate)
+
+    def _renew_empty(self, attributes: dict[str, Any]) -> list[tuple[str, Any]]:
+        """Give a copy empty tables of its own in place of those that every module has; what is in the others."""
+        filled = [name for name in UNTOUCHED if attributes[name]] if any(map(attributes.get, UNTOUCHED)) else []
+        for name, kind in OWN_TABLES:
+            table = attributes[name]
+            if table or type(table) is not kind:
+                filled.append(name)
+            else:
+                attributes[name] = kind()
+        return [(name, attributes[name]) for name in filled]
 
     def _fill_slots(self, value: Any, duplicate: Any) -> bool:
         kind: Any = type(value)
@@ -319,6 +333,11 @@ class Replicator(CallableCopier):
 
 
 WEIGHTS = frozenset({torch.nn.Parameter, type(None)})
+OWN_TABLES = tuple(
+    (name, type(value))
+    for name, value in vars(torch.nn.Module()).items()
+    if type(value) not in ATOMIC and name not in UNTOUCHED
+)
 HOOKS = ("_forward_pre_hooks", "_forward_hooks")
 FSDP = "torch.distributed.fsdp"  # its classes and hooks gather the weights of the module that they were put on
 

@@ -21,12 +21,13 @@ from . import attention
 from .axes import Axes, Output
 from .field import Fields
 from .functions import FUNCTION, Operation, alone, kind_of_function, makes_weights, unwatch
-from .isolation import add_hook, hooked, run_replica
+from .hooks import add_hook, hooked
+from .isolation import run_replica
 from .model import forward, kind_of
 from .outputs import is_mapped, main_part, padded, parts_of
 from .reads import reads
 from .recorder import Wanted
-from .tree import named_modules_of
+from .tree import ModulesByName, named_modules_of
 
 
 def layers(model: torch.nn.Module, batch: Any) -> list[Layer]:
@@ -185,11 +186,11 @@ class Record:
         `lasting` are the names of the modules that the model had before.
         """
         names, modules = _all_names(model), dict(model.named_modules())
-        all_modules = dict(model.named_modules(remove_duplicate=False))
+        all_modules = ModulesByName(model)
 
         def name_part(path: str, part: str) -> str:
             wanted = Wanted.find(all_modules, path + part)
-            means_it = wanted.module is all_modules.get(path) and wanted.part == part and wanted.call is None
+            means_it = wanted.module is all_modules[path] and wanted.part == part and wanted.call is None
             return path + part if means_it and not (wanted.attention or wanted.function) else path + quoted(part)
 
         rows: list[Layer] = []

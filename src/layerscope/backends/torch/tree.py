@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
 import torch
+from torch.nn.parameter import UninitializedParameter, is_lazy
 
+from ...errors import ModelNotReadable
 from .values import AROUND, names_of, slots_of
 
 # What a module's own code may look at before it calls others.
@@ -47,11 +49,45 @@ def named_modules_of(model: torch.nn.Module) -> list[tuple[str, torch.nn.Module]
     return named
 
 
+class ModulesByName(dict[str, torch.nn.Module | None]):
+    """The modules of a model by all of their names, each looked up when it is asked for; `None` for other names."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__({"": model})
+        self.model = model
+
+    def __missing__(self, name: str) -> torch.nn.Module | None:
+        parent, separator, key = name.rpartition(".")
+        above = self[parent] if parent or not separator else None
+        modules: Any = {} if above is None else above._modules
+        self[name] = found = modules[key] if key in modules else None  # noqa: SIM401 # TorchScript's table has no `get`
+        return found
+
+    def all_names(self) -> list[str]:
+        """The names that there are, those of modules with several included."""
+        return [name for name, _ in self.model.named_modules(remove_duplicate=False)]
+
+
 def weights_of(model: torch.nn.Module) -> list[torch.nn.Parameter]:
     """The parameters of a model, tied ones as often as they are held."""
     return [
         weight for module in modules_of(model) for weight in list(module._parameters.values()) if weight is not None
     ]
+
+
+def check_weights(model: torch.nn.Module, weights: Sequence[torch.nn.Parameter]) -> None:
+    """Raises `ModelNotReadable` where weights of lazy modules have no values yet."""
+    if not {torch.nn.Parameter}.issuperset(map(type, weights)) and any(map(is_lazy, weights)):
+        lazy = [name for name, tensor in model.named_parameters() if isinstance(tensor, UninitializedParameter)]
+        raise ModelNotReadable(
+            f"{', '.join(lazy[:3])}: weights of lazy modules have no size yet; run the model once on your own batch"
+        )
+
+
+def own_attributes(attributes: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The attributes that not every module has, where those come in their usual order in front; else all."""
+    usual = tuple(islice(attributes, len(OF_ALL))) == OF_ALL
+    return islice(attributes.items(), len(OF_ALL) if usual else 0, None)
 
 
 def settings_of(model: torch.nn.Module) -> list[Any]:
@@ -62,14 +98,11 @@ def settings_of(model: torch.nn.Module) -> list[Any]:
     """
     settings: list[Any] = []
     seen: set[Any] = set()
-    count, first, last = len(OF_ALL), OF_ALL[0], OF_ALL[-1]
     for module in modules_of(model):
         settings.append(id(module))
         if module._modules:
             settings += map(id, list(module._modules.values()))
-        attributes = module.__dict__
-        usual = next(iter(attributes), "") == first and next(islice(attributes, count - 1, None), "") == last
-        for value in list(islice(attributes.values(), count if usual else 0, None)):
+        for _, value in list(own_attributes(module.__dict__)):
             kind = type(value)
             if kind in PLAIN:
                 settings.append(value)

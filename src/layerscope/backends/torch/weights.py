@@ -12,7 +12,8 @@ from ..common.axes import SPACE
 from ..common.run import dry_run
 from ..protocol import Head, Kernel, turned
 from .functions import unwatch
-from .isolation import hooked, run_replica
+from .hooks import hooked
+from .isolation import run_replica
 from .model import forward
 from .outputs import as_captured
 from .recorder import Wanted

@@ -152,11 +152,6 @@ def _numbered(rows: dict[str, _Rows], run: Run) -> dict[str, _Rows]:
 class _Rows:
     """What one layer gave for the images so far: one array with room for `count` of them, else the parts to be joined."""
 
-    __slots__ = (
-        "about", "batches", "count", "counts", "dtype", "filled", "layer", "of_several_calls", "parts", "path", "request",
-        "room",
-    )  # fmt: skip
-
     def __init__(self, path: str, run: Run, dtype: str, count: int | None) -> None:
         self.path, self.dtype, self.count = path, dtype, count
         self.request, self.about = run.request, run.about

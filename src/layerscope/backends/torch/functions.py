@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode, resolve_name
 from ..common.fault import call_model
 from .hooks import add_watch
 from .keeping import PAST_COUNT, Ask
+from .tree import named_modules_of
 
 # They make, move or describe tensors; what a person would look at comes out of other functions.
 PLAIN = {
@@ -65,7 +66,7 @@ class ModuleWatch(TorchFunctionMode):
         def leave(*_: Any) -> None:
             self.running.pop()
 
-        for name, module in model.named_modules():
+        for name, module in named_modules_of(model):
             if isinstance(module, torch.jit.ScriptModule):
                 continue  # one that takes no hooks, and calls nothing that could be seen
             names[id(module)] = name

@@ -205,7 +205,8 @@ class Replicator(CallableCopier):
     def _tensor(self, tensor: torch.Tensor) -> Any:
         if type(tensor) is not torch.Tensor:
             return self._by_deepcopy(tensor)
-        duplicate = self._strided(tensor.detach()) if is_strided(tensor) else tensor.detach().clone()
+        plain = tensor.detach() if tensor.requires_grad else tensor
+        duplicate = self._strided(plain) if is_strided(tensor) else plain.clone()
         if tensor.__dict__:
             duplicate.__dict__.update((name, self.copy(value)) for name, value in list(tensor.__dict__.items()))
         return duplicate.requires_grad_() if tensor.requires_grad and tensor.is_leaf else duplicate
@@ -216,24 +217,20 @@ class Replicator(CallableCopier):
             storages = [weight.untyped_storage() for weight in weights_of(self.model) if is_strided(weight)]
             self.storages.update((storage._cdata, storage) for storage in storages)
         storage = tensor.untyped_storage()
-        key = storage._cdata
-        if key not in self.storages and tensor.device.type == "cpu":
-            shared = self.memories.get(storage.data_ptr())
-            if shared is not None and shared.nbytes() >= storage.nbytes():
-                self.storages[key] = shared
+        key, size = storage._cdata, storage.nbytes()
+        place = storage.data_ptr() if size and tensor.is_cpu else 0
+        if key not in self.storages and place in self.memories and self.memories[place].nbytes() >= size:
+            self.storages[key] = self.memories[place]
         if key not in self.storages:
-            if storage.nbytes() == tensor.numel() * tensor.element_size() and tensor.is_contiguous():
-                duplicate = tensor.clone()
-                self._keep(storage, duplicate.untyped_storage())
+            alone = size == tensor.numel() * tensor.element_size() and tensor.is_contiguous()
+            duplicate = tensor.clone() if alone else None
+            self.storages[key] = storage.clone() if duplicate is None else duplicate.untyped_storage()
+            if place:
+                self.memories[place] = self.storages[key]
+            if duplicate is not None:
                 return duplicate
-            self._keep(storage, storage.clone())
         view = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
         return view.set_(self.storages[key], tensor.storage_offset(), tensor.shape, tensor.stride())
-
-    def _keep(self, storage: torch.UntypedStorage, duplicate: torch.UntypedStorage) -> None:
-        self.storages[storage._cdata] = duplicate
-        if storage.device.type == "cpu" and storage.nbytes():
-            self.memories[storage.data_ptr()] = duplicate
 
     def _dict(self, mapping: dict[Any, Any]) -> Any:
         if ATOMIC.issuperset(map(type, mapping.values())) and ATOMIC.issuperset(map(type, mapping)):

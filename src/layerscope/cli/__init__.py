@@ -112,7 +112,8 @@ def _add_show(commands: Any) -> None:
         "--layer",
         action="append",
         metavar="LAYER",
-        help="path, end of a path, glob, kind:Conv2D, last, stages, output or index; may be repeated (default: last)",
+        help="path, end of a path, glob, kind:Conv2D, last, stages, output or index; may be repeated (default: last; every"
+        " attention map for attention and rollout)",
     )
     combine = show.add_argument("--combine", metavar="RULE", help="%(words)s")
     _list_late(combine, arguments.combinations)

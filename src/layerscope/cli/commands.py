@@ -60,15 +60,17 @@ def run_layers(options: argparse.Namespace) -> int:
 
 def run_show(options: argparse.Namespace) -> int:
     """`layerscope show`."""
+    from ..combinations.registry import usual_layers
     from ..plots.batch_job import Job
     from ..plots.overlay import OverlayOptions
 
     if options.overlay and options.combine is None:
         options.combine = "mean"
+    layers = options.layer or [usual_layers(options.combine)]
     screen = _screen(options.terminal, options.output)
     job = Job(
         None,
-        options.layer or ["last"],
+        layers,
         images=options.images if len(options.images) > 1 else options.images[0],
         combine=options.combine,
         target=int(options.target) if (options.target or "").isdecimal() else options.target,
@@ -90,7 +92,7 @@ def run_show(options: argparse.Namespace) -> int:
     with _progress(1 if screen else job.count()) as step:
         for path in job.run(step, lambda id, reason: skipped.append((id, reason)), lambda note: say(f"note: {note}")):
             print(printable(str(path)))
-    if "last" in (options.layer or ["last"]):
+    if "last" in layers:
         say(scope.explained("last", images))
     for id, reason in skipped:
         say(f"skipped {id}: {reason}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +10,9 @@ from ..core.feature_map import FeatureMap
 from ..core.note import Note
 from ..errors import BadOption, near
 from ..surface import option
-from . import class_cam, clusters, grad_cam, nmf, pca, reduce, score_cam, similarity
+from . import attention, class_cam, clusters, grad_cam, nmf, pca, reduce, score_cam, similarity
+
+ATTENTION = "kind:AttentionMap"
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,8 @@ class Rule:
     `target`: the capture must have a target. `model`: the map must have a link to its model, and takes the target
     itself. `together`: one basis or range is made over all images, so they are wanted at once. `argument` reads what
     may stand behind a colon (`weights:w.npy`) into the function's second argument; `takes` says what that is, as in a
-    list of what is allowed, in brackets where it may be left out.
+    list of what is allowed, in brackets where it may be left out. `layers` are those that it is for where none is named.
+    `joint`: one map is made of those of all layers.
     """
 
     name: str
@@ -30,6 +33,8 @@ class Rule:
     together: bool = False
     argument: Callable[[str], Any] | None = None
     takes: str = ""
+    layers: str = "last"
+    joint: bool = False
 
     def __str__(self) -> str:
         return f"{self.name}{self.takes}"
@@ -43,6 +48,12 @@ def _count(text: str) -> int:
 
 def _position(text: str) -> tuple[int, ...]:
     return tuple(int(number) for number in text.split(","))
+
+
+def _query(text: str) -> str | int | tuple[int, ...]:
+    """A query token: its name, its index, or its row and column on the grid."""
+    position = [part for part in text.split(",") if part.isdecimal()]
+    return _position(text) if len(position) == 2 else int(text) if text.isdecimal() else text
 
 
 RULES = (
@@ -65,6 +76,8 @@ RULES = (
     Rule("eigen-cam", grad_cam.eigen_cam),
     Rule("score-cam", score_cam.score_cam, model=True),
     Rule("ablation-cam", score_cam.ablation_cam, model=True),
+    Rule("attention", attention.attention, argument=_query, takes="[:TOKEN]", layers=ATTENTION),
+    Rule("rollout", attention.attention_rollout, layers=ATTENTION, joint=True),
 )
 
 
@@ -80,6 +93,15 @@ def rule_named(text: str) -> Rule:
     raise BadOption(f"{option('combine', text)}: use {', '.join(names)}{near(text, names)}")
 
 
+def usual_layers(rule: str | None) -> str:
+    """The layers that a combination is for where none is named.
+
+    >>> usual_layers("mean"), usual_layers("rollout")
+    ('last', 'kind:AttentionMap')
+    """
+    return "last" if rule is None else rule_named(rule).layers
+
+
 def row_of(rule: Any) -> Rule | None:
     """The row of a rule that is given by its name or as its function; `None` for a function of the user's, or no rule."""
     if isinstance(rule, str):
@@ -87,8 +109,8 @@ def row_of(rule: Any) -> Rule | None:
     return next((row for row in RULES if row.function is rule), None)
 
 
-def combined(fm: FeatureMap, rule: Any, target: Any = None) -> FeatureMap:
-    """`fm` combined by a rule: a name of `RULES`, a function, or `None` for not at all.
+def combined(fm: Any, rule: Any, target: Any = None) -> FeatureMap:
+    """`fm` combined by a rule: a name of `RULES`, a function, or `None` for not at all. A joint rule takes several maps.
 
     `target` is for rules that run the model themselves; gradient-based ones have that of the capture. A rule of the
     table that uses no class says so where a target is given.
@@ -115,6 +137,15 @@ def combined(fm: FeatureMap, rule: Any, target: Any = None) -> FeatureMap:
     return replace(
         result, notes=(*result.notes, Note("no-target", f"the same for every class: {row.name} uses no target"))
     )
+
+
+def combined_maps(maps: Mapping[str, FeatureMap], rule: Any, target: Any = None) -> dict[str, FeatureMap]:
+    """Each map combined as `combined` does; one map of them all, by the path that it says, where the rule is joint."""
+    row = row_of(rule)
+    if row is None or not row.joint or not maps:
+        return {path: combined(fm, rule, target) for path, fm in maps.items()}
+    joint = combined(maps, rule, target)
+    return {joint.layer.path: joint}
 
 
 def _argument(row: Rule, rule: Any) -> tuple[Any, ...]:

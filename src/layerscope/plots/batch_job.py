@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..channels.query import find_channels, needs_values
-from ..combinations.registry import combined, rule_named, target_of_capture
+from ..combinations.registry import combined_maps, rule_named, target_of_capture
 from ..core.feature_map import FeatureMap
 from ..core.note import kind_of
 from ..errors import BadOption
@@ -103,6 +103,11 @@ class Job:
         return self.target is None and needs_target(self.combine)
 
     @property
+    def joint(self) -> bool:
+        """Whether one map is made of those of all layers."""
+        return self.combine is not None and rule_named(self.combine).joint
+
+    @property
     def capturing(self) -> Capturing:
         """How images are captured: in batches, all at once, or one by one.
 
@@ -159,10 +164,11 @@ class Job:
                 if note not in said:
                     say(note)
                 said.add(note)
-            _check_single(namer, maps)
+            if not self.joint:
+                _check_single(namer, maps)
             alone = several and self.capturing == "singly"
             yield from writer.write_values(maps, self.values, alone)
-            ready = Maps({path: combined(fm, self.combine, self.target) for path, fm in maps.items()}, (), maps.images)
+            ready = Maps(combined_maps(maps, self.combine, self.target), (), maps.images)
             yield from writer.write_values(ready, self.numbers, alone)
             if self.numbers is not None and self.screen is None:
                 for id in maps.images:

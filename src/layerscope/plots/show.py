@@ -9,7 +9,7 @@ from typing import Any
 
 from ..channels.query import find_channels, needs_values
 from ..checks import keywords
-from ..combinations.registry import combined, row_of, target_of_capture
+from ..combinations.registry import combined, combined_maps, row_of, target_of_capture
 from ..core.feature_map import FeatureMap
 from ..core.note import Note
 from ..errors import BadOption
@@ -75,7 +75,8 @@ def show(
     Args:
         model: What `open` takes (a model object, a file, a reference), or a `Scope`.
         image: One image: a path, an array `[height, width, 3]`, a `PIL.Image`. Of a ready batch (`preprocess=None`) the first.
-        layer: A path or a part of it, a glob, `"kind:Conv2D"`, an index, `"last"` (the last layer with pixels) or `"output"`.
+        layer: A path or a part of it, a glob, `"kind:Conv2D"`, an index, `"last"` (the last layer with pixels; attention
+            maps where the combination is for those) or `"output"`.
         combine: The name of a combination (`"mean"`, `"weights:w.npy"` …), or a function of a feature map. By default none.
         target: For combinations for a class: its index, its label, or a function of the output. By default the top-1 class.
         overlay: Whether the combined map lies on the photo; where nothing else is given, the mean of the channels.
@@ -126,6 +127,13 @@ def show(
         target = first_class(scope, image)
     condition = channels if needs_values(channels) else None
     selected = None if condition else channels
+    row = row_of(combine)
+    if row is not None and layer == "last":
+        layer = row.layers
+    if row is not None and row.joint:
+        (fm,) = combined_maps(scope.capture(image, layer, channels=selected), combine, target).values()
+        _check_one(fm)
+        return draw(fm, options, overlay=overlay)
     fm = _capture_one(scope, image, layer, channels=selected, target=target_of_capture(combine, target))
     if asks_model(combine):
         fm = fm.image(0)

@@ -19,7 +19,7 @@ from ._version import __version__ as __version__
 # The table of public names: module -> the names that live there. `__all__`, the lazy look-up and the stub `__init__.pyi`
 # (scripts/write_stub.py) are made from it.
 PUBLIC = {
-    "errors": "BackendMissing BackendSkipped BadChannels BadLayout BadOption BadScale BadWeights Cancelled"
+    "errors": "BackendChosen BackendMissing BackendSkipped BadChannels BadLayout BadOption BadScale BadWeights Cancelled"
     " CaptureTooLarge"
     " DrawingFailed GradientsUnavailable ImageNotReadable ImageTooLarge ImagesSkipped InternalError LayerNotCalled"
     " LayerNotFound LayerscopeError LayerscopeWarning LayersSkipped LayoutWarning LibraryMissing ModelNotReadable"

@@ -41,6 +41,7 @@ from .core.feature_map import load as load
 from .core.layer import Layer as Layer
 from .core.layer_table import LayerTable as LayerTable
 from .core.placement import Placement as Placement
+from .errors import BackendChosen as BackendChosen
 from .errors import BackendMissing as BackendMissing
 from .errors import BackendSkipped as BackendSkipped
 from .errors import BadChannels as BadChannels

@@ -28,6 +28,7 @@ LayerscopeWarning
 ├── PreprocessWarning         the preprocessing is not known, or looks wrong
 ├── RandomWeights             the model was built without trained weights
 ├── BackendSkipped            an installed package's backend can't be used
+├── BackendChosen             Keras runs on the one framework that is installed
 └── DrawingFailed             a step of a training was not drawn; the training goes on
 ```
 
@@ -172,6 +173,10 @@ class RandomWeights(LayerscopeWarning):
 
 class BackendSkipped(LayerscopeWarning):
     """A backend that an installed package offers can't be used, and was left out: given by `open`."""
+
+
+class BackendChosen(LayerscopeWarning):
+    """Nobody said which framework Keras runs on, and one alone is installed: given by `open`."""
 
 
 class DrawingFailed(LayerscopeWarning):

@@ -9,6 +9,7 @@ import os
 import sys
 import warnings
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 
 from ..errors import BackendMissing, BackendSkipped, BadOption, ModelNotReadable, TrustRequired, caller_level
 from ..surface import by_surface
+from .keras.framework import on_installed_framework
 from .protocol import REQUIRED, Backend, not_offered
 
 GROUP = "layerscope.backends"
@@ -64,7 +66,9 @@ class Spec:
             raise BackendMissing(f"this model needs {self.module}, which isn't installed: {self.line}")
         module, _, name = self.entry.partition(":")
         try:
-            return adapt(getattr(importlib.import_module(module), name)())
+            with on_installed_framework() if self.module == "keras" else nullcontext():
+                loaded = importlib.import_module(module)
+            return adapt(getattr(loaded, name)())
         except ImportError as error:
             raise BackendMissing(f"{self.module} is installed but can't be imported ({error}): {self.line}") from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -162,14 +163,34 @@ def test_rows_of_photos_that_were_captured_alone_are_named_by_them(rows, tmp_pat
         ("show", "MODEL", "here.png", "--combine", "meen"),
         ("show", "MODEL", "here.png", "--values", "v.txt"),
         ("show", "MODEL", "here.png", "-o", "here.png"),
+        ("show", "MODEL", "damaged.png"),
+        ("show", "MODEL", "damaged.png", "empty.jpg"),
+        ("show", "MODEL", "here.png", "--preprocess", "imagnet"),
+        ("show", "MODEL", "here.png", "--preprocess", "none", "--range", "0:4095"),
+        ("show", "MODEL", "here.png", "--labels", "damaged.json"),
+        ("show", "MODEL", "here.png", "--combine", "weights:damaged.npy"),
+        ("show", "nowhere.onnx", "here.png"),
+        ("show", "here.png", "here.png"),
+        ("show", "https://example.org/m.onnx", "here.png"),
+        ("layers", "kers:VGG 16"),
     ],
 )
 def test_names_are_checked_before_a_model_is_opened(run, monkeypatch, arguments):
     Image.new("RGB", (9, 9)).save("here.png")
+    for name in ("damaged.png", "damaged.json", "damaged.npy"):
+        Path(name).write_bytes(b"{no picture")
+    Path("empty.jpg").touch()
     monkeypatch.setattr("layerscope.scope.open.open", lambda *_, **__: pytest.fail("the model was opened"))
-    code, _, err = run(*arguments)
+    arguments = ["keras:VGG16" if argument == "MODEL" else argument for argument in arguments]
+    code, _, err = run(*arguments, "--import", "module_of_mine")
     assert code == 1
     wording(err)
+
+
+def test_an_empty_layer_is_wrong_usage(run):
+    with pytest.raises(SystemExit) as stop:
+        run("show", "demo", ls.demo_photo(), "-l", "")
+    assert stop.value.code == 2
 
 
 def test_show_looks_for_the_photo_first(monkeypatch):

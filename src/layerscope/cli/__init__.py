@@ -18,15 +18,20 @@ from .commands import DONE, FAILED, INTERRUPTED, run_demo, run_layers, run_show,
 
 CHANNELS = "only these channels; or a condition, such as 'mean > 0.1 and sparsity < 50%% and not dead'"
 
+MODEL = "a file, a folder, a name in a library, a function or demo: see below"
+
 IMAGES = "files, folders or globs; with --preprocess none a .npy, or an .npz with each input by name"
 
 EPILOG = """\
 MODEL is one of
-  a file                   .onnx, .tflite, .keras, .h5, .hdf5, .pt2; .pt and .pth only with --trust
-  a SavedModel folder      of tf.keras 2
-  a name in a library      keras:VGG16, torchvision:vgg16, timm:resnet18, hf:NAME_OR_FOLDER
-  package.module:factory   a function that builds the model (--weights gives it its weights)
   demo                     the embedded network
+  FILE                     .onnx, .tflite, .keras, .h5, .hdf5, .pt2; .pt and .pth (pickles) only with --trust
+  FOLDER                   a SavedModel of tf.keras 2, only with --trust
+  keras:VGG16              a model of keras.applications, by its name
+  torchvision:vgg16        of torchvision
+  timm:resnet18            of timm
+  hf:FOLDER, hf:NAME       of transformers, from a folder or the cache on this machine
+  package.module:factory   a function that builds the model (--weights gives it its weights)
 
 exit codes: 0 done, 1 an error, 2 wrong usage, 3 done but some images were skipped
 """
@@ -91,7 +96,7 @@ def _add_demo(commands: Any) -> None:
 
 def _add_layers(commands: Any) -> None:
     layers = _command(commands, "layers", "list the layers of a model", run_layers)
-    layers.add_argument("model", metavar="MODEL", type=arguments.name)
+    layers.add_argument("model", metavar="MODEL", type=arguments.name, help=MODEL)
     layers.add_argument(
         "image",
         metavar="IMAGE",
@@ -105,12 +110,13 @@ def _add_layers(commands: Any) -> None:
 
 def _add_show(commands: Any) -> None:
     show = _command(commands, "show", "draw layers of a model for images", run_show)
-    show.add_argument("model", metavar="MODEL", type=arguments.name)
+    show.add_argument("model", metavar="MODEL", type=arguments.name, help=MODEL)
     show.add_argument("images", metavar="IMAGE", nargs="+", type=arguments.name, help=IMAGES)
     show.add_argument(
         "-l",
         "--layer",
         action="append",
+        type=arguments.name,
         metavar="LAYER",
         help="path, end of a path, glob, kind:Conv2D, last, stages, output or index; may be repeated (default: last; every"
         " attention map for attention and rollout)",

@@ -39,7 +39,7 @@ def run_layers(options: argparse.Namespace) -> int:
     from ..errors import PreprocessUnknown
 
     images = [] if options.image is None else [options.image]
-    _check_files(options, images)
+    _check(options, images)
     try:
         scope = _open(options)
     except PreprocessUnknown:
@@ -83,7 +83,7 @@ def run_show(options: argparse.Namespace) -> int:
         sources=[path for path in (options.model, options.weights, options.labels) if path],
         batch=options.batch,
     )
-    _check_files(options, options.images)
+    _check(options, options.images)
     job.check()
     scope = _open(options)
     images = _images(options.images, scope)
@@ -99,23 +99,34 @@ def run_show(options: argparse.Namespace) -> int:
     return SKIPPED if skipped else DONE
 
 
-def _check_files(options: argparse.Namespace, images: Sequence[str]) -> None:
-    """Wrong names are reported before a framework is imported, which takes seconds."""
-    from ..errors import BadOption, BadWeights, ModelNotReadable
+def _check(options: argparse.Namespace, images: Sequence[str]) -> None:
+    """Wrong names, files and words are reported before a framework is imported, which takes seconds."""
+    from ..backends.registry import for_file
+    from ..combinations.reduce import read_weights
+    from ..errors import BadOption, ModelNotReadable
     from ..files import open_regular
-    from ..inputs.images import check_files
+    from ..inputs.images import check_files, collect
+    from ..inputs.recipe import named
+    from ..scope.open import check_reference, read_labels
 
+    if options.preprocess.lower() not in ("auto", "none"):
+        named(options.preprocess)
+    if options.preprocess.lower() == "none" and (options.range or options.size):
+        raise BadOption("--preprocess none gives arrays to the model as they are: leave --range and --size out")
     if images:
-        _register_plugins([source.id for source in check_files(list(images) if len(images) > 1 else images[0])])
+        given = list(images) if len(images) > 1 else images[0]
+        _register_plugins([source.id for source in collect(given)])
+        check_files(given)
+    check_reference(options.model)
+    if options.model != "demo" and Path(options.model).exists():
+        for_file(Path(options.model))
+    if options.weights:
+        open_regular(options.weights, what="weights", error=ModelNotReadable).close()
+    if options.labels:
+        read_labels(options.labels)
     rule, _, channel_weights = (getattr(options, "combine", None) or "").partition(":")
-    files = (
-        (options.weights, "weights", ModelNotReadable),
-        (options.labels, "labels", BadOption),
-        (channel_weights if rule == "weights" else None, "weights", BadWeights),
-    )
-    for path, what, error in files:
-        if path:
-            open_regular(path, what=what, error=error).close()
+    if rule == "weights":
+        read_weights(Path(channel_weights))
 
 
 def _register_plugins(names: Sequence[str]) -> None:

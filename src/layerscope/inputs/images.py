@@ -24,10 +24,11 @@ from ..memory import is_little
 from ..memory import limit as memory_limit
 from ..safe_text import counted
 from ..surface import option
+from .arrays import is_arrays
 from .formats import pixel_limit
 from .levels import Range
 from .one_scale import in_one_list, in_one_scale, together
-from .photo import Photo, as_array, kind_of, label_of, read
+from .photo import Photo, as_array, check_header, kind_of, label_of, read
 
 # What counts as an image in a folder. HEIC and JPEG XL are here although Pillow needs a plugin for them: a folder of
 # such files must be listed as skipped with the reason, not look empty.
@@ -80,17 +81,28 @@ def collect(images: Any) -> list[Source]:
 
 
 def check_files(images: Any) -> list[Source]:
-    """The images as `collect` gives them; raises `ImageNotReadable` where they are files and none of them is there.
+    """The images as `collect` gives them; raises `ImageNotReadable` where they are files of which none is an image.
 
-    Quick, so that a wrong name is reported before a model is opened.
+    No more than the head of the first that is one is read, so that a wrong name is reported before a model is opened.
     """
     if is_stream(images):
         return []
     sources = collect(images)
-    missing = [source.item for source in sources if isinstance(source.item, Path) and not os.path.exists(source.item)]
-    if len(missing) == len(sources):
-        with open_regular(missing[0], what="image", error=ImageNotReadable):
-            pass
+    unread: list[tuple[str, str]] = []
+    for source in sources:
+        if not isinstance(source.item, Path):
+            return sources
+        try:
+            if is_arrays(source.item):
+                open_regular(source.item, what="image", error=ImageNotReadable).close()
+            else:
+                check_header(source.item, source.id)
+            return sources
+        except ImageNotReadable as error:
+            if source.explicit:
+                raise
+            unread.append((source.id, _without_name(error, source.id)))
+    _report(unread, len(sources))
     return sources
 
 
@@ -160,13 +172,17 @@ def _groups(
         except ImageNotReadable as error:
             if source.explicit:
                 raise
-            skipped.append((source.id, str(error).removeprefix(f"{source.id}: ")))
+            skipped.append((source.id, _without_name(error, source.id)))
         if len(group) == batch or _is_large(group):
             yield group
             group = []
     if group:
         yield group
     _report(skipped[before:], count)
+
+
+def _without_name(error: ImageNotReadable, id: str) -> str:
+    return str(error).removeprefix(f"{id}: ")
 
 
 def _is_large(group: Sequence[Photo]) -> bool:

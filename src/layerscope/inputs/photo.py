@@ -209,12 +209,23 @@ def _from_file(path: Path, name: str, limit: int, range: Range | None) -> Photo:
         return _from_stream(stream, name, limit, range)
 
 
-def _from_stream(stream: BinaryIO, name: str, limit: int, range: Range | None) -> Photo:
+def check_header(path: Path, name: str) -> None:
+    """Raises `ImageNotReadable` where the head of a file already tells that it is no image, or one that is too large."""
+    with _reason(name, DAMAGED, ANEW), open_regular(path, what="image", error=ImageNotReadable) as stream:
+        _identified(stream, name, pixel_limit(None))
+
+
+def _identified(stream: BinaryIO, name: str, limit: int) -> Image.Image:
     if not stream.read(1):
         raise ImageNotReadable(f"{name}: the file is empty (0 bytes): download or copy it again")
     image = identified(stream, name, limit)
     if image is None:
         raise ImageNotReadable(f"{name}: {unknown(stream, name)}")
+    return image
+
+
+def _from_stream(stream: BinaryIO, name: str, limit: int, range: Range | None) -> Photo:
+    image = _identified(stream, name, limit)
     deep = deep_of(image)
     if deep is None:
         return _from_pil(image, name, limit, range)

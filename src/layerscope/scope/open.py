@@ -132,10 +132,7 @@ def _from_reference(
     """(model, backend, name, transform of its own or `None`) for a path or a reference."""
     if reference == "demo":  # also beside a folder of that name, which is `./demo`
         reference = str(demo_model())
-    if re.match(r"[a-z][a-z0-9+.]+://", reference, re.IGNORECASE):
-        raise ModelNotReadable(
-            f"{reference}: nothing is fetched from the network; download the model and give its path"
-        )
+    check_reference(reference)
     path = Path(reference)
     if os.path.exists(path):
         if reader is not None:
@@ -148,22 +145,32 @@ def _from_reference(
         with _library_errors(f"{reference}: {library} could not build it"):
             model, entry = reader.from_library(library, name, weights, **({"trust": True} if trust else {}))
         return model, reader, name, entry
-    if REFERENCE.fullmatch(reference):
-        model = _build(reference)
-        reader = reader or for_model(model)
-        if weights is not None:
-            if not reader.offers("load_weights"):
-                raise reader.refusal("load_weights")
-            reader.load_weights(model, weights)
-        return model, reader, reference.rpartition(":")[2], None
-    raise ModelNotReadable(
-        no_such_file(
-            path,
-            "model",
-            f"; give the path of a model file ({suffixes()}), 'keras:VGG16', 'torchvision:vgg16', 'timm:resnet18',"
-            " 'hf:NAME', 'package.module:factory', or 'demo'",
+    model = _build(reference)
+    reader = reader or for_model(model)
+    if weights is not None:
+        if not reader.offers("load_weights"):
+            raise reader.refusal("load_weights")
+        reader.load_weights(model, weights)
+    return model, reader, reference.rpartition(":")[2], None
+
+
+def check_reference(reference: str) -> None:
+    """Raises `ModelNotReadable` for what is no file, no reference and not `"demo"`; that needs no framework."""
+    if re.match(r"[a-z][a-z0-9+.]+://", reference, re.IGNORECASE):
+        raise ModelNotReadable(
+            f"{reference}: nothing is fetched from the network; download the model and give its path"
         )
-    )
+    path = Path(reference)
+    known = reference == "demo" or os.path.exists(path) or for_library(reference) or REFERENCE.fullmatch(reference)
+    if not known:
+        raise ModelNotReadable(
+            no_such_file(
+                path,
+                "model",
+                f"; give the path of a model file ({suffixes()}), 'keras:VGG16', 'torchvision:vgg16', 'timm:resnet18',"
+                " 'hf:NAME', 'package.module:factory', or 'demo'",
+            )
+        )
 
 
 @contextmanager
@@ -224,11 +231,11 @@ def _labels(labels: Any, facts: Facts) -> tuple[str, ...] | None:
     if labels is None:
         return facts.labels
     if isinstance(labels, str | os.PathLike):
-        labels = _read_labels(labels_file(labels))
+        labels = read_labels(labels_file(labels))
     return tuple(str(label) for label in labels)
 
 
-def _read_labels(path: Path) -> list[Any]:
+def read_labels(path: Path) -> list[Any]:
     """The names in a file: a JSON list, or one per line; line ends are those of text files alone."""
     data = read_bytes(path, what="labels", most=MOST_LABELS)
     with parsing(path, "a list of class names", BadOption):

@@ -184,6 +184,9 @@ def _add_show(commands: Any) -> None:
         help="OUT.png (.svg, .pdf …) for one picture, OUT.npz, .npy or .csv for numbers instead, else a folder",
     )
     show.add_argument(
+        "--resume", action="store_true", help="leave out images whose pictures are complete in the folder already"
+    )
+    show.add_argument(
         "--terminal",
         choices=("auto", "kitty", "iterm", "sixel", "blocks", "none"),
         help="how to draw in the terminal; none writes files (default without -o: auto, the best it supports)",

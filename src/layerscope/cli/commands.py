@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -64,6 +65,7 @@ def run_show(options: argparse.Namespace) -> int:
     from ..plots.batch_job import Job
     from ..plots.overlay import OverlayOptions
 
+    start = time.perf_counter()
     if options.overlay and options.combine is None:
         options.combine = "mean"
     layers = options.layer or [usual_layers(options.combine)]
@@ -80,6 +82,7 @@ def run_show(options: argparse.Namespace) -> int:
         values=options.values,
         dpi=options.dpi,
         screen=screen,
+        resume=options.resume,
         sources=[path for path in (options.model, options.weights, options.labels) if path],
         batch=options.batch,
     )
@@ -89,14 +92,31 @@ def run_show(options: argparse.Namespace) -> int:
     images = _images(options.images, scope)
     job = replace(job, scope=scope, images=images, sources=[*job.sources, *options.images])
     skipped: list[tuple[str, str]] = []
-    with _progress(1 if screen else job.count()) as step:
+    written, count = 0, job.count()
+    with _progress(1 if screen else count) as step:
         for path in job.run(step, lambda id, reason: skipped.append((id, reason)), lambda note: say(f"note: {note}")):
             print(printable(str(path)))
+            written += 1
     if "last" in layers:
         say(scope.explained("last", images))
     for id, reason in skipped:
         say(f"skipped {id}: {reason}")
+    if count > 1 and (written or screen is None):
+        say(_summary(written, count - len(skipped), len(skipped), time.perf_counter() - start, options.output))
     return SKIPPED if skipped else DONE
+
+
+def _summary(files: int, images: int, skipped: int, seconds: float, folder: Path | None) -> str:
+    """What a run over several images has done, in one line.
+
+    >>> _summary(24, 12, 1, 83.2, Path("out"))
+    '24 files of 12 images in out, 1 min 23 s; 1 image skipped'
+    """
+    from ..safe_text import counted
+
+    taken = f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds // 60)} min {int(seconds % 60)} s"
+    left_out = f"; {counted(skipped, 'image')} skipped" if skipped else ""
+    return f"{counted(files, 'file')} of {counted(images, 'image')} in {folder or Path()}, {taken}{left_out}"
 
 
 def _check(options: argparse.Namespace, images: Sequence[str]) -> None:
@@ -107,7 +127,7 @@ def _check(options: argparse.Namespace, images: Sequence[str]) -> None:
     from ..files import open_regular
     from ..inputs.images import check_files, collect
     from ..inputs.recipe import named
-    from ..scope.open import check_reference, read_labels
+    from ..scope.open import check_reference, labels_file, read_labels
 
     if options.preprocess.lower() not in ("auto", "none"):
         named(options.preprocess)
@@ -123,7 +143,7 @@ def _check(options: argparse.Namespace, images: Sequence[str]) -> None:
     if options.weights:
         open_regular(options.weights, what="weights", error=ModelNotReadable).close()
     if options.labels:
-        read_labels(options.labels)
+        read_labels(labels_file(options.labels))
     rule, _, channel_weights = (getattr(options, "combine", None) or "").partition(":")
     if rule == "weights":
         read_weights(Path(channel_weights))

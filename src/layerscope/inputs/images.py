@@ -8,7 +8,7 @@ import re
 import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -55,6 +55,11 @@ class Source:
     item: Any
     explicit: bool = False
 
+    @property
+    def file(self) -> Path | None:
+        """The file that it is read from."""
+        return self.item if isinstance(self.item, Path) else None
+
     def read(self, *, limit: int | None = None, range: Range | None = None) -> Photo:
         """The photo under this source's id."""
         return read(self.item, id=self.id, limit=limit, range=range)
@@ -77,7 +82,10 @@ def collect(images: Any) -> list[Source]:
     if not items:
         raise ImageNotReadable("no image was given: the list is empty")
     ids = _Ids().ids(items)
-    return [Source(id, item, len(items) == 1) for id, item in zip(ids, items, strict=True)]
+    return [
+        replace(item, id=id) if isinstance(item, Source) else Source(id, item, len(items) == 1)
+        for id, item in zip(ids, items, strict=True)
+    ]
 
 
 def check_files(images: Any) -> list[Source]:
@@ -211,7 +219,7 @@ def _items(images: Any) -> Iterator[Any]:
     """The single images of any input; files stay paths."""
     if isinstance(images, (str, os.PathLike)):
         yield from _paths(os.fspath(images))
-    elif isinstance(images, (bytes, bytearray, memoryview, Image.Image, Photo)) or hasattr(images, "read"):
+    elif isinstance(images, (bytes, bytearray, memoryview, Image.Image, Photo, Source)) or hasattr(images, "read"):
         yield images
     elif is_array(images):
         array = as_array(images)
@@ -402,7 +410,7 @@ class _Ids:
         return [self._free(names[item] if isinstance(item, Path) else self._name(item)) for item in items]
 
     def _name(self, item: Any) -> str:
-        if isinstance(item, Photo):
+        if isinstance(item, Photo | Source):
             return item.id
         kind = kind_of(item)
         if kind == "file" and (name := label_of(item)) != "file-0":

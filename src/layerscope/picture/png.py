@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Mapping
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,28 @@ def encode(
     parts.append(_chunk(b"IDAT", _packed(_filtered(pixels))))
     parts.append(_chunk(b"IEND", b""))
     return b"".join(parts)
+
+
+def text_of(path: str | PathLike[str]) -> dict[str, str] | None:
+    """The iTXt texts of a PNG file as `encode` writes them; `None` for a file that isn't a whole PNG, by its checksums."""
+    with open(path, "rb") as file:
+        data = memoryview(file.read())
+    if data[:8] != SIGNATURE:
+        return None
+    text: dict[str, str] = {}
+    position = len(SIGNATURE)
+    while position + 12 <= len(data):
+        length, name = struct.unpack_from(">I4s", data, position)
+        end = position + 8 + length
+        if end + 4 > len(data) or zlib.crc32(data[position + 4 : end]) != struct.unpack_from(">I", data, end)[0]:
+            return None
+        if name == b"IEND":
+            return text
+        if name == b"iTXt":
+            keyword, _, rest = bytes(data[position + 8 : end]).partition(b"\0")
+            text[keyword.decode("latin-1")] = rest[4:].decode("utf-8", "replace")
+        position = end + 4
+    return None
 
 
 def _filtered(pixels: np.ndarray) -> np.ndarray:

@@ -6,22 +6,26 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from ..channels.query import find_channels, needs_values
 from ..combinations.registry import combined_maps, rule_named, target_of_capture
 from ..core.feature_map import FeatureMap
 from ..core.note import kind_of
 from ..errors import BadOption
-from ..inputs.images import check_files, stream
+from ..inputs.images import check_files, collect, is_stream, stream
 from ..inputs.recipe import READY
 from ..picture.picture import Picture
 from ..picture.scale_rules import shared_scale
+from ..safe_text import counted
 from ..scope.batches import count_images, read_batches
 from ..scope.capture import Maps
+from ..scope.run import provenance
 from ..scope.scope import Scope
 from .file_names import NUMBERS, Namer, Paths, describe_rule, files_of
 from .options import DrawOptions
+from .resume import NAME as MARK
+from .resume import Marks
 from .show import PLAIN, asks_model, check_for_overlay, draw, first_class, needs_target
 
 TOGETHER = 16
@@ -65,8 +69,9 @@ class Job:
     As an `.npz`, `.npy` or `.csv` it gets what would be drawn as numbers. `values` is such a file for the layer's own numbers
     beside the pictures. Several layers get a file each, `OUT-<layer>.npz`, and so does each image where they aren't captured
     together, `OUT-<image>.npz`. `options.channels` is a list of numbers, or a condition by which each sheet chooses its tiles.
-    `screen` is shown each picture; then only an `output` that is given is written. `sources` are the files of the model and
-    what belongs to it: neither they nor the images are ever written over.
+    `screen` is shown each picture; then only an `output` that is given is written. `resume` leaves out images whose pictures
+    are all in the folder, whole and as this job would make them. `sources` are the files of the model and what belongs to it:
+    neither they nor the images are ever written over.
     """
 
     scope: Scope | None
@@ -80,6 +85,7 @@ class Job:
     values: Path | None = None
     dpi: float | None = None
     screen: Callable[[Picture], object] | None = None
+    resume: bool = False
     sources: Sequence[str | PathLike[str]] = ()
     batch: int | None = None
 
@@ -96,6 +102,8 @@ class Job:
             )
         if self.combine is not None:
             rule_named(self.combine)
+        if self.resume and (self.values or self.numbers or self.screen):
+            raise BadOption("--resume is for pictures in files: leave --values, numbers as -o and --terminal out")
 
     @property
     def own_class(self) -> bool:
@@ -156,7 +164,19 @@ class Job:
         """
         several = self.count() > 1
         namer = self._namer(several)
-        writer = _Writer(self, namer)
+        marks = self._marks(namer)
+        job = self._remaining(marks, namer, step, say) if self.resume else self
+        if not self.resume or job.images:
+            yield from job._write_all(_Writer(job, namer, marks), several, step, skip, say)
+
+    def _write_all(
+        self,
+        writer: _Writer,
+        several: bool,
+        step: Callable[[str], None],
+        skip: Callable[[str, str], None],
+        say: Callable[[str], None],
+    ) -> Iterator[Path]:
         waiting: list[Maps] = []
         said: set[str] = set()
         for maps in self._capture(skip):
@@ -165,7 +185,7 @@ class Job:
                     say(note)
                 said.add(note)
             if not self.joint:
-                _check_single(namer, maps)
+                _check_single(writer.namer, maps)
             alone = several and self.capturing == "singly"
             yield from writer.write_values(maps, self.values, alone)
             ready = Maps(combined_maps(maps, self.combine, self.target), (), maps.images)
@@ -181,10 +201,51 @@ class Job:
         for ready in waiting:
             yield from writer.write_pictures(ready, step, shared)
 
+    def _marks(self, namer: Namer) -> Marks | None:
+        """The marks of the pictures in a folder; `None` for a single file, for generators and for what isn't photos."""
+        if namer.single or self.opened.preprocess == READY or is_stream(self.images):
+            return None
+        settings = [self.layers, self.combine, self.target, self.options.to_dict(), self.overlay, self.dpi]
+        sources = collect(self.images)
+        if self._dependent:
+            settings.append([source.id for source in sources])
+        return Marks.of([*settings, provenance(self.opened)], sources, [Path(self._weights)] if self._weights else ())
+
+    @property
+    def _dependent(self) -> bool:
+        """Whether the pictures of one image depend on all others."""
+        return self.capturing == "together" or self.options.scale == "images"
+
+    def _remaining(
+        self, marks: Marks | None, namer: Namer, step: Callable[[str], None], say: Callable[[str], None]
+    ) -> Job:
+        """The job without the images that are complete, whose pictures keep their names; of those that depend, all or none."""
+        if marks is None:
+            raise BadOption("--resume is for photos whose pictures go into a folder: name one with -o")
+        folder = namer.output or Path()
+        complete = marks.complete(folder) if folder.is_dir() else {}
+        if self._dependent and len(complete) < len(marks.sources):
+            complete = {}
+        remaining = []
+        for id, source in marks.sources.items():
+            namer.image(id)
+            if id not in complete:
+                remaining.append(source)
+                continue
+            step(id)
+            for path in complete[id]:
+                namer.paths.hold(path)
+        say(f"{len(complete)} of {counted(len(marks.sources), 'image')} complete already")
+        return replace(self, images=remaining)
+
+    @property
+    def _weights(self) -> str:
+        """The file of weights of the combination, `""` for none."""
+        return (self.combine or "").partition(":")[2] if (self.combine or "").startswith("weights:") else ""
+
     def _namer(self, several: bool) -> Namer:
         """Names the files. Raises `BadOption` where one file can't hold what there is, or is one of those that are read."""
-        weights = (self.combine or "").partition(":")[2]
-        paths = Paths([*files_of(self.images), *self.sources, weights])
+        paths = Paths([*files_of(self.images), *self.sources, self._weights])
         namer = Namer(None if self.numbers else self.output, describe_rule(self.combine, overlay=self.overlay), paths)
         if namer.single and several:
             raise BadOption(f"-o {self.output}: several images give several pictures: name a folder")
@@ -257,12 +318,22 @@ class Job:
         return shared
 
 
+class Drawn(NamedTuple):
+    """A picture with the layer and the image (or row) that it shows, and which part of it."""
+
+    picture: Picture
+    layer: str
+    id: str
+    part: str
+
+
 @dataclass(frozen=True, eq=False)
 class _Writer:
     """Draws the maps of a job, and puts pictures and values where they belong."""
 
     job: Job
     namer: Namer
+    marks: Marks | None = None
 
     def write_values(self, maps: Maps, file: Path | None, each_image: bool) -> Iterator[Path]:
         """The numbers of what was captured, or made of it, where a file is named for them."""
@@ -279,35 +350,47 @@ class _Writer:
         self, maps: Maps, step: Callable[[str], None], shared: Mapping[str, DrawOptions]
     ) -> Iterator[Path]:
         """The pictures of every image and layer; `shared` are the options of layers that have their own."""
-        for image in range(max((len(fm.ids) for fm in maps.values()), default=0)):
-            for path, fm in maps.items():
-                # A layer whose rows are not images may have more or fewer of them.
-                if image < len(fm.ids):
-                    yield from self._write(path, fm, replace(shared.get(path, self.job.options), image=image))
-            if image < len(maps.images):
-                step(maps.images[image])
-        for id in maps.images[max((len(fm.ids) for fm in maps.values()), default=0) :]:
+        count = max((len(fm.ids) for fm in maps.values()), default=0)
+        alone = len(maps.images) == 1  # then all rows are of that image
+        for rows in [range(count)] if alone else [[row] for row in range(count)]:
+            number = 0 if alone else rows[0]
+            image = maps.images[number] if number < len(maps.images) else None
+            yield from self._deliver(image, (drawn for row in rows for drawn in self._drawn(maps, row, shared)))
+            if image is not None:
+                step(image)
+        for id in maps.images[1 if alone else count :]:
             step(id)
 
-    def _write(self, path: str, fm: FeatureMap, options: DrawOptions) -> Iterator[Path]:
-        if not needs_values(options.channels):
-            options = replace(options, channels=None)  # captured alone
-        picture = draw(fm, options, overlay=self.job.overlay)
-        for page in range(picture.pages):
-            if page:
-                picture = draw(fm, replace(options, page=page), overlay=self.job.overlay)
-            yield from self._deliver(picture, path, fm.ids[options.image])
-        prefix = fm.prefix()
-        if prefix is not None:
-            tokens = DrawOptions(image=options.image, text=options.text, theme=options.theme)
-            yield from self._deliver(draw(prefix, tokens), path, fm.ids[options.image], "-tokens")
+    def _drawn(self, maps: Maps, row: int, shared: Mapping[str, DrawOptions]) -> Iterator[Drawn]:
+        """The pictures of one row of the maps: each page of each layer, and its prefix tokens."""
+        for path, fm in maps.items():
+            if row >= len(fm.ids):  # a layer whose rows are not images may have more or fewer of them
+                continue
+            options = replace(shared.get(path, self.job.options), image=row)
+            if not needs_values(options.channels):
+                options = replace(options, channels=None)  # captured alone
+            picture = draw(fm, options, overlay=self.job.overlay)
+            for page in range(picture.pages):
+                if page:
+                    picture = draw(fm, replace(options, page=page), overlay=self.job.overlay)
+                yield Drawn(picture, path, fm.ids[row], f"-p{page + 1}" if picture.pages > 1 else "")
+            prefix = fm.prefix()
+            if prefix is not None:
+                tokens = draw(prefix, DrawOptions(image=row, text=options.text, theme=options.theme))
+                yield Drawn(tokens, path, fm.ids[row], "-tokens")
 
-    def _deliver(self, picture: Picture, path: str, id: str, more: str = "") -> Iterator[Path]:
-        """Onto the screen, into a file, or both."""
+    def _deliver(self, image: str | None, pictures: Iterator[Drawn]) -> Iterator[Path]:
+        """The pictures of one image onto the screen, into files, or both."""
         job = self.job
-        if job.screen is not None:
-            job.screen(picture)
-            if job.output is None or job.numbers is not None:
-                return
-        page = f"-p{picture.page + 1}" if picture.pages > 1 else ""
-        yield picture.save(self.namer.picture(path, id, page + more), job.dpi)
+        number, drawn = 0, next(pictures, None)
+        while drawn is not None:
+            following = next(pictures, None)
+            picture = drawn.picture
+            if job.screen is not None:
+                job.screen(picture)
+            if job.screen is None or (job.output is not None and job.numbers is None):
+                if self.marks is not None and image is not None:
+                    mark = self.marks.mark(image, number, last=following is None)
+                    picture = replace(picture, provenance={**picture.provenance, MARK: mark})
+                yield picture.save(self.namer.picture(drawn.layer, drawn.id, drawn.part), job.dpi)
+            number, drawn = number + 1, following

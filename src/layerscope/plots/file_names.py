@@ -31,6 +31,10 @@ class Paths:
         """Whether there is a file at `path` that is one of the inputs."""
         return _identity(path) in self._inputs
 
+    def hold(self, path: Path) -> None:
+        """Keep a file that is there: nobody gets its path."""
+        self._owners.setdefault(_folded(os.path.realpath(path)), path)
+
     def free(self, folder: Path, stem: str, suffix: str, owner: Hashable) -> Path:
         """The path of `owner` in `folder`: numbered where that is taken, shortened where it is too long."""
         first, number = f"_{stem}" if RESERVED.match(stem) else stem, 1

@@ -102,14 +102,15 @@ def run_show(options: argparse.Namespace) -> int:
     for id, reason in skipped:
         say(f"skipped {id}: {reason}")
     if count > 1 and (written or screen is None):
-        say(_summary(written, count - len(skipped), len(skipped), time.perf_counter() - start, options.output))
+        seconds = time.perf_counter() - start
+        say(_summary(written, count - len(skipped), len(skipped), seconds=seconds, folder=options.output))
     return SKIPPED if skipped else DONE
 
 
-def _summary(files: int, images: int, skipped: int, seconds: float, folder: Path | None) -> str:
+def _summary(files: int, images: int, skipped: int, *, seconds: float, folder: Path | None) -> str:
     """What a run over several images has done, in one line.
 
-    >>> _summary(24, 12, 1, 83.2, Path("out"))
+    >>> _summary(24, 12, 1, seconds=83.2, folder=Path("out"))
     '24 files of 12 images in out, 1 min 23 s; 1 image skipped'
     """
     from ..safe_text import counted

@@ -167,12 +167,11 @@ class Job:
         marks = self._marks(namer)
         job = self._remaining(marks, namer, step, say) if self.resume else self
         if not self.resume or job.images:
-            yield from job._write_all(_Writer(job, namer, marks), several, step, skip, say)
+            yield from job._write_all(_Writer(job, namer, several, marks), step, skip, say)
 
     def _write_all(
         self,
         writer: _Writer,
-        several: bool,
         step: Callable[[str], None],
         skip: Callable[[str, str], None],
         say: Callable[[str], None],
@@ -186,7 +185,7 @@ class Job:
                 said.add(note)
             if not self.joint:
                 _check_single(writer.namer, maps)
-            alone = several and self.capturing == "singly"
+            alone = writer.several and self.capturing == "singly"
             yield from writer.write_values(maps, self.values, alone)
             ready = Maps(combined_maps(maps, self.combine, self.target), (), maps.images)
             yield from writer.write_values(ready, self.numbers, alone)
@@ -333,6 +332,7 @@ class _Writer:
 
     job: Job
     namer: Namer
+    several: bool
     marks: Marks | None = None
 
     def write_values(self, maps: Maps, file: Path | None, each_image: bool) -> Iterator[Path]:

@@ -1,8 +1,16 @@
-"""Whole families of keras.applications: every one is read, and its last layer with pixels is what Keras itself gives."""
+"""Families of keras.applications: every one is read, and its last layer with pixels is what Keras itself gives.
+
+Where a stage repeats one kind of block, it has few of them.
+"""
+
+from functools import partial
 
 import keras
 import numpy as np
 import pytest
+from keras.src.applications.convnext import ConvNeXt
+from keras.src.applications.densenet import DenseNet
+from keras.src.applications.efficientnet import EfficientNet
 
 import layerscope as ls
 
@@ -14,20 +22,20 @@ pytestmark = [
 
 
 @pytest.mark.parametrize(
-    ("name", "recipe", "shape"),
+    ("build", "name", "recipe", "shape"),
     [
-        ("ResNet50", "caffe", (7, 7, 2048)),
-        ("MobileNetV2", "tf", (7, 7, 1280)),
+        (keras.applications.ResNet50, "resnet50", "caffe", (7, 7, 2048)),
+        (keras.applications.MobileNetV2, "mobilenetv2", "tf", (7, 7, 1280)),
         # Its last convolution works on one pixel, which is not what anybody wants to look at.
-        ("MobileNetV3Small", "raw", (7, 7, 576)),
-        ("EfficientNetB0", "raw", (7, 7, 1280)),
-        ("DenseNet121", "imagenet", (7, 7, 1024)),
-        ("ConvNeXtTiny", "raw", (7, 7, 768)),
+        (keras.applications.MobileNetV3Small, "MobileNetV3Small", "raw", (7, 7, 576)),
+        (partial(EfficientNet, 1.0, 0.3, 224), "efficientnetb0", "raw", (7, 7, 1280)),
+        (partial(DenseNet, [2, 2, 2, 2]), "densenet121", "imagenet", (7, 7, 128)),
+        (partial(ConvNeXt, [1, 1, 2, 1], [96, 192, 384, 768]), "convnext_tiny", "raw", (7, 7, 768)),
     ],
 )
-def test_a_family(name, recipe, shape):
+def test_a_family(build, name, recipe, shape):
     keras.utils.set_random_seed(0)
-    model = getattr(keras.applications, name)(weights=None)
+    model = build(weights=None, name=name)
     scope = ls.open(model)
     assert scope.preprocess.name == recipe
     middle = keras.Model(model.inputs, model.layers[len(model.layers) // 2].output)

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 import layerscope as ls
 from helpers import keras_models
@@ -49,6 +48,8 @@ def test_cells_of_recurrent_layers():
 
 @pytest.mark.limit("a SavedModel without Keras layers")
 def test_a_plain_saved_model(limit, tmp_path):
+    import tensorflow as tf
+
     module = tf.Module()
     module.call = tf.function(lambda x: x * 2, input_signature=[tf.TensorSpec((None, 3))])
     tf.saved_model.save(module, str(tmp_path / "plain"))

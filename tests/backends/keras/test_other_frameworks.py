@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,10 +19,12 @@ def test_keras_on_another_framework(framework: str) -> None:
     result = subprocess.run(
         command,
         cwd=Path(__file__).parent,
-        # half of the time on JAX goes into making each small operation fast
-        env={**os.environ, "KERAS_BACKEND": framework, "XLA_FLAGS": "--xla_backend_optimization_level=0"},
+        env={name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+        | {"KERAS_BACKEND": framework},
         capture_output=True,
         text=True,
         check=False,
     )
     assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-2000:]
+    passed = re.search(r"(\d+) passed", result.stdout)
+    assert passed and int(passed[1]) > 150, "those of Keras that this worker of pytest-xdist leaves to another run here"

@@ -22,7 +22,7 @@ HEIGHT, WIDTH = SIZE
 
 def positive(leaf: Any) -> Any:
     """Weights under which nothing cancels; no bias moves anything."""
-    return jnp.abs(leaf) + 0.1 if leaf.size > leaf.shape[0] else jnp.zeros_like(leaf)
+    return np.abs(leaf) + np.float32(0.1) if leaf.size > leaf.shape[0] else np.zeros_like(leaf)
 
 
 class Linen(nn.Module):

@@ -333,7 +333,7 @@ class Picture:
         Where there is no display, as over SSH, a `LayerscopeWarning` says which file it is in.
 
         >>> import layerscope as ls, numpy as np
-        >>> ls.heatmap(np.eye(4)).show()  # doctest: +SKIP # opens a window
+        >>> ls.heatmap(np.eye(4)).show()  # doctest: +SKIP
         """
         from .display import show
 

@@ -1,4 +1,4 @@
-"""PyTorch: forward hooks that copy what passes, in one run that stops as soon as it can."""
+"""PyTorch: what modules give is copied as they are called, in one run that stops as soon as it can."""
 
 from __future__ import annotations
 

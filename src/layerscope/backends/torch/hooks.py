@@ -41,6 +41,7 @@ class Handle(NamedTuple):
 
 
 INSTEAD = "_compiled_call_impl"  # the attribute that a module calls in place of its own code, after `module.compile()`
+OFFERED = hasattr(torch.nn.Module, INSTEAD)  # since torch 2.1
 
 
 def add_hook(module: torch.nn.Module, hook: Callable[..., Any], *, unseen: bool = False) -> Handle:
@@ -99,7 +100,7 @@ def _instead(module: torch.nn.Module, called: Callable[..., Any]) -> Handle:
 def _is_plainly_called(module: torch.nn.Module) -> bool:
     """Whether a module is called in torch's own way, with what it is given."""
     plainly: bool = type(module).__call__ is torch.nn.Module.__call__
-    return plainly and not module._forward_pre_hooks
+    return OFFERED and plainly and not module._forward_pre_hooks
 
 
 def looks_at_hooks(model: torch.nn.Module) -> bool:

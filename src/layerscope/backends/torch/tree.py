@@ -108,6 +108,8 @@ def settings_of(model: torch.nn.Module) -> list[Any]:
                 settings.append(value)
             elif kind in FUNCTIONS:
                 settings.append(id(value))
+            elif kind is tuple and PLAIN.issuperset(map(type, value)):  # sizes, as those of nearly all layers
+                settings += (len(value), *value)
             else:
                 settings += _settings_in(value, seen)
         if type(module) not in seen:

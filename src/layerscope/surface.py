@@ -15,7 +15,7 @@ from typing import Any
 # The options of the command line that are keywords in Python, of the same name.
 OPTIONS = (
     *("alpha", "batch", "channels", "clip", "colors", "columns", "combine", "contours", "dpi"),
-    *("labels", "output", "overlay", "per_page", "preprocess", "scale", "size"),
+    *("interpolation", "labels", "on", "output", "overlay", "per_page", "preprocess", "scale", "size"),
     *("smooth", "sort", "statistics", "target", "text", "theme", "top", "trust", "values", "weights", "zoom"),
 )
 # What stands between the numbers of a value there.

@@ -133,7 +133,7 @@ def test_it_is_no_picture_of_the_photo():
     placed = ls.FeatureMap(fm.values, fm.layer, fm.ids, fm.channels, photos, placement)
     with raises(ls.BadLayout):
         ls.overlay(ls.mean(placed))
-    assert ls.overlay(ls.mean(ls.attention(placed))).cells[0].width == 30
+    assert ls.overlay(ls.mean(ls.attention(placed)), zoom=1).cells[0].width == 30
     table = ls.LayerTable([ls.Layer("conv", "Conv", "bchw", (1, 2, 8, 8), 0, 1), placed.layer])
     assert [layer.path for layer in table.choose("last")] == ["conv"]
     assert [layer.path for layer in table.choose("kind:AttentionMap")] == ["block0"]

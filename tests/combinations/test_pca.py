@@ -112,10 +112,9 @@ def test_background_is_paper_on_a_map_and_bare_on_a_photo():
     assert picture.rgb()[cell.y + 4 * zoom, cell.x + 4 * zoom].tolist() == [255, 0, 255]
     legend = (picture.rgb()[: cell.y] == (255, 0, 255)).all(-1)
     assert legend.any(), "the mark is explained"
-    overlay = ls.overlay(components)
-    cell = overlay.cells[0]
-    assert overlay.rgb()[cell.y, cell.x].tolist() == [10, 200, 30]
-    assert overlay.rgb()[cell.y + 14, cell.x + 10].tolist() != [10, 200, 30]
+    overlay, under = (ls.overlay(components, on="photo", zoom=1, **more).rgb() for more in ({}, {"alpha": 0.0}))
+    assert np.array_equal(overlay[cell.y, cell.x], under[cell.y, cell.x])
+    assert not np.array_equal(overlay[cell.y + 14, cell.x + 10], under[cell.y + 14, cell.x + 10])
 
 
 def test_places_that_are_not_finite_become_nan_in_every_component():

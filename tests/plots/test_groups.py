@@ -109,11 +109,15 @@ def test_an_overlay_covers_by_strength_and_leaves_bare_what_was_cropped():
     photo = np.full((20, 40, 3), 100, np.uint8)
     placement = Placement(photo=(20, 40), input=(20, 20), box=(0.0, 10.0, 20.0, 20.0))
     fm = replace(factors(values), photos=(photo,), placement=(placement,))
-    picture = ls.overlay(fm, alpha=0.5)
+    picture = ls.overlay(fm, alpha=0.5, zoom=1)
     cell = picture.cells[0]
     body = picture.rgb()[cell.y : cell.y + 20, cell.x : cell.x + 40]
-    assert body[2, 2].tolist() == [100, 100, 100] == body[15, 25].tolist()
-    np.testing.assert_allclose(body[2, 12], (100 + np.array(rgb(SAFE[0]))) / 2, atol=1)
+    under = body[2, 2].tolist()
+    assert under == body[15, 25].tolist() and len(set(under)) == 1
+    np.testing.assert_allclose(body[2, 12], (under + np.array(rgb(SAFE[0]))) / 2, atol=1)
+    assert body[2, 9].tolist() == [255, 255, 255], "the frame"
+    with raises(ls.BadOption, "interpolation"):
+        ls.overlay(fm, interpolation="smooth")
     assert (photo == 100).all()
 
 

@@ -1,6 +1,7 @@
 """Drawing options as one value: checked, to JSON and back, and as the line of Python that draws the same."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,6 +14,7 @@ from layerscope.plots.bars import BarOptions, draw_bars
 from layerscope.plots.heatmap import draw_heatmap
 from layerscope.plots.montage import MontageOptions, draw_montage
 from layerscope.plots.options import DrawOptions
+from layerscope.plots.overlay import OverlayOptions, draw_overlay
 from layerscope.plots.sheet import draw_sheet
 from layerscope.plots.strip import StripOptions, draw_strip
 
@@ -21,6 +23,9 @@ HEAT = ls.FeatureMap.of_array(noise(1, 6, 7, 1), "bhwc")
 SEQUENCE = ls.FeatureMap.of_array(noise(1, 30, 4), "bnc")
 VOLUME = ls.FeatureMap.of_array(noise(1, 4, 5, 6, 2), "bdhwc")
 DENSE = ls.FeatureMap.of_array(noise(1, 9), "bc")
+ON_PHOTO = replace(
+    HEAT, photos=(np.full((12, 14, 3), 99, np.uint8),), placement=(ls.Placement.whole((12, 14), (12, 14)),)
+)
 
 CASES = [
     ("sheet", draw_sheet, SHEET, DrawOptions()),
@@ -32,6 +37,9 @@ CASES = [
     ("heatmap", draw_heatmap, HEAT, DrawOptions(zoom=5, theme="dark")),
     ("strip", draw_strip, SEQUENCE, StripOptions(axis="seconds", step=0.01, flip=True, scale="channel")),
     ("montage", draw_montage, VOLUME, MontageOptions(channel=1, axis="h", slices=[0, 3], columns=1)),
+    ("overlay", draw_overlay, ON_PHOTO, OverlayOptions(alpha=0.7, contours=[0.1], top=50, zoom=2)),
+    ("overlay", draw_overlay, ON_PHOTO, OverlayOptions(on="photo", interpolation="smooth")),
+    ("overlay", draw_overlay, ON_PHOTO, OverlayOptions(smooth=True)),
     ("bars", draw_bars, DENSE, BarOptions(labels=list("abcdefghi"), top=None, by="magnitude")),
 ]  # fmt: skip
 

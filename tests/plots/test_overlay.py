@@ -12,7 +12,9 @@ from skimage.measure import find_contours
 import layerscope as ls
 from helpers.arrays import noise
 from helpers.wording import raises, wording
+from layerscope.combinations.registry import RULES
 from layerscope.core.note import kind_of
+from layerscope.core.receptive_field import Line
 from layerscope.inputs.preprocess import Recipe
 from layerscope.picture.codes import ABOVE, BELOW, GAP
 from layerscope.picture.palette import palette
@@ -30,6 +32,29 @@ def on_photo(values, photo, box=None):
     placement = ls.Placement(photo.shape[:2], (64, 64), box or (0.0, 0.0, *map(float, photo.shape[:2])))
     fm = ls.FeatureMap.of_array(np.asarray(values, np.float32)[None, ..., None])
     return replace(fm, photos=(photo,), placement=(placement,))
+
+
+def overlay(fm, **options):
+    """The overlay at the photo's own size."""
+    return ls.overlay(fm, **{"zoom": 1, **options})
+
+
+def ground(fm, **options):
+    """The pixels under a map."""
+    return cell_rgb(overlay(fm, **{**options, "alpha": 0.0}))
+
+
+def alone(fm, **options):
+    """The pixels of the map without the photo, from `beside`."""
+    picture = ls.beside(fm, zoom=1, **options)
+    return cell_rgb(picture, picture.cells[1])
+
+
+def lightness(fm, **options):
+    """The sum of red, green and blue where units lie, 0 elsewhere."""
+    grid = fm.unit_grid()
+    pixels = cell_rgb(overlay(fm, alpha=1.0, colors="gray", **options)).astype(int).sum(-1)
+    return np.where((grid.rows >= 0)[:, None] & (grid.columns >= 0), pixels, 0)
 
 
 def grey_photo(height, width, seed=0):
@@ -70,9 +95,7 @@ def test_a_planted_bright_square_comes_back_where_it_was(recipe, turn, smooth, t
     scope = ls.open(brightness_model(), backend=Brightness(), preprocess=steps)
     fm = ls.mean(scope.capture(tmp_path / "a.png", "pool")["pool"])
     assert np.array_equal(fm.photos[0], upright)
-    picture = ls.overlay(fm, alpha=1.0, smooth=smooth, colors="gray")
-    cell = picture.cells[0]
-    brightness = picture.rgb()[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width].astype(float).sum(-1)
+    brightness = lightness(fm, smooth=smooth)
     bright = np.argwhere(brightness >= brightness.max() * 0.98)
     center = (bright.min(0) + bright.max(0)) / 2
     unit = max(fm.placement[0].box[2] / fm.spatial[0], fm.placement[0].box[3] / fm.spatial[1])
@@ -87,33 +110,29 @@ def test_what_the_model_did_not_see_stays_bare():
     )
     photo = np.random.default_rng(0).integers(0, 255, (100, 300, 3), dtype=np.uint8)
     fm = ls.mean(scope.capture(photo, "pool")["pool"])
-    picture = ls.overlay(fm, alpha=1.0)
-    cell = picture.cells[0]
-    region = picture.rgb()[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width]
+    region = cell_rgb(overlay(fm, alpha=1.0))
     assert region.shape == photo.shape
-    same = (region == photo).all((0, 2))
+    same = (region == ground(fm)).all((0, 2))
     _, left, _, wide = fm.placement[0].box
     assert same[: int(left)].all()
     assert same[int(left + wide) + 1 :].all()
     assert not same[int(left) + 1 : int(left + wide) - 1].any()
-    bare = ls.overlay(fm, alpha=0.0)
-    assert np.array_equal(bare.rgb()[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width], photo)
 
 
 @pytest.mark.limit("overlays of maps without a photo")
 def test_overlays_need_a_photo_and_one_map(limit):
     with limit.raises():
-        ls.overlay(ls.mean(noise(1, 4, 4, 3)))
+        overlay(ls.mean(noise(1, 4, 4, 3)))
     scope = ls.open(tiny_model(), backend=TinyBackend(), preprocess="unit")
     photo = np.random.default_rng(0).integers(0, 255, (20, 30, 3), dtype=np.uint8)
     maps = scope.capture(photo, ["conv1", "head"])
     with raises(ls.BadLayout):
-        ls.overlay(maps["conv1"])
+        overlay(maps["conv1"])
     with raises(ls.BadLayout):
-        ls.overlay(ls.mean(maps["head"]))
+        overlay(ls.mean(maps["head"]))
     with raises(ls.BadOption, "0"):
-        ls.overlay(ls.mean(maps["conv1"]), alpha=2)
-    assert ls.overlay(ls.pca(maps["conv1"])).pixels.ndim == 3
+        overlay(ls.mean(maps["conv1"]), alpha=2)
+    assert overlay(ls.pca(maps["conv1"])).pixels.ndim == 3
 
 
 # How the stored pixels come from the upright photo, for each value of the EXIF orientation.
@@ -155,7 +174,7 @@ def test_a_planted_square_comes_back_on_its_own_pixels(name, turn, tmp_path):
     fm = ls.mean(scope.capture(tmp_path / "a.png", "pool")["pool"])
     assert np.array_equal(fm.photos[0], upright)
     for smooth in (False, True):
-        bright = cell_rgb(ls.overlay(fm, alpha=1.0, smooth=smooth, colors="gray")).astype(int).sum(-1)
+        bright = lightness(fm, smooth=smooth)
         bright_pixels = np.argwhere(bright >= (0.98 if smooth else 0.5) * bright.max())
         if smooth:
             assert np.abs(bright_pixels.mean(0) + 0.5 - [y + 8, x + 8]).max() <= 1
@@ -168,7 +187,8 @@ def test_a_planted_square_comes_back_on_its_own_pixels(name, turn, tmp_path):
 def test_contours_lie_where_skimage_finds_them(thick):
     height, width = thick
     photo, values = np.full((height, width, 3), 128, np.uint8), noise(5, 6, seed=3)
-    picture = ls.overlay(on_photo(values, photo), alpha=0.0, smooth=True, contours=[0.3])
+    fm = on_photo(values, photo)
+    picture = overlay(fm, alpha=0.0, smooth=True, contours=[0.3])
     pixels = cell_rgb(picture)
     white, black = (pixels == 255).all(-1), (pixels == 0).all(-1)
     ys = np.clip((np.arange(height) + 0.5) * 5 / height - 0.5, 0, 4)
@@ -183,17 +203,17 @@ def test_contours_lie_where_skimage_finds_them(thick):
         assert (side | (np.abs(placed - 0.3) < 1e-5))[line].all(), "white above, black below"
         assert cKDTree(np.argwhere(line)).query(lines)[0].max() <= 1.5
         assert cKDTree(lines).query(np.argwhere(line))[0].max() <= 0.5 + wide
-    assert (pixels[~white & ~black] == 128).all()
+    assert (pixels[~white & ~black] == ground(fm)[~white & ~black]).all()
     wording(picture.alt(), "0.3")
 
 
 def test_a_number_of_contours_is_spread_between_the_limits_and_levels_that_are_not_crossed_are_noted():
     fm = on_photo(np.linspace(0, 4, 16).reshape(4, 4), grey_photo(40, 40))
-    wording(ls.overlay(fm, contours=3).alt(), "1", "2", "3")
-    wording(ls.overlay(fm, contours=[9]).alt(), "9")
-    flat = ls.overlay(on_photo(np.ones((4, 4)), grey_photo(40, 40)), alpha=0.0, contours=[1.0])
-    assert np.array_equal(cell_rgb(flat), grey_photo(40, 40))
-    counted = ls.overlay(on_photo(np.ones((4, 4)), grey_photo(40, 40)), contours=3)
+    wording(overlay(fm, contours=3).alt(), "1", "2", "3")
+    wording(overlay(fm, contours=[9]).alt(), "9")
+    flat = on_photo(np.ones((4, 4)), grey_photo(40, 40))
+    assert np.array_equal(cell_rgb(overlay(flat, alpha=0.0, contours=[1.0])), ground(flat))
+    counted = overlay(on_photo(np.ones((4, 4)), grey_photo(40, 40)), contours=3)
     wording(counted.alt(), "1")
 
 
@@ -201,8 +221,9 @@ def test_nan_has_no_contour():
     values = np.zeros((4, 4))
     values[1, 1], values[3, 3] = np.nan, 2
     photo = np.full((40, 40, 3), 128, np.uint8)
-    pixels = cell_rgb(ls.overlay(on_photo(values, photo), alpha=0.0, contours=[1.0]))
-    assert (pixels[:25, :25] == 128).all()
+    fm = on_photo(values, photo)
+    pixels = cell_rgb(overlay(fm, alpha=0.0, contours=[1.0]))
+    assert np.array_equal(pixels[:25, :25], ground(fm)[:25, :25])
     assert (pixels == 255).all(-1).sum() == 19, "the left and upper edge of the last unit"
 
 
@@ -210,39 +231,42 @@ def test_a_hole_in_a_high_place_has_no_contour():
     values = np.full((4, 4), 2.0)
     values[1, 1], values[3, 3] = np.nan, 0
     photo = np.full((40, 40, 3), 128, np.uint8)
-    pixels = cell_rgb(ls.overlay(on_photo(values, photo), alpha=0.0, contours=[1.0]))
-    assert (pixels[:25, :25] == 128).all()
+    fm = on_photo(values, photo)
+    pixels = cell_rgb(overlay(fm, alpha=0.0, contours=[1.0]))
+    assert np.array_equal(pixels[:25, :25], ground(fm)[:25, :25])
     assert (pixels == 0).all(-1).sum() == 19
 
 
 def test_only_the_highest_units_are_coloured():
     photo, values = grey_photo(50, 60), noise(5, 6)
-    picture = ls.overlay(on_photo(values, photo), top=20, alpha=1.0)
-    changed = (cell_rgb(picture) != photo).any(-1)
+    picture = overlay(on_photo(values, photo), top=20, alpha=1.0)
+    changed = (cell_rgb(picture) != ground(on_photo(values, photo))).any(-1)
     expected = (values >= np.sort(values.ravel())[-6]).repeat(10, 0).repeat(10, 1)
     assert np.array_equal(changed, expected)
     wording(picture.alt(), "20")
-    tied = ls.overlay(on_photo(np.zeros((4, 4)), photo), top=10)
+    tied = overlay(on_photo(np.zeros((4, 4)), photo), top=10)
     (line,) = [line for line in tied.lines if kind_of(line) == "top"]
     wording(line, "100%", "10%")  # equal units are all drawn
-    smooth = ls.overlay(on_photo(values, photo), top=20, smooth=True)
-    assert 0 < (cell_rgb(smooth) != photo).any(-1).mean() < 0.5
+    smooth = overlay(on_photo(values, photo), top=20, smooth=True)
+    assert 0 < (cell_rgb(smooth) != ground(on_photo(values, photo))).any(-1).mean() < 0.5
 
 
 @pytest.mark.parametrize("size", [(60, 40), (30, 90)])
 def test_beside_shows_photo_map_and_overlay_in_the_same_size(size):
     photo = grey_photo(*size)
     fm = on_photo(noise(4, 3), photo, box=(10.0, 5.0, size[0] - 20.0, size[1] - 10.0))
-    picture = ls.beside(fm, alpha=0.4, contours=[0.0], top=50)
+    picture = ls.beside(fm, zoom=1, alpha=0.4, contours=[0.0], top=50)
     assert [cell.note for cell in picture.cells] == ["photo", "map", "overlay"]
     first, middle, last = picture.cells
     assert {(cell.height, cell.width) for cell in picture.cells} == {size}
-    assert np.array_equal(cell_rgb(picture, first), photo)
-    assert np.array_equal(cell_rgb(picture, last), cell_rgb(ls.overlay(fm, alpha=0.4, contours=[0.0], top=50)))
-    alone = cell_rgb(picture, middle)
-    assert np.array_equal(alone[10:-10, 5:-5], cell_rgb(ls.overlay(fm, alpha=1.0))[10:-10, 5:-5])
-    assert (alone[:10] == palette(None)[GAP]).all()
-    assert (alone[:, -5:] == palette(None)[GAP]).all()
+    framed = (cell_rgb(picture, first) != photo).any(-1)
+    assert not framed[10:-10, 5:-5].any() and not framed[:8].any() and not framed[:, :3].any()
+    assert np.array_equal(cell_rgb(picture, last), cell_rgb(overlay(fm, alpha=0.4, contours=[0.0], top=50)))
+    pixels, grid = cell_rgb(picture, middle), fm.unit_grid()
+    plain = picture.scale.palette()[picture.scale.codes(fm.values[0, ..., 0])][grid.rows][:, grid.columns]
+    assert np.array_equal(pixels[10:-10, 5:-5], plain[10:-10, 5:-5])
+    assert (pixels[:10] == palette(None)[GAP]).all()
+    assert (pixels[:, -5:] == palette(None)[GAP]).all()
     taken = np.zeros(picture.pixels.shape[:2], int)
     for cell in picture.cells:
         taken[cell.y : cell.y + cell.height, cell.x : cell.x + cell.width] += 1
@@ -254,18 +278,18 @@ def test_blocks_leave_no_seam():
     """A photo of many blocks of rows has the colours that a single lookup gives."""
     values = noise(7, 7)
     photo = grey_photo(700, 400)
-    picture = ls.overlay(on_photo(values, photo), alpha=1.0)
+    fm = on_photo(values, photo)
+    scale = overlay(fm).scale
     rows, columns = (((np.arange(size) + 0.5) * 7 / size).astype(int) for size in (700, 400))
-    expected = picture.scale.palette()[picture.scale.codes(values)][rows][:, columns]
-    assert np.array_equal(cell_rgb(picture), expected)
-    smooth = ls.overlay(on_photo(values, photo), alpha=1.0, smooth=True)
+    assert np.array_equal(alone(fm), scale.palette()[scale.codes(values)][rows][:, columns])
+    smooth = alone(fm, interpolation="smooth").astype(int)
     ys, xs = (np.clip((np.arange(size) + 0.5) * 7 / size - 0.5, 0, 6) for size in (700, 400))
     placed = RegularGridInterpolator((np.arange(7), np.arange(7)), values)(
         np.stack(np.meshgrid(ys, xs, indexing="ij"), -1)
     )
-    table = smooth.scale.palette()
-    codes = smooth.scale.codes(placed).astype(int)
-    near = [np.abs(cell_rgb(smooth).astype(int) - table[(codes + shift).clip(0, 240)]).sum(-1) for shift in (-1, 0, 1)]
+    table = scale.palette()
+    codes = scale.codes(placed).astype(int)
+    near = [np.abs(smooth - table[(codes + shift).clip(0, 240)]).sum(-1) for shift in (-1, 0, 1)]
     assert np.min(near, axis=0).max() == 0, "at most one step off, where two steps meet"
 
 
@@ -273,8 +297,13 @@ def test_blocks_leave_no_seam():
 def test_marks_and_clipped_units_show_on_an_overlay(smooth):
     values = np.linspace(0, 10, 64).reshape(8, 8)
     values[4, 4] = np.nan
-    picture = ls.overlay(on_photo(values, grey_photo(160, 160)), alpha=1.0, clip=(10, 90), smooth=smooth)
+    fm = on_photo(values, grey_photo(160, 160))
+    picture = overlay(fm, alpha=1.0, clip=(10, 90), smooth=smooth)
     pixels, table = cell_rgb(picture), picture.scale.palette()
+    assert pixels[90, 90].tolist() == [255, 0, 255], "a mark covers, however strong the values are"
+    assert pixels[-2, -2].tolist() == table[240].tolist()
+    assert np.array_equal(pixels[2, 2], ground(fm)[2, 2]), "below the range there is no strength"
+    pixels = alone(fm, clip=(10, 90), smooth=smooth)
     assert pixels[90, 90].tolist() == [255, 0, 255]
     assert pixels[2, 2].tolist() == table[BELOW].tolist() == table[0].tolist()
     assert pixels[-2, -2].tolist() == table[ABOVE].tolist() == table[240].tolist()
@@ -297,7 +326,12 @@ def test_marks_and_clipped_units_show_on_an_overlay(smooth):
         {"top": "20"},
         {"alpha": -0.1},
         {"alpha": "half"},
-        {"alpha": None},
+        {"on": "gray"},
+        {"on": None},
+        {"interpolation": "bilinear"},
+        {"interpolation": "nearest", "smooth": True},
+        {"smooth": 1},
+        {"zoom": 0},
         {"clip": (99, 1)},
         {"clip": 5},
         {"clip": (1, 99), "scale": (0, 1)},
@@ -313,15 +347,15 @@ def test_bad_options_are_named(draw, options):
 
 def test_maps_of_nothing_and_of_one_pixel():
     photo = grey_photo(20, 20)
-    nothing = ls.overlay(on_photo(np.full((4, 4), np.nan), photo), alpha=1.0)
+    nothing = overlay(on_photo(np.full((4, 4), np.nan), photo), alpha=1.0)
     assert (cell_rgb(nothing) == [255, 0, 255]).all()
     with raises(ls.BadOption):
-        ls.overlay(on_photo(np.full((4, 4), np.nan), photo), top=10)
-    assert cell_rgb(ls.overlay(on_photo([[2.0]], photo))).shape == (20, 20, 3)
+        overlay(on_photo(np.full((4, 4), np.nan), photo), top=10)
+    assert cell_rgb(overlay(on_photo([[2.0]], photo))).shape == (20, 20, 3)
     colours = replace(ls.pca(noise(1, 4, 4, 5)), photos=(photo,), placement=(ls.Placement.whole((20, 20), (4, 4)),))
     with raises(ls.BadOption):
-        ls.overlay(colours, contours=2)
-    wording(ls.overlay(colours, clip=(5, 95)).alt(), "5", "95")
+        overlay(colours, contours=2)
+    wording(overlay(colours, clip=(5, 95)).alt(), "5", "95")
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 2), (2, 1), (1, 3000), (3000, 1)])
@@ -330,4 +364,113 @@ def test_the_thinnest_photos_have_overlays(size):
     scope = ls.open(tiny_model(), backend=TinyBackend(), preprocess=crop)
     fm = ls.mean(scope.capture(Image.new("RGB", size), "conv1")["conv1"])
     for smooth in (False, True):
-        assert ls.overlay(fm, smooth=smooth, alpha=1.0).cells[0].channel == 0
+        assert overlay(fm, smooth=smooth, alpha=1.0).cells[0].channel == 0
+
+
+def test_the_opacity_of_a_unit_is_its_share_of_the_greatest_strength():
+    photo = np.full((40, 40, 3), (200, 120, 40), np.uint8)
+    for values, zero in (
+        ([[0, 1], [2, 4]], 0),
+        ([[-4, 1], [2, 3]], 0),
+        ([[5, 6], [7, 9]], 5),
+        ([[-9, -8], [-7, -5]], -5),
+    ):
+        fm = on_photo(values, photo)
+        strength = np.abs(np.array(values, float) - zero)
+        strength = (strength / strength.max()).repeat(20, 0).repeat(20, 1)[..., None]
+        for on in ("grey", "photo"):
+            under = ground(fm, on=on).astype(float)
+            expected = under * (1 - 0.8 * strength) + alone(fm) * 0.8 * strength
+            assert np.abs(cell_rgb(overlay(fm, on=on, alpha=0.8)) - expected).max() <= 1.5
+            smooth = cell_rgb(overlay(fm, on=on, alpha=0.8, interpolation="smooth"))
+            assert (
+                np.abs(smooth[[0, 0, -1, -1], [0, -1, 0, -1]] - expected[[0, 0, -1, -1], [0, -1, 0, -1]]).max() <= 1.5
+            )
+    wording(overlay(on_photo([[-4, 1], [2, 3]], photo)).alt(), "4", "85%")
+    wording(overlay(on_photo([[-4, 1], [2, 4]], photo), alpha=0.5).alt(), "4", "50%")
+    wording(overlay(on_photo([[5, 6], [7, 9]], photo), on="photo").alt(), "5", "9")
+
+
+def test_the_photo_is_darker_than_light_colours_and_lighter_than_dark_ones():
+    photo = np.full((20, 20, 3), (255, 0, 0), np.uint8)
+    photo[:10] = 128
+    fm = on_photo([[0, 1], [2, 4]], photo)
+    light, dark = ground(fm), ground(fm, colors="vik", scale=ls.Scale((-4, 4), center=0))
+    assert light.max() <= 180 and dark.min() >= 100
+    assert (np.ptp(light, axis=-1) == 0).all() and (np.ptp(dark, axis=-1) == 0).all()
+    assert ground(fm, on="photo")[15, 15].tolist() == [180, 0, 0]
+    assert np.array_equal(ground(fm)[5, 5], ground(fm, on="photo")[5, 5])
+    assert (photo[15] == (255, 0, 0)).all(), "the caller's photo stays"
+
+
+def test_class_activation_maps_blend_unless_told_otherwise():
+    scope = ls.open(tiny_model(), backend=TinyBackend(), preprocess="unit")
+    photo = grey_photo(32, 32)
+    fm = scope.capture(photo, "conv2", target=1)["conv2"]
+    rules = [rule for rule in RULES if (rule.target or rule.model or rule.name == "eigen-cam") and rule.name != "cam"]
+    assert len(rules) == 8
+    for rule in rules:
+        evidence = rule.function(fm, 1) if rule.model else rule.function(fm)
+        usual, smooth, nearest = (
+            overlay(evidence, **more) for more in ({}, {"smooth": True}, {"interpolation": "nearest"})
+        )
+        assert np.array_equal(usual.pixels, smooth.pixels), rule.name
+        assert not np.array_equal(usual.pixels, nearest.pixels), rule.name
+        units = "×".join(map(str, evidence.spatial))
+        (said,) = [line for line in usual.lines if kind_of(line) == "photo"]
+        assert said != [line for line in nearest.lines if kind_of(line) == "photo"][0], units
+    mean = ls.mean(fm)
+    assert np.array_equal(overlay(mean).pixels, overlay(mean, interpolation="nearest", smooth=False).pixels)
+    wording(overlay(ls.grad_cam(fm)).alt())
+
+
+# (photo, recipe, [top, left, bottom, right] that the model sees)
+SEEN = {
+    "squash": ((60, 90), {"resize": "squash"}, (0, 0, 60, 90)),
+    "crop": ((60, 90), {"resize": "shorter", "short": 32}, (0, 15, 60, 75)),
+    "crop on all sides": ((80, 120), {"resize": "shorter", "short": 40}, (8, 28, 72, 92)),
+    "letterbox": ((60, 90), {"resize": "letterbox"}, (0, 0, 60, 90)),
+}
+
+
+@pytest.mark.parametrize("zoom", [1, 3])
+@pytest.mark.parametrize("name", SEEN)
+def test_a_thin_frame_lies_around_what_the_model_saw(name, zoom):
+    size, recipe, (top, left, bottom, right) = SEEN[name]
+    recipe = Recipe("test", divide=255.0, size=(32, 32), **recipe)
+    scope = ls.open(brightness_model(), backend=Brightness(), preprocess=recipe)
+    fm = ls.mean(scope.capture(grey_photo(*size), "pool")["pool"])
+    picture = overlay(fm, alpha=0.0, zoom=zoom, on="photo", colors="gray")
+    pixels = cell_rgb(picture)
+    framed = (pixels == palette(None)[GAP]).all(-1)
+    expected = np.zeros(framed.shape, bool)
+    height, width = (side * zoom for side in size)
+    first, last = max(top * zoom - 1, 0), min(bottom * zoom + 1, height)
+    near, far = max(left * zoom - 1, 0), min(right * zoom + 1, width)
+    if top:
+        expected[first, near:far] = expected[last - 1, near:far] = True
+    if left:
+        expected[first:last, near] = expected[first:last, far - 1] = True
+    assert np.array_equal(framed, expected)
+    said = [line for line in picture.lines if kind_of(line) == "photo"]
+    wording(said)
+
+
+def test_a_small_photo_is_enlarged_by_a_whole_number_and_letters_grow_with_a_large_one():
+    fm = on_photo(noise(4, 4), grey_photo(32, 30))
+    enlarged = ground(fm, zoom=None)
+    assert enlarged.shape == (32 * 14, 30 * 14, 3)
+    assert np.array_equal(enlarged, ground(fm).repeat(14, 0).repeat(14, 1))
+    for width in (500, 1600, 4000):
+        picture = ls.overlay(on_photo(noise(4, 4), np.zeros((600, width, 3), np.uint8)))
+        assert picture.cells[0].width == width
+        assert min(line.size for line in picture.texts) * 900 / picture.width >= 10
+
+
+def test_edges_on_which_no_unit_lies_are_said():
+    photo = grey_photo(64, 64)
+    fm = on_photo(noise(4, 4), photo)
+    fm = replace(fm, layer=replace(fm.layer, lines=(Line(8.0, 12.0), Line(20.0, 12.0)), shape=fm.shape))
+    assert (fm.unit_grid().rows < 0).sum() == 14
+    said = [line for line in overlay(fm).lines if kind_of(line) == "photo"]
+    wording(said, "64")

@@ -131,13 +131,17 @@ def _add_show(commands: Any) -> None:
         "--overlay", action="store_true", help="overlay the combined map on the photo (default combination: mean)"
     )
     show.add_argument(
-        "--alpha",
-        type=arguments.figure,
-        default=0.5,
-        metavar="0-1",
-        help="the map's share of an overlay (default: 0.5)",
+        "--on", choices=("grey", "photo"), default="grey", help="overlay on the photo in grey or in its colours"
     )
-    show.add_argument("--smooth", action="store_true", help="blend the overlay between units")
+    show.add_argument(
+        "--alpha", type=arguments.figure, metavar="0-1", help="greatest opacity of an overlay (default: 0.85)"
+    )
+    show.add_argument(
+        "--interpolation",
+        choices=("nearest", "smooth"),
+        help="overlay units as flat areas, or blended (default: smooth for class activation maps)",
+    )
+    show.add_argument("--smooth", action="store_const", const=True, help="the same as --interpolation smooth")
     show.add_argument(
         "--contours",
         type=arguments.contours,

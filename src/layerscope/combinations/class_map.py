@@ -13,6 +13,12 @@ from ..core.linear import Linear
 from ..core.note import Note
 from .smoothing import NO_EVIDENCE, ZERO_GRADIENT
 
+# What `FeatureMap.method` begins with.
+NAMES = (
+    *("Class activation map", "Grad-CAM", "XGrad-CAM", "HiRes-CAM", "Layer-CAM", "Eigen-CAM"),
+    *("Score-CAM", "Ablation-CAM"),
+)
+
 
 @dataclass(frozen=True)
 class Method:
@@ -37,6 +43,11 @@ class Method:
             linear = linear and linear.rectified()
             notes.append(Note("rectified", "values below 0 set to 0"))
         return fm.combined(values, f"{self.name} for {target}", notes, linear=linear)
+
+
+def is_class_map(fm: FeatureMap) -> bool:
+    """Whether a map is a class activation map."""
+    return fm.method.startswith(NAMES)
 
 
 def in_images(fm: FeatureMap, images: Sequence[int]) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..arrays.ranges import extent_of
 from ..core.feature_map import FeatureMap
-from ..core.note import kind_of
+from ..core.note import Note, kind_of
 from ..errors import BadScale
 from ..picture.canvas import NARROWEST, Canvas, Frame
 from ..picture.caption import about, caption, title_of
@@ -22,8 +22,9 @@ from ..picture.palette import MARKS, Colors, palette
 from ..picture.picture import Picture
 from ..picture.shapes import Box, Cell
 from ..surface import by_surface
+from .ground import Ground
 from .options import DrawOptions
-from .overlay_paint import place_text
+from .overlay_paint import PhotoGrid, mix, place_text
 
 GROUPED = ("factors", "labels")
 
@@ -73,24 +74,21 @@ def grouped_map(whole: FeatureMap, options: DrawOptions) -> Picture:
     return _compose(whole, groups, body, options)
 
 
-def grouped_overlay(whole: FeatureMap, options: DrawOptions, alpha: float) -> Picture:
+def grouped_overlay(whole: FeatureMap, options: DrawOptions, ground: Ground, alpha: float) -> Picture:
     """Factors or clusters on the photo: the stronger, the more of its colour covers it; and below it the legend."""
     one, _ = options.pick(whole)
-    assert one.photos is not None and one.placement is not None
-    groups = _groups(whole, options)
-    photo, place = one.photos[0], one.unit_grid()
-    rows, columns = place.rows, place.columns
-    inside = np.ix_(rows >= 0, columns >= 0)
-    units = np.ix_(rows[rows >= 0], columns[columns >= 0])
-    cover = (_cover(groups) * np.float32(alpha))[units][..., None]
-    body = photo.copy()
-    body[inside] = np.round(photo[inside] * (1 - cover) + _full(groups)[units] * cover).astype(np.uint8)
-    line = (
-        f"on the photo, {photo.shape[0]}×{photo.shape[1]} · colour {alpha:.0%} where it is strongest · one flat "
-        "area per unit"
-    )
-    groups = replace(groups, lines=(*groups.lines, line, *place_text(place)))
-    return _compose(whole, groups, body, replace(options, zoom=1))
+    groups, place = _groups(whole, options), ground.units(one)
+    body = np.empty((*ground.size, 3), np.uint8)
+    ground.draw(body)
+    grid = PhotoGrid(ground.size, place)
+    part, shares = body[grid.seen], np.round(255 * alpha * _cover(groups)).astype(np.uint8)
+    for rows, spread in grid.spread(np.dstack([_full(groups), shares]), False):
+        mix(part[rows], spread)
+    ground.draw_frame(body)
+    covered = f"up to {alpha:.0%} of it, the stronger the more" if groups.tiles else f"{alpha:.0%} of it"
+    parts = (*ground.words(place), f"Colours cover {covered}")
+    lines = (*groups.lines, Note("photo", ". ".join(parts) + "."), *place_text(place))
+    return _compose(whole, replace(groups, lines=lines), body, replace(options, zoom=1))
 
 
 def _groups(whole: FeatureMap, options: DrawOptions) -> Groups:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..arrays.ranges import extent_of
-from ..checks import keywords, real
+from ..checks import flag, keywords, one_of, real
+from ..combinations.class_map import is_class_map
 from ..core.feature_map import FeatureMap, as_map
 from ..core.note import Note
 from ..errors import BadLayout, BadOption
@@ -22,32 +23,56 @@ from ..picture.palette import marks_of
 from ..picture.picture import Picture
 from ..picture.scale_rules import Beyond
 from ..picture.shapes import Cell
-from ..surface import by_surface
+from ..surface import by_surface, option
 from .contours import contour_levels, levels_text
+from .ground import GROUNDS, Ground
 from .groups import grouped_overlay, is_grouped
 from .heatmap import one_range
 from .options import DrawOptions, frozen
-from .overlay_paint import Paint, PhotoGrid, lay, place_text
+from .overlay_paint import Paint, PhotoGrid, lay, opacity_text, place_text
 from .rgb import is_rgb, paper, rgb_limits, rgb_text
 
 GAP_BETWEEN = 10
+INTERPOLATIONS = ("nearest", "smooth")
+# The greatest opacity, where none is given: of values, and of colours that cover the whole photo alike.
+ALPHA, EVEN_ALPHA = 0.85, 0.6
 
 
 @dataclass(frozen=True, kw_only=True)
 class OverlayOptions(DrawOptions):
-    """What an overlay has besides: how much the map covers, whether units blend, contours, and a threshold."""
+    """What an overlay has besides: what it lies on, how much the map covers, whether units blend, contours, a threshold.
 
-    alpha: float = 0.5
-    smooth: bool = False
+    `smooth` is another word for `interpolation`, which has its value in the end.
+    """
+
+    on: str = "grey"
+    alpha: float | None = None
+    interpolation: str | None = None
+    smooth: bool | None = None
     contours: Any = None
     top: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        real("alpha", self.alpha, 0, 1, unit=": 0 is the photo alone, 1 the map alone")
+        one_of("on", self.on, GROUNDS)
+        if self.alpha is not None:
+            real("alpha", self.alpha, 0, 1, unit=": 0 is the photo alone, with 1 the strongest values hide it")
+        if self.interpolation is not None:
+            one_of("interpolation", self.interpolation, INTERPOLATIONS)
+        if self.smooth is not None:
+            named = "smooth" if flag("smooth", self.smooth) else "nearest"
+            if self.interpolation not in (None, named):
+                both = f"{option('smooth', self.smooth)} and {option('interpolation', self.interpolation)}"
+                raise BadOption(f"{both} contradict each other: give one of them")
+            self._set("interpolation", named)
+            self._set("smooth", None)
         self._set("contours", frozen(self.contours))
         if self.top is not None and (real("top", self.top, 0, 100, unit=" per cent of the units") <= 0):
             raise BadOption(f"top={self.top!r}: use the percentage of units to colour, above 0 and up to 100")
+
+    def smooth_for(self, one: FeatureMap) -> bool:
+        """Whether units blend: where nothing is asked for, those of a class activation map do."""
+        return self.interpolation == "smooth" or (self.interpolation is None and is_class_map(one))
 
 
 @keywords
@@ -55,40 +80,51 @@ def overlay(
     fm: Any,
     *,
     image: int = 0,
-    alpha: float = 0.5,
+    on: str = "grey",
+    alpha: float | None = None,
     scale: Any = "layer",
     colors: Any = None,
     clip: tuple[float, float] | None = None,
-    smooth: bool = False,
+    interpolation: str | None = None,
+    smooth: bool | None = None,
     contours: int | Sequence[float] | None = None,
     top: float | None = None,
+    zoom: int | None = None,
     text: float | None = None,
 ) -> Picture:
     """The map laid on the original photo, at the photo's own size, with its colour bar.
 
-    Each unit lies at the centre of its receptive field and covers the photo halfway to its neighbours; what was cropped away,
-    by the preprocessing or by the model itself, stays bare. The caption says where that isn't known.
+    The colour says the value as in the bar, and the opacity follows its strength: it grows with the distance from 0 (from the
+    centre of the scale, or from the limit nearest to 0). The photo is greyed, dimmed under light colours and lightened under
+    dark ones; a thin frame shows what the model saw of it. Each unit lies at the centre of its receptive field and covers
+    the photo halfway to its neighbours; the rest stays bare. The caption says where that isn't known.
 
     >>> import layerscope as ls, numpy as np
     >>> from layerscope.testing import TinyBackend, tiny_model
     >>> photo = np.full((16, 16, 3), 128, np.uint8)
     >>> scope = ls.open(tiny_model(), backend=TinyBackend(), preprocess="unit")
     >>> picture = overlay(ls.mean(scope.capture(photo, "conv1")["conv1"]), contours=3)
-    >>> picture.cells[0].width, picture.cells[0].height
-    (16, 16)
+    >>> picture.cells[0].width, picture.cells[0].height  # a small photo is enlarged by a whole number
+    (448, 448)
 
     Args:
         fm: A `FeatureMap` of one channel, or of `pca`, `nmf` or `clusters`, that comes from `Scope.capture` of an image.
         image: Which image of `fm`, counted from 0.
-        alpha: The share of the map's colour, from 0 (the photo alone) to 1 (the map alone).
+        on: What the map lies on: `"grey"`, the photo without its colours, or `"photo"`, with them.
+        alpha: The greatest opacity, that of the strongest values, from 0 (the photo alone) to 1 (they hide it). By default
+            0.85, and 0.6 for the even colours of `pca` and `clusters`.
         scale: `"layer"` (the range of this image), `"images"` (of all images of `fm`), `(low, high)` or a `Scale`.
         colors: A name of the cmap catalogue, a colour map of matplotlib or a list of colours. By default viridis, or vik
-            centred on 0 for values of both signs.
+            centred on 0 for values of both signs and for class activation maps.
         clip: Two percentiles, such as `(1, 99)`, to which the range is clipped.
-        smooth: Whether the values of neighbouring units blend linearly; by default a unit is one flat area.
+        interpolation: `"nearest"`, each unit one flat area, or `"smooth"`, neighbouring units blend linearly. By default
+            those of class activation maps blend, and the caption says so.
+        smooth: `True` for `interpolation="smooth"`, `False` for `"nearest"`.
         contours: Levels to draw a line at, or how many, evenly between the limits: white on the higher side.
         top: Per cent of the units to colour, above 0 and up to 100: the highest ones. All by default.
-        text: Size of letters and bar, 1 (screen) to 4; 3 is for print at 300 dpi. The photo keeps its size.
+        zoom: Pixels of the picture per pixel of the photo, in either direction; by default 1, and more for a small photo.
+        text: Size of letters and bar, from 1 (screen) to 4; 3 is for print at 300 dpi. By default letters can be read where
+            the picture is shown 900 pixels wide.
 
     Raises:
         BadLayout: Several channels that haven't been combined, or attention weights, which can't be laid on it.
@@ -97,13 +133,16 @@ def overlay(
     """
     options = OverlayOptions(
         image=image,
+        on=on,
         alpha=alpha,
         scale=scale,
         colors=colors,
         clip=clip,
+        interpolation=interpolation,
         smooth=smooth,
         contours=contours,
         top=top,
+        zoom=zoom,
         text=text,
     )
     return draw_overlay(as_map(fm), options)
@@ -112,20 +151,25 @@ def overlay(
 def draw_overlay(whole: FeatureMap, options: OverlayOptions) -> Picture:
     """The overlay of one image of a map, whatever its channels are."""
     if is_grouped(whole):
-        _check_map(options.pick(whole)[0])
-        if options.contours is not None or options.top is not None or options.clip is not None:
-            raise BadOption(
-                "contours, top and clip need a map of numbers; this one holds groups, each with its own colour"
-            )
-        return grouped_overlay(whole, options, options.alpha)
+        return _draw_groups(whole, options)
     sketch = _Sketch.of(whole, options)
-    height, width = sketch.grid.size
+    height, width = sketch.ground.size
     canvas = sketch.canvas(height, width)
     pixels = paper(canvas, sketch.paint.table, hollow=True)
-    box = pixels[canvas.y : canvas.y + height, canvas.x : canvas.x + width]
-    box[:] = sketch.photo
-    lay(box, sketch.grid, sketch.paint)
+    sketch.draw(pixels[canvas.y : canvas.y + height, canvas.x : canvas.x + width])
     return sketch.picture(canvas, pixels, (sketch.cell(canvas.x, canvas.y),))
+
+
+def _draw_groups(whole: FeatureMap, options: OverlayOptions) -> Picture:
+    one, _ = options.pick(whole)
+    _check_map(one)
+    if options.contours is not None or options.top is not None or options.clip is not None:
+        raise BadOption("contours, top and clip need a map of numbers; this one holds groups, each with its own colour")
+    if options.interpolation == "smooth":
+        raise BadOption("groups don't blend, each has its own colour: leave out " + option("interpolation", "smooth"))
+    ground = Ground.of(one, options.on, options.zoom)
+    usual = EVEN_ALPHA if one.role == "labels" else ALPHA
+    return grouped_overlay(whole, options, ground, usual if options.alpha is None else options.alpha)
 
 
 @keywords
@@ -133,13 +177,16 @@ def beside(
     fm: Any,
     *,
     image: int = 0,
-    alpha: float = 0.5,
+    on: str = "grey",
+    alpha: float | None = None,
     scale: Any = "layer",
     colors: Any = None,
     clip: tuple[float, float] | None = None,
-    smooth: bool = False,
+    interpolation: str | None = None,
+    smooth: bool | None = None,
     contours: int | Sequence[float] | None = None,
     top: float | None = None,
+    zoom: int | None = None,
     text: float | None = None,
 ) -> Picture:
     """The photo, the map alone and the overlay in one picture, each at the photo's own size and in its geometry.
@@ -158,14 +205,17 @@ def beside(
     Args:
         fm: A `FeatureMap` of one channel, or of `pca`, from `Scope.capture`.
         image: Which image of `fm`, counted from 0.
-        alpha: The share of the map's colour in the overlay, from 0 to 1.
+        on: What the map lies on in the overlay: `"grey"` or `"photo"`.
+        alpha: The greatest opacity in the overlay, from 0 to 1.
         scale: `"layer"`, `"images"`, `(low, high)` or a `Scale`.
         colors: A name of the cmap catalogue, a colour map of matplotlib or a list of colours.
         clip: Two percentiles, such as `(1, 99)`, to which the range is clipped.
-        smooth: Whether the values of neighbouring units blend linearly.
+        interpolation: `"nearest"` or `"smooth"`, as in `overlay`.
+        smooth: `True` for `interpolation="smooth"`, `False` for `"nearest"`.
         contours: Levels to draw a line at, or how many.
         top: Per cent of the units to colour, above 0 and up to 100.
-        text: Size of letters and bar, 1 to 4.
+        zoom: Pixels of the picture per pixel of the photo; by default 1, and more for a small photo.
+        text: Size of letters and bar, 1 to 4, as in `overlay`.
 
     Raises:
         BadLayout: Several channels that haven't been combined, or groups, which `overlay` draws.
@@ -174,13 +224,16 @@ def beside(
     """
     options = OverlayOptions(
         image=image,
+        on=on,
         alpha=alpha,
         scale=scale,
         colors=colors,
         clip=clip,
+        interpolation=interpolation,
         smooth=smooth,
         contours=contours,
         top=top,
+        zoom=zoom,
         text=text,
     )
     return draw_beside(as_map(fm), options)
@@ -189,7 +242,7 @@ def beside(
 def draw_beside(whole: FeatureMap, options: OverlayOptions) -> Picture:
     """Photo, map and overlay of one image of a map."""
     sketch = _Sketch.of(whole, options)
-    height, width = sketch.grid.size
+    height, width = sketch.ground.size
     in_rows = width > 2 * height  # a panorama reads better so
     sketch = replace(sketch, text=options.letters(width if in_rows else 3 * width))
     letters = small(sketch.text)
@@ -205,10 +258,13 @@ def draw_beside(whole: FeatureMap, options: OverlayOptions) -> Picture:
     for index, (name, paint) in enumerate(parts):
         x, y = canvas.x + index * across, canvas.y + index * down + letters.height
         box = pixels[y : y + height, x : x + width]
-        if name != "map":
-            box[:] = sketch.photo
-        if paint is not None:
+        if name == "photo":
+            sketch.ground.draw_photo(box)
+            sketch.ground.draw_frame(box)
+        elif name == "map" and paint is not None:
             lay(box, sketch.grid, paint)
+        else:
+            sketch.draw(box)
         cells.append(sketch.cell(x, y, name))
     return sketch.picture(canvas, pixels, tuple(cells))
 
@@ -219,6 +275,7 @@ class _Sketch:
 
     one: FeatureMap
     image: int
+    ground: Ground
     grid: PhotoGrid
     paint: Paint
     lines: tuple[str, ...]
@@ -230,15 +287,18 @@ class _Sketch:
             raise BadLayout("beside() draws maps of numbers; this one holds groups, which overlay() and heatmap() draw")
         one, image = options.pick(whole)
         _check_map(one)
-        assert one.photos is not None
-        grid = PhotoGrid(one.photos[0].shape[:2], one.unit_grid())
         paint = _rgb_paint(whole, one, options) if is_rgb(whole) else _scaled_paint(whole, one, options)
-        return cls(one, image, grid, paint, _lines(one, grid, paint, options), options.letters(grid.size[1]))
+        ground = Ground.of(one, options.on, options.zoom, paint.tone)
+        grid = PhotoGrid(ground.size, ground.units(one))
+        return cls(
+            one, image, ground, grid, paint, _lines(one, ground, grid, paint, options), options.letters(ground.size[1])
+        )
 
-    @property
-    def photo(self) -> np.ndarray:
-        assert self.one.photos is not None
-        return self.one.photos[0]
+    def draw(self, box: np.ndarray) -> None:
+        """Draw photo, map and frame into `box`."""
+        self.ground.draw(box)
+        lay(box, self.grid, self.paint)
+        self.ground.draw_frame(box)
 
     def canvas(self, height: int, width: int, beside: tuple[int, int] | None = None) -> Canvas:
         """The paper for pictures of `height` × `width` pixels, with caption, legend and bar."""
@@ -277,22 +337,27 @@ class _Sketch:
 def _rgb_paint(whole: FeatureMap, one: FeatureMap, options: OverlayOptions) -> Paint:
     if options.contours is not None or options.top is not None:
         raise BadOption("contours and top need a map of numbers; the three channels of this one are colours")
-    return Paint(one, None, options.alpha, options.smooth, rgb_limits(whole, options.clip))
+    return Paint(one, None, _alpha(options, EVEN_ALPHA), options.smooth_for(one), rgb_limits(whole, options.clip))
 
 
 def _scaled_paint(whole: FeatureMap, one: FeatureMap, options: OverlayOptions) -> Paint:
     rule = one_range(options).fit_scale(whole, one, extent_of(one.values))
-    paint = Paint(one, rule, options.alpha, options.smooth)
+    paint = Paint(one, rule, _alpha(options, ALPHA), options.smooth_for(one))
     least = None if options.top is None else _threshold(one.values, options.top)
     return replace(paint, levels=contour_levels(options.contours, rule), least=least)
 
 
-def _lines(one: FeatureMap, grid: PhotoGrid, paint: Paint, options: OverlayOptions) -> tuple[str, ...]:
+def _alpha(options: OverlayOptions, usual: float) -> float:
+    return usual if options.alpha is None else options.alpha
+
+
+def _lines(one: FeatureMap, ground: Ground, grid: PhotoGrid, paint: Paint, options: OverlayOptions) -> tuple[str, ...]:
     """The caption."""
-    rule, (height, width) = paint.rule, grid.size
-    between = "blended between units" if options.smooth else "one flat area per unit"
-    photo = Note("photo", f"on the photo, {height}×{width} · map {options.alpha:.0%} · {between}")
-    lines = (*caption(one, rule, ""), photo, *place_text(grid.place))
+    rule, parts = paint.rule, [*ground.words(grid.place), opacity_text(paint)]
+    if paint.smooth:
+        rows, columns = one.spatial
+        parts.append(f"Blended between the {columns} × {rows} units of the map")
+    lines = (*caption(one, rule, ""), Note("photo", ". ".join(parts) + "."), *place_text(grid.place))
     if rule is None:
         return (*lines, rgb_text(options.clip))
     lines += special(one.values, "the map") + Beyond.of(one.values, rule.limits).words(rule, options.clip)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+from PIL import Image
 
 from ..arrays.ranges import raw_extent
 from ..combinations.pca import BACKGROUND
@@ -15,16 +16,18 @@ from ..core.feature_map import FeatureMap
 from ..core.note import Note
 from ..core.unit_grid import UnitGrid
 from ..picture.canvas import outline
-from ..picture.codes import GAP, INK, encode
+from ..picture.codes import ABOVE, BELOW, GAP, INK, TOP, encode
+from ..picture.numbers import reading
 from ..picture.palette import palette
 from ..picture.scale import Scale
 from .contours import draw_contour
-from .rgb import colored, rgb_colors
+from .ground import DIMMED, MIDDLE, PALE, line_width
+from .rgb import rgb_colors
 
 BLOCK_PIXELS = 1 << 16
 
-# Above this many pixels on the shorter side a contour is two pixels wide on either side.
-LARGE_PHOTO = 1000
+# How light red, green and blue are (ITU-R BT.601).
+LIGHTNESS = np.array([0.299, 0.587, 0.114])
 
 
 @dataclass(frozen=True)
@@ -93,11 +96,26 @@ def place_text(place: UnitGrid) -> tuple[str, ...]:
     return (Note("place", text),)
 
 
+def opacity_text(paint: Paint) -> str:
+    """What a caption says of how much of the photo a map covers."""
+    greatest = f"{paint.alpha:.0%}"
+    if paint.rule is None:
+        return f"Colours cover {greatest} of it"
+    low, high = paint.rule.limits
+    zero, (below, above) = paint.zero, (paint.zero - low, high - paint.zero)
+    if low == high:
+        return f"The map covers {greatest} of it"
+    far = reading(high if above >= below else low, low, high)
+    far = f"±{far}" if zero == 0 and below == above else far
+    return f"Opacity grows from 0% at {reading(zero, low, high)} to {greatest} at {far}"
+
+
 @dataclass(frozen=True)
 class Paint:
     """How the values of a map become colours: by the scale `rule`, or, without one, as three colours between `ends`.
 
-    `alpha` is the share of the colours, `smooth` whether units blend, `levels` have a contour, what is below `least` is bare.
+    The strongest value covers the photo by `alpha`, one of no strength not at all; `even` covers it alike everywhere. `smooth`
+    is whether units blend, `levels` have a contour, what is below `least` is bare.
     """
 
     one: FeatureMap
@@ -107,29 +125,69 @@ class Paint:
     ends: tuple[np.ndarray, np.ndarray] = (np.zeros(3), np.zeros(3))
     levels: tuple[float, ...] = ()
     least: float | None = None
+    even: bool = False
 
     def alone(self) -> Paint:
         """The map without contours and without a threshold, opaque."""
-        return replace(self, alpha=1.0, levels=(), least=None)
+        return replace(self, alpha=1.0, levels=(), least=None, even=True)
 
     @property
     def table(self) -> np.ndarray:
         """uint8 `[256, 3]`: the colour of each code."""
         return self.rule.palette() if self.rule else palette(None)
 
-    def blocks(self, grid: PhotoGrid) -> Iterator[tuple[slice, np.ndarray, np.ndarray | None]]:
-        """(rows, colours `[rows or 1, width, 3]`, where the photo stays bare) of the part that the model saw."""
+    @cached_property
+    def strengths(self) -> np.ndarray:
+        """float64 `[256]`: how far each code is from `zero` on the scale, 1 for the farthest, and for every mark."""
+        strengths = np.ones(256)
+        if self.rule is None or self.even:
+            return strengths
+        low, zero, high = self.rule.codes((self.rule.limits[0], self.zero, self.rule.limits[1])).astype(int)
+        reach = max(abs(low - zero), abs(high - zero), 1)
+        strengths[: TOP + 1] = (np.abs(np.arange(TOP + 1) - zero) / reach).clip(0, 1)
+        if self.rule.clip is not None:
+            strengths[BELOW], strengths[ABOVE] = strengths[low], strengths[high]
+        return strengths
+
+    @property
+    def zero(self) -> float:
+        """The value without strength: the centre of the scale, or 0, or the limit that is nearest to 0."""
+        assert self.rule is not None
+        low, high = self.rule.limits
+        return min(max(0.0, low), high) if self.rule.center is None else self.rule.center
+
+    @property
+    def tone(self) -> tuple[int, int]:
+        """The levels of the photo below, from which the colours of strong values stand out."""
+        if self.rule is None:
+            return MIDDLE
+        low, high = self.rule.codes(self.rule.limits).astype(int)
+        shown = slice(low, high + 1)
+        lightness, strengths = self.table[shown] @ LIGHTNESS, self.strengths[shown]
+        return PALE if (lightness * strengths).sum() < 127 * strengths.sum() else DIMMED
+
+    @cached_property
+    def covers(self) -> np.ndarray:
+        """uint8 `[256, 4]`: the colour of each code, and how much of the photo it covers, of 255."""
+        return np.column_stack([self.table, np.round(255 * self.alpha * self.strengths)]).astype(np.uint8)
+
+    def blocks(self, grid: PhotoGrid) -> Iterator[tuple[slice, np.ndarray]]:
+        """(rows, uint8 `[rows or 1, width, 4]` of colours and how much of the photo they cover) where units lie."""
         values = self.one.values[0]
         if self.rule is None:
-            for rows, spread in grid.spread(values, False):
-                yield rows, rgb_colors(spread, *self.ends), (spread == BACKGROUND).all(-1)
+            share = np.uint8(round(255 * self.alpha))
+            for rows, spread in grid.spread(values, self.smooth):
+                hidden = (spread == BACKGROUND).all(-1)
+                yield rows, np.dstack([rgb_colors(spread, *self.ends), np.where(hidden, np.uint8(0), share)])
             return
-        table = self.table
+        packed = self.covers.view(np.uint32)[:, 0]
         for rows, spread in grid.spread(values[..., 0], self.smooth):
-            hidden = None if self.least is None else ~(spread >= self.least)
             # Without blending there is one colour a unit: a whole row of units is painted at once.
             codes = self._codes(spread) if self.smooth else self.rule.codes(spread)
-            yield rows, colored(table, codes) if self.smooth else np.take(table, codes, axis=0), hidden
+            covers = np.take(packed, codes).view(np.uint8).reshape(*codes.shape, 4)
+            if self.least is not None:
+                covers[~(spread >= self.least), 3] = 0
+            yield rows, covers
 
     def _codes(self, spread: np.ndarray) -> np.ndarray:
         assert self.rule is not None
@@ -141,20 +199,28 @@ class Paint:
         return out[0, 0]
 
 
+def mix(under: np.ndarray, covers: np.ndarray) -> None:
+    """Lay colours with their shares of 255 on the pixels `under`, uint8 `[height, width, 3]`; one row stands for all."""
+    if len(covers) == len(under):
+        mixed, over = Image.fromarray(under), Image.fromarray(covers)
+        mixed.paste(over, mask=over)
+        under[:] = mixed
+        return
+    share, colors = covers[0, :, 3:].repeat(3, -1).astype(np.uint16), covers[0, :, :3]
+    pixels = under.reshape(len(under), -1)
+    # (255 · pixel + 255) >> 8 is the pixel itself: what isn't covered stays exactly.
+    added = (colors * share + np.uint16(127)) // np.uint16(255) * np.uint16(256) + np.uint16(255)
+    mixed_in = pixels * (np.uint16(255) - share).ravel()
+    mixed_in += added.ravel()
+    mixed_in >>= 8
+    pixels[:] = mixed_in
+
+
 def lay(box: np.ndarray, grid: PhotoGrid, paint: Paint) -> None:
-    """Paint a map into `box` `[height, width, 3]`, over what is there; the part that the model didn't see stays."""
+    """Paint a map into `box` `[height, width, 3]`, over what is there; where no unit lies it stays."""
     part = box[grid.seen]
-    under_share, over_share = np.uint16(256 - round(paint.alpha * 256)), np.uint16(round(paint.alpha * 256))
-    # Taken once: fresh memory for every block would cost as much as the arithmetic.
-    below, above = np.empty((2, grid.step, *part.shape[1:]), np.uint16)
-    for rows, colors, hidden in paint.blocks(grid):
-        under = part[rows]
-        mixed, over = below[: len(under)], above[: len(colors)]
-        np.multiply(under, under_share, out=mixed)
-        np.multiply(colors, over_share, out=over)
-        mixed += over
-        mixed >>= 8
-        np.copyto(under, mixed, casting="unsafe", where=True if hidden is None else ~hidden[..., None])
+    for rows, covers in paint.blocks(grid):
+        mix(part[rows], covers)
     _draw_contours(part, grid, paint)
     if (query := query_position(paint.one)) is not None:
         y, x, height, width = map(round, grid.place.cell_box(*query))
@@ -168,7 +234,7 @@ def _draw_contours(part: np.ndarray, grid: PhotoGrid, paint: Paint) -> None:
     for rows, spread in grid.spread(paint.one.values[0, ..., 0], paint.smooth):
         values[rows] = spread
     for level in paint.levels:
-        draw_contour(part, values, level, 2 if min(grid.size) > LARGE_PHOTO else 1)
+        draw_contour(part, values, level, line_width(min(grid.size)))
 
 
 def _linear(values: np.ndarray, positions: np.ndarray, axis: int) -> np.ndarray:

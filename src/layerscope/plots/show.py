@@ -39,8 +39,10 @@ def show(
     combine: Any = None,
     target: Any = None,
     overlay: bool = False,
-    alpha: float = 0.5,
-    smooth: bool = False,
+    on: str = "grey",
+    alpha: float | None = None,
+    interpolation: str | None = None,
+    smooth: bool | None = None,
     contours: int | Sequence[float] | None = None,
     top: float | None = None,
     channels: Any = None,
@@ -80,8 +82,11 @@ def show(
         combine: The name of a combination (`"mean"`, `"weights:w.npy"` …), or a function of a feature map. By default none.
         target: For combinations for a class: its index, its label, or a function of the output. By default the top-1 class.
         overlay: Whether the combined map lies on the photo; where nothing else is given, the mean of the channels.
-        alpha: Of an overlay, the share of the map's colour, from 0 (the photo alone) to 1 (the map alone).
-        smooth: Of an overlay, whether the values of neighbouring units blend linearly.
+        on: Of an overlay, what the map lies on: `"grey"`, the photo without its colours, or `"photo"`, with them.
+        alpha: Of an overlay, the greatest opacity, from 0 (the photo alone) to 1 (the strongest values hide it).
+        interpolation: Of an overlay, `"nearest"` (each unit one flat area) or `"smooth"` (neighbours blend linearly); by
+            default class activation maps blend.
+        smooth: `True` for `interpolation="smooth"`, `False` for `"nearest"`.
         contours: Of an overlay, levels to draw a line at, or how many.
         top: Of an overlay, per cent of the units to colour, the highest ones; of bars, how many.
         channels: True channel numbers, a slice, or a condition as in `find_channels`: what is drawn or combined.
@@ -93,7 +98,7 @@ def show(
         clip: Two percentiles, such as `(1, 99)`, to which the range is clipped.
         page: Which page, counted from 0.
         per_page: Tiles per page; by default as many as fit.
-        zoom: Picture pixels per unit of the map.
+        zoom: Picture pixels per unit of the map; of an overlay, per pixel of the photo.
         statistics: Whether to print mean and share of zeros below each tile.
         text: Size of letters and tiles, from 1 (screen) to 4; 3 is for print at 300 dpi. By default letters can be read where
             the picture is shown 900 pixels wide.

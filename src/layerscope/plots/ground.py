@@ -1,0 +1,136 @@
+"""The photo under a map: greyed, darker or lighter than the map's strong colours, with a frame around what the model saw."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import ceil
+
+import numpy as np
+from PIL import Image
+
+from ..core.feature_map import FeatureMap
+from ..core.placement import Placement
+from ..core.unit_grid import UnitGrid
+from ..picture.codes import GAP, INK
+from ..picture.palette import palette
+
+GROUNDS = ("grey", "photo")
+
+# The levels of black and of white: strong colours that are light stand out from a dark photo, dark ones from a pale one.
+DIMMED, MIDDLE, PALE = (0, 180), (50, 220), (100, 255)
+
+# An overlay is looked at about this wide, whatever its pixels are: lines of a wider one are thicker.
+SEEN_WIDTH = 1000
+# A smaller photo is enlarged by a whole number, up to this many pixels.
+SMALL_PHOTO = 448
+BLOCK_PIXELS = 1 << 20
+
+
+@dataclass(frozen=True)
+class Ground:
+    """The photo of a map of one image, each of its pixels `zoom` × `zoom` of the picture; `tone`: its darkest and lightest."""
+
+    photo: np.ndarray
+    placement: Placement
+    on: str
+    tone: tuple[int, int]
+    zoom: int
+
+    @classmethod
+    def of(cls, one: FeatureMap, on: str, zoom: int | None, tone: tuple[int, int] = MIDDLE) -> Ground:
+        """The ground under a map of one image that has a photo; `zoom=None` enlarges one that is small."""
+        assert one.photos is not None and one.placement is not None
+        photo, (place,) = one.photos[0], one.placement
+        zoom = zoom or max(1, SMALL_PHOTO // max(photo.shape[:2]))
+        height, width = place.photo
+        top, left, tall, wide = (side * zoom for side in place.box)
+        return cls(
+            photo, Placement((height * zoom, width * zoom), place.input, (top, left, tall, wide)), on, tone, zoom
+        )
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels of the picture."""
+        return self.placement.photo
+
+    def units(self, one: FeatureMap) -> UnitGrid:
+        """Where the units of the map lie on the pixels of the picture."""
+        return replace(one, placement=(self.placement,)).unit_grid()
+
+    def draw(self, box: np.ndarray) -> None:
+        """Draw the photo into `box`, uint8 `[height, width, 3]`, a block of rows at a time."""
+        table = np.round(np.linspace(*self.tone, 256)).astype(np.uint8).tolist()
+        step = max(1, BLOCK_PIXELS // self.photo.shape[1])
+        for top in range(0, len(self.photo), step):
+            rows = Image.fromarray(self.photo[top : top + step])
+            toned = rows.convert("L").point(table).convert("RGB") if self.on == "grey" else rows.point(3 * table)
+            self._enlarge(np.asarray(toned), box[top * self.zoom : (top + step) * self.zoom])
+
+    def draw_photo(self, box: np.ndarray) -> None:
+        """Draw the photo as it is."""
+        self._enlarge(self.photo, box)
+
+    def _enlarge(self, rows: np.ndarray, box: np.ndarray) -> None:
+        box[:] = rows if self.zoom == 1 else rows.repeat(self.zoom, 0).repeat(self.zoom, 1)
+
+    @property
+    def seen(self) -> tuple[int, int, int, int]:
+        """(top, left, bottom, right) of the pixels that the model saw, the last two beyond them."""
+        top, left, height, width = self.placement.box
+        rows, columns = self.size
+        ends = (top, rows), (left, columns), (top + height, rows), (left + width, columns)
+        first, second, third, fourth = (min(max(ceil(end - 0.5), 0), most) for end, most in ends)
+        return first, second, third, fourth
+
+    @property
+    def cropped(self) -> bool:
+        """Whether the model saw a part of the photo only."""
+        return self.seen != (0, 0, *self.size)
+
+    def draw_frame(self, box: np.ndarray) -> None:
+        """A white line, and a dark one outside of it, along the sides of what the model saw that aren't the photo's own."""
+        top, left, bottom, right = self.seen
+        height, width = self.size
+        line, paper, ink = line_width(width), palette(None)[GAP], palette(None)[INK]
+        for out in range(2 * line):
+            color = paper if out < line else ink
+            rows = slice(max(top - 1 - out, 0), bottom + 1 + out)
+            columns = slice(max(left - 1 - out, 0), right + 1 + out)
+            for row, inner in ((top - 1 - out, top), (bottom + out, bottom)):
+                if 0 < inner < height and 0 <= row < height:
+                    box[row, columns] = color
+            for column, inner in ((left - 1 - out, left), (right + out, right)):
+                if 0 < inner < width and 0 <= column < width:
+                    box[rows, column] = color
+
+    def words(self, place: UnitGrid) -> list[str]:
+        """What a caption says of the photo: its size, that it is grey here only, the frame, and edges without units."""
+        rows, columns = self.photo.shape[:2]
+        size = f"Photo of {columns} × {rows} pixels"
+        size += f", each drawn {self.zoom} × {self.zoom}" if self.zoom > 1 else ""
+        parts = [f"{size}, greyed for this picture" if self.on == "grey" else size]
+        bare = self._bare_sides(place)
+        if self.cropped:
+            parts.append("The frame is what the model saw" + (f"; no unit lies at its {bare} edge" if bare else ""))
+        elif bare:
+            parts.append(f"No unit lies at the {bare} edge")
+        return parts
+
+    def _bare_sides(self, place: UnitGrid) -> str:
+        """The sides on which the model saw more of the photo than units lie on."""
+        top, left, bottom, right = self.seen
+        rows, columns = np.flatnonzero(place.rows >= 0), np.flatnonzero(place.columns >= 0)
+        if not len(rows) or not len(columns):
+            return ""
+        gaps = {
+            "upper": rows[0] - top,
+            "lower": bottom - 1 - rows[-1],
+            "left": columns[0] - left,
+            "right": right - 1 - columns[-1],
+        }
+        return " and ".join(name for name, gap in gaps.items() if gap > self.zoom)
+
+
+def line_width(width: int) -> int:
+    """The pixels of a thin line on a picture of this width."""
+    return max(1, ceil(width / SEEN_WIDTH))

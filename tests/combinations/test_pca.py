@@ -112,7 +112,9 @@ def test_background_is_paper_on_a_map_and_bare_on_a_photo():
     assert picture.rgb()[cell.y + 4 * zoom, cell.x + 4 * zoom].tolist() == [255, 0, 255]
     legend = (picture.rgb()[: cell.y] == (255, 0, 255)).all(-1)
     assert legend.any(), "the mark is explained"
-    overlay, under = (ls.overlay(components, on="photo", zoom=1, **more).rgb() for more in ({}, {"alpha": 0.0}))
+    picture = ls.overlay(components, on="photo", zoom=1)
+    cell, overlay = picture.cells[0], picture.rgb()
+    under = ls.overlay(components, on="photo", zoom=1, alpha=0.0).rgb()
     assert np.array_equal(overlay[cell.y, cell.x], under[cell.y, cell.x])
     assert not np.array_equal(overlay[cell.y + 14, cell.x + 10], under[cell.y + 14, cell.x + 10])
 

@@ -56,7 +56,7 @@ def _pictures(maps: Mapping[str, FeatureMap], evidence: FeatureMap, label: str) 
     yield "6-pca.png", heatmap(pca(middle)), f"{MIDDLE}: three principal components as red, green, blue"
     yield (
         "7-overlay.png",
-        overlay(evidence, smooth=True),
+        overlay(evidence, interpolation="smooth"),
         f"the weighted sum on the photo: where the model sees '{label}'",
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from math import ceil, isfinite
 from typing import Any, NamedTuple, TypeVar
 
@@ -14,6 +14,7 @@ import numpy as np
 from ..arrays.ranges import checked_clip
 from ..channels.sort import check_sort
 from ..checks import flag, one_of, optional_whole, real, whole
+from ..combinations.class_map import is_class_map
 from ..core.feature_map import FeatureMap
 from ..errors import BadOption, near
 from ..picture.font import readable_text
@@ -122,9 +123,14 @@ class DrawOptions:
         return Page(number, pages, slice(number * most, (number + 1) * most))
 
     def fit_scale(self, fm: FeatureMap, one: FeatureMap, extent: np.ndarray, usual: str = "layer") -> Scale:
-        """The scale of a picture of `one` image of `fm`, by the rule `usual` where none is given."""
+        """The scale of a picture of `one` image of `fm`, by the rule `usual` where none is given.
+
+        Evidence speaks for a class or against it, so that a class activation map of one sign has the colours of that side of 0.
+        """
         scale = usual if self.scale is None else self.scale
-        return make_scale(fm, one, scale, extent=extent, colors=self.colors, clip=self.clip)
+        fitted = make_scale(fm, one, scale, extent=extent, colors=self.colors, clip=self.clip)
+        one_sided = isinstance(scale, str) and fitted.center is None and self.colors is None and is_class_map(one)
+        return replace(fitted, center=0.0, colors=None) if one_sided else fitted
 
     def to_dict(self) -> dict[str, Any]:
         """The options that differ from the defaults, in values that JSON has. Raises `BadOption` for functions."""

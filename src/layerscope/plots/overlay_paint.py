@@ -142,7 +142,8 @@ class Paint:
         strengths = np.ones(256)
         if self.rule is None or self.even:
             return strengths
-        low, zero, high = self.rule.codes((self.rule.limits[0], self.zero, self.rule.limits[1])).astype(int)
+        low, high = self.rule.codes(self.rule.limits).astype(int)
+        zero = int(self.rule.codes(self.zero)) if self.rule.center is None else TOP // 2
         reach = max(abs(low - zero), abs(high - zero), 1)
         strengths[: TOP + 1] = (np.abs(np.arange(TOP + 1) - zero) / reach).clip(0, 1)
         if self.rule.clip is not None:

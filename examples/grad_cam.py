@@ -23,7 +23,7 @@ scope = ls.open(model, preprocess="imagenet", size=112, labels=["ant", "bee", "c
 fm = scope.capture(ls.demo_photo(), "3", target="cat")["3"]
 for method in (ls.grad_cam, ls.hires_cam, ls.class_cam, ls.score_cam):
     cam = method(fm)
-    print(ls.overlay(cam, smooth=True).save(f"{method.__name__}.png"), cam.notes)
+    print(ls.overlay(cam).save(f"{method.__name__}.png"), cam.notes)
 
 # Averaged over noisy and mirrored inputs, with contour lines at three levels.
 print(ls.overlay(ls.grad_cam(fm, smooth=8, flip=True), contours=3).save("grad_cam-smooth.png"))

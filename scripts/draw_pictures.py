@@ -19,8 +19,7 @@ def main() -> None:
     ls.sheet(maps[demo.EARLY]).save(OUT / "sheet.png")
     ls.heatmap(ls.mean(maps[demo.EARLY])).save(OUT / "mean.png")
     ls.heatmap(ls.pca(maps["_blocks.10"])).save(OUT / "pca.png")
-    evidence = ls.weighted(maps[demo.LATE], ls.head_weights(scope, classes[0].index))
-    ls.overlay(evidence, interpolation="smooth").save(OUT / "overlay.png")
+    ls.overlay(ls.class_cam(maps[demo.LATE], classes[0].index)).save(OUT / "overlay.png")
 
 
 if __name__ == "__main__":

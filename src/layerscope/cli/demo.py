@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from ..combinations.class_cam import head_weights
+from ..combinations.class_cam import class_cam, head_weights
 from ..combinations.pca import pca
 from ..combinations.reduce import mean, weighted
 from ..core.feature_map import FeatureMap
@@ -35,14 +35,17 @@ def run(folder: Path, say: Callable[[str], None]) -> list[Path]:
     maps = scope.capture(photo, [EARLY, MIDDLE, LATE])
     say(f"pictures in {folder}:")
     written = []
-    evidence = weighted(maps[LATE], head_weights(scope, classes[0].index, LATE))
-    for name, picture, sentence in _pictures(maps, evidence, classes[0].label):
+    weighed = weighted(maps[LATE], head_weights(scope, classes[0].index, LATE))
+    evidence = class_cam(maps[LATE], classes[0].index)
+    for name, picture, sentence in _pictures(maps, weighed, evidence, classes[0].label):
         written.append(picture.save(folder / name))
         say(f"  {name:24}  {sentence}")
     return written
 
 
-def _pictures(maps: Mapping[str, FeatureMap], evidence: FeatureMap, label: str) -> Iterator[tuple[str, Picture, str]]:
+def _pictures(
+    maps: Mapping[str, FeatureMap], weighed: FeatureMap, evidence: FeatureMap, label: str
+) -> Iterator[tuple[str, Picture, str]]:
     early, middle, late = maps[EARLY], maps[MIDDLE], maps[LATE]
     yield "1-early-sheet.png", sheet(early), f"all {early.of} channels of an early layer, {EARLY}, {_size(early)} each"
     yield "2-middle-sheet.png", sheet(middle), f"all {middle.of} channels of a middle layer, {MIDDLE}, {_size(middle)}"
@@ -52,12 +55,12 @@ def _pictures(maps: Mapping[str, FeatureMap], evidence: FeatureMap, label: str) 
         f"all {late.of} channels of the last layer with pixels, {LATE}, {_size(late)}",
     )
     yield "4-mean.png", heatmap(mean(early)), f"the mean of the {early.of} channels of {EARLY}, with a colour bar"
-    yield "5-weighted.png", heatmap(evidence), f"{LATE}: its channels weighted by the classifier's row for '{label}'"
+    yield "5-weighted.png", heatmap(weighed), f"{LATE}: its channels weighted by the classifier's row for '{label}'"
     yield "6-pca.png", heatmap(pca(middle)), f"{MIDDLE}: three principal components as red, green, blue"
     yield (
         "7-overlay.png",
-        overlay(evidence, interpolation="smooth"),
-        f"the weighted sum on the photo: where the model sees '{label}'",
+        overlay(evidence),
+        f"the class activation map on the photo: what speaks for '{label}'",
     )
 
 

@@ -143,7 +143,7 @@ class Paint:
         if self.rule is None or self.even:
             return strengths
         low, high = self.rule.codes(self.rule.limits).astype(int)
-        zero = int(self.rule.codes(self.zero)) if self.rule.center is None else TOP // 2
+        zero = int(self.rule.codes([self.zero])[0]) if self.rule.center is None else TOP // 2
         reach = max(abs(low - zero), abs(high - zero), 1)
         strengths[: TOP + 1] = (np.abs(np.arange(TOP + 1) - zero) / reach).clip(0, 1)
         if self.rule.clip is not None:

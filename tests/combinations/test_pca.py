@@ -108,9 +108,9 @@ def test_background_is_paper_on_a_map_and_bare_on_a_photo():
     picture = ls.heatmap(components)
     cell = picture.cells[0]
     zoom = cell.width // 10
-    assert picture.rgb()[cell.y, cell.x].tolist() == [241, 243, 245]
+    assert picture.rgb()[cell.y, cell.x].tolist() == [255, 255, 255]
     assert picture.rgb()[cell.y + 4 * zoom, cell.x + 4 * zoom].tolist() == [255, 0, 255]
-    legend = (picture.rgb()[: cell.y] == (255, 0, 255)).all(-1)
+    legend = (picture.rgb()[cell.y + cell.height :] == (255, 0, 255)).all(-1)
     assert legend.any(), "the mark is explained"
     picture = ls.overlay(components, on="photo", zoom=1)
     cell, overlay = picture.cells[0], picture.rgb()

@@ -62,7 +62,7 @@ def encode(
         with np.errstate(all="ignore"):
             beyond = plain & ((extent[:, 0] < limits[:, 0]) | (extent[:, 1] > limits[:, 1]))
             steps = _Steps(factor, offset, within_float32(limits) if beyond.any() else None)
-            if abs(values.strides[-1]) <= abs(values.strides[1]):
+            if channels > 1 and abs(values.strides[-1]) <= abs(values.strides[1]):
                 _encode_rows(values, steps, out)
             else:
                 _encode_planes(values, steps, out)

@@ -246,4 +246,6 @@ def _linear(values: np.ndarray, positions: np.ndarray, axis: int) -> np.ndarray:
     share = (positions - low).astype(np.float32).reshape(shape)
     before, after = np.take(values, low, axis), np.take(values, high, axis)
     with np.errstate(invalid="ignore"):  # inf beside −inf
-        return np.where(share == 0, before, before * (1 - share) + after * share)
+        between = before * (1 - share)
+        between += np.multiply(after, share, out=after)
+    return np.where(share == 0, before, between) if (share == 0).any() else between

@@ -424,6 +424,21 @@ def test_class_activation_maps_blend_unless_told_otherwise():
     wording(overlay(ls.grad_cam(fm)).alt())
 
 
+def test_evidence_of_one_sign_has_the_colours_of_that_side_of_0():
+    fm = replace(
+        on_photo([[2, 4], [6, 8]], grey_photo(20, 20)), method="Grad-CAM for class 1", rule="Grad-CAM for class 1"
+    )
+    for draw in (overlay, ls.heatmap):
+        picture = draw(fm, clip=(30, 100))
+        assert picture.scale.center == 0 and picture.scale.limits[0] > 2
+        table = picture.scale.palette()
+        red, _, blue = table[BELOW].astype(int)
+        assert red > blue, "cut off, yet on the side of 0 where it is"
+        assert np.array_equal(table[BELOW], table[picture.scale.codes(picture.scale.limits)[0]])
+    assert overlay(fm, colors="viridis").scale.center is None
+    assert overlay(replace(fm, method="mean", rule="mean")).scale.center is None
+
+
 # (photo, recipe, [top, left, bottom, right] that the model sees)
 SEEN = {
     "squash": ((60, 90), {"resize": "squash"}, (0, 0, 60, 90)),

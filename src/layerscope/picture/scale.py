@@ -266,9 +266,12 @@ class Scale:
         table = palette(self.colors, theme)
         if self.clip is None:
             return table
-        # Cut at percentiles, the peaks of a map lie beyond: they keep their place in the order of the colours.
+        # Cut at percentiles, the peaks of a map lie beyond: they have the colours of the limits, which with a centre aren't
+        # always those at the ends.
         table = table.copy()
-        table[BELOW], table[ABOVE] = table[0], table[TOP]
+        low, high = self.codes(self.limits) if self.single else (0, TOP)
+        if high <= TOP:
+            table[BELOW], table[ABOVE] = table[low], table[high]
         table.flags.writeable = False
         return table
 

@@ -98,6 +98,8 @@ def place_text(place: UnitGrid) -> tuple[str, ...]:
 
 def opacity_text(paint: Paint) -> str:
     """What a caption says of how much of the photo a map covers."""
+    if not paint.alpha:
+        return "The map itself is left out"
     greatest = f"{paint.alpha:.0%}"
     if paint.rule is None:
         return f"Colours cover {greatest} of it"

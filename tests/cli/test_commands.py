@@ -168,7 +168,7 @@ def test_show_takes_every_option(capsys, photo, tmp_path):
             "tiles": ("4 of 32 channels, sorted by mean", caption),
             "limits": ("fixed range −1…1", caption),
             "signed": ("fixed range −0.5…1", caption),
-            "overlay": ("on the photo", caption),
+            "overlay": ("greyed for this picture", caption),
             "weights": ("weighted sum of 32 of 32 channels", title),
             "pca": ("PCA of 32", title),
         }.get(

@@ -290,9 +290,8 @@ class _Sketch:
         paint = _rgb_paint(whole, one, options) if is_rgb(whole) else _scaled_paint(whole, one, options)
         ground = Ground.of(one, options.on, options.zoom, paint.tone)
         grid = PhotoGrid(ground.size, ground.units(one))
-        return cls(
-            one, image, ground, grid, paint, _lines(one, ground, grid, paint, options), options.letters(ground.size[1])
-        )
+        lines = _lines(one, paint, options, _photo_lines(ground, grid, paint))
+        return cls(one, image, ground, grid, paint, lines, options.letters(ground.size[1]))
 
     def draw(self, box: np.ndarray) -> None:
         """Draw photo, map and frame into `box`."""
@@ -351,13 +350,19 @@ def _alpha(options: OverlayOptions, usual: float) -> float:
     return usual if options.alpha is None else options.alpha
 
 
-def _lines(one: FeatureMap, ground: Ground, grid: PhotoGrid, paint: Paint, options: OverlayOptions) -> tuple[str, ...]:
-    """The caption."""
-    rule, parts = paint.rule, [*ground.words(grid.place), opacity_text(paint)]
+def _photo_lines(ground: Ground, grid: PhotoGrid, paint: Paint) -> tuple[str, ...]:
+    """What the caption says of the photo, and of how the map covers it."""
+    parts = [*ground.words(grid.place), opacity_text(paint)]
     if paint.smooth:
-        rows, columns = one.spatial
+        rows, columns = paint.one.spatial
         parts.append(f"Blended between the {columns} × {rows} units of the map")
-    lines = (*caption(one, rule, ""), Note("photo", ". ".join(parts) + "."), *place_text(grid.place))
+    return (Note("photo", ". ".join(parts) + "."), *place_text(grid.place))
+
+
+def _lines(one: FeatureMap, paint: Paint, options: OverlayOptions, photo: tuple[str, ...]) -> tuple[str, ...]:
+    """The caption."""
+    rule = paint.rule
+    lines = (*caption(one, rule, ""), *photo)
     if rule is None:
         return (*lines, rgb_text(options.clip))
     lines += special(one.values, "the map") + Beyond.of(one.values, rule.limits).words(rule, options.clip)

@@ -254,6 +254,18 @@ class Scale:
         values = np.where(codes == NEG_INF, -np.inf, values)
         return np.where(codes == CONSTANT, low, values)
 
+    @property
+    def end_codes(self) -> tuple[int, int]:
+        """The codes whose colours values beyond the limits have: those at the two ends, but none from beyond the centre.
+
+        >>> Scale((0.0, 2.0)).end_codes, Scale((1.0, 2.0), center=0.0).end_codes
+        ((0, 240), (180, 240))
+        """
+        if not self.single or self.center is None:
+            return 0, TOP
+        low, high = self.codes(self.limits).tolist()
+        return (low if self.limits[0] >= self.center else 0), (high if self.limits[1] <= self.center else TOP)
+
     def palette(self, theme: str = "light") -> np.ndarray:
         """The colour of each code, uint8 `[256, 3]`.
 
@@ -266,12 +278,10 @@ class Scale:
         table = palette(self.colors, theme)
         if self.clip is None:
             return table
-        # Cut at percentiles, the peaks of a map lie beyond: they have the colours of the limits, which with a centre aren't
-        # always those at the ends.
+        # Cut at percentiles, the peaks of a map lie beyond: they keep their place in the order of the colours.
         table = table.copy()
-        low, high = self.codes(self.limits) if self.single else (0, TOP)
-        if high <= TOP:
-            table[BELOW], table[ABOVE] = table[low], table[high]
+        first, last = self.end_codes
+        table[BELOW], table[ABOVE] = table[first], table[last]
         table.flags.writeable = False
         return table
 

@@ -149,7 +149,7 @@ class Paint:
         reach = max(abs(low - zero), abs(high - zero), 1)
         strengths[: TOP + 1] = (np.abs(np.arange(TOP + 1) - zero) / reach).clip(0, 1)
         if self.rule.clip is not None:
-            strengths[BELOW], strengths[ABOVE] = strengths[low], strengths[high]
+            strengths[[BELOW, ABOVE]] = strengths[[*self.rule.end_codes]]
         return strengths
 
     @property

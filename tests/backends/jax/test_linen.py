@@ -235,3 +235,29 @@ def test_compiled_functions_stay_so_only_in_layers_without_modules():
     close(captured[""], model.apply(variables, batch))
     close(captured["Dense_1/Quantised_0/inner"], captured[""])
     assert jax.config.jax_disable_jit is False
+
+
+class ByBatch(nn.Module):
+    """Normalises by the batch: always, or where it may write to its statistics, which stands for training."""
+
+    always: bool
+
+    @nn.compact
+    def __call__(self, x):
+        x = nn.Conv(4, (3, 3))(x)
+        by_batch = self.always or self.is_mutable_collection("batch_stats")
+        x = nn.BatchNorm(use_running_average=not by_batch)(x)
+        return nn.Conv(2, (1, 1), name="out")(x)
+
+
+@pytest.mark.parametrize("always", [True, False])
+def test_statistics_are_written_to_where_a_model_always_does_so(always):
+    model, x = ByBatch(always), np.random.default_rng(0).standard_normal((3, 8, 8, 3)).astype(np.float32)
+    variables = model.init(jax.random.key(0), x)
+    expected = model.apply(variables, x, mutable=["batch_stats"] if always else False)
+    scope = ls.open((model, variables), preprocess=None)
+    for _ in range(2):
+        fm = scope.capture(x, "out")["out"]
+        np.testing.assert_allclose(fm.values, expected[0] if always else expected, rtol=1e-4, atol=1e-5)
+    assert [layer.calls for layer in scope.layers(x)] == [1] * 4
+    assert not np.any(variables["batch_stats"]["BatchNorm_0"]["mean"])

@@ -251,3 +251,35 @@ def test_a_dynamically_quantised_lstm_has_the_axes_of_an_lstm(tmp_path: Path, mo
 def test_images_first_is_what_the_runtime_cannot_run(limit: Limit) -> None:
     with limit.raises("layout=0"):
         ls.open(recurrent("GRU", 1, 1), preprocess=None).capture(random(IMAGES, STEPS, 7), "rnn")
+
+
+@pytest.mark.parametrize("images", [1, 3])
+def test_steps_and_images_that_were_one_axis_are_told_apart_by_two_images(images: int) -> None:
+    """As PyTorch's exporter writes `linear(y.reshape(t * b, -1)).reshape(t, b, -1)`."""
+    weights = {
+        "w": random(1, 4 * HIDDEN, 7, seed=1),
+        "r": random(1, 4 * HIDDEN, HIDDEN, seed=2),
+        "flat": np.array([-1, HIDDEN]),
+        "linear": random(HIDDEN, 4, seed=3),
+        "first": np.array([0]),
+        "second": np.array([2]),
+        "features": np.array([4]),
+        "direction": np.array([1]),
+    }
+    nodes = [
+        make_node("LSTM", ["x", "w", "r"], ["y"], "rnn", hidden_size=HIDDEN),
+        make_node("Squeeze", ["y", "direction"], ["steps"], "steps"),
+        make_node("Reshape", ["steps", "flat"], ["rows"], "rows"),
+        make_node("MatMul", ["rows", "linear"], ["each"], "each"),
+        make_node("Shape", ["x"], ["sizes"], "sizes"),
+        make_node("Slice", ["sizes", "first", "second", "first"], ["both"], "both"),
+        make_node("Concat", ["both", "features"], ["shape"], "shape", axis=0),
+        make_node("Reshape", ["each", "shape"], ["apart"], "apart"),
+        make_node("Relu", ["apart"], ["out"], "relu"),
+    ]
+    model = model_of(nodes, ["t", "b", 7], ["out"], weights)
+    batch = random(STEPS, images, 7)
+    (expected,) = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": batch})
+    fm = ls.open(model, preprocess=None).capture(batch, "relu")["relu"]
+    assert (fm.layer.axes, fm.rows) == ("nbc", "image")
+    np.testing.assert_allclose(fm.values, expected.transpose(1, 0, 2), rtol=1e-5, atol=1e-6)

@@ -214,3 +214,21 @@ def test_heads_of_an_unknown_layer_are_no_volume(volumes):
     stages = scope.capture(batch, "stages")
     assert list(stages) == ["out"]
     assert stages["out"].shape == (volumes, 2, 2, 2, 2)
+
+
+class StepsFirst(nn.Module):
+    """A recurrent layer over steps that come first, an attention, and the last step alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.steps, self.attention, self.head = nn.GRU(8, 6), nn.TransformerEncoderLayer(6, 2, 8), nn.Linear(6, 3)
+
+    def forward(self, x):
+        return self.head(self.attention(self.steps(x)[0])[-1])
+
+
+def test_images_behind_their_steps_are_no_windows():
+    scope, batch, table = rows(StepsFirst(), 9, 3, 8)
+    assert not any("windows" in layer.note for layer in scope.layers(batch))
+    assert [table[path].shape for path in ("steps", "attention.linear1", "head")] == [(1, 1, 6), (1, 1, 8), (1, 3)]
+    assert scope.capture(batch, "attention")["attention"].shape == (3, 9, 6)

@@ -94,6 +94,11 @@ class GraphModel(ABC, Generic[Name, Operator]):
         """One image of the feeds; inputs for which the model fixes more stay as they are."""
         return first_image(self.takes, feeds)
 
+    def twice(self, feeds: Mapping[Name, Any]) -> dict[Name, Any]:
+        """The feeds with each image twice, of the inputs whose number of images is free."""
+        free = {name: taken.axis for name, taken in self.takes.items() if taken.axis is not None and not taken.images}
+        return {name: value.repeat(2, free[name]) if name in free else value for name, value in feeds.items()}
+
     def count(self, feeds: Mapping[Name, Any]) -> int:
         """How many images feeds hold whose number the model leaves open, by its first input; 1 where it fixes them."""
         rows = next(((self.takes[name], value.shape) for name, value in feeds.items() if value.ndim), None)

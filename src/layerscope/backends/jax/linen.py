@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from flax.errors import ModifyScopeVariableError
 
 from ...errors import ModelNotReadable
 from ..common.fault import call_model
@@ -30,6 +31,11 @@ LEAVES = (
     *(nn.Dense, nn.DenseGeneral, nn.Conv, nn.ConvLocal, nn.ConvTranspose, nn.Embed),
     *(nn.BatchNorm, nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.InstanceNorm),
 )
+
+
+STATISTICS = "batch_stats"
+WRITING: dict[Any, bool] = {}  # whether modules write to their statistics in inference, too
+MOST_KNOWN = 64
 
 
 class _Found(BaseException):
@@ -96,7 +102,7 @@ class LinenModel:
         module, kwargs = self.unwrapped.module, self.unwrapped.keywords
         settings = {name: kwargs.pop(name) for name in ("rngs", "capture_intermediates") if name in kwargs}
         settings.pop("capture_intermediates", None)
-        mutable = kwargs.pop("mutable", self._memory())
+        mutable = kwargs.pop("mutable", None)
         method = kwargs.pop("method", None) or self.unwrapped.method
         name = method if isinstance(method, str) else getattr(method, "__name__", "__call__")
         args, named = call_arguments(batch, floating_leaf(self.variables.get("params")))
@@ -107,14 +113,30 @@ class LinenModel:
         def path_of(inner: Any, called: str) -> str | None:
             return "/".join(inner.path) if called == "__call__" or (not inner.path and called == name) else None
 
+        apply = functools.partial(module.apply, self.variables, *args, method=method, **settings, **kwargs)
+        mutable = self._memory(apply) if mutable is None else mutable
         with watching(watch), reporting(watch, path_of):
-            apply = functools.partial(module.apply, method=method, mutable=mutable or False)
-            output = call_model(apply, self.variables, *args, **settings, **kwargs)
+            output = call_model(apply, mutable=mutable or False)
             return output[0] if mutable else output
 
-    def _memory(self) -> list[str]:
-        """The collections that the model may write to in inference, in a copy that nobody keeps."""
-        return [name for name in self.variables if name not in ("params", "batch_stats", "intermediates", "constants")]
+    def _memory(self, apply: Callable[..., Any]) -> list[str]:
+        """The collections that the model may write to in inference, in a copy that nobody keeps.
+
+        Statistics only where it writes to them whether it may or not: others take it for training that they may.
+        """
+        others = [name for name in self.variables if name not in ("params", STATISTICS, "intermediates", "constants")]
+        if STATISTICS not in self.variables:
+            return others
+        key = self.unwrapped.module, self.unwrapped.method
+        try:
+            known = WRITING.get(key)
+        except TypeError:  # a module with fields that have no hash
+            key, known = (id(self.unwrapped.module), ""), None
+        if known is None:
+            known = WRITING[key] = _writes(functools.partial(apply, mutable=others or False))
+            while len(WRITING) > MOST_KNOWN:
+                del WRITING[next(iter(WRITING))]
+        return [*others, STATISTICS] if known else others
 
     @functools.cached_property
     def modules(self) -> dict[str, Any]:
@@ -182,6 +204,17 @@ class LinenModel:
         """The kernel of the module at `path`, `None` where it has none."""
         params = self._params(path)
         return params.get("kernel") if isinstance(params, Mapping) else None
+
+
+def _writes(apply: Callable[..., Any]) -> bool:
+    """Whether a model writes to a collection that it may not write to, told by tracing it."""
+    try:
+        jax.eval_shape(lambda: apply())
+    except ModifyScopeVariableError:
+        return True
+    except Exception:  # whatever a model does that can't be traced: the run itself tells
+        return False
+    return False
 
 
 def reporting(watch: Watch, path_of: Callable[[Any, str], str | None]) -> contextlib.AbstractContextManager[None]:

@@ -7,12 +7,13 @@ decides, which is then noted. The sizes of a tensor never say what an axis is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 import onnx
 
+from ...errors import ModelNotReadable
 from ..common.axes import CHANNELS_FIRST, CHANNELS_LAST, PICTURES_FIRST, keep_sizes
 from ..graph.axes import KnownAxes
 from ..graph.walk import Order, order_after, readers_say, widened, without
@@ -58,13 +59,21 @@ class Axes(KnownAxes[str]):
     """The axes of every tensor with data, and the token grids met on the way to it.
 
     `blocked` are in the layout that ONNX Runtime gives convolutions in files that it has optimised, which nobody else can read.
+    `of_two` gives the shapes for two images: where steps come before images, those of one don't tell what a reshape does.
     """
 
     by_rank = PICTURES_FIRST | {1: "c"}
 
-    def __init__(self, graph: Graph, shapes: Shapes, *, nodes: Sequence[onnx.NodeProto] | None = None) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        shapes: Shapes,
+        *,
+        nodes: Sequence[onnx.NodeProto] | None = None,
+        of_two: Callable[[], Shapes] = dict,
+    ) -> None:
         super().__init__(graph.data, shapes)
-        self.graph = graph
+        self.graph, self._of_two = graph, of_two
         self.blocked: set[str] = set()
         self.prefix: tuple[str, ...] = ()
         for value in graph.inputs:
@@ -159,8 +168,27 @@ class Axes(KnownAxes[str]):
         order: Any = attributes(node).get("perm") or range(self.rank(node.input[0]) or 0)[::-1]
         return self.permute(node.input[0], order)
 
+    @cached_property
+    def two(self) -> Shapes:
+        """The shapes for two images, where the graph has steps in front of images."""
+        if not any(node.op_type in recurrent.OPERATORS for node in self.graph.nodes):
+            return {}
+        try:
+            return self._of_two()
+        except ModelNotReadable:  # it takes one alone, whatever its inputs say
+            return {}
+
     def _reshape(self, node: onnx.NodeProto) -> str | None:
-        return self.reshape(node.input[0], node.output[0])
+        letters = self.reshape(node.input[0], node.output[0])
+        one, two = self.shapes.get(node.output[0]), self.two.get(node.output[0])
+        if not letters or one is None or two is None or len(one) != len(two) or "b" not in letters:
+            return letters
+        images = [axis for axis, (size, more) in enumerate(zip(one, two, strict=True)) if more != size]
+        if len(images) != 1 or images[0] == letters.index("b"):
+            return letters
+        rest = letters.replace("b", "")
+        rest = rest.replace("h", "n") if len(rest) == 2 else rest
+        return rest[: images[0]] + "b" + rest[images[0] :]
 
     def _listed(self, node: onnx.NodeProto) -> list[int] | None:
         """The axes that a node names, as an attribute (older opsets) or a constant input."""

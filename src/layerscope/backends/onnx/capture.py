@@ -89,7 +89,9 @@ def axes_on_the_way(model: OnnxModel, feeds: Feeds, tensors: Sequence[str]) -> A
     covered, axes = model.kept.axes.get(model.digest, (frozenset(), None))
     if axes is None or not covered.issuperset(tensors):
         covered |= frozenset(tensors)
-        axes = Axes(model.graph, shapes_of(model, model.first_image(feeds), sorted(covered)))
+        one, names = model.first_image(feeds), sorted(covered)
+        two = lambda: shapes_of(model, model.twice(one), names)  # noqa: E731
+        axes = Axes(model.graph, shapes_of(model, one, names), of_two=two)
         model.kept.axes = {model.digest: (covered, axes)}
     return axes
 

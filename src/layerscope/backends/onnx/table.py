@@ -29,7 +29,7 @@ def layers(model: OnnxModel, batch: object) -> list[Layer]:
     graph = model.graph
     feeds = model.first_image(model.feeds(batch))
     shapes, images = shapes_of(model, feeds), model.count(feeds)
-    axes = Axes(graph, shapes)
+    axes = Axes(graph, shapes, of_two=lambda: shapes_of(model, model.twice(feeds)))
     fields = Fields(graph, axes)
     rows: dict[str, list[Layer]] = {}
     for step, output in enumerate(model.outputs):

@@ -72,6 +72,7 @@ class Axes:
         self._prefix = stated_prefix(() if model is None else model.modules()) or ()
         self._heads: set[str] = set()
         self._inputs: TensorMap[bool] = TensorMap()
+        self._sequences: set[torch.Size] = set()  # the first two sizes of inputs that may be sequences
         self._guesses: dict[str, str] = {}
         self._several: set[tuple[int, ...]] = set()
         self._trace: TensorMap[str] = TensorMap()
@@ -83,10 +84,14 @@ class Axes:
         """Note what goes into the model: a layer on it has the axes of a photo."""
         for part in parts_of(arguments).values():
             self._inputs.set(part, True)
+            if part.ndim in (2, 3):
+                self._sequences.add(part.shape[:2])
 
     def entered(self, name: str, module: nn.Module, inputs: tuple[Any, ...]) -> None:
         """A module begins to run: what it reads has the axes that its class states."""
         source = next((value for value in inputs if isinstance(value, torch.Tensor)), None)
+        if source is not None and _steps_first(module) and source.shape[:2] in self._sequences:
+            self._images = source.shape[1]
         if source is not None and self.flow.assumed(source):
             self._read(Output(name, module, inputs, "", source))
         if attends(name, module, inputs):
@@ -291,6 +296,12 @@ def _rows_note(axes: str, shape: tuple[int, ...]) -> str:
     """The note of a layer with several rows for one image."""
     rows = shape[axes.index("b")] if "b" in axes else 1
     return windows(rows) if rows > 1 else ""
+
+
+def _steps_first(module: nn.Module) -> bool:
+    """Whether a module takes sequences with their steps in front of the images."""
+    layer = module.self_attn if isinstance(module, nn.TransformerEncoderLayer | nn.TransformerDecoderLayer) else module
+    return isinstance(layer, nn.RNNBase | nn.MultiheadAttention) and not layer.batch_first
 
 
 def _reads_last(module: nn.Module) -> bool:

@@ -169,6 +169,8 @@ class _Rows:
         images = len(batch.ids)
         # In the framework's own order: joining channels-last views would transpose them all.
         axis = self.layer.axes.find("b")
+        if axis == 0 and images == 1 and part.ndim == len(self.layer.axes) - 1:
+            part = part[None]  # a model that squeezes a single image
         if axis >= 0:
             self.counts.append(part.shape[axis])
         first = not self.parts and self.room is None

@@ -37,6 +37,20 @@ class Outside(K.Layer):
         return keras.KerasTensor([x.shape[axis] for axis in self.order])
 
 
+class Rearranged(K.Layer):
+    """A reshape that Keras doesn't see, to axes that are none of those before."""
+
+    def __init__(self, shape):
+        super().__init__()
+        self.shape = shape
+
+    def call(self, x):
+        return ops.convert_to_tensor(ops.convert_to_numpy(x).reshape(self.shape))
+
+    def compute_output_spec(self, x):
+        return keras.KerasTensor(self.shape)
+
+
 def vector(x):
     return K.GlobalAveragePooling2D()(x)
 
@@ -93,7 +107,7 @@ def test_axes_are_followed(case):
     "after",
     [
         lambda x: K.Reshape((2, 3, 4))(K.Dense(24)(vector(x))),
-        lambda x: Outside((0, 3, 1, 2))(x),
+        lambda x: Rearranged((1, 6, 8, 12))(x),
         lambda x: ops.einsum("bhwc,bhwd->bcd", x, x),
         lambda x: ops.tile(K.Reshape((1, 1, 1))(K.Dense(1)(vector(x))), (1, 2, 3, 4)),
     ],
@@ -115,3 +129,55 @@ def test_a_model_that_takes_no_single_image_is_listed_from_the_whole_batch():
     rows = np.ones((2, 3), np.float32)
     values = ls.open(model, preprocess=None).capture(rows, "dense")["dense"].values
     assert np.allclose(values, model.layers[0](rows), atol=1e-6)
+
+
+class WithConvolution(Outside):
+    """The same behind a convolution of its own, whose output has the same sizes."""
+
+    def __init__(self, order):
+        super().__init__(order)
+        self.conv = K.Conv2D(4, 3, padding="same")
+
+    def call(self, x):
+        return super().call(self.conv(x))
+
+
+class Counting(Outside):
+    """The same, and it counts its calls: the second one is another."""
+
+    def __init__(self, order):
+        super().__init__(order)
+        self.calls = 0
+
+    def call(self, x):
+        self.calls += 1
+        return super().call(x) if self.calls == 1 else ops.zeros_like(x)
+
+
+@pytest.mark.parametrize("own", [Outside, WithConvolution])
+@pytest.mark.parametrize("order", [(0, 2, 1, 3), (0, 1, 2, 3), (0, 3, 2, 1), (0, 1, 3, 2)])
+def test_a_square_picture_that_is_turned_by_code_that_keras_does_not_see_is_upright(own, order):
+    keras.utils.set_random_seed(0)
+    x = keras.Input((8, 8, 8 if own is Outside else 4))
+    turning = own(order) if own is Outside or 3 == order[3] else None
+    if turning is None:
+        order, turning = (0, 2, 1, 3), own((0, 2, 1, 3))
+    model = keras.Model(x, K.Activation("linear", name="after")(turning(x)))
+    batch = np.random.default_rng(0).standard_normal((2, 8, 8, x.shape[-1])).astype(np.float32)
+    maps = ls.open(model, preprocess=None).capture(batch, "*")
+    expected = np.transpose(ops.convert_to_numpy(model(batch)), np.argsort(order))
+    for fm in list(maps.values())[-2:]:
+        assert fm.layer.axes == "".join("bhwc"[axis] for axis in order) and not fm.layer.doubt
+        np.testing.assert_allclose(fm.values, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_layer_that_is_asked_for_its_order_is_left_as_it_was():
+    turning = Counting((0, 2, 1, 3))
+    x = keras.Input((8, 8, 3))
+    model = keras.Model(x, K.Activation("relu", name="after")(turning(x)))
+    turning.calls = 0
+    batch = np.random.default_rng(0).standard_normal((1, 8, 8, 3)).astype(np.float32)
+    scope = ls.open(model, preprocess=None)
+    for _ in range(2):
+        assert {layer.calls for layer in scope.layers(batch) if layer.calls} == {1}
+        assert scope.capture(batch, "after")["after"].values.any() and turning.calls == 0

@@ -449,3 +449,60 @@ def test_a_model_that_fails_is_to_blame_itself(module):
 def test_a_batch_that_torch_does_not_take_is_no_fault_of_ours(batch):
     with pytest.raises(ls.ModelNotReadable):
         ls.open(nn.Linear(3, 3), preprocess=None).layers(batch)
+
+
+class Squeezed(nn.Module):
+    """What takes away all axes of size one, that of a single image as well."""
+
+    def __init__(self, *layers):
+        super().__init__()
+        self.layers, self.last = nn.Sequential(*layers), nn.Hardtanh(-100, 100)
+
+    def forward(self, x):
+        return self.last(self.layers(x).squeeze())
+
+
+SQUEEZED = {
+    "a vector": ((nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1)), "bc"),
+    "a map": ((nn.Conv2d(3, 1, 3), nn.Sigmoid()), "bhw"),
+}
+
+
+@pytest.mark.parametrize("case", SQUEEZED)
+@pytest.mark.parametrize("counts", [(3, 1, 2), (1, 3)])
+def test_squeezed_images_are_told_from_their_batch(case, counts):
+    layers, axes = SQUEEZED[case]
+    model, x = Squeezed(*layers).eval(), torch.randn(3, 3, 8, 8)
+    scope = ls.open(model, preprocess=None)
+    for count in counts:
+        fm = scope.capture(x[:count], "last")["last"]
+        with torch.no_grad():
+            expected = model(x[:count]).reshape(count, *fm.values.shape[1:])
+        assert (fm.layer.axes, fm.rows) == (axes if count > 1 else axes[1:], "image")
+        np.testing.assert_array_equal(fm.values, expected)
+    (fm,) = scope.capture(x, "last", batch=2).values()
+    np.testing.assert_array_equal(fm.values, model(x).detach().reshape(fm.values.shape))
+
+
+def test_a_number_that_is_squeezed_is_one_for_each_image():
+    model, x = nn.Sequential(nn.Flatten(), nn.Linear(12, 1), Squeezed()).eval(), torch.randn(3, 3, 2, 2)
+    scope = ls.open(model, preprocess=None)
+    for _ in range(2):
+        np.testing.assert_array_equal(scope.capture(x, "output")[""].values.ravel(), model(x).detach())
+    assert [len(row) for row in scope.predict(x)] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("index", [torch.argmax, torch.argmin])
+def test_the_numbers_of_the_strongest_channels_lie_where_the_channels_lay(index):
+    class Segmented(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.last = nn.Conv2d(3, 4, 3), nn.Identity()
+
+        def forward(self, x):
+            return self.last(index(self.conv(x), dim=1))
+
+    model, x = Segmented().eval(), torch.randn(2, 3, 8, 8)
+    fm = ls.open(model, preprocess=None).capture(x, "last")["last"]
+    assert fm.layer.axes == "bhw" and not fm.layer.doubt and fm.layer.lines is not None
+    np.testing.assert_array_equal(fm.values[..., 0], model(x))

@@ -20,7 +20,7 @@ WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
 class Output(NamedTuple):
-    """One tensor that `layer` returned when `parent` called it on `sources`."""
+    """One tensor that `layer` returned when `parent` called it on `sources`; `turned`: its axes, if exchanged."""
 
     layer: Any
     parent: Any
@@ -28,6 +28,7 @@ class Output(NamedTuple):
     sources: Sequence[Source]
     positions: Positions | None = None
     arguments: Any = ((), {})
+    turned: str = ""
 
 
 def model_format(model: Any, default: str) -> str:
@@ -77,9 +78,9 @@ class Axes:
         named = None if is_a(output.layer, *RENAMING) else self._trace.get(output.tensor)
         shape = tuple(int(size) for size in output.tensor.shape)
         if named is None:
-            walked, inside = _walked(output.positions), self._inside.get(id(output.layer), {})
+            inside = self._inside.get(id(output.layer), {})
             query = Query(output.layer, output.parent, shape, output.sources, self._format, output.arguments)
-            named = name(query._replace(walked=walked, inside=inside))
+            named = name(query._replace(walked=walked(output.positions) or output.turned, inside=inside))
             axes = upright(named.axes, output.positions)
             named = named if axes == named.axes else Named(axes, named.doubt)
         if named.axes:
@@ -109,7 +110,7 @@ def _settle(source: Source, axes: str) -> None:
         source.named.axes, source.named.doubt = axes, ""
 
 
-def _walked(positions: Positions | None) -> str:
+def walked(positions: Positions | None) -> str:
     """The axes by the dimensions along which the positions of the image lie, `""` where they don't tell all of them."""
     if positions is None or positions.along(0):
         return ""

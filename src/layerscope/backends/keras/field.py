@@ -74,6 +74,13 @@ class Fields(TensorMap[Positions]):
                 self.set(output, positions)
         return self.get(output)
 
+    def turn(self, source: Any, output: Any, order: Sequence[int]) -> Positions | None:
+        """The positions of a tensor that holds those of another one in another order of the axes."""
+        before, after = self.get(source), self.get(output)
+        if before is not None and after is not None:
+            self.set(output, replace(before.permute(order), fields=after.fields))
+        return self.get(output)
+
     def weights(self, sources: Sequence[Any], shape: tuple[int, ...]) -> Positions | None:
         """The positions of attention weights, from the queries and keys, each `[image, token, head, feature]`."""
         pair = [positions for tensor in sources if (positions := self.get(tensor)) is not None]

@@ -18,11 +18,12 @@ from ..common.table import NO_TENSOR, merge_calls
 from ..common.tokens import located
 from ..protocol import SteadyLayers
 from .attention import NAME
-from .axes import Axes, Output, axes_note, stated_prefix
+from .axes import Axes, Output, axes_note, stated_prefix, walked
 from .axes_rules import Named, Source
 from .engine import Part, dtype_name
 from .field import Fields
 from .model import KerasModel
+from .probe import order_of
 from .tree import ROOT, Location, is_a, is_layer, is_library_class, join, kind, walk
 from .watch import Call, Watch, watched_run
 
@@ -108,13 +109,27 @@ class Tabulator:
     ) -> tuple[Named, Positions | None]:
         """The axes of one tensor that a call returned, and where it lies on the image."""
         positions = self._fields.follow(call.layer, inputs, part.tensor, call.arguments)
+        order = self._order(call, part, inputs, sources, positions)
+        if order is not None and positions is not None:
+            positions = self._fields.turn(inputs[0], part.tensor, order) or positions
         if not call.location.path and tuple(part.tensor.shape) == (self._images,):
             return Named("b"), positions  # the model's own number for each image
-        named = self._axes.letters(Output(call.layer, call.parent, part.tensor, sources, positions, call.arguments))
+        turned = "" if order is None else "".join((sources[0].axes or "")[axis] for axis in order)
+        output = Output(call.layer, call.parent, part.tensor, sources, positions, call.arguments, turned)
+        named = self._axes.letters(output)
         if named.axes == "bcqk":
             queries = self._queries.get(call.location.path.rpartition("/")[0], ())
             positions = self._fields.weights(queries, tuple(part.tensor.shape)) or positions
         return named, positions
+
+    def _order(
+        self, call: Call, part: Part, inputs: list[Any], sources: list[Source], positions: Positions | None
+    ) -> tuple[int, ...] | None:
+        """The order of the axes after a layer of which nothing else tells it; `None` where they stay as they are."""
+        known = self._axes.source(part.tensor).axes is not None or (positions is not None and walked(positions))
+        if known or not inputs or len(sources[0].axes or "") != len(sources[0].shape):
+            return None
+        return order_of(self._engine, call, inputs[0], part.tensor)
 
     def table(self, watch: Watch) -> list[Layer]:
         """All layers, those that ran in the order in which their first call ended."""

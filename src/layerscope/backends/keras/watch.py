@@ -60,6 +60,7 @@ class Watch:
     written: dict[int, tuple[Any, Any]] = field(default_factory=dict)
     stack: list[Frame] = field(default_factory=list)
     thread: int = field(default_factory=threading.get_ident)
+    silent: bool = False
     maps: dict[int, AttentionMap] = field(default_factory=dict)
 
     @property
@@ -74,7 +75,7 @@ class Watch:
 
     def applies(self) -> bool:
         """Whether the code that runs now is this run's own: no other thread's, no inference of shapes."""
-        return self.thread == threading.get_ident() and not self.engine.infers_shapes()
+        return self.thread == threading.get_ident() and not self.silent and not self.engine.infers_shapes()
 
     def call(self, layer: Any, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """What `original(*args, **kwargs)` returns, noted as a call of `layer`."""
@@ -290,6 +291,25 @@ def _watching(watch: Watch | None) -> Iterator[None]:
         yield
     finally:
         _current.reset(token)
+
+
+@contextlib.contextmanager
+def silent(layer: Any) -> Iterator[None]:
+    """Inside, calls are layerscope's own, and aren't reported; writes to variables are noted as ever.
+
+    The attributes of `layer` are put back at once, since the run goes on.
+    """
+    watch = _current.get()
+    if watch is None:
+        yield
+        return
+    state = State(layer, watch.engine)
+    watch.silent = True
+    try:
+        yield
+    finally:
+        watch.silent = False
+        state.restore()
 
 
 @contextlib.contextmanager

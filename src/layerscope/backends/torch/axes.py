@@ -163,7 +163,7 @@ class Axes:
     def function(self, name: str, tensor: torch.Tensor) -> Layer | None:
         """What a function gave inside the module `name`, `None` where its axes couldn't be followed."""
         axes = self._trace.get(tensor)
-        if not axes or len(axes) != tensor.ndim:
+        if not axes or len(axes) != tensor.ndim or tensor.ndim < 2:
             return None
         axes = upright(axes, self._fields.get(tensor))
         self._trace.set(tensor, axes)
@@ -184,8 +184,9 @@ class Axes:
         if tensor.ndim == 0 or tensor.ndim > 5:
             return ""
         axes = self._state(output) or self._inherit(output)
-        if tensor.ndim == 1:  # a number for each image, which only the model itself is shown for
-            axes = "b" if not name and (axes == "b" or len(tensor) == self._images) else ""
+        if tensor.ndim == 1:  # a number for each image, which only the model itself is shown for, or all of one image
+            each = not name and (axes == "b" or len(tensor) == self._images)
+            axes = "b" if each else "c" if axes == "c" and self.flow.without_images else ""
         elif axes is None or len(axes) != tensor.ndim:
             axes = PICTURES_FIRST.get(tensor.ndim, "")
             self._guess(output)

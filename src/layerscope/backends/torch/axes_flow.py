@@ -49,7 +49,8 @@ LAYERS = re.compile(
     r"|(batch|instance|group)_norm|local_response_norm|pixel_(un)?shuffle|channel_shuffle|upsample\w*|interpolate|grid_sample"
 )
 
-REDUCES = {"mean", "sum", "amax", "amin", "std", "var", "norm", "logsumexp", "prod"}
+INDICES = {"argmax", "argmin"}
+REDUCES = {"mean", "sum", "amax", "amin", "std", "var", "norm", "logsumexp", "prod", *INDICES}
 
 
 # A result that happens to have the size of an argument says nothing here.
@@ -96,6 +97,7 @@ class Flow:
         self._grids: TensorMap[Grid] = TensorMap()
         self.guesses = Guesses(trace)
         self.factors = Factors()
+        self.without_images = False  # whether an axis of a single image went, as `squeeze()` does with all of size one
 
     def grid(self, tensor: torch.Tensor) -> Grid | None:
         """The (height, width) that the tokens of `tensor` were made from by flattening, where that was seen."""
@@ -138,7 +140,9 @@ class Flow:
         grid = next((grid for tensor, _ in sources if (grid := self.grid(tensor))), None)
         call = Call(name, func, args, kwargs, *sources[0], grid)
         for result in _tensors((out,)):
-            if result.ndim > 1 and result.is_floating_point() and not any(result is tensor for tensor, _ in sources):
+            self.without_images |= name == "squeeze" and not result.ndim
+            numbers = result.is_floating_point() or name in INDICES
+            if result.ndim and numbers and not any(result is tensor for tensor, _ in sources):
                 self._note(call, sources, result)
 
     def _read(self, name: str, args: Sequence[Any]) -> None:
@@ -157,6 +161,7 @@ class Flow:
             alike.sort(key=lambda source: self.assumed(source[0]))  # what is known for sure first
             call = call._replace(source=alike[0][0]) if alike else call
             axes, grid = alike[0][1] if alike else None, call.grid
+        self.without_images |= call.name == "squeeze" and "b" in call.axes and "b" not in (axes or "b")
         if axes and len(axes) == result.ndim:
             self._trace.set(result, axes)
             if self.assumed(call.source):

@@ -347,7 +347,7 @@ RULES: dict[str, Rule] = by_name(
     (_pad, "pad constant_pad_nd reflection_pad1d reflection_pad2d reflection_pad3d"),
     (_pad, "replication_pad1d replication_pad2d replication_pad3d"),
     (_slice, "slice"),
-    (unary("reduce", lambda step: step.dims(1)), "all any mean sum amax amin max min logsumexp prod"),
+    (unary("reduce", lambda step: step.dims(1)), "all any argmax argmin mean sum amax amin max min logsumexp prod"),
     (unary("reduce", lambda step: step.dims(2)), "norm linalg_vector_norm"),
     (_variance, "var std"),
     (unary("normalize", _argument(1)), "_softmax _safe_softmax _log_softmax softmax log_softmax cumsum"),

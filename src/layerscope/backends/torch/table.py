@@ -13,7 +13,7 @@ import torch
 from ...core.layer import Layer
 from ...core.note import Note
 from ..common.outputs import quoted
-from ..common.run import dry_run
+from ..common.run import count_images, dry_run
 from ..common.table import Calls
 from ..common.tokens import located
 from ..protocol import SteadyLayers
@@ -45,10 +45,17 @@ def layers(model: torch.nn.Module, batch: Any) -> list[Layer]:
             handles += watch.register_hooks(replica, record.entered)
             with record.fields:
                 forward(replica, part)
+        if record.axes.flow.without_images and images < count_images(batch):
+            raise OneImageLost
         rows = record.table(replica, lasting)
         return SteadyLayers(rows) if watch.steady else rows
 
+    # `squeeze()` takes the axis of a single image away, and no layer behind it is as in the run of all.
     return dry_run(batch, lambda part, images: run_replica(model, partial(run, part, images), to_the_end=True))
+
+
+class OneImageLost(Exception):
+    """A run of one image of several has no axis of images at its end."""
 
 
 MAPPED = "runs inside torch.vmap, where a layer has no values of its own: capture the module around it, or one after it"

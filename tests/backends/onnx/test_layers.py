@@ -319,3 +319,20 @@ def test_a_node_of_many_inputs(tmp_path: Path) -> None:
     onnx.save(model_of(nodes, ["n", 2, 3, 3], ["z"]), tmp_path / "dense.onnx")
     maps = ls.open(tmp_path / "dense.onnx", preprocess=None).capture(random(1, 2, 3, 3), "concat")
     assert maps["concat"].shape == (1, 3, 3, 24)
+
+
+@pytest.mark.parametrize("counts", [(3, 1, 2), (1, 3)])
+def test_a_squeeze_of_all_axes_of_size_one_leaves_the_images_of_a_batch(counts: tuple[int, ...]) -> None:
+    nodes = [
+        make_node("Conv", ["x", "w"], ["maps"], "conv"),
+        make_node("GlobalAveragePool", ["maps"], ["means"], "gap"),
+        make_node("Squeeze", ["means"], ["vector"], "squeeze"),
+        make_node("Relu", ["vector"], ["out"], "relu"),
+    ]
+    model = model_of(nodes, ["n", 3, 8, 8], ["out"], {"w": random(4, 3, 3, 3, seed=1)})
+    scope, batch = ls.open(model, preprocess=None), random(3, 3, 8, 8)
+    for count in counts:
+        (expected,) = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": batch[:count]})
+        fm = scope.capture(batch[:count], "relu")["relu"]
+        assert (fm.layer.axes, fm.rows) == ("bc" if count > 1 else "c", "image")
+        np.testing.assert_allclose(fm.values, expected.reshape(count, 4), rtol=1e-5, atol=1e-6)

@@ -28,7 +28,7 @@ def order_of(engine: Engine, call: Call, source: Any, output: Any) -> tuple[int,
         place = _place(engine, call, source, output, axis)
         if place is None or order[place]:
             return None
-        if axis == 1 and place == 1 and shape == after:
+        if axis == 1 and place == 1 and shape == after and len(set(shape[2:])) == len(shape[2:]):
             return None  # as nearly all: the first axis stays, and so do the others
         order[place] = axis
     return tuple(order) if tuple(shape[axis] for axis in order) == after else None

@@ -75,6 +75,7 @@ class Axes(KnownAxes[str]):
         super().__init__(graph.data, shapes)
         self.graph, self._of_two = graph, of_two
         self.blocked: set[str] = set()
+        self.without_images = False  # whether the axis of a single image went with all others of size one
         self.prefix: tuple[str, ...] = ()
         for value in graph.inputs:
             self.settle(value.name, None)
@@ -206,7 +207,11 @@ class Axes(KnownAxes[str]):
         return self.drop(node.input[0], [single] if node.op_type.startswith("Arg") else self._listed(node))
 
     def _squeeze(self, node: onnx.NodeProto) -> str | None:
-        return self.drop(node.input[0], self._listed(node))
+        dims, shape = self._listed(node), self.shapes.get(node.input[0])
+        if dims is None and shape is not None:
+            dims = [dim for dim, size in enumerate(shape) if size == 1]
+            self.without_images |= "b" in [self.axes.get(node.input[0], "")[dim : dim + 1] for dim in dims]
+        return self.drop(node.input[0], dims)
 
     def _unsqueeze(self, node: onnx.NodeProto) -> str | None:
         return self.insert(node.input[0], self._listed(node))

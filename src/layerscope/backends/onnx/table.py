@@ -13,11 +13,11 @@ from ..common.tokens import located
 from ..graph.table import doubt, model_row, of_one_image, value_note
 from .attention_ops import KIND, is_attention, way_to_weights
 from .axes import Axes
-from .capture import shapes_of
+from .capture import Shapes, shapes_of
 from .field import Fields
 from .graph import Graph, attributes, bodies
 from .model import OnnxModel, Output
-from .run import ODD, TEXT
+from .run import ODD, TEXT, Feeds
 from .weights import weights_of
 
 FUSED = {"FusedConv": "Conv", "NhwcFusedConv": "Conv", "FusedGemm": "Gemm"}
@@ -26,10 +26,13 @@ SUMS = {"ConvInteger", "MatMulInteger"}
 
 def layers(model: OnnxModel, batch: object) -> list[Layer]:
     """Every layer in the order of the graph, and the model's own output."""
-    graph = model.graph
-    feeds = model.first_image(model.feeds(batch))
-    shapes, images = shapes_of(model, feeds), model.count(feeds)
-    axes = Axes(graph, shapes, of_two=lambda: shapes_of(model, model.twice(feeds)))
+    graph, every = model.graph, model.feeds(batch)
+    feeds = model.first_image(every)
+    shapes, axes = _followed(model, feeds)
+    if axes.without_images and model.count(every) > 1:
+        feeds = every
+        shapes, axes = _followed(model, feeds)
+    images = model.count(feeds)
     fields = Fields(graph, axes)
     rows: dict[str, list[Layer]] = {}
     for step, output in enumerate(model.outputs):
@@ -42,6 +45,11 @@ def layers(model: OnnxModel, batch: object) -> list[Layer]:
         last = replace(located(last, fields.get(model.final), axes.prefix), step=len(model.outputs))
         table.append(model_row(last, model.final.tensor, model, weights=weights_of))
     return number_rows(table)
+
+
+def _followed(model: OnnxModel, feeds: Feeds) -> tuple[Shapes, Axes]:
+    shapes = shapes_of(model, feeds)
+    return shapes, Axes(model.graph, shapes, of_two=lambda: shapes_of(model, model.twice(feeds)))
 
 
 def _layer(graph: Graph, output: Output, shapes: Mapping[str, tuple[int, ...] | None], axes: Axes) -> Layer:

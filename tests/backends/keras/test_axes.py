@@ -138,6 +138,9 @@ class WithConvolution(Outside):
         super().__init__(order)
         self.conv = K.Conv2D(4, 3, padding="same")
 
+    def build(self, shape):
+        self.conv.build(shape)
+
     def call(self, x):
         return super().call(self.conv(x))
 

@@ -24,12 +24,15 @@ def order_of(engine: Engine, call: Call, source: Any, output: Any) -> tuple[int,
     if not own or not fits or not call.location.path or "float" not in str(source.dtype) or not is_numeric(output):
         return None
     order = [0] * len(shape)
-    for axis in range(1, len(shape)):
-        place = _place(engine, call, source, output, axis)
+    alike = [axis for axis in range(1, len(shape)) if shape.count(shape[axis]) > 1]
+    for axis in [*alike, *(axis for axis in range(1, len(shape)) if axis not in alike)]:
+        # where others were told, an axis of a size of its own is known by that
+        known = alike and axis not in alike
+        place = after.index(shape[axis]) if known else _place(engine, call, source, output, axis)
         if place is None or order[place]:
             return None
-        if axis == 1 and place == 1 and shape == after and len(set(shape[2:])) == len(shape[2:]):
-            return None  # as nearly all: the first axis stays, and so do the others
+        if axis == place and shape == after and len(alike) == 2:
+            return None  # as nearly all: the axis stays, and so do the others
         order[place] = axis
     return tuple(order) if tuple(shape[axis] for axis in order) == after else None
 

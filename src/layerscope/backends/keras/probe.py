@@ -24,11 +24,11 @@ def order_of(engine: Engine, call: Call, source: Any, output: Any) -> tuple[int,
     if not own or not fits or not call.location.path or "float" not in str(source.dtype) or not is_numeric(output):
         return None
     order = [0] * len(shape)
-    alike = [axis for axis in range(1, len(shape)) if shape.count(shape[axis]) > 1]
+    alike = [axis for axis in range(1, len(shape)) if shape[1:].count(shape[axis]) > 1]
     for axis in [*alike, *(axis for axis in range(1, len(shape)) if axis not in alike)]:
         # where others were told, an axis of a size of its own is known by that
         known = alike and axis not in alike
-        place = after.index(shape[axis]) if known else _place(engine, call, source, output, axis)
+        place = after.index(shape[axis], 1) if known else _place(engine, call, source, output, axis)
         if place is None or order[place]:
             return None
         if axis == place and shape == after and len(alike) == 2:

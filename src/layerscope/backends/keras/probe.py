@@ -31,7 +31,7 @@ def order_of(engine: Engine, call: Call, source: Any, output: Any) -> tuple[int,
         place = after.index(shape[axis], 1) if known else _place(engine, call, source, output, axis)
         if place is None or order[place]:
             return None
-        if axis == place and shape == after and len(alike) == 2:
+        if axis == place and shape == after and len(alike) == 2 and not known:
             return None  # as nearly all: the axis stays, and so do the others
         order[place] = axis
     return tuple(order) if tuple(shape[axis] for axis in order) == after else None

@@ -28,7 +28,7 @@ def order_of(engine: Engine, call: Call, source: Any, output: Any) -> tuple[int,
     for axis in [*alike, *(axis for axis in range(1, len(shape)) if axis not in alike)]:
         # where others were told, an axis of a size of its own is known by that
         known = alike and axis not in alike
-        place = after.index(shape[axis], 1) if known else _place(engine, call, source, output, axis)
+        place = after.index(shape[axis], 1) if known else _place(engine, call, source, output, axis=axis)
         if place is None or order[place]:
             return None
         if axis == place and shape == after and len(alike) == 2 and not known:
@@ -37,7 +37,7 @@ def order_of(engine: Engine, call: Call, source: Any, output: Any) -> tuple[int,
     return tuple(order) if tuple(shape[axis] for axis in order) == after else None
 
 
-def _place(engine: Engine, call: Call, source: Any, output: Any, axis: int) -> int | None:
+def _place(engine: Engine, call: Call, source: Any, output: Any, *, axis: int) -> int | None:
     """The axis of the output along which a change in the middle of an axis of the input stays together."""
     values = np.array(engine.as_numpy(source), np.float32)
     row = (slice(None),) * axis + (values.shape[axis] // 2,)

@@ -109,7 +109,7 @@ class Tabulator:
     ) -> tuple[Named, Positions | None]:
         """The axes of one tensor that a call returned, and where it lies on the image."""
         positions = self._fields.follow(call.layer, inputs, part.tensor, call.arguments)
-        order = self._order(call, part, inputs, sources, positions)
+        order = self._order(call, part, inputs, sources, positions=positions)
         if order is not None and positions is not None:
             positions = self._fields.turn(inputs[0], part.tensor, order) or positions
         if not call.location.path and tuple(part.tensor.shape) == (self._images,):
@@ -123,7 +123,7 @@ class Tabulator:
         return named, positions
 
     def _order(
-        self, call: Call, part: Part, inputs: list[Any], sources: list[Source], positions: Positions | None
+        self, call: Call, part: Part, inputs: list[Any], sources: list[Source], *, positions: Positions | None
     ) -> tuple[int, ...] | None:
         """The order of the axes after a layer of which nothing else tells it; `None` where they stay as they are."""
         known = self._axes.source(part.tensor).axes is not None or (positions is not None and walked(positions))

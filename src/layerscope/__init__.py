@@ -36,6 +36,7 @@ PUBLIC = {
     "picture.tensorboard": "to_tensorboard",
     "scope.capture": "Maps",
     "scope.open": "demo_model demo_photo open",
+    "scope.progress": "Progress progress",
     "scope.scope": "Scope",
     "combinations.attention": "attention attention_rollout",
     "combinations.class_cam": "class_cam head_weights",

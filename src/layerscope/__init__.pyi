@@ -92,6 +92,8 @@ from .scope.capture import Maps as Maps
 from .scope.open import demo_model as demo_model
 from .scope.open import demo_photo as demo_photo
 from .scope.open import open as open
+from .scope.progress import Progress as Progress
+from .scope.progress import progress as progress
 from .scope.scope import Scope as Scope
 
 __version__: str

@@ -11,10 +11,9 @@ import layerscope as ls
 from helpers.wording import raises, wording
 from layerscope import cli
 from layerscope.checks import setting
-from layerscope.cli import arguments, commands
+from layerscope.cli import arguments
 from layerscope.inputs.formats import pixel_limit
 from layerscope.memory import limit
-from layerscope.scope.progress import report
 
 LAYERSCOPE = f"{sys.executable} -m layerscope"
 
@@ -94,33 +93,6 @@ def test_an_error_of_the_system_is_one_line(capsys, monkeypatch):
     assert cli.main(["layers", "demo"]) == 1
     error = capsys.readouterr().err
     assert (error.count("\n"), "\x1b" in error) == (1, False)
-
-
-def test_the_bar_shows_names_as_they_are(capsys, monkeypatch):
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    for name, shown in (("z[/red].png", "z[/red].png"), ("\x1b]0;title\x07.png", r"\x1b]0;title\x07.png")):
-        with commands._progress(2) as step:
-            step(name)
-        assert shown in capsys.readouterr().err
-
-
-def test_a_method_that_runs_the_model_again_has_a_bar_of_its_own(capsys, monkeypatch):
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    with commands._progress(1) as step:
-        report(0, 1, "images")
-        report(1, 1, "images")
-        step("a.png")
-        assert capsys.readouterr().err == ""
-        for done in (0, 16, 32):
-            report(done, 32, "masks")
-        assert "masks" in capsys.readouterr().err
-        report(0, 4, "inputs")
-        report(4, 4, "inputs")
-    assert "inputs" in capsys.readouterr().err
-    report(0, 8, "masks")
-    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("text", ["x", "-1", "1.5", "nan", "1e3", "9" * 30, "٣x", "\x1b"])

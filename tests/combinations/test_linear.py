@@ -148,7 +148,7 @@ def test_masks_are_counted(captured, method, total):
     with progress(events.append):
         method(captured, 1, batch=3)
     counts = [event.done for event in events if event.what == "masks"]
-    assert counts == [0, 3, 4, 4, 7, 8] and {event.total for event in events if event.what == "masks"} == {total}
+    assert counts == [0, 3, 4, 7, 8] and {event.total for event in events if event.what == "masks"} == {total}
 
 
 def test_noisy_inputs_are_counted(captured):

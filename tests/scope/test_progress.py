@@ -8,7 +8,7 @@ import pytest
 
 import layerscope as ls
 from layerscope.errors import Cancelled
-from layerscope.scope.progress import Progress, progress, report
+from layerscope.scope.progress import Progress, observed, progress, work
 from layerscope.testing import TinyBackend, tiny_model
 
 
@@ -25,7 +25,8 @@ def test_a_capture_reports_each_batch():
     with progress(events.append):
         open_scope().capture(images(5), "conv1", batch=2)
     assert events == [Progress(done, 5, "images") for done in (0, 2, 4, 5)]
-    report(1, 2, "masks")
+    with work(2, "masks") as step:
+        step(1)
     assert len(events) == 4, "nobody listens behind the block"
 
 
@@ -39,6 +40,27 @@ def test_a_stream_reports_each_batch_and_a_generator_no_total():
     with progress(events.append):
         ls.open(tiny_model(), backend=TinyBackend(), preprocess="unit", size=8).capture(photos, "conv1")
     assert [event.total for event in events] == [None, None]
+
+
+def test_images_that_cannot_be_read_are_steps_too(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"none")
+    scope = ls.open(tiny_model(), backend=TinyBackend(), preprocess="unit", size=8)
+    photos = [np.zeros((9, 9, 3), np.uint8), tmp_path / "a.png", np.zeros((9, 9, 3), np.uint8)]
+    events = []
+    with progress(events.append), pytest.warns(ls.ImagesSkipped):
+        scope.capture(photos, "conv1", batch=1)
+    assert events[-1] == Progress(3, 3, "images")
+
+
+def test_none_is_an_observer_that_shows_nothing(monkeypatch):
+    monkeypatch.setattr("layerscope.scope.progress.is_seen", lambda: True)
+    assert observed()
+    with progress(None):
+        assert not observed()
+    events = []
+    with progress(None), progress(events.append):
+        open_scope().capture(images(1), "conv1")
+    assert len(events) == 2
 
 
 @pytest.mark.parametrize("last", [0, 2, 4])

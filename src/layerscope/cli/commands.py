@@ -6,14 +6,13 @@ import argparse
 import importlib
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..safe_text import printable
-from .progress_bar import progress_bar as _progress
 
 if TYPE_CHECKING:
     from ..core.layer_table import LayerTable
@@ -93,7 +92,7 @@ def run_show(options: argparse.Namespace) -> int:
     job = replace(job, scope=scope, images=images, sources=[*job.sources, *options.images])
     skipped: list[tuple[str, str]] = []
     written, count = 0, job.count()
-    with _progress(1 if screen else count) as step:
+    with _pictures(1 if screen else count) as step:
         for path in job.run(step, lambda id, reason: skipped.append((id, reason)), lambda note: say(f"note: {note}")):
             print(printable(str(path)))
             written += 1
@@ -105,6 +104,15 @@ def run_show(options: argparse.Namespace) -> int:
         seconds = time.perf_counter() - start
         say(_summary(written, count - len(skipped), len(skipped), seconds=seconds, folder=options.output))
     return SKIPPED if skipped else DONE
+
+
+@contextmanager
+def _pictures(count: int) -> Iterator[Callable[[str], None]]:
+    """Around the drawing of `count` pictures; what it gives is told of each."""
+    from ..scope.progress import work
+
+    with work(count, "pictures") as step:
+        yield lambda _: step(1)
 
 
 def _summary(files: int, images: int, skipped: int, *, seconds: float, folder: Path | None) -> str:

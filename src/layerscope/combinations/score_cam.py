@@ -5,9 +5,9 @@ They need the model, so the map must come from `Scope.capture`. The model sees o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -17,12 +17,11 @@ from ..core.feature_map import FeatureMap
 from ..core.note import Note
 from ..core.origin import Origin
 from ..errors import BadLayout
-from ..scope.progress import report
+from ..scope.progress import work
 from .class_map import Method, in_images, target_text
 from .smoothing import NEARLY_MEAN, Averaging, as_input, needed_origin
 
 BATCH, NEAR = 16, 0.1
-Step = TypeVar("Step")
 
 
 @keywords
@@ -71,22 +70,23 @@ def score_cam(
         BadOption: The map has no link to its model, or an option is invalid.
         BadLayout: The layer has no height and width.
     """
-    step = whole("batch", batch)
+    batch = whole("batch", batch)
 
     def method(fm: FeatureMap) -> FeatureMap:
         origin = needed_origin(fm, "score_cam")
         _check_spatial(fm, origin)
         weights, targets, spans = [], [], []
-        size = origin.fitting(step)
-        for index, values in enumerate(fm.values):
-            image = origin.image(index)
-            aim, text = image.aimed(target)
-            targets.append(text)
-            masked = _reported(_masked(values, image, size), fm, index, size)
-            scores = np.concatenate([image.scores(inputs, aim) for inputs in masked])
-            shifted = np.exp(scores - scores.max())
-            weights.append(shifted / shifted.sum())
-            spans.append(float(np.ptp(scores)))
+        size = origin.fitting(batch)
+        with work(len(fm.channels) * len(fm.ids), "masks") as step:
+            for index, values in enumerate(fm.values):
+                image = origin.image(index)
+                aim, text = image.aimed(target)
+                targets.append(text)
+                masked = _masked(values, image, size)
+                scores = np.concatenate([_counted(image.scores(inputs, aim), step) for inputs in masked])
+                shifted = np.exp(scores - scores.max())
+                weights.append(shifted / shifted.sum())
+                spans.append(float(np.ptp(scores)))
         combined = Method("Score-CAM", positive, target_text(targets)).weigh(fm, np.stack(weights))
         return replace(combined, notes=(*combined.notes, *_nearly_mean(fm, weights, spans)))
 
@@ -137,34 +137,30 @@ def ablation_cam(
         BadOption: The map has no link to its model, the backend can't change a layer, or an option is invalid.
         BadLayout: The layer has no axes of images and channels.
     """
-    step = whole("batch", batch)
+    batch = whole("batch", batch)
 
     def method(fm: FeatureMap) -> FeatureMap:
         origin = needed_origin(fm, "ablation_cam")
         weights, targets = [], []
-        size = origin.fitting(step)
-        for index in range(len(fm.ids)):
-            image = origin.image(index)
-            aim, text = image.aimed(target)
-            targets.append(text)
-            score = float(image.scores(image.inputs, aim)[0])
-            parts = _reported(_groups(fm.channels, size), fm, index, size)
-            without = np.concatenate([_without(image, part, fm, aim) for part in parts])
-            weights.append((score - without) / abs(score) if score else score - without)
+        size = origin.fitting(batch)
+        with work(len(fm.channels) * len(fm.ids), "masks") as step:
+            for index in range(len(fm.ids)):
+                image = origin.image(index)
+                aim, text = image.aimed(target)
+                targets.append(text)
+                score = float(image.scores(image.inputs, aim)[0])
+                parts = _groups(fm.channels, size)
+                without = np.concatenate([_counted(_without(image, part, fm, aim), step) for part in parts])
+                weights.append((score - without) / abs(score) if score else score - without)
         return Method("Ablation-CAM", positive, target_text(targets)).weigh(fm, np.stack(weights))
 
     return Averaging(smooth, noise, flip, seed).of("ablation_cam", method, fm)
 
 
-def _reported(steps: Iterator[Step], fm: FeatureMap, image: int, size: int) -> Iterator[Step]:
-    """The steps over the channels of an image, `size` at a time, with a report before the first and after each."""
-    channels = len(fm.channels)
-    total, done = channels * len(fm.ids), channels * image
-    report(done, total, "masks")
-    for step in steps:
-        yield step
-        done = min(done + size, channels * (image + 1))
-        report(done, total, "masks")
+def _counted(scores: np.ndarray, step: Callable[[int], None]) -> np.ndarray:
+    """The scores of some channels, which `step` is told of."""
+    step(len(scores))
+    return scores
 
 
 def _nearly_mean(fm: FeatureMap, weights: Sequence[np.ndarray], spans: Sequence[float]) -> tuple[Note, ...]:

@@ -16,7 +16,7 @@ from ..core.note import Note, kind_of
 from ..core.origin import Origin
 from ..errors import BadOption
 from ..safe_text import counted
-from ..scope.progress import report
+from ..scope.progress import work
 
 BATCH = 16  # copies run at a time
 # Kinds of notes that hold for one map, and not for a mean of maps.
@@ -51,8 +51,8 @@ class Averaging:
             raise BadOption(f"noise={self.noise!r}: use a fraction of the input's value range, above 0, such as 0.1")
         origin = needed_origin(fm, name)
         plain = method(fm)
-        report(0, len(fm.ids) * self.copies, "inputs")
-        values = np.stack([self._mean(origin.image(index), method, index, len(fm.ids)) for index in range(len(fm.ids))])
+        with work(len(fm.ids) * self.copies, "inputs") as step:
+            values = np.stack([self._mean(origin.image(index), method, step) for index in range(len(fm.ids))])
         return replace(plain, values=values, notes=(*_still_true(plain, values), *self._notes()), linear=None)
 
     def _notes(self) -> Iterator[Note]:
@@ -67,8 +67,10 @@ class Averaging:
         """How often the model runs for each image."""
         return max(1, self.smooth) * (2 if self.flip else 1)
 
-    def _mean(self, origin: Origin, method: Callable[[FeatureMap], FeatureMap], index: int, images: int) -> np.ndarray:
-        """The mean map `[*spatial, channel]` for the changed inputs of one image, number `index` of `images`."""
+    def _mean(
+        self, origin: Origin, method: Callable[[FeatureMap], FeatureMap], step: Callable[[int], None]
+    ) -> np.ndarray:
+        """The mean map `[*spatial, channel]` for the changed inputs of one image; `step` is told of each."""
         axis = origin.axes.index("b")
         total: np.ndarray | None = None
         done, size = 0, origin.fitting(BATCH, captured=True)
@@ -79,7 +81,7 @@ class Averaging:
                 values = np.flip(values, -2) if mirrored else values
                 total = values.astype(np.float64) if total is None else total + values
             done += len(part)
-            report(index * self.copies + done, images * self.copies, "inputs")
+            step(len(part))
         assert total is not None
         return (total / done).astype(np.float32)
 

@@ -1,8 +1,7 @@
-"""The progress of captures and of methods that run the model many times, and how such work is cancelled.
+"""The progress of whatever takes long: a bar by default, or an observer, who can cancel the work as well.
 
-Whoever starts the work puts an observer around it; whoever does the work calls `report` between two steps, where the model,
-its random state and all caches are as they should be. An observer that raises `Cancelled` (or anything else) ends the work
-there.
+Whoever does the work puts `work` around it and says between two steps how many are done, where the model, its random
+state and all caches are as they should be. An observer that raises `Cancelled` (or anything else) ends the work there.
 
 ```python
 with progress(lambda event: print(event.done, "of", event.total, event.what)):
@@ -16,6 +15,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+
+from .progress_bar import Bar, is_seen
 
 
 @dataclass(frozen=True)
@@ -36,30 +37,64 @@ _OBSERVER: ContextVar[Observer | None] = ContextVar("layerscope_progress", defau
 
 
 @contextmanager
-def progress(observer: Observer) -> Iterator[None]:
+def progress(observer: Observer | None) -> Iterator[None]:
     """Inside the block, `observer` is called with a `Progress` before the first step of any work and after each step.
 
-    What it returns is ignored; raise `Cancelled` in it to end the work. Blocks nest: the innermost observer is called. The
-    observer belongs to the thread or task that entered the block.
+    It takes the place of the bar that work of more than two seconds has in terminals and notebooks; `None` shows nothing at
+    all. What it returns is ignored; raise `Cancelled` in it to end the work. Blocks nest: the innermost observer is called.
+    The observer belongs to the thread or task that entered the block.
 
-    >>> with progress(print):
-    ...     report(1, 3, "masks")
-    Progress(done=1, total=3, what='masks')
+    >>> import layerscope as ls
+    >>> with ls.progress(print):
+    ...     maps = ls.open("demo").capture(ls.demo_photo(), "_conv_stem")
+    Progress(done=0, total=1, what='images')
+    Progress(done=1, total=1, what='images')
+
+    Args:
+        observer: A function of a `Progress` with the attributes `done`, `total` (`None` where it isn't known) and `what`
+            (`"images"`, `"masks"`, `"inputs"`); or `None`.
     """
-    token = _OBSERVER.set(observer)
+    token = _OBSERVER.set(observer or _nobody)
     try:
         yield
     finally:
         _OBSERVER.reset(token)
 
 
+def _nobody(event: Progress) -> None:
+    """The observer that shows nothing."""
+
+
 def observed() -> bool:
-    """Whether anybody listens, for a total that costs something to count."""
-    return _OBSERVER.get() is not None
-
-
-def report(done: int, total: int | None, what: str) -> None:
-    """Tell the observer, if there is one, how far the work is. Raises what the observer raises, `Cancelled` above all."""
+    """Whether anybody may see how far work is, for a total that costs something to count."""
     observer = _OBSERVER.get()
-    if observer is not None:
-        observer(Progress(done, total, what))
+    return is_seen() if observer is None else observer is not _nobody
+
+
+@contextmanager
+def work(total: int | None, what: str) -> Iterator[Callable[[int], None]]:
+    """Around work of `total` steps (`None`: that isn't known); what it gives is told how many more are done.
+
+    Being told raises what the observer raises, `Cancelled` above all.
+
+    >>> with progress(print), work(3, "masks") as step:
+    ...     step(2)
+    Progress(done=0, total=3, what='masks')
+    Progress(done=2, total=3, what='masks')
+    """
+    bar, done = Bar(total, what), 0
+
+    def step(more: int) -> None:
+        nonlocal done
+        done += more
+        observer = _OBSERVER.get()
+        if observer is None:
+            bar.step(done)
+        else:
+            observer(Progress(done, total, what))
+
+    try:
+        step(0)
+        yield step
+    finally:
+        bar.close()

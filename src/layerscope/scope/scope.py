@@ -26,7 +26,7 @@ from .cutting import Cutting
 from .input_warning import warn_of_input
 from .memory import Room
 from .prediction import Prediction, holds_boxes, predictions
-from .progress import observed, report
+from .progress import observed, work
 from .rerun import Rerun
 from .run import Cache, Question, Request, Run, forward_pass, layer_table, provenance, table_of_image
 from .target import resolve_target
@@ -321,12 +321,14 @@ class Scope:
         cutting = Cutting(self, question, about)
         size = cutting.size(images, size)
         room = Room(total, keeping)
-        report(0, total, "images")
-        for part in self._batches(images, size, skipped):
-            check = partial(self._check, part, room, skipped)
-            yield cutting.marked(run_batch(self, part, question, about, check=check))
-            room.add(part)
-            report(room.done + len(skipped), total, "images")
+        unread = 0
+        with work(total, "images") as step:
+            for part in self._batches(images, size, skipped):
+                check = partial(self._check, part, room, skipped)
+                yield cutting.marked(run_batch(self, part, question, about, check=check))
+                room.add(part)
+                step(len(part.ids) + len(skipped) - unread)
+                unread = len(skipped)
 
     def _check(self, part: Batch, room: Room, skipped: Sequence[tuple[str, str]], request: Request) -> None:
         """Before a run: whether the model input looks wrong, and the maps fit into memory."""

@@ -1,0 +1,153 @@
+"""The bar of work that takes long, in a terminal or a notebook, with the time that is left.
+
+It appears once the work is known to take more than `PATIENCE`: after the first step, whose time tells that of all, or after
+those seconds. It is drawn when a step is done, by no thread of its own, and leaves nothing behind. Where stderr isn't a
+terminal there is none, nor for work in other threads than the main one.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from typing import Any, Protocol
+
+PATIENCE, REFRESH = 2.0, 0.1  # seconds
+
+
+class Line(Protocol):
+    """One line on a screen."""
+
+    def draw(self, done: int, total: int | None, text: str) -> None: ...
+    def close(self) -> None: ...
+
+
+class Bar:
+    """The bar of one kind of work."""
+
+    def __init__(self, total: int | None, what: str) -> None:
+        self.total, self.what = total, what
+        self._start, self._drawn = time.perf_counter(), 0.0
+        self._line: Line | None = None
+
+    def step(self, done: int) -> None:
+        """`done` of the steps are done."""
+        now = time.perf_counter()
+        passed = now - self._start
+        left = passed * (self.total - done) / done if self.total and done else None
+        if self._line is None:
+            if left == 0 or passed + (left or 0) < PATIENCE or not is_seen():
+                return
+            if self.what == "images" and any(bar.what == "pictures" for bar in _SHOWN):
+                return  # they are captured while they are drawn
+            self._show()
+        elif now - self._drawn < REFRESH:
+            return
+        assert self._line is not None
+        self._drawn = now
+        self._line.draw(done, self.total, describe(done, self.total, self.what, left))
+
+    def _show(self) -> None:
+        if self.what == "pictures":
+            for bar in [bar for bar in _SHOWN if bar.what == "images"]:
+                bar.close()
+        self._line = NotebookLine() if in_notebook() else TerminalLine()
+        _SHOWN.append(self)
+
+    def close(self) -> None:
+        """Nothing is left of it: a picture may be drawn there next."""
+        if self._line is not None:
+            _SHOWN.remove(self)
+            self._line.close()
+            self._line = None
+
+
+_SHOWN: list[Bar] = []
+
+
+def is_seen() -> bool:
+    """Whether there is someone to see a bar: a notebook, or a terminal at stderr, and the main thread works for them."""
+    if threading.current_thread() is not threading.main_thread():
+        return False
+    return in_notebook() or (sys.stderr is not None and sys.stderr.isatty())
+
+
+def in_notebook() -> bool:
+    """Whether what runs is a cell of a notebook, whose IPython has a kernel."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
+
+
+def describe(done: int, total: int | None, what: str, left: float | None) -> str:
+    """How far work is, in words.
+
+    >>> describe(16, 1280, "masks", 48.2), describe(16, None, "images", None)
+    ('16 of 1,280 masks, about 48 s left', '16 images')
+    """
+    if total is None:
+        return f"{done:,} {what}"
+    return f"{done:,} of {total:,} {what}" + (f", about {duration(left)} left" if left else "")
+
+
+def duration(seconds: float) -> str:
+    """Seconds to read at a glance.
+
+    >>> duration(0.2), duration(95), duration(9000)
+    ('1 s', '2 min', '2.5 h')
+    """
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+class TerminalLine:
+    """A line of rich at stderr, below what is printed meanwhile; those shown at a time share its screen."""
+
+    _screen: Any = None
+
+    def __init__(self) -> None:
+        if TerminalLine._screen is None:
+            TerminalLine._screen = _screen()
+        self.task = self._screen.add_task("", total=None)
+
+    def draw(self, done: int, total: int | None, text: str) -> None:
+        self._screen.update(self.task, completed=done, total=total, description=text)
+        self._screen.start()
+        self._screen.refresh()
+
+    def close(self) -> None:
+        self._screen.remove_task(self.task)
+        if not self._screen.tasks:
+            self._screen.stop()
+            TerminalLine._screen = None
+
+
+def _screen() -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    return Progress(
+        BarColumn(),
+        TextColumn("{task.description}", markup=False),
+        console=Console(stderr=True),
+        transient=True,
+        auto_refresh=False,
+        redirect_stdout=sys.stdout is not None and sys.stdout.isatty(),
+    )
+
+
+class NotebookLine:
+    """A line of HTML in the output of a cell, which the browser draws as it draws all bars."""
+
+    def __init__(self) -> None:
+        from IPython.display import display
+
+        self.handle = display({"text/plain": "", "text/html": ""}, raw=True, display_id=True)
+
+    def draw(self, done: int, total: int | None, text: str) -> None:
+        share = "" if total is None else f' value="{done}" max="{total}"'
+        html = f'<progress style="width:20em"{share}></progress> {text}'
+        self.handle.update({"text/plain": text, "text/html": html}, raw=True)
+
+    def close(self) -> None:
+        self.handle.update({"text/plain": "", "text/html": ""}, raw=True)

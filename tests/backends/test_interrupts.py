@@ -1,0 +1,109 @@
+"""Ctrl-C at any moment of a capture or of a method by scores, on every backend: the model and all else as found."""
+
+import inspect
+import random
+import sys
+
+import numpy as np
+import pytest
+
+import layerscope as ls
+from helpers.score_networks import in_jax, in_keras, in_onnx, in_tflite, in_torch
+from layerscope.scope.progress import progress
+
+MAKERS = {"torch": in_torch, "keras": in_keras, "jax": in_jax, "onnx": in_onnx, "tflite": in_tflite}
+OTHERS = sorted(set(MAKERS) - {"keras"})
+POINTS = 6  # moments at which each is interrupted
+
+
+class Interrupt(KeyboardInterrupt):
+    """Ours, and nobody else's."""
+
+
+@pytest.fixture(scope="module", params=[pytest.param("keras", marks=pytest.mark.each_framework), *OTHERS])
+def network(request):
+    return MAKERS[request.param]()
+
+
+def parameters(model):
+    """The numbers and settings of a model of any framework."""
+    if hasattr(model, "state_dict"):
+        hooks = [len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules()]
+        return [*(value.numpy().tobytes() for value in model.state_dict().values()), *hooks, model.training]
+    if hasattr(model, "get_weights"):
+        return [value.tobytes() for value in model.get_weights()]
+    if hasattr(model, "SerializeToString"):
+        return model.SerializeToString()
+    if isinstance(model, bytes):
+        return model
+    import jax
+    from flax import nnx
+
+    return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(nnx.state(model))]
+
+
+def interrupted(run, at):
+    """How many functions a run calls; it is interrupted where it calls number `at`.
+
+    A generator doesn't count: where Python closes one that nobody needs any more, it swallows what is raised.
+    """
+    count = 0
+
+    def trace(frame, event, _):
+        nonlocal count
+        if event == "call" and not frame.f_code.co_flags & inspect.CO_GENERATOR:
+            count += 1
+            if count == at:
+                raise Interrupt
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        run()
+    finally:
+        sys.settrace(before)
+    return count
+
+
+@pytest.mark.parametrize("method", ["capture", "stream", "score_cam", "ablation_cam", "smooth"])
+def test_an_interrupt_at_any_moment_leaves_all_as_it_was(network, method):
+    scope, own = network
+    images = own(np.random.default_rng(0).normal(size=(2, 3, 8, 8)).astype(np.float32))
+    fm = scope.capture(images, "relu")["relu"]
+    run = {
+        "capture": lambda: scope.capture(images, "relu", batch=1)["relu"].values,
+        "stream": lambda: np.concatenate([maps["relu"].values for maps in scope.stream(images, "relu", batch=1)]),
+        "score_cam": lambda: ls.score_cam(fm, 3, batch=3).values,
+        "ablation_cam": lambda: ls.ablation_cam(fm, 3, batch=3).values,
+        "smooth": lambda: ls.eigen_cam(fm, smooth=3).values,
+    }[method]
+    expected = run()
+    random.seed(5)
+    np.random.seed(5)
+    before = parameters(scope.model), random.getstate(), np.random.get_state()[1].tolist()
+    total, stopped = interrupted(run, -1), 0
+    for at in np.linspace(1, 0.9 * total, POINTS).astype(int):
+        try:
+            assert interrupted(run, at) < at, "swallowed; only a run that was shorter this time may end"
+        except Interrupt:
+            stopped += 1
+        assert (parameters(scope.model), random.getstate(), np.random.get_state()[1].tolist()) == before, at
+        np.testing.assert_allclose(run(), expected, rtol=1e-5, atol=1e-6, err_msg=str(at))
+    assert stopped > POINTS // 2
+
+
+@pytest.mark.parametrize("method", [ls.score_cam, ls.ablation_cam, lambda fm, _: ls.eigen_cam(fm, smooth=3, flip=True)])
+def test_an_interrupt_between_two_steps_runs_the_model_no_more(network, method):
+    scope, own = network
+    images = own(np.random.default_rng(0).normal(size=(1, 3, 8, 8)).astype(np.float32))
+    fm = scope.capture(images, "relu")["relu"]
+    events = []
+
+    def observer(event):
+        events.append(event)
+        if event.what != "images" and event.done:
+            raise Interrupt
+
+    with pytest.raises(Interrupt), progress(observer):
+        method(fm, 3)
+    assert len([event for event in events if event.what != "images"]) == 2

@@ -82,6 +82,7 @@ class Session:
             if self._start is not None and self._sizes is not None:
                 self.interpreter, self._sizes = self._start(), None
             if self._sizes != sizes:
+                self._sizes = None  # until all have changed, Ctrl-C or not
                 now = {detail["index"]: tuple(detail["shape"]) for detail in self.interpreter.get_input_details()}
                 for index, shape in sizes.items():
                     if now[index] != shape:

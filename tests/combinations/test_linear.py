@@ -47,7 +47,18 @@ def holds(combined, values):
     np.testing.assert_allclose(combined.linear.recombine(values)[finite], expected[finite], rtol=1e-5, atol=1e-5 * size)
 
 
-NONLINEAR = {"max", "norm", "deviation", "nmf", "clusters", "similarity", "hires-cam", "layer-cam"}
+NONLINEAR = {
+    "max",
+    "norm",
+    "deviation",
+    "nmf",
+    "clusters",
+    "similarity",
+    "hires-cam",
+    "layer-cam",
+    "attention",
+    "rollout",
+}
 
 
 def combine(rule, fm, captured):
@@ -58,6 +69,10 @@ def combine(rule, fm, captured):
         return last, rule.function(last)
     if rule.model:
         return captured, rule.function(captured)
+    if rule.name in ("attention", "rollout"):
+        layer = ls.Layer("attention", "Softmax", "bcqk", (1, 3, 5, 5), calls=1, grid=(2, 2), prefix=("cls",))
+        weights = ls.FeatureMap(np.full((1, 5, 5, 3), 0.2, np.float32), layer, ("one",), (0, 1, 2))
+        return weights, rule.function(weights)
     arguments = {"weights": (noise(CHANNELS, seed=2),), "similarity": ((1, 2),)}.get(rule.name, ())
     source = replace(fm, values=np.abs(fm.values)) if rule.name == "nmf" else fm
     return source, rule.function(source, *arguments)

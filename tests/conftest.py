@@ -51,6 +51,7 @@ NEEDED = (
     "xarray",
     "matplotlib",
     "pypdf",
+    "av",
     "tensorboard",
     "tensorboardX",
     "pytorch_lightning",

@@ -29,6 +29,7 @@ PUBLIC = {
     "core.layer_table": "LayerTable",
     "core.placement": "Placement",
     "inputs.recipe": "Recipe",
+    "inputs.video": "video",
     "picture.picture": "Picture",
     "picture.scale": "Scale",
     "picture.scale_rules": "shared_scale",

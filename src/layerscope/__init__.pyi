@@ -70,6 +70,7 @@ from .errors import PreprocessWarning as PreprocessWarning
 from .errors import RandomWeights as RandomWeights
 from .errors import TrustRequired as TrustRequired
 from .inputs.recipe import Recipe as Recipe
+from .inputs.video import video as video
 from .picture.picture import Picture as Picture
 from .picture.scale import Scale as Scale
 from .picture.scale_rules import shared_scale as shared_scale

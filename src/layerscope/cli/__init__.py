@@ -20,7 +20,10 @@ CHANNELS = "only these channels; or a condition, such as 'mean > 0.1 and sparsit
 
 MODEL = "a file, a folder, a name in a library, a function or demo: see below"
 
-IMAGES = "files, folders or globs; with --preprocess none a .npy, or an .npz with each input by name"
+IMAGES = (
+    "files, folders or globs; videos with --frames or --fps; with --preprocess none a .npy, or an .npz with each input by"
+    " name"
+)
 
 EPILOG = """\
 MODEL is one of
@@ -186,6 +189,12 @@ def _add_show(commands: Any) -> None:
         metavar="OUT",
         type=arguments.path,
         help="OUT.png (.svg, .pdf …) for one picture, OUT.npz, .npy or .csv for numbers instead, else a folder",
+    )
+    show.add_argument(
+        "--frames", metavar="0,30,60", help="of videos, these frames; a range is 0:300:30, all of them are :"
+    )
+    show.add_argument(
+        "--fps", type=arguments.rate, metavar="N", help="of videos, so many frames per second, such as 1 or 0.5"
     )
     show.add_argument(
         "--resume", action="store_true", help="leave out images whose pictures are complete in the folder already"

@@ -102,6 +102,13 @@ def contours(text: str) -> Any:
     return levels if "," in text or not text.isdecimal() else levels[0]
 
 
+def rate(text: str) -> float:
+    low, _ = _ends(f"{text}:0")
+    if not 0 < low <= 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of frames per second, such as 1 or 0.5")
+    return low
+
+
 def size(text: str) -> Any:
     from ..checks import sides
 

@@ -38,7 +38,7 @@ def run_layers(options: argparse.Namespace) -> int:
     """`layerscope layers`."""
     from ..errors import PreprocessUnknown
 
-    images = [] if options.image is None else [options.image]
+    images = _given(options, [] if options.image is None else [options.image])
     _check(options, images)
     try:
         scope = _open(options)
@@ -69,10 +69,11 @@ def run_show(options: argparse.Namespace) -> int:
         options.combine = "mean"
     layers = options.layer or [usual_layers(options.combine)]
     screen = _screen(options.terminal, options.output)
+    given = _given(options, options.images)
     job = Job(
         None,
         layers,
-        images=options.images if len(options.images) > 1 else options.images[0],
+        images=given if len(given) > 1 else given[0],
         combine=options.combine,
         target=int(options.target) if (options.target or "").isdecimal() else options.target,
         options=OverlayOptions.among(vars(options)),
@@ -85,10 +86,10 @@ def run_show(options: argparse.Namespace) -> int:
         sources=[path for path in (options.model, options.weights, options.labels) if path],
         batch=options.batch,
     )
-    _check(options, options.images)
+    _check(options, given)
     job.check()
     scope = _open(options)
-    images = _images(options.images, scope)
+    images = _images(given, scope)
     job = replace(job, scope=scope, images=images, sources=[*job.sources, *options.images])
     skipped: list[tuple[str, str]] = []
     written, count = 0, job.count()
@@ -128,7 +129,35 @@ def _summary(files: int, images: int, skipped: int, *, seconds: float, folder: P
     return f"{counted(files, 'file')} of {counted(images, 'image')} in {folder or Path()}, {taken}{left_out}"
 
 
-def _check(options: argparse.Namespace, images: Sequence[str]) -> None:
+def _given(options: argparse.Namespace, names: Sequence[str]) -> list[Any]:
+    """What the user named as images: names of files, and the frames that are wanted of videos; of a dry run the first."""
+    from ..errors import BadOption, ImageNotReadable
+    from ..inputs.formats import is_video
+
+    wanted = {name: value for name in ("frames", "fps") if (value := getattr(options, name, None)) is not None}
+    if not any(map(is_video, names)):
+        if wanted:
+            raise BadOption(f"--{next(iter(wanted))} is for videos, and none is given")
+        return list(names)
+    from ..inputs.video import Unread, video
+
+    if options.preprocess.lower() == "none":
+        raise BadOption("--preprocess none gives arrays to the model as they are: leave it out, or give no video")
+    if not hasattr(options, "frames"):
+        wanted = {"frames": 0}
+    images: list[Any] = []
+    for name in names:
+        try:
+            # Without a choice the name stays: its error says how to choose.
+            images += video(name, **wanted) if is_video(name) and wanted else [name]
+        except ImageNotReadable as error:
+            if len(names) == 1:
+                raise
+            images.append(Unread(Path(name).name, error))
+    return images
+
+
+def _check(options: argparse.Namespace, images: Sequence[Any]) -> None:
     """Wrong names, files and words are reported before a framework is imported, which takes seconds."""
     from ..backends.registry import for_file
     from ..combinations.reduce import read_weights
@@ -177,14 +206,14 @@ def _blank(scope: Scope) -> Any:
     return zeros_of(scope.facts.inputs) if scope.preprocess == READY else None
 
 
-def _images(paths: Sequence[str], scope: Scope) -> Any:
+def _images(paths: Sequence[Any], scope: Scope) -> Any:
     """What the scope captures: files of photos, arrays as photos, or a batch that is ready for the model."""
     from ..inputs.arrays import is_arrays, read_ready
     from ..inputs.recipe import READY
 
     if scope.preprocess == READY:
         return read_ready(paths)
-    images = [read_ready([path]) if is_arrays(path) else path for path in paths]
+    images = [read_ready([path]) if isinstance(path, str) and is_arrays(path) else path for path in paths]
     return images if len(images) > 1 else images[0]
 
 

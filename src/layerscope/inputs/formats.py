@@ -34,6 +34,25 @@ KINDS = {
 }
 DAMAGED = "the file is truncated, damaged or in an unusual format"
 ANEW = "download or copy it again, or open it in an image program and save it again"
+VIDEOS = (
+    *(
+        ".mp4",
+        ".m4v",
+        ".mov",
+        ".mkv",
+        ".webm",
+        ".avi",
+        ".mpg",
+        ".mpeg",
+        ".m2v",
+        ".mts",
+        ".m2ts",
+        ".wmv",
+        ".flv",
+        ".ogv",
+    ),
+    *(".3gp", ".3g2"),
+)
 PLUGINS = {".heic": "pillow-heif", ".heif": "pillow-heif", ".jxl": "pillow-jxl-plugin"}
 
 # Those of Pillow's own formats that are read; what else the user has registered is read too. Pillow would start Ghostscript
@@ -77,6 +96,15 @@ def identified(stream: BinaryIO, name: str, most: int) -> Image.Image | None:
     return None
 
 
+def is_video(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is a video, by its name.
+
+    >>> is_video("clip.MP4"), is_video("cat.png")
+    (True, False)
+    """
+    return os.fspath(path).lower().endswith(VIDEOS)
+
+
 def unknown(stream: BinaryIO, name: str) -> str:
     """Why nothing reads the file in `stream`, and what to do."""
     stream.seek(0)
@@ -87,6 +115,10 @@ def unknown(stream: BinaryIO, name: str) -> str:
     if suffix in PLUGINS:
         return f"Pillow needs a plugin to read {suffix} files: pip install {PLUGINS[suffix]}" + by_surface(
             ", and register it", ""
+        )
+    if suffix in VIDEOS:
+        return "a video: give " + by_surface(
+            f"ls.video({name!r}, fps=1), or frames=[0, 30]", "--frames 0,30,60 or --fps 1"
         )
     if content := _tiff_content(stream):
         return (

@@ -406,10 +406,12 @@ class _Ids:
         self._taken: set[str] = set()
 
     def ids(self, items: Sequence[Any]) -> list[str]:
-        names = _tails([item for item in items if isinstance(item, Path)])
-        return [self._free(names[item] if isinstance(item, Path) else self._name(item)) for item in items]
+        names = _tails([path for item in items if (path := _file_of(item)) is not None])
+        return [self._free(names[item] if isinstance(item, Path) else self._name(item, names)) for item in items]
 
-    def _name(self, item: Any) -> str:
+    def _name(self, item: Any, names: Mapping[Path, str]) -> str:
+        if isinstance(item, Source) and item.file is not None and item.id.startswith(f"{item.file.name}#"):
+            return names[item.file] + item.id.removeprefix(item.file.name)  # of a video
         if isinstance(item, Photo | Source):
             return item.id
         kind = kind_of(item)
@@ -424,6 +426,10 @@ class _Ids:
             id, number = f"{name}#{number}", number + 1
         self._taken.add(id)
         return id
+
+
+def _file_of(item: Any) -> Path | None:
+    return item.file if isinstance(item, Source) else item if isinstance(item, Path) else None
 
 
 def _tails(paths: Sequence[Path]) -> dict[Path, str]:

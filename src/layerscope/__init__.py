@@ -20,7 +20,7 @@ from ._version import __version__ as __version__
 # (scripts/write_stub.py) are made from it.
 PUBLIC = {
     "errors": "BackendChosen BackendMissing BackendSkipped BadChannels BadLayout BadOption BadScale BadWeights Cancelled"
-    " CaptureTooLarge"
+    " CaptureTooLarge DeviceWarning"
     " DrawingFailed GradientsUnavailable ImageNotReadable ImageTooLarge ImagesSkipped InternalError LayerNotCalled"
     " LayerNotFound LayerscopeError LayerscopeWarning LayersSkipped LayoutWarning LibraryMissing ModelNotReadable"
     " PreprocessUnknown PreprocessWarning RandomWeights TrustRequired",

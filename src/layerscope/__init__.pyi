@@ -51,6 +51,7 @@ from .errors import BadScale as BadScale
 from .errors import BadWeights as BadWeights
 from .errors import Cancelled as Cancelled
 from .errors import CaptureTooLarge as CaptureTooLarge
+from .errors import DeviceWarning as DeviceWarning
 from .errors import DrawingFailed as DrawingFailed
 from .errors import GradientsUnavailable as GradientsUnavailable
 from .errors import ImageNotReadable as ImageNotReadable

@@ -29,6 +29,7 @@ LayerscopeWarning
 ├── RandomWeights             the model was built without trained weights
 ├── BackendSkipped            an installed package's backend can't be used
 ├── BackendChosen             Keras runs on the one framework that is installed
+├── DeviceWarning             the device that was asked for isn't there, so the model runs on the CPU
 └── DrawingFailed             a step of a training was not drawn; the training goes on
 ```
 
@@ -177,6 +178,10 @@ class BackendSkipped(LayerscopeWarning):
 
 class BackendChosen(LayerscopeWarning):
     """Nobody said which framework Keras runs on, and one alone is installed: given by `open`."""
+
+
+class DeviceWarning(LayerscopeWarning):
+    """The device that was asked for isn't there, and the model runs on the CPU: given by `open` and captures."""
 
 
 class DrawingFailed(LayerscopeWarning):

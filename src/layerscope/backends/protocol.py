@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NoReturn, TypeVar
 
 from ..core.layer import Layer
 from ..errors import BadOption, GradientsUnavailable, LayerscopeError
-from ..surface import by_surface
+from ..surface import by_surface, option
 from .values import (
     Captured,
     Change,
@@ -147,9 +147,11 @@ class Backend(ABC):
             copies; without it they are cut afterwards.
         random: `False` where nothing that runs draws from Python's or numpy's random numbers, so that nobody needs to
             keep their state around it, which takes 0.1 ms.
+        device: What runs the models where `on_device` was asked for, as the framework calls it; `""` for its own choice.
     """
 
     name: str
+    device: str = ""
     gradients: bool = False
     picks: ClassVar[bool] = False
     random: ClassVar[bool] = True
@@ -187,6 +189,23 @@ class Backend(ABC):
             LayerNotCalled: The layer didn't run in this forward pass.
             GradientsUnavailable: A target was given, and the framework computes no gradients.
         """
+
+    def on_device(self, device: str) -> Backend:
+        """This backend for models that run on a device: what it loads is loaded there.
+
+        Args:
+            device: `"cpu"`, `"cuda"`, `"cuda:1"`, `"gpu"` …; one that isn't there is a `DeviceWarning`, and the CPU.
+
+        Raises:
+            BadOption: The framework runs on the CPU alone.
+        """
+        if device.partition(":")[0] == "cpu":
+            return self
+        raise BadOption(f"the {self.name} backend runs models on the CPU alone: leave {option('device')} out")
+
+    def place(self, model: Any) -> Any:
+        """The model on the device of `on_device`: itself where it is there, else a copy, as the user's stays as it is."""
+        return model
 
     @optional
     def facts(self, model: Any) -> Facts:

@@ -263,7 +263,7 @@ def for_library(reference: str) -> tuple[Spec, str, str] | None:
     return next(((spec, library, name) for spec in specs() if name and library in spec.libraries), None)
 
 
-def load_file(path: Path, weights: Path | None, trust: bool) -> tuple[Any, Backend]:
+def load_file(path: Path, weights: Path | None, trust: bool, device: str | None = None) -> tuple[Any, Backend]:
     """(model, backend) of a file. Where several backends read its suffix, the next is asked when one can't.
 
     If none can, the error is the first one's; what is refused for want of trust is not tried elsewhere.
@@ -272,6 +272,7 @@ def load_file(path: Path, weights: Path | None, trust: bool) -> tuple[Any, Backe
         path: The file or folder.
         weights: A file of weights to read into the model.
         trust: Whether the file may run code of its own.
+        device: Where the model runs.
 
     Raises:
         ModelNotReadable: No backend reads the file.
@@ -280,7 +281,7 @@ def load_file(path: Path, weights: Path | None, trust: bool) -> tuple[Any, Backe
     first: ModelNotReadable | None = None
     for spec in for_file(path):
         try:
-            backend = spec.backend()
+            backend = on_device(spec.backend(), device)
             return backend.load(path, weights, trust), backend
         except TrustRequired:
             raise
@@ -290,6 +291,11 @@ def load_file(path: Path, weights: Path | None, trust: bool) -> tuple[Any, Backe
                 first = error
     assert first is not None
     raise first
+
+
+def on_device(backend: Backend, device: str | None) -> Backend:
+    """The backend for a device; as it is for `None`."""
+    return backend if device is None else backend.on_device(device)
 
 
 def for_model(model: Any) -> Backend:

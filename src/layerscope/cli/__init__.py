@@ -263,6 +263,13 @@ def _add_common(command: argparse.ArgumentParser) -> None:
         type=arguments.name,
         help="import a module of yours first, such as one that registers Keras classes; may be repeated",
     )
+    command.add_argument(
+        "--device",
+        metavar="DEVICE",
+        type=arguments.name,
+        help="where the model runs: cpu, cuda, cuda:1, gpu, mps … (default: a file's model on the CPU, others as their"
+        " framework chooses)",
+    )
     command.add_argument("--trust", action="store_true", help="let the model file run code while it is loaded")
     command.add_argument("--debug", action="store_true", help="show the traceback of an error")
 

@@ -159,6 +159,7 @@ def _given(options: argparse.Namespace, names: Sequence[str]) -> list[Any]:
 
 def _check(options: argparse.Namespace, images: Sequence[Any]) -> None:
     """Wrong names, files and words are reported before a framework is imported, which takes seconds."""
+    from ..backends.common.device import Device
     from ..backends.registry import for_file
     from ..combinations.reduce import read_weights
     from ..errors import BadOption, ModelNotReadable
@@ -167,6 +168,8 @@ def _check(options: argparse.Namespace, images: Sequence[Any]) -> None:
     from ..inputs.recipe import named
     from ..scope.open import check_reference, labels_file, read_labels
 
+    if options.device:
+        Device.of(options.device)
     if options.preprocess.lower() not in ("auto", "none"):
         named(options.preprocess)
     if options.preprocess.lower() == "none" and (options.range or options.size):
@@ -241,8 +244,11 @@ def _open(options: argparse.Namespace) -> Scope:
         preprocess=_preprocess(options),
         size=options.size,
         labels=options.labels,
+        device=options.device,
         trust=options.trust,
     )
+    if options.device:
+        say(f"device: {getattr(scope.backend, 'device', '') or 'cpu'}")
     say(f"preprocessing: {scope.preprocess.describe()} ({scope.plan.note})")
     return scope
 

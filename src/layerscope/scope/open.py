@@ -10,13 +10,15 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from ..backends.common.device import Device
 from ..backends.common.fault import raised_by_own
 from ..backends.protocol import Backend, Facts
-from ..backends.registry import adapt, for_library, for_model, load_file, named, specs, suffixes
+from ..backends.registry import adapt, for_library, for_model, load_file, named, on_device, specs, suffixes
 from ..checks import file_path, flag, keywords
 from ..errors import BadOption, LayerscopeError, ModelNotReadable, one_line
 from ..files import no_such_file, parsing, read_bytes
@@ -39,6 +41,7 @@ def open(
     size: int | str | Sequence[int] | None = None,
     labels: str | os.PathLike[str] | Sequence[str] | None = None,
     backend: Any = None,
+    device: Any = None,
     trust: bool = False,
 ) -> Scope:
     """A `Scope` on a model, which captures the feature maps of its layers.
@@ -62,6 +65,8 @@ def open(
         labels: Class names; a file of them, one per line or a JSON list; or `"imagenet"`, the 1,000 of ImageNet. `None`:
             what the model itself says.
         backend: The name of a backend, or a backend. `None`: the one that reads the model.
+        device: Where the model runs: `"cpu"`, `"cuda"`, `"cuda:1"`, `"gpu"` … A ready model that is elsewhere is copied there.
+            `None`: where it is, a file on the CPU, or what its framework chooses.
         trust: Whether a file may run code while it is loaded.
 
     Raises:
@@ -73,24 +78,29 @@ def open(
     """
     trust = flag("trust", trust)
     path = None if weights is None else file_path(weights, "weights")
+    place = None if device is None else str(Device.of(device))
     reader: Backend | None = None
     if backend is not None:
-        reader = named(backend).backend() if isinstance(backend, str) else adapt(backend)
+        reader = on_device(named(backend).backend() if isinstance(backend, str) else adapt(backend), place)
     entry = None
     if isinstance(model, str | os.PathLike):
-        model, reader, name, entry = _from_reference(os.fspath(model), path, reader, trust)
+        model, reader, name, entry = _from_reference(os.fspath(model), path, reader, trust=trust, device=place)
     else:
         if path is not None:
             raise BadOption("weights= is for a file or a reference; a model object has its weights already")
-        reader = reader or for_model(model)
+        reader = reader or on_device(for_model(model), place)
         if not reader.owns(model):
             raise ModelNotReadable(f"the backend {reader.name!r} doesn't read a {type(model).__qualname__}")
         name = ""
+    if place is not None:
+        model = reader.place(model)
     facts = reader.facts(model) if reader.offers("facts") else Facts(type(model).__name__)
     if preprocess == "auto" and entry is not None:
         preprocess = entry
     recipe, plan = _preprocess.choose(preprocess, facts, size)
     names = categories(preprocess) if labels is None else None
+    if reader.device:
+        facts = replace(facts, framework=", ".join(filter(None, (facts.framework, reader.device))))
     return Scope(model, reader, recipe, names or _labels(labels, facts), plan, facts, name or facts.name)
 
 
@@ -127,7 +137,7 @@ def _asset(name: str) -> Path:
 
 
 def _from_reference(
-    reference: str, weights: Path | None, reader: Backend | None, trust: bool
+    reference: str, weights: Path | None, reader: Backend | None, *, trust: bool, device: str | None
 ) -> tuple[Any, Backend, str, Any]:
     """(model, backend, name, transform of its own or `None`) for a path or a reference."""
     if reference == "demo":  # also beside a folder of that name, which is `./demo`
@@ -137,16 +147,16 @@ def _from_reference(
     if os.path.exists(path):
         if reader is not None:
             return reader.load(path, weights, trust), reader, path.stem, None
-        return *load_file(path, weights, trust), path.stem, None
+        return *load_file(path, weights, trust, device), path.stem, None
     if known := for_library(reference):
         spec, library, name = known
-        reader = reader or spec.backend()
+        reader = reader or on_device(spec.backend(), device)
         # Backends that were written before `trust` was an argument needn't have it.
         with _library_errors(f"{reference}: {library} could not build it"):
             model, entry = reader.from_library(library, name, weights, **({"trust": True} if trust else {}))
         return model, reader, name, entry
     model = _build(reference)
-    reader = reader or for_model(model)
+    reader = reader or on_device(for_model(model), device)
     if weights is not None:
         if not reader.offers("load_weights"):
             raise reader.refusal("load_weights")

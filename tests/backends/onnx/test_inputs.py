@@ -16,6 +16,7 @@ import layerscope as ls
 from helpers.onnx_models import BACKEND, FLOAT, assert_all_equal, cnn, model_of, random, reference, table
 from helpers.wording import raises, wording
 from layerscope.backends.onnx.graph import Graph, needs
+from layerscope.backends.onnx.providers import Execution
 from layerscope.backends.onnx.run import Session
 from layerscope.errors import LayerNotCalled, ModelNotReadable
 
@@ -100,7 +101,7 @@ def test_an_operator_whose_own_output_the_model_gives_keeps_its_values() -> None
 
 def test_a_quantised_graph_runs_without_fusions_and_a_float_one_with_them() -> None:
     for model, name, level in ((quantised(), "out", "ORT_ENABLE_BASIC"), (cnn(), "logits", "ORT_ENABLE_ALL")):
-        session = Session(Graph(model), [name], None, 1).session
+        session = Session(Graph(model), [name], None, Execution(1)).session
         assert session.get_session_options().graph_optimization_level.name == level
 
 

@@ -6,11 +6,14 @@ import importlib
 import sys
 from typing import Any
 
+import jax
+
 from ...errors import ModelNotReadable
 from ..common.backend import RoleBackend, Verbs
 from ..protocol import not_offered
 from .activation import activation
 from .capture import capture
+from .device import check_placed, device_named, placed
 from .evidence import evidence
 from .facts import digest, facts
 from .model import JaxModel
@@ -28,6 +31,23 @@ class JaxBackend(RoleBackend[JaxModel]):
     load = not_offered("a checkpoint of JAX holds arrays without the code that runs them: give the model itself")
     from_library = not_offered("Flax and Equinox have no models of their own to name")
     load_weights = not_offered("a checkpoint of JAX is a tree of arrays of its own kind: restore it in the factory")
+
+    def __init__(self) -> None:
+        self.target_device: jax.Device | None = None
+
+    def on_device(self, device: str) -> JaxBackend:
+        """The same for models whose arrays are copied to a device."""
+        backend = JaxBackend()
+        backend.target_device = there = device_named(device)
+        backend.device = f"{there.platform}:{there.id}"
+        return backend
+
+    def place(self, model: Any) -> Any:
+        if self.target_device is None:
+            return model
+        there = placed(model, self.target_device)
+        check_placed((array for _, array in self.open(there).leaves()), self.target_device)
+        return there
 
     def owns(self, model: Any) -> bool:
         """Whether `model` is of Flax or Equinox."""

@@ -29,10 +29,12 @@ class KerasBackend(WatchingBackend):
 
     def load(self, source: Path, weights: Path | None = None, trust: bool = False) -> Any:
         """The model in a `.keras` or `.h5` file."""
-        return load(source, weights, trust)
+        with self.engine().on_device(self.device):
+            return load(source, weights, trust)
 
     def from_library(
         self, library: str, name: str, weights: Path | None = None, trust: bool = False
     ) -> tuple[Any, Any]:
         """The model `keras.applications.NAME`; its preprocessing is among its facts."""
-        return from_reference(name, weights), None
+        with self.engine().on_device(self.device):
+            return from_reference(name, weights), None

@@ -9,10 +9,12 @@ from __future__ import annotations
 import contextlib
 import importlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..common.device import Device
 from ..common.outputs import arrays_in, main_subpath
 from ..protocol import Pick
 
@@ -211,6 +213,18 @@ class Engine:
         """An input that the model can't change for its owner. Keras itself copies arrays, and tensors are immutable."""
         return tensor
 
+    def find_device(self, asked: Device) -> str | None:
+        """What the framework calls a device, `None` where there is none like it here."""
+        return "cpu:0" if asked.kind == "cpu" else None
+
+    def on_device(self, name: str) -> AbstractContextManager[Any]:
+        """Inside, models are built and run there; `""` is the framework's own choice."""
+        return self.keras.device(name) if name else contextlib.nullcontext()
+
+    def is_elsewhere(self, model: Any, name: str) -> bool:
+        """Whether a model's variables lie on another device and the framework wouldn't bring them there by itself."""
+        return False
+
     @contextlib.contextmanager
     def inference(self) -> Iterator[None]:
         """Inside, no gradients are recorded; afterwards the framework's own random state is as before."""
@@ -232,6 +246,14 @@ class TensorflowEngine(Engine):
 
     def tensor_like(self, values: np.ndarray, tensor: Any) -> Any:
         return self.lib.cast(self.lib.convert_to_tensor(values), tensor.dtype)
+
+    def find_device(self, asked: Device) -> str | None:
+        kind = "GPU" if asked.kind in ("gpu", "cuda", "rocm") else asked.kind.upper()
+        index = asked.number or 0
+        return f"{kind.lower()}:{index}" if index < len(self.lib.config.list_logical_devices(kind)) else None
+
+    def on_device(self, name: str) -> AbstractContextManager[Any]:
+        return self.lib.device(name) if name else contextlib.nullcontext()
 
     def snapshot(self, variable: Any) -> Any:
         # a layer with a tf.function may write while its graph is under construction

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -18,6 +19,7 @@ from keras.src.backend.common.global_state import get_global_attribute
 from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 
 from ...errors import ModelNotReadable
+from ..common.device import Device
 from ..common.run import EAGERLY, others_running
 from .engine import GONE, Engine, TensorflowEngine, WatchedMethod, Weights
 
@@ -138,6 +140,18 @@ class TorchEngine(Keras3Engine):
     def tensor_like(self, values: np.ndarray, tensor: Any) -> Any:
         return self.lib.from_numpy(np.ascontiguousarray(values)).to(tensor.device, tensor.dtype)
 
+    def find_device(self, asked: Device) -> str | None:
+        name = str(replace(asked, kind="cuda") if asked.kind in ("gpu", "rocm") else asked)
+        try:
+            self.lib.empty(0, device=name)
+        except (RuntimeError, AssertionError, NotImplementedError):  # torch's ways to say that there is none
+            return None
+        return name
+
+    def is_elsewhere(self, model: Any, name: str) -> bool:
+        there = self.lib.empty(0, device=name).device
+        return any(self.stored_value(variable).device != there for variable in self.variables(model))
+
     def snapshot(self, variable: Any) -> Any:
         return self.stored_value(variable).detach().clone()
 
@@ -199,6 +213,13 @@ class JaxEngine(Keras3Engine):
 
     def tensor_like(self, values: np.ndarray, tensor: Any) -> Any:
         return self.lib.numpy.asarray(values, tensor.dtype)
+
+    def find_device(self, asked: Device) -> str | None:
+        try:
+            self.lib.devices(asked.kind)[asked.number or 0]
+        except (RuntimeError, IndexError):
+            return None
+        return f"{asked.kind}:{asked.number or 0}"
 
     def snapshot(self, variable: Any) -> Any:
         return self.stored_value(variable)

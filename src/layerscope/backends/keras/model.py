@@ -21,9 +21,14 @@ class KerasModel:
 
     root: Any
     engine: Engine
+    device: str = ""
 
     def forward(self, batch: Any) -> Any:
         """The model's output for `batch`, run eagerly in inference mode on tensors of its own."""
+        with self.engine.on_device(self.device):
+            return self._called(batch)
+
+    def _called(self, batch: Any) -> Any:
         batch = call_model(map_batch, batch, self.engine.copy_input)
         parameters = () if is_graph(self.root) else _tensor_parameters(self.root)
         if isinstance(getattr(self.root, "_inputs_struct", None), list) and isinstance(batch, np.ndarray):

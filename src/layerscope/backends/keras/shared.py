@@ -6,7 +6,9 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import Any
 
+from ...errors import BadOption
 from ..common.backend import RoleBackend, Verbs
+from ..common.device import Device
 from .activation import activation
 from .capture import capture
 from .engine import Engine
@@ -31,7 +33,25 @@ class WatchingBackend(RoleBackend[KerasModel]):
         """The engine of the library in this process."""
 
     def open(self, model: Any) -> KerasModel:
-        return KerasModel(model, self.engine())
+        return KerasModel(model, self.engine(), self.device)
+
+    def on_device(self, device: str) -> WatchingBackend:
+        """The same for models that are built and run on a device."""
+        asked, backend = Device.of(device), type(self)()
+        engine = backend.engine()
+        name = engine.find_device(asked)
+        if name is None:
+            asked.warn_missing(engine.framework, ())
+        backend.device = name or "cpu:0"
+        return backend
+
+    def place(self, model: Any) -> Any:
+        if self.device and self.engine().is_elsewhere(model, self.device):
+            raise BadOption(
+                f"the model's variables aren't on {self.device}, and Keras moves none: build or load it inside"
+                f" keras.device({self.device!r})"
+            )
+        return model
 
     def load_weights(self, model: Any, path: Path) -> None:
         load_weights(model, path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from .checks import check
 from .evidence import evidence
 from .facts import digest, facts
 from .model import Kept, OnnxModel
+from .providers import CPU, Execution, name_of, providers_of
 from .table import layers
 from .target import scores
 from .weights import head, kernel
@@ -33,9 +35,20 @@ class OnnxBackend(RoleBackend[OnnxModel]):
     from_library = not_offered("ONNX has no library of models to name: give the file")
     load_weights = not_offered("an ONNX file holds its own weights")
 
-    def __init__(self, threads: int | None = None) -> None:
-        self.threads = threads
+    def __init__(self, threads: int | None = None, providers: Sequence[Any] = CPU) -> None:
+        self.execution = Execution(threads, providers)
         self._kept = Kept()
+
+    def on_device(self, device: str) -> OnnxBackend:
+        """The same with the execution provider for a device, where this build of ONNX Runtime has one."""
+        backend = OnnxBackend(self.execution.threads, providers_of(device))
+        backend.device = name_of(backend.execution.providers[0])
+        return backend
+
+    def place(self, model: Any) -> Any:
+        if isinstance(model, OnnxModel) and list(model.execution.providers) != list(self.execution.providers):
+            return OnnxModel(model.proto, model.path, execution=self.execution)
+        return model
 
     def owns(self, model: Any) -> bool:
         return isinstance(model, onnx.ModelProto | OnnxModel)
@@ -56,10 +69,10 @@ class OnnxBackend(RoleBackend[OnnxModel]):
                 raise ModelNotReadable(f"{path.name} is not an ONNX model, or is damaged: it has no nodes")
             try:
                 check(proto)
-                return OnnxModel(proto, path.absolute(), threads=self.threads)
+                return OnnxModel(proto, path.absolute(), execution=self.execution)
             except ModelNotReadable as error:
                 raise ModelNotReadable(f"{path.name}: {error}") from error
 
     def open(self, model: Any) -> OnnxModel:
         # A ModelProto can be changed by whoever holds it: it is read anew, and what is kept is found by its content.
-        return model if isinstance(model, OnnxModel) else OnnxModel(model, threads=self.threads, kept=self._kept)
+        return model if isinstance(model, OnnxModel) else OnnxModel(model, execution=self.execution, kept=self._kept)

@@ -19,6 +19,7 @@ from .axes import Axes
 from .cut import Replacement, cut
 from .graph import Graph, side_files
 from .names import addresses
+from .providers import ON_CPU, Execution
 from .run import Session
 
 Output = graph_model.Output[str, onnx.NodeProto]
@@ -40,11 +41,16 @@ class OnnxModel(GraphModel[str, onnx.NodeProto]):
     format = "an ONNX model"
 
     def __init__(
-        self, proto: onnx.ModelProto, path: Path | None = None, *, threads: int | None = None, kept: Kept | None = None
+        self,
+        proto: onnx.ModelProto,
+        path: Path | None = None,
+        *,
+        execution: Execution = ON_CPU,
+        kept: Kept | None = None,
     ) -> None:
         self.proto = proto
         self.path = path
-        self.threads = threads
+        self.execution = execution
         self.graph = Graph(proto)
         self.kept = kept or Kept()
 
@@ -97,14 +103,17 @@ class OnnxModel(GraphModel[str, onnx.NodeProto]):
     def session(self, tensors: tuple[str, ...], replacements: tuple[Replacement, ...] = ()) -> Session:
         """A session that ends at `tensors`, with other values for those in `replacements`."""
         if self.path:
-            key = (tensors, replacements, self.threads)
+            key = (tensors, replacements, self.execution.threads)
             return self.sessions.get(
-                key, lambda: Session(self.graph, tensors, self.files, self.threads, replacements=replacements)
+                key,
+                lambda: Session(self.graph, tensors, self.files, self.execution, replacements=replacements),
             )
         # A ModelProto can be changed by whoever holds it, so its sessions are found by content.
         part = cut(self.graph, tensors, None, replacements=replacements)
-        make = lambda: Session(self.graph, tensors, None, self.threads, replacements=replacements, part=part)  # noqa: E731
-        return self.sessions.get((part.digest, tensors, self.threads), make)
+        make = lambda: Session(  # noqa: E731
+            self.graph, tensors, None, self.execution, replacements=replacements, part=part
+        )
+        return self.sessions.get((part.digest, tensors, self.execution.threads), make)
 
 
 def _part(address: Address, part: int, tensor: str) -> Address:

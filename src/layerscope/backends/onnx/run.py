@@ -14,6 +14,7 @@ from ...errors import LayerNotCalled, ModelNotReadable, one_line
 from .cut import Cut, Replacement, cut
 from .files import SideFiles
 from .graph import Graph
+from .providers import Execution, check_used
 
 THREADS = "LAYERSCOPE_ONNX_THREADS"
 
@@ -39,7 +40,7 @@ class Session:
         graph: Graph,
         tensors: Sequence[str],
         files: SideFiles | None,
-        threads: int | None,
+        execution: Execution,
         *,
         replacements: Sequence[Replacement] = (),
         part: Cut | None = None,
@@ -47,7 +48,7 @@ class Session:
         self.tensors = tuple(tensors)
         part = part or cut(graph, tensors, files, replacements=replacements)
         self._weights = part.weights  # the runtime reads them where they are
-        self.session = open_session(part, threads, graph.quantised)
+        self.session = open_session(part, execution, graph.quantised)
         types = [value.type for value in self.session.get_outputs()]
         self.unshown = {name: reason for name, type_ in zip(tensors, types, strict=True) if (reason := _unshown(type_))}
         inner = [type_.removeprefix("tensor(").removesuffix(")") for type_ in types]
@@ -58,7 +59,7 @@ class Session:
                 self.dtypes[index] = graph.code_type(name)
         if wide:
             self.session = open_session(
-                cut(graph, tensors, files, cast=wide, replacements=replacements), threads, graph.quantised
+                cut(graph, tensors, files, cast=wide, replacements=replacements), execution, graph.quantised
             )
         self._needed = [value.name for value in self.session.get_inputs()]
 
@@ -85,8 +86,8 @@ def _unshown(type_: str) -> str:
     return TEXT if type_ == "tensor(string)" else ""
 
 
-def open_session(part: Cut, threads: int | None, quantised: bool) -> onnxruntime.InferenceSession:
-    """A session on the CPU that logs nothing: its errors are raised, and it would print names from the file as they are.
+def open_session(part: Cut, execution: Execution, quantised: bool) -> onnxruntime.InferenceSession:
+    """A session that logs nothing: its errors are raised, and it would print names from the file as they are.
 
     Optimisation stays on, because a tensor that is asked for is never fused away and the rest moves values by 1e-6 at
     most. Not so in a quantised graph: there fusing rounds differently, and a layer would depend on what else
@@ -96,7 +97,7 @@ def open_session(part: Cut, threads: int | None, quantised: bool) -> onnxruntime
     options.log_severity_level = 4
     if quantised:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    number = threads if threads is not None else setting(THREADS, 0, 0, MOST_THREADS)
+    number = execution.threads if execution.threads is not None else setting(THREADS, 0, 0, MOST_THREADS)
     if number:
         options.intra_op_num_threads = number
     if part.root:
@@ -105,11 +106,13 @@ def open_session(part: Cut, threads: int | None, quantised: bool) -> onnxruntime
         values = [onnxruntime.OrtValue.ortvalue_from_numpy(values) for values in part.weights.values()]
         options.add_external_initializers(list(part.weights), values)
     try:
-        return onnxruntime.InferenceSession(part.content, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(part.content, options, providers=list(execution.providers))
     except Exception as error:  # ONNX Runtime's errors have no common parent but Exception
         raise ModelNotReadable(
             f"ONNX Runtime {onnxruntime.__version__} does not accept the model: {_reason(error)}"
         ) from error
+    check_used(session.get_providers(), execution.providers)
+    return session
 
 
 def _reason(error: Exception) -> str:

@@ -29,4 +29,5 @@ class TfKerasBackend(WatchingBackend):
 
     def load(self, source: Path, weights: Path | None = None, trust: bool = False) -> Any:
         """The model in a `.keras` or `.h5` file or a SavedModel folder."""
-        return load(source, weights, trust)
+        with self.engine().on_device(self.device):
+            return load(source, weights, trust)

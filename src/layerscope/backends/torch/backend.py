@@ -11,6 +11,7 @@ from ...errors import ModelNotReadable
 from ..common.backend import RoleBackend, Verbs
 from .activation import activation
 from .capture import capture
+from .device import device_named, placed
 from .evidence import evidence
 from .facts import digest, facts
 from .hub import from_hf, from_timm, from_torchvision
@@ -30,6 +31,23 @@ class TorchBackend(RoleBackend[torch.nn.Module]):
     picks = True
     verbs = Verbs(facts, digest, layers, capture, scores, head, kernel, evidence, activation)
 
+    def __init__(self) -> None:
+        self.target_device: torch.device | None = None
+
+    def on_device(self, device: str) -> TorchBackend:
+        """The same for models that are loaded to a device, or copied there."""
+        backend = TorchBackend()
+        backend.target_device = device_named(device)
+        backend.device = str(backend.target_device)
+        return backend
+
+    def place(self, model: Any) -> Any:
+        return model if self.target_device is None else placed(model, self.target_device)
+
+    def _there(self, model: Any) -> Any:
+        """A model that was made here, moved to the device."""
+        return model if self.target_device is None else model.to(self.target_device)
+
     def owns(self, model: Any) -> bool:
         # On Keras's torch backend every Keras layer is a module as well, and Keras knows it better.
         if any(kind.__module__.partition(".")[0] in ("keras", "tf_keras") for kind in type(model).__mro__):
@@ -37,7 +55,7 @@ class TorchBackend(RoleBackend[torch.nn.Module]):
         return isinstance(model, torch.nn.Module | torch.export.ExportedProgram)
 
     def load(self, source: Path, weights: Path | None = None, trust: bool = False) -> Any:
-        return load(source, weights, trust)
+        return self._there(load(source, weights, trust))
 
     def load_weights(self, model: Any, path: Path) -> None:
         load_weights(model, path)
@@ -47,8 +65,9 @@ class TorchBackend(RoleBackend[torch.nn.Module]):
     ) -> tuple[Any, Any]:
         """The model of that name of torchvision (with the entry of its default weights), timm, or transformers (`hf`)."""
         if library == "torchvision":
-            return from_torchvision(name, weights)
-        return from_timm(name, weights) if library == "timm" else from_hf(name, weights, trust), None
+            model, entry = from_torchvision(name, weights)
+            return self._there(model), entry
+        return self._there(from_timm(name, weights) if library == "timm" else from_hf(name, weights, trust)), None
 
     def settings(self, model: Any) -> Any:
         return None if isinstance(model, torch.export.ExportedProgram) else settings_of(unwrap(model))

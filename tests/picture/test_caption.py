@@ -1,21 +1,24 @@
 """The lines of a caption know their kinds."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
+import pytest
 
 import layerscope as ls
 from helpers.wording import wording
 from layerscope.core.note import Note, kind_of
-from layerscope.picture.caption import one_line, special
+from layerscope.core.placement import Placement
+from layerscope.picture.canvas import Frame
+from layerscope.picture.caption import special
 
 
 def test_lines_have_kinds():
     values = np.arange(12.0, dtype=np.float32).reshape(1, 3, 4, 1)
     picture = ls.heatmap(values, scale=(2, 5))
     kinds = dict(zip(map(kind_of, picture.lines), picture.lines, strict=True))
-    assert list(kinds) == ["subject", "scale", "layout", "beyond"]
-    assert kinds["scale"] == picture.scale.describe()
+    assert list(kinds) == ["subject", "layout", "beyond"]
     wording(kinds["beyond"], "2")
 
 
@@ -25,11 +28,36 @@ def test_values_without_a_colour_of_their_own_have_a_kind():
     assert special(np.array([1.0, 2.0]), "the map") == ()
 
 
-def test_notes_of_one_kind_keep_it_in_one_line():
-    assert one_line([]) == ()
-    assert one_line([Note("tokens", "a"), Note("tokens", "b")])[0].kind == "tokens"
-    (line,) = one_line([Note("tokens", "a"), Note("layout", "b"), "c"])
-    assert (line, line.kind) == ("a · b · c", "notes")
+@pytest.mark.parametrize(
+    ("note", "sentence"),
+    [
+        ("read as bhwc", "Read as bhwc."),
+        ("conv1 is frozen", "conv1 is frozen."),
+        ("_blocks.0 is dead!", "_blocks.0 is dead!"),
+        ("3 channels are dead", "3 channels are dead."),
+        ("", ""),
+    ],
+)
+def test_notes_are_sentences_that_keep_names(note, sentence):
+    (line,) = Frame("title", notes=[Note("layout", note)]).notes
+    assert (line, kind_of(line)) == (sentence, "layout")
+
+
+@pytest.mark.parametrize(
+    ("box", "words"),
+    [
+        ((0.0, 0.0, 300.0, 400.0), "40 × 30, squashed to 20 × 20"),
+        ((0.0, 50.0, 300.0, 300.0), "40 × 30, centre crop of 20 × 20"),
+        ((0.0, 0.0, 300.0, 300.0), "40 × 30, crop of 20 × 20"),
+        ((-50.0, 0.0, 400.0, 400.0), "40 × 30, letterboxed to 20 × 20"),
+        ((-50.0, 50.0, 400.0, 300.0), "40 × 30, cropped and padded to 20 × 20"),
+    ],
+)
+def test_the_subject_says_how_the_photo_was_fed(box, words):
+    place = Placement((30, 40), (20, 20), tuple(side / 10 for side in box))
+    fm = replace(ls.FeatureMap.of_array(np.eye(4)), placement=(place,), photos=(np.zeros((30, 40, 3), np.uint8),))
+    subject = ls.heatmap(replace(fm, ids=("cat.jpg",))).lines[0]
+    assert subject.endswith(f"cat.jpg, {words}")
 
 
 def test_a_file_remembers_the_kinds_of_notes():

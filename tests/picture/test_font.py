@@ -81,7 +81,7 @@ def test_what_no_face_has_is_written_as_an_escape():
         np.ones((1, 4, 4, 1), np.float32), ls.Layer("a\nb", "k\x85", "bhwc", (), 0, 1), ("c\0.png",), (0,)
     )
     picture = ls.sheet(fm)
-    assert next(picture.drawing.heading.texts()).text == printable(f"{fm.layer.path} · {fm.layer.kind}")
+    assert next(picture.drawing.heading.texts()).text == printable(f"{fm.layer.path} · 1 channel of 4 × 4")
     assert_caption_is_whole(picture)
 
 

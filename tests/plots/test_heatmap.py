@@ -154,10 +154,10 @@ def test_a_path_that_cannot_be_written_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("values", "line"),
     [
-        ([[np.nan, 1.0], [np.inf, np.inf]], "the map holds 1 NaN, 2 +inf"),
-        ([[np.nan, np.nan]], "the map holds 2 NaN, no finite value"),
-        ([[0.0, 0.0]], "the map is dead (all 0)"),
-        ([[3.0, 3.0]], "the map is constant"),
+        ([[np.nan, 1.0], [np.inf, np.inf]], "The map holds 1 NaN, 2 +inf."),
+        ([[np.nan, np.nan]], "The map holds 2 NaN, no finite value."),
+        ([[0.0, 0.0]], "The map is dead (0 everywhere)."),
+        ([[3.0, 3.0]], "The map is constant (3)."),
     ],
 )
 def test_values_without_a_colour_of_their_own_are_named_in_the_caption(values, line):

@@ -45,7 +45,8 @@ def test_vgg16_itself(base, coffee):
     picture = ls.show(base, coffee, "block1_conv2")
     assert len(picture.cells) == 64
     assert [cell.channel for cell in picture.cells if cell.y == picture.cells[0].y] == list(range(8))
-    assert "block1_conv2 · Conv2D+relu" in picture.title
+    assert picture.title == "block1_conv2 · 64 channels of 224 × 224"
+    assert picture.lines[0].startswith("Conv2D+relu · ")
     scope = ls.open(base)
     assert scope.preprocess.name == "caffe"
     fm = scope.capture(coffee, "block1_conv2")["block1_conv2"]

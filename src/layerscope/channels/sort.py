@@ -137,7 +137,7 @@ def describe_sort(sort: str) -> str:
     if name == "index":
         return ""
     if other:
-        return f", sorted by similarity to channel {other}, most similar first"
+        return f"sorted by similarity to channel {other}, most similar first"
     if name == "similarity":
-        return ", sorted by similarity, similar ones side by side"
-    return f", sorted by {name}, largest first"
+        return "sorted by similarity, similar ones side by side"
+    return f"sorted by {name}, largest first"

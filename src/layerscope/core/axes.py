@@ -29,6 +29,27 @@ CHANNELS_LAST = {1: "c", 2: "hw", 3: "hwc", 4: "bhwc", 5: "bdhwc"}
 CHANNELS_FIRST = {1: "c", 2: "hw", 3: "chw", 4: "bchw", 5: "bcdhw"}
 
 
+WORDS = {
+    "b": "batch",
+    "c": "channels",
+    "d": "depth",
+    "h": "height",
+    "w": "width",
+    "n": "sequence",
+    "q": "queries",
+    "k": "keys",
+}
+
+
+def words(axes: str) -> str:
+    """The axes in words.
+
+    >>> words("bchw")
+    'batch, channels, height, width'
+    """
+    return ", ".join(WORDS[letter] for letter in axes)
+
+
 def check(axes: str, shape: Sequence[int]) -> None:
     """Raise `BadLayout` unless `axes` names each axis of `shape` once."""
     if len(set(axes)) != len(axes) or not set(axes) <= set(LETTERS):

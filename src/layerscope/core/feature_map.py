@@ -119,10 +119,10 @@ class FeatureMap(Numbers):
         library = type(array).__module__.partition(".")[0]
         library = "numpy" if library == "builtins" else library
         values = as_numpy(array)
-        reading = f"read as {layout} as requested"
+        reading: tuple[Note, ...] = ()
         if layout is None:
             layout = _axes.convention(values.shape, library)
-            reading = f"read as {layout} by the convention of {library}"
+            reading = (Note("layout", f"axes read as {_axes.words(layout)}; {library}'s usual order"),)
         if 0 in values.shape:
             raise BadLayout(f"the array is empty: shape {values.shape}")
         layer = Layer("array", f"{library} array", layout, values.shape, 0, 1)
@@ -134,7 +134,7 @@ class FeatureMap(Numbers):
             tuple(f"image {index}" for index in range(values.shape[0])),
             tuple(range(values.shape[-1])),
             dtype=dtype,
-            notes=(Note("layout", reading), *notes),
+            notes=(*reading, *notes),
         )
         return fm if grid is None else lay_on_grid(fm, grid)
 
@@ -252,7 +252,7 @@ class FeatureMap(Numbers):
             layer=replace(self.layer, prefix=()) if self.tokens is not None else self.layer,
             # Running the model again would give the layer, not what was made of it.
             origin=None,
-            rule=" of ".join(filter(None, (rule, over, self.rule))),
+            rule=_composed(rule, over, self.rule),
             method=rule,
             role=role,
             linear=linear if not self.rule else linear and self.linear and linear.after(self.linear),
@@ -418,3 +418,11 @@ def load(path: str | Path) -> FeatureMap:
 def as_map(values: Any, layout: str | None = None, grid: Sequence[int] | None = None) -> FeatureMap:
     """A feature map as it is, also as the only one of a mapping; a bare array by its convention."""
     return values if isinstance(values := only_map(values), FeatureMap) else FeatureMap.of_array(values, layout, grid)
+
+
+def _composed(rule: str, over: str, inner: str) -> str:
+    """What was done in words: `norm of 64 channels`, `norm of the difference of 64 channels`."""
+    if inner:
+        over = "" if inner.endswith(over) else over
+        return f"{rule} of {over} of {inner}" if over else f"{rule} of the {inner}"
+    return " of ".join(filter(None, (rule, over)))

@@ -58,6 +58,24 @@ class Placement:
         """
         return cls(photo, input, (0.0, 0.0, float(photo[0]), float(photo[1])))
 
+    def describe(self) -> str:
+        """How the photo became the input, in the words before the input's size.
+
+        >>> Placement.whole((300, 400), (224, 224)).describe()
+        'squashed to'
+        >>> Placement((300, 400), (224, 224), (18.75, 68.75, 262.5, 262.5)).describe()
+        'centre crop of'
+        """
+        top, left, height, width = self.box
+        bottom, right = self.photo[0] - top - height, self.photo[1] - left - width
+        margins, pixel = (top, left, bottom, right), 0.5
+        if min(margins) < -pixel:
+            return "letterboxed to" if max(margins) <= pixel else "cropped and padded to"
+        if max(margins) > pixel:
+            return "centre crop of" if abs(top - bottom) <= 1 and abs(left - right) <= 1 else "crop of"
+        stretch = (self.input[0] / height) / (self.input[1] / width)
+        return "resized to" if abs(stretch - 1) < 0.02 else "squashed to"
+
     def to_photo(self, y: Any, x: Any) -> tuple[Any, Any]:
         """The point (y, x) of the photo under the point (y, x) of the input.
 

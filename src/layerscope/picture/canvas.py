@@ -45,7 +45,7 @@ class Frame:
     def __post_init__(self) -> None:
         object.__setattr__(self, "title", legible(self.title))
         object.__setattr__(self, "subject", _legible_note(self.subject))
-        object.__setattr__(self, "notes", [_legible_note(note) for note in self.notes])
+        object.__setattr__(self, "notes", [_sentence(_legible_note(note)) for note in self.notes])
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -200,6 +200,16 @@ def _paper(height: int, width: int) -> np.ndarray:
             " give a smaller zoom="
         )
     return np.full((height, width), GAP, np.uint8)
+
+
+def _sentence(note: str) -> str:
+    """A note with a capital, unless it begins with a name, and a full stop."""
+    if not note or kind_of(note) == "frame":
+        return note
+    first = note.partition(" ")[0].rstrip(",:")
+    plain = first.isalpha() and first.islower() and first.isascii()
+    text = note[:1].upper() + note[1:] if plain else str(note)
+    return Note(kind_of(note), text if text.endswith((".", "!", "?", "…")) else text + ".")
 
 
 def _legible_note(line: str) -> str:

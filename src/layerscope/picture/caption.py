@@ -10,15 +10,38 @@ import numpy as np
 from .._version import __version__
 from ..core.feature_map import FeatureMap
 from ..core.note import Note, kind_of
+from ..core.placement import Placement
+from ..safe_text import counted
+from .numbers import number
 from .scale import Scale
 
 
-def title_of(fm: FeatureMap) -> str:
-    """What the picture shows, e.g. `mean of 64 channels · block1_conv2 · Conv2D+relu`."""
+def title_of(fm: FeatureMap, shown: str = "") -> str:
+    """What the picture shows: `block1_conv2 · 64 channels of 224 × 224`, `mean of 64 channels · block1_conv2`."""
     path = fm.layer.path or "output"
     if len(fm.spatial) == 1 and len(fm.layer.prefix) == fm.spatial[0]:
         path += f", prefix tokens {', '.join(fm.layer.prefix)}"
-    return " · ".join(part for part in (fm.rule, path, fm.layer.kind) if part)
+    return " · ".join(part for part in (fm.rule, path, shown) if part)
+
+
+def size_text(fm: FeatureMap) -> str:
+    """The size of a map in words: width × height, and depth; positions of a sequence; `""` for one number per channel.
+
+    >>> size_text(FeatureMap.of_array(np.zeros((1, 20, 30, 4))))
+    '30 × 20'
+    """
+    if max(fm.spatial, default=1) == 1:
+        return ""
+    return " × ".join(
+        map(str, fm.spatial[:0:-1] + fm.spatial[:1]) if len(fm.spatial) == 3 else map(str, fm.spatial[::-1])
+    )
+
+
+def channels_text(fm: FeatureMap, count: int, condition: str = "") -> str:
+    """How many channels a picture shows, and of which size: `64 channels of 224 × 224`, `3 of 64 channels of 224 × 224`."""
+    text = counted(count, channel_word(fm)) if count == fm.of else f"{count} of {counted(fm.of, channel_word(fm))}"
+    size = size_text(fm)
+    return text + condition + (f" of {size}" if size else "")
 
 
 def quantity(fm: FeatureMap) -> str:
@@ -37,33 +60,46 @@ def channel_word(fm: FeatureMap) -> str:
     return "head" if fm.layer.attention else "filter" if fm.role == "weights" else "channel"
 
 
-def caption(fm: FeatureMap, scale: Scale | None, shown: str) -> tuple[str, ...]:
-    """The lines below the title, each a `Note`: the subject; the rule of the scale; the notes on the map in one line."""
-    lines = (_subject(fm, shown), Note("scale", scale.describe()) if scale is not None else "", *one_line(_remarks(fm)))
-    return tuple(line for line in lines if line)
+def caption(fm: FeatureMap, scale: Scale | None, *more: str) -> tuple[str, ...]:
+    """The subject, for the line below the title, then what stands below the picture: the rule of the scale, notes on the map.
+
+    `more` is what else the subject says: the order of the tiles, the page.
+    """
+    rule = () if scale is None else scale.notes()
+    return _subject(fm, more), *rule, *_remarks(fm)
 
 
-def one_line(notes: Sequence[str]) -> tuple[str, ...]:
-    """Notes as one line of a caption, a `Note` of their common kind, or of the kind `"notes"`; no line without any."""
-    if not notes:
-        return ()
-    kinds = {kind_of(note) for note in notes}
-    kind = kinds.pop() if len(kinds) == 1 else ""
-    return (Note(kind or "notes", " · ".join(notes)),)
-
-
-def _subject(fm: FeatureMap, shown: str) -> Note:
-    """Model, image, shape, and which channels are shown."""
-    shape = "×".join(map(str, fm.layer.shape or fm.shape))
+def _subject(fm: FeatureMap, more: Sequence[str]) -> Note:
+    """Kind of layer, model, image and how it was fed to the model, and what `more` there is to say."""
     model = fm.provenance.get("model")
     parts = [
-        f"model {model}" if model else "",
-        fm.ids[0] if len(fm.ids) == 1 else f"{len(fm.ids)} images",
-        f"{'weights' if fm.role == 'weights' else 'output'} {shape} ({fm.layer.axes})",
-        shown,
-        fm.dtype if fm.dtype != "float32" else "",
+        "weights" if fm.role == "weights" else fm.layer.kind,
+        str(model or ""),
+        ", ".join(filter(None, (_image(fm), _fed(fm)))),
+        fm.dtype if fm.dtype not in ("float32", "float64") else "",
+        *more,
     ]
     return Note("subject", " · ".join(filter(None, parts)))
+
+
+def _image(fm: FeatureMap) -> str:
+    """The image by its name; nothing where an array is all there is."""
+    if len(fm.ids) != 1:
+        return f"{len(fm.ids)} images"
+    return "" if fm.photos is None and fm.ids[0] == "image 0" else fm.ids[0]
+
+
+def _fed(fm: FeatureMap) -> str:
+    """How the photo became the model's input: `451 × 300, centre crop of 224 × 224, imagenet preprocessing`."""
+    if fm.placement is None or len(fm.ids) != 1:
+        return ""
+    place = fm.placement[0]
+    (photo_height, photo_width), (height, width) = place.photo, place.input
+    recipe = str(fm.provenance.get("preprocess", "")).partition(": ")[0]
+    parts = [f"{photo_width} × {photo_height}"]
+    if place != Placement.whole(place.photo, place.photo):
+        parts.append(f"{place.describe()} {width} × {height}")
+    return ", ".join((*parts, f"{recipe} preprocessing")) if recipe else ", ".join(parts)
 
 
 def _remarks(fm: FeatureMap) -> list[str]:
@@ -72,10 +108,8 @@ def _remarks(fm: FeatureMap) -> list[str]:
     if fm.layer.note:
         notes.append(fm.layer.note)
     if fm.tokens is not None and fm.tokens.shape[1]:
-        count = fm.tokens.shape[1]
-        noun, pronoun = ("tokens", "them") if count > 1 else ("token", "it")
         names = ", ".join(fm.layer.prefix)
-        notes.append(Note("tokens", f"{count} prefix {noun} not shown ({names}): strip(fm.prefix()) draws {pronoun}"))
+        notes.append(Note("tokens", f"{counted(fm.tokens.shape[1], 'prefix token')} not shown: {names}"))
     if fm.layer.attention and len(fm.spatial) == 2:
         notes.append(_attention_axes(fm))
     return notes
@@ -84,11 +118,11 @@ def _remarks(fm: FeatureMap) -> list[str]:
 def _attention_axes(fm: FeatureMap) -> Note:
     """What the rows and columns of attention weights are."""
     queries, keys = fm.spatial
-    text = f"rows: {queries} query tokens · columns: {keys} key tokens"
+    text = f"rows are {queries} query tokens, columns {keys} key tokens"
     if fm.layer.grid is not None:
         front = f"{', '.join(fm.layer.prefix)}, then " if fm.layer.prefix else ""
         rows, columns = fm.layer.grid
-        text += f" ({front}{rows}×{columns} patches row by row)"
+        text += f" ({front}{rows} × {columns} patches row by row)"
     return Note("attention", text)
 
 
@@ -119,14 +153,13 @@ def not_finite(values: np.ndarray) -> str:
 
 
 def special(values: np.ndarray, name: str) -> tuple[Note, ...]:
-    """A line for the caption where values are dead, constant, NaN or infinite."""
+    """A note where values are dead, constant, NaN or infinite."""
     broken = not_finite(values)
     if broken:
-        return (
-            Note("not-finite", f"{name} holds {broken}" + ("" if np.isfinite(values).any() else ", no finite value")),
-        )
+        none = "" if np.isfinite(values).any() else ", no finite value"
+        return (Note("not-finite", f"{name} holds {broken}{none}"),)
     if values.size and (values == values.flat[0]).all():
         if values.flat[0] == 0:
-            return (Note("dead", f"{name} is dead (all 0)"),)
-        return (Note("constant", f"{name} is constant"),)
+            return (Note("dead", f"{name} is dead (0 everywhere)"),)
+        return (Note("constant", f"{name} is constant ({number(values.flat[0])})"),)
     return ()

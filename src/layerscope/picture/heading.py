@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
+from ..core.note import kind_of
 from .codes import INK_MIDDLE
 from .font import LARGE, MEDIUM, font, small
 from .palette import MARKS
@@ -42,7 +43,9 @@ class Notes:
     def __init__(self, notes: Sequence[str], marks: Collection[int], *, width: int, top: int, text: float = 1) -> None:
         self.text, self.margin, self.small = text, round(MARGIN * text), small(text)
         self.step = self.small.height + round(3 * text)
-        self.notes = [part for note in notes for part in self.small.wrap(note, width)]
+        flowing = " ".join(note for note in notes if note and kind_of(note) != "frame")
+        self.notes = self.small.wrap(flowing, width) if flowing else []
+        self.notes += [note for note in notes if kind_of(note) == "frame"]
         self.marks = self._legend_rows(sorted(marks), width)
         rows = len(self.notes) + len(self.marks)
         gap = round(GAP_ABOVE_NOTES * text) if rows else 0

@@ -395,7 +395,7 @@ class Picture:
         >>> import layerscope as ls, numpy as np
         >>> about = ls.heatmap(np.array([[0.0, 4.0]])).about()
         >>> about["title"], about["limits"], about["images"]
-        ('array · numpy array', [0.0, 4.0], ['image 0'])
+        ('array', [0.0, 4.0], ['image 0'])
         """
         about = {
             **self.provenance,

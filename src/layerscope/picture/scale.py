@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays.ranges import checked_clip, extent_of, percentiles
+from ..core.note import Note
 from ..errors import BadScale, near
 from .codes import ABOVE, BELOW, CONSTANT, NEG_INF, POS_INF, TOP, ends, marked
 from .numbers import number, span_text
@@ -36,6 +37,17 @@ WORDS = {
     "all": "one range for all cells",
     "row": "one range for each row",
     "column": "one range for each column",
+    "cell": "each cell has its own range",
+}
+
+# What a picture says besides its bar, which shows one range by itself.
+NOTES = {
+    "channel": "each channel has its own range",
+    "images": "one range for all images",
+    "shared": "one range shared by several maps",
+    "all": "one range for all cells",
+    "row": "one range per row: colours compare along a row, not between rows",
+    "column": "one range per column: colours compare down a column, not between columns",
     "cell": "each cell has its own range",
 }
 
@@ -285,8 +297,25 @@ class Scale:
         table.flags.writeable = False
         return table
 
+    def notes(self) -> tuple[Note, ...]:
+        """What a picture says of the rule besides its bar.
+
+        >>> Scale((0.0, 2.0)).notes(), Scale((0.0, 2.0), per="images").notes()
+        ((), ('one range for all images',))
+        """
+        rule = (
+            ()
+            if self.per not in NOTES or (self.per == "channel" and self.single)
+            else (Note("scale", NOTES[self.per]),)
+        )
+        if self.clip is None:
+            return rule
+        low, high = self.clip
+        where = "" if self.single else " where that leaves a range"
+        return (*rule, Note("clip", f"colours end at the percentiles {low:g} and {high:g} of the values{where}"))
+
     def describe(self) -> str:
-        """The rule in words, as it stands on every picture.
+        """The rule in words, as the file of a picture keeps it.
 
         >>> Scale((0.0, 2.0)).describe()
         'scale: fixed range 0…2 · colours viridis'

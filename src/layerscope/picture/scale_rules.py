@@ -14,7 +14,6 @@ from ..core.feature_map import FeatureMap, as_map
 from ..core.note import Note
 from ..errors import BadScale, near
 from ..surface import option
-from .caption import one_line
 from .codes import within_float32
 from .numbers import beyond_text, reading
 from .scale import RULES, Scale
@@ -128,7 +127,7 @@ class Beyond:
         return cls(int(below.sum()), int(above.sum()), float(least), float(most))
 
     def words(self, rule: Scale, asked: Any = None) -> tuple[str, ...]:
-        """The line of the caption on them; also where the percentiles `asked` for leave no range."""
+        """The notes on them; also where the percentiles `asked` for leave no range."""
         sides = [
             _units_beyond(rule, count, upper, farthest)
             for count, upper, farthest in ((self.below, False, self.least), (self.above, True, self.most))
@@ -141,12 +140,12 @@ class Beyond:
         if asked is not None and rule.clip is None:
             text = f"no range is left between the percentiles {asked[0]:g} and {asked[1]:g}, so nothing is clipped"
             notes.append(Note("no-clip", text))
-        return one_line(notes)
+        return tuple(notes)
 
 
 def _units_beyond(rule: Scale, count: int, upper: bool, farthest: float) -> str:
-    """How many units lie on one side of the limits, and how far."""
-    text = f"{count:,} {'unit' if count == 1 else 'units'} {'above' if upper else 'below'} "
+    """How many values lie on one side of the limits, and how far."""
+    text = f"{count:,} {'value' if count == 1 else 'values'} {'above' if upper else 'below'} "
     if not rule.single:
         return text + f"the {'upper' if upper else 'lower'} limits"
     low, high = rule.limits

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..checks import file_path, keywords, one_of
 from ..core.feature_map import FeatureMap, as_map
+from ..core.note import Note
 from ..errors import BadLayout, BadOption, BadScale
 from ..picture.canvas import NARROWEST, Frame
 from ..picture.caption import about, caption, quantity, special, title_of
@@ -172,15 +173,17 @@ def _draw(frames: _Frames, options: MontageOptions) -> list[Picture]:
     codes = rule.codes(planes)
     # The same legend and as many lines on every frame, so that nothing moves.
     marks = marks_of(codes)
-    words = [font(SMALL).wrap(legible(word), NARROWEST) for word in frames.words]
+    words = [[Note("frame", line) for line in font(SMALL).wrap(legible(word), NARROWEST)] for word in frames.words]
     most = max(map(len, words))
     subject, *notes = caption(fm, rule, frames.shown) + special(planes, frames.shown or "the map")
     notes += Beyond.of(planes, rule.limits).words(rule)
     frame = Frame(title_of(fm), subject, notes, rule, marks, reach_of(planes), quantity=quantity(fm))
     facts = about(fm, rule)
+    blank = Note("frame", "")
+    framed = [replace(frame, notes=(*notes, *word, *[blank] * (most - len(word)))) for word in words]
     return [
-        grid.picture(code[None], [tile], replace(frame, notes=(*notes, *word, *[""] * (most - len(word)))), facts)
-        for code, tile, word in zip(codes, frames.tiles, words, strict=True)
+        grid.picture(code[None], [tile], own, facts)
+        for code, tile, own in zip(codes, frames.tiles, framed, strict=True)
     ]
 
 

@@ -20,7 +20,7 @@ from ..picture.codes import ABOVE, BELOW, INK_LIGHT, NAN, NEG_INF, POS_INF
 from ..picture.colorbar import round_numbers
 from ..picture.font import small
 from ..picture.numbers import number
-from ..picture.palette import MARKS, colors_text
+from ..picture.palette import MARKS
 from ..picture.picture import Picture
 from ..picture.scale import Scale
 from ..picture.shapes import Cell
@@ -148,9 +148,11 @@ def draw_bars(fm: FeatureMap, options: BarOptions) -> Picture:
     ranking = _Ranking.of(one, options)
     rule = _scale(fm, ranking, options)
     of = f"{ranking.among} chosen channels" if ranking.among < one.of else counted(one.of, "channel")
-    what = f"{len(ranking.indices)} of {of}{where_text(options.channels)}, {ORDERS[options.by]}"
-    lines = (*caption(one, None, what), *_notes(rule, one, ranking.values))
-    return _draw(ranking, rule, lines, image, text=options.size)
+    count = len(ranking.indices)
+    shown = of if count == ranking.among else f"{count} of {of}"
+    title = title_of(one, shown + where_text(options.channels))
+    lines = (*caption(one, None, ORDERS[options.by]), *_notes(one, ranking.values))
+    return _draw(ranking, rule, title, lines, image, text=options.size)
 
 
 def _names(one: FeatureMap, labels: Sequence[str] | None) -> tuple[str, ...]:
@@ -188,12 +190,9 @@ def _scale(fm: FeatureMap, ranking: _Ranking, options: BarOptions) -> Scale:
     return Scale.within((min(low, 0.0), max(high, 0.0)), colors)
 
 
-def _notes(rule: Scale, one: FeatureMap, values: np.ndarray) -> tuple[str, ...]:
-    """What the length of the bars means, and what the numbers are, as far as they say it themselves."""
-    low, high = rule.limits
-    lines = [f"bars from 0 on one scale, {number(low)}…{number(high)} · colours {colors_text(rule.colors)}"]
-    if not values.any():
-        lines.append("dead (all 0)")
+def _notes(one: FeatureMap, values: np.ndarray) -> tuple[str, ...]:
+    """What the numbers are, as far as they say it themselves."""
+    lines = ["all values are 0"] if not values.any() else []
     if odd := not_finite(values):
         lines.append(f"among the {counted(len(values), 'value')}: {odd}")
     elif one.names and values.any() and len(values) == one.of:
@@ -230,7 +229,7 @@ class _Axis:
         return self.left + round(share * LENGTH * self.text)
 
 
-def _draw(ranking: _Ranking, rule: Scale, lines: tuple[str, ...], image: int, *, text: float) -> Picture:
+def _draw(ranking: _Ranking, rule: Scale, title: str, lines: tuple[str, ...], image: int, *, text: float) -> Picture:
     one, letters, count = ranking.one, small(text), len(ranking.indices)
     heads = [ranking.label(rank) for rank in range(count)]
     texts = _texts(ranking.shown)
@@ -241,7 +240,7 @@ def _draw(ranking: _Ranking, rule: Scale, lines: tuple[str, ...], image: int, *,
     beside, first = axis.right + round(GAP * text), letters.height + round(4 * text)
     thick, pitch = round(THICK * text), round(PITCH * text)
     size = first + count * pitch, beside + letters.widest(texts)
-    canvas = Frame(title_of(one), lines[0], lines[1:], marks=marks, text=text).around(*size)
+    canvas = Frame(title, lines[0], lines[1:], marks=marks, text=text).around(*size)
     _draw_ticks(canvas, axis, first + count * pitch - (pitch - thick))
     cells = []
     for row, (index, code, head, label) in enumerate(zip(ranking.indices, codes, heads, texts, strict=True)):

@@ -9,7 +9,6 @@ from ..core.feature_map import FeatureMap
 from ..core.note import Note
 from ..picture.numbers import number
 from ..picture.scale import Scale
-from ..surface import option
 
 # A tile with less than this share of the layer's range is mostly its own noise, stretched.
 FAINT = 1e-3
@@ -37,7 +36,7 @@ def faint(one: FeatureMap, extent: np.ndarray, shown: np.ndarray) -> str:
         return ""
     which = f"({listed([one.channels[index] for index in sorted(faintest.tolist())])})"
     tiles = f"1 tile {which} spans" if len(faintest) == 1 else f"{len(faintest)} tiles {which} span"
-    return Note("faint", f"{tiles} less than 0.1% of the layer's range: compare tiles with {option('scale', 'layer')}")
+    return Note("faint", f"{tiles} less than 0.1% of the layer's range.")
 
 
 def outlier(one: FeatureMap, rule: Scale, extent: np.ndarray) -> str:
@@ -59,8 +58,8 @@ def outlier(one: FeatureMap, rule: Scale, extent: np.ndarray) -> str:
             share = (float(ends[channel]) - rest) / (float(high) - float(low))
             return Note(
                 "outlier",
-                f"one unit (channel {one.channels[channel]} at {position}) takes {int(share * 100)}% of the range,"
-                f" which {end} at {number(sign * rest)} without it",
+                f"One place (channel {one.channels[channel]} at {position}) takes {int(share * 100)}% of the range,"
+                f" which {end} at {number(sign * rest)} without it.",
             )
     return ""
 
@@ -69,4 +68,4 @@ def blocks(spatial: tuple[int, ...], zoom: int) -> str:
     """Whether a small map is enlarged so far that its units look like shapes."""
     if zoom < BLOCKS or max(spatial) > COARSE:
         return ""
-    return Note("blocks", f"each block of {zoom}×{zoom} pixels is one unit")
+    return Note("blocks", f"Each block of {zoom} × {zoom} pixels is one place of the map.")

@@ -9,7 +9,6 @@ import numpy as np
 from ..arrays.ranges import extent_of
 from ..core.note import Note
 from ..errors import BadOption
-from ..picture.caption import one_line
 from ..picture.numbers import reading
 from ..picture.scale import Scale
 
@@ -46,7 +45,7 @@ def levels_text(levels: tuple[float, ...], values: np.ndarray, rule: Scale) -> t
     missed = [reading(level, *rule.limits) for level in levels if not low < level <= high]
     parts = [Note("contours", f"contours at {', '.join(crossed)}, white on the higher side")] if crossed else []
     parts += [Note("no-contour", f"no contour at {', '.join(missed)}: the map doesn't cross it")] if missed else []
-    return one_line(parts)
+    return tuple(parts)
 
 
 def draw_contour(box: np.ndarray, values: np.ndarray, level: float, thick: int) -> None:

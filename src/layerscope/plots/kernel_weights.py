@@ -14,7 +14,7 @@ from ..core.feature_map import FeatureMap
 from ..core.layer import Layer
 from ..errors import BadOption
 from ..picture.canvas import Frame
-from ..picture.caption import about, caption, title_of
+from ..picture.caption import about, caption, channels_text, title_of
 from ..picture.numbers import number
 from ..picture.picture import Picture
 from ..safe_text import counted
@@ -146,8 +146,8 @@ def draw_colours(weights: Weights, chosen: Sequence[int], order: str, options: D
     grid = Mosaic.fitting(size, [tile.label for tile in filters.tiles], options)
     page = options.pick_page(len(filters.tiles), grid.most)
     fm = weights.map(weights.values.mean(1).transpose(1, 2, 0)[None], "kernels")
-    what = f"{len(chosen)} of {counted(len(weights.values), 'filter')}{page.text}"
-    subject, *notes = (*caption(fm, None, what), *filters.lines)
-    frame = Frame(title_of(fm), subject, notes)
+    title = title_of(fm, channels_text(fm, len(chosen)))
+    subject, *notes = (*caption(fm, None, page.text), *filters.lines)
+    frame = Frame(title, subject, notes)
     picture = grid.picture(filters.colours[page.here], filters.tiles[page.here], frame, about(fm, None))
     return replace(picture, page=page.number, pages=page.pages)

@@ -11,6 +11,7 @@ import numpy as np
 from ..arrays.ranges import extent_of
 from ..checks import keywords
 from ..core.feature_map import FeatureMap
+from ..core.note import Note
 from ..errors import BadOption, near
 from ..picture.canvas import Frame
 from ..picture.caption import about, caption, quantity, title_of
@@ -188,11 +189,22 @@ def _draw_grid(view: View, numbers: Sequence[int]) -> Picture:
     size = (values.shape[2], values.shape[3])
     grid = Mosaic.fitting(size, [tile.label for tile in tiles], replace(options, columns=len(numbers)))
     page = options.pick_page(len(tiles), grid.most)
-    what = f"{len(view.filters)} of {counted(len(values), 'filter')} down, "
-    what += f"{len(numbers)} of {counted(weights.inputs, 'input')} to the right"
-    what += page.text
-    lines = (*caption(fm, rule, what), "above each tile: input channel → filter")
+    shown = f"{_of(len(view.filters), len(values), 'filter')} × {_of(len(numbers), weights.inputs, 'input')}"
+    order = Note("order", "a row for each filter, a column for each input; above each tile: input → filter")
+    lines = (*caption(fm, rule, page.text), order)
     marks = marks_of(codes[page.here])
-    frame = Frame(title_of(fm), lines[0], lines[1:], rule, marks, quantity=quantity(fm))
+    frame = Frame(
+        title_of(fm, f"{shown} of {size[1]} × {size[0]}"),
+        lines[0],
+        lines[1:],
+        rule,
+        marks,
+        quantity=quantity(fm),
+    )
     picture = grid.picture(codes[page.here], tiles[page.here], frame, about(fm, rule))
     return replace(picture, page=page.number, pages=page.pages)
+
+
+def _of(count: int, total: int, noun: str) -> str:
+    """`64 filters`, `8 of 64 filters`."""
+    return counted(total, noun) if count == total else f"{count} of {counted(total, noun)}"

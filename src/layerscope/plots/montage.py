@@ -11,6 +11,7 @@ import numpy as np
 from ..arrays.ranges import extent_of
 from ..checks import indices, keywords
 from ..core.feature_map import FeatureMap, as_map
+from ..core.note import Note
 from ..errors import BadChannels, BadLayout, BadOption, near
 from ..picture.canvas import Frame
 from ..picture.caption import about, caption, quantity, special, title_of
@@ -102,22 +103,22 @@ def draw_montage(whole: FeatureMap, options: MontageOptions) -> Picture:
     grid = Mosaic.fitting(stack.size, list(map(str, numbers)), options)
     page = options.pick_page(len(numbers), grid.most)
     shown = list(numbers[page.here])
-    what = stack.describe_slices(len(numbers)) + page.text
-    what += f" ({stack.word}s {shown[0]} to {shown[-1]})" if page.text else ""
+    title = title_of(stack.one, stack.describe_slices(len(numbers)))
+    page_text = f"{page.text}, {stack.word}s {shown[0]} to {shown[-1]}" if page.text else ""
     channel = 0 if colored else stack.channel
     tiles = [Tile(str(number), stack.image, channel, f"{stack.word} {number}") for number in shown]
     if colored:
         volume = np.moveaxis(stack.one.values[0], "dhw".index(stack.axis), 0)
         pictures = rgb_colors(volume[shown], *rgb_limits(whole, options.clip))
-        subject, *notes = caption(stack.one, None, what)
-        frame = Frame(title_of(stack.one), subject, (*notes, rgb_text(options.clip)))
+        subject, *notes = caption(stack.one, None, page_text)
+        frame = Frame(title, subject, (*notes, rgb_text(options.clip)))
     else:
         rule = stack.scale(options)
         pictures = rule.codes(stack.planes[shown])
-        lines = caption(stack.one, rule, stack.describe_channel() + what) + stack.special()
+        lines = caption(stack.one, rule, stack.describe_channel(), page_text) + stack.sides() + stack.special()
         lines += Beyond.of(stack.planes, rule.limits).words(rule, options.clip)
         marks, reach = marks_of(pictures), reach_of(stack.planes)
-        title, measured = title_of(stack.one), quantity(stack.one)
+        measured = quantity(stack.one)
         frame = Frame(title, lines[0], lines[1:], rule, marks, reach, quantity=measured)
     facts = about(stack.one, frame.bar, axis=stack.axis, slices=shown)
     return replace(grid.picture(pictures, tiles, frame, facts), page=page.number, pages=page.pages)
@@ -182,13 +183,19 @@ class Stack:
 
     def describe_channel(self) -> str:
         """Which channel this is; `""` where there is only one."""
-        return f"channel {self.channel} (of {self.one.of}), " if not self.one.rule or self.one.shape[-1] > 1 else ""
+        return f"channel {self.channel} of {self.one.of}" if not self.one.rule or self.one.shape[-1] > 1 else ""
 
     def describe_slices(self, count: int) -> str:
-        """How many slices are shown, and which way up."""
-        rows, columns = SIDES[self.axis]
+        """How many slices are shown, and of which size."""
         along = "time" if self.word == "frame" else self.axis
-        return f"{count} of {self.count} {self.word}s along {along}, {rows} down and {columns} to the right"
+        height, width = self.size
+        part = "" if count == self.count else f" of {self.count}"
+        return f"{count}{part} {self.word}s of {width} × {height} along {along}"
+
+    def sides(self) -> tuple[Note, ...]:
+        """A note on which way up the slices are, where it isn't the usual one."""
+        rows, columns = SIDES[self.axis]
+        return () if self.axis == "d" else (Note("order", f"rows run along {rows}, columns along {columns}"),)
 
     def special(self) -> tuple[str, ...]:
         """Notes on values without a colour of their own, and on numbers that are labels."""

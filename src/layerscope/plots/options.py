@@ -37,8 +37,8 @@ class Page(NamedTuple):
 
     @property
     def text(self) -> str:
-        """What stands behind the count in a caption; nothing where there is one page."""
-        return f", page {self.number + 1} of {self.pages}" if self.pages > 1 else ""
+        """What a caption says; nothing where there is one page."""
+        return f"page {self.number + 1} of {self.pages}" if self.pages > 1 else ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -92,7 +92,7 @@ def place_text(place: UnitGrid) -> tuple[str, ...]:
     """What a caption says where it isn't known where the units lie."""
     if not place.unknown:
         return ()
-    text = f"where units lie isn't known ({place.unknown}): each is drawn on an equal part of the model's input"
+    text = f"where the places of the map lie isn't known ({place.unknown}): each is drawn on an equal part of the model's input"
     return (Note("place", text),)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from ..core.feature_map import FeatureMap
 from ..errors import BadOption, near
 from ..picture.canvas import Canvas, Frame
-from ..picture.caption import about, quantity, title_of
+from ..picture.caption import about, quantity
 from ..picture.codes import INK_MIDDLE
 from ..picture.colorbar import round_numbers
 from ..picture.font import small
@@ -53,12 +53,13 @@ class StripOptions(DrawOptions):
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """The channels of a strip: the map of one image, that image's number, where they lie in the map, scale and caption."""
+    """The channels of a strip: the map of one image, its number, where they lie in the map, scale, title and caption."""
 
     one: FeatureMap
     image: int
     indices: Sequence[int]
     rule: Scale
+    title: str
     lines: tuple[str, ...]
 
     @property
@@ -99,7 +100,7 @@ class Window:
         step = options.step
         whole = "" if (self.first, self.last) == (0, self.of - 1) else f" of 0 to {number((self.of - 1) * step, 6)}"
         text = f"{options.axis} {number(self.first * step, 6)} to {number(self.last * step, 6)}{whole}, left to right"
-        text += self.page.text
+        text += self.page.text and f", {self.page.text}"
         if self.pool:
             text += f", each column the {POOLS[self.pool][1]} of {self.width} positions"
             left = self.of % self.width
@@ -126,7 +127,7 @@ def draw_sequence(rows: Rows, table: np.ndarray, options: StripOptions) -> Pictu
     bar = rule if rule.single else None
     lines = (*rows.lines, window.describe(options))
     marks, reach = marks_of(codes), reach_of(one.values)
-    frame = Frame(title_of(one), lines[0], lines[1:], bar, marks, reach, text, quantity(one))
+    frame = Frame(rows.title, lines[0], lines[1:], bar, marks, reach, text, quantity(one))
     canvas = frame.around(height + round(6 * text) + 2 * letters.height, left + width, beside=(0, height))
     numbers = [one.channels[index] for _, index in order]
     write_row_numbers(canvas, numbers, tall, top=0, height=height)

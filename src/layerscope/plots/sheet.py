@@ -16,7 +16,8 @@ from ..checks import keywords
 from ..core.feature_map import FeatureMap, as_map
 from ..core.note import Note
 from ..errors import BadOption
-from ..picture.caption import caption, channel_word, not_finite, one_line
+from ..picture.caption import caption, channel_word, channels_text, not_finite, title_of
+from ..picture.numbers import number
 from ..picture.picture import Picture
 from ..safe_text import counted
 from ..surface import by_surface, option
@@ -190,16 +191,17 @@ def draw_sheet(whole: FeatureMap, options: DrawOptions) -> Picture:
     shown = order[page.here]
     tiles = Tiles.of(one, shown, rule, raw=raw[0, shown], extent=extent[0, shown])
     labels = Labels.fitting(tiles, grid, own_range=rule.per == "channel" and not rule.single)
-    what = _count(one, len(order), options.channels) + describe_sort(options.sort) + page.text
-    what += f" (tiles {page.here.start + 1} to {page.here.start + len(shown)})" if page.text else ""
-    lines = caption(one, rule, _slices(one) + what) + _special(whole, one, extent[0], raw[0])
+    title = title_of(one, channels_text(one, len(order), where_text(options.channels)))
+    order_text = describe_sort(options.sort)
+    page_text = f"{page.text}, tiles {page.here.start + 1} to {page.here.start + len(shown)}" if page.text else ""
+    lines = caption(one, rule, _slices(one), order_text, page_text) + _special(whole, one, extent[0], raw[0])
     lines += tiles.beyond().words(rule, options.clip)
     notes = cautions(one, rule, extent[0], order, zoom=grid.zoom) + labels.missing_text()
-    lines += one_line(notes)
+    lines += notes
     if below is not None:
         lines += (Note("statistics", "below each tile: its mean and the share of its values that are exactly 0"),)
         below = below.on(page.here)
-    picture = compose(one, SheetLayout(grid, tiles, labels, below, image), rule, lines)
+    picture = compose(one, SheetLayout(grid, tiles, labels, below, image), rule, title, lines)
     return replace(picture, page=page.number, pages=page.pages, notes=notes, theme=options.theme)
 
 
@@ -238,23 +240,31 @@ def _figures_below(one: FeatureMap, order: np.ndarray) -> Below:
 
 
 def _special(whole: FeatureMap, one: FeatureMap, extent: np.ndarray, raw: np.ndarray) -> tuple[str, ...]:
-    """What the caption says of dead, constant and non-finite channels, over the whole layer in this image."""
+    """The notes on dead, constant and non-finite channels, over the whole layer in this image."""
     broken = ~np.isfinite(raw).all(1)
     dead = (extent == 0).all(1) & ~broken
     constant = (extent[:, 0] == extent[:, 1]) & ~dead & ~broken
-    several = len(whole.ids) > 1
-    parts = []
-    all_zero = "dead in this image (all 0)" if several else "dead (all 0)"
-    cases = (("dead", all_zero, dead), ("constant", "constant", constant), ("not-finite", "with NaN or inf", broken))
-    for kind, name, where in cases:
-        if where.any():
-            numbers = [one.channels[index] for index in np.flatnonzero(where)]
-            parts.append(Note(kind, f"{name}: {len(numbers)} of {counted(len(where), 'channel')} ({listed(numbers)})"))
-    if several and dead.any():
-        parts.insert(1, Note("dead", _dead_everywhere(whole, np.flatnonzero(dead))))
+    notes = []
+    if dead.any():
+        where = "everywhere in this image" if len(whole.ids) > 1 else "everywhere"
+        text = f"{_which(one, dead, 'dead', f'0 {where}')}"
+        notes.append(Note("dead", text + (_dead_everywhere(whole, np.flatnonzero(dead)) if len(whole.ids) > 1 else "")))
+    if constant.any():
+        value = f"{number(extent[constant][0, 0])}" if constant.sum() == 1 else "one value each"
+        notes.append(Note("constant", _which(one, constant, "constant", value)))
     if broken.any():
-        parts.append(Note("not-finite", f"values: {not_finite(one.values[..., broken])}"))
-    return one_line(parts)
+        numbers = listed([one.channels[index] for index in np.flatnonzero(broken)])
+        values = not_finite(one.values[..., broken])
+        notes.append(Note("not-finite", f"{values} in {counted(int(broken.sum()), channel_word(one))}: {numbers}"))
+    return tuple(notes)
+
+
+def _which(one: FeatureMap, where: np.ndarray, state: str, value: str) -> str:
+    """`4 channels are dead (0 everywhere): 11, 16, 28, 31`, `channel 29 is constant (0.00404)`."""
+    numbers = [one.channels[index] for index in np.flatnonzero(where)]
+    if len(numbers) == 1:
+        return f"{channel_word(one).capitalize()} {numbers[0]} is {state} ({value})"
+    return f"{counted(len(numbers), channel_word(one))} are {state} ({value}): {listed(numbers)}"
 
 
 def _dead_everywhere(whole: FeatureMap, dead: np.ndarray) -> str:
@@ -263,16 +273,9 @@ def _dead_everywhere(whole: FeatureMap, dead: np.ndarray) -> str:
         dead = dead[[not image[..., index].any() for index in dead]]
     many = "both" if len(whole.ids) == 2 else f"all {len(whole.ids)}"
     if not len(dead):
-        return f"none of them in {many} images"
-    return f"{len(dead)} of them in {many} images ({listed([whole.channels[index] for index in dead])})"
-
-
-def _count(one: FeatureMap, count: int, channels: Any) -> str:
-    """How many channels are shown, and by which condition."""
-    total = counted(one.of, channel_word(one))
-    text = f"{count} of {total}" if not one.rule or one.role == "weights" else counted(count, channel_word(one))
-    return text + where_text(channels)
+        return f"; none of them in {many} images"
+    return f"; {len(dead)} of them in {many} images: {listed([whole.channels[index] for index in dead])}"
 
 
 def _slices(one: FeatureMap) -> str:
-    return f"{one.spatial[0]} slices side by side · " if len(one.spatial) == 3 else ""
+    return f"{one.spatial[0]} slices side by side" if len(one.spatial) == 3 else ""

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..core.feature_map import FeatureMap
 from ..picture.canvas import Canvas, Frame
-from ..picture.caption import about, quantity, title_of
+from ..picture.caption import about, quantity
 from ..picture.codes import encode
 from ..picture.picture import Picture
 from ..picture.scale import Scale
@@ -46,13 +46,13 @@ class SheetLayout:
         return self.bottom + under + self.grid.space
 
 
-def compose(one: FeatureMap, layout: SheetLayout, rule: Scale, lines: tuple[str, ...]) -> Picture:
+def compose(one: FeatureMap, layout: SheetLayout, rule: Scale, title: str, lines: tuple[str, ...]) -> Picture:
     grid, tiles = layout.grid, layout.tiles
     rows, pitch_y = ceil(len(tiles.channels) / grid.columns), layout.pitch_y
     size = rows * pitch_y, grid.columns * grid.pitch
     reach = (float(tiles.extent[:, 0].min()), float(tiles.extent[:, 1].max()))
     bar = rule if rule.single else None
-    frame = Frame(title_of(one), lines[0], lines[1:], bar, tiles.marks, reach, grid.caption, quantity(one))
+    frame = Frame(title, lines[0], lines[1:], bar, tiles.marks, reach, grid.caption, quantity(one))
     canvas = frame.around(*size, beside=(layout.above, (rows - 1) * pitch_y + layout.bottom))
     body = canvas.body
     # A view [row, column, y, x] of the tiles' slots: everything is written straight into the picture.

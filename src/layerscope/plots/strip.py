@@ -13,16 +13,16 @@ from ..arrays.ranges import extent_of
 from ..channels.query import positions, where_text
 from ..checks import keywords
 from ..core.feature_map import FeatureMap, as_map
+from ..core.note import Note
 from ..errors import BadLayout
 from ..picture.canvas import Frame
-from ..picture.caption import about, caption, channel_word, quantity, title_of
+from ..picture.caption import about, caption, channels_text, quantity, title_of
 from ..picture.font import small
 from ..picture.palette import marks_of
 from ..picture.picture import Picture
 from ..picture.scale import Scale
 from ..picture.scale_rules import Beyond
 from ..picture.shapes import Cell
-from ..safe_text import counted
 from .sequence import WIDE, Rows, StripOptions, draw_sequence, reach_of, write_row_numbers
 
 __all__ = ["StripOptions", "draw_strip", "strip"]
@@ -106,16 +106,15 @@ def draw_strip(whole: FeatureMap, options: StripOptions) -> Picture:
     one_for_all: tuple[str, ...] = ()
     if cells and options.scale == "channel":
         options = replace(options, scale="layer")
-        one_for_all = ("one number per channel, so one range for all",)
+        one_for_all = (Note("order", "one cell per channel, left to right and top to bottom"),)
     rule = options.fit_scale(whole, one, extent_of(one.values))
     indices = positions(one, options.channels).tolist()
     table = one.values[0].reshape(-1, len(one.channels))[:, indices].T
-    what = f"{len(indices)} of {counted(one.of, channel_word(one))}{where_text(options.channels)}"
-    what += ", left to right and top to bottom" if cells else ""
-    lines = caption(one, rule, what) + one_for_all
+    title = title_of(one, channels_text(one, len(indices), where_text(options.channels)))
+    lines = caption(one, rule) + one_for_all
     limits = rule.limits if rule.single else rule.limits[0, indices][:, None]
     lines += Beyond.of(table, limits).words(rule, options.clip)
-    rows = Rows(one, image, indices, rule, lines)
+    rows = Rows(one, image, indices, rule, title, lines)
     if not cells:
         return draw_sequence(rows, table, options)
     options.pick_page(1, 1)
@@ -137,7 +136,7 @@ def _draw_cells(rows: Rows, codes: np.ndarray, names: Sequence[str], options: St
     size = codes.shape[1] * layout.block - layout.between, layout.left + wide
     bar = rule if rule.single else None
     marks, reach = marks_of(codes), reach_of(one.values)
-    frame = Frame(title_of(one), rows.lines[0], rows.lines[1:], bar, marks, reach, text, quantity(one))
+    frame = Frame(rows.title, rows.lines[0], rows.lines[1:], bar, marks, reach, text, quantity(one))
     canvas = frame.around(*size)
     numbers, cells = rows.numbers, []
     for block, column in enumerate(codes.T.tolist()):

@@ -20,7 +20,6 @@ from ..picture.palette import MARKS
 from ..picture.scale import Scale
 from ..picture.scale_rules import Beyond
 from ..safe_text import counted
-from ..surface import by_surface
 from .options import DrawOptions
 
 PAGE_PIXELS = 16_000_000
@@ -233,10 +232,8 @@ class Labels:
         """What to tell of ranges that have no room on their tiles."""
         if not self.missing:
             return ()
-        count = counted(self.missing, "range")
-        which = "the ranges" if self.words is None else count
-        enlarge = by_surface("zoom= enlarges them", "fewer on a page (--per-page) are larger")
-        return (Note("no-room", f"tiles too small to show {which}: {enlarge}"),)
+        ranges = "their ranges" if self.words is None else counted(self.missing, "range")
+        return (Note("no-room", f"The tiles are too small to print {ranges}."),)
 
     def draw(self, spaced: np.ndarray, grid: Grid) -> list[TileLabels]:
         """Write them into `[row, column, y, x]`, the slots of the tiles with all that is around them."""

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import one_of, whole
+from ..checks import keywords, one_of, whole
 from ..core.feature_map import FeatureMap, as_map
 from ..errors import BadOption
 
 RULES = ("mean", "max", "contrast")
 
 
+@keywords
 def strongest(
     fm: Any,
     region: Sequence[float] | None = None,

@@ -136,7 +136,7 @@ class Beyond:
         if sides and rule.clip:
             colors = "the end colour" if len(sides) == 1 else "the end colours"
             sides[-1] += f", drawn in {colors}"
-        notes = [Note("beyond", text) for text in sides]
+        notes = [Note("beyond", " and ".join(sides))] if sides else []
         if asked is not None and rule.clip is None:
             text = f"no range is left between the percentiles {asked[0]:g} and {asked[1]:g}, so nothing is clipped"
             notes.append(Note("no-clip", text))

@@ -40,7 +40,7 @@ def test_a_sheet_shows_every_head_as_a_matrix_of_queries_and_keys():
     fm = weights(0)
     picture = ls.sheet(fm, zoom=4)
     assert [(cell.width, cell.height) for cell in picture.cells] == [(28, 28)] * 2
-    wording(picture.alt(), "7", "2×3")
+    wording(picture.alt(), "7", "2 × 3")
     with raises(ls.BadOption):
         ls.overlay(ls.mean(fm))
 
@@ -52,7 +52,7 @@ def test_rollout_is_the_product_of_the_layers():
     rollout = ls.attention_rollout([first, second])
     assert rollout.shape == (2, 2, 3, 1)
     np.testing.assert_allclose(rollout.values.reshape(2, 6), by_hand[:, 0, 1:], rtol=1e-5)
-    wording(ls.heatmap(rollout).title, "cls", "2", "AttentionMap")
+    wording(ls.heatmap(rollout).title, "cls", "2")
     # Without a class token: the mean over the patches.
     first, second = weights(1, prefix=()), weights(2, prefix=())
     bare = second.values.max(-1) @ first.values.max(-1)

@@ -13,6 +13,7 @@ from helpers.arrays import noise, planes_first
 from helpers.wording import raises, wording
 from layerscope.core.note import kind_of
 from layerscope.core.placement import Placement
+from layerscope.picture.codes import INK
 
 
 @pytest.mark.parametrize("order", [np.ascontiguousarray, planes_first], ids=["nhwc", "nchw"])
@@ -115,7 +116,7 @@ def test_another_map_is_compared_with_the_query_of_the_first():
 def test_the_query_is_outlined_on_its_own_image_alone():
     values = noise(2, 4, 4, 6)
     fm = ls.similarity(values, (1, 2), image=1)
-    ink = [(ls.heatmap(fm, image=image).pixels == 250) for image in (0, 1)]
+    ink = [(ls.heatmap(fm, image=image).pixels == INK) for image in (0, 1)]
     cell = ls.heatmap(fm, image=1).cells[0]
     zoom = cell.width // 4
     for image in (0, 1):

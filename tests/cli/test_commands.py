@@ -162,14 +162,22 @@ def test_show_takes_every_option(capsys, photo, tmp_path):
         code, _, err = run_cli(capsys, *layer, *options, "-o", target)
         assert code == 0, err
         with Image.open(target) as image:
-            caption = " ".join(json.loads(image.text["layerscope"])["caption"])
-            title = image.text["Title"]
+            about = json.loads(image.text["layerscope"])
+            caption, scale, title = " ".join(about["caption"]), about["scale"], image.text["Title"]
         expected = {
+<<<<<<< HEAD
             "tiles": ("4 of 32 channels, sorted by mean", caption),
             "limits": ("fixed range −1…1", caption),
             "signed": ("fixed range −0.5…1", caption),
             "overlay": ("greyed for this picture", caption),
             "weights": ("weighted sum of 32 of 32 channels", title),
+=======
+            "tiles": ("4 of 32 channels", title),
+            "limits": ("fixed range −1…1", scale),
+            "signed": ("fixed range −0.5…1", scale),
+            "overlay": ("On the photo", caption),
+            "weights": ("weighted sum of 31 of 32 channels", title),
+>>>>>>> d3382a1 (Tests follow the words on pictures)
             "pca": ("PCA of 32", title),
         }.get(
             name, (f"{name if name not in ('max', 'total') else {'max': 'maximum', 'total': 'sum'}[name]} of 32", title)
@@ -194,7 +202,7 @@ def test_show_finds_channels_and_draws_them_in_pages_for_print(capsys, photo, tm
             assert np.array_equal(np.asarray(image), expected.pixels)
             about = json.loads(image.text["layerscope"])
         assert about["theme"] == "dark"
-        wording(about["caption"][0], len(channels), "32", "0.1")
+        wording(about["title"], len(channels), "32", "0.1")
     code, _, err = run_cli(capsys, "show", "demo", photo, "--channels", "dead", "--combine", "mean")
     assert code == 1
     wording(err)

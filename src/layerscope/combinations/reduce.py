@@ -99,7 +99,8 @@ def weighted(fm: Any, weights: Any) -> FeatureMap:
     values = weighted_sum(fm.values, vector)[..., None]
     # A map of negative values alone looks like any other once it has colours, so a note says it.
     notes = () if (values > 0).any() else (Note("no-evidence", "no positive evidence: every value is 0 or below"),)
-    over = f"{np.count_nonzero(vector)} of {counted(len(vector), 'channel')}"
+    used, channels = np.count_nonzero(vector), counted(len(vector), "channel")
+    over = channels if used == len(vector) else f"{used} of {channels}"
     return fm.combined(values, "weighted sum", notes, linear=Linear.of(vector, fm.channels), over=over)
 
 

@@ -176,8 +176,12 @@ def test_show_takes_every_option(capsys, photo, tmp_path):
             "limits": ("fixed range −1…1", scale),
             "signed": ("fixed range −0.5…1", scale),
             "overlay": ("On the photo", caption),
+<<<<<<< HEAD
             "weights": ("weighted sum of 31 of 32 channels", title),
 >>>>>>> d3382a1 (Tests follow the words on pictures)
+=======
+            "weights": ("weighted sum of 32 channels", title),
+>>>>>>> f47f2e7 (Tests: a weighted sum of all channels says how many)
             "pca": ("PCA of 32", title),
         }.get(
             name, (f"{name if name not in ('max', 'total') else {'max': 'maximum', 'total': 'sum'}[name]} of 32", title)

@@ -165,23 +165,11 @@ def test_show_takes_every_option(capsys, photo, tmp_path):
             about = json.loads(image.text["layerscope"])
             caption, scale, title = " ".join(about["caption"]), about["scale"], image.text["Title"]
         expected = {
-<<<<<<< HEAD
-            "tiles": ("4 of 32 channels, sorted by mean", caption),
-            "limits": ("fixed range −1…1", caption),
-            "signed": ("fixed range −0.5…1", caption),
-            "overlay": ("greyed for this picture", caption),
-            "weights": ("weighted sum of 32 of 32 channels", title),
-=======
             "tiles": ("4 of 32 channels", title),
             "limits": ("fixed range −1…1", scale),
             "signed": ("fixed range −0.5…1", scale),
-            "overlay": ("On the photo", caption),
-<<<<<<< HEAD
-            "weights": ("weighted sum of 31 of 32 channels", title),
->>>>>>> d3382a1 (Tests follow the words on pictures)
-=======
+            "overlay": ("greyed for this picture", caption),
             "weights": ("weighted sum of 32 channels", title),
->>>>>>> f47f2e7 (Tests: a weighted sum of all channels says how many)
             "pca": ("PCA of 32", title),
         }.get(
             name, (f"{name if name not in ('max', 'total') else {'max': 'maximum', 'total': 'sum'}[name]} of 32", title)

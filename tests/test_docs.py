@@ -145,3 +145,16 @@ def test_the_guide_shows_every_combination():
     assert not missing
     pictures = {path.name for path in (ROOT / "docs" / "images" / "guide").iterdir()}
     assert pictures == set(re.findall(r"images/guide/([\w.-]+)\)", text))
+
+
+def test_installation_is_written_for_every_shell():
+    """`cmd` of Windows takes single quotes for a part of the name; there is no `make` either."""
+    sources = (ROOT / "src").rglob("*.py")
+    for page in (*PAGES, *sources):
+        assert not re.search(r"pip install [^`\n]*'layerscope\[", page.read_text("utf-8")), page
+    text = (ROOT / "README.md").read_text("utf-8")
+    quoted = re.findall(r"\$\(PIP\) install (.*)", (ROOT / "Makefile").read_text("utf-8"))
+    for arguments in quoted:
+        words = arguments.replace("'", '"').replace("--no-compile ", "")
+        assert words == "--upgrade pip" or f"python -m pip install {words}" in text, arguments
+    assert r".venv\Scripts\activate" in text

@@ -6,7 +6,9 @@ markup is escaped beyond that as each format wants it. Errors and warnings of la
 
 from __future__ import annotations
 
+import functools
 import re
+import sys
 import unicodedata
 from typing import Any
 
@@ -24,6 +26,11 @@ UNSAFE = re.compile(
     "\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff"  # halves of pairs (bytes of a name that isn't UTF-8), non-characters
     "]"
 )
+
+
+# For streams without such signs; those of tables are as wide.
+PLAIN = dict(zip("▦▧▤·×–−—’“”µ", '#%=.x---\'""u', strict=True))
+PLAIN |= {"…": "...", "→": "->", "±": "+-", "≤": "<=", "≥": ">=", "∞": "inf", "²": "^2", "√": "sqrt "}
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:
@@ -51,6 +58,29 @@ def printable(text: str) -> str:
     conv\x1b[2J·\u202e1
     """
     return text if text.isascii() and text.isprintable() else UNSAFE.sub(_escape, text)
+
+
+def writable(text: str, stream: Any = None) -> str:
+    r"""`text` in signs that the stream (by default standard output) can write: plain ones for `×` and such, else escapes.
+
+    >>> import io
+    >>> print(writable("conv · 3×3 → 漢", io.TextIOWrapper(io.BytesIO(), "ascii")))
+    conv . 3x3 -> \u6f22
+    """
+    encoding = getattr(sys.stdout if stream is None else stream, "encoding", None) or "utf-8"
+    try:
+        text.encode(encoding)
+        return text
+    except UnicodeEncodeError:
+        return "".join(map(functools.partial(_plain, encoding), text))
+
+
+def _plain(encoding: str, sign: str) -> str:
+    try:
+        sign.encode(encoding)
+        return sign
+    except UnicodeEncodeError:
+        return PLAIN.get(sign) or sign.encode("ascii", "backslashreplace").decode()
 
 
 def json_text(value: Any, **options: Any) -> str:

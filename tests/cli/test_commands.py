@@ -15,6 +15,7 @@ from helpers.wording import raises, wording
 from layerscope import cli
 from layerscope.backends.registry import SPECS
 from layerscope.cli import commands
+from layerscope.safe_text import writable
 
 LONG = "long" * 100  # more than a file system takes
 
@@ -84,7 +85,7 @@ def test_a_terminal_gets_a_tree_that_cuts_nothing(capsys, monkeypatch, width):
 
 def test_an_output_without_such_signs_gets_plain_ones(monkeypatch):
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
-    assert commands._signs("▦ 3×3 –") == "# 3x3 -"
+    assert writable("▦ 3×3 –") == "# 3x3 -"
 
 
 def test_the_json_of_the_embedded_model_is_what_it_was(capsys):

@@ -74,6 +74,8 @@ VALUES = {
     "smooth": True,
     "contours": 3,
     "top": 20,
+    "on": "photo",
+    "interpolation": "smooth",
 }
 
 
@@ -169,6 +171,15 @@ def test_a_misspelt_option_is_named_with_the_right_one(function):
     assert f"{function}()" in str(caught.value)
     assert repr(misspelt) in str(caught.value)
     assert repr(long) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("typed", "right"), [("--colums", "--columns"), ("--perpage=3", "--per-page"), ("--lables", "--labels")]
+)
+def test_a_misspelt_option_of_the_command_is_named_with_the_right_one(capsys, typed, right):
+    with pytest.raises(SystemExit):
+        cli.main(["show", "demo", "cat.jpg", typed, "8"])
+    assert f"Did you mean '{right}'" in capsys.readouterr().err
 
 
 def test_what_another_library_calls_it_is_named_too():

@@ -77,7 +77,7 @@ class Spec:
         """The pip line that installs what the backend needs."""
         if self.install:
             return self.install
-        return f"pip install 'layerscope[{self.extra}]' {self.hint}".rstrip()
+        return f'pip install "layerscope[{self.extra}]" {self.hint}'.rstrip()
 
     @property
     def hint(self) -> str:

@@ -12,12 +12,13 @@ import numpy as np
 
 from ..arrays.moments import moments
 from ..checks import keywords
+from ..core.columns import aligned, columns_within, terminal_width, widths_of
 from ..core.feature_map import as_map
 from ..core.tables import csv_line, csv_text
 from ..core.tables import pandas as import_pandas
 from ..errors import BadOption, near
 from ..picture.numbers import number
-from ..safe_text import counted, json_text, printable
+from ..safe_text import counted, json_text, printable, writable
 
 if TYPE_CHECKING:
     import pandas
@@ -197,7 +198,7 @@ class ChannelStatistics:
         return self._text(list(self))
 
     def __repr__(self) -> str:
-        return self._text(list(self), SHOWN)
+        return writable(self._text(list(self), SHOWN, terminal_width()))
 
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{name}</th>" for name in _HEADS)
@@ -210,15 +211,18 @@ class ChannelStatistics:
             f"<p>{'<br>'.join(map(html.escape, self._foot()))}</p>"
         )
 
-    def _text(self, rows: Sequence[ChannelRow], most: int | None = None) -> str:
+    def _text(self, rows: Sequence[ChannelRow], most: int | None = None, width: int | None = None) -> str:
         left_out = len(rows) - most if most is not None and len(rows) > most else 0
         if left_out:
             rows = [*rows[: SHOWN // 2], *rows[-SHOWN // 2 :]]
         table = [_HEADS, *(self._texts(row) for row in rows)]
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        lines = ["  ".join(map(str.rjust, row, widths)).rstrip() for row in table]
+        kept = columns_within(widths_of(table), width, SPARE)
+        lines = aligned(table, range(len(_HEADS)), kept)
         if left_out:
             lines.insert(1 + SHOWN // 2, f"… {left_out:,} more: plain() shows all, to_csv() and json() write them")
+        if len(kept) < len(_HEADS):
+            missing = ", ".join(name for column, name in enumerate(_HEADS) if column not in kept)
+            lines.append(f"left out at this width: {missing}; a wider terminal and plain() have them")
         return "\n".join((*lines, *self._foot()))
 
     def _texts(self, row: ChannelRow) -> tuple[str, ...]:
@@ -255,6 +259,8 @@ class ChannelStatistics:
 
 
 _HEADS = ("channel", "min", "mean", "max", "deviation", "zeros", "positive", "energy", "peak", "")
+# What a narrow terminal goes without, first of all; the last column, of dead and constant channels, stands below too.
+SPARE = tuple(_HEADS.index(name) for name in ("peak", "positive", "energy", "deviation", "", "zeros", "min", "max"))
 
 
 @keywords

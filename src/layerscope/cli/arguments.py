@@ -6,7 +6,7 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,7 +17,19 @@ class Parser(argparse.ArgumentParser):
     """A parser whose errors quote arguments, which may be names of files, safe to print."""
 
     def error(self, message: str) -> NoReturn:
+        if (unknown := re.match("unrecognized arguments: (--[^ =]+)", message)) is not None:
+            from ..errors import near
+
+            message += near(unknown[1], self.options())
         super().error(printable(message))
+
+    def options(self) -> Iterator[str]:
+        """The long options of this parser and of its commands."""
+        for action in self._actions:
+            yield from (option for option in action.option_strings if option.startswith("--"))
+            if isinstance(action, argparse._SubParsersAction):
+                for command in action.choices.values():
+                    yield from command.options()
 
     def _print_message(self, message: str, file: Any = None) -> None:
         """The help of argparse itself doesn't tell that it couldn't be written."""

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..safe_text import printable
+from ..safe_text import printable, writable
 
 if TYPE_CHECKING:
     from ..core.layer_table import LayerTable
@@ -54,7 +54,7 @@ def run_layers(options: argparse.Namespace) -> int:
     elif sys.stdout.isatty():
         _print_rich(table)
     else:
-        print(_signs(table.plain()))
+        print(writable(table.plain()))
     return DONE
 
 
@@ -95,7 +95,7 @@ def run_show(options: argparse.Namespace) -> int:
     written, count = 0, job.count()
     with _pictures(1 if screen else count) as step:
         for path in job.run(step, lambda id, reason: skipped.append((id, reason)), lambda note: say(f"note: {note}")):
-            print(printable(str(path)))
+            print(writable(printable(str(path))))
             written += 1
     if "last" in layers:
         say(scope.explained("last", images))
@@ -264,44 +264,32 @@ def _print_rich(table: LayerTable) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from ..core.table_text import HEADER, RIGHT, footer, tree_rows
+    from ..core.columns import columns_within, widths_of
+    from ..core.table_text import FOLDED, HEADER, RIGHT, SPARE, footer, tree_rows
 
     console = Console()
     narrow = console.width < NARROW
-    left_out = ("axes", "channels", "calls", "note") if narrow else ()
     gap = 1 if narrow else 2
+    header = [name.replace("parameters", "params") if narrow else name for name in HEADER]
+    rows = tree_rows(table)
+    widths = widths_of([header, *(cells for cells, _ in rows)])
+    least = [min(width, FOLDED.get(name, width)) for width, name in zip(widths, HEADER, strict=True)]
+    kept = columns_within(least, console.width, SPARE, gap)
     shown = Table(
         title=Text(printable(table.title)), header_style="bold", box=None, pad_edge=False, padding=(0, gap, 0, 0)
     )
-    kept = [column for column, name in enumerate(HEADER) if name not in left_out]
     for column in kept:
-        name = "params" if narrow and HEADER[column] == "parameters" else HEADER[column]
-        folds = HEADER[column] in ("path", "kind", "note")
-        shown.add_column(name, justify="right" if column in RIGHT else "left", overflow="fold", no_wrap=not folds)
-    for cells, layer in tree_rows(table):
-        texts = [Text(_signs(cells[column])) for column in kept]
+        side: Any = "right" if column in RIGHT else "left"
+        shown.add_column(header[column], justify=side, overflow="fold", no_wrap=HEADER[column] not in FOLDED)
+    for cells, layer in rows:
+        texts = [Text(writable(cells[column])) for column in kept]
         shown.add_row(*texts, style="" if layer is None or layer.showable else "dim")
     console.print(shown)
-    lines = footer(table)
-    if narrow:
-        lines = [*(f"note on {layer.index}: {printable(layer.note)}" for layer in table if layer.note), *lines]
-        lines.append(f"left out at this width: {', '.join(left_out[:3])}; a wider terminal, a pipe or --json has them")
-    for line in lines:
-        console.print(Text(_signs(line)), style="dim")
-
-
-def _signs(text: str) -> str:
-    """Text in signs that the output can write: `x` for `×` where there is only ASCII."""
-    from ..core.table_text import PLAIN_SIGNS
-
-    try:
-        "▦▧▤·×–…".encode(sys.stdout.encoding or "ascii")
-    except UnicodeEncodeError:
-        return text.translate(PLAIN_SIGNS)
-    return text
+    for line in footer(table, kept):
+        console.print(Text(writable(line)), style="dim")
 
 
 def say(text: str) -> None:
     """One line on stderr; a run doesn't end because nobody reads it."""
     with suppress(OSError):
-        print(f"layerscope: {printable(text)}", file=sys.stderr, flush=True)
+        print(writable(f"layerscope: {printable(text)}", sys.stderr), file=sys.stderr, flush=True)

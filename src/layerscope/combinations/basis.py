@@ -145,7 +145,7 @@ def scikit_learn(module: str, what: str) -> Any:
         return importlib.import_module(f"sklearn.{module}")
     except ImportError as error:
         raise LibraryMissing(
-            f"{what} needs scikit-learn, which isn't installed", f"pip install 'layerscope[factors]' ({error})"
+            f"{what} needs scikit-learn, which isn't installed", f'pip install "layerscope[factors]" ({error})'
         ) from error
 
 

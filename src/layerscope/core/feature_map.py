@@ -12,7 +12,7 @@ import numpy as np
 
 from ..checks import file_path, one_of
 from ..errors import BadChannels, BadLayout, BadOption
-from ..safe_text import counted, printable
+from ..safe_text import counted, printable, writable
 from . import axes as _axes
 from . import npz, tables
 from .conversion import as_float32, as_numpy, only_map
@@ -144,7 +144,8 @@ class FeatureMap(Numbers):
 
     def __repr__(self) -> str:
         rule = f", {self.rule}" if self.rule else ""
-        return printable(f"<FeatureMap {self.layer.path or 'output'} ({self.layer.kind}) {list(self.shape)}{rule}>")
+        path = self.layer.path or "output"
+        return writable(printable(f"<FeatureMap {path} ({self.layer.kind}) {list(self.shape)}{rule}>"))
 
     def select(self, channels: Sequence[int] | slice | None) -> FeatureMap:
         """The same map with some of its channels only, in the order given.

@@ -7,8 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from ..safe_text import printable
+from ..safe_text import printable, writable
 from . import selection, tables
+from .columns import terminal_width
 from .layer import Layer, split_call
 from .table_text import as_json, columns, html_table, plain_text, tree_text
 
@@ -83,7 +84,7 @@ class LayerTable(Sequence[Layer]):
         return iter(self._layers)
 
     def __repr__(self) -> str:
-        return tree_text(self._layers, self.title)
+        return writable(tree_text(self._layers, self.title, terminal_width()))
 
     def _repr_html_(self) -> str:
         return html_table(self._layers, self.title)

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..safe_text import json_text, printable
+from ..surface import by_surface
+from .columns import aligned, columns_within, widths_of
 from .layer import Layer
 from .receptive_field import Field, describe
 
@@ -16,7 +18,12 @@ HEADER = ("index", "path", "kind", "output", "axes", "channels", "calls", "param
 RIGHT = {0, 3, 5, 6, 7}  # columns aligned to the right
 GLYPHS = {"picture": "▦", "volume": "▧", "strip": "▤", "scalar": "·", "none": ""}
 LEGEND = "▦ picture  ▧ volume  ▤ strip  · scalar"
-PLAIN_SIGNS = str.maketrans("▦▧▤·×–…", "#%=.x-~")
+# Columns that may be folded, with the width that they keep.
+FOLDED = {"path": 20, "kind": 8, "note": 24}
+# What the table of a narrow terminal goes without, first what the shape holds too; notes stand below it then.
+SPARE = tuple(
+    HEADER.index(name) for name in ("note", "axes", "channels", "calls", "field", "parameters", "kind", "index", "mark")
+)
 
 
 @dataclass
@@ -96,20 +103,37 @@ def tree_rows(layers: Sequence[Layer]) -> list[tuple[tuple[str, ...], Layer | No
     return rows
 
 
-def tree_text(layers: Sequence[Layer], title: str = "") -> str:
-    """The tree as text, with what its signs mean."""
-    return "\n".join([*_columns([cells for cells, _ in tree_rows(layers)], title), *footer(layers)])
+def tree_text(layers: Sequence[Layer], title: str = "", width: int | None = None) -> str:
+    """The tree as text with what its signs mean; in a terminal of that width the columns that fit."""
+    rows = [HEADER, *(cells for cells, _ in tree_rows(layers))]
+    kept = columns_within(widths_of(rows), width, SPARE)
+    head = [printable(title)] if title else []
+    return "\n".join([*head, *aligned(rows, RIGHT, kept), *footer(layers, kept)])
 
 
 def plain_text(layers: Sequence[Layer], title: str = "") -> str:
     """One line per layer, each with its full path and with a word for the mark."""
-    rows = [(*(cells := row(layer))[:9], layer.mark, cells[10]) for layer in layers]
-    return "\n".join(_columns(rows, title))
+    rows = [HEADER, *((*(cells := row(layer))[:9], layer.mark, cells[10]) for layer in layers)]
+    return "\n".join([printable(title)] * bool(title) + aligned(rows, RIGHT, range(len(HEADER))))
 
 
-def footer(layers: Sequence[Layer]) -> list[str]:
-    """What the signs of a table mean, and why fields are unknown."""
-    lines = [LEGEND + "; field: size /stride @centre of the first unit, in pixels of the input"]
+def footer(layers: Sequence[Layer], kept: Sequence[int] = range(len(HEADER))) -> list[str]:
+    """What the signs of a table mean, why fields are unknown, and what stood in the columns that aren't `kept`."""
+    left_out = [name for column, name in enumerate(HEADER) if column not in kept]
+    lines = []
+    if "note" in left_out:
+        lines += [f"note on {layer.index}: {printable(layer.note)}" for layer in layers if layer.note]
+        left_out.remove("note")
+    if left_out:
+        whole = by_surface(
+            "a wider terminal, plain() and json() have them", "a wider terminal, a pipe or --json has them"
+        )
+        lines.append(f"left out at this width: {', '.join(left_out)}; {whole}")
+    legend = [LEGEND] if "mark" not in left_out else []
+    legend += (
+        ["field: size /stride @centre of the first unit, in pixels of the input"] if "field" not in left_out else []
+    )
+    lines += ["; ".join(legend)] if legend else []
     reasons: dict[str, list[str]] = {}
     for layer in layers:
         reason = layer.receptive[0].unknown if layer.receptive else ""
@@ -197,16 +221,3 @@ def short(count: int | None) -> str:
         if count >= size:
             return f"{count / size:.{max(0, 3 - len(str(count // size)))}f}{sign}"
     return str(count)
-
-
-def _columns(rows: Sequence[Sequence[str]], title: str) -> list[str]:
-    lines_of_cells = [HEADER, *rows]
-    widths = [max(len(cells[column]) for cells in lines_of_cells) for column in range(len(HEADER))]
-    lines = [
-        "  ".join(
-            cell.rjust(width) if column in RIGHT else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        ).rstrip()
-        for cells in lines_of_cells
-    ]
-    return [printable(title), *lines] if title else lines

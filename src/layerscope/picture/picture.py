@@ -13,7 +13,7 @@ import numpy as np
 from ..checks import file_path, one_of, real
 from ..core.note import kind_of
 from ..errors import BadOption, first_line
-from ..safe_text import counted, json_text, printable
+from ..safe_text import counted, json_text, printable, writable
 from ..writing import write
 from . import png
 from .codes import OWN
@@ -430,9 +430,8 @@ class Picture:
         limits = ""
         if self.scale is not None and self.scale.single:
             limits = f", {span_text(*self.scale.limits)}"
-        return (
-            f"<Picture {self.width}×{self.height}, {counted(len(self.cells), 'cell')}{limits}: {printable(self.title)}>"
-        )
+        cells = counted(len(self.cells), "cell")
+        return writable(f"<Picture {self.width}×{self.height}, {cells}{limits}: {printable(self.title)}>")
 
 
 def _check_dpi(dpi: Any) -> float:

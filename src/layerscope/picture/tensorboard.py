@@ -34,7 +34,7 @@ def to_tensorboard(
 
     Args:
         pictures: One, several (`tag/0`, `tag/1` …), or a mapping from tags (below `tag` where one is given).
-        writer: A `SummaryWriter`, or a folder for an event file (`pip install 'layerscope[tensorboard]'`).
+        writer: A `SummaryWriter`, or a folder for an event file (`pip install "layerscope[tensorboard]"`).
         tag: The name in TensorBoard; by default the picture's title.
         step: The step of training that the pictures belong to, a whole number.
 
@@ -88,7 +88,7 @@ def _write(folder: Path, by_tag: Mapping[str, Picture], step: int) -> None:
         from tensorboard.summary.writer.record_writer import RecordWriter
     except ImportError as error:
         raise BackendMissing(
-            f"writing an event file needs tensorboard ({error}): pip install 'layerscope[tensorboard]'"
+            f'writing an event file needs tensorboard ({error}): pip install "layerscope[tensorboard]"'
         ) from error
     now = time.time()
     values = []

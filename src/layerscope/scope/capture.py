@@ -17,7 +17,7 @@ from ..core.note import Note, kind_of
 from ..core.placement import Placement
 from ..errors import BadOption, CaptureTooLarge, LayerNotFound, LayerscopeError
 from ..memory import rarely_collected
-from ..safe_text import counted, printable
+from ..safe_text import counted, printable, writable
 from .attempt import warn_of_skipped
 from .batches import Batch
 from .run import Run
@@ -82,7 +82,8 @@ class Maps(Mapping[str, FeatureMap]):
         return len(self._maps)
 
     def __repr__(self) -> str:
-        return "\n".join(f"{printable(path) or 'output'}: {fm!r}" for path, fm in self.items()) or "<no maps>"
+        lines = [f"{printable(path) or 'output'}: {fm!r}" for path, fm in self.items()]
+        return writable("\n".join(lines)) or "<no maps>"
 
 
 def join(

@@ -18,7 +18,7 @@ from ..core.layer_table import LayerTable
 from ..errors import BadOption, PreprocessWarning, caller_level
 from ..inputs.preprocess import InputPlan
 from ..inputs.recipe import READY, Recipe
-from ..safe_text import printable
+from ..safe_text import printable, writable
 from .attempt import run_batch
 from .batches import Batch, blank_batch, count_images, read_batches
 from .capture import Maps, join
@@ -296,7 +296,7 @@ class Scope:
     def __repr__(self) -> str:
         source = f" ({self.plan.note})" if self.plan.note and self.preprocess != READY else ""
         framework = self.facts.framework or self._reader.name
-        return printable(f"<Scope {self.name} ({framework}), {self.preprocess.describe()}{source}>")
+        return writable(printable(f"<Scope {self.name} ({framework}), {self.preprocess.describe()}{source}>"))
 
     def _question(self, layers: Any, channels: Sequence[int] | slice | str | None, target: Any) -> Question:
         if target is not None and not self._reader.gradients:

@@ -49,7 +49,9 @@ def runtime() -> tuple[str, Any]:
             library = importlib.import_module(package)
             holder = library.lite if package == "tensorflow" else importlib.import_module(module)
             return f"{package} {getattr(library, '__version__', '')}".strip(), holder.Interpreter
-    raise BackendMissing("a TFLite file needs ai_edge_litert, which isn't installed: pip install 'layerscope[tflite]'")
+    raise BackendMissing(
+        "a TFLite file needs ai_edge_litert, which isn't installed", 'pip install "layerscope[tflite]"'
+    )
 
 
 class Session:

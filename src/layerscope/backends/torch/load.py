@@ -77,7 +77,7 @@ def _safetensors(path: Path) -> dict[str, torch.Tensor]:
     try:
         from safetensors.torch import load_file
     except ImportError as error:
-        raise BackendMissing("reading .safetensors needs: pip install 'layerscope[torch]'") from error
+        raise BackendMissing('reading .safetensors needs: pip install "layerscope[torch]"') from error
     with parsing(path, "a safetensors file", ModelNotReadable):
         return load_file(str(path))
 

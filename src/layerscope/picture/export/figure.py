@@ -275,4 +275,4 @@ def _require_matplotlib() -> None:
     try:
         import matplotlib.figure  # noqa: F401 # tells whether it's there, before the functions above use it
     except ImportError as error:
-        raise BackendMissing(f"this needs matplotlib ({error}): pip install 'layerscope[matplotlib]'") from error
+        raise BackendMissing(f'this needs matplotlib ({error}): pip install "layerscope[matplotlib]"') from error

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import file_path, real
+from ..checks import file_path, keywords, real
 from ..errors import BadOption, ImageNotReadable, ImageTooLarge, LibraryMissing, one_line
 from ..files import open_regular
 from ..safe_text import counted
@@ -35,6 +35,7 @@ FAR = 200  # frames to a wanted one, from which on the nearest key frame is look
 TURNED = {90: 8, 180: 3, 270: 6}  # degrees to the left, and the same in EXIF
 
 
+@keywords
 def video(
     path: str | os.PathLike[str], *, frames: str | int | slice | Sequence[int] | None = None, fps: float | None = None
 ) -> list[Source]:

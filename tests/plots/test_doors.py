@@ -108,7 +108,7 @@ def test_top_is_how_many_bars_the_output_has(scope):
     assert len(picture.cells) == 2
 
 
-@pytest.mark.parametrize("name", ["alpha", "smooth", "contours"])
+@pytest.mark.parametrize("name", ["on", "alpha", "interpolation", "contours"])
 def test_what_is_for_an_overlay_needs_one(scope, name):
     with raises(ls.BadOption, name, "overlay"):
         ls.show(scope, PHOTO, "conv1", **{name: VALUES[name]})
@@ -129,9 +129,9 @@ def test_the_command_draws_by_these_options_too(tmp_path, monkeypatch, capsys):
     maps = scope.capture(ls.demo_photo(), "_conv_stem", channels=range(8))
     assert cli.main(["show", *usual, "--zoom", "2", "-o", "sheet.png"]) == 0
     assert (tmp_path / "sheet.png").read_bytes() == ls.sheet(maps, zoom=2).png()
-    overlaid = ["--overlay", "--alpha", "0.9", "--smooth", "--contours", "0.5,1.5", "--top", "40"]
+    overlaid = ["--overlay", "--on", "photo", "--alpha", "0.9", "--smooth", "--contours", "0.5,1.5", "--top", "40"]
     assert cli.main(["show", *usual, *overlaid, "-o", "overlay.png"]) == 0
-    expected = ls.overlay(ls.mean(maps), alpha=0.9, smooth=True, contours=[0.5, 1.5], top=40)
+    expected = ls.overlay(ls.mean(maps), on="photo", alpha=0.9, smooth=True, contours=[0.5, 1.5], top=40)
     assert (tmp_path / "overlay.png").read_bytes() == expected.png()
     capsys.readouterr()
     assert cli.main(["show", *usual, "--alpha", "0.9", "-o", "sheet.png"]) == 1

@@ -80,6 +80,8 @@ def test_a_model_proto_runs_on_the_device_too(monkeypatch):
 def test_a_provider_that_is_not_there_is_said_and_the_cpu_runs(monkeypatch):
     expected = ls.open("demo").capture(PHOTO, "_conv_stem")["_conv_stem"].values
     with warns(ls.DeviceWarning, "device='cuda'"):
+        ls.show("demo", PHOTO, "_conv_stem", device="cuda")
+    with warns(ls.DeviceWarning, "device='cuda'"):
         scope = ls.open("demo", device="cuda")
     assert np.array_equal(scope.capture(PHOTO, "_conv_stem")["_conv_stem"].values, expected)
     Fake(monkeypatch, [CUDA])  # listed, and its libraries don't load

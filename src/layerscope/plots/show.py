@@ -62,6 +62,7 @@ def show(
     size: int | str | Sequence[int] | None = None,
     labels: str | os.PathLike[str] | Sequence[str] | None = None,
     backend: Any = None,
+    device: Any = None,
     trust: bool = False,
 ) -> Picture:
     """One layer of a model for one image as a picture: a numbered tile for each channel, or the channels combined.
@@ -108,6 +109,7 @@ def show(
         size: The model's input size, `(height, width)`, one number or `"224x224"`, where the model doesn't fix it.
         labels: Class names, a file with one per line, or `"imagenet"`.
         backend: The backend that reads the model.
+        device: Where the model runs.
         trust: Whether the model's file may run code while it is loaded.
 
     Raises:
@@ -126,7 +128,14 @@ def show(
         if isinstance(model, str | os.PathLike) and isinstance(image, str | os.PathLike):
             check_files(image)  # before a framework is imported
         scope = open_scope(
-            model, weights=weights, preprocess=preprocess, size=size, labels=labels, backend=backend, trust=trust
+            model,
+            weights=weights,
+            preprocess=preprocess,
+            size=size,
+            labels=labels,
+            backend=backend,
+            device=device,
+            trust=trust,
         )
     if target is None and needs_target(combine):
         target = first_class(scope, image)

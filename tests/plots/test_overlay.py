@@ -488,4 +488,4 @@ def test_edges_on_which_no_unit_lies_are_said():
     fm = replace(fm, layer=replace(fm.layer, lines=(Line(6.0, 12.0), Line(22.0, 12.0)), shape=fm.shape))
     assert (fm.unit_grid().rows < 0).sum() == 16 == (fm.unit_grid().columns < 0).sum()
     said = [line for line in overlay(fm).lines if kind_of(line) == "photo"]
-    wording(said, "64")
+    wording(said)

@@ -104,11 +104,10 @@ class Ground:
                     box[rows, column] = color
 
     def words(self, place: UnitGrid) -> list[str]:
-        """What a caption says of the photo: its size, that it is grey here only, the frame, and edges without units."""
-        rows, columns = self.photo.shape[:2]
-        size = f"Photo of {columns} × {rows} pixels"
-        size += f", each drawn {self.zoom} × {self.zoom}" if self.zoom > 1 else ""
-        parts = [f"{size}, greyed for this picture" if self.on == "grey" else size]
+        """What a caption says of the photo: that it is grey here only and enlarged, the frame, and edges without units."""
+        parts = ["The photo is greyed for this picture"] if self.on == "grey" else []
+        if self.zoom > 1:
+            parts.append(f"Each pixel of the photo is drawn {self.zoom} × {self.zoom}")
         bare = self._bare_sides(place)
         if self.cropped:
             parts.append("The frame is what the model saw" + (f"; no unit lies at its {bare} edge" if bare else ""))

@@ -85,7 +85,7 @@ def grouped_overlay(whole: FeatureMap, options: DrawOptions, ground: Ground, alp
     for rows, spread in grid.spread(np.dstack([_full(groups), shares]), False):
         mix(part[rows], spread)
     ground.draw_frame(body)
-    covered = f"up to {alpha:.0%} of it, the stronger the more" if groups.tiles else f"{alpha:.0%} of it"
+    covered = f"up to {alpha:.0%} of the photo, the stronger the more" if groups.tiles else f"{alpha:.0%} of the photo"
     parts = (*ground.words(place), f"Colours cover {covered}")
     lines = (*groups.lines, Note("photo", ". ".join(parts) + "."), *place_text(place))
     return _compose(whole, replace(groups, lines=lines), body, replace(options, zoom=1))

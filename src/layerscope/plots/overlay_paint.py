@@ -102,11 +102,11 @@ def opacity_text(paint: Paint) -> str:
         return "The map itself is left out"
     greatest = f"{paint.alpha:.0%}"
     if paint.rule is None:
-        return f"Colours cover {greatest} of it"
+        return f"Colours cover {greatest} of the photo"
     low, high = paint.rule.limits
     zero, (below, above) = paint.zero, (paint.zero - low, high - paint.zero)
     if low == high:
-        return f"The map covers {greatest} of it"
+        return f"The map covers {greatest} of the photo"
     far = reading(high if above >= below else low, low, high)
     far = f"±{far}" if zero == 0 and below == above else far
     return f"Opacity grows from 0% at {reading(zero, low, high)} to {greatest} at {far}"

@@ -111,11 +111,14 @@ class Cutting:
         """Of the second image of a ready batch: a step of a sequence differs behind another one, the first doesn't."""
         inputs = self._scope.facts.inputs
 
-        def run(rows: int, start: int) -> Run:
+        def part(rows: int, start: int) -> Batch | None:
             parts = read_batches(images, rows, READY, self._scope.plan, skipped=[], inputs=inputs)
-            return run_batch(self._scope, next(islice(parts, start, None)), self._question, self._about)
+            return next(islice(parts, start, None), None)
 
-        pair, alone = run(2, 0), run(1, 1)
+        first, second = part(2, 0), part(1, 1)
+        if first is None or second is None:  # an object of the model's own stays whole by itself
+            return Seen()
+        pair, alone = (run_batch(self._scope, batch, self._question, self._about) for batch in (first, second))
         other_calls = several and pair.captured.keys() != alone.captured.keys()
         return Seen(whole=frozenset(alone.captured)) if other_calls else _compare(pair, alone)
 

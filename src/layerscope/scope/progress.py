@@ -25,6 +25,9 @@ class Progress:
 
     `total` is `None` where it isn't known, as for a generator of images. Work may report from inside other work: each `what`
     is a count of its own.
+
+    >>> Progress(3, 16, "masks")
+    Progress(done=3, total=16, what='masks')
     """
 
     done: int
